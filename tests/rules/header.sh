@@ -1,0 +1,56 @@
+#!/bin/sh
+# header.sh INCLUDE_DIR - each public header compiles alone, as each of C11, C++11
+# and newer, with every compiler that is installed, without a warning; and needs
+# nothing but <stddef.h>, <stdint.h> and <stdbool.h>.
+set -eu
+include=$1
+
+work=$(mktemp -d "${TMPDIR:-/tmp}/hakmem header XXXXXX")
+trap 'rm -rf "$work"' EXIT
+
+fail() {
+  echo "FAIL: header: $*"
+  exit 1
+}
+
+# compile NAME COMPILER STANDARD LANGUAGE HEADER
+compiled=0
+compile() {
+  printf '#include <hakmem/%s>\n#include <hakmem/%s>\n%s\n' "$5" "$5" "$body" >"$work/use"
+  if ! "$1" -x "$3" -std="$2" -O1 -Wall -Wextra -Wpedantic -Werror -I"$include" \
+    -c "$work/use" -o "$work/use.o" 2>"$work/errors"; then
+    cat "$work/errors"
+    fail "$4: $5 does not compile with $1 as $2"
+  fi
+  compiled=$((compiled + 1))
+}
+
+# The macros are part of the header: they must be clean where they are used.
+body='
+void *use(void);
+HAK_SITE(here);
+void *use(void) {
+  void *a = hak_alloc_at(16, &here);
+  return a != 0 ? a : hak_alloc_at(16, HAK_CALLSITE());
+}'
+for compiler in gcc clang; do
+  command -v "$compiler" >/dev/null 2>&1 || continue
+  for standard in c11 c17 gnu11; do
+    compile "$compiler" "$standard" c "C" hakmem.h
+  done
+done
+for compiler in g++ clang++; do
+  command -v "$compiler" >/dev/null 2>&1 || continue
+  for standard in c++11 c++14 c++17 c++20; do
+    compile "$compiler" "$standard" c++ "C++" hakmem.h
+    if [ -f "$include/hakmem/hakmem.hpp" ]; then
+      compile "$compiler" "$standard" c++ "C++" hakmem.hpp
+    fi
+  done
+done
+[ "$compiled" -gt 0 ] || fail "no compiler found"
+
+others=$(grep -hE '^[ \t]*#[ \t]*include' "$include/hakmem/hakmem.h" |
+  grep -vE '<(stddef|stdint|stdbool)\.h>|<hakmem/options\.def>' || true)
+[ -z "$others" ] || fail "hakmem.h includes more than it may: $others"
+echo "ok: header: $compiled compilations"

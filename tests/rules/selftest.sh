@@ -1,0 +1,250 @@
+#!/bin/sh
+# selftest.sh ROOT - proves that each rule can fail, and for the right reason: it
+# is run on a small tree that keeps the rule, then on one that breaks it, then on
+# an empty one.
+set -eu
+root=$1
+rules=$root/tests/rules
+cc=${CC:-cc}
+
+work=$(mktemp -d "${TMPDIR:-/tmp}/hakmem selftest XXXXXX")
+trap 'rm -rf "$work"' EXIT
+
+proved=0
+failed=0
+
+wrong() {
+  failed=$((failed + 1))
+  echo "FAIL: selftest: $1"
+  sed 's/^/    /' "$work/output"
+}
+
+# passes WHAT COMMAND...
+passes() {
+  what=$1
+  shift
+  if "$@" >"$work/output" 2>&1 && grep -q '^ok:' "$work/output"; then
+    proved=$((proved + 1))
+  else
+    wrong "$what: does not pass"
+  fi
+}
+
+# fails WHAT TEXT COMMAND...: with a message that contains the text.
+fails() {
+  what=$1
+  text=$2
+  shift 2
+  if "$@" >"$work/output" 2>&1; then
+    wrong "$what: passes"
+  elif ! grep -F -- "$text" "$work/output" | grep -q '^FAIL:'; then
+    wrong "$what: does not say '$text'"
+  else
+    proved=$((proved + 1))
+  fi
+}
+
+# A tree that keeps all rules.
+fresh() {
+  rm -rf "$work/tree"
+  mkdir -p "$work/tree/include/hakmem" "$work/tree/docs"
+  for layer in base os superslab tiny pool heap api; do
+    mkdir -p "$work/tree/src/$layer"
+    printf 'int hak_%s_value(void);\n' "$layer" >"$work/tree/src/$layer/$layer.h"
+  done
+  cat >"$work/tree/src/heap/heap.c" <<'CODE'
+#include "heap/heap.h"
+
+#include <stddef.h>
+
+#include "base/base.h"
+#include "pool/pool.h"
+#include "tiny/tiny.h"
+
+int hak_heap_value(void) { return 1; }
+CODE
+  cp "$root/.clang-format" "$work/tree/"
+}
+
+empty() {
+  rm -rf "$work/tree"
+  mkdir -p "$work/tree/src"
+}
+
+tree=$work/tree
+add() { printf '%s\n' "$2" >>"$tree/src/$1"; }
+
+# ---- Layers ----------------------------------------------------------------
+
+layers() { "$rules/layers.sh" "$tree"; }
+fresh
+passes "layers, a tree in order" layers
+add os/os.h '#include "heap/heap.h"'
+fails "layers, an include to the right" "os may not include heap" layers
+fresh
+add tiny/tiny.h '#include "pool/pool.h"'
+fails "layers, tiny includes pool" "tiny may not include pool" layers
+fresh
+add pool/pool.h '#  include "tiny/tiny.h"'
+fails "layers, pool includes tiny" "pool may not include tiny" layers
+fresh
+add heap/heap.c '#include "../base/base.h"'
+fails "layers, a relative include" 'is not of the form' layers
+fresh
+add heap/heap.c '#include "base.h"'
+fails "layers, an include without its layer" 'is not of the form' layers
+fresh
+add heap/heap.c '#include "tiny/tiny.c"'
+fails "layers, an included .c file" 'is not a header' layers
+fresh
+add base/base.h '#include <api/api.h>'
+fails "layers, angle brackets" 'belongs in quotes' layers
+fresh
+mkdir "$tree/src/other"
+add other/other.h 'int hak_other;'
+fails "layers, an unknown folder" 'is not in a folder of a layer' layers
+empty
+fails "layers, an empty list" 'no files' layers
+
+# ---- Memory orders ---------------------------------------------------------
+
+orders() { "$rules/orders.sh" "$tree"; }
+fresh
+add base/atomic.h 'int order = memory_order_relaxed;'
+passes "orders, a tree in order" orders
+for use in 'x = memory_order_acquire;' 'atomic_store(&x, 1);' ' __atomic_load_n(p, 0);' \
+  'atomic_thread_fence(x);' '__sync_synchronize();'; do
+  fresh
+  add pool/pool.h "$use"
+  fails "orders, $use" 'src/pool/pool.h:2' orders
+done
+empty
+fails "orders, an empty list" 'no files' orders
+
+# ---- Length ----------------------------------------------------------------
+
+length() { "$rules/length.sh" "$tree"; }
+fresh
+awk 'BEGIN { for (i = 0; i < 600; i++) print "" }' >"$tree/src/os/long.c"
+passes "length, 600 lines" length
+echo >>"$tree/src/os/long.c"
+fails "length, 601 lines" 'src/os/long.c has 601 lines' length
+empty
+fails "length, an empty list" 'no files' length
+
+# ---- Format ----------------------------------------------------------------
+
+format() { HAKMEM_ROOT=$tree "$root/tools/format" --check; }
+if command -v clang-format >/dev/null 2>&1; then
+  fresh
+  passes "format, a tree in order" format
+  add os/os.h 'int  *hak_wide ( void );'
+  fails "format, two spaces" 'src/os/os.h is not formatted' format
+fi
+empty
+fails "format, an empty list" 'no source files' format
+
+# ---- Options and their document --------------------------------------------
+
+options() {
+  HAKMEM_OPTIONS_DEF=$tree/options.def HAKMEM_OPTIONS_DOC=$tree/OPTIONS.md \
+    "$root/tools/options-doc" "$@"
+}
+fresh
+echo 'HAK_OPTION(ONE, "ONE", 1, 0, 2, "the first (1, 2); with | marks")' >"$tree/options.def"
+fails "options, no document" 'is not what options.def says' options --check
+options --write
+passes "options, in step" options --check
+echo 'HAK_OPTION(TWO, "TWO", 1, 0, 2, "the second")' >>"$tree/options.def"
+fails "options, a new option" 'is not what options.def says' options --check
+: >"$tree/options.def"
+if options --check >"$work/output" 2>&1; then wrong "options, an empty list: passes"; fi
+
+# ---- Compiled code ---------------------------------------------------------
+
+# archive CODE: libtry.a of one file.
+archive() {
+  printf '%s\n' "$1" >"$work/try.c"
+  rm -f "$work/libtry.a"
+  "$cc" -O1 -fPIC -fvisibility=hidden ${2+"$2"} -c "$work/try.c" -o "$work/try.o"
+  ar rcs "$work/libtry.a" "$work/try.o"
+}
+symbols() { "$rules/symbols.sh" "$work/libtry.a" initial-exec; }
+
+good='#include <unistd.h>
+static _Thread_local char bytes[16] __attribute__((tls_model("initial-exec")));
+char *hak_try(int i) { return getpid() > i ? bytes + i : 0; }'
+archive "$good"
+passes "symbols, a clean archive" symbols
+archive "$good
+int other(void); int other(void) { return 1; }"
+fails "symbols, a name without hak_" 'do not start with hak_' symbols
+archive "$good
+int hidden_table[4] = {1};"
+fails "symbols, data without hak_" 'do not start with hak_' symbols
+for call in 'malloc(8)' 'calloc(1, 8)' 'realloc(0, 8)' 'aligned_alloc(8, 8)' 'strdup("x")'; do
+  archive "#include <stdlib.h>
+#include <string.h>
+void *hak_call(void); void *hak_call(void) { return $call; }"
+  fails "symbols, $call" 'which allocate' symbols
+done
+archive 'extern int missing(void); int hak_call(void) { return missing(); }'
+fails "symbols, a function that is nowhere" 'needs more than libc' symbols
+archive '#include <math.h>
+double hak_call(double x) { return pow(x, x); }'
+fails "symbols, a function of libm" 'needs more than libc' symbols
+archive "$good
+_Thread_local int hak_counter; int *hak_count(void) { return &hak_counter; }"
+fails "symbols, thread-local data behind a call" 'reached by a call' symbols
+archive "$good" -fvisibility=default
+fails "symbols, default visibility" 'exports the symbols above' symbols
+archive 'typedef int hak_nothing;'
+fails "symbols, an empty archive" 'no symbols defined' symbols
+
+tls() { "$rules/tls.sh" "$work/libtry.a" 16; }
+archive "$good"
+passes "tls, 16 bytes" tls
+archive "$good
+static _Thread_local char more; char *hak_more(void) { return &more; }"
+fails "tls, 17 bytes" 'more than 16' tls
+archive 'int hak_try(void) { return 1; }'
+fails "tls, none" 'no thread-local data' tls
+
+size() { "$rules/size.sh" "$work/libtry.a" "$root/include" "$1"; }
+archive '#include <hakmem/hakmem.h>
+static char table[100000] = {1};
+void *hak_alloc(size_t size) { return table + size; }
+void hak_free(void *p) { *(char *)p = 1; }' "-I$root/include"
+passes "size, below the limit" size 200000
+fails "size, above the limit" 'more than 90000' size 90000
+
+header() { "$rules/header.sh" "$work/tree/include"; }
+fresh
+cp "$root/include/hakmem/"* "$tree/include/hakmem/"
+passes "header, as it is" header
+echo 'static inline long hak_bad(void) { return 1LL; }' >>"$tree/include/hakmem/hakmem.h"
+echo 'static inline int *hak_worse(void *p) { int *q = p; return q; }' \
+  >>"$tree/include/hakmem/hakmem.h"
+fails "header, C that is not C++" 'does not compile' header
+cp "$root/include/hakmem/"* "$tree/include/hakmem/"
+echo '#include <stdio.h>' >>"$tree/include/hakmem/hakmem.h"
+fails "header, an include too many" 'includes more than it may' header
+
+compilers() { "$rules/compilers.sh" "$tree" cmake; }
+fresh
+cat >"$tree/CMakeLists.txt" <<'CODE'
+cmake_minimum_required(VERSION 3.25)
+project(try LANGUAGES C)
+add_library(hakmem STATIC src/heap/heap.c)
+target_include_directories(hakmem PRIVATE src)
+target_compile_options(hakmem PRIVATE -Wall -Werror)
+CODE
+passes "compilers, a clean tree" compilers
+add heap/heap.c 'static int unused;'
+fails "compilers, a warning" 'compilers:' compilers
+
+if [ "$failed" -gt 0 ]; then
+  echo "FAIL: selftest: $failed wrong, $proved right"
+  exit 1
+fi
+echo "ok: selftest: $proved cases"

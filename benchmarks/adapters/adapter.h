@@ -1,0 +1,35 @@
+/* adapter.h - the one face that every allocator shows to the benchmarks.
+ *
+ * Each executable is compiled for one allocator: BENCH_ADAPTER names the header
+ * beside this one that implements the functions below, all static inline, so
+ * that a workload calls the allocator itself and nothing in between.
+ *
+ *   bench_alloc, bench_free, bench_realloc, bench_calloc, bench_usable_size
+ *   bench_name      the allocator's name, one word
+ *   bench_version   its version, asked of the library that was linked
+ *   bench_serves    true if the allocator itself says that the block is its own
+ *   bench_may_ask_any  true if bench_serves may be asked about any address
+ *   bench_collect   asks it to give free memory back
+ *   bench_thread_idle  says that this thread is about to block for long
+ *   bench_counts    the allocator's own event counts; false where it has none
+ *
+ * Compiles as C11 and as C++17.
+ */
+#ifndef BENCH_ADAPTERS_ADAPTER_H
+#define BENCH_ADAPTERS_ADAPTER_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+typedef struct bench_counts {
+  uint64_t os_calls; /* calls that reach the kernel; accounting is none */
+  uint64_t superslabs;
+  uint64_t lock_contended;
+  uint64_t entry_writes;
+  uint64_t shelf_visits;
+} bench_counts_t;
+
+#include BENCH_ADAPTER
+
+#endif

@@ -1,0 +1,278 @@
+/* support.c - see support.h */
+#include "support.h"
+
+#include "strict_os.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+static pthread_t g_main_thread;
+static pid_t g_main_process;
+static uint64_t g_seed = 0x68616b6d656d0001u;
+static unsigned g_scale = 100;
+static char g_program[256] = "test";
+static bool g_strict;
+static unsigned g_strict_flags;
+static test_os_t g_strict_os;
+static hak_config_t g_config;
+
+/* ---- Checks ----------------------------------------------------------- */
+
+void test_fail(const char *file, int line, const char *format, ...) {
+  char text[1024];
+  va_list arguments;
+  va_start(arguments, format);
+  vsnprintf(text, sizeof text, format, arguments);
+  va_end(arguments);
+  fprintf(stderr, "%s:%d: check failed: %s\n", file, line, text);
+  fflush(NULL);
+  if (getpid() == g_main_process && pthread_equal(pthread_self(), g_main_thread)) {
+    test_print_seed();
+    _fail(file, line);
+  }
+  abort();
+}
+
+size_t test_opaque(size_t value) {
+  volatile size_t v = value;
+  return v;
+}
+
+/* ---- Random numbers --------------------------------------------------- */
+
+static uint64_t mix(uint64_t z) {
+  z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
+  z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
+  return z ^ (z >> 31);
+}
+
+uint64_t test_seed(void) {
+  return g_seed;
+}
+
+test_rng_t test_rng(uint64_t seed, uint64_t salt) {
+  return (test_rng_t){mix(seed ^ mix(salt + 0x9e3779b97f4a7c15u))};
+}
+
+uint64_t test_random(test_rng_t *rng) {
+  rng->state += 0x9e3779b97f4a7c15u;
+  return mix(rng->state);
+}
+
+uint64_t test_below(test_rng_t *rng, uint64_t limit) {
+  return limit == 0 ? 0 : test_random(rng) % limit;
+}
+
+size_t test_random_size(test_rng_t *rng, size_t max) {
+  static const struct {
+    unsigned percent;
+    size_t limit;
+  } tiers[] = {{40, 128}, {70, 1 * KIB}, {90, 32 * KIB}, {98, 1 * MIB}, {100, 8 * MIB}};
+  unsigned draw = (unsigned)test_below(rng, 100);
+  size_t limit = max;
+  for (size_t i = 0; i < TEST_COUNT(tiers); i++) {
+    if (draw < tiers[i].percent) {
+      limit = tiers[i].limit;
+      break;
+    }
+  }
+  if (limit > max) {
+    limit = max;
+  }
+  return (size_t)test_below(rng, limit + 1);
+}
+
+void test_print_seed(void) {
+  fprintf(stderr, "replay with: HAKMEM_TEST_SEED=0x%" PRIx64 "%s %s\n", g_seed,
+          g_strict ? " HAKMEM_TEST_STRICT=1" : "", g_program);
+}
+
+size_t test_scale(size_t count) {
+  uint64_t n = (uint64_t)count * g_scale / 100;
+  if (TEST_TSAN) {
+    n /= 10;
+  } else if (TEST_ASAN) {
+    n /= 3;
+  }
+  return n == 0 ? 1 : (size_t)n;
+}
+
+/* ---- Byte patterns ---------------------------------------------------- */
+
+static uint64_t pattern_word(uint64_t tag, size_t index) {
+  return (tag + 1) * 0x9e3779b97f4a7c15u + (uint64_t)index * 0xd6e8feb86659fd93u;
+}
+
+void test_fill(void *block, size_t size, uint64_t tag) {
+  unsigned char *bytes = block;
+  size_t words = size / 8;
+  for (size_t i = 0; i < words; i++) {
+    uint64_t w = pattern_word(tag, i);
+    memcpy(bytes + i * 8, &w, 8);
+  }
+  uint64_t w = pattern_word(tag, words);
+  memcpy(bytes + words * 8, &w, size - words * 8);
+}
+
+bool test_verify(const void *block, size_t size, uint64_t tag) {
+  const unsigned char *bytes = block;
+  size_t words = size / 8;
+  for (size_t i = 0; i < words; i++) {
+    uint64_t w = pattern_word(tag, i);
+    if (memcmp(bytes + i * 8, &w, 8) != 0) {
+      return false;
+    }
+  }
+  uint64_t w = pattern_word(tag, words);
+  return memcmp(bytes + words * 8, &w, size - words * 8) == 0;
+}
+
+bool test_is_zero(const void *block, size_t size) {
+  const unsigned char *bytes = block;
+  return size == 0 || (bytes[0] == 0 && memcmp(bytes, bytes + 1, size - 1) == 0);
+}
+
+#define SPARSE_LIMIT ((size_t)32 << 10)
+#define SPARSE_END ((size_t)4096)
+
+void test_fill_sparse(void *block, size_t size, uint64_t tag) {
+  unsigned char *bytes = block;
+  if (size <= SPARSE_LIMIT) {
+    test_fill(block, size, tag);
+    return;
+  }
+  test_fill(bytes, SPARSE_END, tag);
+  for (size_t at = SPARSE_END; at + 8 <= size - SPARSE_END; at += 4096) {
+    uint64_t w = pattern_word(tag, at);
+    memcpy(bytes + at, &w, 8);
+  }
+  test_fill(bytes + size - SPARSE_END, SPARSE_END, ~tag);
+}
+
+bool test_verify_sparse(const void *block, size_t size, uint64_t tag) {
+  const unsigned char *bytes = block;
+  if (size <= SPARSE_LIMIT) {
+    return test_verify(block, size, tag);
+  }
+  for (size_t at = SPARSE_END; at + 8 <= size - SPARSE_END; at += 4096) {
+    uint64_t w = pattern_word(tag, at);
+    if (memcmp(bytes + at, &w, 8) != 0) {
+      return false;
+    }
+  }
+  return test_verify(bytes, SPARSE_END, tag) &&
+         test_verify(bytes + size - SPARSE_END, SPARSE_END, ~tag);
+}
+
+bool test_verify_sparse_prefix(const void *block, size_t size, size_t kept,
+                               uint64_t tag) {
+  const unsigned char *bytes = block;
+  if (kept > size) {
+    kept = size;
+  }
+  if (size <= SPARSE_LIMIT) {
+    return test_verify(block, kept, tag);
+  }
+  size_t end = kept < size - SPARSE_END ? kept : size - SPARSE_END;
+  for (size_t at = SPARSE_END; at + 8 <= end; at += 4096) {
+    uint64_t w = pattern_word(tag, at);
+    if (memcmp(bytes + at, &w, 8) != 0) {
+      return false;
+    }
+  }
+  return test_verify(bytes, kept < SPARSE_END ? kept : SPARSE_END, tag);
+}
+
+/* ---- The library in a test -------------------------------------------- */
+
+const hak_config_t *test_config(void) {
+  return g_strict ? &g_config : NULL;
+}
+
+bool test_is_strict(void) {
+  return g_strict;
+}
+
+void test_start(void) {
+  if (g_strict) {
+    test_restart();
+  }
+}
+
+void test_restart(void) {
+  if (g_strict) {
+    int error = hak_init(&g_config);
+    CHECK_EQ(error, 0);
+  }
+}
+
+hak_stats_t test_stats(void) {
+  hak_stats_t stats;
+  memset(&stats, 0, sizeof stats);
+  stats.struct_size = sizeof stats;
+  int error = hak_stats_get(NULL, &stats);
+  CHECK_EQ(error, 0);
+  return stats;
+}
+
+uint64_t test_live_blocks(void) {
+  return test_stats().live_blocks;
+}
+
+uint64_t test_live_bytes(void) {
+  return test_stats().live_bytes;
+}
+
+void test_count_report(const hak_error_info_t *info, void *ctx) {
+  test_reports_t *reports = ctx;
+  reports->count++;
+  reports->last = *info;
+}
+
+/* ---- main ------------------------------------------------------------- */
+
+double test_seconds(void) {
+  struct timespec now;
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  return (double)now.tv_sec + (double)now.tv_nsec * 1e-9;
+}
+
+void test_begin(void) {
+  g_main_thread = pthread_self();
+  g_main_process = getpid();
+  ssize_t length = readlink("/proc/self/exe", g_program, sizeof g_program - 1);
+  if (length > 0) {
+    g_program[length] = '\0';
+  }
+  const char *seed = getenv("HAKMEM_TEST_SEED");
+  if (seed != NULL) {
+    struct timespec now;
+    clock_gettime(CLOCK_REALTIME, &now);
+    g_seed = strcmp(seed, "random") == 0
+                 ? mix((uint64_t)now.tv_nsec ^ (uint64_t)now.tv_sec << 30)
+                 : strtoull(seed, NULL, 0);
+  }
+  const char *scale = getenv("HAKMEM_TEST_SCALE");
+  if (scale != NULL) {
+    g_scale = (unsigned)strtoul(scale, NULL, 10);
+  }
+  const char *strict = getenv("HAKMEM_TEST_STRICT");
+  if (strict != NULL && strict[0] != '\0' && strcmp(strict, "0") != 0) {
+    g_strict = true;
+    g_strict_flags = test_os_parse(strict);
+    test_os_open(&g_strict_os, g_strict_flags);
+    g_config = (hak_config_t){.struct_size = sizeof g_config, .os = &g_strict_os.hooks};
+  }
+  unsetenv("HAKMEM_TEST_SEED");
+  unsetenv("HAKMEM_TEST_SCALE");
+  unsetenv("HAKMEM_TEST_STRICT");
+  if (seed != NULL) {
+    test_print_seed();
+  }
+}

@@ -1,0 +1,219 @@
+/* api_calloc.c - zeroed memory: hak_calloc and HAK_ZERO. */
+#include "support.h"
+
+#include "strict_os.h"
+
+#include <errno.h>
+#include <string.h>
+
+/* Every class once: each size that differs from its good size starts a new one. */
+#define FOR_EACH_CLASS(size, limit) \
+  for (size_t size = 1; size <= (limit); size = hak_good_size(size) + 1)
+
+static void calloc__is_zero_in_every_class_after_fill_and_free(void **state) {
+  (void)state;
+  enum { BLOCKS = 64 };
+  static void *blocks[BLOCKS];
+  FOR_EACH_CLASS(size, 1 * MIB) {
+    size_t count = size > 32 * KIB ? 4 : BLOCKS;
+    for (int round = 0; round < 2; round++) {
+      for (size_t i = 0; i < count; i++) {
+        blocks[i] = hak_calloc(1, size);
+        CHECK(blocks[i] != NULL);
+        CHECK_MSG(test_is_zero(blocks[i], size), "calloc of %zu is not zero", size);
+      }
+      for (size_t i = 0; i < count; i++) {
+        memset(blocks[i], 0xee, hak_usable_size(blocks[i]));
+        hak_free(blocks[i]);
+      }
+    }
+  }
+}
+
+static void calloc__is_zero_after_plain_blocks_were_filled_and_freed(void **state) {
+  (void)state;
+  FOR_EACH_CLASS(size, 4 * MIB) {
+    void *blocks[16];
+    size_t count = size > 32 * KIB ? 2 : TEST_COUNT(blocks);
+    for (size_t i = 0; i < count; i++) {
+      blocks[i] = hak_alloc(size);
+      memset(blocks[i], 0xee, hak_usable_size(blocks[i]));
+    }
+    for (size_t i = 0; i < count; i++) {
+      hak_free(blocks[i]);
+    }
+    for (size_t i = 0; i < count; i++) {
+      blocks[i] = hak_calloc(size, 1);
+      CHECK_MSG(test_is_zero(blocks[i], size), "calloc of %zu is not zero", size);
+    }
+    for (size_t i = 0; i < count; i++) {
+      hak_free(blocks[i]);
+    }
+  }
+}
+
+static void calloc__is_zero_after_memory_was_given_back_and_taken_again(void **state) {
+  (void)state;
+  for (int round = 0; round < 3; round++) {
+    enum { BLOCKS = 40 };
+    void *blocks[BLOCKS];
+    for (size_t i = 0; i < BLOCKS; i++) {
+      blocks[i] = hak_alloc(100 * KIB * (1 + i % 20));
+      memset(blocks[i], 0xcc, hak_usable_size(blocks[i]));
+    }
+    for (size_t i = 0; i < BLOCKS; i++) {
+      hak_free(blocks[i]);
+    }
+    (void)hak_collect(NULL, SIZE_MAX, 0);
+    for (size_t i = 0; i < BLOCKS; i++) {
+      blocks[i] = hak_calloc(1, 90 * KIB * (1 + i % 20));
+      CHECK(test_is_zero(blocks[i], 90 * KIB * (1 + i % 20)));
+    }
+    for (size_t i = 0; i < BLOCKS; i++) {
+      hak_free(blocks[i]);
+    }
+  }
+}
+
+static void calloc__count_times_size_bytes_are_usable(void **state) {
+  (void)state;
+  for (size_t count = 1; count < 70; count += 3) {
+    for (size_t size = 1; size < 3000; size = size * 2 + 1) {
+      unsigned char *block = hak_calloc(count, size);
+      CHECK(block != NULL && hak_usable_size(block) >= count * size);
+      CHECK(test_is_zero(block, count * size));
+      memset(block, 0x11, hak_usable_size(block));
+      hak_free(block);
+    }
+  }
+}
+
+static void calloc__products_that_overflow_are_out_of_memory(void **state) {
+  (void)state;
+  static const size_t pairs[][2] = {
+      {SIZE_MAX, 2},           {2, SIZE_MAX},
+      {SIZE_MAX / 2 + 1, 2},   {(size_t)1 << 32, (size_t)1 << 32},
+      {SIZE_MAX, SIZE_MAX},    {(size_t)1 << 33, ((size_t)1 << 31) + 1},
+      {SIZE_MAX / 16 + 1, 16}, {3, SIZE_MAX / 3 + 1},
+      {SIZE_MAX / 4, 4},       {(size_t)PTRDIFF_MAX / 2 + 1, 2}};
+  for (size_t i = 0; i < TEST_COUNT(pairs); i++) {
+    size_t count = test_opaque(pairs[i][0]), size = test_opaque(pairs[i][1]);
+    errno = 0;
+    CHECK(hak_calloc(count, size) == NULL);
+    CHECK_EQ(errno, ENOMEM);
+    errno = 0;
+    CHECK(hak_reallocarray(NULL, count, size) == NULL);
+    CHECK_EQ(errno, ENOMEM);
+  }
+}
+
+static void calloc__of_nothing_many_times_is_a_unique_block(void **state) {
+  (void)state;
+  void *a = hak_calloc(0, SIZE_MAX), *b = hak_calloc(SIZE_MAX, 0), *c = hak_calloc(0, 0);
+  CHECK(a != NULL && b != NULL && c != NULL && a != b && b != c && a != c);
+  hak_free(a);
+  hak_free(b);
+  hak_free(c);
+}
+
+static void allocx__zero_reaches_to_the_usable_size(void **state) {
+  (void)state;
+  FOR_EACH_CLASS(size, 2 * MIB) {
+    void *dirty = hak_alloc(size);
+    size_t usable = hak_usable_size(dirty);
+    memset(dirty, 0xdd, usable);
+    hak_free(dirty);
+    size_t asked = size > 9 ? size - 1 : size;
+    unsigned char *block = hak_allocx(NULL, asked, 0, HAK_ZERO, NULL);
+    CHECK(block != NULL);
+    CHECK_MSG(test_is_zero(block, hak_usable_size(block)),
+              "HAK_ZERO of %zu is not zero up to %zu", asked, hak_usable_size(block));
+    hak_free(block);
+  }
+}
+
+static void allocx__zero_holds_for_aligned_blocks(void **state) {
+  (void)state;
+  for (size_t alignment = 16; alignment <= 4 * MIB; alignment *= 4) {
+    for (size_t size = 1; size <= 512 * KIB; size = size * 5 + 3) {
+      unsigned char *block = hak_aligned_alloc(alignment, size);
+      memset(block, 0xdd, hak_usable_size(block));
+      hak_free(block);
+      block = hak_allocx(NULL, size, alignment, HAK_ZERO, NULL);
+      CHECK(block != NULL && (uintptr_t)block % alignment == 0);
+      CHECK(test_is_zero(block, hak_usable_size(block)));
+      hak_free(block);
+    }
+  }
+}
+
+static void reallocx__zero_clears_what_grew(void **state) {
+  (void)state;
+  static const size_t sizes[] = {10, 100, 1000, 3000, 20000, 60000, 300000, 3 << 20, 9 << 20};
+  /* Make sure that what is grown into was dirty. */
+  for (size_t i = 0; i < TEST_COUNT(sizes); i++) {
+    void *dirty[3];
+    for (size_t k = 0; k < TEST_COUNT(dirty); k++) {
+      dirty[k] = hak_alloc(sizes[i]);
+      memset(dirty[k], 0x77, hak_usable_size(dirty[k]));
+    }
+    for (size_t k = 0; k < TEST_COUNT(dirty); k++) {
+      hak_free(dirty[k]);
+    }
+  }
+  unsigned char *block = hak_allocx(NULL, 1, 0, HAK_ZERO, NULL);
+  size_t usable = hak_usable_size(block);
+  test_fill(block, usable, 1);
+  for (size_t i = 0; i < TEST_COUNT(sizes); i++) {
+    block = hak_reallocx(NULL, block, sizes[i], 0, HAK_ZERO, NULL);
+    CHECK(block != NULL);
+    size_t now = hak_usable_size(block);
+    CHECK(now >= usable);
+    CHECK(test_verify(block, usable, i + 1));
+    CHECK_MSG(test_is_zero(block + usable, now - usable),
+              "grown to %zu: bytes %zu to %zu are not zero", sizes[i], usable, now);
+    usable = now;
+    test_fill(block, usable, i + 2);
+  }
+  hak_free(block);
+}
+
+static void calloc__is_zero_when_purged_pages_keep_their_contents(void **state) {
+  (void)state;
+  /* The library is started afresh over hooks whose purge does nothing. */
+  static test_os_t os;
+  test_os_open(&os, TEST_OS_PURGE_NOOP);
+  CHECK_EQ(hak_shutdown(0), 0);
+  CHECK_EQ(test_os_init(&os), 0);
+  CHECK_EQ(hak_option_set(HAK_OPTION_RETAIN_BYTES, 0), 0);
+  CHECK_EQ(hak_option_set(HAK_OPTION_PURGE_DECAY_MS, 0), 0);
+  for (int round = 0; round < 3; round++) {
+    FOR_EACH_CLASS(size, 1 * MIB) {
+      void *block = hak_alloc(size);
+      memset(block, 0xaa, hak_usable_size(block));
+      hak_free(block);
+    }
+    test_os_advance_ms(&os, 5000);
+    (void)hak_collect(NULL, SIZE_MAX, 0);
+    FOR_EACH_CLASS(size, 1 * MIB) {
+      unsigned char *block = hak_calloc(1, size);
+      CHECK_MSG(test_is_zero(block, size), "calloc of %zu is not zero", size);
+      hak_free(block);
+    }
+  }
+  CHECK_MSG(os.calls[TEST_OS_PURGE] > 0, "nothing was ever purged");
+  CHECK_EQ(hak_shutdown(0), 0);
+  test_os_close(&os);
+  test_restart();
+}
+
+TEST_MAIN(T(calloc__is_zero_in_every_class_after_fill_and_free),
+          T(calloc__is_zero_after_plain_blocks_were_filled_and_freed),
+          T(calloc__is_zero_after_memory_was_given_back_and_taken_again),
+          T(calloc__count_times_size_bytes_are_usable),
+          T(calloc__products_that_overflow_are_out_of_memory),
+          T(calloc__of_nothing_many_times_is_a_unique_block),
+          T(allocx__zero_reaches_to_the_usable_size),
+          T(allocx__zero_holds_for_aligned_blocks),
+          T(reallocx__zero_clears_what_grew),
+          T(calloc__is_zero_when_purged_pages_keep_their_contents))

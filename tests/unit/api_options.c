@@ -1,0 +1,297 @@
+/* api_options.c - options: set, get, describe, and the environment. */
+#include "child.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+typedef struct option_row {
+  hak_option_t option;
+  const char *name;
+  int64_t initial, min, max;
+} option_row_t;
+
+static const option_row_t rows[] = {
+#define HAK_OPTION(id, env, def, min, max, doc) {HAK_OPTION_##id, env, def, min, max},
+#include <hakmem/options.def>
+#undef HAK_OPTION
+};
+
+/* Children start hakmem themselves: in this process it is never used. */
+static int with_library(void) {
+  test_restart();
+  return 0;
+}
+
+static int defaults_child(void *ctx) {
+  (void)ctx;
+  with_library();
+  for (size_t i = 0; i < TEST_COUNT(rows); i++) {
+    CHECK_MSG(hak_option_get(rows[i].option) == rows[i].initial, "%s is %" PRId64, rows[i].name,
+              hak_option_get(rows[i].option));
+  }
+  return 0;
+}
+
+static void options__start_with_their_defaults(void **state) {
+  (void)state;
+  CHECK_EQ(TEST_COUNT(rows), HAK_OPTION_COUNT);
+  test_child_must_succeed(defaults_child, NULL, 10);
+}
+
+static int set_child(void *ctx) {
+  (void)ctx;
+  with_library();
+  for (size_t i = 0; i < TEST_COUNT(rows); i++) {
+    const option_row_t *row = &rows[i];
+    const int64_t right[] = {row->min, row->max, row->initial};
+    for (size_t k = 0; k < TEST_COUNT(right); k++) {
+      errno = TEST_ERRNO;
+      CHECK_EQ(hak_option_set(row->option, right[k]), 0);
+      CHECK_EQ(errno, TEST_ERRNO);
+      CHECK_EQ(hak_option_get(row->option), right[k]);
+    }
+    const int64_t wrong[] = {row->min - 1, row->max + 1, INT64_MIN, INT64_MAX};
+    for (size_t k = 0; k < TEST_COUNT(wrong); k++) {
+      CHECK_EQ(hak_option_set(row->option, wrong[k]), ERANGE);
+      CHECK_EQ(hak_option_get(row->option), row->initial);
+    }
+  }
+  return 0;
+}
+
+static void options__take_their_whole_range_and_nothing_else(void **state) {
+  (void)state;
+  test_child_must_succeed(set_child, NULL, 10);
+}
+
+static int unknown_child(void *ctx) {
+  (void)ctx;
+  with_library();
+  const hak_option_t unknown[] = {HAK_OPTION_COUNT, (hak_option_t)(HAK_OPTION_COUNT + 1),
+                                  (hak_option_t)-1, (hak_option_t)100000};
+  for (size_t i = 0; i < TEST_COUNT(unknown); i++) {
+    hak_option_info_t info = {.struct_size = sizeof info};
+    CHECK_EQ(hak_option_set(unknown[i], 1), EINVAL);
+    CHECK_EQ(hak_option_get(unknown[i]), 0);
+    CHECK_EQ(hak_option_describe(unknown[i], &info), ENOENT);
+  }
+  return 0;
+}
+
+static void options__unknown_ones_are_refused(void **state) {
+  (void)state;
+  test_child_must_succeed(unknown_child, NULL, 10);
+}
+
+static int describe_child(void *ctx) {
+  (void)ctx;
+  with_library();
+  for (size_t i = 0; i < TEST_COUNT(rows); i++) {
+    hak_option_info_t info = {.struct_size = sizeof info};
+    CHECK_EQ(hak_option_describe(rows[i].option, &info), 0);
+    CHECK(strcmp(info.name, rows[i].name) == 0);
+    CHECK_EQ(info.value, hak_option_get(rows[i].option));
+    CHECK_EQ(info.default_value, rows[i].initial);
+    CHECK_EQ(info.min, rows[i].min);
+    CHECK_EQ(info.max, rows[i].max);
+    CHECK(info.doc != NULL && info.doc[0] != '\0');
+    CHECK(info.min <= info.default_value && info.default_value <= info.max);
+  }
+  hak_option_info_t unsized = {.struct_size = 0};
+  CHECK_EQ(hak_option_describe(HAK_OPTION_BIN_BLOCKS, &unsized), EINVAL);
+  CHECK_EQ(hak_option_describe(HAK_OPTION_BIN_BLOCKS, NULL), EINVAL);
+  return 0;
+}
+
+static void options__describe_tells_name_range_and_meaning(void **state) {
+  (void)state;
+  test_child_must_succeed(describe_child, NULL, 10);
+}
+
+static int set_before_first_use_child(void *ctx) {
+  (void)ctx;
+  CHECK_EQ(hak_option_set(HAK_OPTION_RETAIN_BYTES, 12345678), 0);
+  with_library();
+  void *block = hak_alloc(100);
+  CHECK(block != NULL);
+  hak_free(block);
+  CHECK_EQ(hak_option_get(HAK_OPTION_RETAIN_BYTES), 12345678);
+  return 0;
+}
+
+static void options__set_before_the_first_allocation_hold(void **state) {
+  (void)state;
+  test_child_must_succeed(set_before_first_use_child, NULL, 10);
+}
+
+/* ---- Environment ------------------------------------------------------ */
+
+static int environment_child(void *ctx) {
+  (void)ctx;
+  for (size_t i = 0; i < TEST_COUNT(rows); i++) {
+    char name[64], value[32];
+    snprintf(name, sizeof name, "HAKMEM_%s", rows[i].name);
+    int64_t wanted = rows[i].option == HAK_OPTION_PREWARM_BYTES ? 65536 : rows[i].min;
+    snprintf(value, sizeof value, "%" PRId64, wanted);
+    setenv(name, value, 1);
+  }
+  with_library();
+  void *block = hak_alloc(100);
+  CHECK(block != NULL);
+  for (size_t i = 0; i < TEST_COUNT(rows); i++) {
+    int64_t wanted = rows[i].option == HAK_OPTION_PREWARM_BYTES ? 65536 : rows[i].min;
+    CHECK_MSG(hak_option_get(rows[i].option) == wanted, "%s is %" PRId64, rows[i].name,
+              hak_option_get(rows[i].option));
+  }
+  hak_free(block);
+  return 0;
+}
+
+static void environment__is_read_at_start(void **state) {
+  (void)state;
+  test_child_must_succeed(environment_child, NULL, 10);
+}
+
+/* ctx: a value of HAKMEM_BIN_BLOCKS that is no number in range. */
+static int bad_environment_child(void *ctx) {
+  setenv("HAKMEM_BIN_BLOCKS", ctx, 1);
+  with_library();
+  void *block = hak_alloc(100);
+  CHECK(block != NULL);
+  hak_free(block);
+  CHECK_EQ(hak_option_get(HAK_OPTION_BIN_BLOCKS), 32);
+  return 0;
+}
+
+static void environment__bad_values_are_reported_and_ignored(void **state) {
+  (void)state;
+  static char *const values[] = {"abc",
+                                 "",
+                                 "-1",
+                                 "3",
+                                 "257",
+                                 "12abc",
+                                 "12 34",
+                                 "9223372036854775808",
+                                 "99999999999999999999999999",
+                                 "-9223372036854775809",
+                                 "1e2",
+                                 "18446744073709551648"};
+  for (size_t i = 0; i < TEST_COUNT(values); i++) {
+    test_child_t child = test_child_run(bad_environment_child, values[i], 10);
+    CHECK_MSG(child.signal == 0 && child.status == 0 && !child.timed_out,
+              "value '%s': signal %d, status %d, said: %s", values[i], child.signal,
+              child.status, child.output);
+    CHECK_MSG(strstr(child.output, "hakmem: bad option: ") == child.output,
+              "value '%s' said: '%s'", values[i], child.output);
+    CHECK_MSG(strchr(child.output, '\n') == child.output + child.length - 1,
+              "value '%s': more than one line: %s", values[i], child.output);
+  }
+}
+
+static int unknown_name_child(void *ctx) {
+  (void)ctx;
+  setenv("HAKMEM_NO_SUCH_OPTION", "1", 1);
+  with_library();
+  void *block = hak_alloc(100);
+  CHECK(block != NULL);
+  hak_free(block);
+  return 0;
+}
+
+static void environment__unknown_names_are_reported_and_ignored(void **state) {
+  (void)state;
+  test_child_t child = test_child_run(unknown_name_child, NULL, 10);
+  CHECK_EQ(child.signal, 0);
+  CHECK_EQ(child.status, 0);
+  CHECK_MSG(strstr(child.output, "hakmem: bad option: ") == child.output, "said: '%s'",
+            child.output);
+}
+
+static int no_env_child(void *ctx) {
+  (void)ctx;
+  setenv("HAKMEM_BIN_BLOCKS", "64", 1);
+  setenv("HAKMEM_HELD_SLABS", "nonsense", 1);
+  hak_config_t config = {.struct_size = sizeof config};
+  if (test_config() != NULL) {
+    config = *test_config();
+  }
+  config.flags = HAK_INIT_NO_ENV;
+  CHECK_EQ(hak_init(&config), 0);
+  CHECK_EQ(hak_option_get(HAK_OPTION_BIN_BLOCKS), 32);
+  hak_free(hak_alloc(10));
+  CHECK_EQ(hak_option_get(HAK_OPTION_BIN_BLOCKS), 32);
+  return 0;
+}
+
+static void environment__is_ignored_when_init_says_so(void **state) {
+  (void)state;
+  test_child_t child = test_child_run(no_env_child, NULL, 10);
+  CHECK_MSG(child.signal == 0 && child.status == 0, "%s", child.output);
+  CHECK_MSG(child.length == 0, "said: %s", child.output);
+}
+
+static int silent_child(void *ctx) {
+  (void)ctx;
+  with_library();
+  for (size_t size = 1; size < 50 * MIB; size *= 2) {
+    void *block = hak_alloc(size);
+    CHECK(block != NULL);
+    hak_free(block);
+  }
+  (void)hak_collect(NULL, SIZE_MAX, 0);
+  CHECK_EQ(hak_alloc(test_opaque(SIZE_MAX)) == NULL, true);
+  return 0;
+}
+
+static void library__prints_nothing_unasked(void **state) {
+  (void)state;
+  test_child_t child = test_child_run(silent_child, NULL, 20);
+  CHECK_MSG(child.signal == 0 && child.status == 0, "%s", child.output);
+  CHECK_MSG(child.length == 0, "said: %s", child.output);
+}
+
+/* ---- Effects ---------------------------------------------------------- */
+
+static int manual_purge_child(void *ctx) {
+  (void)ctx;
+  with_library();
+  CHECK_EQ(hak_option_set(HAK_OPTION_PURGE_MODE, 0), 0);
+  CHECK_EQ(hak_option_set(HAK_OPTION_PURGE_DECAY_MS, 0), 0);
+  CHECK_EQ(hak_option_set(HAK_OPTION_RETAIN_BYTES, 0), 0);
+  for (int round = 0; round < 20; round++) {
+    void *blocks[100];
+    for (size_t i = 0; i < TEST_COUNT(blocks); i++) {
+      blocks[i] = hak_alloc(100 * KIB);
+      CHECK(blocks[i] != NULL);
+      memset(blocks[i], 1, 100 * KIB);
+    }
+    for (size_t i = 0; i < TEST_COUNT(blocks); i++) {
+      hak_free(blocks[i]);
+    }
+  }
+  CHECK_EQ(test_stats().os_purge, 0);
+  CHECK_MSG(hak_collect(NULL, SIZE_MAX, 0) >= 5 * MIB, "collect gave little back");
+  CHECK(test_stats().os_purge + test_stats().os_release > 0);
+  return 0;
+}
+
+static void purge_mode__manual_gives_back_by_collect_only(void **state) {
+  (void)state;
+  test_child_must_succeed(manual_purge_child, NULL, 20);
+}
+
+TEST_MAIN_FRESH(T(options__start_with_their_defaults),
+                T(options__take_their_whole_range_and_nothing_else),
+                T(options__unknown_ones_are_refused),
+                T(options__describe_tells_name_range_and_meaning),
+                T(options__set_before_the_first_allocation_hold),
+                T(environment__is_read_at_start),
+                T(environment__bad_values_are_reported_and_ignored),
+                T(environment__unknown_names_are_reported_and_ignored),
+                T(environment__is_ignored_when_init_says_so),
+                T(library__prints_nothing_unasked),
+                T(purge_mode__manual_gives_back_by_collect_only))

@@ -1,0 +1,252 @@
+/* api_stats.c - hak_stats_get and hak_stats_print. */
+#include "child.h"
+#include "json.h"
+
+#include <errno.h>
+#include <string.h>
+
+typedef struct text {
+  size_t length, pieces;
+  char bytes[65536];
+} text_t;
+
+static text_t g_text;
+
+static void collect_text(const char *bytes, size_t length, void *ctx) {
+  text_t *text = ctx;
+  text->pieces++;
+  if (length < sizeof text->bytes - text->length) {
+    memcpy(text->bytes + text->length, bytes, length);
+    text->length += length;
+    text->bytes[text->length] = '\0';
+  }
+}
+
+static void print_to_text(hak_heap_t *heap, int format) {
+  memset(&g_text, 0, sizeof g_text);
+  CHECK_EQ(hak_stats_print(heap, format, collect_text, &g_text), 0);
+  CHECK(g_text.length > 0);
+}
+
+static void stats__live_counts_are_exact_when_quiet(void **state) {
+  (void)state;
+  enum { BLOCKS = 3000 };
+  static void *blocks[BLOCKS];
+  test_rng_t rng = test_rng(test_seed(), 11);
+  hak_stats_t start = test_stats();
+  uint64_t bytes = 0;
+  for (size_t i = 0; i < BLOCKS; i++) {
+    blocks[i] = hak_alloc(test_random_size(&rng, i % 100 == 0 ? 8 * MIB : 40 * KIB));
+    CHECK(blocks[i] != NULL);
+    bytes += hak_usable_size(blocks[i]);
+    if (i % 97 == 0) {
+      hak_stats_t now = test_stats();
+      CHECK_EQ(now.live_blocks, start.live_blocks + i + 1);
+      CHECK_EQ(now.live_bytes, start.live_bytes + bytes);
+    }
+  }
+  for (size_t i = 0; i < BLOCKS; i++) {
+    bytes -= hak_usable_size(blocks[i]);
+    hak_free(blocks[i]);
+    if (i % 97 == 0) {
+      hak_stats_t now = test_stats();
+      CHECK_EQ(now.live_blocks, start.live_blocks + BLOCKS - i - 1);
+      CHECK_EQ(now.live_bytes, start.live_bytes + bytes);
+    }
+  }
+  CHECK_EQ(test_live_blocks(), start.live_blocks);
+  CHECK_EQ(test_live_bytes(), start.live_bytes);
+}
+
+static void stats__count_large_blocks_apart(void **state) {
+  (void)state;
+  hak_stats_t start = test_stats();
+  static const size_t sizes[] = {33000, 100000, 1 << 20, 3 << 20, 50 << 20};
+  void *blocks[TEST_COUNT(sizes)];
+  uint64_t bytes = 0;
+  for (size_t i = 0; i < TEST_COUNT(sizes); i++) {
+    blocks[i] = hak_alloc(sizes[i]);
+    bytes += hak_usable_size(blocks[i]);
+  }
+  void *small = hak_alloc(32 * KIB);
+  hak_stats_t now = test_stats();
+  CHECK_EQ(now.large_blocks, start.large_blocks + TEST_COUNT(sizes));
+  CHECK_EQ(now.large_bytes, start.large_bytes + bytes);
+  CHECK_EQ(now.live_blocks, start.live_blocks + TEST_COUNT(sizes) + 1);
+  hak_free(small);
+  for (size_t i = 0; i < TEST_COUNT(sizes); i++) {
+    hak_free(blocks[i]);
+  }
+  CHECK_EQ(test_stats().large_blocks, start.large_blocks);
+  CHECK_EQ(test_stats().large_bytes, start.large_bytes);
+}
+
+static void stats__byte_figures_are_consistent(void **state) {
+  (void)state;
+  void *blocks[200];
+  for (size_t i = 0; i < TEST_COUNT(blocks); i++) {
+    blocks[i] = hak_alloc(i * 61);
+  }
+  for (size_t i = 0; i < TEST_COUNT(blocks); i += 2) {
+    hak_free(blocks[i]);
+  }
+  hak_stats_t s = test_stats();
+  CHECK(s.live_bytes > 0 && s.live_blocks >= TEST_COUNT(blocks) / 2);
+  CHECK(s.committed_bytes <= s.reserved_bytes);
+  CHECK(s.peak_committed_bytes >= s.committed_bytes);
+  CHECK(s.metadata_bytes > 0 && s.metadata_bytes <= s.committed_bytes);
+  CHECK(s.retained_bytes <= s.committed_bytes);
+  CHECK(s.live_bytes + s.cached_bytes <= s.committed_bytes);
+  CHECK(s.superslabs >= 1);
+  CHECK(s.threads >= 1);
+  CHECK(s.slabs_active >= 1);
+  for (size_t i = 1; i < TEST_COUNT(blocks); i += 2) {
+    hak_free(blocks[i]);
+  }
+}
+
+static void stats__count_events_and_os_calls(void **state) {
+  (void)state;
+  hak_stats_t start = test_stats();
+  enum { BLOCKS = 5000 };
+  static void *blocks[BLOCKS];
+  for (int round = 0; round < 3; round++) {
+    for (size_t i = 0; i < BLOCKS; i++) {
+      blocks[i] = hak_alloc(700);
+    }
+    for (size_t i = 0; i < BLOCKS; i++) {
+      hak_free(blocks[i]);
+    }
+  }
+  void *huge = hak_alloc(200 * MIB);
+  CHECK(huge != NULL);
+  hak_free(huge);
+  hak_thread_exit();
+  hak_stats_t now = test_stats();
+  CHECK(now.slow_alloc > start.slow_alloc);
+  CHECK(now.os_reserve > start.os_reserve);
+  uint64_t refills = now.refill_spare + now.refill_magazine + now.refill_transfer +
+                     now.refill_partial + now.refill_shelf + now.refill_carve + now.refill_slab;
+  CHECK(refills > 0);
+  CHECK(now.thread_exits > start.thread_exits);
+  CHECK(now.thread_attaches > 0);
+}
+
+static void stats_get__bad_arguments_are_invalid(void **state) {
+  (void)state;
+  CHECK_EQ(hak_stats_get(NULL, NULL), EINVAL);
+  hak_stats_t stats = {.struct_size = 0};
+  CHECK_EQ(hak_stats_get(NULL, &stats), EINVAL);
+}
+
+static void stats_get__writes_no_more_than_the_caller_knows(void **state) {
+  (void)state;
+  hak_stats_t stats;
+  memset(&stats, 0x5c, sizeof stats);
+  stats.struct_size = (uint32_t)offsetof(hak_stats_t, cached_bytes);
+  CHECK_EQ(hak_stats_get(NULL, &stats), 0);
+  CHECK(stats.live_blocks < 1000000);
+  const unsigned char *bytes = (const unsigned char *)&stats;
+  for (size_t i = offsetof(hak_stats_t, cached_bytes); i < sizeof stats; i++) {
+    CHECK_EQ(bytes[i], 0x5c);
+  }
+}
+
+static void stats_get__of_the_default_heap_is_that_of_the_process(void **state) {
+  (void)state;
+  void *block = hak_alloc(500);
+  hak_stats_t heap = {.struct_size = sizeof heap};
+  CHECK_EQ(hak_stats_get(hak_heap_default(), &heap), 0);
+  CHECK_EQ(heap.live_blocks, test_live_blocks());
+  CHECK_EQ(heap.live_bytes, test_live_bytes());
+  hak_free(block);
+}
+
+static void stats_print__json_is_valid_and_true(void **state) {
+  (void)state;
+  void *block = hak_alloc(12345);
+  hak_heap_t *heaps[] = {NULL, hak_heap_default()};
+  for (size_t i = 0; i < TEST_COUNT(heaps); i++) {
+    print_to_text(heaps[i], HAK_FORMAT_JSON);
+    size_t at = 0;
+    CHECK_MSG(json_is_valid(g_text.bytes, g_text.length, &at), "wrong at %zu of: %s", at,
+              g_text.bytes);
+    CHECK_EQ(memchr(g_text.bytes, 0, g_text.length) == NULL, true);
+    uint64_t value = 0;
+    CHECK(json_number(g_text.bytes, "live_blocks", &value));
+    CHECK_EQ(value, test_live_blocks());
+    CHECK(json_number(g_text.bytes, "live_bytes", &value));
+    CHECK_EQ(value, test_live_bytes());
+    CHECK(json_number(g_text.bytes, "os_reserve", &value));
+    CHECK_EQ(value, test_stats().os_reserve);
+  }
+  hak_free(block);
+}
+
+static void stats_print__text_names_the_main_figures(void **state) {
+  (void)state;
+  print_to_text(NULL, HAK_FORMAT_TEXT);
+  CHECK(strstr(g_text.bytes, "live") != NULL);
+  CHECK(strstr(g_text.bytes, "committed") != NULL);
+  CHECK(strchr(g_text.bytes, '\n') != NULL);
+  CHECK_EQ(g_text.bytes[g_text.length - 1], '\n');
+}
+
+static void stats_print__unknown_formats_are_invalid(void **state) {
+  (void)state;
+  memset(&g_text, 0, sizeof g_text);
+  CHECK_EQ(hak_stats_print(NULL, 2, collect_text, &g_text), EINVAL);
+  CHECK_EQ(hak_stats_print(NULL, -1, collect_text, &g_text), EINVAL);
+  CHECK_EQ(g_text.pieces, 0);
+}
+
+static void stats_print__allocates_nothing(void **state) {
+  (void)state;
+  hak_stats_t before = test_stats();
+  for (int i = 0; i < 50; i++) {
+    print_to_text(NULL, i % 2 == 0 ? HAK_FORMAT_TEXT : HAK_FORMAT_JSON);
+  }
+  hak_stats_t after = test_stats();
+  CHECK_EQ(memcmp(&before, &after, sizeof before), 0);
+}
+
+static int print_to_stderr_child(void *ctx) {
+  (void)ctx;
+  return hak_stats_print(NULL, HAK_FORMAT_TEXT, NULL, NULL);
+}
+
+static void stats_print__without_a_writer_goes_to_stderr(void **state) {
+  (void)state;
+  test_child_t child = test_child_run(print_to_stderr_child, NULL, 10);
+  CHECK_EQ(child.status, 0);
+  CHECK(strstr(child.output, "live") != NULL);
+}
+
+static void json__the_validator_tells_right_from_wrong(void **state) {
+  (void)state;
+  static const char *const right[] = {"{}", "[1,-2.5e+3,\"a\\n\\u00e9\",null,true,{\"a\":[]}]",
+                                      " 0 "};
+  static const char *const wrong[] = {"", "{", "{\"a\":}", "[1,]", "{\"a\" 1}", "01", "1 2",
+                                      "\"\n\"", "{'a':1}", "nul", "[1}", "-"};
+  size_t at;
+  for (size_t i = 0; i < TEST_COUNT(right); i++) {
+    CHECK_MSG(json_is_valid(right[i], strlen(right[i]), &at), "%s", right[i]);
+  }
+  for (size_t i = 0; i < TEST_COUNT(wrong); i++) {
+    CHECK_MSG(!json_is_valid(wrong[i], strlen(wrong[i]), &at), "%s", wrong[i]);
+  }
+}
+
+TEST_MAIN(T(json__the_validator_tells_right_from_wrong),
+          T(stats__live_counts_are_exact_when_quiet),
+          T(stats__count_large_blocks_apart),
+          T(stats__byte_figures_are_consistent),
+          T(stats__count_events_and_os_calls),
+          T(stats_get__bad_arguments_are_invalid),
+          T(stats_get__writes_no_more_than_the_caller_knows),
+          T(stats_get__of_the_default_heap_is_that_of_the_process),
+          T(stats_print__json_is_valid_and_true),
+          T(stats_print__text_names_the_main_figures),
+          T(stats_print__unknown_formats_are_invalid),
+          T(stats_print__allocates_nothing),
+          T(stats_print__without_a_writer_goes_to_stderr))

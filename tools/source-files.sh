@@ -6,6 +6,8 @@
 source_files() {
   (
     cd "$HAKMEM_ROOT" || exit 1
+    # Set where a hook of git runs this; they name another tree.
+    unset GIT_DIR GIT_WORK_TREE GIT_INDEX_FILE
     if [ -e .git ] && git rev-parse --git-dir >/dev/null 2>&1; then
       git ls-files --cached --others --exclude-standard
     else

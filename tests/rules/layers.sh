@@ -10,7 +10,7 @@ root=$1
 HAKMEM_ROOT=$root
 . "$(dirname -- "$0")/../../tools/source-files.sh"
 
-files=$(source_files c h | grep '^src/' || true)
+files=$(source_files c h def | grep '^src/' || true)
 if [ -z "$files" ]; then
   echo "FAIL: layers: no files under $root/src"
   exit 1
@@ -43,7 +43,7 @@ printf '%s\n' "$files" | {
           layer = path[1]
           if (depth != 2 || !(layer in rank)) {
             fail("\"" quoted[2] "\" is not of the form \"layer/file.h\"")
-          } else if (path[2] !~ /\.h$/) {
+          } else if (path[2] !~ /\.(h|def)$/) {
             fail("\"" quoted[2] "\" is not a header")
           } else if (layer != own && rank[layer] >= rank[own]) {
             fail(own " may not include " layer " (" quoted[2] ")")

@@ -75,9 +75,11 @@ if [ "$tls_model" = initial-exec ] && grep -Fx __tls_get_addr "$work/undefined";
   fail "thread-local data is reached by a call"
 fi
 
-# -z defs: what is missing is an error. Only libc and threads are offered.
+# -z defs: what is missing is an error. Only libc and threads are offered, and what
+# the compiler itself calls for operations that the processor lacks.
 if ! "$cc" -shared -nodefaultlibs -o "$work/whole.so" -Wl,--whole-archive "$archive" \
-  -Wl,--no-whole-archive -Wl,-z,defs -lc -lpthread 2>"$work/errors"; then
+  -Wl,--no-whole-archive -Wl,-z,defs "$("$cc" -print-libgcc-file-name)" \
+  -lc -lpthread 2>"$work/errors"; then
   cat "$work/errors"
   fail "the library needs more than libc and threads"
 fi

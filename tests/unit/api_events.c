@@ -1,0 +1,129 @@
+/* api_events.c - hak_set_event_hook. */
+#include "support.h"
+
+#include <string.h>
+
+#define EVENTS (HAK_EVENT_LARGE_FREE + 1)
+
+typedef struct seen {
+  unsigned count[EVENTS];
+  unsigned unknown;
+  const void *last_address[EVENTS];
+  size_t last_size[EVENTS];
+} seen_t;
+
+static seen_t g_seen;
+
+static void record_event(hak_event_t event, const void *address, size_t size, void *ctx) {
+  seen_t *seen = ctx;
+  if (event < HAK_EVENT_REFILL || event >= EVENTS) {
+    seen->unknown++;
+    return;
+  }
+  seen->count[event]++;
+  seen->last_address[event] = address;
+  seen->last_size[event] = size;
+}
+
+static int set_up(void **state) {
+  (void)state;
+  memset(&g_seen, 0, sizeof g_seen);
+  hak_set_event_hook(record_event, &g_seen);
+  return 0;
+}
+
+static int tear_down(void **state) {
+  (void)state;
+  hak_set_event_hook(NULL, NULL);
+  return 0;
+}
+
+static void event_hook__hears_of_refills(void **state) {
+  (void)state;
+  enum { BLOCKS = 4000 };
+  static void *blocks[BLOCKS];
+  for (size_t i = 0; i < BLOCKS; i++) {
+    blocks[i] = hak_alloc(200);
+  }
+  CHECK(g_seen.count[HAK_EVENT_REFILL] > 0);
+  CHECK(g_seen.count[HAK_EVENT_REFILL] < BLOCKS);
+  CHECK_MSG(g_seen.last_size[HAK_EVENT_REFILL] == hak_good_size(200), "size %zu",
+            g_seen.last_size[HAK_EVENT_REFILL]);
+  for (size_t i = 0; i < BLOCKS; i++) {
+    hak_free(blocks[i]);
+  }
+  CHECK_EQ(g_seen.unknown, 0);
+}
+
+static void event_hook__hears_of_large_blocks_with_address_and_size(void **state) {
+  (void)state;
+  static const size_t sizes[] = {100000, 1 << 20, 5 << 20, 60 << 20};
+  for (size_t i = 0; i < TEST_COUNT(sizes); i++) {
+    void *block = hak_alloc(sizes[i]);
+    size_t usable = hak_usable_size(block);
+    CHECK_EQ(g_seen.count[HAK_EVENT_LARGE_ALLOC], i + 1);
+    CHECK(g_seen.last_address[HAK_EVENT_LARGE_ALLOC] == block);
+    CHECK_EQ(g_seen.last_size[HAK_EVENT_LARGE_ALLOC], usable);
+    CHECK_EQ(g_seen.count[HAK_EVENT_LARGE_FREE], i);
+    hak_free(block);
+    CHECK_EQ(g_seen.count[HAK_EVENT_LARGE_FREE], i + 1);
+    CHECK(g_seen.last_address[HAK_EVENT_LARGE_FREE] == block);
+    CHECK_EQ(g_seen.last_size[HAK_EVENT_LARGE_FREE], usable);
+  }
+}
+
+static void event_hook__hears_of_superslabs_and_purges(void **state) {
+  (void)state;
+  enum { BLOCKS = 600 };
+  static void *blocks[BLOCKS];
+  for (size_t i = 0; i < BLOCKS; i++) {
+    blocks[i] = hak_alloc(60 * KIB);
+    CHECK(blocks[i] != NULL);
+    memset(blocks[i], 1, 60 * KIB);
+  }
+  CHECK(g_seen.count[HAK_EVENT_SUPERSLAB_NEW] >= 10);
+  CHECK(g_seen.last_size[HAK_EVENT_SUPERSLAB_NEW] % (2 * MIB) == 0);
+  CHECK((uintptr_t)g_seen.last_address[HAK_EVENT_SUPERSLAB_NEW] % (2 * MIB) == 0);
+  for (size_t i = 0; i < BLOCKS; i++) {
+    hak_free(blocks[i]);
+  }
+  size_t given = hak_collect(NULL, SIZE_MAX, 0);
+  CHECK_MSG(given > 0, "nothing was given back");
+  CHECK(g_seen.count[HAK_EVENT_PURGE] + g_seen.count[HAK_EVENT_SUPERSLAB_RELEASE] > 0);
+  CHECK_EQ(g_seen.unknown, 0);
+}
+
+static void event_hook__hears_nothing_when_unset(void **state) {
+  (void)state;
+  hak_set_event_hook(NULL, NULL);
+  for (size_t size = 16; size < 4 * MIB; size *= 2) {
+    hak_free(hak_alloc(size));
+  }
+  for (int i = 0; i < EVENTS; i++) {
+    CHECK_EQ(g_seen.count[i], 0);
+  }
+}
+
+static void event_hook__hears_nothing_on_fast_paths(void **state) {
+  (void)state;
+  for (int i = 0; i < 10; i++) {
+    hak_free(hak_alloc(96));
+  }
+  memset(&g_seen, 0, sizeof g_seen);
+  for (int i = 0; i < 20; i++) {
+    hak_free(hak_alloc(96));
+  }
+  unsigned sum = 0;
+  for (int i = 0; i < EVENTS; i++) {
+    sum += g_seen.count[i];
+  }
+  CHECK_MSG(sum <= 1, "%u events in 20 pairs", sum);
+}
+
+#define M(function) cmocka_unit_test_setup_teardown(function, set_up, tear_down)
+
+TEST_MAIN(M(event_hook__hears_of_refills),
+          M(event_hook__hears_of_large_blocks_with_address_and_size),
+          M(event_hook__hears_of_superslabs_and_purges),
+          M(event_hook__hears_nothing_when_unset),
+          M(event_hook__hears_nothing_on_fast_paths))

@@ -1,0 +1,254 @@
+/* api_fork.c - fork while other threads are inside the library. */
+#include "child.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define CHURNERS 4
+
+typedef struct churn {
+  atomic_bool stop;
+  _Atomic(void *) exchange[64];
+} churn_t;
+
+static churn_t g_churn;
+
+/* Allocates, frees and passes blocks on: refills, spills and remote frees are
+ * under way at any moment. */
+static void *churn_thread(void *argument) {
+  test_rng_t rng = test_rng(test_seed(), (uintptr_t)argument);
+  void *mine[200] = {0};
+  for (unsigned i = 0; !atomic_load(&g_churn.stop); i++) {
+    size_t at = (size_t)test_below(&rng, TEST_COUNT(mine));
+    hak_free(mine[at]);
+    mine[at] = hak_alloc(test_random_size(&rng, i % 50 == 0 ? 300 * KIB : 2000));
+    size_t slot = (size_t)test_below(&rng, TEST_COUNT(g_churn.exchange));
+    mine[at] = atomic_exchange(&g_churn.exchange[slot], mine[at]);
+    if (i % 5000 == 0) {
+      hak_thread_idle();
+    }
+  }
+  for (size_t i = 0; i < TEST_COUNT(mine); i++) {
+    hak_free(mine[i]);
+  }
+  return NULL;
+}
+
+/* What a child does with the memory that it inherited and with its own. */
+static void use_in_child(unsigned char *inherited) {
+  CHECK(test_verify(inherited, 5000, 77));
+  hak_free(inherited);
+  for (size_t i = 0; i < TEST_COUNT(g_churn.exchange); i++) {
+    hak_free(atomic_exchange(&g_churn.exchange[i], NULL));
+  }
+  test_rng_t rng = test_rng(test_seed(), 99);
+  void *blocks[300] = {0};
+  for (int i = 0; i < 3000; i++) {
+    size_t at = (size_t)test_below(&rng, TEST_COUNT(blocks));
+    if (blocks[at] != NULL) {
+      CHECK(test_verify(blocks[at], 24, at));
+    }
+    hak_free(blocks[at]);
+    blocks[at] = hak_alloc(24 + test_random_size(&rng, 100 * KIB));
+    CHECK(blocks[at] != NULL);
+    test_fill(blocks[at], 24, at);
+  }
+  (void)hak_collect(NULL, SIZE_MAX, 0);
+  CHECK_EQ(hak_check(NULL), 0);
+}
+
+/* False if the child did not end well in time. */
+static bool await(pid_t pid, int *status) {
+  double deadline = test_seconds() + (TEST_TSAN || TEST_ASAN ? 60 : 15);
+  while (waitpid(pid, status, WNOHANG) == 0) {
+    if (test_seconds() > deadline) {
+      kill(pid, SIGKILL);
+      waitpid(pid, status, 0);
+      return false;
+    }
+    usleep(200);
+  }
+  return true;
+}
+
+static int fork_many(bool by_hand) {
+  pthread_t threads[CHURNERS];
+  for (size_t i = 0; i < CHURNERS; i++) {
+    CHECK_EQ(pthread_create(&threads[i], NULL, churn_thread, (void *)(i + 1)), 0);
+  }
+  size_t forks = test_scale(100);
+  for (size_t i = 0; i < forks; i++) {
+    unsigned char *block = hak_alloc(5000);
+    test_fill(block, 5000, 77);
+    if (by_hand) {
+      hak_fork_prepare();
+    }
+    pid_t pid = fork();
+    CHECK(pid >= 0);
+    if (pid == 0) {
+      if (by_hand) {
+        hak_fork_child();
+      }
+      alarm(0);
+      use_in_child(block);
+      _exit(0);
+    }
+    if (by_hand) {
+      hak_fork_parent();
+    }
+    int status = 0;
+    bool in_time = await(pid, &status);
+    CHECK_MSG(in_time, "child %zu hangs", i);
+    CHECK_MSG(WIFEXITED(status) && WEXITSTATUS(status) == 0, "child %zu: status 0x%x", i,
+              (unsigned)status);
+    CHECK(test_verify(block, 5000, 77));
+    hak_free(block);
+  }
+  atomic_store(&g_churn.stop, true);
+  for (size_t i = 0; i < CHURNERS; i++) {
+    pthread_join(threads[i], NULL);
+  }
+  for (size_t i = 0; i < TEST_COUNT(g_churn.exchange); i++) {
+    hak_free(atomic_exchange(&g_churn.exchange[i], NULL));
+  }
+  CHECK_EQ(hak_check(NULL), 0);
+  CHECK_EQ(test_live_blocks(), 0);
+  return 0;
+}
+
+static int automatic_child(void *ctx) {
+  (void)ctx;
+  test_start();
+  hak_free(hak_alloc(1));
+  return fork_many(false);
+}
+
+static void fork__under_churn_leaves_a_working_child_and_parent(void **state) {
+  (void)state;
+  test_child_must_succeed(automatic_child, NULL, 120);
+}
+
+static int by_hand_child(void *ctx) {
+  (void)ctx;
+  hak_config_t config = {.struct_size = sizeof config};
+  if (test_config() != NULL) {
+    config = *test_config();
+  }
+  config.flags |= HAK_INIT_NO_FORK;
+  CHECK_EQ(hak_init(&config), 0);
+  return fork_many(true);
+}
+
+static void fork__handlers_called_by_hand_do_the_same(void **state) {
+  (void)state;
+  test_child_must_succeed(by_hand_child, NULL, 120);
+}
+
+static int before_use_child(void *ctx) {
+  (void)ctx;
+  /* Neither side has used the library; then both do. */
+  hak_fork_prepare();
+  hak_fork_parent();
+  pid_t pid = fork();
+  if (pid == 0) {
+    hak_free(hak_alloc(100));
+    _exit(hak_check(NULL));
+  }
+  hak_free(hak_alloc(100));
+  int status = 0;
+  CHECK(await(pid, &status));
+  CHECK_EQ(status, 0);
+  return 0;
+}
+
+static void fork__before_first_use_is_nothing_special(void **state) {
+  (void)state;
+  test_child_must_succeed(before_use_child, NULL, 20);
+}
+
+static int nested_child(void *ctx) {
+  (void)ctx;
+  test_start();
+  unsigned char *block = hak_alloc(5000);
+  test_fill(block, 5000, 77);
+  /* Children of children, five deep. */
+  for (int depth = 0; depth < 5; depth++) {
+    hak_free(hak_alloc(1000 * (size_t)(depth + 1)));
+    pid_t pid = fork();
+    CHECK(pid >= 0);
+    if (pid != 0) {
+      int status = 0;
+      CHECK(await(pid, &status));
+      CHECK_EQ(status, 0);
+      CHECK(test_verify(block, 5000, 77));
+      _exit(0);
+    }
+    CHECK_EQ(test_stats().threads, 1);
+  }
+  use_in_child(block);
+  return 0;
+}
+
+static void fork__children_may_fork_again(void **state) {
+  (void)state;
+  test_child_must_succeed(nested_child, NULL, 60);
+}
+
+static void *block_maker_thread(void *argument) {
+  void **blocks = argument;
+  for (size_t i = 0; i < 5000; i++) {
+    blocks[i] = hak_alloc(64);
+    test_fill(blocks[i], 64, i);
+  }
+  for (size_t i = 0; i < 5000; i += 3) {
+    hak_free(blocks[i]);
+    blocks[i] = NULL;
+  }
+  atomic_store(&g_churn.stop, true);
+  pause();
+  return NULL;
+}
+
+static int orphan_child(void *ctx) {
+  (void)ctx;
+  test_start();
+  static void *blocks[5000];
+  pthread_t thread;
+  CHECK_EQ(pthread_create(&thread, NULL, block_maker_thread, blocks), 0);
+  while (!atomic_load(&g_churn.stop)) {
+    usleep(100);
+  }
+  pid_t pid = fork();
+  if (pid == 0) {
+    /* The maker does not exist here; what it held and cached must serve. */
+    for (size_t i = 0; i < 5000; i++) {
+      if (blocks[i] != NULL) {
+        CHECK(test_verify(blocks[i], 64, i));
+        hak_free(blocks[i]);
+      }
+    }
+    CHECK_EQ(test_stats().threads, 1);
+    CHECK_EQ(hak_check(NULL), 0);
+    _exit(0);
+  }
+  int status = 0;
+  CHECK(await(pid, &status));
+  CHECK_EQ(status, 0);
+  return 0;
+}
+
+static void fork__blocks_of_threads_that_stayed_behind_can_be_freed(void **state) {
+  (void)state;
+  test_child_must_succeed(orphan_child, NULL, 20);
+}
+
+TEST_MAIN_FRESH(T(fork__before_first_use_is_nothing_special),
+                T(fork__children_may_fork_again),
+                T(fork__blocks_of_threads_that_stayed_behind_can_be_freed),
+                T(fork__under_churn_leaves_a_working_child_and_parent),
+                T(fork__handlers_called_by_hand_do_the_same))

@@ -1,0 +1,274 @@
+/* api_os_hooks.c - hooks in all variants: page sizes, far addresses, no remap, no
+ * purge, bounded memory. Each case runs in a child of its own. */
+#include "child.h"
+#include "shadow.h"
+#include "strict_os.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+static test_os_t g_os;
+
+/* Random operations over hooks of these flags, then everything goes back. */
+static int variant_child(void *ctx) {
+  unsigned flags = *(unsigned *)ctx;
+  test_os_open(&g_os, flags);
+  CHECK_EQ(test_os_init(&g_os), 0);
+  shadow_t shadow;
+  shadow_open(&shadow, test_seed() + flags, SHADOW_OPTIONS | SHADOW_THREAD | SHADOW_ALONE, 800);
+  for (int phase = 0; phase < 4; phase++) {
+    shadow_run(&shadow, test_scale(8000));
+    if (phase == 2) {
+      shadow_empty(&shadow);
+    }
+    test_os_advance_ms(&g_os, 5000);
+    (void)hak_collect(NULL, SIZE_MAX, 0);
+  }
+  shadow_close(&shadow);
+  CHECK_EQ(hak_check(NULL), 0);
+  CHECK_EQ(test_live_blocks(), 0);
+  CHECK_EQ(test_live_bytes(), 0);
+  hak_stats_t stats = test_stats();
+  CHECK_EQ(stats.reserved_bytes, g_os.reserved_bytes);
+  CHECK_EQ(stats.committed_bytes, g_os.committed_bytes);
+  CHECK_EQ(stats.os_reserve, g_os.calls[TEST_OS_RESERVE]);
+  CHECK_EQ(stats.os_release, g_os.calls[TEST_OS_RELEASE]);
+  CHECK_EQ(stats.os_commit, g_os.calls[TEST_OS_COMMIT]);
+  CHECK_EQ(stats.os_purge, g_os.calls[TEST_OS_PURGE]);
+  CHECK_EQ(stats.os_remap, g_os.calls[TEST_OS_REMAP]);
+  CHECK_EQ(hak_shutdown(0), 0);
+  CHECK_EQ(g_os.ranges, 0);
+  CHECK_EQ(g_os.committed_bytes, 0);
+  return 0;
+}
+
+static void run_variant(unsigned flags) {
+  test_child_must_succeed(variant_child, &flags, 60);
+}
+
+static void hooks__strict_ones_see_no_breach(void **state) {
+  (void)state;
+  run_variant(0);
+}
+
+static void hooks__pages_of_16k_are_served(void **state) {
+  (void)state;
+  run_variant(TEST_OS_PAGE_16K);
+}
+
+static void hooks__pages_of_64k_are_served(void **state) {
+  (void)state;
+  run_variant(TEST_OS_PAGE_64K);
+}
+
+static void hooks__addresses_may_lie_far_apart(void **state) {
+  (void)state;
+  run_variant(TEST_OS_FAR);
+  run_variant(TEST_OS_FAR | TEST_OS_PAGE_16K | TEST_OS_NO_REMAP);
+}
+
+static void hooks__purge_may_do_nothing(void **state) {
+  (void)state;
+  run_variant(TEST_OS_PURGE_NOOP);
+}
+
+static void hooks__remap_may_be_missing(void **state) {
+  (void)state;
+  run_variant(TEST_OS_NO_REMAP);
+}
+
+/* ---- Bounded memory --------------------------------------------------- */
+
+static int exhaust_child(void *ctx) {
+  size_t size = *(size_t *)ctx;
+  test_os_open(&g_os, TEST_OS_LIMITED);
+  g_os.limit = 96 * MIB;
+  CHECK_EQ(test_os_init(&g_os), 0);
+  CHECK_EQ(hak_option_set(HAK_OPTION_ARENA_BYTES, 4 * MIB), 0);
+  size_t capacity = g_os.limit / size + 1;
+  void **blocks = calloc(capacity, sizeof *blocks);
+  size_t first = 0;
+  for (int round = 0; round < 3; round++) {
+    size_t count = 0;
+    for (;;) {
+      errno = TEST_ERRNO;
+      void *block = hak_alloc(size);
+      if (block == NULL) {
+        CHECK_EQ(errno, ENOMEM);
+        break;
+      }
+      CHECK(count < capacity);
+      test_fill_sparse(block, size, count);
+      blocks[count++] = block;
+    }
+    CHECK_MSG(count > 0, "no block of %zu from %zu", size, g_os.limit);
+    CHECK_EQ(hak_check(NULL), 0);
+    /* One block less, one block more. */
+    CHECK(test_verify_sparse(blocks[count / 2], size, count / 2));
+    hak_free(blocks[count / 2]);
+    blocks[count / 2] = hak_alloc(size);
+    CHECK(blocks[count / 2] != NULL);
+    test_fill_sparse(blocks[count / 2], size, count / 2);
+    for (size_t i = 0; i < count; i++) {
+      CHECK(test_verify_sparse(blocks[i], size, i));
+      hak_free(blocks[i]);
+    }
+    CHECK_EQ(test_live_blocks(), 0);
+    /* Exhaustion costs nothing for good. */
+    CHECK_MSG(round == 0 || count >= first - first / 10, "%zu blocks of %zu, then %zu", first,
+              size, count);
+    if (round == 0) {
+      first = count;
+    }
+  }
+  /* Nor does it bind the memory to one size. */
+  void *other = hak_alloc(size > MIB ? 1000 : 8 * MIB);
+  CHECK(other != NULL);
+  hak_free(other);
+  free(blocks);
+  CHECK_EQ(hak_shutdown(0), 0);
+  CHECK_EQ(g_os.ranges, 0);
+  return 0;
+}
+
+static void hooks__exhausted_memory_is_null_and_comes_back(void **state) {
+  (void)state;
+  size_t sizes[] = {64, 1000, 20000, 32768, 100000, 1 << 20, 3 << 20, 40 << 20};
+  for (size_t i = 0; i < TEST_COUNT(sizes); i++) {
+    test_child_must_succeed(exhaust_child, &sizes[i], 60);
+  }
+}
+
+static int tiny_limit_child(void *ctx) {
+  size_t limit = *(size_t *)ctx;
+  test_os_open(&g_os, TEST_OS_LIMITED);
+  g_os.limit = limit;
+  int error = test_os_init(&g_os);
+  CHECK(error == 0 || error == ENOMEM);
+  if (error == 0) {
+    errno = TEST_ERRNO;
+    void *block = hak_alloc(100);
+    CHECK(block != NULL || errno == ENOMEM);
+    hak_free(block);
+    CHECK_EQ(hak_check(NULL), 0);
+  }
+  /* With more memory the same process goes on. */
+  g_os.limit = SIZE_MAX;
+  if (error != 0) {
+    CHECK_EQ(test_os_init(&g_os), 0);
+  }
+  void *block = hak_alloc(100);
+  CHECK(block != NULL);
+  hak_free(block);
+  CHECK_EQ(hak_shutdown(0), 0);
+  CHECK_EQ(g_os.ranges, 0);
+  return 0;
+}
+
+static void hooks__too_little_memory_to_start_is_out_of_memory(void **state) {
+  (void)state;
+  size_t limits[] = {0,       65536,   131072,  262144,   524288,   1 << 20,
+                     2 << 20, 4 << 20, 8 << 20, 16 << 20, 32 << 20, 48 << 20};
+  for (size_t i = 0; i < TEST_COUNT(limits); i++) {
+    test_child_must_succeed(tiny_limit_child, &limits[i], 20);
+  }
+}
+
+/* ---- Giving back ------------------------------------------------------ */
+
+static int collect_child(void *ctx) {
+  (void)ctx;
+  test_os_open(&g_os, 0);
+  CHECK_EQ(test_os_init(&g_os), 0);
+  CHECK_EQ(hak_option_set(HAK_OPTION_RETAIN_BYTES, 0), 0);
+  static void *blocks[2000];
+  hak_free(hak_alloc(1));
+  (void)hak_collect(NULL, SIZE_MAX, 0);
+  size_t base = g_os.committed_bytes;
+  for (size_t i = 0; i < TEST_COUNT(blocks); i++) {
+    blocks[i] = hak_alloc(20000 + 10 * i);
+  }
+  for (size_t i = 0; i < TEST_COUNT(blocks); i++) {
+    hak_free(blocks[i]);
+  }
+  test_os_advance_ms(&g_os, 100000);
+  size_t before = g_os.committed_bytes;
+  size_t some = hak_collect(NULL, 4 * MIB, 0);
+  CHECK_MSG(some <= 4 * MIB + 2 * MIB, "asked for 4 MiB at most, gave %zu", some);
+  CHECK(some > 0);
+  CHECK_EQ(before - g_os.committed_bytes, some);
+  for (int i = 0; i < 20; i++) {
+    (void)hak_collect(NULL, SIZE_MAX, 0);
+  }
+  CHECK_MSG(g_os.committed_bytes <= base + 2 * MIB, "%zu bytes committed, %zu at the start",
+            g_os.committed_bytes, base);
+  CHECK_EQ(hak_collect(NULL, 0, 0), 0);
+  return 0;
+}
+
+static void collect__gives_back_what_it_says_and_at_most_what_was_asked(void **state) {
+  (void)state;
+  test_child_must_succeed(collect_child, NULL, 30);
+}
+
+static int reuse_child(void *ctx) {
+  (void)ctx;
+  test_os_open(&g_os, 0);
+  CHECK_EQ(test_os_init(&g_os), 0);
+  /* After one round of it, alternating large blocks cost no call any more. */
+  static const size_t sizes[] = {100000, 1 << 20, 3 << 20, 10 << 20};
+  uint64_t calls = 0;
+  for (int round = 0; round < 20; round++) {
+    for (size_t i = 0; i < TEST_COUNT(sizes); i++) {
+      void *block = hak_alloc(sizes[i]);
+      CHECK(block != NULL);
+      hak_free(block);
+    }
+    if (round == 1) {
+      calls = test_os_calls(&g_os);
+    }
+  }
+  CHECK_EQ(test_os_calls(&g_os), calls);
+  return 0;
+}
+
+static void large_blocks__alternating_cost_no_os_call(void **state) {
+  (void)state;
+  test_child_must_succeed(reuse_child, NULL, 20);
+}
+
+static int prewarm_child(void *ctx) {
+  (void)ctx;
+  CHECK_EQ(hak_option_set(HAK_OPTION_PREWARM_BYTES, 8 * MIB), 0);
+  test_os_open(&g_os, 0);
+  CHECK_EQ(test_os_init(&g_os), 0);
+  CHECK(g_os.committed_bytes >= 8 * MIB);
+  uint64_t calls = test_os_calls(&g_os);
+  static void *blocks[1000];
+  for (size_t i = 0; i < TEST_COUNT(blocks); i++) {
+    blocks[i] = hak_alloc(4000);
+    CHECK(blocks[i] != NULL);
+  }
+  /* Its own thread's state may still need one. */
+  CHECK_MSG(test_os_calls(&g_os) <= calls + 4, "%llu calls after prewarming",
+            (unsigned long long)(test_os_calls(&g_os) - calls));
+  return 0;
+}
+
+static void prewarm__commits_at_start_what_is_used_later(void **state) {
+  (void)state;
+  test_child_must_succeed(prewarm_child, NULL, 20);
+}
+
+TEST_MAIN_FRESH(T(hooks__strict_ones_see_no_breach),
+                T(hooks__pages_of_16k_are_served),
+                T(hooks__pages_of_64k_are_served),
+                T(hooks__addresses_may_lie_far_apart),
+                T(hooks__purge_may_do_nothing),
+                T(hooks__remap_may_be_missing),
+                T(hooks__exhausted_memory_is_null_and_comes_back),
+                T(hooks__too_little_memory_to_start_is_out_of_memory),
+                T(collect__gives_back_what_it_says_and_at_most_what_was_asked),
+                T(large_blocks__alternating_cost_no_os_call),
+                T(prewarm__commits_at_start_what_is_used_later))

@@ -11,7 +11,7 @@
  *   bench_may_ask_any  true if bench_serves may be asked about any address
  *   bench_collect   asks it to give free memory back
  *   bench_thread_idle  says that this thread is about to block for long
- *   bench_counts    the allocator's own event counts; false where it has none
+ *   bench_read_counts  the allocator's own event counts; false where it has none
  *
  * Compiles as C11 and as C++17.
  */

@@ -40,7 +40,7 @@ static inline void bench_collect(void) {
 static inline void bench_thread_idle(void) { hak_thread_idle(); }
 
 /* On Linux a commit is accounting, not a call. */
-static inline bool bench_counts(bench_counts_t *out) {
+static inline bool bench_read_counts(bench_counts_t *out) {
   hak_stats_t stats;
   memset(&stats, 0, sizeof stats);
   stats.struct_size = (uint32_t)sizeof stats;

@@ -5,7 +5,7 @@
 
 static inline void bench_thread_idle(void) {}
 
-static inline bool bench_counts(bench_counts_t *out) {
+static inline bool bench_read_counts(bench_counts_t *out) {
   (void)out;
   return false;
 }

@@ -1,0 +1,107 @@
+/* sqlite_main.c - one SQLite run on one allocator.
+ *
+ * Measures a real program: SQLite, given the allocator's functions through
+ * SQLITE_CONFIG_MALLOC, works on a word list and on Debian's packages, in one
+ * thread or in several with a database each. Reports the wall time of the whole
+ * job, the peak RSS of the process, its page faults, and checksums of all
+ * query results.
+ *
+ *     hakmem_sqlite_<allocator> WORDS PACKAGES.json THREADS
+ *
+ * SQLite's own settings are its defaults, for every allocator the same; so its
+ * memory statistics, and the lock they need, are on.
+ */
+#include <pthread.h>
+#include <sqlite3.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "adapters/prove.h"
+#include "demo/sqlite_job.h"
+#include "support/bench.h"
+
+/* ---- The allocator, as SQLite wants it -------------------------------------- */
+
+static void *sqlite_alloc(int size) { return bench_alloc((size_t)size); }
+static void sqlite_free(void *ptr) { bench_free(ptr); }
+static void *sqlite_realloc(void *ptr, int size) {
+  return bench_realloc(ptr, (size_t)size);
+}
+static int sqlite_size(void *ptr) {
+  return ptr != NULL ? (int)bench_usable_size(ptr) : 0;
+}
+static int sqlite_roundup(int size) { return (size + 7) & ~7; }
+static int sqlite_start(void *context) {
+  (void)context;
+  return SQLITE_OK;
+}
+static void sqlite_stop(void *context) { (void)context; }
+
+static const sqlite3_mem_methods methods = {
+    sqlite_alloc,   sqlite_free,  sqlite_realloc, sqlite_size,
+    sqlite_roundup, sqlite_start, sqlite_stop,    NULL};
+
+/* That SQLite really uses it: its blocks are the allocator's. */
+static void prove_sqlite(void) {
+  static const int sizes[] = {40, 1000, 5000, 100000};
+  for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
+    void *block = sqlite3_malloc(sizes[i]);
+    bench_prove_block(block, (size_t)sizes[i]);
+    sqlite3_free(block);
+  }
+}
+
+/* ---- The run ---------------------------------------------------------------- */
+
+enum {
+  MAX_THREADS = 16
+};
+
+static void *run_thread(void *job) {
+  job_run(job);
+  return NULL;
+}
+
+int main(int argc, char **argv) {
+  unsigned threads = argc == 4 ? (unsigned)strtoul(argv[3], NULL, 10) : 0;
+  if (threads < 1 || threads > MAX_THREADS) {
+    fprintf(stderr, "usage: %s WORDS PACKAGES.json THREADS (1 to %d)\n", argv[0],
+            MAX_THREADS);
+    return 2;
+  }
+  job_lines_t words, packages;
+  job_read_lines(argv[1], &words);
+  job_read_lines(argv[2], &packages);
+  if (sqlite3_config(SQLITE_CONFIG_MALLOC, &methods) != SQLITE_OK ||
+      sqlite3_initialize() != SQLITE_OK) {
+    fprintf(stderr, "SQLite refuses the allocator\n");
+    return 1;
+  }
+  bench_prove();
+  prove_sqlite();
+
+  job_t jobs[MAX_THREADS];
+  pthread_t handles[MAX_THREADS];
+  uint64_t faults = bench_minor_faults(), start = bench_now_ns();
+  for (unsigned i = 0; i < threads; i++) {
+    jobs[i] = (job_t){&words, &packages, i, threads, 0, 0};
+    if (i > 0 && pthread_create(&handles[i], NULL, run_thread, &jobs[i]) != 0) {
+      fprintf(stderr, "no thread\n");
+      return 1;
+    }
+  }
+  job_run(&jobs[0]);
+  for (unsigned i = 1; i < threads; i++) pthread_join(handles[i], NULL);
+  double milliseconds = (double)(bench_now_ns() - start) / 1e6;
+
+  printf("result sqlite/%u %.3f ms\n", threads, milliseconds);
+  for (unsigned i = 0; i < threads; i++) {
+    printf("check sqlite/%u/part%u %016llx of %llu rows\n", threads, i,
+           (unsigned long long)jobs[i].checksum, (unsigned long long)jobs[i].rows);
+  }
+  printf("note peak_rss %zu\n", bench_peak_rss());
+  printf("note faults %llu\n", (unsigned long long)(bench_minor_faults() - faults));
+  prove_sqlite();
+  bench_print_proof();
+  return 0;
+}

@@ -3,8 +3,8 @@
  *
  *   model [<seed> [<operations>]]
  *
- * A failure prints the operation's number; the same seed gives the same sequence,
- * and that number as the count stops right before it.
+ * The same seed and count give the same sequence. A failure prints both, and the
+ * number and kind of the operation that saw it.
  */
 #include "shadow.h"
 
@@ -36,7 +36,8 @@ static void run(uint64_t seed, unsigned flags, size_t max_blocks, size_t max_siz
   for (int op = 0; op < SHADOW_OPS; op++) {
     kinds += shadow.done[op] > 0;
   }
-  printf("  %" PRIu64 " operations of %u kinds, %" PRIu64 " refused, seed 0x%" PRIx64 "\n",
+  printf("  %" PRIu64 " operations of %u kinds, %" PRIu64 " refused, seed 0x%" PRIx64
+         "\n",
          shadow.operations, kinds, shadow.refused, seed);
   CHECK(operations < 100000 || kinds == SHADOW_OPS);
   CHECK(shadow.refused <= shadow.operations / 10);

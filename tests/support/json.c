@@ -25,8 +25,7 @@ static bool take(reader_t *r, int c) {
 }
 
 static void skip_space(reader_t *r) {
-  while (take(r, ' ') || take(r, '\t') || take(r, '\n') || take(r, '\r')) {
-  }
+  while (take(r, ' ') || take(r, '\t') || take(r, '\n') || take(r, '\r')) {}
 }
 
 static bool take_word(reader_t *r, const char *word) {
@@ -126,13 +125,27 @@ static bool take_value(reader_t *r) {
   r->depth++;
   bool valid;
   switch (peek(r)) {
-    case '{': valid = take_members(r, '}', true); break;
-    case '[': valid = take_members(r, ']', false); break;
-    case '"': valid = take_string(r); break;
-    case 't': valid = take_word(r, "true"); break;
-    case 'f': valid = take_word(r, "false"); break;
-    case 'n': valid = take_word(r, "null"); break;
-    default: valid = take_number(r); break;
+    case '{':
+      valid = take_members(r, '}', true);
+      break;
+    case '[':
+      valid = take_members(r, ']', false);
+      break;
+    case '"':
+      valid = take_string(r);
+      break;
+    case 't':
+      valid = take_word(r, "true");
+      break;
+    case 'f':
+      valid = take_word(r, "false");
+      break;
+    case 'n':
+      valid = take_word(r, "null");
+      break;
+    default:
+      valid = take_number(r);
+      break;
   }
   r->depth--;
   return valid;

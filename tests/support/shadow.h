@@ -49,7 +49,7 @@ typedef enum shadow_op {
 
 typedef struct shadow_block {
   unsigned char *address;
-  size_t size;   /* bytes that carry the pattern */
+  size_t size; /* bytes that carry the pattern */
   size_t usable;
   size_t alignment;
   uint64_t tag;
@@ -58,8 +58,8 @@ typedef struct shadow_block {
 typedef struct shadow {
   test_rng_t rng;
   unsigned flags;
-  size_t max_size;   /* of one block */
-  size_t max_bytes;  /* of all live blocks */
+  size_t max_size;  /* of one block */
+  size_t max_bytes; /* of all live blocks */
   size_t max_blocks;
   shadow_block_t *blocks; /* unordered */
   uint32_t *by_address;   /* indices into blocks, sorted */
@@ -79,8 +79,8 @@ void shadow_close(shadow_t *shadow);
 
 /* ---- The map, for shadow_ops.c ---------------------------------------- */
 
-#define SHADOW_CHECK_THAT(shadow, condition)                                          \
-  CHECK_MSG(condition, "%s, at operation %llu (%s)", #condition,                      \
+#define SHADOW_CHECK_THAT(shadow, condition)                     \
+  CHECK_MSG(condition, "%s, at operation %llu (%s)", #condition, \
             (unsigned long long)(shadow)->operations, shadow_op_name((shadow)->current))
 
 const char *shadow_op_name(shadow_op_t op);

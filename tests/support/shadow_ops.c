@@ -181,7 +181,8 @@ static void step_free(shadow_t *shadow, shadow_op_t how) {
   size_t index = random_index(shadow);
   shadow_verify(shadow, &shadow->blocks[index]);
   shadow_block_t block = shadow_remove(shadow, index);
-  size_t size = block.size + (size_t)test_below(&shadow->rng, block.usable - block.size + 1);
+  size_t size =
+      block.size + (size_t)test_below(&shadow->rng, block.usable - block.size + 1);
   if (how == SHADOW_FREE_SIZED) {
     hak_free_sized(block.address, size);
   } else if (how == SHADOW_FREE_ALIGNED_SIZED) {
@@ -293,45 +294,90 @@ static void step_thread(shadow_t *shadow, shadow_op_t op) {
 void shadow_step(shadow_t *shadow, shadow_op_t op) {
   errno = TEST_ERRNO;
   switch (op) {
-    case SHADOW_CALLOC: step_calloc(shadow); return;
+    case SHADOW_CALLOC:
+      step_calloc(shadow);
+      return;
     case SHADOW_REALLOC_NULL: {
       size_t size = random_size(shadow);
       add_if_given(shadow, hak_realloc(NULL, size), size, 1);
       return;
     }
-    case SHADOW_ALIGNED_ALLOC: step_aligned_alloc(shadow); return;
-    case SHADOW_ALLOCX: step_allocx(shadow); return;
-    case SHADOW_STRDUP: step_strdup(shadow); return;
-    case SHADOW_ALLOC_AT: step_alloc_at(shadow); return;
-    case SHADOW_WAVE: step_wave(shadow); return;
-    case SHADOW_COUNTS: step_counts(shadow); return;
-    case SHADOW_CHECK: SHADOW_CHECK_THAT(shadow, hak_check(NULL) == 0); return;
+    case SHADOW_ALIGNED_ALLOC:
+      step_aligned_alloc(shadow);
+      return;
+    case SHADOW_ALLOCX:
+      step_allocx(shadow);
+      return;
+    case SHADOW_STRDUP:
+      step_strdup(shadow);
+      return;
+    case SHADOW_ALLOC_AT:
+      step_alloc_at(shadow);
+      return;
+    case SHADOW_WAVE:
+      step_wave(shadow);
+      return;
+    case SHADOW_COUNTS:
+      step_counts(shadow);
+      return;
+    case SHADOW_CHECK:
+      SHADOW_CHECK_THAT(shadow, hak_check(NULL) == 0);
+      return;
     case SHADOW_COLLECT:
       (void)hak_collect(NULL, test_below(&shadow->rng, 2) != 0 ? 256 * KIB : SIZE_MAX, 0);
       return;
     case SHADOW_IDLE:
-    case SHADOW_EXIT: step_thread(shadow, op); return;
-    case SHADOW_OPTION: step_option(shadow); return;
-    default: break;
+    case SHADOW_EXIT:
+      step_thread(shadow, op);
+      return;
+    case SHADOW_OPTION:
+      step_option(shadow);
+      return;
+    default:
+      break;
   }
   /* What follows needs a block. */
   if (shadow->count == 0) {
     op = SHADOW_ALLOC;
   }
   switch (op) {
-    case SHADOW_REALLOC_GROW: step_realloc(shadow, true); return;
-    case SHADOW_REALLOC_SHRINK: step_realloc(shadow, false); return;
-    case SHADOW_REALLOCARRAY: step_reallocarray(shadow); return;
-    case SHADOW_ALIGNED_REALLOC: step_aligned_realloc(shadow); return;
-    case SHADOW_REALLOCX: step_reallocx(shadow, false); return;
-    case SHADOW_REALLOCX_NO_MOVE: step_reallocx(shadow, true); return;
-    case SHADOW_RESIZE_IN_PLACE: step_resize_in_place(shadow); return;
+    case SHADOW_REALLOC_GROW:
+      step_realloc(shadow, true);
+      return;
+    case SHADOW_REALLOC_SHRINK:
+      step_realloc(shadow, false);
+      return;
+    case SHADOW_REALLOCARRAY:
+      step_reallocarray(shadow);
+      return;
+    case SHADOW_ALIGNED_REALLOC:
+      step_aligned_realloc(shadow);
+      return;
+    case SHADOW_REALLOCX:
+      step_reallocx(shadow, false);
+      return;
+    case SHADOW_REALLOCX_NO_MOVE:
+      step_reallocx(shadow, true);
+      return;
+    case SHADOW_RESIZE_IN_PLACE:
+      step_resize_in_place(shadow);
+      return;
     case SHADOW_FREE:
     case SHADOW_FREE_SIZED:
-    case SHADOW_FREE_ALIGNED_SIZED: step_free(shadow, op); return;
-    case SHADOW_USABLE_SIZE: step_usable_size(shadow); return;
-    case SHADOW_PTR_INFO: step_ptr_info(shadow); return;
-    case SHADOW_VERIFY: shadow_verify(shadow, &shadow->blocks[random_index(shadow)]); return;
-    default: step_alloc(shadow); return;
+    case SHADOW_FREE_ALIGNED_SIZED:
+      step_free(shadow, op);
+      return;
+    case SHADOW_USABLE_SIZE:
+      step_usable_size(shadow);
+      return;
+    case SHADOW_PTR_INFO:
+      step_ptr_info(shadow);
+      return;
+    case SHADOW_VERIFY:
+      shadow_verify(shadow, &shadow->blocks[random_index(shadow)]);
+      return;
+    default:
+      step_alloc(shadow);
+      return;
   }
 }

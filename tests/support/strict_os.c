@@ -8,6 +8,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <time.h>
+#include <unistd.h>
 
 #ifndef MAP_FIXED_NOREPLACE
 #define MAP_FIXED_NOREPLACE 0x100000
@@ -17,7 +18,11 @@
 #define GARBAGE 0xdb
 
 /* Page states, a byte for each 4 KiB. */
-enum { PAGE_RESERVED, PAGE_COMMITTED, PAGE_PURGED };
+enum {
+  PAGE_RESERVED,
+  PAGE_COMMITTED,
+  PAGE_PURGED
+};
 
 typedef struct test_range {
   char *base;
@@ -31,15 +36,9 @@ typedef struct test_range {
 static pthread_mutex_t g_lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_once_t g_once = PTHREAD_ONCE_INIT;
 
-static void lock(void) {
-  pthread_mutex_lock(&g_lock);
-}
-static void unlock(void) {
-  pthread_mutex_unlock(&g_lock);
-}
-static void register_fork(void) {
-  pthread_atfork(lock, unlock, unlock);
-}
+static void lock(void) { pthread_mutex_lock(&g_lock); }
+static void unlock(void) { pthread_mutex_unlock(&g_lock); }
+static void register_fork(void) { pthread_atfork(lock, unlock, unlock); }
 
 _Noreturn static void breach(const char *hook, const void *ptr, size_t size,
                              const char *what) {
@@ -142,8 +141,8 @@ static char *map_aligned(size_t size, size_t alignment) {
   if (room < size) {
     return NULL;
   }
-  char *start = mmap(NULL, room, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
-                     -1, 0);
+  char *start =
+      mmap(NULL, room, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (start == MAP_FAILED) {
     return NULL;
   }
@@ -262,6 +261,10 @@ static int strict_commit(void *ctx, void *ptr, size_t size, bool *zeroed) {
 
 static int strict_purge(void *ctx, void *ptr, size_t size) {
   test_os_t *os = ctx;
+  if ((os->flags & TEST_OS_SLOW_PURGE) != 0) {
+    /* Whoever takes the pages meanwhile loses what it writes there. */
+    usleep(200);
+  }
   lock();
   require_pages(os, "purge", ptr, size);
   test_range_t *range = range_of(os, ptr, size);
@@ -300,8 +303,8 @@ static void *strict_remap(void *ctx, void *ptr, size_t old_size, size_t new_size
   char *moved = NULL;
   bool fits = (os->flags & TEST_OS_LIMITED) == 0 || new_size < old_size ||
               new_size - old_size <= os->limit - os->reserved_bytes;
-  char *target = !must_fail(os, TEST_OS_REMAP) && fits ? map_aligned(new_size, alignment)
-                                                       : NULL;
+  char *target =
+      !must_fail(os, TEST_OS_REMAP) && fits ? map_aligned(new_size, alignment) : NULL;
   if (target != NULL) {
     moved = mremap(ptr, old_size, new_size, MREMAP_MAYMOVE | MREMAP_FIXED, target);
     if (moved == MAP_FAILED) {
@@ -362,9 +365,9 @@ unsigned test_os_parse(const char *text) {
   static const struct {
     const char *name;
     unsigned flag;
-  } names[] = {{"far", TEST_OS_FAR},           {"page16", TEST_OS_PAGE_16K},
-               {"page64", TEST_OS_PAGE_64K},   {"nopurge", TEST_OS_PURGE_NOOP},
-               {"noremap", TEST_OS_NO_REMAP}};
+  } names[] = {{"far", TEST_OS_FAR},          {"page16", TEST_OS_PAGE_16K},
+               {"page64", TEST_OS_PAGE_64K},  {"nopurge", TEST_OS_PURGE_NOOP},
+               {"noremap", TEST_OS_NO_REMAP}, {"slow", TEST_OS_SLOW_PURGE}};
   unsigned flags = 0;
   for (size_t i = 0; i < TEST_COUNT(names); i++) {
     if (strstr(text, names[i].name) != NULL) {

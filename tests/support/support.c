@@ -52,9 +52,7 @@ static uint64_t mix(uint64_t z) {
   return z ^ (z >> 31);
 }
 
-uint64_t test_seed(void) {
-  return g_seed;
-}
+uint64_t test_seed(void) { return g_seed; }
 
 test_rng_t test_rng(uint64_t seed, uint64_t salt) {
   return (test_rng_t){mix(seed ^ mix(salt + 0x9e3779b97f4a7c15u))};
@@ -191,13 +189,9 @@ bool test_verify_sparse_prefix(const void *block, size_t size, size_t kept,
 
 /* ---- The library in a test -------------------------------------------- */
 
-const hak_config_t *test_config(void) {
-  return g_strict ? &g_config : NULL;
-}
+const hak_config_t *test_config(void) { return g_strict ? &g_config : NULL; }
 
-bool test_is_strict(void) {
-  return g_strict;
-}
+bool test_is_strict(void) { return g_strict; }
 
 void test_start(void) {
   if (g_strict) {
@@ -221,13 +215,9 @@ hak_stats_t test_stats(void) {
   return stats;
 }
 
-uint64_t test_live_blocks(void) {
-  return test_stats().live_blocks;
-}
+uint64_t test_live_blocks(void) { return test_stats().live_blocks; }
 
-uint64_t test_live_bytes(void) {
-  return test_stats().live_bytes;
-}
+uint64_t test_live_bytes(void) { return test_stats().live_bytes; }
 
 void test_count_report(const hak_error_info_t *info, void *ctx) {
   test_reports_t *reports = ctx;

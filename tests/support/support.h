@@ -60,28 +60,28 @@
 _Noreturn void test_fail(const char *file, int line, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
-#define CHECK(condition)                                  \
-  do {                                                    \
-    if (!(condition)) {                                   \
-      test_fail(__FILE__, __LINE__, "%s", #condition);    \
-    }                                                     \
+#define CHECK(condition)                               \
+  do {                                                 \
+    if (!(condition)) {                                \
+      test_fail(__FILE__, __LINE__, "%s", #condition); \
+    }                                                  \
   } while (0)
 
-#define CHECK_MSG(condition, ...)                         \
-  do {                                                    \
-    if (!(condition)) {                                   \
-      test_fail(__FILE__, __LINE__, __VA_ARGS__);         \
-    }                                                     \
+#define CHECK_MSG(condition, ...)                 \
+  do {                                            \
+    if (!(condition)) {                           \
+      test_fail(__FILE__, __LINE__, __VA_ARGS__); \
+    }                                             \
   } while (0)
 
-#define CHECK_EQ(a, b)                                                              \
-  do {                                                                              \
-    long long test_a_ = (long long)(a), test_b_ = (long long)(b);                   \
-    if (test_a_ != test_b_) {                                                       \
+#define CHECK_EQ(a, b)                                                                 \
+  do {                                                                                 \
+    long long test_a_ = (long long)(a), test_b_ = (long long)(b);                      \
+    if (test_a_ != test_b_) {                                                          \
       test_fail(__FILE__, __LINE__, "%s is %lld (0x%llx), not %s = %lld (0x%llx)", #a, \
-                test_a_, (unsigned long long)test_a_, #b, test_b_,                  \
-                (unsigned long long)test_b_);                                       \
-    }                                                                               \
+                test_a_, (unsigned long long)test_a_, #b, test_b_,                     \
+                (unsigned long long)test_b_);                                          \
+    }                                                                                  \
   } while (0)
 
 /* Keeps a value from the compiler, which would warn about absurd sizes. */
@@ -151,21 +151,21 @@ double test_seconds(void);
 
 /* Writes main(): the library runs over the hooks that the environment asks for,
  * and the tests run in order. Arguments: the test functions. */
-#define TEST_MAIN(...)                                       \
-  int main(void) {                                           \
-    test_begin();                                            \
-    test_start();                                            \
-    const struct CMUnitTest tests[] = {__VA_ARGS__};         \
-    return cmocka_run_group_tests(tests, NULL, NULL);        \
+#define TEST_MAIN(...)                                \
+  int main(void) {                                    \
+    test_begin();                                     \
+    test_start();                                     \
+    const struct CMUnitTest tests[] = {__VA_ARGS__};  \
+    return cmocka_run_group_tests(tests, NULL, NULL); \
   }
 
 /* The same, but hakmem stays untouched: for tests whose children need a process
  * in which it was never used. */
-#define TEST_MAIN_FRESH(...)                                 \
-  int main(void) {                                           \
-    test_begin();                                            \
-    const struct CMUnitTest tests[] = {__VA_ARGS__};         \
-    return cmocka_run_group_tests(tests, NULL, NULL);        \
+#define TEST_MAIN_FRESH(...)                          \
+  int main(void) {                                    \
+    test_begin();                                     \
+    const struct CMUnitTest tests[] = {__VA_ARGS__};  \
+    return cmocka_run_group_tests(tests, NULL, NULL); \
   }
 
 #define T(function) cmocka_unit_test(function)

@@ -4,18 +4,18 @@
 #include <errno.h>
 
 static const size_t sizes[40] = {
-    0,     1,     2,     3,     7,     8,      9,      15,      16,      17,
-    24,    31,    33,    48,    64,    65,     96,     100,     127,     129,
-    200,   255,   256,   500,   1000,  1024,   1025,   2000,    3000,    4096,
-    4097,  8000,  10000, 20000, 32768, 32769,  65536,  70000,   200000,  1048577};
+    0,    1,    2,     3,     7,     8,     9,     15,    16,     17,
+    24,   31,   33,    48,    64,    65,    96,    100,   127,    129,
+    200,  255,  256,   500,   1000,  1024,  1025,  2000,  3000,   4096,
+    4097, 8000, 10000, 20000, 32768, 32769, 65536, 70000, 200000, 1048577};
 
 static void check_one(size_t alignment, size_t size) {
   errno = TEST_ERRNO;
   unsigned char *block = hak_aligned_alloc(alignment, size);
   CHECK_MSG(block != NULL, "aligned_alloc(%zu, %zu) failed", alignment, size);
   CHECK_EQ(errno, TEST_ERRNO);
-  CHECK_MSG((uintptr_t)block % alignment == 0, "aligned_alloc(%zu, %zu) gave %p", alignment,
-            size, (void *)block);
+  CHECK_MSG((uintptr_t)block % alignment == 0, "aligned_alloc(%zu, %zu) gave %p",
+            alignment, size, (void *)block);
   size_t usable = hak_usable_size(block);
   CHECK(usable >= size && usable > 0);
   test_fill_sparse(block, usable, alignment);
@@ -44,7 +44,9 @@ static void aligned_alloc__huge_alignments_to_1g(void **state) {
 
 static void aligned_alloc__many_live_blocks_of_an_alignment_never_overlap(void **state) {
   (void)state;
-  enum { BLOCKS = 40 };
+  enum {
+    BLOCKS = 40
+  };
   unsigned char *blocks[BLOCKS];
   for (size_t alignment = 16; alignment <= 4 * MIB; alignment *= 2) {
     for (size_t i = 0; i < BLOCKS; i++) {
@@ -71,9 +73,24 @@ static void aligned_alloc__zero_is_the_default_alignment(void **state) {
 
 static void aligned_alloc__what_is_no_power_of_two_is_invalid(void **state) {
   (void)state;
-  const size_t wrong[] = {3,  5,  6,  7,  9,  12,  24,  48, 100, 1000, 4095, 4097,
-                          (size_t)3 << 28, ((size_t)1 << 30) - 1, ((size_t)1 << 30) + 1,
-                          SIZE_MAX, SIZE_MAX - 1, (size_t)PTRDIFF_MAX};
+  const size_t wrong[] = {3,
+                          5,
+                          6,
+                          7,
+                          9,
+                          12,
+                          24,
+                          48,
+                          100,
+                          1000,
+                          4095,
+                          4097,
+                          (size_t)3 << 28,
+                          ((size_t)1 << 30) - 1,
+                          ((size_t)1 << 30) + 1,
+                          SIZE_MAX,
+                          SIZE_MAX - 1,
+                          (size_t)PTRDIFF_MAX};
   for (size_t i = 0; i < TEST_COUNT(wrong); i++) {
     size_t alignment = test_opaque(wrong[i]);
     errno = 0;
@@ -104,7 +121,8 @@ static void aligned_alloc__powers_of_two_beyond_the_maximum_are_invalid(void **s
   }
 }
 
-static void aligned_alloc__a_size_that_does_not_fit_with_the_alignment_fails(void **state) {
+static void aligned_alloc__a_size_that_does_not_fit_with_the_alignment_fails(
+    void **state) {
   (void)state;
   for (size_t alignment = 16; alignment <= HAK_ALIGNMENT_MAX; alignment *= 4) {
     const size_t absurd[] = {SIZE_MAX, SIZE_MAX - alignment + 1, (size_t)PTRDIFF_MAX,

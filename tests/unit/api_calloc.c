@@ -12,7 +12,9 @@
 
 static void calloc__is_zero_in_every_class_after_fill_and_free(void **state) {
   (void)state;
-  enum { BLOCKS = 64 };
+  enum {
+    BLOCKS = 64
+  };
   static void *blocks[BLOCKS];
   FOR_EACH_CLASS(size, 1 * MIB) {
     size_t count = size > 32 * KIB ? 4 : BLOCKS;
@@ -55,7 +57,9 @@ static void calloc__is_zero_after_plain_blocks_were_filled_and_freed(void **stat
 static void calloc__is_zero_after_memory_was_given_back_and_taken_again(void **state) {
   (void)state;
   for (int round = 0; round < 3; round++) {
-    enum { BLOCKS = 40 };
+    enum {
+      BLOCKS = 40
+    };
     void *blocks[BLOCKS];
     for (size_t i = 0; i < BLOCKS; i++) {
       blocks[i] = hak_alloc(100 * KIB * (1 + i % 20));
@@ -149,7 +153,8 @@ static void allocx__zero_holds_for_aligned_blocks(void **state) {
 
 static void reallocx__zero_clears_what_grew(void **state) {
   (void)state;
-  static const size_t sizes[] = {10, 100, 1000, 3000, 20000, 60000, 300000, 3 << 20, 9 << 20};
+  static const size_t sizes[] = {10,    100,    1000,    3000,   20000,
+                                 60000, 300000, 3 << 20, 9 << 20};
   /* Make sure that what is grown into was dirty. */
   for (size_t i = 0; i < TEST_COUNT(sizes); i++) {
     void *dirty[3];
@@ -214,6 +219,5 @@ TEST_MAIN(T(calloc__is_zero_in_every_class_after_fill_and_free),
           T(calloc__products_that_overflow_are_out_of_memory),
           T(calloc__of_nothing_many_times_is_a_unique_block),
           T(allocx__zero_reaches_to_the_usable_size),
-          T(allocx__zero_holds_for_aligned_blocks),
-          T(reallocx__zero_clears_what_grew),
+          T(allocx__zero_holds_for_aligned_blocks), T(reallocx__zero_clears_what_grew),
           T(calloc__is_zero_when_purged_pages_keep_their_contents))

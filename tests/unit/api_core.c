@@ -72,7 +72,9 @@ static void alloc__blocks_of_power_of_two_size_are_aligned_to_it_up_to_4k(void *
 
 static void alloc__live_blocks_of_each_class_never_overlap(void **state) {
   (void)state;
-  enum { BLOCKS = 300 };
+  enum {
+    BLOCKS = 300
+  };
   static unsigned char *blocks[BLOCKS];
   for (size_t size = 1; size <= 64 * KIB; size = hak_good_size(size) + 1) {
     for (size_t i = 0; i < BLOCKS; i++) {
@@ -116,9 +118,14 @@ static void alloc__size_zero_gives_unique_blocks(void **state) {
 
 static void alloc__sizes_over_ptrdiff_max_are_out_of_memory_at_once(void **state) {
   (void)state;
-  const size_t sizes[] = {(size_t)PTRDIFF_MAX + 1, (size_t)PTRDIFF_MAX + 4096, SIZE_MAX / 2 + 2,
-                          SIZE_MAX - 65536,        SIZE_MAX - 4095,            SIZE_MAX - 15,
-                          SIZE_MAX - 1,            SIZE_MAX};
+  const size_t sizes[] = {(size_t)PTRDIFF_MAX + 1,
+                          (size_t)PTRDIFF_MAX + 4096,
+                          SIZE_MAX / 2 + 2,
+                          SIZE_MAX - 65536,
+                          SIZE_MAX - 4095,
+                          SIZE_MAX - 15,
+                          SIZE_MAX - 1,
+                          SIZE_MAX};
   for (size_t i = 0; i < TEST_COUNT(sizes); i++) {
     size_t size = test_opaque(sizes[i]);
     uint64_t reserves = test_stats().os_reserve;
@@ -147,9 +154,9 @@ static void alloc__sizes_over_ptrdiff_max_are_out_of_memory_at_once(void **state
 
 static void alloc__sizes_no_machine_has_are_out_of_memory(void **state) {
   (void)state;
-  const size_t sizes[] = {(size_t)PTRDIFF_MAX, (size_t)PTRDIFF_MAX - 1,
-                          (size_t)PTRDIFF_MAX - 65536, (size_t)1 << 62, (size_t)1 << 50,
-                          (size_t)1 << 48};
+  const size_t sizes[] = {
+      (size_t)PTRDIFF_MAX, (size_t)PTRDIFF_MAX - 1, (size_t)PTRDIFF_MAX - 65536,
+      (size_t)1 << 62,     (size_t)1 << 50,         (size_t)1 << 48};
   for (size_t i = 0; i < TEST_COUNT(sizes); i++) {
     size_t size = test_opaque(sizes[i]);
     errno = 0;
@@ -164,7 +171,8 @@ static void alloc__sizes_no_machine_has_are_out_of_memory(void **state) {
 
 static void alloc__success_and_free_leave_errno_alone(void **state) {
   (void)state;
-  static const size_t sizes[] = {0, 1, 16, 100, 1024, 5000, 32768, 100000, 3 << 20, 80 << 20};
+  static const size_t sizes[] = {0,    1,     16,     100,     1024,
+                                 5000, 32768, 100000, 3 << 20, 80 << 20};
   for (size_t i = 0; i < TEST_COUNT(sizes); i++) {
     errno = TEST_ERRNO;
     void *block = hak_alloc(sizes[i]);
@@ -214,8 +222,8 @@ static void good_size__is_monotonic_and_of_itself_the_same(void **state) {
   for (size_t size = 0; size <= 2 * MIB; size += size < 40000 ? 1 : 101) {
     size_t good = hak_good_size(size);
     CHECK(good >= size && good >= last);
-    CHECK_MSG(hak_good_size(good) == good, "good_size(%zu) is %zu, of that %zu", size, good,
-              hak_good_size(good));
+    CHECK_MSG(hak_good_size(good) == good, "good_size(%zu) is %zu, of that %zu", size,
+              good, hak_good_size(good));
     last = good;
   }
 }
@@ -305,8 +313,7 @@ TEST_MAIN(T(alloc__every_size_to_40k_has_all_its_bytes_writable),
           T(alloc__size_zero_gives_unique_blocks),
           T(alloc__sizes_over_ptrdiff_max_are_out_of_memory_at_once),
           T(alloc__sizes_no_machine_has_are_out_of_memory),
-          T(alloc__success_and_free_leave_errno_alone),
-          T(free__null_is_nothing),
+          T(alloc__success_and_free_leave_errno_alone), T(free__null_is_nothing),
           T(usable_size__of_null_is_zero),
           T(good_size__is_the_usable_size_of_such_a_block),
           T(good_size__is_monotonic_and_of_itself_the_same),

@@ -116,7 +116,8 @@ static void interior_pointers__into_large_blocks_are_named_at_once(void **state)
     for (size_t k = 0; k < TEST_COUNT(offsets); k++) {
       unsigned before = g_reports.count;
       hak_free(block + offsets[k]);
-      expect_report(before + 1, HAK_ERROR_INTERIOR_POINTER, block + offsets[k], "hak_free");
+      expect_report(before + 1, HAK_ERROR_INTERIOR_POINTER, block + offsets[k],
+                    "hak_free");
       CHECK(g_reports.last.heap == hak_heap_default());
       CHECK(hak_realloc(block + offsets[k], 10) == NULL);
       expect_report(before + 2, HAK_ERROR_INTERIOR_POINTER, block + offsets[k],
@@ -153,7 +154,8 @@ static void large_blocks__freed_twice_are_named_at_once(void **state) {
 
 static void free_sized__a_size_beyond_the_usable_one_is_named_and_dropped(void **state) {
   (void)state;
-  static const size_t sizes[] = {1, 16, 100, 1024, 5000, 32768, 100000, 1 << 20, 40 << 20};
+  static const size_t sizes[] = {1,     16,     100,     1024,    5000,
+                                 32768, 100000, 1 << 20, 40 << 20};
   for (size_t i = 0; i < TEST_COUNT(sizes); i++) {
     uint64_t blocks = test_live_blocks();
     unsigned before = g_reports.count;
@@ -186,10 +188,12 @@ static void free_aligned_sized__a_wrong_alignment_is_named_and_dropped(void **st
   for (size_t i = 0; i < TEST_COUNT(blocks); i++) {
     if ((uintptr_t)blocks[i] % MIB != 0) {
       hak_free_aligned_sized(blocks[i], MIB, 48);
-      expect_report(++count, HAK_ERROR_WRONG_ALIGNMENT, blocks[i], "hak_free_aligned_sized");
+      expect_report(++count, HAK_ERROR_WRONG_ALIGNMENT, blocks[i],
+                    "hak_free_aligned_sized");
     }
     hak_free_aligned_sized(blocks[i], 48, 48);
-    expect_report(++count, HAK_ERROR_WRONG_ALIGNMENT, blocks[i], "hak_free_aligned_sized");
+    expect_report(++count, HAK_ERROR_WRONG_ALIGNMENT, blocks[i],
+                  "hak_free_aligned_sized");
     hak_free_aligned_sized(blocks[i], 16, 48);
     CHECK_EQ(g_reports.count, count);
   }
@@ -211,8 +215,8 @@ static void errors__have_stable_distinct_names(void **state) {
                {HAK_ERROR_BAD_STATE, "broken invariant"}};
   CHECK_EQ(TEST_COUNT(names), HAK_ERROR_BAD_STATE);
   for (size_t i = 0; i < TEST_COUNT(names); i++) {
-    CHECK_MSG(strcmp(hak_error_text(names[i].error), names[i].text) == 0, "'%s' is not '%s'",
-              hak_error_text(names[i].error), names[i].text);
+    CHECK_MSG(strcmp(hak_error_text(names[i].error), names[i].text) == 0,
+              "'%s' is not '%s'", hak_error_text(names[i].error), names[i].text);
   }
   CHECK(hak_error_text((hak_error_t)0) != NULL);
   CHECK(hak_error_text((hak_error_t)1000) != NULL);

@@ -40,7 +40,9 @@ static int tear_down(void **state) {
 
 static void event_hook__hears_of_refills(void **state) {
   (void)state;
-  enum { BLOCKS = 4000 };
+  enum {
+    BLOCKS = 4000
+  };
   static void *blocks[BLOCKS];
   for (size_t i = 0; i < BLOCKS; i++) {
     blocks[i] = hak_alloc(200);
@@ -74,7 +76,9 @@ static void event_hook__hears_of_large_blocks_with_address_and_size(void **state
 
 static void event_hook__hears_of_superslabs_and_purges(void **state) {
   (void)state;
-  enum { BLOCKS = 600 };
+  enum {
+    BLOCKS = 600
+  };
   static void *blocks[BLOCKS];
   for (size_t i = 0; i < BLOCKS; i++) {
     blocks[i] = hak_alloc(60 * KIB);

@@ -41,7 +41,8 @@ static void allocx__takes_null_or_the_default_heap(void **state) {
 static void allocx__every_combination_of_flags_and_alignments_works(void **state) {
   (void)state;
   for (unsigned flags = 0; flags <= (HAK_ZERO | HAK_NO_GROW); flags++) {
-    for (size_t alignment = 0; alignment <= 65536; alignment = alignment ? alignment * 2 : 1) {
+    for (size_t alignment = 0; alignment <= 65536;
+         alignment = alignment ? alignment * 2 : 1) {
       for (size_t size = 0; size <= 100000; size = size * 4 + 1) {
         /* So that there is something to give without growth. */
         hak_free(hak_aligned_alloc(alignment, size));
@@ -184,8 +185,7 @@ static void reallocx__gives_the_alignment_asked_for(void **state) {
   }
 }
 
-TEST_MAIN(T(allocx__unknown_flags_are_invalid),
-          T(allocx__no_move_is_for_reallocx_only),
+TEST_MAIN(T(allocx__unknown_flags_are_invalid), T(allocx__no_move_is_for_reallocx_only),
           T(allocx__takes_null_or_the_default_heap),
           T(allocx__every_combination_of_flags_and_alignments_works),
           T(allocx__no_grow_never_calls_the_system),

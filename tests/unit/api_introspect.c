@@ -6,9 +6,9 @@
 #include <string.h>
 #include <sys/mman.h>
 
-static const size_t sizes[] = {1,    8,     16,    48,    100,   1000,    1024,   1500,
-                               5000, 20000, 32768, 33000, 65536, 200000,  1 << 20, 1100000,
-                               3 << 20, 40 << 20};
+static const size_t sizes[] = {1,     8,      16,      48,      100,     1000,
+                               1024,  1500,   5000,    20000,   32768,   33000,
+                               65536, 200000, 1 << 20, 1100000, 3 << 20, 40 << 20};
 
 static void ptr_info__finds_a_block_from_its_start_and_from_inside(void **state) {
   (void)state;
@@ -33,7 +33,9 @@ static void ptr_info__finds_a_block_from_its_start_and_from_inside(void **state)
 
 static void ptr_info__neighbours_are_told_apart(void **state) {
   (void)state;
-  enum { BLOCKS = 500 };
+  enum {
+    BLOCKS = 500
+  };
   unsigned char *blocks[BLOCKS];
   for (size_t size = 16; size <= 3000; size = size * 2 + 16) {
     for (size_t i = 0; i < BLOCKS; i++) {
@@ -55,7 +57,8 @@ static int g_static[64];
 static void ptr_info__foreign_addresses_are_in_no_block(void **state) {
   (void)state;
   int local[16];
-  void *mapped = mmap(NULL, 1 << 20, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  void *mapped =
+      mmap(NULL, 1 << 20, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   void *libc = malloc(100);
   const uintptr_t foreign[] = {0,
                                1,
@@ -151,7 +154,9 @@ static visits_t visit_all(void) {
 
 static void heap_visit__finds_exactly_the_live_blocks(void **state) {
   (void)state;
-  enum { BLOCKS = 6000 };
+  enum {
+    BLOCKS = 6000
+  };
   static visited_t live[BLOCKS];
   visits_t base = visit_all();
   CHECK_EQ(base.count, test_live_blocks());
@@ -251,7 +256,9 @@ static void visit_heaps__finds_the_default_heap_once(void **state) {
 
 static void move_hint__names_lone_blocks_of_slabs_that_are_mostly_free(void **state) {
   (void)state;
-  enum { BLOCKS = 20000 };
+  enum {
+    BLOCKS = 20000
+  };
   static void *blocks[BLOCKS];
   for (size_t i = 0; i < BLOCKS; i++) {
     blocks[i] = hak_alloc(256);
@@ -295,7 +302,9 @@ static void move_hint__never_reads_the_block(void **state) {
 
 static void check__finds_nothing_wrong_at_any_time(void **state) {
   (void)state;
-  enum { BLOCKS = 2000 };
+  enum {
+    BLOCKS = 2000
+  };
   static void *blocks[BLOCKS];
   test_rng_t rng = test_rng(test_seed(), 4);
   test_reports_t reports = {0};
@@ -326,11 +335,9 @@ TEST_MAIN(T(ptr_info__finds_a_block_from_its_start_and_from_inside),
           T(ptr_info__a_block_with_its_high_bits_changed_is_foreign),
           T(ptr_info__bad_arguments_are_invalid),
           T(heap_default__is_never_null_and_always_the_same),
-          T(heap_visit__finds_exactly_the_live_blocks),
-          T(heap_visit__stops_when_told),
+          T(heap_visit__finds_exactly_the_live_blocks), T(heap_visit__stops_when_told),
           T(heap_visit__bad_arguments_are_invalid),
           T(heap_visit__the_heap_works_on_afterwards),
           T(visit_heaps__finds_the_default_heap_once),
           T(move_hint__names_lone_blocks_of_slabs_that_are_mostly_free),
-          T(move_hint__never_reads_the_block),
-          T(check__finds_nothing_wrong_at_any_time))
+          T(move_hint__never_reads_the_block), T(check__finds_nothing_wrong_at_any_time))

@@ -121,7 +121,8 @@ static void init__bad_configurations_are_invalid(void **state) {
 }
 
 static void use_all_tiers(void) {
-  static const size_t sizes[] = {16, 500, 3000, 30000, 100000, 1 << 20, 5 << 20, 50 << 20};
+  static const size_t sizes[] = {16,     500,     3000,    30000,
+                                 100000, 1 << 20, 5 << 20, 50 << 20};
   void *blocks[TEST_COUNT(sizes)];
   for (size_t i = 0; i < TEST_COUNT(sizes); i++) {
     blocks[i] = hak_alloc(sizes[i]);
@@ -196,7 +197,8 @@ static void free__after_shutdown_is_named(void **state) {
   size_t sizes[] = {16, 5000, 100000, 50 << 20};
   for (size_t i = 0; i < TEST_COUNT(sizes); i++) {
     test_child_must_abort(free_after_shutdown_child, &sizes[i],
-                          "hakmem: use after shutdown: address 0x", ", in hak_free: ", NULL);
+                          "hakmem: use after shutdown: address 0x",
+                          ", in hak_free: ", NULL);
   }
 }
 
@@ -388,8 +390,7 @@ TEST_MAIN_FRESH(T(init__is_possible_once_until_shutdown),
                 T(shutdown__of_what_never_started_is_invalid),
                 T(shutdown__two_hundred_cycles_leave_no_mapping),
                 T(shutdown__the_next_allocation_starts_afresh),
-                T(free__after_shutdown_is_named),
-                T(queries__after_shutdown_find_nothing),
+                T(free__after_shutdown_is_named), T(queries__after_shutdown_find_nothing),
                 T(shutdown__is_refused_while_others_are_attached),
                 T(shutdown__forced_lets_other_threads_attach_anew),
                 T(shutdown__threads_that_left_do_not_count),

@@ -29,8 +29,8 @@ static int defaults_child(void *ctx) {
   (void)ctx;
   with_library();
   for (size_t i = 0; i < TEST_COUNT(rows); i++) {
-    CHECK_MSG(hak_option_get(rows[i].option) == rows[i].initial, "%s is %" PRId64, rows[i].name,
-              hak_option_get(rows[i].option));
+    CHECK_MSG(hak_option_get(rows[i].option) == rows[i].initial, "%s is %" PRId64,
+              rows[i].name, hak_option_get(rows[i].option));
   }
   return 0;
 }

@@ -90,8 +90,8 @@ static void run_points(test_os_mode_t mode, unsigned kinds, unsigned points) {
     test_child_t child = test_child_run(failure_child, &failure, 30);
     if (child.timed_out || child.signal != 0 || child.status != 0) {
       /* All points are tried: the pattern of failures says where to look. */
-      fprintf(stderr, "mode %d, kinds 0x%x, n %u: %s signal %d: %s\n", (int)mode, kinds, n,
-              child.timed_out ? "hangs," : "", child.signal, child.output);
+      fprintf(stderr, "mode %d, kinds 0x%x, n %u: %s signal %d: %s\n", (int)mode, kinds,
+              n, child.timed_out ? "hangs," : "", child.signal, child.output);
       failed++;
     }
   }
@@ -134,7 +134,8 @@ static int reaches_child(void *ctx) {
   workload(&shadow);
   shadow_close(&shadow);
   uint64_t sum = test_os_calls(&g_os);
-  fprintf(stderr, "calls: reserve %llu, release %llu, commit %llu, purge %llu, remap %llu\n",
+  fprintf(stderr,
+          "calls: reserve %llu, release %llu, commit %llu, purge %llu, remap %llu\n",
           (unsigned long long)g_os.calls[0], (unsigned long long)g_os.calls[1],
           (unsigned long long)g_os.calls[2], (unsigned long long)g_os.calls[3],
           (unsigned long long)g_os.calls[4]);
@@ -151,8 +152,6 @@ static void workload__calls_every_hook(void **state) {
   test_child_must_succeed(reaches_child, NULL, 30);
 }
 
-TEST_MAIN_FRESH(T(workload__calls_every_hook),
-                T(failure__of_call_n_only),
-                T(failure__of_call_n_and_all_that_follow),
-                T(failure__of_one_call_in_ten),
+TEST_MAIN_FRESH(T(workload__calls_every_hook), T(failure__of_call_n_only),
+                T(failure__of_call_n_and_all_that_follow), T(failure__of_one_call_in_ten),
                 T(failure__by_kind_of_hook))

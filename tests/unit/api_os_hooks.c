@@ -16,7 +16,8 @@ static int variant_child(void *ctx) {
   test_os_open(&g_os, flags);
   CHECK_EQ(test_os_init(&g_os), 0);
   shadow_t shadow;
-  shadow_open(&shadow, test_seed() + flags, SHADOW_OPTIONS | SHADOW_THREAD | SHADOW_ALONE, 800);
+  shadow_open(&shadow, test_seed() + flags, SHADOW_OPTIONS | SHADOW_THREAD | SHADOW_ALONE,
+              800);
   for (int phase = 0; phase < 4; phase++) {
     shadow_run(&shadow, test_scale(8000));
     if (phase == 2) {
@@ -116,8 +117,8 @@ static int exhaust_child(void *ctx) {
     }
     CHECK_EQ(test_live_blocks(), 0);
     /* Exhaustion costs nothing for good. */
-    CHECK_MSG(round == 0 || count >= first - first / 10, "%zu blocks of %zu, then %zu", first,
-              size, count);
+    CHECK_MSG(round == 0 || count >= first - first / 10, "%zu blocks of %zu, then %zu",
+              first, size, count);
     if (round == 0) {
       first = count;
     }
@@ -201,8 +202,8 @@ static int collect_child(void *ctx) {
   for (int i = 0; i < 20; i++) {
     (void)hak_collect(NULL, SIZE_MAX, 0);
   }
-  CHECK_MSG(g_os.committed_bytes <= base + 2 * MIB, "%zu bytes committed, %zu at the start",
-            g_os.committed_bytes, base);
+  CHECK_MSG(g_os.committed_bytes <= base + 2 * MIB,
+            "%zu bytes committed, %zu at the start", g_os.committed_bytes, base);
   CHECK_EQ(hak_collect(NULL, 0, 0), 0);
   return 0;
 }
@@ -261,12 +262,9 @@ static void prewarm__commits_at_start_what_is_used_later(void **state) {
   test_child_must_succeed(prewarm_child, NULL, 20);
 }
 
-TEST_MAIN_FRESH(T(hooks__strict_ones_see_no_breach),
-                T(hooks__pages_of_16k_are_served),
-                T(hooks__pages_of_64k_are_served),
-                T(hooks__addresses_may_lie_far_apart),
-                T(hooks__purge_may_do_nothing),
-                T(hooks__remap_may_be_missing),
+TEST_MAIN_FRESH(T(hooks__strict_ones_see_no_breach), T(hooks__pages_of_16k_are_served),
+                T(hooks__pages_of_64k_are_served), T(hooks__addresses_may_lie_far_apart),
+                T(hooks__purge_may_do_nothing), T(hooks__remap_may_be_missing),
                 T(hooks__exhausted_memory_is_null_and_comes_back),
                 T(hooks__too_little_memory_to_start_is_out_of_memory),
                 T(collect__gives_back_what_it_says_and_at_most_what_was_asked),

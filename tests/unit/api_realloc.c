@@ -5,10 +5,10 @@
 #include <string.h>
 
 /* Sizes on both sides of every tier's border. */
-static const size_t edges[] = {1,      8,      16,      17,      100,      128,     129,
-                               1024,   1025,   4096,    32768,   32769,    65536,   65537,
-                               100000, 262144, 1048576, 1048577, 2097152,  5000000, 33554432,
-                               40000000};
+static const size_t edges[] = {1,       8,       16,       17,      100,     128,
+                               129,     1024,    1025,     4096,    32768,   32769,
+                               65536,   65537,   100000,   262144,  1048576, 1048577,
+                               2097152, 5000000, 33554432, 40000000};
 
 static void realloc__keeps_contents_between_all_tiers(void **state) {
   (void)state;
@@ -49,7 +49,8 @@ static void realloc__of_null_allocates(void **state) {
   (void)state;
   uint64_t blocks = test_live_blocks();
   void *a = hak_realloc(NULL, 100), *b = hak_reallocarray(NULL, 10, 10);
-  void *c = hak_aligned_realloc(NULL, 256, 100), *d = hak_reallocx(NULL, NULL, 100, 0, 0, NULL);
+  void *c = hak_aligned_realloc(NULL, 256, 100),
+       *d = hak_reallocx(NULL, NULL, 100, 0, 0, NULL);
   CHECK(a != NULL && b != NULL && c != NULL && d != NULL);
   CHECK_EQ((uintptr_t)c % 256, 0);
   CHECK_EQ(test_live_blocks(), blocks + 4);
@@ -90,8 +91,8 @@ static void realloc__failure_leaves_the_old_block_untouched(void **state) {
     unsigned char *block = hak_alloc(edges[i]);
     size_t usable = hak_usable_size(block);
     test_fill_sparse(block, usable, i);
-    const size_t absurd[] = {(size_t)PTRDIFF_MAX + 1, SIZE_MAX, (size_t)PTRDIFF_MAX - 4096,
-                             (size_t)1 << 50};
+    const size_t absurd[] = {(size_t)PTRDIFF_MAX + 1, SIZE_MAX,
+                             (size_t)PTRDIFF_MAX - 4096, (size_t)1 << 50};
     for (size_t k = 0; k < TEST_COUNT(absurd); k++) {
       size_t size = test_opaque(absurd[k]);
       errno = 0;
@@ -192,12 +193,14 @@ static void resize_in_place__never_moves_and_says_the_new_size(void **state) {
   for (size_t i = 0; i < TEST_COUNT(edges); i++) {
     for (size_t j = 0; j < TEST_COUNT(edges); j++) {
       unsigned char *block = hak_alloc(edges[i]);
-      size_t before = hak_usable_size(block), least = edges[i] < edges[j] ? edges[i] : edges[j];
+      size_t before = hak_usable_size(block),
+             least = edges[i] < edges[j] ? edges[i] : edges[j];
       test_fill_sparse(block, edges[i], 3);
       size_t usable = hak_resize_in_place(block, edges[j], edges[j] + edges[j] / 2);
       CHECK(usable == 0 || usable >= edges[j]);
       CHECK_EQ(hak_usable_size(block), usable == 0 ? before : usable);
-      CHECK(test_verify_sparse_prefix(block, edges[i], usable == 0 ? edges[i] : least, 3));
+      CHECK(
+          test_verify_sparse_prefix(block, edges[i], usable == 0 ? edges[i] : least, 3));
       if (usable != 0) {
         test_fill_sparse(block, usable, 4);
         CHECK(test_verify_sparse(block, usable, 4));
@@ -225,7 +228,8 @@ static void resize_in_place__of_absurd_sizes_changes_nothing(void **state) {
     unsigned char *block = hak_alloc(edges[i]);
     size_t usable = hak_usable_size(block);
     CHECK_EQ(hak_resize_in_place(block, test_opaque(SIZE_MAX), SIZE_MAX), 0);
-    CHECK_EQ(hak_resize_in_place(block, test_opaque((size_t)PTRDIFF_MAX + 1), SIZE_MAX), 0);
+    CHECK_EQ(hak_resize_in_place(block, test_opaque((size_t)PTRDIFF_MAX + 1), SIZE_MAX),
+             0);
     CHECK_EQ(hak_resize_in_place(block, (size_t)1 << 46, (size_t)1 << 46), 0);
     CHECK_EQ(hak_usable_size(block), usable);
     hak_free(block);
@@ -243,8 +247,7 @@ static void resize_in_place__serves_at_least_where_want_is_absurd(void **state) 
 }
 
 TEST_MAIN(T(realloc__keeps_contents_between_all_tiers),
-          T(realloc__grows_a_byte_at_a_time),
-          T(realloc__of_null_allocates),
+          T(realloc__grows_a_byte_at_a_time), T(realloc__of_null_allocates),
           T(realloc__to_zero_acts_as_one_and_never_frees),
           T(realloc__failure_leaves_the_old_block_untouched),
           T(realloc__within_the_usable_size_stays_in_place),

@@ -30,7 +30,9 @@ static void print_to_text(hak_heap_t *heap, int format) {
 
 static void stats__live_counts_are_exact_when_quiet(void **state) {
   (void)state;
-  enum { BLOCKS = 3000 };
+  enum {
+    BLOCKS = 3000
+  };
   static void *blocks[BLOCKS];
   test_rng_t rng = test_rng(test_seed(), 11);
   hak_stats_t start = test_stats();
@@ -108,7 +110,9 @@ static void stats__byte_figures_are_consistent(void **state) {
 static void stats__count_events_and_os_calls(void **state) {
   (void)state;
   hak_stats_t start = test_stats();
-  enum { BLOCKS = 5000 };
+  enum {
+    BLOCKS = 5000
+  };
   static void *blocks[BLOCKS];
   for (int round = 0; round < 3; round++) {
     for (size_t i = 0; i < BLOCKS; i++) {
@@ -126,7 +130,8 @@ static void stats__count_events_and_os_calls(void **state) {
   CHECK(now.slow_alloc > start.slow_alloc);
   CHECK(now.os_reserve > start.os_reserve);
   uint64_t refills = now.refill_spare + now.refill_magazine + now.refill_transfer +
-                     now.refill_partial + now.refill_shelf + now.refill_carve + now.refill_slab;
+                     now.refill_partial + now.refill_shelf + now.refill_carve +
+                     now.refill_slab;
   CHECK(refills > 0);
   CHECK(now.thread_exits > start.thread_exits);
   CHECK(now.thread_attaches > 0);
@@ -224,10 +229,11 @@ static void stats_print__without_a_writer_goes_to_stderr(void **state) {
 
 static void json__the_validator_tells_right_from_wrong(void **state) {
   (void)state;
-  static const char *const right[] = {"{}", "[1,-2.5e+3,\"a\\n\\u00e9\",null,true,{\"a\":[]}]",
-                                      " 0 "};
-  static const char *const wrong[] = {"", "{", "{\"a\":}", "[1,]", "{\"a\" 1}", "01", "1 2",
-                                      "\"\n\"", "{'a':1}", "nul", "[1}", "-"};
+  static const char *const right[] = {
+      "{}", "[1,-2.5e+3,\"a\\n\\u00e9\",null,true,{\"a\":[]}]", " 0 "};
+  static const char *const wrong[] = {"",          "{",   "{\"a\":}", "[1,]",
+                                      "{\"a\" 1}", "01",  "1 2",      "\"\n\"",
+                                      "{'a':1}",   "nul", "[1}",      "-"};
   size_t at;
   for (size_t i = 0; i < TEST_COUNT(right); i++) {
     CHECK_MSG(json_is_valid(right[i], strlen(right[i]), &at), "%s", right[i]);
@@ -238,15 +244,12 @@ static void json__the_validator_tells_right_from_wrong(void **state) {
 }
 
 TEST_MAIN(T(json__the_validator_tells_right_from_wrong),
-          T(stats__live_counts_are_exact_when_quiet),
-          T(stats__count_large_blocks_apart),
-          T(stats__byte_figures_are_consistent),
-          T(stats__count_events_and_os_calls),
+          T(stats__live_counts_are_exact_when_quiet), T(stats__count_large_blocks_apart),
+          T(stats__byte_figures_are_consistent), T(stats__count_events_and_os_calls),
           T(stats_get__bad_arguments_are_invalid),
           T(stats_get__writes_no_more_than_the_caller_knows),
           T(stats_get__of_the_default_heap_is_that_of_the_process),
           T(stats_print__json_is_valid_and_true),
           T(stats_print__text_names_the_main_figures),
-          T(stats_print__unknown_formats_are_invalid),
-          T(stats_print__allocates_nothing),
+          T(stats_print__unknown_formats_are_invalid), T(stats_print__allocates_nothing),
           T(stats_print__without_a_writer_goes_to_stderr))

@@ -9,7 +9,8 @@
 static void strdup__copies_strings_of_all_lengths(void **state) {
   (void)state;
   static char text[100001];
-  for (size_t length = 0; length < sizeof text; length = length < 600 ? length + 1 : length * 3) {
+  for (size_t length = 0; length < sizeof text;
+       length = length < 600 ? length + 1 : length * 3) {
     memset(text, 'a' + (int)(length % 26), length);
     text[length] = '\0';
     errno = TEST_ERRNO;
@@ -64,7 +65,8 @@ static void strndup__with_a_large_bound_takes_only_what_the_string_needs(void **
 static void strndup__reads_no_byte_beyond_the_bound(void **state) {
   (void)state;
   size_t page = (size_t)sysconf(_SC_PAGESIZE);
-  char *pages = mmap(NULL, 2 * page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  char *pages =
+      mmap(NULL, 2 * page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   CHECK(pages != MAP_FAILED);
   CHECK_EQ(mprotect(pages + page, page, PROT_NONE), 0);
   memset(pages, 'q', page);
@@ -78,7 +80,6 @@ static void strndup__reads_no_byte_beyond_the_bound(void **state) {
 }
 
 TEST_MAIN(T(strdup__copies_strings_of_all_lengths),
-          T(strdup__of_the_empty_string_is_a_block),
-          T(strndup__cuts_and_always_ends),
+          T(strdup__of_the_empty_string_is_a_block), T(strndup__cuts_and_always_ends),
           T(strndup__with_a_large_bound_takes_only_what_the_string_needs),
           T(strndup__reads_no_byte_beyond_the_bound))

@@ -16,30 +16,78 @@ static void first_call(unsigned k) {
   hak_stats_t stats = {.struct_size = sizeof stats};
   hak_block_t info = {.struct_size = sizeof info};
   switch (k % FIRST_CALLS) {
-    case 0: hak_free(hak_alloc(k)); break;
-    case 1: hak_free(hak_calloc(k, 8)); break;
-    case 2: hak_free(hak_realloc(NULL, 100 + k)); break;
-    case 3: hak_free(hak_reallocarray(NULL, 4, k)); break;
-    case 4: hak_free(NULL); break;
-    case 5: hak_free(hak_aligned_alloc(4096, k)); break;
-    case 6: hak_free(hak_aligned_realloc(NULL, 256, k)); break;
-    case 7: hak_free_sized(hak_alloc(40), 40); break;
-    case 8: CHECK_EQ(hak_usable_size(NULL), 0); break;
-    case 9: CHECK(hak_good_size(100) >= 100); break;
-    case 10: hak_free(hak_strdup(text)); break;
-    case 11: hak_free(hak_strndup(text, 3)); break;
-    case 12: hak_free(hak_allocx(NULL, 100, 64, HAK_ZERO, NULL)); break;
-    case 13: CHECK(hak_heap_default() != NULL); break;
-    case 14: CHECK(hak_heap_of(text) == NULL); break;
-    case 15: CHECK_EQ(hak_thread_init(), 0); break;
-    case 16: hak_thread_exit(); break;
-    case 17: hak_thread_idle(); break;
-    case 18: (void)hak_collect(NULL, SIZE_MAX, 0); break;
-    case 19: CHECK(hak_option_get(HAK_OPTION_BIN_BLOCKS) > 0); break;
-    case 20: CHECK_EQ(hak_stats_get(NULL, &stats), 0); break;
-    case 21: CHECK_EQ(hak_ptr_info(text, &info), ENOENT); break;
-    case 22: CHECK_EQ(hak_check(NULL), 0); break;
-    default: CHECK_EQ(hak_resize_in_place(NULL, 1, 1), 0); break;
+    case 0:
+      hak_free(hak_alloc(k));
+      break;
+    case 1:
+      hak_free(hak_calloc(k, 8));
+      break;
+    case 2:
+      hak_free(hak_realloc(NULL, 100 + k));
+      break;
+    case 3:
+      hak_free(hak_reallocarray(NULL, 4, k));
+      break;
+    case 4:
+      hak_free(NULL);
+      break;
+    case 5:
+      hak_free(hak_aligned_alloc(4096, k));
+      break;
+    case 6:
+      hak_free(hak_aligned_realloc(NULL, 256, k));
+      break;
+    case 7:
+      hak_free_sized(hak_alloc(40), 40);
+      break;
+    case 8:
+      CHECK_EQ(hak_usable_size(NULL), 0);
+      break;
+    case 9:
+      CHECK(hak_good_size(100) >= 100);
+      break;
+    case 10:
+      hak_free(hak_strdup(text));
+      break;
+    case 11:
+      hak_free(hak_strndup(text, 3));
+      break;
+    case 12:
+      hak_free(hak_allocx(NULL, 100, 64, HAK_ZERO, NULL));
+      break;
+    case 13:
+      CHECK(hak_heap_default() != NULL);
+      break;
+    case 14:
+      CHECK(hak_heap_of(text) == NULL);
+      break;
+    case 15:
+      CHECK_EQ(hak_thread_init(), 0);
+      break;
+    case 16:
+      hak_thread_exit();
+      break;
+    case 17:
+      hak_thread_idle();
+      break;
+    case 18:
+      (void)hak_collect(NULL, SIZE_MAX, 0);
+      break;
+    case 19:
+      CHECK(hak_option_get(HAK_OPTION_BIN_BLOCKS) > 0);
+      break;
+    case 20:
+      CHECK_EQ(hak_stats_get(NULL, &stats), 0);
+      break;
+    case 21:
+      CHECK_EQ(hak_ptr_info(text, &info), ENOENT);
+      break;
+    case 22:
+      CHECK_EQ(hak_check(NULL), 0);
+      break;
+    default:
+      CHECK_EQ(hak_resize_in_place(NULL, 1, 1), 0);
+      break;
   }
 }
 

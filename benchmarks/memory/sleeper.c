@@ -78,10 +78,11 @@ static void *free_then_allocate(void *argument) {
   return NULL;
 }
 
-static void sleeper_in_order(double scale, bool shuffled) {
+/* Always of full size: a share of less would be a share of caches. */
+static void sleeper_in_order(bool shuffled) {
   static filler_t filler;
   static pthread_barrier_t step;
-  size_t bytes = (size_t)(500e6 * scale);
+  size_t bytes = 500000000;
   filler_start(&filler, bytes, 0);
   size_t start = bench_rss();
   start_thread(fill_and_sleep, &filler);
@@ -112,8 +113,15 @@ static void sleeper_in_order(double scale, bool shuffled) {
   for (unsigned i = 0; i < 2; i++) pthread_join(threads[i], NULL);
 }
 
-void run_sleeper(double scale) { sleeper_in_order(scale, true); }
-void run_sleeper_in_order(double scale) { sleeper_in_order(scale, false); }
+void run_sleeper(double scale) {
+  (void)scale;
+  sleeper_in_order(true);
+}
+
+void run_sleeper_in_order(double scale) {
+  (void)scale;
+  sleeper_in_order(false);
+}
 
 /* ---- hoard -------------------------------------------------------------------- */
 

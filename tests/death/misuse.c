@@ -313,6 +313,17 @@ static outcome_t judge(const test_child_t *child) {
   return child->signal == 0 && child->status == 0 ? SILENT : CRASH;
 }
 
+/* Shown below the table. */
+static char g_crashes[16384];
+
+static void note_crash(const misuse_t *m, const test_child_t *child) {
+  size_t used = strlen(g_crashes);
+  snprintf(g_crashes + used, sizeof g_crashes - used,
+           "crash: %s, %zu, %s: signal %d, status %d, said: %.200s\n",
+           kind_names[m->kind], m->size, m->busy ? "busy" : "quiet", child->signal,
+           child->status, child->output);
+}
+
 static void misuse__is_named_never_hangs_and_never_gives_a_block_twice(void **state) {
   (void)state;
   unsigned counts[OUTCOMES] = {0};
@@ -329,9 +340,7 @@ static void misuse__is_named_never_hangs_and_never_gives_a_block_twice(void **st
         snprintf(cell + strlen(cell), sizeof cell - strlen(cell), "%s%s", busy ? "/" : "",
                  outcome_names[outcome]);
         if (outcome == CRASH) {
-          fprintf(stderr, "%s, %zu, %s: signal %d, status %d, said: %s\n",
-                  kind_names[kind], sizes[s], busy ? "busy" : "quiet", child.signal,
-                  child.status, child.output);
+          note_crash(&m, &child);
         }
       }
       printf(" %14s", cell);
@@ -341,7 +350,7 @@ static void misuse__is_named_never_hangs_and_never_gives_a_block_twice(void **st
   for (int o = 0; o < OUTCOMES; o++) {
     printf("%s %u  ", outcome_names[o], counts[o]);
   }
-  printf("\n");
+  printf("\n%s", g_crashes);
   fflush(stdout);
   if (TEST_CHECKS >= 1) {
     CHECK_EQ(counts[HANG], 0);

@@ -1,4 +1,4 @@
-/* threads.cpp - workloads of two threads; time is wall time.
+/* threads.cc - workloads of two threads; time is wall time.
  *
  * Waiting is a short spin, then a yield, so that the figures mean something on
  * a machine with fewer free processors than threads.

@@ -1,4 +1,4 @@
-/* main.cpp - runs the Google Benchmark workloads of one allocator.
+/* main.cc - runs the Google Benchmark workloads of one allocator.
  *
  * Takes Google Benchmark's own flags. With --plain as the first argument the
  * output is what hakmem_bench_compare reads: a line "result NAME VALUE ns" per

@@ -1,4 +1,4 @@
-/* single.cpp - workloads of one thread.
+/* single.cc - workloads of one thread.
  *
  * Time is the thread's CPU time, the kernel's part included. The first byte of
  * every block is written, as any program would. One operation is one

@@ -1,4 +1,4 @@
-/* demo.cpp - hakmem_demo_run: the main job on real input, hakmem beside malloc.
+/* demo.cc - hakmem_demo_run: the main job on real input, hakmem beside malloc.
  *
  * Measures wall time, peak RSS, page faults and calls to the operating system of
  * the SQLite job (sqlite_main.c) in one thread and in four, in processes of

@@ -1,4 +1,4 @@
-/* main.cpp - hakmem_bench_compare: which of two or more programs is faster, and
+/* main.cc - hakmem_bench_compare: which of two or more programs is faster, and
  * is the difference one?
  *
  * Measures nothing itself: it runs benchmark programs interleaved, A B A B, and

@@ -1,5 +1,6 @@
 /* api_fork.c - fork while other threads are inside the library. */
 #include "child.h"
+#include "strict_os.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -171,6 +172,58 @@ static void fork__before_first_use_is_nothing_special(void **state) {
   test_child_must_succeed(before_use_child, NULL, 20);
 }
 
+/* ---- While the library starts ----------------------------------------- */
+
+static test_os_t g_os;
+static atomic_bool g_starting;
+static void *(*g_reserve)(void *ctx, size_t size, size_t alignment);
+
+/* Says that the start is under way, and takes long enough to be met there. */
+static void *slow_reserve(void *ctx, size_t size, size_t alignment) {
+  if (!atomic_exchange(&g_starting, true)) {
+    usleep(300000);
+  }
+  return g_reserve(ctx, size, alignment);
+}
+
+static void *start_thread(void *argument) {
+  (void)argument;
+  CHECK_EQ(test_os_init(&g_os), 0);
+  hak_free(hak_alloc(100));
+  return NULL;
+}
+
+static int while_starting_child(void *ctx) {
+  (void)ctx;
+  test_os_open(&g_os, 0);
+  g_reserve = g_os.hooks.reserve;
+  g_os.hooks.reserve = slow_reserve;
+  pthread_t thread;
+  CHECK_EQ(pthread_create(&thread, NULL, start_thread, NULL), 0);
+  while (!atomic_load(&g_starting)) {
+    usleep(100);
+  }
+  pid_t pid = fork();
+  if (pid == 0) {
+    /* The thread that was starting the library is not in this process. */
+    void *block = hak_alloc(100);
+    CHECK(block != NULL);
+    hak_free(block);
+    _exit(hak_check(NULL));
+  }
+  int status = 0;
+  CHECK_MSG(await(pid, &status), "the child waits for a thread that it does not have");
+  CHECK_EQ(status, 0);
+  pthread_join(thread, NULL);
+  hak_free(hak_alloc(100));
+  return 0;
+}
+
+static void fork__while_another_thread_starts_the_library_does_not_hang(void **state) {
+  (void)state;
+  test_child_must_succeed(while_starting_child, NULL, 60);
+}
+
 static int nested_child(void *ctx) {
   (void)ctx;
   test_start();
@@ -248,6 +301,7 @@ static void fork__blocks_of_threads_that_stayed_behind_can_be_freed(void **state
 }
 
 TEST_MAIN_FRESH(T(fork__before_first_use_is_nothing_special),
+                T(fork__while_another_thread_starts_the_library_does_not_hang),
                 T(fork__children_may_fork_again),
                 T(fork__blocks_of_threads_that_stayed_behind_can_be_freed),
                 T(fork__under_churn_leaves_a_working_child_and_parent),

@@ -67,14 +67,14 @@ static void realloc__to_zero_acts_as_one_and_never_frees(void **state) {
   for (size_t i = 0; i < TEST_COUNT(sizes); i++) {
     unsigned char *block = hak_alloc(sizes[i]);
     block[0] = 0x42;
-    block = hak_realloc(block, 0);
+    block = hak_realloc(block, test_opaque(0));
     CHECK(block != NULL);
     CHECK_EQ(block[0], 0x42);
     CHECK_EQ(test_live_blocks(), blocks + 1);
-    block = hak_reallocarray(block, 0, 8);
+    block = hak_reallocarray(block, test_opaque(0), 8);
     CHECK(block != NULL);
     CHECK_EQ(block[0], 0x42);
-    block = hak_reallocx(NULL, block, 0, 0, 0, NULL);
+    block = hak_reallocx(NULL, block, test_opaque(0), 0, 0, NULL);
     CHECK(block != NULL);
     CHECK_EQ(block[0], 0x42);
     CHECK_EQ(test_live_blocks(), blocks + 1);

@@ -167,39 +167,50 @@ std::vector<std::string> losses(const Report &first, const Report &other) {
   return names;
 }
 
+static void print_row(const std::vector<Report> &reports, const std::string &name,
+                      int column, std::vector<std::vector<double>> *ratios) {
+  static const char *const verdicts[] = {"better", "no diff", "WORSE"};
+  const auto &own = reports.front().series.at(name);
+  std::printf("%-4s %*.2f", reports.front().units.at(name).c_str(), column, median(own));
+  for (size_t i = 1; i < reports.size(); i++) {
+    const auto &series = reports[i].series.at(name);
+    Ratio ratio = ratio_of_pairs(own, series);
+    (*ratios)[i].push_back(ratio.median);
+    std::printf(" | %*.2f %6.2f [%.2f %.2f] %-7s", column, median(series), ratio.median,
+                ratio.low, ratio.high, verdicts[ratio.verdict() + 1]);
+  }
+  std::printf("\n");
+}
+
 void print_table(const std::vector<Report> &reports) {
   const Report &first = reports.front();
-  int width = 8, column = 10;
+  const char *label = first.program.label.c_str();
+  int width = 14, column = 10;
   for (const std::string &name : first.names) {
     width = std::max(width, static_cast<int>(name.size()));
   }
   for (const Report &report : reports) {
     column = std::max(column, static_cast<int>(report.program.label.size()));
   }
-  std::printf("%-*s %-4s %*s", width, "workload", "", column,
-              first.program.label.c_str());
+  std::printf("%-*s %-4s %*s", width, "workload", "", column, label);
   for (size_t i = 1; i < reports.size(); i++) {
     std::printf(" | %*s  ratio [spread]        ", column,
                 reports[i].program.label.c_str());
   }
   std::printf("\n");
+  std::vector<std::vector<double>> ratios(reports.size());
   for (const std::string &name : first.names) {
-    std::printf("%-*s %-4s %*.2f", width, name.c_str(), first.units.at(name).c_str(),
-                column, median(first.series.at(name)));
-    for (size_t i = 1; i < reports.size(); i++) {
-      static const char *const verdicts[] = {"better", "no diff", "WORSE"};
-      const auto &series = reports[i].series.at(name);
-      Ratio ratio = ratio_of_pairs(first.series.at(name), series);
-      std::printf(" | %*.2f %6.2f [%.2f %.2f] %-7s", column, median(series), ratio.median,
-                  ratio.low, ratio.high, verdicts[ratio.verdict() + 1]);
-    }
-    std::printf("\n");
+    std::printf("%-*s ", width, name.c_str());
+    print_row(reports, name, column, &ratios);
+  }
+  std::printf("%-*s %-4s %*s", width, "geometric mean", "", column, "");
+  for (size_t i = 1; i < reports.size(); i++) {
+    std::printf(" | %*s %6.2f %-20s", column, "", geometric_mean(ratios[i]), "");
   }
   std::printf(
-      "\nratio: %s / other, median of %zu interleaved pairs; below 1 = %s is "
-      "better.\nspread: 95 %% interval of the median; 'no diff': it holds 1.\n",
-      first.program.label.c_str(), first.series.at(first.names.front()).size(),
-      first.program.label.c_str());
+      "\n\nratio: %s / other, median of %zu interleaved pairs; below 1 = %s is better.\n"
+      "spread: 95 %% interval of the median; 'no diff': it holds 1.\n",
+      label, first.series.at(first.names.front()).size(), label);
   for (const Report &report : reports) {
     std::printf("%s was served by: %s (proven)\n", report.program.label.c_str(),
                 report.allocator.c_str());

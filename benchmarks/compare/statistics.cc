@@ -1,6 +1,7 @@
 #include "compare/statistics.hpp"
 
 #include <algorithm>
+#include <cmath>
 #include <cstddef>
 
 namespace bench {
@@ -11,6 +12,12 @@ double median(std::vector<double> values) {
   size_t middle = values.size() / 2;
   if (values.size() % 2 != 0) return values[middle];
   return (values[middle - 1] + values[middle]) / 2;
+}
+
+double geometric_mean(const std::vector<double> &values) {
+  double sum = 0;
+  for (double value : values) sum += std::log(value);
+  return values.empty() ? 0 : std::exp(sum / static_cast<double>(values.size()));
 }
 
 /* How many values may be cut off at each end: the largest k for which fewer

@@ -14,6 +14,7 @@
 namespace bench {
 
 double median(std::vector<double> values);
+double geometric_mean(const std::vector<double> &values);
 
 struct Ratio {
   double median = 0, low = 0, high = 0;

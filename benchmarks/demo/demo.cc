@@ -72,6 +72,10 @@ void print_sqlite_row(const bench::Report &report, const std::string &workload) 
               report.program.label.c_str(), bench::median(report.series.at(workload)),
               note(report, "peak_rss") / MIB, counted.c_str(), note(report, "faults"),
               report.allocator.c_str());
+  if (report.notes.count("own_os_calls") != 0) {
+    std::printf("  %-8s of the OS calls, the allocator's by its own count: %.0f\n", "",
+                note(report, "own_os_calls"));
+  }
 }
 
 /* One number of threads: the table's part, and what was lost. */

@@ -101,6 +101,10 @@ int main(int argc, char **argv) {
   }
   printf("note peak_rss %zu\n", bench_peak_rss());
   printf("note faults %llu\n", (unsigned long long)(bench_minor_faults() - faults));
+  bench_counts_t counts;
+  if (bench_read_counts(&counts)) {
+    printf("note own_os_calls %llu\n", (unsigned long long)counts.os_calls);
+  }
   prove_sqlite();
   bench_print_proof();
   return 0;

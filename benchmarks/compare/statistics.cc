@@ -44,6 +44,7 @@ Ratio ratio_of_pairs(const std::vector<double> &first,
   }
   if (ratios.empty()) return {};
   std::sort(ratios.begin(), ratios.end());
+  if (ratios.size() < 6) return {median(ratios), 0, HUGE_VAL}; /* too few for 95 % */
   size_t cut = cut_for_95_percent(ratios.size());
   return {median(ratios), ratios[cut], ratios[ratios.size() - 1 - cut]};
 }

@@ -1,0 +1,417 @@
+/* hakmem.h - the public interface of hakmem, an allocator that programs link
+ * and call by name.
+ *
+ * Rules that hold for every function below unless it says otherwise:
+ *
+ *  - Thread-safe. Not async-signal-safe, except hak_version() and the
+ *    functions that say so.
+ *  - Allocation failure gives NULL with errno = ENOMEM, a bad argument NULL
+ *    with errno = EINVAL; an old block is untouched. Functions that return
+ *    int return 0 or a positive errno value. Success leaves errno alone.
+ *  - A size of 0 gives a unique pointer that can be freed. A size over
+ *    PTRDIFF_MAX, or a product that overflows, is ENOMEM at once.
+ *  - Alignment comes before size. It is a power of two up to HAK_ALIGNMENT_MAX;
+ *    0 means the default. The size need not be a multiple of it.
+ *  - Blocks of 16 bytes and more are 16-byte aligned; smaller ones to at least
+ *    the largest power of two that fits in them.
+ *  - hak_free() frees what any function here gave, on any thread.
+ *  - Misuse (a double free, a pointer that is not ours or points into a block,
+ *    a wrong size in a sized free) is reported to the error handler, which by
+ *    default prints one line on stderr and aborts.
+ *  - A parameter `heap` takes NULL or hak_heap_default().
+ *
+ * Sizes are in bytes. Fast paths cost a handful of instructions and take no
+ * lock; what a slow path costs is said at the function.
+ */
+#ifndef HAKMEM_H
+#define HAKMEM_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define HAK_VERSION_MAJOR 0
+#define HAK_VERSION_MINOR 1
+#define HAK_VERSION_PATCH 0
+#define HAK_VERSION \
+  (HAK_VERSION_MAJOR * 10000 + HAK_VERSION_MINOR * 100 + HAK_VERSION_PATCH)
+
+#define HAK_ALIGNMENT_MAX ((size_t)1 << 30)
+
+#if defined(__GNUC__) || defined(__clang__)
+#define HAK_ATTR_ALLOC(...) __attribute__((malloc, __VA_ARGS__))
+#define HAK_ATTR_ALLOC_SIZE(...) __attribute__((alloc_size(__VA_ARGS__)))
+#define HAK_ATTR_FORMAT_NONE
+#else
+#define HAK_ATTR_ALLOC(...)
+#define HAK_ATTR_ALLOC_SIZE(...)
+#endif
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct hak_heap hak_heap_t;
+
+/* ---- Core ------------------------------------------------------------- */
+
+/* A block of at least `size` bytes, contents undefined. */
+void *hak_alloc(size_t size) HAK_ATTR_ALLOC_SIZE(1);
+
+/* A block of count * size bytes, all zero. Pages known to be zero are not
+ * written again. */
+void *hak_calloc(size_t count, size_t size) HAK_ATTR_ALLOC_SIZE(1, 2);
+
+/* Changes a block's size; contents are kept up to the smaller of both sizes.
+ * In place where the block or what lies behind it allows; a large block moves
+ * by remapping its pages. NULL as `ptr` allocates. Size 0 acts as size 1 and
+ * never frees. On failure the old block is untouched. */
+void *hak_realloc(void *ptr, size_t size) HAK_ATTR_ALLOC_SIZE(2);
+void *hak_reallocarray(void *ptr, size_t count, size_t size) HAK_ATTR_ALLOC_SIZE(2, 3);
+
+/* Gives a block back. NULL is fine. Leaves errno alone. */
+void hak_free(void *ptr);
+
+/* A block whose address is a multiple of `alignment`. EINVAL for an alignment
+ * that is not 0 or a power of two, or is over HAK_ALIGNMENT_MAX. */
+void *hak_aligned_alloc(size_t alignment, size_t size) HAK_ATTR_ALLOC_SIZE(2);
+void *hak_aligned_realloc(void *ptr, size_t alignment, size_t size)
+    HAK_ATTR_ALLOC_SIZE(3);
+
+/* hak_free() for callers that know the size they asked for; any value up to
+ * hak_usable_size() is right, another is misuse. */
+void hak_free_sized(void *ptr, size_t size);
+void hak_free_aligned_sized(void *ptr, size_t alignment, size_t size);
+
+/* Bytes that may be read and written at `ptr`; 0 for NULL. At least what was
+ * asked for. */
+size_t hak_usable_size(const void *ptr);
+
+/* The usable size that an allocation of `size` would have; 0 where it would
+ * fail for its size alone. */
+size_t hak_good_size(size_t size);
+
+/* Grows or shrinks a block without moving it: to `want_size` if possible, to
+ * at least `min_size` otherwise. The new usable size, or 0 and nothing
+ * changed. */
+size_t hak_resize_in_place(void *ptr, size_t min_size, size_t want_size);
+
+/* Copies of strings; `n` bytes at most in the second, which always ends in a
+ * zero byte. */
+char *hak_strdup(const char *s);
+char *hak_strndup(const char *s, size_t n);
+
+/* ---- Extended --------------------------------------------------------- */
+
+#define HAK_ZERO 0x01u    /* zero, up to the usable size */
+#define HAK_NO_GROW 0x02u /* NULL rather than a call to the operating system */
+#define HAK_NO_MOVE 0x04u /* hak_reallocx only: NULL rather than another address */
+
+/* One static record per place in the program that allocates. The words after
+ * `name` are the library's; they start as zero. */
+typedef struct hak_site {
+  const char *file;
+  uint32_t line;
+  const char *name; /* may be NULL */
+  uintptr_t reserved[4];
+} hak_site_t;
+
+/* Declares a record with a name of its own: HAK_SITE(particles); */
+#define HAK_SITE(site_name) \
+  static hak_site_t site_name = {__FILE__, (uint32_t)__LINE__, #site_name, {0, 0, 0, 0}}
+
+/* An expression that yields this place's record. gcc and clang, C and C++. */
+#if defined(__GNUC__) || defined(__clang__)
+#ifdef __cplusplus
+#define HAK_CALLSITE()                                     \
+  ([]() -> hak_site_t * {                                  \
+    static hak_site_t hak_site_here = {                    \
+        __FILE__, (uint32_t)__LINE__, NULL, {0, 0, 0, 0}}; \
+    return &hak_site_here;                                 \
+  }())
+#else
+#define HAK_CALLSITE()                                     \
+  (__extension__({                                         \
+    static hak_site_t hak_site_here = {                    \
+        __FILE__, (uint32_t)__LINE__, NULL, {0, 0, 0, 0}}; \
+    &hak_site_here;                                        \
+  }))
+#endif
+#endif
+
+/* All that an allocation can ask for in one call. `heap` NULL is the default
+ * heap, `alignment` 0 the default, `site` may be NULL. EINVAL for unknown
+ * flags. */
+void *hak_allocx(hak_heap_t *heap, size_t size, size_t alignment, unsigned flags,
+                 hak_site_t *site) HAK_ATTR_ALLOC_SIZE(2);
+void *hak_reallocx(hak_heap_t *heap, void *ptr, size_t size, size_t alignment,
+                   unsigned flags, hak_site_t *site) HAK_ATTR_ALLOC_SIZE(3);
+
+/* hak_alloc() that names its place: hak_alloc_at(n, HAK_CALLSITE()). The
+ * record counts its allocations. */
+void *hak_alloc_at(size_t size, hak_site_t *site) HAK_ATTR_ALLOC_SIZE(1);
+
+/* Allocations counted by a record so far. */
+uint64_t hak_site_count(const hak_site_t *site);
+
+/* ---- Heaps ------------------------------------------------------------ */
+
+/* The heap that the functions without a heap parameter use. Never NULL. */
+hak_heap_t *hak_heap_default(void);
+
+/* The heap that a block belongs to; NULL where `ptr` is not ours. Takes no
+ * lock; usable in a crash handler. */
+hak_heap_t *hak_heap_of(const void *ptr);
+
+/* ---- Operating system hooks ------------------------------------------- */
+
+/* Where memory comes from. Each function may fail at any call: the allocator
+ * then gives NULL with its state intact, and works again once the hook does.
+ * None is ever called with a lock of the allocator's held. Sizes and addresses
+ * are multiples of page_size. */
+typedef struct hak_os {
+  uint32_t struct_size;
+  uint32_t flags;     /* 0 */
+  size_t page_size;   /* 4 KiB to 64 KiB, a power of two */
+  size_t granularity; /* addresses of reserve are multiples of this */
+  void *ctx;          /* passed to each function */
+  /* Address space of `size` bytes at a multiple of `alignment` (at least
+   * 64 KiB), not yet to be touched; NULL on failure. */
+  void *(*reserve)(void *ctx, size_t size, size_t alignment);
+  /* Gives back a whole range that reserve or remap gave. 0 or an errno. */
+  int (*release)(void *ctx, void *ptr, size_t size);
+  /* Makes pages readable and writable; sets *zeroed if they all read as zero.
+   * Called only for pages that are reserved or purged. */
+  int (*commit)(void *ctx, void *ptr, size_t size, bool *zeroed);
+  /* Gives the pages back but keeps the addresses; they are not touched again
+   * before the next commit. */
+  int (*purge)(void *ctx, void *ptr, size_t size);
+  /* Makes a whole committed range larger or smaller, moving its pages to
+   * another address (aligned like the old one) if it must; NULL leaves the old
+   * range as it was. May be NULL. */
+  void *(*remap)(void *ctx, void *ptr, size_t old_size, size_t new_size);
+  /* A clock that never goes back, in nanoseconds. */
+  uint64_t (*now_ns)(void *ctx);
+} hak_os_t;
+
+/* The hooks of the operating system that the library was built for. */
+const hak_os_t *hak_os_default(void);
+
+/* ---- Lifecycle and threads -------------------------------------------- */
+
+/* What was wrong, in a report to the error handler. The texts of
+ * hak_error_text() are stable. */
+typedef enum hak_error {
+  HAK_ERROR_DOUBLE_FREE = 1,  /* the block is free already */
+  HAK_ERROR_FOREIGN_POINTER,  /* the address is in no block of ours */
+  HAK_ERROR_INTERIOR_POINTER, /* the address is inside a block, not its start */
+  HAK_ERROR_WRONG_SIZE,       /* the size given to a sized free does not fit */
+  HAK_ERROR_WRONG_ALIGNMENT,  /* the alignment given to a sized free does not fit */
+  HAK_ERROR_CORRUPT_BLOCK,    /* a freed block was written to, or freed twice */
+  HAK_ERROR_AFTER_SHUTDOWN,   /* a free after hak_shutdown */
+  HAK_ERROR_BAD_OPTION,       /* an option or environment value was ignored; not fatal */
+  HAK_ERROR_BAD_STATE         /* hak_check found a broken invariant */
+} hak_error_t;
+
+typedef struct hak_error_info {
+  uint32_t struct_size;
+  hak_error_t error;
+  const void *address;  /* the pointer in question; NULL where there is none */
+  hak_heap_t *heap;     /* its heap; NULL where unknown */
+  const char *function; /* the public function that found it, such as "hak_free" */
+  const char *text;     /* one line that says what was wrong */
+} hak_error_info_t;
+
+/* Called for each misuse, with no lock held. If it returns, the call that
+ * found the misuse is dropped: a free does nothing, an allocation goes on
+ * without the block in question. It may not allocate from hakmem. */
+typedef void(hak_error_fn)(const hak_error_info_t *info, void *ctx);
+
+/* NULL restores the default: one line on stderr, then abort() for all but
+ * HAK_ERROR_BAD_OPTION. */
+void hak_set_error_handler(hak_error_fn *fn, void *ctx);
+
+/* A handler that ignores every report; must be chosen knowingly. */
+void hak_error_ignore(const hak_error_info_t *info, void *ctx);
+
+/* The stable short name of an error, such as "double free". */
+const char *hak_error_text(hak_error_t error);
+
+#define HAK_INIT_NO_ENV 0x01u  /* do not read HAKMEM_* environment variables */
+#define HAK_INIT_NO_FORK 0x02u /* do not register the fork handlers */
+
+typedef struct hak_config {
+  uint32_t struct_size;
+  uint32_t flags;     /* HAK_INIT_* */
+  const hak_os_t *os; /* copied; NULL = hak_os_default() */
+} hak_config_t;
+
+/* Optional, before first use: the first allocation initialises by itself.
+ * EALREADY once initialised, EINVAL for a bad config, ENOMEM. */
+int hak_init(const hak_config_t *config);
+
+#define HAK_SHUTDOWN_FORCE 0x01u
+
+/* Gives every mapping back. EBUSY while other threads are attached, unless
+ * forced: then they must not use hakmem at this moment, and attach anew at
+ * their next call. Blocks are gone; freeing one is diagnosed until hak_init or
+ * the next allocation starts the library afresh. EINVAL if not initialised. */
+int hak_shutdown(unsigned flags);
+
+/* Attach this thread, or detach it and make all that it cached everybody's.
+ * Both are optional: the first allocation attaches, the end of the thread
+ * detaches. hak_thread_init: 0 or ENOMEM. */
+int hak_thread_init(void);
+void hak_thread_exit(void);
+
+/* Before a thread blocks for long: its caches become everybody's. The next
+ * call wakes it. Costs as much as freeing what it cached. */
+void hak_thread_idle(void);
+
+/* Gives free memory back to the operating system, `max_bytes` at most, and
+ * looks at a bounded number of slabs (HAK_OPTION_COLLECT_SLABS); the next call
+ * goes on where this one stopped. Flushes this thread's caches first. Returns
+ * the bytes given back. `flags` is 0. */
+size_t hak_collect(hak_heap_t *heap, size_t max_bytes, unsigned flags);
+
+typedef enum hak_option {
+#define HAK_OPTION(id, env, def, min, max, doc) HAK_OPTION_##id,
+#include <hakmem/options.def>
+#undef HAK_OPTION
+  HAK_OPTION_COUNT
+} hak_option_t;
+
+/* Options are numbers that slow paths read; each can be set at any time and
+ * acts from then on. EINVAL for an unknown option, ERANGE for a value out of
+ * range: nothing is changed. hak_option_get: 0 for an unknown option. */
+int hak_option_set(hak_option_t option, int64_t value);
+int64_t hak_option_get(hak_option_t option);
+
+/* The name, range and meaning of an option; ENOENT for an unknown one. */
+typedef struct hak_option_info {
+  uint32_t struct_size;
+  const char *name; /* as in the environment, without HAKMEM_ */
+  int64_t value, default_value, min, max;
+  const char *doc;
+} hak_option_info_t;
+int hak_option_describe(hak_option_t option, hak_option_info_t *out);
+
+/* For programs that fork by other means than fork(), or that started with
+ * HAK_INIT_NO_FORK: call before, and after in parent and child. */
+void hak_fork_prepare(void);
+void hak_fork_parent(void);
+void hak_fork_child(void);
+
+/* HAK_VERSION of the library that is linked. Async-signal-safe. */
+uint32_t hak_version(void);
+
+/* ---- Statistics and introspection ------------------------------------- */
+
+/* Byte and block counts are derived from the slabs, so they cannot drift:
+ * exact when no other thread is inside hakmem, else within what threads have
+ * cached (about 1 MiB each at most). Event counts cover threads that have
+ * ended, and living ones up to their last slow path. */
+typedef struct hak_stats {
+  uint32_t struct_size, reserved;
+  /* bytes */
+  uint64_t live_bytes;      /* in blocks that the program holds, by usable size */
+  uint64_t live_blocks;     /* blocks that the program holds */
+  uint64_t cached_bytes;    /* free, in bins, magazines and transfer slots */
+  uint64_t free_bytes;      /* free, in slabs in use */
+  uint64_t committed_bytes; /* committed in all, metadata included */
+  uint64_t retained_bytes;  /* committed in slabs that nobody uses */
+  uint64_t metadata_bytes;  /* committed for the library's own records */
+  uint64_t reserved_bytes;  /* address space */
+  uint64_t peak_committed_bytes;
+  uint64_t large_blocks, large_bytes; /* part of the live ones beyond 32 KiB */
+  uint64_t superslabs;                /* 2 MiB units in use by the heap */
+  uint64_t slabs_active, slabs_empty, slabs_purged, slabs_unused;
+  uint64_t threads; /* attached now */
+  /* refills of a bin, by the stage that served it */
+  uint64_t refill_spare, refill_magazine, refill_transfer, refill_partial;
+  uint64_t refill_shelf, refill_carve, refill_slab;
+  /* blocks that went home in slow paths, by way */
+  uint64_t free_local;   /* to slabs that the freeing thread holds */
+  uint64_t free_remote;  /* pushed onto the word of a slab held by another */
+  uint64_t free_shelved; /* to slabs on a shelf */
+  uint64_t free_batched; /* handed over in magazines */
+  /* why fast paths were left */
+  uint64_t slow_alloc, slow_free, slow_event;
+  uint64_t slab_claims, slab_let_go, slab_shelved, slab_fresh, slab_retired;
+  uint64_t entry_writes;   /* registry entries written */
+  uint64_t shelf_visits;   /* times a shelf's lock was taken */
+  uint64_t lock_contended; /* lock acquisitions that had to wait */
+  uint64_t thread_attaches, thread_exits;
+  /* calls to the hooks, by kind */
+  uint64_t os_reserve, os_release, os_commit, os_purge, os_remap, os_advise;
+  uint64_t os_failures;
+  uint64_t purged_bytes;
+} hak_stats_t;
+
+/* Set out->struct_size first. `heap` NULL = the whole process. Takes no lock;
+ * usable in a crash handler. Cost grows with the number of SuperSlabs. EINVAL. */
+int hak_stats_get(hak_heap_t *heap, hak_stats_t *out);
+
+#define HAK_FORMAT_TEXT 0
+#define HAK_FORMAT_JSON 1
+
+/* Receives pieces of text, in order; not zero-terminated. */
+typedef void(hak_write_fn)(const char *text, size_t length, void *ctx);
+
+/* Statistics as text or JSON. Allocates nothing. `write` NULL = stderr. */
+int hak_stats_print(hak_heap_t *heap, int format, hak_write_fn *write, void *ctx);
+
+typedef struct hak_block {
+  uint32_t struct_size;
+  bool is_start; /* the address asked about is the block's first byte */
+  void *address; /* the block's start */
+  size_t size;   /* usable */
+  hak_heap_t *heap;
+} hak_block_t;
+
+/* The block that an address lies in, interior addresses too. Set
+ * out->struct_size first. ENOENT if it is in no block of ours. Does not say
+ * whether the block is in use. Takes no lock; usable in a crash handler. */
+int hak_ptr_info(const void *ptr, hak_block_t *out);
+
+/* Called for each block in use; return false to stop. */
+typedef bool(hak_visit_fn)(const hak_block_t *block, void *ctx);
+
+/* Visits every block of the heap that the program holds. The heap must be
+ * quiet: no other thread inside it; this thread's caches are flushed first.
+ * The visitor may not call hakmem. ENOMEM, EBUSY, EINVAL. */
+int hak_heap_visit(hak_heap_t *heap, hak_visit_fn *visit, void *ctx, unsigned flags);
+
+/* 1 if moving the block elsewhere would let memory go (its slab is mostly
+ * free), else 0. Never reads the block. For active defragmentation. */
+int hak_move_hint(const void *ptr);
+
+typedef bool(hak_heap_visit_fn)(hak_heap_t *heap, void *ctx);
+int hak_visit_heaps(hak_heap_visit_fn *visit, void *ctx);
+
+/* Walks all invariants; 0, or EFAULT after reports to the error handler.
+ * Other threads may go on; what they change meanwhile is not judged. */
+int hak_check(hak_heap_t *heap);
+
+/* Slow-path events, for profilers. Called with no lock held; it may not call
+ * hakmem. */
+typedef enum hak_event {
+  HAK_EVENT_REFILL = 1,        /* size: class */
+  HAK_EVENT_SUPERSLAB_NEW,     /* address, size */
+  HAK_EVENT_SUPERSLAB_RELEASE, /* address, size */
+  HAK_EVENT_PURGE,             /* address, size */
+  HAK_EVENT_BUDGET_REFUSED,    /* size */
+  HAK_EVENT_LARGE_ALLOC,       /* address, size */
+  HAK_EVENT_LARGE_FREE         /* address, size */
+} hak_event_t;
+typedef void(hak_event_fn)(hak_event_t event, const void *address, size_t size,
+                           void *ctx);
+
+/* NULL unsets it; unset it costs a load per slow path. */
+void hak_set_event_hook(hak_event_fn *fn, void *ctx);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif /* HAKMEM_H */

@@ -1,0 +1,204 @@
+/* introspect.c - what is at an address, which blocks are in use, whether all
+ * invariants hold. */
+#include <errno.h>
+
+#include "api/api.h"
+#include "base/check.h"
+#include "pool/large.h"
+#include "superslab/region.h"
+#include "tiny/hold.h"
+#include "tiny/spill.h"
+
+/* --- events ------------------------------------------------------------------ */
+
+_Atomic(const hak_event_sink_t *) hak_event_sink;
+
+/* A few records in turn, so that a sink's function and context stay together
+ * for a thread that has just read the pointer. */
+enum { SINKS = 16 };
+static hak_event_sink_t sinks[SINKS];
+static hak_atomic_u32_t sinks_set;
+
+void hak_set_event_hook(hak_event_fn *fn, void *ctx) {
+  hak_event_sink_t *sink = NULL;
+  if (fn != NULL) {
+    sink = &sinks[hak_add_relaxed(&sinks_set, 1) % SINKS];
+    *sink = (hak_event_sink_t){fn, ctx};
+  }
+  /* Release: publishes the record to hak_event_emit_slow. */
+  hak_store_release(&hak_event_sink, sink);
+}
+
+HAK_SLOW void hak_event_emit_slow(hak_event_t event, const void *address, size_t size) {
+  /* Acquire: pairs with hak_set_event_hook. */
+  const hak_event_sink_t *sink = hak_load_acquire(&hak_event_sink);
+  if (sink != NULL) sink->fn(event, address, size, sink->ctx);
+}
+
+/* --- heaps ------------------------------------------------------------------- */
+
+hak_heap_t *hak_heap_default(void) {
+  hak_lifecycle_start();
+  return hak_heap_get_default();
+}
+
+hak_heap_t *hak_heap_of(const void *ptr) {
+  hak_block_t block = {.struct_size = sizeof block};
+  return hak_ptr_info(ptr, &block) == 0 ? block.heap : NULL;
+}
+
+int hak_visit_heaps(hak_heap_visit_fn *visit, void *ctx) {
+  if (visit == NULL) return EINVAL;
+  hak_heap_t *heap = hak_heap_get_default();
+  if (heap != NULL) visit(heap, ctx);
+  return 0;
+}
+
+/* --- one address ---------------------------------------------------------------- */
+
+int hak_ptr_info(const void *ptr, hak_block_t *out) {
+  if (out == NULL || out->struct_size < sizeof *out) return EINVAL;
+  hak_place_t place = hak_registry_find((uintptr_t)ptr);
+  if (place.cls == HAK_CLASS_NONE) return ENOENT;
+  size_t offset = (size_t)((const char *)ptr - place.start), size;
+  char *start = place.start;
+  if (place.cls < HAK_CLASSES) {
+    uint32_t index = hak_class_index(place.cls, offset);
+    size = hak_class_size(place.cls);
+    /* The tail of a span, and what was never cut into blocks, is in none. */
+    if (index >= hak_slab_carved(place.slab)) return ENOENT;
+    start += index * size;
+  } else {
+    size = hak_large_usable(&place);
+    if (offset >= size) return ENOENT;
+  }
+  *out = (hak_block_t){.struct_size = sizeof *out,
+                       .is_start = ptr == (const void *)start,
+                       .address = start,
+                       .size = size,
+                       .heap = hak_load_relaxed(&place.extent->heap)};
+  return 0;
+}
+
+/* Slabs with less than this share of their blocks out are worth emptying. */
+enum { MOSTLY_FREE_SHARE = 4 };
+
+int hak_move_hint(const void *ptr) {
+  hak_place_t place = hak_registry_find((uintptr_t)ptr);
+  if (place.cls >= HAK_CLASSES) return 0;
+  uint32_t carved = hak_slab_carved(place.slab), out = hak_slab_out(place.slab);
+  return carved == place.slab->capacity && out * MOSTLY_FREE_SHARE < carved;
+}
+
+/* --- all blocks ------------------------------------------------------------------- */
+
+enum { BLOCKS_MAX = HAK_SLAB_SIZE / 8, BITS = 64 };
+
+typedef struct visit {
+  hak_thread_t *me;
+  hak_heap_t *heap;
+  hak_visit_fn *fn;
+  void *ctx;
+  bool go_on;
+} visit_t;
+
+static void mark_list(const visit_t *v, hak_slab_t *slab, const void *block,
+                      uint64_t *free) {
+  const char *start = hak_slab_start(slab);
+  for (uint32_t i = 0; i < slab->capacity && block != HAK_LINK_END; i++) {
+    uint32_t index = hak_class_index(slab->cls, (size_t)((const char *)block - start));
+    if (index >= slab->capacity) return;
+    free[index / BITS] |= (uint64_t)1 << (index % BITS);
+    block = hak_link_read(&v->me->key, block);
+    if (hak_link_is_bad(&v->me->key, block)) return;
+  }
+}
+
+static void visit_slab(visit_t *v, hak_slab_t *slab) {
+  uint64_t free[BLOCKS_MAX / BITS] = {0};
+  char *start = hak_slab_start(slab);
+  mark_list(v, slab, slab->list.head, free);
+  uint32_t remote = hak_word_remote_head(hak_load_relaxed(&slab->word));
+  if (remote != 0) mark_list(v, slab, start + ((size_t)(remote - 1) << 3), free);
+  for (uint32_t i = 0; i < hak_slab_carved(slab) && v->go_on; i++) {
+    if ((free[i / BITS] >> (i % BITS) & 1) != 0) continue;
+    hak_block_t block = {sizeof block, true, start + (size_t)i * slab->block_size,
+                         slab->block_size, v->heap};
+    v->go_on = v->fn(&block, v->ctx);
+  }
+}
+
+static void visit_large(visit_t *v, char *start, size_t size) {
+  hak_block_t block = {sizeof block, true, start, size, v->heap};
+  v->go_on = v->fn(&block, v->ctx);
+}
+
+static bool visit_superslab(hak_superslab_t *ss, void *ctx) {
+  visit_t *v = ctx;
+  if (hak_load_relaxed(&ss->extent.heap) != (void *)v->heap) return true;
+  if (hak_load_relaxed(&ss->extent.kind) == HAK_EXTENT_RUN) {
+    if (hak_load_relaxed(&ss->extent.block) == (void *)ss->extent.base) {
+      visit_large(v, ss->extent.base, hak_load_relaxed(&ss->extent.size));
+    }
+    return v->go_on;
+  }
+  for (unsigned i = 0; i < HAK_SUPERSLAB_SLABS && v->go_on; i++) {
+    hak_place_t place = hak_registry_find((uintptr_t)hak_superslab_slot(ss, i));
+    if (place.slab != &ss->slabs[i]) continue;
+    if (place.cls < HAK_CLASSES) visit_slab(v, place.slab);
+    if (place.cls == HAK_CLASS_LARGE) {
+      visit_large(v, place.start, hak_large_usable(&place));
+    }
+  }
+  return v->go_on;
+}
+
+static bool visit_mapping(hak_mapping_t *mapping, void *ctx) {
+  visit_t *v = ctx;
+  if (hak_load_relaxed(&mapping->extent.heap) == (void *)v->heap) {
+    visit_large(v, mapping->extent.base, hak_load_relaxed(&mapping->extent.size));
+  }
+  return v->go_on;
+}
+
+/* The heap is quiet, so what its threads have cached may be sent home for them:
+ * a block that is in no slab is then in use. */
+static void flush_thread(hak_thread_t *thread, void *ctx) {
+  (void)ctx;
+  if (hak_load_relaxed(&thread->attached)) hak_spill_all(thread);
+}
+
+int hak_heap_visit(hak_heap_t *heap, hak_visit_fn *visit, void *ctx, unsigned flags) {
+  if (visit == NULL || flags != 0) return EINVAL;
+  if (heap != NULL && heap != hak_heap_get_default()) return EINVAL;
+  hak_thread_t *me = hak_thread_enter();
+  if (me == NULL) return ENOMEM;
+  for (uint32_t cls = 0; cls < HAK_CLASSES; cls++) hak_spill_transfer(me, cls);
+  hak_threads_visit(flush_thread, NULL);
+  visit_t v = {me, hak_heap_get_default(), visit, ctx, true};
+  hak_region_visit(visit_superslab, &v);
+  if (v.go_on) hak_mapping_visit(visit_mapping, &v);
+  hak_thread_leave(me, "hak_heap_visit");
+  return 0;
+}
+
+/* --- all invariants ------------------------------------------------------------------ */
+
+static bool broken(const char *text) {
+  hak_report(HAK_ERROR_BAD_STATE, NULL, hak_heap_get_default(), "hak_check", text);
+  return false;
+}
+
+int hak_check(hak_heap_t *heap) {
+  if (heap != NULL && heap != hak_heap_get_default()) return EINVAL;
+  if (!hak_lifecycle_is_running()) return 0;
+  bool ok = true;
+  heap = hak_heap_get_default();
+  if (!hak_regions_are_valid()) ok = broken("a region's map is wrong");
+  if (!hak_heap_is_valid(heap)) ok = broken("a pool or shelf is wrong");
+  hak_thread_t *me = hak_thread_self;
+  if (me->kind == HAK_THREAD_ATTACHED && !hak_hold_is_valid(me)) {
+    ok = broken("a slab that this thread holds is wrong");
+  }
+  return ok ? 0 : EFAULT;
+}

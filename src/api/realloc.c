@@ -1,0 +1,254 @@
+/* realloc.c - allocation with wishes, and blocks that change their size. */
+#include <errno.h>
+#include <string.h>
+
+#include "api/api.h"
+#include "base/check.h"
+#include "pool/large.h"
+
+#define FLAGS_ALLOC (HAK_ZERO | HAK_NO_GROW)
+#define FLAGS_REALLOC (FLAGS_ALLOC | HAK_NO_MOVE)
+
+/* A block that shrinks to less than this share of itself is moved, so that the
+ * rest becomes useful; nearer ones stay. */
+enum { SHRINK_SHARE = 2 };
+/* Growing large blocks beyond this get a mapping of their own, so that the next
+ * growth moves pages instead of copying them. */
+#define REMAP_FROM (4 * HAK_MIB)
+
+static void *invalid(void) {
+  errno = EINVAL;
+  return NULL;
+}
+
+static void *no_memory(void) {
+  errno = ENOMEM;
+  return NULL;
+}
+
+bool hak_api_heap_is_valid(hak_heap_t *heap) {
+  if (heap == NULL || heap == hak_heap_get_default()) return true;
+  errno = EINVAL;
+  return false;
+}
+
+bool hak_api_alignment_is_valid(size_t alignment) {
+  if (alignment == 0 ||
+      (hak_is_power_of_two(alignment) && alignment <= HAK_ALIGNMENT_MAX)) {
+    return true;
+  }
+  errno = EINVAL;
+  return false;
+}
+
+/* Alignments that every block of its size has anyway. */
+static bool is_natural(size_t alignment, size_t size) {
+  return alignment <= 16 && (alignment <= 8 || size > 8);
+}
+
+void *hak_api_alloc(size_t size, size_t alignment, unsigned flags) {
+  bool zero = (flags & HAK_ZERO) != 0, no_grow = (flags & HAK_NO_GROW) != 0;
+  if (HAK_UNLIKELY(size > PTRDIFF_MAX)) return no_memory();
+  uint32_t cls = HAK_CLASSES;
+  if (size <= HAK_MID_MAX) {
+    size_t least = size == 0 ? 1 : size;
+    cls = is_natural(alignment, least) ? hak_class_of(least)
+                                       : hak_class_of_aligned(least, alignment);
+  }
+  if (cls < HAK_CLASSES) {
+    void *block;
+    hak_thread_t *me = hak_thread_self;
+    if (HAK_UNLIKELY(hak_link_pop_fails(&me->key, &me->bins[cls].ready, &block))) {
+      block = hak_api_small(cls, no_grow);
+    }
+    if (zero && block != NULL) memset(block, 0, hak_class_size(cls));
+    return block;
+  }
+  bool zeroed;
+  void *block = hak_api_large(size == 0 ? 1 : size, alignment, no_grow, &zeroed);
+  if (zero && block != NULL && !zeroed) memset(block, 0, hak_usable_size(block));
+  return block;
+}
+
+void *hak_calloc(size_t count, size_t size) {
+  size_t bytes;
+  if (HAK_UNLIKELY(hak_mul_overflows(count, size, &bytes))) return no_memory();
+  if (HAK_LIKELY(bytes <= HAK_TINY_MAX)) {
+    void *block = hak_alloc(bytes);
+    if (HAK_LIKELY(block != NULL)) memset(block, 0, bytes);
+    return block;
+  }
+  return hak_api_alloc(bytes, 0, HAK_ZERO);
+}
+
+void *hak_aligned_alloc(size_t alignment, size_t size) {
+  if (HAK_UNLIKELY(!hak_api_alignment_is_valid(alignment))) return NULL;
+  return hak_api_alloc(size, alignment, 0);
+}
+
+void *hak_allocx(hak_heap_t *heap, size_t size, size_t alignment, unsigned flags,
+                 hak_site_t *site) {
+  if (HAK_UNLIKELY((flags & ~FLAGS_ALLOC) != 0)) return invalid();
+  if (HAK_UNLIKELY(!hak_api_alignment_is_valid(alignment))) return NULL;
+  if (HAK_UNLIKELY(!hak_api_heap_is_valid(heap))) return NULL;
+  void *block = hak_api_alloc(size, alignment, flags);
+  if (block != NULL) hak_site_hit(site);
+  return block;
+}
+
+void *hak_alloc_at(size_t size, hak_site_t *site) {
+  void *block = hak_alloc(size);
+  if (block != NULL) hak_site_hit(site);
+  return block;
+}
+
+uint64_t hak_site_count(const hak_site_t *site) {
+  return site == NULL ? 0 : hak_load_relaxed((hak_atomic_u64_t *)&site->reserved[0]);
+}
+
+/* --- sizes ------------------------------------------------------------------ */
+
+size_t hak_usable_size(const void *ptr) {
+  if (ptr == NULL) return 0;
+  hak_place_t place;
+  return hak_api_usable(ptr, &place, "hak_usable_size");
+}
+
+size_t hak_good_size(size_t size) {
+  if (size > PTRDIFF_MAX) return 0;
+  if (size <= HAK_MID_MAX) return hak_class_size(hak_class_of(size == 0 ? 1 : size));
+  const hak_os_t *os =
+      hak_lifecycle_is_running() ? hak_lifecycle_os() : hak_os_default();
+  return hak_large_good_size(os, size);
+}
+
+/* The usable size after an attempt in place, 0 if it failed. */
+static size_t resize_in_place(const hak_place_t *place, size_t usable, size_t min_size,
+                              size_t want_size) {
+  if (place->cls < HAK_CLASSES) return min_size <= usable ? usable : 0;
+  hak_thread_t *me = hak_thread_enter();
+  if (me == NULL) return 0;
+  size_t now = hak_large_resize(&me->store->pool, place, min_size, want_size);
+  hak_thread_leave(me, "hak_resize_in_place");
+  return now;
+}
+
+size_t hak_resize_in_place(void *ptr, size_t min_size, size_t want_size) {
+  if (ptr == NULL || min_size > PTRDIFF_MAX) return 0;
+  if (want_size < min_size) want_size = min_size;
+  if (want_size > PTRDIFF_MAX) want_size = min_size;
+  hak_place_t place;
+  size_t usable = hak_api_usable(ptr, &place, "hak_resize_in_place");
+  if (usable == 0) return 0;
+  if (place.cls == HAK_CLASS_LARGE && want_size <= HAK_MID_MAX) want_size = HAK_MID_MAX + 1;
+  return resize_in_place(&place, usable, min_size, want_size);
+}
+
+/* --- realloc ----------------------------------------------------------------- */
+
+static void *move(void *ptr, size_t usable, size_t size, size_t alignment,
+                  unsigned flags) {
+  void *block;
+  if (size > usable && usable >= REMAP_FROM) {
+    bool zeroed;
+    block = hak_api_mapping(size, alignment, (flags & HAK_NO_GROW) != 0, &zeroed);
+  } else {
+    block = hak_api_alloc(size, alignment, flags & ~(unsigned)HAK_ZERO);
+  }
+  if (block == NULL) return NULL;
+  memcpy(block, ptr, usable < size ? usable : size);
+  hak_free(ptr);
+  return block;
+}
+
+static void *try_remap(const hak_place_t *place, size_t usable, size_t size,
+                       size_t alignment, unsigned flags) {
+  if (place->cls != HAK_CLASS_LARGE || size <= usable || (flags & HAK_NO_GROW) != 0 ||
+      alignment > HAK_OS_REMAP_ALIGNMENT) {
+    return NULL;
+  }
+  return hak_large_remap(place, size);
+}
+
+/* Zeroes what lies between what a block had and what it has. */
+static void zero_rest(void *block, size_t from) {
+  size_t usable = hak_usable_size(block);
+  if (usable > from) memset((char *)block + from, 0, usable - from);
+}
+
+static void *resize(void *ptr, size_t size, size_t alignment, unsigned flags,
+                    const char *function) {
+  if (HAK_UNLIKELY(size > PTRDIFF_MAX)) return no_memory();
+  if (size == 0) size = 1;
+  hak_place_t place;
+  size_t usable = hak_api_usable(ptr, &place, function);
+  if (HAK_UNLIKELY(usable == 0)) return invalid();
+  bool aligned = alignment == 0 || hak_is_aligned((uintptr_t)ptr, alignment);
+  bool may_move = (flags & HAK_NO_MOVE) == 0;
+  if (aligned) {
+    bool fits = size <= usable && (!may_move || size > usable / SHRINK_SHARE);
+    if (place.cls < HAK_CLASSES) {
+      /* The block of a small class is what it is. */
+      if (fits || (size <= usable && hak_good_size(size) == usable)) return ptr;
+    } else if (size > HAK_MID_MAX || !may_move) {
+      if (size == usable) return ptr;
+      size_t want = size > HAK_MID_MAX ? size : HAK_MID_MAX + 1;
+      if ((flags & HAK_NO_GROW) == 0 || size <= usable) {
+        if (resize_in_place(&place, usable, size, want) != 0) {
+          if ((flags & HAK_ZERO) != 0) zero_rest(ptr, usable < size ? usable : size);
+          return ptr;
+        }
+        if (size <= usable) return ptr;
+      }
+    }
+  }
+  if (!may_move) return no_memory();
+  void *block = aligned ? try_remap(&place, usable, size, alignment, flags) : NULL;
+  if (block == NULL) block = move(ptr, usable, size, alignment, flags);
+  if (block != NULL && (flags & HAK_ZERO) != 0) {
+    zero_rest(block, usable < size ? usable : size);
+  }
+  return block;
+}
+
+void *hak_realloc(void *ptr, size_t size) {
+  if (ptr == NULL) return hak_alloc(size);
+  return resize(ptr, size, 0, 0, "hak_realloc");
+}
+
+void *hak_reallocarray(void *ptr, size_t count, size_t size) {
+  size_t bytes;
+  if (HAK_UNLIKELY(hak_mul_overflows(count, size, &bytes))) return no_memory();
+  if (ptr == NULL) return hak_alloc(bytes);
+  return resize(ptr, bytes, 0, 0, "hak_reallocarray");
+}
+
+void *hak_aligned_realloc(void *ptr, size_t alignment, size_t size) {
+  if (HAK_UNLIKELY(!hak_api_alignment_is_valid(alignment))) return NULL;
+  if (ptr == NULL) return hak_api_alloc(size, alignment, 0);
+  return resize(ptr, size, alignment, 0, "hak_aligned_realloc");
+}
+
+void *hak_reallocx(hak_heap_t *heap, void *ptr, size_t size, size_t alignment,
+                   unsigned flags, hak_site_t *site) {
+  if (HAK_UNLIKELY((flags & ~FLAGS_REALLOC) != 0)) return invalid();
+  if (HAK_UNLIKELY(!hak_api_alignment_is_valid(alignment))) return NULL;
+  if (HAK_UNLIKELY(!hak_api_heap_is_valid(heap))) return NULL;
+  void *block = ptr == NULL ? hak_api_alloc(size, alignment, flags & FLAGS_ALLOC)
+                            : resize(ptr, size, alignment, flags, "hak_reallocx");
+  if (block != NULL) hak_site_hit(site);
+  return block;
+}
+
+/* --- strings ------------------------------------------------------------------ */
+
+char *hak_strndup(const char *s, size_t n) {
+  size_t length = strnlen(s, n);
+  char *copy = hak_alloc(length + 1);
+  if (copy == NULL) return NULL;
+  memcpy(copy, s, length);
+  copy[length] = '\0';
+  return copy;
+}
+
+char *hak_strdup(const char *s) { return hak_strndup(s, PTRDIFF_MAX - 1); }

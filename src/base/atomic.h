@@ -1,0 +1,56 @@
+/* atomic.h - atomics that carry their order in their name.
+ *
+ * The only file that names a memory order. Add a wrapper when one is needed.
+ *
+ * Depends on: compiler.   Used by: everything.
+ */
+#ifndef HAK_BASE_ATOMIC_H
+#define HAK_BASE_ATOMIC_H
+
+#include <stdatomic.h>
+
+#include "base/compiler.h"
+
+typedef _Atomic(uint64_t) hak_atomic_u64_t;
+typedef _Atomic(uint32_t) hak_atomic_u32_t;
+typedef _Atomic(int32_t) hak_atomic_i32_t;
+typedef _Atomic(uint16_t) hak_atomic_u16_t;
+typedef _Atomic(int64_t) hak_atomic_i64_t;
+typedef _Atomic(void *) hak_atomic_ptr_t;
+
+#define hak_load_relaxed(p) atomic_load_explicit((p), memory_order_relaxed)
+#define hak_load_acquire(p) atomic_load_explicit((p), memory_order_acquire)
+#define hak_store_relaxed(p, v) atomic_store_explicit((p), (v), memory_order_relaxed)
+#define hak_store_release(p, v) atomic_store_explicit((p), (v), memory_order_release)
+#define hak_add_relaxed(p, v) atomic_fetch_add_explicit((p), (v), memory_order_relaxed)
+#define hak_sub_relaxed(p, v) atomic_fetch_sub_explicit((p), (v), memory_order_relaxed)
+#define hak_exchange_acquire(p, v) \
+  atomic_exchange_explicit((p), (v), memory_order_acquire)
+#define hak_exchange_relaxed(p, v) \
+  atomic_exchange_explicit((p), (v), memory_order_relaxed)
+
+/* Strong compare-and-swap: true if *p was *expected; else *expected is what it
+ * is. The failing load is relaxed. */
+#define hak_cas_relaxed(p, expected, v)                                              \
+  atomic_compare_exchange_strong_explicit((p), (expected), (v), memory_order_relaxed, \
+                                          memory_order_relaxed)
+#define hak_cas_acquire(p, expected, v)                                              \
+  atomic_compare_exchange_strong_explicit((p), (expected), (v), memory_order_acquire, \
+                                          memory_order_relaxed)
+#define hak_cas_release(p, expected, v)                                              \
+  atomic_compare_exchange_strong_explicit((p), (expected), (v), memory_order_release, \
+                                          memory_order_relaxed)
+
+/* For counters that only one thread writes and others read: no locked
+ * instruction. */
+#define hak_count_own(p, n) hak_store_relaxed((p), hak_load_relaxed(p) + (n))
+
+#if defined(__x86_64__) || defined(__i386__)
+#define hak_cpu_relax() __builtin_ia32_pause()
+#elif defined(__aarch64__)
+#define hak_cpu_relax() __asm__ volatile("isb" ::: "memory")
+#else
+#define hak_cpu_relax() ((void)0)
+#endif
+
+#endif

@@ -1,0 +1,67 @@
+/* bits.h - size arithmetic and bit searches.
+ *
+ * Depends on: compiler.   Used by: everything.
+ */
+#ifndef HAK_BASE_BITS_H
+#define HAK_BASE_BITS_H
+
+#include "base/compiler.h"
+
+HAK_HOT bool hak_is_power_of_two(size_t x) { return x != 0 && (x & (x - 1)) == 0; }
+
+/* `align` is a power of two. */
+HAK_HOT size_t hak_align_up(size_t x, size_t align) {
+  return (x + align - 1) & ~(align - 1);
+}
+HAK_HOT size_t hak_align_down(size_t x, size_t align) { return x & ~(align - 1); }
+HAK_HOT bool hak_is_aligned(size_t x, size_t align) { return (x & (align - 1)) == 0; }
+
+HAK_HOT size_t hak_div_up(size_t x, size_t by) { return (x + by - 1) / by; }
+
+/* x != 0 in all three. */
+HAK_HOT unsigned hak_lowest_bit(uint64_t x) { return (unsigned)__builtin_ctzll(x); }
+HAK_HOT unsigned hak_highest_bit(uint64_t x) {
+  return 63u - (unsigned)__builtin_clzll(x);
+}
+HAK_HOT unsigned hak_count_bits(uint64_t x) { return (unsigned)__builtin_popcountll(x); }
+
+/* `count` ones from bit `first` up; count + first <= 32. */
+HAK_HOT uint32_t hak_mask32(unsigned first, unsigned count) {
+  return (count >= 32 ? UINT32_MAX : ((uint32_t)1 << count) - 1) << first;
+}
+
+/* Bit i of the result is set where bits i .. i+count-1 of x all are. */
+HAK_HOT uint32_t hak_run_starts(uint32_t x, unsigned count) {
+  unsigned have = 1;
+  while (have < count && x != 0) {
+    unsigned step = count - have < have ? count - have : have;
+    x &= x >> step;
+    have += step;
+  }
+  return x;
+}
+
+/* Length of the longest run of ones. */
+HAK_HOT unsigned hak_longest_run(uint32_t x) {
+  unsigned n = 0;
+  while (x != 0) {
+    x &= x >> 1;
+    n++;
+  }
+  return n;
+}
+
+HAK_HOT bool hak_mul_overflows(size_t a, size_t b, size_t *product) {
+  return __builtin_mul_overflow(a, b, product);
+}
+
+/* Spreads the bits of x; for hashes and seeds, not for secrets. */
+HAK_HOT uint64_t hak_mix64(uint64_t x) {
+  x ^= x >> 30;
+  x *= 0xbf58476d1ce4e5b9u;
+  x ^= x >> 27;
+  x *= 0x94d049bb133111ebu;
+  return x ^ (x >> 31);
+}
+
+#endif

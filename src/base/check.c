@@ -1,0 +1,95 @@
+#include "base/check.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "base/atomic.h"
+
+/* The handler and its context change together; a reader that sees one of each
+ * would call a function with another's context, so both lie in one record and
+ * the records alternate. */
+typedef struct handler {
+  hak_error_fn *fn;
+  void *ctx;
+} handler_t;
+
+static void report_and_abort(const hak_error_info_t *info, void *ctx);
+
+static const handler_t default_handler = {report_and_abort, NULL};
+static handler_t handlers[2];
+static hak_atomic_u32_t handler_sets;
+static _Atomic(const handler_t *) current_handler;
+
+/* One write, so that lines of several threads do not mix. */
+static void write_line(const char *line, size_t length) {
+  while (length > 0) {
+    ssize_t n = write(STDERR_FILENO, line, length);
+    if (n <= 0) return;
+    line += n;
+    length -= (size_t)n;
+  }
+}
+
+_Noreturn void hak_assert_failed(const char *condition, const char *file, int line) {
+  char text[512];
+  int n = snprintf(text, sizeof text, "hakmem: assertion failed: %s (%s:%d)\n", condition,
+                   file, line);
+  if (n > 0) write_line(text, (size_t)n < sizeof text ? (size_t)n : sizeof text - 1);
+  abort();
+}
+
+const char *hak_error_text(hak_error_t error) {
+  switch (error) {
+    case HAK_ERROR_DOUBLE_FREE: return "double free";
+    case HAK_ERROR_FOREIGN_POINTER: return "foreign pointer";
+    case HAK_ERROR_INTERIOR_POINTER: return "interior pointer";
+    case HAK_ERROR_WRONG_SIZE: return "wrong size";
+    case HAK_ERROR_WRONG_ALIGNMENT: return "wrong alignment";
+    case HAK_ERROR_CORRUPT_BLOCK: return "corrupt free block";
+    case HAK_ERROR_AFTER_SHUTDOWN: return "use after shutdown";
+    case HAK_ERROR_BAD_OPTION: return "bad option";
+    case HAK_ERROR_BAD_STATE: return "broken invariant";
+  }
+  return "unknown error";
+}
+
+static void report_and_abort(const hak_error_info_t *info, void *ctx) {
+  (void)ctx;
+  char text[512];
+  int n = snprintf(text, sizeof text, "hakmem: %s: address %p, heap %p, in %s: %s\n",
+                   hak_error_text(info->error), info->address, (void *)info->heap,
+                   info->function, info->text);
+  if (n > 0) write_line(text, (size_t)n < sizeof text ? (size_t)n : sizeof text - 1);
+  if (info->error != HAK_ERROR_BAD_OPTION) abort();
+}
+
+void hak_error_ignore(const hak_error_info_t *info, void *ctx) {
+  (void)info;
+  (void)ctx;
+}
+
+void hak_set_error_handler(hak_error_fn *fn, void *ctx) {
+  if (fn == NULL) {
+    hak_store_release(&current_handler, &default_handler);
+    return;
+  }
+  handler_t *slot = &handlers[hak_add_relaxed(&handler_sets, 1) & 1];
+  *slot = (handler_t){fn, ctx};
+  /* Release: publishes the record to hak_report's acquire. */
+  hak_store_release(&current_handler, slot);
+}
+
+HAK_SLOW void hak_report(hak_error_t error, const void *address, hak_heap_t *heap,
+                         const char *function, const char *text) {
+  /* Acquire: pairs with hak_set_error_handler. */
+  const handler_t *handler = hak_load_acquire(&current_handler);
+  if (handler == NULL) handler = &default_handler;
+  hak_error_info_t info = {.struct_size = sizeof info,
+                           .error = error,
+                           .address = address,
+                           .heap = heap,
+                           .function = function,
+                           .text = text};
+  handler->fn(&info, handler->ctx);
+}

@@ -1,0 +1,40 @@
+/* compiler.h - what C11 lacks: marks for hot and cold code, hints, layout.
+ *
+ * Depends on: nothing.   Used by: everything.
+ */
+#ifndef HAK_BASE_COMPILER_H
+#define HAK_BASE_COMPILER_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#if UINTPTR_MAX != UINT64_MAX
+#error "hakmem needs a 64-bit target: registry entries pack an offset into 48 bits"
+#endif
+
+#if !defined(__GNUC__)
+#error "hakmem needs gcc or clang"
+#endif
+
+/* Always inline, in a module's header: the fast path. */
+#define HAK_HOT static inline __attribute__((always_inline))
+/* Never inline, out of the way of hot code. */
+#define HAK_SLOW __attribute__((noinline, cold))
+/* Never inline, but run often enough to be laid out with the hot code. */
+#define HAK_WARM __attribute__((noinline))
+/* The public entry points: a cache line's start keeps them in one fetch. */
+#define HAK_ENTRY __attribute__((aligned(64)))
+
+#define HAK_LIKELY(x) __builtin_expect(!!(x), 1)
+#define HAK_UNLIKELY(x) __builtin_expect(!!(x), 0)
+
+#define HAK_CACHE_LINE 64
+#define HAK_KIB ((size_t)1024)
+#define HAK_MIB (1024 * HAK_KIB)
+#define HAK_GIB (1024 * HAK_MIB)
+
+#define HAK_CONTAINER_OF(ptr, type, member) \
+  ((type *)(void *)((char *)(ptr) - offsetof(type, member)))
+
+#endif

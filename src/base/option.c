@@ -1,0 +1,119 @@
+/* option.c - options by name: environment, set, get, describe. */
+#include "base/option.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/check.h"
+
+extern char **environ;
+
+hak_atomic_i64_t hak_option_values[HAK_OPTION_COUNT] = {
+#define HAK_OPTION(id, env, def, min, max, doc) def,
+#include <hakmem/options.def>
+#undef HAK_OPTION
+};
+
+typedef struct option {
+  const char *name;
+  int64_t default_value, min, max;
+  const char *doc;
+} option_t;
+
+static const option_t options[HAK_OPTION_COUNT] = {
+#define HAK_OPTION(id, env, def, min, max, doc) {env, def, min, max, doc},
+#include <hakmem/options.def>
+#undef HAK_OPTION
+};
+
+static const char prefix[] = "HAKMEM_";
+/* Names that are not the library's: variables of its tests and benchmarks. */
+static const char *const foreign_prefixes[] = {"TEST_", "BENCH_"};
+
+static bool starts_with(const char *s, const char *start) {
+  return strncmp(s, start, strlen(start)) == 0;
+}
+
+static void report(const char *variable, const char *text) {
+  hak_report(HAK_ERROR_BAD_OPTION, variable, NULL, "hak_init", text);
+}
+
+/* A decimal number, perhaps with k, m or g for powers of 1024. */
+static bool parse(const char *text, int64_t *value) {
+  if (*text == '\0') return false;
+  char *end;
+  errno = 0;
+  long long number = strtoll(text, &end, 10);
+  if (errno != 0 || end == text) return false;
+  int64_t unit = 1;
+  switch (*end) {
+    case 'k':
+    case 'K': unit = 1024; break;
+    case 'm':
+    case 'M': unit = 1024 * 1024; break;
+    case 'g':
+    case 'G': unit = 1024 * 1024 * 1024; break;
+    default: break;
+  }
+  if (unit != 1) end++;
+  return *end == '\0' && !__builtin_mul_overflow((int64_t)number, unit, value);
+}
+
+static void read_variable(const char *variable) {
+  const char *name = variable + strlen(prefix);
+  const char *equals = strchr(name, '=');
+  if (equals == NULL) return;
+  for (size_t i = 0; i < sizeof foreign_prefixes / sizeof foreign_prefixes[0]; i++) {
+    if (starts_with(name, foreign_prefixes[i])) return;
+  }
+  size_t length = (size_t)(equals - name);
+  for (int i = 0; i < HAK_OPTION_COUNT; i++) {
+    if (strlen(options[i].name) != length ||
+        strncmp(options[i].name, name, length) != 0) {
+      continue;
+    }
+    int64_t value;
+    if (!parse(equals + 1, &value)) {
+      report(variable, "an environment variable HAKMEM_* is not a number; ignored");
+    } else if (hak_option_set((hak_option_t)i, value) != 0) {
+      report(variable, "an environment variable HAKMEM_* is out of range; ignored");
+    }
+    return;
+  }
+  report(variable, "an environment variable HAKMEM_* names no option; ignored");
+}
+
+void hak_options_read_environment(void) {
+  int saved = errno;
+  for (char **at = environ; at != NULL && *at != NULL; at++) {
+    if (starts_with(*at, prefix)) read_variable(*at);
+  }
+  errno = saved;
+}
+
+int hak_option_set(hak_option_t option, int64_t value) {
+  if ((int)option < 0 || option >= HAK_OPTION_COUNT) return EINVAL;
+  if (value < options[option].min || value > options[option].max) return ERANGE;
+  hak_store_relaxed(&hak_option_values[option], value);
+  return 0;
+}
+
+int64_t hak_option_get(hak_option_t option) {
+  if ((int)option < 0 || option >= HAK_OPTION_COUNT) return 0;
+  return hak_load_relaxed(&hak_option_values[option]);
+}
+
+int hak_option_describe(hak_option_t option, hak_option_info_t *out) {
+  if (out == NULL || out->struct_size < sizeof *out) return EINVAL;
+  if ((int)option < 0 || option >= HAK_OPTION_COUNT) return ENOENT;
+  const option_t *o = &options[option];
+  *out = (hak_option_info_t){.struct_size = sizeof *out,
+                             .name = o->name,
+                             .value = hak_option_get(option),
+                             .default_value = o->default_value,
+                             .min = o->min,
+                             .max = o->max,
+                             .doc = o->doc};
+  return 0;
+}

@@ -1,0 +1,323 @@
+#include "heap/thread.h"
+
+#include <pthread.h>
+#include <sched.h>
+
+#include "base/check.h"
+#include "base/option.h"
+#include "heap/lifecycle.h"
+#include "superslab/meta.h"
+#include "tiny/hold.h"
+#include "tiny/spill.h"
+#include "tiny/transfer.h"
+
+/* Bins that look empty: every alloc and free of a thread without a state leaves
+ * its fast path at the branch that is there anyway. The key makes the link of
+ * the empty list bad. */
+#define BIN \
+  { {NULL, 0, 0}, HAK_LINK_END, 0, 0, 0 }
+#define BINS_8 BIN, BIN, BIN, BIN, BIN, BIN, BIN, BIN
+#define BINS BINS_8, BINS_8, BINS_8, BINS_8, BINS_8, BIN
+#define STATIC_STATE(its_kind)                                                    \
+  {                                                                               \
+    .mask = UINT64_MAX, .key = {UINT64_MAX, UINT64_MAX}, .kind = (its_kind), .bins = { \
+      BINS                                                                        \
+    }                                                                             \
+  }
+
+static hak_thread_t no_state = STATIC_STATE(HAK_THREAD_NONE);
+static hak_thread_t shared_use = STATIC_STATE(HAK_THREAD_SHARED);
+
+_Thread_local hak_thread_t *hak_thread_self = &no_state;
+
+static hak_lock_t lock = HAK_LOCK_INIT(HAK_RANK_THREADS);
+static _Atomic(hak_thread_t *) states; /* all ever made */
+static hak_thread_t *free_states;      /* [lock] */
+static uint32_t codes_used, attached;  /* [lock] */
+static hak_link_key_t key;             /* [const] */
+static const hak_os_t *os;             /* [const] */
+
+/* The state of threads without one, and whether a thread is using it. A lease
+ * rather than a lock, since hooks run while it is out. */
+static hak_thread_t *shared;
+static hak_atomic_u32_t shared_leased;
+
+static pthread_key_t exit_key;
+static bool has_exit_key;
+
+/* --- codes -------------------------------------------------------------- */
+
+enum { CODE_WEIGHT = 7 };
+
+/* The n-th word with 7 of 15 bits set. */
+static uint32_t code_of(uint32_t n) {
+  for (uint32_t word = 0;; word++) {
+    if (hak_count_bits(word) == CODE_WEIGHT && n-- == 0) return word;
+  }
+}
+
+/* --- states ------------------------------------------------------------- */
+
+/* Field by field: statistics may read some of them at this moment. */
+static void hold_reset(hak_hold_t *hold) {
+  hold->first = hold->last = hold->current = NULL;
+  hak_store_relaxed(&hold->magazine, NULL);
+  hold->spare = HAK_LINK_END;
+  hak_store_relaxed(&hold->spare_count, 0);
+  hold->slabs = 0;
+  hold->credit = 0;
+  hold->given = hold->given_before = 0;
+  hold->surplus_ticks = 0;
+}
+
+static void state_reset(hak_thread_t *state) {
+  state->mask = state->code;
+  state->nobodys.head = HAK_LINK_END;
+  hak_store_relaxed(&state->nobodys.room, 0);
+  state->ticks = 0;
+  state->no_grow = 0;
+  uint32_t most = (uint32_t)hak_option(BIN_BLOCKS);
+  uint32_t least = (uint32_t)hak_option(BIN_BLOCKS_MIN);
+  for (uint32_t cls = 0; cls < HAK_CLASSES; cls++) {
+    hak_bin_t *bin = &state->bins[cls];
+    hak_hold_t *hold = &state->holds[cls];
+    uint32_t blocks = (uint32_t)hak_option(BIN_BYTES) / hak_class_size(cls);
+    if (blocks > most) blocks = most;
+    if (blocks < least) blocks = least;
+    bin->list.head = bin->ready = HAK_LINK_END;
+    hak_store_relaxed(&bin->list.extra, blocks);
+    hak_bin_set_room(bin, blocks);
+    bin->spilling = 0;
+    hak_store_relaxed(&bin->ready_count, 0);
+    hold_reset(hold);
+    hold->magazine_blocks = hak_hold_magazine_blocks(cls);
+    uint32_t slabs = (uint32_t)hak_option(HELD_SLABS) /
+                     state->store->depots[cls].span_next;
+    hold->slabs_most = slabs < 16 ? 16 : slabs;
+  }
+}
+
+/* A state from the free list or a new one; NULL if codes or memory are short. */
+static hak_thread_t *state_get(hak_thread_t **slot) {
+  hak_lock_acquire(&lock);
+  hak_thread_t *state = free_states;
+  uint32_t n = 0;
+  if (state != NULL) {
+    free_states = state->next_free;
+  } else if ((int64_t)codes_used < hak_option(MAX_THREADS) + 1) {
+    n = ++codes_used;
+  }
+  hak_lock_release(&lock);
+  if (state == NULL && n == 0) return NULL;
+  if (state == NULL) {
+    state = hak_meta_alloc(os, sizeof *state, HAK_CACHE_LINE);
+    if (state == NULL) {
+      hak_lock_acquire(&lock);
+      if (codes_used == n) codes_used--; /* else the code is lost; they are many */
+      hak_lock_release(&lock);
+      return NULL;
+    }
+    state->code = code_of(n - 1);
+    state->key = key;
+    state->registry = hak_registry_root();
+    state->registry_limit = HAK_REGISTRY_LEAVES;
+    state->store = &hak_heap_get_default()->store;
+    hak_lock_acquire(&lock);
+    state->next = hak_load_relaxed(&states);
+    /* Release: publishes the state to hak_threads_visit. */
+    hak_store_release(&states, state);
+    hak_lock_release(&lock);
+  }
+  state_reset(state);
+  hak_lock_acquire(&lock);
+  state->slot = slot;
+  hak_store_relaxed(&state->attached, 1);
+  if (slot != NULL) attached++;
+  hak_lock_release(&lock);
+  HAK_COUNT(state, thread_attaches, slot != NULL);
+  return state;
+}
+
+static void state_put(hak_thread_t *state) {
+  HAK_COUNT(state, thread_exits, 1);
+  hak_lock_acquire(&lock);
+  hak_store_relaxed(&state->attached, 0);
+  state->slot = NULL;
+  state->next_free = free_states;
+  free_states = state;
+  attached--;
+  hak_lock_release(&lock);
+}
+
+void hak_thread_flush(hak_thread_t *me) { hak_spill_all(me); }
+
+/* --- the end of a thread ------------------------------------------------- */
+
+/* Runs among the thread's destructors. Later ones may still allocate and free;
+ * they share a state, so that nothing is made that nobody would take down. */
+static void at_thread_exit(void *state) {
+  hak_thread_t *me = state;
+  if (me != hak_thread_self) return;
+  hak_thread_flush(me);
+  hak_thread_self = &shared_use;
+  state_put(me);
+}
+
+/* A key left behind would call into an object that is no longer there. */
+__attribute__((destructor)) static void delete_exit_key(void) {
+  if (has_exit_key) pthread_key_delete(exit_key);
+  has_exit_key = false;
+}
+
+bool hak_thread_attach(void) {
+  if (hak_thread_self->kind == HAK_THREAD_ATTACHED) return true;
+  if (!hak_lifecycle_start()) return false;
+  hak_thread_t *state = state_get(&hak_thread_self);
+  if (state == NULL) return false;
+  if (!has_exit_key || pthread_setspecific(exit_key, state) != 0) {
+    state_put(state);
+    return false;
+  }
+  hak_thread_self = state;
+  return true;
+}
+
+void hak_thread_detach(void) {
+  hak_thread_t *me = hak_thread_self;
+  if (me->kind != HAK_THREAD_ATTACHED) return;
+  pthread_setspecific(exit_key, NULL);
+  hak_thread_flush(me);
+  hak_thread_self = &no_state;
+  state_put(me);
+}
+
+/* --- one slow call ------------------------------------------------------- */
+
+static hak_thread_t *lease_shared(void) {
+  if (shared == NULL) return NULL;
+  unsigned spins = 0;
+  uint32_t unleased;
+  do {
+    if (spins++ > 0) sched_yield();
+    unleased = 0;
+    /* Acquire: pairs with the release in hak_thread_leave. */
+  } while (!hak_cas_acquire(&shared_leased, &unleased, 1));
+  return shared;
+}
+
+hak_thread_t *hak_thread_enter(void) {
+  hak_thread_t *me = hak_thread_self;
+  if (HAK_UNLIKELY(me->kind != HAK_THREAD_ATTACHED)) {
+    if (!hak_lifecycle_start()) return NULL;
+    bool own = me->kind == HAK_THREAD_NONE && hak_thread_attach();
+    me = own ? hak_thread_self : lease_shared();
+  }
+  hak_store_relaxed(&me->busy, 1);
+  return me;
+}
+
+hak_thread_t *hak_thread_enter_started(void) {
+  hak_thread_t *me = hak_thread_self;
+  if (HAK_UNLIKELY(me->kind != HAK_THREAD_ATTACHED)) {
+    if (!hak_lifecycle_is_running()) return NULL;
+    me = lease_shared();
+  }
+  hak_store_relaxed(&me->busy, 1);
+  return me;
+}
+
+void hak_thread_leave(hak_thread_t *me, const char *function) {
+  hak_error_t error = (hak_error_t)me->deferred.error;
+  const void *block = me->deferred.block;
+  const char *text = me->deferred.text;
+  me->deferred.error = 0;
+  hak_store_relaxed(&me->busy, 0);
+  /* Release: publishes what was done to the shared state to the next lease. */
+  if (me == shared) hak_store_release(&shared_leased, 0);
+  if (HAK_LIKELY(error == 0)) return;
+  hak_report(error, block, hak_heap_get_default(), function, text);
+}
+
+/* --- all threads ---------------------------------------------------------- */
+
+uint32_t hak_threads_others(void) {
+  bool mine = hak_thread_self->kind == HAK_THREAD_ATTACHED;
+  hak_lock_acquire(&lock);
+  uint32_t others = attached - mine;
+  hak_lock_release(&lock);
+  return others;
+}
+
+void hak_threads_visit(void (*visit)(hak_thread_t *thread, void *ctx), void *ctx) {
+  /* Acquire: pairs with state_get. `next` never changes after. */
+  hak_thread_t *state = hak_load_acquire(&states);
+  for (; state != NULL; state = state->next) visit(state, ctx);
+}
+
+typedef struct sum {
+  hak_counts_t *counts;
+  uint32_t attached;
+} sum_t;
+
+static void add_counts(hak_thread_t *thread, void *ctx) {
+  sum_t *sum = ctx;
+#define HAK_COUNTER(name) \
+  hak_count_own(&sum->counts->name, hak_load_relaxed(&thread->counts.name));
+#include "tiny/counters.def"
+#undef HAK_COUNTER
+  if (thread != shared) sum->attached += hak_load_relaxed(&thread->attached);
+}
+
+void hak_threads_sum(hak_counts_t *counts, uint32_t *count) {
+  sum_t sum = {counts, 0};
+  hak_threads_visit(add_counts, &sum);
+  *count = sum.attached;
+}
+
+bool hak_threads_start(const hak_os_t *the_os) {
+  os = the_os;
+  key = hak_link_key_make(hak_os_entropy());
+  if (!has_exit_key) has_exit_key = pthread_key_create(&exit_key, at_thread_exit) == 0;
+  shared = state_get(NULL);
+  return shared != NULL;
+}
+
+void hak_threads_stop(void) {
+  hak_lock_acquire(&lock);
+  for (hak_thread_t *state = hak_load_relaxed(&states); state != NULL;
+       state = state->next) {
+    if (state->slot != NULL) *state->slot = &no_state;
+  }
+  hak_store_relaxed(&states, NULL);
+  free_states = NULL;
+  codes_used = attached = 0;
+  shared = NULL;
+  hak_store_relaxed(&shared_leased, 0);
+  bool had_key = has_exit_key;
+  has_exit_key = false;
+  hak_lock_release(&lock);
+  /* Destructors of threads that attach anew get another key. */
+  if (had_key) pthread_key_delete(exit_key);
+  hak_magazines_reset();
+}
+
+hak_lock_t *hak_threads_lock(void) { return &lock; }
+
+void hak_threads_after_fork(void) {
+  hak_thread_t *me = hak_thread_self;
+  hak_store_relaxed(&shared_leased, 0);
+  for (hak_thread_t *state = hak_load_relaxed(&states); state != NULL;
+       state = state->next) {
+    if (state == me || state == shared || !hak_load_relaxed(&state->attached)) continue;
+    /* Its thread is not in this process. If it was in no slow path its lists are
+     * whole and go to everybody; else they are given up. */
+    if (hak_load_relaxed(&state->busy) == 0) {
+      hak_spill_all(state);
+      state->next_free = free_states;
+      free_states = state;
+    }
+    hak_store_relaxed(&state->attached, 0);
+    state->slot = NULL;
+  }
+  attached = me->kind == HAK_THREAD_ATTACHED;
+}

@@ -1,0 +1,52 @@
+/* thread.h - thread states: attach, exit, idle.
+ *
+ * Depends on: base, os, superslab, tiny, heap.   Used by: lifecycle, api.
+ *
+ * Life: no state (the TLS pointer names a static one that sends everything to
+ * slow paths) -> attached by the first call -> everything given up at exit; the
+ * state and its code wait for the next thread. A thread that gets no state, for
+ * want of codes or memory, or because its destructors are running, uses the one
+ * that such threads share, one at a time, for the length of one call.
+ */
+#ifndef HAK_HEAP_THREAD_H
+#define HAK_HEAP_THREAD_H
+
+#include "heap/heap.h"
+#include "tiny/front.h"
+
+extern _Thread_local hak_thread_t *hak_thread_self;
+
+/* The state for one slow call: the thread's own, made if need be, or the shared
+ * one. NULL: the library could not start. Every enter is followed by a leave,
+ * which reports what was found to be wrong on behalf of `function`. */
+hak_thread_t *hak_thread_enter(void);
+void hak_thread_leave(hak_thread_t *me, const char *function);
+/* As enter, but never starts the library or makes a state. */
+hak_thread_t *hak_thread_enter_started(void);
+
+/* Makes and gives up the calling thread's state; false: out of memory. */
+bool hak_thread_attach(void);
+void hak_thread_detach(void);
+
+/* Everything that the thread cached or held becomes everybody's. */
+void hak_thread_flush(hak_thread_t *me);
+
+/* Attached states other than the caller's. */
+uint32_t hak_threads_others(void);
+
+/* Sums of all states' counters; takes no lock. */
+void hak_threads_sum(hak_counts_t *sum, uint32_t *attached);
+/* Calls `visit` for every state ever made; takes no lock. */
+void hak_threads_visit(void (*visit)(hak_thread_t *thread, void *ctx), void *ctx);
+
+/* Start and end of the library: the module's own part. */
+bool hak_threads_start(const hak_os_t *os);
+/* Points every attached thread's TLS back at the static state. */
+void hak_threads_stop(void);
+
+hak_lock_t *hak_threads_lock(void);
+hak_lock_t *hak_thread_shared_lock(void);
+/* In the child of a fork: the other threads are gone. */
+void hak_threads_after_fork(void);
+
+#endif

@@ -1,0 +1,52 @@
+/* os.h - the contract with the operating system.
+ *
+ * Depends on: base.   Used by: superslab and above.
+ *
+ * Every call goes through the hooks of a hak_os_t (see hakmem.h for what a hook
+ * promises), is counted, and may fail at any time. Callers hold no lock: they
+ * reserve, act, publish, and undo on failure.
+ *
+ *   reserve   address space, aligned; may not be touched yet
+ *   commit    pages of it may be touched; *zeroed = they read as zero
+ *   purge     pages are given back, addresses are kept; commit before next use
+ *   release   a whole reservation goes
+ *   remap     a whole committed reservation changes its size, perhaps its
+ *             address (then a multiple of HAK_OS_REMAP_ALIGNMENT); pages move
+ *             without being copied; NULL leaves it as it was
+ *   advise    asks for huge pages; a hint, Linux's own hooks only
+ *   now       nanoseconds of a clock that never goes back; coarse
+ */
+#ifndef HAK_OS_OS_H
+#define HAK_OS_OS_H
+
+#include <hakmem/hakmem.h>
+
+#include "base/atomic.h"
+
+#define HAK_OS_REMAP_ALIGNMENT ((size_t)2 << 20)
+
+typedef struct hak_os_counts {
+  hak_atomic_u64_t reserve, release, commit, purge, remap, advise, failures;
+  hak_atomic_u64_t purged_bytes;
+} hak_os_counts_t;
+
+extern hak_os_counts_t hak_os_counts; /* since the library was loaded */
+
+/* True if the hooks can be worked with: functions there, sizes in range. */
+bool hak_os_is_valid(const hak_os_t *os);
+
+void *hak_os_reserve(const hak_os_t *os, size_t size, size_t alignment);
+void hak_os_release(const hak_os_t *os, void *ptr, size_t size);
+bool hak_os_commit(const hak_os_t *os, void *ptr, size_t size, bool *zeroed);
+bool hak_os_purge(const hak_os_t *os, void *ptr, size_t size);
+void *hak_os_remap(const hak_os_t *os, void *ptr, size_t old_size, size_t new_size);
+void hak_os_advise_huge(const hak_os_t *os, void *ptr, size_t size);
+uint64_t hak_os_now(const hak_os_t *os);
+
+/* Bits that differ from run to run where the system offers them. */
+uint64_t hak_os_entropy(void);
+
+/* Implemented by the platform file. */
+void hak_os_platform_advise_huge(void *ptr, size_t size);
+
+#endif

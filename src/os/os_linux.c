@@ -1,0 +1,106 @@
+/* os_linux.c - the contract of os.h on Linux.
+ *
+ * Pages are mapped readable and writable without reservation, so commit is
+ * accounting: the first touch makes the page. Purge is MADV_DONTNEED, because
+ * memory given back must leave the resident set at once and read as zero.
+ */
+#include <errno.h>
+#include <sys/auxv.h>
+#include <sys/mman.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/bits.h"
+#include "os/os.h"
+
+#define PROTECTION (PROT_READ | PROT_WRITE)
+#define MAPPING (MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE)
+
+static void *map(size_t size) {
+  void *ptr = mmap(NULL, size, PROTECTION, MAPPING, -1, 0);
+  return ptr == MAP_FAILED ? NULL : ptr;
+}
+
+static void *linux_reserve(void *ctx, size_t size, size_t alignment) {
+  (void)ctx;
+  char *ptr = map(size);
+  if (ptr == NULL || hak_is_aligned((uintptr_t)ptr, alignment)) return ptr;
+  munmap(ptr, size);
+  if (size + alignment < size) return NULL;
+  ptr = map(size + alignment);
+  if (ptr == NULL) return NULL;
+  char *aligned = (char *)hak_align_up((uintptr_t)ptr, alignment);
+  size_t before = (size_t)(aligned - ptr), after = alignment - before;
+  if (before > 0) munmap(ptr, before);
+  if (after > 0) munmap(aligned + size, after);
+  return aligned;
+}
+
+static int linux_release(void *ctx, void *ptr, size_t size) {
+  (void)ctx;
+  return munmap(ptr, size) == 0 ? 0 : errno;
+}
+
+static int linux_commit(void *ctx, void *ptr, size_t size, bool *zeroed) {
+  (void)ctx;
+  (void)ptr;
+  (void)size;
+  *zeroed = true;
+  return 0;
+}
+
+static int linux_purge(void *ctx, void *ptr, size_t size) {
+  (void)ctx;
+  return madvise(ptr, size, MADV_DONTNEED) == 0 ? 0 : errno;
+}
+
+static void *linux_remap(void *ctx, void *ptr, size_t old_size, size_t new_size) {
+  if (mremap(ptr, old_size, new_size, 0) != MAP_FAILED) return ptr;
+  void *to = linux_reserve(ctx, new_size, HAK_OS_REMAP_ALIGNMENT);
+  if (to == NULL) return NULL;
+  void *moved = mremap(ptr, old_size, new_size, MREMAP_MAYMOVE | MREMAP_FIXED, to);
+  if (moved != MAP_FAILED) return moved;
+  munmap(to, new_size);
+  return NULL;
+}
+
+static uint64_t linux_now_ns(void *ctx) {
+  (void)ctx;
+  struct timespec now;
+  clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
+  return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+}
+
+const hak_os_t *hak_os_default(void) {
+  /* The page size is only known at run time; racing first calls write the same
+   * value. */
+  static hak_os_t os = {sizeof(hak_os_t), 0,           0,           0,           NULL,
+                        linux_reserve,    linux_release, linux_commit, linux_purge,
+                        linux_remap,      linux_now_ns};
+  static hak_atomic_u32_t ready;
+  /* Acquire and release: the page size is seen with the flag. */
+  if (hak_load_acquire(&ready) != 2) {
+    uint32_t fresh = 0;
+    if (hak_cas_relaxed(&ready, &fresh, 1)) {
+      os.page_size = (size_t)sysconf(_SC_PAGESIZE);
+      os.granularity = os.page_size;
+      hak_store_release(&ready, 2);
+    } else {
+      while (hak_load_acquire(&ready) != 2) hak_cpu_relax();
+    }
+  }
+  return &os;
+}
+
+void hak_os_platform_advise_huge(void *ptr, size_t size) {
+  madvise(ptr, size, MADV_HUGEPAGE);
+}
+
+uint64_t hak_os_entropy(void) {
+  uint64_t bits = 0;
+  const uint64_t *random = (const uint64_t *)getauxval(AT_RANDOM);
+  if (random != NULL) bits = random[0] ^ hak_mix64(random[1]);
+  struct timespec now;
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  return hak_mix64(bits ^ (uint64_t)now.tv_nsec ^ (uintptr_t)&bits);
+}

@@ -1,0 +1,229 @@
+#include "pool/large.h"
+
+#include "base/check.h"
+#include "base/option.h"
+
+hak_atomic_u64_t hak_large_blocks, hak_large_bytes;
+
+/* The one place where live large blocks are counted. */
+static void count(int64_t blocks, int64_t bytes) {
+  hak_add_relaxed(&hak_large_blocks, (uint64_t)blocks);
+  hak_add_relaxed(&hak_large_bytes, (uint64_t)bytes);
+}
+
+void hak_large_forget(void) {
+  hak_store_relaxed(&hak_large_blocks, 0);
+  hak_store_relaxed(&hak_large_bytes, 0);
+}
+
+size_t hak_large_good_size(const hak_os_t *os, size_t size) {
+  return hak_align_up(size, os->page_size);
+}
+
+static size_t pages_of(const hak_os_t *os, size_t bytes) { return bytes / os->page_size; }
+
+static void *span_alloc(hak_pool_t *pool, size_t usable, size_t alignment, bool no_grow,
+                        bool *zeroed) {
+  unsigned span = (unsigned)hak_div_up(usable, HAK_SLAB_SIZE);
+  hak_slab_t *slab = hak_pool_get(pool, span, alignment, usable, no_grow, zeroed);
+  if (slab == NULL) return NULL;
+  char *start = hak_slab_start(slab);
+  slab->cls = HAK_CLASS_LARGE;
+  slab->span = (uint8_t)span;
+  slab->capacity = 1;
+  slab->block_size = (uint32_t)pages_of(pool->os, usable);
+  hak_registry_set_class((uintptr_t)start, span, HAK_CLASS_LARGE);
+  return start;
+}
+
+static void *run_alloc(hak_pool_t *pool, size_t usable, size_t alignment, bool no_grow,
+                       bool *zeroed) {
+  uint32_t n = (uint32_t)hak_div_up(usable, HAK_SUPERSLAB_SIZE);
+  if (alignment < HAK_SUPERSLAB_SIZE) alignment = HAK_SUPERSLAB_SIZE;
+  hak_superslab_t *ss = hak_region_acquire(pool->os, n, alignment, HAK_EXTENT_RUN,
+                                           pool->heap, no_grow);
+  if (ss == NULL) return NULL;
+  size_t pages = pages_of(pool->os, usable);
+  size_t per_superslab = pages_of(pool->os, HAK_SUPERSLAB_SIZE);
+  *zeroed = true;
+  for (uint32_t i = 0; i < n; i++) {
+    size_t part = pages < per_superslab ? pages : per_superslab;
+    bool zero;
+    if (!hak_superslab_commit(&ss[i], 0, HAK_SUPERSLAB_SLABS, part, &zero)) {
+      hak_region_give(ss, n, hak_clock_cached());
+      return NULL;
+    }
+    *zeroed = *zeroed && zero;
+    pages -= part;
+  }
+  hak_store_relaxed(&ss->extent.size, usable);
+  for (uint32_t i = 0; i < n; i++) hak_store_relaxed(&ss[i].extent.block, ss->extent.base);
+  return ss->extent.base;
+}
+
+void *hak_large_alloc(hak_pool_t *pool, size_t size, size_t alignment, bool no_grow,
+                      bool *zeroed) {
+  size_t usable = hak_large_good_size(pool->os, size);
+  if (usable < size) return NULL;
+  if (alignment < HAK_SLAB_SIZE) alignment = HAK_SLAB_SIZE;
+  void *block;
+  if (usable <= HAK_LARGE_SPAN_MAX && alignment <= HAK_SUPERSLAB_SIZE) {
+    block = span_alloc(pool, usable, alignment, no_grow, zeroed);
+  } else if (usable <= (size_t)hak_option(LARGE_MAX_BYTES) &&
+             alignment <= (size_t)hak_option(LARGE_MAX_BYTES)) {
+    block = run_alloc(pool, usable, alignment, no_grow, zeroed);
+  } else {
+    return hak_large_map(pool, size, alignment, no_grow, zeroed);
+  }
+  if (block != NULL) count(1, (int64_t)usable);
+  return block;
+}
+
+void *hak_large_map(hak_pool_t *pool, size_t size, size_t alignment, bool no_grow,
+                    bool *zeroed) {
+  size_t usable = hak_large_good_size(pool->os, size);
+  if (usable < size) return NULL;
+  if (alignment < HAK_SLAB_SIZE) alignment = HAK_SLAB_SIZE;
+  hak_mapping_t *mapping =
+      hak_mapping_acquire(pool->os, pool->heap, usable, alignment, no_grow, zeroed);
+  if (mapping == NULL) return NULL;
+  count(1, (int64_t)usable);
+  return mapping->extent.base;
+}
+
+/* The extent of the block's first SuperSlab, or its mapping. */
+static hak_extent_t *head_of(const hak_place_t *place) {
+  return hak_registry_find((uintptr_t)place->start).extent;
+}
+
+size_t hak_large_usable(const hak_place_t *place) {
+  if (place->slab != NULL) {
+    return (size_t)place->slab->block_size * place->extent->os->page_size;
+  }
+  return hak_load_relaxed(&head_of(place)->size);
+}
+
+static void span_free(hak_pool_t *pool, hak_slab_t *slab, char *start) {
+  unsigned span = slab->span;
+  slab->cls = HAK_CLASS_NONE;
+  hak_registry_set_class((uintptr_t)start, span, HAK_CLASS_NONE);
+  hak_pool_put(pool, slab, span);
+}
+
+static uint32_t run_length(size_t usable) {
+  return (uint32_t)hak_div_up(usable, HAK_SUPERSLAB_SIZE);
+}
+
+void hak_large_free(hak_pool_t *pool, const hak_place_t *place) {
+  hak_clock_refresh(pool->os);
+  size_t usable = hak_large_usable(place);
+  count(-1, -(int64_t)usable);
+  if (place->slab != NULL) {
+    span_free(pool, place->slab, place->start);
+    return;
+  }
+  hak_extent_t *extent = head_of(place);
+  if (hak_load_relaxed(&extent->kind) == HAK_EXTENT_MAPPING) {
+    hak_mapping_give((hak_mapping_t *)(void *)extent, hak_clock_cached());
+    return;
+  }
+  hak_superslab_t *ss = hak_superslab_of_extent(extent);
+  uint32_t n = run_length(usable);
+  for (uint32_t i = 0; i < n; i++) hak_store_relaxed(&ss[i].extent.block, NULL);
+  hak_region_give(ss, n, hak_clock_cached());
+}
+
+static size_t span_resize(hak_pool_t *pool, const hak_place_t *place, size_t min_usable,
+                          size_t usable) {
+  hak_slab_t *slab = place->slab;
+  hak_superslab_t *ss = hak_slab_superslab(slab);
+  if (usable > HAK_LARGE_SPAN_MAX) usable = HAK_LARGE_SPAN_MAX;
+  if (usable < min_usable) return 0;
+  unsigned have = slab->span, want = (unsigned)hak_div_up(usable, HAK_SLAB_SIZE);
+  if (want > have && !hak_pool_extend(pool, slab, have, want - have)) {
+    want = have;
+    usable = have * HAK_SLAB_SIZE;
+    if (usable < min_usable) return 0;
+  }
+  bool zeroed;
+  if (!hak_superslab_commit(ss, slab->slot, want, pages_of(pool->os, usable), &zeroed)) {
+    if (want > have) hak_pool_put(pool, slab + have, want - have);
+    return 0;
+  }
+  if (want < have) {
+    hak_registry_set_class((uintptr_t)place->start + want * HAK_SLAB_SIZE, have - want,
+                           HAK_CLASS_NONE);
+  }
+  slab->span = (uint8_t)want;
+  slab->block_size = (uint32_t)pages_of(pool->os, usable);
+  hak_registry_set_class((uintptr_t)place->start, want, HAK_CLASS_LARGE);
+  if (want < have) {
+    hak_clock_refresh(pool->os);
+    hak_pool_put(pool, slab + want, have - want);
+  }
+  return usable;
+}
+
+static size_t run_resize(hak_pool_t *pool, hak_superslab_t *ss, size_t old_usable,
+                         size_t min_usable, size_t usable) {
+  uint32_t have = run_length(old_usable), want = run_length(usable);
+  if (want > have) {
+    want = have;
+    usable = have * HAK_SUPERSLAB_SIZE;
+    if (usable < min_usable) return 0;
+  }
+  size_t pages = pages_of(pool->os, usable);
+  size_t per_superslab = pages_of(pool->os, HAK_SUPERSLAB_SIZE);
+  for (uint32_t i = 0; i < want; i++) {
+    size_t part = pages < per_superslab ? pages : per_superslab;
+    bool zero;
+    if (!hak_superslab_commit(&ss[i], 0, HAK_SUPERSLAB_SLABS, part, &zero)) return 0;
+    pages -= part;
+  }
+  hak_store_relaxed(&ss->extent.size, usable);
+  if (want < have) {
+    for (uint32_t i = want; i < have; i++) hak_store_relaxed(&ss[i].extent.block, NULL);
+    hak_clock_refresh(pool->os);
+    hak_region_give(hak_superslab_at(ss, want), have - want, hak_clock_cached());
+  }
+  return usable;
+}
+
+
+size_t hak_large_resize(hak_pool_t *pool, const hak_place_t *place, size_t min_size,
+                        size_t want_size) {
+  size_t old_usable = hak_large_usable(place);
+  size_t min_usable = hak_large_good_size(pool->os, min_size);
+  size_t usable = hak_large_good_size(pool->os, want_size);
+  if (min_usable < min_size || usable < want_size) return 0;
+  if (usable == 0) usable = pool->os->page_size;
+  if (usable == old_usable) return usable;
+  size_t now;
+  hak_extent_t *head = head_of(place);
+  if (place->slab != NULL) {
+    now = span_resize(pool, place, min_usable, usable);
+  } else if (hak_load_relaxed(&head->kind) == HAK_EXTENT_RUN) {
+    now = run_resize(pool, hak_superslab_of_extent(head), old_usable, min_usable, usable);
+  } else {
+    hak_mapping_t *mapping = (hak_mapping_t *)(void *)head;
+    if (hak_mapping_resize(mapping, usable, false) == NULL) {
+      usable = min_usable;
+      if (hak_mapping_resize(mapping, usable, false) == NULL) return 0;
+    }
+    now = usable;
+  }
+  if (now != 0) count(0, (int64_t)now - (int64_t)old_usable);
+  return now;
+}
+
+void *hak_large_remap(const hak_place_t *place, size_t size) {
+  if (place->slab != NULL) return NULL;
+  hak_extent_t *head = head_of(place);
+  if (hak_load_relaxed(&head->kind) != HAK_EXTENT_MAPPING) return NULL;
+  size_t usable = hak_large_good_size(head->os, size);
+  if (usable < size) return NULL;
+  size_t old_usable = hak_load_relaxed(&head->size);
+  char *moved = hak_mapping_resize((hak_mapping_t *)(void *)head, usable, true);
+  if (moved != NULL) count(0, (int64_t)usable - (int64_t)old_usable);
+  return moved;
+}

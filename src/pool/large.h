@@ -1,0 +1,56 @@
+/* large.h - blocks of whole OS pages, beyond the size classes.
+ *
+ * Depends on: base, os, superslab.   Used by: heap, api.
+ *
+ *   to 1 MiB              a span of slabs in the heap's SuperSlabs
+ *   to LARGE_MAX_BYTES    a run of SuperSlabs
+ *   beyond                a mapping of its own (superslab/mapping.h)
+ *
+ * Address space is taken in slabs or SuperSlabs, memory is committed in OS
+ * pages. Freed ones keep their pages in the pool, the regions or the list of
+ * kept mappings, so that large blocks that come and go cost no call to the OS.
+ * Their registry entries stay 'nobody's': a free of one finds its place on the
+ * slow path. Registering costs O(size / 64 KiB).
+ */
+#ifndef HAK_POOL_LARGE_H
+#define HAK_POOL_LARGE_H
+
+#include "superslab/mapping.h"
+#include "superslab/shared_pool.h"
+
+#define HAK_LARGE_SPAN_MAX HAK_MIB
+
+extern hak_atomic_u64_t hak_large_blocks, hak_large_bytes; /* live */
+
+/* Nothing is live: the library was shut down. */
+void hak_large_forget(void);
+
+/* `alignment` is a power of two up to HAK_ALIGNMENT_MAX. *zeroed: the usable
+ * bytes read as zero. NULL if memory is short. No lock held. */
+void *hak_large_alloc(hak_pool_t *pool, size_t size, size_t alignment, bool no_grow,
+                      bool *zeroed);
+
+/* As above, in a mapping of its own whatever the size: such a block can grow by
+ * moving its pages. */
+void *hak_large_map(hak_pool_t *pool, size_t size, size_t alignment, bool no_grow,
+                    bool *zeroed);
+
+/* The usable size of a large block at `place`, 0 if none starts there. */
+size_t hak_large_usable(const hak_place_t *place);
+
+/* Frees the large block that starts at `place`. */
+void hak_large_free(hak_pool_t *pool, const hak_place_t *place);
+
+/* The usable size that `size` would get. */
+size_t hak_large_good_size(const hak_os_t *os, size_t size);
+
+/* Makes the block at least min_size and at most what want_size rounds to, where
+ * it is; the new usable size or 0. */
+size_t hak_large_resize(hak_pool_t *pool, const hak_place_t *place, size_t min_size,
+                        size_t want_size);
+
+/* Moves a block's pages to a place of the new size without copying them; the
+ * new address, or NULL and nothing changed. */
+void *hak_large_remap(const hak_place_t *place, size_t size);
+
+#endif

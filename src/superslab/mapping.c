@@ -1,0 +1,235 @@
+#include "superslab/mapping.h"
+
+#include "base/bits.h"
+#include "base/check.h"
+#include "base/option.h"
+#include "superslab/meta.h"
+
+hak_atomic_u64_t hak_mappings_committed, hak_mappings_retained, hak_mappings_reserved;
+
+static hak_lock_t lock = HAK_LOCK_INIT(HAK_RANK_MAPPINGS);
+static hak_mapping_t *kept, *records, *used;
+
+hak_lock_t *hak_mappings_lock(void) { return &lock; }
+
+static void use_locked(hak_mapping_t *mapping, void *heap, size_t size) {
+  hak_store_relaxed(&mapping->extent.heap, heap);
+  hak_store_relaxed(&mapping->extent.size, size);
+  hak_store_relaxed(&mapping->extent.block, mapping->extent.base);
+  mapping->next_used = used;
+  mapping->prev_used = &used;
+  if (used != NULL) used->prev_used = &mapping->next_used;
+  used = mapping;
+}
+
+static void unuse_locked(hak_mapping_t *mapping) {
+  *mapping->prev_used = mapping->next_used;
+  if (mapping->next_used != NULL) mapping->next_used->prev_used = mapping->prev_used;
+  hak_store_relaxed(&mapping->extent.block, NULL);
+  hak_store_relaxed(&mapping->extent.heap, NULL);
+}
+
+/* The kept mapping that wastes least, a quarter at most. */
+static hak_mapping_t *reuse(const hak_os_t *os, size_t size, size_t alignment) {
+  hak_mapping_t **best = NULL;
+  hak_lock_acquire(&lock);
+  for (hak_mapping_t **at = &kept; *at != NULL; at = &(*at)->next) {
+    hak_mapping_t *m = *at;
+    if (m->extent.os != os || m->reserved < size || m->reserved - size > size / 4 ||
+        !hak_is_aligned((uintptr_t)m->extent.base, alignment)) {
+      continue;
+    }
+    if (best == NULL || m->reserved < (*best)->reserved) best = at;
+  }
+  hak_mapping_t *mapping = NULL;
+  if (best != NULL) {
+    mapping = *best;
+    *best = mapping->next;
+    hak_sub_relaxed(&hak_mappings_retained, mapping->committed);
+  }
+  hak_lock_release(&lock);
+  return mapping;
+}
+
+static void release(hak_mapping_t *mapping) {
+  uintptr_t base = (uintptr_t)mapping->extent.base;
+  hak_registry_set_extent(base, mapping->reserved, NULL);
+  hak_sub_relaxed(&hak_mappings_committed, mapping->committed);
+  hak_sub_relaxed(&hak_mappings_reserved, mapping->reserved);
+  hak_os_release(mapping->extent.os, mapping->extent.base, mapping->reserved);
+  hak_lock_acquire(&lock);
+  mapping->next = records;
+  records = mapping;
+  hak_lock_release(&lock);
+}
+
+static bool commit_to(hak_mapping_t *mapping, size_t size, bool *zeroed) {
+  *zeroed = mapping->committed == 0;
+  if (mapping->committed >= size) return true;
+  size_t more = size - mapping->committed;
+  bool zero;
+  if (!hak_os_commit(mapping->extent.os, mapping->extent.base + mapping->committed, more,
+                     &zero)) {
+    return false;
+  }
+  *zeroed = *zeroed && zero;
+  mapping->committed = size;
+  hak_add_relaxed(&hak_mappings_committed, more);
+  return true;
+}
+
+static hak_mapping_t *map_new(const hak_os_t *os, size_t size, size_t alignment) {
+  size_t reserved = hak_align_up(size, HAK_SLAB_SIZE);
+  if (alignment < HAK_SUPERSLAB_SIZE) alignment = HAK_SUPERSLAB_SIZE;
+  if (reserved < size) return NULL;
+  hak_lock_acquire(&lock);
+  hak_mapping_t *mapping = records;
+  if (mapping != NULL) records = mapping->next;
+  hak_lock_release(&lock);
+  if (mapping == NULL) mapping = hak_meta_alloc(os, sizeof *mapping, HAK_CACHE_LINE);
+  if (mapping == NULL) return NULL;
+  char *base = hak_os_reserve(os, reserved, alignment);
+  if (base != NULL && !hak_registry_cover(os, (uintptr_t)base, reserved)) {
+    hak_os_release(os, base, reserved);
+    base = NULL;
+  }
+  if (base == NULL) {
+    hak_lock_acquire(&lock);
+    mapping->next = records;
+    records = mapping;
+    hak_lock_release(&lock);
+    return NULL;
+  }
+  hak_add_relaxed(&hak_mappings_reserved, reserved);
+  mapping->extent.base = base;
+  mapping->extent.os = os;
+  hak_store_relaxed(&mapping->extent.block, NULL);
+  hak_store_relaxed(&mapping->extent.kind, HAK_EXTENT_MAPPING);
+  mapping->reserved = reserved;
+  mapping->committed = 0;
+  if (hak_option(HUGE_PAGES) != 0) hak_os_advise_huge(os, base, reserved);
+  hak_registry_set_extent((uintptr_t)base, reserved, &mapping->extent);
+  return mapping;
+}
+
+hak_mapping_t *hak_mapping_acquire(const hak_os_t *os, void *heap, size_t size,
+                                   size_t alignment, bool no_grow, bool *zeroed) {
+  hak_mapping_t *mapping = reuse(os, size, alignment);
+  if (mapping == NULL && !no_grow) mapping = map_new(os, size, alignment);
+  if (mapping == NULL) return NULL;
+  if (!commit_to(mapping, size, zeroed)) {
+    release(mapping);
+    return NULL;
+  }
+  hak_lock_acquire(&lock);
+  use_locked(mapping, heap, size);
+  hak_lock_release(&lock);
+  return mapping;
+}
+
+void hak_mapping_give(hak_mapping_t *mapping, uint64_t now) {
+  bool keep = mapping->reserved <= (size_t)hak_option(HUGE_RETAIN_BYTES);
+  hak_lock_acquire(&lock);
+  unuse_locked(mapping);
+  if (keep) {
+    mapping->idle_since = now;
+    mapping->next = kept;
+    kept = mapping;
+    hak_add_relaxed(&hak_mappings_retained, mapping->committed);
+  }
+  hak_lock_release(&lock);
+  if (!keep) release(mapping);
+}
+
+char *hak_mapping_resize(hak_mapping_t *mapping, size_t size, bool may_move) {
+  const hak_os_t *os = mapping->extent.os;
+  char *base = mapping->extent.base;
+  bool zeroed;
+  if (size <= mapping->reserved && size > mapping->reserved / 2) {
+    if (!commit_to(mapping, size, &zeroed)) return NULL;
+    hak_store_relaxed(&mapping->extent.size, size);
+    return base;
+  }
+  size_t reserved = hak_align_up(size, HAK_SLAB_SIZE);
+  if (reserved < size) return NULL;
+  if (!may_move) {
+    if (size > mapping->reserved) return NULL;
+    /* Smaller: the pages go, the address space stays. */
+    size_t tail = mapping->committed > size ? mapping->committed - size : 0;
+    if (tail > 0 && hak_os_purge(os, base + size, tail)) {
+      mapping->committed = size;
+      hak_sub_relaxed(&hak_mappings_committed, tail);
+    }
+    hak_store_relaxed(&mapping->extent.size, size);
+    return base;
+  }
+  /* The block must not be found at its old address once the pages have moved,
+   * and remap wants the whole range committed. */
+  if (!commit_to(mapping, mapping->reserved, &zeroed)) return NULL;
+  size_t old_reserved = mapping->reserved;
+  hak_registry_set_extent((uintptr_t)base, old_reserved, NULL);
+  char *moved = hak_os_remap(os, base, old_reserved, reserved);
+  if (moved != NULL && !hak_registry_cover(os, (uintptr_t)moved, reserved)) {
+    char *back = hak_os_remap(os, moved, reserved, old_reserved);
+    moved = NULL;
+    if (back != NULL) base = back;
+  }
+  if (moved != NULL) {
+    base = moved;
+    hak_add_relaxed(&hak_mappings_reserved, reserved - old_reserved);
+    hak_add_relaxed(&hak_mappings_committed, reserved - old_reserved);
+    mapping->reserved = mapping->committed = reserved;
+    hak_store_relaxed(&mapping->extent.size, size);
+  }
+  mapping->extent.base = base;
+  hak_store_relaxed(&mapping->extent.block, base);
+  hak_registry_set_extent((uintptr_t)base, mapping->reserved, &mapping->extent);
+  return moved;
+}
+
+size_t hak_mapping_purge(uint64_t before, size_t max_bytes, size_t *slabs) {
+  size_t given = 0;
+  while (given < max_bytes && *slabs > 0) {
+    hak_lock_acquire(&lock);
+    hak_mapping_t **oldest = NULL;
+    for (hak_mapping_t **at = &kept; *at != NULL; at = &(*at)->next) {
+      if ((*at)->committed <= max_bytes - given) oldest = at;
+    }
+    hak_mapping_t *mapping = oldest == NULL ? NULL : *oldest;
+    if (mapping != NULL && mapping->idle_since > before) mapping = NULL;
+    if (mapping != NULL) {
+      *oldest = mapping->next;
+      hak_sub_relaxed(&hak_mappings_retained, mapping->committed);
+    }
+    hak_lock_release(&lock);
+    if (mapping == NULL) break;
+    size_t units = mapping->reserved >> HAK_SLAB_SHIFT;
+    *slabs -= units < *slabs ? units : *slabs;
+    given += mapping->committed;
+    hak_add_relaxed(&hak_os_counts.purged_bytes, mapping->committed);
+    release(mapping);
+  }
+  return given;
+}
+
+void hak_mapping_visit(bool (*visit)(hak_mapping_t *mapping, void *ctx), void *ctx) {
+  hak_lock_acquire(&lock);
+  for (hak_mapping_t *m = used; m != NULL && visit(m, ctx); m = m->next_used) {
+  }
+  hak_lock_release(&lock);
+}
+
+void hak_mappings_release(void) {
+  while (used != NULL) {
+    hak_mapping_t *mapping = used;
+    unuse_locked(mapping);
+    release(mapping);
+  }
+  while (kept != NULL) {
+    hak_mapping_t *mapping = kept;
+    kept = mapping->next;
+    hak_sub_relaxed(&hak_mappings_retained, mapping->committed);
+    release(mapping);
+  }
+  records = NULL;
+}

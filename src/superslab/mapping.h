@@ -1,0 +1,52 @@
+/* mapping.h - blocks too large for SuperSlab runs: a mapping of its own each,
+ * some kept for reuse.
+ *
+ * Depends on: base, os, registry, meta.   Used by: retention, pool.
+ *
+ * Life: reserved and committed -> in use -> (kept -> in use)* -> released.
+ * A kept mapping stays registered as nobody's, with its pages; what differs
+ * between mappings in use and kept ones is changed under this module's lock.
+ */
+#ifndef HAK_SUPERSLAB_MAPPING_H
+#define HAK_SUPERSLAB_MAPPING_H
+
+#include "base/lock.h"
+#include "superslab/registry.h"
+
+typedef struct hak_mapping {
+  hak_extent_t extent;      /* block = its start while in use, size = usable bytes */
+  size_t reserved;          /* bytes */
+  size_t committed;         /* bytes from the start */
+  uint64_t idle_since;      /* ns; of a kept one */
+  struct hak_mapping *next; /* kept, the youngest first; or free records */
+  struct hak_mapping *next_used, **prev_used; /* in use; for the walkers */
+} hak_mapping_t;
+
+_Static_assert(offsetof(hak_mapping_t, extent) == 0, "the registry names extents");
+
+/* Bytes committed in mappings in use and kept, and kept alone. */
+extern hak_atomic_u64_t hak_mappings_committed, hak_mappings_retained;
+extern hak_atomic_u64_t hak_mappings_reserved;
+
+/* A block of `size` bytes (a multiple of the page size) at a multiple of
+ * `alignment`. No lock held. *zeroed: it reads as zero. */
+hak_mapping_t *hak_mapping_acquire(const hak_os_t *os, void *heap, size_t size,
+                                   size_t alignment, bool no_grow, bool *zeroed);
+
+/* Keeps the mapping for reuse or releases it. Its block is gone. */
+void hak_mapping_give(hak_mapping_t *mapping, uint64_t now);
+
+/* Makes the block larger or smaller, moving its pages if `may_move`; its new
+ * start, or NULL and nothing changed. */
+char *hak_mapping_resize(hak_mapping_t *mapping, size_t size, bool may_move);
+
+/* As hak_region_purge, for kept mappings; each counts as the slabs it covers. */
+size_t hak_mapping_purge(uint64_t before, size_t max_bytes, size_t *slabs);
+
+/* Calls `visit` for each mapping in use, under the lock. */
+void hak_mapping_visit(bool (*visit)(hak_mapping_t *mapping, void *ctx), void *ctx);
+
+void hak_mappings_release(void);
+hak_lock_t *hak_mappings_lock(void);
+
+#endif

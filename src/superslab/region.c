@@ -1,0 +1,347 @@
+#include "superslab/region.h"
+
+#include "base/check.h"
+#include "base/option.h"
+
+hak_regions_t hak_regions = {.lock = HAK_LOCK_INIT(HAK_RANK_REGIONS)};
+hak_atomic_u64_t hak_regions_reserved, hak_regions_head_committed;
+
+enum { WORD_BITS = 64 };
+
+/* Acquire, both: pair with the releases in grow. */
+static hak_region_t *first_region(void) { return hak_load_acquire(&hak_regions.first); }
+static hak_region_t *next_region(hak_region_t *region) {
+  return hak_load_acquire(&region->next);
+}
+
+static uint32_t ready_count(hak_region_t *region) {
+  return hak_load_relaxed(&region->ready);
+}
+
+static bool is_free(const hak_region_t *region, uint32_t i) {
+  return (region->free[i / WORD_BITS] >> (i % WORD_BITS) & 1) != 0;
+}
+
+static void set_free(hak_region_t *region, uint32_t i, bool free) {
+  uint64_t bit = (uint64_t)1 << (i % WORD_BITS);
+  if (free) {
+    region->free[i / WORD_BITS] |= bit;
+  } else {
+    region->free[i / WORD_BITS] &= ~bit;
+  }
+}
+
+static uint32_t next_free(const hak_region_t *region, uint32_t i) {
+  for (uint32_t w = i / WORD_BITS; w < hak_div_up(region->count, WORD_BITS); w++) {
+    uint64_t bits = region->free[w];
+    if (w == i / WORD_BITS) bits &= ~(uint64_t)0 << (i % WORD_BITS);
+    if (bits != 0) return w * WORD_BITS + hak_lowest_bit(bits);
+  }
+  return region->count;
+}
+
+/* Index of the lowest fitting run, or `count` if there is none. */
+static uint32_t find_run(const hak_region_t *region, uint32_t count, size_t alignment) {
+  if (region->free_count < count) return region->count;
+  size_t step = alignment >> HAK_SUPERSLAB_SHIFT;
+  size_t origin = (uintptr_t)region->base >> HAK_SUPERSLAB_SHIFT;
+  for (uint32_t i = next_free(region, 0); i < region->count;) {
+    uint32_t at = (uint32_t)(hak_align_up(origin + i, step) - origin), n = 0;
+    while (n < count && at + n < region->count && is_free(region, at + n)) n++;
+    if (n == count) return at;
+    if (at + n >= region->count) break;
+    i = next_free(region, at + n);
+  }
+  return region->count;
+}
+
+static size_t head_size(uint32_t count) {
+  return hak_align_up(sizeof(hak_region_t) + hak_div_up(count, WORD_BITS) * 8,
+                      HAK_CACHE_LINE);
+}
+
+/* A reservation of about `size` bytes that holds at least `count` SuperSlabs at
+ * the alignment; smaller ones are tried where a large one is refused. */
+static hak_region_t *region_new(const hak_os_t *os, size_t size, uint32_t count,
+                                size_t alignment) {
+  size_t least = hak_align_up(((size_t)count + 1) << HAK_SUPERSLAB_SHIFT, alignment) +
+                 (alignment > HAK_SUPERSLAB_SIZE ? alignment : 0);
+  least += hak_align_up(count * sizeof(hak_superslab_t), HAK_SUPERSLAB_SIZE) -
+           HAK_SUPERSLAB_SIZE;
+  if (size < least) size = least;
+  char *start = NULL;
+  for (;;) {
+    start = hak_os_reserve(os, size, HAK_SUPERSLAB_SIZE);
+    if (start != NULL || size == least) break;
+    size = size / 2 < least ? least : hak_align_down(size / 2, HAK_SUPERSLAB_SIZE);
+  }
+  if (start == NULL) return NULL;
+  uint32_t units = (uint32_t)(size >> HAK_SUPERSLAB_SHIFT);
+  size_t head = head_size(units) + units * sizeof(hak_superslab_t);
+  uint32_t head_units = (uint32_t)hak_div_up(head, HAK_SUPERSLAB_SIZE);
+  size_t first_commit = hak_align_up(head_size(units), os->page_size);
+  bool zeroed;
+  if (head_units >= units || !hak_registry_cover(os, (uintptr_t)start, size) ||
+      !hak_os_commit(os, start, first_commit, &zeroed)) {
+    hak_os_release(os, start, size);
+    return NULL;
+  }
+  if (!zeroed) __builtin_memset(start, 0, first_commit);
+  hak_region_t *region = (hak_region_t *)(void *)start;
+  region->os = os;
+  region->base = start + ((size_t)head_units << HAK_SUPERSLAB_SHIFT);
+  region->size = size;
+  region->count = units - head_units;
+  region->free_count = region->count;
+  region->huge_from = region->count;
+  region->head_committed = first_commit;
+  region->superslabs = (hak_superslab_t *)(void *)(start + head_size(units));
+  for (uint32_t i = 0; i < region->count; i++) set_free(region, i, true);
+  return region;
+}
+
+/* Adds a region with room for the run; true if it may be there now. */
+static bool grow(const hak_os_t *os, uint32_t count, size_t alignment) {
+  size_t size = hak_regions.next_size;
+  if (size == 0) size = (size_t)hak_option(ARENA_BYTES);
+  hak_lock_release(&hak_regions.lock);
+  size = hak_align_down(size, HAK_SUPERSLAB_SIZE);
+  hak_region_t *region = region_new(os, size, count, alignment);
+  hak_lock_acquire(&hak_regions.lock);
+  if (region == NULL) return false;
+  size_t next = size * 2, most = (size_t)hak_option(ARENA_BYTES_MAX);
+  hak_regions.next_size = next < most ? next : most;
+  if (hak_regions.last != NULL) {
+    /* Release, both: publish the region to hak_region_visit. */
+    hak_store_release(&hak_regions.last->next, region);
+  } else {
+    hak_store_release(&hak_regions.first, region);
+  }
+  hak_regions.last = region;
+  hak_add_relaxed(&hak_regions_reserved, region->size);
+  hak_add_relaxed(&hak_regions_head_committed, region->head_committed);
+  return true;
+}
+
+/* Takes a run out of its region's map. Its records up to the last one must be
+ * committed before they are touched; *commit_from and *commit_to tell what is
+ * missing. */
+static void take_run_locked(hak_region_t *region, uint32_t at, uint32_t count) {
+  for (uint32_t i = at; i < at + count; i++) {
+    set_free(region, i, false);
+    if (i < ready_count(region)) {
+      hak_superslab_t *ss = &region->superslabs[i];
+      if (ss->queue != NULL) hak_superslab_dequeue(ss);
+    }
+  }
+  region->free_count -= count;
+  hak_regions.in_use += count;
+}
+
+static void untake_run_locked(hak_region_t *region, uint32_t at, uint32_t count) {
+  for (uint32_t i = at; i < at + count; i++) {
+    set_free(region, i, true);
+    if (i < ready_count(region) && region->superslabs[i].retained != 0) {
+      hak_superslab_enqueue(&hak_regions.retained, &region->superslabs[i]);
+    }
+  }
+  region->free_count += count;
+  hak_regions.in_use -= count;
+}
+
+/* Makes the records of the first `count` SuperSlabs usable; called and returns
+ * with the lock held, which it drops for the OS. */
+static bool ready_records(hak_region_t *region, uint32_t count) {
+  while (ready_count(region) < count) {
+    size_t need = (size_t)((char *)&region->superslabs[count] - (char *)region);
+    size_t have = region->head_committed;
+    if (have < need) {
+      size_t want = hak_align_up(need, region->os->page_size) - have;
+      bool zeroed;
+      hak_lock_release(&hak_regions.lock);
+      bool ok = hak_os_commit(region->os, (char *)region + have, want, &zeroed);
+      if (ok && !zeroed) __builtin_memset((char *)region + have, 0, want);
+      hak_lock_acquire(&hak_regions.lock);
+      if (!ok) return false;
+      region->head_committed = have + want;
+      hak_add_relaxed(&hak_regions_head_committed, want);
+    }
+    for (uint32_t i = ready_count(region); i < count; i++) {
+      hak_superslab_init(&region->superslabs[i], region, i,
+                         region->base + ((size_t)i << HAK_SUPERSLAB_SHIFT), region->os);
+    }
+    /* Release: pairs with hak_region_visit, which reads the records. */
+    hak_store_release(&region->ready, count);
+  }
+  return true;
+}
+
+/* Huge pages serve processes that have grown; a small one must not pay 2 MiB
+ * for its first block. Asked for once per region, from here to its end. */
+static bool wants_huge_locked(hak_region_t *region, uint32_t at) {
+  int64_t mode = hak_option(HUGE_PAGES);
+  if (mode == 0 || at >= region->huge_from) return false;
+  if (mode == 1 && hak_regions.in_use <= (uint64_t)hak_option(HUGE_PAGES_AFTER)) {
+    return false;
+  }
+  /* Once a region has huge pages from somewhere on, lower ones follow only if
+   * asked for before they were used; that would cut the mapping in pieces. */
+  if (region->huge_from != region->count) return false;
+  region->huge_from = at;
+  return true;
+}
+
+hak_superslab_t *hak_region_acquire(const hak_os_t *os, uint32_t count, size_t alignment,
+                                    hak_extent_kind_t kind, void *heap, bool no_grow) {
+  hak_region_t *region;
+  uint32_t at = 0;
+  hak_lock_acquire(&hak_regions.lock);
+  for (bool grown = false;; grown = true) {
+    for (region = first_region(); region != NULL; region = next_region(region)) {
+      if (region->os != os) continue;
+      at = find_run(region, count, alignment);
+      if (at < region->count) break;
+    }
+    if (region != NULL) break;
+    if (no_grow || grown || !grow(os, count, alignment)) {
+      hak_lock_release(&hak_regions.lock);
+      return NULL;
+    }
+  }
+  take_run_locked(region, at, count);
+  /* Committing records drops the lock; one thread at a time does it. */
+  static bool readying;
+  while (ready_count(region) < at + count && readying) {
+    hak_lock_release(&hak_regions.lock);
+    hak_cpu_relax();
+    hak_lock_acquire(&hak_regions.lock);
+  }
+  if (ready_count(region) < at + count) {
+    bool ok = !no_grow;
+    if (ok) {
+      readying = true;
+      ok = ready_records(region, at + count);
+      readying = false;
+    }
+    if (!ok) {
+      untake_run_locked(region, at, count);
+      hak_lock_release(&hak_regions.lock);
+      return NULL;
+    }
+  }
+  bool huge = wants_huge_locked(region, at);
+  hak_superslab_t *ss = &region->superslabs[at];
+  for (uint32_t i = 0; i < count; i++) {
+    hak_superslab_take_locked(&ss[i], 0, HAK_SUPERSLAB_SLABS);
+    hak_store_relaxed(&ss[i].extent.heap, heap);
+    hak_store_relaxed(&ss[i].extent.block, NULL);
+    hak_store_relaxed(&ss[i].extent.kind, kind);
+  }
+  hak_lock_release(&hak_regions.lock);
+  if (huge) {
+    hak_os_advise_huge(os, ss->extent.base,
+                       (size_t)(region->count - at) << HAK_SUPERSLAB_SHIFT);
+  }
+  for (uint32_t i = 0; i < count; i++) {
+    hak_registry_set_extent((uintptr_t)ss[i].extent.base, HAK_SUPERSLAB_SIZE,
+                            &ss[i].extent);
+  }
+  return ss;
+}
+
+static void give_locked(hak_superslab_t *ss, uint32_t count, uint64_t now) {
+  for (uint32_t i = 0; i < count; i++) {
+    hak_store_relaxed(&ss[i].extent.kind, HAK_EXTENT_FREE);
+    hak_store_relaxed(&ss[i].extent.heap, NULL);
+    hak_superslab_put_locked(&ss[i], 0, HAK_SUPERSLAB_SLABS, now);
+  }
+  untake_run_locked(ss->region, ss->index, count);
+}
+
+void hak_region_give(hak_superslab_t *ss, uint32_t count, uint64_t now) {
+  hak_lock_acquire(&hak_regions.lock);
+  give_locked(ss, count, now);
+  hak_lock_release(&hak_regions.lock);
+}
+
+size_t hak_region_purge(uint64_t before, size_t max_bytes, size_t *slabs) {
+  size_t given = 0;
+  hak_lock_acquire(&hak_regions.lock);
+  while (given < max_bytes && *slabs >= HAK_SUPERSLAB_SLABS) {
+    hak_superslab_t *ss = hak_regions.retained.first;
+    if (ss == NULL || ss->idle_since > before) break;
+    uint64_t idle_since = ss->idle_since;
+    take_run_locked(ss->region, ss->index, 1);
+    hak_superslab_take_locked(ss, 0, HAK_SUPERSLAB_SLABS);
+    hak_lock_release(&hak_regions.lock);
+    *slabs -= HAK_SUPERSLAB_SLABS;
+    unsigned first = 0;
+    size_t got = 0;
+    /* Within one slab of the bound, from the front. */
+    while (first < HAK_SUPERSLAB_SLABS && given + got < max_bytes) {
+      unsigned n = HAK_SUPERSLAB_SLABS - first;
+      size_t left = max_bytes - given - got;
+      if (left < (size_t)n << HAK_SLAB_SHIFT) {
+        n = (unsigned)hak_div_up(left, HAK_SLAB_SIZE);
+      }
+      got += hak_superslab_purge(ss, first, n);
+      first += n;
+    }
+    given += got;
+    hak_lock_acquire(&hak_regions.lock);
+    hak_superslab_put_locked(ss, 0, HAK_SUPERSLAB_SLABS, idle_since);
+    untake_run_locked(ss->region, ss->index, 1);
+    if (got == 0) break; /* the OS refuses: do not go round for ever */
+  }
+  hak_lock_release(&hak_regions.lock);
+  return given;
+}
+
+void hak_region_visit(bool (*visit)(hak_superslab_t *ss, void *ctx), void *ctx) {
+  for (hak_region_t *region = first_region(); region != NULL;
+       region = next_region(region)) {
+    uint32_t ready = hak_load_acquire(&region->ready);
+    for (uint32_t i = 0; i < ready; i++) {
+      if (!visit(&region->superslabs[i], ctx)) return;
+    }
+  }
+}
+
+bool hak_regions_are_valid(void) {
+  bool valid = true;
+  hak_lock_acquire(&hak_regions.lock);
+  uint32_t in_use = 0;
+  for (hak_region_t *region = first_region(); region != NULL; region = next_region(region)) {
+    uint32_t free_count = 0;
+    for (uint32_t i = 0; i < region->count; i++) {
+      bool free = is_free(region, i);
+      free_count += free;
+      if (i >= ready_count(region)) continue;
+      hak_superslab_t *ss = &region->superslabs[i];
+      if (free && (hak_load_relaxed(&ss->extent.kind) != HAK_EXTENT_FREE ||
+                   ss->free != HAK_ALL_SLOTS || !hak_superslab_is_valid(ss))) {
+        valid = false;
+      }
+    }
+    if (free_count != region->free_count) valid = false;
+    in_use += region->count - free_count;
+  }
+  if (in_use != hak_regions.in_use) valid = false;
+  hak_lock_release(&hak_regions.lock);
+  return valid;
+}
+
+void hak_regions_release(void) {
+  for (hak_region_t *region = first_region(); region != NULL;) {
+    hak_region_t *next = next_region(region);
+    hak_sub_relaxed(&hak_regions_reserved, region->size);
+    hak_sub_relaxed(&hak_regions_head_committed, region->head_committed);
+    hak_os_release(region->os, region, region->size);
+    region = next;
+  }
+  hak_store_relaxed(&hak_regions.first, NULL);
+  hak_regions.last = NULL;
+  hak_regions.next_size = 0;
+  hak_regions.in_use = 0;
+  hak_regions.retained = (hak_superslab_queue_t){NULL, NULL};
+}

@@ -1,0 +1,77 @@
+/* region.h - address space, reserved in large pieces, handed out in SuperSlabs.
+ *
+ * Depends on: base, os, superslab, registry.   Used by: shared_pool, retention,
+ * pool.
+ *
+ * A region is one reservation: at its head the records of its SuperSlabs, then
+ * the SuperSlabs. Each further region is twice as large as the last, so their
+ * number stays small. Records are committed as SuperSlabs are first used and
+ * stay until shutdown.
+ *
+ * Runs of free SuperSlabs are handed out lowest first, oldest region first, so
+ * that young regions and high addresses become empty.
+ *
+ * Invariant, checked by hak_regions_are_valid(): a SuperSlab is marked free in
+ * its region's map exactly if its kind is HAK_EXTENT_FREE and all slots are free.
+ */
+#ifndef HAK_SUPERSLAB_REGION_H
+#define HAK_SUPERSLAB_REGION_H
+
+#include "base/lock.h"
+#include "superslab/registry.h"
+
+typedef struct hak_region {
+  _Atomic(struct hak_region *) next; /* younger; set once, under the lock */
+  const hak_os_t *os;      /* [const] */
+  char *base;              /* [const] the first SuperSlab */
+  size_t size;             /* [const] bytes reserved, head included */
+  uint32_t count;          /* [const] SuperSlabs */
+  uint32_t free_count;     /* [regions' lock] */
+  hak_atomic_u32_t ready;  /* records that may be touched; grows under the lock */
+  uint32_t huge_from;      /* [regions' lock] huge pages were asked for from here on */
+  size_t head_committed;   /* [regions' lock] bytes */
+  hak_superslab_t *superslabs; /* [const] count records */
+  uint64_t free[];         /* [regions' lock] bit i: SuperSlab i is free */
+} hak_region_t;
+
+/* All regions of the process, under one lock. */
+typedef struct hak_regions {
+  hak_lock_t lock;
+  _Atomic(hak_region_t *) first;
+  hak_region_t *last;
+  size_t next_size;              /* of the next region; 0 = the option */
+  uint32_t in_use;               /* SuperSlabs that are not free */
+  hak_superslab_queue_t retained; /* free SuperSlabs with committed pages */
+} hak_regions_t;
+
+extern hak_regions_t hak_regions;
+extern hak_atomic_u64_t hak_regions_reserved;       /* bytes */
+extern hak_atomic_u64_t hak_regions_head_committed; /* bytes of records */
+
+/* `count` SuperSlabs side by side, the first at a multiple of `alignment` bytes
+ * (at least 2 MiB), all slots taken, kinds set to `kind` and registered. NULL
+ * if memory is short, or without calling the OS if `no_grow`. No lock held. */
+hak_superslab_t *hak_region_acquire(const hak_os_t *os, uint32_t count, size_t alignment,
+                                    hak_extent_kind_t kind, void *heap, bool no_grow);
+
+/* The same SuperSlab `count` places further on in its region. */
+HAK_HOT hak_superslab_t *hak_superslab_at(hak_superslab_t *ss, uint32_t distance) {
+  return &ss->region->superslabs[ss->index + distance];
+}
+
+/* Gives SuperSlabs back, all of whose slots are taken by the caller. Takes the
+ * regions' lock. */
+void hak_region_give(hak_superslab_t *ss, uint32_t count, uint64_t now);
+
+/* Gives pages of free SuperSlabs back that have been idle since `before` or
+ * longer, the longest idle first, up to max_bytes and *slabs looked at. Returns
+ * the bytes. No lock held. */
+size_t hak_region_purge(uint64_t before, size_t max_bytes, size_t *slabs);
+
+/* Calls `visit` for every SuperSlab that was ever used. Takes no lock. */
+void hak_region_visit(bool (*visit)(hak_superslab_t *ss, void *ctx), void *ctx);
+
+bool hak_regions_are_valid(void);
+void hak_regions_release(void);
+
+#endif

@@ -1,0 +1,160 @@
+#include "superslab/registry.h"
+
+#include "base/check.h"
+
+static _Atomic(hak_registry_t *) root;
+static const hak_os_t *root_os;
+
+hak_registry_t *hak_registry_root(void) {
+  /* Acquire: pairs with hak_registry_init; the OS made the pages zero before. */
+  return hak_load_acquire(&root);
+}
+
+static void *reserve_zeroed(const hak_os_t *os, size_t size) {
+  void *ptr = hak_os_reserve(os, size, HAK_SLAB_SIZE);
+  if (ptr == NULL) return NULL;
+  bool zeroed;
+  if (!hak_os_commit(os, ptr, size, &zeroed)) {
+    hak_os_release(os, ptr, size);
+    return NULL;
+  }
+  if (!zeroed) __builtin_memset(ptr, 0, size);
+  return ptr;
+}
+
+#define ROOT_SIZE hak_align_up(sizeof(hak_registry_t), HAK_SLAB_SIZE)
+#define LEAF_SIZE hak_align_up(sizeof(hak_leaf_t), HAK_SLAB_SIZE)
+
+bool hak_registry_init(const hak_os_t *os) {
+  hak_registry_t *registry = reserve_zeroed(os, ROOT_SIZE);
+  if (registry == NULL) return false;
+  root_os = os;
+  hak_store_release(&root, registry);
+  return true;
+}
+
+static hak_leaf_t *leaf_at(hak_registry_t *registry, size_t index) {
+  /* Acquire: pairs with the release in hak_registry_cover, which publishes the
+   * leaf's zeroes. */
+  int64_t distance = hak_load_acquire(&registry->leaf[index]);
+  return distance == 0 ? NULL : (hak_leaf_t *)(void *)((char *)registry->absent + distance);
+}
+
+void hak_registry_release(void) {
+  hak_registry_t *registry = hak_load_relaxed(&root);
+  if (registry == NULL) return;
+  hak_store_relaxed(&root, NULL);
+  for (size_t i = 0; i < HAK_REGISTRY_LEAVES; i++) {
+    hak_leaf_t *leaf = leaf_at(registry, i);
+    if (leaf != NULL) hak_os_release(root_os, leaf, LEAF_SIZE);
+  }
+  hak_os_release(root_os, registry, ROOT_SIZE);
+}
+
+bool hak_registry_cover(const hak_os_t *os, uintptr_t address, size_t size) {
+  hak_registry_t *registry = hak_registry_root();
+  uintptr_t last = address + size - 1;
+  if (last < address || last >> HAK_ADDRESS_BITS != 0) return false;
+  for (size_t i = address >> HAK_LEAF_SHIFT; i <= last >> HAK_LEAF_SHIFT; i++) {
+    if (leaf_at(registry, i) != NULL) continue;
+    hak_leaf_t *leaf = reserve_zeroed(root_os, LEAF_SIZE);
+    if (leaf == NULL) return false;
+    int64_t none = 0, distance = (char *)leaf - (char *)registry->absent;
+    /* Release: pairs with leaf_at. */
+    if (!hak_cas_release(&registry->leaf[i], &none, distance)) {
+      hak_os_release(root_os, leaf, LEAF_SIZE);
+    }
+  }
+  (void)os;
+  return true;
+}
+
+static hak_leaf_t *leaf_of(uintptr_t address) {
+  hak_leaf_t *leaf = leaf_at(hak_registry_root(), address >> HAK_LEAF_SHIFT);
+  hak_assert(leaf != NULL);
+  return leaf;
+}
+
+static size_t unit_of(uintptr_t address) { return (uint32_t)address >> HAK_SLAB_SHIFT; }
+
+void hak_registry_set_extent(uintptr_t address, size_t size, hak_extent_t *extent) {
+  for (size_t done = 0; done < size; done += HAK_SUPERSLAB_SIZE) {
+    uintptr_t at = address + done;
+    /* Release: pairs with hak_registry_find, which reads the extent's fields. */
+    hak_store_release(&leaf_of(at)->extent[(uint32_t)at >> HAK_SUPERSLAB_SHIFT], extent);
+  }
+}
+
+/* Calls come for ranges that may cross leaves; each part lies in one. */
+static size_t part_in_leaf(uintptr_t address, size_t count) {
+  size_t left = HAK_LEAF_UNITS - unit_of(address);
+  return count < left ? count : left;
+}
+
+void hak_registry_set_class(uintptr_t address, size_t count, uint32_t cls) {
+  for (size_t back = 0; back < count;) {
+    uintptr_t at = address + (back << HAK_SLAB_SHIFT);
+    hak_atomic_u16_t *info = &leaf_of(at)->info[unit_of(at)];
+    size_t part = part_in_leaf(at, count - back);
+    for (size_t i = 0; i < part; i++, back++) {
+      uint16_t value = cls == HAK_CLASS_NONE
+                           ? 0
+                           : (uint16_t)((cls + 1) | (back < 255 ? back : 255) << 8);
+      hak_store_relaxed(&info[i], value);
+    }
+  }
+}
+
+void hak_registry_set_entries(uintptr_t address, size_t count, uint64_t entry) {
+  for (size_t done = 0; done < count;) {
+    uintptr_t at = address + (done << HAK_SLAB_SHIFT);
+    hak_atomic_u64_t *entries = &leaf_of(at)->entry[unit_of(at)];
+    size_t part = part_in_leaf(at, count - done);
+    /* Relaxed: see the head of registry.h. */
+    for (size_t i = 0; i < part; i++) hak_store_relaxed(&entries[i], entry);
+    done += part;
+  }
+}
+
+hak_place_t hak_registry_find(uintptr_t address) {
+  hak_place_t place = {NULL, NULL, NULL, HAK_CLASS_NONE};
+  hak_registry_t *registry = hak_registry_root();
+  if (registry == NULL || address >> HAK_ADDRESS_BITS != 0) return place;
+  hak_leaf_t *leaf = leaf_at(registry, address >> HAK_LEAF_SHIFT);
+  if (leaf == NULL) return place;
+  /* Acquire: pairs with hak_registry_set_extent. */
+  hak_extent_t *extent =
+      hak_load_acquire(&leaf->extent[(uint32_t)address >> HAK_SUPERSLAB_SHIFT]);
+  if (extent == NULL) return place;
+  uint16_t info = hak_load_relaxed(&leaf->info[unit_of(address)]);
+  place.extent = extent;
+  switch (hak_load_relaxed(&extent->kind)) {
+    case HAK_EXTENT_SLABS: {
+      if (info == 0) return place;
+      hak_superslab_t *ss = hak_superslab_of_extent(extent);
+      unsigned slot = (unsigned)(address >> HAK_SLAB_SHIFT) % HAK_SUPERSLAB_SLABS;
+      unsigned back = info >> 8;
+      if (back > slot) return place; /* a stale unit, read while it changes */
+      place.cls = (info & 0xffu) - 1;
+      place.slab = &ss->slabs[slot - back];
+      place.start = hak_superslab_slot(ss, slot - back);
+      return place;
+    }
+    case HAK_EXTENT_RUN:
+    case HAK_EXTENT_MAPPING:
+      place.start = hak_load_relaxed(&extent->block);
+      if (place.start != NULL) place.cls = HAK_CLASS_LARGE;
+      return place;
+    default: return place;
+  }
+}
+
+hak_slab_t *hak_registry_slab(const void *block) {
+  uintptr_t address = (uintptr_t)block;
+  hak_leaf_t *leaf = leaf_of(address);
+  hak_extent_t *extent =
+      hak_load_relaxed(&leaf->extent[(uint32_t)address >> HAK_SUPERSLAB_SHIFT]);
+  unsigned back = hak_load_relaxed(&leaf->info[unit_of(address)]) >> 8;
+  unsigned slot = (unsigned)(address >> HAK_SLAB_SHIFT) % HAK_SUPERSLAB_SLABS;
+  return &hak_superslab_of_extent(extent)->slabs[slot - back];
+}

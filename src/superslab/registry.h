@@ -1,0 +1,81 @@
+/* registry.h - from any address to what is known of it, without a lock.
+ *
+ * Depends on: base, os, superslab.   Used by: tiny, pool, heap, api.
+ *
+ * Two levels: a table by the address's bits from 32 up, and a leaf for every
+ * 4 GiB in use. A leaf has, for each 64 KiB unit, the entry (8 bytes: where a
+ * free of a block in it goes; see tiny/front.h) and its class, and for each
+ * 2 MiB the extent. Zero means 'nobody's' everywhere, so fresh pages of the
+ * OS need no filling: absent leaves share one that is never written.
+ *
+ * Lookup: safe without a lock because leaves stay mapped until shutdown, any
+ * 64-bit value indexes inside the tables (high bits are compared, not masked),
+ * and whoever has a block properly has seen its entry: it was written before
+ * the block was given out. A stale entry read by anyone else is as good as a
+ * new one; what it names then is checked.
+ */
+#ifndef HAK_SUPERSLAB_REGISTRY_H
+#define HAK_SUPERSLAB_REGISTRY_H
+
+#include "superslab/superslab.h"
+
+#if defined(__x86_64__)
+#define HAK_ADDRESS_BITS 47
+#else
+#define HAK_ADDRESS_BITS 48
+#endif
+
+#define HAK_LEAF_SHIFT 32
+#define HAK_REGISTRY_LEAVES ((size_t)1 << (HAK_ADDRESS_BITS - HAK_LEAF_SHIFT))
+#define HAK_LEAF_UNITS ((size_t)1 << (HAK_LEAF_SHIFT - HAK_SLAB_SHIFT))
+#define HAK_LEAF_EXTENTS ((size_t)1 << (HAK_LEAF_SHIFT - HAK_SUPERSLAB_SHIFT))
+
+typedef struct hak_leaf {
+  hak_atomic_u64_t entry[HAK_LEAF_UNITS];
+  hak_atomic_u16_t info[HAK_LEAF_UNITS]; /* class + 1 | slabs back to the first << 8 */
+  _Atomic(hak_extent_t *) extent[HAK_LEAF_EXTENTS];
+} hak_leaf_t;
+
+typedef struct hak_registry {
+  /* Distance of the leaf from `absent`; 0 where there is none. */
+  hak_atomic_i64_t leaf[HAK_REGISTRY_LEAVES];
+  hak_atomic_u64_t absent[HAK_LEAF_UNITS]; /* all zero: the entries of an absent leaf */
+} hak_registry_t;
+
+/* The entry for an address below 2^HAK_ADDRESS_BITS. */
+HAK_HOT uint64_t hak_registry_entry(hak_registry_t *registry, uintptr_t address) {
+  int64_t leaf = hak_load_relaxed(&registry->leaf[address >> HAK_LEAF_SHIFT]);
+  hak_atomic_u64_t *entries =
+      (hak_atomic_u64_t *)((char *)registry + leaf + offsetof(hak_registry_t, absent));
+  return hak_load_relaxed(&entries[(uint32_t)address >> HAK_SLAB_SHIFT]);
+}
+
+/* What an address lies in. */
+typedef struct hak_place {
+  hak_extent_t *extent; /* NULL: not ours */
+  hak_slab_t *slab;     /* the span's first slab; NULL in runs and mappings */
+  char *start;          /* of the span, or of the run's or mapping's block */
+  uint32_t cls;         /* HAK_CLASS_NONE if the unit is in no slab and no block */
+} hak_place_t;
+
+/* Any 64-bit value. */
+hak_place_t hak_registry_find(uintptr_t address);
+
+/* The span's first slab, for a block known to be ours. */
+hak_slab_t *hak_registry_slab(const void *block);
+
+/* Makes leaves for a range; false if it is out of reach or memory is short. No
+ * lock held. */
+bool hak_registry_cover(const hak_os_t *os, uintptr_t address, size_t size);
+
+void hak_registry_set_extent(uintptr_t address, size_t size, hak_extent_t *extent);
+/* Class of `count` units that belong together; HAK_CLASS_NONE: to nothing. */
+void hak_registry_set_class(uintptr_t address, size_t count, uint32_t cls);
+void hak_registry_set_entries(uintptr_t address, size_t count, uint64_t entry);
+
+/* Made once at start and given back at shutdown, when no thread points at it. */
+hak_registry_t *hak_registry_root(void);
+bool hak_registry_init(const hak_os_t *os);
+void hak_registry_release(void);
+
+#endif

@@ -1,0 +1,26 @@
+/* retention.h - when free memory goes back to the OS.
+ *
+ * Depends on: superslab's other modules.   Used by: heap, api.
+ *
+ * Free slots, SuperSlabs and mappings keep their pages until nothing has come
+ * or gone around them for PURGE_DECAY_MS and more than RETAIN_BYTES lie idle;
+ * memory that is used again meanwhile starts anew. Beyond RETAIN_BYTES_MAX
+ * there is no waiting. Whole free SuperSlabs go first, so that huge pages stay
+ * whole. Nothing runs in the background: slow paths look at a coarse clock.
+ */
+#ifndef HAK_SUPERSLAB_RETENTION_H
+#define HAK_SUPERSLAB_RETENTION_H
+
+#include "superslab/shared_pool.h"
+
+/* Bytes committed in memory that nobody uses. */
+uint64_t hak_retained_bytes(void);
+
+/* What is due, if it is time to look and purging is inline. No lock held. */
+void hak_retention_tick(hak_pool_t *pool);
+
+/* Gives back what has been idle since `before`, as hak_region_purge. */
+size_t hak_retention_collect(hak_pool_t *pool, uint64_t before, size_t max_bytes,
+                             size_t *slabs);
+
+#endif

@@ -1,0 +1,277 @@
+#include "superslab/shared_pool.h"
+
+#include "base/check.h"
+
+static hak_atomic_u64_t clock_now;
+
+void hak_clock_refresh(const hak_os_t *os) {
+  hak_store_relaxed(&clock_now, hak_os_now(os));
+}
+uint64_t hak_clock_cached(void) { return hak_load_relaxed(&clock_now); }
+
+/* The tree is a treap: by address for the search, by a hash of the address as
+ * priority, so it stays shallow whatever the order of insertion. */
+typedef hak_superslab_t node_t;
+
+static uint64_t priority(const node_t *node) {
+  return hak_mix64((uintptr_t)node->extent.base);
+}
+
+static uint32_t tree_run(const node_t *node) { return node == NULL ? 0 : node->tree_run; }
+
+static void update(node_t *node) {
+  uint32_t run = node->run;
+  if (tree_run(node->left) > run) run = tree_run(node->left);
+  if (tree_run(node->right) > run) run = tree_run(node->right);
+  node->tree_run = run;
+}
+
+/* Parts `tree` by the address of `at`. */
+static void split(node_t *tree, const node_t *at, node_t **low, node_t **high) {
+  if (tree == NULL) {
+    *low = *high = NULL;
+  } else if (tree->extent.base < at->extent.base) {
+    split(tree->right, at, &tree->right, high);
+    update(tree);
+    *low = tree;
+  } else {
+    split(tree->left, at, low, &tree->left);
+    update(tree);
+    *high = tree;
+  }
+}
+
+static node_t *merge(node_t *low, node_t *high) {
+  if (low == NULL) return high;
+  if (high == NULL) return low;
+  if (priority(low) > priority(high)) {
+    low->right = merge(low->right, high);
+    update(low);
+    return low;
+  }
+  high->left = merge(low, high->left);
+  update(high);
+  return high;
+}
+
+static node_t *insert(node_t *tree, node_t *node) {
+  if (tree == NULL || priority(node) > priority(tree)) {
+    split(tree, node, &node->left, &node->right);
+    update(node);
+    return node;
+  }
+  if (node->extent.base < tree->extent.base) {
+    tree->left = insert(tree->left, node);
+  } else {
+    tree->right = insert(tree->right, node);
+  }
+  update(tree);
+  return tree;
+}
+
+static node_t *erase(node_t *tree, node_t *node) {
+  if (tree == node) return merge(node->left, node->right);
+  if (node->extent.base < tree->extent.base) {
+    tree->left = erase(tree->left, node);
+  } else {
+    tree->right = erase(tree->right, node);
+  }
+  update(tree);
+  return tree;
+}
+
+/* Brings the runs up to date on the way to a node whose own run has changed. */
+static void refresh(node_t *tree, node_t *node) {
+  if (tree != node) {
+    refresh(node->extent.base < tree->extent.base ? tree->left : tree->right, node);
+  }
+  update(tree);
+}
+
+static node_t *lowest_with_run(node_t *tree, unsigned run) {
+  if (tree_run(tree) < run) return NULL;
+  while (tree_run(tree->left) >= run || tree->run < run) {
+    tree = tree_run(tree->left) >= run ? tree->left : tree->right;
+  }
+  return tree;
+}
+
+/* The lowest start of `span` free slots at the alignment, or -1. */
+static int find_slots(const node_t *ss, unsigned span, size_t alignment) {
+  uint32_t starts = hak_run_starts(ss->free, span);
+  unsigned step = (unsigned)(alignment >> HAK_SLAB_SHIFT);
+  if (step > 1) {
+    uint32_t aligned = 0;
+    for (unsigned i = 0; i < HAK_SUPERSLAB_SLABS; i += step) aligned |= (uint32_t)1 << i;
+    starts &= aligned;
+  }
+  return starts == 0 ? -1 : (int)hak_lowest_bit(starts);
+}
+
+static void run_changed(hak_pool_t *pool, node_t *ss) {
+  uint32_t run = hak_longest_run(ss->free);
+  if (run == ss->run) return;
+  ss->run = run;
+  refresh(pool->root, ss);
+}
+
+static void take_locked(hak_pool_t *pool, node_t *ss, unsigned first, unsigned span) {
+  hak_superslab_take_locked(ss, first, span);
+  if (ss->retained == 0 && ss->queue != NULL) hak_superslab_dequeue(ss);
+  hak_add_relaxed(&pool->taken, span);
+  run_changed(pool, ss);
+}
+
+/* Last in the queue, as what changed last. */
+static void requeue(hak_pool_t *pool, node_t *ss) {
+  if (ss->queue != NULL) hak_superslab_dequeue(ss);
+  if (ss->retained != 0) hak_superslab_enqueue(&pool->retained, ss);
+}
+
+static void put_locked(hak_pool_t *pool, node_t *ss, unsigned first, unsigned span,
+                       uint64_t now) {
+  hak_superslab_put_locked(ss, first, span, now);
+  hak_sub_relaxed(&pool->taken, span);
+  if (ss->free != HAK_ALL_SLOTS) {
+    requeue(pool, ss);
+    run_changed(pool, ss);
+    return;
+  }
+  if (ss->queue != NULL) hak_superslab_dequeue(ss);
+  pool->root = erase(pool->root, ss);
+  hak_sub_relaxed(&pool->superslabs, 1);
+  hak_superslab_take_locked(ss, 0, HAK_SUPERSLAB_SLABS);
+  hak_region_give(ss, 1, now);
+}
+
+void hak_pool_init(hak_pool_t *pool, const hak_os_t *os, void *heap) {
+  hak_lock_init(&pool->lock, HAK_RANK_HEAP);
+  pool->os = os;
+  pool->heap = heap;
+}
+
+/* Finds room in the pool, or brings a SuperSlab in; returns with the lock held. */
+static node_t *find_or_grow(hak_pool_t *pool, unsigned span, size_t alignment,
+                            bool no_grow, int *first) {
+  for (;;) {
+    hak_lock_acquire(&pool->lock);
+    /* An aligned span may not fit where the run is long enough; twice its length
+     * always does. */
+    unsigned step = (unsigned)(alignment >> HAK_SLAB_SHIFT);
+    node_t *ss = lowest_with_run(pool->root, span);
+    if (ss != NULL) {
+      *first = find_slots(ss, span, alignment);
+      if (*first >= 0) return ss;
+      unsigned sure = span + step - 1;
+      ss = sure <= HAK_SUPERSLAB_SLABS ? lowest_with_run(pool->root, sure) : NULL;
+      if (ss != NULL) {
+        *first = find_slots(ss, span, alignment);
+        return ss;
+      }
+    }
+    hak_lock_release(&pool->lock);
+    ss = hak_region_acquire(pool->os, 1, HAK_SUPERSLAB_SIZE, HAK_EXTENT_SLABS, pool->heap,
+                            no_grow);
+    if (ss == NULL) return NULL;
+    hak_lock_acquire(&pool->lock);
+    uint64_t idle_since = ss->idle_since;
+    hak_superslab_put_locked(ss, 0, HAK_SUPERSLAB_SLABS, idle_since);
+    ss->run = HAK_SUPERSLAB_SLABS;
+    pool->root = insert(pool->root, ss);
+    hak_add_relaxed(&pool->superslabs, 1);
+    requeue(pool, ss);
+    *first = 0;
+    return ss;
+  }
+}
+
+hak_slab_t *hak_pool_get(hak_pool_t *pool, unsigned span, size_t alignment, size_t bytes,
+                         bool no_grow, bool *zeroed) {
+  int first = 0;
+  hak_clock_refresh(pool->os);
+  node_t *ss = find_or_grow(pool, span, alignment, no_grow, &first);
+  if (ss == NULL) return NULL;
+  take_locked(pool, ss, (unsigned)first, span);
+  hak_lock_release(&pool->lock);
+  size_t pages = hak_div_up(bytes, pool->os->page_size);
+  if (!hak_superslab_commit(ss, (unsigned)first, span, pages, zeroed)) {
+    hak_pool_put(pool, &ss->slabs[first], span);
+    return NULL;
+  }
+  return &ss->slabs[first];
+}
+
+void hak_pool_put(hak_pool_t *pool, hak_slab_t *slab, unsigned span) {
+  node_t *ss = hak_slab_superslab(slab);
+  hak_lock_acquire(&pool->lock);
+  put_locked(pool, ss, slab->slot, span, hak_clock_cached());
+  hak_lock_release(&pool->lock);
+}
+
+bool hak_pool_extend(hak_pool_t *pool, hak_slab_t *slab, unsigned span, unsigned more) {
+  node_t *ss = hak_slab_superslab(slab);
+  unsigned first = slab->slot + span;
+  if (first + more > HAK_SUPERSLAB_SLABS) return false;
+  uint32_t slots = hak_mask32(first, more);
+  hak_lock_acquire(&pool->lock);
+  bool fits = (ss->free & slots) == slots;
+  if (fits) take_locked(pool, ss, first, more);
+  hak_lock_release(&pool->lock);
+  return fits;
+}
+
+size_t hak_pool_purge(hak_pool_t *pool, uint64_t before, size_t max_bytes,
+                      size_t *slabs) {
+  size_t given = 0;
+  hak_lock_acquire(&pool->lock);
+  while (given < max_bytes && *slabs > 0) {
+    node_t *ss = pool->retained.first;
+    if (ss == NULL || ss->idle_since > before) break;
+    uint64_t idle_since = ss->idle_since;
+    /* The lowest run of empty slots, as far as the bounds go. */
+    unsigned first = hak_lowest_bit(ss->retained), count = 0;
+    size_t most = hak_div_up(max_bytes - given, HAK_SLAB_SIZE);
+    if (most > *slabs) most = *slabs;
+    while (first + count < HAK_SUPERSLAB_SLABS && count < most &&
+           (ss->retained >> (first + count) & 1) != 0) {
+      count++;
+    }
+    take_locked(pool, ss, first, count);
+    hak_lock_release(&pool->lock);
+    *slabs -= count;
+    size_t got = hak_superslab_purge(ss, first, count);
+    given += got;
+    hak_lock_acquire(&pool->lock);
+    put_locked(pool, ss, first, count, idle_since);
+    if (got == 0) break; /* the OS refuses: do not go round for ever */
+  }
+  hak_lock_release(&pool->lock);
+  return given;
+}
+
+static bool subtree_is_valid(const hak_pool_t *pool, const node_t *node, uint64_t *nodes,
+                             uint64_t *taken) {
+  if (node == NULL) return true;
+  uint32_t run = node->run;
+  if (tree_run(node->left) > run) run = tree_run(node->left);
+  if (tree_run(node->right) > run) run = tree_run(node->right);
+  *nodes += 1;
+  *taken += HAK_SUPERSLAB_SLABS - hak_count_bits(node->free);
+  return node->tree_run == run && node->run == hak_longest_run(node->free) &&
+         hak_load_relaxed(&node->extent.heap) == pool->heap &&
+         node->free != HAK_ALL_SLOTS && hak_superslab_is_valid(node) &&
+         (node->left == NULL || node->left->extent.base < node->extent.base) &&
+         (node->right == NULL || node->right->extent.base > node->extent.base) &&
+         subtree_is_valid(pool, node->left, nodes, taken) &&
+         subtree_is_valid(pool, node->right, nodes, taken);
+}
+
+bool hak_pool_is_valid(hak_pool_t *pool) {
+  uint64_t nodes = 0, taken = 0;
+  hak_lock_acquire(&pool->lock);
+  bool valid = subtree_is_valid(pool, pool->root, &nodes, &taken) &&
+               nodes == hak_load_relaxed(&pool->superslabs) &&
+               taken == hak_load_relaxed(&pool->taken);
+  hak_lock_release(&pool->lock);
+  return valid;
+}

@@ -1,0 +1,61 @@
+/* shared_pool.h - the free slabs of one heap: any of them serves any class and
+ * any span.
+ *
+ * Depends on: base, os, superslab, region, registry.   Used by: retention, tiny,
+ * pool, heap.
+ *
+ * The pool has the heap's SuperSlabs in a tree by address. A request takes the
+ * lowest free run that fits: neighbours in time are neighbours in memory, and
+ * SuperSlabs empty from the top. One that is wholly free goes back to its region
+ * at once, where any heap finds it; its pages stay until they are purged.
+ *
+ * Invariant, checked by hak_pool_is_valid(): every SuperSlab in the tree has the
+ * pool's heap, at least one slot taken, and `run` and `tree_run` tell the truth;
+ * slabs taken + slabs free == 32 x SuperSlabs.
+ *
+ * Cost: O(log of the heap's SuperSlabs).
+ */
+#ifndef HAK_SUPERSLAB_SHARED_POOL_H
+#define HAK_SUPERSLAB_SHARED_POOL_H
+
+#include "base/lock.h"
+#include "superslab/region.h"
+
+typedef struct hak_pool {
+  hak_lock_t lock;
+  const hak_os_t *os;             /* [const] */
+  void *heap;                     /* [const] the heap that has this pool */
+  hak_superslab_t *root;          /* [lock] */
+  hak_superslab_queue_t retained; /* [lock] SuperSlabs with empty committed slots */
+  hak_atomic_u64_t superslabs;    /* in the tree */
+  hak_atomic_u64_t taken;         /* slots */
+} hak_pool_t;
+
+/* When slots came and went, without asking the clock under a lock: the time of
+ * the last refresh, which slow paths do before they take one. */
+void hak_clock_refresh(const hak_os_t *os);
+uint64_t hak_clock_cached(void);
+
+void hak_pool_init(hak_pool_t *pool, const hak_os_t *os, void *heap);
+
+/* `span` slabs side by side, the first at a multiple of `alignment` bytes (at
+ * least a slab, at most a SuperSlab), with their first `bytes` bytes committed;
+ * the first one's record, or NULL. *zeroed: the bytes read as zero. No lock
+ * held. */
+hak_slab_t *hak_pool_get(hak_pool_t *pool, unsigned span, size_t alignment, size_t bytes,
+                         bool no_grow, bool *zeroed);
+
+/* Gives `span` slabs back. Nobody else can reach them. A shelf's lock may be
+ * held. */
+void hak_pool_put(hak_pool_t *pool, hak_slab_t *first, unsigned span);
+
+/* Grows a span in place by `more` slabs if those behind it are free; their pages
+ * are not committed. */
+bool hak_pool_extend(hak_pool_t *pool, hak_slab_t *first, unsigned span, unsigned more);
+
+/* As hak_region_purge, for the heap's own SuperSlabs. */
+size_t hak_pool_purge(hak_pool_t *pool, uint64_t before, size_t max_bytes, size_t *slabs);
+
+bool hak_pool_is_valid(hak_pool_t *pool);
+
+#endif

@@ -1,0 +1,112 @@
+/* slab.h - what is known of one slab: its list, its counts, and the word that
+ * says who holds it.
+ *
+ * Depends on: base.   Used by: superslab, tiny, pool, heap.
+ *
+ * A slab is 64 KiB, the unit that the registry maps. A span is a run of slabs
+ * used as one; its records are those of its first slab.
+ *
+ * Invariant of a span of small blocks, checked by hak_slab_is_valid():
+ *     blocks on the list + blocks in the word + blocks out == carved
+ *     carved <= capacity
+ *
+ * Access:  [const]  written before the slab is published, until it is free again
+ *          [holder] the holder, or whoever has the shelf's lock while it is
+ *                   SHELVED; others may read the atomic ones as statistics
+ *          [any]    atomic; every writer follows tiny/hold.h
+ */
+#ifndef HAK_SUPERSLAB_SLAB_H
+#define HAK_SUPERSLAB_SLAB_H
+
+#include "base/atomic.h"
+#include "base/bits.h"
+
+#define HAK_SLAB_SHIFT 16
+#define HAK_SLAB_SIZE ((size_t)1 << HAK_SLAB_SHIFT)
+
+/* Classes of what a slab holds, beyond the size classes of tiny/size_class.h. */
+#define HAK_CLASS_NONE 0xff  /* nothing */
+#define HAK_CLASS_LARGE 0xfe /* one block of whole OS pages */
+
+/* A list that frees push onto. An entry of the registry names one. `room`
+ * counts the pushes that may still come before one of them must be looked at:
+ * that one finds 0 and goes to the slow path before it touches the list. */
+typedef struct hak_list {
+  void *head;              /* [holder] */
+  hak_atomic_i32_t room;   /* [holder] read by others as a statistic */
+  hak_atomic_u32_t extra;  /* a bin's capacity in blocks */
+} hak_list_t;
+
+typedef enum hak_slab_queue {
+  HAK_QUEUE_NONE = 0,
+  HAK_QUEUE_HELD,     /* on its holder's queue of partly free slabs */
+  HAK_QUEUE_UNCARVED, /* on the shelf, part of it never carved */
+  HAK_QUEUE_SHELF     /* on the shelf, wholly carved */
+} hak_slab_queue_t;
+
+typedef struct hak_slab {
+  hak_list_t list;           /* free blocks */
+  hak_atomic_u64_t word;     /* [any] see below */
+  struct hak_slab *next;     /* [holder] in the queue that `queue` names */
+  struct hak_slab *prev;     /* [holder] */
+  hak_atomic_u32_t carved;   /* [holder] blocks given out at least once */
+  uint32_t capacity;         /* [const] blocks that fit */
+  hak_atomic_u32_t held_back; /* [holder] blocks still out when `room` runs out */
+  uint32_t block_size;       /* [const] bytes; of a large block: usable bytes, in pages */
+  uint8_t cls;               /* [const] size class or HAK_CLASS_* */
+  uint8_t span;              /* [const] slabs in the span */
+  uint8_t queue;             /* [holder] hak_slab_queue_t */
+  uint8_t committed;         /* [slot] OS pages committed, from the slab's start */
+  uint8_t dirty;             /* [holder] blocks were carved here before, in this life */
+  uint8_t purged;            /* [slot] its pages were given back at least once */
+  uint8_t slot;              /* [const] its place in the SuperSlab */
+  uint8_t unused;
+} hak_slab_t;
+
+_Static_assert(sizeof(hak_slab_t) == 64, "one cache line a slab: no false sharing");
+_Static_assert(offsetof(hak_slab_t, list) == 0, "entries in local mode name the list");
+
+/* The word: remote head (offset / 8 + 1, 0 = none), remote count, holder's
+ * code, state. Blocks of one batch are linked and end the list. */
+#define HAK_WORD_COUNT_SHIFT 16
+#define HAK_WORD_HOLDER_SHIFT 32
+#define HAK_WORD_STATE_SHIFT 48
+
+typedef enum hak_slab_state {
+  HAK_SLAB_FREE = 0, /* in the pool */
+  HAK_SLAB_HELD,     /* one thread may touch it */
+  HAK_SLAB_FULL,     /* nobody holds it: every block is out */
+  HAK_SLAB_SHELVED   /* partly free, on the heap's shelf of its class */
+} hak_slab_state_t;
+
+HAK_HOT uint64_t hak_word_make(hak_slab_state_t state, uint32_t holder) {
+  return (uint64_t)state << HAK_WORD_STATE_SHIFT |
+         (uint64_t)holder << HAK_WORD_HOLDER_SHIFT;
+}
+HAK_HOT hak_slab_state_t hak_word_state(uint64_t word) {
+  return (hak_slab_state_t)(word >> HAK_WORD_STATE_SHIFT);
+}
+HAK_HOT uint32_t hak_word_remote_count(uint64_t word) {
+  return (uint32_t)(word >> HAK_WORD_COUNT_SHIFT) & 0xffff;
+}
+HAK_HOT uint32_t hak_word_remote_head(uint64_t word) { return (uint32_t)word & 0xffff; }
+/* Holder and state, without what others have pushed. */
+HAK_HOT uint64_t hak_word_owner(uint64_t word) { return word >> HAK_WORD_HOLDER_SHIFT; }
+
+/* Blocks that are neither on the list nor in the word. */
+HAK_HOT uint32_t hak_slab_out(hak_slab_t *slab) {
+  return (uint32_t)(hak_load_relaxed(&slab->list.room) + 1) +
+         hak_load_relaxed(&slab->held_back);
+}
+/* Sets how many blocks are out, and when the holder wants to hear of it: at
+ * the push that leaves only `held_back` out. held_back < out, or both 0. */
+HAK_HOT void hak_slab_set_out(hak_slab_t *slab, uint32_t out, uint32_t held_back) {
+  hak_store_relaxed(&slab->held_back, held_back);
+  hak_store_relaxed(&slab->list.room, (int32_t)(out - held_back) - 1);
+}
+
+HAK_HOT uint32_t hak_slab_carved(hak_slab_t *slab) {
+  return hak_load_relaxed(&slab->carved);
+}
+
+#endif

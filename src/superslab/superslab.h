@@ -1,0 +1,124 @@
+/* superslab.h - 2 MiB of aligned memory, cut into 32 slabs: the slots and their
+ * states.
+ *
+ * Depends on: base, os, slab.   Used by: tiny, pool, heap.
+ *
+ * Life of a SuperSlab: reserved with its region -> free (in the region's map)
+ * -> of one heap, as slabs or as part of a run -> free -> ... -> released with
+ * its region at shutdown.
+ *
+ * Slot states, each a function of two bits and the slab's own `purged`:
+ *     active  not free                        somebody's slab
+ *     empty   free, retained                  committed, nobody's
+ *     purged  free, not retained, purged      was given back to the OS
+ *     unused  free, not retained, not purged  not touched since it was reserved
+ *
+ *     unused --take--> active --put--> empty --take--> active
+ *     empty --take, purge, put--> purged --take--> active
+ *
+ * Invariant, checked by hak_superslab_is_valid():
+ *     retained is a part of free
+ *     a slot is retained exactly if it is free and has committed pages
+ *
+ * Access:  [const] written before publication, never again
+ *          [owner] under the lock of the pool or region map that has it
+ *          [slot]  by whoever took the slot
+ */
+#ifndef HAK_SUPERSLAB_SUPERSLAB_H
+#define HAK_SUPERSLAB_SUPERSLAB_H
+
+#include "os/os.h"
+#include "superslab/slab.h"
+
+#define HAK_SUPERSLAB_SHIFT 21
+#define HAK_SUPERSLAB_SIZE ((size_t)1 << HAK_SUPERSLAB_SHIFT)
+#define HAK_SUPERSLAB_SLABS 32
+#define HAK_ALL_SLOTS UINT32_MAX
+
+typedef enum hak_extent_kind {
+  HAK_EXTENT_FREE = 0, /* a SuperSlab nobody has */
+  HAK_EXTENT_SLABS,    /* a SuperSlab of a heap, used in slabs and spans */
+  HAK_EXTENT_RUN,      /* a SuperSlab that is (part of) one block */
+  HAK_EXTENT_MAPPING   /* a mapping of its own, one block */
+} hak_extent_kind_t;
+
+/* What the registry names for every 2 MiB: a SuperSlab or a mapping. */
+typedef struct hak_extent {
+  char *base;                    /* [const] */
+  const hak_os_t *os;            /* [const] */
+  hak_atomic_u32_t kind;         /* hak_extent_kind_t; [owner] */
+  hak_atomic_u32_t generation;   /* of the heap; [owner] */
+  hak_atomic_ptr_t heap;         /* NULL where no heap has it; [owner] */
+  hak_atomic_ptr_t block;        /* run or mapping: the block's start; [owner] */
+  hak_atomic_u64_t size;         /* run or mapping: usable bytes of the block; [owner] */
+} hak_extent_t;
+
+struct hak_region;
+struct hak_superslab_queue;
+
+typedef struct hak_superslab {
+  hak_extent_t extent;
+  struct hak_region *region;       /* [const] */
+  uint32_t index;                  /* [const] in its region */
+  uint32_t free;                   /* [owner] slots */
+  uint32_t retained;               /* [owner] free slots with committed pages */
+  uint64_t idle_since;             /* [owner] ns; when a slot last came or went */
+  struct hak_superslab_queue *queue; /* [owner] where it waits to be purged, or NULL */
+  struct hak_superslab *next, *prev; /* [owner] in that queue */
+  /* Node of the pool's tree by address; see shared_pool.c. */
+  struct hak_superslab *left, *right; /* [owner] */
+  uint32_t run, tree_run; /* [owner] longest run of free slots: here, in this subtree */
+  hak_slab_t slabs[HAK_SUPERSLAB_SLABS] __attribute__((aligned(HAK_CACHE_LINE)));
+} hak_superslab_t;
+
+_Static_assert(offsetof(hak_superslab_t, extent) == 0, "the registry names extents");
+
+/* SuperSlabs with retained slots, the longest idle first. */
+typedef struct hak_superslab_queue {
+  hak_superslab_t *first, *last;
+} hak_superslab_queue_t;
+
+/* Bytes committed in slots, in all, and in slots that nobody uses. */
+extern hak_atomic_u64_t hak_slots_committed, hak_slots_retained;
+/* How many slots of all SuperSlabs are in which state, but for the unused. */
+extern hak_atomic_u64_t hak_slots_active, hak_slots_empty, hak_slots_purged;
+
+void hak_superslab_init(hak_superslab_t *ss, struct hak_region *region, uint32_t index,
+                        char *base, const hak_os_t *os);
+
+/* The transitions. The caller has the owner's lock. */
+void hak_superslab_take_locked(hak_superslab_t *ss, unsigned first, unsigned count);
+void hak_superslab_put_locked(hak_superslab_t *ss, unsigned first, unsigned count,
+                              uint64_t now);
+
+/* Commits the first `pages` OS pages of taken slots, as if they were one range.
+ * *zeroed: every one of them reads as zero. False, and nothing changed but what
+ * was committed on the way, if the OS refuses. No lock held. */
+bool hak_superslab_commit(hak_superslab_t *ss, unsigned first, unsigned count,
+                          size_t pages, bool *zeroed);
+/* Gives all committed pages of taken slots back; the bytes. No lock held. */
+size_t hak_superslab_purge(hak_superslab_t *ss, unsigned first, unsigned count);
+/* As above for the pages beyond the first `pages`. */
+size_t hak_superslab_purge_tail(hak_superslab_t *ss, unsigned first, unsigned count,
+                                size_t pages);
+
+/* At the end of the queue, or in front if nothing there has been idle as long. */
+void hak_superslab_enqueue(hak_superslab_queue_t *queue, hak_superslab_t *ss);
+void hak_superslab_dequeue(hak_superslab_t *ss);
+
+bool hak_superslab_is_valid(const hak_superslab_t *ss);
+
+HAK_HOT hak_superslab_t *hak_superslab_of_extent(hak_extent_t *extent) {
+  return (hak_superslab_t *)(void *)extent;
+}
+HAK_HOT char *hak_superslab_slot(const hak_superslab_t *ss, unsigned slot) {
+  return ss->extent.base + ((size_t)slot << HAK_SLAB_SHIFT);
+}
+HAK_HOT hak_superslab_t *hak_slab_superslab(hak_slab_t *slab) {
+  return HAK_CONTAINER_OF(slab - slab->slot, hak_superslab_t, slabs);
+}
+HAK_HOT char *hak_slab_start(hak_slab_t *slab) {
+  return hak_superslab_slot(hak_slab_superslab(slab), slab->slot);
+}
+
+#endif

@@ -1,0 +1,128 @@
+/* link.h - the link in a freed block: the one place that writes and reads it.
+ *
+ * Depends on: base.   Used by: tiny, heap, api.
+ *
+ * HAK_CHECKS chooses what freed memory says about itself:
+ *   0 off      a plain pointer, NULL at the list's end.
+ *   1 default  the pointer xor a secret. An allocation reads the link of the
+ *              block that it gives anyway: if the bits that no pointer of ours
+ *              has are set, the block was written to or given out meanwhile.
+ *              The link is cleared as the block is given, so that a block which
+ *              is on a list twice is found the second time.
+ *   2 full     also a mark in the second word, looked at by every free.
+ *
+ * A list ends at HAK_LINK_END, a word that never decodes: taking from an empty
+ * list and meeting a bad link are one branch.
+ */
+#ifndef HAK_TINY_LINK_H
+#define HAK_TINY_LINK_H
+
+#include "base/check.h"
+
+/* Two words that are part of every thread's hot state. */
+typedef struct hak_link_key {
+  uint64_t secret;
+  uint64_t bad; /* bits that are zero in every pointer of ours */
+} hak_link_key_t;
+
+/* What every pointer to a block has as zeroes: bits above user addresses, and
+ * those below the least block's alignment. */
+#if defined(__x86_64__)
+#define HAK_LINK_BAD_BITS 0xffff800000000007u
+#else
+#define HAK_LINK_BAD_BITS 0xffff000000000007u
+#endif
+
+extern const uint64_t hak_link_end[2];
+
+#if HAK_CHECKS == 0
+#define HAK_LINK_END NULL
+#else
+#define HAK_LINK_END ((void *)(uintptr_t)hak_link_end)
+#endif
+
+/* A secret of random bits. */
+hak_link_key_t hak_link_key_make(uint64_t random);
+
+/* The mark of a freed block's second word, in full checks. */
+#if HAK_CHECKS >= 2
+HAK_HOT uint64_t hak_link_mark(const hak_link_key_t *key, const void *block) {
+  return ~((uintptr_t)block * 3) ^ key->secret;
+}
+HAK_HOT void hak_link_mark_freed(const hak_link_key_t *key, void *block) {
+  ((uint64_t *)block)[1] = hak_link_mark(key, block);
+}
+HAK_HOT bool hak_link_is_marked(const hak_link_key_t *key, const void *block) {
+  return ((const uint64_t *)block)[1] == hak_link_mark(key, block);
+}
+HAK_HOT void hak_link_unmark(void *block) { ((uint64_t *)block)[1] = 0; }
+#else
+HAK_HOT void hak_link_mark_freed(const hak_link_key_t *key, void *block) {
+  (void)key;
+  (void)block;
+}
+HAK_HOT bool hak_link_is_marked(const hak_link_key_t *key, const void *block) {
+  (void)key;
+  (void)block;
+  return false;
+}
+HAK_HOT void hak_link_unmark(void *block) { (void)block; }
+#endif
+
+#if HAK_CHECKS == 0
+
+HAK_HOT void hak_link_write(const hak_link_key_t *key, void *block, void *next) {
+  (void)key;
+  *(void **)block = next;
+}
+HAK_HOT void *hak_link_read(const hak_link_key_t *key, const void *block) {
+  (void)key;
+  return *(void *const *)block;
+}
+HAK_HOT bool hak_link_is_bad(const hak_link_key_t *key, const void *next) {
+  (void)key;
+  (void)next;
+  return false;
+}
+/* True if the list is empty, else the block is taken off and is the caller's. */
+HAK_HOT bool hak_link_pop_fails(const hak_link_key_t *key, void **list, void **block) {
+  (void)key;
+  *block = *list;
+  if (HAK_UNLIKELY(*block == NULL)) return true;
+  *list = *(void **)*block;
+  return false;
+}
+
+#else
+
+HAK_HOT void hak_link_write(const hak_link_key_t *key, void *block, void *next) {
+  *(uint64_t *)block = (uintptr_t)next ^ key->secret;
+  hak_link_mark_freed(key, block);
+}
+HAK_HOT void *hak_link_read(const hak_link_key_t *key, const void *block) {
+  return (void *)(uintptr_t)(*(const uint64_t *)block ^ key->secret);
+}
+HAK_HOT bool hak_link_is_bad(const hak_link_key_t *key, const void *next) {
+  return ((uintptr_t)next & key->bad) != 0;
+}
+/* True if the list is empty or the first block's link is bad (nothing is
+ * changed), else the block is taken off and is the caller's. */
+HAK_HOT bool hak_link_pop_fails(const hak_link_key_t *key, void **list, void **block) {
+  void *first = *list;
+  void *next = hak_link_read(key, first);
+  *block = first;
+  if (HAK_UNLIKELY(hak_link_is_bad(key, next))) return true;
+  *list = next;
+  *(uint64_t *)first = 0;
+  hak_link_unmark(first);
+  return false;
+}
+
+#endif
+
+/* The block is on no list any more, though still free. */
+HAK_HOT void hak_link_clear(void *block) {
+  if (HAK_CHECKS >= 1) *(uint64_t *)block = 0;
+}
+
+#endif

@@ -1,0 +1,247 @@
+/* refill.c - where an allocation finds a block when its bin has none ready: the
+ * stages of one refill, cheapest first. */
+#include "base/option.h"
+#include "tiny/hold.h"
+#include "tiny/shelf.h"
+#include "tiny/tick.h"
+#include "tiny/transfer.h"
+
+/* A list of free blocks that are out of their slabs, for a bin. */
+typedef struct batch {
+  void *list;
+  uint32_t count; /* at most so many; for bounds, not for sums */
+} batch_t;
+
+static const batch_t nothing = {HAK_LINK_END, 0};
+
+/* Cuts blocks from a slab of this thread, in address order. */
+static batch_t carve(hak_thread_t *me, uint32_t cls, hak_slab_t *slab) {
+  HAK_COUNT(me, refill_carve, 1);
+  uint32_t size = hak_class_size(cls), carved = hak_slab_carved(slab);
+  uint32_t n = (uint32_t)hak_option(CARVE_BYTES) / size, left = slab->capacity - carved;
+  if (n < 1) n = 1;
+  if (n > left) n = left;
+  char *block = hak_slab_start(slab) + (size_t)carved * size;
+  void *first = HAK_LINK_END, *last = NULL;
+  bool dirty = slab->dirty != 0;
+  for (uint32_t i = 0; i < n; i++, block += size) {
+    /* Carved before, so every block has a link, unless one that is in use was
+     * counted as home in another's place. It stays out. */
+    if (dirty && HAK_UNLIKELY(hak_link_is_bad(&me->key, hak_link_read(&me->key, block)))) {
+      hak_hold_report_bad(me, block);
+      continue;
+    }
+    if (last == NULL) {
+      first = block;
+    } else {
+      hak_link_write(&me->key, last, block);
+    }
+    last = block;
+  }
+  if (last != NULL) hak_link_write(&me->key, last, HAK_LINK_END);
+  hak_slab_set_out(slab, hak_slab_out(slab) + n, 0);
+  hak_store_relaxed(&slab->carved, carved + n);
+  if (carved + n == slab->capacity) {
+    me->holds[cls].current = NULL;
+    slab->dirty = 0;
+    if (slab->queue == HAK_QUEUE_NONE) hak_hold_let_go(me, slab, cls);
+  }
+  return (batch_t){first, n};
+}
+
+static batch_t from_magazine(hak_thread_t *me, hak_magazine_t *magazine) {
+  uint32_t count = hak_load_relaxed(&magazine->count);
+  return (batch_t){hak_magazine_link(me, magazine), count};
+}
+
+static batch_t from_transfer(hak_thread_t *me, uint32_t cls) {
+  hak_magazine_t *magazine = hak_transfer_take(me, cls);
+  if (magazine == NULL) return nothing;
+  HAK_COUNT(me, refill_transfer, 1);
+  batch_t batch = from_magazine(me, magazine);
+  hak_hold_t *hold = &me->holds[cls];
+  if (hak_load_relaxed(&hold->magazine) == NULL) {
+    hak_store_relaxed(&hold->magazine, magazine);
+  } else {
+    hak_magazine_put(me, magazine);
+  }
+  return batch;
+}
+
+/* The first blocks of a span's list, so that a bin stays bounded in bytes; the
+ * span stays in the queue. */
+static batch_t part_of_list(hak_thread_t *me, uint32_t cls, hak_slab_t *slab,
+                            uint32_t most) {
+  void *first = slab->list.head, *last = first;
+  uint32_t count = 1;
+  void *next = hak_hold_next(me, last);
+  while (count < most && next != HAK_LINK_END) {
+    last = next;
+    next = hak_hold_next(me, last);
+    count++;
+  }
+  slab->list.head = next;
+  hak_link_write(&me->key, last, HAK_LINK_END);
+  hak_slab_set_out(slab, hak_slab_out(slab) + count, 0);
+  hak_hold_requeue(me, slab, cls);
+  return (batch_t){first, count};
+}
+
+/* The list of a partly free slab of this thread. */
+static batch_t from_partial(hak_thread_t *me, uint32_t cls) {
+  hak_slab_t *slab = hak_hold_dequeue(me, cls);
+  if (slab == NULL) return nothing;
+  HAK_COUNT(me, refill_partial, 1);
+  hak_hold_t *hold = &me->holds[cls];
+  uint32_t carved = hak_slab_carved(slab), free = carved - hak_slab_out(slab);
+  uint32_t most = hak_bin_capacity(&me->bins[cls]);
+  if (slab->span > 1 && free > most) {
+    hold->given += most;
+    return part_of_list(me, cls, slab, most);
+  }
+  hold->given += free;
+  void *list = slab->list.head, *remote;
+  uint32_t count;
+  hak_slab_set_out(slab, carved, 0);
+  remote = hak_hold_take_remote(me, slab, &count);
+  if (remote != NULL) {
+    slab->list.head = remote;
+    hak_slab_set_out(slab, carved - count, 0);
+    hak_hold_requeue(me, slab, cls);
+    return (batch_t){list, free};
+  }
+  slab->list.head = HAK_LINK_END;
+  hak_hold_set_entry(me, slab, hak_entry_cached(cls));
+  if (carved == slab->capacity) hak_hold_let_go(me, slab, cls);
+  return (batch_t){list, free};
+}
+
+/* The list of a wholly carved slab on the shelf; the slab is full then. */
+static batch_t from_shelf(hak_thread_t *me, uint32_t cls) {
+  hak_depot_t *depot = &me->store->depots[cls];
+  if (hak_load_relaxed(&depot->shelf) == NULL) return nothing;
+  batch_t batch = nothing;
+  HAK_COUNT(me, shelf_visits, 1);
+  hak_lock_acquire(&depot->lock);
+  hak_slab_t *slab = hak_load_relaxed(&depot->shelf);
+  if (slab != NULL) {
+    hak_shelf_remove_locked(depot, slab);
+    uint32_t carved = hak_slab_carved(slab), free = carved - hak_slab_out(slab);
+    if (slab->span > 1 && free > hak_bin_capacity(&me->bins[cls])) {
+      /* Too much for a bin: hold it. The lock orders. */
+      hak_store_relaxed(&slab->word, hak_word_mine(me));
+      hak_lock_release(&depot->lock);
+      me->holds[cls].credit--;
+      hak_hold_requeue(me, slab, cls);
+      hak_hold_set_entry(me, slab, hak_entry_local(me, slab));
+      return from_partial(me, cls);
+    }
+    batch = (batch_t){slab->list.head, free};
+    slab->list.head = HAK_LINK_END;
+    hak_slab_set_out(slab, carved, 0);
+    /* Release: publishes list and counts to claimers, who take no lock. */
+    hak_store_release(&slab->word, hak_word_make(HAK_SLAB_FULL, 0));
+    me->holds[cls].credit++;
+    HAK_COUNT(me, refill_shelf, 1);
+  }
+  hak_lock_release(&depot->lock);
+  return batch;
+}
+
+/* A partly carved slab off the shelf, to be gone on with; NULL if there is none. */
+static hak_slab_t *take_uncarved(hak_thread_t *me, uint32_t cls) {
+  hak_depot_t *depot = &me->store->depots[cls];
+  if (hak_load_relaxed(&depot->uncarved) == NULL) return NULL;
+  HAK_COUNT(me, shelf_visits, 1);
+  hak_lock_acquire(&depot->lock);
+  hak_slab_t *slab = hak_load_relaxed(&depot->uncarved);
+  if (slab != NULL) {
+    hak_shelf_remove_locked(depot, slab);
+    hak_store_relaxed(&slab->word, hak_word_mine(me)); /* the lock orders */
+  }
+  hak_lock_release(&depot->lock);
+  return slab;
+}
+
+/* From the slab that is being carved, or the next one. */
+static batch_t from_current(hak_thread_t *me, uint32_t cls) {
+  hak_hold_t *hold = &me->holds[cls];
+  hak_slab_t *slab = hold->current;
+  if (slab == NULL) {
+    slab = take_uncarved(me, cls);
+    if (slab != NULL) {
+      hold->current = slab;
+      uint32_t free = hak_slab_carved(slab) - hak_slab_out(slab);
+      if (free > 0) {
+        batch_t batch = {slab->list.head, free};
+        slab->list.head = HAK_LINK_END;
+        hak_slab_set_out(slab, hak_slab_carved(slab), 0);
+        return batch;
+      }
+    } else {
+      slab = hak_hold_new(me, cls);
+      if (slab == NULL) return nothing;
+      HAK_COUNT(me, refill_slab, 1);
+      hold->current = slab;
+    }
+  }
+  uint32_t count;
+  void *remote = hak_hold_take_remote(me, slab, &count);
+  if (remote != NULL) return (batch_t){remote, count}; /* they are out again */
+  return carve(me, cls, slab);
+}
+
+static batch_t next_batch(hak_thread_t *me, uint32_t cls) {
+  hak_bin_t *bin = &me->bins[cls];
+  hak_hold_t *hold = &me->holds[cls];
+  bin->spilling = 0;
+  hak_bin_set_room(bin, hak_bin_capacity(bin));
+  me->mask &= ~(uint64_t)HAK_MODE_CACHED;
+  if (hold->spare != HAK_LINK_END) {
+    HAK_COUNT(me, refill_spare, 1);
+    batch_t batch = {hold->spare, hak_load_relaxed(&hold->spare_count)};
+    hold->spare = HAK_LINK_END;
+    hak_store_relaxed(&hold->spare_count, 0);
+    return batch;
+  }
+  hold->given += hak_bin_capacity(bin);
+  if (hold->given >= (uint64_t)hak_option(TICK_REFILLS) * hak_bin_capacity(bin)) {
+    hak_tick_class(me, cls);
+  }
+  hak_magazine_t *magazine = hak_load_relaxed(&hold->magazine);
+  if (magazine != NULL && hak_load_relaxed(&magazine->count) > 0) {
+    HAK_COUNT(me, refill_magazine, 1);
+    return from_magazine(me, magazine);
+  }
+  batch_t batch = from_transfer(me, cls);
+  if (batch.list == HAK_LINK_END) batch = from_partial(me, cls);
+  if (batch.list == HAK_LINK_END && hold->current == NULL) batch = from_shelf(me, cls);
+  if (batch.list == HAK_LINK_END) batch = from_current(me, cls);
+  return batch;
+}
+
+HAK_WARM void *hak_bin_refill(hak_thread_t *me, uint32_t cls) {
+  hak_bin_t *bin = &me->bins[cls];
+  void *block;
+  do {
+    if (HAK_UNLIKELY(bin->ready != HAK_LINK_END)) {
+      /* Its first block's link is bad; the rest of the list is given up. */
+      hak_hold_report_bad(me, bin->ready);
+      bin->ready = HAK_LINK_END;
+    }
+    if (bin->list.head != HAK_LINK_END) {
+      bin->ready = bin->list.head;
+      hak_store_relaxed(&bin->ready_count, hak_bin_listed(bin));
+      bin->list.head = HAK_LINK_END;
+      hak_bin_set_room(bin, hak_bin_capacity(bin));
+      bin->spilling = 0;
+    } else {
+      HAK_COUNT(me, slow_alloc, 1);
+      batch_t batch = next_batch(me, cls);
+      if (batch.list == HAK_LINK_END) return NULL;
+      bin->ready = batch.list;
+      hak_store_relaxed(&bin->ready_count, batch.count);
+    }
+  } while (HAK_UNLIKELY(hak_link_pop_fails(&me->key, &bin->ready, &block)));
+  return block;
+}

@@ -1,0 +1,52 @@
+/* size_class.h - which sizes share a class.
+ *
+ * Depends on: base.   Used by: tiny, pool, heap, api.
+ *
+ * 8 bytes; 16-byte steps to 128; then four classes per doubling to 32 KiB. So a
+ * block of a class above 128 bytes wastes at most a fifth of itself, and a class
+ * that is a power of two is aligned to its size, because slabs are.
+ */
+#ifndef HAK_TINY_SIZE_CLASS_H
+#define HAK_TINY_SIZE_CLASS_H
+
+#include "base/bits.h"
+
+#define HAK_CLASSES 41
+#define HAK_TINY_CLASSES 21
+#define HAK_TINY_MAX ((size_t)1024)
+#define HAK_MID_MAX ((size_t)32768)
+/* Requests that one table serves are rounded to steps of 8 bytes. */
+#define HAK_TINY_STEPS 128
+
+typedef struct hak_class_info {
+  uint32_t size;
+  uint64_t inverse; /* of the size, times 2^40, rounded up */
+} hak_class_info_t;
+
+extern const hak_class_info_t hak_class_infos[HAK_CLASSES];
+/* Class of sizes 8 * i + 1 to 8 * i + 8. */
+extern const uint8_t hak_tiny_class_of_step[HAK_TINY_STEPS];
+
+HAK_HOT uint32_t hak_class_size(uint32_t cls) { return hak_class_infos[cls].size; }
+
+/* 1 <= size <= HAK_MID_MAX. */
+HAK_HOT uint32_t hak_class_of(size_t size) {
+  if (HAK_LIKELY(size <= HAK_TINY_MAX)) return hak_tiny_class_of_step[(size - 1) >> 3];
+  unsigned bit = hak_highest_bit(size - 1);
+  return 9 + (bit - 7) * 4 + ((uint32_t)((size - 1) >> (bit - 2)) & 3);
+}
+
+/* The smallest class for a size all of whose blocks have an alignment that is a
+ * power of two up to HAK_MID_MAX; HAK_CLASSES if there is none. */
+uint32_t hak_class_of_aligned(size_t size, size_t alignment);
+
+/* Which block of its span an offset lies in, and whether it is its start. The
+ * inverse is exact for offsets below 2^20. */
+HAK_HOT uint32_t hak_class_index(uint32_t cls, size_t offset) {
+  return (uint32_t)(offset * hak_class_infos[cls].inverse >> 40);
+}
+HAK_HOT bool hak_class_is_start(uint32_t cls, size_t offset) {
+  return (size_t)hak_class_index(cls, offset) * hak_class_size(cls) == offset;
+}
+
+#endif

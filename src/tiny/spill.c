@@ -1,0 +1,266 @@
+#include "tiny/spill.h"
+
+#include "base/option.h"
+#include "tiny/hold.h"
+#include "tiny/shelf.h"
+#include "tiny/transfer.h"
+
+/* While a bin spills, its list is looked at after an eighth of the blocks. */
+enum { SPILLING_SHARE = 8 };
+
+static HAK_SLOW void report_interior(hak_thread_t *me, const void *block) {
+  hak_thread_defer_report(me, HAK_ERROR_INTERIOR_POINTER, block,
+                          "the address is inside a block, not its start");
+}
+
+static HAK_SLOW void report_cycle(hak_thread_t *me, const void *block) {
+  hak_thread_defer_report(me, HAK_ERROR_DOUBLE_FREE, block,
+                          "the block is on a list of free blocks already");
+}
+
+static bool starts_block(const hak_slab_t *slab, const char *start, const void *block) {
+  size_t offset = (size_t)((const char *)block - start);
+  return HAK_CHECKS == 0 || hak_class_is_start(slab->cls, offset);
+}
+
+static size_t span_bytes(const hak_slab_t *slab) {
+  return (size_t)slab->span << HAK_SLAB_SHIFT;
+}
+
+static bool is_in_span(const hak_slab_t *slab, const char *start, const void *block) {
+  return (size_t)((const char *)block - start) < span_bytes(slab);
+}
+
+/* A block that nobody touched since the program freed it, and that reads like a
+ * link into its own span, is on a list already. */
+static bool reads_as_free(hak_thread_t *me, const hak_slab_t *slab, const char *start,
+                          const void *block) {
+  if (HAK_CHECKS == 0) return false;
+  const void *next = hak_link_read(&me->key, block);
+  return next == HAK_LINK_END || (is_in_span(slab, start, next) && next != block);
+}
+
+/* Sends a list of at most `count` blocks home: runs of slabs that this thread
+ * holds or may claim to them, the others into its magazine. True if any block
+ * found such a slab. */
+static bool spill_list(hak_thread_t *me, uint32_t cls, void *list, uint32_t count) {
+  bool own = false;
+  while (list != HAK_LINK_END) {
+    void *block = list;
+    if (HAK_UNLIKELY(count == 0)) {
+      report_cycle(me, block);
+      return own;
+    }
+    hak_slab_t *slab = hak_registry_slab(block);
+    char *start = hak_slab_start(slab);
+    if (HAK_UNLIKELY(!starts_block(slab, start, block))) {
+      report_interior(me, block);
+      list = hak_hold_next(me, block);
+      count--;
+      continue;
+    }
+    uint64_t word = hak_load_relaxed(&slab->word);
+    if (HAK_LIKELY(hak_word_is_mine(me, word)) ||
+        (word == hak_word_make(HAK_SLAB_FULL, 0) && hak_hold_claim(me, slab, cls))) {
+      hak_run_t run = {slab, block, block, 1};
+      count--;
+      for (list = hak_hold_next(me, block);
+           count > 0 && list != HAK_LINK_END && is_in_span(slab, start, list) &&
+           starts_block(slab, start, list);
+           count--) {
+        run.last = list;
+        run.count++;
+        list = hak_hold_next(me, list);
+      }
+      own = true;
+      hak_hold_home(me, run);
+    } else {
+      list = hak_hold_next(me, block);
+      count--;
+      hak_link_clear(block); /* see reads_as_free */
+      hak_transfer_add(me, cls, block);
+    }
+  }
+  return own;
+}
+
+uint32_t hak_spill_blocks(hak_thread_t *me, uint32_t cls, void **blocks, uint32_t count) {
+  bool locked = false;
+  uint32_t slabs = 0;
+  for (uint32_t i = 0; i < count;) {
+    void *block = blocks[i++];
+    hak_slab_t *slab = hak_registry_slab(block);
+    char *start = hak_slab_start(slab);
+    if (HAK_UNLIKELY(!starts_block(slab, start, block))) {
+      report_interior(me, block);
+      continue;
+    }
+    if (HAK_UNLIKELY(reads_as_free(me, slab, start, block))) {
+      report_cycle(me, block);
+      continue;
+    }
+    hak_run_t run = {slab, block, block, 1};
+    while (i < count && is_in_span(slab, start, blocks[i]) &&
+           starts_block(slab, start, blocks[i]) &&
+           !reads_as_free(me, slab, start, blocks[i])) {
+      hak_link_write(&me->key, blocks[i], run.first);
+      run.first = blocks[i++];
+      run.count++;
+    }
+    hak_hold_home_any(me, cls, run, &locked);
+    slabs++;
+  }
+  if (locked) hak_lock_release(&me->store->depots[cls].lock);
+  return slabs;
+}
+
+static uint32_t spilling_room(const hak_bin_t *bin) {
+  return (hak_bin_capacity(bin) + SPILLING_SHARE - 1) / SPILLING_SHARE;
+}
+
+void hak_spill_bin(hak_thread_t *me, uint32_t cls) {
+  hak_bin_t *bin = &me->bins[cls];
+  hak_hold_t *hold = &me->holds[cls];
+  void *list = bin->list.head, *ready = bin->ready, *spare = hold->spare;
+  uint32_t n_list = hak_bin_listed(bin), n_ready = hak_load_relaxed(&bin->ready_count);
+  uint32_t n_spare = hak_load_relaxed(&hold->spare_count);
+  bin->list.head = bin->ready = hold->spare = HAK_LINK_END;
+  hak_store_relaxed(&bin->ready_count, 0);
+  hak_store_relaxed(&hold->spare_count, 0);
+  hak_bin_set_room(bin, bin->spilling ? spilling_room(bin) : hak_bin_capacity(bin));
+  if (list != HAK_LINK_END) spill_list(me, cls, list, n_list);
+  if (ready != HAK_LINK_END) spill_list(me, cls, ready, n_ready);
+  if (spare != HAK_LINK_END) spill_list(me, cls, spare, n_spare);
+}
+
+/* Sends the first block home if its slab can be had, so that later frees of the
+ * slab go straight there; the rest of the list. */
+static bool convert(hak_thread_t *me, uint32_t cls, void **list) {
+  void *block = *list;
+  hak_slab_t *slab = hak_registry_slab(block);
+  uint64_t word = hak_load_relaxed(&slab->word);
+  bool mine = hak_word_is_mine(me, word) && slab->queue == HAK_QUEUE_NONE;
+  if (!mine && (word != hak_word_make(HAK_SLAB_FULL, 0) ||
+                !starts_block(slab, hak_slab_start(slab), block) ||
+                !hak_hold_claim(me, slab, cls))) {
+    return false;
+  }
+  if (!starts_block(slab, hak_slab_start(slab), block)) return false;
+  *list = hak_hold_next(me, block);
+  hak_hold_home(me, (hak_run_t){slab, block, block, 1});
+  return true;
+}
+
+void hak_spill_full(hak_thread_t *me, uint32_t cls) {
+  hak_bin_t *bin = &me->bins[cls];
+  hak_hold_t *hold = &me->holds[cls];
+  if (HAK_UNLIKELY(hold->slabs > hold->slabs_most)) {
+    hak_hold_shelve(me, cls, hold->slabs_most / 4);
+  }
+  void *list = bin->list.head;
+  uint32_t count = hak_bin_listed(bin);
+  bin->list.head = HAK_LINK_END;
+  hak_bin_set_room(bin, hak_bin_capacity(bin));
+  if (!bin->spilling) {
+    if (bin->ready == HAK_LINK_END) {
+      bin->ready = list;
+      hak_store_relaxed(&bin->ready_count, count);
+      return;
+    }
+    if (hold->spare == HAK_LINK_END) {
+      if (convert(me, cls, &list)) count--;
+      /* Homecoming may have filled the spare list meanwhile; it never does, as
+       * it only empties bins, but what is there is not to be lost. */
+      hold->spare = list;
+      hak_store_relaxed(&hold->spare_count, count);
+      return;
+    }
+    bin->spilling = 1;
+    void *older = hold->spare;
+    uint32_t n = hak_load_relaxed(&hold->spare_count);
+    hold->spare = list;
+    hak_store_relaxed(&hold->spare_count, count);
+    list = older;
+    count = n;
+  }
+  hak_bin_set_room(bin, spilling_room(bin));
+  if (spill_list(me, cls, list, count)) return;
+  /* Everything was foreign: this thread only frees what others allocate. */
+  hak_bin_set_room(bin, hak_bin_capacity(bin));
+  me->mask |= HAK_MODE_CACHED;
+  bin->spilling = 1;
+  hak_spill_bin(me, cls);
+  hak_bin_set_room(bin, hak_bin_capacity(bin));
+}
+
+static void push(hak_thread_t *me, uint32_t cls, void *block) {
+  hak_bin_t *bin = &me->bins[cls];
+  if (HAK_UNLIKELY(hak_load_relaxed(&bin->list.room) <= 0)) hak_spill_full(me, cls);
+  hak_count_own(&bin->list.room, -1);
+  hak_list_push(me, &bin->list, block);
+}
+
+void hak_spill_free(hak_thread_t *me, uint32_t cls, void *block) {
+  hak_bin_t *bin = &me->bins[cls];
+  hak_hold_t *hold = &me->holds[cls];
+  if (!bin->spilling) {
+    me->mask &= ~(uint64_t)HAK_MODE_CACHED;
+    push(me, cls, block);
+    return;
+  }
+  if (hold->credit > 0 || hold->current != NULL || hold->first != NULL) {
+    uint64_t word = hak_load_relaxed(&hak_registry_slab(block)->word);
+    if (hak_word_is_mine(me, word) ||
+        (word == hak_word_make(HAK_SLAB_FULL, 0) && hold->credit > 0)) {
+      push(me, cls, block);
+      return;
+    }
+  }
+  hak_transfer_add(me, cls, block);
+}
+
+void hak_spill_event(hak_thread_t *me, hak_list_t *list, void *block) {
+  HAK_COUNT(me, slow_event, 1);
+  size_t offset = (size_t)((char *)list - (char *)me->bins);
+  if (offset < sizeof me->bins) {
+    uint32_t cls = (uint32_t)(offset / sizeof(hak_bin_t));
+    hak_store_relaxed(&list->room, 0);
+    push(me, cls, block);
+  } else {
+    hak_hold_event(me, (hak_slab_t *)(void *)list, block);
+  }
+}
+
+void hak_spill_class(hak_thread_t *me, uint32_t cls) {
+  hak_bin_t *bin = &me->bins[cls];
+  hak_hold_t *hold = &me->holds[cls];
+  while (bin->list.head != HAK_LINK_END || bin->ready != HAK_LINK_END ||
+         hold->spare != HAK_LINK_END) {
+    hak_spill_bin(me, cls);
+  }
+  hak_magazine_t *magazine;
+  while ((magazine = hak_load_relaxed(&hold->magazine)) != NULL) {
+    hak_store_relaxed(&hold->magazine, NULL);
+    hak_magazine_empty(me, cls, magazine);
+    hak_magazine_put(me, magazine);
+  }
+  hak_hold_shelve_all(me, cls);
+  bin->spilling = 0;
+  hak_bin_set_room(bin, hak_bin_capacity(bin));
+}
+
+void hak_spill_all(hak_thread_t *me) {
+  me->mask &= ~(uint64_t)HAK_MODE_CACHED;
+  for (uint32_t cls = 0; cls < HAK_CLASSES; cls++) hak_spill_class(me, cls);
+  hak_magazines_return(me);
+}
+
+void hak_spill_transfer(hak_thread_t *me, uint32_t cls) {
+  hak_depot_t *depot = &me->store->depots[cls];
+  for (int i = 0; i < HAK_TRANSFER_SLOTS; i++) {
+    hak_magazine_t *magazine = hak_transfer_take_any(depot);
+    if (magazine == NULL) break;
+    hak_magazine_empty(me, cls, magazine);
+    hak_magazine_put(me, magazine);
+  }
+}

@@ -1,0 +1,198 @@
+#include "tiny/transfer.h"
+
+#include "base/option.h"
+#include "superslab/meta.h"
+#include "tiny/hold.h"
+#include "tiny/spill.h"
+
+/* Empty magazines of the process; threads take and give a few at a time. */
+static hak_lock_t lock = HAK_LOCK_INIT(HAK_RANK_MAGAZINES);
+static hak_magazine_t *empties;
+
+enum { KEPT = 8, MOVED = 4, BLOCKS_SCATTERED = 16 };
+
+hak_lock_t *hak_magazines_lock(void) { return &lock; }
+void hak_magazines_reset(void) { empties = NULL; }
+
+static void give_locked(hak_thread_t *me) {
+  hak_magazine_t *magazine = me->empties;
+  me->empties = magazine->next;
+  me->empty_count--;
+  magazine->next = empties;
+  empties = magazine;
+}
+
+void hak_magazines_return(hak_thread_t *me) {
+  if (me->empties == NULL) return;
+  hak_lock_acquire(&lock);
+  while (me->empties != NULL) give_locked(me);
+  hak_lock_release(&lock);
+}
+
+hak_magazine_t *hak_magazine_get(hak_thread_t *me) {
+  if (me->empties == NULL) {
+    hak_lock_acquire(&lock);
+    for (int i = 0; i < MOVED && empties != NULL; i++) {
+      hak_magazine_t *magazine = empties;
+      empties = magazine->next;
+      magazine->next = me->empties;
+      me->empties = magazine;
+      me->empty_count++;
+    }
+    hak_lock_release(&lock);
+  }
+  hak_magazine_t *magazine = me->empties;
+  if (magazine != NULL) {
+    me->empties = magazine->next;
+    me->empty_count--;
+  } else {
+    magazine = hak_meta_alloc(me->store->pool.os, sizeof *magazine, HAK_CACHE_LINE);
+  }
+  return magazine;
+}
+
+void hak_magazine_put(hak_thread_t *me, hak_magazine_t *magazine) {
+  hak_store_relaxed(&magazine->count, 0);
+  magazine->next = me->empties;
+  me->empties = magazine;
+  if (++me->empty_count <= KEPT) return;
+  hak_lock_acquire(&lock);
+  for (int i = 0; i < MOVED; i++) give_locked(me);
+  hak_lock_release(&lock);
+}
+
+void *hak_magazine_link(const hak_thread_t *me, hak_magazine_t *magazine) {
+  uint32_t count = hak_load_relaxed(&magazine->count);
+  for (uint32_t i = 0; i + 1 < count; i++) {
+    hak_link_write(&me->key, magazine->blocks[i], magazine->blocks[i + 1]);
+  }
+  hak_link_write(&me->key, magazine->blocks[count - 1], HAK_LINK_END);
+  hak_store_relaxed(&magazine->count, 0);
+  return magazine->blocks[0];
+}
+
+static int32_t slots_open(const hak_depot_t *depot) {
+  int32_t open = HAK_TRANSFER_SLOTS - hak_load_relaxed(&depot->shut);
+  int32_t most = (int32_t)hak_option(TRANSFER_SLOTS);
+  return open < most ? open : most;
+}
+
+uint32_t hak_magazine_empty(hak_thread_t *me, uint32_t cls, hak_magazine_t *magazine) {
+  uint32_t count = hak_load_relaxed(&magazine->count);
+  hak_store_relaxed(&magazine->count, 0);
+  return hak_spill_blocks(me, cls, magazine->blocks, count);
+}
+
+/* Nobody has taken a magazine since the last look: keep fewer in the slots. */
+static void shut_half(hak_thread_t *me, uint32_t cls, hak_depot_t *depot, int32_t open) {
+  hak_hold_t *hold = &me->holds[cls];
+  if (open <= 1 && hold->magazine_blocks > BLOCKS_SCATTERED) {
+    hold->magazine_blocks = BLOCKS_SCATTERED;
+  }
+  if (open <= 0) return;
+  int32_t left = open / 2;
+  hak_store_relaxed(&depot->shut, HAK_TRANSFER_SLOTS - left);
+  for (int32_t i = HAK_TRANSFER_SLOTS - 1; i >= left; i--) {
+    if (hak_load_relaxed(&depot->slots[i]) == NULL) continue;
+    /* Acquire: pairs with the release in hand_over. */
+    hak_magazine_t *magazine = hak_exchange_acquire(&depot->slots[i], NULL);
+    if (magazine == NULL) continue;
+    hak_magazine_empty(me, cls, magazine);
+    hak_magazine_put(me, magazine);
+  }
+}
+
+/* This thread's magazine is full: into a slot, or home. */
+static HAK_WARM void hand_over(hak_thread_t *me, uint32_t cls) {
+  hak_hold_t *hold = &me->holds[cls];
+  hak_depot_t *depot = &me->store->depots[cls];
+  hak_magazine_t *magazine = hak_load_relaxed(&hold->magazine);
+  uint32_t count = hak_load_relaxed(&magazine->count);
+  hak_store_relaxed(&hold->magazine, NULL);
+  HAK_COUNT(me, free_batched, count);
+  int32_t hint = hak_load_relaxed(&depot->hint), open = slots_open(depot);
+  for (int32_t i = hint < 0 ? 0 : hint; i < open; i++) {
+    hak_magazine_t *none = NULL;
+    if (hak_load_relaxed(&depot->slots[i]) != NULL) continue;
+    /* Release: publishes the magazine to hak_transfer_take. */
+    if (hak_cas_release(&depot->slots[i], &none, magazine)) {
+      hak_store_relaxed(&depot->hint, i + 1);
+      return;
+    }
+  }
+  uint32_t slabs = hak_magazine_empty(me, cls, magazine);
+  if (hak_load_relaxed(&hold->magazine) == NULL) {
+    hak_store_relaxed(&hold->magazine, magazine);
+  } else {
+    hak_magazine_put(me, magazine);
+  }
+  /* In address order magazines pin few slabs and may lie. */
+  if (slabs * 4 <= count) return;
+  if (hak_load_relaxed(&depot->takes) == 0) {
+    shut_half(me, cls, depot, open);
+  } else {
+    hak_store_relaxed(&depot->takes, 0);
+  }
+}
+
+void hak_transfer_add(hak_thread_t *me, uint32_t cls, void *block) {
+  hak_hold_t *hold = &me->holds[cls];
+  hak_magazine_t *magazine = hak_load_relaxed(&hold->magazine);
+  if (HAK_UNLIKELY(magazine == NULL)) {
+    magazine = hak_magazine_get(me);
+    if (magazine == NULL) { /* no memory for one: straight home */
+      hak_spill_blocks(me, cls, &block, 1);
+      return;
+    }
+    hak_store_relaxed(&hold->magazine, magazine);
+  }
+  uint32_t count = hak_load_relaxed(&magazine->count);
+  magazine->blocks[count] = block;
+  hak_store_relaxed(&magazine->count, count + 1);
+  if (HAK_UNLIKELY(count + 1 >= hold->magazine_blocks)) hand_over(me, cls);
+}
+
+hak_magazine_t *hak_transfer_take_any(hak_depot_t *depot) {
+  for (int32_t i = HAK_TRANSFER_SLOTS - 1; i >= 0; i--) {
+    if (hak_load_relaxed(&depot->slots[i]) == NULL) continue;
+    /* Acquire: pairs with the release in hand_over. */
+    hak_magazine_t *magazine = hak_exchange_acquire(&depot->slots[i], NULL);
+    if (magazine != NULL) return magazine;
+  }
+  return NULL;
+}
+
+/* A magazine was taken: slots are opened again, and no more than a word is
+ * written where nothing changes. */
+static void note_take(hak_depot_t *depot, int32_t slot) {
+  hak_store_relaxed(&depot->hint, slot);
+  if (hak_load_relaxed(&depot->takes) == 0) hak_store_relaxed(&depot->takes, 1);
+  int32_t shut = hak_load_relaxed(&depot->shut);
+  if (HAK_LIKELY(shut == 0)) return;
+  int32_t open = 2 * (HAK_TRANSFER_SLOTS - shut);
+  hak_store_relaxed(&depot->shut,
+                    open < HAK_TRANSFER_SLOTS ? HAK_TRANSFER_SLOTS - open : 0);
+}
+
+hak_magazine_t *hak_transfer_take(hak_thread_t *me, uint32_t cls) {
+  hak_depot_t *depot = &me->store->depots[cls];
+  int32_t hint = hak_load_relaxed(&depot->hint);
+  if (hint <= 0) {
+    if (HAK_UNLIKELY(hak_load_relaxed(&depot->shut) == HAK_TRANSFER_SLOTS)) {
+      hak_store_relaxed(&depot->shut, HAK_TRANSFER_SLOTS - 1);
+      me->holds[cls].magazine_blocks = hak_hold_magazine_blocks(cls);
+    }
+    return NULL;
+  }
+  int32_t from = hint > HAK_TRANSFER_SLOTS ? HAK_TRANSFER_SLOTS - 1 : hint - 1;
+  for (int32_t i = from; i >= 0; i--) {
+    if (hak_load_relaxed(&depot->slots[i]) == NULL) continue;
+    /* Acquire: pairs with the release in hand_over. */
+    hak_magazine_t *magazine = hak_exchange_acquire(&depot->slots[i], NULL);
+    if (magazine == NULL) continue;
+    note_take(depot, i);
+    return magazine;
+  }
+  hak_store_relaxed(&depot->hint, 0);
+  return NULL;
+}

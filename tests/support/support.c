@@ -17,6 +17,7 @@ static pid_t g_main_process;
 static uint64_t g_seed = 0x68616b6d656d0001u;
 static unsigned g_scale = 100;
 static char g_program[256] = "test";
+static char g_only[128];
 static bool g_strict;
 static unsigned g_strict_flags;
 static test_os_t g_strict_os;
@@ -240,6 +241,12 @@ void test_begin(void) {
   if (length > 0) {
     g_program[length] = '\0';
   }
+  const char *only = getenv("HAKMEM_TEST_ONLY");
+  if (only != NULL) {
+    /* cmocka keeps the pointer, and the variable goes. */
+    snprintf(g_only, sizeof g_only, "%s", only);
+    cmocka_set_test_filter(g_only);
+  }
   const char *seed = getenv("HAKMEM_TEST_SEED");
   if (seed != NULL) {
     struct timespec now;
@@ -259,6 +266,7 @@ void test_begin(void) {
     test_os_open(&g_strict_os, g_strict_flags);
     g_config = (hak_config_t){.struct_size = sizeof g_config, .os = &g_strict_os.hooks};
   }
+  unsetenv("HAKMEM_TEST_ONLY");
   unsetenv("HAKMEM_TEST_SEED");
   unsetenv("HAKMEM_TEST_SCALE");
   unsetenv("HAKMEM_TEST_STRICT");

@@ -9,6 +9,7 @@
  *                           see test_os_parse() in strict_os.h
  *   HAKMEM_TEST_SEED=n      seed of every random test; "random" = from the clock
  *   HAKMEM_TEST_SCALE=n     percent of the usual amount of work
+ *   HAKMEM_TEST_ONLY=name   the tests of that name, with * and ? as in a shell
  */
 #ifndef HAKMEM_TEST_SUPPORT_H
 #define HAKMEM_TEST_SUPPORT_H

@@ -100,17 +100,21 @@ static HAK_WARM void *alloc_slow(size_t size) {
   return hak_api_small(hak_class_of(size == 0 ? 1 : size), false);
 }
 
-static HAK_WARM void *alloc_mid(size_t size) {
-  if (HAK_LIKELY(size - 1 < HAK_MID_MAX)) {
-    hak_thread_t *me = hak_thread_self;
-    void *block;
-    uint32_t cls = hak_class_of(size);
-    if (HAK_LIKELY(!hak_link_pop_fails(&me->key, &me->bins[cls].ready, &block))) {
-      return block;
-    }
-    return hak_api_small(cls, false);
+/* From the class's bin: a block that is ready, or else the list that frees have
+ * made meanwhile. */
+HAK_HOT void *alloc_small(hak_thread_t *me, hak_bin_t *bin, size_t size) {
+  void *block;
+  if (HAK_UNLIKELY(hak_link_pop_fails(&me->key, &bin->ready, &block)) &&
+      HAK_UNLIKELY(hak_bin_flip_fails(me, bin, &block))) {
+    return alloc_slow(size);
   }
-  return alloc_slow(size);
+  return block;
+}
+
+static HAK_WARM void *alloc_mid(size_t size) {
+  if (HAK_UNLIKELY(size - 1 >= HAK_MID_MAX)) return alloc_slow(size);
+  hak_thread_t *me = hak_thread_self;
+  return alloc_small(me, &me->bins[hak_class_of(size)], size);
 }
 
 /* Fast when the class's bin has a block ready. First use, an empty bin, a bad
@@ -120,12 +124,8 @@ HAK_HOT void *alloc(size_t size) {
   size_t step = (size - 1) >> 3;
   if (HAK_UNLIKELY(step >= HAK_TINY_STEPS)) return alloc_mid(size);
   hak_thread_t *me = hak_thread_self;
-  hak_bin_t *bin = (hak_bin_t *)(void *)((char *)me + hak_bin_offset_of_step[step]);
-  void *block;
-  if (HAK_UNLIKELY(hak_link_pop_fails(&me->key, &bin->ready, &block))) {
-    return alloc_slow(size);
-  }
-  return block;
+  return alloc_small(
+      me, (hak_bin_t *)(void *)((char *)me + hak_bin_offset_of_step[step]), size);
 }
 
 HAK_ENTRY void *hak_alloc(size_t size) { return alloc(size); }
@@ -228,7 +228,7 @@ HAK_HOT void free_block(void *ptr) {
     return;
   }
   uint64_t entry = hak_registry_entry(me->registry, address);
-  if (HAK_UNLIKELY((entry & me->mask) != 0)) {
+  if (HAK_UNLIKELY(hak_has_bits(entry, &me->mask))) {
     free_slow(ptr);
     return;
   }

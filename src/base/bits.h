@@ -51,6 +51,17 @@ HAK_HOT unsigned hak_longest_run(uint32_t x) {
   return n;
 }
 
+/* (x & *mask) != 0, in one instruction where compilers make two of it. */
+HAK_HOT bool hak_has_bits(uint64_t x, const uint64_t *mask) {
+#if defined(__x86_64__)
+  bool has;
+  __asm__("testq %1, %2" : "=@ccnz"(has) : "r"(x), "m"(*mask));
+  return has;
+#else
+  return (x & *mask) != 0;
+#endif
+}
+
 HAK_HOT bool hak_mul_overflows(size_t a, size_t b, size_t *product) {
   return __builtin_mul_overflow(a, b, product);
 }

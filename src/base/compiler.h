@@ -29,6 +29,9 @@
 #define HAK_LIKELY(x) __builtin_expect(!!(x), 1)
 #define HAK_UNLIKELY(x) __builtin_expect(!!(x), 0)
 
+/* The compiler knows nothing of the value from here on. */
+#define HAK_OPAQUE(x) __asm__("" : "+r"(x))
+
 #define HAK_CACHE_LINE 64
 #define HAK_KIB ((size_t)1024)
 #define HAK_MIB (1024 * HAK_KIB)

@@ -15,7 +15,7 @@
  * its fast path at the branch that is there anyway. The key makes the link of
  * the empty list bad. */
 #define BIN \
-  { {NULL, 0, 0}, HAK_LINK_END, 0, 0, 0 }
+  { {HAK_LINK_END, 0, 0}, HAK_LINK_END, 0, 0, 0 }
 #define BINS_8 BIN, BIN, BIN, BIN, BIN, BIN, BIN, BIN
 #define BINS BINS_8, BINS_8, BINS_8, BINS_8, BINS_8, BIN
 #define STATIC_STATE(its_kind)                                                    \

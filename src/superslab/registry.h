@@ -44,9 +44,11 @@ typedef struct hak_registry {
 
 /* The entry for an address below 2^HAK_ADDRESS_BITS. */
 HAK_HOT uint64_t hak_registry_entry(hak_registry_t *registry, uintptr_t address) {
-  int64_t leaf = hak_load_relaxed(&registry->leaf[address >> HAK_LEAF_SHIFT]);
+  char *base =
+      (char *)registry + hak_load_relaxed(&registry->leaf[address >> HAK_LEAF_SHIFT]);
+  HAK_OPAQUE(base); /* else the sum is split so that it takes an instruction more */
   hak_atomic_u64_t *entries =
-      (hak_atomic_u64_t *)((char *)registry + leaf + offsetof(hak_registry_t, absent));
+      (hak_atomic_u64_t *)(void *)(base + offsetof(hak_registry_t, absent));
   return hak_load_relaxed(&entries[(uint32_t)address >> HAK_SLAB_SHIFT]);
 }
 

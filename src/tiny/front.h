@@ -164,6 +164,20 @@ HAK_HOT bool hak_room_is_gone(hak_atomic_i32_t *room) {
 HAK_SLOW void hak_thread_defer_report(hak_thread_t *me, hak_error_t error,
                                       const void *block, const char *text);
 
+/* Where nothing is ready, takes from the list that frees have made, which becomes
+ * the ready one; true if that is empty too, or a link is bad. */
+HAK_HOT bool hak_bin_flip_fails(hak_thread_t *me, hak_bin_t *bin, void **block) {
+  if (bin->ready != HAK_LINK_END) return true;
+  void *list = bin->list.head;
+  if (hak_link_pop_fails(&me->key, &list, block)) return true;
+  hak_store_relaxed(&bin->ready_count, hak_bin_listed(bin) - 1);
+  bin->ready = list;
+  bin->list.head = HAK_LINK_END;
+  bin->spilling = 0;
+  hak_bin_set_room(bin, hak_bin_capacity(bin));
+  return false;
+}
+
 /* Slow paths of the two functions below; refill.c and the api. */
 void *hak_bin_refill(hak_thread_t *me, uint32_t cls);
 

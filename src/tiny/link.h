@@ -17,6 +17,7 @@
 #ifndef HAK_TINY_LINK_H
 #define HAK_TINY_LINK_H
 
+#include "base/bits.h"
 #include "base/check.h"
 
 /* Two words that are part of every thread's hot state. */
@@ -103,7 +104,7 @@ HAK_HOT void *hak_link_read(const hak_link_key_t *key, const void *block) {
   return (void *)(uintptr_t)(*(const uint64_t *)block ^ key->secret);
 }
 HAK_HOT bool hak_link_is_bad(const hak_link_key_t *key, const void *next) {
-  return ((uintptr_t)next & key->bad) != 0;
+  return hak_has_bits((uintptr_t)next, &key->bad);
 }
 /* True if the list is empty or the first block's link is bad (nothing is
  * changed), else the block is taken off and is the caller's. */

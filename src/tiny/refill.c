@@ -229,19 +229,16 @@ HAK_WARM void *hak_bin_refill(hak_thread_t *me, uint32_t cls) {
       hak_hold_report_bad(me, bin->ready);
       bin->ready = HAK_LINK_END;
     }
-    if (bin->list.head != HAK_LINK_END) {
-      bin->ready = bin->list.head;
-      hak_store_relaxed(&bin->ready_count, hak_bin_listed(bin));
+    if (!hak_bin_flip_fails(me, bin, &block)) return block;
+    if (HAK_UNLIKELY(bin->list.head != HAK_LINK_END)) {
+      hak_hold_report_bad(me, bin->list.head);
       bin->list.head = HAK_LINK_END;
-      hak_bin_set_room(bin, hak_bin_capacity(bin));
-      bin->spilling = 0;
-    } else {
-      HAK_COUNT(me, slow_alloc, 1);
-      batch_t batch = next_batch(me, cls);
-      if (batch.list == HAK_LINK_END) return NULL;
-      bin->ready = batch.list;
-      hak_store_relaxed(&bin->ready_count, batch.count);
     }
+    HAK_COUNT(me, slow_alloc, 1);
+    batch_t batch = next_batch(me, cls);
+    if (batch.list == HAK_LINK_END) return NULL;
+    bin->ready = batch.list;
+    hak_store_relaxed(&bin->ready_count, batch.count);
   } while (HAK_UNLIKELY(hak_link_pop_fails(&me->key, &bin->ready, &block)));
   return block;
 }

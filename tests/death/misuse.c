@@ -6,7 +6,9 @@
  *
  *   named        aborted with one of the library's texts: what is wanted
  *   silent       nothing showed, and no block was given twice
- *   given twice  two live blocks overlap: what must never be
+ *   overlap      a block was given that lies in another one, and nothing showed
+ *                to the end: what an interior pointer can do
+ *   given twice  the same block was given to two owners: what must never be
  *   crash, hang  ended by a fault, or not at all
  *
  *   misuse [<kind> <size> <busy>]   runs one case and shows what it says
@@ -24,6 +26,7 @@
 #endif
 
 #define GIVEN_TWICE 70
+#define OVERLAP 71
 
 typedef enum kind {
   DOUBLE_LOCAL,
@@ -80,15 +83,19 @@ static int by_address(const void *a, const void *b) {
   return x->address < y->address ? -1 : x->address > y->address;
 }
 
-static void require_apart(void) {
+static bool g_overlap;
+
+static void look_for_overlap(void) {
   memcpy(g_sorted, g_live, g_count * sizeof *g_live);
   qsort(g_sorted, g_count, sizeof *g_sorted, by_address);
   for (size_t i = 1; i < g_count; i++) {
-    if (g_sorted[i - 1].address + g_sorted[i - 1].size > g_sorted[i].address) {
-      fprintf(stderr, "given twice: %p\n", (void *)g_sorted[i].address);
+    const live_t *a = &g_sorted[i - 1], *b = &g_sorted[i];
+    if (a->address == b->address) {
+      fprintf(stderr, "given twice: %p\n", (void *)b->address);
       fflush(NULL);
       _Exit(GIVEN_TWICE);
     }
+    g_overlap |= a->address + a->size > b->address;
   }
 }
 
@@ -249,10 +256,10 @@ static void go_on(size_t size) {
     for (size_t i = 0; i < wave; i++) {
       (void)keep(i % 32 == 31 ? size * 2 : i % 32 == 15 ? size / 2 : size);
       if (i == 20 || i == 200) {
-        require_apart();
+        look_for_overlap();
       }
     }
-    require_apart();
+    look_for_overlap();
     free_in_some_order(g_live + start, g_count - start, round);
     g_count = start;
     if (round == 1) {
@@ -263,7 +270,7 @@ static void go_on(size_t size) {
   for (size_t i = 0; i < wave; i++) {
     (void)keep(size);
   }
-  require_apart();
+  look_for_overlap();
 }
 
 static int misuse_child(void *ctx) {
@@ -275,7 +282,7 @@ static int misuse_child(void *ctx) {
   }
   commit(m);
   go_on(m->size);
-  return 0;
+  return g_overlap ? OVERLAP : 0;
 }
 
 /* ---- Outcomes --------------------------------------------------------- */
@@ -283,14 +290,15 @@ static int misuse_child(void *ctx) {
 typedef enum outcome {
   NAMED,
   SILENT,
+  OVERLAPS,
   TWICE,
   CRASH,
   HANG,
   OUTCOMES
 } outcome_t;
 
-static const char *const outcome_names[OUTCOMES] = {"named", "silent", "GIVEN TWICE",
-                                                    "CRASH", "HANG"};
+static const char *const outcome_names[OUTCOMES] = {"named",       "silent", "overlap",
+                                                    "GIVEN TWICE", "CRASH",  "HANG"};
 
 static const hak_error_t fitting[] = {HAK_ERROR_DOUBLE_FREE, HAK_ERROR_FOREIGN_POINTER,
                                       HAK_ERROR_INTERIOR_POINTER,
@@ -309,6 +317,9 @@ static outcome_t judge(const test_child_t *child) {
   }
   if (child->signal == 0 && child->status == GIVEN_TWICE) {
     return TWICE;
+  }
+  if (child->signal == 0 && child->status == OVERLAP) {
+    return OVERLAPS;
   }
   return child->signal == 0 && child->status == 0 ? SILENT : CRASH;
 }

@@ -56,11 +56,12 @@ static void shutdown__of_what_never_started_is_invalid(void **state) {
   test_child_must_succeed(shutdown_unused_child, NULL, 10);
 }
 
-static void expect_einval(hak_config_t config) {
-  errno = TEST_ERRNO;
-  CHECK_EQ(hak_init(&config), EINVAL);
-  CHECK_EQ(errno, TEST_ERRNO);
-}
+#define EXPECT_EINVAL(config)              \
+  do {                                     \
+    errno = TEST_ERRNO;                    \
+    CHECK_EQ(hak_init(&(config)), EINVAL); \
+    CHECK_EQ(errno, TEST_ERRNO);           \
+  } while (0)
 
 static int bad_config_child(void *ctx) {
   (void)ctx;
@@ -69,45 +70,45 @@ static int bad_config_child(void *ctx) {
       .struct_size = sizeof good, .flags = HAK_INIT_NO_ENV, .os = &g_os.hooks};
   hak_config_t config = good;
   config.struct_size = 0;
-  expect_einval(config);
+  EXPECT_EINVAL(config);
   config.struct_size = 4;
-  expect_einval(config);
+  EXPECT_EINVAL(config);
   config = good;
   config.flags = 0x80000000u;
-  expect_einval(config);
+  EXPECT_EINVAL(config);
 
   hak_os_t os = g_os.hooks;
   config = good;
   config.os = &os;
   os.struct_size = 0;
-  expect_einval(config);
+  EXPECT_EINVAL(config);
   os = g_os.hooks;
   os.flags = 1;
-  expect_einval(config);
+  EXPECT_EINVAL(config);
   const size_t wrong_pages[] = {0, 1, 512, 2048, 4095, 5000, 12288, 131072, SIZE_MAX};
   for (size_t i = 0; i < TEST_COUNT(wrong_pages); i++) {
     os = g_os.hooks;
     os.page_size = wrong_pages[i];
-    expect_einval(config);
+    EXPECT_EINVAL(config);
   }
   os = g_os.hooks;
   os.granularity = 12345;
-  expect_einval(config);
+  EXPECT_EINVAL(config);
   os = g_os.hooks;
   os.reserve = NULL;
-  expect_einval(config);
+  EXPECT_EINVAL(config);
   os = g_os.hooks;
   os.release = NULL;
-  expect_einval(config);
+  EXPECT_EINVAL(config);
   os = g_os.hooks;
   os.commit = NULL;
-  expect_einval(config);
+  EXPECT_EINVAL(config);
   os = g_os.hooks;
   os.purge = NULL;
-  expect_einval(config);
+  EXPECT_EINVAL(config);
   os = g_os.hooks;
   os.now_ns = NULL;
-  expect_einval(config);
+  EXPECT_EINVAL(config);
   CHECK_EQ(test_os_calls(&g_os), 0);
   /* After all this the library starts. */
   CHECK_EQ(hak_init(&good), 0);

@@ -26,9 +26,7 @@
 /* Everything this thread caches and what waits in transfer slots goes home, and
  * idle pages to the OS; then one more attempt may succeed. */
 static void give_up_caches(hak_thread_t *me) {
-  hak_spill_all(me);
-  for (uint32_t cls = 0; cls < HAK_CLASSES; cls++) hak_spill_transfer(me, cls);
-  hak_spill_all(me);
+  hak_spill_heap(me);
   if (me->no_grow) return;
   size_t slabs = SIZE_MAX;
   hak_retention_collect(&me->store->pool, UINT64_MAX, SIZE_MAX, &slabs);
@@ -124,8 +122,8 @@ HAK_HOT void *alloc(size_t size) {
   size_t step = (size - 1) >> 3;
   if (HAK_UNLIKELY(step >= HAK_TINY_STEPS)) return alloc_mid(size);
   hak_thread_t *me = hak_thread_self;
-  return alloc_small(
-      me, (hak_bin_t *)(void *)((char *)me + hak_bin_offset_of_step[step]), size);
+  return alloc_small(me, (hak_bin_t *)(void *)((char *)me + hak_bin_offset_of_step[step]),
+                     size);
 }
 
 HAK_ENTRY void *hak_alloc(size_t size) { return alloc(size); }
@@ -136,12 +134,12 @@ static HAK_SLOW void report_not_a_block(const void *ptr, const hak_place_t *plac
                                         const char *function) {
   if (place->extent == NULL) {
     bool after = !hak_lifecycle_is_running() && hak_lifecycle_was_shut_down();
-    hak_report(after ? HAK_ERROR_AFTER_SHUTDOWN : HAK_ERROR_FOREIGN_POINTER, ptr, NULL,
-               function,
-               after ? "the library was shut down" : "the address is in no block of ours");
+    hak_report(
+        after ? HAK_ERROR_AFTER_SHUTDOWN : HAK_ERROR_FOREIGN_POINTER, ptr, NULL, function,
+        after ? "the library was shut down" : "the address is in no block of ours");
   } else if (place->cls == HAK_CLASS_NONE) {
-    hak_report(HAK_ERROR_DOUBLE_FREE, ptr, hak_load_relaxed(&place->extent->heap), function,
-               "no block is there any more");
+    hak_report(HAK_ERROR_DOUBLE_FREE, ptr, hak_load_relaxed(&place->extent->heap),
+               function, "no block is there any more");
   } else {
     hak_report(HAK_ERROR_INTERIOR_POINTER, ptr, hak_load_relaxed(&place->extent->heap),
                function, "the address is inside a block, not its start");
@@ -265,9 +263,7 @@ HAK_ENTRY void hak_free(void *ptr) { free_checked(ptr, HAK_IN_FREE); }
 HAK_ENTRY void hak_free(void *ptr) { free_block(ptr); }
 #endif
 
-void hak_free_sized(void *ptr, size_t size) {
-  hak_free_aligned_sized(ptr, 0, size);
-}
+void hak_free_sized(void *ptr, size_t size) { hak_free_aligned_sized(ptr, 0, size); }
 
 void hak_free_aligned_sized(void *ptr, size_t alignment, size_t size) {
   if (ptr == NULL) return;

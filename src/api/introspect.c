@@ -15,7 +15,9 @@ _Atomic(const hak_event_sink_t *) hak_event_sink;
 
 /* A few records in turn, so that a sink's function and context stay together
  * for a thread that has just read the pointer. */
-enum { SINKS = 16 };
+enum {
+  SINKS = 16
+};
 static hak_event_sink_t sinks[SINKS];
 static hak_atomic_u32_t sinks_set;
 
@@ -81,7 +83,9 @@ int hak_ptr_info(const void *ptr, hak_block_t *out) {
 }
 
 /* Slabs with less than this share of their blocks out are worth emptying. */
-enum { MOSTLY_FREE_SHARE = 4 };
+enum {
+  MOSTLY_FREE_SHARE = 4
+};
 
 int hak_move_hint(const void *ptr) {
   hak_place_t place = hak_registry_find((uintptr_t)ptr);
@@ -92,7 +96,10 @@ int hak_move_hint(const void *ptr) {
 
 /* --- all blocks ------------------------------------------------------------------- */
 
-enum { BLOCKS_MAX = HAK_SLAB_SIZE / 8, BITS = 64 };
+enum {
+  BLOCKS_MAX = HAK_SLAB_SIZE / 8,
+  BITS = 64
+};
 
 typedef struct visit {
   hak_thread_t *me;
@@ -173,8 +180,8 @@ int hak_heap_visit(hak_heap_t *heap, hak_visit_fn *visit, void *ctx, unsigned fl
   if (heap != NULL && heap != hak_heap_get_default()) return EINVAL;
   hak_thread_t *me = hak_thread_enter();
   if (me == NULL) return ENOMEM;
-  for (uint32_t cls = 0; cls < HAK_CLASSES; cls++) hak_spill_transfer(me, cls);
   hak_threads_visit(flush_thread, NULL);
+  hak_spill_heap(me);
   visit_t v = {me, hak_heap_get_default(), visit, ctx, true};
   hak_region_visit(visit_superslab, &v);
   if (v.go_on) hak_mapping_visit(visit_mapping, &v);
@@ -182,7 +189,8 @@ int hak_heap_visit(hak_heap_t *heap, hak_visit_fn *visit, void *ctx, unsigned fl
   return 0;
 }
 
-/* --- all invariants ------------------------------------------------------------------ */
+/* --- all invariants ------------------------------------------------------------------
+ */
 
 static bool broken(const char *text) {
   hak_report(HAK_ERROR_BAD_STATE, NULL, hak_heap_get_default(), "hak_check", text);

@@ -51,8 +51,7 @@ size_t hak_collect(hak_heap_t *heap, size_t max_bytes, unsigned flags) {
   hak_thread_t *me = hak_thread_enter_started();
   if (me == NULL) return 0;
   hak_pool_t *pool = &me->store->pool;
-  for (uint32_t cls = 0; cls < HAK_CLASSES; cls++) hak_spill_transfer(me, cls);
-  hak_thread_flush(me);
+  hak_spill_heap(me);
   hak_thread_leave(me, "hak_collect");
   size_t slabs = (size_t)hak_option(COLLECT_SLABS);
   size_t given = hak_retention_collect(pool, UINT64_MAX, max_bytes, &slabs);

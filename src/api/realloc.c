@@ -11,7 +11,9 @@
 
 /* A block that shrinks to less than this share of itself is moved, so that the
  * rest becomes useful; nearer ones stay. */
-enum { SHRINK_SHARE = 2 };
+enum {
+  SHRINK_SHARE = 2
+};
 /* Growing large blocks beyond this get a mapping of their own, so that the next
  * growth moves pages instead of copying them. */
 #define REMAP_FROM (4 * HAK_MIB)
@@ -117,8 +119,7 @@ size_t hak_usable_size(const void *ptr) {
 size_t hak_good_size(size_t size) {
   if (size > PTRDIFF_MAX) return 0;
   if (size <= HAK_MID_MAX) return hak_class_size(hak_class_of(size == 0 ? 1 : size));
-  const hak_os_t *os =
-      hak_lifecycle_is_running() ? hak_lifecycle_os() : hak_os_default();
+  const hak_os_t *os = hak_lifecycle_is_running() ? hak_lifecycle_os() : hak_os_default();
   return hak_large_good_size(os, size);
 }
 
@@ -140,7 +141,8 @@ size_t hak_resize_in_place(void *ptr, size_t min_size, size_t want_size) {
   hak_place_t place;
   size_t usable = hak_api_usable(ptr, &place, "hak_resize_in_place");
   if (usable == 0) return 0;
-  if (place.cls == HAK_CLASS_LARGE && want_size <= HAK_MID_MAX) want_size = HAK_MID_MAX + 1;
+  if (place.cls == HAK_CLASS_LARGE && want_size <= HAK_MID_MAX)
+    want_size = HAK_MID_MAX + 1;
   return resize_in_place(&place, usable, min_size, want_size);
 }
 

@@ -106,8 +106,7 @@ static void fill_process(hak_stats_t *s) {
   s->committed_bytes = committed();
   uint64_t peak = hak_load_relaxed(&peak_committed);
   while (s->committed_bytes > peak &&
-         !hak_cas_relaxed(&peak_committed, &peak, s->committed_bytes)) {
-  }
+         !hak_cas_relaxed(&peak_committed, &peak, s->committed_bytes)) {}
   s->peak_committed_bytes = hak_load_relaxed(&peak_committed);
   s->retained_bytes = hak_retained_bytes();
   s->metadata_bytes = hak_load_relaxed(&hak_meta_committed) +
@@ -164,19 +163,22 @@ typedef struct field {
   { #name, offsetof(hak_stats_t, name) }
 
 static const field_t fields[] = {
-    FIELD(live_bytes), FIELD(live_blocks), FIELD(cached_bytes), FIELD(free_bytes),
-    FIELD(committed_bytes), FIELD(peak_committed_bytes), FIELD(retained_bytes),
-    FIELD(metadata_bytes), FIELD(reserved_bytes), FIELD(large_blocks),
-    FIELD(large_bytes), FIELD(superslabs), FIELD(slabs_active), FIELD(slabs_empty),
-    FIELD(slabs_purged), FIELD(slabs_unused), FIELD(threads),
+    FIELD(live_bytes),     FIELD(live_blocks),     FIELD(cached_bytes),
+    FIELD(free_bytes),     FIELD(committed_bytes), FIELD(peak_committed_bytes),
+    FIELD(retained_bytes), FIELD(metadata_bytes),  FIELD(reserved_bytes),
+    FIELD(large_blocks),   FIELD(large_bytes),     FIELD(superslabs),
+    FIELD(slabs_active),   FIELD(slabs_empty),     FIELD(slabs_purged),
+    FIELD(slabs_unused),   FIELD(threads),
 #define HAK_COUNTER(name) FIELD(name),
 #include "tiny/counters.def"
 #undef HAK_COUNTER
-    FIELD(lock_contended), FIELD(os_reserve), FIELD(os_release), FIELD(os_commit),
-    FIELD(os_purge), FIELD(os_remap), FIELD(os_advise), FIELD(os_failures),
-    FIELD(purged_bytes)};
+    FIELD(lock_contended), FIELD(os_reserve),      FIELD(os_release),
+    FIELD(os_commit),      FIELD(os_purge),        FIELD(os_remap),
+    FIELD(os_advise),      FIELD(os_failures),     FIELD(purged_bytes)};
 
-enum { FIELDS = sizeof fields / sizeof fields[0] };
+enum {
+  FIELDS = sizeof fields / sizeof fields[0]
+};
 
 _Static_assert(sizeof(hak_stats_t) == 8 + FIELDS * sizeof(uint64_t),
                "every field is printed");

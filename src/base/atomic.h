@@ -31,13 +31,13 @@ typedef _Atomic(void *) hak_atomic_ptr_t;
 
 /* Strong compare-and-swap: true if *p was *expected; else *expected is what it
  * is. The failing load is relaxed. */
-#define hak_cas_relaxed(p, expected, v)                                              \
+#define hak_cas_relaxed(p, expected, v)                                               \
   atomic_compare_exchange_strong_explicit((p), (expected), (v), memory_order_relaxed, \
                                           memory_order_relaxed)
-#define hak_cas_acquire(p, expected, v)                                              \
+#define hak_cas_acquire(p, expected, v)                                               \
   atomic_compare_exchange_strong_explicit((p), (expected), (v), memory_order_acquire, \
                                           memory_order_relaxed)
-#define hak_cas_release(p, expected, v)                                              \
+#define hak_cas_release(p, expected, v)                                               \
   atomic_compare_exchange_strong_explicit((p), (expected), (v), memory_order_release, \
                                           memory_order_relaxed)
 

@@ -41,15 +41,24 @@ _Noreturn void hak_assert_failed(const char *condition, const char *file, int li
 
 const char *hak_error_text(hak_error_t error) {
   switch (error) {
-    case HAK_ERROR_DOUBLE_FREE: return "double free";
-    case HAK_ERROR_FOREIGN_POINTER: return "foreign pointer";
-    case HAK_ERROR_INTERIOR_POINTER: return "interior pointer";
-    case HAK_ERROR_WRONG_SIZE: return "wrong size";
-    case HAK_ERROR_WRONG_ALIGNMENT: return "wrong alignment";
-    case HAK_ERROR_CORRUPT_BLOCK: return "corrupt free block";
-    case HAK_ERROR_AFTER_SHUTDOWN: return "use after shutdown";
-    case HAK_ERROR_BAD_OPTION: return "bad option";
-    case HAK_ERROR_BAD_STATE: return "broken invariant";
+    case HAK_ERROR_DOUBLE_FREE:
+      return "double free";
+    case HAK_ERROR_FOREIGN_POINTER:
+      return "foreign pointer";
+    case HAK_ERROR_INTERIOR_POINTER:
+      return "interior pointer";
+    case HAK_ERROR_WRONG_SIZE:
+      return "wrong size";
+    case HAK_ERROR_WRONG_ALIGNMENT:
+      return "wrong alignment";
+    case HAK_ERROR_CORRUPT_BLOCK:
+      return "corrupt free block";
+    case HAK_ERROR_AFTER_SHUTDOWN:
+      return "use after shutdown";
+    case HAK_ERROR_BAD_OPTION:
+      return "bad option";
+    case HAK_ERROR_BAD_STATE:
+      return "broken invariant";
   }
   return "unknown error";
 }

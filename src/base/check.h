@@ -23,8 +23,8 @@
 
 _Noreturn void hak_assert_failed(const char *condition, const char *file, int line);
 
-#define hak_assert_if(on, condition)                                   \
-  ((void)(!(on) || HAK_LIKELY(condition) ||                            \
+#define hak_assert_if(on, condition)        \
+  ((void)(!(on) || HAK_LIKELY(condition) || \
           (hak_assert_failed(#condition, __FILE__, __LINE__), 0)))
 #define hak_assert(condition) hak_assert_if(HAK_ASSERTS >= 1, condition)
 #define hak_assert_full(condition) hak_assert_if(HAK_ASSERTS >= 2, condition)

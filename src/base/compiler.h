@@ -38,6 +38,6 @@
 #define HAK_GIB (1024 * HAK_MIB)
 
 #define HAK_CONTAINER_OF(ptr, type, member) \
-  ((type *)(void *)((char *)(ptr) - offsetof(type, member)))
+  ((type *)(void *)((char *)(ptr)-offsetof(type, member)))
 
 #endif

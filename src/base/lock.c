@@ -7,7 +7,11 @@
 
 hak_atomic_u64_t hak_lock_contended;
 
-enum { SPINS = 100, YIELDS = 32, SLEEP_NS = 50000 };
+enum {
+  SPINS = 100,
+  YIELDS = 32,
+  SLEEP_NS = 50000
+};
 
 HAK_SLOW void hak_lock_wait_slow(hak_lock_t *lock) {
   hak_add_relaxed(&hak_lock_contended, 1);

@@ -16,13 +16,13 @@
 
 typedef enum hak_rank {
   HAK_RANK_THREADS = 1, /* the list of thread states */
-  HAK_RANK_HEAPS,    /* the list of heaps */
-  HAK_RANK_SHELF,    /* one per heap and class */
-  HAK_RANK_HEAP,     /* one per heap: its SuperSlabs */
-  HAK_RANK_REGIONS,  /* free SuperSlabs of the process */
-  HAK_RANK_MAPPINGS, /* mappings of their own that are kept for reuse */
-  HAK_RANK_MAGAZINES, /* empty magazines */
-  HAK_RANK_META      /* records of the library itself */
+  HAK_RANK_HEAPS,       /* the list of heaps */
+  HAK_RANK_SHELF,       /* one per heap and class */
+  HAK_RANK_HEAP,        /* one per heap: its SuperSlabs */
+  HAK_RANK_REGIONS,     /* free SuperSlabs of the process */
+  HAK_RANK_MAPPINGS,    /* mappings of their own that are kept for reuse */
+  HAK_RANK_MAGAZINES,   /* empty magazines */
+  HAK_RANK_META         /* records of the library itself */
 } hak_rank_t;
 
 typedef struct hak_lock {

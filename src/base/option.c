@@ -49,12 +49,19 @@ static bool parse(const char *text, int64_t *value) {
   int64_t unit = 1;
   switch (*end) {
     case 'k':
-    case 'K': unit = 1024; break;
+    case 'K':
+      unit = 1024;
+      break;
     case 'm':
-    case 'M': unit = 1024 * 1024; break;
+    case 'M':
+      unit = 1024 * 1024;
+      break;
     case 'g':
-    case 'G': unit = 1024 * 1024 * 1024; break;
-    default: break;
+    case 'G':
+      unit = 1024 * 1024 * 1024;
+      break;
+    default:
+      break;
   }
   if (unit != 1) end++;
   return *end == '\0' && !__builtin_mul_overflow((int64_t)number, unit, value);

@@ -14,7 +14,11 @@
 #include "superslab/region.h"
 #include "tiny/transfer.h"
 
-typedef enum phase { PHASE_DOWN = 0, PHASE_RUNNING, PHASE_CHANGING } phase_t;
+typedef enum phase {
+  PHASE_DOWN = 0,
+  PHASE_RUNNING,
+  PHASE_CHANGING
+} phase_t;
 
 /* One thread at a time starts or stops the library, in PHASE_CHANGING; hooks run
  * meanwhile, so that is a phase others wait for and no lock. */
@@ -48,8 +52,8 @@ static void prewarm(void) {
   size_t bytes = hak_align_up((size_t)hak_option(PREWARM_BYTES), HAK_SUPERSLAB_SIZE);
   uint32_t count = (uint32_t)(bytes >> HAK_SUPERSLAB_SHIFT);
   if (count == 0) return;
-  hak_superslab_t *ss = hak_region_acquire(&hooks, count, HAK_SUPERSLAB_SIZE,
-                                           HAK_EXTENT_RUN, NULL, false);
+  hak_superslab_t *ss =
+      hak_region_acquire(&hooks, count, HAK_SUPERSLAB_SIZE, HAK_EXTENT_RUN, NULL, false);
   if (ss == NULL) return; /* only a wish */
   for (uint32_t i = 0; i < count; i++) {
     bool zeroed;

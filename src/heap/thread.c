@@ -18,11 +18,11 @@
   { {HAK_LINK_END, 0, 0}, HAK_LINK_END, 0, 0, 0 }
 #define BINS_8 BIN, BIN, BIN, BIN, BIN, BIN, BIN, BIN
 #define BINS BINS_8, BINS_8, BINS_8, BINS_8, BINS_8, BIN
-#define STATIC_STATE(its_kind)                                                    \
-  {                                                                               \
+#define STATIC_STATE(its_kind)                                                         \
+  {                                                                                    \
     .mask = UINT64_MAX, .key = {UINT64_MAX, UINT64_MAX}, .kind = (its_kind), .bins = { \
-      BINS                                                                        \
-    }                                                                             \
+      BINS                                                                             \
+    }                                                                                  \
   }
 
 static hak_thread_t no_state = STATIC_STATE(HAK_THREAD_NONE);
@@ -47,7 +47,9 @@ static bool has_exit_key;
 
 /* --- codes -------------------------------------------------------------- */
 
-enum { CODE_WEIGHT = 7 };
+enum {
+  CODE_WEIGHT = 7
+};
 
 /* The n-th word with 7 of 15 bits set. */
 static uint32_t code_of(uint32_t n) {
@@ -91,8 +93,8 @@ static void state_reset(hak_thread_t *state) {
     hak_store_relaxed(&bin->ready_count, 0);
     hold_reset(hold);
     hold->magazine_blocks = hak_hold_magazine_blocks(cls);
-    uint32_t slabs = (uint32_t)hak_option(HELD_SLABS) /
-                     state->store->depots[cls].span_next;
+    uint32_t slabs =
+        (uint32_t)hak_option(HELD_SLABS) / state->store->depots[cls].span_next;
     hold->slabs_most = slabs < 16 ? 16 : slabs;
   }
 }

@@ -74,9 +74,17 @@ static uint64_t linux_now_ns(void *ctx) {
 const hak_os_t *hak_os_default(void) {
   /* The page size is only known at run time; racing first calls write the same
    * value. */
-  static hak_os_t os = {sizeof(hak_os_t), 0,           0,           0,           NULL,
-                        linux_reserve,    linux_release, linux_commit, linux_purge,
-                        linux_remap,      linux_now_ns};
+  static hak_os_t os = {sizeof(hak_os_t),
+                        0,
+                        0,
+                        0,
+                        NULL,
+                        linux_reserve,
+                        linux_release,
+                        linux_commit,
+                        linux_purge,
+                        linux_remap,
+                        linux_now_ns};
   static hak_atomic_u32_t ready;
   /* Acquire and release: the page size is seen with the flag. */
   if (hak_load_acquire(&ready) != 2) {

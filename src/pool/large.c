@@ -40,8 +40,8 @@ static void *run_alloc(hak_pool_t *pool, size_t usable, size_t alignment, bool n
                        bool *zeroed) {
   uint32_t n = (uint32_t)hak_div_up(usable, HAK_SUPERSLAB_SIZE);
   if (alignment < HAK_SUPERSLAB_SIZE) alignment = HAK_SUPERSLAB_SIZE;
-  hak_superslab_t *ss = hak_region_acquire(pool->os, n, alignment, HAK_EXTENT_RUN,
-                                           pool->heap, no_grow);
+  hak_superslab_t *ss =
+      hak_region_acquire(pool->os, n, alignment, HAK_EXTENT_RUN, pool->heap, no_grow);
   if (ss == NULL) return NULL;
   size_t pages = pages_of(pool->os, usable);
   size_t per_superslab = pages_of(pool->os, HAK_SUPERSLAB_SIZE);
@@ -57,7 +57,8 @@ static void *run_alloc(hak_pool_t *pool, size_t usable, size_t alignment, bool n
     pages -= part;
   }
   hak_store_relaxed(&ss->extent.size, usable);
-  for (uint32_t i = 0; i < n; i++) hak_store_relaxed(&ss[i].extent.block, ss->extent.base);
+  for (uint32_t i = 0; i < n; i++)
+    hak_store_relaxed(&ss[i].extent.block, ss->extent.base);
   return ss->extent.base;
 }
 
@@ -188,7 +189,6 @@ static size_t run_resize(hak_pool_t *pool, hak_superslab_t *ss, size_t old_usabl
   }
   return usable;
 }
-
 
 size_t hak_large_resize(hak_pool_t *pool, const hak_place_t *place, size_t min_size,
                         size_t want_size) {

@@ -2,7 +2,10 @@
 
 #include "superslab/slab.h"
 
-enum { WASTE_SHARE = 16, SPAN_MAX = 8 };
+enum {
+  WASTE_SHARE = 16,
+  SPAN_MAX = 8
+};
 
 /* Blocks above the first bound share spans of four slabs, above the second of
  * eight: refills and claims then come once in so many blocks. */
@@ -23,7 +26,8 @@ unsigned hak_mid_span_busy(size_t block_size, unsigned most) {
                   : block_size > FOUR_SLABS_ABOVE ? 4
                                                   : 1;
   if (want > most) want = most;
-  while (want > least && (want * HAK_SLAB_SIZE) % block_size > want * HAK_SLAB_SIZE / WASTE_SHARE) {
+  while (want > least &&
+         (want * HAK_SLAB_SIZE) % block_size > want * HAK_SLAB_SIZE / WASTE_SHARE) {
     want--;
   }
   return want > least ? want : least;

@@ -189,7 +189,7 @@ char *hak_mapping_resize(hak_mapping_t *mapping, size_t size, bool may_move) {
 
 size_t hak_mapping_purge(uint64_t before, size_t max_bytes, size_t *slabs) {
   size_t given = 0;
-  while (given < max_bytes && *slabs > 0) {
+  while (given<max_bytes && * slabs> 0) {
     hak_lock_acquire(&lock);
     hak_mapping_t **oldest = NULL;
     for (hak_mapping_t **at = &kept; *at != NULL; at = &(*at)->next) {
@@ -214,8 +214,7 @@ size_t hak_mapping_purge(uint64_t before, size_t max_bytes, size_t *slabs) {
 
 void hak_mapping_visit(bool (*visit)(hak_mapping_t *mapping, void *ctx), void *ctx) {
   hak_lock_acquire(&lock);
-  for (hak_mapping_t *m = used; m != NULL && visit(m, ctx); m = m->next_used) {
-  }
+  for (hak_mapping_t *m = used; m != NULL && visit(m, ctx); m = m->next_used) {}
   hak_lock_release(&lock);
 }
 

@@ -10,13 +10,18 @@ typedef struct chunk {
   size_t size, used;
 } chunk_t;
 
-enum { CHUNK_SIZE = 256 * 1024, CHUNK_ALIGNMENT = 64 * 1024 };
+enum {
+  CHUNK_SIZE = 256 * 1024,
+  CHUNK_ALIGNMENT = 64 * 1024
+};
 
 hak_atomic_u64_t hak_meta_committed;
 static hak_lock_t lock = HAK_LOCK_INIT(HAK_RANK_META);
 static chunk_t *chunks; /* the first one is being cut */
 
-struct hak_lock *hak_meta_lock(void) { return &lock; }
+struct hak_lock *hak_meta_lock(void) {
+  return &lock;
+}
 
 static void *cut_locked(const hak_os_t *os, size_t size, size_t alignment) {
   chunk_t *chunk = chunks;

@@ -6,7 +6,9 @@
 hak_regions_t hak_regions = {.lock = HAK_LOCK_INIT(HAK_RANK_REGIONS)};
 hak_atomic_u64_t hak_regions_reserved, hak_regions_head_committed;
 
-enum { WORD_BITS = 64 };
+enum {
+  WORD_BITS = 64
+};
 
 /* Acquire, both: pair with the releases in grow. */
 static hak_region_t *first_region(void) { return hak_load_acquire(&hak_regions.first); }
@@ -311,7 +313,8 @@ bool hak_regions_are_valid(void) {
   bool valid = true;
   hak_lock_acquire(&hak_regions.lock);
   uint32_t in_use = 0;
-  for (hak_region_t *region = first_region(); region != NULL; region = next_region(region)) {
+  for (hak_region_t *region = first_region(); region != NULL;
+       region = next_region(region)) {
     uint32_t free_count = 0;
     for (uint32_t i = 0; i < region->count; i++) {
       bool free = is_free(region, i);

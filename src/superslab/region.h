@@ -22,16 +22,16 @@
 
 typedef struct hak_region {
   _Atomic(struct hak_region *) next; /* younger; set once, under the lock */
-  const hak_os_t *os;      /* [const] */
-  char *base;              /* [const] the first SuperSlab */
-  size_t size;             /* [const] bytes reserved, head included */
-  uint32_t count;          /* [const] SuperSlabs */
-  uint32_t free_count;     /* [regions' lock] */
-  hak_atomic_u32_t ready;  /* records that may be touched; grows under the lock */
-  uint32_t huge_from;      /* [regions' lock] huge pages were asked for from here on */
-  size_t head_committed;   /* [regions' lock] bytes */
+  const hak_os_t *os;                /* [const] */
+  char *base;                        /* [const] the first SuperSlab */
+  size_t size;                       /* [const] bytes reserved, head included */
+  uint32_t count;                    /* [const] SuperSlabs */
+  uint32_t free_count;               /* [regions' lock] */
+  hak_atomic_u32_t ready; /* records that may be touched; grows under the lock */
+  uint32_t huge_from;     /* [regions' lock] huge pages were asked for from here on */
+  size_t head_committed;  /* [regions' lock] bytes */
   hak_superslab_t *superslabs; /* [const] count records */
-  uint64_t free[];         /* [regions' lock] bit i: SuperSlab i is free */
+  uint64_t free[];             /* [regions' lock] bit i: SuperSlab i is free */
 } hak_region_t;
 
 /* All regions of the process, under one lock. */
@@ -39,8 +39,8 @@ typedef struct hak_regions {
   hak_lock_t lock;
   _Atomic(hak_region_t *) first;
   hak_region_t *last;
-  size_t next_size;              /* of the next region; 0 = the option */
-  uint32_t in_use;               /* SuperSlabs that are not free */
+  size_t next_size;               /* of the next region; 0 = the option */
+  uint32_t in_use;                /* SuperSlabs that are not free */
   hak_superslab_queue_t retained; /* free SuperSlabs with committed pages */
 } hak_regions_t;
 

@@ -37,7 +37,8 @@ static hak_leaf_t *leaf_at(hak_registry_t *registry, size_t index) {
   /* Acquire: pairs with the release in hak_registry_cover, which publishes the
    * leaf's zeroes. */
   int64_t distance = hak_load_acquire(&registry->leaf[index]);
-  return distance == 0 ? NULL : (hak_leaf_t *)(void *)((char *)registry->absent + distance);
+  return distance == 0 ? NULL
+                       : (hak_leaf_t *)(void *)((char *)registry->absent + distance);
 }
 
 void hak_registry_release(void) {
@@ -145,7 +146,8 @@ hak_place_t hak_registry_find(uintptr_t address) {
       place.start = hak_load_relaxed(&extent->block);
       if (place.start != NULL) place.cls = HAK_CLASS_LARGE;
       return place;
-    default: return place;
+    default:
+      return place;
   }
 }
 

@@ -3,7 +3,10 @@
 #include "base/option.h"
 #include "superslab/mapping.h"
 
-enum { NS_PER_MS = 1000000, LOOKS_PER_DECAY = 8 };
+enum {
+  NS_PER_MS = 1000000,
+  LOOKS_PER_DECAY = 8
+};
 
 static hak_atomic_u64_t last_look;
 

@@ -224,7 +224,7 @@ size_t hak_pool_purge(hak_pool_t *pool, uint64_t before, size_t max_bytes,
                       size_t *slabs) {
   size_t given = 0;
   hak_lock_acquire(&pool->lock);
-  while (given < max_bytes && *slabs > 0) {
+  while (given<max_bytes && * slabs> 0) {
     node_t *ss = pool->retained.first;
     if (ss == NULL || ss->idle_since > before) break;
     uint64_t idle_since = ss->idle_since;

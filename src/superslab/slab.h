@@ -32,9 +32,9 @@
  * counts the pushes that may still come before one of them must be looked at:
  * that one finds 0 and goes to the slow path before it touches the list. */
 typedef struct hak_list {
-  void *head;              /* [holder] */
-  hak_atomic_i32_t room;   /* [holder] read by others as a statistic */
-  hak_atomic_u32_t extra;  /* a bin's capacity in blocks */
+  void *head;             /* [holder] */
+  hak_atomic_i32_t room;  /* [holder] read by others as a statistic */
+  hak_atomic_u32_t extra; /* a bin's capacity in blocks */
 } hak_list_t;
 
 typedef enum hak_slab_queue {
@@ -45,21 +45,21 @@ typedef enum hak_slab_queue {
 } hak_slab_queue_t;
 
 typedef struct hak_slab {
-  hak_list_t list;           /* free blocks */
-  hak_atomic_u64_t word;     /* [any] see below */
-  struct hak_slab *next;     /* [holder] in the queue that `queue` names */
-  struct hak_slab *prev;     /* [holder] */
-  hak_atomic_u32_t carved;   /* [holder] blocks given out at least once */
-  uint32_t capacity;         /* [const] blocks that fit */
+  hak_list_t list;            /* free blocks */
+  hak_atomic_u64_t word;      /* [any] see below */
+  struct hak_slab *next;      /* [holder] in the queue that `queue` names */
+  struct hak_slab *prev;      /* [holder] */
+  hak_atomic_u32_t carved;    /* [holder] blocks given out at least once */
+  uint32_t capacity;          /* [const] blocks that fit */
   hak_atomic_u32_t held_back; /* [holder] blocks still out when `room` runs out */
-  uint32_t block_size;       /* [const] bytes; of a large block: usable bytes, in pages */
-  uint8_t cls;               /* [const] size class or HAK_CLASS_* */
-  uint8_t span;              /* [const] slabs in the span */
-  uint8_t queue;             /* [holder] hak_slab_queue_t */
-  uint8_t committed;         /* [slot] OS pages committed, from the slab's start */
-  uint8_t dirty;             /* [holder] blocks were carved here before, in this life */
-  uint8_t purged;            /* [slot] its pages were given back at least once */
-  uint8_t slot;              /* [const] its place in the SuperSlab */
+  uint32_t block_size; /* [const] bytes; of a large block: usable bytes, in pages */
+  uint8_t cls;         /* [const] size class or HAK_CLASS_* */
+  uint8_t span;        /* [const] slabs in the span */
+  uint8_t queue;       /* [holder] hak_slab_queue_t */
+  uint8_t committed;   /* [slot] OS pages committed, from the slab's start */
+  uint8_t dirty;       /* [holder] blocks were carved here before, in this life */
+  uint8_t purged;      /* [slot] its pages were given back at least once */
+  uint8_t slot;        /* [const] its place in the SuperSlab */
   uint8_t unused;
 } hak_slab_t;
 
@@ -80,8 +80,8 @@ typedef enum hak_slab_state {
 } hak_slab_state_t;
 
 HAK_HOT uint64_t hak_word_make(hak_slab_state_t state, uint32_t holder) {
-  return (uint64_t)state << HAK_WORD_STATE_SHIFT |
-         (uint64_t)holder << HAK_WORD_HOLDER_SHIFT;
+  return (uint64_t)state << HAK_WORD_STATE_SHIFT | (uint64_t)holder
+                                                       << HAK_WORD_HOLDER_SHIFT;
 }
 HAK_HOT hak_slab_state_t hak_word_state(uint64_t word) {
   return (hak_slab_state_t)(word >> HAK_WORD_STATE_SHIFT);

@@ -44,13 +44,13 @@ typedef enum hak_extent_kind {
 
 /* What the registry names for every 2 MiB: a SuperSlab or a mapping. */
 typedef struct hak_extent {
-  char *base;                    /* [const] */
-  const hak_os_t *os;            /* [const] */
-  hak_atomic_u32_t kind;         /* hak_extent_kind_t; [owner] */
-  hak_atomic_u32_t generation;   /* of the heap; [owner] */
-  hak_atomic_ptr_t heap;         /* NULL where no heap has it; [owner] */
-  hak_atomic_ptr_t block;        /* run or mapping: the block's start; [owner] */
-  hak_atomic_u64_t size;         /* run or mapping: usable bytes of the block; [owner] */
+  char *base;                  /* [const] */
+  const hak_os_t *os;          /* [const] */
+  hak_atomic_u32_t kind;       /* hak_extent_kind_t; [owner] */
+  hak_atomic_u32_t generation; /* of the heap; [owner] */
+  hak_atomic_ptr_t heap;       /* NULL where no heap has it; [owner] */
+  hak_atomic_ptr_t block;      /* run or mapping: the block's start; [owner] */
+  hak_atomic_u64_t size;       /* run or mapping: usable bytes of the block; [owner] */
 } hak_extent_t;
 
 struct hak_region;
@@ -58,11 +58,11 @@ struct hak_superslab_queue;
 
 typedef struct hak_superslab {
   hak_extent_t extent;
-  struct hak_region *region;       /* [const] */
-  uint32_t index;                  /* [const] in its region */
-  uint32_t free;                   /* [owner] slots */
-  uint32_t retained;               /* [owner] free slots with committed pages */
-  uint64_t idle_since;             /* [owner] ns; when a slot last came or went */
+  struct hak_region *region;         /* [const] */
+  uint32_t index;                    /* [const] in its region */
+  uint32_t free;                     /* [owner] slots */
+  uint32_t retained;                 /* [owner] free slots with committed pages */
+  uint64_t idle_since;               /* [owner] ns; when a slot last came or went */
   struct hak_superslab_queue *queue; /* [owner] where it waits to be purged, or NULL */
   struct hak_superslab *next, *prev; /* [owner] in that queue */
   /* Node of the pool's tree by address; see shared_pool.c. */

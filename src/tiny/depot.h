@@ -21,26 +21,26 @@
  * nobody has to touch them. Eight cache lines. */
 typedef struct hak_magazine {
   struct hak_magazine *next; /* in lists of empty ones */
-  hak_atomic_u32_t count; /* [the thread that has it] read by statistics */
+  hak_atomic_u32_t count;    /* [the thread that has it] read by statistics */
   uint32_t unused;
   void *blocks[HAK_MAGAZINE_BLOCKS];
 } hak_magazine_t;
 
 typedef struct hak_depot {
-  hak_lock_t lock;                         /* the shelf's */
-  _Atomic(hak_slab_t *) shelf;             /* [shelf] wholly carved, oldest first; */
-  hak_slab_t *shelf_last;                  /*   read without it as a hint */
-  _Atomic(hak_slab_t *) uncarved;          /* [shelf] partly carved; likewise */
-  uint32_t shelved;                        /* [shelf] slabs in both */
-  uint8_t span_first, span_next;           /* [const] slabs in a span: of the class's
-                                              first one in the heap, of others */
-  hak_atomic_u32_t spans;                  /* [any] in use */
+  hak_lock_t lock;                /* the shelf's */
+  _Atomic(hak_slab_t *) shelf;    /* [shelf] wholly carved, oldest first; */
+  hak_slab_t *shelf_last;         /*   read without it as a hint */
+  _Atomic(hak_slab_t *) uncarved; /* [shelf] partly carved; likewise */
+  uint32_t shelved;               /* [shelf] slabs in both */
+  uint8_t span_first, span_next;  /* [const] slabs in a span: of the class's
+                                     first one in the heap, of others */
+  hak_atomic_u32_t spans;         /* [any] in use */
 
   /* Full magazines; see transfer.h. */
   _Atomic(hak_magazine_t *) slots[HAK_TRANSFER_SLOTS]
       __attribute__((aligned(2 * HAK_CACHE_LINE)));
-  hak_atomic_i32_t hint; /* [any] slots below may be filled, the ones from here on not */
-  hak_atomic_i32_t shut; /* [any] slots at the end that are not used for now */
+  hak_atomic_i32_t hint;  /* [any] slots below may be filled, the ones from here on not */
+  hak_atomic_i32_t shut;  /* [any] slots at the end that are not used for now */
   hak_atomic_i32_t takes; /* [any] 0: nobody took a magazine since the last look */
 } __attribute__((aligned(2 * HAK_CACHE_LINE))) hak_depot_t;
 

@@ -38,10 +38,10 @@
 #define HAK_MODE_CACHED 0x8000u
 
 typedef struct hak_bin {
-  hak_list_t list;      /* frees push here; extra = capacity in blocks */
-  void *ready;          /* allocations take from here */
-  uint16_t spilling;    /* list has been full and its blocks were sent home */
-  hak_atomic_u16_t armed; /* what list.room was set to */
+  hak_list_t list;              /* frees push here; extra = capacity in blocks */
+  void *ready;                  /* allocations take from here */
+  uint16_t spilling;            /* list has been full and its blocks were sent home */
+  hak_atomic_u16_t armed;       /* what list.room was set to */
   hak_atomic_u32_t ready_count; /* blocks in `ready` when it was filled */
 } hak_bin_t;
 
@@ -49,17 +49,17 @@ _Static_assert(sizeof(hak_bin_t) == 32, "two bins a cache line");
 
 /* What a thread holds of one class; see hold.h. */
 typedef struct hak_hold {
-  hak_slab_t *first, *last; /* partly free slabs */
-  hak_slab_t *current;      /* the slab that is being carved */
+  hak_slab_t *first, *last;           /* partly free slabs */
+  hak_slab_t *current;                /* the slab that is being carved */
   _Atomic(hak_magazine_t *) magazine; /* foreign blocks that it freed */
-  void *spare;              /* the bin's third list, or NULL */
+  void *spare;                        /* the bin's third list, or NULL */
   hak_atomic_u32_t spare_count;
-  uint32_t slabs;           /* in the queue */
-  uint32_t slabs_most;      /* more than these are shelved */
-  uint32_t magazine_blocks; /* capacity in use */
-  int32_t credit;           /* slabs let go less slabs claimed */
+  uint32_t slabs;               /* in the queue */
+  uint32_t slabs_most;          /* more than these are shelved */
+  uint32_t magazine_blocks;     /* capacity in use */
+  int32_t credit;               /* slabs let go less slabs claimed */
   uint32_t given, given_before; /* blocks taken by refills in this and the last period */
-  uint32_t surplus_ticks;   /* periods in a row with more held than used */
+  uint32_t surplus_ticks;       /* periods in a row with more held than used */
 } hak_hold_t;
 
 /* Events of slow paths; written by the thread, read by statistics. */
@@ -79,21 +79,21 @@ typedef enum hak_thread_kind {
 } hak_thread_kind_t;
 
 typedef struct hak_thread {
-  hak_list_t nobodys;       /* entries of 0 name this list; room is always 0 */
-  uint64_t mask;            /* code, and HAK_MODE_CACHED while it only frees */
+  hak_list_t nobodys; /* entries of 0 name this list; room is always 0 */
+  uint64_t mask;      /* code, and HAK_MODE_CACHED while it only frees */
   hak_link_key_t key;
   hak_registry_t *registry;
-  uint64_t registry_limit;  /* leaves; 0 where there is no registry to look at */
+  uint64_t registry_limit; /* leaves; 0 where there is no registry to look at */
   uint32_t code;
-  uint32_t kind;            /* hak_thread_kind_t */
+  uint32_t kind; /* hak_thread_kind_t */
 
   hak_bin_t bins[HAK_CLASSES];
 
-  hak_store_t *store;       /* of the heap that the bins are of */
+  hak_store_t *store; /* of the heap that the bins are of */
   hak_hold_t holds[HAK_CLASSES];
   uint32_t ticks;
-  uint32_t no_grow;         /* this allocation may not call the OS */
-  hak_magazine_t *empties;  /* a few empty magazines */
+  uint32_t no_grow;        /* this allocation may not call the OS */
+  hak_magazine_t *empties; /* a few empty magazines */
   uint32_t empty_count;
   hak_atomic_u32_t attached; /* [any] a thread has it; written under the threads' lock */
   hak_atomic_u32_t busy;     /* in a slow path; seen by the child of a fork */

@@ -6,7 +6,9 @@
 #include "tiny/tick.h"
 
 /* A slab's holder hears of it when all but an eighth of its blocks are home. */
-enum { HELD_BACK_SHIFT = 3 };
+enum {
+  HELD_BACK_SHIFT = 3
+};
 
 static hak_depot_t *depot_of(hak_thread_t *me, uint32_t cls) {
   return &me->store->depots[cls];
@@ -206,8 +208,7 @@ void hak_hold_let_go(hak_thread_t *me, hak_slab_t *slab, uint32_t cls) {
   hak_hold_t *hold = &me->holds[cls];
   uint64_t mine = hak_word_mine(me);
   /* Release: publishes list and counts to whoever claims or shelves it. */
-  if (HAK_LIKELY(
-          hak_cas_release(&slab->word, &mine, hak_word_make(HAK_SLAB_FULL, 0)))) {
+  if (HAK_LIKELY(hak_cas_release(&slab->word, &mine, hak_word_make(HAK_SLAB_FULL, 0)))) {
     HAK_COUNT(me, slab_let_go, 1);
     hold->credit++;
     return;
@@ -350,8 +351,8 @@ void hak_hold_home_any(hak_thread_t *me, uint32_t cls, hak_run_t run, bool *lock
   hak_depot_t *depot = depot_of(me, cls);
   uint64_t word = hak_load_relaxed(&run.slab->word);
   for (;;) {
-    if (hak_word_is_mine(me, word) || (word == hak_word_make(HAK_SLAB_FULL, 0) &&
-                                       hak_hold_claim(me, run.slab, cls))) {
+    if (hak_word_is_mine(me, word) ||
+        (word == hak_word_make(HAK_SLAB_FULL, 0) && hak_hold_claim(me, run.slab, cls))) {
       /* It may send more home, and to this shelf. */
       if (*locked) hak_lock_release(&depot->lock);
       *locked = false;
@@ -437,8 +438,7 @@ static bool slab_is_valid(hak_thread_t *me, hak_slab_t *slab) {
     block = hak_link_read(&me->key, block);
     if (hak_link_is_bad(&me->key, block)) return false;
   }
-  return listed == carved - out &&
-         hak_word_is_mine(me, hak_load_relaxed(&slab->word)) &&
+  return listed == carved - out && hak_word_is_mine(me, hak_load_relaxed(&slab->word)) &&
          hak_word_remote_count(hak_load_relaxed(&slab->word)) <= out;
 }
 

@@ -27,7 +27,8 @@ static batch_t carve(hak_thread_t *me, uint32_t cls, hak_slab_t *slab) {
   for (uint32_t i = 0; i < n; i++, block += size) {
     /* Carved before, so every block has a link, unless one that is in use was
      * counted as home in another's place. It stays out. */
-    if (dirty && HAK_UNLIKELY(hak_link_is_bad(&me->key, hak_link_read(&me->key, block)))) {
+    if (dirty &&
+        HAK_UNLIKELY(hak_link_is_bad(&me->key, hak_link_read(&me->key, block)))) {
       hak_hold_report_bad(me, block);
       continue;
     }

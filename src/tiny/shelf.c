@@ -51,7 +51,8 @@ static bool queue_is_valid(hak_slab_t *first, hak_slab_t *last, hak_slab_queue_t
     ++*count;
     uint64_t word = hak_load_relaxed(&slab->word);
     bool carved = hak_slab_carved(slab) == slab->capacity;
-    if (slab->queue != queue || slab->prev != prev || hak_load_relaxed(&slab->held_back) != 0 ||
+    if (slab->queue != queue || slab->prev != prev ||
+        hak_load_relaxed(&slab->held_back) != 0 ||
         hak_word_state(word) != HAK_SLAB_SHELVED || hak_word_remote_count(word) != 0 ||
         hak_slab_out(slab) == 0 || hak_slab_out(slab) > hak_slab_carved(slab) ||
         carved != (queue == HAK_QUEUE_SHELF)) {

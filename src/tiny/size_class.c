@@ -22,8 +22,8 @@ const hak_class_info_t hak_class_infos[HAK_CLASSES] = {
 #define LEAST (HAK_CHECKS >= 2 ? 1 : 0)
 
 const uint8_t hak_tiny_class_of_step[HAK_TINY_STEPS] = {
-    LEAST,     1,         TWICE(2),  TWICE(3),  TWICE(4),    TWICE(5),    TWICE(6),
-    TWICE(7),  TWICE(8),  FOUR(9),   FOUR(10),  FOUR(11),    FOUR(12),    EIGHT(13),
+    LEAST,     1,         TWICE(2),  TWICE(3),    TWICE(4),    TWICE(5),    TWICE(6),
+    TWICE(7),  TWICE(8),  FOUR(9),   FOUR(10),    FOUR(11),    FOUR(12),    EIGHT(13),
     EIGHT(14), EIGHT(15), EIGHT(16), SIXTEEN(17), SIXTEEN(18), SIXTEEN(19), SIXTEEN(20)};
 
 _Static_assert(sizeof(hak_class_infos) / sizeof(hak_class_infos[0]) == HAK_CLASSES,

@@ -6,7 +6,9 @@
 #include "tiny/transfer.h"
 
 /* While a bin spills, its list is looked at after an eighth of the blocks. */
-enum { SPILLING_SHARE = 8 };
+enum {
+  SPILLING_SHARE = 8
+};
 
 static HAK_SLOW void report_interior(hak_thread_t *me, const void *block) {
   hak_thread_defer_report(me, HAK_ERROR_INTERIOR_POINTER, block,
@@ -255,7 +257,7 @@ void hak_spill_all(hak_thread_t *me) {
   hak_magazines_return(me);
 }
 
-void hak_spill_transfer(hak_thread_t *me, uint32_t cls) {
+static void spill_slots(hak_thread_t *me, uint32_t cls) {
   hak_depot_t *depot = &me->store->depots[cls];
   for (int i = 0; i < HAK_TRANSFER_SLOTS; i++) {
     hak_magazine_t *magazine = hak_transfer_take_any(depot);
@@ -263,4 +265,12 @@ void hak_spill_transfer(hak_thread_t *me, uint32_t cls) {
     hak_magazine_empty(me, cls, magazine);
     hak_magazine_put(me, magazine);
   }
+}
+
+void hak_spill_heap(hak_thread_t *me) {
+  hak_spill_all(me);
+  /* Magazines that this thread had to give up may lie in the slots now, and
+   * what comes home from there may pass through its bins again. */
+  for (uint32_t cls = 0; cls < HAK_CLASSES; cls++) spill_slots(me, cls);
+  hak_spill_all(me);
 }

@@ -24,8 +24,8 @@ void hak_spill_class(hak_thread_t *me, uint32_t cls);
 /* As above for all classes. */
 void hak_spill_all(hak_thread_t *me);
 
-/* Likewise for what lies in the heap's transfer slots. */
-void hak_spill_transfer(hak_thread_t *me, uint32_t cls);
+/* As above, and what lies in the heap's transfer slots goes home too. */
+void hak_spill_heap(hak_thread_t *me);
 
 /* A block is freed: a slow path that takes any state of bin and mask. */
 void hak_spill_free(hak_thread_t *me, uint32_t cls, void *block);

@@ -5,7 +5,11 @@
 
 /* How many slabs of the queue are looked at for an estimate; how much more than
  * lately used may be held; every how many looks all classes have theirs. */
-enum { SAMPLE = 16, USE_FACTOR = 2, LOOKS_PER_ROUND = 16 };
+enum {
+  SAMPLE = 16,
+  USE_FACTOR = 2,
+  LOOKS_PER_ROUND = 16
+};
 
 static void look(hak_thread_t *me, uint32_t cls) {
   hak_hold_t *hold = &me->holds[cls];
@@ -19,7 +23,8 @@ static void look(hak_thread_t *me, uint32_t cls) {
   }
   if (hold->slabs == 0) return;
   uint32_t looked = 0, free = 0;
-  for (hak_slab_t *slab = hold->first; slab != NULL && looked < SAMPLE; slab = slab->next) {
+  for (hak_slab_t *slab = hold->first; slab != NULL && looked < SAMPLE;
+       slab = slab->next) {
     looked++;
     free += hak_slab_carved(slab) - hak_slab_out(slab);
   }

@@ -9,7 +9,11 @@
 static hak_lock_t lock = HAK_LOCK_INIT(HAK_RANK_MAGAZINES);
 static hak_magazine_t *empties;
 
-enum { KEPT = 8, MOVED = 4, BLOCKS_SCATTERED = 16 };
+enum {
+  KEPT = 8,
+  MOVED = 4,
+  BLOCKS_SCATTERED = 16
+};
 
 hak_lock_t *hak_magazines_lock(void) { return &lock; }
 void hak_magazines_reset(void) { empties = NULL; }

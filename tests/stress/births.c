@@ -16,7 +16,7 @@
 #define AT_ONCE 16
 #define LEFT 4096
 
-static size_t g_births = 4000;
+static size_t g_births = 20000;
 static _Atomic(void *) g_left[LEFT];
 
 typedef struct life {
@@ -146,7 +146,7 @@ static void *consume(void *argument) {
 static void run_pipeline(size_t producers, size_t consumers) {
   pthread_t threads[16];
   memset(&g_ring, 0, sizeof g_ring);
-  g_ring.total = test_scale(150000);
+  g_ring.total = test_scale(600000);
   for (size_t i = 0; i < producers + consumers; i++) {
     CHECK_EQ(pthread_create(&threads[i], NULL, i < producers ? produce : consume,
                             (void *)(i + 1)),

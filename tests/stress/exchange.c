@@ -17,7 +17,7 @@
 #define MAX_THREADS 128
 
 static unsigned g_threads = 8, g_phases = 5;
-static size_t g_operations = 30000;
+static size_t g_operations = 80000;
 
 static _Atomic(void *) g_exchange[SLOTS];
 static pthread_barrier_t g_phase_end;

@@ -113,7 +113,8 @@ static void calloc__products_that_overflow_are_out_of_memory(void **state) {
 
 static void calloc__of_nothing_many_times_is_a_unique_block(void **state) {
   (void)state;
-  void *a = hak_calloc(0, test_opaque(SIZE_MAX)), *b = hak_calloc(test_opaque(SIZE_MAX), 0), *c = hak_calloc(0, 0);
+  void *a = hak_calloc(0, test_opaque(SIZE_MAX)),
+       *b = hak_calloc(test_opaque(SIZE_MAX), 0), *c = hak_calloc(0, 0);
   CHECK(a != NULL && b != NULL && c != NULL && a != b && b != c && a != c);
   hak_free(a);
   hak_free(b);

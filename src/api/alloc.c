@@ -37,7 +37,7 @@ static HAK_SLOW void *out_of_memory(void) {
   return NULL;
 }
 
-HAK_SLOW void *hak_api_small(uint32_t cls, bool no_grow) {
+HAK_WARM void *hak_api_small(uint32_t cls, bool no_grow) {
   hak_thread_t *me = hak_thread_enter();
   if (HAK_UNLIKELY(me == NULL)) return out_of_memory();
   me->no_grow = no_grow;
@@ -56,6 +56,21 @@ HAK_SLOW void *hak_api_small(uint32_t cls, bool no_grow) {
   hak_retention_tick(pool);
   hak_event_emit(HAK_EVENT_REFILL, block, hak_class_size(cls));
   return block != NULL ? block : out_of_memory();
+}
+
+/* The common refill; everything else goes the long way. */
+static HAK_WARM void *alloc_refill(uint32_t cls) {
+  hak_thread_t *me = hak_thread_self;
+  if (HAK_UNLIKELY(me->kind != HAK_THREAD_ATTACHED ||
+                   hak_load_relaxed(&hak_event_sink))) {
+    return hak_api_small(cls, false);
+  }
+  hak_store_relaxed(&me->busy, 1);
+  void *block = hak_bin_refill(me, cls);
+  hak_thread_leave(me, HAK_IN_ALLOC);
+  if (HAK_UNLIKELY(block == NULL)) return hak_api_small(cls, false);
+  hak_retention_tick(&me->store->pool);
+  return block;
 }
 
 typedef void *(large_fn)(hak_pool_t *pool, size_t size, size_t alignment, bool no_grow,
@@ -95,7 +110,7 @@ static HAK_WARM void *alloc_slow(size_t size) {
     bool zeroed;
     return hak_api_large(size, HAK_SLAB_SIZE, false, &zeroed);
   }
-  return hak_api_small(hak_class_of(size == 0 ? 1 : size), false);
+  return alloc_refill(hak_class_of(size == 0 ? 1 : size));
 }
 
 /* From the class's bin: a block that is ready, or else the list that frees have

@@ -42,6 +42,7 @@ static void release_all(void) {
   hak_meta_release_all();
   hak_store_relaxed(&hak_slots_committed, 0);
   hak_store_relaxed(&hak_slots_retained, 0);
+  hak_store_relaxed(&hak_retained_over, 0);
   hak_store_relaxed(&hak_slots_active, 0);
   hak_store_relaxed(&hak_slots_empty, 0);
   hak_store_relaxed(&hak_slots_purged, 0);

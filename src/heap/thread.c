@@ -207,13 +207,11 @@ static hak_thread_t *lease_shared(void) {
   return shared;
 }
 
-hak_thread_t *hak_thread_enter(void) {
+HAK_SLOW hak_thread_t *hak_thread_enter_slow(void) {
   hak_thread_t *me = hak_thread_self;
-  if (HAK_UNLIKELY(me->kind != HAK_THREAD_ATTACHED)) {
-    if (!hak_lifecycle_start()) return NULL;
-    bool own = me->kind == HAK_THREAD_NONE && hak_thread_attach();
-    me = own ? hak_thread_self : lease_shared();
-  }
+  if (!hak_lifecycle_start()) return NULL;
+  bool own = me->kind == HAK_THREAD_NONE && hak_thread_attach();
+  me = own ? hak_thread_self : lease_shared();
   hak_store_relaxed(&me->busy, 1);
   return me;
 }
@@ -228,16 +226,18 @@ hak_thread_t *hak_thread_enter_started(void) {
   return me;
 }
 
-void hak_thread_leave(hak_thread_t *me, const char *function) {
+HAK_SLOW void hak_thread_leave_slow(hak_thread_t *me, const char *function) {
   hak_error_t error = (hak_error_t)me->deferred.error;
   const void *block = me->deferred.block;
   const char *text = me->deferred.text;
   me->deferred.error = 0;
-  hak_store_relaxed(&me->busy, 0);
-  /* Release: publishes what was done to the shared state to the next lease. */
-  if (me == shared) hak_store_release(&shared_leased, 0);
-  if (HAK_LIKELY(error == 0)) return;
-  hak_report(error, block, hak_heap_get_default(), function, text);
+  if (me == shared) {
+    /* Release: publishes what was done to the shared state to the next lease. */
+    hak_store_release(&shared_leased, 0);
+  } else {
+    me->to_report = 0;
+  }
+  if (error != 0) hak_report(error, block, hak_heap_get_default(), function, text);
 }
 
 /* --- all threads ---------------------------------------------------------- */
@@ -281,7 +281,9 @@ bool hak_threads_start(const hak_os_t *the_os) {
   key = hak_link_key_make(hak_os_entropy());
   if (!has_exit_key) has_exit_key = pthread_key_create(&exit_key, at_thread_exit) == 0;
   shared = state_get(NULL);
-  return shared != NULL;
+  if (shared == NULL) return false;
+  shared->to_report = 1;
+  return true;
 }
 
 void hak_threads_stop(void) {

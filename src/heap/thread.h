@@ -19,10 +19,21 @@ extern _Thread_local hak_thread_t *hak_thread_self;
 /* The state for one slow call: the thread's own, made if need be, or the shared
  * one. NULL: the library could not start. Every enter is followed by a leave,
  * which reports what was found to be wrong on behalf of `function`. */
-hak_thread_t *hak_thread_enter(void);
-void hak_thread_leave(hak_thread_t *me, const char *function);
+hak_thread_t *hak_thread_enter_slow(void);
 /* As enter, but never starts the library or makes a state. */
 hak_thread_t *hak_thread_enter_started(void);
+void hak_thread_leave_slow(hak_thread_t *me, const char *function);
+
+HAK_HOT hak_thread_t *hak_thread_enter(void) {
+  hak_thread_t *me = hak_thread_self;
+  if (HAK_UNLIKELY(me->kind != HAK_THREAD_ATTACHED)) return hak_thread_enter_slow();
+  hak_store_relaxed(&me->busy, 1);
+  return me;
+}
+HAK_HOT void hak_thread_leave(hak_thread_t *me, const char *function) {
+  hak_store_relaxed(&me->busy, 0);
+  if (HAK_UNLIKELY(me->to_report != 0)) hak_thread_leave_slow(me, function);
+}
 
 /* Makes and gives up the calling thread's state; false: out of memory. */
 bool hak_thread_attach(void);

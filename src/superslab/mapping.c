@@ -5,7 +5,7 @@
 #include "base/option.h"
 #include "superslab/meta.h"
 
-hak_atomic_u64_t hak_mappings_committed, hak_mappings_retained, hak_mappings_reserved;
+hak_atomic_u64_t hak_mappings_committed, hak_mappings_reserved;
 
 static hak_lock_t lock = HAK_LOCK_INIT(HAK_RANK_MAPPINGS);
 static hak_mapping_t *kept, *records, *used;
@@ -45,7 +45,7 @@ static hak_mapping_t *reuse(const hak_os_t *os, size_t size, size_t alignment) {
   if (best != NULL) {
     mapping = *best;
     *best = mapping->next;
-    hak_sub_relaxed(&hak_mappings_retained, mapping->committed);
+    hak_note_retained(&hak_mappings_retained, -(int64_t)mapping->committed);
   }
   hak_lock_release(&lock);
   return mapping;
@@ -135,7 +135,7 @@ void hak_mapping_give(hak_mapping_t *mapping, uint64_t now) {
     mapping->idle_since = now;
     mapping->next = kept;
     kept = mapping;
-    hak_add_relaxed(&hak_mappings_retained, mapping->committed);
+    hak_note_retained(&hak_mappings_retained, (int64_t)mapping->committed);
   }
   hak_lock_release(&lock);
   if (!keep) release(mapping);
@@ -199,7 +199,7 @@ size_t hak_mapping_purge(uint64_t before, size_t max_bytes, size_t *slabs) {
     if (mapping != NULL && mapping->idle_since > before) mapping = NULL;
     if (mapping != NULL) {
       *oldest = mapping->next;
-      hak_sub_relaxed(&hak_mappings_retained, mapping->committed);
+      hak_note_retained(&hak_mappings_retained, -(int64_t)mapping->committed);
     }
     hak_lock_release(&lock);
     if (mapping == NULL) break;
@@ -227,7 +227,7 @@ void hak_mappings_release(void) {
   while (kept != NULL) {
     hak_mapping_t *mapping = kept;
     kept = mapping->next;
-    hak_sub_relaxed(&hak_mappings_retained, mapping->committed);
+    hak_note_retained(&hak_mappings_retained, -(int64_t)mapping->committed);
     release(mapping);
   }
   records = NULL;

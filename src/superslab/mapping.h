@@ -24,9 +24,8 @@ typedef struct hak_mapping {
 
 _Static_assert(offsetof(hak_mapping_t, extent) == 0, "the registry names extents");
 
-/* Bytes committed in mappings in use and kept, and kept alone. */
-extern hak_atomic_u64_t hak_mappings_committed, hak_mappings_retained;
-extern hak_atomic_u64_t hak_mappings_reserved;
+/* Bytes in mappings in use and kept. */
+extern hak_atomic_u64_t hak_mappings_committed, hak_mappings_reserved;
 
 /* A block of `size` bytes (a multiple of the page size) at a multiple of
  * `alignment`. No lock held. *zeroed: it reads as zero. */

@@ -22,7 +22,7 @@ size_t hak_retention_collect(hak_pool_t *pool, uint64_t before, size_t max_bytes
   return given;
 }
 
-void hak_retention_tick(hak_pool_t *pool) {
+void hak_retention_tick_slow(hak_pool_t *pool) {
   uint64_t retained = hak_retained_bytes();
   uint64_t cap = (uint64_t)hak_option(RETAIN_BYTES);
   if (retained <= cap || hak_option(PURGE_MODE) == 0) return;

@@ -1,9 +1,23 @@
 #include "superslab/superslab.h"
 
 #include "base/check.h"
+#include "base/option.h"
 
-hak_atomic_u64_t hak_slots_committed, hak_slots_retained;
+hak_atomic_u64_t hak_slots_committed, hak_slots_retained, hak_mappings_retained;
+hak_atomic_u32_t hak_retained_over __attribute__((aligned(HAK_CACHE_LINE)));
 hak_atomic_u64_t hak_slots_active, hak_slots_empty, hak_slots_purged;
+
+void hak_note_retained(hak_atomic_u64_t *retained, int64_t bytes) {
+  hak_add_relaxed(retained, (uint64_t)bytes);
+  uint64_t all =
+      hak_load_relaxed(&hak_slots_retained) + hak_load_relaxed(&hak_mappings_retained);
+  bool over = all > (uint64_t)hak_option(RETAIN_BYTES);
+  /* Two threads may cross the line at once and leave a wrong flag; the next
+   * change mends it. */
+  if (hak_load_relaxed(&hak_retained_over) != over) {
+    hak_store_relaxed(&hak_retained_over, over);
+  }
+}
 
 void hak_superslab_init(hak_superslab_t *ss, struct hak_region *region, uint32_t index,
                         char *base, const hak_os_t *os) {
@@ -38,7 +52,7 @@ void hak_superslab_take_locked(hak_superslab_t *ss, unsigned first, unsigned cou
   ss->free &= ~slots;
   ss->retained &= ~slots;
   if (empty != 0) {
-    hak_sub_relaxed(&hak_slots_retained, committed_bytes(ss, first, count));
+    hak_note_retained(&hak_slots_retained, -(int64_t)committed_bytes(ss, first, count));
     hak_sub_relaxed(&hak_slots_empty, hak_count_bits(empty));
   }
   if (purged != 0) hak_sub_relaxed(&hak_slots_purged, purged);
@@ -58,7 +72,7 @@ void hak_superslab_put_locked(hak_superslab_t *ss, unsigned first, unsigned coun
   ss->idle_since = now;
   hak_sub_relaxed(&hak_slots_active, count);
   if (empty != 0) {
-    hak_add_relaxed(&hak_slots_retained, committed_bytes(ss, first, count));
+    hak_note_retained(&hak_slots_retained, (int64_t)committed_bytes(ss, first, count));
     hak_add_relaxed(&hak_slots_empty, hak_count_bits(empty));
   }
   if (purged != 0) hak_add_relaxed(&hak_slots_purged, purged);

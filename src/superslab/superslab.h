@@ -78,10 +78,17 @@ typedef struct hak_superslab_queue {
   hak_superslab_t *first, *last;
 } hak_superslab_queue_t;
 
-/* Bytes committed in slots, in all, and in slots that nobody uses. */
-extern hak_atomic_u64_t hak_slots_committed, hak_slots_retained;
+/* Bytes committed in slots, in all, and in slots and mappings that nobody uses. */
+extern hak_atomic_u64_t hak_slots_committed, hak_slots_retained, hak_mappings_retained;
 /* How many slots of all SuperSlabs are in which state, but for the unused. */
 extern hak_atomic_u64_t hak_slots_active, hak_slots_empty, hak_slots_purged;
+
+/* More memory lies idle than RETAIN_BYTES. A word of its own that changes seldom,
+ * so that slow paths may read it as often as they like. */
+extern hak_atomic_u32_t hak_retained_over;
+/* Adds to, or with a negative number takes from, the bytes of slots or mappings
+ * that nobody uses. */
+void hak_note_retained(hak_atomic_u64_t *retained, int64_t bytes);
 
 void hak_superslab_init(hak_superslab_t *ss, struct hak_region *region, uint32_t index,
                         char *base, const hak_os_t *os);

@@ -93,6 +93,7 @@ typedef struct hak_thread {
   hak_hold_t holds[HAK_CLASSES];
   uint32_t ticks;
   uint32_t no_grow;        /* this allocation may not call the OS */
+  uint32_t to_report;      /* `deferred` is set, or the state is the shared one */
   hak_magazine_t *empties; /* a few empty magazines */
   uint32_t empty_count;
   hak_atomic_u32_t attached; /* [any] a thread has it; written under the threads' lock */

@@ -17,6 +17,7 @@ static hak_depot_t *depot_of(hak_thread_t *me, uint32_t cls) {
 HAK_SLOW void hak_thread_defer_report(hak_thread_t *me, hak_error_t error,
                                       const void *block, const char *text) {
   if (me->deferred.error != 0) return;
+  me->to_report = 1;
   me->deferred.error = error;
   me->deferred.block = block;
   me->deferred.text = text;

@@ -14,21 +14,18 @@ typedef struct batch {
 
 static const batch_t nothing = {HAK_LINK_END, 0};
 
-/* Cuts blocks from a slab of this thread, in address order. */
-static batch_t carve(hak_thread_t *me, uint32_t cls, hak_slab_t *slab) {
-  HAK_COUNT(me, refill_carve, 1);
-  uint32_t size = hak_class_size(cls), carved = hak_slab_carved(slab);
-  uint32_t n = (uint32_t)hak_option(CARVE_BYTES) / size, left = slab->capacity - carved;
-  if (n < 1) n = 1;
-  if (n > left) n = left;
-  char *block = hak_slab_start(slab) + (size_t)carved * size;
+/* Links n blocks side by side. */
+static void link_fresh(hak_thread_t *me, char *block, uint32_t size, uint32_t n) {
+  for (; n > 1; n--, block += size) hak_link_write(&me->key, block, block + size);
+  hak_link_write(&me->key, block, HAK_LINK_END);
+}
+
+/* The same for blocks that were carved before: each must have a link, unless one
+ * that is in use was counted as home in another's place. That one stays out. */
+static void *link_recarved(hak_thread_t *me, char *block, uint32_t size, uint32_t n) {
   void *first = HAK_LINK_END, *last = NULL;
-  bool dirty = slab->dirty != 0;
-  for (uint32_t i = 0; i < n; i++, block += size) {
-    /* Carved before, so every block has a link, unless one that is in use was
-     * counted as home in another's place. It stays out. */
-    if (dirty &&
-        HAK_UNLIKELY(hak_link_is_bad(&me->key, hak_link_read(&me->key, block)))) {
+  for (; n > 0; n--, block += size) {
+    if (HAK_UNLIKELY(hak_link_is_bad(&me->key, hak_link_read(&me->key, block)))) {
       hak_hold_report_bad(me, block);
       continue;
     }
@@ -40,6 +37,23 @@ static batch_t carve(hak_thread_t *me, uint32_t cls, hak_slab_t *slab) {
     last = block;
   }
   if (last != NULL) hak_link_write(&me->key, last, HAK_LINK_END);
+  return first;
+}
+
+/* Cuts blocks from a slab of this thread, in address order. */
+static batch_t carve(hak_thread_t *me, uint32_t cls, hak_slab_t *slab) {
+  HAK_COUNT(me, refill_carve, 1);
+  uint32_t size = hak_class_size(cls), carved = hak_slab_carved(slab);
+  uint32_t n = (uint32_t)hak_option(CARVE_BYTES) / size, left = slab->capacity - carved;
+  if (n < 1) n = 1;
+  if (n > left) n = left;
+  char *block = hak_slab_start(slab) + (size_t)carved * size;
+  void *first = block;
+  if (HAK_CHECKS >= 1 && slab->dirty) {
+    first = link_recarved(me, block, size, n);
+  } else {
+    link_fresh(me, block, size, n);
+  }
   hak_slab_set_out(slab, hak_slab_out(slab) + n, 0);
   hak_store_relaxed(&slab->carved, carved + n);
   if (carved + n == slab->capacity) {

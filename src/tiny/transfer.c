@@ -178,7 +178,7 @@ static void note_take(hak_depot_t *depot, int32_t slot) {
                     open < HAK_TRANSFER_SLOTS ? HAK_TRANSFER_SLOTS - open : 0);
 }
 
-hak_magazine_t *hak_transfer_take(hak_thread_t *me, uint32_t cls) {
+hak_magazine_t *hak_transfer_take_slow(hak_thread_t *me, uint32_t cls) {
   hak_depot_t *depot = &me->store->depots[cls];
   int32_t hint = hak_load_relaxed(&depot->hint);
   if (hint <= 0) {

@@ -19,6 +19,7 @@ static unsigned g_scale = 100;
 static char g_program[256] = "test";
 static char g_only[128];
 static bool g_strict;
+static char g_strict_text[64];
 static unsigned g_strict_flags;
 static test_os_t g_strict_os;
 static hak_config_t g_config;
@@ -88,8 +89,8 @@ size_t test_random_size(test_rng_t *rng, size_t max) {
 }
 
 void test_print_seed(void) {
-  fprintf(stderr, "replay with: HAKMEM_TEST_SEED=0x%" PRIx64 "%s %s\n", g_seed,
-          g_strict ? " HAKMEM_TEST_STRICT=1" : "", g_program);
+  fprintf(stderr, "replay with: HAKMEM_TEST_SEED=0x%" PRIx64 "%s%s %s\n", g_seed,
+          g_strict ? " HAKMEM_TEST_STRICT=" : "", g_strict_text, g_program);
 }
 
 size_t test_scale(size_t count) {
@@ -262,6 +263,7 @@ void test_begin(void) {
   const char *strict = getenv("HAKMEM_TEST_STRICT");
   if (strict != NULL && strict[0] != '\0' && strcmp(strict, "0") != 0) {
     g_strict = true;
+    snprintf(g_strict_text, sizeof g_strict_text, "%s", strict);
     g_strict_flags = test_os_parse(strict);
     test_os_open(&g_strict_os, g_strict_flags);
     g_config = (hak_config_t){.struct_size = sizeof g_config, .os = &g_strict_os.hooks};

@@ -4,9 +4,10 @@
  * operating system, how often threads meet, in situations that are known to be
  * hard for allocators. One scenario a process.
  *
- *     hakmem_memory_<allocator> [--scale X] [SCENARIO...]
+ *     hakmem_memory_<allocator> [--scale X] [--show] [SCENARIO...]
  *
- * Without a scenario, all of them. Ends with status 1 if a bound is broken.
+ * Without a scenario, all of them. Ends with status 1 if a bound is broken; with
+ * --show, bounds are printed and not judged.
  */
 #include <inttypes.h>
 #include <stdio.h>
@@ -139,7 +140,8 @@ static bool is_wanted(const scenario_t *scenario, char **names) {
 }
 
 static int usage(const char *program) {
-  fprintf(stderr, "usage: %s [--scale X] [SCENARIO...]\n\nscenarios:\n", program);
+  fprintf(stderr, "usage: %s [--scale X] [--show] [SCENARIO...]\n\nscenarios:\n",
+          program);
   for (size_t i = 0; i < scenario_count; i++) {
     fprintf(stderr, "  %-10s %s\n", scenarios[i].name, scenarios[i].what);
   }
@@ -149,12 +151,18 @@ static int usage(const char *program) {
 int main(int argc, char **argv) {
   double scale = 1;
   char **names = argv + 1;
-  if (argc > 2 && strcmp(argv[1], "--scale") == 0) {
-    scale = strtod(argv[2], NULL);
-    names = argv + 3;
+  (void)argc;
+  judging = strcmp(bench_name(), "hakmem") == 0;
+  for (; *names != NULL && strncmp(*names, "--", 2) == 0; names++) {
+    if (strcmp(*names, "--show") == 0) {
+      judging = false;
+    } else if (strcmp(*names, "--scale") == 0 && names[1] != NULL) {
+      scale = strtod(*++names, NULL);
+    } else {
+      return usage(argv[0]);
+    }
   }
   if (!(scale > 0 && scale <= 1)) return usage(argv[0]);
-  judging = strcmp(bench_name(), "hakmem") == 0;
   int ran = 0, failed = 0;
   for (size_t i = 0; i < scenario_count; i++) {
     if (!is_wanted(&scenarios[i], names)) continue;

@@ -103,14 +103,13 @@ void *hak_api_mapping(size_t size, size_t alignment, bool no_grow, bool *zeroed)
   return large(hak_large_map, size, alignment, no_grow, zeroed);
 }
 
-/* Sizes that the table does not serve: 0, mid, large; and tiny ones whose bin is
- * empty. */
+/* Large sizes, and those whose bin is empty. */
 static HAK_WARM void *alloc_slow(size_t size) {
   if (HAK_UNLIKELY(size > HAK_MID_MAX)) {
     bool zeroed;
     return hak_api_large(size, HAK_SLAB_SIZE, false, &zeroed);
   }
-  return alloc_refill(hak_class_of(size == 0 ? 1 : size));
+  return alloc_refill(hak_class_of(size));
 }
 
 /* From the class's bin: a block that is ready, or else the list that frees have
@@ -125,7 +124,10 @@ HAK_HOT void *alloc_small(hak_thread_t *me, hak_bin_t *bin, size_t size) {
 }
 
 static HAK_WARM void *alloc_mid(size_t size) {
-  if (HAK_UNLIKELY(size - 1 >= HAK_MID_MAX)) return alloc_slow(size);
+  if (HAK_UNLIKELY(size - 1 >= HAK_MID_MAX)) {
+    /* Size 0 looks into its bin like any other: a refill needs an empty one. */
+    return size == 0 ? hak_alloc(1) : alloc_slow(size);
+  }
   hak_thread_t *me = hak_thread_self;
   return alloc_small(me, &me->bins[hak_class_of(size)], size);
 }

@@ -116,6 +116,25 @@ static void alloc__size_zero_gives_unique_blocks(void **state) {
   }
 }
 
+static void alloc__size_zero_shares_its_bin_with_the_smallest_class(void **state) {
+  (void)state;
+  static void *blocks[2000];
+  uint64_t live = test_live_blocks();
+  for (int round = 0; round < 20; round++) {
+    for (size_t i = 0; i < TEST_COUNT(blocks); i++) {
+      blocks[i] = hak_alloc(i % 3 == 0 ? 0 : 8);
+      CHECK(blocks[i] != NULL);
+      memset(blocks[i], 0x7f, 8);
+    }
+    CHECK_EQ(test_live_blocks(), live + TEST_COUNT(blocks));
+    for (size_t i = 0; i < TEST_COUNT(blocks); i++) {
+      hak_free(blocks[i]);
+    }
+    CHECK_EQ(test_live_blocks(), live);
+  }
+  CHECK_EQ(hak_check(NULL), 0);
+}
+
 static void alloc__sizes_over_ptrdiff_max_are_out_of_memory_at_once(void **state) {
   (void)state;
   const size_t sizes[] = {(size_t)PTRDIFF_MAX + 1,
@@ -314,6 +333,7 @@ TEST_MAIN(T(alloc__every_size_to_40k_has_all_its_bytes_writable),
           T(alloc__blocks_of_power_of_two_size_are_aligned_to_it_up_to_4k),
           T(alloc__live_blocks_of_each_class_never_overlap),
           T(alloc__size_zero_gives_unique_blocks),
+          T(alloc__size_zero_shares_its_bin_with_the_smallest_class),
           T(alloc__sizes_over_ptrdiff_max_are_out_of_memory_at_once),
           T(alloc__sizes_no_machine_has_are_out_of_memory),
           T(alloc__success_and_free_leave_errno_alone), T(free__null_is_nothing),

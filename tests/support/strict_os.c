@@ -162,8 +162,9 @@ static char *map_far(test_os_t *os, size_t size, size_t alignment) {
   const uint64_t low = TEST_TSAN ? 0x7e8000000000u : 0x200000000000u;
   const uint64_t high = TEST_TSAN ? 0x7f0000000000u : 0x7c0000000000u;
   const uint64_t step = TEST_TSAN ? 0x000400000000u : 0x004000000000u;
+  const uint64_t places = TEST_TSAN ? 32 : 128;
   for (int tries = 0; tries < 256; tries++) {
-    uint64_t k = os->far_next++ % 128;
+    uint64_t k = os->far_next++ % places;
     uint64_t at = k % 2 == 0 ? low + k / 2 * step : high - (k / 2 + 1) * step;
     at = (at + alignment - 1) & ~((uint64_t)alignment - 1);
     char *base =

@@ -2,7 +2,8 @@
  *
  * Time is the thread's CPU time, the kernel's part included. The first byte of
  * every block is written, as any program would. One operation is one
- * allocation and one free.
+ * allocation and one free. Steady state is meant: each workload runs a few
+ * times before it counts, so that no first touch of memory is in the figure.
  */
 #include <benchmark/benchmark.h>
 
@@ -19,15 +20,19 @@ inline char *alloc_touched(size_t size) {
   return block;
 }
 
+constexpr int WARM_UP = 4;
+
 /* Measures the shortest life of a block: allocated and freed at once, always of
  * one size. */
 void pair(benchmark::State &state) {
   size_t size = static_cast<size_t>(state.range(0));
-  for (auto _ : state) {
+  auto once = [size] {
     char *block = alloc_touched(size);
     benchmark::DoNotOptimize(block);
     bench_free(block);
-  }
+  };
+  for (int i = 0; i < WARM_UP; i++) once();
+  for (auto _ : state) once();
   state.SetItemsProcessed(state.iterations());
 }
 
@@ -37,11 +42,13 @@ void batch(benchmark::State &state) {
   constexpr int COUNT = 100;
   size_t size = static_cast<size_t>(state.range(0));
   char *blocks[COUNT];
-  for (auto _ : state) {
+  auto once = [&] {
     for (char *&block : blocks) block = alloc_touched(size);
     benchmark::ClobberMemory();
     for (int i = COUNT; i-- > 0;) bench_free(blocks[i]);
-  }
+  };
+  for (int i = 0; i < WARM_UP; i++) once();
+  for (auto _ : state) once();
   state.SetItemsProcessed(state.iterations() * COUNT);
 }
 
@@ -53,13 +60,15 @@ void replace_at_random(benchmark::State &state, uint32_t slots, uint32_t low,
   std::vector<char *> blocks(slots);
   uint64_t random = bench_seed(0);
   for (char *&block : blocks) block = alloc_touched(bench_range(&random, low, high));
-  for (auto _ : state) {
-    for (int i = 0; i < COUNT; i++) {
+  auto replace = [&](int count) {
+    for (int i = 0; i < count; i++) {
       char *&slot = blocks[bench_range(&random, 0, slots - 1)];
       bench_free(slot);
       slot = alloc_touched(bench_range(&random, low, high));
     }
-  }
+  };
+  replace(static_cast<int>(slots) * WARM_UP);
+  for (auto _ : state) replace(COUNT);
   for (char *block : blocks) bench_free(block);
   state.SetItemsProcessed(state.iterations() * COUNT);
 }

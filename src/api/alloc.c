@@ -26,7 +26,7 @@
 /* Everything this thread caches and what waits in transfer slots goes home, and
  * idle pages to the OS; then one more attempt may succeed. */
 static void give_up_caches(hak_thread_t *me) {
-  hak_spill_heap(me);
+  hak_thread_flush_heap(me);
   if (me->no_grow) return;
   size_t slabs = SIZE_MAX;
   hak_retention_collect(&me->store->pool, UINT64_MAX, SIZE_MAX, &slabs);
@@ -89,13 +89,28 @@ static HAK_SLOW void *large(large_fn *alloc_large, size_t size, size_t alignment
     me->no_grow = 0;
     block = alloc_large(pool, size, alignment, no_grow, zeroed);
   }
+  size_t usable = hak_large_good_size(pool->os, size);
+  if (block != NULL) hak_thread_count_large(me, 1, (int64_t)usable);
   hak_thread_leave(me, HAK_IN_ALLOC);
   hak_retention_tick(pool);
-  hak_event_emit(HAK_EVENT_LARGE_ALLOC, block, size);
+  if (block != NULL) hak_event_emit(HAK_EVENT_LARGE_ALLOC, block, usable);
   return block != NULL ? block : out_of_memory();
 }
 
-void *hak_api_large(size_t size, size_t alignment, bool no_grow, bool *zeroed) {
+HAK_WARM void *hak_api_large(size_t size, size_t alignment, bool no_grow, bool *zeroed) {
+  hak_thread_t *me = hak_thread_self;
+  if (HAK_LIKELY(me->kind == HAK_THREAD_ATTACHED && size <= HAK_LARGE_SPAN_MAX &&
+                 alignment <= HAK_SLAB_SIZE && !hak_event_wanted())) {
+    hak_store_relaxed(&me->busy, 1);
+    void *block = hak_large_take_kept(hak_thread_large(me), size);
+    if (block != NULL) {
+      size_t usable = hak_large_good_size(me->store->pool.os, size);
+      hak_thread_count_large(me, 1, (int64_t)usable);
+    }
+    hak_store_relaxed(&me->busy, 0);
+    *zeroed = false;
+    if (HAK_LIKELY(block != NULL)) return block;
+  }
   return large(hak_large_alloc, size, alignment, no_grow, zeroed);
 }
 
@@ -154,7 +169,7 @@ static HAK_SLOW void report_not_a_block(const void *ptr, const hak_place_t *plac
     hak_report(
         after ? HAK_ERROR_AFTER_SHUTDOWN : HAK_ERROR_FOREIGN_POINTER, ptr, NULL, function,
         after ? "the library was shut down" : "the address is in no block of ours");
-  } else if (place->cls == HAK_CLASS_NONE) {
+  } else if (place->cls == HAK_CLASS_NONE || place->cls == HAK_CLASS_KEPT) {
     hak_report(HAK_ERROR_DOUBLE_FREE, ptr, hak_load_relaxed(&place->extent->heap),
                function, "no block is there any more");
   } else {
@@ -179,16 +194,19 @@ size_t hak_api_usable(const void *ptr, hak_place_t *place, const char *function)
 }
 
 /* A block whose entry is nobody's: large, or none of ours. */
-static HAK_SLOW void free_nobodys(void *ptr, const char *function) {
+static HAK_WARM void free_nobodys(void *ptr, const char *function) {
   if (ptr == NULL) return;
   hak_place_t place;
   size_t size = hak_api_usable(ptr, &place, function);
-  if (size == 0) return;
+  if (HAK_UNLIKELY(size == 0)) return;
   hak_thread_t *me = hak_thread_enter();
-  if (me == NULL) return; /* not running, so it was not ours */
+  if (HAK_UNLIKELY(me == NULL)) return; /* not running, so it was not ours */
   hak_pool_t *pool = &me->store->pool;
-  if (place.cls == HAK_CLASS_LARGE) {
-    hak_large_free(pool, &place);
+  if (HAK_LIKELY(place.cls == HAK_CLASS_LARGE)) {
+    hak_thread_count_large(me, -1, -(int64_t)size);
+    if (!hak_large_keep(hak_thread_large(me), pool, &place)) {
+      hak_large_free(pool, &place);
+    }
   } else {
     HAK_COUNT(me, slow_free, 1);
     hak_spill_free(me, place.cls, ptr);

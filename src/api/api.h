@@ -5,6 +5,7 @@
 #ifndef HAK_API_API_H
 #define HAK_API_API_H
 
+#include "base/event.h"
 #include "heap/heap.h"
 #include "heap/lifecycle.h"
 #include "heap/thread.h"
@@ -31,18 +32,5 @@ size_t hak_api_usable(const void *ptr, hak_place_t *place, const char *function)
 
 /* True for NULL and the default heap. */
 bool hak_api_heap_is_valid(hak_heap_t *heap);
-
-/* Tells the event hook, if there is one. No lock held. */
-typedef struct hak_event_sink {
-  hak_event_fn *fn;
-  void *ctx;
-} hak_event_sink_t;
-extern _Atomic(const hak_event_sink_t *) hak_event_sink;
-void hak_event_emit_slow(hak_event_t event, const void *address, size_t size);
-HAK_HOT void hak_event_emit(hak_event_t event, const void *address, size_t size) {
-  if (HAK_UNLIKELY(hak_load_relaxed(&hak_event_sink) != NULL)) {
-    hak_event_emit_slow(event, address, size);
-  }
-}
 
 #endif

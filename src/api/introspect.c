@@ -7,35 +7,6 @@
 #include "pool/large.h"
 #include "superslab/region.h"
 #include "tiny/hold.h"
-#include "tiny/spill.h"
-
-/* --- events ------------------------------------------------------------------ */
-
-_Atomic(const hak_event_sink_t *) hak_event_sink;
-
-/* A few records in turn, so that a sink's function and context stay together
- * for a thread that has just read the pointer. */
-enum {
-  SINKS = 16
-};
-static hak_event_sink_t sinks[SINKS];
-static hak_atomic_u32_t sinks_set;
-
-void hak_set_event_hook(hak_event_fn *fn, void *ctx) {
-  hak_event_sink_t *sink = NULL;
-  if (fn != NULL) {
-    sink = &sinks[hak_add_relaxed(&sinks_set, 1) % SINKS];
-    *sink = (hak_event_sink_t){fn, ctx};
-  }
-  /* Release: publishes the record to hak_event_emit_slow. */
-  hak_store_release(&hak_event_sink, sink);
-}
-
-HAK_SLOW void hak_event_emit_slow(hak_event_t event, const void *address, size_t size) {
-  /* Acquire: pairs with hak_set_event_hook. */
-  const hak_event_sink_t *sink = hak_load_acquire(&hak_event_sink);
-  if (sink != NULL) sink->fn(event, address, size, sink->ctx);
-}
 
 /* --- heaps ------------------------------------------------------------------- */
 
@@ -61,7 +32,6 @@ int hak_visit_heaps(hak_heap_visit_fn *visit, void *ctx) {
 int hak_ptr_info(const void *ptr, hak_block_t *out) {
   if (out == NULL || out->struct_size < sizeof *out) return EINVAL;
   hak_place_t place = hak_registry_find((uintptr_t)ptr);
-  if (place.cls == HAK_CLASS_NONE) return ENOENT;
   size_t offset = (size_t)((const char *)ptr - place.start), size;
   char *start = place.start;
   if (place.cls < HAK_CLASSES) {
@@ -70,9 +40,11 @@ int hak_ptr_info(const void *ptr, hak_block_t *out) {
     /* The tail of a span, and what was never cut into blocks, is in none. */
     if (index >= hak_slab_carved(place.slab)) return ENOENT;
     start += index * size;
-  } else {
+  } else if (place.cls == HAK_CLASS_LARGE) {
     size = hak_large_usable(&place);
     if (offset >= size) return ENOENT;
+  } else {
+    return ENOENT;
   }
   *out = (hak_block_t){.struct_size = sizeof *out,
                        .is_start = ptr == (const void *)start,
@@ -172,7 +144,7 @@ static bool visit_mapping(hak_mapping_t *mapping, void *ctx) {
  * a block that is in no slab is then in use. */
 static void flush_thread(hak_thread_t *thread, void *ctx) {
   (void)ctx;
-  if (hak_load_relaxed(&thread->attached)) hak_spill_all(thread);
+  if (hak_load_relaxed(&thread->attached)) hak_thread_flush(thread);
 }
 
 int hak_heap_visit(hak_heap_t *heap, hak_visit_fn *visit, void *ctx, unsigned flags) {
@@ -181,7 +153,7 @@ int hak_heap_visit(hak_heap_t *heap, hak_visit_fn *visit, void *ctx, unsigned fl
   hak_thread_t *me = hak_thread_enter();
   if (me == NULL) return ENOMEM;
   hak_threads_visit(flush_thread, NULL);
-  hak_spill_heap(me);
+  hak_thread_flush_heap(me);
   visit_t v = {me, hak_heap_get_default(), visit, ctx, true};
   hak_region_visit(visit_superslab, &v);
   if (v.go_on) hak_mapping_visit(visit_mapping, &v);

@@ -4,7 +4,6 @@
 #include "api/api.h"
 #include "base/option.h"
 #include "superslab/retention.h"
-#include "tiny/spill.h"
 
 uint32_t hak_version(void) { return HAK_VERSION; }
 
@@ -51,12 +50,10 @@ size_t hak_collect(hak_heap_t *heap, size_t max_bytes, unsigned flags) {
   hak_thread_t *me = hak_thread_enter_started();
   if (me == NULL) return 0;
   hak_pool_t *pool = &me->store->pool;
-  hak_spill_heap(me);
+  hak_thread_flush_heap(me);
   hak_thread_leave(me, "hak_collect");
   size_t slabs = (size_t)hak_option(COLLECT_SLABS);
-  size_t given = hak_retention_collect(pool, UINT64_MAX, max_bytes, &slabs);
-  if (given > 0) hak_event_emit(HAK_EVENT_PURGE, NULL, given);
-  return given;
+  return hak_retention_collect(pool, UINT64_MAX, max_bytes, &slabs);
 }
 
 void hak_fork_prepare(void) { hak_lifecycle_fork_prepare(); }

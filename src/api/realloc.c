@@ -16,7 +16,7 @@ enum {
 };
 /* Growing large blocks beyond this get a mapping of their own, so that the next
  * growth moves pages instead of copying them. */
-#define REMAP_FROM (4 * HAK_MIB)
+#define REMAP_FROM HAK_LARGE_SPAN_MAX
 
 static void *invalid(void) {
   errno = EINVAL;
@@ -130,6 +130,7 @@ static size_t resize_in_place(const hak_place_t *place, size_t usable, size_t mi
   hak_thread_t *me = hak_thread_enter();
   if (me == NULL) return 0;
   size_t now = hak_large_resize(&me->store->pool, place, min_size, want_size);
+  if (now != 0) hak_thread_count_large(me, 0, (int64_t)now - (int64_t)usable);
   hak_thread_leave(me, "hak_resize_in_place");
   return now;
 }
@@ -169,7 +170,15 @@ static void *try_remap(const hak_place_t *place, size_t usable, size_t size,
       alignment > HAK_OS_REMAP_ALIGNMENT) {
     return NULL;
   }
-  return hak_large_remap(place, size);
+  hak_thread_t *me = hak_thread_enter();
+  if (me == NULL) return NULL;
+  void *block = hak_large_remap(place, size);
+  if (block != NULL) {
+    size_t now = hak_large_good_size(me->store->pool.os, size);
+    hak_thread_count_large(me, 0, (int64_t)now - (int64_t)usable);
+  }
+  hak_thread_leave(me, "hak_realloc");
+  return block;
 }
 
 /* Zeroes what lies between what a block had and what it has. */

@@ -15,6 +15,7 @@ typedef struct tally {
   uint64_t out[HAK_CLASSES];    /* not in their slabs */
   uint64_t free[HAK_CLASSES];   /* in slabs in use */
   uint64_t cached[HAK_CLASSES]; /* in bins, magazines and slots */
+  uint64_t kept_bytes;          /* in large spans that threads keep */
 } tally_t;
 
 static bool add_superslab(hak_superslab_t *ss, void *ctx) {
@@ -52,6 +53,7 @@ static uint32_t count_ready(hak_thread_t *thread, hak_bin_t *bin) {
 static void add_thread(hak_thread_t *thread, void *ctx) {
   tally_t *tally = ctx;
   if (!hak_load_relaxed(&thread->attached)) return;
+  tally->kept_bytes += hak_load_relaxed(&hak_thread_large(thread)->bytes);
   for (uint32_t cls = 0; cls < HAK_CLASSES; cls++) {
     hak_bin_t *bin = &thread->bins[cls];
     hak_hold_t *hold = &thread->holds[cls];
@@ -78,6 +80,7 @@ static uint64_t committed(void) {
   return hak_load_relaxed(&hak_slots_committed) +
          hak_load_relaxed(&hak_mappings_committed) +
          hak_load_relaxed(&hak_meta_committed) +
+         hak_load_relaxed(&hak_registry_reserved) +
          hak_load_relaxed(&hak_regions_head_committed);
 }
 
@@ -95,10 +98,7 @@ static void fill(hak_heap_t *heap, hak_stats_t *s) {
     s->cached_bytes += cached * size;
     s->free_bytes += tally.free[cls] * size;
   }
-  s->large_blocks = hak_load_relaxed(&hak_large_blocks);
-  s->large_bytes = hak_load_relaxed(&hak_large_bytes);
-  s->live_blocks += s->large_blocks;
-  s->live_bytes += s->large_bytes;
+  s->cached_bytes += tally.kept_bytes;
   s->superslabs = hak_load_relaxed(&heap->store.pool.superslabs);
 }
 
@@ -110,10 +110,11 @@ static void fill_process(hak_stats_t *s) {
   s->peak_committed_bytes = hak_load_relaxed(&peak_committed);
   s->retained_bytes = hak_retained_bytes();
   s->metadata_bytes = hak_load_relaxed(&hak_meta_committed) +
+                      hak_load_relaxed(&hak_registry_reserved) +
                       hak_load_relaxed(&hak_regions_head_committed);
-  s->reserved_bytes = hak_load_relaxed(&hak_regions_reserved) +
-                      hak_load_relaxed(&hak_mappings_reserved) +
-                      hak_load_relaxed(&hak_meta_committed);
+  s->reserved_bytes =
+      hak_load_relaxed(&hak_regions_reserved) + hak_load_relaxed(&hak_mappings_reserved) +
+      hak_load_relaxed(&hak_meta_committed) + hak_load_relaxed(&hak_registry_reserved);
   s->slabs_active = hak_load_relaxed(&hak_slots_active);
   s->slabs_empty = hak_load_relaxed(&hak_slots_empty);
   s->slabs_purged = hak_load_relaxed(&hak_slots_purged);
@@ -125,6 +126,11 @@ static void fill_process(hak_stats_t *s) {
 #define HAK_COUNTER(name) s->name = hak_load_relaxed(&counts.name);
 #include "tiny/counters.def"
 #undef HAK_COUNTER
+  /* Read while they change, the sums may be off, but not below zero. */
+  if ((int64_t)s->large_blocks < 0) s->large_blocks = 0;
+  if ((int64_t)s->large_bytes < 0) s->large_bytes = 0;
+  s->live_blocks += s->large_blocks;
+  s->live_bytes += s->large_bytes;
 }
 
 static void fill_os(hak_stats_t *s) {
@@ -139,16 +145,25 @@ static void fill_os(hak_stats_t *s) {
   s->lock_contended = hak_load_relaxed(&hak_lock_contended);
 }
 
+/* An older caller's record is shorter; it gets what it knows. */
+enum {
+  STATS_LEAST = 2 * sizeof(uint32_t) + sizeof(uint64_t)
+};
+
 int hak_stats_get(hak_heap_t *heap, hak_stats_t *out) {
-  if (out == NULL || out->struct_size < sizeof *out) return EINVAL;
-  if (heap != NULL && heap != hak_heap_get_default()) return EINVAL;
-  memset(out, 0, sizeof *out);
-  out->struct_size = sizeof *out;
-  fill_os(out);
+  if (out == NULL || out->struct_size < STATS_LEAST) return EINVAL;
   hak_heap_t *only = hak_heap_get_default();
-  if (!hak_lifecycle_is_running() || only == NULL) return 0;
-  fill(only, out);
-  fill_process(out);
+  if (heap != NULL && heap != only) return EINVAL;
+  uint32_t known = out->struct_size;
+  hak_stats_t stats;
+  memset(&stats, 0, sizeof stats);
+  fill_os(&stats);
+  if (hak_lifecycle_is_running() && only != NULL) {
+    fill(only, &stats);
+    fill_process(&stats);
+  }
+  stats.struct_size = known;
+  memcpy(out, &stats, known < sizeof stats ? known : sizeof stats);
   return 0;
 }
 
@@ -166,9 +181,8 @@ static const field_t fields[] = {
     FIELD(live_bytes),     FIELD(live_blocks),     FIELD(cached_bytes),
     FIELD(free_bytes),     FIELD(committed_bytes), FIELD(peak_committed_bytes),
     FIELD(retained_bytes), FIELD(metadata_bytes),  FIELD(reserved_bytes),
-    FIELD(large_blocks),   FIELD(large_bytes),     FIELD(superslabs),
-    FIELD(slabs_active),   FIELD(slabs_empty),     FIELD(slabs_purged),
-    FIELD(slabs_unused),   FIELD(threads),
+    FIELD(superslabs),     FIELD(slabs_active),    FIELD(slabs_empty),
+    FIELD(slabs_purged),   FIELD(slabs_unused),    FIELD(threads),
 #define HAK_COUNTER(name) FIELD(name),
 #include "tiny/counters.def"
 #undef HAK_COUNTER

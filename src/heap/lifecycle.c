@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <pthread.h>
 #include <sched.h>
+#include <unistd.h>
 
 #include "base/check.h"
 #include "base/lock.h"
@@ -20,9 +21,13 @@ typedef enum phase {
   PHASE_CHANGING
 } phase_t;
 
+enum {
+  PHASE_BITS = 8
+};
+
 /* One thread at a time starts or stops the library, in PHASE_CHANGING; hooks run
  * meanwhile, so that is a phase others wait for and no lock. */
-static hak_atomic_u32_t phase;
+static hak_atomic_u64_t phase;
 static hak_atomic_u32_t shutdowns;
 static hak_os_t hooks; /* what hak_init was given, or the system's own */
 static bool forks_registered, environment_read;
@@ -40,13 +45,13 @@ static void release_all(void) {
   hak_regions_release();
   hak_registry_release();
   hak_meta_release_all();
+  hak_os_retry_releases();
   hak_store_relaxed(&hak_slots_committed, 0);
   hak_store_relaxed(&hak_slots_retained, 0);
   hak_store_relaxed(&hak_retained_over, 0);
   hak_store_relaxed(&hak_slots_active, 0);
   hak_store_relaxed(&hak_slots_empty, 0);
   hak_store_relaxed(&hak_slots_purged, 0);
-  hak_large_forget();
 }
 
 static void prewarm(void) {
@@ -59,7 +64,8 @@ static void prewarm(void) {
   for (uint32_t i = 0; i < count; i++) {
     bool zeroed;
     size_t pages = HAK_SUPERSLAB_SIZE / hooks.page_size;
-    if (!hak_superslab_commit(&ss[i], 0, HAK_SUPERSLAB_SLABS, pages, &zeroed)) break;
+    if (!hak_superslab_commit(&ss[i], 0, HAK_SUPERSLAB_SLABS, pages, false, &zeroed))
+      break;
     for (size_t at = 0; at < HAK_SUPERSLAB_SIZE; at += hooks.page_size) {
       ((volatile char *)ss[i].extent.base)[at] = 0;
     }
@@ -86,14 +92,21 @@ static bool start(const hak_os_t *os, uint32_t flags) {
   return true;
 }
 
+/* PHASE_CHANGING with the process that is at it: a fork may leave the thread
+ * that was behind, and then nobody would ever be done. */
+static uint64_t changing_here(void) {
+  return (uint64_t)getpid() << PHASE_BITS | PHASE_CHANGING;
+}
+
 /* Waits for a change under way, then begins one; the phase before it. */
 static phase_t begin_change(bool unless_running) {
   for (;;) {
     /* Acquire: pairs with end_change. */
-    uint32_t now = hak_load_acquire(&phase);
+    uint64_t now = hak_load_acquire(&phase), here = changing_here();
     if (now == PHASE_RUNNING && unless_running) return PHASE_RUNNING;
-    if (now != PHASE_CHANGING && hak_cas_acquire(&phase, &now, PHASE_CHANGING)) {
-      return (phase_t)now;
+    /* What another process's thread had made so far stays unused. */
+    if (now != here && hak_cas_acquire(&phase, &now, here)) {
+      return now == PHASE_RUNNING ? PHASE_RUNNING : PHASE_DOWN;
     }
     sched_yield();
   }

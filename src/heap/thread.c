@@ -112,7 +112,7 @@ static hak_thread_t *state_get(hak_thread_t **slot) {
   hak_lock_release(&lock);
   if (state == NULL && n == 0) return NULL;
   if (state == NULL) {
-    state = hak_meta_alloc(os, sizeof *state, HAK_CACHE_LINE);
+    state = hak_meta_alloc(os, sizeof(hak_thread_state_t), HAK_CACHE_LINE);
     if (state == NULL) {
       hak_lock_acquire(&lock);
       if (codes_used == n) codes_used--; /* else the code is lost; they are many */
@@ -151,7 +151,15 @@ static void state_put(hak_thread_t *state) {
   hak_lock_release(&lock);
 }
 
-void hak_thread_flush(hak_thread_t *me) { hak_spill_all(me); }
+void hak_thread_flush(hak_thread_t *me) {
+  hak_spill_all(me);
+  hak_large_give_up_kept(hak_thread_large(me), &me->store->pool);
+}
+
+void hak_thread_flush_heap(hak_thread_t *me) {
+  hak_thread_flush(me);
+  hak_spill_heap(me);
+}
 
 /* --- the end of a thread ------------------------------------------------- */
 
@@ -316,7 +324,7 @@ void hak_threads_after_fork(void) {
     /* Its thread is not in this process. If it was in no slow path its lists are
      * whole and go to everybody; else they are given up. */
     if (hak_load_relaxed(&state->busy) == 0) {
-      hak_spill_all(state);
+      hak_thread_flush(state);
       state->next_free = free_states;
       free_states = state;
     }

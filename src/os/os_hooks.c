@@ -1,6 +1,9 @@
-/* os_hooks.c - every call to the operating system passes here and is counted. */
+/* os_hooks.c - every call to the operating system passes here and is counted.
+ * errno is kept: success leaves it alone, and failure is named by the caller. */
+#include <errno.h>
+
 #include "base/bits.h"
-#include "base/check.h"
+#include "base/lock.h"
 #include "os/os.h"
 
 hak_os_counts_t hak_os_counts;
@@ -8,7 +11,8 @@ hak_os_counts_t hak_os_counts;
 bool hak_os_is_valid(const hak_os_t *os) {
   return os->struct_size >= sizeof(hak_os_t) && os->flags == 0 &&
          hak_is_power_of_two(os->page_size) && os->page_size >= 4 * HAK_KIB &&
-         os->page_size <= 64 * HAK_KIB && os->reserve != NULL && os->release != NULL &&
+         os->page_size <= 64 * HAK_KIB && hak_is_power_of_two(os->granularity) &&
+         os->granularity >= os->page_size && os->reserve != NULL && os->release != NULL &&
          os->commit != NULL && os->purge != NULL && os->now_ns != NULL;
 }
 
@@ -18,42 +22,104 @@ static bool counted(hak_atomic_u64_t *calls, bool ok) {
   return ok;
 }
 
+/* Ranges whose release failed, to be tried again; beyond these they are lost,
+ * and only the count of failures tells. */
+enum {
+  UNRELEASED_MAX = 64
+};
+static struct {
+  const hak_os_t *os;
+  void *ptr;
+  size_t size;
+} unreleased[UNRELEASED_MAX];
+static hak_atomic_u32_t unreleased_count;
+static hak_lock_t unreleased_lock = HAK_LOCK_INIT(HAK_RANK_UNRELEASED);
+
+static bool release(const hak_os_t *os, void *ptr, size_t size) {
+  int saved = errno;
+  bool ok = os->release(os->ctx, ptr, size) == 0;
+  errno = saved;
+  return counted(&hak_os_counts.release, ok);
+}
+
+static void release_or_keep(const hak_os_t *os, void *ptr, size_t size) {
+  if (release(os, ptr, size)) return;
+  hak_lock_acquire(&unreleased_lock);
+  uint32_t n = hak_load_relaxed(&unreleased_count);
+  if (n < UNRELEASED_MAX) {
+    unreleased[n].os = os;
+    unreleased[n].ptr = ptr;
+    unreleased[n].size = size;
+    hak_store_relaxed(&unreleased_count, n + 1);
+  }
+  hak_lock_release(&unreleased_lock);
+}
+
+void hak_os_retry_releases(void) {
+  for (uint32_t tries = hak_load_relaxed(&unreleased_count); tries > 0; tries--) {
+    hak_lock_acquire(&unreleased_lock);
+    uint32_t n = hak_load_relaxed(&unreleased_count);
+    const hak_os_t *os = NULL;
+    void *ptr = NULL;
+    size_t size = 0;
+    if (n > 0) {
+      os = unreleased[0].os;
+      ptr = unreleased[0].ptr;
+      size = unreleased[0].size;
+      unreleased[0] = unreleased[n - 1];
+      hak_store_relaxed(&unreleased_count, n - 1);
+    }
+    hak_lock_release(&unreleased_lock);
+    if (os != NULL) release_or_keep(os, ptr, size);
+  }
+}
+
 void *hak_os_reserve(const hak_os_t *os, size_t size, size_t alignment) {
+  int saved = errno;
   void *ptr = os->reserve(os->ctx, size, alignment);
+  errno = saved;
   if (ptr != NULL && !hak_is_aligned((uintptr_t)ptr, alignment)) {
-    os->release(os->ctx, ptr, size);
+    release_or_keep(os, ptr, size);
     ptr = NULL;
   }
   return counted(&hak_os_counts.reserve, ptr != NULL) ? ptr : NULL;
 }
 
-/* A range that cannot be released is lost; there is nobody to tell but the
- * count of failures. */
 void hak_os_release(const hak_os_t *os, void *ptr, size_t size) {
-  counted(&hak_os_counts.release, os->release(os->ctx, ptr, size) == 0);
+  if (hak_load_relaxed(&unreleased_count) != 0) hak_os_retry_releases();
+  release_or_keep(os, ptr, size);
 }
 
 bool hak_os_commit(const hak_os_t *os, void *ptr, size_t size, bool *zeroed) {
   *zeroed = false;
-  return counted(&hak_os_counts.commit, os->commit(os->ctx, ptr, size, zeroed) == 0);
+  int saved = errno;
+  bool ok = os->commit(os->ctx, ptr, size, zeroed) == 0;
+  errno = saved;
+  return counted(&hak_os_counts.commit, ok);
 }
 
 bool hak_os_purge(const hak_os_t *os, void *ptr, size_t size) {
+  int saved = errno;
   bool ok = counted(&hak_os_counts.purge, os->purge(os->ctx, ptr, size) == 0);
+  errno = saved;
   if (ok) hak_add_relaxed(&hak_os_counts.purged_bytes, size);
   return ok;
 }
 
 void *hak_os_remap(const hak_os_t *os, void *ptr, size_t old_size, size_t new_size) {
   if (os->remap == NULL) return NULL;
+  int saved = errno;
   void *moved = os->remap(os->ctx, ptr, old_size, new_size);
+  errno = saved;
   return counted(&hak_os_counts.remap, moved != NULL) ? moved : NULL;
 }
 
 void hak_os_advise_huge(const hak_os_t *os, void *ptr, size_t size) {
   if (os->reserve != hak_os_default()->reserve) return;
   hak_add_relaxed(&hak_os_counts.advise, 1);
+  int saved = errno;
   hak_os_platform_advise_huge(ptr, size);
+  errno = saved;
 }
 
 uint64_t hak_os_now(const hak_os_t *os) { return os->now_ns(os->ctx); }

@@ -3,19 +3,6 @@
 #include "base/check.h"
 #include "base/option.h"
 
-hak_atomic_u64_t hak_large_blocks, hak_large_bytes;
-
-/* The one place where live large blocks are counted. */
-static void count(int64_t blocks, int64_t bytes) {
-  hak_add_relaxed(&hak_large_blocks, (uint64_t)blocks);
-  hak_add_relaxed(&hak_large_bytes, (uint64_t)bytes);
-}
-
-void hak_large_forget(void) {
-  hak_store_relaxed(&hak_large_blocks, 0);
-  hak_store_relaxed(&hak_large_bytes, 0);
-}
-
 size_t hak_large_good_size(const hak_os_t *os, size_t size) {
   return hak_align_up(size, os->page_size);
 }
@@ -49,7 +36,8 @@ static void *run_alloc(hak_pool_t *pool, size_t usable, size_t alignment, bool n
   for (uint32_t i = 0; i < n; i++) {
     size_t part = pages < per_superslab ? pages : per_superslab;
     bool zero;
-    if (!hak_superslab_commit(&ss[i], 0, HAK_SUPERSLAB_SLABS, part, &zero)) {
+    if (!no_grow && hak_superslab_is_huge(ss)) hak_superslab_commit_huge(&ss[i]);
+    if (!hak_superslab_commit(&ss[i], 0, HAK_SUPERSLAB_SLABS, part, no_grow, &zero)) {
       hak_region_give(ss, n, hak_clock_cached());
       return NULL;
     }
@@ -76,7 +64,6 @@ void *hak_large_alloc(hak_pool_t *pool, size_t size, size_t alignment, bool no_g
   } else {
     return hak_large_map(pool, size, alignment, no_grow, zeroed);
   }
-  if (block != NULL) count(1, (int64_t)usable);
   return block;
 }
 
@@ -88,7 +75,6 @@ void *hak_large_map(hak_pool_t *pool, size_t size, size_t alignment, bool no_gro
   hak_mapping_t *mapping =
       hak_mapping_acquire(pool->os, pool->heap, usable, alignment, no_grow, zeroed);
   if (mapping == NULL) return NULL;
-  count(1, (int64_t)usable);
   return mapping->extent.base;
 }
 
@@ -111,6 +97,68 @@ static void span_free(hak_pool_t *pool, hak_slab_t *slab, char *start) {
   hak_pool_put(pool, slab, span);
 }
 
+/* --- kept spans ---------------------------------------------------------- */
+
+/* The one place where a kept span's classes change. */
+static void mark_span(hak_slab_t *slab, uint32_t cls) {
+  slab->cls = (uint8_t)cls;
+  hak_registry_set_class((uintptr_t)hak_slab_start(slab), slab->span, cls);
+}
+
+static void change_kept(hak_large_cache_t *cache, int64_t slabs) {
+  hak_count_own(&cache->bytes, (uint64_t)(slabs * (int64_t)HAK_SLAB_SIZE));
+}
+
+void *hak_large_take_kept(hak_large_cache_t *cache, size_t size) {
+  unsigned span = (unsigned)hak_div_up(size, HAK_SLAB_SIZE);
+  for (uint32_t i = 0; i < HAK_LARGE_KEPT; i++) {
+    hak_slab_t *slab = cache->spans[i];
+    if (slab == NULL || slab->span != span) continue;
+    hak_superslab_t *ss = hak_slab_superslab(slab);
+    size_t pages = hak_div_up(size, ss->extent.os->page_size);
+    bool zeroed;
+    if (!hak_superslab_commit(ss, slab->slot, span, pages, true, &zeroed)) continue;
+    cache->spans[i] = NULL;
+    change_kept(cache, -(int64_t)span);
+    slab->block_size = (uint32_t)pages;
+    mark_span(slab, HAK_CLASS_LARGE);
+    return hak_slab_start(slab);
+  }
+  return NULL;
+}
+
+static void give_up(hak_large_cache_t *cache, hak_pool_t *pool, uint32_t i) {
+  hak_slab_t *slab = cache->spans[i];
+  if (slab == NULL) return;
+  cache->spans[i] = NULL;
+  change_kept(cache, -(int64_t)slab->span);
+  span_free(pool, slab, hak_slab_start(slab));
+}
+
+bool hak_large_keep(hak_large_cache_t *cache, hak_pool_t *pool,
+                    const hak_place_t *place) {
+  size_t most = (size_t)hak_option(LARGE_CACHE_BYTES);
+  if (place->slab == NULL || place->slab->span * HAK_SLAB_SIZE > most) return false;
+  uint64_t bytes = place->slab->span * HAK_SLAB_SIZE;
+  while (hak_load_relaxed(&cache->bytes) + bytes > most ||
+         cache->spans[cache->next] != NULL) {
+    hak_clock_refresh(pool->os);
+    give_up(cache, pool, cache->next);
+    cache->next = (cache->next + 1) % HAK_LARGE_KEPT;
+  }
+  cache->spans[cache->next] = place->slab;
+  cache->next = (cache->next + 1) % HAK_LARGE_KEPT;
+  change_kept(cache, place->slab->span);
+  mark_span(place->slab, HAK_CLASS_KEPT);
+  return true;
+}
+
+void hak_large_give_up_kept(hak_large_cache_t *cache, hak_pool_t *pool) {
+  for (uint32_t i = 0; i < HAK_LARGE_KEPT; i++) give_up(cache, pool, i);
+}
+
+/* --- freeing and resizing ---------------------------------------------------- */
+
 static uint32_t run_length(size_t usable) {
   return (uint32_t)hak_div_up(usable, HAK_SUPERSLAB_SIZE);
 }
@@ -118,7 +166,6 @@ static uint32_t run_length(size_t usable) {
 void hak_large_free(hak_pool_t *pool, const hak_place_t *place) {
   hak_clock_refresh(pool->os);
   size_t usable = hak_large_usable(place);
-  count(-1, -(int64_t)usable);
   if (place->slab != NULL) {
     span_free(pool, place->slab, place->start);
     return;
@@ -147,7 +194,8 @@ static size_t span_resize(hak_pool_t *pool, const hak_place_t *place, size_t min
     if (usable < min_usable) return 0;
   }
   bool zeroed;
-  if (!hak_superslab_commit(ss, slab->slot, want, pages_of(pool->os, usable), &zeroed)) {
+  if (!hak_superslab_commit(ss, slab->slot, want, pages_of(pool->os, usable), false,
+                            &zeroed)) {
     if (want > have) hak_pool_put(pool, slab + have, want - have);
     return 0;
   }
@@ -167,9 +215,10 @@ static size_t span_resize(hak_pool_t *pool, const hak_place_t *place, size_t min
 
 static size_t run_resize(hak_pool_t *pool, hak_superslab_t *ss, size_t old_usable,
                          size_t min_usable, size_t usable) {
-  uint32_t have = run_length(old_usable), want = run_length(usable);
-  if (want > have) {
-    want = have;
+  uint32_t have = run_length(old_usable), want = have;
+  if (usable <= have * HAK_SUPERSLAB_SIZE) {
+    want = run_length(usable);
+  } else {
     usable = have * HAK_SUPERSLAB_SIZE;
     if (usable < min_usable) return 0;
   }
@@ -178,7 +227,8 @@ static size_t run_resize(hak_pool_t *pool, hak_superslab_t *ss, size_t old_usabl
   for (uint32_t i = 0; i < want; i++) {
     size_t part = pages < per_superslab ? pages : per_superslab;
     bool zero;
-    if (!hak_superslab_commit(&ss[i], 0, HAK_SUPERSLAB_SLABS, part, &zero)) return 0;
+    if (!hak_superslab_commit(&ss[i], 0, HAK_SUPERSLAB_SLABS, part, false, &zero))
+      return 0;
     pages -= part;
   }
   hak_store_relaxed(&ss->extent.size, usable);
@@ -212,7 +262,6 @@ size_t hak_large_resize(hak_pool_t *pool, const hak_place_t *place, size_t min_s
     }
     now = usable;
   }
-  if (now != 0) count(0, (int64_t)now - (int64_t)old_usable);
   return now;
 }
 
@@ -222,8 +271,5 @@ void *hak_large_remap(const hak_place_t *place, size_t size) {
   if (hak_load_relaxed(&head->kind) != HAK_EXTENT_MAPPING) return NULL;
   size_t usable = hak_large_good_size(head->os, size);
   if (usable < size) return NULL;
-  size_t old_usable = hak_load_relaxed(&head->size);
-  char *moved = hak_mapping_resize((hak_mapping_t *)(void *)head, usable, true);
-  if (moved != NULL) count(0, (int64_t)usable - (int64_t)old_usable);
-  return moved;
+  return hak_mapping_resize((hak_mapping_t *)(void *)head, usable, true);
 }

@@ -2,6 +2,7 @@
 
 #include "base/bits.h"
 #include "base/check.h"
+#include "base/event.h"
 #include "base/option.h"
 #include "superslab/meta.h"
 
@@ -29,13 +30,13 @@ static void unuse_locked(hak_mapping_t *mapping) {
   hak_store_relaxed(&mapping->extent.heap, NULL);
 }
 
-/* The kept mapping that wastes least, a quarter at most. */
+/* The kept mapping that wastes least, half of it at most. */
 static hak_mapping_t *reuse(const hak_os_t *os, size_t size, size_t alignment) {
   hak_mapping_t **best = NULL;
   hak_lock_acquire(&lock);
   for (hak_mapping_t **at = &kept; *at != NULL; at = &(*at)->next) {
     hak_mapping_t *m = *at;
-    if (m->extent.os != os || m->reserved < size || m->reserved - size > size / 4 ||
+    if (m->extent.os != os || m->reserved < size || m->reserved - size > size ||
         !hak_is_aligned((uintptr_t)m->extent.base, alignment)) {
       continue;
     }
@@ -117,7 +118,7 @@ hak_mapping_t *hak_mapping_acquire(const hak_os_t *os, void *heap, size_t size,
   hak_mapping_t *mapping = reuse(os, size, alignment);
   if (mapping == NULL && !no_grow) mapping = map_new(os, size, alignment);
   if (mapping == NULL) return NULL;
-  if (!commit_to(mapping, size, zeroed)) {
+  if ((no_grow && mapping->committed < size) || !commit_to(mapping, size, zeroed)) {
     release(mapping);
     return NULL;
   }
@@ -207,6 +208,7 @@ size_t hak_mapping_purge(uint64_t before, size_t max_bytes, size_t *slabs) {
     *slabs -= units < *slabs ? units : *slabs;
     given += mapping->committed;
     hak_add_relaxed(&hak_os_counts.purged_bytes, mapping->committed);
+    hak_event_emit(HAK_EVENT_PURGE, mapping->extent.base, mapping->committed);
     release(mapping);
   }
   return given;

@@ -1,6 +1,7 @@
 #include "superslab/region.h"
 
 #include "base/check.h"
+#include "base/event.h"
 #include "base/option.h"
 
 hak_regions_t hak_regions = {.lock = HAK_LOCK_INIT(HAK_RANK_REGIONS)};
@@ -95,7 +96,7 @@ static hak_region_t *region_new(const hak_os_t *os, size_t size, uint32_t count,
   region->size = size;
   region->count = units - head_units;
   region->free_count = region->count;
-  region->huge_from = region->count;
+  hak_store_relaxed(&region->huge_from, region->count);
   region->head_committed = first_commit;
   region->superslabs = (hak_superslab_t *)(void *)(start + head_size(units));
   for (uint32_t i = 0; i < region->count; i++) set_free(region, i, true);
@@ -182,14 +183,14 @@ static bool ready_records(hak_region_t *region, uint32_t count) {
  * for its first block. Asked for once per region, from here to its end. */
 static bool wants_huge_locked(hak_region_t *region, uint32_t at) {
   int64_t mode = hak_option(HUGE_PAGES);
-  if (mode == 0 || at >= region->huge_from) return false;
+  if (mode == 0 || at >= hak_load_relaxed(&region->huge_from)) return false;
   if (mode == 1 && hak_regions.in_use <= (uint64_t)hak_option(HUGE_PAGES_AFTER)) {
     return false;
   }
   /* Once a region has huge pages from somewhere on, lower ones follow only if
    * asked for before they were used; that would cut the mapping in pieces. */
-  if (region->huge_from != region->count) return false;
-  region->huge_from = at;
+  if (hak_load_relaxed(&region->huge_from) != region->count) return false;
+  hak_store_relaxed(&region->huge_from, at);
   return true;
 }
 
@@ -248,6 +249,8 @@ hak_superslab_t *hak_region_acquire(const hak_os_t *os, uint32_t count, size_t a
     hak_registry_set_extent((uintptr_t)ss[i].extent.base, HAK_SUPERSLAB_SIZE,
                             &ss[i].extent);
   }
+  hak_event_emit(HAK_EVENT_SUPERSLAB_NEW, ss->extent.base,
+                 (size_t)count << HAK_SUPERSLAB_SHIFT);
   return ss;
 }
 
@@ -290,6 +293,10 @@ size_t hak_region_purge(uint64_t before, size_t max_bytes, size_t *slabs) {
       first += n;
     }
     given += got;
+    if (got > 0) {
+      hak_event_emit(HAK_EVENT_SUPERSLAB_RELEASE, ss->extent.base, HAK_SUPERSLAB_SIZE);
+      hak_event_emit(HAK_EVENT_PURGE, ss->extent.base, got);
+    }
     hak_lock_acquire(&hak_regions.lock);
     hak_superslab_put_locked(ss, 0, HAK_SUPERSLAB_SLABS, idle_since);
     untake_run_locked(ss->region, ss->index, 1);

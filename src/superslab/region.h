@@ -54,7 +54,12 @@ extern hak_atomic_u64_t hak_regions_head_committed; /* bytes of records */
 hak_superslab_t *hak_region_acquire(const hak_os_t *os, uint32_t count, size_t alignment,
                                     hak_extent_kind_t kind, void *heap, bool no_grow);
 
-/* The same SuperSlab `count` places further on in its region. */
+/* Huge pages were asked for where it lies. */
+HAK_HOT bool hak_superslab_is_huge(hak_superslab_t *ss) {
+  return ss->index >= hak_load_relaxed(&ss->region->huge_from);
+}
+
+/* The SuperSlab `distance` places further on in its region. */
 HAK_HOT hak_superslab_t *hak_superslab_at(hak_superslab_t *ss, uint32_t distance) {
   return &ss->region->superslabs[ss->index + distance];
 }

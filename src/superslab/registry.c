@@ -2,6 +2,8 @@
 
 #include "base/check.h"
 
+hak_atomic_u64_t hak_registry_reserved;
+
 static _Atomic(hak_registry_t *) root;
 static const hak_os_t *root_os;
 
@@ -19,7 +21,13 @@ static void *reserve_zeroed(const hak_os_t *os, size_t size) {
     return NULL;
   }
   if (!zeroed) __builtin_memset(ptr, 0, size);
+  hak_add_relaxed(&hak_registry_reserved, size);
   return ptr;
+}
+
+static void give_back(void *ptr, size_t size) {
+  hak_os_release(root_os, ptr, size);
+  hak_sub_relaxed(&hak_registry_reserved, size);
 }
 
 #define ROOT_SIZE hak_align_up(sizeof(hak_registry_t), HAK_SLAB_SIZE)
@@ -47,9 +55,9 @@ void hak_registry_release(void) {
   hak_store_relaxed(&root, NULL);
   for (size_t i = 0; i < HAK_REGISTRY_LEAVES; i++) {
     hak_leaf_t *leaf = leaf_at(registry, i);
-    if (leaf != NULL) hak_os_release(root_os, leaf, LEAF_SIZE);
+    if (leaf != NULL) give_back(leaf, LEAF_SIZE);
   }
-  hak_os_release(root_os, registry, ROOT_SIZE);
+  give_back(registry, ROOT_SIZE);
 }
 
 bool hak_registry_cover(const hak_os_t *os, uintptr_t address, size_t size) {
@@ -63,7 +71,7 @@ bool hak_registry_cover(const hak_os_t *os, uintptr_t address, size_t size) {
     int64_t none = 0, distance = (char *)leaf - (char *)registry->absent;
     /* Release: pairs with leaf_at. */
     if (!hak_cas_release(&registry->leaf[i], &none, distance)) {
-      hak_os_release(root_os, leaf, LEAF_SIZE);
+      give_back(leaf, LEAF_SIZE);
     }
   }
   (void)os;

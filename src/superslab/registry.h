@@ -75,6 +75,8 @@ void hak_registry_set_extent(uintptr_t address, size_t size, hak_extent_t *exten
 void hak_registry_set_class(uintptr_t address, size_t count, uint32_t cls);
 void hak_registry_set_entries(uintptr_t address, size_t count, uint64_t entry);
 
+extern hak_atomic_u64_t hak_registry_reserved; /* bytes of address space */
+
 /* Made once at start and given back at shutdown, when no thread points at it. */
 hak_registry_t *hak_registry_root(void);
 bool hak_registry_init(const hak_os_t *os);

@@ -1,6 +1,7 @@
 #include "superslab/shared_pool.h"
 
 #include "base/check.h"
+#include "base/event.h"
 
 static hak_atomic_u64_t clock_now;
 
@@ -97,8 +98,8 @@ static node_t *lowest_with_run(node_t *tree, unsigned run) {
 }
 
 /* The lowest start of `span` free slots at the alignment, or -1. */
-static int find_slots(const node_t *ss, unsigned span, size_t alignment) {
-  uint32_t starts = hak_run_starts(ss->free, span);
+static int find_slots(uint32_t free, unsigned span, size_t alignment) {
+  uint32_t starts = hak_run_starts(free, span);
   unsigned step = (unsigned)(alignment >> HAK_SLAB_SHIFT);
   if (step > 1) {
     uint32_t aligned = 0;
@@ -150,9 +151,31 @@ void hak_pool_init(hak_pool_t *pool, const hak_os_t *os, void *heap) {
   pool->heap = heap;
 }
 
+/* Slots whose pages are there already, among the SuperSlabs that have some; looks
+ * at a few. */
+static node_t *find_committed(hak_pool_t *pool, unsigned span, size_t alignment,
+                              size_t pages, int *first) {
+  enum {
+    LOOKS = 64
+  };
+  node_t *ss = pool->retained.last;
+  for (int i = 0; ss != NULL && i < LOOKS; i++, ss = ss->prev) {
+    *first = find_slots(ss->retained, span, alignment);
+    if (*first < 0) continue;
+    size_t per_slab = HAK_SLAB_SIZE / pool->os->page_size, left = pages;
+    unsigned slot = (unsigned)*first;
+    while (left > 0 && ss->slabs[slot].committed >= (left < per_slab ? left : per_slab)) {
+      left -= left < per_slab ? left : per_slab;
+      slot++;
+    }
+    if (left == 0) return ss;
+  }
+  return NULL;
+}
+
 /* Finds room in the pool, or brings a SuperSlab in; returns with the lock held. */
 static node_t *find_or_grow(hak_pool_t *pool, unsigned span, size_t alignment,
-                            bool no_grow, int *first) {
+                            int *first) {
   for (;;) {
     hak_lock_acquire(&pool->lock);
     /* An aligned span may not fit where the run is long enough; twice its length
@@ -160,19 +183,20 @@ static node_t *find_or_grow(hak_pool_t *pool, unsigned span, size_t alignment,
     unsigned step = (unsigned)(alignment >> HAK_SLAB_SHIFT);
     node_t *ss = lowest_with_run(pool->root, span);
     if (ss != NULL) {
-      *first = find_slots(ss, span, alignment);
+      *first = find_slots(ss->free, span, alignment);
       if (*first >= 0) return ss;
       unsigned sure = span + step - 1;
       ss = sure <= HAK_SUPERSLAB_SLABS ? lowest_with_run(pool->root, sure) : NULL;
       if (ss != NULL) {
-        *first = find_slots(ss, span, alignment);
+        *first = find_slots(ss->free, span, alignment);
         return ss;
       }
     }
     hak_lock_release(&pool->lock);
     ss = hak_region_acquire(pool->os, 1, HAK_SUPERSLAB_SIZE, HAK_EXTENT_SLABS, pool->heap,
-                            no_grow);
+                            false);
     if (ss == NULL) return NULL;
+    if (hak_superslab_is_huge(ss)) hak_superslab_commit_huge(ss);
     hak_lock_acquire(&pool->lock);
     uint64_t idle_since = ss->idle_since;
     hak_superslab_put_locked(ss, 0, HAK_SUPERSLAB_SLABS, idle_since);
@@ -188,13 +212,20 @@ static node_t *find_or_grow(hak_pool_t *pool, unsigned span, size_t alignment,
 hak_slab_t *hak_pool_get(hak_pool_t *pool, unsigned span, size_t alignment, size_t bytes,
                          bool no_grow, bool *zeroed) {
   int first = 0;
-  hak_clock_refresh(pool->os);
-  node_t *ss = find_or_grow(pool, span, alignment, no_grow, &first);
+  size_t pages = hak_div_up(bytes, pool->os->page_size);
+  node_t *ss;
+  if (HAK_UNLIKELY(no_grow)) {
+    hak_lock_acquire(&pool->lock);
+    ss = find_committed(pool, span, alignment, pages, &first);
+    if (ss == NULL) hak_lock_release(&pool->lock);
+  } else {
+    hak_clock_refresh(pool->os);
+    ss = find_or_grow(pool, span, alignment, &first);
+  }
   if (ss == NULL) return NULL;
   take_locked(pool, ss, (unsigned)first, span);
   hak_lock_release(&pool->lock);
-  size_t pages = hak_div_up(bytes, pool->os->page_size);
-  if (!hak_superslab_commit(ss, (unsigned)first, span, pages, zeroed)) {
+  if (!hak_superslab_commit(ss, (unsigned)first, span, pages, no_grow, zeroed)) {
     hak_pool_put(pool, &ss->slabs[first], span);
     return NULL;
   }
@@ -241,6 +272,9 @@ size_t hak_pool_purge(hak_pool_t *pool, uint64_t before, size_t max_bytes,
     *slabs -= count;
     size_t got = hak_superslab_purge(ss, first, count);
     given += got;
+    if (got > 0) {
+      hak_event_emit(HAK_EVENT_PURGE, hak_superslab_slot(ss, first), got);
+    }
     hak_lock_acquire(&pool->lock);
     put_locked(pool, ss, first, count, idle_since);
     if (got == 0) break; /* the OS refuses: do not go round for ever */

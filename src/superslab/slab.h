@@ -27,6 +27,7 @@
 /* Classes of what a slab holds, beyond the size classes of tiny/size_class.h. */
 #define HAK_CLASS_NONE 0xff  /* nothing */
 #define HAK_CLASS_LARGE 0xfe /* one block of whole OS pages */
+#define HAK_CLASS_KEPT 0xfd  /* the same, freed and kept by a thread */
 
 /* A list that frees push onto. An entry of the registry names one. `room`
  * counts the pushes that may still come before one of them must be looked at:
@@ -60,7 +61,7 @@ typedef struct hak_slab {
   uint8_t dirty;       /* [holder] blocks were carved here before, in this life */
   uint8_t purged;      /* [slot] its pages were given back at least once */
   uint8_t slot;        /* [const] its place in the SuperSlab */
-  uint8_t unused;
+  uint8_t zero;        /* [slot] committed pages read as zero */
 } hak_slab_t;
 
 _Static_assert(sizeof(hak_slab_t) == 64, "one cache line a slab: no false sharing");

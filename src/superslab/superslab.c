@@ -79,19 +79,21 @@ void hak_superslab_put_locked(hak_superslab_t *ss, unsigned first, unsigned coun
 }
 
 bool hak_superslab_commit(hak_superslab_t *ss, unsigned first, unsigned count,
-                          size_t pages, bool *zeroed) {
+                          size_t pages, bool no_grow, bool *zeroed) {
   const hak_os_t *os = ss->extent.os;
   size_t per_slab = HAK_SLAB_SIZE / os->page_size;
   bool all_zero = true;
   for (unsigned i = first; i < first + count && pages > 0;) {
     size_t want = pages < per_slab ? pages : per_slab;
     hak_slab_t *slab = &ss->slabs[i];
-    if (slab->committed != 0) all_zero = false;
+    if (slab->committed != 0 && !slab->zero) all_zero = false;
+    slab->zero = 0;
     if (slab->committed >= want) {
       pages -= want;
       i++;
       continue;
     }
+    if (no_grow) return false;
     /* One call for this slab's rest and all uncommitted slabs right behind it. */
     char *from = hak_superslab_slot(ss, i) + slab->committed * os->page_size;
     size_t run = want - slab->committed, left = pages - want;
@@ -114,6 +116,20 @@ bool hak_superslab_commit(hak_superslab_t *ss, unsigned first, unsigned count,
   }
   *zeroed = all_zero;
   return true;
+}
+
+void hak_superslab_commit_huge(hak_superslab_t *ss) {
+  const hak_os_t *os = ss->extent.os;
+  bool zeroed;
+  if (committed_bytes(ss, 0, HAK_SUPERSLAB_SLABS) != 0 ||
+      !hak_os_commit(os, ss->extent.base, HAK_SUPERSLAB_SIZE, &zeroed)) {
+    return;
+  }
+  hak_add_relaxed(&hak_slots_committed, HAK_SUPERSLAB_SIZE);
+  for (unsigned i = 0; i < HAK_SUPERSLAB_SLABS; i++) {
+    ss->slabs[i].committed = (uint8_t)(HAK_SLAB_SIZE / os->page_size);
+    ss->slabs[i].zero = zeroed;
+  }
 }
 
 size_t hak_superslab_purge_tail(hak_superslab_t *ss, unsigned first, unsigned count,
@@ -141,6 +157,7 @@ size_t hak_superslab_purge_tail(hak_superslab_t *ss, unsigned first, unsigned co
       given += run * os->page_size;
       for (unsigned k = i; k < end; k++) {
         ss->slabs[k].committed = k == i ? (uint8_t)keep : 0;
+        ss->slabs[k].zero = 0;
         if (ss->slabs[k].committed == 0) ss->slabs[k].purged = 1;
       }
     }

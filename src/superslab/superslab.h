@@ -100,9 +100,14 @@ void hak_superslab_put_locked(hak_superslab_t *ss, unsigned first, unsigned coun
 
 /* Commits the first `pages` OS pages of taken slots, as if they were one range.
  * *zeroed: every one of them reads as zero. False, and nothing changed but what
- * was committed on the way, if the OS refuses. No lock held. */
+ * was committed on the way, if the OS refuses, or would have to be asked and
+ * `no_grow`. No lock held. */
 bool hak_superslab_commit(hak_superslab_t *ss, unsigned first, unsigned count,
-                          size_t pages, bool *zeroed);
+                          size_t pages, bool no_grow, bool *zeroed);
+/* Commits all of a SuperSlab that was taken whole and has no pages: where huge
+ * pages were asked for they become resident together, and what is resident is
+ * to be known. Only a wish. No lock held. */
+void hak_superslab_commit_huge(hak_superslab_t *ss);
 /* Gives all committed pages of taken slots back; the bytes. No lock held. */
 size_t hak_superslab_purge(hak_superslab_t *ss, unsigned first, unsigned count);
 /* As above for the pages beyond the first `pages`. */

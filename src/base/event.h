@@ -1,0 +1,29 @@
+/* event.h - the hook that hears of slow-path events.
+ *
+ * Depends on: atomic.   Used by: superslab and above.
+ */
+#ifndef HAK_BASE_EVENT_H
+#define HAK_BASE_EVENT_H
+
+#include <hakmem/hakmem.h>
+
+#include "base/atomic.h"
+
+typedef struct hak_event_sink {
+  hak_event_fn *fn;
+  void *ctx;
+} hak_event_sink_t;
+
+extern _Atomic(const hak_event_sink_t *) hak_event_sink; /* NULL: nobody listens */
+
+void hak_event_emit_slow(hak_event_t event, const void *address, size_t size);
+
+HAK_HOT bool hak_event_wanted(void) {
+  return HAK_UNLIKELY(hak_load_relaxed(&hak_event_sink) != NULL);
+}
+/* No lock held. */
+HAK_HOT void hak_event_emit(hak_event_t event, const void *address, size_t size) {
+  if (hak_event_wanted()) hak_event_emit_slow(event, address, size);
+}
+
+#endif

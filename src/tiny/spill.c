@@ -5,9 +5,12 @@
 #include "tiny/shelf.h"
 #include "tiny/transfer.h"
 
-/* While a bin spills, its list is looked at after an eighth of the blocks. */
+/* While a bin spills, its list is looked at after an eighth of the blocks. A
+ * thread that has spilled so often without allocating may never do so again:
+ * then what lies ready goes home too, as every block of it may pin a slab. */
 enum {
-  SPILLING_SHARE = 8
+  SPILLING_SHARE = 8,
+  SPILLS_PATIENCE = 16
 };
 
 static HAK_SLOW void report_interior(hak_thread_t *me, const void *block) {
@@ -186,7 +189,11 @@ void hak_spill_full(hak_thread_t *me, uint32_t cls) {
     count = n;
   }
   hak_bin_set_room(bin, spilling_room(bin));
-  if (spill_list(me, cls, list, count)) return;
+  bool own = spill_list(me, cls, list, count);
+  if (own && bin->spilling < SPILLS_PATIENCE && ++bin->spilling == SPILLS_PATIENCE) {
+    hak_spill_bin(me, cls);
+  }
+  if (own) return;
   /* Everything was foreign: this thread only frees what others allocate. */
   hak_bin_set_room(bin, hak_bin_capacity(bin));
   me->mask |= HAK_MODE_CACHED;
@@ -218,6 +225,8 @@ void hak_spill_free(hak_thread_t *me, uint32_t cls, void *block) {
       return;
     }
   }
+  /* From here on frees of the class pass its bin by: what is there would stay. */
+  if (bin->list.head != HAK_LINK_END) hak_spill_bin(me, cls);
   hak_transfer_add(me, cls, block);
 }
 

@@ -211,6 +211,24 @@ static void resize_in_place__never_moves_and_says_the_new_size(void **state) {
   CHECK_EQ(hak_check(NULL), 0);
 }
 
+static void resize_in_place__grows_again_after_it_shrank(void **state) {
+  (void)state;
+  /* Pages that went when it shrank must be there again. */
+  static const size_t sizes[] = {500000, 6 << 20, 40 << 20, 100 << 20};
+  for (size_t i = 0; i < TEST_COUNT(sizes); i++) {
+    unsigned char *block = hak_alloc(sizes[i]);
+    for (size_t part = 16; part >= 1; part /= 2) {
+      size_t usable = hak_resize_in_place(block, sizes[i] / part, sizes[i] / part);
+      if (usable != 0) {
+        test_fill_sparse(block, usable, part);
+        CHECK(test_verify_sparse(block, usable, part));
+      }
+    }
+    hak_free(block);
+  }
+  CHECK_EQ(hak_check(NULL), 0);
+}
+
 static void resize_in_place__to_what_the_block_has_succeeds(void **state) {
   (void)state;
   for (size_t i = 0; i < TEST_COUNT(edges); i++) {
@@ -255,6 +273,7 @@ TEST_MAIN(T(realloc__keeps_contents_between_all_tiers),
           T(realloc__shrinking_a_large_block_gives_its_bytes_back),
           T(realloc__of_huge_blocks_moves_pages_and_keeps_every_byte),
           T(resize_in_place__never_moves_and_says_the_new_size),
+          T(resize_in_place__grows_again_after_it_shrank),
           T(resize_in_place__to_what_the_block_has_succeeds),
           T(resize_in_place__of_absurd_sizes_changes_nothing),
           T(resize_in_place__serves_at_least_where_want_is_absurd))

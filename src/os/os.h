@@ -14,6 +14,7 @@
  *             address (then a multiple of HAK_OS_REMAP_ALIGNMENT); pages move
  *             without being copied; NULL leaves it as it was
  *   advise    asks for huge pages; a hint, Linux's own hooks only
+ *   collapse  makes one of what small pages lie there now; likewise
  *   now       nanoseconds of a clock that never goes back; coarse
  */
 #ifndef HAK_OS_OS_H
@@ -43,6 +44,7 @@ bool hak_os_commit(const hak_os_t *os, void *ptr, size_t size, bool *zeroed);
 bool hak_os_purge(const hak_os_t *os, void *ptr, size_t size);
 void *hak_os_remap(const hak_os_t *os, void *ptr, size_t old_size, size_t new_size);
 void hak_os_advise_huge(const hak_os_t *os, void *ptr, size_t size);
+void hak_os_collapse(const hak_os_t *os, void *ptr, size_t size);
 uint64_t hak_os_now(const hak_os_t *os);
 
 /* Bits that differ from run to run where the system offers them. */
@@ -50,5 +52,6 @@ uint64_t hak_os_entropy(void);
 
 /* Implemented by the platform file. */
 void hak_os_platform_advise_huge(void *ptr, size_t size);
+void hak_os_platform_collapse(void *ptr, size_t size);
 
 #endif

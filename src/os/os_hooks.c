@@ -122,4 +122,12 @@ void hak_os_advise_huge(const hak_os_t *os, void *ptr, size_t size) {
   errno = saved;
 }
 
+void hak_os_collapse(const hak_os_t *os, void *ptr, size_t size) {
+  if (os->reserve != hak_os_default()->reserve) return;
+  hak_add_relaxed(&hak_os_counts.advise, 1);
+  int saved = errno;
+  hak_os_platform_collapse(ptr, size);
+  errno = saved;
+}
+
 uint64_t hak_os_now(const hak_os_t *os) { return os->now_ns(os->ctx); }

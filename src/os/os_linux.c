@@ -104,6 +104,15 @@ void hak_os_platform_advise_huge(void *ptr, size_t size) {
   madvise(ptr, size, MADV_HUGEPAGE);
 }
 
+/* Older headers do not have it, older kernels refuse it. */
+#ifndef MADV_COLLAPSE
+#define MADV_COLLAPSE 25
+#endif
+
+void hak_os_platform_collapse(void *ptr, size_t size) {
+  madvise(ptr, size, MADV_COLLAPSE);
+}
+
 uint64_t hak_os_entropy(void) {
   uint64_t bits = 0;
   const uint64_t *random = (const uint64_t *)getauxval(AT_RANDOM);

@@ -63,6 +63,20 @@ static size_t head_size(uint32_t count) {
                       HAK_CACHE_LINE);
 }
 
+/* Huge pages serve processes that have grown; a small one must not pay 2 MiB for
+ * its first block, so the first SuperSlabs of the process go without. Asked for
+ * when the address space comes, so that no later call has to. */
+static void ask_for_huge_pages(hak_region_t *region) {
+  int64_t mode = hak_option(HUGE_PAGES);
+  bool first = hak_load_relaxed(&hak_regions.first) == NULL;
+  uint64_t from = mode == 1 && first ? (uint64_t)hak_option(HUGE_PAGES_AFTER) : 0;
+  region->huge_from = mode != 0 && from < region->count ? (uint32_t)from : region->count;
+  if (region->huge_from == region->count) return;
+  size_t before = (size_t)region->huge_from << HAK_SUPERSLAB_SHIFT;
+  size_t all = (size_t)region->count << HAK_SUPERSLAB_SHIFT;
+  hak_os_advise_huge(region->os, region->base + before, all - before);
+}
+
 /* A reservation of about `size` bytes that holds at least `count` SuperSlabs at
  * the alignment; smaller ones are tried where a large one is refused. */
 static hak_region_t *region_new(const hak_os_t *os, size_t size, uint32_t count,
@@ -96,7 +110,7 @@ static hak_region_t *region_new(const hak_os_t *os, size_t size, uint32_t count,
   region->size = size;
   region->count = units - head_units;
   region->free_count = region->count;
-  hak_store_relaxed(&region->huge_from, region->count);
+  ask_for_huge_pages(region);
   region->head_committed = first_commit;
   region->superslabs = (hak_superslab_t *)(void *)(start + head_size(units));
   for (uint32_t i = 0; i < region->count; i++) set_free(region, i, true);
@@ -179,21 +193,6 @@ static bool ready_records(hak_region_t *region, uint32_t count) {
   return true;
 }
 
-/* Huge pages serve processes that have grown; a small one must not pay 2 MiB
- * for its first block. Asked for once per region, from here to its end. */
-static bool wants_huge_locked(hak_region_t *region, uint32_t at) {
-  int64_t mode = hak_option(HUGE_PAGES);
-  if (mode == 0 || at >= hak_load_relaxed(&region->huge_from)) return false;
-  if (mode == 1 && hak_regions.in_use <= (uint64_t)hak_option(HUGE_PAGES_AFTER)) {
-    return false;
-  }
-  /* Once a region has huge pages from somewhere on, lower ones follow only if
-   * asked for before they were used; that would cut the mapping in pieces. */
-  if (hak_load_relaxed(&region->huge_from) != region->count) return false;
-  hak_store_relaxed(&region->huge_from, at);
-  return true;
-}
-
 hak_superslab_t *hak_region_acquire(const hak_os_t *os, uint32_t count, size_t alignment,
                                     hak_extent_kind_t kind, void *heap, bool no_grow) {
   hak_region_t *region;
@@ -232,7 +231,6 @@ hak_superslab_t *hak_region_acquire(const hak_os_t *os, uint32_t count, size_t a
       return NULL;
     }
   }
-  bool huge = wants_huge_locked(region, at);
   hak_superslab_t *ss = &region->superslabs[at];
   for (uint32_t i = 0; i < count; i++) {
     hak_superslab_take_locked(&ss[i], 0, HAK_SUPERSLAB_SLABS);
@@ -241,10 +239,6 @@ hak_superslab_t *hak_region_acquire(const hak_os_t *os, uint32_t count, size_t a
     hak_store_relaxed(&ss[i].extent.kind, kind);
   }
   hak_lock_release(&hak_regions.lock);
-  if (huge) {
-    hak_os_advise_huge(os, ss->extent.base,
-                       (size_t)(region->count - at) << HAK_SUPERSLAB_SHIFT);
-  }
   for (uint32_t i = 0; i < count; i++) {
     hak_registry_set_extent((uintptr_t)ss[i].extent.base, HAK_SUPERSLAB_SIZE,
                             &ss[i].extent);

@@ -27,9 +27,9 @@ typedef struct hak_region {
   size_t size;                       /* [const] bytes reserved, head included */
   uint32_t count;                    /* [const] SuperSlabs */
   uint32_t free_count;               /* [regions' lock] */
-  hak_atomic_u32_t ready; /* records that may be touched; grows under the lock */
-  uint32_t huge_from;     /* [regions' lock] huge pages were asked for from here on */
-  size_t head_committed;  /* [regions' lock] bytes */
+  hak_atomic_u32_t ready;      /* records that may be touched; grows under the lock */
+  uint32_t huge_from;          /* [const] huge pages were asked for from here on */
+  size_t head_committed;       /* [regions' lock] bytes */
   hak_superslab_t *superslabs; /* [const] count records */
   uint64_t free[];             /* [regions' lock] bit i: SuperSlab i is free */
 } hak_region_t;
@@ -56,7 +56,7 @@ hak_superslab_t *hak_region_acquire(const hak_os_t *os, uint32_t count, size_t a
 
 /* Huge pages were asked for where it lies. */
 HAK_HOT bool hak_superslab_is_huge(hak_superslab_t *ss) {
-  return ss->index >= hak_load_relaxed(&ss->region->huge_from);
+  return ss->index >= ss->region->huge_from;
 }
 
 /* The SuperSlab `distance` places further on in its region. */

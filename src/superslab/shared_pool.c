@@ -2,6 +2,7 @@
 
 #include "base/check.h"
 #include "base/event.h"
+#include "base/option.h"
 
 static hak_atomic_u64_t clock_now;
 
@@ -230,6 +231,16 @@ hak_slab_t *hak_pool_get(hak_pool_t *pool, unsigned span, size_t alignment, size
     return NULL;
   }
   return &ss->slabs[first];
+}
+
+void hak_pool_densify(hak_pool_t *pool, hak_slab_t *slab) {
+  node_t *ss = hak_slab_superslab(slab);
+  if (hak_superslab_is_huge(ss) || hak_option(HUGE_PAGES) == 0) return;
+  hak_lock_acquire(&pool->lock);
+  bool dense = ss->free == 0 && !ss->collapsed;
+  if (dense) ss->collapsed = 1;
+  hak_lock_release(&pool->lock);
+  if (dense) hak_os_collapse(pool->os, ss->extent.base, HAK_SUPERSLAB_SIZE);
 }
 
 void hak_pool_put(hak_pool_t *pool, hak_slab_t *slab, unsigned span) {

@@ -67,6 +67,7 @@ typedef struct hak_superslab {
   struct hak_superslab *next, *prev; /* [owner] in that queue */
   /* Node of the pool's tree by address; see shared_pool.c. */
   struct hak_superslab *left, *right; /* [owner] */
+  uint32_t collapsed;                 /* [owner] was made one huge page, or was to be */
   uint32_t run, tree_run; /* [owner] longest run of free slots: here, in this subtree */
   hak_slab_t slabs[HAK_SUPERSLAB_SLABS] __attribute__((aligned(HAK_CACHE_LINE)));
 } hak_superslab_t;

@@ -105,6 +105,7 @@ hak_slab_t *hak_hold_new(hak_thread_t *me, uint32_t cls) {
   }
   if (slab == NULL) return NULL;
   HAK_COUNT(me, slab_fresh, 1);
+  if (!me->no_grow) hak_pool_densify(pool, slab);
   hak_add_relaxed(&depot->spans, 1);
   uint32_t size = hak_class_size(cls);
   slab->list.head = HAK_LINK_END;

@@ -160,6 +160,7 @@ static void each_lock(void (*act)(hak_lock_t *)) {
   act(&hak_regions.lock);
   act(hak_mappings_lock());
   act(hak_magazines_lock());
+  act(hak_os_unreleased_lock());
   act(hak_meta_lock());
 }
 
@@ -170,5 +171,6 @@ void hak_lifecycle_fork_prepare(void) { each_lock(take); }
 void hak_lifecycle_fork_parent(void) { each_lock(give); }
 void hak_lifecycle_fork_child(void) {
   each_lock(give);
+  hak_regions.readying = false; /* whoever was at it is not in this process */
   if (hak_lifecycle_is_running()) hak_threads_after_fork();
 }

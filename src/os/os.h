@@ -40,6 +40,8 @@ void *hak_os_reserve(const hak_os_t *os, size_t size, size_t alignment);
 void hak_os_release(const hak_os_t *os, void *ptr, size_t size);
 /* Tries again what could not be released; shutdown's last act. */
 void hak_os_retry_releases(void);
+/* The lock of the list of those, for fork. */
+struct hak_lock *hak_os_unreleased_lock(void);
 bool hak_os_commit(const hak_os_t *os, void *ptr, size_t size, bool *zeroed);
 bool hak_os_purge(const hak_os_t *os, void *ptr, size_t size);
 void *hak_os_remap(const hak_os_t *os, void *ptr, size_t old_size, size_t new_size);

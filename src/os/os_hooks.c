@@ -35,6 +35,10 @@ static struct {
 static hak_atomic_u32_t unreleased_count;
 static hak_lock_t unreleased_lock = HAK_LOCK_INIT(HAK_RANK_UNRELEASED);
 
+struct hak_lock *hak_os_unreleased_lock(void) {
+  return &unreleased_lock;
+}
+
 static bool release(const hak_os_t *os, void *ptr, size_t size) {
   int saved = errno;
   bool ok = os->release(os->ctx, ptr, size) == 0;

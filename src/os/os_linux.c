@@ -5,6 +5,7 @@
  * memory given back must leave the resident set at once and read as zero.
  */
 #include <errno.h>
+#include <string.h>
 #include <sys/auxv.h>
 #include <sys/mman.h>
 #include <time.h>
@@ -115,8 +116,12 @@ void hak_os_platform_collapse(void *ptr, size_t size) {
 
 uint64_t hak_os_entropy(void) {
   uint64_t bits = 0;
-  const uint64_t *random = (const uint64_t *)getauxval(AT_RANDOM);
-  if (random != NULL) bits = random[0] ^ hak_mix64(random[1]);
+  uint64_t random[2]; /* what the kernel gives need not be aligned */
+  const void *given = (const void *)getauxval(AT_RANDOM);
+  if (given != NULL) {
+    memcpy(random, given, sizeof random);
+    bits = random[0] ^ hak_mix64(random[1]);
+  }
   struct timespec now;
   clock_gettime(CLOCK_MONOTONIC, &now);
   return hak_mix64(bits ^ (uint64_t)now.tv_nsec ^ (uintptr_t)&bits);

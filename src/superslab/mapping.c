@@ -155,6 +155,8 @@ char *hak_mapping_resize(hak_mapping_t *mapping, size_t size, bool may_move) {
   if (reserved < size) return NULL;
   if (!may_move) {
     if (size > mapping->reserved) return NULL;
+    /* It may have been smaller still for a while. */
+    if (!commit_to(mapping, size, &zeroed)) return NULL;
     /* Smaller: the pages go, the address space stays. */
     size_t tail = mapping->committed > size ? mapping->committed - size : 0;
     if (tail > 0 && hak_os_purge(os, base + size, tail)) {

@@ -212,8 +212,7 @@ hak_superslab_t *hak_region_acquire(const hak_os_t *os, uint32_t count, size_t a
   }
   take_run_locked(region, at, count);
   /* Committing records drops the lock; one thread at a time does it. */
-  static bool readying;
-  while (ready_count(region) < at + count && readying) {
+  while (ready_count(region) < at + count && hak_regions.readying) {
     hak_lock_release(&hak_regions.lock);
     hak_cpu_relax();
     hak_lock_acquire(&hak_regions.lock);
@@ -221,9 +220,9 @@ hak_superslab_t *hak_region_acquire(const hak_os_t *os, uint32_t count, size_t a
   if (ready_count(region) < at + count) {
     bool ok = !no_grow;
     if (ok) {
-      readying = true;
+      hak_regions.readying = true;
       ok = ready_records(region, at + count);
-      readying = false;
+      hak_regions.readying = false;
     }
     if (!ok) {
       untake_run_locked(region, at, count);

@@ -40,6 +40,7 @@ typedef struct hak_regions {
   _Atomic(hak_region_t *) first;
   hak_region_t *last;
   size_t next_size;               /* of the next region; 0 = the option */
+  bool readying;                  /* a thread commits records, without the lock */
   uint32_t in_use;                /* SuperSlabs that are not free */
   hak_superslab_queue_t retained; /* free SuperSlabs with committed pages */
 } hak_regions_t;

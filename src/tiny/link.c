@@ -1,16 +1,17 @@
 #include "tiny/link.h"
 
-/* Its words decode to the secret, which has bad bits. */
-const uint64_t hak_link_end[2] = {0, 0};
+/* Its word is no link under any secret: see below, and the static thread states,
+ * whose secret is 0. */
+const uint64_t hak_link_end[2] = {1, 0};
 
 hak_link_key_t hak_link_key_make(uint64_t random) {
 #if HAK_CHECKS == 0
   (void)random;
   return (hak_link_key_t){0, 0};
 #else
-  /* Bits 63, 62 and 0: neither zero, nor a small number or pointer, nor all
-   * ones decode to something good. */
-  return (hak_link_key_t){(random | (uint64_t)1 << 63 | 1) & ~((uint64_t)1 << 62),
-                          HAK_LINK_BAD_BITS};
+  /* Bit 63 set, 62 and the lowest bits fixed: 0 (a block in use), 1 (the list's
+   * end), small numbers, pointers and all ones then read as bad links. */
+  uint64_t secret = (random | (uint64_t)1 << 63) & ~((uint64_t)1 << 62) & ~(uint64_t)7;
+  return (hak_link_key_t){secret | 5, HAK_LINK_BAD_BITS};
 #endif
 }

@@ -126,10 +126,13 @@ static uint32_t spilling_room(const hak_bin_t *bin) {
 void hak_spill_bin(hak_thread_t *me, uint32_t cls) {
   hak_bin_t *bin = &me->bins[cls];
   hak_hold_t *hold = &me->holds[cls];
-  void *list = bin->list.head, *ready = bin->ready, *spare = hold->spare;
+  void *list = hak_list_head(me, &bin->list), *ready = hak_bin_ready(me, bin),
+       *spare = hold->spare;
   uint32_t n_list = hak_bin_listed(bin), n_ready = hak_load_relaxed(&bin->ready_count);
   uint32_t n_spare = hak_load_relaxed(&hold->spare_count);
-  bin->list.head = bin->ready = hold->spare = HAK_LINK_END;
+  hak_list_set(me, &bin->list, HAK_LINK_END);
+  hak_bin_set_ready(me, bin, HAK_LINK_END);
+  hold->spare = HAK_LINK_END;
   hak_store_relaxed(&bin->ready_count, 0);
   hak_store_relaxed(&hold->spare_count, 0);
   hak_bin_set_room(bin, bin->spilling ? spilling_room(bin) : hak_bin_capacity(bin));
@@ -162,13 +165,13 @@ void hak_spill_full(hak_thread_t *me, uint32_t cls) {
   if (HAK_UNLIKELY(hold->slabs > hold->slabs_most)) {
     hak_hold_shelve(me, cls, hold->slabs_most / 4);
   }
-  void *list = bin->list.head;
+  void *list = hak_list_head(me, &bin->list);
   uint32_t count = hak_bin_listed(bin);
-  bin->list.head = HAK_LINK_END;
+  hak_list_set(me, &bin->list, HAK_LINK_END);
   hak_bin_set_room(bin, hak_bin_capacity(bin));
   if (!bin->spilling) {
-    if (bin->ready == HAK_LINK_END) {
-      bin->ready = list;
+    if (hak_bin_ready(me, bin) == HAK_LINK_END) {
+      hak_bin_set_ready(me, bin, list);
       hak_store_relaxed(&bin->ready_count, count);
       return;
     }
@@ -226,7 +229,7 @@ void hak_spill_free(hak_thread_t *me, uint32_t cls, void *block) {
     }
   }
   /* From here on frees of the class pass its bin by: what is there would stay. */
-  if (bin->list.head != HAK_LINK_END) hak_spill_bin(me, cls);
+  if (hak_list_head(me, &bin->list) != HAK_LINK_END) hak_spill_bin(me, cls);
   hak_transfer_add(me, cls, block);
 }
 
@@ -245,8 +248,8 @@ void hak_spill_event(hak_thread_t *me, hak_list_t *list, void *block) {
 void hak_spill_class(hak_thread_t *me, uint32_t cls) {
   hak_bin_t *bin = &me->bins[cls];
   hak_hold_t *hold = &me->holds[cls];
-  while (bin->list.head != HAK_LINK_END || bin->ready != HAK_LINK_END ||
-         hold->spare != HAK_LINK_END) {
+  while (hak_list_head(me, &bin->list) != HAK_LINK_END ||
+         hak_bin_ready(me, bin) != HAK_LINK_END || hold->spare != HAK_LINK_END) {
     hak_spill_bin(me, cls);
   }
   hak_magazine_t *magazine;

@@ -16,6 +16,17 @@ bool hak_os_is_valid(const hak_os_t *os) {
          os->commit != NULL && os->purge != NULL && os->now_ns != NULL;
 }
 
+/* Under LeakSanitizer pointers in blocks keep what they point at, like those in
+ * the C library's own. */
+#if defined(__SANITIZE_ADDRESS__)
+#include <sanitizer/lsan_interface.h>
+#define hak_leak_root(ptr, size) __lsan_register_root_region((ptr), (size))
+#define hak_leak_unroot(ptr, size) __lsan_unregister_root_region((ptr), (size))
+#else
+#define hak_leak_root(ptr, size) ((void)(ptr), (void)(size))
+#define hak_leak_unroot(ptr, size) ((void)(ptr), (void)(size))
+#endif
+
 static bool counted(hak_atomic_u64_t *calls, bool ok) {
   hak_add_relaxed(calls, 1);
   if (!ok) hak_add_relaxed(&hak_os_counts.failures, 1);
@@ -86,10 +97,12 @@ void *hak_os_reserve(const hak_os_t *os, size_t size, size_t alignment) {
     release_or_keep(os, ptr, size);
     ptr = NULL;
   }
+  if (ptr != NULL) hak_leak_root(ptr, size);
   return counted(&hak_os_counts.reserve, ptr != NULL) ? ptr : NULL;
 }
 
 void hak_os_release(const hak_os_t *os, void *ptr, size_t size) {
+  hak_leak_unroot(ptr, size);
   if (hak_load_relaxed(&unreleased_count) != 0) hak_os_retry_releases();
   release_or_keep(os, ptr, size);
 }
@@ -115,6 +128,10 @@ void *hak_os_remap(const hak_os_t *os, void *ptr, size_t old_size, size_t new_si
   int saved = errno;
   void *moved = os->remap(os->ctx, ptr, old_size, new_size);
   errno = saved;
+  if (moved != NULL) {
+    hak_leak_unroot(ptr, old_size);
+    hak_leak_root(moved, new_size);
+  }
   return counted(&hak_os_counts.remap, moved != NULL) ? moved : NULL;
 }
 

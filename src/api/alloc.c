@@ -152,6 +152,7 @@ static HAK_WARM void *alloc_mid(size_t size) {
  * state simply has empty bins. */
 HAK_HOT void *alloc(size_t size) {
   size_t step = (size - 1) >> 3;
+  HAK_OPAQUE(step); /* else size - 1 is kept beside it, for the comparison */
   if (HAK_UNLIKELY(step >= HAK_TINY_STEPS)) return alloc_mid(size);
   hak_thread_t *me = hak_thread_self;
   return alloc_small(me, (hak_bin_t *)(void *)((char *)me + hak_bin_offset_of_step[step]),

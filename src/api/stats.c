@@ -16,10 +16,12 @@ typedef struct tally {
   uint64_t free[HAK_CLASSES];   /* in slabs in use */
   uint64_t cached[HAK_CLASSES]; /* in bins, magazines and slots */
   uint64_t kept_bytes;          /* in large spans that threads keep */
+  uint64_t slots;               /* of all SuperSlabs that were ever used */
 } tally_t;
 
 static bool add_superslab(hak_superslab_t *ss, void *ctx) {
   tally_t *tally = ctx;
+  tally->slots += HAK_SUPERSLAB_SLABS;
   if (hak_load_relaxed(&ss->extent.kind) != HAK_EXTENT_SLABS) return true;
   for (unsigned i = 0; i < HAK_SUPERSLAB_SLABS; i++) {
     hak_place_t place = hak_registry_find((uintptr_t)hak_superslab_slot(ss, i));
@@ -100,6 +102,10 @@ static void fill(hak_heap_t *heap, hak_stats_t *s) {
     s->free_bytes += tally.free[cls] * size;
   }
   s->cached_bytes += tally.kept_bytes;
+  uint64_t touched = hak_load_relaxed(&hak_slots_active) +
+                     hak_load_relaxed(&hak_slots_empty) +
+                     hak_load_relaxed(&hak_slots_purged);
+  s->slabs_unused = tally.slots > touched ? tally.slots - touched : 0;
   s->superslabs = hak_load_relaxed(&heap->store.pool.superslabs);
 }
 

@@ -148,11 +148,13 @@ int hak_lifecycle_shutdown(bool force) {
 
 /* --- fork ------------------------------------------------------------------ */
 
+static hak_heap_t *forking_heap; /* the one whose locks are taken, NULL if none yet */
+
 /* All locks, in the order of their ranks. Shelves' locks share a rank but are
  * taken here by one thread in a fixed order, while nobody holds two. */
 static void each_lock(void (*act)(hak_lock_t *)) {
+  hak_heap_t *heap = forking_heap;
   act(hak_threads_lock());
-  hak_heap_t *heap = hak_heap_get_default();
   if (heap != NULL) {
     for (uint32_t cls = 0; cls < HAK_CLASSES; cls++) act(&heap->store.depots[cls].lock);
     act(&heap->store.pool.lock);
@@ -164,13 +166,24 @@ static void each_lock(void (*act)(hak_lock_t *)) {
   act(hak_meta_lock());
 }
 
-static void take(hak_lock_t *l) { hak_lock_acquire_unranked(l); }
+static void take(hak_lock_t *l) {
+  hak_lock_acquire_unranked(l);
+  /* The one multi-step change of shared state that a thread makes without the
+   * lock; the child could not tell how far it came. */
+  while (l == &hak_regions.lock && hak_regions.readying) {
+    hak_lock_release_unranked(l);
+    sched_yield();
+    hak_lock_acquire_unranked(l);
+  }
+}
 static void give(hak_lock_t *l) { hak_lock_release_unranked(l); }
 
-void hak_lifecycle_fork_prepare(void) { each_lock(take); }
+void hak_lifecycle_fork_prepare(void) {
+  forking_heap = hak_heap_get_default();
+  each_lock(take);
+}
 void hak_lifecycle_fork_parent(void) { each_lock(give); }
 void hak_lifecycle_fork_child(void) {
   each_lock(give);
-  hak_regions.readying = false; /* whoever was at it is not in this process */
   if (hak_lifecycle_is_running()) hak_threads_after_fork();
 }

@@ -1,0 +1,145 @@
+/* tiny_size_class.c - which sizes share a class: the tables against arithmetic. */
+#include "support.h"
+
+#include "tiny/front.h"
+
+/* The smallest class that the full checks leave; their mark needs two words. */
+#define LEAST_CLASS (HAK_CHECKS >= 2 ? 1u : 0u)
+
+/* Four classes per doubling from 128 bytes, worked out anew. */
+static uint32_t size_by_doubling(uint32_t cls) {
+  uint32_t doubling = (cls - 9) / 4, quarter = (cls - 9) % 4 + 1;
+  uint32_t from = 128u << doubling;
+  return from + from / 4 * quarter;
+}
+
+static uint32_t naive_class_of(size_t size) {
+  uint32_t cls = LEAST_CLASS;
+  while (hak_class_size(cls) < size) cls++;
+  return cls;
+}
+
+static void class_sizes__rise_as_the_header_says(void **state) {
+  (void)state;
+  static const uint32_t small[] = {8, 16, 32, 48, 64, 80, 96, 112, 128};
+  for (uint32_t cls = 0; cls < TEST_COUNT(small); cls++) {
+    CHECK_EQ(hak_class_size(cls), small[cls]);
+  }
+  for (uint32_t cls = 9; cls < HAK_CLASSES; cls++) {
+    CHECK_EQ(hak_class_size(cls), size_by_doubling(cls));
+  }
+  CHECK_EQ(hak_class_size(HAK_TINY_CLASSES - 1), HAK_TINY_MAX);
+  CHECK_EQ(hak_class_size(HAK_CLASSES - 1), HAK_MID_MAX);
+}
+
+static void class_of__is_the_smallest_that_fits_for_every_size(void **state) {
+  (void)state;
+  uint32_t cls = LEAST_CLASS;
+  for (size_t size = 1; size <= HAK_MID_MAX; size++) {
+    if (hak_class_size(cls) < size) cls++;
+    CHECK_EQ(hak_class_of(size), cls);
+  }
+  CHECK_EQ(cls, HAK_CLASSES - 1);
+}
+
+static void class_of_step__is_the_class_of_the_steps_last_size(void **state) {
+  (void)state;
+  for (size_t i = 0; i < HAK_TINY_STEPS; i++) {
+    CHECK_EQ(hak_tiny_class_of_step[i], naive_class_of(8 * i + 8));
+  }
+}
+
+static void bin_offset_of_step__names_the_bin_of_the_steps_class(void **state) {
+  (void)state;
+  for (size_t i = 0; i < HAK_TINY_STEPS; i++) {
+    uint32_t cls = hak_tiny_class_of_step[i];
+    size_t offset = offsetof(hak_thread_t, bins) + cls * sizeof(hak_bin_t);
+    CHECK_EQ(hak_bin_offset_of_step[i], offset);
+    CHECK_EQ(hak_entry_cached(cls) >> 16, offset);
+  }
+}
+
+static void waste__is_at_most_a_fifth_above_128_bytes(void **state) {
+  (void)state;
+  for (size_t size = 113; size <= HAK_MID_MAX; size++) {
+    size_t block = hak_class_size(hak_class_of(size));
+    CHECK_MSG((block - size) * 5 <= block, "%zu bytes in a block of %zu", size, block);
+  }
+}
+
+static void class_index__is_exact_for_every_class_and_offset(void **state) {
+  (void)state;
+  /* Every offset that a span of eight slabs has. */
+  for (uint32_t cls = 0; cls < HAK_CLASSES; cls++) {
+    uint32_t size = hak_class_size(cls), index = 0, into = 0;
+    for (size_t offset = 0; offset < (size_t)1 << 19; offset++) {
+      /* No CHECK_EQ: this is 20 million times. */
+      if (hak_class_index(cls, offset) != index ||
+          hak_class_is_start(cls, offset) != (into == 0)) {
+        CHECK_EQ(hak_class_index(cls, offset), index);
+        CHECK_EQ(hak_class_is_start(cls, offset), into == 0);
+      }
+      if (++into == size) {
+        into = 0;
+        index++;
+      }
+    }
+  }
+}
+
+static void class_index__is_exact_at_block_borders_to_a_mebibyte(void **state) {
+  (void)state;
+  for (uint32_t cls = 0; cls < HAK_CLASSES; cls++) {
+    uint32_t size = hak_class_size(cls);
+    for (uint32_t i = 1; (size_t)i * size < MIB; i++) {
+      size_t at = (size_t)i * size;
+      CHECK_EQ(hak_class_index(cls, at - 1), i - 1);
+      CHECK_EQ(hak_class_index(cls, at), i);
+      CHECK(hak_class_is_start(cls, at) && !hak_class_is_start(cls, at - 1));
+    }
+  }
+}
+
+static void powers_of_two__are_classes_of_their_own(void **state) {
+  (void)state;
+  for (size_t size = LEAST_CLASS == 0 ? 8 : 16; size <= HAK_MID_MAX; size *= 2) {
+    CHECK_EQ(hak_class_size(hak_class_of(size)), size);
+  }
+}
+
+static void class_of_aligned__is_the_smallest_class_of_multiples(void **state) {
+  (void)state;
+  test_rng_t rng = test_rng(test_seed(), 1);
+  for (size_t alignment = 1; alignment <= HAK_MID_MAX; alignment *= 2) {
+    for (int n = 0; n < 3000; n++) {
+      size_t size = (size_t)test_below(&rng, HAK_MID_MAX + 1);
+      if (n < 300) size = (size_t)n;
+      uint32_t cls = LEAST_CLASS;
+      while (hak_class_size(cls) < size || hak_class_size(cls) % alignment != 0) cls++;
+      CHECK_EQ(hak_class_of_aligned(size, alignment), cls);
+    }
+  }
+  /* Every class is somebody's answer for its own size. */
+  for (uint32_t cls = LEAST_CLASS; cls < HAK_CLASSES; cls++) {
+    CHECK_EQ(hak_class_of_aligned(hak_class_size(cls), 1), cls);
+  }
+}
+
+static void class_of_aligned__says_when_there_is_none(void **state) {
+  (void)state;
+  CHECK_EQ(hak_class_of_aligned(HAK_MID_MAX + 1, 1), HAK_CLASSES);
+  CHECK_EQ(hak_class_of_aligned(1, HAK_MID_MAX * 2), HAK_CLASSES);
+  CHECK_EQ(hak_class_of_aligned(SIZE_MAX, HAK_MID_MAX), HAK_CLASSES);
+  CHECK_EQ(hak_class_of_aligned(HAK_MID_MAX, HAK_MID_MAX), HAK_CLASSES - 1);
+}
+
+TEST_MAIN_FRESH(T(class_sizes__rise_as_the_header_says),
+                T(class_of__is_the_smallest_that_fits_for_every_size),
+                T(class_of_step__is_the_class_of_the_steps_last_size),
+                T(bin_offset_of_step__names_the_bin_of_the_steps_class),
+                T(waste__is_at_most_a_fifth_above_128_bytes),
+                T(class_index__is_exact_for_every_class_and_offset),
+                T(class_index__is_exact_at_block_borders_to_a_mebibyte),
+                T(powers_of_two__are_classes_of_their_own),
+                T(class_of_aligned__is_the_smallest_class_of_multiples),
+                T(class_of_aligned__says_when_there_is_none))

@@ -1,0 +1,281 @@
+/* superslab_region.c - SuperSlabs out of address space. The library runs over hooks
+ * of the test, and nothing is allocated from it. */
+#include "strict_os.h"
+
+#include "base/option.h"
+#include "heap/lifecycle.h"
+#include "superslab/region.h"
+
+enum {
+  RUNS = 100
+};
+
+typedef struct run {
+  hak_superslab_t *first;
+  uint32_t count;
+} run_t;
+
+static test_os_t g_os;
+static run_t g_runs[RUNS];
+static size_t g_run_count;
+static char g_heap; /* an address for a heap */
+
+static int setup_over(unsigned flags, size_t limit) {
+  test_os_open(&g_os, flags);
+  g_os.limit = limit;
+  CHECK_EQ(hak_option_set(HAK_OPTION_ARENA_BYTES, 32 * (int64_t)MIB), 0);
+  CHECK_EQ(test_os_init(&g_os), 0);
+  g_run_count = 0;
+  return 0;
+}
+
+static int setup(void **state) {
+  (void)state;
+  return setup_over(0, SIZE_MAX);
+}
+
+static int setup_limited(void **state) {
+  (void)state;
+  return setup_over(TEST_OS_LIMITED, 100 * MIB);
+}
+
+static int teardown(void **state) {
+  (void)state;
+  CHECK_EQ(hak_shutdown(HAK_SHUTDOWN_FORCE), 0);
+  test_os_close(&g_os);
+  return 0;
+}
+
+static hak_superslab_t *acquire(uint32_t count, size_t alignment, bool no_grow) {
+  return hak_region_acquire(hak_lifecycle_os(), count, alignment, HAK_EXTENT_RUN, &g_heap,
+                            no_grow);
+}
+
+static size_t regions(void) {
+  size_t n = 0;
+  for (hak_region_t *r = hak_load_relaxed(&hak_regions.first); r != NULL; n++) {
+    r = hak_load_relaxed(&r->next);
+  }
+  return n;
+}
+
+static bool run_is_taken(const char *base) {
+  for (size_t i = 0; i < g_run_count; i++) {
+    size_t bytes = (size_t)g_runs[i].count << HAK_SUPERSLAB_SHIFT;
+    if ((size_t)(base - g_runs[i].first->extent.base) < bytes) return true;
+  }
+  return false;
+}
+
+/* The lowest fitting place of the oldest region that has one, or NULL. */
+static char *expected_place(uint32_t count, size_t alignment) {
+  for (hak_region_t *r = hak_load_relaxed(&hak_regions.first); r != NULL;
+       r = hak_load_relaxed(&r->next)) {
+    for (uint32_t i = 0; i + count <= r->count; i++) {
+      char *base = r->base + (size_t)i * HAK_SUPERSLAB_SIZE;
+      uint32_t n = 0;
+      if (!hak_is_aligned((uintptr_t)base, alignment)) continue;
+      while (n < count && !run_is_taken(base + n * HAK_SUPERSLAB_SIZE)) n++;
+      if (n == count) return base;
+    }
+  }
+  return NULL;
+}
+
+static void check_run(hak_superslab_t *ss, uint32_t count, size_t alignment) {
+  CHECK(hak_is_aligned((uintptr_t)ss->extent.base, alignment));
+  for (uint32_t i = 0; i < count; i++) {
+    char *base = ss->extent.base + i * HAK_SUPERSLAB_SIZE;
+    CHECK(ss[i].extent.base == base && hak_superslab_at(ss, i) == &ss[i]);
+    CHECK(!run_is_taken(base));
+    CHECK_EQ(ss[i].free, 0);
+    CHECK_EQ(hak_load_relaxed(&ss[i].extent.kind), HAK_EXTENT_RUN);
+    CHECK(hak_load_relaxed(&ss[i].extent.heap) == (void *)&g_heap);
+    CHECK(hak_registry_find((uintptr_t)base).extent == &ss[i].extent);
+    CHECK(hak_registry_find((uintptr_t)base + HAK_SUPERSLAB_SIZE - 1).extent ==
+          &ss[i].extent);
+  }
+}
+
+static void check_sums(void) {
+  uint32_t in_use = 0;
+  for (size_t i = 0; i < g_run_count; i++) in_use += g_runs[i].count;
+  CHECK_EQ(hak_regions.in_use, in_use);
+  CHECK(hak_regions_are_valid());
+}
+
+/* Acquires, and holds the place against the model; false for NULL. */
+static bool get(uint32_t count, size_t alignment) {
+  char *expected = expected_place(count, alignment);
+  hak_superslab_t *ss = acquire(count, alignment, false);
+  if (ss == NULL) return false;
+  if (expected != NULL) CHECK(ss->extent.base == expected);
+  check_run(ss, count, alignment);
+  CHECK(g_run_count < RUNS);
+  g_runs[g_run_count++] = (run_t){ss, count};
+  return true;
+}
+
+/* Gives the last `count` SuperSlabs of a run back. */
+static void give(size_t index, uint32_t count, uint64_t now) {
+  run_t *run = &g_runs[index];
+  run->count -= count;
+  hak_superslab_t *ss = hak_superslab_at(run->first, run->count);
+  hak_region_give(ss, count, now);
+  CHECK_EQ(hak_load_relaxed(&ss->extent.kind), HAK_EXTENT_FREE);
+  if (run->count == 0) *run = g_runs[--g_run_count];
+}
+
+static bool commit_all(hak_superslab_t *ss) {
+  bool zeroed;
+  return hak_superslab_commit(ss, 0, HAK_SUPERSLAB_SLABS, HAK_SUPERSLAB_SIZE / 4096,
+                              false, &zeroed);
+}
+
+/* --- tests -------------------------------------------------------------------- */
+
+static void acquire__takes_the_lowest_fitting_run_of_the_oldest_region(void **state) {
+  (void)state;
+  test_rng_t rng = test_rng(test_seed(), 1);
+  for (size_t n = test_scale(2000); n > 0; n--) {
+    if (test_below(&rng, 2) == 0 && g_run_count < 40) {
+      uint32_t count = 1 + (uint32_t)test_below(&rng, test_below(&rng, 3) == 0 ? 9 : 2);
+      size_t alignment = HAK_SUPERSLAB_SIZE << (test_below(&rng, 4) == 0 ? 2 : 0);
+      CHECK(get(count, alignment));
+    } else if (g_run_count > 0) {
+      size_t i = (size_t)test_below(&rng, g_run_count);
+      uint32_t all = g_runs[i].count;
+      give(i, test_below(&rng, 3) == 0 ? 1 + (uint32_t)test_below(&rng, all) : all, n);
+    }
+    check_sums();
+  }
+  while (g_run_count > 0) give(0, g_runs[0].count, 1);
+  check_sums();
+}
+
+static void acquire__grows_by_regions_that_double(void **state) {
+  (void)state;
+  CHECK_EQ(regions(), 0);
+  CHECK(get(1, HAK_SUPERSLAB_SIZE));
+  CHECK_EQ(regions(), 1);
+  CHECK_EQ(hak_load_relaxed(&hak_regions_reserved), 32 * MIB);
+  while (regions() < 3) CHECK(get(4, HAK_SUPERSLAB_SIZE));
+  CHECK_EQ(hak_load_relaxed(&hak_regions_reserved), (32 + 64 + 128) * MIB);
+  check_sums();
+}
+
+static void acquire__gets_runs_larger_than_a_region_and_large_alignments(void **state) {
+  (void)state;
+  CHECK(get(100, HAK_SUPERSLAB_SIZE));
+  CHECK(get(1, 64 * MIB));
+  CHECK(get(33, 256 * MIB));
+  check_sums();
+}
+
+static void acquire__without_growth_asks_nobody(void **state) {
+  (void)state;
+  uint64_t calls = test_os_calls(&g_os);
+  CHECK(acquire(1, HAK_SUPERSLAB_SIZE, true) == NULL);
+  CHECK_EQ(test_os_calls(&g_os), calls);
+  CHECK(get(2, HAK_SUPERSLAB_SIZE));
+  give(0, 2, 1);
+  calls = test_os_calls(&g_os);
+  hak_superslab_t *ss = acquire(2, HAK_SUPERSLAB_SIZE, true);
+  CHECK(ss != NULL);
+  check_run(ss, 2, HAK_SUPERSLAB_SIZE);
+  CHECK(acquire(2, 16 * MIB * 8, true) == NULL);
+  CHECK_EQ(test_os_calls(&g_os), calls);
+  hak_region_give(ss, 2, 1);
+  check_sums();
+}
+
+static void exhaustion__gives_null_and_ends_when_memory_comes_back(void **state) {
+  (void)state;
+  while (get(3, HAK_SUPERSLAB_SIZE)) check_sums();
+  CHECK(g_run_count > 3);
+  check_sums();
+  CHECK(!get(3, HAK_SUPERSLAB_SIZE));
+  give(1, 3, 1);
+  CHECK(get(3, HAK_SUPERSLAB_SIZE));
+  g_os.limit += 16 * MIB;
+  CHECK(get(3, HAK_SUPERSLAB_SIZE));
+  check_sums();
+}
+
+static void failures__leave_regions_as_they_were(void **state) {
+  (void)state;
+  test_rng_t rng = test_rng(test_seed(), 2);
+  unsigned refused = 0;
+  for (size_t n = test_scale(1000); n > 0; n--) {
+    if (g_run_count < 60 && test_below(&rng, 3) != 0) {
+      uint64_t failures = g_os.failures;
+      test_os_fail(&g_os, TEST_FAIL_RANDOM, TEST_OS_ALL_KINDS, 50);
+      bool got = get(1 + (uint32_t)test_below(&rng, 20), HAK_SUPERSLAB_SIZE);
+      test_os_fail(&g_os, TEST_FAIL_NONE, 0, 0);
+      CHECK(got || g_os.failures > failures);
+      refused += !got;
+    } else if (g_run_count > 0) {
+      size_t i = (size_t)test_below(&rng, g_run_count);
+      give(i, g_runs[i].count, n);
+    }
+    check_sums();
+  }
+  CHECK(refused > 0);
+}
+
+static void purge__obeys_time_bytes_and_slabs(void **state) {
+  (void)state;
+  for (int i = 0; i < 4; i++) {
+    CHECK(get(1, HAK_SUPERSLAB_SIZE));
+    CHECK(commit_all(g_runs[i].first));
+  }
+  for (uint64_t i = 4; i > 0; i--) give((size_t)(i - 1), 1, 10 * i);
+  CHECK_EQ(hak_load_relaxed(&hak_slots_retained), 4 * HAK_SUPERSLAB_SIZE);
+  size_t slabs = SIZE_MAX;
+  CHECK_EQ(hak_region_purge(9, SIZE_MAX, &slabs), 0);
+  CHECK_EQ(slabs, SIZE_MAX);
+  CHECK_EQ(hak_region_purge(10, SIZE_MAX, &slabs), HAK_SUPERSLAB_SIZE);
+  CHECK_EQ(slabs, SIZE_MAX - HAK_SUPERSLAB_SLABS);
+  slabs = HAK_SUPERSLAB_SLABS - 1; /* not enough for a whole one */
+  CHECK_EQ(hak_region_purge(100, SIZE_MAX, &slabs), 0);
+  slabs = 2 * HAK_SUPERSLAB_SLABS - 1;
+  CHECK_EQ(hak_region_purge(100, HAK_SLAB_SIZE + 1, &slabs), 2 * HAK_SLAB_SIZE);
+  CHECK_EQ(slabs, HAK_SUPERSLAB_SLABS - 1);
+  check_sums();
+  slabs = SIZE_MAX;
+  CHECK_EQ(hak_region_purge(100, SIZE_MAX, &slabs),
+           3 * HAK_SUPERSLAB_SIZE - 2 * HAK_SLAB_SIZE);
+  CHECK_EQ(hak_load_relaxed(&hak_slots_retained), 0);
+  CHECK(hak_regions.retained.first == NULL);
+  check_sums();
+}
+
+static bool count_visit(hak_superslab_t *ss, void *ctx) {
+  (void)ss;
+  return --*(int *)ctx > 0;
+}
+
+static void visit__sees_every_superslab_ever_used_until_told_to_stop(void **state) {
+  (void)state;
+  CHECK(get(5, HAK_SUPERSLAB_SIZE));
+  give(0, 5, 1);
+  int left = 100;
+  hak_region_visit(count_visit, &left);
+  CHECK_EQ(left, 95);
+  left = 3;
+  hak_region_visit(count_visit, &left);
+  CHECK_EQ(left, 0);
+}
+
+#define R(function) cmocka_unit_test_setup_teardown(function, setup, teardown)
+#define LIMITED(function) \
+  cmocka_unit_test_setup_teardown(function, setup_limited, teardown)
+
+TEST_MAIN_FRESH(R(acquire__takes_the_lowest_fitting_run_of_the_oldest_region),
+                R(acquire__grows_by_regions_that_double),
+                R(acquire__gets_runs_larger_than_a_region_and_large_alignments),
+                R(acquire__without_growth_asks_nobody),
+                LIMITED(exhaustion__gives_null_and_ends_when_memory_comes_back),
+                R(failures__leave_regions_as_they_were),
+                R(purge__obeys_time_bytes_and_slabs),
+                R(visit__sees_every_superslab_ever_used_until_told_to_stop))

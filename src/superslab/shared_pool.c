@@ -233,16 +233,19 @@ hak_slab_t *hak_pool_get(hak_pool_t *pool, unsigned span, size_t alignment, size
   return &ss->slabs[first];
 }
 
-/* With more free slots than these a SuperSlab is not worth a huge page. */
+/* With fewer slots taken a SuperSlab is not worth a huge page: the process's very
+ * first one, and the next, which only comes when that is full. */
 enum {
-  SPARSE_SLOTS = HAK_SUPERSLAB_SLABS / 2
+  DENSE_FIRST = HAK_SUPERSLAB_SLABS / 2,
+  DENSE_NEXT = 14
 };
 
 void hak_pool_densify(hak_pool_t *pool, hak_slab_t *slab) {
   node_t *ss = hak_slab_superslab(slab);
   if (hak_superslab_is_huge(ss) || hak_option(HUGE_PAGES) == 0) return;
   hak_lock_acquire(&pool->lock);
-  bool dense = hak_count_bits(ss->free) <= SPARSE_SLOTS && !ss->collapsed;
+  unsigned taken = HAK_SUPERSLAB_SLABS - hak_count_bits(ss->free);
+  bool dense = taken >= (ss->index == 0 ? DENSE_FIRST : DENSE_NEXT) && !ss->collapsed;
   if (dense) ss->collapsed = 1;
   hak_lock_release(&pool->lock);
   if (dense) hak_os_collapse(pool->os, ss->extent.base, HAK_SUPERSLAB_SIZE);

@@ -46,7 +46,7 @@ hak_slab_t *hak_pool_get(hak_pool_t *pool, unsigned span, size_t alignment, size
                          bool no_grow, bool *zeroed);
 
 /* A slab of small blocks was got. If its SuperSlab began with small pages and
- * half of its slots are taken now, it becomes a huge page. No lock held. */
+ * enough of its slots are taken now, it becomes a huge page. No lock held. */
 void hak_pool_densify(hak_pool_t *pool, hak_slab_t *slab);
 
 /* Gives `span` slabs back. Nobody else can reach them. A shelf's lock may be

@@ -16,7 +16,7 @@ HAK_HOT size_t hak_align_up(size_t x, size_t align) {
 HAK_HOT size_t hak_align_down(size_t x, size_t align) { return x & ~(align - 1); }
 HAK_HOT bool hak_is_aligned(size_t x, size_t align) { return (x & (align - 1)) == 0; }
 
-HAK_HOT size_t hak_div_up(size_t x, size_t by) { return (x + by - 1) / by; }
+HAK_HOT size_t hak_div_up(size_t x, size_t by) { return x / by + (x % by != 0); }
 
 /* x != 0 in all three. */
 HAK_HOT unsigned hak_lowest_bit(uint64_t x) { return (unsigned)__builtin_ctzll(x); }

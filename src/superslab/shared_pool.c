@@ -280,7 +280,7 @@ size_t hak_pool_purge(hak_pool_t *pool, uint64_t before, size_t max_bytes,
     uint64_t idle_since = ss->idle_since;
     /* The lowest run of empty slots, as far as the bounds go. */
     unsigned first = hak_lowest_bit(ss->retained), count = 0;
-    size_t most = hak_div_up(max_bytes - given, HAK_SLAB_SIZE);
+    size_t most = (max_bytes - given - 1) / HAK_SLAB_SIZE + 1;
     if (most > *slabs) most = *slabs;
     while (first + count < HAK_SUPERSLAB_SLABS && count < most &&
            (ss->retained >> (first + count) & 1) != 0) {

@@ -1,4 +1,4 @@
-/* superslab_purge_unbounded.c - a purge of SIZE_MAX bytes gives back everything, in
+/* superslab_purge.c - a purge of SIZE_MAX bytes gives back everything, in
  * a heap's own SuperSlabs as in free ones. */
 #include "strict_os.h"
 

@@ -1,0 +1,268 @@
+/* tiny_hold.c - who may touch a slab: the changes of the word, one at a time and
+ * then in a race. */
+#include "strict_os.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "heap/thread.h"
+#include "tiny/hold.h"
+
+enum {
+  SIZE = 1024,
+  CAPACITY = 64
+};
+
+static test_os_t g_os;
+static hak_depot_t *g_depot;
+static uint32_t g_class;
+
+static int setup(void **state) {
+  (void)state;
+  test_os_open(&g_os, 0);
+  CHECK_EQ(test_os_init(&g_os), 0);
+  CHECK_EQ(hak_thread_init(), 0);
+  g_class = hak_class_of(SIZE);
+  g_depot = &hak_heap_get_default()->store.depots[g_class];
+  return 0;
+}
+
+static int teardown(void **state) {
+  (void)state;
+  (void)hak_collect(NULL, 0, 0);
+  CHECK_EQ(hak_check(NULL), 0);
+  CHECK_EQ(test_live_blocks(), 0);
+  CHECK_EQ(hak_load_relaxed(&g_depot->spans), 0); /* every slab has gone home */
+  CHECK_EQ(hak_shutdown(0), 0);
+  test_os_close(&g_os);
+  return 0;
+}
+
+static void run_thread(void *(*function)(void *), void *argument) {
+  pthread_t thread;
+  CHECK_EQ(pthread_create(&thread, NULL, function, argument), 0);
+  pthread_join(thread, NULL);
+}
+
+static char *block_of(hak_slab_t *slab, uint32_t i) {
+  return hak_slab_start(slab) + (size_t)i * SIZE;
+}
+
+/* A slab of this thread, all of whose blocks are the test's. */
+static hak_slab_t *new_full_slab(void) {
+  hak_slab_t *slab = hak_hold_new(hak_thread_self, g_class);
+  CHECK(slab != NULL);
+  CHECK_EQ(slab->capacity, CAPACITY);
+  hak_store_relaxed(&slab->carved, CAPACITY);
+  hak_slab_set_out(slab, CAPACITY, 0);
+  return slab;
+}
+
+/* Blocks `from` to `to` - 1 of a slab as a run, linked by whoever calls. */
+static hak_run_t make_run(hak_slab_t *slab, uint32_t from, uint32_t to) {
+  for (uint32_t i = from; i + 1 < to; i++) {
+    hak_link_write(&hak_thread_self->key, block_of(slab, i), block_of(slab, i + 1));
+  }
+  return (hak_run_t){slab, block_of(slab, from), block_of(slab, to - 1), to - from};
+}
+
+typedef struct push {
+  hak_slab_t *slab;
+  uint32_t from, to;
+} push_t;
+
+/* A thread that brings a run home, whoever holds the slab. */
+static void *push_main(void *argument) {
+  const push_t *push = argument;
+  CHECK_EQ(hak_thread_init(), 0);
+  bool locked = false;
+  hak_run_t run = make_run(push->slab, push->from, push->to);
+  hak_hold_home_any(hak_thread_self, g_class, run, &locked);
+  if (locked) hak_lock_release(&g_depot->lock);
+  return NULL;
+}
+
+static void push_by_another(hak_slab_t *slab, uint32_t from, uint32_t to) {
+  push_t push = {slab, from, to};
+  run_thread(push_main, &push);
+}
+
+static void go_home(hak_slab_t *slab, uint32_t from, uint32_t to) {
+  bool locked = false;
+  hak_hold_home_any(hak_thread_self, g_class, make_run(slab, from, to), &locked);
+  if (locked) hak_lock_release(&g_depot->lock);
+}
+
+/* --- the word, one change at a time -------------------------------------------- */
+
+static void remote__batches_of_another_thread_are_taken_once_in_one_list(void **state) {
+  (void)state;
+  hak_thread_t *me = hak_thread_self;
+  hak_slab_t *slab = new_full_slab();
+  uint64_t before = test_stats().free_remote;
+  push_by_another(slab, 0, 10);
+  push_by_another(slab, 20, 25);
+  CHECK_EQ(test_stats().free_remote - before, 15);
+  CHECK_EQ(hak_slab_out(slab), CAPACITY); /* until the holder takes them */
+  uint32_t count = 0;
+  char *block = hak_hold_take_remote(me, slab, &count);
+  CHECK_EQ(count, 15);
+  for (uint32_t i = 0; i < 15; i++) {
+    CHECK(block == block_of(slab, i < 5 ? 20 + i : i - 5));
+    block = hak_hold_next(me, block);
+  }
+  CHECK(block == HAK_LINK_END);
+  CHECK(hak_hold_take_remote(me, slab, &count) == NULL);
+  CHECK_EQ(count, 0);
+  CHECK_EQ(hak_load_relaxed(&slab->word), hak_word_mine(me));
+  go_home(slab, 0, CAPACITY);
+}
+
+static void let_go__makes_a_slab_full_and_a_claim_takes_it_back(void **state) {
+  (void)state;
+  hak_thread_t *me = hak_thread_self;
+  hak_slab_t *slab = new_full_slab();
+  CHECK(!hak_hold_claim(me, slab, g_class)); /* it is held, if by this thread */
+  hak_hold_let_go(me, slab, g_class);
+  CHECK_EQ(hak_load_relaxed(&slab->word), hak_word_make(HAK_SLAB_FULL, 0));
+  CHECK_EQ(me->holds[g_class].credit, 1);
+  CHECK(hak_hold_claim(me, slab, g_class));
+  CHECK_EQ(hak_load_relaxed(&slab->word), hak_word_mine(me));
+  CHECK_EQ(me->holds[g_class].credit, 0);
+  hak_hold_let_go(me, slab, g_class);
+  me->holds[g_class].credit = 0;
+  CHECK(!hak_hold_claim(me, slab, g_class)); /* not without credit */
+  me->holds[g_class].credit = 1;
+  go_home(slab, 0, CAPACITY);
+}
+
+static void let_go__keeps_a_slab_whose_blocks_came_home_meanwhile(void **state) {
+  (void)state;
+  hak_thread_t *me = hak_thread_self;
+  hak_slab_t *slab = new_full_slab();
+  push_by_another(slab, 3, 6);
+  hak_hold_let_go(me, slab, g_class);
+  CHECK_EQ(hak_load_relaxed(&slab->word), hak_word_mine(me));
+  CHECK_EQ(slab->queue, HAK_QUEUE_HELD);
+  CHECK_EQ(hak_slab_out(slab), CAPACITY - 3);
+  CHECK(hak_hold_is_valid(me)); /* walks the list */
+  CHECK_EQ(hak_registry_entry(me->registry, (uintptr_t)block_of(slab, 9)),
+           hak_entry_local(me, slab));
+  go_home(slab, 0, 3);
+  go_home(slab, 6, CAPACITY);
+}
+
+static void full_slab__is_shelved_by_the_first_block_that_comes_home(void **state) {
+  (void)state;
+  hak_thread_t *me = hak_thread_self;
+  hak_slab_t *slab = new_full_slab();
+  hak_hold_let_go(me, slab, g_class);
+  push_by_another(slab, 0, 1);
+  CHECK_EQ(hak_load_relaxed(&slab->word), hak_word_make(HAK_SLAB_SHELVED, 0));
+  CHECK_EQ(slab->queue, HAK_QUEUE_SHELF);
+  push_by_another(slab, 1, CAPACITY - 1);
+  CHECK_EQ(hak_slab_out(slab), 1);
+  uint64_t retired = test_stats().slab_retired;
+  push_by_another(slab, CAPACITY - 1, CAPACITY);
+  CHECK_EQ(test_stats().slab_retired, retired + 1);
+  CHECK(hak_load_relaxed(&g_depot->shelf) == NULL);
+  CHECK_EQ(hak_registry_find((uintptr_t)block_of(slab, 0)).cls, HAK_CLASS_NONE);
+}
+
+static void held_slab__that_is_given_up_lies_on_the_shelf_and_serves_a_refill(
+    void **state) {
+  (void)state;
+  hak_thread_t *me = hak_thread_self;
+  hak_slab_t *slab = new_full_slab();
+  go_home(slab, 10, 20);
+  CHECK_EQ(me->holds[g_class].slabs, 1);
+  push_by_another(slab, 30, 33); /* joins the list when it is shelved */
+  hak_hold_shelve_all(me, g_class);
+  CHECK_EQ(me->holds[g_class].slabs, 0);
+  CHECK_EQ(hak_slab_out(slab), CAPACITY - 13);
+  CHECK_EQ(hak_load_relaxed(&slab->word), hak_word_make(HAK_SLAB_SHELVED, 0));
+  uint64_t shelf = test_stats().refill_shelf, fresh = test_stats().slab_fresh;
+  for (int i = 0; i < 13; i++) {
+    char *block = hak_alloc(SIZE);
+    CHECK(hak_registry_slab(block) == slab);
+  }
+  CHECK_EQ(test_stats().refill_shelf, shelf + 1);
+  CHECK_EQ(test_stats().slab_fresh, fresh);
+  CHECK_EQ(hak_load_relaxed(&slab->word), hak_word_make(HAK_SLAB_FULL, 0));
+  go_home(slab, 0, CAPACITY);
+}
+
+/* --- threads that end ------------------------------------------------------------- */
+
+static void *alloc_main(void *argument) {
+  void **block = argument;
+  *block = hak_alloc(SIZE);
+  CHECK(*block != NULL);
+  return NULL;
+}
+
+static void slab__partly_carved_by_an_ended_thread_serves_the_next(void **state) {
+  (void)state;
+  void *blocks[CAPACITY];
+  run_thread(alloc_main, &blocks[0]);
+  uint64_t fresh = test_stats().slab_fresh;
+  hak_slab_t *slab = hak_registry_slab(blocks[0]);
+  CHECK_EQ(slab->queue, HAK_QUEUE_UNCARVED);
+  for (int i = 1; i < CAPACITY; i++) {
+    run_thread(alloc_main, &blocks[i]);
+    CHECK(hak_registry_slab(blocks[i]) == slab);
+  }
+  CHECK_EQ(test_stats().slab_fresh, fresh);
+  for (int i = 0; i < CAPACITY; i++) hak_free(blocks[i]);
+}
+
+/* --- a race ------------------------------------------------------------------------- */
+
+static _Atomic(hak_slab_t *) g_offered;
+static atomic_bool g_done;
+
+/* Brings the first blocks of each slab home while its holder lets go of it. */
+static void *racer_main(void *argument) {
+  (void)argument;
+  CHECK_EQ(hak_thread_init(), 0);
+  while (!atomic_load(&g_done)) {
+    hak_slab_t *slab = atomic_exchange(&g_offered, NULL);
+    if (slab == NULL) continue;
+    go_home(slab, 0, 5);
+    go_home(slab, 5, 6);
+    atomic_store(&g_done, true);
+  }
+  return NULL;
+}
+
+static void let_go__loses_no_batch_that_is_pushed_meanwhile(void **state) {
+  (void)state;
+  hak_thread_t *me = hak_thread_self;
+  test_rng_t rng = test_rng(test_seed(), 1);
+  for (size_t n = test_scale(3000); n > 0; n--) {
+    hak_slab_t *slab = new_full_slab();
+    atomic_store(&g_done, false);
+    pthread_t racer;
+    CHECK_EQ(pthread_create(&racer, NULL, racer_main, NULL), 0);
+    atomic_store(&g_offered, slab);
+    while (n % 2 == 0 && atomic_load(&g_offered) != NULL) hak_cpu_relax();
+    for (uint64_t i = test_below(&rng, 60); i > 0; i--) hak_cpu_relax();
+    hak_hold_let_go(me, slab, g_class);
+    pthread_join(racer, NULL);
+    /* Whoever has it now: no block but these six is home, and none is lost. */
+    go_home(slab, 6, CAPACITY);
+    hak_hold_shelve_all(me, g_class);
+    CHECK_EQ(hak_load_relaxed(&g_depot->spans), 0);
+    CHECK(hak_hold_is_valid(me));
+  }
+}
+
+#define H(function) cmocka_unit_test_setup_teardown(function, setup, teardown)
+
+TEST_MAIN_FRESH(H(remote__batches_of_another_thread_are_taken_once_in_one_list),
+                H(let_go__makes_a_slab_full_and_a_claim_takes_it_back),
+                H(let_go__keeps_a_slab_whose_blocks_came_home_meanwhile),
+                H(full_slab__is_shelved_by_the_first_block_that_comes_home),
+                H(held_slab__that_is_given_up_lies_on_the_shelf_and_serves_a_refill),
+                H(slab__partly_carved_by_an_ended_thread_serves_the_next),
+                H(let_go__loses_no_batch_that_is_pushed_meanwhile))

@@ -1,0 +1,252 @@
+/* pool_large.c - blocks of whole OS pages: spans, runs and mappings, how they change
+ * their sizes, and the spans that a thread keeps. */
+#include "strict_os.h"
+
+#include <string.h>
+
+#include "heap/lifecycle.h"
+#include "pool/large.h"
+
+static test_os_t g_os;
+static hak_pool_t g_pool;
+static hak_large_cache_t g_cache;
+
+static int setup(void **state) {
+  (void)state;
+  test_os_open(&g_os, 0);
+  CHECK_EQ(test_os_init(&g_os), 0);
+  memset(&g_pool, 0, sizeof g_pool);
+  memset(&g_cache, 0, sizeof g_cache);
+  hak_pool_init(&g_pool, hak_lifecycle_os(), &g_pool);
+  return 0;
+}
+
+static int teardown(void **state) {
+  (void)state;
+  hak_large_give_up_kept(&g_cache, &g_pool);
+  CHECK_EQ(hak_load_relaxed(&g_cache.bytes), 0);
+  CHECK(hak_pool_is_valid(&g_pool) && hak_regions_are_valid());
+  CHECK_EQ(hak_load_relaxed(&g_pool.taken), 0);
+  CHECK_EQ(hak_shutdown(HAK_SHUTDOWN_FORCE), 0);
+  test_os_close(&g_os);
+  return 0;
+}
+
+static hak_place_t place_of(const void *block) {
+  hak_place_t place = hak_registry_find((uintptr_t)block);
+  CHECK(place.start == (const char *)block);
+  CHECK_EQ(place.cls, HAK_CLASS_LARGE);
+  return place;
+}
+
+static char *get(size_t size, size_t alignment) {
+  bool zeroed = false;
+  char *block = hak_large_alloc(&g_pool, size, alignment, false, &zeroed);
+  CHECK(block != NULL && hak_is_aligned((uintptr_t)block, alignment));
+  hak_place_t place = place_of(block);
+  size_t usable = hak_large_usable(&place);
+  CHECK_EQ(usable, hak_align_up(size, 4096));
+  CHECK_EQ(hak_large_good_size(hak_lifecycle_os(), size), usable);
+  if (zeroed) CHECK(test_is_zero(block, usable));
+  test_fill_sparse(block, usable, size);
+  return block;
+}
+
+static void put(void *block) {
+  hak_place_t place = place_of(block);
+  hak_large_free(&g_pool, &place);
+  CHECK_EQ(hak_registry_find((uintptr_t)block).cls, HAK_CLASS_NONE);
+}
+
+static hak_extent_kind_t kind_of(const void *block) {
+  hak_place_t place = place_of(block);
+  return (hak_extent_kind_t)hak_load_relaxed(&place.extent->kind);
+}
+
+static void alloc__chooses_spans_runs_and_mappings_by_size(void **state) {
+  (void)state;
+  static const struct {
+    size_t size;
+    hak_extent_kind_t kind;
+  } cases[] = {{32 * KIB + 1, HAK_EXTENT_SLABS},
+               {MIB, HAK_EXTENT_SLABS},
+               {MIB + 1, HAK_EXTENT_RUN},
+               {5 * MIB, HAK_EXTENT_RUN},
+               {32 * MIB, HAK_EXTENT_RUN},
+               {32 * MIB + 1, HAK_EXTENT_MAPPING},
+               {50 * MIB + 9999, HAK_EXTENT_MAPPING}};
+  char *blocks[TEST_COUNT(cases)];
+  for (size_t i = 0; i < TEST_COUNT(cases); i++) {
+    blocks[i] = get(cases[i].size, 64 * KIB);
+    CHECK_EQ(kind_of(blocks[i]), cases[i].kind);
+    /* Interior addresses lead to the same block. */
+    hak_place_t inside = hak_registry_find((uintptr_t)blocks[i] + cases[i].size - 1);
+    CHECK(inside.start == blocks[i]);
+    CHECK_EQ(hak_large_usable(&inside), hak_align_up(cases[i].size, 4096));
+  }
+  for (size_t i = 0; i < TEST_COUNT(cases); i++) {
+    size_t usable = hak_align_up(cases[i].size, 4096);
+    CHECK(test_verify_sparse(blocks[i], usable, cases[i].size));
+    put(blocks[i]);
+  }
+}
+
+static void alloc__keeps_every_alignment(void **state) {
+  (void)state;
+  char *blocks[15];
+  size_t n = 0;
+  for (size_t alignment = 4096; alignment <= 64 * MIB; alignment *= 2) {
+    blocks[n++] = get(100 * KIB, alignment);
+  }
+  while (n > 0) put(blocks[--n]);
+}
+
+static void alloc__commits_no_more_than_its_pages(void **state) {
+  (void)state;
+  uint64_t before = hak_load_relaxed(&hak_slots_committed);
+  char *span = get(100 * KIB, 4096);
+  CHECK_EQ(hak_load_relaxed(&hak_slots_committed) - before, 100 * KIB);
+  put(span);
+}
+
+static void alloc__that_the_os_refuses_gives_null_and_takes_nothing(void **state) {
+  (void)state;
+  const size_t sizes[] = {100 * KIB, 5 * MIB, 40 * MIB};
+  for (size_t i = 0; i < TEST_COUNT(sizes); i++) {
+    char *block = NULL;
+    for (uint64_t nth = 1; block == NULL; nth++) {
+      bool zeroed;
+      uint64_t failures = g_os.failures;
+      test_os_fail(&g_os, TEST_FAIL_NTH, TEST_OS_ALL_KINDS, nth);
+      block = hak_large_alloc(&g_pool, sizes[i], 4096, false, &zeroed);
+      test_os_fail(&g_os, TEST_FAIL_NONE, 0, 0);
+      CHECK(block != NULL || g_os.failures > failures);
+      if (block == NULL) CHECK_EQ(hak_regions.in_use, 0);
+      CHECK(hak_pool_is_valid(&g_pool) && hak_regions_are_valid());
+    }
+    put(block);
+  }
+}
+
+/* --- kept spans ------------------------------------------------------------------ */
+
+static bool keep(void *block) {
+  hak_place_t place = place_of(block);
+  return hak_large_keep(&g_cache, &g_pool, &place);
+}
+
+static void kept_span__serves_the_next_block_of_as_many_slabs(void **state) {
+  (void)state;
+  char *block = get(200 * KIB, 4096);
+  CHECK(keep(block));
+  CHECK_EQ(hak_load_relaxed(&g_cache.bytes), 256 * KIB);
+  CHECK_EQ(hak_registry_find((uintptr_t)block + 70000).cls, HAK_CLASS_KEPT);
+  uint64_t calls = test_os_calls(&g_os);
+  CHECK(hak_large_take_kept(&g_cache, 192 * KIB) == NULL); /* three slabs do */
+  CHECK(hak_large_take_kept(&g_cache, 256 * KIB + 1) == NULL);
+  CHECK(hak_large_take_kept(&g_cache, 200 * KIB + 1) == NULL); /* a page is missing */
+  CHECK(hak_large_take_kept(&g_cache, 193 * KIB) == block);
+  CHECK_EQ(test_os_calls(&g_os), calls);
+  hak_place_t place = place_of(block);
+  CHECK_EQ(hak_large_usable(&place), 196 * KIB);
+  CHECK_EQ(hak_load_relaxed(&g_cache.bytes), 0);
+  CHECK(hak_large_take_kept(&g_cache, 193 * KIB) == NULL);
+  put(block);
+}
+
+static void kept_spans__are_none_where_the_option_forbids_or_the_block_is_large(
+    void **state) {
+  (void)state;
+  char *run = get(3 * MIB, 4096), *mapping = get(40 * MIB, 4096);
+  char *span = get(512 * KIB, 4096);
+  CHECK(!keep(run) && !keep(mapping));
+  int64_t before = hak_option_get(HAK_OPTION_LARGE_CACHE_BYTES);
+  CHECK_EQ(hak_option_set(HAK_OPTION_LARGE_CACHE_BYTES, 512 * KIB - 1), 0);
+  CHECK(!keep(span));
+  CHECK_EQ(hak_option_set(HAK_OPTION_LARGE_CACHE_BYTES, 512 * KIB), 0);
+  CHECK(keep(span));
+  CHECK_EQ(hak_option_set(HAK_OPTION_LARGE_CACHE_BYTES, before), 0);
+  put(run);
+  put(mapping);
+}
+
+/* --- resizing ------------------------------------------------------------------------
+ */
+
+static size_t resize(char *block, size_t least, size_t want) {
+  hak_place_t place = place_of(block);
+  size_t usable = hak_large_resize(&g_pool, &place, least, want);
+  place = place_of(block);
+  if (usable != 0) CHECK_EQ(hak_large_usable(&place), usable);
+  return usable;
+}
+
+static void span__grows_and_shrinks_where_it_is(void **state) {
+  (void)state;
+  char *block = get(100 * KIB, 4096);
+  size_t kept = 100 * KIB;
+  CHECK_EQ(resize(block, 900 * KIB, 900 * KIB), 900 * KIB);
+  CHECK(test_verify_sparse(block, kept, kept));
+  CHECK_EQ(resize(block, MIB + 1, MIB + 1), 0); /* no span is as large */
+  CHECK_EQ(resize(block, 900 * KIB, 4 * MIB), MIB);
+  CHECK_EQ(hak_load_relaxed(&g_pool.taken), 16);
+  CHECK_EQ(resize(block, 10 * KIB, 10 * KIB), 12 * KIB);
+  CHECK_EQ(hak_load_relaxed(&g_pool.taken), 1);
+  CHECK_EQ(hak_registry_find((uintptr_t)block + 64 * KIB).cls, HAK_CLASS_NONE);
+  char *behind = get(64 * KIB, 4096); /* the slab behind it */
+  CHECK(behind == block + 64 * KIB);
+  CHECK_EQ(resize(block, 65 * KIB, 65 * KIB), 0);
+  CHECK_EQ(resize(block, 20 * KIB, 900 * KIB), 64 * KIB);
+  put(behind);
+  put(block);
+}
+
+static void run__shrinks_and_grows_within_its_superslabs(void **state) {
+  (void)state;
+  char *block = get(7 * MIB, 4096);
+  CHECK_EQ(hak_regions.in_use, 4);
+  CHECK_EQ(resize(block, 8 * MIB, 8 * MIB), 8 * MIB);
+  CHECK_EQ(resize(block, 8 * MIB + 1, 8 * MIB + 1), 0);
+  CHECK_EQ(resize(block, 3 * MIB, 3 * MIB), 3 * MIB);
+  CHECK_EQ(hak_regions.in_use, 2);
+  CHECK(test_verify_sparse_prefix(block, 7 * MIB, 3 * MIB, 7 * MIB));
+  CHECK_EQ(hak_registry_find((uintptr_t)block + 5 * MIB).cls, HAK_CLASS_NONE);
+  CHECK_EQ(resize(block, 3 * MIB, 20 * MIB), 4 * MIB);
+  put(block);
+  CHECK_EQ(hak_regions.in_use, 0);
+}
+
+static void remap__moves_mappings_only(void **state) {
+  (void)state;
+  char *span = get(100 * KIB, 4096), *run = get(3 * MIB, 4096);
+  hak_place_t place = place_of(span);
+  CHECK(hak_large_remap(&place, 50 * MIB) == NULL);
+  place = place_of(run);
+  CHECK(hak_large_remap(&place, 50 * MIB) == NULL);
+  bool zeroed;
+  char *mapping = hak_large_map(&g_pool, 2 * MIB, 4096, false, &zeroed);
+  CHECK(mapping != NULL && zeroed);
+  CHECK_EQ(kind_of(mapping), HAK_EXTENT_MAPPING);
+  test_fill_sparse(mapping, 2 * MIB, 5);
+  place = place_of(mapping);
+  char *moved = hak_large_remap(&place, 50 * MIB + 1);
+  CHECK(moved != NULL);
+  CHECK(test_verify_sparse(moved, 2 * MIB, 5));
+  place = place_of(moved);
+  CHECK_EQ(hak_large_usable(&place), 50 * MIB + 4096);
+  CHECK(hak_large_remap(&place, SIZE_MAX) == NULL);
+  put(moved);
+  put(span);
+  put(run);
+}
+
+#define L(function) cmocka_unit_test_setup_teardown(function, setup, teardown)
+
+TEST_MAIN_FRESH(L(alloc__chooses_spans_runs_and_mappings_by_size),
+                L(alloc__keeps_every_alignment), L(alloc__commits_no_more_than_its_pages),
+                L(alloc__that_the_os_refuses_gives_null_and_takes_nothing),
+                L(kept_span__serves_the_next_block_of_as_many_slabs),
+                L(kept_spans__are_none_where_the_option_forbids_or_the_block_is_large),
+                L(span__grows_and_shrinks_where_it_is),
+                L(run__shrinks_and_grows_within_its_superslabs),
+                L(remap__moves_mappings_only))

@@ -187,7 +187,10 @@ static void link__of_a_magazine_makes_a_list_of_its_blocks_in_order(void **state
   }
   CHECK(block == HAK_LINK_END);
   hak_magazine_put(me, magazine);
-  for (int i = 0; i < 20; i++) hak_free(g_blocks[i]);
+  for (int i = 0; i < 20; i++) {
+    hak_link_unmark(g_blocks[i]); /* they are the program's again */
+    hak_free(g_blocks[i]);
+  }
 }
 
 /* --- one allocates, one frees ------------------------------------------------------ */

@@ -46,7 +46,7 @@ HAK_WARM void *hak_api_small(uint32_t cls, bool no_grow) {
   for (int attempt = 0; block == NULL && attempt < 2; attempt++) {
     if (attempt > 0) give_up_caches(me);
     hak_bin_t *bin = &me->bins[cls];
-    if (hak_link_pop_fails(&me->key, &bin->ready_link, &block)) {
+    if (hak_link_pop_fails(&me->key, &bin->ready, &block)) {
       block = hak_bin_refill(me, cls);
     }
   }
@@ -131,7 +131,7 @@ static HAK_WARM void *alloc_slow(size_t size) {
  * made meanwhile. */
 HAK_HOT void *alloc_small(hak_thread_t *me, hak_bin_t *bin, size_t size) {
   void *block;
-  if (HAK_UNLIKELY(hak_link_pop_fails(&me->key, &bin->ready_link, &block)) &&
+  if (HAK_UNLIKELY(hak_link_pop_fails(&me->key, &bin->ready, &block)) &&
       HAK_UNLIKELY(hak_bin_flip_fails(me, bin, &block))) {
     return alloc_slow(size);
   }

@@ -96,7 +96,7 @@ static void mark_list(const visit_t *v, hak_slab_t *slab, const void *block,
 static void visit_slab(visit_t *v, hak_slab_t *slab) {
   uint64_t free[BLOCKS_MAX / BITS] = {0};
   char *start = hak_slab_start(slab);
-  mark_list(v, slab, hak_list_head(v->me, &slab->list), free);
+  mark_list(v, slab, slab->list.head, free);
   uint32_t remote = hak_word_remote_head(hak_load_relaxed(&slab->word));
   if (remote != 0) mark_list(v, slab, start + ((size_t)(remote - 1) << 3), free);
   for (uint32_t i = 0; i < hak_slab_carved(slab) && v->go_on; i++) {

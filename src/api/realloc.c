@@ -60,7 +60,7 @@ void *hak_api_alloc(size_t size, size_t alignment, unsigned flags) {
   if (cls < HAK_CLASSES) {
     void *block;
     hak_thread_t *me = hak_thread_self;
-    if (HAK_UNLIKELY(hak_link_pop_fails(&me->key, &me->bins[cls].ready_link, &block))) {
+    if (HAK_UNLIKELY(hak_link_pop_fails(&me->key, &me->bins[cls].ready, &block))) {
       block = hak_api_small(cls, no_grow);
     }
     if (zero && block != NULL) memset(block, 0, hak_class_size(cls));

@@ -45,8 +45,7 @@ static bool add_superslab(hak_superslab_t *ss, void *ctx) {
 static uint32_t count_ready(hak_thread_t *thread, hak_bin_t *bin) {
   uint32_t most = hak_load_relaxed(&bin->ready_count), count = 0;
   if (thread != hak_thread_self) return most;
-  for (void *block = hak_bin_ready(thread, bin); block != HAK_LINK_END && count < most;
-       count++) {
+  for (void *block = bin->ready; block != HAK_LINK_END && count < most; count++) {
     block = hak_link_read(&thread->key, block);
     if (hak_link_is_bad(&thread->key, block)) break;
   }

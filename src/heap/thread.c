@@ -14,10 +14,8 @@
 /* Bins that look empty: every alloc and free of a thread without a state leaves
  * its fast path at the branch that is there anyway. The key makes the link of
  * the empty list bad. */
-/* The empty list under the static states' secret of 0. */
-#define LINK_END ((hak_link_t)HAK_LINK_END)
 #define BIN \
-  { {LINK_END, 0, 0}, LINK_END, 0, 0, 0 }
+  { {HAK_LINK_END, 0, 0}, HAK_LINK_END, 0, 0, 0 }
 #define BINS_8 BIN, BIN, BIN, BIN, BIN, BIN, BIN, BIN
 #define BINS BINS_8, BINS_8, BINS_8, BINS_8, BINS_8, BIN
 #define STATIC_STATE(its_kind)                                                       \
@@ -74,7 +72,7 @@ static void hold_reset(hak_hold_t *hold) {
 
 static void state_reset(hak_thread_t *state) {
   state->mask = state->code;
-  hak_list_set(state, &state->nobodys, HAK_LINK_END);
+  state->nobodys.head = HAK_LINK_END;
   hak_store_relaxed(&state->nobodys.room, 0);
   state->ticks = 0;
   state->no_grow = 0;
@@ -86,8 +84,8 @@ static void state_reset(hak_thread_t *state) {
     uint32_t blocks = (uint32_t)hak_option(BIN_BYTES) / hak_class_size(cls);
     if (blocks > most) blocks = most;
     if (blocks < least) blocks = least;
-    hak_list_set(state, &bin->list, HAK_LINK_END);
-    hak_bin_set_ready(state, bin, HAK_LINK_END);
+    bin->list.head = HAK_LINK_END;
+    bin->ready = HAK_LINK_END;
     hak_store_relaxed(&bin->list.extra, blocks);
     hak_bin_set_room(bin, blocks);
     bin->spilling = 0;

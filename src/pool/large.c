@@ -140,11 +140,15 @@ bool hak_large_keep(hak_large_cache_t *cache, hak_pool_t *pool,
   size_t most = (size_t)hak_option(LARGE_CACHE_BYTES);
   if (place->slab == NULL || place->slab->span * HAK_SLAB_SIZE > most) return false;
   uint64_t bytes = place->slab->span * HAK_SLAB_SIZE;
-  while (hak_load_relaxed(&cache->bytes) + bytes > most ||
-         cache->spans[cache->next] != NULL) {
+  uint32_t oldest = cache->next;
+  bool full = cache->spans[oldest] != NULL;
+  if (full || hak_load_relaxed(&cache->bytes) + bytes > most) {
     hak_clock_refresh(pool->os);
-    give_up(cache, pool, cache->next);
-    cache->next = (cache->next + 1) % HAK_LARGE_KEPT;
+    give_up(cache, pool, oldest);
+  }
+  while (hak_load_relaxed(&cache->bytes) + bytes > most) {
+    oldest = (oldest + 1) % HAK_LARGE_KEPT;
+    give_up(cache, pool, oldest);
   }
   cache->spans[cache->next] = place->slab;
   cache->next = (cache->next + 1) % HAK_LARGE_KEPT;

@@ -31,12 +31,14 @@ static void unuse_locked(hak_mapping_t *mapping) {
 }
 
 /* The kept mapping that wastes least, half of it at most. */
-static hak_mapping_t *reuse(const hak_os_t *os, size_t size, size_t alignment) {
+static hak_mapping_t *reuse(const hak_os_t *os, size_t size, size_t alignment,
+                            bool no_grow) {
   hak_mapping_t **best = NULL;
   hak_lock_acquire(&lock);
   for (hak_mapping_t **at = &kept; *at != NULL; at = &(*at)->next) {
     hak_mapping_t *m = *at;
     if (m->extent.os != os || m->reserved < size || m->reserved - size > size ||
+        (no_grow && m->committed < size) ||
         !hak_is_aligned((uintptr_t)m->extent.base, alignment)) {
       continue;
     }
@@ -115,10 +117,10 @@ static hak_mapping_t *map_new(const hak_os_t *os, size_t size, size_t alignment)
 
 hak_mapping_t *hak_mapping_acquire(const hak_os_t *os, void *heap, size_t size,
                                    size_t alignment, bool no_grow, bool *zeroed) {
-  hak_mapping_t *mapping = reuse(os, size, alignment);
+  hak_mapping_t *mapping = reuse(os, size, alignment, no_grow);
   if (mapping == NULL && !no_grow) mapping = map_new(os, size, alignment);
   if (mapping == NULL) return NULL;
-  if ((no_grow && mapping->committed < size) || !commit_to(mapping, size, zeroed)) {
+  if (!commit_to(mapping, size, zeroed)) {
     release(mapping);
     return NULL;
   }
@@ -168,7 +170,10 @@ char *hak_mapping_resize(hak_mapping_t *mapping, size_t size, bool may_move) {
   }
   /* The block must not be found at its old address once the pages have moved,
    * and remap wants the whole range committed. */
-  if (!commit_to(mapping, mapping->reserved, &zeroed)) return NULL;
+  if (!hak_registry_prepare(reserved) ||
+      !commit_to(mapping, mapping->reserved, &zeroed)) {
+    return NULL;
+  }
   size_t old_reserved = mapping->reserved;
   hak_registry_set_extent((uintptr_t)base, old_reserved, NULL);
   char *moved = hak_os_remap(os, base, old_reserved, reserved);

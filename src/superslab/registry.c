@@ -49,15 +49,46 @@ static hak_leaf_t *leaf_at(hak_registry_t *registry, size_t index) {
                        : (hak_leaf_t *)(void *)((char *)registry->absent + distance);
 }
 
+/* Leaves held ready: a range up to a leaf's size touches two at most. */
+enum {
+  SPARES = 2
+};
+static _Atomic(hak_leaf_t *) spares[SPARES];
+
+static hak_leaf_t *take_spare(void) {
+  hak_leaf_t *leaf = NULL;
+  /* Acquire: pairs with hak_registry_prepare; the leaf's zeroes are seen. */
+  for (int i = 0; i < SPARES && leaf == NULL; i++) {
+    leaf = hak_exchange_acquire(&spares[i], NULL);
+  }
+  return leaf;
+}
+
 void hak_registry_release(void) {
   hak_registry_t *registry = hak_load_relaxed(&root);
   if (registry == NULL) return;
   hak_store_relaxed(&root, NULL);
+  for (int i = 0; i < SPARES; i++) {
+    hak_leaf_t *spare = take_spare();
+    if (spare != NULL) give_back(spare, LEAF_SIZE);
+  }
   for (size_t i = 0; i < HAK_REGISTRY_LEAVES; i++) {
     hak_leaf_t *leaf = leaf_at(registry, i);
     if (leaf != NULL) give_back(leaf, LEAF_SIZE);
   }
   give_back(registry, ROOT_SIZE);
+}
+
+bool hak_registry_prepare(size_t size) {
+  if (size > (size_t)1 << HAK_LEAF_SHIFT) return false;
+  for (int i = 0; i < SPARES; i++) {
+    if (hak_load_relaxed(&spares[i]) != NULL) continue;
+    hak_leaf_t *leaf = reserve_zeroed(root_os, LEAF_SIZE), *none = NULL;
+    if (leaf == NULL) return false;
+    /* Release: publishes the leaf's zeroes to take_spare. */
+    if (!hak_cas_release(&spares[i], &none, leaf)) give_back(leaf, LEAF_SIZE);
+  }
+  return true;
 }
 
 bool hak_registry_cover(const hak_os_t *os, uintptr_t address, size_t size) {
@@ -67,6 +98,7 @@ bool hak_registry_cover(const hak_os_t *os, uintptr_t address, size_t size) {
   for (size_t i = address >> HAK_LEAF_SHIFT; i <= last >> HAK_LEAF_SHIFT; i++) {
     if (leaf_at(registry, i) != NULL) continue;
     hak_leaf_t *leaf = reserve_zeroed(root_os, LEAF_SIZE);
+    if (leaf == NULL) leaf = take_spare();
     if (leaf == NULL) return false;
     int64_t none = 0, distance = (char *)leaf - (char *)registry->absent;
     /* Release: pairs with leaf_at. */

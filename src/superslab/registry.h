@@ -70,6 +70,11 @@ hak_slab_t *hak_registry_slab(const void *block);
  * lock held. */
 bool hak_registry_cover(const hak_os_t *os, uintptr_t address, size_t size);
 
+/* Sees to it that a range of `size` bytes can be covered wherever it comes to lie
+ * within reach; false if memory is short or the range too large. For pages that
+ * are about to move and could not be moved back. No lock held. */
+bool hak_registry_prepare(size_t size);
+
 void hak_registry_set_extent(uintptr_t address, size_t size, hak_extent_t *extent);
 /* Class of `count` units that belong together; HAK_CLASS_NONE: to nothing. */
 void hak_registry_set_class(uintptr_t address, size_t count, uint32_t cls);

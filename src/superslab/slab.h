@@ -29,14 +29,11 @@
 #define HAK_CLASS_LARGE 0xfe /* one block of whole OS pages */
 #define HAK_CLASS_KEPT 0xfd  /* the same, freed and kept by a thread */
 
-/* A block's address as free blocks and lists carry it. */
-typedef uintptr_t hak_link_t;
-
 /* A list that frees push onto. An entry of the registry names one. `room`
  * counts the pushes that may still come before one of them must be looked at:
  * that one finds 0 and goes to the slow path before it touches the list. */
 typedef struct hak_list {
-  hak_link_t head_link;   /* [holder] the first block, as tiny/link.h writes it */
+  void *head;             /* [holder] */
   hak_atomic_i32_t room;  /* [holder] read by others as a statistic */
   hak_atomic_u32_t extra; /* a bin's capacity in blocks */
 } hak_list_t;

@@ -39,7 +39,7 @@
 
 typedef struct hak_bin {
   hak_list_t list;              /* frees push here; extra = capacity in blocks */
-  hak_link_t ready_link;        /* allocations take from here */
+  void *ready;                  /* allocations take from here */
   uint16_t spilling;            /* list has been full and its blocks were sent home */
   hak_atomic_u16_t armed;       /* what list.room was set to */
   hak_atomic_u32_t ready_count; /* blocks in `ready` when it was filled */
@@ -131,20 +131,6 @@ HAK_HOT bool hak_word_is_mine(const hak_thread_t *me, uint64_t word) {
   return hak_word_owner(word) == hak_word_owner(hak_word_mine(me));
 }
 
-/* First blocks of lists, HAK_LINK_END where they are empty. */
-HAK_HOT void *hak_list_head(const hak_thread_t *me, const hak_list_t *list) {
-  return hak_link_block(&me->key, list->head_link);
-}
-HAK_HOT void hak_list_set(const hak_thread_t *me, hak_list_t *list, void *head) {
-  list->head_link = hak_link_of(&me->key, head);
-}
-HAK_HOT void *hak_bin_ready(const hak_thread_t *me, const hak_bin_t *bin) {
-  return hak_link_block(&me->key, bin->ready_link);
-}
-HAK_HOT void hak_bin_set_ready(const hak_thread_t *me, hak_bin_t *bin, void *head) {
-  bin->ready_link = hak_link_of(&me->key, head);
-}
-
 /* How many blocks the bin's list may take now. */
 HAK_HOT void hak_bin_set_room(hak_bin_t *bin, uint32_t blocks) {
   hak_store_relaxed(&bin->armed, (uint16_t)blocks);
@@ -182,13 +168,12 @@ HAK_SLOW void hak_thread_defer_report(hak_thread_t *me, hak_error_t error,
 /* Where nothing is ready, takes from the list that frees have made, which becomes
  * the ready one; true if that is empty too, or a link is bad. */
 HAK_HOT bool hak_bin_flip_fails(hak_thread_t *me, hak_bin_t *bin, void **block) {
-  hak_link_t end = hak_link_of(&me->key, HAK_LINK_END);
-  if (bin->ready_link != end) return true;
-  hak_link_t list = bin->list.head_link;
+  if (bin->ready != HAK_LINK_END) return true;
+  void *list = bin->list.head;
   if (hak_link_pop_fails(&me->key, &list, block)) return true;
   hak_store_relaxed(&bin->ready_count, hak_bin_listed(bin) - 1);
-  bin->ready_link = list;
-  bin->list.head_link = end;
+  bin->ready = list;
+  bin->list.head = HAK_LINK_END;
   bin->spilling = 0;
   hak_bin_set_room(bin, hak_bin_capacity(bin));
   return false;
@@ -203,8 +188,8 @@ HAK_HOT uint32_t hak_bin_class(const hak_thread_t *me, const hak_bin_t *bin) {
 
 /* Pushes a block onto a list with room for it. */
 HAK_HOT void hak_list_push(const hak_thread_t *me, hak_list_t *list, void *block) {
-  hak_link_write_raw(&me->key, block, list->head_link);
-  list->head_link = hak_link_of(&me->key, block);
+  hak_link_write(&me->key, block, list->head);
+  list->head = block;
 }
 
 #endif

@@ -108,7 +108,7 @@ hak_slab_t *hak_hold_new(hak_thread_t *me, uint32_t cls) {
   if (!me->no_grow) hak_pool_densify(pool, slab);
   hak_add_relaxed(&depot->spans, 1);
   uint32_t size = hak_class_size(cls);
-  hak_list_set(me, &slab->list, HAK_LINK_END);
+  slab->list.head = HAK_LINK_END;
   hak_store_relaxed(&slab->carved, 0);
   slab->capacity = (uint32_t)(span * HAK_SLAB_SIZE / size);
   slab->block_size = size;
@@ -144,7 +144,7 @@ static void slab_empty(hak_thread_t *me, hak_slab_t *slab) {
     if (hak_slab_carved(slab) < slab->capacity) return; /* current: goes on */
     dequeue(hold, slab);
   }
-  hak_list_set(me, &slab->list, HAK_LINK_END);
+  slab->list.head = HAK_LINK_END;
   hak_store_relaxed(&slab->carved, 0);
   slab->dirty = 1;
   hak_slab_set_out(slab, 0, 0);
@@ -190,8 +190,8 @@ static void join_remote(hak_thread_t *me, hak_slab_t *slab) {
     }
     last = next;
   }
-  hak_link_write(&me->key, last, hak_list_head(me, &slab->list));
-  hak_list_set(me, &slab->list, first);
+  hak_link_write(&me->key, last, slab->list.head);
+  slab->list.head = first;
   hak_slab_set_out(slab, hak_slab_out(slab) - count, 0);
 }
 
@@ -218,7 +218,7 @@ void hak_hold_let_go(hak_thread_t *me, hak_slab_t *slab, uint32_t cls) {
   /* Blocks have come home meanwhile: keep it. */
   uint32_t count;
   void *first = hak_hold_take_remote(me, slab, &count);
-  hak_list_set(me, &slab->list, first == NULL ? HAK_LINK_END : first);
+  slab->list.head = first == NULL ? HAK_LINK_END : first;
   hak_slab_set_out(slab, hak_slab_carved(slab) - count, 0);
   enqueue(hold, slab);
   hak_hold_set_entry(me, slab, hak_entry_local(me, slab));
@@ -247,8 +247,8 @@ void hak_hold_home(hak_thread_t *me, hak_run_t run) {
     return;
   }
   HAK_COUNT(me, free_local, run.count);
-  hak_link_write(&me->key, run.last, hak_list_head(me, &slab->list));
-  hak_list_set(me, &slab->list, run.first);
+  hak_link_write(&me->key, run.last, slab->list.head);
+  slab->list.head = run.first;
   out -= run.count;
   uint32_t held_back = hak_load_relaxed(&slab->held_back);
   if (slab->queue == HAK_QUEUE_NONE) {
@@ -315,7 +315,7 @@ static bool home_shelved(hak_thread_t *me, hak_depot_t *depot, const hak_run_t *
     }
     HAK_COUNT(me, slab_shelved, 1);
     hak_link_write(&me->key, run->last, HAK_LINK_END);
-    hak_list_set(me, &slab->list, run->first);
+    slab->list.head = run->first;
     uint32_t carved = hak_slab_carved(slab);
     if (run->count > carved) report_surplus(me, run);
     hak_slab_set_out(slab, run->count < carved ? carved - run->count : 0, 0);
@@ -333,8 +333,8 @@ static bool home_shelved(hak_thread_t *me, hak_depot_t *depot, const hak_run_t *
       return true;
     }
     HAK_COUNT(me, free_shelved, run->count);
-    hak_link_write(&me->key, run->last, hak_list_head(me, &slab->list));
-    hak_list_set(me, &slab->list, run->first);
+    hak_link_write(&me->key, run->last, slab->list.head);
+    slab->list.head = run->first;
     hak_slab_set_out(slab, out - run->count, 0);
     if (out == run->count) {
       hak_shelf_remove_locked(depot, slab);
@@ -431,8 +431,7 @@ static bool slab_is_valid(hak_thread_t *me, hak_slab_t *slab) {
   uint32_t carved = hak_slab_carved(slab), out = hak_slab_out(slab), listed = 0;
   if (carved > slab->capacity || out > carved) return false;
   const char *start = hak_slab_start(slab);
-  for (const void *block = hak_list_head(me, &slab->list); block != HAK_LINK_END;
-       listed++) {
+  for (const void *block = slab->list.head; block != HAK_LINK_END; listed++) {
     size_t offset = (size_t)((const char *)block - start);
     if (listed == carved || !hak_class_is_start(slab->cls, offset) ||
         hak_class_index(slab->cls, offset) >= carved) {

@@ -4,7 +4,7 @@
  *
  * HAK_CHECKS chooses what freed memory says about itself:
  *   0 off      a plain pointer, NULL at the list's end.
- *   1 default  the pointer less a secret. An allocation reads the link of the
+ *   1 default  the pointer xor a secret. An allocation reads the link of the
  *              block that it gives anyway: if the bits that no pointer of ours
  *              has are set, the block was written to or given out meanwhile.
  *              The link is cleared as the block is given, so that a block which
@@ -71,49 +71,47 @@ HAK_HOT bool hak_link_is_marked(const hak_link_key_t *key, const void *block) {
 HAK_HOT void hak_link_unmark(void *block) { (void)block; }
 #endif
 
-/* A link is the address less the secret: so the block that a link names is
- * reached by one addition, which the load's addressing does, and a list's head
- * is a link, copied into a block as it is. */
-HAK_HOT hak_link_t hak_link_of(const hak_link_key_t *key, const void *block) {
-  return HAK_CHECKS == 0 ? (uintptr_t)block : (uintptr_t)block - key->secret;
-}
-HAK_HOT void *hak_link_block(const hak_link_key_t *key, hak_link_t link) {
-  return (void *)(HAK_CHECKS == 0 ? link : link + key->secret);
+/* A block's link is the next block's address xor the secret. */
+HAK_HOT uint64_t hak_link_xor(const hak_link_key_t *key, uint64_t x) {
+#if HAK_CHECKS == 0
+  (void)key;
+#elif defined(__x86_64__)
+  /* Compilers load the secret first, to save a load in code that seldom runs. */
+  __asm__("xorq %1, %0" : "+r"(x) : "m"(key->secret));
+#else
+  x ^= key->secret;
+#endif
+  return x;
 }
 HAK_HOT bool hak_link_is_bad(const hak_link_key_t *key, const void *next) {
   return HAK_CHECKS != 0 && hak_has_bits((uintptr_t)next, &key->bad);
 }
-HAK_HOT void hak_link_write_raw(const hak_link_key_t *key, void *block, hak_link_t next) {
-  *(hak_link_t *)block = next;
+HAK_HOT void hak_link_write(const hak_link_key_t *key, void *block, const void *next) {
+  *(uint64_t *)block = hak_link_xor(key, (uintptr_t)next);
   hak_link_mark_freed(key, block);
 }
-HAK_HOT void hak_link_write(const hak_link_key_t *key, void *block, const void *next) {
-  hak_link_write_raw(key, block, hak_link_of(key, next));
-}
 HAK_HOT void *hak_link_read(const hak_link_key_t *key, const void *block) {
-  return hak_link_block(key, *(const hak_link_t *)block);
+  return (void *)(uintptr_t)hak_link_xor(key, *(const uint64_t *)block);
 }
 
 /* True if the list is empty or the first block's link is bad (nothing is
  * changed), else the block is taken off and is the caller's. */
 #if HAK_CHECKS == 0
-HAK_HOT bool hak_link_pop_fails(const hak_link_key_t *key, hak_link_t *list,
-                                void **block) {
+HAK_HOT bool hak_link_pop_fails(const hak_link_key_t *key, void **list, void **block) {
   (void)key;
-  *block = (void *)*list;
+  *block = *list;
   if (HAK_UNLIKELY(*block == NULL)) return true;
-  *list = *(hak_link_t *)*block;
+  *list = *(void **)*block;
   return false;
 }
 #else
-HAK_HOT bool hak_link_pop_fails(const hak_link_key_t *key, hak_link_t *list,
-                                void **block) {
-  void *first = hak_link_block(key, *list);
-  hak_link_t next = *(hak_link_t *)first;
+HAK_HOT bool hak_link_pop_fails(const hak_link_key_t *key, void **list, void **block) {
+  void *first = *list;
+  void *next = hak_link_read(key, first);
   *block = first;
-  if (HAK_UNLIKELY(hak_link_is_bad(key, hak_link_block(key, next)))) return true;
+  if (HAK_UNLIKELY(hak_link_is_bad(key, next))) return true;
   *list = next;
-  *(hak_link_t *)first = 0;
+  *(uint64_t *)first = 0;
   hak_link_unmark(first);
   return false;
 }

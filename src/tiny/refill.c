@@ -87,7 +87,7 @@ static batch_t from_transfer(hak_thread_t *me, uint32_t cls) {
  * span stays in the queue. */
 static batch_t part_of_list(hak_thread_t *me, uint32_t cls, hak_slab_t *slab,
                             uint32_t most) {
-  void *first = hak_list_head(me, &slab->list), *last = first;
+  void *first = slab->list.head, *last = first;
   uint32_t count = 1;
   void *next = hak_hold_next(me, last);
   while (count < most && next != HAK_LINK_END) {
@@ -95,7 +95,7 @@ static batch_t part_of_list(hak_thread_t *me, uint32_t cls, hak_slab_t *slab,
     next = hak_hold_next(me, last);
     count++;
   }
-  hak_list_set(me, &slab->list, next);
+  slab->list.head = next;
   hak_link_write(&me->key, last, HAK_LINK_END);
   hak_slab_set_out(slab, hak_slab_out(slab) + count, 0);
   hak_hold_requeue(me, slab, cls);
@@ -115,17 +115,17 @@ static batch_t from_partial(hak_thread_t *me, uint32_t cls) {
     return part_of_list(me, cls, slab, most);
   }
   hold->given += free;
-  void *list = hak_list_head(me, &slab->list), *remote;
+  void *list = slab->list.head, *remote;
   uint32_t count;
   hak_slab_set_out(slab, carved, 0);
   remote = hak_hold_take_remote(me, slab, &count);
   if (remote != NULL) {
-    hak_list_set(me, &slab->list, remote);
+    slab->list.head = remote;
     hak_slab_set_out(slab, carved - count, 0);
     hak_hold_requeue(me, slab, cls);
     return (batch_t){list, free};
   }
-  hak_list_set(me, &slab->list, HAK_LINK_END);
+  slab->list.head = HAK_LINK_END;
   hak_hold_set_entry(me, slab, hak_entry_cached(cls));
   if (carved == slab->capacity) hak_hold_let_go(me, slab, cls);
   return (batch_t){list, free};
@@ -151,8 +151,8 @@ static batch_t from_shelf(hak_thread_t *me, uint32_t cls) {
       hak_hold_set_entry(me, slab, hak_entry_local(me, slab));
       return from_partial(me, cls);
     }
-    batch = (batch_t){hak_list_head(me, &slab->list), free};
-    hak_list_set(me, &slab->list, HAK_LINK_END);
+    batch = (batch_t){slab->list.head, free};
+    slab->list.head = HAK_LINK_END;
     hak_slab_set_out(slab, carved, 0);
     /* Release: publishes list and counts to claimers, who take no lock. */
     hak_store_release(&slab->word, hak_word_make(HAK_SLAB_FULL, 0));
@@ -188,8 +188,8 @@ static batch_t from_current(hak_thread_t *me, uint32_t cls) {
       hold->current = slab;
       uint32_t free = hak_slab_carved(slab) - hak_slab_out(slab);
       if (free > 0) {
-        batch_t batch = {hak_list_head(me, &slab->list), free};
-        hak_list_set(me, &slab->list, HAK_LINK_END);
+        batch_t batch = {slab->list.head, free};
+        slab->list.head = HAK_LINK_END;
         hak_slab_set_out(slab, hak_slab_carved(slab), 0);
         return batch;
       }
@@ -239,21 +239,21 @@ HAK_WARM void *hak_bin_refill(hak_thread_t *me, uint32_t cls) {
   hak_bin_t *bin = &me->bins[cls];
   void *block;
   do {
-    if (HAK_UNLIKELY(hak_bin_ready(me, bin) != HAK_LINK_END)) {
+    if (HAK_UNLIKELY(bin->ready != HAK_LINK_END)) {
       /* Its first block's link is bad; the rest of the list is given up. */
-      hak_hold_report_bad(me, hak_bin_ready(me, bin));
-      hak_bin_set_ready(me, bin, HAK_LINK_END);
+      hak_hold_report_bad(me, bin->ready);
+      bin->ready = HAK_LINK_END;
     }
     if (!hak_bin_flip_fails(me, bin, &block)) return block;
-    if (HAK_UNLIKELY(hak_list_head(me, &bin->list) != HAK_LINK_END)) {
-      hak_hold_report_bad(me, hak_list_head(me, &bin->list));
-      hak_list_set(me, &bin->list, HAK_LINK_END);
+    if (HAK_UNLIKELY(bin->list.head != HAK_LINK_END)) {
+      hak_hold_report_bad(me, bin->list.head);
+      bin->list.head = HAK_LINK_END;
     }
     HAK_COUNT(me, slow_alloc, 1);
     batch_t batch = next_batch(me, cls);
     if (batch.list == HAK_LINK_END) return NULL;
-    hak_bin_set_ready(me, bin, batch.list);
+    bin->ready = batch.list;
     hak_store_relaxed(&bin->ready_count, batch.count);
-  } while (HAK_UNLIKELY(hak_link_pop_fails(&me->key, &bin->ready_link, &block)));
+  } while (HAK_UNLIKELY(hak_link_pop_fails(&me->key, &bin->ready, &block)));
   return block;
 }

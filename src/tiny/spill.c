@@ -126,12 +126,11 @@ static uint32_t spilling_room(const hak_bin_t *bin) {
 void hak_spill_bin(hak_thread_t *me, uint32_t cls) {
   hak_bin_t *bin = &me->bins[cls];
   hak_hold_t *hold = &me->holds[cls];
-  void *list = hak_list_head(me, &bin->list), *ready = hak_bin_ready(me, bin),
-       *spare = hold->spare;
+  void *list = bin->list.head, *ready = bin->ready, *spare = hold->spare;
   uint32_t n_list = hak_bin_listed(bin), n_ready = hak_load_relaxed(&bin->ready_count);
   uint32_t n_spare = hak_load_relaxed(&hold->spare_count);
-  hak_list_set(me, &bin->list, HAK_LINK_END);
-  hak_bin_set_ready(me, bin, HAK_LINK_END);
+  bin->list.head = HAK_LINK_END;
+  bin->ready = HAK_LINK_END;
   hold->spare = HAK_LINK_END;
   hak_store_relaxed(&bin->ready_count, 0);
   hak_store_relaxed(&hold->spare_count, 0);
@@ -165,13 +164,13 @@ void hak_spill_full(hak_thread_t *me, uint32_t cls) {
   if (HAK_UNLIKELY(hold->slabs > hold->slabs_most)) {
     hak_hold_shelve(me, cls, hold->slabs_most / 4);
   }
-  void *list = hak_list_head(me, &bin->list);
+  void *list = bin->list.head;
   uint32_t count = hak_bin_listed(bin);
-  hak_list_set(me, &bin->list, HAK_LINK_END);
+  bin->list.head = HAK_LINK_END;
   hak_bin_set_room(bin, hak_bin_capacity(bin));
   if (!bin->spilling) {
-    if (hak_bin_ready(me, bin) == HAK_LINK_END) {
-      hak_bin_set_ready(me, bin, list);
+    if (bin->ready == HAK_LINK_END) {
+      bin->ready = list;
       hak_store_relaxed(&bin->ready_count, count);
       return;
     }
@@ -229,7 +228,7 @@ void hak_spill_free(hak_thread_t *me, uint32_t cls, void *block) {
     }
   }
   /* From here on frees of the class pass its bin by: what is there would stay. */
-  if (hak_list_head(me, &bin->list) != HAK_LINK_END) hak_spill_bin(me, cls);
+  if (bin->list.head != HAK_LINK_END) hak_spill_bin(me, cls);
   hak_transfer_add(me, cls, block);
 }
 
@@ -248,8 +247,8 @@ void hak_spill_event(hak_thread_t *me, hak_list_t *list, void *block) {
 void hak_spill_class(hak_thread_t *me, uint32_t cls) {
   hak_bin_t *bin = &me->bins[cls];
   hak_hold_t *hold = &me->holds[cls];
-  while (hak_list_head(me, &bin->list) != HAK_LINK_END ||
-         hak_bin_ready(me, bin) != HAK_LINK_END || hold->spare != HAK_LINK_END) {
+  while (bin->list.head != HAK_LINK_END || bin->ready != HAK_LINK_END ||
+         hold->spare != HAK_LINK_END) {
     hak_spill_bin(me, cls);
   }
   hak_magazine_t *magazine;

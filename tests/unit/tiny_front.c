@@ -173,8 +173,8 @@ static void bin__counts_what_was_pushed_and_gives_it_back_in_order(void **state)
   me.key = hak_link_key_make(test_seed());
   hak_bin_t *bin = &me.bins[3];
   hak_store_relaxed(&bin->list.extra, 40);
-  hak_list_set(&me, &bin->list, HAK_LINK_END);
-  hak_bin_set_ready(&me, bin, HAK_LINK_END);
+  bin->list.head = HAK_LINK_END;
+  bin->ready = HAK_LINK_END;
   hak_bin_set_room(bin, 40);
   CHECK_EQ(hak_bin_class(&me, bin), 3);
   CHECK_EQ(hak_bin_capacity(bin), 40);
@@ -185,7 +185,7 @@ static void bin__counts_what_was_pushed_and_gives_it_back_in_order(void **state)
     CHECK(!hak_room_is_gone(&bin->list.room));
     hak_list_push(&me, &bin->list, blocks[i]);
     CHECK_EQ(hak_bin_listed(bin), i + 1);
-    CHECK(hak_list_head(&me, &bin->list) == blocks[i]);
+    CHECK(bin->list.head == blocks[i]);
   }
   CHECK(hak_room_is_gone(&bin->list.room));
   CHECK_EQ(hak_bin_listed(bin), 40);
@@ -194,15 +194,15 @@ static void bin__counts_what_was_pushed_and_gives_it_back_in_order(void **state)
   CHECK_EQ(hak_load_relaxed(&bin->ready_count), 39);
   CHECK_EQ(hak_bin_listed(bin), 0);
   CHECK_EQ(hak_load_relaxed(&bin->list.room), 40);
-  CHECK(hak_list_head(&me, &bin->list) == HAK_LINK_END);
+  CHECK(bin->list.head == HAK_LINK_END);
   for (int i = 38; i >= 0; i--) {
-    CHECK(hak_bin_ready(&me, bin) == blocks[i]);
+    CHECK(bin->ready == blocks[i]);
     /* Nothing flips while something is ready. */
     CHECK(hak_bin_flip_fails(&me, bin, &block));
-    CHECK(!hak_link_pop_fails(&me.key, &bin->ready_link, &block));
+    CHECK(!hak_link_pop_fails(&me.key, &bin->ready, &block));
     CHECK(block == blocks[i]);
   }
-  CHECK(hak_link_pop_fails(&me.key, &bin->ready_link, &block));
+  CHECK(hak_link_pop_fails(&me.key, &bin->ready, &block));
 }
 
 TEST_MAIN(T(entry__local_passes_its_holder_and_nobody_else),

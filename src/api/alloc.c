@@ -180,7 +180,7 @@ static HAK_SLOW void report_not_a_block(const void *ptr, const hak_place_t *plac
 }
 
 size_t hak_api_usable(const void *ptr, hak_place_t *place, const char *function) {
-  *place = hak_registry_find((uintptr_t)ptr);
+  hak_registry_find_into((uintptr_t)ptr, place);
   if (HAK_LIKELY(place->cls < HAK_CLASSES)) {
     size_t offset = (size_t)((const char *)ptr - place->start);
     if (HAK_LIKELY(hak_class_is_start(place->cls, offset) &&

@@ -85,7 +85,8 @@ static void mark_list(const visit_t *v, hak_slab_t *slab, const void *block,
                       uint64_t *free) {
   const char *start = hak_slab_start(slab);
   for (uint32_t i = 0; i < slab->capacity && block != HAK_LINK_END; i++) {
-    uint32_t index = hak_class_index(slab->cls, (size_t)((const char *)block - start));
+    uint32_t index =
+        hak_class_index(hak_slab_class(slab), (size_t)((const char *)block - start));
     if (index >= slab->capacity) return;
     free[index / BITS] |= (uint64_t)1 << (index % BITS);
     block = hak_link_read(&v->me->key, block);

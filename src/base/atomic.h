@@ -15,6 +15,7 @@ typedef _Atomic(uint64_t) hak_atomic_u64_t;
 typedef _Atomic(uint32_t) hak_atomic_u32_t;
 typedef _Atomic(int32_t) hak_atomic_i32_t;
 typedef _Atomic(uint16_t) hak_atomic_u16_t;
+typedef _Atomic(uint8_t) hak_atomic_u8_t;
 typedef _Atomic(int64_t) hak_atomic_i64_t;
 typedef _Atomic(void *) hak_atomic_ptr_t;
 

@@ -23,6 +23,7 @@
 #include <hakmem/hakmem.h>
 
 #include "base/atomic.h"
+#include "base/bits.h"
 
 #define HAK_OS_REMAP_ALIGNMENT ((size_t)2 << 20)
 
@@ -55,5 +56,11 @@ uint64_t hak_os_entropy(void);
 /* Implemented by the platform file. */
 void hak_os_platform_advise_huge(void *ptr, size_t size);
 void hak_os_platform_collapse(void *ptr, size_t size);
+
+/* OS pages that hold `size` bytes; no division, as pages are powers of two. */
+HAK_HOT size_t hak_os_pages(const hak_os_t *os, size_t size) {
+  unsigned shift = hak_lowest_bit(os->page_size);
+  return (size >> shift) + ((size & (os->page_size - 1)) != 0);
+}
 
 #endif

@@ -15,7 +15,7 @@ static void *span_alloc(hak_pool_t *pool, size_t usable, size_t alignment, bool 
   hak_slab_t *slab = hak_pool_get(pool, span, alignment, usable, no_grow, zeroed);
   if (slab == NULL) return NULL;
   char *start = hak_slab_start(slab);
-  slab->cls = HAK_CLASS_LARGE;
+  hak_slab_set_class(slab, HAK_CLASS_LARGE);
   slab->span = (uint8_t)span;
   slab->capacity = 1;
   slab->block_size = (uint32_t)pages_of(pool->os, usable);
@@ -92,18 +92,12 @@ size_t hak_large_usable(const hak_place_t *place) {
 
 static void span_free(hak_pool_t *pool, hak_slab_t *slab, char *start) {
   unsigned span = slab->span;
-  slab->cls = HAK_CLASS_NONE;
+  hak_slab_set_class(slab, HAK_CLASS_NONE);
   hak_registry_set_class((uintptr_t)start, span, HAK_CLASS_NONE);
   hak_pool_put(pool, slab, span);
 }
 
 /* --- kept spans ---------------------------------------------------------- */
-
-/* The one place where a kept span's classes change. */
-static void mark_span(hak_slab_t *slab, uint32_t cls) {
-  slab->cls = (uint8_t)cls;
-  hak_registry_set_class((uintptr_t)hak_slab_start(slab), slab->span, cls);
-}
 
 static void change_kept(hak_large_cache_t *cache, int64_t slabs) {
   hak_count_own(&cache->bytes, (uint64_t)(slabs * (int64_t)HAK_SLAB_SIZE));
@@ -111,17 +105,22 @@ static void change_kept(hak_large_cache_t *cache, int64_t slabs) {
 
 void *hak_large_take_kept(hak_large_cache_t *cache, size_t size) {
   unsigned span = (unsigned)hak_div_up(size, HAK_SLAB_SIZE);
-  for (uint32_t i = 0; i < HAK_LARGE_KEPT; i++) {
+  for (uint32_t n = 0, i = cache->next; n < HAK_LARGE_KEPT; n++) {
+    i = (i + HAK_LARGE_KEPT - 1) % HAK_LARGE_KEPT; /* the youngest first */
     hak_slab_t *slab = cache->spans[i];
     if (slab == NULL || slab->span != span) continue;
     hak_superslab_t *ss = hak_slab_superslab(slab);
-    size_t pages = hak_div_up(size, ss->extent.os->page_size);
+    size_t pages = hak_os_pages(ss->extent.os, size);
     bool zeroed;
-    if (!hak_superslab_commit(ss, slab->slot, span, pages, true, &zeroed)) continue;
+    if (pages > slab->block_size &&
+        !hak_superslab_commit(ss, slab->slot, span, pages, true, &zeroed)) {
+      continue;
+    }
     cache->spans[i] = NULL;
+    cache->next = i;
     change_kept(cache, -(int64_t)span);
     slab->block_size = (uint32_t)pages;
-    mark_span(slab, HAK_CLASS_LARGE);
+    hak_slab_set_class(slab, HAK_CLASS_LARGE);
     return hak_slab_start(slab);
   }
   return NULL;
@@ -153,7 +152,7 @@ bool hak_large_keep(hak_large_cache_t *cache, hak_pool_t *pool,
   cache->spans[cache->next] = place->slab;
   cache->next = (cache->next + 1) % HAK_LARGE_KEPT;
   change_kept(cache, place->slab->span);
-  mark_span(place->slab, HAK_CLASS_KEPT);
+  hak_slab_set_class(place->slab, HAK_CLASS_KEPT);
   return true;
 }
 

@@ -157,37 +157,42 @@ void hak_registry_set_entries(uintptr_t address, size_t count, uint64_t entry) {
   }
 }
 
-hak_place_t hak_registry_find(uintptr_t address) {
-  hak_place_t place = {NULL, NULL, NULL, HAK_CLASS_NONE};
+void hak_registry_find_into(uintptr_t address, hak_place_t *place) {
+  place->extent = NULL;
+  place->slab = NULL;
+  place->start = NULL;
+  place->cls = HAK_CLASS_NONE;
   hak_registry_t *registry = hak_registry_root();
-  if (registry == NULL || address >> HAK_ADDRESS_BITS != 0) return place;
+  if (registry == NULL || address >> HAK_ADDRESS_BITS != 0) return;
   hak_leaf_t *leaf = leaf_at(registry, address >> HAK_LEAF_SHIFT);
-  if (leaf == NULL) return place;
+  if (leaf == NULL) return;
   /* Acquire: pairs with hak_registry_set_extent. */
   hak_extent_t *extent =
       hak_load_acquire(&leaf->extent[(uint32_t)address >> HAK_SUPERSLAB_SHIFT]);
-  if (extent == NULL) return place;
+  if (extent == NULL) return;
   uint16_t info = hak_load_relaxed(&leaf->info[unit_of(address)]);
-  place.extent = extent;
+  place->extent = extent;
   switch (hak_load_relaxed(&extent->kind)) {
     case HAK_EXTENT_SLABS: {
-      if (info == 0) return place;
+      if (info == 0) return;
       hak_superslab_t *ss = hak_superslab_of_extent(extent);
       unsigned slot = (unsigned)(address >> HAK_SLAB_SHIFT) % HAK_SUPERSLAB_SLABS;
       unsigned back = info >> 8;
-      if (back > slot) return place; /* a stale unit, read while it changes */
-      place.cls = (info & 0xffu) - 1;
-      place.slab = &ss->slabs[slot - back];
-      place.start = hak_superslab_slot(ss, slot - back);
-      return place;
+      if (back > slot) return; /* a stale unit, read while it changes */
+      place->cls = (info & 0xffu) - 1;
+      place->slab = &ss->slabs[slot - back];
+      /* Whether a large span is in use or kept by a thread stands there alone. */
+      if (place->cls == HAK_CLASS_LARGE) place->cls = hak_slab_class(place->slab);
+      place->start = hak_superslab_slot(ss, slot - back);
+      return;
     }
     case HAK_EXTENT_RUN:
     case HAK_EXTENT_MAPPING:
-      place.start = hak_load_relaxed(&extent->block);
-      if (place.start != NULL) place.cls = HAK_CLASS_LARGE;
-      return place;
+      place->start = hak_load_relaxed(&extent->block);
+      if (place->start != NULL) place->cls = HAK_CLASS_LARGE;
+      return;
     default:
-      return place;
+      return;
   }
 }
 

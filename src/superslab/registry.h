@@ -60,8 +60,14 @@ typedef struct hak_place {
   uint32_t cls;         /* HAK_CLASS_NONE if the unit is in no slab and no block */
 } hak_place_t;
 
-/* Any 64-bit value. */
-hak_place_t hak_registry_find(uintptr_t address);
+/* Any 64-bit value. Field by field into the caller's record: a copy of the whole,
+ * loaded in wider pieces than it was stored, would wait for the stores. */
+void hak_registry_find_into(uintptr_t address, hak_place_t *place);
+HAK_HOT hak_place_t hak_registry_find(uintptr_t address) {
+  hak_place_t place;
+  hak_registry_find_into(address, &place);
+  return place;
+}
 
 /* The span's first slab, for a block known to be ours. */
 hak_slab_t *hak_registry_slab(const void *block);

@@ -54,7 +54,7 @@ typedef struct hak_slab {
   uint32_t capacity;          /* [const] blocks that fit */
   hak_atomic_u32_t held_back; /* [holder] blocks still out when `room` runs out */
   uint32_t block_size; /* [const] bytes; of a large block: usable bytes, in pages */
-  uint8_t cls;         /* [const] size class or HAK_CLASS_* */
+  hak_atomic_u8_t cls; /* size class or HAK_CLASS_*; [const] but for kept spans */
   uint8_t span;        /* [const] slabs in the span */
   uint8_t queue;       /* [holder] hak_slab_queue_t */
   uint8_t committed;   /* [slot] OS pages committed, from the slab's start */
@@ -104,6 +104,11 @@ HAK_HOT uint32_t hak_slab_out(hak_slab_t *slab) {
 HAK_HOT void hak_slab_set_out(hak_slab_t *slab, uint32_t out, uint32_t held_back) {
   hak_store_relaxed(&slab->held_back, held_back);
   hak_store_relaxed(&slab->list.room, (int32_t)(out - held_back) - 1);
+}
+
+HAK_HOT uint32_t hak_slab_class(hak_slab_t *slab) { return hak_load_relaxed(&slab->cls); }
+HAK_HOT void hak_slab_set_class(hak_slab_t *slab, uint32_t cls) {
+  hak_store_relaxed(&slab->cls, (uint8_t)cls);
 }
 
 HAK_HOT uint32_t hak_slab_carved(hak_slab_t *slab) {

@@ -112,7 +112,7 @@ hak_slab_t *hak_hold_new(hak_thread_t *me, uint32_t cls) {
   hak_store_relaxed(&slab->carved, 0);
   slab->capacity = (uint32_t)(span * HAK_SLAB_SIZE / size);
   slab->block_size = size;
-  slab->cls = (uint8_t)cls;
+  hak_slab_set_class(slab, cls);
   slab->span = (uint8_t)span;
   slab->queue = HAK_QUEUE_NONE;
   slab->dirty = 0;
@@ -127,7 +127,7 @@ hak_slab_t *hak_hold_new(hak_thread_t *me, uint32_t cls) {
 /* Every block is home and nobody can reach the slab; a shelf's lock may be held. */
 static void retire(hak_thread_t *me, hak_slab_t *slab) {
   HAK_COUNT(me, slab_retired, 1);
-  hak_sub_relaxed(&depot_of(me, slab->cls)->spans, 1);
+  hak_sub_relaxed(&depot_of(me, hak_slab_class(slab))->spans, 1);
   hak_hold_set_entry(me, slab, 0);
   hak_registry_set_class((uintptr_t)hak_slab_start(slab), slab->span, HAK_CLASS_NONE);
   /* Relaxed: the pool's lock orders it for the next holder. */
@@ -138,7 +138,7 @@ static void retire(hak_thread_t *me, hak_slab_t *slab) {
 /* Every block of a slab of this thread is home. It is carved again, in address
  * order, if the thread has no other to carve. */
 static void slab_empty(hak_thread_t *me, hak_slab_t *slab) {
-  uint32_t cls = slab->cls;
+  uint32_t cls = hak_slab_class(slab);
   hak_hold_t *hold = &me->holds[cls];
   if (slab->queue == HAK_QUEUE_HELD) {
     if (hak_slab_carved(slab) < slab->capacity) return; /* current: goes on */
@@ -232,7 +232,7 @@ static void slab_reached(hak_thread_t *me, hak_slab_t *slab, uint32_t out) {
     join_remote(me, slab);
     if (hak_slab_out(slab) > 0) {
       /* The rest may lie in this thread's own bin and pin the slab. */
-      hak_spill_bin(me, slab->cls);
+      hak_spill_bin(me, hak_slab_class(slab));
       return;
     }
   }
@@ -252,7 +252,7 @@ void hak_hold_home(hak_thread_t *me, hak_run_t run) {
   out -= run.count;
   uint32_t held_back = hak_load_relaxed(&slab->held_back);
   if (slab->queue == HAK_QUEUE_NONE) {
-    enqueue(&me->holds[slab->cls], slab);
+    enqueue(&me->holds[hak_slab_class(slab)], slab);
     hak_hold_set_entry(me, slab, hak_entry_local(me, slab));
     uint32_t carved = hak_slab_carved(slab), eighth = carved >> HELD_BACK_SHIFT;
     held_back = carved == slab->capacity && out > eighth ? eighth : 0;
@@ -378,7 +378,7 @@ void hak_hold_home_any(hak_thread_t *me, uint32_t cls, hak_run_t run, bool *lock
  * is wholly free instead and the caller must retire it. */
 static bool shelve_locked(hak_thread_t *me, hak_depot_t *depot, hak_slab_t *slab) {
   hak_slab_set_out(slab, hak_slab_out(slab), 0);
-  hak_hold_set_entry(me, slab, hak_entry_cached(slab->cls));
+  hak_hold_set_entry(me, slab, hak_entry_cached(hak_slab_class(slab)));
   uint64_t mine;
   do {
     join_remote(me, slab);
@@ -388,7 +388,7 @@ static bool shelve_locked(hak_thread_t *me, hak_depot_t *depot, hak_slab_t *slab
   } while (!hak_cas_relaxed(&slab->word, &mine, hak_word_make(HAK_SLAB_SHELVED, 0)));
   hak_shelf_add_locked(depot, slab);
   HAK_COUNT(me, slab_shelved, 1);
-  me->holds[slab->cls].credit++;
+  me->holds[hak_slab_class(slab)].credit++;
   return true;
 }
 
@@ -433,8 +433,8 @@ static bool slab_is_valid(hak_thread_t *me, hak_slab_t *slab) {
   const char *start = hak_slab_start(slab);
   for (const void *block = slab->list.head; block != HAK_LINK_END; listed++) {
     size_t offset = (size_t)((const char *)block - start);
-    if (listed == carved || !hak_class_is_start(slab->cls, offset) ||
-        hak_class_index(slab->cls, offset) >= carved) {
+    if (listed == carved || !hak_class_is_start(hak_slab_class(slab), offset) ||
+        hak_class_index(hak_slab_class(slab), offset) >= carved) {
       return false;
     }
     block = hak_link_read(&me->key, block);

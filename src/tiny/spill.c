@@ -23,9 +23,9 @@ static HAK_SLOW void report_cycle(hak_thread_t *me, const void *block) {
                           "the block is on a list of free blocks already");
 }
 
-static bool starts_block(const hak_slab_t *slab, const char *start, const void *block) {
+static bool starts_block(hak_slab_t *slab, const char *start, const void *block) {
   size_t offset = (size_t)((const char *)block - start);
-  return HAK_CHECKS == 0 || hak_class_is_start(slab->cls, offset);
+  return HAK_CHECKS == 0 || hak_class_is_start(hak_slab_class(slab), offset);
 }
 
 static size_t span_bytes(const hak_slab_t *slab) {

@@ -102,11 +102,10 @@ HAK_WARM void *hak_api_large(size_t size, size_t alignment, bool no_grow, bool *
   if (HAK_LIKELY(me->kind == HAK_THREAD_ATTACHED && size <= HAK_LARGE_SPAN_MAX &&
                  alignment <= HAK_SLAB_SIZE && !hak_event_wanted())) {
     hak_store_relaxed(&me->busy, 1);
-    void *block = hak_large_take_kept(hak_thread_large(me), size);
-    if (block != NULL) {
-      size_t usable = hak_large_good_size(me->store->pool.os, size);
-      hak_thread_count_large(me, 1, (int64_t)usable);
-    }
+    size_t usable;
+    void *block =
+        hak_large_take_kept(hak_thread_large(me), me->store->pool.os, size, &usable);
+    if (block != NULL) hak_thread_count_large(me, 1, (int64_t)usable);
     hak_store_relaxed(&me->busy, 0);
     *zeroed = false;
     if (HAK_LIKELY(block != NULL)) return block;

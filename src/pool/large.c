@@ -103,25 +103,28 @@ static void change_kept(hak_large_cache_t *cache, int64_t slabs) {
   hak_count_own(&cache->bytes, (uint64_t)(slabs * (int64_t)HAK_SLAB_SIZE));
 }
 
-void *hak_large_take_kept(hak_large_cache_t *cache, size_t size) {
+static HAK_SLOW bool commit_kept(hak_slab_t *slab, size_t pages) {
+  bool zeroed;
+  return hak_superslab_commit(hak_slab_superslab(slab), slab->slot, slab->span, pages,
+                              true, &zeroed);
+}
+
+void *hak_large_take_kept(hak_large_cache_t *cache, const hak_os_t *os, size_t size,
+                          size_t *usable) {
   unsigned span = (unsigned)hak_div_up(size, HAK_SLAB_SIZE);
+  size_t pages = hak_os_pages(os, size);
   for (uint32_t n = 0, i = cache->next; n < HAK_LARGE_KEPT; n++) {
     i = (i + HAK_LARGE_KEPT - 1) % HAK_LARGE_KEPT; /* the youngest first */
     hak_slab_t *slab = cache->spans[i];
     if (slab == NULL || slab->span != span) continue;
-    hak_superslab_t *ss = hak_slab_superslab(slab);
-    size_t pages = hak_os_pages(ss->extent.os, size);
-    bool zeroed;
-    if (pages > slab->block_size &&
-        !hak_superslab_commit(ss, slab->slot, span, pages, true, &zeroed)) {
-      continue;
-    }
+    if (HAK_UNLIKELY(pages > slab->block_size) && !commit_kept(slab, pages)) continue;
     cache->spans[i] = NULL;
     cache->next = i;
     change_kept(cache, -(int64_t)span);
     slab->block_size = (uint32_t)pages;
     hak_slab_set_class(slab, HAK_CLASS_LARGE);
-    return hak_slab_start(slab);
+    *usable = pages * os->page_size;
+    return cache->starts[i];
   }
   return NULL;
 }
@@ -150,6 +153,7 @@ bool hak_large_keep(hak_large_cache_t *cache, hak_pool_t *pool,
     give_up(cache, pool, oldest);
   }
   cache->spans[cache->next] = place->slab;
+  cache->starts[cache->next] = place->start;
   cache->next = (cache->next + 1) % HAK_LARGE_KEPT;
   change_kept(cache, place->slab->span);
   hak_slab_set_class(place->slab, HAK_CLASS_KEPT);

@@ -27,12 +27,15 @@ enum {
 };
 typedef struct hak_large_cache {
   hak_slab_t *spans[HAK_LARGE_KEPT]; /* NULL: none */
+  char *starts[HAK_LARGE_KEPT];      /* of those */
   uint32_t next;                     /* the one to give up first */
   hak_atomic_u64_t bytes;            /* address space in all; read by statistics */
 } hak_large_cache_t;
 
-/* A kept span for a block of `size` bytes, or NULL. */
-void *hak_large_take_kept(hak_large_cache_t *cache, size_t size);
+/* A kept span for a block of `size` bytes, whose usable size goes to *usable; or
+ * NULL. */
+void *hak_large_take_kept(hak_large_cache_t *cache, const hak_os_t *os, size_t size,
+                          size_t *usable);
 /* Keeps a freed span, in another's place if need be; false if it is too large to
  * be kept, or a run or mapping. */
 bool hak_large_keep(hak_large_cache_t *cache, hak_pool_t *pool, const hak_place_t *place);

@@ -135,6 +135,13 @@ static bool keep(void *block) {
   return hak_large_keep(&g_cache, &g_pool, &place);
 }
 
+static void *take_kept(size_t size) {
+  size_t usable = 0;
+  void *block = hak_large_take_kept(&g_cache, hak_lifecycle_os(), size, &usable);
+  CHECK(block == NULL || usable >= size);
+  return block;
+}
+
 static void kept_span__serves_the_next_block_of_as_many_slabs(void **state) {
   (void)state;
   char *block = get(200 * KIB, 4096);
@@ -142,15 +149,15 @@ static void kept_span__serves_the_next_block_of_as_many_slabs(void **state) {
   CHECK_EQ(hak_load_relaxed(&g_cache.bytes), 256 * KIB);
   CHECK_EQ(hak_registry_find((uintptr_t)block + 70000).cls, HAK_CLASS_KEPT);
   uint64_t calls = test_os_calls(&g_os);
-  CHECK(hak_large_take_kept(&g_cache, 192 * KIB) == NULL); /* three slabs do */
-  CHECK(hak_large_take_kept(&g_cache, 256 * KIB + 1) == NULL);
-  CHECK(hak_large_take_kept(&g_cache, 200 * KIB + 1) == NULL); /* a page is missing */
-  CHECK(hak_large_take_kept(&g_cache, 193 * KIB) == block);
+  CHECK(take_kept(192 * KIB) == NULL); /* three slabs do */
+  CHECK(take_kept(256 * KIB + 1) == NULL);
+  CHECK(take_kept(200 * KIB + 1) == NULL); /* a page is missing */
+  CHECK(take_kept(193 * KIB) == block);
   CHECK_EQ(test_os_calls(&g_os), calls);
   hak_place_t place = place_of(block);
   CHECK_EQ(hak_large_usable(&place), 196 * KIB);
   CHECK_EQ(hak_load_relaxed(&g_cache.bytes), 0);
-  CHECK(hak_large_take_kept(&g_cache, 193 * KIB) == NULL);
+  CHECK(take_kept(193 * KIB) == NULL);
   put(block);
 }
 

@@ -188,6 +188,29 @@ static size_t resize(char *block, size_t least, size_t want) {
   return usable;
 }
 
+static void kept_spans__are_bounded_in_number_and_bytes(void **state) {
+  (void)state;
+  char *blocks[2 * HAK_LARGE_KEPT];
+  for (size_t i = 0; i < TEST_COUNT(blocks); i++) blocks[i] = get(60 * KIB, 4096);
+  for (size_t i = 0; i < TEST_COUNT(blocks); i++) {
+    CHECK(keep(blocks[i]));
+    size_t kept = i + 1 < HAK_LARGE_KEPT ? i + 1 : HAK_LARGE_KEPT;
+    CHECK_EQ(hak_load_relaxed(&g_cache.bytes), kept * 64 * KIB);
+  }
+  /* The oldest were given up. */
+  for (size_t i = 0; i < TEST_COUNT(blocks); i++) {
+    CHECK_EQ(hak_registry_find((uintptr_t)blocks[i]).cls,
+             i < HAK_LARGE_KEPT ? HAK_CLASS_NONE : HAK_CLASS_KEPT);
+  }
+  CHECK_EQ(hak_load_relaxed(&g_pool.taken), HAK_LARGE_KEPT);
+  for (int i = 0; i < 4; i++) {
+    CHECK(keep(get(800 * KIB, 4096)));
+    CHECK(hak_load_relaxed(&g_cache.bytes) <= 2 * MIB);
+    CHECK_EQ(hak_load_relaxed(&g_pool.taken) * 64 * KIB,
+             hak_load_relaxed(&g_cache.bytes));
+  }
+}
+
 static void span__grows_and_shrinks_where_it_is(void **state) {
   (void)state;
   char *block = get(100 * KIB, 4096);
@@ -254,6 +277,7 @@ TEST_MAIN_FRESH(L(alloc__chooses_spans_runs_and_mappings_by_size),
                 L(alloc__that_the_os_refuses_gives_null_and_takes_nothing),
                 L(kept_span__serves_the_next_block_of_as_many_slabs),
                 L(kept_spans__are_none_where_the_option_forbids_or_the_block_is_large),
+                L(kept_spans__are_bounded_in_number_and_bytes),
                 L(span__grows_and_shrinks_where_it_is),
                 L(run__shrinks_and_grows_within_its_superslabs),
                 L(remap__moves_mappings_only))

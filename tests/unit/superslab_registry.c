@@ -81,6 +81,7 @@ static void find__names_the_spans_first_slab_from_every_unit(void **state) {
                      : draw == 42 ? HAK_CLASS_KEPT
                                   : draw;
       hak_registry_set_class(NEAR + i * HAK_SLAB_SIZE, span, its);
+      hak_slab_set_class(&ss.slabs[i], its);
       for (unsigned k = i; k < i + span; k++) {
         first[k] = i;
         cls[k] = its;

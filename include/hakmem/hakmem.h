@@ -39,11 +39,8 @@
 #define HAK_ALIGNMENT_MAX ((size_t)1 << 30)
 
 #if defined(__GNUC__) || defined(__clang__)
-#define HAK_ATTR_ALLOC(...) __attribute__((malloc, __VA_ARGS__))
 #define HAK_ATTR_ALLOC_SIZE(...) __attribute__((alloc_size(__VA_ARGS__)))
-#define HAK_ATTR_FORMAT_NONE
 #else
-#define HAK_ATTR_ALLOC(...)
 #define HAK_ATTR_ALLOC_SIZE(...)
 #endif
 

@@ -75,7 +75,6 @@ bool hak_threads_start(const hak_os_t *os);
 void hak_threads_stop(void);
 
 hak_lock_t *hak_threads_lock(void);
-hak_lock_t *hak_thread_shared_lock(void);
 /* In the child of a fork: the other threads are gone. */
 void hak_threads_after_fork(void);
 

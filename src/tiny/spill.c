@@ -145,14 +145,13 @@ void hak_spill_bin(hak_thread_t *me, uint32_t cls) {
 static bool convert(hak_thread_t *me, uint32_t cls, void **list) {
   void *block = *list;
   hak_slab_t *slab = hak_registry_slab(block);
+  if (!starts_block(slab, hak_slab_start(slab), block)) return false;
   uint64_t word = hak_load_relaxed(&slab->word);
   bool mine = hak_word_is_mine(me, word) && slab->queue == HAK_QUEUE_NONE;
-  if (!mine && (word != hak_word_make(HAK_SLAB_FULL, 0) ||
-                !starts_block(slab, hak_slab_start(slab), block) ||
-                !hak_hold_claim(me, slab, cls))) {
+  if (!mine &&
+      (word != hak_word_make(HAK_SLAB_FULL, 0) || !hak_hold_claim(me, slab, cls))) {
     return false;
   }
-  if (!starts_block(slab, hak_slab_start(slab), block)) return false;
   *list = hak_hold_next(me, block);
   hak_hold_home(me, (hak_run_t){slab, block, block, 1});
   return true;

@@ -13,6 +13,14 @@
  *   bench_thread_idle  says that this thread is about to block for long
  *   bench_read_counts  the allocator's own event counts; false where it has none
  *
+ * and two macros, which are defined here for adapters that leave them out:
+ *
+ *   BENCH_SINGLE_THREAD  1 if only one thread may call it; else 0
+ *   BENCH_LARGEST_BLOCK  the largest size that it serves; else SIZE_MAX
+ *
+ * A workload that needs more than they allow is left out, and said so in a line
+ * "note skipped NAME reason". No adapter needs a call when a thread starts or ends.
+ *
  * Compiles as C11 and as C++17.
  */
 #ifndef BENCH_ADAPTERS_ADAPTER_H
@@ -31,5 +39,12 @@ typedef struct bench_counts {
 } bench_counts_t;
 
 #include BENCH_ADAPTER
+
+#ifndef BENCH_SINGLE_THREAD
+#define BENCH_SINGLE_THREAD 0
+#endif
+#ifndef BENCH_LARGEST_BLOCK
+#define BENCH_LARGEST_BLOCK SIZE_MAX
+#endif
 
 #endif

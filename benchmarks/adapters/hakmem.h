@@ -7,6 +7,11 @@
 #include <stdio.h>
 #include <string.h>
 
+/* Another name for a second build of it in the same tables. */
+#ifndef BENCH_HAKMEM_NAME
+#define BENCH_HAKMEM_NAME "hakmem"
+#endif
+
 static inline void *bench_alloc(size_t size) { return hak_alloc(size); }
 static inline void bench_free(void *ptr) { hak_free(ptr); }
 static inline void *bench_realloc(void *ptr, size_t size) {
@@ -17,7 +22,7 @@ static inline void *bench_calloc(size_t count, size_t size) {
 }
 static inline size_t bench_usable_size(void *ptr) { return hak_usable_size(ptr); }
 
-static inline const char *bench_name(void) { return "hakmem"; }
+static inline const char *bench_name(void) { return BENCH_HAKMEM_NAME; }
 
 static inline void bench_version(char *text, size_t length) {
   uint32_t version = hak_version();

@@ -12,6 +12,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 
 static inline void bench_prove_block(void *ptr, size_t size) {
   if (ptr != NULL && bench_serves(ptr, size)) return;
@@ -20,13 +21,28 @@ static inline void bench_prove_block(void *ptr, size_t size) {
   exit(3);
 }
 
-/* An introspection that says yes to everything proves nothing: a local object
- * must be refused. */
-static inline void bench_prove_refusal(void) {
-  char local[64] = {0};
-  if (!bench_may_ask_any() || !bench_serves(local, 1)) return;
-  fprintf(stderr, "%s: claims an address of the stack\n", bench_name());
+static inline void bench_prove_refused(void *ptr, const char *what) {
+  if (!bench_serves(ptr, 1)) return;
+  fprintf(stderr, "%s: claims %s\n", bench_name(), what);
   exit(3);
+}
+
+/* An introspection that says yes to everything proves nothing: memory that is
+ * somebody else's must be refused. */
+static inline void bench_prove_refusals(void) {
+  enum {
+    BYTES = 1 << 18
+  };
+  static char object[64];
+  char local[64] = {0};
+  if (!bench_may_ask_any()) return;
+  bench_prove_refused(local, "an address of the stack");
+  bench_prove_refused(object, "a static object");
+  char *mapping = (char *)mmap(NULL, BYTES, PROT_READ | PROT_WRITE,
+                               MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (mapping == MAP_FAILED) return;
+  bench_prove_refused(mapping + BYTES / 2, "a mapping that it did not make");
+  munmap(mapping, BYTES);
 }
 
 static inline void bench_prove(void) {
@@ -35,12 +51,14 @@ static inline void bench_prove(void) {
     COUNT = sizeof sizes / sizeof sizes[0]
   };
   void *blocks[COUNT];
-  bench_prove_refusal();
-  for (size_t i = 0; i < COUNT; i++) {
-    blocks[i] = bench_alloc(sizes[i]);
-    bench_prove_block(blocks[i], sizes[i]);
+  bench_prove_refusals();
+  size_t count = 0;
+  while (count < COUNT && sizes[count] <= BENCH_LARGEST_BLOCK) {
+    blocks[count] = bench_alloc(sizes[count]);
+    bench_prove_block(blocks[count], sizes[count]);
+    count++;
   }
-  for (size_t i = 0; i < COUNT; i++) bench_free(blocks[i]);
+  for (size_t i = 0; i < count; i++) bench_free(blocks[i]);
 }
 
 /* Printed last, when nothing can go wrong any more. */

@@ -11,6 +11,7 @@
 #include <cstring>
 
 #include "adapters/prove.h"
+#include "micro/skipped.hpp"
 
 namespace {
 
@@ -42,6 +43,11 @@ int main(int argc, char **argv) {
   bench_prove();
   benchmark::Initialize(&argc, argv);
   if (benchmark::ReportUnrecognizedArguments(argc, argv)) return 1;
+  if (plain) {
+    for (const std::string &line : skipped()) {
+      std::printf("note skipped %s\n", line.c_str());
+    }
+  }
   PlainReporter reporter;
   size_t count = plain ? benchmark::RunSpecifiedBenchmarks(&reporter)
                        : benchmark::RunSpecifiedBenchmarks();

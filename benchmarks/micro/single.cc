@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "adapters/adapter.h"
+#include "micro/skipped.hpp"
 #include "support/bench.h"
 
 namespace {
@@ -85,14 +86,24 @@ void mid_random(benchmark::State &state) {
   replace_at_random(state, static_cast<uint32_t>(state.range(0)), 1024, 32768);
 }
 
-void all_sizes(benchmark::internal::Benchmark *workload) {
-  for (int64_t size : {16, 64, 256, 1024, 4096, 16384, 65536, 262144, 1048576}) {
-    workload->Arg(size);
-  }
-}
+const bool registered = [] {
+  using benchmark::RegisterBenchmark;
+  auto add = [](const char *name, void (*run)(benchmark::State &)) {
+    auto *workload = RegisterBenchmark(name, run);
+    for (size_t size : {16, 64, 256, 1024, 4096, 16384, 65536, 262144, 1048576}) {
+      if (size <= BENCH_LARGEST_BLOCK) {
+        workload->Arg(static_cast<int64_t>(size));
+      } else {
+        skipped().push_back(std::string(name) + "/" + std::to_string(size) +
+                            " no blocks of this size");
+      }
+    }
+  };
+  add("pair", pair);
+  add("batch", batch);
+  return true;
+}();
 
-BENCHMARK(pair)->Apply(all_sizes);
-BENCHMARK(batch)->Apply(all_sizes);
 BENCHMARK(random_mixed)->Arg(256)->Arg(8192);
 BENCHMARK(mid_random)->Arg(4096);
 

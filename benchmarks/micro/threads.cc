@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "adapters/adapter.h"
+#include "micro/skipped.hpp"
 #include "support/bench.h"
 
 namespace {
@@ -149,7 +150,20 @@ void larson(benchmark::State &state) {
   state.SetItemsProcessed(state.iterations() * ROUND);
 }
 
-BENCHMARK(producer_consumer)->Arg(64)->Arg(1)->UseRealTime();
-BENCHMARK(larson)->Arg(2)->UseRealTime();
+const bool registered = [] {
+  if (BENCH_SINGLE_THREAD) {
+    for (const char *name : {"producer_consumer/64", "producer_consumer/1", "larson/2"}) {
+      skipped().push_back(std::string(name) + " one thread only");
+    }
+    return false;
+  }
+  using benchmark::RegisterBenchmark;
+  RegisterBenchmark("producer_consumer", producer_consumer)
+      ->Arg(64)
+      ->Arg(1)
+      ->UseRealTime();
+  RegisterBenchmark("larson", larson)->Arg(2)->UseRealTime();
+  return true;
+}();
 
 }  // namespace

@@ -19,6 +19,7 @@
 #include "adapters/prove.h"
 #include "demo/sqlite_job.h"
 #include "support/bench.h"
+#include "support/machine.h"
 
 /* ---- The allocator, as SQLite wants it -------------------------------------- */
 
@@ -77,6 +78,7 @@ int main(int argc, char **argv) {
     fprintf(stderr, "SQLite refuses the allocator\n");
     return 1;
   }
+  bench_print_machine();
   bench_prove();
   prove_sqlite();
 

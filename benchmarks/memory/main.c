@@ -18,6 +18,7 @@
 
 #include "adapters/prove.h"
 #include "memory/figures.h"
+#include "support/machine.h"
 
 const scenario_t scenarios[] = {
     {"blowup", run_blowup, "a consumer frees all but 1 in 1,000 of a producer's blocks"},
@@ -163,6 +164,7 @@ int main(int argc, char **argv) {
     }
   }
   if (!(scale > 0 && scale <= 1)) return usage(argv[0]);
+  bench_print_machine();
   int ran = 0, failed = 0;
   for (size_t i = 0; i < scenario_count; i++) {
     if (!is_wanted(&scenarios[i], names)) continue;

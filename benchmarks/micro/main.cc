@@ -12,6 +12,7 @@
 
 #include "adapters/prove.h"
 #include "micro/skipped.hpp"
+#include "support/machine.h"
 
 namespace {
 
@@ -44,6 +45,7 @@ int main(int argc, char **argv) {
   benchmark::Initialize(&argc, argv);
   if (benchmark::ReportUnrecognizedArguments(argc, argv)) return 1;
   if (plain) {
+    bench_print_machine();
     for (const std::string &line : skipped()) {
       std::printf("note skipped %s\n", line.c_str());
     }

@@ -15,8 +15,8 @@ uint64_t bench_now_ns(void) {
   return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
 }
 
-/* Files of /proc are read with plain calls: stdio would allocate a buffer. */
-static size_t read_text(const char *path, char *text, size_t capacity) {
+/* With plain calls: stdio would allocate a buffer. */
+size_t bench_read_text(const char *path, char *text, size_t capacity) {
   int file = open(path, O_RDONLY | O_CLOEXEC);
   size_t length = 0;
   if (file >= 0) {
@@ -34,7 +34,7 @@ static size_t read_text(const char *path, char *text, size_t capacity) {
 /* The number of KiB behind `key` in such a file, in bytes; 0 if it is not there. */
 static size_t read_kib(const char *path, const char *key) {
   char text[8192];
-  read_text(path, text, sizeof text);
+  bench_read_text(path, text, sizeof text);
   const char *line = strstr(text, key);
   return line != NULL ? (size_t)strtoull(line + strlen(key), NULL, 10) * 1024 : 0;
 }
@@ -46,7 +46,7 @@ size_t bench_rss(void) {
 
 size_t bench_rss_fast(void) {
   char text[128];
-  read_text("/proc/self/statm", text, sizeof text);
+  bench_read_text("/proc/self/statm", text, sizeof text);
   const char *resident = strchr(text, ' ');
   if (resident == NULL) return 0;
   return (size_t)strtoull(resident, NULL, 10) * (size_t)sysconf(_SC_PAGESIZE);

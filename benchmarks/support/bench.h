@@ -35,6 +35,10 @@ static inline uint64_t bench_seed(uint64_t number) {
   return 88172645463325252u + number * 0x9e3779b97f4a7c15u;
 }
 
+/* Reads what fits of a small file, with a zero behind it; the length, 0 if there is
+ * no such file. */
+size_t bench_read_text(const char *path, char *text, size_t capacity);
+
 /* Resident bytes of this process, exact (the kernel walks the page tables). */
 size_t bench_rss(void);
 

@@ -1,4 +1,5 @@
-/* groups.h - the groups of workloads, each in a file of its own name. */
+/* groups.h - the groups of workloads. A large one is in several parts, each in a file
+ * of its own. */
 #ifndef BENCH_SUITE_GROUPS_H
 #define BENCH_SUITE_GROUPS_H
 
@@ -8,6 +9,17 @@ extern const suite_group_t suite_small;
 extern const suite_group_t suite_random;
 extern const suite_group_t suite_mid;
 extern const suite_group_t suite_tree;
+extern const suite_group_t suite_list;
+extern const suite_group_t suite_frames;
+extern const suite_group_t suite_exchange;
+extern const suite_group_t suite_larson; /* of exchange */
+extern const suite_group_t suite_remote; /* of exchange */
+extern const suite_group_t suite_large;
+extern const suite_group_t suite_resize; /* of large */
+extern const suite_group_t suite_threads;
+extern const suite_group_t suite_memory;
+extern const suite_group_t suite_sqlite; /* of programs */
+extern const suite_group_t suite_lua;    /* of programs */
 
 /* Of more groups than one: each thread replaces blocks in random slots of its own. */
 void suite_run_slots(const suite_workload_t *self);

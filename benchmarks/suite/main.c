@@ -16,10 +16,15 @@
 #include "suite/groups.h"
 
 static const suite_group_t *const groups[] = {
-    &suite_small,
-    &suite_random,
-    &suite_mid,
-    &suite_tree,
+    &suite_small,  &suite_random,   &suite_mid,    &suite_tree,   &suite_list,
+    &suite_frames, &suite_exchange, &suite_larson, &suite_remote, &suite_large,
+    &suite_resize, &suite_threads,  &suite_memory,
+#ifdef SUITE_SQLITE
+    &suite_sqlite,
+#endif
+#ifdef SUITE_LUA
+    &suite_lua,
+#endif
 };
 enum {
   GROUPS = sizeof groups / sizeof groups[0]

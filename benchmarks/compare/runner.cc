@@ -1,220 +1,181 @@
 #include "compare/runner.hpp"
 
-#include <sys/wait.h>
-#include <unistd.h>
 #include <algorithm>
-#include <cerrno>
 #include <cstdio>
-#include <cstdlib>
-#include <cstring>
-#include <sstream>
 
-#include "compare/statistics.hpp"
 #include "support/bench.h"
 
 namespace bench {
 
-void execute(const Program &program) {
-  for (const auto &[name, value] : program.environment) {
-    setenv(name.c_str(), value.c_str(), 1);
+std::vector<Report> reports_of(const std::vector<Program> &programs) {
+  std::vector<Report> reports;
+  for (const Program &program : programs) {
+    reports.emplace_back();
+    reports.back().program = program;
   }
-  std::vector<char *> argv{const_cast<char *>(program.path.c_str())};
-  for (const std::string &argument : program.arguments) {
-    argv.push_back(const_cast<char *>(argument.c_str()));
-  }
-  argv.push_back(nullptr);
-  execv(program.path.c_str(), argv.data());
-  std::fprintf(stderr, "%s: %s\n", program.path.c_str(), std::strerror(errno));
+  return reports;
 }
 
-static bool fail(const Program &program, const std::string &reason) {
-  bench_progress_end();
-  std::fprintf(stderr, "%s: %s\n", program.label.c_str(), reason.c_str());
-  return false;
-}
-
-/* The whole standard output of one run; false if it did not end with status 0. */
-static bool capture(const Program &program, std::string *output) {
-  int ends[2];
-  if (pipe(ends) != 0) return fail(program, "no pipe");
-  std::fflush(stdout);
-  pid_t child = fork();
-  if (child < 0) return fail(program, "no process");
-  if (child == 0) {
-    dup2(ends[1], STDOUT_FILENO);
-    close(ends[0]);
-    close(ends[1]);
-    execute(program);
-    _exit(127);
-  }
-  close(ends[1]);
-  char text[4096];
-  for (ssize_t got; (got = read(ends[0], text, sizeof text)) != 0;) {
-    if (got > 0) {
-      output->append(text, static_cast<size_t>(got));
-    } else if (errno != EINTR) {
-      break;
+/* Adds one run to the report; false, with the reason, if they do not fit. */
+static bool add_run(const Run &run, size_t round, Report *report, std::string *reason) {
+  for (const Figure &figure : run.figures) {
+    auto &series = report->series[figure.name];
+    if (round == 0) report->names.push_back(figure.name);
+    series.push_back(figure.value);
+    report->units.emplace(figure.name, figure.unit);
+    if (series.size() != round + 1 || report->units[figure.name] != figure.unit) {
+      *reason = figure.name + " was not reported alike in every run";
+      return false;
     }
   }
-  close(ends[0]);
-  int status = 0;
-  while (waitpid(child, &status, 0) < 0 && errno == EINTR) {}
-  if (WIFEXITED(status) && WEXITSTATUS(status) == 0) return true;
-  std::ostringstream reason;
-  reason << "the run ended with " << (WIFSIGNALED(status) ? "signal " : "status ")
-         << (WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status));
-  return fail(program, reason.str());
-}
-
-static bool read_line(const std::string &line, Report *report, size_t round) {
-  std::istringstream words(line);
-  std::string kind, name, rest;
-  words >> kind >> name;
-  if (kind == "result") {
-    double value = 0;
-    std::string unit;
-    if (!(words >> value >> unit)) return fail(report->program, "cannot read: " + line);
-    auto &series = report->series[name];
-    if (round == 0 && series.empty()) report->names.push_back(name);
-    series.push_back(value);
-    report->units[name] = unit;
-    if (series.size() != round + 1) {
-      return fail(report->program, name + " was not reported once in every run");
-    }
-  } else if (kind == "check" || kind == "note") {
-    std::getline(words >> std::ws, rest);
-    if (kind == "note") {
-      report->notes[name] = rest;
-    } else if (auto [at, fresh] = report->checks.emplace(name, rest);
-               !fresh && at->second != rest) {
-      return fail(report->program,
-                  name + " differs between runs: " + at->second + ", " + rest);
-    }
-  } else if (kind == "allocator") {
-    std::string version, proven;
-    words >> version >> proven;
-    if (proven == "proven") report->allocator = name + " " + version;
+  if (run.figures.size() != report->names.size()) {
+    *reason = "not every run reported the same results";
+    return false;
   }
+  for (const auto &[name, text] : run.checks) {
+    auto [at, fresh] = report->checks.emplace(name, text);
+    if (fresh || at->second == text) continue;
+    *reason = name + " differs between runs: " + at->second + ", " + text;
+    return false;
+  }
+  if (round == 0) report->points = run.points;
+  for (const auto &[name, text] : run.notes) report->notes[name] = text;
+  for (const auto &[name, text] : run.skipped) report->skipped[name] = text;
+  if (run.allocator.empty()) return true; /* no figures either */
+  if (!report->allocator.empty() && report->allocator != run.allocator) {
+    *reason = "served by " + run.allocator + ", before by " + report->allocator;
+    return false;
+  }
+  report->allocator = run.allocator;
+  report->proofs++;
   return true;
 }
 
-static bool run_once(Report *report, size_t round) {
-  std::string output, line;
-  if (!capture(report->program, &output)) return false;
-  report->allocator.clear();
-  std::istringstream lines(output);
-  while (std::getline(lines, line)) {
-    if (!read_line(line, report, round)) return false;
+static bool has(const std::vector<std::string> &names, const std::string &name) {
+  return std::find(names.begin(), names.end(), name) != names.end();
+}
+
+/* A result of one that the other neither has nor says it skipped; or nothing. */
+static std::string missing(const Report &from, const Report &in) {
+  for (const std::string &name : in.names) {
+    if (!has(from.names, name) && why_skipped(from.skipped, name) == nullptr) return name;
   }
-  for (const std::string &name : report->names) {
-    if (report->series[name].size() != round + 1) {
-      return fail(report->program, name + " is missing in a run");
-    }
-  }
-  if (report->names.empty()) return fail(report->program, "reported no result");
-  if (report->allocator.empty()) {
-    return fail(report->program, "no proof of the allocator that served it");
-  }
-  return true;
+  return "";
 }
 
 /* What must be the same whoever allocates. */
-static bool agree(const Report &a, const Report &b) {
-  if (a.checks != b.checks) {
-    for (const auto &[name, text] : a.checks) {
-      auto at = b.checks.find(name);
-      std::string other = at == b.checks.end() ? "nothing" : at->second;
-      if (other != text) {
-        return fail(b.program, "check " + name + ": " + other + ", but " +
-                                   a.program.label + ": " + text);
+static bool agree(const Report &first, const Report &other, std::string *reason) {
+  for (const auto &[name, text] : first.checks) {
+    if (why_skipped(other.skipped, name) != nullptr) continue;
+    auto at = other.checks.find(name);
+    std::string found = at == other.checks.end() ? "nothing" : at->second;
+    if (found == text) continue;
+    *reason =
+        "check " + name + ": " + found + ", but " + first.program.label + ": " + text;
+    return false;
+  }
+  for (const auto &[name, text] : other.checks) {
+    if (first.checks.count(name) != 0 || why_skipped(first.skipped, name) != nullptr) {
+      continue;
+    }
+    *reason = "has more checks than " + first.program.label + ": " + name + " " + text;
+    return false;
+  }
+  std::string lacks = missing(other, first), more = missing(first, other);
+  if (lacks.empty() && more.empty()) return true;
+  *reason = "reports other workloads than " + first.program.label + ": " +
+            (lacks.empty() ? more + " is more" : lacks + " is missing");
+  return false;
+}
+
+/* Keeps nothing of a program but why it failed. */
+static void leave_out(const std::string &workload, const std::string &reason,
+                      Report *report) {
+  Report empty;
+  empty.program = report->program;
+  empty.failed[workload] = reason;
+  *report = empty;
+}
+
+/* True if the comparison goes on without this program. */
+static bool forgive(const Plan &plan, const std::string &reason, bool is_first,
+                    Report *report) {
+  bench_progress_end();
+  std::fprintf(stderr, "%s: %s%s%s\n", report->program.label.c_str(),
+               plan.workload.c_str(), plan.workload.empty() ? "" : ": ", reason.c_str());
+  if (plan.workload.empty() || is_first) return false;
+  leave_out(plan.workload, reason, report);
+  return true;
+}
+
+static bool run_once(const Plan &plan, size_t round, Report *report,
+                     std::string *reason) {
+  std::string output;
+  Run run;
+  return run_program(report->program, plan.seconds, &output, reason) &&
+         read_run(output, &run, reason) && add_run(run, round, report, reason);
+}
+
+bool run_interleaved(const Plan &plan, std::vector<Report> *reports) {
+  size_t count = reports->size();
+  double of = plan.of > 0 ? plan.of : static_cast<double>(count) * plan.rounds;
+  double done = plan.done;
+  std::string reason;
+  for (int round = 0; round < plan.rounds; round++) {
+    for (size_t turn = 0; turn < count; turn++) {
+      /* Every other round backwards: none has always the same neighbour before it. */
+      size_t i = round % 2 == 0 ? turn : count - 1 - turn;
+      Report &report = (*reports)[i];
+      bench_progress(plan.what.c_str(), done++, of);
+      if (!report.failed.empty()) continue;
+      if (!run_once(plan, static_cast<size_t>(round), &report, &reason) &&
+          !forgive(plan, reason, i == 0, &report)) {
+        return false;
       }
     }
-    return fail(b.program, "has more checks than " + a.program.label);
+    for (Report &report : *reports) {
+      if (!report.failed.empty()) continue;
+      if (!agree(reports->front(), report, &reason) &&
+          !forgive(plan, reason, false, &report)) {
+        return false;
+      }
+    }
   }
-  if (a.names != b.names) {
-    return fail(b.program, "reports other workloads than " + a.program.label);
-  }
+  if (plan.of <= 0) bench_progress_end();
   return true;
 }
 
 bool run_interleaved(const std::vector<Program> &programs, int rounds,
                      const std::string &what, std::vector<Report> *reports) {
-  reports->clear();
-  for (const Program &program : programs) {
-    reports->emplace_back();
-    reports->back().program = program;
-  }
-  double done = 0, of = static_cast<double>(programs.size()) * rounds;
-  for (int round = 0; round < rounds; round++) {
-    for (Report &report : *reports) {
-      bench_progress(what.c_str(), done++, of);
-      if (!run_once(&report, static_cast<size_t>(round))) return false;
+  Plan plan;
+  plan.rounds = rounds;
+  plan.what = what;
+  *reports = reports_of(programs);
+  return run_interleaved(plan, reports);
+}
+
+bool absorb(const std::vector<Report> &part, std::vector<Report> *whole) {
+  for (size_t i = 0; i < whole->size(); i++) {
+    const Report &from = part[i];
+    Report &to = (*whole)[i];
+    if (!from.allocator.empty() && !to.allocator.empty() &&
+        from.allocator != to.allocator) {
+      std::fprintf(stderr, "%s: served by %s, before by %s\n", to.program.label.c_str(),
+                   from.allocator.c_str(), to.allocator.c_str());
+      return false;
     }
-    for (const Report &report : *reports) {
-      if (!agree(reports->front(), report)) return false;
-    }
+    if (!from.allocator.empty()) to.allocator = from.allocator;
+    to.proofs += from.proofs;
+    to.names.insert(to.names.end(), from.names.begin(), from.names.end());
+    to.series.insert(from.series.begin(), from.series.end());
+    to.units.insert(from.units.begin(), from.units.end());
+    to.checks.insert(from.checks.begin(), from.checks.end());
+    to.skipped.insert(from.skipped.begin(), from.skipped.end());
+    to.failed.insert(from.failed.begin(), from.failed.end());
+    to.points.insert(from.points.begin(), from.points.end());
+    for (const auto &[name, text] : from.notes) to.notes[name] = text;
   }
-  bench_progress_end();
   return true;
-}
-
-std::vector<std::string> losses(const Report &first, const Report &other) {
-  std::vector<std::string> names;
-  for (const std::string &name : first.names) {
-    Ratio ratio = ratio_of_pairs(first.series.at(name), other.series.at(name));
-    if (ratio.verdict() > 0) names.push_back(name);
-  }
-  return names;
-}
-
-static void print_row(const std::vector<Report> &reports, const std::string &name,
-                      int column, std::vector<std::vector<double>> *ratios) {
-  static const char *const verdicts[] = {"better", "no diff", "WORSE"};
-  const auto &own = reports.front().series.at(name);
-  std::printf("%-4s %*.2f", reports.front().units.at(name).c_str(), column, median(own));
-  for (size_t i = 1; i < reports.size(); i++) {
-    const auto &series = reports[i].series.at(name);
-    Ratio ratio = ratio_of_pairs(own, series);
-    (*ratios)[i].push_back(ratio.median);
-    std::printf(" | %*.2f %6.2f [%.2f %.2f] %-7s", column, median(series), ratio.median,
-                ratio.low, ratio.high, verdicts[ratio.verdict() + 1]);
-  }
-  std::printf("\n");
-}
-
-void print_table(const std::vector<Report> &reports) {
-  const Report &first = reports.front();
-  const char *label = first.program.label.c_str();
-  int width = 14, column = 10;
-  for (const std::string &name : first.names) {
-    width = std::max(width, static_cast<int>(name.size()));
-  }
-  for (const Report &report : reports) {
-    column = std::max(column, static_cast<int>(report.program.label.size()));
-  }
-  std::printf("%-*s %-4s %*s", width, "workload", "", column, label);
-  for (size_t i = 1; i < reports.size(); i++) {
-    std::printf(" | %*s  ratio [spread]        ", column,
-                reports[i].program.label.c_str());
-  }
-  std::printf("\n");
-  std::vector<std::vector<double>> ratios(reports.size());
-  for (const std::string &name : first.names) {
-    std::printf("%-*s ", width, name.c_str());
-    print_row(reports, name, column, &ratios);
-  }
-  std::printf("%-*s %-4s %*s", width, "geometric mean", "", column, "");
-  for (size_t i = 1; i < reports.size(); i++) {
-    std::printf(" | %*s %6.2f %-20s", column, "", geometric_mean(ratios[i]), "");
-  }
-  std::printf(
-      "\n\nratio: %s / other, median of %zu interleaved pairs; below 1 = %s is better.\n"
-      "spread: 95 %% interval of the median; 'no diff': it holds 1.\n",
-      label, first.series.at(first.names.front()).size(), label);
-  for (const Report &report : reports) {
-    std::printf("%s was served by: %s (proven)\n", report.program.label.c_str(),
-                report.allocator.c_str());
-  }
 }
 
 }  // namespace bench

@@ -36,17 +36,22 @@ static size_t cut_for_95_percent(size_t n) {
   return cut;
 }
 
+Ratio middle_of(std::vector<double> ratios) {
+  if (ratios.empty()) return {};
+  std::sort(ratios.begin(), ratios.end());
+  if (ratios.size() < 6) return {median(ratios), 0, HUGE_VAL, true, false};
+  size_t cut = cut_for_95_percent(ratios.size());
+  return {median(ratios), ratios[cut], ratios[ratios.size() - 1 - cut], true, true};
+}
+
 Ratio ratio_of_pairs(const std::vector<double> &first,
                      const std::vector<double> &second) {
   std::vector<double> ratios;
   for (size_t i = 0; i < first.size() && i < second.size(); i++) {
-    if (second[i] > 0) ratios.push_back(first[i] / second[i]);
+    if (!(first[i] > 0 && second[i] > 0)) return {}; /* too small to be seen */
+    ratios.push_back(first[i] / second[i]);
   }
-  if (ratios.empty()) return {};
-  std::sort(ratios.begin(), ratios.end());
-  if (ratios.size() < 6) return {median(ratios), 0, HUGE_VAL}; /* too few for 95 % */
-  size_t cut = cut_for_95_percent(ratios.size());
-  return {median(ratios), ratios[cut], ratios[ratios.size() - 1 - cut]};
+  return middle_of(ratios);
 }
 
 }  // namespace bench

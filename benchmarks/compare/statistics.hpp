@@ -18,11 +18,16 @@ double geometric_mean(const std::vector<double> &values);
 
 struct Ratio {
   double median = 0, low = 0, high = 0;
+  bool known = false;      /* false: nothing to divide by, or no pairs at all */
+  bool has_spread = false; /* false: too few pairs for an interval, so no verdict */
 
   /* -1 if the first of the pair is smaller, 1 if it is larger, 0 if the spread
-   * is larger than the difference. */
-  int verdict() const { return high < 1 ? -1 : low > 1 ? 1 : 0; }
+   * is larger than the difference, or unknown. */
+  int verdict() const { return !has_spread ? 0 : high < 1 ? -1 : low > 1 ? 1 : 0; }
 };
+
+/* The middle of ratios that are there already, and its spread. */
+Ratio middle_of(std::vector<double> ratios);
 
 /* Of two equally long series, pair by pair: first / second. */
 Ratio ratio_of_pairs(const std::vector<double> &first, const std::vector<double> &second);

@@ -13,9 +13,10 @@
 #include <string>
 #include <vector>
 
+#include "compare/os_calls.hpp"
 #include "compare/runner.hpp"
 #include "compare/statistics.hpp"
-#include "demo/os_calls.hpp"
+#include "compare/table.hpp"
 #include "support/bench.h"
 
 namespace {
@@ -66,8 +67,10 @@ double note(const bench::Report &report, const std::string &name) {
 }
 
 void print_sqlite_row(const bench::Report &report, const std::string &workload) {
-  long calls = bench::count_os_calls(report.program);
-  std::string counted = calls >= 0 ? std::to_string(calls) : "?";
+  bench::OsCalls calls;
+  std::string reason;
+  bool is_counted = bench::count_os_calls(report.program, 0, &calls, &reason);
+  std::string counted = is_counted ? std::to_string(bench::sum_of(calls)) : "?";
   std::printf("  %-8s %9.0f ms %9.1f MiB %10s %10.0f   %s\n",
               report.program.label.c_str(), bench::median(report.series.at(workload)),
               note(report, "peak_rss") / MIB, counted.c_str(), note(report, "faults"),
@@ -145,8 +148,8 @@ int main(int argc, char **argv) {
   }
   std::printf(
       "time: median of %d runs, interleaved; brackets: its 95 %% interval.\n"
-      "OS calls: mmap, munmap, mremap, madvise and brk of the whole process,\n"
-      "counted by the kernel in a run of its own%s.\n"
+      "OS calls: mmap, munmap, mremap, mprotect, madvise and brk of the whole\n"
+      "process, counted by the kernel in a run of its own%s.\n"
       "faults: page faults during the job. RSS: with the data that is read.\n\n",
       settings.rounds, good ? "" : " (not reached)");
   good = good && run_micro(settings, &lost);

@@ -21,6 +21,9 @@ extern const suite_group_t suite_memory;
 extern const suite_group_t suite_sqlite; /* of programs */
 extern const suite_group_t suite_lua;    /* of programs */
 
+/* Not among the others: single calls, with --latency. */
+extern const suite_group_t suite_latency;
+
 /* Of more groups than one: each thread replaces blocks in random slots of its own. */
 void suite_run_slots(const suite_workload_t *self);
 

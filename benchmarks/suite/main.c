@@ -1,9 +1,10 @@
 /* main.c - runs the workloads of one allocator, each in a process of its own.
  *
- *     hakmem_suite_<allocator> [--scale S] [--tiny] [--list] [--no-fork]
- *                              [WORKLOAD | GROUP/ ...]
+ *     hakmem_suite_<allocator> [--scale S] [--tiny] [--list] [--latency]
+ *                              [--no-fork] [WORKLOAD | GROUP/ ...]
  *
- * Without a name, all of them. Prints what benchmarks/compare reads, and as the last
+ * Without a name, all of them; with --latency, those that time single calls, and only
+ * those. Prints what benchmarks/compare reads, and as the last
  * line the proof of who served it, if every workload proved it and succeeded.
  */
 #include <stdio.h>
@@ -14,8 +15,9 @@
 
 #include "adapters/prove.h"
 #include "suite/groups.h"
+#include "support/machine.h"
 
-static const suite_group_t *const groups[] = {
+static const suite_group_t *const all_groups[] = {
     &suite_small,  &suite_random,   &suite_mid,    &suite_tree,   &suite_list,
     &suite_frames, &suite_exchange, &suite_larson, &suite_remote, &suite_large,
     &suite_resize, &suite_threads,  &suite_memory,
@@ -25,14 +27,14 @@ static const suite_group_t *const groups[] = {
 #ifdef SUITE_LUA
     &suite_lua,
 #endif
+    NULL,
 };
-enum {
-  GROUPS = sizeof groups / sizeof groups[0]
-};
+static const suite_group_t *const latency_groups[] = {&suite_latency, NULL};
 
 typedef struct request {
-  char **names; /* ends with NULL; empty means all */
-  bool list, fork;
+  const suite_group_t *const *groups; /* to choose from; ends with NULL */
+  char **names;                       /* ends with NULL; empty means all */
+  bool list, fork, memory;            /* memory: how much is reported too */
 } request_t;
 
 /* ---- Which workloads -------------------------------------------------------- */
@@ -55,15 +57,16 @@ static bool is_wanted(const request_t *request, const suite_group_t *group,
 }
 
 /* The first name that nothing goes by; NULL if there is none. */
-static const char *unknown_name(char **names) {
-  for (; *names != NULL; names++) {
+static const char *unknown_name(const request_t *request) {
+  for (char **name = request->names; *name != NULL; name++) {
     bool known = false;
-    for (int g = 0; g < GROUPS && !known; g++) {
-      for (size_t i = 0; i < groups[g]->count && !known; i++) {
-        known = name_matches(*names, groups[g], &groups[g]->workloads[i]);
+    for (int g = 0; request->groups[g] != NULL && !known; g++) {
+      const suite_group_t *group = request->groups[g];
+      for (size_t i = 0; i < group->count && !known; i++) {
+        known = name_matches(*name, group, &group->workloads[i]);
       }
     }
-    if (!known) return *names;
+    if (!known) return *name;
   }
   return NULL;
 }
@@ -78,20 +81,20 @@ static const char *reason_to_skip(const suite_workload_t *workload) {
 
 /* ---- Running ---------------------------------------------------------------- */
 
-static void run_here(const suite_workload_t *workload) {
+static void run_here(const request_t *request, const suite_workload_t *workload) {
   bench_prove();
   suite_begin(workload);
   workload->run(workload);
-  suite_end();
+  if (request->memory) suite_end();
   bench_prove();
   fflush(stdout);
 }
 
 /* Nothing was allocated before the fork, so that the child has an untouched heap. */
-static bool run_apart(const suite_workload_t *workload) {
+static bool run_apart(const request_t *request, const suite_workload_t *workload) {
   pid_t child = fork();
   if (child == 0) {
-    run_here(workload);
+    run_here(request, workload);
     _exit(0);
   }
   int status = 0;
@@ -109,19 +112,20 @@ static bool run_one(const request_t *request, const suite_workload_t *workload) 
   if (reason != NULL) printf("note skipped %s %s\n", workload->name, reason);
   fflush(stdout);
   if (reason != NULL) return true;
-  if (request->fork) return run_apart(workload);
-  run_here(workload);
+  if (request->fork) return run_apart(request, workload);
+  run_here(request, workload);
   return true;
 }
 
 static int run_all(const request_t *request) {
   int failed = 0;
-  for (int g = 0; g < GROUPS; g++) {
-    for (size_t i = 0; i < groups[g]->count; i++) {
-      const suite_workload_t *workload = &groups[g]->workloads[i];
-      if (!is_wanted(request, groups[g], workload)) continue;
+  for (int g = 0; request->groups[g] != NULL; g++) {
+    const suite_group_t *group = request->groups[g];
+    for (size_t i = 0; i < group->count; i++) {
+      const suite_workload_t *workload = &group->workloads[i];
+      if (!is_wanted(request, group, workload)) continue;
       if (request->list) {
-        printf("%s %s  %s\n", workload->name, groups[g]->name, workload->what);
+        printf("%s %s  %s\n", workload->name, group->name, workload->what);
       } else {
         failed += !run_one(request, workload);
       }
@@ -137,6 +141,7 @@ static int usage(const char *program) {
           "usage: %s [OPTION...] [WORKLOAD | GROUP/ ...]\n\n"
           "  --scale S   how much work; 1, the default, takes a minute for all\n"
           "  --tiny      memory workloads shrink their sets too: a test, no measurement\n"
+          "  --latency   the workloads that time single calls, and only those\n"
           "  --no-fork   every workload in this process, for profilers\n"
           "  --list      prints name, group and what is measured, and runs nothing\n",
           program);
@@ -145,6 +150,7 @@ static int usage(const char *program) {
 
 static void print_notes(void) {
   char version[64];
+  bench_print_machine();
   bench_version(version, sizeof version);
   printf("note allocator %s %s\n", bench_name(), version);
   printf("note scale %g\n", suite_scale);
@@ -154,7 +160,7 @@ static void print_notes(void) {
 int main(int argc, char **argv) {
   /* Not malloc's, which may be the allocator under test. */
   static char buffer[8192];
-  request_t request = {argv + 1, false, true};
+  request_t request = {all_groups, argv + 1, false, true, true};
   (void)argc;
   setvbuf(stdout, buffer, _IOFBF, sizeof buffer);
   for (; *request.names != NULL && strncmp(*request.names, "--", 2) == 0;
@@ -165,6 +171,9 @@ int main(int argc, char **argv) {
       suite_tiny = true;
     } else if (strcmp(*request.names, "--list") == 0) {
       request.list = true;
+    } else if (strcmp(*request.names, "--latency") == 0) {
+      request.groups = latency_groups;
+      request.memory = false;
     } else if (strcmp(*request.names, "--no-fork") == 0) {
       request.fork = false;
     } else {
@@ -172,7 +181,7 @@ int main(int argc, char **argv) {
     }
   }
   if (!(suite_scale > 0 && suite_scale <= 100)) return usage(argv[0]);
-  const char *unknown = unknown_name(request.names);
+  const char *unknown = unknown_name(&request);
   if (unknown != NULL) {
     fprintf(stderr, "%s: no workload or group %s\n", argv[0], unknown);
     return 2;

@@ -71,7 +71,7 @@ static const suite_workload_t workloads[] = {
      .run = run_sqlite,
      .operations = 1,
      .high = MIB,
-     .keeps = true}, /* not the allocator's: the job's data stay mapped */
+     .keeps = true}, /* the job's data stay mapped */
 };
 
 const suite_group_t suite_sqlite = SUITE_GROUP("programs", workloads);

@@ -20,14 +20,6 @@
 #include "adapters/adapter.h"
 #include "support/bench.h"
 
-/* What an adapter may say of an allocator that cannot do everything. */
-#ifndef BENCH_SINGLE_THREAD
-#define BENCH_SINGLE_THREAD 0
-#endif
-#ifndef BENCH_LARGEST_BLOCK
-#define BENCH_LARGEST_BLOCK SIZE_MAX
-#endif
-
 #define KIB 1024u
 #define MIB (1024u * 1024u)
 
@@ -42,7 +34,7 @@ typedef struct suite_workload {
   uint32_t high;     /* largest */
   uint32_t threads;  /* at once, with the first one */
   uint32_t variant;  /* what else tells apart workloads that share a function */
-  bool keeps;        /* it ends with blocks that nobody freed */
+  bool keeps;        /* its memory after all frees says nothing of the allocator */
 } suite_workload_t;
 
 typedef struct suite_group {

@@ -99,19 +99,33 @@ void bench_sleep_ms(unsigned milliseconds) {
   nanosleep(&time, NULL);
 }
 
-static uint64_t progress_last_ns;
+static uint64_t progress_began_ns, progress_last_ns;
 static int progress_shown;
+
+/* ", 12 min left", as if all were as slow as what is done; "" where that says little. */
+static void say_time_left(char *text, size_t length, uint64_t now, double done,
+                          double of) {
+  double past = (double)(now - progress_began_ns) / 1e9;
+  double left = done > 0 ? past * (of - done) / done : 0;
+  text[0] = '\0';
+  if (past < 2 || left < 1) return;
+  snprintf(text, length, left < 90 ? ", %.0f s left" : ", %.0f min left",
+           left < 90 ? left : left / 60);
+}
 
 void bench_progress(const char *what, double done, double of) {
   uint64_t now = bench_now_ns();
   int terminal = isatty(STDERR_FILENO);
+  char left[32];
+  if (done <= 0) progress_began_ns = now;
   uint64_t pause = terminal ? 200000000u : 10000000000u;
   if (progress_last_ns == 0 && !terminal) progress_last_ns = now;
   if (now - progress_last_ns < pause) return;
   progress_last_ns = now;
   progress_shown = terminal;
-  dprintf(STDERR_FILENO, terminal ? "\r\033[K%s: %.0f %%" : "%s: %.0f %%\n", what,
-          of > 0 ? 100 * done / of : 0);
+  say_time_left(left, sizeof left, now, done, of);
+  dprintf(STDERR_FILENO, terminal ? "\r\033[K%s: %.0f %%%s" : "%s: %.0f %%%s\n", what,
+          of > 0 ? 100 * done / of : 0, left);
 }
 
 void bench_progress_end(void) {

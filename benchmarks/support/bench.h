@@ -64,8 +64,9 @@ void bench_shuffle(void **items, size_t count, uint64_t *state);
 
 void bench_sleep_ms(unsigned milliseconds);
 
-/* One line on stderr that is overwritten by the next; on something that is no
- * terminal, a line every ten seconds at most. bench_progress_end clears it. */
+/* One line on stderr, with the time that is left as far as one can tell, that is
+ * overwritten by the next; on something that is no terminal, a line every ten seconds at
+ * most. `done` is 0 at the start. bench_progress_end clears it. */
 void bench_progress(const char *what, double done, double of);
 void bench_progress_end(void);
 

@@ -102,8 +102,8 @@ static void visit_slab(visit_t *v, hak_slab_t *slab) {
   if (remote != 0) mark_list(v, slab, start + ((size_t)(remote - 1) << 3), free);
   for (uint32_t i = 0; i < hak_slab_carved(slab) && v->go_on; i++) {
     if ((free[i / BITS] >> (i % BITS) & 1) != 0) continue;
-    hak_block_t block = {sizeof block, true, start + (size_t)i * slab->block_size,
-                         slab->block_size, v->heap};
+    hak_block_t block = {sizeof block, true, start + (size_t)i * slab->list.block_size,
+                         slab->list.block_size, v->heap};
     v->go_on = v->fn(&block, v->ctx);
   }
 }

@@ -7,6 +7,7 @@
 #include "base/option.h"
 #include "heap/lifecycle.h"
 #include "superslab/meta.h"
+#include "tiny/capacity.h"
 #include "tiny/hold.h"
 #include "tiny/spill.h"
 #include "tiny/transfer.h"
@@ -15,7 +16,7 @@
  * its fast path at the branch that is there anyway. The key makes the link of
  * the empty list bad. */
 #define BIN \
-  { {HAK_LINK_END, 0, 0}, HAK_LINK_END, 0, 0, 0 }
+  { {HAK_LINK_END, 0, 0}, HAK_LINK_END, 0, 0, 0, 0 }
 #define BINS_8 BIN, BIN, BIN, BIN, BIN, BIN, BIN, BIN
 #define BINS BINS_8, BINS_8, BINS_8, BINS_8, BINS_8, BIN
 #define STATIC_STATE(its_kind)                                                       \
@@ -75,22 +76,21 @@ static void state_reset(hak_thread_t *state) {
   state->nobodys.head = HAK_LINK_END;
   hak_store_relaxed(&state->nobodys.room, 0);
   state->ticks = 0;
+  state->looks = 0;
+  state->grown = 0;
   state->no_grow = 0;
-  uint32_t most = (uint32_t)hak_option(BIN_BLOCKS);
-  uint32_t least = (uint32_t)hak_option(BIN_BLOCKS_MIN);
   for (uint32_t cls = 0; cls < HAK_CLASSES; cls++) {
     hak_bin_t *bin = &state->bins[cls];
     hak_hold_t *hold = &state->holds[cls];
-    uint32_t blocks = (uint32_t)hak_option(BIN_BYTES) / hak_class_size(cls);
-    if (blocks > most) blocks = most;
-    if (blocks < least) blocks = least;
     bin->list.head = HAK_LINK_END;
     bin->ready = HAK_LINK_END;
-    hak_store_relaxed(&bin->list.extra, blocks);
-    hak_bin_set_room(bin, blocks);
+    bin->list.block_size = hak_class_size(cls);
     bin->spilling = 0;
     hak_store_relaxed(&bin->ready_count, 0);
     hold_reset(hold);
+    bin->capacity = 0;
+    hold->capacity_least = 0;
+    hak_capacity_reset(state, cls);
     hold->magazine_blocks = hak_hold_magazine_blocks(cls);
     uint32_t slabs =
         (uint32_t)hak_option(HELD_SLABS) / state->store->depots[cls].span_next;

@@ -18,7 +18,7 @@ static void *span_alloc(hak_pool_t *pool, size_t usable, size_t alignment, bool 
   hak_slab_set_class(slab, HAK_CLASS_LARGE);
   slab->span = (uint8_t)span;
   slab->capacity = 1;
-  slab->block_size = (uint32_t)pages_of(pool->os, usable);
+  slab->pages = (uint32_t)pages_of(pool->os, usable);
   hak_registry_set_class((uintptr_t)start, span, HAK_CLASS_LARGE);
   return start;
 }
@@ -85,7 +85,7 @@ static hak_extent_t *head_of(const hak_place_t *place) {
 
 size_t hak_large_usable(const hak_place_t *place) {
   if (place->slab != NULL) {
-    return (size_t)place->slab->block_size * place->extent->os->page_size;
+    return (size_t)place->slab->pages * place->extent->os->page_size;
   }
   return hak_load_relaxed(&head_of(place)->size);
 }
@@ -117,11 +117,11 @@ void *hak_large_take_kept(hak_large_cache_t *cache, const hak_os_t *os, size_t s
     i = (i + HAK_LARGE_KEPT - 1) % HAK_LARGE_KEPT; /* the youngest first */
     hak_slab_t *slab = cache->spans[i];
     if (slab == NULL || slab->span != span) continue;
-    if (HAK_UNLIKELY(pages > slab->block_size) && !commit_kept(slab, pages)) continue;
+    if (HAK_UNLIKELY(pages > slab->pages) && !commit_kept(slab, pages)) continue;
     cache->spans[i] = NULL;
     cache->next = i;
     change_kept(cache, -(int64_t)span);
-    slab->block_size = (uint32_t)pages;
+    slab->pages = (uint32_t)pages;
     hak_slab_set_class(slab, HAK_CLASS_LARGE);
     *usable = pages * os->page_size;
     return cache->starts[i];
@@ -211,7 +211,7 @@ static size_t span_resize(hak_pool_t *pool, const hak_place_t *place, size_t min
                            HAK_CLASS_NONE);
   }
   slab->span = (uint8_t)want;
-  slab->block_size = (uint32_t)pages_of(pool->os, usable);
+  slab->pages = (uint32_t)pages_of(pool->os, usable);
   hak_registry_set_class((uintptr_t)place->start, want, HAK_CLASS_LARGE);
   if (want < have) {
     hak_clock_refresh(pool->os);

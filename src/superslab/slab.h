@@ -33,9 +33,9 @@
  * counts the pushes that may still come before one of them must be looked at:
  * that one finds 0 and goes to the slow path before it touches the list. */
 typedef struct hak_list {
-  void *head;             /* [holder] */
-  hak_atomic_i32_t room;  /* [holder] read by others as a statistic */
-  hak_atomic_u32_t extra; /* a bin's capacity in blocks */
+  void *head;            /* [holder] */
+  hak_atomic_i32_t room; /* [holder] read by others as a statistic */
+  uint32_t block_size;   /* [const] bytes; 0 where there are no blocks */
 } hak_list_t;
 
 typedef enum hak_slab_queue {
@@ -53,15 +53,15 @@ typedef struct hak_slab {
   hak_atomic_u32_t carved;    /* [holder] blocks given out at least once */
   uint32_t capacity;          /* [const] blocks that fit */
   hak_atomic_u32_t held_back; /* [holder] blocks still out when `room` runs out */
-  uint32_t block_size; /* [const] bytes; of a large block: usable bytes, in pages */
-  hak_atomic_u8_t cls; /* size class or HAK_CLASS_*; [const] but for kept spans */
-  uint8_t span;        /* [const] slabs in the span */
-  uint8_t queue;       /* [holder] hak_slab_queue_t */
-  uint8_t committed;   /* [slot] OS pages committed, from the slab's start */
-  uint8_t dirty;       /* [holder] blocks were carved here before, in this life */
-  uint8_t purged;      /* [slot] its pages were given back at least once */
-  uint8_t slot;        /* [const] its place in the SuperSlab */
-  uint8_t zero;        /* [slot] committed pages read as zero */
+  uint32_t pages;             /* [const] of a large block: usable bytes, in OS pages */
+  hak_atomic_u8_t cls;        /* size class or HAK_CLASS_*; [const] but for kept spans */
+  uint8_t span;               /* [const] slabs in the span */
+  uint8_t queue;              /* [holder] hak_slab_queue_t */
+  uint8_t committed;          /* [slot] OS pages committed, from the slab's start */
+  uint8_t dirty;              /* [holder] blocks were carved here before, in this life */
+  uint8_t purged;             /* [slot] its pages were given back at least once */
+  uint8_t slot;               /* [const] its place in the SuperSlab */
+  uint8_t zero;               /* [slot] committed pages read as zero */
 } hak_slab_t;
 
 _Static_assert(sizeof(hak_slab_t) == 64, "one cache line a slab: no false sharing");

@@ -38,11 +38,12 @@
 #define HAK_MODE_CACHED 0x8000u
 
 typedef struct hak_bin {
-  hak_list_t list;              /* frees push here; extra = capacity in blocks */
+  hak_list_t list;              /* frees push here */
   void *ready;                  /* allocations take from here */
   uint16_t spilling;            /* list has been full and its blocks were sent home */
   hak_atomic_u16_t armed;       /* what list.room was set to */
-  hak_atomic_u32_t ready_count; /* blocks in `ready` when it was filled */
+  hak_atomic_u16_t ready_count; /* blocks in `ready` when it was filled */
+  uint16_t capacity;            /* blocks in each list; see capacity.h */
 } hak_bin_t;
 
 _Static_assert(sizeof(hak_bin_t) == 32, "two bins a cache line");
@@ -60,6 +61,9 @@ typedef struct hak_hold {
   int32_t credit;               /* slabs let go less slabs claimed */
   uint32_t given, given_before; /* blocks taken by refills in this and the last period */
   uint32_t surplus_ticks;       /* periods in a row with more held than used */
+  uint32_t taken;          /* blocks that slow paths brought since the bin overflowed */
+  uint32_t capacity_least; /* the bin's capacity without demand */
+  uint64_t seen;           /* the bin at the last look; see capacity.c */
 } hak_hold_t;
 
 /* Events of slow paths; written by the thread, read by statistics. */
@@ -92,6 +96,8 @@ typedef struct hak_thread {
   hak_store_t *store; /* of the heap that the bins are of */
   hak_hold_t holds[HAK_CLASSES];
   uint32_t ticks;
+  uint32_t looks;          /* slow events since this thread was attached */
+  uint64_t grown;          /* bytes that bins may keep beyond their least capacity */
   uint32_t no_grow;        /* this allocation may not call the OS */
   uint32_t to_report;      /* `deferred` is set, or the state is the shared one */
   hak_magazine_t *empties; /* a few empty magazines */
@@ -136,9 +142,7 @@ HAK_HOT void hak_bin_set_room(hak_bin_t *bin, uint32_t blocks) {
   hak_store_relaxed(&bin->armed, (uint16_t)blocks);
   hak_store_relaxed(&bin->list.room, (int32_t)blocks);
 }
-HAK_HOT uint32_t hak_bin_capacity(const hak_bin_t *bin) {
-  return hak_load_relaxed(&((hak_bin_t *)(uintptr_t)bin)->list.extra);
-}
+HAK_HOT uint32_t hak_bin_capacity(const hak_bin_t *bin) { return bin->capacity; }
 
 /* Blocks on the bin's list. */
 HAK_HOT uint32_t hak_bin_listed(hak_bin_t *bin) {
@@ -171,7 +175,7 @@ HAK_HOT bool hak_bin_flip_fails(hak_thread_t *me, hak_bin_t *bin, void **block) 
   if (bin->ready != HAK_LINK_END) return true;
   void *list = bin->list.head;
   if (hak_link_pop_fails(&me->key, &list, block)) return true;
-  hak_store_relaxed(&bin->ready_count, hak_bin_listed(bin) - 1);
+  hak_store_relaxed(&bin->ready_count, (uint16_t)(hak_bin_listed(bin) - 1));
   bin->ready = list;
   bin->list.head = HAK_LINK_END;
   bin->spilling = 0;

@@ -111,7 +111,7 @@ hak_slab_t *hak_hold_new(hak_thread_t *me, uint32_t cls) {
   slab->list.head = HAK_LINK_END;
   hak_store_relaxed(&slab->carved, 0);
   slab->capacity = (uint32_t)(span * HAK_SLAB_SIZE / size);
-  slab->block_size = size;
+  slab->list.block_size = size;
   hak_slab_set_class(slab, cls);
   slab->span = (uint8_t)span;
   slab->queue = HAK_QUEUE_NONE;

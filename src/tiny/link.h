@@ -6,9 +6,8 @@
  *   0 off      a plain pointer, NULL at the list's end.
  *   1 default  the pointer xor a secret. An allocation reads the link of the
  *              block that it gives anyway: if the bits that no pointer of ours
- *              has are set, the block was written to or given out meanwhile.
- *              The link is cleared as the block is given, so that a block which
- *              is on a list twice is found the second time.
+ *              has are set, the block was written to since it was freed: after
+ *              the free, or by its next owner where it is on a list twice.
  *   2 full     also a mark in the second word, looked at by every free.
  *
  * A list ends at HAK_LINK_END, a word that never decodes: taking from an empty
@@ -111,15 +110,9 @@ HAK_HOT bool hak_link_pop_fails(const hak_link_key_t *key, void **list, void **b
   *block = first;
   if (HAK_UNLIKELY(hak_link_is_bad(key, next))) return true;
   *list = next;
-  *(uint64_t *)first = 0;
   hak_link_unmark(first);
   return false;
 }
 #endif
-
-/* The block is on no list any more, though still free. */
-HAK_HOT void hak_link_clear(void *block) {
-  if (HAK_CHECKS >= 1) *(uint64_t *)block = 0;
-}
 
 #endif

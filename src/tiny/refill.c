@@ -1,6 +1,7 @@
 /* refill.c - where an allocation finds a block when its bin has none ready: the
  * stages of one refill, cheapest first. */
 #include "base/option.h"
+#include "tiny/capacity.h"
 #include "tiny/hold.h"
 #include "tiny/shelf.h"
 #include "tiny/tick.h"
@@ -217,8 +218,10 @@ static batch_t next_batch(hak_thread_t *me, uint32_t cls) {
     batch_t batch = {hold->spare, hak_load_relaxed(&hold->spare_count)};
     hold->spare = HAK_LINK_END;
     hak_store_relaxed(&hold->spare_count, 0);
+    hold->taken += batch.count;
     return batch;
   }
+  hak_capacity_look(me);
   hold->given += hak_bin_capacity(bin);
   if (hold->given >= (uint64_t)hak_option(TICK_REFILLS) * hak_bin_capacity(bin)) {
     hak_tick_class(me, cls);
@@ -232,6 +235,7 @@ static batch_t next_batch(hak_thread_t *me, uint32_t cls) {
   if (batch.list == HAK_LINK_END) batch = from_partial(me, cls);
   if (batch.list == HAK_LINK_END && hold->current == NULL) batch = from_shelf(me, cls);
   if (batch.list == HAK_LINK_END) batch = from_current(me, cls);
+  hold->taken += batch.count;
   return batch;
 }
 
@@ -253,7 +257,7 @@ HAK_WARM void *hak_bin_refill(hak_thread_t *me, uint32_t cls) {
     batch_t batch = next_batch(me, cls);
     if (batch.list == HAK_LINK_END) return NULL;
     bin->ready = batch.list;
-    hak_store_relaxed(&bin->ready_count, batch.count);
+    hak_store_relaxed(&bin->ready_count, (uint16_t)batch.count);
   } while (HAK_UNLIKELY(hak_link_pop_fails(&me->key, &bin->ready, &block)));
   return block;
 }

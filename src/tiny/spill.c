@@ -1,6 +1,6 @@
 #include "tiny/spill.h"
 
-#include "base/option.h"
+#include "tiny/capacity.h"
 #include "tiny/hold.h"
 #include "tiny/shelf.h"
 #include "tiny/transfer.h"
@@ -34,15 +34,6 @@ static size_t span_bytes(const hak_slab_t *slab) {
 
 static bool is_in_span(const hak_slab_t *slab, const char *start, const void *block) {
   return (size_t)((const char *)block - start) < span_bytes(slab);
-}
-
-/* A block that nobody touched since the program freed it, and that reads like a
- * link into its own span, is on a list already. */
-static bool reads_as_free(hak_thread_t *me, const hak_slab_t *slab, const char *start,
-                          const void *block) {
-  if (HAK_CHECKS == 0) return false;
-  const void *next = hak_link_read(&me->key, block);
-  return next == HAK_LINK_END || (is_in_span(slab, start, next) && next != block);
 }
 
 /* Sends a list of at most `count` blocks home: runs of slabs that this thread
@@ -82,7 +73,6 @@ static bool spill_list(hak_thread_t *me, uint32_t cls, void *list, uint32_t coun
     } else {
       list = hak_hold_next(me, block);
       count--;
-      hak_link_clear(block); /* see reads_as_free */
       hak_transfer_add(me, cls, block);
     }
   }
@@ -100,14 +90,9 @@ uint32_t hak_spill_blocks(hak_thread_t *me, uint32_t cls, void **blocks, uint32_
       report_interior(me, block);
       continue;
     }
-    if (HAK_UNLIKELY(reads_as_free(me, slab, start, block))) {
-      report_cycle(me, block);
-      continue;
-    }
     hak_run_t run = {slab, block, block, 1};
     while (i < count && is_in_span(slab, start, blocks[i]) &&
-           starts_block(slab, start, blocks[i]) &&
-           !reads_as_free(me, slab, start, blocks[i])) {
+           starts_block(slab, start, blocks[i])) {
       hak_link_write(&me->key, blocks[i], run.first);
       run.first = blocks[i++];
       run.count++;
@@ -170,7 +155,14 @@ void hak_spill_full(hak_thread_t *me, uint32_t cls) {
   if (!bin->spilling) {
     if (bin->ready == HAK_LINK_END) {
       bin->ready = list;
-      hak_store_relaxed(&bin->ready_count, count);
+      hak_store_relaxed(&bin->ready_count, (uint16_t)count);
+      return;
+    }
+    uint32_t more = hak_capacity_grow(me, cls);
+    if (more > 0) {
+      bin->list.head = list;
+      hak_store_relaxed(&bin->armed, (uint16_t)(count + more));
+      hak_store_relaxed(&bin->list.room, (int32_t)more);
       return;
     }
     if (hold->spare == HAK_LINK_END) {
@@ -258,7 +250,7 @@ void hak_spill_class(hak_thread_t *me, uint32_t cls) {
   }
   hak_hold_shelve_all(me, cls);
   bin->spilling = 0;
-  hak_bin_set_room(bin, hak_bin_capacity(bin));
+  hak_capacity_reset(me, cls);
 }
 
 void hak_spill_all(hak_thread_t *me) {

@@ -172,7 +172,7 @@ static void bin__counts_what_was_pushed_and_gives_it_back_in_order(void **state)
   memset(&me, 0, sizeof me);
   me.key = hak_link_key_make(test_seed());
   hak_bin_t *bin = &me.bins[3];
-  hak_store_relaxed(&bin->list.extra, 40);
+  bin->capacity = 40;
   bin->list.head = HAK_LINK_END;
   bin->ready = HAK_LINK_END;
   hak_bin_set_room(bin, 40);

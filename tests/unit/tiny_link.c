@@ -58,7 +58,6 @@ static void pop__takes_blocks_in_order_and_stops_at_the_end(void **state) {
       void *block = NULL;
       CHECK(!hak_link_pop_fails(&key, &list, &block));
       CHECK(block == blocks[i]);
-      if (HAK_CHECKS >= 1) CHECK_EQ(blocks[i][0], 0);
       CHECK(!hak_link_is_marked(&key, block));
     }
     for (int i = 0; i < 3; i++) {
@@ -183,7 +182,7 @@ static void cleared_block__reads_as_bad(void **state) {
     uint64_t block[2];
     hak_link_write(&key, block, block);
     CHECK(!hak_link_is_bad(&key, hak_link_read(&key, block)));
-    hak_link_clear(block);
+    block[0] = 0;
     check_bad(&key, block[0]);
   }
 }

@@ -1,0 +1,35 @@
+/* capacity.h - how many blocks a bin may keep: it follows demand.
+ *
+ * Depends on: base, front, spill.   Used by: tiny, heap.
+ *
+ * A bin begins with a least capacity. Where it overflows, and refills lately
+ * brought blocks from below, it was too small for what the thread does: it grows
+ * by what came, if that is little enough to be kept and the thread has not grown
+ * its bins by BIN_GROWTH_BYTES yet. A thread that frees far more than that, or
+ * that only frees, gains nothing from a larger bin: its blocks go home.
+ *
+ * A bin that has grown and was not touched between two looks gives its blocks
+ * back and is small again. Looks come with slow paths, one class at a time.
+ */
+#ifndef HAK_TINY_CAPACITY_H
+#define HAK_TINY_CAPACITY_H
+
+#include "tiny/front.h"
+
+/* The capacity without demand, and room for it; the bin's list is empty. */
+void hak_capacity_reset(hak_thread_t *me, uint32_t cls);
+
+/* The bin's list is full and others lie behind it: how many blocks more it may
+ * take; 0: none. */
+uint32_t hak_capacity_grow(hak_thread_t *me, uint32_t cls);
+
+/* Every so many calls, looks at the next class. */
+void hak_capacity_look_slow(hak_thread_t *me);
+HAK_HOT void hak_capacity_look(hak_thread_t *me) {
+  enum {
+    CALLS = 16
+  };
+  if (HAK_UNLIKELY(++me->looks % CALLS == 0)) hak_capacity_look_slow(me);
+}
+
+#endif

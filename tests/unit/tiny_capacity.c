@@ -1,0 +1,135 @@
+/* tiny_capacity.c - bins that follow demand: they grow to what comes and goes, and
+ * to nothing else; what lies idle is given back; the sum is bounded. */
+#include "strict_os.h"
+
+#include "base/option.h"
+#include "heap/thread.h"
+#include "tiny/capacity.h"
+
+enum {
+  SIZE = 1024,
+  MOST = 10000
+};
+
+static test_os_t g_os;
+static void *g_blocks[MOST];
+
+static int setup(void **state) {
+  (void)state;
+  test_os_open(&g_os, 0);
+  CHECK_EQ(test_os_init(&g_os), 0);
+  CHECK_EQ(hak_thread_init(), 0);
+  return 0;
+}
+
+static int teardown(void **state) {
+  (void)state;
+  CHECK_EQ(hak_check(NULL), 0);
+  CHECK_EQ(test_live_blocks(), 0);
+  CHECK_EQ(hak_shutdown(0), 0);
+  test_os_close(&g_os);
+  return 0;
+}
+
+static hak_bin_t *bin_of(size_t size) {
+  return &hak_thread_self->bins[hak_class_of(size)];
+}
+static uint32_t least_of(size_t size) {
+  return hak_thread_self->holds[hak_class_of(size)].capacity_least;
+}
+
+/* Allocates `count` blocks of the size and frees them, `rounds` times. */
+static void burst(size_t size, uint32_t count, uint32_t rounds) {
+  for (uint32_t r = 0; r < rounds; r++) {
+    for (uint32_t i = 0; i < count; i++) {
+      g_blocks[i] = hak_alloc(size);
+      CHECK(g_blocks[i] != NULL);
+    }
+    for (uint32_t i = 0; i < count; i++) hak_free(g_blocks[i]);
+  }
+}
+
+/* Blocks that went home, and refills that brought some from there. */
+static uint64_t traffic(void) {
+  hak_counts_t *counts = &hak_thread_self->counts;
+  return hak_load_relaxed(&counts->free_local) +
+         hak_load_relaxed(&counts->refill_partial) +
+         hak_load_relaxed(&counts->refill_spare) +
+         hak_load_relaxed(&counts->refill_carve);
+}
+
+static void bin__grows_until_bursts_stay_in_it(void **state) {
+  (void)state;
+  static const uint32_t counts[] = {100, 150, 200};
+  for (size_t i = 0; i < sizeof counts / sizeof counts[0]; i++) {
+    burst(SIZE, counts[i], 100);
+    uint64_t before = traffic();
+    burst(SIZE, counts[i], 100);
+    CHECK_EQ(traffic(), before);
+  }
+  CHECK(bin_of(SIZE)->capacity > least_of(SIZE));
+  CHECK(bin_of(SIZE)->capacity <= hak_option(BIN_GROWTH_BLOCKS));
+}
+
+static void bin__does_not_grow_for_what_it_could_not_keep(void **state) {
+  (void)state;
+  burst(SIZE, MOST, 5);
+  CHECK_EQ(bin_of(SIZE)->capacity, least_of(SIZE));
+  CHECK_EQ(hak_thread_self->grown, 0);
+}
+
+static void bin__does_not_grow_where_nothing_comes_back(void **state) {
+  (void)state;
+  for (int i = 0; i < MOST; i++) g_blocks[i] = hak_alloc(SIZE);
+  hak_thread_self->holds[hak_class_of(SIZE)].taken = 0;
+  for (int i = 0; i < MOST; i++) hak_free(g_blocks[i]);
+  CHECK_EQ(bin_of(SIZE)->capacity, least_of(SIZE));
+}
+
+static void growth__is_bounded_over_all_bins(void **state) {
+  (void)state;
+  CHECK_EQ(hak_option_set(HAK_OPTION_BIN_GROWTH_BYTES, 100000), 0);
+  for (int round = 0; round < 50; round++) {
+    for (uint32_t cls = 2; cls < 20; cls++) burst(hak_class_size(cls), 250, 1);
+  }
+  uint64_t grown = 0;
+  for (uint32_t cls = 0; cls < HAK_CLASSES; cls++) {
+    uint32_t more =
+        hak_thread_self->bins[cls].capacity - hak_thread_self->holds[cls].capacity_least;
+    grown += (uint64_t)more * hak_class_size(cls);
+  }
+  CHECK(grown > 0);
+  CHECK(grown <= 100000);
+  CHECK_EQ(grown, hak_thread_self->grown);
+}
+
+static void bin__that_lies_idle_gives_its_blocks_back(void **state) {
+  (void)state;
+  burst(SIZE, 150, 100);
+  CHECK(bin_of(SIZE)->capacity > least_of(SIZE));
+  CHECK(bin_of(SIZE)->ready != HAK_LINK_END || bin_of(SIZE)->list.head != HAK_LINK_END);
+  burst(64, MOST, 20); /* slow paths of another class */
+  CHECK_EQ(bin_of(SIZE)->capacity, least_of(SIZE));
+  CHECK(bin_of(SIZE)->ready == HAK_LINK_END);
+  CHECK(bin_of(SIZE)->list.head == HAK_LINK_END);
+  CHECK_EQ(hak_thread_self->grown, 0);
+}
+
+static void idle_thread__has_small_bins_again(void **state) {
+  (void)state;
+  burst(SIZE, 150, 100);
+  CHECK(hak_thread_self->grown > 0);
+  hak_thread_idle();
+  burst(SIZE, 1, 1);
+  CHECK_EQ(hak_thread_self->grown, 0);
+  CHECK_EQ(bin_of(SIZE)->capacity, least_of(SIZE));
+}
+
+#define H(function) cmocka_unit_test_setup_teardown(function, setup, teardown)
+
+TEST_MAIN_FRESH(H(bin__grows_until_bursts_stay_in_it),
+                H(bin__does_not_grow_for_what_it_could_not_keep),
+                H(bin__does_not_grow_where_nothing_comes_back),
+                H(growth__is_bounded_over_all_bins),
+                H(bin__that_lies_idle_gives_its_blocks_back),
+                H(idle_thread__has_small_bins_again))

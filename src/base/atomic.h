@@ -42,6 +42,10 @@ typedef _Atomic(void *) hak_atomic_ptr_t;
   atomic_compare_exchange_strong_explicit((p), (expected), (v), memory_order_release, \
                                           memory_order_relaxed)
 
+/* Keeps the compiler from moving stores across. Enough where only the child of a
+ * fork, which sees a thread stopped between two instructions, could notice. */
+#define hak_compiler_fence() atomic_signal_fence(memory_order_seq_cst)
+
 /* For counters that only one thread writes and others read: no locked
  * instruction. */
 #define hak_count_own(p, n) hak_store_relaxed((p), hak_load_relaxed(p) + (n))

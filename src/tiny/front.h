@@ -176,8 +176,10 @@ HAK_HOT bool hak_bin_flip_fails(hak_thread_t *me, hak_bin_t *bin, void **block) 
   void *list = bin->list.head;
   if (hak_link_pop_fails(&me->key, &list, block)) return true;
   hak_store_relaxed(&bin->ready_count, (uint16_t)(hak_bin_listed(bin) - 1));
-  bin->ready = list;
+  /* At no moment are the blocks on both lists: a fork may come between. */
   bin->list.head = HAK_LINK_END;
+  hak_compiler_fence();
+  bin->ready = list;
   bin->spilling = 0;
   hak_bin_set_room(bin, hak_bin_capacity(bin));
   return false;

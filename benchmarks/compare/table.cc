@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <map>
 
 namespace bench {
 
@@ -179,13 +180,12 @@ class Table {
         std::printf("FAILED %s: %s: %s\n", report.program.label.c_str(), workload.c_str(),
                     reason.c_str());
       }
-      if (report.skipped.empty()) continue;
-      std::printf("%s skipped %zu, left out of its ratios:", report.program.label.c_str(),
-                  report.skipped.size());
-      for (const auto &[workload, reason] : report.skipped) {
-        std::printf(" %s (%s)", workload.c_str(), reason.c_str());
+      std::map<std::string, int> reasons;
+      for (const auto &[workload, reason] : report.skipped) reasons[reason]++;
+      for (const auto &[reason, count] : reasons) {
+        std::printf("%s skipped %d, left out of its ratios: %s\n",
+                    report.program.label.c_str(), count, reason.c_str());
       }
-      std::printf("\n");
     }
   }
 

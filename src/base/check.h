@@ -37,6 +37,7 @@ HAK_SLOW void hak_report(hak_error_t error, const void *address, hak_heap_t *hea
 /* The public function that the calling thread is in, for reports from deep
  * inside it; the default is "hak_free or hak_alloc". */
 #define HAK_IN_FREE "hak_free"
+#define HAK_IN_FREE_SIZED "hak_free_sized"
 #define HAK_IN_ALLOC "hak_alloc"
 
 #endif

@@ -1,0 +1,195 @@
+/* free.c - hak_free and its like.
+ *
+ * hak_free -> the registry's entry names a list of this thread with room: done
+ *   free_event -> nobody's entry: large, NULL, or not ours
+ *     -> hak_spill_event (tiny/spill.c): a bin is full, a slab is (nearly) empty
+ *   free_slow -> held by another: this thread's bin, or its magazine
+ *
+ * A sized free is the same with one comparison more: the list that the entry names
+ * says how large its blocks are. `size` is 0 where the caller did not say.
+ */
+#include "api/api.h"
+#include "base/check.h"
+#include "pool/large.h"
+#include "superslab/retention.h"
+#include "tiny/spill.h"
+
+static HAK_SLOW void report_not_a_block(const void *ptr, const hak_place_t *place,
+                                        const char *function) {
+  if (place->extent == NULL) {
+    bool after = !hak_lifecycle_is_running() && hak_lifecycle_was_shut_down();
+    hak_report(
+        after ? HAK_ERROR_AFTER_SHUTDOWN : HAK_ERROR_FOREIGN_POINTER, ptr, NULL, function,
+        after ? "the library was shut down" : "the address is in no block of ours");
+  } else if (place->cls == HAK_CLASS_NONE || place->cls == HAK_CLASS_KEPT) {
+    hak_report(HAK_ERROR_DOUBLE_FREE, ptr, hak_load_relaxed(&place->extent->heap),
+               function, "no block is there any more");
+  } else {
+    hak_report(HAK_ERROR_INTERIOR_POINTER, ptr, hak_load_relaxed(&place->extent->heap),
+               function, "the address is inside a block, not its start");
+  }
+}
+
+size_t hak_api_usable(const void *ptr, hak_place_t *place, const char *function) {
+  hak_registry_find_into((uintptr_t)ptr, place);
+  if (HAK_LIKELY(place->cls < HAK_CLASSES)) {
+    size_t offset = (size_t)((const char *)ptr - place->start);
+    if (HAK_LIKELY(hak_class_is_start(place->cls, offset) &&
+                   hak_class_index(place->cls, offset) < place->slab->capacity)) {
+      return hak_class_size(place->cls);
+    }
+  } else if (place->cls == HAK_CLASS_LARGE && place->start == ptr) {
+    return hak_large_usable(place);
+  }
+  report_not_a_block(ptr, place, function);
+  return 0;
+}
+
+static const char *name_of(size_t size) {
+  return size == 0 ? HAK_IN_FREE : HAK_IN_FREE_SIZED;
+}
+
+/* True, after a report, if the block is smaller than the caller says. */
+static bool is_wrong_size(const void *ptr, const hak_place_t *place, size_t usable,
+                          size_t size) {
+  if (HAK_LIKELY(size <= usable)) return false;
+  hak_report(HAK_ERROR_WRONG_SIZE, ptr, hak_load_relaxed(&place->extent->heap),
+             HAK_IN_FREE_SIZED, "the size given is larger than the block");
+  return true;
+}
+
+/* A block whose entry is nobody's: large, or none of ours. */
+static HAK_WARM void free_nobodys(void *ptr, size_t size) {
+  if (ptr == NULL) return;
+  hak_place_t place;
+  size_t usable = hak_api_usable(ptr, &place, name_of(size));
+  if (HAK_UNLIKELY(usable == 0 || is_wrong_size(ptr, &place, usable, size))) return;
+  hak_thread_t *me = hak_thread_enter();
+  if (HAK_UNLIKELY(me == NULL)) return; /* not running, so it was not ours */
+  hak_pool_t *pool = &me->store->pool;
+  if (HAK_LIKELY(place.cls == HAK_CLASS_LARGE)) {
+    hak_thread_count_large(me, -1, -(int64_t)usable);
+    if (!hak_large_keep(hak_thread_large(me), pool, &place)) {
+      hak_large_free(pool, &place);
+    }
+  } else {
+    HAK_COUNT(me, slow_free, 1);
+    hak_spill_free(me, place.cls, ptr);
+  }
+  hak_thread_leave(me, name_of(size));
+  hak_retention_tick(pool);
+  if (place.cls == HAK_CLASS_LARGE) hak_event_emit(HAK_EVENT_LARGE_FREE, ptr, usable);
+}
+
+/* The entry is another holder's, or this thread only frees; or this thread has
+ * no state yet; or the address is far out of range. */
+static HAK_WARM void free_slow(void *ptr, size_t size) {
+  hak_thread_t *me = hak_thread_self;
+  if (HAK_UNLIKELY(me->kind != HAK_THREAD_ATTACHED ||
+                   (uintptr_t)ptr >> HAK_ADDRESS_BITS != 0)) {
+    free_nobodys(ptr, size);
+    return;
+  }
+  hak_place_t place = hak_registry_find((uintptr_t)ptr);
+  if (HAK_UNLIKELY(place.cls >= HAK_CLASSES)) { /* freed by another just now */
+    free_nobodys(ptr, size);
+    return;
+  }
+  if (HAK_UNLIKELY(is_wrong_size(ptr, &place, hak_class_size(place.cls), size))) return;
+  hak_store_relaxed(&me->busy, 1);
+  HAK_COUNT(me, slow_free, 1);
+  hak_spill_free(me, place.cls, ptr);
+  hak_thread_leave(me, name_of(size));
+}
+
+/* The list that the entry names had no room. */
+static HAK_WARM void free_event(void *ptr, size_t size, hak_list_t *list) {
+  hak_thread_t *me = hak_thread_self;
+  if (list == &me->nobodys) {
+    hak_store_relaxed(&list->room, 0);
+    free_nobodys(ptr, size);
+    return;
+  }
+  hak_store_relaxed(&me->busy, 1);
+  hak_spill_event(me, list, ptr);
+  hak_thread_leave(me, name_of(size));
+  hak_retention_tick(&me->store->pool);
+}
+
+/* Fast when the entry names a list of this thread that has room. Whatever
+ * `ptr` is, nothing but the registry is read before the block is known to be
+ * pushable. */
+HAK_HOT void free_block(void *ptr, size_t size, bool is_sized) {
+  hak_thread_t *me = hak_thread_self;
+  uintptr_t address = (uintptr_t)ptr;
+  if (HAK_UNLIKELY(address >> HAK_LEAF_SHIFT >= me->registry_limit)) {
+    free_slow(ptr, size);
+    return;
+  }
+  uint64_t entry = hak_registry_entry(me->registry, address);
+  if (HAK_UNLIKELY(hak_has_bits(entry, &me->mask))) {
+    free_slow(ptr, size);
+    return;
+  }
+  hak_list_t *list = (hak_list_t *)(void *)((char *)me + ((int64_t)entry >> 16));
+  if (is_sized && HAK_UNLIKELY(size > list->block_size)) {
+    free_nobodys(ptr, size); /* misuse, or the list is nobody's */
+    return;
+  }
+  if (HAK_UNLIKELY(hak_room_is_gone(&list->room))) {
+    free_event(ptr, size, list);
+    return;
+  }
+  hak_list_push(me, list, ptr);
+}
+
+#if HAK_CHECKS >= 2
+/* Full checks: the block is looked at before it is freed. */
+static void free_checked(void *ptr, size_t size) {
+  if (ptr == NULL) return;
+  hak_place_t place;
+  size_t usable = hak_api_usable(ptr, &place, name_of(size));
+  if (usable == 0 || is_wrong_size(ptr, &place, usable, size)) return;
+  if (place.cls < HAK_CLASSES) {
+    hak_thread_t *me = hak_thread_enter();
+    if (me == NULL) return;
+    bool marked = hak_link_is_marked(&me->key, ptr);
+    if (!marked) hak_link_mark_freed(&me->key, ptr);
+    hak_thread_leave(me, name_of(size));
+    if (marked) {
+      hak_report(HAK_ERROR_DOUBLE_FREE, ptr, hak_load_relaxed(&place.extent->heap),
+                 name_of(size), "the block is free already");
+      return;
+    }
+  }
+  free_block(ptr, 0, false);
+}
+HAK_ENTRY void hak_free(void *ptr) { free_checked(ptr, 0); }
+HAK_ENTRY void hak_free_sized(void *ptr, size_t size) { free_checked(ptr, size); }
+#else
+HAK_ENTRY void hak_free(void *ptr) { free_block(ptr, 0, false); }
+HAK_ENTRY void hak_free_sized(void *ptr, size_t size) {
+  free_block(ptr, size, HAK_CHECKS != 0);
+}
+#endif
+
+void hak_free_aligned_sized(void *ptr, size_t alignment, size_t size) {
+  if (ptr == NULL) return;
+  const char *function = alignment == 0 ? "hak_free_sized" : "hak_free_aligned_sized";
+  hak_place_t place;
+  size_t usable = hak_api_usable(ptr, &place, function);
+  if (usable == 0) return;
+  void *heap = hak_load_relaxed(&place.extent->heap);
+  if (HAK_UNLIKELY(size > usable)) {
+    hak_report(HAK_ERROR_WRONG_SIZE, ptr, heap, function,
+               "the size given is larger than the block");
+    return;
+  }
+  if (HAK_UNLIKELY(alignment != 0 && (!hak_is_power_of_two(alignment) ||
+                                      !hak_is_aligned((uintptr_t)ptr, alignment)))) {
+    hak_report(HAK_ERROR_WRONG_ALIGNMENT, ptr, heap, function,
+               "the block does not have the alignment given");
+    return;
+  }
+  hak_free(ptr);
+}

@@ -18,6 +18,7 @@
 #include "compare/statistics.hpp"
 #include "compare/table.hpp"
 #include "support/bench.h"
+#include "support/machine.h"
 
 namespace {
 
@@ -141,6 +142,8 @@ int main(int argc, char **argv) {
     return 2;
   }
   uint64_t start = bench_now_ns();
+  bench_print_machine();
+  std::printf("\n");
   std::vector<std::string> lost;
   bool good = true;
   for (const char *threads : {"1", "4"}) {

@@ -19,28 +19,37 @@ typedef _Atomic(uint8_t) hak_atomic_u8_t;
 typedef _Atomic(int64_t) hak_atomic_i64_t;
 typedef _Atomic(void *) hak_atomic_ptr_t;
 
+/* Every read-modify-write stands in here: a locked instruction, or what other
+ * processors have in its place. Tests build the library with HAK_COUNT_ATOMICS and
+ * define the count of the thread. */
+#ifdef HAK_COUNT_ATOMICS
+extern _Thread_local uint64_t hak_atomics_counted;
+#define HAK_LOCKED(operation) (hak_atomics_counted++, (operation))
+#else
+#define HAK_LOCKED(operation) (operation)
+#endif
+
 #define hak_load_relaxed(p) atomic_load_explicit((p), memory_order_relaxed)
 #define hak_load_acquire(p) atomic_load_explicit((p), memory_order_acquire)
 #define hak_store_relaxed(p, v) atomic_store_explicit((p), (v), memory_order_relaxed)
 #define hak_store_release(p, v) atomic_store_explicit((p), (v), memory_order_release)
-#define hak_add_relaxed(p, v) atomic_fetch_add_explicit((p), (v), memory_order_relaxed)
-#define hak_sub_relaxed(p, v) atomic_fetch_sub_explicit((p), (v), memory_order_relaxed)
+#define hak_add_relaxed(p, v) \
+  HAK_LOCKED(atomic_fetch_add_explicit((p), (v), memory_order_relaxed))
+#define hak_sub_relaxed(p, v) \
+  HAK_LOCKED(atomic_fetch_sub_explicit((p), (v), memory_order_relaxed))
 #define hak_exchange_acquire(p, v) \
-  atomic_exchange_explicit((p), (v), memory_order_acquire)
+  HAK_LOCKED(atomic_exchange_explicit((p), (v), memory_order_acquire))
 #define hak_exchange_relaxed(p, v) \
-  atomic_exchange_explicit((p), (v), memory_order_relaxed)
+  HAK_LOCKED(atomic_exchange_explicit((p), (v), memory_order_relaxed))
 
 /* Strong compare-and-swap: true if *p was *expected; else *expected is what it
  * is. The failing load is relaxed. */
-#define hak_cas_relaxed(p, expected, v)                                               \
-  atomic_compare_exchange_strong_explicit((p), (expected), (v), memory_order_relaxed, \
-                                          memory_order_relaxed)
-#define hak_cas_acquire(p, expected, v)                                               \
-  atomic_compare_exchange_strong_explicit((p), (expected), (v), memory_order_acquire, \
-                                          memory_order_relaxed)
-#define hak_cas_release(p, expected, v)                                               \
-  atomic_compare_exchange_strong_explicit((p), (expected), (v), memory_order_release, \
-                                          memory_order_relaxed)
+#define HAK_CAS(p, expected, v, order)                                            \
+  HAK_LOCKED(atomic_compare_exchange_strong_explicit((p), (expected), (v), order, \
+                                                     memory_order_relaxed))
+#define hak_cas_relaxed(p, expected, v) HAK_CAS(p, expected, v, memory_order_relaxed)
+#define hak_cas_acquire(p, expected, v) HAK_CAS(p, expected, v, memory_order_acquire)
+#define hak_cas_release(p, expected, v) HAK_CAS(p, expected, v, memory_order_release)
 
 /* Keeps the compiler from moving stores across. Enough where only the child of a
  * fork, which sees a thread stopped between two instructions, could notice. */

@@ -118,6 +118,13 @@ for use in 'x = memory_order_acquire;' 'atomic_store(&x, 1);' ' __atomic_load_n(
   add pool/pool.h "$use"
   fails "orders, $use" 'src/pool/pool.h:2' orders
 done
+fresh
+add base/atomic.h '#define add(p) HAK_LOCKED(atomic_fetch_add(p, 1))'
+passes "orders, a read-modify-write that is counted" orders
+for use in 'atomic_fetch_add(p, 1)' 'atomic_exchange_explicit(p, 1, order)'; do
+  add base/atomic.h "#define other(p) $use"
+  fails "orders, $use is not counted" 'not in HAK_LOCKED' orders
+done
 empty
 fails "orders, an empty list" 'no files' orders
 

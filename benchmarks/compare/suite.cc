@@ -30,8 +30,7 @@ static bool matches(const Workload &workload, const std::string &filter) {
   return std::regex_search(workload.group + "/" + workload.name, std::regex(filter));
 }
 
-/* What the program lists, as far as it matches the filter: lines "name group  what".
- * False, with the reason on stderr, if that is nothing. */
+/* What the program lists: lines "name group  what". */
 static bool list_workloads(const Program &program, const SuitePlan &plan, bool latency,
                            std::vector<Workload> *workloads) {
   Program lister = program;
@@ -45,12 +44,30 @@ static bool list_workloads(const Program &program, const SuitePlan &plan, bool l
     Workload workload;
     words >> workload.name >> workload.group;
     std::getline(words >> std::ws, workload.what);
-    if (!workload.group.empty() && matches(workload, plan.filter)) {
-      workloads->push_back(workload);
-    }
+    if (!workload.group.empty()) workloads->push_back(workload);
   }
-  return !workloads->empty() ||
-         fail(program, "has no workload that matches '" + plan.filter + "'");
+  return true;
+}
+
+/* Those that the filter names; of single calls, those of the workloads that it names. */
+static bool choose_workloads(const Program &program, Measurement *measurement,
+                             std::vector<Workload> *latency) {
+  const SuitePlan &plan = measurement->plan;
+  std::vector<Workload> all, &chosen = measurement->workloads;
+  if (!list_workloads(program, plan, false, &all)) return false;
+  for (const Workload &workload : all) {
+    if (matches(workload, plan.filter)) chosen.push_back(workload);
+  }
+  if (chosen.empty()) {
+    return fail(program, "has no workload that matches '" + plan.filter + "'");
+  }
+  all.clear();
+  if (plan.latency && !list_workloads(program, plan, true, &all)) return false;
+  Groups names = groups_of(chosen);
+  for (const Workload &workload : all) {
+    if (names.count(workload.name) != 0) latency->push_back(workload);
+  }
+  return true;
 }
 
 /* The arguments that make a program run one workload. */
@@ -150,18 +167,16 @@ static void count_each_instruction(const SuitePlan &plan, Measurement *measureme
 
 bool measure_suite(const std::vector<Program> &programs, Measurement *measurement) {
   const SuitePlan &plan = measurement->plan;
+  std::vector<Workload> latency;
   measurement->is_suite = true;
-  if (!list_workloads(programs.front(), plan, false, &measurement->workloads) ||
+  if (!choose_workloads(programs.front(), measurement, &latency) ||
       !run_workloads(programs, plan, false, measurement->workloads,
                      &measurement->reports)) {
     return false;
   }
-  if (plan.latency) {
-    std::vector<Workload> workloads;
-    if (!list_workloads(programs.front(), plan, true, &workloads) ||
-        !run_workloads(programs, plan, true, workloads, &measurement->latency)) {
-      return false;
-    }
+  if (!latency.empty() &&
+      !run_workloads(programs, plan, true, latency, &measurement->latency)) {
+    return false;
   }
   if (plan.os_calls) count_calls(plan, measurement);
   if (!plan.instructions.empty()) count_each_instruction(plan, measurement);

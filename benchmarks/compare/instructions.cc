@@ -109,27 +109,39 @@ static bool run_callgrind(const Program &program, const std::string &workload,
   return good;
 }
 
-bool count_instructions(const Program &program, const std::string &workload, double scale,
-                        double seconds, Instructions *counted, std::string *reason) {
+/* What twice the rounds cost more, in calls and instructions. */
+static bool count_difference(const Program &program, const std::string &workload,
+                             double scale, double seconds, CallCosts *more,
+                             std::string *reason) {
   CallCosts once, twice;
   if (!run_callgrind(program, workload, scale, seconds, &once, reason) ||
       !run_callgrind(program, workload, 2 * scale, seconds, &twice, reason)) {
     return false;
   }
-  counted->allocations = twice.allocations - once.allocations;
-  counted->frees = twice.frees - once.frees;
-  if (counted->allocations <= 0 && counted->frees <= 0) {
-    *reason = "no more calls at twice the scale";
-    return false;
-  }
-  if (counted->allocations > 0) {
-    counted->per_allocation =
-        (twice.in_allocations - once.in_allocations) / counted->allocations;
-  }
-  if (counted->frees > 0) {
-    counted->per_free = (twice.in_frees - once.in_frees) / counted->frees;
-  }
+  more->allocations = twice.allocations - once.allocations;
+  more->frees = twice.frees - once.frees;
+  more->in_allocations = twice.in_allocations - once.in_allocations;
+  more->in_frees = twice.in_frees - once.in_frees;
   return true;
+}
+
+bool count_instructions(const Program &program, const std::string &workload, double scale,
+                        double seconds, Instructions *counted, std::string *reason) {
+  CallCosts more;
+  /* A workload has a least number of rounds, below which scales are all the same. */
+  for (int attempt = 0; attempt < 3 && more.allocations + more.frees <= 0; attempt++) {
+    if (!count_difference(program, workload, scale, seconds, &more, reason)) return false;
+    scale *= 4;
+  }
+  counted->allocations = more.allocations;
+  counted->frees = more.frees;
+  if (more.allocations > 0) {
+    counted->per_allocation = more.in_allocations / more.allocations;
+  }
+  if (more.frees > 0) counted->per_free = more.in_frees / more.frees;
+  if (more.allocations > 0 || more.frees > 0) return true;
+  *reason = "no more calls at twice the scale";
+  return false;
 }
 
 }  // namespace bench

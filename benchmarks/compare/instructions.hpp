@@ -4,7 +4,9 @@
  * rounds, and takes the difference, so that what happens once (start, first touch of
  * memory, the workload's sets) is left out. Counted are calls from the benchmarks' own
  * files to functions that allocate or free, with all that these call: the workload's
- * own loop is not in it. Needs valgrind, and debug information in the program.
+ * own loop is not in it. Where a workload's sets are much larger than its rounds, what is
+ * freed at the end differs between the runs and blurs the figure. Needs valgrind, and
+ * debug information in the program.
  *
  * An inline part of an allocator's header is not seen as a call, and would make its
  * figures wrong; none of those that are compared has one.

@@ -90,7 +90,7 @@ def headline(results):
     return Table(
         "Totals",
         "Geometric means of ratios, 95 % interval in brackets; below 1 is better. The "
-        "best peer is chosen for each figure by itself: no single allocator is that good.",
+        "best peer is chosen for each figure by itself: none of them is that good.",
         ["ratio", "time", "memory", "times better / no diff / worse", "times"],
         lines,
     )

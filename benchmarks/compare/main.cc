@@ -5,6 +5,8 @@
  * compares what they report, pair by pair. The programs may be builds for
  * different allocators, two builds of one, or one build under two settings.
  */
+#include <unistd.h>
+
 #include <cstdio>
 #include <cstdlib>
 #include <ctime>
@@ -143,6 +145,11 @@ std::string complain(const Command &command) {
   if (asks_for_suite && !command.suite) {
     return "--filter, --scale, --latency, --os-calls and --instructions need --suite";
   }
+  /* Found out now, and not in hours. */
+  std::string folder = command.json.substr(0, command.json.rfind('/') + 1);
+  if (!command.json.empty() && access(folder.empty() ? "." : folder.c_str(), W_OK) != 0) {
+    return "cannot write " + command.json;
+  }
   return "";
 }
 
@@ -183,13 +190,20 @@ std::string time_now() {
 }
 
 bool measure(const Command &command, bench::Measurement *measurement) {
-  if (command.suite) return bench::measure_suite(command.programs, measurement);
+  uint64_t start = bench_now_ns();
+  auto keep = [&] {
+    measurement->seconds = static_cast<double>(bench_now_ns() - start) / 1e9;
+    return command.json.empty() || bench::write_json(command.json, *measurement);
+  };
+  if (command.suite) {
+    return bench::measure_suite(command.programs, measurement, keep) && keep();
+  }
   bench::Plan plan;
   plan.rounds = command.plan.rounds;
   plan.seconds = command.seconds;
   plan.what = "comparing";
   measurement->reports = bench::reports_of(command.programs);
-  return bench::run_interleaved(plan, &measurement->reports);
+  return bench::run_interleaved(plan, &measurement->reports) && keep();
 }
 
 }  // namespace
@@ -205,13 +219,10 @@ int main(int argc, char **argv) {
     std::fprintf(stderr, "%s\n\n%s", wrong.c_str(), usage);
     return 2;
   }
-  uint64_t start = bench_now_ns();
   bench::Measurement measurement;
   measurement.plan = command.plan;
   measurement.began = time_now();
   if (!measure(command, &measurement)) return 1;
-  measurement.seconds = static_cast<double>(bench_now_ns() - start) / 1e9;
   bench::print_table(measurement.reports, bench::groups_of(measurement.workloads));
-  if (!command.json.empty() && !bench::write_json(command.json, measurement)) return 1;
   return 0;
 }

@@ -165,7 +165,8 @@ static void count_each_instruction(const SuitePlan &plan, Measurement *measureme
              count);
 }
 
-bool measure_suite(const std::vector<Program> &programs, Measurement *measurement) {
+bool measure_suite(const std::vector<Program> &programs, Measurement *measurement,
+                   const std::function<void()> &keep) {
   const SuitePlan &plan = measurement->plan;
   std::vector<Workload> latency;
   measurement->is_suite = true;
@@ -174,11 +175,16 @@ bool measure_suite(const std::vector<Program> &programs, Measurement *measuremen
                      &measurement->reports)) {
     return false;
   }
+  keep();
   if (!latency.empty() &&
       !run_workloads(programs, plan, true, latency, &measurement->latency)) {
     return false;
   }
-  if (plan.os_calls) count_calls(plan, measurement);
+  if (!latency.empty()) keep();
+  if (plan.os_calls) {
+    count_calls(plan, measurement);
+    keep();
+  }
   if (!plan.instructions.empty()) count_each_instruction(plan, measurement);
   return true;
 }

@@ -2,6 +2,7 @@
 #ifndef BENCH_COMPARE_SUITE_HPP
 #define BENCH_COMPARE_SUITE_HPP
 
+#include <functional>
 #include <map>
 #include <string>
 #include <vector>
@@ -50,8 +51,11 @@ struct Measurement {
 Groups groups_of(const std::vector<Workload> &workloads);
 
 /* False, with the reason on stderr, if the first program fails in a workload or does
- * not know one that matches the filter. What others fail in is kept in their reports. */
-bool measure_suite(const std::vector<Program> &programs, Measurement *measurement);
+ * not know one that matches the filter. What others fail in is kept in their reports.
+ * `keep` is called whenever a part is complete: the whole takes hours, and what is there
+ * must outlive an interruption. */
+bool measure_suite(const std::vector<Program> &programs, Measurement *measurement,
+                   const std::function<void()> &keep);
 
 }  // namespace bench
 

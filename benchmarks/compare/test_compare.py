@@ -329,6 +329,12 @@ class Compare(unittest.TestCase):
                 *program("other")
             )
 
+    def test_results_that_cannot_be_written(self):
+        path = self.path("no/such/folder/results.json")
+        done = self.run_it("--json", path, *program("own"), *program("other"))
+        self.assertEqual(done.returncode, 2)
+        self.assertIn("cannot write " + path, done.stderr)
+
     def test_options_of_the_suite_need_it(self):
         self.refuse(2, "need --suite", "--latency", *program("own"), *program("other"))
 

@@ -91,7 +91,7 @@ def headline(results):
         "Totals",
         "Geometric means of ratios, 95 % interval in brackets; below 1 is better. The "
         "best peer is chosen for each figure by itself: none of them is that good.",
-        ["ratio", "time", "memory", "times better / no diff / worse", "times"],
+        ["ratio", "time", "memory", "times better / no diff / worse", "of"],
         lines,
     )
 

@@ -34,6 +34,18 @@ static HAK_SLOW void *out_of_memory(void) {
   return NULL;
 }
 
+/* A pointer into a block with a span to itself was freed, and lies in the bin as if
+ * it were one. Blocks of shared spans are looked at when they go home. */
+HAK_HOT bool is_inside_single(const void *block, size_t size) {
+  return HAK_CHECKS != 0 && size > HAK_MID_MAX &&
+         !hak_is_aligned((uintptr_t)block, HAK_SLAB_SIZE);
+}
+
+static HAK_SLOW void report_inside_single(const void *block) {
+  hak_report(HAK_ERROR_INTERIOR_POINTER, block, hak_heap_get_default(), HAK_IN_ALLOC,
+             "the address is inside a block, not its start");
+}
+
 HAK_WARM void *hak_api_small(uint32_t cls, bool no_grow) {
   hak_thread_t *me = hak_thread_enter();
   if (HAK_UNLIKELY(me == NULL)) return out_of_memory();
@@ -51,7 +63,12 @@ HAK_WARM void *hak_api_small(uint32_t cls, bool no_grow) {
   hak_pool_t *pool = &me->store->pool;
   hak_thread_leave(me, HAK_IN_ALLOC);
   hak_retention_tick(pool);
-  hak_event_emit(HAK_EVENT_REFILL, block, hak_class_size(cls));
+  hak_event_emit(hak_class_is_single(cls) ? HAK_EVENT_LARGE_ALLOC : HAK_EVENT_REFILL,
+                 block, hak_class_size(cls));
+  if (HAK_UNLIKELY(is_inside_single(block, hak_class_size(cls)))) {
+    report_inside_single(block);
+    return hak_api_small(cls, no_grow);
+  }
   return block != NULL ? block : out_of_memory();
 }
 
@@ -95,18 +112,6 @@ static HAK_SLOW void *large(large_fn *alloc_large, size_t size, size_t alignment
 }
 
 HAK_WARM void *hak_api_large(size_t size, size_t alignment, bool no_grow, bool *zeroed) {
-  hak_thread_t *me = hak_thread_self;
-  if (HAK_LIKELY(me->kind == HAK_THREAD_ATTACHED && size <= HAK_LARGE_SPAN_MAX &&
-                 alignment <= HAK_SLAB_SIZE && !hak_event_wanted())) {
-    hak_store_relaxed(&me->busy, 1);
-    size_t usable;
-    void *block =
-        hak_large_take_kept(hak_thread_large(me), me->store->pool.os, size, &usable);
-    if (block != NULL) hak_thread_count_large(me, 1, (int64_t)usable);
-    hak_store_relaxed(&me->busy, 0);
-    *zeroed = false;
-    if (HAK_LIKELY(block != NULL)) return block;
-  }
   return large(hak_large_alloc, size, alignment, no_grow, zeroed);
 }
 
@@ -116,7 +121,7 @@ void *hak_api_mapping(size_t size, size_t alignment, bool no_grow, bool *zeroed)
 
 /* Large sizes, and those whose bin is empty. */
 static HAK_WARM void *alloc_slow(size_t size) {
-  if (HAK_UNLIKELY(size > HAK_MID_MAX)) {
+  if (HAK_UNLIKELY(size > HAK_CLASS_MAX)) {
     bool zeroed;
     return hak_api_large(size, HAK_SLAB_SIZE, false, &zeroed);
   }
@@ -135,12 +140,17 @@ HAK_HOT void *alloc_small(hak_thread_t *me, hak_bin_t *bin, size_t size) {
 }
 
 static HAK_WARM void *alloc_mid(size_t size) {
-  if (HAK_UNLIKELY(size - 1 >= HAK_MID_MAX)) {
+  if (HAK_UNLIKELY(size - 1 >= HAK_CLASS_MAX)) {
     /* Size 0 looks into its bin like any other: a refill needs an empty one. */
     return size == 0 ? hak_alloc(1) : alloc_slow(size);
   }
   hak_thread_t *me = hak_thread_self;
-  return alloc_small(me, &me->bins[hak_class_of(size)], size);
+  void *block = alloc_small(me, &me->bins[hak_class_of(size)], size);
+  if (HAK_UNLIKELY(is_inside_single(block, size))) {
+    report_inside_single(block);
+    return alloc_mid(size);
+  }
+  return block;
 }
 
 /* Fast when the class's bin has a block ready. First use, an empty bin, a bad

@@ -21,7 +21,7 @@ static HAK_SLOW void report_not_a_block(const void *ptr, const hak_place_t *plac
     hak_report(
         after ? HAK_ERROR_AFTER_SHUTDOWN : HAK_ERROR_FOREIGN_POINTER, ptr, NULL, function,
         after ? "the library was shut down" : "the address is in no block of ours");
-  } else if (place->cls == HAK_CLASS_NONE || place->cls == HAK_CLASS_KEPT) {
+  } else if (place->cls == HAK_CLASS_NONE) {
     hak_report(HAK_ERROR_DOUBLE_FREE, ptr, hak_load_relaxed(&place->extent->heap),
                function, "no block is there any more");
   } else {
@@ -69,9 +69,7 @@ static HAK_WARM void free_nobodys(void *ptr, size_t size) {
   hak_pool_t *pool = &me->store->pool;
   if (HAK_LIKELY(place.cls == HAK_CLASS_LARGE)) {
     hak_thread_count_large(me, -1, -(int64_t)usable);
-    if (!hak_large_keep(hak_thread_large(me), pool, &place)) {
-      hak_large_free(pool, &place);
-    }
+    hak_large_free(pool, &place);
   } else {
     HAK_COUNT(me, slow_free, 1);
     hak_spill_free(me, place.cls, ptr);
@@ -111,8 +109,10 @@ static HAK_WARM void free_event(void *ptr, size_t size, hak_list_t *list) {
     return;
   }
   hak_store_relaxed(&me->busy, 1);
+  size_t large = list->block_size > HAK_MID_MAX ? list->block_size : 0;
   hak_spill_event(me, list, ptr);
   hak_thread_leave(me, name_of(size));
+  if (HAK_UNLIKELY(large != 0)) hak_event_emit(HAK_EVENT_LARGE_FREE, ptr, large);
   hak_retention_tick(&me->store->pool);
 }
 

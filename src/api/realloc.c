@@ -52,7 +52,8 @@ void *hak_api_alloc(size_t size, size_t alignment, unsigned flags) {
   bool zero = (flags & HAK_ZERO) != 0, no_grow = (flags & HAK_NO_GROW) != 0;
   if (HAK_UNLIKELY(size > PTRDIFF_MAX)) return no_memory();
   uint32_t cls = HAK_CLASSES;
-  if (size <= HAK_MID_MAX) {
+  /* Larger blocks that are to be zero may come from pages that are. */
+  if (size <= (zero ? HAK_MID_MAX : HAK_CLASS_MAX)) {
     size_t least = size == 0 ? 1 : size;
     cls = is_natural(alignment, least) ? hak_class_of(least)
                                        : hak_class_of_aligned(least, alignment);
@@ -60,7 +61,8 @@ void *hak_api_alloc(size_t size, size_t alignment, unsigned flags) {
   if (cls < HAK_CLASSES) {
     void *block;
     hak_thread_t *me = hak_thread_self;
-    if (HAK_UNLIKELY(hak_link_pop_fails(&me->key, &me->bins[cls].ready, &block))) {
+    if (hak_class_is_single(cls) ||
+        HAK_UNLIKELY(hak_link_pop_fails(&me->key, &me->bins[cls].ready, &block))) {
       block = hak_api_small(cls, no_grow);
     }
     if (zero && block != NULL) memset(block, 0, hak_class_size(cls));
@@ -118,7 +120,7 @@ size_t hak_usable_size(const void *ptr) {
 
 size_t hak_good_size(size_t size) {
   if (size > PTRDIFF_MAX) return 0;
-  if (size <= HAK_MID_MAX) return hak_class_size(hak_class_of(size == 0 ? 1 : size));
+  if (size <= HAK_CLASS_MAX) return hak_class_size(hak_class_of(size == 0 ? 1 : size));
   const hak_os_t *os = hak_lifecycle_is_running() ? hak_lifecycle_os() : hak_os_default();
   return hak_large_good_size(os, size);
 }
@@ -151,10 +153,12 @@ size_t hak_resize_in_place(void *ptr, size_t min_size, size_t want_size) {
 
 static void *move(void *ptr, size_t usable, size_t size, size_t alignment,
                   unsigned flags) {
+  bool grows = size > usable, no_grow = (flags & HAK_NO_GROW) != 0, zeroed;
   void *block;
-  if (size > usable && usable >= REMAP_FROM) {
-    bool zeroed;
-    block = hak_api_mapping(size, alignment, (flags & HAK_NO_GROW) != 0, &zeroed);
+  if (grows && usable >= REMAP_FROM) {
+    block = hak_api_mapping(size, alignment, no_grow, &zeroed);
+  } else if (grows && size > HAK_MID_MAX) {
+    block = hak_api_large(size, alignment, no_grow, &zeroed); /* can grow again */
   } else {
     block = hak_api_alloc(size, alignment, flags & ~(unsigned)HAK_ZERO);
   }

@@ -15,7 +15,6 @@ typedef struct tally {
   uint64_t out[HAK_CLASSES];    /* not in their slabs */
   uint64_t free[HAK_CLASSES];   /* in slabs in use */
   uint64_t cached[HAK_CLASSES]; /* in bins, magazines and slots */
-  uint64_t kept_bytes;          /* in large spans that threads keep */
   uint64_t slots;               /* of all SuperSlabs that were ever used */
 } tally_t;
 
@@ -55,7 +54,6 @@ static uint32_t count_ready(hak_thread_t *thread, hak_bin_t *bin) {
 static void add_thread(hak_thread_t *thread, void *ctx) {
   tally_t *tally = ctx;
   if (!hak_load_relaxed(&thread->attached)) return;
-  tally->kept_bytes += hak_load_relaxed(&hak_thread_large(thread)->bytes);
   for (uint32_t cls = 0; cls < HAK_CLASSES; cls++) {
     hak_bin_t *bin = &thread->bins[cls];
     hak_hold_t *hold = &thread->holds[cls];
@@ -68,7 +66,7 @@ static void add_thread(hak_thread_t *thread, void *ctx) {
 }
 
 static void add_slots(hak_heap_t *heap, tally_t *tally) {
-  for (uint32_t cls = 0; cls < HAK_CLASSES; cls++) {
+  for (uint32_t cls = 0; cls < HAK_SHARED_CLASSES; cls++) {
     for (int i = 0; i < HAK_TRANSFER_SLOTS; i++) {
       hak_magazine_t *magazine = hak_load_relaxed(&heap->store.depots[cls].slots[i]);
       if (magazine != NULL) tally->cached[cls] += hak_load_relaxed(&magazine->count);
@@ -97,10 +95,13 @@ static void fill(hak_heap_t *heap, hak_stats_t *s) {
     if (cached > tally.out[cls]) cached = tally.out[cls];
     s->live_blocks += tally.out[cls] - cached;
     s->live_bytes += (tally.out[cls] - cached) * size;
+    if (hak_class_is_single(cls)) {
+      s->large_blocks += tally.out[cls] - cached;
+      s->large_bytes += (tally.out[cls] - cached) * size;
+    }
     s->cached_bytes += cached * size;
     s->free_bytes += tally.free[cls] * size;
   }
-  s->cached_bytes += tally.kept_bytes;
   uint64_t touched = hak_load_relaxed(&hak_slots_active) +
                      hak_load_relaxed(&hak_slots_empty) +
                      hak_load_relaxed(&hak_slots_purged);
@@ -165,8 +166,8 @@ int hak_stats_get(hak_heap_t *heap, hak_stats_t *out) {
   memset(&stats, 0, sizeof stats);
   fill_os(&stats);
   if (hak_lifecycle_is_running() && only != NULL) {
-    fill(only, &stats);
     fill_process(&stats);
+    fill(only, &stats);
   }
   stats.struct_size = known;
   memcpy(out, &stats, known < sizeof stats ? known : sizeof stats);

@@ -17,7 +17,7 @@ hak_heap_t *hak_heap_make(const hak_os_t *os) {
   if (heap == NULL) return NULL;
   hak_pool_init(&heap->store.pool, os, heap);
   unsigned most = (unsigned)hak_option(MID_SPAN_SLABS);
-  for (uint32_t cls = 0; cls < HAK_CLASSES; cls++) {
+  for (uint32_t cls = 0; cls < HAK_SHARED_CLASSES; cls++) {
     hak_depot_t *depot = &heap->store.depots[cls];
     hak_lock_init(&depot->lock, HAK_RANK_SHELF);
     size_t size = hak_class_size(cls);
@@ -38,7 +38,7 @@ void hak_heap_forget_default(void) { hak_store_relaxed(&default_heap, NULL); }
 
 bool hak_heap_is_valid(hak_heap_t *heap) {
   if (!hak_pool_is_valid(&heap->store.pool)) return false;
-  for (uint32_t cls = 0; cls < HAK_CLASSES; cls++) {
+  for (uint32_t cls = 0; cls < HAK_SHARED_CLASSES; cls++) {
     if (!hak_shelf_is_valid(&heap->store.depots[cls])) return false;
   }
   return true;

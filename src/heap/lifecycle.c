@@ -156,7 +156,9 @@ static void each_lock(void (*act)(hak_lock_t *)) {
   hak_heap_t *heap = forking_heap;
   act(hak_threads_lock());
   if (heap != NULL) {
-    for (uint32_t cls = 0; cls < HAK_CLASSES; cls++) act(&heap->store.depots[cls].lock);
+    for (uint32_t cls = 0; cls < HAK_SHARED_CLASSES; cls++) {
+      act(&heap->store.depots[cls].lock);
+    }
     act(&heap->store.pool.lock);
   }
   act(&hak_regions.lock);

@@ -18,7 +18,8 @@
 #define BIN \
   { {HAK_LINK_END, 0, 0}, HAK_LINK_END, 0, 0, 0, 0 }
 #define BINS_8 BIN, BIN, BIN, BIN, BIN, BIN, BIN, BIN
-#define BINS BINS_8, BINS_8, BINS_8, BINS_8, BINS_8, BIN
+#define BINS \
+  BINS_8, BINS_8, BINS_8, BINS_8, BINS_8, BINS_8, BINS_8, BIN, BIN, BIN, BIN, BIN
 #define STATIC_STATE(its_kind)                                                       \
   {                                                                                  \
     .mask = UINT64_MAX, .key = {0, UINT64_MAX}, .kind = (its_kind), .bins = { BINS } \
@@ -92,6 +93,7 @@ static void state_reset(hak_thread_t *state) {
     hold->capacity_least = 0;
     hak_capacity_reset(state, cls);
     hold->magazine_blocks = hak_hold_magazine_blocks(cls);
+    if (hak_class_is_single(cls)) continue;
     uint32_t slabs =
         (uint32_t)hak_option(HELD_SLABS) / state->store->depots[cls].span_next;
     hold->slabs_most = slabs < 16 ? 16 : slabs;
@@ -111,7 +113,7 @@ static hak_thread_t *state_get(hak_thread_t **slot) {
   hak_lock_release(&lock);
   if (state == NULL && n == 0) return NULL;
   if (state == NULL) {
-    state = hak_meta_alloc(os, sizeof(hak_thread_state_t), HAK_CACHE_LINE);
+    state = hak_meta_alloc(os, sizeof *state, HAK_CACHE_LINE);
     if (state == NULL) {
       hak_lock_acquire(&lock);
       if (codes_used == n) codes_used--; /* else the code is lost; they are many */
@@ -150,10 +152,7 @@ static void state_put(hak_thread_t *state) {
   hak_lock_release(&lock);
 }
 
-void hak_thread_flush(hak_thread_t *me) {
-  hak_spill_all(me);
-  hak_large_give_up_kept(hak_thread_large(me), &me->store->pool);
-}
+void hak_thread_flush(hak_thread_t *me) { hak_spill_all(me); }
 
 void hak_thread_flush_heap(hak_thread_t *me) {
   hak_thread_flush(me);
@@ -310,6 +309,7 @@ void hak_threads_stop(void) {
   /* Destructors of threads that attach anew get another key. */
   if (had_key) pthread_key_delete(exit_key);
   hak_magazines_reset();
+  hak_capacity_forget();
 }
 
 hak_lock_t *hak_threads_lock(void) { return &lock; }

@@ -12,22 +12,11 @@
 #define HAK_HEAP_THREAD_H
 
 #include "heap/heap.h"
-#include "pool/large.h"
 #include "tiny/front.h"
 
 extern _Thread_local hak_thread_t *hak_thread_self;
 
-/* A state as a whole: what the tiny layer knows of it comes first. */
-typedef struct hak_thread_state {
-  hak_thread_t thread;
-  hak_large_cache_t large;
-} hak_thread_state_t;
-
-HAK_HOT hak_large_cache_t *hak_thread_large(hak_thread_t *me) {
-  return &((hak_thread_state_t *)me)->large;
-}
-
-/* Live large blocks: the one place where they are counted. */
+/* Live large blocks outside of classes: the one place where they are counted. */
 HAK_HOT void hak_thread_count_large(hak_thread_t *me, int64_t blocks, int64_t bytes) {
   HAK_COUNT(me, large_blocks, blocks);
   HAK_COUNT(me, large_bytes, bytes);

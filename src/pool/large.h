@@ -1,4 +1,5 @@
-/* large.h - blocks of whole OS pages, beyond the size classes.
+/* large.h - blocks of whole OS pages, beyond the size classes, or to 1 MiB where it
+ * matters that they are zero or can grow.
  *
  * Depends on: base, os, superslab.   Used by: heap, api.
  *
@@ -19,27 +20,6 @@
 #include "superslab/shared_pool.h"
 
 #define HAK_LARGE_SPAN_MAX HAK_MIB
-
-/* A few freed spans that a thread keeps for its next large blocks, so that a pair
- * costs no lock. */
-enum {
-  HAK_LARGE_KEPT = 8
-};
-typedef struct hak_large_cache {
-  hak_slab_t *spans[HAK_LARGE_KEPT]; /* NULL: none */
-  char *starts[HAK_LARGE_KEPT];      /* of those */
-  uint32_t next;                     /* the one to give up first */
-  hak_atomic_u64_t bytes;            /* address space in all; read by statistics */
-} hak_large_cache_t;
-
-/* A kept span for a block of `size` bytes, whose usable size goes to *usable; or
- * NULL. */
-void *hak_large_take_kept(hak_large_cache_t *cache, const hak_os_t *os, size_t size,
-                          size_t *usable);
-/* Keeps a freed span, in another's place if need be; false if it is too large to
- * be kept, or a run or mapping. */
-bool hak_large_keep(hak_large_cache_t *cache, hak_pool_t *pool, const hak_place_t *place);
-void hak_large_give_up_kept(hak_large_cache_t *cache, hak_pool_t *pool);
 
 /* `alignment` is a power of two up to HAK_ALIGNMENT_MAX. *zeroed: the usable
  * bytes read as zero. NULL if memory is short. No lock held. */

@@ -1,9 +1,19 @@
 #include "tiny/capacity.h"
 
+#include "base/event.h"
 #include "base/option.h"
 #include "tiny/spill.h"
 
+enum {
+  LISTS = 3 /* of a bin */
+};
+
+static hak_atomic_u64_t granted; /* bytes, to all threads */
+
+void hak_capacity_forget(void) { hak_store_relaxed(&granted, 0); }
+
 static uint32_t least_capacity(uint32_t cls) {
+  if (hak_class_is_single(cls)) return 0;
   uint32_t most = (uint32_t)hak_option(BIN_BLOCKS);
   uint32_t least = (uint32_t)hak_option(BIN_BLOCKS_MIN);
   uint32_t blocks = (uint32_t)hak_option(BIN_BYTES) / hak_class_size(cls);
@@ -11,13 +21,41 @@ static uint32_t least_capacity(uint32_t cls) {
   return blocks > least ? blocks : least;
 }
 
+static uint64_t bytes_of(uint32_t cls, uint32_t blocks) {
+  return (uint64_t)LISTS * blocks * hak_class_size(cls);
+}
+
+/* Grants the bin up to `more` blocks in each list; how many. */
+static uint32_t grant(hak_thread_t *me, uint32_t cls, uint32_t more) {
+  hak_bin_t *bin = &me->bins[cls];
+  uint32_t most = (uint32_t)hak_option(BIN_GROWTH_BLOCKS);
+  if (bin->capacity >= most) return 0;
+  if (more > most - bin->capacity) more = most - bin->capacity;
+  uint64_t limit = (uint64_t)hak_option(BIN_GROWTH_BYTES);
+  uint64_t all = (uint64_t)hak_option(BIN_GROWTH_ALL_BYTES);
+  uint64_t left = me->grown < limit ? limit - me->grown : 0;
+  uint64_t in_use = hak_load_relaxed(&granted);
+  if (in_use >= all) return 0;
+  if (left > all - in_use) left = all - in_use;
+  uint64_t fits = left / bytes_of(cls, 1);
+  if (more > fits) more = (uint32_t)fits;
+  if (more == 0) return 0;
+  /* Threads that grow at once may pass the process's limit by one grant each. */
+  hak_add_relaxed(&granted, bytes_of(cls, more));
+  me->grown += bytes_of(cls, more);
+  bin->capacity = (uint16_t)(bin->capacity + more);
+  return more;
+}
+
 void hak_capacity_reset(hak_thread_t *me, uint32_t cls) {
   hak_bin_t *bin = &me->bins[cls];
   hak_hold_t *hold = &me->holds[cls];
-  uint32_t blocks = least_capacity(cls);
   if (bin->capacity > hold->capacity_least) {
-    me->grown -= (uint64_t)(bin->capacity - hold->capacity_least) * hak_class_size(cls);
+    uint64_t bytes = bytes_of(cls, (uint32_t)bin->capacity - hold->capacity_least);
+    me->grown -= bytes;
+    hak_sub_relaxed(&granted, bytes);
   }
+  uint32_t blocks = least_capacity(cls);
   hold->capacity_least = blocks;
   hold->taken = 0;
   hold->seen = 0;
@@ -26,18 +64,22 @@ void hak_capacity_reset(hak_thread_t *me, uint32_t cls) {
 }
 
 uint32_t hak_capacity_grow(hak_thread_t *me, uint32_t cls) {
-  hak_bin_t *bin = &me->bins[cls];
+  if (hak_class_is_single(cls)) return 0;
   hak_hold_t *hold = &me->holds[cls];
-  uint32_t taken = hold->taken, most = (uint32_t)hak_option(BIN_GROWTH_BLOCKS);
+  uint32_t taken = hold->taken;
   hold->taken = 0;
-  if (taken == 0 || taken > most || bin->capacity >= most) return 0;
-  uint32_t more = taken / 2 + 1, room = most - bin->capacity;
-  if (more > room) more = room;
-  uint64_t bytes = (uint64_t)more * hak_class_size(cls);
-  if (me->grown + bytes > (uint64_t)hak_option(BIN_GROWTH_BYTES)) return 0;
-  me->grown += bytes;
-  bin->capacity = (uint16_t)(bin->capacity + more);
-  return more;
+  if (taken == 0 || taken > (uint32_t)hak_option(BIN_GROWTH_BLOCKS)) return 0;
+  return grant(me, cls, taken / 2 + 1);
+}
+
+void hak_capacity_grow_single(hak_thread_t *me, uint32_t cls) {
+  hak_hold_t *hold = &me->holds[cls];
+  uint32_t homed = hold->taken;
+  hold->taken = 0;
+  /* Who listens wants to hear of every large block. */
+  if (homed == 0 || hak_event_wanted()) return;
+  (void)grant(me, cls, homed);
+  hak_bin_set_room(&me->bins[cls], me->bins[cls].capacity);
 }
 
 /* Changes with every push, pop and refill, but for those that undo each other. */
@@ -47,7 +89,7 @@ static uint64_t now_seen(hak_bin_t *bin, uint32_t given) {
 }
 
 HAK_SLOW void hak_capacity_look_slow(hak_thread_t *me) {
-  uint32_t cls = me->looks / 16 % HAK_CLASSES;
+  uint32_t cls = me->looks / HAK_LOOK_CALLS % HAK_CLASSES;
   hak_bin_t *bin = &me->bins[cls];
   hak_hold_t *hold = &me->holds[cls];
   if (bin->capacity <= hold->capacity_least) return;

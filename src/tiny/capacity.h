@@ -10,6 +10,12 @@
  *
  * A bin that has grown and was not touched between two looks gives its blocks
  * back and is small again. Looks come with slow paths, one class at a time.
+ *
+ * Bins of the single classes begin with no room at all. They grow when a block has
+ * to be brought from the pool although others went there: by as many as went.
+ *
+ * What is granted is counted: three lists of the capacity, against BIN_GROWTH_BYTES
+ * for the thread and BIN_GROWTH_ALL_BYTES for the process.
  */
 #ifndef HAK_TINY_CAPACITY_H
 #define HAK_TINY_CAPACITY_H
@@ -23,13 +29,19 @@ void hak_capacity_reset(hak_thread_t *me, uint32_t cls);
  * take; 0: none. */
 uint32_t hak_capacity_grow(hak_thread_t *me, uint32_t cls);
 
+/* A bin of a single class has nothing to give. */
+void hak_capacity_grow_single(hak_thread_t *me, uint32_t cls);
+
+/* At shutdown: no thread has a bin any more. */
+void hak_capacity_forget(void);
+
 /* Every so many calls, looks at the next class. */
 void hak_capacity_look_slow(hak_thread_t *me);
+enum {
+  HAK_LOOK_CALLS = 16
+};
 HAK_HOT void hak_capacity_look(hak_thread_t *me) {
-  enum {
-    CALLS = 16
-  };
-  if (HAK_UNLIKELY(++me->looks % CALLS == 0)) hak_capacity_look_slow(me);
+  if (HAK_UNLIKELY(++me->looks % HAK_LOOK_CALLS == 0)) hak_capacity_look_slow(me);
 }
 
 #endif

@@ -47,7 +47,7 @@ typedef struct hak_depot {
 /* What the front end needs of a heap. */
 typedef struct hak_store {
   hak_pool_t pool;
-  hak_depot_t depots[HAK_CLASSES];
+  hak_depot_t depots[HAK_SHARED_CLASSES];
 } hak_store_t;
 
 #endif

@@ -61,7 +61,9 @@ typedef struct hak_hold {
   int32_t credit;               /* slabs let go less slabs claimed */
   uint32_t given, given_before; /* blocks taken by refills in this and the last period */
   uint32_t surplus_ticks;       /* periods in a row with more held than used */
-  uint32_t taken;          /* blocks that slow paths brought since the bin overflowed */
+  /* Blocks that slow paths brought since the bin overflowed; of a single class:
+   * that went to the pool since one was brought. */
+  uint32_t taken;
   uint32_t capacity_least; /* the bin's capacity without demand */
   uint64_t seen;           /* the bin at the last look; see capacity.c */
 } hak_hold_t;

@@ -445,7 +445,7 @@ static bool slab_is_valid(hak_thread_t *me, hak_slab_t *slab) {
 }
 
 bool hak_hold_is_valid(hak_thread_t *me) {
-  for (uint32_t cls = 0; cls < HAK_CLASSES; cls++) {
+  for (uint32_t cls = 0; cls < HAK_SHARED_CLASSES; cls++) {
     hak_hold_t *hold = &me->holds[cls];
     uint32_t slabs = 0;
     for (hak_slab_t *slab = hold->first; slab != NULL; slab = slab->next) {

@@ -4,6 +4,7 @@
 #include "tiny/capacity.h"
 #include "tiny/hold.h"
 #include "tiny/shelf.h"
+#include "tiny/single.h"
 #include "tiny/tick.h"
 #include "tiny/transfer.h"
 
@@ -222,6 +223,13 @@ static batch_t next_batch(hak_thread_t *me, uint32_t cls) {
     return batch;
   }
   hak_capacity_look(me);
+  if (hak_class_is_single(cls)) {
+    hak_capacity_grow_single(me, cls);
+    void *block = hak_single_new(me, cls);
+    if (block == NULL) return nothing;
+    hak_link_write(&me->key, block, HAK_LINK_END);
+    return (batch_t){block, 1};
+  }
   hold->given += hak_bin_capacity(bin);
   if (hold->given >= (uint64_t)hak_option(TICK_REFILLS) * hak_bin_capacity(bin)) {
     hak_tick_class(me, cls);

@@ -1,6 +1,7 @@
 #include "tiny/size_class.h"
 
 #include "base/check.h"
+#include "superslab/slab.h"
 
 #define CLASS(size) \
   { (size), (((uint64_t)1 << 40) + (size)-1) / (size) }
@@ -8,10 +9,11 @@
   CLASS((from) / 4 * 5), CLASS((from) / 4 * 6), CLASS((from) / 4 * 7), CLASS((from)*2)
 
 const hak_class_info_t hak_class_infos[HAK_CLASSES] = {
-    CLASS(8),       CLASS(16),      CLASS(32),      CLASS(48),      CLASS(64),
-    CLASS(80),      CLASS(96),      CLASS(112),     CLASS(128),     DOUBLING(128),
-    DOUBLING(256),  DOUBLING(512),  DOUBLING(1024), DOUBLING(2048), DOUBLING(4096),
-    DOUBLING(8192), DOUBLING(16384)};
+    CLASS(8),         CLASS(16),       CLASS(32),       CLASS(48),       CLASS(64),
+    CLASS(80),        CLASS(96),       CLASS(112),      CLASS(128),      DOUBLING(128),
+    DOUBLING(256),    DOUBLING(512),   DOUBLING(1024),  DOUBLING(2048),  DOUBLING(4096),
+    DOUBLING(8192),   DOUBLING(16384), DOUBLING(32768), DOUBLING(65536), DOUBLING(131072),
+    DOUBLING(262144), DOUBLING(524288)};
 
 #define TWICE(c) c, c
 #define FOUR(c) TWICE(c), TWICE(c)
@@ -27,13 +29,18 @@ const uint8_t hak_tiny_class_of_step[HAK_TINY_STEPS] = {
     EIGHT(14), EIGHT(15), EIGHT(16), SIXTEEN(17), SIXTEEN(18), SIXTEEN(19), SIXTEEN(20)};
 
 _Static_assert(sizeof(hak_class_infos) / sizeof(hak_class_infos[0]) == HAK_CLASSES,
-               "9 small classes and 8 doublings of 4");
-_Static_assert(9 + (14 - 7) * 4 + 3 == HAK_CLASSES - 1, "32 KiB is the last class");
+               "9 small classes and 13 doublings of 4");
+_Static_assert(9 + (14 - 7) * 4 + 3 == HAK_SHARED_CLASSES - 1, "32 KiB is the last");
+_Static_assert(9 + (19 - 7) * 4 + 3 == HAK_CLASSES - 1, "1 MiB is the last");
 
 uint32_t hak_class_of_aligned(size_t size, size_t alignment) {
-  if (size > HAK_MID_MAX || alignment > HAK_MID_MAX) return HAK_CLASSES;
-  if (size < alignment) size = alignment;
+  if (size > HAK_CLASS_MAX || alignment > HAK_SLAB_SIZE) return HAK_CLASSES;
+  /* A block with a span to itself starts where a slab does. */
+  size_t least = alignment <= HAK_MID_MAX ? alignment : HAK_MID_MAX + 1;
+  if (size < least) size = least;
   uint32_t cls = hak_class_of(size == 0 ? 1 : size);
-  while (cls < HAK_CLASSES && !hak_is_aligned(hak_class_size(cls), alignment)) cls++;
+  while (!hak_class_is_single(cls) && !hak_is_aligned(hak_class_size(cls), alignment)) {
+    cls++;
+  }
   return cls;
 }

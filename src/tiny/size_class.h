@@ -2,19 +2,24 @@
  *
  * Depends on: base.   Used by: tiny, pool, heap, api.
  *
- * 8 bytes; 16-byte steps to 128; then four classes per doubling to 32 KiB. So a
+ * 8 bytes; 16-byte steps to 128; then four classes per doubling to 1 MiB. So a
  * block of a class above 128 bytes wastes at most a fifth of itself, and a class
  * that is a power of two is aligned to its size, because slabs are.
+ *
+ * Blocks of the classes to 32 KiB share spans, which have depots (depot.h). Above,
+ * a block has a span to itself: these are the single classes (single.h).
  */
 #ifndef HAK_TINY_SIZE_CLASS_H
 #define HAK_TINY_SIZE_CLASS_H
 
 #include "base/bits.h"
 
-#define HAK_CLASSES 41
+#define HAK_CLASSES 61
+#define HAK_SHARED_CLASSES 41
 #define HAK_TINY_CLASSES 21
 #define HAK_TINY_MAX ((size_t)1024)
 #define HAK_MID_MAX ((size_t)32768)
+#define HAK_CLASS_MAX ((size_t)1048576)
 /* Requests that one table serves are rounded to steps of 8 bytes. */
 #define HAK_TINY_STEPS 128
 
@@ -29,7 +34,9 @@ extern const uint8_t hak_tiny_class_of_step[HAK_TINY_STEPS];
 
 HAK_HOT uint32_t hak_class_size(uint32_t cls) { return hak_class_infos[cls].size; }
 
-/* 1 <= size <= HAK_MID_MAX. */
+HAK_HOT bool hak_class_is_single(uint32_t cls) { return cls >= HAK_SHARED_CLASSES; }
+
+/* 1 <= size <= HAK_CLASS_MAX. */
 HAK_HOT uint32_t hak_class_of(size_t size) {
   if (HAK_LIKELY(size <= HAK_TINY_MAX)) return hak_tiny_class_of_step[(size - 1) >> 3];
   unsigned bit = hak_highest_bit(size - 1);
@@ -37,7 +44,7 @@ HAK_HOT uint32_t hak_class_of(size_t size) {
 }
 
 /* The smallest class for a size all of whose blocks have an alignment that is a
- * power of two up to HAK_MID_MAX; HAK_CLASSES if there is none. */
+ * power of two; HAK_CLASSES if there is none. */
 uint32_t hak_class_of_aligned(size_t size, size_t alignment);
 
 /* Which block of its span an offset lies in, and whether it is its start. The

@@ -3,6 +3,7 @@
 #include "tiny/capacity.h"
 #include "tiny/hold.h"
 #include "tiny/shelf.h"
+#include "tiny/single.h"
 #include "tiny/transfer.h"
 
 /* While a bin spills, its list is looked at after an eighth of the blocks. A
@@ -36,10 +37,26 @@ static bool is_in_span(const hak_slab_t *slab, const char *start, const void *bl
   return (size_t)((const char *)block - start) < span_bytes(slab);
 }
 
+static void spill_singles(hak_thread_t *me, uint32_t cls, void *list, uint32_t count) {
+  for (; list != HAK_LINK_END; count--) {
+    void *block = list;
+    if (HAK_UNLIKELY(count == 0)) {
+      report_cycle(me, block);
+      return;
+    }
+    list = hak_hold_next(me, block);
+    hak_single_home(me, cls, block);
+  }
+}
+
 /* Sends a list of at most `count` blocks home: runs of slabs that this thread
  * holds or may claim to them, the others into its magazine. True if any block
  * found such a slab. */
 static bool spill_list(hak_thread_t *me, uint32_t cls, void *list, uint32_t count) {
+  if (hak_class_is_single(cls)) {
+    spill_singles(me, cls, list, count);
+    return true;
+  }
   bool own = false;
   while (list != HAK_LINK_END) {
     void *block = list;
@@ -197,7 +214,13 @@ void hak_spill_full(hak_thread_t *me, uint32_t cls) {
 
 static void push(hak_thread_t *me, uint32_t cls, void *block) {
   hak_bin_t *bin = &me->bins[cls];
-  if (HAK_UNLIKELY(hak_load_relaxed(&bin->list.room) <= 0)) hak_spill_full(me, cls);
+  if (HAK_UNLIKELY(hak_load_relaxed(&bin->list.room) <= 0)) {
+    hak_spill_full(me, cls);
+    if (bin->capacity == 0) {
+      hak_single_home(me, cls, block);
+      return;
+    }
+  }
   hak_count_own(&bin->list.room, -1);
   hak_list_push(me, &bin->list, block);
 }
@@ -205,6 +228,10 @@ static void push(hak_thread_t *me, uint32_t cls, void *block) {
 void hak_spill_free(hak_thread_t *me, uint32_t cls, void *block) {
   hak_bin_t *bin = &me->bins[cls];
   hak_hold_t *hold = &me->holds[cls];
+  if (hak_class_is_single(cls) && (bin->spilling || bin->capacity == 0)) {
+    hak_single_home(me, cls, block);
+    return;
+  }
   if (!bin->spilling) {
     me->mask &= ~(uint64_t)HAK_MODE_CACHED;
     push(me, cls, block);
@@ -273,6 +300,6 @@ void hak_spill_heap(hak_thread_t *me) {
   hak_spill_all(me);
   /* Magazines that this thread had to give up may lie in the slots now, and
    * what comes home from there may pass through its bins again. */
-  for (uint32_t cls = 0; cls < HAK_CLASSES; cls++) spill_slots(me, cls);
+  for (uint32_t cls = 0; cls < HAK_SHARED_CLASSES; cls++) spill_slots(me, cls);
   hak_spill_all(me);
 }

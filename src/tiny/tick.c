@@ -47,5 +47,5 @@ void hak_tick_class(hak_thread_t *me, uint32_t cls) {
   look(me, cls);
   if (++me->ticks < LOOKS_PER_ROUND) return;
   me->ticks = 0;
-  for (uint32_t c = 0; c < HAK_CLASSES; c++) look(me, c);
+  for (uint32_t c = 0; c < HAK_SHARED_CLASSES; c++) look(me, c);
 }

@@ -30,8 +30,8 @@ static void expect_report(unsigned count, hak_error_t error, const void *address
   CHECK_MSG(g_reports.last.error == error, "reported as '%s', not '%s'",
             hak_error_text(g_reports.last.error), hak_error_text(error));
   CHECK(g_reports.last.address == address);
-  CHECK_MSG(strcmp(g_reports.last.function, function) == 0, "'%s' is not '%s'",
-            g_reports.last.function, function);
+  CHECK_MSG(function == NULL || strcmp(g_reports.last.function, function) == 0,
+            "'%s' is not '%s'", g_reports.last.function, function);
   CHECK(g_reports.last.text != NULL && g_reports.last.text[0] != '\0');
   CHECK(strchr(g_reports.last.text, '\n') == NULL);
   CHECK(g_reports.last.struct_size >= sizeof(hak_error_info_t));
@@ -106,8 +106,37 @@ static void foreign_pointers__are_named_at_once_by_every_function(void **state) 
   CHECK_EQ(hak_check(NULL), 0);
 }
 
+/* Bins keep no blocks over 32 KiB: then each is looked at as it is freed. */
+static void forbid_growth(void) {
+  CHECK_EQ(hak_option_set(HAK_OPTION_BIN_GROWTH_BYTES, 0), 0);
+  hak_thread_idle();
+}
+static void allow_growth(void) {
+  CHECK_EQ(hak_option_set(HAK_OPTION_BIN_GROWTH_BYTES, 32 << 20), 0);
+}
+
+static void large_blocks__freed_inside_into_a_bin_are_named_and_never_given(
+    void **state) {
+  (void)state;
+  static const size_t sizes[] = {40000, 100000, 1 << 20};
+  for (size_t i = 0; i < TEST_COUNT(sizes); i++) {
+    for (int n = 0; n < 3; n++) hak_free(hak_alloc(sizes[i])); /* the bin has room */
+    unsigned before = g_reports.count;
+    unsigned char *block = hak_alloc(sizes[i]);
+    test_fill_sparse(block, sizes[i], i);
+    hak_free(block + 4096);
+    unsigned char *other = hak_alloc(sizes[i]);
+    CHECK(other + sizes[i] <= block || other >= block + sizes[i]);
+    expect_report(before + 1, HAK_ERROR_INTERIOR_POINTER, block + 4096, NULL);
+    hak_free(other);
+    hak_free(block);
+    CHECK_EQ(g_reports.count, before + 1);
+  }
+}
+
 static void interior_pointers__into_large_blocks_are_named_at_once(void **state) {
   (void)state;
+  forbid_growth();
   static const size_t sizes[] = {40000, 100000, 1 << 20, 3 << 20, 50 << 20};
   for (size_t i = 0; i < TEST_COUNT(sizes); i++) {
     unsigned char *block = hak_alloc(sizes[i]);
@@ -128,10 +157,12 @@ static void interior_pointers__into_large_blocks_are_named_at_once(void **state)
     hak_free(block);
     CHECK_EQ(g_reports.count, before);
   }
+  allow_growth();
 }
 
 static void large_blocks__freed_twice_are_named_at_once(void **state) {
   (void)state;
+  forbid_growth();
   static const size_t sizes[] = {100000, 1 << 20, 3 << 20, 50 << 20};
   for (size_t i = 0; i < TEST_COUNT(sizes); i++) {
     unsigned before = g_reports.count;
@@ -150,6 +181,7 @@ static void large_blocks__freed_twice_are_named_at_once(void **state) {
     CHECK(block != NULL);
     hak_free(block);
   }
+  allow_growth();
 }
 
 static void free_sized__a_size_beyond_the_usable_one_is_named_and_dropped(void **state) {
@@ -317,6 +349,7 @@ static void misuse__leaves_errno_alone_in_free(void **state) {
 
 TEST_MAIN(M(foreign_pointers__are_named_at_once_by_every_function),
           M(interior_pointers__into_large_blocks_are_named_at_once),
+          M(large_blocks__freed_inside_into_a_bin_are_named_and_never_given),
           M(large_blocks__freed_twice_are_named_at_once),
           M(free_sized__a_size_beyond_the_usable_one_is_named_and_dropped),
           M(free_aligned_sized__a_wrong_alignment_is_named_and_dropped),

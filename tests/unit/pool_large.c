@@ -1,5 +1,5 @@
-/* pool_large.c - blocks of whole OS pages: spans, runs and mappings, how they change
- * their sizes, and the spans that a thread keeps. */
+/* pool_large.c - blocks of whole OS pages: spans, runs and mappings, and how they
+ * change their sizes. */
 #include "strict_os.h"
 
 #include <string.h>
@@ -9,22 +9,18 @@
 
 static test_os_t g_os;
 static hak_pool_t g_pool;
-static hak_large_cache_t g_cache;
 
 static int setup(void **state) {
   (void)state;
   test_os_open(&g_os, 0);
   CHECK_EQ(test_os_init(&g_os), 0);
   memset(&g_pool, 0, sizeof g_pool);
-  memset(&g_cache, 0, sizeof g_cache);
   hak_pool_init(&g_pool, hak_lifecycle_os(), &g_pool);
   return 0;
 }
 
 static int teardown(void **state) {
   (void)state;
-  hak_large_give_up_kept(&g_cache, &g_pool);
-  CHECK_EQ(hak_load_relaxed(&g_cache.bytes), 0);
   CHECK(hak_pool_is_valid(&g_pool) && hak_regions_are_valid());
   CHECK_EQ(hak_load_relaxed(&g_pool.taken), 0);
   CHECK_EQ(hak_shutdown(HAK_SHUTDOWN_FORCE), 0);
@@ -128,55 +124,6 @@ static void alloc__that_the_os_refuses_gives_null_and_takes_nothing(void **state
   }
 }
 
-/* --- kept spans ------------------------------------------------------------------ */
-
-static bool keep(void *block) {
-  hak_place_t place = place_of(block);
-  return hak_large_keep(&g_cache, &g_pool, &place);
-}
-
-static void *take_kept(size_t size) {
-  size_t usable = 0;
-  void *block = hak_large_take_kept(&g_cache, hak_lifecycle_os(), size, &usable);
-  CHECK(block == NULL || usable >= size);
-  return block;
-}
-
-static void kept_span__serves_the_next_block_of_as_many_slabs(void **state) {
-  (void)state;
-  char *block = get(200 * KIB, 4096);
-  CHECK(keep(block));
-  CHECK_EQ(hak_load_relaxed(&g_cache.bytes), 256 * KIB);
-  CHECK_EQ(hak_registry_find((uintptr_t)block + 70000).cls, HAK_CLASS_KEPT);
-  uint64_t calls = test_os_calls(&g_os);
-  CHECK(take_kept(192 * KIB) == NULL); /* three slabs do */
-  CHECK(take_kept(256 * KIB + 1) == NULL);
-  CHECK(take_kept(200 * KIB + 1) == NULL); /* a page is missing */
-  CHECK(take_kept(193 * KIB) == block);
-  CHECK_EQ(test_os_calls(&g_os), calls);
-  hak_place_t place = place_of(block);
-  CHECK_EQ(hak_large_usable(&place), 196 * KIB);
-  CHECK_EQ(hak_load_relaxed(&g_cache.bytes), 0);
-  CHECK(take_kept(193 * KIB) == NULL);
-  put(block);
-}
-
-static void kept_spans__are_none_where_the_option_forbids_or_the_block_is_large(
-    void **state) {
-  (void)state;
-  char *run = get(3 * MIB, 4096), *mapping = get(40 * MIB, 4096);
-  char *span = get(512 * KIB, 4096);
-  CHECK(!keep(run) && !keep(mapping));
-  int64_t before = hak_option_get(HAK_OPTION_LARGE_CACHE_BYTES);
-  CHECK_EQ(hak_option_set(HAK_OPTION_LARGE_CACHE_BYTES, 512 * KIB - 1), 0);
-  CHECK(!keep(span));
-  CHECK_EQ(hak_option_set(HAK_OPTION_LARGE_CACHE_BYTES, 512 * KIB), 0);
-  CHECK(keep(span));
-  CHECK_EQ(hak_option_set(HAK_OPTION_LARGE_CACHE_BYTES, before), 0);
-  put(run);
-  put(mapping);
-}
-
 /* --- resizing ------------------------------------------------------------------------
  */
 
@@ -186,29 +133,6 @@ static size_t resize(char *block, size_t least, size_t want) {
   place = place_of(block);
   if (usable != 0) CHECK_EQ(hak_large_usable(&place), usable);
   return usable;
-}
-
-static void kept_spans__are_bounded_in_number_and_bytes(void **state) {
-  (void)state;
-  char *blocks[2 * HAK_LARGE_KEPT];
-  for (size_t i = 0; i < TEST_COUNT(blocks); i++) blocks[i] = get(60 * KIB, 4096);
-  for (size_t i = 0; i < TEST_COUNT(blocks); i++) {
-    CHECK(keep(blocks[i]));
-    size_t kept = i + 1 < HAK_LARGE_KEPT ? i + 1 : HAK_LARGE_KEPT;
-    CHECK_EQ(hak_load_relaxed(&g_cache.bytes), kept * 64 * KIB);
-  }
-  /* The oldest were given up. */
-  for (size_t i = 0; i < TEST_COUNT(blocks); i++) {
-    CHECK_EQ(hak_registry_find((uintptr_t)blocks[i]).cls,
-             i < HAK_LARGE_KEPT ? HAK_CLASS_NONE : HAK_CLASS_KEPT);
-  }
-  CHECK_EQ(hak_load_relaxed(&g_pool.taken), HAK_LARGE_KEPT);
-  for (int i = 0; i < 4; i++) {
-    CHECK(keep(get(800 * KIB, 4096)));
-    CHECK(hak_load_relaxed(&g_cache.bytes) <= 2 * MIB);
-    CHECK_EQ(hak_load_relaxed(&g_pool.taken) * 64 * KIB,
-             hak_load_relaxed(&g_cache.bytes));
-  }
 }
 
 static void span__grows_and_shrinks_where_it_is(void **state) {
@@ -275,9 +199,6 @@ static void remap__moves_mappings_only(void **state) {
 TEST_MAIN_FRESH(L(alloc__chooses_spans_runs_and_mappings_by_size),
                 L(alloc__keeps_every_alignment), L(alloc__commits_no_more_than_its_pages),
                 L(alloc__that_the_os_refuses_gives_null_and_takes_nothing),
-                L(kept_span__serves_the_next_block_of_as_many_slabs),
-                L(kept_spans__are_none_where_the_option_forbids_or_the_block_is_large),
-                L(kept_spans__are_bounded_in_number_and_bytes),
                 L(span__grows_and_shrinks_where_it_is),
                 L(run__shrinks_and_grows_within_its_superslabs),
                 L(remap__moves_mappings_only))

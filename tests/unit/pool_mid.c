@@ -16,7 +16,7 @@ static bool wastes_little(size_t block_size, unsigned span) {
 
 static void span_least__is_the_smallest_that_wastes_a_sixteenth_at_most(void **state) {
   (void)state;
-  for (uint32_t cls = 0; cls < HAK_CLASSES; cls++) {
+  for (uint32_t cls = 0; cls < HAK_SHARED_CLASSES; cls++) {
     size_t size = hak_class_size(cls);
     unsigned least = hak_mid_span_least(size);
     CHECK(least >= 1 && least <= SPAN_MAX);
@@ -27,7 +27,7 @@ static void span_least__is_the_smallest_that_wastes_a_sixteenth_at_most(void **s
 
 static void span_busy__wastes_a_sixteenth_at_most_for_every_bound(void **state) {
   (void)state;
-  for (uint32_t cls = HAK_TINY_CLASSES; cls < HAK_CLASSES; cls++) {
+  for (uint32_t cls = HAK_TINY_CLASSES; cls < HAK_SHARED_CLASSES; cls++) {
     size_t size = hak_class_size(cls);
     unsigned least = hak_mid_span_least(size), before = 0;
     for (unsigned most = 1; most <= SPAN_MAX; most++) {
@@ -43,7 +43,7 @@ static void span_busy__wastes_a_sixteenth_at_most_for_every_bound(void **state) 
 
 static void span_busy__grows_with_the_block(void **state) {
   (void)state;
-  for (uint32_t cls = HAK_TINY_CLASSES; cls < HAK_CLASSES; cls++) {
+  for (uint32_t cls = HAK_TINY_CLASSES; cls < HAK_SHARED_CLASSES; cls++) {
     size_t size = hak_class_size(cls);
     unsigned span = hak_mid_span_busy(size, SPAN_MAX);
     if (size <= 2 * KIB) CHECK_EQ(span, hak_mid_span_least(size));
@@ -57,7 +57,7 @@ static void span_busy__grows_with_the_block(void **state) {
 /* Sizes, offsets and counts of a span have to fit where they are kept. */
 static void spans__fit_the_slabs_word(void **state) {
   (void)state;
-  for (uint32_t cls = HAK_TINY_CLASSES; cls < HAK_CLASSES; cls++) {
+  for (uint32_t cls = HAK_TINY_CLASSES; cls < HAK_SHARED_CLASSES; cls++) {
     size_t size = hak_class_size(cls);
     size_t bytes = hak_mid_span_busy(size, SPAN_MAX) * HAK_SLAB_SIZE;
     CHECK(bytes / size <= UINT16_MAX);

@@ -11,7 +11,6 @@ static void collect__without_a_bound_gives_back_free_slabs(void **state) {
   (void)state;
   test_os_open(&g_os, 0);
   CHECK_EQ(test_os_init(&g_os), 0);
-  CHECK_EQ(hak_option_set(HAK_OPTION_LARGE_CACHE_BYTES, 0), 0);
   void *stays = hak_alloc(100 * KIB), *goes = hak_alloc(512 * KIB);
   CHECK(stays != NULL && goes != NULL);
   hak_free(goes);

@@ -75,11 +75,8 @@ static void find__names_the_spans_first_slab_from_every_unit(void **state) {
     uint32_t cls[HAK_SUPERSLAB_SLABS];
     for (unsigned i = 0; i < HAK_SUPERSLAB_SLABS;) {
       unsigned span = 1 + (unsigned)test_below(&rng, HAK_SUPERSLAB_SLABS - i);
-      uint32_t draw = (uint32_t)test_below(&rng, 45);
-      uint32_t its = draw == 44   ? HAK_CLASS_NONE
-                     : draw == 43 ? HAK_CLASS_LARGE
-                     : draw == 42 ? HAK_CLASS_KEPT
-                                  : draw;
+      uint32_t draw = (uint32_t)test_below(&rng, 64);
+      uint32_t its = draw == 63 ? HAK_CLASS_NONE : draw == 62 ? HAK_CLASS_LARGE : draw;
       hak_registry_set_class(NEAR + i * HAK_SLAB_SIZE, span, its);
       hak_slab_set_class(&ss.slabs[i], its);
       for (unsigned k = i; k < i + span; k++) {

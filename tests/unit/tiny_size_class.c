@@ -29,13 +29,14 @@ static void class_sizes__rise_as_the_header_says(void **state) {
     CHECK_EQ(hak_class_size(cls), size_by_doubling(cls));
   }
   CHECK_EQ(hak_class_size(HAK_TINY_CLASSES - 1), HAK_TINY_MAX);
-  CHECK_EQ(hak_class_size(HAK_CLASSES - 1), HAK_MID_MAX);
+  CHECK_EQ(hak_class_size(HAK_SHARED_CLASSES - 1), HAK_MID_MAX);
+  CHECK_EQ(hak_class_size(HAK_CLASSES - 1), HAK_CLASS_MAX);
 }
 
 static void class_of__is_the_smallest_that_fits_for_every_size(void **state) {
   (void)state;
   uint32_t cls = LEAST_CLASS;
-  for (size_t size = 1; size <= HAK_MID_MAX; size++) {
+  for (size_t size = 1; size <= HAK_CLASS_MAX; size++) {
     if (hak_class_size(cls) < size) cls++;
     CHECK_EQ(hak_class_of(size), cls);
   }
@@ -61,7 +62,7 @@ static void bin_offset_of_step__names_the_bin_of_the_steps_class(void **state) {
 
 static void waste__is_at_most_a_fifth_above_128_bytes(void **state) {
   (void)state;
-  for (size_t size = 113; size <= HAK_MID_MAX; size++) {
+  for (size_t size = 113; size <= HAK_CLASS_MAX; size++) {
     size_t block = hak_class_size(hak_class_of(size));
     CHECK_MSG((block - size) * 5 <= block, "%zu bytes in a block of %zu", size, block);
   }
@@ -69,8 +70,8 @@ static void waste__is_at_most_a_fifth_above_128_bytes(void **state) {
 
 static void class_index__is_exact_for_every_class_and_offset(void **state) {
   (void)state;
-  /* Every offset that a span of eight slabs has. */
-  for (uint32_t cls = 0; cls < HAK_CLASSES; cls++) {
+  /* Every offset that a shared span has. */
+  for (uint32_t cls = 0; cls < HAK_SHARED_CLASSES; cls++) {
     uint32_t size = hak_class_size(cls), index = 0, into = 0;
     for (size_t offset = 0; offset < (size_t)1 << 19; offset++) {
       /* No CHECK_EQ: this is 20 million times. */
@@ -102,7 +103,7 @@ static void class_index__is_exact_at_block_borders_to_a_mebibyte(void **state) {
 
 static void powers_of_two__are_classes_of_their_own(void **state) {
   (void)state;
-  for (size_t size = LEAST_CLASS == 0 ? 8 : 16; size <= HAK_MID_MAX; size *= 2) {
+  for (size_t size = LEAST_CLASS == 0 ? 8 : 16; size <= HAK_CLASS_MAX; size *= 2) {
     CHECK_EQ(hak_class_size(hak_class_of(size)), size);
   }
 }
@@ -110,12 +111,15 @@ static void powers_of_two__are_classes_of_their_own(void **state) {
 static void class_of_aligned__is_the_smallest_class_of_multiples(void **state) {
   (void)state;
   test_rng_t rng = test_rng(test_seed(), 1);
-  for (size_t alignment = 1; alignment <= HAK_MID_MAX; alignment *= 2) {
+  for (size_t alignment = 1; alignment <= HAK_SLAB_SIZE; alignment *= 2) {
     for (int n = 0; n < 3000; n++) {
-      size_t size = (size_t)test_below(&rng, HAK_MID_MAX + 1);
+      size_t size = (size_t)test_below(&rng, HAK_CLASS_MAX + 1);
       if (n < 300) size = (size_t)n;
       uint32_t cls = LEAST_CLASS;
-      while (hak_class_size(cls) < size || hak_class_size(cls) % alignment != 0) cls++;
+      while (hak_class_size(cls) < size ||
+             (cls < HAK_SHARED_CLASSES && hak_class_size(cls) % alignment != 0)) {
+        cls++;
+      }
       CHECK_EQ(hak_class_of_aligned(size, alignment), cls);
     }
   }
@@ -127,10 +131,11 @@ static void class_of_aligned__is_the_smallest_class_of_multiples(void **state) {
 
 static void class_of_aligned__says_when_there_is_none(void **state) {
   (void)state;
-  CHECK_EQ(hak_class_of_aligned(HAK_MID_MAX + 1, 1), HAK_CLASSES);
-  CHECK_EQ(hak_class_of_aligned(1, HAK_MID_MAX * 2), HAK_CLASSES);
+  CHECK_EQ(hak_class_of_aligned(HAK_CLASS_MAX + 1, 1), HAK_CLASSES);
+  CHECK_EQ(hak_class_of_aligned(1, HAK_SLAB_SIZE * 2), HAK_CLASSES);
   CHECK_EQ(hak_class_of_aligned(SIZE_MAX, HAK_MID_MAX), HAK_CLASSES);
-  CHECK_EQ(hak_class_of_aligned(HAK_MID_MAX, HAK_MID_MAX), HAK_CLASSES - 1);
+  CHECK_EQ(hak_class_of_aligned(HAK_CLASS_MAX, HAK_SLAB_SIZE), HAK_CLASSES - 1);
+  CHECK_EQ(hak_class_of_aligned(HAK_MID_MAX, HAK_MID_MAX), HAK_SHARED_CLASSES - 1);
 }
 
 TEST_MAIN_FRESH(T(class_sizes__rise_as_the_header_says),

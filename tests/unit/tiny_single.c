@@ -1,0 +1,195 @@
+/* tiny_single.c - blocks that have a span to themselves: where their entries lead,
+ * how bins keep them, and that each goes home once. */
+#include "strict_os.h"
+
+#include <pthread.h>
+
+#include "base/option.h"
+#include "heap/thread.h"
+#include "superslab/registry.h"
+#include "tiny/single.h"
+
+enum {
+  COUNT = 40
+};
+
+static test_os_t g_os;
+
+static int setup(void **state) {
+  (void)state;
+  test_os_open(&g_os, 0);
+  CHECK_EQ(test_os_init(&g_os), 0);
+  CHECK_EQ(hak_thread_init(), 0);
+  return 0;
+}
+
+static uint64_t slabs_taken(void) {
+  return hak_load_relaxed(&hak_heap_get_default()->store.pool.taken);
+}
+
+static int teardown(void **state) {
+  (void)state;
+  hak_thread_idle();
+  CHECK_EQ(slabs_taken(), 0);
+  CHECK_EQ(hak_thread_self->grown, 0);
+  CHECK_EQ(hak_check(NULL), 0);
+  CHECK_EQ(test_live_blocks(), 0);
+  CHECK_EQ(hak_shutdown(0), 0);
+  test_os_close(&g_os);
+  return 0;
+}
+
+static void span__is_named_by_its_first_unit_and_gone_when_its_block_is_home(
+    void **state) {
+  (void)state;
+  for (uint32_t cls = HAK_SHARED_CLASSES; cls < HAK_CLASSES; cls++) {
+    size_t size = hak_class_size(cls), units = hak_div_up(size, HAK_SLAB_SIZE);
+    char *block = hak_alloc(size - 7);
+    CHECK(hak_is_aligned((uintptr_t)block, HAK_SLAB_SIZE));
+    CHECK_EQ(hak_usable_size(block), size);
+    CHECK_EQ(slabs_taken(), units);
+    for (size_t i = 0; i < units; i++) {
+      uintptr_t at = (uintptr_t)block + i * HAK_SLAB_SIZE;
+      CHECK_EQ(hak_registry_entry(hak_registry_root(), at),
+               i == 0 ? hak_entry_cached(cls) : 0);
+      CHECK(hak_registry_find(at).start == block);
+      CHECK_EQ(hak_registry_find(at).cls, cls);
+    }
+    test_fill_sparse(block, size, cls);
+    CHECK(test_verify_sparse(block, size, cls));
+    hak_free(block); /* no bin has room yet */
+    CHECK_EQ(slabs_taken(), 0);
+    CHECK_EQ(hak_registry_entry(hak_registry_root(), (uintptr_t)block), 0);
+    CHECK_EQ(hak_registry_find((uintptr_t)block).cls, HAK_CLASS_NONE);
+  }
+}
+
+static void bin__keeps_what_comes_and_goes(void **state) {
+  (void)state;
+  void *blocks[COUNT];
+  for (int round = 0; round < 4; round++) {
+    uint64_t fresh = hak_load_relaxed(&hak_thread_self->counts.slab_fresh);
+    for (int i = 0; i < COUNT; i++) blocks[i] = hak_alloc(100000);
+    for (int i = 0; i < COUNT; i++) hak_free(blocks[i]);
+    if (round >= 2) {
+      CHECK_EQ(hak_load_relaxed(&hak_thread_self->counts.slab_fresh), fresh);
+    }
+  }
+  CHECK(slabs_taken() > 0);
+}
+
+static void bin__keeps_nothing_of_a_burst_that_does_not_come_back(void **state) {
+  (void)state;
+  void *blocks[COUNT];
+  for (int i = 0; i < COUNT; i++) blocks[i] = hak_alloc(100000);
+  for (int i = 0; i < COUNT; i++) hak_free(blocks[i]);
+  CHECK_EQ(slabs_taken(), 0);
+}
+
+static void bin__keeps_no_more_than_is_granted(void **state) {
+  (void)state;
+  int64_t before = hak_option_get(HAK_OPTION_BIN_GROWTH_BYTES);
+  CHECK_EQ(hak_option_set(HAK_OPTION_BIN_GROWTH_BYTES, 3 << 20), 0);
+  void *blocks[COUNT];
+  for (int round = 0; round < 5; round++) {
+    for (size_t size = 40000; size <= MIB; size += 100000) {
+      for (int i = 0; i < COUNT; i++) blocks[i] = hak_alloc(size);
+      for (int i = 0; i < COUNT; i++) hak_free(blocks[i]);
+      CHECK(hak_thread_self->grown <= 3 << 20);
+    }
+  }
+  CHECK(slabs_taken() * HAK_SLAB_SIZE <= 4 << 20); /* in slabs, some more */
+  CHECK_EQ(hak_option_set(HAK_OPTION_BIN_GROWTH_BYTES, before), 0);
+}
+
+static void *grow_some(void *ctx) {
+  void *blocks[COUNT];
+  for (int round = 0; round < 3; round++) {
+    for (int i = 0; i < COUNT; i++) blocks[i] = hak_alloc(100000);
+    for (int i = 0; i < COUNT; i++) hak_free(blocks[i]);
+  }
+  *(uint64_t *)ctx = hak_thread_self->grown;
+  return NULL;
+}
+
+static void process__grants_no_more_than_its_limit_and_gets_it_back(void **state) {
+  (void)state;
+  CHECK_EQ(hak_option_set(HAK_OPTION_BIN_GROWTH_ALL_BYTES, 5 << 20), 0);
+  uint64_t mine, other;
+  grow_some(&mine);
+  CHECK(mine > 0);
+  for (int i = 0; i < 2; i++) {
+    pthread_t thread;
+    CHECK_EQ(pthread_create(&thread, NULL, grow_some, &other), 0);
+    pthread_join(thread, NULL);
+    CHECK(mine + other <= 5 << 20);
+  }
+  hak_thread_idle();
+  pthread_t thread;
+  CHECK_EQ(pthread_create(&thread, NULL, grow_some, &other), 0);
+  pthread_join(thread, NULL);
+  CHECK(other > 4 << 20);
+  CHECK_EQ(hak_option_set(HAK_OPTION_BIN_GROWTH_ALL_BYTES, 128 << 20), 0);
+}
+
+static unsigned g_reports;
+static void count_report(const hak_error_info_t *info, void *ctx) {
+  CHECK_EQ(info->error, HAK_ERROR_DOUBLE_FREE);
+  CHECK(info->address == ctx);
+  g_reports++;
+}
+
+static void home__takes_a_block_once(void **state) {
+  (void)state;
+  char *block = hak_alloc(200000);
+  hak_set_error_handler(count_report, block);
+  g_reports = 0;
+  hak_thread_t *me = hak_thread_enter();
+  uint32_t cls = hak_class_of(200000);
+  hak_single_home(me, cls, block);
+  CHECK_EQ(me->deferred.error, 0);
+  hak_single_home(me, cls, block);
+  hak_thread_leave(me, "hak_free");
+  CHECK_EQ(g_reports, 1);
+  hak_free(block);
+  CHECK_EQ(g_reports, 2);
+  hak_set_error_handler(NULL, NULL);
+}
+
+typedef struct relay {
+  void *blocks[COUNT];
+} relay_t;
+
+static void *free_all(void *ctx) {
+  relay_t *relay = ctx;
+  for (int round = 0; round < 50; round++) {
+    for (int i = 0; i < COUNT; i++) {
+      if (round > 0) relay->blocks[i] = hak_alloc(40000 + (size_t)i * 20000);
+      hak_free(relay->blocks[i]);
+    }
+  }
+  return NULL;
+}
+
+static void foreign_blocks__go_to_the_freeing_threads_bin_or_home(void **state) {
+  (void)state;
+  static relay_t relays[4];
+  pthread_t threads[4];
+  for (int n = 0; n < 4; n++) {
+    for (int i = 0; i < COUNT; i++) {
+      relays[n].blocks[i] = hak_alloc(40000 + (size_t)i * 20000);
+    }
+    CHECK_EQ(pthread_create(&threads[n], NULL, free_all, &relays[n]), 0);
+  }
+  for (int n = 0; n < 4; n++) pthread_join(threads[n], NULL);
+}
+
+#define H(function) cmocka_unit_test_setup_teardown(function, setup, teardown)
+
+TEST_MAIN_FRESH(H(span__is_named_by_its_first_unit_and_gone_when_its_block_is_home),
+                H(bin__keeps_what_comes_and_goes),
+                H(bin__keeps_nothing_of_a_burst_that_does_not_come_back),
+                H(bin__keeps_no_more_than_is_granted),
+                H(process__grants_no_more_than_its_limit_and_gets_it_back),
+                H(home__takes_a_block_once),
+                H(foreign_blocks__go_to_the_freeing_threads_bin_or_home))

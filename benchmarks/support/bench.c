@@ -40,7 +40,7 @@ static size_t read_kib(const char *path, const char *key) {
 }
 
 size_t bench_rss(void) {
-  size_t bytes = read_kib("/proc/self/smaps_rollup", "\nRss:");
+  size_t bytes = read_kib("/proc/self/smaps_rollup", "\nAnonymous:");
   return bytes != 0 ? bytes : bench_rss_fast();
 }
 

@@ -39,7 +39,9 @@ static inline uint64_t bench_seed(uint64_t number) {
  * no such file. */
 size_t bench_read_text(const char *path, char *text, size_t capacity);
 
-/* Resident bytes of this process, exact (the kernel walks the page tables). */
+/* Resident bytes of this process that no file backs, exact (the kernel walks the page
+ * tables). Code that is first run while something is measured, such as the C
+ * library's, comes from the page cache and is nobody's allocation. */
 size_t bench_rss(void);
 
 /* The same from counters that lag behind by some pages per thread; cheap. */

@@ -224,12 +224,20 @@ void hak_hold_let_go(hak_thread_t *me, hak_slab_t *slab, uint32_t cls) {
   hak_hold_set_entry(me, slab, hak_entry_local(me, slab));
 }
 
+static void shelve_one(hak_thread_t *me, hak_slab_t *slab);
+
 /* So many blocks are out that the holder wanted to hear of it. */
 static void slab_reached(hak_thread_t *me, hak_slab_t *slab, uint32_t out) {
   bool held_back = hak_load_relaxed(&slab->held_back) != 0;
   hak_slab_set_out(slab, out, 0);
   if (held_back) {
     join_remote(me, slab);
+    if (hak_slab_out(slab) > 0 && slab->queue == HAK_QUEUE_HELD &&
+        me->holds[hak_slab_class(slab)].slabs >
+            me->holds[hak_slab_class(slab)].slabs_most) {
+      shelve_one(me, slab);
+      return;
+    }
     if (hak_slab_out(slab) > 0) {
       /* The rest may lie in this thread's own bin and pin the slab. */
       hak_spill_bin(me, hak_slab_class(slab));
@@ -390,6 +398,18 @@ static bool shelve_locked(hak_thread_t *me, hak_depot_t *depot, hak_slab_t *slab
   HAK_COUNT(me, slab_shelved, 1);
   me->holds[hak_slab_class(slab)].credit++;
   return true;
+}
+
+/* A slab in the queue, wholly carved: others may have its free blocks. */
+static void shelve_one(hak_thread_t *me, hak_slab_t *slab) {
+  uint32_t cls = hak_slab_class(slab);
+  hak_depot_t *depot = depot_of(me, cls);
+  dequeue(&me->holds[cls], slab);
+  hak_lock_acquire(&depot->lock);
+  HAK_COUNT(me, shelf_visits, 1);
+  bool shelved = shelve_locked(me, depot, slab);
+  hak_lock_release(&depot->lock);
+  if (!shelved) retire(me, slab);
 }
 
 void hak_hold_shelve(hak_thread_t *me, uint32_t cls, uint32_t count) {

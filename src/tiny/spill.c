@@ -11,7 +11,8 @@
  * then what lies ready goes home too, as every block of it may pin a slab. */
 enum {
   SPILLING_SHARE = 8,
-  SPILLS_PATIENCE = 16
+  SPILLS_PATIENCE = 16,
+  HELD_FACTOR = 64
 };
 
 static HAK_SLOW void report_interior(hak_thread_t *me, const void *block) {
@@ -162,7 +163,7 @@ static bool convert(hak_thread_t *me, uint32_t cls, void **list) {
 void hak_spill_full(hak_thread_t *me, uint32_t cls) {
   hak_bin_t *bin = &me->bins[cls];
   hak_hold_t *hold = &me->holds[cls];
-  if (HAK_UNLIKELY(hold->slabs > hold->slabs_most)) {
+  if (HAK_UNLIKELY(hold->slabs > HELD_FACTOR * hold->slabs_most)) {
     hak_hold_shelve(me, cls, hold->slabs_most / 4);
   }
   void *list = bin->list.head;

@@ -37,6 +37,10 @@ extern _Thread_local uint64_t hak_atomics_counted;
   HAK_LOCKED(atomic_fetch_add_explicit((p), (v), memory_order_relaxed))
 #define hak_sub_relaxed(p, v) \
   HAK_LOCKED(atomic_fetch_sub_explicit((p), (v), memory_order_relaxed))
+#define hak_or_relaxed(p, v) \
+  HAK_LOCKED(atomic_fetch_or_explicit((p), (v), memory_order_relaxed))
+#define hak_and_relaxed(p, v) \
+  HAK_LOCKED(atomic_fetch_and_explicit((p), (v), memory_order_relaxed))
 #define hak_exchange_acquire(p, v) \
   HAK_LOCKED(atomic_exchange_explicit((p), (v), memory_order_acquire))
 #define hak_exchange_relaxed(p, v) \

@@ -53,14 +53,12 @@ typedef struct hak_slab {
   uint32_t capacity;          /* [const] blocks that fit */
   hak_atomic_u32_t held_back; /* [holder] blocks still out when `room` runs out */
   uint32_t pages;             /* [const] of a large block: usable bytes, in OS pages */
-  hak_atomic_u8_t cls;        /* size class or HAK_CLASS_*; [const] but for kept spans */
+  hak_atomic_u8_t cls;        /* [const] size class or HAK_CLASS_* */
   uint8_t span;               /* [const] slabs in the span */
   uint8_t queue;              /* [holder] hak_slab_queue_t */
   uint8_t committed;          /* [slot] OS pages committed, from the slab's start */
   uint8_t dirty;              /* [holder] blocks were carved here before, in this life */
-  uint8_t purged;             /* [slot] its pages were given back at least once */
   uint8_t slot;               /* [const] its place in the SuperSlab */
-  uint8_t zero;               /* [slot] committed pages read as zero */
 } hak_slab_t;
 
 _Static_assert(sizeof(hak_slab_t) == 64, "one cache line a slab: no false sharing");

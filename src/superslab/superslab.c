@@ -29,44 +29,54 @@ void hak_superslab_init(hak_superslab_t *ss, struct hak_region *region, uint32_t
   for (unsigned i = 0; i < HAK_SUPERSLAB_SLABS; i++) ss->slabs[i].slot = (uint8_t)i;
 }
 
-/* Free slots without pages that had some before. */
-static unsigned count_purged(const hak_superslab_t *ss, unsigned first, unsigned count) {
-  unsigned n = 0;
-  for (unsigned i = first; i < first + count; i++) {
-    n += ss->slabs[i].committed == 0 && ss->slabs[i].purged;
-  }
-  return n;
+static void set_bits(hak_atomic_u32_t *word, uint32_t bits, bool on) {
+  uint32_t now = hak_load_relaxed(word);
+  if (on && (now & bits) != bits) hak_or_relaxed(word, bits);
+  if (!on && (now & bits) != 0) hak_and_relaxed(word, ~bits);
+}
+
+/* Of a slot that the caller has. */
+static void set_committed(hak_superslab_t *ss, unsigned slot, size_t pages) {
+  uint32_t bit = (uint32_t)1 << slot;
+  ss->slabs[slot].committed = (uint8_t)pages;
+  set_bits(&ss->whole, bit, pages == HAK_SLAB_SIZE / ss->extent.os->page_size);
+  set_bits(&ss->purged, bit, pages == 0);
 }
 
 static size_t committed_bytes(const hak_superslab_t *ss, unsigned first, unsigned count) {
+  uint32_t slots = hak_mask32(first, count);
+  uint32_t whole = hak_load_relaxed(&ss->whole) & slots;
   size_t pages = 0;
-  for (unsigned i = first; i < first + count; i++) pages += ss->slabs[i].committed;
-  return pages * ss->extent.os->page_size;
+  for (uint32_t rest = slots & ~whole; rest != 0; rest &= rest - 1) {
+    pages += ss->slabs[hak_lowest_bit(rest)].committed;
+  }
+  return hak_count_bits(whole) * HAK_SLAB_SIZE + pages * ss->extent.os->page_size;
 }
 
 void hak_superslab_take_locked(hak_superslab_t *ss, unsigned first, unsigned count) {
   uint32_t slots = hak_mask32(first, count);
   hak_assert((ss->free & slots) == slots);
   uint32_t empty = ss->retained & slots;
-  unsigned purged = count_purged(ss, first, count);
+  uint32_t purged = hak_load_relaxed(&ss->purged) & slots;
   ss->free &= ~slots;
   ss->retained &= ~slots;
   if (empty != 0) {
     hak_note_retained(&hak_slots_retained, -(int64_t)committed_bytes(ss, first, count));
     hak_sub_relaxed(&hak_slots_empty, hak_count_bits(empty));
   }
-  if (purged != 0) hak_sub_relaxed(&hak_slots_purged, purged);
+  if (purged != 0) hak_sub_relaxed(&hak_slots_purged, hak_count_bits(purged));
   hak_add_relaxed(&hak_slots_active, count);
 }
 
 void hak_superslab_put_locked(hak_superslab_t *ss, unsigned first, unsigned count,
                               uint64_t now) {
-  uint32_t slots = hak_mask32(first, count), empty = 0;
+  uint32_t slots = hak_mask32(first, count);
   hak_assert((ss->free & slots) == 0);
-  for (unsigned i = first; i < first + count; i++) {
-    if (ss->slabs[i].committed != 0) empty |= (uint32_t)1 << i;
+  uint32_t empty = hak_load_relaxed(&ss->whole) & slots;
+  for (uint32_t rest = slots & ~empty; rest != 0; rest &= rest - 1) {
+    if (ss->slabs[hak_lowest_bit(rest)].committed != 0) empty |= rest & (~rest + 1);
   }
-  unsigned purged = count_purged(ss, first, count);
+  uint32_t purged = hak_load_relaxed(&ss->purged) & slots;
   ss->free |= slots;
   ss->retained |= empty;
   ss->idle_since = now;
@@ -75,19 +85,25 @@ void hak_superslab_put_locked(hak_superslab_t *ss, unsigned first, unsigned coun
     hak_note_retained(&hak_slots_retained, (int64_t)committed_bytes(ss, first, count));
     hak_add_relaxed(&hak_slots_empty, hak_count_bits(empty));
   }
-  if (purged != 0) hak_add_relaxed(&hak_slots_purged, purged);
+  if (purged != 0) hak_add_relaxed(&hak_slots_purged, hak_count_bits(purged));
 }
 
 bool hak_superslab_commit(hak_superslab_t *ss, unsigned first, unsigned count,
                           size_t pages, bool no_grow, bool *zeroed) {
   const hak_os_t *os = ss->extent.os;
   size_t per_slab = HAK_SLAB_SIZE / os->page_size;
+  uint32_t touched = hak_mask32(first, (unsigned)hak_div_up(pages, per_slab));
+  uint32_t was_zero = hak_load_relaxed(&ss->zero) & touched;
+  if (was_zero != 0) hak_and_relaxed(&ss->zero, ~touched);
+  if ((hak_load_relaxed(&ss->whole) & touched) == touched) {
+    *zeroed = was_zero == touched;
+    return true;
+  }
   bool all_zero = true;
   for (unsigned i = first; i < first + count && pages > 0;) {
     size_t want = pages < per_slab ? pages : per_slab;
     hak_slab_t *slab = &ss->slabs[i];
-    if (slab->committed != 0 && !slab->zero) all_zero = false;
-    slab->zero = 0;
+    if (slab->committed != 0 && (was_zero >> i & 1) == 0) all_zero = false;
     if (slab->committed >= want) {
       pages -= want;
       i++;
@@ -110,7 +126,7 @@ bool hak_superslab_commit(hak_superslab_t *ss, unsigned first, unsigned count,
     all_zero = all_zero && zero;
     for (; i < end; i++) {
       want = pages < per_slab ? pages : per_slab;
-      ss->slabs[i].committed = (uint8_t)want;
+      set_committed(ss, i, want);
       pages -= want;
     }
   }
@@ -127,9 +143,9 @@ void hak_superslab_commit_huge(hak_superslab_t *ss) {
   }
   hak_add_relaxed(&hak_slots_committed, HAK_SUPERSLAB_SIZE);
   for (unsigned i = 0; i < HAK_SUPERSLAB_SLABS; i++) {
-    ss->slabs[i].committed = (uint8_t)(HAK_SLAB_SIZE / os->page_size);
-    ss->slabs[i].zero = zeroed;
+    set_committed(ss, i, HAK_SLAB_SIZE / os->page_size);
   }
+  set_bits(&ss->zero, HAK_ALL_SLOTS, zeroed);
 }
 
 size_t hak_superslab_purge_tail(hak_superslab_t *ss, unsigned first, unsigned count,
@@ -156,9 +172,8 @@ size_t hak_superslab_purge_tail(hak_superslab_t *ss, unsigned first, unsigned co
     if (hak_os_purge(os, from, run * os->page_size)) {
       given += run * os->page_size;
       for (unsigned k = i; k < end; k++) {
-        ss->slabs[k].committed = k == i ? (uint8_t)keep : 0;
-        ss->slabs[k].zero = 0;
-        if (ss->slabs[k].committed == 0) ss->slabs[k].purged = 1;
+        set_committed(ss, k, k == i ? keep : 0);
+        set_bits(&ss->zero, (uint32_t)1 << k, false);
       }
     }
     i = end;
@@ -209,7 +224,14 @@ bool hak_superslab_is_valid(const hak_superslab_t *ss) {
   if ((ss->retained & ~ss->free) != 0) return false;
   for (unsigned i = 0; i < HAK_SUPERSLAB_SLABS; i++) {
     bool free = (ss->free >> i & 1) != 0, retained = (ss->retained >> i & 1) != 0;
-    if (free && retained != (ss->slabs[i].committed != 0)) return false;
+    size_t pages = ss->slabs[i].committed;
+    if (free && retained != (pages != 0)) return false;
+    bool whole = (hak_load_relaxed(&ss->whole) >> i & 1) != 0;
+    bool purged = (hak_load_relaxed(&ss->purged) >> i & 1) != 0;
+    if (free && (whole != (pages == HAK_SLAB_SIZE / ss->extent.os->page_size) ||
+                 (purged && pages != 0))) {
+      return false;
+    }
   }
   return ss->retained == 0 || ss->queue != NULL;
 }

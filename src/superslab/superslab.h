@@ -7,7 +7,7 @@
  * -> of one heap, as slabs or as part of a run -> free -> ... -> released with
  * its region at shutdown.
  *
- * Slot states, each a function of two bits and the slab's own `purged`:
+ * Slot states, each a function of three bits:
  *     active  not free                        somebody's slab
  *     empty   free, retained                  committed, nobody's
  *     purged  free, not retained, purged      was given back to the OS
@@ -19,6 +19,7 @@
  * Invariant, checked by hak_superslab_is_valid():
  *     retained is a part of free
  *     a slot is retained exactly if it is free and has committed pages
+ *     whole and purged say of each slot what its slab's `committed` says
  *
  * Access:  [const] written before publication, never again
  *          [owner] under the lock of the pool or region map that has it
@@ -58,10 +59,13 @@ struct hak_superslab_queue;
 
 typedef struct hak_superslab {
   hak_extent_t extent;
-  struct hak_region *region;         /* [const] */
-  uint32_t index;                    /* [const] in its region */
-  uint32_t free;                     /* [owner] slots */
-  uint32_t retained;                 /* [owner] free slots with committed pages */
+  struct hak_region *region; /* [const] */
+  uint32_t index;            /* [const] in its region */
+  uint32_t free;             /* [owner] slots */
+  uint32_t retained;         /* [owner] free slots with committed pages */
+  /* By slot: all pages are committed; they read as zero; it has none, but had some.
+   * [slot] a bit; atomic, because slots of one word have different owners. */
+  hak_atomic_u32_t whole, zero, purged;
   uint64_t idle_since;               /* [owner] ns; when a slot last came or went */
   struct hak_superslab_queue *queue; /* [owner] where it waits to be purged, or NULL */
   struct hak_superslab *next, *prev; /* [owner] in that queue */

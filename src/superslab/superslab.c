@@ -223,13 +223,13 @@ void hak_superslab_dequeue(hak_superslab_t *ss) {
 bool hak_superslab_is_valid(const hak_superslab_t *ss) {
   if ((ss->retained & ~ss->free) != 0) return false;
   for (unsigned i = 0; i < HAK_SUPERSLAB_SLABS; i++) {
-    bool free = (ss->free >> i & 1) != 0, retained = (ss->retained >> i & 1) != 0;
+    if ((ss->free >> i & 1) == 0) continue; /* whoever has it may be changing it */
+    bool retained = (ss->retained >> i & 1) != 0;
     size_t pages = ss->slabs[i].committed;
-    if (free && retained != (pages != 0)) return false;
     bool whole = (hak_load_relaxed(&ss->whole) >> i & 1) != 0;
     bool purged = (hak_load_relaxed(&ss->purged) >> i & 1) != 0;
-    if (free && (whole != (pages == HAK_SLAB_SIZE / ss->extent.os->page_size) ||
-                 (purged && pages != 0))) {
+    if (retained != (pages != 0) || (purged && pages != 0) ||
+        whole != (pages == HAK_SLAB_SIZE / ss->extent.os->page_size)) {
       return false;
     }
   }

@@ -18,7 +18,8 @@
  *  - Misuse (a double free, a pointer that is not ours or points into a block,
  *    a wrong size in a sized free) is reported to the error handler, which by
  *    default prints one line on stderr and aborts.
- *  - A parameter `heap` takes NULL or hak_heap_default().
+ *  - A parameter `heap` takes NULL for the default heap. One that is gone is
+ *    misuse where blocks are asked for, and EINVAL elsewhere.
  *
  * Sizes are in bytes. Fast paths cost a handful of instructions and take no
  * lock; what a slow path costs is said at the function.
@@ -153,12 +154,65 @@ uint64_t hak_site_count(const hak_site_t *site);
 
 /* ---- Heaps ------------------------------------------------------------ */
 
+/* A heap is memory that goes away in one call. Any thread allocates from any heap
+ * and frees any block with hak_free(). A handle is never valid again once its heap
+ * is gone, whatever heaps are made later.
+ *
+ * Cost: an empty heap takes at most 8 KiB of memory, one with a single small block
+ * at most 72 KiB (and 2 MiB of address space). Up to 1,024 heaps at once have fast
+ * paths like the default heap's; more take a longer one without locks, and fast ones
+ * pass to the busy heaps of a thread. */
+
+typedef struct hak_heap_config {
+  uint32_t struct_size;
+  uint32_t flags;     /* 0 */
+  const char *name;   /* copied, 31 characters; NULL = none */
+  hak_heap_t *parent; /* the heap that this one is part of; NULL = of none */
+} hak_heap_config_t;
+
+/* NULL config = defaults. NULL: ENOMEM, or EINVAL for a bad config. At most 65,535
+ * heaps at once. */
+hak_heap_t *hak_heap_create(const hak_heap_config_t *config);
+
+/* Every block goes, and the heap. Costs O(SuperSlabs + threads), however many blocks
+ * there are. Nobody may allocate from the heap or free its blocks meanwhile or use a
+ * block after: a late free is diagnosed. Threads that end, go idle or collect at this
+ * moment do no harm. EBUSY while heaps made with this one as parent are live, EINVAL
+ * for the default heap or no heap. */
+int hak_heap_destroy(hak_heap_t *heap);
+
+/* The handle goes, the blocks live on as the parent's (the default heap's, if there
+ * is none), and go with it. Memory is given back as blocks are freed, at the latest
+ * when threads that cached some end, go idle or collect. Others may free its blocks
+ * meanwhile, but not allocate. EBUSY, EINVAL as above. */
+int hak_heap_release(hak_heap_t *heap);
+
+/* Every block goes; the heap stays, and its SuperSlabs with their pages, for the next
+ * level, frame or request. Costs and rules as those of hak_heap_destroy. */
+int hak_heap_reset(hak_heap_t *heap);
+
 /* The heap that the functions without a heap parameter use. Never NULL. */
 hak_heap_t *hak_heap_default(void);
 
 /* The heap that a block belongs to; NULL where `ptr` is not ours. Takes no
  * lock; usable in a crash handler. */
 hak_heap_t *hak_heap_of(const void *ptr);
+
+/* The name given at hak_heap_create, "" if none, "default". Valid as long as the
+ * heap; NULL for no heap. */
+const char *hak_heap_name(hak_heap_t *heap);
+
+/* As the functions without a heap. hak_heap_realloc uses `heap` only where `ptr` is
+ * NULL: a block stays in its heap for life. */
+void *hak_heap_alloc(hak_heap_t *heap, size_t size) HAK_ATTR_ALLOC_SIZE(2);
+void *hak_heap_calloc(hak_heap_t *heap, size_t count, size_t size)
+    HAK_ATTR_ALLOC_SIZE(2, 3);
+void *hak_heap_realloc(hak_heap_t *heap, void *ptr, size_t size) HAK_ATTR_ALLOC_SIZE(3);
+void *hak_heap_aligned_alloc(hak_heap_t *heap, size_t alignment, size_t size)
+    HAK_ATTR_ALLOC_SIZE(3);
+
+/* hak_free() for a block that is to be of this heap; another heap's is misuse. */
+void hak_heap_free(hak_heap_t *heap, void *ptr);
 
 /* ---- Operating system hooks ------------------------------------------- */
 
@@ -207,7 +261,9 @@ typedef enum hak_error {
   HAK_ERROR_CORRUPT_BLOCK,    /* a freed block was written to, or freed twice */
   HAK_ERROR_AFTER_SHUTDOWN,   /* a free after hak_shutdown */
   HAK_ERROR_BAD_OPTION,       /* an option or environment value was ignored; not fatal */
-  HAK_ERROR_BAD_STATE         /* hak_check found a broken invariant */
+  HAK_ERROR_BAD_STATE,        /* hak_check found a broken invariant */
+  HAK_ERROR_STALE_HEAP,       /* the heap was destroyed or released */
+  HAK_ERROR_WRONG_HEAP        /* the block is not of the heap given */
 } hak_error_t;
 
 typedef struct hak_error_info {
@@ -345,7 +401,9 @@ typedef struct hak_stats {
   uint64_t purged_bytes;
 } hak_stats_t;
 
-/* Set out->struct_size first. `heap` NULL = the whole process. Takes no lock;
+/* Set out->struct_size first. `heap` NULL = the whole process; else the figures of
+ * the heap and those below it, where what is not counted by heap (threads, events,
+ * calls to the hooks, the peak, metadata, states of free slabs) is 0. Takes no lock;
  * usable in a crash handler. Cost grows with the number of SuperSlabs. EINVAL. */
 int hak_stats_get(hak_heap_t *heap, hak_stats_t *out);
 
@@ -374,7 +432,8 @@ int hak_ptr_info(const void *ptr, hak_block_t *out);
 /* Called for each block in use; return false to stop. */
 typedef bool(hak_visit_fn)(const hak_block_t *block, void *ctx);
 
-/* Visits every block of the heap that the program holds. The heap must be
+/* Visits every block of the heap (NULL: the default heap) that the program holds, not
+ * those of heaps below it. The heap must be
  * quiet: no other thread inside it; this thread's caches are flushed first.
  * The visitor may not call hakmem. ENOMEM, EBUSY, EINVAL. */
 int hak_heap_visit(hak_heap_t *heap, hak_visit_fn *visit, void *ctx, unsigned flags);

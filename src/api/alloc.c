@@ -20,13 +20,15 @@
 
 /* --- the way out of memory ---------------------------------------------- */
 
-/* Everything this thread caches and what waits in transfer slots goes home, and
- * idle pages to the OS; then one more attempt may succeed. */
-static void give_up_caches(hak_thread_t *me) {
-  hak_thread_flush_heap(me);
-  if (me->no_grow) return;
+/* Everything this thread caches and what waits in the heap's transfer slots goes
+ * home, and idle pages to the OS; then one more attempt may succeed. */
+static void give_up_caches(hak_thread_t *me, hak_heap_t *heap) {
+  bool no_grow = me->no_grow != 0;
+  hak_thread_flush_heap(me, heap);
+  hak_thread_flush(me);
+  if (no_grow) return;
   size_t slabs = SIZE_MAX;
-  hak_retention_collect(&me->store->pool, UINT64_MAX, SIZE_MAX, &slabs);
+  hak_retention_collect(&heap->store->pool, UINT64_MAX, SIZE_MAX, &slabs);
 }
 
 static HAK_SLOW void *out_of_memory(void) {
@@ -46,28 +48,43 @@ static HAK_SLOW void report_inside_single(const void *block) {
              "the address is inside a block, not its start");
 }
 
-HAK_WARM void *hak_api_small(uint32_t cls, bool no_grow) {
+static void *small(hak_thread_t *me, hak_heap_t *heap, uint32_t cls) {
+  /* A front is a record that the OS may be asked for. */
+  if (me->no_grow && heap->store != me->store && hak_front_find(me, heap) == NULL) {
+    return NULL;
+  }
+  if (!hak_front_enter(me, heap)) return NULL;
+  void *block;
+  hak_bin_t *bin = &me->now.bins[cls];
+  /* A thread that shares its state has no fast path: the bin may have blocks. */
+  if (hak_link_pop_fails(&me->key, &bin->ready, &block)) {
+    block = hak_bin_refill(me, cls);
+  } else {
+    uint32_t count = hak_load_relaxed(&bin->ready_count);
+    hak_store_relaxed(&bin->ready_count, (uint16_t)(count - 1));
+  }
+  hak_front_default(me);
+  return block;
+}
+
+HAK_WARM void *hak_api_small(hak_heap_t *heap, uint32_t cls, bool no_grow) {
   hak_thread_t *me = hak_thread_enter();
   if (HAK_UNLIKELY(me == NULL)) return out_of_memory();
+  if (heap == NULL) heap = hak_heap_get_default();
   me->no_grow = no_grow;
-  void *block = NULL;
-  /* A thread that shares its state has no fast path: the bin may have blocks. */
-  for (int attempt = 0; block == NULL && attempt < 2; attempt++) {
-    if (attempt > 0) give_up_caches(me);
-    hak_bin_t *bin = &me->bins[cls];
-    if (hak_link_pop_fails(&me->key, &bin->ready, &block)) {
-      block = hak_bin_refill(me, cls);
-    }
+  void *block = small(me, heap, cls);
+  if (HAK_UNLIKELY(block == NULL)) {
+    give_up_caches(me, heap);
+    block = small(me, heap, cls);
   }
   me->no_grow = 0;
-  hak_pool_t *pool = &me->store->pool;
   hak_thread_leave(me, HAK_IN_ALLOC);
-  hak_retention_tick(pool);
+  hak_retention_tick(&heap->store->pool);
   hak_event_emit(hak_class_is_single(cls) ? HAK_EVENT_LARGE_ALLOC : HAK_EVENT_REFILL,
                  block, hak_class_size(cls));
   if (HAK_UNLIKELY(is_inside_single(block, hak_class_size(cls)))) {
     report_inside_single(block);
-    return hak_api_small(cls, no_grow);
+    return hak_api_small(heap, cls, no_grow);
   }
   return block != NULL ? block : out_of_memory();
 }
@@ -77,12 +94,12 @@ static HAK_WARM void *alloc_refill(uint32_t cls) {
   hak_thread_t *me = hak_thread_self;
   if (HAK_UNLIKELY(me->kind != HAK_THREAD_ATTACHED ||
                    hak_load_relaxed(&hak_event_sink))) {
-    return hak_api_small(cls, false);
+    return hak_api_small(NULL, cls, false);
   }
   hak_store_relaxed(&me->busy, 1);
   void *block = hak_bin_refill(me, cls);
   hak_thread_leave(me, HAK_IN_ALLOC);
-  if (HAK_UNLIKELY(block == NULL)) return hak_api_small(cls, false);
+  if (HAK_UNLIKELY(block == NULL)) return hak_api_small(NULL, cls, false);
   hak_retention_tick(&me->store->pool);
   return block;
 }
@@ -90,16 +107,17 @@ static HAK_WARM void *alloc_refill(uint32_t cls) {
 typedef void *(large_fn)(hak_pool_t *pool, size_t size, size_t alignment, bool no_grow,
                          bool *zeroed);
 
-static HAK_SLOW void *large(large_fn *alloc_large, size_t size, size_t alignment,
-                            bool no_grow, bool *zeroed) {
+static HAK_SLOW void *large(large_fn *alloc_large, hak_heap_t *heap, size_t size,
+                            size_t alignment, bool no_grow, bool *zeroed) {
   if (size > PTRDIFF_MAX) return out_of_memory();
   hak_thread_t *me = hak_thread_enter();
   if (HAK_UNLIKELY(me == NULL)) return out_of_memory();
-  hak_pool_t *pool = &me->store->pool;
+  if (heap == NULL) heap = hak_heap_get_default();
+  hak_pool_t *pool = &heap->store->pool;
   void *block = alloc_large(pool, size, alignment, no_grow, zeroed);
   if (block == NULL) {
     me->no_grow = no_grow;
-    give_up_caches(me);
+    give_up_caches(me, heap);
     me->no_grow = 0;
     block = alloc_large(pool, size, alignment, no_grow, zeroed);
   }
@@ -111,19 +129,21 @@ static HAK_SLOW void *large(large_fn *alloc_large, size_t size, size_t alignment
   return block != NULL ? block : out_of_memory();
 }
 
-HAK_WARM void *hak_api_large(size_t size, size_t alignment, bool no_grow, bool *zeroed) {
-  return large(hak_large_alloc, size, alignment, no_grow, zeroed);
+HAK_WARM void *hak_api_large(hak_heap_t *heap, size_t size, size_t alignment,
+                             bool no_grow, bool *zeroed) {
+  return large(hak_large_alloc, heap, size, alignment, no_grow, zeroed);
 }
 
-void *hak_api_mapping(size_t size, size_t alignment, bool no_grow, bool *zeroed) {
-  return large(hak_large_map, size, alignment, no_grow, zeroed);
+void *hak_api_mapping(hak_heap_t *heap, size_t size, size_t alignment, bool no_grow,
+                      bool *zeroed) {
+  return large(hak_large_map, heap, size, alignment, no_grow, zeroed);
 }
 
 /* Large sizes, and those whose bin is empty. */
 static HAK_WARM void *alloc_slow(size_t size) {
   if (HAK_UNLIKELY(size > HAK_CLASS_MAX)) {
     bool zeroed;
-    return hak_api_large(size, HAK_SLAB_SIZE, false, &zeroed);
+    return hak_api_large(NULL, size, HAK_SLAB_SIZE, false, &zeroed);
   }
   return alloc_refill(hak_class_of(size));
 }

@@ -10,12 +10,20 @@
 #include "heap/lifecycle.h"
 #include "heap/thread.h"
 
+/* A parameter `heap` is a record here, NULL for the default heap. */
+
 /* A block of a size class or of whole pages; NULL and ENOMEM. */
-void *hak_api_small(uint32_t cls, bool no_grow);
-void *hak_api_large(size_t size, size_t alignment, bool no_grow, bool *zeroed);
+void *hak_api_small(hak_heap_t *heap, uint32_t cls, bool no_grow);
+void *hak_api_large(hak_heap_t *heap, size_t size, size_t alignment, bool no_grow,
+                    bool *zeroed);
 
 /* As hak_api_large, in a mapping of its own whatever the size. */
-void *hak_api_mapping(size_t size, size_t alignment, bool no_grow, bool *zeroed);
+void *hak_api_mapping(hak_heap_t *heap, size_t size, size_t alignment, bool no_grow,
+                      bool *zeroed);
+
+/* A block of the class from what this thread has ready of the heap (not NULL), or
+ * NULL. */
+void *hak_api_ready(hak_heap_t *heap, uint32_t cls);
 
 /* Counts an allocation at a place in the program; NULL is fine. */
 HAK_HOT void hak_site_hit(hak_site_t *site) {
@@ -23,14 +31,23 @@ HAK_HOT void hak_site_hit(hak_site_t *site) {
 }
 
 /* Any size, alignment and flags that hak_allocx takes, already checked. */
-void *hak_api_alloc(size_t size, size_t alignment, unsigned flags);
+void *hak_api_alloc(hak_heap_t *heap, size_t size, size_t alignment, unsigned flags);
+/* Any realloc of a block, already checked. */
+void *hak_api_resize(void *ptr, size_t size, size_t alignment, unsigned flags,
+                     const char *function);
 /* True if the alignment is one; else errno = EINVAL. */
 bool hak_api_alignment_is_valid(size_t alignment);
 
 /* Where a block lies and its usable size; 0 after a report if it is none. */
 size_t hak_api_usable(const void *ptr, hak_place_t *place, const char *function);
 
-/* True for NULL and the default heap. */
-bool hak_api_heap_is_valid(hak_heap_t *heap);
+/* The record of the heap that a program names, of the default heap for NULL; NULL if
+ * it is gone, or the library could not start. */
+hak_heap_t *hak_api_heap(hak_heap_t *handle);
+/* Likewise where a block is asked for on behalf of `function`: one that is gone is
+ * reported; errno is set. */
+hak_heap_t *hak_api_heap_or_report(hak_heap_t *handle, const char *function);
+/* Who the program thinks has the place's memory; NULL for none. */
+hak_heap_t *hak_api_owner(hak_extent_t *extent);
 
 #endif

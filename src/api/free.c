@@ -10,8 +10,10 @@
  */
 #include "api/api.h"
 #include "base/check.h"
+#include "heap/teardown.h"
 #include "pool/large.h"
 #include "superslab/retention.h"
+#include "tiny/single.h"
 #include "tiny/spill.h"
 
 static HAK_SLOW void report_not_a_block(const void *ptr, const hak_place_t *place,
@@ -22,11 +24,11 @@ static HAK_SLOW void report_not_a_block(const void *ptr, const hak_place_t *plac
         after ? HAK_ERROR_AFTER_SHUTDOWN : HAK_ERROR_FOREIGN_POINTER, ptr, NULL, function,
         after ? "the library was shut down" : "the address is in no block of ours");
   } else if (place->cls == HAK_CLASS_NONE) {
-    hak_report(HAK_ERROR_DOUBLE_FREE, ptr, hak_load_relaxed(&place->extent->heap),
-               function, "no block is there any more");
+    hak_report(HAK_ERROR_DOUBLE_FREE, ptr, hak_api_owner(place->extent), function,
+               "no block is there any more");
   } else {
-    hak_report(HAK_ERROR_INTERIOR_POINTER, ptr, hak_load_relaxed(&place->extent->heap),
-               function, "the address is inside a block, not its start");
+    hak_report(HAK_ERROR_INTERIOR_POINTER, ptr, hak_api_owner(place->extent), function,
+               "the address is inside a block, not its start");
   }
 }
 
@@ -53,12 +55,31 @@ static const char *name_of(size_t size) {
 static bool is_wrong_size(const void *ptr, const hak_place_t *place, size_t usable,
                           size_t size) {
   if (HAK_LIKELY(size <= usable)) return false;
-  hak_report(HAK_ERROR_WRONG_SIZE, ptr, hak_load_relaxed(&place->extent->heap),
-             HAK_IN_FREE_SIZED, "the size given is larger than the block");
+  hak_report(HAK_ERROR_WRONG_SIZE, ptr, hak_api_owner(place->extent), HAK_IN_FREE_SIZED,
+             "the size given is larger than the block");
   return true;
 }
 
-/* A block whose entry is nobody's: large, or none of ours. */
+/* A block goes into this thread's front of its heap, or home at once. */
+static HAK_WARM void free_small(hak_thread_t *me, hak_heap_t *heap, uint32_t cls,
+                                void *ptr) {
+  HAK_COUNT(me, slow_free, 1);
+  if (HAK_LIKELY(heap->store == me->store)) {
+    hak_spill_free(me, cls, ptr);
+    return;
+  }
+  if (HAK_LIKELY(hak_front_enter_to_free(me, heap))) {
+    hak_spill_free(me, cls, ptr);
+  } else if (hak_class_is_single(cls)) {
+    hak_single_home(me, cls, ptr);
+  } else {
+    hak_spill_blocks(me, cls, &ptr, 1);
+  }
+  hak_front_default(me);
+}
+
+/* A block whose entry is nobody's: large, of a heap without a slot, or none of
+ * ours. */
 static HAK_WARM void free_nobodys(void *ptr, size_t size) {
   if (ptr == NULL) return;
   hak_place_t place;
@@ -66,14 +87,19 @@ static HAK_WARM void free_nobodys(void *ptr, size_t size) {
   if (HAK_UNLIKELY(usable == 0 || is_wrong_size(ptr, &place, usable, size))) return;
   hak_thread_t *me = hak_thread_enter();
   if (HAK_UNLIKELY(me == NULL)) return; /* not running, so it was not ours */
-  hak_pool_t *pool = &me->store->pool;
-  if (HAK_LIKELY(place.cls == HAK_CLASS_LARGE)) {
+  hak_heap_t *heap = hak_heap_of_extent(place.extent);
+  if (HAK_UNLIKELY(heap == NULL)) { /* freed by another just now */
+    hak_thread_leave(me, name_of(size));
+    return;
+  }
+  hak_pool_t *pool = &heap->store->pool;
+  if (place.cls == HAK_CLASS_LARGE) {
     hak_thread_count_large(me, -1, -(int64_t)usable);
     hak_large_free(pool, &place);
   } else {
-    HAK_COUNT(me, slow_free, 1);
-    hak_spill_free(me, place.cls, ptr);
+    free_small(me, heap, place.cls, ptr);
   }
+  if (hak_heap_is_orphan(heap)) hak_teardown_orphan(me, heap);
   hak_thread_leave(me, name_of(size));
   hak_retention_tick(pool);
   if (place.cls == HAK_CLASS_LARGE) hak_event_emit(HAK_EVENT_LARGE_FREE, ptr, usable);
@@ -89,7 +115,9 @@ static HAK_WARM void free_slow(void *ptr, size_t size) {
     return;
   }
   hak_place_t place = hak_registry_find((uintptr_t)ptr);
-  if (HAK_UNLIKELY(place.cls >= HAK_CLASSES)) { /* freed by another just now */
+  if (HAK_UNLIKELY(place.cls >= HAK_CLASSES ||
+                   hak_load_relaxed(&place.extent->heap) != me->store->pool.heap)) {
+    /* Freed by another just now, or another heap's. */
     free_nobodys(ptr, size);
     return;
   }
@@ -100,12 +128,42 @@ static HAK_WARM void free_slow(void *ptr, size_t size) {
   hak_thread_leave(me, name_of(size));
 }
 
+/* Another heap's list had no room: a bin in a slot, which may be nobody's, or a
+ * slab of this thread that wants to hear of it. */
+static HAK_WARM void free_event_of_heap(hak_thread_t *me, void *ptr, size_t size,
+                                        hak_list_t *list) {
+  bool slot = hak_front_is_slot(me, list);
+  hak_extent_t *extent = slot ? hak_registry_find((uintptr_t)ptr).extent
+                              : &hak_slab_superslab((hak_slab_t *)(void *)list)->extent;
+  hak_heap_t *heap = extent == NULL ? NULL : hak_heap_of_extent(extent);
+  hak_heap_front_t *front = heap == NULL ? NULL : hak_front_find(me, heap);
+  if (front == NULL || hak_heap_is_orphan(heap) ||
+      (slot && !hak_front_has_bin(front, list))) {
+    if (slot) hak_store_relaxed(&list->room, 0);
+    if (!slot) hak_count_own(&list->room, 1); /* as if it had not been tried */
+    free_nobodys(ptr, size);
+    return;
+  }
+  hak_store_relaxed(&me->busy, 1);
+  size_t large = list->block_size > HAK_MID_MAX ? list->block_size : 0;
+  me->now = front->front;
+  hak_spill_event(me, list, ptr);
+  hak_front_default(me);
+  hak_thread_leave(me, name_of(size));
+  if (HAK_UNLIKELY(large != 0)) hak_event_emit(HAK_EVENT_LARGE_FREE, ptr, large);
+  hak_retention_tick(&heap->store->pool);
+}
+
 /* The list that the entry names had no room. */
 static HAK_WARM void free_event(void *ptr, size_t size, hak_list_t *list) {
   hak_thread_t *me = hak_thread_self;
   if (list == &me->nobodys) {
     hak_store_relaxed(&list->room, 0);
     free_nobodys(ptr, size);
+    return;
+  }
+  if (HAK_UNLIKELY(!hak_front_is_default(me, list))) {
+    free_event_of_heap(me, ptr, size, list);
     return;
   }
   hak_store_relaxed(&me->busy, 1);
@@ -157,8 +215,8 @@ static void free_checked(void *ptr, size_t size) {
     if (!marked) hak_link_mark_freed(&me->key, ptr);
     hak_thread_leave(me, name_of(size));
     if (marked) {
-      hak_report(HAK_ERROR_DOUBLE_FREE, ptr, hak_load_relaxed(&place.extent->heap),
-                 name_of(size), "the block is free already");
+      hak_report(HAK_ERROR_DOUBLE_FREE, ptr, hak_api_owner(place.extent), name_of(size),
+                 "the block is free already");
       return;
     }
   }
@@ -179,7 +237,7 @@ void hak_free_aligned_sized(void *ptr, size_t alignment, size_t size) {
   hak_place_t place;
   size_t usable = hak_api_usable(ptr, &place, function);
   if (usable == 0) return;
-  void *heap = hak_load_relaxed(&place.extent->heap);
+  hak_heap_t *heap = hak_api_owner(place.extent);
   if (HAK_UNLIKELY(size > usable)) {
     hak_report(HAK_ERROR_WRONG_SIZE, ptr, heap, function,
                "the size given is larger than the block");

@@ -10,11 +10,6 @@
 
 /* --- heaps ------------------------------------------------------------------- */
 
-hak_heap_t *hak_heap_default(void) {
-  hak_lifecycle_start();
-  return hak_heap_get_default();
-}
-
 hak_heap_t *hak_heap_of(const void *ptr) {
   hak_block_t block = {.struct_size = sizeof block};
   return hak_ptr_info(ptr, &block) == 0 ? block.heap : NULL;
@@ -22,8 +17,11 @@ hak_heap_t *hak_heap_of(const void *ptr) {
 
 int hak_visit_heaps(hak_heap_visit_fn *visit, void *ctx) {
   if (visit == NULL) return EINVAL;
-  hak_heap_t *heap = hak_heap_get_default();
-  if (heap != NULL) visit(heap, ctx);
+  for (uint32_t i = 0; i < hak_heaps_made(); i++) {
+    hak_heap_t *heap = hak_heap_at(i);
+    hak_heap_t *handle = heap == NULL ? NULL : hak_heap_handle(heap);
+    if (handle != NULL && !visit(handle, ctx)) break;
+  }
   return 0;
 }
 
@@ -50,7 +48,7 @@ int hak_ptr_info(const void *ptr, hak_block_t *out) {
                        .is_start = ptr == (const void *)start,
                        .address = start,
                        .size = size,
-                       .heap = hak_load_relaxed(&place.extent->heap)};
+                       .heap = hak_api_owner(place.extent)};
   return 0;
 }
 
@@ -75,7 +73,8 @@ enum {
 
 typedef struct visit {
   hak_thread_t *me;
-  hak_heap_t *heap;
+  void *mark;         /* of the heap's memory */
+  hak_heap_t *handle; /* as the program knows it */
   hak_visit_fn *fn;
   void *ctx;
   bool go_on;
@@ -103,19 +102,19 @@ static void visit_slab(visit_t *v, hak_slab_t *slab) {
   for (uint32_t i = 0; i < hak_slab_carved(slab) && v->go_on; i++) {
     if ((free[i / BITS] >> (i % BITS) & 1) != 0) continue;
     hak_block_t block = {sizeof block, true, start + (size_t)i * slab->list.block_size,
-                         slab->list.block_size, v->heap};
+                         slab->list.block_size, v->handle};
     v->go_on = v->fn(&block, v->ctx);
   }
 }
 
 static void visit_large(visit_t *v, char *start, size_t size) {
-  hak_block_t block = {sizeof block, true, start, size, v->heap};
+  hak_block_t block = {sizeof block, true, start, size, v->handle};
   v->go_on = v->fn(&block, v->ctx);
 }
 
 static bool visit_superslab(hak_superslab_t *ss, void *ctx) {
   visit_t *v = ctx;
-  if (hak_load_relaxed(&ss->extent.heap) != (void *)v->heap) return true;
+  if (hak_load_relaxed(&ss->extent.heap) != v->mark) return true;
   if (hak_load_relaxed(&ss->extent.kind) == HAK_EXTENT_RUN) {
     if (hak_load_relaxed(&ss->extent.block) == (void *)ss->extent.base) {
       visit_large(v, ss->extent.base, hak_load_relaxed(&ss->extent.size));
@@ -135,7 +134,7 @@ static bool visit_superslab(hak_superslab_t *ss, void *ctx) {
 
 static bool visit_mapping(hak_mapping_t *mapping, void *ctx) {
   visit_t *v = ctx;
-  if (hak_load_relaxed(&mapping->extent.heap) == (void *)v->heap) {
+  if (hak_load_relaxed(&mapping->extent.heap) == v->mark) {
     visit_large(v, mapping->extent.base, hak_load_relaxed(&mapping->extent.size));
   }
   return v->go_on;
@@ -144,20 +143,37 @@ static bool visit_mapping(hak_mapping_t *mapping, void *ctx) {
 /* The heap is quiet, so what its threads have cached may be sent home for them:
  * a block that is in no slab is then in use. */
 static void flush_thread(hak_thread_t *thread, void *ctx) {
-  (void)ctx;
-  if (hak_load_relaxed(&thread->attached)) hak_thread_flush(thread);
+  if (hak_load_relaxed(&thread->attached)) hak_thread_flush_one(thread, ctx);
 }
 
-int hak_heap_visit(hak_heap_t *heap, hak_visit_fn *visit, void *ctx, unsigned flags) {
+static void visit_heap(visit_t *v, hak_heap_t *heap) {
+  hak_threads_visit(flush_thread, heap);
+  hak_thread_flush_heap(v->me, heap);
+  v->mark = hak_heap_mark(heap);
+  hak_region_visit(visit_superslab, v);
+  if (v->go_on) hak_mapping_visit(visit_mapping, v);
+}
+
+/* What released heaps below a heap have is its own. */
+static void visit_orphans(visit_t *v, hak_heap_t *heap) {
+  for (uint32_t i = 0; i < hak_heaps_made() && v->go_on; i++) {
+    hak_heap_t *orphan = hak_heap_at(i);
+    if (orphan != NULL && hak_heap_is_orphan(orphan) &&
+        hak_heap_owner(orphan) == hak_heap_handle(heap)) {
+      visit_heap(v, orphan);
+    }
+  }
+}
+
+int hak_heap_visit(hak_heap_t *handle, hak_visit_fn *visit, void *ctx, unsigned flags) {
   if (visit == NULL || flags != 0) return EINVAL;
-  if (heap != NULL && heap != hak_heap_get_default()) return EINVAL;
+  hak_heap_t *heap = hak_api_heap(handle);
+  if (heap == NULL) return handle == NULL ? ENOMEM : EINVAL;
   hak_thread_t *me = hak_thread_enter();
   if (me == NULL) return ENOMEM;
-  hak_threads_visit(flush_thread, NULL);
-  hak_thread_flush_heap(me);
-  visit_t v = {me, hak_heap_get_default(), visit, ctx, true};
-  hak_region_visit(visit_superslab, &v);
-  if (v.go_on) hak_mapping_visit(visit_mapping, &v);
+  visit_t v = {me, NULL, hak_heap_handle(heap), visit, ctx, true};
+  visit_heap(&v, heap);
+  visit_orphans(&v, heap);
   hak_thread_leave(me, "hak_heap_visit");
   return 0;
 }
@@ -165,21 +181,43 @@ int hak_heap_visit(hak_heap_t *heap, hak_visit_fn *visit, void *ctx, unsigned fl
 /* --- all invariants ------------------------------------------------------------------
  */
 
-static bool broken(const char *text) {
-  hak_report(HAK_ERROR_BAD_STATE, NULL, hak_heap_get_default(), "hak_check", text);
+static bool broken(hak_heap_t *heap, const char *text) {
+  hak_report(HAK_ERROR_BAD_STATE, NULL, heap, "hak_check", text);
   return false;
 }
 
-int hak_check(hak_heap_t *heap) {
-  if (heap != NULL && heap != hak_heap_get_default()) return EINVAL;
-  if (!hak_lifecycle_is_running()) return 0;
+static bool check_heap(hak_heap_t *heap) {
   bool ok = true;
-  heap = hak_heap_get_default();
-  if (!hak_regions_are_valid()) ok = broken("a region's map is wrong");
-  if (!hak_heap_is_valid(heap)) ok = broken("a pool or shelf is wrong");
+  hak_heap_t *handle = hak_heap_handle(heap);
+  if (!hak_heap_is_valid(heap)) ok = broken(handle, "a pool or shelf is wrong");
   hak_thread_t *me = hak_thread_self;
-  if (me->kind == HAK_THREAD_ATTACHED && !hak_hold_is_valid(me)) {
-    ok = broken("a slab that this thread holds is wrong");
+  if (me->kind != HAK_THREAD_ATTACHED) return ok;
+  bool front = heap->store == me->store || hak_front_find(me, heap) != NULL;
+  if (!front || !hak_front_enter(me, heap)) return ok;
+  if (!hak_hold_is_valid(me))
+    ok = broken(handle, "a slab that this thread holds is wrong");
+  hak_front_default(me);
+  return ok;
+}
+
+/* Under the lease, so that the heap stays. */
+static bool check_used(hak_heap_t *heap) {
+  hak_heap_lease(heap);
+  bool ok = !hak_heap_is_used(heap) || check_heap(heap);
+  hak_heap_unlease(heap);
+  return ok;
+}
+
+int hak_check(hak_heap_t *handle) {
+  if (!hak_lifecycle_is_running()) return handle == NULL ? 0 : EINVAL;
+  hak_heap_t *heap = hak_api_heap(handle);
+  if (heap == NULL) return EINVAL;
+  bool ok = true;
+  if (!hak_regions_are_valid()) ok = broken(NULL, "a region's map is wrong");
+  if (handle != NULL) return check_used(heap) && ok ? 0 : EFAULT;
+  for (uint32_t i = 0; i < hak_heaps_made(); i++) {
+    heap = hak_heap_at(i);
+    if (heap != NULL && !check_used(heap)) ok = false;
   }
   return ok ? 0 : EFAULT;
 }

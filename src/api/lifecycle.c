@@ -41,19 +41,47 @@ void hak_thread_exit(void) {
 
 void hak_thread_idle(void) { flush_own("hak_thread_idle"); }
 
-size_t hak_collect(hak_heap_t *heap, size_t max_bytes, unsigned flags) {
-  if (flags != 0) {
+/* One heap's caches and pool. Under its lease, so that it stays. */
+static size_t collect_heap(hak_thread_t *me, hak_heap_t *heap, size_t max_bytes,
+                           size_t *slabs) {
+  size_t given = 0;
+  hak_heap_lease(heap);
+  if (hak_heap_is_used(heap)) {
+    hak_front_drain(me, heap);
+    given = hak_pool_purge(&heap->store->pool, UINT64_MAX, max_bytes, slabs);
+  }
+  hak_heap_unlease(heap);
+  if (hak_heap_is_orphan(heap)) hak_front_flush(me, heap);
+  return given;
+}
+
+static size_t collect(hak_thread_t *me, hak_heap_t *heap, size_t max_bytes) {
+  size_t slabs = (size_t)hak_option(COLLECT_SLABS), given = 0;
+  hak_heap_t *first = hak_heap_get_default();
+  uint32_t from = heap != NULL ? heap->index : 0;
+  uint32_t end = heap != NULL ? from + 1 : hak_heaps_made();
+  if (heap == NULL || heap == first) hak_thread_flush_heap(me, first);
+  for (uint32_t i = from; i < end && given < max_bytes && slabs > 0; i++) {
+    hak_heap_t *each = hak_heap_at(i);
+    if (each == NULL || each == first) continue;
+    given += collect_heap(me, each, max_bytes - given, &slabs);
+  }
+  if (given >= max_bytes) return given;
+  return given + hak_retention_collect(&first->store->pool, UINT64_MAX, max_bytes - given,
+                                       &slabs);
+}
+
+size_t hak_collect(hak_heap_t *handle, size_t max_bytes, unsigned flags) {
+  hak_heap_t *heap = NULL;
+  if (flags != 0 || (handle != NULL && (heap = hak_api_heap(handle)) == NULL)) {
     errno = EINVAL;
     return 0;
   }
-  if (!hak_api_heap_is_valid(heap)) return 0;
   hak_thread_t *me = hak_thread_enter_started();
   if (me == NULL) return 0;
-  hak_pool_t *pool = &me->store->pool;
-  hak_thread_flush_heap(me);
+  size_t given = collect(me, heap, max_bytes);
   hak_thread_leave(me, "hak_collect");
-  size_t slabs = (size_t)hak_option(COLLECT_SLABS);
-  return hak_retention_collect(pool, UINT64_MAX, max_bytes, &slabs);
+  return given;
 }
 
 void hak_fork_prepare(void) { hak_lifecycle_fork_prepare(); }

@@ -28,12 +28,6 @@ static void *no_memory(void) {
   return NULL;
 }
 
-bool hak_api_heap_is_valid(hak_heap_t *heap) {
-  if (heap == NULL || heap == hak_heap_get_default()) return true;
-  errno = EINVAL;
-  return false;
-}
-
 bool hak_api_alignment_is_valid(size_t alignment) {
   if (alignment == 0 ||
       (hak_is_power_of_two(alignment) && alignment <= HAK_ALIGNMENT_MAX)) {
@@ -48,7 +42,7 @@ static bool is_natural(size_t alignment, size_t size) {
   return alignment <= 16 && (alignment <= 8 || size > 8);
 }
 
-void *hak_api_alloc(size_t size, size_t alignment, unsigned flags) {
+void *hak_api_alloc(hak_heap_t *heap, size_t size, size_t alignment, unsigned flags) {
   bool zero = (flags & HAK_ZERO) != 0, no_grow = (flags & HAK_NO_GROW) != 0;
   if (HAK_UNLIKELY(size > PTRDIFF_MAX)) return no_memory();
   uint32_t cls = HAK_CLASSES;
@@ -61,15 +55,19 @@ void *hak_api_alloc(size_t size, size_t alignment, unsigned flags) {
   if (cls < HAK_CLASSES) {
     void *block;
     hak_thread_t *me = hak_thread_self;
-    if (hak_class_is_single(cls) ||
-        HAK_UNLIKELY(hak_link_pop_fails(&me->key, &me->bins[cls].ready, &block))) {
-      block = hak_api_small(cls, no_grow);
+    if (hak_class_is_single(cls)) {
+      block = NULL;
+    } else if (heap != NULL) {
+      block = hak_api_ready(heap, cls);
+    } else if (hak_link_pop_fails(&me->key, &me->bins[cls].ready, &block)) {
+      block = NULL;
     }
+    if (HAK_UNLIKELY(block == NULL)) block = hak_api_small(heap, cls, no_grow);
     if (zero && block != NULL) memset(block, 0, hak_class_size(cls));
     return block;
   }
   bool zeroed;
-  void *block = hak_api_large(size == 0 ? 1 : size, alignment, no_grow, &zeroed);
+  void *block = hak_api_large(heap, size == 0 ? 1 : size, alignment, no_grow, &zeroed);
   if (zero && block != NULL && !zeroed) memset(block, 0, hak_usable_size(block));
   return block;
 }
@@ -82,20 +80,23 @@ void *hak_calloc(size_t count, size_t size) {
     if (HAK_LIKELY(block != NULL)) memset(block, 0, bytes);
     return block;
   }
-  return hak_api_alloc(bytes, 0, HAK_ZERO);
+  return hak_api_alloc(NULL, bytes, 0, HAK_ZERO);
 }
 
 void *hak_aligned_alloc(size_t alignment, size_t size) {
   if (HAK_UNLIKELY(!hak_api_alignment_is_valid(alignment))) return NULL;
-  return hak_api_alloc(size, alignment, 0);
+  return hak_api_alloc(NULL, size, alignment, 0);
 }
 
 void *hak_allocx(hak_heap_t *heap, size_t size, size_t alignment, unsigned flags,
                  hak_site_t *site) {
   if (HAK_UNLIKELY((flags & ~FLAGS_ALLOC) != 0)) return invalid();
   if (HAK_UNLIKELY(!hak_api_alignment_is_valid(alignment))) return NULL;
-  if (HAK_UNLIKELY(!hak_api_heap_is_valid(heap))) return NULL;
-  void *block = hak_api_alloc(size, alignment, flags);
+  hak_heap_t *record = NULL;
+  if (heap != NULL && (record = hak_api_heap_or_report(heap, "hak_allocx")) == NULL) {
+    return NULL;
+  }
+  void *block = hak_api_alloc(record, size, alignment, flags);
   if (block != NULL) hak_site_hit(site);
   return block;
 }
@@ -131,7 +132,8 @@ static size_t resize_in_place(const hak_place_t *place, size_t usable, size_t mi
   if (place->cls < HAK_CLASSES) return min_size <= usable ? usable : 0;
   hak_thread_t *me = hak_thread_enter();
   if (me == NULL) return 0;
-  size_t now = hak_large_resize(&me->store->pool, place, min_size, want_size);
+  hak_pool_t *pool = &hak_heap_of_extent(place->extent)->store->pool;
+  size_t now = hak_large_resize(pool, place, min_size, want_size);
   if (now != 0) hak_thread_count_large(me, 0, (int64_t)now - (int64_t)usable);
   hak_thread_leave(me, "hak_resize_in_place");
   return now;
@@ -151,16 +153,22 @@ size_t hak_resize_in_place(void *ptr, size_t min_size, size_t want_size) {
 
 /* --- realloc ----------------------------------------------------------------- */
 
-static void *move(void *ptr, size_t usable, size_t size, size_t alignment,
-                  unsigned flags) {
+/* A block stays in its heap; what a released heap had goes on in its owner's. */
+static hak_heap_t *heap_to_stay_in(const hak_place_t *place) {
+  return hak_heap_record(hak_api_owner(place->extent));
+}
+
+static void *move(const hak_place_t *place, void *ptr, size_t usable, size_t size,
+                  size_t alignment, unsigned flags) {
   bool grows = size > usable, no_grow = (flags & HAK_NO_GROW) != 0, zeroed;
   void *block;
+  hak_heap_t *heap = heap_to_stay_in(place);
   if (grows && usable >= REMAP_FROM) {
-    block = hak_api_mapping(size, alignment, no_grow, &zeroed);
+    block = hak_api_mapping(heap, size, alignment, no_grow, &zeroed);
   } else if (grows && size > HAK_MID_MAX) {
-    block = hak_api_large(size, alignment, no_grow, &zeroed); /* can grow again */
+    block = hak_api_large(heap, size, alignment, no_grow, &zeroed); /* can grow again */
   } else {
-    block = hak_api_alloc(size, alignment, flags & ~(unsigned)HAK_ZERO);
+    block = hak_api_alloc(heap, size, alignment, flags & ~(unsigned)HAK_ZERO);
   }
   if (block == NULL) return NULL;
   memcpy(block, ptr, usable < size ? usable : size);
@@ -176,9 +184,10 @@ static void *try_remap(const hak_place_t *place, size_t usable, size_t size,
   }
   hak_thread_t *me = hak_thread_enter();
   if (me == NULL) return NULL;
-  void *block = hak_large_remap(place, size);
+  void *block =
+      hak_large_remap(&hak_heap_of_extent(place->extent)->store->pool, place, size);
   if (block != NULL) {
-    size_t now = hak_large_good_size(me->store->pool.os, size);
+    size_t now = hak_large_good_size(place->extent->os, size);
     hak_thread_count_large(me, 0, (int64_t)now - (int64_t)usable);
   }
   hak_thread_leave(me, "hak_realloc");
@@ -191,8 +200,8 @@ static void zero_rest(void *block, size_t from) {
   if (usable > from) memset((char *)block + from, 0, usable - from);
 }
 
-static void *resize(void *ptr, size_t size, size_t alignment, unsigned flags,
-                    const char *function) {
+void *hak_api_resize(void *ptr, size_t size, size_t alignment, unsigned flags,
+                     const char *function) {
   if (HAK_UNLIKELY(size > PTRDIFF_MAX)) return no_memory();
   if (size == 0) size = 1;
   hak_place_t place;
@@ -219,7 +228,7 @@ static void *resize(void *ptr, size_t size, size_t alignment, unsigned flags,
   }
   if (!may_move) return no_memory();
   void *block = aligned ? try_remap(&place, usable, size, alignment, flags) : NULL;
-  if (block == NULL) block = move(ptr, usable, size, alignment, flags);
+  if (block == NULL) block = move(&place, ptr, usable, size, alignment, flags);
   if (block != NULL && (flags & HAK_ZERO) != 0) {
     zero_rest(block, usable < size ? usable : size);
   }
@@ -228,29 +237,32 @@ static void *resize(void *ptr, size_t size, size_t alignment, unsigned flags,
 
 void *hak_realloc(void *ptr, size_t size) {
   if (ptr == NULL) return hak_alloc(size);
-  return resize(ptr, size, 0, 0, "hak_realloc");
+  return hak_api_resize(ptr, size, 0, 0, "hak_realloc");
 }
 
 void *hak_reallocarray(void *ptr, size_t count, size_t size) {
   size_t bytes;
   if (HAK_UNLIKELY(hak_mul_overflows(count, size, &bytes))) return no_memory();
   if (ptr == NULL) return hak_alloc(bytes);
-  return resize(ptr, bytes, 0, 0, "hak_reallocarray");
+  return hak_api_resize(ptr, bytes, 0, 0, "hak_reallocarray");
 }
 
 void *hak_aligned_realloc(void *ptr, size_t alignment, size_t size) {
   if (HAK_UNLIKELY(!hak_api_alignment_is_valid(alignment))) return NULL;
-  if (ptr == NULL) return hak_api_alloc(size, alignment, 0);
-  return resize(ptr, size, alignment, 0, "hak_aligned_realloc");
+  if (ptr == NULL) return hak_api_alloc(NULL, size, alignment, 0);
+  return hak_api_resize(ptr, size, alignment, 0, "hak_aligned_realloc");
 }
 
 void *hak_reallocx(hak_heap_t *heap, void *ptr, size_t size, size_t alignment,
                    unsigned flags, hak_site_t *site) {
   if (HAK_UNLIKELY((flags & ~FLAGS_REALLOC) != 0)) return invalid();
   if (HAK_UNLIKELY(!hak_api_alignment_is_valid(alignment))) return NULL;
-  if (HAK_UNLIKELY(!hak_api_heap_is_valid(heap))) return NULL;
-  void *block = ptr == NULL ? hak_api_alloc(size, alignment, flags & FLAGS_ALLOC)
-                            : resize(ptr, size, alignment, flags, "hak_reallocx");
+  hak_heap_t *record = NULL;
+  if (heap != NULL && (record = hak_api_heap_or_report(heap, "hak_reallocx")) == NULL) {
+    return NULL;
+  }
+  void *block = ptr == NULL ? hak_api_alloc(record, size, alignment, flags & FLAGS_ALLOC)
+                            : hak_api_resize(ptr, size, alignment, flags, "hak_reallocx");
   if (block != NULL) hak_site_hit(site);
   return block;
 }

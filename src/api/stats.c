@@ -10,40 +10,86 @@
 #include "superslab/retention.h"
 #include "tiny/hold.h"
 
-/* Blocks by class. */
+/* What is counted of a heap and those below it, or of all; blocks by class. */
 typedef struct tally {
+  hak_heap_t *within;           /* NULL: all heaps */
   uint64_t out[HAK_CLASSES];    /* not in their slabs */
   uint64_t free[HAK_CLASSES];   /* in slabs in use */
   uint64_t cached[HAK_CLASSES]; /* in bins, magazines and slots */
   uint64_t slots;               /* of all SuperSlabs that were ever used */
+  /* Of a heap only; a process has counters for these. */
+  uint64_t superslabs, active, large_blocks;
+  uint64_t large_bytes, committed, reserved; /* bytes */
 } tally_t;
+
+static bool is_within(const tally_t *tally, hak_heap_t *heap) {
+  if (tally->within == NULL) return true;
+  for (; heap != NULL; heap = hak_heap_parent(heap)) {
+    if (heap == tally->within) return true;
+    /* An orphan without a parent is the default heap's. */
+    if (hak_heap_parent(heap) == NULL && hak_heap_is_orphan(heap)) {
+      return tally->within == hak_heap_get_default();
+    }
+  }
+  return false;
+}
+
+static void add_large(tally_t *tally, uint64_t size) {
+  tally->large_blocks++;
+  tally->large_bytes += size;
+}
+
+static void add_slab(tally_t *tally, hak_slab_t *slab, uint32_t cls) {
+  uint64_t word = hak_load_relaxed(&slab->word);
+  uint32_t carved = hak_slab_carved(slab), out = hak_slab_out(slab);
+  uint32_t remote = hak_word_remote_count(word);
+  /* Torn between two moments of a thread at work, sums may be off a little,
+   * but never below zero. */
+  if (out > carved) out = carved;
+  if (remote > out) remote = out;
+  out -= remote;
+  tally->out[cls] += out;
+  tally->free[cls] += carved - out;
+}
+
+static void add_run(tally_t *tally, hak_superslab_t *ss) {
+  tally->superslabs++;
+  tally->reserved += HAK_SUPERSLAB_SIZE;
+  if (hak_load_relaxed(&ss->extent.block) != (void *)ss->extent.base) return;
+  uint64_t size = hak_load_relaxed(&ss->extent.size);
+  tally->committed += size;
+  add_large(tally, size);
+}
 
 static bool add_superslab(hak_superslab_t *ss, void *ctx) {
   tally_t *tally = ctx;
   tally->slots += HAK_SUPERSLAB_SLABS;
-  if (hak_load_relaxed(&ss->extent.kind) != HAK_EXTENT_SLABS) return true;
+  uint32_t kind = hak_load_relaxed(&ss->extent.kind);
+  hak_heap_t *heap = hak_heap_of_extent(&ss->extent);
+  if (kind == HAK_EXTENT_FREE || heap == NULL || !is_within(tally, heap)) return true;
+  if (kind == HAK_EXTENT_RUN) {
+    if (tally->within != NULL) add_run(tally, ss);
+    return true;
+  }
+  if (tally->within != NULL) {
+    tally->superslabs++;
+    tally->reserved += HAK_SUPERSLAB_SIZE;
+  }
   for (unsigned i = 0; i < HAK_SUPERSLAB_SLABS; i++) {
     hak_place_t place = hak_registry_find((uintptr_t)hak_superslab_slot(ss, i));
-    if (place.cls >= HAK_CLASSES || place.slab != &ss->slabs[i]) continue;
-    hak_slab_t *slab = place.slab;
-    uint64_t word = hak_load_relaxed(&slab->word);
-    uint32_t carved = hak_slab_carved(slab), out = hak_slab_out(slab);
-    uint32_t remote = hak_word_remote_count(word);
-    /* Torn between two moments of a thread at work, sums may be off a little,
-     * but never below zero. */
-    if (out > carved) out = carved;
-    if (remote > out) remote = out;
-    out -= remote;
-    tally->out[place.cls] += out;
-    tally->free[place.cls] += carved - out;
+    if (place.slab != &ss->slabs[i]) continue;
+    if (place.cls < HAK_CLASSES) add_slab(tally, place.slab, place.cls);
+    if (place.cls == HAK_CLASS_LARGE && tally->within != NULL) {
+      add_large(tally, hak_large_usable(&place));
+    }
   }
   return true;
 }
 
-/* The calling thread's own list is counted; others' by what it was at most. */
-static uint32_t count_ready(hak_thread_t *thread, hak_bin_t *bin) {
+/* A list that may be walked is counted; another by what it was at most. */
+static uint32_t count_ready(hak_thread_t *thread, hak_bin_t *bin, bool walk) {
   uint32_t most = hak_load_relaxed(&bin->ready_count), count = 0;
-  if (thread != hak_thread_self) return most;
+  if (!walk) return most;
   for (void *block = bin->ready; block != HAK_LINK_END && count < most; count++) {
     block = hak_link_read(&thread->key, block);
     if (hak_link_is_bad(&thread->key, block)) break;
@@ -51,13 +97,12 @@ static uint32_t count_ready(hak_thread_t *thread, hak_bin_t *bin) {
   return count;
 }
 
-static void add_thread(hak_thread_t *thread, void *ctx) {
-  tally_t *tally = ctx;
-  if (!hak_load_relaxed(&thread->attached)) return;
+static void add_bins(tally_t *tally, hak_thread_t *thread, hak_bin_t *bins,
+                     hak_hold_t *holds, bool walk) {
   for (uint32_t cls = 0; cls < HAK_CLASSES; cls++) {
-    hak_bin_t *bin = &thread->bins[cls];
-    hak_hold_t *hold = &thread->holds[cls];
-    uint64_t count = hak_bin_listed(bin) + count_ready(thread, bin) +
+    hak_bin_t *bin = &bins[cls];
+    hak_hold_t *hold = &holds[cls];
+    uint64_t count = hak_bin_listed(bin) + count_ready(thread, bin, walk) +
                      hak_load_relaxed(&hold->spare_count);
     hak_magazine_t *magazine = hak_load_relaxed(&hold->magazine);
     if (magazine != NULL) count += hak_load_relaxed(&magazine->count);
@@ -65,10 +110,36 @@ static void add_thread(hak_thread_t *thread, void *ctx) {
   }
 }
 
+typedef struct front_tally {
+  tally_t *tally;
+  hak_thread_t *thread;
+} front_tally_t;
+
+static void add_front(hak_heap_front_t *front, void *ctx) {
+  front_tally_t *f = ctx;
+  if (hak_load_relaxed(&front->mark) == NULL || !is_within(f->tally, front->heap)) return;
+  /* The thread's own, unless somebody tears the heap down at this moment. */
+  bool leased = f->thread == hak_thread_self && hak_heap_try_lease(front->heap);
+  bool walk = leased && hak_load_relaxed(&front->mark) != NULL;
+  add_bins(f->tally, f->thread, hak_front_bins(f->thread, front), front->holds, walk);
+  if (leased) hak_heap_unlease(front->heap);
+}
+
+static void add_thread(hak_thread_t *thread, void *ctx) {
+  tally_t *tally = ctx;
+  if (!hak_load_relaxed(&thread->attached)) return;
+  if (is_within(tally, hak_heap_get_default())) {
+    add_bins(tally, thread, thread->bins, thread->holds, thread == hak_thread_self);
+  }
+  front_tally_t f = {tally, thread};
+  hak_fronts_visit(thread, add_front, &f);
+}
+
 static void add_slots(hak_heap_t *heap, tally_t *tally) {
   for (uint32_t cls = 0; cls < HAK_SHARED_CLASSES; cls++) {
+    if (hak_load_relaxed(&heap->store->depots[cls].spans) == 0) continue;
     for (int i = 0; i < HAK_TRANSFER_SLOTS; i++) {
-      hak_magazine_t *magazine = hak_load_relaxed(&heap->store.depots[cls].slots[i]);
+      hak_magazine_t *magazine = hak_load_relaxed(&heap->store->depots[cls].slots[i]);
       if (magazine != NULL) tally->cached[cls] += hak_load_relaxed(&magazine->count);
     }
   }
@@ -84,32 +155,62 @@ static uint64_t committed(void) {
          hak_load_relaxed(&hak_regions_head_committed);
 }
 
-static void fill(hak_heap_t *heap, hak_stats_t *s) {
-  tally_t tally;
-  memset(&tally, 0, sizeof tally);
-  hak_region_visit(add_superslab, &tally);
-  hak_threads_visit(add_thread, &tally);
-  add_slots(heap, &tally);
+static void add_all(tally_t *tally) {
+  hak_region_visit(add_superslab, tally);
+  hak_threads_visit(add_thread, tally);
+  for (uint32_t i = 0; i < hak_heaps_made(); i++) {
+    hak_heap_t *heap = hak_heap_at(i);
+    if (heap == NULL || !hak_heap_is_used(heap) || !is_within(tally, heap)) continue;
+    add_slots(heap, tally);
+    hak_pool_t *pool = &heap->store->pool;
+    if (tally->within == NULL) {
+      tally->superslabs += hak_load_relaxed(&pool->superslabs);
+      continue;
+    }
+    uint64_t bytes = hak_load_relaxed(&pool->mapped_bytes);
+    tally->large_blocks += hak_load_relaxed(&pool->mapped_blocks);
+    tally->large_bytes += bytes;
+    tally->committed += bytes + hak_load_relaxed(&pool->committed);
+    tally->reserved += bytes;
+    tally->active += hak_load_relaxed(&pool->taken);
+  }
+}
+
+static void fill_blocks(const tally_t *tally, hak_stats_t *s) {
   for (uint32_t cls = 0; cls < HAK_CLASSES; cls++) {
-    uint64_t size = hak_class_size(cls), cached = tally.cached[cls];
-    if (cached > tally.out[cls]) cached = tally.out[cls];
-    s->live_blocks += tally.out[cls] - cached;
-    s->live_bytes += (tally.out[cls] - cached) * size;
+    uint64_t size = hak_class_size(cls), cached = tally->cached[cls];
+    if (cached > tally->out[cls]) cached = tally->out[cls];
+    s->live_blocks += tally->out[cls] - cached;
+    s->live_bytes += (tally->out[cls] - cached) * size;
     if (hak_class_is_single(cls)) {
-      s->large_blocks += tally.out[cls] - cached;
-      s->large_bytes += (tally.out[cls] - cached) * size;
+      s->large_blocks += tally->out[cls] - cached;
+      s->large_bytes += (tally->out[cls] - cached) * size;
     }
     s->cached_bytes += cached * size;
-    s->free_bytes += tally.free[cls] * size;
+    s->free_bytes += tally->free[cls] * size;
   }
-  uint64_t touched = hak_load_relaxed(&hak_slots_active) +
-                     hak_load_relaxed(&hak_slots_empty) +
-                     hak_load_relaxed(&hak_slots_purged);
-  s->slabs_unused = tally.slots > touched ? tally.slots - touched : 0;
-  s->superslabs = hak_load_relaxed(&heap->store.pool.superslabs);
+  s->superslabs = tally->superslabs;
+}
+
+static void fill_heap(hak_heap_t *heap, hak_stats_t *s) {
+  tally_t tally;
+  memset(&tally, 0, sizeof tally);
+  tally.within = heap;
+  add_all(&tally);
+  s->large_blocks = tally.large_blocks;
+  s->large_bytes = tally.large_bytes;
+  s->live_blocks = tally.large_blocks;
+  s->live_bytes = tally.large_bytes;
+  fill_blocks(&tally, s);
+  s->committed_bytes = tally.committed;
+  s->reserved_bytes = tally.reserved;
+  s->slabs_active = tally.active;
 }
 
 static void fill_process(hak_stats_t *s) {
+  tally_t tally;
+  memset(&tally, 0, sizeof tally);
+  add_all(&tally);
   s->committed_bytes = committed();
   uint64_t peak = hak_load_relaxed(&peak_committed);
   while (s->committed_bytes > peak &&
@@ -121,10 +222,12 @@ static void fill_process(hak_stats_t *s) {
                       hak_load_relaxed(&hak_regions_head_committed);
   s->reserved_bytes =
       hak_load_relaxed(&hak_regions_reserved) + hak_load_relaxed(&hak_mappings_reserved) +
-      hak_load_relaxed(&hak_meta_committed) + hak_load_relaxed(&hak_registry_reserved);
+      hak_load_relaxed(&hak_meta_reserved) + hak_load_relaxed(&hak_registry_reserved);
   s->slabs_active = hak_load_relaxed(&hak_slots_active);
   s->slabs_empty = hak_load_relaxed(&hak_slots_empty);
   s->slabs_purged = hak_load_relaxed(&hak_slots_purged);
+  uint64_t touched = s->slabs_active + s->slabs_empty + s->slabs_purged;
+  s->slabs_unused = tally.slots > touched ? tally.slots - touched : 0;
   hak_counts_t counts;
   memset(&counts, 0, sizeof counts);
   uint32_t attached;
@@ -136,8 +239,9 @@ static void fill_process(hak_stats_t *s) {
   /* Read while they change, the sums may be off, but not below zero. */
   if ((int64_t)s->large_blocks < 0) s->large_blocks = 0;
   if ((int64_t)s->large_bytes < 0) s->large_bytes = 0;
-  s->live_blocks += s->large_blocks;
-  s->live_bytes += s->large_bytes;
+  s->live_blocks = s->large_blocks;
+  s->live_bytes = s->large_bytes;
+  fill_blocks(&tally, s);
 }
 
 static void fill_os(hak_stats_t *s) {
@@ -159,15 +263,18 @@ enum {
 
 int hak_stats_get(hak_heap_t *heap, hak_stats_t *out) {
   if (out == NULL || out->struct_size < STATS_LEAST) return EINVAL;
-  hak_heap_t *only = hak_heap_get_default();
-  if (heap != NULL && heap != only) return EINVAL;
+  hak_heap_t *record = NULL;
+  if (heap != NULL && (record = hak_api_heap(heap)) == NULL) return EINVAL;
   uint32_t known = out->struct_size;
   hak_stats_t stats;
   memset(&stats, 0, sizeof stats);
-  fill_os(&stats);
-  if (hak_lifecycle_is_running() && only != NULL) {
-    fill_process(&stats);
-    fill(only, &stats);
+  if (record != NULL) {
+    fill_heap(record, &stats);
+  } else {
+    fill_os(&stats);
+    if (hak_lifecycle_is_running() && hak_heap_get_default() != NULL) {
+      fill_process(&stats);
+    }
   }
   stats.struct_size = known;
   memcpy(out, &stats, known < sizeof stats ? known : sizeof stats);

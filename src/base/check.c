@@ -59,6 +59,10 @@ const char *hak_error_text(hak_error_t error) {
       return "bad option";
     case HAK_ERROR_BAD_STATE:
       return "broken invariant";
+    case HAK_ERROR_STALE_HEAP:
+      return "stale heap";
+    case HAK_ERROR_WRONG_HEAP:
+      return "wrong heap";
   }
   return "unknown error";
 }

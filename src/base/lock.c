@@ -37,13 +37,17 @@ HAK_SLOW void hak_lock_wait_slow(hak_lock_t *lock) {
 #if HAK_ASSERTS >= 2
 static _Thread_local uint32_t held_ranks; /* bit r: a lock of rank r is held */
 
+static uint32_t rank_of(const hak_lock_t *lock) {
+  return lock->rank != 0 ? lock->rank : HAK_RANK_SHELF;
+}
+
 void hak_lock_rank_push(const hak_lock_t *lock) {
-  hak_assert(lock->rank != 0 && (held_ranks >> lock->rank) == 0);
-  held_ranks |= (uint32_t)1 << lock->rank;
+  hak_assert((held_ranks >> rank_of(lock)) == 0);
+  held_ranks |= (uint32_t)1 << rank_of(lock);
 }
 
 void hak_lock_rank_pop(const hak_lock_t *lock) {
-  hak_assert((held_ranks >> lock->rank & 1) != 0);
-  held_ranks &= ~((uint32_t)1 << lock->rank);
+  hak_assert((held_ranks >> rank_of(lock) & 1) != 0);
+  held_ranks &= ~((uint32_t)1 << rank_of(lock));
 }
 #endif

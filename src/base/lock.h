@@ -28,7 +28,7 @@ typedef enum hak_rank {
 
 typedef struct hak_lock {
   hak_atomic_u32_t held; /* 0 or 1 */
-  uint32_t rank;         /* hak_rank_t, [const] */
+  uint32_t rank;         /* hak_rank_t, [const]; 0 = a shelf's, made of zeroes */
 } hak_lock_t;
 
 #define HAK_LOCK_INIT(r) \

@@ -1,45 +1,251 @@
 #include "heap/heap.h"
 
+#include <errno.h>
+#include <sched.h>
+#include <string.h>
+
+#include "base/check.h"
 #include "base/option.h"
 #include "pool/mid.h"
 #include "superslab/meta.h"
 #include "tiny/shelf.h"
 
+enum {
+  CHUNK_HEAPS = 256,
+  CHUNKS = HAK_HEAPS_MAX / CHUNK_HEAPS
+};
+
+/* Records lie close together, as many heaps in turn are looked at by all frees and
+ * allocations; what is large of a heap lies elsewhere. */
+typedef struct chunk {
+  hak_heap_t heaps[CHUNK_HEAPS];
+  hak_atomic_u32_t made[CHUNK_HEAPS];
+} chunk_t;
+
+static hak_lock_t lock = HAK_LOCK_INIT(HAK_RANK_HEAPS);
+static _Atomic(chunk_t *) chunks[CHUNKS];
+static hak_atomic_u32_t made; /* [lock] records, the default heap's included */
+/* Records that wait, the longest first, so that a handle that is out of date has
+ * the most time to be found. */
+static hak_heap_t *unused_first, *unused_last; /* [lock] */
 static _Atomic(hak_heap_t *) default_heap;
+static hak_geometry_t geometry[HAK_SHARED_CLASSES]; /* [const] */
+
+hak_lock_t *hak_heaps_lock(void) { return &lock; }
 
 hak_heap_t *hak_heap_get_default(void) {
   /* Acquire: pairs with hak_heap_make_default. */
   return hak_load_acquire(&default_heap);
 }
 
-hak_heap_t *hak_heap_make(const hak_os_t *os) {
-  hak_heap_t *heap = hak_meta_alloc(os, sizeof *heap, 2 * HAK_CACHE_LINE);
-  if (heap == NULL) return NULL;
-  hak_pool_init(&heap->store.pool, os, heap);
-  unsigned most = (unsigned)hak_option(MID_SPAN_SLABS);
-  for (uint32_t cls = 0; cls < HAK_SHARED_CLASSES; cls++) {
-    hak_depot_t *depot = &heap->store.depots[cls];
-    hak_lock_init(&depot->lock, HAK_RANK_SHELF);
-    size_t size = hak_class_size(cls);
-    depot->span_first = 1;
-    depot->span_next =
-        (uint8_t)(size <= HAK_TINY_MAX ? 1 : hak_mid_span_busy(size, most));
+uint32_t hak_heaps_made(void) { return hak_load_relaxed(&made); }
+
+hak_heap_t *hak_heap_at(uint32_t index) {
+  /* Acquire, both: pair with new_record. */
+  chunk_t *chunk = hak_load_acquire(&chunks[index / CHUNK_HEAPS]);
+  uint32_t i = index % CHUNK_HEAPS;
+  return chunk != NULL && hak_load_acquire(&chunk->made[i]) ? &chunk->heaps[i] : NULL;
+}
+
+/* --- records ----------------------------------------------------------------- */
+
+static chunk_t *chunk_of(const hak_os_t *os, uint32_t index) {
+  _Atomic(chunk_t *) *slot = &chunks[index / CHUNK_HEAPS];
+  chunk_t *chunk = hak_load_acquire(slot);
+  if (chunk != NULL) return chunk;
+  chunk_t *fresh = hak_meta_alloc(os, sizeof *fresh, HAK_CACHE_LINE);
+  if (fresh == NULL) return NULL;
+  /* Release: publishes the zeroes to hak_heap_at. */
+  if (hak_cas_release(slot, &chunk, fresh)) return fresh;
+  return hak_load_acquire(slot);
+}
+
+static hak_heap_t *new_record(const hak_os_t *os) {
+  hak_store_t *store = hak_meta_alloc(os, sizeof *store, 2 * HAK_CACHE_LINE);
+  if (store == NULL) return NULL;
+  hak_lock_acquire(&lock);
+  uint32_t index = hak_load_relaxed(&made);
+  bool ok = index < HAK_HEAPS_MAX;
+  if (ok) hak_store_relaxed(&made, index + 1);
+  hak_lock_release(&lock);
+  chunk_t *chunk = ok ? chunk_of(os, index) : NULL;
+  if (chunk == NULL) return NULL; /* the index is lost; they are many */
+  hak_heap_t *heap = &chunk->heaps[index % CHUNK_HEAPS];
+  heap->index = index;
+  heap->store = store;
+  hak_pool_init(&store->pool, os, NULL);
+  store->pool.starts_small = true;
+  store->pool.colour = index;
+  store->geometry = geometry;
+  /* Release: publishes the record to hak_heap_at. */
+  hak_store_release(&chunk->made[index % CHUNK_HEAPS], 1);
+  return heap;
+}
+
+static hak_heap_t *unused_record(void) {
+  hak_lock_acquire(&lock);
+  hak_heap_t *heap = unused_first;
+  if (heap != NULL) {
+    unused_first = heap->next_unused;
+    if (unused_first == NULL) unused_last = NULL;
   }
+  hak_lock_release(&lock);
+  return heap;
+}
+
+void hak_heap_put_record(hak_heap_t *heap) {
+  hak_lock_acquire(&lock);
+  hak_heap_t *parent = hak_heap_parent(heap);
+  if (parent != NULL) {
+    if (hak_load_relaxed(&heap->released)) {
+      parent->orphans--;
+    } else {
+      parent->children--;
+    }
+  }
+  hak_store_relaxed(&heap->released, 0);
+  hak_store_relaxed(&heap->parent, NULL);
+  /* A record whose tags are used up serves no more. */
+  if (heap->tag < HAK_HANDLE_TAG_MAX) {
+    heap->next_unused = NULL;
+    if (unused_last != NULL) {
+      unused_last->next_unused = heap;
+    } else {
+      unused_first = heap;
+    }
+    unused_last = heap;
+  }
+  hak_lock_release(&lock);
+}
+
+hak_heap_t *hak_heap_make(const hak_os_t *os, hak_heap_t *parent, const char *name) {
+  hak_heap_t *heap = unused_record();
+  if (heap == NULL) heap = new_record(os);
+  if (heap == NULL) return NULL;
+  hak_store_relaxed(&heap->parent, parent);
+  hak_lock_acquire(&lock);
+  heap->tag++;
+  if (parent != NULL) parent->children++;
+  hak_lock_release(&lock);
+  uintptr_t handle = (uintptr_t)heap | (uintptr_t)heap->tag << HAK_HANDLE_TAG_SHIFT;
+  hak_pool_pass_on(&heap->store->pool, (void *)handle);
+  memset(heap->name, 0, sizeof heap->name);
+  if (name != NULL) strncpy(heap->name, name, HAK_HEAP_NAME_MAX);
+  hak_store_relaxed(&heap->way_at, hak_way_at(HAK_WAY_NONE));
+  /* Release: publishes the record to whoever is given the handle. */
+  hak_store_release(&heap->handle, (hak_heap_t *)handle);
   return heap;
 }
 
 bool hak_heap_make_default(const hak_os_t *os) {
-  hak_heap_t *heap = hak_heap_make(os);
+  unsigned most = (unsigned)hak_option(MID_SPAN_SLABS);
+  for (uint32_t cls = 0; cls < HAK_SHARED_CLASSES; cls++) {
+    size_t size = hak_class_size(cls);
+    unsigned next = size <= HAK_TINY_MAX ? 1 : hak_mid_span_busy(size, most);
+    geometry[cls] = (hak_geometry_t){1, (uint8_t)next};
+  }
+  hak_heap_t *heap = new_record(os);
+  if (heap == NULL) return false;
+  hak_pool_pass_on(&heap->store->pool, heap);
+  heap->store->pool.starts_small = false;
+  strncpy(heap->name, "default", HAK_HEAP_NAME_MAX);
+  hak_store_relaxed(&heap->way_at, hak_way_at(HAK_WAY_DEFAULT));
+  hak_store_relaxed(&heap->handle, heap);
   hak_store_release(&default_heap, heap);
-  return heap != NULL;
+  return true;
 }
 
-void hak_heap_forget_default(void) { hak_store_relaxed(&default_heap, NULL); }
+void hak_heaps_forget(void) {
+  hak_store_relaxed(&default_heap, NULL);
+  for (int i = 0; i < CHUNKS; i++) hak_store_relaxed(&chunks[i], NULL);
+  hak_store_relaxed(&made, 0);
+  unused_first = unused_last = NULL;
+}
+
+/* --- handles ------------------------------------------------------------------ */
+
+hak_heap_t *hak_heap_owner(hak_heap_t *heap) {
+  while (heap != NULL && hak_load_relaxed(&heap->released)) heap = hak_heap_parent(heap);
+  if (heap == NULL) heap = hak_heap_get_default();
+  return heap == NULL ? NULL : hak_heap_handle(heap);
+}
+
+static int retire(hak_heap_t *heap, hak_heap_t *handle, bool release) {
+  if (heap == hak_heap_get_default()) return EINVAL;
+  hak_lock_acquire(&lock);
+  int error = hak_heap_handle(heap) != handle ? EINVAL : heap->children > 0 ? EBUSY : 0;
+  if (error == 0) {
+    if (release) {
+      hak_store_relaxed(&heap->released, HAK_HEAP_ORPHAN);
+      hak_heap_t *parent = hak_heap_parent(heap);
+      if (parent != NULL) {
+        parent->children--;
+        parent->orphans++;
+      }
+    }
+    hak_store_relaxed(&heap->handle, NULL);
+  }
+  hak_lock_release(&lock);
+  return error;
+}
+
+int hak_heap_retire_handle(hak_heap_t *heap, hak_heap_t *handle) {
+  return retire(heap, handle, false);
+}
+
+int hak_heap_release_handle(hak_heap_t *heap, hak_heap_t *handle) {
+  return retire(heap, handle, true);
+}
+
+bool hak_heap_has_orphans(hak_heap_t *heap) {
+  hak_lock_acquire(&lock);
+  bool has = heap->orphans > 0;
+  hak_lock_release(&lock);
+  return has;
+}
+
+static bool claim(hak_heap_t *heap, const hak_heap_t *parent, bool idle) {
+  hak_lock_acquire(&lock);
+  bool ok = hak_load_relaxed(&heap->released) == HAK_HEAP_ORPHAN &&
+            (parent == NULL || hak_heap_parent(heap) == parent) &&
+            (!idle || (hak_load_relaxed(&heap->fronts) == 0 && heap->orphans == 0));
+  if (ok) hak_store_relaxed(&heap->released, HAK_HEAP_ENDING);
+  hak_lock_release(&lock);
+  return ok;
+}
+
+bool hak_heap_claim_orphan_of(hak_heap_t *heap, const hak_heap_t *parent) {
+  return claim(heap, parent, false);
+}
+bool hak_heap_claim_idle_orphan(hak_heap_t *heap) { return claim(heap, NULL, true); }
+
+bool hak_heap_try_lease(hak_heap_t *heap) {
+  uint32_t unleased = 0;
+  /* Acquire: pairs with hak_heap_unlease. */
+  return hak_cas_acquire(&heap->leased, &unleased, 1);
+}
+
+void hak_heap_lease(hak_heap_t *heap) {
+  while (!hak_heap_try_lease(heap)) sched_yield();
+}
+
+/* Release: publishes what was done to the heap's caches to the next lease. */
+void hak_heap_unlease(hak_heap_t *heap) { hak_store_release(&heap->leased, 0); }
+
+bool hak_heap_is_empty(hak_heap_t *heap) {
+  hak_pool_t *pool = &heap->store->pool;
+  hak_lock_acquire(&pool->lock);
+  bool empty = hak_load_relaxed(&pool->taken) == 0 && pool->runs == NULL;
+  hak_lock_release(&pool->lock);
+  return empty && hak_load_relaxed(&pool->mapped_blocks) == 0;
+}
 
 bool hak_heap_is_valid(hak_heap_t *heap) {
-  if (!hak_pool_is_valid(&heap->store.pool)) return false;
+  if (!hak_pool_is_valid(&heap->store->pool)) return false;
   for (uint32_t cls = 0; cls < HAK_SHARED_CLASSES; cls++) {
-    if (!hak_shelf_is_valid(&heap->store.depots[cls])) return false;
+    hak_depot_t *depot = &heap->store->depots[cls];
+    if (hak_load_relaxed(&depot->spans) == 0) continue; /* never written to */
+    if (!hak_shelf_is_valid(depot)) return false;
   }
   return true;
 }

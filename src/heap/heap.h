@@ -1,26 +1,141 @@
 /* heap.h - a heap: its SuperSlabs and what all threads share of its classes.
  *
- * Depends on: base, os, superslab, tiny, pool.   Used by: api.
+ * Depends on: base, os, superslab, tiny, pool.   Used by: heap, api.
  *
- * Everything that belongs to a heap lies in this record, so that there can be
- * more than one; the default heap is made at start like any other.
+ * Programs name a heap by a handle: the address of its record with a tag in the
+ * bits that no address has. Records are of this type until shutdown and serve
+ * one heap after another; a tag is never used twice for a record, so a handle
+ * that is out of date is told from any later one, whatever lies at the address.
+ * Inside the library a hak_heap_t * is a record, except where it says handle.
+ *
+ * Life: unused -> live -> (destroyed -> unused | released -> unused when the last
+ * block is gone)
+ *
+ * Access:  [const] while the heap is live
+ *          [heaps] under the heaps' lock
+ *          [any]   atomic
  */
 #ifndef HAK_HEAP_HEAP_H
 #define HAK_HEAP_HEAP_H
 
 #include "tiny/depot.h"
+#include "tiny/front.h"
+
+#define HAK_HEAP_NAME_MAX 31
+/* Heaps that there can be at once, the default heap included. */
+#define HAK_HEAPS_MAX ((uint32_t)1 << 16)
+
+typedef enum hak_heap_release {
+  HAK_HEAP_KEPT = 0, /* not released */
+  HAK_HEAP_ORPHAN,   /* its handle is gone, its blocks are the parent's */
+  HAK_HEAP_ENDING    /* likewise, and somebody is at its end */
+} hak_heap_release_t;
 
 struct hak_heap {
-  hak_store_t store;
-};
+  _Atomic(hak_heap_t *) handle; /* [any] NULL: no program may use it */
+  hak_atomic_u32_t way_at;      /* [any] where in a thread state the way to its bins is */
+  uint32_t index;               /* [const] since the record was made */
+  hak_store_t *store;           /* likewise */
+  uint32_t tag;                 /* [heaps] of the last handle */
+  hak_atomic_u32_t released;    /* [any] hak_heap_release_t; changes under the lock */
+  hak_atomic_u32_t fronts;      /* [any] threads that have a front of it */
+  hak_atomic_u32_t leased;      /* [any] see hak_heap_lease */
+  _Atomic(hak_heap_t *) parent; /* or NULL; [const] while the heap is live */
+  uint32_t children, orphans;   /* [heaps] live and released heaps below it */
+  hak_heap_t *next_unused;      /* [heaps] */
+  uint64_t forking;             /* bit c: class c's lock is taken for a fork */
+  char name[HAK_HEAP_NAME_MAX + 1]; /* [const] */
+} __attribute__((aligned(HAK_CACHE_LINE)));
+
+#define HAK_HANDLE_TAG_SHIFT 48
+#define HAK_HANDLE_TAG_MAX ((uint32_t)UINT16_MAX)
+
+/* The record that a handle leads to. It is the handle's heap only if `handle` in
+ * there is the same; the default heap's handle is its record. */
+HAK_HOT hak_heap_t *hak_heap_record(const void *handle) {
+  uintptr_t address = (uintptr_t)handle << (64 - HAK_HANDLE_TAG_SHIFT);
+  return (hak_heap_t *)(address >> (64 - HAK_HANDLE_TAG_SHIFT));
+}
+HAK_HOT hak_heap_t *hak_heap_handle(hak_heap_t *heap) {
+  return hak_load_relaxed(&heap->handle);
+}
+/* A heap lives there, or what is left of a released one. Stays so under its lease. */
+HAK_HOT bool hak_heap_is_used(hak_heap_t *heap) {
+  /* Acquire: pairs with hak_heap_make; its fields are seen. */
+  return hak_load_acquire(&heap->handle) != NULL ||
+         hak_load_relaxed(&heap->released) == HAK_HEAP_ORPHAN;
+}
+HAK_HOT hak_heap_t *hak_heap_parent(hak_heap_t *heap) {
+  return hak_load_relaxed(&heap->parent);
+}
+HAK_HOT bool hak_heap_is_orphan(hak_heap_t *heap) {
+  return HAK_UNLIKELY(hak_load_relaxed(&heap->released) != HAK_HEAP_KEPT);
+}
+/* Where a way lies in a thread state, and what stands there for bins. */
+HAK_HOT uint32_t hak_way_at(uint32_t way) {
+  return (uint32_t)(offsetof(hak_thread_t, ways) + way * sizeof(int64_t));
+}
+extern hak_thread_t hak_thread_none; /* of threads that have none; never written to */
+HAK_HOT int64_t hak_way_to(const hak_bin_t *bins) {
+  return (const char *)bins - (const char *)hak_thread_none.bins;
+}
+/* The bins of the heap whose way lies there, less the offset of `bins`, so that one
+ * table serves all heaps. Relaxed: who reads a way uses the heap, and then nobody
+ * tears it down. */
+HAK_HOT char *hak_way_read(hak_thread_t *me, uint32_t way_at) {
+  return (char *)&hak_thread_none +
+         hak_load_relaxed((hak_atomic_i64_t *)(void *)((char *)me + way_at));
+}
+
+/* The handle that its memory is marked with; stays when the heap is released. */
+HAK_HOT void *hak_heap_mark(hak_heap_t *heap) { return heap->store->pool.heap; }
+
+/* The heap whose memory an extent is, or NULL. */
+HAK_HOT hak_heap_t *hak_heap_of_extent(hak_extent_t *extent) {
+  void *mark = hak_load_relaxed(&extent->heap);
+  return mark == NULL ? NULL : hak_heap_record(mark);
+}
+/* The handle under which the program knows the owner of the heap's blocks: a
+ * released heap's belong to the nearest heap above it that is not. */
+hak_heap_t *hak_heap_owner(hak_heap_t *heap);
 
 /* The default heap; NULL before the library has started. */
 hak_heap_t *hak_heap_get_default(void);
 
-/* A heap's record, or NULL. */
-hak_heap_t *hak_heap_make(const hak_os_t *os);
 bool hak_heap_make_default(const hak_os_t *os);
-void hak_heap_forget_default(void);
+/* Forgets all heaps; their memory is about to go. */
+void hak_heaps_forget(void);
+
+/* A new heap below `parent` (or NULL): NULL if memory is short. */
+hak_heap_t *hak_heap_make(const hak_os_t *os, hak_heap_t *parent, const char *name);
+
+/* Nobody else flushes or tears down caches of the heap meanwhile. A lease rather
+ * than a lock, since hooks run while it is out; whoever has one takes no other. */
+void hak_heap_lease(hak_heap_t *heap);
+bool hak_heap_try_lease(hak_heap_t *heap);
+void hak_heap_unlease(hak_heap_t *heap);
+
+/* The heap of this index, or NULL if none was ever made. */
+hak_heap_t *hak_heap_at(uint32_t index);
+/* Indices in use are below. */
+uint32_t hak_heaps_made(void);
+hak_lock_t *hak_heaps_lock(void);
+
+/* Takes the handle from the program: EBUSY if live heaps lie below it, EINVAL if
+ * it is none. Then it is the caller's to end. */
+int hak_heap_retire_handle(hak_heap_t *heap, hak_heap_t *handle);
+/* Likewise, and the heap is an orphan from then on. */
+int hak_heap_release_handle(hak_heap_t *heap, hak_heap_t *handle);
+bool hak_heap_has_orphans(hak_heap_t *heap);
+/* An orphan of `parent` (NULL: of any) is the caller's to end. */
+bool hak_heap_claim_orphan_of(hak_heap_t *heap, const hak_heap_t *parent);
+/* Likewise if no thread has a front of it and no orphan lies below. */
+bool hak_heap_claim_idle_orphan(hak_heap_t *heap);
+/* Its memory is gone: the record waits for another heap. */
+void hak_heap_put_record(hak_heap_t *heap);
+
+/* True if it has no memory in use. */
+bool hak_heap_is_empty(hak_heap_t *heap);
 
 /* Walks the heap's invariants that hold at any time. */
 bool hak_heap_is_valid(hak_heap_t *heap);

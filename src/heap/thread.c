@@ -25,10 +25,10 @@
     .mask = UINT64_MAX, .key = {0, UINT64_MAX}, .kind = (its_kind), .bins = { BINS } \
   }
 
-static hak_thread_t no_state = STATIC_STATE(HAK_THREAD_NONE);
+hak_thread_t hak_thread_none = STATIC_STATE(HAK_THREAD_NONE);
 static hak_thread_t shared_use = STATIC_STATE(HAK_THREAD_SHARED);
 
-_Thread_local hak_thread_t *hak_thread_self = &no_state;
+_Thread_local hak_thread_t *hak_thread_self = &hak_thread_none;
 
 static hak_lock_t lock = HAK_LOCK_INIT(HAK_RANK_THREADS);
 static _Atomic(hak_thread_t *) states; /* all ever made */
@@ -60,18 +60,6 @@ static uint32_t code_of(uint32_t n) {
 
 /* --- states ------------------------------------------------------------- */
 
-/* Field by field: statistics may read some of them at this moment. */
-static void hold_reset(hak_hold_t *hold) {
-  hold->first = hold->last = hold->current = NULL;
-  hak_store_relaxed(&hold->magazine, NULL);
-  hold->spare = HAK_LINK_END;
-  hak_store_relaxed(&hold->spare_count, 0);
-  hold->slabs = 0;
-  hold->credit = 0;
-  hold->given = hold->given_before = 0;
-  hold->surplus_ticks = 0;
-}
-
 static void state_reset(hak_thread_t *state) {
   state->mask = state->code;
   state->nobodys.head = HAK_LINK_END;
@@ -80,24 +68,118 @@ static void state_reset(hak_thread_t *state) {
   state->looks = 0;
   state->grown = 0;
   state->no_grow = 0;
-  for (uint32_t cls = 0; cls < HAK_CLASSES; cls++) {
-    hak_bin_t *bin = &state->bins[cls];
-    hak_hold_t *hold = &state->holds[cls];
-    bin->list.head = HAK_LINK_END;
-    bin->ready = HAK_LINK_END;
-    bin->list.block_size = hak_class_size(cls);
-    bin->spilling = 0;
-    hak_store_relaxed(&bin->ready_count, 0);
-    hold_reset(hold);
-    bin->capacity = 0;
-    hold->capacity_least = 0;
-    hak_capacity_reset(state, cls);
-    hold->magazine_blocks = hak_hold_magazine_blocks(cls);
-    if (hak_class_is_single(cls)) continue;
-    uint32_t slabs =
-        (uint32_t)hak_option(HELD_SLABS) / state->store->depots[cls].span_next;
-    hold->slabs_most = slabs < 16 ? 16 : slabs;
+  hak_front_default(state);
+  hak_front_init(state->bins, state->holds, state->store->geometry);
+}
+
+/* --- a state's memory --------------------------------------------------------- */
+
+/* Slots that every state has memory for. Grows only, under the lock. */
+static uint32_t slots_wanted;
+
+static size_t bytes_to_slot(uint32_t slot) {
+  size_t bytes = offsetof(hak_thread_state_t, slots) + slot * sizeof(hak_slot_bins_t);
+  return hak_align_up(bytes, os->page_size);
+}
+
+/* Memory for the slots below `slots`; a part that is there stays as it is. */
+static bool commit_slots(hak_thread_state_t *state, uint32_t slots) {
+  size_t have = bytes_to_slot(state->slots_ready), need = bytes_to_slot(slots);
+  bool zeroed;
+  if (slots <= state->slots_ready) return true;
+  if (need > have) {
+    if (!hak_os_commit(os, (char *)state + have, need - have, &zeroed)) return false;
+    if (!zeroed) __builtin_memset((char *)state + have, 0, need - have);
+    hak_add_relaxed(&hak_meta_committed, need - have);
   }
+  state->slots_ready = slots;
+  return true;
+}
+
+static size_t state_size(void) {
+  return hak_align_up(sizeof(hak_thread_state_t), HAK_SLAB_SIZE);
+}
+
+static hak_thread_t *state_new(void) {
+  hak_thread_state_t *state = hak_os_reserve(os, state_size(), HAK_SLAB_SIZE);
+  if (state == NULL) return NULL;
+  size_t need = bytes_to_slot(0);
+  bool zeroed;
+  if (!hak_os_commit(os, state, need, &zeroed)) {
+    hak_os_release(os, state, state_size());
+    return NULL;
+  }
+  if (!zeroed) __builtin_memset(state, 0, need);
+  hak_add_relaxed(&hak_meta_committed, need);
+  hak_add_relaxed(&hak_meta_reserved, state_size());
+  return &state->thread;
+}
+
+static void state_release(hak_thread_t *thread) {
+  hak_thread_state_t *state = hak_thread_state(thread);
+  hak_sub_relaxed(&hak_meta_committed, bytes_to_slot(state->slots_ready));
+  hak_sub_relaxed(&hak_meta_reserved, state_size());
+  hak_os_release(os, state, state_size());
+}
+
+/* Puts a new state into the list once it has the slots that all have; false if
+ * memory for them is short. */
+static bool state_publish(hak_thread_t *thread) {
+  for (;;) {
+    hak_lock_acquire(&lock);
+    uint32_t wanted = slots_wanted;
+    bool ready = hak_thread_state(thread)->slots_ready >= wanted;
+    if (ready) {
+      thread->next = hak_load_relaxed(&states);
+      /* Release: publishes the state to hak_threads_visit. */
+      hak_store_release(&states, thread);
+    }
+    hak_lock_release(&lock);
+    if (ready) return true;
+    if (!commit_slots(hak_thread_state(thread), wanted)) return false;
+  }
+}
+
+/* One thread at a time commits slots in all states; a second one goes without. */
+static hak_atomic_u32_t committing;
+
+static bool commit_all(uint32_t slots) {
+  hak_thread_t *done = NULL;
+  for (;;) {
+    /* Acquire: pairs with state_publish. States come in front, none goes. */
+    hak_thread_t *first = hak_load_acquire(&states);
+    for (hak_thread_t *each = first; each != done; each = each->next) {
+      if (!commit_slots(hak_thread_state(each), slots)) return false;
+    }
+    done = first;
+    hak_lock_acquire(&lock);
+    bool all = hak_load_relaxed(&states) == first;
+    if (all) slots_wanted = slots;
+    hak_lock_release(&lock);
+    if (all) return true;
+  }
+}
+
+bool hak_threads_commit_slots(uint32_t slots) {
+  /* Acquire and release: the next one sees what every state has. */
+  if (hak_exchange_acquire(&committing, 1) != 0) return false;
+  bool ok = slots_wanted >= slots || commit_all(slots);
+  hak_store_release(&committing, 0);
+  return ok;
+}
+
+static hak_thread_t *state_make(uint32_t n) {
+  hak_thread_t *state = state_new();
+  if (state == NULL) return NULL;
+  state->code = code_of(n - 1);
+  state->key = key;
+  state->registry = hak_registry_root();
+  state->registry_limit = HAK_REGISTRY_LEAVES;
+  state->store = hak_heap_get_default()->store;
+  hak_store_relaxed(&state->ways[HAK_WAY_DEFAULT], hak_way_to(state->bins));
+  if (state_publish(state)) return state;
+  state_release(state);
+  return NULL;
 }
 
 /* A state from the free list or a new one; NULL if codes or memory are short. */
@@ -113,23 +195,13 @@ static hak_thread_t *state_get(hak_thread_t **slot) {
   hak_lock_release(&lock);
   if (state == NULL && n == 0) return NULL;
   if (state == NULL) {
-    state = hak_meta_alloc(os, sizeof *state, HAK_CACHE_LINE);
+    state = state_make(n);
     if (state == NULL) {
       hak_lock_acquire(&lock);
       if (codes_used == n) codes_used--; /* else the code is lost; they are many */
       hak_lock_release(&lock);
       return NULL;
     }
-    state->code = code_of(n - 1);
-    state->key = key;
-    state->registry = hak_registry_root();
-    state->registry_limit = HAK_REGISTRY_LEAVES;
-    state->store = &hak_heap_get_default()->store;
-    hak_lock_acquire(&lock);
-    state->next = hak_load_relaxed(&states);
-    /* Release: publishes the state to hak_threads_visit. */
-    hak_store_release(&states, state);
-    hak_lock_release(&lock);
   }
   state_reset(state);
   hak_lock_acquire(&lock);
@@ -152,21 +224,45 @@ static void state_put(hak_thread_t *state) {
   hak_lock_release(&lock);
 }
 
-void hak_thread_flush(hak_thread_t *me) { hak_spill_all(me); }
+static void flush_default(hak_thread_t *me) { hak_spill_all(me); }
 
-void hak_thread_flush_heap(hak_thread_t *me) {
-  hak_thread_flush(me);
-  hak_spill_heap(me);
+void hak_thread_flush_one(hak_thread_t *me, hak_heap_t *heap) {
+  if (heap->store == me->store) {
+    flush_default(me);
+  } else {
+    hak_front_flush(me, heap);
+  }
+}
+
+void hak_thread_flush(hak_thread_t *me) {
+  flush_default(me);
+  hak_fronts_flush(me);
+}
+
+void hak_thread_flush_heap(hak_thread_t *me, hak_heap_t *heap) {
+  if (heap->store == me->store) {
+    flush_default(me);
+    hak_spill_heap(me);
+    return;
+  }
+  hak_heap_lease(heap);
+  if (hak_heap_is_used(heap)) hak_front_drain(me, heap);
+  hak_heap_unlease(heap);
 }
 
 /* --- the end of a thread ------------------------------------------------- */
+
+static void leave_heaps(hak_thread_t *me) {
+  flush_default(me);
+  hak_fronts_leave(me);
+}
 
 /* Runs among the thread's destructors. Later ones may still allocate and free;
  * they share a state, so that nothing is made that nobody would take down. */
 static void at_thread_exit(void *state) {
   hak_thread_t *me = state;
   if (me != hak_thread_self) return;
-  hak_thread_flush(me);
+  leave_heaps(me);
   hak_thread_self = &shared_use;
   state_put(me);
 }
@@ -194,8 +290,8 @@ void hak_thread_detach(void) {
   hak_thread_t *me = hak_thread_self;
   if (me->kind != HAK_THREAD_ATTACHED) return;
   pthread_setspecific(exit_key, NULL);
-  hak_thread_flush(me);
-  hak_thread_self = &no_state;
+  leave_heaps(me);
+  hak_thread_self = &hak_thread_none;
   state_put(me);
 }
 
@@ -236,6 +332,7 @@ HAK_SLOW void hak_thread_leave_slow(hak_thread_t *me, const char *function) {
   hak_error_t error = (hak_error_t)me->deferred.error;
   const void *block = me->deferred.block;
   const char *text = me->deferred.text;
+  hak_heap_t *heap = me->deferred.heap;
   me->deferred.error = 0;
   if (me == shared) {
     /* Release: publishes what was done to the shared state to the next lease. */
@@ -243,7 +340,7 @@ HAK_SLOW void hak_thread_leave_slow(hak_thread_t *me, const char *function) {
   } else {
     me->to_report = 0;
   }
-  if (error != 0) hak_report(error, block, hak_heap_get_default(), function, text);
+  if (error != 0) hak_report(error, block, heap, function, text);
 }
 
 /* --- all threads ---------------------------------------------------------- */
@@ -284,6 +381,7 @@ void hak_threads_sum(hak_counts_t *counts, uint32_t *count) {
 
 bool hak_threads_start(const hak_os_t *the_os) {
   os = the_os;
+  hak_fronts_start();
   key = hak_link_key_make(hak_os_entropy());
   if (!has_exit_key) has_exit_key = pthread_key_create(&exit_key, at_thread_exit) == 0;
   shared = state_get(NULL);
@@ -296,10 +394,12 @@ void hak_threads_stop(void) {
   hak_lock_acquire(&lock);
   for (hak_thread_t *state = hak_load_relaxed(&states); state != NULL;
        state = state->next) {
-    if (state->slot != NULL) *state->slot = &no_state;
+    if (state->slot != NULL) *state->slot = &hak_thread_none;
   }
+  hak_thread_t *gone = hak_load_relaxed(&states);
   hak_store_relaxed(&states, NULL);
   free_states = NULL;
+  slots_wanted = 0;
   codes_used = attached = 0;
   shared = NULL;
   hak_store_relaxed(&shared_leased, 0);
@@ -310,6 +410,11 @@ void hak_threads_stop(void) {
   if (had_key) pthread_key_delete(exit_key);
   hak_magazines_reset();
   hak_capacity_forget();
+  while (gone != NULL) {
+    hak_thread_t *next = gone->next;
+    state_release(gone);
+    gone = next;
+  }
 }
 
 hak_lock_t *hak_threads_lock(void) { return &lock; }
@@ -317,13 +422,14 @@ hak_lock_t *hak_threads_lock(void) { return &lock; }
 void hak_threads_after_fork(void) {
   hak_thread_t *me = hak_thread_self;
   hak_store_relaxed(&shared_leased, 0);
+  hak_store_relaxed(&committing, 0);
   for (hak_thread_t *state = hak_load_relaxed(&states); state != NULL;
        state = state->next) {
     if (state == me || state == shared || !hak_load_relaxed(&state->attached)) continue;
     /* Its thread is not in this process. If it was in no slow path its lists are
      * whole and go to everybody; else they are given up. */
     if (hak_load_relaxed(&state->busy) == 0) {
-      hak_thread_flush(state);
+      leave_heaps(state);
       state->next_free = free_states;
       free_states = state;
     }

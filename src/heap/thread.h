@@ -11,8 +11,7 @@
 #ifndef HAK_HEAP_THREAD_H
 #define HAK_HEAP_THREAD_H
 
-#include "heap/heap.h"
-#include "tiny/front.h"
+#include "heap/front.h"
 
 extern _Thread_local hak_thread_t *hak_thread_self;
 
@@ -45,10 +44,12 @@ HAK_HOT void hak_thread_leave(hak_thread_t *me, const char *function) {
 bool hak_thread_attach(void);
 void hak_thread_detach(void);
 
-/* Everything that the thread cached or held becomes everybody's. */
+/* Everything that the thread cached or held of one heap, or of all, becomes
+ * everybody's. */
+void hak_thread_flush_one(hak_thread_t *me, hak_heap_t *heap);
 void hak_thread_flush(hak_thread_t *me);
-/* As above, and what lies in the heap's transfer slots goes home too. */
-void hak_thread_flush_heap(hak_thread_t *me);
+/* As the first, and what lies in the heap's transfer slots goes home too. */
+void hak_thread_flush_heap(hak_thread_t *me, hak_heap_t *heap);
 
 /* Attached states other than the caller's. */
 uint32_t hak_threads_others(void);
@@ -57,6 +58,10 @@ uint32_t hak_threads_others(void);
 void hak_threads_sum(hak_counts_t *sum, uint32_t *attached);
 /* Calls `visit` for every state ever made; takes no lock. */
 void hak_threads_visit(void (*visit)(hak_thread_t *thread, void *ctx), void *ctx);
+
+/* Memory for the slots below `slots` in all states, those to come included; false
+ * if it is short, or another thread is at it. No lock held. */
+bool hak_threads_commit_slots(uint32_t slots);
 
 /* Start and end of the library: the module's own part. */
 bool hak_threads_start(const hak_os_t *os);

@@ -18,7 +18,7 @@ static void *span_alloc(hak_pool_t *pool, size_t usable, size_t alignment, bool 
   hak_slab_set_class(slab, HAK_CLASS_LARGE);
   slab->span = (uint8_t)span;
   slab->capacity = 1;
-  slab->pages = (uint32_t)pages_of(pool->os, usable);
+  hak_store_relaxed(&slab->pages, (uint32_t)pages_of(pool->os, usable));
   hak_registry_set_class((uintptr_t)start, span, HAK_CLASS_LARGE);
   return start;
 }
@@ -47,6 +47,7 @@ static void *run_alloc(hak_pool_t *pool, size_t usable, size_t alignment, bool n
   hak_store_relaxed(&ss->extent.size, usable);
   for (uint32_t i = 0; i < n; i++)
     hak_store_relaxed(&ss[i].extent.block, ss->extent.base);
+  hak_pool_add_run(pool, ss);
   return ss->extent.base;
 }
 
@@ -67,6 +68,11 @@ void *hak_large_alloc(hak_pool_t *pool, size_t size, size_t alignment, bool no_g
   return block;
 }
 
+static void note_mapped(hak_pool_t *pool, int64_t blocks, size_t now, size_t before) {
+  hak_add_relaxed(&pool->mapped_blocks, (uint64_t)blocks);
+  hak_add_relaxed(&pool->mapped_bytes, (uint64_t)now - (uint64_t)before);
+}
+
 void *hak_large_map(hak_pool_t *pool, size_t size, size_t alignment, bool no_grow,
                     bool *zeroed) {
   size_t usable = hak_large_good_size(pool->os, size);
@@ -75,6 +81,7 @@ void *hak_large_map(hak_pool_t *pool, size_t size, size_t alignment, bool no_gro
   hak_mapping_t *mapping =
       hak_mapping_acquire(pool->os, pool->heap, usable, alignment, no_grow, zeroed);
   if (mapping == NULL) return NULL;
+  note_mapped(pool, 1, usable, 0);
   return mapping->extent.base;
 }
 
@@ -85,7 +92,7 @@ static hak_extent_t *head_of(const hak_place_t *place) {
 
 size_t hak_large_usable(const hak_place_t *place) {
   if (place->slab != NULL) {
-    return (size_t)place->slab->pages * place->extent->os->page_size;
+    return (size_t)hak_load_relaxed(&place->slab->pages) * place->extent->os->page_size;
   }
   return hak_load_relaxed(&head_of(place)->size);
 }
@@ -112,11 +119,13 @@ void hak_large_free(hak_pool_t *pool, const hak_place_t *place) {
   }
   hak_extent_t *extent = head_of(place);
   if (hak_load_relaxed(&extent->kind) == HAK_EXTENT_MAPPING) {
+    note_mapped(pool, -1, 0, usable);
     hak_mapping_give((hak_mapping_t *)(void *)extent, hak_clock_cached());
     return;
   }
   hak_superslab_t *ss = hak_superslab_of_extent(extent);
   uint32_t n = run_length(usable);
+  hak_pool_remove_run(pool, ss);
   for (uint32_t i = 0; i < n; i++) hak_store_relaxed(&ss[i].extent.block, NULL);
   hak_region_give(ss, n, hak_clock_cached());
 }
@@ -144,7 +153,7 @@ static size_t span_resize(hak_pool_t *pool, const hak_place_t *place, size_t min
                            HAK_CLASS_NONE);
   }
   slab->span = (uint8_t)want;
-  slab->pages = (uint32_t)pages_of(pool->os, usable);
+  hak_store_relaxed(&slab->pages, (uint32_t)pages_of(pool->os, usable));
   hak_registry_set_class((uintptr_t)place->start, want, HAK_CLASS_LARGE);
   if (want < have) {
     hak_clock_refresh(pool->os);
@@ -200,16 +209,20 @@ size_t hak_large_resize(hak_pool_t *pool, const hak_place_t *place, size_t min_s
       usable = min_usable;
       if (hak_mapping_resize(mapping, usable, false) == NULL) return 0;
     }
+    note_mapped(pool, 0, usable, old_usable);
     now = usable;
   }
   return now;
 }
 
-void *hak_large_remap(const hak_place_t *place, size_t size) {
+void *hak_large_remap(hak_pool_t *pool, const hak_place_t *place, size_t size) {
   if (place->slab != NULL) return NULL;
   hak_extent_t *head = head_of(place);
   if (hak_load_relaxed(&head->kind) != HAK_EXTENT_MAPPING) return NULL;
   size_t usable = hak_large_good_size(head->os, size);
   if (usable < size) return NULL;
-  return hak_mapping_resize((hak_mapping_t *)(void *)head, usable, true);
+  size_t old_usable = hak_load_relaxed(&head->size);
+  void *block = hak_mapping_resize((hak_mapping_t *)(void *)head, usable, true);
+  if (block != NULL) note_mapped(pool, 0, usable, old_usable);
+  return block;
 }

@@ -47,6 +47,6 @@ size_t hak_large_resize(hak_pool_t *pool, const hak_place_t *place, size_t min_s
 
 /* Moves a block's pages to a place of the new size without copying them; the
  * new address, or NULL and nothing changed. */
-void *hak_large_remap(const hak_place_t *place, size_t size);
+void *hak_large_remap(hak_pool_t *pool, const hak_place_t *place, size_t size);
 
 #endif

@@ -144,6 +144,23 @@ void hak_mapping_give(hak_mapping_t *mapping, uint64_t now) {
   if (!keep) release(mapping);
 }
 
+static hak_mapping_t *mapping_of(const void *heap) {
+  hak_lock_acquire(&lock);
+  hak_mapping_t *mapping = used;
+  while (mapping != NULL && hak_load_relaxed(&mapping->extent.heap) != heap) {
+    mapping = mapping->next_used;
+  }
+  hak_lock_release(&lock);
+  return mapping;
+}
+
+void hak_mappings_give_all(const void *heap) {
+  hak_mapping_t *mapping;
+  while ((mapping = mapping_of(heap)) != NULL) {
+    hak_mapping_give(mapping, hak_os_now(mapping->extent.os));
+  }
+}
+
 char *hak_mapping_resize(hak_mapping_t *mapping, size_t size, bool may_move) {
   const hak_os_t *os = mapping->extent.os;
   char *base = mapping->extent.base;

@@ -35,6 +35,10 @@ hak_mapping_t *hak_mapping_acquire(const hak_os_t *os, void *heap, size_t size,
 /* Keeps the mapping for reuse or releases it. Its block is gone. */
 void hak_mapping_give(hak_mapping_t *mapping, uint64_t now);
 
+/* Gives all mappings that a heap has in use. Costs a look at each mapping of the
+ * process in use. */
+void hak_mappings_give_all(const void *heap);
+
 /* Makes the block larger or smaller, moving its pages if `may_move`; its new
  * start, or NULL and nothing changed. */
 char *hak_mapping_resize(hak_mapping_t *mapping, size_t size, bool may_move);

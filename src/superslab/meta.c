@@ -15,7 +15,7 @@ enum {
   CHUNK_ALIGNMENT = 64 * 1024
 };
 
-hak_atomic_u64_t hak_meta_committed;
+hak_atomic_u64_t hak_meta_committed, hak_meta_reserved;
 static hak_lock_t lock = HAK_LOCK_INIT(HAK_RANK_META);
 static chunk_t *chunks; /* the first one is being cut */
 
@@ -49,6 +49,7 @@ void *hak_meta_alloc(const hak_os_t *os, size_t size, size_t alignment) {
   }
   if (!zeroed) __builtin_memset(chunk, 0, want);
   hak_add_relaxed(&hak_meta_committed, want);
+  hak_add_relaxed(&hak_meta_reserved, want);
   *chunk = (chunk_t){NULL, os, want, sizeof(chunk_t)};
   hak_lock_acquire(&lock);
   chunk->next = chunks;
@@ -63,6 +64,7 @@ void hak_meta_release_all(void) {
     chunk_t *chunk = chunks;
     chunks = chunk->next;
     hak_sub_relaxed(&hak_meta_committed, chunk->size);
+    hak_sub_relaxed(&hak_meta_reserved, chunk->size);
     hak_os_release(chunk->os, chunk, chunk->size);
   }
 }

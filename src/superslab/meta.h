@@ -11,7 +11,8 @@
 
 #include "os/os.h"
 
-extern hak_atomic_u64_t hak_meta_committed; /* bytes */
+/* Bytes, those of thread states included, which lie in ranges of their own. */
+extern hak_atomic_u64_t hak_meta_committed, hak_meta_reserved;
 
 /* Zeroed memory at a multiple of `alignment` (a power of two up to 4 KiB), or
  * NULL. May call the OS: no lock held. */

@@ -67,8 +67,8 @@ static size_t head_size(uint32_t count) {
  * its first block, so the first SuperSlabs of the process go without. Asked for
  * when the address space comes, so that no later call has to. */
 static void ask_for_huge_pages(hak_region_t *region) {
-  int64_t mode = hak_option(HUGE_PAGES);
-  bool first = hak_load_relaxed(&hak_regions.first) == NULL;
+  int64_t mode = region->small ? 0 : hak_option(HUGE_PAGES);
+  bool first = hak_load_relaxed(&hak_regions.has_common) == 0;
   uint64_t from = mode == 1 && first ? (uint64_t)hak_option(HUGE_PAGES_AFTER) : 0;
   region->huge_from = mode != 0 && from < region->count ? (uint32_t)from : region->count;
   if (region->huge_from == region->count) return;
@@ -80,7 +80,7 @@ static void ask_for_huge_pages(hak_region_t *region) {
 /* A reservation of about `size` bytes that holds at least `count` SuperSlabs at
  * the alignment; smaller ones are tried where a large one is refused. */
 static hak_region_t *region_new(const hak_os_t *os, size_t size, uint32_t count,
-                                size_t alignment) {
+                                size_t alignment, bool small) {
   size_t least = hak_align_up(((size_t)count + 1) << HAK_SUPERSLAB_SHIFT, alignment) +
                  (alignment > HAK_SUPERSLAB_SIZE ? alignment : 0);
   least += hak_align_up(count * sizeof(hak_superslab_t), HAK_SUPERSLAB_SIZE) -
@@ -106,6 +106,7 @@ static hak_region_t *region_new(const hak_os_t *os, size_t size, uint32_t count,
   if (!zeroed) __builtin_memset(start, 0, first_commit);
   hak_region_t *region = (hak_region_t *)(void *)start;
   region->os = os;
+  region->small = small;
   region->base = start + ((size_t)head_units << HAK_SUPERSLAB_SHIFT);
   region->size = size;
   region->count = units - head_units;
@@ -118,12 +119,12 @@ static hak_region_t *region_new(const hak_os_t *os, size_t size, uint32_t count,
 }
 
 /* Adds a region with room for the run; true if it may be there now. */
-static bool grow(const hak_os_t *os, uint32_t count, size_t alignment) {
+static bool grow(const hak_os_t *os, uint32_t count, size_t alignment, bool small) {
   size_t size = hak_regions.next_size;
   if (size == 0) size = (size_t)hak_option(ARENA_BYTES);
   hak_lock_release(&hak_regions.lock);
   size = hak_align_down(size, HAK_SUPERSLAB_SIZE);
-  hak_region_t *region = region_new(os, size, count, alignment);
+  hak_region_t *region = region_new(os, size, count, alignment, small);
   hak_lock_acquire(&hak_regions.lock);
   if (region == NULL) return false;
   size_t next = size * 2, most = (size_t)hak_option(ARENA_BYTES_MAX);
@@ -135,6 +136,7 @@ static bool grow(const hak_os_t *os, uint32_t count, size_t alignment) {
     hak_store_release(&hak_regions.first, region);
   }
   hak_regions.last = region;
+  if (!small) hak_store_relaxed(&hak_regions.has_common, 1);
   hak_add_relaxed(&hak_regions_reserved, region->size);
   hak_add_relaxed(&hak_regions_head_committed, region->head_committed);
   return true;
@@ -193,19 +195,20 @@ static bool ready_records(hak_region_t *region, uint32_t count) {
   return true;
 }
 
-hak_superslab_t *hak_region_acquire(const hak_os_t *os, uint32_t count, size_t alignment,
-                                    hak_extent_kind_t kind, void *heap, bool no_grow) {
+static hak_superslab_t *acquire(const hak_os_t *os, uint32_t count, size_t alignment,
+                                hak_extent_kind_t kind, void *heap, bool small,
+                                bool no_grow) {
   hak_region_t *region;
   uint32_t at = 0;
   hak_lock_acquire(&hak_regions.lock);
   for (bool grown = false;; grown = true) {
     for (region = first_region(); region != NULL; region = next_region(region)) {
-      if (region->os != os) continue;
+      if (region->os != os || region->small != small) continue;
       at = find_run(region, count, alignment);
       if (at < region->count) break;
     }
     if (region != NULL) break;
-    if (no_grow || grown || !grow(os, count, alignment)) {
+    if (no_grow || grown || !grow(os, count, alignment, small)) {
       hak_lock_release(&hak_regions.lock);
       return NULL;
     }
@@ -245,6 +248,15 @@ hak_superslab_t *hak_region_acquire(const hak_os_t *os, uint32_t count, size_t a
   hak_event_emit(HAK_EVENT_SUPERSLAB_NEW, ss->extent.base,
                  (size_t)count << HAK_SUPERSLAB_SHIFT);
   return ss;
+}
+
+hak_superslab_t *hak_region_acquire(const hak_os_t *os, uint32_t count, size_t alignment,
+                                    hak_extent_kind_t kind, void *heap, bool no_grow) {
+  return acquire(os, count, alignment, kind, heap, false, no_grow);
+}
+
+hak_superslab_t *hak_region_acquire_small(const hak_os_t *os, void *heap) {
+  return acquire(os, 1, HAK_SUPERSLAB_SIZE, HAK_EXTENT_SLABS, heap, true, false);
 }
 
 static void give_locked(hak_superslab_t *ss, uint32_t count, uint64_t now) {
@@ -345,6 +357,7 @@ void hak_regions_release(void) {
   hak_store_relaxed(&hak_regions.first, NULL);
   hak_regions.last = NULL;
   hak_regions.next_size = 0;
+  hak_store_relaxed(&hak_regions.has_common, 0);
   hak_regions.in_use = 0;
   hak_regions.retained = (hak_superslab_queue_t){NULL, NULL};
 }

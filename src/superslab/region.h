@@ -29,6 +29,8 @@ typedef struct hak_region {
   uint32_t free_count;               /* [regions' lock] */
   hak_atomic_u32_t ready;      /* records that may be touched; grows under the lock */
   uint32_t huge_from;          /* [const] huge pages were asked for from here on */
+  bool small;                  /* [const] serves heaps that are small as yet: never huge
+                                  pages */
   size_t head_committed;       /* [regions' lock] bytes */
   hak_superslab_t *superslabs; /* [const] count records */
   uint64_t free[];             /* [regions' lock] bit i: SuperSlab i is free */
@@ -40,6 +42,7 @@ typedef struct hak_regions {
   _Atomic(hak_region_t *) first;
   hak_region_t *last;
   size_t next_size;               /* of the next region; 0 = the option */
+  hak_atomic_u32_t has_common;    /* a region that is not small was made */
   bool readying;                  /* a thread commits records, without the lock */
   uint32_t in_use;                /* SuperSlabs that are not free */
   hak_superslab_queue_t retained; /* free SuperSlabs with committed pages */
@@ -54,6 +57,9 @@ extern hak_atomic_u64_t hak_regions_head_committed; /* bytes of records */
  * if memory is short, or without calling the OS if `no_grow`. No lock held. */
 hak_superslab_t *hak_region_acquire(const hak_os_t *os, uint32_t count, size_t alignment,
                                     hak_extent_kind_t kind, void *heap, bool no_grow);
+/* Likewise one SuperSlab for slabs, from regions without huge pages: for heaps that
+ * may stay small, of which there may be thousands. */
+hak_superslab_t *hak_region_acquire_small(const hak_os_t *os, void *heap);
 
 /* Huge pages were asked for where it lies. */
 HAK_HOT bool hak_superslab_is_huge(hak_superslab_t *ss) {

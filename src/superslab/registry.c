@@ -157,6 +157,18 @@ void hak_registry_set_entries(uintptr_t address, size_t count, uint64_t entry) {
   }
 }
 
+void hak_registry_forget_entries(uintptr_t address, size_t count, uint64_t first,
+                                 size_t bytes) {
+  for (size_t i = 0; i < count; i++) {
+    uintptr_t at = address + (i << HAK_SLAB_SHIFT);
+    hak_atomic_u64_t *entry = &leaf_of(at)->entry[unit_of(at)];
+    uint64_t value = hak_load_relaxed(entry), distance = value - first;
+    bool named = (distance & 0xffff) == 0 && distance >> 16 < bytes;
+    /* A holder may make it local meanwhile; nobody's is right as well, only slower. */
+    if (named) hak_store_relaxed(entry, 0);
+  }
+}
+
 void hak_registry_find_into(uintptr_t address, hak_place_t *place) {
   place->extent = NULL;
   place->slab = NULL;

@@ -85,6 +85,10 @@ void hak_registry_set_extent(uintptr_t address, size_t size, hak_extent_t *exten
 /* Class of `count` units that belong together; HAK_CLASS_NONE: to nothing. */
 void hak_registry_set_class(uintptr_t address, size_t count, uint32_t cls);
 void hak_registry_set_entries(uintptr_t address, size_t count, uint64_t entry);
+/* Makes nobody's what leads to a bin among `bytes` bytes of them, the first of
+ * which the entry `first` names. */
+void hak_registry_forget_entries(uintptr_t address, size_t count, uint64_t first,
+                                 size_t bytes);
 
 extern hak_atomic_u64_t hak_registry_reserved; /* bytes of address space */
 

@@ -143,6 +143,7 @@ static void put_locked(hak_pool_t *pool, node_t *ss, unsigned first, unsigned sp
   pool->root = erase(pool->root, ss);
   hak_sub_relaxed(&pool->superslabs, 1);
   hak_superslab_take_locked(ss, 0, HAK_SUPERSLAB_SLABS);
+  hak_superslab_count_at(ss, NULL);
   hak_region_give(ss, 1, now);
 }
 
@@ -150,6 +151,13 @@ void hak_pool_init(hak_pool_t *pool, const hak_os_t *os, void *heap) {
   hak_lock_init(&pool->lock, HAK_RANK_HEAP);
   pool->os = os;
   pool->heap = heap;
+}
+
+void hak_pool_pass_on(hak_pool_t *pool, void *heap) {
+  hak_lock_acquire(&pool->lock);
+  hak_assert(pool->root == NULL && pool->runs == NULL);
+  pool->heap = heap;
+  hak_lock_release(&pool->lock);
 }
 
 /* Slots whose pages are there already, among the SuperSlabs that have some; looks
@@ -174,6 +182,24 @@ static node_t *find_committed(hak_pool_t *pool, unsigned span, size_t alignment,
   return NULL;
 }
 
+static node_t *new_superslab(hak_pool_t *pool) {
+  node_t *ss = NULL;
+  if (pool->starts_small &&
+      hak_load_relaxed(&pool->superslabs) < (uint64_t)hak_option(HUGE_PAGES_AFTER)) {
+    ss = hak_region_acquire_small(pool->os, pool->heap);
+  }
+  if (ss != NULL) return ss;
+  return hak_region_acquire(pool->os, 1, HAK_SUPERSLAB_SIZE, HAK_EXTENT_SLABS, pool->heap,
+                            false);
+}
+
+/* Where an empty SuperSlab is begun with. */
+static int first_slot(const hak_pool_t *pool, unsigned span, unsigned step) {
+  unsigned slot = pool->colour % HAK_SUPERSLAB_SLABS;
+  if (slot + span > HAK_SUPERSLAB_SLABS) return 0;
+  return (int)hak_align_down(slot, step);
+}
+
 /* Finds room in the pool, or brings a SuperSlab in; returns with the lock held. */
 static node_t *find_or_grow(hak_pool_t *pool, unsigned span, size_t alignment,
                             int *first) {
@@ -194,9 +220,9 @@ static node_t *find_or_grow(hak_pool_t *pool, unsigned span, size_t alignment,
       }
     }
     hak_lock_release(&pool->lock);
-    ss = hak_region_acquire(pool->os, 1, HAK_SUPERSLAB_SIZE, HAK_EXTENT_SLABS, pool->heap,
-                            false);
+    ss = new_superslab(pool);
     if (ss == NULL) return NULL;
+    hak_superslab_count_at(ss, &pool->committed);
     if (hak_superslab_is_huge(ss)) hak_superslab_commit_huge(ss);
     hak_lock_acquire(&pool->lock);
     uint64_t idle_since = ss->idle_since;
@@ -205,7 +231,7 @@ static node_t *find_or_grow(hak_pool_t *pool, unsigned span, size_t alignment,
     pool->root = insert(pool->root, ss);
     hak_add_relaxed(&pool->superslabs, 1);
     requeue(pool, ss);
-    *first = 0;
+    *first = first_slot(pool, span, step);
     return ss;
   }
 }
@@ -242,7 +268,9 @@ enum {
 
 void hak_pool_densify(hak_pool_t *pool, hak_slab_t *slab) {
   node_t *ss = hak_slab_superslab(slab);
-  if (hak_superslab_is_huge(ss) || hak_option(HUGE_PAGES) == 0) return;
+  if (hak_superslab_is_huge(ss) || ss->region->small || hak_option(HUGE_PAGES) == 0) {
+    return;
+  }
   hak_lock_acquire(&pool->lock);
   unsigned taken = HAK_SUPERSLAB_SLABS - hak_count_bits(ss->free);
   bool dense = taken >= (ss->index == 0 ? DENSE_FIRST : DENSE_NEXT) && !ss->collapsed;
@@ -302,6 +330,122 @@ size_t hak_pool_purge(hak_pool_t *pool, uint64_t before, size_t max_bytes,
   return given;
 }
 
+static bool visit_tree(node_t *ss, bool (*visit)(hak_superslab_t *ss, void *ctx),
+                       void *ctx) {
+  return ss == NULL || (visit_tree(ss->left, visit, ctx) && visit(ss, ctx) &&
+                        visit_tree(ss->right, visit, ctx));
+}
+
+void hak_pool_visit(hak_pool_t *pool, bool (*visit)(hak_superslab_t *ss, void *ctx),
+                    void *ctx) {
+  hak_lock_acquire(&pool->lock);
+  visit_tree(pool->root, visit, ctx);
+  hak_lock_release(&pool->lock);
+}
+
+/* --- the end of all blocks ------------------------------------------------- */
+
+void hak_pool_add_run(hak_pool_t *pool, hak_superslab_t *ss) {
+  hak_lock_acquire(&pool->lock);
+  ss->prev = NULL;
+  ss->next = pool->runs;
+  if (ss->next != NULL) ss->next->prev = ss;
+  pool->runs = ss;
+  hak_lock_release(&pool->lock);
+}
+
+void hak_pool_remove_run(hak_pool_t *pool, hak_superslab_t *ss) {
+  hak_lock_acquire(&pool->lock);
+  if (ss->next != NULL) ss->next->prev = ss->prev;
+  if (ss->prev != NULL) {
+    ss->prev->next = ss->next;
+  } else {
+    pool->runs = ss->next;
+  }
+  hak_lock_release(&pool->lock);
+}
+
+/* Puts or takes each run of ones in `slots`. */
+static void each_run(node_t *ss, uint32_t slots, uint64_t now, bool put) {
+  while (slots != 0) {
+    unsigned first = hak_lowest_bit(slots), count = 1;
+    while (first + count < HAK_SUPERSLAB_SLABS && (slots >> (first + count) & 1) != 0) {
+      count++;
+    }
+    slots &= ~hak_mask32(first, count);
+    if (put) {
+      hak_superslab_put_locked(ss, first, count, now);
+    } else {
+      hak_superslab_take_locked(ss, first, count);
+    }
+  }
+}
+
+/* No address of it is a block's any more. */
+static void clear_superslab(const hak_pool_t *pool, node_t *ss, hak_pool_gone_t *gone) {
+  uintptr_t base = (uintptr_t)ss->extent.base;
+  hak_registry_set_entries(base, HAK_SUPERSLAB_SLABS, 0);
+  hak_registry_set_class(base, HAK_SUPERSLAB_SLABS, HAK_CLASS_NONE);
+  for (unsigned i = 0; i < HAK_SUPERSLAB_SLABS; i++) {
+    hak_slab_t *slab = &ss->slabs[i];
+    if ((ss->free >> i & 1) == 0 && hak_slab_class(slab) == HAK_CLASS_LARGE) {
+      gone->large_blocks++;
+      gone->large_bytes += (uint64_t)hak_load_relaxed(&slab->pages) * pool->os->page_size;
+    }
+    hak_slab_set_class(slab, HAK_CLASS_NONE);
+    hak_store_relaxed(&slab->word, hak_word_make(HAK_SLAB_FREE, 0));
+  }
+}
+
+static void clear_kept(hak_pool_t *pool, node_t *ss, uint64_t now,
+                       hak_pool_gone_t *gone) {
+  if (ss == NULL) return;
+  clear_superslab(pool, ss, gone);
+  each_run(ss, ~ss->free, now, true);
+  requeue(pool, ss);
+  ss->run = HAK_SUPERSLAB_SLABS;
+  clear_kept(pool, ss->left, now, gone);
+  clear_kept(pool, ss->right, now, gone);
+  update(ss);
+}
+
+static void clear_given(hak_pool_t *pool, uint64_t now, hak_pool_gone_t *gone) {
+  while (pool->root != NULL) {
+    node_t *ss = pool->root;
+    pool->root = merge(ss->left, ss->right);
+    clear_superslab(pool, ss, gone);
+    each_run(ss, ss->free, now, false);
+    if (ss->queue != NULL) hak_superslab_dequeue(ss);
+    hak_superslab_count_at(ss, NULL);
+    hak_region_give(ss, 1, now);
+  }
+  hak_store_relaxed(&pool->superslabs, 0);
+}
+
+void hak_pool_clear(hak_pool_t *pool, bool keep, hak_pool_gone_t *gone) {
+  hak_clock_refresh(pool->os);
+  uint64_t now = hak_clock_cached();
+  hak_lock_acquire(&pool->lock);
+  if (keep) {
+    clear_kept(pool, pool->root, now, gone);
+  } else {
+    clear_given(pool, now, gone);
+  }
+  pool->keeps_free = keep;
+  hak_store_relaxed(&pool->taken, 0);
+  while (pool->runs != NULL) {
+    node_t *ss = pool->runs;
+    pool->runs = ss->next;
+    uint64_t size = hak_load_relaxed(&ss->extent.size);
+    uint32_t n = (uint32_t)hak_div_up(size, HAK_SUPERSLAB_SIZE);
+    gone->large_blocks++;
+    gone->large_bytes += size;
+    for (uint32_t i = 0; i < n; i++) hak_store_relaxed(&ss[i].extent.block, NULL);
+    hak_region_give(ss, n, now);
+  }
+  hak_lock_release(&pool->lock);
+}
+
 static bool subtree_is_valid(const hak_pool_t *pool, const node_t *node, uint64_t *nodes,
                              uint64_t *taken) {
   if (node == NULL) return true;
@@ -312,7 +456,8 @@ static bool subtree_is_valid(const hak_pool_t *pool, const node_t *node, uint64_
   *taken += HAK_SUPERSLAB_SLABS - hak_count_bits(node->free);
   return node->tree_run == run && node->run == hak_longest_run(node->free) &&
          hak_load_relaxed(&node->extent.heap) == pool->heap &&
-         node->free != HAK_ALL_SLOTS && hak_superslab_is_valid(node) &&
+         (pool->keeps_free || node->free != HAK_ALL_SLOTS) &&
+         hak_superslab_is_valid(node) &&
          (node->left == NULL || node->left->extent.base < node->extent.base) &&
          (node->right == NULL || node->right->extent.base > node->extent.base) &&
          subtree_is_valid(pool, node->left, nodes, taken) &&

@@ -10,8 +10,8 @@
  * at once, where any heap finds it; its pages stay until they are purged.
  *
  * Invariant, checked by hak_pool_is_valid(): every SuperSlab in the tree has the
- * pool's heap, at least one slot taken, and `run` and `tree_run` tell the truth;
- * slabs taken + slabs free == 32 x SuperSlabs.
+ * pool's heap, at least one slot taken (unless the heap was reset), and `run` and
+ * `tree_run` tell the truth; slabs taken + slabs free == 32 x SuperSlabs.
  *
  * Cost: O(log of the heap's SuperSlabs).
  */
@@ -24,11 +24,19 @@
 typedef struct hak_pool {
   hak_lock_t lock;
   const hak_os_t *os;             /* [const] */
-  void *heap;                     /* [const] the heap that has this pool */
+  void *heap;                     /* [const] the heap that has this pool, its handle */
+  bool starts_small;              /* [const] the first SuperSlabs never have huge pages */
+  uint32_t colour;                /* [const] where it begins, so that heaps used in turn
+                                     do not meet in the same cache lines and TLB
+                                     entries: each would begin a SuperSlab */
+  bool keeps_free;                /* [lock] some SuperSlabs may be wholly free */
   hak_superslab_t *root;          /* [lock] */
+  hak_superslab_t *runs;          /* [lock] first SuperSlabs of blocks, by `next` */
   hak_superslab_queue_t retained; /* [lock] SuperSlabs with empty committed slots */
   hak_atomic_u64_t superslabs;    /* in the tree */
   hak_atomic_u64_t taken;         /* slots */
+  hak_atomic_u64_t committed;     /* bytes in the tree's SuperSlabs */
+  hak_atomic_u64_t mapped_blocks, mapped_bytes; /* in mappings of their own */
 } hak_pool_t;
 
 /* When slots came and went, without asking the clock under a lock: the time of
@@ -37,6 +45,8 @@ void hak_clock_refresh(const hak_os_t *os);
 uint64_t hak_clock_cached(void);
 
 void hak_pool_init(hak_pool_t *pool, const hak_os_t *os, void *heap);
+/* A pool without SuperSlabs passes to another heap. */
+void hak_pool_pass_on(hak_pool_t *pool, void *heap);
 
 /* `span` slabs side by side, the first at a multiple of `alignment` bytes (at
  * least a slab, at most a SuperSlab), with their first `bytes` bytes committed;
@@ -59,6 +69,24 @@ bool hak_pool_extend(hak_pool_t *pool, hak_slab_t *first, unsigned span, unsigne
 
 /* As hak_region_purge, for the heap's own SuperSlabs. */
 size_t hak_pool_purge(hak_pool_t *pool, uint64_t before, size_t max_bytes, size_t *slabs);
+
+/* Calls `visit` for each SuperSlab cut into slabs, under the lock. */
+void hak_pool_visit(hak_pool_t *pool, bool (*visit)(hak_superslab_t *ss, void *ctx),
+                    void *ctx);
+
+/* A run of SuperSlabs that is one block of the heap: noted, so that it is found
+ * when the heap goes; `ss` is its first. */
+void hak_pool_add_run(hak_pool_t *pool, hak_superslab_t *ss);
+void hak_pool_remove_run(hak_pool_t *pool, hak_superslab_t *ss);
+
+/* Large blocks that went with a heap, by usable size. */
+typedef struct hak_pool_gone {
+  uint64_t large_blocks, large_bytes;
+} hak_pool_gone_t;
+
+/* Every block in the pool's SuperSlabs and runs is gone, in O(SuperSlabs). `keep`:
+ * SuperSlabs cut into slabs stay, with their pages. Nobody uses the heap. */
+void hak_pool_clear(hak_pool_t *pool, bool keep, hak_pool_gone_t *gone);
 
 bool hak_pool_is_valid(hak_pool_t *pool);
 

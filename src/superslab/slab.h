@@ -52,7 +52,7 @@ typedef struct hak_slab {
   hak_atomic_u32_t carved;    /* [holder] blocks given out at least once */
   uint32_t capacity;          /* [const] blocks that fit */
   hak_atomic_u32_t held_back; /* [holder] blocks still out when `room` runs out */
-  uint32_t pages;             /* [const] of a large block: usable bytes, in OS pages */
+  hak_atomic_u32_t pages;     /* of a large block: usable bytes, in OS pages */
   hak_atomic_u8_t cls;        /* [const] size class or HAK_CLASS_* */
   uint8_t span;               /* [const] slabs in the span */
   uint8_t queue;              /* [holder] hak_slab_queue_t */

@@ -88,6 +88,18 @@ void hak_superslab_put_locked(hak_superslab_t *ss, unsigned first, unsigned coun
   if (purged != 0) hak_add_relaxed(&hak_slots_purged, hak_count_bits(purged));
 }
 
+static void note_committed(hak_superslab_t *ss, int64_t bytes) {
+  hak_add_relaxed(&hak_slots_committed, (uint64_t)bytes);
+  if (ss->counter != NULL) hak_add_relaxed(ss->counter, (uint64_t)bytes);
+}
+
+void hak_superslab_count_at(hak_superslab_t *ss, hak_atomic_u64_t *counter) {
+  size_t bytes = committed_bytes(ss, 0, HAK_SUPERSLAB_SLABS);
+  if (ss->counter != NULL) hak_sub_relaxed(ss->counter, bytes);
+  ss->counter = counter;
+  if (counter != NULL) hak_add_relaxed(counter, bytes);
+}
+
 bool hak_superslab_commit(hak_superslab_t *ss, unsigned first, unsigned count,
                           size_t pages, bool no_grow, bool *zeroed) {
   const hak_os_t *os = ss->extent.os;
@@ -122,7 +134,7 @@ bool hak_superslab_commit(hak_superslab_t *ss, unsigned first, unsigned count,
     }
     bool zero;
     if (!hak_os_commit(os, from, run * os->page_size, &zero)) return false;
-    hak_add_relaxed(&hak_slots_committed, run * os->page_size);
+    note_committed(ss, (int64_t)(run * os->page_size));
     all_zero = all_zero && zero;
     for (; i < end; i++) {
       want = pages < per_slab ? pages : per_slab;
@@ -141,7 +153,7 @@ void hak_superslab_commit_huge(hak_superslab_t *ss) {
       !hak_os_commit(os, ss->extent.base, HAK_SUPERSLAB_SIZE, &zeroed)) {
     return;
   }
-  hak_add_relaxed(&hak_slots_committed, HAK_SUPERSLAB_SIZE);
+  note_committed(ss, (int64_t)HAK_SUPERSLAB_SIZE);
   for (unsigned i = 0; i < HAK_SUPERSLAB_SLABS; i++) {
     set_committed(ss, i, HAK_SLAB_SIZE / os->page_size);
   }
@@ -178,7 +190,7 @@ size_t hak_superslab_purge_tail(hak_superslab_t *ss, unsigned first, unsigned co
     }
     i = end;
   }
-  hak_sub_relaxed(&hak_slots_committed, given);
+  note_committed(ss, -(int64_t)given);
   return given;
 }
 

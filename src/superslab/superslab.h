@@ -71,6 +71,7 @@ typedef struct hak_superslab {
   struct hak_superslab *next, *prev; /* [owner] in that queue */
   /* Node of the pool's tree by address; see shared_pool.c. */
   struct hak_superslab *left, *right; /* [owner] */
+  hak_atomic_u64_t *counter;          /* [owner] adds up committed bytes; NULL: nobody */
   uint32_t collapsed;                 /* [owner] was made one huge page, or was to be */
   uint32_t run, tree_run; /* [owner] longest run of free slots: here, in this subtree */
   hak_slab_t slabs[HAK_SUPERSLAB_SLABS] __attribute__((aligned(HAK_CACHE_LINE)));
@@ -118,6 +119,10 @@ size_t hak_superslab_purge(hak_superslab_t *ss, unsigned first, unsigned count);
 /* As above for the pages beyond the first `pages`. */
 size_t hak_superslab_purge_tail(hak_superslab_t *ss, unsigned first, unsigned count,
                                 size_t pages);
+
+/* From here on its committed bytes are counted there, NULL: nowhere; what it has is
+ * taken from where it was. All slots are taken. */
+void hak_superslab_count_at(hak_superslab_t *ss, hak_atomic_u64_t *counter);
 
 /* At the end of the queue, or in front if nothing there has been idle as long. */
 void hak_superslab_enqueue(hak_superslab_queue_t *queue, hak_superslab_t *ss);

@@ -12,7 +12,7 @@ static hak_atomic_u64_t granted; /* bytes, to all threads */
 
 void hak_capacity_forget(void) { hak_store_relaxed(&granted, 0); }
 
-static uint32_t least_capacity(uint32_t cls) {
+uint32_t hak_capacity_least(uint32_t cls) {
   if (hak_class_is_single(cls)) return 0;
   uint32_t most = (uint32_t)hak_option(BIN_BLOCKS);
   uint32_t least = (uint32_t)hak_option(BIN_BLOCKS_MIN);
@@ -48,14 +48,14 @@ static uint32_t grant(hak_thread_t *me, uint32_t cls, uint32_t more) {
 }
 
 void hak_capacity_reset(hak_thread_t *me, uint32_t cls) {
-  hak_bin_t *bin = &me->bins[cls];
-  hak_hold_t *hold = &me->holds[cls];
+  hak_bin_t *bin = &me->now.bins[cls];
+  hak_hold_t *hold = &me->now.holds[cls];
   if (bin->capacity > hold->capacity_least) {
     uint64_t bytes = bytes_of(cls, (uint32_t)bin->capacity - hold->capacity_least);
     me->grown -= bytes;
     hak_sub_relaxed(&granted, bytes);
   }
-  uint32_t blocks = least_capacity(cls);
+  uint32_t blocks = hak_capacity_least(cls);
   hold->capacity_least = blocks;
   hold->taken = 0;
   hold->seen = 0;
@@ -64,7 +64,7 @@ void hak_capacity_reset(hak_thread_t *me, uint32_t cls) {
 }
 
 uint32_t hak_capacity_grow(hak_thread_t *me, uint32_t cls) {
-  if (hak_class_is_single(cls)) return 0;
+  if (me->now.store != me->store || hak_class_is_single(cls)) return 0;
   hak_hold_t *hold = &me->holds[cls];
   uint32_t taken = hold->taken;
   hold->taken = 0;
@@ -73,6 +73,7 @@ uint32_t hak_capacity_grow(hak_thread_t *me, uint32_t cls) {
 }
 
 void hak_capacity_grow_single(hak_thread_t *me, uint32_t cls) {
+  if (me->now.store != me->store) return;
   hak_hold_t *hold = &me->holds[cls];
   uint32_t homed = hold->taken;
   hold->taken = 0;
@@ -89,6 +90,7 @@ static uint64_t now_seen(hak_bin_t *bin, uint32_t given) {
 }
 
 HAK_SLOW void hak_capacity_look_slow(hak_thread_t *me) {
+  if (me->now.store != me->store) return;
   uint32_t cls = me->looks / HAK_LOOK_CALLS % HAK_CLASSES;
   hak_bin_t *bin = &me->bins[cls];
   hak_hold_t *hold = &me->holds[cls];

@@ -16,13 +16,19 @@
  *
  * What is granted is counted: three lists of the capacity, against BIN_GROWTH_BYTES
  * for the thread and BIN_GROWTH_ALL_BYTES for the process.
+ *
+ * Only bins of the default heap grow: those of others are cleared when their heap
+ * goes, by any thread, and what they had grown would be lost to their own.
  */
 #ifndef HAK_TINY_CAPACITY_H
 #define HAK_TINY_CAPACITY_H
 
 #include "tiny/front.h"
 
-/* The capacity without demand, and room for it; the bin's list is empty. */
+/* Blocks that a bin of the class may keep without demand. */
+uint32_t hak_capacity_least(uint32_t cls);
+
+/* That capacity, and room for it; the bin's list is empty. */
 void hak_capacity_reset(hak_thread_t *me, uint32_t cls);
 
 /* The bin's list is full and others lie behind it: how many blocks more it may

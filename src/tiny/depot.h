@@ -32,9 +32,7 @@ typedef struct hak_depot {
   hak_slab_t *shelf_last;         /*   read without it as a hint */
   _Atomic(hak_slab_t *) uncarved; /* [shelf] partly carved; likewise */
   uint32_t shelved;               /* [shelf] slabs in both */
-  uint8_t span_first, span_next;  /* [const] slabs in a span: of the class's
-                                     first one in the heap, of others */
-  hak_atomic_u32_t spans;         /* [any] in use */
+  hak_atomic_u32_t spans;         /* [any] in use, or about to be */
 
   /* Full magazines; see transfer.h. */
   _Atomic(hak_magazine_t *) slots[HAK_TRANSFER_SLOTS]
@@ -44,9 +42,16 @@ typedef struct hak_depot {
   hak_atomic_i32_t takes; /* [any] 0: nobody took a magazine since the last look */
 } __attribute__((aligned(2 * HAK_CACHE_LINE))) hak_depot_t;
 
-/* What the front end needs of a heap. */
+/* Slabs in a span of a class: in the first one of a heap, and in others. */
+typedef struct hak_geometry {
+  uint8_t span_first, span_next;
+} hak_geometry_t;
+
+/* What the front end needs of a heap. Zeroed depots are empty ones, and nothing
+ * writes to those of classes that the heap does not use: they take no memory. */
 typedef struct hak_store {
   hak_pool_t pool;
+  const hak_geometry_t *geometry; /* [const] of each class that shares spans */
   hak_depot_t depots[HAK_SHARED_CLASSES];
 } hak_store_t;
 

@@ -84,6 +84,27 @@ typedef enum hak_thread_kind {
                        ran out, or the thread is ending */
 } hak_thread_kind_t;
 
+/* What a thread keeps of one heap. */
+typedef struct hak_front {
+  hak_bin_t *bins;    /* of all classes */
+  hak_hold_t *holds;  /* likewise */
+  hak_store_t *store; /* the heap's */
+  uint64_t entry;     /* of a slab of the first class in cached mode; 0: bins that no
+                         entry can name, frees take the slow path */
+} hak_front_t;
+
+/* A thread state has places for the bins of so many heaps beside the default
+ * one, at the same offset in every thread's. */
+#define HAK_HEAP_SLOTS 1024
+/* Which of a state's ways leads to a heap's bins: those of the default heap, none
+ * (to bins that are always empty), or a slot's. */
+enum {
+  HAK_WAY_DEFAULT,
+  HAK_WAY_NONE,
+  HAK_WAY_SLOTS,
+  HAK_WAYS = HAK_WAY_SLOTS + HAK_HEAP_SLOTS
+};
+
 typedef struct hak_thread {
   hak_list_t nobodys; /* entries of 0 name this list; room is always 0 */
   uint64_t mask;      /* code, and HAK_MODE_CACHED while it only frees */
@@ -95,7 +116,9 @@ typedef struct hak_thread {
 
   hak_bin_t bins[HAK_CLASSES];
 
-  hak_store_t *store; /* of the heap that the bins are of */
+  hak_front_t now;    /* of the heap that a slow path works for: the default heap's
+                         but for the length of a call */
+  hak_store_t *store; /* the default heap's */
   hak_hold_t holds[HAK_CLASSES];
   uint32_t ticks;
   uint32_t looks;          /* slow events since this thread was attached */
@@ -110,11 +133,15 @@ typedef struct hak_thread {
   struct {
     int error; /* hak_error_t; 0 = none */
     const void *block;
+    void *heap;
     const char *text;
   } deferred; /* misuse found where a lock may be held; reported at the way out */
   struct hak_thread *next;      /* [threads' lock] all states ever made */
   struct hak_thread *next_free; /* [threads' lock] */
   struct hak_thread **slot;     /* [threads' lock] the thread's TLS pointer */
+  /* From the bins of a thread without a state, which are always empty, to those of
+   * a heap, in bytes; written by who tears a heap down. */
+  hak_atomic_i64_t ways[HAK_WAYS];
 } __attribute__((aligned(HAK_CACHE_LINE))) hak_thread_t;
 
 _Static_assert(offsetof(hak_thread_t, nobodys) == 0, "an entry of 0 names this list");
@@ -127,6 +154,15 @@ extern const uint16_t hak_bin_offset_of_step[HAK_TINY_STEPS];
 HAK_HOT uint64_t hak_entry_cached(uint32_t cls) {
   return (uint64_t)(offsetof(hak_thread_t, bins) + cls * sizeof(hak_bin_t)) << 16 |
          HAK_MODE_CACHED;
+}
+/* Likewise for the heap that the thread works for now. */
+HAK_HOT uint64_t hak_front_entry(const hak_thread_t *me, uint32_t cls) {
+  uint64_t first = me->now.entry;
+  return first == 0 ? 0 : first + ((uint64_t)(cls * sizeof(hak_bin_t)) << 16);
+}
+/* The slow paths that follow work for the default heap. */
+HAK_HOT void hak_front_default(hak_thread_t *me) {
+  me->now = (hak_front_t){me->bins, me->holds, me->store, hak_entry_cached(0)};
 }
 HAK_HOT uint64_t hak_entry_local(const hak_thread_t *me, const hak_slab_t *slab) {
   return (uint64_t)((const char *)slab - (const char *)me) << 16 |

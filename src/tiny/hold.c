@@ -11,7 +11,7 @@ enum {
 };
 
 static hak_depot_t *depot_of(hak_thread_t *me, uint32_t cls) {
-  return &me->store->depots[cls];
+  return &me->now.store->depots[cls];
 }
 
 HAK_SLOW void hak_thread_defer_report(hak_thread_t *me, hak_error_t error,
@@ -19,6 +19,7 @@ HAK_SLOW void hak_thread_defer_report(hak_thread_t *me, hak_error_t error,
   if (me->deferred.error != 0) return;
   me->to_report = 1;
   me->deferred.error = error;
+  me->deferred.heap = me->now.store->pool.heap;
   me->deferred.block = block;
   me->deferred.text = text;
 }
@@ -79,34 +80,40 @@ static void dequeue(hak_hold_t *hold, hak_slab_t *slab) {
 }
 
 hak_slab_t *hak_hold_dequeue(hak_thread_t *me, uint32_t cls) {
-  hak_hold_t *hold = &me->holds[cls];
+  hak_hold_t *hold = &me->now.holds[cls];
   hak_slab_t *slab = hold->first;
   if (slab != NULL) dequeue(hold, slab);
   return slab;
 }
 
 void hak_hold_requeue(hak_thread_t *me, hak_slab_t *slab, uint32_t cls) {
-  enqueue(&me->holds[cls], slab);
+  enqueue(&me->now.holds[cls], slab);
 }
 
 /* --- birth and end ------------------------------------------------------ */
 
 hak_slab_t *hak_hold_new(hak_thread_t *me, uint32_t cls) {
   hak_depot_t *depot = depot_of(me, cls);
-  hak_pool_t *pool = &me->store->pool;
-  bool first = hak_load_relaxed(&depot->spans) == 0, zeroed;
-  unsigned span = first ? depot->span_first : depot->span_next;
+  hak_pool_t *pool = &me->now.store->pool;
+  const hak_geometry_t *geometry = &me->now.store->geometry[cls];
+  bool zeroed;
+  /* Counted before there is one: who has the pool's lock then knows all classes
+   * that have slabs; see hak_lifecycle_fork_prepare. */
+  bool first = hak_add_relaxed(&depot->spans, 1) == 0;
+  unsigned span = first ? geometry->span_first : geometry->span_next;
   hak_slab_t *slab = hak_pool_get(pool, span, HAK_SLAB_SIZE, span * HAK_SLAB_SIZE,
                                   me->no_grow != 0, &zeroed);
-  if (slab == NULL && span > depot->span_first) {
-    span = depot->span_first;
+  if (slab == NULL && span > geometry->span_first) {
+    span = geometry->span_first;
     slab = hak_pool_get(pool, span, HAK_SLAB_SIZE, span * HAK_SLAB_SIZE, me->no_grow != 0,
                         &zeroed);
   }
-  if (slab == NULL) return NULL;
+  if (slab == NULL) {
+    hak_sub_relaxed(&depot->spans, 1);
+    return NULL;
+  }
   HAK_COUNT(me, slab_fresh, 1);
   if (!me->no_grow) hak_pool_densify(pool, slab);
-  hak_add_relaxed(&depot->spans, 1);
   uint32_t size = hak_class_size(cls);
   slab->list.head = HAK_LINK_END;
   hak_store_relaxed(&slab->carved, 0);
@@ -120,7 +127,7 @@ hak_slab_t *hak_hold_new(hak_thread_t *me, uint32_t cls) {
   /* Relaxed: nobody else has a block of it. */
   hak_store_relaxed(&slab->word, hak_word_mine(me));
   hak_registry_set_class((uintptr_t)hak_slab_start(slab), span, cls);
-  hak_hold_set_entry(me, slab, hak_entry_cached(cls));
+  hak_hold_set_entry(me, slab, hak_front_entry(me, cls));
   return slab;
 }
 
@@ -132,14 +139,14 @@ static void retire(hak_thread_t *me, hak_slab_t *slab) {
   hak_registry_set_class((uintptr_t)hak_slab_start(slab), slab->span, HAK_CLASS_NONE);
   /* Relaxed: the pool's lock orders it for the next holder. */
   hak_store_relaxed(&slab->word, hak_word_make(HAK_SLAB_FREE, 0));
-  hak_pool_put(&me->store->pool, slab, slab->span);
+  hak_pool_put(&me->now.store->pool, slab, slab->span);
 }
 
 /* Every block of a slab of this thread is home. It is carved again, in address
  * order, if the thread has no other to carve. */
 static void slab_empty(hak_thread_t *me, hak_slab_t *slab) {
   uint32_t cls = hak_slab_class(slab);
-  hak_hold_t *hold = &me->holds[cls];
+  hak_hold_t *hold = &me->now.holds[cls];
   if (slab->queue == HAK_QUEUE_HELD) {
     if (hak_slab_carved(slab) < slab->capacity) return; /* current: goes on */
     dequeue(hold, slab);
@@ -150,10 +157,10 @@ static void slab_empty(hak_thread_t *me, hak_slab_t *slab) {
   hak_slab_set_out(slab, 0, 0);
   if (hold->current == slab || hold->current == NULL) {
     hold->current = slab;
-    hak_hold_set_entry(me, slab, hak_entry_cached(cls));
+    hak_hold_set_entry(me, slab, hak_front_entry(me, cls));
     return;
   }
-  hak_clock_refresh(me->store->pool.os);
+  hak_clock_refresh(me->now.store->pool.os);
   retire(me, slab);
 }
 
@@ -196,7 +203,7 @@ static void join_remote(hak_thread_t *me, hak_slab_t *slab) {
 }
 
 bool hak_hold_claim(hak_thread_t *me, hak_slab_t *slab, uint32_t cls) {
-  hak_hold_t *hold = &me->holds[cls];
+  hak_hold_t *hold = &me->now.holds[cls];
   if (hold->credit <= 0) return false;
   uint64_t full = hak_word_make(HAK_SLAB_FULL, 0);
   /* Acquire: pairs with the releases in hak_hold_let_go and take_shelved. */
@@ -207,7 +214,7 @@ bool hak_hold_claim(hak_thread_t *me, hak_slab_t *slab, uint32_t cls) {
 }
 
 void hak_hold_let_go(hak_thread_t *me, hak_slab_t *slab, uint32_t cls) {
-  hak_hold_t *hold = &me->holds[cls];
+  hak_hold_t *hold = &me->now.holds[cls];
   uint64_t mine = hak_word_mine(me);
   /* Release: publishes list and counts to whoever claims or shelves it. */
   if (HAK_LIKELY(hak_cas_release(&slab->word, &mine, hak_word_make(HAK_SLAB_FULL, 0)))) {
@@ -233,8 +240,8 @@ static void slab_reached(hak_thread_t *me, hak_slab_t *slab, uint32_t out) {
   if (held_back) {
     join_remote(me, slab);
     if (hak_slab_out(slab) > 0 && slab->queue == HAK_QUEUE_HELD &&
-        me->holds[hak_slab_class(slab)].slabs >
-            me->holds[hak_slab_class(slab)].slabs_most) {
+        me->now.holds[hak_slab_class(slab)].slabs >
+            me->now.holds[hak_slab_class(slab)].slabs_most) {
       shelve_one(me, slab);
       return;
     }
@@ -260,7 +267,7 @@ void hak_hold_home(hak_thread_t *me, hak_run_t run) {
   out -= run.count;
   uint32_t held_back = hak_load_relaxed(&slab->held_back);
   if (slab->queue == HAK_QUEUE_NONE) {
-    enqueue(&me->holds[hak_slab_class(slab)], slab);
+    enqueue(&me->now.holds[hak_slab_class(slab)], slab);
     hak_hold_set_entry(me, slab, hak_entry_local(me, slab));
     uint32_t carved = hak_slab_carved(slab), eighth = carved >> HELD_BACK_SHIFT;
     held_back = carved == slab->capacity && out > eighth ? eighth : 0;
@@ -386,7 +393,7 @@ void hak_hold_home_any(hak_thread_t *me, uint32_t cls, hak_run_t run, bool *lock
  * is wholly free instead and the caller must retire it. */
 static bool shelve_locked(hak_thread_t *me, hak_depot_t *depot, hak_slab_t *slab) {
   hak_slab_set_out(slab, hak_slab_out(slab), 0);
-  hak_hold_set_entry(me, slab, hak_entry_cached(hak_slab_class(slab)));
+  hak_hold_set_entry(me, slab, hak_front_entry(me, hak_slab_class(slab)));
   uint64_t mine;
   do {
     join_remote(me, slab);
@@ -396,7 +403,7 @@ static bool shelve_locked(hak_thread_t *me, hak_depot_t *depot, hak_slab_t *slab
   } while (!hak_cas_relaxed(&slab->word, &mine, hak_word_make(HAK_SLAB_SHELVED, 0)));
   hak_shelf_add_locked(depot, slab);
   HAK_COUNT(me, slab_shelved, 1);
-  me->holds[hak_slab_class(slab)].credit++;
+  me->now.holds[hak_slab_class(slab)].credit++;
   return true;
 }
 
@@ -404,7 +411,7 @@ static bool shelve_locked(hak_thread_t *me, hak_depot_t *depot, hak_slab_t *slab
 static void shelve_one(hak_thread_t *me, hak_slab_t *slab) {
   uint32_t cls = hak_slab_class(slab);
   hak_depot_t *depot = depot_of(me, cls);
-  dequeue(&me->holds[cls], slab);
+  dequeue(&me->now.holds[cls], slab);
   hak_lock_acquire(&depot->lock);
   HAK_COUNT(me, shelf_visits, 1);
   bool shelved = shelve_locked(me, depot, slab);
@@ -413,7 +420,7 @@ static void shelve_one(hak_thread_t *me, hak_slab_t *slab) {
 }
 
 void hak_hold_shelve(hak_thread_t *me, uint32_t cls, uint32_t count) {
-  hak_hold_t *hold = &me->holds[cls];
+  hak_hold_t *hold = &me->now.holds[cls];
   hak_depot_t *depot = depot_of(me, cls);
   hak_slab_t *empty = NULL;
   hak_lock_acquire(&depot->lock);
@@ -428,7 +435,7 @@ void hak_hold_shelve(hak_thread_t *me, uint32_t cls, uint32_t count) {
     }
   }
   hak_lock_release(&depot->lock);
-  if (empty != NULL) hak_clock_refresh(me->store->pool.os);
+  if (empty != NULL) hak_clock_refresh(me->now.store->pool.os);
   while (empty != NULL) {
     hak_slab_t *slab = empty;
     empty = slab->next;
@@ -437,7 +444,7 @@ void hak_hold_shelve(hak_thread_t *me, uint32_t cls, uint32_t count) {
 }
 
 void hak_hold_shelve_all(hak_thread_t *me, uint32_t cls) {
-  hak_hold_t *hold = &me->holds[cls];
+  hak_hold_t *hold = &me->now.holds[cls];
   hak_slab_t *current = hold->current;
   if (current != NULL && current->queue == HAK_QUEUE_NONE) enqueue(hold, current);
   if (hold->first != NULL) hak_hold_shelve(me, cls, UINT32_MAX);
@@ -466,7 +473,7 @@ static bool slab_is_valid(hak_thread_t *me, hak_slab_t *slab) {
 
 bool hak_hold_is_valid(hak_thread_t *me) {
   for (uint32_t cls = 0; cls < HAK_SHARED_CLASSES; cls++) {
-    hak_hold_t *hold = &me->holds[cls];
+    hak_hold_t *hold = &me->now.holds[cls];
     uint32_t slabs = 0;
     for (hak_slab_t *slab = hold->first; slab != NULL; slab = slab->next) {
       if (slab->queue != HAK_QUEUE_HELD || !slab_is_valid(me, slab)) return false;

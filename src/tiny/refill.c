@@ -16,10 +16,20 @@ typedef struct batch {
 
 static const batch_t nothing = {HAK_LINK_END, 0};
 
-/* Links n blocks side by side. */
-static void link_fresh(hak_thread_t *me, char *block, uint32_t size, uint32_t n) {
+/* Links n blocks side by side; `next` comes behind the last. */
+static void link_fresh(hak_thread_t *me, char *block, uint32_t size, uint32_t n,
+                       const void *next) {
   for (; n > 1; n--, block += size) hak_link_write(&me->key, block, block + size);
-  hak_link_write(&me->key, block, HAK_LINK_END);
+  hak_link_write(&me->key, block, next);
+}
+
+/* Likewise from some block on and then those before it; the first. */
+static char *link_coloured(hak_thread_t *me, char *block, uint32_t size, uint32_t n) {
+  uint32_t skip = me->now.store->pool.colour * HAK_CACHE_LINE / size % n;
+  char *first = block + (size_t)skip * size;
+  link_fresh(me, first, size, n - skip, skip == 0 ? HAK_LINK_END : block);
+  if (skip > 0) link_fresh(me, block, size, skip, HAK_LINK_END);
+  return first;
 }
 
 /* The same for blocks that were carved before: each must have a link, unless one
@@ -42,11 +52,23 @@ static void *link_recarved(hak_thread_t *me, char *block, uint32_t size, uint32_
   return first;
 }
 
+/* A heap that may stay small begins with little and as much as it has again: blocks
+ * that it never needs would pass through its bin all the same, and the caches. */
+static uint32_t carve_bytes(const hak_thread_t *me, uint32_t carved) {
+  enum {
+    FIRST = 512
+  };
+  uint32_t most = (uint32_t)hak_option(CARVE_BYTES);
+  if (!me->now.store->pool.starts_small) return most;
+  uint32_t bytes = carved < FIRST ? FIRST : carved;
+  return bytes < most ? bytes : most;
+}
+
 /* Cuts blocks from a slab of this thread, in address order. */
 static batch_t carve(hak_thread_t *me, uint32_t cls, hak_slab_t *slab) {
   HAK_COUNT(me, refill_carve, 1);
   uint32_t size = hak_class_size(cls), carved = hak_slab_carved(slab);
-  uint32_t n = (uint32_t)hak_option(CARVE_BYTES) / size, left = slab->capacity - carved;
+  uint32_t n = carve_bytes(me, carved * size) / size, left = slab->capacity - carved;
   if (n < 1) n = 1;
   if (n > left) n = left;
   char *block = hak_slab_start(slab) + (size_t)carved * size;
@@ -54,12 +76,12 @@ static batch_t carve(hak_thread_t *me, uint32_t cls, hak_slab_t *slab) {
   if (HAK_CHECKS >= 1 && slab->dirty) {
     first = link_recarved(me, block, size, n);
   } else {
-    link_fresh(me, block, size, n);
+    first = link_coloured(me, block, size, n);
   }
   hak_slab_set_out(slab, hak_slab_out(slab) + n, 0);
   hak_store_relaxed(&slab->carved, carved + n);
   if (carved + n == slab->capacity) {
-    me->holds[cls].current = NULL;
+    me->now.holds[cls].current = NULL;
     slab->dirty = 0;
     if (slab->queue == HAK_QUEUE_NONE) hak_hold_let_go(me, slab, cls);
   }
@@ -76,7 +98,7 @@ static batch_t from_transfer(hak_thread_t *me, uint32_t cls) {
   if (magazine == NULL) return nothing;
   HAK_COUNT(me, refill_transfer, 1);
   batch_t batch = from_magazine(me, magazine);
-  hak_hold_t *hold = &me->holds[cls];
+  hak_hold_t *hold = &me->now.holds[cls];
   if (hak_load_relaxed(&hold->magazine) == NULL) {
     hak_store_relaxed(&hold->magazine, magazine);
   } else {
@@ -109,9 +131,9 @@ static batch_t from_partial(hak_thread_t *me, uint32_t cls) {
   hak_slab_t *slab = hak_hold_dequeue(me, cls);
   if (slab == NULL) return nothing;
   HAK_COUNT(me, refill_partial, 1);
-  hak_hold_t *hold = &me->holds[cls];
+  hak_hold_t *hold = &me->now.holds[cls];
   uint32_t carved = hak_slab_carved(slab), free = carved - hak_slab_out(slab);
-  uint32_t most = hak_bin_capacity(&me->bins[cls]);
+  uint32_t most = hak_bin_capacity(&me->now.bins[cls]);
   if (slab->span > 1 && free > most) {
     hold->given += most;
     return part_of_list(me, cls, slab, most);
@@ -128,14 +150,14 @@ static batch_t from_partial(hak_thread_t *me, uint32_t cls) {
     return (batch_t){list, free};
   }
   slab->list.head = HAK_LINK_END;
-  hak_hold_set_entry(me, slab, hak_entry_cached(cls));
+  hak_hold_set_entry(me, slab, hak_front_entry(me, cls));
   if (carved == slab->capacity) hak_hold_let_go(me, slab, cls);
   return (batch_t){list, free};
 }
 
 /* The list of a wholly carved slab on the shelf; the slab is full then. */
 static batch_t from_shelf(hak_thread_t *me, uint32_t cls) {
-  hak_depot_t *depot = &me->store->depots[cls];
+  hak_depot_t *depot = &me->now.store->depots[cls];
   if (hak_load_relaxed(&depot->shelf) == NULL) return nothing;
   batch_t batch = nothing;
   HAK_COUNT(me, shelf_visits, 1);
@@ -144,11 +166,11 @@ static batch_t from_shelf(hak_thread_t *me, uint32_t cls) {
   if (slab != NULL) {
     hak_shelf_remove_locked(depot, slab);
     uint32_t carved = hak_slab_carved(slab), free = carved - hak_slab_out(slab);
-    if (slab->span > 1 && free > hak_bin_capacity(&me->bins[cls])) {
+    if (slab->span > 1 && free > hak_bin_capacity(&me->now.bins[cls])) {
       /* Too much for a bin: hold it. The lock orders. */
       hak_store_relaxed(&slab->word, hak_word_mine(me));
       hak_lock_release(&depot->lock);
-      me->holds[cls].credit--;
+      me->now.holds[cls].credit--;
       hak_hold_requeue(me, slab, cls);
       hak_hold_set_entry(me, slab, hak_entry_local(me, slab));
       return from_partial(me, cls);
@@ -158,7 +180,7 @@ static batch_t from_shelf(hak_thread_t *me, uint32_t cls) {
     hak_slab_set_out(slab, carved, 0);
     /* Release: publishes list and counts to claimers, who take no lock. */
     hak_store_release(&slab->word, hak_word_make(HAK_SLAB_FULL, 0));
-    me->holds[cls].credit++;
+    me->now.holds[cls].credit++;
     HAK_COUNT(me, refill_shelf, 1);
   }
   hak_lock_release(&depot->lock);
@@ -167,7 +189,7 @@ static batch_t from_shelf(hak_thread_t *me, uint32_t cls) {
 
 /* A partly carved slab off the shelf, to be gone on with; NULL if there is none. */
 static hak_slab_t *take_uncarved(hak_thread_t *me, uint32_t cls) {
-  hak_depot_t *depot = &me->store->depots[cls];
+  hak_depot_t *depot = &me->now.store->depots[cls];
   if (hak_load_relaxed(&depot->uncarved) == NULL) return NULL;
   HAK_COUNT(me, shelf_visits, 1);
   hak_lock_acquire(&depot->lock);
@@ -182,7 +204,7 @@ static hak_slab_t *take_uncarved(hak_thread_t *me, uint32_t cls) {
 
 /* From the slab that is being carved, or the next one. */
 static batch_t from_current(hak_thread_t *me, uint32_t cls) {
-  hak_hold_t *hold = &me->holds[cls];
+  hak_hold_t *hold = &me->now.holds[cls];
   hak_slab_t *slab = hold->current;
   if (slab == NULL) {
     slab = take_uncarved(me, cls);
@@ -209,8 +231,8 @@ static batch_t from_current(hak_thread_t *me, uint32_t cls) {
 }
 
 static batch_t next_batch(hak_thread_t *me, uint32_t cls) {
-  hak_bin_t *bin = &me->bins[cls];
-  hak_hold_t *hold = &me->holds[cls];
+  hak_bin_t *bin = &me->now.bins[cls];
+  hak_hold_t *hold = &me->now.holds[cls];
   bin->spilling = 0;
   hak_bin_set_room(bin, hak_bin_capacity(bin));
   me->mask &= ~(uint64_t)HAK_MODE_CACHED;
@@ -248,7 +270,7 @@ static batch_t next_batch(hak_thread_t *me, uint32_t cls) {
 }
 
 HAK_WARM void *hak_bin_refill(hak_thread_t *me, uint32_t cls) {
-  hak_bin_t *bin = &me->bins[cls];
+  hak_bin_t *bin = &me->now.bins[cls];
   void *block;
   do {
     if (HAK_UNLIKELY(bin->ready != HAK_LINK_END)) {
@@ -265,7 +287,7 @@ HAK_WARM void *hak_bin_refill(hak_thread_t *me, uint32_t cls) {
     batch_t batch = next_batch(me, cls);
     if (batch.list == HAK_LINK_END) return NULL;
     bin->ready = batch.list;
-    hak_store_relaxed(&bin->ready_count, (uint16_t)batch.count);
+    hak_store_relaxed(&bin->ready_count, (uint16_t)(batch.count - 1)); /* the one below */
   } while (HAK_UNLIKELY(hak_link_pop_fails(&me->key, &bin->ready, &block)));
   return block;
 }

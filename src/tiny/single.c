@@ -6,7 +6,7 @@ HAK_WARM void *hak_single_new(hak_thread_t *me, uint32_t cls) {
   size_t size = hak_class_size(cls);
   unsigned span = (unsigned)hak_div_up(size, HAK_SLAB_SIZE);
   bool zeroed;
-  hak_slab_t *slab = hak_pool_get(&me->store->pool, span, HAK_SLAB_SIZE, size,
+  hak_slab_t *slab = hak_pool_get(&me->now.store->pool, span, HAK_SLAB_SIZE, size,
                                   me->no_grow != 0, &zeroed);
   if (slab == NULL) return NULL;
   HAK_COUNT(me, slab_fresh, 1);
@@ -24,7 +24,7 @@ HAK_WARM void *hak_single_new(hak_thread_t *me, uint32_t cls) {
   hak_store_relaxed(&slab->word, hak_word_make(HAK_SLAB_FULL, 0));
   hak_registry_set_class((uintptr_t)start, span, cls);
   HAK_COUNT(me, entry_writes, 1);
-  hak_registry_set_entries((uintptr_t)start, 1, hak_entry_cached(cls));
+  hak_registry_set_entries((uintptr_t)start, 1, hak_front_entry(me, cls));
   return start;
 }
 
@@ -45,13 +45,13 @@ HAK_WARM void hak_single_home(hak_thread_t *me, uint32_t cls, void *block) {
                             "no block is there any more");
     return;
   }
-  me->holds[cls].taken++;
+  if (me->now.store == me->store) me->holds[cls].taken++;
   HAK_COUNT(me, slab_retired, 1);
   unsigned span = slab->span;
   hak_slab_set_out(slab, 0, 0);
   HAK_COUNT(me, entry_writes, 1);
   hak_registry_set_entries((uintptr_t)block, 1, 0);
   hak_registry_set_class((uintptr_t)block, span, HAK_CLASS_NONE);
-  hak_clock_refresh(me->store->pool.os);
-  hak_pool_put(&me->store->pool, slab, span);
+  hak_clock_refresh(me->now.store->pool.os);
+  hak_pool_put(&me->now.store->pool, slab, span);
 }

@@ -118,7 +118,7 @@ uint32_t hak_spill_blocks(hak_thread_t *me, uint32_t cls, void **blocks, uint32_
     hak_hold_home_any(me, cls, run, &locked);
     slabs++;
   }
-  if (locked) hak_lock_release(&me->store->depots[cls].lock);
+  if (locked) hak_lock_release(&me->now.store->depots[cls].lock);
   return slabs;
 }
 
@@ -127,8 +127,8 @@ static uint32_t spilling_room(const hak_bin_t *bin) {
 }
 
 void hak_spill_bin(hak_thread_t *me, uint32_t cls) {
-  hak_bin_t *bin = &me->bins[cls];
-  hak_hold_t *hold = &me->holds[cls];
+  hak_bin_t *bin = &me->now.bins[cls];
+  hak_hold_t *hold = &me->now.holds[cls];
   void *list = bin->list.head, *ready = bin->ready, *spare = hold->spare;
   uint32_t n_list = hak_bin_listed(bin), n_ready = hak_load_relaxed(&bin->ready_count);
   uint32_t n_spare = hak_load_relaxed(&hold->spare_count);
@@ -161,8 +161,8 @@ static bool convert(hak_thread_t *me, uint32_t cls, void **list) {
 }
 
 void hak_spill_full(hak_thread_t *me, uint32_t cls) {
-  hak_bin_t *bin = &me->bins[cls];
-  hak_hold_t *hold = &me->holds[cls];
+  hak_bin_t *bin = &me->now.bins[cls];
+  hak_hold_t *hold = &me->now.holds[cls];
   if (HAK_UNLIKELY(hold->slabs > HELD_FACTOR * hold->slabs_most)) {
     hak_hold_shelve(me, cls, hold->slabs_most / 4);
   }
@@ -214,7 +214,7 @@ void hak_spill_full(hak_thread_t *me, uint32_t cls) {
 }
 
 static void push(hak_thread_t *me, uint32_t cls, void *block) {
-  hak_bin_t *bin = &me->bins[cls];
+  hak_bin_t *bin = &me->now.bins[cls];
   if (HAK_UNLIKELY(hak_load_relaxed(&bin->list.room) <= 0)) {
     hak_spill_full(me, cls);
     if (bin->capacity == 0) {
@@ -227,8 +227,8 @@ static void push(hak_thread_t *me, uint32_t cls, void *block) {
 }
 
 void hak_spill_free(hak_thread_t *me, uint32_t cls, void *block) {
-  hak_bin_t *bin = &me->bins[cls];
-  hak_hold_t *hold = &me->holds[cls];
+  hak_bin_t *bin = &me->now.bins[cls];
+  hak_hold_t *hold = &me->now.holds[cls];
   if (hak_class_is_single(cls) && (bin->spilling || bin->capacity == 0)) {
     hak_single_home(me, cls, block);
     return;
@@ -253,8 +253,8 @@ void hak_spill_free(hak_thread_t *me, uint32_t cls, void *block) {
 
 void hak_spill_event(hak_thread_t *me, hak_list_t *list, void *block) {
   HAK_COUNT(me, slow_event, 1);
-  size_t offset = (size_t)((char *)list - (char *)me->bins);
-  if (offset < sizeof me->bins) {
+  size_t offset = (size_t)((char *)list - (char *)me->now.bins);
+  if (offset < HAK_CLASSES * sizeof(hak_bin_t)) {
     uint32_t cls = (uint32_t)(offset / sizeof(hak_bin_t));
     hak_store_relaxed(&list->room, 0);
     push(me, cls, block);
@@ -264,8 +264,8 @@ void hak_spill_event(hak_thread_t *me, hak_list_t *list, void *block) {
 }
 
 void hak_spill_class(hak_thread_t *me, uint32_t cls) {
-  hak_bin_t *bin = &me->bins[cls];
-  hak_hold_t *hold = &me->holds[cls];
+  hak_bin_t *bin = &me->now.bins[cls];
+  hak_hold_t *hold = &me->now.holds[cls];
   while (bin->list.head != HAK_LINK_END || bin->ready != HAK_LINK_END ||
          hold->spare != HAK_LINK_END) {
     hak_spill_bin(me, cls);
@@ -288,7 +288,8 @@ void hak_spill_all(hak_thread_t *me) {
 }
 
 static void spill_slots(hak_thread_t *me, uint32_t cls) {
-  hak_depot_t *depot = &me->store->depots[cls];
+  hak_depot_t *depot = &me->now.store->depots[cls];
+  if (hak_load_relaxed(&depot->spans) == 0) return;
   for (int i = 0; i < HAK_TRANSFER_SLOTS; i++) {
     hak_magazine_t *magazine = hak_transfer_take_any(depot);
     if (magazine == NULL) break;
@@ -297,10 +298,14 @@ static void spill_slots(hak_thread_t *me, uint32_t cls) {
   }
 }
 
+void hak_spill_slots(hak_thread_t *me) {
+  for (uint32_t cls = 0; cls < HAK_SHARED_CLASSES; cls++) spill_slots(me, cls);
+}
+
 void hak_spill_heap(hak_thread_t *me) {
   hak_spill_all(me);
   /* Magazines that this thread had to give up may lie in the slots now, and
    * what comes home from there may pass through its bins again. */
-  for (uint32_t cls = 0; cls < HAK_SHARED_CLASSES; cls++) spill_slots(me, cls);
+  hak_spill_slots(me);
   hak_spill_all(me);
 }

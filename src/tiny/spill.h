@@ -26,6 +26,8 @@ void hak_spill_all(hak_thread_t *me);
 
 /* As above, and what lies in the heap's transfer slots goes home too. */
 void hak_spill_heap(hak_thread_t *me);
+/* Only that. Needs no bins. */
+void hak_spill_slots(hak_thread_t *me);
 
 /* A block is freed: a slow path that takes any state of bin and mask. */
 void hak_spill_free(hak_thread_t *me, uint32_t cls, void *block);

@@ -12,8 +12,8 @@ enum {
 };
 
 static void look(hak_thread_t *me, uint32_t cls) {
-  hak_hold_t *hold = &me->holds[cls];
-  hak_depot_t *depot = &me->store->depots[cls];
+  hak_hold_t *hold = &me->now.holds[cls];
+  hak_depot_t *depot = &me->now.store->depots[cls];
   uint32_t given = hold->given, before = hold->given_before;
   hold->given = 0;
   hold->given_before = given;
@@ -30,7 +30,7 @@ static void look(hak_thread_t *me, uint32_t cls) {
   }
   uint64_t held = (uint64_t)free * hold->slabs / looked;
   uint64_t allowed = (uint64_t)USE_FACTOR * (given + before) +
-                     2 * (uint64_t)hak_bin_capacity(&me->bins[cls]);
+                     2 * (uint64_t)hak_bin_capacity(&me->now.bins[cls]);
   if (held <= allowed) {
     hold->surplus_ticks = 0;
     return;

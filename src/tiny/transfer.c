@@ -50,7 +50,7 @@ hak_magazine_t *hak_magazine_get(hak_thread_t *me) {
     me->empties = magazine->next;
     me->empty_count--;
   } else {
-    magazine = hak_meta_alloc(me->store->pool.os, sizeof *magazine, HAK_CACHE_LINE);
+    magazine = hak_meta_alloc(me->now.store->pool.os, sizeof *magazine, HAK_CACHE_LINE);
   }
   return magazine;
 }
@@ -89,7 +89,7 @@ uint32_t hak_magazine_empty(hak_thread_t *me, uint32_t cls, hak_magazine_t *maga
 
 /* Nobody has taken a magazine since the last look: keep fewer in the slots. */
 static void shut_half(hak_thread_t *me, uint32_t cls, hak_depot_t *depot, int32_t open) {
-  hak_hold_t *hold = &me->holds[cls];
+  hak_hold_t *hold = &me->now.holds[cls];
   if (open <= 1 && hold->magazine_blocks > BLOCKS_SCATTERED) {
     hold->magazine_blocks = BLOCKS_SCATTERED;
   }
@@ -108,8 +108,8 @@ static void shut_half(hak_thread_t *me, uint32_t cls, hak_depot_t *depot, int32_
 
 /* This thread's magazine is full: into a slot, or home. */
 static HAK_WARM void hand_over(hak_thread_t *me, uint32_t cls) {
-  hak_hold_t *hold = &me->holds[cls];
-  hak_depot_t *depot = &me->store->depots[cls];
+  hak_hold_t *hold = &me->now.holds[cls];
+  hak_depot_t *depot = &me->now.store->depots[cls];
   hak_magazine_t *magazine = hak_load_relaxed(&hold->magazine);
   uint32_t count = hak_load_relaxed(&magazine->count);
   hak_store_relaxed(&hold->magazine, NULL);
@@ -140,7 +140,7 @@ static HAK_WARM void hand_over(hak_thread_t *me, uint32_t cls) {
 }
 
 void hak_transfer_add(hak_thread_t *me, uint32_t cls, void *block) {
-  hak_hold_t *hold = &me->holds[cls];
+  hak_hold_t *hold = &me->now.holds[cls];
   hak_magazine_t *magazine = hak_load_relaxed(&hold->magazine);
   if (HAK_UNLIKELY(magazine == NULL)) {
     magazine = hak_magazine_get(me);
@@ -179,12 +179,12 @@ static void note_take(hak_depot_t *depot, int32_t slot) {
 }
 
 hak_magazine_t *hak_transfer_take_slow(hak_thread_t *me, uint32_t cls) {
-  hak_depot_t *depot = &me->store->depots[cls];
+  hak_depot_t *depot = &me->now.store->depots[cls];
   int32_t hint = hak_load_relaxed(&depot->hint);
   if (hint <= 0) {
     if (HAK_UNLIKELY(hak_load_relaxed(&depot->shut) == HAK_TRANSFER_SLOTS)) {
       hak_store_relaxed(&depot->shut, HAK_TRANSFER_SLOTS - 1);
-      me->holds[cls].magazine_blocks = hak_hold_magazine_blocks(cls);
+      me->now.holds[cls].magazine_blocks = hak_hold_magazine_blocks(cls);
     }
     return NULL;
   }

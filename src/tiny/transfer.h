@@ -28,7 +28,7 @@ void hak_transfer_add(hak_thread_t *me, uint32_t cls, void *block);
 /* A full magazine of the class, or NULL. */
 hak_magazine_t *hak_transfer_take_slow(hak_thread_t *me, uint32_t cls);
 HAK_HOT hak_magazine_t *hak_transfer_take(hak_thread_t *me, uint32_t cls) {
-  hak_depot_t *depot = &me->store->depots[cls];
+  hak_depot_t *depot = &me->now.store->depots[cls];
   if (HAK_LIKELY(hak_load_relaxed(&depot->hint) <= 0 &&
                  hak_load_relaxed(&depot->shut) != HAK_TRANSFER_SLOTS)) {
     return NULL;

@@ -244,8 +244,10 @@ static void errors__have_stable_distinct_names(void **state) {
                {HAK_ERROR_CORRUPT_BLOCK, "corrupt free block"},
                {HAK_ERROR_AFTER_SHUTDOWN, "use after shutdown"},
                {HAK_ERROR_BAD_OPTION, "bad option"},
-               {HAK_ERROR_BAD_STATE, "broken invariant"}};
-  CHECK_EQ(TEST_COUNT(names), HAK_ERROR_BAD_STATE);
+               {HAK_ERROR_BAD_STATE, "broken invariant"},
+               {HAK_ERROR_STALE_HEAP, "stale heap"},
+               {HAK_ERROR_WRONG_HEAP, "wrong heap"}};
+  CHECK_EQ(TEST_COUNT(names), HAK_ERROR_WRONG_HEAP);
   for (size_t i = 0; i < TEST_COUNT(names); i++) {
     CHECK_MSG(strcmp(hak_error_text(names[i].error), names[i].text) == 0,
               "'%s' is not '%s'", hak_error_text(names[i].error), names[i].text);

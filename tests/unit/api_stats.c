@@ -182,8 +182,9 @@ static void stats_print__json_is_valid_and_true(void **state) {
     CHECK_EQ(value, test_live_blocks());
     CHECK(json_number(g_text.bytes, "live_bytes", &value));
     CHECK_EQ(value, test_live_bytes());
+    /* Calls to the system belong to no heap. */
     CHECK(json_number(g_text.bytes, "os_reserve", &value));
-    CHECK_EQ(value, test_stats().os_reserve);
+    CHECK_EQ(value, heaps[i] == NULL ? test_stats().os_reserve : 0);
   }
   hak_free(block);
 }

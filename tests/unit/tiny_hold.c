@@ -23,7 +23,7 @@ static int setup(void **state) {
   CHECK_EQ(test_os_init(&g_os), 0);
   CHECK_EQ(hak_thread_init(), 0);
   g_class = hak_class_of(SIZE);
-  g_depot = &hak_heap_get_default()->store.depots[g_class];
+  g_depot = &hak_heap_get_default()->store->depots[g_class];
   return 0;
 }
 

@@ -24,7 +24,7 @@ static int setup(void **state) {
 }
 
 static uint64_t slabs_taken(void) {
-  return hak_load_relaxed(&hak_heap_get_default()->store.pool.taken);
+  return hak_load_relaxed(&hak_heap_get_default()->store->pool.taken);
 }
 
 static int teardown(void **state) {

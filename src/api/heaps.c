@@ -1,0 +1,242 @@
+/* heaps.c - heaps by handle: their life, and blocks from them.
+ *
+ * hak_heap_alloc -> the way of the heap leads to a bin with a block: done
+ *   alloc_slow -> the handle is looked at; this thread's front of the heap, whose
+ *       bins lie elsewhere if the heap has no slot -> its refill, as hak_alloc's
+ *     -> hak_api_small: makes the front; gives up caches; NULL
+ */
+#include <errno.h>
+#include <string.h>
+
+#include "api/api.h"
+#include "base/check.h"
+#include "heap/teardown.h"
+#include "superslab/retention.h"
+
+/* --- handles ----------------------------------------------------------------- */
+
+hak_heap_t *hak_api_heap(hak_heap_t *handle) {
+  if (handle == NULL) return hak_lifecycle_start() ? hak_heap_get_default() : NULL;
+  if (!hak_lifecycle_is_running()) return NULL;
+  hak_heap_t *heap = hak_heap_record(handle);
+  return hak_heap_handle(heap) == handle ? heap : NULL;
+}
+
+HAK_SLOW hak_heap_t *hak_api_heap_or_report(hak_heap_t *handle, const char *function) {
+  hak_heap_t *heap = hak_api_heap(handle);
+  if (heap != NULL) return heap;
+  if (handle == NULL) {
+    errno = ENOMEM;
+    return NULL;
+  }
+  hak_report(HAK_ERROR_STALE_HEAP, NULL, handle, function,
+             "the heap was destroyed or released");
+  errno = EINVAL;
+  return NULL;
+}
+
+hak_heap_t *hak_api_owner(hak_extent_t *extent) {
+  hak_heap_t *heap = hak_heap_of_extent(extent);
+  if (heap == NULL) return NULL;
+  return hak_heap_is_orphan(heap) ? hak_heap_owner(heap) : hak_heap_handle(heap);
+}
+
+hak_heap_t *hak_heap_default(void) {
+  hak_lifecycle_start();
+  return hak_heap_get_default();
+}
+
+const char *hak_heap_name(hak_heap_t *handle) {
+  hak_heap_t *heap = hak_api_heap(handle);
+  return heap == NULL ? NULL : heap->name;
+}
+
+/* --- life --------------------------------------------------------------------- */
+
+static hak_heap_t *refuse(int error) {
+  errno = error;
+  return NULL;
+}
+
+/* The sizes that the record had in earlier versions are known by its last field. */
+enum {
+  CONFIG_LEAST = offsetof(hak_heap_config_t, parent) + sizeof(hak_heap_t *)
+};
+
+hak_heap_t *hak_heap_create(const hak_heap_config_t *config) {
+  hak_heap_config_t given = {.struct_size = sizeof given};
+  if (config != NULL) {
+    if (config->struct_size < CONFIG_LEAST) return refuse(EINVAL);
+    size_t known =
+        config->struct_size < sizeof given ? config->struct_size : sizeof given;
+    memcpy(&given, config, known);
+  }
+  if (given.flags != 0) return refuse(EINVAL);
+  if (!hak_lifecycle_start()) return refuse(ENOMEM);
+  hak_heap_t *parent = NULL;
+  if (given.parent != NULL) {
+    parent = hak_api_heap(given.parent);
+    if (parent == NULL) return refuse(EINVAL);
+  }
+  hak_heap_t *heap = hak_heap_make(hak_lifecycle_os(), parent, given.name);
+  return heap == NULL ? refuse(ENOMEM) : hak_heap_handle(heap);
+}
+
+typedef int(end_fn)(hak_thread_t *me, hak_heap_t *handle);
+
+static int end(end_fn *fn, hak_heap_t *handle, const char *function) {
+  if (handle == NULL || hak_api_heap(handle) == NULL) return EINVAL;
+  hak_thread_t *me = hak_thread_enter();
+  if (me == NULL) return ENOMEM;
+  int error = fn(me, handle);
+  hak_thread_leave(me, function);
+  return error;
+}
+
+int hak_heap_destroy(hak_heap_t *heap) {
+  return end(hak_teardown_destroy, heap, "hak_heap_destroy");
+}
+int hak_heap_release(hak_heap_t *heap) {
+  return end(hak_teardown_release, heap, "hak_heap_release");
+}
+int hak_heap_reset(hak_heap_t *heap) {
+  return end(hak_teardown_reset, heap, "hak_heap_reset");
+}
+
+/* --- blocks -------------------------------------------------------------------- */
+
+/* After so many allocations a heap without a slot looks for one. */
+enum {
+  LONELY_MAX = 1024
+};
+
+static HAK_SLOW void seek_slot(hak_thread_t *me, hak_heap_front_t *front) {
+  hak_store_relaxed(&me->busy, 1);
+  hak_front_seek_slot(me, front);
+  hak_store_relaxed(&me->busy, 0);
+}
+
+HAK_HOT bool pop(hak_thread_t *me, hak_bin_t *bin, void **block) {
+  return !hak_link_pop_fails(&me->key, &bin->ready, block) ||
+         !hak_bin_flip_fails(me, bin, block);
+}
+
+void *hak_api_ready(hak_heap_t *heap, uint32_t cls) {
+  hak_thread_t *me = hak_thread_self;
+  void *block;
+  if (heap->store == me->store) {
+    return hak_link_pop_fails(&me->key, &me->bins[cls].ready, &block) ? NULL : block;
+  }
+  if (me->kind != HAK_THREAD_ATTACHED) return NULL;
+  hak_heap_front_t *front = hak_front_find(me, heap);
+  return front != NULL && pop(me, &front->front.bins[cls], &block) ? block : NULL;
+}
+
+/* The heap has no slot, or no block is ready. */
+static HAK_WARM void *alloc_class(hak_heap_t *heap, uint32_t cls) {
+  hak_thread_t *me = hak_thread_self;
+  if (HAK_UNLIKELY(me->kind != HAK_THREAD_ATTACHED || hak_event_wanted() ||
+                   heap->store == me->store)) {
+    return hak_api_small(heap, cls, false);
+  }
+  hak_heap_front_t *front = hak_front_find(me, heap);
+  if (HAK_UNLIKELY(front == NULL)) return hak_api_small(heap, cls, false);
+  void *block;
+  if (hak_load_relaxed(&front->slot) == HAK_HEAP_SLOTS) {
+    if (HAK_UNLIKELY(++front->lonely >= LONELY_MAX)) seek_slot(me, front);
+    if (HAK_LIKELY(pop(me, &front->front.bins[cls], &block))) return block;
+  }
+  hak_store_relaxed(&me->busy, 1);
+  me->now = front->front;
+  block = hak_bin_refill(me, cls);
+  hak_front_default(me);
+  hak_thread_leave(me, HAK_IN_ALLOC);
+  if (HAK_UNLIKELY(block == NULL)) return hak_api_small(heap, cls, false);
+  hak_retention_tick(&heap->store->pool);
+  return block;
+}
+
+static HAK_WARM void *alloc_slow(hak_heap_t *handle, size_t size) {
+  if (handle == NULL) return hak_alloc(size);
+  hak_heap_t *heap = hak_heap_record(handle);
+  if (HAK_UNLIKELY(hak_heap_handle(heap) != handle)) {
+    return hak_api_heap_or_report(handle, "hak_heap_alloc");
+  }
+  if (HAK_UNLIKELY(size > HAK_CLASS_MAX)) {
+    bool zeroed;
+    return hak_api_large(heap, size, HAK_SLAB_SIZE, false, &zeroed);
+  }
+  uint32_t cls = hak_class_of(size == 0 ? 1 : size);
+  /* Not looked at yet; a front keeps no blocks of single classes. */
+  if (size - 1 >= HAK_TINY_MAX && !hak_class_is_single(cls)) {
+    hak_thread_t *me = hak_thread_self;
+    char *way = hak_way_read(me, hak_load_relaxed(&heap->way_at));
+    hak_bin_t *bins = (hak_bin_t *)(void *)(way + offsetof(hak_thread_t, bins));
+    void *block;
+    if (HAK_LIKELY(pop(me, &bins[cls], &block))) return block;
+  }
+  return alloc_class(heap, cls);
+}
+
+/* Fast when the heap's bin of the class has a block ready. A handle that is out of
+ * date, a heap without a slot, a thread's first use and an empty bin all leave
+ * through alloc_slow: where there are no bins, the way leads to empty ones. */
+HAK_ENTRY void *hak_heap_alloc(hak_heap_t *handle, size_t size) {
+  size_t step = (size - 1) >> 3;
+  HAK_OPAQUE(step);
+  if (HAK_UNLIKELY(step >= HAK_TINY_STEPS || handle == NULL)) {
+    return alloc_slow(handle, size);
+  }
+  hak_heap_t *heap = hak_heap_record(handle);
+  if (HAK_UNLIKELY(hak_heap_handle(heap) != handle)) return alloc_slow(handle, size);
+  hak_thread_t *me = hak_thread_self;
+  char *way = hak_way_read(me, hak_load_relaxed(&heap->way_at));
+  hak_bin_t *bin = (hak_bin_t *)(void *)(way + hak_bin_offset_of_step[step]);
+  void *block;
+  if (HAK_UNLIKELY(hak_link_pop_fails(&me->key, &bin->ready, &block)) &&
+      HAK_UNLIKELY(hak_bin_flip_fails(me, bin, &block))) {
+    return alloc_slow(handle, size);
+  }
+  return block;
+}
+
+void *hak_heap_calloc(hak_heap_t *handle, size_t count, size_t size) {
+  size_t bytes;
+  if (HAK_UNLIKELY(hak_mul_overflows(count, size, &bytes))) return refuse(ENOMEM);
+  if (HAK_LIKELY(bytes <= HAK_TINY_MAX)) {
+    void *block = hak_heap_alloc(handle, bytes);
+    if (HAK_LIKELY(block != NULL)) memset(block, 0, bytes);
+    return block;
+  }
+  hak_heap_t *heap = hak_api_heap_or_report(handle, "hak_heap_calloc");
+  return heap == NULL ? NULL : hak_api_alloc(heap, bytes, 0, HAK_ZERO);
+}
+
+void *hak_heap_realloc(hak_heap_t *heap, void *ptr, size_t size) {
+  if (ptr == NULL) return hak_heap_alloc(heap, size);
+  return hak_api_resize(ptr, size, 0, 0, "hak_heap_realloc");
+}
+
+void *hak_heap_aligned_alloc(hak_heap_t *handle, size_t alignment, size_t size) {
+  if (HAK_UNLIKELY(!hak_api_alignment_is_valid(alignment))) return NULL;
+  hak_heap_t *heap = hak_api_heap_or_report(handle, "hak_heap_aligned_alloc");
+  return heap == NULL ? NULL : hak_api_alloc(heap, size, alignment, 0);
+}
+
+void hak_heap_free(hak_heap_t *handle, void *ptr) {
+  static const char function[] = "hak_heap_free";
+  if (ptr == NULL) return;
+  hak_place_t place;
+  if (hak_api_usable(ptr, &place, function) == 0) return;
+  int saved = errno;
+  hak_heap_t *heap = hak_api_heap_or_report(handle, function);
+  errno = saved;
+  if (heap == NULL) return;
+  hak_heap_t *owner = hak_api_owner(place.extent);
+  if (HAK_UNLIKELY(owner != hak_heap_handle(heap))) {
+    hak_report(HAK_ERROR_WRONG_HEAP, ptr, owner, function,
+               "the block is of another heap");
+    return;
+  }
+  hak_free(ptr);
+}

@@ -1,0 +1,153 @@
+/* front.h - what a thread keeps of each heap beside the default one.
+ *
+ * Depends on: base, superslab, tiny, heap.   Used by: thread, teardown, api.
+ *
+ * A thread that allocates from a heap, or frees blocks of it, has a front of it:
+ * bins and what it holds. Fronts are found by the heap's index and stay with the
+ * thread state. The bins of a heap that has a slot lie at the slot's place in
+ * every thread state, so the registry's entries can name them and frees take the
+ * fast path; a way leads hak_heap_alloc there. Of heaps without a slot the bins
+ * lie in the front's own record, and both go by a slow path that finds it.
+ *
+ * Slots go to the heaps that are used first. A busy heap without one takes that
+ * of a heap whose only user is the thread that asks. This needs no word with
+ * others: a thread without a front in the slot has no room there, so a free that
+ * read an entry of the old heap asks the registry again.
+ *
+ * Access: a front belongs to its thread. Who tears a heap down clears those of
+ * all threads, under the heap's lease, while nobody uses the heap; a thread that
+ * flushes one (at exit, idle, collect) takes the lease, and looks whether the
+ * heap is still there.
+ */
+#ifndef HAK_HEAP_FRONT_H
+#define HAK_HEAP_FRONT_H
+
+#include "heap/heap.h"
+#include "pool/large.h"
+#include "tiny/front.h"
+
+typedef struct hak_heap_front {
+  hak_heap_t *heap;      /* [const] */
+  hak_atomic_ptr_t mark; /* of the heap that lives there; NULL: cleared */
+  hak_atomic_u32_t slot; /* HAK_HEAP_SLOTS: none */
+  uint32_t lonely;       /* allocations without a slot since it was last sought */
+  hak_front_t front;
+  hak_hold_t holds[HAK_CLASSES];
+  hak_bin_t own[HAK_CLASSES];
+} hak_heap_front_t;
+
+enum {
+  HAK_FRONT_CHUNK = 256,
+  HAK_FRONT_CHUNKS = HAK_HEAPS_MAX / HAK_FRONT_CHUNK
+};
+typedef struct hak_front_chunk {
+  _Atomic(hak_heap_front_t *) fronts[HAK_FRONT_CHUNK];
+} hak_front_chunk_t;
+
+/* Slots are committed so many at a time, in all thread states alike. */
+enum {
+  HAK_SLOT_GROUP = 64
+};
+typedef hak_bin_t hak_slot_bins_t[HAK_CLASSES];
+
+/* A state as a whole: what the tiny layer knows of it comes first. */
+typedef struct hak_thread_state {
+  hak_thread_t thread;
+  uint32_t slots_ready; /* slots with memory; [threads' lock] once published */
+  _Atomic(hak_front_chunk_t *) chunks[HAK_FRONT_CHUNKS]; /* by the heap's index */
+  hak_slot_bins_t slots[HAK_HEAP_SLOTS];
+} hak_thread_state_t;
+
+HAK_HOT hak_thread_state_t *hak_thread_state(hak_thread_t *me) {
+  return (hak_thread_state_t *)(void *)me;
+}
+
+/* The thread's front of the heap of this index, or NULL if it never had one. */
+HAK_HOT hak_heap_front_t *hak_front_at(hak_thread_t *me, uint32_t index) {
+  /* Acquire, both: pair with front_new, for those who look from outside. */
+  hak_front_chunk_t *chunk =
+      hak_load_acquire(&hak_thread_state(me)->chunks[index / HAK_FRONT_CHUNK]);
+  return chunk == NULL ? NULL : hak_load_acquire(&chunk->fronts[index % HAK_FRONT_CHUNK]);
+}
+/* Likewise if it is of the heap that now lives there. */
+HAK_HOT hak_heap_front_t *hak_front_find(hak_thread_t *me, hak_heap_t *heap) {
+  hak_heap_front_t *front = hak_front_at(me, heap->index);
+  return front != NULL && hak_load_relaxed(&front->mark) == hak_heap_mark(heap) ? front
+                                                                                : NULL;
+}
+
+/* A front in working order: the one there is, or a new one; NULL if memory is
+ * short. */
+hak_heap_front_t *hak_front_make(hak_thread_t *me, hak_heap_t *heap);
+
+/* Slow paths work for the heap from here on, until hak_front_default; false if
+ * memory for a front is short, and nothing has changed. */
+HAK_HOT bool hak_front_enter(hak_thread_t *me, hak_heap_t *heap) {
+  if (heap->store == me->store) return true;
+  hak_heap_front_t *front = hak_front_find(me, heap);
+  if (HAK_UNLIKELY(front == NULL)) front = hak_front_make(me, heap);
+  if (HAK_UNLIKELY(front == NULL)) return false;
+  me->now = front->front;
+  return true;
+}
+/* As above without a front: no bins, nothing is held, but blocks can be sent
+ * home. */
+void hak_front_enter_bare(hak_thread_t *me, hak_heap_t *heap);
+/* For a free: true if there is a front; false where memory for one is short, or the
+ * heap was released and none is to be kept. */
+bool hak_front_enter_to_free(hak_thread_t *me, hak_heap_t *heap);
+
+/* A list in the thread state that is a slot's. */
+HAK_HOT bool hak_front_is_slot(hak_thread_t *me, const hak_list_t *list) {
+  size_t offset =
+      (size_t)((const char *)list - (const char *)hak_thread_state(me)->slots);
+  return offset < sizeof hak_thread_state(me)->slots;
+}
+
+/* A list that had no room is the default heap's: one of its bins, or of its slabs. */
+HAK_HOT bool hak_front_is_default(hak_thread_t *me, hak_list_t *list) {
+  if ((size_t)((char *)list - (char *)me->bins) < sizeof me->bins) return true;
+  if (hak_front_is_slot(me, list)) return false;
+  hak_superslab_t *ss = hak_slab_superslab((hak_slab_t *)(void *)list);
+  return hak_load_relaxed(&ss->extent.heap) == me->store->pool.heap;
+}
+HAK_HOT bool hak_front_has_bin(const hak_heap_front_t *front, const hak_list_t *list) {
+  return (size_t)((const char *)list - (const char *)front->front.bins) <
+         HAK_CLASSES * sizeof(hak_bin_t);
+}
+
+/* Bins and holds of a thread that keeps nothing. */
+void hak_front_init(hak_bin_t *bins, hak_hold_t *holds, const hak_geometry_t *geometry);
+
+/* The thread gives all it keeps of one heap, or of all but the default heap, to
+ * everybody. Takes the heap's lease. */
+void hak_front_flush(hak_thread_t *me, hak_heap_t *heap);
+/* As the first, and what lies in the heap's transfer slots goes home too. Under the
+ * heap's lease. */
+void hak_front_drain(hak_thread_t *me, hak_heap_t *heap);
+void hak_fronts_flush(hak_thread_t *me);
+/* Likewise at the thread's end: its places in slots are given up too. */
+void hak_fronts_leave(hak_thread_t *me);
+
+/* The front's bins, for those who look from outside. */
+HAK_HOT hak_bin_t *hak_front_bins(hak_thread_t *thread, hak_heap_front_t *front) {
+  uint32_t slot = hak_load_relaxed(&front->slot);
+  return slot < HAK_HEAP_SLOTS ? hak_thread_state(thread)->slots[slot] : front->own;
+}
+/* All fronts that a thread state ever had; takes no lock. */
+void hak_fronts_visit(hak_thread_t *thread,
+                      void (*visit)(hak_heap_front_t *front, void *ctx), void *ctx);
+
+/* The heap may be worth a slot: takes a free one, or that of a heap which only
+ * this thread uses. */
+void hak_front_seek_slot(hak_thread_t *me, hak_heap_front_t *front);
+
+/* Forgets what a thread keeps of a heap: its blocks are gone. `me` takes what is
+ * of use elsewhere. Under the heap's lease. `end`: the heap goes too. */
+void hak_front_clear(hak_thread_t *me, hak_thread_t *thread, hak_heap_t *heap, bool end);
+/* A heap that goes gives its slot back. */
+void hak_front_free_slot(hak_heap_t *heap);
+
+void hak_fronts_start(void);
+
+#endif

@@ -1,0 +1,115 @@
+#include "heap/teardown.h"
+
+#include <errno.h>
+
+#include "superslab/mapping.h"
+#include "tiny/transfer.h"
+
+typedef struct clearing {
+  hak_thread_t *me;
+  hak_heap_t *heap;
+  bool end;
+} clearing_t;
+
+static void clear_thread(hak_thread_t *thread, void *ctx) {
+  const clearing_t *c = ctx;
+  hak_front_clear(c->me, thread, c->heap, c->end);
+}
+
+static void clear_depot(hak_thread_t *me, hak_depot_t *depot) {
+  if (hak_load_relaxed(&depot->spans) == 0) return; /* never written to */
+  for (int i = 0; i < HAK_TRANSFER_SLOTS; i++) {
+    if (hak_load_relaxed(&depot->slots[i]) == NULL) continue;
+    /* Acquire: pairs with the release in hand_over. */
+    hak_magazine_t *magazine = hak_exchange_acquire(&depot->slots[i], NULL);
+    if (magazine != NULL) hak_magazine_put(me, magazine);
+  }
+  hak_store_relaxed(&depot->hint, 0);
+  hak_store_relaxed(&depot->shut, 0);
+  hak_store_relaxed(&depot->takes, 0);
+  hak_lock_acquire(&depot->lock);
+  hak_store_relaxed(&depot->shelf, NULL);
+  hak_store_relaxed(&depot->uncarved, NULL);
+  depot->shelf_last = NULL;
+  depot->shelved = 0;
+  hak_lock_release(&depot->lock);
+  hak_store_relaxed(&depot->spans, 0);
+}
+
+/* Under the heap's lease. Caches first, so that nothing names a block when slabs
+ * change hands; then slabs in one piece. */
+static void clear(hak_thread_t *me, hak_heap_t *heap, bool end) {
+  clearing_t clearing = {me, heap, end};
+  hak_threads_visit(clear_thread, &clearing);
+  for (uint32_t cls = 0; cls < HAK_SHARED_CLASSES; cls++) {
+    clear_depot(me, &heap->store->depots[cls]);
+  }
+  hak_pool_gone_t gone = {0, 0};
+  hak_pool_clear(&heap->store->pool, !end, &gone);
+  hak_pool_t *pool = &heap->store->pool;
+  if (hak_load_relaxed(&pool->mapped_blocks) != 0) {
+    gone.large_blocks += hak_exchange_relaxed(&pool->mapped_blocks, 0);
+    gone.large_bytes += hak_exchange_relaxed(&pool->mapped_bytes, 0);
+    hak_mappings_give_all(pool->heap);
+  }
+  hak_thread_count_large(me, -(int64_t)gone.large_blocks, -(int64_t)gone.large_bytes);
+}
+
+static void end_heap(hak_thread_t *me, hak_heap_t *heap) {
+  hak_heap_lease(heap);
+  clear(me, heap, true);
+  hak_front_free_slot(heap);
+  hak_heap_unlease(heap);
+}
+
+/* Released heaps below one belong to it, and share its end. */
+static void clear_orphans(hak_thread_t *me, hak_heap_t *heap) {
+  for (uint32_t i = 0; i < hak_heaps_made(); i++) {
+    hak_heap_t *orphan = hak_heap_at(i);
+    if (orphan == NULL || !hak_heap_claim_orphan_of(orphan, heap)) continue;
+    clear_orphans(me, orphan);
+    end_heap(me, orphan);
+    hak_heap_put_record(orphan);
+  }
+}
+
+int hak_teardown_destroy(hak_thread_t *me, hak_heap_t *handle) {
+  hak_heap_t *heap = hak_heap_record(handle);
+  int error = hak_heap_retire_handle(heap, handle);
+  if (error != 0) return error;
+  if (hak_heap_has_orphans(heap)) clear_orphans(me, heap);
+  end_heap(me, heap);
+  hak_heap_put_record(heap);
+  return 0;
+}
+
+int hak_teardown_reset(hak_thread_t *me, hak_heap_t *handle) {
+  hak_heap_t *heap = hak_heap_record(handle);
+  if (hak_heap_handle(heap) != handle || heap->store == me->store) return EINVAL;
+  if (hak_heap_has_orphans(heap)) clear_orphans(me, heap);
+  hak_heap_lease(heap);
+  clear(me, heap, false);
+  hak_heap_unlease(heap);
+  return 0;
+}
+
+void hak_teardown_orphan(hak_thread_t *me, hak_heap_t *heap) {
+  /* Empty comes first: then nobody frees into it any more, and who did before has
+   * been counted among its fronts. */
+  while (heap != NULL && hak_heap_is_orphan(heap) && hak_heap_is_empty(heap) &&
+         hak_heap_claim_idle_orphan(heap)) {
+    hak_heap_t *parent = hak_heap_parent(heap);
+    end_heap(me, heap);
+    hak_heap_put_record(heap);
+    heap = parent; /* it may have waited for this one */
+  }
+}
+
+int hak_teardown_release(hak_thread_t *me, hak_heap_t *handle) {
+  hak_heap_t *heap = hak_heap_record(handle);
+  int error = hak_heap_release_handle(heap, handle);
+  if (error != 0) return error;
+  hak_front_flush(me, heap);
+  hak_teardown_orphan(me, heap);
+  return 0;
+}

@@ -1,0 +1,26 @@
+/* teardown.h - the end of a heap, or of all its blocks.
+ *
+ * Depends on: base, superslab, tiny, heap, front, thread.   Used by: api.
+ *
+ * Cost: O(SuperSlabs of the heap + threads), however many blocks there are; a heap
+ * with mappings of its own looks at all of the process. The caller sees to it that nobody
+ * allocates from the heap or frees into it meanwhile; threads that end, go idle or
+ * collect at that moment are kept out by the heap's lease.
+ */
+#ifndef HAK_HEAP_TEARDOWN_H
+#define HAK_HEAP_TEARDOWN_H
+
+#include "heap/thread.h"
+
+/* 0, EINVAL (the default heap, or no handle any more), EBUSY (live heaps lie
+ * below). */
+int hak_teardown_destroy(hak_thread_t *me, hak_heap_t *handle);
+/* The handle goes; blocks and their memory live on as the parent's. */
+int hak_teardown_release(hak_thread_t *me, hak_heap_t *handle);
+/* All blocks go, the heap and its SuperSlabs stay. 0 or EINVAL. */
+int hak_teardown_reset(hak_thread_t *me, hak_heap_t *handle);
+
+/* Something of a released heap has come home: if it was the last, the heap goes. */
+void hak_teardown_orphan(hak_thread_t *me, hak_heap_t *heap);
+
+#endif

@@ -75,7 +75,9 @@ HAK_HOT bool hak_heap_is_orphan(hak_heap_t *heap) {
 HAK_HOT uint32_t hak_way_at(uint32_t way) {
   return (uint32_t)(offsetof(hak_thread_t, ways) + way * sizeof(int64_t));
 }
-extern hak_thread_t hak_thread_none; /* of threads that have none; never written to */
+/* The state of threads that have none; never written to. Said to be hidden where it
+ * is used: its address is then computed and not loaded. */
+extern hak_thread_t hak_thread_none __attribute__((visibility("hidden")));
 HAK_HOT int64_t hak_way_to(const hak_bin_t *bins) {
   return (const char *)bins - (const char *)hak_thread_none.bins;
 }

@@ -77,8 +77,18 @@ static void state_reset(hak_thread_t *state) {
 /* Slots that every state has memory for. Grows only, under the lock. */
 static uint32_t slots_wanted;
 
+/* Blocks that are whole pages all begin in the same set of the first-level cache; the
+ * line that every call reads lies in another one. */
+enum {
+  STATE_OFFSET = HAK_CACHE_LINE
+};
+
+static char *range_of(hak_thread_state_t *state) { return (char *)state - STATE_OFFSET; }
+
+/* Of a state's range, so much has memory with the slots below `slot`. */
 static size_t bytes_to_slot(uint32_t slot) {
-  size_t bytes = offsetof(hak_thread_state_t, slots) + slot * sizeof(hak_slot_bins_t);
+  size_t bytes =
+      STATE_OFFSET + offsetof(hak_thread_state_t, slots) + slot * sizeof(hak_slot_bins_t);
   return hak_align_up(bytes, os->page_size);
 }
 
@@ -88,8 +98,8 @@ static bool commit_slots(hak_thread_state_t *state, uint32_t slots) {
   bool zeroed;
   if (slots <= state->slots_ready) return true;
   if (need > have) {
-    if (!hak_os_commit(os, (char *)state + have, need - have, &zeroed)) return false;
-    if (!zeroed) __builtin_memset((char *)state + have, 0, need - have);
+    if (!hak_os_commit(os, range_of(state) + have, need - have, &zeroed)) return false;
+    if (!zeroed) __builtin_memset(range_of(state) + have, 0, need - have);
     hak_add_relaxed(&hak_meta_committed, need - have);
   }
   state->slots_ready = slots;
@@ -97,29 +107,29 @@ static bool commit_slots(hak_thread_state_t *state, uint32_t slots) {
 }
 
 static size_t state_size(void) {
-  return hak_align_up(sizeof(hak_thread_state_t), HAK_SLAB_SIZE);
+  return hak_align_up(STATE_OFFSET + sizeof(hak_thread_state_t), HAK_SLAB_SIZE);
 }
 
 static hak_thread_t *state_new(void) {
-  hak_thread_state_t *state = hak_os_reserve(os, state_size(), HAK_SLAB_SIZE);
-  if (state == NULL) return NULL;
+  char *range = hak_os_reserve(os, state_size(), HAK_SLAB_SIZE);
+  if (range == NULL) return NULL;
   size_t need = bytes_to_slot(0);
   bool zeroed;
-  if (!hak_os_commit(os, state, need, &zeroed)) {
-    hak_os_release(os, state, state_size());
+  if (!hak_os_commit(os, range, need, &zeroed)) {
+    hak_os_release(os, range, state_size());
     return NULL;
   }
-  if (!zeroed) __builtin_memset(state, 0, need);
+  if (!zeroed) __builtin_memset(range, 0, need);
   hak_add_relaxed(&hak_meta_committed, need);
   hak_add_relaxed(&hak_meta_reserved, state_size());
-  return &state->thread;
+  return &((hak_thread_state_t *)(void *)(range + STATE_OFFSET))->thread;
 }
 
 static void state_release(hak_thread_t *thread) {
   hak_thread_state_t *state = hak_thread_state(thread);
   hak_sub_relaxed(&hak_meta_committed, bytes_to_slot(state->slots_ready));
   hak_sub_relaxed(&hak_meta_reserved, state_size());
-  hak_os_release(os, state, state_size());
+  hak_os_release(os, range_of(state), state_size());
 }
 
 /* Puts a new state into the list once it has the slots that all have; false if

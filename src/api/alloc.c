@@ -159,17 +159,36 @@ HAK_HOT void *alloc_small(hak_thread_t *me, hak_bin_t *bin, size_t size) {
   return block;
 }
 
+static void *alloc_mid(size_t size);
+
+/* What alloc_mid seldom needs, each a call in its last place: then it has no
+ * registers to save. */
+static HAK_WARM void *alloc_again(void *block, size_t size) {
+  report_inside_single(block);
+  return alloc_mid(size);
+}
+static HAK_WARM void *alloc_flip(hak_bin_t *bin, size_t size) {
+  void *block;
+  if (HAK_UNLIKELY(hak_bin_flip_fails(hak_thread_self, bin, &block))) {
+    block = alloc_slow(size);
+  }
+  return is_inside_single(block, size) ? alloc_again(block, size) : block;
+}
+static HAK_WARM void *alloc_odd(size_t size) {
+  /* Size 0 looks into its bin like any other: a refill needs an empty one. */
+  return size == 0 ? hak_alloc(1) : alloc_slow(size);
+}
+
+/* Over HAK_TINY_MAX, or 0. */
 static HAK_WARM void *alloc_mid(size_t size) {
-  if (HAK_UNLIKELY(size - 1 >= HAK_CLASS_MAX)) {
-    /* Size 0 looks into its bin like any other: a refill needs an empty one. */
-    return size == 0 ? hak_alloc(1) : alloc_slow(size);
-  }
+  if (HAK_UNLIKELY(size - 1 >= HAK_CLASS_MAX)) return alloc_odd(size);
   hak_thread_t *me = hak_thread_self;
-  void *block = alloc_small(me, &me->bins[hak_class_of(size)], size);
-  if (HAK_UNLIKELY(is_inside_single(block, size))) {
-    report_inside_single(block);
-    return alloc_mid(size);
+  hak_bin_t *bin = &me->bins[hak_class_of_large(size)];
+  void *block;
+  if (HAK_UNLIKELY(hak_link_pop_fails(&me->key, &bin->ready, &block))) {
+    return alloc_flip(bin, size);
   }
+  if (HAK_UNLIKELY(is_inside_single(block, size))) return alloc_again(block, size);
   return block;
 }
 

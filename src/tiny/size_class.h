@@ -36,11 +36,16 @@ HAK_HOT uint32_t hak_class_size(uint32_t cls) { return hak_class_infos[cls].size
 
 HAK_HOT bool hak_class_is_single(uint32_t cls) { return cls >= HAK_SHARED_CLASSES; }
 
+/* 128 < size <= HAK_CLASS_MAX. */
+HAK_HOT uint32_t hak_class_of_large(size_t size) {
+  unsigned bit = hak_highest_bit(size - 1);
+  return 9 + (bit - 7) * 4 + ((uint32_t)((size - 1) >> (bit - 2)) & 3);
+}
+
 /* 1 <= size <= HAK_CLASS_MAX. */
 HAK_HOT uint32_t hak_class_of(size_t size) {
   if (HAK_LIKELY(size <= HAK_TINY_MAX)) return hak_tiny_class_of_step[(size - 1) >> 3];
-  unsigned bit = hak_highest_bit(size - 1);
-  return 9 + (bit - 7) * 4 + ((uint32_t)((size - 1) >> (bit - 2)) & 3);
+  return hak_class_of_large(size);
 }
 
 /* The smallest class for a size all of whose blocks have an alignment that is a

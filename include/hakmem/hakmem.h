@@ -163,11 +163,24 @@ uint64_t hak_site_count(const hak_site_t *site);
  * paths like the default heap's; more take a longer one without locks, and fast ones
  * pass to the busy heaps of a thread. */
 
+struct hak_os;
+
+/* Called at a limit of `heap`, with no lock held; `needed` bytes were asked for. */
+typedef int(hak_pressure_fn)(hak_heap_t *heap, size_t needed, int level, void *ctx);
+
 typedef struct hak_heap_config {
   uint32_t struct_size;
-  uint32_t flags;     /* 0 */
-  const char *name;   /* copied, 31 characters; NULL = none */
-  hak_heap_t *parent; /* the heap that this one is part of; NULL = of none */
+  uint32_t flags;                /* 0 */
+  const char *name;              /* copied, 31 characters; NULL = none */
+  hak_heap_t *parent;            /* the heap that this one is part of; NULL = of none */
+  size_t soft_limit, hard_limit; /* 0 as yet */
+  size_t reserve, prefault;      /* 0 as yet */
+  void *memory;                  /* NULL as yet */
+  size_t memory_size;            /* 0 as yet */
+  const struct hak_os *os;       /* NULL as yet */
+  int32_t huge_pages, reserved;  /* 0 as yet */
+  hak_pressure_fn *on_pressure;  /* NULL as yet */
+  void *ctx;
 } hak_heap_config_t;
 
 /* NULL config = defaults. NULL: ENOMEM, or EINVAL for a bad config. At most 65,535

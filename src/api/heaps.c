@@ -63,6 +63,13 @@ enum {
   CONFIG_LEAST = offsetof(hak_heap_config_t, parent) + sizeof(hak_heap_t *)
 };
 
+/* Fields that have a place in the record before they have a meaning. */
+static bool asks_for_more(const hak_heap_config_t *c) {
+  return c->soft_limit != 0 || c->hard_limit != 0 || c->reserve != 0 ||
+         c->prefault != 0 || c->memory != NULL || c->memory_size != 0 || c->os != NULL ||
+         c->huge_pages != 0 || c->reserved != 0 || c->on_pressure != NULL;
+}
+
 hak_heap_t *hak_heap_create(const hak_heap_config_t *config) {
   hak_heap_config_t given = {.struct_size = sizeof given};
   if (config != NULL) {
@@ -71,7 +78,7 @@ hak_heap_t *hak_heap_create(const hak_heap_config_t *config) {
         config->struct_size < sizeof given ? config->struct_size : sizeof given;
     memcpy(&given, config, known);
   }
-  if (given.flags != 0) return refuse(EINVAL);
+  if (given.flags != 0 || asks_for_more(&given)) return refuse(EINVAL);
   if (!hak_lifecycle_start()) return refuse(ENOMEM);
   hak_heap_t *parent = NULL;
   if (given.parent != NULL) {

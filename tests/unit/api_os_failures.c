@@ -1,5 +1,6 @@
 /* api_os_failures.c - the hooks fail at every one of the first calls: call n only,
- * n and all after it, or one in ten at random; by kind and all together. */
+ * n and all after it, or one in ten at random; by kind and all together, and while heaps
+ * come and go. */
 #include "child.h"
 #include "shadow.h"
 #include "strict_os.h"
@@ -9,11 +10,13 @@
 #include <string.h>
 
 #define POINTS 50
+#define HEAP_POINTS 60
 
 typedef struct failure {
   test_os_mode_t mode;
   unsigned kinds;
   uint64_t n;
+  void (*workload)(bool may_fail);
 } failure_t;
 
 static test_os_t g_os;
@@ -46,6 +49,100 @@ static void workload(shadow_t *shadow) {
   shadow->max_size = 8 * MIB;
 }
 
+static shadow_t g_shadow;
+
+static void run_shadow(bool may_fail) {
+  if (may_fail) {
+    shadow_open(&g_shadow, test_seed(), SHADOW_MAY_FAIL | SHADOW_ALONE, 400);
+  } else {
+    g_shadow.flags &= ~SHADOW_MAY_FAIL;
+  }
+  workload(&g_shadow);
+  if (!may_fail) {
+    shadow_close(&g_shadow);
+  }
+}
+
+/* ---- Heaps ------------------------------------------------------------ */
+
+enum {
+  HEAPS = 8,
+  HEAP_BLOCKS = 40
+};
+
+typedef struct heap_block {
+  unsigned char *address;
+  size_t size;
+} heap_block_t;
+
+/* Fills a heap in all tiers; what could be had is whole. Half is freed. */
+static void fill_heap(hak_heap_t *heap, bool may_fail) {
+  heap_block_t blocks[HEAP_BLOCKS];
+  test_rng_t rng = test_rng(test_seed(), (uintptr_t)HEAP_BLOCKS);
+  for (size_t i = 0; i < HEAP_BLOCKS; i++) {
+    size_t size = i == 10 ? 3 * MIB : test_random_size(&rng, 300 * KIB);
+    errno = TEST_ERRNO;
+    unsigned char *block =
+        i % 3 == 0 ? hak_heap_calloc(heap, 1, size) : hak_heap_alloc(heap, size);
+    CHECK(may_fail || block != NULL);
+    CHECK_EQ(errno, block == NULL ? ENOMEM : TEST_ERRNO);
+    if (block != NULL) {
+      CHECK(i % 3 != 0 || test_is_zero(block, size < 4096 ? size : 4096));
+      test_fill_sparse(block, size, i);
+    }
+    blocks[i] = (heap_block_t){block, size};
+  }
+  for (size_t i = 0; i < HEAP_BLOCKS; i++) {
+    if (blocks[i].address == NULL) {
+      continue;
+    }
+    CHECK(test_verify_sparse(blocks[i].address, blocks[i].size, i));
+    if (i % 2 == 0) {
+      hak_heap_free(heap, blocks[i].address);
+    }
+  }
+}
+
+/* Nested heaps, and each way in which one ends. Ending one needs nothing of the
+ * system: it may fail only where the library could not even start. */
+static void run_heaps(bool may_fail) {
+  hak_heap_t *heaps[HEAPS] = {NULL};
+  for (size_t i = 0; i < HEAPS; i++) {
+    hak_heap_config_t config = {.struct_size = sizeof config,
+                                .parent = i < 2 ? NULL : heaps[i / 2]};
+    errno = TEST_ERRNO;
+    heaps[i] = hak_heap_create(&config);
+    CHECK(may_fail || heaps[i] != NULL);
+    CHECK_EQ(errno, heaps[i] == NULL ? ENOMEM : TEST_ERRNO);
+    if (heaps[i] != NULL) {
+      fill_heap(heaps[i], may_fail);
+      /* A mapping of its own, which goes with the heap. */
+      CHECK(hak_heap_alloc(heaps[i], 36 * MIB) != NULL || may_fail);
+    }
+    test_os_advance_ms(&g_os, 2000);
+    (void)hak_collect(heaps[i], SIZE_MAX, 0);
+  }
+  for (size_t i = HEAPS; i-- > 0;) {
+    if (heaps[i] == NULL) {
+      continue;
+    }
+    if (i % 3 == 0) {
+      CHECK_EQ(hak_heap_reset(heaps[i]), 0);
+      fill_heap(heaps[i], may_fail);
+    }
+    if (i % 4 == 1) {
+      CHECK_EQ(hak_heap_release(heaps[i]), 0);
+    } else {
+      CHECK_EQ(hak_heap_destroy(heaps[i]), 0);
+    }
+    if (i % 5 == 0) {
+      hak_thread_idle();
+    }
+  }
+}
+
+/* ---- Points of failure ------------------------------------------------ */
+
 static int failure_child(void *ctx) {
   const failure_t *failure = ctx;
   test_os_open(&g_os, 0);
@@ -58,35 +155,34 @@ static int failure_child(void *ctx) {
     error = test_os_init(&g_os);
     CHECK(error == 0 || error == ENOMEM);
   }
-  shadow_t shadow;
   if (error != 0) {
     test_os_fail(&g_os, TEST_FAIL_NONE, 0, 0);
     CHECK_EQ(test_os_init(&g_os), 0);
   }
   CHECK_EQ(hak_option_set(HAK_OPTION_RETAIN_BYTES, 1 << 20), 0);
   CHECK_EQ(hak_option_set(HAK_OPTION_PURGE_DECAY_MS, 0), 0);
-  shadow_open(&shadow, test_seed(), SHADOW_MAY_FAIL | SHADOW_ALONE, 400);
-  workload(&shadow);
+  failure->workload(true);
   CHECK_EQ(hak_check(NULL), 0);
 
   /* The hooks work again, and so does everything else. */
   test_os_fail(&g_os, TEST_FAIL_NONE, 0, 0);
-  shadow.flags &= ~SHADOW_MAY_FAIL;
-  workload(&shadow);
-  shadow_close(&shadow);
+  failure->workload(false);
   CHECK_EQ(hak_check(NULL), 0);
-  CHECK_EQ(test_live_blocks(), 0);
-  CHECK_EQ(test_live_bytes(), 0);
+  if (failure->workload == run_shadow) {
+    CHECK_EQ(test_live_blocks(), 0);
+    CHECK_EQ(test_live_bytes(), 0);
+  }
   CHECK_EQ(hak_shutdown(0), 0);
   CHECK_EQ(g_os.ranges, 0);
   CHECK_EQ(g_os.committed_bytes, 0);
   return 0;
 }
 
-static void run_points(test_os_mode_t mode, unsigned kinds, unsigned points) {
+static void run_points_of(void (*work)(bool), test_os_mode_t mode, unsigned kinds,
+                          unsigned points) {
   unsigned failed = 0;
   for (unsigned n = 1; n <= points; n++) {
-    failure_t failure = {mode, kinds, n};
+    failure_t failure = {mode, kinds, n, work};
     test_child_t child = test_child_run(failure_child, &failure, 30);
     if (child.timed_out || child.signal != 0 || child.status != 0) {
       /* All points are tried: the pattern of failures says where to look. */
@@ -96,6 +192,10 @@ static void run_points(test_os_mode_t mode, unsigned kinds, unsigned points) {
     }
   }
   CHECK_EQ(failed, 0);
+}
+
+static void run_points(test_os_mode_t mode, unsigned kinds, unsigned points) {
+  run_points_of(run_shadow, mode, kinds, points);
 }
 
 static void failure__of_call_n_only(void **state) {
@@ -121,6 +221,28 @@ static void failure__by_kind_of_hook(void **state) {
     run_points(TEST_FAIL_FROM_NTH, 1u << kind, points);
     run_points(TEST_FAIL_RANDOM, 1u << kind, points / 2 + 1);
   }
+}
+
+static void failure__while_heaps_come_and_go(void **state) {
+  (void)state;
+  for (int mode = TEST_FAIL_NTH; mode <= TEST_FAIL_RANDOM; mode++) {
+    run_points_of(run_heaps, (test_os_mode_t)mode, TEST_OS_ALL_KINDS,
+                  (unsigned)test_scale(HEAP_POINTS));
+  }
+}
+
+static int reaches_heaps_child(void *ctx) {
+  (void)ctx;
+  test_os_open(&g_os, 0);
+  CHECK_EQ(test_os_init(&g_os), 0);
+  run_heaps(false);
+  CHECK(test_os_calls(&g_os) >= HEAP_POINTS);
+  return 0;
+}
+
+static void heaps__call_the_system_as_often_as_is_failed(void **state) {
+  (void)state;
+  test_child_must_succeed(reaches_heaps_child, NULL, 30);
 }
 
 static int reaches_child(void *ctx) {
@@ -154,4 +276,6 @@ static void workload__calls_every_hook(void **state) {
 
 TEST_MAIN_FRESH(T(workload__calls_every_hook), T(failure__of_call_n_only),
                 T(failure__of_call_n_and_all_that_follow), T(failure__of_one_call_in_ten),
-                T(failure__by_kind_of_hook))
+                T(failure__by_kind_of_hook),
+                T(heaps__call_the_system_as_often_as_is_failed),
+                T(failure__while_heaps_come_and_go))

@@ -7,8 +7,14 @@
 #include <stdatomic.h>
 #include <string.h>
 
-#define FIRST_CALLS 24
+#define FIRST_CALLS 32
 #define FIRST_THREADS 64
+
+static bool go_on(hak_heap_t *heap, void *ctx) {
+  (void)heap;
+  (void)ctx;
+  return true;
+}
 
 /* The k-th function of the API as a thread's first call; what it leaves works. */
 static void first_call(unsigned k) {
@@ -85,9 +91,39 @@ static void first_call(unsigned k) {
     case 22:
       CHECK_EQ(hak_check(NULL), 0);
       break;
-    default:
+    case 23:
       CHECK_EQ(hak_resize_in_place(NULL, 1, 1), 0);
       break;
+    case 24:
+      hak_free(hak_heap_alloc(NULL, k));
+      break;
+    case 25:
+      hak_heap_free(NULL, hak_heap_calloc(NULL, k, 3));
+      break;
+    case 26:
+      CHECK_EQ(hak_heap_destroy(hak_heap_default()), EINVAL);
+      break;
+    case 27:
+      CHECK(hak_heap_name(NULL) != NULL);
+      break;
+    case 28:
+      CHECK_EQ(hak_visit_heaps(go_on, NULL), 0);
+      break;
+    case 29:
+      hak_fork_prepare();
+      hak_fork_parent();
+      break;
+    case 30: {
+      int error = hak_init(test_config());
+      CHECK(error == 0 || error == EALREADY);
+      break;
+    }
+    default: {
+      hak_heap_t *heap = hak_heap_create(NULL);
+      CHECK(heap != NULL);
+      CHECK(hak_heap_alloc(heap, k) != NULL);
+      CHECK_EQ(hak_heap_destroy(heap), 0);
+    }
   }
 }
 

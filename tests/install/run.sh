@@ -77,6 +77,12 @@ case $how in
     eval "set -- $(pkg-config --static --libs hakmem)"
     quiet "$CC" "$work/use.o" -o "$work/use" "$@"
     "$work/use" || fail "the program failed"
+    eval "set -- $(pkg-config --cflags hakmem)"
+    quiet "$CXX" -std=c++11 -Wall -Wextra -Werror "$@" -c "$here/consumer/use.cpp" \
+      -o "$work/use_cpp.o"
+    eval "set -- $(pkg-config --static --libs hakmem)"
+    quiet "$CXX" "$work/use_cpp.o" -o "$work/use_cpp" "$@"
+    "$work/use_cpp" || fail "the program in C++ failed"
     pkg-config --modversion hakmem
     ;;
   *) fail "unknown" ;;

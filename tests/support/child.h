@@ -4,6 +4,10 @@
 
 #include "support.h"
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 typedef struct test_child {
   bool timed_out;
   int signal;        /* 0 where it exited by itself */
@@ -22,5 +26,9 @@ void test_child_must_succeed(int (*function)(void *ctx), void *ctx, double secon
 /* Checks that the child aborted and printed every one of the texts given; the
  * list ends with NULL. */
 void test_child_must_abort(int (*function)(void *ctx), void *ctx, ...);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif /* HAKMEM_TEST_CHILD_H */

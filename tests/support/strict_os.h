@@ -18,6 +18,10 @@
 #define TEST_OS_LIMITED 0x20u    /* reserves `limit` bytes in all, at most */
 #define TEST_OS_SLOW_PURGE 0x40u /* purge takes its time before it acts */
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 typedef enum test_os_kind {
   TEST_OS_RESERVE,
   TEST_OS_RELEASE,
@@ -71,5 +75,9 @@ uint64_t test_os_calls(test_os_t *os);
 
 /* hak_init over these hooks, without the environment. */
 int test_os_init(test_os_t *os);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif /* HAKMEM_TEST_STRICT_OS_H */

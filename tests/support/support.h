@@ -22,6 +22,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 #include <cmocka.h>
 
 #if defined(__SANITIZE_THREAD__)
@@ -58,8 +62,8 @@
 /* Fails the running test. In the main thread of a test executable that is
  * cmocka's failure; in other threads and in child processes, where cmocka may
  * not jump, the message goes to stderr and the process aborts. */
-_Noreturn void test_fail(const char *file, int line, const char *format, ...)
-    __attribute__((format(printf, 3, 4)));
+void test_fail(const char *file, int line, const char *format, ...)
+    __attribute__((noreturn, format(printf, 3, 4)));
 
 #define CHECK(condition)                               \
   do {                                                 \
@@ -90,7 +94,7 @@ size_t test_opaque(size_t value);
 
 /* ---- Random numbers --------------------------------------------------- */
 
-typedef struct test_rng {
+typedef struct test_random_state {
   uint64_t state;
 } test_rng_t;
 
@@ -169,6 +173,11 @@ double test_seconds(void);
     return cmocka_run_group_tests(tests, NULL, NULL); \
   }
 
+#ifdef __cplusplus
+}
+#define TEST(function) cmocka_unit_test(function) /* T names types there */
+#else
 #define T(function) cmocka_unit_test(function)
+#endif
 
 #endif /* HAKMEM_TEST_SUPPORT_H */

@@ -1,9 +1,10 @@
-// use.cpp - the header and the library from C++.
-#include <hakmem/hakmem.h>
+// use.cpp - the headers and the library from C++.
+#include <hakmem/hakmem.hpp>
 
 #include <cstdio>
 #include <new>
 #include <string>
+#include <vector>
 
 int main() {
   void *place = hak_aligned_alloc(alignof(std::string), sizeof(std::string));
@@ -15,5 +16,9 @@ int main() {
   void *named = hak_alloc_at(64, HAK_CALLSITE());
   if (named == nullptr) return 2;
   hak_free(named);
-  return 0;
+  hak::heap heap;
+  std::vector<int, hak::heap_allocator<int>> numbers(100, 7, heap);
+  if (hak_heap_of(numbers.data()) != heap.get()) return 3;
+  hak::unique_ptr<int[]> zeros = hak::make_unique<int[]>(10);
+  return zeros[9];
 }

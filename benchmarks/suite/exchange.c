@@ -74,12 +74,12 @@ static void run_exchange(const suite_workload_t *self) {
                          .low = self->low,
                          .high = self->high,
                          .batch = self->slots};
-  exchange.rings = bench_records(others * sizeof *exchange.rings);
+  exchange.rings = suite_rings(others, self->slots);
   exchange.batches = suite_rounds(self->operations / self->slots / exchange.writers, 100);
   suite_team_t team = {.run = take_part, .context = &exchange};
   double time = suite_team_run(&team, self->threads);
   suite_time("op", time, (double)exchange.batches * exchange.batch * exchange.writers);
-  bench_records_free(exchange.rings, others * sizeof *exchange.rings);
+  suite_rings_free(exchange.rings, others);
 }
 
 /* ---- A chain ---------------------------------------------------------------- */
@@ -113,7 +113,7 @@ static void be_a_link(void *context, uint32_t index) {
 }
 
 static void run_chain(const suite_workload_t *self) {
-  exchange_t exchange = {.rings = bench_records(2 * sizeof(suite_ring_t)),
+  exchange_t exchange = {.rings = suite_rings(2, self->slots),
                          .low = self->low,
                          .high = self->high,
                          .batch = self->slots,
@@ -121,7 +121,7 @@ static void run_chain(const suite_workload_t *self) {
   suite_team_t team = {.run = be_a_link, .context = &exchange};
   double time = suite_team_run(&team, self->threads);
   suite_time("op", time, (double)exchange.batches * exchange.batch);
-  bench_records_free(exchange.rings, 2 * sizeof(suite_ring_t));
+  suite_rings_free(exchange.rings, 2);
 }
 
 static const suite_workload_t workloads[] = {

@@ -211,12 +211,12 @@ static void exchange(void *context, uint32_t index) {
 }
 
 static void run_exchange(const suite_workload_t *self) {
-  exchange_t work = {.ring = bench_records(sizeof *work.ring),
+  exchange_t work = {.ring = suite_rings(1, SUITE_BATCH),
                      .clocked = clocked_start(self, self->threads),
                      .batches = suite_rounds(self->operations / SUITE_BATCH, 100)};
   suite_team_t team = {.run = exchange, .context = &work};
   suite_team_run(&team, self->threads);
-  bench_records_free(work.ring, sizeof *work.ring);
+  suite_rings_free(work.ring, 1);
   clocked_end(work.clocked, self->threads);
 }
 

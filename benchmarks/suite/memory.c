@@ -50,6 +50,7 @@ static void run_blowup(const suite_workload_t *self) {
   uint32_t batches = suite_rounds(self->operations / SUITE_BATCH / PARTS, 10);
   double blocks = (double)batches * SUITE_BATCH * PARTS, time = 0;
   blowup_t *blowup = bench_records(sizeof *blowup);
+  blowup->ring.batch = SUITE_BATCH;
   blowup->kept_capacity = (size_t)(blocks / KEPT_OF * 2 + 1000);
   size_t kept_bytes = blowup->kept_capacity * sizeof(void *);
   blowup->kept = bench_records(kept_bytes);

@@ -128,12 +128,12 @@ static void end_gifts(void *context, uint32_t index) {
 
 static void run_gifts(const suite_workload_t *self) {
   gift_t gift = {.self = self,
-                 .ring = bench_records(sizeof *gift.ring),
+                 .ring = suite_rings(1, SUITE_BATCH),
                  .batches = suite_rounds(self->operations / SUITE_BATCH, 100)};
   suite_team_t team = {prepare_gifts, exchange_gifts, end_gifts, &gift};
   double time = suite_team_run(&team, self->threads);
   suite_time("op", time, (double)gift.batches * SUITE_BATCH);
-  bench_records_free(gift.ring, sizeof *gift.ring);
+  suite_rings_free(gift.ring, 1);
 }
 
 /* ---- False sharing ----------------------------------------------------------- */

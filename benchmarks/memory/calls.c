@@ -2,7 +2,7 @@
  *
  * mixed: measures calls to the operating system and SuperSlabs over 100,000
  * replacements of blocks of 16 to 1,024 bytes in 256 random slots, and over as
- * many again. large: measures calls when blocks beyond 32 KiB come and go in
+ * many again. large: measures calls when blocks beyond 56 KiB come and go in
  * turn, each freed before the next, of changing sizes.
  */
 #include "memory/figures.h"
@@ -63,8 +63,8 @@ static double large_calls(size_t low, size_t high, int rounds) {
 void run_large(double scale) {
   (void)scale;
   if (!counts_are_there("OS calls")) return;
-  figure_at_most("OS calls, 10,000 blocks of 32 KiB to 1 MiB",
-                 large_calls(33 * KIB, MIB, 10000), 0, "");
+  figure_at_most("OS calls, 10,000 blocks of 57 KiB to 1 MiB",
+                 large_calls(57 * KIB, MIB, 10000), 0, "");
   figure_at_most("OS calls, 10,000 blocks of 1 to 16 MiB",
                  large_calls(MIB, 16 * MIB, 10000), 0, "");
   figure_at_most("OS calls, 10,000 blocks of 33 to 60 MiB",

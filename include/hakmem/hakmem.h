@@ -389,7 +389,7 @@ typedef struct hak_stats {
   uint64_t metadata_bytes;  /* committed for the library's own records */
   uint64_t reserved_bytes;  /* address space */
   uint64_t peak_committed_bytes;
-  uint64_t large_blocks, large_bytes; /* part of the live ones beyond 32 KiB */
+  uint64_t large_blocks, large_bytes; /* part of the live ones beyond 56 KiB */
   uint64_t superslabs;                /* 2 MiB units in use by the heap */
   uint64_t slabs_active, slabs_empty, slabs_purged, slabs_unused;
   uint64_t threads; /* attached now */

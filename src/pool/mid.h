@@ -1,4 +1,4 @@
-/* mid.h - the geometry of spans for blocks of 1 to 32 KiB.
+/* mid.h - the geometry of spans for blocks of 1 to 56 KiB.
  *
  * Depends on: base.   Used by: heap, which puts it into the depots.
  *

@@ -1,4 +1,4 @@
-/* single.h - the classes over 32 KiB: each block has a span to itself.
+/* single.h - the classes over 56 KiB: each block has a span to itself.
  *
  * Depends on: base, superslab, front.   Used by: tiny.
  *

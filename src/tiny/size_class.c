@@ -30,7 +30,7 @@ const uint8_t hak_tiny_class_of_step[HAK_TINY_STEPS] = {
 
 _Static_assert(sizeof(hak_class_infos) / sizeof(hak_class_infos[0]) == HAK_CLASSES,
                "9 small classes and 13 doublings of 4");
-_Static_assert(9 + (14 - 7) * 4 + 3 == HAK_SHARED_CLASSES - 1, "32 KiB is the last");
+_Static_assert(9 + (15 - 7) * 4 + 2 == HAK_SHARED_CLASSES - 1, "56 KiB is the last");
 _Static_assert(9 + (19 - 7) * 4 + 3 == HAK_CLASSES - 1, "1 MiB is the last");
 
 uint32_t hak_class_of_aligned(size_t size, size_t alignment) {

@@ -6,7 +6,7 @@
  * block of a class above 128 bytes wastes at most a fifth of itself, and a class
  * that is a power of two is aligned to its size, because slabs are.
  *
- * Blocks of the classes to 32 KiB share spans, which have depots (depot.h). Above,
+ * Blocks of the classes to 56 KiB share spans, which have depots (depot.h). Above,
  * a block has a span to itself: these are the single classes (single.h).
  */
 #ifndef HAK_TINY_SIZE_CLASS_H
@@ -15,10 +15,10 @@
 #include "base/bits.h"
 
 #define HAK_CLASSES 61
-#define HAK_SHARED_CLASSES 41
+#define HAK_SHARED_CLASSES 44
 #define HAK_TINY_CLASSES 21
 #define HAK_TINY_MAX ((size_t)1024)
-#define HAK_MID_MAX ((size_t)32768)
+#define HAK_MID_MAX ((size_t)57344)
 #define HAK_CLASS_MAX ((size_t)1048576)
 /* Requests that one table serves are rounded to steps of 8 bytes. */
 #define HAK_TINY_STEPS 128

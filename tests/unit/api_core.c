@@ -252,7 +252,7 @@ static void good_size__wastes_at_most_a_fifth_above_128_bytes(void **state) {
   size_t page = test_config() != NULL ? test_config()->os->page_size : 4 * KIB;
   for (size_t size = 129; size <= 2 * MIB; size += size <= 32 * KIB ? 1 : 127) {
     size_t good = hak_good_size(size);
-    /* Blocks of more than 32 KiB are cut in pages, however large those are. */
+    /* Blocks of more than 56 KiB are cut in pages, however large those are. */
     bool fits = (good - size) * 5 <= good || (size > 32 * KIB && good - size < page);
     CHECK_MSG(fits, "%zu takes %zu", size, good);
   }

@@ -106,7 +106,7 @@ static void foreign_pointers__are_named_at_once_by_every_function(void **state) 
   CHECK_EQ(hak_check(NULL), 0);
 }
 
-/* Bins keep no blocks over 32 KiB: then each is looked at as it is freed. */
+/* Bins keep no blocks over 56 KiB: then each is looked at as it is freed. */
 static void forbid_growth(void) {
   CHECK_EQ(hak_option_set(HAK_OPTION_BIN_GROWTH_BYTES, 0), 0);
   hak_thread_idle();
@@ -118,7 +118,7 @@ static void allow_growth(void) {
 static void large_blocks__freed_inside_into_a_bin_are_named_and_never_given(
     void **state) {
   (void)state;
-  static const size_t sizes[] = {40000, 100000, 1 << 20};
+  static const size_t sizes[] = {60000, 100000, 1 << 20};
   for (size_t i = 0; i < TEST_COUNT(sizes); i++) {
     for (int n = 0; n < 3; n++) hak_free(hak_alloc(sizes[i])); /* the bin has room */
     unsigned before = g_reports.count;
@@ -137,7 +137,7 @@ static void large_blocks__freed_inside_into_a_bin_are_named_and_never_given(
 static void interior_pointers__into_large_blocks_are_named_at_once(void **state) {
   (void)state;
   forbid_growth();
-  static const size_t sizes[] = {40000, 100000, 1 << 20, 3 << 20, 50 << 20};
+  static const size_t sizes[] = {60000, 100000, 1 << 20, 3 << 20, 50 << 20};
   for (size_t i = 0; i < TEST_COUNT(sizes); i++) {
     unsigned char *block = hak_alloc(sizes[i]);
     test_fill_sparse(block, sizes[i], i);

@@ -63,14 +63,14 @@ static void stats__live_counts_are_exact_when_quiet(void **state) {
 static void stats__count_large_blocks_apart(void **state) {
   (void)state;
   hak_stats_t start = test_stats();
-  static const size_t sizes[] = {33000, 100000, 1 << 20, 3 << 20, 50 << 20};
+  static const size_t sizes[] = {60000, 100000, 1 << 20, 3 << 20, 50 << 20};
   void *blocks[TEST_COUNT(sizes)];
   uint64_t bytes = 0;
   for (size_t i = 0; i < TEST_COUNT(sizes); i++) {
     blocks[i] = hak_alloc(sizes[i]);
     bytes += hak_usable_size(blocks[i]);
   }
-  void *small = hak_alloc(32 * KIB);
+  void *small = hak_alloc(56 * KIB);
   hak_stats_t now = test_stats();
   CHECK_EQ(now.large_blocks, start.large_blocks + TEST_COUNT(sizes));
   CHECK_EQ(now.large_bytes, start.large_bytes + bytes);

@@ -1,4 +1,4 @@
-/* pool_mid.c - the geometry of spans for blocks of 1 to 32 KiB. */
+/* pool_mid.c - the geometry of spans for blocks of 1 to 56 KiB. */
 #include "support.h"
 
 #include "pool/mid.h"

@@ -92,7 +92,7 @@ static void bin__keeps_no_more_than_is_granted(void **state) {
   CHECK_EQ(hak_option_set(HAK_OPTION_BIN_GROWTH_BYTES, 3 << 20), 0);
   void *blocks[COUNT];
   for (int round = 0; round < 5; round++) {
-    for (size_t size = 40000; size <= MIB; size += 100000) {
+    for (size_t size = 60000; size <= MIB; size += 100000) {
       for (int i = 0; i < COUNT; i++) blocks[i] = hak_alloc(size);
       for (int i = 0; i < COUNT; i++) hak_free(blocks[i]);
       CHECK(hak_thread_self->grown <= 3 << 20);
@@ -164,7 +164,7 @@ static void *free_all(void *ctx) {
   relay_t *relay = ctx;
   for (int round = 0; round < 50; round++) {
     for (int i = 0; i < COUNT; i++) {
-      if (round > 0) relay->blocks[i] = hak_alloc(40000 + (size_t)i * 20000);
+      if (round > 0) relay->blocks[i] = hak_alloc(60000 + (size_t)i * 20000);
       hak_free(relay->blocks[i]);
     }
   }
@@ -177,7 +177,7 @@ static void foreign_blocks__go_to_the_freeing_threads_bin_or_home(void **state) 
   pthread_t threads[4];
   for (int n = 0; n < 4; n++) {
     for (int i = 0; i < COUNT; i++) {
-      relays[n].blocks[i] = hak_alloc(40000 + (size_t)i * 20000);
+      relays[n].blocks[i] = hak_alloc(60000 + (size_t)i * 20000);
     }
     CHECK_EQ(pthread_create(&threads[n], NULL, free_all, &relays[n]), 0);
   }

@@ -133,9 +133,9 @@ static void class_of_aligned__says_when_there_is_none(void **state) {
   (void)state;
   CHECK_EQ(hak_class_of_aligned(HAK_CLASS_MAX + 1, 1), HAK_CLASSES);
   CHECK_EQ(hak_class_of_aligned(1, HAK_SLAB_SIZE * 2), HAK_CLASSES);
-  CHECK_EQ(hak_class_of_aligned(SIZE_MAX, HAK_MID_MAX), HAK_CLASSES);
+  CHECK_EQ(hak_class_of_aligned(SIZE_MAX, HAK_SLAB_SIZE), HAK_CLASSES);
   CHECK_EQ(hak_class_of_aligned(HAK_CLASS_MAX, HAK_SLAB_SIZE), HAK_CLASSES - 1);
-  CHECK_EQ(hak_class_of_aligned(HAK_MID_MAX, HAK_MID_MAX), HAK_SHARED_CLASSES - 1);
+  CHECK_EQ(hak_class_of_aligned(HAK_MID_MAX, 8192), HAK_SHARED_CLASSES - 1);
 }
 
 TEST_MAIN_FRESH(T(class_sizes__rise_as_the_header_says),

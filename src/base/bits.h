@@ -21,9 +21,19 @@ HAK_HOT size_t hak_div_up(size_t x, size_t by) { return x / by + (x % by != 0); 
 /* x != 0 in all three. */
 HAK_HOT unsigned hak_lowest_bit(uint64_t x) { return (unsigned)__builtin_ctzll(x); }
 HAK_HOT unsigned hak_highest_bit(uint64_t x) {
-  return 63u - (unsigned)__builtin_clzll(x);
+  return (unsigned)__builtin_clzll(x) ^ 63u; /* one instruction on x86-64 */
 }
-HAK_HOT unsigned hak_count_bits(uint64_t x) { return (unsigned)__builtin_popcountll(x); }
+/* Without the instruction that not every processor has, compilers call a function. */
+HAK_HOT unsigned hak_count_bits(uint64_t x) {
+#if defined(__POPCNT__) || !defined(__x86_64__)
+  return (unsigned)__builtin_popcountll(x);
+#else
+  x -= x >> 1 & 0x5555555555555555u;
+  x = (x & 0x3333333333333333u) + (x >> 2 & 0x3333333333333333u);
+  x = (x + (x >> 4)) & 0x0f0f0f0f0f0f0f0fu;
+  return (unsigned)(x * 0x0101010101010101u >> 56);
+#endif
+}
 
 /* `count` ones from bit `first` up; count + first <= 32. */
 HAK_HOT uint32_t hak_mask32(unsigned first, unsigned count) {
@@ -41,14 +51,28 @@ HAK_HOT uint32_t hak_run_starts(uint32_t x, unsigned count) {
   return x;
 }
 
-/* Length of the longest run of ones. */
+/* Length of the longest run of ones: starts of runs of 2, 4, 8, 16 by doubling, then
+ * back down from the longest there are. */
 HAK_HOT unsigned hak_longest_run(uint32_t x) {
-  unsigned n = 0;
-  while (x != 0) {
-    x &= x >> 1;
-    n++;
+  if (x == UINT32_MAX) return 32;
+  if (x == 0) return 0;
+  uint32_t starts[5];
+  unsigned top = 0;
+  starts[0] = x;
+  while (top < 4 && (starts[top] & starts[top] >> (1u << top)) != 0) {
+    starts[top + 1] = starts[top] & starts[top] >> (1u << top);
+    top++;
   }
-  return n;
+  unsigned length = 1u << top;
+  uint32_t run = starts[top];
+  while (top-- > 0) {
+    uint32_t longer = run & starts[top] >> length;
+    if (longer != 0) {
+      run = longer;
+      length += 1u << top;
+    }
+  }
+  return length;
 }
 
 /* (x & *mask) != 0, in one instruction where compilers make two of it. */

@@ -1,8 +1,9 @@
 /* free.c - hak_free and its like.
  *
  * hak_free -> the registry's entry names a list of this thread with room: done
- *   free_event -> nobody's entry: large, NULL, or not ours
- *     -> hak_spill_event (tiny/spill.c): a bin is full, a slab is (nearly) empty
+ *   free_no_room -> a thread that only frees blocks of the class: its magazine
+ *     -> free_event -> nobody's entry: large, NULL, or not ours
+ *       -> hak_spill_event (tiny/spill.c): a bin is full, a slab is (nearly) empty
  *   free_slow -> held by another: this thread's bin, or its magazine
  *
  * A sized free is the same with one comparison more: the list that the entry names
@@ -105,8 +106,8 @@ static HAK_WARM void free_nobodys(void *ptr, size_t size) {
   if (place.cls == HAK_CLASS_LARGE) hak_event_emit(HAK_EVENT_LARGE_FREE, ptr, usable);
 }
 
-/* The entry is another holder's, or this thread only frees; or this thread has
- * no state yet; or the address is far out of range. */
+/* The entry is another holder's; or this thread has no state yet; or the address is
+ * far out of range. */
 static HAK_WARM void free_slow(void *ptr, size_t size) {
   hak_thread_t *me = hak_thread_self;
   if (HAK_UNLIKELY(me->kind != HAK_THREAD_ATTACHED ||
@@ -154,7 +155,7 @@ static HAK_WARM void free_event_of_heap(hak_thread_t *me, void *ptr, size_t size
   hak_retention_tick(&heap->store->pool);
 }
 
-/* The list that the entry names had no room. */
+/* Likewise where that is rare. */
 static HAK_WARM void free_event(void *ptr, size_t size, hak_list_t *list) {
   hak_thread_t *me = hak_thread_self;
   if (list == &me->nobodys) {
@@ -172,6 +173,18 @@ static HAK_WARM void free_event(void *ptr, size_t size, hak_list_t *list) {
   hak_thread_leave(me, name_of(size));
   if (HAK_UNLIKELY(large != 0)) hak_event_emit(HAK_EVENT_LARGE_FREE, ptr, large);
   hak_retention_tick(&me->store->pool);
+}
+
+/* The list that the entry names had no room. A thread that only frees blocks of some
+ * class comes here with each. */
+static HAK_WARM void free_no_room(void *ptr, size_t size, hak_list_t *list) {
+  hak_thread_t *me = hak_thread_self;
+  size_t offset = (size_t)((char *)list - (char *)me->bins);
+  if (offset < HAK_SHARED_CLASSES * sizeof(hak_bin_t) &&
+      hak_spill_gathers(me, (hak_bin_t *)(void *)list, ptr)) {
+    return;
+  }
+  free_event(ptr, size, list);
 }
 
 /* Fast when the entry names a list of this thread that has room. Whatever
@@ -195,7 +208,7 @@ HAK_HOT void free_block(void *ptr, size_t size, bool is_sized) {
     return;
   }
   if (HAK_UNLIKELY(hak_room_is_gone(&list->room))) {
-    free_event(ptr, size, list);
+    free_no_room(ptr, size, list);
     return;
   }
   hak_list_push(me, list, ptr);

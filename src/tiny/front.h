@@ -15,13 +15,13 @@
  *
  * A thread's code has 7 of 15 bits set, and its mask is its code: so
  * `entry & mask` is zero exactly for 'cached', for 'local and mine' and for
- * nobody's, and one test lets pass what may be pushed at once. A thread that
- * only frees what others allocate sets HAK_MODE_CACHED in its mask and takes
- * the slow path, which collects blocks in magazines without touching them.
+ * nobody's, and one test lets pass what may be pushed at once.
  *
  * A bin has two lists: frees push onto `list`, allocations take from `ready`;
  * when that is empty, `list` becomes it. This keeps the order of frees, so
- * neighbours stay neighbours. A third list, `spare`, lies behind.
+ * neighbours stay neighbours. A third list, `spare`, lies behind. Where a thread
+ * only frees what others allocate, its bin of the class has no room and frees
+ * collect in a magazine, untouched.
  *
  * Access: all of a thread state belongs to its thread, except where marked; it
  * is reused, never unmapped before shutdown.
@@ -37,10 +37,14 @@
 #define HAK_CODE_MASK 0x7fffu
 #define HAK_MODE_CACHED 0x8000u
 
+/* The bin of a class of which the thread only frees what others allocate: its list
+ * has no room, and frees pass by it into a magazine. */
+#define HAK_BIN_GATHERS UINT16_MAX
+
 typedef struct hak_bin {
   hak_list_t list;              /* frees push here */
   void *ready;                  /* allocations take from here */
-  uint16_t spilling;            /* list has been full and its blocks were sent home */
+  uint16_t spilling;            /* how often its list was sent home, or HAK_BIN_GATHERS */
   hak_atomic_u16_t armed;       /* what list.room was set to */
   hak_atomic_u16_t ready_count; /* blocks in `ready` when it was filled */
   uint16_t capacity;            /* blocks in each list; see capacity.h */
@@ -107,7 +111,7 @@ enum {
 
 typedef struct hak_thread {
   hak_list_t nobodys; /* entries of 0 name this list; room is always 0 */
-  uint64_t mask;      /* code, and HAK_MODE_CACHED while it only frees */
+  uint64_t mask;      /* code */
   hak_link_key_t key;
   hak_registry_t *registry;
   uint64_t registry_limit; /* leaves; 0 where there is no registry to look at */

@@ -235,7 +235,6 @@ static batch_t next_batch(hak_thread_t *me, uint32_t cls) {
   hak_hold_t *hold = &me->now.holds[cls];
   bin->spilling = 0;
   hak_bin_set_room(bin, hak_bin_capacity(bin));
-  me->mask &= ~(uint64_t)HAK_MODE_CACHED;
   if (hold->spare != HAK_LINK_END) {
     HAK_COUNT(me, refill_spare, 1);
     batch_t batch = {hold->spare, hak_load_relaxed(&hold->spare_count)};

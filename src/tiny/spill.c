@@ -12,6 +12,7 @@
 enum {
   SPILLING_SHARE = 8,
   SPILLS_PATIENCE = 16,
+  LIST_AHEAD = 4, /* blocks of a list whose slabs are fetched early */
   HELD_FACTOR = 64
 };
 
@@ -38,6 +39,22 @@ static bool is_in_span(const hak_slab_t *slab, const char *start, const void *bl
   return (size_t)((const char *)block - start) < span_bytes(slab);
 }
 
+/* What homecoming will write to: blocks that go home one by one lie anywhere, and so do
+ * the records of their slabs. */
+HAK_HOT void expect(const void *block) {
+  __builtin_prefetch(hak_registry_slab(block), 1);
+  __builtin_prefetch(block, 1);
+}
+
+/* Likewise for a block of a list; the next one, or HAK_LINK_END where the list ends,
+ * well or badly: whoever comes there looks again. */
+HAK_HOT void *expect_next(const hak_thread_t *me, void *block) {
+  if (block == HAK_LINK_END) return block;
+  __builtin_prefetch(hak_registry_slab(block), 1);
+  void *next = hak_link_read(&me->key, block);
+  return HAK_UNLIKELY(hak_link_is_bad(&me->key, next)) ? HAK_LINK_END : next;
+}
+
 static void spill_singles(hak_thread_t *me, uint32_t cls, void *list, uint32_t count) {
   for (; list != HAK_LINK_END; count--) {
     void *block = list;
@@ -59,12 +76,15 @@ static bool spill_list(hak_thread_t *me, uint32_t cls, void *list, uint32_t coun
     return true;
   }
   bool own = false;
+  void *ahead = list;
+  for (int i = 0; i < LIST_AHEAD; i++) ahead = expect_next(me, ahead);
   while (list != HAK_LINK_END) {
     void *block = list;
     if (HAK_UNLIKELY(count == 0)) {
       report_cycle(me, block);
       return own;
     }
+    ahead = expect_next(me, ahead);
     hak_slab_t *slab = hak_registry_slab(block);
     char *start = hak_slab_start(slab);
     if (HAK_UNLIKELY(!starts_block(slab, start, block))) {
@@ -98,9 +118,14 @@ static bool spill_list(hak_thread_t *me, uint32_t cls, void *list, uint32_t coun
 }
 
 uint32_t hak_spill_blocks(hak_thread_t *me, uint32_t cls, void **blocks, uint32_t count) {
+  enum {
+    AHEAD = 8
+  };
   bool locked = false;
   uint32_t slabs = 0;
+  for (uint32_t i = 0; i < count && i < AHEAD; i++) expect(blocks[i]);
   for (uint32_t i = 0; i < count;) {
+    if (i + AHEAD < count) expect(blocks[i + AHEAD]);
     void *block = blocks[i++];
     hak_slab_t *slab = hak_registry_slab(block);
     char *start = hak_slab_start(slab);
@@ -122,8 +147,11 @@ uint32_t hak_spill_blocks(hak_thread_t *me, uint32_t cls, void **blocks, uint32_
   return slabs;
 }
 
-static uint32_t spilling_room(const hak_bin_t *bin) {
-  return (hak_bin_capacity(bin) + SPILLING_SHARE - 1) / SPILLING_SHARE;
+/* Of an empty list. */
+static void set_room(hak_bin_t *bin) {
+  uint32_t blocks = hak_bin_capacity(bin);
+  if (bin->spilling != 0) blocks = (blocks + SPILLING_SHARE - 1) / SPILLING_SHARE;
+  hak_bin_set_room(bin, bin->spilling == HAK_BIN_GATHERS ? 0 : blocks);
 }
 
 void hak_spill_bin(hak_thread_t *me, uint32_t cls) {
@@ -137,7 +165,7 @@ void hak_spill_bin(hak_thread_t *me, uint32_t cls) {
   hold->spare = HAK_LINK_END;
   hak_store_relaxed(&bin->ready_count, 0);
   hak_store_relaxed(&hold->spare_count, 0);
-  hak_bin_set_room(bin, bin->spilling ? spilling_room(bin) : hak_bin_capacity(bin));
+  set_room(bin);
   if (list != HAK_LINK_END) spill_list(me, cls, list, n_list);
   if (ready != HAK_LINK_END) spill_list(me, cls, ready, n_ready);
   if (spare != HAK_LINK_END) spill_list(me, cls, spare, n_spare);
@@ -199,18 +227,16 @@ void hak_spill_full(hak_thread_t *me, uint32_t cls) {
     list = older;
     count = n;
   }
-  hak_bin_set_room(bin, spilling_room(bin));
+  set_room(bin);
   bool own = spill_list(me, cls, list, count);
   if (own && bin->spilling < SPILLS_PATIENCE && ++bin->spilling == SPILLS_PATIENCE) {
     hak_spill_bin(me, cls);
   }
   if (own) return;
-  /* Everything was foreign: this thread only frees what others allocate. */
-  hak_bin_set_room(bin, hak_bin_capacity(bin));
-  me->mask |= HAK_MODE_CACHED;
-  bin->spilling = 1;
+  /* Everything was foreign: of this class the thread only frees what others
+   * allocate, and its bin takes no more until it allocates. */
+  bin->spilling = HAK_BIN_GATHERS;
   hak_spill_bin(me, cls);
-  hak_bin_set_room(bin, hak_bin_capacity(bin));
 }
 
 static void push(hak_thread_t *me, uint32_t cls, void *block) {
@@ -219,6 +245,10 @@ static void push(hak_thread_t *me, uint32_t cls, void *block) {
     hak_spill_full(me, cls);
     if (bin->capacity == 0) {
       hak_single_home(me, cls, block);
+      return;
+    }
+    if (bin->spilling == HAK_BIN_GATHERS) {
+      hak_transfer_add(me, cls, block);
       return;
     }
   }
@@ -234,7 +264,6 @@ void hak_spill_free(hak_thread_t *me, uint32_t cls, void *block) {
     return;
   }
   if (!bin->spilling) {
-    me->mask &= ~(uint64_t)HAK_MODE_CACHED;
     push(me, cls, block);
     return;
   }
@@ -242,6 +271,10 @@ void hak_spill_free(hak_thread_t *me, uint32_t cls, void *block) {
     uint64_t word = hak_load_relaxed(&hak_registry_slab(block)->word);
     if (hak_word_is_mine(me, word) ||
         (word == hak_word_make(HAK_SLAB_FULL, 0) && hold->credit > 0)) {
+      if (bin->spilling == HAK_BIN_GATHERS) {
+        bin->spilling = 1;
+        set_room(bin);
+      }
       push(me, cls, block);
       return;
     }
@@ -257,7 +290,11 @@ void hak_spill_event(hak_thread_t *me, hak_list_t *list, void *block) {
   if (offset < HAK_CLASSES * sizeof(hak_bin_t)) {
     uint32_t cls = (uint32_t)(offset / sizeof(hak_bin_t));
     hak_store_relaxed(&list->room, 0);
-    push(me, cls, block);
+    if (me->now.bins[cls].spilling == HAK_BIN_GATHERS) {
+      hak_spill_free(me, cls, block);
+    } else {
+      push(me, cls, block);
+    }
   } else {
     hak_hold_event(me, (hak_slab_t *)(void *)list, block);
   }
@@ -282,7 +319,6 @@ void hak_spill_class(hak_thread_t *me, uint32_t cls) {
 }
 
 void hak_spill_all(hak_thread_t *me) {
-  me->mask &= ~(uint64_t)HAK_MODE_CACHED;
   for (uint32_t cls = 0; cls < HAK_CLASSES; cls++) hak_spill_class(me, cls);
   hak_magazines_return(me);
 }

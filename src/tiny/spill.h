@@ -29,7 +29,27 @@ void hak_spill_heap(hak_thread_t *me);
 /* Only that. Needs no bins. */
 void hak_spill_slots(hak_thread_t *me);
 
-/* A block is freed: a slow path that takes any state of bin and mask. */
+/* The common case of a bin that gathers: the block of a shared class, which the entry
+ * leads there, goes into the thread's magazine. False, and nothing has changed, in any
+ * other. What lies in a magazine is looked at when it goes home, or by who takes it. */
+HAK_HOT bool hak_spill_gathers(hak_thread_t *me, hak_bin_t *bin, void *block) {
+  const hak_hold_t *hold = &me->holds[bin - me->bins];
+  if (bin->spilling != HAK_BIN_GATHERS || hold->credit > 0 || hold->current != NULL ||
+      hold->first != NULL) {
+    return false;
+  }
+  hak_magazine_t *magazine = hak_load_relaxed(&hold->magazine);
+  if (magazine == NULL) return false;
+  uint32_t count = hak_load_relaxed(&magazine->count);
+  if (count + 1 >= hold->magazine_blocks) return false;
+  hak_store_relaxed(&bin->list.room, 0);
+  HAK_COUNT(me, slow_free, 1);
+  magazine->blocks[count] = block;
+  hak_store_relaxed(&magazine->count, count + 1);
+  return true;
+}
+
+/* A block is freed: a slow path that takes any state of the bin. */
 void hak_spill_free(hak_thread_t *me, uint32_t cls, void *block);
 
 /* A block is freed into a list whose room was gone. */

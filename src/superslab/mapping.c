@@ -30,11 +30,10 @@ static void unuse_locked(hak_mapping_t *mapping) {
   hak_store_relaxed(&mapping->extent.heap, NULL);
 }
 
-/* The kept mapping that wastes least, half of it at most. */
-static hak_mapping_t *reuse(const hak_os_t *os, size_t size, size_t alignment,
-                            bool no_grow) {
+/* Where the kept mapping hangs that wastes least, half of it at most; or NULL. */
+static hak_mapping_t **find_kept_locked(const hak_os_t *os, size_t size, size_t alignment,
+                                        bool no_grow) {
   hak_mapping_t **best = NULL;
-  hak_lock_acquire(&lock);
   for (hak_mapping_t **at = &kept; *at != NULL; at = &(*at)->next) {
     hak_mapping_t *m = *at;
     if (m->extent.os != os || m->reserved < size || m->reserved - size > size ||
@@ -44,7 +43,14 @@ static hak_mapping_t *reuse(const hak_os_t *os, size_t size, size_t alignment,
     }
     if (best == NULL || m->reserved < (*best)->reserved) best = at;
   }
+  return best;
+}
+
+static hak_mapping_t *reuse(const hak_os_t *os, size_t size, size_t alignment,
+                            bool no_grow) {
   hak_mapping_t *mapping = NULL;
+  hak_lock_acquire(&lock);
+  hak_mapping_t **best = find_kept_locked(os, size, alignment, no_grow);
   if (best != NULL) {
     mapping = *best;
     *best = mapping->next;
@@ -52,6 +58,17 @@ static hak_mapping_t *reuse(const hak_os_t *os, size_t size, size_t alignment,
   }
   hak_lock_release(&lock);
   return mapping;
+}
+
+/* A kept mapping would do for a block that outgrows its own. By so much larger than
+ * that, that copying stays as cheap by byte as it is for any buffer that grows. */
+static bool should_copy(const hak_mapping_t *mapping, size_t size) {
+  hak_lock_acquire(&lock);
+  hak_mapping_t **best = find_kept_locked(mapping->extent.os, size, HAK_SLAB_SIZE, false);
+  bool should = best != NULL && (*best)->committed >= size &&
+                (*best)->reserved - mapping->reserved >= mapping->reserved / 2;
+  hak_lock_release(&lock);
+  return should;
 }
 
 static void release(hak_mapping_t *mapping) {
@@ -185,6 +202,8 @@ char *hak_mapping_resize(hak_mapping_t *mapping, size_t size, bool may_move) {
     hak_store_relaxed(&mapping->extent.size, size);
     return base;
   }
+  /* Else memory that is kept would lie idle while the block takes as much again. */
+  if (should_copy(mapping, size)) return NULL;
   /* The block must not be found at its old address once the pages have moved,
    * and remap wants the whole range committed. */
   if (!hak_registry_prepare(reserved) ||

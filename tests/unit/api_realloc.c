@@ -188,6 +188,29 @@ static void realloc__of_huge_blocks_moves_pages_and_keeps_every_byte(void **stat
   hak_free(block);
 }
 
+/* What earlier ones left behind is used again, not kept beside what the next takes. */
+static void realloc__of_one_huge_block_after_another_needs_the_memory_of_one(
+    void **state) {
+  (void)state;
+  hak_collect(NULL, SIZE_MAX, 0);
+  uint64_t start = test_stats().committed_bytes;
+  for (int round = 0; round < 6; round++) {
+    size_t size = 64;
+    unsigned char *block = hak_alloc(size);
+    test_fill(block, size, 7);
+    while (size < 32 * MIB) {
+      block = hak_realloc(block, 2 * size);
+      CHECK(block != NULL);
+      CHECK(test_verify(block, 64, 7));
+      size *= 2;
+      block[size - 1] = (unsigned char)round;
+    }
+    hak_free(block);
+  }
+  uint64_t more = test_stats().committed_bytes - start;
+  CHECK_MSG(more <= 80 * MIB, "%llu bytes more", (unsigned long long)more);
+}
+
 static void resize_in_place__never_moves_and_says_the_new_size(void **state) {
   (void)state;
   for (size_t i = 0; i < TEST_COUNT(edges); i++) {
@@ -272,6 +295,7 @@ TEST_MAIN(T(realloc__keeps_contents_between_all_tiers),
           T(realloc__of_an_aligned_block_keeps_contents),
           T(realloc__shrinking_a_large_block_gives_its_bytes_back),
           T(realloc__of_huge_blocks_moves_pages_and_keeps_every_byte),
+          T(realloc__of_one_huge_block_after_another_needs_the_memory_of_one),
           T(resize_in_place__never_moves_and_says_the_new_size),
           T(resize_in_place__grows_again_after_it_shrank),
           T(resize_in_place__to_what_the_block_has_succeeds),

@@ -124,7 +124,75 @@ static void run_chain(const suite_workload_t *self) {
   suite_rings_free(exchange.rings, 2);
 }
 
+/* ---- The ring alone ---------------------------------------------------------- */
+
+enum {
+  SPARE = 2 * SUITE_RING, /* blocks that go round: no block is written while it is read */
+  SPARE_BYTES = 192
+};
+
+/* Writes to blocks that were there before, and frees none. */
+static void only_pass(void *context, uint32_t index) {
+  const exchange_t *exchange = context;
+  suite_ring_t *ring = exchange->rings;
+  if (index == 1) {
+    uintptr_t sum = 0;
+    for (void **batch; (batch = suite_ring_begin_read(ring)) != NULL;) {
+      for (uint32_t i = 0; i < exchange->batch; i++) sum += (uintptr_t)batch[i];
+      suite_ring_end_read(ring);
+    }
+    suite_sink = sum;
+    return;
+  }
+  char *spare = bench_records(SPARE * SPARE_BYTES);
+  uint64_t random = bench_seed(0), size = 0;
+  uint32_t next = 0;
+  for (uint32_t i = 0; i < exchange->batches; i++) {
+    void **batch = suite_ring_begin_write(ring);
+    for (uint32_t k = 0; k < exchange->batch; k++, next++) {
+      size += bench_range(&random, exchange->low, exchange->high);
+      char *block = &spare[next % SPARE * SPARE_BYTES];
+      *block = 1;
+      batch[k] = block;
+    }
+    suite_ring_end_write(ring);
+  }
+  suite_ring_close(ring);
+  suite_sink = size;
+  bench_records_free(spare, SPARE * SPARE_BYTES);
+}
+
+/* Of interest beside the other figures, and the same for all allocators: so it has a
+ * unit of its own, and is in no total. */
+static void run_ring(const suite_workload_t *self) {
+  exchange_t exchange = {.rings = suite_rings(1, self->slots),
+                         .low = self->low,
+                         .high = self->high,
+                         .batch = self->slots,
+                         .batches = suite_rounds(self->operations / self->slots, 100)};
+  suite_team_t team = {.run = only_pass, .context = &exchange};
+  double time = suite_team_run(&team, self->threads);
+  suite_figure("op", time / ((double)exchange.batches * exchange.batch), "ns_ring");
+  suite_rings_free(exchange.rings, 1);
+}
+
 static const suite_workload_t workloads[] = {
+    {.name = "exchange_none",
+     .what = "exchange_1to1 without allocator: what the ring itself costs",
+     .run = run_ring,
+     .operations = 15e6,
+     .slots = 64,
+     .low = 16,
+     .high = 256,
+     .threads = 2},
+    {.name = "exchange_none_single",
+     .what = "exchange_1to1_single without allocator",
+     .run = run_ring,
+     .operations = 4e6,
+     .slots = 1,
+     .low = 16,
+     .high = 256,
+     .threads = 2},
     {.name = "exchange_1to1",
      .what = "one thread allocates batches of 64 blocks, another frees them",
      .run = run_exchange,

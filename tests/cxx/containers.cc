@@ -1,5 +1,6 @@
 /* containers.cc - the standard's containers over hak::allocator and
  * hak::heap_allocator: where their blocks lie, and what moves, swaps and copies do. */
+#include <atomic>
 #include <deque>
 #include <forward_list>
 #include <list>
@@ -17,7 +18,7 @@
 
 namespace {
 
-unsigned g_news;
+std::atomic<unsigned> g_news;
 
 } /* namespace */
 

@@ -52,11 +52,12 @@ int failing_child(void *ctx) {
     thrown = true;
   }
   CHECK_EQ(live(heap.get()), 0);
+  bool is_made = static_cast<bool>(hak::heap::try_create());
   try {
     hak::heap another;
-    hak::heap::try_create();
+    CHECK(is_made); /* the hooks get no better by themselves */
   } catch (const std::bad_alloc &) {
-    CHECK(n < 1000);
+    CHECK(thrown);
   }
   test_os_fail(&os, TEST_FAIL_NONE, 0, 0);
   work(heap.get());
@@ -67,7 +68,7 @@ int failing_child(void *ctx) {
 
 void failures__at_any_call_are_exceptions_and_nothing_is_lost(void **) {
   unsigned thrown = 0;
-  for (std::uint64_t n = 1; n < 60; n++) {
+  for (std::uint64_t n = 1; n < 60; n += 1 + n / 5) {
     test_child_t child = test_child_run(failing_child, &n, 60);
     CHECK_MSG(!child.timed_out && child.signal == 0 &&
                   (child.status == 0 || child.status == 100),

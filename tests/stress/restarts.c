@@ -56,6 +56,7 @@ static void *stay(void *argument) {
     }
     pthread_barrier_wait(&g_end);
   }
+  pthread_barrier_wait(&g_begin); /* attached until the last cycle is over */
   return NULL;
 }
 
@@ -130,6 +131,7 @@ static int restarts_child(void *ctx) {
     stop(cycle, &rng);
     CHECK_EQ(a_key(), key);
   }
+  pthread_barrier_wait(&g_begin);
   for (size_t i = 0; i < STAYING; i++) {
     pthread_join(staying[i], NULL);
   }

@@ -245,7 +245,8 @@ typedef struct hak_os {
   /* Gives back a whole range that reserve or remap gave. 0 or an errno. */
   int (*release)(void *ctx, void *ptr, size_t size);
   /* Makes pages readable and writable; sets *zeroed if they all read as zero.
-   * Called only for pages that are reserved or purged. */
+   * Called only for pages that are reserved or purged; in the child of a fork also
+   * for pages, and purge for such, that a thread of the parent was at. */
   int (*commit)(void *ctx, void *ptr, size_t size, bool *zeroed);
   /* Gives the pages back but keeps the addresses; they are not touched again
    * before the next commit. */
@@ -363,7 +364,9 @@ typedef struct hak_option_info {
 int hak_option_describe(hak_option_t option, hak_option_info_t *out);
 
 /* For programs that fork by other means than fork(), or that started with
- * HAK_INIT_NO_FORK: call before, and after in parent and child. */
+ * HAK_INIT_NO_FORK: call before, and after in parent and child. The child goes on with
+ * its one thread: what other threads cached is everybody's, what they were in the
+ * midst of is counted (fork_lost_bytes), heaps that they were ending are ended. */
 void hak_fork_prepare(void);
 void hak_fork_parent(void);
 void hak_fork_child(void);
@@ -412,6 +415,9 @@ typedef struct hak_stats {
   uint64_t os_reserve, os_release, os_commit, os_purge, os_remap, os_advise;
   uint64_t os_failures;
   uint64_t purged_bytes;
+  /* In the child of a fork: what threads that are not there had cached in the midst of
+   * a slow path, at most; it stays out of use. See docs/FORK.md. */
+  uint64_t fork_lost_bytes;
 } hak_stats_t;
 
 /* Set out->struct_size first. `heap` NULL = the whole process; else the figures of

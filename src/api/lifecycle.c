@@ -3,6 +3,7 @@
 
 #include "api/api.h"
 #include "base/option.h"
+#include "heap/fork.h"
 #include "superslab/retention.h"
 
 uint32_t hak_version(void) { return HAK_VERSION; }
@@ -84,6 +85,6 @@ size_t hak_collect(hak_heap_t *handle, size_t max_bytes, unsigned flags) {
   return given;
 }
 
-void hak_fork_prepare(void) { hak_lifecycle_fork_prepare(); }
-void hak_fork_parent(void) { hak_lifecycle_fork_parent(); }
-void hak_fork_child(void) { hak_lifecycle_fork_child(); }
+void hak_fork_prepare(void) { hak_forking_prepare(); }
+void hak_fork_parent(void) { hak_forking_parent(); }
+void hak_fork_child(void) { hak_forking_child(); }

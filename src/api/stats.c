@@ -5,6 +5,7 @@
 
 #include "api/api.h"
 #include "base/lock.h"
+#include "heap/fork.h"
 #include "pool/large.h"
 #include "superslab/meta.h"
 #include "superslab/retention.h"
@@ -254,6 +255,7 @@ static void fill_os(hak_stats_t *s) {
   s->os_failures = hak_load_relaxed(&hak_os_counts.failures);
   s->purged_bytes = hak_load_relaxed(&hak_os_counts.purged_bytes);
   s->lock_contended = hak_load_relaxed(&hak_lock_contended);
+  s->fork_lost_bytes = hak_forking_lost_bytes();
 }
 
 /* An older caller's record is shorter; it gets what it knows. */
@@ -302,7 +304,8 @@ static const field_t fields[] = {
 #undef HAK_COUNTER
     FIELD(lock_contended), FIELD(os_reserve),      FIELD(os_release),
     FIELD(os_commit),      FIELD(os_purge),        FIELD(os_remap),
-    FIELD(os_advise),      FIELD(os_failures),     FIELD(purged_bytes)};
+    FIELD(os_advise),      FIELD(os_failures),     FIELD(purged_bytes),
+    FIELD(fork_lost_bytes)};
 
 enum {
   FIELDS = sizeof fields / sizeof fields[0]

@@ -108,11 +108,16 @@ static void move_bins(hak_heap_front_t *front, hak_bin_t *to) {
   front->front.bins = to;
 }
 
+static uint64_t entry_of_slot(uint32_t slot) {
+  size_t offset = offsetof(hak_thread_state_t, slots) + slot * sizeof(hak_slot_bins_t);
+  return (uint64_t)offset << 16 | HAK_MODE_CACHED;
+}
+
 /* Moves the front's bins to the slot, where the registry's entries lead. */
 static void enter_slot(hak_thread_t *me, hak_heap_front_t *front, uint32_t slot) {
   hak_bin_t *bins = hak_thread_state(me)->slots[slot];
   move_bins(front, bins);
-  front->front.entry = (uint64_t)((char *)bins - (char *)me) << 16 | HAK_MODE_CACHED;
+  front->front.entry = entry_of_slot(slot);
   hak_store_relaxed(&front->slot, slot);
   set_way(me, slot, hak_way_to(bins));
 }
@@ -376,4 +381,68 @@ void hak_front_free_slot(hak_heap_t *heap) {
   if (slot != NO_SLOT) slots[slot].heap = NULL;
   hak_store_relaxed(&heap->way_at, hak_way_at(HAK_WAY_NONE));
   hak_lock_release(hak_heaps_lock());
+}
+
+/* --- in the child of a fork -------------------------------------------------- */
+
+void hak_front_enter_slot_of(hak_thread_t *me, hak_heap_t *heap) {
+  if (heap->store == me->store) {
+    hak_front_default(me);
+    return;
+  }
+  hak_front_enter_bare(me, heap);
+  uint32_t slot = slot_of_locked(heap);
+  if (slot != NO_SLOT) me->now.entry = entry_of_slot(slot);
+}
+
+static void drop_bins(hak_thread_t *thread, uint32_t slot) {
+  if (slot >= slots_ready) return;
+  hak_bin_t *bins = hak_thread_state(thread)->slots[slot];
+  for (uint32_t cls = 0; cls < HAK_CLASSES; cls++) bin_init(&bins[cls], 0);
+  set_way(thread, slot, 0);
+}
+
+static void drop_front(hak_heap_front_t *front, void *ctx) {
+  hak_thread_t *thread = ctx;
+  if (hak_load_relaxed(&front->mark) == NULL) return;
+  /* It may have been on its way to or from a slot. */
+  drop_bins(thread, hak_load_relaxed(&front->slot));
+  drop_bins(thread, slot_of_locked(front->heap));
+  hak_store_relaxed(&front->slot, NO_SLOT);
+  hak_store_relaxed(&front->mark, NULL);
+}
+
+void hak_fronts_drop(hak_thread_t *thread) {
+  hak_fronts_visit(thread, drop_front, thread);
+}
+
+static void count_front(hak_heap_front_t *front, void *ctx) {
+  (void)ctx;
+  if (hak_load_relaxed(&front->mark) == NULL) return;
+  hak_add_relaxed(&front->heap->fronts, 1);
+  uint32_t slot = hak_load_relaxed(&front->slot);
+  if (slot != NO_SLOT) slots[slot].users++;
+}
+
+static void count_fronts(hak_thread_t *thread, void *ctx) {
+  hak_fronts_visit(thread, count_front, ctx);
+}
+
+void hak_fronts_recount(void) {
+  for (uint32_t i = 0; i < hak_heaps_made(); i++) {
+    hak_heap_t *heap = hak_heap_at(i);
+    if (heap != NULL && hak_load_relaxed(&heap->fronts) != 0) {
+      hak_store_relaxed(&heap->fronts, 0);
+    }
+  }
+  for (uint32_t i = 0; i < slots_ready; i++) {
+    slots[i].users = 0;
+    hak_heap_t *heap = slots[i].heap;
+    if (heap == NULL || slot_of_locked(heap) == i) continue;
+    /* A thread was taking it from this heap. */
+    hak_front_t old = {.entry = entry_of_slot(i)};
+    hak_pool_visit(&heap->store->pool, forget_entries, &old);
+    slots[i].heap = NULL;
+  }
+  hak_threads_visit(count_fronts, NULL);
 }

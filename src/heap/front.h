@@ -150,4 +150,16 @@ void hak_front_free_slot(hak_heap_t *heap);
 
 void hak_fronts_start(void);
 
+/* --- in the child of a fork; see fork.c ---- */
+
+/* Drops what a state keeps of all heaps but the default one, wherever its thread was
+ * stopped. */
+void hak_fronts_drop(hak_thread_t *thread);
+/* Counts anew who has a front of which heap, and mends slots that were on their way
+ * from one to another. */
+void hak_fronts_recount(void);
+/* As hak_front_enter_bare, for slabs of the heap that others are to find: their
+ * entries lead to the heap's slot, if it has one. */
+void hak_front_enter_slot_of(hak_thread_t *me, hak_heap_t *heap);
+
 #endif

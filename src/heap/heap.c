@@ -77,6 +77,7 @@ static hak_heap_t *new_record(const hak_os_t *os) {
   store->pool.starts_small = true;
   store->pool.colour = index;
   store->geometry = geometry;
+  hak_store_relaxed(&heap->way_at, hak_way_at(HAK_WAY_NONE));
   /* Release: publishes the record to hak_heap_at. */
   hak_store_release(&chunk->made[index % CHUNK_HEAPS], 1);
   return heap;
@@ -122,9 +123,9 @@ hak_heap_t *hak_heap_make(const hak_os_t *os, hak_heap_t *parent, const char *na
   hak_heap_t *heap = unused_record();
   if (heap == NULL) heap = new_record(os);
   if (heap == NULL) return NULL;
-  hak_store_relaxed(&heap->parent, parent);
   hak_lock_acquire(&lock);
   heap->tag++;
+  hak_store_relaxed(&heap->parent, parent);
   if (parent != NULL) parent->children++;
   hak_lock_release(&lock);
   uintptr_t handle = (uintptr_t)heap | (uintptr_t)heap->tag << HAK_HANDLE_TAG_SHIFT;
@@ -218,6 +219,22 @@ bool hak_heap_claim_orphan_of(hak_heap_t *heap, const hak_heap_t *parent) {
   return claim(heap, parent, false);
 }
 bool hak_heap_claim_idle_orphan(hak_heap_t *heap) { return claim(heap, NULL, true); }
+
+static bool is_unused_locked(const hak_heap_t *heap) {
+  const hak_heap_t *each = unused_first;
+  while (each != NULL && each != heap) each = each->next_unused;
+  return each != NULL;
+}
+
+bool hak_heap_is_ending(hak_heap_t *heap) {
+  hak_lock_acquire(&lock);
+  uint32_t released = hak_load_relaxed(&heap->released);
+  bool ending = released == HAK_HEAP_ENDING ||
+                (released == HAK_HEAP_KEPT && hak_heap_handle(heap) == NULL &&
+                 !is_unused_locked(heap));
+  hak_lock_release(&lock);
+  return ending;
+}
 
 bool hak_heap_try_lease(hak_heap_t *heap) {
   uint32_t unleased = 0;

@@ -44,6 +44,7 @@ struct hak_heap {
   uint32_t children, orphans;   /* [heaps] live and released heaps below it */
   hak_heap_t *next_unused;      /* [heaps] */
   uint64_t forking;             /* bit c: class c's lock is taken for a fork */
+  hak_atomic_u32_t resetting;   /* [lease] its blocks are about to go, and it stays */
   char name[HAK_HEAP_NAME_MAX + 1]; /* [const] */
 } __attribute__((aligned(HAK_CACHE_LINE)));
 
@@ -133,6 +134,8 @@ bool hak_heap_has_orphans(hak_heap_t *heap);
 bool hak_heap_claim_orphan_of(hak_heap_t *heap, const hak_heap_t *parent);
 /* Likewise if no thread has a front of it and no orphan lies below. */
 bool hak_heap_claim_idle_orphan(hak_heap_t *heap);
+/* Somebody was making or ending it and is not in this process. O(unused records). */
+bool hak_heap_is_ending(hak_heap_t *heap);
 /* Its memory is gone: the record waits for another heap. */
 void hak_heap_put_record(hak_heap_t *heap);
 

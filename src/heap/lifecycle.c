@@ -8,6 +8,7 @@
 #include "base/check.h"
 #include "base/lock.h"
 #include "base/option.h"
+#include "heap/fork.h"
 #include "heap/thread.h"
 #include "pool/large.h"
 #include "superslab/mapping.h"
@@ -144,97 +145,4 @@ int hak_lifecycle_shutdown(bool force) {
   hak_add_relaxed(&shutdowns, 1);
   end_change(PHASE_DOWN);
   return 0;
-}
-
-/* --- fork ------------------------------------------------------------------ */
-
-static void take(hak_lock_t *l) {
-  hak_lock_acquire_unranked(l);
-  /* The one multi-step change of shared state that a thread makes without the
-   * lock; the child could not tell how far it came. */
-  while (l == &hak_regions.lock && hak_regions.readying) {
-    hak_lock_release_unranked(l);
-    sched_yield();
-    hak_lock_acquire_unranked(l);
-  }
-}
-static void give(hak_lock_t *l) { hak_lock_release_unranked(l); }
-
-/* Of a heap's classes only those are locked that have slabs: the others' locks lie
- * in memory that nobody has touched, and to take them would cost a process with
- * thousands of heaps more than the fork. Which classes those are is known under the
- * pool's lock, which comes last. Shelves' locks share a rank but are taken here by
- * one thread in a fixed order, while nobody holds two. */
-static void give_heap(hak_heap_t *heap) {
-  give(&heap->store->pool.lock);
-  for (uint32_t cls = 0; cls < HAK_SHARED_CLASSES; cls++) {
-    if ((heap->forking >> cls & 1) != 0) give(&heap->store->depots[cls].lock);
-  }
-}
-
-static void take_heap(hak_heap_t *heap) {
-  hak_depot_t *depots = heap->store->depots;
-  for (;;) {
-    heap->forking = 0;
-    for (uint32_t cls = 0; cls < HAK_SHARED_CLASSES; cls++) {
-      if (hak_load_relaxed(&depots[cls].spans) == 0) continue;
-      take(&depots[cls].lock);
-      heap->forking |= (uint64_t)1 << cls;
-    }
-    take(&heap->store->pool.lock);
-    bool all = true;
-    for (uint32_t cls = 0; cls < HAK_SHARED_CLASSES && all; cls++) {
-      all = (heap->forking >> cls & 1) != 0 || hak_load_relaxed(&depots[cls].spans) == 0;
-    }
-    if (all) return;
-    give_heap(heap);
-  }
-}
-
-/* In the child. A thread that is not there may have been at a heap's caches, or have
- * just put a class's last slab back under a lock that was not taken: nothing hangs on
- * it any more. */
-static void free_heap(hak_heap_t *heap) {
-  give_heap(heap);
-  hak_store_relaxed(&heap->leased, 0);
-  for (uint32_t cls = 0; cls < HAK_SHARED_CLASSES; cls++) {
-    hak_lock_t *lock = &heap->store->depots[cls].lock;
-    if (hak_load_relaxed(&lock->held) != 0) give(lock);
-  }
-}
-
-static void each_heap(void (*act)(hak_heap_t *heap)) {
-  for (uint32_t i = 0; i < hak_heaps_made(); i++) {
-    hak_heap_t *heap = hak_heap_at(i);
-    if (heap != NULL) act(heap);
-  }
-}
-
-static void each_late_lock(void (*act)(hak_lock_t *)) {
-  act(&hak_regions.lock);
-  act(hak_mappings_lock());
-  act(hak_magazines_lock());
-  act(hak_os_unreleased_lock());
-  act(hak_meta_lock());
-}
-
-/* All locks, in the order of their ranks. */
-void hak_lifecycle_fork_prepare(void) {
-  take(hak_threads_lock());
-  take(hak_heaps_lock());
-  each_heap(take_heap);
-  each_late_lock(take);
-}
-
-static void give_all(void (*heap)(hak_heap_t *heap)) {
-  each_late_lock(give);
-  each_heap(heap);
-  give(hak_heaps_lock());
-  give(hak_threads_lock());
-}
-
-void hak_lifecycle_fork_parent(void) { give_all(give_heap); }
-void hak_lifecycle_fork_child(void) {
-  give_all(free_heap);
-  if (hak_lifecycle_is_running()) hak_threads_after_fork();
 }

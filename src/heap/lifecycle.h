@@ -1,4 +1,4 @@
-/* lifecycle.h - start, shutdown and fork of the library.
+/* lifecycle.h - start and shutdown of the library.
  *
  * Depends on: everything in heap and below.   Used by: thread, api.
  *
@@ -23,9 +23,5 @@ int hak_lifecycle_shutdown(bool force);
 
 /* The hooks in use. */
 const hak_os_t *hak_lifecycle_os(void);
-
-void hak_lifecycle_fork_prepare(void);
-void hak_lifecycle_fork_parent(void);
-void hak_lifecycle_fork_child(void);
 
 #endif

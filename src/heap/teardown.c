@@ -88,7 +88,9 @@ int hak_teardown_reset(hak_thread_t *me, hak_heap_t *handle) {
   if (hak_heap_handle(heap) != handle || heap->store == me->store) return EINVAL;
   if (hak_heap_has_orphans(heap)) clear_orphans(me, heap);
   hak_heap_lease(heap);
+  hak_store_relaxed(&heap->resetting, 1);
   clear(me, heap, false);
+  hak_store_relaxed(&heap->resetting, 0);
   hak_heap_unlease(heap);
   return 0;
 }
@@ -112,4 +114,26 @@ int hak_teardown_release(hak_thread_t *me, hak_heap_t *handle) {
   hak_front_flush(me, heap);
   hak_teardown_orphan(me, heap);
   return 0;
+}
+
+void hak_teardown_finish(hak_thread_t *me) {
+  for (uint32_t i = 0; i < hak_heaps_made(); i++) {
+    hak_heap_t *heap = hak_heap_at(i);
+    if (heap == NULL || heap == hak_heap_get_default()) continue;
+    if (hak_heap_is_ending(heap)) {
+      if (hak_heap_has_orphans(heap)) clear_orphans(me, heap);
+      end_heap(me, heap);
+      hak_heap_put_record(heap);
+    } else if (hak_load_relaxed(&heap->resetting) != 0) {
+      clear(me, heap, false);
+    }
+    hak_store_relaxed(&heap->resetting, 0);
+  }
+}
+
+void hak_teardown_orphans(hak_thread_t *me) {
+  for (uint32_t i = 0; i < hak_heaps_made(); i++) {
+    hak_heap_t *heap = hak_heap_at(i);
+    if (heap != NULL) hak_teardown_orphan(me, heap);
+  }
 }

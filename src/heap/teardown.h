@@ -23,4 +23,10 @@ int hak_teardown_reset(hak_thread_t *me, hak_heap_t *handle);
 /* Something of a released heap has come home: if it was the last, the heap goes. */
 void hak_teardown_orphan(hak_thread_t *me, hak_heap_t *heap);
 
+/* In the child of a fork: threads that are not there may have been at the end of heaps,
+ * at a reset, or before the beginning; that is brought to its end. Then released heaps
+ * that nobody holds any more go. */
+void hak_teardown_finish(hak_thread_t *me);
+void hak_teardown_orphans(hak_thread_t *me);
+
 #endif

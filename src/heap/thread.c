@@ -60,14 +60,17 @@ static uint32_t code_of(uint32_t n) {
 
 /* --- states ------------------------------------------------------------- */
 
-static void state_reset(hak_thread_t *state) {
+void hak_thread_reset(hak_thread_t *state) {
+  hak_store_relaxed(&state->busy, 0);
+  state->deferred.error = 0;
+  state->to_report = state == shared;
+  state->no_grow = 0;
   state->mask = state->code;
   state->nobodys.head = HAK_LINK_END;
   hak_store_relaxed(&state->nobodys.room, 0);
   state->ticks = 0;
   state->looks = 0;
   state->grown = 0;
-  state->no_grow = 0;
   hak_front_default(state);
   hak_front_init(state->bins, state->holds, state->store->geometry);
 }
@@ -213,7 +216,7 @@ static hak_thread_t *state_get(hak_thread_t **slot) {
       return NULL;
     }
   }
-  state_reset(state);
+  hak_thread_reset(state);
   hak_lock_acquire(&lock);
   state->slot = slot;
   hak_store_relaxed(&state->attached, 1);
@@ -262,7 +265,8 @@ void hak_thread_flush_heap(hak_thread_t *me, hak_heap_t *heap) {
 
 /* --- the end of a thread ------------------------------------------------- */
 
-static void leave_heaps(hak_thread_t *me) {
+void hak_thread_leave_heaps(hak_thread_t *me) {
+  hak_store_relaxed(&me->busy, 1);
   flush_default(me);
   hak_fronts_leave(me);
 }
@@ -272,7 +276,7 @@ static void leave_heaps(hak_thread_t *me) {
 static void at_thread_exit(void *state) {
   hak_thread_t *me = state;
   if (me != hak_thread_self) return;
-  leave_heaps(me);
+  hak_thread_leave_heaps(me);
   hak_thread_self = &shared_use;
   state_put(me);
 }
@@ -300,7 +304,7 @@ void hak_thread_detach(void) {
   hak_thread_t *me = hak_thread_self;
   if (me->kind != HAK_THREAD_ATTACHED) return;
   pthread_setspecific(exit_key, NULL);
-  leave_heaps(me);
+  hak_thread_leave_heaps(me);
   hak_thread_self = &hak_thread_none;
   state_put(me);
 }
@@ -419,7 +423,7 @@ void hak_threads_stop(void) {
   /* Destructors of threads that attach anew get another key. */
   if (had_key) pthread_key_delete(exit_key);
   hak_magazines_reset();
-  hak_capacity_forget();
+  hak_capacity_recount(0);
   while (gone != NULL) {
     hak_thread_t *next = gone->next;
     state_release(gone);
@@ -429,22 +433,26 @@ void hak_threads_stop(void) {
 
 hak_lock_t *hak_threads_lock(void) { return &lock; }
 
-void hak_threads_after_fork(void) {
-  hak_thread_t *me = hak_thread_self;
+hak_thread_t *hak_threads_shared(void) { return shared; }
+
+bool hak_thread_is_lost(hak_thread_t *state) {
+  return state != hak_thread_self &&
+         (state == shared || hak_load_relaxed(&state->attached) != 0);
+}
+
+void hak_threads_forget_lost(bool reuse) {
+  const hak_thread_t *me = hak_thread_self;
   hak_store_relaxed(&shared_leased, 0);
   hak_store_relaxed(&committing, 0);
+  attached = me->kind == HAK_THREAD_ATTACHED;
+  if (reuse) free_states = NULL;
   for (hak_thread_t *state = hak_load_relaxed(&states); state != NULL;
        state = state->next) {
-    if (state == me || state == shared || !hak_load_relaxed(&state->attached)) continue;
-    /* Its thread is not in this process. If it was in no slow path its lists are
-     * whole and go to everybody; else they are given up. */
-    if (hak_load_relaxed(&state->busy) == 0) {
-      leave_heaps(state);
-      state->next_free = free_states;
-      free_states = state;
-    }
+    if (state == me || state == shared) continue;
     hak_store_relaxed(&state->attached, 0);
     state->slot = NULL;
+    if (!reuse) continue;
+    state->next_free = free_states;
+    free_states = state;
   }
-  attached = me->kind == HAK_THREAD_ATTACHED;
 }

@@ -33,9 +33,11 @@ HAK_HOT hak_thread_t *hak_thread_enter(void) {
   hak_thread_t *me = hak_thread_self;
   if (HAK_UNLIKELY(me->kind != HAK_THREAD_ATTACHED)) return hak_thread_enter_slow();
   hak_store_relaxed(&me->busy, 1);
+  hak_compiler_fence();
   return me;
 }
 HAK_HOT void hak_thread_leave(hak_thread_t *me, const char *function) {
+  hak_compiler_fence();
   hak_store_relaxed(&me->busy, 0);
   if (HAK_UNLIKELY(me->to_report != 0)) hak_thread_leave_slow(me, function);
 }
@@ -69,7 +71,15 @@ bool hak_threads_start(const hak_os_t *os);
 void hak_threads_stop(void);
 
 hak_lock_t *hak_threads_lock(void);
-/* In the child of a fork: the other threads are gone. */
-void hak_threads_after_fork(void);
+
+/* In the child of a fork; see fork.c. The state that threads without one share; the
+ * state of a thread that is not there, or that such a one may have been using; what
+ * such a state keeps goes to everybody, or is dropped; from here on there are no such
+ * states, and what they were may serve other threads. */
+hak_thread_t *hak_threads_shared(void);
+bool hak_thread_is_lost(hak_thread_t *state);
+void hak_thread_leave_heaps(hak_thread_t *me);
+void hak_thread_reset(hak_thread_t *me);
+void hak_threads_forget_lost(bool reuse);
 
 #endif

@@ -330,6 +330,16 @@ size_t hak_pool_purge(hak_pool_t *pool, uint64_t before, size_t max_bytes,
   return given;
 }
 
+bool hak_pool_contains(hak_pool_t *pool, const hak_superslab_t *ss) {
+  hak_lock_acquire(&pool->lock);
+  const node_t *node = pool->root;
+  while (node != NULL && node != ss) {
+    node = ss->extent.base < node->extent.base ? node->left : node->right;
+  }
+  hak_lock_release(&pool->lock);
+  return node != NULL;
+}
+
 static bool visit_tree(node_t *ss, bool (*visit)(hak_superslab_t *ss, void *ctx),
                        void *ctx) {
   return ss == NULL || (visit_tree(ss->left, visit, ctx) && visit(ss, ctx) &&

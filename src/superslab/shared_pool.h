@@ -70,6 +70,9 @@ bool hak_pool_extend(hak_pool_t *pool, hak_slab_t *first, unsigned span, unsigne
 /* As hak_region_purge, for the heap's own SuperSlabs. */
 size_t hak_pool_purge(hak_pool_t *pool, uint64_t before, size_t max_bytes, size_t *slabs);
 
+/* It has the SuperSlab in its tree. */
+bool hak_pool_contains(hak_pool_t *pool, const hak_superslab_t *ss);
+
 /* Calls `visit` for each SuperSlab cut into slabs, under the lock. */
 void hak_pool_visit(hak_pool_t *pool, bool (*visit)(hak_superslab_t *ss, void *ctx),
                     void *ctx);

@@ -59,6 +59,8 @@ typedef struct hak_slab {
   uint8_t committed;          /* [slot] OS pages committed, from the slab's start */
   uint8_t dirty;              /* [holder] blocks were carved here before, in this life */
   uint8_t slot;               /* [const] its place in the SuperSlab */
+  uint8_t unsure;             /* [holder] so many blocks may be neither listed nor out:
+                                 threads that freed them were lost in forks */
 } hak_slab_t;
 
 _Static_assert(sizeof(hak_slab_t) == 64, "one cache line a slab: no false sharing");

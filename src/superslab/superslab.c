@@ -198,6 +198,16 @@ size_t hak_superslab_purge(hak_superslab_t *ss, unsigned first, unsigned count) 
   return hak_superslab_purge_tail(ss, first, count, 0);
 }
 
+void hak_superslab_mend(hak_superslab_t *ss) {
+  for (uint32_t taken = ~ss->free; taken != 0; taken &= taken - 1) {
+    unsigned slot = hak_lowest_bit(taken);
+    uint32_t bit = (uint32_t)1 << slot;
+    size_t pages = ss->slabs[slot].committed;
+    set_bits(&ss->whole, bit, pages == HAK_SLAB_SIZE / ss->extent.os->page_size);
+    if (pages != 0) set_bits(&ss->purged, bit, false);
+  }
+}
+
 void hak_superslab_enqueue(hak_superslab_queue_t *queue, hak_superslab_t *ss) {
   hak_superslab_t *first = queue->first;
   bool oldest = first != NULL && ss->idle_since < first->idle_since;

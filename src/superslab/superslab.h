@@ -124,6 +124,10 @@ size_t hak_superslab_purge_tail(hak_superslab_t *ss, unsigned first, unsigned co
  * taken from where it was. All slots are taken. */
 void hak_superslab_count_at(hak_superslab_t *ss, hak_atomic_u64_t *counter);
 
+/* A thread that changed taken slots was lost in a fork: what is said of each twice is
+ * made the same. */
+void hak_superslab_mend(hak_superslab_t *ss);
+
 /* At the end of the queue, or in front if nothing there has been idle as long. */
 void hak_superslab_enqueue(hak_superslab_queue_t *queue, hak_superslab_t *ss);
 void hak_superslab_dequeue(hak_superslab_t *ss);

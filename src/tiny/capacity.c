@@ -10,7 +10,7 @@ enum {
 
 static hak_atomic_u64_t granted; /* bytes, to all threads */
 
-void hak_capacity_forget(void) { hak_store_relaxed(&granted, 0); }
+void hak_capacity_recount(uint64_t bytes) { hak_store_relaxed(&granted, bytes); }
 
 uint32_t hak_capacity_least(uint32_t cls) {
   if (hak_class_is_single(cls)) return 0;

@@ -38,8 +38,9 @@ uint32_t hak_capacity_grow(hak_thread_t *me, uint32_t cls);
 /* A bin of a single class has nothing to give. */
 void hak_capacity_grow_single(hak_thread_t *me, uint32_t cls);
 
-/* At shutdown: no thread has a bin any more. */
-void hak_capacity_forget(void);
+/* At shutdown, and in the child of a fork: what is granted to the threads that there
+ * are. */
+void hak_capacity_recount(uint64_t bytes);
 
 /* Every so many calls, looks at the next class. */
 void hak_capacity_look_slow(hak_thread_t *me);

@@ -98,7 +98,7 @@ hak_slab_t *hak_hold_new(hak_thread_t *me, uint32_t cls) {
   const hak_geometry_t *geometry = &me->now.store->geometry[cls];
   bool zeroed;
   /* Counted before there is one: who has the pool's lock then knows all classes
-   * that have slabs; see hak_lifecycle_fork_prepare. */
+   * that have slabs; see hak_forking_prepare. */
   bool first = hak_add_relaxed(&depot->spans, 1) == 0;
   unsigned span = first ? geometry->span_first : geometry->span_next;
   hak_slab_t *slab = hak_pool_get(pool, span, HAK_SLAB_SIZE, span * HAK_SLAB_SIZE,
@@ -123,6 +123,7 @@ hak_slab_t *hak_hold_new(hak_thread_t *me, uint32_t cls) {
   slab->span = (uint8_t)span;
   slab->queue = HAK_QUEUE_NONE;
   slab->dirty = 0;
+  slab->unsure = 0;
   hak_slab_set_out(slab, 0, 0);
   /* Relaxed: nobody else has a block of it. */
   hak_store_relaxed(&slab->word, hak_word_mine(me));
@@ -131,8 +132,7 @@ hak_slab_t *hak_hold_new(hak_thread_t *me, uint32_t cls) {
   return slab;
 }
 
-/* Every block is home and nobody can reach the slab; a shelf's lock may be held. */
-static void retire(hak_thread_t *me, hak_slab_t *slab) {
+void hak_hold_retire(hak_thread_t *me, hak_slab_t *slab) {
   HAK_COUNT(me, slab_retired, 1);
   hak_sub_relaxed(&depot_of(me, hak_slab_class(slab))->spans, 1);
   hak_hold_set_entry(me, slab, 0);
@@ -153,7 +153,9 @@ static void slab_empty(hak_thread_t *me, hak_slab_t *slab) {
   }
   slab->list.head = HAK_LINK_END;
   hak_store_relaxed(&slab->carved, 0);
-  slab->dirty = 1;
+  /* A block that is listed nowhere has no link to look at. */
+  slab->dirty = slab->unsure == 0;
+  slab->unsure = 0;
   hak_slab_set_out(slab, 0, 0);
   if (hold->current == slab || hold->current == NULL) {
     hold->current = slab;
@@ -161,7 +163,7 @@ static void slab_empty(hak_thread_t *me, hak_slab_t *slab) {
     return;
   }
   hak_clock_refresh(me->now.store->pool.os);
-  retire(me, slab);
+  hak_hold_retire(me, slab);
 }
 
 /* --- the holder's side of the word -------------------------------------- */
@@ -198,6 +200,7 @@ static void join_remote(hak_thread_t *me, hak_slab_t *slab) {
     last = next;
   }
   hak_link_write(&me->key, last, slab->list.head);
+  hak_compiler_fence(); /* see hak_reclaim_slab */
   slab->list.head = first;
   hak_slab_set_out(slab, hak_slab_out(slab) - count, 0);
 }
@@ -263,6 +266,7 @@ void hak_hold_home(hak_thread_t *me, hak_run_t run) {
   }
   HAK_COUNT(me, free_local, run.count);
   hak_link_write(&me->key, run.last, slab->list.head);
+  hak_compiler_fence(); /* see hak_reclaim_slab */
   slab->list.head = run.first;
   out -= run.count;
   uint32_t held_back = hak_load_relaxed(&slab->held_back);
@@ -335,7 +339,7 @@ static bool home_shelved(hak_thread_t *me, hak_depot_t *depot, const hak_run_t *
     if (run->count > carved) report_surplus(me, run);
     hak_slab_set_out(slab, run->count < carved ? carved - run->count : 0, 0);
     if (hak_slab_out(slab) == 0) {
-      retire(me, slab);
+      hak_hold_retire(me, slab);
     } else {
       hak_shelf_add_locked(depot, slab);
     }
@@ -353,7 +357,7 @@ static bool home_shelved(hak_thread_t *me, hak_depot_t *depot, const hak_run_t *
     hak_slab_set_out(slab, out - run->count, 0);
     if (out == run->count) {
       hak_shelf_remove_locked(depot, slab);
-      retire(me, slab);
+      hak_hold_retire(me, slab);
     }
     return true;
   }
@@ -416,7 +420,7 @@ static void shelve_one(hak_thread_t *me, hak_slab_t *slab) {
   HAK_COUNT(me, shelf_visits, 1);
   bool shelved = shelve_locked(me, depot, slab);
   hak_lock_release(&depot->lock);
-  if (!shelved) retire(me, slab);
+  if (!shelved) hak_hold_retire(me, slab);
 }
 
 void hak_hold_shelve(hak_thread_t *me, uint32_t cls, uint32_t count) {
@@ -439,7 +443,7 @@ void hak_hold_shelve(hak_thread_t *me, uint32_t cls, uint32_t count) {
   while (empty != NULL) {
     hak_slab_t *slab = empty;
     empty = slab->next;
-    retire(me, slab);
+    hak_hold_retire(me, slab);
   }
 }
 
@@ -467,7 +471,8 @@ static bool slab_is_valid(hak_thread_t *me, hak_slab_t *slab) {
     block = hak_link_read(&me->key, block);
     if (hak_link_is_bad(&me->key, block)) return false;
   }
-  return listed == carved - out && hak_word_is_mine(me, hak_load_relaxed(&slab->word)) &&
+  return listed <= carved - out && listed + slab->unsure >= carved - out &&
+         hak_word_is_mine(me, hak_load_relaxed(&slab->word)) &&
          hak_word_remote_count(hak_load_relaxed(&slab->word)) <= out;
 }
 

@@ -24,6 +24,9 @@
  *   HELD or SHELVED -> FREE              relaxed, then the     every block is home:
  *                                        pool's lock           nobody can reach it
  *
+ * In the child of a fork the words of holders that are not there are rewritten by
+ * reclaim.c.
+ *
  * After a push onto a word has succeeded the pusher touches nothing of the slab.
  * A slab that is held and not wholly carved is its holder's current one.
  */
@@ -45,6 +48,10 @@ uint32_t hak_hold_magazine_blocks(uint32_t cls);
 /* A new slab or span for the class, held by this thread and not yet carved, or
  * NULL. */
 hak_slab_t *hak_hold_new(hak_thread_t *me, uint32_t cls);
+
+/* Every block is home and nobody can reach the slab: back to the pool. A shelf's lock
+ * may be held. */
+void hak_hold_retire(hak_thread_t *me, hak_slab_t *slab);
 
 /* A run comes home to a slab that this thread holds. May send more home. */
 void hak_hold_home(hak_thread_t *me, hak_run_t run);

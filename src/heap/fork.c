@@ -1,0 +1,296 @@
+#include "heap/fork.h"
+
+#include <sched.h>
+#include <string.h>
+
+#include "heap/lifecycle.h"
+#include "heap/teardown.h"
+#include "heap/thread.h"
+#include "pool/large.h"
+#include "superslab/mapping.h"
+#include "superslab/meta.h"
+#include "tiny/capacity.h"
+#include "tiny/reclaim.h"
+#include "tiny/transfer.h"
+
+/* --- locks ----------------------------------------------------------------- */
+
+static void take(hak_lock_t *l) {
+  hak_lock_acquire_unranked(l);
+  /* The one multi-step change of shared state that a thread makes without the
+   * lock; the child could not tell how far it came. */
+  while (l == &hak_regions.lock && hak_regions.readying) {
+    hak_lock_release_unranked(l);
+    sched_yield();
+    hak_lock_acquire_unranked(l);
+  }
+}
+static void give(hak_lock_t *l) { hak_lock_release_unranked(l); }
+
+/* Of a heap's classes only those are locked that have slabs: the others' locks lie
+ * in memory that nobody has touched, and to take them would cost a process with
+ * thousands of heaps more than the fork. Which classes those are is known under the
+ * pool's lock, which comes last. Shelves' locks share a rank but are taken here by
+ * one thread in a fixed order, while nobody holds two. */
+static void give_heap(hak_heap_t *heap) {
+  give(&heap->store->pool.lock);
+  for (uint32_t cls = 0; cls < HAK_SHARED_CLASSES; cls++) {
+    if ((heap->forking >> cls & 1) != 0) give(&heap->store->depots[cls].lock);
+  }
+}
+
+static void take_heap(hak_heap_t *heap) {
+  hak_depot_t *depots = heap->store->depots;
+  for (;;) {
+    heap->forking = 0;
+    for (uint32_t cls = 0; cls < HAK_SHARED_CLASSES; cls++) {
+      if (hak_load_relaxed(&depots[cls].spans) == 0) continue;
+      take(&depots[cls].lock);
+      heap->forking |= (uint64_t)1 << cls;
+    }
+    take(&heap->store->pool.lock);
+    bool all = true;
+    for (uint32_t cls = 0; cls < HAK_SHARED_CLASSES && all; cls++) {
+      all = (heap->forking >> cls & 1) != 0 || hak_load_relaxed(&depots[cls].spans) == 0;
+    }
+    if (all) return;
+    give_heap(heap);
+  }
+}
+
+/* In the child. A thread that is not there may have been at a heap's caches, or have
+ * just put a class's last slab back under a lock that was not taken: nothing hangs on
+ * it any more. */
+static void free_heap(hak_heap_t *heap) {
+  give_heap(heap);
+  hak_store_relaxed(&heap->leased, 0);
+  for (uint32_t cls = 0; cls < HAK_SHARED_CLASSES; cls++) {
+    hak_lock_t *lock = &heap->store->depots[cls].lock;
+    if (hak_load_relaxed(&lock->held) != 0) give(lock);
+  }
+}
+
+static void each_heap(void (*act)(hak_heap_t *heap)) {
+  for (uint32_t i = 0; i < hak_heaps_made(); i++) {
+    hak_heap_t *heap = hak_heap_at(i);
+    if (heap != NULL) act(heap);
+  }
+}
+
+static void each_late_lock(void (*act)(hak_lock_t *)) {
+  act(&hak_regions.lock);
+  act(hak_mappings_lock());
+  act(hak_magazines_lock());
+  act(hak_os_unreleased_lock());
+  act(hak_meta_lock());
+}
+
+/* All locks, in the order of their ranks. */
+void hak_forking_prepare(void) {
+  take(hak_threads_lock());
+  take(hak_heaps_lock());
+  each_heap(take_heap);
+  each_late_lock(take);
+}
+
+static void give_all(void (*heap)(hak_heap_t *heap)) {
+  each_late_lock(give);
+  each_heap(heap);
+  give(hak_heaps_lock());
+  give(hak_threads_lock());
+}
+
+void hak_forking_parent(void) { give_all(give_heap); }
+
+/* --- what is lost ---------------------------------------------------------- */
+
+/* On lists of threads that were in a slow path, here and in the processes before. */
+static hak_atomic_u64_t lost_cached;
+
+uint64_t hak_forking_lost_bytes(void) { return hak_load_relaxed(&lost_cached); }
+
+static void count_front(hak_heap_front_t *front, void *ctx) {
+  if (hak_load_relaxed(&front->mark) == NULL) return;
+  uint64_t bytes = hak_reclaim_cached(hak_front_bins(ctx, front), front->holds);
+  hak_add_relaxed(&lost_cached, bytes);
+}
+
+/* --- threads that are not there -------------------------------------------- */
+
+/* A thread in a slow path: its lists may be in any state. By code, while a fork is
+ * dealt with. */
+enum {
+  BITS = 64
+};
+static uint64_t torn[(HAK_CODE_MASK + 1) / BITS];
+
+static bool is_torn(uint32_t code) { return (torn[code / BITS] >> code % BITS & 1) != 0; }
+
+static void note_torn(hak_thread_t *state, void *any) {
+  if (!hak_thread_is_lost(state) || hak_load_relaxed(&state->busy) == 0) return;
+  torn[state->code / BITS] |= (uint64_t)1 << state->code % BITS;
+  *(bool *)any = true;
+}
+
+static void count_lists(hak_thread_t *state, void *ctx) {
+  (void)ctx;
+  if (!hak_thread_is_lost(state)) return;
+  hak_add_relaxed(&lost_cached, hak_reclaim_cached(state->bins, state->holds));
+  hak_fronts_visit(state, count_front, state);
+}
+
+static void drop_torn(hak_thread_t *state, void *ctx) {
+  if (!is_torn(state->code)) return;
+  count_lists(state, ctx);
+  hak_fronts_drop(state);
+  hak_thread_reset(state);
+  state->empties = NULL;
+  state->empty_count = 0;
+}
+
+static void mark_front(hak_heap_front_t *front, void *ctx) {
+  (void)ctx;
+  if (hak_load_relaxed(&front->mark) == NULL) return;
+  for (uint32_t cls = 0; cls < HAK_CLASSES; cls++) {
+    hak_reclaim_mark_unsure(&front->holds[cls]);
+  }
+}
+
+/* A thread outside of slow paths: its lists are whole. */
+static void leave_whole(hak_thread_t *state, void *ctx) {
+  (void)ctx;
+  if (!hak_thread_is_lost(state) || is_torn(state->code)) return;
+  if (state == hak_threads_shared()) return; /* serves on */
+  for (uint32_t cls = 0; cls < HAK_CLASSES; cls++) {
+    hak_reclaim_mark_unsure(&state->holds[cls]);
+  }
+  hak_fronts_visit(state, mark_front, NULL);
+  hak_thread_leave_heaps(state);
+}
+
+/* --- slots and slabs of torn threads ---------------------------------------- */
+
+static void forget_spans(hak_heap_t *heap) {
+  for (uint32_t cls = 0; cls < HAK_SHARED_CLASSES; cls++) {
+    hak_depot_t *depot = &heap->store->depots[cls];
+    if (hak_load_relaxed(&depot->spans) != 0) hak_store_relaxed(&depot->spans, 0);
+  }
+}
+
+static bool is_of_torn(uint64_t word) {
+  return hak_word_state(word) == HAK_SLAB_HELD &&
+         is_torn((uint32_t)(word >> HAK_WORD_HOLDER_SHIFT) & HAK_CODE_MASK);
+}
+
+static hak_heap_t *heap_of(hak_superslab_t *ss) {
+  hak_heap_t *heap = hak_heap_of_extent(&ss->extent);
+  bool ok = heap != NULL && hak_heap_mark(heap) == hak_load_relaxed(&ss->extent.heap);
+  return ok ? heap : NULL;
+}
+
+/* Calls `look` for slabs and large blocks; the slots that are neither theirs nor free. */
+static uint32_t each_slab(hak_superslab_t *ss, hak_heap_t *heap,
+                          void (*look)(hak_heap_t *heap, hak_slab_t *slab, void *ctx),
+                          void *ctx) {
+  uint32_t taken = ~ss->free, nobodys = 0;
+  for (unsigned i = 0; i < HAK_SUPERSLAB_SLABS;) {
+    hak_slab_t *slab = &ss->slabs[i];
+    bool used = hak_word_state(hak_load_relaxed(&slab->word)) != HAK_SLAB_FREE ||
+                hak_slab_class(slab) == HAK_CLASS_LARGE;
+    if ((taken >> i & 1) == 0 || !used) {
+      nobodys |= taken & (uint32_t)1 << i++;
+      continue;
+    }
+    i += slab->span > 0 ? slab->span : 1; /* read before it may go */
+    look(heap, slab, ctx);
+  }
+  return nobodys;
+}
+
+static void count_span(hak_heap_t *heap, hak_slab_t *slab, void *ctx) {
+  (void)ctx;
+  uint32_t cls = hak_slab_class(slab);
+  if (cls < HAK_SHARED_CLASSES) hak_add_relaxed(&heap->store->depots[cls].spans, 1);
+}
+
+/* Slots that a lost thread was getting or giving back, which have no contents: whether
+ * they have pages is known once these are purged. */
+static bool recover_slots(hak_superslab_t *ss, void *ctx) {
+  (void)ctx;
+  uint32_t kind = hak_load_relaxed(&ss->extent.kind);
+  hak_heap_t *heap = kind == HAK_EXTENT_SLABS ? heap_of(ss) : NULL;
+  bool run = kind == HAK_EXTENT_RUN && hak_load_relaxed(&ss->extent.block) == NULL;
+  if (heap == NULL && !run) return true;
+  hak_superslab_mend(ss);
+  uint32_t slots = run ? HAK_ALL_SLOTS : each_slab(ss, heap, count_span, NULL);
+  if (slots == 0) return true;
+  bool whole = run || !hak_pool_contains(&heap->store->pool, ss);
+  for (unsigned i = 0; i < HAK_SUPERSLAB_SLABS; i++) {
+    if ((slots >> i & 1) == 0) continue;
+    hak_superslab_purge(ss, i, 1);
+    if (!whole) hak_pool_put(&heap->store->pool, &ss->slabs[i], 1);
+  }
+  if (!whole) return true;
+  hak_superslab_count_at(ss, NULL);
+  hak_region_give(ss, 1, hak_clock_cached());
+  return true;
+}
+
+static void reclaim_slab(hak_heap_t *heap, hak_slab_t *slab, void *me) {
+  if (!is_of_torn(hak_load_relaxed(&slab->word))) return;
+  hak_front_enter_slot_of(me, heap);
+  hak_reclaim_slab(me, slab);
+  hak_front_default(me);
+}
+
+static bool reclaim_slabs(hak_superslab_t *ss, void *me) {
+  hak_heap_t *heap =
+      hak_load_relaxed(&ss->extent.kind) == HAK_EXTENT_SLABS ? heap_of(ss) : NULL;
+  if (heap != NULL) each_slab(ss, heap, reclaim_slab, me);
+  return true;
+}
+
+/* --- the child --------------------------------------------------------------- */
+
+/* The state that the work below is done with. */
+static hak_thread_t *worker(void) {
+  hak_thread_t *me = hak_thread_self;
+  return me->kind == HAK_THREAD_ATTACHED ? me : hak_threads_shared();
+}
+
+static void settle(void) {
+  bool any = false;
+  hak_thread_t *me = worker(), *shared = hak_threads_shared();
+  hak_threads_visit(note_torn, &any);
+  if (any) {
+    hak_threads_visit(drop_torn, NULL);
+    each_heap(forget_spans);
+    hak_region_visit(recover_slots, NULL);
+  }
+  hak_teardown_finish(me);
+  if (any) hak_region_visit(reclaim_slabs, me);
+  hak_threads_visit(leave_whole, NULL);
+  memset(torn, 0, sizeof torn);
+  hak_threads_forget_lost(true);
+  hak_capacity_recount(me == shared ? me->grown : me->grown + shared->grown);
+  hak_fronts_recount();
+  hak_teardown_orphans(me);
+}
+
+/* A fork out of a hook or a callback finds this very thread in a slow path: then what
+ * others have is left as it is, but for locks. */
+static bool is_inside(void) {
+  const hak_thread_t *me = hak_thread_self;
+  return me->kind == HAK_THREAD_ATTACHED && hak_load_relaxed(&me->busy) != 0;
+}
+
+void hak_forking_child(void) {
+  give_all(free_heap);
+  if (!hak_lifecycle_is_running()) return;
+  if (is_inside()) {
+    hak_threads_visit(count_lists, NULL);
+    hak_threads_forget_lost(false);
+  } else {
+    settle();
+  }
+}

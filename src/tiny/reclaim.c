@@ -1,0 +1,99 @@
+#include "tiny/reclaim.h"
+
+#include "tiny/hold.h"
+#include "tiny/shelf.h"
+
+enum {
+  BLOCKS_MAX = HAK_SLAB_SIZE / 8,
+  BITS = 64
+};
+
+typedef struct found {
+  uint64_t bits[BLOCKS_MAX / BITS]; /* by the block's index */
+  uint32_t count;
+} found_t;
+
+/* Follows a list as far as it can be one of free blocks of the slab. */
+static void find(const hak_thread_t *me, hak_slab_t *slab, const void *block,
+                 found_t *found) {
+  const char *start = hak_slab_start(slab);
+  uint32_t cls = hak_slab_class(slab), carved = hak_slab_carved(slab);
+  while (block != HAK_LINK_END) {
+    size_t offset = (size_t)((const char *)block - start);
+    if (offset >= (size_t)slab->span << HAK_SLAB_SHIFT) return;
+    if (!hak_class_is_start(cls, offset)) return;
+    uint32_t index = hak_class_index(cls, offset);
+    uint64_t bit = (uint64_t)1 << (index % BITS);
+    if (index >= carved || (found->bits[index / BITS] & bit) != 0) return;
+    found->bits[index / BITS] |= bit;
+    found->count++;
+    block = hak_link_read(&me->key, block);
+    if (hak_link_is_bad(&me->key, block)) return;
+  }
+}
+
+/* Links what was found, in address order; the first. */
+static void *relink(const hak_thread_t *me, hak_slab_t *slab, const found_t *found) {
+  char *start = hak_slab_start(slab);
+  void *next = HAK_LINK_END;
+  for (uint32_t i = hak_slab_carved(slab); i-- > 0;) {
+    if ((found->bits[i / BITS] >> (i % BITS) & 1) == 0) continue;
+    char *block = start + (size_t)i * slab->list.block_size;
+    hak_link_write(&me->key, block, next);
+    next = block;
+  }
+  return next;
+}
+
+void hak_reclaim_slab(hak_thread_t *me, hak_slab_t *slab) {
+  uint32_t cls = hak_slab_class(slab), carved = hak_slab_carved(slab);
+  found_t found = {{0}, 0};
+  find(me, slab, slab->list.head, &found);
+  uint32_t remote = hak_word_remote_head(hak_load_relaxed(&slab->word));
+  if (remote != 0) {
+    find(me, slab, hak_slab_start(slab) + ((size_t)(remote - 1) << 3), &found);
+  }
+  slab->queue = HAK_QUEUE_NONE;
+  slab->dirty = 0; /* what lies beyond may have been linked or not */
+  slab->unsure = 0;
+  slab->list.head = relink(me, slab, &found);
+  hak_slab_set_out(slab, carved - found.count, 0);
+  if (found.count == carved) {
+    hak_hold_retire(me, slab);
+    return;
+  }
+  hak_registry_set_class((uintptr_t)hak_slab_start(slab), slab->span, cls);
+  hak_hold_set_entry(me, slab, hak_front_entry(me, cls));
+  bool full = found.count == 0 && carved == slab->capacity;
+  /* Relaxed: there is no other thread. */
+  hak_store_relaxed(&slab->word,
+                    hak_word_make(full ? HAK_SLAB_FULL : HAK_SLAB_SHELVED, 0));
+  if (full) return;
+  hak_depot_t *depot = &me->now.store->depots[cls];
+  hak_lock_acquire(&depot->lock);
+  hak_shelf_add_locked(depot, slab);
+  hak_lock_release(&depot->lock);
+}
+
+static void mark(hak_slab_t *slab) {
+  if (slab->unsure < UINT8_MAX) slab->unsure++;
+}
+
+void hak_reclaim_mark_unsure(const hak_hold_t *hold) {
+  for (hak_slab_t *slab = hold->first; slab != NULL; slab = slab->next) mark(slab);
+  hak_slab_t *current = hold->current;
+  if (current != NULL && current->queue == HAK_QUEUE_NONE) mark(current);
+}
+
+uint64_t hak_reclaim_cached(hak_bin_t *bins, hak_hold_t *holds) {
+  uint64_t bytes = 0;
+  for (uint32_t cls = 0; cls < HAK_CLASSES; cls++) {
+    uint64_t blocks = hak_bin_listed(&bins[cls]) +
+                      hak_load_relaxed(&bins[cls].ready_count) +
+                      hak_load_relaxed(&holds[cls].spare_count);
+    hak_magazine_t *magazine = hak_load_relaxed(&holds[cls].magazine);
+    if (magazine != NULL) blocks += hak_load_relaxed(&magazine->count);
+    bytes += blocks * hak_class_size(cls);
+  }
+  return bytes;
+}

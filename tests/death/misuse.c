@@ -27,6 +27,7 @@
 
 #define GIVEN_TWICE 70
 #define OVERLAP 71
+#define UNNAMED 72
 
 typedef enum kind {
   DOUBLE_LOCAL,
@@ -285,6 +286,21 @@ static int misuse_child(void *ctx) {
   return g_overlap ? OVERLAP : 0;
 }
 
+/* The same in a program whose handler returns: the call that found the misuse is
+ * dropped, and the program goes on. */
+static test_reports_t g_reports;
+static int survivor_child(void *ctx) {
+  const misuse_t *m = ctx;
+  test_start();
+  hak_set_error_handler(test_count_report, &g_reports);
+  if (m->busy) {
+    churn(m->size);
+  }
+  commit(m);
+  go_on(m->size);
+  return g_overlap ? OVERLAP : g_reports.count > 0 ? 0 : UNNAMED;
+}
+
 /* ---- Outcomes --------------------------------------------------------- */
 
 typedef enum outcome {
@@ -371,6 +387,29 @@ static void misuse__is_named_never_hangs_and_never_gives_a_block_twice(void **st
   }
 }
 
+static void misuse__reported_to_a_handler_that_returns_is_survived(void **state) {
+  (void)state;
+  unsigned unnamed = 0;
+  for (int kind = 0; kind < KINDS; kind++) {
+    for (size_t s = 0; s < TEST_COUNT(sizes); s++) {
+      for (int busy = 0; busy < 2; busy++) {
+        misuse_t m = {(kind_t)kind, sizes[s], busy != 0};
+        test_child_t child = test_child_run(survivor_child, &m, 20);
+        if (TEST_CHECKS == 0) {
+          continue;
+        }
+        CHECK_MSG(!child.timed_out && child.signal == 0 && child.status != GIVEN_TWICE,
+                  "%s, %zu, %s: %s, signal %d, status %d: %s", kind_names[kind], sizes[s],
+                  busy ? "busy" : "quiet", child.timed_out ? "hangs" : "ended",
+                  child.signal, child.status, child.output);
+        unnamed += child.status == UNNAMED;
+      }
+    }
+  }
+  CHECK_MSG(TEST_CHECKS == 0 || unnamed <= (TEST_CHECKS == 2 ? 0 : 12), "%u not named",
+            unnamed);
+}
+
 static void the_aftermath__of_no_misuse_is_silent(void **state) {
   (void)state;
   for (size_t s = 0; s < TEST_COUNT(sizes); s++) {
@@ -392,6 +431,7 @@ int main(int argc, char **argv) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(the_aftermath__of_no_misuse_is_silent),
       cmocka_unit_test(misuse__is_named_never_hangs_and_never_gives_a_block_twice),
+      cmocka_unit_test(misuse__reported_to_a_handler_that_returns_is_survived),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

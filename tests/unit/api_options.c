@@ -155,6 +155,26 @@ static void environment__is_read_at_start(void **state) {
   test_child_must_succeed(environment_child, NULL, 10);
 }
 
+static int units_child(void *ctx) {
+  (void)ctx;
+  setenv("HAKMEM_BIN_BYTES", "16k", 1);
+  setenv("HAKMEM_RETAIN_BYTES", "3M", 1);
+  setenv("HAKMEM_LARGE_MAX_BYTES", "2m", 1);
+  setenv("HAKMEM_BIN_GROWTH_ALL_BYTES", "5G", 1);
+  with_library();
+  hak_free(hak_alloc(100));
+  CHECK_EQ(hak_option_get(HAK_OPTION_BIN_BYTES), 16384);
+  CHECK_EQ(hak_option_get(HAK_OPTION_RETAIN_BYTES), 3 << 20);
+  CHECK_EQ(hak_option_get(HAK_OPTION_LARGE_MAX_BYTES), 2 << 20);
+  CHECK_EQ(hak_option_get(HAK_OPTION_BIN_GROWTH_ALL_BYTES), 5ll << 30);
+  return 0;
+}
+
+static void environment__units_are_powers_of_1024(void **state) {
+  (void)state;
+  test_child_must_succeed(units_child, NULL, 10);
+}
+
 /* ctx: a value of HAKMEM_BIN_BLOCKS that is no number in range. */
 static int bad_environment_child(void *ctx) {
   setenv("HAKMEM_BIN_BLOCKS", ctx, 1);
@@ -290,6 +310,7 @@ TEST_MAIN_FRESH(T(options__start_with_their_defaults),
                 T(options__describe_tells_name_range_and_meaning),
                 T(options__set_before_the_first_allocation_hold),
                 T(environment__is_read_at_start),
+                T(environment__units_are_powers_of_1024),
                 T(environment__bad_values_are_reported_and_ignored),
                 T(environment__unknown_names_are_reported_and_ignored),
                 T(environment__is_ignored_when_init_says_so),

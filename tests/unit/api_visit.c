@@ -1,0 +1,130 @@
+/* api_visit.c - hak_heap_visit shows every block, whatever it lies in, and agrees with
+ * the statistics: blocks in slabs, in spans that grew, runs, mappings, and what a
+ * released heap left behind. */
+#include "support.h"
+
+#include <string.h>
+
+enum {
+  MOST = 512
+};
+
+typedef struct seen {
+  const void *blocks[MOST];
+  size_t sizes[MOST];
+  size_t count, stop_at;
+  hak_heap_t *heap;
+} seen_t;
+
+static bool see(const hak_block_t *block, void *ctx) {
+  seen_t *seen = ctx;
+  CHECK(block->heap == seen->heap && block->is_start && seen->count < MOST);
+  seen->blocks[seen->count] = block->address;
+  seen->sizes[seen->count++] = block->size;
+  return seen->count != seen->stop_at;
+}
+
+static size_t find(const seen_t *seen, const void *block) {
+  size_t at = MOST;
+  for (size_t i = 0; i < seen->count; i++) {
+    if (seen->blocks[i] != block) continue;
+    CHECK_EQ(at, MOST); /* shown twice */
+    at = i;
+  }
+  return at;
+}
+
+static hak_heap_t *make(hak_heap_t *parent) {
+  hak_heap_config_t config = {.struct_size = sizeof config, .parent = parent};
+  hak_heap_t *heap = hak_heap_create(&config);
+  CHECK(heap != NULL);
+  return heap;
+}
+
+static hak_stats_t stats_of(hak_heap_t *heap) {
+  hak_stats_t stats = {.struct_size = sizeof stats};
+  CHECK_EQ(hak_stats_get(heap, &stats), 0);
+  return stats;
+}
+
+/* Sizes of every tier; zeroed ones to 1 MiB lie in spans rather than in classes. */
+static const size_t sizes[] = {16,     1000,    30000,    70000,
+                               900000, 3 << 20, 20 << 20, 70 << 20};
+
+static size_t fill(hak_heap_t *heap, void **blocks) {
+  size_t count = 0;
+  for (size_t i = 0; i < TEST_COUNT(sizes); i++) {
+    blocks[count++] = hak_heap_alloc(heap, sizes[i]);
+    blocks[count++] = hak_heap_calloc(heap, 1, sizes[i]);
+    blocks[count++] = hak_heap_aligned_alloc(heap, 4096, sizes[i]);
+    void *grown = hak_heap_alloc(heap, sizes[i] / 2);
+    blocks[count++] = hak_realloc(grown, sizes[i]);
+  }
+  for (size_t i = 0; i < count; i++) CHECK(blocks[i] != NULL);
+  return count;
+}
+
+static void check_seen(const seen_t *seen, void *const *blocks, size_t count) {
+  uint64_t bytes = 0;
+  CHECK_EQ(seen->count, count);
+  for (size_t i = 0; i < count; i++) {
+    size_t at = find(seen, blocks[i]);
+    CHECK_MSG(at < MOST, "block %zu of %zu bytes is not shown", i,
+              hak_usable_size(blocks[i]));
+    CHECK_EQ(seen->sizes[at], hak_usable_size(blocks[i]));
+    bytes += seen->sizes[at];
+  }
+  hak_stats_t stats = stats_of(seen->heap);
+  CHECK_EQ(stats.live_blocks, count);
+  CHECK_EQ(stats.live_bytes, bytes);
+}
+
+static void visit__shows_blocks_of_every_kind_once(void **state) {
+  (void)state;
+  hak_heap_t *heap = make(NULL);
+  void *blocks[MOST];
+  size_t count = fill(heap, blocks);
+  seen_t seen = {.heap = heap};
+  CHECK_EQ(hak_heap_visit(heap, see, &seen, 0), 0);
+  check_seen(&seen, blocks, count);
+
+  for (size_t i = 0; i < count; i += 2) hak_free(blocks[i]);
+  for (size_t i = 0; i < count / 2; i++) blocks[i] = blocks[2 * i + 1];
+  memset(&seen, 0, sizeof seen);
+  seen.heap = heap;
+  CHECK_EQ(hak_heap_visit(heap, see, &seen, 0), 0);
+  check_seen(&seen, blocks, count / 2);
+  CHECK_EQ(hak_heap_destroy(heap), 0);
+}
+
+static void visit__ends_at_any_block_that_it_is_told_to(void **state) {
+  (void)state;
+  hak_heap_t *heap = make(NULL);
+  void *blocks[MOST];
+  size_t count = fill(heap, blocks);
+  for (size_t stop = 1; stop <= count; stop++) {
+    seen_t seen = {.heap = heap, .stop_at = stop};
+    CHECK_EQ(hak_heap_visit(heap, see, &seen, 0), 0);
+    CHECK_EQ(seen.count, stop);
+  }
+  CHECK_EQ(hak_heap_destroy(heap), 0);
+}
+
+static void visit__shows_what_a_released_heap_left_as_the_parents(void **state) {
+  (void)state;
+  hak_heap_t *parent = make(NULL), *child = make(parent), *grandchild = make(child);
+  void *blocks[MOST];
+  size_t count = fill(parent, blocks);
+  count += fill(child, blocks + count);
+  count += fill(grandchild, blocks + count);
+  CHECK_EQ(hak_heap_release(grandchild), 0);
+  CHECK_EQ(hak_heap_release(child), 0);
+  seen_t seen = {.heap = parent};
+  CHECK_EQ(hak_heap_visit(parent, see, &seen, 0), 0);
+  check_seen(&seen, blocks, count);
+  CHECK_EQ(hak_heap_destroy(parent), 0);
+}
+
+TEST_MAIN(T(visit__shows_blocks_of_every_kind_once),
+          T(visit__ends_at_any_block_that_it_is_told_to),
+          T(visit__shows_what_a_released_heap_left_as_the_parents))

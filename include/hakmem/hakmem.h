@@ -165,7 +165,13 @@ uint64_t hak_site_count(const hak_site_t *site);
 
 struct hak_os;
 
-/* Called at a limit of `heap`, with no lock held; `needed` bytes were asked for. */
+/* Called by the thread that meets a limit of `heap`, with no lock held; `level` says
+ * which limit. `needed` is what was asked for, or at a soft limit how much too much is
+ * in use. May do anything but end heaps that the request is for; inside, an allocation
+ * from the heap or one below it gives NULL. Nonzero: something was freed, try again.
+ * Several threads may be in it at once. */
+#define HAK_PRESSURE_SOFT 1
+#define HAK_PRESSURE_HARD 2
 typedef int(hak_pressure_fn)(hak_heap_t *heap, size_t needed, int level, void *ctx);
 
 typedef struct hak_heap_config {
@@ -173,14 +179,14 @@ typedef struct hak_heap_config {
   uint32_t flags;                /* 0 */
   const char *name;              /* copied, 31 characters; NULL = none */
   hak_heap_t *parent;            /* the heap that this one is part of; NULL = of none */
-  size_t soft_limit, hard_limit; /* 0 as yet */
+  size_t soft_limit, hard_limit; /* bytes that it may be charged; 0 = none */
   size_t reserve, prefault;      /* 0 as yet */
   void *memory;                  /* NULL as yet */
   size_t memory_size;            /* 0 as yet */
   const struct hak_os *os;       /* NULL as yet */
   int32_t huge_pages, reserved;  /* 0 as yet */
-  hak_pressure_fn *on_pressure;  /* NULL as yet */
-  void *ctx;
+  hak_pressure_fn *on_pressure;  /* NULL = nobody is asked */
+  void *ctx;                     /* passed to it */
 } hak_heap_config_t;
 
 /* NULL config = defaults. NULL: ENOMEM, or EINVAL for a bad config. At most 65,535
@@ -203,6 +209,20 @@ int hak_heap_release(hak_heap_t *heap);
 /* Every block goes; the heap stays, and its SuperSlabs with their pages, for the next
  * level, frame or request. Costs and rules as those of hak_heap_destroy. */
 int hak_heap_reset(hak_heap_t *heap);
+
+/* What a heap is charged: its memory by whole slabs, runs and mappings, used or not,
+ * and its records, with all that the heaps below it are charged. A hard limit is never
+ * exceeded by a byte. A request that meets one empties this thread's caches, gives
+ * free slabs back to the OS, then calls on_pressure, three times at most, of the heap
+ * whose limit it is, and then fails. Crossing a soft limit gives free slabs back and
+ * calls on_pressure once; it counts again when the charge has been a sixteenth of the
+ * limit below it. Of a heap with a hard limit in its way up every other thread caches
+ * at most limit / (16 x threads that use it); see docs/BUDGETS.md.
+ *
+ * Sets the limits in bytes, 0 = none. Less than is in use is legal: growth fails until
+ * enough was freed. Requests under way may still go by the old limits. EINVAL if soft
+ * > hard > 0, or for no heap. */
+int hak_heap_set_limits(hak_heap_t *heap, size_t soft, size_t hard);
 
 /* The heap that the functions without a heap parameter use. Never NULL. */
 hak_heap_t *hak_heap_default(void);
@@ -418,11 +438,14 @@ typedef struct hak_stats {
   /* In the child of a fork: what threads that are not there had cached in the midst of
    * a slow path, at most; it stays out of use. See docs/FORK.md. */
   uint64_t fork_lost_bytes;
+  /* of a heap with limits (0 = none), and how many requests its hard one refused */
+  uint64_t soft_limit, hard_limit, budget_refused;
 } hak_stats_t;
 
 /* Set out->struct_size first. `heap` NULL = the whole process; else the figures of
  * the heap and those below it, where what is not counted by heap (threads, events,
- * calls to the hooks, the peak, metadata, states of free slabs) is 0. Takes no lock;
+ * calls to the hooks, the peak, metadata, states of free slabs) is 0, and
+ * committed_bytes is what the heap is charged. Takes no lock;
  * usable in a crash handler. Cost grows with the number of SuperSlabs. EINVAL. */
 int hak_stats_get(hak_heap_t *heap, hak_stats_t *out);
 
@@ -475,7 +498,7 @@ typedef enum hak_event {
   HAK_EVENT_SUPERSLAB_NEW,     /* address, size */
   HAK_EVENT_SUPERSLAB_RELEASE, /* address, size */
   HAK_EVENT_PURGE,             /* address, size */
-  HAK_EVENT_BUDGET_REFUSED,    /* size */
+  HAK_EVENT_BUDGET_REFUSED,    /* size: a request failed at a hard limit */
   HAK_EVENT_LARGE_ALLOC,       /* address, size */
   HAK_EVENT_LARGE_FREE         /* address, size */
 } hak_event_t;

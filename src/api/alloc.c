@@ -14,6 +14,7 @@
 
 #include "api/api.h"
 #include "base/check.h"
+#include "heap/pressure.h"
 #include "pool/large.h"
 #include "superslab/retention.h"
 #include "tiny/spill.h"
@@ -21,9 +22,15 @@
 /* --- the way out of memory ---------------------------------------------- */
 
 /* Everything this thread caches and what waits in the heap's transfer slots goes
- * home, and idle pages to the OS; then one more attempt may succeed. */
-static void give_up_caches(hak_thread_t *me, hak_heap_t *heap) {
+ * home, and idle pages to the OS; then one more attempt may succeed. Of other heaps
+ * only if the OS was in the way, and no limit. */
+static void give_up_caches(hak_thread_t *me, hak_heap_t *heap,
+                           const hak_budget_call_t *call) {
   bool no_grow = me->no_grow != 0;
+  if (call->refused_by != NULL && !no_grow) {
+    hak_pressure_relieve(me, heap, call->refused_by);
+    return;
+  }
   hak_thread_flush_heap(me, heap);
   hak_thread_flush(me);
   if (no_grow) return;
@@ -67,18 +74,70 @@ static void *small(hak_thread_t *me, hak_heap_t *heap, uint32_t cls) {
   return block;
 }
 
-HAK_WARM void *hak_api_small(hak_heap_t *heap, uint32_t cls, bool no_grow) {
+/* --- at a limit ----------------------------------------------------------- */
+
+static HAK_SLOW void *insist(hak_heap_t *heap, hak_budget_call_t *call, size_t needed,
+                             hak_api_try_fn *again, const void *request) {
+  if (call->outer != NULL && call->outer->inside == NULL) {
+    call->outer->refused_by = call->refused_by; /* whose request this is part of */
+    return NULL;
+  }
+  for (int i = 0; i < HAK_PRESSURE_ROUNDS && call->refused_by != NULL; i++) {
+    if (!hak_pressure_call(heap, call->refused_by, needed, HAK_PRESSURE_HARD)) break;
+    hak_budget_call_begin(call);
+    void *block = again(heap, request, call);
+    hak_budget_call_end(call);
+    if (block != NULL) return block;
+  }
+  if (call->refused_by == NULL) return NULL;
+  hak_add_relaxed(&call->refused_by->refused, 1);
+  hak_event_emit(HAK_EVENT_BUDGET_REFUSED, NULL, needed);
+  return NULL;
+}
+
+void *hak_api_request(hak_heap_t *heap, size_t needed, hak_api_try_fn *attempt,
+                      const void *request) {
+  if (hak_budget_is_forbidden(&heap->store->pool.budget)) return out_of_memory();
+  hak_budget_call_t call;
+  hak_budget_call_begin(&call);
+  void *block = attempt(heap, request, &call);
+  hak_budget_call_end(&call);
+  if (HAK_UNLIKELY(block == NULL && call.refused_by != NULL)) {
+    block = insist(heap, &call, needed, attempt, request);
+  }
+  hak_pressure_soft(heap);
+  return block != NULL ? block : out_of_memory();
+}
+
+/* --- blocks of a size class -------------------------------------------------- */
+
+typedef struct small_request {
+  uint32_t cls;
+  bool no_grow;
+} small_request_t;
+
+static void *try_small(hak_heap_t *heap, const void *request, hak_budget_call_t *call) {
+  const small_request_t *r = request;
   hak_thread_t *me = hak_thread_enter();
-  if (HAK_UNLIKELY(me == NULL)) return out_of_memory();
-  if (heap == NULL) heap = hak_heap_get_default();
-  me->no_grow = no_grow;
-  void *block = small(me, heap, cls);
+  if (HAK_UNLIKELY(me == NULL)) return NULL;
+  me->no_grow = r->no_grow;
+  void *block = small(me, heap, r->cls);
   if (HAK_UNLIKELY(block == NULL)) {
-    give_up_caches(me, heap);
-    block = small(me, heap, cls);
+    give_up_caches(me, heap, call);
+    call->refused_by = NULL;
+    block = small(me, heap, r->cls);
   }
   me->no_grow = 0;
+  if (r->no_grow) call->refused_by = NULL; /* nobody is asked */
   hak_thread_leave(me, HAK_IN_ALLOC);
+  return block;
+}
+
+HAK_WARM void *hak_api_small(hak_heap_t *heap, uint32_t cls, bool no_grow) {
+  if (HAK_UNLIKELY(!hak_lifecycle_start())) return out_of_memory();
+  if (heap == NULL) heap = hak_heap_get_default();
+  small_request_t request = {cls, no_grow};
+  void *block = hak_api_request(heap, hak_class_size(cls), try_small, &request);
   hak_retention_tick(&heap->store->pool);
   hak_event_emit(hak_class_is_single(cls) ? HAK_EVENT_LARGE_ALLOC : HAK_EVENT_REFILL,
                  block, hak_class_size(cls));
@@ -92,8 +151,8 @@ HAK_WARM void *hak_api_small(hak_heap_t *heap, uint32_t cls, bool no_grow) {
 /* The common refill; everything else goes the long way. */
 static HAK_WARM void *alloc_refill(uint32_t cls) {
   hak_thread_t *me = hak_thread_self;
-  if (HAK_UNLIKELY(me->kind != HAK_THREAD_ATTACHED ||
-                   hak_load_relaxed(&hak_event_sink))) {
+  if (HAK_UNLIKELY(me->kind != HAK_THREAD_ATTACHED || hak_load_relaxed(&hak_event_sink) ||
+                   hak_budget_calls != NULL)) {
     return hak_api_small(NULL, cls, false);
   }
   hak_store_relaxed(&me->busy, 1);
@@ -101,32 +160,53 @@ static HAK_WARM void *alloc_refill(uint32_t cls) {
   hak_thread_leave(me, HAK_IN_ALLOC);
   if (HAK_UNLIKELY(block == NULL)) return hak_api_small(NULL, cls, false);
   hak_retention_tick(&me->store->pool);
+  hak_pressure_soft(hak_heap_get_default());
   return block;
 }
+
+/* --- large blocks ------------------------------------------------------------ */
 
 typedef void *(large_fn)(hak_pool_t *pool, size_t size, size_t alignment, bool no_grow,
                          bool *zeroed);
 
-static HAK_SLOW void *large(large_fn *alloc_large, hak_heap_t *heap, size_t size,
-                            size_t alignment, bool no_grow, bool *zeroed) {
-  if (size > PTRDIFF_MAX) return out_of_memory();
+typedef struct large_request {
+  large_fn *alloc;
+  size_t size, alignment;
+  bool no_grow, *zeroed;
+} large_request_t;
+
+static void *try_large(hak_heap_t *heap, const void *request, hak_budget_call_t *call) {
+  const large_request_t *r = request;
   hak_thread_t *me = hak_thread_enter();
-  if (HAK_UNLIKELY(me == NULL)) return out_of_memory();
-  if (heap == NULL) heap = hak_heap_get_default();
+  if (HAK_UNLIKELY(me == NULL)) return NULL;
   hak_pool_t *pool = &heap->store->pool;
-  void *block = alloc_large(pool, size, alignment, no_grow, zeroed);
+  void *block = r->alloc(pool, r->size, r->alignment, r->no_grow, r->zeroed);
   if (block == NULL) {
-    me->no_grow = no_grow;
-    give_up_caches(me, heap);
+    me->no_grow = r->no_grow;
+    give_up_caches(me, heap, call);
     me->no_grow = 0;
-    block = alloc_large(pool, size, alignment, no_grow, zeroed);
+    call->refused_by = NULL;
+    block = r->alloc(pool, r->size, r->alignment, r->no_grow, r->zeroed);
   }
-  size_t usable = hak_large_good_size(pool->os, size);
+  if (r->no_grow) call->refused_by = NULL;
+  size_t usable = hak_large_good_size(pool->os, r->size);
   if (block != NULL) hak_thread_count_large(me, 1, (int64_t)usable);
   hak_thread_leave(me, HAK_IN_ALLOC);
-  hak_retention_tick(pool);
-  if (block != NULL) hak_event_emit(HAK_EVENT_LARGE_ALLOC, block, usable);
-  return block != NULL ? block : out_of_memory();
+  return block;
+}
+
+static HAK_SLOW void *large(large_fn *alloc_large, hak_heap_t *heap, size_t size,
+                            size_t alignment, bool no_grow, bool *zeroed) {
+  if (size > PTRDIFF_MAX || !hak_lifecycle_start()) return out_of_memory();
+  if (heap == NULL) heap = hak_heap_get_default();
+  large_request_t request = {alloc_large, size, alignment, no_grow, zeroed};
+  void *block = hak_api_request(heap, size, try_large, &request);
+  hak_retention_tick(&heap->store->pool);
+  if (block != NULL) {
+    hak_event_emit(HAK_EVENT_LARGE_ALLOC, block,
+                   hak_large_good_size(heap->store->pool.os, size));
+  }
+  return block;
 }
 
 HAK_WARM void *hak_api_large(hak_heap_t *heap, size_t size, size_t alignment,

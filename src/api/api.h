@@ -21,6 +21,15 @@ void *hak_api_large(hak_heap_t *heap, size_t size, size_t alignment, bool no_gro
 void *hak_api_mapping(hak_heap_t *heap, size_t size, size_t alignment, bool no_grow,
                       bool *zeroed);
 
+/* One attempt at a request to a heap: a block, or NULL. The call says in the end which
+ * level was in the way, if any. Enters and leaves the thread's slow path. */
+typedef void *(hak_api_try_fn)(hak_heap_t *heap, const void *request,
+                               hak_budget_call_t *call);
+/* Attempts, and asks those who set the limits; NULL and ENOMEM in the end. A request
+ * that is a part of another one leaves the asking to that. */
+void *hak_api_request(hak_heap_t *heap, size_t needed, hak_api_try_fn *attempt,
+                      const void *request);
+
 /* A block of the class from what this thread has ready of the heap (not NULL), or
  * NULL. */
 void *hak_api_ready(hak_heap_t *heap, uint32_t cls);

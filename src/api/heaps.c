@@ -10,6 +10,7 @@
 
 #include "api/api.h"
 #include "base/check.h"
+#include "heap/pressure.h"
 #include "heap/teardown.h"
 #include "superslab/retention.h"
 
@@ -65,10 +66,12 @@ enum {
 
 /* Fields that have a place in the record before they have a meaning. */
 static bool asks_for_more(const hak_heap_config_t *c) {
-  return c->soft_limit != 0 || c->hard_limit != 0 || c->reserve != 0 ||
-         c->prefault != 0 || c->memory != NULL || c->memory_size != 0 || c->os != NULL ||
-         c->huge_pages != 0 || c->reserved != 0 || c->on_pressure != NULL;
+  return c->reserve != 0 || c->prefault != 0 || c->memory != NULL ||
+         c->memory_size != 0 || c->os != NULL || c->huge_pages != 0 || c->reserved != 0;
 }
+
+/* A soft limit that the hard one forbids to cross. */
+static bool limits_are_bad(size_t soft, size_t hard) { return hard != 0 && soft > hard; }
 
 hak_heap_t *hak_heap_create(const hak_heap_config_t *config) {
   hak_heap_config_t given = {.struct_size = sizeof given};
@@ -78,7 +81,10 @@ hak_heap_t *hak_heap_create(const hak_heap_config_t *config) {
         config->struct_size < sizeof given ? config->struct_size : sizeof given;
     memcpy(&given, config, known);
   }
-  if (given.flags != 0 || asks_for_more(&given)) return refuse(EINVAL);
+  if (given.flags != 0 || asks_for_more(&given) ||
+      limits_are_bad(given.soft_limit, given.hard_limit)) {
+    return refuse(EINVAL);
+  }
   if (!hak_lifecycle_start()) return refuse(ENOMEM);
   hak_heap_t *parent = NULL;
   if (given.parent != NULL) {
@@ -86,7 +92,20 @@ hak_heap_t *hak_heap_create(const hak_heap_config_t *config) {
     if (parent == NULL) return refuse(EINVAL);
   }
   hak_heap_t *heap = hak_heap_make(hak_lifecycle_os(), parent, given.name);
-  return heap == NULL ? refuse(ENOMEM) : hak_heap_handle(heap);
+  if (heap == NULL) return refuse(ENOMEM);
+  hak_budget_t *budget = &heap->store->pool.budget;
+  budget->on_pressure = given.on_pressure;
+  budget->ctx = given.ctx;
+  hak_budget_set_limits(budget, given.soft_limit, given.hard_limit);
+  return hak_heap_handle(heap);
+}
+
+int hak_heap_set_limits(hak_heap_t *handle, size_t soft, size_t hard) {
+  if (limits_are_bad(soft, hard)) return EINVAL;
+  hak_heap_t *heap = hak_api_heap(handle);
+  if (heap == NULL) return handle == NULL ? ENOMEM : EINVAL;
+  hak_budget_set_limits(&heap->store->pool.budget, soft, hard);
+  return 0;
 }
 
 typedef int(end_fn)(hak_thread_t *me, hak_heap_t *handle);
@@ -131,6 +150,7 @@ HAK_HOT bool pop(hak_thread_t *me, hak_bin_t *bin, void **block) {
 void *hak_api_ready(hak_heap_t *heap, uint32_t cls) {
   hak_thread_t *me = hak_thread_self;
   void *block;
+  if (hak_budget_is_forbidden(&heap->store->pool.budget)) return NULL;
   if (heap->store == me->store) {
     return hak_link_pop_fails(&me->key, &me->bins[cls].ready, &block) ? NULL : block;
   }
@@ -143,7 +163,7 @@ void *hak_api_ready(hak_heap_t *heap, uint32_t cls) {
 static HAK_WARM void *alloc_class(hak_heap_t *heap, uint32_t cls) {
   hak_thread_t *me = hak_thread_self;
   if (HAK_UNLIKELY(me->kind != HAK_THREAD_ATTACHED || hak_event_wanted() ||
-                   heap->store == me->store)) {
+                   heap->store == me->store || hak_budget_calls != NULL)) {
     return hak_api_small(heap, cls, false);
   }
   hak_heap_front_t *front = hak_front_find(me, heap);
@@ -160,6 +180,7 @@ static HAK_WARM void *alloc_class(hak_heap_t *heap, uint32_t cls) {
   hak_thread_leave(me, HAK_IN_ALLOC);
   if (HAK_UNLIKELY(block == NULL)) return hak_api_small(heap, cls, false);
   hak_retention_tick(&heap->store->pool);
+  hak_pressure_soft(heap);
   return block;
 }
 

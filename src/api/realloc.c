@@ -4,6 +4,7 @@
 
 #include "api/api.h"
 #include "base/check.h"
+#include "heap/pressure.h"
 #include "pool/large.h"
 
 #define FLAGS_ALLOC (HAK_ZERO | HAK_NO_GROW)
@@ -130,9 +131,10 @@ size_t hak_good_size(size_t size) {
 static size_t resize_in_place(const hak_place_t *place, size_t usable, size_t min_size,
                               size_t want_size) {
   if (place->cls < HAK_CLASSES) return min_size <= usable ? usable : 0;
+  hak_pool_t *pool = &hak_heap_of_extent(place->extent)->store->pool;
+  if (min_size > usable && hak_budget_is_forbidden(&pool->budget)) return 0;
   hak_thread_t *me = hak_thread_enter();
   if (me == NULL) return 0;
-  hak_pool_t *pool = &hak_heap_of_extent(place->extent)->store->pool;
   size_t now = hak_large_resize(pool, place, min_size, want_size);
   if (now != 0) hak_thread_count_large(me, 0, (int64_t)now - (int64_t)usable);
   hak_thread_leave(me, "hak_resize_in_place");
@@ -148,7 +150,9 @@ size_t hak_resize_in_place(void *ptr, size_t min_size, size_t want_size) {
   if (usable == 0) return 0;
   if (place.cls == HAK_CLASS_LARGE && want_size <= HAK_MID_MAX)
     want_size = HAK_MID_MAX + 1;
-  return resize_in_place(&place, usable, min_size, want_size);
+  size_t now = resize_in_place(&place, usable, min_size, want_size);
+  if (now > usable) hak_pressure_soft(hak_heap_of_extent(place.extent));
+  return now;
 }
 
 /* --- realloc ----------------------------------------------------------------- */
@@ -200,13 +204,19 @@ static void zero_rest(void *block, size_t from) {
   if (usable > from) memset((char *)block + from, 0, usable - from);
 }
 
-void *hak_api_resize(void *ptr, size_t size, size_t alignment, unsigned flags,
-                     const char *function) {
-  if (HAK_UNLIKELY(size > PTRDIFF_MAX)) return no_memory();
-  if (size == 0) size = 1;
+typedef struct resize_request {
+  void *ptr;
   hak_place_t place;
-  size_t usable = hak_api_usable(ptr, &place, function);
-  if (HAK_UNLIKELY(usable == 0)) return invalid();
+  size_t usable, size, alignment;
+  unsigned flags;
+} resize_request_t;
+
+/* In place, or by moving pages, or the block. */
+static void *resize(const resize_request_t *r) {
+  void *ptr = r->ptr;
+  hak_place_t place = r->place;
+  size_t usable = r->usable, size = r->size, alignment = r->alignment;
+  unsigned flags = r->flags;
   bool aligned = alignment == 0 || hak_is_aligned((uintptr_t)ptr, alignment);
   bool may_move = (flags & HAK_NO_MOVE) == 0;
   if (aligned) {
@@ -233,6 +243,30 @@ void *hak_api_resize(void *ptr, size_t size, size_t alignment, unsigned flags,
     zero_rest(block, usable < size ? usable : size);
   }
   return block;
+}
+
+static void *try_resize(hak_heap_t *heap, const void *request, hak_budget_call_t *call) {
+  const resize_request_t *r = request;
+  void *block = resize(r);
+  if (HAK_LIKELY(block != NULL || call->refused_by == NULL)) return block;
+  hak_thread_t *me = hak_thread_enter();
+  if (me == NULL) return NULL;
+  hak_pressure_relieve(me, heap, call->refused_by);
+  hak_thread_leave(me, "hak_realloc");
+  call->refused_by = NULL;
+  return resize(r);
+}
+
+void *hak_api_resize(void *ptr, size_t size, size_t alignment, unsigned flags,
+                     const char *function) {
+  if (HAK_UNLIKELY(size > PTRDIFF_MAX)) return no_memory();
+  resize_request_t r = {.ptr = ptr, .size = size == 0 ? 1 : size};
+  r.alignment = alignment;
+  r.flags = flags;
+  r.usable = hak_api_usable(ptr, &r.place, function);
+  if (HAK_UNLIKELY(r.usable == 0)) return invalid();
+  if (r.size <= r.usable || (flags & HAK_NO_GROW) != 0) return resize(&r);
+  return hak_api_request(hak_heap_of_extent(r.place.extent), r.size, try_resize, &r);
 }
 
 void *hak_realloc(void *ptr, size_t size) {

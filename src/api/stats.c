@@ -57,9 +57,7 @@ static void add_run(tally_t *tally, hak_superslab_t *ss) {
   tally->superslabs++;
   tally->reserved += HAK_SUPERSLAB_SIZE;
   if (hak_load_relaxed(&ss->extent.block) != (void *)ss->extent.base) return;
-  uint64_t size = hak_load_relaxed(&ss->extent.size);
-  tally->committed += size;
-  add_large(tally, size);
+  add_large(tally, hak_load_relaxed(&ss->extent.size));
 }
 
 static bool add_superslab(hak_superslab_t *ss, void *ctx) {
@@ -156,6 +154,13 @@ static uint64_t committed(void) {
          hak_load_relaxed(&hak_regions_head_committed);
 }
 
+/* What the heap itself is charged covers those below it. Of the default heap's only
+ * what released heaps without a parent left behind is charged elsewhere. */
+static bool is_charged_to_nobody_else(const tally_t *tally, hak_heap_t *heap) {
+  return heap == tally->within ||
+         (hak_heap_parent(heap) == NULL && hak_heap_is_orphan(heap));
+}
+
 static void add_all(tally_t *tally) {
   hak_region_visit(add_superslab, tally);
   hak_threads_visit(add_thread, tally);
@@ -171,7 +176,9 @@ static void add_all(tally_t *tally) {
     uint64_t bytes = hak_load_relaxed(&pool->mapped_bytes);
     tally->large_blocks += hak_load_relaxed(&pool->mapped_blocks);
     tally->large_bytes += bytes;
-    tally->committed += bytes + hak_load_relaxed(&pool->committed);
+    if (is_charged_to_nobody_else(tally, heap)) {
+      tally->committed += hak_load_relaxed(&pool->budget.charged);
+    }
     tally->reserved += bytes;
     tally->active += hak_load_relaxed(&pool->taken);
   }
@@ -204,6 +211,11 @@ static void fill_heap(hak_heap_t *heap, hak_stats_t *s) {
   s->live_bytes = tally.large_bytes;
   fill_blocks(&tally, s);
   s->committed_bytes = tally.committed;
+  hak_budget_t *budget = &heap->store->pool.budget;
+  uint64_t soft = hak_load_relaxed(&budget->soft), hard = hak_load_relaxed(&budget->hard);
+  s->soft_limit = soft == HAK_BUDGET_NONE ? 0 : soft;
+  s->hard_limit = hard == HAK_BUDGET_NONE ? 0 : hard;
+  s->budget_refused = hak_load_relaxed(&budget->refused);
   s->reserved_bytes = tally.reserved;
   s->slabs_active = tally.active;
 }
@@ -294,18 +306,19 @@ typedef struct field {
   { #name, offsetof(hak_stats_t, name) }
 
 static const field_t fields[] = {
-    FIELD(live_bytes),     FIELD(live_blocks),     FIELD(cached_bytes),
-    FIELD(free_bytes),     FIELD(committed_bytes), FIELD(peak_committed_bytes),
-    FIELD(retained_bytes), FIELD(metadata_bytes),  FIELD(reserved_bytes),
-    FIELD(superslabs),     FIELD(slabs_active),    FIELD(slabs_empty),
-    FIELD(slabs_purged),   FIELD(slabs_unused),    FIELD(threads),
+    FIELD(live_bytes),      FIELD(live_blocks),     FIELD(cached_bytes),
+    FIELD(free_bytes),      FIELD(committed_bytes), FIELD(peak_committed_bytes),
+    FIELD(retained_bytes),  FIELD(metadata_bytes),  FIELD(reserved_bytes),
+    FIELD(superslabs),      FIELD(slabs_active),    FIELD(slabs_empty),
+    FIELD(slabs_purged),    FIELD(slabs_unused),    FIELD(threads),
 #define HAK_COUNTER(name) FIELD(name),
 #include "tiny/counters.def"
 #undef HAK_COUNTER
-    FIELD(lock_contended), FIELD(os_reserve),      FIELD(os_release),
-    FIELD(os_commit),      FIELD(os_purge),        FIELD(os_remap),
-    FIELD(os_advise),      FIELD(os_failures),     FIELD(purged_bytes),
-    FIELD(fork_lost_bytes)};
+    FIELD(lock_contended),  FIELD(os_reserve),      FIELD(os_release),
+    FIELD(os_commit),       FIELD(os_purge),        FIELD(os_remap),
+    FIELD(os_advise),       FIELD(os_failures),     FIELD(purged_bytes),
+    FIELD(fork_lost_bytes), FIELD(soft_limit),      FIELD(hard_limit),
+    FIELD(budget_refused)};
 
 enum {
   FIELDS = sizeof fields / sizeof fields[0]

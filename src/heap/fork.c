@@ -231,7 +231,6 @@ static bool recover_slots(hak_superslab_t *ss, void *ctx) {
     if (!whole) hak_pool_put(&heap->store->pool, &ss->slabs[i], 1);
   }
   if (!whole) return true;
-  hak_superslab_count_at(ss, NULL);
   hak_region_give(ss, 1, hak_clock_cached());
   return true;
 }
@@ -250,6 +249,34 @@ static bool reclaim_slabs(hak_superslab_t *ss, void *me) {
   return true;
 }
 
+/* --- charges ----------------------------------------------------------------- */
+
+static void forget_charge(hak_heap_t *heap) {
+  hak_budget_forget(&heap->store->pool.budget);
+}
+
+static bool charge_superslab(hak_superslab_t *ss, void *ctx) {
+  (void)ctx;
+  if (ss->budget != NULL) hak_budget_recharge(ss->budget, hak_superslab_charge(ss));
+  return true;
+}
+
+static bool charge_mapping(hak_mapping_t *mapping, void *ctx) {
+  (void)ctx;
+  if (mapping->budget != NULL) {
+    hak_budget_recharge(mapping->budget, hak_mapping_charge(mapping));
+  }
+  return true;
+}
+
+/* What a torn thread was about to charge or to take off is not known; what there is,
+ * is. */
+static void recount_charges(void) {
+  each_heap(forget_charge);
+  hak_region_visit(charge_superslab, NULL);
+  hak_mapping_visit(charge_mapping, NULL);
+}
+
 /* --- the child --------------------------------------------------------------- */
 
 /* The state that the work below is done with. */
@@ -265,6 +292,7 @@ static void settle(void) {
   if (any) {
     hak_threads_visit(drop_torn, NULL);
     each_heap(forget_spans);
+    recount_charges();
     hak_region_visit(recover_slots, NULL);
   }
   hak_teardown_finish(me);

@@ -40,6 +40,7 @@ static void hold_init(hak_hold_t *hold) {
   hold->surplus_ticks = 0;
   hold->taken = 0;
   hold->seen = 0;
+  hold->share = 0;
 }
 
 static void bin_init(hak_bin_t *bin, uint32_t blocks) {
@@ -51,16 +52,17 @@ static void bin_init(hak_bin_t *bin, uint32_t blocks) {
   hak_store_relaxed(&bin->ready_count, 0);
 }
 
-void hak_front_init(hak_bin_t *bins, hak_hold_t *holds, const hak_geometry_t *geometry) {
+void hak_front_init(hak_bin_t *bins, hak_hold_t *holds, hak_store_t *store) {
+  bool limited = hak_budget_is_limited(&store->pool.budget);
   for (uint32_t cls = 0; cls < HAK_CLASSES; cls++) {
-    uint32_t blocks = hak_capacity_least(cls);
+    uint32_t blocks = limited ? 0 : hak_capacity_least(cls);
     bins[cls].list.block_size = hak_class_size(cls);
     bin_init(&bins[cls], blocks);
     hold_init(&holds[cls]);
     holds[cls].capacity_least = blocks;
     holds[cls].magazine_blocks = hak_hold_magazine_blocks(cls);
     if (hak_class_is_single(cls)) continue;
-    uint32_t slabs = (uint32_t)hak_option(HELD_SLABS) / geometry[cls].span_next;
+    uint32_t slabs = (uint32_t)hak_option(HELD_SLABS) / store->geometry[cls].span_next;
     holds[cls].slabs_most = slabs < 16 ? 16 : slabs;
   }
 }
@@ -106,6 +108,13 @@ static void move_bins(hak_heap_front_t *front, hak_bin_t *to) {
   copy_bins(to, from);
   for (uint32_t cls = 0; cls < HAK_CLASSES; cls++) bin_init(&from[cls], 0);
   front->front.bins = to;
+}
+
+void hak_front_hide(hak_thread_t *me, hak_heap_t *heap, bool hidden) {
+  if (me->kind != HAK_THREAD_ATTACHED || heap->store == me->store) return;
+  hak_heap_front_t *front = hak_front_find(me, heap);
+  uint32_t slot = front == NULL ? NO_SLOT : hak_load_relaxed(&front->slot);
+  if (slot != NO_SLOT) set_way(me, slot, hidden ? 0 : hak_way_to(front->front.bins));
 }
 
 static uint64_t entry_of_slot(uint32_t slot) {
@@ -177,11 +186,18 @@ hak_heap_front_t *hak_front_make(hak_thread_t *me, hak_heap_t *heap) {
   hak_assert(hak_load_relaxed(&front->slot) == NO_SLOT);
   front->front = (hak_front_t){front->own, front->holds, heap->store, 0};
   front->lonely = 0;
-  hak_front_init(front->own, front->holds, heap->store->geometry);
+  hak_budget_count_user(&heap->store->pool.budget, 1);
+  hak_front_init(front->own, front->holds, heap->store);
   hak_store_relaxed(&front->mark, hak_heap_mark(heap));
   hak_add_relaxed(&heap->fronts, 1);
   seek_free_slot(me, front);
   return front;
+}
+
+static void leave_heap(hak_heap_front_t *front) {
+  hak_store_relaxed(&front->mark, NULL);
+  hak_sub_relaxed(&front->heap->fronts, 1);
+  hak_budget_count_user(&front->heap->store->pool.budget, -1);
 }
 
 /* No front: nothing is held, so credit is 0 and never changes. */
@@ -220,10 +236,7 @@ static void flush(hak_thread_t *me, hak_heap_front_t *front, bool leave) {
       slots[slot].users--;
       hak_lock_release(hak_heaps_lock());
     }
-    if (leave) {
-      hak_store_relaxed(&front->mark, NULL);
-      hak_sub_relaxed(&heap->fronts, 1);
-    }
+    if (leave) leave_heap(front);
   }
   hak_heap_unlease(heap);
   if (hak_heap_is_orphan(heap)) hak_teardown_orphan(me, heap);
@@ -371,8 +384,7 @@ void hak_front_clear(hak_thread_t *me, hak_thread_t *thread, hak_heap_t *heap, b
     set_way(thread, slot, 0);
     hak_store_relaxed(&front->slot, NO_SLOT);
   }
-  hak_store_relaxed(&front->mark, NULL);
-  hak_sub_relaxed(&heap->fronts, 1);
+  leave_heap(front);
 }
 
 void hak_front_free_slot(hak_heap_t *heap) {
@@ -420,6 +432,7 @@ static void count_front(hak_heap_front_t *front, void *ctx) {
   (void)ctx;
   if (hak_load_relaxed(&front->mark) == NULL) return;
   hak_add_relaxed(&front->heap->fronts, 1);
+  hak_budget_count_user(&front->heap->store->pool.budget, 1);
   uint32_t slot = hak_load_relaxed(&front->slot);
   if (slot != NO_SLOT) slots[slot].users++;
 }
@@ -431,9 +444,13 @@ static void count_fronts(hak_thread_t *thread, void *ctx) {
 void hak_fronts_recount(void) {
   for (uint32_t i = 0; i < hak_heaps_made(); i++) {
     hak_heap_t *heap = hak_heap_at(i);
-    if (heap != NULL && hak_load_relaxed(&heap->fronts) != 0) {
-      hak_store_relaxed(&heap->fronts, 0);
-    }
+    if (heap == NULL) continue;
+    if (hak_load_relaxed(&heap->fronts) != 0) hak_store_relaxed(&heap->fronts, 0);
+    hak_atomic_u32_t *users = &heap->store->pool.budget.users;
+    if (hak_load_relaxed(users) != 0) hak_store_relaxed(users, 0);
+  }
+  if (hak_thread_self->kind == HAK_THREAD_ATTACHED) {
+    hak_budget_count_user(&hak_heap_get_default()->store->pool.budget, 1);
   }
   for (uint32_t i = 0; i < slots_ready; i++) {
     slots[i].users = 0;

@@ -117,7 +117,11 @@ HAK_HOT bool hak_front_has_bin(const hak_heap_front_t *front, const hak_list_t *
 }
 
 /* Bins and holds of a thread that keeps nothing. */
-void hak_front_init(hak_bin_t *bins, hak_hold_t *holds, const hak_geometry_t *geometry);
+void hak_front_init(hak_bin_t *bins, hak_hold_t *holds, hak_store_t *store);
+
+/* While hidden, allocations of this thread from the heap take the slow path, whatever
+ * its bins have; the default heap's do not. */
+void hak_front_hide(hak_thread_t *me, hak_heap_t *heap, bool hidden);
 
 /* The thread gives all it keeps of one heap, or of all but the default heap, to
  * everybody. Takes the heap's lease. */

@@ -76,6 +76,7 @@ static hak_heap_t *new_record(const hak_os_t *os) {
   hak_pool_init(&store->pool, os, NULL);
   store->pool.starts_small = true;
   store->pool.colour = index;
+  store->pool.budget.fixed = sizeof *heap + sizeof *store;
   store->geometry = geometry;
   hak_store_relaxed(&heap->way_at, hak_way_at(HAK_WAY_NONE));
   /* Release: publishes the record to hak_heap_at. */
@@ -123,6 +124,8 @@ hak_heap_t *hak_heap_make(const hak_os_t *os, hak_heap_t *parent, const char *na
   hak_heap_t *heap = unused_record();
   if (heap == NULL) heap = new_record(os);
   if (heap == NULL) return NULL;
+  hak_budget_begin(&heap->store->pool.budget,
+                   parent == NULL ? NULL : &parent->store->pool.budget);
   hak_lock_acquire(&lock);
   heap->tag++;
   hak_store_relaxed(&heap->parent, parent);
@@ -178,6 +181,8 @@ static int retire(hak_heap_t *heap, hak_heap_t *handle, bool release) {
   if (error == 0) {
     if (release) {
       hak_store_relaxed(&heap->released, HAK_HEAP_ORPHAN);
+      /* From here on those above say what is too much. */
+      hak_budget_set_limits(&heap->store->pool.budget, 0, 0);
       hak_heap_t *parent = hak_heap_parent(heap);
       if (parent != NULL) {
         parent->children--;

@@ -72,7 +72,7 @@ void hak_thread_reset(hak_thread_t *state) {
   state->looks = 0;
   state->grown = 0;
   hak_front_default(state);
-  hak_front_init(state->bins, state->holds, state->store->geometry);
+  hak_front_init(state->bins, state->holds, state->store);
 }
 
 /* --- a state's memory --------------------------------------------------------- */
@@ -222,12 +222,14 @@ static hak_thread_t *state_get(hak_thread_t **slot) {
   hak_store_relaxed(&state->attached, 1);
   if (slot != NULL) attached++;
   hak_lock_release(&lock);
+  if (slot != NULL) hak_budget_count_user(&state->store->pool.budget, 1);
   HAK_COUNT(state, thread_attaches, slot != NULL);
   return state;
 }
 
 static void state_put(hak_thread_t *state) {
   HAK_COUNT(state, thread_exits, 1);
+  hak_budget_count_user(&state->store->pool.budget, -1);
   hak_lock_acquire(&lock);
   hak_store_relaxed(&state->attached, 0);
   state->slot = NULL;

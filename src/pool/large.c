@@ -23,6 +23,16 @@ static void *span_alloc(hak_pool_t *pool, size_t usable, size_t alignment, bool 
   return start;
 }
 
+/* What else the SuperSlab has brought along may be more than the heap can pay for. */
+static bool commit_part(hak_superslab_t *ss, size_t pages, bool no_grow, bool *zeroed) {
+  if (hak_superslab_commit(ss, 0, HAK_SUPERSLAB_SLABS, pages, no_grow, zeroed)) {
+    return true;
+  }
+  return !no_grow && hak_option(PURGE_MODE) != 0 &&
+         hak_superslab_purge_tail(ss, 0, HAK_SUPERSLAB_SLABS, pages) != 0 &&
+         hak_superslab_commit(ss, 0, HAK_SUPERSLAB_SLABS, pages, no_grow, zeroed);
+}
+
 static void *run_alloc(hak_pool_t *pool, size_t usable, size_t alignment, bool no_grow,
                        bool *zeroed) {
   uint32_t n = (uint32_t)hak_div_up(usable, HAK_SUPERSLAB_SIZE);
@@ -32,12 +42,15 @@ static void *run_alloc(hak_pool_t *pool, size_t usable, size_t alignment, bool n
   if (ss == NULL) return NULL;
   size_t pages = pages_of(pool->os, usable);
   size_t per_superslab = pages_of(pool->os, HAK_SUPERSLAB_SIZE);
+  bool huge = !no_grow && hak_superslab_is_huge(ss) &&
+              hak_budget_room(&pool->budget) >= HAK_ROOM_FOR_HUGE_PAGES;
   *zeroed = true;
   for (uint32_t i = 0; i < n; i++) {
     size_t part = pages < per_superslab ? pages : per_superslab;
     bool zero;
-    if (!no_grow && hak_superslab_is_huge(ss)) hak_superslab_commit_huge(&ss[i]);
-    if (!hak_superslab_commit(&ss[i], 0, HAK_SUPERSLAB_SLABS, part, no_grow, &zero)) {
+    bool charged = hak_superslab_charge_to(&ss[i], &pool->budget);
+    if (charged && huge) hak_superslab_commit_huge(&ss[i]);
+    if (!charged || !commit_part(&ss[i], part, no_grow, &zero)) {
       hak_region_give(ss, n, hak_clock_cached());
       return NULL;
     }
@@ -78,8 +91,8 @@ void *hak_large_map(hak_pool_t *pool, size_t size, size_t alignment, bool no_gro
   size_t usable = hak_large_good_size(pool->os, size);
   if (usable < size) return NULL;
   if (alignment < HAK_SLAB_SIZE) alignment = HAK_SLAB_SIZE;
-  hak_mapping_t *mapping =
-      hak_mapping_acquire(pool->os, pool->heap, usable, alignment, no_grow, zeroed);
+  hak_mapping_t *mapping = hak_mapping_acquire(pool->os, &pool->budget, pool->heap,
+                                               usable, alignment, no_grow, zeroed);
   if (mapping == NULL) return NULL;
   note_mapped(pool, 1, usable, 0);
   return mapping->extent.base;

@@ -83,13 +83,34 @@ static void release(hak_mapping_t *mapping) {
   hak_lock_release(&lock);
 }
 
+static void keep_locked(hak_mapping_t *mapping) {
+  mapping->next = kept;
+  kept = mapping;
+  hak_note_retained(&hak_mappings_retained, (int64_t)mapping->committed);
+}
+
+/* It comes to a heap, with what it has; false, and nothing changed, if the budget
+ * refuses. */
+static bool charge_to(hak_mapping_t *mapping, hak_budget_t *budget) {
+  if (!hak_budget_charge(budget, hak_mapping_charge(mapping))) return false;
+  mapping->budget = budget;
+  return true;
+}
+
+static void uncharge(hak_mapping_t *mapping) {
+  hak_budget_uncharge(mapping->budget, hak_mapping_charge(mapping));
+  mapping->budget = NULL;
+}
+
 static bool commit_to(hak_mapping_t *mapping, size_t size, bool *zeroed) {
   *zeroed = mapping->committed == 0;
   if (mapping->committed >= size) return true;
   size_t more = size - mapping->committed;
   bool zero;
+  if (!hak_budget_charge(mapping->budget, more)) return false;
   if (!hak_os_commit(mapping->extent.os, mapping->extent.base + mapping->committed, more,
                      &zero)) {
+    hak_budget_uncharge(mapping->budget, more);
     return false;
   }
   *zeroed = *zeroed && zero;
@@ -132,12 +153,31 @@ static hak_mapping_t *map_new(const hak_os_t *os, size_t size, size_t alignment)
   return mapping;
 }
 
-hak_mapping_t *hak_mapping_acquire(const hak_os_t *os, void *heap, size_t size,
-                                   size_t alignment, bool no_grow, bool *zeroed) {
+/* A kept one with more pages than the budget has room for stays where it is. */
+static hak_mapping_t *reuse_charged(const hak_os_t *os, hak_budget_t *budget, size_t size,
+                                    size_t alignment, bool no_grow) {
   hak_mapping_t *mapping = reuse(os, size, alignment, no_grow);
-  if (mapping == NULL && !no_grow) mapping = map_new(os, size, alignment);
+  if (mapping == NULL || charge_to(mapping, budget)) return mapping;
+  hak_lock_acquire(&lock);
+  keep_locked(mapping);
+  hak_lock_release(&lock);
+  return NULL;
+}
+
+hak_mapping_t *hak_mapping_acquire(const hak_os_t *os, hak_budget_t *budget, void *heap,
+                                   size_t size, size_t alignment, bool no_grow,
+                                   bool *zeroed) {
+  hak_mapping_t *mapping = reuse_charged(os, budget, size, alignment, no_grow);
+  if (mapping == NULL && !no_grow) {
+    mapping = map_new(os, size, alignment);
+    if (mapping != NULL && !charge_to(mapping, budget)) {
+      release(mapping);
+      mapping = NULL;
+    }
+  }
   if (mapping == NULL) return NULL;
   if (!commit_to(mapping, size, zeroed)) {
+    uncharge(mapping);
     release(mapping);
     return NULL;
   }
@@ -152,13 +192,17 @@ void hak_mapping_give(hak_mapping_t *mapping, uint64_t now) {
   hak_lock_acquire(&lock);
   unuse_locked(mapping);
   if (keep) {
+    uncharge(mapping);
     mapping->idle_since = now;
-    mapping->next = kept;
-    kept = mapping;
-    hak_note_retained(&hak_mappings_retained, (int64_t)mapping->committed);
+    keep_locked(mapping);
   }
   hak_lock_release(&lock);
-  if (!keep) release(mapping);
+  if (keep) return;
+  hak_budget_t *budget = mapping->budget;
+  size_t bytes = hak_mapping_charge(mapping);
+  mapping->budget = NULL;
+  release(mapping);
+  hak_budget_uncharge(budget, bytes);
 }
 
 static hak_mapping_t *mapping_of(const void *heap) {
@@ -198,19 +242,22 @@ char *hak_mapping_resize(hak_mapping_t *mapping, size_t size, bool may_move) {
     if (tail > 0 && hak_os_purge(os, base + size, tail)) {
       mapping->committed = size;
       hak_sub_relaxed(&hak_mappings_committed, tail);
+      hak_budget_uncharge(mapping->budget, tail);
     }
     hak_store_relaxed(&mapping->extent.size, size);
     return base;
   }
-  /* Else memory that is kept would lie idle while the block takes as much again. */
-  if (should_copy(mapping, size)) return NULL;
+  /* Else memory that is kept would lie idle while the block takes as much again. Where
+   * there is a limit both would have to fit for a while. */
+  if (!hak_budget_is_limited(mapping->budget) && should_copy(mapping, size)) return NULL;
   /* The block must not be found at its old address once the pages have moved,
    * and remap wants the whole range committed. */
-  if (!hak_registry_prepare(reserved) ||
-      !commit_to(mapping, mapping->reserved, &zeroed)) {
+  size_t old_reserved = mapping->reserved;
+  size_t more = reserved > old_reserved ? reserved - old_reserved : 0;
+  if (!hak_registry_prepare(reserved) || !commit_to(mapping, old_reserved, &zeroed) ||
+      !hak_budget_charge(mapping->budget, more)) {
     return NULL;
   }
-  size_t old_reserved = mapping->reserved;
   hak_registry_set_extent((uintptr_t)base, old_reserved, NULL);
   char *moved = hak_os_remap(os, base, old_reserved, reserved);
   if (moved != NULL && !hak_registry_cover(os, (uintptr_t)moved, reserved)) {
@@ -224,6 +271,11 @@ char *hak_mapping_resize(hak_mapping_t *mapping, size_t size, bool may_move) {
     hak_add_relaxed(&hak_mappings_committed, reserved - old_reserved);
     mapping->reserved = mapping->committed = reserved;
     hak_store_relaxed(&mapping->extent.size, size);
+    if (reserved < old_reserved) {
+      hak_budget_uncharge(mapping->budget, old_reserved - reserved);
+    }
+  } else {
+    hak_budget_uncharge(mapping->budget, more);
   }
   mapping->extent.base = base;
   hak_store_relaxed(&mapping->extent.block, base);

@@ -15,6 +15,8 @@
 
 typedef struct hak_mapping {
   hak_extent_t extent;      /* block = its start while in use, size = usable bytes */
+  hak_budget_t *budget;     /* of the heap that has it: charged the record and what is
+                               committed; NULL while nobody has it */
   size_t reserved;          /* bytes */
   size_t committed;         /* bytes from the start */
   uint64_t idle_since;      /* ns; of a kept one */
@@ -24,13 +26,20 @@ typedef struct hak_mapping {
 
 _Static_assert(offsetof(hak_mapping_t, extent) == 0, "the registry names extents");
 
+/* What is charged for one in use. */
+HAK_HOT size_t hak_mapping_charge(const hak_mapping_t *mapping) {
+  return mapping->committed + sizeof *mapping;
+}
+
 /* Bytes in mappings in use and kept. */
 extern hak_atomic_u64_t hak_mappings_committed, hak_mappings_reserved;
 
 /* A block of `size` bytes (a multiple of the page size) at a multiple of
- * `alignment`. No lock held. *zeroed: it reads as zero. */
-hak_mapping_t *hak_mapping_acquire(const hak_os_t *os, void *heap, size_t size,
-                                   size_t alignment, bool no_grow, bool *zeroed);
+ * `alignment`, charged to `budget` (NULL: to nobody). No lock held. *zeroed: it reads
+ * as zero. */
+hak_mapping_t *hak_mapping_acquire(const hak_os_t *os, hak_budget_t *budget, void *heap,
+                                   size_t size, size_t alignment, bool no_grow,
+                                   bool *zeroed);
 
 /* Keeps the mapping for reuse or releases it. Its block is gone. */
 void hak_mapping_give(hak_mapping_t *mapping, uint64_t now);

@@ -263,6 +263,7 @@ static void give_locked(hak_superslab_t *ss, uint32_t count, uint64_t now) {
   for (uint32_t i = 0; i < count; i++) {
     hak_store_relaxed(&ss[i].extent.kind, HAK_EXTENT_FREE);
     hak_store_relaxed(&ss[i].extent.heap, NULL);
+    hak_superslab_uncharge(&ss[i]);
     hak_superslab_put_locked(&ss[i], 0, HAK_SUPERSLAB_SLABS, now);
   }
   untake_run_locked(ss->region, ss->index, count);

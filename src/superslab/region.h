@@ -71,8 +71,8 @@ HAK_HOT hak_superslab_t *hak_superslab_at(hak_superslab_t *ss, uint32_t distance
   return &ss->region->superslabs[ss->index + distance];
 }
 
-/* Gives SuperSlabs back, all of whose slots are taken by the caller. Takes the
- * regions' lock. */
+/* Gives SuperSlabs back, all of whose slots are taken by the caller; no heap is
+ * charged for them any more. Takes the regions' lock. */
 void hak_region_give(hak_superslab_t *ss, uint32_t count, uint64_t now);
 
 /* Gives pages of free SuperSlabs back that have been idle since `before` or

@@ -143,7 +143,6 @@ static void put_locked(hak_pool_t *pool, node_t *ss, unsigned first, unsigned sp
   pool->root = erase(pool->root, ss);
   hak_sub_relaxed(&pool->superslabs, 1);
   hak_superslab_take_locked(ss, 0, HAK_SUPERSLAB_SLABS);
-  hak_superslab_count_at(ss, NULL);
   hak_region_give(ss, 1, now);
 }
 
@@ -151,6 +150,7 @@ void hak_pool_init(hak_pool_t *pool, const hak_os_t *os, void *heap) {
   hak_lock_init(&pool->lock, HAK_RANK_HEAP);
   pool->os = os;
   pool->heap = heap;
+  hak_budget_init(&pool->budget);
 }
 
 void hak_pool_pass_on(hak_pool_t *pool, void *heap) {
@@ -182,15 +182,27 @@ static node_t *find_committed(hak_pool_t *pool, unsigned span, size_t alignment,
   return NULL;
 }
 
+static bool wants_small_pages(hak_pool_t *pool) {
+  return (pool->starts_small &&
+          hak_load_relaxed(&pool->superslabs) < (uint64_t)hak_option(HUGE_PAGES_AFTER)) ||
+         hak_budget_room(&pool->budget) < HAK_ROOM_FOR_HUGE_PAGES;
+}
+
 static node_t *new_superslab(hak_pool_t *pool) {
   node_t *ss = NULL;
-  if (pool->starts_small &&
-      hak_load_relaxed(&pool->superslabs) < (uint64_t)hak_option(HUGE_PAGES_AFTER)) {
-    ss = hak_region_acquire_small(pool->os, pool->heap);
-  }
-  if (ss != NULL) return ss;
-  return hak_region_acquire(pool->os, 1, HAK_SUPERSLAB_SIZE, HAK_EXTENT_SLABS, pool->heap,
+  bool small = wants_small_pages(pool);
+  if (small) ss = hak_region_acquire_small(pool->os, pool->heap);
+  if (ss == NULL) {
+    ss = hak_region_acquire(pool->os, 1, HAK_SUPERSLAB_SIZE, HAK_EXTENT_SLABS, pool->heap,
                             false);
+  }
+  if (ss == NULL) return NULL;
+  if (!hak_superslab_charge_to(ss, &pool->budget)) {
+    hak_region_give(ss, 1, hak_clock_cached());
+    return NULL;
+  }
+  if (!small && hak_superslab_is_huge(ss)) hak_superslab_commit_huge(ss);
+  return ss;
 }
 
 /* Where an empty SuperSlab is begun with. */
@@ -222,8 +234,6 @@ static node_t *find_or_grow(hak_pool_t *pool, unsigned span, size_t alignment,
     hak_lock_release(&pool->lock);
     ss = new_superslab(pool);
     if (ss == NULL) return NULL;
-    hak_superslab_count_at(ss, &pool->committed);
-    if (hak_superslab_is_huge(ss)) hak_superslab_commit_huge(ss);
     hak_lock_acquire(&pool->lock);
     uint64_t idle_since = ss->idle_since;
     hak_superslab_put_locked(ss, 0, HAK_SUPERSLAB_SLABS, idle_since);
@@ -236,10 +246,10 @@ static node_t *find_or_grow(hak_pool_t *pool, unsigned span, size_t alignment,
   }
 }
 
-hak_slab_t *hak_pool_get(hak_pool_t *pool, unsigned span, size_t alignment, size_t bytes,
-                         bool no_grow, bool *zeroed) {
+/* `no_grow`: from slots that have their pages. */
+static hak_slab_t *get(hak_pool_t *pool, unsigned span, size_t alignment, size_t pages,
+                       bool no_grow, bool *zeroed) {
   int first = 0;
-  size_t pages = hak_div_up(bytes, pool->os->page_size);
   node_t *ss;
   if (HAK_UNLIKELY(no_grow)) {
     hak_lock_acquire(&pool->lock);
@@ -257,6 +267,17 @@ hak_slab_t *hak_pool_get(hak_pool_t *pool, unsigned span, size_t alignment, size
     return NULL;
   }
   return &ss->slabs[first];
+}
+
+hak_slab_t *hak_pool_get(hak_pool_t *pool, unsigned span, size_t alignment, size_t bytes,
+                         bool no_grow, bool *zeroed) {
+  size_t pages = hak_div_up(bytes, pool->os->page_size);
+  hak_slab_t *slab = get(pool, span, alignment, pages, no_grow, zeroed);
+  /* The lowest slots may have no pages where others have some that are paid for. */
+  if (HAK_UNLIKELY(slab == NULL) && !no_grow && hak_budget_is_limited(&pool->budget)) {
+    slab = get(pool, span, alignment, pages, true, zeroed);
+  }
+  return slab;
 }
 
 /* With fewer slots taken a SuperSlab is not worth a huge page: the process's very
@@ -426,7 +447,6 @@ static void clear_given(hak_pool_t *pool, uint64_t now, hak_pool_gone_t *gone) {
     clear_superslab(pool, ss, gone);
     each_run(ss, ss->free, now, false);
     if (ss->queue != NULL) hak_superslab_dequeue(ss);
-    hak_superslab_count_at(ss, NULL);
     hak_region_give(ss, 1, now);
   }
   hak_store_relaxed(&pool->superslabs, 0);

@@ -35,9 +35,13 @@ typedef struct hak_pool {
   hak_superslab_queue_t retained; /* [lock] SuperSlabs with empty committed slots */
   hak_atomic_u64_t superslabs;    /* in the tree */
   hak_atomic_u64_t taken;         /* slots */
-  hak_atomic_u64_t committed;     /* bytes in the tree's SuperSlabs */
+  hak_budget_t budget;            /* what the heap is charged */
   hak_atomic_u64_t mapped_blocks, mapped_bytes; /* in mappings of their own */
 } hak_pool_t;
+
+/* With less room in its budget a heap has small pages: it could not pay for much that
+ * it does not use. */
+#define HAK_ROOM_FOR_HUGE_PAGES (64 * HAK_MIB)
 
 /* When slots came and went, without asking the clock under a lock: the time of
  * the last refresh, which slow paths do before they take one. */
@@ -45,6 +49,10 @@ void hak_clock_refresh(const hak_os_t *os);
 uint64_t hak_clock_cached(void);
 
 void hak_pool_init(hak_pool_t *pool, const hak_os_t *os, void *heap);
+/* The pool of a budget that is a heap's. */
+HAK_HOT hak_pool_t *hak_pool_of_budget(hak_budget_t *budget) {
+  return HAK_CONTAINER_OF(budget, hak_pool_t, budget);
+}
 /* A pool without SuperSlabs passes to another heap. */
 void hak_pool_pass_on(hak_pool_t *pool, void *heap);
 

@@ -88,17 +88,49 @@ void hak_superslab_put_locked(hak_superslab_t *ss, unsigned first, unsigned coun
   if (purged != 0) hak_add_relaxed(&hak_slots_purged, hak_count_bits(purged));
 }
 
-static void note_committed(hak_superslab_t *ss, int64_t bytes) {
+static void note_committed(int64_t bytes) {
   hak_add_relaxed(&hak_slots_committed, (uint64_t)bytes);
-  if (ss->counter != NULL) hak_add_relaxed(ss->counter, (uint64_t)bytes);
 }
 
-void hak_superslab_count_at(hak_superslab_t *ss, hak_atomic_u64_t *counter) {
-  size_t bytes = committed_bytes(ss, 0, HAK_SUPERSLAB_SLABS);
-  if (ss->counter != NULL) hak_sub_relaxed(ss->counter, bytes);
-  ss->counter = counter;
-  if (counter != NULL) hak_add_relaxed(counter, bytes);
+/* --- charging ----------------------------------------------------------------- */
+
+bool hak_superslab_charge_to(hak_superslab_t *ss, hak_budget_t *budget) {
+  hak_assert(ss->budget == NULL && hak_load_relaxed(&ss->charged) == 0);
+  if (!hak_budget_charge(budget, sizeof *ss)) return false;
+  ss->budget = budget;
+  return true;
 }
+
+size_t hak_superslab_charge(hak_superslab_t *ss) {
+  size_t bytes = sizeof *ss;
+  for (uint32_t rest = hak_load_relaxed(&ss->charged); rest != 0; rest &= rest - 1) {
+    bytes += committed_bytes(ss, hak_lowest_bit(rest), 1);
+  }
+  return bytes;
+}
+
+void hak_superslab_uncharge(hak_superslab_t *ss) {
+  if (ss->budget == NULL) return;
+  size_t bytes = hak_superslab_charge(ss);
+  hak_store_relaxed(&ss->charged, 0);
+  hak_budget_uncharge(ss->budget, bytes);
+  ss->budget = NULL;
+}
+
+/* What slots of the caller have brought along is charged; false if refused. */
+static bool charge_slots(hak_superslab_t *ss, uint32_t slots) {
+  uint32_t rest = slots & ~hak_load_relaxed(&ss->charged);
+  if (HAK_LIKELY(rest == 0) || ss->budget == NULL) return true;
+  size_t bytes = 0;
+  for (uint32_t r = rest; r != 0; r &= r - 1) {
+    bytes += committed_bytes(ss, hak_lowest_bit(r), 1);
+  }
+  if (!hak_budget_charge(ss->budget, bytes)) return false;
+  set_bits(&ss->charged, rest, true);
+  return true;
+}
+
+/* --- pages ---------------------------------------------------------------------- */
 
 bool hak_superslab_commit(hak_superslab_t *ss, unsigned first, unsigned count,
                           size_t pages, bool no_grow, bool *zeroed) {
@@ -106,6 +138,7 @@ bool hak_superslab_commit(hak_superslab_t *ss, unsigned first, unsigned count,
   size_t per_slab = HAK_SLAB_SIZE / os->page_size;
   uint32_t touched = hak_mask32(first, (unsigned)hak_div_up(pages, per_slab));
   uint32_t was_zero = hak_load_relaxed(&ss->zero) & touched;
+  if (!charge_slots(ss, hak_mask32(first, count))) return false;
   if (was_zero != 0) hak_and_relaxed(&ss->zero, ~touched);
   if ((hak_load_relaxed(&ss->whole) & touched) == touched) {
     *zeroed = was_zero == touched;
@@ -133,8 +166,12 @@ bool hak_superslab_commit(hak_superslab_t *ss, unsigned first, unsigned count,
       end++;
     }
     bool zero;
-    if (!hak_os_commit(os, from, run * os->page_size, &zero)) return false;
-    note_committed(ss, (int64_t)(run * os->page_size));
+    if (!hak_budget_charge(ss->budget, run * os->page_size)) return false;
+    if (!hak_os_commit(os, from, run * os->page_size, &zero)) {
+      hak_budget_uncharge(ss->budget, run * os->page_size);
+      return false;
+    }
+    note_committed((int64_t)(run * os->page_size));
     all_zero = all_zero && zero;
     for (; i < end; i++) {
       want = pages < per_slab ? pages : per_slab;
@@ -150,10 +187,15 @@ void hak_superslab_commit_huge(hak_superslab_t *ss) {
   const hak_os_t *os = ss->extent.os;
   bool zeroed;
   if (committed_bytes(ss, 0, HAK_SUPERSLAB_SLABS) != 0 ||
-      !hak_os_commit(os, ss->extent.base, HAK_SUPERSLAB_SIZE, &zeroed)) {
+      !hak_budget_charge(ss->budget, HAK_SUPERSLAB_SIZE)) {
     return;
   }
-  note_committed(ss, (int64_t)HAK_SUPERSLAB_SIZE);
+  if (!hak_os_commit(os, ss->extent.base, HAK_SUPERSLAB_SIZE, &zeroed)) {
+    hak_budget_uncharge(ss->budget, HAK_SUPERSLAB_SIZE);
+    return;
+  }
+  if (ss->budget != NULL) set_bits(&ss->charged, HAK_ALL_SLOTS, true);
+  note_committed((int64_t)HAK_SUPERSLAB_SIZE);
   for (unsigned i = 0; i < HAK_SUPERSLAB_SLABS; i++) {
     set_committed(ss, i, HAK_SLAB_SIZE / os->page_size);
   }
@@ -163,7 +205,8 @@ void hak_superslab_commit_huge(hak_superslab_t *ss) {
 size_t hak_superslab_purge_tail(hak_superslab_t *ss, unsigned first, unsigned count,
                                 size_t pages) {
   const hak_os_t *os = ss->extent.os;
-  size_t per_slab = HAK_SLAB_SIZE / os->page_size, given = 0;
+  size_t per_slab = HAK_SLAB_SIZE / os->page_size, given = 0, charged = 0;
+  uint32_t was_charged = hak_load_relaxed(&ss->charged);
   for (unsigned i = first; i < first + count;) {
     size_t keep = pages < per_slab ? pages : per_slab;
     pages -= keep;
@@ -184,13 +227,16 @@ size_t hak_superslab_purge_tail(hak_superslab_t *ss, unsigned first, unsigned co
     if (hak_os_purge(os, from, run * os->page_size)) {
       given += run * os->page_size;
       for (unsigned k = i; k < end; k++) {
-        set_committed(ss, k, k == i ? keep : 0);
+        size_t kept = k == i ? keep : 0;
+        if ((was_charged >> k & 1) != 0) charged += ss->slabs[k].committed - kept;
+        set_committed(ss, k, kept);
         set_bits(&ss->zero, (uint32_t)1 << k, false);
       }
     }
     i = end;
   }
-  note_committed(ss, -(int64_t)given);
+  note_committed(-(int64_t)given);
+  hak_budget_uncharge(ss->budget, charged * os->page_size);
   return given;
 }
 
@@ -255,5 +301,6 @@ bool hak_superslab_is_valid(const hak_superslab_t *ss) {
       return false;
     }
   }
+  if (ss->budget == NULL && hak_load_relaxed(&ss->charged) != 0) return false;
   return ss->retained == 0 || ss->queue != NULL;
 }

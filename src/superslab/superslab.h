@@ -20,6 +20,7 @@
  *     retained is a part of free
  *     a slot is retained exactly if it is free and has committed pages
  *     whole and purged say of each slot what its slab's `committed` says
+ *     the budget is charged the record, and the pages of the slots in `charged`
  *
  * Access:  [const] written before publication, never again
  *          [owner] under the lock of the pool or region map that has it
@@ -29,6 +30,7 @@
 #define HAK_SUPERSLAB_SUPERSLAB_H
 
 #include "os/os.h"
+#include "superslab/budget.h"
 #include "superslab/slab.h"
 
 #define HAK_SUPERSLAB_SHIFT 21
@@ -66,12 +68,15 @@ typedef struct hak_superslab {
   /* By slot: all pages are committed; they read as zero; it has none, but had some.
    * [slot] a bit; atomic, because slots of one word have different owners. */
   hak_atomic_u32_t whole, zero, purged;
+  /* [slot] likewise: `budget` is charged its pages. Pages that a SuperSlab brings along
+   * from a former owner are charged when their slot is first used. */
+  hak_atomic_u32_t charged;
   uint64_t idle_since;               /* [owner] ns; when a slot last came or went */
   struct hak_superslab_queue *queue; /* [owner] where it waits to be purged, or NULL */
   struct hak_superslab *next, *prev; /* [owner] in that queue */
   /* Node of the pool's tree by address; see shared_pool.c. */
   struct hak_superslab *left, *right; /* [owner] */
-  hak_atomic_u64_t *counter;          /* [owner] adds up committed bytes; NULL: nobody */
+  hak_budget_t *budget;               /* [owner] of the heap that has it, or NULL */
   uint32_t collapsed;                 /* [owner] was made one huge page, or was to be */
   uint32_t run, tree_run; /* [owner] longest run of free slots: here, in this subtree */
   hak_slab_t slabs[HAK_SUPERSLAB_SLABS] __attribute__((aligned(HAK_CACHE_LINE)));
@@ -104,10 +109,10 @@ void hak_superslab_take_locked(hak_superslab_t *ss, unsigned first, unsigned cou
 void hak_superslab_put_locked(hak_superslab_t *ss, unsigned first, unsigned count,
                               uint64_t now);
 
-/* Commits the first `pages` OS pages of taken slots, as if they were one range.
- * *zeroed: every one of them reads as zero. False, and nothing changed but what
- * was committed on the way, if the OS refuses, or would have to be asked and
- * `no_grow`. No lock held. */
+/* Commits the first `pages` OS pages of taken slots, as if they were one range, and
+ * charges them. *zeroed: every one of them reads as zero. False, and nothing changed
+ * but what was committed on the way, if the OS or the budget refuses, or the OS would
+ * have to be asked and `no_grow`. No lock held. */
 bool hak_superslab_commit(hak_superslab_t *ss, unsigned first, unsigned count,
                           size_t pages, bool no_grow, bool *zeroed);
 /* Commits all of a SuperSlab that was taken whole and has no pages: where huge
@@ -120,9 +125,13 @@ size_t hak_superslab_purge(hak_superslab_t *ss, unsigned first, unsigned count);
 size_t hak_superslab_purge_tail(hak_superslab_t *ss, unsigned first, unsigned count,
                                 size_t pages);
 
-/* From here on its committed bytes are counted there, NULL: nowhere; what it has is
- * taken from where it was. All slots are taken. */
-void hak_superslab_count_at(hak_superslab_t *ss, hak_atomic_u64_t *counter);
+/* It comes to a heap: its record is charged, and from here on what is used of it.
+ * False, and nothing changed, if that is refused. All slots are taken. */
+bool hak_superslab_charge_to(hak_superslab_t *ss, hak_budget_t *budget);
+/* What is charged for it. */
+size_t hak_superslab_charge(hak_superslab_t *ss);
+/* It leaves the heap, and nobody is charged for what it has. */
+void hak_superslab_uncharge(hak_superslab_t *ss);
 
 /* A thread that changed taken slots was lost in a fork: what is said of each twice is
  * made the same. */

@@ -55,10 +55,12 @@ void hak_capacity_reset(hak_thread_t *me, uint32_t cls) {
     me->grown -= bytes;
     hak_sub_relaxed(&granted, bytes);
   }
-  uint32_t blocks = hak_capacity_least(cls);
+  bool limited = hak_budget_is_limited(&me->now.store->pool.budget);
+  uint32_t blocks = limited ? 0 : hak_capacity_least(cls);
   hold->capacity_least = blocks;
   hold->taken = 0;
   hold->seen = 0;
+  hold->share = 0;
   bin->capacity = (uint16_t)blocks;
   hak_bin_set_room(bin, blocks);
 }
@@ -68,7 +70,8 @@ uint32_t hak_capacity_grow(hak_thread_t *me, uint32_t cls) {
   hak_hold_t *hold = &me->holds[cls];
   uint32_t taken = hold->taken;
   hold->taken = 0;
-  if (taken == 0 || taken > (uint32_t)hak_option(BIN_GROWTH_BLOCKS)) return 0;
+  if (hold->share != 0 || taken == 0 || taken > (uint32_t)hak_option(BIN_GROWTH_BLOCKS))
+    return 0;
   return grant(me, cls, taken / 2 + 1);
 }
 
@@ -78,7 +81,7 @@ void hak_capacity_grow_single(hak_thread_t *me, uint32_t cls) {
   uint32_t homed = hold->taken;
   hold->taken = 0;
   /* Who listens wants to hear of every large block. */
-  if (homed == 0 || hak_event_wanted()) return;
+  if (homed == 0 || hold->share != 0 || hak_event_wanted()) return;
   (void)grant(me, cls, homed);
   hak_bin_set_room(&me->bins[cls], me->bins[cls].capacity);
 }

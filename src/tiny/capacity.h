@@ -28,7 +28,8 @@
 /* Blocks that a bin of the class may keep without demand. */
 uint32_t hak_capacity_least(uint32_t cls);
 
-/* That capacity, and room for it; the bin's list is empty. */
+/* That capacity, and room for it; none in a heap with a limit (share.h). The bin's list
+ * is empty. */
 void hak_capacity_reset(hak_thread_t *me, uint32_t cls);
 
 /* The bin's list is full and others lie behind it: how many blocks more it may

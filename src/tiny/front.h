@@ -70,6 +70,8 @@ typedef struct hak_hold {
   uint32_t taken;
   uint32_t capacity_least; /* the bin's capacity without demand */
   uint64_t seen;           /* the bin at the last look; see capacity.c */
+  uint64_t share;          /* of a heap with a limit: what this thread might cache of it
+                              when the bin's capacity was set; 0: it has none */
 } hak_hold_t;
 
 /* Events of slow paths; written by the thread, read by statistics. */

@@ -3,8 +3,10 @@
 #include "base/option.h"
 #include "tiny/capacity.h"
 #include "tiny/hold.h"
+#include "tiny/share.h"
 #include "tiny/shelf.h"
 #include "tiny/single.h"
+#include "tiny/spill.h"
 #include "tiny/tick.h"
 #include "tiny/transfer.h"
 
@@ -64,6 +66,13 @@ static uint32_t carve_bytes(const hak_thread_t *me, uint32_t carved) {
   return bytes < most ? bytes : most;
 }
 
+/* How many blocks a refill may bring, where that is bounded by more than where they
+ * come from. */
+static uint32_t most_of(const hak_thread_t *me, uint32_t cls) {
+  if (HAK_LIKELY(!hak_share_is_cut(&me->now.holds[cls]))) return UINT32_MAX;
+  return hak_share_batch(&me->now.bins[cls]);
+}
+
 /* Cuts blocks from a slab of this thread, in address order. */
 static batch_t carve(hak_thread_t *me, uint32_t cls, hak_slab_t *slab) {
   HAK_COUNT(me, refill_carve, 1);
@@ -71,6 +80,8 @@ static batch_t carve(hak_thread_t *me, uint32_t cls, hak_slab_t *slab) {
   uint32_t n = carve_bytes(me, carved * size) / size, left = slab->capacity - carved;
   if (n < 1) n = 1;
   if (n > left) n = left;
+  uint32_t most = most_of(me, cls);
+  if (n > most) n = most;
   char *block = hak_slab_start(slab) + (size_t)carved * size;
   void *first = block;
   if (HAK_CHECKS >= 1 && slab->dirty) {
@@ -97,6 +108,11 @@ static batch_t from_transfer(hak_thread_t *me, uint32_t cls) {
   hak_magazine_t *magazine = hak_transfer_take(me, cls);
   if (magazine == NULL) return nothing;
   HAK_COUNT(me, refill_transfer, 1);
+  uint32_t count = hak_load_relaxed(&magazine->count), most = most_of(me, cls);
+  if (HAK_UNLIKELY(count > most)) {
+    hak_store_relaxed(&magazine->count, most);
+    hak_spill_blocks(me, cls, &magazine->blocks[most], count - most);
+  }
   batch_t batch = from_magazine(me, magazine);
   hak_hold_t *hold = &me->now.holds[cls];
   if (hak_load_relaxed(&hold->magazine) == NULL) {
@@ -126,6 +142,11 @@ static batch_t part_of_list(hak_thread_t *me, uint32_t cls, hak_slab_t *slab,
   return (batch_t){first, count};
 }
 
+/* Its list is not given to a bin as a whole, however long it is. */
+static bool is_parted(const hak_hold_t *hold, const hak_slab_t *slab) {
+  return slab->span > 1 || hak_share_is_cut(hold);
+}
+
 /* The list of a partly free slab of this thread. */
 static batch_t from_partial(hak_thread_t *me, uint32_t cls) {
   hak_slab_t *slab = hak_hold_dequeue(me, cls);
@@ -133,8 +154,8 @@ static batch_t from_partial(hak_thread_t *me, uint32_t cls) {
   HAK_COUNT(me, refill_partial, 1);
   hak_hold_t *hold = &me->now.holds[cls];
   uint32_t carved = hak_slab_carved(slab), free = carved - hak_slab_out(slab);
-  uint32_t most = hak_bin_capacity(&me->now.bins[cls]);
-  if (slab->span > 1 && free > most) {
+  uint32_t most = hak_share_batch(&me->now.bins[cls]);
+  if (free > most && is_parted(hold, slab)) {
     hold->given += most;
     return part_of_list(me, cls, slab, most);
   }
@@ -166,7 +187,8 @@ static batch_t from_shelf(hak_thread_t *me, uint32_t cls) {
   if (slab != NULL) {
     hak_shelf_remove_locked(depot, slab);
     uint32_t carved = hak_slab_carved(slab), free = carved - hak_slab_out(slab);
-    if (slab->span > 1 && free > hak_bin_capacity(&me->now.bins[cls])) {
+    if (free > hak_share_batch(&me->now.bins[cls]) &&
+        is_parted(&me->now.holds[cls], slab)) {
       /* Too much for a bin: hold it. The lock orders. */
       hak_store_relaxed(&slab->word, hak_word_mine(me));
       hak_lock_release(&depot->lock);
@@ -211,6 +233,9 @@ static batch_t from_current(hak_thread_t *me, uint32_t cls) {
     if (slab != NULL) {
       hold->current = slab;
       uint32_t free = hak_slab_carved(slab) - hak_slab_out(slab);
+      if (free > most_of(me, cls)) {
+        return part_of_list(me, cls, slab, hak_share_batch(&me->now.bins[cls]));
+      }
       if (free > 0) {
         batch_t batch = {slab->list.head, free};
         slab->list.head = HAK_LINK_END;
@@ -224,15 +249,18 @@ static batch_t from_current(hak_thread_t *me, uint32_t cls) {
       hold->current = slab;
     }
   }
-  uint32_t count;
-  void *remote = hak_hold_take_remote(me, slab, &count);
-  if (remote != NULL) return (batch_t){remote, count}; /* they are out again */
+  if (HAK_LIKELY(!hak_share_is_cut(hold))) {
+    uint32_t count;
+    void *remote = hak_hold_take_remote(me, slab, &count);
+    if (remote != NULL) return (batch_t){remote, count}; /* they are out again */
+  }
   return carve(me, cls, slab);
 }
 
 static batch_t next_batch(hak_thread_t *me, uint32_t cls) {
   hak_bin_t *bin = &me->now.bins[cls];
   hak_hold_t *hold = &me->now.holds[cls];
+  hak_share_follow(me, cls);
   bin->spilling = 0;
   hak_bin_set_room(bin, hak_bin_capacity(bin));
   if (hold->spare != HAK_LINK_END) {
@@ -251,8 +279,8 @@ static batch_t next_batch(hak_thread_t *me, uint32_t cls) {
     hak_link_write(&me->key, block, HAK_LINK_END);
     return (batch_t){block, 1};
   }
-  hold->given += hak_bin_capacity(bin);
-  if (hold->given >= (uint64_t)hak_option(TICK_REFILLS) * hak_bin_capacity(bin)) {
+  hold->given += hak_share_batch(bin);
+  if (hold->given >= (uint64_t)hak_option(TICK_REFILLS) * hak_share_batch(bin)) {
     hak_tick_class(me, cls);
   }
   hak_magazine_t *magazine = hak_load_relaxed(&hold->magazine);
@@ -284,6 +312,7 @@ HAK_WARM void *hak_bin_refill(hak_thread_t *me, uint32_t cls) {
     }
     HAK_COUNT(me, slow_alloc, 1);
     batch_t batch = next_batch(me, cls);
+    if (HAK_UNLIKELY(hak_share_is_cut(&me->now.holds[cls]))) hak_share_let_go(me, cls);
     if (batch.list == HAK_LINK_END) return NULL;
     bin->ready = batch.list;
     hak_store_relaxed(&bin->ready_count, (uint16_t)(batch.count - 1)); /* the one below */

@@ -2,6 +2,7 @@
 
 #include "tiny/capacity.h"
 #include "tiny/hold.h"
+#include "tiny/share.h"
 #include "tiny/shelf.h"
 #include "tiny/single.h"
 #include "tiny/transfer.h"
@@ -73,6 +74,10 @@ static void spill_singles(hak_thread_t *me, uint32_t cls, void *list, uint32_t c
 static bool spill_list(hak_thread_t *me, uint32_t cls, void *list, uint32_t count) {
   if (hak_class_is_single(cls)) {
     spill_singles(me, cls, list, count);
+    return true;
+  }
+  if (HAK_UNLIKELY(hak_share_is_cut(&me->now.holds[cls]))) {
+    hak_share_send_home(me, cls, list, count);
     return true;
   }
   bool own = false;
@@ -194,10 +199,12 @@ void hak_spill_full(hak_thread_t *me, uint32_t cls) {
   if (HAK_UNLIKELY(hold->slabs > HELD_FACTOR * hold->slabs_most)) {
     hak_hold_shelve(me, cls, hold->slabs_most / 4);
   }
+  hak_share_follow(me, cls);
   void *list = bin->list.head;
   uint32_t count = hak_bin_listed(bin);
   bin->list.head = HAK_LINK_END;
   hak_bin_set_room(bin, hak_bin_capacity(bin));
+  if (HAK_UNLIKELY(list == HAK_LINK_END && hak_share_is_cut(hold))) return;
   if (!bin->spilling) {
     if (bin->ready == HAK_LINK_END) {
       bin->ready = list;
@@ -239,12 +246,21 @@ void hak_spill_full(hak_thread_t *me, uint32_t cls) {
   hak_spill_bin(me, cls);
 }
 
+/* A block that its bin has no place for at any time. */
+static void home_one(hak_thread_t *me, uint32_t cls, void *block) {
+  if (hak_class_is_single(cls)) {
+    hak_single_home(me, cls, block);
+  } else {
+    hak_spill_blocks(me, cls, &block, 1);
+  }
+}
+
 static void push(hak_thread_t *me, uint32_t cls, void *block) {
   hak_bin_t *bin = &me->now.bins[cls];
   if (HAK_UNLIKELY(hak_load_relaxed(&bin->list.room) <= 0)) {
     hak_spill_full(me, cls);
     if (bin->capacity == 0) {
-      hak_single_home(me, cls, block);
+      home_one(me, cls, block);
       return;
     }
     if (bin->spilling == HAK_BIN_GATHERS) {
@@ -263,7 +279,7 @@ void hak_spill_free(hak_thread_t *me, uint32_t cls, void *block) {
     hak_single_home(me, cls, block);
     return;
   }
-  if (!bin->spilling) {
+  if (!bin->spilling || hak_share_is_cut(hold)) {
     push(me, cls, block);
     return;
   }

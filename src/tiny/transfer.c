@@ -3,6 +3,7 @@
 #include "base/option.h"
 #include "superslab/meta.h"
 #include "tiny/hold.h"
+#include "tiny/share.h"
 #include "tiny/spill.h"
 
 /* Empty magazines of the process; threads take and give a few at a time. */
@@ -184,7 +185,9 @@ hak_magazine_t *hak_transfer_take_slow(hak_thread_t *me, uint32_t cls) {
   if (hint <= 0) {
     if (HAK_UNLIKELY(hak_load_relaxed(&depot->shut) == HAK_TRANSFER_SLOTS)) {
       hak_store_relaxed(&depot->shut, HAK_TRANSFER_SLOTS - 1);
-      me->now.holds[cls].magazine_blocks = hak_hold_magazine_blocks(cls);
+      if (!hak_share_is_cut(&me->now.holds[cls])) {
+        me->now.holds[cls].magazine_blocks = hak_hold_magazine_blocks(cls);
+      }
     }
     return NULL;
   }

@@ -63,6 +63,24 @@ static void model__with_options_that_change_on_the_way(void **state) {
       g_operations / 4);
 }
 
+/* A limit that is met all the time. */
+static void model__with_a_limit(void **state) {
+  (void)state;
+  enum {
+    LIMIT = 12 << 20
+  };
+  hak_collect(NULL, SIZE_MAX, 0);
+  hak_stats_t stats = {.struct_size = sizeof stats};
+  CHECK_EQ(hak_stats_get(hak_heap_default(), &stats), 0);
+  uint64_t limit = stats.committed_bytes + LIMIT;
+  CHECK_EQ(hak_heap_set_limits(NULL, limit - LIMIT / 4, limit), 0);
+  run(g_seed + 3, SHADOW_THREAD | SHADOW_ALONE | SHADOW_MAY_FAIL, 1500, 2 * MIB,
+      g_operations / 4);
+  CHECK_EQ(hak_stats_get(hak_heap_default(), &stats), 0);
+  CHECK(stats.committed_bytes <= limit && stats.budget_refused > 0);
+  CHECK_EQ(hak_heap_set_limits(NULL, 0, 0), 0);
+}
+
 int main(int argc, char **argv) {
   test_begin();
   test_start();
@@ -75,6 +93,7 @@ int main(int argc, char **argv) {
       cmocka_unit_test(model__all_operations_on_all_tiers),
       cmocka_unit_test(model__small_blocks_only),
       cmocka_unit_test(model__with_options_that_change_on_the_way),
+      cmocka_unit_test(model__with_a_limit),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

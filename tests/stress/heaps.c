@@ -17,11 +17,12 @@
 enum {
   THREADS_MAX = 64,
   SHARED = 64,
+  HARD_LIMIT = 1 << 30,
   OWN = 48
 };
 
 static size_t g_rounds, g_threads;
-static hak_heap_t *g_heap, *g_lasting;
+static hak_heap_t *g_heap, *g_lasting, *g_limited;
 static _Atomic(unsigned char *) g_shared[SHARED];
 static pthread_barrier_t g_barrier;
 
@@ -66,6 +67,16 @@ static void use(hak_heap_t *heap, test_rng_t *rng, size_t steps) {
   for (size_t i = 0; i < OWN; i++) check_and_free(own[i]);
 }
 
+/* Every second heap has a limit, or is part of one that has: more than is ever used. */
+static hak_heap_t *make(size_t round) {
+  hak_heap_config_t config = {.struct_size = sizeof config};
+  if (round % 2 == 0) config.hard_limit = HARD_LIMIT;
+  if (round % 4 == 2) config.parent = g_limited;
+  hak_heap_t *heap = hak_heap_create(&config);
+  CHECK(heap != NULL);
+  return heap;
+}
+
 static void take_down(size_t round) {
   hak_heap_t *heap = g_heap;
   switch (round % 4) {
@@ -87,8 +98,7 @@ static void take_down(size_t round) {
   if (round % 4 != 1) {
     for (size_t i = 0; i < SHARED; i++) atomic_store(&g_shared[i], NULL);
   }
-  g_heap = hak_heap_create(NULL);
-  CHECK(g_heap != NULL);
+  g_heap = make(round);
 }
 
 /* What a thread may do while a heap that it has used goes. */
@@ -140,7 +150,8 @@ static void *work(void *arg) {
 static void rounds__leave_nothing_behind(void **state) {
   (void)state;
   uint64_t blocks = test_live_blocks();
-  g_heap = hak_heap_create(NULL);
+  g_limited = make(0);
+  g_heap = make(0);
   g_lasting = hak_heap_create(NULL);
   enum {
     SPAN = 8
@@ -159,6 +170,11 @@ static void rounds__leave_nothing_behind(void **state) {
   }
   CHECK_EQ(hak_heap_destroy(g_heap), 0);
   CHECK_EQ(hak_heap_destroy(g_lasting), 0);
+  hak_collect(NULL, SIZE_MAX, 0);
+  hak_stats_t stats = {.struct_size = sizeof stats};
+  CHECK_EQ(hak_stats_get(g_limited, &stats), 0);
+  CHECK_EQ(stats.committed_bytes, 0);
+  CHECK_EQ(hak_heap_destroy(g_limited), 0);
   CHECK_EQ(test_live_blocks(), blocks);
 }
 

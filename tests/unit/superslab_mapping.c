@@ -49,8 +49,8 @@ static void check_mapping(hak_mapping_t *m, size_t size) {
 
 static hak_mapping_t *get(size_t size, size_t alignment) {
   bool zeroed = false;
-  hak_mapping_t *m =
-      hak_mapping_acquire(hak_lifecycle_os(), &g_heap, size, alignment, false, &zeroed);
+  hak_mapping_t *m = hak_mapping_acquire(hak_lifecycle_os(), NULL, &g_heap, size,
+                                         alignment, false, &zeroed);
   if (m == NULL) return NULL;
   check_mapping(m, size);
   CHECK(hak_is_aligned((uintptr_t)m->extent.base, alignment));
@@ -70,8 +70,8 @@ static void acquire__gives_zero_memory_at_the_alignment(void **state) {
   for (size_t alignment = 64 * KIB; alignment <= 64 * MIB; alignment *= 4) {
     bool zeroed = false;
     size_t size = 3 * MIB + 4096;
-    hak_mapping_t *m =
-        hak_mapping_acquire(hak_lifecycle_os(), &g_heap, size, alignment, false, &zeroed);
+    hak_mapping_t *m = hak_mapping_acquire(hak_lifecycle_os(), NULL, &g_heap, size,
+                                           alignment, false, &zeroed);
     CHECK(m != NULL && zeroed);
     CHECK(hak_is_aligned((uintptr_t)m->extent.base, alignment));
     CHECK(test_is_zero(m->extent.base, size));
@@ -131,12 +131,12 @@ static void no_grow__takes_a_kept_mapping_or_nothing(void **state) {
   bool zeroed;
   const hak_os_t *os = hak_lifecycle_os();
   uint64_t calls = test_os_calls(&g_os);
-  CHECK(hak_mapping_acquire(os, &g_heap, 4 * MIB, 1, true, &zeroed) == NULL);
+  CHECK(hak_mapping_acquire(os, NULL, &g_heap, 4 * MIB, 1, true, &zeroed) == NULL);
   CHECK_EQ(test_os_calls(&g_os), calls);
   hak_mapping_t *m = get(4 * MIB, 1);
   hak_mapping_give(m, 1);
   calls = test_os_calls(&g_os);
-  CHECK(hak_mapping_acquire(os, &g_heap, 4 * MIB, 1, true, &zeroed) == m);
+  CHECK(hak_mapping_acquire(os, NULL, &g_heap, 4 * MIB, 1, true, &zeroed) == m);
   CHECK(!zeroed);
   CHECK_EQ(test_os_calls(&g_os), calls);
 }

@@ -25,11 +25,11 @@ static void no_grow__leaves_a_kept_mapping_with_too_few_pages_alone(void **state
   (void)state;
   bool zeroed;
   const hak_os_t *os = hak_lifecycle_os();
-  hak_mapping_t *m = hak_mapping_acquire(os, NULL, 8 * MIB, 1, false, &zeroed);
+  hak_mapping_t *m = hak_mapping_acquire(os, NULL, NULL, 8 * MIB, 1, false, &zeroed);
   CHECK(m != NULL && hak_mapping_resize(m, 2 * MIB, false) != NULL);
   hak_mapping_give(m, 1);
   uint64_t calls = test_os_calls(&g_os);
-  CHECK(hak_mapping_acquire(os, NULL, 5 * MIB, 1, true, &zeroed) == NULL);
+  CHECK(hak_mapping_acquire(os, NULL, NULL, 5 * MIB, 1, true, &zeroed) == NULL);
   CHECK_EQ(test_os_calls(&g_os), calls);
   CHECK_EQ(hak_load_relaxed(&hak_mappings_retained), 2 * MIB);
 }
@@ -40,7 +40,7 @@ static void resize__that_cannot_register_the_new_place_loses_nothing(void **stat
   bool zeroed;
   const unsigned kinds = 1u << TEST_OS_REMAP | 1u << TEST_OS_RESERVE;
   hak_mapping_t *m =
-      hak_mapping_acquire(hak_lifecycle_os(), NULL, 8 * MIB, 1, false, &zeroed);
+      hak_mapping_acquire(hak_lifecycle_os(), NULL, NULL, 8 * MIB, 1, false, &zeroed);
   CHECK(m != NULL);
   test_fill_sparse(m->extent.base, 8 * MIB, 7);
   test_os_fail(&g_os, TEST_FAIL_FROM_NTH, kinds, 2);

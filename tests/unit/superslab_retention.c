@@ -179,7 +179,8 @@ static void collect__takes_free_superslabs_then_mappings_then_slabs(void **state
   bool zeroed;
   hak_superslab_t *ss =
       hak_region_acquire(os, 1, HAK_SUPERSLAB_SIZE, HAK_EXTENT_RUN, NULL, false);
-  hak_mapping_t *mapping = hak_mapping_acquire(os, NULL, 3 * MIB, 1, false, &zeroed);
+  hak_mapping_t *mapping =
+      hak_mapping_acquire(os, NULL, NULL, 3 * MIB, 1, false, &zeroed);
   CHECK(ss != NULL && mapping != NULL);
   CHECK(hak_superslab_commit(ss, 0, 32, HAK_SUPERSLAB_SIZE / 4096, false, &zeroed));
   hak_region_give(ss, 1, 1);

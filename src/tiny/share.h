@@ -1,0 +1,48 @@
+/* share.h - what a thread caches of a heap with a hard limit: a share of the limit.
+ *
+ * Depends on: base, superslab, front, capacity, spill.   Used by: tiny.
+ *
+ * What lies in one thread's caches no other thread can have, and a heap that may not
+ * grow must not lose much to that. Of such a heap a thread keeps no slabs between two
+ * calls: a refill takes what fits into the bin, and the rest of the slab is at once
+ * everybody's, on the shelf. What fills a bin goes straight home. Bins and magazines
+ * are cut to the share that the budget gives each thread (superslab/budget.h): a class
+ * that is used takes a part of what other classes have left, down to nothing, where
+ * every block comes from the shelf and goes back there.
+ *
+ *     sum over classes of 4 x capacity x block size <= share
+ *
+ * The share changes as threads come and go. A thread sees it at the next refill or
+ * overflow of a class, and gives back what its other classes have too much.
+ */
+#ifndef HAK_TINY_SHARE_H
+#define HAK_TINY_SHARE_H
+
+#include "tiny/front.h"
+
+/* The class's bin is cut to a share. */
+HAK_HOT bool hak_share_is_cut(const hak_hold_t *hold) { return hold->share != 0; }
+
+/* How many blocks a refill of the bin may bring. */
+HAK_HOT uint32_t hak_share_batch(const hak_bin_t *bin) {
+  uint32_t blocks = hak_bin_capacity(bin);
+  return blocks == 0 ? 1 : blocks;
+}
+
+/* Before a refill, or where the bin has no room: its capacity follows the limits of
+ * the heap. Blocks that are too many go home. */
+void hak_share_follow_slow(hak_thread_t *me, uint32_t cls);
+HAK_HOT void hak_share_follow(hak_thread_t *me, uint32_t cls) {
+  if (HAK_UNLIKELY(hak_share_is_cut(&me->now.holds[cls]) ||
+                   hak_budget_is_limited(&me->now.store->pool.budget))) {
+    hak_share_follow_slow(me, cls);
+  }
+}
+
+/* After a refill: the thread holds no slab of the class any more. */
+void hak_share_let_go(hak_thread_t *me, uint32_t cls);
+
+/* A list of at most `count` blocks goes home. */
+void hak_share_send_home(hak_thread_t *me, uint32_t cls, void *list, uint32_t count);
+
+#endif

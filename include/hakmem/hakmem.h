@@ -181,13 +181,20 @@ typedef struct hak_heap_config {
   hak_heap_t *parent;            /* the heap that this one is part of; NULL = of none */
   size_t soft_limit, hard_limit; /* bytes that it may be charged; 0 = none */
   size_t reserve, prefault;      /* 0 as yet */
-  void *memory;                  /* NULL as yet */
-  size_t memory_size;            /* 0 as yet */
+  void *memory;                  /* the caller's, see below; NULL = none */
+  size_t memory_size;            /* of it, in bytes */
   const struct hak_os *os;       /* NULL as yet */
   int32_t huge_pages, reserved;  /* 0 as yet */
   hak_pressure_fn *on_pressure;  /* NULL = nobody is asked */
   void *ctx;                     /* passed to it */
 } hak_heap_config_t;
+
+/* With `memory`, from 256 KiB at any address: the heap uses that memory and no other, for
+ * what it knows of its blocks too, and gives NULL once it is full; after
+ * hak_heap_create it asks the operating system for nothing. Its calls cost a lock and a
+ * fixed number of steps. The memory is the heap's until hak_heap_destroy (after
+ * hak_heap_release: until the last block is freed), then its owner's again. EINVAL for
+ * memory of hakmem's own or of another heap. */
 
 /* NULL config = defaults. NULL: ENOMEM, or EINVAL for a bad config. At most 65,535
  * heaps at once. */

@@ -34,6 +34,16 @@ void *hak_api_request(hak_heap_t *heap, size_t needed, hak_api_try_fn *attempt,
  * NULL. */
 void *hak_api_ready(hak_heap_t *heap, uint32_t cls);
 
+/* Of heaps in memory of the caller's. A block, or NULL and ENOMEM; its usable size, 0
+ * after a report if it is none; a free and a resize of one that is known to be. */
+void *hak_api_enclosed_alloc(hak_arena_t *arena, size_t size, size_t alignment,
+                             unsigned flags);
+size_t hak_api_enclosed_usable(const hak_place_t *place, const void *ptr,
+                               const char *function);
+void hak_api_enclosed_free(const hak_place_t *place, void *ptr, const char *function);
+size_t hak_api_enclosed_resize(const hak_place_t *place, void *ptr, size_t least,
+                               size_t want, const char *function);
+
 /* Counts an allocation at a place in the program; NULL is fine. */
 HAK_HOT void hak_site_hit(hak_site_t *site) {
   if (site != NULL) hak_add_relaxed((hak_atomic_u64_t *)&site->reserved[0], 1);

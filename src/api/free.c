@@ -43,6 +43,8 @@ size_t hak_api_usable(const void *ptr, hak_place_t *place, const char *function)
     }
   } else if (place->cls == HAK_CLASS_LARGE && place->start == ptr) {
     return hak_large_usable(place);
+  } else if (place->cls == HAK_CLASS_TRACT) {
+    return hak_api_enclosed_usable(place, ptr, function);
   }
   report_not_a_block(ptr, place, function);
   return 0;
@@ -86,6 +88,10 @@ static HAK_WARM void free_nobodys(void *ptr, size_t size) {
   hak_place_t place;
   size_t usable = hak_api_usable(ptr, &place, name_of(size));
   if (HAK_UNLIKELY(usable == 0 || is_wrong_size(ptr, &place, usable, size))) return;
+  if (place.cls == HAK_CLASS_TRACT) {
+    hak_api_enclosed_free(&place, ptr, name_of(size));
+    return;
+  }
   hak_thread_t *me = hak_thread_enter();
   if (HAK_UNLIKELY(me == NULL)) return; /* not running, so it was not ours */
   hak_heap_t *heap = hak_heap_of_extent(place.extent);

@@ -1,7 +1,8 @@
 /* heaps.c - heaps by handle: their life, and blocks from them.
  *
  * hak_heap_alloc -> the way of the heap leads to a bin with a block: done
- *   alloc_slow -> the handle is looked at; this thread's front of the heap, whose
+ *   alloc_slow -> the handle is looked at; enclosed.c for a heap in memory of the
+ *       caller's; else this thread's front of the heap, whose
  *       bins lie elsewhere if the heap has no slot -> its refill, as hak_alloc's
  *     -> hak_api_small: makes the front; gives up caches; NULL
  */
@@ -66,8 +67,22 @@ enum {
 
 /* Fields that have a place in the record before they have a meaning. */
 static bool asks_for_more(const hak_heap_config_t *c) {
-  return c->reserve != 0 || c->prefault != 0 || c->memory != NULL ||
-         c->memory_size != 0 || c->os != NULL || c->huge_pages != 0 || c->reserved != 0;
+  return c->reserve != 0 || c->prefault != 0 || c->os != NULL || c->huge_pages != 0 ||
+         c->reserved != 0;
+}
+
+/* The memory is the limit: no other is charged, and nothing could give way. */
+static bool is_limited(const hak_heap_config_t *c) {
+  return c->soft_limit != 0 || c->hard_limit != 0 || c->on_pressure != NULL;
+}
+
+/* NULL and *error if the memory is not right; or none is given and 0. */
+static hak_arena_t *open_memory(const hak_heap_config_t *given, int *error) {
+  *error = 0;
+  if (given->memory == NULL && given->memory_size == 0) return NULL;
+  *error = EINVAL;
+  if (given->memory == NULL || is_limited(given)) return NULL;
+  return hak_arena_open(hak_lifecycle_os(), given->memory, given->memory_size, error);
 }
 
 /* A soft limit that the hard one forbids to cross. */
@@ -91,8 +106,14 @@ hak_heap_t *hak_heap_create(const hak_heap_config_t *config) {
     parent = hak_api_heap(given.parent);
     if (parent == NULL) return refuse(EINVAL);
   }
-  hak_heap_t *heap = hak_heap_make(hak_lifecycle_os(), parent, given.name);
-  if (heap == NULL) return refuse(ENOMEM);
+  int error;
+  hak_arena_t *arena = open_memory(&given, &error);
+  if (error != 0) return refuse(error);
+  hak_heap_t *heap = hak_heap_make(hak_lifecycle_os(), parent, given.name, arena);
+  if (heap == NULL) {
+    if (arena != NULL) hak_arena_close(arena);
+    return refuse(ENOMEM);
+  }
   hak_budget_t *budget = &heap->store->pool.budget;
   budget->on_pressure = given.on_pressure;
   budget->ctx = given.ctx;
@@ -104,6 +125,7 @@ int hak_heap_set_limits(hak_heap_t *handle, size_t soft, size_t hard) {
   if (limits_are_bad(soft, hard)) return EINVAL;
   hak_heap_t *heap = hak_api_heap(handle);
   if (heap == NULL) return handle == NULL ? ENOMEM : EINVAL;
+  if (hak_heap_arena(heap) != NULL) return EINVAL;
   hak_budget_set_limits(&heap->store->pool.budget, soft, hard);
   return 0;
 }
@@ -190,6 +212,8 @@ static HAK_WARM void *alloc_slow(hak_heap_t *handle, size_t size) {
   if (HAK_UNLIKELY(hak_heap_handle(heap) != handle)) {
     return hak_api_heap_or_report(handle, "hak_heap_alloc");
   }
+  hak_arena_t *arena = hak_heap_arena(heap);
+  if (HAK_UNLIKELY(arena != NULL)) return hak_api_enclosed_alloc(arena, size, 0, 0);
   if (HAK_UNLIKELY(size > HAK_CLASS_MAX)) {
     bool zeroed;
     return hak_api_large(heap, size, HAK_SLAB_SIZE, false, &zeroed);

@@ -41,6 +41,12 @@ int hak_ptr_info(const void *ptr, hak_block_t *out) {
   } else if (place.cls == HAK_CLASS_LARGE) {
     size = hak_large_usable(&place);
     if (offset >= size) return ENOENT;
+  } else if (place.cls == HAK_CLASS_TRACT) {
+    hak_arena_t *arena = hak_arena_of_extent(place.extent);
+    hak_arena_chunk_t chunk;
+    if (!hak_arena_chunk_at(arena, ptr, &chunk) || !chunk.used) return ENOENT;
+    start = chunk.start;
+    size = chunk.size;
   } else {
     return ENOENT;
   }
@@ -107,9 +113,15 @@ static void visit_slab(visit_t *v, hak_slab_t *slab) {
   }
 }
 
-static void visit_large(visit_t *v, char *start, size_t size) {
+static void visit_one(visit_t *v, char *start, size_t size) {
   hak_block_t block = {sizeof block, true, start, size, v->handle};
   v->go_on = v->fn(&block, v->ctx);
+}
+
+static bool visit_enclosed(char *block, size_t size, void *ctx) {
+  visit_t *v = ctx;
+  visit_one(v, block, size);
+  return v->go_on;
 }
 
 static bool visit_superslab(hak_superslab_t *ss, void *ctx) {
@@ -117,7 +129,7 @@ static bool visit_superslab(hak_superslab_t *ss, void *ctx) {
   if (hak_load_relaxed(&ss->extent.heap) != v->mark) return true;
   if (hak_load_relaxed(&ss->extent.kind) == HAK_EXTENT_RUN) {
     if (hak_load_relaxed(&ss->extent.block) == (void *)ss->extent.base) {
-      visit_large(v, ss->extent.base, hak_load_relaxed(&ss->extent.size));
+      visit_one(v, ss->extent.base, hak_load_relaxed(&ss->extent.size));
     }
     return v->go_on;
   }
@@ -126,7 +138,7 @@ static bool visit_superslab(hak_superslab_t *ss, void *ctx) {
     if (place.slab != &ss->slabs[i]) continue;
     if (place.cls < HAK_CLASSES) visit_slab(v, place.slab);
     if (place.cls == HAK_CLASS_LARGE) {
-      visit_large(v, place.start, hak_large_usable(&place));
+      visit_one(v, place.start, hak_large_usable(&place));
     }
   }
   return v->go_on;
@@ -135,7 +147,7 @@ static bool visit_superslab(hak_superslab_t *ss, void *ctx) {
 static bool visit_mapping(hak_mapping_t *mapping, void *ctx) {
   visit_t *v = ctx;
   if (hak_load_relaxed(&mapping->extent.heap) == v->mark) {
-    visit_large(v, mapping->extent.base, hak_load_relaxed(&mapping->extent.size));
+    visit_one(v, mapping->extent.base, hak_load_relaxed(&mapping->extent.size));
   }
   return v->go_on;
 }
@@ -147,6 +159,11 @@ static void flush_thread(hak_thread_t *thread, void *ctx) {
 }
 
 static void visit_heap(visit_t *v, hak_heap_t *heap) {
+  hak_arena_t *arena = hak_heap_arena(heap);
+  if (arena != NULL) {
+    hak_arena_visit(arena, visit_enclosed, v);
+    return;
+  }
   hak_threads_visit(flush_thread, heap);
   hak_thread_flush_heap(v->me, heap);
   v->mark = hak_heap_mark(heap);

@@ -46,6 +46,8 @@ static bool is_natural(size_t alignment, size_t size) {
 void *hak_api_alloc(hak_heap_t *heap, size_t size, size_t alignment, unsigned flags) {
   bool zero = (flags & HAK_ZERO) != 0, no_grow = (flags & HAK_NO_GROW) != 0;
   if (HAK_UNLIKELY(size > PTRDIFF_MAX)) return no_memory();
+  hak_arena_t *arena = heap == NULL ? NULL : hak_heap_arena(heap);
+  if (arena != NULL) return hak_api_enclosed_alloc(arena, size, alignment, flags);
   uint32_t cls = HAK_CLASSES;
   /* Larger blocks that are to be zero may come from pages that are. */
   if (size <= (zero ? HAK_MID_MAX : HAK_CLASS_MAX)) {
@@ -128,9 +130,13 @@ size_t hak_good_size(size_t size) {
 }
 
 /* The usable size after an attempt in place, 0 if it failed. */
-static size_t resize_in_place(const hak_place_t *place, size_t usable, size_t min_size,
-                              size_t want_size) {
+static size_t resize_in_place(const hak_place_t *place, void *ptr, size_t usable,
+                              size_t min_size, size_t want_size) {
   if (place->cls < HAK_CLASSES) return min_size <= usable ? usable : 0;
+  if (place->cls == HAK_CLASS_TRACT) {
+    return hak_api_enclosed_resize(place, ptr, min_size, want_size,
+                                   "hak_resize_in_place");
+  }
   hak_pool_t *pool = &hak_heap_of_extent(place->extent)->store->pool;
   if (min_size > usable && hak_budget_is_forbidden(&pool->budget)) return 0;
   hak_thread_t *me = hak_thread_enter();
@@ -150,7 +156,7 @@ size_t hak_resize_in_place(void *ptr, size_t min_size, size_t want_size) {
   if (usable == 0) return 0;
   if (place.cls == HAK_CLASS_LARGE && want_size <= HAK_MID_MAX)
     want_size = HAK_MID_MAX + 1;
-  size_t now = resize_in_place(&place, usable, min_size, want_size);
+  size_t now = resize_in_place(&place, ptr, usable, min_size, want_size);
   if (now > usable) hak_pressure_soft(hak_heap_of_extent(place.extent));
   return now;
 }
@@ -167,6 +173,7 @@ static void *move(const hak_place_t *place, void *ptr, size_t usable, size_t siz
   bool grows = size > usable, no_grow = (flags & HAK_NO_GROW) != 0, zeroed;
   void *block;
   hak_heap_t *heap = heap_to_stay_in(place);
+  grows = grows && hak_heap_arena(heap) == NULL; /* nothing grows by pages there */
   if (grows && usable >= REMAP_FROM) {
     block = hak_api_mapping(heap, size, alignment, no_grow, &zeroed);
   } else if (grows && size > HAK_MID_MAX) {
@@ -211,6 +218,24 @@ typedef struct resize_request {
   unsigned flags;
 } resize_request_t;
 
+/* A block in memory of the caller's: exact sizes, in place wherever there is room. */
+static void *resize_enclosed(const resize_request_t *r, const char *function) {
+  bool aligned = r->alignment == 0 || hak_is_aligned((uintptr_t)r->ptr, r->alignment);
+  void *block = NULL;
+  if (aligned &&
+      hak_api_enclosed_resize(&r->place, r->ptr, r->size, r->size, function) != 0) {
+    block = r->ptr;
+  } else if ((r->flags & HAK_NO_MOVE) == 0) {
+    block = move(&r->place, r->ptr, r->usable, r->size, r->alignment, r->flags);
+  } else {
+    return no_memory();
+  }
+  if (block != NULL && (r->flags & HAK_ZERO) != 0) {
+    zero_rest(block, r->usable < r->size ? r->usable : r->size);
+  }
+  return block;
+}
+
 /* In place, or by moving pages, or the block. */
 static void *resize(const resize_request_t *r) {
   void *ptr = r->ptr;
@@ -228,7 +253,7 @@ static void *resize(const resize_request_t *r) {
       if (size == usable) return ptr;
       size_t want = size > HAK_MID_MAX ? size : HAK_MID_MAX + 1;
       if ((flags & HAK_NO_GROW) == 0 || size <= usable) {
-        if (resize_in_place(&place, usable, size, want) != 0) {
+        if (resize_in_place(&place, ptr, usable, size, want) != 0) {
           if ((flags & HAK_ZERO) != 0) zero_rest(ptr, usable < size ? usable : size);
           return ptr;
         }
@@ -265,6 +290,7 @@ void *hak_api_resize(void *ptr, size_t size, size_t alignment, unsigned flags,
   r.flags = flags;
   r.usable = hak_api_usable(ptr, &r.place, function);
   if (HAK_UNLIKELY(r.usable == 0)) return invalid();
+  if (r.place.cls == HAK_CLASS_TRACT) return resize_enclosed(&r, function);
   if (r.size <= r.usable || (flags & HAK_NO_GROW) != 0) return resize(&r);
   return hak_api_request(hak_heap_of_extent(r.place.extent), r.size, try_resize, &r);
 }

@@ -21,6 +21,7 @@ typedef struct tally {
   /* Of a heap only; a process has counters for these. */
   uint64_t superslabs, active, large_blocks;
   uint64_t large_bytes, committed, reserved; /* bytes */
+  uint64_t enclosed_blocks, enclosed_bytes;  /* in use in memory of callers' */
 } tally_t;
 
 static bool is_within(const tally_t *tally, hak_heap_t *heap) {
@@ -154,6 +155,16 @@ static uint64_t committed(void) {
          hak_load_relaxed(&hak_regions_head_committed);
 }
 
+/* Its memory counts for the heap but not for the process, which never asked for it. */
+static void add_arena(tally_t *tally, hak_arena_t *arena) {
+  uint64_t live = hak_arena_live_bytes(arena), all = hak_arena_bytes(arena);
+  tally->enclosed_blocks += hak_arena_live_blocks(arena);
+  tally->enclosed_bytes += live;
+  if (tally->within == NULL) return;
+  tally->committed += all;
+  tally->reserved += all;
+}
+
 /* What the heap itself is charged covers those below it. Of the default heap's only
  * what released heaps without a parent left behind is charged elsewhere. */
 static bool is_charged_to_nobody_else(const tally_t *tally, hak_heap_t *heap) {
@@ -167,6 +178,11 @@ static void add_all(tally_t *tally) {
   for (uint32_t i = 0; i < hak_heaps_made(); i++) {
     hak_heap_t *heap = hak_heap_at(i);
     if (heap == NULL || !hak_heap_is_used(heap) || !is_within(tally, heap)) continue;
+    hak_arena_t *arena = hak_heap_arena(heap);
+    if (arena != NULL) {
+      add_arena(tally, arena);
+      continue;
+    }
     add_slots(heap, tally);
     hak_pool_t *pool = &heap->store->pool;
     if (tally->within == NULL) {
@@ -198,6 +214,8 @@ static void fill_blocks(const tally_t *tally, hak_stats_t *s) {
     s->free_bytes += tally->free[cls] * size;
   }
   s->superslabs = tally->superslabs;
+  s->live_blocks += tally->enclosed_blocks;
+  s->live_bytes += tally->enclosed_bytes;
 }
 
 static void fill_heap(hak_heap_t *heap, hak_stats_t *s) {

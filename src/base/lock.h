@@ -19,6 +19,9 @@ typedef enum hak_rank {
   HAK_RANK_HEAPS,       /* the list of heaps */
   HAK_RANK_SHELF,       /* one per heap and class */
   HAK_RANK_HEAP,        /* one per heap: its SuperSlabs */
+  HAK_RANK_ARENAS,      /* the list of arenas */
+  HAK_RANK_ARENA,       /* one per arena: its blocks */
+  HAK_RANK_TRACTS,      /* the list of callers' memory by address */
   HAK_RANK_REGIONS,     /* free SuperSlabs of the process */
   HAK_RANK_MAPPINGS,    /* mappings of their own that are kept for reuse */
   HAK_RANK_MAGAZINES,   /* empty magazines */

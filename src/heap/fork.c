@@ -6,9 +6,11 @@
 #include "heap/lifecycle.h"
 #include "heap/teardown.h"
 #include "heap/thread.h"
+#include "pool/arena.h"
 #include "pool/large.h"
 #include "superslab/mapping.h"
 #include "superslab/meta.h"
+#include "superslab/tract.h"
 #include "tiny/capacity.h"
 #include "tiny/reclaim.h"
 #include "tiny/transfer.h"
@@ -78,6 +80,7 @@ static void each_heap(void (*act)(hak_heap_t *heap)) {
 }
 
 static void each_late_lock(void (*act)(hak_lock_t *)) {
+  act(hak_tracts_lock());
   act(&hak_regions.lock);
   act(hak_mappings_lock());
   act(hak_magazines_lock());
@@ -90,11 +93,13 @@ void hak_forking_prepare(void) {
   take(hak_threads_lock());
   take(hak_heaps_lock());
   each_heap(take_heap);
+  hak_arenas_each_lock(take, true);
   each_late_lock(take);
 }
 
 static void give_all(void (*heap)(hak_heap_t *heap)) {
   each_late_lock(give);
+  hak_arenas_each_lock(give, false);
   each_heap(heap);
   give(hak_heaps_lock());
   give(hak_threads_lock());

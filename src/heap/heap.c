@@ -120,7 +120,8 @@ void hak_heap_put_record(hak_heap_t *heap) {
   hak_lock_release(&lock);
 }
 
-hak_heap_t *hak_heap_make(const hak_os_t *os, hak_heap_t *parent, const char *name) {
+hak_heap_t *hak_heap_make(const hak_os_t *os, hak_heap_t *parent, const char *name,
+                          hak_arena_t *arena) {
   hak_heap_t *heap = unused_record();
   if (heap == NULL) heap = new_record(os);
   if (heap == NULL) return NULL;
@@ -136,6 +137,8 @@ hak_heap_t *hak_heap_make(const hak_os_t *os, hak_heap_t *parent, const char *na
   memset(heap->name, 0, sizeof heap->name);
   if (name != NULL) strncpy(heap->name, name, HAK_HEAP_NAME_MAX);
   hak_store_relaxed(&heap->way_at, hak_way_at(HAK_WAY_NONE));
+  hak_store_relaxed(&heap->arena, arena);
+  if (arena != NULL) hak_arena_mark(arena, (void *)handle);
   /* Release: publishes the record to whoever is given the handle. */
   hak_store_release(&heap->handle, (hak_heap_t *)handle);
   return heap;
@@ -255,6 +258,8 @@ void hak_heap_lease(hak_heap_t *heap) {
 void hak_heap_unlease(hak_heap_t *heap) { hak_store_release(&heap->leased, 0); }
 
 bool hak_heap_is_empty(hak_heap_t *heap) {
+  hak_arena_t *arena = hak_heap_arena(heap);
+  if (arena != NULL) return hak_arena_live_blocks(arena) == 0;
   hak_pool_t *pool = &heap->store->pool;
   hak_lock_acquire(&pool->lock);
   bool empty = hak_load_relaxed(&pool->taken) == 0 && pool->runs == NULL;
@@ -263,6 +268,8 @@ bool hak_heap_is_empty(hak_heap_t *heap) {
 }
 
 bool hak_heap_is_valid(hak_heap_t *heap) {
+  hak_arena_t *arena = hak_heap_arena(heap);
+  if (arena != NULL) return hak_arena_is_valid(arena);
   if (!hak_pool_is_valid(&heap->store->pool)) return false;
   for (uint32_t cls = 0; cls < HAK_SHARED_CLASSES; cls++) {
     hak_depot_t *depot = &heap->store->depots[cls];

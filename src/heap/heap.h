@@ -18,6 +18,7 @@
 #ifndef HAK_HEAP_HEAP_H
 #define HAK_HEAP_HEAP_H
 
+#include "pool/arena.h"
 #include "tiny/depot.h"
 #include "tiny/front.h"
 
@@ -43,6 +44,7 @@ struct hak_heap {
   _Atomic(hak_heap_t *) parent; /* or NULL; [const] while the heap is live */
   uint32_t children, orphans;   /* [heaps] live and released heaps below it */
   hak_heap_t *next_unused;      /* [heaps] */
+  _Atomic(hak_arena_t *) arena; /* all its blocks are there; NULL; [const] while live */
   uint64_t forking;             /* bit c: class c's lock is taken for a fork */
   hak_atomic_u32_t resetting;   /* [lease] its blocks are about to go, and it stays */
   char name[HAK_HEAP_NAME_MAX + 1]; /* [const] */
@@ -71,6 +73,11 @@ HAK_HOT hak_heap_t *hak_heap_parent(hak_heap_t *heap) {
 }
 HAK_HOT bool hak_heap_is_orphan(hak_heap_t *heap) {
   return HAK_UNLIKELY(hak_load_relaxed(&heap->released) != HAK_HEAP_KEPT);
+}
+/* Of a heap in memory of the caller's; NULL for others. Such a heap has no slabs,
+ * no fronts, and no slot: every call finds its way here. */
+HAK_HOT hak_arena_t *hak_heap_arena(hak_heap_t *heap) {
+  return hak_load_relaxed(&heap->arena);
 }
 /* Where a way lies in a thread state, and what stands there for bins. */
 HAK_HOT uint32_t hak_way_at(uint32_t way) {
@@ -109,8 +116,10 @@ bool hak_heap_make_default(const hak_os_t *os);
 /* Forgets all heaps; their memory is about to go. */
 void hak_heaps_forget(void);
 
-/* A new heap below `parent` (or NULL): NULL if memory is short. */
-hak_heap_t *hak_heap_make(const hak_os_t *os, hak_heap_t *parent, const char *name);
+/* A new heap below `parent` (or NULL), whose blocks lie in `arena` (or in memory that
+ * it asks for): NULL if memory is short. */
+hak_heap_t *hak_heap_make(const hak_os_t *os, hak_heap_t *parent, const char *name,
+                          hak_arena_t *arena);
 
 /* Nobody else flushes or tears down caches of the heap meanwhile. A lease rather
  * than a lock, since hooks run while it is out; whoever has one takes no other. */

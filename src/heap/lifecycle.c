@@ -10,10 +10,12 @@
 #include "base/option.h"
 #include "heap/fork.h"
 #include "heap/thread.h"
+#include "pool/arena.h"
 #include "pool/large.h"
 #include "superslab/mapping.h"
 #include "superslab/meta.h"
 #include "superslab/region.h"
+#include "superslab/tract.h"
 #include "tiny/transfer.h"
 
 typedef enum phase {
@@ -42,6 +44,8 @@ bool hak_lifecycle_was_shut_down(void) { return hak_load_relaxed(&shutdowns) != 
 static void release_all(void) {
   hak_threads_stop();
   hak_heaps_forget();
+  hak_arenas_forget();
+  hak_tracts_forget();
   hak_mappings_release();
   hak_regions_release();
   hak_registry_release();

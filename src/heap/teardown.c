@@ -39,6 +39,16 @@ static void clear_depot(hak_thread_t *me, hak_depot_t *depot) {
 /* Under the heap's lease. Caches first, so that nothing names a block when slabs
  * change hands; then slabs in one piece. */
 static void clear(hak_thread_t *me, hak_heap_t *heap, bool end) {
+  hak_arena_t *arena = hak_heap_arena(heap);
+  if (arena != NULL) {
+    if (end) {
+      hak_store_relaxed(&heap->arena, NULL);
+      hak_arena_close(arena);
+    } else {
+      hak_arena_clear(arena);
+    }
+    return;
+  }
   clearing_t clearing = {me, heap, end};
   hak_threads_visit(clear_thread, &clearing);
   for (uint32_t cls = 0; cls < HAK_SHARED_CLASSES; cls++) {

@@ -50,6 +50,10 @@ void hak_os_advise_huge(const hak_os_t *os, void *ptr, size_t size);
 void hak_os_collapse(const hak_os_t *os, void *ptr, size_t size);
 uint64_t hak_os_now(const hak_os_t *os);
 
+/* Memory that others reserved is used for blocks, or no more; no call to the system. */
+void hak_os_borrow(void *ptr, size_t size);
+void hak_os_return(void *ptr, size_t size);
+
 /* Bits that differ from run to run where the system offers them. */
 uint64_t hak_os_entropy(void);
 

@@ -27,6 +27,9 @@ bool hak_os_is_valid(const hak_os_t *os) {
 #define hak_leak_unroot(ptr, size) ((void)(ptr), (void)(size))
 #endif
 
+void hak_os_borrow(void *ptr, size_t size) { hak_leak_root(ptr, size); }
+void hak_os_return(void *ptr, size_t size) { hak_leak_unroot(ptr, size); }
+
 static bool counted(hak_atomic_u64_t *calls, bool ok) {
   hak_add_relaxed(calls, 1);
   if (!ok) hak_add_relaxed(&hak_os_counts.failures, 1);

@@ -169,6 +169,28 @@ void hak_registry_forget_entries(uintptr_t address, size_t count, uint64_t first
   }
 }
 
+hak_extent_t *hak_registry_extent(uintptr_t address) {
+  return hak_load_acquire(
+      &leaf_of(address)->extent[(uint32_t)address >> HAK_SUPERSLAB_SHIFT]);
+}
+
+hak_tract_slot_t *hak_registry_tract(uintptr_t address) {
+  return &leaf_of(address)->tract[(uint32_t)address >> HAK_SUPERSLAB_SHIFT];
+}
+
+/* True if a tract is there: units that are not the library's as a whole may have some. */
+static bool find_tract(hak_leaf_t *leaf, uintptr_t address, hak_place_t *place) {
+  hak_tract_slot_t *slot = &leaf->tract[(uint32_t)address >> HAK_SUPERSLAB_SHIFT];
+  if (HAK_LIKELY(hak_load_relaxed(slot) == NULL)) return false;
+  hak_tract_t *tract = hak_tract_find(slot, address);
+  /* Acquire: pairs with hak_arena_mark; before, and after its end, nothing is there. */
+  if (tract == NULL || hak_load_acquire(&tract->extent.heap) == NULL) return false;
+  place->extent = &tract->extent;
+  place->start = hak_load_relaxed(&tract->extent.block);
+  place->cls = HAK_CLASS_TRACT;
+  return true;
+}
+
 void hak_registry_find_into(uintptr_t address, hak_place_t *place) {
   place->extent = NULL;
   place->slab = NULL;
@@ -181,7 +203,10 @@ void hak_registry_find_into(uintptr_t address, hak_place_t *place) {
   /* Acquire: pairs with hak_registry_set_extent. */
   hak_extent_t *extent =
       hak_load_acquire(&leaf->extent[(uint32_t)address >> HAK_SUPERSLAB_SHIFT]);
-  if (extent == NULL) return;
+  if (extent == NULL) {
+    (void)find_tract(leaf, address, place);
+    return;
+  }
   uint16_t info = hak_load_relaxed(&leaf->info[unit_of(address)]);
   place->extent = extent;
   switch (hak_load_relaxed(&extent->kind)) {
@@ -198,8 +223,10 @@ void hak_registry_find_into(uintptr_t address, hak_place_t *place) {
       place->start = hak_superslab_slot(ss, slot - back);
       return;
     }
-    case HAK_EXTENT_RUN:
     case HAK_EXTENT_MAPPING:
+      if (find_tract(leaf, address, place)) return;
+      /* fall through */
+    case HAK_EXTENT_RUN:
       place->start = hak_load_relaxed(&extent->block);
       if (place->start != NULL) place->cls = HAK_CLASS_LARGE;
       return;

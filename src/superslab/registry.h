@@ -5,8 +5,9 @@
  * Two levels: a table by the address's bits from 32 up, and a leaf for every
  * 4 GiB in use. A leaf has, for each 64 KiB unit, the entry (8 bytes: where a
  * free of a block in it goes; see tiny/front.h) and its class, and for each
- * 2 MiB the extent. Zero means 'nobody's' everywhere, so fresh pages of the
- * OS need no filling: absent leaves share one that is never written.
+ * 2 MiB the extent, and the lowest tract of callers' memory. Zero means 'nobody's'
+ * everywhere, so fresh pages of the OS need no filling: absent leaves share one that is
+ * never written.
  *
  * Lookup: safe without a lock because leaves stay mapped until shutdown, any
  * 64-bit value indexes inside the tables (high bits are compared, not masked),
@@ -18,6 +19,7 @@
 #define HAK_SUPERSLAB_REGISTRY_H
 
 #include "superslab/superslab.h"
+#include "superslab/tract.h"
 
 #if defined(__x86_64__)
 #define HAK_ADDRESS_BITS 47
@@ -34,6 +36,7 @@ typedef struct hak_leaf {
   hak_atomic_u64_t entry[HAK_LEAF_UNITS];
   hak_atomic_u16_t info[HAK_LEAF_UNITS]; /* class + 1 | slabs back to the first << 8 */
   _Atomic(hak_extent_t *) extent[HAK_LEAF_EXTENTS];
+  hak_tract_slot_t tract[HAK_LEAF_EXTENTS]; /* the lowest one in the unit; tract.h */
 } hak_leaf_t;
 
 typedef struct hak_registry {
@@ -55,8 +58,8 @@ HAK_HOT uint64_t hak_registry_entry(hak_registry_t *registry, uintptr_t address)
 /* What an address lies in. */
 typedef struct hak_place {
   hak_extent_t *extent; /* NULL: not ours */
-  hak_slab_t *slab;     /* the span's first slab; NULL in runs and mappings */
-  char *start;          /* of the span, or of the run's or mapping's block */
+  hak_slab_t *slab;     /* the span's first slab; NULL in runs, mappings and tracts */
+  char *start;          /* of the span, or of the run's or mapping's block, or tract */
   uint32_t cls;         /* HAK_CLASS_NONE if the unit is in no slab and no block */
 } hak_place_t;
 
@@ -71,6 +74,10 @@ HAK_HOT hak_place_t hak_registry_find(uintptr_t address) {
 
 /* The span's first slab, for a block known to be ours. */
 hak_slab_t *hak_registry_slab(const void *block);
+
+/* What a unit of 2 MiB that is covered is part of, or NULL, and its place for tracts. */
+hak_extent_t *hak_registry_extent(uintptr_t address);
+hak_tract_slot_t *hak_registry_tract(uintptr_t address);
 
 /* Makes leaves for a range; false if it is out of reach or memory is short. No
  * lock held. */

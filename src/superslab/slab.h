@@ -27,6 +27,7 @@
 /* Classes of what a slab holds, beyond the size classes of tiny/size_class.h. */
 #define HAK_CLASS_NONE 0xff  /* nothing */
 #define HAK_CLASS_LARGE 0xfe /* one block of whole OS pages */
+#define HAK_CLASS_TRACT 0xfd /* caller's memory, whose arena knows its blocks */
 
 /* A list that frees push onto. An entry of the registry names one. `room`
  * counts the pushes that may still come before one of them must be looked at:

@@ -42,7 +42,8 @@ typedef enum hak_extent_kind {
   HAK_EXTENT_FREE = 0, /* a SuperSlab nobody has */
   HAK_EXTENT_SLABS,    /* a SuperSlab of a heap, used in slabs and spans */
   HAK_EXTENT_RUN,      /* a SuperSlab that is (part of) one block */
-  HAK_EXTENT_MAPPING   /* a mapping of its own, one block */
+  HAK_EXTENT_MAPPING,  /* a mapping of its own, one block */
+  HAK_EXTENT_TRACT     /* memory of the caller's, see tract.h */
 } hak_extent_kind_t;
 
 /* What the registry names for every 2 MiB: a SuperSlab or a mapping. */

@@ -183,7 +183,7 @@ typedef struct hak_heap_config {
   size_t reserve, prefault;      /* 0 as yet */
   void *memory;                  /* the caller's, see below; NULL = none */
   size_t memory_size;            /* of it, in bytes */
-  const struct hak_os *os;       /* NULL as yet */
+  const struct hak_os *os;       /* copied; hooks of its own, see below; NULL = none */
   int32_t huge_pages, reserved;  /* 0 as yet */
   hak_pressure_fn *on_pressure;  /* NULL = nobody is asked */
   void *ctx;                     /* passed to it */
@@ -194,7 +194,12 @@ typedef struct hak_heap_config {
  * hak_heap_create it asks the operating system for nothing. Its calls cost a lock and a
  * fixed number of steps. The memory is the heap's until hak_heap_destroy (after
  * hak_heap_release: until the last block is freed), then its owner's again. EINVAL for
- * memory of hakmem's own or of another heap. */
+ * memory of hakmem's own or of another heap.
+ *
+ * With `os` the heap's blocks come from these hooks and no others, and all goes back to
+ * them when it is destroyed, or at hak_shutdown; nothing is kept for other heaps. The
+ * library's records of it come from the process's hooks, and so does the time. Not
+ * together with `memory`: EINVAL. */
 
 /* NULL config = defaults. NULL: ENOMEM, or EINVAL for a bad config. At most 65,535
  * heaps at once. */

@@ -67,13 +67,16 @@ enum {
 
 /* Fields that have a place in the record before they have a meaning. */
 static bool asks_for_more(const hak_heap_config_t *c) {
-  return c->reserve != 0 || c->prefault != 0 || c->os != NULL || c->huge_pages != 0 ||
-         c->reserved != 0;
+  return c->reserve != 0 || c->prefault != 0 || c->huge_pages != 0 || c->reserved != 0;
 }
 
 /* The memory is the limit: no other is charged, and nothing could give way. */
 static bool is_limited(const hak_heap_config_t *c) {
   return c->soft_limit != 0 || c->hard_limit != 0 || c->on_pressure != NULL;
+}
+
+static bool is_os_valid(const hak_heap_config_t *c) {
+  return c->os == NULL || (hak_os_is_valid(c->os) && c->memory == NULL);
 }
 
 /* NULL and *error if the memory is not right; or none is given and 0. */
@@ -96,7 +99,7 @@ hak_heap_t *hak_heap_create(const hak_heap_config_t *config) {
         config->struct_size < sizeof given ? config->struct_size : sizeof given;
     memcpy(&given, config, known);
   }
-  if (given.flags != 0 || asks_for_more(&given) ||
+  if (given.flags != 0 || asks_for_more(&given) || !is_os_valid(&given) ||
       limits_are_bad(given.soft_limit, given.hard_limit)) {
     return refuse(EINVAL);
   }
@@ -109,7 +112,8 @@ hak_heap_t *hak_heap_create(const hak_heap_config_t *config) {
   int error;
   hak_arena_t *arena = open_memory(&given, &error);
   if (error != 0) return refuse(error);
-  hak_heap_t *heap = hak_heap_make(hak_lifecycle_os(), parent, given.name, arena);
+  hak_heap_plan_t plan = {given.name, parent, arena, given.os};
+  hak_heap_t *heap = hak_heap_make(hak_lifecycle_os(), &plan);
   if (heap == NULL) {
     if (arena != NULL) hak_arena_close(arena);
     return refuse(ENOMEM);

@@ -120,11 +120,66 @@ void hak_heap_put_record(hak_heap_t *heap) {
   hak_lock_release(&lock);
 }
 
-hak_heap_t *hak_heap_make(const hak_os_t *os, hak_heap_t *parent, const char *name,
-                          hak_arena_t *arena) {
+/* --- hooks of a heap's own ------------------------------------------------------- */
+
+/* A copy of hooks that one heap has for its life. A record never changes, as somebody
+ * may still be at a hook's call: it serves a later heap with the same ones. */
+typedef struct own_os {
+  hak_os_t os;
+  struct own_os *next; /* of all */
+  bool taken;          /* [heaps] */
+} own_os_t;
+
+static own_os_t *own_hooks; /* [heaps] */
+
+static bool are_same(const hak_os_t *a, const hak_os_t *b) {
+  return a->page_size == b->page_size && a->granularity == b->granularity &&
+         a->ctx == b->ctx && a->reserve == b->reserve && a->release == b->release &&
+         a->commit == b->commit && a->purge == b->purge && a->remap == b->remap &&
+         a->now_ns == b->now_ns;
+}
+
+static const hak_os_t *copy_of(const hak_os_t *os, const hak_os_t *hooks) {
+  hak_lock_acquire(&lock);
+  own_os_t *own = own_hooks;
+  while (own != NULL && (own->taken || !are_same(&own->os, hooks))) own = own->next;
+  if (own != NULL) own->taken = true;
+  hak_lock_release(&lock);
+  if (own != NULL) return &own->os;
+  own = hak_meta_alloc(os, sizeof *own, HAK_CACHE_LINE);
+  if (own == NULL) return NULL;
+  memcpy(&own->os, hooks, sizeof own->os);
+  own->taken = true;
+  hak_lock_acquire(&lock);
+  own->next = own_hooks;
+  own_hooks = own;
+  hak_lock_release(&lock);
+  return &own->os;
+}
+
+static void put_copy(const hak_os_t *copy) {
+  hak_lock_acquire(&lock);
+  HAK_CONTAINER_OF(copy, own_os_t, os)->taken = false;
+  hak_lock_release(&lock);
+}
+
+void hak_heap_end_os(hak_heap_t *heap) {
+  const hak_os_t *os = heap->store->pool.os;
+  if (os != hak_registry_os() && hak_regions_end(os)) put_copy(os);
+}
+
+/* --- heaps ----------------------------------------------------------------------- */
+
+hak_heap_t *hak_heap_make(const hak_os_t *os, const hak_heap_plan_t *plan) {
+  hak_heap_t *parent = plan->parent;
+  const hak_os_t *own = plan->os == NULL ? os : copy_of(os, plan->os);
+  if (own == NULL) return NULL;
   hak_heap_t *heap = unused_record();
   if (heap == NULL) heap = new_record(os);
-  if (heap == NULL) return NULL;
+  if (heap == NULL) {
+    if (own != os) put_copy(own);
+    return NULL;
+  }
   hak_budget_begin(&heap->store->pool.budget,
                    parent == NULL ? NULL : &parent->store->pool.budget);
   hak_lock_acquire(&lock);
@@ -133,12 +188,12 @@ hak_heap_t *hak_heap_make(const hak_os_t *os, hak_heap_t *parent, const char *na
   if (parent != NULL) parent->children++;
   hak_lock_release(&lock);
   uintptr_t handle = (uintptr_t)heap | (uintptr_t)heap->tag << HAK_HANDLE_TAG_SHIFT;
-  hak_pool_pass_on(&heap->store->pool, (void *)handle);
+  hak_pool_pass_on(&heap->store->pool, own, (void *)handle);
   memset(heap->name, 0, sizeof heap->name);
-  if (name != NULL) strncpy(heap->name, name, HAK_HEAP_NAME_MAX);
+  if (plan->name != NULL) strncpy(heap->name, plan->name, HAK_HEAP_NAME_MAX);
   hak_store_relaxed(&heap->way_at, hak_way_at(HAK_WAY_NONE));
-  hak_store_relaxed(&heap->arena, arena);
-  if (arena != NULL) hak_arena_mark(arena, (void *)handle);
+  hak_store_relaxed(&heap->arena, plan->arena);
+  if (plan->arena != NULL) hak_arena_mark(plan->arena, (void *)handle);
   /* Release: publishes the record to whoever is given the handle. */
   hak_store_release(&heap->handle, (hak_heap_t *)handle);
   return heap;
@@ -153,7 +208,7 @@ bool hak_heap_make_default(const hak_os_t *os) {
   }
   hak_heap_t *heap = new_record(os);
   if (heap == NULL) return false;
-  hak_pool_pass_on(&heap->store->pool, heap);
+  hak_pool_pass_on(&heap->store->pool, os, heap);
   heap->store->pool.starts_small = false;
   strncpy(heap->name, "default", HAK_HEAP_NAME_MAX);
   hak_store_relaxed(&heap->way_at, hak_way_at(HAK_WAY_DEFAULT));
@@ -167,6 +222,7 @@ void hak_heaps_forget(void) {
   for (int i = 0; i < CHUNKS; i++) hak_store_relaxed(&chunks[i], NULL);
   hak_store_relaxed(&made, 0);
   unused_first = unused_last = NULL;
+  own_hooks = NULL;
 }
 
 /* --- handles ------------------------------------------------------------------ */

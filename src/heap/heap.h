@@ -116,10 +116,20 @@ bool hak_heap_make_default(const hak_os_t *os);
 /* Forgets all heaps; their memory is about to go. */
 void hak_heaps_forget(void);
 
-/* A new heap below `parent` (or NULL), whose blocks lie in `arena` (or in memory that
- * it asks for): NULL if memory is short. */
-hak_heap_t *hak_heap_make(const hak_os_t *os, hak_heap_t *parent, const char *name,
-                          hak_arena_t *arena);
+/* What a new heap is to have: a name or NULL, a heap above it or NULL, an arena where
+ * its blocks lie or hooks of its own where they come from, both NULL for the
+ * process's. */
+typedef struct hak_heap_plan {
+  const char *name;
+  hak_heap_t *parent;
+  hak_arena_t *arena;
+  const hak_os_t *os;
+} hak_heap_plan_t;
+
+/* NULL if memory is short. */
+hak_heap_t *hak_heap_make(const hak_os_t *os, const hak_heap_plan_t *plan);
+/* All its memory is free: what came from hooks of its own goes back to them. */
+void hak_heap_end_os(hak_heap_t *heap);
 
 /* Nobody else flushes or tears down caches of the heap meanwhile. A lease rather
  * than a lock, since hooks run while it is out; whoever has one takes no other. */

@@ -69,6 +69,7 @@ static void end_heap(hak_thread_t *me, hak_heap_t *heap) {
   hak_heap_lease(heap);
   clear(me, heap, true);
   hak_front_free_slot(heap);
+  hak_heap_end_os(heap);
   hak_heap_unlease(heap);
 }
 

@@ -42,7 +42,7 @@ enum {
   UNRELEASED_MAX = 64
 };
 static struct {
-  const hak_os_t *os;
+  hak_os_t os; /* a copy: the hooks of a heap do not outlive it */
   void *ptr;
   size_t size;
 } unreleased[UNRELEASED_MAX];
@@ -65,7 +65,7 @@ static void release_or_keep(const hak_os_t *os, void *ptr, size_t size) {
   hak_lock_acquire(&unreleased_lock);
   uint32_t n = hak_load_relaxed(&unreleased_count);
   if (n < UNRELEASED_MAX) {
-    unreleased[n].os = os;
+    unreleased[n].os = *os;
     unreleased[n].ptr = ptr;
     unreleased[n].size = size;
     hak_store_relaxed(&unreleased_count, n + 1);
@@ -77,7 +77,7 @@ void hak_os_retry_releases(void) {
   for (uint32_t tries = hak_load_relaxed(&unreleased_count); tries > 0; tries--) {
     hak_lock_acquire(&unreleased_lock);
     uint32_t n = hak_load_relaxed(&unreleased_count);
-    const hak_os_t *os = NULL;
+    hak_os_t os;
     void *ptr = NULL;
     size_t size = 0;
     if (n > 0) {
@@ -88,7 +88,7 @@ void hak_os_retry_releases(void) {
       hak_store_relaxed(&unreleased_count, n - 1);
     }
     hak_lock_release(&unreleased_lock);
-    if (os != NULL) release_or_keep(os, ptr, size);
+    if (ptr != NULL) release_or_keep(&os, ptr, size);
   }
 }
 

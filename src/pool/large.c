@@ -124,7 +124,7 @@ static uint32_t run_length(size_t usable) {
 }
 
 void hak_large_free(hak_pool_t *pool, const hak_place_t *place) {
-  hak_clock_refresh(pool->os);
+  hak_clock_refresh();
   size_t usable = hak_large_usable(place);
   if (place->slab != NULL) {
     span_free(pool, place->slab, place->start);
@@ -169,7 +169,7 @@ static size_t span_resize(hak_pool_t *pool, const hak_place_t *place, size_t min
   hak_store_relaxed(&slab->pages, (uint32_t)pages_of(pool->os, usable));
   hak_registry_set_class((uintptr_t)place->start, want, HAK_CLASS_LARGE);
   if (want < have) {
-    hak_clock_refresh(pool->os);
+    hak_clock_refresh();
     hak_pool_put(pool, slab + want, have - want);
   }
   return usable;
@@ -196,7 +196,7 @@ static size_t run_resize(hak_pool_t *pool, hak_superslab_t *ss, size_t old_usabl
   hak_store_relaxed(&ss->extent.size, usable);
   if (want < have) {
     for (uint32_t i = want; i < have; i++) hak_store_relaxed(&ss[i].extent.block, NULL);
-    hak_clock_refresh(pool->os);
+    hak_clock_refresh();
     hak_region_give(hak_superslab_at(ss, want), have - want, hak_clock_cached());
   }
   return usable;

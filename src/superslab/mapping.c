@@ -127,7 +127,9 @@ static hak_mapping_t *map_new(const hak_os_t *os, size_t size, size_t alignment)
   hak_mapping_t *mapping = records;
   if (mapping != NULL) records = mapping->next;
   hak_lock_release(&lock);
-  if (mapping == NULL) mapping = hak_meta_alloc(os, sizeof *mapping, HAK_CACHE_LINE);
+  if (mapping == NULL) {
+    mapping = hak_meta_alloc(hak_registry_os(), sizeof *mapping, HAK_CACHE_LINE);
+  }
   if (mapping == NULL) return NULL;
   char *base = hak_os_reserve(os, reserved, alignment);
   if (base != NULL && !hak_registry_cover(os, (uintptr_t)base, reserved)) {
@@ -188,7 +190,9 @@ hak_mapping_t *hak_mapping_acquire(const hak_os_t *os, hak_budget_t *budget, voi
 }
 
 void hak_mapping_give(hak_mapping_t *mapping, uint64_t now) {
-  bool keep = mapping->reserved <= (size_t)hak_option(HUGE_RETAIN_BYTES);
+  /* What came from a heap's own hooks goes back at once: the heap may be at its end. */
+  bool keep = mapping->extent.os == hak_registry_os() &&
+              mapping->reserved <= (size_t)hak_option(HUGE_RETAIN_BYTES);
   hak_lock_acquire(&lock);
   unuse_locked(mapping);
   if (keep) {
@@ -218,7 +222,7 @@ static hak_mapping_t *mapping_of(const void *heap) {
 void hak_mappings_give_all(const void *heap) {
   hak_mapping_t *mapping;
   while ((mapping = mapping_of(heap)) != NULL) {
-    hak_mapping_give(mapping, hak_os_now(mapping->extent.os));
+    hak_mapping_give(mapping, hak_os_now(hak_registry_os()));
   }
 }
 

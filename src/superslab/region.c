@@ -1,8 +1,11 @@
 #include "superslab/region.h"
 
+#include <sched.h>
+
 #include "base/check.h"
 #include "base/event.h"
 #include "base/option.h"
+#include "superslab/meta.h"
 
 hak_regions_t hak_regions = {.lock = HAK_LOCK_INIT(HAK_RANK_REGIONS)};
 hak_atomic_u64_t hak_regions_reserved, hak_regions_head_committed;
@@ -107,6 +110,7 @@ static hak_region_t *region_new(const hak_os_t *os, size_t size, uint32_t count,
   hak_region_t *region = (hak_region_t *)(void *)start;
   region->os = os;
   region->small = small;
+  region->start = start;
   region->base = start + ((size_t)head_units << HAK_SUPERSLAB_SHIFT);
   region->size = size;
   region->count = units - head_units;
@@ -118,8 +122,87 @@ static hak_region_t *region_new(const hak_os_t *os, size_t size, uint32_t count,
   return region;
 }
 
+/* The process's own hooks: regions stay until shutdown and grow with what is used. */
+static bool is_common(const hak_os_t *os) { return os == hak_registry_os(); }
+
+/* An empty record for so many SuperSlabs, or a new one. */
+static hak_region_t *own_record(uint32_t count) {
+  hak_region_t *region;
+  hak_lock_acquire(&hak_regions.lock);
+  for (region = first_region(); region != NULL; region = next_region(region)) {
+    if (region->os != NULL || region->records < count || region->reviving) continue;
+    region->reviving = true;
+    break;
+  }
+  hak_lock_release(&hak_regions.lock);
+  if (region != NULL) return region;
+  size_t size = head_size(count) + count * sizeof(hak_superslab_t);
+  region = hak_meta_alloc(hak_registry_os(), size, HAK_CACHE_LINE);
+  if (region == NULL) return NULL;
+  region->records = count;
+  region->superslabs = (hak_superslab_t *)(void *)((char *)region + head_size(count));
+  return region;
+}
+
+/* A region over a heap's own hooks, to be. */
+typedef struct own {
+  hak_region_t *region; /* NULL: memory is short */
+  char *start;
+  size_t size;
+  uint32_t units;
+} own_t;
+
+static own_t own_region_new(const hak_os_t *os, size_t size, uint32_t count,
+                            size_t alignment) {
+  size_t least = (size_t)count << HAK_SUPERSLAB_SHIFT;
+  if (alignment > HAK_SUPERSLAB_SIZE) least += alignment;
+  if (size < least) size = least;
+  char *start;
+  while ((start = hak_os_reserve(os, size, HAK_SUPERSLAB_SIZE)) == NULL && size > least) {
+    size = size / 2 < least ? least : hak_align_down(size / 2, HAK_SUPERSLAB_SIZE);
+  }
+  if (start == NULL) return (own_t){NULL, NULL, 0, 0};
+  uint32_t units = (uint32_t)(size >> HAK_SUPERSLAB_SHIFT);
+  hak_region_t *region =
+      hak_registry_cover(os, (uintptr_t)start, size) ? own_record(units) : NULL;
+  if (region == NULL) {
+    hak_os_release(os, start, size);
+  }
+  return (own_t){region, start, size, units};
+}
+
+static void link_locked(hak_region_t *region) {
+  if (hak_regions.last != NULL) {
+    /* Release, both: publish the region to hak_region_visit. */
+    hak_store_release(&hak_regions.last->next, region);
+  } else {
+    hak_store_release(&hak_regions.first, region);
+  }
+  hak_regions.last = region;
+}
+
+/* As grow, for a heap's own hooks. */
+static bool grow_own(const hak_os_t *os, uint32_t count, size_t alignment) {
+  hak_lock_release(&hak_regions.lock);
+  size_t size = hak_align_down((size_t)hak_option(ARENA_BYTES), HAK_SUPERSLAB_SIZE);
+  own_t own = own_region_new(os, size, count, alignment);
+  hak_lock_acquire(&hak_regions.lock);
+  hak_region_t *region = own.region;
+  if (region == NULL) return false;
+  region->os = os;
+  region->start = region->base = own.start;
+  region->size = own.size;
+  region->count = region->free_count = region->huge_from = own.units;
+  for (uint32_t i = 0; i < own.units; i++) set_free(region, i, true);
+  if (!region->reviving) link_locked(region);
+  region->reviving = false;
+  hak_add_relaxed(&hak_regions_reserved, region->size);
+  return true;
+}
+
 /* Adds a region with room for the run; true if it may be there now. */
 static bool grow(const hak_os_t *os, uint32_t count, size_t alignment, bool small) {
+  if (!is_common(os)) return grow_own(os, count, alignment);
   size_t size = hak_regions.next_size;
   if (size == 0) size = (size_t)hak_option(ARENA_BYTES);
   hak_lock_release(&hak_regions.lock);
@@ -129,13 +212,7 @@ static bool grow(const hak_os_t *os, uint32_t count, size_t alignment, bool smal
   if (region == NULL) return false;
   size_t next = size * 2, most = (size_t)hak_option(ARENA_BYTES_MAX);
   hak_regions.next_size = next < most ? next : most;
-  if (hak_regions.last != NULL) {
-    /* Release, both: publish the region to hak_region_visit. */
-    hak_store_release(&hak_regions.last->next, region);
-  } else {
-    hak_store_release(&hak_regions.first, region);
-  }
-  hak_regions.last = region;
+  link_locked(region);
   if (!small) hak_store_relaxed(&hak_regions.has_common, 1);
   hak_add_relaxed(&hak_regions_reserved, region->size);
   hak_add_relaxed(&hak_regions_head_committed, region->head_committed);
@@ -174,7 +251,7 @@ static bool ready_records(hak_region_t *region, uint32_t count) {
   while (ready_count(region) < count) {
     size_t need = (size_t)((char *)&region->superslabs[count] - (char *)region);
     size_t have = region->head_committed;
-    if (have < need) {
+    if (region->records == 0 && have < need) {
       size_t want = hak_align_up(need, region->os->page_size) - have;
       bool zeroed;
       hak_lock_release(&hak_regions.lock);
@@ -203,7 +280,7 @@ static hak_superslab_t *acquire(const hak_os_t *os, uint32_t count, size_t align
   hak_lock_acquire(&hak_regions.lock);
   for (bool grown = false;; grown = true) {
     for (region = first_region(); region != NULL; region = next_region(region)) {
-      if (region->os != os || region->small != small) continue;
+      if (region->os != os || region->small != (small && is_common(os))) continue;
       at = find_run(region, count, alignment);
       if (at < region->count) break;
     }
@@ -322,6 +399,53 @@ void hak_region_visit(bool (*visit)(hak_superslab_t *ss, void *ctx), void *ctx) 
   }
 }
 
+/* All its SuperSlabs are out of the map, for good. Another thread that gives pages of
+ * one back is done with it soon; if not, it is in the parent of a fork. */
+static bool empty_locked(hak_region_t *region) {
+  enum {
+    TRIES = 100000
+  };
+  for (int i = 0; region->free_count < region->count; i++) {
+    if (i == TRIES) return false;
+    hak_lock_release(&hak_regions.lock);
+    sched_yield();
+    hak_lock_acquire(&hak_regions.lock);
+  }
+  take_run_locked(region, 0, region->count);
+  hak_regions.in_use -= region->count;
+  for (uint32_t i = 0; i < ready_count(region); i++) {
+    hak_superslab_take_locked(&region->superslabs[i], 0, HAK_SUPERSLAB_SLABS);
+    hak_superslab_forget(&region->superslabs[i]);
+  }
+  return true;
+}
+
+static void end_own(hak_region_t *region) {
+  uintptr_t base = (uintptr_t)region->base;
+  hak_registry_set_extent(base, (size_t)region->count << HAK_SUPERSLAB_SHIFT, NULL);
+  hak_sub_relaxed(&hak_regions_reserved, region->size);
+  hak_os_release(region->os, region->start, region->size);
+  hak_lock_acquire(&hak_regions.lock);
+  hak_store_relaxed(&region->ready, 0);
+  region->count = 0;
+  region->start = NULL;
+  region->os = NULL;
+  hak_lock_release(&hak_regions.lock);
+}
+
+bool hak_regions_end(const hak_os_t *os) {
+  bool all = true;
+  hak_region_t *region = first_region();
+  for (; region != NULL; region = next_region(region)) {
+    hak_lock_acquire(&hak_regions.lock);
+    bool its = region->os == os, empty = its && empty_locked(region);
+    hak_lock_release(&hak_regions.lock);
+    if (empty) end_own(region);
+    all = all && its == empty;
+  }
+  return all;
+}
+
 bool hak_regions_are_valid(void) {
   bool valid = true;
   hak_lock_acquire(&hak_regions.lock);
@@ -350,9 +474,9 @@ bool hak_regions_are_valid(void) {
 void hak_regions_release(void) {
   for (hak_region_t *region = first_region(); region != NULL;) {
     hak_region_t *next = next_region(region);
-    hak_sub_relaxed(&hak_regions_reserved, region->size);
+    hak_sub_relaxed(&hak_regions_reserved, region->start == NULL ? 0 : region->size);
     hak_sub_relaxed(&hak_regions_head_committed, region->head_committed);
-    hak_os_release(region->os, region, region->size);
+    if (region->start != NULL) hak_os_release(region->os, region->start, region->size);
     region = next;
   }
   hak_store_relaxed(&hak_regions.first, NULL);

@@ -8,6 +8,9 @@
  * number stays small. Records are committed as SuperSlabs are first used and
  * stay until shutdown.
  *
+ * A region over the hooks of one heap has its records elsewhere, so that it can be
+ * released with that heap: what is left is an empty record, which serves the next one.
+ *
  * Runs of free SuperSlabs are handed out lowest first, oldest region first, so
  * that young regions and high addresses become empty.
  *
@@ -23,14 +26,17 @@
 typedef struct hak_region {
   _Atomic(struct hak_region *) next; /* younger; set once, under the lock */
   const hak_os_t *os;                /* [const] */
+  char *start;                       /* [const] of the reservation; NULL: there is none */
   char *base;                        /* [const] the first SuperSlab */
   size_t size;                       /* [const] bytes reserved, head included */
   uint32_t count;                    /* [const] SuperSlabs */
+  uint32_t records;                  /* [const] so many have a record; of a heap's own */
   uint32_t free_count;               /* [regions' lock] */
   hak_atomic_u32_t ready;      /* records that may be touched; grows under the lock */
   uint32_t huge_from;          /* [const] huge pages were asked for from here on */
   bool small;                  /* [const] serves heaps that are small as yet: never huge
                                   pages */
+  bool reviving;               /* [regions' lock] an empty record that somebody fills */
   size_t head_committed;       /* [regions' lock] bytes */
   hak_superslab_t *superslabs; /* [const] count records */
   uint64_t free[];             /* [regions' lock] bit i: SuperSlab i is free */
@@ -82,6 +88,10 @@ size_t hak_region_purge(uint64_t before, size_t max_bytes, size_t *slabs);
 
 /* Calls `visit` for every SuperSlab that was ever used. Takes no lock. */
 void hak_region_visit(bool (*visit)(hak_superslab_t *ss, void *ctx), void *ctx);
+
+/* Releases the regions over a heap's own hooks, all of whose SuperSlabs are free.
+ * False if one is not, which then stays until shutdown. No lock held. */
+bool hak_regions_end(const hak_os_t *os);
 
 bool hak_regions_are_valid(void);
 void hak_regions_release(void);

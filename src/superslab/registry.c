@@ -12,6 +12,8 @@ hak_registry_t *hak_registry_root(void) {
   return hak_load_acquire(&root);
 }
 
+const hak_os_t *hak_registry_os(void) { return root_os; }
+
 static void *reserve_zeroed(const hak_os_t *os, size_t size) {
   void *ptr = hak_os_reserve(os, size, HAK_SLAB_SIZE);
   if (ptr == NULL) return NULL;

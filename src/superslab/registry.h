@@ -99,6 +99,10 @@ void hak_registry_forget_entries(uintptr_t address, size_t count, uint64_t first
 
 extern hak_atomic_u64_t hak_registry_reserved; /* bytes of address space */
 
+/* The hooks that the library's own records come from; NULL before the start. Heaps may
+ * have others for their memory. */
+const hak_os_t *hak_registry_os(void);
+
 /* Made once at start and given back at shutdown, when no thread points at it. */
 hak_registry_t *hak_registry_root(void);
 bool hak_registry_init(const hak_os_t *os);

@@ -26,7 +26,7 @@ void hak_retention_tick_slow(hak_pool_t *pool) {
   uint64_t retained = hak_retained_bytes();
   uint64_t cap = (uint64_t)hak_option(RETAIN_BYTES);
   if (retained <= cap || hak_option(PURGE_MODE) == 0) return;
-  hak_clock_refresh(pool->os);
+  hak_clock_refresh();
   uint64_t now = hak_clock_cached(), looked = hak_load_relaxed(&last_look);
   uint64_t decay = (uint64_t)hak_option(PURGE_DECAY_MS) * NS_PER_MS;
   bool too_much = retained > (uint64_t)hak_option(RETAIN_BYTES_MAX);

@@ -6,8 +6,8 @@
 
 static hak_atomic_u64_t clock_now;
 
-void hak_clock_refresh(const hak_os_t *os) {
-  hak_store_relaxed(&clock_now, hak_os_now(os));
+void hak_clock_refresh(void) {
+  hak_store_relaxed(&clock_now, hak_os_now(hak_registry_os()));
 }
 uint64_t hak_clock_cached(void) { return hak_load_relaxed(&clock_now); }
 
@@ -153,9 +153,10 @@ void hak_pool_init(hak_pool_t *pool, const hak_os_t *os, void *heap) {
   hak_budget_init(&pool->budget);
 }
 
-void hak_pool_pass_on(hak_pool_t *pool, void *heap) {
+void hak_pool_pass_on(hak_pool_t *pool, const hak_os_t *os, void *heap) {
   hak_lock_acquire(&pool->lock);
   hak_assert(pool->root == NULL && pool->runs == NULL);
+  pool->os = os;
   pool->heap = heap;
   hak_lock_release(&pool->lock);
 }
@@ -256,7 +257,7 @@ static hak_slab_t *get(hak_pool_t *pool, unsigned span, size_t alignment, size_t
     ss = find_committed(pool, span, alignment, pages, &first);
     if (ss == NULL) hak_lock_release(&pool->lock);
   } else {
-    hak_clock_refresh(pool->os);
+    hak_clock_refresh();
     ss = find_or_grow(pool, span, alignment, &first);
   }
   if (ss == NULL) return NULL;
@@ -453,7 +454,7 @@ static void clear_given(hak_pool_t *pool, uint64_t now, hak_pool_gone_t *gone) {
 }
 
 void hak_pool_clear(hak_pool_t *pool, bool keep, hak_pool_gone_t *gone) {
-  hak_clock_refresh(pool->os);
+  hak_clock_refresh();
   uint64_t now = hak_clock_cached();
   hak_lock_acquire(&pool->lock);
   if (keep) {

@@ -23,7 +23,7 @@
 
 typedef struct hak_pool {
   hak_lock_t lock;
-  const hak_os_t *os;             /* [const] */
+  const hak_os_t *os;             /* [const] the process's hooks, or the heap's own */
   void *heap;                     /* [const] the heap that has this pool, its handle */
   bool starts_small;              /* [const] the first SuperSlabs never have huge pages */
   uint32_t colour;                /* [const] where it begins, so that heaps used in turn
@@ -45,7 +45,7 @@ typedef struct hak_pool {
 
 /* When slots came and went, without asking the clock under a lock: the time of
  * the last refresh, which slow paths do before they take one. */
-void hak_clock_refresh(const hak_os_t *os);
+void hak_clock_refresh(void);
 uint64_t hak_clock_cached(void);
 
 void hak_pool_init(hak_pool_t *pool, const hak_os_t *os, void *heap);
@@ -54,7 +54,7 @@ HAK_HOT hak_pool_t *hak_pool_of_budget(hak_budget_t *budget) {
   return HAK_CONTAINER_OF(budget, hak_pool_t, budget);
 }
 /* A pool without SuperSlabs passes to another heap. */
-void hak_pool_pass_on(hak_pool_t *pool, void *heap);
+void hak_pool_pass_on(hak_pool_t *pool, const hak_os_t *os, void *heap);
 
 /* `span` slabs side by side, the first at a multiple of `alignment` bytes (at
  * least a slab, at most a SuperSlab), with their first `bytes` bytes committed;

@@ -254,6 +254,16 @@ void hak_superslab_mend(hak_superslab_t *ss) {
   }
 }
 
+void hak_superslab_forget(hak_superslab_t *ss) {
+  note_committed(-(int64_t)committed_bytes(ss, 0, HAK_SUPERSLAB_SLABS));
+  for (unsigned i = 0; i < HAK_SUPERSLAB_SLABS; i++) set_committed(ss, i, 0);
+  hak_store_relaxed(&ss->purged, 0);
+  hak_store_relaxed(&ss->zero, 0);
+  ss->collapsed = 0;
+  hak_sub_relaxed(&hak_slots_active, HAK_SUPERSLAB_SLABS);
+  ss->free = HAK_ALL_SLOTS;
+}
+
 void hak_superslab_enqueue(hak_superslab_queue_t *queue, hak_superslab_t *ss) {
   hak_superslab_t *first = queue->first;
   bool oldest = first != NULL && ss->idle_since < first->idle_since;

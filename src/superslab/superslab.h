@@ -142,6 +142,10 @@ void hak_superslab_mend(hak_superslab_t *ss);
 void hak_superslab_enqueue(hak_superslab_queue_t *queue, hak_superslab_t *ss);
 void hak_superslab_dequeue(hak_superslab_t *ss);
 
+/* Its memory is about to be released: no page of it is committed any more, and all
+ * slots, which are taken, are unused ones. */
+void hak_superslab_forget(hak_superslab_t *ss);
+
 bool hak_superslab_is_valid(const hak_superslab_t *ss);
 
 HAK_HOT hak_superslab_t *hak_superslab_of_extent(hak_extent_t *extent) {

@@ -162,7 +162,7 @@ static void slab_empty(hak_thread_t *me, hak_slab_t *slab) {
     hak_hold_set_entry(me, slab, hak_front_entry(me, cls));
     return;
   }
-  hak_clock_refresh(me->now.store->pool.os);
+  hak_clock_refresh();
   hak_hold_retire(me, slab);
 }
 
@@ -439,7 +439,7 @@ void hak_hold_shelve(hak_thread_t *me, uint32_t cls, uint32_t count) {
     }
   }
   hak_lock_release(&depot->lock);
-  if (empty != NULL) hak_clock_refresh(me->now.store->pool.os);
+  if (empty != NULL) hak_clock_refresh();
   while (empty != NULL) {
     hak_slab_t *slab = empty;
     empty = slab->next;

@@ -52,6 +52,6 @@ HAK_WARM void hak_single_home(hak_thread_t *me, uint32_t cls, void *block) {
   HAK_COUNT(me, entry_writes, 1);
   hak_registry_set_entries((uintptr_t)block, 1, 0);
   hak_registry_set_class((uintptr_t)block, span, HAK_CLASS_NONE);
-  hak_clock_refresh(me->now.store->pool.os);
+  hak_clock_refresh();
   hak_pool_put(&me->now.store->pool, slab, span);
 }

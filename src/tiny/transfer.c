@@ -51,7 +51,7 @@ hak_magazine_t *hak_magazine_get(hak_thread_t *me) {
     me->empties = magazine->next;
     me->empty_count--;
   } else {
-    magazine = hak_meta_alloc(me->now.store->pool.os, sizeof *magazine, HAK_CACHE_LINE);
+    magazine = hak_meta_alloc(me->store->pool.os, sizeof *magazine, HAK_CACHE_LINE);
   }
   return magazine;
 }

@@ -65,7 +65,7 @@ static void take_spans(void) {
 
 static void make_idle(void) {
   take_spans();
-  hak_clock_refresh(hak_lifecycle_os());
+  hak_clock_refresh();
   for (int i = 0; i < SPANS; i++) {
     if (i % 4 != 0) hak_pool_put(&g_pool, g_spans[i], SPAN_SLABS);
   }
@@ -145,7 +145,7 @@ static void memory__that_is_used_again_starts_anew(void **state) {
       used[i] = hak_pool_get(&g_pool, SPAN_SLABS, HAK_SLAB_SIZE, 4096, true, &zeroed);
       CHECK(used[i] != NULL);
     }
-    hak_clock_refresh(hak_lifecycle_os());
+    hak_clock_refresh();
     for (int i = 0; i < 12; i++) hak_pool_put(&g_pool, used[i], SPAN_SLABS);
   }
   CHECK_EQ(g_os.calls[TEST_OS_PURGE], 0);

@@ -1,0 +1,259 @@
+/* api_heap_os.c - heaps over page hooks of their own: what comes from them, that all
+ * of it goes back, and what happens when they fail. */
+#include "strict_os.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <string.h>
+
+static const size_t sizes[] = {1,     100,    1024,    5000,    32768,
+                               60000, 300000, 1 << 20, 3 << 20, 40 << 20};
+
+static hak_heap_t *make(test_os_t *os, hak_heap_t *parent) {
+  hak_heap_config_t config = {.struct_size = sizeof config};
+  config.parent = parent;
+  config.os = &os->hooks;
+  hak_heap_t *heap = hak_heap_create(&config);
+  CHECK(heap != NULL);
+  return heap;
+}
+
+static void check_given_back(test_os_t *os) {
+  CHECK_EQ(os->ranges, 0);
+  CHECK_EQ(os->reserved_bytes, 0);
+  CHECK_EQ(os->committed_bytes, 0);
+}
+
+static void fill(hak_heap_t *heap, unsigned char **blocks) {
+  for (size_t i = 0; i < TEST_COUNT(sizes); i++) {
+    blocks[i] = hak_heap_alloc(heap, sizes[i]);
+    CHECK(blocks[i] != NULL && hak_heap_of(blocks[i]) == heap);
+    test_fill_sparse(blocks[i], sizes[i], i);
+  }
+}
+
+/* Process-wide reservations while `heap` works: none is made for its blocks. */
+static void blocks__come_from_the_hooks_and_go_back_to_them(void **state) {
+  (void)state;
+  test_os_t os;
+  test_os_open(&os, 0);
+  unsigned char *blocks[TEST_COUNT(sizes)];
+  for (int cycle = 0; cycle < 20; cycle++) {
+    hak_heap_t *heap = make(&os, NULL);
+    CHECK_EQ(os.ranges, 0);
+    fill(heap, blocks);
+    CHECK(os.committed_bytes >= 44 * MIB);
+    for (size_t i = 0; i < TEST_COUNT(sizes); i++) {
+      CHECK(test_verify_sparse(blocks[i], sizes[i], i));
+      blocks[i] = hak_realloc(blocks[i], sizes[i] * 2);
+      CHECK(blocks[i] != NULL && hak_heap_of(blocks[i]) == heap);
+      CHECK(test_verify_sparse_prefix(blocks[i], sizes[i], sizes[i] / 2, i) ||
+            sizes[i] < 4096);
+      if (i % 2 == 0) hak_free(blocks[i]);
+    }
+    CHECK_EQ(hak_check(NULL), 0);
+    size_t committed = os.committed_bytes;
+    hak_collect(heap, SIZE_MAX, 0);
+    CHECK(os.committed_bytes <= committed);
+    if (cycle % 2 == 0) CHECK_EQ(hak_heap_reset(heap), 0);
+    CHECK(hak_heap_alloc(heap, 5000) != NULL);
+    CHECK_EQ(hak_heap_destroy(heap), 0);
+    check_given_back(&os);
+    CHECK_EQ(hak_check(NULL), 0);
+  }
+  test_os_close(&os);
+}
+
+static void heaps__that_come_and_go_leave_no_records_behind(void **state) {
+  (void)state;
+  test_os_t os;
+  test_os_open(&os, 0);
+  uint64_t metadata = 0;
+  for (int cycle = 0; cycle < 300; cycle++) {
+    hak_heap_t *heap = make(&os, NULL);
+    CHECK(hak_heap_alloc(heap, 100) != NULL && hak_heap_alloc(heap, MIB) != NULL);
+    CHECK_EQ(hak_heap_destroy(heap), 0);
+    check_given_back(&os);
+    if (cycle == 10) metadata = test_stats().metadata_bytes;
+  }
+  CHECK_EQ(test_stats().metadata_bytes, metadata);
+  test_os_close(&os);
+}
+
+static void heaps__with_the_same_hooks_do_not_share_what_comes_from_them(void **state) {
+  (void)state;
+  test_os_t os;
+  test_os_open(&os, 0);
+  hak_heap_t *first = make(&os, NULL), *second = make(&os, first);
+  void *block = hak_heap_alloc(first, 100);
+  size_t ranges = os.ranges;
+  CHECK(block != NULL && hak_heap_alloc(second, 100) != NULL);
+  CHECK_EQ(os.ranges, 2 * ranges);
+  CHECK_EQ(hak_heap_destroy(first), EBUSY);
+  CHECK_EQ(hak_heap_destroy(second), 0);
+  CHECK_EQ(os.ranges, ranges);
+  hak_free(block);
+  CHECK_EQ(hak_heap_destroy(first), 0);
+  check_given_back(&os);
+  test_os_close(&os);
+}
+
+static void release__gives_all_back_with_the_last_block(void **state) {
+  (void)state;
+  test_os_t os;
+  test_os_open(&os, 0);
+  hak_heap_t *heap = make(&os, NULL);
+  unsigned char *blocks[TEST_COUNT(sizes)];
+  fill(heap, blocks);
+  CHECK_EQ(hak_heap_release(heap), 0);
+  for (size_t i = 0; i < TEST_COUNT(sizes); i++) {
+    CHECK(os.ranges > 0);
+    CHECK(test_verify_sparse(blocks[i], sizes[i], i));
+    hak_free(blocks[i]);
+  }
+  hak_thread_idle();
+  check_given_back(&os);
+  test_os_close(&os);
+}
+
+static void hooks__of_other_page_sizes_serve_beside_the_process(void **state) {
+  (void)state;
+  static const unsigned flags[] = {TEST_OS_PAGE_16K, TEST_OS_PAGE_64K, TEST_OS_FAR,
+                                   TEST_OS_NO_REMAP, TEST_OS_PURGE_NOOP};
+  for (size_t f = 0; f < TEST_COUNT(flags); f++) {
+    test_os_t os;
+    test_os_open(&os, flags[f]);
+    hak_heap_t *heap = make(&os, NULL);
+    unsigned char *blocks[TEST_COUNT(sizes)];
+    fill(heap, blocks);
+    for (size_t i = 0; i < TEST_COUNT(sizes); i++) {
+      CHECK(hak_usable_size(blocks[i]) >= sizes[i]);
+      blocks[i] = hak_realloc(blocks[i], sizes[i] * 3);
+      CHECK(blocks[i] != NULL);
+      hak_free(blocks[i]);
+    }
+    unsigned char *zero = hak_heap_calloc(heap, 1, 3 * MIB);
+    CHECK(zero != NULL && test_is_zero(zero, 3 * MIB));
+    CHECK_EQ(hak_heap_destroy(heap), 0);
+    check_given_back(&os);
+    test_os_close(&os);
+  }
+}
+
+static void hooks__that_fail_give_null_and_serve_again(void **state) {
+  (void)state;
+  test_os_t os;
+  test_os_open(&os, 0);
+  for (uint64_t n = 1; n < 40; n++) {
+    hak_heap_t *heap = make(&os, NULL);
+    test_os_fail(&os, n % 2 == 0 ? TEST_FAIL_NTH : TEST_FAIL_FROM_NTH, TEST_OS_ALL_KINDS,
+                 n);
+    unsigned char *blocks[TEST_COUNT(sizes)];
+    for (size_t i = 0; i < TEST_COUNT(sizes); i++) {
+      errno = 0;
+      blocks[i] = hak_heap_alloc(heap, sizes[i]);
+      CHECK(blocks[i] != NULL || errno == ENOMEM);
+    }
+    void *other = hak_alloc(5 * MIB); /* nobody else is concerned */
+    CHECK(other != NULL);
+    hak_free(other);
+    test_os_fail(&os, TEST_FAIL_NONE, 0, 0);
+    CHECK(hak_heap_alloc(heap, 3 * MIB) != NULL);
+    CHECK_EQ(hak_check(NULL), 0);
+    CHECK_EQ(hak_heap_destroy(heap), 0);
+    CHECK_EQ(hak_check(NULL), 0);
+    /* What a hook refused to take back is offered to it again. */
+    hak_free(hak_alloc(80 * MIB));
+    hak_collect(NULL, SIZE_MAX, 0);
+    check_given_back(&os);
+  }
+  test_os_close(&os);
+}
+
+static void create__refuses_bad_hooks(void **state) {
+  (void)state;
+  static char memory[300 << 10];
+  hak_os_t os = *hak_os_default();
+  hak_heap_config_t config = {.struct_size = sizeof config, .os = &os};
+  os.page_size = 3000;
+  CHECK(hak_heap_create(&config) == NULL && errno == EINVAL);
+  os = *hak_os_default();
+  os.commit = NULL;
+  CHECK(hak_heap_create(&config) == NULL && errno == EINVAL);
+  os = *hak_os_default();
+  config.memory = memory;
+  config.memory_size = sizeof memory;
+  CHECK(hak_heap_create(&config) == NULL && errno == EINVAL);
+}
+
+/* ---- threads ---------------------------------------------------------------- */
+
+enum {
+  THREADS = 3,
+  SLOTS = 100
+};
+static hak_heap_t *g_heap;
+
+static void *work(void *ctx) {
+  test_rng_t rng = test_rng(test_seed(), (uint64_t)(uintptr_t)ctx);
+  void *slots[SLOTS] = {NULL};
+  for (size_t n = 0; n < test_scale(20000); n++) {
+    void **slot = &slots[test_below(&rng, SLOTS)];
+    hak_free(*slot);
+    hak_heap_t *heap = test_below(&rng, 2) == 0 ? NULL : g_heap;
+    *slot = hak_heap_alloc(heap, test_random_size(&rng, 3 * MIB));
+    CHECK(*slot != NULL);
+    if (n % 1000 == 0) hak_collect(NULL, SIZE_MAX, 0);
+  }
+  for (size_t i = 0; i < SLOTS; i += 2) hak_free(slots[i]);
+  return NULL;
+}
+
+/* Threads end or collect while heaps with hooks of their own come and go. */
+static void threads__leave_nothing_in_the_hooks_when_the_heap_goes(void **state) {
+  (void)state;
+  test_os_t os;
+  test_os_open(&os, 0);
+  g_heap = make(&os, NULL);
+  pthread_t threads[THREADS];
+  for (uintptr_t i = 0; i < THREADS; i++) {
+    CHECK_EQ(pthread_create(&threads[i], NULL, work, (void *)i), 0);
+  }
+  test_os_t passing;
+  test_os_open(&passing, 0);
+  for (size_t n = 0; n < test_scale(100); n++) {
+    hak_heap_t *heap = make(&passing, NULL);
+    CHECK(hak_heap_alloc(heap, 1000) != NULL && hak_heap_alloc(heap, 3 * MIB) != NULL);
+    CHECK_EQ(hak_heap_destroy(heap), 0);
+    check_given_back(&passing);
+  }
+  test_os_close(&passing);
+  for (size_t i = 0; i < THREADS; i++) CHECK_EQ(pthread_join(threads[i], NULL), 0);
+  CHECK_EQ(hak_check(NULL), 0);
+  CHECK_EQ(hak_heap_destroy(g_heap), 0);
+  check_given_back(&os);
+  test_os_close(&os);
+}
+
+static void shutdown__gives_what_is_left_to_the_hooks(void **state) {
+  (void)state;
+  test_os_t os;
+  test_os_open(&os, 0);
+  hak_heap_t *heap = make(&os, NULL);
+  unsigned char *blocks[TEST_COUNT(sizes)];
+  fill(heap, blocks);
+  CHECK_EQ(hak_heap_destroy(make(&os, NULL)), 0);
+  CHECK_EQ(hak_shutdown(0), 0);
+  check_given_back(&os);
+  test_os_close(&os);
+  test_restart();
+}
+
+TEST_MAIN(T(blocks__come_from_the_hooks_and_go_back_to_them),
+          T(heaps__that_come_and_go_leave_no_records_behind),
+          T(heaps__with_the_same_hooks_do_not_share_what_comes_from_them),
+          T(release__gives_all_back_with_the_last_block),
+          T(hooks__of_other_page_sizes_serve_beside_the_process),
+          T(hooks__that_fail_give_null_and_serve_again), T(create__refuses_bad_hooks),
+          T(threads__leave_nothing_in_the_hooks_when_the_heap_goes),
+          T(shutdown__gives_what_is_left_to_the_hooks))

@@ -5,6 +5,7 @@
  * Prints what it proves: after the first frames the loop asks the system for nothing
  * more, its memory stays the same, and the level's data is whole to the end.
  */
+#define _POSIX_C_SOURCE 200809L
 #include <hakmem/hakmem.h>
 #include <pthread.h>
 #include <stdio.h>

@@ -163,6 +163,14 @@ uint64_t hak_site_count(const hak_site_t *site);
  * paths like the default heap's; more take a longer one without locks, and fast ones
  * pass to the busy heaps of a thread. */
 
+/* One thread at a time uses the heap, in an order that the program sees to (a lock, a
+ * queue, a scheduler of fibers): hak_heap_alloc and hak_heap_free then take a path of
+ * their own, without atomic instructions and thread-local storage. That holds for all
+ * that allocates from the heap, frees or resizes its blocks, for hak_free too, and for
+ * functions that are given the heap; not for hak_stats_get, hak_heap_of, hak_ptr_info,
+ * hak_collect(NULL) and what other threads do elsewhere. */
+#define HAK_HEAP_SERIAL 0x01u
+
 struct hak_os;
 
 /* Called by the thread that meets a limit of `heap`, with no lock held; `level` says
@@ -176,7 +184,7 @@ typedef int(hak_pressure_fn)(hak_heap_t *heap, size_t needed, int level, void *c
 
 typedef struct hak_heap_config {
   uint32_t struct_size;
-  uint32_t flags;                /* 0 */
+  uint32_t flags;                /* HAK_HEAP_SERIAL or 0 */
   const char *name;              /* copied, 31 characters; NULL = none */
   hak_heap_t *parent;            /* the heap that this one is part of; NULL = of none */
   size_t soft_limit, hard_limit; /* bytes that it may be charged; 0 = none */
@@ -256,7 +264,8 @@ void *hak_heap_realloc(hak_heap_t *heap, void *ptr, size_t size) HAK_ATTR_ALLOC_
 void *hak_heap_aligned_alloc(hak_heap_t *heap, size_t alignment, size_t size)
     HAK_ATTR_ALLOC_SIZE(3);
 
-/* hak_free() for a block that is to be of this heap; another heap's is misuse. */
+/* hak_free() for a block that is to be of this heap; another heap's is misuse. The
+ * fastest way to free blocks of a serial heap. */
 void hak_heap_free(hak_heap_t *heap, void *ptr);
 
 /* ---- Operating system hooks ------------------------------------------- */

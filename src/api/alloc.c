@@ -57,7 +57,7 @@ static HAK_SLOW void report_inside_single(const void *block) {
 
 static void *small(hak_thread_t *me, hak_heap_t *heap, uint32_t cls) {
   /* A front is a record that the OS may be asked for. */
-  if (me->no_grow && heap->store != me->store && hak_front_find(me, heap) == NULL) {
+  if (me->no_grow && heap->store != me->store && !hak_front_is_made(me, heap)) {
     return NULL;
   }
   if (!hak_front_enter(me, heap)) return NULL;
@@ -232,10 +232,7 @@ static HAK_WARM void *alloc_slow(size_t size) {
  * made meanwhile. */
 HAK_HOT void *alloc_small(hak_thread_t *me, hak_bin_t *bin, size_t size) {
   void *block;
-  if (HAK_UNLIKELY(hak_link_pop_fails(&me->key, &bin->ready, &block)) &&
-      HAK_UNLIKELY(hak_bin_flip_fails(me, bin, &block))) {
-    return alloc_slow(size);
-  }
+  if (HAK_UNLIKELY(hak_bin_pop_fails(&me->key, bin, &block))) return alloc_slow(size);
   return block;
 }
 
@@ -249,7 +246,7 @@ static HAK_WARM void *alloc_again(void *block, size_t size) {
 }
 static HAK_WARM void *alloc_flip(hak_bin_t *bin, size_t size) {
   void *block;
-  if (HAK_UNLIKELY(hak_bin_flip_fails(hak_thread_self, bin, &block))) {
+  if (HAK_UNLIKELY(hak_bin_flip_fails(&hak_thread_self->key, bin, &block))) {
     block = alloc_slow(size);
   }
   return is_inside_single(block, size) ? alloc_again(block, size) : block;

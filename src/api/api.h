@@ -44,6 +44,11 @@ void hak_api_enclosed_free(const hak_place_t *place, void *ptr, const char *func
 size_t hak_api_enclosed_resize(const hak_place_t *place, void *ptr, size_t least,
                                size_t want, const char *function);
 
+/* What the fast path of hak_heap_alloc leaves over of serial heaps: any size. */
+void *hak_api_serial_alloc(hak_heap_t *handle, size_t size);
+/* As hak_api_ready. */
+void *hak_api_serial_ready(hak_heap_t *heap, uint32_t cls);
+
 /* Counts an allocation at a place in the program; NULL is fine. */
 HAK_HOT void hak_site_hit(hak_site_t *site) {
   if (site != NULL) hak_add_relaxed((hak_atomic_u64_t *)&site->reserved[0], 1);

@@ -217,7 +217,7 @@ HAK_HOT void free_block(void *ptr, size_t size, bool is_sized) {
     free_no_room(ptr, size, list);
     return;
   }
-  hak_list_push(me, list, ptr);
+  hak_list_push(&me->key, list, ptr);
 }
 
 #if HAK_CHECKS >= 2

@@ -5,6 +5,8 @@
  *       caller's; else this thread's front of the heap, whose
  *       bins lie elsewhere if the heap has no slot -> its refill, as hak_alloc's
  *     -> hak_api_small: makes the front; gives up caches; NULL
+ *
+ * Serial heaps go by serial.c, from hak_heap_alloc on; hak_heap_free is there too.
  */
 #include <errno.h>
 #include <string.h>
@@ -99,8 +101,8 @@ hak_heap_t *hak_heap_create(const hak_heap_config_t *config) {
         config->struct_size < sizeof given ? config->struct_size : sizeof given;
     memcpy(&given, config, known);
   }
-  if (given.flags != 0 || asks_for_more(&given) || !is_os_valid(&given) ||
-      limits_are_bad(given.soft_limit, given.hard_limit)) {
+  if ((given.flags & ~HAK_HEAP_SERIAL) != 0 || asks_for_more(&given) ||
+      !is_os_valid(&given) || limits_are_bad(given.soft_limit, given.hard_limit)) {
     return refuse(EINVAL);
   }
   if (!hak_lifecycle_start()) return refuse(ENOMEM);
@@ -109,10 +111,12 @@ hak_heap_t *hak_heap_create(const hak_heap_config_t *config) {
     parent = hak_api_heap(given.parent);
     if (parent == NULL) return refuse(EINVAL);
   }
+  /* In memory of the caller's there are no caches that could be its own. */
+  bool serial = (given.flags & HAK_HEAP_SERIAL) != 0 && given.memory == NULL;
   int error;
   hak_arena_t *arena = open_memory(&given, &error);
   if (error != 0) return refuse(error);
-  hak_heap_plan_t plan = {given.name, parent, arena, given.os};
+  hak_heap_plan_t plan = {given.name, parent, arena, given.os, serial};
   hak_heap_t *heap = hak_heap_make(hak_lifecycle_os(), &plan);
   if (heap == NULL) {
     if (arena != NULL) hak_arena_close(arena);
@@ -168,11 +172,6 @@ static HAK_SLOW void seek_slot(hak_thread_t *me, hak_heap_front_t *front) {
   hak_store_relaxed(&me->busy, 0);
 }
 
-HAK_HOT bool pop(hak_thread_t *me, hak_bin_t *bin, void **block) {
-  return !hak_link_pop_fails(&me->key, &bin->ready, block) ||
-         !hak_bin_flip_fails(me, bin, block);
-}
-
 void *hak_api_ready(hak_heap_t *heap, uint32_t cls) {
   hak_thread_t *me = hak_thread_self;
   void *block;
@@ -181,8 +180,10 @@ void *hak_api_ready(hak_heap_t *heap, uint32_t cls) {
     return hak_link_pop_fails(&me->key, &me->bins[cls].ready, &block) ? NULL : block;
   }
   if (me->kind != HAK_THREAD_ATTACHED) return NULL;
+  if (heap->is_serial) return hak_api_serial_ready(heap, cls);
   hak_heap_front_t *front = hak_front_find(me, heap);
-  return front != NULL && pop(me, &front->front.bins[cls], &block) ? block : NULL;
+  if (front == NULL) return NULL;
+  return hak_bin_pop_fails(&me->key, &front->front.bins[cls], &block) ? NULL : block;
 }
 
 /* The heap has no slot, or no block is ready. */
@@ -197,7 +198,8 @@ static HAK_WARM void *alloc_class(hak_heap_t *heap, uint32_t cls) {
   void *block;
   if (hak_load_relaxed(&front->slot) == HAK_HEAP_SLOTS) {
     if (HAK_UNLIKELY(++front->lonely >= LONELY_MAX)) seek_slot(me, front);
-    if (HAK_LIKELY(pop(me, &front->front.bins[cls], &block))) return block;
+    hak_bin_t *bin = &front->front.bins[cls];
+    if (HAK_LIKELY(!hak_bin_pop_fails(&me->key, bin, &block))) return block;
   }
   hak_store_relaxed(&me->busy, 1);
   me->now = front->front;
@@ -210,8 +212,10 @@ static HAK_WARM void *alloc_class(hak_heap_t *heap, uint32_t cls) {
   return block;
 }
 
+/* Likewise for a handle of any kind and a size of any tier. */
 static HAK_WARM void *alloc_slow(hak_heap_t *handle, size_t size) {
   if (handle == NULL) return hak_alloc(size);
+  if (hak_handle_is_serial(handle)) return hak_api_serial_alloc(handle, size);
   hak_heap_t *heap = hak_heap_record(handle);
   if (HAK_UNLIKELY(hak_heap_handle(heap) != handle)) {
     return hak_api_heap_or_report(handle, "hak_heap_alloc");
@@ -229,28 +233,48 @@ static HAK_WARM void *alloc_slow(hak_heap_t *handle, size_t size) {
     char *way = hak_way_read(me, hak_load_relaxed(&heap->way_at));
     hak_bin_t *bins = (hak_bin_t *)(void *)(way + offsetof(hak_thread_t, bins));
     void *block;
-    if (HAK_LIKELY(pop(me, &bins[cls], &block))) return block;
+    if (HAK_LIKELY(!hak_bin_pop_fails(&me->key, &bins[cls], &block))) return block;
   }
   return alloc_class(heap, cls);
 }
 
-/* Fast when the heap's bin of the class has a block ready. A handle that is out of
- * date, a heap without a slot, a thread's first use and an empty bin all leave
- * through alloc_slow: where there are no bins, the way leads to empty ones. */
+/* The serial arm: no look for the thread's state, and nothing that locks. */
+HAK_HOT void *serial_alloc(hak_heap_t *handle, size_t step) {
+  hak_heap_t *heap = hak_heap_record(handle);
+  if (HAK_UNLIKELY(heap->serial_handle != handle)) {
+    return hak_api_serial_alloc(handle, (step + 1) << 3);
+  }
+  hak_serial_t *serial = hak_heap_own_serial(heap);
+  void *block;
+  hak_serial_begin(serial);
+  bool empty = hak_bin_pop_fails(&serial->key, serial->bin_of_step[step], &block);
+  hak_serial_leave(serial);
+  if (HAK_UNLIKELY(empty)) {
+    return hak_api_serial_alloc(handle, (step + 1) << 3);
+  }
+  return block;
+}
+
+/* Fast when the heap's bin of the class has a block ready. A heap without a slot, a
+ * thread's first use and an empty bin all leave through alloc_slow: where
+ * there are no bins, the way leads to empty ones. A serial heap is known before the
+ * thread's state is looked for. */
 HAK_ENTRY void *hak_heap_alloc(hak_heap_t *handle, size_t size) {
   size_t step = (size - 1) >> 3;
   HAK_OPAQUE(step);
-  if (HAK_UNLIKELY(step >= HAK_TINY_STEPS || handle == NULL)) {
-    return alloc_slow(handle, size);
+  if (HAK_UNLIKELY(step >= HAK_TINY_STEPS)) return alloc_slow(handle, size);
+  if (HAK_UNLIKELY((intptr_t)handle <= 0)) {
+    return handle == NULL ? hak_alloc(size) : serial_alloc(handle, step);
   }
   hak_heap_t *heap = hak_heap_record(handle);
-  if (HAK_UNLIKELY(hak_heap_handle(heap) != handle)) return alloc_slow(handle, size);
+  if (HAK_UNLIKELY(hak_heap_handle(heap) != handle)) {
+    return alloc_slow(handle, size);
+  }
   hak_thread_t *me = hak_thread_self;
   char *way = hak_way_read(me, hak_load_relaxed(&heap->way_at));
   hak_bin_t *bin = (hak_bin_t *)(void *)(way + hak_bin_offset_of_step[step]);
   void *block;
-  if (HAK_UNLIKELY(hak_link_pop_fails(&me->key, &bin->ready, &block)) &&
-      HAK_UNLIKELY(hak_bin_flip_fails(me, bin, &block))) {
+  if (HAK_UNLIKELY(hak_bin_pop_fails(&me->key, bin, &block))) {
     return alloc_slow(handle, size);
   }
   return block;
@@ -277,22 +301,4 @@ void *hak_heap_aligned_alloc(hak_heap_t *handle, size_t alignment, size_t size) 
   if (HAK_UNLIKELY(!hak_api_alignment_is_valid(alignment))) return NULL;
   hak_heap_t *heap = hak_api_heap_or_report(handle, "hak_heap_aligned_alloc");
   return heap == NULL ? NULL : hak_api_alloc(heap, size, alignment, 0);
-}
-
-void hak_heap_free(hak_heap_t *handle, void *ptr) {
-  static const char function[] = "hak_heap_free";
-  if (ptr == NULL) return;
-  hak_place_t place;
-  if (hak_api_usable(ptr, &place, function) == 0) return;
-  int saved = errno;
-  hak_heap_t *heap = hak_api_heap_or_report(handle, function);
-  errno = saved;
-  if (heap == NULL) return;
-  hak_heap_t *owner = hak_api_owner(place.extent);
-  if (HAK_UNLIKELY(owner != hak_heap_handle(heap))) {
-    hak_report(HAK_ERROR_WRONG_HEAP, ptr, owner, function,
-               "the block is of another heap");
-    return;
-  }
-  hak_free(ptr);
 }

@@ -203,14 +203,16 @@ static bool broken(hak_heap_t *heap, const char *text) {
   return false;
 }
 
-static bool check_heap(hak_heap_t *heap) {
+static bool check_heap(hak_heap_t *heap, bool named) {
   bool ok = true;
   hak_heap_t *handle = hak_heap_handle(heap);
   if (!hak_heap_is_valid(heap)) ok = broken(handle, "a pool or shelf is wrong");
   hak_thread_t *me = hak_thread_self;
   if (me->kind != HAK_THREAD_ATTACHED) return ok;
-  bool front = heap->store == me->store || hak_front_find(me, heap) != NULL;
-  if (!front || !hak_front_enter(me, heap)) return ok;
+  /* What a serial heap keeps is its user's, who names it. */
+  bool mine = heap->store == me->store ||
+              ((named || !heap->is_serial) && hak_front_is_made(me, heap));
+  if (!mine || !hak_front_enter(me, heap)) return ok;
   if (!hak_hold_is_valid(me))
     ok = broken(handle, "a slab that this thread holds is wrong");
   hak_front_default(me);
@@ -218,9 +220,9 @@ static bool check_heap(hak_heap_t *heap) {
 }
 
 /* Under the lease, so that the heap stays. */
-static bool check_used(hak_heap_t *heap) {
+static bool check_used(hak_heap_t *heap, bool named) {
   hak_heap_lease(heap);
-  bool ok = !hak_heap_is_used(heap) || check_heap(heap);
+  bool ok = !hak_heap_is_used(heap) || check_heap(heap, named);
   hak_heap_unlease(heap);
   return ok;
 }
@@ -231,10 +233,10 @@ int hak_check(hak_heap_t *handle) {
   if (heap == NULL) return EINVAL;
   bool ok = true;
   if (!hak_regions_are_valid()) ok = broken(NULL, "a region's map is wrong");
-  if (handle != NULL) return check_used(heap) && ok ? 0 : EFAULT;
+  if (handle != NULL) return check_used(heap, true) && ok ? 0 : EFAULT;
   for (uint32_t i = 0; i < hak_heaps_made(); i++) {
     heap = hak_heap_at(i);
-    if (heap != NULL && !check_used(heap)) ok = false;
+    if (heap != NULL && !check_used(heap, false)) ok = false;
   }
   return ok ? 0 : EFAULT;
 }

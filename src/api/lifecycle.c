@@ -42,13 +42,18 @@ void hak_thread_exit(void) {
 
 void hak_thread_idle(void) { flush_own("hak_thread_idle"); }
 
-/* One heap's caches and pool. Under its lease, so that it stays. */
-static size_t collect_heap(hak_thread_t *me, hak_heap_t *heap, size_t max_bytes,
-                           size_t *slabs) {
+/* One heap's caches and pool. Under its lease, so that it stays. What a serial heap
+ * keeps is only touched where the caller named it, and so has it. */
+static size_t collect_heap(hak_thread_t *me, hak_heap_t *heap, bool named,
+                           size_t max_bytes, size_t *slabs) {
   size_t given = 0;
   hak_heap_lease(heap);
   if (hak_heap_is_used(heap)) {
-    hak_front_drain(me, heap);
+    if (!heap->is_serial) {
+      hak_front_drain(me, heap);
+    } else if (named) {
+      hak_serial_flush(me, heap);
+    }
     given = hak_pool_purge(&heap->store->pool, UINT64_MAX, max_bytes, slabs);
   }
   hak_heap_unlease(heap);
@@ -65,7 +70,7 @@ static size_t collect(hak_thread_t *me, hak_heap_t *heap, size_t max_bytes) {
   for (uint32_t i = from; i < end && given < max_bytes && slabs > 0; i++) {
     hak_heap_t *each = hak_heap_at(i);
     if (each == NULL || each == first) continue;
-    given += collect_heap(me, each, max_bytes - given, &slabs);
+    given += collect_heap(me, each, heap != NULL, max_bytes - given, &slabs);
   }
   if (given >= max_bytes) return given;
   return given + hak_retention_collect(&first->store->pool, UINT64_MAX, max_bytes - given,

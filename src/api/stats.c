@@ -135,6 +135,12 @@ static void add_thread(hak_thread_t *thread, void *ctx) {
   hak_fronts_visit(thread, add_front, &f);
 }
 
+/* Who has the heap may be at work on it: its lists are not walked. */
+static void add_serial(hak_heap_t *heap, tally_t *tally) {
+  hak_serial_t *serial = hak_heap_serial(heap);
+  if (serial != NULL) add_bins(tally, NULL, serial->bins, serial->holds, false);
+}
+
 static void add_slots(hak_heap_t *heap, tally_t *tally) {
   for (uint32_t cls = 0; cls < HAK_SHARED_CLASSES; cls++) {
     if (hak_load_relaxed(&heap->store->depots[cls].spans) == 0) continue;
@@ -184,6 +190,7 @@ static void add_all(tally_t *tally) {
       continue;
     }
     add_slots(heap, tally);
+    add_serial(heap, tally);
     hak_pool_t *pool = &heap->store->pool;
     if (tally->within == NULL) {
       tally->superslabs += hak_load_relaxed(&pool->superslabs);

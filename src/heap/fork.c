@@ -284,6 +284,26 @@ static void recount_charges(void) {
 
 /* --- the child --------------------------------------------------------------- */
 
+static void add_grown(hak_heap_front_t *front, void *bytes) {
+  if (hak_load_relaxed(&front->mark) != NULL) *(uint64_t *)bytes += front->grown;
+}
+
+static uint64_t grown_bytes(hak_thread_t *thread) {
+  uint64_t bytes = thread->grown;
+  hak_fronts_visit(thread, add_grown, &bytes);
+  return bytes;
+}
+
+static uint64_t grown_of_serial_heaps(void) {
+  uint64_t bytes = 0;
+  for (uint32_t i = 0; i < hak_heaps_made(); i++) {
+    hak_heap_t *heap = hak_heap_at(i);
+    hak_serial_t *serial = heap == NULL ? NULL : hak_heap_serial(heap);
+    if (serial != NULL) bytes += serial->grown;
+  }
+  return bytes;
+}
+
 /* The state that the work below is done with. */
 static hak_thread_t *worker(void) {
   hak_thread_t *me = hak_thread_self;
@@ -305,7 +325,8 @@ static void settle(void) {
   hak_threads_visit(leave_whole, NULL);
   memset(torn, 0, sizeof torn);
   hak_threads_forget_lost(true);
-  hak_capacity_recount(me == shared ? me->grown : me->grown + shared->grown);
+  hak_capacity_recount(grown_bytes(me) + (me == shared ? 0 : grown_bytes(shared)) +
+                       grown_of_serial_heaps());
   hak_fronts_recount();
   hak_teardown_orphans(me);
 }

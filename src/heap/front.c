@@ -112,6 +112,10 @@ static void move_bins(hak_heap_front_t *front, hak_bin_t *to) {
 
 void hak_front_hide(hak_thread_t *me, hak_heap_t *heap, bool hidden) {
   if (me->kind != HAK_THREAD_ATTACHED || heap->store == me->store) return;
+  if (heap->is_serial) {
+    hak_serial_hide(heap, hidden);
+    return;
+  }
   hak_heap_front_t *front = hak_front_find(me, heap);
   uint32_t slot = front == NULL ? NO_SLOT : hak_load_relaxed(&front->slot);
   if (slot != NO_SLOT) set_way(me, slot, hidden ? 0 : hak_way_to(front->front.bins));
@@ -183,8 +187,10 @@ hak_heap_front_t *hak_front_make(hak_thread_t *me, hak_heap_t *heap) {
   hak_heap_front_t *front = hak_front_at(me, heap->index);
   if (front == NULL) front = front_new(me, heap);
   if (front == NULL) return NULL;
+  front->grown = 0;
   hak_assert(hak_load_relaxed(&front->slot) == NO_SLOT);
-  front->front = (hak_front_t){front->own, front->holds, heap->store, 0};
+  front->front = (hak_front_t){front->own, front->holds,  heap->store, 0,
+                               NULL,       &front->grown, me->code};
   front->lonely = 0;
   hak_budget_count_user(&heap->store->pool.budget, 1);
   hak_front_init(front->own, front->holds, heap->store);
@@ -204,7 +210,7 @@ static void leave_heap(hak_heap_front_t *front) {
 static hak_hold_t no_holds[HAK_CLASSES];
 
 void hak_front_enter_bare(hak_thread_t *me, hak_heap_t *heap) {
-  me->now = (hak_front_t){me->bins, no_holds, heap->store, 0};
+  me->now = (hak_front_t){me->bins, no_holds, heap->store, 0, NULL, NULL, me->code};
 }
 
 bool hak_front_enter_to_free(hak_thread_t *me, hak_heap_t *heap) {
@@ -379,6 +385,7 @@ void hak_front_clear(hak_thread_t *me, hak_thread_t *thread, hak_heap_t *heap, b
     if (magazine != NULL) hak_magazine_put(me, magazine);
   }
   if (!end) return;
+  hak_capacity_give_back(&front->grown);
   uint32_t slot = hak_load_relaxed(&front->slot);
   if (slot != NO_SLOT) {
     set_way(thread, slot, 0);
@@ -448,6 +455,12 @@ void hak_fronts_recount(void) {
     if (hak_load_relaxed(&heap->fronts) != 0) hak_store_relaxed(&heap->fronts, 0);
     hak_atomic_u32_t *users = &heap->store->pool.budget.users;
     if (hak_load_relaxed(users) != 0) hak_store_relaxed(users, 0);
+  }
+  for (uint32_t i = 0; i < hak_heaps_made(); i++) {
+    hak_heap_t *heap = hak_heap_at(i);
+    if (heap == NULL || hak_heap_serial(heap) == NULL) continue;
+    hak_add_relaxed(&heap->fronts, 1);
+    hak_budget_count_user(&heap->store->pool.budget, 1);
   }
   if (hak_thread_self->kind == HAK_THREAD_ATTACHED) {
     hak_budget_count_user(&hak_heap_get_default()->store->pool.budget, 1);

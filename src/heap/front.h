@@ -23,6 +23,7 @@
 #define HAK_HEAP_FRONT_H
 
 #include "heap/heap.h"
+#include "heap/serial.h"
 #include "pool/large.h"
 #include "tiny/front.h"
 
@@ -30,6 +31,7 @@ typedef struct hak_heap_front {
   hak_heap_t *heap;      /* [const] */
   hak_atomic_ptr_t mark; /* of the heap that lives there; NULL: cleared */
   hak_atomic_u32_t slot; /* HAK_HEAP_SLOTS: none */
+  uint64_t grown;        /* see hak_front_t */
   uint32_t lonely;       /* allocations without a slot since it was last sought */
   hak_front_t front;
   hak_hold_t holds[HAK_CLASSES];
@@ -76,6 +78,12 @@ HAK_HOT hak_heap_front_t *hak_front_find(hak_thread_t *me, hak_heap_t *heap) {
                                                                                 : NULL;
 }
 
+/* The heap's bins, whoever keeps them, need no memory before they are used. */
+HAK_HOT bool hak_front_is_made(hak_thread_t *me, hak_heap_t *heap) {
+  return heap->is_serial ? hak_heap_own_serial(heap) != NULL
+                         : hak_front_find(me, heap) != NULL;
+}
+
 /* A front in working order: the one there is, or a new one; NULL if memory is
  * short. */
 hak_heap_front_t *hak_front_make(hak_thread_t *me, hak_heap_t *heap);
@@ -84,6 +92,7 @@ hak_heap_front_t *hak_front_make(hak_thread_t *me, hak_heap_t *heap);
  * memory for a front is short, and nothing has changed. */
 HAK_HOT bool hak_front_enter(hak_thread_t *me, hak_heap_t *heap) {
   if (heap->store == me->store) return true;
+  if (HAK_UNLIKELY(heap->is_serial)) return hak_serial_enter(me, heap);
   hak_heap_front_t *front = hak_front_find(me, heap);
   if (HAK_UNLIKELY(front == NULL)) front = hak_front_make(me, heap);
   if (HAK_UNLIKELY(front == NULL)) return false;

@@ -6,6 +6,7 @@
 
 #include "base/check.h"
 #include "base/option.h"
+#include "heap/serial.h"
 #include "pool/mid.h"
 #include "superslab/meta.h"
 #include "tiny/shelf.h"
@@ -76,7 +77,6 @@ static hak_heap_t *new_record(const hak_os_t *os) {
   hak_pool_init(&store->pool, os, NULL);
   store->pool.starts_small = true;
   store->pool.colour = index;
-  store->pool.budget.fixed = sizeof *heap + sizeof *store;
   store->geometry = geometry;
   hak_store_relaxed(&heap->way_at, hak_way_at(HAK_WAY_NONE));
   /* Release: publishes the record to hak_heap_at. */
@@ -180,6 +180,8 @@ hak_heap_t *hak_heap_make(const hak_os_t *os, const hak_heap_plan_t *plan) {
     if (own != os) put_copy(own);
     return NULL;
   }
+  size_t state = plan->serial ? sizeof(hak_serial_t) : 0;
+  heap->store->pool.budget.fixed = (uint32_t)(sizeof *heap + sizeof *heap->store + state);
   hak_budget_begin(&heap->store->pool.budget,
                    parent == NULL ? NULL : &parent->store->pool.budget);
   hak_lock_acquire(&lock);
@@ -188,10 +190,12 @@ hak_heap_t *hak_heap_make(const hak_os_t *os, const hak_heap_plan_t *plan) {
   if (parent != NULL) parent->children++;
   hak_lock_release(&lock);
   uintptr_t handle = (uintptr_t)heap | (uintptr_t)heap->tag << HAK_HANDLE_TAG_SHIFT;
+  if (plan->serial) handle |= HAK_HANDLE_SERIAL;
   hak_pool_pass_on(&heap->store->pool, own, (void *)handle);
   memset(heap->name, 0, sizeof heap->name);
   if (plan->name != NULL) strncpy(heap->name, plan->name, HAK_HEAP_NAME_MAX);
   hak_store_relaxed(&heap->way_at, hak_way_at(HAK_WAY_NONE));
+  heap->is_serial = plan->serial;
   hak_store_relaxed(&heap->arena, plan->arena);
   if (plan->arena != NULL) hak_arena_mark(plan->arena, (void *)handle);
   /* Release: publishes the record to whoever is given the handle. */
@@ -248,6 +252,7 @@ static int retire(hak_heap_t *heap, hak_heap_t *handle, bool release) {
         parent->orphans++;
       }
     }
+    heap->serial_handle = NULL;
     hak_store_relaxed(&heap->handle, NULL);
   }
   hak_lock_release(&lock);

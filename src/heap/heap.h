@@ -34,13 +34,16 @@ typedef enum hak_heap_release {
 
 struct hak_heap {
   _Atomic(hak_heap_t *) handle; /* [any] NULL: no program may use it */
-  hak_atomic_u32_t way_at;      /* [any] where in a thread state the way to its bins is */
-  uint32_t index;               /* [const] since the record was made */
-  hak_store_t *store;           /* likewise */
-  uint32_t tag;                 /* [heaps] of the last handle */
-  hak_atomic_u32_t released;    /* [any] hak_heap_release_t; changes under the lock */
-  hak_atomic_u32_t fronts;      /* [any] threads that have a front of it */
-  hak_atomic_u32_t leased;      /* [any] see hak_heap_lease */
+  hak_heap_t *serial_handle;    /* [const] likewise of a serial heap with a state; NULL */
+  _Atomic(struct hak_serial *) serial; /* [any] see serial.h; or NULL */
+  hak_atomic_u32_t way_at;   /* [any] where in a thread state the way to its bins is */
+  bool is_serial;            /* [const] its caches are its own; a released heap's not */
+  uint32_t index;            /* [const] since the record was made */
+  hak_store_t *store;        /* likewise */
+  uint32_t tag;              /* [heaps] of the last handle */
+  hak_atomic_u32_t released; /* [any] hak_heap_release_t; changes under the lock */
+  hak_atomic_u32_t fronts;   /* [any] threads that have a front of it */
+  hak_atomic_u32_t leased;   /* [any] see hak_heap_lease */
   _Atomic(hak_heap_t *) parent; /* or NULL; [const] while the heap is live */
   uint32_t children, orphans;   /* [heaps] live and released heaps below it */
   hak_heap_t *next_unused;      /* [heaps] */
@@ -51,7 +54,12 @@ struct hak_heap {
 } __attribute__((aligned(HAK_CACHE_LINE)));
 
 #define HAK_HANDLE_TAG_SHIFT 48
-#define HAK_HANDLE_TAG_MAX ((uint32_t)UINT16_MAX)
+#define HAK_HANDLE_TAG_MAX ((uint32_t)INT16_MAX)
+/* In the handle of a serial heap: the sign, so that one test tells it and no handle at
+ * all from others, before it is followed. */
+#define HAK_HANDLE_SERIAL ((uintptr_t)1 << 63)
+
+HAK_HOT bool hak_handle_is_serial(const void *handle) { return (intptr_t)handle < 0; }
 
 /* The record that a handle leads to. It is the handle's heap only if `handle` in
  * there is the same; the default heap's handle is its record. */
@@ -124,6 +132,7 @@ typedef struct hak_heap_plan {
   hak_heap_t *parent;
   hak_arena_t *arena;
   const hak_os_t *os;
+  bool serial;
 } hak_heap_plan_t;
 
 /* NULL if memory is short. */

@@ -55,11 +55,11 @@ bool hak_pressure_call(hak_heap_t *heap, hak_budget_t *level, size_t needed, int
   hak_budget_call_begin(&call);
   call.inside = level;
   hak_front_hide(hak_thread_self, heap, true);
-  hak_front_hide(hak_thread_self, heap_of(level), true);
+  if (!heap_of(level)->is_serial) hak_front_hide(hak_thread_self, heap_of(level), true);
   int saved = errno;
   bool freed = level->on_pressure(handle, needed, kind, level->ctx) != 0;
   errno = saved;
-  hak_front_hide(hak_thread_self, heap_of(level), false);
+  if (!heap_of(level)->is_serial) hak_front_hide(hak_thread_self, heap_of(level), false);
   hak_front_hide(hak_thread_self, heap, false);
   hak_budget_call_end(&call);
   return freed;

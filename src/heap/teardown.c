@@ -51,6 +51,7 @@ static void clear(hak_thread_t *me, hak_heap_t *heap, bool end) {
   }
   clearing_t clearing = {me, heap, end};
   hak_threads_visit(clear_thread, &clearing);
+  hak_serial_clear(me, heap, end);
   for (uint32_t cls = 0; cls < HAK_SHARED_CLASSES; cls++) {
     clear_depot(me, &heap->store->depots[cls]);
   }
@@ -122,7 +123,11 @@ int hak_teardown_release(hak_thread_t *me, hak_heap_t *handle) {
   hak_heap_t *heap = hak_heap_record(handle);
   int error = hak_heap_release_handle(heap, handle);
   if (error != 0) return error;
-  hak_front_flush(me, heap);
+  if (heap->is_serial) {
+    hak_serial_end(me, heap);
+  } else {
+    hak_front_flush(me, heap);
+  }
   hak_teardown_orphan(me, heap);
   return 0;
 }

@@ -261,7 +261,11 @@ void hak_thread_flush_heap(hak_thread_t *me, hak_heap_t *heap) {
     return;
   }
   hak_heap_lease(heap);
-  if (hak_heap_is_used(heap)) hak_front_drain(me, heap);
+  if (heap->is_serial) {
+    hak_serial_flush(me, heap);
+  } else if (hak_heap_is_used(heap)) {
+    hak_front_drain(me, heap);
+  }
   hak_heap_unlease(heap);
 }
 
@@ -398,6 +402,7 @@ void hak_threads_sum(hak_counts_t *counts, uint32_t *count) {
 bool hak_threads_start(const hak_os_t *the_os) {
   os = the_os;
   hak_fronts_start();
+  hak_serials_forget();
   key = hak_link_key_make(hak_os_entropy());
   if (!has_exit_key) has_exit_key = pthread_key_create(&exit_key, at_thread_exit) == 0;
   shared = state_get(NULL);

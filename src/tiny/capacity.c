@@ -27,13 +27,14 @@ static uint64_t bytes_of(uint32_t cls, uint32_t blocks) {
 
 /* Grants the bin up to `more` blocks in each list; how many. */
 static uint32_t grant(hak_thread_t *me, uint32_t cls, uint32_t more) {
-  hak_bin_t *bin = &me->bins[cls];
+  hak_bin_t *bin = &me->now.bins[cls];
+  uint64_t *grown = me->now.grown;
   uint32_t most = (uint32_t)hak_option(BIN_GROWTH_BLOCKS);
   if (bin->capacity >= most) return 0;
   if (more > most - bin->capacity) more = most - bin->capacity;
   uint64_t limit = (uint64_t)hak_option(BIN_GROWTH_BYTES);
   uint64_t all = (uint64_t)hak_option(BIN_GROWTH_ALL_BYTES);
-  uint64_t left = me->grown < limit ? limit - me->grown : 0;
+  uint64_t left = *grown < limit ? limit - *grown : 0;
   uint64_t in_use = hak_load_relaxed(&granted);
   if (in_use >= all) return 0;
   if (left > all - in_use) left = all - in_use;
@@ -42,7 +43,7 @@ static uint32_t grant(hak_thread_t *me, uint32_t cls, uint32_t more) {
   if (more == 0) return 0;
   /* Threads that grow at once may pass the process's limit by one grant each. */
   hak_add_relaxed(&granted, bytes_of(cls, more));
-  me->grown += bytes_of(cls, more);
+  *grown += bytes_of(cls, more);
   bin->capacity = (uint16_t)(bin->capacity + more);
   return more;
 }
@@ -52,7 +53,7 @@ void hak_capacity_reset(hak_thread_t *me, uint32_t cls) {
   hak_hold_t *hold = &me->now.holds[cls];
   if (bin->capacity > hold->capacity_least) {
     uint64_t bytes = bytes_of(cls, (uint32_t)bin->capacity - hold->capacity_least);
-    me->grown -= bytes;
+    *me->now.grown -= bytes;
     hak_sub_relaxed(&granted, bytes);
   }
   bool limited = hak_budget_is_limited(&me->now.store->pool.budget);
@@ -65,9 +66,14 @@ void hak_capacity_reset(hak_thread_t *me, uint32_t cls) {
   hak_bin_set_room(bin, blocks);
 }
 
+void hak_capacity_give_back(uint64_t *grown) {
+  hak_sub_relaxed(&granted, *grown);
+  *grown = 0;
+}
+
 uint32_t hak_capacity_grow(hak_thread_t *me, uint32_t cls) {
-  if (me->now.store != me->store || hak_class_is_single(cls)) return 0;
-  hak_hold_t *hold = &me->holds[cls];
+  if (me->now.grown == NULL || hak_class_is_single(cls)) return 0;
+  hak_hold_t *hold = &me->now.holds[cls];
   uint32_t taken = hold->taken;
   hold->taken = 0;
   if (hold->share != 0 || taken == 0 || taken > (uint32_t)hak_option(BIN_GROWTH_BLOCKS))
@@ -76,14 +82,14 @@ uint32_t hak_capacity_grow(hak_thread_t *me, uint32_t cls) {
 }
 
 void hak_capacity_grow_single(hak_thread_t *me, uint32_t cls) {
-  if (me->now.store != me->store) return;
-  hak_hold_t *hold = &me->holds[cls];
+  if (!hak_capacity_has_singles(me)) return;
+  hak_hold_t *hold = &me->now.holds[cls];
   uint32_t homed = hold->taken;
   hold->taken = 0;
   /* Who listens wants to hear of every large block. */
   if (homed == 0 || hold->share != 0 || hak_event_wanted()) return;
   (void)grant(me, cls, homed);
-  hak_bin_set_room(&me->bins[cls], me->bins[cls].capacity);
+  hak_bin_set_room(&me->now.bins[cls], me->now.bins[cls].capacity);
 }
 
 /* Changes with every push, pop and refill, but for those that undo each other. */
@@ -93,10 +99,10 @@ static uint64_t now_seen(hak_bin_t *bin, uint32_t given) {
 }
 
 HAK_SLOW void hak_capacity_look_slow(hak_thread_t *me) {
-  if (me->now.store != me->store) return;
+  if (me->now.grown == NULL) return;
   uint32_t cls = me->looks / HAK_LOOK_CALLS % HAK_CLASSES;
-  hak_bin_t *bin = &me->bins[cls];
-  hak_hold_t *hold = &me->holds[cls];
+  hak_bin_t *bin = &me->now.bins[cls];
+  hak_hold_t *hold = &me->now.holds[cls];
   if (bin->capacity <= hold->capacity_least) return;
   uint64_t seen = now_seen(bin, hold->given);
   if (seen != hold->seen) {

@@ -15,10 +15,7 @@
  * to be brought from the pool although others went there: by as many as went.
  *
  * What is granted is counted: three lists of the capacity, against BIN_GROWTH_BYTES
- * for the thread and BIN_GROWTH_ALL_BYTES for the process.
- *
- * Only bins of the default heap grow: those of others are cleared when their heap
- * goes, by any thread, and what they had grown would be lost to their own.
+ * for the bins of one front and BIN_GROWTH_ALL_BYTES for the process.
  */
 #ifndef HAK_TINY_CAPACITY_H
 #define HAK_TINY_CAPACITY_H
@@ -38,6 +35,15 @@ uint32_t hak_capacity_grow(hak_thread_t *me, uint32_t cls);
 
 /* A bin of a single class has nothing to give. */
 void hak_capacity_grow_single(hak_thread_t *me, uint32_t cls);
+
+/* Bins of the single classes grow here: those of the default heap, and of a serial
+ * heap. */
+HAK_HOT bool hak_capacity_has_singles(const hak_thread_t *me) {
+  return me->now.store == me->store || me->now.guide != NULL;
+}
+
+/* What was granted to bins that have been emptied and made small in another way. */
+void hak_capacity_give_back(uint64_t *grown);
 
 /* At shutdown, and in the child of a fork: what is granted to the threads that there
  * are. */

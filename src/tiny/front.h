@@ -31,10 +31,13 @@
 
 #include "superslab/registry.h"
 #include "tiny/depot.h"
+#include "tiny/guide.h"
 #include "tiny/link.h"
 
 #define HAK_CODE_BITS 15
 #define HAK_CODE_MASK 0x7fffu
+/* No thread's: holds what a serial heap holds, whoever has the heap. */
+#define HAK_CODE_SERIAL HAK_CODE_MASK
 #define HAK_MODE_CACHED 0x8000u
 
 /* The bin of a class of which the thread only frees what others allocate: its list
@@ -90,13 +93,16 @@ typedef enum hak_thread_kind {
                        ran out, or the thread is ending */
 } hak_thread_kind_t;
 
-/* What a thread keeps of one heap. */
+/* What a thread keeps of one heap, or a serial heap of itself. */
 typedef struct hak_front {
   hak_bin_t *bins;    /* of all classes */
   hak_hold_t *holds;  /* likewise */
   hak_store_t *store; /* the heap's */
   uint64_t entry;     /* of a slab of the first class in cached mode; 0: bins that no
                          entry can name, frees take the slow path */
+  hak_guide_t *guide; /* of a serial heap: what stands for entries; or NULL */
+  uint64_t *grown;    /* bytes granted to its bins, see capacity.h; NULL: none ever */
+  uint32_t code;      /* of who holds its slabs */
 } hak_front_t;
 
 /* A thread state has places for the bins of so many heaps beside the default
@@ -168,14 +174,15 @@ HAK_HOT uint64_t hak_front_entry(const hak_thread_t *me, uint32_t cls) {
 }
 /* The slow paths that follow work for the default heap. */
 HAK_HOT void hak_front_default(hak_thread_t *me) {
-  me->now = (hak_front_t){me->bins, me->holds, me->store, hak_entry_cached(0)};
+  me->now = (hak_front_t){me->bins, me->holds,  me->store, hak_entry_cached(0),
+                          NULL,     &me->grown, me->code};
 }
 HAK_HOT uint64_t hak_entry_local(const hak_thread_t *me, const hak_slab_t *slab) {
   return (uint64_t)((const char *)slab - (const char *)me) << 16 |
          (~me->code & HAK_CODE_MASK);
 }
 HAK_HOT uint64_t hak_word_mine(const hak_thread_t *me) {
-  return hak_word_make(HAK_SLAB_HELD, me->code);
+  return hak_word_make(HAK_SLAB_HELD, me->now.code);
 }
 HAK_HOT bool hak_word_is_mine(const hak_thread_t *me, uint64_t word) {
   return hak_word_owner(word) == hak_word_owner(hak_word_mine(me));
@@ -215,10 +222,10 @@ HAK_SLOW void hak_thread_defer_report(hak_thread_t *me, hak_error_t error,
 
 /* Where nothing is ready, takes from the list that frees have made, which becomes
  * the ready one; true if that is empty too, or a link is bad. */
-HAK_HOT bool hak_bin_flip_fails(hak_thread_t *me, hak_bin_t *bin, void **block) {
+HAK_HOT bool hak_bin_flip_fails(const hak_link_key_t *key, hak_bin_t *bin, void **block) {
   if (bin->ready != HAK_LINK_END) return true;
   void *list = bin->list.head;
-  if (hak_link_pop_fails(&me->key, &list, block)) return true;
+  if (hak_link_pop_fails(key, &list, block)) return true;
   hak_store_relaxed(&bin->ready_count, (uint16_t)(hak_bin_listed(bin) - 1));
   /* At no moment are the blocks on both lists: a fork may come between. */
   bin->list.head = HAK_LINK_END;
@@ -229,6 +236,12 @@ HAK_HOT bool hak_bin_flip_fails(hak_thread_t *me, hak_bin_t *bin, void **block) 
   return false;
 }
 
+/* Takes a block from the bin; true if none is ready and frees have made no list. */
+HAK_HOT bool hak_bin_pop_fails(const hak_link_key_t *key, hak_bin_t *bin, void **block) {
+  return HAK_UNLIKELY(hak_link_pop_fails(key, &bin->ready, block)) &&
+         HAK_UNLIKELY(hak_bin_flip_fails(key, bin, block));
+}
+
 /* Slow paths of the two functions below; refill.c and the api. */
 void *hak_bin_refill(hak_thread_t *me, uint32_t cls);
 
@@ -237,8 +250,8 @@ HAK_HOT uint32_t hak_bin_class(const hak_thread_t *me, const hak_bin_t *bin) {
 }
 
 /* Pushes a block onto a list with room for it. */
-HAK_HOT void hak_list_push(const hak_thread_t *me, hak_list_t *list, void *block) {
-  hak_link_write(&me->key, block, list->head);
+HAK_HOT void hak_list_push(const hak_link_key_t *key, hak_list_t *list, void *block) {
+  hak_link_write(key, block, list->head);
   list->head = block;
 }
 

@@ -44,6 +44,11 @@ uint32_t hak_hold_magazine_blocks(uint32_t cls) {
 
 void hak_hold_set_entry(hak_thread_t *me, hak_slab_t *slab, uint64_t entry) {
   HAK_COUNT(me, entry_writes, slab->span);
+  if (me->now.guide != NULL) {
+    /* Its entries are nobody's at all times. */
+    hak_guide_forget(me->now.guide, hak_slab_start(slab), slab->span);
+    return;
+  }
   hak_registry_set_entries((uintptr_t)hak_slab_start(slab), slab->span, entry);
 }
 

@@ -305,7 +305,7 @@ HAK_WARM void *hak_bin_refill(hak_thread_t *me, uint32_t cls) {
       hak_hold_report_bad(me, bin->ready);
       bin->ready = HAK_LINK_END;
     }
-    if (!hak_bin_flip_fails(me, bin, &block)) return block;
+    if (!hak_bin_flip_fails(&me->key, bin, &block)) return block;
     if (HAK_UNLIKELY(bin->list.head != HAK_LINK_END)) {
       hak_hold_report_bad(me, bin->list.head);
       bin->list.head = HAK_LINK_END;

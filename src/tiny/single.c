@@ -1,6 +1,7 @@
 #include "tiny/single.h"
 
 #include "base/option.h"
+#include "tiny/capacity.h"
 
 HAK_WARM void *hak_single_new(hak_thread_t *me, uint32_t cls) {
   size_t size = hak_class_size(cls);
@@ -45,7 +46,7 @@ HAK_WARM void hak_single_home(hak_thread_t *me, uint32_t cls, void *block) {
                             "no block is there any more");
     return;
   }
-  if (me->now.store == me->store) me->holds[cls].taken++;
+  if (hak_capacity_has_singles(me)) me->now.holds[cls].taken++;
   HAK_COUNT(me, slab_retired, 1);
   unsigned span = slab->span;
   hak_slab_set_out(slab, 0, 0);

@@ -269,7 +269,7 @@ static void push(hak_thread_t *me, uint32_t cls, void *block) {
     }
   }
   hak_count_own(&bin->list.room, -1);
-  hak_list_push(me, &bin->list, block);
+  hak_list_push(&me->key, &bin->list, block);
 }
 
 void hak_spill_free(hak_thread_t *me, uint32_t cls, void *block) {
@@ -323,6 +323,7 @@ void hak_spill_class(hak_thread_t *me, uint32_t cls) {
          hold->spare != HAK_LINK_END) {
     hak_spill_bin(me, cls);
   }
+  hak_store_relaxed(&bin->ready_count, 0); /* of a list that was used up */
   hak_magazine_t *magazine;
   while ((magazine = hak_load_relaxed(&hold->magazine)) != NULL) {
     hak_store_relaxed(&hold->magazine, NULL);

@@ -48,6 +48,24 @@ class Walk(unittest.TestCase):
             self.assertEqual(way, [0x10, 0x18, 0x1C, 0x14])
             self.assertEqual(program.calls(way), 1)
 
+    def test_serial_ways_take_the_branch_on_the_handle(self):
+        program = code(golden.X86, "test %rdi,%rdi", "jle 20 <f+0x10>", "mov %fs:0,%rax",
+                       "ret", "test %rax,%rax", "jle 18 <f+0x8>", "ret")
+        self.assertEqual(program.walk("f_serial"), [0x10, 0x14, 0x20, 0x24, 0x28])
+        self.assertEqual(program.walk("f"), [0x10, 0x14, 0x18, 0x1C])
+        program = code(golden.Arm64, "tbnz x0, #63, 1c <f+0xc>", "mrs x1, tpidr_el0", "ret",
+                       "tbnz x1, #63, 14 <f+0x4>", "ret")
+        self.assertEqual(program.walk("f_serial"), [0x10, 0x1C, 0x20])
+        self.assertEqual(program.walk("f"), [0x10, 0x14, 0x18])
+        program = code(golden.Arm64, "cmp x0, #0x0", "b.le 1c <f+0xc>", "ret", "ret")
+        self.assertEqual(program.walk("f_serial"), [0x10, 0x14, 0x1C])
+
+    def test_serial_ways_where_others_branch_off_lie_straight_ahead(self):
+        program = code(golden.X86, "test %rdi,%rdi", "jns 18 <f+0x8>", "ret")
+        self.assertEqual(program.walk("f_serial"), [0x10, 0x14, 0x18])
+        program = code(golden.Arm64, "tbz x0, #63, 10 <f>", "ret")
+        self.assertEqual(program.walk("f_serial"), [0x10, 0x14])
+
     def test_loops_and_unknown_ways_fail(self):
         for text in ("jmp 10 <f>", "jmp *%rax", "jmp 99 <g>"):
             with self.assertRaises(golden.Failure):
@@ -77,6 +95,14 @@ class Sins(unittest.TestCase):
         fine = ("ldp x0, x1, [x2]", "ldr x0, [x1]", "stp x0, x1, [x2]", "ldrh w0, [x1]",
                 "ldar x0, [x1]", "stlr x0, [x1]", "add x0, x1, x2", "csel x0, x1, x2, eq")
         self.assertEqual("", sins(golden.Arm64, *fine))
+
+
+    def test_thread_local_storage_on_serial_ways(self):
+        for kind, text in ((golden.X86, "mov %fs:(%rdx),%rcx"),
+                           (golden.Arm64, "mrs x1, tpidr_el0")):
+            program = code(kind, text, "ret")
+            self.assertIn("thread-local", " ".join(program.sins(program.walk("f"), True)))
+            self.assertEqual("", " ".join(program.sins(program.walk("f"))))
 
 
 class Compare(unittest.TestCase):

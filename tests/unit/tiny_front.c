@@ -96,7 +96,7 @@ static void word__is_mine_whatever_was_pushed_and_not_in_other_states(void **sta
   static hak_thread_t me;
   test_rng_t rng = test_rng(test_seed(), 2);
   for (uint32_t i = 0; i < CODES; i++) {
-    me.code = g_codes[i];
+    me.code = me.now.code = g_codes[i];
     uint64_t pushed = test_random(&rng) & UINT32_MAX;
     CHECK(hak_word_is_mine(&me, hak_word_mine(&me) | pushed));
     CHECK(!hak_word_is_mine(&me, hak_word_make(HAK_SLAB_FULL, 0) | pushed));
@@ -180,16 +180,16 @@ static void bin__counts_what_was_pushed_and_gives_it_back_in_order(void **state)
   CHECK_EQ(hak_bin_capacity(bin), 40);
   CHECK_EQ(hak_bin_listed(bin), 0);
   void *block;
-  CHECK(hak_bin_flip_fails(&me, bin, &block));
+  CHECK(hak_bin_flip_fails(&me.key, bin, &block));
   for (uint32_t i = 0; i < 40; i++) {
     CHECK(!hak_room_is_gone(&bin->list.room));
-    hak_list_push(&me, &bin->list, blocks[i]);
+    hak_list_push(&me.key, &bin->list, blocks[i]);
     CHECK_EQ(hak_bin_listed(bin), i + 1);
     CHECK(bin->list.head == blocks[i]);
   }
   CHECK(hak_room_is_gone(&bin->list.room));
   CHECK_EQ(hak_bin_listed(bin), 40);
-  CHECK(!hak_bin_flip_fails(&me, bin, &block));
+  CHECK(!hak_bin_flip_fails(&me.key, bin, &block));
   CHECK(block == blocks[39]);
   CHECK_EQ(hak_load_relaxed(&bin->ready_count), 39);
   CHECK_EQ(hak_bin_listed(bin), 0);
@@ -198,7 +198,7 @@ static void bin__counts_what_was_pushed_and_gives_it_back_in_order(void **state)
   for (int i = 38; i >= 0; i--) {
     CHECK(bin->ready == blocks[i]);
     /* Nothing flips while something is ready. */
-    CHECK(hak_bin_flip_fails(&me, bin, &block));
+    CHECK(hak_bin_flip_fails(&me.key, bin, &block));
     CHECK(!hak_link_pop_fails(&me.key, &bin->ready, &block));
     CHECK(block == blocks[i]);
   }

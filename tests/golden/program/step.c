@@ -22,6 +22,7 @@
 #define LONGEST 10000 /* instructions; no fast path has so many */
 
 static void *blocks[WARM_BLOCKS];
+static hak_heap_t *heap, *serial;
 static void *volatile result;
 
 /* ---- What is stepped -------------------------------------------------------- */
@@ -30,6 +31,11 @@ static void call_alloc(void) { result = hak_alloc((size_t)GOLDEN_SIZE); }
 static void call_alloc_constant(void) { result = golden_alloc_constant(); }
 static void call_free(void) { hak_free(blocks[0]); }
 static void call_free_sized(void) { hak_free_sized(blocks[1], GOLDEN_SIZE); }
+static void call_heap_alloc(void) { result = hak_heap_alloc(heap, (size_t)GOLDEN_SIZE); }
+static void call_serial_alloc(void) {
+  result = hak_heap_alloc(serial, (size_t)GOLDEN_SIZE);
+}
+static void call_serial_free(void) { hak_heap_free(serial, result); }
 
 static const struct {
   const char *name;
@@ -40,11 +46,31 @@ static const struct {
     {"golden_alloc_constant", (uintptr_t)golden_alloc_constant, call_alloc_constant},
     {"hak_free", (uintptr_t)hak_free, call_free},
     {"hak_free_sized", (uintptr_t)hak_free_sized, call_free_sized},
+    {"hak_heap_alloc", (uintptr_t)hak_heap_alloc, call_heap_alloc},
+    {"hak_heap_alloc_serial", (uintptr_t)hak_heap_alloc, call_serial_alloc},
+    {"hak_heap_free_serial", (uintptr_t)hak_heap_free, call_serial_free},
 };
 #define CALLS (sizeof calls / sizeof calls[0])
 
+static void warm_up_heap(hak_heap_t *which) {
+  void *some[WARM_BLOCKS];
+  for (int round = 0; round < 4; round++) {
+    for (int i = 0; i < WARM_BLOCKS; i++) {
+      some[i] = hak_heap_alloc(which, GOLDEN_SIZE);
+      if (some[i] == NULL) abort();
+    }
+    for (int i = WARM_BLOCKS / 2; i < WARM_BLOCKS; i++) hak_heap_free(which, some[i]);
+  }
+}
+
 /* Leaves bins half full, so that neither direction meets an end. */
 static void warm_up(void) {
+  hak_heap_config_t config = {.struct_size = sizeof config, .flags = HAK_HEAP_SERIAL};
+  heap = hak_heap_create(NULL);
+  serial = hak_heap_create(&config);
+  if (heap == NULL || serial == NULL) abort();
+  warm_up_heap(heap);
+  warm_up_heap(serial);
   for (int round = 0; round < 4; round++) {
     for (int i = 0; i < WARM_BLOCKS; i++) {
       blocks[i] = hak_alloc(GOLDEN_SIZE);
@@ -61,6 +87,10 @@ static void run_calls(void) {
     /* Once as it is, so that the stepped call does not meet its first time. */
     result = hak_alloc(GOLDEN_SIZE);
     hak_free(result);
+    hak_free(hak_heap_alloc(heap, GOLDEN_SIZE));
+    result = hak_heap_alloc(serial, GOLDEN_SIZE);
+    hak_heap_free(serial, result);
+    result = hak_heap_alloc(serial, GOLDEN_SIZE);
     raise(SIGSTOP);
     calls[i].call();
   }

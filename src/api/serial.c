@@ -1,0 +1,152 @@
+/* serial.c - blocks of serial heaps, for who has the heap at the moment.
+ *
+ * hak_heap_alloc -> the heap's own bin has a block: done
+ *   hak_api_serial_alloc -> likewise for mid sizes: done
+ *     alloc_slow -> the refill, as hak_alloc's; hak_api_small; large blocks
+ * hak_heap_free -> the heap's guide names a list with room: done
+ *   free_unknown -> the registry names the list, and the guide learns it: done
+ *     -> free_checked: another heap, a block that is not in bins, misuse
+ *   free_event -> hak_spill_event (tiny/spill.c)
+ *
+ * Up to `done` nothing looks for the thread's state, and no instruction locks.
+ */
+#include <errno.h>
+
+#include "api/api.h"
+#include "base/check.h"
+#include "superslab/retention.h"
+#include "tiny/spill.h"
+
+#define IN_HEAP_FREE "hak_heap_free"
+
+/* --- allocation ---------------------------------------------------------------- */
+
+void *hak_api_serial_ready(hak_heap_t *heap, uint32_t cls) {
+  hak_serial_t *serial = hak_heap_own_serial(heap);
+  void *block;
+  if (serial == NULL) return NULL;
+  return hak_bin_pop_fails(&serial->key, &serial->bins[cls], &block) ? NULL : block;
+}
+
+/* No block is ready; or the heap has no state, or is none any more. */
+static HAK_WARM void *alloc_slow(hak_heap_t *handle, size_t size) {
+  hak_heap_t *heap = hak_heap_record(handle);
+  if (HAK_UNLIKELY(hak_heap_handle(heap) != handle)) {
+    return hak_api_heap_or_report(handle, "hak_heap_alloc");
+  }
+  if (HAK_UNLIKELY(size > HAK_CLASS_MAX)) {
+    bool zeroed;
+    return hak_api_large(heap, size, HAK_SLAB_SIZE, false, &zeroed);
+  }
+  /* Its bin has not been looked at, and a refill needs an empty one. */
+  if (HAK_UNLIKELY(size == 0)) return hak_heap_alloc(handle, 1);
+  uint32_t cls = hak_class_of(size);
+  hak_thread_t *me = hak_thread_self;
+  if (HAK_UNLIKELY(heap->serial_handle == NULL || me->kind != HAK_THREAD_ATTACHED ||
+                   hak_class_is_single(cls) || hak_event_wanted())) {
+    return hak_api_small(heap, cls, false);
+  }
+  hak_serial_t *serial = hak_heap_own_serial(heap);
+  hak_store_relaxed(&me->busy, 1);
+  hak_serial_begin(serial);
+  me->now = serial->front;
+  void *block = hak_bin_refill(me, cls);
+  hak_front_default(me);
+  hak_serial_leave(serial);
+  hak_thread_leave(me, HAK_IN_ALLOC);
+  if (HAK_UNLIKELY(block == NULL)) return hak_api_small(heap, cls, false);
+  hak_retention_tick(&heap->store->pool);
+  return block;
+}
+
+HAK_WARM void *hak_api_serial_alloc(hak_heap_t *handle, size_t size) {
+  hak_heap_t *heap = hak_heap_record(handle);
+  /* Bins of smaller classes have been looked at. */
+  bool is_mid = size - HAK_TINY_MAX - 1 < HAK_MID_MAX - HAK_TINY_MAX;
+  if (HAK_LIKELY(is_mid && heap->serial_handle == handle)) {
+    hak_serial_t *serial = hak_heap_own_serial(heap);
+    void *block;
+    hak_bin_t *bin = &serial->bins[hak_class_of_large(size)];
+    if (HAK_LIKELY(!hak_bin_pop_fails(&serial->key, bin, &block))) return block;
+  }
+  return alloc_slow(handle, size);
+}
+
+/* --- free ------------------------------------------------------------------------ */
+
+/* Any heap, any block; both are looked at first. */
+static HAK_WARM void free_checked(hak_heap_t *handle, void *ptr) {
+  if (ptr == NULL) return;
+  hak_place_t place;
+  if (hak_api_usable(ptr, &place, IN_HEAP_FREE) == 0) return;
+  int saved = errno;
+  hak_heap_t *heap = hak_api_heap_or_report(handle, IN_HEAP_FREE);
+  errno = saved;
+  if (heap == NULL) return;
+  hak_heap_t *owner = hak_api_owner(place.extent);
+  if (HAK_UNLIKELY(owner != hak_heap_handle(heap))) {
+    hak_report(HAK_ERROR_WRONG_HEAP, ptr, owner, IN_HEAP_FREE,
+               "the block is of another heap");
+    return;
+  }
+  hak_free(ptr);
+}
+
+/* The list had no room: a bin is full, or a slab wants to be heard of. */
+static HAK_WARM void free_event(hak_heap_t *heap, void *ptr, hak_list_t *list) {
+  hak_thread_t *me = hak_thread_enter();
+  if (HAK_UNLIKELY(me == NULL)) return; /* the library is not running */
+  hak_serial_t *serial = hak_heap_own_serial(heap);
+  hak_serial_begin(serial);
+  me->now = serial->front;
+  hak_spill_event(me, list, ptr);
+  hak_front_default(me);
+  hak_serial_leave(serial);
+  hak_thread_leave(me, IN_HEAP_FREE);
+  hak_retention_tick(&heap->store->pool);
+}
+
+HAK_HOT void push(hak_heap_t *heap, hak_serial_t *serial, hak_list_t *list, void *ptr) {
+  hak_serial_begin(serial);
+  bool full = hak_room_is_gone(&list->room);
+  if (HAK_LIKELY(!full)) hak_list_push(&serial->key, list, ptr);
+  hak_serial_leave(serial);
+  if (HAK_UNLIKELY(full)) free_event(heap, ptr, list);
+}
+
+/* The guide does not know the unit. */
+static HAK_WARM void free_unknown(hak_heap_t *heap, void *ptr) {
+  hak_place_t place = hak_registry_find((uintptr_t)ptr);
+  if (HAK_UNLIKELY(place.cls >= HAK_SHARED_CLASSES ||
+                   hak_load_relaxed(&place.extent->heap) != hak_heap_mark(heap))) {
+    free_checked(hak_heap_handle(heap), ptr);
+    return;
+  }
+  hak_serial_t *serial = hak_heap_own_serial(heap);
+  /* As entries would say: its own list while it is held with a list, or the bin. */
+  hak_list_t *list = place.slab->queue == HAK_QUEUE_HELD ? &place.slab->list
+                                                         : &serial->bins[place.cls].list;
+  hak_guide_learn(&serial->guide, ptr, list);
+  push(heap, serial, list, ptr);
+}
+
+/* Fast for blocks of a serial heap in units that its guide knows. Full checks look at
+ * every block first. */
+HAK_ENTRY void hak_heap_free(hak_heap_t *handle, void *ptr) {
+  if (HAK_UNLIKELY(HAK_CHECKS >= 2 || !hak_handle_is_serial(handle))) {
+    free_checked(handle, ptr);
+    return;
+  }
+  hak_heap_t *heap = hak_heap_record(handle);
+  if (HAK_UNLIKELY(heap->serial_handle != handle)) {
+    free_checked(handle, ptr);
+    return;
+  }
+  hak_serial_t *serial = hak_heap_own_serial(heap);
+  hak_list_t *list;
+  if (HAK_UNLIKELY(hak_guide_misses(&serial->guide, ptr, &list))) {
+    free_unknown(heap, ptr);
+    return;
+  }
+  push(heap, serial, list, ptr);
+}

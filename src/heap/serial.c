@@ -1,0 +1,98 @@
+#include "heap/serial.h"
+
+#include "heap/front.h"
+#include "superslab/meta.h"
+#include "tiny/capacity.h"
+#include "tiny/spill.h"
+#include "tiny/transfer.h"
+
+static hak_serial_t *unused; /* under the heaps' lock */
+
+void hak_serials_forget(void) { unused = NULL; }
+
+/* --- states -------------------------------------------------------------------- */
+
+static hak_serial_t *state_get(hak_thread_t *me, const hak_os_t *os) {
+  hak_lock_acquire(hak_heaps_lock());
+  hak_serial_t *serial = unused;
+  if (serial != NULL) unused = serial->next_unused;
+  hak_lock_release(hak_heaps_lock());
+  if (serial != NULL) return serial;
+  serial = hak_meta_alloc(os, sizeof *serial, HAK_CACHE_LINE);
+  if (serial == NULL) return NULL;
+  serial->key = me->key;
+  for (size_t step = 0; step < HAK_TINY_STEPS; step++) {
+    size_t offset = hak_bin_offset_of_step[step] - offsetof(hak_thread_t, bins);
+    serial->bin_of_step[step] = (hak_bin_t *)(void *)((char *)serial->bins + offset);
+  }
+  hak_guide_begin(&serial->guide);
+  return serial;
+}
+
+static void state_put(hak_serial_t *serial) {
+  hak_lock_acquire(hak_heaps_lock());
+  serial->next_unused = unused;
+  unused = serial;
+  hak_lock_release(hak_heaps_lock());
+}
+
+bool hak_serial_make(hak_thread_t *me, hak_heap_t *heap) {
+  hak_serial_t *serial = state_get(me, me->store->pool.os);
+  if (serial == NULL) return false;
+  hak_front_init(serial->bins, serial->holds, heap->store);
+  serial->front = (hak_front_t){serial->bins,   serial->holds,  heap->store,    0,
+                                &serial->guide, &serial->grown, HAK_CODE_SERIAL};
+  hak_budget_count_user(&heap->store->pool.budget, 1);
+  /* A released heap does not end before its state is gone. */
+  hak_add_relaxed(&heap->fronts, 1);
+  /* Release: publishes the state to statistics. */
+  hak_store_release(&heap->serial, serial);
+  heap->serial_handle = hak_heap_handle(heap);
+  return true;
+}
+
+void hak_serial_hide(hak_heap_t *heap, bool hidden) {
+  if (hak_heap_own_serial(heap) == NULL) return;
+  heap->serial_handle = hidden ? NULL : hak_heap_handle(heap);
+}
+
+/* --- giving up ------------------------------------------------------------------- */
+
+void hak_serial_flush(hak_thread_t *me, hak_heap_t *heap) {
+  hak_serial_t *serial = hak_heap_own_serial(heap);
+  if (serial == NULL) return;
+  me->now = serial->front;
+  hak_spill_heap(me);
+  hak_front_default(me);
+}
+
+static void forget_magazines(hak_thread_t *me, hak_serial_t *serial) {
+  for (uint32_t cls = 0; cls < HAK_CLASSES; cls++) {
+    hak_magazine_t *magazine = hak_load_relaxed(&serial->holds[cls].magazine);
+    hak_store_relaxed(&serial->holds[cls].magazine, NULL);
+    if (magazine != NULL) hak_magazine_put(me, magazine);
+  }
+}
+
+void hak_serial_clear(hak_thread_t *me, hak_heap_t *heap, bool end) {
+  hak_serial_t *serial = hak_heap_own_serial(heap);
+  if (serial == NULL) return;
+  forget_magazines(me, serial);
+  hak_guide_clear(&serial->guide);
+  hak_capacity_give_back(&serial->grown);
+  hak_front_init(serial->bins, serial->holds, heap->store);
+  if (!end) return;
+  heap->serial_handle = NULL;
+  hak_store_relaxed(&heap->serial, NULL);
+  hak_sub_relaxed(&heap->fronts, 1);
+  hak_budget_count_user(&heap->store->pool.budget, -1);
+  state_put(serial);
+}
+
+void hak_serial_end(hak_thread_t *me, hak_heap_t *heap) {
+  hak_heap_lease(heap);
+  hak_serial_flush(me, heap);
+  hak_serial_clear(me, heap, true);
+  heap->is_serial = false;
+  hak_heap_unlease(heap);
+}

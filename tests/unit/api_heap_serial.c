@@ -1,0 +1,652 @@
+/* api_heap_serial.c - heaps for one thread at a time: blocks of all tiers, the two ways
+ * to free them, moves from thread to thread, the ways in which such a heap ends. */
+#include "support.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <ucontext.h>
+#include <unistd.h>
+
+static const size_t sizes[] = {1,      8,      16,      48,      100,     1000,
+                               1024,   1500,   5000,    20000,   32768,   40000,
+                               200000, 700000, 1 << 20, 3 << 20, 40 << 20};
+
+static hak_heap_t *make(hak_heap_t *parent) {
+  hak_heap_config_t config = {.struct_size = sizeof config, .flags = HAK_HEAP_SERIAL};
+  config.parent = parent;
+  config.name = "serial";
+  hak_heap_t *heap = hak_heap_create(&config);
+  CHECK(heap != NULL && strcmp(hak_heap_name(heap), "serial") == 0);
+  return heap;
+}
+
+static uint64_t live_in(hak_heap_t *heap) {
+  hak_collect(heap, SIZE_MAX, 0); /* what it keeps is no longer counted as live */
+  hak_stats_t stats = {.struct_size = sizeof stats};
+  CHECK_EQ(hak_stats_get(heap, &stats), 0);
+  return stats.live_blocks;
+}
+
+static void run(void *(*fn)(void *arg), void *arg) {
+  pthread_t thread;
+  CHECK_EQ(pthread_create(&thread, NULL, fn, arg), 0);
+  CHECK_EQ(pthread_join(thread, NULL), 0);
+}
+
+static test_reports_t g_reports;
+static void reports_begin(void) {
+  memset(&g_reports, 0, sizeof g_reports);
+  hak_set_error_handler(test_count_report, &g_reports);
+}
+static void reports_end(unsigned count, hak_error_t error) {
+  hak_set_error_handler(NULL, NULL);
+  CHECK_EQ(g_reports.count, count);
+  if (count > 0) CHECK_EQ(g_reports.last.error, error);
+}
+
+/* ---- blocks ---------------------------------------------------------------- */
+
+static void alloc__every_tier_and_entry_point_serves_the_heap(void **state) {
+  (void)state;
+  hak_heap_t *heap = make(NULL);
+  for (int round = 0; round < 3; round++) {
+    for (size_t i = 0; i < TEST_COUNT(sizes); i++) {
+      size_t size = sizes[i];
+      unsigned char *block = hak_heap_alloc(heap, size);
+      CHECK(block != NULL && hak_heap_of(block) == heap);
+      test_fill(block, size, i);
+      block = hak_realloc(block, size * 2);
+      CHECK(block != NULL && hak_heap_of(block) == heap && test_verify(block, size, i));
+      hak_heap_free(heap, block);
+      block = hak_heap_calloc(heap, 1, size);
+      CHECK(block != NULL && test_is_zero(block, size) && hak_heap_of(block) == heap);
+      CHECK(hak_usable_size(block) >= size);
+      hak_free(block);
+      block = hak_heap_aligned_alloc(heap, 4096, size);
+      CHECK(block != NULL && (uintptr_t)block % 4096 == 0 && hak_heap_of(block) == heap);
+      hak_heap_free(heap, block);
+      block = hak_allocx(heap, size, 64, HAK_ZERO, NULL);
+      CHECK(block != NULL && test_is_zero(block, size) && hak_heap_of(block) == heap);
+      hak_free_sized(block, size);
+      block = hak_heap_realloc(heap, NULL, size);
+      CHECK(hak_heap_of(block) == heap);
+      hak_free_aligned_sized(block, 8, size);
+    }
+  }
+  CHECK_EQ(live_in(heap), 0);
+  CHECK_EQ(hak_check(heap), 0);
+  void *empty = hak_heap_alloc(heap, 0);
+  CHECK(empty != NULL);
+  CHECK_EQ(live_in(heap), 1);
+  hak_heap_free(heap, empty);
+  hak_heap_free(heap, hak_heap_alloc(heap, 0));
+  hak_heap_free(heap, NULL);
+  errno = 0;
+  CHECK(hak_heap_alloc(heap, test_opaque(SIZE_MAX)) == NULL && errno == ENOMEM);
+  CHECK_EQ(hak_heap_destroy(heap), 0);
+  CHECK_EQ(hak_check(NULL), 0);
+}
+
+static void no_grow__of_a_heap_without_memory_never_calls_the_system(void **state) {
+  (void)state;
+  hak_heap_t *heap = make(NULL);
+  uint64_t before = test_stats().os_reserve + test_stats().os_commit;
+  CHECK(hak_allocx(heap, 100, 0, HAK_NO_GROW, NULL) == NULL);
+  CHECK_EQ(test_stats().os_reserve + test_stats().os_commit, before);
+  hak_heap_free(heap, hak_heap_alloc(heap, 100));
+  CHECK(hak_allocx(heap, 100, 0, HAK_NO_GROW, NULL) != NULL);
+  CHECK_EQ(hak_heap_destroy(heap), 0);
+}
+
+/* ---- a crowd of blocks ------------------------------------------------------- */
+
+enum {
+  CROWD = 3000
+};
+typedef struct crowd {
+  hak_heap_t *heap;
+  unsigned char *blocks[CROWD];
+  size_t sizes[CROWD];
+  test_rng_t rng;
+} crowd_t;
+
+static void free_either(crowd_t *crowd, void *block) {
+  if (test_below(&crowd->rng, 4) == 0) {
+    hak_free(block);
+  } else {
+    hak_heap_free(crowd->heap, block);
+  }
+}
+
+/* Some steps of a life; every byte is checked before its block goes or moves. */
+static void live(crowd_t *crowd, size_t steps, size_t largest) {
+  for (size_t i = 0; i < steps; i++) {
+    size_t at = test_below(&crowd->rng, CROWD), old = crowd->sizes[at];
+    unsigned char *block = crowd->blocks[at];
+    size_t size = 1 + test_random_size(&crowd->rng, largest);
+    if (block != NULL) {
+      CHECK(test_verify(block, old, at + old));
+      if (i % 8 == 0) {
+        unsigned char *moved = hak_realloc(block, size);
+        CHECK(moved != NULL && hak_heap_of(moved) == crowd->heap);
+        test_fill(moved, size, at + size);
+        crowd->blocks[at] = moved;
+        crowd->sizes[at] = size;
+        continue;
+      }
+      free_either(crowd, block);
+      crowd->blocks[at] = NULL;
+    }
+    if (i % 3 == 0) continue;
+    block = hak_heap_alloc(crowd->heap, size);
+    CHECK(block != NULL);
+    test_fill(block, size, at + size);
+    crowd->blocks[at] = block;
+    crowd->sizes[at] = size;
+  }
+}
+
+static size_t count_live(const crowd_t *crowd) {
+  size_t count = 0;
+  for (size_t i = 0; i < CROWD; i++) count += crowd->blocks[i] != NULL;
+  return count;
+}
+
+static crowd_t *crowd_new(uint64_t salt) {
+  crowd_t *crowd = calloc(1, sizeof *crowd);
+  CHECK(crowd != NULL);
+  crowd->heap = make(NULL);
+  crowd->rng = test_rng(test_seed(), salt);
+  return crowd;
+}
+
+static void crowd_end(crowd_t *crowd) {
+  for (size_t i = 0; i < CROWD; i++) {
+    if (crowd->blocks[i] == NULL) continue;
+    CHECK(test_verify(crowd->blocks[i], crowd->sizes[i], i + crowd->sizes[i]));
+    free_either(crowd, crowd->blocks[i]);
+  }
+  CHECK_EQ(live_in(crowd->heap), 0);
+  hak_stats_t stats = {.struct_size = sizeof stats};
+  CHECK_EQ(hak_stats_get(crowd->heap, &stats), 0);
+  CHECK_EQ(stats.superslabs, 0);
+  CHECK_EQ(hak_heap_destroy(crowd->heap), 0);
+  free(crowd);
+}
+
+typedef struct seen {
+  hak_heap_t *heap;
+  size_t count;
+} seen_t;
+
+static bool see_block(const hak_block_t *block, void *ctx) {
+  seen_t *seen = ctx;
+  CHECK(block->is_start && block->heap == seen->heap);
+  seen->count++;
+  return true;
+}
+
+static void crowd__of_blocks_keeps_its_bytes_and_is_counted(void **state) {
+  (void)state;
+  crowd_t *crowd = crowd_new(1);
+  for (int round = 0; round < 6; round++) {
+    live(crowd, test_scale(20000), round % 2 == 0 ? 3000 : 100000);
+    CHECK_EQ(hak_check(crowd->heap), 0);
+    CHECK_EQ(hak_check(NULL), 0);
+    if (round % 2 == 0) continue;
+    seen_t seen = {crowd->heap, 0};
+    CHECK_EQ(hak_heap_visit(crowd->heap, see_block, &seen, 0), 0);
+    CHECK_EQ(seen.count, count_live(crowd));
+    CHECK_EQ(live_in(crowd->heap), count_live(crowd));
+  }
+  crowd_end(crowd);
+}
+
+/* Waves of one size, far more than bins keep, freed in three orders. */
+static void waves__of_blocks_come_home_in_any_order(void **state) {
+  (void)state;
+  enum {
+    WAVE = 20000
+  };
+  hak_heap_t *heap = make(NULL);
+  size_t count = test_scale(WAVE) < WAVE ? test_scale(WAVE) : WAVE;
+  void **blocks = malloc(count * sizeof *blocks);
+  test_rng_t rng = test_rng(test_seed(), 4);
+  for (size_t round = 0; round < 9; round++) {
+    size_t size = round < 6 ? 64 : 2000;
+    for (size_t i = 0; i < count; i++) {
+      blocks[i] = hak_heap_alloc(heap, size);
+      CHECK(blocks[i] != NULL);
+      memset(blocks[i], (int)i, size);
+    }
+    for (size_t i = 0; i < count; i++) {
+      size_t left = count - i, at = round % 3 == 0 ? i : round % 3 == 1 ? left - 1 : 0;
+      if (round % 3 == 2) {
+        size_t random = test_below(&rng, left);
+        void *last = blocks[left - 1];
+        blocks[left - 1] = blocks[random];
+        blocks[random] = last;
+        at = left - 1;
+      }
+      hak_heap_free(heap, blocks[at]);
+    }
+    CHECK_EQ(hak_check(heap), 0);
+  }
+  CHECK_EQ(live_in(heap), 0);
+  CHECK_EQ(hak_heap_destroy(heap), 0);
+  free(blocks);
+}
+
+/* ---- moves --------------------------------------------------------------------- */
+
+static void *live_a_while(void *arg) {
+  live(arg, 2000, 20000);
+  return NULL;
+}
+
+static void moves__from_thread_to_thread_lose_nothing(void **state) {
+  (void)state;
+  crowd_t *crowd = crowd_new(2);
+  for (int round = 0; round < 10; round++) {
+    live(crowd, 1000, 20000);
+    run(live_a_while, crowd);
+    CHECK_EQ(hak_check(crowd->heap), 0);
+  }
+  CHECK_EQ(live_in(crowd->heap), count_live(crowd));
+  crowd_end(crowd);
+}
+
+typedef struct baton {
+  pthread_mutex_t lock;
+  crowd_t *crowd;
+  size_t turns;
+} baton_t;
+
+static void *take_turns(void *arg) {
+  baton_t *baton = arg;
+  for (size_t i = 0; i < baton->turns; i++) {
+    pthread_mutex_lock(&baton->lock);
+    live(baton->crowd, 20, 5000);
+    pthread_mutex_unlock(&baton->lock);
+    if (i % 16 == 0) hak_thread_idle();
+  }
+  return NULL;
+}
+
+static void *look_on(void *arg) {
+  atomic_bool *stop = arg;
+  hak_stats_t stats = {.struct_size = sizeof stats};
+  while (!atomic_load(stop)) {
+    hak_collect(NULL, SIZE_MAX, 0);
+    CHECK_EQ(hak_stats_get(NULL, &stats), 0);
+    CHECK_EQ(hak_check(NULL), 0);
+    hak_thread_exit();
+  }
+  return NULL;
+}
+
+static void turns__under_a_lock_while_others_collect_and_look(void **state) {
+  (void)state;
+  crowd_t *crowd = crowd_new(3);
+  baton_t baton = {.crowd = crowd, .turns = test_scale(400)};
+  CHECK_EQ(pthread_mutex_init(&baton.lock, NULL), 0);
+  pthread_t threads[4], looker;
+  atomic_bool stop = false;
+  CHECK_EQ(pthread_create(&looker, NULL, look_on, &stop), 0);
+  for (size_t i = 0; i < TEST_COUNT(threads); i++) {
+    CHECK_EQ(pthread_create(&threads[i], NULL, take_turns, &baton), 0);
+  }
+  for (size_t i = 0; i < TEST_COUNT(threads); i++) pthread_join(threads[i], NULL);
+  atomic_store(&stop, true);
+  pthread_join(looker, NULL);
+  CHECK_EQ(hak_check(crowd->heap), 0);
+  crowd_end(crowd);
+}
+
+static ucontext_t g_home, g_fibers[2];
+static crowd_t *g_crowds[2];
+
+static void fiber(int which) {
+  for (;;) {
+    live(g_crowds[which], 200, 5000);
+    swapcontext(&g_fibers[which], &g_home);
+  }
+}
+
+static void *resume_both(void *arg) {
+  for (int i = 0; i < 4; i++) swapcontext(&g_home, &g_fibers[i % 2]);
+  return arg;
+}
+
+static void fibers__carry_their_heaps_across_threads(void **state) {
+  (void)state;
+  if (TEST_ASAN || TEST_TSAN) return; /* they do not follow such jumps */
+  enum {
+    STACK = 256 * 1024
+  };
+  static char stacks[2][STACK];
+  for (int i = 0; i < 2; i++) {
+    g_crowds[i] = crowd_new(10 + (uint64_t)i);
+    CHECK_EQ(getcontext(&g_fibers[i]), 0);
+    g_fibers[i].uc_stack.ss_sp = stacks[i];
+    g_fibers[i].uc_stack.ss_size = STACK;
+    g_fibers[i].uc_link = NULL;
+    makecontext(&g_fibers[i], (void (*)(void))fiber, 1, i);
+  }
+  for (int round = 0; round < 20; round++) run(resume_both, NULL);
+  for (int i = 0; i < 2; i++) {
+    CHECK_EQ(hak_check(g_crowds[i]->heap), 0);
+    crowd_end(g_crowds[i]);
+  }
+}
+
+/* ---- the end ----------------------------------------------------------------- */
+
+static void reset__gives_the_same_memory_again(void **state) {
+  (void)state;
+  hak_heap_t *heap = make(NULL);
+  uint64_t calls = 0;
+  for (int frame = 0; frame < 6; frame++) {
+    for (size_t i = 0; i < 5000; i++) {
+      void *block = hak_heap_alloc(heap, 16 + i % 500);
+      CHECK(block != NULL && hak_heap_of(block) == heap);
+      memset(block, frame, 16);
+      if (i % 3 == 0) hak_heap_free(heap, block);
+    }
+    hak_stats_t stats = test_stats();
+    if (frame > 1) CHECK_EQ(stats.os_reserve + stats.os_commit, calls);
+    calls = stats.os_reserve + stats.os_commit;
+    CHECK_EQ(hak_heap_reset(heap), 0);
+    stats = (hak_stats_t){.struct_size = sizeof stats};
+    CHECK_EQ(hak_stats_get(heap, &stats), 0);
+    CHECK_EQ(stats.live_blocks, 0);
+    CHECK_EQ(hak_check(heap), 0);
+  }
+  CHECK_EQ(hak_heap_destroy(heap), 0);
+}
+
+typedef struct part {
+  void **blocks;
+  size_t count;
+} part_t;
+
+static void *free_part(void *arg) {
+  part_t *part = arg;
+  for (size_t i = 0; i < part->count; i++) hak_free(part->blocks[i]);
+  return NULL;
+}
+
+static void release__leaves_blocks_that_all_threads_free_at_once(void **state) {
+  (void)state;
+  enum {
+    THREADS = 4,
+    EACH = 2000
+  };
+  static void *blocks[THREADS * EACH];
+  uint64_t before = test_live_blocks();
+  for (int round = 0; round < 4; round++) {
+    hak_heap_t *parent = round % 2 == 0 ? NULL : make(NULL), *heap = make(parent);
+    hak_heap_t *owner = parent == NULL ? hak_heap_default() : parent;
+    for (size_t i = 0; i < TEST_COUNT(blocks); i++) {
+      size_t size = i % 500 == 0 ? 100000 : 1 + i % 2000;
+      CHECK((blocks[i] = hak_heap_alloc(heap, size)) != NULL);
+    }
+    for (size_t i = 0; i < TEST_COUNT(blocks); i += 3) {
+      hak_heap_free(heap, blocks[i]);
+      blocks[i] = NULL;
+    }
+    CHECK_EQ(hak_heap_release(heap), 0);
+    CHECK(hak_heap_of(blocks[1]) == owner);
+    CHECK_EQ(hak_check(NULL), 0);
+    pthread_t threads[THREADS];
+    part_t parts[THREADS];
+    for (size_t t = 0; t < THREADS; t++) {
+      parts[t] = (part_t){blocks + t * EACH, EACH};
+      CHECK_EQ(pthread_create(&threads[t], NULL, free_part, &parts[t]), 0);
+    }
+    for (size_t t = 0; t < THREADS; t++) CHECK_EQ(pthread_join(threads[t], NULL), 0);
+    CHECK_EQ(test_live_blocks(), before);
+    if (parent != NULL) CHECK_EQ(hak_heap_destroy(parent), 0);
+  }
+}
+
+static void *end_it(void *arg) {
+  CHECK_EQ(hak_heap_destroy(arg), 0);
+  return NULL;
+}
+
+static void destroy__by_another_thread_takes_all_blocks(void **state) {
+  (void)state;
+  uint64_t blocks = test_live_blocks(), bytes = test_live_bytes();
+  for (int round = 0; round < 20; round++) {
+    hak_heap_t *heap = make(NULL);
+    for (size_t i = 0; i < 2000; i++) {
+      void *block = hak_heap_alloc(heap, sizes[i % TEST_COUNT(sizes)] % 300000);
+      CHECK(block != NULL);
+      if (i % 2 == 0) hak_heap_free(heap, block);
+    }
+    run(end_it, heap);
+    CHECK_EQ(test_live_blocks(), blocks);
+    CHECK_EQ(test_live_bytes(), bytes);
+    CHECK_EQ(hak_check(NULL), 0);
+  }
+}
+
+static void records__serve_serial_and_shared_heaps_by_turns(void **state) {
+  (void)state;
+  for (int round = 0; round < 200; round++) {
+    hak_heap_t *heap = round % 3 == 0 ? hak_heap_create(NULL) : make(NULL);
+    void *block = hak_heap_alloc(heap, 40), *other = hak_heap_alloc(heap, 40);
+    CHECK(hak_heap_of(block) == heap && hak_heap_of(other) == heap);
+    hak_heap_free(heap, block);
+    hak_free(other);
+    CHECK_EQ(live_in(heap), 0);
+    CHECK_EQ(hak_heap_destroy(heap), 0);
+  }
+}
+
+/* ---- limits ------------------------------------------------------------------- */
+
+typedef struct pressure {
+  hak_heap_t *heap;
+  void *kept;
+  int calls, inside;
+} pressure_t;
+
+static int on_pressure(hak_heap_t *heap, size_t needed, int level, void *ctx) {
+  pressure_t *p = ctx;
+  CHECK(heap == p->heap && needed > 0 && level == HAK_PRESSURE_HARD);
+  p->calls++;
+  p->inside += hak_heap_alloc(heap, 64) != NULL;
+  int freed = p->kept != NULL;
+  hak_heap_free(heap, p->kept);
+  p->kept = NULL;
+  return freed;
+}
+
+static uint64_t charge_of(hak_heap_t *heap) {
+  hak_stats_t stats = {.struct_size = sizeof stats};
+  CHECK_EQ(hak_stats_get(heap, &stats), 0);
+  return stats.committed_bytes;
+}
+
+static void limit__of_a_serial_heap_is_kept_and_its_callback_may_free(void **state) {
+  (void)state;
+  pressure_t p = {0};
+  size_t limit = 4 * MIB;
+  hak_heap_config_t config = {.struct_size = sizeof config,
+                              .flags = HAK_HEAP_SERIAL,
+                              .hard_limit = limit,
+                              .on_pressure = on_pressure,
+                              .ctx = &p};
+  p.heap = hak_heap_create(&config);
+  CHECK(p.heap != NULL);
+  for (int round = 0; round < 3; round++) {
+    static void *blocks[8192];
+    size_t count = 0;
+    p.calls = 0;
+    p.kept = hak_heap_alloc(p.heap, 500000);
+    CHECK(p.kept != NULL);
+    while (p.calls == 0) {
+      blocks[count] = hak_heap_alloc(p.heap, KIB);
+      CHECK(blocks[count++] != NULL);
+    }
+    CHECK_EQ(p.calls, 1);
+    while ((blocks[count] = hak_heap_alloc(p.heap, KIB)) != NULL) count++;
+    CHECK_EQ(p.calls, 2);
+    CHECK_EQ(p.inside, 0);
+    CHECK_MSG(count * KIB >= limit / 10 * 9, "only %zu KiB", count);
+    CHECK(charge_of(p.heap) <= limit);
+    CHECK_EQ(hak_check(p.heap), 0);
+    for (size_t i = 0; i < count; i++) hak_heap_free(p.heap, blocks[i]);
+    void *again = hak_heap_alloc(p.heap, KIB);
+    CHECK(again != NULL);
+    hak_heap_free(p.heap, again);
+    CHECK_EQ(live_in(p.heap), 0);
+    CHECK_EQ(charge_of(p.heap), 0);
+  }
+  CHECK_EQ(hak_heap_destroy(p.heap), 0);
+}
+
+/* ---- misuse ------------------------------------------------------------------ */
+
+static void misuse__of_handles_and_foreign_blocks_is_named(void **state) {
+  (void)state;
+  hak_heap_t *heap = make(NULL), *other = make(NULL), *shared = hak_heap_create(NULL);
+  int on_stack = 0;
+  for (size_t i = 0; i < TEST_COUNT(sizes); i++) {
+    void *blocks[] = {hak_heap_alloc(other, sizes[i]), hak_heap_alloc(shared, sizes[i]),
+                      hak_alloc(sizes[i])};
+    void *own = hak_heap_alloc(heap, sizes[i]);
+    reports_begin();
+    for (int k = 0; k < 3; k++) hak_heap_free(heap, blocks[k]);
+    hak_heap_free(shared, own);
+    hak_heap_free(NULL, own);
+    reports_end(5, HAK_ERROR_WRONG_HEAP);
+    CHECK(strcmp(g_reports.last.function, "hak_heap_free") == 0);
+    for (int k = 0; k < 3; k++) hak_free(blocks[k]);
+    hak_heap_free(heap, own);
+  }
+  void *block = hak_heap_alloc(heap, 10);
+  reports_begin();
+  hak_heap_free(heap, &on_stack);
+  hak_heap_free(heap, (void *)((uintptr_t)block + ((uintptr_t)1 << 48)));
+  hak_heap_free(heap, (void *)((uintptr_t)block + ((uintptr_t)1 << 63)));
+  hak_heap_free(heap, (void *)(uintptr_t)8);
+  hak_heap_free(heap, (void *)UINTPTR_MAX);
+  reports_end(5, HAK_ERROR_FOREIGN_POINTER);
+  CHECK_EQ(hak_heap_destroy(heap), 0);
+  reports_begin();
+  errno = 0;
+  CHECK(hak_heap_alloc(heap, 10) == NULL && errno == EINVAL);
+  CHECK(hak_heap_alloc(heap, 10000) == NULL);
+  CHECK(hak_heap_calloc(heap, 1, 10) == NULL);
+  void *live = hak_alloc(10);
+  hak_heap_free(heap, live);
+  hak_free(live);
+  reports_end(4, HAK_ERROR_STALE_HEAP);
+  hak_heap_t *next = make(NULL);
+  CHECK(next != heap);
+  reports_begin();
+  CHECK(hak_heap_alloc(next, 10) != NULL && hak_heap_alloc(heap, 10) == NULL);
+  reports_end(1, HAK_ERROR_STALE_HEAP);
+  CHECK_EQ(hak_heap_destroy(next), 0);
+  CHECK_EQ(hak_heap_destroy(other), 0);
+  CHECK_EQ(hak_heap_destroy(shared), 0);
+}
+
+static void misuse__random_values_freed_are_never_followed(void **state) {
+  (void)state;
+  hak_heap_t *heap = make(NULL);
+  hak_heap_free(heap, hak_heap_alloc(heap, 100));
+  test_rng_t rng = test_rng(test_seed(), 6);
+  size_t count = test_scale(200000);
+  hak_set_error_handler(hak_error_ignore, NULL);
+  for (size_t i = 0; i < count; i++) {
+    uintptr_t value = test_random(&rng) >> test_below(&rng, 64);
+    if (hak_heap_of((void *)value) == NULL) hak_heap_free(heap, (void *)value);
+  }
+  hak_set_error_handler(NULL, NULL);
+  CHECK_EQ(hak_check(heap), 0);
+  CHECK_EQ(hak_heap_destroy(heap), 0);
+}
+
+/* ---- many, forks ---------------------------------------------------------------- */
+
+static void many__heaps_at_once_each_have_their_blocks(void **state) {
+  (void)state;
+  size_t count = TEST_ASAN || TEST_TSAN || test_is_strict() ? 1000 : 10000;
+  hak_heap_t **heaps = malloc(count * sizeof *heaps);
+  unsigned char **blocks = malloc(count * sizeof *blocks);
+  uint64_t before = test_stats().metadata_bytes;
+  for (size_t i = 0; i < count; i++) heaps[i] = make(NULL);
+  for (size_t i = 0; i < count; i++) {
+    CHECK((blocks[i] = hak_heap_alloc(heaps[i], 40)) != NULL);
+    memset(blocks[i], (int)i, 40);
+    hak_heap_free(heaps[i], hak_heap_alloc(heaps[i], 5000));
+  }
+  uint64_t each = (test_stats().metadata_bytes - before) / count;
+  CHECK_MSG(each <= 72 * KIB, "%llu bytes of metadata each", (unsigned long long)each);
+  for (size_t i = 0; i < count; i++) {
+    CHECK(hak_heap_of(blocks[i]) == heaps[i] && blocks[i][39] == (i & 0xff));
+    if (i % 2 == 0) hak_heap_free(heaps[i], blocks[i]);
+    CHECK_EQ(hak_heap_destroy(heaps[i]), 0);
+  }
+  CHECK_EQ(hak_check(NULL), 0);
+  free(heaps);
+  free(blocks);
+}
+
+static void fork__child_goes_on_with_the_heap(void **state) {
+  (void)state;
+  if (TEST_TSAN) return; /* it does not follow forks of threaded programs */
+  crowd_t *crowd = crowd_new(20);
+  live(crowd, 2000, 20000);
+  pid_t pid = fork();
+  CHECK(pid >= 0);
+  if (pid == 0) {
+    alarm(60);
+    live(crowd, 2000, 20000);
+    crowd_end(crowd);
+    _exit(hak_check(NULL) == 0 ? 0 : 1);
+  }
+  int status = 0;
+  CHECK_EQ(waitpid(pid, &status, 0), pid);
+  CHECK(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+  live(crowd, 2000, 20000);
+  crowd_end(crowd);
+}
+
+static void shutdown__takes_serial_heaps_along(void **state) {
+  (void)state;
+  for (int round = 0; round < 5; round++) {
+    hak_heap_t *heap = make(NULL);
+    for (size_t size = 1; size < 50 * MIB; size *= 5) {
+      CHECK(hak_heap_alloc(heap, size) != NULL);
+    }
+    CHECK_EQ(hak_shutdown(0), 0);
+    test_restart();
+    CHECK_EQ(test_live_blocks(), 0);
+  }
+}
+
+TEST_MAIN(T(alloc__every_tier_and_entry_point_serves_the_heap),
+          T(no_grow__of_a_heap_without_memory_never_calls_the_system),
+          T(crowd__of_blocks_keeps_its_bytes_and_is_counted),
+          T(waves__of_blocks_come_home_in_any_order),
+          T(moves__from_thread_to_thread_lose_nothing),
+          T(turns__under_a_lock_while_others_collect_and_look),
+          T(fibers__carry_their_heaps_across_threads),
+          T(reset__gives_the_same_memory_again),
+          T(release__leaves_blocks_that_all_threads_free_at_once),
+          T(destroy__by_another_thread_takes_all_blocks),
+          T(records__serve_serial_and_shared_heaps_by_turns),
+          T(limit__of_a_serial_heap_is_kept_and_its_callback_may_free),
+          T(misuse__of_handles_and_foreign_blocks_is_named),
+          T(misuse__random_values_freed_are_never_followed),
+          T(many__heaps_at_once_each_have_their_blocks),
+          T(fork__child_goes_on_with_the_heap), T(shutdown__takes_serial_heaps_along))

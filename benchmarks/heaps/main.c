@@ -4,12 +4,14 @@
  * heaps in turn, as ratios to pairs of hak_alloc and hak_free timed beside each run
  * (the median of the ratios); and how much longer it takes to free 10^6 blocks of 64
  * bytes than to destroy a heap that has them. Each block is checked to be of its heap
- * before anything is timed. Exit status 1 if a bound is missed.
+ * before anything is timed. Serial heaps likewise, in serial.c. Exit status 1 if a bound
+ * is missed.
  */
 #include <hakmem/hakmem.h>
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "heaps.h"
 #include "support/bench.h"
 
 enum {
@@ -22,7 +24,7 @@ enum {
 
 static hak_heap_t *heaps[HEAPS_MAX];
 
-static void die(const char *what) {
+_Noreturn void die(const char *what) {
   fprintf(stderr, "hakmem_bench_heaps: %s\n", what);
   exit(2);
 }
@@ -47,7 +49,12 @@ static int by_value(const void *a, const void *b) {
   return (x > y) - (x < y);
 }
 
-static bool report(const char *name, double value, double bound, bool at_most) {
+double median(double *values, size_t count) {
+  qsort(values, count, sizeof values[0], by_value);
+  return values[count / 2];
+}
+
+bool report(const char *name, double value, double bound, bool at_most) {
   bool ok = at_most ? value <= bound : value >= bound;
   printf("%s %-46s %8.2f (%s %g)\n", ok ? "PASS" : "FAIL", name, value,
          at_most ? "at most" : "at least", bound);
@@ -69,14 +76,13 @@ static bool measure_pairs(size_t count, double bound) {
     double of_heaps = pairs_of_heaps(count);
     ratios[i] = of_heaps / pairs_of_default();
   }
-  qsort(ratios, ROUNDS, sizeof ratios[0], by_value);
   char name[64];
   snprintf(name, sizeof name, "pair in %zu heap%s / pair of hak_alloc", count,
            count == 1 ? "" : "s in turn");
   for (size_t i = 0; i < count; i++) {
     if (hak_heap_destroy(heaps[i]) != 0) die("destroy failed");
   }
-  return report(name, ratios[ROUNDS / 2], bound, true);
+  return report(name, median(ratios, ROUNDS), bound, true);
 }
 
 static bool measure_destroy(void) {
@@ -102,5 +108,6 @@ int main(void) {
   ok = measure_pairs(64, 2) && ok;
   ok = measure_pairs(HEAPS_MAX, 4) && ok;
   ok = measure_destroy() && ok;
+  ok = measure_serial() && ok;
   return ok ? 0 : 1;
 }

@@ -1,0 +1,18 @@
+/* heaps.h - what the parts of hakmem_bench_heaps share. */
+#ifndef HEAPS_H
+#define HEAPS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+_Noreturn void die(const char *what);
+/* Sorts the values. */
+double median(double *values, size_t count);
+/* Prints a line; false if the bound is missed. */
+bool report(const char *name, double value, double bound, bool at_most);
+
+/* Serial heaps beside the default heap: hak_heap_alloc and hak_heap_free against
+ * hak_alloc and hak_free, timed by turns; the median of the ratios. */
+bool measure_serial(void);
+
+#endif

@@ -182,9 +182,14 @@ struct hak_os;
 #define HAK_PRESSURE_HARD 2
 typedef int(hak_pressure_fn)(hak_heap_t *heap, size_t needed, int level, void *ctx);
 
+/* hak_heap_destroy reports what is still live, as HAK_ERROR_LEAK: how many blocks, once
+ * for each size, large blocks and those in memory of the caller's together. Costs a look
+ * at the heap's slabs; a heap without it costs nothing. */
+#define HAK_HEAP_REPORT_LEAKS 0x04u
+
 typedef struct hak_heap_config {
   uint32_t struct_size;
-  uint32_t flags;                /* HAK_HEAP_SERIAL or 0 */
+  uint32_t flags;                /* HAK_HEAP_* */
   const char *name;              /* copied, 31 characters; NULL = none */
   hak_heap_t *parent;            /* the heap that this one is part of; NULL = of none */
   size_t soft_limit, hard_limit; /* bytes that it may be charged; 0 = none */
@@ -318,7 +323,8 @@ typedef enum hak_error {
   HAK_ERROR_BAD_OPTION,       /* an option or environment value was ignored; not fatal */
   HAK_ERROR_BAD_STATE,        /* hak_check found a broken invariant */
   HAK_ERROR_STALE_HEAP,       /* the heap was destroyed or released */
-  HAK_ERROR_WRONG_HEAP        /* the block is not of the heap given */
+  HAK_ERROR_WRONG_HEAP,       /* the block is not of the heap given */
+  HAK_ERROR_LEAK              /* blocks were live as their heap ended; not fatal */
 } hak_error_t;
 
 typedef struct hak_error_info {
@@ -336,7 +342,7 @@ typedef struct hak_error_info {
 typedef void(hak_error_fn)(const hak_error_info_t *info, void *ctx);
 
 /* NULL restores the default: one line on stderr, then abort() for all but
- * HAK_ERROR_BAD_OPTION. */
+ * HAK_ERROR_BAD_OPTION and HAK_ERROR_LEAK. */
 void hak_set_error_handler(hak_error_fn *fn, void *ctx);
 
 /* A handler that ignores every report; must be chosen knowingly. */
@@ -363,7 +369,8 @@ int hak_init(const hak_config_t *config);
 /* Gives every mapping back. EBUSY while other threads are attached, unless
  * forced: then they must not use hakmem at this moment, and attach anew at
  * their next call. Blocks are gone; freeing one is diagnosed until hak_init or
- * the next allocation starts the library afresh. EINVAL if not initialised. */
+ * the next allocation starts the library afresh. So are heaps; to ask one for blocks
+ * after is not diagnosed. EINVAL if not initialised. */
 int hak_shutdown(unsigned flags);
 
 /* Attach this thread, or detach it and make all that it cached everybody's.

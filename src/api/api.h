@@ -71,6 +71,15 @@ hak_heap_t *hak_api_heap(hak_heap_t *handle);
 /* Likewise where a block is asked for on behalf of `function`: one that is gone is
  * reported; errno is set. */
 hak_heap_t *hak_api_heap_or_report(hak_heap_t *handle, const char *function);
+/* Blocks of a heap that the program holds, by class where they have one. */
+typedef struct hak_live {
+  uint64_t blocks[HAK_CLASSES];
+  uint64_t other_blocks, other_bytes; /* large, or in memory of the caller's */
+} hak_live_t;
+
+/* Exact, for a heap that nobody uses at this moment; allocates nothing. */
+void hak_api_count_live(hak_heap_t *heap, hak_live_t *out);
+
 /* Who the program thinks has the place's memory; NULL for none. */
 hak_heap_t *hak_api_owner(hak_extent_t *extent);
 

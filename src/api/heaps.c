@@ -9,6 +9,8 @@
  * Serial heaps go by serial.c, from hak_heap_alloc on; hak_heap_free is there too.
  */
 #include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "api/api.h"
@@ -93,6 +95,8 @@ static hak_arena_t *open_memory(const hak_heap_config_t *given, int *error) {
 /* A soft limit that the hard one forbids to cross. */
 static bool limits_are_bad(size_t soft, size_t hard) { return hard != 0 && soft > hard; }
 
+static const uint32_t FLAGS_KNOWN = HAK_HEAP_SERIAL | HAK_HEAP_REPORT_LEAKS;
+
 hak_heap_t *hak_heap_create(const hak_heap_config_t *config) {
   hak_heap_config_t given = {.struct_size = sizeof given};
   if (config != NULL) {
@@ -101,7 +105,7 @@ hak_heap_t *hak_heap_create(const hak_heap_config_t *config) {
         config->struct_size < sizeof given ? config->struct_size : sizeof given;
     memcpy(&given, config, known);
   }
-  if ((given.flags & ~HAK_HEAP_SERIAL) != 0 || asks_for_more(&given) ||
+  if ((given.flags & ~FLAGS_KNOWN) != 0 || asks_for_more(&given) ||
       !is_os_valid(&given) || limits_are_bad(given.soft_limit, given.hard_limit)) {
     return refuse(EINVAL);
   }
@@ -122,6 +126,7 @@ hak_heap_t *hak_heap_create(const hak_heap_config_t *config) {
     if (arena != NULL) hak_arena_close(arena);
     return refuse(ENOMEM);
   }
+  hak_store_relaxed(&heap->tells_leaks, (given.flags & HAK_HEAP_REPORT_LEAKS) != 0);
   hak_budget_t *budget = &heap->store->pool.budget;
   budget->on_pressure = given.on_pressure;
   budget->ctx = given.ctx;
@@ -138,6 +143,8 @@ int hak_heap_set_limits(hak_heap_t *handle, size_t soft, size_t hard) {
   return 0;
 }
 
+static const char in_destroy[] = "hak_heap_destroy";
+
 typedef int(end_fn)(hak_thread_t *me, hak_heap_t *handle);
 
 static int end(end_fn *fn, hak_heap_t *handle, const char *function) {
@@ -149,8 +156,33 @@ static int end(end_fn *fn, hak_heap_t *handle, const char *function) {
   return error;
 }
 
-int hak_heap_destroy(hak_heap_t *heap) {
-  return end(hak_teardown_destroy, heap, "hak_heap_destroy");
+/* One report for each size. */
+static void report_leaks(hak_heap_t *handle, const hak_live_t *live) {
+  char text[96];
+  for (uint32_t cls = 0; cls < HAK_CLASSES; cls++) {
+    if (live->blocks[cls] == 0) continue;
+    snprintf(text, sizeof text,
+             "%" PRIu64 " blocks of %" PRIu32 " bytes were live at the end",
+             live->blocks[cls], hak_class_size(cls));
+    hak_report(HAK_ERROR_LEAK, NULL, handle, in_destroy, text);
+  }
+  if (live->other_blocks == 0) return;
+  snprintf(text, sizeof text,
+           "%" PRIu64 " blocks, %" PRIu64 " bytes in all, were live at the end",
+           live->other_blocks, live->other_bytes);
+  hak_report(HAK_ERROR_LEAK, NULL, handle, in_destroy, text);
+}
+
+int hak_heap_destroy(hak_heap_t *handle) {
+  hak_heap_t *heap = handle == NULL ? NULL : hak_api_heap(handle);
+  if (heap == NULL || hak_load_relaxed(&heap->tells_leaks) == 0) {
+    return end(hak_teardown_destroy, handle, in_destroy);
+  }
+  hak_live_t live;
+  hak_api_count_live(heap, &live);
+  int error = end(hak_teardown_destroy, handle, in_destroy);
+  if (error == 0) report_leaks(handle, &live);
+  return error;
 }
 int hak_heap_release(hak_heap_t *heap) {
   return end(hak_teardown_release, heap, "hak_heap_release");

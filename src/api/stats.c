@@ -14,6 +14,7 @@
 /* What is counted of a heap and those below it, or of all; blocks by class. */
 typedef struct tally {
   hak_heap_t *within;           /* NULL: all heaps */
+  hak_heap_t *quiet;            /* under the caller's lease and not used, or NULL */
   uint64_t out[HAK_CLASSES];    /* not in their slabs */
   uint64_t free[HAK_CLASSES];   /* in slabs in use */
   uint64_t cached[HAK_CLASSES]; /* in bins, magazines and slots */
@@ -87,22 +88,22 @@ static bool add_superslab(hak_superslab_t *ss, void *ctx) {
 }
 
 /* A list that may be walked is counted; another by what it was at most. */
-static uint32_t count_ready(hak_thread_t *thread, hak_bin_t *bin, bool walk) {
+static uint32_t count_ready(const hak_link_key_t *key, hak_bin_t *bin, bool walk) {
   uint32_t most = hak_load_relaxed(&bin->ready_count), count = 0;
   if (!walk) return most;
   for (void *block = bin->ready; block != HAK_LINK_END && count < most; count++) {
-    block = hak_link_read(&thread->key, block);
-    if (hak_link_is_bad(&thread->key, block)) break;
+    block = hak_link_read(key, block);
+    if (hak_link_is_bad(key, block)) break;
   }
   return count;
 }
 
-static void add_bins(tally_t *tally, hak_thread_t *thread, hak_bin_t *bins,
+static void add_bins(tally_t *tally, const hak_link_key_t *key, hak_bin_t *bins,
                      hak_hold_t *holds, bool walk) {
   for (uint32_t cls = 0; cls < HAK_CLASSES; cls++) {
     hak_bin_t *bin = &bins[cls];
     hak_hold_t *hold = &holds[cls];
-    uint64_t count = hak_bin_listed(bin) + count_ready(thread, bin, walk) +
+    uint64_t count = hak_bin_listed(bin) + count_ready(key, bin, walk) +
                      hak_load_relaxed(&hold->spare_count);
     hak_magazine_t *magazine = hak_load_relaxed(&hold->magazine);
     if (magazine != NULL) count += hak_load_relaxed(&magazine->count);
@@ -119,9 +120,12 @@ static void add_front(hak_heap_front_t *front, void *ctx) {
   front_tally_t *f = ctx;
   if (hak_load_relaxed(&front->mark) == NULL || !is_within(f->tally, front->heap)) return;
   /* The thread's own, unless somebody tears the heap down at this moment. */
-  bool leased = f->thread == hak_thread_self && hak_heap_try_lease(front->heap);
-  bool walk = leased && hak_load_relaxed(&front->mark) != NULL;
-  add_bins(f->tally, f->thread, hak_front_bins(f->thread, front), front->holds, walk);
+  bool quiet = front->heap == f->tally->quiet;
+  bool leased = !quiet && f->tally->quiet == NULL && f->thread == hak_thread_self &&
+                hak_heap_try_lease(front->heap);
+  bool walk = quiet || (leased && hak_load_relaxed(&front->mark) != NULL);
+  add_bins(f->tally, &f->thread->key, hak_front_bins(f->thread, front), front->holds,
+           walk);
   if (leased) hak_heap_unlease(front->heap);
 }
 
@@ -129,16 +133,18 @@ static void add_thread(hak_thread_t *thread, void *ctx) {
   tally_t *tally = ctx;
   if (!hak_load_relaxed(&thread->attached)) return;
   if (is_within(tally, hak_heap_get_default())) {
-    add_bins(tally, thread, thread->bins, thread->holds, thread == hak_thread_self);
+    add_bins(tally, &thread->key, thread->bins, thread->holds, thread == hak_thread_self);
   }
   front_tally_t f = {tally, thread};
   hak_fronts_visit(thread, add_front, &f);
 }
 
-/* Who has the heap may be at work on it: its lists are not walked. */
+/* Who has the heap may be at work on it: then its lists are not walked. */
 static void add_serial(hak_heap_t *heap, tally_t *tally) {
   hak_serial_t *serial = hak_heap_serial(heap);
-  if (serial != NULL) add_bins(tally, NULL, serial->bins, serial->holds, false);
+  if (serial != NULL) {
+    add_bins(tally, &serial->key, serial->bins, serial->holds, heap == tally->quiet);
+  }
 }
 
 static void add_slots(hak_heap_t *heap, tally_t *tally) {
@@ -243,6 +249,21 @@ static void fill_heap(hak_heap_t *heap, hak_stats_t *s) {
   s->budget_refused = hak_load_relaxed(&budget->refused);
   s->reserved_bytes = tally.reserved;
   s->slabs_active = tally.active;
+}
+
+void hak_api_count_live(hak_heap_t *heap, hak_live_t *out) {
+  tally_t tally;
+  memset(&tally, 0, sizeof tally);
+  tally.within = tally.quiet = heap;
+  hak_heap_lease(heap);
+  add_all(&tally);
+  hak_heap_unlease(heap);
+  for (uint32_t cls = 0; cls < HAK_CLASSES; cls++) {
+    uint64_t blocks = tally.out[cls], cached = tally.cached[cls];
+    out->blocks[cls] = blocks > cached ? blocks - cached : 0;
+  }
+  out->other_blocks = tally.large_blocks + tally.enclosed_blocks;
+  out->other_bytes = tally.large_bytes + tally.enclosed_bytes;
 }
 
 static void fill_process(hak_stats_t *s) {

@@ -63,6 +63,8 @@ const char *hak_error_text(hak_error_t error) {
       return "stale heap";
     case HAK_ERROR_WRONG_HEAP:
       return "wrong heap";
+    case HAK_ERROR_LEAK:
+      return "leak";
   }
   return "unknown error";
 }
@@ -74,7 +76,7 @@ static void report_and_abort(const hak_error_info_t *info, void *ctx) {
                    hak_error_text(info->error), info->address, (void *)info->heap,
                    info->function, info->text);
   if (n > 0) write_line(text, (size_t)n < sizeof text ? (size_t)n : sizeof text - 1);
-  if (info->error != HAK_ERROR_BAD_OPTION) abort();
+  if (info->error != HAK_ERROR_BAD_OPTION && info->error != HAK_ERROR_LEAK) abort();
 }
 
 void hak_error_ignore(const hak_error_info_t *info, void *ctx) {

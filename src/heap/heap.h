@@ -50,6 +50,7 @@ struct hak_heap {
   _Atomic(hak_arena_t *) arena; /* all its blocks are there; NULL; [const] while live */
   uint64_t forking;             /* bit c: class c's lock is taken for a fork */
   hak_atomic_u32_t resetting;   /* [lease] its blocks are about to go, and it stays */
+  hak_atomic_u32_t tells_leaks; /* [const] what is live at its end is reported */
   char name[HAK_HEAP_NAME_MAX + 1]; /* [const] */
 } __attribute__((aligned(HAK_CACHE_LINE)));
 

@@ -246,8 +246,9 @@ static void errors__have_stable_distinct_names(void **state) {
                {HAK_ERROR_BAD_OPTION, "bad option"},
                {HAK_ERROR_BAD_STATE, "broken invariant"},
                {HAK_ERROR_STALE_HEAP, "stale heap"},
-               {HAK_ERROR_WRONG_HEAP, "wrong heap"}};
-  CHECK_EQ(TEST_COUNT(names), HAK_ERROR_WRONG_HEAP);
+               {HAK_ERROR_WRONG_HEAP, "wrong heap"},
+               {HAK_ERROR_LEAK, "leak"}};
+  CHECK_EQ(TEST_COUNT(names), HAK_ERROR_LEAK);
   for (size_t i = 0; i < TEST_COUNT(names); i++) {
     CHECK_MSG(strcmp(hak_error_text(names[i].error), names[i].text) == 0,
               "'%s' is not '%s'", hak_error_text(names[i].error), names[i].text);

@@ -30,6 +30,7 @@ enum {
 static size_t g_forks, g_threads = 8;
 static atomic_bool g_stop, g_pause;
 static _Atomic(void *) g_exchange[EXCHANGE];
+static char g_memory[THREADS_MAX][512 << 10];
 static hak_heap_t *g_parent, *g_heaps[SHARED_HEAPS];
 
 /* What children say of themselves. */
@@ -67,15 +68,37 @@ static void *pass_by(void *argument) {
   return NULL;
 }
 
-/* A heap of the thread's own, from beginning to end. */
-static void use_heap(test_rng_t *rng) {
-  hak_heap_config_t config = {.struct_size = sizeof config, .parent = g_parent};
+/* Called with no lock held, and perhaps at the moment of a fork. */
+static int on_pressure(hak_heap_t *heap, size_t needed, int level, void *ctx) {
+  (void)needed;
+  (void)level;
+  void *block = hak_alloc(2000);
+  (void)hak_collect(heap, MIB, 0);
+  hak_free(block);
+  return atomic_fetch_add((atomic_uint *)ctx, 1) % 2 == 0;
+}
+
+/* A heap of the thread's own, from beginning to end: with a budget below the parent's,
+ * or in memory of the thread's. */
+static void use_heap(test_rng_t *rng, size_t thread) {
+  static atomic_uint pressed;
+  hak_heap_config_t config = {.struct_size = sizeof config,
+                              .parent = g_parent,
+                              .soft_limit = 400 * KIB,
+                              .hard_limit = 600 * KIB,
+                              .on_pressure = on_pressure,
+                              .ctx = &pressed};
+  bool own_memory = test_below(rng, 4) == 0;
+  if (own_memory) {
+    config = (hak_heap_config_t){.struct_size = sizeof config,
+                                 .memory = g_memory[thread],
+                                 .memory_size = sizeof g_memory[0]};
+  }
   hak_heap_t *heap = hak_heap_create(&config);
   CHECK(heap != NULL);
   for (unsigned round = 0; round < 3; round++) {
     for (size_t i = 0; i < OWN_BLOCKS; i++) {
       void *block = hak_heap_alloc(heap, 1 + test_random_size(rng, 20000));
-      CHECK(block != NULL);
       if (i % 2 == 0) {
         hak_free(block);
       }
@@ -84,9 +107,9 @@ static void use_heap(test_rng_t *rng) {
       CHECK_EQ(hak_heap_reset(heap), 0);
     }
   }
-  if (test_below(rng, 3) == 0) {
+  if (!own_memory && test_below(rng, 3) == 0) {
+    CHECK_EQ(hak_heap_reset(heap), 0);
     void *block = hak_heap_alloc(heap, 1000);
-    CHECK(block != NULL);
     CHECK_EQ(hak_heap_release(heap), 0);
     hak_free(block);
   } else {
@@ -123,7 +146,7 @@ static void *churn(void *argument) {
         pthread_join(passing, NULL);
         break;
       default:
-        use_heap(&rng);
+        use_heap(&rng, (uintptr_t)argument);
         break;
     }
   }
@@ -151,10 +174,18 @@ static bool list_heap(hak_heap_t *heap, void *ctx) {
 /* Those with heaps below them go in a later round. */
 static void end_all_heaps(void) {
   static heap_list_t list;
+  hak_stats_t stats = {.struct_size = sizeof stats};
   for (int round = 0; round < 4; round++) {
     list.count = 0;
     CHECK_EQ(hak_visit_heaps(list_heap, &list), 0);
     for (size_t i = 0; i < list.count; i++) {
+      if (round > 0) {
+        /* No heap lies below it any more, but for those that threads had just released
+         * with a block: nothing else is charged, whatever they were charging. */
+        CHECK_EQ(hak_stats_get(list.heaps[i], &stats), 0);
+        CHECK_MSG(stats.committed_bytes <= g_threads * MIB, "%llu bytes are charged",
+                  (unsigned long long)stats.committed_bytes);
+      }
       int error = hak_heap_destroy(list.heaps[i]);
       CHECK(error == 0 || error == EBUSY);
     }
@@ -250,7 +281,8 @@ static void run_fork(size_t number, test_rng_t *rng) {
 static int forks_child(void *ctx) {
   (void)ctx;
   test_start();
-  g_parent = hak_heap_create(NULL);
+  hak_heap_config_t config = {.struct_size = sizeof config, .hard_limit = 64 * MIB};
+  g_parent = hak_heap_create(&config);
   for (size_t i = 0; i < SHARED_HEAPS; i++) {
     CHECK((g_heaps[i] = hak_heap_create(NULL)) != NULL);
   }

@@ -1,11 +1,11 @@
 /* latency.c - how long single calls take.
  *
  * Measures what a mean hides: in workloads that the suite times as a whole, each call
- * of alloc and of free by itself. Reported are the times that half, 99 % and 99.9 % of
- * the calls do not exceed, and the longest; above what reading the clock costs. What
- * the system does to a thread between two readings is in the time, so the longest call
- * is often the system's. Short times are no finer than the clock's steps, which a note
- * tells.
+ * of alloc and of free by itself. Reported are the times that half, 99 %, 99.9 % and
+ * 99.99 % of the calls do not exceed, and the longest; above what reading the clock
+ * costs. What the system does to a thread between two readings is in the time, so the
+ * longest call is often the system's. Short times are no finer than the clock's steps,
+ * which a note tells.
  */
 #include <stdio.h>
 
@@ -103,6 +103,7 @@ static void clocked_end(clocked_t *clocked, uint32_t count) {
   suite_figure("p50", tick * histogram_quantile(calls, 0.5), "ns");
   suite_figure("p99", tick * histogram_quantile(calls, 0.99), "ns");
   suite_figure("p99.9", tick * histogram_quantile(calls, 0.999), "ns");
+  suite_figure("p99.99", tick * histogram_quantile(calls, 0.9999), "ns");
   suite_figure("max", tick * (double)calls->max, "ns");
   bench_records_free(clocked, count * sizeof *clocked);
 }

@@ -101,8 +101,10 @@ char *hak_strndup(const char *s, size_t n);
 
 /* ---- Extended --------------------------------------------------------- */
 
-#define HAK_ZERO 0x01u    /* zero, up to the usable size */
-#define HAK_NO_GROW 0x02u /* NULL rather than a call to the operating system */
+#define HAK_ZERO 0x01u /* zero, up to the usable size */
+#define HAK_NO_GROW                                                                      \
+  0x02u                   /* NULL rather than a call to the operating system, on any way \
+                             through the call; only its clock may be read */
 #define HAK_NO_MOVE 0x04u /* hak_reallocx only: NULL rather than another address */
 
 /* One static record per place in the program that allocates. The words after
@@ -182,6 +184,10 @@ struct hak_os;
 #define HAK_PRESSURE_HARD 2
 typedef int(hak_pressure_fn)(hak_heap_t *heap, size_t needed, int level, void *ctx);
 
+/* Free memory of the heap stays committed, and the heap's, until it is destroyed,
+ * whatever the clock and hak_collect say; blocks over 1 MiB excepted. */
+#define HAK_HEAP_NO_PURGE 0x02u
+
 /* hak_heap_destroy reports what is still live, as HAK_ERROR_LEAK: how many blocks, once
  * for each size, large blocks and those in memory of the caller's together. Costs a look
  * at the heap's slabs; a heap without it costs nothing. */
@@ -193,13 +199,14 @@ typedef struct hak_heap_config {
   const char *name;              /* copied, 31 characters; NULL = none */
   hak_heap_t *parent;            /* the heap that this one is part of; NULL = of none */
   size_t soft_limit, hard_limit; /* bytes that it may be charged; 0 = none */
-  size_t reserve, prefault;      /* 0 as yet */
-  void *memory;                  /* the caller's, see below; NULL = none */
-  size_t memory_size;            /* of it, in bytes */
-  const struct hak_os *os;       /* copied; hooks of its own, see below; NULL = none */
-  int32_t huge_pages, reserved;  /* 0 as yet */
-  hak_pressure_fn *on_pressure;  /* NULL = nobody is asked */
-  void *ctx;                     /* passed to it */
+  size_t reserve; /* bytes of address space that the heap has from the start, for slabs */
+  size_t prefault;              /* bytes made ready at once, as by hak_heap_prefault */
+  void *memory;                 /* the caller's, see below; NULL = none */
+  size_t memory_size;           /* of it, in bytes */
+  const struct hak_os *os;      /* copied; hooks of its own, see below; NULL = none */
+  int32_t huge_pages, reserved; /* 0 as yet */
+  hak_pressure_fn *on_pressure; /* NULL = nobody is asked */
+  void *ctx;                    /* passed to it */
 } hak_heap_config_t;
 
 /* With `memory`, from 256 KiB at any address: the heap uses that memory and no other, for
@@ -268,6 +275,23 @@ void *hak_heap_calloc(hak_heap_t *heap, size_t count, size_t size)
 void *hak_heap_realloc(hak_heap_t *heap, void *ptr, size_t size) HAK_ATTR_ALLOC_SIZE(3);
 void *hak_heap_aligned_alloc(hak_heap_t *heap, size_t alignment, size_t size)
     HAK_ATTR_ALLOC_SIZE(3);
+
+/* Commits `bytes` bytes of free memory for blocks up to 1 MiB and touches its pages:
+ * blocks that fit into it cost no call to the operating system and no page fault. Of
+ * the heap's committed memory, what is in use now and as much again stays committed
+ * until hak_heap_prefault(heap, 0) or the heap's end. 0, EINVAL for no heap, or ENOMEM:
+ * part of it may be ready. Costs the page faults. */
+int hak_heap_prefault(hak_heap_t *heap, size_t bytes);
+
+/* Makes `count` blocks of `size` bytes ready, of any size, with all that belongs to
+ * them: if nothing else comes between, this thread's next `count` allocations of that
+ * size cost no call to the operating system and no page fault. Blocks to 32 KiB become
+ * this thread's; larger ones are free memory like any other, which the purge of idle
+ * memory may take (not in a heap with HAK_HEAP_NO_PURGE, nor where purging is manual).
+ * How many are ready: fewer than `count`, with errno = ENOMEM, if memory is short or
+ * free blocks of the size are not kept (over HAKMEM_HUGE_RETAIN_BYTES); 0 with EINVAL
+ * for no heap. Costs the page faults, and the carving. */
+size_t hak_heap_prewarm(hak_heap_t *heap, size_t size, size_t count);
 
 /* hak_free() for a block that is to be of this heap; another heap's is misuse. The
  * fastest way to free blocks of a serial heap. */
@@ -383,10 +407,15 @@ void hak_thread_exit(void);
  * call wakes it. Costs as much as freeing what it cached. */
 void hak_thread_idle(void);
 
-/* Gives free memory back to the operating system, `max_bytes` at most, and
- * looks at a bounded number of slabs (HAK_OPTION_COLLECT_SLABS); the next call
- * goes on where this one stopped. Flushes this thread's caches first. Returns
- * the bytes given back. `flags` is 0. */
+#define HAK_COLLECT_ALL 0x01u /* as much as there is, however long it takes */
+
+/* Gives free memory back to the operating system, `max_bytes` at most but for the rest
+ * of a slab (64 KiB). Looks at a bounded number of slabs (HAK_OPTION_COLLECT_SLABS), with
+ * which blocks that this thread has cached are counted too, so that it fits into a frame;
+ * the next call goes on where this one stopped. Reaches what idle and ended threads left.
+ * `heap` NULL: of all heaps; else of that heap, and what is free and nobody's. Returns
+ * the bytes given back; with HAK_COLLECT_ALL nothing is left to give. 0 with EINVAL for
+ * no heap or unknown flags. */
 size_t hak_collect(hak_heap_t *heap, size_t max_bytes, unsigned flags);
 
 typedef enum hak_option {

@@ -33,7 +33,7 @@ static void give_up_caches(hak_thread_t *me, hak_heap_t *heap,
   }
   hak_thread_flush_heap(me, heap);
   hak_thread_flush(me);
-  if (no_grow) return;
+  if (no_grow || !hak_os_may_give()) return;
   size_t slabs = SIZE_MAX;
   hak_retention_collect(&heap->store->pool, UINT64_MAX, SIZE_MAX, &slabs);
 }

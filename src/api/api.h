@@ -56,6 +56,8 @@ HAK_HOT void hak_site_hit(hak_site_t *site) {
 
 /* Any size, alignment and flags that hak_allocx takes, already checked. */
 void *hak_api_alloc(hak_heap_t *heap, size_t size, size_t alignment, unsigned flags);
+/* hak_heap_prefault of a record. */
+int hak_api_prefault(hak_heap_t *heap, size_t bytes);
 /* Any realloc of a block, already checked. */
 void *hak_api_resize(void *ptr, size_t size, size_t alignment, unsigned flags,
                      const char *function);

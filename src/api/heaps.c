@@ -71,7 +71,18 @@ enum {
 
 /* Fields that have a place in the record before they have a meaning. */
 static bool asks_for_more(const hak_heap_config_t *c) {
-  return c->reserve != 0 || c->prefault != 0 || c->huge_pages != 0 || c->reserved != 0;
+  return c->huge_pages != 0 || c->reserved != 0;
+}
+
+/* What a new heap is to have from the start. */
+static bool make_ready(hak_heap_t *heap, const hak_heap_config_t *given) {
+  hak_pool_t *pool = &heap->store->pool;
+  if (hak_heap_arena(heap) != NULL) return true; /* it has what the caller gave */
+  if ((given->flags & HAK_HEAP_NO_PURGE) != 0) hak_pool_keep_all(pool);
+  if (given->reserve > PTRDIFF_MAX || !hak_pool_reserve(pool, given->reserve)) {
+    return false;
+  }
+  return given->prefault == 0 || hak_api_prefault(heap, given->prefault) == 0;
 }
 
 /* The memory is the limit: no other is charged, and nothing could give way. */
@@ -95,7 +106,8 @@ static hak_arena_t *open_memory(const hak_heap_config_t *given, int *error) {
 /* A soft limit that the hard one forbids to cross. */
 static bool limits_are_bad(size_t soft, size_t hard) { return hard != 0 && soft > hard; }
 
-static const uint32_t FLAGS_KNOWN = HAK_HEAP_SERIAL | HAK_HEAP_REPORT_LEAKS;
+static const uint32_t FLAGS_KNOWN =
+    HAK_HEAP_SERIAL | HAK_HEAP_REPORT_LEAKS | HAK_HEAP_NO_PURGE;
 
 hak_heap_t *hak_heap_create(const hak_heap_config_t *config) {
   hak_heap_config_t given = {.struct_size = sizeof given};
@@ -131,7 +143,11 @@ hak_heap_t *hak_heap_create(const hak_heap_config_t *config) {
   budget->on_pressure = given.on_pressure;
   budget->ctx = given.ctx;
   hak_budget_set_limits(budget, given.soft_limit, given.hard_limit);
-  return hak_heap_handle(heap);
+  hak_os_scope_t before = hak_os_enter(HAK_OS_GIVING);
+  bool ok = make_ready(heap, &given);
+  if (!ok) hak_heap_destroy(hak_heap_handle(heap));
+  hak_os_leave(before);
+  return ok ? hak_heap_handle(heap) : refuse(ENOMEM);
 }
 
 int hak_heap_set_limits(hak_heap_t *handle, size_t soft, size_t hard) {
@@ -151,7 +167,9 @@ static int end(end_fn *fn, hak_heap_t *handle, const char *function) {
   if (handle == NULL || hak_api_heap(handle) == NULL) return EINVAL;
   hak_thread_t *me = hak_thread_enter();
   if (me == NULL) return ENOMEM;
+  hak_os_scope_t before = hak_os_enter(HAK_OS_GIVING);
   int error = fn(me, handle);
+  hak_os_leave(before);
   hak_thread_leave(me, function);
   return error;
 }

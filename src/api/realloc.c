@@ -91,6 +91,12 @@ void *hak_aligned_alloc(size_t alignment, size_t size) {
   return hak_api_alloc(NULL, size, alignment, 0);
 }
 
+/* HAK_NO_GROW: the OS is out of reach for the length of the call. */
+static hak_os_scope_t bar(unsigned flags) {
+  bool barred = (flags & HAK_NO_GROW) != 0 || hak_os_scope == HAK_OS_BARRED;
+  return hak_os_enter(barred ? HAK_OS_BARRED : hak_os_scope);
+}
+
 void *hak_allocx(hak_heap_t *heap, size_t size, size_t alignment, unsigned flags,
                  hak_site_t *site) {
   if (HAK_UNLIKELY((flags & ~FLAGS_ALLOC) != 0)) return invalid();
@@ -99,7 +105,9 @@ void *hak_allocx(hak_heap_t *heap, size_t size, size_t alignment, unsigned flags
   if (heap != NULL && (record = hak_api_heap_or_report(heap, "hak_allocx")) == NULL) {
     return NULL;
   }
+  hak_os_scope_t before = bar(flags);
   void *block = hak_api_alloc(record, size, alignment, flags);
+  hak_os_leave(before);
   if (block != NULL) hak_site_hit(site);
   return block;
 }
@@ -321,8 +329,10 @@ void *hak_reallocx(hak_heap_t *heap, void *ptr, size_t size, size_t alignment,
   if (heap != NULL && (record = hak_api_heap_or_report(heap, "hak_reallocx")) == NULL) {
     return NULL;
   }
+  hak_os_scope_t before = bar(flags);
   void *block = ptr == NULL ? hak_api_alloc(record, size, alignment, flags & FLAGS_ALLOC)
                             : hak_api_resize(ptr, size, alignment, flags, "hak_reallocx");
+  hak_os_leave(before);
   if (block != NULL) hak_site_hit(site);
   return block;
 }

@@ -40,6 +40,13 @@ HAK_HOT uint32_t hak_mask32(unsigned first, unsigned count) {
   return (count >= 32 ? UINT32_MAX : ((uint32_t)1 << count) - 1) << first;
 }
 
+/* How many ones begin at the lowest one; the highest one. x is not 0. */
+HAK_HOT unsigned hak_lowest_run(uint32_t x) {
+  uint32_t rest = ~(x >> hak_lowest_bit(x));
+  return rest == 0 ? 32 : hak_lowest_bit(rest);
+}
+HAK_HOT uint32_t hak_highest_one(uint32_t x) { return (uint32_t)1 << hak_highest_bit(x); }
+
 /* Bit i of the result is set where bits i .. i+count-1 of x all are. */
 HAK_HOT uint32_t hak_run_starts(uint32_t x, unsigned count) {
   unsigned have = 1;

@@ -79,7 +79,7 @@ static void prewarm(void) {
   hak_region_give(ss, count, hak_os_now(&hooks));
 }
 
-static bool start(const hak_os_t *os, uint32_t flags) {
+static bool start_all(const hak_os_t *os, uint32_t flags) {
   hooks = os == NULL ? *hak_os_default() : *os;
   if (!environment_read && (flags & HAK_INIT_NO_ENV) == 0) {
     environment_read = true;
@@ -94,8 +94,19 @@ static bool start(const hak_os_t *os, uint32_t flags) {
     forks_registered =
         pthread_atfork(hak_fork_prepare, hak_fork_parent, hak_fork_child) == 0;
   }
+  /* Later it may not be asked for huge pages. */
+  if (hak_option(PURGE_MODE) == 0) hak_region_prepare(&hooks);
   prewarm();
   return true;
+}
+
+/* No allocation, though one may have brought it about. */
+static bool start(const hak_os_t *os, uint32_t flags) {
+  hak_os_scope_t before = hak_os_scope;
+  if (before != HAK_OS_BARRED) hak_os_enter(HAK_OS_GIVING);
+  bool ok = start_all(os, flags);
+  hak_os_leave(before);
+  return ok;
 }
 
 /* PHASE_CHANGING with the process that is at it: a fork may leave the thread

@@ -71,6 +71,7 @@ void hak_thread_reset(hak_thread_t *state) {
   state->ticks = 0;
   state->looks = 0;
   state->grown = 0;
+  state->in_parts = 0;
   hak_front_default(state);
   hak_front_init(state->bins, state->holds, state->store);
 }

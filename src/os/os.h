@@ -34,6 +34,29 @@ typedef struct hak_os_counts {
 
 extern hak_os_counts_t hak_os_counts; /* since the library was loaded */
 
+/* What the calling thread may ask of the OS now. A refusal looks to callers like one
+ * of the OS itself, but is neither a call nor a failure that is counted; a range that
+ * may not be released waits until something may be. */
+typedef enum hak_os_scope {
+  HAK_OS_INLINE = 0, /* in an allocation or a free: where purging is manual nothing is
+                        given back, and nothing advised */
+  HAK_OS_GIVING,     /* anything */
+  HAK_OS_BARRED      /* nothing: HAK_NO_GROW */
+} hak_os_scope_t;
+
+extern _Thread_local hak_os_scope_t hak_os_scope;
+
+/* The scope from here on; the one before, to be put back at the end of the call. */
+HAK_HOT hak_os_scope_t hak_os_enter(hak_os_scope_t scope) {
+  hak_os_scope_t before = hak_os_scope;
+  hak_os_scope = scope;
+  return before;
+}
+HAK_HOT void hak_os_leave(hak_os_scope_t before) { hak_os_scope = before; }
+
+/* Pages and ranges may be given back now. */
+bool hak_os_may_give(void);
+
 /* True if the hooks can be worked with: functions there, sizes in range. */
 bool hak_os_is_valid(const hak_os_t *os);
 

@@ -4,9 +4,19 @@
 
 #include "base/bits.h"
 #include "base/lock.h"
+#include "base/option.h"
 #include "os/os.h"
 
 hak_os_counts_t hak_os_counts;
+
+_Thread_local hak_os_scope_t hak_os_scope = HAK_OS_INLINE;
+
+static bool is_barred(void) { return HAK_UNLIKELY(hak_os_scope == HAK_OS_BARRED); }
+
+bool hak_os_may_give(void) {
+  return hak_os_scope == HAK_OS_GIVING ||
+         (hak_os_scope == HAK_OS_INLINE && hak_option(PURGE_MODE) != 0);
+}
 
 bool hak_os_is_valid(const hak_os_t *os) {
   return os->struct_size >= sizeof(hak_os_t) && os->flags == 0 &&
@@ -36,8 +46,8 @@ static bool counted(hak_atomic_u64_t *calls, bool ok) {
   return ok;
 }
 
-/* Ranges whose release failed, to be tried again; beyond these they are lost,
- * and only the count of failures tells. */
+/* Ranges whose release failed or may not be now, to be tried again; beyond these they are
+ * lost, and only the count of failures tells. */
 enum {
   UNRELEASED_MAX = 64
 };
@@ -61,7 +71,7 @@ static bool release(const hak_os_t *os, void *ptr, size_t size) {
 }
 
 static void release_or_keep(const hak_os_t *os, void *ptr, size_t size) {
-  if (release(os, ptr, size)) return;
+  if (hak_os_may_give() && release(os, ptr, size)) return;
   hak_lock_acquire(&unreleased_lock);
   uint32_t n = hak_load_relaxed(&unreleased_count);
   if (n < UNRELEASED_MAX) {
@@ -74,6 +84,7 @@ static void release_or_keep(const hak_os_t *os, void *ptr, size_t size) {
 }
 
 void hak_os_retry_releases(void) {
+  if (!hak_os_may_give()) return;
   for (uint32_t tries = hak_load_relaxed(&unreleased_count); tries > 0; tries--) {
     hak_lock_acquire(&unreleased_lock);
     uint32_t n = hak_load_relaxed(&unreleased_count);
@@ -93,6 +104,7 @@ void hak_os_retry_releases(void) {
 }
 
 void *hak_os_reserve(const hak_os_t *os, size_t size, size_t alignment) {
+  if (is_barred()) return NULL;
   int saved = errno;
   void *ptr = os->reserve(os->ctx, size, alignment);
   errno = saved;
@@ -112,6 +124,7 @@ void hak_os_release(const hak_os_t *os, void *ptr, size_t size) {
 
 bool hak_os_commit(const hak_os_t *os, void *ptr, size_t size, bool *zeroed) {
   *zeroed = false;
+  if (is_barred()) return false;
   int saved = errno;
   bool ok = os->commit(os->ctx, ptr, size, zeroed) == 0;
   errno = saved;
@@ -119,6 +132,7 @@ bool hak_os_commit(const hak_os_t *os, void *ptr, size_t size, bool *zeroed) {
 }
 
 bool hak_os_purge(const hak_os_t *os, void *ptr, size_t size) {
+  if (!hak_os_may_give()) return false;
   int saved = errno;
   bool ok = counted(&hak_os_counts.purge, os->purge(os->ctx, ptr, size) == 0);
   errno = saved;
@@ -127,7 +141,7 @@ bool hak_os_purge(const hak_os_t *os, void *ptr, size_t size) {
 }
 
 void *hak_os_remap(const hak_os_t *os, void *ptr, size_t old_size, size_t new_size) {
-  if (os->remap == NULL) return NULL;
+  if (os->remap == NULL || is_barred()) return NULL;
   int saved = errno;
   void *moved = os->remap(os->ctx, ptr, old_size, new_size);
   errno = saved;
@@ -139,7 +153,7 @@ void *hak_os_remap(const hak_os_t *os, void *ptr, size_t old_size, size_t new_si
 }
 
 void hak_os_advise_huge(const hak_os_t *os, void *ptr, size_t size) {
-  if (os->reserve != hak_os_default()->reserve) return;
+  if (os->reserve != hak_os_default()->reserve || !hak_os_may_give()) return;
   hak_add_relaxed(&hak_os_counts.advise, 1);
   int saved = errno;
   hak_os_platform_advise_huge(ptr, size);
@@ -147,7 +161,7 @@ void hak_os_advise_huge(const hak_os_t *os, void *ptr, size_t size) {
 }
 
 void hak_os_collapse(const hak_os_t *os, void *ptr, size_t size) {
-  if (os->reserve != hak_os_default()->reserve) return;
+  if (os->reserve != hak_os_default()->reserve || !hak_os_may_give()) return;
   hak_add_relaxed(&hak_os_counts.advise, 1);
   int saved = errno;
   hak_os_platform_collapse(ptr, size);

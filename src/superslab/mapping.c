@@ -9,7 +9,7 @@
 hak_atomic_u64_t hak_mappings_committed, hak_mappings_reserved;
 
 static hak_lock_t lock = HAK_LOCK_INIT(HAK_RANK_MAPPINGS);
-static hak_mapping_t *kept, *records, *used;
+static hak_mapping_t *kept, *kept_last, *records, *used;
 
 hak_lock_t *hak_mappings_lock(void) { return &lock; }
 
@@ -30,43 +30,68 @@ static void unuse_locked(hak_mapping_t *mapping) {
   hak_store_relaxed(&mapping->extent.heap, NULL);
 }
 
-/* Where the kept mapping hangs that wastes least, half of it at most; or NULL. */
-static hak_mapping_t **find_kept_locked(const hak_os_t *os, size_t size, size_t alignment,
-                                        bool no_grow) {
-  hak_mapping_t **best = NULL;
-  for (hak_mapping_t **at = &kept; *at != NULL; at = &(*at)->next) {
-    hak_mapping_t *m = *at;
+/* In front, as the youngest; or behind all others. */
+static void keep_locked(hak_mapping_t *mapping, bool last) {
+  hak_mapping_t *prev = last ? kept_last : NULL, *next = last ? NULL : kept;
+  mapping->prev = prev;
+  mapping->next = next;
+  if (prev != NULL) prev->next = mapping;
+  if (next != NULL) next->prev = mapping;
+  if (prev == NULL) kept = mapping;
+  if (next == NULL) kept_last = mapping;
+  hak_note_retained(&hak_mappings_retained, (int64_t)mapping->committed);
+}
+
+static void unkeep_locked(hak_mapping_t *mapping) {
+  if (mapping->prev != NULL) {
+    mapping->prev->next = mapping->next;
+  } else {
+    kept = mapping->next;
+  }
+  if (mapping->next != NULL) {
+    mapping->next->prev = mapping->prev;
+  } else {
+    kept_last = mapping->prev;
+  }
+  hak_note_retained(&hak_mappings_retained, -(int64_t)mapping->committed);
+}
+
+/* Of the youngest kept mappings the one that wastes least, half of it at most; or
+ * NULL. */
+static hak_mapping_t *find_kept_locked(const hak_os_t *os, size_t size, size_t alignment,
+                                       bool no_grow) {
+  enum {
+    LOOKS = 256
+  };
+  hak_mapping_t *best = NULL;
+  int looks = 0;
+  for (hak_mapping_t *m = kept; m != NULL && looks < LOOKS; m = m->next, looks++) {
     if (m->extent.os != os || m->reserved < size || m->reserved - size > size ||
         (no_grow && m->committed < size) ||
         !hak_is_aligned((uintptr_t)m->extent.base, alignment)) {
       continue;
     }
-    if (best == NULL || m->reserved < (*best)->reserved) best = at;
+    if (best == NULL || m->reserved < best->reserved) best = m;
   }
   return best;
 }
 
 static hak_mapping_t *reuse(const hak_os_t *os, size_t size, size_t alignment,
                             bool no_grow) {
-  hak_mapping_t *mapping = NULL;
   hak_lock_acquire(&lock);
-  hak_mapping_t **best = find_kept_locked(os, size, alignment, no_grow);
-  if (best != NULL) {
-    mapping = *best;
-    *best = mapping->next;
-    hak_note_retained(&hak_mappings_retained, -(int64_t)mapping->committed);
-  }
+  hak_mapping_t *best = find_kept_locked(os, size, alignment, no_grow);
+  if (best != NULL) unkeep_locked(best);
   hak_lock_release(&lock);
-  return mapping;
+  return best;
 }
 
 /* A kept mapping would do for a block that outgrows its own. By so much larger than
  * that, that copying stays as cheap by byte as it is for any buffer that grows. */
 static bool should_copy(const hak_mapping_t *mapping, size_t size) {
   hak_lock_acquire(&lock);
-  hak_mapping_t **best = find_kept_locked(mapping->extent.os, size, HAK_SLAB_SIZE, false);
-  bool should = best != NULL && (*best)->committed >= size &&
-                (*best)->reserved - mapping->reserved >= mapping->reserved / 2;
+  hak_mapping_t *best = find_kept_locked(mapping->extent.os, size, HAK_SLAB_SIZE, false);
+  bool should = best != NULL && best->committed >= size &&
+                best->reserved - mapping->reserved >= mapping->reserved / 2;
   hak_lock_release(&lock);
   return should;
 }
@@ -81,12 +106,6 @@ static void release(hak_mapping_t *mapping) {
   mapping->next = records;
   records = mapping;
   hak_lock_release(&lock);
-}
-
-static void keep_locked(hak_mapping_t *mapping) {
-  mapping->next = kept;
-  kept = mapping;
-  hak_note_retained(&hak_mappings_retained, (int64_t)mapping->committed);
 }
 
 /* It comes to a heap, with what it has; false, and nothing changed, if the budget
@@ -161,7 +180,7 @@ static hak_mapping_t *reuse_charged(const hak_os_t *os, hak_budget_t *budget, si
   hak_mapping_t *mapping = reuse(os, size, alignment, no_grow);
   if (mapping == NULL || charge_to(mapping, budget)) return mapping;
   hak_lock_acquire(&lock);
-  keep_locked(mapping);
+  keep_locked(mapping, false);
   hak_lock_release(&lock);
   return NULL;
 }
@@ -191,14 +210,15 @@ hak_mapping_t *hak_mapping_acquire(const hak_os_t *os, hak_budget_t *budget, voi
 
 void hak_mapping_give(hak_mapping_t *mapping, uint64_t now) {
   /* What came from a heap's own hooks goes back at once: the heap may be at its end. */
-  bool keep = mapping->extent.os == hak_registry_os() &&
-              mapping->reserved <= (size_t)hak_option(HUGE_RETAIN_BYTES);
+  bool keep =
+      mapping->extent.os == hak_registry_os() &&
+      (mapping->reserved <= (size_t)hak_option(HUGE_RETAIN_BYTES) || !hak_os_may_give());
   hak_lock_acquire(&lock);
   unuse_locked(mapping);
   if (keep) {
     uncharge(mapping);
     mapping->idle_since = now;
-    keep_locked(mapping);
+    keep_locked(mapping, false);
   }
   hak_lock_release(&lock);
   if (keep) return;
@@ -287,28 +307,46 @@ char *hak_mapping_resize(hak_mapping_t *mapping, size_t size, bool may_move) {
   return moved;
 }
 
+/* Gives the pages at the end of a kept mapping back; how many bytes. */
+static size_t purge_end(hak_mapping_t *mapping, size_t bytes) {
+  if (bytes > mapping->committed) bytes = mapping->committed;
+  size_t left = mapping->committed - bytes;
+  char *from = mapping->extent.base + left;
+  if (left > 0) {
+    if (!hak_os_purge(mapping->extent.os, from, bytes)) return 0;
+    hak_sub_relaxed(&hak_mappings_committed, bytes);
+    mapping->committed = left;
+  } else {
+    hak_add_relaxed(&hak_os_counts.purged_bytes, bytes);
+  }
+  hak_event_emit(HAK_EVENT_PURGE, from, bytes);
+  return bytes;
+}
+
 size_t hak_mapping_purge(uint64_t before, size_t max_bytes, size_t *slabs) {
   size_t given = 0;
-  while (given<max_bytes && * slabs> 0) {
+  while (max_bytes - given >= HAK_SLAB_SIZE && *slabs > 0) {
     hak_lock_acquire(&lock);
-    hak_mapping_t **oldest = NULL;
-    for (hak_mapping_t **at = &kept; *at != NULL; at = &(*at)->next) {
-      if ((*at)->committed <= max_bytes - given) oldest = at;
-    }
-    hak_mapping_t *mapping = oldest == NULL ? NULL : *oldest;
+    hak_mapping_t *mapping = kept_last;
     if (mapping != NULL && mapping->idle_since > before) mapping = NULL;
-    if (mapping != NULL) {
-      *oldest = mapping->next;
-      hak_note_retained(&hak_mappings_retained, -(int64_t)mapping->committed);
-    }
+    if (mapping != NULL) unkeep_locked(mapping);
     hak_lock_release(&lock);
     if (mapping == NULL) break;
-    size_t units = mapping->reserved >> HAK_SLAB_SHIFT;
-    *slabs -= units < *slabs ? units : *slabs;
-    given += mapping->committed;
-    hak_add_relaxed(&hak_os_counts.purged_bytes, mapping->committed);
-    hak_event_emit(HAK_EVENT_PURGE, mapping->extent.base, mapping->committed);
-    release(mapping);
+    size_t units = (max_bytes - given) >> HAK_SLAB_SHIFT;
+    if (units > *slabs) units = *slabs;
+    size_t has = hak_div_up(mapping->committed, HAK_SLAB_SIZE);
+    bool all = has <= units;
+    size_t got = purge_end(mapping, all ? has * HAK_SLAB_SIZE : units * HAK_SLAB_SIZE);
+    *slabs -= all ? has : units;
+    given += got;
+    if (all) {
+      release(mapping);
+      continue;
+    }
+    hak_lock_acquire(&lock);
+    keep_locked(mapping, true);
+    hak_lock_release(&lock);
+    break; /* to the bound, or the OS refuses */
   }
   return given;
 }
@@ -327,8 +365,7 @@ void hak_mappings_release(void) {
   }
   while (kept != NULL) {
     hak_mapping_t *mapping = kept;
-    kept = mapping->next;
-    hak_note_retained(&hak_mappings_retained, -(int64_t)mapping->committed);
+    unkeep_locked(mapping);
     release(mapping);
   }
   records = NULL;

@@ -21,6 +21,7 @@ typedef struct hak_mapping {
   size_t committed;         /* bytes from the start */
   uint64_t idle_since;      /* ns; of a kept one */
   struct hak_mapping *next; /* kept, the youngest first; or free records */
+  struct hak_mapping *prev; /* kept */
   struct hak_mapping *next_used, **prev_used; /* in use; for the walkers */
 } hak_mapping_t;
 
@@ -52,7 +53,8 @@ void hak_mappings_give_all(const void *heap);
  * start, or NULL and nothing changed. */
 char *hak_mapping_resize(hak_mapping_t *mapping, size_t size, bool may_move);
 
-/* As hak_region_purge, for kept mappings; each counts as the slabs it covers. */
+/* As hak_region_purge, for kept mappings, one at a time from its end; what has no
+ * pages left is released. */
 size_t hak_mapping_purge(uint64_t before, size_t max_bytes, size_t *slabs);
 
 /* Calls `visit` for each mapping in use, under the lock. */

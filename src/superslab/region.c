@@ -66,18 +66,44 @@ static size_t head_size(uint32_t count) {
                       HAK_CACHE_LINE);
 }
 
+static void advise(hak_region_t *region, uint32_t from) {
+  hak_store_relaxed(&region->huge_from, from);
+  if (from == region->count) return;
+  size_t before = (size_t)from << HAK_SUPERSLAB_SHIFT;
+  size_t all = (size_t)region->count << HAK_SUPERSLAB_SHIFT;
+  hak_os_advise_huge(region->os, region->base + before, all - before);
+}
+
 /* Huge pages serve processes that have grown; a small one must not pay 2 MiB for
  * its first block, so the first SuperSlabs of the process go without. Asked for
  * when the address space comes, so that no later call has to. */
 static void ask_for_huge_pages(hak_region_t *region) {
   int64_t mode = region->small ? 0 : hak_option(HUGE_PAGES);
+  if (mode != 0 && !hak_os_may_give()) {
+    hak_store_relaxed(&region->huge_from, region->count);
+    region->unadvised = true;
+    return;
+  }
   bool first = hak_load_relaxed(&hak_regions.has_common) == 0;
   uint64_t from = mode == 1 && first ? (uint64_t)hak_option(HUGE_PAGES_AFTER) : 0;
-  region->huge_from = mode != 0 && from < region->count ? (uint32_t)from : region->count;
-  if (region->huge_from == region->count) return;
-  size_t before = (size_t)region->huge_from << HAK_SUPERSLAB_SHIFT;
-  size_t all = (size_t)region->count << HAK_SUPERSLAB_SHIFT;
-  hak_os_advise_huge(region->os, region->base + before, all - before);
+  advise(region, mode != 0 && from < region->count ? (uint32_t)from : region->count);
+}
+
+void hak_regions_advise(void) {
+  if (!hak_os_may_give() || hak_option(HUGE_PAGES) == 0) return;
+  for (hak_region_t *region = first_region(); region != NULL;
+       region = next_region(region)) {
+    hak_lock_acquire(&hak_regions.lock);
+    bool due = region->unadvised && region->os != NULL;
+    region->unadvised = false;
+    /* SuperSlabs that were used have counted their pages as small ones. */
+    uint32_t from = ready_count(region);
+    if (from < (uint32_t)hak_option(HUGE_PAGES_AFTER) && region == first_region()) {
+      from = (uint32_t)hak_option(HUGE_PAGES_AFTER);
+    }
+    hak_lock_release(&hak_regions.lock);
+    if (due) advise(region, from < region->count ? from : region->count);
+  }
 }
 
 /* A reservation of about `size` bytes that holds at least `count` SuperSlabs at
@@ -219,6 +245,12 @@ static bool grow(const hak_os_t *os, uint32_t count, size_t alignment, bool smal
   return true;
 }
 
+void hak_region_prepare(const hak_os_t *os) {
+  hak_lock_acquire(&hak_regions.lock);
+  if (first_region() == NULL) grow(os, 1, HAK_SUPERSLAB_SIZE, false);
+  hak_lock_release(&hak_regions.lock);
+}
+
 /* Takes a run out of its region's map. Its records up to the last one must be
  * committed before they are touched; *commit_from and *commit_to tell what is
  * missing. */
@@ -272,6 +304,25 @@ static bool ready_records(hak_region_t *region, uint32_t count) {
   return true;
 }
 
+/* Of a run that was taken out of its region's map: names its owner and lets go of the
+ * lock. */
+static void hand_out(hak_superslab_t *ss, uint32_t count, hak_extent_kind_t kind,
+                     void *heap) {
+  for (uint32_t i = 0; i < count; i++) {
+    hak_superslab_take_locked(&ss[i], 0, HAK_SUPERSLAB_SLABS);
+    hak_store_relaxed(&ss[i].extent.heap, heap);
+    hak_store_relaxed(&ss[i].extent.block, NULL);
+    hak_store_relaxed(&ss[i].extent.kind, kind);
+  }
+  hak_lock_release(&hak_regions.lock);
+  for (uint32_t i = 0; i < count; i++) {
+    hak_registry_set_extent((uintptr_t)ss[i].extent.base, HAK_SUPERSLAB_SIZE,
+                            &ss[i].extent);
+  }
+  hak_event_emit(HAK_EVENT_SUPERSLAB_NEW, ss->extent.base,
+                 (size_t)count << HAK_SUPERSLAB_SHIFT);
+}
+
 static hak_superslab_t *acquire(const hak_os_t *os, uint32_t count, size_t alignment,
                                 hak_extent_kind_t kind, void *heap, bool small,
                                 bool no_grow) {
@@ -311,19 +362,7 @@ static hak_superslab_t *acquire(const hak_os_t *os, uint32_t count, size_t align
     }
   }
   hak_superslab_t *ss = &region->superslabs[at];
-  for (uint32_t i = 0; i < count; i++) {
-    hak_superslab_take_locked(&ss[i], 0, HAK_SUPERSLAB_SLABS);
-    hak_store_relaxed(&ss[i].extent.heap, heap);
-    hak_store_relaxed(&ss[i].extent.block, NULL);
-    hak_store_relaxed(&ss[i].extent.kind, kind);
-  }
-  hak_lock_release(&hak_regions.lock);
-  for (uint32_t i = 0; i < count; i++) {
-    hak_registry_set_extent((uintptr_t)ss[i].extent.base, HAK_SUPERSLAB_SIZE,
-                            &ss[i].extent);
-  }
-  hak_event_emit(HAK_EVENT_SUPERSLAB_NEW, ss->extent.base,
-                 (size_t)count << HAK_SUPERSLAB_SHIFT);
+  hand_out(ss, count, kind, heap);
   return ss;
 }
 
@@ -334,6 +373,28 @@ hak_superslab_t *hak_region_acquire(const hak_os_t *os, uint32_t count, size_t a
 
 hak_superslab_t *hak_region_acquire_small(const hak_os_t *os, void *heap) {
   return acquire(os, 1, HAK_SUPERSLAB_SIZE, HAK_EXTENT_SLABS, heap, true, false);
+}
+
+hak_superslab_t *hak_region_acquire_committed(const hak_os_t *os, void *heap,
+                                              unsigned slots) {
+  enum {
+    LOOKS = 64
+  };
+  hak_lock_acquire(&hak_regions.lock);
+  hak_superslab_t *ss = hak_regions.retained.last;
+  int looks = 0;
+  while (ss != NULL && looks < LOOKS &&
+         (ss->extent.os != os || hak_longest_run(hak_load_relaxed(&ss->whole)) < slots)) {
+    looks++;
+    ss = ss->prev;
+  }
+  if (ss == NULL || looks == LOOKS) {
+    hak_lock_release(&hak_regions.lock);
+    return NULL;
+  }
+  take_run_locked(ss->region, ss->index, 1);
+  hand_out(ss, 1, HAK_EXTENT_SLABS, heap);
+  return ss;
 }
 
 static void give_locked(hak_superslab_t *ss, uint32_t count, uint64_t now) {

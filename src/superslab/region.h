@@ -33,7 +33,9 @@ typedef struct hak_region {
   uint32_t records;                  /* [const] so many have a record; of a heap's own */
   uint32_t free_count;               /* [regions' lock] */
   hak_atomic_u32_t ready;      /* records that may be touched; grows under the lock */
-  uint32_t huge_from;          /* [const] huge pages were asked for from here on */
+  hak_atomic_u32_t huge_from;  /* huge pages were asked for from here on; goes down once,
+                                  when they were not to be asked for at first */
+  bool unadvised;              /* [regions' lock] that is still to be done */
   bool small;                  /* [const] serves heaps that are small as yet: never huge
                                   pages */
   bool reviving;               /* [regions' lock] an empty record that somebody fills */
@@ -67,9 +69,21 @@ hak_superslab_t *hak_region_acquire(const hak_os_t *os, uint32_t count, size_t a
  * may stay small, of which there may be thousands. */
 hak_superslab_t *hak_region_acquire_small(const hak_os_t *os, void *heap);
 
+/* Likewise a free one in which `slots` side by side have all their pages; asks the OS
+ * for nothing. */
+hak_superslab_t *hak_region_acquire_committed(const hak_os_t *os, void *heap,
+                                              unsigned slots);
+
+/* Reserves the first region ahead of its first use, if it can. */
+void hak_region_prepare(const hak_os_t *os);
+
+/* Asks for the huge pages that could not be asked for when address space came. */
+void hak_regions_advise(void);
+
 /* Huge pages were asked for where it lies. */
 HAK_HOT bool hak_superslab_is_huge(hak_superslab_t *ss) {
-  return ss->index >= ss->region->huge_from;
+  /* Relaxed: where it has just changed, nothing of the SuperSlab was committed. */
+  return ss->index >= hak_load_relaxed(&ss->region->huge_from);
 }
 
 /* The SuperSlab `distance` places further on in its region. */

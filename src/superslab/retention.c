@@ -5,7 +5,8 @@
 
 enum {
   NS_PER_MS = 1000000,
-  LOOKS_PER_DECAY = 8
+  LOOKS_PER_DECAY = 8,
+  SLABS_AT_ONCE = 32 /* whoever looks is about to allocate or free, and no more */
 };
 
 static hak_atomic_u64_t last_look;
@@ -25,7 +26,7 @@ size_t hak_retention_collect(hak_pool_t *pool, uint64_t before, size_t max_bytes
 void hak_retention_tick_slow(hak_pool_t *pool) {
   uint64_t retained = hak_retained_bytes();
   uint64_t cap = (uint64_t)hak_option(RETAIN_BYTES);
-  if (retained <= cap || hak_option(PURGE_MODE) == 0) return;
+  if (retained <= cap || !hak_os_may_give()) return;
   hak_clock_refresh();
   uint64_t now = hak_clock_cached(), looked = hak_load_relaxed(&last_look);
   uint64_t decay = (uint64_t)hak_option(PURGE_DECAY_MS) * NS_PER_MS;
@@ -33,8 +34,10 @@ void hak_retention_tick_slow(hak_pool_t *pool) {
   if (!too_much && now - looked < decay / LOOKS_PER_DECAY) return;
   /* One thread looks; a second one that loses the race has nothing to do. */
   if (!hak_cas_relaxed(&last_look, &looked, now)) return;
-  size_t slabs = SIZE_MAX;
+  size_t slabs = too_much ? SIZE_MAX : SLABS_AT_ONCE;
   if (too_much) cap = (uint64_t)hak_option(RETAIN_BYTES_MAX);
-  hak_retention_collect(pool, too_much || now < decay ? now : now - decay, retained - cap,
-                        &slabs);
+  size_t given = hak_retention_collect(pool, too_much || now < decay ? now : now - decay,
+                                       retained - cap, &slabs);
+  /* There may be more: the next look comes with the clock's next step. */
+  if (given > 0) hak_store_relaxed(&last_look, now - decay / LOOKS_PER_DECAY + NS_PER_MS);
 }

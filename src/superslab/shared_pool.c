@@ -3,6 +3,8 @@
 #include "base/check.h"
 #include "base/event.h"
 #include "base/option.h"
+#include "superslab/resident.h"
+#include "superslab/tree.h"
 
 static hak_atomic_u64_t clock_now;
 
@@ -11,92 +13,7 @@ void hak_clock_refresh(void) {
 }
 uint64_t hak_clock_cached(void) { return hak_load_relaxed(&clock_now); }
 
-/* The tree is a treap: by address for the search, by a hash of the address as
- * priority, so it stays shallow whatever the order of insertion. */
 typedef hak_superslab_t node_t;
-
-static uint64_t priority(const node_t *node) {
-  return hak_mix64((uintptr_t)node->extent.base);
-}
-
-static uint32_t tree_run(const node_t *node) { return node == NULL ? 0 : node->tree_run; }
-
-static void update(node_t *node) {
-  uint32_t run = node->run;
-  if (tree_run(node->left) > run) run = tree_run(node->left);
-  if (tree_run(node->right) > run) run = tree_run(node->right);
-  node->tree_run = run;
-}
-
-/* Parts `tree` by the address of `at`. */
-static void split(node_t *tree, const node_t *at, node_t **low, node_t **high) {
-  if (tree == NULL) {
-    *low = *high = NULL;
-  } else if (tree->extent.base < at->extent.base) {
-    split(tree->right, at, &tree->right, high);
-    update(tree);
-    *low = tree;
-  } else {
-    split(tree->left, at, low, &tree->left);
-    update(tree);
-    *high = tree;
-  }
-}
-
-static node_t *merge(node_t *low, node_t *high) {
-  if (low == NULL) return high;
-  if (high == NULL) return low;
-  if (priority(low) > priority(high)) {
-    low->right = merge(low->right, high);
-    update(low);
-    return low;
-  }
-  high->left = merge(low, high->left);
-  update(high);
-  return high;
-}
-
-static node_t *insert(node_t *tree, node_t *node) {
-  if (tree == NULL || priority(node) > priority(tree)) {
-    split(tree, node, &node->left, &node->right);
-    update(node);
-    return node;
-  }
-  if (node->extent.base < tree->extent.base) {
-    tree->left = insert(tree->left, node);
-  } else {
-    tree->right = insert(tree->right, node);
-  }
-  update(tree);
-  return tree;
-}
-
-static node_t *erase(node_t *tree, node_t *node) {
-  if (tree == node) return merge(node->left, node->right);
-  if (node->extent.base < tree->extent.base) {
-    tree->left = erase(tree->left, node);
-  } else {
-    tree->right = erase(tree->right, node);
-  }
-  update(tree);
-  return tree;
-}
-
-/* Brings the runs up to date on the way to a node whose own run has changed. */
-static void refresh(node_t *tree, node_t *node) {
-  if (tree != node) {
-    refresh(node->extent.base < tree->extent.base ? tree->left : tree->right, node);
-  }
-  update(tree);
-}
-
-static node_t *lowest_with_run(node_t *tree, unsigned run) {
-  if (tree_run(tree) < run) return NULL;
-  while (tree_run(tree->left) >= run || tree->run < run) {
-    tree = tree_run(tree->left) >= run ? tree->left : tree->right;
-  }
-  return tree;
-}
 
 /* The lowest start of `span` free slots at the alignment, or -1. */
 static int find_slots(uint32_t free, unsigned span, size_t alignment) {
@@ -114,10 +31,11 @@ static void run_changed(hak_pool_t *pool, node_t *ss) {
   uint32_t run = hak_longest_run(ss->free);
   if (run == ss->run) return;
   ss->run = run;
-  refresh(pool->root, ss);
+  hak_tree_refresh(pool->root, ss);
 }
 
 static void take_locked(hak_pool_t *pool, node_t *ss, unsigned first, unsigned span) {
+  pool->empty -= hak_count_bits(ss->retained & hak_mask32(first, span));
   hak_superslab_take_locked(ss, first, span);
   if (ss->retained == 0 && ss->queue != NULL) hak_superslab_dequeue(ss);
   hak_add_relaxed(&pool->taken, span);
@@ -130,20 +48,35 @@ static void requeue(hak_pool_t *pool, node_t *ss) {
   if (ss->retained != 0) hak_superslab_enqueue(&pool->retained, ss);
 }
 
-static void put_locked(hak_pool_t *pool, node_t *ss, unsigned first, unsigned span,
-                       uint64_t now) {
-  hak_superslab_put_locked(ss, first, span, now);
-  hak_sub_relaxed(&pool->taken, span);
-  if (ss->free != HAK_ALL_SLOTS) {
+/* A SuperSlab that is wholly free is not to go. */
+static bool is_kept(const hak_pool_t *pool, const node_t *ss) {
+  if (HAK_LIKELY(pool->kept_slabs == 0 && pool->kept_superslabs == 0)) return false;
+  uint64_t without = hak_load_relaxed(&pool->taken) + pool->empty;
+  return hak_load_relaxed(&pool->superslabs) <= pool->kept_superslabs ||
+         without - hak_count_bits(ss->retained) < pool->kept_slabs;
+}
+
+/* So many slots of it have been put back. */
+static void settle(hak_pool_t *pool, node_t *ss, unsigned slots, uint64_t now) {
+  hak_sub_relaxed(&pool->taken, slots);
+  if (ss->free != HAK_ALL_SLOTS || is_kept(pool, ss)) {
     requeue(pool, ss);
     run_changed(pool, ss);
     return;
   }
   if (ss->queue != NULL) hak_superslab_dequeue(ss);
-  pool->root = erase(pool->root, ss);
+  pool->empty -= hak_count_bits(ss->retained);
+  pool->root = hak_tree_erase(pool->root, ss);
   hak_sub_relaxed(&pool->superslabs, 1);
   hak_superslab_take_locked(ss, 0, HAK_SUPERSLAB_SLABS);
   hak_region_give(ss, 1, now);
+}
+
+static void put_locked(hak_pool_t *pool, node_t *ss, unsigned first, unsigned span,
+                       uint64_t now) {
+  hak_superslab_put_locked(ss, first, span, now);
+  pool->empty += hak_count_bits(ss->retained & hak_mask32(first, span));
+  settle(pool, ss, span, now);
 }
 
 void hak_pool_init(hak_pool_t *pool, const hak_os_t *os, void *heap) {
@@ -213,6 +146,18 @@ static int first_slot(const hak_pool_t *pool, unsigned span, unsigned step) {
   return (int)hak_align_down(slot, step);
 }
 
+/* Puts a SuperSlab that nobody has into the tree; returns with the lock held. */
+static void add_superslab(hak_pool_t *pool, node_t *ss) {
+  hak_lock_acquire(&pool->lock);
+  uint64_t idle_since = ss->idle_since;
+  hak_superslab_put_locked(ss, 0, HAK_SUPERSLAB_SLABS, idle_since);
+  pool->empty += hak_count_bits(ss->retained);
+  ss->run = HAK_SUPERSLAB_SLABS;
+  pool->root = hak_tree_insert(pool->root, ss);
+  hak_add_relaxed(&pool->superslabs, 1);
+  requeue(pool, ss);
+}
+
 /* Finds room in the pool, or brings a SuperSlab in; returns with the lock held. */
 static node_t *find_or_grow(hak_pool_t *pool, unsigned span, size_t alignment,
                             int *first) {
@@ -221,12 +166,12 @@ static node_t *find_or_grow(hak_pool_t *pool, unsigned span, size_t alignment,
     /* An aligned span may not fit where the run is long enough; twice its length
      * always does. */
     unsigned step = (unsigned)(alignment >> HAK_SLAB_SHIFT);
-    node_t *ss = lowest_with_run(pool->root, span);
+    node_t *ss = hak_tree_lowest(pool->root, span);
     if (ss != NULL) {
       *first = find_slots(ss->free, span, alignment);
       if (*first >= 0) return ss;
       unsigned sure = span + step - 1;
-      ss = sure <= HAK_SUPERSLAB_SLABS ? lowest_with_run(pool->root, sure) : NULL;
+      ss = sure <= HAK_SUPERSLAB_SLABS ? hak_tree_lowest(pool->root, sure) : NULL;
       if (ss != NULL) {
         *first = find_slots(ss->free, span, alignment);
         return ss;
@@ -235,16 +180,30 @@ static node_t *find_or_grow(hak_pool_t *pool, unsigned span, size_t alignment,
     hak_lock_release(&pool->lock);
     ss = new_superslab(pool);
     if (ss == NULL) return NULL;
-    hak_lock_acquire(&pool->lock);
-    uint64_t idle_since = ss->idle_since;
-    hak_superslab_put_locked(ss, 0, HAK_SUPERSLAB_SLABS, idle_since);
-    ss->run = HAK_SUPERSLAB_SLABS;
-    pool->root = insert(pool->root, ss);
-    hak_add_relaxed(&pool->superslabs, 1);
-    requeue(pool, ss);
+    add_superslab(pool, ss);
     *first = first_slot(pool, span, step);
     return ss;
   }
+}
+
+/* Where nothing may be asked for: what has its pages, here or among the free
+ * SuperSlabs of the process; returns with the lock held. */
+static node_t *find_without_os(hak_pool_t *pool, unsigned span, size_t alignment,
+                               size_t pages, int *first) {
+  hak_lock_acquire(&pool->lock);
+  node_t *ss = find_committed(pool, span, alignment, pages, first);
+  if (ss != NULL) return ss;
+  hak_lock_release(&pool->lock);
+  unsigned sure = span + (unsigned)(alignment >> HAK_SLAB_SHIFT) - 1;
+  ss = hak_region_acquire_committed(pool->os, pool->heap, sure);
+  if (ss == NULL) return NULL;
+  if (!hak_superslab_charge_to(ss, &pool->budget)) {
+    hak_region_give(ss, 1, hak_clock_cached());
+    return NULL;
+  }
+  add_superslab(pool, ss);
+  *first = find_slots(hak_load_relaxed(&ss->whole), span, alignment);
+  return ss;
 }
 
 /* `no_grow`: from slots that have their pages. */
@@ -253,9 +212,7 @@ static hak_slab_t *get(hak_pool_t *pool, unsigned span, size_t alignment, size_t
   int first = 0;
   node_t *ss;
   if (HAK_UNLIKELY(no_grow)) {
-    hak_lock_acquire(&pool->lock);
-    ss = find_committed(pool, span, alignment, pages, &first);
-    if (ss == NULL) hak_lock_release(&pool->lock);
+    ss = find_without_os(pool, span, alignment, pages, &first);
   } else {
     hak_clock_refresh();
     ss = find_or_grow(pool, span, alignment, &first);
@@ -290,7 +247,8 @@ enum {
 
 void hak_pool_densify(hak_pool_t *pool, hak_slab_t *slab) {
   node_t *ss = hak_slab_superslab(slab);
-  if (hak_superslab_is_huge(ss) || ss->region->small || hak_option(HUGE_PAGES) == 0) {
+  if (hak_superslab_is_huge(ss) || ss->region->small || hak_option(HUGE_PAGES) == 0 ||
+      !hak_os_may_give()) {
     return;
   }
   hak_lock_acquire(&pool->lock);
@@ -320,32 +278,74 @@ bool hak_pool_extend(hak_pool_t *pool, hak_slab_t *slab, unsigned span, unsigned
   return fits;
 }
 
+/* Slabs whose pages are not to be kept. */
+static uint64_t surplus_slabs(const hak_pool_t *pool) {
+  uint64_t has = hak_load_relaxed(&pool->taken) + pool->empty;
+  return has > pool->kept_slabs ? has - pool->kept_slabs : 0;
+}
+
+/* Takes each run of ones in `slots`, or puts them back. */
+static void each_run(node_t *ss, uint32_t slots, uint64_t now, bool put) {
+  while (slots != 0) {
+    unsigned first = hak_lowest_bit(slots), count = hak_lowest_run(slots);
+    slots &= ~hak_mask32(first, count);
+    if (put) {
+      hak_superslab_put_locked(ss, first, count, now);
+    } else {
+      hak_superslab_take_locked(ss, first, count);
+    }
+  }
+}
+
+/* Gives the pages of slots that the caller has taken back. */
+static size_t purge_slots(node_t *ss, uint32_t slots) {
+  size_t given = 0;
+  while (slots != 0) {
+    unsigned first = hak_lowest_bit(slots), count = hak_lowest_run(slots);
+    slots &= ~hak_mask32(first, count);
+    size_t got = hak_superslab_purge(ss, first, count);
+    if (got == 0) break;
+    given += got;
+    hak_event_emit(HAK_EVENT_PURGE, hak_superslab_slot(ss, first), got);
+  }
+  return given;
+}
+
+/* To bring the tree up to date twice costs more than to look at a few slabs: a
+ * SuperSlab counts as so many. */
+enum {
+  VISIT_SLABS = 128
+};
+
 size_t hak_pool_purge(hak_pool_t *pool, uint64_t before, size_t max_bytes,
                       size_t *slabs) {
-  size_t given = 0;
+  size_t given = 0, visits = *slabs / VISIT_SLABS + 1;
   hak_lock_acquire(&pool->lock);
-  while (given<max_bytes && * slabs> 0) {
+  for (; given<max_bytes && * slabs> 0 && visits > 0; visits--) {
     node_t *ss = pool->retained.first;
     if (ss == NULL || ss->idle_since > before) break;
     uint64_t idle_since = ss->idle_since;
-    /* The lowest run of empty slots, as far as the bounds go. */
-    unsigned first = hak_lowest_bit(ss->retained), count = 0;
     size_t most = (max_bytes - given - 1) / HAK_SLAB_SIZE + 1;
+    uint64_t surplus = surplus_slabs(pool);
     if (most > *slabs) most = *slabs;
-    while (first + count < HAK_SUPERSLAB_SLABS && count < most &&
-           (ss->retained >> (first + count) & 1) != 0) {
-      count++;
-    }
-    take_locked(pool, ss, first, count);
+    if (most > surplus) most = surplus;
+    if (most == 0) break;
+    uint32_t slots = ss->retained;
+    while (hak_count_bits(slots) > most) slots &= ~hak_highest_one(slots);
+    unsigned count = hak_count_bits(slots);
+    each_run(ss, slots, 0, false);
+    pool->empty -= count;
+    hak_add_relaxed(&pool->taken, count);
+    if (ss->retained == 0) hak_superslab_dequeue(ss);
+    run_changed(pool, ss);
     hak_lock_release(&pool->lock);
     *slabs -= count;
-    size_t got = hak_superslab_purge(ss, first, count);
+    size_t got = purge_slots(ss, slots);
     given += got;
-    if (got > 0) {
-      hak_event_emit(HAK_EVENT_PURGE, hak_superslab_slot(ss, first), got);
-    }
     hak_lock_acquire(&pool->lock);
-    put_locked(pool, ss, first, count, idle_since);
+    each_run(ss, slots, idle_since, true);
+    pool->empty += hak_count_bits(ss->retained & slots);
+    settle(pool, ss, count, idle_since);
     if (got == 0) break; /* the OS refuses: do not go round for ever */
   }
   hak_lock_release(&pool->lock);
@@ -360,6 +360,103 @@ bool hak_pool_contains(hak_pool_t *pool, const hak_superslab_t *ss) {
   }
   hak_lock_release(&pool->lock);
   return node != NULL;
+}
+
+/* --- memory made ready ------------------------------------------------------ */
+
+void hak_pool_keep_all(hak_pool_t *pool) {
+  hak_lock_acquire(&pool->lock);
+  pool->kept_slabs = UINT64_MAX;
+  pool->keeps_free = true;
+  hak_lock_release(&pool->lock);
+}
+
+void hak_pool_keep_none(hak_pool_t *pool) {
+  hak_lock_acquire(&pool->lock);
+  if (pool->kept_slabs != UINT64_MAX) pool->kept_slabs = 0;
+  pool->kept_superslabs = 0;
+  hak_lock_release(&pool->lock);
+}
+
+bool hak_pool_reserve(hak_pool_t *pool, size_t bytes) {
+  uint64_t want = hak_div_up(bytes, HAK_SUPERSLAB_SIZE);
+  hak_lock_acquire(&pool->lock);
+  uint64_t before = pool->kept_superslabs;
+  if (want > before) pool->kept_superslabs = want;
+  pool->keeps_free = true;
+  bool ok = true;
+  while (ok && hak_load_relaxed(&pool->superslabs) < want) {
+    hak_lock_release(&pool->lock);
+    node_t *ss = new_superslab(pool);
+    ok = ss != NULL;
+    if (ok) add_superslab(pool, ss);
+    if (!ok) hak_lock_acquire(&pool->lock);
+  }
+  if (!ok) pool->kept_superslabs = before;
+  hak_lock_release(&pool->lock);
+  return ok;
+}
+
+/* The lowest run of free slots of a SuperSlab from `from` on, `most` at most; its end,
+ * and *count: how many. Called and returns with the lock held; the SuperSlab may have
+ * gone then. */
+static unsigned prefault_run(hak_pool_t *pool, node_t *ss, unsigned from, size_t most,
+                             unsigned *count, bool *ok) {
+  uint32_t free = from < HAK_SUPERSLAB_SLABS ? ss->free & ~hak_mask32(0, from) : 0;
+  *count = 0;
+  if (free == 0) return HAK_SUPERSLAB_SLABS;
+  unsigned first = hak_lowest_bit(free), n = 1;
+  while (n < most && first + n < HAK_SUPERSLAB_SLABS && (free >> (first + n) & 1) != 0) {
+    n++;
+  }
+  take_locked(pool, ss, first, n);
+  ss->collapsed = 1; /* by this call or not at all */
+  hak_lock_release(&pool->lock);
+  *ok = hak_resident_make(ss, first, n);
+  hak_lock_acquire(&pool->lock);
+  put_locked(pool, ss, first, n, hak_clock_cached());
+  *count = n;
+  return first + n;
+}
+
+bool hak_pool_prefault(hak_pool_t *pool, size_t bytes) {
+  size_t slots = hak_div_up(bytes, HAK_SLAB_SIZE);
+  hak_clock_refresh();
+  hak_lock_acquire(&pool->lock);
+  uint64_t before = pool->kept_slabs;
+  uint64_t want = hak_load_relaxed(&pool->taken) + slots;
+  /* Nothing is to go while this is at it. */
+  pool->kept_slabs = UINT64_MAX;
+  pool->keeps_free = true;
+  bool ok = true;
+  const char *at = NULL; /* what lies below has been looked at */
+  unsigned slot = 0;
+  while (ok && slots > 0) {
+    node_t *ss = hak_tree_above(pool->root, at);
+    if (ss == NULL) {
+      hak_lock_release(&pool->lock);
+      ss = new_superslab(pool);
+      ok = ss != NULL;
+      if (!ok) {
+        hak_lock_acquire(&pool->lock);
+        break;
+      }
+      add_superslab(pool, ss);
+    }
+    const char *base = ss->extent.base;
+    unsigned count;
+    slot = prefault_run(pool, ss, slot, slots, &count, &ok);
+    slots -= ok ? count : 0;
+    if (slot < HAK_SUPERSLAB_SLABS) {
+      at = base - 1; /* the same one again */
+    } else {
+      at = at == NULL || base > at ? base : at;
+      slot = 0;
+    }
+  }
+  pool->kept_slabs = ok && want > before ? want : before;
+  hak_lock_release(&pool->lock);
+  return ok;
 }
 
 static bool visit_tree(node_t *ss, bool (*visit)(hak_superslab_t *ss, void *ctx),
@@ -397,22 +494,6 @@ void hak_pool_remove_run(hak_pool_t *pool, hak_superslab_t *ss) {
   hak_lock_release(&pool->lock);
 }
 
-/* Puts or takes each run of ones in `slots`. */
-static void each_run(node_t *ss, uint32_t slots, uint64_t now, bool put) {
-  while (slots != 0) {
-    unsigned first = hak_lowest_bit(slots), count = 1;
-    while (first + count < HAK_SUPERSLAB_SLABS && (slots >> (first + count) & 1) != 0) {
-      count++;
-    }
-    slots &= ~hak_mask32(first, count);
-    if (put) {
-      hak_superslab_put_locked(ss, first, count, now);
-    } else {
-      hak_superslab_take_locked(ss, first, count);
-    }
-  }
-}
-
 /* No address of it is a block's any more. */
 static void clear_superslab(const hak_pool_t *pool, node_t *ss, hak_pool_gone_t *gone) {
   uintptr_t base = (uintptr_t)ss->extent.base;
@@ -435,16 +516,17 @@ static void clear_kept(hak_pool_t *pool, node_t *ss, uint64_t now,
   clear_superslab(pool, ss, gone);
   each_run(ss, ~ss->free, now, true);
   requeue(pool, ss);
+  pool->empty += hak_count_bits(ss->retained);
   ss->run = HAK_SUPERSLAB_SLABS;
   clear_kept(pool, ss->left, now, gone);
   clear_kept(pool, ss->right, now, gone);
-  update(ss);
+  hak_tree_update(ss);
 }
 
 static void clear_given(hak_pool_t *pool, uint64_t now, hak_pool_gone_t *gone) {
   while (pool->root != NULL) {
     node_t *ss = pool->root;
-    pool->root = merge(ss->left, ss->right);
+    pool->root = hak_tree_merge(ss->left, ss->right);
     clear_superslab(pool, ss, gone);
     each_run(ss, ss->free, now, false);
     if (ss->queue != NULL) hak_superslab_dequeue(ss);
@@ -457,12 +539,14 @@ void hak_pool_clear(hak_pool_t *pool, bool keep, hak_pool_gone_t *gone) {
   hak_clock_refresh();
   uint64_t now = hak_clock_cached();
   hak_lock_acquire(&pool->lock);
+  pool->empty = 0;
   if (keep) {
     clear_kept(pool, pool->root, now, gone);
   } else {
     clear_given(pool, now, gone);
   }
   pool->keeps_free = keep;
+  if (!keep) pool->kept_slabs = pool->kept_superslabs = 0;
   hak_store_relaxed(&pool->taken, 0);
   while (pool->runs != NULL) {
     node_t *ss = pool->runs;
@@ -481,8 +565,8 @@ static bool subtree_is_valid(const hak_pool_t *pool, const node_t *node, uint64_
                              uint64_t *taken) {
   if (node == NULL) return true;
   uint32_t run = node->run;
-  if (tree_run(node->left) > run) run = tree_run(node->left);
-  if (tree_run(node->right) > run) run = tree_run(node->right);
+  if (hak_tree_run(node->left) > run) run = hak_tree_run(node->left);
+  if (hak_tree_run(node->right) > run) run = hak_tree_run(node->right);
   *nodes += 1;
   *taken += HAK_SUPERSLAB_SLABS - hak_count_bits(node->free);
   return node->tree_run == run && node->run == hak_longest_run(node->free) &&

@@ -10,7 +10,7 @@
  * at once, where any heap finds it; its pages stay until they are purged.
  *
  * Invariant, checked by hak_pool_is_valid(): every SuperSlab in the tree has the
- * pool's heap, at least one slot taken (unless the heap was reset), and `run` and
+ * pool's heap, at least one slot taken (unless some are kept), and `run` and
  * `tree_run` tell the truth; slabs taken + slabs free == 32 x SuperSlabs.
  *
  * Cost: O(log of the heap's SuperSlabs).
@@ -30,6 +30,10 @@ typedef struct hak_pool {
                                      do not meet in the same cache lines and TLB
                                      entries: each would begin a SuperSlab */
   bool keeps_free;                /* [lock] some SuperSlabs may be wholly free */
+  uint64_t empty;                 /* [lock] free slots that have pages */
+  uint64_t kept_slabs;            /* [lock] so many slots, taken or empty, are not given
+                                     back; */
+  uint64_t kept_superslabs;       /* [lock]   likewise SuperSlabs */
   hak_superslab_t *root;          /* [lock] */
   hak_superslab_t *runs;          /* [lock] first SuperSlabs of blocks, by `next` */
   hak_superslab_queue_t retained; /* [lock] SuperSlabs with empty committed slots */
@@ -75,11 +79,20 @@ void hak_pool_put(hak_pool_t *pool, hak_slab_t *first, unsigned span);
  * are not committed. */
 bool hak_pool_extend(hak_pool_t *pool, hak_slab_t *first, unsigned span, unsigned more);
 
-/* As hak_region_purge, for the heap's own SuperSlabs. */
+/* As hak_region_purge, for the heap's own SuperSlabs; what is to be kept stays. */
 size_t hak_pool_purge(hak_pool_t *pool, uint64_t before, size_t max_bytes, size_t *slabs);
 
 /* It has the SuperSlab in its tree. */
 bool hak_pool_contains(hak_pool_t *pool, const hak_superslab_t *ss);
+/* The pool's address space is `bytes` at least from here on, for the pool alone. */
+bool hak_pool_reserve(hak_pool_t *pool, size_t bytes);
+/* Commits and touches so many bytes of free slabs, the lowest first, and keeps as
+ * many, beside what is in use now. No lock held. */
+bool hak_pool_prefault(hak_pool_t *pool, size_t bytes);
+/* Keeps all pages that it has or gets; or, from what was reserved and prefaulted,
+ * none. */
+void hak_pool_keep_all(hak_pool_t *pool);
+void hak_pool_keep_none(hak_pool_t *pool);
 
 /* Calls `visit` for each SuperSlab cut into slabs, under the lock. */
 void hak_pool_visit(hak_pool_t *pool, bool (*visit)(hak_superslab_t *ss, void *ctx),

@@ -136,6 +136,7 @@ typedef struct hak_thread {
   uint32_t looks;          /* slow events since this thread was attached */
   uint64_t grown;          /* bytes that bins may keep beyond their least capacity */
   uint32_t no_grow;        /* this allocation may not call the OS */
+  uint32_t in_parts;       /* its bins are being emptied a part at a time */
   uint32_t to_report;      /* `deferred` is set, or the state is the shared one */
   hak_magazine_t *empties; /* a few empty magazines */
   uint32_t empty_count;

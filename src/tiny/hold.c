@@ -255,7 +255,7 @@ static void slab_reached(hak_thread_t *me, hak_slab_t *slab, uint32_t out) {
     }
     if (hak_slab_out(slab) > 0) {
       /* The rest may lie in this thread's own bin and pin the slab. */
-      hak_spill_bin(me, hak_slab_class(slab));
+      if (!me->in_parts) hak_spill_bin(me, hak_slab_class(slab));
       return;
     }
   }

@@ -340,6 +340,104 @@ void hak_spill_all(hak_thread_t *me) {
   hak_magazines_return(me);
 }
 
+/* --- a part at a time ----------------------------------------------------------- */
+
+/* Cuts the first blocks off a list, as many as there is work for; *rest is the list
+ * behind them. */
+static uint32_t cut(hak_thread_t *me, void *list, size_t most, void **rest) {
+  void *last = list, *next = hak_hold_next(me, last);
+  uint32_t count = 1;
+  for (; count < most && next != HAK_LINK_END; count++) {
+    last = next;
+    next = hak_hold_next(me, last);
+  }
+  if (next != HAK_LINK_END) hak_link_write(&me->key, last, HAK_LINK_END);
+  *rest = next;
+  return count;
+}
+
+/* One list of a bin, or a part of it. */
+static void spill_part(hak_thread_t *me, uint32_t cls, size_t *work) {
+  hak_bin_t *bin = &me->now.bins[cls];
+  hak_hold_t *hold = &me->now.holds[cls];
+  void *list, *rest;
+  uint32_t count;
+  if (hold->spare != HAK_LINK_END) {
+    list = hold->spare;
+    count = cut(me, list, *work, &rest);
+    hold->spare = rest;
+    uint32_t n = hak_load_relaxed(&hold->spare_count);
+    n = rest == HAK_LINK_END || n < count ? 0 : n - count;
+    hak_store_relaxed(&hold->spare_count, n);
+  } else if (bin->ready != HAK_LINK_END) {
+    list = bin->ready;
+    count = cut(me, list, *work, &rest);
+    bin->ready = rest;
+    uint32_t n = hak_load_relaxed(&bin->ready_count);
+    n = rest == HAK_LINK_END || n < count ? 0 : n - count;
+    hak_store_relaxed(&bin->ready_count, (uint16_t)n);
+  } else {
+    list = bin->list.head;
+    count = cut(me, list, *work, &rest);
+    bin->list.head = rest;
+    uint32_t listed = hak_bin_listed(bin);
+    hak_bin_set_room(bin, hak_bin_capacity(bin));
+    if (rest != HAK_LINK_END && listed > count) {
+      hak_store_relaxed(&bin->list.room,
+                        (int32_t)hak_bin_capacity(bin) - (int32_t)(listed - count));
+    }
+  }
+  *work -= count;
+  spill_list(me, cls, list, count);
+}
+
+static bool spill_class_some(hak_thread_t *me, uint32_t cls, size_t *work) {
+  hak_bin_t *bin = &me->now.bins[cls];
+  hak_hold_t *hold = &me->now.holds[cls];
+  while (*work > 0 && (bin->list.head != HAK_LINK_END || bin->ready != HAK_LINK_END ||
+                       hold->spare != HAK_LINK_END)) {
+    spill_part(me, cls, work);
+  }
+  if (*work > HAK_MAGAZINE_BLOCKS && hold->slabs > *work - HAK_MAGAZINE_BLOCKS) {
+    hak_hold_shelve(me, cls, (uint32_t)(*work - HAK_MAGAZINE_BLOCKS));
+    *work = 0;
+  }
+  if (*work <= HAK_MAGAZINE_BLOCKS) return false;
+  *work -= hold->slabs;
+  /* What is left is little. */
+  hak_spill_class(me, cls);
+  return true;
+}
+
+bool hak_spill_some(hak_thread_t *me, size_t *work) {
+  me->mask &= ~(uint64_t)HAK_MODE_CACHED;
+  me->in_parts = 1;
+  bool all = true;
+  for (uint32_t cls = 0; cls < HAK_CLASSES && all; cls++) {
+    all = spill_class_some(me, cls, work);
+  }
+  me->in_parts = 0;
+  hak_magazines_return(me);
+  return all;
+}
+
+bool hak_spill_slots_some(hak_thread_t *me, size_t *work) {
+  me->in_parts = 1;
+  for (uint32_t cls = 0; cls < HAK_SHARED_CLASSES; cls++) {
+    hak_depot_t *depot = &me->now.store->depots[cls];
+    if (hak_load_relaxed(&depot->spans) == 0) continue;
+    for (int i = 0; i<HAK_TRANSFER_SLOTS && * work> HAK_MAGAZINE_BLOCKS; i++) {
+      hak_magazine_t *magazine = hak_transfer_take_any(depot);
+      if (magazine == NULL) break;
+      *work -= hak_load_relaxed(&magazine->count);
+      hak_magazine_empty(me, cls, magazine);
+      hak_magazine_put(me, magazine);
+    }
+  }
+  me->in_parts = 0;
+  return *work > HAK_MAGAZINE_BLOCKS;
+}
+
 static void spill_slots(hak_thread_t *me, uint32_t cls) {
   hak_depot_t *depot = &me->now.store->depots[cls];
   if (hak_load_relaxed(&depot->spans) == 0) return;

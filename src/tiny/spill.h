@@ -55,4 +55,9 @@ void hak_spill_free(hak_thread_t *me, uint32_t cls, void *block);
 /* A block is freed into a list whose room was gone. */
 void hak_spill_event(hak_thread_t *me, hak_list_t *list, void *block);
 
+/* Likewise what is in the heap's transfer slots, and as far as `*work` goes, which
+ * falls by one for each block and each slab; true if nothing is left. */
+bool hak_spill_some(hak_thread_t *me, size_t *work);
+bool hak_spill_slots_some(hak_thread_t *me, size_t *work);
+
 #endif

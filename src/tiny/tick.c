@@ -17,6 +17,7 @@ static void look(hak_thread_t *me, uint32_t cls) {
   uint32_t given = hold->given, before = hold->given_before;
   hold->given = 0;
   hold->given_before = given;
+  if (hak_load_relaxed(&depot->spans) == 0) return; /* never written to */
   /* The hint may have become stale, and magazines would lie where nobody looks. */
   if (hak_load_relaxed(&depot->hint) <= 0) {
     hak_store_relaxed(&depot->hint, HAK_TRANSFER_SLOTS);

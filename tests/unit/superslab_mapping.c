@@ -223,17 +223,19 @@ static void purge__takes_the_oldest_within_time_and_bytes(void **state) {
   size_t slabs = 1000;
   CHECK_EQ(hak_mapping_purge(9, SIZE_MAX, &slabs), 0);
   CHECK_EQ(slabs, 1000);
-  CHECK_EQ(hak_mapping_purge(100, 4 * MIB - 1, &slabs), 0); /* never more than asked */
-  CHECK_EQ(hak_mapping_purge(10, SIZE_MAX, &slabs), 4 * MIB);
+  CHECK_EQ(hak_mapping_purge(100, 64 * KIB - 1, &slabs), 0); /* never more than asked */
+  CHECK_EQ(hak_mapping_purge(10, 4 * MIB - 1, &slabs), 63 * 64 * KIB);
+  CHECK_EQ(m[0]->committed, 64 * KIB);
+  CHECK_EQ(hak_mapping_purge(10, SIZE_MAX, &slabs), 64 * KIB);
   CHECK_EQ(slabs, 1000 - 64);
   CHECK(hak_registry_find(first).extent == NULL);
-  CHECK_EQ(hak_mapping_purge(100, 5 * MIB, &slabs), 4 * MIB);
+  CHECK_EQ(hak_mapping_purge(100, 5 * MIB, &slabs), 5 * MIB);
   CHECK(hak_registry_find(last).extent != NULL);
-  slabs = 1; /* one is looked at, and then no more */
-  CHECK_EQ(hak_mapping_purge(100, SIZE_MAX, &slabs), 4 * MIB);
+  slabs = 47; /* so many are looked at, and then no more */
+  CHECK_EQ(hak_mapping_purge(100, SIZE_MAX, &slabs), 47 * 64 * KIB);
   CHECK_EQ(slabs, 0);
-  CHECK_EQ(hak_load_relaxed(&hak_mappings_retained), 4 * MIB);
-  CHECK_EQ(hak_load_relaxed(&hak_mappings_committed), 4 * MIB);
+  CHECK_EQ(hak_load_relaxed(&hak_mappings_retained), 4 * MIB + 64 * KIB);
+  CHECK_EQ(hak_load_relaxed(&hak_mappings_committed), 4 * MIB + 64 * KIB);
 }
 
 static void failures__give_null_and_leak_nothing(void **state) {

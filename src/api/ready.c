@@ -1,0 +1,111 @@
+/* ready.c - memory made ready before it is needed, so that no later call asks the
+ * operating system or meets a page that is not there. */
+#include <errno.h>
+
+#include "api/api.h"
+#include "base/option.h"
+#include "superslab/shared_pool.h"
+#include "tiny/prewarm.h"
+
+/* The heap's record; NULL with errno set. */
+static hak_heap_t *find(hak_heap_t *handle) {
+  hak_heap_t *heap = hak_api_heap(handle);
+  if (heap == NULL) errno = handle == NULL ? ENOMEM : EINVAL;
+  return heap;
+}
+
+/* What a class's first allocation on this thread would touch or have made. */
+static bool touch_records(hak_heap_t *heap) {
+  for (uint32_t cls = 0; cls < HAK_SHARED_CLASSES; cls++) {
+    hak_add_relaxed(&heap->store->depots[cls].spans, 0);
+    hak_add_relaxed(&heap->store->depots[cls].hint, 0);
+  }
+  if (heap->is_serial) return true;
+  hak_thread_t *me = hak_thread_enter();
+  if (me == NULL) return false;
+  bool ok = hak_front_enter(me, heap);
+  hak_front_default(me);
+  hak_thread_leave(me, "hak_heap_prefault");
+  return ok;
+}
+
+int hak_api_prefault(hak_heap_t *heap, size_t bytes) {
+  if (bytes > PTRDIFF_MAX) return ENOMEM;
+  if (hak_heap_arena(heap) != NULL) return 0; /* it has what the caller gave */
+  hak_pool_t *pool = &heap->store->pool;
+  hak_os_scope_t before = hak_os_enter(HAK_OS_GIVING);
+  hak_regions_advise();
+  bool ok = true;
+  if (bytes == 0) {
+    hak_pool_keep_none(pool);
+  } else {
+    ok = hak_pool_prefault(pool, bytes) && touch_records(heap);
+  }
+  hak_os_leave(before);
+  return ok ? 0 : ENOMEM;
+}
+
+int hak_heap_prefault(hak_heap_t *handle, size_t bytes) {
+  int saved = errno;
+  hak_heap_t *heap = find(handle);
+  int error = heap == NULL ? errno : hak_api_prefault(heap, bytes);
+  errno = saved;
+  return error;
+}
+
+/* --- blocks of one size --------------------------------------------------------- */
+
+static size_t prewarm_small(hak_heap_t *heap, uint32_t cls, size_t count) {
+  hak_thread_t *me = hak_thread_enter();
+  if (me == NULL) return 0;
+  size_t ready = 0;
+  if (hak_front_enter(me, heap)) {
+    ready = hak_prewarm_class(me, cls, count);
+    hak_front_default(me);
+  }
+  hak_thread_leave(me, "hak_heap_prewarm");
+  return ready;
+}
+
+/* Blocks with a span or more to themselves: they come and go once, and lie ready among
+ * what is free. Each names the one before it. */
+static size_t prewarm_large(hak_heap_t *handle, size_t size, size_t count) {
+  void **last = NULL;
+  size_t ready = 0;
+  for (; ready < count; ready++) {
+    void **block = hak_heap_alloc(handle, size);
+    if (block == NULL) break;
+    hak_prewarm_touch(block, hak_usable_size(block));
+    *block = last;
+    last = block;
+  }
+  while (last != NULL) {
+    void **block = last;
+    last = *block;
+    hak_free(block);
+  }
+  return ready;
+}
+
+/* A mapping that the next free would release at once cannot be had ready. */
+static bool is_kept(size_t size) {
+  return size <= (size_t)hak_option(LARGE_MAX_BYTES) ||
+         size <= (size_t)hak_option(HUGE_RETAIN_BYTES) || hak_option(PURGE_MODE) == 0;
+}
+
+size_t hak_heap_prewarm(hak_heap_t *handle, size_t size, size_t count) {
+  hak_heap_t *heap = find(handle);
+  if (heap == NULL || count == 0) return 0;
+  if (size == 0) size = 1;
+  int saved = errno;
+  size_t ready = 0;
+  bool arena = hak_heap_arena(heap) != NULL;
+  if (!arena) (void)touch_records(heap);
+  if (size <= HAK_MID_MAX && !arena && !heap->is_serial) {
+    ready = prewarm_small(heap, hak_class_of(size), count);
+  } else if (size <= PTRDIFF_MAX && is_kept(size)) {
+    ready = prewarm_large(handle, size, count);
+  }
+  errno = ready < count ? ENOMEM : saved;
+  return ready;
+}

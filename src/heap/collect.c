@@ -1,0 +1,123 @@
+#include "heap/collect.h"
+
+#include "heap/serial.h"
+#include "superslab/mapping.h"
+#include "superslab/shared_pool.h"
+#include "tiny/spill.h"
+
+/* What work costs, in slabs looked at. */
+enum {
+  PER_BLOCK = 4,  /* a block that goes home, a slab that is given up */
+  PER_HEAP = 512, /* its transfer slots and this thread's front of it */
+  PER_EMPTY_HEAP = 4
+};
+
+typedef struct collecting {
+  hak_thread_t *me;
+  size_t max_bytes, given;
+  size_t slabs; /* may still be looked at */
+} collecting_t;
+
+static bool is_done(const collecting_t *c) {
+  return c->given >= c->max_bytes || c->slabs == 0;
+}
+
+static void spend(collecting_t *c, size_t slabs) {
+  if (c->slabs != SIZE_MAX) c->slabs -= slabs < c->slabs ? slabs : c->slabs;
+}
+
+/* Free SuperSlabs and mappings of the process. */
+static void purge_free(collecting_t *c) {
+  if (is_done(c)) return;
+  c->given += hak_region_purge(UINT64_MAX, c->max_bytes - c->given, &c->slabs);
+  if (is_done(c)) return;
+  c->given += hak_mapping_purge(UINT64_MAX, c->max_bytes - c->given, &c->slabs);
+}
+
+static void purge_pool(collecting_t *c, hak_heap_t *heap) {
+  if (is_done(c)) return;
+  hak_pool_t *pool = &heap->store->pool;
+  c->given += hak_pool_purge(pool, UINT64_MAX, c->max_bytes - c->given, &c->slabs);
+}
+
+/* What this thread and the transfer slots have cached of the heap that it works for
+ * now: as much of it as there is work left. */
+static void empty_caches(collecting_t *c, bool front) {
+  size_t work = c->slabs == SIZE_MAX ? SIZE_MAX : c->slabs / PER_BLOCK;
+  size_t before = work;
+  bool all = !front || hak_spill_some(c->me, &work);
+  if (all) all = hak_spill_slots_some(c->me, &work);
+  /* What lay in the slots may have passed through the bins. */
+  if (all && front) hak_spill_some(c->me, &work);
+  spend(c, (before - work) * PER_BLOCK);
+}
+
+static void collect_default(collecting_t *c) {
+  hak_heap_t *heap = hak_heap_get_default();
+  purge_pool(c, heap);
+  if (c->slabs == 0) return;
+  spend(c, PER_HEAP);
+  empty_caches(c, true);
+  purge_pool(c, heap);
+}
+
+/* Under the heap's lease, so that it stays. */
+static void collect_leased(collecting_t *c, hak_heap_t *heap, bool named) {
+  /* What a serial heap keeps is only touched where the caller named it, and so has it. */
+  if (heap->is_serial) {
+    if (named) hak_serial_flush(c->me, heap);
+    purge_pool(c, heap);
+    return;
+  }
+  hak_heap_front_t *front = hak_front_find(c->me, heap);
+  if (front != NULL) {
+    c->me->now = front->front;
+  } else {
+    hak_front_enter_bare(c->me, heap);
+  }
+  empty_caches(c, front != NULL);
+  hak_front_default(c->me);
+  purge_pool(c, heap);
+}
+
+/* `named`: by the caller, who waits until nobody tears it down; else it is left to the
+ * next round. */
+static void collect_heap(collecting_t *c, hak_heap_t *heap, bool named) {
+  if (hak_load_relaxed(&heap->store->pool.superslabs) == 0) {
+    spend(c, PER_EMPTY_HEAP);
+  } else if (named || hak_heap_try_lease(heap)) {
+    if (named) hak_heap_lease(heap);
+    spend(c, PER_HEAP);
+    if (hak_heap_is_used(heap)) collect_leased(c, heap, named);
+    hak_heap_unlease(heap);
+  }
+  if (hak_heap_is_orphan(heap)) hak_front_flush(c->me, heap);
+}
+
+/* The heap with which the next call goes on. */
+static hak_atomic_u32_t next_heap;
+
+static void collect_all(collecting_t *c) {
+  uint32_t made = hak_heaps_made(), at = hak_load_relaxed(&next_heap);
+  for (uint32_t i = 0; i < made && !is_done(c); i++, at++) {
+    if (at >= made) at = 0;
+    hak_heap_t *heap = hak_heap_at(at);
+    if (heap == hak_heap_get_default()) continue;
+    if (heap != NULL) collect_heap(c, heap, false);
+  }
+  hak_store_relaxed(&next_heap, at < made ? at : 0);
+}
+
+size_t hak_collect_memory(hak_thread_t *me, hak_heap_t *heap, size_t max_bytes,
+                          size_t slabs) {
+  collecting_t c = {me, max_bytes, 0, slabs};
+  purge_free(&c);
+  if (heap == NULL || heap == hak_heap_get_default()) {
+    collect_default(&c);
+  } else {
+    collect_heap(&c, heap, true);
+  }
+  if (heap == NULL) collect_all(&c);
+  purge_free(&c); /* what came free by then */
+  return c.given;
+}

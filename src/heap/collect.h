@@ -1,0 +1,20 @@
+/* collect.h - free memory goes back to the OS because the program says so, a bounded
+ * part at a time.
+ *
+ * Depends on: superslab, tiny, front, thread.   Used by: api.
+ *
+ * A call ends when it has given back what was asked for or has looked at as much as it
+ * may; everything it does is measured in slabs looked at. What it did not come to is
+ * first in the queues of the next call; heaps are taken in turn.
+ */
+#ifndef HAK_HEAP_COLLECT_H
+#define HAK_HEAP_COLLECT_H
+
+#include "heap/thread.h"
+
+/* Of one heap, or of all; `slabs` bounds the work, SIZE_MAX: nothing does. The bytes
+ * given back. */
+size_t hak_collect_memory(hak_thread_t *me, hak_heap_t *heap, size_t max_bytes,
+                          size_t slabs);
+
+#endif

@@ -1,0 +1,68 @@
+#include "tiny/prewarm.h"
+
+#include "tiny/hold.h"
+
+enum {
+  PAGE_LEAST = 4096,
+  LINK_BYTES = 16 /* of a free block: its link, its mark */
+};
+
+void hak_prewarm_touch(void *block, size_t size) {
+  volatile char *bytes = block;
+  for (size_t at = LINK_BYTES; at < size; at += PAGE_LEAST) bytes[at] = 0;
+  if (size > LINK_BYTES) bytes[size - 1] = 0;
+}
+
+/* Makes the blocks of a list resident; how many they are. */
+static size_t touch_list(hak_thread_t *me, uint32_t cls, void *block) {
+  size_t count = 0;
+  for (; block != HAK_LINK_END; block = hak_hold_next(me, block), count++) {
+    hak_prewarm_touch(block, hak_class_size(cls));
+  }
+  return count;
+}
+
+/* A new slab, cut as a whole, that this thread holds: as if all of its blocks had come
+ * home. */
+static size_t hold_cut(hak_thread_t *me, uint32_t cls) {
+  hak_slab_t *slab = hak_hold_new(me, cls);
+  if (slab == NULL) return 0;
+  uint32_t size = hak_class_size(cls);
+  char *block = hak_slab_start(slab);
+  void *next = HAK_LINK_END;
+  for (uint32_t i = slab->capacity; i > 0; i--) {
+    char *each = block + (size_t)(i - 1) * size;
+    hak_prewarm_touch(each, size);
+    hak_link_write(&me->key, each, next);
+    next = each;
+  }
+  slab->list.head = next;
+  hak_store_relaxed(&slab->carved, slab->capacity);
+  hak_slab_set_out(slab, 0, 0);
+  hak_hold_requeue(me, slab, cls);
+  hak_hold_set_entry(me, slab, hak_entry_local(me, slab));
+  return slab->capacity;
+}
+
+size_t hak_prewarm_class(hak_thread_t *me, uint32_t cls, size_t count) {
+  hak_bin_t *bin = &me->now.bins[cls];
+  hak_hold_t *hold = &me->now.holds[cls];
+  size_t ready = touch_list(me, cls, bin->ready) + touch_list(me, cls, bin->list.head) +
+                 touch_list(me, cls, hold->spare);
+  for (hak_slab_t *slab = hold->first; slab != NULL; slab = slab->next) {
+    ready += touch_list(me, cls, slab->list.head);
+  }
+  /* What is cut next may serve some of them. */
+  hak_slab_t *current = hold->current;
+  if (current != NULL && !current->dirty) {
+    size_t cut = (size_t)hak_slab_carved(current) * current->list.block_size;
+    char *rest = hak_slab_start(current) + cut;
+    hak_prewarm_touch(rest, (size_t)current->span * HAK_SLAB_SIZE - cut);
+  }
+  while (ready < count) {
+    size_t more = hold_cut(me, cls);
+    if (more == 0) break;
+    ready += more;
+  }
+  return ready < count ? ready : count;
+}

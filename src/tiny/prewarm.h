@@ -1,0 +1,19 @@
+/* prewarm.h - blocks of a class made ready before they are asked for.
+ *
+ * Depends on: base, front, hold.   Used by: api.
+ */
+#ifndef HAK_TINY_PREWARM_H
+#define HAK_TINY_PREWARM_H
+
+#include "tiny/front.h"
+
+/* Sees to it that this thread has `count` free blocks of a shared class, all of whose
+ * pages are resident: those that it has, and slabs cut as a whole that it holds from
+ * then on. How many there are; fewer if memory is short. */
+size_t hak_prewarm_class(hak_thread_t *me, uint32_t cls, size_t count);
+
+/* Makes `size` bytes of a free block resident, but for the words that are the
+ * library's. */
+void hak_prewarm_touch(void *block, size_t size);
+
+#endif

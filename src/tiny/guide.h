@@ -51,7 +51,17 @@ HAK_HOT void hak_guide_clear_place(hak_guide_t *guide, uintptr_t place) {
   guide->places[place].unit = place + 1;
 }
 
-/* The lists of `count` units from an address on have changed. */
+/* Of `count` units from an address on, those that are known have another list. */
+HAK_HOT void hak_guide_turn(hak_guide_t *guide, const void *address, size_t count,
+                            hak_list_t *list) {
+  uintptr_t unit = hak_guide_unit(address);
+  for (; count > 0; count--, unit++) {
+    uintptr_t place = unit % HAK_GUIDE_PLACES;
+    if (guide->places[place].unit == unit) guide->places[place].list = list;
+  }
+}
+
+/* They have none any more. */
 HAK_HOT void hak_guide_forget(hak_guide_t *guide, const void *address, size_t count) {
   uintptr_t unit = hak_guide_unit(address);
   for (; count > 0; count--, unit++) {

@@ -45,8 +45,10 @@ uint32_t hak_hold_magazine_blocks(uint32_t cls) {
 void hak_hold_set_entry(hak_thread_t *me, hak_slab_t *slab, uint64_t entry) {
   HAK_COUNT(me, entry_writes, slab->span);
   if (me->now.guide != NULL) {
-    /* Its entries are nobody's at all times. */
-    hak_guide_forget(me->now.guide, hak_slab_start(slab), slab->span);
+    /* Its entries are nobody's at all times; the guide says what they would. */
+    hak_list_t *bin = &me->now.bins[hak_slab_class(slab)].list;
+    hak_guide_turn(me->now.guide, hak_slab_start(slab), slab->span,
+                   entry != 0 ? &slab->list : bin);
     return;
   }
   hak_registry_set_entries((uintptr_t)hak_slab_start(slab), slab->span, entry);
@@ -141,6 +143,9 @@ void hak_hold_retire(hak_thread_t *me, hak_slab_t *slab) {
   HAK_COUNT(me, slab_retired, 1);
   hak_sub_relaxed(&depot_of(me, hak_slab_class(slab))->spans, 1);
   hak_hold_set_entry(me, slab, 0);
+  if (me->now.guide != NULL) {
+    hak_guide_forget(me->now.guide, hak_slab_start(slab), slab->span);
+  }
   hak_registry_set_class((uintptr_t)hak_slab_start(slab), slab->span, HAK_CLASS_NONE);
   /* Relaxed: the pool's lock orders it for the next holder. */
   hak_store_relaxed(&slab->word, hak_word_make(HAK_SLAB_FREE, 0));

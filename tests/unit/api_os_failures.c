@@ -109,6 +109,7 @@ static void run_heaps(bool may_fail) {
   hak_heap_t *heaps[HEAPS] = {NULL};
   for (size_t i = 0; i < HEAPS; i++) {
     hak_heap_config_t config = {.struct_size = sizeof config,
+                                .flags = i % 2 == 1 ? HAK_HEAP_SERIAL : 0,
                                 .parent = i < 2 ? NULL : heaps[i / 2]};
     errno = TEST_ERRNO;
     heaps[i] = hak_heap_create(&config);

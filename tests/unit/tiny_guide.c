@@ -69,6 +69,13 @@ static void guide__forgets_units_that_it_is_told_to_and_no_others(void **state) 
   for (uintptr_t i = 0; i < HAK_GUIDE_PLACES; i++) {
     hak_guide_learn(guide, unit_at(base + i), &list);
   }
+  hak_list_t other = {0};
+  hak_guide_turn(guide, unit_at(base + 20), 3, &other);
+  hak_guide_turn(guide, unit_at(base + 2 * HAK_GUIDE_PLACES + 30), 3, &other);
+  for (uintptr_t i = 0; i < HAK_GUIDE_PLACES; i++) {
+    CHECK(!hak_guide_misses(guide, unit_at(base + i), &found));
+    CHECK(found == (i >= 20 && i < 23 ? &other : &list));
+  }
   hak_guide_forget(guide, unit_at(base + 10), 5);
   /* Of units that share places with those that are known. */
   hak_guide_forget(guide, unit_at(base + HAK_GUIDE_PLACES), HAK_GUIDE_PLACES);

@@ -193,6 +193,10 @@ typedef int(hak_pressure_fn)(hak_heap_t *heap, size_t needed, int level, void *c
  * at the heap's slabs; a heap without it costs nothing. */
 #define HAK_HEAP_REPORT_LEAKS 0x04u
 
+#define HAK_HUGE_DEFAULT 0 /* as HAK_OPTION_HUGE_PAGES says */
+#define HAK_HUGE_NEVER 1   /* never asked for */
+#define HAK_HUGE_ALWAYS 2  /* asked for from the first block on */
+
 typedef struct hak_heap_config {
   uint32_t struct_size;
   uint32_t flags;                /* HAK_HEAP_* */
@@ -204,7 +208,7 @@ typedef struct hak_heap_config {
   void *memory;                 /* the caller's, see below; NULL = none */
   size_t memory_size;           /* of it, in bytes */
   const struct hak_os *os;      /* copied; hooks of its own, see below; NULL = none */
-  int32_t huge_pages, reserved; /* 0 as yet */
+  int32_t huge_pages, reserved; /* HAK_HUGE_*, by madvise only; 0 */
   hak_pressure_fn *on_pressure; /* NULL = nobody is asked */
   void *ctx;                    /* passed to it */
 } hak_heap_config_t;

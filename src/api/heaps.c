@@ -70,9 +70,7 @@ enum {
 };
 
 /* Fields that have a place in the record before they have a meaning. */
-static bool asks_for_more(const hak_heap_config_t *c) {
-  return c->huge_pages != 0 || c->reserved != 0;
-}
+static bool asks_for_more(const hak_heap_config_t *c) { return c->reserved != 0; }
 
 /* What a new heap is to have from the start. */
 static bool make_ready(hak_heap_t *heap, const hak_heap_config_t *given) {
@@ -90,8 +88,11 @@ static bool is_limited(const hak_heap_config_t *c) {
   return c->soft_limit != 0 || c->hard_limit != 0 || c->on_pressure != NULL;
 }
 
-static bool is_os_valid(const hak_heap_config_t *c) {
-  return c->os == NULL || (hak_os_is_valid(c->os) && c->memory == NULL);
+/* Of pages that the heap asks for; none are if it has memory. */
+static bool are_pages_valid(const hak_heap_config_t *c) {
+  if (c->huge_pages < HAK_HUGE_DEFAULT || c->huge_pages > HAK_HUGE_ALWAYS) return false;
+  if (c->memory != NULL) return c->os == NULL && c->huge_pages == HAK_HUGE_DEFAULT;
+  return c->os == NULL || hak_os_is_valid(c->os);
 }
 
 /* NULL and *error if the memory is not right; or none is given and 0. */
@@ -118,7 +119,7 @@ hak_heap_t *hak_heap_create(const hak_heap_config_t *config) {
     memcpy(&given, config, known);
   }
   if ((given.flags & ~FLAGS_KNOWN) != 0 || asks_for_more(&given) ||
-      !is_os_valid(&given) || limits_are_bad(given.soft_limit, given.hard_limit)) {
+      !are_pages_valid(&given) || limits_are_bad(given.soft_limit, given.hard_limit)) {
     return refuse(EINVAL);
   }
   if (!hak_lifecycle_start()) return refuse(ENOMEM);
@@ -132,7 +133,7 @@ hak_heap_t *hak_heap_create(const hak_heap_config_t *config) {
   int error;
   hak_arena_t *arena = open_memory(&given, &error);
   if (error != 0) return refuse(error);
-  hak_heap_plan_t plan = {given.name, parent, arena, given.os, serial};
+  hak_heap_plan_t plan = {given.name, parent, arena, given.os, serial, given.huge_pages};
   hak_heap_t *heap = hak_heap_make(hak_lifecycle_os(), &plan);
   if (heap == NULL) {
     if (arena != NULL) hak_arena_close(arena);

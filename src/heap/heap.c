@@ -8,6 +8,7 @@
 #include "base/option.h"
 #include "heap/serial.h"
 #include "pool/mid.h"
+#include "superslab/mapping.h"
 #include "superslab/meta.h"
 #include "tiny/shelf.h"
 
@@ -165,7 +166,9 @@ static void put_copy(const hak_os_t *copy) {
 
 void hak_heap_end_os(hak_heap_t *heap) {
   const hak_os_t *os = heap->store->pool.os;
-  if (os != hak_registry_os() && hak_regions_end(os)) put_copy(os);
+  if (os == hak_registry_os()) return;
+  hak_mappings_end(os);
+  if (hak_regions_end(os)) put_copy(os);
 }
 
 /* --- heaps ----------------------------------------------------------------------- */
@@ -191,6 +194,7 @@ hak_heap_t *hak_heap_make(const hak_os_t *os, const hak_heap_plan_t *plan) {
   hak_lock_release(&lock);
   uintptr_t handle = (uintptr_t)heap | (uintptr_t)heap->tag << HAK_HANDLE_TAG_SHIFT;
   if (plan->serial) handle |= HAK_HANDLE_SERIAL;
+  heap->store->pool.huge_pages = plan->huge_pages;
   hak_pool_pass_on(&heap->store->pool, own, (void *)handle);
   memset(heap->name, 0, sizeof heap->name);
   if (plan->name != NULL) strncpy(heap->name, plan->name, HAK_HEAP_NAME_MAX);

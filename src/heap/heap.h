@@ -134,6 +134,7 @@ typedef struct hak_heap_plan {
   hak_arena_t *arena;
   const hak_os_t *os;
   bool serial;
+  int32_t huge_pages; /* HAK_HUGE_* */
 } hak_heap_plan_t;
 
 /* NULL if memory is short. */

@@ -13,7 +13,7 @@
  *   remap     a whole committed reservation changes its size, perhaps its
  *             address (then a multiple of HAK_OS_REMAP_ALIGNMENT); pages move
  *             without being copied; NULL leaves it as it was
- *   advise    asks for huge pages; a hint, Linux's own hooks only
+ *   advise    asks for huge pages, or for small ones; a hint, Linux's own hooks only
  *   collapse  makes one of what small pages lie there now; likewise
  *   now       nanoseconds of a clock that never goes back; coarse
  */
@@ -70,6 +70,7 @@ bool hak_os_commit(const hak_os_t *os, void *ptr, size_t size, bool *zeroed);
 bool hak_os_purge(const hak_os_t *os, void *ptr, size_t size);
 void *hak_os_remap(const hak_os_t *os, void *ptr, size_t old_size, size_t new_size);
 void hak_os_advise_huge(const hak_os_t *os, void *ptr, size_t size);
+void hak_os_advise_small(const hak_os_t *os, void *ptr, size_t size);
 void hak_os_collapse(const hak_os_t *os, void *ptr, size_t size);
 uint64_t hak_os_now(const hak_os_t *os);
 
@@ -82,6 +83,7 @@ uint64_t hak_os_entropy(void);
 
 /* Implemented by the platform file. */
 void hak_os_platform_advise_huge(void *ptr, size_t size);
+void hak_os_platform_advise_small(void *ptr, size_t size);
 void hak_os_platform_collapse(void *ptr, size_t size);
 
 /* OS pages that hold `size` bytes; no division, as pages are powers of two. */

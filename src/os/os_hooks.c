@@ -160,6 +160,14 @@ void hak_os_advise_huge(const hak_os_t *os, void *ptr, size_t size) {
   errno = saved;
 }
 
+void hak_os_advise_small(const hak_os_t *os, void *ptr, size_t size) {
+  if (os->reserve != hak_os_default()->reserve || !hak_os_may_give()) return;
+  hak_add_relaxed(&hak_os_counts.advise, 1);
+  int saved = errno;
+  hak_os_platform_advise_small(ptr, size);
+  errno = saved;
+}
+
 void hak_os_collapse(const hak_os_t *os, void *ptr, size_t size) {
   if (os->reserve != hak_os_default()->reserve || !hak_os_may_give()) return;
   hak_add_relaxed(&hak_os_counts.advise, 1);

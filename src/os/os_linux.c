@@ -105,6 +105,10 @@ void hak_os_platform_advise_huge(void *ptr, size_t size) {
   madvise(ptr, size, MADV_HUGEPAGE);
 }
 
+void hak_os_platform_advise_small(void *ptr, size_t size) {
+  madvise(ptr, size, MADV_NOHUGEPAGE);
+}
+
 /* Older headers do not have it, older kernels refuse it. */
 #ifndef MADV_COLLAPSE
 #define MADV_COLLAPSE 25

@@ -37,13 +37,12 @@ static void *run_alloc(hak_pool_t *pool, size_t usable, size_t alignment, bool n
                        bool *zeroed) {
   uint32_t n = (uint32_t)hak_div_up(usable, HAK_SUPERSLAB_SIZE);
   if (alignment < HAK_SUPERSLAB_SIZE) alignment = HAK_SUPERSLAB_SIZE;
+  bool huge;
   hak_superslab_t *ss =
-      hak_region_acquire(pool->os, n, alignment, HAK_EXTENT_RUN, pool->heap, no_grow);
+      hak_pool_bring(pool, n, alignment, HAK_EXTENT_RUN, no_grow, &huge);
   if (ss == NULL) return NULL;
   size_t pages = pages_of(pool->os, usable);
   size_t per_superslab = pages_of(pool->os, HAK_SUPERSLAB_SIZE);
-  bool huge = !no_grow && hak_superslab_is_huge(ss) &&
-              hak_budget_room(&pool->budget) >= HAK_ROOM_FOR_HUGE_PAGES;
   *zeroed = true;
   for (uint32_t i = 0; i < n; i++) {
     size_t part = pages < per_superslab ? pages : per_superslab;
@@ -94,6 +93,9 @@ void *hak_large_map(hak_pool_t *pool, size_t size, size_t alignment, bool no_gro
   hak_mapping_t *mapping = hak_mapping_acquire(pool->os, &pool->budget, pool->heap,
                                                usable, alignment, no_grow, zeroed);
   if (mapping == NULL) return NULL;
+  if (pool->huge_pages != HAK_HUGE_DEFAULT && !no_grow) {
+    hak_mapping_advise(mapping, pool->huge_pages == HAK_HUGE_ALWAYS);
+  }
   note_mapped(pool, 1, usable, 0);
   return mapping->extent.base;
 }

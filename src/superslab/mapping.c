@@ -169,6 +169,7 @@ static hak_mapping_t *map_new(const hak_os_t *os, size_t size, size_t alignment)
   hak_store_relaxed(&mapping->extent.kind, HAK_EXTENT_MAPPING);
   mapping->reserved = reserved;
   mapping->committed = 0;
+  mapping->advised = false;
   if (hak_option(HUGE_PAGES) != 0) hak_os_advise_huge(os, base, reserved);
   hak_registry_set_extent((uintptr_t)base, reserved, &mapping->extent);
   return mapping;
@@ -208,11 +209,20 @@ hak_mapping_t *hak_mapping_acquire(const hak_os_t *os, hak_budget_t *budget, voi
   return mapping;
 }
 
+void hak_mapping_advise(hak_mapping_t *mapping, bool huge) {
+  mapping->advised = true;
+  if (huge) {
+    hak_os_advise_huge(mapping->extent.os, mapping->extent.base, mapping->reserved);
+  } else {
+    hak_os_advise_small(mapping->extent.os, mapping->extent.base, mapping->reserved);
+  }
+}
+
 void hak_mapping_give(hak_mapping_t *mapping, uint64_t now) {
   /* What came from a heap's own hooks goes back at once: the heap may be at its end. */
-  bool keep =
-      mapping->extent.os == hak_registry_os() &&
-      (mapping->reserved <= (size_t)hak_option(HUGE_RETAIN_BYTES) || !hak_os_may_give());
+  bool shared = mapping->extent.os == hak_registry_os() && !mapping->advised &&
+                mapping->reserved <= (size_t)hak_option(HUGE_RETAIN_BYTES);
+  bool keep = shared || !hak_os_may_give();
   hak_lock_acquire(&lock);
   unuse_locked(mapping);
   if (keep) {
@@ -321,6 +331,18 @@ static size_t purge_end(hak_mapping_t *mapping, size_t bytes) {
   }
   hak_event_emit(HAK_EVENT_PURGE, from, bytes);
   return bytes;
+}
+
+void hak_mappings_end(const hak_os_t *os) {
+  for (;;) {
+    hak_lock_acquire(&lock);
+    hak_mapping_t *mapping = kept;
+    while (mapping != NULL && mapping->extent.os != os) mapping = mapping->next;
+    if (mapping != NULL) unkeep_locked(mapping);
+    hak_lock_release(&lock);
+    if (mapping == NULL) return;
+    release(mapping);
+  }
 }
 
 size_t hak_mapping_purge(uint64_t before, size_t max_bytes, size_t *slabs) {

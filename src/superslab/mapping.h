@@ -20,6 +20,7 @@ typedef struct hak_mapping {
   size_t reserved;          /* bytes */
   size_t committed;         /* bytes from the start */
   uint64_t idle_since;      /* ns; of a kept one */
+  bool advised;             /* its pages are as one heap wants them: not to be kept */
   struct hak_mapping *next; /* kept, the youngest first; or free records */
   struct hak_mapping *prev; /* kept */
   struct hak_mapping *next_used, **prev_used; /* in use; for the walkers */
@@ -42,6 +43,9 @@ hak_mapping_t *hak_mapping_acquire(const hak_os_t *os, hak_budget_t *budget, voi
                                    size_t size, size_t alignment, bool no_grow,
                                    bool *zeroed);
 
+/* Asks for huge pages there, or for none. No lock held. */
+void hak_mapping_advise(hak_mapping_t *mapping, bool huge);
+
 /* Keeps the mapping for reuse or releases it. Its block is gone. */
 void hak_mapping_give(hak_mapping_t *mapping, uint64_t now);
 
@@ -59,6 +63,9 @@ size_t hak_mapping_purge(uint64_t before, size_t max_bytes, size_t *slabs);
 
 /* Calls `visit` for each mapping in use, under the lock. */
 void hak_mapping_visit(bool (*visit)(hak_mapping_t *mapping, void *ctx), void *ctx);
+
+/* Releases what is kept of a heap's own hooks. */
+void hak_mappings_end(const hak_os_t *os);
 
 void hak_mappings_release(void);
 hak_lock_t *hak_mappings_lock(void);

@@ -371,8 +371,10 @@ hak_superslab_t *hak_region_acquire(const hak_os_t *os, uint32_t count, size_t a
   return acquire(os, count, alignment, kind, heap, false, no_grow);
 }
 
-hak_superslab_t *hak_region_acquire_small(const hak_os_t *os, void *heap) {
-  return acquire(os, 1, HAK_SUPERSLAB_SIZE, HAK_EXTENT_SLABS, heap, true, false);
+hak_superslab_t *hak_region_acquire_small(const hak_os_t *os, uint32_t count,
+                                          size_t alignment, hak_extent_kind_t kind,
+                                          void *heap, bool no_grow) {
+  return acquire(os, count, alignment, kind, heap, true, no_grow);
 }
 
 hak_superslab_t *hak_region_acquire_committed(const hak_os_t *os, void *heap,

@@ -65,9 +65,11 @@ extern hak_atomic_u64_t hak_regions_head_committed; /* bytes of records */
  * if memory is short, or without calling the OS if `no_grow`. No lock held. */
 hak_superslab_t *hak_region_acquire(const hak_os_t *os, uint32_t count, size_t alignment,
                                     hak_extent_kind_t kind, void *heap, bool no_grow);
-/* Likewise one SuperSlab for slabs, from regions without huge pages: for heaps that
- * may stay small, of which there may be thousands. */
-hak_superslab_t *hak_region_acquire_small(const hak_os_t *os, void *heap);
+/* Likewise from regions without huge pages: for heaps that may stay small, of which
+ * there may be thousands, or that shall have none. */
+hak_superslab_t *hak_region_acquire_small(const hak_os_t *os, uint32_t count,
+                                          size_t alignment, hak_extent_kind_t kind,
+                                          void *heap, bool no_grow);
 
 /* Likewise a free one in which `slots` side by side have all their pages; asks the OS
  * for nothing. */

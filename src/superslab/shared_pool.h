@@ -26,6 +26,7 @@ typedef struct hak_pool {
   const hak_os_t *os;             /* [const] the process's hooks, or the heap's own */
   void *heap;                     /* [const] the heap that has this pool, its handle */
   bool starts_small;              /* [const] the first SuperSlabs never have huge pages */
+  int32_t huge_pages;             /* [const] HAK_HUGE_* of the heap */
   uint32_t colour;                /* [const] where it begins, so that heaps used in turn
                                      do not meet in the same cache lines and TLB
                                      entries: each would begin a SuperSlab */
@@ -59,6 +60,11 @@ HAK_HOT hak_pool_t *hak_pool_of_budget(hak_budget_t *budget) {
 }
 /* A pool without SuperSlabs passes to another heap. */
 void hak_pool_pass_on(hak_pool_t *pool, const hak_os_t *os, void *heap);
+
+/* SuperSlabs of the heap's, as hak_region_acquire, with the pages that it wants. *huge:
+ * they are to be committed whole. */
+hak_superslab_t *hak_pool_bring(hak_pool_t *pool, uint32_t count, size_t alignment,
+                                hak_extent_kind_t kind, bool no_grow, bool *huge);
 
 /* `span` slabs side by side, the first at a multiple of `alignment` bytes (at
  * least a slab, at most a SuperSlab), with their first `bytes` bytes committed;

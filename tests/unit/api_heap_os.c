@@ -1,10 +1,12 @@
-/* api_heap_os.c - heaps over page hooks of their own: what comes from them, that all
- * of it goes back, and what happens when they fail. */
+/* api_heap_os.c - heaps that say where pages come from: hooks of their own, to which all
+ * goes back, also when they fail; huge pages always or never. */
 #include "strict_os.h"
 
 #include <errno.h>
 #include <pthread.h>
+#include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 static const size_t sizes[] = {1,     100,    1024,    5000,    32768,
                                60000, 300000, 1 << 20, 3 << 20, 40 << 20};
@@ -113,6 +115,47 @@ static void release__gives_all_back_with_the_last_block(void **state) {
   }
   hak_thread_idle();
   check_given_back(&os);
+  test_os_close(&os);
+}
+
+static void reserve_and_prefault__take_from_the_hooks_and_go_back(void **state) {
+  (void)state;
+  test_os_t os;
+  test_os_open(&os, 0);
+  hak_heap_config_t config = {.struct_size = sizeof config, .flags = HAK_HEAP_NO_PURGE};
+  config.os = &os.hooks;
+  config.reserve = 8 * MIB;
+  config.prefault = 3 * MIB;
+  hak_heap_t *heap = hak_heap_create(&config);
+  CHECK(heap != NULL);
+  CHECK(os.reserved_bytes >= 8 * MIB && os.committed_bytes >= 3 * MIB);
+  for (size_t i = 0; i < 100; i++) CHECK(hak_heap_alloc(heap, 20000) != NULL);
+  CHECK_EQ(hak_heap_reset(heap), 0);
+  CHECK_EQ(hak_check(NULL), 0);
+  CHECK_EQ(hak_heap_destroy(heap), 0);
+  check_given_back(&os);
+  test_os_close(&os);
+}
+
+/* Where purging is manual frees give nothing back; the end of the heap does. */
+static void manual_purging__gives_back_at_the_end(void **state) {
+  (void)state;
+  test_os_t os;
+  test_os_open(&os, 0);
+  int64_t mode = hak_option_get(HAK_OPTION_PURGE_MODE);
+  CHECK_EQ(hak_option_set(HAK_OPTION_PURGE_MODE, 0), 0);
+  hak_heap_t *heap = make(&os, NULL);
+  for (size_t i = 0; i < 5; i++) {
+    uint64_t calls = os.calls[TEST_OS_RELEASE] + os.calls[TEST_OS_PURGE];
+    void *large = hak_heap_alloc(heap, (40 + i) * MIB);
+    CHECK(large != NULL);
+    hak_free(large);
+    hak_free(hak_heap_alloc(heap, 3 * MIB));
+    CHECK_EQ(os.calls[TEST_OS_RELEASE] + os.calls[TEST_OS_PURGE], calls);
+  }
+  CHECK_EQ(hak_heap_destroy(heap), 0);
+  check_given_back(&os);
+  CHECK_EQ(hak_option_set(HAK_OPTION_PURGE_MODE, mode), 0);
   test_os_close(&os);
 }
 
@@ -249,10 +292,62 @@ static void shutdown__gives_what_is_left_to_the_hooks(void **state) {
   test_restart();
 }
 
-TEST_MAIN(T(blocks__come_from_the_hooks_and_go_back_to_them),
+/* ---- huge pages ----------------------------------------------------------------- */
+
+/* What the system was told of the pages at an address: 'h' huge, 'n' none, '-'
+ * nothing. */
+static char advice_at(const void *address) {
+  FILE *maps = fopen("/proc/self/smaps", "r");
+  CHECK(maps != NULL);
+  char line[1024], advice = '?';
+  bool here = false;
+  while (advice == '?' && fgets(line, sizeof line, maps) != NULL) {
+    unsigned long from, to;
+    if (sscanf(line, "%lx-%lx ", &from, &to) == 2) {
+      here = (uintptr_t)address >= from && (uintptr_t)address < to;
+    } else if (here && strncmp(line, "VmFlags:", 8) == 0) {
+      advice = strstr(line, " hg") != NULL   ? 'h'
+               : strstr(line, " nh") != NULL ? 'n'
+                                             : '-';
+    }
+  }
+  fclose(maps);
+  return advice;
+}
+
+static void huge_pages__are_asked_for_always_or_never(void **state) {
+  (void)state;
+  /* By madvise, which hooks do not have, nor do all kernels. */
+  if (test_is_strict() || access("/sys/kernel/mm/transparent_hugepage", F_OK) != 0)
+    skip();
+  static const size_t asked[] = {100, 20000, 500000, 3 << 20, 40 << 20};
+  for (int32_t wish = HAK_HUGE_NEVER; wish <= HAK_HUGE_ALWAYS; wish++) {
+    hak_heap_config_t config = {.struct_size = sizeof config, .huge_pages = wish};
+    hak_heap_t *heap = hak_heap_create(&config);
+    CHECK(heap != NULL);
+    for (size_t i = 0; i < TEST_COUNT(asked); i++) {
+      void *block = hak_heap_alloc(heap, asked[i]);
+      CHECK(block != NULL);
+      char advice = advice_at(block);
+      CHECK_MSG((advice == 'h') == (wish == HAK_HUGE_ALWAYS), "%zu bytes: %c", asked[i],
+                advice);
+    }
+    CHECK_EQ(hak_check(heap), 0);
+    CHECK_EQ(hak_heap_destroy(heap), 0);
+  }
+  hak_heap_config_t config = {.struct_size = sizeof config, .huge_pages = 3};
+  CHECK(hak_heap_create(&config) == NULL && errno == EINVAL);
+  config.huge_pages = -1;
+  CHECK(hak_heap_create(&config) == NULL && errno == EINVAL);
+}
+
+TEST_MAIN(T(huge_pages__are_asked_for_always_or_never),
+          T(blocks__come_from_the_hooks_and_go_back_to_them),
           T(heaps__that_come_and_go_leave_no_records_behind),
           T(heaps__with_the_same_hooks_do_not_share_what_comes_from_them),
           T(release__gives_all_back_with_the_last_block),
+          T(reserve_and_prefault__take_from_the_hooks_and_go_back),
+          T(manual_purging__gives_back_at_the_end),
           T(hooks__of_other_page_sizes_serve_beside_the_process),
           T(hooks__that_fail_give_null_and_serve_again), T(create__refuses_bad_hooks),
           T(threads__leave_nothing_in_the_hooks_when_the_heap_goes),

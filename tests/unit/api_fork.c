@@ -300,9 +300,105 @@ static void fork__blocks_of_threads_that_stayed_behind_can_be_freed(void **state
   test_child_must_succeed(orphan_child, NULL, 20);
 }
 
+/* ---- A thread that is lost inside the library -------------------------- */
+
+#define LOST_BLOCKS 40000
+
+static atomic_bool g_stuck;
+static void *g_lost[LOST_BLOCKS];
+
+/* The thread that asks for this much stays here while the other one forks. */
+static void *stuck_reserve(void *ctx, size_t size, size_t alignment) {
+  if (size >= 100 * MIB) {
+    atomic_store(&g_stuck, true);
+    while (!atomic_load(&g_churn.stop)) {
+      usleep(100);
+    }
+  }
+  return g_reserve(ctx, size, alignment);
+}
+
+/* Holds many slabs, most of their blocks free, when it is lost. */
+static void *stuck_thread(void *argument) {
+  (void)argument;
+  for (size_t i = 0; i < LOST_BLOCKS; i++) {
+    g_lost[i] = hak_alloc(64);
+    test_fill(g_lost[i], 64, i);
+  }
+  for (size_t i = 0; i < LOST_BLOCKS; i++) {
+    if (i % 10 != 0) {
+      hak_free(g_lost[i]);
+      g_lost[i] = NULL;
+    }
+  }
+  hak_free(hak_alloc(1000)); /* lies in a bin, and is lost */
+  hak_free(hak_alloc(100 * MIB));
+  return NULL;
+}
+
+static void work_without_it(void) {
+  static void *blocks[LOST_BLOCKS * 3 / 4];
+  hak_stats_t before = test_stats();
+  CHECK_EQ(hak_check(NULL), 0);
+  CHECK_EQ(before.threads, 1);
+  CHECK_MSG(before.fork_lost_bytes > 0 && before.fork_lost_bytes < MIB,
+            "%llu bytes are said to be lost", (unsigned long long)before.fork_lost_bytes);
+  for (size_t i = 0; i < TEST_COUNT(blocks); i++) {
+    CHECK((blocks[i] = hak_alloc(64)) != NULL);
+    test_fill(blocks[i], 64, i + 1);
+  }
+  uint64_t after = test_stats().committed_bytes;
+  CHECK_MSG(after <= before.committed_bytes + before.fork_lost_bytes + 256 * KIB,
+            "%llu bytes are committed, then %llu",
+            (unsigned long long)before.committed_bytes, (unsigned long long)after);
+  for (size_t i = 0; i < LOST_BLOCKS; i += 10) {
+    CHECK(test_verify(g_lost[i], 64, i));
+    hak_free(g_lost[i]);
+  }
+  for (size_t i = 0; i < TEST_COUNT(blocks); i++) {
+    CHECK(test_verify(blocks[i], 64, i + 1));
+    hak_free(blocks[i]);
+  }
+  CHECK_EQ(hak_check(NULL), 0);
+}
+
+static int lost_child(void *ctx) {
+  (void)ctx;
+  test_os_open(&g_os, 0);
+  g_reserve = g_os.hooks.reserve;
+  g_os.hooks.reserve = stuck_reserve;
+  CHECK_EQ(test_os_init(&g_os), 0);
+  CHECK_EQ(hak_thread_init(), 0);
+  pthread_t thread;
+  CHECK_EQ(pthread_create(&thread, NULL, stuck_thread, NULL), 0);
+  while (!atomic_load(&g_stuck)) {
+    usleep(100);
+  }
+  pid_t pid = fork();
+  CHECK(pid >= 0);
+  if (pid == 0) {
+    work_without_it();
+    _exit(0);
+  }
+  int status = 0;
+  CHECK(await(pid, &status));
+  CHECK_EQ(status, 0);
+  atomic_store(&g_churn.stop, true);
+  pthread_join(thread, NULL);
+  CHECK_EQ(hak_check(NULL), 0);
+  CHECK_EQ(test_stats().fork_lost_bytes, 0);
+  return 0;
+}
+
+static void fork__slabs_of_a_thread_lost_inside_the_library_serve_on(void **state) {
+  (void)state;
+  test_child_must_succeed(lost_child, NULL, 60);
+}
+
 TEST_MAIN_FRESH(T(fork__before_first_use_is_nothing_special),
                 T(fork__while_another_thread_starts_the_library_does_not_hang),
                 T(fork__children_may_fork_again),
                 T(fork__blocks_of_threads_that_stayed_behind_can_be_freed),
+                T(fork__slabs_of_a_thread_lost_inside_the_library_serve_on),
                 T(fork__under_churn_leaves_a_working_child_and_parent),
                 T(fork__handlers_called_by_hand_do_the_same))

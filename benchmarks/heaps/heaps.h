@@ -12,7 +12,7 @@ double median(double *values, size_t count);
 bool report(const char *name, double value, double bound, bool at_most);
 
 /* Serial heaps beside the default heap: hak_heap_alloc and hak_heap_free against
- * hak_alloc and hak_free, timed by turns; the median of the ratios. */
+ * hak_alloc and hak_free, the processor's time by turns; the median of the ratios. */
 bool measure_serial(void);
 
 #endif

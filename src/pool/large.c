@@ -2,6 +2,7 @@
 
 #include "base/check.h"
 #include "base/option.h"
+#include "superslab/supply.h"
 
 size_t hak_large_good_size(const hak_os_t *os, size_t size) {
   return hak_align_up(size, os->page_size);

@@ -4,6 +4,7 @@
 #include "base/event.h"
 #include "base/option.h"
 #include "superslab/resident.h"
+#include "superslab/supply.h"
 #include "superslab/tree.h"
 
 static hak_atomic_u64_t clock_now;
@@ -116,50 +117,6 @@ static node_t *find_committed(hak_pool_t *pool, unsigned span, size_t alignment,
   return NULL;
 }
 
-hak_superslab_t *hak_pool_bring(hak_pool_t *pool, uint32_t count, size_t alignment,
-                                hak_extent_kind_t kind, bool no_grow, bool *huge) {
-  *huge = false;
-  if (pool->huge_pages == HAK_HUGE_NEVER) {
-    return hak_region_acquire_small(pool->os, count, alignment, kind, pool->heap,
-                                    no_grow);
-  }
-  node_t *ss = hak_region_acquire(pool->os, count, alignment, kind, pool->heap, no_grow);
-  if (ss == NULL) return NULL;
-  bool always = pool->huge_pages == HAK_HUGE_ALWAYS;
-  if (always && !no_grow && !hak_superslab_is_huge(ss)) {
-    hak_os_advise_huge(pool->os, ss->extent.base, (size_t)count << HAK_SUPERSLAB_SHIFT);
-  }
-  *huge = !no_grow && (always || hak_superslab_is_huge(ss)) &&
-          hak_budget_room(&pool->budget) >= HAK_ROOM_FOR_HUGE_PAGES;
-  return ss;
-}
-
-static bool wants_small_pages(hak_pool_t *pool) {
-  if (pool->huge_pages != HAK_HUGE_DEFAULT) return false;
-  return (pool->starts_small &&
-          hak_load_relaxed(&pool->superslabs) < (uint64_t)hak_option(HUGE_PAGES_AFTER)) ||
-         hak_budget_room(&pool->budget) < HAK_ROOM_FOR_HUGE_PAGES;
-}
-
-static node_t *new_superslab(hak_pool_t *pool) {
-  node_t *ss = NULL;
-  bool small = wants_small_pages(pool), huge = false;
-  if (small) {
-    ss = hak_region_acquire_small(pool->os, 1, HAK_SUPERSLAB_SIZE, HAK_EXTENT_SLABS,
-                                  pool->heap, false);
-  }
-  if (ss == NULL) {
-    ss = hak_pool_bring(pool, 1, HAK_SUPERSLAB_SIZE, HAK_EXTENT_SLABS, false, &huge);
-  }
-  if (ss == NULL) return NULL;
-  if (!hak_superslab_charge_to(ss, &pool->budget)) {
-    hak_region_give(ss, 1, hak_clock_cached());
-    return NULL;
-  }
-  if (huge && !small) hak_superslab_commit_huge(ss);
-  return ss;
-}
-
 /* Where an empty SuperSlab is begun with. */
 static int first_slot(const hak_pool_t *pool, unsigned span, unsigned step) {
   unsigned slot = pool->colour % HAK_SUPERSLAB_SLABS;
@@ -199,7 +156,7 @@ static node_t *find_or_grow(hak_pool_t *pool, unsigned span, size_t alignment,
       }
     }
     hak_lock_release(&pool->lock);
-    ss = new_superslab(pool);
+    ss = hak_pool_new_superslab(pool);
     if (ss == NULL) return NULL;
     add_superslab(pool, ss);
     *first = first_slot(pool, span, step);
@@ -408,7 +365,7 @@ bool hak_pool_reserve(hak_pool_t *pool, size_t bytes) {
   bool ok = true;
   while (ok && hak_load_relaxed(&pool->superslabs) < want) {
     hak_lock_release(&pool->lock);
-    node_t *ss = new_superslab(pool);
+    node_t *ss = hak_pool_new_superslab(pool);
     ok = ss != NULL;
     if (ok) add_superslab(pool, ss);
     if (!ok) hak_lock_acquire(&pool->lock);
@@ -456,7 +413,7 @@ bool hak_pool_prefault(hak_pool_t *pool, size_t bytes) {
     node_t *ss = hak_tree_above(pool->root, at);
     if (ss == NULL) {
       hak_lock_release(&pool->lock);
-      ss = new_superslab(pool);
+      ss = hak_pool_new_superslab(pool);
       ok = ss != NULL;
       if (!ok) {
         hak_lock_acquire(&pool->lock);

@@ -61,11 +61,6 @@ HAK_HOT hak_pool_t *hak_pool_of_budget(hak_budget_t *budget) {
 /* A pool without SuperSlabs passes to another heap. */
 void hak_pool_pass_on(hak_pool_t *pool, const hak_os_t *os, void *heap);
 
-/* SuperSlabs of the heap's, as hak_region_acquire, with the pages that it wants. *huge:
- * they are to be committed whole. */
-hak_superslab_t *hak_pool_bring(hak_pool_t *pool, uint32_t count, size_t alignment,
-                                hak_extent_kind_t kind, bool no_grow, bool *huge);
-
 /* `span` slabs side by side, the first at a multiple of `alignment` bytes (at
  * least a slab, at most a SuperSlab), with their first `bytes` bytes committed;
  * the first one's record, or NULL. *zeroed: the bytes read as zero. No lock

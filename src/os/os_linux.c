@@ -5,6 +5,7 @@
  * memory given back must leave the resident set at once and read as zero.
  */
 #include <errno.h>
+#include <pthread.h>
 #include <string.h>
 #include <sys/auxv.h>
 #include <sys/mman.h>
@@ -72,33 +73,29 @@ static uint64_t linux_now_ns(void *ctx) {
   return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
 }
 
+static hak_os_t default_os = {sizeof(hak_os_t),
+                              0,
+                              0,
+                              0,
+                              NULL,
+                              linux_reserve,
+                              linux_release,
+                              linux_commit,
+                              linux_purge,
+                              linux_remap,
+                              linux_now_ns};
+
+/* The page size is only known at run time. */
+static void find_page_size(void) {
+  default_os.page_size = (size_t)sysconf(_SC_PAGESIZE);
+  default_os.granularity = default_os.page_size;
+}
+
 const hak_os_t *hak_os_default(void) {
-  /* The page size is only known at run time; racing first calls write the same
-   * value. */
-  static hak_os_t os = {sizeof(hak_os_t),
-                        0,
-                        0,
-                        0,
-                        NULL,
-                        linux_reserve,
-                        linux_release,
-                        linux_commit,
-                        linux_purge,
-                        linux_remap,
-                        linux_now_ns};
-  static hak_atomic_u32_t ready;
-  /* Acquire and release: the page size is seen with the flag. */
-  if (hak_load_acquire(&ready) != 2) {
-    uint32_t fresh = 0;
-    if (hak_cas_relaxed(&ready, &fresh, 1)) {
-      os.page_size = (size_t)sysconf(_SC_PAGESIZE);
-      os.granularity = os.page_size;
-      hak_store_release(&ready, 2);
-    } else {
-      while (hak_load_acquire(&ready) != 2) hak_cpu_relax();
-    }
-  }
-  return &os;
+  /* Begins anew in the child of a fork that came in between. */
+  static pthread_once_t once = PTHREAD_ONCE_INIT;
+  pthread_once(&once, find_page_size);
+  return &default_os;
 }
 
 void hak_os_platform_advise_huge(void *ptr, size_t size) {

@@ -14,6 +14,7 @@
 
 #include "api/api.h"
 #include "base/check.h"
+#include "heap/pressure.h"
 #include "superslab/retention.h"
 #include "tiny/spill.h"
 
@@ -56,6 +57,7 @@ static HAK_WARM void *alloc_slow(hak_heap_t *handle, size_t size) {
   hak_thread_leave(me, HAK_IN_ALLOC);
   if (HAK_UNLIKELY(block == NULL)) return hak_api_small(heap, cls, false);
   hak_retention_tick(&heap->store->pool);
+  hak_pressure_soft(heap);
   return block;
 }
 

@@ -6,6 +6,7 @@
 #include "superslab/meta.h"
 #include "tiny/capacity.h"
 #include "tiny/hold.h"
+#include "tiny/share.h"
 #include "tiny/spill.h"
 #include "tiny/transfer.h"
 
@@ -376,11 +377,13 @@ void hak_front_seek_slot(hak_thread_t *me, hak_heap_front_t *front) {
 void hak_front_clear(hak_thread_t *me, hak_thread_t *thread, hak_heap_t *heap, bool end) {
   hak_heap_front_t *front = hak_front_find(thread, heap);
   if (front == NULL) return;
+  hak_budget_return(&heap->store->pool.budget,
+                    hak_share_of_front(front->front.bins, front->holds));
   for (uint32_t cls = 0; cls < HAK_CLASSES; cls++) {
     hak_hold_t *hold = &front->holds[cls];
     hak_bin_t *bin = &front->front.bins[cls];
     hak_magazine_t *magazine = hak_load_relaxed(&hold->magazine);
-    bin_init(bin, end ? 0 : hak_bin_capacity(bin));
+    bin_init(bin, end || hak_share_is_cut(hold) ? 0 : hak_bin_capacity(bin));
     hold_init(hold);
     if (magazine != NULL) hak_magazine_put(me, magazine);
   }
@@ -439,12 +442,16 @@ static void count_front(hak_heap_front_t *front, void *ctx) {
   (void)ctx;
   if (hak_load_relaxed(&front->mark) == NULL) return;
   hak_add_relaxed(&front->heap->fronts, 1);
-  hak_budget_count_user(&front->heap->store->pool.budget, 1);
+  hak_budget_t *budget = &front->heap->store->pool.budget;
+  hak_budget_count_user(budget, 1);
+  hak_budget_regrant(budget, hak_share_of_front(front->front.bins, front->holds));
   uint32_t slot = hak_load_relaxed(&front->slot);
   if (slot != NO_SLOT) slots[slot].users++;
 }
 
 static void count_fronts(hak_thread_t *thread, void *ctx) {
+  hak_budget_regrant(&thread->store->pool.budget,
+                     hak_share_of_front(thread->bins, thread->holds));
   hak_fronts_visit(thread, count_front, ctx);
 }
 
@@ -455,12 +462,17 @@ void hak_fronts_recount(void) {
     if (hak_load_relaxed(&heap->fronts) != 0) hak_store_relaxed(&heap->fronts, 0);
     hak_atomic_u32_t *users = &heap->store->pool.budget.users;
     if (hak_load_relaxed(users) != 0) hak_store_relaxed(users, 0);
+    hak_atomic_u64_t *cached = &heap->store->pool.budget.cached;
+    if (hak_load_relaxed(cached) != 0) hak_store_relaxed(cached, 0);
   }
   for (uint32_t i = 0; i < hak_heaps_made(); i++) {
     hak_heap_t *heap = hak_heap_at(i);
-    if (heap == NULL || hak_heap_serial(heap) == NULL) continue;
+    const hak_serial_t *serial = heap == NULL ? NULL : hak_heap_serial(heap);
+    if (serial == NULL) continue;
     hak_add_relaxed(&heap->fronts, 1);
     hak_budget_count_user(&heap->store->pool.budget, 1);
+    hak_budget_regrant(&heap->store->pool.budget,
+                       hak_share_of_front(serial->bins, serial->holds));
   }
   if (hak_thread_self->kind == HAK_THREAD_ATTACHED) {
     hak_budget_count_user(&hak_heap_get_default()->store->pool.budget, 1);

@@ -3,6 +3,7 @@
 #include "heap/front.h"
 #include "superslab/meta.h"
 #include "tiny/capacity.h"
+#include "tiny/share.h"
 #include "tiny/spill.h"
 #include "tiny/transfer.h"
 
@@ -80,6 +81,8 @@ void hak_serial_clear(hak_thread_t *me, hak_heap_t *heap, bool end) {
   forget_magazines(me, serial);
   hak_guide_clear(&serial->guide);
   hak_capacity_give_back(&serial->grown);
+  hak_budget_return(&heap->store->pool.budget,
+                    hak_share_of_front(serial->bins, serial->holds));
   hak_front_init(serial->bins, serial->holds, heap->store);
   if (!end) return;
   heap->serial_handle = NULL;

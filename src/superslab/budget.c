@@ -26,6 +26,7 @@ void hak_budget_set_limits(hak_budget_t *budget, size_t soft, size_t hard) {
 void hak_budget_begin(hak_budget_t *budget, hak_budget_t *parent) {
   hak_assert(hak_load_relaxed(&budget->charged) == 0);
   hak_assert(hak_load_relaxed(&budget->users) == 0);
+  hak_assert(hak_load_relaxed(&budget->cached) == 0);
   hak_budget_set_limits(budget, 0, 0);
   hak_store_relaxed(&budget->parent, parent);
   hak_store_relaxed(&budget->refused, 0);
@@ -162,6 +163,39 @@ void hak_budget_count_user(hak_budget_t *budget, int32_t users) {
   for (; budget != NULL; budget = hak_budget_parent(budget)) {
     hak_add_relaxed(&budget->users, (uint32_t)users);
   }
+}
+
+static bool grant_at(hak_budget_t *level, uint64_t bytes) {
+  uint64_t hard = hak_load_relaxed(&level->hard);
+  uint64_t most = hard == HAK_BUDGET_NONE ? HAK_BUDGET_NONE : hard / CACHED_SHARE;
+  uint64_t now = hak_load_relaxed(&level->cached);
+  do {
+    if (now > most || bytes > most - now) return false;
+  } while (!hak_cas_relaxed(&level->cached, &now, now + bytes));
+  return true;
+}
+
+static void return_up_to(hak_budget_t *budget, const hak_budget_t *end, uint64_t bytes) {
+  for (; budget != end; budget = hak_budget_parent(budget)) {
+    hak_sub_relaxed(&budget->cached, bytes);
+  }
+}
+
+bool hak_budget_grant(hak_budget_t *budget, uint64_t bytes) {
+  for (hak_budget_t *level = budget; level != NULL; level = hak_budget_parent(level)) {
+    if (grant_at(level, bytes)) continue;
+    return_up_to(budget, level, bytes);
+    return false;
+  }
+  return true;
+}
+
+void hak_budget_return(hak_budget_t *budget, uint64_t bytes) {
+  if (bytes != 0) return_up_to(budget, NULL, bytes);
+}
+
+void hak_budget_regrant(hak_budget_t *budget, uint64_t bytes) {
+  return_up_to(budget, NULL, 0 - bytes);
 }
 
 bool hak_budget_is_below(const hak_budget_t *budget, const hak_budget_t *level) {

@@ -34,6 +34,7 @@ typedef struct hak_budget {
   hak_atomic_ptr_t parent;      /* [any] the level above, or NULL */
   hak_atomic_u64_t refused;     /* [any] requests that ended in NULL for its limit */
   hak_atomic_u32_t users;       /* [any] fronts of its heap and those below */
+  hak_atomic_u64_t cached;      /* [any] bytes that these may cache, in all */
   hak_atomic_u32_t over;        /* [any] the soft limit was crossed, and nobody has
                                    come back well below it since */
   hak_atomic_u32_t alarm;       /* [any] nobody has acted on that yet */
@@ -94,6 +95,13 @@ uint64_t hak_budget_room(hak_budget_t *budget);
 uint64_t hak_budget_share(hak_budget_t *budget);
 /* Threads that begin, or end (-1), to cache blocks of the heap. */
 void hak_budget_count_user(hak_budget_t *budget, int32_t users);
+/* One of them may cache so many bytes more, or may not: where others have yet to see
+ * that their share has become smaller. All together never have more than one would
+ * have alone. */
+bool hak_budget_grant(hak_budget_t *budget, uint64_t bytes);
+void hak_budget_return(hak_budget_t *budget, uint64_t bytes);
+/* Likewise without a question, where grants are counted anew. */
+void hak_budget_regrant(hak_budget_t *budget, uint64_t bytes);
 
 /* True if `budget` is `level` or lies below. */
 bool hak_budget_is_below(const hak_budget_t *budget, const hak_budget_t *level);

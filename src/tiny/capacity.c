@@ -2,6 +2,7 @@
 
 #include "base/event.h"
 #include "base/option.h"
+#include "tiny/share.h"
 #include "tiny/spill.h"
 
 enum {
@@ -56,7 +57,9 @@ void hak_capacity_reset(hak_thread_t *me, uint32_t cls) {
     *me->now.grown -= bytes;
     hak_sub_relaxed(&granted, bytes);
   }
-  bool limited = hak_budget_is_limited(&me->now.store->pool.budget);
+  hak_budget_t *budget = &me->now.store->pool.budget;
+  bool limited = hak_budget_is_limited(budget);
+  hak_budget_return(budget, hak_share_granted(bin, hold));
   uint32_t blocks = limited ? 0 : hak_capacity_least(cls);
   hold->capacity_least = blocks;
   hold->taken = 0;

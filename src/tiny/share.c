@@ -5,18 +5,28 @@
 #include "tiny/spill.h"
 
 enum {
-  LISTS = 4,        /* three of the bin, and the magazine */
-  PART_OF_REST = 4, /* of what other classes have left a class takes a quarter */
+  PART_OF_REST = 4 /* of what other classes have left a class takes a quarter */
 };
 
-static uint64_t bytes_of(uint32_t cls, uint32_t blocks) {
-  return (uint64_t)LISTS * blocks * hak_class_size(cls);
+static uint64_t bytes_of(uint32_t cls, uint64_t blocks) {
+  return HAK_SHARE_LISTS * blocks * hak_class_size(cls);
 }
 
+uint64_t hak_share_of_front(const hak_bin_t *bins, const hak_hold_t *holds) {
+  uint64_t granted = 0;
+  for (uint32_t cls = 0; cls < HAK_CLASSES; cls++) {
+    granted += hak_share_granted(&bins[cls], &holds[cls]);
+  }
+  return granted;
+}
+
+/* Of a bin that has nothing and was granted nothing. */
 static void set_capacity(hak_thread_t *me, uint32_t cls, uint64_t share,
                          uint32_t blocks) {
   hak_bin_t *bin = &me->now.bins[cls];
   hak_hold_t *hold = &me->now.holds[cls];
+  hak_budget_t *budget = &me->now.store->pool.budget;
+  if (blocks > 0 && !hak_budget_grant(budget, bytes_of(cls, blocks))) blocks = 0;
   uint32_t least = hak_hold_magazine_blocks(cls), carried = blocks == 0 ? 1 : blocks;
   hold->share = share;
   hold->capacity_least = blocks;
@@ -34,10 +44,9 @@ static uint64_t settle(hak_thread_t *me, uint64_t share) {
     hak_bin_t *bin = &me->now.bins[cls];
     hak_hold_t *hold = &me->now.holds[cls];
     if (hold->share == share) {
-      granted += bytes_of(cls, bin->capacity);
+      granted += hak_share_granted(bin, hold);
     } else if (bin->capacity != 0) {
-      hak_spill_class(me, cls);
-      set_capacity(me, cls, 0, 0);
+      hak_spill_class(me, cls); /* gives back what it was granted */
     }
   }
   return granted;
@@ -52,7 +61,6 @@ void hak_share_follow_slow(hak_thread_t *me, uint32_t cls) {
   }
   uint64_t share = hak_budget_share(budget);
   if (HAK_LIKELY(hold->share == share)) return;
-  hold->share = 0;
   uint64_t granted = settle(me, share);
   uint64_t left = share > granted ? share - granted : 0;
   uint64_t fits = left / PART_OF_REST / bytes_of(cls, 1);

@@ -10,7 +10,8 @@
  * that is used takes a part of what other classes have left, down to nothing, where
  * every block comes from the shelf and goes back there.
  *
- *     sum over classes of 4 x capacity x block size <= share
+ *     granted == sum over classes of 4 x capacity x block size <= share
+ *     sum over threads of granted == the budget's `cached` <= limit / 16
  *
  * The share changes as threads come and go. A thread sees it at the next refill or
  * overflow of a class, and gives back what its other classes have too much.
@@ -20,8 +21,20 @@
 
 #include "tiny/front.h"
 
+enum {
+  HAK_SHARE_LISTS = 4 /* three of the bin, and the magazine */
+};
+
 /* The class's bin is cut to a share. */
 HAK_HOT bool hak_share_is_cut(const hak_hold_t *hold) { return hold->share != 0; }
+
+/* What the class's bin was granted. */
+HAK_HOT uint64_t hak_share_granted(const hak_bin_t *bin, const hak_hold_t *hold) {
+  if (HAK_LIKELY(!hak_share_is_cut(hold))) return 0;
+  return (uint64_t)HAK_SHARE_LISTS * bin->capacity * bin->list.block_size;
+}
+/* Likewise all bins together, of a front that may be another thread's. */
+uint64_t hak_share_of_front(const hak_bin_t *bins, const hak_hold_t *holds);
 
 /* How many blocks a refill of the bin may bring. */
 HAK_HOT uint32_t hak_share_batch(const hak_bin_t *bin) {

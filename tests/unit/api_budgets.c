@@ -186,22 +186,24 @@ static void *cache(void *arg) {
   return NULL;
 }
 
+/* One after the other: those who come first would take more, and none wakes to give
+ * it back. */
 static void budget__less_what_others_cache_serves_one_thread(void **state) {
   (void)state;
   enum {
-    THREADS = 8
+    THREADS = 32
   };
   size_t limit = 16 * MIB;
   hak_heap_t *heap = make(NULL, 0, limit);
   pthread_barrier_t cached, done;
-  pthread_barrier_init(&cached, NULL, THREADS + 1);
+  pthread_barrier_init(&cached, NULL, 2);
   pthread_barrier_init(&done, NULL, THREADS + 1);
   cacher_t cacher = {heap, &cached, &done};
   pthread_t threads[THREADS];
   for (size_t i = 0; i < THREADS; i++) {
     CHECK_EQ(pthread_create(&threads[i], NULL, cache, &cacher), 0);
+    pthread_barrier_wait(&cached);
   }
-  pthread_barrier_wait(&cached);
   void *list = NULL;
   size_t count = fill(heap, KIB, &list);
   CHECK_MSG(count * KIB >= limit / 10 * 9 - limit / 16, "%zu KiB", count);

@@ -146,6 +146,23 @@ static void share__is_the_smallest_of_the_levels_by_their_users(void **state) {
   CHECK_EQ(hak_load_relaxed(&g_top.users), 0);
 }
 
+static void grant__is_bounded_for_all_threads_together(void **state) {
+  (void)state;
+  begin(0);
+  CHECK(hak_budget_grant(&g_low, 1 << 30));
+  hak_budget_return(&g_low, 1 << 30);
+  hak_budget_set_limits(&g_middle, 0, 1600);
+  CHECK(hak_budget_grant(&g_low, 60) && hak_budget_grant(&g_middle, 40));
+  CHECK(!hak_budget_grant(&g_low, 1) && hak_budget_grant(&g_top, 1));
+  hak_budget_return(&g_low, 60);
+  CHECK(!hak_budget_grant(&g_low, 61) && hak_budget_grant(&g_low, 60));
+  CHECK_EQ(hak_load_relaxed(&g_top.cached), 101);
+  hak_budget_return(&g_low, 60);
+  hak_budget_return(&g_middle, 40);
+  hak_budget_return(&g_top, 1);
+  CHECK_EQ(hak_load_relaxed(&g_top.cached) + hak_load_relaxed(&g_low.cached), 0);
+}
+
 static void callback__forbids_its_level_and_those_below(void **state) {
   (void)state;
   begin(0);
@@ -233,5 +250,6 @@ TEST_MAIN_FRESH(T(charge__counts_at_every_level_above),
                 T(fixed__is_charged_while_there_is_anything),
                 T(soft__alarms_once_until_well_below),
                 T(share__is_the_smallest_of_the_levels_by_their_users),
+                T(grant__is_bounded_for_all_threads_together),
                 T(callback__forbids_its_level_and_those_below),
                 T(race__no_level_is_ever_above_its_limit))

@@ -218,7 +218,8 @@ static bool grow_own(const hak_os_t *os, uint32_t count, size_t alignment) {
   region->os = os;
   region->start = region->base = own.start;
   region->size = own.size;
-  region->count = region->free_count = region->huge_from = own.units;
+  region->count = region->free_count = own.units;
+  hak_store_relaxed(&region->huge_from, own.units);
   for (uint32_t i = 0; i < own.units; i++) set_free(region, i, true);
   if (!region->reviving) link_locked(region);
   region->reviving = false;

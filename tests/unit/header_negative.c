@@ -193,6 +193,7 @@ static void null__is_no_heap_that_ends_or_has_a_name(void **state) {
 static void collect__unknown_flags_are_invalid_and_nothing_is_given(void **state) {
   (void)state;
   for (unsigned flag = 1; flag != 0; flag <<= 1) {
+    if (flag == HAK_COLLECT_ALL) continue;
     errno = 0;
     CHECK_EQ(hak_collect(NULL, SIZE_MAX, flag), 0);
     CHECK_EQ(errno, EINVAL);

@@ -43,14 +43,17 @@ static void set_committed(hak_superslab_t *ss, unsigned slot, size_t pages) {
   set_bits(&ss->purged, bit, pages == 0);
 }
 
-static size_t committed_bytes(const hak_superslab_t *ss, unsigned first, unsigned count) {
-  uint32_t slots = hak_mask32(first, count);
+static size_t bytes_of(const hak_superslab_t *ss, uint32_t slots) {
   uint32_t whole = hak_load_relaxed(&ss->whole) & slots;
   size_t pages = 0;
   for (uint32_t rest = slots & ~whole; rest != 0; rest &= rest - 1) {
     pages += ss->slabs[hak_lowest_bit(rest)].committed;
   }
   return hak_count_bits(whole) * HAK_SLAB_SIZE + pages * ss->extent.os->page_size;
+}
+
+static size_t committed_bytes(const hak_superslab_t *ss, unsigned first, unsigned count) {
+  return bytes_of(ss, hak_mask32(first, count));
 }
 
 void hak_superslab_take_locked(hak_superslab_t *ss, unsigned first, unsigned count) {
@@ -102,11 +105,7 @@ bool hak_superslab_charge_to(hak_superslab_t *ss, hak_budget_t *budget) {
 }
 
 size_t hak_superslab_charge(hak_superslab_t *ss) {
-  size_t bytes = sizeof *ss;
-  for (uint32_t rest = hak_load_relaxed(&ss->charged); rest != 0; rest &= rest - 1) {
-    bytes += committed_bytes(ss, hak_lowest_bit(rest), 1);
-  }
-  return bytes;
+  return sizeof *ss + bytes_of(ss, hak_load_relaxed(&ss->charged));
 }
 
 void hak_superslab_uncharge(hak_superslab_t *ss) {
@@ -121,11 +120,7 @@ void hak_superslab_uncharge(hak_superslab_t *ss) {
 static bool charge_slots(hak_superslab_t *ss, uint32_t slots) {
   uint32_t rest = slots & ~hak_load_relaxed(&ss->charged);
   if (HAK_LIKELY(rest == 0) || ss->budget == NULL) return true;
-  size_t bytes = 0;
-  for (uint32_t r = rest; r != 0; r &= r - 1) {
-    bytes += committed_bytes(ss, hak_lowest_bit(r), 1);
-  }
-  if (!hak_budget_charge(ss->budget, bytes)) return false;
+  if (!hak_budget_charge(ss->budget, bytes_of(ss, rest))) return false;
   set_bits(&ss->charged, rest, true);
   return true;
 }

@@ -98,6 +98,7 @@ static HAK_SLOW void *insist(hak_heap_t *heap, hak_budget_call_t *call, size_t n
 void *hak_api_request(hak_heap_t *heap, size_t needed, hak_api_try_fn *attempt,
                       const void *request) {
   if (hak_budget_is_forbidden(&heap->store->pool.budget)) return out_of_memory();
+  int saved = errno; /* attempts within attempts set it, though another succeeds */
   hak_budget_call_t call;
   hak_budget_call_begin(&call);
   void *block = attempt(heap, request, &call);
@@ -106,7 +107,9 @@ void *hak_api_request(hak_heap_t *heap, size_t needed, hak_api_try_fn *attempt,
     block = insist(heap, &call, needed, attempt, request);
   }
   hak_pressure_soft(heap);
-  return block != NULL ? block : out_of_memory();
+  if (HAK_UNLIKELY(block == NULL)) return out_of_memory();
+  errno = saved;
+  return block;
 }
 
 /* --- blocks of a size class -------------------------------------------------- */

@@ -217,7 +217,7 @@ static void failure__of_one_call_in_ten(void **state) {
 static void failure__by_kind_of_hook(void **state) {
   (void)state;
   for (unsigned kind = 0; kind < TEST_OS_KINDS; kind++) {
-    unsigned points = (unsigned)test_scale(20);
+    unsigned points = (unsigned)test_scale(8);
     run_points(TEST_FAIL_NTH, 1u << kind, points);
     run_points(TEST_FAIL_FROM_NTH, 1u << kind, points);
     run_points(TEST_FAIL_RANDOM, 1u << kind, points / 2 + 1);

@@ -37,7 +37,7 @@ static pthread_mutex_t g_lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_once_t g_once = PTHREAD_ONCE_INIT;
 
 /* In the child of a fork nobody knows whether a thread that is not there had come to
- * note what it did to some pages. */
+ * note what it did to some pages. Of hooks that the child opens itself all is known. */
 static bool g_forked;
 
 static void lock(void) { pthread_mutex_lock(&g_lock); }
@@ -343,6 +343,7 @@ static uint64_t strict_now_ns(void *ctx) {
 /* ---- Opening ---------------------------------------------------------- */
 
 void test_os_open(test_os_t *os, unsigned flags) {
+  g_forked = false;
   pthread_once(&g_once, register_fork);
   memset(os, 0, sizeof *os);
   os->flags = flags;

@@ -14,15 +14,23 @@ static hak_heap_t *find(hak_heap_t *handle) {
   return heap;
 }
 
-/* What a class's first allocation on this thread would touch or have made. */
+/* What a class's first allocation on this thread would touch or have made. Compilers
+ * make a mere load of an addition of 0, and a load has no page made. */
 static bool touch_records(hak_heap_t *heap) {
   for (uint32_t cls = 0; cls < HAK_SHARED_CLASSES; cls++) {
-    hak_add_relaxed(&heap->store->depots[cls].spans, 0);
-    hak_add_relaxed(&heap->store->depots[cls].hint, 0);
+    hak_depot_t *depot = &heap->store->depots[cls];
+    uint32_t spans = hak_load_relaxed(&depot->spans);
+    int32_t hint = hak_load_relaxed(&depot->hint);
+    (void)hak_cas_relaxed(&depot->spans, &spans, spans);
+    (void)hak_cas_relaxed(&depot->hint, &hint, hint);
   }
   if (heap->is_serial) return true;
   hak_thread_t *me = hak_thread_enter();
   if (me == NULL) return false;
+  for (uint32_t cls = 0; cls < HAK_CLASSES; cls++) {
+    hak_atomic_u32_t *count = &me->holds[cls].spare_count;
+    hak_store_relaxed(count, hak_load_relaxed(count));
+  }
   bool ok = hak_front_enter(me, heap);
   hak_front_default(me);
   hak_thread_leave(me, "hak_heap_prefault");

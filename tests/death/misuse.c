@@ -288,11 +288,10 @@ static int misuse_child(void *ctx) {
 
 /* The same in a program whose handler returns: the call that found the misuse is
  * dropped, and the program goes on. */
-static test_reports_t g_reports;
 static int survivor_child(void *ctx) {
   const misuse_t *m = ctx;
   test_start();
-  hak_set_error_handler(test_count_report, &g_reports);
+  test_reports_begin();
   if (m->busy) {
     churn(m->size);
   }

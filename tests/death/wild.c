@@ -8,7 +8,6 @@
 #include <string.h>
 #include <sys/mman.h>
 
-static test_reports_t g_reports;
 static uintptr_t g_ours[32];
 static char *g_mapped;
 static char *g_libc;
@@ -100,7 +99,7 @@ static int wild_child(void *ctx) {
   g_mapped =
       mmap(NULL, MAPPED, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   g_libc = malloc(4096);
-  hak_set_error_handler(test_count_report, &g_reports);
+  test_reports_begin();
   test_rng_t rng = test_rng(test_seed(), 45);
   uint64_t tried = 0;
   for (size_t i = 0; i < test_scale(1000000); i++) {
@@ -130,7 +129,7 @@ static void wild_pointers__are_named_at_once_and_nothing_crashes(void **state) {
 
 static int before_use_child(void *ctx) {
   (void)ctx;
-  hak_set_error_handler(test_count_report, &g_reports);
+  test_reports_begin();
   int local = 0;
   /* The very first call is a wrong one. */
   hak_free(&local);

@@ -208,14 +208,15 @@ void test_restart(void) {
   }
 }
 
-hak_stats_t test_stats(void) {
+hak_stats_t test_heap_stats(hak_heap_t *heap) {
   hak_stats_t stats;
   memset(&stats, 0, sizeof stats);
   stats.struct_size = sizeof stats;
-  int error = hak_stats_get(NULL, &stats);
+  int error = hak_stats_get(heap, &stats);
   CHECK_EQ(error, 0);
   return stats;
 }
+hak_stats_t test_stats(void) { return test_heap_stats(NULL); }
 
 uint64_t test_live_blocks(void) { return test_stats().live_blocks; }
 
@@ -225,6 +226,32 @@ void test_count_report(const hak_error_info_t *info, void *ctx) {
   test_reports_t *reports = ctx;
   reports->count++;
   reports->last = *info;
+}
+
+test_reports_t g_reports;
+
+void test_reports_begin(void) {
+  memset(&g_reports, 0, sizeof g_reports);
+  hak_set_error_handler(test_count_report, &g_reports);
+}
+
+void test_reports_end(unsigned count, hak_error_t error) {
+  hak_set_error_handler(NULL, NULL);
+  CHECK_EQ(g_reports.count, count);
+  if (count > 0) CHECK_EQ(g_reports.last.error, error);
+}
+
+void test_expect_report(unsigned count, hak_error_t error, const void *address,
+                        const char *function) {
+  CHECK_EQ(g_reports.count, count);
+  CHECK_MSG(g_reports.last.error == error, "reported as '%s', not '%s'",
+            hak_error_text(g_reports.last.error), hak_error_text(error));
+  CHECK(g_reports.last.address == address);
+  CHECK_MSG(function == NULL || strcmp(g_reports.last.function, function) == 0,
+            "'%s' is not '%s'", g_reports.last.function, function);
+  CHECK(g_reports.last.text != NULL && g_reports.last.text[0] != '\0');
+  CHECK(strchr(g_reports.last.text, '\n') == NULL);
+  CHECK(g_reports.last.struct_size >= sizeof(hak_error_info_t));
 }
 
 /* ---- main ------------------------------------------------------------- */

@@ -137,7 +137,9 @@ void test_restart(void);
 /* True when the run is over hooks of the suite's own. */
 bool test_is_strict(void);
 
+/* Of the process, and of one heap with those below it. */
 hak_stats_t test_stats(void);
+hak_stats_t test_heap_stats(hak_heap_t *heap);
 uint64_t test_live_blocks(void);
 uint64_t test_live_bytes(void);
 
@@ -147,6 +149,15 @@ typedef struct test_reports {
   hak_error_info_t last;
 } test_reports_t;
 void test_count_report(const hak_error_info_t *info, void *ctx);
+
+/* What was reported since test_reports_begin(), which starts to count and remember. The
+ * end restores the default handler and checks how many there were, and of what kind. */
+extern test_reports_t g_reports;
+void test_reports_begin(void);
+void test_reports_end(unsigned count, hak_error_t error);
+/* The last of `count` reports was this one; `function` NULL: whichever found it. */
+void test_expect_report(unsigned count, hak_error_t error, const void *address,
+                        const char *function);
 
 /* ---- main ------------------------------------------------------------- */
 

@@ -27,12 +27,9 @@ static hak_heap_t *make_with(size_t soft, size_t hard, hak_pressure_fn *fn, void
   return heap;
 }
 
-static hak_stats_t stats_of(hak_heap_t *heap) {
-  hak_stats_t stats = {.struct_size = sizeof stats};
-  CHECK_EQ(hak_stats_get(heap, &stats), 0);
-  return stats;
+static uint64_t charge_of(hak_heap_t *heap) {
+  return test_heap_stats(heap).committed_bytes;
 }
-static uint64_t charge_of(hak_heap_t *heap) { return stats_of(heap).committed_bytes; }
 
 static void collect(void) { (void)hak_collect(NULL, SIZE_MAX, 0); }
 
@@ -65,7 +62,7 @@ static void hard__is_met_by_every_tier_and_never_passed(void **state) {
   for (size_t i = 0; i < TEST_COUNT(sizes); i++) {
     size_t limit = sizes[i] * 3 < 6 * MIB ? 6 * MIB : sizes[i] * 3;
     hak_heap_t *heap = make(NULL, 0, limit);
-    CHECK_EQ(stats_of(heap).hard_limit, limit);
+    CHECK_EQ(test_heap_stats(heap).hard_limit, limit);
     for (int round = 0; round < 2; round++) {
       void *list = NULL;
       size_t count = fill(heap, sizes[i], &list);
@@ -75,7 +72,7 @@ static void hard__is_met_by_every_tier_and_never_passed(void **state) {
       free_list(&list);
       CHECK_EQ(hak_check(heap), 0);
     }
-    CHECK(stats_of(heap).budget_refused == 2);
+    CHECK(test_heap_stats(heap).budget_refused == 2);
     collect();
     CHECK_EQ(charge_of(heap), 0);
     CHECK_EQ(hak_heap_destroy(heap), 0);
@@ -257,7 +254,7 @@ static void limits__are_set_and_taken_away_in_use(void **state) {
   uint64_t used = charge_of(heap);
   CHECK(used >= 3000 * KIB);
   CHECK_EQ(hak_heap_set_limits(heap, 0, MIB), 0);
-  CHECK_EQ(stats_of(heap).hard_limit, MIB);
+  CHECK_EQ(test_heap_stats(heap).hard_limit, MIB);
   void *more = NULL;
   (void)fill(heap, KIB, &more);
   CHECK(charge_of(heap) <= used);
@@ -266,7 +263,7 @@ static void limits__are_set_and_taken_away_in_use(void **state) {
   CHECK(fill(heap, KIB, &list) >= 800);
   CHECK(charge_of(heap) <= MIB);
   CHECK_EQ(hak_heap_set_limits(heap, 0, 0), 0);
-  CHECK_EQ(stats_of(heap).hard_limit, 0);
+  CHECK_EQ(test_heap_stats(heap).hard_limit, 0);
   void *large = hak_heap_alloc(heap, 8 * MIB);
   CHECK(large != NULL);
   hak_free(large);
@@ -313,8 +310,10 @@ static void nesting__each_level_covers_what_lies_below(void **state) {
   CHECK(charge_of(low) <= 4 * MIB && charge_of(middle) <= 6 * MIB);
   CHECK(charge_of(top) <= 8 * MIB);
   CHECK_EQ(charge_of(top), charge_of(middle) + charge_of(plain));
-  CHECK(stats_of(low).budget_refused == 1 && stats_of(middle).budget_refused == 1);
-  CHECK(stats_of(top).budget_refused == 1 && stats_of(plain).budget_refused == 0);
+  CHECK(test_heap_stats(low).budget_refused == 1 &&
+        test_heap_stats(middle).budget_refused == 1);
+  CHECK(test_heap_stats(top).budget_refused == 1 &&
+        test_heap_stats(plain).budget_refused == 0);
   CHECK(hak_heap_alloc(top, 300 * KIB) == NULL);
   /* What is free below makes room above, whoever has it cached. */
   free_list(&c);
@@ -389,7 +388,7 @@ static int on_pressure(hak_heap_t *heap, size_t needed, int level, void *ctx) {
   }
   hak_free(hak_alloc(5000));
   collect();
-  hak_stats_t stats = stats_of(heap);
+  hak_stats_t stats = test_heap_stats(heap);
   CHECK(stats.hard_limit == 0 || stats.committed_bytes <= stats.hard_limit);
   return p->calls <= p->answers ? p->answer : 0;
 }
@@ -504,7 +503,7 @@ static void soft__gives_back_and_asks_once_without_failing(void **state) {
   (void)state;
   pressure_t p = {.answer = 1, .answers = 100};
   p.heap = make_with(2 * MIB, 0, on_pressure, &p);
-  CHECK_EQ(stats_of(p.heap).soft_limit, 2 * MIB);
+  CHECK_EQ(test_heap_stats(p.heap).soft_limit, 2 * MIB);
   void *list = NULL;
   for (int i = 0; i < 6000; i++) {
     void **block = hak_heap_alloc(p.heap, KIB);
@@ -550,7 +549,7 @@ static void event__says_what_was_refused(void **state) {
   hak_free(hak_heap_alloc(heap, 1000));
   hak_set_event_hook(NULL, NULL);
   CHECK_EQ(g_refused, 1);
-  CHECK_EQ(stats_of(heap).budget_refused, 1);
+  CHECK_EQ(test_heap_stats(heap).budget_refused, 1);
   CHECK_EQ(hak_heap_destroy(heap), 0);
 }
 

@@ -9,12 +9,9 @@
 #include <string.h>
 #include <sys/mman.h>
 
-static test_reports_t g_reports;
-
 static int set_up(void **state) {
   (void)state;
-  memset(&g_reports, 0, sizeof g_reports);
-  hak_set_error_handler(test_count_report, &g_reports);
+  test_reports_begin();
   return 0;
 }
 
@@ -22,19 +19,6 @@ static int tear_down(void **state) {
   (void)state;
   hak_set_error_handler(NULL, NULL);
   return 0;
-}
-
-static void expect_report(unsigned count, hak_error_t error, const void *address,
-                          const char *function) {
-  CHECK_EQ(g_reports.count, count);
-  CHECK_MSG(g_reports.last.error == error, "reported as '%s', not '%s'",
-            hak_error_text(g_reports.last.error), hak_error_text(error));
-  CHECK(g_reports.last.address == address);
-  CHECK_MSG(function == NULL || strcmp(g_reports.last.function, function) == 0,
-            "'%s' is not '%s'", g_reports.last.function, function);
-  CHECK(g_reports.last.text != NULL && g_reports.last.text[0] != '\0');
-  CHECK(strchr(g_reports.last.text, '\n') == NULL);
-  CHECK(g_reports.last.struct_size >= sizeof(hak_error_info_t));
 }
 
 static int g_static[64];
@@ -79,24 +63,24 @@ static void foreign_pointers__are_named_at_once_by_every_function(void **state) 
     void *p = foreign[i].address;
     fprintf(stderr, "  %s\n", foreign[i].name);
     hak_free(p);
-    expect_report(++count, HAK_ERROR_FOREIGN_POINTER, p, "hak_free");
+    test_expect_report(++count, HAK_ERROR_FOREIGN_POINTER, p, "hak_free");
     CHECK(g_reports.last.heap == NULL);
     hak_free_sized(p, 16);
-    expect_report(++count, HAK_ERROR_FOREIGN_POINTER, p, "hak_free_sized");
+    test_expect_report(++count, HAK_ERROR_FOREIGN_POINTER, p, "hak_free_sized");
     hak_free_aligned_sized(p, 16, 16);
-    expect_report(++count, HAK_ERROR_FOREIGN_POINTER, p, "hak_free_aligned_sized");
+    test_expect_report(++count, HAK_ERROR_FOREIGN_POINTER, p, "hak_free_aligned_sized");
     CHECK(hak_realloc(p, 100) == NULL);
-    expect_report(++count, HAK_ERROR_FOREIGN_POINTER, p, "hak_realloc");
+    test_expect_report(++count, HAK_ERROR_FOREIGN_POINTER, p, "hak_realloc");
     CHECK(hak_reallocarray(p, 10, 10) == NULL);
-    expect_report(++count, HAK_ERROR_FOREIGN_POINTER, p, "hak_reallocarray");
+    test_expect_report(++count, HAK_ERROR_FOREIGN_POINTER, p, "hak_reallocarray");
     CHECK(hak_aligned_realloc(p, 64, 100) == NULL);
-    expect_report(++count, HAK_ERROR_FOREIGN_POINTER, p, "hak_aligned_realloc");
+    test_expect_report(++count, HAK_ERROR_FOREIGN_POINTER, p, "hak_aligned_realloc");
     CHECK(hak_reallocx(NULL, p, 100, 0, 0, NULL) == NULL);
-    expect_report(++count, HAK_ERROR_FOREIGN_POINTER, p, "hak_reallocx");
+    test_expect_report(++count, HAK_ERROR_FOREIGN_POINTER, p, "hak_reallocx");
     CHECK_EQ(hak_usable_size(p), 0);
-    expect_report(++count, HAK_ERROR_FOREIGN_POINTER, p, "hak_usable_size");
+    test_expect_report(++count, HAK_ERROR_FOREIGN_POINTER, p, "hak_usable_size");
     CHECK_EQ(hak_resize_in_place(p, 1, 1), 0);
-    expect_report(++count, HAK_ERROR_FOREIGN_POINTER, p, "hak_resize_in_place");
+    test_expect_report(++count, HAK_ERROR_FOREIGN_POINTER, p, "hak_resize_in_place");
   }
   hak_free(ours);
   CHECK_EQ(g_reports.count, count);
@@ -127,7 +111,7 @@ static void large_blocks__freed_inside_into_a_bin_are_named_and_never_given(
     hak_free(block + 4096);
     unsigned char *other = hak_alloc(sizes[i]);
     CHECK(other + sizes[i] <= block || other >= block + sizes[i]);
-    expect_report(before + 1, HAK_ERROR_INTERIOR_POINTER, block + 4096, NULL);
+    test_expect_report(before + 1, HAK_ERROR_INTERIOR_POINTER, block + 4096, NULL);
     hak_free(other);
     hak_free(block);
     CHECK_EQ(g_reports.count, before + 1);
@@ -145,12 +129,12 @@ static void interior_pointers__into_large_blocks_are_named_at_once(void **state)
     for (size_t k = 0; k < TEST_COUNT(offsets); k++) {
       unsigned before = g_reports.count;
       hak_free(block + offsets[k]);
-      expect_report(before + 1, HAK_ERROR_INTERIOR_POINTER, block + offsets[k],
-                    "hak_free");
+      test_expect_report(before + 1, HAK_ERROR_INTERIOR_POINTER, block + offsets[k],
+                         "hak_free");
       CHECK(g_reports.last.heap == hak_heap_default());
       CHECK(hak_realloc(block + offsets[k], 10) == NULL);
-      expect_report(before + 2, HAK_ERROR_INTERIOR_POINTER, block + offsets[k],
-                    "hak_realloc");
+      test_expect_report(before + 2, HAK_ERROR_INTERIOR_POINTER, block + offsets[k],
+                         "hak_realloc");
     }
     unsigned before = g_reports.count;
     CHECK(test_verify_sparse(block, sizes[i], i));
@@ -195,12 +179,12 @@ static void free_sized__a_size_beyond_the_usable_one_is_named_and_dropped(void *
     size_t usable = hak_usable_size(block);
     test_fill_sparse(block, usable, i);
     hak_free_sized(block, usable + 1);
-    expect_report(before + 1, HAK_ERROR_WRONG_SIZE, block, "hak_free_sized");
+    test_expect_report(before + 1, HAK_ERROR_WRONG_SIZE, block, "hak_free_sized");
     CHECK(g_reports.last.heap == hak_heap_default());
     hak_free_sized(block, SIZE_MAX);
-    expect_report(before + 2, HAK_ERROR_WRONG_SIZE, block, "hak_free_sized");
+    test_expect_report(before + 2, HAK_ERROR_WRONG_SIZE, block, "hak_free_sized");
     hak_free_aligned_sized(block, 1, usable * 2);
-    expect_report(before + 3, HAK_ERROR_WRONG_SIZE, block, "hak_free_aligned_sized");
+    test_expect_report(before + 3, HAK_ERROR_WRONG_SIZE, block, "hak_free_aligned_sized");
     /* The calls were dropped: the block is whole and can be freed. */
     CHECK(test_verify_sparse(block, usable, i));
     CHECK_EQ(test_live_blocks(), blocks + 1);
@@ -220,12 +204,12 @@ static void free_aligned_sized__a_wrong_alignment_is_named_and_dropped(void **st
   for (size_t i = 0; i < TEST_COUNT(blocks); i++) {
     if ((uintptr_t)blocks[i] % MIB != 0) {
       hak_free_aligned_sized(blocks[i], MIB, 48);
-      expect_report(++count, HAK_ERROR_WRONG_ALIGNMENT, blocks[i],
-                    "hak_free_aligned_sized");
+      test_expect_report(++count, HAK_ERROR_WRONG_ALIGNMENT, blocks[i],
+                         "hak_free_aligned_sized");
     }
     hak_free_aligned_sized(blocks[i], 48, 48);
-    expect_report(++count, HAK_ERROR_WRONG_ALIGNMENT, blocks[i],
-                  "hak_free_aligned_sized");
+    test_expect_report(++count, HAK_ERROR_WRONG_ALIGNMENT, blocks[i],
+                       "hak_free_aligned_sized");
     hak_free_aligned_sized(blocks[i], 16, 48);
     CHECK_EQ(g_reports.count, count);
   }

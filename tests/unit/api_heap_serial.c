@@ -26,26 +26,13 @@ static hak_heap_t *make(hak_heap_t *parent) {
 
 static uint64_t live_in(hak_heap_t *heap) {
   hak_collect(heap, SIZE_MAX, 0); /* what it keeps is no longer counted as live */
-  hak_stats_t stats = {.struct_size = sizeof stats};
-  CHECK_EQ(hak_stats_get(heap, &stats), 0);
-  return stats.live_blocks;
+  return test_heap_stats(heap).live_blocks;
 }
 
 static void run(void *(*fn)(void *arg), void *arg) {
   pthread_t thread;
   CHECK_EQ(pthread_create(&thread, NULL, fn, arg), 0);
   CHECK_EQ(pthread_join(thread, NULL), 0);
-}
-
-static test_reports_t g_reports;
-static void reports_begin(void) {
-  memset(&g_reports, 0, sizeof g_reports);
-  hak_set_error_handler(test_count_report, &g_reports);
-}
-static void reports_end(unsigned count, hak_error_t error) {
-  hak_set_error_handler(NULL, NULL);
-  CHECK_EQ(g_reports.count, count);
-  if (count > 0) CHECK_EQ(g_reports.last.error, error);
 }
 
 /* ---- blocks ---------------------------------------------------------------- */
@@ -522,25 +509,25 @@ static void misuse__of_handles_and_foreign_blocks_is_named(void **state) {
     void *blocks[] = {hak_heap_alloc(other, sizes[i]), hak_heap_alloc(shared, sizes[i]),
                       hak_alloc(sizes[i])};
     void *own = hak_heap_alloc(heap, sizes[i]);
-    reports_begin();
+    test_reports_begin();
     for (int k = 0; k < 3; k++) hak_heap_free(heap, blocks[k]);
     hak_heap_free(shared, own);
     hak_heap_free(NULL, own);
-    reports_end(5, HAK_ERROR_WRONG_HEAP);
+    test_reports_end(5, HAK_ERROR_WRONG_HEAP);
     CHECK(strcmp(g_reports.last.function, "hak_heap_free") == 0);
     for (int k = 0; k < 3; k++) hak_free(blocks[k]);
     hak_heap_free(heap, own);
   }
   void *block = hak_heap_alloc(heap, 10);
-  reports_begin();
+  test_reports_begin();
   hak_heap_free(heap, &on_stack);
   hak_heap_free(heap, (void *)((uintptr_t)block + ((uintptr_t)1 << 48)));
   hak_heap_free(heap, (void *)((uintptr_t)block + ((uintptr_t)1 << 63)));
   hak_heap_free(heap, (void *)(uintptr_t)8);
   hak_heap_free(heap, (void *)UINTPTR_MAX);
-  reports_end(5, HAK_ERROR_FOREIGN_POINTER);
+  test_reports_end(5, HAK_ERROR_FOREIGN_POINTER);
   CHECK_EQ(hak_heap_destroy(heap), 0);
-  reports_begin();
+  test_reports_begin();
   errno = 0;
   CHECK(hak_heap_alloc(heap, 10) == NULL && errno == EINVAL);
   CHECK(hak_heap_alloc(heap, 10000) == NULL);
@@ -548,12 +535,12 @@ static void misuse__of_handles_and_foreign_blocks_is_named(void **state) {
   void *live = hak_alloc(10);
   hak_heap_free(heap, live);
   hak_free(live);
-  reports_end(4, HAK_ERROR_STALE_HEAP);
+  test_reports_end(4, HAK_ERROR_STALE_HEAP);
   hak_heap_t *next = make(NULL);
   CHECK(next != heap);
-  reports_begin();
+  test_reports_begin();
   CHECK(hak_heap_alloc(next, 10) != NULL && hak_heap_alloc(heap, 10) == NULL);
-  reports_end(1, HAK_ERROR_STALE_HEAP);
+  test_reports_end(1, HAK_ERROR_STALE_HEAP);
   CHECK_EQ(hak_heap_destroy(next), 0);
   CHECK_EQ(hak_heap_destroy(other), 0);
   CHECK_EQ(hak_heap_destroy(shared), 0);

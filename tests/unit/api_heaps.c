@@ -20,23 +20,6 @@ static hak_heap_t *make(const char *name, hak_heap_t *parent) {
   return heap;
 }
 
-static hak_stats_t stats_of(hak_heap_t *heap) {
-  hak_stats_t stats = {.struct_size = sizeof stats};
-  CHECK_EQ(hak_stats_get(heap, &stats), 0);
-  return stats;
-}
-
-static test_reports_t g_reports;
-static void reports_begin(void) {
-  memset(&g_reports, 0, sizeof g_reports);
-  hak_set_error_handler(test_count_report, &g_reports);
-}
-static void reports_end(unsigned count, hak_error_t error) {
-  hak_set_error_handler(NULL, NULL);
-  CHECK_EQ(g_reports.count, count);
-  if (count > 0) CHECK_EQ(g_reports.last.error, error);
-}
-
 /* ---- blocks ------------------------------------------------------------- */
 
 static void alloc__blocks_of_all_tiers_are_the_heaps(void **state) {
@@ -52,14 +35,14 @@ static void alloc__blocks_of_all_tiers_are_the_heaps(void **state) {
     CHECK(hak_heap_of(other) == hak_heap_default());
     hak_free(other);
   }
-  hak_stats_t stats = stats_of(heap);
+  hak_stats_t stats = test_heap_stats(heap);
   CHECK_EQ(stats.live_blocks, TEST_COUNT(sizes));
   CHECK_EQ(stats.large_blocks, 4);
   for (size_t i = 0; i < TEST_COUNT(sizes); i++) {
     CHECK(test_verify(blocks[i], sizes[i], i));
     hak_free(blocks[i]);
   }
-  CHECK_EQ(stats_of(heap).live_blocks, 0);
+  CHECK_EQ(test_heap_stats(heap).live_blocks, 0);
   CHECK_EQ(hak_check(heap), 0);
   CHECK_EQ(hak_heap_destroy(heap), 0);
 }
@@ -89,7 +72,7 @@ static void alloc__every_entry_point_takes_a_heap(void **state) {
     hak_free(block);
   }
   CHECK(hak_heap_alloc(heap, 0) != NULL);
-  CHECK_EQ(stats_of(heap).live_blocks, 1);
+  CHECK_EQ(test_heap_stats(heap).live_blocks, 1);
   void *plain = hak_heap_alloc(NULL, 100);
   CHECK(hak_heap_of(plain) == hak_heap_default());
   hak_free(plain);
@@ -223,7 +206,7 @@ static void destroy__late_frees_are_diagnosed(void **state) {
   CHECK_EQ(hak_heap_destroy(heap), 0);
   for (size_t i = 0; i < TEST_COUNT(sizes); i++) {
     CHECK(hak_heap_of(blocks[i]) == NULL);
-    reports_begin();
+    test_reports_begin();
     hak_free(blocks[i]);
     hak_set_error_handler(NULL, NULL);
     CHECK_EQ(g_reports.count, 1);
@@ -239,7 +222,7 @@ static void handle__out_of_date_is_diagnosed_everywhere(void **state) {
   hak_heap_t *next = make(NULL, NULL);
   CHECK(next != stale);
   void *block = hak_heap_alloc(next, 10);
-  reports_begin();
+  test_reports_begin();
   errno = 0;
   CHECK(hak_heap_alloc(stale, 10) == NULL && errno == EINVAL);
   CHECK(hak_heap_alloc(stale, 100000) == NULL);
@@ -249,14 +232,14 @@ static void handle__out_of_date_is_diagnosed_everywhere(void **state) {
   CHECK(hak_allocx(stale, 10, 0, 0, NULL) == NULL);
   CHECK(hak_reallocx(stale, NULL, 10, 0, 0, NULL) == NULL);
   hak_heap_free(stale, block);
-  reports_end(9, HAK_ERROR_STALE_HEAP);
+  test_reports_end(9, HAK_ERROR_STALE_HEAP);
   hak_stats_t stats = {.struct_size = sizeof stats};
   CHECK_EQ(hak_stats_get(stale, &stats), EINVAL);
   CHECK_EQ(hak_check(stale), EINVAL);
   errno = 0;
   CHECK_EQ(hak_collect(stale, SIZE_MAX, 0), 0);
   CHECK_EQ(errno, EINVAL);
-  CHECK_EQ(stats_of(next).live_blocks, 1);
+  CHECK_EQ(test_heap_stats(next).live_blocks, 1);
   CHECK_EQ(hak_heap_destroy(next), 0);
 }
 
@@ -278,17 +261,17 @@ static void heap_free__another_heaps_block_is_misuse(void **state) {
   hak_heap_t *a = make("a", NULL), *b = make("b", NULL);
   for (size_t i = 0; i < TEST_COUNT(sizes); i++) {
     void *block = hak_heap_alloc(a, sizes[i]);
-    reports_begin();
+    test_reports_begin();
     hak_heap_free(b, block);
     hak_heap_free(NULL, block);
-    reports_end(2, HAK_ERROR_WRONG_HEAP);
+    test_reports_end(2, HAK_ERROR_WRONG_HEAP);
     CHECK(g_reports.last.heap == a);
     errno = TEST_ERRNO;
     hak_heap_free(a, block);
     hak_heap_free(a, NULL);
     CHECK_EQ(errno, TEST_ERRNO);
   }
-  CHECK_EQ(stats_of(a).live_blocks, 0);
+  CHECK_EQ(test_heap_stats(a).live_blocks, 0);
   CHECK_EQ(hak_heap_destroy(a), 0);
   CHECK_EQ(hak_heap_destroy(b), 0);
 }
@@ -309,9 +292,9 @@ static void reset__keeps_the_heap_and_its_memory(void **state) {
     hak_stats_t stats = test_stats();
     if (frame > 1) CHECK_EQ(stats.os_reserve + stats.os_commit, calls);
     calls = stats.os_reserve + stats.os_commit;
-    uint64_t committed = stats_of(heap).committed_bytes;
+    uint64_t committed = test_heap_stats(heap).committed_bytes;
     CHECK_EQ(hak_heap_reset(heap), 0);
-    stats = stats_of(heap);
+    stats = test_heap_stats(heap);
     CHECK_EQ(stats.live_blocks, 0);
     CHECK_EQ(stats.live_bytes, 0);
     /* Less the run, of two SuperSlabs with their records. */
@@ -335,7 +318,8 @@ static void release__blocks_live_on_as_the_parents(void **state) {
     }
     CHECK_EQ(hak_heap_release(heap), 0);
     CHECK_EQ(hak_heap_release(heap), EINVAL);
-    CHECK_EQ(stats_of(owner).live_blocks - (with_parent ? 0 : before), TEST_COUNT(sizes));
+    CHECK_EQ(test_heap_stats(owner).live_blocks - (with_parent ? 0 : before),
+             TEST_COUNT(sizes));
     for (size_t i = 0; i < TEST_COUNT(sizes); i++) {
       CHECK(hak_heap_of(blocks[i]) == owner);
       CHECK(test_verify(blocks[i], sizes[i], i));
@@ -346,7 +330,7 @@ static void release__blocks_live_on_as_the_parents(void **state) {
       hak_free(blocks[i]);
     }
     CHECK_EQ(test_live_blocks(), before);
-    CHECK_EQ(stats_of(owner).live_blocks - (with_parent ? 0 : before), 0);
+    CHECK_EQ(test_heap_stats(owner).live_blocks - (with_parent ? 0 : before), 0);
     if (with_parent) CHECK_EQ(hak_heap_destroy(parent), 0);
     CHECK_EQ(hak_check(NULL), 0);
   }
@@ -362,7 +346,7 @@ static void release__orphans_go_with_their_parent(void **state) {
   CHECK(hak_heap_of(a) == mid);
   CHECK_EQ(hak_heap_release(mid), 0);
   CHECK(hak_heap_of(a) == top && hak_heap_of(b) == top);
-  CHECK_EQ(stats_of(top).live_blocks, 2);
+  CHECK_EQ(test_heap_stats(top).live_blocks, 2);
   CHECK_EQ(hak_heap_destroy(top), 0);
   CHECK(hak_heap_of(a) == NULL && hak_heap_of(b) == NULL);
   CHECK_EQ(test_live_blocks(), before);
@@ -405,7 +389,7 @@ static void visit__shows_the_heaps_blocks_and_no_others(void **state) {
   CHECK_EQ(hak_heap_visit(heap, see_block, &seen, 0), 0);
   CHECK_EQ(seen.count, count);
   CHECK_EQ(seen.bytes, bytes);
-  CHECK_EQ(stats_of(heap).live_bytes, bytes);
+  CHECK_EQ(test_heap_stats(heap).live_bytes, bytes);
   CHECK_EQ(hak_heap_destroy(heap), 0);
   CHECK_EQ(hak_heap_visit(heap, see_block, &seen, 0), EINVAL);
   CHECK_EQ(hak_heap_destroy(other), 0);
@@ -439,13 +423,13 @@ static void stats__cover_heaps_below(void **state) {
   hak_heap_t *top = make("top", NULL), *low = make("low", make("mid", top));
   hak_heap_t *beside = make("beside", NULL);
   CHECK(hak_heap_alloc(top, 64) && hak_heap_alloc(low, 64) && hak_heap_alloc(beside, 64));
-  CHECK_EQ(stats_of(top).live_blocks, 2);
-  CHECK_EQ(stats_of(low).live_blocks, 1);
-  CHECK_EQ(stats_of(beside).live_blocks, 1);
-  CHECK_EQ(stats_of(top).superslabs, 2);
-  CHECK(stats_of(top).committed_bytes > stats_of(low).committed_bytes);
+  CHECK_EQ(test_heap_stats(top).live_blocks, 2);
+  CHECK_EQ(test_heap_stats(low).live_blocks, 1);
+  CHECK_EQ(test_heap_stats(beside).live_blocks, 1);
+  CHECK_EQ(test_heap_stats(top).superslabs, 2);
+  CHECK(test_heap_stats(top).committed_bytes > test_heap_stats(low).committed_bytes);
   CHECK_EQ(hak_heap_release(low), 0);
-  CHECK_EQ(stats_of(top).live_blocks, 2);
+  CHECK_EQ(test_heap_stats(top).live_blocks, 2);
   CHECK_EQ(hak_heap_destroy(beside), 0);
 }
 
@@ -521,7 +505,7 @@ static void many__heaps_without_slots_work_and_slots_pass_on(void **state) {
   CHECK_EQ(hak_check(NULL), 0);
   for (size_t h = 0; h < HEAPS; h++) {
     for (size_t k = 0; k < KEPT && h % 2 == 0; k++) hak_free(kept[h][k]);
-    CHECK_EQ(stats_of(heaps[h]).live_blocks, h % 2 == 0 ? 0 : KEPT);
+    CHECK_EQ(test_heap_stats(heaps[h]).live_blocks, h % 2 == 0 ? 0 : KEPT);
     CHECK_EQ(hak_heap_destroy(heaps[h]), 0);
   }
   CHECK_EQ(test_live_blocks(), before);
@@ -564,7 +548,7 @@ static void threads__allocate_and_free_in_one_heap(void **state) {
   for (int round = 0; round < 3; round++) {
     run(alloc_all, &job);
     run(free_all, &job);
-    CHECK_EQ(stats_of(heap).live_blocks, 0);
+    CHECK_EQ(test_heap_stats(heap).live_blocks, 0);
     run(alloc_all, &job);
     free_all(&job);
     alloc_all(&job);

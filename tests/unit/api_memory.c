@@ -26,21 +26,8 @@ static bool is_within(const void *block, const void *memory, size_t size) {
   return (size_t)((const char *)block - (const char *)memory) < size;
 }
 
-static hak_stats_t stats_of(hak_heap_t *heap) {
-  hak_stats_t stats = {.struct_size = sizeof stats};
-  CHECK_EQ(hak_stats_get(heap, &stats), 0);
-  return stats;
-}
-
-static test_reports_t g_reports;
-static void reports_begin(void) {
-  memset(&g_reports, 0, sizeof g_reports);
-  hak_set_error_handler(test_count_report, &g_reports);
-}
 static void reports_end(hak_error_t error, const void *address) {
-  hak_set_error_handler(NULL, NULL);
-  CHECK_EQ(g_reports.count, 1);
-  CHECK_EQ(g_reports.last.error, error);
+  test_reports_end(1, error);
   CHECK(g_reports.last.address == address);
 }
 
@@ -112,7 +99,7 @@ static void blocks_of_64__take_85_percent_of_1_mib_at_any_base(void **state) {
     }
     CHECK_EQ(errno, ENOMEM);
     CHECK_MSG(count * 64 * 100 >= MIB * 85, "%zu blocks", count);
-    CHECK_EQ(stats_of(heap).live_blocks, count);
+    CHECK_EQ(test_heap_stats(heap).live_blocks, count);
     CHECK_EQ(hak_check(heap), 0);
     CHECK_EQ(hak_heap_destroy(heap), 0);
   }
@@ -229,7 +216,7 @@ static void blocks__work_with_every_function(void **state) {
   }
   CHECK(hak_heap_alloc(heap, 0) != NULL);
   CHECK_EQ(hak_move_hint(hak_heap_alloc(heap, 8)), 0);
-  CHECK_EQ(stats_of(heap).live_blocks, 2);
+  CHECK_EQ(test_heap_stats(heap).live_blocks, 2);
   hak_collect(heap, SIZE_MAX, 0);
   CHECK_EQ(hak_check(NULL), 0);
   CHECK_EQ(hak_heap_destroy(heap), 0);
@@ -276,15 +263,15 @@ static void visit_and_stats__say_what_is_live(void **state) {
   seen_t seen = {0, 0, heap};
   CHECK_EQ(hak_heap_visit(heap, see, &seen, 0), 0);
   CHECK_EQ(seen.count, 25);
-  hak_stats_t stats = stats_of(heap);
+  hak_stats_t stats = test_heap_stats(heap);
   CHECK_EQ(stats.live_blocks, 25);
   CHECK_EQ(stats.live_bytes, seen.bytes);
   CHECK(stats.committed_bytes == stats.reserved_bytes && stats.committed_bytes == MIB);
-  CHECK_EQ(stats_of(parent).live_blocks, 25);
+  CHECK_EQ(test_heap_stats(parent).live_blocks, 25);
   CHECK_EQ(test_live_blocks(), before + 25);
   CHECK_EQ(hak_heap_destroy(parent), EBUSY);
   CHECK_EQ(hak_heap_reset(heap), 0);
-  CHECK_EQ(stats_of(heap).live_blocks, 0);
+  CHECK_EQ(test_heap_stats(heap).live_blocks, 0);
   CHECK(hak_heap_alloc(heap, 900 * KIB) != NULL);
   CHECK_EQ(hak_heap_destroy(heap), 0);
   CHECK_EQ(hak_heap_destroy(parent), 0);
@@ -297,34 +284,34 @@ static void misuse__is_named_at_the_call(void **state) {
   (void)state;
   hak_heap_t *heap = make(MIB);
   char *block = hak_heap_alloc(heap, 200), *next = hak_heap_alloc(heap, 200);
-  reports_begin();
+  test_reports_begin();
   hak_free(block + 16);
   reports_end(HAK_ERROR_INTERIOR_POINTER, block + 16);
   CHECK(g_reports.last.heap == heap);
-  reports_begin();
+  test_reports_begin();
   hak_free(block + 1);
   reports_end(HAK_ERROR_INTERIOR_POINTER, block + 1);
-  reports_begin();
+  test_reports_begin();
   hak_free_sized(block, 209);
   reports_end(HAK_ERROR_WRONG_SIZE, block);
-  reports_begin();
+  test_reports_begin();
   hak_heap_free(NULL, block);
   reports_end(HAK_ERROR_WRONG_HEAP, block);
-  reports_begin();
+  test_reports_begin();
   hak_free(g_buffer); /* the heap's own records */
   reports_end(HAK_ERROR_FOREIGN_POINTER, g_buffer);
-  reports_begin();
+  test_reports_begin();
   hak_free(g_buffer + MIB); /* behind the heap, in the same unit */
   reports_end(HAK_ERROR_FOREIGN_POINTER, g_buffer + MIB);
   hak_free(block);
-  reports_begin();
+  test_reports_begin();
   hak_free(block);
   reports_end(HAK_ERROR_DOUBLE_FREE, block);
-  reports_begin();
+  test_reports_begin();
   CHECK(hak_realloc(block, 10) == NULL);
   reports_end(HAK_ERROR_DOUBLE_FREE, block);
   hak_free(next);
-  reports_begin();
+  test_reports_begin();
   hak_free(next); /* part of a larger free chunk by now */
   reports_end(HAK_ERROR_DOUBLE_FREE, next);
   CHECK_EQ(hak_check(heap), 0);
@@ -338,7 +325,7 @@ static void write_after_free__is_named_and_not_followed(void **state) {
   for (size_t i = 0; i < 20; i++) blocks[i] = hak_heap_alloc(heap, 112);
   for (size_t i = 0; i < 20; i += 2) hak_free(blocks[i]);
   memset(blocks[8], 0x41, 16);
-  reports_begin();
+  test_reports_begin();
   for (size_t i = 0; i < 20; i += 2) {
     blocks[i] = hak_heap_alloc(heap, 112);
     CHECK(blocks[i] != NULL);
@@ -357,11 +344,11 @@ static void handle__of_a_heap_that_is_gone_is_diagnosed(void **state) {
   void *block = hak_heap_alloc(heap, 100);
   CHECK_EQ(hak_heap_destroy(heap), 0);
   hak_heap_t *other = make(MIB);
-  reports_begin();
+  test_reports_begin();
   CHECK(hak_heap_alloc(heap, 100) == NULL);
   reports_end(HAK_ERROR_STALE_HEAP, NULL);
   CHECK_EQ(hak_heap_destroy(other), 0);
-  reports_begin();
+  test_reports_begin();
   hak_free(block);
   reports_end(HAK_ERROR_FOREIGN_POINTER, block);
 }
@@ -474,7 +461,7 @@ static void memory__behind_a_large_block_in_its_last_unit_is_known(void **state)
     large = NULL;
     CHECK(hak_heap_of(block) == heap);
     hak_free(block);
-    CHECK_EQ(stats_of(heap).live_blocks, 0);
+    CHECK_EQ(test_heap_stats(heap).live_blocks, 0);
     CHECK_EQ(hak_heap_destroy(heap), 0);
     munmap(memory, MIB);
   }
@@ -488,7 +475,7 @@ static void release__gives_the_memory_back_with_the_last_block(void **state) {
   char *block = hak_heap_alloc(heap, 100), *last = hak_heap_alloc(heap, 100);
   CHECK_EQ(hak_heap_release(heap), 0);
   CHECK(hak_heap_of(block) == parent);
-  CHECK_EQ(stats_of(parent).live_blocks, 2);
+  CHECK_EQ(test_heap_stats(parent).live_blocks, 2);
   refuse(g_buffer, MIB);
   hak_free(block);
   last = hak_realloc(last, MIB); /* too large there: it moves to the parent */

@@ -41,12 +41,6 @@ static hak_heap_t *make(hak_heap_t *parent) {
   return heap;
 }
 
-static hak_stats_t stats_of(hak_heap_t *heap) {
-  hak_stats_t stats = {.struct_size = sizeof stats};
-  CHECK_EQ(hak_stats_get(heap, &stats), 0);
-  return stats;
-}
-
 /* Sizes of every tier; zeroed ones to 1 MiB lie in spans rather than in classes. */
 static const size_t sizes[] = {16,     1000,    30000,    70000,
                                900000, 3 << 20, 20 << 20, 70 << 20};
@@ -74,7 +68,7 @@ static void check_seen(const seen_t *seen, void *const *blocks, size_t count) {
     CHECK_EQ(seen->sizes[at], hak_usable_size(blocks[i]));
     bytes += seen->sizes[at];
   }
-  hak_stats_t stats = stats_of(seen->heap);
+  hak_stats_t stats = test_heap_stats(seen->heap);
   CHECK_EQ(stats.live_blocks, count);
   CHECK_EQ(stats.live_bytes, bytes);
 }

@@ -81,29 +81,23 @@ static bool count_heap(hak_heap_t *heap, void *ctx) {
   return true;
 }
 
-static hak_stats_t stats_of(hak_heap_t *heap) {
-  hak_stats_t stats = {.struct_size = sizeof stats};
-  CHECK_EQ(hak_stats_get(heap, &stats), 0);
-  return stats;
-}
-
 /* What threads may have cached counts as live for a while, and the other way round. */
 static uint64_t slack(void) { return (uint64_t)THREADS * 8 * MIB; }
 
 static void look(void) {
   static const uint64_t live_most = (uint64_t)THREADS * LIVE * (LARGEST + LARGEST / 4);
-  hak_stats_t all = stats_of(NULL);
+  hak_stats_t all = test_heap_stats(NULL);
   CHECK(all.live_bytes <= live_most + slack());
   CHECK(all.threads >= 1 && all.threads <= THREADS + 1);
   CHECK(all.peak_committed_bytes >= all.committed_bytes);
   for (size_t i = 0; i < HEAPS; i++) {
-    hak_stats_t one = stats_of(g_heaps[i]);
+    hak_stats_t one = test_heap_stats(g_heaps[i]);
     CHECK(one.live_bytes <= live_most + slack());
     CHECK(one.live_bytes + one.cached_bytes + one.free_bytes <=
           one.reserved_bytes + slack());
   }
   /* A heap covers those below it, whatever happened between the two looks. */
-  hak_stats_t below = stats_of(g_heaps[1]), above = stats_of(g_heaps[0]);
+  hak_stats_t below = test_heap_stats(g_heaps[1]), above = test_heap_stats(g_heaps[0]);
   CHECK(above.live_bytes + slack() >= below.live_bytes);
   text_t text = {0, 0};
   CHECK_EQ(hak_stats_print(NULL, HAK_FORMAT_TEXT, count_text, &text), 0);
@@ -157,9 +151,9 @@ static void watching__works_beside_32_threads_and_allocates_nothing(void **state
   for (size_t i = 0; i < THREADS; i++) pthread_join(threads[i], NULL);
   printf("%zu looks\n", looks);
   /* Quiet: exact again. */
-  CHECK_EQ(stats_of(g_heaps[0]).live_blocks, 1);
-  CHECK_EQ(stats_of(g_heaps[1]).live_blocks, 0);
-  CHECK_EQ(stats_of(g_heaps[2]).live_bytes, 0);
+  CHECK_EQ(test_heap_stats(g_heaps[0]).live_blocks, 1);
+  CHECK_EQ(test_heap_stats(g_heaps[1]).live_blocks, 0);
+  CHECK_EQ(test_heap_stats(g_heaps[2]).live_bytes, 0);
   hak_free(mine);
   CHECK_EQ(test_live_blocks(), 0);
   for (size_t i = HEAPS; i > 0; i--) CHECK_EQ(hak_heap_destroy(g_heaps[i - 1]), 0);
@@ -209,8 +203,8 @@ static void visit__is_exact_when_quiet_whatever_threads_have_cached(void **state
   t_forbidden = false;
   CHECK_EQ(seen.blocks, count);
   CHECK_EQ(seen.bytes, bytes);
-  CHECK_EQ(stats_of(heap).live_blocks, count);
-  CHECK_EQ(stats_of(heap).live_bytes, bytes);
+  CHECK_EQ(test_heap_stats(heap).live_blocks, count);
+  CHECK_EQ(test_heap_stats(heap).live_bytes, bytes);
   CHECK_EQ(hak_heap_destroy(heap), 0);
 }
 

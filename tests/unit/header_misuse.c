@@ -22,7 +22,6 @@ typedef struct block {
   int heap;
 } block_t;
 
-static test_reports_t g_reports;
 static test_rng_t g_rng;
 static hak_heap_t *g_heaps[HEAPS]; /* NULL where there is none now */
 static int g_parent[HEAPS];        /* -1 = none */
@@ -237,7 +236,7 @@ static void make_wrongly(void) {
 static void misuse__at_random_is_named_and_hurts_nothing_alive(void **state) {
   (void)state;
   test_print_seed();
-  hak_set_error_handler(test_count_report, &g_reports);
+  test_reports_begin();
   static void (*const misuses[])(void) = {ask_the_gone, end_what_cannot_end, free_wrongly,
                                           make_wrongly};
   for (unsigned round = 0; round < g_rounds; round++) {

@@ -5,13 +5,11 @@
 #include <errno.h>
 #include <string.h>
 
-static test_reports_t g_reports;
 static int g_foreign[64];
 
 static int set_up(void **state) {
   (void)state;
-  memset(&g_reports, 0, sizeof g_reports);
-  hak_set_error_handler(test_count_report, &g_reports);
+  test_reports_begin();
   return 0;
 }
 
@@ -19,16 +17,6 @@ static int tear_down(void **state) {
   (void)state;
   hak_set_error_handler(NULL, NULL);
   return 0;
-}
-
-static void expect_report(unsigned count, hak_error_t error, const void *address,
-                          const char *function) {
-  CHECK_EQ(g_reports.count, count);
-  CHECK_MSG(g_reports.last.error == error, "reported as '%s', not '%s'",
-            hak_error_text(g_reports.last.error), hak_error_text(error));
-  CHECK(g_reports.last.address == address);
-  CHECK_MSG(strcmp(g_reports.last.function, function) == 0, "'%s' is not '%s'",
-            g_reports.last.function, function);
 }
 
 static hak_heap_t *make(hak_heap_t *parent) {
@@ -109,11 +97,11 @@ static void foreign_pointers__are_named_by_the_functions_of_heaps(void **state) 
   for (size_t i = 0; i < TEST_COUNT(foreign); i++) {
     void *p = foreign[i];
     hak_heap_free(heap, p);
-    expect_report(++count, HAK_ERROR_FOREIGN_POINTER, p, "hak_heap_free");
+    test_expect_report(++count, HAK_ERROR_FOREIGN_POINTER, p, "hak_heap_free");
     hak_heap_free(NULL, p);
-    expect_report(++count, HAK_ERROR_FOREIGN_POINTER, p, "hak_heap_free");
+    test_expect_report(++count, HAK_ERROR_FOREIGN_POINTER, p, "hak_heap_free");
     EXPECT_NULL(EINVAL, hak_heap_realloc(heap, p, 100));
-    expect_report(++count, HAK_ERROR_FOREIGN_POINTER, p, "hak_heap_realloc");
+    test_expect_report(++count, HAK_ERROR_FOREIGN_POINTER, p, "hak_heap_realloc");
     CHECK(hak_heap_of(p) == NULL);
     CHECK_EQ(hak_move_hint(p), 0);
   }
@@ -132,9 +120,11 @@ static void interior_pointers__are_named_by_the_functions_of_heaps(void **state)
     unsigned char *block = hak_heap_alloc(heap, sizes[i]);
     test_fill_sparse(block, sizes[i], i);
     hak_heap_free(heap, block + 4096);
-    expect_report(++count, HAK_ERROR_INTERIOR_POINTER, block + 4096, "hak_heap_free");
+    test_expect_report(++count, HAK_ERROR_INTERIOR_POINTER, block + 4096,
+                       "hak_heap_free");
     EXPECT_NULL(EINVAL, hak_heap_realloc(heap, block + 1, 10));
-    expect_report(++count, HAK_ERROR_INTERIOR_POINTER, block + 1, "hak_heap_realloc");
+    test_expect_report(++count, HAK_ERROR_INTERIOR_POINTER, block + 1,
+                       "hak_heap_realloc");
     CHECK(g_reports.last.heap == heap);
     CHECK(test_verify_sparse(block, sizes[i], i));
     hak_heap_free(heap, block);

@@ -51,8 +51,8 @@ HAK_HOT bool is_inside_single(const void *block, size_t size) {
 }
 
 static HAK_SLOW void report_inside_single(const void *block) {
-  hak_report(HAK_ERROR_INTERIOR_POINTER, block, hak_heap_get_default(), HAK_IN_ALLOC,
-             "the address is inside a block, not its start");
+  hak_api_report_stray(HAK_ERROR_INTERIOR_POINTER, block, hak_heap_get_default(),
+                       HAK_IN_ALLOC);
 }
 
 static void *small(hak_thread_t *me, hak_heap_t *heap, uint32_t cls) {

@@ -64,6 +64,10 @@ void *hak_api_resize(void *ptr, size_t size, size_t alignment, unsigned flags,
 /* True if the alignment is one; else errno = EINVAL. */
 bool hak_api_alignment_is_valid(size_t alignment);
 
+/* `ptr` is no block that is in use: it was freed, lies inside of one, or is not ours. */
+void hak_api_report_stray(hak_error_t error, const void *ptr, hak_heap_t *owner,
+                          const char *function);
+
 /* Where a block lies and its usable size; 0 after a report if it is none. */
 size_t hak_api_usable(const void *ptr, hak_place_t *place, const char *function);
 

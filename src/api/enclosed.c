@@ -31,17 +31,12 @@ void *hak_api_enclosed_alloc(hak_arena_t *arena, size_t size, size_t alignment,
 static HAK_SLOW void report_not_a_block(hak_arena_t *arena, const void *ptr,
                                         const char *function) {
   hak_arena_chunk_t chunk;
-  bool inside = hak_arena_chunk_at(arena, ptr, &chunk);
-  hak_heap_t *owner = hak_api_owner(&arena->tract.extent);
-  if (!inside) {
-    hak_report(HAK_ERROR_FOREIGN_POINTER, ptr, NULL, function,
-               "the address is in no block of ours");
-  } else if (!chunk.used) {
-    hak_report(HAK_ERROR_DOUBLE_FREE, ptr, owner, function, "no block is there any more");
-  } else {
-    hak_report(HAK_ERROR_INTERIOR_POINTER, ptr, owner, function,
-               "the address is inside a block, not its start");
+  if (!hak_arena_chunk_at(arena, ptr, &chunk)) {
+    hak_api_report_stray(HAK_ERROR_FOREIGN_POINTER, ptr, NULL, function);
+    return;
   }
+  hak_api_report_stray(chunk.used ? HAK_ERROR_INTERIOR_POINTER : HAK_ERROR_DOUBLE_FREE,
+                       ptr, hak_api_owner(&arena->tract.extent), function);
 }
 
 size_t hak_api_enclosed_usable(const hak_place_t *place, const void *ptr,

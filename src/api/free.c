@@ -17,20 +17,28 @@
 #include "tiny/single.h"
 #include "tiny/spill.h"
 
+HAK_SLOW void hak_api_report_stray(hak_error_t error, const void *ptr, hak_heap_t *owner,
+                                   const char *function) {
+  const char *text =
+      error == HAK_ERROR_INTERIOR_POINTER ? "the address is inside a block, not its start"
+      : error == HAK_ERROR_DOUBLE_FREE    ? "no block is there any more"
+      : error == HAK_ERROR_AFTER_SHUTDOWN ? "the library was shut down"
+                                          : "the address is in no block of ours";
+  hak_report(error, ptr, owner, function, text);
+}
+
 static HAK_SLOW void report_not_a_block(const void *ptr, const hak_place_t *place,
                                         const char *function) {
-  if (place->extent == NULL) {
-    bool after = !hak_lifecycle_is_running() && hak_lifecycle_was_shut_down();
-    hak_report(
-        after ? HAK_ERROR_AFTER_SHUTDOWN : HAK_ERROR_FOREIGN_POINTER, ptr, NULL, function,
-        after ? "the library was shut down" : "the address is in no block of ours");
-  } else if (place->cls == HAK_CLASS_NONE) {
-    hak_report(HAK_ERROR_DOUBLE_FREE, ptr, hak_api_owner(place->extent), function,
-               "no block is there any more");
-  } else {
-    hak_report(HAK_ERROR_INTERIOR_POINTER, ptr, hak_api_owner(place->extent), function,
-               "the address is inside a block, not its start");
+  hak_heap_t *owner = NULL;
+  hak_error_t error = HAK_ERROR_FOREIGN_POINTER;
+  if (place->extent != NULL) {
+    owner = hak_api_owner(place->extent);
+    error =
+        place->cls == HAK_CLASS_NONE ? HAK_ERROR_DOUBLE_FREE : HAK_ERROR_INTERIOR_POINTER;
+  } else if (!hak_lifecycle_is_running() && hak_lifecycle_was_shut_down()) {
+    error = HAK_ERROR_AFTER_SHUTDOWN;
   }
+  hak_api_report_stray(error, ptr, owner, function);
 }
 
 size_t hak_api_usable(const void *ptr, hak_place_t *place, const char *function) {

@@ -218,6 +218,21 @@ hak_stats_t test_heap_stats(hak_heap_t *heap) {
 }
 hak_stats_t test_stats(void) { return test_heap_stats(NULL); }
 
+hak_heap_t *test_heap(uint32_t flags, const char *name, hak_heap_t *parent) {
+  hak_heap_config_t config = {.struct_size = sizeof config, .flags = flags};
+  config.name = name;
+  config.parent = parent;
+  hak_heap_t *heap = hak_heap_create(&config);
+  CHECK(heap != NULL);
+  CHECK(strncmp(hak_heap_name(heap), name == NULL ? "" : name, 31) == 0);
+  return heap;
+}
+
+uint64_t test_heap_live_blocks(hak_heap_t *heap) {
+  hak_collect(heap, SIZE_MAX, 0); /* what serial heaps keep counts as live until then */
+  return test_heap_stats(heap).live_blocks;
+}
+
 uint64_t test_live_blocks(void) { return test_stats().live_blocks; }
 
 uint64_t test_live_bytes(void) { return test_stats().live_bytes; }

@@ -140,6 +140,10 @@ bool test_is_strict(void);
 /* Of the process, and of one heap with those below it. */
 hak_stats_t test_stats(void);
 hak_stats_t test_heap_stats(hak_heap_t *heap);
+/* A new heap; never NULL. */
+hak_heap_t *test_heap(uint32_t flags, const char *name, hak_heap_t *parent);
+/* Blocks that the program holds of a heap, serial ones included; collects it. */
+uint64_t test_heap_live_blocks(hak_heap_t *heap);
 uint64_t test_live_blocks(void);
 uint64_t test_live_bytes(void);
 

@@ -1,32 +1,18 @@
 /* api_heap_serial.c - heaps for one thread at a time: blocks of all tiers, the two ways
- * to free them, moves from thread to thread, the ways in which such a heap ends. */
+ * to free them, limits, misuse, the ways in which such a heap ends. */
 #include "support.h"
 
 #include <errno.h>
 #include <pthread.h>
-#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/wait.h>
-#include <ucontext.h>
-#include <unistd.h>
 
 static const size_t sizes[] = {1,      8,      16,      48,      100,     1000,
                                1024,   1500,   5000,    20000,   32768,   40000,
                                200000, 700000, 1 << 20, 3 << 20, 40 << 20};
 
 static hak_heap_t *make(hak_heap_t *parent) {
-  hak_heap_config_t config = {.struct_size = sizeof config, .flags = HAK_HEAP_SERIAL};
-  config.parent = parent;
-  config.name = "serial";
-  hak_heap_t *heap = hak_heap_create(&config);
-  CHECK(heap != NULL && strcmp(hak_heap_name(heap), "serial") == 0);
-  return heap;
-}
-
-static uint64_t live_in(hak_heap_t *heap) {
-  hak_collect(heap, SIZE_MAX, 0); /* what it keeps is no longer counted as live */
-  return test_heap_stats(heap).live_blocks;
+  return test_heap(HAK_HEAP_SERIAL, "serial", parent);
 }
 
 static void run(void *(*fn)(void *arg), void *arg) {
@@ -64,11 +50,11 @@ static void alloc__every_tier_and_entry_point_serves_the_heap(void **state) {
       hak_free_aligned_sized(block, 8, size);
     }
   }
-  CHECK_EQ(live_in(heap), 0);
+  CHECK_EQ(test_heap_live_blocks(heap), 0);
   CHECK_EQ(hak_check(heap), 0);
   void *empty = hak_heap_alloc(heap, 0);
   CHECK(empty != NULL);
-  CHECK_EQ(live_in(heap), 1);
+  CHECK_EQ(test_heap_live_blocks(heap), 1);
   hak_heap_free(heap, empty);
   hak_heap_free(heap, hak_heap_alloc(heap, 0));
   hak_heap_free(heap, NULL);
@@ -87,110 +73,6 @@ static void no_grow__of_a_heap_without_memory_never_calls_the_system(void **stat
   hak_heap_free(heap, hak_heap_alloc(heap, 100));
   CHECK(hak_allocx(heap, 100, 0, HAK_NO_GROW, NULL) != NULL);
   CHECK_EQ(hak_heap_destroy(heap), 0);
-}
-
-/* ---- a crowd of blocks ------------------------------------------------------- */
-
-enum {
-  CROWD = 3000
-};
-typedef struct crowd {
-  hak_heap_t *heap;
-  unsigned char *blocks[CROWD];
-  size_t sizes[CROWD];
-  test_rng_t rng;
-} crowd_t;
-
-static void free_either(crowd_t *crowd, void *block) {
-  if (test_below(&crowd->rng, 4) == 0) {
-    hak_free(block);
-  } else {
-    hak_heap_free(crowd->heap, block);
-  }
-}
-
-/* Some steps of a life; every byte is checked before its block goes or moves. */
-static void live(crowd_t *crowd, size_t steps, size_t largest) {
-  for (size_t i = 0; i < steps; i++) {
-    size_t at = test_below(&crowd->rng, CROWD), old = crowd->sizes[at];
-    unsigned char *block = crowd->blocks[at];
-    size_t size = 1 + test_random_size(&crowd->rng, largest);
-    if (block != NULL) {
-      CHECK(test_verify(block, old, at + old));
-      if (i % 8 == 0) {
-        unsigned char *moved = hak_realloc(block, size);
-        CHECK(moved != NULL && hak_heap_of(moved) == crowd->heap);
-        test_fill(moved, size, at + size);
-        crowd->blocks[at] = moved;
-        crowd->sizes[at] = size;
-        continue;
-      }
-      free_either(crowd, block);
-      crowd->blocks[at] = NULL;
-    }
-    if (i % 3 == 0) continue;
-    block = hak_heap_alloc(crowd->heap, size);
-    CHECK(block != NULL);
-    test_fill(block, size, at + size);
-    crowd->blocks[at] = block;
-    crowd->sizes[at] = size;
-  }
-}
-
-static size_t count_live(const crowd_t *crowd) {
-  size_t count = 0;
-  for (size_t i = 0; i < CROWD; i++) count += crowd->blocks[i] != NULL;
-  return count;
-}
-
-static crowd_t *crowd_new(uint64_t salt) {
-  crowd_t *crowd = calloc(1, sizeof *crowd);
-  CHECK(crowd != NULL);
-  crowd->heap = make(NULL);
-  crowd->rng = test_rng(test_seed(), salt);
-  return crowd;
-}
-
-static void crowd_end(crowd_t *crowd) {
-  for (size_t i = 0; i < CROWD; i++) {
-    if (crowd->blocks[i] == NULL) continue;
-    CHECK(test_verify(crowd->blocks[i], crowd->sizes[i], i + crowd->sizes[i]));
-    free_either(crowd, crowd->blocks[i]);
-  }
-  CHECK_EQ(live_in(crowd->heap), 0);
-  hak_stats_t stats = {.struct_size = sizeof stats};
-  CHECK_EQ(hak_stats_get(crowd->heap, &stats), 0);
-  CHECK_EQ(stats.superslabs, 0);
-  CHECK_EQ(hak_heap_destroy(crowd->heap), 0);
-  free(crowd);
-}
-
-typedef struct seen {
-  hak_heap_t *heap;
-  size_t count;
-} seen_t;
-
-static bool see_block(const hak_block_t *block, void *ctx) {
-  seen_t *seen = ctx;
-  CHECK(block->is_start && block->heap == seen->heap);
-  seen->count++;
-  return true;
-}
-
-static void crowd__of_blocks_keeps_its_bytes_and_is_counted(void **state) {
-  (void)state;
-  crowd_t *crowd = crowd_new(1);
-  for (int round = 0; round < 6; round++) {
-    live(crowd, test_scale(20000), round % 2 == 0 ? 3000 : 100000);
-    CHECK_EQ(hak_check(crowd->heap), 0);
-    CHECK_EQ(hak_check(NULL), 0);
-    if (round % 2 == 0) continue;
-    seen_t seen = {crowd->heap, 0};
-    CHECK_EQ(hak_heap_visit(crowd->heap, see_block, &seen, 0), 0);
-    CHECK_EQ(seen.count, count_live(crowd));
-    CHECK_EQ(live_in(crowd->heap), count_live(crowd));
-  }
-  crowd_end(crowd);
 }
 
 /* Waves of one size, far more than bins keep, freed in three orders. */
@@ -223,112 +105,9 @@ static void waves__of_blocks_come_home_in_any_order(void **state) {
     }
     CHECK_EQ(hak_check(heap), 0);
   }
-  CHECK_EQ(live_in(heap), 0);
+  CHECK_EQ(test_heap_live_blocks(heap), 0);
   CHECK_EQ(hak_heap_destroy(heap), 0);
   free(blocks);
-}
-
-/* ---- moves --------------------------------------------------------------------- */
-
-static void *live_a_while(void *arg) {
-  live(arg, 2000, 20000);
-  return NULL;
-}
-
-static void moves__from_thread_to_thread_lose_nothing(void **state) {
-  (void)state;
-  crowd_t *crowd = crowd_new(2);
-  for (int round = 0; round < 10; round++) {
-    live(crowd, 1000, 20000);
-    run(live_a_while, crowd);
-    CHECK_EQ(hak_check(crowd->heap), 0);
-  }
-  CHECK_EQ(live_in(crowd->heap), count_live(crowd));
-  crowd_end(crowd);
-}
-
-typedef struct baton {
-  pthread_mutex_t lock;
-  crowd_t *crowd;
-  size_t turns;
-} baton_t;
-
-static void *take_turns(void *arg) {
-  baton_t *baton = arg;
-  for (size_t i = 0; i < baton->turns; i++) {
-    pthread_mutex_lock(&baton->lock);
-    live(baton->crowd, 20, 5000);
-    pthread_mutex_unlock(&baton->lock);
-    if (i % 16 == 0) hak_thread_idle();
-  }
-  return NULL;
-}
-
-static void *look_on(void *arg) {
-  atomic_bool *stop = arg;
-  hak_stats_t stats = {.struct_size = sizeof stats};
-  while (!atomic_load(stop)) {
-    hak_collect(NULL, SIZE_MAX, 0);
-    CHECK_EQ(hak_stats_get(NULL, &stats), 0);
-    CHECK_EQ(hak_check(NULL), 0);
-    hak_thread_exit();
-  }
-  return NULL;
-}
-
-static void turns__under_a_lock_while_others_collect_and_look(void **state) {
-  (void)state;
-  crowd_t *crowd = crowd_new(3);
-  baton_t baton = {.crowd = crowd, .turns = test_scale(400)};
-  CHECK_EQ(pthread_mutex_init(&baton.lock, NULL), 0);
-  pthread_t threads[4], looker;
-  atomic_bool stop = false;
-  CHECK_EQ(pthread_create(&looker, NULL, look_on, &stop), 0);
-  for (size_t i = 0; i < TEST_COUNT(threads); i++) {
-    CHECK_EQ(pthread_create(&threads[i], NULL, take_turns, &baton), 0);
-  }
-  for (size_t i = 0; i < TEST_COUNT(threads); i++) pthread_join(threads[i], NULL);
-  atomic_store(&stop, true);
-  pthread_join(looker, NULL);
-  CHECK_EQ(hak_check(crowd->heap), 0);
-  crowd_end(crowd);
-}
-
-static ucontext_t g_home, g_fibers[2];
-static crowd_t *g_crowds[2];
-
-static void fiber(int which) {
-  for (;;) {
-    live(g_crowds[which], 200, 5000);
-    swapcontext(&g_fibers[which], &g_home);
-  }
-}
-
-static void *resume_both(void *arg) {
-  for (int i = 0; i < 4; i++) swapcontext(&g_home, &g_fibers[i % 2]);
-  return arg;
-}
-
-static void fibers__carry_their_heaps_across_threads(void **state) {
-  (void)state;
-  if (TEST_ASAN || TEST_TSAN) return; /* they do not follow such jumps */
-  enum {
-    STACK = 256 * 1024
-  };
-  static char stacks[2][STACK];
-  for (int i = 0; i < 2; i++) {
-    g_crowds[i] = crowd_new(10 + (uint64_t)i);
-    CHECK_EQ(getcontext(&g_fibers[i]), 0);
-    g_fibers[i].uc_stack.ss_sp = stacks[i];
-    g_fibers[i].uc_stack.ss_size = STACK;
-    g_fibers[i].uc_link = NULL;
-    makecontext(&g_fibers[i], (void (*)(void))fiber, 1, i);
-  }
-  for (int round = 0; round < 20; round++) run(resume_both, NULL);
-  for (int i = 0; i < 2; i++) {
-    CHECK_EQ(hak_check(g_crowds[i]->heap), 0);
-    crowd_end(g_crowds[i]);
-  }
 }
 
 /* ---- the end ----------------------------------------------------------------- */
@@ -348,9 +127,7 @@ static void reset__gives_the_same_memory_again(void **state) {
     if (frame > 1) CHECK_EQ(stats.os_reserve + stats.os_commit, calls);
     calls = stats.os_reserve + stats.os_commit;
     CHECK_EQ(hak_heap_reset(heap), 0);
-    stats = (hak_stats_t){.struct_size = sizeof stats};
-    CHECK_EQ(hak_stats_get(heap, &stats), 0);
-    CHECK_EQ(stats.live_blocks, 0);
+    CHECK_EQ(test_heap_stats(heap).live_blocks, 0);
     CHECK_EQ(hak_check(heap), 0);
   }
   CHECK_EQ(hak_heap_destroy(heap), 0);
@@ -431,7 +208,7 @@ static void records__serve_serial_and_shared_heaps_by_turns(void **state) {
     CHECK(hak_heap_of(block) == heap && hak_heap_of(other) == heap);
     hak_heap_free(heap, block);
     hak_free(other);
-    CHECK_EQ(live_in(heap), 0);
+    CHECK_EQ(test_heap_live_blocks(heap), 0);
     CHECK_EQ(hak_heap_destroy(heap), 0);
   }
 }
@@ -456,9 +233,7 @@ static int on_pressure(hak_heap_t *heap, size_t needed, int level, void *ctx) {
 }
 
 static uint64_t charge_of(hak_heap_t *heap) {
-  hak_stats_t stats = {.struct_size = sizeof stats};
-  CHECK_EQ(hak_stats_get(heap, &stats), 0);
-  return stats.committed_bytes;
+  return test_heap_stats(heap).committed_bytes;
 }
 
 static void limit__of_a_serial_heap_is_kept_and_its_callback_may_free(void **state) {
@@ -493,7 +268,7 @@ static void limit__of_a_serial_heap_is_kept_and_its_callback_may_free(void **sta
     void *again = hak_heap_alloc(p.heap, KIB);
     CHECK(again != NULL);
     hak_heap_free(p.heap, again);
-    CHECK_EQ(live_in(p.heap), 0);
+    CHECK_EQ(test_heap_live_blocks(p.heap), 0);
     CHECK_EQ(charge_of(p.heap), 0);
   }
   CHECK_EQ(hak_heap_destroy(p.heap), 0);
@@ -562,7 +337,7 @@ static void misuse__random_values_freed_are_never_followed(void **state) {
   CHECK_EQ(hak_heap_destroy(heap), 0);
 }
 
-/* ---- many, forks ---------------------------------------------------------------- */
+/* ---- many ---------------------------------------------------------------- */
 
 static void many__heaps_at_once_each_have_their_blocks(void **state) {
   (void)state;
@@ -588,26 +363,6 @@ static void many__heaps_at_once_each_have_their_blocks(void **state) {
   free(blocks);
 }
 
-static void fork__child_goes_on_with_the_heap(void **state) {
-  (void)state;
-  if (TEST_TSAN) return; /* it does not follow forks of threaded programs */
-  crowd_t *crowd = crowd_new(20);
-  live(crowd, 2000, 20000);
-  pid_t pid = fork();
-  CHECK(pid >= 0);
-  if (pid == 0) {
-    alarm(60);
-    live(crowd, 2000, 20000);
-    crowd_end(crowd);
-    _exit(hak_check(NULL) == 0 ? 0 : 1);
-  }
-  int status = 0;
-  CHECK_EQ(waitpid(pid, &status, 0), pid);
-  CHECK(WIFEXITED(status) && WEXITSTATUS(status) == 0);
-  live(crowd, 2000, 20000);
-  crowd_end(crowd);
-}
-
 static void shutdown__takes_serial_heaps_along(void **state) {
   (void)state;
   for (int round = 0; round < 5; round++) {
@@ -623,11 +378,7 @@ static void shutdown__takes_serial_heaps_along(void **state) {
 
 TEST_MAIN(T(alloc__every_tier_and_entry_point_serves_the_heap),
           T(no_grow__of_a_heap_without_memory_never_calls_the_system),
-          T(crowd__of_blocks_keeps_its_bytes_and_is_counted),
           T(waves__of_blocks_come_home_in_any_order),
-          T(moves__from_thread_to_thread_lose_nothing),
-          T(turns__under_a_lock_while_others_collect_and_look),
-          T(fibers__carry_their_heaps_across_threads),
           T(reset__gives_the_same_memory_again),
           T(release__leaves_blocks_that_all_threads_free_at_once),
           T(destroy__by_another_thread_takes_all_blocks),
@@ -636,4 +387,4 @@ TEST_MAIN(T(alloc__every_tier_and_entry_point_serves_the_heap),
           T(misuse__of_handles_and_foreign_blocks_is_named),
           T(misuse__random_values_freed_are_never_followed),
           T(many__heaps_at_once_each_have_their_blocks),
-          T(fork__child_goes_on_with_the_heap), T(shutdown__takes_serial_heaps_along))
+          T(shutdown__takes_serial_heaps_along))

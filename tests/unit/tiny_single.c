@@ -132,28 +132,20 @@ static void process__grants_no_more_than_its_limit_and_gets_it_back(void **state
   CHECK_EQ(hak_option_set(HAK_OPTION_BIN_GROWTH_ALL_BYTES, 128 << 20), 0);
 }
 
-static unsigned g_reports;
-static void count_report(const hak_error_info_t *info, void *ctx) {
-  CHECK_EQ(info->error, HAK_ERROR_DOUBLE_FREE);
-  CHECK(info->address == ctx);
-  g_reports++;
-}
-
 static void home__takes_a_block_once(void **state) {
   (void)state;
   char *block = hak_alloc(200000);
-  hak_set_error_handler(count_report, block);
-  g_reports = 0;
+  test_reports_begin();
   hak_thread_t *me = hak_thread_enter();
   uint32_t cls = hak_class_of(200000);
   hak_single_home(me, cls, block);
   CHECK_EQ(me->deferred.error, 0);
   hak_single_home(me, cls, block);
   hak_thread_leave(me, "hak_free");
-  CHECK_EQ(g_reports, 1);
+  test_expect_report(1, HAK_ERROR_DOUBLE_FREE, block, NULL);
   hak_free(block);
-  CHECK_EQ(g_reports, 2);
-  hak_set_error_handler(NULL, NULL);
+  test_expect_report(2, HAK_ERROR_DOUBLE_FREE, block, NULL);
+  test_reports_end(2, HAK_ERROR_DOUBLE_FREE);
 }
 
 typedef struct relay {

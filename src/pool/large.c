@@ -8,8 +8,6 @@ size_t hak_large_good_size(const hak_os_t *os, size_t size) {
   return hak_align_up(size, os->page_size);
 }
 
-static size_t pages_of(const hak_os_t *os, size_t bytes) { return bytes / os->page_size; }
-
 static void *span_alloc(hak_pool_t *pool, size_t usable, size_t alignment, bool no_grow,
                         bool *zeroed) {
   unsigned span = (unsigned)hak_div_up(usable, HAK_SLAB_SIZE);
@@ -19,7 +17,7 @@ static void *span_alloc(hak_pool_t *pool, size_t usable, size_t alignment, bool 
   hak_slab_set_class(slab, HAK_CLASS_LARGE);
   slab->span = (uint8_t)span;
   slab->capacity = 1;
-  hak_store_relaxed(&slab->pages, (uint32_t)pages_of(pool->os, usable));
+  hak_store_relaxed(&slab->pages, (uint32_t)hak_os_pages(pool->os, usable));
   hak_registry_set_class((uintptr_t)start, span, HAK_CLASS_LARGE);
   return start;
 }
@@ -42,13 +40,15 @@ static void *run_alloc(hak_pool_t *pool, size_t usable, size_t alignment, bool n
   hak_superslab_t *ss =
       hak_pool_bring(pool, n, alignment, HAK_EXTENT_RUN, no_grow, &huge);
   if (ss == NULL) return NULL;
-  size_t pages = pages_of(pool->os, usable);
-  size_t per_superslab = pages_of(pool->os, HAK_SUPERSLAB_SIZE);
+  size_t pages = hak_os_pages(pool->os, usable);
+  size_t per_superslab = hak_os_pages(pool->os, HAK_SUPERSLAB_SIZE);
   *zeroed = true;
+  /* Else piece by piece: of what they have brought along some may go. */
+  bool all_charged = hak_superslab_charge_all_to(ss, n, &pool->budget);
   for (uint32_t i = 0; i < n; i++) {
     size_t part = pages < per_superslab ? pages : per_superslab;
     bool zero;
-    bool charged = hak_superslab_charge_to(&ss[i], &pool->budget);
+    bool charged = all_charged || hak_superslab_charge_to(&ss[i], &pool->budget);
     if (charged && huge) hak_superslab_commit_huge(&ss[i]);
     if (!charged || !commit_part(&ss[i], part, no_grow, &zero)) {
       hak_region_give(ss, n, hak_clock_cached());
@@ -159,7 +159,7 @@ static size_t span_resize(hak_pool_t *pool, const hak_place_t *place, size_t min
     if (usable < min_usable) return 0;
   }
   bool zeroed;
-  if (!hak_superslab_commit(ss, slab->slot, want, pages_of(pool->os, usable), false,
+  if (!hak_superslab_commit(ss, slab->slot, want, hak_os_pages(pool->os, usable), false,
                             &zeroed)) {
     if (want > have) hak_pool_put(pool, slab + have, want - have);
     return 0;
@@ -169,7 +169,7 @@ static size_t span_resize(hak_pool_t *pool, const hak_place_t *place, size_t min
                            HAK_CLASS_NONE);
   }
   slab->span = (uint8_t)want;
-  hak_store_relaxed(&slab->pages, (uint32_t)pages_of(pool->os, usable));
+  hak_store_relaxed(&slab->pages, (uint32_t)hak_os_pages(pool->os, usable));
   hak_registry_set_class((uintptr_t)place->start, want, HAK_CLASS_LARGE);
   if (want < have) {
     hak_clock_refresh();
@@ -187,8 +187,8 @@ static size_t run_resize(hak_pool_t *pool, hak_superslab_t *ss, size_t old_usabl
     usable = have * HAK_SUPERSLAB_SIZE;
     if (usable < min_usable) return 0;
   }
-  size_t pages = pages_of(pool->os, usable);
-  size_t per_superslab = pages_of(pool->os, HAK_SUPERSLAB_SIZE);
+  size_t pages = hak_os_pages(pool->os, usable);
+  size_t per_superslab = hak_os_pages(pool->os, HAK_SUPERSLAB_SIZE);
   for (uint32_t i = 0; i < want; i++) {
     size_t part = pages < per_superslab ? pages : per_superslab;
     bool zero;

@@ -59,12 +59,10 @@ static bool add_to_level(hak_budget_t *level, uint64_t bytes) {
 }
 
 static void take_from_level(hak_budget_t *level, uint64_t bytes) {
-  uint64_t now = hak_load_relaxed(&level->charged);
   /* Release: the pages have gone before their bytes are others'. */
-  do {
-    hak_assert(now >= bytes);
-  } while (!hak_cas_release(&level->charged, &now, now - bytes));
-  now -= bytes;
+  uint64_t before = hak_sub_release(&level->charged, bytes), now = before - bytes;
+  hak_assert(before >= bytes);
+  (void)before;
   if (HAK_LIKELY(hak_load_relaxed(&level->over) == 0)) return;
   uint64_t soft = hak_load_relaxed(&level->soft);
   if (now <= soft - soft / REARM_SHARE) hak_store_relaxed(&level->over, 0);

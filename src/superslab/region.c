@@ -309,8 +309,8 @@ static bool ready_records(hak_region_t *region, uint32_t count) {
  * lock. */
 static void hand_out(hak_superslab_t *ss, uint32_t count, hak_extent_kind_t kind,
                      void *heap) {
+  hak_superslab_take_all_locked(ss, count);
   for (uint32_t i = 0; i < count; i++) {
-    hak_superslab_take_locked(&ss[i], 0, HAK_SUPERSLAB_SLABS);
     hak_store_relaxed(&ss[i].extent.heap, heap);
     hak_store_relaxed(&ss[i].extent.block, NULL);
     hak_store_relaxed(&ss[i].extent.kind, kind);
@@ -404,9 +404,9 @@ static void give_locked(hak_superslab_t *ss, uint32_t count, uint64_t now) {
   for (uint32_t i = 0; i < count; i++) {
     hak_store_relaxed(&ss[i].extent.kind, HAK_EXTENT_FREE);
     hak_store_relaxed(&ss[i].extent.heap, NULL);
-    hak_superslab_uncharge(&ss[i]);
-    hak_superslab_put_locked(&ss[i], 0, HAK_SUPERSLAB_SLABS, now);
   }
+  hak_superslab_uncharge_all(ss, count);
+  hak_superslab_put_all_locked(ss, count, now);
   untake_run_locked(ss->region, ss->index, count);
 }
 

@@ -135,16 +135,17 @@ static size_t part_in_leaf(uintptr_t address, size_t count) {
 }
 
 void hak_registry_set_class(uintptr_t address, size_t count, uint32_t cls) {
-  for (size_t back = 0; back < count;) {
-    uintptr_t at = address + (back << HAK_SLAB_SHIFT);
+  hak_assert(count <= HAK_SUPERSLAB_SLABS); /* how far back fits into 8 bits */
+  bool none = cls == HAK_CLASS_NONE;
+  uint32_t value = none ? 0 : cls + 1, step = none ? 0 : 1 << 8;
+  for (size_t done = 0; done < count;) {
+    uintptr_t at = address + (done << HAK_SLAB_SHIFT);
     hak_atomic_u16_t *info = &leaf_of(at)->info[unit_of(at)];
-    size_t part = part_in_leaf(at, count - back);
-    for (size_t i = 0; i < part; i++, back++) {
-      uint16_t value = cls == HAK_CLASS_NONE
-                           ? 0
-                           : (uint16_t)((cls + 1) | (back < 255 ? back : 255) << 8);
-      hak_store_relaxed(&info[i], value);
+    size_t part = part_in_leaf(at, count - done);
+    for (size_t i = 0; i < part; i++, value += step) {
+      hak_store_relaxed(&info[i], (uint16_t)value);
     }
+    done += part;
   }
 }
 

@@ -106,7 +106,7 @@ static node_t *find_committed(hak_pool_t *pool, unsigned span, size_t alignment,
   for (int i = 0; ss != NULL && i < LOOKS; i++, ss = ss->prev) {
     *first = find_slots(ss->retained, span, alignment);
     if (*first < 0) continue;
-    size_t per_slab = HAK_SLAB_SIZE / pool->os->page_size, left = pages;
+    size_t per_slab = hak_os_pages(pool->os, HAK_SLAB_SIZE), left = pages;
     unsigned slot = (unsigned)*first;
     while (left > 0 && ss->slabs[slot].committed >= (left < per_slab ? left : per_slab)) {
       left -= left < per_slab ? left : per_slab;
@@ -207,7 +207,7 @@ static hak_slab_t *get(hak_pool_t *pool, unsigned span, size_t alignment, size_t
 
 hak_slab_t *hak_pool_get(hak_pool_t *pool, unsigned span, size_t alignment, size_t bytes,
                          bool no_grow, bool *zeroed) {
-  size_t pages = hak_div_up(bytes, pool->os->page_size);
+  size_t pages = hak_os_pages(pool->os, bytes);
   hak_slab_t *slab = get(pool, span, alignment, pages, no_grow, zeroed);
   /* The lowest slots may have no pages where others have some that are paid for. */
   if (HAK_UNLIKELY(slab == NULL) && !no_grow && hak_budget_is_limited(&pool->budget)) {

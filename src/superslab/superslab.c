@@ -39,7 +39,7 @@ static void set_bits(hak_atomic_u32_t *word, uint32_t bits, bool on) {
 static void set_committed(hak_superslab_t *ss, unsigned slot, size_t pages) {
   uint32_t bit = (uint32_t)1 << slot;
   ss->slabs[slot].committed = (uint8_t)pages;
-  set_bits(&ss->whole, bit, pages == HAK_SLAB_SIZE / ss->extent.os->page_size);
+  set_bits(&ss->whole, bit, pages == hak_os_pages(ss->extent.os, HAK_SLAB_SIZE));
   set_bits(&ss->purged, bit, pages == 0);
 }
 
@@ -52,43 +52,85 @@ static size_t bytes_of(const hak_superslab_t *ss, uint32_t slots) {
   return hak_count_bits(whole) * HAK_SLAB_SIZE + pages * ss->extent.os->page_size;
 }
 
-static size_t committed_bytes(const hak_superslab_t *ss, unsigned first, unsigned count) {
-  return bytes_of(ss, hak_mask32(first, count));
+/* What transitions change of the process's counts: added up over all the SuperSlabs
+ * that change at once, since each count is shared by all threads. */
+typedef struct counts {
+  int64_t retained; /* bytes */
+  int32_t active, empty, purged;
+} counts_t;
+
+static void add(hak_atomic_u64_t *count, int64_t change) {
+  if (change != 0) hak_add_relaxed(count, (uint64_t)change);
 }
 
-void hak_superslab_take_locked(hak_superslab_t *ss, unsigned first, unsigned count) {
+static void add_counts(const counts_t *c) {
+  if (c->retained != 0) hak_note_retained(&hak_slots_retained, c->retained);
+  add(&hak_slots_active, c->active);
+  add(&hak_slots_empty, c->empty);
+  add(&hak_slots_purged, c->purged);
+}
+
+HAK_HOT void take(hak_superslab_t *ss, unsigned first, unsigned count, counts_t *c) {
   uint32_t slots = hak_mask32(first, count);
   hak_assert((ss->free & slots) == slots);
   uint32_t empty = ss->retained & slots;
-  uint32_t purged = hak_load_relaxed(&ss->purged) & slots;
   ss->free &= ~slots;
   ss->retained &= ~slots;
   if (empty != 0) {
-    hak_note_retained(&hak_slots_retained, -(int64_t)committed_bytes(ss, first, count));
-    hak_sub_relaxed(&hak_slots_empty, hak_count_bits(empty));
+    c->retained -= (int64_t)bytes_of(ss, slots);
+    c->empty -= (int32_t)hak_count_bits(empty);
   }
-  if (purged != 0) hak_sub_relaxed(&hak_slots_purged, hak_count_bits(purged));
-  hak_add_relaxed(&hak_slots_active, count);
+  uint32_t purged = hak_load_relaxed(&ss->purged) & slots;
+  if (purged != 0) c->purged -= (int32_t)hak_count_bits(purged);
+  c->active += (int32_t)count;
 }
 
-void hak_superslab_put_locked(hak_superslab_t *ss, unsigned first, unsigned count,
-                              uint64_t now) {
+HAK_HOT void put(hak_superslab_t *ss, unsigned first, unsigned count, uint64_t now,
+                 counts_t *c) {
   uint32_t slots = hak_mask32(first, count);
   hak_assert((ss->free & slots) == 0);
   uint32_t empty = hak_load_relaxed(&ss->whole) & slots;
   for (uint32_t rest = slots & ~empty; rest != 0; rest &= rest - 1) {
     if (ss->slabs[hak_lowest_bit(rest)].committed != 0) empty |= rest & (~rest + 1);
   }
-  uint32_t purged = hak_load_relaxed(&ss->purged) & slots;
   ss->free |= slots;
   ss->retained |= empty;
   ss->idle_since = now;
-  hak_sub_relaxed(&hak_slots_active, count);
+  c->active -= (int32_t)count;
   if (empty != 0) {
-    hak_note_retained(&hak_slots_retained, (int64_t)committed_bytes(ss, first, count));
-    hak_add_relaxed(&hak_slots_empty, hak_count_bits(empty));
+    c->retained += (int64_t)bytes_of(ss, slots);
+    c->empty += (int32_t)hak_count_bits(empty);
   }
-  if (purged != 0) hak_add_relaxed(&hak_slots_purged, hak_count_bits(purged));
+  uint32_t purged = hak_load_relaxed(&ss->purged) & slots;
+  if (purged != 0) c->purged += (int32_t)hak_count_bits(purged);
+}
+
+void hak_superslab_take_locked(hak_superslab_t *ss, unsigned first, unsigned count) {
+  counts_t c = {0};
+  take(ss, first, count, &c);
+  add_counts(&c);
+}
+
+void hak_superslab_put_locked(hak_superslab_t *ss, unsigned first, unsigned count,
+                              uint64_t now) {
+  counts_t c = {0};
+  put(ss, first, count, now, &c);
+  add_counts(&c);
+}
+
+void hak_superslab_take_all_locked(hak_superslab_t *ss, uint32_t superslabs) {
+  counts_t c = {0};
+  for (uint32_t i = 0; i < superslabs; i++) take(&ss[i], 0, HAK_SUPERSLAB_SLABS, &c);
+  add_counts(&c);
+}
+
+void hak_superslab_put_all_locked(hak_superslab_t *ss, uint32_t superslabs,
+                                  uint64_t now) {
+  counts_t c = {0};
+  for (uint32_t i = 0; i < superslabs; i++) {
+    put(&ss[i], 0, HAK_SUPERSLAB_SLABS, now, &c);
+  }
+  add_counts(&c);
 }
 
 static void note_committed(int64_t bytes) {
@@ -104,16 +146,35 @@ bool hak_superslab_charge_to(hak_superslab_t *ss, hak_budget_t *budget) {
   return true;
 }
 
+bool hak_superslab_charge_all_to(hak_superslab_t *ss, uint32_t superslabs,
+                                 hak_budget_t *budget) {
+  size_t bytes = superslabs * sizeof *ss;
+  for (uint32_t i = 0; i < superslabs; i++) bytes += bytes_of(&ss[i], HAK_ALL_SLOTS);
+  if (!hak_budget_charge(budget, bytes)) return false;
+  for (uint32_t i = 0; i < superslabs; i++) {
+    hak_assert(ss[i].budget == NULL && hak_load_relaxed(&ss[i].charged) == 0);
+    ss[i].budget = budget;
+    hak_store_relaxed(&ss[i].charged, HAK_ALL_SLOTS);
+  }
+  return true;
+}
+
 size_t hak_superslab_charge(hak_superslab_t *ss) {
   return sizeof *ss + bytes_of(ss, hak_load_relaxed(&ss->charged));
 }
 
-void hak_superslab_uncharge(hak_superslab_t *ss) {
-  if (ss->budget == NULL) return;
-  size_t bytes = hak_superslab_charge(ss);
-  hak_store_relaxed(&ss->charged, 0);
-  hak_budget_uncharge(ss->budget, bytes);
-  ss->budget = NULL;
+void hak_superslab_uncharge_all(hak_superslab_t *ss, uint32_t superslabs) {
+  hak_budget_t *budget = NULL;
+  size_t bytes = 0;
+  for (uint32_t i = 0; i < superslabs; i++) {
+    if (ss[i].budget == NULL) continue;
+    hak_assert(budget == NULL || ss[i].budget == budget);
+    budget = ss[i].budget;
+    bytes += hak_superslab_charge(&ss[i]);
+    hak_store_relaxed(&ss[i].charged, 0);
+    ss[i].budget = NULL;
+  }
+  hak_budget_uncharge(budget, bytes);
 }
 
 /* What slots of the caller have brought along is charged; false if refused. */
@@ -130,8 +191,9 @@ static bool charge_slots(hak_superslab_t *ss, uint32_t slots) {
 bool hak_superslab_commit(hak_superslab_t *ss, unsigned first, unsigned count,
                           size_t pages, bool no_grow, bool *zeroed) {
   const hak_os_t *os = ss->extent.os;
-  size_t per_slab = HAK_SLAB_SIZE / os->page_size;
-  uint32_t touched = hak_mask32(first, (unsigned)hak_div_up(pages, per_slab));
+  size_t per_slab = hak_os_pages(os, HAK_SLAB_SIZE);
+  uint32_t touched =
+      hak_mask32(first, (unsigned)hak_div_up(pages * os->page_size, HAK_SLAB_SIZE));
   uint32_t was_zero = hak_load_relaxed(&ss->zero) & touched;
   if (!charge_slots(ss, hak_mask32(first, count))) return false;
   if (was_zero != 0) hak_and_relaxed(&ss->zero, ~touched);
@@ -181,7 +243,7 @@ bool hak_superslab_commit(hak_superslab_t *ss, unsigned first, unsigned count,
 void hak_superslab_commit_huge(hak_superslab_t *ss) {
   const hak_os_t *os = ss->extent.os;
   bool zeroed;
-  if (committed_bytes(ss, 0, HAK_SUPERSLAB_SLABS) != 0 ||
+  if (bytes_of(ss, HAK_ALL_SLOTS) != 0 ||
       !hak_budget_charge(ss->budget, HAK_SUPERSLAB_SIZE)) {
     return;
   }
@@ -192,7 +254,7 @@ void hak_superslab_commit_huge(hak_superslab_t *ss) {
   if (ss->budget != NULL) set_bits(&ss->charged, HAK_ALL_SLOTS, true);
   note_committed((int64_t)HAK_SUPERSLAB_SIZE);
   for (unsigned i = 0; i < HAK_SUPERSLAB_SLABS; i++) {
-    set_committed(ss, i, HAK_SLAB_SIZE / os->page_size);
+    set_committed(ss, i, hak_os_pages(os, HAK_SLAB_SIZE));
   }
   set_bits(&ss->zero, HAK_ALL_SLOTS, zeroed);
 }
@@ -200,7 +262,7 @@ void hak_superslab_commit_huge(hak_superslab_t *ss) {
 size_t hak_superslab_purge_tail(hak_superslab_t *ss, unsigned first, unsigned count,
                                 size_t pages) {
   const hak_os_t *os = ss->extent.os;
-  size_t per_slab = HAK_SLAB_SIZE / os->page_size, given = 0, charged = 0;
+  size_t per_slab = hak_os_pages(os, HAK_SLAB_SIZE), given = 0, charged = 0;
   uint32_t was_charged = hak_load_relaxed(&ss->charged);
   for (unsigned i = first; i < first + count;) {
     size_t keep = pages < per_slab ? pages : per_slab;
@@ -244,13 +306,13 @@ void hak_superslab_mend(hak_superslab_t *ss) {
     unsigned slot = hak_lowest_bit(taken);
     uint32_t bit = (uint32_t)1 << slot;
     size_t pages = ss->slabs[slot].committed;
-    set_bits(&ss->whole, bit, pages == HAK_SLAB_SIZE / ss->extent.os->page_size);
+    set_bits(&ss->whole, bit, pages == hak_os_pages(ss->extent.os, HAK_SLAB_SIZE));
     if (pages != 0) set_bits(&ss->purged, bit, false);
   }
 }
 
 void hak_superslab_forget(hak_superslab_t *ss) {
-  note_committed(-(int64_t)committed_bytes(ss, 0, HAK_SUPERSLAB_SLABS));
+  note_committed(-(int64_t)bytes_of(ss, HAK_ALL_SLOTS));
   for (unsigned i = 0; i < HAK_SUPERSLAB_SLABS; i++) set_committed(ss, i, 0);
   hak_store_relaxed(&ss->purged, 0);
   hak_store_relaxed(&ss->zero, 0);
@@ -302,7 +364,7 @@ bool hak_superslab_is_valid(const hak_superslab_t *ss) {
     bool whole = (hak_load_relaxed(&ss->whole) >> i & 1) != 0;
     bool purged = (hak_load_relaxed(&ss->purged) >> i & 1) != 0;
     if (retained != (pages != 0) || (purged && pages != 0) ||
-        whole != (pages == HAK_SLAB_SIZE / ss->extent.os->page_size)) {
+        whole != (pages == hak_os_pages(ss->extent.os, HAK_SLAB_SIZE))) {
       return false;
     }
   }

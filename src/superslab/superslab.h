@@ -109,6 +109,9 @@ void hak_superslab_init(hak_superslab_t *ss, struct hak_region *region, uint32_t
 void hak_superslab_take_locked(hak_superslab_t *ss, unsigned first, unsigned count);
 void hak_superslab_put_locked(hak_superslab_t *ss, unsigned first, unsigned count,
                               uint64_t now);
+/* Likewise all slots of SuperSlabs side by side. */
+void hak_superslab_take_all_locked(hak_superslab_t *ss, uint32_t superslabs);
+void hak_superslab_put_all_locked(hak_superslab_t *ss, uint32_t superslabs, uint64_t now);
 
 /* Commits the first `pages` OS pages of taken slots, as if they were one range, and
  * charges them. *zeroed: every one of them reads as zero. False, and nothing changed
@@ -129,10 +132,14 @@ size_t hak_superslab_purge_tail(hak_superslab_t *ss, unsigned first, unsigned co
 /* It comes to a heap: its record is charged, and from here on what is used of it.
  * False, and nothing changed, if that is refused. All slots are taken. */
 bool hak_superslab_charge_to(hak_superslab_t *ss, hak_budget_t *budget);
+/* Likewise SuperSlabs side by side, together with all the pages that they have. */
+bool hak_superslab_charge_all_to(hak_superslab_t *ss, uint32_t superslabs,
+                                 hak_budget_t *budget);
 /* What is charged for it. */
 size_t hak_superslab_charge(hak_superslab_t *ss);
-/* It leaves the heap, and nobody is charged for what it has. */
-void hak_superslab_uncharge(hak_superslab_t *ss);
+/* SuperSlabs side by side leave the heap that has them, if one has: nobody is charged
+ * for what they have. */
+void hak_superslab_uncharge_all(hak_superslab_t *ss, uint32_t superslabs);
 
 /* A thread that changed taken slots was lost in a fork: what is said of each twice is
  * made the same. */

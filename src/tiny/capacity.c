@@ -17,8 +17,10 @@ uint32_t hak_capacity_least(uint32_t cls) {
   if (hak_class_is_single(cls)) return 0;
   uint32_t most = (uint32_t)hak_option(BIN_BLOCKS);
   uint32_t least = (uint32_t)hak_option(BIN_BLOCKS_MIN);
-  uint32_t blocks = (uint32_t)hak_option(BIN_BYTES) / hak_class_size(cls);
-  if (blocks > most) blocks = most;
+  /* Asked for every class of a thread that begins or ends: few need the division. */
+  uint64_t bytes = (uint64_t)hak_option(BIN_BYTES), size = hak_class_size(cls);
+  if (most * size <= bytes) return most > least ? most : least;
+  uint32_t blocks = (uint32_t)(bytes / size);
   return blocks > least ? blocks : least;
 }
 

@@ -54,16 +54,22 @@ static void *link_recarved(hak_thread_t *me, char *block, uint32_t size, uint32_
   return first;
 }
 
-/* A heap that may stay small begins with little and as much as it has again: blocks
- * that it never needs would pass through its bin all the same, and the caches. */
-static uint32_t carve_bytes(const hak_thread_t *me, uint32_t carved) {
+/* A heap that may stay small begins with little and as much as it has again, a thread
+ * with as much as refills of the class were asked for lately: blocks that are never
+ * needed would pass through the bin all the same, and the caches. */
+static uint32_t carve_blocks(const hak_thread_t *me, uint32_t cls, uint32_t carved) {
   enum {
     FIRST = 512
   };
-  uint32_t most = (uint32_t)hak_option(CARVE_BYTES);
-  if (!me->now.store->pool.starts_small) return most;
-  uint32_t bytes = carved < FIRST ? FIRST : carved;
-  return bytes < most ? bytes : most;
+  uint32_t size = hak_class_size(cls);
+  uint32_t most = (uint32_t)hak_option(CARVE_BYTES) / size, wish;
+  if (me->now.store->pool.starts_small) {
+    wish = carved * size < FIRST ? FIRST / size : carved;
+  } else {
+    wish = me->now.holds[cls].given + me->now.holds[cls].given_before;
+  }
+  if (wish > most) wish = most;
+  return wish > 0 ? wish : 1;
 }
 
 /* How many blocks a refill may bring, where that is bounded by more than where they
@@ -77,8 +83,7 @@ static uint32_t most_of(const hak_thread_t *me, uint32_t cls) {
 static batch_t carve(hak_thread_t *me, uint32_t cls, hak_slab_t *slab) {
   HAK_COUNT(me, refill_carve, 1);
   uint32_t size = hak_class_size(cls), carved = hak_slab_carved(slab);
-  uint32_t n = carve_bytes(me, carved * size) / size, left = slab->capacity - carved;
-  if (n < 1) n = 1;
+  uint32_t n = carve_blocks(me, cls, carved), left = slab->capacity - carved;
   if (n > left) n = left;
   uint32_t most = most_of(me, cls);
   if (n > most) n = most;

@@ -343,8 +343,10 @@ static uint64_t strict_now_ns(void *ctx) {
 /* ---- Opening ---------------------------------------------------------- */
 
 void test_os_open(test_os_t *os, unsigned flags) {
-  g_forked = false;
   pthread_once(&g_once, register_fork);
+  lock();
+  g_forked = false;
+  unlock();
   memset(os, 0, sizeof *os);
   os->flags = flags;
   os->limit = SIZE_MAX;

@@ -18,7 +18,7 @@ typedef struct tally {
   uint64_t out[HAK_CLASSES];    /* not in their slabs */
   uint64_t free[HAK_CLASSES];   /* in slabs in use */
   uint64_t cached[HAK_CLASSES]; /* in bins, magazines and slots */
-  uint64_t slots;               /* of all SuperSlabs that were ever used */
+  hak_slot_states_t slots;      /* of all SuperSlabs that were ever used */
   /* Of a heap only; a process has counters for these. */
   uint64_t superslabs, active, large_blocks;
   uint64_t large_bytes, committed, reserved; /* bytes */
@@ -64,7 +64,7 @@ static void add_run(tally_t *tally, hak_superslab_t *ss) {
 
 static bool add_superslab(hak_superslab_t *ss, void *ctx) {
   tally_t *tally = ctx;
-  tally->slots += HAK_SUPERSLAB_SLABS;
+  hak_superslab_add_states(ss, &tally->slots);
   uint32_t kind = hak_load_relaxed(&ss->extent.kind);
   hak_heap_t *heap = hak_heap_of_extent(&ss->extent);
   if (kind == HAK_EXTENT_FREE || heap == NULL || !is_within(tally, heap)) return true;
@@ -282,11 +282,10 @@ static void fill_process(hak_stats_t *s) {
   s->reserved_bytes =
       hak_load_relaxed(&hak_regions_reserved) + hak_load_relaxed(&hak_mappings_reserved) +
       hak_load_relaxed(&hak_meta_reserved) + hak_load_relaxed(&hak_registry_reserved);
-  s->slabs_active = hak_load_relaxed(&hak_slots_active);
-  s->slabs_empty = hak_load_relaxed(&hak_slots_empty);
-  s->slabs_purged = hak_load_relaxed(&hak_slots_purged);
-  uint64_t touched = s->slabs_active + s->slabs_empty + s->slabs_purged;
-  s->slabs_unused = tally.slots > touched ? tally.slots - touched : 0;
+  s->slabs_active = tally.slots.active;
+  s->slabs_empty = tally.slots.empty;
+  s->slabs_purged = tally.slots.purged;
+  s->slabs_unused = tally.slots.unused;
   hak_counts_t counts;
   memset(&counts, 0, sizeof counts);
   uint32_t attached;

@@ -197,7 +197,7 @@ static hak_heap_t *heap_of(hak_superslab_t *ss) {
 static uint32_t each_slab(hak_superslab_t *ss, hak_heap_t *heap,
                           void (*look)(hak_heap_t *heap, hak_slab_t *slab, void *ctx),
                           void *ctx) {
-  uint32_t taken = ~ss->free, nobodys = 0;
+  uint32_t taken = ~hak_superslab_free(ss), nobodys = 0;
   for (unsigned i = 0; i < HAK_SUPERSLAB_SLABS;) {
     hak_slab_t *slab = &ss->slabs[i];
     bool used = hak_word_state(hak_load_relaxed(&slab->word)) != HAK_SLAB_FREE ||

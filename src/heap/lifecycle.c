@@ -55,9 +55,6 @@ static void release_all(void) {
   hak_store_relaxed(&hak_slots_retained, 0);
   hak_store_relaxed(&hak_retained_over, 0);
   hak_store_relaxed(&hak_budget_alarms, 0);
-  hak_store_relaxed(&hak_slots_active, 0);
-  hak_store_relaxed(&hak_slots_empty, 0);
-  hak_store_relaxed(&hak_slots_purged, 0);
 }
 
 static void prewarm(void) {

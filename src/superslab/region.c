@@ -270,7 +270,7 @@ static void take_run_locked(hak_region_t *region, uint32_t at, uint32_t count) {
 static void untake_run_locked(hak_region_t *region, uint32_t at, uint32_t count) {
   for (uint32_t i = at; i < at + count; i++) {
     set_free(region, i, true);
-    if (i < ready_count(region) && region->superslabs[i].retained != 0) {
+    if (i < ready_count(region) && hak_superslab_retained(&region->superslabs[i]) != 0) {
       hak_superslab_enqueue(&hak_regions.retained, &region->superslabs[i]);
     }
   }
@@ -522,8 +522,9 @@ bool hak_regions_are_valid(void) {
       free_count += free;
       if (i >= ready_count(region)) continue;
       hak_superslab_t *ss = &region->superslabs[i];
-      if (free && (hak_load_relaxed(&ss->extent.kind) != HAK_EXTENT_FREE ||
-                   ss->free != HAK_ALL_SLOTS || !hak_superslab_is_valid(ss))) {
+      if (free &&
+          (hak_load_relaxed(&ss->extent.kind) != HAK_EXTENT_FREE ||
+           hak_superslab_free(ss) != HAK_ALL_SLOTS || !hak_superslab_is_valid(ss))) {
         valid = false;
       }
     }

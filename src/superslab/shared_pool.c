@@ -10,7 +10,9 @@
 static hak_atomic_u64_t clock_now;
 
 void hak_clock_refresh(void) {
-  hak_store_relaxed(&clock_now, hak_os_now(hak_registry_os()));
+  uint64_t now = hak_os_now(hak_registry_os());
+  /* It is coarse: mostly nothing changes, and all threads keep the line. */
+  if (now != hak_load_relaxed(&clock_now)) hak_store_relaxed(&clock_now, now);
 }
 uint64_t hak_clock_cached(void) { return hak_load_relaxed(&clock_now); }
 
@@ -29,24 +31,24 @@ static int find_slots(uint32_t free, unsigned span, size_t alignment) {
 }
 
 static void run_changed(hak_pool_t *pool, node_t *ss) {
-  uint32_t run = hak_longest_run(ss->free);
+  uint32_t run = hak_longest_run(hak_superslab_free(ss));
   if (run == ss->run) return;
   ss->run = run;
   hak_tree_refresh(pool->root, ss);
 }
 
 static void take_locked(hak_pool_t *pool, node_t *ss, unsigned first, unsigned span) {
-  pool->empty -= hak_count_bits(ss->retained & hak_mask32(first, span));
+  pool->empty -= hak_count_bits(hak_superslab_retained(ss) & hak_mask32(first, span));
   hak_superslab_take_locked(ss, first, span);
-  if (ss->retained == 0 && ss->queue != NULL) hak_superslab_dequeue(ss);
-  hak_add_relaxed(&pool->taken, span);
+  if (hak_superslab_retained(ss) == 0 && ss->queue != NULL) hak_superslab_dequeue(ss);
+  hak_count_own(&pool->taken, span);
   run_changed(pool, ss);
 }
 
 /* Last in the queue, as what changed last. */
 static void requeue(hak_pool_t *pool, node_t *ss) {
   if (ss->queue != NULL) hak_superslab_dequeue(ss);
-  if (ss->retained != 0) hak_superslab_enqueue(&pool->retained, ss);
+  if (hak_superslab_retained(ss) != 0) hak_superslab_enqueue(&pool->retained, ss);
 }
 
 /* A SuperSlab that is wholly free is not to go. */
@@ -54,21 +56,21 @@ static bool is_kept(const hak_pool_t *pool, const node_t *ss) {
   if (HAK_LIKELY(pool->kept_slabs == 0 && pool->kept_superslabs == 0)) return false;
   uint64_t without = hak_load_relaxed(&pool->taken) + pool->empty;
   return hak_load_relaxed(&pool->superslabs) <= pool->kept_superslabs ||
-         without - hak_count_bits(ss->retained) < pool->kept_slabs;
+         without - hak_count_bits(hak_superslab_retained(ss)) < pool->kept_slabs;
 }
 
 /* So many slots of it have been put back. */
 static void settle(hak_pool_t *pool, node_t *ss, unsigned slots, uint64_t now) {
-  hak_sub_relaxed(&pool->taken, slots);
-  if (ss->free != HAK_ALL_SLOTS || is_kept(pool, ss)) {
+  hak_count_own(&pool->taken, 0 - (uint64_t)slots);
+  if (hak_superslab_free(ss) != HAK_ALL_SLOTS || is_kept(pool, ss)) {
     requeue(pool, ss);
     run_changed(pool, ss);
     return;
   }
   if (ss->queue != NULL) hak_superslab_dequeue(ss);
-  pool->empty -= hak_count_bits(ss->retained);
+  pool->empty -= hak_count_bits(hak_superslab_retained(ss));
   pool->root = hak_tree_erase(pool->root, ss);
-  hak_sub_relaxed(&pool->superslabs, 1);
+  hak_count_own(&pool->superslabs, 0 - (uint64_t)1);
   hak_superslab_take_locked(ss, 0, HAK_SUPERSLAB_SLABS);
   hak_region_give(ss, 1, now);
 }
@@ -76,7 +78,7 @@ static void settle(hak_pool_t *pool, node_t *ss, unsigned slots, uint64_t now) {
 static void put_locked(hak_pool_t *pool, node_t *ss, unsigned first, unsigned span,
                        uint64_t now) {
   hak_superslab_put_locked(ss, first, span, now);
-  pool->empty += hak_count_bits(ss->retained & hak_mask32(first, span));
+  pool->empty += hak_count_bits(hak_superslab_retained(ss) & hak_mask32(first, span));
   settle(pool, ss, span, now);
 }
 
@@ -104,7 +106,7 @@ static node_t *find_committed(hak_pool_t *pool, unsigned span, size_t alignment,
   };
   node_t *ss = pool->retained.last;
   for (int i = 0; ss != NULL && i < LOOKS; i++, ss = ss->prev) {
-    *first = find_slots(ss->retained, span, alignment);
+    *first = find_slots(hak_superslab_retained(ss), span, alignment);
     if (*first < 0) continue;
     size_t per_slab = hak_os_pages(pool->os, HAK_SLAB_SIZE), left = pages;
     unsigned slot = (unsigned)*first;
@@ -129,10 +131,10 @@ static void add_superslab(hak_pool_t *pool, node_t *ss) {
   hak_lock_acquire(&pool->lock);
   uint64_t idle_since = ss->idle_since;
   hak_superslab_put_locked(ss, 0, HAK_SUPERSLAB_SLABS, idle_since);
-  pool->empty += hak_count_bits(ss->retained);
+  pool->empty += hak_count_bits(hak_superslab_retained(ss));
   ss->run = HAK_SUPERSLAB_SLABS;
   pool->root = hak_tree_insert(pool->root, ss);
-  hak_add_relaxed(&pool->superslabs, 1);
+  hak_count_own(&pool->superslabs, 1);
   requeue(pool, ss);
 }
 
@@ -146,12 +148,12 @@ static node_t *find_or_grow(hak_pool_t *pool, unsigned span, size_t alignment,
     unsigned step = (unsigned)(alignment >> HAK_SLAB_SHIFT);
     node_t *ss = hak_tree_lowest(pool->root, span);
     if (ss != NULL) {
-      *first = find_slots(ss->free, span, alignment);
+      *first = find_slots(hak_superslab_free(ss), span, alignment);
       if (*first >= 0) return ss;
       unsigned sure = span + step - 1;
       ss = sure <= HAK_SUPERSLAB_SLABS ? hak_tree_lowest(pool->root, sure) : NULL;
       if (ss != NULL) {
-        *first = find_slots(ss->free, span, alignment);
+        *first = find_slots(hak_superslab_free(ss), span, alignment);
         return ss;
       }
     }
@@ -230,7 +232,7 @@ void hak_pool_densify(hak_pool_t *pool, hak_slab_t *slab) {
     return;
   }
   hak_lock_acquire(&pool->lock);
-  unsigned taken = HAK_SUPERSLAB_SLABS - hak_count_bits(ss->free);
+  unsigned taken = HAK_SUPERSLAB_SLABS - hak_count_bits(hak_superslab_free(ss));
   bool dense = taken >= (ss->index == 0 ? DENSE_FIRST : DENSE_NEXT) && !ss->collapsed;
   if (dense) ss->collapsed = 1;
   hak_lock_release(&pool->lock);
@@ -250,7 +252,7 @@ bool hak_pool_extend(hak_pool_t *pool, hak_slab_t *slab, unsigned span, unsigned
   if (first + more > HAK_SUPERSLAB_SLABS) return false;
   uint32_t slots = hak_mask32(first, more);
   hak_lock_acquire(&pool->lock);
-  bool fits = (ss->free & slots) == slots;
+  bool fits = (hak_superslab_free(ss) & slots) == slots;
   if (fits) take_locked(pool, ss, first, more);
   hak_lock_release(&pool->lock);
   return fits;
@@ -308,13 +310,13 @@ size_t hak_pool_purge(hak_pool_t *pool, uint64_t before, size_t max_bytes,
     if (most > *slabs) most = *slabs;
     if (most > surplus) most = surplus;
     if (most == 0) break;
-    uint32_t slots = ss->retained;
+    uint32_t slots = hak_superslab_retained(ss);
     while (hak_count_bits(slots) > most) slots &= ~hak_highest_one(slots);
     unsigned count = hak_count_bits(slots);
     each_run(ss, slots, 0, false);
     pool->empty -= count;
-    hak_add_relaxed(&pool->taken, count);
-    if (ss->retained == 0) hak_superslab_dequeue(ss);
+    hak_count_own(&pool->taken, count);
+    if (hak_superslab_retained(ss) == 0) hak_superslab_dequeue(ss);
     run_changed(pool, ss);
     hak_lock_release(&pool->lock);
     *slabs -= count;
@@ -322,7 +324,7 @@ size_t hak_pool_purge(hak_pool_t *pool, uint64_t before, size_t max_bytes,
     given += got;
     hak_lock_acquire(&pool->lock);
     each_run(ss, slots, idle_since, true);
-    pool->empty += hak_count_bits(ss->retained & slots);
+    pool->empty += hak_count_bits(hak_superslab_retained(ss) & slots);
     settle(pool, ss, count, idle_since);
     if (got == 0) break; /* the OS refuses: do not go round for ever */
   }
@@ -380,7 +382,8 @@ bool hak_pool_reserve(hak_pool_t *pool, size_t bytes) {
  * gone then. */
 static unsigned prefault_run(hak_pool_t *pool, node_t *ss, unsigned from, size_t most,
                              unsigned *count, bool *ok) {
-  uint32_t free = from < HAK_SUPERSLAB_SLABS ? ss->free & ~hak_mask32(0, from) : 0;
+  uint32_t free =
+      from < HAK_SUPERSLAB_SLABS ? hak_superslab_free(ss) & ~hak_mask32(0, from) : 0;
   *count = 0;
   if (free == 0) return HAK_SUPERSLAB_SLABS;
   unsigned first = hak_lowest_bit(free), n = 1;
@@ -479,7 +482,8 @@ static void clear_superslab(const hak_pool_t *pool, node_t *ss, hak_pool_gone_t 
   hak_registry_set_class(base, HAK_SUPERSLAB_SLABS, HAK_CLASS_NONE);
   for (unsigned i = 0; i < HAK_SUPERSLAB_SLABS; i++) {
     hak_slab_t *slab = &ss->slabs[i];
-    if ((ss->free >> i & 1) == 0 && hak_slab_class(slab) == HAK_CLASS_LARGE) {
+    if ((hak_superslab_free(ss) >> i & 1) == 0 &&
+        hak_slab_class(slab) == HAK_CLASS_LARGE) {
       gone->large_blocks++;
       gone->large_bytes += (uint64_t)hak_load_relaxed(&slab->pages) * pool->os->page_size;
     }
@@ -492,9 +496,9 @@ static void clear_kept(hak_pool_t *pool, node_t *ss, uint64_t now,
                        hak_pool_gone_t *gone) {
   if (ss == NULL) return;
   clear_superslab(pool, ss, gone);
-  each_run(ss, ~ss->free, now, true);
+  each_run(ss, ~hak_superslab_free(ss), now, true);
   requeue(pool, ss);
-  pool->empty += hak_count_bits(ss->retained);
+  pool->empty += hak_count_bits(hak_superslab_retained(ss));
   ss->run = HAK_SUPERSLAB_SLABS;
   clear_kept(pool, ss->left, now, gone);
   clear_kept(pool, ss->right, now, gone);
@@ -506,7 +510,7 @@ static void clear_given(hak_pool_t *pool, uint64_t now, hak_pool_gone_t *gone) {
     node_t *ss = pool->root;
     pool->root = hak_tree_merge(ss->left, ss->right);
     clear_superslab(pool, ss, gone);
-    each_run(ss, ss->free, now, false);
+    each_run(ss, hak_superslab_free(ss), now, false);
     if (ss->queue != NULL) hak_superslab_dequeue(ss);
     hak_region_give(ss, 1, now);
   }

@@ -38,8 +38,8 @@ typedef struct hak_pool {
   hak_superslab_t *root;          /* [lock] */
   hak_superslab_t *runs;          /* [lock] first SuperSlabs of blocks, by `next` */
   hak_superslab_queue_t retained; /* [lock] SuperSlabs with empty committed slots */
-  hak_atomic_u64_t superslabs;    /* in the tree */
-  hak_atomic_u64_t taken;         /* slots */
+  hak_atomic_u64_t superslabs;    /* [lock] in the tree; read by others as a statistic */
+  hak_atomic_u64_t taken;         /* [lock] slots; likewise */
   hak_budget_t budget;            /* what the heap is charged */
   hak_atomic_u64_t mapped_blocks, mapped_bytes; /* in mappings of their own */
 } hak_pool_t;

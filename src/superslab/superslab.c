@@ -5,7 +5,6 @@
 
 hak_atomic_u64_t hak_slots_committed, hak_slots_retained, hak_mappings_retained;
 hak_atomic_u32_t hak_retained_over __attribute__((aligned(HAK_CACHE_LINE)));
-hak_atomic_u64_t hak_slots_active, hak_slots_empty, hak_slots_purged;
 
 void hak_note_retained(hak_atomic_u64_t *retained, int64_t bytes) {
   hak_add_relaxed(retained, (uint64_t)bytes);
@@ -25,7 +24,7 @@ void hak_superslab_init(hak_superslab_t *ss, struct hak_region *region, uint32_t
   ss->extent.os = os;
   ss->region = region;
   ss->index = index;
-  ss->free = HAK_ALL_SLOTS;
+  hak_store_relaxed(&ss->free, HAK_ALL_SLOTS);
   for (unsigned i = 0; i < HAK_SUPERSLAB_SLABS; i++) ss->slabs[i].slot = (uint8_t)i;
 }
 
@@ -52,85 +51,69 @@ static size_t bytes_of(const hak_superslab_t *ss, uint32_t slots) {
   return hak_count_bits(whole) * HAK_SLAB_SIZE + pages * ss->extent.os->page_size;
 }
 
-/* What transitions change of the process's counts: added up over all the SuperSlabs
- * that change at once, since each count is shared by all threads. */
-typedef struct counts {
-  int64_t retained; /* bytes */
-  int32_t active, empty, purged;
-} counts_t;
-
-static void add(hak_atomic_u64_t *count, int64_t change) {
-  if (change != 0) hak_add_relaxed(count, (uint64_t)change);
+/* The retained bytes that go with a transition, which all threads share a count of: for
+ * SuperSlabs that change together they are added up first. */
+static void add_retained(int64_t bytes) {
+  if (bytes != 0) hak_note_retained(&hak_slots_retained, bytes);
 }
 
-static void add_counts(const counts_t *c) {
-  if (c->retained != 0) hak_note_retained(&hak_slots_retained, c->retained);
-  add(&hak_slots_active, c->active);
-  add(&hak_slots_empty, c->empty);
-  add(&hak_slots_purged, c->purged);
+HAK_HOT int64_t take(hak_superslab_t *ss, unsigned first, unsigned count) {
+  uint32_t slots = hak_mask32(first, count), free = hak_superslab_free(ss);
+  uint32_t retained = hak_superslab_retained(ss);
+  hak_assert((free & slots) == slots);
+  hak_store_relaxed(&ss->free, free & ~slots);
+  if ((retained & slots) == 0) return 0;
+  hak_store_relaxed(&ss->retained, retained & ~slots);
+  return -(int64_t)bytes_of(ss, slots);
 }
 
-HAK_HOT void take(hak_superslab_t *ss, unsigned first, unsigned count, counts_t *c) {
-  uint32_t slots = hak_mask32(first, count);
-  hak_assert((ss->free & slots) == slots);
-  uint32_t empty = ss->retained & slots;
-  ss->free &= ~slots;
-  ss->retained &= ~slots;
-  if (empty != 0) {
-    c->retained -= (int64_t)bytes_of(ss, slots);
-    c->empty -= (int32_t)hak_count_bits(empty);
-  }
-  uint32_t purged = hak_load_relaxed(&ss->purged) & slots;
-  if (purged != 0) c->purged -= (int32_t)hak_count_bits(purged);
-  c->active += (int32_t)count;
-}
-
-HAK_HOT void put(hak_superslab_t *ss, unsigned first, unsigned count, uint64_t now,
-                 counts_t *c) {
-  uint32_t slots = hak_mask32(first, count);
-  hak_assert((ss->free & slots) == 0);
+HAK_HOT int64_t put(hak_superslab_t *ss, unsigned first, unsigned count, uint64_t now) {
+  uint32_t slots = hak_mask32(first, count), free = hak_superslab_free(ss);
+  hak_assert((free & slots) == 0);
   uint32_t empty = hak_load_relaxed(&ss->whole) & slots;
   for (uint32_t rest = slots & ~empty; rest != 0; rest &= rest - 1) {
     if (ss->slabs[hak_lowest_bit(rest)].committed != 0) empty |= rest & (~rest + 1);
   }
-  ss->free |= slots;
-  ss->retained |= empty;
+  hak_store_relaxed(&ss->free, free | slots);
   ss->idle_since = now;
-  c->active -= (int32_t)count;
-  if (empty != 0) {
-    c->retained += (int64_t)bytes_of(ss, slots);
-    c->empty += (int32_t)hak_count_bits(empty);
-  }
-  uint32_t purged = hak_load_relaxed(&ss->purged) & slots;
-  if (purged != 0) c->purged += (int32_t)hak_count_bits(purged);
+  if (empty == 0) return 0;
+  hak_store_relaxed(&ss->retained, hak_superslab_retained(ss) | empty);
+  return (int64_t)bytes_of(ss, slots);
 }
 
 void hak_superslab_take_locked(hak_superslab_t *ss, unsigned first, unsigned count) {
-  counts_t c = {0};
-  take(ss, first, count, &c);
-  add_counts(&c);
+  add_retained(take(ss, first, count));
 }
 
 void hak_superslab_put_locked(hak_superslab_t *ss, unsigned first, unsigned count,
                               uint64_t now) {
-  counts_t c = {0};
-  put(ss, first, count, now, &c);
-  add_counts(&c);
+  add_retained(put(ss, first, count, now));
 }
 
 void hak_superslab_take_all_locked(hak_superslab_t *ss, uint32_t superslabs) {
-  counts_t c = {0};
-  for (uint32_t i = 0; i < superslabs; i++) take(&ss[i], 0, HAK_SUPERSLAB_SLABS, &c);
-  add_counts(&c);
+  int64_t retained = 0;
+  for (uint32_t i = 0; i < superslabs; i++) {
+    retained += take(&ss[i], 0, HAK_SUPERSLAB_SLABS);
+  }
+  add_retained(retained);
 }
 
 void hak_superslab_put_all_locked(hak_superslab_t *ss, uint32_t superslabs,
                                   uint64_t now) {
-  counts_t c = {0};
+  int64_t retained = 0;
   for (uint32_t i = 0; i < superslabs; i++) {
-    put(&ss[i], 0, HAK_SUPERSLAB_SLABS, now, &c);
+    retained += put(&ss[i], 0, HAK_SUPERSLAB_SLABS, now);
   }
-  add_counts(&c);
+  add_retained(retained);
+}
+
+void hak_superslab_add_states(const hak_superslab_t *ss, hak_slot_states_t *sum) {
+  uint32_t free = hak_superslab_free(ss), empty = free & hak_superslab_retained(ss);
+  uint32_t purged = free & ~empty & hak_load_relaxed(&ss->purged);
+  sum->active += HAK_SUPERSLAB_SLABS - hak_count_bits(free);
+  sum->empty += hak_count_bits(empty);
+  sum->purged += hak_count_bits(purged);
+  sum->unused += hak_count_bits(free & ~empty & ~purged);
 }
 
 static void note_committed(int64_t bytes) {
@@ -302,7 +285,7 @@ size_t hak_superslab_purge(hak_superslab_t *ss, unsigned first, unsigned count) 
 }
 
 void hak_superslab_mend(hak_superslab_t *ss) {
-  for (uint32_t taken = ~ss->free; taken != 0; taken &= taken - 1) {
+  for (uint32_t taken = ~hak_superslab_free(ss); taken != 0; taken &= taken - 1) {
     unsigned slot = hak_lowest_bit(taken);
     uint32_t bit = (uint32_t)1 << slot;
     size_t pages = ss->slabs[slot].committed;
@@ -317,8 +300,7 @@ void hak_superslab_forget(hak_superslab_t *ss) {
   hak_store_relaxed(&ss->purged, 0);
   hak_store_relaxed(&ss->zero, 0);
   ss->collapsed = 0;
-  hak_sub_relaxed(&hak_slots_active, HAK_SUPERSLAB_SLABS);
-  ss->free = HAK_ALL_SLOTS;
+  hak_store_relaxed(&ss->free, HAK_ALL_SLOTS);
 }
 
 void hak_superslab_enqueue(hak_superslab_queue_t *queue, hak_superslab_t *ss) {
@@ -356,10 +338,11 @@ void hak_superslab_dequeue(hak_superslab_t *ss) {
 }
 
 bool hak_superslab_is_valid(const hak_superslab_t *ss) {
-  if ((ss->retained & ~ss->free) != 0) return false;
+  uint32_t free = hak_superslab_free(ss), has_pages = hak_superslab_retained(ss);
+  if ((has_pages & ~free) != 0) return false;
   for (unsigned i = 0; i < HAK_SUPERSLAB_SLABS; i++) {
-    if ((ss->free >> i & 1) == 0) continue; /* whoever has it may be changing it */
-    bool retained = (ss->retained >> i & 1) != 0;
+    if ((free >> i & 1) == 0) continue; /* whoever has it may be changing it */
+    bool retained = (has_pages >> i & 1) != 0;
     size_t pages = ss->slabs[i].committed;
     bool whole = (hak_load_relaxed(&ss->whole) >> i & 1) != 0;
     bool purged = (hak_load_relaxed(&ss->purged) >> i & 1) != 0;
@@ -369,5 +352,5 @@ bool hak_superslab_is_valid(const hak_superslab_t *ss) {
     }
   }
   if (ss->budget == NULL && hak_load_relaxed(&ss->charged) != 0) return false;
-  return ss->retained == 0 || ss->queue != NULL;
+  return has_pages == 0 || ss->queue != NULL;
 }

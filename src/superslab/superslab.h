@@ -64,8 +64,8 @@ typedef struct hak_superslab {
   hak_extent_t extent;
   struct hak_region *region; /* [const] */
   uint32_t index;            /* [const] in its region */
-  uint32_t free;             /* [owner] slots */
-  uint32_t retained;         /* [owner] free slots with committed pages */
+  hak_atomic_u32_t free;     /* [owner] slots; read by others as a statistic */
+  hak_atomic_u32_t retained; /* [owner] free slots with committed pages; likewise */
   /* By slot: all pages are committed; they read as zero; it has none, but had some.
    * [slot] a bit; atomic, because slots of one word have different owners. */
   hak_atomic_u32_t whole, zero, purged;
@@ -92,9 +92,6 @@ typedef struct hak_superslab_queue {
 
 /* Bytes committed in slots, in all, and in slots and mappings that nobody uses. */
 extern hak_atomic_u64_t hak_slots_committed, hak_slots_retained, hak_mappings_retained;
-/* How many slots of all SuperSlabs are in which state, but for the unused. */
-extern hak_atomic_u64_t hak_slots_active, hak_slots_empty, hak_slots_purged;
-
 /* More memory lies idle than RETAIN_BYTES. A word of its own that changes seldom,
  * so that slow paths may read it as often as they like. */
 extern hak_atomic_u32_t hak_retained_over;
@@ -145,6 +142,13 @@ void hak_superslab_uncharge_all(hak_superslab_t *ss, uint32_t superslabs);
  * made the same. */
 void hak_superslab_mend(hak_superslab_t *ss);
 
+/* How many slots are in which state. */
+typedef struct hak_slot_states {
+  uint64_t active, empty, purged, unused;
+} hak_slot_states_t;
+/* Adds those of a SuperSlab; torn between two moments where it changes. */
+void hak_superslab_add_states(const hak_superslab_t *ss, hak_slot_states_t *sum);
+
 /* At the end of the queue, or in front if nothing there has been idle as long. */
 void hak_superslab_enqueue(hak_superslab_queue_t *queue, hak_superslab_t *ss);
 void hak_superslab_dequeue(hak_superslab_t *ss);
@@ -157,6 +161,12 @@ bool hak_superslab_is_valid(const hak_superslab_t *ss);
 
 HAK_HOT hak_superslab_t *hak_superslab_of_extent(hak_extent_t *extent) {
   return (hak_superslab_t *)(void *)extent;
+}
+HAK_HOT uint32_t hak_superslab_free(const hak_superslab_t *ss) {
+  return hak_load_relaxed(&ss->free);
+}
+HAK_HOT uint32_t hak_superslab_retained(const hak_superslab_t *ss) {
+  return hak_load_relaxed(&ss->retained);
 }
 HAK_HOT char *hak_superslab_slot(const hak_superslab_t *ss, unsigned slot) {
   return ss->extent.base + ((size_t)slot << HAK_SLAB_SHIFT);

@@ -53,12 +53,23 @@ static int teardown(void **state) {
   return 0;
 }
 
+static bool add_states(hak_superslab_t *ss, void *sum) {
+  hak_superslab_add_states(ss, sum);
+  return true;
+}
+
+static hak_slot_states_t states(void) {
+  hak_slot_states_t sum = {0};
+  hak_region_visit(add_states, &sum);
+  return sum;
+}
+
 static void check_all(void) {
   uint64_t taken = 0;
   for (size_t i = 0; i < g_known_count; i++) taken += hak_count_bits(g_known[i].taken);
   CHECK_EQ(hak_load_relaxed(&g_pool.superslabs), g_known_count);
   CHECK_EQ(hak_load_relaxed(&g_pool.taken), taken);
-  CHECK_EQ(hak_load_relaxed(&hak_slots_active), taken);
+  CHECK_EQ(states().active, taken);
   CHECK(hak_pool_is_valid(&g_pool));
   CHECK(hak_regions_are_valid());
 }
@@ -172,7 +183,7 @@ static void extend(size_t index, unsigned more) {
   span->slabs += more;
 }
 
-static uint32_t empty_slots(void) { return (uint32_t)hak_load_relaxed(&hak_slots_empty); }
+static uint32_t empty_slots(void) { return (uint32_t)states().empty; }
 
 static void purge(size_t max_bytes, size_t budget) {
   size_t slabs = budget;

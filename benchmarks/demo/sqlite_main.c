@@ -12,47 +12,12 @@
  * memory statistics, and the lock they need, are on.
  */
 #include <pthread.h>
-#include <sqlite3.h>
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "adapters/prove.h"
 #include "demo/sqlite_job.h"
-#include "support/bench.h"
+#include "demo/sqlite_memory.h"
 #include "support/machine.h"
-
-/* ---- The allocator, as SQLite wants it -------------------------------------- */
-
-static void *sqlite_alloc(int size) { return bench_alloc((size_t)size); }
-static void sqlite_free(void *ptr) { bench_free(ptr); }
-static void *sqlite_realloc(void *ptr, int size) {
-  return bench_realloc(ptr, (size_t)size);
-}
-static int sqlite_size(void *ptr) {
-  return ptr != NULL ? (int)bench_usable_size(ptr) : 0;
-}
-static int sqlite_roundup(int size) { return (size + 7) & ~7; }
-static int sqlite_start(void *context) {
-  (void)context;
-  return SQLITE_OK;
-}
-static void sqlite_stop(void *context) { (void)context; }
-
-static const sqlite3_mem_methods methods = {
-    sqlite_alloc,   sqlite_free,  sqlite_realloc, sqlite_size,
-    sqlite_roundup, sqlite_start, sqlite_stop,    NULL};
-
-/* That SQLite really uses it: its blocks are the allocator's. */
-static void prove_sqlite(void) {
-  static const int sizes[] = {40, 1000, 5000, 100000};
-  for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
-    void *block = sqlite3_malloc(sizes[i]);
-    bench_prove_block(block, (size_t)sizes[i]);
-    sqlite3_free(block);
-  }
-}
-
-/* ---- The run ---------------------------------------------------------------- */
 
 enum {
   MAX_THREADS = 16
@@ -73,14 +38,9 @@ int main(int argc, char **argv) {
   job_lines_t words, packages;
   job_read_lines(argv[1], &words);
   job_read_lines(argv[2], &packages);
-  if (sqlite3_config(SQLITE_CONFIG_MALLOC, &methods) != SQLITE_OK ||
-      sqlite3_initialize() != SQLITE_OK) {
-    fprintf(stderr, "SQLite refuses the allocator\n");
-    return 1;
-  }
   bench_print_machine();
   bench_prove();
-  prove_sqlite();
+  start_sqlite();
 
   job_t jobs[MAX_THREADS];
   pthread_t handles[MAX_THREADS];

@@ -61,6 +61,7 @@ void hak_front_init(hak_bin_t *bins, hak_hold_t *holds, hak_store_t *store) {
     bin_init(&bins[cls], blocks);
     hold_init(&holds[cls]);
     holds[cls].capacity_least = blocks;
+    holds[cls].share = limited ? HAK_SHARE_NONE : 0;
     holds[cls].magazine_blocks = hak_hold_magazine_blocks(cls);
     if (hak_class_is_single(cls)) continue;
     uint32_t slabs = (uint32_t)hak_option(HELD_SLABS) / store->geometry[cls].span_next;
@@ -232,11 +233,14 @@ static void flush(hak_thread_t *me, hak_heap_front_t *front, bool leave) {
   hak_heap_lease(heap);
   /* Still set: then the heap has not gone meanwhile. */
   if (hak_load_relaxed(&front->mark) != NULL) {
+    bool orphan = hak_heap_is_orphan(heap);
     me->now = front->front;
-    hak_spill_all(me);
+    /* Nobody takes what lies in a released heap's transfer slots. */
+    if (orphan) hak_spill_heap(me);
+    if (!orphan) hak_spill_all(me);
     hak_front_default(me);
     uint32_t slot = hak_load_relaxed(&front->slot);
-    leave = leave || hak_heap_is_orphan(heap);
+    leave = leave || orphan;
     if (leave && slot != NO_SLOT) {
       leave_slot(me, front);
       hak_lock_acquire(hak_heaps_lock());
@@ -383,8 +387,10 @@ void hak_front_clear(hak_thread_t *me, hak_thread_t *thread, hak_heap_t *heap, b
     hak_hold_t *hold = &front->holds[cls];
     hak_bin_t *bin = &front->front.bins[cls];
     hak_magazine_t *magazine = hak_load_relaxed(&hold->magazine);
-    bin_init(bin, end || hak_share_is_cut(hold) ? 0 : hak_bin_capacity(bin));
+    bool is_cut = hak_share_is_cut(hold);
+    bin_init(bin, end || is_cut ? 0 : hak_bin_capacity(bin));
     hold_init(hold);
+    hold->share = is_cut ? HAK_SHARE_NONE : 0;
     if (magazine != NULL) hak_magazine_put(me, magazine);
   }
   if (!end) return;

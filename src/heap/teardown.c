@@ -126,6 +126,7 @@ int hak_teardown_release(hak_thread_t *me, hak_heap_t *handle) {
   if (heap->is_serial) {
     hak_serial_end(me, heap);
   } else {
+    hak_thread_flush_heap(me, heap); /* its transfer slots, front or no front */
     hak_front_flush(me, heap);
   }
   hak_teardown_orphan(me, heap);

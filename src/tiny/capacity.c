@@ -66,7 +66,7 @@ void hak_capacity_reset(hak_thread_t *me, uint32_t cls) {
   hold->capacity_least = blocks;
   hold->taken = 0;
   hold->seen = 0;
-  hold->share = 0;
+  hold->share = limited ? HAK_SHARE_NONE : 0;
   bin->capacity = (uint16_t)blocks;
   hak_bin_set_room(bin, blocks);
 }

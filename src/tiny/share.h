@@ -22,7 +22,8 @@
 #include "tiny/front.h"
 
 enum {
-  HAK_SHARE_LISTS = 4 /* three of the bin, and the magazine */
+  HAK_SHARE_LISTS = 4, /* three of the bin, and the magazine */
+  HAK_SHARE_NONE = 1   /* as a share: there is a limit, and nothing was granted yet */
 };
 
 /* The class's bin is cut to a share. */

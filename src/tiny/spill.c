@@ -204,7 +204,7 @@ void hak_spill_full(hak_thread_t *me, uint32_t cls) {
   uint32_t count = hak_bin_listed(bin);
   bin->list.head = HAK_LINK_END;
   hak_bin_set_room(bin, hak_bin_capacity(bin));
-  if (HAK_UNLIKELY(list == HAK_LINK_END && hak_share_is_cut(hold))) return;
+  if (HAK_UNLIKELY(list == HAK_LINK_END)) return; /* a limit came, or went */
   if (!bin->spilling) {
     if (bin->ready == HAK_LINK_END) {
       bin->ready = list;

@@ -276,6 +276,27 @@ static void limits__are_set_and_taken_away_in_use(void **state) {
   CHECK(hak_heap_create(&bad) == NULL && errno == EINVAL);
 }
 
+/* What a thread had not used of the heap while there was a limit is as it is in heaps
+ * that never had one. */
+static void limits__that_are_gone_leave_bins_that_keep_blocks(void **state) {
+  (void)state;
+  int64_t growth = hak_option_get(HAK_OPTION_BIN_GROWTH_BYTES);
+  CHECK_EQ(hak_option_set(HAK_OPTION_BIN_GROWTH_BYTES, 0), 0);
+  for (int reset = 0; reset < 2; reset++) {
+    hak_heap_t *heap = make(NULL, 0, 64 * MIB);
+    hak_free(hak_heap_alloc(heap, reset == 0 ? 16 : 100));
+    if (reset != 0) CHECK_EQ(hak_heap_reset(heap), 0);
+    CHECK_EQ(hak_heap_set_limits(heap, 0, 0), 0);
+    void *blocks[20];
+    for (size_t i = 0; i < TEST_COUNT(blocks); i++) blocks[i] = hak_heap_alloc(heap, 100);
+    for (size_t i = 0; i < TEST_COUNT(blocks); i++) hak_free(blocks[i]);
+    CHECK(test_heap_stats(heap).cached_bytes >= TEST_COUNT(blocks) * 100);
+    CHECK_EQ(hak_check(heap), 0);
+    CHECK_EQ(hak_heap_destroy(heap), 0);
+  }
+  CHECK_EQ(hak_option_set(HAK_OPTION_BIN_GROWTH_BYTES, growth), 0);
+}
+
 static void default_heap__can_have_limits(void **state) {
   (void)state;
   uint64_t used = charge_of(hak_heap_default()), limit = used + 8 * MIB;
@@ -558,8 +579,9 @@ TEST_MAIN(T(hard__is_met_by_every_tier_and_never_passed),
           T(budget__serves_nine_tenths_as_kilobytes),
           T(budget__less_what_others_cache_serves_one_thread),
           T(memory__of_former_owners_is_charged_as_it_is_used),
-          T(limits__are_set_and_taken_away_in_use), T(default_heap__can_have_limits),
-          T(nesting__each_level_covers_what_lies_below),
+          T(limits__are_set_and_taken_away_in_use),
+          T(limits__that_are_gone_leave_bins_that_keep_blocks),
+          T(default_heap__can_have_limits), T(nesting__each_level_covers_what_lies_below),
           T(release__leaves_the_charge_with_the_parent),
           T(pressure__is_asked_three_times_at_most),
           T(pressure__that_frees_makes_the_request_succeed),

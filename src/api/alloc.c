@@ -27,6 +27,10 @@
 static void give_up_caches(hak_thread_t *me, hak_heap_t *heap,
                            const hak_budget_call_t *call) {
   bool no_grow = me->no_grow != 0;
+  if (hak_pool_is_enclosed(&heap->store->pool)) {
+    hak_thread_flush_heap(me, heap); /* nothing else could help */
+    return;
+  }
   if (call->refused_by != NULL && !no_grow) {
     hak_pressure_relieve(me, heap, call->refused_by);
     return;

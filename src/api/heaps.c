@@ -18,6 +18,7 @@
 #include "heap/pressure.h"
 #include "heap/teardown.h"
 #include "superslab/retention.h"
+#include "tiny/transfer.h"
 
 /* --- handles ----------------------------------------------------------------- */
 
@@ -72,10 +73,30 @@ enum {
 /* Fields that have a place in the record before they have a meaning. */
 static bool asks_for_more(const hak_heap_config_t *c) { return c->reserved != 0; }
 
+/* The serial heap's state or this thread's front, and magazines for blocks that change
+ * threads: later there is nobody to ask for them. */
+static bool make_plot_ready(hak_heap_t *heap) {
+  enum {
+    MAGAZINES_PER_UNIT = 8,
+    MAGAZINES_MAX = 256
+  };
+  size_t count =
+      hak_plot_of(heap->store->pool.os)->slots / HAK_SUPERSLAB_SLABS * MAGAZINES_PER_UNIT;
+  if (count > MAGAZINES_MAX) count = MAGAZINES_MAX;
+  if (!hak_magazines_prepare(hak_lifecycle_os(), (uint32_t)count)) return false;
+  hak_thread_t *me = hak_thread_enter();
+  if (me == NULL) return false;
+  bool ok = hak_front_enter(me, heap);
+  hak_front_default(me);
+  hak_thread_leave(me, "hak_heap_create");
+  return ok;
+}
+
 /* What a new heap is to have from the start. */
 static bool make_ready(hak_heap_t *heap, const hak_heap_config_t *given) {
   hak_pool_t *pool = &heap->store->pool;
   if (hak_heap_arena(heap) != NULL) return true; /* it has what the caller gave */
+  if (hak_pool_is_enclosed(pool)) return make_plot_ready(heap);
   if ((given->flags & HAK_HEAP_NO_PURGE) != 0) hak_pool_keep_all(pool);
   if (given->reserve > PTRDIFF_MAX || !hak_pool_reserve(pool, given->reserve)) {
     return false;
@@ -95,13 +116,25 @@ static bool are_pages_valid(const hak_heap_config_t *c) {
   return c->os == NULL || hak_os_is_valid(c->os);
 }
 
-/* NULL and *error if the memory is not right; or none is given and 0. */
-static hak_arena_t *open_memory(const hak_heap_config_t *given, int *error) {
-  *error = 0;
-  if (given->memory == NULL && given->memory_size == 0) return NULL;
-  *error = EINVAL;
-  if (given->memory == NULL || is_limited(given)) return NULL;
-  return hak_arena_open(hak_lifecycle_os(), given->memory, given->memory_size, error);
+/* 0, and in the plan where blocks are to lie, if memory is given; or an error. */
+static int open_memory(const hak_heap_config_t *given, hak_heap_plan_t *plan) {
+  void *memory = given->memory;
+  size_t size = given->memory_size;
+  int error = 0;
+  if (memory == NULL && size == 0) return 0;
+  if (memory == NULL || is_limited(given)) return EINVAL;
+  const hak_os_t *os = hak_lifecycle_os();
+  if (hak_plot_units(memory, size) >= HAK_PLOT_UNITS_MIN) {
+    plan->plot = hak_plot_open(os, memory, size, &error);
+    return plan->plot == NULL ? error : 0;
+  }
+  plan->arena = hak_arena_open(os, memory, size, &error);
+  return plan->arena == NULL ? error : 0;
+}
+
+static void close_memory(const hak_heap_plan_t *plan) {
+  if (plan->arena != NULL) hak_arena_close(plan->arena);
+  if (plan->plot != NULL) hak_plot_close(plan->plot);
 }
 
 /* A soft limit that the hard one forbids to cross. */
@@ -128,15 +161,15 @@ hak_heap_t *hak_heap_create(const hak_heap_config_t *config) {
     parent = hak_api_heap(given.parent);
     if (parent == NULL) return refuse(EINVAL);
   }
-  /* In memory of the caller's there are no caches that could be its own. */
-  bool serial = (given.flags & HAK_HEAP_SERIAL) != 0 && given.memory == NULL;
-  int error;
-  hak_arena_t *arena = open_memory(&given, &error);
+  hak_heap_plan_t plan = {.name = given.name, .parent = parent, .os = given.os};
+  plan.huge_pages = given.huge_pages;
+  int error = open_memory(&given, &plan);
   if (error != 0) return refuse(error);
-  hak_heap_plan_t plan = {given.name, parent, arena, given.os, serial, given.huge_pages};
+  /* In an arena there are no caches that could be the heap's own. */
+  plan.serial = (given.flags & HAK_HEAP_SERIAL) != 0 && plan.arena == NULL;
   hak_heap_t *heap = hak_heap_make(hak_lifecycle_os(), &plan);
   if (heap == NULL) {
-    if (arena != NULL) hak_arena_close(arena);
+    close_memory(&plan);
     return refuse(ENOMEM);
   }
   hak_store_relaxed(&heap->tells_leaks, (given.flags & HAK_HEAP_REPORT_LEAKS) != 0);
@@ -155,7 +188,7 @@ int hak_heap_set_limits(hak_heap_t *handle, size_t soft, size_t hard) {
   if (limits_are_bad(soft, hard)) return EINVAL;
   hak_heap_t *heap = hak_api_heap(handle);
   if (heap == NULL) return handle == NULL ? ENOMEM : EINVAL;
-  if (hak_heap_arena(heap) != NULL) return EINVAL;
+  if (hak_heap_is_enclosed(heap)) return EINVAL;
   hak_budget_set_limits(&heap->store->pool.budget, soft, hard);
   return 0;
 }

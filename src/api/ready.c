@@ -39,7 +39,7 @@ static bool touch_records(hak_heap_t *heap) {
 
 int hak_api_prefault(hak_heap_t *heap, size_t bytes) {
   if (bytes > PTRDIFF_MAX) return ENOMEM;
-  if (hak_heap_arena(heap) != NULL) return 0; /* it has what the caller gave */
+  if (hak_heap_is_enclosed(heap)) return 0; /* it has what the caller gave */
   hak_pool_t *pool = &heap->store->pool;
   hak_os_scope_t before = hak_os_enter(HAK_OS_GIVING);
   hak_regions_advise();
@@ -111,7 +111,7 @@ size_t hak_heap_prewarm(hak_heap_t *handle, size_t size, size_t count) {
   if (!arena) (void)touch_records(heap);
   if (size <= HAK_MID_MAX && !arena && !heap->is_serial) {
     ready = prewarm_small(heap, hak_class_of(size), count);
-  } else if (size <= PTRDIFF_MAX && is_kept(size)) {
+  } else if (size <= PTRDIFF_MAX && (hak_heap_is_enclosed(heap) || is_kept(size))) {
     ready = prewarm_large(handle, size, count);
   }
   errno = ready < count ? ENOMEM : saved;

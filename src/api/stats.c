@@ -55,9 +55,14 @@ static void add_slab(tally_t *tally, hak_slab_t *slab, uint32_t cls) {
   tally->free[cls] += carved - out;
 }
 
-static void add_run(tally_t *tally, hak_superslab_t *ss) {
+/* A plot counts as a whole, whatever is used of it. */
+static void add_reserved(tally_t *tally, const hak_superslab_t *ss) {
   tally->superslabs++;
-  tally->reserved += HAK_SUPERSLAB_SIZE;
+  if (!hak_os_is_fixed(ss->extent.os)) tally->reserved += HAK_SUPERSLAB_SIZE;
+}
+
+static void add_run(tally_t *tally, hak_superslab_t *ss) {
+  add_reserved(tally, ss);
   if (hak_load_relaxed(&ss->extent.block) != (void *)ss->extent.base) return;
   add_large(tally, hak_load_relaxed(&ss->extent.size));
 }
@@ -72,10 +77,7 @@ static bool add_superslab(hak_superslab_t *ss, void *ctx) {
     if (tally->within != NULL) add_run(tally, ss);
     return true;
   }
-  if (tally->within != NULL) {
-    tally->superslabs++;
-    tally->reserved += HAK_SUPERSLAB_SIZE;
-  }
+  if (tally->within != NULL) add_reserved(tally, ss);
   for (unsigned i = 0; i < HAK_SUPERSLAB_SLABS; i++) {
     hak_place_t place = hak_registry_find((uintptr_t)hak_superslab_slot(ss, i));
     if (place.slab != &ss->slabs[i]) continue;
@@ -167,21 +169,27 @@ static uint64_t committed(void) {
          hak_load_relaxed(&hak_regions_head_committed);
 }
 
-/* Its memory counts for the heap but not for the process, which never asked for it. */
-static void add_arena(tally_t *tally, hak_arena_t *arena) {
-  uint64_t live = hak_arena_live_bytes(arena), all = hak_arena_bytes(arena);
-  tally->enclosed_blocks += hak_arena_live_blocks(arena);
-  tally->enclosed_bytes += live;
+/* Memory of the caller's counts for the heap but not for the process, which never asked
+ * for it. */
+static void add_enclosed(tally_t *tally, uint64_t bytes) {
   if (tally->within == NULL) return;
-  tally->committed += all;
-  tally->reserved += all;
+  tally->committed += bytes;
+  tally->reserved += bytes;
 }
 
-/* What the heap itself is charged covers those below it. Of the default heap's only
- * what released heaps without a parent left behind is charged elsewhere. */
+static void add_arena(tally_t *tally, hak_arena_t *arena) {
+  tally->enclosed_blocks += hak_arena_live_blocks(arena);
+  tally->enclosed_bytes += hak_arena_live_bytes(arena);
+  add_enclosed(tally, hak_arena_bytes(arena));
+}
+
+/* What a heap is charged covers those below it that are charged to it: what released
+ * heaps without a parent left behind, and what lies below memory of the caller's, is
+ * not. */
 static bool is_charged_to_nobody_else(const tally_t *tally, hak_heap_t *heap) {
-  return heap == tally->within ||
-         (hak_heap_parent(heap) == NULL && hak_heap_is_orphan(heap));
+  hak_budget_t *above = hak_budget_parent(&heap->store->pool.budget);
+  return above == NULL ||
+         !is_within(tally, hak_heap_record(hak_pool_of_budget(above)->heap));
 }
 
 static void add_all(tally_t *tally) {
@@ -201,6 +209,9 @@ static void add_all(tally_t *tally) {
     if (tally->within == NULL) {
       tally->superslabs += hak_load_relaxed(&pool->superslabs);
       continue;
+    }
+    if (hak_pool_is_enclosed(pool)) {
+      add_enclosed(tally, hak_plot_bytes(hak_plot_of(pool->os)));
     }
     uint64_t bytes = hak_load_relaxed(&pool->mapped_bytes);
     tally->large_blocks += hak_load_relaxed(&pool->mapped_blocks);
@@ -245,7 +256,8 @@ static void fill_heap(hak_heap_t *heap, hak_stats_t *s) {
   hak_budget_t *budget = &heap->store->pool.budget;
   uint64_t soft = hak_load_relaxed(&budget->soft), hard = hak_load_relaxed(&budget->hard);
   s->soft_limit = soft == HAK_BUDGET_NONE ? 0 : soft;
-  s->hard_limit = hard == HAK_BUDGET_NONE ? 0 : hard;
+  /* That of memory of the caller's is nobody's but the library's. */
+  s->hard_limit = hard == HAK_BUDGET_NONE || hak_heap_is_enclosed(heap) ? 0 : hard;
   s->budget_refused = hak_load_relaxed(&budget->refused);
   s->reserved_bytes = tally.reserved;
   s->slabs_active = tally.active;

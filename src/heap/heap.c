@@ -167,26 +167,45 @@ static void put_copy(const hak_os_t *copy) {
 void hak_heap_end_os(hak_heap_t *heap) {
   const hak_os_t *os = heap->store->pool.os;
   if (os == hak_registry_os()) return;
+  if (hak_os_is_fixed(os)) {
+    hak_plot_close(hak_plot_of(os));
+    return;
+  }
   hak_mappings_end(os);
   if (hak_regions_end(os)) put_copy(os);
 }
 
 /* --- heaps ----------------------------------------------------------------------- */
 
+/* Memory of the caller's is charged to nobody: above a heap that has such memory come
+ * those that are charged for the heaps below it. */
+static hak_budget_t *budget_above(hak_heap_t *parent) {
+  while (parent != NULL && hak_heap_is_enclosed(parent)) {
+    parent = hak_heap_parent(parent);
+  }
+  return parent == NULL ? NULL : &parent->store->pool.budget;
+}
+
+static const hak_os_t *hooks_of(const hak_os_t *os, const hak_heap_plan_t *plan) {
+  if (plan->plot != NULL) return &plan->plot->os;
+  return plan->os == NULL ? os : copy_of(os, plan->os);
+}
+
 hak_heap_t *hak_heap_make(const hak_os_t *os, const hak_heap_plan_t *plan) {
   hak_heap_t *parent = plan->parent;
-  const hak_os_t *own = plan->os == NULL ? os : copy_of(os, plan->os);
+  const hak_os_t *own = hooks_of(os, plan);
   if (own == NULL) return NULL;
   hak_heap_t *heap = unused_record();
   if (heap == NULL) heap = new_record(os);
   if (heap == NULL) {
-    if (own != os) put_copy(own);
+    if (plan->os != NULL) put_copy(own);
     return NULL;
   }
   size_t state = plan->serial ? sizeof(hak_serial_t) : 0;
   heap->store->pool.budget.fixed = (uint32_t)(sizeof *heap + sizeof *heap->store + state);
-  hak_budget_begin(&heap->store->pool.budget,
-                   parent == NULL ? NULL : &parent->store->pool.budget);
+  bool enclosed = plan->arena != NULL || plan->plot != NULL;
+  hak_budget_begin(&heap->store->pool.budget, enclosed ? NULL : budget_above(parent));
+  if (plan->plot != NULL) hak_plot_serve(plan->plot, &heap->store->pool.budget);
   hak_lock_acquire(&lock);
   heap->tag++;
   hak_store_relaxed(&heap->parent, parent);

@@ -19,6 +19,7 @@
 #define HAK_HEAP_HEAP_H
 
 #include "pool/arena.h"
+#include "superslab/plot.h"
 #include "tiny/depot.h"
 #include "tiny/front.h"
 
@@ -83,10 +84,14 @@ HAK_HOT hak_heap_t *hak_heap_parent(hak_heap_t *heap) {
 HAK_HOT bool hak_heap_is_orphan(hak_heap_t *heap) {
   return HAK_UNLIKELY(hak_load_relaxed(&heap->released) != HAK_HEAP_KEPT);
 }
-/* Of a heap in memory of the caller's; NULL for others. Such a heap has no slabs,
+/* Of a heap in little memory of the caller's; NULL for others. Such a heap has no slabs,
  * no fronts, and no slot: every call finds its way here. */
 HAK_HOT hak_arena_t *hak_heap_arena(hak_heap_t *heap) {
   return hak_load_relaxed(&heap->arena);
+}
+/* All its blocks lie in memory of the caller's: in an arena, or in a plot. */
+HAK_HOT bool hak_heap_is_enclosed(hak_heap_t *heap) {
+  return hak_heap_arena(heap) != NULL || hak_pool_is_enclosed(&heap->store->pool);
 }
 /* Where a way lies in a thread state, and what stands there for bins. */
 HAK_HOT uint32_t hak_way_at(uint32_t way) {
@@ -125,13 +130,14 @@ bool hak_heap_make_default(const hak_os_t *os);
 /* Forgets all heaps; their memory is about to go. */
 void hak_heaps_forget(void);
 
-/* What a new heap is to have: a name or NULL, a heap above it or NULL, an arena where
- * its blocks lie or hooks of its own where they come from, both NULL for the
+/* What a new heap is to have: a name or NULL, a heap above it or NULL, an arena or a plot
+ * where its blocks lie or hooks of its own where they come from, all NULL for the
  * process's. */
 typedef struct hak_heap_plan {
   const char *name;
   hak_heap_t *parent;
   hak_arena_t *arena;
+  hak_plot_t *plot;
   const hak_os_t *os;
   bool serial;
   int32_t huge_pages; /* HAK_HUGE_* */
@@ -139,7 +145,8 @@ typedef struct hak_heap_plan {
 
 /* NULL if memory is short. */
 hak_heap_t *hak_heap_make(const hak_os_t *os, const hak_heap_plan_t *plan);
-/* All its memory is free: what came from hooks of its own goes back to them. */
+/* All its memory is free: what came from hooks of its own, or from the caller, goes back
+ * to them. */
 void hak_heap_end_os(hak_heap_t *heap);
 
 /* Nobody else flushes or tears down caches of the heap meanwhile. A lease rather

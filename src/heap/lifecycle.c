@@ -45,6 +45,7 @@ static void release_all(void) {
   hak_threads_stop();
   hak_heaps_forget();
   hak_arenas_forget();
+  hak_plots_forget();
   hak_tracts_forget();
   hak_mappings_release();
   hak_regions_release();

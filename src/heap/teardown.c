@@ -56,8 +56,9 @@ static void clear(hak_thread_t *me, hak_heap_t *heap, bool end) {
     clear_depot(me, &heap->store->depots[cls]);
   }
   hak_pool_gone_t gone = {0, 0};
-  hak_pool_clear(&heap->store->pool, !end, &gone);
   hak_pool_t *pool = &heap->store->pool;
+  /* Slabs that are kept would be of no use to large blocks. */
+  hak_pool_clear(pool, !end && !hak_pool_is_enclosed(pool), &gone);
   if (hak_load_relaxed(&pool->mapped_blocks) != 0) {
     gone.large_blocks += hak_exchange_relaxed(&pool->mapped_blocks, 0);
     gone.large_bytes += hak_exchange_relaxed(&pool->mapped_bytes, 0);

@@ -32,6 +32,14 @@ typedef struct hak_os_counts {
   hak_atomic_u64_t purged_bytes;
 } hak_os_counts_t;
 
+/* In the flags of hooks for memory that is there already: nobody calls them, no page
+ * comes or goes. A program's hooks have no flags. */
+#define HAK_OS_FIXED 0x1u
+
+HAK_HOT bool hak_os_is_fixed(const hak_os_t *os) {
+  return (os->flags & HAK_OS_FIXED) != 0;
+}
+
 extern hak_os_counts_t hak_os_counts; /* since the library was loaded */
 
 /* What the calling thread may ask of the OS now. A refusal looks to callers like one

@@ -117,6 +117,7 @@ void *hak_os_reserve(const hak_os_t *os, size_t size, size_t alignment) {
 }
 
 void hak_os_release(const hak_os_t *os, void *ptr, size_t size) {
+  if (hak_os_is_fixed(os)) return;
   hak_leak_unroot(ptr, size);
   if (hak_load_relaxed(&unreleased_count) != 0) hak_os_retry_releases();
   release_or_keep(os, ptr, size);

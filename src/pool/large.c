@@ -34,6 +34,7 @@ static bool commit_part(hak_superslab_t *ss, size_t pages, bool no_grow, bool *z
 
 static void *run_alloc(hak_pool_t *pool, size_t usable, size_t alignment, bool no_grow,
                        bool *zeroed) {
+  if (hak_div_up(usable, HAK_SUPERSLAB_SIZE) > UINT32_MAX) return NULL;
   uint32_t n = (uint32_t)hak_div_up(usable, HAK_SUPERSLAB_SIZE);
   if (alignment < HAK_SUPERSLAB_SIZE) alignment = HAK_SUPERSLAB_SIZE;
   bool huge;
@@ -64,6 +65,12 @@ static void *run_alloc(hak_pool_t *pool, size_t usable, size_t alignment, bool n
   return ss->extent.base;
 }
 
+/* Rather than a mapping, of which memory of the caller's has none. */
+static bool is_run(const hak_pool_t *pool, size_t usable, size_t alignment) {
+  size_t most = (size_t)hak_option(LARGE_MAX_BYTES);
+  return hak_pool_is_enclosed(pool) || (usable <= most && alignment <= most);
+}
+
 void *hak_large_alloc(hak_pool_t *pool, size_t size, size_t alignment, bool no_grow,
                       bool *zeroed) {
   size_t usable = hak_large_good_size(pool->os, size);
@@ -72,8 +79,7 @@ void *hak_large_alloc(hak_pool_t *pool, size_t size, size_t alignment, bool no_g
   void *block;
   if (usable <= HAK_LARGE_SPAN_MAX && alignment <= HAK_SUPERSLAB_SIZE) {
     block = span_alloc(pool, usable, alignment, no_grow, zeroed);
-  } else if (usable <= (size_t)hak_option(LARGE_MAX_BYTES) &&
-             alignment <= (size_t)hak_option(LARGE_MAX_BYTES)) {
+  } else if (is_run(pool, usable, alignment)) {
     block = run_alloc(pool, usable, alignment, no_grow, zeroed);
   } else {
     return hak_large_map(pool, size, alignment, no_grow, zeroed);
@@ -88,6 +94,9 @@ static void note_mapped(hak_pool_t *pool, int64_t blocks, size_t now, size_t bef
 
 void *hak_large_map(hak_pool_t *pool, size_t size, size_t alignment, bool no_grow,
                     bool *zeroed) {
+  if (hak_pool_is_enclosed(pool)) {
+    return hak_large_alloc(pool, size, alignment, no_grow, zeroed);
+  }
   size_t usable = hak_large_good_size(pool->os, size);
   if (usable < size) return NULL;
   if (alignment < HAK_SLAB_SIZE) alignment = HAK_SLAB_SIZE;

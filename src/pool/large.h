@@ -5,7 +5,8 @@
  *
  *   to 1 MiB              a span of slabs in the heap's SuperSlabs
  *   to LARGE_MAX_BYTES    a run of SuperSlabs
- *   beyond                a mapping of its own (superslab/mapping.h)
+ *   beyond                a mapping of its own (superslab/mapping.h); in memory of the
+ *                         caller's (superslab/plot.h) a run too
  *
  * Address space is taken in slabs or SuperSlabs, memory is committed in OS
  * pages. Freed ones keep their pages in the pool, the regions or the list of

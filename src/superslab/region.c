@@ -197,6 +197,14 @@ static own_t own_region_new(const hak_os_t *os, size_t size, uint32_t count,
   return (own_t){region, start, size, units};
 }
 
+static void init_records(hak_region_t *region, uint32_t from, uint32_t to, char *base,
+                         const hak_os_t *os) {
+  for (uint32_t i = from; i < to; i++) {
+    hak_superslab_init(&region->superslabs[i], region, i,
+                       base + ((size_t)i << HAK_SUPERSLAB_SHIFT), os);
+  }
+}
+
 static void link_locked(hak_region_t *region) {
   if (hak_regions.last != NULL) {
     /* Release, both: publish the region to hak_region_visit. */
@@ -207,28 +215,47 @@ static void link_locked(hak_region_t *region) {
   hak_regions.last = region;
 }
 
+/* Called with the lock held. */
+static void add_own(const own_t *own, const hak_os_t *os) {
+  hak_region_t *region = own->region;
+  region->os = os;
+  region->start = region->base = own->start;
+  region->size = own->size;
+  region->count = region->free_count = own->units;
+  hak_store_relaxed(&region->huge_from, own->units);
+  for (uint32_t i = 0; i < own->units; i++) set_free(region, i, true);
+  if (!region->reviving) link_locked(region);
+  region->reviving = false;
+  hak_add_relaxed(&hak_regions_reserved, region->size);
+}
+
 /* As grow, for a heap's own hooks. */
 static bool grow_own(const hak_os_t *os, uint32_t count, size_t alignment) {
   hak_lock_release(&hak_regions.lock);
   size_t size = hak_align_down((size_t)hak_option(ARENA_BYTES), HAK_SUPERSLAB_SIZE);
   own_t own = own_region_new(os, size, count, alignment);
   hak_lock_acquire(&hak_regions.lock);
-  hak_region_t *region = own.region;
+  if (own.region != NULL) add_own(&own, os);
+  return own.region != NULL;
+}
+
+bool hak_region_lay(const hak_os_t *os, char *base, uint32_t count) {
+  hak_region_t *region = own_record(count);
   if (region == NULL) return false;
-  region->os = os;
-  region->start = region->base = own.start;
-  region->size = own.size;
-  region->count = region->free_count = own.units;
-  hak_store_relaxed(&region->huge_from, own.units);
-  for (uint32_t i = 0; i < own.units; i++) set_free(region, i, true);
-  if (!region->reviving) link_locked(region);
-  region->reviving = false;
-  hak_add_relaxed(&hak_regions_reserved, region->size);
+  init_records(region, 0, count, base, os);
+  /* Nothing was reserved for it. */
+  own_t own = {region, base, 0, count};
+  hak_lock_acquire(&hak_regions.lock);
+  add_own(&own, os);
+  /* Release: pairs with hak_region_visit, which reads the records. */
+  hak_store_release(&region->ready, count);
+  hak_lock_release(&hak_regions.lock);
   return true;
 }
 
 /* Adds a region with room for the run; true if it may be there now. */
 static bool grow(const hak_os_t *os, uint32_t count, size_t alignment, bool small) {
+  if (hak_os_is_fixed(os)) return false;
   if (!is_common(os)) return grow_own(os, count, alignment);
   size_t size = hak_regions.next_size;
   if (size == 0) size = (size_t)hak_option(ARENA_BYTES);
@@ -295,10 +322,7 @@ static bool ready_records(hak_region_t *region, uint32_t count) {
       region->head_committed = have + want;
       hak_add_relaxed(&hak_regions_head_committed, want);
     }
-    for (uint32_t i = ready_count(region); i < count; i++) {
-      hak_superslab_init(&region->superslabs[i], region, i,
-                         region->base + ((size_t)i << HAK_SUPERSLAB_SHIFT), region->os);
-    }
+    init_records(region, ready_count(region), count, region->base, region->os);
     /* Release: pairs with hak_region_visit, which reads the records. */
     hak_store_release(&region->ready, count);
   }

@@ -10,6 +10,7 @@
  *
  * A region over the hooks of one heap has its records elsewhere, so that it can be
  * released with that heap: what is left is an empty record, which serves the next one.
+ * So has one over memory of the caller's (plot.h).
  *
  * Runs of free SuperSlabs are handed out lowest first, oldest region first, so
  * that young regions and high addresses become empty.
@@ -108,6 +109,11 @@ void hak_region_visit(bool (*visit)(hak_superslab_t *ss, void *ctx), void *ctx);
 /* Releases the regions over a heap's own hooks, all of whose SuperSlabs are free.
  * False if one is not, which then stays until shutdown. No lock held. */
 bool hak_regions_end(const hak_os_t *os);
+
+/* A region over memory that is there: `count` SuperSlabs from `base` on, with all their
+ * records; the only one with these hooks. False if memory for records is short. No lock
+ * held. */
+bool hak_region_lay(const hak_os_t *os, char *base, uint32_t count);
 
 bool hak_regions_are_valid(void);
 void hak_regions_release(void);

@@ -26,7 +26,8 @@ size_t hak_retention_collect(hak_pool_t *pool, uint64_t before, size_t max_bytes
 void hak_retention_tick_slow(hak_pool_t *pool) {
   uint64_t retained = hak_retained_bytes();
   uint64_t cap = (uint64_t)hak_option(RETAIN_BYTES);
-  if (retained <= cap || !hak_os_may_give()) return;
+  /* Whoever is at memory of the caller's does nothing else. */
+  if (retained <= cap || !hak_os_may_give() || hak_pool_is_enclosed(pool)) return;
   hak_clock_refresh();
   uint64_t now = hak_clock_cached(), looked = hak_load_relaxed(&last_look);
   uint64_t decay = (uint64_t)hak_option(PURGE_DECAY_MS) * NS_PER_MS;

@@ -210,6 +210,9 @@ static hak_slab_t *get(hak_pool_t *pool, unsigned span, size_t alignment, size_t
 hak_slab_t *hak_pool_get(hak_pool_t *pool, unsigned span, size_t alignment, size_t bytes,
                          bool no_grow, bool *zeroed) {
   size_t pages = hak_os_pages(pool->os, bytes);
+  if (hak_pool_is_enclosed(pool)) {
+    return get(pool, span, alignment, pages, false, zeroed);
+  }
   hak_slab_t *slab = get(pool, span, alignment, pages, no_grow, zeroed);
   /* The lowest slots may have no pages where others have some that are paid for. */
   if (HAK_UNLIKELY(slab == NULL) && !no_grow && hak_budget_is_limited(&pool->budget)) {
@@ -228,7 +231,7 @@ enum {
 void hak_pool_densify(hak_pool_t *pool, hak_slab_t *slab) {
   node_t *ss = hak_slab_superslab(slab);
   if (hak_superslab_is_huge(ss) || ss->region->small || hak_option(HUGE_PAGES) == 0 ||
-      !hak_os_may_give()) {
+      hak_pool_is_enclosed(pool) || !hak_os_may_give()) {
     return;
   }
   hak_lock_acquire(&pool->lock);

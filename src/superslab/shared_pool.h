@@ -58,6 +58,10 @@ void hak_pool_init(hak_pool_t *pool, const hak_os_t *os, void *heap);
 HAK_HOT hak_pool_t *hak_pool_of_budget(hak_budget_t *budget) {
   return HAK_CONTAINER_OF(budget, hak_pool_t, budget);
 }
+/* All its memory is the caller's (plot.h): it cannot grow, and asks for nothing. */
+HAK_HOT bool hak_pool_is_enclosed(const hak_pool_t *pool) {
+  return hak_os_is_fixed(pool->os);
+}
 /* A pool without SuperSlabs passes to another heap. */
 void hak_pool_pass_on(hak_pool_t *pool, const hak_os_t *os, void *heap);
 

@@ -2,6 +2,7 @@
 
 #include "base/check.h"
 #include "base/option.h"
+#include "superslab/plot.h"
 
 hak_atomic_u64_t hak_slots_committed, hak_slots_retained, hak_mappings_retained;
 hak_atomic_u32_t hak_retained_over __attribute__((aligned(HAK_CACHE_LINE)));
@@ -57,11 +58,17 @@ static void add_retained(int64_t bytes) {
   if (bytes != 0) hak_note_retained(&hak_slots_retained, bytes);
 }
 
+/* Memory of the caller's has no more slots than it has. */
+HAK_HOT void count_used(const hak_superslab_t *ss, int64_t slots) {
+  if (HAK_UNLIKELY(hak_os_is_fixed(ss->extent.os))) hak_plot_count(ss->extent.os, slots);
+}
+
 HAK_HOT int64_t take(hak_superslab_t *ss, unsigned first, unsigned count) {
   uint32_t slots = hak_mask32(first, count), free = hak_superslab_free(ss);
   uint32_t retained = hak_superslab_retained(ss);
   hak_assert((free & slots) == slots);
   hak_store_relaxed(&ss->free, free & ~slots);
+  count_used(ss, count);
   if ((retained & slots) == 0) return 0;
   hak_store_relaxed(&ss->retained, retained & ~slots);
   return -(int64_t)bytes_of(ss, slots);
@@ -75,6 +82,7 @@ HAK_HOT int64_t put(hak_superslab_t *ss, unsigned first, unsigned count, uint64_
     if (ss->slabs[hak_lowest_bit(rest)].committed != 0) empty |= rest & (~rest + 1);
   }
   hak_store_relaxed(&ss->free, free | slots);
+  count_used(ss, -(int64_t)count);
   ss->idle_since = now;
   if (empty == 0) return 0;
   hak_store_relaxed(&ss->retained, hak_superslab_retained(ss) | empty);
@@ -124,6 +132,7 @@ static void note_committed(int64_t bytes) {
 
 bool hak_superslab_charge_to(hak_superslab_t *ss, hak_budget_t *budget) {
   hak_assert(ss->budget == NULL && hak_load_relaxed(&ss->charged) == 0);
+  if (hak_os_is_fixed(ss->extent.os)) return true; /* the caller's own memory */
   if (!hak_budget_charge(budget, sizeof *ss)) return false;
   ss->budget = budget;
   return true;
@@ -131,6 +140,7 @@ bool hak_superslab_charge_to(hak_superslab_t *ss, hak_budget_t *budget) {
 
 bool hak_superslab_charge_all_to(hak_superslab_t *ss, uint32_t superslabs,
                                  hak_budget_t *budget) {
+  if (hak_os_is_fixed(ss->extent.os)) return true;
   size_t bytes = superslabs * sizeof *ss;
   for (uint32_t i = 0; i < superslabs; i++) bytes += bytes_of(&ss[i], HAK_ALL_SLOTS);
   if (!hak_budget_charge(budget, bytes)) return false;
@@ -174,6 +184,10 @@ static bool charge_slots(hak_superslab_t *ss, uint32_t slots) {
 bool hak_superslab_commit(hak_superslab_t *ss, unsigned first, unsigned count,
                           size_t pages, bool no_grow, bool *zeroed) {
   const hak_os_t *os = ss->extent.os;
+  if (hak_os_is_fixed(os)) {
+    *zeroed = false;
+    return true;
+  }
   size_t per_slab = hak_os_pages(os, HAK_SLAB_SIZE);
   uint32_t touched =
       hak_mask32(first, (unsigned)hak_div_up(pages * os->page_size, HAK_SLAB_SIZE));

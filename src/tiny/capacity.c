@@ -2,6 +2,7 @@
 
 #include "base/event.h"
 #include "base/option.h"
+#include "superslab/plot.h"
 #include "tiny/share.h"
 #include "tiny/spill.h"
 
@@ -36,6 +37,12 @@ static uint32_t grant(hak_thread_t *me, uint32_t cls, uint32_t more) {
   if (bin->capacity >= most) return 0;
   if (more > most - bin->capacity) more = most - bin->capacity;
   uint64_t limit = (uint64_t)hak_option(BIN_GROWTH_BYTES);
+  const hak_pool_t *pool = &me->now.store->pool;
+  if (hak_pool_is_enclosed(pool)) {
+    /* What one thread keeps of it no other can have. */
+    uint64_t share = hak_plot_share(pool->os);
+    if (limit > share) limit = share;
+  }
   uint64_t all = (uint64_t)hak_option(BIN_GROWTH_ALL_BYTES);
   uint64_t left = *grown < limit ? limit - *grown : 0;
   uint64_t in_use = hak_load_relaxed(&granted);

@@ -107,7 +107,9 @@ hak_slab_t *hak_hold_new(hak_thread_t *me, uint32_t cls) {
   /* Counted before there is one: who has the pool's lock then knows all classes
    * that have slabs; see hak_forking_prepare. */
   bool first = hak_add_relaxed(&depot->spans, 1) == 0;
-  unsigned span = first ? geometry->span_first : geometry->span_next;
+  /* Where slots are few, long spans of many classes would leave most of each unused. */
+  bool is_short = hak_pool_is_enclosed(pool) && hak_budget_is_limited(&pool->budget);
+  unsigned span = first || is_short ? geometry->span_first : geometry->span_next;
   hak_slab_t *slab = hak_pool_get(pool, span, HAK_SLAB_SIZE, span * HAK_SLAB_SIZE,
                                   me->no_grow != 0, &zeroed);
   if (slab == NULL && span > geometry->span_first) {

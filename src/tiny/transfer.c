@@ -34,6 +34,16 @@ void hak_magazines_return(hak_thread_t *me) {
   hak_lock_release(&lock);
 }
 
+/* On behalf of a heap in memory of the caller's the OS is not asked. */
+static hak_magazine_t *magazine_new(hak_thread_t *me) {
+  bool asks = !hak_pool_is_enclosed(&me->now.store->pool);
+  hak_os_scope_t before = hak_os_enter(asks ? hak_os_scope : HAK_OS_BARRED);
+  hak_magazine_t *magazine =
+      hak_meta_alloc(me->store->pool.os, sizeof *magazine, HAK_CACHE_LINE);
+  hak_os_leave(before);
+  return magazine;
+}
+
 hak_magazine_t *hak_magazine_get(hak_thread_t *me) {
   if (me->empties == NULL) {
     hak_lock_acquire(&lock);
@@ -51,9 +61,25 @@ hak_magazine_t *hak_magazine_get(hak_thread_t *me) {
     me->empties = magazine->next;
     me->empty_count--;
   } else {
-    magazine = hak_meta_alloc(me->store->pool.os, sizeof *magazine, HAK_CACHE_LINE);
+    magazine = magazine_new(me);
   }
   return magazine;
+}
+
+bool hak_magazines_prepare(const hak_os_t *os, uint32_t count) {
+  uint32_t ready = 0;
+  hak_lock_acquire(&lock);
+  for (hak_magazine_t *m = empties; m != NULL && ready < count; m = m->next) ready++;
+  hak_lock_release(&lock);
+  for (; ready < count; ready++) {
+    hak_magazine_t *magazine = hak_meta_alloc(os, sizeof *magazine, HAK_CACHE_LINE);
+    if (magazine == NULL) return false;
+    hak_lock_acquire(&lock);
+    magazine->next = empties;
+    empties = magazine;
+    hak_lock_release(&lock);
+  }
+  return true;
 }
 
 void hak_magazine_put(hak_thread_t *me, hak_magazine_t *magazine) {

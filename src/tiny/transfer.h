@@ -15,6 +15,9 @@
 
 /* An empty magazine, or NULL if memory is short. */
 hak_magazine_t *hak_magazine_get(hak_thread_t *me);
+/* Sees to it that so many lie ready for whoever needs one first; false if memory is
+ * short. No lock held. */
+bool hak_magazines_prepare(const hak_os_t *os, uint32_t count);
 void hak_magazine_put(hak_thread_t *me, hak_magazine_t *magazine);
 /* Gives a thread's few empty ones to the process. */
 void hak_magazines_return(hak_thread_t *me);

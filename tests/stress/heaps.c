@@ -13,6 +13,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 
 enum {
   THREADS_MAX = 64,
@@ -67,9 +68,19 @@ static void use(hak_heap_t *heap, test_rng_t *rng, size_t steps) {
   for (size_t i = 0; i < OWN; i++) check_and_free(own[i]);
 }
 
-/* Every second heap has a limit, or is part of one that has: more than is ever used. */
+/* More than is ever used, of which the heap touches what it needs. */
+static char *g_memory;
+#define MEMORY_SIZE ((size_t)1 << 30)
+
+/* Every second heap has a limit, or is part of one that has: more than is ever used.
+ * Some lie in the program's own memory, unless threads that sleep still have some of the
+ * heap before. */
 static hak_heap_t *make(size_t round) {
   hak_heap_config_t config = {.struct_size = sizeof config};
+  if (round % 3 == 1) {
+    hak_heap_t *heap = test_heap_in(g_memory, MEMORY_SIZE, 0, NULL);
+    if (heap != NULL) return heap;
+  }
   if (round % 2 == 0) config.hard_limit = HARD_LIMIT;
   if (round % 4 == 2) config.parent = g_limited;
   hak_heap_t *heap = hak_heap_create(&config);
@@ -185,6 +196,9 @@ int main(int argc, char **argv) {
   g_threads = argc > 2 ? strtoul(argv[2], NULL, 10) : 4;
   CHECK(g_threads >= 2 && g_threads <= THREADS_MAX);
   pthread_barrier_init(&g_barrier, NULL, (unsigned)g_threads);
+  g_memory = mmap(NULL, MEMORY_SIZE, PROT_READ | PROT_WRITE,
+                  MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  CHECK(g_memory != MAP_FAILED);
   const struct CMUnitTest tests[] = {T(rounds__leave_nothing_behind)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -228,6 +228,15 @@ hak_heap_t *test_heap(uint32_t flags, const char *name, hak_heap_t *parent) {
   return heap;
 }
 
+hak_heap_t *test_heap_in(void *memory, size_t size, uint32_t flags, hak_heap_t *parent) {
+  hak_heap_config_t config = {.struct_size = sizeof config, .flags = flags};
+  config.name = "enclosed";
+  config.parent = parent;
+  config.memory = memory;
+  config.memory_size = size;
+  return hak_heap_create(&config);
+}
+
 uint64_t test_heap_live_blocks(hak_heap_t *heap) {
   hak_collect(heap, SIZE_MAX, 0); /* what serial heaps keep counts as live until then */
   return test_heap_stats(heap).live_blocks;

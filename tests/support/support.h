@@ -142,6 +142,8 @@ hak_stats_t test_stats(void);
 hak_stats_t test_heap_stats(hak_heap_t *heap);
 /* A new heap; never NULL. */
 hak_heap_t *test_heap(uint32_t flags, const char *name, hak_heap_t *parent);
+/* A new heap in memory of the test's; NULL if that is refused. */
+hak_heap_t *test_heap_in(void *memory, size_t size, uint32_t flags, hak_heap_t *parent);
 /* Blocks that the program holds of a heap, serial ones included; collects it. */
 uint64_t test_heap_live_blocks(hak_heap_t *heap);
 uint64_t test_live_blocks(void);

@@ -9,11 +9,7 @@
 static _Alignas(4096) unsigned char g_buffer[4 << 20];
 
 static hak_heap_t *make_in(void *memory, size_t size, hak_heap_t *parent) {
-  hak_heap_config_t config = {.struct_size = sizeof config, .name = "enclosed"};
-  config.parent = parent;
-  config.memory = memory;
-  config.memory_size = size;
-  return hak_heap_create(&config);
+  return test_heap_in(memory, size, 0, parent);
 }
 
 static hak_heap_t *make(size_t size) {

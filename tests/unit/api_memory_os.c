@@ -54,8 +54,15 @@ static char g_large[16 << 20];
 static hak_heap_t *g_heap;
 
 enum {
-  SLOTS = 300
+  THREADS = 4,
+  SLOTS = 300,
+  SHARED = 1000
 };
+static _Atomic(void *) g_shared[SHARED]; /* blocks that change threads */
+
+static void give_all_shared(void) {
+  for (size_t i = 0; i < SHARED; i++) hak_free(atomic_exchange(&g_shared[i], NULL));
+}
 
 static void work(uint64_t salt, size_t most) {
   void *slots[SLOTS] = {NULL};
@@ -63,10 +70,13 @@ static void work(uint64_t salt, size_t most) {
   for (size_t n = 0; n < test_scale(50000); n++) {
     void **slot = &slots[test_below(&rng, SLOTS)];
     size_t size = test_random_size(&rng, most);
-    switch (test_below(&rng, 4)) {
+    switch (test_below(&rng, 5)) {
       case 0:
         hak_free(*slot);
         *slot = NULL;
+        break;
+      case 4:
+        *slot = atomic_exchange(&g_shared[test_below(&rng, SHARED)], *slot);
         break;
       case 1:
         if (*slot == NULL) *slot = hak_heap_alloc(g_heap, size);
@@ -84,8 +94,21 @@ static void work(uint64_t salt, size_t most) {
   for (size_t i = 0; i < SLOTS; i++) hak_free(slots[i]);
 }
 
-static void *work_in_thread(void *most) {
-  work(2, *(size_t *)most);
+/* A thread's own state is the thread's, and is made by its first use. */
+static pthread_barrier_t g_ready, g_go;
+
+typedef struct worker {
+  size_t most;
+  uint64_t salt;
+  bool first_use;
+} worker_t;
+
+static void *work_in_thread(void *ctx) {
+  const worker_t *worker = ctx;
+  if (worker->first_use) hak_free(hak_heap_alloc(g_heap, 16));
+  pthread_barrier_wait(&g_ready);
+  pthread_barrier_wait(&g_go);
+  work(worker->salt, worker->most);
   return NULL;
 }
 
@@ -95,21 +118,46 @@ static bool visit(const hak_block_t *block, void *ctx) {
   return true;
 }
 
-static void use_up(char *memory, size_t size, size_t most) {
-  hak_heap_config_t config = {.struct_size = sizeof config};
-  config.memory = memory;
-  config.memory_size = size;
-  g_heap = hak_heap_create(&config);
+/* Other memory that is due to be given back, by whoever comes next. */
+static void retain_much(void) {
+  enum {
+    BLOCKS = 40
+  };
+  void *blocks[BLOCKS];
+  CHECK_EQ(hak_option_set(HAK_OPTION_PURGE_DECAY_MS, 0), 0);
+  for (size_t i = 0; i < BLOCKS; i++) blocks[i] = hak_aligned_alloc(4096, 3 * MIB);
+  for (size_t i = 0; i < BLOCKS; i++) hak_free(blocks[i]);
+  for (size_t i = 0; i < BLOCKS; i++) blocks[i] = hak_alloc(3 * MIB);
+  CHECK_EQ(hak_option_set(HAK_OPTION_PURGE_DECAY_MS, 1000), 0);
+  for (size_t i = 0; i < BLOCKS; i++) hak_free(blocks[i]);
+  CHECK_EQ(hak_option_set(HAK_OPTION_PURGE_DECAY_MS, 0), 0);
+  CHECK(test_stats().retained_bytes > (uint64_t)hak_option_get(HAK_OPTION_RETAIN_BYTES));
+}
+
+static void use_up(char *memory, size_t size, uint32_t flags, size_t most,
+                   bool first_use) {
+  g_heap = test_heap_in(memory, size, flags, NULL);
   CHECK(g_heap != NULL);
   CHECK_EQ(hak_thread_init(), 0);
+  size_t threads = (flags & HAK_HEAP_SERIAL) != 0 ? 0 : THREADS;
+  worker_t workers[THREADS];
+  pthread_t ids[THREADS];
+  CHECK_EQ(pthread_barrier_init(&g_ready, NULL, (unsigned)threads + 1), 0);
+  CHECK_EQ(pthread_barrier_init(&g_go, NULL, (unsigned)threads + 1), 0);
+  for (size_t i = 0; i < threads; i++) {
+    workers[i] = (worker_t){most, 10 + i, first_use};
+    CHECK_EQ(pthread_create(&ids[i], NULL, work_in_thread, &workers[i]), 0);
+  }
+  pthread_barrier_wait(&g_ready);
+  retain_much();
   g_closed = true;
   work(1, most);
-  /* A thread that never used the library needs no state of its own for this. */
-  pthread_t thread;
-  CHECK_EQ(pthread_create(&thread, NULL, work_in_thread, &most), 0);
-  CHECK_EQ(pthread_join(thread, NULL), 0);
+  pthread_barrier_wait(&g_go);
+  for (size_t i = 0; i < threads; i++) CHECK_EQ(pthread_join(ids[i], NULL), 0);
+  give_all_shared();
   while (hak_heap_alloc(g_heap, 1000) != NULL) {}
   CHECK(hak_heap_alloc(g_heap, 10 * size) == NULL);
+  hak_thread_idle();
   hak_stats_t stats = {.struct_size = sizeof stats};
   CHECK_EQ(hak_stats_get(g_heap, &stats), 0);
   CHECK(stats.live_blocks > 0);
@@ -117,34 +165,45 @@ static void use_up(char *memory, size_t size, size_t most) {
   CHECK_EQ(hak_check(g_heap), 0);
   CHECK_EQ(hak_heap_reset(g_heap), 0);
   work(3, most);
+  give_all_shared();
   CHECK_EQ(hak_heap_destroy(g_heap), 0);
   g_closed = false;
 }
 
+/* Threads that never used the library need no state of their own for this. */
 static void heap__of_256_kib_never_calls_the_system(void **state) {
   (void)state;
-  use_up(g_small, sizeof g_small, 4000);
+  use_up(g_small, sizeof g_small, 0, 4000, false);
 }
 
 static void heap__of_16_mib_never_calls_the_system(void **state) {
   (void)state;
-  use_up(g_large + 12345, sizeof g_large - 12345, 400000);
+  use_up(g_large + 12345, sizeof g_large - 12345, 0, 4000, true);
+  use_up(g_large + 12345, sizeof g_large - 12345, 0, 400000, true);
+}
+
+static void serial_heap__of_16_mib_never_calls_the_system(void **state) {
+  (void)state;
+  use_up(g_large, sizeof g_large, HAK_HEAP_SERIAL, 400000, true);
 }
 
 /* A heap that the owner forgot: the library goes, the memory is his all the same. */
 static void shutdown__leaves_the_memory_alone(void **state) {
   (void)state;
-  hak_heap_config_t config = {.struct_size = sizeof config};
-  config.memory = g_small;
-  config.memory_size = sizeof g_small;
-  hak_heap_t *heap = hak_heap_create(&config);
-  char *block = hak_heap_alloc(heap, 100);
-  memset(block, 7, 100);
-  CHECK_EQ(hak_shutdown(0), 0);
-  for (int i = 0; i < 100; i++) CHECK_EQ(block[i], 7);
-  start();
-  CHECK(hak_heap_of(block) == NULL);
-  CHECK(hak_heap_create(&config) != NULL);
+  char *blocks[2];
+  for (int round = 0; round < 2; round++) {
+    hak_heap_t *small = test_heap_in(g_small, sizeof g_small, 0, NULL);
+    hak_heap_t *large = test_heap_in(g_large, sizeof g_large, 0, NULL);
+    CHECK(small != NULL && large != NULL);
+    blocks[0] = hak_heap_alloc(small, 100);
+    blocks[1] = hak_heap_alloc(large, 100);
+    memset(blocks[0], 7, 100);
+    memset(blocks[1], 7, 100);
+    CHECK_EQ(hak_shutdown(0), 0);
+    for (int i = 0; i < 200; i++) CHECK_EQ(blocks[i / 100][i % 100], 7);
+    start();
+    CHECK(hak_heap_of(blocks[0]) == NULL && hak_heap_of(blocks[1]) == NULL);
+  }
 }
 
 int main(void) {
@@ -152,6 +211,7 @@ int main(void) {
   start();
   const struct CMUnitTest tests[] = {T(heap__of_256_kib_never_calls_the_system),
                                      T(heap__of_16_mib_never_calls_the_system),
+                                     T(serial_heap__of_16_mib_never_calls_the_system),
                                      T(shutdown__leaves_the_memory_alone)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

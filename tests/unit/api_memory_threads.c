@@ -1,5 +1,5 @@
-/* api_memory_threads.c - one heap in memory of the caller's, used by several threads,
- * and by both sides of a fork. */
+/* api_memory_threads.c - one heap in memory of the caller's, little or much, used by
+ * several threads, and by both sides of a fork. */
 #include "support.h"
 
 #include <pthread.h>
@@ -8,13 +8,11 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-static char g_memory[1 << 20];
+static char g_memory[32 << 20];
+static const size_t g_sizes[] = {1 << 20, sizeof g_memory};
 
-static hak_heap_t *make(void) {
-  hak_heap_config_t config = {.struct_size = sizeof config};
-  config.memory = g_memory;
-  config.memory_size = sizeof g_memory;
-  hak_heap_t *heap = hak_heap_create(&config);
+static hak_heap_t *make(size_t size) {
+  hak_heap_t *heap = test_heap_in(g_memory, size, 0, NULL);
   CHECK(heap != NULL);
   return heap;
 }
@@ -26,7 +24,7 @@ static uint64_t live_of(hak_heap_t *heap) {
 }
 
 enum {
-  THREADS = 4,
+  THREADS = 8,
   SHARED = 256
 };
 static _Atomic(unsigned char *) g_shared[SHARED];
@@ -83,9 +81,8 @@ static void *mix(void *ctx) {
   return NULL;
 }
 
-static void threads__allocate_resize_and_free_each_others_blocks(void **state) {
-  (void)state;
-  g_heap = make();
+static void mix_in(size_t size) {
+  g_heap = make(size);
   pthread_t threads[THREADS];
   for (uintptr_t i = 0; i < THREADS; i++) {
     CHECK_EQ(pthread_create(&threads[i], NULL, mix, (void *)i), 0);
@@ -100,6 +97,11 @@ static void threads__allocate_resize_and_free_each_others_blocks(void **state) {
   CHECK_EQ(hak_heap_destroy(g_heap), 0);
 }
 
+static void threads__allocate_resize_and_free_each_others_blocks(void **state) {
+  (void)state;
+  for (size_t i = 0; i < TEST_COUNT(g_sizes); i++) mix_in(g_sizes[i]);
+}
+
 static atomic_bool g_stop;
 
 static void *churn(void *ctx) {
@@ -110,9 +112,8 @@ static void *churn(void *ctx) {
   return NULL;
 }
 
-static void fork__in_the_middle_leaves_both_with_a_whole_heap(void **state) {
-  (void)state;
-  g_heap = make();
+static void fork_in(size_t size) {
+  g_heap = make(size);
   g_stop = false;
   pthread_t threads[2];
   for (uintptr_t i = 0; i < 2; i++) {
@@ -137,5 +138,97 @@ static void fork__in_the_middle_leaves_both_with_a_whole_heap(void **state) {
   CHECK_EQ(hak_heap_destroy(g_heap), 0);
 }
 
+static void fork__in_the_middle_leaves_both_with_a_whole_heap(void **state) {
+  (void)state;
+  for (size_t i = 0; i < TEST_COUNT(g_sizes); i++) fork_in(g_sizes[i]);
+}
+
+/* ---- threads that keep something of the heap ----------------------------------- */
+
+static pthread_barrier_t g_used, g_over;
+
+static bool g_idle;
+
+/* Uses all classes to 8 KiB, and sleeps on what it has cached, or says that it sleeps. */
+static void *use_and_sleep(void *ctx) {
+  static _Thread_local void *blocks[2000];
+  test_rng_t rng = test_rng(test_seed(), 70 + (uint64_t)(uintptr_t)ctx);
+  for (size_t i = 0; i < TEST_COUNT(blocks); i++) {
+    blocks[i] = hak_heap_alloc(g_heap, 1 + (size_t)test_below(&rng, 8 * KIB));
+  }
+  for (size_t i = 0; i < TEST_COUNT(blocks); i++) hak_free(blocks[i]);
+  if (g_idle) hak_thread_idle();
+  pthread_barrier_wait(&g_used);
+  pthread_barrier_wait(&g_over);
+  return NULL;
+}
+
+static void begin_sleepers(pthread_t *threads) {
+  CHECK_EQ(pthread_barrier_init(&g_used, NULL, THREADS + 1), 0);
+  CHECK_EQ(pthread_barrier_init(&g_over, NULL, THREADS + 1), 0);
+  for (uintptr_t i = 0; i < THREADS; i++) {
+    CHECK_EQ(pthread_create(&threads[i], NULL, use_and_sleep, (void *)i), 0);
+  }
+  pthread_barrier_wait(&g_used);
+}
+
+static void end_sleepers(pthread_t *threads) {
+  pthread_barrier_wait(&g_over);
+  for (size_t i = 0; i < THREADS; i++) CHECK_EQ(pthread_join(threads[i], NULL), 0);
+}
+
+static size_t fill(void) {
+  size_t bytes = 0;
+  while (hak_heap_alloc(g_heap, 1000) != NULL) bytes += 1000;
+  return bytes;
+}
+
+static void sleepers__leave_a_fifth_of_the_heap_and_all_if_they_say_so(void **state) {
+  (void)state;
+  static const size_t percent[] = {20, 87};
+  for (int idle = 0; idle < 2; idle++) {
+    g_idle = idle != 0;
+    g_heap = make(sizeof g_memory);
+    pthread_t threads[THREADS];
+    begin_sleepers(threads);
+    size_t bytes = fill();
+    CHECK_MSG(bytes >= sizeof g_memory / 100 * percent[idle], "%zu bytes", bytes);
+    end_sleepers(threads);
+    bytes += fill();
+    CHECK_MSG(bytes >= sizeof g_memory / 100 * 87, "%zu bytes", bytes);
+    CHECK_EQ(hak_check(g_heap), 0);
+    CHECK_EQ(hak_heap_destroy(g_heap), 0);
+  }
+  g_idle = false;
+}
+
+static void destroy__under_sleepers_leaves_nothing(void **state) {
+  (void)state;
+  for (size_t round = 0; round < test_scale(20); round++) {
+    g_heap = make(sizeof g_memory);
+    pthread_t threads[THREADS];
+    begin_sleepers(threads);
+    switch (round % 3) {
+      case 0:
+        CHECK_EQ(hak_heap_destroy(g_heap), 0);
+        end_sleepers(threads);
+        break;
+      case 1: /* while they end */
+        pthread_barrier_wait(&g_over);
+        CHECK_EQ(hak_heap_destroy(g_heap), 0);
+        for (size_t i = 0; i < THREADS; i++) CHECK_EQ(pthread_join(threads[i], NULL), 0);
+        break;
+      default: /* its memory is let go when the last of them has ended */
+        CHECK_EQ(hak_heap_release(g_heap), 0);
+        end_sleepers(threads);
+    }
+    memset(g_memory, 0xa5, sizeof g_memory);
+    CHECK(hak_heap_of(g_memory + sizeof g_memory / 2) == NULL);
+    CHECK_EQ(hak_check(NULL), 0);
+  }
+}
+
 TEST_MAIN(T(threads__allocate_resize_and_free_each_others_blocks),
-          T(fork__in_the_middle_leaves_both_with_a_whole_heap))
+          T(fork__in_the_middle_leaves_both_with_a_whole_heap),
+          T(sleepers__leave_a_fifth_of_the_heap_and_all_if_they_say_so),
+          T(destroy__under_sleepers_leaves_nothing))

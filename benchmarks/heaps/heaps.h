@@ -15,4 +15,7 @@ bool report(const char *name, double value, double bound, bool at_most);
  * hak_alloc and hak_free, the processor's time by turns; the median of the ratios. */
 bool measure_serial(void);
 
+/* Heaps in memory of the caller's beside others: 1, 2 and 4 threads on one heap. */
+bool measure_enclosed(void);
+
 #endif

@@ -4,8 +4,9 @@
  * heaps in turn, as ratios to pairs of hak_alloc and hak_free timed beside each run
  * (the median of the ratios); and how much longer it takes to free 10^6 blocks of 64
  * bytes than to destroy a heap that has them. Each block is checked to be of its heap
- * before anything is timed. Serial heaps likewise, in serial.c. Each in a process of
- * its own. Exit status 1 if a bound is missed.
+ * before anything is timed. Serial heaps likewise, in serial.c; heaps in memory of the
+ * caller's in enclosed.c. Each in a process of its own. Exit status 1 if a bound is
+ * missed.
  */
 #include <hakmem/hakmem.h>
 #include <stdio.h>
@@ -126,5 +127,6 @@ int main(void) {
   ok = apart(measure_many) && ok;
   ok = apart(measure_destroy) && ok;
   ok = apart(measure_serial) && ok;
+  ok = apart(measure_enclosed) && ok;
   return ok ? 0 : 1;
 }

@@ -213,12 +213,18 @@ typedef struct hak_heap_config {
   void *ctx;                    /* passed to it */
 } hak_heap_config_t;
 
-/* With `memory`, from 256 KiB at any address: the heap uses that memory and no other, for
- * what it knows of its blocks too, and gives NULL once it is full; after
- * hak_heap_create it asks the operating system for nothing. Its calls cost a lock and a
- * fixed number of steps. The memory is the heap's until hak_heap_destroy (after
- * hak_heap_release: until the last block is freed), then its owner's again. EINVAL for
- * memory of hakmem's own or of another heap.
+/* With `memory`, from 256 KiB at any address: the heap's blocks lie in that memory and
+ * nowhere else, and it gives NULL once it is full; after hak_heap_create it asks the
+ * operating system for nothing (a thread's first use of large memory may: its own state
+ * is the thread's). Memory with less than four whole aligned units of 2 MiB serves
+ * wholly, what is known of its blocks included, and each call costs a lock and a fixed
+ * number of steps. With more, so from 8 MiB if aligned and from 10 MiB at any address,
+ * the units serve, and calls cost what those of other heaps cost; the library's records
+ * of it take 2.2 KiB for each unit. The memory is the heap's until hak_heap_destroy
+ * (after hak_heap_release: until the last block is freed and, with whole units, the
+ * threads that used the heap have ended, gone idle or collected), then its owner's
+ * again. Nobody is charged for it; `reserve`, `prefault` and HAK_HEAP_NO_PURGE change
+ * nothing; limits are EINVAL, as is memory of hakmem's own or of another heap.
  *
  * With `os` the heap's blocks come from these hooks and no others, and all goes back to
  * them when it is destroyed, or at hak_shutdown; nothing is kept for other heaps. The

@@ -189,8 +189,8 @@ typedef int(hak_pressure_fn)(hak_heap_t *heap, size_t needed, int level, void *c
 #define HAK_HEAP_NO_PURGE 0x02u
 
 /* hak_heap_destroy reports what is still live, as HAK_ERROR_LEAK: how many blocks, once
- * for each size, large blocks and those in memory of the caller's together. Costs a look
- * at the heap's slabs; a heap without it costs nothing. */
+ * for each size, large blocks and those in little memory of the caller's together. Costs
+ * a look at the heap's slabs; a heap without it costs nothing. */
 #define HAK_HEAP_REPORT_LEAKS 0x04u
 
 #define HAK_HUGE_DEFAULT 0 /* as HAK_OPTION_HUGE_PAGES says */

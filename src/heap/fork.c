@@ -321,6 +321,7 @@ static void settle(void) {
     hak_region_visit(recover_slots, NULL);
   }
   hak_teardown_finish(me);
+  hak_plots_close_unserved();
   if (any) hak_region_visit(reclaim_slabs, me);
   hak_threads_visit(leave_whole, NULL);
   memset(torn, 0, sizeof torn);

@@ -167,6 +167,10 @@ static void put_copy(const hak_os_t *copy) {
 void hak_heap_end_os(hak_heap_t *heap) {
   const hak_os_t *os = heap->store->pool.os;
   if (os == hak_registry_os()) return;
+  if (hak_os_is_fixed(os)) hak_plot_serve(hak_plot_of(os), NULL);
+  /* A fork may find the record before its next heap has hooks; these may be another's by
+   * then. */
+  hak_pool_pass_on(&heap->store->pool, hak_registry_os(), hak_heap_mark(heap));
   if (hak_os_is_fixed(os)) {
     hak_plot_close(hak_plot_of(os));
     return;
@@ -205,7 +209,6 @@ hak_heap_t *hak_heap_make(const hak_os_t *os, const hak_heap_plan_t *plan) {
   heap->store->pool.budget.fixed = (uint32_t)(sizeof *heap + sizeof *heap->store + state);
   bool enclosed = plan->arena != NULL || plan->plot != NULL;
   hak_budget_begin(&heap->store->pool.budget, enclosed ? NULL : budget_above(parent));
-  if (plan->plot != NULL) hak_plot_serve(plan->plot, &heap->store->pool.budget);
   hak_lock_acquire(&lock);
   heap->tag++;
   hak_store_relaxed(&heap->parent, parent);
@@ -215,6 +218,7 @@ hak_heap_t *hak_heap_make(const hak_os_t *os, const hak_heap_plan_t *plan) {
   if (plan->serial) handle |= HAK_HANDLE_SERIAL;
   heap->store->pool.huge_pages = plan->huge_pages;
   hak_pool_pass_on(&heap->store->pool, own, (void *)handle);
+  if (plan->plot != NULL) hak_plot_serve(plan->plot, &heap->store->pool.budget);
   memset(heap->name, 0, sizeof heap->name);
   if (plan->name != NULL) strncpy(heap->name, plan->name, HAK_HEAP_NAME_MAX);
   hak_store_relaxed(&heap->way_at, hak_way_at(HAK_WAY_NONE));

@@ -89,6 +89,12 @@ void hak_plot_close(hak_plot_t *plot) {
   record_put(plot);
 }
 
+void hak_plots_close_unserved(void) {
+  for (hak_plot_t *plot = all; plot != NULL; plot = plot->next) {
+    if (hak_plot_bytes(plot) > 0 && plot->budget == NULL) hak_plot_close(plot);
+  }
+}
+
 /* --- few slots left ------------------------------------------------------------------
  */
 
@@ -104,7 +110,7 @@ void hak_plot_count(const hak_os_t *os, int64_t slots) {
   hak_plot_t *plot = hak_plot_of(os);
   uint64_t used = hak_add_relaxed(&plot->used, (uint64_t)slots) + (uint64_t)slots;
   hak_budget_t *budget = plot->budget;
-  if (budget == NULL) return; /* there was no heap to be made */
+  if (budget == NULL) return; /* there is no heap, or none any more */
   bool is_short = hak_load_relaxed(&budget->hard) != HAK_BUDGET_NONE;
   /* Two threads may cross a line at once and leave the wrong limit; the next change
    * mends it. */

@@ -33,7 +33,7 @@
 typedef struct hak_plot {
   hak_os_t os;                  /* [const] since it was made; the same in all */
   hak_tract_t tract;            /* all of the memory; without a heap */
-  hak_budget_t *budget;         /* [const] of the heap */
+  hak_budget_t *budget;         /* [const] of the heap, while it serves one; or NULL */
   uint64_t slots;               /* [const] in whole units */
   hak_atomic_u64_t used;        /* [any] of them are not free */
   struct hak_plot *next;        /* of all records; [tracts] */
@@ -51,11 +51,15 @@ size_t hak_plot_units(const void *memory, size_t size);
  * EINVAL for memory that lies too far up, overlaps another heap's or is the library's
  * own; ENOMEM. May call the process's hooks `os`: no lock held. */
 hak_plot_t *hak_plot_open(const hak_os_t *os, void *memory, size_t size, int *error);
-/* Before its first SuperSlab is used: the heap that it serves. */
+/* The heap that it serves, before its first SuperSlab is used; NULL once none is. */
 void hak_plot_serve(hak_plot_t *plot, hak_budget_t *budget);
 /* Nothing of it is known any more, and nothing in the memory is looked at again. All of
  * its SuperSlabs are free; if a fork has lost one, the plot stays until shutdown. */
 void hak_plot_close(hak_plot_t *plot);
+
+/* In the child of a fork: threads that are not there were making heaps, or ending some.
+ */
+void hak_plots_close_unserved(void);
 
 /* So many more of its slots are in use, or fewer. A pool's or the regions' lock is
  * held. */

@@ -30,7 +30,7 @@ enum {
 static size_t g_forks, g_threads = 8;
 static atomic_bool g_stop, g_pause;
 static _Atomic(void *) g_exchange[EXCHANGE];
-static char g_memory[THREADS_MAX][512 << 10];
+static char g_memory[THREADS_MAX][10 << 20];
 static hak_heap_t *g_parent, *g_heaps[SHARED_HEAPS];
 
 /* What children say of themselves. */
@@ -90,9 +90,11 @@ static void use_heap(test_rng_t *rng, size_t thread) {
                               .ctx = &pressed};
   bool own_memory = test_below(rng, 4) == 0;
   if (own_memory) {
-    config = (hak_heap_config_t){.struct_size = sizeof config,
-                                 .memory = g_memory[thread],
-                                 .memory_size = sizeof g_memory[0]};
+    config = (hak_heap_config_t){
+        .struct_size = sizeof config,
+        .memory = g_memory[thread],
+        /* little, or with whole units */
+        .memory_size = test_below(rng, 2) == 0 ? 512 * KIB : sizeof g_memory[0]};
   }
   hak_heap_t *heap = hak_heap_create(&config);
   CHECK(heap != NULL);

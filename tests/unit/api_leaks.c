@@ -119,6 +119,21 @@ static void leaks__in_memory_of_the_callers_are_told_together(void **state) {
   CHECK_MSG(strstr(g_told.text, line) != NULL, "'%s' is not: %s", line, g_told.text);
 }
 
+/* Large memory has size classes, and is told like others'. */
+static void leaks__in_large_memory_are_told_by_size(void **state) {
+  (void)state;
+  static char memory[12 << 20];
+  hak_heap_t *heap = test_heap_in(memory, sizeof memory, HAK_HEAP_REPORT_LEAKS, NULL);
+  CHECK(heap != NULL);
+  for (size_t i = 0; i < 3; i++) CHECK(hak_heap_alloc(heap, 100) != NULL);
+  hak_free(hak_heap_alloc(heap, 3000));
+  char line[128];
+  snprintf(line, sizeof line, "3 blocks of %zu bytes were live", hak_good_size(100));
+  end(heap);
+  CHECK_EQ(g_told.count, 1);
+  CHECK_MSG(strstr(g_told.text, line) != NULL, "'%s' is not: %s", line, g_told.text);
+}
+
 static void *use(void *argument) {
   void **heap_and_block = argument;
   void *blocks[500];
@@ -227,6 +242,7 @@ static void leaks__are_a_line_and_no_end_by_default(void **state) {
 TEST_MAIN(T(leaks__are_counted_for_each_size), T(leaks__of_serial_heaps_are_counted_too),
           T(leaks__of_large_blocks_are_told_together),
           T(leaks__in_memory_of_the_callers_are_told_together),
+          T(leaks__in_large_memory_are_told_by_size),
           T(leaks__what_threads_have_cached_is_none),
           T(leaks__a_heap_that_was_emptied_has_none),
           T(leaks__are_told_of_heaps_only_that_were_asked_and_ended),

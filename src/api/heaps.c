@@ -73,8 +73,8 @@ enum {
 /* Fields that have a place in the record before they have a meaning. */
 static bool asks_for_more(const hak_heap_config_t *c) { return c->reserved != 0; }
 
-/* The serial heap's state or this thread's front, and magazines for blocks that change
- * threads: later there is nobody to ask for them. */
+/* The serial heap's state, or memory for this thread's front, and magazines for blocks
+ * that change threads: later there is nobody to ask for them. */
 static bool make_plot_ready(hak_heap_t *heap) {
   enum {
     MAGAZINES_PER_UNIT = 8,
@@ -88,6 +88,8 @@ static bool make_plot_ready(hak_heap_t *heap) {
   if (me == NULL) return false;
   bool ok = hak_front_enter(me, heap);
   hak_front_default(me);
+  /* Who only makes a heap is no user of it, whom its release would wait for. */
+  if (!heap->is_serial) hak_front_leave(me, heap);
   hak_thread_leave(me, "hak_heap_create");
   return ok;
 }

@@ -236,8 +236,7 @@ static void flush(hak_thread_t *me, hak_heap_front_t *front, bool leave) {
     bool orphan = hak_heap_is_orphan(heap);
     me->now = front->front;
     /* Nobody takes what lies in a released heap's transfer slots. */
-    if (orphan) hak_spill_heap(me);
-    if (!orphan) hak_spill_all(me);
+    (orphan ? hak_spill_heap : hak_spill_all)(me);
     hak_front_default(me);
     uint32_t slot = hak_load_relaxed(&front->slot);
     leave = leave || orphan;
@@ -256,6 +255,11 @@ static void flush(hak_thread_t *me, hak_heap_front_t *front, bool leave) {
 void hak_front_flush(hak_thread_t *me, hak_heap_t *heap) {
   hak_heap_front_t *front = hak_front_at(me, heap->index);
   if (front != NULL) flush(me, front, false);
+}
+
+void hak_front_leave(hak_thread_t *me, hak_heap_t *heap) {
+  hak_heap_front_t *front = hak_front_at(me, heap->index);
+  if (front != NULL) flush(me, front, true);
 }
 
 void hak_front_drain(hak_thread_t *me, hak_heap_t *heap) {

@@ -135,6 +135,9 @@ void hak_front_hide(hak_thread_t *me, hak_heap_t *heap, bool hidden);
 /* The thread gives all it keeps of one heap, or of all but the default heap, to
  * everybody. Takes the heap's lease. */
 void hak_front_flush(hak_thread_t *me, hak_heap_t *heap);
+/* As the first, and the thread is no user of the heap any more; memory for a front is
+ * there if it becomes one again. */
+void hak_front_leave(hak_thread_t *me, hak_heap_t *heap);
 /* As the first, and what lies in the heap's transfer slots goes home too. Under the
  * heap's lease. */
 void hak_front_drain(hak_thread_t *me, hak_heap_t *heap);

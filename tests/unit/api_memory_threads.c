@@ -228,7 +228,28 @@ static void destroy__under_sleepers_leaves_nothing(void **state) {
   }
 }
 
+static void *use_and_release(void *ctx) {
+  (void)ctx;
+  void *block = hak_heap_alloc(g_heap, 1000);
+  CHECK_EQ(hak_heap_release(g_heap), 0);
+  CHECK(hak_heap_of(block) == hak_heap_default());
+  hak_free(block);
+  return NULL;
+}
+
+static void release__does_not_wait_for_who_made_the_heap(void **state) {
+  (void)state;
+  for (size_t i = 0; i < TEST_COUNT(g_sizes); i++) {
+    g_heap = make(g_sizes[i]);
+    pthread_t thread;
+    CHECK_EQ(pthread_create(&thread, NULL, use_and_release, NULL), 0);
+    CHECK_EQ(pthread_join(thread, NULL), 0);
+    CHECK_EQ(hak_heap_destroy(make(g_sizes[i])), 0);
+  }
+}
+
 TEST_MAIN(T(threads__allocate_resize_and_free_each_others_blocks),
           T(fork__in_the_middle_leaves_both_with_a_whole_heap),
           T(sleepers__leave_a_fifth_of_the_heap_and_all_if_they_say_so),
-          T(destroy__under_sleepers_leaves_nothing))
+          T(destroy__under_sleepers_leaves_nothing),
+          T(release__does_not_wait_for_who_made_the_heap))

@@ -227,6 +227,73 @@ static void blocks__work_with_every_function(void **state) {
   CHECK_EQ(hak_heap_destroy(heap), 0);
 }
 
+typedef struct held {
+  unsigned char *block;
+  size_t size;
+} held_t;
+
+/* Whatever it is that the block becomes, what both sizes have of its bytes stays. */
+static void resize(hak_heap_t *heap, held_t *held, size_t size, unsigned flags,
+                   size_t alignment) {
+  unsigned char *moved =
+      hak_reallocx(heap, held->block, size, alignment, flags | HAK_ZERO, NULL);
+  if (moved == NULL) {
+    CHECK_EQ(errno, ENOMEM);
+    return;
+  }
+  size_t kept = held->size < size ? held->size : size;
+  CHECK(is_within(moved, g_buffer, sizeof g_buffer));
+  CHECK(alignment == 0 || (uintptr_t)moved % alignment == 0);
+  CHECK(test_verify_sparse_prefix(moved, held->size, kept, held->size));
+  *held = (held_t){moved, size};
+  test_fill_sparse(moved, size, size);
+}
+
+/* Near the end of the memory most of the time. */
+static void blocks__stay_whole_whatever_comes(void **state) {
+  (void)state;
+  static held_t all[3000];
+  test_rng_t rng = test_rng(test_seed(), 91);
+  memset(g_buffer, 0xa5, sizeof g_buffer);
+  unsigned char *memory = g_buffer + 777;
+  for (uint32_t serial = 0; serial < 2; serial++) {
+    memset(all, 0, sizeof all);
+    hak_heap_t *heap = test_heap_in(memory, 6 * UNIT, serial * HAK_HEAP_SERIAL, NULL);
+    CHECK(heap != NULL);
+    for (size_t n = 0; n < test_scale(200000); n++) {
+      held_t *held = &all[test_below(&rng, TEST_COUNT(all))];
+      size_t size =
+          1 + test_random_size(&rng, test_below(&rng, 50) == 0 ? 3 * MIB : 8192);
+      size_t alignment = test_below(&rng, 4) != 0 ? 0 : (size_t)1 << test_below(&rng, 20);
+      unsigned flags = test_below(&rng, 4) == 0 ? HAK_NO_GROW : 0;
+      if (held->block != NULL) {
+        CHECK(test_verify_sparse(held->block, held->size, held->size));
+        if (test_below(&rng, 3) != 0) {
+          if (n % 2 == 0) hak_free(held->block);
+          if (n % 2 != 0) hak_heap_free(heap, held->block);
+          held->block = NULL;
+        } else {
+          if (test_below(&rng, 4) == 0) flags |= HAK_NO_MOVE;
+          resize(NULL, held, size, flags, alignment);
+        }
+        continue;
+      }
+      held->block = hak_allocx(heap, size, alignment, flags | HAK_ZERO, NULL);
+      if (held->block == NULL) continue;
+      CHECK(is_within(held->block, g_buffer, sizeof g_buffer));
+      CHECK(test_is_zero(held->block, hak_usable_size(held->block)));
+      held->size = size;
+      test_fill_sparse(held->block, size, size);
+      if (n % 20000 == 0) CHECK_EQ(hak_check(heap), 0);
+      if (n % 50000 == 0) hak_thread_idle();
+    }
+    size_t live = 0;
+    for (size_t i = 0; i < TEST_COUNT(all); i++) live += all[i].block != NULL;
+    CHECK_EQ(test_heap_live_blocks(heap), live);
+    CHECK_EQ(hak_heap_destroy(heap), 0);
+  }
+}
+
 static void large_blocks__of_any_size_and_alignment_lie_inside(void **state) {
   (void)state;
   hak_heap_t *heap = make(ALL);
@@ -488,6 +555,7 @@ TEST_MAIN(T(memory__of_8_mib_aligned_or_10_mib_anywhere_is_enough),
           T(blocks_of_64__take_85_percent_of_16_mib),
           T(random_sizes__are_live_in_70_percent_of_16_mib),
           T(exhaustion__is_null_and_passes), T(blocks__work_with_every_function),
+          T(blocks__stay_whole_whatever_comes),
           T(large_blocks__of_any_size_and_alignment_lie_inside),
           T(reset__makes_all_of_it_free), T(visit_and_stats__say_what_is_live),
           T(budget__above_covers_heaps_below_but_not_the_memory),

@@ -3,7 +3,7 @@
 #include "base/check.h"
 #include "base/event.h"
 #include "base/option.h"
-#include "superslab/resident.h"
+#include "superslab/pool_slots.h"
 #include "superslab/supply.h"
 #include "superslab/tree.h"
 
@@ -28,58 +28,6 @@ static int find_slots(uint32_t free, unsigned span, size_t alignment) {
     starts &= aligned;
   }
   return starts == 0 ? -1 : (int)hak_lowest_bit(starts);
-}
-
-static void run_changed(hak_pool_t *pool, node_t *ss) {
-  uint32_t run = hak_longest_run(hak_superslab_free(ss));
-  if (run == ss->run) return;
-  ss->run = run;
-  hak_tree_refresh(pool->root, ss);
-}
-
-static void take_locked(hak_pool_t *pool, node_t *ss, unsigned first, unsigned span) {
-  pool->empty -= hak_count_bits(hak_superslab_retained(ss) & hak_mask32(first, span));
-  hak_superslab_take_locked(ss, first, span);
-  if (hak_superslab_retained(ss) == 0 && ss->queue != NULL) hak_superslab_dequeue(ss);
-  hak_count_own(&pool->taken, span);
-  run_changed(pool, ss);
-}
-
-/* Last in the queue, as what changed last. */
-static void requeue(hak_pool_t *pool, node_t *ss) {
-  if (ss->queue != NULL) hak_superslab_dequeue(ss);
-  if (hak_superslab_retained(ss) != 0) hak_superslab_enqueue(&pool->retained, ss);
-}
-
-/* A SuperSlab that is wholly free is not to go. */
-static bool is_kept(const hak_pool_t *pool, const node_t *ss) {
-  if (HAK_LIKELY(pool->kept_slabs == 0 && pool->kept_superslabs == 0)) return false;
-  uint64_t without = hak_load_relaxed(&pool->taken) + pool->empty;
-  return hak_load_relaxed(&pool->superslabs) <= pool->kept_superslabs ||
-         without - hak_count_bits(hak_superslab_retained(ss)) < pool->kept_slabs;
-}
-
-/* So many slots of it have been put back. */
-static void settle(hak_pool_t *pool, node_t *ss, unsigned slots, uint64_t now) {
-  hak_count_own(&pool->taken, 0 - (uint64_t)slots);
-  if (hak_superslab_free(ss) != HAK_ALL_SLOTS || is_kept(pool, ss)) {
-    requeue(pool, ss);
-    run_changed(pool, ss);
-    return;
-  }
-  if (ss->queue != NULL) hak_superslab_dequeue(ss);
-  pool->empty -= hak_count_bits(hak_superslab_retained(ss));
-  pool->root = hak_tree_erase(pool->root, ss);
-  hak_count_own(&pool->superslabs, 0 - (uint64_t)1);
-  hak_superslab_take_locked(ss, 0, HAK_SUPERSLAB_SLABS);
-  hak_region_give(ss, 1, now);
-}
-
-static void put_locked(hak_pool_t *pool, node_t *ss, unsigned first, unsigned span,
-                       uint64_t now) {
-  hak_superslab_put_locked(ss, first, span, now);
-  pool->empty += hak_count_bits(hak_superslab_retained(ss) & hak_mask32(first, span));
-  settle(pool, ss, span, now);
 }
 
 void hak_pool_init(hak_pool_t *pool, const hak_os_t *os, void *heap) {
@@ -126,18 +74,6 @@ static int first_slot(const hak_pool_t *pool, unsigned span, unsigned step) {
   return (int)hak_align_down(slot, step);
 }
 
-/* Puts a SuperSlab that nobody has into the tree; returns with the lock held. */
-static void add_superslab(hak_pool_t *pool, node_t *ss) {
-  hak_lock_acquire(&pool->lock);
-  uint64_t idle_since = ss->idle_since;
-  hak_superslab_put_locked(ss, 0, HAK_SUPERSLAB_SLABS, idle_since);
-  pool->empty += hak_count_bits(hak_superslab_retained(ss));
-  ss->run = HAK_SUPERSLAB_SLABS;
-  pool->root = hak_tree_insert(pool->root, ss);
-  hak_count_own(&pool->superslabs, 1);
-  requeue(pool, ss);
-}
-
 /* Finds room in the pool, or brings a SuperSlab in; returns with the lock held. */
 static node_t *find_or_grow(hak_pool_t *pool, unsigned span, size_t alignment,
                             int *first) {
@@ -160,7 +96,7 @@ static node_t *find_or_grow(hak_pool_t *pool, unsigned span, size_t alignment,
     hak_lock_release(&pool->lock);
     ss = hak_pool_new_superslab(pool);
     if (ss == NULL) return NULL;
-    add_superslab(pool, ss);
+    hak_pool_add_superslab(pool, ss);
     *first = first_slot(pool, span, step);
     return ss;
   }
@@ -181,7 +117,7 @@ static node_t *find_without_os(hak_pool_t *pool, unsigned span, size_t alignment
     hak_region_give(ss, 1, hak_clock_cached());
     return NULL;
   }
-  add_superslab(pool, ss);
+  hak_pool_add_superslab(pool, ss);
   *first = find_slots(hak_load_relaxed(&ss->whole), span, alignment);
   return ss;
 }
@@ -198,7 +134,7 @@ static hak_slab_t *get(hak_pool_t *pool, unsigned span, size_t alignment, size_t
     ss = find_or_grow(pool, span, alignment, &first);
   }
   if (ss == NULL) return NULL;
-  take_locked(pool, ss, (unsigned)first, span);
+  hak_pool_take_locked(pool, ss, (unsigned)first, span);
   hak_lock_release(&pool->lock);
   if (!hak_superslab_commit(ss, (unsigned)first, span, pages, no_grow, zeroed)) {
     hak_pool_put(pool, &ss->slabs[first], span);
@@ -245,7 +181,7 @@ void hak_pool_densify(hak_pool_t *pool, hak_slab_t *slab) {
 void hak_pool_put(hak_pool_t *pool, hak_slab_t *slab, unsigned span) {
   node_t *ss = hak_slab_superslab(slab);
   hak_lock_acquire(&pool->lock);
-  put_locked(pool, ss, slab->slot, span, hak_clock_cached());
+  hak_pool_put_locked(pool, ss, slab->slot, span, hak_clock_cached());
   hak_lock_release(&pool->lock);
 }
 
@@ -256,7 +192,7 @@ bool hak_pool_extend(hak_pool_t *pool, hak_slab_t *slab, unsigned span, unsigned
   uint32_t slots = hak_mask32(first, more);
   hak_lock_acquire(&pool->lock);
   bool fits = (hak_superslab_free(ss) & slots) == slots;
-  if (fits) take_locked(pool, ss, first, more);
+  if (fits) hak_pool_take_locked(pool, ss, first, more);
   hak_lock_release(&pool->lock);
   return fits;
 }
@@ -265,19 +201,6 @@ bool hak_pool_extend(hak_pool_t *pool, hak_slab_t *slab, unsigned span, unsigned
 static uint64_t surplus_slabs(const hak_pool_t *pool) {
   uint64_t has = hak_load_relaxed(&pool->taken) + pool->empty;
   return has > pool->kept_slabs ? has - pool->kept_slabs : 0;
-}
-
-/* Takes each run of ones in `slots`, or puts them back. */
-static void each_run(node_t *ss, uint32_t slots, uint64_t now, bool put) {
-  while (slots != 0) {
-    unsigned first = hak_lowest_bit(slots), count = hak_lowest_run(slots);
-    slots &= ~hak_mask32(first, count);
-    if (put) {
-      hak_superslab_put_locked(ss, first, count, now);
-    } else {
-      hak_superslab_take_locked(ss, first, count);
-    }
-  }
 }
 
 /* Gives the pages of slots that the caller has taken back. */
@@ -316,19 +239,19 @@ size_t hak_pool_purge(hak_pool_t *pool, uint64_t before, size_t max_bytes,
     uint32_t slots = hak_superslab_retained(ss);
     while (hak_count_bits(slots) > most) slots &= ~hak_highest_one(slots);
     unsigned count = hak_count_bits(slots);
-    each_run(ss, slots, 0, false);
+    hak_pool_each_run_locked(ss, slots, 0, false);
     pool->empty -= count;
     hak_count_own(&pool->taken, count);
     if (hak_superslab_retained(ss) == 0) hak_superslab_dequeue(ss);
-    run_changed(pool, ss);
+    hak_pool_run_changed_locked(pool, ss);
     hak_lock_release(&pool->lock);
     *slabs -= count;
     size_t got = purge_slots(ss, slots);
     given += got;
     hak_lock_acquire(&pool->lock);
-    each_run(ss, slots, idle_since, true);
+    hak_pool_each_run_locked(ss, slots, idle_since, true);
     pool->empty += hak_count_bits(hak_superslab_retained(ss) & slots);
-    settle(pool, ss, count, idle_since);
+    hak_pool_settle_locked(pool, ss, count, idle_since);
     if (got == 0) break; /* the OS refuses: do not go round for ever */
   }
   hak_lock_release(&pool->lock);
@@ -343,104 +266,6 @@ bool hak_pool_contains(hak_pool_t *pool, const hak_superslab_t *ss) {
   }
   hak_lock_release(&pool->lock);
   return node != NULL;
-}
-
-/* --- memory made ready ------------------------------------------------------ */
-
-void hak_pool_keep_all(hak_pool_t *pool) {
-  hak_lock_acquire(&pool->lock);
-  pool->kept_slabs = UINT64_MAX;
-  pool->keeps_free = true;
-  hak_lock_release(&pool->lock);
-}
-
-void hak_pool_keep_none(hak_pool_t *pool) {
-  hak_lock_acquire(&pool->lock);
-  if (pool->kept_slabs != UINT64_MAX) pool->kept_slabs = 0;
-  pool->kept_superslabs = 0;
-  hak_lock_release(&pool->lock);
-}
-
-bool hak_pool_reserve(hak_pool_t *pool, size_t bytes) {
-  uint64_t want = hak_div_up(bytes, HAK_SUPERSLAB_SIZE);
-  hak_lock_acquire(&pool->lock);
-  uint64_t before = pool->kept_superslabs;
-  if (want > before) pool->kept_superslabs = want;
-  pool->keeps_free = true;
-  bool ok = true;
-  while (ok && hak_load_relaxed(&pool->superslabs) < want) {
-    hak_lock_release(&pool->lock);
-    node_t *ss = hak_pool_new_superslab(pool);
-    ok = ss != NULL;
-    if (ok) add_superslab(pool, ss);
-    if (!ok) hak_lock_acquire(&pool->lock);
-  }
-  if (!ok) pool->kept_superslabs = before;
-  hak_lock_release(&pool->lock);
-  return ok;
-}
-
-/* The lowest run of free slots of a SuperSlab from `from` on, `most` at most; its end,
- * and *count: how many. Called and returns with the lock held; the SuperSlab may have
- * gone then. */
-static unsigned prefault_run(hak_pool_t *pool, node_t *ss, unsigned from, size_t most,
-                             unsigned *count, bool *ok) {
-  uint32_t free =
-      from < HAK_SUPERSLAB_SLABS ? hak_superslab_free(ss) & ~hak_mask32(0, from) : 0;
-  *count = 0;
-  if (free == 0) return HAK_SUPERSLAB_SLABS;
-  unsigned first = hak_lowest_bit(free), n = 1;
-  while (n < most && first + n < HAK_SUPERSLAB_SLABS && (free >> (first + n) & 1) != 0) {
-    n++;
-  }
-  take_locked(pool, ss, first, n);
-  ss->collapsed = 1; /* by this call or not at all */
-  hak_lock_release(&pool->lock);
-  *ok = hak_resident_make(ss, first, n);
-  hak_lock_acquire(&pool->lock);
-  put_locked(pool, ss, first, n, hak_clock_cached());
-  *count = n;
-  return first + n;
-}
-
-bool hak_pool_prefault(hak_pool_t *pool, size_t bytes) {
-  size_t slots = hak_div_up(bytes, HAK_SLAB_SIZE);
-  hak_clock_refresh();
-  hak_lock_acquire(&pool->lock);
-  uint64_t before = pool->kept_slabs;
-  uint64_t want = hak_load_relaxed(&pool->taken) + slots;
-  /* Nothing is to go while this is at it. */
-  pool->kept_slabs = UINT64_MAX;
-  pool->keeps_free = true;
-  bool ok = true;
-  const char *at = NULL; /* what lies below has been looked at */
-  unsigned slot = 0;
-  while (ok && slots > 0) {
-    node_t *ss = hak_tree_above(pool->root, at);
-    if (ss == NULL) {
-      hak_lock_release(&pool->lock);
-      ss = hak_pool_new_superslab(pool);
-      ok = ss != NULL;
-      if (!ok) {
-        hak_lock_acquire(&pool->lock);
-        break;
-      }
-      add_superslab(pool, ss);
-    }
-    const char *base = ss->extent.base;
-    unsigned count;
-    slot = prefault_run(pool, ss, slot, slots, &count, &ok);
-    slots -= ok ? count : 0;
-    if (slot < HAK_SUPERSLAB_SLABS) {
-      at = base - 1; /* the same one again */
-    } else {
-      at = at == NULL || base > at ? base : at;
-      slot = 0;
-    }
-  }
-  pool->kept_slabs = ok && want > before ? want : before;
-  hak_lock_release(&pool->lock);
-  return ok;
 }
 
 static bool visit_tree(node_t *ss, bool (*visit)(hak_superslab_t *ss, void *ctx),
@@ -499,8 +324,8 @@ static void clear_kept(hak_pool_t *pool, node_t *ss, uint64_t now,
                        hak_pool_gone_t *gone) {
   if (ss == NULL) return;
   clear_superslab(pool, ss, gone);
-  each_run(ss, ~hak_superslab_free(ss), now, true);
-  requeue(pool, ss);
+  hak_pool_each_run_locked(ss, ~hak_superslab_free(ss), now, true);
+  hak_pool_requeue_locked(pool, ss);
   pool->empty += hak_count_bits(hak_superslab_retained(ss));
   ss->run = HAK_SUPERSLAB_SLABS;
   clear_kept(pool, ss->left, now, gone);
@@ -513,7 +338,7 @@ static void clear_given(hak_pool_t *pool, uint64_t now, hak_pool_gone_t *gone) {
     node_t *ss = pool->root;
     pool->root = hak_tree_merge(ss->left, ss->right);
     clear_superslab(pool, ss, gone);
-    each_run(ss, hak_superslab_free(ss), now, false);
+    hak_pool_each_run_locked(ss, hak_superslab_free(ss), now, false);
     if (ss->queue != NULL) hak_superslab_dequeue(ss);
     hak_region_give(ss, 1, now);
   }
@@ -553,10 +378,11 @@ static bool subtree_is_valid(const hak_pool_t *pool, const node_t *node, uint64_
   if (hak_tree_run(node->left) > run) run = hak_tree_run(node->left);
   if (hak_tree_run(node->right) > run) run = hak_tree_run(node->right);
   *nodes += 1;
-  *taken += HAK_SUPERSLAB_SLABS - hak_count_bits(node->free);
-  return node->tree_run == run && node->run == hak_longest_run(node->free) &&
+  *taken += HAK_SUPERSLAB_SLABS - hak_count_bits(hak_superslab_free(node));
+  return node->tree_run == run &&
+         node->run == hak_longest_run(hak_superslab_free(node)) &&
          hak_load_relaxed(&node->extent.heap) == pool->heap &&
-         (pool->keeps_free || node->free != HAK_ALL_SLOTS) &&
+         (pool->keeps_free || hak_superslab_free(node) != HAK_ALL_SLOTS) &&
          hak_superslab_is_valid(node) &&
          (node->left == NULL || node->left->extent.base < node->extent.base) &&
          (node->right == NULL || node->right->extent.base > node->extent.base) &&

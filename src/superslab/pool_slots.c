@@ -1,0 +1,78 @@
+#include "superslab/pool_slots.h"
+
+#include "superslab/tree.h"
+
+typedef hak_superslab_t node_t;
+
+void hak_pool_run_changed_locked(hak_pool_t *pool, node_t *ss) {
+  uint32_t run = hak_longest_run(hak_superslab_free(ss));
+  if (run == ss->run) return;
+  ss->run = run;
+  hak_tree_refresh(pool->root, ss);
+}
+
+void hak_pool_take_locked(hak_pool_t *pool, node_t *ss, unsigned first, unsigned span) {
+  pool->empty -= hak_count_bits(hak_superslab_retained(ss) & hak_mask32(first, span));
+  hak_superslab_take_locked(ss, first, span);
+  if (hak_superslab_retained(ss) == 0 && ss->queue != NULL) hak_superslab_dequeue(ss);
+  hak_count_own(&pool->taken, span);
+  hak_pool_run_changed_locked(pool, ss);
+}
+
+void hak_pool_requeue_locked(hak_pool_t *pool, node_t *ss) {
+  if (ss->queue != NULL) hak_superslab_dequeue(ss);
+  if (hak_superslab_retained(ss) != 0) hak_superslab_enqueue(&pool->retained, ss);
+}
+
+/* A SuperSlab that is wholly free is not to go. */
+static bool is_kept(const hak_pool_t *pool, const node_t *ss) {
+  if (HAK_LIKELY(pool->kept_slabs == 0 && pool->kept_superslabs == 0)) return false;
+  uint64_t without = hak_load_relaxed(&pool->taken) + pool->empty;
+  return hak_load_relaxed(&pool->superslabs) <= pool->kept_superslabs ||
+         without - hak_count_bits(hak_superslab_retained(ss)) < pool->kept_slabs;
+}
+
+void hak_pool_settle_locked(hak_pool_t *pool, node_t *ss, unsigned slots, uint64_t now) {
+  hak_count_own(&pool->taken, 0 - (uint64_t)slots);
+  if (hak_superslab_free(ss) != HAK_ALL_SLOTS || is_kept(pool, ss)) {
+    hak_pool_requeue_locked(pool, ss);
+    hak_pool_run_changed_locked(pool, ss);
+    return;
+  }
+  if (ss->queue != NULL) hak_superslab_dequeue(ss);
+  pool->empty -= hak_count_bits(hak_superslab_retained(ss));
+  pool->root = hak_tree_erase(pool->root, ss);
+  hak_count_own(&pool->superslabs, 0 - (uint64_t)1);
+  hak_superslab_take_locked(ss, 0, HAK_SUPERSLAB_SLABS);
+  hak_region_give(ss, 1, now);
+}
+
+void hak_pool_put_locked(hak_pool_t *pool, node_t *ss, unsigned first, unsigned span,
+                         uint64_t now) {
+  hak_superslab_put_locked(ss, first, span, now);
+  pool->empty += hak_count_bits(hak_superslab_retained(ss) & hak_mask32(first, span));
+  hak_pool_settle_locked(pool, ss, span, now);
+}
+
+void hak_pool_add_superslab(hak_pool_t *pool, node_t *ss) {
+  hak_lock_acquire(&pool->lock);
+  uint64_t idle_since = ss->idle_since;
+  hak_superslab_put_locked(ss, 0, HAK_SUPERSLAB_SLABS, idle_since);
+  pool->empty += hak_count_bits(hak_superslab_retained(ss));
+  ss->run = HAK_SUPERSLAB_SLABS;
+  pool->root = hak_tree_insert(pool->root, ss);
+  hak_count_own(&pool->superslabs, 1);
+  hak_pool_requeue_locked(pool, ss);
+}
+
+void hak_pool_each_run_locked(node_t *ss, uint32_t slots, uint64_t now, bool put) {
+  while (slots != 0) {
+    unsigned first = hak_lowest_bit(slots), count = hak_lowest_run(slots);
+    slots &= ~hak_mask32(first, count);
+    if (put) {
+      hak_superslab_put_locked(ss, first, count, now);
+    } else {
+      hak_superslab_take_locked(ss, first, count);
+    }
+  }
+}

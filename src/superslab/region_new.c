@@ -1,0 +1,213 @@
+#include "superslab/region_new.h"
+
+#include "base/option.h"
+#include "superslab/meta.h"
+#include "superslab/region_map.h"
+
+static size_t head_size(uint32_t count) {
+  return hak_align_up(sizeof(hak_region_t) + hak_div_up(count, HAK_REGION_WORD_BITS) * 8,
+                      HAK_CACHE_LINE);
+}
+
+static void advise(hak_region_t *region, uint32_t from) {
+  hak_store_relaxed(&region->huge_from, from);
+  if (from == region->count) return;
+  size_t before = (size_t)from << HAK_SUPERSLAB_SHIFT;
+  size_t all = (size_t)region->count << HAK_SUPERSLAB_SHIFT;
+  hak_os_advise_huge(region->os, region->base + before, all - before);
+}
+
+/* Huge pages serve processes that have grown; a small one must not pay 2 MiB for
+ * its first block, so the first SuperSlabs of the process go without. Asked for
+ * when the address space comes, so that no later call has to. */
+static void ask_for_huge_pages(hak_region_t *region) {
+  int64_t mode = region->small ? 0 : hak_option(HUGE_PAGES);
+  if (mode != 0 && !hak_os_may_give()) {
+    hak_store_relaxed(&region->huge_from, region->count);
+    region->unadvised = true;
+    return;
+  }
+  bool first = hak_load_relaxed(&hak_regions.has_common) == 0;
+  uint64_t from = mode == 1 && first ? (uint64_t)hak_option(HUGE_PAGES_AFTER) : 0;
+  advise(region, mode != 0 && from < region->count ? (uint32_t)from : region->count);
+}
+
+void hak_regions_advise(void) {
+  if (!hak_os_may_give() || hak_option(HUGE_PAGES) == 0) return;
+  for (hak_region_t *region = hak_region_first(); region != NULL;
+       region = hak_region_next(region)) {
+    hak_lock_acquire(&hak_regions.lock);
+    bool due = region->unadvised && region->os != NULL;
+    region->unadvised = false;
+    /* SuperSlabs that were used have counted their pages as small ones. */
+    uint32_t from = hak_region_ready(region);
+    if (from < (uint32_t)hak_option(HUGE_PAGES_AFTER) && region == hak_region_first()) {
+      from = (uint32_t)hak_option(HUGE_PAGES_AFTER);
+    }
+    hak_lock_release(&hak_regions.lock);
+    if (due) advise(region, from < region->count ? from : region->count);
+  }
+}
+
+/* A reservation of about `size` bytes that holds at least `count` SuperSlabs at
+ * the alignment; smaller ones are tried where a large one is refused. */
+static hak_region_t *region_new(const hak_os_t *os, size_t size, uint32_t count,
+                                size_t alignment, bool small) {
+  size_t least = hak_align_up(((size_t)count + 1) << HAK_SUPERSLAB_SHIFT, alignment) +
+                 (alignment > HAK_SUPERSLAB_SIZE ? alignment : 0);
+  least += hak_align_up(count * sizeof(hak_superslab_t), HAK_SUPERSLAB_SIZE) -
+           HAK_SUPERSLAB_SIZE;
+  if (size < least) size = least;
+  char *start = NULL;
+  for (;;) {
+    start = hak_os_reserve(os, size, HAK_SUPERSLAB_SIZE);
+    if (start != NULL || size == least) break;
+    size = size / 2 < least ? least : hak_align_down(size / 2, HAK_SUPERSLAB_SIZE);
+  }
+  if (start == NULL) return NULL;
+  uint32_t units = (uint32_t)(size >> HAK_SUPERSLAB_SHIFT);
+  size_t head = head_size(units) + units * sizeof(hak_superslab_t);
+  uint32_t head_units = (uint32_t)hak_div_up(head, HAK_SUPERSLAB_SIZE);
+  size_t first_commit = hak_align_up(head_size(units), os->page_size);
+  bool zeroed;
+  if (head_units >= units || !hak_registry_cover(os, (uintptr_t)start, size) ||
+      !hak_os_commit(os, start, first_commit, &zeroed)) {
+    hak_os_release(os, start, size);
+    return NULL;
+  }
+  if (!zeroed) __builtin_memset(start, 0, first_commit);
+  hak_region_t *region = (hak_region_t *)(void *)start;
+  region->os = os;
+  region->small = small;
+  region->start = start;
+  region->base = start + ((size_t)head_units << HAK_SUPERSLAB_SHIFT);
+  region->size = size;
+  region->count = units - head_units;
+  region->free_count = region->count;
+  ask_for_huge_pages(region);
+  region->head_committed = first_commit;
+  region->superslabs = (hak_superslab_t *)(void *)(start + head_size(units));
+  for (uint32_t i = 0; i < region->count; i++) hak_region_set_free(region, i, true);
+  return region;
+}
+
+/* An empty record for so many SuperSlabs, or a new one. */
+static hak_region_t *own_record(uint32_t count) {
+  hak_region_t *region;
+  hak_lock_acquire(&hak_regions.lock);
+  for (region = hak_region_first(); region != NULL; region = hak_region_next(region)) {
+    if (region->os != NULL || region->records < count || region->reviving) continue;
+    region->reviving = true;
+    break;
+  }
+  hak_lock_release(&hak_regions.lock);
+  if (region != NULL) return region;
+  size_t size = head_size(count) + count * sizeof(hak_superslab_t);
+  region = hak_meta_alloc(hak_registry_os(), size, HAK_CACHE_LINE);
+  if (region == NULL) return NULL;
+  region->records = count;
+  region->superslabs = (hak_superslab_t *)(void *)((char *)region + head_size(count));
+  return region;
+}
+
+/* A region over a heap's own hooks, to be. */
+typedef struct own {
+  hak_region_t *region; /* NULL: memory is short */
+  char *start;
+  size_t size;
+  uint32_t units;
+} own_t;
+
+static own_t own_region_new(const hak_os_t *os, size_t size, uint32_t count,
+                            size_t alignment) {
+  size_t least = (size_t)count << HAK_SUPERSLAB_SHIFT;
+  if (alignment > HAK_SUPERSLAB_SIZE) least += alignment;
+  if (size < least) size = least;
+  char *start;
+  while ((start = hak_os_reserve(os, size, HAK_SUPERSLAB_SIZE)) == NULL && size > least) {
+    size = size / 2 < least ? least : hak_align_down(size / 2, HAK_SUPERSLAB_SIZE);
+  }
+  if (start == NULL) return (own_t){NULL, NULL, 0, 0};
+  uint32_t units = (uint32_t)(size >> HAK_SUPERSLAB_SHIFT);
+  hak_region_t *region =
+      hak_registry_cover(os, (uintptr_t)start, size) ? own_record(units) : NULL;
+  if (region == NULL) {
+    hak_os_release(os, start, size);
+  }
+  return (own_t){region, start, size, units};
+}
+
+static void link_locked(hak_region_t *region) {
+  if (hak_regions.last != NULL) {
+    /* Release, both: publish the region to hak_region_visit. */
+    hak_store_release(&hak_regions.last->next, region);
+  } else {
+    hak_store_release(&hak_regions.first, region);
+  }
+  hak_regions.last = region;
+}
+
+/* Called with the lock held. */
+static void add_own(const own_t *own, const hak_os_t *os) {
+  hak_region_t *region = own->region;
+  region->os = os;
+  region->start = region->base = own->start;
+  region->size = own->size;
+  region->count = region->free_count = own->units;
+  hak_store_relaxed(&region->huge_from, own->units);
+  for (uint32_t i = 0; i < own->units; i++) hak_region_set_free(region, i, true);
+  if (!region->reviving) link_locked(region);
+  region->reviving = false;
+  hak_add_relaxed(&hak_regions_reserved, region->size);
+}
+
+/* As grow, for a heap's own hooks. */
+static bool grow_own(const hak_os_t *os, uint32_t count, size_t alignment) {
+  hak_lock_release(&hak_regions.lock);
+  size_t size = hak_align_down((size_t)hak_option(ARENA_BYTES), HAK_SUPERSLAB_SIZE);
+  own_t own = own_region_new(os, size, count, alignment);
+  hak_lock_acquire(&hak_regions.lock);
+  if (own.region != NULL) add_own(&own, os);
+  return own.region != NULL;
+}
+
+bool hak_region_lay(const hak_os_t *os, char *base, uint32_t count) {
+  hak_region_t *region = own_record(count);
+  if (region == NULL) return false;
+  hak_region_init_records(region, 0, count, base, os);
+  /* Nothing was reserved for it. */
+  own_t own = {region, base, 0, count};
+  hak_lock_acquire(&hak_regions.lock);
+  add_own(&own, os);
+  /* Release: pairs with hak_region_visit, which reads the records. */
+  hak_store_release(&region->ready, count);
+  hak_lock_release(&hak_regions.lock);
+  return true;
+}
+
+bool hak_region_grow_locked(const hak_os_t *os, uint32_t count, size_t alignment,
+                            bool small) {
+  if (hak_os_is_fixed(os)) return false;
+  if (!hak_region_is_common(os)) return grow_own(os, count, alignment);
+  size_t size = hak_regions.next_size;
+  if (size == 0) size = (size_t)hak_option(ARENA_BYTES);
+  hak_lock_release(&hak_regions.lock);
+  size = hak_align_down(size, HAK_SUPERSLAB_SIZE);
+  hak_region_t *region = region_new(os, size, count, alignment, small);
+  hak_lock_acquire(&hak_regions.lock);
+  if (region == NULL) return false;
+  size_t next = size * 2, most = (size_t)hak_option(ARENA_BYTES_MAX);
+  hak_regions.next_size = next < most ? next : most;
+  link_locked(region);
+  if (!small) hak_store_relaxed(&hak_regions.has_common, 1);
+  hak_add_relaxed(&hak_regions_reserved, region->size);
+  hak_add_relaxed(&hak_regions_head_committed, region->head_committed);
+  return true;
+}
+
+void hak_region_prepare(const hak_os_t *os) {
+  hak_lock_acquire(&hak_regions.lock);
+  if (hak_region_first() == NULL)
+    hak_region_grow_locked(os, 1, HAK_SUPERSLAB_SIZE, false);
+  hak_lock_release(&hak_regions.lock);
+}

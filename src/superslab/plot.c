@@ -98,12 +98,16 @@ void hak_plots_close_unserved(void) {
 /* --- few slots left ------------------------------------------------------------------
  */
 
-/* From three quarters on it is short of slots, until five eighths are in use: bins that
- * are cut and made whole again give all back each time. */
 enum {
+  /* From three quarters on it is short of slots, until five eighths are in use: bins that
+   * are cut and made whole again give all back each time. Sooner, a few threads with a
+   * slab of each class would make the smallest plots short. */
   EIGHTHS = 8,
   SHORT_FROM = 6,
-  SHORT_TO = 5
+  SHORT_TO = 5,
+  /* Threads may then cache a quarter of it, the share that they have of such a limit:
+   * with less, several threads would meet at the shelves for each few blocks. */
+  LIMIT_FACTOR = 4
 };
 
 void hak_plot_count(const hak_os_t *os, int64_t slots) {
@@ -115,7 +119,7 @@ void hak_plot_count(const hak_os_t *os, int64_t slots) {
   /* Two threads may cross a line at once and leave the wrong limit; the next change
    * mends it. */
   if (!is_short && used * EIGHTHS > plot->slots * SHORT_FROM) {
-    hak_budget_set_limits(budget, 0, plot->slots << HAK_SLAB_SHIFT);
+    hak_budget_set_limits(budget, 0, LIMIT_FACTOR * (plot->slots << HAK_SLAB_SHIFT));
   } else if (is_short && used * EIGHTHS < plot->slots * SHORT_TO) {
     hak_budget_set_limits(budget, 0, 0);
   }

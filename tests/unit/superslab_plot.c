@@ -124,7 +124,8 @@ static void budget__has_a_limit_while_slots_are_few(void **state) {
   CHECK(!hak_budget_is_limited(&g_budget));
   hak_superslab_t *more = acquire(plot, 1);
   CHECK(hak_budget_is_limited(&g_budget));
-  CHECK_EQ(hak_load_relaxed(&g_budget.hard), UNITS * UNIT);
+  CHECK(hak_budget_share(&g_budget) <= UNITS * UNIT / 4);
+  CHECK(hak_load_relaxed(&g_budget.hard) >= UNITS * UNIT); /* never met */
   hak_region_give(more, 1, 0);
   CHECK(hak_budget_is_limited(&g_budget)); /* not at once */
   hak_region_give(most, 4, 0);

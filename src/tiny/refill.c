@@ -59,7 +59,10 @@ static void *link_recarved(hak_thread_t *me, char *block, uint32_t size, uint32_
  * needed would pass through the bin all the same, and the caches. */
 static uint32_t carve_blocks(const hak_thread_t *me, uint32_t cls, uint32_t carved) {
   enum {
-    FIRST = 512
+    FIRST = 512,
+    /* Of a thread: enough lines that it is seldom in those at the ends, which it may
+     * share with others. */
+    THREADS_FIRST = 2048
   };
   uint32_t size = hak_class_size(cls);
   uint32_t most = (uint32_t)hak_option(CARVE_BYTES) / size, wish;
@@ -67,6 +70,7 @@ static uint32_t carve_blocks(const hak_thread_t *me, uint32_t cls, uint32_t carv
     wish = carved * size < FIRST ? FIRST / size : carved;
   } else {
     wish = me->now.holds[cls].given + me->now.holds[cls].given_before;
+    if (wish < THREADS_FIRST / size) wish = THREADS_FIRST / size;
   }
   if (wish > most) wish = most;
   return wish > 0 ? wish : 1;

@@ -251,10 +251,14 @@ static HAK_WARM void *alloc_again(void *block, size_t size) {
   report_inside_single(block);
   return alloc_mid(size);
 }
+static HAK_WARM void *alloc_slow_mid(size_t size) {
+  void *block = alloc_slow(size);
+  return is_inside_single(block, size) ? alloc_again(block, size) : block;
+}
 static HAK_WARM void *alloc_flip(hak_bin_t *bin, size_t size) {
   void *block;
   if (HAK_UNLIKELY(hak_bin_flip_fails(&hak_thread_self->key, bin, &block))) {
-    block = alloc_slow(size);
+    return alloc_slow_mid(size);
   }
   return is_inside_single(block, size) ? alloc_again(block, size) : block;
 }

@@ -198,9 +198,10 @@ HAK_HOT uint32_t hak_bin_capacity(const hak_bin_t *bin) { return bin->capacity; 
 
 /* Blocks on the bin's list. */
 HAK_HOT uint32_t hak_bin_listed(hak_bin_t *bin) {
-  int32_t room = hak_load_relaxed(&bin->list.room);
+  /* Below 0, as it is after a push that found no room, it is a large number. */
+  uint32_t room = (uint32_t)hak_load_relaxed(&bin->list.room);
   uint32_t armed = hak_load_relaxed(&bin->armed);
-  return room < 0 || (uint32_t)room > armed ? armed : armed - (uint32_t)room;
+  return room > armed ? armed : armed - room;
 }
 
 /* A decrement by the only writer of a count that others may read; true if it

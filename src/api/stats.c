@@ -187,9 +187,9 @@ static void add_arena(tally_t *tally, hak_arena_t *arena) {
  * heaps without a parent left behind, and what lies below memory of the caller's, is
  * not. */
 static bool is_charged_to_nobody_else(const tally_t *tally, hak_heap_t *heap) {
-  hak_budget_t *above = hak_budget_parent(&heap->store->pool.budget);
-  return above == NULL ||
-         !is_within(tally, hak_heap_record(hak_pool_of_budget(above)->heap));
+  if (hak_heap_is_enclosed(heap)) return true;
+  hak_heap_t *above = hak_heap_charged_above(heap);
+  return above == NULL || !is_within(tally, above);
 }
 
 static void add_all(tally_t *tally) {
@@ -210,9 +210,8 @@ static void add_all(tally_t *tally) {
       tally->superslabs += hak_load_relaxed(&pool->superslabs);
       continue;
     }
-    if (hak_pool_is_enclosed(pool)) {
-      add_enclosed(tally, hak_plot_bytes(hak_plot_of(pool->os)));
-    }
+    hak_plot_t *plot = hak_heap_plot(heap);
+    if (plot != NULL) add_enclosed(tally, hak_plot_bytes(plot));
     uint64_t bytes = hak_load_relaxed(&pool->mapped_bytes);
     tally->large_blocks += hak_load_relaxed(&pool->mapped_blocks);
     tally->large_bytes += bytes;

@@ -167,6 +167,7 @@ static void put_copy(const hak_os_t *copy) {
 void hak_heap_end_os(hak_heap_t *heap) {
   const hak_os_t *os = heap->store->pool.os;
   if (os == hak_registry_os()) return;
+  hak_store_relaxed(&heap->plot, NULL);
   if (hak_os_is_fixed(os)) hak_plot_serve(hak_plot_of(os), NULL);
   /* A fork may find the record before its next heap has hooks; these may be another's by
    * then. */
@@ -181,13 +182,18 @@ void hak_heap_end_os(hak_heap_t *heap) {
 
 /* --- heaps ----------------------------------------------------------------------- */
 
-/* Memory of the caller's is charged to nobody: above a heap that has such memory come
- * those that are charged for the heaps below it. */
+static hak_heap_t *not_enclosed(hak_heap_t *heap) {
+  while (heap != NULL && hak_heap_is_enclosed(heap)) heap = hak_heap_parent(heap);
+  return heap;
+}
+
+hak_heap_t *hak_heap_charged_above(hak_heap_t *heap) {
+  return hak_heap_is_enclosed(heap) ? NULL : not_enclosed(hak_heap_parent(heap));
+}
+
 static hak_budget_t *budget_above(hak_heap_t *parent) {
-  while (parent != NULL && hak_heap_is_enclosed(parent)) {
-    parent = hak_heap_parent(parent);
-  }
-  return parent == NULL ? NULL : &parent->store->pool.budget;
+  hak_heap_t *above = not_enclosed(parent);
+  return above == NULL ? NULL : &above->store->pool.budget;
 }
 
 static const hak_os_t *hooks_of(const hak_os_t *os, const hak_heap_plan_t *plan) {
@@ -224,6 +230,7 @@ hak_heap_t *hak_heap_make(const hak_os_t *os, const hak_heap_plan_t *plan) {
   hak_store_relaxed(&heap->way_at, hak_way_at(HAK_WAY_NONE));
   heap->is_serial = plan->serial;
   hak_store_relaxed(&heap->arena, plan->arena);
+  hak_store_relaxed(&heap->plot, plan->plot);
   if (plan->arena != NULL) hak_arena_mark(plan->arena, (void *)handle);
   /* Release: publishes the record to whoever is given the handle. */
   hak_store_release(&heap->handle, (hak_heap_t *)handle);

@@ -49,6 +49,7 @@ struct hak_heap {
   uint32_t children, orphans;   /* [heaps] live and released heaps below it */
   hak_heap_t *next_unused;      /* [heaps] */
   _Atomic(hak_arena_t *) arena; /* all its blocks are there; NULL; [const] while live */
+  _Atomic(hak_plot_t *) plot;   /* its SuperSlabs are there; likewise */
   uint64_t forking;             /* bit c: class c's lock is taken for a fork */
   hak_atomic_u32_t resetting;   /* [lease] its blocks are about to go, and it stays */
   hak_atomic_u32_t tells_leaks; /* [const] what is live at its end is reported */
@@ -89,9 +90,14 @@ HAK_HOT bool hak_heap_is_orphan(hak_heap_t *heap) {
 HAK_HOT hak_arena_t *hak_heap_arena(hak_heap_t *heap) {
   return hak_load_relaxed(&heap->arena);
 }
-/* All its blocks lie in memory of the caller's: in an arena, or in a plot. */
+/* Likewise in much memory: it is a heap like others but for where its SuperSlabs lie. */
+HAK_HOT hak_plot_t *hak_heap_plot(hak_heap_t *heap) {
+  return hak_load_relaxed(&heap->plot);
+}
+/* All its blocks lie in memory of the caller's. For statistics too, which may come while
+ * the record changes heaps. */
 HAK_HOT bool hak_heap_is_enclosed(hak_heap_t *heap) {
-  return hak_heap_arena(heap) != NULL || hak_pool_is_enclosed(&heap->store->pool);
+  return hak_heap_arena(heap) != NULL || hak_heap_plot(heap) != NULL;
 }
 /* Where a way lies in a thread state, and what stands there for bins. */
 HAK_HOT uint32_t hak_way_at(uint32_t way) {
@@ -122,6 +128,10 @@ HAK_HOT hak_heap_t *hak_heap_of_extent(hak_extent_t *extent) {
 /* The handle under which the program knows the owner of the heap's blocks: a
  * released heap's belong to the nearest heap above it that is not. */
 hak_heap_t *hak_heap_owner(hak_heap_t *heap);
+/* The heap that is charged what this one is, or NULL. Memory of the caller's is charged
+ * to nobody: above a heap that has such memory come those that are charged for the heaps
+ * below it. */
+hak_heap_t *hak_heap_charged_above(hak_heap_t *heap);
 
 /* The default heap; NULL before the library has started. */
 hak_heap_t *hak_heap_get_default(void);

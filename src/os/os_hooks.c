@@ -153,28 +153,26 @@ void *hak_os_remap(const hak_os_t *os, void *ptr, size_t old_size, size_t new_si
   return counted(&hak_os_counts.remap, moved != NULL) ? moved : NULL;
 }
 
-void hak_os_advise_huge(const hak_os_t *os, void *ptr, size_t size) {
+/* What pages there shall be: Linux's own hooks only. */
+static void advise(const hak_os_t *os, void (*platform)(void *ptr, size_t size),
+                   void *ptr, size_t size) {
   if (os->reserve != hak_os_default()->reserve || !hak_os_may_give()) return;
   hak_add_relaxed(&hak_os_counts.advise, 1);
   int saved = errno;
-  hak_os_platform_advise_huge(ptr, size);
+  platform(ptr, size);
   errno = saved;
+}
+
+void hak_os_advise_huge(const hak_os_t *os, void *ptr, size_t size) {
+  advise(os, hak_os_platform_advise_huge, ptr, size);
 }
 
 void hak_os_advise_small(const hak_os_t *os, void *ptr, size_t size) {
-  if (os->reserve != hak_os_default()->reserve || !hak_os_may_give()) return;
-  hak_add_relaxed(&hak_os_counts.advise, 1);
-  int saved = errno;
-  hak_os_platform_advise_small(ptr, size);
-  errno = saved;
+  advise(os, hak_os_platform_advise_small, ptr, size);
 }
 
 void hak_os_collapse(const hak_os_t *os, void *ptr, size_t size) {
-  if (os->reserve != hak_os_default()->reserve || !hak_os_may_give()) return;
-  hak_add_relaxed(&hak_os_counts.advise, 1);
-  int saved = errno;
-  hak_os_platform_collapse(ptr, size);
-  errno = saved;
+  advise(os, hak_os_platform_collapse, ptr, size);
 }
 
 uint64_t hak_os_now(const hak_os_t *os) { return os->now_ns(os->ctx); }

@@ -242,6 +242,31 @@ uint64_t test_heap_live_blocks(hak_heap_t *heap) {
   return test_heap_stats(heap).live_blocks;
 }
 
+size_t test_live_at_first_null(hak_heap_t *heap, unsigned churn, uint64_t salt) {
+  static void *blocks[1 << 16];
+  static size_t sizes[1 << 16];
+  test_rng_t rng = test_rng(test_seed(), salt);
+  size_t count = 0, live = 0;
+  for (;;) {
+    size_t ask = 16 + (size_t)test_below(&rng, 8 * 1024 - 16 + 1);
+    void *block = hak_heap_alloc(heap, ask);
+    if (block == NULL) break;
+    memset(block, 0xff, ask);
+    CHECK(count < TEST_COUNT(blocks));
+    blocks[count] = block;
+    sizes[count++] = ask;
+    live += ask;
+    if (churn == 0 || test_below(&rng, churn) != 0) continue;
+    size_t victim = (size_t)test_below(&rng, count);
+    hak_free(blocks[victim]);
+    live -= sizes[victim];
+    blocks[victim] = blocks[--count];
+    sizes[victim] = sizes[count];
+  }
+  CHECK_EQ(hak_check(heap), 0);
+  return live;
+}
+
 uint64_t test_live_blocks(void) { return test_stats().live_blocks; }
 
 uint64_t test_live_bytes(void) { return test_stats().live_bytes; }

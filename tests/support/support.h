@@ -146,6 +146,10 @@ hak_heap_t *test_heap(uint32_t flags, const char *name, hak_heap_t *parent);
 hak_heap_t *test_heap_in(void *memory, size_t size, uint32_t flags, hak_heap_t *parent);
 /* Blocks that the program holds of a heap, serial ones included; collects it. */
 uint64_t test_heap_live_blocks(hak_heap_t *heap);
+/* Live bytes, by the sizes asked for, when the heap's first NULL comes: random sizes of
+ * 16 B to 8 KiB, written to; with a `churn` of 2 or more one is freed again in so many
+ * steps. The heap is checked then. */
+size_t test_live_at_first_null(hak_heap_t *heap, unsigned churn, uint64_t salt);
 uint64_t test_live_blocks(void);
 uint64_t test_live_bytes(void);
 

@@ -103,33 +103,11 @@ static void blocks_of_64__take_85_percent_of_1_mib_at_any_base(void **state) {
 
 static const unsigned churns[] = {0, 2, 3, 10};
 
-/* Live bytes, by the sizes asked for, when the first NULL comes: random sizes of 16 B
- * to 8 KiB; with a `churn` of 2 or more one
- * is freed again in so many steps. */
 static size_t live_at_first_null(unsigned char *memory, size_t size, unsigned churn,
                                  uint64_t salt) {
-  static void *blocks[1 << 16];
-  static size_t sizes[1 << 16];
-  test_rng_t rng = test_rng(test_seed(), salt);
   hak_heap_t *heap = make_in(memory, size, NULL);
   CHECK(heap != NULL);
-  size_t count = 0, live = 0;
-  for (;;) {
-    size_t ask = 16 + (size_t)test_below(&rng, 8 * KIB - 16 + 1);
-    void *block = hak_heap_alloc(heap, ask);
-    if (block == NULL) break;
-    memset(block, 0xff, ask);
-    blocks[count] = block;
-    sizes[count++] = ask;
-    live += ask;
-    if (churn == 0 || test_below(&rng, churn) != 0) continue;
-    size_t victim = (size_t)test_below(&rng, count);
-    hak_free(blocks[victim]);
-    live -= sizes[victim];
-    blocks[victim] = blocks[--count];
-    sizes[victim] = sizes[count];
-  }
-  CHECK_EQ(hak_check(heap), 0);
+  size_t live = test_live_at_first_null(heap, churn, salt);
   CHECK_EQ(hak_heap_destroy(heap), 0);
   return live;
 }

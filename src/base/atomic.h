@@ -35,6 +35,10 @@ extern _Thread_local uint64_t hak_atomics_counted;
 #define hak_store_release(p, v) atomic_store_explicit((p), (v), memory_order_release)
 #define hak_add_relaxed(p, v) \
   HAK_LOCKED(atomic_fetch_add_explicit((p), (v), memory_order_relaxed))
+#define hak_add_acquire(p, v) \
+  HAK_LOCKED(atomic_fetch_add_explicit((p), (v), memory_order_acquire))
+#define hak_add_release(p, v) \
+  HAK_LOCKED(atomic_fetch_add_explicit((p), (v), memory_order_release))
 #define hak_sub_relaxed(p, v) \
   HAK_LOCKED(atomic_fetch_sub_explicit((p), (v), memory_order_relaxed))
 #define hak_sub_release(p, v) \

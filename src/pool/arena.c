@@ -40,6 +40,12 @@ void hak_arenas_each_lock(void (*act)(hak_lock_t *lock), bool list_first) {
   if (!list_first) act(&lock);
 }
 
+void hak_arenas_recount(void) {
+  for (hak_arena_t *arena = all; arena != NULL; arena = arena->next) {
+    hak_gate_recount(&arena->gate, 0);
+  }
+}
+
 void hak_arenas_forget(void) {
   for (hak_arena_t *arena = all; arena != NULL; arena = arena->next) {
     if (arena->open) hak_os_return(arena->map.starts, hak_arena_bytes(arena));
@@ -110,6 +116,7 @@ hak_arena_t *hak_arena_open(const hak_os_t *os, void *memory, size_t size, int *
   hak_lock_acquire(&arena->lock);
   arena->open = true;
   hak_lock_release(&arena->lock);
+  hak_gate_open(&arena->gate);
   return arena;
 }
 
@@ -123,6 +130,8 @@ void hak_arena_close(hak_arena_t *arena) {
   hak_lock_acquire(&arena->lock);
   arena->open = false;
   hak_lock_release(&arena->lock);
+  hak_gate_close(&arena->gate);
+  (void)hak_gate_wait(&arena->gate, 0);
   hak_os_return(arena->map.starts, hak_arena_bytes(arena));
   hak_tract_remove(&arena->tract);
   hak_store_relaxed(&arena->blocks, 0);
@@ -267,15 +276,25 @@ size_t hak_arena_usable(const hak_arena_t *arena, const void *block) {
   return hak_arena_map_length(&arena->map, at) << HAK_GRANULE_SHIFT;
 }
 
-bool hak_arena_chunk_at(const hak_arena_t *arena, const void *address,
-                        hak_arena_chunk_t *chunk) {
+static bool chunk_at(const hak_arena_t *arena, const void *address,
+                     hak_arena_chunk_t *chunk) {
   size_t at = granule_at(arena, address);
   if (at >= arena->map.granules) return false;
   at = hak_arena_map_around(&arena->map, at);
+  size_t length = hak_arena_map_length(&arena->map, at);
+  if (length > arena->map.granules - at) return false; /* read while it changes */
   chunk->start = address_of(arena, at);
-  chunk->size = hak_arena_map_length(&arena->map, at) << HAK_GRANULE_SHIFT;
+  chunk->size = length << HAK_GRANULE_SHIFT;
   chunk->used = hak_arena_map_is_used(&arena->map, at);
   return true;
+}
+
+bool hak_arena_chunk_at(hak_arena_t *arena, const void *address,
+                        hak_arena_chunk_t *chunk) {
+  if (!hak_gate_enter(&arena->gate)) return false;
+  bool found = chunk_at(arena, address, chunk);
+  hak_gate_leave(&arena->gate);
+  return found;
 }
 
 void hak_arena_visit(const hak_arena_t *arena,

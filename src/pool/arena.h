@@ -2,6 +2,9 @@
  *
  * Depends on: base, os, tract, arena_map, arena_lists.   Used by: heap, api.
  *
+ * Who asks about any address, by hak_arena_chunk_at, may come while the arena is closed
+ * and its memory goes back to the caller: such looks pass a gate.
+ *
  * At the start of the memory lie the map of its chunks and the lists of free ones,
  * behind them blocks, side by side: a block has no header, takes multiples of 16
  * bytes, and can be at any alignment. Once it is open an arena calls nobody: not the
@@ -21,6 +24,7 @@
 #ifndef HAK_POOL_ARENA_H
 #define HAK_POOL_ARENA_H
 
+#include "base/gate.h"
 #include "pool/arena_lists.h"
 #include "superslab/tract.h"
 
@@ -30,6 +34,7 @@
 typedef struct hak_arena {
   hak_tract_t tract; /* all the memory; its heap is the mark */
   hak_lock_t lock;
+  hak_gate_t gate;               /* open while the memory may be looked at */
   bool open;                     /* [arena] */
   hak_arena_map_t map;           /* in the memory */
   hak_arena_lists_t *lists;      /* [const] likewise; behind them the first granule */
@@ -81,7 +86,7 @@ typedef struct hak_arena_chunk {
   size_t size; /* bytes */
   bool used;
 } hak_arena_chunk_t;
-bool hak_arena_chunk_at(const hak_arena_t *arena, const void *address,
+bool hak_arena_chunk_at(hak_arena_t *arena, const void *address,
                         hak_arena_chunk_t *chunk);
 
 /* Calls `visit` for each block in use while it returns true. The arena is quiet. */
@@ -102,6 +107,8 @@ bool hak_arena_is_valid(hak_arena_t *arena);
 
 /* For fork: the lock of the list of arenas, and all of theirs. */
 void hak_arenas_each_lock(void (*act)(hak_lock_t *lock), bool list_first);
+/* In the child of a fork: nobody is looking. */
+void hak_arenas_recount(void);
 /* At shutdown: the records are about to go, the memory is its owners' again. */
 void hak_arenas_forget(void);
 

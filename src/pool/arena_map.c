@@ -41,6 +41,8 @@ size_t hak_arena_map_around(const hak_arena_map_t *map, size_t at) {
   uint64_t below = starts_in(map, word) << (BITS - 1 - at % BITS);
   if (below != 0) return at + 1 - (BITS - hak_highest_bit(below));
   do {
+    /* Without the lock the map may be read while it is made anew. */
+    if (word == 0) return 0;
     below = starts_in(map, --word);
   } while (below == 0);
   return word * BITS + hak_highest_bit(below);

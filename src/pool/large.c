@@ -17,7 +17,7 @@ static void *span_alloc(hak_pool_t *pool, size_t usable, size_t alignment, bool 
   hak_slab_set_class(slab, HAK_CLASS_LARGE);
   slab->span = (uint8_t)span;
   slab->capacity = 1;
-  hak_store_relaxed(&slab->pages, (uint32_t)hak_os_pages(pool->os, usable));
+  hak_store_relaxed(&slab->usable, (uint32_t)usable);
   hak_registry_set_class((uintptr_t)start, span, HAK_CLASS_LARGE);
   return start;
 }
@@ -110,16 +110,11 @@ void *hak_large_map(hak_pool_t *pool, size_t size, size_t alignment, bool no_gro
   return mapping->extent.base;
 }
 
-/* The extent of the block's first SuperSlab, or its mapping. */
-static hak_extent_t *head_of(const hak_place_t *place) {
-  return hak_registry_find((uintptr_t)place->start).extent;
-}
-
 size_t hak_large_usable(const hak_place_t *place) {
   if (place->slab != NULL) {
-    return (size_t)hak_load_relaxed(&place->slab->pages) * place->extent->os->page_size;
+    return hak_load_relaxed(&place->slab->usable);
   }
-  return hak_load_relaxed(&head_of(place)->size);
+  return hak_load_relaxed(&place->extent->size);
 }
 
 static void span_free(hak_pool_t *pool, hak_slab_t *slab, char *start) {
@@ -135,6 +130,12 @@ static uint32_t run_length(size_t usable) {
   return (uint32_t)hak_div_up(usable, HAK_SUPERSLAB_SIZE);
 }
 
+/* Last, as a heap without blocks may end. Release: pairs with hak_heap_is_empty. */
+static void uncount_mapped(hak_pool_t *pool, size_t usable) {
+  hak_sub_relaxed(&pool->mapped_bytes, usable);
+  hak_sub_release(&pool->mapped_blocks, 1);
+}
+
 void hak_large_free(hak_pool_t *pool, const hak_place_t *place) {
   hak_clock_refresh();
   size_t usable = hak_large_usable(place);
@@ -142,10 +143,10 @@ void hak_large_free(hak_pool_t *pool, const hak_place_t *place) {
     span_free(pool, place->slab, place->start);
     return;
   }
-  hak_extent_t *extent = head_of(place);
+  hak_extent_t *extent = place->extent;
   if (hak_load_relaxed(&extent->kind) == HAK_EXTENT_MAPPING) {
-    note_mapped(pool, -1, 0, usable);
     hak_mapping_give((hak_mapping_t *)(void *)extent, hak_clock_cached());
+    uncount_mapped(pool, usable);
     return;
   }
   hak_superslab_t *ss = hak_superslab_of_extent(extent);
@@ -178,7 +179,7 @@ static size_t span_resize(hak_pool_t *pool, const hak_place_t *place, size_t min
                            HAK_CLASS_NONE);
   }
   slab->span = (uint8_t)want;
-  hak_store_relaxed(&slab->pages, (uint32_t)hak_os_pages(pool->os, usable));
+  hak_store_relaxed(&slab->usable, (uint32_t)usable);
   hak_registry_set_class((uintptr_t)place->start, want, HAK_CLASS_LARGE);
   if (want < have) {
     hak_clock_refresh();
@@ -223,7 +224,7 @@ size_t hak_large_resize(hak_pool_t *pool, const hak_place_t *place, size_t min_s
   if (usable == 0) usable = pool->os->page_size;
   if (usable == old_usable) return usable;
   size_t now;
-  hak_extent_t *head = head_of(place);
+  hak_extent_t *head = place->extent;
   if (place->slab != NULL) {
     now = span_resize(pool, place, min_usable, usable);
   } else if (hak_load_relaxed(&head->kind) == HAK_EXTENT_RUN) {
@@ -242,7 +243,7 @@ size_t hak_large_resize(hak_pool_t *pool, const hak_place_t *place, size_t min_s
 
 void *hak_large_remap(hak_pool_t *pool, const hak_place_t *place, size_t size) {
   if (place->slab != NULL) return NULL;
-  hak_extent_t *head = head_of(place);
+  hak_extent_t *head = place->extent;
   if (hak_load_relaxed(&head->kind) != HAK_EXTENT_MAPPING) return NULL;
   size_t usable = hak_large_good_size(head->os, size);
   if (usable < size) return NULL;

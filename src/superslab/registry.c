@@ -194,6 +194,19 @@ static bool find_tract(hak_leaf_t *leaf, uintptr_t address, hak_place_t *place) 
   return true;
 }
 
+/* The block's first SuperSlab is found from its place in the region and not by another
+ * look at the registry: the block may be freed at this moment, and what lies there by
+ * then is of another kind, or nothing. */
+static void find_in_run(hak_superslab_t *ss, const char *unit, hak_place_t *place) {
+  char *start = hak_load_relaxed(&ss->extent.block);
+  if (start == NULL) return;
+  size_t back = (size_t)(unit - start) >> HAK_SUPERSLAB_SHIFT;
+  if (back > ss->index) return; /* read while the run changes */
+  place->extent = &(ss - back)->extent;
+  place->start = start;
+  place->cls = HAK_CLASS_LARGE;
+}
+
 void hak_registry_find_into(uintptr_t address, hak_place_t *place) {
   place->extent = NULL;
   place->slab = NULL;
@@ -211,6 +224,8 @@ void hak_registry_find_into(uintptr_t address, hak_place_t *place) {
     return;
   }
   uint16_t info = hak_load_relaxed(&leaf->info[unit_of(address)]);
+  /* From the address and not from the extent, whose record may change hands now. */
+  char *unit = (char *)hak_align_down(address, HAK_SUPERSLAB_SIZE);
   place->extent = extent;
   switch (hak_load_relaxed(&extent->kind)) {
     case HAK_EXTENT_SLABS: {
@@ -223,15 +238,16 @@ void hak_registry_find_into(uintptr_t address, hak_place_t *place) {
       place->slab = &ss->slabs[slot - back];
       /* Whether a large span is in use or kept by a thread stands there alone. */
       if (place->cls == HAK_CLASS_LARGE) place->cls = hak_slab_class(place->slab);
-      place->start = hak_superslab_slot(ss, slot - back);
+      place->start = unit + ((size_t)(slot - back) << HAK_SLAB_SHIFT);
       return;
     }
     case HAK_EXTENT_MAPPING:
       if (find_tract(leaf, address, place)) return;
-      /* fall through */
-    case HAK_EXTENT_RUN:
       place->start = hak_load_relaxed(&extent->block);
       if (place->start != NULL) place->cls = HAK_CLASS_LARGE;
+      return;
+    case HAK_EXTENT_RUN:
+      find_in_run(hak_superslab_of_extent(extent), unit, place);
       return;
     default:
       return;

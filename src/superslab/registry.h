@@ -57,7 +57,7 @@ HAK_HOT uint64_t hak_registry_entry(hak_registry_t *registry, uintptr_t address)
 
 /* What an address lies in. */
 typedef struct hak_place {
-  hak_extent_t *extent; /* NULL: not ours */
+  hak_extent_t *extent; /* of a run's block the first one's; NULL: not ours */
   hak_slab_t *slab;     /* the span's first slab; NULL in runs, mappings and tracts */
   char *start;          /* of the span, or of the run's or mapping's block, or tract */
   uint32_t cls;         /* HAK_CLASS_NONE if the unit is in no slab and no block */

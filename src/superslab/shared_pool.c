@@ -58,7 +58,8 @@ static node_t *find_committed(hak_pool_t *pool, unsigned span, size_t alignment,
     if (*first < 0) continue;
     size_t per_slab = hak_os_pages(pool->os, HAK_SLAB_SIZE), left = pages;
     unsigned slot = (unsigned)*first;
-    while (left > 0 && ss->slabs[slot].committed >= (left < per_slab ? left : per_slab)) {
+    while (left > 0 &&
+           hak_slab_pages(&ss->slabs[slot]) >= (left < per_slab ? left : per_slab)) {
       left -= left < per_slab ? left : per_slab;
       slot++;
     }
@@ -304,7 +305,7 @@ void hak_pool_remove_run(hak_pool_t *pool, hak_superslab_t *ss) {
 }
 
 /* No address of it is a block's any more. */
-static void clear_superslab(const hak_pool_t *pool, node_t *ss, hak_pool_gone_t *gone) {
+static void clear_superslab(node_t *ss, hak_pool_gone_t *gone) {
   uintptr_t base = (uintptr_t)ss->extent.base;
   hak_registry_set_entries(base, HAK_SUPERSLAB_SLABS, 0);
   hak_registry_set_class(base, HAK_SUPERSLAB_SLABS, HAK_CLASS_NONE);
@@ -313,7 +314,7 @@ static void clear_superslab(const hak_pool_t *pool, node_t *ss, hak_pool_gone_t 
     if ((hak_superslab_free(ss) >> i & 1) == 0 &&
         hak_slab_class(slab) == HAK_CLASS_LARGE) {
       gone->large_blocks++;
-      gone->large_bytes += (uint64_t)hak_load_relaxed(&slab->pages) * pool->os->page_size;
+      gone->large_bytes += hak_load_relaxed(&slab->usable);
     }
     hak_slab_set_class(slab, HAK_CLASS_NONE);
     hak_store_relaxed(&slab->word, hak_word_make(HAK_SLAB_FREE, 0));
@@ -323,7 +324,7 @@ static void clear_superslab(const hak_pool_t *pool, node_t *ss, hak_pool_gone_t 
 static void clear_kept(hak_pool_t *pool, node_t *ss, uint64_t now,
                        hak_pool_gone_t *gone) {
   if (ss == NULL) return;
-  clear_superslab(pool, ss, gone);
+  clear_superslab(ss, gone);
   hak_pool_each_run_locked(ss, ~hak_superslab_free(ss), now, true);
   hak_pool_requeue_locked(pool, ss);
   pool->empty += hak_count_bits(hak_superslab_retained(ss));
@@ -337,7 +338,7 @@ static void clear_given(hak_pool_t *pool, uint64_t now, hak_pool_gone_t *gone) {
   while (pool->root != NULL) {
     node_t *ss = pool->root;
     pool->root = hak_tree_merge(ss->left, ss->right);
-    clear_superslab(pool, ss, gone);
+    clear_superslab(ss, gone);
     hak_pool_each_run_locked(ss, hak_superslab_free(ss), now, false);
     if (ss->queue != NULL) hak_superslab_dequeue(ss);
     hak_region_give(ss, 1, now);

@@ -53,11 +53,11 @@ typedef struct hak_slab {
   hak_atomic_u32_t carved;    /* [holder] blocks given out at least once */
   uint32_t capacity;          /* [const] blocks that fit */
   hak_atomic_u32_t held_back; /* [holder] blocks still out when `room` runs out */
-  hak_atomic_u32_t pages;     /* of a large block: usable bytes, in OS pages */
+  hak_atomic_u32_t usable;    /* bytes of a large block */
   hak_atomic_u8_t cls;        /* [const] size class or HAK_CLASS_* */
   uint8_t span;               /* [const] slabs in the span */
   uint8_t queue;              /* [holder] hak_slab_queue_t */
-  uint8_t committed;          /* [slot] OS pages committed, from the slab's start */
+  hak_atomic_u8_t committed;  /* [slot] OS pages committed, from the slab's start */
   uint8_t dirty;              /* [holder] blocks were carved here before, in this life */
   uint8_t slot;               /* [const] its place in the SuperSlab */
   uint8_t unsure;             /* [holder] so many blocks may be neither listed nor out:
@@ -109,6 +109,10 @@ HAK_HOT void hak_slab_set_out(hak_slab_t *slab, uint32_t out, uint32_t held_back
 HAK_HOT uint32_t hak_slab_class(hak_slab_t *slab) { return hak_load_relaxed(&slab->cls); }
 HAK_HOT void hak_slab_set_class(hak_slab_t *slab, uint32_t cls) {
   hak_store_relaxed(&slab->cls, (uint8_t)cls);
+}
+
+HAK_HOT uint32_t hak_slab_pages(const hak_slab_t *slab) {
+  return hak_load_relaxed(&((hak_slab_t *)slab)->committed);
 }
 
 HAK_HOT uint32_t hak_slab_carved(hak_slab_t *slab) {

@@ -23,9 +23,11 @@ void hak_superslab_init(hak_superslab_t *ss, struct hak_region *region, uint32_t
                         char *base, const hak_os_t *os) {
   ss->extent.base = base;
   ss->extent.os = os;
+  hak_store_relaxed(&ss->free, HAK_ALL_SLOTS);
+  /* A record that serves again keeps its place, which a late look-up may read now. */
+  if (region != NULL && ss->region == region) return;
   ss->region = region;
   ss->index = index;
-  hak_store_relaxed(&ss->free, HAK_ALL_SLOTS);
   for (unsigned i = 0; i < HAK_SUPERSLAB_SLABS; i++) ss->slabs[i].slot = (uint8_t)i;
 }
 
@@ -38,7 +40,7 @@ static void set_bits(hak_atomic_u32_t *word, uint32_t bits, bool on) {
 /* Of a slot that the caller has. */
 static void set_committed(hak_superslab_t *ss, unsigned slot, size_t pages) {
   uint32_t bit = (uint32_t)1 << slot;
-  ss->slabs[slot].committed = (uint8_t)pages;
+  hak_store_relaxed(&ss->slabs[slot].committed, (uint8_t)pages);
   set_bits(&ss->whole, bit, pages == hak_os_pages(ss->extent.os, HAK_SLAB_SIZE));
   set_bits(&ss->purged, bit, pages == 0);
 }
@@ -47,7 +49,7 @@ static size_t bytes_of(const hak_superslab_t *ss, uint32_t slots) {
   uint32_t whole = hak_load_relaxed(&ss->whole) & slots;
   size_t pages = 0;
   for (uint32_t rest = slots & ~whole; rest != 0; rest &= rest - 1) {
-    pages += ss->slabs[hak_lowest_bit(rest)].committed;
+    pages += hak_slab_pages(&ss->slabs[hak_lowest_bit(rest)]);
   }
   return hak_count_bits(whole) * HAK_SLAB_SIZE + pages * ss->extent.os->page_size;
 }
@@ -79,7 +81,8 @@ HAK_HOT int64_t put(hak_superslab_t *ss, unsigned first, unsigned count, uint64_
   hak_assert((free & slots) == 0);
   uint32_t empty = hak_load_relaxed(&ss->whole) & slots;
   for (uint32_t rest = slots & ~empty; rest != 0; rest &= rest - 1) {
-    if (ss->slabs[hak_lowest_bit(rest)].committed != 0) empty |= rest & (~rest + 1);
+    if (hak_slab_pages(&ss->slabs[hak_lowest_bit(rest)]) != 0)
+      empty |= rest & (~rest + 1);
   }
   hak_store_relaxed(&ss->free, free | slots);
   count_used(ss, -(int64_t)count);
@@ -131,10 +134,10 @@ static void note_committed(int64_t bytes) {
 /* --- charging ----------------------------------------------------------------- */
 
 bool hak_superslab_charge_to(hak_superslab_t *ss, hak_budget_t *budget) {
-  hak_assert(ss->budget == NULL && hak_load_relaxed(&ss->charged) == 0);
+  hak_assert(hak_superslab_budget(ss) == NULL && hak_load_relaxed(&ss->charged) == 0);
   if (hak_os_is_fixed(ss->extent.os)) return true; /* the caller's own memory */
   if (!hak_budget_charge(budget, sizeof *ss)) return false;
-  ss->budget = budget;
+  hak_store_relaxed(&ss->budget, budget);
   return true;
 }
 
@@ -145,8 +148,9 @@ bool hak_superslab_charge_all_to(hak_superslab_t *ss, uint32_t superslabs,
   for (uint32_t i = 0; i < superslabs; i++) bytes += bytes_of(&ss[i], HAK_ALL_SLOTS);
   if (!hak_budget_charge(budget, bytes)) return false;
   for (uint32_t i = 0; i < superslabs; i++) {
-    hak_assert(ss[i].budget == NULL && hak_load_relaxed(&ss[i].charged) == 0);
-    ss[i].budget = budget;
+    hak_assert(hak_superslab_budget(&ss[i]) == NULL &&
+               hak_load_relaxed(&ss[i].charged) == 0);
+    hak_store_relaxed(&ss[i].budget, budget);
     hak_store_relaxed(&ss[i].charged, HAK_ALL_SLOTS);
   }
   return true;
@@ -160,12 +164,12 @@ void hak_superslab_uncharge_all(hak_superslab_t *ss, uint32_t superslabs) {
   hak_budget_t *budget = NULL;
   size_t bytes = 0;
   for (uint32_t i = 0; i < superslabs; i++) {
-    if (ss[i].budget == NULL) continue;
-    hak_assert(budget == NULL || ss[i].budget == budget);
-    budget = ss[i].budget;
+    if (hak_superslab_budget(&ss[i]) == NULL) continue;
+    hak_assert(budget == NULL || hak_superslab_budget(&ss[i]) == budget);
+    budget = hak_superslab_budget(&ss[i]);
     bytes += hak_superslab_charge(&ss[i]);
     hak_store_relaxed(&ss[i].charged, 0);
-    ss[i].budget = NULL;
+    hak_store_relaxed(&ss[i].budget, NULL);
   }
   hak_budget_uncharge(budget, bytes);
 }
@@ -173,8 +177,8 @@ void hak_superslab_uncharge_all(hak_superslab_t *ss, uint32_t superslabs) {
 /* What slots of the caller have brought along is charged; false if refused. */
 static bool charge_slots(hak_superslab_t *ss, uint32_t slots) {
   uint32_t rest = slots & ~hak_load_relaxed(&ss->charged);
-  if (HAK_LIKELY(rest == 0) || ss->budget == NULL) return true;
-  if (!hak_budget_charge(ss->budget, bytes_of(ss, rest))) return false;
+  if (HAK_LIKELY(rest == 0) || hak_superslab_budget(ss) == NULL) return true;
+  if (!hak_budget_charge(hak_superslab_budget(ss), bytes_of(ss, rest))) return false;
   set_bits(&ss->charged, rest, true);
   return true;
 }
@@ -202,27 +206,27 @@ bool hak_superslab_commit(hak_superslab_t *ss, unsigned first, unsigned count,
   for (unsigned i = first; i < first + count && pages > 0;) {
     size_t want = pages < per_slab ? pages : per_slab;
     hak_slab_t *slab = &ss->slabs[i];
-    if (slab->committed != 0 && (was_zero >> i & 1) == 0) all_zero = false;
-    if (slab->committed >= want) {
+    if (hak_slab_pages(slab) != 0 && (was_zero >> i & 1) == 0) all_zero = false;
+    if (hak_slab_pages(slab) >= want) {
       pages -= want;
       i++;
       continue;
     }
     if (no_grow) return false;
     /* One call for this slab's rest and all uncommitted slabs right behind it. */
-    char *from = hak_superslab_slot(ss, i) + slab->committed * os->page_size;
-    size_t run = want - slab->committed, left = pages - want;
+    char *from = hak_superslab_slot(ss, i) + hak_slab_pages(slab) * os->page_size;
+    size_t run = want - hak_slab_pages(slab), left = pages - want;
     unsigned end = i + 1;
-    while (end < first + count && left > 0 && ss->slabs[end].committed == 0) {
+    while (end < first + count && left > 0 && hak_slab_pages(&ss->slabs[end]) == 0) {
       size_t more = left < per_slab ? left : per_slab;
       run += more;
       left -= more;
       end++;
     }
     bool zero;
-    if (!hak_budget_charge(ss->budget, run * os->page_size)) return false;
+    if (!hak_budget_charge(hak_superslab_budget(ss), run * os->page_size)) return false;
     if (!hak_os_commit(os, from, run * os->page_size, &zero)) {
-      hak_budget_uncharge(ss->budget, run * os->page_size);
+      hak_budget_uncharge(hak_superslab_budget(ss), run * os->page_size);
       return false;
     }
     note_committed((int64_t)(run * os->page_size));
@@ -241,14 +245,14 @@ void hak_superslab_commit_huge(hak_superslab_t *ss) {
   const hak_os_t *os = ss->extent.os;
   bool zeroed;
   if (bytes_of(ss, HAK_ALL_SLOTS) != 0 ||
-      !hak_budget_charge(ss->budget, HAK_SUPERSLAB_SIZE)) {
+      !hak_budget_charge(hak_superslab_budget(ss), HAK_SUPERSLAB_SIZE)) {
     return;
   }
   if (!hak_os_commit(os, ss->extent.base, HAK_SUPERSLAB_SIZE, &zeroed)) {
-    hak_budget_uncharge(ss->budget, HAK_SUPERSLAB_SIZE);
+    hak_budget_uncharge(hak_superslab_budget(ss), HAK_SUPERSLAB_SIZE);
     return;
   }
-  if (ss->budget != NULL) set_bits(&ss->charged, HAK_ALL_SLOTS, true);
+  if (hak_superslab_budget(ss) != NULL) set_bits(&ss->charged, HAK_ALL_SLOTS, true);
   note_committed((int64_t)HAK_SUPERSLAB_SIZE);
   for (unsigned i = 0; i < HAK_SUPERSLAB_SLABS; i++) {
     set_committed(ss, i, hak_os_pages(os, HAK_SLAB_SIZE));
@@ -265,24 +269,24 @@ size_t hak_superslab_purge_tail(hak_superslab_t *ss, unsigned first, unsigned co
     size_t keep = pages < per_slab ? pages : per_slab;
     pages -= keep;
     hak_slab_t *slab = &ss->slabs[i];
-    if (slab->committed <= keep) {
+    if (hak_slab_pages(slab) <= keep) {
       i++;
       continue;
     }
     char *from = hak_superslab_slot(ss, i) + keep * os->page_size;
-    size_t run = slab->committed - keep;
+    size_t run = hak_slab_pages(slab) - keep;
     unsigned end = i + 1;
     /* Pages of the next slab follow on only if this one's reach its end. */
-    while (end < first + count && pages == 0 && ss->slabs[end].committed != 0 &&
-           ss->slabs[end - 1].committed == per_slab) {
-      run += ss->slabs[end].committed;
+    while (end < first + count && pages == 0 && hak_slab_pages(&ss->slabs[end]) != 0 &&
+           hak_slab_pages(&ss->slabs[end - 1]) == per_slab) {
+      run += hak_slab_pages(&ss->slabs[end]);
       end++;
     }
     if (hak_os_purge(os, from, run * os->page_size)) {
       given += run * os->page_size;
       for (unsigned k = i; k < end; k++) {
         size_t kept = k == i ? keep : 0;
-        if ((was_charged >> k & 1) != 0) charged += ss->slabs[k].committed - kept;
+        if ((was_charged >> k & 1) != 0) charged += hak_slab_pages(&ss->slabs[k]) - kept;
         set_committed(ss, k, kept);
         set_bits(&ss->zero, (uint32_t)1 << k, false);
       }
@@ -290,7 +294,7 @@ size_t hak_superslab_purge_tail(hak_superslab_t *ss, unsigned first, unsigned co
     i = end;
   }
   note_committed(-(int64_t)given);
-  hak_budget_uncharge(ss->budget, charged * os->page_size);
+  hak_budget_uncharge(hak_superslab_budget(ss), charged * os->page_size);
   return given;
 }
 
@@ -302,7 +306,7 @@ void hak_superslab_mend(hak_superslab_t *ss) {
   for (uint32_t taken = ~hak_superslab_free(ss); taken != 0; taken &= taken - 1) {
     unsigned slot = hak_lowest_bit(taken);
     uint32_t bit = (uint32_t)1 << slot;
-    size_t pages = ss->slabs[slot].committed;
+    size_t pages = hak_slab_pages(&ss->slabs[slot]);
     set_bits(&ss->whole, bit, pages == hak_os_pages(ss->extent.os, HAK_SLAB_SIZE));
     if (pages != 0) set_bits(&ss->purged, bit, false);
   }
@@ -357,7 +361,7 @@ bool hak_superslab_is_valid(const hak_superslab_t *ss) {
   for (unsigned i = 0; i < HAK_SUPERSLAB_SLABS; i++) {
     if ((free >> i & 1) == 0) continue; /* whoever has it may be changing it */
     bool retained = (has_pages >> i & 1) != 0;
-    size_t pages = ss->slabs[i].committed;
+    size_t pages = hak_slab_pages(&ss->slabs[i]);
     bool whole = (hak_load_relaxed(&ss->whole) >> i & 1) != 0;
     bool purged = (hak_load_relaxed(&ss->purged) >> i & 1) != 0;
     if (retained != (pages != 0) || (purged && pages != 0) ||
@@ -365,6 +369,7 @@ bool hak_superslab_is_valid(const hak_superslab_t *ss) {
       return false;
     }
   }
-  if (ss->budget == NULL && hak_load_relaxed(&ss->charged) != 0) return false;
+  if (hak_superslab_budget(ss) == NULL && hak_load_relaxed(&ss->charged) != 0)
+    return false;
   return has_pages == 0 || ss->queue != NULL;
 }

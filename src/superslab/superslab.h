@@ -77,7 +77,7 @@ typedef struct hak_superslab {
   struct hak_superslab *next, *prev; /* [owner] in that queue */
   /* Node of the pool's tree by address; see shared_pool.c. */
   struct hak_superslab *left, *right; /* [owner] */
-  hak_budget_t *budget;               /* [owner] of the heap that has it, or NULL */
+  _Atomic(hak_budget_t *) budget;     /* [owner] of the heap that has it, or NULL */
   uint32_t collapsed;                 /* [owner] was made one huge page, or was to be */
   uint32_t run, tree_run; /* [owner] longest run of free slots: here, in this subtree */
   hak_slab_t slabs[HAK_SUPERSLAB_SLABS] __attribute__((aligned(HAK_CACHE_LINE)));
@@ -167,6 +167,9 @@ HAK_HOT uint32_t hak_superslab_free(const hak_superslab_t *ss) {
 }
 HAK_HOT uint32_t hak_superslab_retained(const hak_superslab_t *ss) {
   return hak_load_relaxed(&ss->retained);
+}
+HAK_HOT hak_budget_t *hak_superslab_budget(const hak_superslab_t *ss) {
+  return hak_load_relaxed(&((hak_superslab_t *)ss)->budget);
 }
 HAK_HOT char *hak_superslab_slot(const hak_superslab_t *ss, unsigned slot) {
   return ss->extent.base + ((size_t)slot << HAK_SLAB_SHIFT);

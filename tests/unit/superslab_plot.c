@@ -101,7 +101,7 @@ static void superslabs__need_no_call_have_no_pages_and_promise_no_zeroes(void **
     CHECK(ss != NULL && ss->extent.base == g_memory && acquire(plot, 1) == NULL);
     CHECK(!hak_superslab_is_huge(ss));
     bool zeroed = true;
-    CHECK(hak_superslab_charge_to(ss, &g_budget) && ss->budget == NULL);
+    CHECK(hak_superslab_charge_to(ss, &g_budget) && hak_superslab_budget(ss) == NULL);
     CHECK(hak_superslab_commit(ss, 0, HAK_SUPERSLAB_SLABS, 512, true, &zeroed));
     CHECK(!zeroed && hak_superslab_purge(ss, 0, HAK_SUPERSLAB_SLABS) == 0);
     CHECK_EQ(hak_registry_find((uintptr_t)g_memory + 5 * UNIT).extent->os == &plot->os,

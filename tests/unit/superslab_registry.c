@@ -124,27 +124,59 @@ static void find__of_a_stale_unit_stays_inside_the_superslab(void **state) {
   CHECK_EQ(place.cls, HAK_CLASS_NONE);
 }
 
-static void find__in_a_run_names_the_blocks_start(void **state) {
+static void find__in_a_mapping_names_the_blocks_start(void **state) {
   (void)state;
   static hak_extent_t mapping;
   mapping.base = (char *)NEAR;
   size_t size = 5 * HAK_SUPERSLAB_SIZE + HAK_SLAB_SIZE;
   CHECK(hak_registry_cover(&g_os.hooks, NEAR, size));
   hak_registry_set_extent(NEAR, size, &mapping);
-  const hak_extent_kind_t kinds[] = {HAK_EXTENT_RUN, HAK_EXTENT_MAPPING};
-  for (size_t k = 0; k < TEST_COUNT(kinds); k++) {
-    hak_store_relaxed(&mapping.kind, kinds[k]);
-    for (size_t at = 0; at < size; at += 123456) {
-      hak_store_relaxed(&mapping.block, mapping.base);
-      hak_place_t place = hak_registry_find(NEAR + at);
-      CHECK(place.extent == &mapping && place.slab == NULL);
-      CHECK(place.start == mapping.base);
-      CHECK_EQ(place.cls, HAK_CLASS_LARGE);
-      hak_store_relaxed(&mapping.block, NULL); /* it was freed */
-      place = hak_registry_find(NEAR + at);
-      CHECK(place.extent == &mapping && place.start == NULL);
-      CHECK_EQ(place.cls, HAK_CLASS_NONE);
-    }
+  hak_store_relaxed(&mapping.kind, HAK_EXTENT_MAPPING);
+  for (size_t at = 0; at < size; at += 123456) {
+    hak_store_relaxed(&mapping.block, mapping.base);
+    hak_place_t place = hak_registry_find(NEAR + at);
+    CHECK(place.extent == &mapping && place.slab == NULL);
+    CHECK(place.start == mapping.base);
+    CHECK_EQ(place.cls, HAK_CLASS_LARGE);
+    hak_store_relaxed(&mapping.block, NULL); /* it was freed */
+    place = hak_registry_find(NEAR + at);
+    CHECK(place.extent == &mapping && place.start == NULL);
+    CHECK_EQ(place.cls, HAK_CLASS_NONE);
+  }
+  hak_registry_set_extent(NEAR, size, NULL);
+  for (size_t at = 0; at < size; at += 123456) check_nothing_at(NEAR + at);
+}
+
+static void find__in_a_run_names_the_first_superslab(void **state) {
+  (void)state;
+  enum {
+    RUN = 3
+  };
+  static hak_superslab_t ss[RUN];
+  char *base = (char *)NEAR;
+  size_t size = RUN * HAK_SUPERSLAB_SIZE;
+  CHECK(hak_registry_cover(&g_os.hooks, NEAR, size));
+  for (uint32_t i = 0; i < RUN; i++) {
+    hak_superslab_init(&ss[i], NULL, i, base + i * HAK_SUPERSLAB_SIZE, &g_os.hooks);
+    hak_store_relaxed(&ss[i].extent.kind, HAK_EXTENT_RUN);
+    hak_registry_set_extent(NEAR + i * HAK_SUPERSLAB_SIZE, HAK_SUPERSLAB_SIZE,
+                            &ss[i].extent);
+  }
+  for (size_t at = 0; at < size; at += 123456) {
+    hak_superslab_t *own = &ss[at >> HAK_SUPERSLAB_SHIFT];
+    hak_store_relaxed(&own->extent.block, base);
+    hak_place_t place = hak_registry_find(NEAR + at);
+    CHECK(place.extent == &ss[0].extent && place.slab == NULL && place.start == base);
+    CHECK_EQ(place.cls, HAK_CLASS_LARGE);
+    /* Read while it changes: what it names lies outside of its region. */
+    hak_store_relaxed(&own->extent.block, base - HAK_SUPERSLAB_SIZE);
+    CHECK_EQ(hak_registry_find(NEAR + at).cls, HAK_CLASS_NONE);
+    hak_store_relaxed(&own->extent.block, base + size);
+    CHECK_EQ(hak_registry_find(NEAR + at).cls, HAK_CLASS_NONE);
+    hak_store_relaxed(&own->extent.block, NULL); /* it was freed */
+    place = hak_registry_find(NEAR + at);
+    CHECK(place.extent == &own->extent && place.start == NULL);
+    CHECK_EQ(place.cls, HAK_CLASS_NONE);
   }
   hak_registry_set_extent(NEAR, size, NULL);
   for (size_t at = 0; at < size; at += 123456) check_nothing_at(NEAR + at);
@@ -247,7 +279,8 @@ static void find__before_start_and_after_release_gives_nothing(void **state) {
 TEST_MAIN_FRESH(R(find__of_any_64_bit_value_gives_nothing_when_nothing_is_there),
                 R(find__names_the_spans_first_slab_from_every_unit),
                 R(find__of_a_stale_unit_stays_inside_the_superslab),
-                R(find__in_a_run_names_the_blocks_start),
+                R(find__in_a_mapping_names_the_blocks_start),
+                R(find__in_a_run_names_the_first_superslab),
                 R(changes__reach_over_the_border_of_two_leaves),
                 R(entry__is_zero_for_every_address_without_a_leaf),
                 R(cover__makes_each_leaf_once_and_refuses_what_is_out_of_reach),

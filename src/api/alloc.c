@@ -16,7 +16,6 @@
 #include "base/check.h"
 #include "heap/pressure.h"
 #include "pool/large.h"
-#include "superslab/retention.h"
 #include "tiny/spill.h"
 
 /* --- the way out of memory ---------------------------------------------- */
@@ -141,11 +140,13 @@ static void *try_small(hak_heap_t *heap, const void *request, hak_budget_call_t 
 }
 
 HAK_WARM void *hak_api_small(hak_heap_t *heap, uint32_t cls, bool no_grow) {
-  if (HAK_UNLIKELY(!hak_lifecycle_start())) return out_of_memory();
+  hak_stay_t stay = hak_stay_started();
+  if (HAK_UNLIKELY(stay == HAK_STAY_NONE)) return out_of_memory();
   if (heap == NULL) heap = hak_heap_get_default();
   small_request_t request = {cls, no_grow};
   void *block = hak_api_request(heap, hak_class_size(cls), try_small, &request);
-  hak_retention_tick(&heap->store->pool);
+  hak_thread_tick(&heap->store->pool);
+  hak_stay_end(stay);
   hak_event_emit(hak_class_is_single(cls) ? HAK_EVENT_LARGE_ALLOC : HAK_EVENT_REFILL,
                  block, hak_class_size(cls));
   if (HAK_UNLIKELY(is_inside_single(block, hak_class_size(cls)))) {
@@ -166,7 +167,7 @@ static HAK_WARM void *alloc_refill(uint32_t cls) {
   void *block = hak_bin_refill(me, cls);
   hak_thread_leave(me, HAK_IN_ALLOC);
   if (HAK_UNLIKELY(block == NULL)) return hak_api_small(NULL, cls, false);
-  hak_retention_tick(&me->store->pool);
+  hak_thread_tick(&me->store->pool);
   hak_pressure_soft(hak_heap_get_default());
   return block;
 }
@@ -204,15 +205,18 @@ static void *try_large(hak_heap_t *heap, const void *request, hak_budget_call_t 
 
 static HAK_SLOW void *large(large_fn *alloc_large, hak_heap_t *heap, size_t size,
                             size_t alignment, bool no_grow, bool *zeroed) {
-  if (size > PTRDIFF_MAX || !hak_lifecycle_start()) return out_of_memory();
+  if (size > PTRDIFF_MAX) return out_of_memory();
+  hak_stay_t stay = hak_stay_started();
+  if (stay == HAK_STAY_NONE) return out_of_memory();
   if (heap == NULL) heap = hak_heap_get_default();
   large_request_t request = {alloc_large, size, alignment, no_grow, zeroed};
   void *block = hak_api_request(heap, size, try_large, &request);
-  hak_retention_tick(&heap->store->pool);
+  hak_thread_tick(&heap->store->pool);
   if (block != NULL) {
     hak_event_emit(HAK_EVENT_LARGE_ALLOC, block,
                    hak_large_good_size(heap->store->pool.os, size));
   }
+  hak_stay_end(stay);
   return block;
 }
 

@@ -35,7 +35,7 @@ static HAK_SLOW void report_not_a_block(const void *ptr, const hak_place_t *plac
     owner = hak_api_owner(place->extent);
     error =
         place->cls == HAK_CLASS_NONE ? HAK_ERROR_DOUBLE_FREE : HAK_ERROR_INTERIOR_POINTER;
-  } else if (!hak_lifecycle_is_running() && hak_lifecycle_was_shut_down()) {
+  } else if (hak_registry_root() == NULL && hak_lifecycle_was_shut_down()) {
     error = HAK_ERROR_AFTER_SHUTDOWN;
   }
   hak_api_report_stray(error, ptr, owner, function);
@@ -71,15 +71,15 @@ static bool is_wrong_size(const void *ptr, const hak_place_t *place, size_t usab
   return true;
 }
 
-/* A block goes into this thread's front of its heap, or home at once. */
+/* A block goes into this thread's front of its heap, if one is kept, or home at once. */
 static HAK_WARM void free_small(hak_thread_t *me, hak_heap_t *heap, uint32_t cls,
-                                void *ptr) {
+                                void *ptr, bool keep) {
   HAK_COUNT(me, slow_free, 1);
   if (HAK_LIKELY(heap->store == me->store)) {
     hak_spill_free(me, cls, ptr);
     return;
   }
-  if (HAK_LIKELY(hak_front_enter_to_free(me, heap))) {
+  if (HAK_LIKELY(hak_front_enter_to_free(me, heap, keep))) {
     hak_spill_free(me, cls, ptr);
   } else if (hak_class_is_single(cls)) {
     hak_single_home(me, cls, ptr);
@@ -89,10 +89,25 @@ static HAK_WARM void free_small(hak_thread_t *me, hak_heap_t *heap, uint32_t cls
   hak_front_default(me);
 }
 
-/* A block whose entry is nobody's: large, of a heap without a slot, or none of
- * ours. */
-static HAK_WARM void free_nobodys(void *ptr, size_t size) {
-  if (ptr == NULL) return;
+/* Of a heap that stays until this is done: because it is no released one, and keeps this
+ * thread's front; or because it is pinned. */
+static HAK_WARM void free_at(hak_thread_t *me, hak_heap_t *heap, const hak_place_t *place,
+                             void *ptr, size_t usable) {
+  bool large = place->cls == HAK_CLASS_LARGE, orphan = hak_heap_is_orphan(heap);
+  bool keep = !large && !orphan;
+  bool pin = !(keep && hak_front_is_made(me, heap)) && hak_heap_pin(heap);
+  hak_pool_t *pool = &heap->store->pool;
+  if (large) {
+    hak_thread_count_large(me, -1, -(int64_t)usable);
+    hak_large_free(pool, place);
+  } else {
+    free_small(me, heap, place->cls, ptr, keep);
+  }
+  hak_retention_tick(pool);
+  if (pin) hak_teardown_unpin(me, heap);
+}
+
+static HAK_WARM void free_found(void *ptr, size_t size) {
   hak_place_t place;
   size_t usable = hak_api_usable(ptr, &place, name_of(size));
   if (HAK_UNLIKELY(usable == 0 || is_wrong_size(ptr, &place, usable, size))) return;
@@ -103,21 +118,20 @@ static HAK_WARM void free_nobodys(void *ptr, size_t size) {
   hak_thread_t *me = hak_thread_enter();
   if (HAK_UNLIKELY(me == NULL)) return; /* not running, so it was not ours */
   hak_heap_t *heap = hak_heap_of_extent(place.extent);
-  if (HAK_UNLIKELY(heap == NULL)) { /* freed by another just now */
-    hak_thread_leave(me, name_of(size));
-    return;
-  }
-  hak_pool_t *pool = &heap->store->pool;
-  if (place.cls == HAK_CLASS_LARGE) {
-    hak_thread_count_large(me, -1, -(int64_t)usable);
-    hak_large_free(pool, &place);
-  } else {
-    free_small(me, heap, place.cls, ptr);
-  }
-  if (hak_heap_is_orphan(heap)) hak_teardown_orphan(me, heap);
+  if (HAK_LIKELY(heap != NULL)) free_at(me, heap, &place, ptr, usable);
+  /* Else it was freed by another just now. */
   hak_thread_leave(me, name_of(size));
-  hak_retention_tick(pool);
-  if (place.cls == HAK_CLASS_LARGE) hak_event_emit(HAK_EVENT_LARGE_FREE, ptr, usable);
+  if (place.cls == HAK_CLASS_LARGE && heap != NULL)
+    hak_event_emit(HAK_EVENT_LARGE_FREE, ptr, usable);
+}
+
+/* A block whose entry is nobody's: large, of a heap without a slot, or none of
+ * ours. */
+static HAK_WARM void free_nobodys(void *ptr, size_t size) {
+  if (ptr == NULL) return;
+  hak_stay_t stay = hak_stay();
+  free_found(ptr, size);
+  hak_stay_end(stay);
 }
 
 /* The entry is another holder's; or this thread has no state yet; or the address is
@@ -166,7 +180,7 @@ static HAK_WARM void free_event_of_heap(hak_thread_t *me, void *ptr, size_t size
   hak_front_default(me);
   hak_thread_leave(me, name_of(size));
   if (HAK_UNLIKELY(large != 0)) hak_event_emit(HAK_EVENT_LARGE_FREE, ptr, large);
-  hak_retention_tick(&heap->store->pool);
+  hak_thread_tick(&heap->store->pool);
 }
 
 /* Likewise where that is rare. */
@@ -186,7 +200,7 @@ static HAK_WARM void free_event(void *ptr, size_t size, hak_list_t *list) {
   hak_spill_event(me, list, ptr);
   hak_thread_leave(me, name_of(size));
   if (HAK_UNLIKELY(large != 0)) hak_event_emit(HAK_EVENT_LARGE_FREE, ptr, large);
-  hak_retention_tick(&me->store->pool);
+  hak_thread_tick(&me->store->pool);
 }
 
 /* The list that the entry names had no room. A thread that only frees blocks of some
@@ -230,8 +244,7 @@ HAK_HOT void free_block(void *ptr, size_t size, bool is_sized) {
 
 #if HAK_CHECKS >= 2
 /* Full checks: the block is looked at before it is freed. */
-static void free_checked(void *ptr, size_t size) {
-  if (ptr == NULL) return;
+static void check_and_free(void *ptr, size_t size) {
   hak_place_t place;
   size_t usable = hak_api_usable(ptr, &place, name_of(size));
   if (usable == 0 || is_wrong_size(ptr, &place, usable, size)) return;
@@ -249,6 +262,12 @@ static void free_checked(void *ptr, size_t size) {
   }
   free_block(ptr, 0, false);
 }
+static void free_checked(void *ptr, size_t size) {
+  if (ptr == NULL) return;
+  hak_stay_t stay = hak_stay();
+  check_and_free(ptr, size);
+  hak_stay_end(stay);
+}
 HAK_ENTRY void hak_free(void *ptr) { free_checked(ptr, 0); }
 HAK_ENTRY void hak_free_sized(void *ptr, size_t size) { free_checked(ptr, size); }
 #else
@@ -258,8 +277,7 @@ HAK_ENTRY void hak_free_sized(void *ptr, size_t size) {
 }
 #endif
 
-void hak_free_aligned_sized(void *ptr, size_t alignment, size_t size) {
-  if (ptr == NULL) return;
+static void free_aligned_sized(void *ptr, size_t alignment, size_t size) {
   const char *function = alignment == 0 ? "hak_free_sized" : "hak_free_aligned_sized";
   hak_place_t place;
   size_t usable = hak_api_usable(ptr, &place, function);
@@ -277,4 +295,11 @@ void hak_free_aligned_sized(void *ptr, size_t alignment, size_t size) {
     return;
   }
   hak_free(ptr);
+}
+
+void hak_free_aligned_sized(void *ptr, size_t alignment, size_t size) {
+  if (ptr == NULL) return;
+  hak_stay_t stay = hak_stay();
+  free_aligned_sized(ptr, alignment, size);
+  hak_stay_end(stay);
 }

@@ -17,16 +17,17 @@
 #include "base/check.h"
 #include "heap/pressure.h"
 #include "heap/teardown.h"
-#include "superslab/retention.h"
 #include "tiny/transfer.h"
 
 /* --- handles ----------------------------------------------------------------- */
 
 hak_heap_t *hak_api_heap(hak_heap_t *handle) {
-  if (handle == NULL) return hak_lifecycle_start() ? hak_heap_get_default() : NULL;
-  if (!hak_lifecycle_is_running()) return NULL;
-  hak_heap_t *heap = hak_heap_record(handle);
-  return hak_heap_handle(heap) == handle ? heap : NULL;
+  hak_stay_t stay = handle == NULL ? hak_stay_started() : hak_stay();
+  if (HAK_UNLIKELY(stay == HAK_STAY_NONE)) return NULL;
+  hak_heap_t *heap = handle == NULL ? hak_heap_get_default() : hak_heap_record(handle);
+  if (handle != NULL && hak_heap_handle(heap) != handle) heap = NULL;
+  hak_stay_end(stay);
+  return heap;
 }
 
 HAK_SLOW hak_heap_t *hak_api_heap_or_report(hak_heap_t *handle, const char *function) {
@@ -48,10 +49,7 @@ hak_heap_t *hak_api_owner(hak_extent_t *extent) {
   return hak_heap_is_orphan(heap) ? hak_heap_owner(heap) : hak_heap_handle(heap);
 }
 
-hak_heap_t *hak_heap_default(void) {
-  hak_lifecycle_start();
-  return hak_heap_get_default();
-}
+hak_heap_t *hak_heap_default(void) { return hak_api_heap(NULL); }
 
 const char *hak_heap_name(hak_heap_t *handle) {
   hak_heap_t *heap = hak_api_heap(handle);
@@ -73,6 +71,8 @@ enum {
 /* Fields that have a place in the record before they have a meaning. */
 static bool asks_for_more(const hak_heap_config_t *c) { return c->reserved != 0; }
 
+static const char in_create[] = "hak_heap_create";
+
 /* The serial heap's state, or memory for this thread's front, and magazines for blocks
  * that change threads: later there is nobody to ask for them. */
 static bool make_plot_ready(hak_heap_t *heap) {
@@ -90,7 +90,17 @@ static bool make_plot_ready(hak_heap_t *heap) {
   hak_front_default(me);
   /* Who only makes a heap is no user of it, whom its release would wait for. */
   if (!heap->is_serial) hak_front_leave(me, heap);
-  hak_thread_leave(me, "hak_heap_create");
+  hak_thread_leave(me, in_create);
+  return ok;
+}
+
+/* In a slow path of a thread, for the child of a fork to see. */
+static bool reserve(hak_pool_t *pool, size_t bytes) {
+  if (bytes == 0) return true;
+  hak_thread_t *me = hak_thread_enter();
+  if (me == NULL) return false;
+  bool ok = hak_pool_reserve(pool, bytes);
+  hak_thread_leave(me, in_create);
   return ok;
 }
 
@@ -100,9 +110,7 @@ static bool make_ready(hak_heap_t *heap, const hak_heap_config_t *given) {
   if (hak_heap_arena(heap) != NULL) return true; /* it has what the caller gave */
   if (hak_pool_is_enclosed(pool)) return make_plot_ready(heap);
   if ((given->flags & HAK_HEAP_NO_PURGE) != 0) hak_pool_keep_all(pool);
-  if (given->reserve > PTRDIFF_MAX || !hak_pool_reserve(pool, given->reserve)) {
-    return false;
-  }
+  if (given->reserve > PTRDIFF_MAX || !reserve(pool, given->reserve)) return false;
   return given->prefault == 0 || hak_api_prefault(heap, given->prefault) == 0;
 }
 
@@ -145,6 +153,36 @@ static bool limits_are_bad(size_t soft, size_t hard) { return hard != 0 && soft 
 static const uint32_t FLAGS_KNOWN =
     HAK_HEAP_SERIAL | HAK_HEAP_REPORT_LEAKS | HAK_HEAP_NO_PURGE;
 
+/* Of a config that is valid. */
+static hak_heap_t *create(const hak_heap_config_t *given) {
+  hak_heap_t *parent = NULL;
+  if (given->parent != NULL) {
+    parent = hak_api_heap(given->parent);
+    if (parent == NULL) return refuse(EINVAL);
+  }
+  hak_heap_plan_t plan = {.name = given->name, .parent = parent, .os = given->os};
+  plan.huge_pages = given->huge_pages;
+  int error = open_memory(given, &plan);
+  if (error != 0) return refuse(error);
+  /* In an arena there are no caches that could be the heap's own. */
+  plan.serial = (given->flags & HAK_HEAP_SERIAL) != 0 && plan.arena == NULL;
+  hak_heap_t *heap = hak_heap_make(hak_lifecycle_os(), &plan);
+  if (heap == NULL) {
+    close_memory(&plan);
+    return refuse(ENOMEM);
+  }
+  hak_store_relaxed(&heap->tells_leaks, (given->flags & HAK_HEAP_REPORT_LEAKS) != 0);
+  hak_budget_t *budget = &heap->store->pool.budget;
+  budget->on_pressure = given->on_pressure;
+  budget->ctx = given->ctx;
+  hak_budget_set_limits(budget, given->soft_limit, given->hard_limit);
+  hak_os_scope_t before = hak_os_enter(HAK_OS_GIVING);
+  bool ok = make_ready(heap, given);
+  if (!ok) hak_heap_destroy(hak_heap_handle(heap));
+  hak_os_leave(before);
+  return ok ? hak_heap_handle(heap) : refuse(ENOMEM);
+}
+
 hak_heap_t *hak_heap_create(const hak_heap_config_t *config) {
   hak_heap_config_t given = {.struct_size = sizeof given};
   if (config != NULL) {
@@ -157,42 +195,21 @@ hak_heap_t *hak_heap_create(const hak_heap_config_t *config) {
       !are_pages_valid(&given) || limits_are_bad(given.soft_limit, given.hard_limit)) {
     return refuse(EINVAL);
   }
-  if (!hak_lifecycle_start()) return refuse(ENOMEM);
-  hak_heap_t *parent = NULL;
-  if (given.parent != NULL) {
-    parent = hak_api_heap(given.parent);
-    if (parent == NULL) return refuse(EINVAL);
-  }
-  hak_heap_plan_t plan = {.name = given.name, .parent = parent, .os = given.os};
-  plan.huge_pages = given.huge_pages;
-  int error = open_memory(&given, &plan);
-  if (error != 0) return refuse(error);
-  /* In an arena there are no caches that could be the heap's own. */
-  plan.serial = (given.flags & HAK_HEAP_SERIAL) != 0 && plan.arena == NULL;
-  hak_heap_t *heap = hak_heap_make(hak_lifecycle_os(), &plan);
-  if (heap == NULL) {
-    close_memory(&plan);
-    return refuse(ENOMEM);
-  }
-  hak_store_relaxed(&heap->tells_leaks, (given.flags & HAK_HEAP_REPORT_LEAKS) != 0);
-  hak_budget_t *budget = &heap->store->pool.budget;
-  budget->on_pressure = given.on_pressure;
-  budget->ctx = given.ctx;
-  hak_budget_set_limits(budget, given.soft_limit, given.hard_limit);
-  hak_os_scope_t before = hak_os_enter(HAK_OS_GIVING);
-  bool ok = make_ready(heap, &given);
-  if (!ok) hak_heap_destroy(hak_heap_handle(heap));
-  hak_os_leave(before);
-  return ok ? hak_heap_handle(heap) : refuse(ENOMEM);
+  hak_stay_t stay = hak_stay_started();
+  hak_heap_t *heap = stay == HAK_STAY_NONE ? refuse(ENOMEM) : create(&given);
+  hak_stay_end(stay);
+  return heap;
 }
 
 int hak_heap_set_limits(hak_heap_t *handle, size_t soft, size_t hard) {
   if (limits_are_bad(soft, hard)) return EINVAL;
   hak_heap_t *heap = hak_api_heap(handle);
   if (heap == NULL) return handle == NULL ? ENOMEM : EINVAL;
-  if (hak_heap_is_enclosed(heap)) return EINVAL;
-  hak_budget_set_limits(&heap->store->pool.budget, soft, hard);
-  return 0;
+  hak_stay_t stay = hak_stay();
+  int error = stay == HAK_STAY_NONE || hak_heap_is_enclosed(heap) ? EINVAL : 0;
+  if (error == 0) hak_budget_set_limits(&heap->store->pool.budget, soft, hard);
+  hak_stay_end(stay);
+  return error;
 }
 
 static const char in_destroy[] = "hak_heap_destroy";
@@ -293,7 +310,7 @@ static HAK_WARM void *alloc_class(hak_heap_t *heap, uint32_t cls) {
   hak_front_default(me);
   hak_thread_leave(me, HAK_IN_ALLOC);
   if (HAK_UNLIKELY(block == NULL)) return hak_api_small(heap, cls, false);
-  hak_retention_tick(&heap->store->pool);
+  hak_thread_tick(&heap->store->pool);
   hak_pressure_soft(heap);
   return block;
 }

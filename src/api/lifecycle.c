@@ -48,7 +48,7 @@ void hak_thread_exit(void) {
 
 void hak_thread_idle(void) { flush_own("hak_thread_idle"); }
 
-size_t hak_collect(hak_heap_t *handle, size_t max_bytes, unsigned flags) {
+static size_t collect(hak_heap_t *handle, size_t max_bytes, unsigned flags) {
   hak_heap_t *heap = NULL;
   if ((flags & ~HAK_COLLECT_ALL) != 0 ||
       (handle != NULL && (heap = hak_api_heap(handle)) == NULL)) {
@@ -64,6 +64,13 @@ size_t hak_collect(hak_heap_t *handle, size_t max_bytes, unsigned flags) {
   size_t given = hak_collect_memory(me, heap, max_bytes, slabs);
   hak_os_leave(before);
   hak_thread_leave(me, "hak_collect");
+  return given;
+}
+
+size_t hak_collect(hak_heap_t *handle, size_t max_bytes, unsigned flags) {
+  hak_stay_t stay = hak_stay();
+  size_t given = collect(handle, max_bytes, flags);
+  hak_stay_end(stay);
   return given;
 }
 

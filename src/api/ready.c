@@ -37,26 +37,36 @@ static bool touch_records(hak_heap_t *heap) {
   return ok;
 }
 
-int hak_api_prefault(hak_heap_t *heap, size_t bytes) {
-  if (bytes > PTRDIFF_MAX) return ENOMEM;
-  if (hak_heap_is_enclosed(heap)) return 0; /* it has what the caller gave */
-  hak_pool_t *pool = &heap->store->pool;
-  hak_os_scope_t before = hak_os_enter(HAK_OS_GIVING);
+/* In a slow path of a thread, for the child of a fork to see. */
+static bool prefault(hak_pool_t *pool, size_t bytes) {
+  hak_thread_t *me = hak_thread_enter();
+  if (me == NULL) return false;
   hak_regions_advise();
   bool ok = true;
   if (bytes == 0) {
     hak_pool_keep_none(pool);
   } else {
-    ok = hak_pool_prefault(pool, bytes) && touch_records(heap);
+    ok = hak_pool_prefault(pool, bytes);
   }
+  hak_thread_leave(me, "hak_heap_prefault");
+  return ok;
+}
+
+int hak_api_prefault(hak_heap_t *heap, size_t bytes) {
+  if (bytes > PTRDIFF_MAX) return ENOMEM;
+  if (hak_heap_is_enclosed(heap)) return 0; /* it has what the caller gave */
+  hak_os_scope_t before = hak_os_enter(HAK_OS_GIVING);
+  bool ok = prefault(&heap->store->pool, bytes) && (bytes == 0 || touch_records(heap));
   hak_os_leave(before);
   return ok ? 0 : ENOMEM;
 }
 
 int hak_heap_prefault(hak_heap_t *handle, size_t bytes) {
   int saved = errno;
+  hak_stay_t stay = hak_stay_started();
   hak_heap_t *heap = find(handle);
   int error = heap == NULL ? errno : hak_api_prefault(heap, bytes);
+  hak_stay_end(stay);
   errno = saved;
   return error;
 }
@@ -101,7 +111,7 @@ static bool is_kept(size_t size) {
          size <= (size_t)hak_option(HUGE_RETAIN_BYTES) || hak_option(PURGE_MODE) == 0;
 }
 
-size_t hak_heap_prewarm(hak_heap_t *handle, size_t size, size_t count) {
+static size_t prewarm(hak_heap_t *handle, size_t size, size_t count) {
   hak_heap_t *heap = find(handle);
   if (heap == NULL || count == 0) return 0;
   if (size == 0) size = 1;
@@ -115,5 +125,12 @@ size_t hak_heap_prewarm(hak_heap_t *handle, size_t size, size_t count) {
     ready = prewarm_large(handle, size, count);
   }
   errno = ready < count ? ENOMEM : saved;
+  return ready;
+}
+
+size_t hak_heap_prewarm(hak_heap_t *handle, size_t size, size_t count) {
+  hak_stay_t stay = hak_stay_started();
+  size_t ready = prewarm(handle, size, count);
+  hak_stay_end(stay);
   return ready;
 }

@@ -5,6 +5,7 @@
 #include "api/api.h"
 #include "base/check.h"
 #include "heap/pressure.h"
+#include "heap/teardown.h"
 #include "pool/large.h"
 
 #define FLAGS_ALLOC (HAK_ZERO | HAK_NO_GROW)
@@ -127,14 +128,20 @@ uint64_t hak_site_count(const hak_site_t *site) {
 size_t hak_usable_size(const void *ptr) {
   if (ptr == NULL) return 0;
   hak_place_t place;
-  return hak_api_usable(ptr, &place, "hak_usable_size");
+  hak_stay_t stay = hak_stay();
+  size_t usable = hak_api_usable(ptr, &place, "hak_usable_size");
+  hak_stay_end(stay);
+  return usable;
 }
 
 size_t hak_good_size(size_t size) {
   if (size > PTRDIFF_MAX) return 0;
   if (size <= HAK_CLASS_MAX) return hak_class_size(hak_class_of(size == 0 ? 1 : size));
-  const hak_os_t *os = hak_lifecycle_is_running() ? hak_lifecycle_os() : hak_os_default();
-  return hak_large_good_size(os, size);
+  hak_stay_t stay = hak_stay();
+  const hak_os_t *os = stay == HAK_STAY_NONE ? hak_os_default() : hak_lifecycle_os();
+  size_t good = hak_large_good_size(os, size);
+  hak_stay_end(stay);
+  return good;
 }
 
 /* The usable size after an attempt in place, 0 if it failed. */
@@ -155,10 +162,7 @@ static size_t resize_in_place(const hak_place_t *place, void *ptr, size_t usable
   return now;
 }
 
-size_t hak_resize_in_place(void *ptr, size_t min_size, size_t want_size) {
-  if (ptr == NULL || min_size > PTRDIFF_MAX) return 0;
-  if (want_size < min_size) want_size = min_size;
-  if (want_size > PTRDIFF_MAX) want_size = min_size;
+static size_t resize_found(void *ptr, size_t min_size, size_t want_size) {
   hak_place_t place;
   size_t usable = hak_api_usable(ptr, &place, "hak_resize_in_place");
   if (usable == 0) return 0;
@@ -166,6 +170,16 @@ size_t hak_resize_in_place(void *ptr, size_t min_size, size_t want_size) {
     want_size = HAK_MID_MAX + 1;
   size_t now = resize_in_place(&place, ptr, usable, min_size, want_size);
   if (now > usable) hak_pressure_soft(hak_heap_of_extent(place.extent));
+  return now;
+}
+
+size_t hak_resize_in_place(void *ptr, size_t min_size, size_t want_size) {
+  if (ptr == NULL || min_size > PTRDIFF_MAX) return 0;
+  if (want_size < min_size) want_size = min_size;
+  if (want_size > PTRDIFF_MAX) want_size = min_size;
+  hak_stay_t stay = hak_stay();
+  size_t now = resize_found(ptr, min_size, want_size);
+  hak_stay_end(stay);
   return now;
 }
 
@@ -290,9 +304,21 @@ static void *try_resize(hak_heap_t *heap, const void *request, hak_budget_call_t
   return resize(r);
 }
 
-void *hak_api_resize(void *ptr, size_t size, size_t alignment, unsigned flags,
-                     const char *function) {
-  if (HAK_UNLIKELY(size > PTRDIFF_MAX)) return no_memory();
+/* The block may be the last one of a released heap, which must not end before those who
+ * set limits have been asked. */
+static void *resize_pinned(hak_heap_t *heap, const resize_request_t *r) {
+  bool pin = hak_heap_pin(heap);
+  void *block = hak_api_request(heap, r->size, try_resize, r);
+  if (!pin) return block;
+  hak_thread_t *me = hak_thread_enter();
+  if (me == NULL) return block;
+  hak_teardown_unpin(me, heap);
+  hak_thread_leave(me, "hak_realloc");
+  return block;
+}
+
+static void *resize_any(void *ptr, size_t size, size_t alignment, unsigned flags,
+                        const char *function) {
   resize_request_t r = {.ptr = ptr, .size = size == 0 ? 1 : size};
   r.alignment = alignment;
   r.flags = flags;
@@ -300,7 +326,16 @@ void *hak_api_resize(void *ptr, size_t size, size_t alignment, unsigned flags,
   if (HAK_UNLIKELY(r.usable == 0)) return invalid();
   if (r.place.cls == HAK_CLASS_TRACT) return resize_enclosed(&r, function);
   if (r.size <= r.usable || (flags & HAK_NO_GROW) != 0) return resize(&r);
-  return hak_api_request(hak_heap_of_extent(r.place.extent), r.size, try_resize, &r);
+  return resize_pinned(hak_heap_of_extent(r.place.extent), &r);
+}
+
+void *hak_api_resize(void *ptr, size_t size, size_t alignment, unsigned flags,
+                     const char *function) {
+  if (HAK_UNLIKELY(size > PTRDIFF_MAX)) return no_memory();
+  hak_stay_t stay = hak_stay();
+  void *block = resize_any(ptr, size, alignment, flags, function);
+  hak_stay_end(stay);
+  return block;
 }
 
 void *hak_realloc(void *ptr, size_t size) {

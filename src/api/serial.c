@@ -15,7 +15,6 @@
 #include "api/api.h"
 #include "base/check.h"
 #include "heap/pressure.h"
-#include "superslab/retention.h"
 #include "tiny/spill.h"
 
 #define IN_HEAP_FREE "hak_heap_free"
@@ -56,7 +55,7 @@ static HAK_WARM void *alloc_slow(hak_heap_t *handle, size_t size) {
   hak_serial_leave(serial);
   hak_thread_leave(me, HAK_IN_ALLOC);
   if (HAK_UNLIKELY(block == NULL)) return hak_api_small(heap, cls, false);
-  hak_retention_tick(&heap->store->pool);
+  hak_thread_tick(&heap->store->pool);
   hak_pressure_soft(heap);
   return block;
 }
@@ -105,7 +104,7 @@ static HAK_WARM void free_event(hak_heap_t *heap, void *ptr, hak_list_t *list) {
   hak_front_default(me);
   hak_serial_leave(serial);
   hak_thread_leave(me, IN_HEAP_FREE);
-  hak_retention_tick(&heap->store->pool);
+  hak_thread_tick(&heap->store->pool);
 }
 
 HAK_HOT void push(hak_heap_t *heap, hak_serial_t *serial, hak_list_t *list, void *ptr) {

@@ -331,8 +331,7 @@ enum {
   STATS_LEAST = 2 * sizeof(uint32_t) + sizeof(uint64_t)
 };
 
-int hak_stats_get(hak_heap_t *heap, hak_stats_t *out) {
-  if (out == NULL || out->struct_size < STATS_LEAST) return EINVAL;
+static int stats_get(hak_heap_t *heap, hak_stats_t *out, bool running) {
   hak_heap_t *record = NULL;
   if (heap != NULL && (record = hak_api_heap(heap)) == NULL) return EINVAL;
   uint32_t known = out->struct_size;
@@ -342,13 +341,19 @@ int hak_stats_get(hak_heap_t *heap, hak_stats_t *out) {
     fill_heap(record, &stats);
   } else {
     fill_os(&stats);
-    if (hak_lifecycle_is_running() && hak_heap_get_default() != NULL) {
-      fill_process(&stats);
-    }
+    if (running) fill_process(&stats);
   }
   stats.struct_size = known;
   memcpy(out, &stats, known < sizeof stats ? known : sizeof stats);
   return 0;
+}
+
+int hak_stats_get(hak_heap_t *heap, hak_stats_t *out) {
+  if (out == NULL || out->struct_size < STATS_LEAST) return EINVAL;
+  hak_stay_t stay = hak_stay();
+  int error = stats_get(heap, out, stay != HAK_STAY_NONE);
+  hak_stay_end(stay);
+  return error;
 }
 
 /* --- printing --------------------------------------------------------------- */

@@ -57,7 +57,9 @@ static void collect_default(collecting_t *c) {
   purge_pool(c, heap);
   if (c->slabs == 0) return;
   spend(c, PER_HEAP);
+  hak_heap_lease(heap);
   empty_caches(c, true);
+  hak_heap_unlease(heap);
   purge_pool(c, heap);
 }
 

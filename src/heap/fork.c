@@ -90,6 +90,7 @@ static void each_late_lock(void (*act)(hak_lock_t *)) {
 
 /* All locks, in the order of their ranks. */
 void hak_forking_prepare(void) {
+  hak_lifecycle_hold();
   take(hak_threads_lock());
   take(hak_heaps_lock());
   each_heap(take_heap);
@@ -105,7 +106,10 @@ static void give_all(void (*heap)(hak_heap_t *heap)) {
   give(hak_threads_lock());
 }
 
-void hak_forking_parent(void) { give_all(give_heap); }
+void hak_forking_parent(void) {
+  give_all(give_heap);
+  hak_lifecycle_unhold(false);
+}
 
 /* --- what is lost ---------------------------------------------------------- */
 
@@ -257,20 +261,27 @@ static bool reclaim_slabs(hak_superslab_t *ss, void *me) {
 /* --- charges ----------------------------------------------------------------- */
 
 static void forget_charge(hak_heap_t *heap) {
-  hak_budget_forget(&heap->store->pool.budget);
+  hak_pool_t *pool = &heap->store->pool;
+  hak_budget_forget(&pool->budget);
+  if (hak_load_relaxed(&pool->mapped_blocks) == 0) return;
+  hak_store_relaxed(&pool->mapped_blocks, 0);
+  hak_store_relaxed(&pool->mapped_bytes, 0);
 }
 
 static bool charge_superslab(hak_superslab_t *ss, void *ctx) {
   (void)ctx;
-  if (ss->budget != NULL) hak_budget_recharge(ss->budget, hak_superslab_charge(ss));
+  hak_budget_t *budget = hak_superslab_budget(ss);
+  if (budget != NULL) hak_budget_recharge(budget, hak_superslab_charge(ss));
   return true;
 }
 
 static bool charge_mapping(hak_mapping_t *mapping, void *ctx) {
   (void)ctx;
-  if (mapping->budget != NULL) {
-    hak_budget_recharge(mapping->budget, hak_mapping_charge(mapping));
-  }
+  if (mapping->budget == NULL) return true;
+  hak_budget_recharge(mapping->budget, hak_mapping_charge(mapping));
+  hak_pool_t *pool = hak_pool_of_budget(mapping->budget);
+  hak_add_relaxed(&pool->mapped_blocks, 1);
+  hak_add_relaxed(&pool->mapped_bytes, hak_load_relaxed(&mapping->extent.size));
   return true;
 }
 
@@ -311,7 +322,7 @@ static hak_thread_t *worker(void) {
 }
 
 static void settle(void) {
-  bool any = false;
+  bool any = hak_lifecycle_lost_calls();
   hak_thread_t *me = worker(), *shared = hak_threads_shared();
   hak_threads_visit(note_torn, &any);
   if (any) {
@@ -341,6 +352,9 @@ static bool is_inside(void) {
 
 void hak_forking_child(void) {
   give_all(free_heap);
+  hak_arenas_recount();
+  hak_store_relaxed(&hak_budget_auditing, 0);
+  hak_lifecycle_unhold(true);
   if (!hak_lifecycle_is_running()) return;
   if (is_inside()) {
     hak_threads_visit(count_lists, NULL);

@@ -204,8 +204,8 @@ hak_heap_front_t *hak_front_make(hak_thread_t *me, hak_heap_t *heap) {
 
 static void leave_heap(hak_heap_front_t *front) {
   hak_store_relaxed(&front->mark, NULL);
-  hak_sub_relaxed(&front->heap->fronts, 1);
   hak_budget_count_user(&front->heap->store->pool.budget, -1);
+  hak_heap_unpin(front->heap);
 }
 
 /* No front: nothing is held, so credit is 0 and never changes. */
@@ -215,8 +215,8 @@ void hak_front_enter_bare(hak_thread_t *me, hak_heap_t *heap) {
   me->now = (hak_front_t){me->bins, no_holds, heap->store, 0, NULL, NULL, me->code};
 }
 
-bool hak_front_enter_to_free(hak_thread_t *me, hak_heap_t *heap) {
-  if (hak_heap_is_orphan(heap)) {
+bool hak_front_enter_to_free(hak_thread_t *me, hak_heap_t *heap, bool keep) {
+  if (!keep) {
     hak_front_flush(me, heap);
   } else if (hak_front_enter(me, heap)) {
     return true;

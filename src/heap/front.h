@@ -102,9 +102,9 @@ HAK_HOT bool hak_front_enter(hak_thread_t *me, hak_heap_t *heap) {
 /* As above without a front: no bins, nothing is held, but blocks can be sent
  * home. */
 void hak_front_enter_bare(hak_thread_t *me, hak_heap_t *heap);
-/* For a free: true if there is a front; false where memory for one is short, or the
- * heap was released and none is to be kept. */
-bool hak_front_enter_to_free(hak_thread_t *me, hak_heap_t *heap);
+/* For a free: true if there is a front; false where memory for one is short, or none is
+ * to be kept. */
+bool hak_front_enter_to_free(hak_thread_t *me, hak_heap_t *heap, bool keep);
 
 /* A list in the thread state that is a slot's. */
 HAK_HOT bool hak_front_is_slot(hak_thread_t *me, const hak_list_t *list) {

@@ -278,6 +278,8 @@ static int retire(hak_heap_t *heap, hak_heap_t *handle, bool release) {
   if (error == 0) {
     if (release) {
       hak_store_relaxed(&heap->released, HAK_HEAP_ORPHAN);
+      /* From now on it could end at any time, but the caller is not done with it. */
+      (void)hak_heap_pin(heap);
       /* From here on those above say what is too much. */
       hak_budget_set_limits(&heap->store->pool.budget, 0, 0);
       hak_heap_t *parent = hak_heap_parent(heap);
@@ -308,20 +310,42 @@ bool hak_heap_has_orphans(hak_heap_t *heap) {
   return has;
 }
 
-static bool claim(hak_heap_t *heap, const hak_heap_t *parent, bool idle) {
+bool hak_heap_claim_orphan_of(hak_heap_t *heap, const hak_heap_t *parent) {
   hak_lock_acquire(&lock);
   bool ok = hak_load_relaxed(&heap->released) == HAK_HEAP_ORPHAN &&
-            (parent == NULL || hak_heap_parent(heap) == parent) &&
-            (!idle || (hak_load_relaxed(&heap->fronts) == 0 && heap->orphans == 0));
+            (parent == NULL || hak_heap_parent(heap) == parent);
   if (ok) hak_store_relaxed(&heap->released, HAK_HEAP_ENDING);
   hak_lock_release(&lock);
   return ok;
 }
 
-bool hak_heap_claim_orphan_of(hak_heap_t *heap, const hak_heap_t *parent) {
-  return claim(heap, parent, false);
+void hak_heap_unclaim_orphan(hak_heap_t *heap) {
+  hak_lock_acquire(&lock);
+  if (hak_load_relaxed(&heap->released) == HAK_HEAP_ENDING) {
+    hak_store_relaxed(&heap->released, HAK_HEAP_ORPHAN);
+  }
+  hak_lock_release(&lock);
 }
-bool hak_heap_claim_idle_orphan(hak_heap_t *heap) { return claim(heap, NULL, true); }
+
+/* Empty comes first: then nobody frees into it any more, and who did before is counted
+ * among its fronts. */
+static bool is_idle(hak_heap_t *heap) {
+  /* Acquire: pairs with hak_heap_unpin. */
+  return hak_heap_is_empty(heap) && hak_load_acquire(&heap->fronts) == 0 &&
+         !hak_heap_has_orphans(heap);
+}
+
+/* What a look says counts only once the heap is claimed: until then the record may pass
+ * to another heap. Whoever made the heap idle meanwhile found it claimed and went on, so
+ * a claim that is given up again is followed by another look. */
+bool hak_heap_claim_idle_orphan(hak_heap_t *heap) {
+  while (hak_heap_is_orphan(heap) && is_idle(heap) &&
+         hak_heap_claim_orphan_of(heap, NULL)) {
+    if (is_idle(heap)) return true;
+    hak_heap_unclaim_orphan(heap);
+  }
+  return false;
+}
 
 static bool is_unused_locked(const hak_heap_t *heap) {
   const hak_heap_t *each = unused_first;
@@ -359,7 +383,8 @@ bool hak_heap_is_empty(hak_heap_t *heap) {
   hak_lock_acquire(&pool->lock);
   bool empty = hak_load_relaxed(&pool->taken) == 0 && pool->runs == NULL;
   hak_lock_release(&pool->lock);
-  return empty && hak_load_relaxed(&pool->mapped_blocks) == 0;
+  /* Acquire: pairs with uncount_mapped. */
+  return empty && hak_load_acquire(&pool->mapped_blocks) == 0;
 }
 
 bool hak_heap_is_valid(hak_heap_t *heap) {

@@ -43,14 +43,15 @@ struct hak_heap {
   hak_store_t *store;        /* likewise */
   uint32_t tag;              /* [heaps] of the last handle */
   hak_atomic_u32_t released; /* [any] hak_heap_release_t; changes under the lock */
-  hak_atomic_u32_t fronts;   /* [any] threads that have a front of it */
-  hak_atomic_u32_t leased;   /* [any] see hak_heap_lease */
+  hak_atomic_u32_t fronts; /* [any] threads that have a front of it, or have pinned it */
+  hak_atomic_u32_t leased; /* [any] see hak_heap_lease */
   _Atomic(hak_heap_t *) parent; /* or NULL; [const] while the heap is live */
   uint32_t children, orphans;   /* [heaps] live and released heaps below it */
   hak_heap_t *next_unused;      /* [heaps] */
   _Atomic(hak_arena_t *) arena; /* all its blocks are there; NULL; [const] while live */
   _Atomic(hak_plot_t *) plot;   /* its SuperSlabs are there; likewise */
   uint64_t forking;             /* bit c: class c's lock is taken for a fork */
+  bool unfinished;              /* in the child of a fork: see hak_teardown_finish */
   hak_atomic_u32_t resetting;   /* [lease] its blocks are about to go, and it stays */
   hak_atomic_u32_t tells_leaks; /* [const] what is live at its end is reported */
   char name[HAK_HEAP_NAME_MAX + 1]; /* [const] */
@@ -159,6 +160,18 @@ hak_heap_t *hak_heap_make(const hak_os_t *os, const hak_heap_plan_t *plan);
  * to them. */
 void hak_heap_end_os(hak_heap_t *heap);
 
+/* Whoever gives the heap's memory back, or looks at the heap after, pins it first, while
+ * there still is a block: a released heap does not end before it is unpinned (see
+ * hak_teardown_unpin). The default heap never ends. */
+HAK_HOT bool hak_heap_pin(hak_heap_t *heap) {
+  if (heap == hak_heap_get_default()) return false;
+  /* Relaxed: what makes the heap empty, after, publishes it to claim_idle. */
+  hak_add_relaxed(&heap->fronts, 1);
+  return true;
+}
+/* Release: pairs with is_idle. */
+HAK_HOT void hak_heap_unpin(hak_heap_t *heap) { hak_sub_release(&heap->fronts, 1); }
+
 /* Nobody else flushes or tears down caches of the heap meanwhile. A lease rather
  * than a lock, since hooks run while it is out; whoever has one takes no other. */
 void hak_heap_lease(hak_heap_t *heap);
@@ -179,7 +192,10 @@ int hak_heap_release_handle(hak_heap_t *heap, hak_heap_t *handle);
 bool hak_heap_has_orphans(hak_heap_t *heap);
 /* An orphan of `parent` (NULL: of any) is the caller's to end. */
 bool hak_heap_claim_orphan_of(hak_heap_t *heap, const hak_heap_t *parent);
-/* Likewise if no thread has a front of it and no orphan lies below. */
+/* It is an orphan again, if it was claimed as one. */
+void hak_heap_unclaim_orphan(hak_heap_t *heap);
+/* As the first if it is idle: no block of it is in use, no thread has a front of it or
+ * has pinned it, and no orphan lies below. The record may serve another heap by now. */
 bool hak_heap_claim_idle_orphan(hak_heap_t *heap);
 /* Somebody was making or ending it and is not in this process. O(unused records). */
 bool hak_heap_is_ending(hak_heap_t *heap);

@@ -2,10 +2,10 @@
 
 #include <errno.h>
 #include <pthread.h>
-#include <sched.h>
 #include <unistd.h>
 
 #include "base/check.h"
+#include "base/gate.h"
 #include "base/lock.h"
 #include "base/option.h"
 #include "heap/fork.h"
@@ -29,11 +29,17 @@ enum {
 };
 
 /* One thread at a time starts or stops the library, in PHASE_CHANGING; hooks run
- * meanwhile, so that is a phase others wait for and no lock. */
+ * meanwhile, so that is a phase others wait for and no lock. A fork is a change too, from
+ * a phase to itself. */
 static hak_atomic_u64_t phase;
+static hak_atomic_ptr_t changer; /* something of the thread that is at it, or NULL */
 static hak_atomic_u32_t shutdowns;
 static hak_os_t hooks; /* what hak_init was given, or the system's own */
 static bool forks_registered, environment_read;
+
+/* Calls of threads that are not attached; open while the library runs. */
+static hak_gate_t calls;
+static _Thread_local uint32_t calls_of_mine;
 
 const hak_os_t *hak_lifecycle_os(void) { return &hooks; }
 
@@ -113,46 +119,115 @@ static uint64_t changing_here(void) {
   return (uint64_t)getpid() << PHASE_BITS | PHASE_CHANGING;
 }
 
+/* A thread's address, which no other thread has at the same time. */
+static bool is_changer(void) {
+  return hak_load_relaxed(&changer) == (void *)&hak_thread_self;
+}
+
 /* Waits for a change under way, then begins one; the phase before it. */
 static phase_t begin_change(bool unless_running) {
+  unsigned step = 0;
   for (;;) {
     /* Acquire: pairs with end_change. */
     uint64_t now = hak_load_acquire(&phase), here = changing_here();
     if (now == PHASE_RUNNING && unless_running) return PHASE_RUNNING;
     /* What another process's thread had made so far stays unused. */
     if (now != here && hak_cas_acquire(&phase, &now, here)) {
+      hak_store_relaxed(&changer, (void *)&hak_thread_self);
       return now == PHASE_RUNNING ? PHASE_RUNNING : PHASE_DOWN;
     }
-    sched_yield();
+    hak_wait_step(&step);
   }
 }
 
 /* Release: publishes what was made to hak_lifecycle_is_running. */
-static void end_change(phase_t now) { hak_store_release(&phase, now); }
+static void end_change(phase_t now) {
+  hak_store_relaxed(&changer, NULL);
+  hak_store_release(&phase, now);
+}
+
+static void end_start(bool ok) {
+  if (ok) hak_gate_open(&calls);
+  end_change(ok ? PHASE_RUNNING : PHASE_DOWN);
+}
 
 bool hak_lifecycle_start(void) {
   if (HAK_LIKELY(hak_lifecycle_is_running())) return true;
+  /* A change under way is none for who is attached: a shutdown is refused for it. */
+  if (hak_thread_self->kind == HAK_THREAD_ATTACHED) return true;
+  if (is_changer()) return false; /* from a hook */
   if (begin_change(true) == PHASE_RUNNING) return true;
   bool ok = start(NULL, 0);
-  end_change(ok ? PHASE_RUNNING : PHASE_DOWN);
+  end_start(ok);
   return ok;
 }
 
 int hak_lifecycle_init(const hak_os_t *os, uint32_t flags) {
   if (begin_change(true) == PHASE_RUNNING) return EALREADY;
   bool ok = start(os, flags);
-  end_change(ok ? PHASE_RUNNING : PHASE_DOWN);
+  end_start(ok);
   return ok ? 0 : ENOMEM;
 }
 
+/* --- calls that stay ---------------------------------------------------------- */
+
+static bool enter_call(void) {
+  if (!hak_gate_enter(&calls)) return false;
+  calls_of_mine++;
+  return true;
+}
+
+void hak_stay_end_slow(void) {
+  calls_of_mine--;
+  hak_gate_leave(&calls);
+}
+
+hak_stay_t hak_stay_slow(void) {
+  enum {
+    STEPS = 1000
+  };
+  if (hak_thread_self->kind == HAK_THREAD_ATTACHED) return HAK_STAY_ATTACHED;
+  unsigned step = 0;
+  for (int i = 0; i < STEPS; i++) {
+    if (enter_call()) return HAK_STAY_COUNTED;
+    uint64_t now = hak_load_acquire(&phase);
+    if (now != PHASE_RUNNING && (now != changing_here() || is_changer())) break;
+    hak_wait_step(&step);
+  }
+  return HAK_STAY_NONE;
+}
+
+hak_stay_t hak_stay_started_slow(void) {
+  for (;;) {
+    if (hak_thread_self->kind == HAK_THREAD_ATTACHED) return HAK_STAY_ATTACHED;
+    if (!hak_lifecycle_start()) return HAK_STAY_NONE;
+    if (enter_call()) return HAK_STAY_COUNTED;
+  }
+}
+
+/* --- the end -------------------------------------------------------------------- */
+
+/* Nobody else is in a call, nor attached; those who come now wait. A call is over soon,
+ * but for those that wait themselves, or call the program. */
+static bool is_alone(bool force) {
+  enum {
+    STEPS = 100
+  };
+  bool empty = hak_gate_wait(&calls, STEPS);
+  return force || (empty && hak_threads_others() == 0);
+}
+
 int hak_lifecycle_shutdown(bool force) {
+  if (!force && hak_threads_others() > 0) return EBUSY;
+  if (is_changer()) return EBUSY; /* from a hook */
   phase_t before = begin_change(false);
   if (before != PHASE_RUNNING) {
     end_change(before);
     return EINVAL;
   }
-  if (!force && hak_threads_others() > 0) {
-    end_change(PHASE_RUNNING);
+  hak_gate_close(&calls);
+  if (!is_alone(force)) {
+    end_start(true);
     return EBUSY;
   }
   release_all();
@@ -160,3 +235,27 @@ int hak_lifecycle_shutdown(bool force) {
   end_change(PHASE_DOWN);
   return 0;
 }
+
+/* --- forks ---------------------------------------------------------------------- */
+
+static bool held, lost_calls;
+static phase_t held_phase;
+
+void hak_lifecycle_hold(void) {
+  if (is_changer()) return; /* a fork in a hook: the change goes on in both */
+  held_phase = begin_change(false);
+  held = true;
+}
+
+void hak_lifecycle_unhold(bool child) {
+  if (child) {
+    uint32_t inside = hak_gate_inside(&calls);
+    lost_calls = inside != calls_of_mine;
+    hak_gate_recount(&calls, calls_of_mine);
+  }
+  if (!held) return;
+  held = false;
+  end_change(held_phase);
+}
+
+bool hak_lifecycle_lost_calls(void) { return lost_calls; }

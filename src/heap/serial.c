@@ -87,8 +87,8 @@ void hak_serial_clear(hak_thread_t *me, hak_heap_t *heap, bool end) {
   if (!end) return;
   heap->serial_handle = NULL;
   hak_store_relaxed(&heap->serial, NULL);
-  hak_sub_relaxed(&heap->fronts, 1);
   hak_budget_count_user(&heap->store->pool.budget, -1);
+  hak_heap_unpin(heap);
   state_put(serial);
 }
 

@@ -2,6 +2,7 @@
 
 #include <errno.h>
 
+#include "base/wait.h"
 #include "superslab/mapping.h"
 #include "tiny/transfer.h"
 
@@ -75,22 +76,37 @@ static void end_heap(hak_thread_t *me, hak_heap_t *heap) {
   hak_heap_unlease(heap);
 }
 
-/* Released heaps below one belong to it, and share its end. */
+/* Released heaps below one belong to it, and share its end. True if there was one that
+ * nobody else is at the end of. */
+static bool clear_unclaimed(hak_thread_t *me, hak_heap_t *heap);
+
 static void clear_orphans(hak_thread_t *me, hak_heap_t *heap) {
+  unsigned rounds = 0;
+  while (hak_heap_has_orphans(heap)) {
+    /* The rest is being ended, and still charged to the budgets above it. */
+    if (!clear_unclaimed(me, heap)) hak_wait_step(&rounds);
+  }
+}
+
+static bool clear_unclaimed(hak_thread_t *me, hak_heap_t *heap) {
+  bool any = false;
   for (uint32_t i = 0; i < hak_heaps_made(); i++) {
     hak_heap_t *orphan = hak_heap_at(i);
     if (orphan == NULL || !hak_heap_claim_orphan_of(orphan, heap)) continue;
+    orphan->unfinished = false;
     clear_orphans(me, orphan);
     end_heap(me, orphan);
     hak_heap_put_record(orphan);
+    any = true;
   }
+  return any;
 }
 
 int hak_teardown_destroy(hak_thread_t *me, hak_heap_t *handle) {
   hak_heap_t *heap = hak_heap_record(handle);
   int error = hak_heap_retire_handle(heap, handle);
   if (error != 0) return error;
-  if (hak_heap_has_orphans(heap)) clear_orphans(me, heap);
+  clear_orphans(me, heap);
   end_heap(me, heap);
   hak_heap_put_record(heap);
   return 0;
@@ -99,7 +115,7 @@ int hak_teardown_destroy(hak_thread_t *me, hak_heap_t *handle) {
 int hak_teardown_reset(hak_thread_t *me, hak_heap_t *handle) {
   hak_heap_t *heap = hak_heap_record(handle);
   if (hak_heap_handle(heap) != handle || heap->store == me->store) return EINVAL;
-  if (hak_heap_has_orphans(heap)) clear_orphans(me, heap);
+  clear_orphans(me, heap);
   hak_heap_lease(heap);
   hak_store_relaxed(&heap->resetting, 1);
   clear(me, heap, false);
@@ -109,15 +125,17 @@ int hak_teardown_reset(hak_thread_t *me, hak_heap_t *handle) {
 }
 
 void hak_teardown_orphan(hak_thread_t *me, hak_heap_t *heap) {
-  /* Empty comes first: then nobody frees into it any more, and who did before has
-   * been counted among its fronts. */
-  while (heap != NULL && hak_heap_is_orphan(heap) && hak_heap_is_empty(heap) &&
-         hak_heap_claim_idle_orphan(heap)) {
+  while (heap != NULL && hak_heap_claim_idle_orphan(heap)) {
     hak_heap_t *parent = hak_heap_parent(heap);
     end_heap(me, heap);
     hak_heap_put_record(heap);
     heap = parent; /* it may have waited for this one */
   }
+}
+
+void hak_teardown_unpin(hak_thread_t *me, hak_heap_t *heap) {
+  hak_heap_unpin(heap);
+  if (hak_heap_is_orphan(heap)) hak_teardown_orphan(me, heap);
 }
 
 int hak_teardown_release(hak_thread_t *me, hak_heap_t *handle) {
@@ -130,21 +148,38 @@ int hak_teardown_release(hak_thread_t *me, hak_heap_t *handle) {
     hak_thread_flush_heap(me, heap); /* its transfer slots, front or no front */
     hak_front_flush(me, heap);
   }
-  hak_teardown_orphan(me, heap);
+  hak_teardown_unpin(me, heap);
   return 0;
+}
+
+/* Lost threads were at the end of these. Released ones are orphans again, so that they
+ * are found from above as well as by themselves. */
+static void note_unfinished(hak_heap_t *heap) {
+  heap->unfinished = heap != hak_heap_get_default() && hak_heap_is_ending(heap);
+  if (heap->unfinished) hak_heap_unclaim_orphan(heap);
+}
+
+static void finish_end(hak_thread_t *me, hak_heap_t *heap) {
+  if (!heap->unfinished) return;
+  heap->unfinished = false;
+  bool released = hak_heap_is_orphan(heap);
+  if (released && !hak_heap_claim_orphan_of(heap, NULL)) return;
+  clear_orphans(me, heap);
+  end_heap(me, heap);
+  hak_heap_put_record(heap);
 }
 
 void hak_teardown_finish(hak_thread_t *me) {
   for (uint32_t i = 0; i < hak_heaps_made(); i++) {
+    if (hak_heap_at(i) != NULL) note_unfinished(hak_heap_at(i));
+  }
+  for (uint32_t i = 0; i < hak_heaps_made(); i++) {
+    if (hak_heap_at(i) != NULL) finish_end(me, hak_heap_at(i));
+  }
+  for (uint32_t i = 0; i < hak_heaps_made(); i++) {
     hak_heap_t *heap = hak_heap_at(i);
-    if (heap == NULL || heap == hak_heap_get_default()) continue;
-    if (hak_heap_is_ending(heap)) {
-      if (hak_heap_has_orphans(heap)) clear_orphans(me, heap);
-      end_heap(me, heap);
-      hak_heap_put_record(heap);
-    } else if (hak_load_relaxed(&heap->resetting) != 0) {
-      clear(me, heap, false);
-    }
+    if (heap == NULL) continue;
+    if (hak_load_relaxed(&heap->resetting) != 0) clear(me, heap, false);
     hak_store_relaxed(&heap->resetting, 0);
   }
 }

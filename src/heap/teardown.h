@@ -20,8 +20,11 @@ int hak_teardown_release(hak_thread_t *me, hak_heap_t *handle);
 /* All blocks go, the heap and its SuperSlabs stay. 0 or EINVAL. */
 int hak_teardown_reset(hak_thread_t *me, hak_heap_t *handle);
 
-/* Something of a released heap has come home: if it was the last, the heap goes. */
+/* Something of a released heap has come home: if it was the last, the heap goes. By then
+ * it may be gone, and another one be in its place. */
 void hak_teardown_orphan(hak_thread_t *me, hak_heap_t *heap);
+/* Ends what hak_heap_pin began, and a released heap that waited for it. */
+void hak_teardown_unpin(hak_thread_t *me, hak_heap_t *heap);
 
 /* In the child of a fork: threads that are not there may have been at the end of heaps,
  * at a reset, or before the beginning; that is brought to its end. Then released heaps

@@ -240,7 +240,13 @@ static void state_put(hak_thread_t *state) {
   hak_lock_release(&lock);
 }
 
-static void flush_default(hak_thread_t *me) { hak_spill_all(me); }
+/* Under the lease, like what is kept of other heaps: a visit may be reading it. */
+static void flush_default(hak_thread_t *me) {
+  hak_heap_t *heap = hak_heap_get_default();
+  hak_heap_lease(heap);
+  hak_spill_all(me);
+  hak_heap_unlease(heap);
+}
 
 void hak_thread_flush_one(hak_thread_t *me, hak_heap_t *heap) {
   if (heap->store == me->store) {
@@ -256,13 +262,10 @@ void hak_thread_flush(hak_thread_t *me) {
 }
 
 void hak_thread_flush_heap(hak_thread_t *me, hak_heap_t *heap) {
-  if (heap->store == me->store) {
-    flush_default(me);
-    hak_spill_heap(me);
-    return;
-  }
   hak_heap_lease(heap);
-  if (heap->is_serial) {
+  if (heap->store == me->store) {
+    hak_spill_heap(me);
+  } else if (heap->is_serial) {
     hak_serial_flush(me, heap);
   } else if (hak_heap_is_used(heap)) {
     hak_front_drain(me, heap);
@@ -294,9 +297,7 @@ __attribute__((destructor)) static void delete_exit_key(void) {
   has_exit_key = false;
 }
 
-bool hak_thread_attach(void) {
-  if (hak_thread_self->kind == HAK_THREAD_ATTACHED) return true;
-  if (!hak_lifecycle_start()) return false;
+static bool attach(void) {
   hak_thread_t *state = state_get(&hak_thread_self);
   if (state == NULL) return false;
   if (!has_exit_key || pthread_setspecific(exit_key, state) != 0) {
@@ -305,6 +306,13 @@ bool hak_thread_attach(void) {
   }
   hak_thread_self = state;
   return true;
+}
+
+bool hak_thread_attach(void) {
+  hak_stay_t stay = hak_stay_started();
+  bool ok = stay == HAK_STAY_ATTACHED || (stay == HAK_STAY_COUNTED && attach());
+  hak_stay_end(stay);
+  return ok;
 }
 
 void hak_thread_detach(void) {
@@ -319,7 +327,6 @@ void hak_thread_detach(void) {
 /* --- one slow call ------------------------------------------------------- */
 
 static hak_thread_t *lease_shared(void) {
-  if (shared == NULL) return NULL;
   unsigned spins = 0;
   uint32_t unleased;
   do {
@@ -330,23 +337,34 @@ static hak_thread_t *lease_shared(void) {
   return shared;
 }
 
+/* Who uses the shared state stays until it leaves. */
 HAK_SLOW hak_thread_t *hak_thread_enter_slow(void) {
   hak_thread_t *me = hak_thread_self;
-  if (!hak_lifecycle_start()) return NULL;
-  bool own = me->kind == HAK_THREAD_NONE && hak_thread_attach();
-  me = own ? hak_thread_self : lease_shared();
+  hak_stay_t stay = hak_stay_started();
+  if (stay == HAK_STAY_NONE) return NULL;
+  if (me->kind == HAK_THREAD_NONE && attach()) {
+    hak_stay_end(stay);
+    me = hak_thread_self;
+  } else {
+    me = lease_shared();
+  }
   hak_store_relaxed(&me->busy, 1);
   return me;
 }
 
 hak_thread_t *hak_thread_enter_started(void) {
-  hak_thread_t *me = hak_thread_self;
-  if (HAK_UNLIKELY(me->kind != HAK_THREAD_ATTACHED)) {
-    if (!hak_lifecycle_is_running()) return NULL;
-    me = lease_shared();
-  }
+  hak_stay_t stay = hak_stay();
+  if (HAK_UNLIKELY(stay == HAK_STAY_NONE)) return NULL;
+  hak_thread_t *me = stay == HAK_STAY_ATTACHED ? hak_thread_self : lease_shared();
   hak_store_relaxed(&me->busy, 1);
   return me;
+}
+
+HAK_SLOW void hak_thread_tick_slow(hak_pool_t *pool) {
+  hak_thread_t *me = hak_thread_enter_started();
+  if (me == NULL) return;
+  hak_retention_tick_slow(pool);
+  hak_thread_leave(me, HAK_IN_ALLOC);
 }
 
 HAK_SLOW void hak_thread_leave_slow(hak_thread_t *me, const char *function) {
@@ -358,6 +376,7 @@ HAK_SLOW void hak_thread_leave_slow(hak_thread_t *me, const char *function) {
   if (me == shared) {
     /* Release: publishes what was done to the shared state to the next lease. */
     hak_store_release(&shared_leased, 0);
+    hak_stay_end_slow();
   } else {
     me->to_report = 0;
   }

@@ -12,8 +12,20 @@
 #define HAK_HEAP_THREAD_H
 
 #include "heap/front.h"
+#include "heap/lifecycle.h"
+#include "superslab/retention.h"
 
 extern _Thread_local hak_thread_t *hak_thread_self;
+
+/* See lifecycle.h. */
+HAK_HOT hak_stay_t hak_stay(void) {
+  if (HAK_LIKELY(hak_thread_self->kind == HAK_THREAD_ATTACHED)) return HAK_STAY_ATTACHED;
+  return hak_stay_slow();
+}
+HAK_HOT hak_stay_t hak_stay_started(void) {
+  if (HAK_LIKELY(hak_thread_self->kind == HAK_THREAD_ATTACHED)) return HAK_STAY_ATTACHED;
+  return hak_stay_started_slow();
+}
 
 /* Live large blocks outside of classes: the one place where they are counted. */
 HAK_HOT void hak_thread_count_large(hak_thread_t *me, int64_t blocks, int64_t bytes) {
@@ -40,6 +52,14 @@ HAK_HOT void hak_thread_leave(hak_thread_t *me, const char *function) {
   hak_compiler_fence();
   hak_store_relaxed(&me->busy, 0);
   if (HAK_UNLIKELY(me->to_report != 0)) hak_thread_leave_slow(me, function);
+}
+
+/* Gives back what is due, if it is time to look. No slow path begun, no lock held. */
+void hak_thread_tick_slow(hak_pool_t *pool);
+HAK_HOT void hak_thread_tick(hak_pool_t *pool) {
+  if (HAK_UNLIKELY(hak_load_relaxed(&hak_retained_over) != 0)) {
+    hak_thread_tick_slow(pool);
+  }
 }
 
 /* Makes and gives up the calling thread's state; false: out of memory. */

@@ -38,6 +38,7 @@ typedef struct hak_budget {
   hak_atomic_u32_t over;        /* [any] the soft limit was crossed, and nobody has
                                    come back well below it since */
   hak_atomic_u32_t alarm;       /* [any] nobody has acted on that yet */
+  hak_atomic_u64_t audit;       /* [any] what hak_check adds up */
   uint32_t fixed;               /* [const] bytes of the heap's own records */
   hak_pressure_fn *on_pressure; /* [const] or NULL */
   void *ctx;                    /* [const] */
@@ -62,6 +63,9 @@ HAK_HOT void hak_budget_call_end(const hak_budget_call_t *call) {
 
 /* Soft limits that were crossed and that nobody has acted on yet. */
 extern hak_atomic_u32_t hak_budget_alarms;
+
+/* 1: a thread adds budgets up, in their `audit`. */
+extern hak_atomic_u32_t hak_budget_auditing;
 
 void hak_budget_init(hak_budget_t *budget);
 /* A level without charge below `parent` (or NULL); its limits in bytes, 0 = none. */

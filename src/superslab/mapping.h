@@ -28,6 +28,9 @@ typedef struct hak_mapping {
 
 _Static_assert(offsetof(hak_mapping_t, extent) == 0, "the registry names extents");
 
+HAK_HOT hak_budget_t *hak_mapping_budget(const hak_mapping_t *mapping) {
+  return mapping->budget;
+}
 /* What is charged for one in use. */
 HAK_HOT size_t hak_mapping_charge(const hak_mapping_t *mapping) {
   return mapping->committed + sizeof *mapping;

@@ -68,6 +68,9 @@ bool hak_api_alignment_is_valid(size_t alignment);
 void hak_api_report_stray(hak_error_t error, const void *ptr, hak_heap_t *owner,
                           const char *function);
 
+/* Nothing is ours, as the library is not running. */
+void hak_api_report_not_running(const void *ptr, const char *function);
+
 /* Where a block lies and its usable size; 0 after a report if it is none. */
 size_t hak_api_usable(const void *ptr, hak_place_t *place, const char *function);
 

@@ -35,10 +35,14 @@ static HAK_SLOW void report_not_a_block(const void *ptr, const hak_place_t *plac
     owner = hak_api_owner(place->extent);
     error =
         place->cls == HAK_CLASS_NONE ? HAK_ERROR_DOUBLE_FREE : HAK_ERROR_INTERIOR_POINTER;
-  } else if (hak_registry_root() == NULL && hak_lifecycle_was_shut_down()) {
-    error = HAK_ERROR_AFTER_SHUTDOWN;
   }
   hak_api_report_stray(error, ptr, owner, function);
+}
+
+HAK_SLOW void hak_api_report_not_running(const void *ptr, const char *function) {
+  hak_api_report_stray(hak_lifecycle_was_shut_down() ? HAK_ERROR_AFTER_SHUTDOWN
+                                                     : HAK_ERROR_FOREIGN_POINTER,
+                       ptr, NULL, function);
 }
 
 size_t hak_api_usable(const void *ptr, hak_place_t *place, const char *function) {
@@ -130,6 +134,10 @@ static HAK_WARM void free_found(void *ptr, size_t size) {
 static HAK_WARM void free_nobodys(void *ptr, size_t size) {
   if (ptr == NULL) return;
   hak_stay_t stay = hak_stay();
+  if (HAK_UNLIKELY(stay == HAK_STAY_NONE)) {
+    hak_api_report_not_running(ptr, name_of(size));
+    return;
+  }
   free_found(ptr, size);
   hak_stay_end(stay);
 }
@@ -265,6 +273,10 @@ static void check_and_free(void *ptr, size_t size) {
 static void free_checked(void *ptr, size_t size) {
   if (ptr == NULL) return;
   hak_stay_t stay = hak_stay();
+  if (stay == HAK_STAY_NONE) {
+    hak_api_report_not_running(ptr, name_of(size));
+    return;
+  }
   check_and_free(ptr, size);
   hak_stay_end(stay);
 }
@@ -277,8 +289,8 @@ HAK_ENTRY void hak_free_sized(void *ptr, size_t size) {
 }
 #endif
 
-static void free_aligned_sized(void *ptr, size_t alignment, size_t size) {
-  const char *function = alignment == 0 ? "hak_free_sized" : "hak_free_aligned_sized";
+static void free_aligned_sized(void *ptr, size_t alignment, size_t size,
+                               const char *function) {
   hak_place_t place;
   size_t usable = hak_api_usable(ptr, &place, function);
   if (usable == 0) return;
@@ -299,7 +311,12 @@ static void free_aligned_sized(void *ptr, size_t alignment, size_t size) {
 
 void hak_free_aligned_sized(void *ptr, size_t alignment, size_t size) {
   if (ptr == NULL) return;
+  const char *function = alignment == 0 ? "hak_free_sized" : "hak_free_aligned_sized";
   hak_stay_t stay = hak_stay();
-  free_aligned_sized(ptr, alignment, size);
+  if (stay == HAK_STAY_NONE) {
+    hak_api_report_not_running(ptr, function);
+    return;
+  }
+  free_aligned_sized(ptr, alignment, size, function);
   hak_stay_end(stay);
 }

@@ -129,6 +129,10 @@ size_t hak_usable_size(const void *ptr) {
   if (ptr == NULL) return 0;
   hak_place_t place;
   hak_stay_t stay = hak_stay();
+  if (HAK_UNLIKELY(stay == HAK_STAY_NONE)) {
+    hak_api_report_not_running(ptr, "hak_usable_size");
+    return 0;
+  }
   size_t usable = hak_api_usable(ptr, &place, "hak_usable_size");
   hak_stay_end(stay);
   return usable;
@@ -178,6 +182,10 @@ size_t hak_resize_in_place(void *ptr, size_t min_size, size_t want_size) {
   if (want_size < min_size) want_size = min_size;
   if (want_size > PTRDIFF_MAX) want_size = min_size;
   hak_stay_t stay = hak_stay();
+  if (stay == HAK_STAY_NONE) {
+    hak_api_report_not_running(ptr, "hak_resize_in_place");
+    return 0;
+  }
   size_t now = resize_found(ptr, min_size, want_size);
   hak_stay_end(stay);
   return now;
@@ -333,6 +341,10 @@ void *hak_api_resize(void *ptr, size_t size, size_t alignment, unsigned flags,
                      const char *function) {
   if (HAK_UNLIKELY(size > PTRDIFF_MAX)) return no_memory();
   hak_stay_t stay = hak_stay();
+  if (stay == HAK_STAY_NONE) {
+    hak_api_report_not_running(ptr, function);
+    return invalid();
+  }
   void *block = resize_any(ptr, size, alignment, flags, function);
   hak_stay_end(stay);
   return block;

@@ -76,8 +76,7 @@ HAK_WARM void *hak_api_serial_alloc(hak_heap_t *handle, size_t size) {
 /* --- free ------------------------------------------------------------------------ */
 
 /* Any heap, any block; both are looked at first. */
-static HAK_WARM void free_checked(hak_heap_t *handle, void *ptr) {
-  if (ptr == NULL) return;
+static void check_and_free(hak_heap_t *handle, void *ptr) {
   hak_place_t place;
   if (hak_api_usable(ptr, &place, IN_HEAP_FREE) == 0) return;
   int saved = errno;
@@ -91,6 +90,17 @@ static HAK_WARM void free_checked(hak_heap_t *handle, void *ptr) {
     return;
   }
   hak_free(ptr);
+}
+
+static HAK_WARM void free_checked(hak_heap_t *handle, void *ptr) {
+  if (ptr == NULL) return;
+  hak_stay_t stay = hak_stay();
+  if (stay == HAK_STAY_NONE) {
+    hak_api_report_not_running(ptr, IN_HEAP_FREE);
+    return;
+  }
+  check_and_free(handle, ptr);
+  hak_stay_end(stay);
 }
 
 /* The list had no room: a bin is full, or a slab wants to be heard of. */

@@ -8,9 +8,8 @@
 #ifndef HAK_BASE_CHECK_H
 #define HAK_BASE_CHECK_H
 
-#include <hakmem/hakmem.h>
-
 #include "base/compiler.h"
+#include "base/public.h"
 
 #ifndef HAK_ASSERTS
 #define HAK_ASSERTS 0

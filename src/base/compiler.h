@@ -23,7 +23,8 @@
 #define HAK_SLOW __attribute__((noinline, cold))
 /* Never inline, but run often enough to be laid out with the hot code. */
 #define HAK_WARM __attribute__((noinline))
-/* The public entry points: a cache line's start keeps them in one fetch. */
+/* Public entry points that are hot: a cache line's start keeps them in one fetch. None is
+ * ever inlined, see public.h. */
 #define HAK_ENTRY __attribute__((aligned(64)))
 
 #define HAK_LIKELY(x) __builtin_expect(!!(x), 1)

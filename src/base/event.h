@@ -5,9 +5,8 @@
 #ifndef HAK_BASE_EVENT_H
 #define HAK_BASE_EVENT_H
 
-#include <hakmem/hakmem.h>
-
 #include "base/atomic.h"
+#include "base/public.h"
 
 typedef struct hak_event_sink {
   hak_event_fn *fn;

@@ -5,9 +5,8 @@
 #ifndef HAK_BASE_OPTION_H
 #define HAK_BASE_OPTION_H
 
-#include <hakmem/hakmem.h>
-
 #include "base/atomic.h"
+#include "base/public.h"
 
 extern hak_atomic_i64_t hak_option_values[HAK_OPTION_COUNT];
 

@@ -20,10 +20,9 @@
 #ifndef HAK_OS_OS_H
 #define HAK_OS_OS_H
 
-#include <hakmem/hakmem.h>
-
 #include "base/atomic.h"
 #include "base/bits.h"
+#include "base/public.h"
 
 #define HAK_OS_REMAP_ALIGNMENT ((size_t)2 << 20)
 

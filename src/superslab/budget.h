@@ -21,9 +21,8 @@
 #ifndef HAK_SUPERSLAB_BUDGET_H
 #define HAK_SUPERSLAB_BUDGET_H
 
-#include <hakmem/hakmem.h>
-
 #include "base/atomic.h"
+#include "base/public.h"
 
 #define HAK_BUDGET_NONE UINT64_MAX
 

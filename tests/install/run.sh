@@ -41,7 +41,71 @@ consumer() {
     fail "the user's programs failed"
 }
 
+skip() {
+  echo "SKIP: install: $how: $*"
+  exit 77
+}
+
+# lto COMPILER [OPTION...]: the library and fibers.c in one shared object of the form
+# that loads late, optimised as a whole, by a linker that inlines what it can; $inline
+# makes it.
+lto() {
+  command -v "$1" >/dev/null 2>&1 || skip "$1 is not installed"
+  mkdir "$work/objects"
+  quiet env -C "$root" find src -name '*.c' -exec sh -c '
+    objects=$1 file=$2
+    shift 2
+    exec "$@" -Isrc -Iinclude -D_GNU_SOURCE -std=c11 -fvisibility=hidden -c "$file" \
+      -o "$objects/$(echo "$file" | tr / _).o"' sh "$work/objects" {} "$@" $lto_flags \;
+  quiet "$@" $lto_flags -fno-stack-protector -std=gnu11 -Wall -Wextra -Werror \
+    -I"$root/include" -c "$here/consumer/fibers.c" -o "$work/objects/fibers.o"
+  quiet "$@" -O3 -flto -fPIC $inline -shared -o "$work/libfibers.so" "$work/objects"/*.o \
+    -pthread
+}
+lto_flags='-O3 -DNDEBUG -flto -fPIC -ftls-model=global-dynamic'
+inline=
+
+# nothing_thread_local OBJDUMP PATTERN: where fibers switch, nothing may know the thread.
+nothing_thread_local() {
+  "$1" -d --no-show-raw-insn "$work/libfibers.so" |
+    awk '/^[0-9a-f]+ <.*>:$/ { within = $2 ~ /^<fiber_/ } within' >"$work/code"
+  grep -q '<hak_alloc' "$work/code" || fail "no call of hak_alloc is left in a fiber"
+  if grep -E "$2" "$work/code"; then
+    fail "a fiber keeps the address of thread-local data, or may"
+  fi
+}
+
+# run_fibers: by a program that contains nothing of it.
+run_fibers() {
+  echo 'int fibers_main(void); int main(void) { return fibers_main(); }' >"$work/main.c"
+  quiet "$CC" "$work/main.c" -o "$work/fibers" -L"$work" -lfibers -Wl,-rpath,"$work" -pthread
+  "$work/fibers" || fail "the fibers failed"
+}
+
 case $how in
+  lto_gcc)
+    inline='-finline-limit=5000 --param=large-function-growth=1000'
+    lto gcc
+    run_fibers
+    ;;
+  lto_clang)
+    inline=-Wl,-plugin-opt=-inline-threshold=5000
+    lto clang
+    run_fibers
+    ;;
+  # What cannot be run is looked at.
+  lto_aarch64_gcc)
+    inline='-finline-limit=5000 --param=large-function-growth=1000'
+    lto aarch64-linux-gnu-gcc
+    nothing_thread_local aarch64-linux-gnu-objdump 'tpidr_el0|tlsdesc'
+    ;;
+  lto_aarch64_clang)
+    command -v ld.lld >/dev/null 2>&1 || skip "lld is not installed"
+    command -v aarch64-linux-gnu-objdump >/dev/null 2>&1 || skip "no disassembler"
+    inline='-fuse-ld=lld -Wl,-mllvm,-inline-threshold=5000'
+    lto clang --target=aarch64-linux-gnu
+    nothing_thread_local aarch64-linux-gnu-objdump 'tpidr_el0|tlsdesc'
+    ;;
   find_package)
     quiet "$cmake" --install "$build" --prefix "$work/a prefix"
     # Moved after the installation: nothing in it may name the old place.

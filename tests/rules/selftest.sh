@@ -128,6 +128,34 @@ done
 empty
 fails "orders, an empty list" 'no files' orders
 
+# ---- Public functions ------------------------------------------------------
+
+public() { "$rules/public.sh" "$tree"; }
+fresh_public() {
+  fresh
+  printf '/* int hak_no(void);\n   int hak_no(void); */\nint hak_one(void);\nchar *hak_two(int x,\n  int y);\n' \
+    >"$tree/include/hakmem/hakmem.h"
+  printf '%s\n' '#include <hakmem/hakmem.h>' \
+    '#define HAK_APART(f) extern __typeof__(f) f __attribute__((noinline))' \
+    'HAK_APART(hak_one);' 'HAK_APART(hak_two);' >"$tree/src/base/public.h"
+}
+fresh_public
+passes "public, all of the header" public
+printf 'int *hak_three(void);\n' >>"$tree/include/hakmem/hakmem.h"
+fails "public, one is missing" 'not in src/base/public.h: hak_three' public
+fresh_public
+add base/public.h 'HAK_APART(hak_four);'
+fails "public, one is unknown" 'not in the header: hak_four' public
+fresh_public
+sed 's/noinline/unused/' "$tree/src/base/public.h" >"$work/other"
+cp "$work/other" "$tree/src/base/public.h"
+fails "public, another attribute" 'does not say noinline' public
+fresh_public
+add os/os.h '#include <hakmem/hakmem.h>'
+fails "public, a file that includes the header" 'instead of the header: src/os/os.h' public
+empty
+fails "public, an empty tree" 'no ' public
+
 # ---- Length ----------------------------------------------------------------
 
 length() { "$rules/length.sh" "$tree"; }

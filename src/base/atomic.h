@@ -49,6 +49,8 @@ extern _Thread_local uint64_t hak_atomics_counted;
   HAK_LOCKED(atomic_fetch_and_explicit((p), (v), memory_order_relaxed))
 #define hak_exchange_acquire(p, v) \
   HAK_LOCKED(atomic_exchange_explicit((p), (v), memory_order_acquire))
+#define hak_exchange_release(p, v) \
+  HAK_LOCKED(atomic_exchange_explicit((p), (v), memory_order_release))
 #define hak_exchange_relaxed(p, v) \
   HAK_LOCKED(atomic_exchange_explicit((p), (v), memory_order_relaxed))
 

@@ -1,37 +1,43 @@
 #include "base/lock.h"
 
-#include <sched.h>
-#include <time.h>
-
 #include "base/check.h"
+#include "base/wait.h"
 
 hak_atomic_u64_t hak_lock_contended;
 
 enum {
-  SPINS = 100,
-  YIELDS = 32,
-  SLEEP_NS = 50000
+  SPINS = 100
 };
 
-HAK_SLOW void hak_lock_wait_slow(hak_lock_t *lock) {
+/* What is done under a lock is short, so its holder may be about to leave on another
+ * processor. Not where somebody sleeps already: its holder is not running. */
+static bool spin(hak_atomic_u32_t *word) {
+  for (unsigned spins = hak_wait_may_spin() ? SPINS : 0; spins > 0; spins--) {
+    uint32_t now = hak_load_relaxed(word);
+    if (now == HAK_WORD_WAITED) return false;
+    /* Acquire: as in hak_word_try. */
+    if (now == HAK_WORD_FREE && hak_word_try(word)) return true;
+    hak_cpu_relax();
+  }
+  return false;
+}
+
+static HAK_SLOW void wait_slow(hak_atomic_u32_t *word) {
   hak_add_relaxed(&hak_lock_contended, 1);
-  unsigned rounds = 0;
-  do {
-    unsigned spins = 0;
-    while (hak_load_relaxed(&lock->held) != 0) {
-      if (++spins < SPINS) {
-        hak_cpu_relax();
-        continue;
-      }
-      spins = 0;
-      if (++rounds < YIELDS) {
-        sched_yield();
-      } else {
-        nanosleep(&(struct timespec){0, SLEEP_NS}, NULL);
-      }
-    }
-    /* Acquire: as in hak_lock_acquire. */
-  } while (hak_exchange_acquire(&lock->held, 1) != 0);
+  if (spin(word)) return;
+  /* Whoever comes through here leaves the word saying that somebody waits: it cannot
+   * know that nobody does. Acquire: as in hak_word_try. */
+  while (hak_exchange_acquire(word, HAK_WORD_WAITED) != HAK_WORD_FREE) {
+    hak_wait_on(word, HAK_WORD_WAITED);
+  }
+}
+
+HAK_WARM void hak_word_take(hak_atomic_u32_t *word) {
+  if (HAK_UNLIKELY(!hak_word_try(word))) wait_slow(word);
+}
+
+HAK_WARM void hak_word_give(hak_atomic_u32_t *word) {
+  if (hak_exchange_release(word, HAK_WORD_FREE) == HAK_WORD_WAITED) hak_wake_one(word);
 }
 
 #if HAK_ASSERTS >= 2

@@ -1,13 +1,17 @@
 /* lock.h - a small lock for slow paths, with ranks.
  *
- * Depends on: atomic, check.   Used by: superslab and above.
+ * Depends on: atomic, wait.   Used by: superslab and above.
  *
  * A thread takes locks in the order of their ranks, lowest first, and never two
  * of the same rank; checked where full asserts are on. No call to the operating
  * system, hook or callback happens under any of them.
  *
- * A waiter spins briefly, then yields, then sleeps: the holder may have been
- * preempted, and under a real-time scheduler a yield alone would not let it run.
+ * A lease is a lock without a rank: hooks may run while it is out, and a thread that has
+ * one takes no other.
+ *
+ * Who has to wait spins briefly if there is another processor, then sleeps until it is
+ * woken: the holder may have been preempted, and under a real-time scheduler a yield
+ * alone would not let it run.
  */
 #ifndef HAK_BASE_LOCK_H
 #define HAK_BASE_LOCK_H
@@ -29,18 +33,55 @@ typedef enum hak_rank {
   HAK_RANK_META         /* records of the library itself */
 } hak_rank_t;
 
+/* What the word of a lock or a lease says. Zeroed memory is a free one. */
+#define HAK_WORD_FREE 0u
+#define HAK_WORD_TAKEN 1u
+#define HAK_WORD_WAITED 2u /* taken, and somebody may be asleep until it is not */
+
 typedef struct hak_lock {
-  hak_atomic_u32_t held; /* 0 or 1 */
+  hak_atomic_u32_t held; /* HAK_WORD_* */
   uint32_t rank;         /* hak_rank_t, [const]; 0 = a shelf's, made of zeroes */
 } hak_lock_t;
 
 #define HAK_LOCK_INIT(r) \
   { 0, (r) }
 
-/* Acquisitions that had to wait; a statistic. */
+typedef struct hak_lease {
+  hak_atomic_u32_t held; /* HAK_WORD_* */
+} hak_lease_t;
+
+/* Acquisitions of locks and leases that had to wait; a statistic. */
 extern hak_atomic_u64_t hak_lock_contended;
 
-void hak_lock_wait_slow(hak_lock_t *lock);
+/* --- the word -------------------------------------------------------------------- */
+
+/* Acquire: pairs with the release in hak_word_give; everything the last holder wrote is
+ * seen. */
+HAK_HOT bool hak_word_try(hak_atomic_u32_t *word) {
+  uint32_t free = HAK_WORD_FREE;
+  return hak_cas_acquire(word, &free, HAK_WORD_TAKEN);
+}
+/* Out of line: what takes locks is slow anyway, and there are hundreds of places. */
+void hak_word_take(hak_atomic_u32_t *word);
+/* Release: publishes what was written by the holder to the next one's hak_word_try. An
+ * exchange and no store, as somebody may begin to wait at any time. */
+void hak_word_give(hak_atomic_u32_t *word);
+
+/* --- leases ---------------------------------------------------------------------- */
+
+HAK_HOT bool hak_lease_try(hak_lease_t *lease) { return hak_word_try(&lease->held); }
+HAK_HOT void hak_lease_take(hak_lease_t *lease) { hak_word_take(&lease->held); }
+HAK_HOT void hak_lease_give(hak_lease_t *lease) { hak_word_give(&lease->held); }
+HAK_HOT bool hak_lease_is_out(hak_lease_t *lease) {
+  return hak_load_relaxed(&lease->held) != HAK_WORD_FREE;
+}
+/* In the child of a fork, where neither who had it nor who waited for it is: nobody has
+ * it. */
+HAK_HOT void hak_lease_reset(hak_lease_t *lease) {
+  hak_store_relaxed(&lease->held, HAK_WORD_FREE);
+}
+
+/* --- locks ----------------------------------------------------------------------- */
 
 #if HAK_ASSERTS >= 2
 void hak_lock_rank_push(const hak_lock_t *lock);
@@ -50,37 +91,30 @@ HAK_HOT void hak_lock_rank_push(const hak_lock_t *lock) { (void)lock; }
 HAK_HOT void hak_lock_rank_pop(const hak_lock_t *lock) { (void)lock; }
 #endif
 
-/* For fork only, which takes every lock there is. */
-HAK_HOT void hak_lock_acquire_unranked(hak_lock_t *lock) {
-  if (hak_exchange_acquire(&lock->held, 1) != 0) hak_lock_wait_slow(lock);
-}
-HAK_HOT void hak_lock_release_unranked(hak_lock_t *lock) {
-  hak_store_release(&lock->held, 0);
-}
+/* For fork only, which takes every lock there is, and whose child gives them again: those
+ * who waited are not in it. */
+HAK_HOT void hak_lock_acquire_unranked(hak_lock_t *lock) { hak_word_take(&lock->held); }
+HAK_HOT void hak_lock_release_unranked(hak_lock_t *lock) { hak_word_give(&lock->held); }
 
 HAK_HOT void hak_lock_init(hak_lock_t *lock, hak_rank_t rank) {
-  hak_store_relaxed(&lock->held, 0);
+  hak_store_relaxed(&lock->held, HAK_WORD_FREE);
   lock->rank = rank;
 }
 
-/* Acquire: pairs with the release in hak_lock_release; everything the last
- * holder wrote is seen. */
 HAK_HOT bool hak_lock_try(hak_lock_t *lock) {
-  if (hak_exchange_acquire(&lock->held, 1) != 0) return false;
+  if (!hak_word_try(&lock->held)) return false;
   hak_lock_rank_push(lock);
   return true;
 }
 
 HAK_HOT void hak_lock_acquire(hak_lock_t *lock) {
-  if (HAK_UNLIKELY(hak_exchange_acquire(&lock->held, 1) != 0)) hak_lock_wait_slow(lock);
+  hak_word_take(&lock->held);
   hak_lock_rank_push(lock);
 }
 
-/* Release: publishes what was written under the lock to the next holder's
- * hak_lock_acquire. */
 HAK_HOT void hak_lock_release(hak_lock_t *lock) {
   hak_lock_rank_pop(lock);
-  hak_store_release(&lock->held, 0);
+  hak_word_give(&lock->held);
 }
 
 #endif

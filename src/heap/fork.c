@@ -1,8 +1,8 @@
 #include "heap/fork.h"
 
-#include <sched.h>
 #include <string.h>
 
+#include "base/wait.h"
 #include "heap/lifecycle.h"
 #include "heap/teardown.h"
 #include "heap/thread.h"
@@ -21,9 +21,10 @@ static void take(hak_lock_t *l) {
   hak_lock_acquire_unranked(l);
   /* The one multi-step change of shared state that a thread makes without the
    * lock; the child could not tell how far it came. */
-  while (l == &hak_regions.lock && hak_regions.readying) {
+  unsigned rounds = 0;
+  while (l == &hak_regions.lock && hak_regions_are_readied()) {
     hak_lock_release_unranked(l);
-    sched_yield();
+    hak_wait_step(&rounds);
     hak_lock_acquire_unranked(l);
   }
 }
@@ -65,10 +66,10 @@ static void take_heap(hak_heap_t *heap) {
  * it any more. */
 static void free_heap(hak_heap_t *heap) {
   give_heap(heap);
-  hak_store_relaxed(&heap->leased, 0);
+  hak_lease_reset(&heap->lease);
   for (uint32_t cls = 0; cls < HAK_SHARED_CLASSES; cls++) {
     hak_lock_t *lock = &heap->store->depots[cls].lock;
-    if (hak_load_relaxed(&lock->held) != 0) give(lock);
+    if (hak_load_relaxed(&lock->held) != HAK_WORD_FREE) give(lock);
   }
 }
 
@@ -351,6 +352,8 @@ static bool is_inside(void) {
 }
 
 void hak_forking_child(void) {
+  hak_regions_forget_others();
+  hak_meta_forget_others();
   give_all(free_heap);
   hak_arenas_recount();
   hak_store_relaxed(&hak_budget_auditing, 0);

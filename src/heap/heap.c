@@ -1,7 +1,6 @@
 #include "heap/heap.h"
 
 #include <errno.h>
-#include <sched.h>
 #include <string.h>
 
 #include "base/check.h"
@@ -363,18 +362,10 @@ bool hak_heap_is_ending(hak_heap_t *heap) {
   return ending;
 }
 
-bool hak_heap_try_lease(hak_heap_t *heap) {
-  uint32_t unleased = 0;
-  /* Acquire: pairs with hak_heap_unlease. */
-  return hak_cas_acquire(&heap->leased, &unleased, 1);
-}
-
-void hak_heap_lease(hak_heap_t *heap) {
-  while (!hak_heap_try_lease(heap)) sched_yield();
-}
-
-/* Release: publishes what was done to the heap's caches to the next lease. */
-void hak_heap_unlease(hak_heap_t *heap) { hak_store_release(&heap->leased, 0); }
+/* What one does to the heap's caches, the next one sees. */
+bool hak_heap_try_lease(hak_heap_t *heap) { return hak_lease_try(&heap->lease); }
+void hak_heap_lease(hak_heap_t *heap) { hak_lease_take(&heap->lease); }
+void hak_heap_unlease(hak_heap_t *heap) { hak_lease_give(&heap->lease); }
 
 bool hak_heap_is_empty(hak_heap_t *heap) {
   hak_arena_t *arena = hak_heap_arena(heap);

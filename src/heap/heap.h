@@ -18,6 +18,7 @@
 #ifndef HAK_HEAP_HEAP_H
 #define HAK_HEAP_HEAP_H
 
+#include "base/lock.h"
 #include "pool/arena.h"
 #include "superslab/plot.h"
 #include "tiny/depot.h"
@@ -43,8 +44,8 @@ struct hak_heap {
   hak_store_t *store;        /* likewise */
   uint32_t tag;              /* [heaps] of the last handle */
   hak_atomic_u32_t released; /* [any] hak_heap_release_t; changes under the lock */
-  hak_atomic_u32_t fronts; /* [any] threads that have a front of it, or have pinned it */
-  hak_atomic_u32_t leased; /* [any] see hak_heap_lease */
+  hak_atomic_u32_t fronts;   /* [any] threads that have a front of it, or have pinned it */
+  hak_lease_t lease;         /* [any] see hak_heap_lease */
   _Atomic(hak_heap_t *) parent; /* or NULL; [const] while the heap is live */
   uint32_t children, orphans;   /* [heaps] live and released heaps below it */
   hak_heap_t *next_unused;      /* [heaps] */

@@ -1,7 +1,6 @@
 #include "heap/thread.h"
 
 #include <pthread.h>
-#include <sched.h>
 
 #include "base/check.h"
 #include "base/option.h"
@@ -40,7 +39,7 @@ static const hak_os_t *os;             /* [const] */
 /* The state of threads without one, and whether a thread is using it. A lease
  * rather than a lock, since hooks run while it is out. */
 static hak_thread_t *shared;
-static hak_atomic_u32_t shared_leased;
+static hak_lease_t shared_lease;
 
 static pthread_key_t exit_key;
 static bool has_exit_key;
@@ -51,11 +50,21 @@ enum {
   CODE_WEIGHT = 7
 };
 
-/* The n-th word with 7 of 15 bits set. */
+/* The n-th word with 7 of 15 bits set. Words that have their highest bit lower come
+ * first, so that bit is the highest with no more than n of those, and so on below it. */
 static uint32_t code_of(uint32_t n) {
-  for (uint32_t word = 0;; word++) {
-    if (hak_count_bits(word) == CODE_WEIGHT && n-- == 0) return word;
+  uint32_t word = 0;
+  for (uint32_t left = CODE_WEIGHT; left > 0; left--) {
+    uint32_t bit = left - 1, lower = 0, next = 1; /* words of `left` bits below a bit */
+    while (next <= n) {
+      bit++;
+      lower = next;
+      next = next * (bit + 1) / (bit + 1 - left);
+    }
+    word |= (uint32_t)1 << bit;
+    n -= lower;
   }
+  return word;
 }
 
 /* --- states ------------------------------------------------------------- */
@@ -327,13 +336,7 @@ void hak_thread_detach(void) {
 /* --- one slow call ------------------------------------------------------- */
 
 static hak_thread_t *lease_shared(void) {
-  unsigned spins = 0;
-  uint32_t unleased;
-  do {
-    if (spins++ > 0) sched_yield();
-    unleased = 0;
-    /* Acquire: pairs with the release in hak_thread_leave. */
-  } while (!hak_cas_acquire(&shared_leased, &unleased, 1));
+  hak_lease_take(&shared_lease);
   return shared;
 }
 
@@ -374,8 +377,7 @@ HAK_SLOW void hak_thread_leave_slow(hak_thread_t *me, const char *function) {
   hak_heap_t *heap = me->deferred.heap;
   me->deferred.error = 0;
   if (me == shared) {
-    /* Release: publishes what was done to the shared state to the next lease. */
-    hak_store_release(&shared_leased, 0);
+    hak_lease_give(&shared_lease);
     hak_stay_end_slow();
   } else {
     me->to_report = 0;
@@ -443,10 +445,10 @@ void hak_threads_stop(void) {
   slots_wanted = 0;
   codes_used = attached = 0;
   shared = NULL;
-  hak_store_relaxed(&shared_leased, 0);
   bool had_key = has_exit_key;
   has_exit_key = false;
   hak_lock_release(&lock);
+  hak_lease_give(&shared_lease); /* wakes who waited for it */
   /* Destructors of threads that attach anew get another key. */
   if (had_key) pthread_key_delete(exit_key);
   hak_magazines_reset();
@@ -469,7 +471,7 @@ bool hak_thread_is_lost(hak_thread_t *state) {
 
 void hak_threads_forget_lost(bool reuse) {
   const hak_thread_t *me = hak_thread_self;
-  hak_store_relaxed(&shared_leased, 0);
+  hak_lease_reset(&shared_lease);
   hak_store_relaxed(&committing, 0);
   attached = me->kind == HAK_THREAD_ATTACHED;
   if (reuse) free_states = NULL;

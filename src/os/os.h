@@ -60,6 +60,10 @@ HAK_HOT hak_os_scope_t hak_os_enter(hak_os_scope_t scope) {
   return before;
 }
 HAK_HOT void hak_os_leave(hak_os_scope_t before) { hak_os_scope = before; }
+/* What would be asked for is refused: no use to wait for a turn to ask. */
+HAK_HOT bool hak_os_is_barred(void) {
+  return HAK_UNLIKELY(hak_os_scope == HAK_OS_BARRED);
+}
 
 /* Pages and ranges may be given back now. */
 bool hak_os_may_give(void);

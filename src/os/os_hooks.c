@@ -11,8 +11,6 @@ hak_os_counts_t hak_os_counts;
 
 _Thread_local hak_os_scope_t hak_os_scope = HAK_OS_INLINE;
 
-static bool is_barred(void) { return HAK_UNLIKELY(hak_os_scope == HAK_OS_BARRED); }
-
 bool hak_os_may_give(void) {
   return hak_os_scope == HAK_OS_GIVING ||
          (hak_os_scope == HAK_OS_INLINE && hak_option(PURGE_MODE) != 0);
@@ -104,7 +102,7 @@ void hak_os_retry_releases(void) {
 }
 
 void *hak_os_reserve(const hak_os_t *os, size_t size, size_t alignment) {
-  if (is_barred()) return NULL;
+  if (hak_os_is_barred()) return NULL;
   int saved = errno;
   void *ptr = os->reserve(os->ctx, size, alignment);
   errno = saved;
@@ -125,7 +123,7 @@ void hak_os_release(const hak_os_t *os, void *ptr, size_t size) {
 
 bool hak_os_commit(const hak_os_t *os, void *ptr, size_t size, bool *zeroed) {
   *zeroed = false;
-  if (is_barred()) return false;
+  if (hak_os_is_barred()) return false;
   int saved = errno;
   bool ok = os->commit(os->ctx, ptr, size, zeroed) == 0;
   errno = saved;
@@ -142,7 +140,7 @@ bool hak_os_purge(const hak_os_t *os, void *ptr, size_t size) {
 }
 
 void *hak_os_remap(const hak_os_t *os, void *ptr, size_t old_size, size_t new_size) {
-  if (os->remap == NULL || is_barred()) return NULL;
+  if (os->remap == NULL || hak_os_is_barred()) return NULL;
   int saved = errno;
   void *moved = os->remap(os->ctx, ptr, old_size, new_size);
   errno = saved;

@@ -1,7 +1,7 @@
 #include "superslab/meta.h"
 
 #include "base/bits.h"
-#include "base/lock.h"
+#include "os/turn.h"
 
 /* Head of a range that records are cut from. */
 typedef struct chunk {
@@ -32,12 +32,14 @@ static void *cut_locked(const hak_os_t *os, size_t size, size_t alignment) {
   return (char *)chunk + at;
 }
 
-void *hak_meta_alloc(const hak_os_t *os, size_t size, size_t alignment) {
+static void *cut(const hak_os_t *os, size_t size, size_t alignment) {
   hak_lock_acquire(&lock);
   void *record = cut_locked(os, size, alignment);
   hak_lock_release(&lock);
-  if (record != NULL) return record;
+  return record;
+}
 
+static void *grow(const hak_os_t *os, size_t size, size_t alignment) {
   size_t want = hak_align_up(sizeof(chunk_t) + alignment + size, CHUNK_ALIGNMENT);
   if (want < CHUNK_SIZE) want = CHUNK_SIZE;
   chunk_t *chunk = hak_os_reserve(os, want, CHUNK_ALIGNMENT);
@@ -54,10 +56,25 @@ void *hak_meta_alloc(const hak_os_t *os, size_t size, size_t alignment) {
   hak_lock_acquire(&lock);
   chunk->next = chunks;
   chunks = chunk;
-  record = cut_locked(os, size, alignment);
+  void *record = cut_locked(os, size, alignment);
   hak_lock_release(&lock);
   return record;
 }
+
+/* Many threads may find the chunk used up at once: one of them gets the next. */
+static hak_turn_t growing;
+
+void *hak_meta_alloc(const hak_os_t *os, size_t size, size_t alignment) {
+  void *record = cut(os, size, alignment);
+  if (record != NULL || hak_os_is_barred()) return record;
+  bool taken = hak_turn_take(&growing);
+  record = cut(os, size, alignment);
+  if (record == NULL) record = grow(os, size, alignment);
+  hak_turn_give(&growing, taken);
+  return record;
+}
+
+void hak_meta_forget_others(void) { hak_turn_forget_others(&growing); }
 
 void hak_meta_release_all(void) {
   while (chunks != NULL) {

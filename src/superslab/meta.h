@@ -24,5 +24,7 @@ void hak_meta_release_all(void);
 /* The lock of this module, for fork. */
 struct hak_lock;
 struct hak_lock *hak_meta_lock(void);
+/* In the child of a fork: who was getting memory for records is not here. */
+void hak_meta_forget_others(void);
 
 #endif

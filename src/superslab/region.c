@@ -12,7 +12,8 @@ hak_regions_t hak_regions = {.lock = HAK_LOCK_INIT(HAK_RANK_REGIONS)};
 hak_atomic_u64_t hak_regions_reserved, hak_regions_head_committed;
 
 /* Makes the records of the first `count` SuperSlabs usable; called and returns
- * with the lock held, which it drops for the OS. */
+ * with the lock held, which it drops for the OS. The thread has the turn, or the
+ * records lie elsewhere and have their memory. */
 static bool ready_records(hak_region_t *region, uint32_t count) {
   while (hak_region_ready(region) < count) {
     size_t need = (size_t)((char *)&region->superslabs[count] - (char *)region);
@@ -36,6 +37,25 @@ static bool ready_records(hak_region_t *region, uint32_t count) {
   return true;
 }
 
+/* Likewise, if need be: one thread at a time. False if memory is short, or before the OS
+ * would be called if `no_grow`. */
+static bool make_ready(hak_region_t *region, uint32_t count, bool no_grow) {
+  if (hak_region_ready(region) >= count) return true;
+  if (no_grow) return false;
+  if (region->records != 0) return ready_records(region, count);
+  if (hak_os_is_barred()) return false;
+  hak_lock_release(&hak_regions.lock);
+  bool taken = hak_turn_take(&hak_regions.readying), ok = false;
+  if (taken) {
+    hak_lock_acquire(&hak_regions.lock);
+    ok = ready_records(region, count);
+    hak_lock_release(&hak_regions.lock);
+  }
+  hak_turn_give(&hak_regions.readying, taken);
+  hak_lock_acquire(&hak_regions.lock);
+  return ok;
+}
+
 /* Of a run that was taken out of its region's map: names its owner and lets go of the
  * lock. */
 static void hand_out(hak_superslab_t *ss, uint32_t count, hak_extent_kind_t kind,
@@ -55,44 +75,59 @@ static void hand_out(hak_superslab_t *ss, uint32_t count, hak_extent_kind_t kind
                  (size_t)count << HAK_SUPERSLAB_SHIFT);
 }
 
-static hak_superslab_t *acquire(const hak_os_t *os, uint32_t count, size_t alignment,
-                                hak_extent_kind_t kind, void *heap, bool small,
-                                bool no_grow) {
-  hak_region_t *region;
-  uint32_t at = 0;
+/* What a run is to be like. */
+typedef struct wish {
+  const hak_os_t *os;
+  uint32_t count;
+  size_t alignment;
+  bool small;
+} wish_t;
+
+/* Takes the lowest such run out of the map of the oldest region that has one, whose
+ * place there is *at; NULL if none has. */
+static hak_region_t *take_locked(const wish_t *wish, uint32_t *at) {
+  bool small = wish->small && hak_region_is_common(wish->os);
+  for (hak_region_t *region = hak_region_first(); region != NULL;
+       region = hak_region_next(region)) {
+    if (region->os != wish->os || region->small != small) continue;
+    *at = hak_region_find_run(region, wish->count, wish->alignment);
+    if (*at >= region->count) continue;
+    hak_region_take_run_locked(region, *at, wish->count);
+    return region;
+  }
+  return NULL;
+}
+
+/* Likewise out of a new region, if others that came here first have not made one that
+ * will do. Called and returns with the lock held, which it drops. */
+static hak_region_t *take_new_locked(const wish_t *wish, uint32_t *at) {
+  hak_lock_release(&hak_regions.lock);
+  hak_turn_t *turn = hak_region_turn(wish->os);
   hak_lock_acquire(&hak_regions.lock);
-  for (bool grown = false;; grown = true) {
-    for (region = hak_region_first(); region != NULL; region = hak_region_next(region)) {
-      if (region->os != os || region->small != (small && hak_region_is_common(os)))
-        continue;
-      at = hak_region_find_run(region, count, alignment);
-      if (at < region->count) break;
-    }
-    if (region != NULL) break;
-    if (no_grow || grown || !hak_region_grow_locked(os, count, alignment, small)) {
-      hak_lock_release(&hak_regions.lock);
-      return NULL;
-    }
+  hak_region_t *region = take_locked(wish, at);
+  if (region == NULL &&
+      hak_region_grow_locked(wish->os, wish->count, wish->alignment, wish->small)) {
+    region = take_locked(wish, at);
   }
-  hak_region_take_run_locked(region, at, count);
-  /* Committing records drops the lock; one thread at a time does it. */
-  while (hak_region_ready(region) < at + count && hak_regions.readying) {
+  hak_lock_release(&hak_regions.lock);
+  hak_turn_give(turn, turn != NULL);
+  hak_lock_acquire(&hak_regions.lock);
+  return region;
+}
+
+static hak_superslab_t *acquire(const wish_t *wish, hak_extent_kind_t kind, void *heap,
+                                bool no_grow) {
+  uint32_t at = 0, count = wish->count;
+  hak_lock_acquire(&hak_regions.lock);
+  hak_region_t *region = take_locked(wish, &at);
+  if (region == NULL && !no_grow && !hak_os_is_barred()) {
+    region = take_new_locked(wish, &at);
+  }
+  bool ok = region != NULL && make_ready(region, at + count, no_grow);
+  if (!ok) {
+    if (region != NULL) hak_region_untake_run_locked(region, at, count);
     hak_lock_release(&hak_regions.lock);
-    hak_cpu_relax();
-    hak_lock_acquire(&hak_regions.lock);
-  }
-  if (hak_region_ready(region) < at + count) {
-    bool ok = !no_grow;
-    if (ok) {
-      hak_regions.readying = true;
-      ok = ready_records(region, at + count);
-      hak_regions.readying = false;
-    }
-    if (!ok) {
-      hak_region_untake_run_locked(region, at, count);
-      hak_lock_release(&hak_regions.lock);
-      return NULL;
-    }
+    return NULL;
   }
   hak_superslab_t *ss = &region->superslabs[at];
   hand_out(ss, count, kind, heap);
@@ -101,13 +136,13 @@ static hak_superslab_t *acquire(const hak_os_t *os, uint32_t count, size_t align
 
 hak_superslab_t *hak_region_acquire(const hak_os_t *os, uint32_t count, size_t alignment,
                                     hak_extent_kind_t kind, void *heap, bool no_grow) {
-  return acquire(os, count, alignment, kind, heap, false, no_grow);
+  return acquire(&(wish_t){os, count, alignment, false}, kind, heap, no_grow);
 }
 
 hak_superslab_t *hak_region_acquire_small(const hak_os_t *os, uint32_t count,
                                           size_t alignment, hak_extent_kind_t kind,
                                           void *heap, bool no_grow) {
-  return acquire(os, count, alignment, kind, heap, true, no_grow);
+  return acquire(&(wish_t){os, count, alignment, true}, kind, heap, no_grow);
 }
 
 hak_superslab_t *hak_region_acquire_committed(const hak_os_t *os, void *heap,
@@ -240,6 +275,17 @@ bool hak_regions_end(const hak_os_t *os) {
     all = all && its == empty;
   }
   return all;
+}
+
+bool hak_regions_are_readied(void) {
+  return hak_turn_is_out(&hak_regions.readying) &&
+         !hak_turn_is_mine(&hak_regions.readying);
+}
+
+void hak_regions_forget_others(void) {
+  hak_turn_forget_others(&hak_regions.readying);
+  hak_turn_forget_others(&hak_regions.growing);
+  hak_turn_forget_others(&hak_regions.growing_own);
 }
 
 bool hak_regions_are_valid(void) {

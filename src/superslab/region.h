@@ -21,7 +21,7 @@
 #ifndef HAK_SUPERSLAB_REGION_H
 #define HAK_SUPERSLAB_REGION_H
 
-#include "base/lock.h"
+#include "os/turn.h"
 #include "superslab/registry.h"
 
 typedef struct hak_region {
@@ -52,7 +52,10 @@ typedef struct hak_regions {
   hak_region_t *last;
   size_t next_size;               /* of the next region; 0 = the option */
   hak_atomic_u32_t has_common;    /* a region that is not small was made */
-  bool readying;                  /* a thread commits records, without the lock */
+  hak_turn_t readying;            /* to commit records, without the lock */
+  hak_turn_t growing;             /* to reserve address space, likewise */
+  hak_turn_t growing_own;         /* likewise with hooks of a heap's own */
+  _Atomic(const hak_os_t *) own;  /* the ones that the last turn is for */
   uint32_t in_use;                /* SuperSlabs that are not free */
   hak_superslab_queue_t retained; /* free SuperSlabs with committed pages */
 } hak_regions_t;
@@ -116,6 +119,12 @@ bool hak_regions_end(const hak_os_t *os);
 bool hak_region_lay(const hak_os_t *os, char *base, uint32_t count);
 
 bool hak_regions_are_valid(void);
+
+/* For fork. Another thread is at records without the lock: the one change of shared
+ * state in several steps that is. What such threads were at is over in the child. */
+bool hak_regions_are_readied(void);
+void hak_regions_forget_others(void);
+
 void hak_regions_release(void);
 
 #endif

@@ -185,6 +185,21 @@ bool hak_region_lay(const hak_os_t *os, char *base, uint32_t count) {
   return true;
 }
 
+hak_turn_t *hak_region_turn(const hak_os_t *os) {
+  if (hak_os_is_fixed(os)) return NULL;
+  if (hak_region_is_common(os)) {
+    return hak_turn_take(&hak_regions.growing) ? &hak_regions.growing : NULL;
+  }
+  hak_turn_t *turn = &hak_regions.growing_own;
+  if (!hak_turn_try(turn)) {
+    /* Relaxed: if it is out of date, one more or one less waits. */
+    bool same = hak_load_relaxed(&hak_regions.own) == os;
+    if (!same || !hak_turn_take(turn)) return NULL;
+  }
+  hak_store_relaxed(&hak_regions.own, os);
+  return turn;
+}
+
 bool hak_region_grow_locked(const hak_os_t *os, uint32_t count, size_t alignment,
                             bool small) {
   if (hak_os_is_fixed(os)) return false;

@@ -21,10 +21,24 @@ hak_superslab_t *hak_pool_bring(hak_pool_t *pool, uint32_t count, size_t alignme
   return ss;
 }
 
+/* The first slabs of many threads are touched here and there only: a thousand that come
+ * at once would wait for the zeroes of huge pages that none of them fills. */
+enum {
+  CROWD = 32,        /* threads */
+  CROWDS_FIRST = 512 /* KiB of each that are small pages */
+};
+
+static bool is_of_a_crowd(hak_pool_t *pool, uint64_t superslabs) {
+  uint64_t users = hak_load_relaxed(&pool->budget.users);
+  return users >= CROWD && hak_option(HUGE_PAGES) < 2 &&
+         superslabs * (HAK_SUPERSLAB_SIZE / HAK_KIB) < users * CROWDS_FIRST;
+}
+
 static bool wants_small_pages(hak_pool_t *pool) {
   if (pool->huge_pages != HAK_HUGE_DEFAULT) return false;
-  return (pool->starts_small &&
-          hak_load_relaxed(&pool->superslabs) < (uint64_t)hak_option(HUGE_PAGES_AFTER)) ||
+  uint64_t superslabs = hak_load_relaxed(&pool->superslabs);
+  return (pool->starts_small && superslabs < (uint64_t)hak_option(HUGE_PAGES_AFTER)) ||
+         is_of_a_crowd(pool, superslabs) ||
          hak_budget_room(&pool->budget) < HAK_ROOM_FOR_HUGE_PAGES;
 }
 

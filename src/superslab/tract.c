@@ -1,8 +1,8 @@
 #include "superslab/tract.h"
 
 #include <errno.h>
-#include <sched.h>
 
+#include "base/wait.h"
 #include "superslab/registry.h"
 
 static hak_lock_t lock = HAK_LOCK_INIT(HAK_RANK_TRACTS);
@@ -20,8 +20,10 @@ static uintptr_t end_of(hak_tract_t *tract) {
 
 /* --- lookup -------------------------------------------------------------------- */
 
+/* A quarter of a second, in which whoever is at a change has run; in a handler that
+ * interrupted the change it would never end. */
 enum {
-  TRIES = 1 << 16 /* in a handler that interrupted a change it would never end */
+  TRIES = 320
 };
 
 /* Acquire, all: each is read before the count of changes is read again; pairs with
@@ -40,12 +42,13 @@ static hak_tract_t *search(hak_tract_slot_t *slot, uintptr_t address) {
 
 hak_tract_t *hak_tract_find(hak_tract_slot_t *slot, uintptr_t address) {
   hak_tract_t *tract = NULL;
+  unsigned rounds = 0;
   for (int i = 0; i < TRIES; i++) {
     /* Acquire: pairs with end_change; the list is as whole as it was left. */
     uint64_t before = hak_load_acquire(&changes);
     tract = search(slot, address);
     if (before % 2 == 0 && hak_load_relaxed(&changes) == before) break;
-    sched_yield();
+    hak_wait_step(&rounds);
   }
   return tract;
 }

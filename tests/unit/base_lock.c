@@ -1,9 +1,11 @@
-/* base_lock.c - the lock of slow paths: one holder at a time, whose writes the next
- * one sees, and a count of those that had to wait. */
+/* base_lock.c - the lock of slow paths, and the lease: one holder at a time, whose writes
+ * the next one sees, a count of those that had to wait, and sleep without an alarm. */
 #include "child.h"
 
+#include <errno.h>
 #include <pthread.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "base/lock.h"
@@ -101,6 +103,128 @@ static void lock__that_is_held_is_waited_for_and_the_wait_is_counted_once(void *
   CHECK_EQ(hak_load_relaxed(&hak_lock_contended), before + 1);
 }
 
+/* --- sleep ------------------------------------------------------------------------ */
+
+enum {
+  SLEEPERS = 8
+};
+
+static hak_lease_t g_lease;
+static hak_atomic_u32_t g_through;
+
+typedef struct sleeper {
+  pthread_t thread;
+  bool lease;   /* or the lock */
+  long wakes;   /* times it went to sleep and was woken */
+  double spent; /* seconds of a processor */
+} sleeper_t;
+
+static double seconds_of(struct timeval time) {
+  return (double)time.tv_sec + 1e-6 * (double)time.tv_usec;
+}
+
+static void *sleeper_main(void *argument) {
+  sleeper_t *me = argument;
+  struct rusage usage;
+  errno = TEST_ERRNO;
+  if (me->lease) {
+    hak_lease_take(&g_lease);
+    hak_add_relaxed(&g_through, 1);
+    hak_lease_give(&g_lease);
+  } else {
+    hak_lock_acquire(&g_lock);
+    hak_add_relaxed(&g_through, 1);
+    hak_lock_release(&g_lock);
+  }
+  CHECK_EQ(errno, TEST_ERRNO);
+  getrusage(RUSAGE_THREAD, &usage);
+  me->wakes = usage.ru_nvcsw;
+  me->spent = seconds_of(usage.ru_utime) + seconds_of(usage.ru_stime);
+  return NULL;
+}
+
+/* While one thread has it for a while, all others sleep; then each of them has it, woken
+ * a few times at most. A waiter that looks now and then would be so hundreds of times. */
+static void sleep_and_go_through(bool lease) {
+  sleeper_t sleepers[SLEEPERS];
+  hak_lock_init(&g_lock, HAK_RANK_HEAP);
+  hak_lease_reset(&g_lease);
+  hak_store_relaxed(&g_through, 0);
+  uint64_t before = hak_load_relaxed(&hak_lock_contended);
+  if (lease) {
+    hak_lease_take(&g_lease);
+  } else {
+    hak_lock_acquire(&g_lock);
+  }
+  for (int i = 0; i < SLEEPERS; i++) {
+    sleepers[i] = (sleeper_t){.lease = lease};
+    CHECK_EQ(pthread_create(&sleepers[i].thread, NULL, sleeper_main, &sleepers[i]), 0);
+  }
+  double end = test_seconds() + 10;
+  while (hak_load_relaxed(&hak_lock_contended) < before + SLEEPERS &&
+         test_seconds() < end) {
+    usleep(100);
+  }
+  usleep(100000);
+  CHECK_EQ(hak_load_relaxed(&g_through), 0);
+  CHECK_EQ(hak_load_relaxed(&hak_lock_contended), before + SLEEPERS);
+  if (lease) {
+    CHECK(hak_lease_is_out(&g_lease) && !hak_lease_try(&g_lease));
+    hak_lease_give(&g_lease);
+  } else {
+    hak_lock_release(&g_lock);
+  }
+  for (int i = 0; i < SLEEPERS; i++) pthread_join(sleepers[i].thread, NULL);
+  CHECK_EQ(hak_load_relaxed(&g_through), SLEEPERS);
+  for (int i = 0; i < SLEEPERS; i++) {
+    CHECK(sleepers[i].wakes <= 4 * SLEEPERS);
+    CHECK(sleepers[i].spent < 0.05);
+  }
+  CHECK(!hak_lease_is_out(&g_lease) && hak_load_relaxed(&g_lock.held) == HAK_WORD_FREE);
+}
+
+static void waiters__of_a_lock_sleep_until_they_are_woken(void **state) {
+  (void)state;
+  sleep_and_go_through(false);
+}
+
+static void waiters__of_a_lease_sleep_until_they_are_woken(void **state) {
+  (void)state;
+  sleep_and_go_through(true);
+}
+
+/* The child of a fork gives up what was taken before, with waiters that it has not. */
+static int child_main(void *ctx) {
+  (void)ctx;
+  hak_lease_reset(&g_lease);
+  hak_lock_release_unranked(&g_lock);
+  if (!hak_lease_try(&g_lease) || !hak_lock_try(&g_lock)) return 1;
+  hak_lease_give(&g_lease);
+  hak_lock_release(&g_lock);
+  return hak_lease_is_out(&g_lease) || hak_load_relaxed(&g_lock.held) != HAK_WORD_FREE;
+}
+
+static void fork__leaves_locks_and_leases_without_waiters(void **state) {
+  (void)state;
+  sleeper_t on_lock = {.lease = false}, on_lease = {.lease = true};
+  hak_lock_init(&g_lock, HAK_RANK_HEAP);
+  uint64_t before = hak_load_relaxed(&hak_lock_contended);
+  hak_lock_acquire_unranked(&g_lock);
+  hak_lease_take(&g_lease);
+  CHECK_EQ(pthread_create(&on_lock.thread, NULL, sleeper_main, &on_lock), 0);
+  CHECK_EQ(pthread_create(&on_lease.thread, NULL, sleeper_main, &on_lease), 0);
+  double end = test_seconds() + 10;
+  while (hak_load_relaxed(&hak_lock_contended) < before + 2 && test_seconds() < end) {
+    usleep(100);
+  }
+  usleep(10000);
+  test_child_must_succeed(child_main, NULL, 20);
+  hak_lease_give(&g_lease);
+  hak_lock_release_unranked(&g_lock);
+  pthread_join(on_lock.thread, NULL);
+  pthread_join(on_lease.thread, NULL);
+}
+
 static void *trier_main(void *argument) {
   bool *got = argument;
   *got = hak_lock_try(&g_lock);
@@ -158,5 +282,8 @@ TEST_MAIN_FRESH(T(lock__lets_one_thread_in_at_a_time),
                 T(lock__tried_and_acquired_lets_one_thread_in_at_a_time),
                 T(lock__that_is_free_is_taken_without_a_count),
                 T(lock__that_is_held_is_waited_for_and_the_wait_is_counted_once),
+                T(waiters__of_a_lock_sleep_until_they_are_woken),
+                T(waiters__of_a_lease_sleep_until_they_are_woken),
+                T(fork__leaves_locks_and_leases_without_waiters),
                 T(try__fails_at_once_on_a_held_lock), T(ranks__may_be_taken_upwards),
                 T(ranks__taken_downwards_or_twice_stop_the_program))

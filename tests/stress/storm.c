@@ -1,0 +1,129 @@
+/* storm.c - many threads that come to the library at one moment, on few processors, as a
+ * server's do when it starts: what one of them costs must not depend on how many there
+ * are. Counted is how often each has to wait, not how long that takes.
+ *
+ *   storm [<threads>]
+ */
+#include "support.h"
+
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+enum {
+  BLOCKS = 40,
+  STORMS = 3,
+  LEAST = 200 /* threads */
+};
+
+static size_t g_threads = 400;
+static pthread_barrier_t g_go, g_bye;
+
+typedef struct member {
+  pthread_t thread;
+  long sleeps; /* times it gave its processor up, from start to end */
+} member_t;
+
+static void *member_main(void *argument) {
+  member_t *me = argument;
+  unsigned char *blocks[BLOCKS];
+  pthread_barrier_wait(&g_go);
+  for (size_t i = 0; i < BLOCKS; i++) {
+    size_t size = (size_t)16 << (i % 8);
+    blocks[i] = hak_alloc(size);
+    CHECK(blocks[i] != NULL);
+    test_fill(blocks[i], size, (uintptr_t)me + i);
+  }
+  for (size_t i = 0; i < BLOCKS; i++) {
+    CHECK(test_verify(blocks[i], (size_t)16 << (i % 8), (uintptr_t)me + i));
+    hak_free(blocks[i]);
+  }
+  pthread_barrier_wait(&g_bye); /* all have a state at once */
+  pthread_barrier_wait(&g_bye); /* and keep it while somebody looks */
+  struct rusage usage;
+  getrusage(RUSAGE_THREAD, &usage);
+  me->sleeps = usage.ru_nvcsw;
+  return NULL;
+}
+
+static size_t resident_bytes(void) {
+  unsigned long pages = 0;
+  FILE *file = fopen("/proc/self/statm", "r");
+  CHECK(file != NULL && fscanf(file, "%*u %lu", &pages) == 1);
+  fclose(file);
+  return pages * (size_t)sysconf(_SC_PAGESIZE);
+}
+
+/* What the library and the process have while all threads are there. */
+static void run_storm(hak_stats_t *alive, size_t *resident) {
+  member_t *members = calloc(g_threads, sizeof *members);
+  pthread_attr_t small;
+  CHECK(members != NULL);
+  pthread_attr_init(&small);
+  if (!TEST_ASAN && !TEST_TSAN) pthread_attr_setstacksize(&small, 64 * KIB);
+  pthread_barrier_init(&g_go, NULL, (unsigned)g_threads);
+  pthread_barrier_init(&g_bye, NULL, (unsigned)g_threads + 1);
+  for (size_t i = 0; i < g_threads; i++) {
+    CHECK_EQ(pthread_create(&members[i].thread, &small, member_main, &members[i]), 0);
+  }
+  pthread_barrier_wait(&g_bye);
+  *alive = test_stats();
+  *resident = resident_bytes();
+  pthread_barrier_wait(&g_bye);
+  uint64_t sleeps = 0;
+  for (size_t i = 0; i < g_threads; i++) {
+    pthread_join(members[i].thread, NULL);
+    sleeps += (uint64_t)members[i].sleeps;
+  }
+  printf("%zu threads: %.1f sleeps each\n", g_threads,
+         (double)sleeps / (double)g_threads);
+  /* Two barriers, the system's own waits, and locks that others had; a waiter that
+   * looked again and again would sleep hundreds of times. */
+  if (!test_is_strict() && !TEST_ASAN && !TEST_TSAN) CHECK(sleeps <= 24 * g_threads);
+  pthread_barrier_destroy(&g_go);
+  pthread_barrier_destroy(&g_bye);
+  pthread_attr_destroy(&small);
+  free(members);
+}
+
+static void storm__of_threads_waits_for_locks_a_few_times_each(void **state) {
+  (void)state;
+  for (int i = 0; i < STORMS; i++) {
+    hak_stats_t before = test_stats(), alive;
+    size_t resident;
+    run_storm(&alive, &resident);
+    CHECK_EQ(alive.threads - before.threads, g_threads);
+    CHECK(alive.lock_contended - before.lock_contended <= 16 * g_threads);
+    /* A state for each, regions and their registry leaves for all. */
+    CHECK(alive.os_reserve - before.os_reserve <= g_threads + 24);
+  }
+  CHECK_EQ(test_live_blocks(), 0);
+  CHECK_EQ(hak_check(NULL), 0);
+}
+
+/* Each has a slab of eight classes, of which it touches the first pages: what a huge page
+ * brings besides would be seven eighths of the memory, and most of the time. */
+static void storm__of_threads_has_few_pages_that_nobody_touched(void **state) {
+  (void)state;
+  size_t before = resident_bytes(), resident;
+  hak_stats_t alive;
+  run_storm(&alive, &resident);
+  size_t each = (resident - before) / g_threads;
+  printf("%zu threads: %zu KiB resident each\n", g_threads, each / KIB);
+  if (!TEST_ASAN && !TEST_TSAN) CHECK(resident < before || each <= 220 * KIB);
+}
+
+int main(int argc, char **argv) {
+  test_begin();
+  test_start();
+  g_threads = argc > 1 ? strtoul(argv[1], NULL, 10) : test_scale(g_threads);
+  if (g_threads < LEAST) g_threads = LEAST;
+  const struct CMUnitTest tests[] = {
+      T(storm__of_threads_has_few_pages_that_nobody_touched),
+      T(storm__of_threads_waits_for_locks_a_few_times_each),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -120,6 +120,17 @@ case $how in
       fail "the options above are on although the project is not top-level"
     fi
     ;;
+  # Somebody's project that is built in unity: the library is not.
+  unity)
+    how=add_subdirectory
+    copy_tree
+    consumer -DHAKMEM_TREE="$work/hakmem tree" -DCMAKE_UNITY_BUILD=ON
+    how=unity
+    # By itself too.
+    quiet "$cmake" -S "$work/hakmem tree" -B "$work/alone" -DCMAKE_UNITY_BUILD=ON \
+      -DHAKMEM_BUILD_TESTS=OFF
+    quiet "$cmake" --build "$work/alone" --parallel 2
+    ;;
   dlopen)
     copy_tree
     consumer -DHAKMEM_TREE="$work/hakmem tree"

@@ -336,7 +336,7 @@ static void visit_and_stats__say_what_is_live(void **state) {
   hak_heap_t *heap = test_heap_in(g_buffer + 1, ALL, 0, parent);
   CHECK(heap != NULL);
   void *blocks[50];
-  for (size_t i = 0; i < 50; i++) blocks[i] = hak_heap_alloc(heap, i * i * 500);
+  for (size_t i = 0; i < 50; i++) blocks[i] = hak_heap_alloc(heap, i * i * 400);
   for (size_t i = 0; i < 50; i += 2) hak_free(blocks[i]);
   seen_t seen = {0, 0, heap};
   CHECK_EQ(hak_heap_visit(heap, see, &seen, 0), 0);

@@ -157,8 +157,10 @@ uint64_t hak_site_count(const hak_site_t *site);
 /* ---- Heaps ------------------------------------------------------------ */
 
 /* A heap is memory that goes away in one call. Any thread allocates from any heap
- * and frees any block with hak_free(). A handle is never valid again once its heap
- * is gone, whatever heaps are made later.
+ * and frees any block with hak_free(). Heaps can be made without an end. A handle is no
+ * address, and its lowest bits may be set. Once its heap is gone it is stale: it is told
+ * from the handles of later heaps, and comes again after 2^27 of them at the soonest
+ * (earlier only where the system has no memory for a record of 17 KiB).
  *
  * Cost: an empty heap takes at most 8 KiB of memory, one with a single small block
  * at most 72 KiB (and 2 MiB of address space). Up to 1,024 heaps at once have fast

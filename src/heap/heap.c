@@ -27,8 +27,12 @@ static hak_lock_t lock = HAK_LOCK_INIT(HAK_RANK_HEAPS);
 static _Atomic(chunk_t *) chunks[CHUNKS];
 static hak_atomic_u32_t made; /* [lock] records, the default heap's included */
 /* Records that wait, the longest first, so that a handle that is out of date has
- * the most time to be found. */
-static hak_heap_t *unused_first, *unused_last; /* [lock] */
+ * the most time to be found. Those whose tags are used up wait apart. */
+typedef struct waiting {
+  hak_heap_t *first, *last;
+  uint32_t count;
+} waiting_t;
+static waiting_t unused, worn; /* [lock] */
 static _Atomic(hak_heap_t *) default_heap;
 static hak_geometry_t geometry[HAK_SHARED_CLASSES]; /* [const] */
 
@@ -84,15 +88,43 @@ static hak_heap_t *new_record(const hak_os_t *os) {
   return heap;
 }
 
-static hak_heap_t *unused_record(void) {
-  hak_lock_acquire(&lock);
-  hak_heap_t *heap = unused_first;
-  if (heap != NULL) {
-    unused_first = heap->next_unused;
-    if (unused_first == NULL) unused_last = NULL;
+static void add_locked(waiting_t *waiting, hak_heap_t *heap) {
+  heap->next_unused = NULL;
+  if (waiting->last != NULL) {
+    waiting->last->next_unused = heap;
+  } else {
+    waiting->first = heap;
   }
+  waiting->last = heap;
+  waiting->count++;
+}
+
+static hak_heap_t *take_locked(waiting_t *waiting) {
+  hak_heap_t *heap = waiting->first;
+  if (heap == NULL) return NULL;
+  waiting->first = heap->next_unused;
+  if (waiting->first == NULL) waiting->last = NULL;
+  waiting->count--;
+  return heap;
+}
+
+static hak_heap_t *worn_record(void) {
+  hak_lock_acquire(&lock);
+  hak_heap_t *heap = take_locked(&worn);
+  if (heap != NULL) heap->tag = 0;
   hak_lock_release(&lock);
   return heap;
+}
+
+/* One with tags left; a new one rather than one of a few that are worn; NULL if memory
+ * is short. */
+static hak_heap_t *get_record(const hak_os_t *os) {
+  hak_lock_acquire(&lock);
+  hak_heap_t *heap = take_locked(&unused);
+  bool fresh = worn.count < HAK_HEAPS_WORN;
+  hak_lock_release(&lock);
+  if (heap == NULL && fresh) heap = new_record(os);
+  return heap != NULL ? heap : worn_record();
 }
 
 void hak_heap_put_record(hak_heap_t *heap) {
@@ -107,16 +139,7 @@ void hak_heap_put_record(hak_heap_t *heap) {
   }
   hak_store_relaxed(&heap->released, 0);
   hak_store_relaxed(&heap->parent, NULL);
-  /* A record whose tags are used up serves no more. */
-  if (heap->tag < HAK_HANDLE_TAG_MAX) {
-    heap->next_unused = NULL;
-    if (unused_last != NULL) {
-      unused_last->next_unused = heap;
-    } else {
-      unused_first = heap;
-    }
-    unused_last = heap;
-  }
+  add_locked(heap->tag < HAK_HANDLE_TAG_MAX ? &unused : &worn, heap);
   hak_lock_release(&lock);
 }
 
@@ -204,8 +227,7 @@ hak_heap_t *hak_heap_make(const hak_os_t *os, const hak_heap_plan_t *plan) {
   hak_heap_t *parent = plan->parent;
   const hak_os_t *own = hooks_of(os, plan);
   if (own == NULL) return NULL;
-  hak_heap_t *heap = unused_record();
-  if (heap == NULL) heap = new_record(os);
+  hak_heap_t *heap = get_record(os);
   if (heap == NULL) {
     if (plan->os != NULL) put_copy(own);
     return NULL;
@@ -219,7 +241,7 @@ hak_heap_t *hak_heap_make(const hak_os_t *os, const hak_heap_plan_t *plan) {
   hak_store_relaxed(&heap->parent, parent);
   if (parent != NULL) parent->children++;
   hak_lock_release(&lock);
-  uintptr_t handle = (uintptr_t)heap | (uintptr_t)heap->tag << HAK_HANDLE_TAG_SHIFT;
+  uintptr_t handle = hak_handle_make(heap, heap->tag);
   if (plan->serial) handle |= HAK_HANDLE_SERIAL;
   heap->store->pool.huge_pages = plan->huge_pages;
   hak_pool_pass_on(&heap->store->pool, own, (void *)handle);
@@ -258,7 +280,7 @@ void hak_heaps_forget(void) {
   hak_store_relaxed(&default_heap, NULL);
   for (int i = 0; i < CHUNKS; i++) hak_store_relaxed(&chunks[i], NULL);
   hak_store_relaxed(&made, 0);
-  unused_first = unused_last = NULL;
+  unused = worn = (waiting_t){NULL, NULL, 0};
   own_hooks = NULL;
 }
 
@@ -346,10 +368,14 @@ bool hak_heap_claim_idle_orphan(hak_heap_t *heap) {
   return false;
 }
 
-static bool is_unused_locked(const hak_heap_t *heap) {
-  const hak_heap_t *each = unused_first;
+static bool waits_locked(const waiting_t *waiting, const hak_heap_t *heap) {
+  const hak_heap_t *each = waiting->first;
   while (each != NULL && each != heap) each = each->next_unused;
   return each != NULL;
+}
+
+static bool is_unused_locked(const hak_heap_t *heap) {
+  return waits_locked(&unused, heap) || waits_locked(&worn, heap);
 }
 
 bool hak_heap_is_ending(hak_heap_t *heap) {

@@ -2,11 +2,15 @@
  *
  * Depends on: base, os, superslab, tiny, pool.   Used by: heap, api.
  *
- * Programs name a heap by a handle: the address of its record with a tag in the
- * bits that no address has. Records are of this type until shutdown and serve
- * one heap after another; a tag is never used twice for a record, so a handle
- * that is out of date is told from any later one, whatever lies at the address.
- * Inside the library a hak_heap_t * is a record, except where it says handle.
+ * Programs name a heap by a handle: the address of its record with a tag in the bits
+ * that no record's address has, above it and below. Records are of this type until
+ * shutdown and serve one heap after another, each under the next tag, so a handle that
+ * is out of date is told from later ones, whatever lies at the address. A record whose
+ * tags are used up is worn: it waits until HAK_HEAPS_WORN of them do, and only then do
+ * the tags of the longest worn one begin anew. So a handle is seen again after
+ * HAK_HEAPS_WORN * HAK_HANDLE_TAG_MAX later heaps at the soonest, or where no other
+ * record can be had. Inside the library a hak_heap_t * is a record, except where it says
+ * handle: that is compared, and followed by hak_heap_record alone.
  *
  * Life: unused -> live -> (destroyed -> unused | released -> unused when the last
  * block is gone)
@@ -58,8 +62,23 @@ struct hak_heap {
   char name[HAK_HEAP_NAME_MAX + 1]; /* [const] */
 } __attribute__((aligned(HAK_CACHE_LINE)));
 
-#define HAK_HANDLE_TAG_SHIFT 48
-#define HAK_HANDLE_TAG_MAX ((uint32_t)INT16_MAX)
+/* A record's address has bits from HAK_HANDLE_LOW_BITS up to HAK_HANDLE_HIGH_SHIFT. The
+ * tag's lower bits lie above them, up to the sign; the others below, so that the first
+ * handles of a record are aligned as it is. */
+#define HAK_HANDLE_LOW_BITS 6
+#define HAK_HANDLE_HIGH_SHIFT 48
+#define HAK_HANDLE_HIGH_BITS 15
+#define HAK_HANDLE_ADDRESS \
+  (((uintptr_t)1 << HAK_HANDLE_HIGH_SHIFT) - ((uintptr_t)1 << HAK_HANDLE_LOW_BITS))
+#define HAK_HANDLE_TAG_MAX \
+  (((uint32_t)1 << (HAK_HANDLE_LOW_BITS + HAK_HANDLE_HIGH_BITS)) - 1)
+/* So many records wait with their tags used up before one of them serves again. */
+#define HAK_HEAPS_WORN 64
+
+_Static_assert(sizeof(hak_heap_t) % ((size_t)1 << HAK_HANDLE_LOW_BITS) == 0 &&
+                   HAK_CACHE_LINE == 1 << HAK_HANDLE_LOW_BITS,
+               "no record's address has the bits of a tag");
+
 /* In the handle of a serial heap: the sign, so that one test tells it and no handle at
  * all from others, before it is followed. */
 #define HAK_HANDLE_SERIAL ((uintptr_t)1 << 63)
@@ -69,8 +88,13 @@ HAK_HOT bool hak_handle_is_serial(const void *handle) { return (intptr_t)handle 
 /* The record that a handle leads to. It is the handle's heap only if `handle` in
  * there is the same; the default heap's handle is its record. */
 HAK_HOT hak_heap_t *hak_heap_record(const void *handle) {
-  uintptr_t address = (uintptr_t)handle << (64 - HAK_HANDLE_TAG_SHIFT);
-  return (hak_heap_t *)(address >> (64 - HAK_HANDLE_TAG_SHIFT));
+  return (hak_heap_t *)((uintptr_t)handle & HAK_HANDLE_ADDRESS);
+}
+/* A record's handle under a tag: 0 is the default heap's alone. */
+HAK_HOT uintptr_t hak_handle_make(const hak_heap_t *heap, uint32_t tag) {
+  uint32_t high = tag & (((uint32_t)1 << HAK_HANDLE_HIGH_BITS) - 1);
+  return (uintptr_t)heap | (uintptr_t)high << HAK_HANDLE_HIGH_SHIFT |
+         tag >> HAK_HANDLE_HIGH_BITS;
 }
 HAK_HOT hak_heap_t *hak_heap_handle(hak_heap_t *heap) {
   return hak_load_relaxed(&heap->handle);

@@ -75,6 +75,12 @@ static bool is_wrong_size(const void *ptr, const hak_place_t *place, size_t usab
   return true;
 }
 
+/* Another thread freed it between two looks of this one, which has changed nothing. */
+static HAK_SLOW void leave_to_other(hak_thread_t *me, const void *ptr, size_t size) {
+  hak_thread_leave(me, name_of(size));
+  hak_api_report_stray(HAK_ERROR_DOUBLE_FREE, ptr, NULL, name_of(size));
+}
+
 /* A block goes into this thread's front of its heap, if one is kept, or home at once. */
 static HAK_WARM void free_small(hak_thread_t *me, hak_heap_t *heap, uint32_t cls,
                                 void *ptr, bool keep) {
@@ -94,21 +100,26 @@ static HAK_WARM void free_small(hak_thread_t *me, hak_heap_t *heap, uint32_t cls
 }
 
 /* Of a heap that stays until this is done: because it is no released one, and keeps this
- * thread's front; or because it is pinned. */
-static HAK_WARM void free_at(hak_thread_t *me, hak_heap_t *heap, const hak_place_t *place,
+ * thread's front; or because it is pinned. False if another thread was first to free a
+ * large block. */
+static HAK_WARM bool free_at(hak_thread_t *me, hak_heap_t *heap, const hak_place_t *place,
                              void *ptr, size_t usable) {
   bool large = place->cls == HAK_CLASS_LARGE, orphan = hak_heap_is_orphan(heap);
   bool keep = !large && !orphan;
   bool pin = !(keep && hak_front_is_made(me, heap)) && hak_heap_pin(heap);
+  bool mine = !large || hak_large_claim(place);
   hak_pool_t *pool = &heap->store->pool;
-  if (large) {
+  if (HAK_UNLIKELY(!mine)) {
+    /* Nothing has been changed. */
+  } else if (large) {
     hak_thread_count_large(me, -1, -(int64_t)usable);
     hak_large_free(pool, place);
   } else {
     free_small(me, heap, place->cls, ptr, keep);
   }
-  hak_retention_tick(pool);
+  if (mine) hak_retention_tick(pool);
   if (pin) hak_teardown_unpin(me, heap);
+  return mine;
 }
 
 static HAK_WARM void free_found(void *ptr, size_t size) {
@@ -122,11 +133,13 @@ static HAK_WARM void free_found(void *ptr, size_t size) {
   hak_thread_t *me = hak_thread_enter();
   if (HAK_UNLIKELY(me == NULL)) return; /* not running, so it was not ours */
   hak_heap_t *heap = hak_heap_of_extent(place.extent);
-  if (HAK_LIKELY(heap != NULL)) free_at(me, heap, &place, ptr, usable);
   /* Else it was freed by another just now. */
+  if (HAK_UNLIKELY(heap == NULL || !free_at(me, heap, &place, ptr, usable))) {
+    leave_to_other(me, ptr, size);
+    return;
+  }
   hak_thread_leave(me, name_of(size));
-  if (place.cls == HAK_CLASS_LARGE && heap != NULL)
-    hak_event_emit(HAK_EVENT_LARGE_FREE, ptr, usable);
+  if (place.cls == HAK_CLASS_LARGE) hak_event_emit(HAK_EVENT_LARGE_FREE, ptr, usable);
 }
 
 /* A block whose entry is nobody's: large, of a heap without a slot, or none of

@@ -223,15 +223,26 @@ static void count_span(hak_heap_t *heap, hak_slab_t *slab, void *ctx) {
   if (cls < HAK_SHARED_CLASSES) hak_add_relaxed(&heap->store->depots[cls].spans, 1);
 }
 
+/* Of a run that a lost thread was getting or giving back: its first SuperSlab names no
+ * block. */
+static bool is_no_block(hak_superslab_t *ss) {
+  void *block = hak_load_relaxed(&ss->extent.block);
+  if (block == NULL || block == (void *)ss->extent.base) return block == NULL;
+  hak_extent_t *head = hak_registry_extent((uintptr_t)block);
+  return head == NULL || hak_load_relaxed(&head->kind) != HAK_EXTENT_RUN ||
+         hak_load_relaxed(&head->block) != block;
+}
+
 /* Slots that a lost thread was getting or giving back, which have no contents: whether
  * they have pages is known once these are purged. */
 static bool recover_slots(hak_superslab_t *ss, void *ctx) {
   (void)ctx;
   uint32_t kind = hak_load_relaxed(&ss->extent.kind);
-  hak_heap_t *heap = kind == HAK_EXTENT_SLABS ? heap_of(ss) : NULL;
-  bool run = kind == HAK_EXTENT_RUN && hak_load_relaxed(&ss->extent.block) == NULL;
+  bool run = kind == HAK_EXTENT_RUN && is_no_block(ss);
+  hak_heap_t *heap = kind == HAK_EXTENT_SLABS || run ? heap_of(ss) : NULL;
   if (heap == NULL && !run) return true;
   hak_superslab_mend(ss);
+  if (run && heap != NULL) hak_pool_forget_run(&heap->store->pool, ss);
   uint32_t slots = run ? HAK_ALL_SLOTS : each_slab(ss, heap, count_span, NULL);
   if (slots == 0) return true;
   bool whole = run || !hak_pool_contains(&heap->store->pool, ss);
@@ -294,6 +305,28 @@ static void recount_charges(void) {
   hak_mapping_visit(charge_mapping, NULL);
 }
 
+static void forget_mapped(hak_heap_t *heap) {
+  hak_store_relaxed(&heap->store->pool.mapped_blocks, 0);
+  hak_store_relaxed(&heap->store->pool.mapped_bytes, 0);
+}
+
+static bool count_mapped(hak_mapping_t *mapping, void *ctx) {
+  (void)ctx;
+  hak_heap_t *heap = hak_heap_of_extent(&mapping->extent);
+  if (heap == NULL) return true;
+  hak_pool_t *pool = &heap->store->pool;
+  hak_add_relaxed(&pool->mapped_blocks, 1);
+  hak_add_relaxed(&pool->mapped_bytes, hak_load_relaxed(&mapping->extent.size));
+  return true;
+}
+
+/* Mappings whose blocks a torn thread was freeing go; then heaps have what there is. */
+static void recover_mappings(void) {
+  hak_mappings_give_claimed();
+  each_heap(forget_mapped);
+  hak_mapping_visit(count_mapped, NULL);
+}
+
 /* --- the child --------------------------------------------------------------- */
 
 static void add_grown(hak_heap_front_t *front, void *bytes) {
@@ -330,6 +363,7 @@ static void settle(void) {
     hak_threads_visit(drop_torn, NULL);
     each_heap(forget_spans);
     recount_charges();
+    recover_mappings();
     hak_region_visit(recover_slots, NULL);
   }
   hak_teardown_finish(me);

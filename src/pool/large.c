@@ -117,6 +117,16 @@ size_t hak_large_usable(const hak_place_t *place) {
   return hak_load_relaxed(&place->extent->size);
 }
 
+bool hak_large_claim(const hak_place_t *place) {
+  /* Relaxed, both: who frees a block properly has seen what was done to it. */
+  if (place->slab != NULL) {
+    uint8_t large = HAK_CLASS_LARGE;
+    return hak_cas_relaxed(&place->slab->cls, &large, HAK_CLASS_NONE);
+  }
+  void *start = place->start;
+  return hak_cas_relaxed(&place->extent->block, &start, NULL);
+}
+
 static void span_free(hak_pool_t *pool, hak_slab_t *slab, char *start) {
   unsigned span = slab->span;
   hak_slab_set_class(slab, HAK_CLASS_NONE);

@@ -35,7 +35,11 @@ void *hak_large_map(hak_pool_t *pool, size_t size, size_t alignment, bool no_gro
 /* The usable size of a large block at `place`, 0 if none starts there. */
 size_t hak_large_usable(const hak_place_t *place);
 
-/* Frees the large block that starts at `place`. */
+/* The block that starts at `place` is the caller's to free, and nobody's from here on;
+ * false, and nothing has changed, if another thread has claimed it, or it is gone. */
+bool hak_large_claim(const hak_place_t *place);
+
+/* Frees a block that was claimed. */
 void hak_large_free(hak_pool_t *pool, const hak_place_t *place);
 
 /* The usable size that `size` would get. */

@@ -256,6 +256,19 @@ void hak_mappings_give_all(const void *heap) {
   }
 }
 
+void hak_mappings_give_claimed(void) {
+  for (;;) {
+    hak_lock_acquire(&lock);
+    hak_mapping_t *mapping = used;
+    while (mapping != NULL && hak_load_relaxed(&mapping->extent.block) != NULL) {
+      mapping = mapping->next_used;
+    }
+    hak_lock_release(&lock);
+    if (mapping == NULL) return;
+    hak_mapping_give(mapping, hak_os_now(hak_registry_os()));
+  }
+}
+
 char *hak_mapping_resize(hak_mapping_t *mapping, size_t size, bool may_move) {
   const hak_os_t *os = mapping->extent.os;
   char *base = mapping->extent.base;

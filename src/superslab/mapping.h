@@ -56,6 +56,9 @@ void hak_mapping_give(hak_mapping_t *mapping, uint64_t now);
  * process in use. */
 void hak_mappings_give_all(const void *heap);
 
+/* In the child of a fork: gives those in use whose blocks are none any more. */
+void hak_mappings_give_claimed(void);
+
 /* Makes the block larger or smaller, moving its pages if `may_move`; its new
  * start, or NULL and nothing changed. */
 char *hak_mapping_resize(hak_mapping_t *mapping, size_t size, bool may_move);

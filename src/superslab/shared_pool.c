@@ -304,6 +304,14 @@ void hak_pool_remove_run(hak_pool_t *pool, hak_superslab_t *ss) {
   hak_lock_release(&pool->lock);
 }
 
+void hak_pool_forget_run(hak_pool_t *pool, const hak_superslab_t *ss) {
+  hak_lock_acquire(&pool->lock);
+  node_t *run = pool->runs;
+  while (run != NULL && run != ss) run = run->next;
+  hak_lock_release(&pool->lock);
+  if (run != NULL) hak_pool_remove_run(pool, run);
+}
+
 /* No address of it is a block's any more. */
 static void clear_superslab(node_t *ss, hak_pool_gone_t *gone) {
   uintptr_t base = (uintptr_t)ss->extent.base;

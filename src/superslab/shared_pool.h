@@ -107,6 +107,8 @@ void hak_pool_visit(hak_pool_t *pool, bool (*visit)(hak_superslab_t *ss, void *c
  * when the heap goes; `ss` is its first. */
 void hak_pool_add_run(hak_pool_t *pool, hak_superslab_t *ss);
 void hak_pool_remove_run(hak_pool_t *pool, hak_superslab_t *ss);
+/* In the child of a fork: likewise if it is one of them. */
+void hak_pool_forget_run(hak_pool_t *pool, const hak_superslab_t *ss);
 
 /* Large blocks that went with a heap, by usable size. */
 typedef struct hak_pool_gone {

@@ -50,8 +50,10 @@ static char *get(size_t size, size_t alignment) {
 
 static void put(void *block) {
   hak_place_t place = place_of(block);
+  CHECK(hak_large_claim(&place));
   hak_large_free(&g_pool, &place);
   CHECK_EQ(hak_registry_find((uintptr_t)block).cls, HAK_CLASS_NONE);
+  CHECK(!hak_large_claim(&place));
 }
 
 static hak_extent_kind_t kind_of(const void *block) {
@@ -194,6 +196,27 @@ static void remap__moves_mappings_only(void **state) {
   put(run);
 }
 
+/* --- claims ------------------------------------------------------------------------ */
+
+static void claim__is_had_once_and_takes_the_block_from_all_others(void **state) {
+  (void)state;
+  const size_t sizes[] = {100 * KIB, 5 * MIB, 40 * MIB};
+  for (size_t i = 0; i < TEST_COUNT(sizes); i++) {
+    char *block = get(sizes[i], 4096);
+    hak_place_t first = place_of(block), second = first;
+    CHECK(hak_large_claim(&first));
+    uint64_t taken = hak_load_relaxed(&g_pool.taken), in_use = hak_regions.in_use;
+    CHECK(!hak_large_claim(&second));
+    CHECK_EQ(hak_registry_find((uintptr_t)block).cls, HAK_CLASS_NONE);
+    CHECK_EQ(hak_load_relaxed(&g_pool.taken), taken);
+    CHECK_EQ(hak_regions.in_use, in_use);
+    hak_large_free(&g_pool, &first);
+    CHECK(!hak_large_claim(&second));
+    char *again = get(sizes[i], 4096);
+    put(again);
+  }
+}
+
 #define L(function) cmocka_unit_test_setup_teardown(function, setup, teardown)
 
 TEST_MAIN_FRESH(L(alloc__chooses_spans_runs_and_mappings_by_size),
@@ -201,4 +224,5 @@ TEST_MAIN_FRESH(L(alloc__chooses_spans_runs_and_mappings_by_size),
                 L(alloc__that_the_os_refuses_gives_null_and_takes_nothing),
                 L(span__grows_and_shrinks_where_it_is),
                 L(run__shrinks_and_grows_within_its_superslabs),
-                L(remap__moves_mappings_only))
+                L(remap__moves_mappings_only),
+                L(claim__is_had_once_and_takes_the_block_from_all_others))

@@ -17,6 +17,7 @@
 #include "heap/pressure.h"
 #include "pool/large.h"
 #include "tiny/spill.h"
+#include "tiny/stray.h"
 
 /* --- the way out of memory ---------------------------------------------- */
 
@@ -46,16 +47,23 @@ static HAK_SLOW void *out_of_memory(void) {
   return NULL;
 }
 
-/* A pointer into a block with a span to itself was freed, and lies in the bin as if
- * it were one. Blocks of shared spans are looked at when they go home. */
-HAK_HOT bool is_inside_single(const void *block, size_t size) {
-  return HAK_CHECKS != 0 && size > HAK_MID_MAX &&
-         !hak_is_aligned((uintptr_t)block, HAK_SLAB_SIZE);
+/* What lay in a bin is no block. */
+static HAK_SLOW void report_stray(const void *block) {
+  hak_place_t place = hak_registry_find((uintptr_t)block);
+  size_t offset = (size_t)((const char *)block - place.start);
+  bool inside = place.cls < HAK_CLASSES && !hak_class_is_start(place.cls, offset);
+  hak_heap_t *owner = place.extent == NULL ? NULL : hak_api_owner(place.extent);
+  hak_api_report_stray(inside ? HAK_ERROR_INTERIOR_POINTER : HAK_ERROR_DOUBLE_FREE, block,
+                       owner, HAK_IN_ALLOC);
 }
 
-static HAK_SLOW void report_inside_single(const void *block) {
-  hak_api_report_stray(HAK_ERROR_INTERIOR_POINTER, block, hak_heap_get_default(),
-                       HAK_IN_ALLOC);
+void *hak_api_pop(const hak_link_key_t *key, hak_bin_t *bin, uint32_t cls) {
+  void *block;
+  while (!hak_bin_pop_fails(key, bin, &block)) {
+    if (HAK_LIKELY(!hak_stray_refuses(hak_registry_root(), cls, block))) return block;
+    report_stray(block);
+  }
+  return NULL;
 }
 
 static void *small(hak_thread_t *me, hak_heap_t *heap, uint32_t cls) {
@@ -72,6 +80,10 @@ static void *small(hak_thread_t *me, hak_heap_t *heap, uint32_t cls) {
   } else {
     uint32_t count = hak_load_relaxed(&bin->ready_count);
     hak_store_relaxed(&bin->ready_count, (uint16_t)(count - 1));
+    if (HAK_UNLIKELY(hak_stray_refuses(me->registry, cls, block))) {
+      hak_stray_report(me, block);
+      block = hak_bin_refill(me, cls);
+    }
   }
   hak_front_default(me);
   return block;
@@ -149,10 +161,6 @@ HAK_WARM void *hak_api_small(hak_heap_t *heap, uint32_t cls, bool no_grow) {
   hak_stay_end(stay);
   hak_event_emit(hak_class_is_single(cls) ? HAK_EVENT_LARGE_ALLOC : HAK_EVENT_REFILL,
                  block, hak_class_size(cls));
-  if (HAK_UNLIKELY(is_inside_single(block, hak_class_size(cls)))) {
-    report_inside_single(block);
-    return hak_api_small(heap, cls, no_grow);
-  }
   return block != NULL ? block : out_of_memory();
 }
 
@@ -252,19 +260,17 @@ static void *alloc_mid(size_t size);
 /* What alloc_mid seldom needs, each a call in its last place: then it has no
  * registers to save. */
 static HAK_WARM void *alloc_again(void *block, size_t size) {
-  report_inside_single(block);
+  report_stray(block);
   return alloc_mid(size);
-}
-static HAK_WARM void *alloc_slow_mid(size_t size) {
-  void *block = alloc_slow(size);
-  return is_inside_single(block, size) ? alloc_again(block, size) : block;
 }
 static HAK_WARM void *alloc_flip(hak_bin_t *bin, size_t size) {
   void *block;
-  if (HAK_UNLIKELY(hak_bin_flip_fails(&hak_thread_self->key, bin, &block))) {
-    return alloc_slow_mid(size);
+  hak_thread_t *me = hak_thread_self;
+  if (HAK_UNLIKELY(hak_bin_flip_fails(&me->key, bin, &block))) return alloc_slow(size);
+  if (HAK_UNLIKELY(hak_stray_refuses(me->registry, hak_class_of_large(size), block))) {
+    return alloc_again(block, size);
   }
-  return is_inside_single(block, size) ? alloc_again(block, size) : block;
+  return block;
 }
 static HAK_WARM void *alloc_odd(size_t size) {
   /* Size 0 looks into its bin like any other: a refill needs an empty one. */
@@ -275,12 +281,15 @@ static HAK_WARM void *alloc_odd(size_t size) {
 static HAK_WARM void *alloc_mid(size_t size) {
   if (HAK_UNLIKELY(size - 1 >= HAK_CLASS_MAX)) return alloc_odd(size);
   hak_thread_t *me = hak_thread_self;
-  hak_bin_t *bin = &me->bins[hak_class_of_large(size)];
+  uint32_t cls = hak_class_of_large(size);
+  hak_bin_t *bin = &me->bins[cls];
   void *block;
   if (HAK_UNLIKELY(hak_link_pop_fails(&me->key, &bin->ready, &block))) {
     return alloc_flip(bin, size);
   }
-  if (HAK_UNLIKELY(is_inside_single(block, size))) return alloc_again(block, size);
+  if (HAK_UNLIKELY(hak_stray_refuses(me->registry, cls, block))) {
+    return alloc_again(block, size);
+  }
   return block;
 }
 

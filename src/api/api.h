@@ -30,6 +30,9 @@ typedef void *(hak_api_try_fn)(hak_heap_t *heap, const void *request,
 void *hak_api_request(hak_heap_t *heap, size_t needed, hak_api_try_fn *attempt,
                       const void *request);
 
+/* A block of the class that the bin has, or NULL. What lies there and is no block is
+ * reported, so no lock is held. */
+void *hak_api_pop(const hak_link_key_t *key, hak_bin_t *bin, uint32_t cls);
 /* A block of the class from what this thread has ready of the heap (not NULL), or
  * NULL. */
 void *hak_api_ready(hak_heap_t *heap, uint32_t cls);

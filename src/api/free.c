@@ -33,8 +33,11 @@ static HAK_SLOW void report_not_a_block(const void *ptr, const hak_place_t *plac
   hak_error_t error = HAK_ERROR_FOREIGN_POINTER;
   if (place->extent != NULL) {
     owner = hak_api_owner(place->extent);
-    error =
-        place->cls == HAK_CLASS_NONE ? HAK_ERROR_DOUBLE_FREE : HAK_ERROR_INTERIOR_POINTER;
+    size_t offset = (size_t)((const char *)ptr - place->start);
+    bool gone = place->cls == HAK_CLASS_NONE ||
+                (place->cls < HAK_CLASSES &&
+                 hak_class_index(place->cls, offset) >= hak_slab_carved(place->slab));
+    error = gone ? HAK_ERROR_DOUBLE_FREE : HAK_ERROR_INTERIOR_POINTER;
   }
   hak_api_report_stray(error, ptr, owner, function);
 }
@@ -50,7 +53,7 @@ size_t hak_api_usable(const void *ptr, hak_place_t *place, const char *function)
   if (HAK_LIKELY(place->cls < HAK_CLASSES)) {
     size_t offset = (size_t)((const char *)ptr - place->start);
     if (HAK_LIKELY(hak_class_is_start(place->cls, offset) &&
-                   hak_class_index(place->cls, offset) < place->slab->capacity)) {
+                   hak_class_index(place->cls, offset) < hak_slab_carved(place->slab))) {
       return hak_class_size(place->cls);
     }
   } else if (place->cls == HAK_CLASS_LARGE && place->start == ptr) {
@@ -272,8 +275,7 @@ static void check_and_free(void *ptr, size_t size) {
   if (place.cls < HAK_CLASSES) {
     hak_thread_t *me = hak_thread_enter();
     if (me == NULL) return;
-    bool marked = hak_link_is_marked(&me->key, ptr);
-    if (!marked) hak_link_mark_freed(&me->key, ptr);
+    bool marked = hak_link_mark_again(&me->key, ptr);
     hak_thread_leave(me, name_of(size));
     if (marked) {
       hak_report(HAK_ERROR_DOUBLE_FREE, ptr, hak_api_owner(place.extent), name_of(size),

@@ -277,16 +277,12 @@ static HAK_SLOW void seek_slot(hak_thread_t *me, hak_heap_front_t *front) {
 
 void *hak_api_ready(hak_heap_t *heap, uint32_t cls) {
   hak_thread_t *me = hak_thread_self;
-  void *block;
   if (hak_budget_is_forbidden(&heap->store->pool.budget)) return NULL;
-  if (heap->store == me->store) {
-    return hak_link_pop_fails(&me->key, &me->bins[cls].ready, &block) ? NULL : block;
-  }
+  if (heap->store == me->store) return hak_api_pop(&me->key, &me->bins[cls], cls);
   if (me->kind != HAK_THREAD_ATTACHED) return NULL;
   if (heap->is_serial) return hak_api_serial_ready(heap, cls);
   hak_heap_front_t *front = hak_front_find(me, heap);
-  if (front == NULL) return NULL;
-  return hak_bin_pop_fails(&me->key, &front->front.bins[cls], &block) ? NULL : block;
+  return front == NULL ? NULL : hak_api_pop(&me->key, &front->front.bins[cls], cls);
 }
 
 /* The heap has no slot, or no block is ready. */
@@ -301,8 +297,8 @@ static HAK_WARM void *alloc_class(hak_heap_t *heap, uint32_t cls) {
   void *block;
   if (hak_load_relaxed(&front->slot) == HAK_HEAP_SLOTS) {
     if (HAK_UNLIKELY(++front->lonely >= LONELY_MAX)) seek_slot(me, front);
-    hak_bin_t *bin = &front->front.bins[cls];
-    if (HAK_LIKELY(!hak_bin_pop_fails(&me->key, bin, &block))) return block;
+    block = hak_api_pop(&me->key, &front->front.bins[cls], cls);
+    if (HAK_LIKELY(block != NULL)) return block;
   }
   hak_store_relaxed(&me->busy, 1);
   me->now = front->front;
@@ -335,8 +331,8 @@ static HAK_WARM void *alloc_slow(hak_heap_t *handle, size_t size) {
     hak_thread_t *me = hak_thread_self;
     char *way = hak_way_read(me, hak_load_relaxed(&heap->way_at));
     hak_bin_t *bins = (hak_bin_t *)(void *)(way + offsetof(hak_thread_t, bins));
-    void *block;
-    if (HAK_LIKELY(!hak_bin_pop_fails(&me->key, &bins[cls], &block))) return block;
+    void *block = hak_api_pop(&me->key, &bins[cls], cls);
+    if (HAK_LIKELY(block != NULL)) return block;
   }
   return alloc_class(heap, cls);
 }

@@ -63,8 +63,8 @@ void *hak_api_alloc(hak_heap_t *heap, size_t size, size_t alignment, unsigned fl
       block = NULL;
     } else if (heap != NULL) {
       block = hak_api_ready(heap, cls);
-    } else if (hak_link_pop_fails(&me->key, &me->bins[cls].ready, &block)) {
-      block = NULL;
+    } else {
+      block = hak_api_pop(&me->key, &me->bins[cls], cls);
     }
     if (HAK_UNLIKELY(block == NULL)) block = hak_api_small(heap, cls, no_grow);
     if (zero && block != NULL) memset(block, 0, hak_class_size(cls));

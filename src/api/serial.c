@@ -23,9 +23,7 @@
 
 void *hak_api_serial_ready(hak_heap_t *heap, uint32_t cls) {
   hak_serial_t *serial = hak_heap_own_serial(heap);
-  void *block;
-  if (serial == NULL) return NULL;
-  return hak_bin_pop_fails(&serial->key, &serial->bins[cls], &block) ? NULL : block;
+  return serial == NULL ? NULL : hak_api_pop(&serial->key, &serial->bins[cls], cls);
 }
 
 /* No block is ready; or the heap has no state, or is none any more. */
@@ -66,9 +64,9 @@ HAK_WARM void *hak_api_serial_alloc(hak_heap_t *handle, size_t size) {
   bool is_mid = size - HAK_TINY_MAX - 1 < HAK_MID_MAX - HAK_TINY_MAX;
   if (HAK_LIKELY(is_mid && heap->serial_handle == handle)) {
     hak_serial_t *serial = hak_heap_own_serial(heap);
-    void *block;
-    hak_bin_t *bin = &serial->bins[hak_class_of_large(size)];
-    if (HAK_LIKELY(!hak_bin_pop_fails(&serial->key, bin, &block))) return block;
+    uint32_t cls = hak_class_of_large(size);
+    void *block = hak_api_pop(&serial->key, &serial->bins[cls], cls);
+    if (HAK_LIKELY(block != NULL)) return block;
   }
   return alloc_slow(handle, size);
 }

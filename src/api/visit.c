@@ -71,9 +71,10 @@ static bool is_cached(const notes_t *n, const void *block) {
 
 static void note_list(visit_t *v, const void *block, uint32_t most) {
   for (uint32_t i = 0; i < most && block != HAK_LINK_END; i++) {
+    const void *next = hak_link_read(&v->me->key, block);
+    if (hak_link_is_broken(&v->me->key, block, next)) return;
     note_cached(v, block);
-    block = hak_link_read(&v->me->key, block);
-    if (hak_link_is_bad(&v->me->key, block)) return;
+    block = next;
   }
 }
 
@@ -194,11 +195,14 @@ static void mark_list(const visit_t *v, hak_slab_t *slab, const void *block,
                       look_t *look) {
   uint32_t cls = hak_slab_class(slab);
   for (uint32_t i = 0; i < look->carved && block != HAK_LINK_END; i++) {
-    uint32_t index = hak_class_index(cls, (size_t)((const char *)block - look->start));
-    if (index >= look->carved) return;
+    size_t offset = (size_t)((const char *)block - look->start);
+    if (offset >= (size_t)slab->span << HAK_SLAB_SHIFT) return;
+    uint32_t index = hak_class_index(cls, offset);
+    if (index >= look->carved || !hak_class_is_start(cls, offset)) return;
+    const void *next = hak_link_read(&v->me->key, block);
+    if (hak_link_is_broken(&v->me->key, block, next)) return;
     look->free[index / BITS] |= (uint64_t)1 << (index % BITS);
-    block = hak_link_read(&v->me->key, block);
-    if (hak_link_is_bad(&v->me->key, block)) return;
+    block = next;
   }
 }
 

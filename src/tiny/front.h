@@ -228,6 +228,7 @@ HAK_HOT bool hak_bin_flip_fails(const hak_link_key_t *key, hak_bin_t *bin, void 
   if (bin->ready != HAK_LINK_END) return true;
   void *list = bin->list.head;
   if (hak_link_pop_fails(key, &list, block)) return true;
+  if (HAK_CHECKS != 0 && HAK_UNLIKELY(list == *block)) return true; /* freed twice */
   hak_store_relaxed(&bin->ready_count, (uint16_t)(hak_bin_listed(bin) - 1));
   /* At no moment are the blocks on both lists: a fork may come between. */
   bin->list.head = HAK_LINK_END;

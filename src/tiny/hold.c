@@ -3,6 +3,7 @@
 #include "base/option.h"
 #include "tiny/shelf.h"
 #include "tiny/spill.h"
+#include "tiny/stray.h"
 #include "tiny/tick.h"
 
 /* A slab's holder hears of it when all but an eighth of its blocks are home. */
@@ -32,6 +33,11 @@ HAK_SLOW void hak_hold_report_bad(hak_thread_t *me, const void *block) {
 static HAK_SLOW void report_surplus(hak_thread_t *me, const hak_run_t *run) {
   hak_thread_defer_report(me, HAK_ERROR_DOUBLE_FREE, run->first,
                           "more blocks of a slab were freed than were given out");
+}
+
+/* What comes home is the first of those that are. */
+static bool is_there(const hak_run_t *run, const void *head) {
+  return run->first == head || run->last == head;
 }
 
 uint32_t hak_hold_magazine_blocks(uint32_t cls) {
@@ -161,6 +167,7 @@ static void slab_empty(hak_thread_t *me, hak_slab_t *slab) {
   hak_hold_t *hold = &me->now.holds[cls];
   if (slab->queue == HAK_QUEUE_HELD) {
     if (hak_slab_carved(slab) < slab->capacity) return; /* current: goes on */
+    if (HAK_UNLIKELY(!hak_stray_all_home(me, slab))) return;
     dequeue(hold, slab);
   }
   slab->list.head = HAK_LINK_END;
@@ -199,22 +206,19 @@ void *hak_hold_take_remote(hak_thread_t *me, hak_slab_t *slab, uint32_t *count) 
 
 /* Puts what others have pushed onto the slab's own list. */
 static void join_remote(hak_thread_t *me, hak_slab_t *slab) {
-  uint32_t count;
-  void *first = hak_hold_take_remote(me, slab, &count);
+  uint32_t count, taken = 0;
+  void *first = hak_hold_take_remote(me, slab, &count), *list = first, *last = NULL;
   if (first == NULL) return;
-  void *last = first;
-  for (uint32_t i = 1; i < count; i++) {
-    void *next = hak_hold_next(me, last);
-    if (HAK_UNLIKELY(next == HAK_LINK_END)) {
-      count = i; /* reported; the rest is given up and stays out */
-      break;
-    }
-    last = next;
+  /* At a broken link the rest is given up and stays out. */
+  for (void *block; taken < count && list != HAK_LINK_END; taken++) {
+    if (HAK_UNLIKELY(hak_hold_take_fails(me, &list, &block))) break;
+    last = block;
   }
+  if (HAK_UNLIKELY(taken == 0)) return;
   hak_link_write(&me->key, last, slab->list.head);
   hak_compiler_fence(); /* see hak_reclaim_slab */
   slab->list.head = first;
-  hak_slab_set_out(slab, hak_slab_out(slab) - count, 0);
+  hak_slab_set_out(slab, hak_slab_out(slab) - taken, 0);
 }
 
 bool hak_hold_claim(hak_thread_t *me, hak_slab_t *slab, uint32_t cls) {
@@ -272,7 +276,7 @@ static void slab_reached(hak_thread_t *me, hak_slab_t *slab, uint32_t out) {
 void hak_hold_home(hak_thread_t *me, hak_run_t run) {
   hak_slab_t *slab = run.slab;
   uint32_t out = hak_slab_out(slab);
-  if (HAK_UNLIKELY(run.count > out)) {
+  if (HAK_UNLIKELY(run.count > out || is_there(&run, slab->list.head))) {
     report_surplus(me, &run);
     return;
   }
@@ -304,6 +308,10 @@ void hak_hold_event(hak_thread_t *me, hak_slab_t *slab, void *block) {
     return;
   }
   hak_store_relaxed(&slab->list.room, 0); /* the block is still out */
+  if (HAK_UNLIKELY(hak_stray_is(me->registry, hak_slab_class(slab), block))) {
+    hak_stray_report(me, block);
+    return;
+  }
   hak_hold_home(me, (hak_run_t){slab, block, block, 1});
 }
 
@@ -316,12 +324,12 @@ static bool push_remote(hak_thread_t *me, const hak_run_t *run, uint64_t *word) 
   while (hak_word_state(*word) == HAK_SLAB_HELD) {
     uint32_t head = hak_word_remote_head(*word);
     uint32_t count = hak_word_remote_count(*word) + run->count;
-    if (HAK_UNLIKELY(count > run->slab->capacity)) {
+    void *next = head == 0 ? HAK_LINK_END : start + ((size_t)(head - 1) << 3);
+    if (HAK_UNLIKELY(count > run->slab->capacity || is_there(run, next))) {
       report_surplus(me, run);
       return true;
     }
-    hak_link_write(&me->key, run->last,
-                   head == 0 ? HAK_LINK_END : start + ((size_t)(head - 1) << 3));
+    hak_link_write(&me->key, run->last, next);
     uint32_t first = (uint32_t)(((char *)run->first - start) >> 3) + 1;
     uint64_t with = (hak_word_owner(*word) << HAK_WORD_HOLDER_SHIFT) |
                     (uint64_t)count << HAK_WORD_COUNT_SHIFT | first;
@@ -350,7 +358,7 @@ static bool home_shelved(hak_thread_t *me, hak_depot_t *depot, const hak_run_t *
     uint32_t carved = hak_slab_carved(slab);
     if (run->count > carved) report_surplus(me, run);
     hak_slab_set_out(slab, run->count < carved ? carved - run->count : 0, 0);
-    if (hak_slab_out(slab) == 0) {
+    if (hak_slab_out(slab) == 0 && hak_stray_all_home(me, slab)) {
       hak_hold_retire(me, slab);
     } else {
       hak_shelf_add_locked(depot, slab);
@@ -359,7 +367,7 @@ static bool home_shelved(hak_thread_t *me, hak_depot_t *depot, const hak_run_t *
   }
   if (hak_word_state(*word) == HAK_SLAB_SHELVED) {
     uint32_t out = hak_slab_out(slab);
-    if (HAK_UNLIKELY(run->count > out)) {
+    if (HAK_UNLIKELY(run->count > out || is_there(run, slab->list.head))) {
       report_surplus(me, run);
       return true;
     }
@@ -367,7 +375,7 @@ static bool home_shelved(hak_thread_t *me, hak_depot_t *depot, const hak_run_t *
     hak_link_write(&me->key, run->last, slab->list.head);
     slab->list.head = run->first;
     hak_slab_set_out(slab, out - run->count, 0);
-    if (out == run->count) {
+    if (out == run->count && hak_stray_all_home(me, slab)) {
       hak_shelf_remove_locked(depot, slab);
       hak_hold_retire(me, slab);
     }
@@ -413,7 +421,7 @@ static bool shelve_locked(hak_thread_t *me, hak_depot_t *depot, hak_slab_t *slab
   uint64_t mine;
   do {
     join_remote(me, slab);
-    if (hak_slab_out(slab) == 0) return false;
+    if (hak_slab_out(slab) == 0 && hak_stray_all_home(me, slab)) return false;
     mine = hak_word_mine(me);
     /* Relaxed: who meets the slab as SHELVED has the lock. */
   } while (!hak_cas_relaxed(&slab->word, &mine, hak_word_make(HAK_SLAB_SHELVED, 0)));
@@ -476,7 +484,8 @@ static bool slab_is_valid(hak_thread_t *me, hak_slab_t *slab) {
   const char *start = hak_slab_start(slab);
   for (const void *block = slab->list.head; block != HAK_LINK_END; listed++) {
     size_t offset = (size_t)((const char *)block - start);
-    if (listed == carved || !hak_class_is_start(hak_slab_class(slab), offset) ||
+    if (offset >= (size_t)slab->span << HAK_SLAB_SHIFT || listed == carved ||
+        !hak_class_is_start(hak_slab_class(slab), offset) ||
         hak_class_index(hak_slab_class(slab), offset) >= carved) {
       return false;
     }

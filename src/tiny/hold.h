@@ -91,15 +91,15 @@ bool hak_hold_is_valid(hak_thread_t *me);
 /* A link is bad: reports it. `block` is the block whose link it is. */
 HAK_SLOW void hak_hold_report_bad(hak_thread_t *me, const void *block);
 
-/* The block after `block` on a list; at a bad link the rest of the list is given
- * up, after a report, and the list ends. */
-HAK_HOT void *hak_hold_next(hak_thread_t *me, const void *block) {
-  void *next = hak_link_read(&me->key, block);
-  if (HAK_UNLIKELY(hak_link_is_bad(&me->key, next))) {
-    hak_hold_report_bad(me, block);
-    return HAK_LINK_END;
-  }
-  return next;
+/* Takes the first block off a list that is not empty. True if its link is broken: the
+ * block is not free, and after a report it is given up with the rest of the list. */
+HAK_HOT bool hak_hold_take_fails(hak_thread_t *me, void **list, void **block) {
+  *block = *list;
+  *list = hak_link_read(&me->key, *block);
+  if (HAK_LIKELY(!hak_link_is_broken(&me->key, *block, *list))) return false;
+  hak_hold_report_bad(me, *block);
+  *list = HAK_LINK_END;
+  return true;
 }
 
 #endif

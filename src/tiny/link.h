@@ -8,7 +8,9 @@
  *              block that it gives anyway: if the bits that no pointer of ours
  *              has are set, the block was written to since it was freed: after
  *              the free, or by its next owner where it is on a list twice.
- *   2 full     also a mark in the second word, looked at by every free.
+ *              Larger blocks are given out with a word that no link is.
+ *   2 full     also a mark in the second word, which every free looks for and
+ *              sets, and every allocation looks for and takes away.
  *
  * A list ends at HAK_LINK_END, a word that never decodes: taking from an empty
  * list and meeting a bad link are one branch.
@@ -57,6 +59,11 @@ HAK_HOT bool hak_link_is_marked(const hak_link_key_t *key, const void *block) {
   return ((const uint64_t *)block)[1] == hak_link_mark(key, block);
 }
 HAK_HOT void hak_link_unmark(void *block) { ((uint64_t *)block)[1] = 0; }
+/* Marks the block; true if it was marked before, by whatever thread. */
+HAK_HOT bool hak_link_mark_again(const hak_link_key_t *key, void *block) {
+  uint64_t mark = hak_link_mark(key, block);
+  return hak_exchange_relaxed((hak_atomic_u64_t *)block + 1, mark) == mark;
+}
 #else
 HAK_HOT void hak_link_mark_freed(const hak_link_key_t *key, void *block) {
   (void)key;
@@ -85,6 +92,17 @@ HAK_HOT uint64_t hak_link_xor(const hak_link_key_t *key, uint64_t x) {
 HAK_HOT bool hak_link_is_bad(const hak_link_key_t *key, const void *next) {
   return HAK_CHECKS != 0 && hak_has_bits((uintptr_t)next, &key->bad);
 }
+/* Likewise for the link that was read in `block`, with what else the block says: it is
+ * not free, or was written to since. */
+HAK_HOT bool hak_link_is_broken(const hak_link_key_t *key, const void *block,
+                                const void *next) {
+  return hak_link_is_bad(key, next) ||
+         (HAK_CHECKS >= 2 && !hak_link_is_marked(key, block));
+}
+/* The block is given out with no link in it: a word that is bad under any secret. */
+HAK_HOT void hak_link_spoil(void *block) {
+  if (HAK_CHECKS != 0) *(uint64_t *)block = 0;
+}
 HAK_HOT void hak_link_write(const hak_link_key_t *key, void *block, const void *next) {
   *(uint64_t *)block = hak_link_xor(key, (uintptr_t)next);
   hak_link_mark_freed(key, block);
@@ -93,7 +111,7 @@ HAK_HOT void *hak_link_read(const hak_link_key_t *key, const void *block) {
   return (void *)(uintptr_t)hak_link_xor(key, *(const uint64_t *)block);
 }
 
-/* True if the list is empty or the first block's link is bad (nothing is
+/* True if the list is empty or the first block's link is broken (nothing is
  * changed), else the block is taken off and is the caller's. */
 #if HAK_CHECKS == 0
 HAK_HOT bool hak_link_pop_fails(const hak_link_key_t *key, void **list, void **block) {
@@ -108,7 +126,7 @@ HAK_HOT bool hak_link_pop_fails(const hak_link_key_t *key, void **list, void **b
   void *first = *list;
   void *next = hak_link_read(key, first);
   *block = first;
-  if (HAK_UNLIKELY(hak_link_is_bad(key, next))) return true;
+  if (HAK_UNLIKELY(hak_link_is_broken(key, first, next))) return true;
   *list = next;
   hak_link_unmark(first);
   return false;

@@ -1,6 +1,7 @@
 #include "tiny/prewarm.h"
 
 #include "tiny/hold.h"
+#include "tiny/stray.h"
 
 enum {
   PAGE_LEAST = 4096,
@@ -14,9 +15,12 @@ void hak_prewarm_touch(void *block, size_t size) {
 }
 
 /* Makes the blocks of a list resident; how many they are. */
-static size_t touch_list(hak_thread_t *me, uint32_t cls, void *block) {
+static size_t touch_list(hak_thread_t *me, uint32_t cls, void *list) {
   size_t count = 0;
-  for (; block != HAK_LINK_END; block = hak_hold_next(me, block), count++) {
+  for (; list != HAK_LINK_END; count++) {
+    void *block;
+    if (HAK_UNLIKELY(hak_hold_take_fails(me, &list, &block))) break;
+    if (HAK_UNLIKELY(hak_stray_is(me->registry, cls, block))) continue;
     hak_prewarm_touch(block, hak_class_size(cls));
   }
   return count;

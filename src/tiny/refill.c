@@ -7,6 +7,7 @@
 #include "tiny/shelf.h"
 #include "tiny/single.h"
 #include "tiny/spill.h"
+#include "tiny/stray.h"
 #include "tiny/tick.h"
 #include "tiny/transfer.h"
 
@@ -108,6 +109,7 @@ static batch_t carve(hak_thread_t *me, uint32_t cls, hak_slab_t *slab) {
   return (batch_t){first, n};
 }
 
+/* Of a magazine that was sifted. */
 static batch_t from_magazine(hak_thread_t *me, hak_magazine_t *magazine) {
   uint32_t count = hak_load_relaxed(&magazine->count);
   return (batch_t){hak_magazine_link(me, magazine), count};
@@ -117,6 +119,7 @@ static batch_t from_transfer(hak_thread_t *me, uint32_t cls) {
   hak_magazine_t *magazine = hak_transfer_take(me, cls);
   if (magazine == NULL) return nothing;
   HAK_COUNT(me, refill_transfer, 1);
+  hak_magazine_sift(me, cls, magazine);
   uint32_t count = hak_load_relaxed(&magazine->count), most = most_of(me, cls);
   if (HAK_UNLIKELY(count > most)) {
     hak_store_relaxed(&magazine->count, most);
@@ -136,17 +139,19 @@ static batch_t from_transfer(hak_thread_t *me, uint32_t cls) {
  * span stays in the queue. */
 static batch_t part_of_list(hak_thread_t *me, uint32_t cls, hak_slab_t *slab,
                             uint32_t most) {
-  void *first = slab->list.head, *last = first;
-  uint32_t count = 1;
-  void *next = hak_hold_next(me, last);
-  while (count < most && next != HAK_LINK_END) {
-    last = next;
-    next = hak_hold_next(me, last);
-    count++;
+  void *list = slab->list.head, *first = HAK_LINK_END, *last = NULL, *block;
+  uint32_t count = 0, out = hak_slab_out(slab);
+  while (count < most && list != HAK_LINK_END) {
+    if (HAK_UNLIKELY(hak_hold_take_fails(me, &list, &block))) {
+      out = hak_slab_carved(slab) - count; /* what is given up stays out */
+      break;
+    }
+    if (count++ == 0) first = block;
+    last = block;
   }
-  slab->list.head = next;
-  hak_link_write(&me->key, last, HAK_LINK_END);
-  hak_slab_set_out(slab, hak_slab_out(slab) + count, 0);
+  slab->list.head = list;
+  if (last != NULL) hak_link_write(&me->key, last, HAK_LINK_END);
+  hak_slab_set_out(slab, out + count, 0);
   hak_hold_requeue(me, slab, cls);
   return (batch_t){first, count};
 }
@@ -295,7 +300,9 @@ static batch_t next_batch(hak_thread_t *me, uint32_t cls) {
   hak_magazine_t *magazine = hak_load_relaxed(&hold->magazine);
   if (magazine != NULL && hak_load_relaxed(&magazine->count) > 0) {
     HAK_COUNT(me, refill_magazine, 1);
-    return from_magazine(me, magazine);
+    hak_magazine_sift(me, cls, magazine);
+    batch_t batch = from_magazine(me, magazine);
+    if (HAK_LIKELY(batch.list != HAK_LINK_END)) return batch;
   }
   batch_t batch = from_transfer(me, cls);
   if (batch.list == HAK_LINK_END) batch = from_partial(me, cls);
@@ -305,26 +312,33 @@ static batch_t next_batch(hak_thread_t *me, uint32_t cls) {
   return batch;
 }
 
+/* Of a list that has blocks, but nothing can be taken off, the first one's link is broken
+ * or leads to itself; the rest is given up. */
+static void give_up(hak_thread_t *me, void **list) {
+  if (HAK_LIKELY(*list == HAK_LINK_END)) return;
+  hak_hold_report_bad(me, *list);
+  *list = HAK_LINK_END;
+}
+
 HAK_WARM void *hak_bin_refill(hak_thread_t *me, uint32_t cls) {
   hak_bin_t *bin = &me->now.bins[cls];
-  void *block;
-  do {
+  for (;;) {
+    void *block;
+    if (!hak_bin_pop_fails(&me->key, bin, &block)) {
+      if (HAK_LIKELY(!hak_stray_refuses(me->registry, cls, block))) return block;
+      hak_stray_report(me, block);
+      continue;
+    }
     if (HAK_UNLIKELY(bin->ready != HAK_LINK_END)) {
-      /* Its first block's link is bad; the rest of the list is given up. */
-      hak_hold_report_bad(me, bin->ready);
-      bin->ready = HAK_LINK_END;
+      give_up(me, &bin->ready);
+      continue;
     }
-    if (!hak_bin_flip_fails(&me->key, bin, &block)) return block;
-    if (HAK_UNLIKELY(bin->list.head != HAK_LINK_END)) {
-      hak_hold_report_bad(me, bin->list.head);
-      bin->list.head = HAK_LINK_END;
-    }
+    give_up(me, &bin->list.head);
     HAK_COUNT(me, slow_alloc, 1);
     batch_t batch = next_batch(me, cls);
     if (HAK_UNLIKELY(hak_share_is_cut(&me->now.holds[cls]))) hak_share_let_go(me, cls);
     if (batch.list == HAK_LINK_END) return NULL;
     bin->ready = batch.list;
-    hak_store_relaxed(&bin->ready_count, (uint16_t)(batch.count - 1)); /* the one below */
-  } while (HAK_UNLIKELY(hak_link_pop_fails(&me->key, &bin->ready, &block)));
-  return block;
+    hak_store_relaxed(&bin->ready_count, (uint16_t)(batch.count - 1)); /* the one above */
+  }
 }

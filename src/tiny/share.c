@@ -79,9 +79,8 @@ void hak_share_send_home(hak_thread_t *me, uint32_t cls, void *list, uint32_t co
   void *blocks[HAK_MAGAZINE_BLOCKS];
   uint32_t n = 0;
   for (; list != HAK_LINK_END && count > 0; count--) {
-    blocks[n++] = list;
-    list = hak_hold_next(me, list);
-    if (n < HAK_MAGAZINE_BLOCKS) continue;
+    if (HAK_UNLIKELY(hak_hold_take_fails(me, &list, &blocks[n]))) break;
+    if (++n < HAK_MAGAZINE_BLOCKS) continue;
     hak_spill_blocks(me, cls, blocks, n);
     n = 0;
   }

@@ -17,19 +17,17 @@ enum {
   HELD_FACTOR = 64
 };
 
-static HAK_SLOW void report_interior(hak_thread_t *me, const void *block) {
-  hak_thread_defer_report(me, HAK_ERROR_INTERIOR_POINTER, block,
-                          "the address is inside a block, not its start");
-}
-
 static HAK_SLOW void report_cycle(hak_thread_t *me, const void *block) {
   hak_thread_defer_report(me, HAK_ERROR_DOUBLE_FREE, block,
                           "the block is on a list of free blocks already");
 }
 
+/* A block that was cut begins there. */
 static bool starts_block(hak_slab_t *slab, const char *start, const void *block) {
+  if (HAK_CHECKS == 0) return true;
   size_t offset = (size_t)((const char *)block - start);
-  return HAK_CHECKS == 0 || hak_class_is_start(hak_slab_class(slab), offset);
+  uint32_t index = hak_class_index(hak_slab_class(slab), offset);
+  return (size_t)index * slab->list.block_size == offset && index < hak_slab_carved(slab);
 }
 
 static size_t span_bytes(const hak_slab_t *slab) {
@@ -58,12 +56,12 @@ HAK_HOT void *expect_next(const hak_thread_t *me, void *block) {
 
 static void spill_singles(hak_thread_t *me, uint32_t cls, void *list, uint32_t count) {
   for (; list != HAK_LINK_END; count--) {
-    void *block = list;
+    void *block;
     if (HAK_UNLIKELY(count == 0)) {
-      report_cycle(me, block);
+      report_cycle(me, list);
       return;
     }
-    list = hak_hold_next(me, block);
+    if (HAK_UNLIKELY(hak_hold_take_fails(me, &list, &block))) return;
     hak_single_home(me, cls, block);
   }
 }
@@ -72,6 +70,7 @@ static void spill_singles(hak_thread_t *me, uint32_t cls, void *list, uint32_t c
  * holds or may claim to them, the others into its magazine. True if any block
  * found such a slab. */
 static bool spill_list(hak_thread_t *me, uint32_t cls, void *list, uint32_t count) {
+  hak_stray_cut_cycle(me, list, count);
   if (hak_class_is_single(cls)) {
     spill_singles(me, cls, list, count);
     return true;
@@ -90,32 +89,28 @@ static bool spill_list(hak_thread_t *me, uint32_t cls, void *list, uint32_t coun
       return own;
     }
     ahead = expect_next(me, ahead);
+    if (HAK_UNLIKELY(hak_hold_take_fails(me, &list, &block))) return own;
+    count--;
     hak_slab_t *slab = hak_registry_slab(block);
     char *start = hak_slab_start(slab);
     if (HAK_UNLIKELY(!starts_block(slab, start, block))) {
-      report_interior(me, block);
-      list = hak_hold_next(me, block);
-      count--;
+      hak_stray_report(me, block);
       continue;
     }
     uint64_t word = hak_load_relaxed(&slab->word);
     if (HAK_LIKELY(hak_word_is_mine(me, word)) ||
         (word == hak_word_make(HAK_SLAB_FULL, 0) && hak_hold_claim(me, slab, cls))) {
       hak_run_t run = {slab, block, block, 1};
-      count--;
-      for (list = hak_hold_next(me, block);
-           count > 0 && list != HAK_LINK_END && is_in_span(slab, start, list) &&
-           starts_block(slab, start, list);
+      for (; count > 0 && list != HAK_LINK_END && is_in_span(slab, start, list) &&
+             starts_block(slab, start, list);
            count--) {
-        run.last = list;
+        if (HAK_UNLIKELY(hak_hold_take_fails(me, &list, &block))) break;
+        run.last = block;
         run.count++;
-        list = hak_hold_next(me, list);
       }
       own = true;
       hak_hold_home(me, run);
     } else {
-      list = hak_hold_next(me, block);
-      count--;
       hak_transfer_add(me, cls, block);
     }
   }
@@ -135,12 +130,12 @@ uint32_t hak_spill_blocks(hak_thread_t *me, uint32_t cls, void **blocks, uint32_
     hak_slab_t *slab = hak_registry_slab(block);
     char *start = hak_slab_start(slab);
     if (HAK_UNLIKELY(!starts_block(slab, start, block))) {
-      report_interior(me, block);
+      hak_stray_report(me, block);
       continue;
     }
     hak_run_t run = {slab, block, block, 1};
     while (i < count && is_in_span(slab, start, blocks[i]) &&
-           starts_block(slab, start, blocks[i])) {
+           starts_block(slab, start, blocks[i]) && blocks[i] != run.first) {
       hak_link_write(&me->key, blocks[i], run.first);
       run.first = blocks[i++];
       run.count++;
@@ -188,7 +183,7 @@ static bool convert(hak_thread_t *me, uint32_t cls, void **list) {
       (word != hak_word_make(HAK_SLAB_FULL, 0) || !hak_hold_claim(me, slab, cls))) {
     return false;
   }
-  *list = hak_hold_next(me, block);
+  if (HAK_UNLIKELY(hak_hold_take_fails(me, list, &block))) return false;
   hak_hold_home(me, (hak_run_t){slab, block, block, 1});
   return true;
 }
@@ -343,16 +338,17 @@ void hak_spill_all(hak_thread_t *me) {
 /* --- a part at a time ----------------------------------------------------------- */
 
 /* Cuts the first blocks off a list, as many as there is work for; *rest is the list
- * behind them. */
+ * behind them. 0: there is none but what is given up. */
 static uint32_t cut(hak_thread_t *me, void *list, size_t most, void **rest) {
-  void *last = list, *next = hak_hold_next(me, last);
-  uint32_t count = 1;
-  for (; count < most && next != HAK_LINK_END; count++) {
-    last = next;
-    next = hak_hold_next(me, last);
+  void *last = NULL, *block;
+  uint32_t count = 0;
+  while (count < most && list != HAK_LINK_END &&
+         !hak_hold_take_fails(me, &list, &block)) {
+    last = block;
+    count++;
   }
-  if (next != HAK_LINK_END) hak_link_write(&me->key, last, HAK_LINK_END);
-  *rest = next;
+  if (last != NULL) hak_link_write(&me->key, last, HAK_LINK_END);
+  *rest = list;
   return count;
 }
 
@@ -388,7 +384,7 @@ static void spill_part(hak_thread_t *me, uint32_t cls, size_t *work) {
     }
   }
   *work -= count;
-  spill_list(me, cls, list, count);
+  if (count > 0) spill_list(me, cls, list, count);
 }
 
 static bool spill_class_some(hak_thread_t *me, uint32_t cls, size_t *work) {

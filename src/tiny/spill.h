@@ -1,11 +1,11 @@
 /* spill.h - blocks leave a thread's caches for their slabs.
  *
- * Depends on: hold, transfer.   Used by: tiny, heap, api.
+ * Depends on: hold, stray, transfer.   Used by: tiny, heap, api.
  */
 #ifndef HAK_TINY_SPILL_H
 #define HAK_TINY_SPILL_H
 
-#include "tiny/front.h"
+#include "tiny/stray.h"
 
 /* Room for a block is made in a bin whose `list` is full. */
 void hak_spill_full(hak_thread_t *me, uint32_t cls);
@@ -44,6 +44,9 @@ HAK_HOT bool hak_spill_gathers(hak_thread_t *me, hak_bin_t *bin, void *block) {
   if (count + 1 >= hold->magazine_blocks) return false;
   hak_store_relaxed(&bin->list.room, 0);
   HAK_COUNT(me, slow_free, 1);
+  if (hak_stray_tells((uint32_t)(bin - me->bins))) {
+    hak_link_write(&me->key, block, HAK_LINK_END);
+  }
   magazine->blocks[count] = block;
   hak_store_relaxed(&magazine->count, count + 1);
   return true;

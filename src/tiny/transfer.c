@@ -5,6 +5,7 @@
 #include "tiny/hold.h"
 #include "tiny/share.h"
 #include "tiny/spill.h"
+#include "tiny/stray.h"
 
 /* Empty magazines of the process; threads take and give a few at a time. */
 static hak_lock_t lock = HAK_LOCK_INIT(HAK_RANK_MAGAZINES);
@@ -92,8 +93,9 @@ void hak_magazine_put(hak_thread_t *me, hak_magazine_t *magazine) {
   hak_lock_release(&lock);
 }
 
-void *hak_magazine_link(const hak_thread_t *me, hak_magazine_t *magazine) {
+void *hak_magazine_link(hak_thread_t *me, hak_magazine_t *magazine) {
   uint32_t count = hak_load_relaxed(&magazine->count);
+  if (HAK_UNLIKELY(count == 0)) return HAK_LINK_END;
   for (uint32_t i = 0; i + 1 < count; i++) {
     hak_link_write(&me->key, magazine->blocks[i], magazine->blocks[i + 1]);
   }
@@ -108,7 +110,13 @@ static int32_t slots_open(const hak_depot_t *depot) {
   return open < most ? open : most;
 }
 
+void hak_magazine_sift(hak_thread_t *me, uint32_t cls, hak_magazine_t *magazine) {
+  uint32_t count = hak_load_relaxed(&magazine->count);
+  hak_store_relaxed(&magazine->count, hak_stray_sift(me, cls, magazine->blocks, count));
+}
+
 uint32_t hak_magazine_empty(hak_thread_t *me, uint32_t cls, hak_magazine_t *magazine) {
+  hak_magazine_sift(me, cls, magazine);
   uint32_t count = hak_load_relaxed(&magazine->count);
   hak_store_relaxed(&magazine->count, 0);
   return hak_spill_blocks(me, cls, magazine->blocks, count);
@@ -178,6 +186,7 @@ void hak_transfer_add(hak_thread_t *me, uint32_t cls, void *block) {
     hak_store_relaxed(&hold->magazine, magazine);
   }
   uint32_t count = hak_load_relaxed(&magazine->count);
+  if (hak_stray_tells(cls)) hak_link_write(&me->key, block, HAK_LINK_END);
   magazine->blocks[count] = block;
   hak_store_relaxed(&magazine->count, count + 1);
   if (HAK_UNLIKELY(count + 1 >= hold->magazine_blocks)) hand_over(me, cls);

@@ -45,7 +45,10 @@ hak_magazine_t *hak_transfer_take_any(hak_depot_t *depot);
  * one's reach: homecoming blocks may fill the thread's magazine anew. */
 uint32_t hak_magazine_empty(hak_thread_t *me, uint32_t cls, hak_magazine_t *magazine);
 
-/* Links a magazine's blocks into a list and empties it. */
-void *hak_magazine_link(const hak_thread_t *me, hak_magazine_t *magazine);
+/* Leaves in a magazine what says that it is free; see stray.h. */
+void hak_magazine_sift(hak_thread_t *me, uint32_t cls, hak_magazine_t *magazine);
+/* Links a magazine's blocks into a list, HAK_LINK_END if there are none, and empties it.
+ */
+void *hak_magazine_link(hak_thread_t *me, hak_magazine_t *magazine);
 
 #endif

@@ -105,13 +105,13 @@ static void remote__batches_of_another_thread_are_taken_once_in_one_list(void **
   CHECK_EQ(test_stats().free_remote - before, 15);
   CHECK_EQ(hak_slab_out(slab), CAPACITY); /* until the holder takes them */
   uint32_t count = 0;
-  char *block = hak_hold_take_remote(me, slab, &count);
+  void *list = hak_hold_take_remote(me, slab, &count), *block;
   CHECK_EQ(count, 15);
   for (uint32_t i = 0; i < 15; i++) {
+    CHECK(!hak_hold_take_fails(me, &list, &block));
     CHECK(block == block_of(slab, i < 5 ? 20 + i : i - 5));
-    block = hak_hold_next(me, block);
   }
-  CHECK(block == HAK_LINK_END);
+  CHECK(list == HAK_LINK_END);
   CHECK(hak_hold_take_remote(me, slab, &count) == NULL);
   CHECK_EQ(count, 0);
   CHECK_EQ(hak_load_relaxed(&slab->word), hak_word_mine(me));

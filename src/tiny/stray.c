@@ -1,0 +1,103 @@
+#include "tiny/stray.h"
+
+HAK_SLOW void hak_stray_report(hak_thread_t *me, const void *block) {
+  hak_place_t place = hak_registry_find((uintptr_t)block);
+  size_t offset = (size_t)((const char *)block - place.start);
+  if (place.cls < HAK_CLASSES && !hak_class_is_start(place.cls, offset)) {
+    hak_thread_defer_report(me, HAK_ERROR_INTERIOR_POINTER, block,
+                            "the address is inside a block, not its start");
+  } else {
+    hak_thread_defer_report(me, HAK_ERROR_DOUBLE_FREE, block,
+                            "no block is there any more");
+  }
+}
+
+/* --- lists that come back to themselves ---------------------------------------- */
+
+/* True if so many steps along the list come to no end. */
+static bool is_longer(const hak_thread_t *me, const void *list, uint32_t count) {
+  for (; list != HAK_LINK_END; count--) {
+    if (count == 0) return true;
+    const void *next = hak_link_read(&me->key, list);
+    if (hak_link_is_broken(&me->key, list, next)) return false;
+    list = next;
+  }
+  return false;
+}
+
+static void *step(const hak_thread_t *me, void *block) {
+  if (block == HAK_LINK_END) return block;
+  void *next = hak_link_read(&me->key, block);
+  return hak_link_is_broken(&me->key, block, next) ? HAK_LINK_END : next;
+}
+
+static HAK_SLOW void cut(hak_thread_t *me, void *list) {
+  void *slow = list, *fast = list;
+  do { /* they meet in the cycle */
+    slow = step(me, slow);
+    fast = step(me, step(me, fast));
+  } while (slow != fast);
+  if (slow == HAK_LINK_END) return; /* it has an end, or a broken link */
+  for (slow = list; slow != fast; fast = step(me, fast)) slow = step(me, slow);
+  void *last = slow;
+  while (step(me, last) != slow) last = step(me, last);
+  hak_link_write(&me->key, last, HAK_LINK_END);
+  hak_thread_defer_report(me, HAK_ERROR_DOUBLE_FREE, slow,
+                          "the block is on a list of free blocks already");
+}
+
+void hak_stray_cut_cycle(hak_thread_t *me, void *list, uint32_t count) {
+  if (HAK_CHECKS != 0 && HAK_UNLIKELY(is_longer(me, list, count))) cut(me, list);
+}
+
+/* --- blocks that are no list --------------------------------------------------- */
+
+static bool is_free(const hak_thread_t *me, const void *block) {
+  return !hak_link_is_broken(&me->key, block, hak_link_read(&me->key, block));
+}
+
+uint32_t hak_stray_sift(hak_thread_t *me, uint32_t cls, void **blocks, uint32_t count) {
+  if (!hak_stray_tells(cls)) return count;
+  uint32_t kept = 0;
+  for (uint32_t i = 0; i < count; i++) {
+    if (HAK_LIKELY(is_free(me, blocks[i]))) {
+      hak_link_spoil(blocks[i]); /* so that it is not found again */
+      blocks[kept++] = blocks[i];
+    } else {
+      hak_hold_report_bad(me, blocks[i]);
+    }
+  }
+  return kept;
+}
+
+/* Links those blocks of a slab that are free, in address order. */
+static HAK_SLOW void relist(hak_thread_t *me, hak_slab_t *slab) {
+  uint32_t carved = hak_slab_carved(slab), kept = 0;
+  size_t size = slab->list.block_size;
+  char *block = hak_slab_start(slab) + carved * size;
+  void *next = HAK_LINK_END;
+  for (uint32_t i = carved; i > 0; i--) {
+    block -= size;
+    if (!is_free(me, block)) {
+      hak_hold_report_bad(me, block);
+      continue;
+    }
+    hak_link_write(&me->key, block, next);
+    next = block;
+    kept++;
+  }
+  slab->list.head = next;
+  hak_slab_set_out(slab, carved - kept, 0);
+}
+
+bool hak_stray_all_home(hak_thread_t *me, hak_slab_t *slab) {
+  /* Blocks that a fork has lost are listed nowhere and need no link. */
+  if (HAK_CHECKS == 0 || slab->unsure != 0) return true;
+  size_t size = slab->list.block_size;
+  const char *block = hak_slab_start(slab);
+  const char *end = block + hak_slab_carved(slab) * size;
+  while (block != end && HAK_LIKELY(is_free(me, block))) block += size;
+  if (HAK_LIKELY(block == end)) return true;
+  relist(me, slab);
+  return false;
+}

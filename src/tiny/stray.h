@@ -1,0 +1,73 @@
+/* stray.h - pointers on lists of free blocks that are no free blocks: what misuse leaves
+ * behind, found before it is given out or goes home.
+ *
+ * Depends on: base, superslab, front, hold.   Used by: tiny, api.
+ *
+ * A free pushes whatever pointer leads to a list. What it was is looked at later:
+ *
+ *   stray pointer      no block of its class begins there, or none was cut there yet.
+ * Seen where it would be given out, over HAK_TINY_MAX; where it goes home block on two
+ * given out over HAK_TINY_MAX its link is spoilt, so the second time lists, or twice it
+ * is taken its link is broken; in full checks its mark is gone on one whatever its size.
+ * A list that comes back to itself is cut before it goes home block in use that  before a
+ * slab that is home by the count serves anew, each of its counts as home     blocks must
+ * have a link: one that has none stays out
+ *
+ * Without checks none of this is there.
+ */
+#ifndef HAK_TINY_STRAY_H
+#define HAK_TINY_STRAY_H
+
+#include "tiny/hold.h"
+
+/* Blocks of the class say at any time whether they are free, also where they lie in a
+ * magazine. */
+HAK_HOT bool hak_stray_tells(uint32_t cls) {
+  return HAK_CHECKS >= 2 || (HAK_CHECKS >= 1 && cls >= HAK_TINY_CLASSES);
+}
+
+/* No block of the class that was cut begins there. Any value that was on a list. */
+HAK_HOT bool hak_stray_is(hak_registry_t *registry, uint32_t cls, const void *block) {
+  if (HAK_CHECKS == 0) return false;
+  uintptr_t address = (uintptr_t)block;
+  int64_t distance = hak_load_relaxed(&registry->leaf[address >> HAK_LEAF_SHIFT]);
+  hak_leaf_t *leaf = (hak_leaf_t *)(void *)((char *)registry->absent + distance);
+  uint32_t low = (uint32_t)address;
+  if (HAK_UNLIKELY(distance == 0)) return true;
+  uint32_t info = hak_load_relaxed(&leaf->info[low >> HAK_SLAB_SHIFT]);
+  if (HAK_UNLIKELY((info & 0xff) != cls + 1)) return true;
+  uint32_t back = info >> 8;
+  size_t offset = (low & (HAK_SLAB_SIZE - 1)) + ((size_t)back << HAK_SLAB_SHIFT);
+  uint32_t index = hak_class_index(cls, offset);
+  if (HAK_UNLIKELY((size_t)index * hak_class_size(cls) != offset)) return true;
+  hak_superslab_t *ss = hak_superslab_of_extent(
+      hak_load_relaxed(&leaf->extent[low >> HAK_SUPERSLAB_SHIFT]));
+  uint32_t slot = low >> HAK_SLAB_SHIFT & (HAK_SUPERSLAB_SLABS - 1);
+  return index >= hak_slab_carved(&ss->slabs[slot - back]);
+}
+
+/* A block that was taken off a list is to be given out: true if it must not. */
+HAK_HOT bool hak_stray_refuses(hak_registry_t *registry, uint32_t cls, void *block) {
+  if (cls < HAK_TINY_CLASSES) return false;
+  if (HAK_UNLIKELY(hak_stray_is(registry, cls, block))) return true;
+  hak_link_spoil(block);
+  return false;
+}
+
+/* Reports it on the way out. */
+HAK_SLOW void hak_stray_report(hak_thread_t *me, const void *block);
+
+/* A list of at most `count` blocks is about to go home: if it comes back to itself, it is
+ * cut there, after a report. */
+void hak_stray_cut_cycle(hak_thread_t *me, void *list, uint32_t count);
+
+/* Of blocks that lay in a magazine those that say that they are free, in front and each
+ * once; how many. Their links are gone. */
+uint32_t hak_stray_sift(hak_thread_t *me, uint32_t cls, void **blocks, uint32_t count);
+
+/* Every block of the slab is home by the count, and nobody else can reach it: true if
+ * they all say so. Else, after a report, its list are those that do, and the others are
+ * out. */
+bool hak_stray_all_home(hak_thread_t *me, hak_slab_t *slab);
+
+#endif

@@ -297,6 +297,8 @@ static void at_thread_exit(void *state) {
   if (me != hak_thread_self) return;
   hak_thread_leave_heaps(me);
   hak_thread_self = &shared_use;
+  /* What was found as blocks went home; a handler that allocates shares a state. */
+  hak_thread_leave(me, "hak_thread_exit");
   state_put(me);
 }
 
@@ -329,6 +331,8 @@ void hak_thread_detach(void) {
   if (me->kind != HAK_THREAD_ATTACHED) return;
   pthread_setspecific(exit_key, NULL);
   hak_thread_leave_heaps(me);
+  hak_thread_self = &shared_use;
+  hak_thread_leave(me, "hak_thread_exit");
   hak_thread_self = &hak_thread_none;
   state_put(me);
 }

@@ -18,6 +18,7 @@ static uint64_t g_seed = 0x68616b6d656d0001u;
 static unsigned g_scale = 100;
 static char g_program[256] = "test";
 static char g_only[128];
+static char g_replay[160], g_argument[32];
 static bool g_strict;
 static char g_strict_text[64];
 static unsigned g_strict_flags;
@@ -88,9 +89,17 @@ size_t test_random_size(test_rng_t *rng, size_t max) {
   return (size_t)test_below(rng, limit + 1);
 }
 
+void test_replay(const char *only, const char *argument) {
+  snprintf(g_replay, sizeof g_replay, "%s%s",
+           only == NULL ? "" : " HAKMEM_TEST_ONLY=", only == NULL ? "" : only);
+  snprintf(g_argument, sizeof g_argument, "%s%s", argument == NULL ? "" : " ",
+           argument == NULL ? "" : argument);
+}
+
 void test_print_seed(void) {
-  fprintf(stderr, "replay with: HAKMEM_TEST_SEED=0x%" PRIx64 "%s%s %s\n", g_seed,
-          g_strict ? " HAKMEM_TEST_STRICT=" : "", g_strict_text, g_program);
+  fprintf(stderr, "replay with: HAKMEM_TEST_SEED=0x%" PRIx64 "%s%s%s %s%s\n", g_seed,
+          g_strict ? " HAKMEM_TEST_STRICT=" : "", g_strict_text, g_replay, g_program,
+          g_argument);
 }
 
 size_t test_scale(size_t count) {

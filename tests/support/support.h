@@ -108,6 +108,9 @@ uint64_t test_below(test_rng_t *rng, uint64_t limit);
 size_t test_random_size(test_rng_t *rng, size_t max);
 /* Prints the seed and the command that replays it. */
 void test_print_seed(void);
+/* From now on that command names the one test that is running, and has an argument; NULL
+ * = none. For executables with many tests. */
+void test_replay(const char *only, const char *argument);
 
 /* Amount of work: less under sanitizers, HAKMEM_TEST_SCALE percent. Never 0. */
 size_t test_scale(size_t count);

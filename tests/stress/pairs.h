@@ -74,7 +74,7 @@ typedef struct pen {
   hak_heap_t *parent;   /* with a budget, of this pen alone; NULL = none */
   atomic_bool may_fail; /* NULL with ENOMEM is right at any moment */
   pthread_rwlock_t gate;
-  atomic_bool wanted; /* somebody waits to close the gate */
+  atomic_uint wanted; /* threads that wait to be alone, or are */
   pen_hooks_t *hooks;
   char *memory[MEMORIES];
   size_t memories, memory_size;
@@ -127,6 +127,8 @@ void pen_end(pen_t *pen);
 /* Makes the pen's heap, and its parent if the kind has one and it is not there; false
  * where the memory that the heap needs cannot be had any more. */
 bool pen_make(pen_t *pen, test_rng_t *rng);
+/* Before the library starts: in a fork's child the hooks must be there before it is. */
+void pen_hooks_begin(void);
 /* The heap is destroyed: its hooks have nothing left, and are not called again. */
 void pen_hooks_end(pen_t *pen);
 void pen_hooks_check_all(void);

@@ -160,6 +160,7 @@ int restart_run(void *ctx) {
   life_t parents[COMERS];
   unsigned gone = 0;
   CHECK_EQ(pthread_key_create(&g_last_key, late_life), 0);
+  pen_hooks_begin();
   test_start();
   hak_set_error_handler(on_foreign, NULL);
   for (unsigned i = 0; i < COMERS; i++) {

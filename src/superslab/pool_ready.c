@@ -20,12 +20,32 @@ void hak_pool_keep_none(hak_pool_t *pool) {
   hak_lock_release(&pool->lock);
 }
 
+/* Nothing is to go while a call is at it, whatever others that make memory ready at the
+ * same time come to. */
+static void begin_locked(hak_pool_t *pool) {
+  pool->readying++;
+  pool->keeps_free = true;
+}
+
+/* What it made ready stays from here on for that it is kept. */
+static void end_locked(hak_pool_t *pool, uint64_t *kept, uint64_t want, bool ok) {
+  pool->readying--;
+  if (ok && want > *kept) *kept = want;
+}
+
+bool hak_pool_forget_lost(hak_pool_t *pool) {
+  hak_lock_acquire(&pool->lock);
+  bool any = pool->in_hand != 0;
+  pool->readying = 0;
+  pool->in_hand = 0;
+  hak_lock_release(&pool->lock);
+  return any;
+}
+
 bool hak_pool_reserve(hak_pool_t *pool, size_t bytes) {
   uint64_t want = hak_div_up(bytes, HAK_SUPERSLAB_SIZE);
   hak_lock_acquire(&pool->lock);
-  uint64_t before = pool->kept_superslabs;
-  if (want > before) pool->kept_superslabs = want;
-  pool->keeps_free = true;
+  begin_locked(pool);
   bool ok = true;
   while (ok && hak_load_relaxed(&pool->superslabs) < want) {
     hak_lock_release(&pool->lock);
@@ -34,7 +54,7 @@ bool hak_pool_reserve(hak_pool_t *pool, size_t bytes) {
     if (ok) hak_pool_add_superslab(pool, ss);
     if (!ok) hak_lock_acquire(&pool->lock);
   }
-  if (!ok) pool->kept_superslabs = before;
+  end_locked(pool, &pool->kept_superslabs, want, ok);
   hak_lock_release(&pool->lock);
   return ok;
 }
@@ -53,10 +73,12 @@ static unsigned prefault_run(hak_pool_t *pool, node_t *ss, unsigned from, size_t
     n++;
   }
   hak_pool_take_locked(pool, ss, first, n);
+  pool->in_hand += n;
   ss->collapsed = 1; /* by this call or not at all */
   hak_lock_release(&pool->lock);
   *ok = hak_resident_make(ss, first, n);
   hak_lock_acquire(&pool->lock);
+  pool->in_hand -= n;
   hak_pool_put_locked(pool, ss, first, n, hak_clock_cached());
   *count = n;
   return first + n;
@@ -66,11 +88,8 @@ bool hak_pool_prefault(hak_pool_t *pool, size_t bytes) {
   size_t slots = hak_div_up(bytes, HAK_SLAB_SIZE);
   hak_clock_refresh();
   hak_lock_acquire(&pool->lock);
-  uint64_t before = pool->kept_slabs;
-  uint64_t want = hak_load_relaxed(&pool->taken) + slots;
-  /* Nothing is to go while this is at it. */
-  pool->kept_slabs = UINT64_MAX;
-  pool->keeps_free = true;
+  uint64_t want = hak_load_relaxed(&pool->taken) - pool->in_hand + slots;
+  begin_locked(pool);
   bool ok = true;
   const char *at = NULL; /* what lies below has been looked at */
   unsigned slot = 0;
@@ -97,7 +116,7 @@ bool hak_pool_prefault(hak_pool_t *pool, size_t bytes) {
       slot = 0;
     }
   }
-  pool->kept_slabs = ok && want > before ? want : before;
+  end_locked(pool, &pool->kept_slabs, want, ok);
   hak_lock_release(&pool->lock);
   return ok;
 }

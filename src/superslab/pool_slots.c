@@ -26,6 +26,7 @@ void hak_pool_requeue_locked(hak_pool_t *pool, node_t *ss) {
 
 /* A SuperSlab that is wholly free is not to go. */
 static bool is_kept(const hak_pool_t *pool, const node_t *ss) {
+  if (HAK_UNLIKELY(pool->readying != 0)) return true;
   if (HAK_LIKELY(pool->kept_slabs == 0 && pool->kept_superslabs == 0)) return false;
   uint64_t without = hak_load_relaxed(&pool->taken) + pool->empty;
   return hak_load_relaxed(&pool->superslabs) <= pool->kept_superslabs ||

@@ -200,6 +200,7 @@ bool hak_pool_extend(hak_pool_t *pool, hak_slab_t *slab, unsigned span, unsigned
 
 /* Slabs whose pages are not to be kept. */
 static uint64_t surplus_slabs(const hak_pool_t *pool) {
+  if (pool->readying != 0) return 0;
   uint64_t has = hak_load_relaxed(&pool->taken) + pool->empty;
   return has > pool->kept_slabs ? has - pool->kept_slabs : 0;
 }
@@ -245,11 +246,13 @@ size_t hak_pool_purge(hak_pool_t *pool, uint64_t before, size_t max_bytes,
     hak_count_own(&pool->taken, count);
     if (hak_superslab_retained(ss) == 0) hak_superslab_dequeue(ss);
     hak_pool_run_changed_locked(pool, ss);
+    pool->in_hand += count;
     hak_lock_release(&pool->lock);
     *slabs -= count;
     size_t got = purge_slots(ss, slots);
     given += got;
     hak_lock_acquire(&pool->lock);
+    pool->in_hand -= count;
     hak_pool_each_run_locked(ss, slots, idle_since, true);
     pool->empty += hak_count_bits(hak_superslab_retained(ss) & slots);
     hak_pool_settle_locked(pool, ss, count, idle_since);

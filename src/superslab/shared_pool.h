@@ -35,6 +35,8 @@ typedef struct hak_pool {
   uint64_t kept_slabs;            /* [lock] so many slots, taken or empty, are not given
                                      back; */
   uint64_t kept_superslabs;       /* [lock]   likewise SuperSlabs */
+  uint32_t readying;              /* [lock] calls that make memory ready: nothing goes */
+  uint64_t in_hand;               /* [lock] slots taken for that, or to be given back */
   hak_superslab_t *root;          /* [lock] */
   hak_superslab_t *runs;          /* [lock] first SuperSlabs of blocks, by `next` */
   hak_superslab_queue_t retained; /* [lock] SuperSlabs with empty committed slots */
@@ -98,6 +100,10 @@ bool hak_pool_prefault(hak_pool_t *pool, size_t bytes);
  * none. */
 void hak_pool_keep_all(hak_pool_t *pool);
 void hak_pool_keep_none(hak_pool_t *pool);
+
+/* In the child of a fork: nobody makes memory of it ready, or gives it back, any more.
+ * True if a thread had slots for that. */
+bool hak_pool_forget_lost(hak_pool_t *pool);
 
 /* Calls `visit` for each SuperSlab cut into slabs, under the lock. */
 void hak_pool_visit(hak_pool_t *pool, bool (*visit)(hak_superslab_t *ss, void *ctx),

@@ -240,8 +240,10 @@ hak_heap_t *hak_heap_create(const hak_heap_config_t *config);
 /* Every block goes, and the heap. Costs O(SuperSlabs + threads), however many blocks
  * there are. Nobody may allocate from the heap or free its blocks meanwhile or use a
  * block after: a late free is diagnosed. Threads that end, go idle or collect at this
- * moment do no harm. EBUSY while heaps made with this one as parent are live, EINVAL
- * for the default heap or no heap. */
+ * moment do no harm; one that is inside a hook of the heap's own is waited for. Such
+ * hooks are not called after it has returned: a range that they refuse to release in
+ * eight tries is given up, and told by unreleased_bytes. EBUSY while heaps made with this
+ * one as parent are live, EINVAL for the default heap or no heap. */
 int hak_heap_destroy(hak_heap_t *heap);
 
 /* The handle goes, the blocks live on as the parent's (the default heap's, if there
@@ -322,9 +324,11 @@ typedef struct hak_os {
   size_t granularity; /* addresses of reserve are multiples of this */
   void *ctx;          /* passed to each function */
   /* Address space of `size` bytes at a multiple of `alignment` (at least
-   * 64 KiB), not yet to be touched; NULL on failure. */
+   * 64 KiB), not yet to be touched; NULL on failure. Below 2^47 (x86-64; else 2^48): what
+   * blocks cannot lie in is released again, and the request fails. */
   void *(*reserve)(void *ctx, size_t size, size_t alignment);
-  /* Gives back a whole range that reserve or remap gave. 0 or an errno. */
+  /* Gives back a whole range that reserve or remap gave. 0 or an errno: the range is
+   * tried again later. */
   int (*release)(void *ctx, void *ptr, size_t size);
   /* Makes pages readable and writable; sets *zeroed if they all read as zero.
    * Called only for pages that are reserved or purged; in the child of a fork also
@@ -334,8 +338,10 @@ typedef struct hak_os {
    * before the next commit. */
   int (*purge)(void *ctx, void *ptr, size_t size);
   /* Makes a whole committed range larger or smaller, moving its pages to
-   * another address (aligned like the old one) if it must; NULL leaves the old
-   * range as it was. May be NULL. */
+   * another address if it must: a multiple of 2 MiB below 2^47 (x86-64; else 2^48), as
+   * blocks may be nowhere else. From elsewhere the range is moved back by another call,
+   * or copied; if neither can be done, its block is lost, HAK_ERROR_BAD_STATE says so,
+   * and hak_realloc gives NULL. NULL leaves the old range as it was. May be NULL. */
   void *(*remap)(void *ctx, void *ptr, size_t old_size, size_t new_size);
   /* A clock that never goes back, in nanoseconds. */
   uint64_t (*now_ns)(void *ctx);
@@ -357,10 +363,10 @@ typedef enum hak_error {
   HAK_ERROR_CORRUPT_BLOCK,    /* a freed block was written to, or freed twice */
   HAK_ERROR_AFTER_SHUTDOWN,   /* a free after hak_shutdown */
   HAK_ERROR_BAD_OPTION,       /* an option or environment value was ignored; not fatal */
-  HAK_ERROR_BAD_STATE,        /* hak_check found a broken invariant */
-  HAK_ERROR_STALE_HEAP,       /* the heap was destroyed or released */
-  HAK_ERROR_WRONG_HEAP,       /* the block is not of the heap given */
-  HAK_ERROR_LEAK              /* blocks were live as their heap ended; not fatal */
+  HAK_ERROR_BAD_STATE,  /* hak_check found a broken invariant, or hooks lost a block */
+  HAK_ERROR_STALE_HEAP, /* the heap was destroyed or released */
+  HAK_ERROR_WRONG_HEAP, /* the block is not of the heap given */
+  HAK_ERROR_LEAK        /* blocks were live as their heap ended; not fatal */
 } hak_error_t;
 
 typedef struct hak_error_info {
@@ -406,7 +412,9 @@ int hak_init(const hak_config_t *config);
  * forced: then they must not use hakmem at this moment, and attach anew at
  * their next call. Blocks are gone; freeing one is diagnosed until hak_init or
  * the next allocation starts the library afresh. So are heaps; to ask one for blocks
- * after is not diagnosed. EINVAL if not initialised. */
+ * after is not diagnosed. Hooks are not called after it has returned, before the next
+ * start; what they refused to release is told by unreleased_bytes. EINVAL if not
+ * initialised. */
 int hak_shutdown(unsigned flags);
 
 /* Attach this thread, or detach it and make all that it cached everybody's.
@@ -505,10 +513,14 @@ typedef struct hak_stats {
   uint64_t os_failures;
   uint64_t purged_bytes;
   /* In the child of a fork: what threads that are not there had cached in the midst of
-   * a slow path, at most; it stays out of use. See docs/FORK.md. */
+   * a slow path, or were releasing, at most; it stays out of use. See docs/FORK.md. */
   uint64_t fork_lost_bytes;
   /* of a heap with limits (0 = none), and how many requests its hard one refused */
   uint64_t soft_limit, hard_limit, budget_refused;
+  /* Address space that is to go back but that the hooks refused to release, or that may
+   * not go yet; it is no part of reserved_bytes. Tried again by later releases,
+   * hak_collect and at the end of the hooks; what they refuse even then stays in here. */
+  uint64_t unreleased_bytes;
 } hak_stats_t;
 
 /* Set out->struct_size first. `heap` NULL = the whole process; else the figures of

@@ -217,17 +217,26 @@ static void *move(const hak_place_t *place, void *ptr, size_t usable, size_t siz
   return block;
 }
 
+/* *lost: the block is gone with its pages, which is named; its address is nobody's. */
 static void *try_remap(const hak_place_t *place, size_t usable, size_t size,
-                       size_t alignment, unsigned flags) {
+                       size_t alignment, unsigned flags, bool *lost) {
   if (place->cls != HAK_CLASS_LARGE || size <= usable || (flags & HAK_NO_GROW) != 0 ||
       alignment > HAK_OS_REMAP_ALIGNMENT) {
     return NULL;
   }
   hak_thread_t *me = hak_thread_enter();
   if (me == NULL) return NULL;
-  void *block =
-      hak_large_remap(&hak_heap_of_extent(place->extent)->store->pool, place, size);
-  if (block != NULL) {
+  hak_heap_t *heap = hak_heap_of_extent(place->extent);
+  void *block = hak_large_remap(&heap->store->pool, place, size, lost);
+  if (*lost) {
+    hak_thread_count_large(me, -1, -(int64_t)usable);
+    hak_thread_defer_report(me, HAK_ERROR_BAD_STATE, place->start,
+                            "a hook moved the block out of reach, and it is lost");
+    if (me->deferred.block == place->start) {
+      me->deferred.heap =
+          hak_heap_is_orphan(heap) ? hak_heap_owner(heap) : hak_heap_handle(heap);
+    }
+  } else if (block != NULL) {
     size_t now = hak_large_good_size(place->extent->os, size);
     hak_thread_count_large(me, 0, (int64_t)now - (int64_t)usable);
   }
@@ -246,6 +255,7 @@ typedef struct resize_request {
   hak_place_t place;
   size_t usable, size, alignment;
   unsigned flags;
+  bool *lost; /* nothing may be tried any more */
 } resize_request_t;
 
 /* A block in memory of the caller's: exact sizes, in place wherever there is room. */
@@ -292,7 +302,9 @@ static void *resize(const resize_request_t *r) {
     }
   }
   if (!may_move) return no_memory();
-  void *block = aligned ? try_remap(&place, usable, size, alignment, flags) : NULL;
+  void *block =
+      aligned ? try_remap(&place, usable, size, alignment, flags, r->lost) : NULL;
+  if (HAK_UNLIKELY(*r->lost)) return no_memory();
   if (block == NULL) block = move(&place, ptr, usable, size, alignment, flags);
   if (block != NULL && (flags & HAK_ZERO) != 0) {
     zero_rest(block, usable < size ? usable : size);
@@ -302,7 +314,9 @@ static void *resize(const resize_request_t *r) {
 
 static void *try_resize(hak_heap_t *heap, const void *request, hak_budget_call_t *call) {
   const resize_request_t *r = request;
+  if (*r->lost) return NULL;
   void *block = resize(r);
+  if (*r->lost) call->refused_by = NULL; /* nobody is asked */
   if (HAK_LIKELY(block != NULL || call->refused_by == NULL)) return block;
   hak_thread_t *me = hak_thread_enter();
   if (me == NULL) return NULL;
@@ -327,7 +341,8 @@ static void *resize_pinned(hak_heap_t *heap, const resize_request_t *r) {
 
 static void *resize_any(void *ptr, size_t size, size_t alignment, unsigned flags,
                         const char *function) {
-  resize_request_t r = {.ptr = ptr, .size = size == 0 ? 1 : size};
+  bool lost = false;
+  resize_request_t r = {.ptr = ptr, .size = size == 0 ? 1 : size, .lost = &lost};
   r.alignment = alignment;
   r.flags = flags;
   r.usable = hak_api_usable(ptr, &r.place, function);

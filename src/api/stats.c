@@ -6,6 +6,7 @@
 #include "api/api.h"
 #include "base/lock.h"
 #include "heap/fork.h"
+#include "os/os_release.h"
 #include "pool/large.h"
 #include "superslab/meta.h"
 #include "superslab/retention.h"
@@ -164,7 +165,7 @@ static hak_atomic_u64_t peak_committed;
 static uint64_t committed(void) {
   return hak_load_relaxed(&hak_slots_committed) +
          hak_load_relaxed(&hak_mappings_committed) +
-         hak_load_relaxed(&hak_meta_committed) +
+         hak_load_relaxed(&hak_meta_committed) + hak_load_relaxed(&hak_os_notes_bytes) +
          hak_load_relaxed(&hak_registry_reserved) +
          hak_load_relaxed(&hak_regions_head_committed);
 }
@@ -288,11 +289,13 @@ static void fill_process(hak_stats_t *s) {
   s->peak_committed_bytes = hak_load_relaxed(&peak_committed);
   s->retained_bytes = hak_retained_bytes();
   s->metadata_bytes = hak_load_relaxed(&hak_meta_committed) +
+                      hak_load_relaxed(&hak_os_notes_bytes) +
                       hak_load_relaxed(&hak_registry_reserved) +
                       hak_load_relaxed(&hak_regions_head_committed);
   s->reserved_bytes =
       hak_load_relaxed(&hak_regions_reserved) + hak_load_relaxed(&hak_mappings_reserved) +
-      hak_load_relaxed(&hak_meta_reserved) + hak_load_relaxed(&hak_registry_reserved);
+      hak_load_relaxed(&hak_meta_reserved) + hak_load_relaxed(&hak_os_notes_bytes) +
+      hak_load_relaxed(&hak_registry_reserved);
   s->slabs_active = tally.slots.active;
   s->slabs_empty = tally.slots.empty;
   s->slabs_purged = tally.slots.purged;
@@ -324,6 +327,7 @@ static void fill_os(hak_stats_t *s) {
   s->purged_bytes = hak_load_relaxed(&hak_os_counts.purged_bytes);
   s->lock_contended = hak_load_relaxed(&hak_lock_contended);
   s->fork_lost_bytes = hak_forking_lost_bytes();
+  s->unreleased_bytes = hak_load_relaxed(&hak_os_unreleased_bytes);
 }
 
 /* An older caller's record is shorter; it gets what it knows. */
@@ -379,7 +383,7 @@ static const field_t fields[] = {
     FIELD(os_commit),       FIELD(os_purge),        FIELD(os_remap),
     FIELD(os_advise),       FIELD(os_failures),     FIELD(purged_bytes),
     FIELD(fork_lost_bytes), FIELD(soft_limit),      FIELD(hard_limit),
-    FIELD(budget_refused)};
+    FIELD(budget_refused),  FIELD(unreleased_bytes)};
 
 enum {
   FIELDS = sizeof fields / sizeof fields[0]

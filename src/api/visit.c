@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "api/api.h"
+#include "os/os_release.h"
 #include "pool/large.h"
 #include "superslab/region.h"
 #include "tiny/hold.h"
@@ -150,7 +151,7 @@ static bool notes_make(notes_t *n) {
   bool zeroed;
   if (memory == NULL) return false;
   if (!hak_os_commit(os, memory, bytes, &zeroed)) {
-    hak_os_release(os, memory, bytes);
+    hak_os_unreserve(os, memory, bytes);
     return false;
   }
   if (!zeroed) memset(memory, 0, table);
@@ -173,7 +174,7 @@ static bool notes_take(visit_t *v) {
 }
 
 static void notes_release(notes_t *n) {
-  if (n->memory != NULL) hak_os_release(hak_registry_os(), n->memory, n->bytes);
+  if (n->memory != NULL) hak_os_unreserve(hak_registry_os(), n->memory, n->bytes);
 }
 
 /* --- blocks ---------------------------------------------------------------------- */

@@ -1,6 +1,8 @@
 #include "heap/collect.h"
 
 #include "heap/serial.h"
+#include "heap/teardown.h"
+#include "os/os_release.h"
 #include "superslab/mapping.h"
 #include "superslab/shared_pool.h"
 #include "tiny/spill.h"
@@ -93,7 +95,10 @@ static void collect_heap(collecting_t *c, hak_heap_t *heap, bool named) {
     if (hak_heap_is_used(heap)) collect_leased(c, heap, named);
     hak_heap_unlease(heap);
   }
-  if (hak_heap_is_orphan(heap)) hak_front_flush(c->me, heap);
+  if (hak_heap_is_orphan(heap)) {
+    hak_front_flush(c->me, heap);
+    hak_teardown_orphan(c->me, heap); /* what a free could not end */
+  }
 }
 
 /* The heap with which the next call goes on. */
@@ -113,6 +118,7 @@ static void collect_all(collecting_t *c) {
 size_t hak_collect_memory(hak_thread_t *me, hak_heap_t *heap, size_t max_bytes,
                           size_t slabs) {
   collecting_t c = {me, max_bytes, 0, slabs};
+  if (max_bytes > 0) hak_os_retry_releases(slabs == SIZE_MAX);
   purge_free(&c);
   if (heap == NULL || heap == hak_heap_get_default()) {
     collect_default(&c);

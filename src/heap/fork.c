@@ -6,6 +6,7 @@
 #include "heap/lifecycle.h"
 #include "heap/teardown.h"
 #include "heap/thread.h"
+#include "os/os_release.h"
 #include "pool/arena.h"
 #include "pool/large.h"
 #include "superslab/mapping.h"
@@ -116,8 +117,12 @@ void hak_forking_parent(void) {
 
 /* On lists of threads that were in a slow path, here and in the processes before. */
 static hak_atomic_u64_t lost_cached;
+/* Likewise what such threads were giving back to the OS, or had from it. */
+static hak_atomic_u64_t lost_ranges;
 
-uint64_t hak_forking_lost_bytes(void) { return hak_load_relaxed(&lost_cached); }
+uint64_t hak_forking_lost_bytes(void) {
+  return hak_load_relaxed(&lost_cached) + hak_load_relaxed(&lost_ranges);
+}
 
 static void count_front(hak_heap_front_t *front, void *ctx) {
   if (hak_load_relaxed(&front->mark) == NULL) return;
@@ -233,10 +238,11 @@ static bool is_no_block(hak_superslab_t *ss) {
          hak_load_relaxed(&head->block) != block;
 }
 
-/* Slots that a lost thread was getting or giving back, which have no contents: whether
- * they have pages is known once these are purged. */
+/* Slots that a lost thread was getting or giving back, or making ready or purging, which
+ * have no contents: whether they have pages is known once these are purged. Where the OS
+ * refuses they stay out of use. */
 static bool recover_slots(hak_superslab_t *ss, void *ctx) {
-  (void)ctx;
+  uint64_t *bytes = ctx, lost = 0;
   uint32_t kind = hak_load_relaxed(&ss->extent.kind);
   bool run = kind == HAK_EXTENT_RUN && is_no_block(ss);
   hak_heap_t *heap = kind == HAK_EXTENT_SLABS || run ? heap_of(ss) : NULL;
@@ -248,12 +254,25 @@ static bool recover_slots(hak_superslab_t *ss, void *ctx) {
   bool whole = run || !hak_pool_contains(&heap->store->pool, ss);
   for (unsigned i = 0; i < HAK_SUPERSLAB_SLABS; i++) {
     if ((slots >> i & 1) == 0) continue;
-    hak_superslab_purge(ss, i, 1);
-    if (!whole) hak_pool_put(&heap->store->pool, &ss->slabs[i], 1);
+    uint64_t left = hak_superslab_purge_lost(ss, i, 1);
+    if (!whole && left == 0) hak_pool_put(&heap->store->pool, &ss->slabs[i], 1);
+    lost += left;
   }
-  if (!whole) return true;
-  hak_region_give(ss, 1, hak_clock_cached());
+  if (whole && lost == 0) hak_region_give(ss, 1, hak_clock_cached());
+  *bytes += lost;
   return true;
+}
+
+static bool add_committed(hak_superslab_t *ss, void *sum) {
+  *(uint64_t *)sum += hak_superslab_committed(ss);
+  return true;
+}
+
+/* Which such a thread may have been about to change. */
+static void recount_committed(void) {
+  uint64_t sum = 0;
+  hak_region_visit(add_committed, &sum);
+  hak_store_relaxed(&hak_slots_committed, sum);
 }
 
 static void reclaim_slab(hak_heap_t *heap, hak_slab_t *slab, void *me) {
@@ -273,11 +292,7 @@ static bool reclaim_slabs(hak_superslab_t *ss, void *me) {
 /* --- charges ----------------------------------------------------------------- */
 
 static void forget_charge(hak_heap_t *heap) {
-  hak_pool_t *pool = &heap->store->pool;
-  hak_budget_forget(&pool->budget);
-  if (hak_load_relaxed(&pool->mapped_blocks) == 0) return;
-  hak_store_relaxed(&pool->mapped_blocks, 0);
-  hak_store_relaxed(&pool->mapped_bytes, 0);
+  hak_budget_forget(&heap->store->pool.budget);
 }
 
 static bool charge_superslab(hak_superslab_t *ss, void *ctx) {
@@ -289,11 +304,8 @@ static bool charge_superslab(hak_superslab_t *ss, void *ctx) {
 
 static bool charge_mapping(hak_mapping_t *mapping, void *ctx) {
   (void)ctx;
-  if (mapping->budget == NULL) return true;
-  hak_budget_recharge(mapping->budget, hak_mapping_charge(mapping));
-  hak_pool_t *pool = hak_pool_of_budget(mapping->budget);
-  hak_add_relaxed(&pool->mapped_blocks, 1);
-  hak_add_relaxed(&pool->mapped_bytes, hak_load_relaxed(&mapping->extent.size));
+  hak_budget_t *budget = hak_mapping_budget(mapping);
+  if (budget != NULL) hak_budget_recharge(budget, hak_mapping_charge(mapping));
   return true;
 }
 
@@ -355,18 +367,45 @@ static hak_thread_t *worker(void) {
   return me->kind == HAK_THREAD_ATTACHED ? me : hak_threads_shared();
 }
 
+/* A lost thread had slots of some pool, though it may have been outside of slow paths. */
+static bool forget_all_lost(void) {
+  bool any = false;
+  for (uint32_t i = 0; i < hak_heaps_made(); i++) {
+    hak_heap_t *heap = hak_heap_at(i);
+    if (heap != NULL && hak_pool_forget_lost(&heap->store->pool)) any = true;
+  }
+  return any;
+}
+
+/* Ranges, and what is between two lists. */
+static void recover_ranges(bool inside) {
+  uint64_t lost = hak_os_forget_lost();
+  if (!inside) lost += hak_registry_forget_lost();
+  lost += hak_mappings_recover(inside);
+  lost += hak_regions_recover(inside);
+  hak_add_relaxed(&lost_ranges, lost);
+}
+
 static void settle(void) {
   bool any = hak_lifecycle_lost_calls();
   hak_thread_t *me = worker(), *shared = hak_threads_shared();
+  /* What lost threads were giving back goes, where purging is manual too. */
+  hak_os_scope_t before = hak_os_enter(HAK_OS_GIVING);
   hak_threads_visit(note_torn, &any);
+  if (any) hak_threads_visit(drop_torn, NULL);
+  recover_ranges(false);
+  if (forget_all_lost()) any = true;
   if (any) {
-    hak_threads_visit(drop_torn, NULL);
+    uint64_t lost = 0;
     each_heap(forget_spans);
     recount_charges();
     recover_mappings();
-    hak_region_visit(recover_slots, NULL);
+    hak_region_visit(recover_slots, &lost);
+    hak_add_relaxed(&lost_ranges, lost);
   }
+  recount_committed();
   hak_teardown_finish(me);
+  hak_heaps_finish_os();
   hak_plots_close_unserved();
   if (any) hak_region_visit(reclaim_slabs, me);
   hak_threads_visit(leave_whole, NULL);
@@ -376,6 +415,7 @@ static void settle(void) {
                        grown_of_serial_heaps());
   hak_fronts_recount();
   hak_teardown_orphans(me);
+  hak_os_leave(before);
 }
 
 /* A fork out of a hook or a callback finds this very thread in a slow path: then what
@@ -395,6 +435,7 @@ void hak_forking_child(void) {
   if (!hak_lifecycle_is_running()) return;
   if (is_inside()) {
     hak_threads_visit(count_lists, NULL);
+    recover_ranges(true);
     hak_threads_forget_lost(false);
   } else {
     settle();

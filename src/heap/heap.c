@@ -6,6 +6,7 @@
 #include "base/check.h"
 #include "base/option.h"
 #include "heap/serial.h"
+#include "os/os_release.h"
 #include "pool/mid.h"
 #include "superslab/mapping.h"
 #include "superslab/meta.h"
@@ -145,28 +146,35 @@ void hak_heap_put_record(hak_heap_t *heap) {
 
 /* --- hooks of a heap's own ------------------------------------------------------- */
 
-/* A copy of hooks that one heap has for its life. A record never changes, as somebody
- * may still be at a hook's call: it serves a later heap with the same ones. */
+/* A copy of hooks that one heap has for its life; nobody calls them after its end. Who
+ * comes late with an address may still look at the page size: a copy serves later heaps
+ * with the same one. */
 typedef struct own_os {
   hak_os_t os;
   struct own_os *next; /* of all */
   bool taken;          /* [heaps] */
+  bool ending;         /* [heaps] the heap has gone, ranges may still be there */
 } own_os_t;
 
 static own_os_t *own_hooks; /* [heaps] */
 
-static bool are_same(const hak_os_t *a, const hak_os_t *b) {
-  return a->page_size == b->page_size && a->granularity == b->granularity &&
-         a->ctx == b->ctx && a->reserve == b->reserve && a->release == b->release &&
-         a->commit == b->commit && a->purge == b->purge && a->remap == b->remap &&
-         a->now_ns == b->now_ns;
-}
-
 static const hak_os_t *copy_of(const hak_os_t *os, const hak_os_t *hooks) {
   hak_lock_acquire(&lock);
   own_os_t *own = own_hooks;
-  while (own != NULL && (own->taken || !are_same(&own->os, hooks))) own = own->next;
-  if (own != NULL) own->taken = true;
+  while (own != NULL && (own->taken || own->os.page_size != hooks->page_size)) {
+    own = own->next;
+  }
+  if (own != NULL) {
+    own->taken = true;
+    own->os.granularity = hooks->granularity;
+    own->os.ctx = hooks->ctx;
+    own->os.reserve = hooks->reserve;
+    own->os.release = hooks->release;
+    own->os.commit = hooks->commit;
+    own->os.purge = hooks->purge;
+    own->os.remap = hooks->remap;
+    own->os.now_ns = hooks->now_ns;
+  }
   hak_lock_release(&lock);
   if (own != NULL) return &own->os;
   own = hak_meta_alloc(os, sizeof *own, HAK_CACHE_LINE);
@@ -180,26 +188,57 @@ static const hak_os_t *copy_of(const hak_os_t *os, const hak_os_t *hooks) {
   return &own->os;
 }
 
-static void put_copy(const hak_os_t *copy) {
+static void set_copy(const hak_os_t *copy, bool taken, bool ending) {
+  own_os_t *own = HAK_CONTAINER_OF(copy, own_os_t, os);
   hak_lock_acquire(&lock);
-  HAK_CONTAINER_OF(copy, own_os_t, os)->taken = false;
+  own->taken = taken;
+  own->ending = ending;
   hak_lock_release(&lock);
+}
+
+static void put_copy(const hak_os_t *copy) { set_copy(copy, false, false); }
+
+/* No range of theirs is left, and nobody calls them any more. */
+static void end_hooks(const hak_os_t *os) {
+  hak_mappings_end(os);
+  hak_regions_end(os);
+  hak_os_end(os);
+  put_copy(os);
 }
 
 void hak_heap_end_os(hak_heap_t *heap) {
   const hak_os_t *os = heap->store->pool.os;
   if (os == hak_registry_os()) return;
+  bool fixed = hak_os_is_fixed(os);
   hak_store_relaxed(&heap->plot, NULL);
-  if (hak_os_is_fixed(os)) hak_plot_serve(hak_plot_of(os), NULL);
+  if (fixed) {
+    hak_plot_serve(hak_plot_of(os), NULL);
+  } else {
+    set_copy(os, true, true);
+  }
   /* A fork may find the record before its next heap has hooks; these may be another's by
    * then. */
   hak_pool_pass_on(&heap->store->pool, hak_registry_os(), hak_heap_mark(heap));
-  if (hak_os_is_fixed(os)) {
+  if (fixed) {
     hak_plot_close(hak_plot_of(os));
-    return;
+  } else {
+    end_hooks(os);
   }
-  hak_mappings_end(os);
-  if (hak_regions_end(os)) put_copy(os);
+}
+
+bool hak_heap_may_end(hak_heap_t *heap) {
+  if (hak_os_may_give()) return true;
+  hak_lock_acquire(&heap->store->pool.lock);
+  const hak_os_t *os = heap->store->pool.os;
+  bool own = os != hak_registry_os() && !hak_os_is_fixed(os);
+  hak_lock_release(&heap->store->pool.lock);
+  return !own;
+}
+
+void hak_heaps_finish_os(void) {
+  for (own_os_t *own = own_hooks; own != NULL; own = own->next) {
+    if (own->ending) end_hooks(&own->os);
+  }
 }
 
 /* --- heaps ----------------------------------------------------------------------- */

@@ -48,8 +48,8 @@ struct hak_heap {
   hak_store_t *store;        /* likewise */
   uint32_t tag;              /* [heaps] of the last handle */
   hak_atomic_u32_t released; /* [any] hak_heap_release_t; changes under the lock */
-  hak_atomic_u32_t fronts;   /* [any] threads that have a front of it, or have pinned it */
-  hak_lease_t lease;         /* [any] see hak_heap_lease */
+  hak_atomic_u32_t fronts; /* [any] threads that have a front of it, or have pinned it */
+  hak_lease_t lease;       /* [any] see hak_heap_lease */
   _Atomic(hak_heap_t *) parent; /* or NULL; [const] while the heap is live */
   uint32_t children, orphans;   /* [heaps] live and released heaps below it */
   hak_heap_t *next_unused;      /* [heaps] */
@@ -182,8 +182,13 @@ typedef struct hak_heap_plan {
 /* NULL if memory is short. */
 hak_heap_t *hak_heap_make(const hak_os_t *os, const hak_heap_plan_t *plan);
 /* All its memory is free: what came from hooks of its own, or from the caller, goes back
- * to them. */
+ * to them. Waits for threads that are inside such hooks; nobody calls them after. */
 void hak_heap_end_os(hak_heap_t *heap);
+/* In the child of a fork: threads that are not there were at that. */
+void hak_heaps_finish_os(void);
+/* It may end now: not where nothing may be given back and hooks of its own wait for
+ * that. */
+bool hak_heap_may_end(hak_heap_t *heap);
 
 /* Whoever gives the heap's memory back, or looks at the heap after, pins it first, while
  * there still is a block: a released heap does not end before it is unpinned (see

@@ -10,6 +10,7 @@
 #include "base/option.h"
 #include "heap/fork.h"
 #include "heap/thread.h"
+#include "os/os_release.h"
 #include "pool/arena.h"
 #include "pool/large.h"
 #include "superslab/mapping.h"
@@ -57,7 +58,7 @@ static void release_all(void) {
   hak_regions_release();
   hak_registry_release();
   hak_meta_release_all();
-  hak_os_retry_releases();
+  hak_os_stop();
   hak_store_relaxed(&hak_slots_committed, 0);
   hak_store_relaxed(&hak_slots_retained, 0);
   hak_store_relaxed(&hak_retained_over, 0);
@@ -85,6 +86,7 @@ static void prewarm(void) {
 
 static bool start_all(const hak_os_t *os, uint32_t flags) {
   hooks = os == NULL ? *hak_os_default() : *os;
+  hak_os_start(&hooks);
   if (!environment_read && (flags & HAK_INIT_NO_ENV) == 0) {
     environment_read = true;
     hak_options_read_environment();

@@ -125,7 +125,7 @@ int hak_teardown_reset(hak_thread_t *me, hak_heap_t *handle) {
 }
 
 void hak_teardown_orphan(hak_thread_t *me, hak_heap_t *heap) {
-  while (heap != NULL && hak_heap_claim_idle_orphan(heap)) {
+  while (heap != NULL && hak_heap_may_end(heap) && hak_heap_claim_idle_orphan(heap)) {
     hak_heap_t *parent = hak_heap_parent(heap);
     end_heap(me, heap);
     hak_heap_put_record(heap);

@@ -5,6 +5,7 @@
 #include "base/check.h"
 #include "base/option.h"
 #include "heap/lifecycle.h"
+#include "os/os_release.h"
 #include "superslab/meta.h"
 #include "tiny/capacity.h"
 #include "tiny/hold.h"
@@ -129,7 +130,7 @@ static hak_thread_t *state_new(void) {
   size_t need = bytes_to_slot(0);
   bool zeroed;
   if (!hak_os_commit(os, range, need, &zeroed)) {
-    hak_os_release(os, range, state_size());
+    hak_os_unreserve(os, range, state_size());
     return NULL;
   }
   if (!zeroed) __builtin_memset(range, 0, need);
@@ -142,7 +143,8 @@ static void state_release(hak_thread_t *thread) {
   hak_thread_state_t *state = hak_thread_state(thread);
   hak_sub_relaxed(&hak_meta_committed, bytes_to_slot(state->slots_ready));
   hak_sub_relaxed(&hak_meta_reserved, state_size());
-  hak_os_release(os, range_of(state), state_size());
+  /* At shutdown, or before anybody had it. */
+  hak_os_unreserve(os, range_of(state), state_size());
 }
 
 /* Puts a new state into the list once it has the slots that all have; false if

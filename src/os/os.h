@@ -9,7 +9,7 @@
  *   reserve   address space, aligned; may not be touched yet
  *   commit    pages of it may be touched; *zeroed = they read as zero
  *   purge     pages are given back, addresses are kept; commit before next use
- *   release   a whole reservation goes
+ *   release   a whole reservation goes; in os_release.h
  *   remap     a whole committed reservation changes its size, perhaps its
  *             address (then a multiple of HAK_OS_REMAP_ALIGNMENT); pages move
  *             without being copied; NULL leaves it as it was
@@ -40,6 +40,8 @@ HAK_HOT bool hak_os_is_fixed(const hak_os_t *os) {
 }
 
 extern hak_os_counts_t hak_os_counts; /* since the library was loaded */
+/* A call that went well, or a failure; `ok`. */
+bool hak_os_count(hak_atomic_u64_t *calls, bool ok);
 
 /* What the calling thread may ask of the OS now. A refusal looks to callers like one
  * of the OS itself, but is neither a call nor a failure that is counted; a range that
@@ -65,6 +67,9 @@ HAK_HOT bool hak_os_is_barred(void) {
   return HAK_UNLIKELY(hak_os_scope == HAK_OS_BARRED);
 }
 
+/* The calling thread, for who finds out after a fork which threads are not there. */
+HAK_HOT const void *hak_os_self(void) { return &hak_os_scope; }
+
 /* Pages and ranges may be given back now. */
 bool hak_os_may_give(void);
 
@@ -72,11 +77,6 @@ bool hak_os_may_give(void);
 bool hak_os_is_valid(const hak_os_t *os);
 
 void *hak_os_reserve(const hak_os_t *os, size_t size, size_t alignment);
-void hak_os_release(const hak_os_t *os, void *ptr, size_t size);
-/* Tries again what could not be released; shutdown's last act. */
-void hak_os_retry_releases(void);
-/* The lock of the list of those, for fork. */
-struct hak_lock *hak_os_unreleased_lock(void);
 bool hak_os_commit(const hak_os_t *os, void *ptr, size_t size, bool *zeroed);
 bool hak_os_purge(const hak_os_t *os, void *ptr, size_t size);
 void *hak_os_remap(const hak_os_t *os, void *ptr, size_t old_size, size_t new_size);

@@ -3,9 +3,9 @@
 #include <errno.h>
 
 #include "base/bits.h"
-#include "base/lock.h"
 #include "base/option.h"
 #include "os/os.h"
+#include "os/os_release.h"
 
 hak_os_counts_t hak_os_counts;
 
@@ -24,101 +24,30 @@ bool hak_os_is_valid(const hak_os_t *os) {
          os->commit != NULL && os->purge != NULL && os->now_ns != NULL;
 }
 
-/* Under LeakSanitizer pointers in blocks keep what they point at, like those in
- * the C library's own. */
-#if defined(__SANITIZE_ADDRESS__)
-#include <sanitizer/lsan_interface.h>
-#define hak_leak_root(ptr, size) __lsan_register_root_region((ptr), (size))
-#define hak_leak_unroot(ptr, size) __lsan_unregister_root_region((ptr), (size))
-#else
-#define hak_leak_root(ptr, size) ((void)(ptr), (void)(size))
-#define hak_leak_unroot(ptr, size) ((void)(ptr), (void)(size))
-#endif
-
 void hak_os_borrow(void *ptr, size_t size) { hak_leak_root(ptr, size); }
 void hak_os_return(void *ptr, size_t size) { hak_leak_unroot(ptr, size); }
 
-static bool counted(hak_atomic_u64_t *calls, bool ok) {
+bool hak_os_count(hak_atomic_u64_t *calls, bool ok) {
   hak_add_relaxed(calls, 1);
   if (!ok) hak_add_relaxed(&hak_os_counts.failures, 1);
   return ok;
 }
 
-/* Ranges whose release failed or may not be now, to be tried again; beyond these they are
- * lost, and only the count of failures tells. */
-enum {
-  UNRELEASED_MAX = 64
-};
-static struct {
-  hak_os_t os; /* a copy: the hooks of a heap do not outlive it */
-  void *ptr;
-  size_t size;
-} unreleased[UNRELEASED_MAX];
-static hak_atomic_u32_t unreleased_count;
-static hak_lock_t unreleased_lock = HAK_LOCK_INIT(HAK_RANK_UNRELEASED);
-
-struct hak_lock *hak_os_unreleased_lock(void) {
-  return &unreleased_lock;
-}
-
-static bool release(const hak_os_t *os, void *ptr, size_t size) {
-  int saved = errno;
-  bool ok = os->release(os->ctx, ptr, size) == 0;
-  errno = saved;
-  return counted(&hak_os_counts.release, ok);
-}
-
-static void release_or_keep(const hak_os_t *os, void *ptr, size_t size) {
-  if (hak_os_may_give() && release(os, ptr, size)) return;
-  hak_lock_acquire(&unreleased_lock);
-  uint32_t n = hak_load_relaxed(&unreleased_count);
-  if (n < UNRELEASED_MAX) {
-    unreleased[n].os = *os;
-    unreleased[n].ptr = ptr;
-    unreleased[n].size = size;
-    hak_store_relaxed(&unreleased_count, n + 1);
-  }
-  hak_lock_release(&unreleased_lock);
-}
-
-void hak_os_retry_releases(void) {
-  if (!hak_os_may_give()) return;
-  for (uint32_t tries = hak_load_relaxed(&unreleased_count); tries > 0; tries--) {
-    hak_lock_acquire(&unreleased_lock);
-    uint32_t n = hak_load_relaxed(&unreleased_count);
-    hak_os_t os;
-    void *ptr = NULL;
-    size_t size = 0;
-    if (n > 0) {
-      os = unreleased[0].os;
-      ptr = unreleased[0].ptr;
-      size = unreleased[0].size;
-      unreleased[0] = unreleased[n - 1];
-      hak_store_relaxed(&unreleased_count, n - 1);
-    }
-    hak_lock_release(&unreleased_lock);
-    if (ptr != NULL) release_or_keep(&os, ptr, size);
-  }
-}
-
 void *hak_os_reserve(const hak_os_t *os, size_t size, size_t alignment) {
-  if (hak_os_is_barred()) return NULL;
+  if (hak_os_is_barred() || !hak_os_hold_note()) return NULL;
   int saved = errno;
   void *ptr = os->reserve(os->ctx, size, alignment);
   errno = saved;
-  if (ptr != NULL && !hak_is_aligned((uintptr_t)ptr, alignment)) {
-    release_or_keep(os, ptr, size);
-    ptr = NULL;
+  hak_os_count(&hak_os_counts.reserve,
+               ptr != NULL && hak_is_aligned((uintptr_t)ptr, alignment));
+  if (ptr == NULL) {
+    hak_os_drop_note();
+    return NULL;
   }
-  if (ptr != NULL) hak_leak_root(ptr, size);
-  return counted(&hak_os_counts.reserve, ptr != NULL) ? ptr : NULL;
-}
-
-void hak_os_release(const hak_os_t *os, void *ptr, size_t size) {
-  if (hak_os_is_fixed(os)) return;
-  hak_leak_unroot(ptr, size);
-  if (hak_load_relaxed(&unreleased_count) != 0) hak_os_retry_releases();
-  release_or_keep(os, ptr, size);
+  hak_leak_root(ptr, size);
+  if (hak_is_aligned((uintptr_t)ptr, alignment)) return ptr;
+  hak_os_unreserve(os, ptr, size);
+  return NULL;
 }
 
 bool hak_os_commit(const hak_os_t *os, void *ptr, size_t size, bool *zeroed) {
@@ -127,13 +56,13 @@ bool hak_os_commit(const hak_os_t *os, void *ptr, size_t size, bool *zeroed) {
   int saved = errno;
   bool ok = os->commit(os->ctx, ptr, size, zeroed) == 0;
   errno = saved;
-  return counted(&hak_os_counts.commit, ok);
+  return hak_os_count(&hak_os_counts.commit, ok);
 }
 
 bool hak_os_purge(const hak_os_t *os, void *ptr, size_t size) {
   if (!hak_os_may_give()) return false;
   int saved = errno;
-  bool ok = counted(&hak_os_counts.purge, os->purge(os->ctx, ptr, size) == 0);
+  bool ok = hak_os_count(&hak_os_counts.purge, os->purge(os->ctx, ptr, size) == 0);
   errno = saved;
   if (ok) hak_add_relaxed(&hak_os_counts.purged_bytes, size);
   return ok;
@@ -148,7 +77,7 @@ void *hak_os_remap(const hak_os_t *os, void *ptr, size_t old_size, size_t new_si
     hak_leak_unroot(ptr, old_size);
     hak_leak_root(moved, new_size);
   }
-  return counted(&hak_os_counts.remap, moved != NULL) ? moved : NULL;
+  return hak_os_count(&hak_os_counts.remap, moved != NULL) ? moved : NULL;
 }
 
 /* What pages there shall be: Linux's own hooks only. */

@@ -251,14 +251,22 @@ size_t hak_large_resize(hak_pool_t *pool, const hak_place_t *place, size_t min_s
   return now;
 }
 
-void *hak_large_remap(hak_pool_t *pool, const hak_place_t *place, size_t size) {
+void *hak_large_remap(hak_pool_t *pool, const hak_place_t *place, size_t size,
+                      bool *lost) {
+  *lost = false;
   if (place->slab != NULL) return NULL;
   hak_extent_t *head = place->extent;
   if (hak_load_relaxed(&head->kind) != HAK_EXTENT_MAPPING) return NULL;
   size_t usable = hak_large_good_size(head->os, size);
   if (usable < size) return NULL;
+  hak_mapping_t *mapping = (hak_mapping_t *)(void *)head;
   size_t old_usable = hak_load_relaxed(&head->size);
-  void *block = hak_mapping_resize((hak_mapping_t *)(void *)head, usable, true);
+  void *block = hak_mapping_resize(mapping, usable, true);
   if (block != NULL) note_mapped(pool, 0, usable, old_usable);
+  if (block == NULL && mapping->lost) {
+    *lost = true;
+    hak_mapping_give(mapping, 0);
+    note_mapped(pool, -1, 0, old_usable);
+  }
   return block;
 }

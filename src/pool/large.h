@@ -51,7 +51,9 @@ size_t hak_large_resize(hak_pool_t *pool, const hak_place_t *place, size_t min_s
                         size_t want_size);
 
 /* Moves a block's pages to a place of the new size without copying them; the
- * new address, or NULL and nothing changed. */
-void *hak_large_remap(hak_pool_t *pool, const hak_place_t *place, size_t size);
+ * new address, or NULL and nothing changed, but if *lost: then there is no block any
+ * more, as hooks moved its pages to where none may be (hak_mapping_resize). */
+void *hak_large_remap(hak_pool_t *pool, const hak_place_t *place, size_t size,
+                      bool *lost);
 
 #endif

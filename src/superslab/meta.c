@@ -1,6 +1,7 @@
 #include "superslab/meta.h"
 
 #include "base/bits.h"
+#include "os/os_release.h"
 #include "os/turn.h"
 
 /* Head of a range that records are cut from. */
@@ -46,7 +47,7 @@ static void *grow(const hak_os_t *os, size_t size, size_t alignment) {
   if (chunk == NULL) return NULL;
   bool zeroed;
   if (!hak_os_commit(os, chunk, want, &zeroed)) {
-    hak_os_release(os, chunk, want);
+    hak_os_unreserve(os, chunk, want);
     return NULL;
   }
   if (!zeroed) __builtin_memset(chunk, 0, want);

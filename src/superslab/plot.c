@@ -83,7 +83,7 @@ hak_plot_t *hak_plot_open(const hak_os_t *os, void *memory, size_t size, int *er
 void hak_plot_serve(hak_plot_t *plot, hak_budget_t *budget) { plot->budget = budget; }
 
 void hak_plot_close(hak_plot_t *plot) {
-  if (!hak_regions_end(&plot->os)) return;
+  hak_regions_end(&plot->os);
   hak_os_return(hak_load_relaxed(&plot->tract.extent.block), hak_plot_bytes(plot));
   hak_tract_remove(&plot->tract);
   record_put(plot);

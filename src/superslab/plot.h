@@ -54,7 +54,7 @@ hak_plot_t *hak_plot_open(const hak_os_t *os, void *memory, size_t size, int *er
 /* The heap that it serves, before its first SuperSlab is used; NULL once none is. */
 void hak_plot_serve(hak_plot_t *plot, hak_budget_t *budget);
 /* Nothing of it is known any more, and nothing in the memory is looked at again. All of
- * its SuperSlabs are free; if a fork has lost one, the plot stays until shutdown. */
+ * its SuperSlabs are free. */
 void hak_plot_close(hak_plot_t *plot);
 
 /* In the child of a fork: threads that are not there were making heaps, or ending some.

@@ -1,10 +1,10 @@
 #include "superslab/region.h"
 
-#include <sched.h>
-
 #include "base/check.h"
 #include "base/event.h"
 #include "base/option.h"
+#include "base/wait.h"
+#include "os/os_release.h"
 #include "superslab/region_map.h"
 #include "superslab/region_new.h"
 
@@ -192,6 +192,7 @@ size_t hak_region_purge(uint64_t before, size_t max_bytes, size_t *slabs) {
     uint64_t idle_since = ss->idle_since;
     hak_region_take_run_locked(ss->region, ss->index, 1);
     hak_superslab_take_locked(ss, 0, HAK_SUPERSLAB_SLABS);
+    ss->purging = hak_os_self();
     hak_lock_release(&hak_regions.lock);
     *slabs -= HAK_SUPERSLAB_SLABS;
     unsigned first = 0;
@@ -212,6 +213,7 @@ size_t hak_region_purge(uint64_t before, size_t max_bytes, size_t *slabs) {
       hak_event_emit(HAK_EVENT_PURGE, ss->extent.base, got);
     }
     hak_lock_acquire(&hak_regions.lock);
+    ss->purging = NULL;
     hak_superslab_put_locked(ss, 0, HAK_SUPERSLAB_SLABS, idle_since);
     hak_region_untake_run_locked(ss->region, ss->index, 1);
     if (got == 0) break; /* the OS refuses: do not go round for ever */
@@ -230,51 +232,106 @@ void hak_region_visit(bool (*visit)(hak_superslab_t *ss, void *ctx), void *ctx) 
   }
 }
 
-/* All its SuperSlabs are out of the map, for good. Another thread that gives pages of
- * one back is done with it soon; if not, it is in the parent of a fork. */
-static bool empty_locked(hak_region_t *region) {
-  enum {
-    TRIES = 100000
-  };
-  for (int i = 0; region->free_count < region->count; i++) {
-    if (i == TRIES) return false;
-    hak_lock_release(&hak_regions.lock);
-    sched_yield();
-    hak_lock_acquire(&hak_regions.lock);
-  }
-  hak_region_take_run_locked(region, 0, region->count);
-  hak_regions.in_use -= region->count;
+/* No thread gives pages of one back at this moment. All others are in the map but for
+ * those that a fork has lost. */
+static bool is_quiet_locked(hak_region_t *region) {
+  if (region->free_count == region->count) return true;
   for (uint32_t i = 0; i < hak_region_ready(region); i++) {
-    hak_superslab_take_locked(&region->superslabs[i], 0, HAK_SUPERSLAB_SLABS);
-    hak_superslab_forget(&region->superslabs[i]);
+    if (region->superslabs[i].purging != NULL) return false;
   }
   return true;
 }
 
-static void end_own(hak_region_t *region) {
-  uintptr_t base = (uintptr_t)region->base;
-  hak_registry_set_extent(base, (size_t)region->count << HAK_SUPERSLAB_SHIFT, NULL);
-  hak_sub_relaxed(&hak_regions_reserved, region->size);
-  hak_os_release(region->os, region->start, region->size);
-  hak_lock_acquire(&hak_regions.lock);
+/* All its SuperSlabs are out of the map, for good. */
+static void empty_locked(hak_region_t *region) {
+  hak_regions.in_use -= region->count - region->free_count;
+  for (uint32_t i = 0; i < region->count; i++) {
+    bool ready = i < hak_region_ready(region);
+    hak_superslab_t *ss = &region->superslabs[i];
+    if (hak_region_is_free(region, i)) {
+      hak_region_set_free(region, i, false);
+      if (ready && ss->queue != NULL) hak_superslab_dequeue(ss);
+      if (ready) hak_superslab_take_locked(ss, 0, HAK_SUPERSLAB_SLABS);
+    }
+    if (ready) hak_superslab_forget(ss);
+  }
+  region->free_count = region->count = 0;
   hak_store_relaxed(&region->ready, 0);
-  region->count = 0;
+}
+
+/* In one step the range passes from the region to what is being released, so that a
+ * fork finds it here or there. */
+static hak_os_note_t *end_own(hak_region_t *region) {
+  unsigned rounds = 0;
+  uintptr_t base = (uintptr_t)region->base;
+  size_t size = (size_t)region->count << HAK_SUPERSLAB_SHIFT;
+  hak_lock_acquire(&hak_regions.lock);
+  while (!is_quiet_locked(region)) {
+    hak_lock_release(&hak_regions.lock);
+    hak_wait_step(&rounds);
+    hak_lock_acquire(&hak_regions.lock);
+  }
+  hak_lock_release(&hak_regions.lock);
+  hak_registry_set_extent(base, size, NULL);
+  hak_lock_acquire(&hak_regions.lock);
+  empty_locked(region);
+  hak_sub_relaxed(&hak_regions_reserved, region->size);
+  hak_os_note_t *note = hak_os_release_begin(region->os, region->start, region->size);
   region->start = NULL;
   region->os = NULL;
   hak_lock_release(&hak_regions.lock);
+  return note;
 }
 
-bool hak_regions_end(const hak_os_t *os) {
-  bool all = true;
+void hak_regions_end(const hak_os_t *os) {
   hak_region_t *region = hak_region_first();
   for (; region != NULL; region = hak_region_next(region)) {
     hak_lock_acquire(&hak_regions.lock);
-    bool its = region->os == os, empty = its && empty_locked(region);
+    bool its = region->os == os;
     hak_lock_release(&hak_regions.lock);
-    if (empty) end_own(region);
-    all = all && its == empty;
+    if (its) hak_os_release_end(end_own(region));
   }
-  return all;
+}
+
+/* Of one that is out of the map, whose pages a thread was giving back; true if it is to
+ * go back there. */
+static bool mend_purged(hak_superslab_t *ss, bool inside, uint64_t *lost) {
+  hak_superslab_mend(ss);
+  uint64_t bytes = inside ? hak_superslab_committed(ss)
+                          : hak_superslab_purge_lost(ss, 0, HAK_SUPERSLAB_SLABS);
+  *lost += bytes;
+  ss->purging = NULL;
+  return !inside && bytes == 0;
+}
+
+static void put_back(hak_region_t *region, uint32_t i) {
+  hak_superslab_t *ss = &region->superslabs[i];
+  hak_lock_acquire(&hak_regions.lock);
+  if (i < hak_region_ready(region) && hak_superslab_free(ss) != HAK_ALL_SLOTS) {
+    hak_superslab_put_locked(ss, 0, HAK_SUPERSLAB_SLABS, ss->idle_since);
+  }
+  hak_region_untake_run_locked(region, i, 1);
+  hak_lock_release(&hak_regions.lock);
+}
+
+uint64_t hak_regions_recover(bool inside) {
+  uint64_t lost = 0;
+  for (hak_region_t *region = hak_region_first(); region != NULL;
+       region = hak_region_next(region)) {
+    for (uint32_t i = 0; i < region->count; i++) {
+      hak_superslab_t *ss = &region->superslabs[i];
+      bool ready = i < hak_region_ready(region);
+      if (hak_region_is_free(region, i) ||
+          (ready && (hak_load_relaxed(&ss->extent.kind) != HAK_EXTENT_FREE ||
+                     ss->purging == hak_os_self()))) {
+        continue;
+      }
+      /* Or else a thread waited for its record, and would have had it. */
+      bool taken = ready && hak_superslab_free(ss) != HAK_ALL_SLOTS;
+      if (!taken || mend_purged(ss, inside, &lost)) put_back(region, i);
+    }
+  }
+  return lost;
 }
 
 bool hak_regions_are_readied(void) {

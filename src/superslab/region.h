@@ -15,6 +15,9 @@
  * Runs of free SuperSlabs are handed out lowest first, oldest region first, so
  * that young regions and high addresses become empty.
  *
+ * One whose pages a thread gives back is out of the map meanwhile, with that thread's
+ * mark.
+ *
  * Invariant, checked by hak_regions_are_valid(): a SuperSlab is marked free in
  * its region's map exactly if its kind is HAK_EXTENT_FREE and all slots are free.
  */
@@ -109,9 +112,15 @@ size_t hak_region_purge(uint64_t before, size_t max_bytes, size_t *slabs);
 /* Calls `visit` for every SuperSlab that was ever used. Takes no lock. */
 void hak_region_visit(bool (*visit)(hak_superslab_t *ss, void *ctx), void *ctx);
 
-/* Releases the regions over a heap's own hooks, all of whose SuperSlabs are free.
- * False if one is not, which then stays until shutdown. No lock held. */
-bool hak_regions_end(const hak_os_t *os);
+/* Releases the regions over a heap's own hooks, all of whose SuperSlabs are free; waits
+ * for threads that give pages of one back. No lock held. */
+void hak_regions_end(const hak_os_t *os);
+
+/* In the child of a fork: SuperSlabs that threads which are not there were giving pages
+ * of back, or were about to have, are free again. If this thread is `inside` a hook, or
+ * the OS refuses, the former are out of use until their region ends. The bytes that are
+ * lost. */
+uint64_t hak_regions_recover(bool inside);
 
 /* A region over memory that is there: `count` SuperSlabs from `base` on, with all their
  * records; the only one with these hooks. False if memory for records is short. No lock

@@ -1,6 +1,7 @@
 #include "superslab/region_new.h"
 
 #include "base/option.h"
+#include "os/os_release.h"
 #include "superslab/meta.h"
 #include "superslab/region_map.h"
 
@@ -72,7 +73,7 @@ static hak_region_t *region_new(const hak_os_t *os, size_t size, uint32_t count,
   bool zeroed;
   if (head_units >= units || !hak_registry_cover(os, (uintptr_t)start, size) ||
       !hak_os_commit(os, start, first_commit, &zeroed)) {
-    hak_os_release(os, start, size);
+    hak_os_unreserve(os, start, size);
     return NULL;
   }
   if (!zeroed) __builtin_memset(start, 0, first_commit);
@@ -132,7 +133,7 @@ static own_t own_region_new(const hak_os_t *os, size_t size, uint32_t count,
   hak_region_t *region =
       hak_registry_cover(os, (uintptr_t)start, size) ? own_record(units) : NULL;
   if (region == NULL) {
-    hak_os_release(os, start, size);
+    hak_os_unreserve(os, start, size);
   }
   return (own_t){region, start, size, units};
 }

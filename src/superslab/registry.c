@@ -1,6 +1,7 @@
 #include "superslab/registry.h"
 
 #include "base/check.h"
+#include "os/os_release.h"
 
 hak_atomic_u64_t hak_registry_reserved;
 
@@ -19,7 +20,7 @@ static void *reserve_zeroed(const hak_os_t *os, size_t size) {
   if (ptr == NULL) return NULL;
   bool zeroed;
   if (!hak_os_commit(os, ptr, size, &zeroed)) {
-    hak_os_release(os, ptr, size);
+    hak_os_unreserve(os, ptr, size);
     return NULL;
   }
   if (!zeroed) __builtin_memset(ptr, 0, size);
@@ -29,6 +30,12 @@ static void *reserve_zeroed(const hak_os_t *os, size_t size) {
 
 static void give_back(void *ptr, size_t size) {
   hak_os_release(root_os, ptr, size);
+  hak_sub_relaxed(&hak_registry_reserved, size);
+}
+
+/* A leaf that another thread was faster with. */
+static void give_back_unused(void *ptr, size_t size) {
+  hak_os_unreserve(root_os, ptr, size);
   hak_sub_relaxed(&hak_registry_reserved, size);
 }
 
@@ -51,16 +58,14 @@ static hak_leaf_t *leaf_at(hak_registry_t *registry, size_t index) {
                        : (hak_leaf_t *)(void *)((char *)registry->absent + distance);
 }
 
-/* Leaves held ready: a range up to a leaf's size touches two at most. */
-enum {
-  SPARES = 2
-};
-static _Atomic(hak_leaf_t *) spares[SPARES];
+/* Leaves that no call has need of any more wait here for the next one. */
+static _Atomic(hak_leaf_t *) spares[HAK_SPARE_LEAVES];
+static hak_atomic_u32_t spares_out; /* leaves that calls have put aside for themselves */
 
 static hak_leaf_t *take_spare(void) {
   hak_leaf_t *leaf = NULL;
-  /* Acquire: pairs with hak_registry_prepare; the leaf's zeroes are seen. */
-  for (int i = 0; i < SPARES && leaf == NULL; i++) {
+  /* Acquire: pairs with hak_registry_done; the leaf's zeroes are seen. */
+  for (int i = 0; i < HAK_SPARE_LEAVES && leaf == NULL; i++) {
     leaf = hak_exchange_acquire(&spares[i], NULL);
   }
   return leaf;
@@ -70,7 +75,7 @@ void hak_registry_release(void) {
   hak_registry_t *registry = hak_load_relaxed(&root);
   if (registry == NULL) return;
   hak_store_relaxed(&root, NULL);
-  for (int i = 0; i < SPARES; i++) {
+  for (int i = 0; i < HAK_SPARE_LEAVES; i++) {
     hak_leaf_t *spare = take_spare();
     if (spare != NULL) give_back(spare, LEAF_SIZE);
   }
@@ -81,35 +86,73 @@ void hak_registry_release(void) {
   give_back(registry, ROOT_SIZE);
 }
 
-bool hak_registry_prepare(size_t size) {
+bool hak_registry_prepare(size_t size, hak_spare_leaves_t *own) {
+  *own = (hak_spare_leaves_t){{NULL, NULL}};
   if (size > (size_t)1 << HAK_LEAF_SHIFT) return false;
-  for (int i = 0; i < SPARES; i++) {
-    if (hak_load_relaxed(&spares[i]) != NULL) continue;
-    hak_leaf_t *leaf = reserve_zeroed(root_os, LEAF_SIZE), *none = NULL;
-    if (leaf == NULL) return false;
-    /* Release: publishes the leaf's zeroes to take_spare. */
-    if (!hak_cas_release(&spares[i], &none, leaf)) give_back(leaf, LEAF_SIZE);
+  for (int i = 0; i < HAK_SPARE_LEAVES; i++) {
+    own->leaf[i] = take_spare();
+    if (own->leaf[i] == NULL) own->leaf[i] = reserve_zeroed(root_os, LEAF_SIZE);
+    if (own->leaf[i] == NULL) {
+      hak_registry_done(own);
+      return false;
+    }
+    hak_add_relaxed(&spares_out, 1);
   }
   return true;
 }
 
-bool hak_registry_cover(const hak_os_t *os, uintptr_t address, size_t size) {
+void hak_registry_done(hak_spare_leaves_t *own) {
+  for (int i = 0; i < HAK_SPARE_LEAVES; i++) {
+    hak_leaf_t *leaf = own->leaf[i];
+    if (leaf == NULL) continue;
+    own->leaf[i] = NULL;
+    hak_sub_relaxed(&spares_out, 1);
+    hak_leaf_t *none = NULL;
+    /* Release: publishes the leaf's zeroes to take_spare. */
+    for (int k = 0; k < HAK_SPARE_LEAVES && leaf != NULL; k++, none = NULL) {
+      if (hak_cas_release(&spares[k], &none, leaf)) leaf = NULL;
+    }
+    if (leaf != NULL) give_back_unused(leaf, LEAF_SIZE);
+  }
+}
+
+uint64_t hak_registry_forget_lost(void) {
+  return hak_exchange_relaxed(&spares_out, 0) * (uint64_t)LEAF_SIZE;
+}
+
+static hak_leaf_t *take_own(hak_spare_leaves_t *own) {
+  for (int i = 0; own != NULL && i < HAK_SPARE_LEAVES; i++) {
+    hak_leaf_t *leaf = own->leaf[i];
+    if (leaf == NULL) continue;
+    own->leaf[i] = NULL;
+    hak_sub_relaxed(&spares_out, 1);
+    return leaf;
+  }
+  return NULL;
+}
+
+bool hak_registry_cover_moved(uintptr_t address, size_t size, hak_spare_leaves_t *own) {
   hak_registry_t *registry = hak_registry_root();
   uintptr_t last = address + size - 1;
   if (last < address || last >> HAK_ADDRESS_BITS != 0) return false;
   for (size_t i = address >> HAK_LEAF_SHIFT; i <= last >> HAK_LEAF_SHIFT; i++) {
     if (leaf_at(registry, i) != NULL) continue;
-    hak_leaf_t *leaf = reserve_zeroed(root_os, LEAF_SIZE);
+    hak_leaf_t *leaf = take_own(own);
+    if (leaf == NULL) leaf = reserve_zeroed(root_os, LEAF_SIZE);
     if (leaf == NULL) leaf = take_spare();
     if (leaf == NULL) return false;
     int64_t none = 0, distance = (char *)leaf - (char *)registry->absent;
     /* Release: pairs with leaf_at. */
     if (!hak_cas_release(&registry->leaf[i], &none, distance)) {
-      give_back(leaf, LEAF_SIZE);
+      give_back_unused(leaf, LEAF_SIZE);
     }
   }
-  (void)os;
   return true;
+}
+
+bool hak_registry_cover(const hak_os_t *os, uintptr_t address, size_t size) {
+  (void)os;
+  return hak_registry_cover_moved(address, size, NULL);
 }
 
 static hak_leaf_t *leaf_of(uintptr_t address) {

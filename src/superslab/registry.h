@@ -83,10 +83,22 @@ hak_tract_slot_t *hak_registry_tract(uintptr_t address);
  * lock held. */
 bool hak_registry_cover(const hak_os_t *os, uintptr_t address, size_t size);
 
-/* Sees to it that a range of `size` bytes can be covered wherever it comes to lie
- * within reach; false if memory is short or the range too large. For pages that
- * are about to move and could not be moved back. No lock held. */
-bool hak_registry_prepare(size_t size);
+/* Leaves that a call has put aside for itself: a range up to a leaf's size touches two
+ * at most. */
+#define HAK_SPARE_LEAVES 2
+typedef struct hak_spare_leaves {
+  hak_leaf_t *leaf[HAK_SPARE_LEAVES]; /* or NULL */
+} hak_spare_leaves_t;
+
+/* Sees to it that a range of `size` bytes can be covered wherever it comes to lie within
+ * reach, by the second, whatever others do meanwhile; false if memory is short or the
+ * range too large. For pages that are about to move and could not be moved back. Ends
+ * with the third. No lock held. */
+bool hak_registry_prepare(size_t size, hak_spare_leaves_t *own);
+bool hak_registry_cover_moved(uintptr_t address, size_t size, hak_spare_leaves_t *own);
+void hak_registry_done(hak_spare_leaves_t *own);
+/* In the child of a fork: what threads that are not there had put aside; bytes. */
+uint64_t hak_registry_forget_lost(void);
 
 void hak_registry_set_extent(uintptr_t address, size_t size, hak_extent_t *extent);
 /* Class of `count` units that belong together; HAK_CLASS_NONE: to nothing. */

@@ -312,6 +312,15 @@ void hak_superslab_mend(hak_superslab_t *ss) {
   }
 }
 
+size_t hak_superslab_committed(const hak_superslab_t *ss) {
+  return bytes_of(ss, HAK_ALL_SLOTS);
+}
+
+size_t hak_superslab_purge_lost(hak_superslab_t *ss, unsigned first, unsigned count) {
+  hak_superslab_purge(ss, first, count);
+  return bytes_of(ss, hak_mask32(first, count));
+}
+
 void hak_superslab_forget(hak_superslab_t *ss) {
   note_committed(-(int64_t)bytes_of(ss, HAK_ALL_SLOTS));
   for (unsigned i = 0; i < HAK_SUPERSLAB_SLABS; i++) set_committed(ss, i, 0);

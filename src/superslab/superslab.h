@@ -80,6 +80,8 @@ typedef struct hak_superslab {
   _Atomic(hak_budget_t *) budget;     /* [owner] of the heap that has it, or NULL */
   uint32_t collapsed;                 /* [owner] was made one huge page, or was to be */
   uint32_t run, tree_run; /* [owner] longest run of free slots: here, in this subtree */
+  const void *purging; /* [owner] of one that nobody has: the thread that gives its pages
+                          back, and has all slots meanwhile; or NULL */
   hak_slab_t slabs[HAK_SUPERSLAB_SLABS] __attribute__((aligned(HAK_CACHE_LINE)));
 } hak_superslab_t;
 
@@ -141,6 +143,11 @@ void hak_superslab_uncharge_all(hak_superslab_t *ss, uint32_t superslabs);
 /* A thread that changed taken slots was lost in a fork: what is said of each twice is
  * made the same. */
 void hak_superslab_mend(hak_superslab_t *ss);
+/* Bytes committed in all its slots. */
+size_t hak_superslab_committed(const hak_superslab_t *ss);
+/* Likewise: slots that it had, without contents, are given back, so that it is known what
+ * pages they have. The bytes that are lost, as the OS refuses. */
+size_t hak_superslab_purge_lost(hak_superslab_t *ss, unsigned first, unsigned count);
 
 /* How many slots are in which state. */
 typedef struct hak_slot_states {

@@ -1,0 +1,408 @@
+#include "os/os_release.h"
+
+#include <errno.h>
+
+#include "base/check.h"
+#include "base/lock.h"
+#include "base/wait.h"
+
+/* [lock] but for what the thread that has it in hand reads. */
+struct hak_os_note {
+  hak_os_note_t *next, *prev;
+  const void *who;       /* of one in hand: the thread */
+  const hak_os_t *hooks; /* whose range it is; never followed, as they may end */
+  int (*release)(void *ctx, void *ptr, size_t size);
+  void *ctx;
+  void *ptr;
+  size_t size;
+  bool called;  /* of one in hand: the hook is called, the range may have gone */
+  bool refused; /* counted in hak_os_unreleased_bytes */
+};
+
+typedef struct notes {
+  hak_os_note_t *first, *last;
+} notes_t;
+
+enum {
+  FIRST_NOTES = 64,
+  CHUNK_SIZE = 64 * 1024,
+  RETRIES = 64,  /* along with a release */
+  LAST_TRIES = 8 /* of a range whose hooks end */
+};
+
+/* More notes; their range is not among those that notes are held for. */
+typedef struct chunk {
+  struct chunk *next;
+  const hak_os_t *os;
+  hak_os_note_t notes[];
+} chunk_t;
+
+enum {
+  CHUNK_NOTES = (CHUNK_SIZE - sizeof(chunk_t)) / sizeof(hak_os_note_t)
+};
+
+hak_atomic_u64_t hak_os_unreleased_bytes, hak_os_notes_bytes;
+
+static hak_lock_t lock = HAK_LOCK_INIT(HAK_RANK_UNRELEASED);
+static hak_os_note_t first_notes[FIRST_NOTES];
+static chunk_t *chunks;             /* [lock] */
+static notes_t refused, in_hand;    /* [lock] */
+static hak_os_note_t *unused;       /* [lock] by `next` */
+static hak_os_note_t *uncut;        /* [lock] notes that were never used, up to... */
+static uint32_t uncut_count;        /* [lock] ...so many */
+static uint64_t ranges, notes_made; /* [lock] */
+static hak_atomic_u32_t refused_count;
+static const hak_os_t *notes_os; /* [const] while the library runs */
+
+struct hak_lock *hak_os_unreleased_lock(void) {
+  return &lock;
+}
+
+/* --- lists ----------------------------------------------------------------------- */
+
+static void add_locked(notes_t *list, hak_os_note_t *note) {
+  note->next = NULL;
+  note->prev = list->last;
+  if (list->last != NULL) {
+    list->last->next = note;
+  } else {
+    list->first = note;
+  }
+  list->last = note;
+  if (list == &refused) hak_count_own(&refused_count, 1);
+}
+
+static void remove_locked(notes_t *list, hak_os_note_t *note) {
+  if (note->next != NULL) {
+    note->next->prev = note->prev;
+  } else {
+    list->last = note->prev;
+  }
+  if (note->prev != NULL) {
+    note->prev->next = note->next;
+  } else {
+    list->first = note->next;
+  }
+  if (list == &refused) hak_count_own(&refused_count, UINT32_MAX);
+}
+
+static hak_os_note_t *get_locked(void) {
+  hak_os_note_t *note = unused;
+  if (note != NULL) {
+    unused = note->next;
+  } else if (uncut_count > 0) {
+    note = uncut++;
+    uncut_count--;
+  }
+  return note;
+}
+
+static void put_locked(hak_os_note_t *note) {
+  note->next = unused;
+  unused = note;
+  if (ranges > 0) ranges--;
+}
+
+static void take_in_hand_locked(hak_os_note_t *note) {
+  note->who = hak_os_self();
+  note->called = false;
+  add_locked(&in_hand, note);
+}
+
+static void refuse_locked(hak_os_note_t *note) {
+  note->called = false;
+  if (!note->refused) hak_add_relaxed(&hak_os_unreleased_bytes, note->size);
+  note->refused = true;
+  add_locked(&refused, note);
+}
+
+/* The range has gone. */
+static void gone_locked(hak_os_note_t *note) {
+  if (note->refused) hak_sub_relaxed(&hak_os_unreleased_bytes, note->size);
+  put_locked(note);
+}
+
+/* Nobody will try again. */
+static void give_up_locked(hak_os_note_t *note) {
+  if (!note->refused) hak_add_relaxed(&hak_os_unreleased_bytes, note->size);
+  put_locked(note);
+}
+
+/* --- memory for notes --------------------------------------------------------------- */
+
+static bool call(int (*release)(void *ctx, void *ptr, size_t size), void *ctx, void *ptr,
+                 size_t size) {
+  int saved = errno;
+  bool ok = release(ctx, ptr, size) == 0;
+  errno = saved;
+  return hak_os_count(&hak_os_counts.release, ok);
+}
+
+static void release_chunk(const hak_os_t *os, void *chunk) {
+  for (int i = 0; i < LAST_TRIES; i++) {
+    if (call(os->release, os->ctx, chunk, CHUNK_SIZE)) return;
+  }
+  hak_add_relaxed(&hak_os_unreleased_bytes, CHUNK_SIZE);
+}
+
+static chunk_t *chunk_new(void) {
+  const hak_os_t *os = notes_os;
+  if (os == NULL) return NULL;
+  int saved = errno;
+  bool zeroed;
+  chunk_t *chunk = os->reserve(os->ctx, CHUNK_SIZE, CHUNK_SIZE);
+  errno = saved;
+  if (!hak_os_count(&hak_os_counts.reserve, chunk != NULL)) return NULL;
+  bool aligned = hak_is_aligned((uintptr_t)chunk, HAK_CACHE_LINE);
+  if (!aligned || !hak_os_commit(os, chunk, CHUNK_SIZE, &zeroed)) {
+    release_chunk(os, chunk);
+    return NULL;
+  }
+  chunk->os = os;
+  return chunk;
+}
+
+/* Notes that are left over of the last uncut ones are cut. */
+static void add_chunk_locked(chunk_t *chunk) {
+  chunk->next = chunks;
+  chunks = chunk;
+  for (; uncut_count > 0; uncut_count--, uncut++) {
+    uncut->next = unused;
+    unused = uncut;
+  }
+  uncut = chunk->notes;
+  uncut_count = CHUNK_NOTES;
+  notes_made += CHUNK_NOTES;
+  hak_add_relaxed(&hak_os_notes_bytes, CHUNK_SIZE);
+}
+
+bool hak_os_hold_note(void) {
+  for (;;) {
+    hak_lock_acquire(&lock);
+    if (notes_made == 0) {
+      uncut = first_notes;
+      uncut_count = FIRST_NOTES;
+      notes_made = FIRST_NOTES;
+    }
+    bool ok = ranges < notes_made;
+    if (ok) ranges++;
+    hak_lock_release(&lock);
+    if (ok) return true;
+    chunk_t *chunk = chunk_new();
+    if (chunk == NULL) return false;
+    hak_lock_acquire(&lock);
+    add_chunk_locked(chunk);
+    hak_lock_release(&lock);
+  }
+}
+
+void hak_os_drop_note(void) {
+  hak_lock_acquire(&lock);
+  if (ranges > 0) ranges--;
+  hak_lock_release(&lock);
+}
+
+/* --- releases ------------------------------------------------------------------------
+ */
+
+hak_os_note_t *hak_os_release_begin(const hak_os_t *os, void *ptr, size_t size) {
+  if (hak_os_is_fixed(os)) return NULL;
+  hak_leak_unroot(ptr, size);
+  hak_lock_acquire(&lock);
+  hak_os_note_t *note = get_locked();
+  hak_assert(note != NULL);
+  if (HAK_LIKELY(note != NULL)) {
+    note->hooks = os;
+    note->release = os->release;
+    note->ctx = os->ctx;
+    note->ptr = ptr;
+    note->size = size;
+    note->refused = false;
+    take_in_hand_locked(note);
+  }
+  hak_lock_release(&lock);
+  return note;
+}
+
+/* Of a note in hand: calls the hook. A fork that comes before finds a range that is there
+ * still. */
+static bool try(hak_os_note_t *note) {
+  note->called = true;
+  hak_compiler_fence();
+  bool ok = call(note->release, note->ctx, note->ptr, note->size);
+  hak_compiler_fence();
+  if (!ok) note->called = false;
+  return ok;
+}
+
+static void settle(hak_os_note_t *note, bool ok) {
+  hak_lock_acquire(&lock);
+  remove_locked(&in_hand, note);
+  if (ok) {
+    gone_locked(note);
+  } else {
+    refuse_locked(note);
+  }
+  hak_lock_release(&lock);
+}
+
+void hak_os_retry_releases(bool all) {
+  uint32_t tries = hak_load_relaxed(&refused_count);
+  if (tries == 0 || !hak_os_may_give()) return;
+  if (!all && tries > RETRIES) tries = RETRIES;
+  for (; tries > 0; tries--) {
+    hak_lock_acquire(&lock);
+    hak_os_note_t *note = refused.first;
+    if (note != NULL) {
+      remove_locked(&refused, note);
+      take_in_hand_locked(note);
+    }
+    hak_lock_release(&lock);
+    if (note == NULL) return;
+    bool ok = try(note);
+    settle(note, ok);
+    if (!ok && !all) return; /* it is the last one now: another comes first */
+  }
+}
+
+void hak_os_release_end(hak_os_note_t *note) {
+  if (note == NULL) return;
+  hak_os_retry_releases(false);
+  settle(note, hak_os_may_give() && try(note));
+}
+
+void hak_os_release(const hak_os_t *os, void *ptr, size_t size) {
+  hak_os_release_end(hak_os_release_begin(os, ptr, size));
+}
+
+void hak_os_unreserve_end(hak_os_note_t *note) {
+  if (note != NULL) settle(note, hak_os_scope != HAK_OS_BARRED && try(note));
+}
+
+void hak_os_unreserve(const hak_os_t *os, void *ptr, size_t size) {
+  hak_os_unreserve_end(hak_os_release_begin(os, ptr, size));
+}
+
+/* --- the end of hooks ------------------------------------------------------------------
+ */
+
+static hak_os_note_t *first_of(const notes_t *list, const hak_os_t *hooks) {
+  hak_os_note_t *note = list->first;
+  while (note != NULL && note->hooks != hooks) note = note->next;
+  return note;
+}
+
+/* Called and returns with the lock held, which it drops for the hook. */
+static void try_last_locked(hak_os_note_t *note) {
+  remove_locked(&refused, note);
+  take_in_hand_locked(note);
+  hak_lock_release(&lock);
+  bool ok = false;
+  for (int i = 0; i < LAST_TRIES && !ok; i++) ok = try(note);
+  hak_lock_acquire(&lock);
+  remove_locked(&in_hand, note);
+  if (ok) {
+    gone_locked(note);
+  } else {
+    give_up_locked(note);
+  }
+}
+
+void hak_os_end(const hak_os_t *os) {
+  unsigned rounds = 0;
+  hak_lock_acquire(&lock);
+  for (;;) {
+    hak_os_note_t *note = first_of(&refused, os);
+    if (note != NULL) {
+      try_last_locked(note);
+    } else if (first_of(&in_hand, os) != NULL) {
+      hak_lock_release(&lock);
+      hak_wait_step(&rounds);
+      hak_lock_acquire(&lock);
+    } else {
+      break;
+    }
+  }
+  hak_lock_release(&lock);
+}
+
+/* What the hooks before refused to take back these may be offered. */
+static bool is_taken_over(const hak_os_note_t *note, const hak_os_t *os,
+                          const hak_os_t *systems) {
+  return (note->release == os->release && note->ctx == os->ctx) ||
+         note->release == systems->release;
+}
+
+void hak_os_start(const hak_os_t *os) {
+  const hak_os_t *systems = hak_os_default();
+  hak_lock_acquire(&lock);
+  hak_os_note_t *next;
+  for (hak_os_note_t *note = refused.first; note != NULL; note = next) {
+    next = note->next;
+    note->hooks = os;
+    if (is_taken_over(note, os, systems)) continue;
+    remove_locked(&refused, note);
+    give_up_locked(note);
+  }
+  notes_os = os;
+  hak_lock_release(&lock);
+}
+
+/* The first notes are all that is left. */
+static void keep_first_notes_locked(void) {
+  hak_os_note_t copies[FIRST_NOTES];
+  uint32_t count = 0;
+  hak_os_note_t *note;
+  while ((note = refused.first) != NULL) {
+    remove_locked(&refused, note);
+    if (count < FIRST_NOTES) copies[count++] = *note;
+  }
+  for (uint32_t i = 0; i < count; i++) {
+    first_notes[i] = copies[i];
+    add_locked(&refused, &first_notes[i]);
+  }
+  unused = NULL;
+  uncut = &first_notes[count];
+  uncut_count = FIRST_NOTES - count;
+  ranges = count;
+  notes_made = FIRST_NOTES;
+}
+
+void hak_os_stop(void) {
+  for (int i = 0; i < LAST_TRIES; i++) hak_os_retry_releases(true);
+  hak_lock_acquire(&lock);
+  keep_first_notes_locked();
+  chunk_t *gone = chunks;
+  chunks = NULL;
+  notes_os = NULL;
+  hak_lock_release(&lock);
+  while (gone != NULL) {
+    chunk_t *chunk = gone;
+    gone = chunk->next;
+    hak_sub_relaxed(&hak_os_notes_bytes, CHUNK_SIZE);
+    release_chunk(chunk->os, chunk);
+  }
+}
+
+/* --- fork ------------------------------------------------------------------------------
+ */
+
+uint64_t hak_os_forget_lost(void) {
+  uint64_t lost = 0;
+  hak_os_note_t *next;
+  hak_lock_acquire(&lock);
+  for (hak_os_note_t *note = in_hand.first; note != NULL; note = next) {
+    next = note->next;
+    if (note->who == hak_os_self()) continue;
+    remove_locked(&in_hand, note);
+    if (note->called) {
+      /* What lies there by now may be somebody else's. */
+      lost += note->size;
+      gone_locked(note);
+    } else {
+      refuse_locked(note);
+    }
+  }
+  hak_lock_release(&lock);
+  return lost;
+}

@@ -1,0 +1,174 @@
+/* os_release.c - ranges that the hooks will not take back: remembered, tried again, given
+ * up at the end of their hooks. */
+#include "strict_os.h"
+
+#include "heap/lifecycle.h"
+#include "os/os_release.h"
+
+enum {
+  RANGES = 1000,
+  FIRST = 64, /* notes that need no memory */
+  SIZE = 64 << 10
+};
+
+static test_os_t g_os, g_own;
+static void *g_ranges[RANGES];
+
+static int setup(void **state) {
+  (void)state;
+  test_os_open(&g_os, 0);
+  test_os_open(&g_own, 0);
+  CHECK_EQ(test_os_init(&g_os), 0);
+  return 0;
+}
+
+static int teardown(void **state) {
+  (void)state;
+  if (hak_lifecycle_is_running()) CHECK_EQ(hak_shutdown(HAK_SHUTDOWN_FORCE), 0);
+  test_os_close(&g_os);
+  test_os_close(&g_own);
+  return 0;
+}
+
+static uint64_t unreleased(void) { return hak_load_relaxed(&hak_os_unreleased_bytes); }
+
+static void refuse(test_os_t *os, bool on) {
+  test_os_fail(os, on ? TEST_FAIL_FROM_NTH : TEST_FAIL_NONE, 1u << TEST_OS_RELEASE, 1);
+}
+
+static void reserve_all(test_os_t *os) {
+  for (size_t i = 0; i < RANGES; i++) {
+    g_ranges[i] = hak_os_reserve(&os->hooks, SIZE, SIZE);
+    CHECK(g_ranges[i] != NULL);
+  }
+}
+
+static void release_all(test_os_t *os) {
+  for (size_t i = 0; i < RANGES; i++) hak_os_release(&os->hooks, g_ranges[i], SIZE);
+}
+
+static void refused_ranges__are_remembered_however_many(void **state) {
+  (void)state;
+  size_t before = g_own.ranges;
+  uint64_t bytes = unreleased();
+  reserve_all(&g_own);
+  refuse(&g_own, true);
+  uint64_t calls = test_os_calls(&g_os), failures = g_own.calls[TEST_OS_RELEASE];
+  release_all(&g_own);
+  /* Nothing was asked for to note them, and what fails is not tried over and over. */
+  CHECK_EQ(test_os_calls(&g_os), calls);
+  CHECK(g_own.calls[TEST_OS_RELEASE] - failures <= 2 * RANGES);
+  CHECK_EQ(unreleased() - bytes, (uint64_t)RANGES * SIZE);
+  CHECK_EQ(g_own.ranges, before + RANGES);
+  refuse(&g_own, false);
+  hak_os_release(&g_own.hooks, hak_os_reserve(&g_own.hooks, SIZE, SIZE), SIZE);
+  CHECK(g_own.ranges < before + RANGES); /* the next release takes some along */
+  hak_os_retry_releases(true);
+  CHECK_EQ(g_own.ranges, before);
+  CHECK_EQ(unreleased(), bytes);
+}
+
+static void range__that_is_refused_for_good_is_in_nobodys_way(void **state) {
+  (void)state;
+  uint64_t bytes = unreleased();
+  reserve_all(&g_own);
+  refuse(&g_own, true);
+  void *stuck = hak_os_reserve(&g_os.hooks, SIZE, SIZE);
+  test_os_fail(&g_os, TEST_FAIL_FROM_NTH, 1u << TEST_OS_RELEASE, 1);
+  hak_os_release(&g_os.hooks, stuck, SIZE);
+  release_all(&g_own);
+  refuse(&g_own, false);
+  hak_os_retry_releases(true);
+  CHECK_EQ(g_own.ranges, 0);
+  CHECK_EQ(unreleased() - bytes, SIZE);
+  refuse(&g_os, false);
+  hak_os_retry_releases(false);
+  CHECK_EQ(unreleased(), bytes);
+}
+
+/* Of so many ranges that a note more needs memory. */
+static void reserve__fails_where_no_note_can_be_had(void **state) {
+  (void)state;
+  size_t count = 0;
+  test_os_fail(&g_os, TEST_FAIL_FROM_NTH, 1u << TEST_OS_RESERVE, 1);
+  while (count < RANGES &&
+         (g_ranges[count] = hak_os_reserve(&g_own.hooks, SIZE, SIZE)) != NULL) {
+    count++;
+  }
+  CHECK_MSG(count > 0 && count < FIRST, "%zu ranges", count);
+  CHECK_EQ(g_own.ranges, count);
+  test_os_fail(&g_os, TEST_FAIL_NONE, 0, 0);
+  size_t library = g_os.ranges;
+  CHECK((g_ranges[count++] = hak_os_reserve(&g_own.hooks, SIZE, SIZE)) != NULL);
+  CHECK_EQ(g_os.ranges, library + 1);
+  CHECK_EQ(test_stats().reserved_bytes, g_os.reserved_bytes);
+  CHECK_EQ(test_stats().committed_bytes, g_os.committed_bytes);
+  for (size_t i = 0; i < count; i++) hak_os_release(&g_own.hooks, g_ranges[i], SIZE);
+  CHECK_EQ(g_own.ranges, 0);
+}
+
+static void reserved__in_vain_goes_back_where_purging_is_manual_too(void **state) {
+  (void)state;
+  int64_t mode = hak_option_get(HAK_OPTION_PURGE_MODE);
+  CHECK_EQ(hak_option_set(HAK_OPTION_PURGE_MODE, 0), 0);
+  void *kept = hak_os_reserve(&g_own.hooks, SIZE, SIZE);
+  void *vain = hak_os_reserve(&g_own.hooks, SIZE, SIZE);
+  uint64_t bytes = unreleased();
+  hak_os_release(&g_own.hooks, kept, SIZE);
+  CHECK_EQ(g_own.ranges, 2);
+  CHECK_EQ(unreleased() - bytes, SIZE);
+  hak_os_unreserve(&g_own.hooks, vain, SIZE);
+  CHECK_EQ(g_own.ranges, 1); /* and takes nothing along */
+  (void)hak_collect(NULL, SIZE_MAX, HAK_COLLECT_ALL);
+  CHECK_EQ(g_own.ranges, 0);
+  CHECK_EQ(unreleased(), bytes);
+  CHECK_EQ(hak_option_set(HAK_OPTION_PURGE_MODE, mode), 0);
+}
+
+static void end__tries_a_few_times_and_then_never_again(void **state) {
+  (void)state;
+  uint64_t bytes = unreleased();
+  void *first = hak_os_reserve(&g_own.hooks, SIZE, SIZE);
+  void *second = hak_os_reserve(&g_own.hooks, SIZE, SIZE);
+  test_os_fail(&g_own, TEST_FAIL_FROM_NTH, 1u << TEST_OS_RELEASE, 1);
+  hak_os_release(&g_own.hooks, first, SIZE);
+  hak_os_release(&g_own.hooks, second, SIZE);
+  hak_os_end(&g_own.hooks);
+  uint64_t calls = test_os_calls(&g_own);
+  CHECK(calls < 40);
+  refuse(&g_own, false);
+  hak_os_retry_releases(true);
+  hak_os_release(&g_os.hooks, hak_os_reserve(&g_os.hooks, SIZE, SIZE), SIZE);
+  CHECK_EQ(hak_shutdown(HAK_SHUTDOWN_FORCE), 0);
+  CHECK_EQ(test_os_calls(&g_own), calls);
+  CHECK_EQ(g_own.ranges, 2);
+  CHECK_EQ(unreleased() - bytes, 2 * SIZE);
+  /* They are the test's own now. */
+  CHECK_EQ(g_own.hooks.release(&g_own, first, SIZE), 0);
+  CHECK_EQ(g_own.hooks.release(&g_own, second, SIZE), 0);
+}
+
+static void shutdown__offers_again_what_was_refused_to_the_next_start(void **state) {
+  (void)state;
+  uint64_t bytes = unreleased();
+  void *range = hak_os_reserve(&g_os.hooks, SIZE, SIZE);
+  refuse(&g_os, true);
+  hak_os_release(&g_os.hooks, range, SIZE);
+  CHECK_EQ(hak_shutdown(HAK_SHUTDOWN_FORCE), 0);
+  CHECK(g_os.ranges > 1); /* not one has gone */
+  CHECK(unreleased() - bytes > SIZE);
+  refuse(&g_os, false);
+  CHECK_EQ(test_os_init(&g_os), 0);
+  CHECK_EQ(hak_shutdown(HAK_SHUTDOWN_FORCE), 0);
+  CHECK_EQ(g_os.ranges, 0);
+  CHECK_EQ(unreleased(), bytes);
+}
+
+#define M(function) cmocka_unit_test_setup_teardown(function, setup, teardown)
+
+TEST_MAIN_FRESH(M(refused_ranges__are_remembered_however_many),
+                M(range__that_is_refused_for_good_is_in_nobodys_way),
+                M(reserve__fails_where_no_note_can_be_had),
+                M(reserved__in_vain_goes_back_where_purging_is_manual_too),
+                M(end__tries_a_few_times_and_then_never_again),
+                M(shutdown__offers_again_what_was_refused_to_the_next_start))

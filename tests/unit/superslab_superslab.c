@@ -4,6 +4,7 @@
 
 #include <string.h>
 
+#include "os/os_release.h"
 #include "superslab/superslab.h"
 
 static const unsigned g_page_flags[] = {0, TEST_OS_PAGE_16K, TEST_OS_PAGE_64K};
@@ -34,7 +35,7 @@ static void open_superslab(unsigned flags) {
 }
 
 static void close_superslab(void) {
-  hak_os_release(&g_os.hooks, g_ss.extent.base, HAK_SUPERSLAB_SIZE);
+  hak_os_unreserve(&g_os.hooks, g_ss.extent.base, HAK_SUPERSLAB_SIZE);
   test_os_close(&g_os);
   hak_store_relaxed(&hak_slots_committed, 0);
   hak_store_relaxed(&hak_slots_retained, 0);

@@ -167,7 +167,7 @@ HAK_WARM void *hak_api_small(hak_heap_t *heap, uint32_t cls, bool no_grow) {
 /* The common refill; everything else goes the long way. */
 static HAK_WARM void *alloc_refill(uint32_t cls) {
   hak_thread_t *me = hak_thread_self;
-  if (HAK_UNLIKELY(me->kind != HAK_THREAD_ATTACHED || hak_load_relaxed(&hak_event_sink) ||
+  if (HAK_UNLIKELY(me->kind != HAK_THREAD_ATTACHED || hak_event_wanted() ||
                    hak_budget_calls != NULL)) {
     return hak_api_small(NULL, cls, false);
   }

@@ -73,7 +73,7 @@ static int move_hint(const void *ptr) {
   hak_place_t place = hak_registry_find((uintptr_t)ptr);
   if (place.cls >= HAK_CLASSES) return 0;
   uint32_t carved = hak_slab_carved(place.slab), out = hak_slab_out(place.slab);
-  return carved == place.slab->capacity && out * MOSTLY_FREE_SHARE < carved;
+  return carved == hak_slab_capacity(place.slab) && out * MOSTLY_FREE_SHARE < carved;
 }
 
 int hak_move_hint(const void *ptr) {

@@ -4,22 +4,9 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#include "base/atomic.h"
+#include "base/callee.h"
 
-/* The handler and its context change together; a reader that sees one of each
- * would call a function with another's context, so both lie in one record and
- * the records alternate. */
-typedef struct handler {
-  hak_error_fn *fn;
-  void *ctx;
-} handler_t;
-
-static void report_and_abort(const hak_error_info_t *info, void *ctx);
-
-static const handler_t default_handler = {report_and_abort, NULL};
-static handler_t handlers[2];
-static hak_atomic_u32_t handler_sets;
-static _Atomic(const handler_t *) current_handler;
+static hak_callee_t handler; /* NULL: the default one */
 
 /* One write, so that lines of several threads do not mix. */
 static void write_line(const char *line, size_t length) {
@@ -85,26 +72,19 @@ void hak_error_ignore(const hak_error_info_t *info, void *ctx) {
 }
 
 void hak_set_error_handler(hak_error_fn *fn, void *ctx) {
-  if (fn == NULL) {
-    hak_store_release(&current_handler, &default_handler);
-    return;
-  }
-  handler_t *slot = &handlers[hak_add_relaxed(&handler_sets, 1) & 1];
-  *slot = (handler_t){fn, ctx};
-  /* Release: publishes the record to hak_report's acquire. */
-  hak_store_release(&current_handler, slot);
+  hak_callee_set(&handler, (hak_any_fn *)fn, ctx);
 }
 
 HAK_SLOW void hak_report(hak_error_t error, const void *address, hak_heap_t *heap,
                          const char *function, const char *text) {
-  /* Acquire: pairs with hak_set_error_handler. */
-  const handler_t *handler = hak_load_acquire(&current_handler);
-  if (handler == NULL) handler = &default_handler;
+  void *ctx;
+  hak_error_fn *fn = (hak_error_fn *)hak_callee_get(&handler, &ctx);
   hak_error_info_t info = {.struct_size = sizeof info,
                            .error = error,
                            .address = address,
                            .heap = heap,
                            .function = function,
                            .text = text};
-  handler->fn(&info, handler->ctx);
+  if (fn == NULL) fn = report_and_abort;
+  fn(&info, ctx);
 }

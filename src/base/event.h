@@ -1,24 +1,19 @@
 /* event.h - the hook that hears of slow-path events.
  *
- * Depends on: atomic.   Used by: superslab and above.
+ * Depends on: callee.   Used by: superslab and above.
  */
 #ifndef HAK_BASE_EVENT_H
 #define HAK_BASE_EVENT_H
 
-#include "base/atomic.h"
+#include "base/callee.h"
 #include "base/public.h"
 
-typedef struct hak_event_sink {
-  hak_event_fn *fn;
-  void *ctx;
-} hak_event_sink_t;
-
-extern _Atomic(const hak_event_sink_t *) hak_event_sink; /* NULL: nobody listens */
+extern hak_callee_t hak_event_sink;
 
 void hak_event_emit_slow(hak_event_t event, const void *address, size_t size);
 
 HAK_HOT bool hak_event_wanted(void) {
-  return HAK_UNLIKELY(hak_load_relaxed(&hak_event_sink) != NULL);
+  return HAK_UNLIKELY(hak_load_relaxed(&hak_event_sink.fn) != NULL);
 }
 /* No lock held. */
 HAK_HOT void hak_event_emit(hak_event_t event, const void *address, size_t size) {

@@ -118,6 +118,7 @@ static void collect_all(collecting_t *c) {
 size_t hak_collect_memory(hak_thread_t *me, hak_heap_t *heap, size_t max_bytes,
                           size_t slabs) {
   collecting_t c = {me, max_bytes, 0, slabs};
+  hak_thread_flush_shared(me, heap, "hak_collect");
   if (max_bytes > 0) hak_os_retry_releases(slabs == SIZE_MAX);
   purge_free(&c);
   if (heap == NULL || heap == hak_heap_get_default()) {

@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "base/callee.h"
 #include "base/wait.h"
 #include "heap/lifecycle.h"
 #include "heap/teardown.h"
@@ -88,6 +89,7 @@ static void each_late_lock(void (*act)(hak_lock_t *)) {
   act(hak_magazines_lock());
   act(hak_os_unreleased_lock());
   act(hak_meta_lock());
+  act(hak_callees_lock());
 }
 
 /* All locks, in the order of their ranks. */

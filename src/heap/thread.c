@@ -376,7 +376,8 @@ HAK_SLOW void hak_thread_tick_slow(hak_pool_t *pool) {
   hak_thread_leave(me, HAK_IN_ALLOC);
 }
 
-HAK_SLOW void hak_thread_leave_slow(hak_thread_t *me, const char *function) {
+/* `stays`: the shared state was entered, by a call that is counted. */
+static void leave(hak_thread_t *me, const char *function, bool stays) {
   hak_error_t error = (hak_error_t)me->deferred.error;
   const void *block = me->deferred.block;
   const char *text = me->deferred.text;
@@ -384,11 +385,30 @@ HAK_SLOW void hak_thread_leave_slow(hak_thread_t *me, const char *function) {
   me->deferred.error = 0;
   if (me == shared) {
     hak_lease_give(&shared_lease);
-    hak_stay_end_slow();
+    if (stays) hak_stay_end_slow();
   } else {
     me->to_report = 0;
   }
   if (error != 0) hak_report(error, block, heap, function, text);
+}
+
+HAK_SLOW void hak_thread_leave_slow(hak_thread_t *me, const char *function) {
+  leave(me, function, true);
+}
+
+void hak_thread_flush_shared(const hak_thread_t *me, hak_heap_t *heap,
+                             const char *function) {
+  if (me == shared || !hak_lease_try(&shared_lease)) return;
+  hak_store_relaxed(&shared->busy, 1);
+  hak_compiler_fence();
+  if (heap != NULL) {
+    hak_thread_flush_one(shared, heap);
+  } else {
+    hak_thread_flush(shared);
+  }
+  hak_compiler_fence();
+  hak_store_relaxed(&shared->busy, 0);
+  leave(shared, function, false);
 }
 
 /* --- all threads ---------------------------------------------------------- */

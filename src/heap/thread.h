@@ -73,6 +73,11 @@ void hak_thread_flush(hak_thread_t *me);
 /* As the first, and what lies in the heap's transfer slots goes home too. */
 void hak_thread_flush_heap(hak_thread_t *me, hak_heap_t *heap);
 
+/* Likewise what lies in the state that threads without one share, of one heap or of all
+ * (NULL), unless such a thread is using it now. */
+void hak_thread_flush_shared(const hak_thread_t *me, hak_heap_t *heap,
+                             const char *function);
+
 /* Attached states other than the caller's. */
 uint32_t hak_threads_others(void);
 

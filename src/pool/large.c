@@ -16,7 +16,7 @@ static void *span_alloc(hak_pool_t *pool, size_t usable, size_t alignment, bool 
   char *start = hak_slab_start(slab);
   hak_slab_set_class(slab, HAK_CLASS_LARGE);
   slab->span = (uint8_t)span;
-  slab->capacity = 1;
+  hak_store_relaxed(&slab->capacity, 1);
   hak_store_relaxed(&slab->usable, (uint32_t)usable);
   hak_registry_set_class((uintptr_t)start, span, HAK_CLASS_LARGE);
   return start;

@@ -51,7 +51,8 @@ typedef struct hak_slab {
   struct hak_slab *next;      /* [holder] in the queue that `queue` names */
   struct hak_slab *prev;      /* [holder] */
   hak_atomic_u32_t carved;    /* [holder] blocks given out at least once */
-  uint32_t capacity;          /* [const] blocks that fit */
+  hak_atomic_u32_t capacity;  /* [const] blocks that fit; read late by who asks about
+                                 any address */
   hak_atomic_u32_t held_back; /* [holder] blocks still out when `room` runs out */
   hak_atomic_u32_t usable;    /* bytes of a large block */
   hak_atomic_u8_t cls;        /* [const] size class or HAK_CLASS_* */
@@ -111,6 +112,9 @@ HAK_HOT void hak_slab_set_class(hak_slab_t *slab, uint32_t cls) {
   hak_store_relaxed(&slab->cls, (uint8_t)cls);
 }
 
+HAK_HOT uint32_t hak_slab_capacity(const hak_slab_t *slab) {
+  return hak_load_relaxed(&((hak_slab_t *)slab)->capacity);
+}
 HAK_HOT uint32_t hak_slab_pages(const hak_slab_t *slab) {
   return hak_load_relaxed(&((hak_slab_t *)slab)->committed);
 }

@@ -132,7 +132,7 @@ hak_slab_t *hak_hold_new(hak_thread_t *me, uint32_t cls) {
   uint32_t size = hak_class_size(cls);
   slab->list.head = HAK_LINK_END;
   hak_store_relaxed(&slab->carved, 0);
-  slab->capacity = (uint32_t)(span * HAK_SLAB_SIZE / size);
+  hak_store_relaxed(&slab->capacity, (uint32_t)(span * HAK_SLAB_SIZE / size));
   slab->list.block_size = size;
   hak_slab_set_class(slab, cls);
   slab->span = (uint8_t)span;
@@ -166,7 +166,7 @@ static void slab_empty(hak_thread_t *me, hak_slab_t *slab) {
   uint32_t cls = hak_slab_class(slab);
   hak_hold_t *hold = &me->now.holds[cls];
   if (slab->queue == HAK_QUEUE_HELD) {
-    if (hak_slab_carved(slab) < slab->capacity) return; /* current: goes on */
+    if (hak_slab_carved(slab) < hak_slab_capacity(slab)) return; /* current: goes on */
     if (HAK_UNLIKELY(!hak_stray_all_home(me, slab))) return;
     dequeue(hold, slab);
   }
@@ -290,7 +290,7 @@ void hak_hold_home(hak_thread_t *me, hak_run_t run) {
     enqueue(&me->now.holds[hak_slab_class(slab)], slab);
     hak_hold_set_entry(me, slab, hak_entry_local(me, slab));
     uint32_t carved = hak_slab_carved(slab), eighth = carved >> HELD_BACK_SHIFT;
-    held_back = carved == slab->capacity && out > eighth ? eighth : 0;
+    held_back = carved == hak_slab_capacity(slab) && out > eighth ? eighth : 0;
     hak_store_relaxed(&slab->held_back, held_back);
   }
   if (HAK_LIKELY(out > held_back)) {
@@ -325,7 +325,7 @@ static bool push_remote(hak_thread_t *me, const hak_run_t *run, uint64_t *word) 
     uint32_t head = hak_word_remote_head(*word);
     uint32_t count = hak_word_remote_count(*word) + run->count;
     void *next = head == 0 ? HAK_LINK_END : start + ((size_t)(head - 1) << 3);
-    if (HAK_UNLIKELY(count > run->slab->capacity || is_there(run, next))) {
+    if (HAK_UNLIKELY(count > hak_slab_capacity(run->slab) || is_there(run, next))) {
       report_surplus(me, run);
       return true;
     }
@@ -480,7 +480,7 @@ void hak_hold_shelve_all(hak_thread_t *me, uint32_t cls) {
 /* blocks on the list == carved - out, each a block of the slab. */
 static bool slab_is_valid(hak_thread_t *me, hak_slab_t *slab) {
   uint32_t carved = hak_slab_carved(slab), out = hak_slab_out(slab), listed = 0;
-  if (carved > slab->capacity || out > carved) return false;
+  if (carved > hak_slab_capacity(slab) || out > carved) return false;
   const char *start = hak_slab_start(slab);
   for (const void *block = slab->list.head; block != HAK_LINK_END; listed++) {
     size_t offset = (size_t)((const char *)block - start);
@@ -503,7 +503,8 @@ bool hak_hold_is_valid(hak_thread_t *me) {
     uint32_t slabs = 0;
     for (hak_slab_t *slab = hold->first; slab != NULL; slab = slab->next) {
       if (slab->queue != HAK_QUEUE_HELD || !slab_is_valid(me, slab)) return false;
-      if (hak_slab_carved(slab) < slab->capacity && slab != hold->current) return false;
+      if (hak_slab_carved(slab) < hak_slab_capacity(slab) && slab != hold->current)
+        return false;
       slabs++;
     }
     if (slabs != hold->slabs) return false;

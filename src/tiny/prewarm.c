@@ -34,18 +34,18 @@ static size_t hold_cut(hak_thread_t *me, uint32_t cls) {
   uint32_t size = hak_class_size(cls);
   char *block = hak_slab_start(slab);
   void *next = HAK_LINK_END;
-  for (uint32_t i = slab->capacity; i > 0; i--) {
+  for (uint32_t i = hak_slab_capacity(slab); i > 0; i--) {
     char *each = block + (size_t)(i - 1) * size;
     hak_prewarm_touch(each, size);
     hak_link_write(&me->key, each, next);
     next = each;
   }
   slab->list.head = next;
-  hak_store_relaxed(&slab->carved, slab->capacity);
+  hak_store_relaxed(&slab->carved, hak_slab_capacity(slab));
   hak_slab_set_out(slab, 0, 0);
   hak_hold_requeue(me, slab, cls);
   hak_hold_set_entry(me, slab, hak_entry_local(me, slab));
-  return slab->capacity;
+  return hak_slab_capacity(slab);
 }
 
 size_t hak_prewarm_class(hak_thread_t *me, uint32_t cls, size_t count) {

@@ -64,7 +64,7 @@ void hak_reclaim_slab(hak_thread_t *me, hak_slab_t *slab) {
   }
   hak_registry_set_class((uintptr_t)hak_slab_start(slab), slab->span, cls);
   hak_hold_set_entry(me, slab, hak_front_entry(me, cls));
-  bool full = found.count == 0 && carved == slab->capacity;
+  bool full = found.count == 0 && carved == hak_slab_capacity(slab);
   /* Relaxed: there is no other thread. */
   hak_store_relaxed(&slab->word,
                     hak_word_make(full ? HAK_SLAB_FULL : HAK_SLAB_SHELVED, 0));

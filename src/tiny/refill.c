@@ -88,7 +88,7 @@ static uint32_t most_of(const hak_thread_t *me, uint32_t cls) {
 static batch_t carve(hak_thread_t *me, uint32_t cls, hak_slab_t *slab) {
   HAK_COUNT(me, refill_carve, 1);
   uint32_t size = hak_class_size(cls), carved = hak_slab_carved(slab);
-  uint32_t n = carve_blocks(me, cls, carved), left = slab->capacity - carved;
+  uint32_t n = carve_blocks(me, cls, carved), left = hak_slab_capacity(slab) - carved;
   if (n > left) n = left;
   uint32_t most = most_of(me, cls);
   if (n > most) n = most;
@@ -101,7 +101,7 @@ static batch_t carve(hak_thread_t *me, uint32_t cls, hak_slab_t *slab) {
   }
   hak_slab_set_out(slab, hak_slab_out(slab) + n, 0);
   hak_store_relaxed(&slab->carved, carved + n);
-  if (carved + n == slab->capacity) {
+  if (carved + n == hak_slab_capacity(slab)) {
     me->now.holds[cls].current = NULL;
     slab->dirty = 0;
     if (slab->queue == HAK_QUEUE_NONE) hak_hold_let_go(me, slab, cls);
@@ -186,7 +186,7 @@ static batch_t from_partial(hak_thread_t *me, uint32_t cls) {
   }
   slab->list.head = HAK_LINK_END;
   hak_hold_set_entry(me, slab, hak_front_entry(me, cls));
-  if (carved == slab->capacity) hak_hold_let_go(me, slab, cls);
+  if (carved == hak_slab_capacity(slab)) hak_hold_let_go(me, slab, cls);
   return (batch_t){list, free};
 }
 

@@ -5,7 +5,7 @@
 void hak_shelf_add_locked(hak_depot_t *depot, hak_slab_t *slab) {
   hak_assert(slab->queue == HAK_QUEUE_NONE);
   depot->shelved++;
-  if (hak_slab_carved(slab) < slab->capacity) {
+  if (hak_slab_carved(slab) < hak_slab_capacity(slab)) {
     hak_slab_t *first = hak_load_relaxed(&depot->uncarved);
     slab->queue = HAK_QUEUE_UNCARVED;
     slab->prev = NULL;
@@ -50,7 +50,7 @@ static bool queue_is_valid(hak_slab_t *first, hak_slab_t *last, hak_slab_queue_t
   for (hak_slab_t *slab = first; slab != NULL; prev = slab, slab = slab->next) {
     ++*count;
     uint64_t word = hak_load_relaxed(&slab->word);
-    bool carved = hak_slab_carved(slab) == slab->capacity;
+    bool carved = hak_slab_carved(slab) == hak_slab_capacity(slab);
     if (slab->queue != queue || slab->prev != prev ||
         hak_load_relaxed(&slab->held_back) != 0 ||
         hak_word_state(word) != HAK_SLAB_SHELVED || hak_word_remote_count(word) != 0 ||

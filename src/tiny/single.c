@@ -15,7 +15,7 @@ HAK_WARM void *hak_single_new(hak_thread_t *me, uint32_t cls) {
   slab->list.head = HAK_LINK_END;
   slab->list.block_size = (uint32_t)size;
   hak_store_relaxed(&slab->carved, 1);
-  slab->capacity = 1;
+  hak_store_relaxed(&slab->capacity, 1);
   hak_slab_set_class(slab, cls);
   slab->span = (uint8_t)span;
   slab->queue = HAK_QUEUE_NONE;

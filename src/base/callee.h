@@ -1,0 +1,28 @@
+/* callee.h - a function of the program's and its context, which change together.
+ *
+ * Depends on: atomic, lock.   Used by: check, event.
+ *
+ * Who calls reads both between two looks at a count of changes, and again if that has
+ * moved, so that no function is called with another one's context. Takes no lock.
+ */
+#ifndef HAK_BASE_CALLEE_H
+#define HAK_BASE_CALLEE_H
+
+#include "base/lock.h"
+
+typedef void(hak_any_fn)(void);
+
+typedef struct hak_callee {
+  hak_atomic_u32_t changes; /* odd while it is being changed */
+  _Atomic(hak_any_fn *) fn;
+  hak_atomic_ptr_t ctx;
+} hak_callee_t;
+
+/* The lock of all changes, for fork. */
+hak_lock_t *hak_callees_lock(void);
+
+void hak_callee_set(hak_callee_t *callee, hak_any_fn *fn, void *ctx);
+/* The function, or NULL; its context. */
+hak_any_fn *hak_callee_get(hak_callee_t *callee, void **ctx);
+
+#endif

@@ -217,6 +217,16 @@ static void *move(const hak_place_t *place, void *ptr, size_t usable, size_t siz
   return block;
 }
 
+static HAK_SLOW void report_lost(hak_thread_t *me, hak_heap_t *heap, const void *block,
+                                 size_t usable) {
+  hak_thread_count_large(me, -1, -(int64_t)usable);
+  hak_thread_defer_report(me, HAK_ERROR_BAD_STATE, block,
+                          "a hook moved the block out of reach, and it is lost");
+  if (me->deferred.block != block) return;
+  me->deferred.heap =
+      hak_heap_is_orphan(heap) ? hak_heap_owner(heap) : hak_heap_handle(heap);
+}
+
 /* *lost: the block is gone with its pages, which is named; its address is nobody's. */
 static void *try_remap(const hak_place_t *place, size_t usable, size_t size,
                        size_t alignment, unsigned flags, bool *lost) {
@@ -228,14 +238,8 @@ static void *try_remap(const hak_place_t *place, size_t usable, size_t size,
   if (me == NULL) return NULL;
   hak_heap_t *heap = hak_heap_of_extent(place->extent);
   void *block = hak_large_remap(&heap->store->pool, place, size, lost);
-  if (*lost) {
-    hak_thread_count_large(me, -1, -(int64_t)usable);
-    hak_thread_defer_report(me, HAK_ERROR_BAD_STATE, place->start,
-                            "a hook moved the block out of reach, and it is lost");
-    if (me->deferred.block == place->start) {
-      me->deferred.heap =
-          hak_heap_is_orphan(heap) ? hak_heap_owner(heap) : hak_heap_handle(heap);
-    }
+  if (HAK_UNLIKELY(*lost)) {
+    report_lost(me, heap, place->start, usable);
   } else if (block != NULL) {
     size_t now = hak_large_good_size(place->extent->os, size);
     hak_thread_count_large(me, 0, (int64_t)now - (int64_t)usable);

@@ -158,7 +158,7 @@ typedef struct own_os {
 
 static own_os_t *own_hooks; /* [heaps] */
 
-static const hak_os_t *copy_of(const hak_os_t *os, const hak_os_t *hooks) {
+static HAK_SLOW const hak_os_t *copy_of(const hak_os_t *os, const hak_os_t *hooks) {
   hak_lock_acquire(&lock);
   own_os_t *own = own_hooks;
   while (own != NULL && (own->taken || own->os.page_size != hooks->page_size)) {
@@ -188,7 +188,7 @@ static const hak_os_t *copy_of(const hak_os_t *os, const hak_os_t *hooks) {
   return &own->os;
 }
 
-static void set_copy(const hak_os_t *copy, bool taken, bool ending) {
+static HAK_SLOW void set_copy(const hak_os_t *copy, bool taken, bool ending) {
   own_os_t *own = HAK_CONTAINER_OF(copy, own_os_t, os);
   hak_lock_acquire(&lock);
   own->taken = taken;
@@ -199,7 +199,7 @@ static void set_copy(const hak_os_t *copy, bool taken, bool ending) {
 static void put_copy(const hak_os_t *copy) { set_copy(copy, false, false); }
 
 /* No range of theirs is left, and nobody calls them any more. */
-static void end_hooks(const hak_os_t *os) {
+static HAK_SLOW void end_hooks(const hak_os_t *os) {
   hak_mappings_end(os);
   hak_regions_end(os);
   hak_os_end(os);

@@ -9,7 +9,7 @@
  *   reserve   address space, aligned; may not be touched yet
  *   commit    pages of it may be touched; *zeroed = they read as zero
  *   purge     pages are given back, addresses are kept; commit before next use
- *   release   a whole reservation goes; in os_release.h
+ *   release   a whole reservation goes, at once or when it may; see os_release.h
  *   remap     a whole committed reservation changes its size, perhaps its
  *             address (then a multiple of HAK_OS_REMAP_ALIGNMENT); pages move
  *             without being copied; NULL leaves it as it was
@@ -77,6 +77,7 @@ bool hak_os_may_give(void);
 bool hak_os_is_valid(const hak_os_t *os);
 
 void *hak_os_reserve(const hak_os_t *os, size_t size, size_t alignment);
+void hak_os_release(const hak_os_t *os, void *ptr, size_t size);
 bool hak_os_commit(const hak_os_t *os, void *ptr, size_t size, bool *zeroed);
 bool hak_os_purge(const hak_os_t *os, void *ptr, size_t size);
 void *hak_os_remap(const hak_os_t *os, void *ptr, size_t old_size, size_t new_size);

@@ -24,7 +24,7 @@ typedef struct notes {
 } notes_t;
 
 enum {
-  FIRST_NOTES = 64,
+  FIRST_NOTES = 16,
   CHUNK_SIZE = 64 * 1024,
   RETRIES = 64,  /* along with a release */
   LAST_TRIES = 8 /* of a range whose hooks end */
@@ -60,7 +60,7 @@ struct hak_lock *hak_os_unreleased_lock(void) {
 
 /* --- lists ----------------------------------------------------------------------- */
 
-static void add_locked(notes_t *list, hak_os_note_t *note) {
+static HAK_SLOW void add_locked(notes_t *list, hak_os_note_t *note) {
   note->next = NULL;
   note->prev = list->last;
   if (list->last != NULL) {
@@ -72,7 +72,7 @@ static void add_locked(notes_t *list, hak_os_note_t *note) {
   if (list == &refused) hak_count_own(&refused_count, 1);
 }
 
-static void remove_locked(notes_t *list, hak_os_note_t *note) {
+static HAK_SLOW void remove_locked(notes_t *list, hak_os_note_t *note) {
   if (note->next != NULL) {
     note->next->prev = note->prev;
   } else {
@@ -109,7 +109,7 @@ static void take_in_hand_locked(hak_os_note_t *note) {
   add_locked(&in_hand, note);
 }
 
-static void refuse_locked(hak_os_note_t *note) {
+static HAK_SLOW void refuse_locked(hak_os_note_t *note) {
   note->called = false;
   if (!note->refused) hak_add_relaxed(&hak_os_unreleased_bytes, note->size);
   note->refused = true;
@@ -117,35 +117,35 @@ static void refuse_locked(hak_os_note_t *note) {
 }
 
 /* The range has gone. */
-static void gone_locked(hak_os_note_t *note) {
+static HAK_SLOW void gone_locked(hak_os_note_t *note) {
   if (note->refused) hak_sub_relaxed(&hak_os_unreleased_bytes, note->size);
   put_locked(note);
 }
 
 /* Nobody will try again. */
-static void give_up_locked(hak_os_note_t *note) {
+static HAK_SLOW void give_up_locked(hak_os_note_t *note) {
   if (!note->refused) hak_add_relaxed(&hak_os_unreleased_bytes, note->size);
   put_locked(note);
 }
 
 /* --- memory for notes --------------------------------------------------------------- */
 
-static bool call(int (*release)(void *ctx, void *ptr, size_t size), void *ctx, void *ptr,
-                 size_t size) {
+static HAK_SLOW bool call(int (*release)(void *ctx, void *ptr, size_t size), void *ctx,
+                          void *ptr, size_t size) {
   int saved = errno;
   bool ok = release(ctx, ptr, size) == 0;
   errno = saved;
   return hak_os_count(&hak_os_counts.release, ok);
 }
 
-static void release_chunk(const hak_os_t *os, void *chunk) {
+static HAK_SLOW void release_chunk(const hak_os_t *os, void *chunk) {
   for (int i = 0; i < LAST_TRIES; i++) {
     if (call(os->release, os->ctx, chunk, CHUNK_SIZE)) return;
   }
   hak_add_relaxed(&hak_os_unreleased_bytes, CHUNK_SIZE);
 }
 
-static chunk_t *chunk_new(void) {
+static HAK_SLOW chunk_t *chunk_new(void) {
   const hak_os_t *os = notes_os;
   if (os == NULL) return NULL;
   int saved = errno;
@@ -176,7 +176,7 @@ static void add_chunk_locked(chunk_t *chunk) {
   hak_add_relaxed(&hak_os_notes_bytes, CHUNK_SIZE);
 }
 
-bool hak_os_hold_note(void) {
+HAK_SLOW bool hak_os_hold_note(void) {
   for (;;) {
     hak_lock_acquire(&lock);
     if (notes_made == 0) {
@@ -196,7 +196,7 @@ bool hak_os_hold_note(void) {
   }
 }
 
-void hak_os_drop_note(void) {
+HAK_SLOW void hak_os_drop_note(void) {
   hak_lock_acquire(&lock);
   if (ranges > 0) ranges--;
   hak_lock_release(&lock);
@@ -205,7 +205,7 @@ void hak_os_drop_note(void) {
 /* --- releases ------------------------------------------------------------------------
  */
 
-hak_os_note_t *hak_os_release_begin(const hak_os_t *os, void *ptr, size_t size) {
+HAK_SLOW hak_os_note_t *hak_os_release_begin(const hak_os_t *os, void *ptr, size_t size) {
   if (hak_os_is_fixed(os)) return NULL;
   hak_leak_unroot(ptr, size);
   hak_lock_acquire(&lock);
@@ -226,7 +226,7 @@ hak_os_note_t *hak_os_release_begin(const hak_os_t *os, void *ptr, size_t size) 
 
 /* Of a note in hand: calls the hook. A fork that comes before finds a range that is there
  * still. */
-static bool try(hak_os_note_t *note) {
+static HAK_SLOW bool try(hak_os_note_t *note) {
   note->called = true;
   hak_compiler_fence();
   bool ok = call(note->release, note->ctx, note->ptr, note->size);
@@ -235,7 +235,7 @@ static bool try(hak_os_note_t *note) {
   return ok;
 }
 
-static void settle(hak_os_note_t *note, bool ok) {
+static HAK_SLOW void settle(hak_os_note_t *note, bool ok) {
   hak_lock_acquire(&lock);
   remove_locked(&in_hand, note);
   if (ok) {
@@ -246,7 +246,7 @@ static void settle(hak_os_note_t *note, bool ok) {
   hak_lock_release(&lock);
 }
 
-void hak_os_retry_releases(bool all) {
+HAK_SLOW void hak_os_retry_releases(bool all) {
   uint32_t tries = hak_load_relaxed(&refused_count);
   if (tries == 0 || !hak_os_may_give()) return;
   if (!all && tries > RETRIES) tries = RETRIES;
@@ -265,7 +265,7 @@ void hak_os_retry_releases(bool all) {
   }
 }
 
-void hak_os_release_end(hak_os_note_t *note) {
+HAK_SLOW void hak_os_release_end(hak_os_note_t *note) {
   if (note == NULL) return;
   hak_os_retry_releases(false);
   settle(note, hak_os_may_give() && try(note));
@@ -275,7 +275,7 @@ void hak_os_release(const hak_os_t *os, void *ptr, size_t size) {
   hak_os_release_end(hak_os_release_begin(os, ptr, size));
 }
 
-void hak_os_unreserve_end(hak_os_note_t *note) {
+HAK_SLOW void hak_os_unreserve_end(hak_os_note_t *note) {
   if (note != NULL) settle(note, hak_os_scope != HAK_OS_BARRED && try(note));
 }
 
@@ -308,7 +308,7 @@ static void try_last_locked(hak_os_note_t *note) {
   }
 }
 
-void hak_os_end(const hak_os_t *os) {
+HAK_SLOW void hak_os_end(const hak_os_t *os) {
   unsigned rounds = 0;
   hak_lock_acquire(&lock);
   for (;;) {
@@ -333,7 +333,7 @@ static bool is_taken_over(const hak_os_note_t *note, const hak_os_t *os,
          note->release == systems->release;
 }
 
-void hak_os_start(const hak_os_t *os) {
+HAK_SLOW void hak_os_start(const hak_os_t *os) {
   const hak_os_t *systems = hak_os_default();
   hak_lock_acquire(&lock);
   hak_os_note_t *next;
@@ -368,7 +368,7 @@ static void keep_first_notes_locked(void) {
   notes_made = FIRST_NOTES;
 }
 
-void hak_os_stop(void) {
+HAK_SLOW void hak_os_stop(void) {
   for (int i = 0; i < LAST_TRIES; i++) hak_os_retry_releases(true);
   hak_lock_acquire(&lock);
   keep_first_notes_locked();
@@ -387,7 +387,7 @@ void hak_os_stop(void) {
 /* --- fork ------------------------------------------------------------------------------
  */
 
-uint64_t hak_os_forget_lost(void) {
+HAK_SLOW uint64_t hak_os_forget_lost(void) {
   uint64_t lost = 0;
   hak_os_note_t *next;
   hak_lock_acquire(&lock);

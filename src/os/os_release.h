@@ -24,9 +24,7 @@ typedef struct hak_os_note hak_os_note_t;
  * bytes that notes take beyond a first few. */
 extern hak_atomic_u64_t hak_os_unreleased_bytes, hak_os_notes_bytes;
 
-void hak_os_release(const hak_os_t *os, void *ptr, size_t size);
-
-/* The same in two steps, for a range in a list of the caller's, so that a fork finds it
+/* A release in two steps, for a range in a list of the caller's, so that a fork finds it
  * there or here: the first one calls nobody and may be under any lock below that of the
  * notes. NULL: nothing is to be done. */
 hak_os_note_t *hak_os_release_begin(const hak_os_t *os, void *ptr, size_t size);

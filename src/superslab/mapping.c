@@ -63,7 +63,7 @@ static void unuse_locked(hak_mapping_t *mapping) {
 }
 
 /* In front, as the youngest; or behind all others. */
-static void keep_locked(hak_mapping_t *mapping, bool last) {
+static HAK_SLOW void keep_locked(hak_mapping_t *mapping, bool last) {
   hak_mapping_t *prev = last ? kept_last : NULL, *next = last ? NULL : kept;
   mapping->prev = prev;
   mapping->next = next;
@@ -74,7 +74,7 @@ static void keep_locked(hak_mapping_t *mapping, bool last) {
   hak_note_retained(&hak_mappings_retained, (int64_t)hak_mapping_committed(mapping));
 }
 
-static void unkeep_locked(hak_mapping_t *mapping) {
+static HAK_SLOW void unkeep_locked(hak_mapping_t *mapping) {
   if (mapping->prev != NULL) {
     mapping->prev->next = mapping->next;
   } else {
@@ -135,7 +135,7 @@ static void put_record_locked(hak_mapping_t *mapping) {
 }
 
 /* Of a passing one, whose addresses are nobody's: only the OS has yet to hear of it. */
-static hak_os_note_t *begin_release(hak_mapping_t *mapping) {
+static HAK_SLOW hak_os_note_t *begin_release(hak_mapping_t *mapping) {
   hak_os_note_t *note = NULL;
   uintptr_t base = (uintptr_t)mapping->extent.base;
   hak_registry_set_extent(base, mapping->reserved, NULL);
@@ -152,12 +152,12 @@ static hak_os_note_t *begin_release(hak_mapping_t *mapping) {
   return note;
 }
 
-static void release(hak_mapping_t *mapping) {
+static HAK_SLOW void release(hak_mapping_t *mapping) {
   hak_os_release_end(begin_release(mapping));
 }
 
 /* Where it was before. */
-static void put_back(hak_mapping_t *mapping) {
+static HAK_SLOW void put_back(hak_mapping_t *mapping) {
   hak_lock_acquire(&lock);
   unpass_locked(mapping);
   keep_locked(mapping, false);
@@ -211,7 +211,8 @@ static void record_put(hak_mapping_t *mapping) {
 }
 
 /* A passing one without pages. */
-static hak_mapping_t *map_new(const hak_os_t *os, size_t size, size_t alignment) {
+static HAK_SLOW hak_mapping_t *map_new(const hak_os_t *os, size_t size,
+                                       size_t alignment) {
   size_t reserved = hak_align_up(size, HAK_SLAB_SIZE);
   if (alignment < HAK_SUPERSLAB_SIZE) alignment = HAK_SUPERSLAB_SIZE;
   if (reserved < size) return NULL;
@@ -369,7 +370,7 @@ static size_t purge_end(hak_mapping_t *mapping, size_t bytes) {
   return bytes;
 }
 
-void hak_mappings_end(const hak_os_t *os) {
+HAK_SLOW void hak_mappings_end(const hak_os_t *os) {
   unsigned rounds = 0;
   for (;;) {
     hak_lock_acquire(&lock);
@@ -391,7 +392,7 @@ void hak_mappings_end(const hak_os_t *os) {
   }
 }
 
-size_t hak_mapping_purge(uint64_t before, size_t max_bytes, size_t *slabs) {
+HAK_SLOW size_t hak_mapping_purge(uint64_t before, size_t max_bytes, size_t *slabs) {
   size_t given = 0;
   while (max_bytes - given >= HAK_SLAB_SIZE && *slabs > 0) {
     hak_lock_acquire(&lock);
@@ -431,7 +432,7 @@ static uint64_t give_up_locked(hak_mapping_t *mapping) {
   return hak_mapping_committed(mapping);
 }
 
-uint64_t hak_mappings_recover(bool inside) {
+HAK_SLOW uint64_t hak_mappings_recover(bool inside) {
   uint64_t lost = 0;
   hak_mapping_t *mapping, *next;
   while ((mapping = others_locked(NULL)) != NULL) {
@@ -471,7 +472,7 @@ void hak_mapping_visit(bool (*visit)(hak_mapping_t *mapping, void *ctx), void *c
   hak_lock_release(&lock);
 }
 
-void hak_mappings_release(void) {
+HAK_SLOW void hak_mappings_release(void) {
   while (used != NULL) {
     hak_mapping_t *mapping = used;
     unuse_locked(mapping);

@@ -33,7 +33,7 @@ typedef struct pages {
 
 /* A block may be there: addresses of blocks are known to the registry, and their
  * mappings begin with a unit. */
-static bool may_be_at(const pages_t *at, hak_spare_leaves_t *own) {
+static HAK_SLOW bool may_be_at(const pages_t *at, hak_spare_leaves_t *own) {
   return hak_is_aligned((uintptr_t)at->base, HAK_SUPERSLAB_SIZE) &&
          hak_registry_cover_moved((uintptr_t)at->base, at->size, own);
 }
@@ -47,7 +47,7 @@ static void begin_move(hak_mapping_t *mapping) {
   hak_registry_set_extent((uintptr_t)mapping->extent.base, mapping->reserved, NULL);
 }
 
-static void end_move(hak_mapping_t *mapping, const pages_t *at, size_t size) {
+static HAK_SLOW void end_move(hak_mapping_t *mapping, const pages_t *at, size_t size) {
   hak_add_relaxed(&hak_mappings_reserved, at->size - mapping->reserved);
   hak_add_relaxed(&hak_mappings_committed, at->size - hak_mapping_committed(mapping));
   mapping->extent.base = at->base;
@@ -63,8 +63,8 @@ static void end_move(hak_mapping_t *mapping, const pages_t *at, size_t size) {
 
 /* The pages lie where no block may be, and do not come back: what they contain moves on
  * into new ones, *at, which are charged. False: there are none. */
-static bool copy_on(hak_mapping_t *mapping, pages_t *at, size_t reserved,
-                    hak_spare_leaves_t *own) {
+static HAK_SLOW bool copy_on(hak_mapping_t *mapping, pages_t *at, size_t reserved,
+                             hak_spare_leaves_t *own) {
   const hak_os_t *os = mapping->extent.os;
   bool zeroed;
   if (!hak_budget_charge(mapping->budget, reserved)) return false;
@@ -82,7 +82,7 @@ static bool copy_on(hak_mapping_t *mapping, pages_t *at, size_t reserved,
 }
 
 /* Nobody gets at the block's contents any more. */
-static void lose(hak_mapping_t *mapping, const pages_t *at) {
+static HAK_SLOW void lose(hak_mapping_t *mapping, const pages_t *at) {
   static const pages_t nowhere = {NULL, 0};
   hak_os_release(mapping->extent.os, at->base, at->size);
   mapping->lost = true;
@@ -92,8 +92,8 @@ static void lose(hak_mapping_t *mapping, const pages_t *at) {
 /* Moves the pages to a place of `reserved` bytes, where *at says then; false if they are
  * where they were. Charged are both sizes, or the larger one; then what there is, all
  * pages, or none if they are lost. */
-static bool move_pages(hak_mapping_t *mapping, pages_t *at, size_t reserved,
-                       hak_spare_leaves_t *own) {
+static HAK_SLOW bool move_pages(hak_mapping_t *mapping, pages_t *at, size_t reserved,
+                                hak_spare_leaves_t *own) {
   const hak_os_t *os = mapping->extent.os;
   pages_t old = *at;
   size_t charged = reserved > old.size ? reserved : old.size;
@@ -118,7 +118,7 @@ static bool move_pages(hak_mapping_t *mapping, pages_t *at, size_t reserved,
   return true;
 }
 
-static char *move(hak_mapping_t *mapping, size_t size) {
+static HAK_SLOW char *move(hak_mapping_t *mapping, size_t size) {
   size_t reserved = hak_align_up(size, HAK_SLAB_SIZE), old = mapping->reserved;
   size_t more = reserved > old ? reserved - old : 0;
   hak_spare_leaves_t own;

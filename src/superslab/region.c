@@ -243,7 +243,7 @@ static bool is_quiet_locked(hak_region_t *region) {
 }
 
 /* All its SuperSlabs are out of the map, for good. */
-static void empty_locked(hak_region_t *region) {
+static HAK_SLOW void empty_locked(hak_region_t *region) {
   hak_regions.in_use -= region->count - region->free_count;
   for (uint32_t i = 0; i < region->count; i++) {
     bool ready = i < hak_region_ready(region);
@@ -259,21 +259,18 @@ static void empty_locked(hak_region_t *region) {
   hak_store_relaxed(&region->ready, 0);
 }
 
-/* In one step the range passes from the region to what is being released, so that a
- * fork finds it here or there. */
-static hak_os_note_t *end_own(hak_region_t *region) {
+/* In one step with the last look, so that nobody comes in between, the range passes from
+ * the region to what is being released: a fork finds it here or there. */
+static HAK_SLOW hak_os_note_t *end_own(hak_region_t *region) {
   unsigned rounds = 0;
   uintptr_t base = (uintptr_t)region->base;
-  size_t size = (size_t)region->count << HAK_SUPERSLAB_SHIFT;
+  hak_registry_set_extent(base, (size_t)region->count << HAK_SUPERSLAB_SHIFT, NULL);
   hak_lock_acquire(&hak_regions.lock);
   while (!is_quiet_locked(region)) {
     hak_lock_release(&hak_regions.lock);
     hak_wait_step(&rounds);
     hak_lock_acquire(&hak_regions.lock);
   }
-  hak_lock_release(&hak_regions.lock);
-  hak_registry_set_extent(base, size, NULL);
-  hak_lock_acquire(&hak_regions.lock);
   empty_locked(region);
   hak_sub_relaxed(&hak_regions_reserved, region->size);
   hak_os_note_t *note = hak_os_release_begin(region->os, region->start, region->size);
@@ -295,7 +292,7 @@ void hak_regions_end(const hak_os_t *os) {
 
 /* Of one that is out of the map, whose pages a thread was giving back; true if it is to
  * go back there. */
-static bool mend_purged(hak_superslab_t *ss, bool inside, uint64_t *lost) {
+static HAK_SLOW bool mend_purged(hak_superslab_t *ss, bool inside, uint64_t *lost) {
   hak_superslab_mend(ss);
   uint64_t bytes = inside ? hak_superslab_committed(ss)
                           : hak_superslab_purge_lost(ss, 0, HAK_SUPERSLAB_SLABS);
@@ -304,7 +301,7 @@ static bool mend_purged(hak_superslab_t *ss, bool inside, uint64_t *lost) {
   return !inside && bytes == 0;
 }
 
-static void put_back(hak_region_t *region, uint32_t i) {
+static HAK_SLOW void put_back(hak_region_t *region, uint32_t i) {
   hak_superslab_t *ss = &region->superslabs[i];
   hak_lock_acquire(&hak_regions.lock);
   if (i < hak_region_ready(region) && hak_superslab_free(ss) != HAK_ALL_SLOTS) {
@@ -314,7 +311,7 @@ static void put_back(hak_region_t *region, uint32_t i) {
   hak_lock_release(&hak_regions.lock);
 }
 
-uint64_t hak_regions_recover(bool inside) {
+HAK_SLOW uint64_t hak_regions_recover(bool inside) {
   uint64_t lost = 0;
   for (hak_region_t *region = hak_region_first(); region != NULL;
        region = hak_region_next(region)) {

@@ -15,7 +15,7 @@ hak_registry_t *hak_registry_root(void) {
 
 const hak_os_t *hak_registry_os(void) { return root_os; }
 
-static void *reserve_zeroed(const hak_os_t *os, size_t size) {
+static HAK_SLOW void *reserve_zeroed(const hak_os_t *os, size_t size) {
   void *ptr = hak_os_reserve(os, size, HAK_SLAB_SIZE);
   if (ptr == NULL) return NULL;
   bool zeroed;
@@ -28,13 +28,13 @@ static void *reserve_zeroed(const hak_os_t *os, size_t size) {
   return ptr;
 }
 
-static void give_back(void *ptr, size_t size) {
+static HAK_SLOW void give_back(void *ptr, size_t size) {
   hak_os_release(root_os, ptr, size);
   hak_sub_relaxed(&hak_registry_reserved, size);
 }
 
 /* A leaf that another thread was faster with. */
-static void give_back_unused(void *ptr, size_t size) {
+static HAK_SLOW void give_back_unused(void *ptr, size_t size) {
   hak_os_unreserve(root_os, ptr, size);
   hak_sub_relaxed(&hak_registry_reserved, size);
 }
@@ -62,7 +62,7 @@ static hak_leaf_t *leaf_at(hak_registry_t *registry, size_t index) {
 static _Atomic(hak_leaf_t *) spares[HAK_SPARE_LEAVES];
 static hak_atomic_u32_t spares_out; /* leaves that calls have put aside for themselves */
 
-static hak_leaf_t *take_spare(void) {
+static HAK_SLOW hak_leaf_t *take_spare(void) {
   hak_leaf_t *leaf = NULL;
   /* Acquire: pairs with hak_registry_done; the leaf's zeroes are seen. */
   for (int i = 0; i < HAK_SPARE_LEAVES && leaf == NULL; i++) {
@@ -71,7 +71,7 @@ static hak_leaf_t *take_spare(void) {
   return leaf;
 }
 
-void hak_registry_release(void) {
+HAK_SLOW void hak_registry_release(void) {
   hak_registry_t *registry = hak_load_relaxed(&root);
   if (registry == NULL) return;
   hak_store_relaxed(&root, NULL);
@@ -86,7 +86,7 @@ void hak_registry_release(void) {
   give_back(registry, ROOT_SIZE);
 }
 
-bool hak_registry_prepare(size_t size, hak_spare_leaves_t *own) {
+HAK_SLOW bool hak_registry_prepare(size_t size, hak_spare_leaves_t *own) {
   *own = (hak_spare_leaves_t){{NULL, NULL}};
   if (size > (size_t)1 << HAK_LEAF_SHIFT) return false;
   for (int i = 0; i < HAK_SPARE_LEAVES; i++) {
@@ -101,7 +101,7 @@ bool hak_registry_prepare(size_t size, hak_spare_leaves_t *own) {
   return true;
 }
 
-void hak_registry_done(hak_spare_leaves_t *own) {
+HAK_SLOW void hak_registry_done(hak_spare_leaves_t *own) {
   for (int i = 0; i < HAK_SPARE_LEAVES; i++) {
     hak_leaf_t *leaf = own->leaf[i];
     if (leaf == NULL) continue;
@@ -131,7 +131,8 @@ static hak_leaf_t *take_own(hak_spare_leaves_t *own) {
   return NULL;
 }
 
-bool hak_registry_cover_moved(uintptr_t address, size_t size, hak_spare_leaves_t *own) {
+HAK_SLOW bool hak_registry_cover_moved(uintptr_t address, size_t size,
+                                       hak_spare_leaves_t *own) {
   hak_registry_t *registry = hak_registry_root();
   uintptr_t last = address + size - 1;
   if (last < address || last >> HAK_ADDRESS_BITS != 0) return false;

@@ -302,7 +302,7 @@ size_t hak_superslab_purge(hak_superslab_t *ss, unsigned first, unsigned count) 
   return hak_superslab_purge_tail(ss, first, count, 0);
 }
 
-void hak_superslab_mend(hak_superslab_t *ss) {
+HAK_SLOW void hak_superslab_mend(hak_superslab_t *ss) {
   for (uint32_t taken = ~hak_superslab_free(ss); taken != 0; taken &= taken - 1) {
     unsigned slot = hak_lowest_bit(taken);
     uint32_t bit = (uint32_t)1 << slot;
@@ -312,11 +312,12 @@ void hak_superslab_mend(hak_superslab_t *ss) {
   }
 }
 
-size_t hak_superslab_committed(const hak_superslab_t *ss) {
+HAK_SLOW size_t hak_superslab_committed(const hak_superslab_t *ss) {
   return bytes_of(ss, HAK_ALL_SLOTS);
 }
 
-size_t hak_superslab_purge_lost(hak_superslab_t *ss, unsigned first, unsigned count) {
+HAK_SLOW size_t hak_superslab_purge_lost(hak_superslab_t *ss, unsigned first,
+                                         unsigned count) {
   hak_superslab_purge(ss, first, count);
   return bytes_of(ss, hak_mask32(first, count));
 }

@@ -139,6 +139,11 @@ static report_t child_report(hak_heap_t *own) {
     CHECK(test_verify_sparse(block, size, size));
     hak_free(block);
   }
+  hak_thread_idle();
+  (void)hak_collect(NULL, SIZE_MAX, HAK_COLLECT_ALL);
+  uint64_t again = test_stats().committed_bytes; /* none of it is kept */
+  CHECK_MSG(again <= report.committed + 192 * KIB, "%llu bytes committed, then %llu",
+            (unsigned long long)report.committed, (unsigned long long)again);
   if (own != NULL) {
     double begun = test_seconds();
     CHECK_EQ(hak_heap_destroy(own), 0);

@@ -40,7 +40,7 @@ static bool forks_registered, environment_read;
 
 /* Calls of threads that are not attached; open while the library runs. */
 static hak_gate_t calls;
-static _Thread_local uint32_t calls_of_mine;
+static _Thread_local uint16_t calls_of_mine;
 
 const hak_os_t *hak_lifecycle_os(void) { return &hooks; }
 

@@ -20,15 +20,13 @@
 #define BINS_8 BIN, BIN, BIN, BIN, BIN, BIN, BIN, BIN
 #define BINS \
   BINS_8, BINS_8, BINS_8, BINS_8, BINS_8, BINS_8, BINS_8, BIN, BIN, BIN, BIN, BIN
-#define STATIC_STATE(its_kind)                                                       \
-  {                                                                                  \
-    .mask = UINT64_MAX, .key = {0, UINT64_MAX}, .kind = (its_kind), .bins = { BINS } \
-  }
 
-hak_thread_t hak_thread_none = STATIC_STATE(HAK_THREAD_NONE);
-static hak_thread_t shared_use = STATIC_STATE(HAK_THREAD_SHARED);
+hak_thread_t hak_thread_none = {
+    .mask = UINT64_MAX, .key = {0, UINT64_MAX}, .kind = HAK_THREAD_NONE, .bins = {BINS}};
 
 _Thread_local hak_thread_t *hak_thread_self = &hak_thread_none;
+/* No slow path makes a state for the thread: it is ending. */
+static _Thread_local bool is_ending;
 
 static hak_lock_t lock = HAK_LOCK_INIT(HAK_RANK_THREADS);
 static _Atomic(hak_thread_t *) states; /* all ever made */
@@ -298,7 +296,8 @@ static void at_thread_exit(void *state) {
   hak_thread_t *me = state;
   if (me != hak_thread_self) return;
   hak_thread_leave_heaps(me);
-  hak_thread_self = &shared_use;
+  hak_thread_self = &hak_thread_none;
+  is_ending = true;
   /* What was found as blocks went home; a handler that allocates shares a state. */
   hak_thread_leave(me, "hak_thread_exit");
   state_put(me);
@@ -333,9 +332,10 @@ void hak_thread_detach(void) {
   if (me->kind != HAK_THREAD_ATTACHED) return;
   pthread_setspecific(exit_key, NULL);
   hak_thread_leave_heaps(me);
-  hak_thread_self = &shared_use;
-  hak_thread_leave(me, "hak_thread_exit");
   hak_thread_self = &hak_thread_none;
+  is_ending = true; /* for a handler that allocates */
+  hak_thread_leave(me, "hak_thread_exit");
+  is_ending = false;
   state_put(me);
 }
 
@@ -348,10 +348,10 @@ static hak_thread_t *lease_shared(void) {
 
 /* Who uses the shared state stays until it leaves. */
 HAK_SLOW hak_thread_t *hak_thread_enter_slow(void) {
-  hak_thread_t *me = hak_thread_self;
+  hak_thread_t *me;
   hak_stay_t stay = hak_stay_started();
   if (stay == HAK_STAY_NONE) return NULL;
-  if (me->kind == HAK_THREAD_NONE && attach()) {
+  if (!is_ending && attach()) {
     hak_stay_end(stay);
     me = hak_thread_self;
   } else {

@@ -150,7 +150,7 @@ static HAK_SLOW chunk_t *chunk_new(void) {
   if (os == NULL) return NULL;
   int saved = errno;
   bool zeroed;
-  chunk_t *chunk = os->reserve(os->ctx, CHUNK_SIZE, CHUNK_SIZE);
+  chunk_t *chunk = os->reserve(os->ctx, CHUNK_SIZE, os->granularity);
   errno = saved;
   if (!hak_os_count(&hak_os_counts.reserve, chunk != NULL)) return NULL;
   bool aligned = hak_is_aligned((uintptr_t)chunk, HAK_CACHE_LINE);

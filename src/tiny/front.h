@@ -88,9 +88,8 @@ typedef struct hak_counts {
 
 typedef enum hak_thread_kind {
   HAK_THREAD_ATTACHED = 0,
-  HAK_THREAD_NONE,  /* the static state of threads that have none yet */
-  HAK_THREAD_SHARED /* the static state of threads that get none: codes or memory
-                       ran out, or the thread is ending */
+  HAK_THREAD_NONE /* the static state of threads that have none: not yet; or because codes
+                     or memory ran out, or the thread is ending */
 } hak_thread_kind_t;
 
 /* What a thread keeps of one heap, or a serial heap of itself. */

@@ -456,13 +456,12 @@ static int manual_child(void *ctx) {
   hak_thread_idle();
   CHECK_EQ(test_stats().os_purge, 0);
   CHECK_EQ(test_stats().os_release, 0);
-  /* The system's own hooks cut what they reserve to its alignment. */
-  CHECK_MSG(test_syscalls_giving() <= gave + 12, "%llu calls that give back",
+  CHECK_MSG(test_syscalls_giving() <= gave + 8, "%llu calls that give back",
             (unsigned long long)(test_syscalls_giving() - gave));
   uint64_t retained = test_stats().retained_bytes;
   CHECK(retained > 0);
   for (int i = 0; i < 200; i++) (void)hak_collect(NULL, SIZE_MAX, 0);
-  CHECK(test_syscalls_giving() > gave + 12);
+  CHECK(test_syscalls_giving() > gave + 8);
   CHECK_MSG(test_stats().retained_bytes == 0, "%llu of %llu retained",
             (unsigned long long)test_stats().retained_bytes,
             (unsigned long long)retained);

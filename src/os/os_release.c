@@ -24,7 +24,7 @@ typedef struct notes {
 } notes_t;
 
 enum {
-  FIRST_NOTES = 16,
+  FIRST_NOTES = 64,
   CHUNK_SIZE = 64 * 1024,
   RETRIES = 64,  /* along with a release */
   LAST_TRIES = 8 /* of a range whose hooks end */
@@ -150,7 +150,7 @@ static HAK_SLOW chunk_t *chunk_new(void) {
   if (os == NULL) return NULL;
   int saved = errno;
   bool zeroed;
-  chunk_t *chunk = os->reserve(os->ctx, CHUNK_SIZE, os->granularity);
+  chunk_t *chunk = os->reserve(os->ctx, CHUNK_SIZE, CHUNK_SIZE);
   errno = saved;
   if (!hak_os_count(&hak_os_counts.reserve, chunk != NULL)) return NULL;
   bool aligned = hak_is_aligned((uintptr_t)chunk, HAK_CACHE_LINE);

@@ -7,7 +7,7 @@
 
 enum {
   RANGES = 1000,
-  FIRST = 16, /* notes that need no memory */
+  FIRST = 64, /* notes that need no memory */
   SIZE = 64 << 10
 };
 

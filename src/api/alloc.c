@@ -267,7 +267,8 @@ static HAK_WARM void *alloc_flip(hak_bin_t *bin, size_t size) {
   void *block;
   hak_thread_t *me = hak_thread_self;
   if (HAK_UNLIKELY(hak_bin_flip_fails(&me->key, bin, &block))) return alloc_slow(size);
-  if (HAK_UNLIKELY(hak_stray_refuses(me->registry, hak_class_of_large(size), block))) {
+  if (HAK_UNLIKELY(
+          hak_stray_refuses_mid(me->registry, hak_class_of_large(size), block))) {
     return alloc_again(block, size);
   }
   return block;
@@ -287,7 +288,7 @@ static HAK_WARM void *alloc_mid(size_t size) {
   if (HAK_UNLIKELY(hak_link_pop_fails(&me->key, &bin->ready, &block))) {
     return alloc_flip(bin, size);
   }
-  if (HAK_UNLIKELY(hak_stray_refuses(me->registry, cls, block))) {
+  if (HAK_UNLIKELY(hak_stray_refuses_mid(me->registry, cls, block))) {
     return alloc_again(block, size);
   }
   return block;

@@ -9,7 +9,7 @@
  * starts.
  *
  * A pointer into a block's first unit that is freed lands in the bin; it is found
- * when it is to be given out, or goes home: no block starts but where a slab does.
+ * when it is to be given out (stray.h), or goes home.
  */
 #ifndef HAK_TINY_SINGLE_H
 #define HAK_TINY_SINGLE_H

@@ -37,7 +37,7 @@ HAK_HOT bool hak_stray_is(hak_registry_t *registry, uint32_t cls, const void *bl
   uint32_t info = hak_load_relaxed(&leaf->info[low >> HAK_SLAB_SHIFT]);
   if (HAK_UNLIKELY((info & 0xff) != cls + 1)) return true;
   uint32_t back = info >> 8;
-  size_t offset = (low & (HAK_SLAB_SIZE - 1)) + ((size_t)back << HAK_SLAB_SHIFT);
+  size_t offset = (low & (HAK_SLAB_SIZE - 1)) + ((size_t)(info & 0xff00) << 8);
   uint32_t index = hak_class_index(cls, offset);
   if (HAK_UNLIKELY((size_t)index * hak_class_size(cls) != offset)) return true;
   hak_superslab_t *ss = hak_superslab_of_extent(
@@ -46,12 +46,16 @@ HAK_HOT bool hak_stray_is(hak_registry_t *registry, uint32_t cls, const void *bl
   return index >= hak_slab_carved(&ss->slabs[slot - back]);
 }
 
-/* A block that was taken off a list is to be given out: true if it must not. */
-HAK_HOT bool hak_stray_refuses(hak_registry_t *registry, uint32_t cls, void *block) {
-  if (cls < HAK_TINY_CLASSES) return false;
+/* A block of a class over HAK_TINY_MAX that was taken off a list is to be given out: true
+ * if it must not. */
+HAK_HOT bool hak_stray_refuses_mid(hak_registry_t *registry, uint32_t cls, void *block) {
   if (HAK_UNLIKELY(hak_stray_is(registry, cls, block))) return true;
   hak_link_spoil(block);
   return false;
+}
+/* Likewise of any class; smaller blocks are not looked at. */
+HAK_HOT bool hak_stray_refuses(hak_registry_t *registry, uint32_t cls, void *block) {
+  return cls >= HAK_TINY_CLASSES && hak_stray_refuses_mid(registry, cls, block);
 }
 
 /* Reports it on the way out. */

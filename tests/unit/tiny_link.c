@@ -182,7 +182,7 @@ static void cleared_block__reads_as_bad(void **state) {
     uint64_t block[2];
     hak_link_write(&key, block, block);
     CHECK(!hak_link_is_bad(&key, hak_link_read(&key, block)));
-    block[0] = 0;
+    hak_link_spoil(block);
     check_bad(&key, block[0]);
   }
 }
@@ -217,6 +217,12 @@ static void mark__is_that_of_its_block_and_secret(void **state) {
     CHECK(!hak_link_is_marked(&key, blocks[1]));
     hak_link_unmark(blocks[0]);
     CHECK(!hak_link_is_marked(&key, blocks[0]));
+    /* Without it a block is not taken, however good its link. */
+    void *list = blocks[0], *popped = NULL;
+    CHECK(hak_link_pop_fails(&key, &list, &popped) && list == blocks[0]);
+    CHECK(!hak_link_mark_again(&key, blocks[0]));
+    CHECK(hak_link_mark_again(&key, blocks[0]));
+    CHECK(!hak_link_pop_fails(&key, &list, &popped) && popped == blocks[0]);
   }
 }
 #else

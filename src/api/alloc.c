@@ -49,12 +49,9 @@ static HAK_SLOW void *out_of_memory(void) {
 
 /* What lay in a bin is no block. */
 static HAK_SLOW void report_stray(const void *block) {
-  hak_place_t place = hak_registry_find((uintptr_t)block);
-  size_t offset = (size_t)((const char *)block - place.start);
-  bool inside = place.cls < HAK_CLASSES && !hak_class_is_start(place.cls, offset);
-  hak_heap_t *owner = place.extent == NULL ? NULL : hak_api_owner(place.extent);
-  hak_api_report_stray(inside ? HAK_ERROR_INTERIOR_POINTER : HAK_ERROR_DOUBLE_FREE, block,
-                       owner, HAK_IN_ALLOC);
+  hak_extent_t *extent = hak_registry_find((uintptr_t)block).extent;
+  hak_heap_t *owner = extent == NULL ? NULL : hak_api_owner(extent);
+  hak_api_report_stray(hak_stray_error(block), block, owner, HAK_IN_ALLOC);
 }
 
 void *hak_api_pop(const hak_link_key_t *key, hak_bin_t *bin, uint32_t cls) {
@@ -267,8 +264,8 @@ static HAK_WARM void *alloc_flip(hak_bin_t *bin, size_t size) {
   void *block;
   hak_thread_t *me = hak_thread_self;
   if (HAK_UNLIKELY(hak_bin_flip_fails(&me->key, bin, &block))) return alloc_slow(size);
-  if (HAK_UNLIKELY(
-          hak_stray_refuses_mid(me->registry, hak_class_of_large(size), block))) {
+  uint32_t cls = (uint32_t)(bin - me->bins);
+  if (HAK_UNLIKELY(hak_stray_refuses_mid(me->registry, cls, block))) {
     return alloc_again(block, size);
   }
   return block;

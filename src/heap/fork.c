@@ -336,7 +336,7 @@ static bool count_mapped(hak_mapping_t *mapping, void *ctx) {
 
 /* Mappings whose blocks a torn thread was freeing go; then heaps have what there is. */
 static void recover_mappings(void) {
-  hak_mappings_give_claimed();
+  hak_mappings_give_all(NULL);
   each_heap(forget_mapped);
   hak_mapping_visit(count_mapped, NULL);
 }

@@ -322,11 +322,14 @@ void hak_mapping_give(hak_mapping_t *mapping, uint64_t now) {
   hak_budget_uncharge(budget, bytes);
 }
 
+/* Of those in use one of the heap; NULL: one whose block is none any more. */
 static hak_mapping_t *mapping_of(const void *heap) {
   hak_lock_acquire(&lock);
   hak_mapping_t *mapping = used;
-  while (mapping != NULL && hak_load_relaxed(&mapping->extent.heap) != heap) {
-    mapping = mapping->next_used;
+  for (; mapping != NULL; mapping = mapping->next_used) {
+    const void *names = heap == NULL ? hak_load_relaxed(&mapping->extent.block)
+                                     : hak_load_relaxed(&mapping->extent.heap);
+    if (names == heap) break;
   }
   hak_lock_release(&lock);
   return mapping;
@@ -335,19 +338,6 @@ static hak_mapping_t *mapping_of(const void *heap) {
 void hak_mappings_give_all(const void *heap) {
   hak_mapping_t *mapping;
   while ((mapping = mapping_of(heap)) != NULL) {
-    hak_mapping_give(mapping, hak_os_now(hak_registry_os()));
-  }
-}
-
-void hak_mappings_give_claimed(void) {
-  for (;;) {
-    hak_lock_acquire(&lock);
-    hak_mapping_t *mapping = used;
-    while (mapping != NULL && hak_load_relaxed(&mapping->extent.block) != NULL) {
-      mapping = mapping->next_used;
-    }
-    hak_lock_release(&lock);
-    if (mapping == NULL) return;
     hak_mapping_give(mapping, hak_os_now(hak_registry_os()));
   }
 }

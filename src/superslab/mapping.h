@@ -60,12 +60,10 @@ void hak_mapping_advise(hak_mapping_t *mapping, bool huge);
 /* Keeps the mapping for reuse or releases it. Its block is gone. */
 void hak_mapping_give(hak_mapping_t *mapping, uint64_t now);
 
-/* Gives all mappings that a heap has in use. Costs a look at each mapping of the
- * process in use. */
+/* Gives all mappings that a heap has in use; NULL, in the child of a fork: those in use
+ * whose blocks are none any more, as a thread that is not there freed them. Costs a look
+ * at each mapping of the process in use. */
 void hak_mappings_give_all(const void *heap);
-
-/* In the child of a fork: gives those in use whose blocks are none any more. */
-void hak_mappings_give_claimed(void);
 
 /* Makes the block larger or smaller, moving its pages if `may_move`; its new
  * start, or NULL and nothing changed. Where hooks move the pages to where no block may

@@ -308,7 +308,7 @@ void hak_hold_event(hak_thread_t *me, hak_slab_t *slab, void *block) {
     return;
   }
   hak_store_relaxed(&slab->list.room, 0); /* the block is still out */
-  if (HAK_UNLIKELY(hak_stray_is(me->registry, hak_slab_class(slab), block))) {
+  if (HAK_UNLIKELY(!hak_stray_starts(slab, hak_slab_start(slab), block))) {
     hak_stray_report(me, block);
     return;
   }

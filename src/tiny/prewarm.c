@@ -20,7 +20,8 @@ static size_t touch_list(hak_thread_t *me, uint32_t cls, void *list) {
   for (; list != HAK_LINK_END; count++) {
     void *block;
     if (HAK_UNLIKELY(hak_hold_take_fails(me, &list, &block))) break;
-    if (HAK_UNLIKELY(hak_stray_is(me->registry, cls, block))) continue;
+    hak_slab_t *slab = hak_registry_slab(block);
+    if (HAK_UNLIKELY(!hak_stray_starts(slab, hak_slab_start(slab), block))) continue;
     hak_prewarm_touch(block, hak_class_size(cls));
   }
   return count;

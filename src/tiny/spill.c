@@ -22,14 +22,6 @@ static HAK_SLOW void report_cycle(hak_thread_t *me, const void *block) {
                           "the block is on a list of free blocks already");
 }
 
-/* A block that was cut begins there. */
-static bool starts_block(hak_slab_t *slab, const char *start, const void *block) {
-  if (HAK_CHECKS == 0) return true;
-  size_t offset = (size_t)((const char *)block - start);
-  uint32_t index = hak_class_index(hak_slab_class(slab), offset);
-  return (size_t)index * slab->list.block_size == offset && index < hak_slab_carved(slab);
-}
-
 static size_t span_bytes(const hak_slab_t *slab) {
   return (size_t)slab->span << HAK_SLAB_SHIFT;
 }
@@ -93,7 +85,7 @@ static bool spill_list(hak_thread_t *me, uint32_t cls, void *list, uint32_t coun
     count--;
     hak_slab_t *slab = hak_registry_slab(block);
     char *start = hak_slab_start(slab);
-    if (HAK_UNLIKELY(!starts_block(slab, start, block))) {
+    if (HAK_UNLIKELY(!hak_stray_starts(slab, start, block))) {
       hak_stray_report(me, block);
       continue;
     }
@@ -102,7 +94,7 @@ static bool spill_list(hak_thread_t *me, uint32_t cls, void *list, uint32_t coun
         (word == hak_word_make(HAK_SLAB_FULL, 0) && hak_hold_claim(me, slab, cls))) {
       hak_run_t run = {slab, block, block, 1};
       for (; count > 0 && list != HAK_LINK_END && is_in_span(slab, start, list) &&
-             starts_block(slab, start, list);
+             hak_stray_starts(slab, start, list);
            count--) {
         if (HAK_UNLIKELY(hak_hold_take_fails(me, &list, &block))) break;
         run.last = block;
@@ -129,13 +121,13 @@ uint32_t hak_spill_blocks(hak_thread_t *me, uint32_t cls, void **blocks, uint32_
     void *block = blocks[i++];
     hak_slab_t *slab = hak_registry_slab(block);
     char *start = hak_slab_start(slab);
-    if (HAK_UNLIKELY(!starts_block(slab, start, block))) {
+    if (HAK_UNLIKELY(!hak_stray_starts(slab, start, block))) {
       hak_stray_report(me, block);
       continue;
     }
     hak_run_t run = {slab, block, block, 1};
     while (i < count && is_in_span(slab, start, blocks[i]) &&
-           starts_block(slab, start, blocks[i]) && blocks[i] != run.first) {
+           hak_stray_starts(slab, start, blocks[i]) && blocks[i] != run.first) {
       hak_link_write(&me->key, blocks[i], run.first);
       run.first = blocks[i++];
       run.count++;
@@ -176,7 +168,7 @@ void hak_spill_bin(hak_thread_t *me, uint32_t cls) {
 static bool convert(hak_thread_t *me, uint32_t cls, void **list) {
   void *block = *list;
   hak_slab_t *slab = hak_registry_slab(block);
-  if (!starts_block(slab, hak_slab_start(slab), block)) return false;
+  if (!hak_stray_starts(slab, hak_slab_start(slab), block)) return false;
   uint64_t word = hak_load_relaxed(&slab->word);
   bool mine = hak_word_is_mine(me, word) && slab->queue == HAK_QUEUE_NONE;
   if (!mine &&

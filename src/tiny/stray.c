@@ -1,15 +1,22 @@
 #include "tiny/stray.h"
 
-HAK_SLOW void hak_stray_report(hak_thread_t *me, const void *block) {
+bool hak_stray_refuses(hak_registry_t *registry, uint32_t cls, void *block) {
+  return cls >= HAK_TINY_CLASSES && hak_stray_refuses_mid(registry, cls, block);
+}
+
+hak_error_t hak_stray_error(const void *block) {
   hak_place_t place = hak_registry_find((uintptr_t)block);
   size_t offset = (size_t)((const char *)block - place.start);
-  if (place.cls < HAK_CLASSES && !hak_class_is_start(place.cls, offset)) {
-    hak_thread_defer_report(me, HAK_ERROR_INTERIOR_POINTER, block,
-                            "the address is inside a block, not its start");
-  } else {
-    hak_thread_defer_report(me, HAK_ERROR_DOUBLE_FREE, block,
-                            "no block is there any more");
-  }
+  bool inside = place.cls < HAK_CLASSES && !hak_class_is_start(place.cls, offset);
+  return inside ? HAK_ERROR_INTERIOR_POINTER : HAK_ERROR_DOUBLE_FREE;
+}
+
+HAK_SLOW void hak_stray_report(hak_thread_t *me, const void *block) {
+  hak_error_t error = hak_stray_error(block);
+  hak_thread_defer_report(me, error, block,
+                          error == HAK_ERROR_INTERIOR_POINTER
+                              ? "the address is inside a block, not its start"
+                              : "no block is there any more");
 }
 
 /* --- lists that come back to themselves ---------------------------------------- */

@@ -46,6 +46,14 @@ HAK_HOT bool hak_stray_is(hak_registry_t *registry, uint32_t cls, const void *bl
   return index >= hak_slab_carved(&ss->slabs[slot - back]);
 }
 
+/* A block of the slab that was cut begins at an address in its span. */
+HAK_HOT bool hak_stray_starts(hak_slab_t *slab, const char *start, const void *block) {
+  if (HAK_CHECKS == 0) return true;
+  size_t offset = (size_t)((const char *)block - start);
+  uint32_t index = hak_class_index(hak_slab_class(slab), offset);
+  return (size_t)index * slab->list.block_size == offset && index < hak_slab_carved(slab);
+}
+
 /* A block of a class over HAK_TINY_MAX that was taken off a list is to be given out: true
  * if it must not. */
 HAK_HOT bool hak_stray_refuses_mid(hak_registry_t *registry, uint32_t cls, void *block) {
@@ -53,12 +61,12 @@ HAK_HOT bool hak_stray_refuses_mid(hak_registry_t *registry, uint32_t cls, void 
   hak_link_spoil(block);
   return false;
 }
-/* Likewise of any class; smaller blocks are not looked at. */
-HAK_HOT bool hak_stray_refuses(hak_registry_t *registry, uint32_t cls, void *block) {
-  return cls >= HAK_TINY_CLASSES && hak_stray_refuses_mid(registry, cls, block);
-}
+/* Likewise of any class, where a call does not matter; smaller blocks are not looked at.
+ */
+bool hak_stray_refuses(hak_registry_t *registry, uint32_t cls, void *block);
 
-/* Reports it on the way out. */
+/* What a stray pointer was; reports it on the way out. */
+hak_error_t hak_stray_error(const void *block);
 HAK_SLOW void hak_stray_report(hak_thread_t *me, const void *block);
 
 /* A list of at most `count` blocks is about to go home: if it comes back to itself, it is

@@ -26,6 +26,7 @@ typedef enum kind {
   TWICE_BY_TWO_THREADS,
   TWICE_SECOND_WORD_WRITTEN,
   TWICE_AMONG_MANY,
+  TWICE_AMONG_MANY_ELSEWHERE,
   REALLOC_FREED,
   INTERIOR,
   INTERIOR_ELSEWHERE,
@@ -42,6 +43,7 @@ static const char *const kind_names[KINDS] = {"twice",
                                               "twice, by two threads",
                                               "twice, second word written",
                                               "twice, among many",
+                                              "twice, among many, elsewhere",
                                               "realloc of a freed block",
                                               "interior pointer",
                                               "interior pointer, elsewhere",
@@ -64,7 +66,7 @@ typedef struct misuse {
 } misuse_t;
 
 enum {
-  AFTER = 300,
+  AFTER = 1500,
   MOST_BYTES = 96 << 20
 };
 
@@ -83,6 +85,23 @@ static void put(void *block) {
 
 static void *put_thread(void *block) {
   put(block);
+  return NULL;
+}
+
+typedef struct many {
+  char **blocks;
+  size_t count;
+} many_t;
+
+/* Of the class this thread only frees, so blocks collect in magazines; two of them twice,
+ * one at once and one after others. */
+static void *put_many_thread(void *ctx) {
+  const many_t *many = ctx;
+  for (size_t i = 0; i < many->count; i++) {
+    put(many->blocks[i]);
+    if (i == many->count / 2) put(many->blocks[i]);
+    if (i == many->count / 2 + 10) put(many->blocks[i - 7]);
+  }
   return NULL;
 }
 
@@ -190,6 +209,15 @@ static void seem_empty(size_t size) {
   CHECK(test_verify(victim, size, 7));
 }
 
+static void put_many_elsewhere(size_t size) {
+  static char *blocks[1000];
+  many_t many = {blocks, affordable(TEST_COUNT(blocks), size)};
+  for (size_t i = 0; i < many.count; i++) blocks[i] = get(size);
+  pthread_t thread;
+  CHECK_EQ(pthread_create(&thread, NULL, put_many_thread, &many), 0);
+  CHECK_EQ(pthread_join(thread, NULL), 0);
+}
+
 /* False if the case cannot be made. */
 static bool commit(const misuse_t *m) {
   char *a = get(m->size), *b = get(m->size), *c = get(m->size), *x;
@@ -247,6 +275,11 @@ static bool commit(const misuse_t *m) {
       keep(b, m->size);
       break;
     }
+    case TWICE_AMONG_MANY_ELSEWHERE:
+      if (g_serial) return false;
+      keep(b, m->size);
+      put_many_elsewhere(m->size);
+      break;
     case REALLOC_FREED:
       put(b);
       x = hak_heap_realloc(g_heap, b, 3 * m->size);

@@ -57,7 +57,7 @@ static HAK_SLOW void report_stray(const void *block) {
 void *hak_api_pop(const hak_link_key_t *key, hak_bin_t *bin, uint32_t cls) {
   void *block;
   while (!hak_bin_pop_fails(key, bin, &block)) {
-    if (HAK_LIKELY(!hak_stray_refuses(hak_registry_root(), cls, block))) return block;
+    if (HAK_LIKELY(!hak_stray_refuses(cls, block))) return block;
     report_stray(block);
   }
   return NULL;
@@ -77,7 +77,7 @@ static void *small(hak_thread_t *me, hak_heap_t *heap, uint32_t cls) {
   } else {
     uint32_t count = hak_load_relaxed(&bin->ready_count);
     hak_store_relaxed(&bin->ready_count, (uint16_t)(count - 1));
-    if (HAK_UNLIKELY(hak_stray_refuses(me->registry, cls, block))) {
+    if (HAK_UNLIKELY(hak_stray_refuses(cls, block))) {
       hak_stray_report(me, block);
       block = hak_bin_refill(me, cls);
     }
@@ -265,7 +265,7 @@ static HAK_WARM void *alloc_flip(hak_bin_t *bin, size_t size) {
   hak_thread_t *me = hak_thread_self;
   if (HAK_UNLIKELY(hak_bin_flip_fails(&me->key, bin, &block))) return alloc_slow(size);
   uint32_t cls = (uint32_t)(bin - me->bins);
-  if (HAK_UNLIKELY(hak_stray_refuses_mid(me->registry, cls, block))) {
+  if (HAK_UNLIKELY(hak_stray_refuses_mid(cls, block))) {
     return alloc_again(block, size);
   }
   return block;
@@ -285,7 +285,7 @@ static HAK_WARM void *alloc_mid(size_t size) {
   if (HAK_UNLIKELY(hak_link_pop_fails(&me->key, &bin->ready, &block))) {
     return alloc_flip(bin, size);
   }
-  if (HAK_UNLIKELY(hak_stray_refuses_mid(me->registry, cls, block))) {
+  if (HAK_UNLIKELY(hak_stray_refuses_mid(cls, block))) {
     return alloc_again(block, size);
   }
   return block;

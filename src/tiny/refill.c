@@ -325,7 +325,7 @@ HAK_WARM void *hak_bin_refill(hak_thread_t *me, uint32_t cls) {
   for (;;) {
     void *block;
     if (!hak_bin_pop_fails(&me->key, bin, &block)) {
-      if (HAK_LIKELY(!hak_stray_refuses(me->registry, cls, block))) return block;
+      if (HAK_LIKELY(!hak_stray_refuses(cls, block))) return block;
       hak_stray_report(me, block);
       continue;
     }

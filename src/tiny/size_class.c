@@ -15,6 +15,38 @@ const hak_class_info_t hak_class_infos[HAK_CLASSES] = {
     DOUBLING(8192),   DOUBLING(16384), DOUBLING(32768), DOUBLING(65536), DOUBLING(131072),
     DOUBLING(262144), DOUBLING(524288)};
 
+/* A block with a span to itself begins with a slab. */
+#define SINGLE(from) 65535, 65535, 65535, 65535
+#define BELOW(size) ((size) & (0u - (size))) - 1
+#define BELOW_DOUBLING(from) \
+  BELOW((from) / 4 * 5u), BELOW((from) / 4 * 6u), BELOW((from) / 4 * 7u), BELOW((from)*2u)
+
+const uint32_t hak_class_askew[HAK_CLASSES] = {BELOW(8u),
+                                               BELOW(16u),
+                                               BELOW(32u),
+                                               BELOW(48u),
+                                               BELOW(64u),
+                                               BELOW(80u),
+                                               BELOW(96u),
+                                               BELOW(112u),
+                                               BELOW(128u),
+                                               BELOW_DOUBLING(128),
+                                               BELOW_DOUBLING(256),
+                                               BELOW_DOUBLING(512),
+                                               BELOW_DOUBLING(1024),
+                                               BELOW_DOUBLING(2048),
+                                               BELOW_DOUBLING(4096),
+                                               BELOW_DOUBLING(8192),
+                                               BELOW_DOUBLING(16384),
+                                               BELOW(40960u),
+                                               BELOW(49152u),
+                                               BELOW(57344u),
+                                               65535,
+                                               SINGLE(65536),
+                                               SINGLE(131072),
+                                               SINGLE(262144),
+                                               SINGLE(524288)};
+
 #define TWICE(c) c, c
 #define FOUR(c) TWICE(c), TWICE(c)
 #define EIGHT(c) FOUR(c), FOUR(c)

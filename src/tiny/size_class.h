@@ -32,6 +32,10 @@ extern const hak_class_info_t hak_class_infos[HAK_CLASSES];
 /* Class of sizes 8 * i + 1 to 8 * i + 8. */
 extern const uint8_t hak_tiny_class_of_step[HAK_TINY_STEPS];
 
+/* Bits that are zero in the address of every block: below its size's factors of two.
+ * Hidden, so that its address is computed and not loaded. */
+extern const uint32_t hak_class_askew[HAK_CLASSES] __attribute__((visibility("hidden")));
+
 HAK_HOT uint32_t hak_class_size(uint32_t cls) { return hak_class_infos[cls].size; }
 
 HAK_HOT bool hak_class_is_single(uint32_t cls) { return cls >= HAK_SHARED_CLASSES; }

@@ -138,6 +138,18 @@ static void class_of_aligned__says_when_there_is_none(void **state) {
   CHECK_EQ(hak_class_of_aligned(HAK_MID_MAX, 8192), HAK_SHARED_CLASSES - 1);
 }
 
+static void class_askew__has_the_bits_that_no_block_has(void **state) {
+  (void)state;
+  for (uint32_t cls = 0; cls < HAK_CLASSES; cls++) {
+    size_t size = hak_class_size(cls), all = 0;
+    /* Spans begin with slabs; blocks with a span to themselves do too. */
+    for (size_t at = 0; !hak_class_is_single(cls) && at <= HAK_MIB; at += size) all |= at;
+    CHECK_EQ(hak_class_askew[cls] & all, 0);
+    size_t lowest = hak_class_is_single(cls) ? HAK_SLAB_SIZE : size & (0 - size);
+    CHECK_EQ(hak_class_askew[cls], lowest - 1);
+  }
+}
+
 TEST_MAIN_FRESH(T(class_sizes__rise_as_the_header_says),
                 T(class_of__is_the_smallest_that_fits_for_every_size),
                 T(class_of_step__is_the_class_of_the_steps_last_size),
@@ -147,4 +159,5 @@ TEST_MAIN_FRESH(T(class_sizes__rise_as_the_header_says),
                 T(class_index__is_exact_at_block_borders_to_a_mebibyte),
                 T(powers_of_two__are_classes_of_their_own),
                 T(class_of_aligned__is_the_smallest_class_of_multiples),
-                T(class_of_aligned__says_when_there_is_none))
+                T(class_of_aligned__says_when_there_is_none),
+                T(class_askew__has_the_bits_that_no_block_has))

@@ -408,13 +408,11 @@ int hak_init(const hak_config_t *config);
 
 #define HAK_SHUTDOWN_FORCE 0x01u
 
-/* Gives every mapping back. EBUSY while other threads are attached, unless
- * forced: then they must not use hakmem at this moment, and attach anew at
- * their next call. Blocks are gone; freeing one is diagnosed until hak_init or
- * the next allocation starts the library afresh. So are heaps; to ask one for blocks
- * after is not diagnosed. Hooks are not called after it has returned, before the next
- * start; what they refused to release is told by unreleased_bytes. EINVAL if not
- * initialised. */
+/* Gives every mapping back. EBUSY while other threads are attached, or in a call that
+ * takes longer than about 20 ms, unless forced: then they must not use hakmem at this
+ * moment, and attach anew at their next call. Blocks are gone; freeing one is diagnosed
+ * until hak_init or the next allocation starts the library afresh. So are heaps; to ask
+ * one for blocks after is not diagnosed. EINVAL if not initialised. */
 int hak_shutdown(unsigned flags);
 
 /* Attach this thread, or detach it and make all that it cached everybody's.
@@ -556,9 +554,12 @@ int hak_ptr_info(const void *ptr, hak_block_t *out);
 typedef bool(hak_visit_fn)(const hak_block_t *block, void *ctx);
 
 /* Visits every block of the heap (NULL: the default heap) that the program holds, not
- * those of heaps below it. The heap must be
- * quiet: no other thread inside it; this thread's caches are flushed first.
- * The visitor may not call hakmem. ENOMEM, EBUSY, EINVAL. */
+ * those of heaps below it. The heap must be quiet: no other thread allocates from it or
+ * frees into it meanwhile. Threads that used it before may be at work on other heaps, end
+ * or go idle, and keep what they have cached. What they cached of the heap is noted in
+ * memory reserved for the length of the call: ENOMEM if it is short. The visitor may not
+ * call hakmem, and is called with no lock held. EINVAL. Costs a look at each SuperSlab of
+ * the process and at each block of the heap. */
 int hak_heap_visit(hak_heap_t *heap, hak_visit_fn *visit, void *ctx, unsigned flags);
 
 /* 1 if moving the block elsewhere would let memory go (its slab is mostly

@@ -94,7 +94,7 @@ static void compare(hak_heap_t *heap, uint64_t said, mismatch_t *m) {
 static void compare_own(hak_heap_t *heap, mismatch_t *m) {
   hak_budget_t *budget = budget_of(heap);
   uint64_t own = hak_load_relaxed(&budget->own);
-  compare(heap, own == 0 ? 0 : own - budget->fixed, m);
+  compare(heap, own == 0 ? 0 : own - hak_budget_fixed(budget), m);
   hak_store_relaxed(&budget->audit, 0);
 }
 

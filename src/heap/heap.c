@@ -272,7 +272,8 @@ hak_heap_t *hak_heap_make(const hak_os_t *os, const hak_heap_plan_t *plan) {
     return NULL;
   }
   size_t state = plan->serial ? sizeof(hak_serial_t) : 0;
-  heap->store->pool.budget.fixed = (uint32_t)(sizeof *heap + sizeof *heap->store + state);
+  hak_store_relaxed(&heap->store->pool.budget.fixed,
+                    (uint32_t)(sizeof *heap + sizeof *heap->store + state));
   bool enclosed = plan->arena != NULL || plan->plot != NULL;
   hak_budget_begin(&heap->store->pool.budget, enclosed ? NULL : budget_above(parent));
   hak_lock_acquire(&lock);

@@ -91,18 +91,18 @@ static bool add_to_chain(hak_budget_t *budget, uint64_t bytes) {
 bool hak_budget_charge(hak_budget_t *budget, size_t bytes) {
   if (budget == NULL || bytes == 0) return true;
   uint64_t own = hak_load_relaxed(&budget->own);
-  uint64_t fixed = own == 0 ? budget->fixed : 0;
+  uint64_t fixed = own == 0 ? hak_budget_fixed(budget) : 0;
   if (!add_to_chain(budget, bytes + fixed)) return false;
   while (!hak_cas_relaxed(&budget->own, &own, own + bytes + fixed)) {
     if (own != 0 && fixed != 0) {
       take_up_to(budget, NULL, fixed);
       fixed = 0;
-    } else if (own == 0 && fixed == 0 && budget->fixed != 0) {
-      if (!add_to_chain(budget, budget->fixed)) {
+    } else if (own == 0 && fixed == 0 && hak_budget_fixed(budget) != 0) {
+      if (!add_to_chain(budget, hak_budget_fixed(budget))) {
         take_up_to(budget, NULL, bytes);
         return false;
       }
-      fixed = budget->fixed;
+      fixed = hak_budget_fixed(budget);
     }
   }
   return true;
@@ -113,7 +113,7 @@ void hak_budget_uncharge(hak_budget_t *budget, size_t bytes) {
   uint64_t own = hak_load_relaxed(&budget->own), gone;
   do {
     hak_assert(own >= bytes);
-    gone = own - bytes == budget->fixed ? own : bytes;
+    gone = own - bytes == hak_budget_fixed(budget) ? own : bytes;
   } while (!hak_cas_relaxed(&budget->own, &own, own - gone));
   take_up_to(budget, NULL, gone);
 }
@@ -124,7 +124,7 @@ void hak_budget_forget(hak_budget_t *budget) {
 }
 
 void hak_budget_recharge(hak_budget_t *budget, size_t bytes) {
-  if (hak_load_relaxed(&budget->own) == 0) bytes += budget->fixed;
+  if (hak_load_relaxed(&budget->own) == 0) bytes += hak_budget_fixed(budget);
   hak_add_relaxed(&budget->own, bytes);
   for (; budget != NULL; budget = hak_budget_parent(budget)) {
     hak_add_relaxed(&budget->charged, bytes);

@@ -38,7 +38,7 @@ typedef struct hak_budget {
                                    come back well below it since */
   hak_atomic_u32_t alarm;       /* [any] nobody has acted on that yet */
   hak_atomic_u64_t audit;       /* [any] what hak_check adds up */
-  uint32_t fixed;               /* [const] bytes of the heap's own records */
+  hak_atomic_u32_t fixed;       /* [const] bytes of the heap's own records */
   hak_pressure_fn *on_pressure; /* [const] or NULL */
   void *ctx;                    /* [const] */
 } hak_budget_t;
@@ -73,6 +73,10 @@ void hak_budget_set_limits(hak_budget_t *budget, size_t soft, size_t hard);
 
 HAK_HOT hak_budget_t *hak_budget_parent(const hak_budget_t *budget) {
   return hak_load_relaxed((hak_atomic_ptr_t *)&budget->parent);
+}
+
+HAK_HOT uint32_t hak_budget_fixed(const hak_budget_t *budget) {
+  return hak_load_relaxed(&((hak_budget_t *)budget)->fixed);
 }
 
 /* True if the bytes fit at every level, which then count; else the call under way

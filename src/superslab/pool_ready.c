@@ -17,6 +17,7 @@ void hak_pool_keep_none(hak_pool_t *pool) {
   hak_lock_acquire(&pool->lock);
   if (pool->kept_slabs != UINT64_MAX) pool->kept_slabs = 0;
   pool->kept_superslabs = 0;
+  hak_pool_give_bare_locked(pool, hak_clock_cached());
   hak_lock_release(&pool->lock);
 }
 

@@ -33,6 +33,16 @@ static bool is_kept(const hak_pool_t *pool, const node_t *ss) {
          without - hak_count_bits(hak_superslab_retained(ss)) < pool->kept_slabs;
 }
 
+/* A SuperSlab that is wholly free goes back to its region. */
+static void give_locked(hak_pool_t *pool, node_t *ss, uint64_t now) {
+  if (ss->queue != NULL) hak_superslab_dequeue(ss);
+  pool->empty -= hak_count_bits(hak_superslab_retained(ss));
+  pool->root = hak_tree_erase(pool->root, ss);
+  hak_count_own(&pool->superslabs, 0 - (uint64_t)1);
+  hak_superslab_take_locked(ss, 0, HAK_SUPERSLAB_SLABS);
+  hak_region_give(ss, 1, now);
+}
+
 void hak_pool_settle_locked(hak_pool_t *pool, node_t *ss, unsigned slots, uint64_t now) {
   hak_count_own(&pool->taken, 0 - (uint64_t)slots);
   if (hak_superslab_free(ss) != HAK_ALL_SLOTS || is_kept(pool, ss)) {
@@ -40,12 +50,19 @@ void hak_pool_settle_locked(hak_pool_t *pool, node_t *ss, unsigned slots, uint64
     hak_pool_run_changed_locked(pool, ss);
     return;
   }
-  if (ss->queue != NULL) hak_superslab_dequeue(ss);
-  pool->empty -= hak_count_bits(hak_superslab_retained(ss));
-  pool->root = hak_tree_erase(pool->root, ss);
-  hak_count_own(&pool->superslabs, 0 - (uint64_t)1);
-  hak_superslab_take_locked(ss, 0, HAK_SUPERSLAB_SLABS);
-  hak_region_give(ss, 1, now);
+  give_locked(pool, ss, now);
+}
+
+void hak_pool_give_bare_locked(hak_pool_t *pool, uint64_t now) {
+  const char *at = NULL;
+  node_t *ss;
+  while (pool->keeps_free && (ss = hak_tree_above(pool->root, at)) != NULL) {
+    at = ss->extent.base;
+    if (hak_superslab_free(ss) == HAK_ALL_SLOTS && hak_superslab_retained(ss) == 0 &&
+        !is_kept(pool, ss)) {
+      give_locked(pool, ss, now);
+    }
+  }
 }
 
 void hak_pool_put_locked(hak_pool_t *pool, node_t *ss, unsigned first, unsigned span,

@@ -27,6 +27,9 @@ void hak_pool_each_run_locked(hak_superslab_t *ss, uint32_t slots, uint64_t now,
 /* So many slots of it have been put back. */
 void hak_pool_settle_locked(hak_pool_t *pool, hak_superslab_t *ss, unsigned slots,
                             uint64_t now);
+/* SuperSlabs that were kept wholly free, and need not be any more, go if they have no
+ * pages: no purge comes to them. O(SuperSlabs). */
+void hak_pool_give_bare_locked(hak_pool_t *pool, uint64_t now);
 /* Its longest free run may be another. */
 void hak_pool_run_changed_locked(hak_pool_t *pool, hak_superslab_t *ss);
 /* Last in the queue, as what changed last. */

@@ -258,6 +258,7 @@ size_t hak_pool_purge(hak_pool_t *pool, uint64_t before, size_t max_bytes,
     hak_pool_settle_locked(pool, ss, count, idle_since);
     if (got == 0) break; /* the OS refuses: do not go round for ever */
   }
+  if (pool->retained.first == NULL) hak_pool_give_bare_locked(pool, hak_clock_cached());
   hak_lock_release(&pool->lock);
   return given;
 }

@@ -153,6 +153,35 @@ static void reserve__that_fails_leaves_another_ones_address_space_kept(void **st
 
 #define M(function) cmocka_unit_test_setup_teardown(function, setup, teardown)
 
+/* ---- What is not to be kept any more ------------------------------------- */
+
+static void prefault_of_nothing__lets_go_of_what_has_no_pages(void **state) {
+  (void)state;
+  hak_heap_config_t config = {
+      .struct_size = sizeof config, .os = &g_os.hooks, .reserve = 8 << 20};
+  hak_heap_t *heap = hak_heap_create(&config);
+  CHECK(heap != NULL);
+  CHECK(test_heap_stats(heap).committed_bytes > 0); /* records */
+  CHECK_EQ(hak_heap_prefault(heap, 0), 0);
+  CHECK_EQ(test_heap_stats(heap).committed_bytes, 0);
+  CHECK_EQ(hak_check(heap), 0);
+  CHECK_EQ(hak_heap_destroy(heap), 0);
+}
+
+static void purge__lets_go_of_what_a_reset_had_kept(void **state) {
+  (void)state;
+  hak_heap_t *heap = make();
+  for (int i = 0; i < 100; i++) CHECK(hak_heap_alloc(heap, 50000) != NULL);
+  CHECK_EQ(hak_heap_reset(heap), 0);
+  CHECK(test_heap_stats(heap).committed_bytes > 0);
+  (void)hak_collect(heap, SIZE_MAX, HAK_COLLECT_ALL);
+  CHECK_EQ(test_heap_stats(heap).committed_bytes, 0);
+  CHECK_EQ(hak_check(heap), 0);
+  CHECK_EQ(hak_heap_destroy(heap), 0);
+}
+
 TEST_MAIN_FRESH(M(prefaults__that_overlap_keep_what_they_asked_for_and_no_more),
                 M(prefault__that_fails_leaves_another_ones_memory_kept),
-                M(reserve__that_fails_leaves_another_ones_address_space_kept))
+                M(reserve__that_fails_leaves_another_ones_address_space_kept),
+                M(prefault_of_nothing__lets_go_of_what_has_no_pages),
+                M(purge__lets_go_of_what_a_reset_had_kept))

@@ -278,11 +278,12 @@ size_t hak_arena_usable(const hak_arena_t *arena, const void *block) {
 
 static bool chunk_at(const hak_arena_t *arena, const void *address,
                      hak_arena_chunk_t *chunk) {
-  size_t at = granule_at(arena, address);
-  if (at >= arena->map.granules) return false;
-  at = hak_arena_map_around(&arena->map, at);
+  size_t asked = granule_at(arena, address);
+  if (asked >= arena->map.granules) return false;
+  size_t at = hak_arena_map_around(&arena->map, asked);
   size_t length = hak_arena_map_length(&arena->map, at);
-  if (length > arena->map.granules - at) return false; /* read while it changes */
+  /* Of a block in use nothing changes; elsewhere the map may be read in between. */
+  if (length > arena->map.granules - at || asked - at >= length) return false;
   chunk->start = address_of(arena, at);
   chunk->size = length << HAK_GRANULE_SHIFT;
   chunk->used = hak_arena_map_is_used(&arena->map, at);

@@ -217,15 +217,20 @@ static hak_heap_t *make_level(hak_heap_t *parent, size_t limit) {
   return heap;
 }
 
-/* Spans, runs and mappings; one page of each is touched. */
+/* Spans, runs and mappings; one page of each is touched. Every fourth heap has one whose
+ * pages are all there, so that it takes long to give back: the others are gone by then.
+ */
 static void make_last(hak_heap_t *parent, void **blocks, test_rng_t *rng) {
   static const size_t sizes[] = {100 * KIB, 700 * KIB, 1500 * KIB, 3 * MIB, 9 * MIB};
   hak_heap_t *heap = make_level(parent, test_below(rng, 2) == 0 ? 0 : 64 * MIB);
   size_t size = sizes[test_below(rng, TEST_COUNT(sizes))];
+  size_t slow = test_below(rng, 4 * LAST);
   for (size_t i = 0; i < LAST; i++) {
+    size_t bytes = i == slow ? 24 * MIB : size;
     bool zero = test_below(rng, 2) == 0;
-    blocks[i] = zero ? hak_heap_calloc(heap, 1, size) : hak_heap_alloc(heap, size);
+    blocks[i] = zero ? hak_heap_calloc(heap, 1, bytes) : hak_heap_alloc(heap, bytes);
     CHECK(blocks[i] != NULL);
+    if (i == slow) test_fill_sparse(blocks[i], bytes, i);
     test_fill(blocks[i], 64, i);
   }
   CHECK_EQ(hak_heap_release(heap), 0);
@@ -267,6 +272,7 @@ static uint64_t charge(hak_heap_t *heap) { return test_heap_stats(heap).committe
 /* All have freed what they had, and are idle; what is free stays charged until it is
  * collected. */
 static void look(void) {
+  hak_thread_idle();
   (void)hak_collect(g_top, SIZE_MAX, HAK_COLLECT_ALL);
   (void)hak_collect(NULL, SIZE_MAX, HAK_COLLECT_ALL);
   CHECK_EQ(hak_check(NULL), 0);
@@ -298,6 +304,7 @@ int orphans_run(void *ctx) {
   pthread_t threads[FREERS];
   test_start();
   CHECK_EQ(hak_option_set(HAK_OPTION_LARGE_MAX_BYTES, 2 << 20), 0);
+  CHECK_EQ(hak_option_set(HAK_OPTION_HUGE_RETAIN_BYTES, 1 << 20), 0);
   make_levels();
   pthread_barrier_init(&g_begin, NULL, FREERS + 1);
   pthread_barrier_init(&g_end, NULL, FREERS + 1);
@@ -320,7 +327,6 @@ int orphans_run(void *ctx) {
   atomic_store(&g_no_more, true);
   pthread_barrier_wait(&g_begin);
   for (size_t i = 0; i < FREERS; i++) CHECK_EQ(pthread_join(threads[i], NULL), 0);
-  hak_thread_idle();
   look();
   end_levels(NULL);
   CHECK_EQ(test_live_blocks(), 0);

@@ -50,8 +50,23 @@ void hak_regions_advise(void) {
   }
 }
 
+/* Reserves *size bytes that the registry covers. Smaller ones, of at least `least` bytes,
+ * are tried where a large one is refused or leaves no room for what covers it; *size is
+ * then what was got. NULL if memory is short. */
+static char *reserve_covered(const hak_os_t *os, size_t *size, size_t least) {
+  for (;;) {
+    char *start = hak_os_reserve(os, *size, HAK_SUPERSLAB_SIZE);
+    if (start != NULL) {
+      if (hak_registry_cover(os, (uintptr_t)start, *size)) return start;
+      hak_os_unreserve(os, start, *size);
+    }
+    if (*size == least) return NULL;
+    *size = *size / 2 < least ? least : hak_align_down(*size / 2, HAK_SUPERSLAB_SIZE);
+  }
+}
+
 /* A reservation of about `size` bytes that holds at least `count` SuperSlabs at
- * the alignment; smaller ones are tried where a large one is refused. */
+ * the alignment. */
 static hak_region_t *region_new(const hak_os_t *os, size_t size, uint32_t count,
                                 size_t alignment, bool small) {
   size_t least = hak_align_up(((size_t)count + 1) << HAK_SUPERSLAB_SHIFT, alignment) +
@@ -59,20 +74,14 @@ static hak_region_t *region_new(const hak_os_t *os, size_t size, uint32_t count,
   least += hak_align_up(count * sizeof(hak_superslab_t), HAK_SUPERSLAB_SIZE) -
            HAK_SUPERSLAB_SIZE;
   if (size < least) size = least;
-  char *start = NULL;
-  for (;;) {
-    start = hak_os_reserve(os, size, HAK_SUPERSLAB_SIZE);
-    if (start != NULL || size == least) break;
-    size = size / 2 < least ? least : hak_align_down(size / 2, HAK_SUPERSLAB_SIZE);
-  }
+  char *start = reserve_covered(os, &size, least);
   if (start == NULL) return NULL;
   uint32_t units = (uint32_t)(size >> HAK_SUPERSLAB_SHIFT);
   size_t head = head_size(units) + units * sizeof(hak_superslab_t);
   uint32_t head_units = (uint32_t)hak_div_up(head, HAK_SUPERSLAB_SIZE);
   size_t first_commit = hak_align_up(head_size(units), os->page_size);
   bool zeroed;
-  if (head_units >= units || !hak_registry_cover(os, (uintptr_t)start, size) ||
-      !hak_os_commit(os, start, first_commit, &zeroed)) {
+  if (head_units >= units || !hak_os_commit(os, start, first_commit, &zeroed)) {
     hak_os_unreserve(os, start, size);
     return NULL;
   }
@@ -124,17 +133,11 @@ static own_t own_region_new(const hak_os_t *os, size_t size, uint32_t count,
   size_t least = (size_t)count << HAK_SUPERSLAB_SHIFT;
   if (alignment > HAK_SUPERSLAB_SIZE) least += alignment;
   if (size < least) size = least;
-  char *start;
-  while ((start = hak_os_reserve(os, size, HAK_SUPERSLAB_SIZE)) == NULL && size > least) {
-    size = size / 2 < least ? least : hak_align_down(size / 2, HAK_SUPERSLAB_SIZE);
-  }
+  char *start = reserve_covered(os, &size, least);
   if (start == NULL) return (own_t){NULL, NULL, 0, 0};
   uint32_t units = (uint32_t)(size >> HAK_SUPERSLAB_SHIFT);
-  hak_region_t *region =
-      hak_registry_cover(os, (uintptr_t)start, size) ? own_record(units) : NULL;
-  if (region == NULL) {
-    hak_os_unreserve(os, start, size);
-  }
+  hak_region_t *region = own_record(units);
+  if (region == NULL) hak_os_unreserve(os, start, size);
   return (own_t){region, start, size, units};
 }
 

@@ -39,6 +39,11 @@ static int setup_limited(void **state) {
   return setup_over(TEST_OS_LIMITED, 100 * MIB);
 }
 
+static int setup_far(void **state) {
+  (void)state;
+  return setup_over(TEST_OS_LIMITED | TEST_OS_FAR, 100 * MIB);
+}
+
 static int teardown(void **state) {
   (void)state;
   CHECK_EQ(hak_shutdown(HAK_SHUTDOWN_FORCE), 0);
@@ -202,6 +207,19 @@ static void exhaustion__gives_null_and_ends_when_memory_comes_back(void **state)
   check_sums();
 }
 
+/* A region that takes all that may be reserved would leave nothing for the registry's
+ * leaf, which each has here: it lies where none has been. */
+static void exhaustion__leaves_room_for_what_covers_a_region(void **state) {
+  (void)state;
+  CHECK(get(3, HAK_SUPERSLAB_SIZE));
+  while (regions() == 1) {
+    g_os.limit = g_os.reserved_bytes + 16 * MIB;
+    CHECK(get(3, HAK_SUPERSLAB_SIZE));
+    check_sums();
+  }
+  CHECK(g_os.limit - g_os.reserved_bytes < 8 * MIB);
+}
+
 static void failures__leave_regions_as_they_were(void **state) {
   (void)state;
   test_rng_t rng = test_rng(test_seed(), 2);
@@ -271,11 +289,13 @@ static void visit__sees_every_superslab_ever_used_until_told_to_stop(void **stat
 #define LIMITED(function) \
   cmocka_unit_test_setup_teardown(function, setup_limited, teardown)
 
-TEST_MAIN_FRESH(R(acquire__takes_the_lowest_fitting_run_of_the_oldest_region),
-                R(acquire__grows_by_regions_that_double),
-                R(acquire__gets_runs_larger_than_a_region_and_large_alignments),
-                R(acquire__without_growth_asks_nobody),
-                LIMITED(exhaustion__gives_null_and_ends_when_memory_comes_back),
-                R(failures__leave_regions_as_they_were),
-                R(purge__obeys_time_bytes_and_slabs),
-                R(visit__sees_every_superslab_ever_used_until_told_to_stop))
+TEST_MAIN_FRESH(
+    R(acquire__takes_the_lowest_fitting_run_of_the_oldest_region),
+    R(acquire__grows_by_regions_that_double),
+    R(acquire__gets_runs_larger_than_a_region_and_large_alignments),
+    R(acquire__without_growth_asks_nobody),
+    LIMITED(exhaustion__gives_null_and_ends_when_memory_comes_back),
+    cmocka_unit_test_setup_teardown(exhaustion__leaves_room_for_what_covers_a_region,
+                                    setup_far, teardown),
+    R(failures__leave_regions_as_they_were), R(purge__obeys_time_bytes_and_slabs),
+    R(visit__sees_every_superslab_ever_used_until_told_to_stop))

@@ -440,7 +440,12 @@ typedef enum hak_option {
 #define HAK_OPTION(id, env, def, min, max, doc) HAK_OPTION_##id,
 #include <hakmem/options.def>
 #undef HAK_OPTION
-  HAK_OPTION_COUNT
+  HAK_OPTION_COUNT,
+  /* former names, for one version; in the environment too */
+  HAK_OPTION_ARENA_BYTES = HAK_OPTION_REGION_BYTES,
+  HAK_OPTION_ARENA_BYTES_MAX = HAK_OPTION_REGION_BYTES_MAX,
+  HAK_OPTION_TICK_REFILLS = HAK_OPTION_TRIM_REFILLS,
+  HAK_OPTION_TRANSFER_SLOTS = HAK_OPTION_TRANSFER_MAGAZINES
 } hak_option_t;
 
 /* Options are numbers that slow paths read; each can be set at any time and

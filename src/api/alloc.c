@@ -2,7 +2,8 @@
  *
  * hak_alloc -> bin of the class has a block: done
  *   alloc_slow -> hak_bin_refill (tiny/refill.c): the bin's other lists, magazine,
- *       transfer slot, held slab, shelf, slab from the pool, SuperSlab from the OS
+ *       transfer cache, held slab, partial list, slab from the pool, SuperSlab from the
+ * OS
  *     -> nothing: give back what this thread cached, drain, once more; NULL
  *   alloc_large -> pool/large.c
  *
@@ -21,7 +22,7 @@
 
 /* --- the way out of memory ---------------------------------------------- */
 
-/* Everything this thread caches and what waits in the heap's transfer slots goes
+/* Everything this thread caches and what waits in the heap's transfer cache goes
  * home, and idle pages to the OS; then one more attempt may succeed. Of other heaps
  * only if the OS was in the way, and no limit. */
 static void give_up_caches(hak_thread_t *me, hak_heap_t *heap,
@@ -49,7 +50,7 @@ static HAK_SLOW void *out_of_memory(void) {
 
 /* What lay in a bin is no block. */
 static HAK_SLOW void report_stray(const void *block) {
-  hak_extent_t *extent = hak_registry_find((uintptr_t)block).extent;
+  hak_extent_t *extent = hak_locate((uintptr_t)block).extent;
   hak_heap_t *owner = extent == NULL ? NULL : hak_api_owner(extent);
   hak_api_report_stray(hak_stray_error(block), block, owner, HAK_IN_ALLOC);
 }
@@ -64,11 +65,11 @@ void *hak_api_pop(const hak_link_key_t *key, hak_bin_t *bin, uint32_t cls) {
 }
 
 static void *small(hak_thread_t *me, hak_heap_t *heap, uint32_t cls) {
-  /* A front is a record that the OS may be asked for. */
-  if (me->no_grow && heap->store != me->store && !hak_front_is_made(me, heap)) {
+  /* A thread cache is a record that the OS may be asked for. */
+  if (me->no_grow && heap->store != me->store && !hak_cache_is_made(me, heap)) {
     return NULL;
   }
-  if (!hak_front_enter(me, heap)) return NULL;
+  if (!hak_cache_enter(me, heap)) return NULL;
   void *block;
   hak_bin_t *bin = &me->now.bins[cls];
   /* A thread that shares its state has no fast path: the bin may have blocks. */
@@ -82,7 +83,7 @@ static void *small(hak_thread_t *me, hak_heap_t *heap, uint32_t cls) {
       block = hak_bin_refill(me, cls);
     }
   }
-  hak_front_default(me);
+  hak_cache_default(me);
   return block;
 }
 
@@ -154,7 +155,7 @@ HAK_WARM void *hak_api_small(hak_heap_t *heap, uint32_t cls, bool no_grow) {
   if (heap == NULL) heap = hak_heap_get_default();
   small_request_t request = {cls, no_grow};
   void *block = hak_api_request(heap, hak_class_size(cls), try_small, &request);
-  hak_thread_tick(&heap->store->pool);
+  hak_thread_trim(&heap->store->pool);
   hak_stay_end(stay);
   hak_event_emit(hak_class_is_single(cls) ? HAK_EVENT_LARGE_ALLOC : HAK_EVENT_REFILL,
                  block, hak_class_size(cls));
@@ -172,15 +173,15 @@ static HAK_WARM void *alloc_refill(uint32_t cls) {
   void *block = hak_bin_refill(me, cls);
   hak_thread_leave(me, HAK_IN_ALLOC);
   if (HAK_UNLIKELY(block == NULL)) return hak_api_small(NULL, cls, false);
-  hak_thread_tick(&me->store->pool);
+  hak_thread_trim(&me->store->pool);
   hak_pressure_soft(hak_heap_get_default());
   return block;
 }
 
 /* --- large blocks ------------------------------------------------------------ */
 
-typedef void *(large_fn)(hak_pool_t *pool, size_t size, size_t alignment, bool no_grow,
-                         bool *zeroed);
+typedef void *(large_fn)(hak_shared_pool_t *pool, size_t size, size_t alignment,
+                         bool no_grow, bool *zeroed);
 
 typedef struct large_request {
   large_fn *alloc;
@@ -192,7 +193,7 @@ static void *try_large(hak_heap_t *heap, const void *request, hak_budget_call_t 
   const large_request_t *r = request;
   hak_thread_t *me = hak_thread_enter();
   if (HAK_UNLIKELY(me == NULL)) return NULL;
-  hak_pool_t *pool = &heap->store->pool;
+  hak_shared_pool_t *pool = &heap->store->pool;
   void *block = r->alloc(pool, r->size, r->alignment, r->no_grow, r->zeroed);
   if (block == NULL) {
     me->no_grow = r->no_grow;
@@ -216,7 +217,7 @@ static HAK_SLOW void *large(large_fn *alloc_large, hak_heap_t *heap, size_t size
   if (heap == NULL) heap = hak_heap_get_default();
   large_request_t request = {alloc_large, size, alignment, no_grow, zeroed};
   void *block = hak_api_request(heap, size, try_large, &request);
-  hak_thread_tick(&heap->store->pool);
+  hak_thread_trim(&heap->store->pool);
   if (block != NULL) {
     hak_event_emit(HAK_EVENT_LARGE_ALLOC, block,
                    hak_large_good_size(heap->store->pool.os, size));

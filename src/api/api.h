@@ -9,6 +9,7 @@
 #include "heap/heap.h"
 #include "heap/lifecycle.h"
 #include "heap/thread.h"
+#include "superslab/locate.h"
 
 /* A parameter `heap` is a record here, NULL for the default heap. */
 
@@ -39,7 +40,7 @@ void *hak_api_ready(hak_heap_t *heap, uint32_t cls);
 
 /* Of heaps in memory of the caller's. A block, or NULL and ENOMEM; its usable size, 0
  * after a report if it is none; a free and a resize of one that is known to be. */
-void *hak_api_enclosed_alloc(hak_arena_t *arena, size_t size, size_t alignment,
+void *hak_api_enclosed_alloc(hak_external_heap_t *external, size_t size, size_t alignment,
                              unsigned flags);
 size_t hak_api_enclosed_usable(const hak_place_t *place, const void *ptr,
                                const char *function);

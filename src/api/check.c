@@ -22,15 +22,15 @@ typedef struct findings {
 } findings_t;
 
 static void check_heap(hak_heap_t *heap, bool named, findings_t *found) {
-  if (!hak_heap_is_valid(heap)) found->shared = "a pool or shelf is wrong";
+  if (!hak_heap_is_valid(heap)) found->shared = "a pool or partial list is wrong";
   hak_thread_t *me = hak_thread_self;
   if (me->kind != HAK_THREAD_ATTACHED) return;
   /* What a serial heap keeps is its user's, who names it. */
   bool mine = heap->store == me->store ||
-              ((named || !heap->is_serial) && hak_front_is_made(me, heap));
-  if (!mine || !hak_front_enter(me, heap)) return;
+              ((named || !heap->is_serial) && hak_cache_is_made(me, heap));
+  if (!mine || !hak_cache_enter(me, heap)) return;
   if (!hak_hold_is_valid(me)) found->held = "a slab that this thread holds is wrong";
-  hak_front_default(me);
+  hak_cache_default(me);
 }
 
 /* Under the lease, so that the heap stays; what was found is told after. */

@@ -2,7 +2,7 @@
  *
  * hak_free -> the registry's entry names a list of this thread with room: done
  *   free_no_room -> a thread that only frees blocks of the class: its magazine
- *     -> free_event -> nobody's entry: large, NULL, or not ours
+ *     -> free_event -> unowned entry: large, NULL, or not ours
  *       -> hak_spill_event (tiny/spill.c): a bin is full, a slab is (nearly) empty
  *   free_slow -> held by another: this thread's bin, or its magazine
  *
@@ -49,7 +49,7 @@ HAK_SLOW void hak_api_report_not_running(const void *ptr, const char *function) 
 }
 
 size_t hak_api_usable(const void *ptr, hak_place_t *place, const char *function) {
-  hak_registry_find_into((uintptr_t)ptr, place);
+  hak_locate_into((uintptr_t)ptr, place);
   if (HAK_LIKELY(place->cls < HAK_CLASSES)) {
     size_t offset = (size_t)((const char *)ptr - place->start);
     if (HAK_LIKELY(hak_class_is_start(place->cls, offset) &&
@@ -58,7 +58,7 @@ size_t hak_api_usable(const void *ptr, hak_place_t *place, const char *function)
     }
   } else if (place->cls == HAK_CLASS_LARGE && place->start == ptr) {
     return hak_large_usable(place);
-  } else if (place->cls == HAK_CLASS_TRACT) {
+  } else if (place->cls == HAK_CLASS_EXTERNAL) {
     return hak_api_enclosed_usable(place, ptr, function);
   }
   report_not_a_block(ptr, place, function);
@@ -84,7 +84,7 @@ static HAK_SLOW void leave_to_other(hak_thread_t *me, const void *ptr, size_t si
   hak_api_report_stray(HAK_ERROR_DOUBLE_FREE, ptr, NULL, name_of(size));
 }
 
-/* A block goes into this thread's front of its heap, if one is kept, or home at once. */
+/* A block goes into this thread's cache of its heap, if one is kept, or home at once. */
 static HAK_WARM void free_small(hak_thread_t *me, hak_heap_t *heap, uint32_t cls,
                                 void *ptr, bool keep) {
   HAK_COUNT(me, slow_free, 1);
@@ -92,26 +92,26 @@ static HAK_WARM void free_small(hak_thread_t *me, hak_heap_t *heap, uint32_t cls
     hak_spill_free(me, cls, ptr);
     return;
   }
-  if (HAK_LIKELY(hak_front_enter_to_free(me, heap, keep))) {
+  if (HAK_LIKELY(hak_cache_enter_to_free(me, heap, keep))) {
     hak_spill_free(me, cls, ptr);
   } else if (hak_class_is_single(cls)) {
     hak_single_home(me, cls, ptr);
   } else {
     hak_spill_blocks(me, cls, &ptr, 1);
   }
-  hak_front_default(me);
+  hak_cache_default(me);
 }
 
 /* Of a heap that stays until this is done: because it is no released one, and keeps this
- * thread's front; or because it is pinned. False if another thread was first to free a
- * large block. */
+ * thread's thread cache; or because it is pinned. False if another thread was first to
+ * free a large block. */
 static HAK_WARM bool free_at(hak_thread_t *me, hak_heap_t *heap, const hak_place_t *place,
                              void *ptr, size_t usable) {
   bool large = place->cls == HAK_CLASS_LARGE, orphan = hak_heap_is_orphan(heap);
   bool keep = !large && !orphan;
-  bool pin = !(keep && hak_front_is_made(me, heap)) && hak_heap_pin(heap);
+  bool pin = !(keep && hak_cache_is_made(me, heap)) && hak_heap_pin(heap);
   bool mine = !large || hak_large_claim(place);
-  hak_pool_t *pool = &heap->store->pool;
+  hak_shared_pool_t *pool = &heap->store->pool;
   if (HAK_UNLIKELY(!mine)) {
     /* Nothing has been changed. */
   } else if (large) {
@@ -120,7 +120,7 @@ static HAK_WARM bool free_at(hak_thread_t *me, hak_heap_t *heap, const hak_place
   } else {
     free_small(me, heap, place->cls, ptr, keep);
   }
-  if (mine) hak_retention_tick(pool);
+  if (mine) hak_retention_trim(pool);
   if (pin) hak_teardown_unpin(me, heap);
   return mine;
 }
@@ -129,7 +129,7 @@ static HAK_WARM void free_found(void *ptr, size_t size) {
   hak_place_t place;
   size_t usable = hak_api_usable(ptr, &place, name_of(size));
   if (HAK_UNLIKELY(usable == 0 || is_wrong_size(ptr, &place, usable, size))) return;
-  if (place.cls == HAK_CLASS_TRACT) {
+  if (place.cls == HAK_CLASS_EXTERNAL) {
     hak_api_enclosed_free(&place, ptr, name_of(size));
     return;
   }
@@ -145,9 +145,9 @@ static HAK_WARM void free_found(void *ptr, size_t size) {
   if (place.cls == HAK_CLASS_LARGE) hak_event_emit(HAK_EVENT_LARGE_FREE, ptr, usable);
 }
 
-/* A block whose entry is nobody's: large, of a heap without a slot, or none of
+/* A block whose entry is unowned: large, of a heap without a slot, or none of
  * ours. */
-static HAK_WARM void free_nobodys(void *ptr, size_t size) {
+static HAK_WARM void free_unowned(void *ptr, size_t size) {
   if (ptr == NULL) return;
   hak_stay_t stay = hak_stay();
   if (HAK_UNLIKELY(stay == HAK_STAY_NONE)) {
@@ -164,14 +164,14 @@ static HAK_WARM void free_slow(void *ptr, size_t size) {
   hak_thread_t *me = hak_thread_self;
   if (HAK_UNLIKELY(me->kind != HAK_THREAD_ATTACHED ||
                    (uintptr_t)ptr >> HAK_ADDRESS_BITS != 0)) {
-    free_nobodys(ptr, size);
+    free_unowned(ptr, size);
     return;
   }
-  hak_place_t place = hak_registry_find((uintptr_t)ptr);
+  hak_place_t place = hak_locate((uintptr_t)ptr);
   if (HAK_UNLIKELY(place.cls >= HAK_CLASSES ||
                    hak_load_relaxed(&place.extent->heap) != me->store->pool.heap)) {
     /* Freed by another just now, or another heap's. */
-    free_nobodys(ptr, size);
+    free_unowned(ptr, size);
     return;
   }
   if (HAK_UNLIKELY(is_wrong_size(ptr, &place, hak_class_size(place.cls), size))) return;
@@ -181,41 +181,42 @@ static HAK_WARM void free_slow(void *ptr, size_t size) {
   hak_thread_leave(me, name_of(size));
 }
 
-/* Another heap's list had no room: a bin in a slot, which may be nobody's, or a
+/* Another heap's list had no room: a bin in a slot, which may be unowned, or a
  * slab of this thread that wants to hear of it. */
 static HAK_WARM void free_event_of_heap(hak_thread_t *me, void *ptr, size_t size,
                                         hak_list_t *list) {
-  bool slot = hak_front_is_slot(me, list);
-  hak_extent_t *extent = slot ? hak_registry_find((uintptr_t)ptr).extent
-                              : &hak_slab_superslab((hak_slab_t *)(void *)list)->extent;
+  bool indexed = hak_cache_is_indexed(me, list);
+  hak_extent_t *extent = indexed
+                             ? hak_locate((uintptr_t)ptr).extent
+                             : &hak_slab_superslab((hak_slab_t *)(void *)list)->extent;
   hak_heap_t *heap = extent == NULL ? NULL : hak_heap_of_extent(extent);
-  hak_heap_front_t *front = heap == NULL ? NULL : hak_front_find(me, heap);
-  if (front == NULL || hak_heap_is_orphan(heap) ||
-      (slot && !hak_front_has_bin(front, list))) {
-    if (slot) hak_store_relaxed(&list->room, 0);
-    if (!slot) hak_count_own(&list->room, 1); /* as if it had not been tried */
-    free_nobodys(ptr, size);
+  hak_thread_cache_t *cache = heap == NULL ? NULL : hak_cache_find(me, heap);
+  if (cache == NULL || hak_heap_is_orphan(heap) ||
+      (indexed && !hak_cache_has_bin(cache, list))) {
+    if (indexed) hak_store_relaxed(&list->room, 0);
+    if (!indexed) hak_count_own(&list->room, 1); /* as if it had not been tried */
+    free_unowned(ptr, size);
     return;
   }
   hak_store_relaxed(&me->busy, 1);
   size_t large = list->block_size > HAK_MID_MAX ? list->block_size : 0;
-  me->now = front->front;
+  me->now = cache->cache;
   hak_spill_event(me, list, ptr);
-  hak_front_default(me);
+  hak_cache_default(me);
   hak_thread_leave(me, name_of(size));
   if (HAK_UNLIKELY(large != 0)) hak_event_emit(HAK_EVENT_LARGE_FREE, ptr, large);
-  hak_thread_tick(&heap->store->pool);
+  hak_thread_trim(&heap->store->pool);
 }
 
 /* Likewise where that is rare. */
 static HAK_WARM void free_event(void *ptr, size_t size, hak_list_t *list) {
   hak_thread_t *me = hak_thread_self;
-  if (list == &me->nobodys) {
+  if (list == &me->unowned) {
     hak_store_relaxed(&list->room, 0);
-    free_nobodys(ptr, size);
+    free_unowned(ptr, size);
     return;
   }
-  if (HAK_UNLIKELY(!hak_front_is_default(me, list))) {
+  if (HAK_UNLIKELY(!hak_cache_is_default(me, list))) {
     free_event_of_heap(me, ptr, size, list);
     return;
   }
@@ -224,7 +225,7 @@ static HAK_WARM void free_event(void *ptr, size_t size, hak_list_t *list) {
   hak_spill_event(me, list, ptr);
   hak_thread_leave(me, name_of(size));
   if (HAK_UNLIKELY(large != 0)) hak_event_emit(HAK_EVENT_LARGE_FREE, ptr, large);
-  hak_thread_tick(&me->store->pool);
+  hak_thread_trim(&me->store->pool);
 }
 
 /* The list that the entry names had no room. A thread that only frees blocks of some
@@ -256,7 +257,7 @@ HAK_HOT void free_block(void *ptr, size_t size, bool is_sized) {
   }
   hak_list_t *list = (hak_list_t *)(void *)((char *)me + ((int64_t)entry >> 16));
   if (is_sized && HAK_UNLIKELY(size > list->block_size)) {
-    free_nobodys(ptr, size); /* misuse, or the list is nobody's */
+    free_unowned(ptr, size); /* misuse, or the list is unowned */
     return;
   }
   if (HAK_UNLIKELY(hak_room_is_gone(&list->room))) {

@@ -2,9 +2,9 @@
  *
  * hak_heap_alloc -> the way of the heap leads to a bin with a block: done
  *   alloc_slow -> the handle is looked at; enclosed.c for a heap in memory of the
- *       caller's; else this thread's front of the heap, whose
+ *       caller's; else this thread's cache of the heap, whose
  *       bins lie elsewhere if the heap has no slot -> its refill, as hak_alloc's
- *     -> hak_api_small: makes the front; gives up caches; NULL
+ *     -> hak_api_small: makes the thread cache; gives up caches; NULL
  *
  * Serial heaps go by serial.c, from hak_heap_alloc on; hak_heap_free is there too.
  */
@@ -73,29 +73,29 @@ static bool asks_for_more(const hak_heap_config_t *c) { return c->reserved != 0;
 
 static const char in_create[] = "hak_heap_create";
 
-/* The serial heap's state, or memory for this thread's front, and magazines for blocks
- * that change threads: later there is nobody to ask for them. */
-static bool make_plot_ready(hak_heap_t *heap) {
+/* The serial heap's state, or memory for this thread's thread cache, and magazines for
+ * blocks that change threads: later there is nobody to ask for them. */
+static bool make_external_region_ready(hak_heap_t *heap) {
   enum {
     MAGAZINES_PER_UNIT = 8,
     MAGAZINES_MAX = 256
   };
-  size_t count =
-      hak_plot_of(heap->store->pool.os)->slots / HAK_SUPERSLAB_SLABS * MAGAZINES_PER_UNIT;
+  size_t count = hak_external_region_of(heap->store->pool.os)->slots /
+                 HAK_SUPERSLAB_SLABS * MAGAZINES_PER_UNIT;
   if (count > MAGAZINES_MAX) count = MAGAZINES_MAX;
   if (!hak_magazines_prepare(hak_lifecycle_os(), (uint32_t)count)) return false;
   hak_thread_t *me = hak_thread_enter();
   if (me == NULL) return false;
-  bool ok = hak_front_enter(me, heap);
-  hak_front_default(me);
+  bool ok = hak_cache_enter(me, heap);
+  hak_cache_default(me);
   /* Who only makes a heap is no user of it, whom its release would wait for. */
-  if (!heap->is_serial) hak_front_leave(me, heap);
+  if (!heap->is_serial) hak_cache_leave(me, heap);
   hak_thread_leave(me, in_create);
   return ok;
 }
 
 /* In a slow path of a thread, for the child of a fork to see. */
-static bool reserve(hak_pool_t *pool, size_t bytes) {
+static bool reserve(hak_shared_pool_t *pool, size_t bytes) {
   if (bytes == 0) return true;
   hak_thread_t *me = hak_thread_enter();
   if (me == NULL) return false;
@@ -106,9 +106,9 @@ static bool reserve(hak_pool_t *pool, size_t bytes) {
 
 /* What a new heap is to have from the start. */
 static bool make_ready(hak_heap_t *heap, const hak_heap_config_t *given) {
-  hak_pool_t *pool = &heap->store->pool;
-  if (hak_heap_arena(heap) != NULL) return true; /* it has what the caller gave */
-  if (hak_pool_is_enclosed(pool)) return make_plot_ready(heap);
+  hak_shared_pool_t *pool = &heap->store->pool;
+  if (hak_heap_external(heap) != NULL) return true; /* it has what the caller gave */
+  if (hak_pool_is_enclosed(pool)) return make_external_region_ready(heap);
   if ((given->flags & HAK_HEAP_NO_PURGE) != 0) hak_pool_keep_all(pool);
   if (given->reserve > PTRDIFF_MAX || !reserve(pool, given->reserve)) return false;
   return given->prefault == 0 || hak_api_prefault(heap, given->prefault) == 0;
@@ -134,17 +134,17 @@ static int open_memory(const hak_heap_config_t *given, hak_heap_plan_t *plan) {
   if (memory == NULL && size == 0) return 0;
   if (memory == NULL || is_limited(given)) return EINVAL;
   const hak_os_t *os = hak_lifecycle_os();
-  if (hak_plot_units(memory, size) >= HAK_PLOT_UNITS_MIN) {
-    plan->plot = hak_plot_open(os, memory, size, &error);
-    return plan->plot == NULL ? error : 0;
+  if (hak_external_region_units(memory, size) >= HAK_EXTERNAL_REGION_UNITS_MIN) {
+    plan->external_region = hak_external_region_open(os, memory, size, &error);
+    return plan->external_region == NULL ? error : 0;
   }
-  plan->arena = hak_arena_open(os, memory, size, &error);
-  return plan->arena == NULL ? error : 0;
+  plan->external = hak_external_open(os, memory, size, &error);
+  return plan->external == NULL ? error : 0;
 }
 
 static void close_memory(const hak_heap_plan_t *plan) {
-  if (plan->arena != NULL) hak_arena_close(plan->arena);
-  if (plan->plot != NULL) hak_plot_close(plan->plot);
+  if (plan->external != NULL) hak_external_close(plan->external);
+  if (plan->external_region != NULL) hak_external_region_close(plan->external_region);
 }
 
 /* A soft limit that the hard one forbids to cross. */
@@ -164,8 +164,8 @@ static hak_heap_t *create(const hak_heap_config_t *given) {
   plan.huge_pages = given->huge_pages;
   int error = open_memory(given, &plan);
   if (error != 0) return refuse(error);
-  /* In an arena there are no caches that could be the heap's own. */
-  plan.serial = (given->flags & HAK_HEAP_SERIAL) != 0 && plan.arena == NULL;
+  /* In an external heap there are no caches that could be the heap's own. */
+  plan.serial = (given->flags & HAK_HEAP_SERIAL) != 0 && plan.external == NULL;
   hak_heap_t *heap = hak_heap_make(hak_lifecycle_os(), &plan);
   if (heap == NULL) {
     close_memory(&plan);
@@ -269,9 +269,9 @@ enum {
   LONELY_MAX = 1024
 };
 
-static HAK_SLOW void seek_slot(hak_thread_t *me, hak_heap_front_t *front) {
+static HAK_SLOW void seek_index(hak_thread_t *me, hak_thread_cache_t *cache) {
   hak_store_relaxed(&me->busy, 1);
-  hak_front_seek_slot(me, front);
+  hak_cache_seek_index(me, cache);
   hak_store_relaxed(&me->busy, 0);
 }
 
@@ -281,8 +281,8 @@ void *hak_api_ready(hak_heap_t *heap, uint32_t cls) {
   if (heap->store == me->store) return hak_api_pop(&me->key, &me->bins[cls], cls);
   if (me->kind != HAK_THREAD_ATTACHED) return NULL;
   if (heap->is_serial) return hak_api_serial_ready(heap, cls);
-  hak_heap_front_t *front = hak_front_find(me, heap);
-  return front == NULL ? NULL : hak_api_pop(&me->key, &front->front.bins[cls], cls);
+  hak_thread_cache_t *cache = hak_cache_find(me, heap);
+  return cache == NULL ? NULL : hak_api_pop(&me->key, &cache->cache.bins[cls], cls);
 }
 
 /* The heap has no slot, or no block is ready. */
@@ -292,21 +292,21 @@ static HAK_WARM void *alloc_class(hak_heap_t *heap, uint32_t cls) {
                    heap->store == me->store || hak_budget_calls != NULL)) {
     return hak_api_small(heap, cls, false);
   }
-  hak_heap_front_t *front = hak_front_find(me, heap);
-  if (HAK_UNLIKELY(front == NULL)) return hak_api_small(heap, cls, false);
+  hak_thread_cache_t *cache = hak_cache_find(me, heap);
+  if (HAK_UNLIKELY(cache == NULL)) return hak_api_small(heap, cls, false);
   void *block;
-  if (hak_load_relaxed(&front->slot) == HAK_HEAP_SLOTS) {
-    if (HAK_UNLIKELY(++front->lonely >= LONELY_MAX)) seek_slot(me, front);
-    block = hak_api_pop(&me->key, &front->front.bins[cls], cls);
+  if (hak_load_relaxed(&cache->index) == HAK_CACHE_INDICES) {
+    if (HAK_UNLIKELY(++cache->lonely >= LONELY_MAX)) seek_index(me, cache);
+    block = hak_api_pop(&me->key, &cache->cache.bins[cls], cls);
     if (HAK_LIKELY(block != NULL)) return block;
   }
   hak_store_relaxed(&me->busy, 1);
-  me->now = front->front;
+  me->now = cache->cache;
   block = hak_bin_refill(me, cls);
-  hak_front_default(me);
+  hak_cache_default(me);
   hak_thread_leave(me, HAK_IN_ALLOC);
   if (HAK_UNLIKELY(block == NULL)) return hak_api_small(heap, cls, false);
-  hak_thread_tick(&heap->store->pool);
+  hak_thread_trim(&heap->store->pool);
   hak_pressure_soft(heap);
   return block;
 }
@@ -319,17 +319,17 @@ static HAK_WARM void *alloc_slow(hak_heap_t *handle, size_t size) {
   if (HAK_UNLIKELY(hak_heap_handle(heap) != handle)) {
     return hak_api_heap_or_report(handle, "hak_heap_alloc");
   }
-  hak_arena_t *arena = hak_heap_arena(heap);
-  if (HAK_UNLIKELY(arena != NULL)) return hak_api_enclosed_alloc(arena, size, 0, 0);
+  hak_external_heap_t *external = hak_heap_external(heap);
+  if (HAK_UNLIKELY(external != NULL)) return hak_api_enclosed_alloc(external, size, 0, 0);
   if (HAK_UNLIKELY(size > HAK_CLASS_MAX)) {
     bool zeroed;
     return hak_api_large(heap, size, HAK_SLAB_SIZE, false, &zeroed);
   }
   uint32_t cls = hak_class_of(size == 0 ? 1 : size);
-  /* Not looked at yet; a front keeps no blocks of single classes. */
+  /* Not looked at yet; a thread cache keeps no blocks of single classes. */
   if (size - 1 >= HAK_TINY_MAX && !hak_class_is_single(cls)) {
     hak_thread_t *me = hak_thread_self;
-    char *way = hak_way_read(me, hak_load_relaxed(&heap->way_at));
+    char *way = hak_index_read(me, hak_load_relaxed(&heap->index_at));
     hak_bin_t *bins = (hak_bin_t *)(void *)(way + offsetof(hak_thread_t, bins));
     void *block = hak_api_pop(&me->key, &bins[cls], cls);
     if (HAK_LIKELY(block != NULL)) return block;
@@ -370,7 +370,7 @@ HAK_ENTRY void *hak_heap_alloc(hak_heap_t *handle, size_t size) {
     return alloc_slow(handle, size);
   }
   hak_thread_t *me = hak_thread_self;
-  char *way = hak_way_read(me, hak_load_relaxed(&heap->way_at));
+  char *way = hak_index_read(me, hak_load_relaxed(&heap->index_at));
   hak_bin_t *bin = (hak_bin_t *)(void *)(way + hak_bin_offset_of_step[step]);
   void *block;
   if (HAK_UNLIKELY(hak_bin_pop_fails(&me->key, bin, &block))) {

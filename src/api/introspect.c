@@ -27,7 +27,7 @@ int hak_visit_heaps(hak_heap_visit_fn *visit, void *ctx) {
 /* --- one address ---------------------------------------------------------------- */
 
 static int ptr_info(const void *ptr, hak_block_t *out) {
-  hak_place_t place = hak_registry_find((uintptr_t)ptr);
+  hak_place_t place = hak_locate((uintptr_t)ptr);
   size_t offset = (size_t)((const char *)ptr - place.start), size;
   char *start = place.start;
   if (place.cls < HAK_CLASSES) {
@@ -39,10 +39,10 @@ static int ptr_info(const void *ptr, hak_block_t *out) {
   } else if (place.cls == HAK_CLASS_LARGE) {
     size = hak_large_usable(&place);
     if (offset >= size) return ENOENT;
-  } else if (place.cls == HAK_CLASS_TRACT) {
-    hak_arena_t *arena = hak_arena_of_extent(place.extent);
-    hak_arena_chunk_t chunk;
-    if (!hak_arena_chunk_at(arena, ptr, &chunk) || !chunk.used) return ENOENT;
+  } else if (place.cls == HAK_CLASS_EXTERNAL) {
+    hak_external_heap_t *external = hak_external_of_extent(place.extent);
+    hak_external_chunk_t chunk;
+    if (!hak_external_chunk_at(external, ptr, &chunk) || !chunk.used) return ENOENT;
     start = chunk.start;
     size = chunk.size;
   } else {
@@ -70,7 +70,7 @@ enum {
 };
 
 static int move_hint(const void *ptr) {
-  hak_place_t place = hak_registry_find((uintptr_t)ptr);
+  hak_place_t place = hak_locate((uintptr_t)ptr);
   if (place.cls >= HAK_CLASSES) return 0;
   uint32_t carved = hak_slab_carved(place.slab), out = hak_slab_out(place.slab);
   return carved == hak_slab_capacity(place.slab) && out * MOSTLY_FREE_SHARE < carved;

@@ -18,11 +18,11 @@ static hak_heap_t *find(hak_heap_t *handle) {
  * make a mere load of an addition of 0, and a load has no page made. */
 static bool touch_records(hak_heap_t *heap) {
   for (uint32_t cls = 0; cls < HAK_SHARED_CLASSES; cls++) {
-    hak_depot_t *depot = &heap->store->depots[cls];
-    uint32_t spans = hak_load_relaxed(&depot->spans);
-    int32_t hint = hak_load_relaxed(&depot->hint);
-    (void)hak_cas_relaxed(&depot->spans, &spans, spans);
-    (void)hak_cas_relaxed(&depot->hint, &hint, hint);
+    hak_central_t *central = &heap->store->centrals[cls];
+    uint32_t spans = hak_load_relaxed(&central->spans);
+    int32_t hint = hak_load_relaxed(&central->hint);
+    (void)hak_cas_relaxed(&central->spans, &spans, spans);
+    (void)hak_cas_relaxed(&central->hint, &hint, hint);
   }
   if (heap->is_serial) return true;
   hak_thread_t *me = hak_thread_enter();
@@ -31,14 +31,14 @@ static bool touch_records(hak_heap_t *heap) {
     hak_atomic_u32_t *count = &me->holds[cls].spare_count;
     hak_store_relaxed(count, hak_load_relaxed(count));
   }
-  bool ok = hak_front_enter(me, heap);
-  hak_front_default(me);
+  bool ok = hak_cache_enter(me, heap);
+  hak_cache_default(me);
   hak_thread_leave(me, "hak_heap_prefault");
   return ok;
 }
 
 /* In a slow path of a thread, for the child of a fork to see. */
-static bool prefault(hak_pool_t *pool, size_t bytes) {
+static bool prefault(hak_shared_pool_t *pool, size_t bytes) {
   hak_thread_t *me = hak_thread_enter();
   if (me == NULL) return false;
   hak_regions_advise();
@@ -77,9 +77,9 @@ static size_t prewarm_small(hak_heap_t *heap, uint32_t cls, size_t count) {
   hak_thread_t *me = hak_thread_enter();
   if (me == NULL) return 0;
   size_t ready = 0;
-  if (hak_front_enter(me, heap)) {
+  if (hak_cache_enter(me, heap)) {
     ready = hak_prewarm_class(me, cls, count);
-    hak_front_default(me);
+    hak_cache_default(me);
   }
   hak_thread_leave(me, "hak_heap_prewarm");
   return ready;
@@ -117,9 +117,9 @@ static size_t prewarm(hak_heap_t *handle, size_t size, size_t count) {
   if (size == 0) size = 1;
   int saved = errno;
   size_t ready = 0;
-  bool arena = hak_heap_arena(heap) != NULL;
-  if (!arena) (void)touch_records(heap);
-  if (size <= HAK_MID_MAX && !arena && !heap->is_serial) {
+  bool external = hak_heap_external(heap) != NULL;
+  if (!external) (void)touch_records(heap);
+  if (size <= HAK_MID_MAX && !external && !heap->is_serial) {
     ready = prewarm_small(heap, hak_class_of(size), count);
   } else if (size <= PTRDIFF_MAX && (hak_heap_is_enclosed(heap) || is_kept(size))) {
     ready = prewarm_large(handle, size, count);

@@ -47,8 +47,8 @@ static bool is_natural(size_t alignment, size_t size) {
 void *hak_api_alloc(hak_heap_t *heap, size_t size, size_t alignment, unsigned flags) {
   bool zero = (flags & HAK_ZERO) != 0, no_grow = (flags & HAK_NO_GROW) != 0;
   if (HAK_UNLIKELY(size > PTRDIFF_MAX)) return no_memory();
-  hak_arena_t *arena = heap == NULL ? NULL : hak_heap_arena(heap);
-  if (arena != NULL) return hak_api_enclosed_alloc(arena, size, alignment, flags);
+  hak_external_heap_t *external = heap == NULL ? NULL : hak_heap_external(heap);
+  if (external != NULL) return hak_api_enclosed_alloc(external, size, alignment, flags);
   uint32_t cls = HAK_CLASSES;
   /* Larger blocks that are to be zero may come from pages that are. */
   if (size <= (zero ? HAK_MID_MAX : HAK_CLASS_MAX)) {
@@ -152,11 +152,11 @@ size_t hak_good_size(size_t size) {
 static size_t resize_in_place(const hak_place_t *place, void *ptr, size_t usable,
                               size_t min_size, size_t want_size) {
   if (place->cls < HAK_CLASSES) return min_size <= usable ? usable : 0;
-  if (place->cls == HAK_CLASS_TRACT) {
+  if (place->cls == HAK_CLASS_EXTERNAL) {
     return hak_api_enclosed_resize(place, ptr, min_size, want_size,
                                    "hak_resize_in_place");
   }
-  hak_pool_t *pool = &hak_heap_of_extent(place->extent)->store->pool;
+  hak_shared_pool_t *pool = &hak_heap_of_extent(place->extent)->store->pool;
   if (min_size > usable && hak_budget_is_forbidden(&pool->budget)) return 0;
   hak_thread_t *me = hak_thread_enter();
   if (me == NULL) return 0;
@@ -203,7 +203,7 @@ static void *move(const hak_place_t *place, void *ptr, size_t usable, size_t siz
   bool grows = size > usable, no_grow = (flags & HAK_NO_GROW) != 0, zeroed;
   void *block;
   hak_heap_t *heap = heap_to_stay_in(place);
-  grows = grows && hak_heap_arena(heap) == NULL; /* nothing grows by pages there */
+  grows = grows && hak_heap_external(heap) == NULL; /* nothing grows by pages there */
   if (grows && usable >= REMAP_FROM) {
     block = hak_api_mapping(heap, size, alignment, no_grow, &zeroed);
   } else if (grows && size > HAK_MID_MAX) {
@@ -227,7 +227,7 @@ static HAK_SLOW void report_lost(hak_thread_t *me, hak_heap_t *heap, const void 
       hak_heap_is_orphan(heap) ? hak_heap_owner(heap) : hak_heap_handle(heap);
 }
 
-/* *lost: the block is gone with its pages, which is named; its address is nobody's. */
+/* *lost: the block is gone with its pages, which is named; its address is unowned. */
 static void *try_remap(const hak_place_t *place, size_t usable, size_t size,
                        size_t alignment, unsigned flags, bool *lost) {
   if (place->cls != HAK_CLASS_LARGE || size <= usable || (flags & HAK_NO_GROW) != 0 ||
@@ -351,7 +351,7 @@ static void *resize_any(void *ptr, size_t size, size_t alignment, unsigned flags
   r.flags = flags;
   r.usable = hak_api_usable(ptr, &r.place, function);
   if (HAK_UNLIKELY(r.usable == 0)) return invalid();
-  if (r.place.cls == HAK_CLASS_TRACT) return resize_enclosed(&r, function);
+  if (r.place.cls == HAK_CLASS_EXTERNAL) return resize_enclosed(&r, function);
   if (r.size <= r.usable || (flags & HAK_NO_GROW) != 0) return resize(&r);
   return resize_pinned(hak_heap_of_extent(r.place.extent), &r);
 }

@@ -3,8 +3,8 @@
  * hak_heap_alloc -> the heap's own bin has a block: done
  *   hak_api_serial_alloc -> likewise for mid sizes: done
  *     alloc_slow -> the refill, as hak_alloc's; hak_api_small; large blocks
- * hak_heap_free -> the heap's guide names a list with room: done
- *   free_unknown -> the registry names the list, and the guide learns it: done
+ * hak_heap_free -> the heap's lookup cache names a list with room: done
+ *   free_unknown -> the registry names the list, and the lookup cache learns it: done
  *     -> free_checked: another heap, a block that is not in bins, misuse
  *   free_event -> hak_spill_event (tiny/spill.c)
  *
@@ -47,13 +47,13 @@ static HAK_WARM void *alloc_slow(hak_heap_t *handle, size_t size) {
   hak_serial_t *serial = hak_heap_own_serial(heap);
   hak_store_relaxed(&me->busy, 1);
   hak_serial_begin(serial);
-  me->now = serial->front;
+  me->now = serial->cache;
   void *block = hak_bin_refill(me, cls);
-  hak_front_default(me);
+  hak_cache_default(me);
   hak_serial_leave(serial);
   hak_thread_leave(me, HAK_IN_ALLOC);
   if (HAK_UNLIKELY(block == NULL)) return hak_api_small(heap, cls, false);
-  hak_thread_tick(&heap->store->pool);
+  hak_thread_trim(&heap->store->pool);
   hak_pressure_soft(heap);
   return block;
 }
@@ -107,12 +107,12 @@ static HAK_WARM void free_event(hak_heap_t *heap, void *ptr, hak_list_t *list) {
   if (HAK_UNLIKELY(me == NULL)) return; /* the library is not running */
   hak_serial_t *serial = hak_heap_own_serial(heap);
   hak_serial_begin(serial);
-  me->now = serial->front;
+  me->now = serial->cache;
   hak_spill_event(me, list, ptr);
-  hak_front_default(me);
+  hak_cache_default(me);
   hak_serial_leave(serial);
   hak_thread_leave(me, IN_HEAP_FREE);
-  hak_thread_tick(&heap->store->pool);
+  hak_thread_trim(&heap->store->pool);
 }
 
 HAK_HOT void push(hak_heap_t *heap, hak_serial_t *serial, hak_list_t *list, void *ptr) {
@@ -123,11 +123,11 @@ HAK_HOT void push(hak_heap_t *heap, hak_serial_t *serial, hak_list_t *list, void
   if (HAK_UNLIKELY(full)) free_event(heap, ptr, list);
 }
 
-/* The guide does not know the unit. */
+/* The lookup cache does not know the unit. */
 static HAK_WARM void free_unknown(hak_heap_t *heap, void *ptr) {
-  hak_place_t place = hak_registry_find((uintptr_t)ptr);
+  hak_place_t place = hak_locate((uintptr_t)ptr);
   if (HAK_UNLIKELY(place.cls >= HAK_SHARED_CLASSES ||
-                   hak_load_relaxed(&place.extent->heap) != hak_heap_mark(heap))) {
+                   hak_load_relaxed(&place.extent->heap) != hak_heap_id(heap))) {
     free_checked(hak_heap_handle(heap), ptr);
     return;
   }
@@ -135,12 +135,12 @@ static HAK_WARM void free_unknown(hak_heap_t *heap, void *ptr) {
   /* As entries would say: its own list while it is held with a list, or the bin. */
   hak_list_t *list = place.slab->queue == HAK_QUEUE_HELD ? &place.slab->list
                                                          : &serial->bins[place.cls].list;
-  hak_guide_learn(&serial->guide, ptr, list);
+  hak_lookup_learn(&serial->lookup, ptr, list);
   push(heap, serial, list, ptr);
 }
 
-/* Fast for blocks of a serial heap in units that its guide knows. Full checks look at
- * every block first. */
+/* Fast for blocks of a serial heap in units that its lookup cache knows. Full checks look
+ * at every block first. */
 HAK_ENTRY void hak_heap_free(hak_heap_t *handle, void *ptr) {
   if (HAK_UNLIKELY(HAK_CHECKS >= 2 || !hak_handle_is_serial(handle))) {
     free_checked(handle, ptr);
@@ -153,7 +153,7 @@ HAK_ENTRY void hak_heap_free(hak_heap_t *handle, void *ptr) {
   }
   hak_serial_t *serial = hak_heap_own_serial(heap);
   hak_list_t *list;
-  if (HAK_UNLIKELY(hak_guide_misses(&serial->guide, ptr, &list))) {
+  if (HAK_UNLIKELY(hak_lookup_misses(&serial->lookup, ptr, &list))) {
     free_unknown(heap, ptr);
     return;
   }

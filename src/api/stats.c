@@ -7,8 +7,8 @@
 #include "base/lock.h"
 #include "heap/fork.h"
 #include "os/os_release.h"
+#include "pages/meta.h"
 #include "pool/large.h"
-#include "superslab/meta.h"
 #include "superslab/retention.h"
 #include "tiny/hold.h"
 
@@ -56,7 +56,7 @@ static void add_slab(tally_t *tally, hak_slab_t *slab, uint32_t cls) {
   tally->free[cls] += carved - out;
 }
 
-/* A plot counts as a whole, whatever is used of it. */
+/* A external region counts as a whole, whatever is used of it. */
 static void add_reserved(tally_t *tally, const hak_superslab_t *ss) {
   tally->superslabs++;
   if (!hak_os_is_fixed(ss->extent.os)) tally->reserved += HAK_SUPERSLAB_SIZE;
@@ -80,7 +80,7 @@ static bool add_superslab(hak_superslab_t *ss, void *ctx) {
   }
   if (tally->within != NULL) add_reserved(tally, ss);
   for (unsigned i = 0; i < HAK_SUPERSLAB_SLABS; i++) {
-    hak_place_t place = hak_registry_find((uintptr_t)hak_superslab_slot(ss, i));
+    hak_place_t place = hak_locate((uintptr_t)hak_superslab_slot(ss, i));
     if (place.slab != &ss->slabs[i]) continue;
     if (place.cls < HAK_CLASSES) add_slab(tally, place.slab, place.cls);
     if (place.cls == HAK_CLASS_LARGE && tally->within != NULL) {
@@ -114,22 +114,22 @@ static void add_bins(tally_t *tally, const hak_link_key_t *key, hak_bin_t *bins,
   }
 }
 
-typedef struct front_tally {
+typedef struct cache_tally {
   tally_t *tally;
   hak_thread_t *thread;
-} front_tally_t;
+} cache_tally_t;
 
-static void add_front(hak_heap_front_t *front, void *ctx) {
-  front_tally_t *f = ctx;
-  if (hak_load_relaxed(&front->mark) == NULL || !is_within(f->tally, front->heap)) return;
+static void add_cache(hak_thread_cache_t *cache, void *ctx) {
+  cache_tally_t *f = ctx;
+  if (hak_load_relaxed(&cache->mark) == NULL || !is_within(f->tally, cache->heap)) return;
   /* The thread's own, unless somebody tears the heap down at this moment. */
-  bool quiet = front->heap == f->tally->quiet;
+  bool quiet = cache->heap == f->tally->quiet;
   bool leased = !quiet && f->tally->quiet == NULL && f->thread == hak_thread_self &&
-                hak_heap_try_lease(front->heap);
-  bool walk = quiet || (leased && hak_load_relaxed(&front->mark) != NULL);
-  add_bins(f->tally, &f->thread->key, hak_front_bins(f->thread, front), front->holds,
+                hak_heap_try_lease(cache->heap);
+  bool walk = quiet || (leased && hak_load_relaxed(&cache->mark) != NULL);
+  add_bins(f->tally, &f->thread->key, hak_cache_bins(f->thread, cache), cache->holds,
            walk);
-  if (leased) hak_heap_unlease(front->heap);
+  if (leased) hak_heap_unlease(cache->heap);
 }
 
 static void add_thread(hak_thread_t *thread, void *ctx) {
@@ -138,8 +138,8 @@ static void add_thread(hak_thread_t *thread, void *ctx) {
   if (is_within(tally, hak_heap_get_default())) {
     add_bins(tally, &thread->key, thread->bins, thread->holds, thread == hak_thread_self);
   }
-  front_tally_t f = {tally, thread};
-  hak_fronts_visit(thread, add_front, &f);
+  cache_tally_t f = {tally, thread};
+  hak_caches_visit(thread, add_cache, &f);
 }
 
 /* Who has the heap may be at work on it: then its lists are not walked. */
@@ -150,11 +150,11 @@ static void add_serial(hak_heap_t *heap, tally_t *tally) {
   }
 }
 
-static void add_slots(hak_heap_t *heap, tally_t *tally) {
+static void add_transfer(hak_heap_t *heap, tally_t *tally) {
   for (uint32_t cls = 0; cls < HAK_SHARED_CLASSES; cls++) {
-    if (hak_load_relaxed(&heap->store->depots[cls].spans) == 0) continue;
-    for (int i = 0; i < HAK_TRANSFER_SLOTS; i++) {
-      hak_magazine_t *magazine = hak_load_relaxed(&heap->store->depots[cls].slots[i]);
+    if (hak_load_relaxed(&heap->store->centrals[cls].spans) == 0) continue;
+    for (int i = 0; i < HAK_TRANSFER_PLACES; i++) {
+      hak_magazine_t *magazine = hak_load_relaxed(&heap->store->centrals[cls].places[i]);
       if (magazine != NULL) tally->cached[cls] += hak_load_relaxed(&magazine->count);
     }
   }
@@ -178,10 +178,10 @@ static void add_enclosed(tally_t *tally, uint64_t bytes) {
   tally->reserved += bytes;
 }
 
-static void add_arena(tally_t *tally, hak_arena_t *arena) {
-  tally->enclosed_blocks += hak_arena_live_blocks(arena);
-  tally->enclosed_bytes += hak_arena_live_bytes(arena);
-  add_enclosed(tally, hak_arena_bytes(arena));
+static void add_external(tally_t *tally, hak_external_heap_t *external) {
+  tally->enclosed_blocks += hak_external_live_blocks(external);
+  tally->enclosed_bytes += hak_external_live_bytes(external);
+  add_enclosed(tally, hak_external_bytes(external));
 }
 
 /* What a heap is charged covers those below it that are charged to it: what released
@@ -199,20 +199,21 @@ static void add_all(tally_t *tally) {
   for (uint32_t i = 0; i < hak_heaps_made(); i++) {
     hak_heap_t *heap = hak_heap_at(i);
     if (heap == NULL || !hak_heap_is_used(heap) || !is_within(tally, heap)) continue;
-    hak_arena_t *arena = hak_heap_arena(heap);
-    if (arena != NULL) {
-      add_arena(tally, arena);
+    hak_external_heap_t *external = hak_heap_external(heap);
+    if (external != NULL) {
+      add_external(tally, external);
       continue;
     }
-    add_slots(heap, tally);
+    add_transfer(heap, tally);
     add_serial(heap, tally);
-    hak_pool_t *pool = &heap->store->pool;
+    hak_shared_pool_t *pool = &heap->store->pool;
     if (tally->within == NULL) {
       tally->superslabs += hak_load_relaxed(&pool->superslabs);
       continue;
     }
-    hak_plot_t *plot = hak_heap_plot(heap);
-    if (plot != NULL) add_enclosed(tally, hak_plot_bytes(plot));
+    hak_external_region_t *external_region = hak_heap_external_region(heap);
+    if (external_region != NULL)
+      add_enclosed(tally, hak_external_region_bytes(external_region));
     uint64_t bytes = hak_load_relaxed(&pool->mapped_bytes);
     tally->large_blocks += hak_load_relaxed(&pool->mapped_blocks);
     tally->large_bytes += bytes;
@@ -256,7 +257,7 @@ static void fill_heap(hak_heap_t *heap, hak_stats_t *s) {
   hak_budget_t *budget = &heap->store->pool.budget;
   uint64_t soft = hak_load_relaxed(&budget->soft), hard = hak_load_relaxed(&budget->hard);
   s->soft_limit = soft == HAK_BUDGET_NONE ? 0 : soft;
-  /* That of memory of the caller's is nobody's but the library's. */
+  /* That of memory of the caller's is unowned but the library's. */
   s->hard_limit = hard == HAK_BUDGET_NONE || hak_heap_is_enclosed(heap) ? 0 : hard;
   s->budget_refused = hak_load_relaxed(&budget->refused);
   s->reserved_bytes = tally.reserved;

@@ -102,8 +102,8 @@ static void note_thread(hak_thread_t *thread, void *ctx) {
     if (hak_load_relaxed(&thread->attached)) note_bins(v, thread->bins, thread->holds);
     return;
   }
-  hak_heap_front_t *front = hak_front_find(thread, v->heap);
-  if (front != NULL) note_bins(v, hak_front_bins(thread, front), front->holds);
+  hak_thread_cache_t *cache = hak_cache_find(thread, v->heap);
+  if (cache != NULL) note_bins(v, hak_cache_bins(thread, cache), cache->holds);
 }
 
 static void note_caches(visit_t *v) {
@@ -111,11 +111,11 @@ static void note_caches(visit_t *v) {
   hak_serial_t *serial = hak_heap_serial(v->heap);
   if (serial != NULL) note_bins(v, serial->bins, serial->holds);
   for (uint32_t cls = 0; cls < HAK_SHARED_CLASSES; cls++) {
-    hak_depot_t *depot = &v->heap->store->depots[cls];
-    if (hak_load_relaxed(&depot->spans) == 0) continue; /* never written to */
-    for (int i = 0; i < HAK_TRANSFER_SLOTS; i++) {
+    hak_central_t *central = &v->heap->store->centrals[cls];
+    if (hak_load_relaxed(&central->spans) == 0) continue; /* never written to */
+    for (int i = 0; i < HAK_TRANSFER_PLACES; i++) {
       /* Acquire: pairs with hand_over. */
-      note_magazine(v, hak_load_acquire(&depot->slots[i]));
+      note_magazine(v, hak_load_acquire(&central->places[i]));
     }
   }
 }
@@ -227,7 +227,7 @@ static void look_at(const visit_t *v, hak_superslab_t *ss, unsigned slot, look_t
   hak_heap_lease(v->heap);
   if (hak_load_relaxed(&ss->extent.heap) == v->mark &&
       hak_load_relaxed(&ss->extent.kind) == HAK_EXTENT_SLABS) {
-    hak_place_t place = hak_registry_find((uintptr_t)hak_superslab_slot(ss, slot));
+    hak_place_t place = hak_locate((uintptr_t)hak_superslab_slot(ss, slot));
     look->start = place.start;
     if (place.slab == &ss->slabs[slot] && place.cls < HAK_CLASSES) {
       look_at_blocks(v, place.slab, look);
@@ -271,9 +271,9 @@ static bool visit_enclosed(char *block, size_t size, void *ctx) {
 
 /* 0 or ENOMEM. `used`: a released heap, which may be at its end, is there no more. */
 static int visit_heap(visit_t *v, hak_heap_t *heap) {
-  hak_arena_t *arena = hak_heap_arena(heap);
-  if (arena != NULL) {
-    hak_arena_visit(arena, visit_enclosed, v);
+  hak_external_heap_t *external = hak_heap_external(heap);
+  if (external != NULL) {
+    hak_external_visit(external, visit_enclosed, v);
     return 0;
   }
   /* What this thread has is its own: fewer blocks to note. */
@@ -281,7 +281,7 @@ static int visit_heap(visit_t *v, hak_heap_t *heap) {
   hak_heap_lease(heap);
   bool used = hak_heap_is_used(heap), ok = true;
   v->heap = heap;
-  v->mark = hak_heap_mark(heap);
+  v->mark = hak_heap_id(heap);
   if (used) ok = notes_take(v);
   hak_heap_unlease(heap);
   if (!used) return 0;

@@ -44,7 +44,7 @@ HAK_WARM void hak_word_give(hak_atomic_u32_t *word) {
 static _Thread_local uint32_t held_ranks; /* bit r: a lock of rank r is held */
 
 static uint32_t rank_of(const hak_lock_t *lock) {
-  return lock->rank != 0 ? lock->rank : HAK_RANK_SHELF;
+  return lock->rank != 0 ? lock->rank : HAK_RANK_CENTRAL;
 }
 
 void hak_lock_rank_push(const hak_lock_t *lock) {

@@ -19,19 +19,19 @@
 #include "base/atomic.h"
 
 typedef enum hak_rank {
-  HAK_RANK_THREADS = 1, /* the list of thread states */
-  HAK_RANK_HEAPS,       /* the list of heaps */
-  HAK_RANK_SHELF,       /* one per heap and class */
-  HAK_RANK_HEAP,        /* one per heap: its SuperSlabs */
-  HAK_RANK_ARENAS,      /* the list of arenas */
-  HAK_RANK_ARENA,       /* one per arena: its blocks */
-  HAK_RANK_TRACTS,      /* the list of callers' memory by address */
-  HAK_RANK_REGIONS,     /* free SuperSlabs of the process */
-  HAK_RANK_MAPPINGS,    /* mappings of their own that are kept for reuse */
-  HAK_RANK_MAGAZINES,   /* empty magazines */
-  HAK_RANK_UNRELEASED,  /* ranges that the OS would not take back */
-  HAK_RANK_META,        /* records of the library itself */
-  HAK_RANK_CALLEES      /* functions of the program's, while they are set */
+  HAK_RANK_THREADS = 1,     /* the list of thread states */
+  HAK_RANK_HEAPS,           /* the list of heaps */
+  HAK_RANK_CENTRAL,         /* one per heap and class */
+  HAK_RANK_HEAP,            /* one per heap: its SuperSlabs */
+  HAK_RANK_EXTERNAL_HEAPS,  /* the list of external heaps */
+  HAK_RANK_EXTERNAL_HEAP,   /* one per external heap: its blocks */
+  HAK_RANK_EXTERNAL_RANGES, /* the list of callers' memory by address */
+  HAK_RANK_REGIONS,         /* free SuperSlabs of the process */
+  HAK_RANK_MAPPINGS,        /* mappings of their own that are kept for reuse */
+  HAK_RANK_MAGAZINES,       /* empty magazines */
+  HAK_RANK_UNRELEASED,      /* ranges that the OS would not take back */
+  HAK_RANK_META,            /* records of the library itself */
+  HAK_RANK_CALLEES          /* functions of the program's, while they are set */
 } hak_rank_t;
 
 /* What the word of a lock or a lease says. Zeroed memory is a free one. */
@@ -41,7 +41,7 @@ typedef enum hak_rank {
 
 typedef struct hak_lock {
   hak_atomic_u32_t held; /* HAK_WORD_* */
-  uint32_t rank;         /* hak_rank_t, [const]; 0 = a shelf's, made of zeroes */
+  uint32_t rank;         /* hak_rank_t, [const]; 0 = a partial list's, made of zeroes */
 } hak_lock_t;
 
 #define HAK_LOCK_INIT(r) \

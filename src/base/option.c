@@ -27,6 +27,15 @@ static const option_t options[HAK_OPTION_COUNT] = {
 #undef HAK_OPTION
 };
 
+/* Names that options had before, which the environment may use for one version more. */
+static const struct {
+  const char *name;
+  hak_option_t option;
+} former_names[] = {{"ARENA_BYTES", HAK_OPTION_REGION_BYTES},
+                    {"ARENA_BYTES_MAX", HAK_OPTION_REGION_BYTES_MAX},
+                    {"TICK_REFILLS", HAK_OPTION_TRIM_REFILLS},
+                    {"TRANSFER_SLOTS", HAK_OPTION_TRANSFER_MAGAZINES}};
+
 static const char prefix[] = "HAKMEM_";
 /* Names that are not the library's: variables of its tests and benchmarks. */
 static const char *const foreign_prefixes[] = {"TEST_", "BENCH_"};
@@ -67,6 +76,21 @@ static bool parse(const char *text, int64_t *value) {
   return *end == '\0' && !__builtin_mul_overflow((int64_t)number, unit, value);
 }
 
+static bool is_name(const char *known, const char *name, size_t length) {
+  return strlen(known) == length && strncmp(known, name, length) == 0;
+}
+
+/* The option of this name; HAK_OPTION_COUNT if there is none. */
+static hak_option_t option_named(const char *name, size_t length) {
+  for (int i = 0; i < HAK_OPTION_COUNT; i++) {
+    if (is_name(options[i].name, name, length)) return (hak_option_t)i;
+  }
+  for (size_t i = 0; i < sizeof former_names / sizeof former_names[0]; i++) {
+    if (is_name(former_names[i].name, name, length)) return former_names[i].option;
+  }
+  return HAK_OPTION_COUNT;
+}
+
 static void read_variable(const char *variable) {
   const char *name = variable + strlen(prefix);
   const char *equals = strchr(name, '=');
@@ -75,20 +99,15 @@ static void read_variable(const char *variable) {
     if (starts_with(name, foreign_prefixes[i])) return;
   }
   size_t length = (size_t)(equals - name);
-  for (int i = 0; i < HAK_OPTION_COUNT; i++) {
-    if (strlen(options[i].name) != length ||
-        strncmp(options[i].name, name, length) != 0) {
-      continue;
-    }
-    int64_t value;
-    if (!parse(equals + 1, &value)) {
-      report(variable, "an environment variable HAKMEM_* is not a number; ignored");
-    } else if (hak_option_set((hak_option_t)i, value) != 0) {
-      report(variable, "an environment variable HAKMEM_* is out of range; ignored");
-    }
-    return;
+  hak_option_t option = option_named(name, length);
+  int64_t value;
+  if (option == HAK_OPTION_COUNT) {
+    report(variable, "an environment variable HAKMEM_* names no option; ignored");
+  } else if (!parse(equals + 1, &value)) {
+    report(variable, "an environment variable HAKMEM_* is not a number; ignored");
+  } else if (hak_option_set(option, value) != 0) {
+    report(variable, "an environment variable HAKMEM_* is out of range; ignored");
   }
-  report(variable, "an environment variable HAKMEM_* names no option; ignored");
 }
 
 void hak_options_read_environment(void) {

@@ -3,14 +3,14 @@
 #include "heap/serial.h"
 #include "heap/teardown.h"
 #include "os/os_release.h"
-#include "superslab/mapping.h"
+#include "pages/mapping.h"
 #include "superslab/shared_pool.h"
 #include "tiny/spill.h"
 
 /* What work costs, in slabs looked at. */
 enum {
   PER_BLOCK = 4,  /* a block that goes home, a slab that is given up */
-  PER_HEAP = 512, /* its transfer slots and this thread's front of it */
+  PER_HEAP = 512, /* its transfer cache and this thread's thread cache of it */
   PER_EMPTY_HEAP = 4
 };
 
@@ -38,19 +38,19 @@ static void purge_free(collecting_t *c) {
 
 static void purge_pool(collecting_t *c, hak_heap_t *heap) {
   if (is_done(c)) return;
-  hak_pool_t *pool = &heap->store->pool;
+  hak_shared_pool_t *pool = &heap->store->pool;
   c->given += hak_pool_purge(pool, UINT64_MAX, c->max_bytes - c->given, &c->slabs);
 }
 
-/* What this thread and the transfer slots have cached of the heap that it works for
+/* What this thread and the transfer cache have cached of the heap that it works for
  * now: as much of it as there is work left. */
-static void empty_caches(collecting_t *c, bool front) {
+static void empty_caches(collecting_t *c, bool cache) {
   size_t work = c->slabs == SIZE_MAX ? SIZE_MAX : c->slabs / PER_BLOCK;
   size_t before = work;
-  bool all = !front || hak_spill_some(c->me, &work);
-  if (all) all = hak_spill_slots_some(c->me, &work);
+  bool all = !cache || hak_spill_some(c->me, &work);
+  if (all) all = hak_spill_transfer_some(c->me, &work);
   /* What lay in the slots may have passed through the bins. */
-  if (all && front) hak_spill_some(c->me, &work);
+  if (all && cache) hak_spill_some(c->me, &work);
   spend(c, (before - work) * PER_BLOCK);
 }
 
@@ -73,14 +73,14 @@ static void collect_leased(collecting_t *c, hak_heap_t *heap, bool named) {
     purge_pool(c, heap);
     return;
   }
-  hak_heap_front_t *front = hak_front_find(c->me, heap);
-  if (front != NULL) {
-    c->me->now = front->front;
+  hak_thread_cache_t *cache = hak_cache_find(c->me, heap);
+  if (cache != NULL) {
+    c->me->now = cache->cache;
   } else {
-    hak_front_enter_bare(c->me, heap);
+    hak_cache_enter_bare(c->me, heap);
   }
-  empty_caches(c, front != NULL);
-  hak_front_default(c->me);
+  empty_caches(c, cache != NULL);
+  hak_cache_default(c->me);
   purge_pool(c, heap);
 }
 
@@ -96,7 +96,7 @@ static void collect_heap(collecting_t *c, hak_heap_t *heap, bool named) {
     hak_heap_unlease(heap);
   }
   if (hak_heap_is_orphan(heap)) {
-    hak_front_flush(c->me, heap);
+    hak_cache_flush(c->me, heap);
     hak_teardown_orphan(c->me, heap); /* what a free could not end */
   }
 }

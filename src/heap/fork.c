@@ -4,15 +4,15 @@
 
 #include "base/callee.h"
 #include "base/wait.h"
+#include "external/external_heap.h"
 #include "heap/lifecycle.h"
 #include "heap/teardown.h"
 #include "heap/thread.h"
 #include "os/os_release.h"
-#include "pool/arena.h"
+#include "pages/external_range.h"
+#include "pages/mapping.h"
+#include "pages/meta.h"
 #include "pool/large.h"
-#include "superslab/mapping.h"
-#include "superslab/meta.h"
-#include "superslab/tract.h"
 #include "tiny/capacity.h"
 #include "tiny/reclaim.h"
 #include "tiny/transfer.h"
@@ -40,23 +40,24 @@ static void give(hak_lock_t *l) { hak_lock_release_unranked(l); }
 static void give_heap(hak_heap_t *heap) {
   give(&heap->store->pool.lock);
   for (uint32_t cls = 0; cls < HAK_SHARED_CLASSES; cls++) {
-    if ((heap->forking >> cls & 1) != 0) give(&heap->store->depots[cls].lock);
+    if ((heap->forking >> cls & 1) != 0) give(&heap->store->centrals[cls].lock);
   }
 }
 
 static void take_heap(hak_heap_t *heap) {
-  hak_depot_t *depots = heap->store->depots;
+  hak_central_t *centrals = heap->store->centrals;
   for (;;) {
     heap->forking = 0;
     for (uint32_t cls = 0; cls < HAK_SHARED_CLASSES; cls++) {
-      if (hak_load_relaxed(&depots[cls].spans) == 0) continue;
-      take(&depots[cls].lock);
+      if (hak_load_relaxed(&centrals[cls].spans) == 0) continue;
+      take(&centrals[cls].lock);
       heap->forking |= (uint64_t)1 << cls;
     }
     take(&heap->store->pool.lock);
     bool all = true;
     for (uint32_t cls = 0; cls < HAK_SHARED_CLASSES && all; cls++) {
-      all = (heap->forking >> cls & 1) != 0 || hak_load_relaxed(&depots[cls].spans) == 0;
+      all =
+          (heap->forking >> cls & 1) != 0 || hak_load_relaxed(&centrals[cls].spans) == 0;
     }
     if (all) return;
     give_heap(heap);
@@ -70,7 +71,7 @@ static void free_heap(hak_heap_t *heap) {
   give_heap(heap);
   hak_lease_reset(&heap->lease);
   for (uint32_t cls = 0; cls < HAK_SHARED_CLASSES; cls++) {
-    hak_lock_t *lock = &heap->store->depots[cls].lock;
+    hak_lock_t *lock = &heap->store->centrals[cls].lock;
     if (hak_load_relaxed(&lock->held) != HAK_WORD_FREE) give(lock);
   }
 }
@@ -83,7 +84,7 @@ static void each_heap(void (*act)(hak_heap_t *heap)) {
 }
 
 static void each_late_lock(void (*act)(hak_lock_t *)) {
-  act(hak_tracts_lock());
+  act(hak_external_ranges_lock());
   act(&hak_regions.lock);
   act(hak_mappings_lock());
   act(hak_magazines_lock());
@@ -98,13 +99,13 @@ void hak_forking_prepare(void) {
   take(hak_threads_lock());
   take(hak_heaps_lock());
   each_heap(take_heap);
-  hak_arenas_each_lock(take, true);
+  hak_externals_each_lock(take, true);
   each_late_lock(take);
 }
 
 static void give_all(void (*heap)(hak_heap_t *heap)) {
   each_late_lock(give);
-  hak_arenas_each_lock(give, false);
+  hak_externals_each_lock(give, false);
   each_heap(heap);
   give(hak_heaps_lock());
   give(hak_threads_lock());
@@ -126,9 +127,9 @@ uint64_t hak_forking_lost_bytes(void) {
   return hak_load_relaxed(&lost_cached) + hak_load_relaxed(&lost_ranges);
 }
 
-static void count_front(hak_heap_front_t *front, void *ctx) {
-  if (hak_load_relaxed(&front->mark) == NULL) return;
-  uint64_t bytes = hak_reclaim_cached(hak_front_bins(ctx, front), front->holds);
+static void count_cache(hak_thread_cache_t *cache, void *ctx) {
+  if (hak_load_relaxed(&cache->mark) == NULL) return;
+  uint64_t bytes = hak_reclaim_cached(hak_cache_bins(ctx, cache), cache->holds);
   hak_add_relaxed(&lost_cached, bytes);
 }
 
@@ -153,23 +154,23 @@ static void count_lists(hak_thread_t *state, void *ctx) {
   (void)ctx;
   if (!hak_thread_is_lost(state)) return;
   hak_add_relaxed(&lost_cached, hak_reclaim_cached(state->bins, state->holds));
-  hak_fronts_visit(state, count_front, state);
+  hak_caches_visit(state, count_cache, state);
 }
 
 static void drop_torn(hak_thread_t *state, void *ctx) {
   if (!is_torn(state->code)) return;
   count_lists(state, ctx);
-  hak_fronts_drop(state);
+  hak_caches_drop(state);
   hak_thread_reset(state);
   state->empties = NULL;
   state->empty_count = 0;
 }
 
-static void mark_front(hak_heap_front_t *front, void *ctx) {
+static void mark_cache(hak_thread_cache_t *cache, void *ctx) {
   (void)ctx;
-  if (hak_load_relaxed(&front->mark) == NULL) return;
+  if (hak_load_relaxed(&cache->mark) == NULL) return;
   for (uint32_t cls = 0; cls < HAK_CLASSES; cls++) {
-    hak_reclaim_mark_unsure(&front->holds[cls]);
+    hak_reclaim_mark_unsure(&cache->holds[cls]);
   }
 }
 
@@ -181,7 +182,7 @@ static void leave_whole(hak_thread_t *state, void *ctx) {
   for (uint32_t cls = 0; cls < HAK_CLASSES; cls++) {
     hak_reclaim_mark_unsure(&state->holds[cls]);
   }
-  hak_fronts_visit(state, mark_front, NULL);
+  hak_caches_visit(state, mark_cache, NULL);
   hak_thread_leave_heaps(state);
 }
 
@@ -189,8 +190,8 @@ static void leave_whole(hak_thread_t *state, void *ctx) {
 
 static void forget_spans(hak_heap_t *heap) {
   for (uint32_t cls = 0; cls < HAK_SHARED_CLASSES; cls++) {
-    hak_depot_t *depot = &heap->store->depots[cls];
-    if (hak_load_relaxed(&depot->spans) != 0) hak_store_relaxed(&depot->spans, 0);
+    hak_central_t *central = &heap->store->centrals[cls];
+    if (hak_load_relaxed(&central->spans) != 0) hak_store_relaxed(&central->spans, 0);
   }
 }
 
@@ -201,7 +202,7 @@ static bool is_of_torn(uint64_t word) {
 
 static hak_heap_t *heap_of(hak_superslab_t *ss) {
   hak_heap_t *heap = hak_heap_of_extent(&ss->extent);
-  bool ok = heap != NULL && hak_heap_mark(heap) == hak_load_relaxed(&ss->extent.heap);
+  bool ok = heap != NULL && hak_heap_id(heap) == hak_load_relaxed(&ss->extent.heap);
   return ok ? heap : NULL;
 }
 
@@ -209,25 +210,25 @@ static hak_heap_t *heap_of(hak_superslab_t *ss) {
 static uint32_t each_slab(hak_superslab_t *ss, hak_heap_t *heap,
                           void (*look)(hak_heap_t *heap, hak_slab_t *slab, void *ctx),
                           void *ctx) {
-  uint32_t taken = ~hak_superslab_free(ss), nobodys = 0;
+  uint32_t taken = ~hak_superslab_free(ss), unowned = 0;
   for (unsigned i = 0; i < HAK_SUPERSLAB_SLABS;) {
     hak_slab_t *slab = &ss->slabs[i];
     bool used = hak_word_state(hak_load_relaxed(&slab->word)) != HAK_SLAB_FREE ||
                 hak_slab_class(slab) == HAK_CLASS_LARGE;
     if ((taken >> i & 1) == 0 || !used) {
-      nobodys |= taken & (uint32_t)1 << i++;
+      unowned |= taken & (uint32_t)1 << i++;
       continue;
     }
     i += slab->span > 0 ? slab->span : 1; /* read before it may go */
     look(heap, slab, ctx);
   }
-  return nobodys;
+  return unowned;
 }
 
 static void count_span(hak_heap_t *heap, hak_slab_t *slab, void *ctx) {
   (void)ctx;
   uint32_t cls = hak_slab_class(slab);
-  if (cls < HAK_SHARED_CLASSES) hak_add_relaxed(&heap->store->depots[cls].spans, 1);
+  if (cls < HAK_SHARED_CLASSES) hak_add_relaxed(&heap->store->centrals[cls].spans, 1);
 }
 
 /* Of a run that a lost thread was getting or giving back: its first SuperSlab names no
@@ -279,9 +280,9 @@ static void recount_committed(void) {
 
 static void reclaim_slab(hak_heap_t *heap, hak_slab_t *slab, void *me) {
   if (!is_of_torn(hak_load_relaxed(&slab->word))) return;
-  hak_front_enter_slot_of(me, heap);
+  hak_cache_enter_index_of(me, heap);
   hak_reclaim_slab(me, slab);
-  hak_front_default(me);
+  hak_cache_default(me);
 }
 
 static bool reclaim_slabs(hak_superslab_t *ss, void *me) {
@@ -328,7 +329,7 @@ static bool count_mapped(hak_mapping_t *mapping, void *ctx) {
   (void)ctx;
   hak_heap_t *heap = hak_heap_of_extent(&mapping->extent);
   if (heap == NULL) return true;
-  hak_pool_t *pool = &heap->store->pool;
+  hak_shared_pool_t *pool = &heap->store->pool;
   hak_add_relaxed(&pool->mapped_blocks, 1);
   hak_add_relaxed(&pool->mapped_bytes, hak_load_relaxed(&mapping->extent.size));
   return true;
@@ -343,13 +344,13 @@ static void recover_mappings(void) {
 
 /* --- the child --------------------------------------------------------------- */
 
-static void add_grown(hak_heap_front_t *front, void *bytes) {
-  if (hak_load_relaxed(&front->mark) != NULL) *(uint64_t *)bytes += front->grown;
+static void add_grown(hak_thread_cache_t *cache, void *bytes) {
+  if (hak_load_relaxed(&cache->mark) != NULL) *(uint64_t *)bytes += cache->grown;
 }
 
 static uint64_t grown_bytes(hak_thread_t *thread) {
   uint64_t bytes = thread->grown;
-  hak_fronts_visit(thread, add_grown, &bytes);
+  hak_caches_visit(thread, add_grown, &bytes);
   return bytes;
 }
 
@@ -408,14 +409,14 @@ static void settle(void) {
   recount_committed();
   hak_teardown_finish(me);
   hak_heaps_finish_os();
-  hak_plots_close_unserved();
+  hak_external_regions_close_unserved();
   if (any) hak_region_visit(reclaim_slabs, me);
   hak_threads_visit(leave_whole, NULL);
   memset(torn, 0, sizeof torn);
   hak_threads_forget_lost(true);
   hak_capacity_recount(grown_bytes(me) + (me == shared ? 0 : grown_bytes(shared)) +
                        grown_of_serial_heaps());
-  hak_fronts_recount();
+  hak_caches_recount();
   hak_teardown_orphans(me);
   hak_os_leave(before);
 }
@@ -431,7 +432,7 @@ void hak_forking_child(void) {
   hak_regions_forget_others();
   hak_meta_forget_others();
   give_all(free_heap);
-  hak_arenas_recount();
+  hak_externals_recount();
   hak_store_relaxed(&hak_budget_auditing, 0);
   hak_lifecycle_unhold(true);
   if (!hak_lifecycle_is_running()) return;

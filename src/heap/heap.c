@@ -7,10 +7,10 @@
 #include "base/option.h"
 #include "heap/serial.h"
 #include "os/os_release.h"
+#include "pages/mapping.h"
+#include "pages/meta.h"
 #include "pool/mid.h"
-#include "superslab/mapping.h"
-#include "superslab/meta.h"
-#include "tiny/shelf.h"
+#include "tiny/partial_list.h"
 
 enum {
   CHUNK_HEAPS = 256,
@@ -83,7 +83,7 @@ static hak_heap_t *new_record(const hak_os_t *os) {
   store->pool.starts_small = true;
   store->pool.colour = index;
   store->geometry = geometry;
-  hak_store_relaxed(&heap->way_at, hak_way_at(HAK_WAY_NONE));
+  hak_store_relaxed(&heap->index_at, hak_index_at(HAK_INDEX_NONE));
   /* Release: publishes the record to hak_heap_at. */
   hak_store_release(&chunk->made[index % CHUNK_HEAPS], 1);
   return heap;
@@ -210,17 +210,17 @@ void hak_heap_end_os(hak_heap_t *heap) {
   const hak_os_t *os = heap->store->pool.os;
   if (os == hak_registry_os()) return;
   bool fixed = hak_os_is_fixed(os);
-  hak_store_relaxed(&heap->plot, NULL);
+  hak_store_relaxed(&heap->external_region, NULL);
   if (fixed) {
-    hak_plot_serve(hak_plot_of(os), NULL);
+    hak_external_region_serve(hak_external_region_of(os), NULL);
   } else {
     set_copy(os, true, true);
   }
   /* A fork may find the record before its next heap has hooks; these may be another's by
    * then. */
-  hak_pool_pass_on(&heap->store->pool, hak_registry_os(), hak_heap_mark(heap));
+  hak_pool_pass_on(&heap->store->pool, hak_registry_os(), hak_heap_id(heap));
   if (fixed) {
-    hak_plot_close(hak_plot_of(os));
+    hak_external_region_close(hak_external_region_of(os));
   } else {
     end_hooks(os);
   }
@@ -258,7 +258,7 @@ static hak_budget_t *budget_above(hak_heap_t *parent) {
 }
 
 static const hak_os_t *hooks_of(const hak_os_t *os, const hak_heap_plan_t *plan) {
-  if (plan->plot != NULL) return &plan->plot->os;
+  if (plan->external_region != NULL) return &plan->external_region->hooks.os;
   return plan->os == NULL ? os : copy_of(os, plan->os);
 }
 
@@ -274,7 +274,7 @@ hak_heap_t *hak_heap_make(const hak_os_t *os, const hak_heap_plan_t *plan) {
   size_t state = plan->serial ? sizeof(hak_serial_t) : 0;
   hak_store_relaxed(&heap->store->pool.budget.fixed,
                     (uint32_t)(sizeof *heap + sizeof *heap->store + state));
-  bool enclosed = plan->arena != NULL || plan->plot != NULL;
+  bool enclosed = plan->external != NULL || plan->external_region != NULL;
   hak_budget_begin(&heap->store->pool.budget, enclosed ? NULL : budget_above(parent));
   hak_lock_acquire(&lock);
   heap->tag++;
@@ -285,14 +285,15 @@ hak_heap_t *hak_heap_make(const hak_os_t *os, const hak_heap_plan_t *plan) {
   if (plan->serial) handle |= HAK_HANDLE_SERIAL;
   heap->store->pool.huge_pages = plan->huge_pages;
   hak_pool_pass_on(&heap->store->pool, own, (void *)handle);
-  if (plan->plot != NULL) hak_plot_serve(plan->plot, &heap->store->pool.budget);
+  if (plan->external_region != NULL)
+    hak_external_region_serve(plan->external_region, &heap->store->pool.budget);
   memset(heap->name, 0, sizeof heap->name);
   if (plan->name != NULL) strncpy(heap->name, plan->name, HAK_HEAP_NAME_MAX);
-  hak_store_relaxed(&heap->way_at, hak_way_at(HAK_WAY_NONE));
+  hak_store_relaxed(&heap->index_at, hak_index_at(HAK_INDEX_NONE));
   heap->is_serial = plan->serial;
-  hak_store_relaxed(&heap->arena, plan->arena);
-  hak_store_relaxed(&heap->plot, plan->plot);
-  if (plan->arena != NULL) hak_arena_mark(plan->arena, (void *)handle);
+  hak_store_relaxed(&heap->external, plan->external);
+  hak_store_relaxed(&heap->external_region, plan->external_region);
+  if (plan->external != NULL) hak_external_mark(plan->external, (void *)handle);
   /* Release: publishes the record to whoever is given the handle. */
   hak_store_release(&heap->handle, (hak_heap_t *)handle);
   return heap;
@@ -310,7 +311,7 @@ bool hak_heap_make_default(const hak_os_t *os) {
   hak_pool_pass_on(&heap->store->pool, os, heap);
   heap->store->pool.starts_small = false;
   strncpy(heap->name, "default", HAK_HEAP_NAME_MAX);
-  hak_store_relaxed(&heap->way_at, hak_way_at(HAK_WAY_DEFAULT));
+  hak_store_relaxed(&heap->index_at, hak_index_at(HAK_INDEX_DEFAULT));
   hak_store_relaxed(&heap->handle, heap);
   hak_store_release(&default_heap, heap);
   return true;
@@ -389,10 +390,10 @@ void hak_heap_unclaim_orphan(hak_heap_t *heap) {
 }
 
 /* Empty comes first: then nobody frees into it any more, and who did before is counted
- * among its fronts. */
+ * among its thread caches. */
 static bool is_idle(hak_heap_t *heap) {
   /* Acquire: pairs with hak_heap_unpin. */
-  return hak_heap_is_empty(heap) && hak_load_acquire(&heap->fronts) == 0 &&
+  return hak_heap_is_empty(heap) && hak_load_acquire(&heap->caches) == 0 &&
          !hak_heap_has_orphans(heap);
 }
 
@@ -434,9 +435,9 @@ void hak_heap_lease(hak_heap_t *heap) { hak_lease_take(&heap->lease); }
 void hak_heap_unlease(hak_heap_t *heap) { hak_lease_give(&heap->lease); }
 
 bool hak_heap_is_empty(hak_heap_t *heap) {
-  hak_arena_t *arena = hak_heap_arena(heap);
-  if (arena != NULL) return hak_arena_live_blocks(arena) == 0;
-  hak_pool_t *pool = &heap->store->pool;
+  hak_external_heap_t *external = hak_heap_external(heap);
+  if (external != NULL) return hak_external_live_blocks(external) == 0;
+  hak_shared_pool_t *pool = &heap->store->pool;
   hak_lock_acquire(&pool->lock);
   bool empty = hak_load_relaxed(&pool->taken) == 0 && pool->runs == NULL;
   hak_lock_release(&pool->lock);
@@ -445,13 +446,13 @@ bool hak_heap_is_empty(hak_heap_t *heap) {
 }
 
 bool hak_heap_is_valid(hak_heap_t *heap) {
-  hak_arena_t *arena = hak_heap_arena(heap);
-  if (arena != NULL) return hak_arena_is_valid(arena);
+  hak_external_heap_t *external = hak_heap_external(heap);
+  if (external != NULL) return hak_external_is_valid(external);
   if (!hak_pool_is_valid(&heap->store->pool)) return false;
   for (uint32_t cls = 0; cls < HAK_SHARED_CLASSES; cls++) {
-    hak_depot_t *depot = &heap->store->depots[cls];
-    if (hak_load_relaxed(&depot->spans) == 0) continue; /* never written to */
-    if (!hak_shelf_is_valid(depot)) return false;
+    hak_central_t *central = &heap->store->centrals[cls];
+    if (hak_load_relaxed(&central->spans) == 0) continue; /* never written to */
+    if (!hak_partial_is_valid(central)) return false;
   }
   return true;
 }

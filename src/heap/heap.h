@@ -23,10 +23,10 @@
 #define HAK_HEAP_HEAP_H
 
 #include "base/lock.h"
-#include "pool/arena.h"
-#include "superslab/plot.h"
-#include "tiny/depot.h"
-#include "tiny/front.h"
+#include "external/external_heap.h"
+#include "external/external_region.h"
+#include "tiny/bin.h"
+#include "tiny/central.h"
 
 #define HAK_HEAP_NAME_MAX 31
 /* Heaps that there can be at once, the default heap included. */
@@ -42,23 +42,26 @@ struct hak_heap {
   _Atomic(hak_heap_t *) handle; /* [any] NULL: no program may use it */
   hak_heap_t *serial_handle;    /* [const] likewise of a serial heap with a state; NULL */
   _Atomic(struct hak_serial *) serial; /* [any] see serial.h; or NULL */
-  hak_atomic_u32_t way_at;   /* [any] where in a thread state the way to its bins is */
+  hak_atomic_u32_t index_at; /* [any] where in a thread state the way to its bins is */
   bool is_serial;            /* [const] its caches are its own; a released heap's not */
   uint32_t index;            /* [const] since the record was made */
   hak_store_t *store;        /* likewise */
   uint32_t tag;              /* [heaps] of the last handle */
   hak_atomic_u32_t released; /* [any] hak_heap_release_t; changes under the lock */
-  hak_atomic_u32_t fronts; /* [any] threads that have a front of it, or have pinned it */
-  hak_lease_t lease;       /* [any] see hak_heap_lease */
+  hak_atomic_u32_t
+      caches;        /* [any] threads that have a thread cache of it, or have pinned it */
+  hak_lease_t lease; /* [any] see hak_heap_lease */
   _Atomic(hak_heap_t *) parent; /* or NULL; [const] while the heap is live */
   uint32_t children, orphans;   /* [heaps] live and released heaps below it */
   hak_heap_t *next_unused;      /* [heaps] */
-  _Atomic(hak_arena_t *) arena; /* all its blocks are there; NULL; [const] while live */
-  _Atomic(hak_plot_t *) plot;   /* its SuperSlabs are there; likewise */
-  uint64_t forking;             /* bit c: class c's lock is taken for a fork */
-  bool unfinished;              /* in the child of a fork: see hak_teardown_finish */
-  hak_atomic_u32_t resetting;   /* [lease] its blocks are about to go, and it stays */
-  hak_atomic_u32_t tells_leaks; /* [const] what is live at its end is reported */
+  _Atomic(hak_external_heap_t *)
+      external; /* all its blocks are there; NULL; [const] while live */
+  _Atomic(hak_external_region_t *)
+      external_region;              /* its SuperSlabs are there; likewise */
+  uint64_t forking;                 /* bit c: class c's lock is taken for a fork */
+  bool unfinished;                  /* in the child of a fork: see hak_teardown_finish */
+  hak_atomic_u32_t resetting;       /* [lease] its blocks are about to go, and it stays */
+  hak_atomic_u32_t tells_leaks;     /* [const] what is live at its end is reported */
   char name[HAK_HEAP_NAME_MAX + 1]; /* [const] */
 } __attribute__((aligned(HAK_CACHE_LINE)));
 
@@ -112,39 +115,39 @@ HAK_HOT bool hak_heap_is_orphan(hak_heap_t *heap) {
   return HAK_UNLIKELY(hak_load_relaxed(&heap->released) != HAK_HEAP_KEPT);
 }
 /* Of a heap in little memory of the caller's; NULL for others. Such a heap has no slabs,
- * no fronts, and no slot: every call finds its way here. */
-HAK_HOT hak_arena_t *hak_heap_arena(hak_heap_t *heap) {
-  return hak_load_relaxed(&heap->arena);
+ * no thread caches, and no slot: every call finds its way here. */
+HAK_HOT hak_external_heap_t *hak_heap_external(hak_heap_t *heap) {
+  return hak_load_relaxed(&heap->external);
 }
 /* Likewise in much memory: it is a heap like others but for where its SuperSlabs lie. */
-HAK_HOT hak_plot_t *hak_heap_plot(hak_heap_t *heap) {
-  return hak_load_relaxed(&heap->plot);
+HAK_HOT hak_external_region_t *hak_heap_external_region(hak_heap_t *heap) {
+  return hak_load_relaxed(&heap->external_region);
 }
 /* All its blocks lie in memory of the caller's. For statistics too, which may come while
  * the record changes heaps. */
 HAK_HOT bool hak_heap_is_enclosed(hak_heap_t *heap) {
-  return hak_heap_arena(heap) != NULL || hak_heap_plot(heap) != NULL;
+  return hak_heap_external(heap) != NULL || hak_heap_external_region(heap) != NULL;
 }
 /* Where a way lies in a thread state, and what stands there for bins. */
-HAK_HOT uint32_t hak_way_at(uint32_t way) {
-  return (uint32_t)(offsetof(hak_thread_t, ways) + way * sizeof(int64_t));
+HAK_HOT uint32_t hak_index_at(uint32_t entry) {
+  return (uint32_t)(offsetof(hak_thread_t, bins_at) + entry * sizeof(int64_t));
 }
 /* The state of threads that have none; never written to. Said to be hidden where it
  * is used: its address is then computed and not loaded. */
 extern hak_thread_t hak_thread_none __attribute__((visibility("hidden")));
-HAK_HOT int64_t hak_way_to(const hak_bin_t *bins) {
+HAK_HOT int64_t hak_index_to(const hak_bin_t *bins) {
   return (const char *)bins - (const char *)hak_thread_none.bins;
 }
 /* The bins of the heap whose way lies there, less the offset of `bins`, so that one
  * table serves all heaps. Relaxed: who reads a way uses the heap, and then nobody
  * tears it down. */
-HAK_HOT char *hak_way_read(hak_thread_t *me, uint32_t way_at) {
+HAK_HOT char *hak_index_read(hak_thread_t *me, uint32_t index_at) {
   return (char *)&hak_thread_none +
-         hak_load_relaxed((hak_atomic_i64_t *)(void *)((char *)me + way_at));
+         hak_load_relaxed((hak_atomic_i64_t *)(void *)((char *)me + index_at));
 }
 
 /* The handle that its memory is marked with; stays when the heap is released. */
-HAK_HOT void *hak_heap_mark(hak_heap_t *heap) { return heap->store->pool.heap; }
+HAK_HOT void *hak_heap_id(hak_heap_t *heap) { return heap->store->pool.heap; }
 
 /* The heap whose memory an extent is, or NULL. */
 HAK_HOT hak_heap_t *hak_heap_of_extent(hak_extent_t *extent) {
@@ -166,14 +169,14 @@ bool hak_heap_make_default(const hak_os_t *os);
 /* Forgets all heaps; their memory is about to go. */
 void hak_heaps_forget(void);
 
-/* What a new heap is to have: a name or NULL, a heap above it or NULL, an arena or a plot
- * where its blocks lie or hooks of its own where they come from, all NULL for the
- * process's. */
+/* What a new heap is to have: a name or NULL, a heap above it or NULL, an external heap
+ * or an external region where its blocks lie or hooks of its own where they come from,
+ * all NULL for the process's. */
 typedef struct hak_heap_plan {
   const char *name;
   hak_heap_t *parent;
-  hak_arena_t *arena;
-  hak_plot_t *plot;
+  hak_external_heap_t *external;
+  hak_external_region_t *external_region;
   const hak_os_t *os;
   bool serial;
   int32_t huge_pages; /* HAK_HUGE_* */
@@ -196,11 +199,11 @@ bool hak_heap_may_end(hak_heap_t *heap);
 HAK_HOT bool hak_heap_pin(hak_heap_t *heap) {
   if (heap == hak_heap_get_default()) return false;
   /* Relaxed: what makes the heap empty, after, publishes it to claim_idle. */
-  hak_add_relaxed(&heap->fronts, 1);
+  hak_add_relaxed(&heap->caches, 1);
   return true;
 }
 /* Release: pairs with is_idle. */
-HAK_HOT void hak_heap_unpin(hak_heap_t *heap) { hak_sub_release(&heap->fronts, 1); }
+HAK_HOT void hak_heap_unpin(hak_heap_t *heap) { hak_sub_release(&heap->caches, 1); }
 
 /* Nobody else flushes or tears down caches of the heap meanwhile. A lease rather
  * than a lock, since hooks run while it is out; whoever has one takes no other. */
@@ -224,8 +227,9 @@ bool hak_heap_has_orphans(hak_heap_t *heap);
 bool hak_heap_claim_orphan_of(hak_heap_t *heap, const hak_heap_t *parent);
 /* It is an orphan again, if it was claimed as one. */
 void hak_heap_unclaim_orphan(hak_heap_t *heap);
-/* As the first if it is idle: no block of it is in use, no thread has a front of it or
- * has pinned it, and no orphan lies below. The record may serve another heap by now. */
+/* As the first if it is idle: no block of it is in use, no thread has a thread cache of
+ * it or has pinned it, and no orphan lies below. The record may serve another heap by
+ * now. */
 bool hak_heap_claim_idle_orphan(hak_heap_t *heap);
 /* Somebody was making or ending it and is not in this process. O(unused records). */
 bool hak_heap_is_ending(hak_heap_t *heap);

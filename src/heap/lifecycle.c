@@ -8,15 +8,15 @@
 #include "base/gate.h"
 #include "base/lock.h"
 #include "base/option.h"
+#include "external/external_heap.h"
 #include "heap/fork.h"
 #include "heap/thread.h"
 #include "os/os_release.h"
-#include "pool/arena.h"
+#include "pages/external_range.h"
+#include "pages/mapping.h"
+#include "pages/meta.h"
 #include "pool/large.h"
-#include "superslab/mapping.h"
-#include "superslab/meta.h"
 #include "superslab/region.h"
-#include "superslab/tract.h"
 #include "tiny/transfer.h"
 
 typedef enum phase {
@@ -51,9 +51,9 @@ bool hak_lifecycle_was_shut_down(void) { return hak_load_relaxed(&shutdowns) != 
 static void release_all(void) {
   hak_threads_stop();
   hak_heaps_forget();
-  hak_arenas_forget();
-  hak_plots_forget();
-  hak_tracts_forget();
+  hak_externals_forget();
+  hak_external_regions_forget();
+  hak_external_ranges_forget();
   hak_mappings_release();
   hak_regions_release();
   hak_registry_release();

@@ -25,7 +25,7 @@ static void relieve_other(hak_thread_t *me, hak_heap_t *heap) {
   }
   hak_heap_lease(heap);
   if (hak_heap_is_used(heap)) {
-    hak_front_drain(me, heap);
+    hak_cache_drain(me, heap);
     purge(heap);
   }
   hak_heap_unlease(heap);
@@ -54,13 +54,13 @@ bool hak_pressure_call(hak_heap_t *heap, hak_budget_t *level, size_t needed, int
   hak_budget_call_t call;
   hak_budget_call_begin(&call);
   call.inside = level;
-  hak_front_hide(hak_thread_self, heap, true);
-  if (!heap_of(level)->is_serial) hak_front_hide(hak_thread_self, heap_of(level), true);
+  hak_cache_hide(hak_thread_self, heap, true);
+  if (!heap_of(level)->is_serial) hak_cache_hide(hak_thread_self, heap_of(level), true);
   int saved = errno;
   bool freed = level->on_pressure(handle, needed, kind, level->ctx) != 0;
   errno = saved;
-  if (!heap_of(level)->is_serial) hak_front_hide(hak_thread_self, heap_of(level), false);
-  hak_front_hide(hak_thread_self, heap, false);
+  if (!heap_of(level)->is_serial) hak_cache_hide(hak_thread_self, heap_of(level), false);
+  hak_cache_hide(hak_thread_self, heap, false);
   hak_budget_call_end(&call);
   return freed;
 }

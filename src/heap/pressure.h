@@ -1,9 +1,9 @@
 /* pressure.h - what happens at the limits of a heap.
  *
- * Depends on: base, superslab, tiny, heap, front, thread.   Used by: api.
+ * Depends on: base, superslab, tiny, heap, thread cache, thread.   Used by: api.
  *
  * A request that a hard limit refuses goes on in this order: what this thread caches
- * of the heap and what lies in its transfer slots goes home, free slabs go back to the
+ * of the heap and what lies in its transfer cache goes home, free slabs go back to the
  * OS, of all heaps that the refusing level covers; once more; then the level's
  * callback, and once more, so often at most; then NULL. Callbacks run with no lock or
  * lease held and no slow path begun.

@@ -1,9 +1,9 @@
 #include "heap/serial.h"
 
-#include "heap/front.h"
-#include "superslab/meta.h"
+#include "heap/thread_cache.h"
+#include "pages/meta.h"
 #include "tiny/capacity.h"
-#include "tiny/share.h"
+#include "tiny/quota.h"
 #include "tiny/spill.h"
 #include "tiny/transfer.h"
 
@@ -26,7 +26,7 @@ static hak_serial_t *state_get(hak_thread_t *me, const hak_os_t *os) {
     size_t offset = hak_bin_offset_of_step[step] - offsetof(hak_thread_t, bins);
     serial->bin_of_step[step] = (hak_bin_t *)(void *)((char *)serial->bins + offset);
   }
-  hak_guide_begin(&serial->guide);
+  hak_lookup_begin(&serial->lookup);
   return serial;
 }
 
@@ -40,12 +40,12 @@ static void state_put(hak_serial_t *serial) {
 bool hak_serial_make(hak_thread_t *me, hak_heap_t *heap) {
   hak_serial_t *serial = state_get(me, me->store->pool.os);
   if (serial == NULL) return false;
-  hak_front_init(serial->bins, serial->holds, heap->store);
-  serial->front = (hak_front_t){serial->bins,   serial->holds,  heap->store,    0,
-                                &serial->guide, &serial->grown, HAK_CODE_SERIAL};
+  hak_cache_init(serial->bins, serial->holds, heap->store);
+  serial->cache = (hak_cache_t){serial->bins,    serial->holds,  heap->store,    0,
+                                &serial->lookup, &serial->grown, HAK_CODE_SERIAL};
   hak_budget_count_user(&heap->store->pool.budget, 1);
   /* A released heap does not end before its state is gone. */
-  hak_add_relaxed(&heap->fronts, 1);
+  hak_add_relaxed(&heap->caches, 1);
   /* Release: publishes the state to statistics. */
   hak_store_release(&heap->serial, serial);
   heap->serial_handle = hak_heap_handle(heap);
@@ -62,9 +62,9 @@ void hak_serial_hide(hak_heap_t *heap, bool hidden) {
 void hak_serial_flush(hak_thread_t *me, hak_heap_t *heap) {
   hak_serial_t *serial = hak_heap_own_serial(heap);
   if (serial == NULL) return;
-  me->now = serial->front;
+  me->now = serial->cache;
   hak_spill_heap(me);
-  hak_front_default(me);
+  hak_cache_default(me);
 }
 
 static void forget_magazines(hak_thread_t *me, hak_serial_t *serial) {
@@ -79,11 +79,11 @@ void hak_serial_clear(hak_thread_t *me, hak_heap_t *heap, bool end) {
   hak_serial_t *serial = hak_heap_own_serial(heap);
   if (serial == NULL) return;
   forget_magazines(me, serial);
-  hak_guide_clear(&serial->guide);
+  hak_lookup_clear(&serial->lookup);
   hak_capacity_give_back(&serial->grown);
-  hak_budget_return(&heap->store->pool.budget,
-                    hak_share_of_front(serial->bins, serial->holds));
-  hak_front_init(serial->bins, serial->holds, heap->store);
+  hak_budget_quota_return(&heap->store->pool.budget,
+                          hak_quota_of_cache(serial->bins, serial->holds));
+  hak_cache_init(serial->bins, serial->holds, heap->store);
   if (!end) return;
   heap->serial_handle = NULL;
   hak_store_relaxed(&heap->serial, NULL);

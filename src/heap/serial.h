@@ -1,15 +1,16 @@
 /* serial.h - the state of a serial heap: bins that go with the heap from thread to
  * thread.
  *
- * Depends on: base, tiny, heap.   Used by: front, thread, teardown, api.
+ * Depends on: base, tiny, heap.   Used by: thread cache, thread, teardown, api.
  *
  * A serial heap is used by one thread at a time, in an order that the program sees
  * to. What a thread has of other heaps, this heap has of itself: bins, and slabs that
  * are held by a code which is no thread's. Slow paths of whatever thread is at it work
- * on them as on a front of its own.
+ * on them as on a thread cache of its own.
  *
- * The registry's entries of its slabs are nobody's, so that hak_free finds the state
- * by a slow path; hak_heap_free, which is told the heap, goes by the state's guide.
+ * The registry's entries of its slabs are unowned, so that hak_free finds the state
+ * by a slow path; hak_heap_free, which is told the heap, goes by the state's lookup
+ * cache.
  *
  * Life: none -> made by the first allocation -> with the heap's end unused, for the
  * next one. Memory of a state stays a state's until shutdown.
@@ -29,8 +30,8 @@ typedef struct hak_serial {
   /* [const] Which bin serves 8 * i + 1 to 8 * i + 8 bytes. */
   hak_bin_t *bin_of_step[HAK_TINY_STEPS];
   hak_bin_t bins[HAK_CLASSES] __attribute__((aligned(HAK_CACHE_LINE)));
-  hak_guide_t guide;
-  hak_front_t front;
+  hak_lookup_t lookup;
+  hak_cache_t cache;
   uint64_t grown;
   hak_hold_t holds[HAK_CLASSES];
 } hak_serial_t;
@@ -63,14 +64,14 @@ bool hak_serial_make(hak_thread_t *me, hak_heap_t *heap);
 /* While hidden, allocations from the heap take the slow path, whatever its bins have. */
 void hak_serial_hide(hak_heap_t *heap, bool hidden);
 
-/* Slow paths work for the heap from here on, until hak_front_default. */
+/* Slow paths work for the heap from here on, until hak_cache_default. */
 HAK_HOT bool hak_serial_enter(hak_thread_t *me, hak_heap_t *heap) {
   hak_serial_t *serial = hak_heap_own_serial(heap);
   if (HAK_UNLIKELY(serial == NULL)) {
     if (!hak_serial_make(me, heap)) return false;
     serial = hak_heap_own_serial(heap);
   }
-  me->now = serial->front;
+  me->now = serial->cache;
   return true;
 }
 

@@ -3,7 +3,7 @@
 #include <errno.h>
 
 #include "base/wait.h"
-#include "superslab/mapping.h"
+#include "pages/mapping.h"
 #include "tiny/transfer.h"
 
 typedef struct clearing {
@@ -14,39 +14,39 @@ typedef struct clearing {
 
 static void clear_thread(hak_thread_t *thread, void *ctx) {
   const clearing_t *c = ctx;
-  hak_front_clear(c->me, thread, c->heap, c->end);
+  hak_cache_clear(c->me, thread, c->heap, c->end);
 }
 
-static void clear_depot(hak_thread_t *me, hak_depot_t *depot) {
-  if (hak_load_relaxed(&depot->spans) == 0) return; /* never written to */
-  for (int i = 0; i < HAK_TRANSFER_SLOTS; i++) {
-    if (hak_load_relaxed(&depot->slots[i]) == NULL) continue;
+static void clear_central(hak_thread_t *me, hak_central_t *central) {
+  if (hak_load_relaxed(&central->spans) == 0) return; /* never written to */
+  for (int i = 0; i < HAK_TRANSFER_PLACES; i++) {
+    if (hak_load_relaxed(&central->places[i]) == NULL) continue;
     /* Acquire: pairs with the release in hand_over. */
-    hak_magazine_t *magazine = hak_exchange_acquire(&depot->slots[i], NULL);
+    hak_magazine_t *magazine = hak_exchange_acquire(&central->places[i], NULL);
     if (magazine != NULL) hak_magazine_put(me, magazine);
   }
-  hak_store_relaxed(&depot->hint, 0);
-  hak_store_relaxed(&depot->shut, 0);
-  hak_store_relaxed(&depot->takes, 0);
-  hak_lock_acquire(&depot->lock);
-  hak_store_relaxed(&depot->shelf, NULL);
-  hak_store_relaxed(&depot->uncarved, NULL);
-  depot->shelf_last = NULL;
-  depot->shelved = 0;
-  hak_lock_release(&depot->lock);
-  hak_store_relaxed(&depot->spans, 0);
+  hak_store_relaxed(&central->hint, 0);
+  hak_store_relaxed(&central->shut, 0);
+  hak_store_relaxed(&central->takes, 0);
+  hak_lock_acquire(&central->lock);
+  hak_store_relaxed(&central->partial, NULL);
+  hak_store_relaxed(&central->uncarved, NULL);
+  central->partial_last = NULL;
+  central->listed = 0;
+  hak_lock_release(&central->lock);
+  hak_store_relaxed(&central->spans, 0);
 }
 
 /* Under the heap's lease. Caches first, so that nothing names a block when slabs
  * change hands; then slabs in one piece. */
 static void clear(hak_thread_t *me, hak_heap_t *heap, bool end) {
-  hak_arena_t *arena = hak_heap_arena(heap);
-  if (arena != NULL) {
+  hak_external_heap_t *external = hak_heap_external(heap);
+  if (external != NULL) {
     if (end) {
-      hak_store_relaxed(&heap->arena, NULL);
-      hak_arena_close(arena);
+      hak_store_relaxed(&heap->external, NULL);
+      hak_external_close(external);
     } else {
-      hak_arena_clear(arena);
+      hak_external_clear(external);
     }
     return;
   }
@@ -54,10 +54,10 @@ static void clear(hak_thread_t *me, hak_heap_t *heap, bool end) {
   hak_threads_visit(clear_thread, &clearing);
   hak_serial_clear(me, heap, end);
   for (uint32_t cls = 0; cls < HAK_SHARED_CLASSES; cls++) {
-    clear_depot(me, &heap->store->depots[cls]);
+    clear_central(me, &heap->store->centrals[cls]);
   }
   hak_pool_gone_t gone = {0, 0};
-  hak_pool_t *pool = &heap->store->pool;
+  hak_shared_pool_t *pool = &heap->store->pool;
   /* Slabs that are kept would be of no use to large blocks. */
   hak_pool_clear(pool, !end && !hak_pool_is_enclosed(pool), &gone);
   if (hak_load_relaxed(&pool->mapped_blocks) != 0) {
@@ -71,7 +71,7 @@ static void clear(hak_thread_t *me, hak_heap_t *heap, bool end) {
 static void end_heap(hak_thread_t *me, hak_heap_t *heap) {
   hak_heap_lease(heap);
   clear(me, heap, true);
-  hak_front_free_slot(heap);
+  hak_cache_free_index(heap);
   hak_heap_end_os(heap);
   hak_heap_unlease(heap);
 }
@@ -145,8 +145,9 @@ int hak_teardown_release(hak_thread_t *me, hak_heap_t *handle) {
   if (heap->is_serial) {
     hak_serial_end(me, heap);
   } else {
-    hak_thread_flush_heap(me, heap); /* its transfer slots, front or no front */
-    hak_front_flush(me, heap);
+    hak_thread_flush_heap(me,
+                          heap); /* its transfer cache, thread cache or no thread cache */
+    hak_cache_flush(me, heap);
   }
   hak_teardown_unpin(me, heap);
   return 0;

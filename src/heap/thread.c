@@ -6,7 +6,7 @@
 #include "base/option.h"
 #include "heap/lifecycle.h"
 #include "os/os_release.h"
-#include "superslab/meta.h"
+#include "pages/meta.h"
 #include "tiny/capacity.h"
 #include "tiny/hold.h"
 #include "tiny/spill.h"
@@ -74,20 +74,20 @@ void hak_thread_reset(hak_thread_t *state) {
   state->to_report = state == shared;
   state->no_grow = 0;
   state->mask = state->code;
-  state->nobodys.head = HAK_LINK_END;
-  hak_store_relaxed(&state->nobodys.room, 0);
-  state->ticks = 0;
+  state->unowned.head = HAK_LINK_END;
+  hak_store_relaxed(&state->unowned.room, 0);
+  state->trims = 0;
   state->looks = 0;
   state->grown = 0;
   state->in_parts = 0;
-  hak_front_default(state);
-  hak_front_init(state->bins, state->holds, state->store);
+  hak_cache_default(state);
+  hak_cache_init(state->bins, state->holds, state->store);
 }
 
 /* --- a state's memory --------------------------------------------------------- */
 
 /* Slots that every state has memory for. Grows only, under the lock. */
-static uint32_t slots_wanted;
+static uint32_t indices_wanted;
 
 /* Blocks that are whole pages all begin in the same set of the first-level cache; the
  * line that every call reads lies in another one. */
@@ -98,23 +98,23 @@ enum {
 static char *range_of(hak_thread_state_t *state) { return (char *)state - STATE_OFFSET; }
 
 /* Of a state's range, so much has memory with the slots below `slot`. */
-static size_t bytes_to_slot(uint32_t slot) {
-  size_t bytes =
-      STATE_OFFSET + offsetof(hak_thread_state_t, slots) + slot * sizeof(hak_slot_bins_t);
+static size_t bytes_to_index(uint32_t slot) {
+  size_t bytes = STATE_OFFSET + offsetof(hak_thread_state_t, indices) +
+                 slot * sizeof(hak_indexed_bins_t);
   return hak_align_up(bytes, os->page_size);
 }
 
-/* Memory for the slots below `slots`; a part that is there stays as it is. */
-static bool commit_slots(hak_thread_state_t *state, uint32_t slots) {
-  size_t have = bytes_to_slot(state->slots_ready), need = bytes_to_slot(slots);
+/* Memory for the slots below `indices`; a part that is there stays as it is. */
+static bool commit_indices(hak_thread_state_t *state, uint32_t indices) {
+  size_t have = bytes_to_index(state->indices_ready), need = bytes_to_index(indices);
   bool zeroed;
-  if (slots <= state->slots_ready) return true;
+  if (indices <= state->indices_ready) return true;
   if (need > have) {
     if (!hak_os_commit(os, range_of(state) + have, need - have, &zeroed)) return false;
     if (!zeroed) __builtin_memset(range_of(state) + have, 0, need - have);
     hak_add_relaxed(&hak_meta_committed, need - have);
   }
-  state->slots_ready = slots;
+  state->indices_ready = indices;
   return true;
 }
 
@@ -125,7 +125,7 @@ static size_t state_size(void) {
 static hak_thread_t *state_new(void) {
   char *range = hak_os_reserve(os, state_size(), HAK_SLAB_SIZE);
   if (range == NULL) return NULL;
-  size_t need = bytes_to_slot(0);
+  size_t need = bytes_to_index(0);
   bool zeroed;
   if (!hak_os_commit(os, range, need, &zeroed)) {
     hak_os_unreserve(os, range, state_size());
@@ -139,7 +139,7 @@ static hak_thread_t *state_new(void) {
 
 static void state_release(hak_thread_t *thread) {
   hak_thread_state_t *state = hak_thread_state(thread);
-  hak_sub_relaxed(&hak_meta_committed, bytes_to_slot(state->slots_ready));
+  hak_sub_relaxed(&hak_meta_committed, bytes_to_index(state->indices_ready));
   hak_sub_relaxed(&hak_meta_reserved, state_size());
   /* At shutdown, or before anybody had it. */
   hak_os_unreserve(os, range_of(state), state_size());
@@ -150,8 +150,8 @@ static void state_release(hak_thread_t *thread) {
 static bool state_publish(hak_thread_t *thread) {
   for (;;) {
     hak_lock_acquire(&lock);
-    uint32_t wanted = slots_wanted;
-    bool ready = hak_thread_state(thread)->slots_ready >= wanted;
+    uint32_t wanted = indices_wanted;
+    bool ready = hak_thread_state(thread)->indices_ready >= wanted;
     if (ready) {
       thread->next = hak_load_relaxed(&states);
       /* Release: publishes the state to hak_threads_visit. */
@@ -159,34 +159,34 @@ static bool state_publish(hak_thread_t *thread) {
     }
     hak_lock_release(&lock);
     if (ready) return true;
-    if (!commit_slots(hak_thread_state(thread), wanted)) return false;
+    if (!commit_indices(hak_thread_state(thread), wanted)) return false;
   }
 }
 
 /* One thread at a time commits slots in all states; a second one goes without. */
 static hak_atomic_u32_t committing;
 
-static bool commit_all(uint32_t slots) {
+static bool commit_all(uint32_t indices) {
   hak_thread_t *done = NULL;
   for (;;) {
     /* Acquire: pairs with state_publish. States come in front, none goes. */
     hak_thread_t *first = hak_load_acquire(&states);
     for (hak_thread_t *each = first; each != done; each = each->next) {
-      if (!commit_slots(hak_thread_state(each), slots)) return false;
+      if (!commit_indices(hak_thread_state(each), indices)) return false;
     }
     done = first;
     hak_lock_acquire(&lock);
     bool all = hak_load_relaxed(&states) == first;
-    if (all) slots_wanted = slots;
+    if (all) indices_wanted = indices;
     hak_lock_release(&lock);
     if (all) return true;
   }
 }
 
-bool hak_threads_commit_slots(uint32_t slots) {
+bool hak_threads_commit_indices(uint32_t indices) {
   /* Acquire and release: the next one sees what every state has. */
   if (hak_exchange_acquire(&committing, 1) != 0) return false;
-  bool ok = slots_wanted >= slots || commit_all(slots);
+  bool ok = indices_wanted >= indices || commit_all(indices);
   hak_store_release(&committing, 0);
   return ok;
 }
@@ -199,7 +199,7 @@ static hak_thread_t *state_make(uint32_t n) {
   state->registry = hak_registry_root();
   state->registry_limit = HAK_REGISTRY_LEAVES;
   state->store = hak_heap_get_default()->store;
-  hak_store_relaxed(&state->ways[HAK_WAY_DEFAULT], hak_way_to(state->bins));
+  hak_store_relaxed(&state->bins_at[HAK_INDEX_DEFAULT], hak_index_to(state->bins));
   if (state_publish(state)) return state;
   state_release(state);
   return NULL;
@@ -261,13 +261,13 @@ void hak_thread_flush_one(hak_thread_t *me, hak_heap_t *heap) {
   if (heap->store == me->store) {
     flush_default(me);
   } else {
-    hak_front_flush(me, heap);
+    hak_cache_flush(me, heap);
   }
 }
 
 void hak_thread_flush(hak_thread_t *me) {
   flush_default(me);
-  hak_fronts_flush(me);
+  hak_caches_flush(me);
 }
 
 void hak_thread_flush_heap(hak_thread_t *me, hak_heap_t *heap) {
@@ -277,7 +277,7 @@ void hak_thread_flush_heap(hak_thread_t *me, hak_heap_t *heap) {
   } else if (heap->is_serial) {
     hak_serial_flush(me, heap);
   } else if (hak_heap_is_used(heap)) {
-    hak_front_drain(me, heap);
+    hak_cache_drain(me, heap);
   }
   hak_heap_unlease(heap);
 }
@@ -287,7 +287,7 @@ void hak_thread_flush_heap(hak_thread_t *me, hak_heap_t *heap) {
 void hak_thread_leave_heaps(hak_thread_t *me) {
   hak_store_relaxed(&me->busy, 1);
   flush_default(me);
-  hak_fronts_leave(me);
+  hak_caches_leave(me);
 }
 
 /* Runs among the thread's destructors. Later ones may still allocate and free;
@@ -369,10 +369,10 @@ hak_thread_t *hak_thread_enter_started(void) {
   return me;
 }
 
-HAK_SLOW void hak_thread_tick_slow(hak_pool_t *pool) {
+HAK_SLOW void hak_thread_trim_slow(hak_shared_pool_t *pool) {
   hak_thread_t *me = hak_thread_enter_started();
   if (me == NULL) return;
-  hak_retention_tick_slow(pool);
+  hak_retention_trim_slow(pool);
   hak_thread_leave(me, HAK_IN_ALLOC);
 }
 
@@ -449,7 +449,7 @@ void hak_threads_sum(hak_counts_t *counts, uint32_t *count) {
 
 bool hak_threads_start(const hak_os_t *the_os) {
   os = the_os;
-  hak_fronts_start();
+  hak_caches_start();
   hak_serials_forget();
   key = hak_link_key_make(hak_os_entropy());
   if (!has_exit_key) has_exit_key = pthread_key_create(&exit_key, at_thread_exit) == 0;
@@ -468,7 +468,7 @@ void hak_threads_stop(void) {
   hak_thread_t *gone = hak_load_relaxed(&states);
   hak_store_relaxed(&states, NULL);
   free_states = NULL;
-  slots_wanted = 0;
+  indices_wanted = 0;
   codes_used = attached = 0;
   shared = NULL;
   bool had_key = has_exit_key;

@@ -11,8 +11,8 @@
 #ifndef HAK_HEAP_THREAD_H
 #define HAK_HEAP_THREAD_H
 
-#include "heap/front.h"
 #include "heap/lifecycle.h"
+#include "heap/thread_cache.h"
 #include "superslab/retention.h"
 
 extern _Thread_local hak_thread_t *hak_thread_self;
@@ -55,10 +55,10 @@ HAK_HOT void hak_thread_leave(hak_thread_t *me, const char *function) {
 }
 
 /* Gives back what is due, if it is time to look. No slow path begun, no lock held. */
-void hak_thread_tick_slow(hak_pool_t *pool);
-HAK_HOT void hak_thread_tick(hak_pool_t *pool) {
+void hak_thread_trim_slow(hak_shared_pool_t *pool);
+HAK_HOT void hak_thread_trim(hak_shared_pool_t *pool) {
   if (HAK_UNLIKELY(hak_load_relaxed(&hak_retained_over) != 0)) {
-    hak_thread_tick_slow(pool);
+    hak_thread_trim_slow(pool);
   }
 }
 
@@ -70,7 +70,7 @@ void hak_thread_detach(void);
  * everybody's. */
 void hak_thread_flush_one(hak_thread_t *me, hak_heap_t *heap);
 void hak_thread_flush(hak_thread_t *me);
-/* As the first, and what lies in the heap's transfer slots goes home too. */
+/* As the first, and what lies in the heap's transfer cache goes home too. */
 void hak_thread_flush_heap(hak_thread_t *me, hak_heap_t *heap);
 
 /* Likewise what lies in the state that threads without one share, of one heap or of all
@@ -86,9 +86,9 @@ void hak_threads_sum(hak_counts_t *sum, uint32_t *attached);
 /* Calls `visit` for every state ever made; takes no lock. */
 void hak_threads_visit(void (*visit)(hak_thread_t *thread, void *ctx), void *ctx);
 
-/* Memory for the slots below `slots` in all states, those to come included; false
+/* Memory for the slots below `indices` in all states, those to come included; false
  * if it is short, or another thread is at it. No lock held. */
-bool hak_threads_commit_slots(uint32_t slots);
+bool hak_threads_commit_indices(uint32_t indices);
 
 /* Start and end of the library: the module's own part. */
 bool hak_threads_start(const hak_os_t *os);

@@ -2,14 +2,14 @@
 
 #include "base/check.h"
 #include "base/option.h"
-#include "superslab/supply.h"
+#include "superslab/pool_growth.h"
 
 size_t hak_large_good_size(const hak_os_t *os, size_t size) {
   return hak_align_up(size, os->page_size);
 }
 
-static void *span_alloc(hak_pool_t *pool, size_t usable, size_t alignment, bool no_grow,
-                        bool *zeroed) {
+static void *span_alloc(hak_shared_pool_t *pool, size_t usable, size_t alignment,
+                        bool no_grow, bool *zeroed) {
   unsigned span = (unsigned)hak_div_up(usable, HAK_SLAB_SIZE);
   hak_slab_t *slab = hak_pool_get(pool, span, alignment, usable, no_grow, zeroed);
   if (slab == NULL) return NULL;
@@ -32,8 +32,8 @@ static bool commit_part(hak_superslab_t *ss, size_t pages, bool no_grow, bool *z
          hak_superslab_commit(ss, 0, HAK_SUPERSLAB_SLABS, pages, no_grow, zeroed);
 }
 
-static void *run_alloc(hak_pool_t *pool, size_t usable, size_t alignment, bool no_grow,
-                       bool *zeroed) {
+static void *run_alloc(hak_shared_pool_t *pool, size_t usable, size_t alignment,
+                       bool no_grow, bool *zeroed) {
   if (hak_div_up(usable, HAK_SUPERSLAB_SIZE) > UINT32_MAX) return NULL;
   uint32_t n = (uint32_t)hak_div_up(usable, HAK_SUPERSLAB_SIZE);
   if (alignment < HAK_SUPERSLAB_SIZE) alignment = HAK_SUPERSLAB_SIZE;
@@ -66,13 +66,13 @@ static void *run_alloc(hak_pool_t *pool, size_t usable, size_t alignment, bool n
 }
 
 /* Rather than a mapping, of which memory of the caller's has none. */
-static bool is_run(const hak_pool_t *pool, size_t usable, size_t alignment) {
+static bool is_run(const hak_shared_pool_t *pool, size_t usable, size_t alignment) {
   size_t most = (size_t)hak_option(LARGE_MAX_BYTES);
   return hak_pool_is_enclosed(pool) || (usable <= most && alignment <= most);
 }
 
-void *hak_large_alloc(hak_pool_t *pool, size_t size, size_t alignment, bool no_grow,
-                      bool *zeroed) {
+void *hak_large_alloc(hak_shared_pool_t *pool, size_t size, size_t alignment,
+                      bool no_grow, bool *zeroed) {
   size_t usable = hak_large_good_size(pool->os, size);
   if (usable < size) return NULL;
   if (alignment < HAK_SLAB_SIZE) alignment = HAK_SLAB_SIZE;
@@ -87,12 +87,13 @@ void *hak_large_alloc(hak_pool_t *pool, size_t size, size_t alignment, bool no_g
   return block;
 }
 
-static void note_mapped(hak_pool_t *pool, int64_t blocks, size_t now, size_t before) {
+static void note_mapped(hak_shared_pool_t *pool, int64_t blocks, size_t now,
+                        size_t before) {
   hak_add_relaxed(&pool->mapped_blocks, (uint64_t)blocks);
   hak_add_relaxed(&pool->mapped_bytes, (uint64_t)now - (uint64_t)before);
 }
 
-void *hak_large_map(hak_pool_t *pool, size_t size, size_t alignment, bool no_grow,
+void *hak_large_map(hak_shared_pool_t *pool, size_t size, size_t alignment, bool no_grow,
                     bool *zeroed) {
   if (hak_pool_is_enclosed(pool)) {
     return hak_large_alloc(pool, size, alignment, no_grow, zeroed);
@@ -127,7 +128,7 @@ bool hak_large_claim(const hak_place_t *place) {
   return hak_cas_relaxed(&place->extent->block, &start, NULL);
 }
 
-static void span_free(hak_pool_t *pool, hak_slab_t *slab, char *start) {
+static void span_free(hak_shared_pool_t *pool, hak_slab_t *slab, char *start) {
   unsigned span = slab->span;
   hak_slab_set_class(slab, HAK_CLASS_NONE);
   hak_registry_set_class((uintptr_t)start, span, HAK_CLASS_NONE);
@@ -141,12 +142,12 @@ static uint32_t run_length(size_t usable) {
 }
 
 /* Last, as a heap without blocks may end. Release: pairs with hak_heap_is_empty. */
-static void uncount_mapped(hak_pool_t *pool, size_t usable) {
+static void uncount_mapped(hak_shared_pool_t *pool, size_t usable) {
   hak_sub_relaxed(&pool->mapped_bytes, usable);
   hak_sub_release(&pool->mapped_blocks, 1);
 }
 
-void hak_large_free(hak_pool_t *pool, const hak_place_t *place) {
+void hak_large_free(hak_shared_pool_t *pool, const hak_place_t *place) {
   hak_clock_refresh();
   size_t usable = hak_large_usable(place);
   if (place->slab != NULL) {
@@ -166,8 +167,8 @@ void hak_large_free(hak_pool_t *pool, const hak_place_t *place) {
   hak_region_give(ss, n, hak_clock_cached());
 }
 
-static size_t span_resize(hak_pool_t *pool, const hak_place_t *place, size_t min_usable,
-                          size_t usable) {
+static size_t span_resize(hak_shared_pool_t *pool, const hak_place_t *place,
+                          size_t min_usable, size_t usable) {
   hak_slab_t *slab = place->slab;
   hak_superslab_t *ss = hak_slab_superslab(slab);
   if (usable > HAK_LARGE_SPAN_MAX) usable = HAK_LARGE_SPAN_MAX;
@@ -198,7 +199,7 @@ static size_t span_resize(hak_pool_t *pool, const hak_place_t *place, size_t min
   return usable;
 }
 
-static size_t run_resize(hak_pool_t *pool, hak_superslab_t *ss, size_t old_usable,
+static size_t run_resize(hak_shared_pool_t *pool, hak_superslab_t *ss, size_t old_usable,
                          size_t min_usable, size_t usable) {
   uint32_t have = run_length(old_usable), want = have;
   if (usable <= have * HAK_SUPERSLAB_SIZE) {
@@ -225,8 +226,8 @@ static size_t run_resize(hak_pool_t *pool, hak_superslab_t *ss, size_t old_usabl
   return usable;
 }
 
-size_t hak_large_resize(hak_pool_t *pool, const hak_place_t *place, size_t min_size,
-                        size_t want_size) {
+size_t hak_large_resize(hak_shared_pool_t *pool, const hak_place_t *place,
+                        size_t min_size, size_t want_size) {
   size_t old_usable = hak_large_usable(place);
   size_t min_usable = hak_large_good_size(pool->os, min_size);
   size_t usable = hak_large_good_size(pool->os, want_size);
@@ -251,7 +252,7 @@ size_t hak_large_resize(hak_pool_t *pool, const hak_place_t *place, size_t min_s
   return now;
 }
 
-void *hak_large_remap(hak_pool_t *pool, const hak_place_t *place, size_t size,
+void *hak_large_remap(hak_shared_pool_t *pool, const hak_place_t *place, size_t size,
                       bool *lost) {
   *lost = false;
   if (place->slab != NULL) return NULL;

@@ -5,8 +5,8 @@
  *
  *   to 1 MiB              a span of slabs in the heap's SuperSlabs
  *   to LARGE_MAX_BYTES    a run of SuperSlabs
- *   beyond                a mapping of its own (superslab/mapping.h); in memory of the
- *                         caller's (superslab/plot.h) a run too
+ *   beyond                a mapping of its own (pages/mapping.h); in memory of the
+ *                         caller's (external/external_region.h) a run too
  *
  * Address space is taken in slabs or SuperSlabs, memory is committed in OS
  * pages. Freed ones keep their pages in the pool, the regions or the list of
@@ -17,43 +17,44 @@
 #ifndef HAK_POOL_LARGE_H
 #define HAK_POOL_LARGE_H
 
-#include "superslab/mapping.h"
+#include "pages/mapping.h"
+#include "superslab/locate.h"
 #include "superslab/shared_pool.h"
 
 #define HAK_LARGE_SPAN_MAX HAK_MIB
 
 /* `alignment` is a power of two up to HAK_ALIGNMENT_MAX. *zeroed: the usable
  * bytes read as zero. NULL if memory is short. No lock held. */
-void *hak_large_alloc(hak_pool_t *pool, size_t size, size_t alignment, bool no_grow,
-                      bool *zeroed);
+void *hak_large_alloc(hak_shared_pool_t *pool, size_t size, size_t alignment,
+                      bool no_grow, bool *zeroed);
 
 /* As above, in a mapping of its own whatever the size: such a block can grow by
  * moving its pages. */
-void *hak_large_map(hak_pool_t *pool, size_t size, size_t alignment, bool no_grow,
+void *hak_large_map(hak_shared_pool_t *pool, size_t size, size_t alignment, bool no_grow,
                     bool *zeroed);
 
 /* The usable size of a large block at `place`, 0 if none starts there. */
 size_t hak_large_usable(const hak_place_t *place);
 
-/* The block that starts at `place` is the caller's to free, and nobody's from here on;
+/* The block that starts at `place` is the caller's to free, and unowned from here on;
  * false, and nothing has changed, if another thread has claimed it, or it is gone. */
 bool hak_large_claim(const hak_place_t *place);
 
 /* Frees a block that was claimed. */
-void hak_large_free(hak_pool_t *pool, const hak_place_t *place);
+void hak_large_free(hak_shared_pool_t *pool, const hak_place_t *place);
 
 /* The usable size that `size` would get. */
 size_t hak_large_good_size(const hak_os_t *os, size_t size);
 
 /* Makes the block at least min_size and at most what want_size rounds to, where
  * it is; the new usable size or 0. */
-size_t hak_large_resize(hak_pool_t *pool, const hak_place_t *place, size_t min_size,
-                        size_t want_size);
+size_t hak_large_resize(hak_shared_pool_t *pool, const hak_place_t *place,
+                        size_t min_size, size_t want_size);
 
 /* Moves a block's pages to a place of the new size without copying them; the
  * new address, or NULL and nothing changed, but if *lost: then there is no block any
  * more, as hooks moved its pages to where none may be (hak_mapping_resize). */
-void *hak_large_remap(hak_pool_t *pool, const hak_place_t *place, size_t size,
+void *hak_large_remap(hak_shared_pool_t *pool, const hak_place_t *place, size_t size,
                       bool *lost);
 
 #endif

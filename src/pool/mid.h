@@ -1,9 +1,9 @@
 /* mid.h - the geometry of spans for blocks of 1 to 56 KiB.
  *
- * Depends on: base.   Used by: heap, which puts it into the depots.
+ * Depends on: base.   Used by: heap, which puts it into the central caches.
  *
  * Blocks of the mid classes live by the same mechanism as tiny ones (bins,
- * holding, shelves, transfer slots); what differs is the span they are cut from.
+ * holding, partial lists, transfer cache); what differs is the span they are cut from.
  */
 #ifndef HAK_POOL_MID_H
 #define HAK_POOL_MID_H

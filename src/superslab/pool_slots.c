@@ -4,14 +4,15 @@
 
 typedef hak_superslab_t node_t;
 
-void hak_pool_run_changed_locked(hak_pool_t *pool, node_t *ss) {
+void hak_pool_run_changed_locked(hak_shared_pool_t *pool, node_t *ss) {
   uint32_t run = hak_longest_run(hak_superslab_free(ss));
   if (run == ss->run) return;
   ss->run = run;
   hak_tree_refresh(pool->root, ss);
 }
 
-void hak_pool_take_locked(hak_pool_t *pool, node_t *ss, unsigned first, unsigned span) {
+void hak_pool_take_locked(hak_shared_pool_t *pool, node_t *ss, unsigned first,
+                          unsigned span) {
   pool->empty -= hak_count_bits(hak_superslab_retained(ss) & hak_mask32(first, span));
   hak_superslab_take_locked(ss, first, span);
   if (hak_superslab_retained(ss) == 0 && ss->queue != NULL) hak_superslab_dequeue(ss);
@@ -19,13 +20,13 @@ void hak_pool_take_locked(hak_pool_t *pool, node_t *ss, unsigned first, unsigned
   hak_pool_run_changed_locked(pool, ss);
 }
 
-void hak_pool_requeue_locked(hak_pool_t *pool, node_t *ss) {
+void hak_pool_requeue_locked(hak_shared_pool_t *pool, node_t *ss) {
   if (ss->queue != NULL) hak_superslab_dequeue(ss);
   if (hak_superslab_retained(ss) != 0) hak_superslab_enqueue(&pool->retained, ss);
 }
 
 /* A SuperSlab that is wholly free is not to go. */
-static bool is_kept(const hak_pool_t *pool, const node_t *ss) {
+static bool is_kept(const hak_shared_pool_t *pool, const node_t *ss) {
   if (HAK_UNLIKELY(pool->readying != 0)) return true;
   if (HAK_LIKELY(pool->kept_slabs == 0 && pool->kept_superslabs == 0)) return false;
   uint64_t without = hak_load_relaxed(&pool->taken) + pool->empty;
@@ -34,7 +35,7 @@ static bool is_kept(const hak_pool_t *pool, const node_t *ss) {
 }
 
 /* A SuperSlab that is wholly free goes back to its region. */
-static void give_locked(hak_pool_t *pool, node_t *ss, uint64_t now) {
+static void give_locked(hak_shared_pool_t *pool, node_t *ss, uint64_t now) {
   if (ss->queue != NULL) hak_superslab_dequeue(ss);
   pool->empty -= hak_count_bits(hak_superslab_retained(ss));
   pool->root = hak_tree_erase(pool->root, ss);
@@ -43,7 +44,8 @@ static void give_locked(hak_pool_t *pool, node_t *ss, uint64_t now) {
   hak_region_give(ss, 1, now);
 }
 
-void hak_pool_settle_locked(hak_pool_t *pool, node_t *ss, unsigned slots, uint64_t now) {
+void hak_pool_settle_locked(hak_shared_pool_t *pool, node_t *ss, unsigned slots,
+                            uint64_t now) {
   hak_count_own(&pool->taken, 0 - (uint64_t)slots);
   if (hak_superslab_free(ss) != HAK_ALL_SLOTS || is_kept(pool, ss)) {
     hak_pool_requeue_locked(pool, ss);
@@ -53,7 +55,7 @@ void hak_pool_settle_locked(hak_pool_t *pool, node_t *ss, unsigned slots, uint64
   give_locked(pool, ss, now);
 }
 
-void hak_pool_give_bare_locked(hak_pool_t *pool, uint64_t now) {
+void hak_pool_give_bare_locked(hak_shared_pool_t *pool, uint64_t now) {
   const char *at = NULL;
   node_t *ss;
   while (pool->keeps_free && (ss = hak_tree_above(pool->root, at)) != NULL) {
@@ -65,14 +67,14 @@ void hak_pool_give_bare_locked(hak_pool_t *pool, uint64_t now) {
   }
 }
 
-void hak_pool_put_locked(hak_pool_t *pool, node_t *ss, unsigned first, unsigned span,
-                         uint64_t now) {
+void hak_pool_put_locked(hak_shared_pool_t *pool, node_t *ss, unsigned first,
+                         unsigned span, uint64_t now) {
   hak_superslab_put_locked(ss, first, span, now);
   pool->empty += hak_count_bits(hak_superslab_retained(ss) & hak_mask32(first, span));
   hak_pool_settle_locked(pool, ss, span, now);
 }
 
-void hak_pool_add_superslab(hak_pool_t *pool, node_t *ss) {
+void hak_pool_add_superslab(hak_shared_pool_t *pool, node_t *ss) {
   hak_lock_acquire(&pool->lock);
   uint64_t idle_since = ss->idle_since;
   hak_superslab_put_locked(ss, 0, HAK_SUPERSLAB_SLABS, idle_since);

@@ -197,7 +197,7 @@ size_t hak_region_purge(uint64_t before, size_t max_bytes, size_t *slabs) {
     *slabs -= HAK_SUPERSLAB_SLABS;
     unsigned first = 0;
     size_t got = 0;
-    /* Within one slab of the bound, from the front. */
+    /* Within one slab of the bound, from the thread cache. */
     while (first < HAK_SUPERSLAB_SLABS && given + got < max_bytes) {
       unsigned n = HAK_SUPERSLAB_SLABS - first;
       size_t left = max_bytes - given - got;

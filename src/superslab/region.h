@@ -10,7 +10,7 @@
  *
  * A region over the hooks of one heap has its records elsewhere, so that it can be
  * released with that heap: what is left is an empty record, which serves the next one.
- * So has one over memory of the caller's (plot.h).
+ * So has one over memory of the caller's (external_region.h).
  *
  * Runs of free SuperSlabs are handed out lowest first, oldest region first, so
  * that young regions and high addresses become empty.
@@ -25,7 +25,8 @@
 #define HAK_SUPERSLAB_REGION_H
 
 #include "os/turn.h"
-#include "superslab/registry.h"
+#include "pages/registry.h"
+#include "superslab/superslab.h"
 
 typedef struct hak_region {
   _Atomic(struct hak_region *) next; /* younger; set once, under the lock */

@@ -2,7 +2,7 @@
 
 #include "base/option.h"
 #include "os/os_release.h"
-#include "superslab/meta.h"
+#include "pages/meta.h"
 #include "superslab/region_map.h"
 
 static size_t head_size(uint32_t count) {
@@ -168,7 +168,7 @@ static void add_own(const own_t *own, const hak_os_t *os) {
 /* As grow, for a heap's own hooks. */
 static bool grow_own(const hak_os_t *os, uint32_t count, size_t alignment) {
   hak_lock_release(&hak_regions.lock);
-  size_t size = hak_align_down((size_t)hak_option(ARENA_BYTES), HAK_SUPERSLAB_SIZE);
+  size_t size = hak_align_down((size_t)hak_option(REGION_BYTES), HAK_SUPERSLAB_SIZE);
   own_t own = own_region_new(os, size, count, alignment);
   hak_lock_acquire(&hak_regions.lock);
   if (own.region != NULL) add_own(&own, os);
@@ -209,13 +209,13 @@ bool hak_region_grow_locked(const hak_os_t *os, uint32_t count, size_t alignment
   if (hak_os_is_fixed(os)) return false;
   if (!hak_region_is_common(os)) return grow_own(os, count, alignment);
   size_t size = hak_regions.next_size;
-  if (size == 0) size = (size_t)hak_option(ARENA_BYTES);
+  if (size == 0) size = (size_t)hak_option(REGION_BYTES);
   hak_lock_release(&hak_regions.lock);
   size = hak_align_down(size, HAK_SUPERSLAB_SIZE);
   hak_region_t *region = region_new(os, size, count, alignment, small);
   hak_lock_acquire(&hak_regions.lock);
   if (region == NULL) return false;
-  size_t next = size * 2, most = (size_t)hak_option(ARENA_BYTES_MAX);
+  size_t next = size * 2, most = (size_t)hak_option(REGION_BYTES_MAX);
   hak_regions.next_size = next < most ? next : most;
   link_locked(region);
   if (!small) hak_store_relaxed(&hak_regions.has_common, 1);

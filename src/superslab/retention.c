@@ -1,7 +1,7 @@
 #include "superslab/retention.h"
 
 #include "base/option.h"
-#include "superslab/mapping.h"
+#include "pages/mapping.h"
 
 enum {
   NS_PER_MS = 1000000,
@@ -11,11 +11,7 @@ enum {
 
 static hak_atomic_u64_t last_look;
 
-uint64_t hak_retained_bytes(void) {
-  return hak_load_relaxed(&hak_slots_retained) + hak_load_relaxed(&hak_mappings_retained);
-}
-
-size_t hak_retention_collect(hak_pool_t *pool, uint64_t before, size_t max_bytes,
+size_t hak_retention_collect(hak_shared_pool_t *pool, uint64_t before, size_t max_bytes,
                              size_t *slabs) {
   size_t given = hak_region_purge(before, max_bytes, slabs);
   if (given < max_bytes) given += hak_mapping_purge(before, max_bytes - given, slabs);
@@ -23,7 +19,7 @@ size_t hak_retention_collect(hak_pool_t *pool, uint64_t before, size_t max_bytes
   return given;
 }
 
-void hak_retention_tick_slow(hak_pool_t *pool) {
+void hak_retention_trim_slow(hak_shared_pool_t *pool) {
   uint64_t retained = hak_retained_bytes();
   uint64_t cap = (uint64_t)hak_option(RETAIN_BYTES);
   /* Whoever is at memory of the caller's does nothing else. */

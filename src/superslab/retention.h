@@ -13,19 +13,16 @@
 
 #include "superslab/shared_pool.h"
 
-/* Bytes committed in memory that nobody uses. */
-uint64_t hak_retained_bytes(void);
-
 /* What is due, if it is time to look and purging is inline. No lock held. */
-void hak_retention_tick_slow(hak_pool_t *pool);
-HAK_HOT void hak_retention_tick(hak_pool_t *pool) {
+void hak_retention_trim_slow(hak_shared_pool_t *pool);
+HAK_HOT void hak_retention_trim(hak_shared_pool_t *pool) {
   if (HAK_UNLIKELY(hak_load_relaxed(&hak_retained_over) != 0)) {
-    hak_retention_tick_slow(pool);
+    hak_retention_trim_slow(pool);
   }
 }
 
 /* Gives back what has been idle since `before`, as hak_region_purge. */
-size_t hak_retention_collect(hak_pool_t *pool, uint64_t before, size_t max_bytes,
+size_t hak_retention_collect(hak_shared_pool_t *pool, uint64_t before, size_t max_bytes,
                              size_t *slabs);
 
 #endif

@@ -3,18 +3,9 @@
 #include "base/check.h"
 #include "base/event.h"
 #include "base/option.h"
+#include "superslab/pool_growth.h"
 #include "superslab/pool_slots.h"
-#include "superslab/supply.h"
 #include "superslab/tree.h"
-
-static hak_atomic_u64_t clock_now;
-
-void hak_clock_refresh(void) {
-  uint64_t now = hak_os_now(hak_registry_os());
-  /* It is coarse: mostly nothing changes, and all threads keep the line. */
-  if (now != hak_load_relaxed(&clock_now)) hak_store_relaxed(&clock_now, now);
-}
-uint64_t hak_clock_cached(void) { return hak_load_relaxed(&clock_now); }
 
 typedef hak_superslab_t node_t;
 
@@ -30,14 +21,14 @@ static int find_slots(uint32_t free, unsigned span, size_t alignment) {
   return starts == 0 ? -1 : (int)hak_lowest_bit(starts);
 }
 
-void hak_pool_init(hak_pool_t *pool, const hak_os_t *os, void *heap) {
+void hak_pool_init(hak_shared_pool_t *pool, const hak_os_t *os, void *heap) {
   hak_lock_init(&pool->lock, HAK_RANK_HEAP);
   pool->os = os;
   pool->heap = heap;
   hak_budget_init(&pool->budget);
 }
 
-void hak_pool_pass_on(hak_pool_t *pool, const hak_os_t *os, void *heap) {
+void hak_pool_pass_on(hak_shared_pool_t *pool, const hak_os_t *os, void *heap) {
   hak_lock_acquire(&pool->lock);
   hak_assert(pool->root == NULL && pool->runs == NULL);
   pool->os = os;
@@ -47,7 +38,7 @@ void hak_pool_pass_on(hak_pool_t *pool, const hak_os_t *os, void *heap) {
 
 /* Slots whose pages are there already, among the SuperSlabs that have some; looks
  * at a few. */
-static node_t *find_committed(hak_pool_t *pool, unsigned span, size_t alignment,
+static node_t *find_committed(hak_shared_pool_t *pool, unsigned span, size_t alignment,
                               size_t pages, int *first) {
   enum {
     LOOKS = 64
@@ -69,14 +60,14 @@ static node_t *find_committed(hak_pool_t *pool, unsigned span, size_t alignment,
 }
 
 /* Where an empty SuperSlab is begun with. */
-static int first_slot(const hak_pool_t *pool, unsigned span, unsigned step) {
+static int first_slot(const hak_shared_pool_t *pool, unsigned span, unsigned step) {
   unsigned slot = pool->colour % HAK_SUPERSLAB_SLABS;
   if (slot + span > HAK_SUPERSLAB_SLABS) return 0;
   return (int)hak_align_down(slot, step);
 }
 
 /* Finds room in the pool, or brings a SuperSlab in; returns with the lock held. */
-static node_t *find_or_grow(hak_pool_t *pool, unsigned span, size_t alignment,
+static node_t *find_or_grow(hak_shared_pool_t *pool, unsigned span, size_t alignment,
                             int *first) {
   for (;;) {
     hak_lock_acquire(&pool->lock);
@@ -105,7 +96,7 @@ static node_t *find_or_grow(hak_pool_t *pool, unsigned span, size_t alignment,
 
 /* Where nothing may be asked for: what has its pages, here or among the free
  * SuperSlabs of the process; returns with the lock held. */
-static node_t *find_without_os(hak_pool_t *pool, unsigned span, size_t alignment,
+static node_t *find_without_os(hak_shared_pool_t *pool, unsigned span, size_t alignment,
                                size_t pages, int *first) {
   hak_lock_acquire(&pool->lock);
   node_t *ss = find_committed(pool, span, alignment, pages, first);
@@ -124,8 +115,8 @@ static node_t *find_without_os(hak_pool_t *pool, unsigned span, size_t alignment
 }
 
 /* `no_grow`: from slots that have their pages. */
-static hak_slab_t *get(hak_pool_t *pool, unsigned span, size_t alignment, size_t pages,
-                       bool no_grow, bool *zeroed) {
+static hak_slab_t *get(hak_shared_pool_t *pool, unsigned span, size_t alignment,
+                       size_t pages, bool no_grow, bool *zeroed) {
   int first = 0;
   node_t *ss;
   if (HAK_UNLIKELY(no_grow)) {
@@ -144,8 +135,8 @@ static hak_slab_t *get(hak_pool_t *pool, unsigned span, size_t alignment, size_t
   return &ss->slabs[first];
 }
 
-hak_slab_t *hak_pool_get(hak_pool_t *pool, unsigned span, size_t alignment, size_t bytes,
-                         bool no_grow, bool *zeroed) {
+hak_slab_t *hak_pool_get(hak_shared_pool_t *pool, unsigned span, size_t alignment,
+                         size_t bytes, bool no_grow, bool *zeroed) {
   size_t pages = hak_os_pages(pool->os, bytes);
   if (hak_pool_is_enclosed(pool)) {
     return get(pool, span, alignment, pages, false, zeroed);
@@ -165,7 +156,7 @@ enum {
   DENSE_NEXT = 14
 };
 
-void hak_pool_densify(hak_pool_t *pool, hak_slab_t *slab) {
+void hak_pool_densify(hak_shared_pool_t *pool, hak_slab_t *slab) {
   node_t *ss = hak_slab_superslab(slab);
   if (hak_superslab_is_huge(ss) || ss->region->small || hak_option(HUGE_PAGES) == 0 ||
       hak_pool_is_enclosed(pool) || !hak_os_may_give()) {
@@ -179,14 +170,15 @@ void hak_pool_densify(hak_pool_t *pool, hak_slab_t *slab) {
   if (dense) hak_os_collapse(pool->os, ss->extent.base, HAK_SUPERSLAB_SIZE);
 }
 
-void hak_pool_put(hak_pool_t *pool, hak_slab_t *slab, unsigned span) {
+void hak_pool_put(hak_shared_pool_t *pool, hak_slab_t *slab, unsigned span) {
   node_t *ss = hak_slab_superslab(slab);
   hak_lock_acquire(&pool->lock);
   hak_pool_put_locked(pool, ss, slab->slot, span, hak_clock_cached());
   hak_lock_release(&pool->lock);
 }
 
-bool hak_pool_extend(hak_pool_t *pool, hak_slab_t *slab, unsigned span, unsigned more) {
+bool hak_pool_extend(hak_shared_pool_t *pool, hak_slab_t *slab, unsigned span,
+                     unsigned more) {
   node_t *ss = hak_slab_superslab(slab);
   unsigned first = slab->slot + span;
   if (first + more > HAK_SUPERSLAB_SLABS) return false;
@@ -199,7 +191,7 @@ bool hak_pool_extend(hak_pool_t *pool, hak_slab_t *slab, unsigned span, unsigned
 }
 
 /* Slabs whose pages are not to be kept. */
-static uint64_t surplus_slabs(const hak_pool_t *pool) {
+static uint64_t surplus_slabs(const hak_shared_pool_t *pool) {
   if (pool->readying != 0) return 0;
   uint64_t has = hak_load_relaxed(&pool->taken) + pool->empty;
   return has > pool->kept_slabs ? has - pool->kept_slabs : 0;
@@ -225,7 +217,7 @@ enum {
   VISIT_SLABS = 128
 };
 
-size_t hak_pool_purge(hak_pool_t *pool, uint64_t before, size_t max_bytes,
+size_t hak_pool_purge(hak_shared_pool_t *pool, uint64_t before, size_t max_bytes,
                       size_t *slabs) {
   size_t given = 0, visits = *slabs / VISIT_SLABS + 1;
   hak_lock_acquire(&pool->lock);
@@ -263,7 +255,7 @@ size_t hak_pool_purge(hak_pool_t *pool, uint64_t before, size_t max_bytes,
   return given;
 }
 
-bool hak_pool_contains(hak_pool_t *pool, const hak_superslab_t *ss) {
+bool hak_pool_contains(hak_shared_pool_t *pool, const hak_superslab_t *ss) {
   hak_lock_acquire(&pool->lock);
   const node_t *node = pool->root;
   while (node != NULL && node != ss) {
@@ -279,8 +271,8 @@ static bool visit_tree(node_t *ss, bool (*visit)(hak_superslab_t *ss, void *ctx)
                         visit_tree(ss->right, visit, ctx));
 }
 
-void hak_pool_visit(hak_pool_t *pool, bool (*visit)(hak_superslab_t *ss, void *ctx),
-                    void *ctx) {
+void hak_pool_visit(hak_shared_pool_t *pool,
+                    bool (*visit)(hak_superslab_t *ss, void *ctx), void *ctx) {
   hak_lock_acquire(&pool->lock);
   visit_tree(pool->root, visit, ctx);
   hak_lock_release(&pool->lock);
@@ -288,7 +280,7 @@ void hak_pool_visit(hak_pool_t *pool, bool (*visit)(hak_superslab_t *ss, void *c
 
 /* --- the end of all blocks ------------------------------------------------- */
 
-void hak_pool_add_run(hak_pool_t *pool, hak_superslab_t *ss) {
+void hak_pool_add_run(hak_shared_pool_t *pool, hak_superslab_t *ss) {
   hak_lock_acquire(&pool->lock);
   ss->prev = NULL;
   ss->next = pool->runs;
@@ -297,7 +289,7 @@ void hak_pool_add_run(hak_pool_t *pool, hak_superslab_t *ss) {
   hak_lock_release(&pool->lock);
 }
 
-void hak_pool_remove_run(hak_pool_t *pool, hak_superslab_t *ss) {
+void hak_pool_remove_run(hak_shared_pool_t *pool, hak_superslab_t *ss) {
   hak_lock_acquire(&pool->lock);
   if (ss->next != NULL) ss->next->prev = ss->prev;
   if (ss->prev != NULL) {
@@ -308,7 +300,7 @@ void hak_pool_remove_run(hak_pool_t *pool, hak_superslab_t *ss) {
   hak_lock_release(&pool->lock);
 }
 
-void hak_pool_forget_run(hak_pool_t *pool, const hak_superslab_t *ss) {
+void hak_pool_forget_run(hak_shared_pool_t *pool, const hak_superslab_t *ss) {
   hak_lock_acquire(&pool->lock);
   node_t *run = pool->runs;
   while (run != NULL && run != ss) run = run->next;
@@ -333,7 +325,7 @@ static void clear_superslab(node_t *ss, hak_pool_gone_t *gone) {
   }
 }
 
-static void clear_kept(hak_pool_t *pool, node_t *ss, uint64_t now,
+static void clear_kept(hak_shared_pool_t *pool, node_t *ss, uint64_t now,
                        hak_pool_gone_t *gone) {
   if (ss == NULL) return;
   clear_superslab(ss, gone);
@@ -346,7 +338,7 @@ static void clear_kept(hak_pool_t *pool, node_t *ss, uint64_t now,
   hak_tree_update(ss);
 }
 
-static void clear_given(hak_pool_t *pool, uint64_t now, hak_pool_gone_t *gone) {
+static void clear_given(hak_shared_pool_t *pool, uint64_t now, hak_pool_gone_t *gone) {
   while (pool->root != NULL) {
     node_t *ss = pool->root;
     pool->root = hak_tree_merge(ss->left, ss->right);
@@ -358,7 +350,7 @@ static void clear_given(hak_pool_t *pool, uint64_t now, hak_pool_gone_t *gone) {
   hak_store_relaxed(&pool->superslabs, 0);
 }
 
-void hak_pool_clear(hak_pool_t *pool, bool keep, hak_pool_gone_t *gone) {
+void hak_pool_clear(hak_shared_pool_t *pool, bool keep, hak_pool_gone_t *gone) {
   hak_clock_refresh();
   uint64_t now = hak_clock_cached();
   hak_lock_acquire(&pool->lock);
@@ -384,8 +376,8 @@ void hak_pool_clear(hak_pool_t *pool, bool keep, hak_pool_gone_t *gone) {
   hak_lock_release(&pool->lock);
 }
 
-static bool subtree_is_valid(const hak_pool_t *pool, const node_t *node, uint64_t *nodes,
-                             uint64_t *taken) {
+static bool subtree_is_valid(const hak_shared_pool_t *pool, const node_t *node,
+                             uint64_t *nodes, uint64_t *taken) {
   if (node == NULL) return true;
   uint32_t run = node->run;
   if (hak_tree_run(node->left) > run) run = hak_tree_run(node->left);
@@ -403,7 +395,7 @@ static bool subtree_is_valid(const hak_pool_t *pool, const node_t *node, uint64_
          subtree_is_valid(pool, node->right, nodes, taken);
 }
 
-bool hak_pool_is_valid(hak_pool_t *pool) {
+bool hak_pool_is_valid(hak_shared_pool_t *pool) {
   uint64_t nodes = 0, taken = 0;
   hak_lock_acquire(&pool->lock);
   bool valid = subtree_is_valid(pool, pool->root, &nodes, &taken) &&

@@ -19,9 +19,10 @@
 #define HAK_SUPERSLAB_SHARED_POOL_H
 
 #include "base/lock.h"
+#include "pages/clock.h"
 #include "superslab/region.h"
 
-typedef struct hak_pool {
+typedef struct hak_shared_pool {
   hak_lock_t lock;
   const hak_os_t *os;             /* [const] the process's hooks, or the heap's own */
   void *heap;                     /* [const] the heap that has this pool, its handle */
@@ -44,77 +45,75 @@ typedef struct hak_pool {
   hak_atomic_u64_t taken;         /* [lock] slots; likewise */
   hak_budget_t budget;            /* what the heap is charged */
   hak_atomic_u64_t mapped_blocks, mapped_bytes; /* in mappings of their own */
-} hak_pool_t;
+} hak_shared_pool_t;
 
 /* With less room in its budget a heap has small pages: it could not pay for much that
  * it does not use. */
 #define HAK_ROOM_FOR_HUGE_PAGES (64 * HAK_MIB)
 
-/* When slots came and went, without asking the clock under a lock: the time of
- * the last refresh, which slow paths do before they take one. */
-void hak_clock_refresh(void);
-uint64_t hak_clock_cached(void);
-
-void hak_pool_init(hak_pool_t *pool, const hak_os_t *os, void *heap);
+void hak_pool_init(hak_shared_pool_t *pool, const hak_os_t *os, void *heap);
 /* The pool of a budget that is a heap's. */
-HAK_HOT hak_pool_t *hak_pool_of_budget(hak_budget_t *budget) {
-  return HAK_CONTAINER_OF(budget, hak_pool_t, budget);
+HAK_HOT hak_shared_pool_t *hak_pool_of_budget(hak_budget_t *budget) {
+  return HAK_CONTAINER_OF(budget, hak_shared_pool_t, budget);
 }
-/* All its memory is the caller's (plot.h): it cannot grow, and asks for nothing. */
-HAK_HOT bool hak_pool_is_enclosed(const hak_pool_t *pool) {
+/* All its memory is the caller's (external_region.h): it cannot grow, and asks for
+ * nothing. */
+HAK_HOT bool hak_pool_is_enclosed(const hak_shared_pool_t *pool) {
   return hak_os_is_fixed(pool->os);
 }
 /* A pool without SuperSlabs passes to another heap. */
-void hak_pool_pass_on(hak_pool_t *pool, const hak_os_t *os, void *heap);
+void hak_pool_pass_on(hak_shared_pool_t *pool, const hak_os_t *os, void *heap);
 
 /* `span` slabs side by side, the first at a multiple of `alignment` bytes (at
  * least a slab, at most a SuperSlab), with their first `bytes` bytes committed;
  * the first one's record, or NULL. *zeroed: the bytes read as zero. No lock
  * held. */
-hak_slab_t *hak_pool_get(hak_pool_t *pool, unsigned span, size_t alignment, size_t bytes,
-                         bool no_grow, bool *zeroed);
+hak_slab_t *hak_pool_get(hak_shared_pool_t *pool, unsigned span, size_t alignment,
+                         size_t bytes, bool no_grow, bool *zeroed);
 
 /* A slab of small blocks was got. If its SuperSlab began with small pages and
  * enough of its slots are taken now, it becomes a huge page. No lock held. */
-void hak_pool_densify(hak_pool_t *pool, hak_slab_t *slab);
+void hak_pool_densify(hak_shared_pool_t *pool, hak_slab_t *slab);
 
-/* Gives `span` slabs back. Nobody else can reach them. A shelf's lock may be
+/* Gives `span` slabs back. Nobody else can reach them. A partial list's lock may be
  * held. */
-void hak_pool_put(hak_pool_t *pool, hak_slab_t *first, unsigned span);
+void hak_pool_put(hak_shared_pool_t *pool, hak_slab_t *first, unsigned span);
 
 /* Grows a span in place by `more` slabs if those behind it are free; their pages
  * are not committed. */
-bool hak_pool_extend(hak_pool_t *pool, hak_slab_t *first, unsigned span, unsigned more);
+bool hak_pool_extend(hak_shared_pool_t *pool, hak_slab_t *first, unsigned span,
+                     unsigned more);
 
 /* As hak_region_purge, for the heap's own SuperSlabs; what is to be kept stays. */
-size_t hak_pool_purge(hak_pool_t *pool, uint64_t before, size_t max_bytes, size_t *slabs);
+size_t hak_pool_purge(hak_shared_pool_t *pool, uint64_t before, size_t max_bytes,
+                      size_t *slabs);
 
 /* It has the SuperSlab in its tree. */
-bool hak_pool_contains(hak_pool_t *pool, const hak_superslab_t *ss);
+bool hak_pool_contains(hak_shared_pool_t *pool, const hak_superslab_t *ss);
 /* The pool's address space is `bytes` at least from here on, for the pool alone. */
-bool hak_pool_reserve(hak_pool_t *pool, size_t bytes);
+bool hak_pool_reserve(hak_shared_pool_t *pool, size_t bytes);
 /* Commits and touches so many bytes of free slabs, the lowest first, and keeps as
  * many, beside what is in use now. No lock held. */
-bool hak_pool_prefault(hak_pool_t *pool, size_t bytes);
+bool hak_pool_prefault(hak_shared_pool_t *pool, size_t bytes);
 /* Keeps all pages that it has or gets; or, from what was reserved and prefaulted,
  * none. */
-void hak_pool_keep_all(hak_pool_t *pool);
-void hak_pool_keep_none(hak_pool_t *pool);
+void hak_pool_keep_all(hak_shared_pool_t *pool);
+void hak_pool_keep_none(hak_shared_pool_t *pool);
 
 /* In the child of a fork: nobody makes memory of it ready, or gives it back, any more.
  * True if a thread had slots for that. */
-bool hak_pool_forget_lost(hak_pool_t *pool);
+bool hak_pool_forget_lost(hak_shared_pool_t *pool);
 
 /* Calls `visit` for each SuperSlab cut into slabs, under the lock. */
-void hak_pool_visit(hak_pool_t *pool, bool (*visit)(hak_superslab_t *ss, void *ctx),
-                    void *ctx);
+void hak_pool_visit(hak_shared_pool_t *pool,
+                    bool (*visit)(hak_superslab_t *ss, void *ctx), void *ctx);
 
 /* A run of SuperSlabs that is one block of the heap: noted, so that it is found
  * when the heap goes; `ss` is its first. */
-void hak_pool_add_run(hak_pool_t *pool, hak_superslab_t *ss);
-void hak_pool_remove_run(hak_pool_t *pool, hak_superslab_t *ss);
+void hak_pool_add_run(hak_shared_pool_t *pool, hak_superslab_t *ss);
+void hak_pool_remove_run(hak_shared_pool_t *pool, hak_superslab_t *ss);
 /* In the child of a fork: likewise if it is one of them. */
-void hak_pool_forget_run(hak_pool_t *pool, const hak_superslab_t *ss);
+void hak_pool_forget_run(hak_shared_pool_t *pool, const hak_superslab_t *ss);
 
 /* Large blocks that went with a heap, by usable size. */
 typedef struct hak_pool_gone {
@@ -123,8 +122,8 @@ typedef struct hak_pool_gone {
 
 /* Every block in the pool's SuperSlabs and runs is gone, in O(SuperSlabs). `keep`:
  * SuperSlabs cut into slabs stay, with their pages. Nobody uses the heap. */
-void hak_pool_clear(hak_pool_t *pool, bool keep, hak_pool_gone_t *gone);
+void hak_pool_clear(hak_shared_pool_t *pool, bool keep, hak_pool_gone_t *gone);
 
-bool hak_pool_is_valid(hak_pool_t *pool);
+bool hak_pool_is_valid(hak_shared_pool_t *pool);
 
 #endif

@@ -11,8 +11,8 @@
  *     carved <= capacity
  *
  * Access:  [const]  written before the slab is published, until it is free again
- *          [holder] the holder, or whoever has the shelf's lock while it is
- *                   SHELVED; others may read the atomic ones as statistics
+ *          [holder] the holder, or whoever has the partial list's lock while it is
+ *                   PARTIAL; others may read the atomic ones as statistics
  *          [any]    atomic; every writer follows tiny/hold.h
  */
 #ifndef HAK_SUPERSLAB_SLAB_H
@@ -20,14 +20,7 @@
 
 #include "base/atomic.h"
 #include "base/bits.h"
-
-#define HAK_SLAB_SHIFT 16
-#define HAK_SLAB_SIZE ((size_t)1 << HAK_SLAB_SHIFT)
-
-/* Classes of what a slab holds, beyond the size classes of tiny/size_class.h. */
-#define HAK_CLASS_NONE 0xff  /* nothing */
-#define HAK_CLASS_LARGE 0xfe /* one block of whole OS pages */
-#define HAK_CLASS_TRACT 0xfd /* caller's memory, whose arena knows its blocks */
+#include "pages/extent.h"
 
 /* A list that frees push onto. An entry of the registry names one. `room`
  * counts the pushes that may still come before one of them must be looked at:
@@ -41,8 +34,8 @@ typedef struct hak_list {
 typedef enum hak_slab_queue {
   HAK_QUEUE_NONE = 0,
   HAK_QUEUE_HELD,     /* on its holder's queue of partly free slabs */
-  HAK_QUEUE_UNCARVED, /* on the shelf, part of it never carved */
-  HAK_QUEUE_SHELF     /* on the shelf, wholly carved */
+  HAK_QUEUE_UNCARVED, /* on the partial list, part of it never carved */
+  HAK_QUEUE_PARTIAL   /* on the partial list, wholly carved */
 } hak_slab_queue_t;
 
 typedef struct hak_slab {
@@ -78,7 +71,7 @@ typedef enum hak_slab_state {
   HAK_SLAB_FREE = 0, /* in the pool */
   HAK_SLAB_HELD,     /* one thread may touch it */
   HAK_SLAB_FULL,     /* nobody holds it: every block is out */
-  HAK_SLAB_SHELVED   /* partly free, on the heap's shelf of its class */
+  HAK_SLAB_PARTIAL   /* partly free, on the heap's partial list of its class */
 } hak_slab_state_t;
 
 HAK_HOT uint64_t hak_word_make(hak_slab_state_t state, uint32_t holder) {

@@ -2,22 +2,6 @@
 
 #include "base/check.h"
 #include "base/option.h"
-#include "superslab/plot.h"
-
-hak_atomic_u64_t hak_slots_committed, hak_slots_retained, hak_mappings_retained;
-hak_atomic_u32_t hak_retained_over __attribute__((aligned(HAK_CACHE_LINE)));
-
-void hak_note_retained(hak_atomic_u64_t *retained, int64_t bytes) {
-  hak_add_relaxed(retained, (uint64_t)bytes);
-  uint64_t all =
-      hak_load_relaxed(&hak_slots_retained) + hak_load_relaxed(&hak_mappings_retained);
-  bool over = all > (uint64_t)hak_option(RETAIN_BYTES);
-  /* Two threads may cross the line at once and leave a wrong flag; the next
-   * change mends it. */
-  if (hak_load_relaxed(&hak_retained_over) != over) {
-    hak_store_relaxed(&hak_retained_over, over);
-  }
-}
 
 void hak_superslab_init(hak_superslab_t *ss, struct hak_region *region, uint32_t index,
                         char *base, const hak_os_t *os) {
@@ -62,7 +46,8 @@ static void add_retained(int64_t bytes) {
 
 /* Memory of the caller's has no more slots than it has. */
 HAK_HOT void count_used(const hak_superslab_t *ss, int64_t slots) {
-  if (HAK_UNLIKELY(hak_os_is_fixed(ss->extent.os))) hak_plot_count(ss->extent.os, slots);
+  if (HAK_LIKELY(!hak_os_is_fixed(ss->extent.os))) return;
+  ((const hak_fixed_os_t *)(const void *)ss->extent.os)->count_used(ss->extent.os, slots);
 }
 
 HAK_HOT int64_t take(hak_superslab_t *ss, unsigned first, unsigned count) {

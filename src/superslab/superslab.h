@@ -29,33 +29,12 @@
 #ifndef HAK_SUPERSLAB_SUPERSLAB_H
 #define HAK_SUPERSLAB_SUPERSLAB_H
 
-#include "os/os.h"
-#include "superslab/budget.h"
+#include "pages/budget.h"
+#include "pages/extent.h"
+#include "pages/idle.h"
 #include "superslab/slab.h"
 
-#define HAK_SUPERSLAB_SHIFT 21
-#define HAK_SUPERSLAB_SIZE ((size_t)1 << HAK_SUPERSLAB_SHIFT)
-#define HAK_SUPERSLAB_SLABS 32
 #define HAK_ALL_SLOTS UINT32_MAX
-
-typedef enum hak_extent_kind {
-  HAK_EXTENT_FREE = 0, /* a SuperSlab nobody has */
-  HAK_EXTENT_SLABS,    /* a SuperSlab of a heap, used in slabs and spans */
-  HAK_EXTENT_RUN,      /* a SuperSlab that is (part of) one block */
-  HAK_EXTENT_MAPPING,  /* a mapping of its own, one block */
-  HAK_EXTENT_TRACT     /* memory of the caller's, see tract.h */
-} hak_extent_kind_t;
-
-/* What the registry names for every 2 MiB: a SuperSlab or a mapping. */
-typedef struct hak_extent {
-  char *base;                  /* [const] */
-  const hak_os_t *os;          /* [const] */
-  hak_atomic_u32_t kind;       /* hak_extent_kind_t; [owner] */
-  hak_atomic_u32_t generation; /* of the heap; [owner] */
-  hak_atomic_ptr_t heap;       /* NULL where no heap has it; [owner] */
-  hak_atomic_ptr_t block;      /* run or mapping: the block's start; [owner] */
-  hak_atomic_u64_t size;       /* run or mapping: usable bytes of the block; [owner] */
-} hak_extent_t;
 
 struct hak_region;
 struct hak_superslab_queue;
@@ -92,14 +71,14 @@ typedef struct hak_superslab_queue {
   hak_superslab_t *first, *last;
 } hak_superslab_queue_t;
 
-/* Bytes committed in slots, in all, and in slots and mappings that nobody uses. */
-extern hak_atomic_u64_t hak_slots_committed, hak_slots_retained, hak_mappings_retained;
-/* More memory lies idle than RETAIN_BYTES. A word of its own that changes seldom,
- * so that slow paths may read it as often as they like. */
-extern hak_atomic_u32_t hak_retained_over;
-/* Adds to, or with a negative number takes from, the bytes of slots or mappings
- * that nobody uses. */
-void hak_note_retained(hak_atomic_u64_t *retained, int64_t bytes);
+/* Hooks of memory that neither comes nor goes (see hak_os_is_fixed) begin a record of
+ * this type. */
+typedef struct hak_fixed_os {
+  hak_os_t os;
+  /* So many more slots of that memory are in use, or fewer. A pool's or the regions' lock
+   * is held. */
+  void (*count_used)(const hak_os_t *os, int64_t slots);
+} hak_fixed_os_t;
 
 void hak_superslab_init(hak_superslab_t *ss, struct hak_region *region, uint32_t index,
                         char *base, const hak_os_t *os);

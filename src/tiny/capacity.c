@@ -2,8 +2,8 @@
 
 #include "base/event.h"
 #include "base/option.h"
-#include "superslab/plot.h"
-#include "tiny/share.h"
+#include "external/external_region.h"
+#include "tiny/quota.h"
 #include "tiny/spill.h"
 
 enum {
@@ -37,11 +37,11 @@ static uint32_t grant(hak_thread_t *me, uint32_t cls, uint32_t more) {
   if (bin->capacity >= most) return 0;
   if (more > most - bin->capacity) more = most - bin->capacity;
   uint64_t limit = (uint64_t)hak_option(BIN_GROWTH_BYTES);
-  const hak_pool_t *pool = &me->now.store->pool;
+  const hak_shared_pool_t *pool = &me->now.store->pool;
   if (hak_pool_is_enclosed(pool)) {
     /* What one thread keeps of it no other can have. */
-    uint64_t share = hak_plot_share(pool->os);
-    if (limit > share) limit = share;
+    uint64_t quota = hak_external_region_quota(pool->os);
+    if (limit > quota) limit = quota;
   }
   uint64_t all = (uint64_t)hak_option(BIN_GROWTH_ALL_BYTES);
   uint64_t left = *grown < limit ? limit - *grown : 0;
@@ -68,12 +68,12 @@ void hak_capacity_reset(hak_thread_t *me, uint32_t cls) {
   }
   hak_budget_t *budget = &me->now.store->pool.budget;
   bool limited = hak_budget_is_limited(budget);
-  hak_budget_return(budget, hak_share_granted(bin, hold));
+  hak_budget_quota_return(budget, hak_quota_granted(bin, hold));
   uint32_t blocks = limited ? 0 : hak_capacity_least(cls);
   hold->capacity_least = blocks;
   hold->taken = 0;
   hold->seen = 0;
-  hold->share = limited ? HAK_SHARE_NONE : 0;
+  hold->quota = limited ? HAK_QUOTA_NONE : 0;
   bin->capacity = (uint16_t)blocks;
   hak_bin_set_room(bin, blocks);
 }
@@ -88,7 +88,7 @@ uint32_t hak_capacity_grow(hak_thread_t *me, uint32_t cls) {
   hak_hold_t *hold = &me->now.holds[cls];
   uint32_t taken = hold->taken;
   hold->taken = 0;
-  if (hold->share != 0 || taken == 0 || taken > (uint32_t)hak_option(BIN_GROWTH_BLOCKS))
+  if (hold->quota != 0 || taken == 0 || taken > (uint32_t)hak_option(BIN_GROWTH_BLOCKS))
     return 0;
   return grant(me, cls, taken / 2 + 1);
 }
@@ -99,7 +99,7 @@ void hak_capacity_grow_single(hak_thread_t *me, uint32_t cls) {
   uint32_t homed = hold->taken;
   hold->taken = 0;
   /* Who listens wants to hear of every large block. */
-  if (homed == 0 || hold->share != 0 || hak_event_wanted()) return;
+  if (homed == 0 || hold->quota != 0 || hak_event_wanted()) return;
   (void)grant(me, cls, homed);
   hak_bin_set_room(&me->now.bins[cls], me->now.bins[cls].capacity);
 }

@@ -1,6 +1,6 @@
 /* capacity.h - how many blocks a bin may keep: it follows demand.
  *
- * Depends on: base, front, spill.   Used by: tiny, heap.
+ * Depends on: base, thread cache, spill.   Used by: tiny, heap.
  *
  * A bin begins with a least capacity. Where it overflows, and refills lately
  * brought blocks from below, it was too small for what the thread does: it grows
@@ -15,17 +15,17 @@
  * to be brought from the pool although others went there: by as many as went.
  *
  * What is granted is counted: three lists of the capacity, against BIN_GROWTH_BYTES
- * for the bins of one front and BIN_GROWTH_ALL_BYTES for the process.
+ * for the bins of one thread cache and BIN_GROWTH_ALL_BYTES for the process.
  */
 #ifndef HAK_TINY_CAPACITY_H
 #define HAK_TINY_CAPACITY_H
 
-#include "tiny/front.h"
+#include "tiny/bin.h"
 
 /* Blocks that a bin of the class may keep without demand. */
 uint32_t hak_capacity_least(uint32_t cls);
 
-/* That capacity, and room for it; none in a heap with a limit (share.h). The bin's list
+/* That capacity, and room for it; none in a heap with a limit (quota.h). The bin's list
  * is empty. */
 void hak_capacity_reset(hak_thread_t *me, uint32_t cls);
 
@@ -39,7 +39,7 @@ void hak_capacity_grow_single(hak_thread_t *me, uint32_t cls);
 /* Bins of the single classes grow here: those of the default heap, and of a serial
  * heap. */
 HAK_HOT bool hak_capacity_has_singles(const hak_thread_t *me) {
-  return me->now.store == me->store || me->now.guide != NULL;
+  return me->now.store == me->store || me->now.lookup != NULL;
 }
 
 /* What was granted to bins that have been emptied and made small in another way. */

@@ -1,18 +1,18 @@
 #include "tiny/hold.h"
 
 #include "base/option.h"
-#include "tiny/shelf.h"
+#include "tiny/partial_list.h"
 #include "tiny/spill.h"
 #include "tiny/stray.h"
-#include "tiny/tick.h"
+#include "tiny/trim.h"
 
 /* A slab's holder hears of it when all but an eighth of its blocks are home. */
 enum {
   HELD_BACK_SHIFT = 3
 };
 
-static hak_depot_t *depot_of(hak_thread_t *me, uint32_t cls) {
-  return &me->now.store->depots[cls];
+static hak_central_t *central_of(hak_thread_t *me, uint32_t cls) {
+  return &me->now.store->centrals[cls];
 }
 
 HAK_SLOW void hak_thread_defer_report(hak_thread_t *me, hak_error_t error,
@@ -30,13 +30,13 @@ HAK_SLOW void hak_hold_report_bad(hak_thread_t *me, const void *block) {
                           "a free block was written to, or freed twice");
 }
 
-static HAK_SLOW void report_surplus(hak_thread_t *me, const hak_run_t *run) {
+static HAK_SLOW void report_surplus(hak_thread_t *me, const hak_batch_t *run) {
   hak_thread_defer_report(me, HAK_ERROR_DOUBLE_FREE, run->first,
                           "more blocks of a slab were freed than were given out");
 }
 
 /* What comes home is the first of those that are. */
-static bool is_there(const hak_run_t *run, const void *head) {
+static bool is_there(const hak_batch_t *run, const void *head) {
   return run->first == head || run->last == head;
 }
 
@@ -50,11 +50,11 @@ uint32_t hak_hold_magazine_blocks(uint32_t cls) {
 
 void hak_hold_set_entry(hak_thread_t *me, hak_slab_t *slab, uint64_t entry) {
   HAK_COUNT(me, entry_writes, slab->span);
-  if (me->now.guide != NULL) {
-    /* Its entries are nobody's at all times; the guide says what they would. */
+  if (me->now.lookup != NULL) {
+    /* Its entries are unowned at all times; the lookup cache says what they would. */
     hak_list_t *bin = &me->now.bins[hak_slab_class(slab)].list;
-    hak_guide_turn(me->now.guide, hak_slab_start(slab), slab->span,
-                   entry != 0 ? &slab->list : bin);
+    hak_lookup_redirect(me->now.lookup, hak_slab_start(slab), slab->span,
+                        entry != 0 ? &slab->list : bin);
     return;
   }
   hak_registry_set_entries((uintptr_t)hak_slab_start(slab), slab->span, entry);
@@ -106,13 +106,13 @@ void hak_hold_requeue(hak_thread_t *me, hak_slab_t *slab, uint32_t cls) {
 /* --- birth and end ------------------------------------------------------ */
 
 hak_slab_t *hak_hold_new(hak_thread_t *me, uint32_t cls) {
-  hak_depot_t *depot = depot_of(me, cls);
-  hak_pool_t *pool = &me->now.store->pool;
+  hak_central_t *central = central_of(me, cls);
+  hak_shared_pool_t *pool = &me->now.store->pool;
   const hak_geometry_t *geometry = &me->now.store->geometry[cls];
   bool zeroed;
   /* Counted before there is one: who has the pool's lock then knows all classes
    * that have slabs; see hak_forking_prepare. */
-  bool first = hak_add_relaxed(&depot->spans, 1) == 0;
+  bool first = hak_add_relaxed(&central->spans, 1) == 0;
   /* Where slots are few, long spans of many classes would leave most of each unused. */
   bool is_short = hak_pool_is_enclosed(pool) && hak_budget_is_limited(&pool->budget);
   unsigned span = first || is_short ? geometry->span_first : geometry->span_next;
@@ -124,7 +124,7 @@ hak_slab_t *hak_hold_new(hak_thread_t *me, uint32_t cls) {
                         &zeroed);
   }
   if (slab == NULL) {
-    hak_sub_relaxed(&depot->spans, 1);
+    hak_sub_relaxed(&central->spans, 1);
     return NULL;
   }
   HAK_COUNT(me, slab_fresh, 1);
@@ -143,16 +143,16 @@ hak_slab_t *hak_hold_new(hak_thread_t *me, uint32_t cls) {
   /* Relaxed: nobody else has a block of it. */
   hak_store_relaxed(&slab->word, hak_word_mine(me));
   hak_registry_set_class((uintptr_t)hak_slab_start(slab), span, cls);
-  hak_hold_set_entry(me, slab, hak_front_entry(me, cls));
+  hak_hold_set_entry(me, slab, hak_cache_entry(me, cls));
   return slab;
 }
 
 void hak_hold_retire(hak_thread_t *me, hak_slab_t *slab) {
   HAK_COUNT(me, slab_retired, 1);
-  hak_sub_relaxed(&depot_of(me, hak_slab_class(slab))->spans, 1);
+  hak_sub_relaxed(&central_of(me, hak_slab_class(slab))->spans, 1);
   hak_hold_set_entry(me, slab, 0);
-  if (me->now.guide != NULL) {
-    hak_guide_forget(me->now.guide, hak_slab_start(slab), slab->span);
+  if (me->now.lookup != NULL) {
+    hak_lookup_forget(me->now.lookup, hak_slab_start(slab), slab->span);
   }
   hak_registry_set_class((uintptr_t)hak_slab_start(slab), slab->span, HAK_CLASS_NONE);
   /* Relaxed: the pool's lock orders it for the next holder. */
@@ -178,7 +178,7 @@ static void slab_empty(hak_thread_t *me, hak_slab_t *slab) {
   hak_slab_set_out(slab, 0, 0);
   if (hold->current == slab || hold->current == NULL) {
     hold->current = slab;
-    hak_hold_set_entry(me, slab, hak_front_entry(me, cls));
+    hak_hold_set_entry(me, slab, hak_cache_entry(me, cls));
     return;
   }
   hak_clock_refresh();
@@ -197,7 +197,7 @@ void *hak_hold_take_remote(hak_thread_t *me, hak_slab_t *slab, uint32_t *count) 
   uint32_t n = hak_word_remote_count(word);
   char *head = hak_slab_start(slab) + ((size_t)(hak_word_remote_head(word) - 1) << 3);
   if (HAK_UNLIKELY(n > hak_slab_out(slab))) {
-    report_surplus(me, &(hak_run_t){slab, head, head, n});
+    report_surplus(me, &(hak_batch_t){slab, head, head, n});
     return NULL;
   }
   *count = n;
@@ -225,7 +225,7 @@ bool hak_hold_claim(hak_thread_t *me, hak_slab_t *slab, uint32_t cls) {
   hak_hold_t *hold = &me->now.holds[cls];
   if (hold->credit <= 0) return false;
   uint64_t full = hak_word_make(HAK_SLAB_FULL, 0);
-  /* Acquire: pairs with the releases in hak_hold_let_go and take_shelved. */
+  /* Acquire: pairs with the releases in hak_hold_let_go and take_listed. */
   if (!hak_cas_acquire(&slab->word, &full, hak_word_mine(me))) return false;
   hold->credit--;
   HAK_COUNT(me, slab_claims, 1);
@@ -235,7 +235,8 @@ bool hak_hold_claim(hak_thread_t *me, hak_slab_t *slab, uint32_t cls) {
 void hak_hold_let_go(hak_thread_t *me, hak_slab_t *slab, uint32_t cls) {
   hak_hold_t *hold = &me->now.holds[cls];
   uint64_t mine = hak_word_mine(me);
-  /* Release: publishes list and counts to whoever claims or shelves it. */
+  /* Release: publishes list and counts to whoever claims or gives to the partial list it.
+   */
   if (HAK_LIKELY(hak_cas_release(&slab->word, &mine, hak_word_make(HAK_SLAB_FULL, 0)))) {
     HAK_COUNT(me, slab_let_go, 1);
     hold->credit++;
@@ -250,7 +251,7 @@ void hak_hold_let_go(hak_thread_t *me, hak_slab_t *slab, uint32_t cls) {
   hak_hold_set_entry(me, slab, hak_entry_local(me, slab));
 }
 
-static void shelve_one(hak_thread_t *me, hak_slab_t *slab);
+static void list_one(hak_thread_t *me, hak_slab_t *slab);
 
 /* So many blocks are out that the holder wanted to hear of it. */
 static void slab_reached(hak_thread_t *me, hak_slab_t *slab, uint32_t out) {
@@ -261,7 +262,7 @@ static void slab_reached(hak_thread_t *me, hak_slab_t *slab, uint32_t out) {
     if (hak_slab_out(slab) > 0 && slab->queue == HAK_QUEUE_HELD &&
         me->now.holds[hak_slab_class(slab)].slabs >
             me->now.holds[hak_slab_class(slab)].slabs_most) {
-      shelve_one(me, slab);
+      list_one(me, slab);
       return;
     }
     if (hak_slab_out(slab) > 0) {
@@ -273,7 +274,7 @@ static void slab_reached(hak_thread_t *me, hak_slab_t *slab, uint32_t out) {
   if (hak_slab_out(slab) == 0) slab_empty(me, slab);
 }
 
-void hak_hold_home(hak_thread_t *me, hak_run_t run) {
+void hak_hold_home(hak_thread_t *me, hak_batch_t run) {
   hak_slab_t *slab = run.slab;
   uint32_t out = hak_slab_out(slab);
   if (HAK_UNLIKELY(run.count > out || is_there(&run, slab->list.head))) {
@@ -304,7 +305,7 @@ void hak_hold_event(hak_thread_t *me, hak_slab_t *slab, void *block) {
   int32_t room = hak_load_relaxed(&slab->list.room);
   if (HAK_UNLIKELY(room < -1)) {
     hak_store_relaxed(&slab->list.room, -1);
-    report_surplus(me, &(hak_run_t){slab, block, block, 1});
+    report_surplus(me, &(hak_batch_t){slab, block, block, 1});
     return;
   }
   hak_store_relaxed(&slab->list.room, 0); /* the block is still out */
@@ -312,14 +313,14 @@ void hak_hold_event(hak_thread_t *me, hak_slab_t *slab, void *block) {
     hak_stray_report(me, block);
     return;
   }
-  hak_hold_home(me, (hak_run_t){slab, block, block, 1});
+  hak_hold_home(me, (hak_batch_t){slab, block, block, 1});
 }
 
 /* --- other threads' side ------------------------------------------------ */
 
 /* Pushes a run onto the word of a slab that another thread holds; false if the
  * slab is no longer held. *word is what was last seen. */
-static bool push_remote(hak_thread_t *me, const hak_run_t *run, uint64_t *word) {
+static bool push_remote(hak_thread_t *me, const hak_batch_t *run, uint64_t *word) {
   char *start = hak_slab_start(run->slab);
   while (hak_word_state(*word) == HAK_SLAB_HELD) {
     uint32_t head = hak_word_remote_head(*word);
@@ -342,14 +343,14 @@ static bool push_remote(hak_thread_t *me, const hak_run_t *run, uint64_t *word) 
   return false;
 }
 
-/* With the shelf's lock: a run comes home to a slab that nobody holds; false if
+/* With the partial list's lock: a run comes home to a slab that nobody holds; false if
  * it has a holder now. */
-static bool home_shelved(hak_thread_t *me, hak_depot_t *depot, const hak_run_t *run,
-                         uint64_t *word) {
+static bool home_listed(hak_thread_t *me, hak_central_t *central, const hak_batch_t *run,
+                        uint64_t *word) {
   hak_slab_t *slab = run->slab;
   if (*word == hak_word_make(HAK_SLAB_FULL, 0)) {
     /* Acquire: pairs with hak_hold_let_go; a claimer may come first. */
-    if (!hak_cas_acquire(&slab->word, word, hak_word_make(HAK_SLAB_SHELVED, 0))) {
+    if (!hak_cas_acquire(&slab->word, word, hak_word_make(HAK_SLAB_PARTIAL, 0))) {
       return false;
     }
     HAK_COUNT(me, slab_shelved, 1);
@@ -361,11 +362,11 @@ static bool home_shelved(hak_thread_t *me, hak_depot_t *depot, const hak_run_t *
     if (hak_slab_out(slab) == 0 && hak_stray_all_home(me, slab)) {
       hak_hold_retire(me, slab);
     } else {
-      hak_shelf_add_locked(depot, slab);
+      hak_partial_add_locked(central, slab);
     }
     return true;
   }
-  if (hak_word_state(*word) == HAK_SLAB_SHELVED) {
+  if (hak_word_state(*word) == HAK_SLAB_PARTIAL) {
     uint32_t out = hak_slab_out(slab);
     if (HAK_UNLIKELY(run->count > out || is_there(run, slab->list.head))) {
       report_surplus(me, run);
@@ -376,7 +377,7 @@ static bool home_shelved(hak_thread_t *me, hak_depot_t *depot, const hak_run_t *
     slab->list.head = run->first;
     hak_slab_set_out(slab, out - run->count, 0);
     if (out == run->count && hak_stray_all_home(me, slab)) {
-      hak_shelf_remove_locked(depot, slab);
+      hak_partial_remove_locked(central, slab);
       hak_hold_retire(me, slab);
     }
     return true;
@@ -388,77 +389,77 @@ static bool home_shelved(hak_thread_t *me, hak_depot_t *depot, const hak_run_t *
   return false;
 }
 
-void hak_hold_home_any(hak_thread_t *me, uint32_t cls, hak_run_t run, bool *locked) {
-  hak_depot_t *depot = depot_of(me, cls);
+void hak_hold_home_any(hak_thread_t *me, uint32_t cls, hak_batch_t run, bool *locked) {
+  hak_central_t *central = central_of(me, cls);
   uint64_t word = hak_load_relaxed(&run.slab->word);
   for (;;) {
     if (hak_word_is_mine(me, word) ||
         (word == hak_word_make(HAK_SLAB_FULL, 0) && hak_hold_claim(me, run.slab, cls))) {
-      /* It may send more home, and to this shelf. */
-      if (*locked) hak_lock_release(&depot->lock);
+      /* It may send more home, and to this partial list. */
+      if (*locked) hak_lock_release(&central->lock);
       *locked = false;
       hak_hold_home(me, run);
       return;
     }
     if (push_remote(me, &run, &word)) return;
     if (!*locked) {
-      hak_lock_acquire(&depot->lock);
+      hak_lock_acquire(&central->lock);
       *locked = true;
       HAK_COUNT(me, shelf_visits, 1);
       word = hak_load_relaxed(&run.slab->word);
     }
-    if (home_shelved(me, depot, &run, &word)) return;
+    if (home_listed(me, central, &run, &word)) return;
   }
 }
 
 /* --- giving up ----------------------------------------------------------- */
 
-/* HELD -> SHELVED, for a slab in no queue, under the shelf's lock; false if it
+/* HELD -> PARTIAL, for a slab in no queue, under the partial list's lock; false if it
  * is wholly free instead and the caller must retire it. */
-static bool shelve_locked(hak_thread_t *me, hak_depot_t *depot, hak_slab_t *slab) {
+static bool list_locked(hak_thread_t *me, hak_central_t *central, hak_slab_t *slab) {
   hak_slab_set_out(slab, hak_slab_out(slab), 0);
-  hak_hold_set_entry(me, slab, hak_front_entry(me, hak_slab_class(slab)));
+  hak_hold_set_entry(me, slab, hak_cache_entry(me, hak_slab_class(slab)));
   uint64_t mine;
   do {
     join_remote(me, slab);
     if (hak_slab_out(slab) == 0 && hak_stray_all_home(me, slab)) return false;
     mine = hak_word_mine(me);
-    /* Relaxed: who meets the slab as SHELVED has the lock. */
-  } while (!hak_cas_relaxed(&slab->word, &mine, hak_word_make(HAK_SLAB_SHELVED, 0)));
-  hak_shelf_add_locked(depot, slab);
+    /* Relaxed: who meets the slab as PARTIAL has the lock. */
+  } while (!hak_cas_relaxed(&slab->word, &mine, hak_word_make(HAK_SLAB_PARTIAL, 0)));
+  hak_partial_add_locked(central, slab);
   HAK_COUNT(me, slab_shelved, 1);
   me->now.holds[hak_slab_class(slab)].credit++;
   return true;
 }
 
 /* A slab in the queue, wholly carved: others may have its free blocks. */
-static void shelve_one(hak_thread_t *me, hak_slab_t *slab) {
+static void list_one(hak_thread_t *me, hak_slab_t *slab) {
   uint32_t cls = hak_slab_class(slab);
-  hak_depot_t *depot = depot_of(me, cls);
+  hak_central_t *central = central_of(me, cls);
   dequeue(&me->now.holds[cls], slab);
-  hak_lock_acquire(&depot->lock);
+  hak_lock_acquire(&central->lock);
   HAK_COUNT(me, shelf_visits, 1);
-  bool shelved = shelve_locked(me, depot, slab);
-  hak_lock_release(&depot->lock);
-  if (!shelved) hak_hold_retire(me, slab);
+  bool listed = list_locked(me, central, slab);
+  hak_lock_release(&central->lock);
+  if (!listed) hak_hold_retire(me, slab);
 }
 
-void hak_hold_shelve(hak_thread_t *me, uint32_t cls, uint32_t count) {
+void hak_hold_list(hak_thread_t *me, uint32_t cls, uint32_t count) {
   hak_hold_t *hold = &me->now.holds[cls];
-  hak_depot_t *depot = depot_of(me, cls);
+  hak_central_t *central = central_of(me, cls);
   hak_slab_t *empty = NULL;
-  hak_lock_acquire(&depot->lock);
+  hak_lock_acquire(&central->lock);
   HAK_COUNT(me, shelf_visits, 1);
   while (count-- > 0 && hold->first != NULL) {
     hak_slab_t *slab = hold->first;
     dequeue(hold, slab);
     if (slab == hold->current) hold->current = NULL;
-    if (!shelve_locked(me, depot, slab)) {
+    if (!list_locked(me, central, slab)) {
       slab->next = empty;
       empty = slab;
     }
   }
-  hak_lock_release(&depot->lock);
+  hak_lock_release(&central->lock);
   if (empty != NULL) hak_clock_refresh();
   while (empty != NULL) {
     hak_slab_t *slab = empty;
@@ -467,11 +468,11 @@ void hak_hold_shelve(hak_thread_t *me, uint32_t cls, uint32_t count) {
   }
 }
 
-void hak_hold_shelve_all(hak_thread_t *me, uint32_t cls) {
+void hak_hold_list_all(hak_thread_t *me, uint32_t cls) {
   hak_hold_t *hold = &me->now.holds[cls];
   hak_slab_t *current = hold->current;
   if (current != NULL && current->queue == HAK_QUEUE_NONE) enqueue(hold, current);
-  if (hold->first != NULL) hak_hold_shelve(me, cls, UINT32_MAX);
+  if (hold->first != NULL) hak_hold_list(me, cls, UINT32_MAX);
   hold->current = NULL;
 }
 

@@ -1,6 +1,6 @@
 /* hold.h - who may touch a slab: the protocol of the word.
  *
- * Depends on: base, superslab, front, shelf.   Used by: tiny, heap.
+ * Depends on: base, superslab, thread cache, partial list.   Used by: tiny, heap.
  *
  * A slab belongs to its heap; a thread only holds it for a while. Every change
  * of the word's upper half happens in hold.c:
@@ -13,15 +13,15 @@
  *                                                              counts
  *   FULL -> HELD(me), a spill with       cas acquire           pairs with (b), (d)
  *     credit
- *   FULL -> SHELVED, a spill without     shelf lock, cas       pairs with (b), (d)
+ *   FULL -> PARTIAL, a spill without     partial list lock, cas       pairs with (b), (d)
  *                                        acquire
- *   SHELVED, blocks come home            shelf lock            the lock orders
- *   SHELVED -> FULL, a refill takes the  shelf lock, store     (d) later claimers
+ *   PARTIAL, blocks come home            partial list lock            the lock orders
+ *   PARTIAL -> FULL, a refill takes the  partial list lock, store     (d) later claimers
  *     whole list                         release               do not lock
- *   SHELVED -> HELD, a refill goes on    shelf lock            the lock orders
+ *   PARTIAL -> HELD, a refill goes on    partial list lock            the lock orders
  *     carving it
- *   HELD -> SHELVED, surplus or exit     shelf lock, cas       the lock orders
- *   HELD or SHELVED -> FREE              relaxed, then the     every block is home:
+ *   HELD -> PARTIAL, surplus or exit     partial list lock, cas       the lock orders
+ *   HELD or PARTIAL -> FREE              relaxed, then the     every block is home:
  *                                        pool's lock           nobody can reach it
  *
  * In the child of a fork the words of holders that are not there are rewritten by
@@ -33,14 +33,14 @@
 #ifndef HAK_TINY_HOLD_H
 #define HAK_TINY_HOLD_H
 
-#include "tiny/front.h"
+#include "tiny/bin.h"
 
 /* Blocks of one slab on their way home: linked from first to last. */
-typedef struct hak_run {
+typedef struct hak_batch {
   hak_slab_t *slab;
   void *first, *last;
   uint32_t count;
-} hak_run_t;
+} hak_batch_t;
 
 /* How many blocks a magazine of the class carries. */
 uint32_t hak_hold_magazine_blocks(uint32_t cls);
@@ -49,16 +49,16 @@ uint32_t hak_hold_magazine_blocks(uint32_t cls);
  * NULL. */
 hak_slab_t *hak_hold_new(hak_thread_t *me, uint32_t cls);
 
-/* Every block is home and nobody can reach the slab: back to the pool. A shelf's lock
- * may be held. */
+/* Every block is home and nobody can reach the slab: back to the pool. A partial list's
+ * lock may be held. */
 void hak_hold_retire(hak_thread_t *me, hak_slab_t *slab);
 
 /* A run comes home to a slab that this thread holds. May send more home. */
-void hak_hold_home(hak_thread_t *me, hak_run_t run);
+void hak_hold_home(hak_thread_t *me, hak_batch_t run);
 
-/* A run comes home wherever its slab is. *locked: this thread has the shelf's
+/* A run comes home wherever its slab is. *locked: this thread has the partial list's
  * lock of the class; may change. */
-void hak_hold_home_any(hak_thread_t *me, uint32_t cls, hak_run_t run, bool *locked);
+void hak_hold_home_any(hak_thread_t *me, uint32_t cls, hak_batch_t run, bool *locked);
 
 /* A block is freed into a slab of this thread that wants to hear of it. */
 void hak_hold_event(hak_thread_t *me, hak_slab_t *slab, void *block);
@@ -77,10 +77,10 @@ void *hak_hold_take_remote(hak_thread_t *me, hak_slab_t *slab, uint32_t *count);
 hak_slab_t *hak_hold_dequeue(hak_thread_t *me, uint32_t cls);
 void hak_hold_requeue(hak_thread_t *me, hak_slab_t *slab, uint32_t cls);
 
-/* Puts up to `count` slabs of the queue on the shelf. */
-void hak_hold_shelve(hak_thread_t *me, uint32_t cls, uint32_t count);
+/* Puts up to `count` slabs of the queue on the partial list. */
+void hak_hold_list(hak_thread_t *me, uint32_t cls, uint32_t count);
 /* Likewise all of them, and the current one. */
-void hak_hold_shelve_all(hak_thread_t *me, uint32_t cls);
+void hak_hold_list_all(hak_thread_t *me, uint32_t cls);
 
 /* Writes the slab's entries; the only function that does while it is in use. */
 void hak_hold_set_entry(hak_thread_t *me, hak_slab_t *slab, uint64_t entry);

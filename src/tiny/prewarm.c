@@ -1,5 +1,6 @@
 #include "tiny/prewarm.h"
 
+#include "superslab/locate.h"
 #include "tiny/hold.h"
 #include "tiny/stray.h"
 
@@ -20,7 +21,7 @@ static size_t touch_list(hak_thread_t *me, uint32_t cls, void *list) {
   for (; list != HAK_LINK_END; count++) {
     void *block;
     if (HAK_UNLIKELY(hak_hold_take_fails(me, &list, &block))) break;
-    hak_slab_t *slab = hak_registry_slab(block);
+    hak_slab_t *slab = hak_slab_of(block);
     if (HAK_UNLIKELY(!hak_stray_starts(slab, hak_slab_start(slab), block))) continue;
     hak_prewarm_touch(block, hak_class_size(cls));
   }

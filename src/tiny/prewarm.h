@@ -1,11 +1,11 @@
 /* prewarm.h - blocks of a class made ready before they are asked for.
  *
- * Depends on: base, front, hold.   Used by: api.
+ * Depends on: base, thread cache, hold.   Used by: api.
  */
 #ifndef HAK_TINY_PREWARM_H
 #define HAK_TINY_PREWARM_H
 
-#include "tiny/front.h"
+#include "tiny/bin.h"
 
 /* Sees to it that this thread has `count` free blocks of a shared class, all of whose
  * pages are resident: those that it has, and slabs cut as a whole that it holds from

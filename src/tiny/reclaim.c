@@ -1,7 +1,7 @@
 #include "tiny/reclaim.h"
 
 #include "tiny/hold.h"
-#include "tiny/shelf.h"
+#include "tiny/partial_list.h"
 
 enum {
   BLOCKS_MAX = HAK_SLAB_SIZE / 8,
@@ -63,16 +63,16 @@ void hak_reclaim_slab(hak_thread_t *me, hak_slab_t *slab) {
     return;
   }
   hak_registry_set_class((uintptr_t)hak_slab_start(slab), slab->span, cls);
-  hak_hold_set_entry(me, slab, hak_front_entry(me, cls));
+  hak_hold_set_entry(me, slab, hak_cache_entry(me, cls));
   bool full = found.count == 0 && carved == hak_slab_capacity(slab);
   /* Relaxed: there is no other thread. */
   hak_store_relaxed(&slab->word,
-                    hak_word_make(full ? HAK_SLAB_FULL : HAK_SLAB_SHELVED, 0));
+                    hak_word_make(full ? HAK_SLAB_FULL : HAK_SLAB_PARTIAL, 0));
   if (full) return;
-  hak_depot_t *depot = &me->now.store->depots[cls];
-  hak_lock_acquire(&depot->lock);
-  hak_shelf_add_locked(depot, slab);
-  hak_lock_release(&depot->lock);
+  hak_central_t *central = &me->now.store->centrals[cls];
+  hak_lock_acquire(&central->lock);
+  hak_partial_add_locked(central, slab);
+  hak_lock_release(&central->lock);
 }
 
 static void mark(hak_slab_t *slab) {

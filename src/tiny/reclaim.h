@@ -1,7 +1,7 @@
 /* reclaim.h - slabs whose holder is not there any more: in the child of a fork, where
  * a thread was in the middle of a slow path.
  *
- * Depends on: base, superslab, hold, shelf.   Used by: heap.
+ * Depends on: base, superslab, hold, partial list.   Used by: heap.
  *
  * Such a thread stopped between two instructions. Its own lists are given up, as a
  * block may be on two of them, or on none. A slab is not: whatever is found on its list
@@ -13,17 +13,17 @@
 #ifndef HAK_TINY_RECLAIM_H
 #define HAK_TINY_RECLAIM_H
 
-#include "tiny/front.h"
+#include "tiny/bin.h"
 
-/* Everybody's again: full, on the shelf, or back in the pool. `me`, which works for
- * the slab's heap, is the only thread. */
+/* Everybody's again: full, on the partial list, or back in the pool. `me`, which works
+ * for the slab's heap, is the only thread. */
 void hak_reclaim_slab(hak_thread_t *me, hak_slab_t *slab);
 
 /* The thread that holds these slabs stopped outside of slow paths, perhaps between
  * counting a block as home and listing it. */
 void hak_reclaim_mark_unsure(const hak_hold_t *hold);
 
-/* Bytes on the lists of a front, at most, and in its magazines. */
+/* Bytes on the lists of a thread cache, at most, and in its magazines. */
 uint64_t hak_reclaim_cached(hak_bin_t *bins, hak_hold_t *holds);
 
 #endif

@@ -3,13 +3,13 @@
 #include "base/option.h"
 #include "tiny/capacity.h"
 #include "tiny/hold.h"
-#include "tiny/share.h"
-#include "tiny/shelf.h"
+#include "tiny/partial_list.h"
+#include "tiny/quota.h"
 #include "tiny/single.h"
 #include "tiny/spill.h"
 #include "tiny/stray.h"
-#include "tiny/tick.h"
 #include "tiny/transfer.h"
+#include "tiny/trim.h"
 
 /* A list of free blocks that are out of their slabs, for a bin. */
 typedef struct batch {
@@ -80,8 +80,8 @@ static uint32_t carve_blocks(const hak_thread_t *me, uint32_t cls, uint32_t carv
 /* How many blocks a refill may bring, where that is bounded by more than where they
  * come from. */
 static uint32_t most_of(const hak_thread_t *me, uint32_t cls) {
-  if (HAK_LIKELY(!hak_share_is_cut(&me->now.holds[cls]))) return UINT32_MAX;
-  return hak_share_batch(&me->now.bins[cls]);
+  if (HAK_LIKELY(!hak_quota_is_cut(&me->now.holds[cls]))) return UINT32_MAX;
+  return hak_quota_batch(&me->now.bins[cls]);
 }
 
 /* Cuts blocks from a slab of this thread, in address order. */
@@ -158,17 +158,17 @@ static batch_t part_of_list(hak_thread_t *me, uint32_t cls, hak_slab_t *slab,
 
 /* Its list is not given to a bin as a whole, however long it is. */
 static bool is_parted(const hak_hold_t *hold, const hak_slab_t *slab) {
-  return slab->span > 1 || hak_share_is_cut(hold);
+  return slab->span > 1 || hak_quota_is_cut(hold);
 }
 
 /* The list of a partly free slab of this thread. */
-static batch_t from_partial(hak_thread_t *me, uint32_t cls) {
+static batch_t from_held(hak_thread_t *me, uint32_t cls) {
   hak_slab_t *slab = hak_hold_dequeue(me, cls);
   if (slab == NULL) return nothing;
   HAK_COUNT(me, refill_partial, 1);
   hak_hold_t *hold = &me->now.holds[cls];
   uint32_t carved = hak_slab_carved(slab), free = carved - hak_slab_out(slab);
-  uint32_t most = hak_share_batch(&me->now.bins[cls]);
+  uint32_t most = hak_quota_batch(&me->now.bins[cls]);
   if (free > most && is_parted(hold, slab)) {
     hold->given += most;
     return part_of_list(me, cls, slab, most);
@@ -185,31 +185,31 @@ static batch_t from_partial(hak_thread_t *me, uint32_t cls) {
     return (batch_t){list, free};
   }
   slab->list.head = HAK_LINK_END;
-  hak_hold_set_entry(me, slab, hak_front_entry(me, cls));
+  hak_hold_set_entry(me, slab, hak_cache_entry(me, cls));
   if (carved == hak_slab_capacity(slab)) hak_hold_let_go(me, slab, cls);
   return (batch_t){list, free};
 }
 
-/* The list of a wholly carved slab on the shelf; the slab is full then. */
-static batch_t from_shelf(hak_thread_t *me, uint32_t cls) {
-  hak_depot_t *depot = &me->now.store->depots[cls];
-  if (hak_load_relaxed(&depot->shelf) == NULL) return nothing;
+/* The list of a wholly carved slab on the partial list; the slab is full then. */
+static batch_t from_partial(hak_thread_t *me, uint32_t cls) {
+  hak_central_t *central = &me->now.store->centrals[cls];
+  if (hak_load_relaxed(&central->partial) == NULL) return nothing;
   batch_t batch = nothing;
   HAK_COUNT(me, shelf_visits, 1);
-  hak_lock_acquire(&depot->lock);
-  hak_slab_t *slab = hak_load_relaxed(&depot->shelf);
+  hak_lock_acquire(&central->lock);
+  hak_slab_t *slab = hak_load_relaxed(&central->partial);
   if (slab != NULL) {
-    hak_shelf_remove_locked(depot, slab);
+    hak_partial_remove_locked(central, slab);
     uint32_t carved = hak_slab_carved(slab), free = carved - hak_slab_out(slab);
-    if (free > hak_share_batch(&me->now.bins[cls]) &&
+    if (free > hak_quota_batch(&me->now.bins[cls]) &&
         is_parted(&me->now.holds[cls], slab)) {
       /* Too much for a bin: hold it. The lock orders. */
       hak_store_relaxed(&slab->word, hak_word_mine(me));
-      hak_lock_release(&depot->lock);
+      hak_lock_release(&central->lock);
       me->now.holds[cls].credit--;
       hak_hold_requeue(me, slab, cls);
       hak_hold_set_entry(me, slab, hak_entry_local(me, slab));
-      return from_partial(me, cls);
+      return from_held(me, cls);
     }
     batch = (batch_t){slab->list.head, free};
     slab->list.head = HAK_LINK_END;
@@ -219,22 +219,23 @@ static batch_t from_shelf(hak_thread_t *me, uint32_t cls) {
     me->now.holds[cls].credit++;
     HAK_COUNT(me, refill_shelf, 1);
   }
-  hak_lock_release(&depot->lock);
+  hak_lock_release(&central->lock);
   return batch;
 }
 
-/* A partly carved slab off the shelf, to be gone on with; NULL if there is none. */
+/* A partly carved slab off the partial list, to be gone on with; NULL if there is none.
+ */
 static hak_slab_t *take_uncarved(hak_thread_t *me, uint32_t cls) {
-  hak_depot_t *depot = &me->now.store->depots[cls];
-  if (hak_load_relaxed(&depot->uncarved) == NULL) return NULL;
+  hak_central_t *central = &me->now.store->centrals[cls];
+  if (hak_load_relaxed(&central->uncarved) == NULL) return NULL;
   HAK_COUNT(me, shelf_visits, 1);
-  hak_lock_acquire(&depot->lock);
-  hak_slab_t *slab = hak_load_relaxed(&depot->uncarved);
+  hak_lock_acquire(&central->lock);
+  hak_slab_t *slab = hak_load_relaxed(&central->uncarved);
   if (slab != NULL) {
-    hak_shelf_remove_locked(depot, slab);
+    hak_partial_remove_locked(central, slab);
     hak_store_relaxed(&slab->word, hak_word_mine(me)); /* the lock orders */
   }
-  hak_lock_release(&depot->lock);
+  hak_lock_release(&central->lock);
   return slab;
 }
 
@@ -248,7 +249,7 @@ static batch_t from_current(hak_thread_t *me, uint32_t cls) {
       hold->current = slab;
       uint32_t free = hak_slab_carved(slab) - hak_slab_out(slab);
       if (free > most_of(me, cls)) {
-        return part_of_list(me, cls, slab, hak_share_batch(&me->now.bins[cls]));
+        return part_of_list(me, cls, slab, hak_quota_batch(&me->now.bins[cls]));
       }
       if (free > 0) {
         batch_t batch = {slab->list.head, free};
@@ -263,7 +264,7 @@ static batch_t from_current(hak_thread_t *me, uint32_t cls) {
       hold->current = slab;
     }
   }
-  if (HAK_LIKELY(!hak_share_is_cut(hold))) {
+  if (HAK_LIKELY(!hak_quota_is_cut(hold))) {
     uint32_t count;
     void *remote = hak_hold_take_remote(me, slab, &count);
     if (remote != NULL) return (batch_t){remote, count}; /* they are out again */
@@ -274,7 +275,7 @@ static batch_t from_current(hak_thread_t *me, uint32_t cls) {
 static batch_t next_batch(hak_thread_t *me, uint32_t cls) {
   hak_bin_t *bin = &me->now.bins[cls];
   hak_hold_t *hold = &me->now.holds[cls];
-  hak_share_follow(me, cls);
+  hak_quota_follow(me, cls);
   bin->spilling = 0;
   hak_bin_set_room(bin, hak_bin_capacity(bin));
   if (hold->spare != HAK_LINK_END) {
@@ -293,9 +294,9 @@ static batch_t next_batch(hak_thread_t *me, uint32_t cls) {
     hak_link_write(&me->key, block, HAK_LINK_END);
     return (batch_t){block, 1};
   }
-  hold->given += hak_share_batch(bin);
-  if (hold->given >= (uint64_t)hak_option(TICK_REFILLS) * hak_share_batch(bin)) {
-    hak_tick_class(me, cls);
+  hold->given += hak_quota_batch(bin);
+  if (hold->given >= (uint64_t)hak_option(TRIM_REFILLS) * hak_quota_batch(bin)) {
+    hak_trim_class(me, cls);
   }
   hak_magazine_t *magazine = hak_load_relaxed(&hold->magazine);
   if (magazine != NULL && hak_load_relaxed(&magazine->count) > 0) {
@@ -305,8 +306,8 @@ static batch_t next_batch(hak_thread_t *me, uint32_t cls) {
     if (HAK_LIKELY(batch.list != HAK_LINK_END)) return batch;
   }
   batch_t batch = from_transfer(me, cls);
-  if (batch.list == HAK_LINK_END) batch = from_partial(me, cls);
-  if (batch.list == HAK_LINK_END && hold->current == NULL) batch = from_shelf(me, cls);
+  if (batch.list == HAK_LINK_END) batch = from_held(me, cls);
+  if (batch.list == HAK_LINK_END && hold->current == NULL) batch = from_partial(me, cls);
   if (batch.list == HAK_LINK_END) batch = from_current(me, cls);
   hold->taken += batch.count;
   return batch;
@@ -336,7 +337,7 @@ HAK_WARM void *hak_bin_refill(hak_thread_t *me, uint32_t cls) {
     give_up(me, &bin->list.head);
     HAK_COUNT(me, slow_alloc, 1);
     batch_t batch = next_batch(me, cls);
-    if (HAK_UNLIKELY(hak_share_is_cut(&me->now.holds[cls]))) hak_share_let_go(me, cls);
+    if (HAK_UNLIKELY(hak_quota_is_cut(&me->now.holds[cls]))) hak_quota_let_go(me, cls);
     if (batch.list == HAK_LINK_END) return NULL;
     bin->ready = batch.list;
     hak_store_relaxed(&bin->ready_count, (uint16_t)(batch.count - 1)); /* the one above */

@@ -1,6 +1,7 @@
 #include "tiny/single.h"
 
 #include "base/option.h"
+#include "superslab/locate.h"
 #include "tiny/capacity.h"
 
 HAK_WARM void *hak_single_new(hak_thread_t *me, uint32_t cls) {
@@ -25,12 +26,12 @@ HAK_WARM void *hak_single_new(hak_thread_t *me, uint32_t cls) {
   hak_store_relaxed(&slab->word, hak_word_make(HAK_SLAB_FULL, 0));
   hak_registry_set_class((uintptr_t)start, span, cls);
   HAK_COUNT(me, entry_writes, 1);
-  hak_registry_set_entries((uintptr_t)start, 1, hak_front_entry(me, cls));
+  hak_registry_set_entries((uintptr_t)start, 1, hak_cache_entry(me, cls));
   return start;
 }
 
 HAK_WARM void hak_single_home(hak_thread_t *me, uint32_t cls, void *block) {
-  hak_place_t place = hak_registry_find((uintptr_t)block);
+  hak_place_t place = hak_locate((uintptr_t)block);
   hak_slab_t *slab = place.slab;
   if (HAK_UNLIKELY(place.cls == cls && place.start != block)) {
     hak_thread_defer_report(me, HAK_ERROR_INTERIOR_POINTER, block,

@@ -6,8 +6,8 @@
  * block of a class above 128 bytes wastes at most a fifth of itself, and a class
  * that is a power of two is aligned to its size, because slabs are.
  *
- * Blocks of the classes to 56 KiB share spans, which have depots (depot.h). Above,
- * a block has a span to itself: these are the single classes (single.h).
+ * Blocks of the classes to 56 KiB share spans, which have central caches (central.h).
+ * Above, a block has a span to itself: these are the single classes (single.h).
  */
 #ifndef HAK_TINY_SIZE_CLASS_H
 #define HAK_TINY_SIZE_CLASS_H

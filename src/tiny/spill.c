@@ -1,9 +1,10 @@
 #include "tiny/spill.h"
 
+#include "superslab/locate.h"
 #include "tiny/capacity.h"
 #include "tiny/hold.h"
-#include "tiny/share.h"
-#include "tiny/shelf.h"
+#include "tiny/partial_list.h"
+#include "tiny/quota.h"
 #include "tiny/single.h"
 #include "tiny/transfer.h"
 
@@ -33,7 +34,7 @@ static bool is_in_span(const hak_slab_t *slab, const char *start, const void *bl
 /* What homecoming will write to: blocks that go home one by one lie anywhere, and so do
  * the records of their slabs. */
 HAK_HOT void expect(const void *block) {
-  __builtin_prefetch(hak_registry_slab(block), 1);
+  __builtin_prefetch(hak_slab_of(block), 1);
   __builtin_prefetch(block, 1);
 }
 
@@ -41,7 +42,7 @@ HAK_HOT void expect(const void *block) {
  * well or badly: whoever comes there looks again. */
 HAK_HOT void *expect_next(const hak_thread_t *me, void *block) {
   if (block == HAK_LINK_END) return block;
-  __builtin_prefetch(hak_registry_slab(block), 1);
+  __builtin_prefetch(hak_slab_of(block), 1);
   void *next = hak_link_read(&me->key, block);
   return HAK_UNLIKELY(hak_link_is_bad(&me->key, next)) ? HAK_LINK_END : next;
 }
@@ -67,8 +68,8 @@ static bool spill_list(hak_thread_t *me, uint32_t cls, void *list, uint32_t coun
     spill_singles(me, cls, list, count);
     return true;
   }
-  if (HAK_UNLIKELY(hak_share_is_cut(&me->now.holds[cls]))) {
-    hak_share_send_home(me, cls, list, count);
+  if (HAK_UNLIKELY(hak_quota_is_cut(&me->now.holds[cls]))) {
+    hak_quota_send_home(me, cls, list, count);
     return true;
   }
   bool own = false;
@@ -83,7 +84,7 @@ static bool spill_list(hak_thread_t *me, uint32_t cls, void *list, uint32_t coun
     ahead = expect_next(me, ahead);
     if (HAK_UNLIKELY(hak_hold_take_fails(me, &list, &block))) return own;
     count--;
-    hak_slab_t *slab = hak_registry_slab(block);
+    hak_slab_t *slab = hak_slab_of(block);
     char *start = hak_slab_start(slab);
     if (HAK_UNLIKELY(!hak_stray_starts(slab, start, block))) {
       hak_stray_report(me, block);
@@ -92,7 +93,7 @@ static bool spill_list(hak_thread_t *me, uint32_t cls, void *list, uint32_t coun
     uint64_t word = hak_load_relaxed(&slab->word);
     if (HAK_LIKELY(hak_word_is_mine(me, word)) ||
         (word == hak_word_make(HAK_SLAB_FULL, 0) && hak_hold_claim(me, slab, cls))) {
-      hak_run_t run = {slab, block, block, 1};
+      hak_batch_t run = {slab, block, block, 1};
       for (; count > 0 && list != HAK_LINK_END && is_in_span(slab, start, list) &&
              hak_stray_starts(slab, start, list);
            count--) {
@@ -119,13 +120,13 @@ uint32_t hak_spill_blocks(hak_thread_t *me, uint32_t cls, void **blocks, uint32_
   for (uint32_t i = 0; i < count;) {
     if (i + AHEAD < count) expect(blocks[i + AHEAD]);
     void *block = blocks[i++];
-    hak_slab_t *slab = hak_registry_slab(block);
+    hak_slab_t *slab = hak_slab_of(block);
     char *start = hak_slab_start(slab);
     if (HAK_UNLIKELY(!hak_stray_starts(slab, start, block))) {
       hak_stray_report(me, block);
       continue;
     }
-    hak_run_t run = {slab, block, block, 1};
+    hak_batch_t run = {slab, block, block, 1};
     while (i < count && is_in_span(slab, start, blocks[i]) &&
            hak_stray_starts(slab, start, blocks[i]) && blocks[i] != run.first) {
       hak_link_write(&me->key, blocks[i], run.first);
@@ -135,7 +136,7 @@ uint32_t hak_spill_blocks(hak_thread_t *me, uint32_t cls, void **blocks, uint32_
     hak_hold_home_any(me, cls, run, &locked);
     slabs++;
   }
-  if (locked) hak_lock_release(&me->now.store->depots[cls].lock);
+  if (locked) hak_lock_release(&me->now.store->centrals[cls].lock);
   return slabs;
 }
 
@@ -167,7 +168,7 @@ void hak_spill_bin(hak_thread_t *me, uint32_t cls) {
  * slab go straight there; the rest of the list. */
 static bool convert(hak_thread_t *me, uint32_t cls, void **list) {
   void *block = *list;
-  hak_slab_t *slab = hak_registry_slab(block);
+  hak_slab_t *slab = hak_slab_of(block);
   if (!hak_stray_starts(slab, hak_slab_start(slab), block)) return false;
   uint64_t word = hak_load_relaxed(&slab->word);
   bool mine = hak_word_is_mine(me, word) && slab->queue == HAK_QUEUE_NONE;
@@ -176,7 +177,7 @@ static bool convert(hak_thread_t *me, uint32_t cls, void **list) {
     return false;
   }
   if (HAK_UNLIKELY(hak_hold_take_fails(me, list, &block))) return false;
-  hak_hold_home(me, (hak_run_t){slab, block, block, 1});
+  hak_hold_home(me, (hak_batch_t){slab, block, block, 1});
   return true;
 }
 
@@ -184,9 +185,9 @@ void hak_spill_full(hak_thread_t *me, uint32_t cls) {
   hak_bin_t *bin = &me->now.bins[cls];
   hak_hold_t *hold = &me->now.holds[cls];
   if (HAK_UNLIKELY(hold->slabs > HELD_FACTOR * hold->slabs_most)) {
-    hak_hold_shelve(me, cls, hold->slabs_most / 4);
+    hak_hold_list(me, cls, hold->slabs_most / 4);
   }
-  hak_share_follow(me, cls);
+  hak_quota_follow(me, cls);
   void *list = bin->list.head;
   uint32_t count = hak_bin_listed(bin);
   bin->list.head = HAK_LINK_END;
@@ -266,12 +267,12 @@ void hak_spill_free(hak_thread_t *me, uint32_t cls, void *block) {
     hak_single_home(me, cls, block);
     return;
   }
-  if (!bin->spilling || hak_share_is_cut(hold)) {
+  if (!bin->spilling || hak_quota_is_cut(hold)) {
     push(me, cls, block);
     return;
   }
   if (hold->credit > 0 || hold->current != NULL || hold->first != NULL) {
-    uint64_t word = hak_load_relaxed(&hak_registry_slab(block)->word);
+    uint64_t word = hak_load_relaxed(&hak_slab_of(block)->word);
     if (hak_word_is_mine(me, word) ||
         (word == hak_word_make(HAK_SLAB_FULL, 0) && hold->credit > 0)) {
       if (bin->spilling == HAK_BIN_GATHERS) {
@@ -317,7 +318,7 @@ void hak_spill_class(hak_thread_t *me, uint32_t cls) {
     hak_magazine_empty(me, cls, magazine);
     hak_magazine_put(me, magazine);
   }
-  hak_hold_shelve_all(me, cls);
+  hak_hold_list_all(me, cls);
   bin->spilling = 0;
   hak_capacity_reset(me, cls);
 }
@@ -387,7 +388,7 @@ static bool spill_class_some(hak_thread_t *me, uint32_t cls, size_t *work) {
     spill_part(me, cls, work);
   }
   if (*work > HAK_MAGAZINE_BLOCKS && hold->slabs > *work - HAK_MAGAZINE_BLOCKS) {
-    hak_hold_shelve(me, cls, (uint32_t)(*work - HAK_MAGAZINE_BLOCKS));
+    hak_hold_list(me, cls, (uint32_t)(*work - HAK_MAGAZINE_BLOCKS));
     *work = 0;
   }
   if (*work <= HAK_MAGAZINE_BLOCKS) return false;
@@ -409,13 +410,13 @@ bool hak_spill_some(hak_thread_t *me, size_t *work) {
   return all;
 }
 
-bool hak_spill_slots_some(hak_thread_t *me, size_t *work) {
+bool hak_spill_transfer_some(hak_thread_t *me, size_t *work) {
   me->in_parts = 1;
   for (uint32_t cls = 0; cls < HAK_SHARED_CLASSES; cls++) {
-    hak_depot_t *depot = &me->now.store->depots[cls];
-    if (hak_load_relaxed(&depot->spans) == 0) continue;
-    for (int i = 0; i<HAK_TRANSFER_SLOTS && * work> HAK_MAGAZINE_BLOCKS; i++) {
-      hak_magazine_t *magazine = hak_transfer_take_any(depot);
+    hak_central_t *central = &me->now.store->centrals[cls];
+    if (hak_load_relaxed(&central->spans) == 0) continue;
+    for (int i = 0; i<HAK_TRANSFER_PLACES && * work> HAK_MAGAZINE_BLOCKS; i++) {
+      hak_magazine_t *magazine = hak_transfer_take_any(central);
       if (magazine == NULL) break;
       *work -= hak_load_relaxed(&magazine->count);
       hak_magazine_empty(me, cls, magazine);
@@ -426,25 +427,25 @@ bool hak_spill_slots_some(hak_thread_t *me, size_t *work) {
   return *work > HAK_MAGAZINE_BLOCKS;
 }
 
-static void spill_slots(hak_thread_t *me, uint32_t cls) {
-  hak_depot_t *depot = &me->now.store->depots[cls];
-  if (hak_load_relaxed(&depot->spans) == 0) return;
-  for (int i = 0; i < HAK_TRANSFER_SLOTS; i++) {
-    hak_magazine_t *magazine = hak_transfer_take_any(depot);
+static void spill_transfer(hak_thread_t *me, uint32_t cls) {
+  hak_central_t *central = &me->now.store->centrals[cls];
+  if (hak_load_relaxed(&central->spans) == 0) return;
+  for (int i = 0; i < HAK_TRANSFER_PLACES; i++) {
+    hak_magazine_t *magazine = hak_transfer_take_any(central);
     if (magazine == NULL) break;
     hak_magazine_empty(me, cls, magazine);
     hak_magazine_put(me, magazine);
   }
 }
 
-void hak_spill_slots(hak_thread_t *me) {
-  for (uint32_t cls = 0; cls < HAK_SHARED_CLASSES; cls++) spill_slots(me, cls);
+void hak_spill_transfer(hak_thread_t *me) {
+  for (uint32_t cls = 0; cls < HAK_SHARED_CLASSES; cls++) spill_transfer(me, cls);
 }
 
 void hak_spill_heap(hak_thread_t *me) {
   hak_spill_all(me);
   /* Magazines that this thread had to give up may lie in the slots now, and
    * what comes home from there may pass through its bins again. */
-  hak_spill_slots(me);
+  hak_spill_transfer(me);
   hak_spill_all(me);
 }

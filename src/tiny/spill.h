@@ -24,10 +24,10 @@ void hak_spill_class(hak_thread_t *me, uint32_t cls);
 /* As above for all classes. */
 void hak_spill_all(hak_thread_t *me);
 
-/* As above, and what lies in the heap's transfer slots goes home too. */
+/* As above, and what lies in the heap's transfer cache goes home too. */
 void hak_spill_heap(hak_thread_t *me);
 /* Only that. Needs no bins. */
-void hak_spill_slots(hak_thread_t *me);
+void hak_spill_transfer(hak_thread_t *me);
 
 /* The common case of a bin that gathers: the block of a shared class, which the entry
  * leads there, goes into the thread's magazine. False, and nothing has changed, in any
@@ -58,9 +58,9 @@ void hak_spill_free(hak_thread_t *me, uint32_t cls, void *block);
 /* A block is freed into a list whose room was gone. */
 void hak_spill_event(hak_thread_t *me, hak_list_t *list, void *block);
 
-/* Likewise what is in the heap's transfer slots, and as far as `*work` goes, which
+/* Likewise what is in the heap's transfer cache, and as far as `*work` goes, which
  * falls by one for each block and each slab; true if nothing is left. */
 bool hak_spill_some(hak_thread_t *me, size_t *work);
-bool hak_spill_slots_some(hak_thread_t *me, size_t *work);
+bool hak_spill_transfer_some(hak_thread_t *me, size_t *work);
 
 #endif

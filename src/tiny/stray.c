@@ -1,11 +1,13 @@
 #include "tiny/stray.h"
 
+#include "superslab/locate.h"
+
 bool hak_stray_refuses(uint32_t cls, void *block) {
   return cls >= HAK_TINY_CLASSES && hak_stray_refuses_mid(cls, block);
 }
 
 hak_error_t hak_stray_error(const void *block) {
-  hak_place_t place = hak_registry_find((uintptr_t)block);
+  hak_place_t place = hak_locate((uintptr_t)block);
   size_t offset = (size_t)((const char *)block - place.start);
   bool inside = place.cls < HAK_CLASSES && !hak_class_is_start(place.cls, offset);
   return inside ? HAK_ERROR_INTERIOR_POINTER : HAK_ERROR_DOUBLE_FREE;

@@ -1,9 +1,9 @@
 #include "tiny/transfer.h"
 
 #include "base/option.h"
-#include "superslab/meta.h"
+#include "pages/meta.h"
 #include "tiny/hold.h"
-#include "tiny/share.h"
+#include "tiny/quota.h"
 #include "tiny/spill.h"
 #include "tiny/stray.h"
 
@@ -104,9 +104,9 @@ void *hak_magazine_link(hak_thread_t *me, hak_magazine_t *magazine) {
   return magazine->blocks[0];
 }
 
-static int32_t slots_open(const hak_depot_t *depot) {
-  int32_t open = HAK_TRANSFER_SLOTS - hak_load_relaxed(&depot->shut);
-  int32_t most = (int32_t)hak_option(TRANSFER_SLOTS);
+static int32_t places_open(const hak_central_t *central) {
+  int32_t open = HAK_TRANSFER_PLACES - hak_load_relaxed(&central->shut);
+  int32_t most = (int32_t)hak_option(TRANSFER_MAGAZINES);
   return open < most ? open : most;
 }
 
@@ -123,18 +123,19 @@ uint32_t hak_magazine_empty(hak_thread_t *me, uint32_t cls, hak_magazine_t *maga
 }
 
 /* Nobody has taken a magazine since the last look: keep fewer in the slots. */
-static void shut_half(hak_thread_t *me, uint32_t cls, hak_depot_t *depot, int32_t open) {
+static void shut_half(hak_thread_t *me, uint32_t cls, hak_central_t *central,
+                      int32_t open) {
   hak_hold_t *hold = &me->now.holds[cls];
   if (open <= 1 && hold->magazine_blocks > BLOCKS_SCATTERED) {
     hold->magazine_blocks = BLOCKS_SCATTERED;
   }
   if (open <= 0) return;
   int32_t left = open / 2;
-  hak_store_relaxed(&depot->shut, HAK_TRANSFER_SLOTS - left);
-  for (int32_t i = HAK_TRANSFER_SLOTS - 1; i >= left; i--) {
-    if (hak_load_relaxed(&depot->slots[i]) == NULL) continue;
+  hak_store_relaxed(&central->shut, HAK_TRANSFER_PLACES - left);
+  for (int32_t i = HAK_TRANSFER_PLACES - 1; i >= left; i--) {
+    if (hak_load_relaxed(&central->places[i]) == NULL) continue;
     /* Acquire: pairs with the release in hand_over. */
-    hak_magazine_t *magazine = hak_exchange_acquire(&depot->slots[i], NULL);
+    hak_magazine_t *magazine = hak_exchange_acquire(&central->places[i], NULL);
     if (magazine == NULL) continue;
     hak_magazine_empty(me, cls, magazine);
     hak_magazine_put(me, magazine);
@@ -144,18 +145,18 @@ static void shut_half(hak_thread_t *me, uint32_t cls, hak_depot_t *depot, int32_
 /* This thread's magazine is full: into a slot, or home. */
 static HAK_WARM void hand_over(hak_thread_t *me, uint32_t cls) {
   hak_hold_t *hold = &me->now.holds[cls];
-  hak_depot_t *depot = &me->now.store->depots[cls];
+  hak_central_t *central = &me->now.store->centrals[cls];
   hak_magazine_t *magazine = hak_load_relaxed(&hold->magazine);
   uint32_t count = hak_load_relaxed(&magazine->count);
   hak_store_relaxed(&hold->magazine, NULL);
   HAK_COUNT(me, free_batched, count);
-  int32_t hint = hak_load_relaxed(&depot->hint), open = slots_open(depot);
+  int32_t hint = hak_load_relaxed(&central->hint), open = places_open(central);
   for (int32_t i = hint < 0 ? 0 : hint; i < open; i++) {
     hak_magazine_t *none = NULL;
-    if (hak_load_relaxed(&depot->slots[i]) != NULL) continue;
+    if (hak_load_relaxed(&central->places[i]) != NULL) continue;
     /* Release: publishes the magazine to hak_transfer_take. */
-    if (hak_cas_release(&depot->slots[i], &none, magazine)) {
-      hak_store_relaxed(&depot->hint, i + 1);
+    if (hak_cas_release(&central->places[i], &none, magazine)) {
+      hak_store_relaxed(&central->hint, i + 1);
       return;
     }
   }
@@ -167,10 +168,10 @@ static HAK_WARM void hand_over(hak_thread_t *me, uint32_t cls) {
   }
   /* In address order magazines pin few slabs and may lie. */
   if (slabs * 4 <= count) return;
-  if (hak_load_relaxed(&depot->takes) == 0) {
-    shut_half(me, cls, depot, open);
+  if (hak_load_relaxed(&central->takes) == 0) {
+    shut_half(me, cls, central, open);
   } else {
-    hak_store_relaxed(&depot->takes, 0);
+    hak_store_relaxed(&central->takes, 0);
   }
 }
 
@@ -192,11 +193,11 @@ void hak_transfer_add(hak_thread_t *me, uint32_t cls, void *block) {
   if (HAK_UNLIKELY(count + 1 >= hold->magazine_blocks)) hand_over(me, cls);
 }
 
-hak_magazine_t *hak_transfer_take_any(hak_depot_t *depot) {
-  for (int32_t i = HAK_TRANSFER_SLOTS - 1; i >= 0; i--) {
-    if (hak_load_relaxed(&depot->slots[i]) == NULL) continue;
+hak_magazine_t *hak_transfer_take_any(hak_central_t *central) {
+  for (int32_t i = HAK_TRANSFER_PLACES - 1; i >= 0; i--) {
+    if (hak_load_relaxed(&central->places[i]) == NULL) continue;
     /* Acquire: pairs with the release in hand_over. */
-    hak_magazine_t *magazine = hak_exchange_acquire(&depot->slots[i], NULL);
+    hak_magazine_t *magazine = hak_exchange_acquire(&central->places[i], NULL);
     if (magazine != NULL) return magazine;
   }
   return NULL;
@@ -204,37 +205,37 @@ hak_magazine_t *hak_transfer_take_any(hak_depot_t *depot) {
 
 /* A magazine was taken: slots are opened again, and no more than a word is
  * written where nothing changes. */
-static void note_take(hak_depot_t *depot, int32_t slot) {
-  hak_store_relaxed(&depot->hint, slot);
-  if (hak_load_relaxed(&depot->takes) == 0) hak_store_relaxed(&depot->takes, 1);
-  int32_t shut = hak_load_relaxed(&depot->shut);
+static void note_take(hak_central_t *central, int32_t place) {
+  hak_store_relaxed(&central->hint, place);
+  if (hak_load_relaxed(&central->takes) == 0) hak_store_relaxed(&central->takes, 1);
+  int32_t shut = hak_load_relaxed(&central->shut);
   if (HAK_LIKELY(shut == 0)) return;
-  int32_t open = 2 * (HAK_TRANSFER_SLOTS - shut);
-  hak_store_relaxed(&depot->shut,
-                    open < HAK_TRANSFER_SLOTS ? HAK_TRANSFER_SLOTS - open : 0);
+  int32_t open = 2 * (HAK_TRANSFER_PLACES - shut);
+  hak_store_relaxed(&central->shut,
+                    open < HAK_TRANSFER_PLACES ? HAK_TRANSFER_PLACES - open : 0);
 }
 
 hak_magazine_t *hak_transfer_take_slow(hak_thread_t *me, uint32_t cls) {
-  hak_depot_t *depot = &me->now.store->depots[cls];
-  int32_t hint = hak_load_relaxed(&depot->hint);
+  hak_central_t *central = &me->now.store->centrals[cls];
+  int32_t hint = hak_load_relaxed(&central->hint);
   if (hint <= 0) {
-    if (HAK_UNLIKELY(hak_load_relaxed(&depot->shut) == HAK_TRANSFER_SLOTS)) {
-      hak_store_relaxed(&depot->shut, HAK_TRANSFER_SLOTS - 1);
-      if (!hak_share_is_cut(&me->now.holds[cls])) {
+    if (HAK_UNLIKELY(hak_load_relaxed(&central->shut) == HAK_TRANSFER_PLACES)) {
+      hak_store_relaxed(&central->shut, HAK_TRANSFER_PLACES - 1);
+      if (!hak_quota_is_cut(&me->now.holds[cls])) {
         me->now.holds[cls].magazine_blocks = hak_hold_magazine_blocks(cls);
       }
     }
     return NULL;
   }
-  int32_t from = hint > HAK_TRANSFER_SLOTS ? HAK_TRANSFER_SLOTS - 1 : hint - 1;
+  int32_t from = hint > HAK_TRANSFER_PLACES ? HAK_TRANSFER_PLACES - 1 : hint - 1;
   for (int32_t i = from; i >= 0; i--) {
-    if (hak_load_relaxed(&depot->slots[i]) == NULL) continue;
+    if (hak_load_relaxed(&central->places[i]) == NULL) continue;
     /* Acquire: pairs with the release in hand_over. */
-    hak_magazine_t *magazine = hak_exchange_acquire(&depot->slots[i], NULL);
+    hak_magazine_t *magazine = hak_exchange_acquire(&central->places[i], NULL);
     if (magazine == NULL) continue;
-    note_take(depot, i);
+    note_take(central, i);
     return magazine;
   }
-  hak_store_relaxed(&depot->hint, 0);
+  hak_store_relaxed(&central->hint, 0);
   return NULL;
 }

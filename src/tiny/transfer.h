@@ -1,6 +1,6 @@
 /* transfer.h - whole magazines of foreign blocks change threads.
  *
- * Depends on: depot, front, spill.   Used by: spill, refill, heap.
+ * Depends on: central cache, thread cache, spill.   Used by: spill, refill, heap.
  *
  * A magazine is filled by one thread, put into a free slot with a release
  * compare-and-swap, and taken out by another with an acquire exchange: no list,
@@ -11,7 +11,7 @@
 #ifndef HAK_TINY_TRANSFER_H
 #define HAK_TINY_TRANSFER_H
 
-#include "tiny/front.h"
+#include "tiny/bin.h"
 
 /* An empty magazine, or NULL if memory is short. */
 hak_magazine_t *hak_magazine_get(hak_thread_t *me);
@@ -31,15 +31,15 @@ void hak_transfer_add(hak_thread_t *me, uint32_t cls, void *block);
 /* A full magazine of the class, or NULL. */
 hak_magazine_t *hak_transfer_take_slow(hak_thread_t *me, uint32_t cls);
 HAK_HOT hak_magazine_t *hak_transfer_take(hak_thread_t *me, uint32_t cls) {
-  hak_depot_t *depot = &me->now.store->depots[cls];
-  if (HAK_LIKELY(hak_load_relaxed(&depot->hint) <= 0 &&
-                 hak_load_relaxed(&depot->shut) != HAK_TRANSFER_SLOTS)) {
+  hak_central_t *central = &me->now.store->centrals[cls];
+  if (HAK_LIKELY(hak_load_relaxed(&central->hint) <= 0 &&
+                 hak_load_relaxed(&central->shut) != HAK_TRANSFER_PLACES)) {
     return NULL;
   }
   return hak_transfer_take_slow(me, cls);
 }
 /* Likewise when the hint may be stale: looks at every slot. */
-hak_magazine_t *hak_transfer_take_any(hak_depot_t *depot);
+hak_magazine_t *hak_transfer_take_any(hak_central_t *central);
 
 /* Sends a magazine's blocks home; how many slabs they were of. It must be in no
  * one's reach: homecoming blocks may fill the thread's magazine anew. */

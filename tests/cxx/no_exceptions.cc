@@ -16,10 +16,10 @@ constexpr std::size_t most = static_cast<std::size_t>(-1);
 struct base {
   virtual ~base() {}
 };
-struct front {
-  virtual ~front() {}
+struct cache {
+  virtual ~cache() {}
 };
-struct derived : front, base {};
+struct derived : cache, base {};
 
 void no_exceptions__everything_else_works(void **) {
   hak::heap heap;

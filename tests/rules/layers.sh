@@ -2,7 +2,7 @@
 # layers.sh ROOT - a file of the library includes its own folder and folders to
 # its left only, and says so with the folder's name:
 #
-#   base <- os <- superslab <- {tiny, pool} <- heap <- api
+#   base <- os <- pages <- superslab <- external <- {tiny, pool} <- heap <- api
 #
 # The public header and the system's may be included everywhere.
 set -eu
@@ -28,8 +28,9 @@ printf '%s\n' "$files" | {
         failed = 1
       }
       BEGIN {
-        rank["base"] = 1; rank["os"] = 2; rank["superslab"] = 3
-        rank["tiny"] = 4; rank["pool"] = 4; rank["heap"] = 5; rank["api"] = 6
+        rank["base"] = 1; rank["os"] = 2; rank["pages"] = 3; rank["superslab"] = 4
+        rank["external"] = 5; rank["tiny"] = 6; rank["pool"] = 6; rank["heap"] = 7
+        rank["api"] = 8
         n = split(file, part, "/")
         own = part[2]
         if (n != 3 || !(own in rank)) fail("is not in a folder of a layer")
@@ -50,7 +51,7 @@ printf '%s\n' "$files" | {
           }
         } else if (line ~ /^</) {
           split(line, angle, /[<>]/)
-          if (angle[2] ~ /^(base|os|superslab|tiny|pool|heap|api)\//) {
+          if (angle[2] ~ /^(base|os|pages|superslab|external|tiny|pool|heap|api)\//) {
             fail("<" angle[2] "> belongs in quotes")
           }
         } else {

@@ -254,8 +254,9 @@ static void *meddle(void *argument) {
             hak_option_set(HAK_OPTION_BIN_BLOCKS, 4 + (int64_t)test_below(&rng, 200)), 0);
         break;
       case 6:
-        CHECK_EQ(hak_option_set(HAK_OPTION_TRANSFER_SLOTS, (int64_t)test_below(&rng, 17)),
-                 0);
+        CHECK_EQ(
+            hak_option_set(HAK_OPTION_TRANSFER_MAGAZINES, (int64_t)test_below(&rng, 17)),
+            0);
         break;
       default:
         CHECK_EQ(hak_option_set(HAK_OPTION_PURGE_DECAY_MS, (int64_t)test_below(&rng, 3)),

@@ -73,8 +73,8 @@ static void committed__is_never_more_than_is_charged(void **state) {
     uint64_t charge = charge_of(heap);
     CHECK(charge <= LIMIT);
     /* What went back to the regions is committed, but nobody's. */
-    uint64_t nobodys = test_stats().retained_bytes;
-    CHECK(g_os.committed_bytes - tables() <= before + charge + nobodys);
+    uint64_t unowned = test_stats().retained_bytes;
+    CHECK(g_os.committed_bytes - tables() <= before + charge + unowned);
   }
   CHECK(refused > 0);
   for (size_t k = 0; k < TEST_COUNT(sizes); k++) free_list(&lists[k]);

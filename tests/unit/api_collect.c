@@ -150,12 +150,12 @@ static int free_superslabs_child(void *ctx) {
 
 static int free_slabs_child(void *ctx) {
   bool own = *(bool *)ctx;
-  size_t share = own ? 10 : 1;
+  size_t quota = own ? 10 : 1;
   /* Blocks pass no bin, which would write to them. */
   CHECK_EQ(hak_option_set(HAK_OPTION_BIN_GROWTH_BYTES, 0), 0);
   start_manual();
   hak_heap_t *heap = own ? hak_heap_create(NULL) : hak_heap_default();
-  size_t count = MILLION_BYTES / SLAB / share;
+  size_t count = MILLION_BYTES / SLAB / quota;
   for (size_t i = 0; i < count; i++) {
     g_blocks[i] = hak_heap_alloc(heap, SLAB);
     CHECK(g_blocks[i] != NULL);

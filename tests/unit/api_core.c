@@ -291,7 +291,7 @@ static void free_aligned_sized__takes_what_aligned_alloc_gave(void **state) {
 
 static void alloc__what_was_freed_is_used_again(void **state) {
   (void)state;
-  /* A hundred times the memory of the process's whole arena passes through. */
+  /* A hundred times the memory of the process's whole external heap passes through. */
   uint64_t before = test_stats().reserved_bytes;
   for (int round = 0; round < 2000; round++) {
     void *blocks[8];

@@ -87,18 +87,18 @@ static void heaps__that_share_units_know_their_blocks(void **state) {
   unsigned char *memory = g_buffer + MIB, *end = memory + 5 * UNIT;
   for (int order = 0; order < 2; order++) {
     hak_heap_t *heap = test_heap_in(memory, (size_t)(end - memory), 0, NULL);
-    hak_heap_t *front = test_heap_in(g_buffer, MIB, 0, NULL);
+    hak_heap_t *cache = test_heap_in(g_buffer, MIB, 0, NULL);
     hak_heap_t *behind = test_heap_in(end, MIB, 0, NULL);
-    CHECK(heap != NULL && front != NULL && behind != NULL);
-    void *a = hak_heap_alloc(heap, 500), *b = hak_heap_alloc(front, 500);
+    CHECK(heap != NULL && cache != NULL && behind != NULL);
+    void *a = hak_heap_alloc(heap, 500), *b = hak_heap_alloc(cache, 500);
     void *c = hak_heap_alloc(behind, 500);
-    CHECK(hak_heap_of(a) == heap && hak_heap_of(b) == front && hak_heap_of(c) == behind);
+    CHECK(hak_heap_of(a) == heap && hak_heap_of(b) == cache && hak_heap_of(c) == behind);
     CHECK(is_within(a, g_buffer + UNIT, 4 * UNIT));
     CHECK(hak_heap_of(memory) == NULL && hak_heap_of(end - 1) == NULL);
     test_reports_begin();
     hak_free(memory);
     reports_end(HAK_ERROR_FOREIGN_POINTER, memory);
-    hak_heap_t *first = order == 0 ? heap : front, *last = order == 0 ? front : heap;
+    hak_heap_t *first = order == 0 ? heap : cache, *last = order == 0 ? cache : heap;
     CHECK_EQ(hak_heap_destroy(first), 0);
     CHECK(hak_heap_of(c) == behind && hak_heap_of(order == 0 ? b : a) == last);
     CHECK_EQ(hak_heap_destroy(behind), 0);
@@ -166,7 +166,7 @@ static void exhaustion__is_null_and_passes(void **state) {
 
 /* ---- every function ------------------------------------------------------------- */
 
-/* What the memory contains when it comes is nobody's promise. */
+/* What the memory contains when it comes is unowned promise. */
 static void blocks__work_with_every_function(void **state) {
   (void)state;
   memset(g_buffer, 0xa5, sizeof g_buffer);
@@ -360,7 +360,7 @@ static void visit_and_stats__say_what_is_live(void **state) {
   CHECK_EQ(test_live_blocks(), before.live_blocks);
 }
 
-/* The memory is nobody's charge; what heaps below it take of the system is. */
+/* The memory is unowned charge; what heaps below it take of the system is. */
 static void budget__above_covers_heaps_below_but_not_the_memory(void **state) {
   (void)state;
   hak_heap_config_t config = {.struct_size = sizeof config, .hard_limit = 4 * MIB};
@@ -511,7 +511,7 @@ static void release__gives_the_memory_back_with_the_last_block(void **state) {
   CHECK_EQ(hak_heap_destroy(heap), 0);
 }
 
-/* Records of heaps, plots and regions are used again, whatever the sizes. */
+/* Records of heaps, external regions and regions are used again, whatever the sizes. */
 static void heaps__in_turn_need_no_more_records(void **state) {
   (void)state;
   for (size_t n = 0; n < 50; n++) {

@@ -175,6 +175,32 @@ static void environment__units_are_powers_of_1024(void **state) {
   test_child_must_succeed(units_child, NULL, 10);
 }
 
+static int former_names_child(void *ctx) {
+  (void)ctx;
+  setenv("HAKMEM_ARENA_BYTES", "8m", 1);
+  setenv("HAKMEM_ARENA_BYTES_MAX", "64m", 1);
+  setenv("HAKMEM_TICK_REFILLS", "77", 1);
+  setenv("HAKMEM_TRANSFER_SLOTS", "3", 1);
+  with_library();
+  hak_free(hak_alloc(100));
+  CHECK_EQ(hak_option_get(HAK_OPTION_REGION_BYTES), 8 * MIB);
+  CHECK_EQ(hak_option_get(HAK_OPTION_REGION_BYTES_MAX), 64 * MIB);
+  CHECK_EQ(hak_option_get(HAK_OPTION_TRIM_REFILLS), 77);
+  CHECK_EQ(hak_option_get(HAK_OPTION_TRANSFER_MAGAZINES), 3);
+  CHECK_EQ(HAK_OPTION_ARENA_BYTES, HAK_OPTION_REGION_BYTES);
+  CHECK_EQ(HAK_OPTION_ARENA_BYTES_MAX, HAK_OPTION_REGION_BYTES_MAX);
+  CHECK_EQ(HAK_OPTION_TICK_REFILLS, HAK_OPTION_TRIM_REFILLS);
+  CHECK_EQ(HAK_OPTION_TRANSFER_SLOTS, HAK_OPTION_TRANSFER_MAGAZINES);
+  return 0;
+}
+
+static void environment__knows_the_former_names(void **state) {
+  (void)state;
+  test_child_t child = test_child_run(former_names_child, NULL, 10);
+  CHECK_MSG(child.signal == 0 && child.status == 0, "%s", child.output);
+  CHECK_MSG(child.length == 0, "said: %s", child.output);
+}
+
 /* ctx: a value of HAKMEM_BIN_BLOCKS that is no number in range. */
 static int bad_environment_child(void *ctx) {
   setenv("HAKMEM_BIN_BLOCKS", ctx, 1);
@@ -311,6 +337,7 @@ TEST_MAIN_FRESH(T(options__start_with_their_defaults),
                 T(options__set_before_the_first_allocation_hold),
                 T(environment__is_read_at_start),
                 T(environment__units_are_powers_of_1024),
+                T(environment__knows_the_former_names),
                 T(environment__bad_values_are_reported_and_ignored),
                 T(environment__unknown_names_are_reported_and_ignored),
                 T(environment__is_ignored_when_init_says_so),

@@ -86,7 +86,7 @@ static int exhaust_child(void *ctx) {
   test_os_open(&g_os, TEST_OS_LIMITED);
   g_os.limit = 96 * MIB;
   CHECK_EQ(test_os_init(&g_os), 0);
-  CHECK_EQ(hak_option_set(HAK_OPTION_ARENA_BYTES, 4 * MIB), 0);
+  CHECK_EQ(hak_option_set(HAK_OPTION_REGION_BYTES, 4 * MIB), 0);
   size_t capacity = g_os.limit / size + 1;
   void **blocks = calloc(capacity, sizeof *blocks);
   size_t first = 0;

@@ -234,7 +234,7 @@ static int reserve_child(void *ctx) {
   CHECK_EQ(hak_stats_get(heap, &stats), 0);
   CHECK_EQ(stats.superslabs, 32);
   CHECK(stats.reserved_bytes >= 64 * MIB);
-  hak_free(hak_heap_alloc(heap, 1)); /* this thread's front */
+  hak_free(hak_heap_alloc(heap, 1)); /* this thread's thread cache */
   for (int round = 0; round < 2; round++) {
     uint64_t mapped = test_syscalls(TEST_MMAP);
     size_t count = fill(heap, 48 * MIB, 100000);

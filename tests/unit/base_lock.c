@@ -246,7 +246,7 @@ static void try__fails_at_once_on_a_held_lock(void **state) {
 /* Two locks, the lower rank first; both orders of release are right. */
 static void ranks__may_be_taken_upwards(void **state) {
   (void)state;
-  hak_lock_t low = HAK_LOCK_INIT(HAK_RANK_SHELF), high = HAK_LOCK_INIT(HAK_RANK_HEAP);
+  hak_lock_t low = HAK_LOCK_INIT(HAK_RANK_CENTRAL), high = HAK_LOCK_INIT(HAK_RANK_HEAP);
   for (int i = 0; i < 2; i++) {
     hak_lock_acquire(&low);
     hak_lock_acquire(&high);
@@ -266,8 +266,8 @@ static int ranks_child(void *ctx) {
 
 static void ranks__taken_downwards_or_twice_stop_the_program(void **state) {
   (void)state;
-  hak_rank_t down[2] = {HAK_RANK_HEAP, HAK_RANK_SHELF};
-  hak_rank_t twice[2] = {HAK_RANK_SHELF, HAK_RANK_SHELF};
+  hak_rank_t down[2] = {HAK_RANK_HEAP, HAK_RANK_CENTRAL};
+  hak_rank_t twice[2] = {HAK_RANK_CENTRAL, HAK_RANK_CENTRAL};
   test_child_must_abort(ranks_child, down, "held_ranks", NULL);
   test_child_must_abort(ranks_child, twice, "held_ranks", NULL);
 }

@@ -7,6 +7,7 @@
 #include "child.h"
 #include "heap/thread.h"
 #include "pool/large.h"
+#include "superslab/locate.h"
 
 static const size_t g_sizes[] = {300 * KIB, 5 * MIB, 40 * MIB};
 
@@ -18,7 +19,7 @@ static char *g_blocks[KINDS];
 static pthread_barrier_t g_claimed, g_forked;
 
 static void *claim(void *arg) {
-  hak_place_t place = hak_registry_find((uintptr_t)arg);
+  hak_place_t place = hak_locate((uintptr_t)arg);
   hak_thread_t *me = hak_thread_enter();
   CHECK(me != NULL && hak_large_claim(&place));
   pthread_barrier_wait(&g_claimed);

@@ -7,6 +7,7 @@
 #include "base/check.h"
 #include "child.h"
 #include "heap/thread.h"
+#include "superslab/locate.h"
 
 static hak_heap_t *make(void) {
   hak_heap_config_t config = {.struct_size = sizeof config, .flags = HAK_HEAP_SERIAL};
@@ -46,7 +47,7 @@ static void slabs__have_entries_that_are_nobodys_and_a_code_of_no_thread(void **
     void *block = hak_heap_alloc(heap, 1 + i % 3000);
     CHECK(block != NULL);
     CHECK_EQ(hak_registry_entry(me->registry, (uintptr_t)block), 0);
-    uint64_t word = hak_load_relaxed(&hak_registry_slab(block)->word);
+    uint64_t word = hak_load_relaxed(&hak_slab_of(block)->word);
     if (hak_word_state(word) == HAK_SLAB_HELD) {
       CHECK_EQ(hak_word_owner(word),
                hak_word_owner(hak_word_make(HAK_SLAB_HELD, HAK_CODE_SERIAL)));
@@ -69,7 +70,7 @@ static void frees__go_by_the_guide_and_leave_the_threads_lists_alone(void **stat
   hak_list_t *list = NULL;
   void *head = me->bins[cls].list.head;
   hak_heap_free(heap, block);
-  CHECK(HAK_CHECKS >= 2 || !hak_guide_misses(&serial->guide, block, &list));
+  CHECK(HAK_CHECKS >= 2 || !hak_lookup_misses(&serial->lookup, block, &list));
   CHECK(HAK_CHECKS >= 2 || list == &serial->bins[cls].list);
   CHECK(serial->bins[cls].list.head == block);
   block = hak_heap_alloc(heap, 100);

@@ -10,7 +10,7 @@
 
 #include "base/option.h"
 #include "heap/lifecycle.h"
-#include "superslab/meta.h"
+#include "pages/meta.h"
 #include "superslab/region.h"
 
 enum {
@@ -60,7 +60,7 @@ static int setup(void **state) {
   g_hooks.commit = commit;
   g_own = g_hooks;
   g_in_reserve = NULL;
-  CHECK_EQ(hak_option_set(HAK_OPTION_ARENA_BYTES, 64 * (int64_t)MIB), 0);
+  CHECK_EQ(hak_option_set(HAK_OPTION_REGION_BYTES, 64 * (int64_t)MIB), 0);
   hak_config_t config = {
       .struct_size = sizeof config, .os = &g_hooks, .flags = HAK_INIT_NO_ENV};
   CHECK_EQ(hak_init(&config), 0);

@@ -8,7 +8,7 @@
 #include "pool/large.h"
 
 static test_os_t g_os;
-static hak_pool_t g_pool;
+static hak_shared_pool_t g_pool;
 
 static int setup(void **state) {
   (void)state;
@@ -29,7 +29,7 @@ static int teardown(void **state) {
 }
 
 static hak_place_t place_of(const void *block) {
-  hak_place_t place = hak_registry_find((uintptr_t)block);
+  hak_place_t place = hak_locate((uintptr_t)block);
   CHECK(place.start == (const char *)block);
   CHECK_EQ(place.cls, HAK_CLASS_LARGE);
   return place;
@@ -52,7 +52,7 @@ static void put(void *block) {
   hak_place_t place = place_of(block);
   CHECK(hak_large_claim(&place));
   hak_large_free(&g_pool, &place);
-  CHECK_EQ(hak_registry_find((uintptr_t)block).cls, HAK_CLASS_NONE);
+  CHECK_EQ(hak_locate((uintptr_t)block).cls, HAK_CLASS_NONE);
   CHECK(!hak_large_claim(&place));
 }
 
@@ -78,7 +78,7 @@ static void alloc__chooses_spans_runs_and_mappings_by_size(void **state) {
     blocks[i] = get(cases[i].size, 64 * KIB);
     CHECK_EQ(kind_of(blocks[i]), cases[i].kind);
     /* Interior addresses lead to the same block. */
-    hak_place_t inside = hak_registry_find((uintptr_t)blocks[i] + cases[i].size - 1);
+    hak_place_t inside = hak_locate((uintptr_t)blocks[i] + cases[i].size - 1);
     CHECK(inside.start == blocks[i]);
     CHECK_EQ(hak_large_usable(&inside), hak_align_up(cases[i].size, 4096));
   }
@@ -148,7 +148,7 @@ static void span__grows_and_shrinks_where_it_is(void **state) {
   CHECK_EQ(hak_load_relaxed(&g_pool.taken), 16);
   CHECK_EQ(resize(block, 10 * KIB, 10 * KIB), 12 * KIB);
   CHECK_EQ(hak_load_relaxed(&g_pool.taken), 1);
-  CHECK_EQ(hak_registry_find((uintptr_t)block + 64 * KIB).cls, HAK_CLASS_NONE);
+  CHECK_EQ(hak_locate((uintptr_t)block + 64 * KIB).cls, HAK_CLASS_NONE);
   char *behind = get(64 * KIB, 4096); /* the slab behind it */
   CHECK(behind == block + 64 * KIB);
   CHECK_EQ(resize(block, 65 * KIB, 65 * KIB), 0);
@@ -166,7 +166,7 @@ static void run__shrinks_and_grows_within_its_superslabs(void **state) {
   CHECK_EQ(resize(block, 3 * MIB, 3 * MIB), 3 * MIB);
   CHECK_EQ(hak_regions.in_use, 2);
   CHECK(test_verify_sparse_prefix(block, 7 * MIB, 3 * MIB, 7 * MIB));
-  CHECK_EQ(hak_registry_find((uintptr_t)block + 5 * MIB).cls, HAK_CLASS_NONE);
+  CHECK_EQ(hak_locate((uintptr_t)block + 5 * MIB).cls, HAK_CLASS_NONE);
   CHECK_EQ(resize(block, 3 * MIB, 20 * MIB), 4 * MIB);
   put(block);
   CHECK_EQ(hak_regions.in_use, 0);
@@ -208,7 +208,7 @@ static void claim__is_had_once_and_takes_the_block_from_all_others(void **state)
     CHECK(hak_large_claim(&first));
     uint64_t taken = hak_load_relaxed(&g_pool.taken), in_use = hak_regions.in_use;
     CHECK(!hak_large_claim(&second));
-    CHECK_EQ(hak_registry_find((uintptr_t)block).cls, HAK_CLASS_NONE);
+    CHECK_EQ(hak_locate((uintptr_t)block).cls, HAK_CLASS_NONE);
     CHECK_EQ(hak_load_relaxed(&g_pool.taken), taken);
     CHECK_EQ(hak_regions.in_use, in_use);
     hak_large_free(&g_pool, &first);

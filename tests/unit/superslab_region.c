@@ -4,6 +4,7 @@
 
 #include "base/option.h"
 #include "heap/lifecycle.h"
+#include "superslab/locate.h"
 #include "superslab/region.h"
 
 enum {
@@ -23,7 +24,7 @@ static char g_heap; /* an address for a heap */
 static int setup_over(unsigned flags, size_t limit) {
   test_os_open(&g_os, flags);
   g_os.limit = limit;
-  CHECK_EQ(hak_option_set(HAK_OPTION_ARENA_BYTES, 32 * (int64_t)MIB), 0);
+  CHECK_EQ(hak_option_set(HAK_OPTION_REGION_BYTES, 32 * (int64_t)MIB), 0);
   CHECK_EQ(test_os_init(&g_os), 0);
   g_run_count = 0;
   return 0;
@@ -96,9 +97,8 @@ static void check_run(hak_superslab_t *ss, uint32_t count, size_t alignment) {
     CHECK_EQ(ss[i].free, 0);
     CHECK_EQ(hak_load_relaxed(&ss[i].extent.kind), HAK_EXTENT_RUN);
     CHECK(hak_load_relaxed(&ss[i].extent.heap) == (void *)&g_heap);
-    CHECK(hak_registry_find((uintptr_t)base).extent == &ss[i].extent);
-    CHECK(hak_registry_find((uintptr_t)base + HAK_SUPERSLAB_SIZE - 1).extent ==
-          &ss[i].extent);
+    CHECK(hak_locate((uintptr_t)base).extent == &ss[i].extent);
+    CHECK(hak_locate((uintptr_t)base + HAK_SUPERSLAB_SIZE - 1).extent == &ss[i].extent);
   }
 }
 

@@ -4,13 +4,13 @@
 #include <string.h>
 
 #include "heap/lifecycle.h"
-#include "superslab/mapping.h"
+#include "pages/mapping.h"
 #include "superslab/retention.h"
 
 #define NS_PER_MS ((uint64_t)1000000)
 
 static test_os_t g_os;
-static hak_pool_t g_pool;
+static hak_shared_pool_t g_pool;
 static uint64_t g_now_ms = 1000000;
 
 static uint64_t now_ns(void *ctx) {
@@ -75,7 +75,7 @@ static void make_idle(void) {
 /* Ticks every 10 ms of the hooks' clock. */
 static void pass_ms(uint64_t ms) {
   for (uint64_t end = g_now_ms + ms; g_now_ms < end; g_now_ms += 10) {
-    hak_retention_tick(&g_pool);
+    hak_retention_trim(&g_pool);
   }
   CHECK(hak_pool_is_valid(&g_pool));
 }
@@ -114,7 +114,7 @@ static void idle_memory__beyond_the_most_goes_at_once(void **state) {
   (void)state;
   set_options(1, 1000, 2 * (int64_t)MIB, 4 * (int64_t)MIB);
   make_idle();
-  hak_retention_tick(&g_pool);
+  hak_retention_trim(&g_pool);
   CHECK_EQ(hak_retained_bytes(), 4 * MIB);
   pass_ms(990);
   CHECK_EQ(hak_retained_bytes(), 4 * MIB);

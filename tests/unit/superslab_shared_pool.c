@@ -18,7 +18,7 @@ enum {
 #define EVERYTHING ((size_t)1 << 40)
 
 static test_os_t g_os;
-static hak_pool_t g_pool;
+static hak_shared_pool_t g_pool;
 
 /* The model. */
 typedef struct known {

@@ -6,6 +6,7 @@
 #include <stdatomic.h>
 
 #include "heap/thread.h"
+#include "superslab/locate.h"
 #include "tiny/hold.h"
 
 enum {
@@ -14,7 +15,7 @@ enum {
 };
 
 static test_os_t g_os;
-static hak_depot_t *g_depot;
+static hak_central_t *g_central;
 static uint32_t g_class;
 
 static int setup(void **state) {
@@ -23,7 +24,7 @@ static int setup(void **state) {
   CHECK_EQ(test_os_init(&g_os), 0);
   CHECK_EQ(hak_thread_init(), 0);
   g_class = hak_class_of(SIZE);
-  g_depot = &hak_heap_get_default()->store->depots[g_class];
+  g_central = &hak_heap_get_default()->store->centrals[g_class];
   return 0;
 }
 
@@ -32,7 +33,7 @@ static int teardown(void **state) {
   (void)hak_collect(NULL, 0, 0);
   CHECK_EQ(hak_check(NULL), 0);
   CHECK_EQ(test_live_blocks(), 0);
-  CHECK_EQ(hak_load_relaxed(&g_depot->spans), 0); /* every slab has gone home */
+  CHECK_EQ(hak_load_relaxed(&g_central->spans), 0); /* every slab has gone home */
   CHECK_EQ(hak_shutdown(0), 0);
   test_os_close(&g_os);
   return 0;
@@ -59,11 +60,11 @@ static hak_slab_t *new_full_slab(void) {
 }
 
 /* Blocks `from` to `to` - 1 of a slab as a run, linked by whoever calls. */
-static hak_run_t make_run(hak_slab_t *slab, uint32_t from, uint32_t to) {
+static hak_batch_t make_run(hak_slab_t *slab, uint32_t from, uint32_t to) {
   for (uint32_t i = from; i + 1 < to; i++) {
     hak_link_write(&hak_thread_self->key, block_of(slab, i), block_of(slab, i + 1));
   }
-  return (hak_run_t){slab, block_of(slab, from), block_of(slab, to - 1), to - from};
+  return (hak_batch_t){slab, block_of(slab, from), block_of(slab, to - 1), to - from};
 }
 
 typedef struct push {
@@ -76,9 +77,9 @@ static void *push_main(void *argument) {
   const push_t *push = argument;
   CHECK_EQ(hak_thread_init(), 0);
   bool locked = false;
-  hak_run_t run = make_run(push->slab, push->from, push->to);
+  hak_batch_t run = make_run(push->slab, push->from, push->to);
   hak_hold_home_any(hak_thread_self, g_class, run, &locked);
-  if (locked) hak_lock_release(&g_depot->lock);
+  if (locked) hak_lock_release(&g_central->lock);
   return NULL;
 }
 
@@ -90,7 +91,7 @@ static void push_by_another(hak_slab_t *slab, uint32_t from, uint32_t to) {
 static void go_home(hak_slab_t *slab, uint32_t from, uint32_t to) {
   bool locked = false;
   hak_hold_home_any(hak_thread_self, g_class, make_run(slab, from, to), &locked);
-  if (locked) hak_lock_release(&g_depot->lock);
+  if (locked) hak_lock_release(&g_central->lock);
 }
 
 /* --- the word, one change at a time -------------------------------------------- */
@@ -158,15 +159,15 @@ static void full_slab__is_shelved_by_the_first_block_that_comes_home(void **stat
   hak_slab_t *slab = new_full_slab();
   hak_hold_let_go(me, slab, g_class);
   push_by_another(slab, 0, 1);
-  CHECK_EQ(hak_load_relaxed(&slab->word), hak_word_make(HAK_SLAB_SHELVED, 0));
-  CHECK_EQ(slab->queue, HAK_QUEUE_SHELF);
+  CHECK_EQ(hak_load_relaxed(&slab->word), hak_word_make(HAK_SLAB_PARTIAL, 0));
+  CHECK_EQ(slab->queue, HAK_QUEUE_PARTIAL);
   push_by_another(slab, 1, CAPACITY - 1);
   CHECK_EQ(hak_slab_out(slab), 1);
   uint64_t retired = test_stats().slab_retired;
   push_by_another(slab, CAPACITY - 1, CAPACITY);
   CHECK_EQ(test_stats().slab_retired, retired + 1);
-  CHECK(hak_load_relaxed(&g_depot->shelf) == NULL);
-  CHECK_EQ(hak_registry_find((uintptr_t)block_of(slab, 0)).cls, HAK_CLASS_NONE);
+  CHECK(hak_load_relaxed(&g_central->partial) == NULL);
+  CHECK_EQ(hak_locate((uintptr_t)block_of(slab, 0)).cls, HAK_CLASS_NONE);
 }
 
 static void held_slab__that_is_given_up_lies_on_the_shelf_and_serves_a_refill(
@@ -176,17 +177,17 @@ static void held_slab__that_is_given_up_lies_on_the_shelf_and_serves_a_refill(
   hak_slab_t *slab = new_full_slab();
   go_home(slab, 10, 20);
   CHECK_EQ(me->holds[g_class].slabs, 1);
-  push_by_another(slab, 30, 33); /* joins the list when it is shelved */
-  hak_hold_shelve_all(me, g_class);
+  push_by_another(slab, 30, 33); /* joins the list when it is listed */
+  hak_hold_list_all(me, g_class);
   CHECK_EQ(me->holds[g_class].slabs, 0);
   CHECK_EQ(hak_slab_out(slab), CAPACITY - 13);
-  CHECK_EQ(hak_load_relaxed(&slab->word), hak_word_make(HAK_SLAB_SHELVED, 0));
-  uint64_t shelf = test_stats().refill_shelf, fresh = test_stats().slab_fresh;
+  CHECK_EQ(hak_load_relaxed(&slab->word), hak_word_make(HAK_SLAB_PARTIAL, 0));
+  uint64_t partial = test_stats().refill_shelf, fresh = test_stats().slab_fresh;
   for (int i = 0; i < 13; i++) {
     char *block = hak_alloc(SIZE);
-    CHECK(hak_registry_slab(block) == slab);
+    CHECK(hak_slab_of(block) == slab);
   }
-  CHECK_EQ(test_stats().refill_shelf, shelf + 1);
+  CHECK_EQ(test_stats().refill_shelf, partial + 1);
   CHECK_EQ(test_stats().slab_fresh, fresh);
   CHECK_EQ(hak_load_relaxed(&slab->word), hak_word_make(HAK_SLAB_FULL, 0));
   go_home(slab, 0, CAPACITY);
@@ -206,11 +207,11 @@ static void slab__partly_carved_by_an_ended_thread_serves_the_next(void **state)
   void *blocks[CAPACITY];
   run_thread(alloc_main, &blocks[0]);
   uint64_t fresh = test_stats().slab_fresh;
-  hak_slab_t *slab = hak_registry_slab(blocks[0]);
+  hak_slab_t *slab = hak_slab_of(blocks[0]);
   CHECK_EQ(slab->queue, HAK_QUEUE_UNCARVED);
   for (int i = 1; i < CAPACITY; i++) {
     run_thread(alloc_main, &blocks[i]);
-    CHECK(hak_registry_slab(blocks[i]) == slab);
+    CHECK(hak_slab_of(blocks[i]) == slab);
   }
   CHECK_EQ(test_stats().slab_fresh, fresh);
   for (int i = 0; i < CAPACITY; i++) hak_free(blocks[i]);
@@ -251,8 +252,8 @@ static void let_go__loses_no_batch_that_is_pushed_meanwhile(void **state) {
     pthread_join(racer, NULL);
     /* Whoever has it now: no block but these six is home, and none is lost. */
     go_home(slab, 6, CAPACITY);
-    hak_hold_shelve_all(me, g_class);
-    CHECK_EQ(hak_load_relaxed(&g_depot->spans), 0);
+    hak_hold_list_all(me, g_class);
+    CHECK_EQ(hak_load_relaxed(&g_central->spans), 0);
     CHECK(hak_hold_is_valid(me));
   }
 }

@@ -2,7 +2,7 @@
  * no link can be is seen. */
 #include "support.h"
 
-#include "superslab/registry.h"
+#include "pages/registry.h"
 #include "tiny/link.h"
 
 enum {

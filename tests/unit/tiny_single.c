@@ -6,7 +6,8 @@
 
 #include "base/option.h"
 #include "heap/thread.h"
-#include "superslab/registry.h"
+#include "pages/registry.h"
+#include "superslab/locate.h"
 #include "tiny/single.h"
 
 enum {
@@ -52,15 +53,15 @@ static void span__is_named_by_its_first_unit_and_gone_when_its_block_is_home(
       uintptr_t at = (uintptr_t)block + i * HAK_SLAB_SIZE;
       CHECK_EQ(hak_registry_entry(hak_registry_root(), at),
                i == 0 ? hak_entry_cached(cls) : 0);
-      CHECK(hak_registry_find(at).start == block);
-      CHECK_EQ(hak_registry_find(at).cls, cls);
+      CHECK(hak_locate(at).start == block);
+      CHECK_EQ(hak_locate(at).cls, cls);
     }
     test_fill_sparse(block, size, cls);
     CHECK(test_verify_sparse(block, size, cls));
     hak_free(block); /* no bin has room yet */
     CHECK_EQ(slabs_taken(), 0);
     CHECK_EQ(hak_registry_entry(hak_registry_root(), (uintptr_t)block), 0);
-    CHECK_EQ(hak_registry_find((uintptr_t)block).cls, HAK_CLASS_NONE);
+    CHECK_EQ(hak_locate((uintptr_t)block).cls, HAK_CLASS_NONE);
   }
 }
 

@@ -1,7 +1,7 @@
 /* tiny_size_class.c - which sizes share a class: the tables against arithmetic. */
 #include "support.h"
 
-#include "tiny/front.h"
+#include "tiny/bin.h"
 
 /* The smallest class that the full checks leave; their mark needs two words. */
 #define LEAST_CLASS (HAK_CHECKS >= 2 ? 1u : 0u)

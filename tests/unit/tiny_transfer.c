@@ -1,4 +1,4 @@
-/* tiny_transfer.c - whole magazines change threads through the transfer slots. */
+/* tiny_transfer.c - whole magazines change threads through the transfer cache. */
 #include "strict_os.h"
 
 #include <pthread.h>
@@ -6,17 +6,17 @@
 #include <string.h>
 
 #include "heap/thread.h"
-#include "tiny/tick.h"
 #include "tiny/transfer.h"
+#include "tiny/trim.h"
 
 enum {
   SIZE = 64,
   BLOCKS = HAK_MAGAZINE_BLOCKS,
-  SLOTS = HAK_TRANSFER_SLOTS
+  SLOTS = HAK_TRANSFER_PLACES
 };
 
 static test_os_t g_os;
-static hak_depot_t *g_depot;
+static hak_central_t *g_central;
 static uint32_t g_class;
 static void *g_blocks[BLOCKS * (SLOTS + 4)];
 
@@ -26,7 +26,7 @@ static int setup(void **state) {
   CHECK_EQ(test_os_init(&g_os), 0);
   CHECK_EQ(hak_thread_init(), 0);
   g_class = hak_class_of(SIZE);
-  g_depot = &hak_heap_get_default()->store->depots[g_class];
+  g_central = &hak_heap_get_default()->store->centrals[g_class];
   return 0;
 }
 
@@ -53,7 +53,7 @@ static void allocate(size_t count) {
 
 static size_t filled_slots(void) {
   size_t n = 0;
-  for (int i = 0; i < SLOTS; i++) n += hak_load_relaxed(&g_depot->slots[i]) != NULL;
+  for (int i = 0; i < SLOTS; i++) n += hak_load_relaxed(&g_central->places[i]) != NULL;
   return n;
 }
 
@@ -102,12 +102,12 @@ static void take_any__finds_a_magazine_whatever_the_hint(void **state) {
   (void)state;
   allocate(BLOCKS);
   hand_over(1);
-  hak_store_relaxed(&g_depot->hint, 0);
-  hak_magazine_t *magazine = hak_transfer_take_any(g_depot);
+  hak_store_relaxed(&g_central->hint, 0);
+  hak_magazine_t *magazine = hak_transfer_take_any(g_central);
   CHECK(magazine != NULL);
   CHECK_EQ(hak_load_relaxed(&magazine->count), BLOCKS);
   for (int i = 0; i < BLOCKS; i++) CHECK(magazine->blocks[i] == g_blocks[i]);
-  CHECK(hak_transfer_take_any(g_depot) == NULL);
+  CHECK(hak_transfer_take_any(g_central) == NULL);
   hak_magazine_empty(hak_thread_self, g_class, magazine);
   CHECK_EQ(hak_load_relaxed(&magazine->count), 0);
   hak_magazine_put(hak_thread_self, magazine);
@@ -117,7 +117,7 @@ static void take_any__finds_a_magazine_whatever_the_hint(void **state) {
 static void *tick_main(void *argument) {
   (void)argument;
   CHECK_EQ(hak_thread_init(), 0);
-  hak_tick_class(hak_thread_self, g_class);
+  hak_trim_class(hak_thread_self, g_class);
   return NULL;
 }
 
@@ -126,7 +126,7 @@ static void hint__that_went_stale_is_mended_by_a_tick(void **state) {
   uint64_t refills = 9;
   allocate(BLOCKS);
   hand_over(1);
-  hak_store_relaxed(&g_depot->hint, 0);
+  hak_store_relaxed(&g_central->hint, 0);
   run_thread(take_main, &refills);
   CHECK_EQ(refills, 0); /* nobody looks */
   CHECK_EQ(filled_slots(), 1);
@@ -137,9 +137,9 @@ static void hint__that_went_stale_is_mended_by_a_tick(void **state) {
 
 static void hint__beyond_every_magazine_is_lowered_by_a_vain_look(void **state) {
   (void)state;
-  hak_store_relaxed(&g_depot->hint, SLOTS);
+  hak_store_relaxed(&g_central->hint, SLOTS);
   CHECK(hak_transfer_take(hak_thread_self, g_class) == NULL);
-  CHECK_EQ(hak_load_relaxed(&g_depot->hint), 0);
+  CHECK_EQ(hak_load_relaxed(&g_central->hint), 0);
 }
 
 static void slots__that_are_full_send_the_next_magazine_home(void **state) {
@@ -153,22 +153,22 @@ static void slots__that_are_full_send_the_next_magazine_home(void **state) {
   (void)hak_collect(NULL, 0, 0); /* what lies in slots goes home, too */
   CHECK_EQ(filled_slots(), 0);
   CHECK_EQ(test_live_blocks(), 0);
-  CHECK_EQ(hak_load_relaxed(&g_depot->spans), 0);
+  CHECK_EQ(hak_load_relaxed(&g_central->spans), 0);
 }
 
 static void slots__are_as_many_as_the_option_says(void **state) {
   (void)state;
-  CHECK_EQ(hak_option_set(HAK_OPTION_TRANSFER_SLOTS, 3), 0);
+  CHECK_EQ(hak_option_set(HAK_OPTION_TRANSFER_MAGAZINES, 3), 0);
   allocate(BLOCKS * 6);
   hand_over(6);
   CHECK(filled_slots() > 0 && filled_slots() <= 3);
   (void)hak_collect(NULL, 0, 0);
-  CHECK_EQ(hak_option_set(HAK_OPTION_TRANSFER_SLOTS, 0), 0);
+  CHECK_EQ(hak_option_set(HAK_OPTION_TRANSFER_MAGAZINES, 0), 0);
   allocate(BLOCKS * 2);
   hand_over(2);
   CHECK_EQ(filled_slots(), 0);
   CHECK_EQ(test_live_blocks(), 0);
-  CHECK_EQ(hak_option_set(HAK_OPTION_TRANSFER_SLOTS, SLOTS), 0);
+  CHECK_EQ(hak_option_set(HAK_OPTION_TRANSFER_MAGAZINES, SLOTS), 0);
 }
 
 static void link__of_a_magazine_makes_a_list_of_its_blocks_in_order(void **state) {
@@ -226,7 +226,7 @@ static void blocks__that_one_thread_allocates_and_one_frees_come_back(void **sta
   CHECK(stats.free_batched > 0 && stats.refill_transfer > 0);
   (void)hak_collect(NULL, 0, 0);
   CHECK_EQ(test_live_blocks(), 0);
-  CHECK_EQ(hak_load_relaxed(&g_depot->spans), 0);
+  CHECK_EQ(hak_load_relaxed(&g_central->spans), 0);
 }
 
 #define S(function) cmocka_unit_test_setup_teardown(function, setup, teardown)

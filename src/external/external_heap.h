@@ -1,0 +1,119 @@
+/* external_heap.h - blocks out of memory that the caller brought, and nothing else.
+ *
+ * Depends on: base, os, external range, arena_map, arena_lists.   Used by: heap, api.
+ *
+ * Who asks about any address, by hak_external_chunk_at, may come while the external heap
+ * is closed and its memory goes back to the caller: such looks pass a gate.
+ *
+ * At the start of the memory lie the map of its chunks and the lists of free ones,
+ * behind them blocks, side by side: a block has no header, takes multiples of 16
+ * bytes, and can be at any alignment. Once it is open an external heap calls nobody: not
+ * the OS, not the library's other parts.
+ *
+ * Cost of a block that comes or goes: a lock and a fixed number of steps.
+ *
+ * Life: closed -> open -> closed; records are reused and stay of this type, so that
+ * who comes late with a pointer finds a lock and a closed external heap.
+ *
+ * Invariant, checked by hak_external_is_valid(): the map's and the lists', and the
+ * counters are what the map says.
+ *
+ * Access: [const] while it is open
+ *         [external heap] under its lock
+ */
+#ifndef HAK_EXTERNAL_EXTERNAL_HEAP_H
+#define HAK_EXTERNAL_EXTERNAL_HEAP_H
+
+#include "base/gate.h"
+#include "external/external_lists.h"
+#include "pages/external_range.h"
+
+/* The least memory that makes an external heap. */
+#define HAK_EXTERNAL_MIN (256 * HAK_KIB)
+
+typedef struct hak_external_heap {
+  hak_external_range_t range; /* all the memory; its heap is the mark */
+  hak_lock_t lock;
+  hak_gate_t gate;             /* open while the memory may be looked at */
+  bool open;                   /* [external heap] */
+  hak_external_map_t map;      /* in the memory */
+  hak_external_lists_t *lists; /* [const] likewise; behind them the first granule */
+  char *base;                  /* [const] the first granule */
+  hak_atomic_u64_t blocks;     /* in use; [external heap] */
+  hak_atomic_u64_t granules;   /* in use; [external heap] */
+  hak_atomic_ptr_t
+      corrupt; /* a free chunk that was written to, or NULL; [external heap] */
+  struct hak_external_heap *next;        /* of all records; [const] since it was made */
+  struct hak_external_heap *next_unused; /* [external heaps] */
+} hak_external_heap_t;
+
+_Static_assert(offsetof(hak_external_heap_t, range) == 0, "places name extents");
+
+HAK_HOT hak_external_heap_t *hak_external_of_extent(hak_extent_t *extent) {
+  return (hak_external_heap_t *)(void *)extent;
+}
+
+/* Opens one over `size` bytes, which are then its own. No lookup leads there before it
+ * has its mark, the handle of a heap. NULL: *error is EINVAL for memory that is too
+ * small, too far up, overlaps another external heap's or is the library's own; ENOMEM.
+ * May call the OS: no lock held. */
+hak_external_heap_t *hak_external_open(const hak_os_t *os, void *memory, size_t size,
+                                       int *error);
+void hak_external_mark(hak_external_heap_t *external, void *heap);
+/* Nothing of it is known any more, and nothing in the memory is looked at again. */
+void hak_external_close(hak_external_heap_t *external);
+/* All blocks go. */
+void hak_external_clear(hak_external_heap_t *external);
+
+/* `alignment` is a power of two. NULL if there is no room. */
+void *hak_external_alloc(hak_external_heap_t *external, size_t size, size_t alignment);
+/* False if no block in use starts there. */
+bool hak_external_free(hak_external_heap_t *external, const void *block);
+/* Makes a block at least `least` bytes large, `want` if there is room behind it or it
+ * shrinks; the usable size, or 0 and nothing changed. */
+size_t hak_external_resize(hak_external_heap_t *external, void *block, size_t least,
+                           size_t want);
+/* A free chunk that the calls before have found to be written to, or NULL; once. */
+HAK_HOT const void *hak_external_take_corrupt(hak_external_heap_t *external) {
+  if (HAK_LIKELY(hak_load_relaxed(&external->corrupt) == NULL)) return NULL;
+  return hak_exchange_relaxed(&external->corrupt, NULL);
+}
+
+/* Usable size of the block in use that starts there, else 0. Takes no lock. */
+size_t hak_external_usable(const hak_external_heap_t *external, const void *block);
+
+/* The chunk that an address lies in. False if that is none of the external heap's blocks.
+ * Takes no lock. O(its size / 1 KiB). */
+typedef struct hak_external_chunk {
+  char *start;
+  size_t size; /* bytes */
+  bool used;
+} hak_external_chunk_t;
+bool hak_external_chunk_at(hak_external_heap_t *external, const void *address,
+                           hak_external_chunk_t *chunk);
+
+/* Calls `visit` for each block in use while it returns true. The external heap is quiet.
+ */
+void hak_external_visit(const hak_external_heap_t *external,
+                        bool (*visit)(char *block, size_t size, void *ctx), void *ctx);
+
+HAK_HOT size_t hak_external_bytes(hak_external_heap_t *external) {
+  return hak_load_relaxed(&external->range.extent.size);
+}
+HAK_HOT uint64_t hak_external_live_blocks(hak_external_heap_t *external) {
+  return hak_load_relaxed(&external->blocks);
+}
+HAK_HOT uint64_t hak_external_live_bytes(hak_external_heap_t *external) {
+  return hak_load_relaxed(&external->granules) << HAK_GRANULE_SHIFT;
+}
+
+bool hak_external_is_valid(hak_external_heap_t *external);
+
+/* For fork: the lock of the list of external heaps, and all of theirs. */
+void hak_externals_each_lock(void (*act)(hak_lock_t *lock), bool list_first);
+/* In the child of a fork: nobody is looking. */
+void hak_externals_recount(void);
+/* At shutdown: the records are about to go, the memory is its owners' again. */
+void hak_externals_forget(void);
+
+#endif

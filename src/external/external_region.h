@@ -1,0 +1,80 @@
+/* external_region.h - memory that the caller brought, large enough for SuperSlabs: the
+ * whole units of 2 MiB in it are one heap's.
+ *
+ * Depends on: base, os, budget, external range, region.   Used by: superslab, heap, api.
+ *
+ * To the heap an external region is a set of page hooks that nobody calls: the memory is
+ * there already, what it contains is not known, and no page of it comes or goes. A region
+ * is laid over its units, with all records, when it is opened. What lies in front of
+ * the first unit and behind the last one serves nothing, but is the heap's as well: a
+ * external range without a mark covers all of it, so that nobody else's memory overlaps.
+ *
+ * Its SuperSlabs have no committed pages, are charged to nobody, and lie in no queue
+ * of what could be given back. When few of its slots are free the heap has a hard
+ * limit, which it never meets: threads then cache a quota of it and no more.
+ *
+ * Life: closed -> open -> closed; records are reused and stay of this type, so that who
+ * comes late with an address finds hooks.
+ *
+ * Access: [const] while it is open
+ *         [external ranges] under the lock of the external ranges
+ *         [any]   atomic
+ */
+#ifndef HAK_EXTERNAL_EXTERNAL_REGION_H
+#define HAK_EXTERNAL_EXTERNAL_REGION_H
+
+#include "pages/external_range.h"
+#include "superslab/superslab.h"
+
+/* Memory with fewer whole units is no external region: blocks of each class and size
+ * would find too little. */
+#define HAK_EXTERNAL_REGION_UNITS_MIN 4
+
+typedef struct hak_external_region {
+  hak_fixed_os_t hooks;       /* [const] since it was made; the same in all */
+  hak_external_range_t range; /* all of the memory; without a heap */
+  hak_budget_t *budget;       /* [const] of the heap, while it serves one; or NULL */
+  uint64_t slots;             /* [const] in whole units */
+  hak_atomic_u64_t used;      /* [any] of them are not free */
+  struct hak_external_region *next;        /* of all records; [external ranges] */
+  struct hak_external_region *next_unused; /* [external ranges] */
+} hak_external_region_t;
+
+_Static_assert(offsetof(hak_external_region_t, hooks) == 0,
+               "heaps know external regions by their hooks");
+
+HAK_HOT hak_external_region_t *hak_external_region_of(const hak_os_t *os) {
+  return (hak_external_region_t *)(void *)os;
+}
+
+/* Whole units in `size` bytes at an address; 0 where the range wraps around. */
+size_t hak_external_region_units(const void *memory, size_t size);
+
+/* Opens one over memory with enough units, for a heap with this budget. NULL: *error is
+ * EINVAL for memory that lies too far up, overlaps another heap's or is the library's
+ * own; ENOMEM. May call the process's hooks `os`: no lock held. */
+hak_external_region_t *hak_external_region_open(const hak_os_t *os, void *memory,
+                                                size_t size, int *error);
+/* The heap that it serves, before its first SuperSlab is used; NULL once none is. */
+void hak_external_region_serve(hak_external_region_t *region, hak_budget_t *budget);
+/* Nothing of it is known any more, and nothing in the memory is looked at again. All of
+ * its SuperSlabs are free. */
+void hak_external_region_close(hak_external_region_t *region);
+
+/* In the child of a fork: threads that are not there were making heaps, or ending some.
+ */
+void hak_external_regions_close_unserved(void);
+
+/* Bytes by which one thread's bins may grow with demand: a quota of the whole for each
+ * thread that uses it. */
+uint64_t hak_external_region_quota(const hak_os_t *os);
+
+/* All of the memory. */
+HAK_HOT size_t hak_external_region_bytes(hak_external_region_t *region) {
+  return hak_load_relaxed(&region->range.extent.size);
+}
+
+/* At shutdown: the records are about to go, the memory is its owners' again. */
+void hak_external_regions_forget(void);
+
+#endif

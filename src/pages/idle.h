@@ -1,0 +1,23 @@
+/* idle.h - how many bytes are committed in memory that nobody uses.
+ *
+ * Depends on: base.   Used by: pages, superslab, heap, api.
+ */
+#ifndef HAK_PAGES_IDLE_H
+#define HAK_PAGES_IDLE_H
+
+#include "base/atomic.h"
+
+/* Bytes committed in slots, in all, and in slots and mappings that nobody uses. */
+extern hak_atomic_u64_t hak_slots_committed, hak_slots_retained, hak_mappings_retained;
+/* More memory lies idle than RETAIN_BYTES. A word of its own that changes seldom,
+ * so that slow paths may read it as often as they like. */
+extern hak_atomic_u32_t hak_retained_over;
+/* Adds to, or with a negative number takes from, the bytes of slots or mappings
+ * that nobody uses. */
+void hak_note_retained(hak_atomic_u64_t *retained, int64_t bytes);
+/* Bytes committed in memory that nobody uses. */
+HAK_HOT uint64_t hak_retained_bytes(void) {
+  return hak_load_relaxed(&hak_slots_retained) + hak_load_relaxed(&hak_mappings_retained);
+}
+
+#endif

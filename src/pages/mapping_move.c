@@ -1,0 +1,152 @@
+#include "pages/mapping_move.h"
+
+#include "base/bits.h"
+#include "os/os_release.h"
+
+static char *resize_here(hak_mapping_t *mapping, size_t size) {
+  const hak_os_t *os = mapping->extent.os;
+  char *base = mapping->extent.base;
+  bool zeroed;
+  /* It may have been smaller still for a while. */
+  if (size > mapping->reserved || !hak_mapping_commit_to(mapping, size, &zeroed)) {
+    return NULL;
+  }
+  bool stays = size > mapping->reserved / 2;
+  /* Much smaller: the pages go, the address space stays. */
+  size_t tail = !stays && hak_mapping_committed(mapping) > size
+                    ? hak_mapping_committed(mapping) - size
+                    : 0;
+  if (tail > 0 && hak_os_purge(os, base + size, tail)) {
+    hak_store_relaxed(&mapping->committed, size);
+    hak_sub_relaxed(&hak_mappings_committed, tail);
+    hak_budget_uncharge(mapping->budget, tail);
+  }
+  hak_store_relaxed(&mapping->extent.size, size);
+  return base;
+}
+
+/* Where the pages of a mapping are while they move. */
+typedef struct pages {
+  char *base;
+  size_t size;
+} pages_t;
+
+/* A block may be there: addresses of blocks are known to the registry, and their
+ * mappings begin with a unit. */
+static HAK_SLOW bool may_be_at(const pages_t *at, hak_spare_leaves_t *own) {
+  return hak_is_aligned((uintptr_t)at->base, HAK_SUPERSLAB_SIZE) &&
+         hak_registry_cover_moved((uintptr_t)at->base, at->size, own);
+}
+
+/* From here on a fork does not know where the pages are, and the block must not be found
+ * at its old address once they have moved. */
+static void begin_move(hak_mapping_t *mapping) {
+  hak_lock_acquire(hak_mappings_lock());
+  mapping->who = hak_os_self();
+  hak_lock_release(hak_mappings_lock());
+  hak_registry_set_extent((uintptr_t)mapping->extent.base, mapping->reserved, NULL);
+}
+
+static HAK_SLOW void end_move(hak_mapping_t *mapping, const pages_t *at, size_t size) {
+  hak_add_relaxed(&hak_mappings_reserved, at->size - mapping->reserved);
+  hak_add_relaxed(&hak_mappings_committed, at->size - hak_mapping_committed(mapping));
+  mapping->extent.base = at->base;
+  mapping->reserved = at->size;
+  hak_store_relaxed(&mapping->committed, at->size);
+  hak_store_relaxed(&mapping->extent.size, size);
+  hak_store_relaxed(&mapping->extent.block, at->base);
+  hak_registry_set_extent((uintptr_t)at->base, at->size, &mapping->extent);
+  hak_lock_acquire(hak_mappings_lock());
+  mapping->who = NULL;
+  hak_lock_release(hak_mappings_lock());
+}
+
+/* The pages lie where no block may be, and do not come back: what they contain moves on
+ * into new ones, *at, which are charged. False: there are none. */
+static HAK_SLOW bool copy_on(hak_mapping_t *mapping, pages_t *at, size_t reserved,
+                             hak_spare_leaves_t *own) {
+  const hak_os_t *os = mapping->extent.os;
+  bool zeroed;
+  if (!hak_budget_charge(mapping->budget, reserved)) return false;
+  pages_t to = {hak_os_reserve(os, reserved, HAK_SUPERSLAB_SIZE), reserved};
+  if (to.base == NULL || !may_be_at(&to, own) ||
+      !hak_os_commit(os, to.base, reserved, &zeroed)) {
+    if (to.base != NULL) hak_os_unreserve(os, to.base, reserved);
+    hak_budget_uncharge(mapping->budget, reserved);
+    return false;
+  }
+  __builtin_memcpy(to.base, at->base, at->size < reserved ? at->size : reserved);
+  hak_os_release(os, at->base, at->size);
+  *at = to;
+  return true;
+}
+
+/* Nobody gets at the block's contents any more. */
+static HAK_SLOW void lose(hak_mapping_t *mapping, const pages_t *at) {
+  static const pages_t nowhere = {NULL, 0};
+  hak_os_release(mapping->extent.os, at->base, at->size);
+  mapping->lost = true;
+  end_move(mapping, &nowhere, 0);
+}
+
+/* Moves the pages to a place of `reserved` bytes, where *at says then; false if they are
+ * where they were. Charged are both sizes, or the larger one; then what there is, all
+ * pages, or none if they are lost. */
+static HAK_SLOW bool move_pages(hak_mapping_t *mapping, pages_t *at, size_t reserved,
+                                hak_spare_leaves_t *own) {
+  const hak_os_t *os = mapping->extent.os;
+  pages_t old = *at;
+  size_t charged = reserved > old.size ? reserved : old.size;
+  pages_t moved = {hak_os_remap(os, old.base, old.size, reserved), reserved};
+  if (moved.base == NULL) {
+    hak_budget_uncharge(mapping->budget, charged - old.size);
+    return false;
+  }
+  *at = moved;
+  if (may_be_at(at, own)) {
+    hak_budget_uncharge(mapping->budget, charged - reserved);
+    return true;
+  }
+  pages_t back = {hak_os_remap(os, moved.base, reserved, old.size), old.size};
+  if (back.base != NULL) *at = back;
+  if (back.base == old.base) {
+    hak_budget_uncharge(mapping->budget, charged - old.size);
+    return false;
+  }
+  if (!copy_on(mapping, at, reserved, own)) lose(mapping, at);
+  hak_budget_uncharge(mapping->budget, charged);
+  return true;
+}
+
+static HAK_SLOW char *move(hak_mapping_t *mapping, size_t size) {
+  size_t reserved = hak_align_up(size, HAK_SLAB_SIZE), old = mapping->reserved;
+  size_t more = reserved > old ? reserved - old : 0;
+  hak_spare_leaves_t own;
+  bool zeroed;
+  if (!hak_registry_prepare(reserved, &own)) return NULL;
+  /* Remap wants the whole range committed. */
+  if (!hak_mapping_commit_to(mapping, old, &zeroed) ||
+      !hak_budget_charge(mapping->budget, more)) {
+    hak_registry_done(&own);
+    return NULL;
+  }
+  pages_t at = {mapping->extent.base, old};
+  begin_move(mapping);
+  bool moved = move_pages(mapping, &at, reserved, &own);
+  hak_registry_done(&own);
+  if (mapping->lost) return NULL;
+  end_move(mapping, &at, moved ? size : hak_load_relaxed(&mapping->extent.size));
+  return moved ? at.base : NULL;
+}
+
+char *hak_mapping_resize(hak_mapping_t *mapping, size_t size, bool may_move) {
+  if (hak_align_up(size, HAK_SLAB_SIZE) < size) return NULL;
+  bool fits = size <= mapping->reserved && size > mapping->reserved / 2;
+  if (fits || !may_move) return resize_here(mapping, size);
+  /* Else memory that is kept would lie idle while the block takes as much again. Where
+   * there is a limit both would have to fit for a while. */
+  if (!hak_budget_is_limited(mapping->budget) && hak_mapping_should_copy(mapping, size)) {
+    return NULL;
+  }
+  return move(mapping, size);
+}

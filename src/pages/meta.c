@@ -1,0 +1,88 @@
+#include "pages/meta.h"
+
+#include "base/bits.h"
+#include "os/os_release.h"
+#include "os/turn.h"
+
+/* Head of a range that records are cut from. */
+typedef struct chunk {
+  struct chunk *next;
+  const hak_os_t *os;
+  size_t size, used;
+} chunk_t;
+
+enum {
+  CHUNK_SIZE = 256 * 1024,
+  CHUNK_ALIGNMENT = 64 * 1024
+};
+
+hak_atomic_u64_t hak_meta_committed, hak_meta_reserved;
+static hak_lock_t lock = HAK_LOCK_INIT(HAK_RANK_META);
+static chunk_t *chunks; /* the first one is being cut */
+
+struct hak_lock *hak_meta_lock(void) {
+  return &lock;
+}
+
+static void *cut_locked(const hak_os_t *os, size_t size, size_t alignment) {
+  chunk_t *chunk = chunks;
+  if (chunk == NULL || chunk->os != os) return NULL;
+  size_t at = hak_align_up(chunk->used, alignment);
+  if (at > chunk->size || size > chunk->size - at) return NULL;
+  chunk->used = at + size;
+  return (char *)chunk + at;
+}
+
+static void *cut(const hak_os_t *os, size_t size, size_t alignment) {
+  hak_lock_acquire(&lock);
+  void *record = cut_locked(os, size, alignment);
+  hak_lock_release(&lock);
+  return record;
+}
+
+static void *grow(const hak_os_t *os, size_t size, size_t alignment) {
+  size_t want = hak_align_up(sizeof(chunk_t) + alignment + size, CHUNK_ALIGNMENT);
+  if (want < CHUNK_SIZE) want = CHUNK_SIZE;
+  chunk_t *chunk = hak_os_reserve(os, want, CHUNK_ALIGNMENT);
+  if (chunk == NULL) return NULL;
+  bool zeroed;
+  if (!hak_os_commit(os, chunk, want, &zeroed)) {
+    hak_os_unreserve(os, chunk, want);
+    return NULL;
+  }
+  if (!zeroed) __builtin_memset(chunk, 0, want);
+  hak_add_relaxed(&hak_meta_committed, want);
+  hak_add_relaxed(&hak_meta_reserved, want);
+  *chunk = (chunk_t){NULL, os, want, sizeof(chunk_t)};
+  hak_lock_acquire(&lock);
+  chunk->next = chunks;
+  chunks = chunk;
+  void *record = cut_locked(os, size, alignment);
+  hak_lock_release(&lock);
+  return record;
+}
+
+/* Many threads may find the chunk used up at once: one of them gets the next. */
+static hak_turn_t growing;
+
+void *hak_meta_alloc(const hak_os_t *os, size_t size, size_t alignment) {
+  void *record = cut(os, size, alignment);
+  if (record != NULL || hak_os_is_barred()) return record;
+  bool taken = hak_turn_take(&growing);
+  record = cut(os, size, alignment);
+  if (record == NULL) record = grow(os, size, alignment);
+  hak_turn_give(&growing, taken);
+  return record;
+}
+
+void hak_meta_forget_others(void) { hak_turn_forget_others(&growing); }
+
+void hak_meta_release_all(void) {
+  while (chunks != NULL) {
+    chunk_t *chunk = chunks;
+    chunks = chunk->next;
+    hak_sub_relaxed(&hak_meta_committed, chunk->size);
+    hak_sub_relaxed(&hak_meta_reserved, chunk->size);
+    hak_os_release(chunk->os, chunk, chunk->size);
+  }
+}

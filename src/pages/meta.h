@@ -1,0 +1,30 @@
+/* meta.h - memory for the library's own records: thread states, heaps,
+ * magazines, descriptions of mappings.
+ *
+ * Depends on: base, os.   Used by: superslab, tiny, pool, heap.
+ *
+ * Records never go back to the OS before shutdown, so whoever reads one late
+ * reads memory of the right type; each user keeps a free list of its own.
+ */
+#ifndef HAK_PAGES_META_H
+#define HAK_PAGES_META_H
+
+#include "os/os.h"
+
+/* Bytes, those of thread states included, which lie in ranges of their own. */
+extern hak_atomic_u64_t hak_meta_committed, hak_meta_reserved;
+
+/* Zeroed memory at a multiple of `alignment` (a power of two up to 4 KiB), or
+ * NULL. May call the OS: no lock held. */
+void *hak_meta_alloc(const hak_os_t *os, size_t size, size_t alignment);
+
+/* Gives everything back. Nobody may use a record after. */
+void hak_meta_release_all(void);
+
+/* The lock of this module, for fork. */
+struct hak_lock;
+struct hak_lock *hak_meta_lock(void);
+/* In the child of a fork: who was getting memory for records is not here. */
+void hak_meta_forget_others(void);
+
+#endif

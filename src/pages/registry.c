@@ -1,0 +1,216 @@
+#include "pages/registry.h"
+
+#include "base/check.h"
+#include "os/os_release.h"
+
+hak_atomic_u64_t hak_registry_reserved;
+
+static _Atomic(hak_registry_t *) root;
+static const hak_os_t *root_os;
+
+hak_registry_t *hak_registry_root(void) {
+  /* Acquire: pairs with hak_registry_init; the OS made the pages zero before. */
+  return hak_load_acquire(&root);
+}
+
+const hak_os_t *hak_registry_os(void) { return root_os; }
+
+static HAK_SLOW void *reserve_zeroed(const hak_os_t *os, size_t size) {
+  void *ptr = hak_os_reserve(os, size, HAK_SLAB_SIZE);
+  if (ptr == NULL) return NULL;
+  bool zeroed;
+  if (!hak_os_commit(os, ptr, size, &zeroed)) {
+    hak_os_unreserve(os, ptr, size);
+    return NULL;
+  }
+  if (!zeroed) __builtin_memset(ptr, 0, size);
+  hak_add_relaxed(&hak_registry_reserved, size);
+  return ptr;
+}
+
+static HAK_SLOW void give_back(void *ptr, size_t size) {
+  hak_os_release(root_os, ptr, size);
+  hak_sub_relaxed(&hak_registry_reserved, size);
+}
+
+/* A leaf that another thread was faster with. */
+static HAK_SLOW void give_back_unused(void *ptr, size_t size) {
+  hak_os_unreserve(root_os, ptr, size);
+  hak_sub_relaxed(&hak_registry_reserved, size);
+}
+
+#define ROOT_SIZE hak_align_up(sizeof(hak_registry_t), HAK_SLAB_SIZE)
+#define LEAF_SIZE hak_align_up(sizeof(hak_leaf_t), HAK_SLAB_SIZE)
+
+bool hak_registry_init(const hak_os_t *os) {
+  hak_registry_t *registry = reserve_zeroed(os, ROOT_SIZE);
+  if (registry == NULL) return false;
+  root_os = os;
+  hak_store_release(&root, registry);
+  return true;
+}
+
+/* Leaves that no call has need of any more wait here for the next one. */
+static _Atomic(hak_leaf_t *) spares[HAK_SPARE_LEAVES];
+static hak_atomic_u32_t spares_out; /* leaves that calls have put aside for themselves */
+
+static HAK_SLOW hak_leaf_t *take_spare(void) {
+  hak_leaf_t *leaf = NULL;
+  /* Acquire: pairs with hak_registry_done; the leaf's zeroes are seen. */
+  for (int i = 0; i < HAK_SPARE_LEAVES && leaf == NULL; i++) {
+    leaf = hak_exchange_acquire(&spares[i], NULL);
+  }
+  return leaf;
+}
+
+HAK_SLOW void hak_registry_release(void) {
+  hak_registry_t *registry = hak_load_relaxed(&root);
+  if (registry == NULL) return;
+  hak_store_relaxed(&root, NULL);
+  for (int i = 0; i < HAK_SPARE_LEAVES; i++) {
+    hak_leaf_t *spare = take_spare();
+    if (spare != NULL) give_back(spare, LEAF_SIZE);
+  }
+  for (size_t i = 0; i < HAK_REGISTRY_LEAVES; i++) {
+    hak_leaf_t *leaf = hak_registry_leaf(registry, i);
+    if (leaf != NULL) give_back(leaf, LEAF_SIZE);
+  }
+  give_back(registry, ROOT_SIZE);
+}
+
+HAK_SLOW bool hak_registry_prepare(size_t size, hak_spare_leaves_t *own) {
+  *own = (hak_spare_leaves_t){{NULL, NULL}};
+  if (size > (size_t)1 << HAK_LEAF_SHIFT) return false;
+  for (int i = 0; i < HAK_SPARE_LEAVES; i++) {
+    own->leaf[i] = take_spare();
+    if (own->leaf[i] == NULL) own->leaf[i] = reserve_zeroed(root_os, LEAF_SIZE);
+    if (own->leaf[i] == NULL) {
+      hak_registry_done(own);
+      return false;
+    }
+    hak_add_relaxed(&spares_out, 1);
+  }
+  return true;
+}
+
+HAK_SLOW void hak_registry_done(hak_spare_leaves_t *own) {
+  for (int i = 0; i < HAK_SPARE_LEAVES; i++) {
+    hak_leaf_t *leaf = own->leaf[i];
+    if (leaf == NULL) continue;
+    own->leaf[i] = NULL;
+    hak_sub_relaxed(&spares_out, 1);
+    hak_leaf_t *none = NULL;
+    /* Release: publishes the leaf's zeroes to take_spare. */
+    for (int k = 0; k < HAK_SPARE_LEAVES && leaf != NULL; k++, none = NULL) {
+      if (hak_cas_release(&spares[k], &none, leaf)) leaf = NULL;
+    }
+    if (leaf != NULL) give_back_unused(leaf, LEAF_SIZE);
+  }
+}
+
+uint64_t hak_registry_forget_lost(void) {
+  return hak_exchange_relaxed(&spares_out, 0) * (uint64_t)LEAF_SIZE;
+}
+
+static hak_leaf_t *take_own(hak_spare_leaves_t *own) {
+  for (int i = 0; own != NULL && i < HAK_SPARE_LEAVES; i++) {
+    hak_leaf_t *leaf = own->leaf[i];
+    if (leaf == NULL) continue;
+    own->leaf[i] = NULL;
+    hak_sub_relaxed(&spares_out, 1);
+    return leaf;
+  }
+  return NULL;
+}
+
+HAK_SLOW bool hak_registry_cover_moved(uintptr_t address, size_t size,
+                                       hak_spare_leaves_t *own) {
+  hak_registry_t *registry = hak_registry_root();
+  uintptr_t last = address + size - 1;
+  if (last < address || last >> HAK_ADDRESS_BITS != 0) return false;
+  for (size_t i = address >> HAK_LEAF_SHIFT; i <= last >> HAK_LEAF_SHIFT; i++) {
+    if (hak_registry_leaf(registry, i) != NULL) continue;
+    hak_leaf_t *leaf = take_own(own);
+    if (leaf == NULL) leaf = reserve_zeroed(root_os, LEAF_SIZE);
+    if (leaf == NULL) leaf = take_spare();
+    if (leaf == NULL) return false;
+    int64_t none = 0, distance = (char *)leaf - (char *)registry->absent;
+    /* Release: pairs with hak_registry_leaf. */
+    if (!hak_cas_release(&registry->leaf[i], &none, distance)) {
+      give_back_unused(leaf, LEAF_SIZE);
+    }
+  }
+  return true;
+}
+
+bool hak_registry_cover(const hak_os_t *os, uintptr_t address, size_t size) {
+  (void)os;
+  return hak_registry_cover_moved(address, size, NULL);
+}
+
+static hak_leaf_t *leaf_of(uintptr_t address) {
+  hak_leaf_t *leaf = hak_registry_leaf(hak_registry_root(), address >> HAK_LEAF_SHIFT);
+  hak_assert(leaf != NULL);
+  return leaf;
+}
+
+void hak_registry_set_extent(uintptr_t address, size_t size, hak_extent_t *extent) {
+  for (size_t done = 0; done < size; done += HAK_SUPERSLAB_SIZE) {
+    uintptr_t at = address + done;
+    /* Release: pairs with hak_locate, which reads the extent's fields. */
+    hak_store_release(&leaf_of(at)->extent[(uint32_t)at >> HAK_SUPERSLAB_SHIFT], extent);
+  }
+}
+
+/* Calls come for ranges that may cross leaves; each part lies in one. */
+static size_t part_in_leaf(uintptr_t address, size_t count) {
+  size_t left = HAK_LEAF_UNITS - hak_leaf_unit(address);
+  return count < left ? count : left;
+}
+
+void hak_registry_set_class(uintptr_t address, size_t count, uint32_t cls) {
+  hak_assert(count <= HAK_SUPERSLAB_SLABS); /* how far back fits into 8 bits */
+  bool none = cls == HAK_CLASS_NONE;
+  uint32_t value = none ? 0 : cls + 1, step = none ? 0 : 1 << 8;
+  for (size_t done = 0; done < count;) {
+    uintptr_t at = address + (done << HAK_SLAB_SHIFT);
+    hak_atomic_u16_t *info = &leaf_of(at)->info[hak_leaf_unit(at)];
+    size_t part = part_in_leaf(at, count - done);
+    for (size_t i = 0; i < part; i++, value += step) {
+      hak_store_relaxed(&info[i], (uint16_t)value);
+    }
+    done += part;
+  }
+}
+
+void hak_registry_set_entries(uintptr_t address, size_t count, uint64_t entry) {
+  for (size_t done = 0; done < count;) {
+    uintptr_t at = address + (done << HAK_SLAB_SHIFT);
+    hak_atomic_u64_t *entries = &leaf_of(at)->entry[hak_leaf_unit(at)];
+    size_t part = part_in_leaf(at, count - done);
+    /* Relaxed: see the head of registry.h. */
+    for (size_t i = 0; i < part; i++) hak_store_relaxed(&entries[i], entry);
+    done += part;
+  }
+}
+
+void hak_registry_forget_entries(uintptr_t address, size_t count, uint64_t first,
+                                 size_t bytes) {
+  for (size_t i = 0; i < count; i++) {
+    uintptr_t at = address + (i << HAK_SLAB_SHIFT);
+    hak_atomic_u64_t *entry = &leaf_of(at)->entry[hak_leaf_unit(at)];
+    uint64_t value = hak_load_relaxed(entry), distance = value - first;
+    bool named = (distance & 0xffff) == 0 && distance >> 16 < bytes;
+    /* A holder may make it local meanwhile; nobody's is right as well, only slower. */
+    if (named) hak_store_relaxed(entry, 0);
+  }
+}
+
+hak_extent_t *hak_registry_extent(uintptr_t address) {
+  return hak_load_acquire(
+      &leaf_of(address)->extent[(uint32_t)address >> HAK_SUPERSLAB_SHIFT]);
+}
+
+_Atomic(struct hak_external_range *) *hak_registry_external(uintptr_t address) {
+  return &leaf_of(address)->range[(uint32_t)address >> HAK_SUPERSLAB_SHIFT];
+}

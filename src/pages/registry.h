@@ -1,0 +1,119 @@
+/* registry.h - from any address to what is known of it, without a lock.
+ *
+ * Depends on: base, os, superslab.   Used by: tiny, pool, heap, api.
+ *
+ * Two levels: a table by the address's bits from 32 up, and a leaf for every
+ * 4 GiB in use. A leaf has, for each 64 KiB unit, the entry (8 bytes: where a
+ * free of a block in it goes; see tiny/bin.h) and its class, and for each
+ * 2 MiB the extent, and the lowest external range of callers' memory. Zero means
+ * 'nobody's' everywhere, so fresh pages of the OS need no filling: absent leaves share
+ * one that is never written.
+ *
+ * Lookup: safe without a lock because leaves stay mapped until shutdown, any
+ * 64-bit value indexes inside the tables (high bits are compared, not masked),
+ * and whoever has a block properly has seen its entry: it was written before
+ * the block was given out. A stale entry read by anyone else is as good as a
+ * new one; what it names then is checked.
+ */
+#ifndef HAK_PAGES_REGISTRY_H
+#define HAK_PAGES_REGISTRY_H
+
+#include "pages/extent.h"
+
+struct hak_external_range;
+
+#if defined(__x86_64__)
+#define HAK_ADDRESS_BITS 47
+#else
+#define HAK_ADDRESS_BITS 48
+#endif
+
+#define HAK_LEAF_SHIFT 32
+#define HAK_REGISTRY_LEAVES ((size_t)1 << (HAK_ADDRESS_BITS - HAK_LEAF_SHIFT))
+#define HAK_LEAF_UNITS ((size_t)1 << (HAK_LEAF_SHIFT - HAK_SLAB_SHIFT))
+#define HAK_LEAF_EXTENTS ((size_t)1 << (HAK_LEAF_SHIFT - HAK_SUPERSLAB_SHIFT))
+
+typedef struct hak_leaf {
+  hak_atomic_u64_t entry[HAK_LEAF_UNITS];
+  hak_atomic_u16_t info[HAK_LEAF_UNITS]; /* class + 1 | slabs back to the first << 8 */
+  _Atomic(hak_extent_t *) extent[HAK_LEAF_EXTENTS];
+  _Atomic(struct hak_external_range *)
+      range[HAK_LEAF_EXTENTS]; /* the lowest one in the unit; external_range.h */
+} hak_leaf_t;
+
+typedef struct hak_registry {
+  /* Distance of the leaf from `absent`; 0 where there is none. */
+  hak_atomic_i64_t leaf[HAK_REGISTRY_LEAVES];
+  hak_atomic_u64_t absent[HAK_LEAF_UNITS]; /* all zero: the entries of an absent leaf */
+} hak_registry_t;
+
+/* The entry for an address below 2^HAK_ADDRESS_BITS. */
+HAK_HOT uint64_t hak_registry_entry(hak_registry_t *registry, uintptr_t address) {
+  char *base =
+      (char *)registry + hak_load_relaxed(&registry->leaf[address >> HAK_LEAF_SHIFT]);
+  HAK_OPAQUE(base); /* else the sum is split so that it takes an instruction more */
+  hak_atomic_u64_t *entries =
+      (hak_atomic_u64_t *)(void *)(base + offsetof(hak_registry_t, absent));
+  return hak_load_relaxed(&entries[(uint32_t)address >> HAK_SLAB_SHIFT]);
+}
+
+/* The leaf of this index, or NULL. */
+HAK_HOT hak_leaf_t *hak_registry_leaf(hak_registry_t *registry, size_t index) {
+  /* Acquire: pairs with the release in hak_registry_cover, which publishes the
+   * leaf's zeroes. */
+  int64_t distance = hak_load_acquire(&registry->leaf[index]);
+  return distance == 0 ? NULL
+                       : (hak_leaf_t *)(void *)((char *)registry->absent + distance);
+}
+/* The place of an address's 64 KiB in the tables of a leaf. */
+HAK_HOT size_t hak_leaf_unit(uintptr_t address) {
+  return (uint32_t)address >> HAK_SLAB_SHIFT;
+}
+
+/* What a unit of 2 MiB that is covered is part of, or NULL, and its place for external
+ * ranges. */
+hak_extent_t *hak_registry_extent(uintptr_t address);
+_Atomic(struct hak_external_range *) *hak_registry_external(uintptr_t address);
+
+/* Makes leaves for a range; false if it is out of reach or memory is short. No
+ * lock held. */
+bool hak_registry_cover(const hak_os_t *os, uintptr_t address, size_t size);
+
+/* Leaves that a call has put aside for itself: a range up to a leaf's size touches two
+ * at most. */
+#define HAK_SPARE_LEAVES 2
+typedef struct hak_spare_leaves {
+  hak_leaf_t *leaf[HAK_SPARE_LEAVES]; /* or NULL */
+} hak_spare_leaves_t;
+
+/* Sees to it that a range of `size` bytes can be covered wherever it comes to lie within
+ * reach, by the second, whatever others do meanwhile; false if memory is short or the
+ * range too large. For pages that are about to move and could not be moved back. Ends
+ * with the third. No lock held. */
+bool hak_registry_prepare(size_t size, hak_spare_leaves_t *own);
+bool hak_registry_cover_moved(uintptr_t address, size_t size, hak_spare_leaves_t *own);
+void hak_registry_done(hak_spare_leaves_t *own);
+/* In the child of a fork: what threads that are not there had put aside; bytes. */
+uint64_t hak_registry_forget_lost(void);
+
+void hak_registry_set_extent(uintptr_t address, size_t size, hak_extent_t *extent);
+/* Class of `count` units that belong together; HAK_CLASS_NONE: to nothing. */
+void hak_registry_set_class(uintptr_t address, size_t count, uint32_t cls);
+void hak_registry_set_entries(uintptr_t address, size_t count, uint64_t entry);
+/* Makes unowned what leads to a bin among `bytes` bytes of them, the first of
+ * which the entry `first` names. */
+void hak_registry_forget_entries(uintptr_t address, size_t count, uint64_t first,
+                                 size_t bytes);
+
+extern hak_atomic_u64_t hak_registry_reserved; /* bytes of address space */
+
+/* The hooks that the library's own records come from; NULL before the start. Heaps may
+ * have others for their memory. */
+const hak_os_t *hak_registry_os(void);
+
+/* Made once at start and given back at shutdown, when no thread points at it. */
+hak_registry_t *hak_registry_root(void);
+bool hak_registry_init(const hak_os_t *os);
+void hak_registry_release(void);
+
+#endif

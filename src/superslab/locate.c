@@ -1,0 +1,91 @@
+#include "superslab/locate.h"
+
+#include "base/check.h"
+#include "pages/external_range.h"
+
+/* True if an external range is there: units that are not the library's as a whole may
+ * have some. */
+static bool find_external(hak_leaf_t *leaf, uintptr_t address, hak_place_t *place) {
+  hak_external_range_link_t *slot =
+      &leaf->range[(uint32_t)address >> HAK_SUPERSLAB_SHIFT];
+  if (HAK_LIKELY(hak_load_relaxed(slot) == NULL)) return false;
+  hak_external_range_t *range = hak_external_range_find(slot, address);
+  /* Acquire: pairs with hak_external_mark; before, and after its end, nothing is there.
+   */
+  if (range == NULL || hak_load_acquire(&range->extent.heap) == NULL) return false;
+  place->extent = &range->extent;
+  place->start = hak_load_relaxed(&range->extent.block);
+  place->cls = HAK_CLASS_EXTERNAL;
+  return true;
+}
+
+/* The block's first SuperSlab is found from its place in the region and not by another
+ * look at the registry: the block may be freed at this moment, and what lies there by
+ * then is of another kind, or nothing. */
+static void find_in_run(hak_superslab_t *ss, const char *unit, hak_place_t *place) {
+  char *start = hak_load_relaxed(&ss->extent.block);
+  if (start == NULL) return;
+  size_t back = (size_t)(unit - start) >> HAK_SUPERSLAB_SHIFT;
+  if (back > ss->index) return; /* read while the run changes */
+  place->extent = &(ss - back)->extent;
+  place->start = start;
+  place->cls = HAK_CLASS_LARGE;
+}
+
+void hak_locate_into(uintptr_t address, hak_place_t *place) {
+  place->extent = NULL;
+  place->slab = NULL;
+  place->start = NULL;
+  place->cls = HAK_CLASS_NONE;
+  hak_registry_t *registry = hak_registry_root();
+  if (registry == NULL || address >> HAK_ADDRESS_BITS != 0) return;
+  hak_leaf_t *leaf = hak_registry_leaf(registry, address >> HAK_LEAF_SHIFT);
+  if (leaf == NULL) return;
+  /* Acquire: pairs with hak_registry_set_extent. */
+  hak_extent_t *extent =
+      hak_load_acquire(&leaf->extent[(uint32_t)address >> HAK_SUPERSLAB_SHIFT]);
+  if (extent == NULL) {
+    (void)find_external(leaf, address, place);
+    return;
+  }
+  uint16_t info = hak_load_relaxed(&leaf->info[hak_leaf_unit(address)]);
+  /* From the address and not from the extent, whose record may change hands now. */
+  char *unit = (char *)hak_align_down(address, HAK_SUPERSLAB_SIZE);
+  place->extent = extent;
+  switch (hak_load_relaxed(&extent->kind)) {
+    case HAK_EXTENT_SLABS: {
+      if (info == 0) return;
+      hak_superslab_t *ss = hak_superslab_of_extent(extent);
+      unsigned slot = (unsigned)(address >> HAK_SLAB_SHIFT) % HAK_SUPERSLAB_SLABS;
+      unsigned back = info >> 8;
+      if (back > slot) return; /* a stale unit, read while it changes */
+      place->cls = (info & 0xffu) - 1;
+      place->slab = &ss->slabs[slot - back];
+      /* Whether a large span is in use or kept by a thread stands there alone. */
+      if (place->cls == HAK_CLASS_LARGE) place->cls = hak_slab_class(place->slab);
+      place->start = unit + ((size_t)(slot - back) << HAK_SLAB_SHIFT);
+      return;
+    }
+    case HAK_EXTENT_MAPPING:
+      if (find_external(leaf, address, place)) return;
+      place->start = hak_load_relaxed(&extent->block);
+      if (place->start != NULL) place->cls = HAK_CLASS_LARGE;
+      return;
+    case HAK_EXTENT_RUN:
+      find_in_run(hak_superslab_of_extent(extent), unit, place);
+      return;
+    default:
+      return;
+  }
+}
+
+hak_slab_t *hak_slab_of(const void *block) {
+  uintptr_t address = (uintptr_t)block;
+  hak_leaf_t *leaf = hak_registry_leaf(hak_registry_root(), address >> HAK_LEAF_SHIFT);
+  hak_assert(leaf != NULL);
+  hak_extent_t *extent =
+      hak_load_relaxed(&leaf->extent[(uint32_t)address >> HAK_SUPERSLAB_SHIFT]);
+  unsigned back = hak_load_relaxed(&leaf->info[hak_leaf_unit(address)]) >> 8;
+  unsigned slot = (unsigned)(address >> HAK_SLAB_SHIFT) % HAK_SUPERSLAB_SLABS;
+  return &hak_superslab_of_extent(extent)->slabs[slot - back];
+}

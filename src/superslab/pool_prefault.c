@@ -1,0 +1,123 @@
+/* pool_prefault.c - memory of a pool that is there before it is needed, and stays. */
+#include "superslab/pool_growth.h"
+#include "superslab/pool_slots.h"
+#include "superslab/prefault.h"
+#include "superslab/tree.h"
+
+typedef hak_superslab_t node_t;
+
+void hak_pool_keep_all(hak_shared_pool_t *pool) {
+  hak_lock_acquire(&pool->lock);
+  pool->kept_slabs = UINT64_MAX;
+  pool->keeps_free = true;
+  hak_lock_release(&pool->lock);
+}
+
+void hak_pool_keep_none(hak_shared_pool_t *pool) {
+  hak_lock_acquire(&pool->lock);
+  if (pool->kept_slabs != UINT64_MAX) pool->kept_slabs = 0;
+  pool->kept_superslabs = 0;
+  hak_pool_give_bare_locked(pool, hak_clock_cached());
+  hak_lock_release(&pool->lock);
+}
+
+/* Nothing is to go while a call is at it, whatever others that make memory ready at the
+ * same time come to. */
+static void begin_locked(hak_shared_pool_t *pool) {
+  pool->readying++;
+  pool->keeps_free = true;
+}
+
+/* What it made ready stays from here on for that it is kept. */
+static void end_locked(hak_shared_pool_t *pool, uint64_t *kept, uint64_t want, bool ok) {
+  pool->readying--;
+  if (ok && want > *kept) *kept = want;
+}
+
+bool hak_pool_forget_lost(hak_shared_pool_t *pool) {
+  hak_lock_acquire(&pool->lock);
+  bool any = pool->in_hand != 0;
+  pool->readying = 0;
+  pool->in_hand = 0;
+  hak_lock_release(&pool->lock);
+  return any;
+}
+
+bool hak_pool_reserve(hak_shared_pool_t *pool, size_t bytes) {
+  uint64_t want = hak_div_up(bytes, HAK_SUPERSLAB_SIZE);
+  hak_lock_acquire(&pool->lock);
+  begin_locked(pool);
+  bool ok = true;
+  while (ok && hak_load_relaxed(&pool->superslabs) < want) {
+    hak_lock_release(&pool->lock);
+    node_t *ss = hak_pool_new_superslab(pool);
+    ok = ss != NULL;
+    if (ok) hak_pool_add_superslab(pool, ss);
+    if (!ok) hak_lock_acquire(&pool->lock);
+  }
+  end_locked(pool, &pool->kept_superslabs, want, ok);
+  hak_lock_release(&pool->lock);
+  return ok;
+}
+
+/* The lowest run of free slots of a SuperSlab from `from` on, `most` at most; its end,
+ * and *count: how many. Called and returns with the lock held; the SuperSlab may have
+ * gone then. */
+static unsigned prefault_run(hak_shared_pool_t *pool, node_t *ss, unsigned from,
+                             size_t most, unsigned *count, bool *ok) {
+  uint32_t free =
+      from < HAK_SUPERSLAB_SLABS ? hak_superslab_free(ss) & ~hak_mask32(0, from) : 0;
+  *count = 0;
+  if (free == 0) return HAK_SUPERSLAB_SLABS;
+  unsigned first = hak_lowest_bit(free), n = 1;
+  while (n < most && first + n < HAK_SUPERSLAB_SLABS && (free >> (first + n) & 1) != 0) {
+    n++;
+  }
+  hak_pool_take_locked(pool, ss, first, n);
+  pool->in_hand += n;
+  ss->collapsed = 1; /* by this call or not at all */
+  hak_lock_release(&pool->lock);
+  *ok = hak_prefault_slots(ss, first, n);
+  hak_lock_acquire(&pool->lock);
+  pool->in_hand -= n;
+  hak_pool_put_locked(pool, ss, first, n, hak_clock_cached());
+  *count = n;
+  return first + n;
+}
+
+bool hak_pool_prefault(hak_shared_pool_t *pool, size_t bytes) {
+  size_t slots = hak_div_up(bytes, HAK_SLAB_SIZE);
+  hak_clock_refresh();
+  hak_lock_acquire(&pool->lock);
+  uint64_t want = hak_load_relaxed(&pool->taken) - pool->in_hand + slots;
+  begin_locked(pool);
+  bool ok = true;
+  const char *at = NULL; /* what lies below has been looked at */
+  unsigned slot = 0;
+  while (ok && slots > 0) {
+    node_t *ss = hak_tree_above(pool->root, at);
+    if (ss == NULL) {
+      hak_lock_release(&pool->lock);
+      ss = hak_pool_new_superslab(pool);
+      ok = ss != NULL;
+      if (!ok) {
+        hak_lock_acquire(&pool->lock);
+        break;
+      }
+      hak_pool_add_superslab(pool, ss);
+    }
+    const char *base = ss->extent.base;
+    unsigned count;
+    slot = prefault_run(pool, ss, slot, slots, &count, &ok);
+    slots -= ok ? count : 0;
+    if (slot < HAK_SUPERSLAB_SLABS) {
+      at = base - 1; /* the same one again */
+    } else {
+      at = at == NULL || base > at ? base : at;
+      slot = 0;
+    }
+  }
+  end_locked(pool, &pool->kept_slabs, want, ok);
+  hak_lock_release(&pool->lock);
+  return ok;
+}

@@ -1,0 +1,92 @@
+#include "tiny/quota.h"
+
+#include "tiny/capacity.h"
+#include "tiny/hold.h"
+#include "tiny/spill.h"
+
+enum {
+  PART_OF_REST = 4 /* of what other classes have left a class takes a quarter */
+};
+
+static uint64_t bytes_of(uint32_t cls, uint64_t blocks) {
+  return HAK_QUOTA_LISTS * blocks * hak_class_size(cls);
+}
+
+uint64_t hak_quota_of_cache(const hak_bin_t *bins, const hak_hold_t *holds) {
+  uint64_t granted = 0;
+  for (uint32_t cls = 0; cls < HAK_CLASSES; cls++) {
+    granted += hak_quota_granted(&bins[cls], &holds[cls]);
+  }
+  return granted;
+}
+
+/* Of a bin that has nothing and was granted nothing. */
+static void set_capacity(hak_thread_t *me, uint32_t cls, uint64_t quota,
+                         uint32_t blocks) {
+  hak_bin_t *bin = &me->now.bins[cls];
+  hak_hold_t *hold = &me->now.holds[cls];
+  hak_budget_t *budget = &me->now.store->pool.budget;
+  if (blocks > 0 && !hak_budget_quota_take(budget, bytes_of(cls, blocks))) blocks = 0;
+  uint32_t least = hak_hold_magazine_blocks(cls), carried = blocks == 0 ? 1 : blocks;
+  hold->quota = quota;
+  hold->capacity_least = blocks;
+  hold->magazine_blocks = carried < least ? carried : least;
+  bin->capacity = (uint16_t)blocks;
+  bin->spilling = 0;
+  hak_bin_set_room(bin, blocks);
+}
+
+/* Classes that were cut to another share, or to none, start from nothing; the bytes
+ * that the others may cache. */
+static uint64_t settle(hak_thread_t *me, uint64_t quota) {
+  uint64_t granted = 0;
+  for (uint32_t cls = 0; cls < HAK_CLASSES; cls++) {
+    hak_bin_t *bin = &me->now.bins[cls];
+    hak_hold_t *hold = &me->now.holds[cls];
+    if (hold->quota == quota) {
+      granted += hak_quota_granted(bin, hold);
+    } else if (bin->capacity != 0) {
+      hak_spill_class(me, cls); /* gives back what it was granted */
+    }
+  }
+  return granted;
+}
+
+void hak_quota_follow_slow(hak_thread_t *me, uint32_t cls) {
+  hak_budget_t *budget = &me->now.store->pool.budget;
+  hak_hold_t *hold = &me->now.holds[cls];
+  if (!hak_budget_is_limited(budget)) {
+    hak_spill_class(me, cls); /* makes the bin what it is without a limit */
+    return;
+  }
+  uint64_t quota = hak_budget_quota(budget);
+  if (HAK_LIKELY(hold->quota == quota)) return;
+  uint64_t granted = settle(me, quota);
+  uint64_t left = quota > granted ? quota - granted : 0;
+  uint64_t fits = left / PART_OF_REST / bytes_of(cls, 1);
+  uint32_t most = hak_capacity_least(cls);
+  set_capacity(me, cls, quota, fits < most ? (uint32_t)fits : most);
+}
+
+void hak_quota_let_go(hak_thread_t *me, uint32_t cls) {
+  if (hak_class_is_single(cls)) return;
+  hak_hold_list_all(me, cls);
+  /* Nothing is to be claimed either. */
+  me->now.holds[cls].credit = 0;
+}
+
+void hak_quota_send_home(hak_thread_t *me, uint32_t cls, void *list, uint32_t count) {
+  void *blocks[HAK_MAGAZINE_BLOCKS];
+  uint32_t n = 0;
+  for (; list != HAK_LINK_END && count > 0; count--) {
+    if (HAK_UNLIKELY(hak_hold_take_fails(me, &list, &blocks[n]))) break;
+    if (++n < HAK_MAGAZINE_BLOCKS) continue;
+    hak_spill_blocks(me, cls, blocks, n);
+    n = 0;
+  }
+  if (n > 0) hak_spill_blocks(me, cls, blocks, n);
+  if (HAK_UNLIKELY(list != HAK_LINK_END)) {
+    hak_thread_defer_report(me, HAK_ERROR_DOUBLE_FREE, list,
+                            "the block is on a list of free blocks already");
+  }
+}

@@ -1,0 +1,52 @@
+#include "tiny/trim.h"
+
+#include "base/option.h"
+#include "tiny/hold.h"
+
+/* How many slabs of the queue are looked at for an estimate; how much more than
+ * lately used may be held; every how many looks all classes have theirs. */
+enum {
+  SAMPLE = 16,
+  USE_FACTOR = 2,
+  LOOKS_PER_ROUND = 16
+};
+
+static void look(hak_thread_t *me, uint32_t cls) {
+  hak_hold_t *hold = &me->now.holds[cls];
+  hak_central_t *central = &me->now.store->centrals[cls];
+  uint32_t given = hold->given, before = hold->given_before;
+  hold->given = 0;
+  hold->given_before = given;
+  if (hak_load_relaxed(&central->spans) == 0) return; /* never written to */
+  /* The hint may have become stale, and magazines would lie where nobody looks. */
+  if (hak_load_relaxed(&central->hint) <= 0) {
+    hak_store_relaxed(&central->hint, HAK_TRANSFER_PLACES);
+  }
+  if (hold->slabs == 0) return;
+  uint32_t looked = 0, free = 0;
+  for (hak_slab_t *slab = hold->first; slab != NULL && looked < SAMPLE;
+       slab = slab->next) {
+    looked++;
+    free += hak_slab_carved(slab) - hak_slab_out(slab);
+  }
+  uint64_t held = (uint64_t)free * hold->slabs / looked;
+  uint64_t allowed = (uint64_t)USE_FACTOR * (given + before) +
+                     2 * (uint64_t)hak_bin_capacity(&me->now.bins[cls]);
+  if (held <= allowed) {
+    hold->surplus_periods = 0;
+    return;
+  }
+  /* Once may be a pause between two phases; half of the surplus goes the second
+   * time. */
+  if (hold->surplus_periods++ == 0) return;
+  uint32_t each = free / looked;
+  if (each == 0) each = 1;
+  hak_hold_list(me, cls, (uint32_t)((held - allowed) / each / 2) + 1);
+}
+
+void hak_trim_class(hak_thread_t *me, uint32_t cls) {
+  look(me, cls);
+  if (++me->trims < LOOKS_PER_ROUND) return;
+  me->trims = 0;
+  for (uint32_t c = 0; c < HAK_SHARED_CLASSES; c++) look(me, c);
+}

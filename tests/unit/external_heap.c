@@ -1,0 +1,224 @@
+/* external_heap.c - blocks out of one piece of memory, held against a shadow: contents,
+ * bounds, sizes, counters. */
+#include "strict_os.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "external/external_heap.h"
+#include "pages/meta.h"
+#include "pages/registry.h"
+#include "superslab/locate.h"
+
+static test_os_t g_os;
+static int g_heap;
+
+static int setup(void **state) {
+  (void)state;
+  test_os_open(&g_os, 0);
+  return hak_registry_init(&g_os.hooks) ? 0 : -1;
+}
+
+static int teardown(void **state) {
+  (void)state;
+  hak_externals_forget();
+  hak_external_ranges_forget();
+  hak_registry_release();
+  hak_meta_release_all();
+  test_os_close(&g_os);
+  return 0;
+}
+
+static hak_external_heap_t *open_external(char *memory, size_t size) {
+  int error;
+  hak_external_heap_t *external = hak_external_open(&g_os.hooks, memory, size, &error);
+  CHECK(external != NULL);
+  CHECK_EQ(error, 0);
+  hak_external_mark(external, &g_heap);
+  CHECK(hak_external_is_valid(external));
+  return external;
+}
+
+static void open__refuses_what_is_too_small_or_wraps(void **state) {
+  (void)state;
+  int error;
+  char *memory = malloc(MIB);
+  CHECK(hak_external_open(&g_os.hooks, memory, HAK_EXTERNAL_MIN - 1, &error) == NULL);
+  CHECK_EQ(error, EINVAL);
+  CHECK(hak_external_open(&g_os.hooks, memory, test_opaque(SIZE_MAX), &error) == NULL);
+  CHECK_EQ(error, EINVAL);
+  CHECK(hak_external_open(&g_os.hooks, (void *)((uintptr_t)1 << 60), MIB, &error) ==
+        NULL);
+  CHECK_EQ(error, EINVAL);
+  free(memory);
+}
+
+static void open__keeps_within_the_memory_at_any_base(void **state) {
+  (void)state;
+  enum {
+    GUARD = 64
+  };
+  char *memory = malloc(MIB + 2 * GUARD);
+  for (size_t shift = 0; shift < GUARD; shift += 7) {
+    size_t size = HAK_EXTERNAL_MIN + shift * 13;
+    memset(memory, 0x5a, MIB + 2 * GUARD);
+    char *base = memory + GUARD + shift;
+    hak_external_heap_t *external = open_external(base, size);
+    size_t blocks = 0;
+    for (char *block; (block = hak_external_alloc(external, 64, 1)) != NULL; blocks++) {
+      CHECK(block >= base && block + 64 <= base + size);
+      memset(block, 0xff, 64);
+    }
+    CHECK(blocks * 64 >= size * 97 / 100);
+    for (char *at = memory; at < base; at++) CHECK_EQ(*at, 0x5a);
+    for (char *at = base + size; at < memory + MIB; at++) CHECK_EQ(*at, 0x5a);
+    CHECK(hak_external_is_valid(external));
+    hak_external_close(external);
+  }
+  free(memory);
+}
+
+static void close__leaves_a_record_that_knows_no_block(void **state) {
+  (void)state;
+  char *memory =
+      mmap(NULL, MIB, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  hak_external_heap_t *external = open_external(memory, MIB);
+  char *block = hak_external_alloc(external, 100, 1);
+  CHECK_EQ(hak_locate((uintptr_t)block).cls, HAK_CLASS_EXTERNAL);
+  hak_external_close(external);
+  munmap(memory, MIB);
+  CHECK_EQ(hak_locate((uintptr_t)block).cls, HAK_CLASS_NONE);
+  /* Who is late finds a closed external heap and touches nothing. */
+  CHECK(!hak_external_free(external, block));
+  CHECK(hak_external_alloc(external, 100, 1) == NULL);
+  CHECK_EQ(hak_external_resize(external, block, 10, 10), 0);
+  hak_external_clear(external);
+  CHECK(hak_external_is_valid(external));
+  CHECK_EQ(hak_external_live_blocks(external), 0);
+}
+
+static void clear__makes_one_chunk_of_it(void **state) {
+  (void)state;
+  char *memory = malloc(MIB);
+  hak_external_heap_t *external = open_external(memory, MIB);
+  size_t first = 0, again = 0;
+  while (hak_external_alloc(external, 1000, 1) != NULL) first++;
+  hak_external_clear(external);
+  CHECK_EQ(hak_external_live_blocks(external), 0);
+  CHECK(hak_external_is_valid(external));
+  while (hak_external_alloc(external, 1000, 1) != NULL) again++;
+  CHECK_EQ(again, first);
+  hak_external_close(external);
+  free(memory);
+}
+
+/* ---- against a shadow ------------------------------------------------------ */
+
+enum {
+  BLOCKS = 600
+};
+static struct {
+  char *at;
+  size_t size;
+} g_blocks[BLOCKS];
+
+static void step(hak_external_heap_t *external, test_rng_t *rng, size_t i, size_t most) {
+  size_t size = test_random_size(rng, most);
+  if (g_blocks[i].at == NULL) {
+    size_t alignment = (size_t)1 << test_below(rng, test_below(rng, 4) == 0 ? 14 : 5);
+    char *block = hak_external_alloc(external, size, alignment);
+    if (block == NULL) return;
+    CHECK_EQ((uintptr_t)block % alignment, 0);
+    CHECK(hak_external_usable(external, block) >= size);
+    CHECK(hak_external_usable(external, block) < size + 16 + (size == 0));
+    g_blocks[i].at = block;
+    g_blocks[i].size = size;
+    test_fill(block, size, i);
+    return;
+  }
+  char *block = g_blocks[i].at;
+  CHECK(test_verify(block, g_blocks[i].size, i));
+  hak_external_chunk_t chunk;
+  CHECK(hak_external_chunk_at(external, block + g_blocks[i].size / 2, &chunk));
+  CHECK(chunk.used && chunk.start == block);
+  CHECK_EQ(chunk.size, hak_external_usable(external, block));
+  if (test_below(rng, 4) == 0) {
+    size_t now = hak_external_resize(external, block, size, size + size / 2);
+    if (now == 0) return;
+    CHECK(now >= size && now < size + size / 2 + 16 + (size == 0));
+    size_t kept = now < g_blocks[i].size ? now : g_blocks[i].size;
+    CHECK(test_verify(block, kept, i));
+    g_blocks[i].size = now;
+    test_fill(block, now, i);
+    return;
+  }
+  CHECK(hak_external_free(external, block));
+  CHECK(!hak_external_free(external, block));
+  CHECK_EQ(hak_external_usable(external, block), 0);
+  g_blocks[i].at = NULL;
+}
+
+static void check_counters(hak_external_heap_t *external) {
+  uint64_t blocks = 0, bytes = 0;
+  for (size_t i = 0; i < BLOCKS; i++) {
+    if (g_blocks[i].at == NULL) continue;
+    blocks++;
+    bytes += hak_external_usable(external, g_blocks[i].at);
+  }
+  CHECK_EQ(hak_external_live_blocks(external), blocks);
+  CHECK_EQ(hak_external_live_bytes(external), bytes);
+  CHECK(hak_external_is_valid(external));
+}
+
+static void blocks__of_all_sizes_keep_their_contents(void **state) {
+  (void)state;
+  static const size_t sizes[] = {HAK_EXTERNAL_MIN, MIB, 9 * MIB};
+  static const size_t most[] = {2000, 100000, 3000000};
+  test_rng_t rng = test_rng(test_seed(), 35);
+  for (size_t s = 0; s < TEST_COUNT(sizes); s++) {
+    char *memory = malloc(sizes[s]);
+    hak_external_heap_t *external = open_external(memory, sizes[s]);
+    memset(g_blocks, 0, sizeof g_blocks);
+    for (size_t n = 0; n < test_scale(s == 2 ? 10000 : 60000); n++) {
+      step(external, &rng, (size_t)test_below(&rng, BLOCKS), most[s]);
+      if (n % 1000 == 0) check_counters(external);
+    }
+    for (size_t i = 0; i < BLOCKS; i++) {
+      if (g_blocks[i].at != NULL) CHECK(hak_external_free(external, g_blocks[i].at));
+      g_blocks[i].at = NULL;
+    }
+    check_counters(external);
+    /* All of it is one chunk again. */
+    CHECK(hak_external_alloc(external, sizes[s] * 96 / 100, 1) != NULL);
+    hak_external_close(external);
+    free(memory);
+  }
+}
+
+static void free__of_what_is_no_block_changes_nothing(void **state) {
+  (void)state;
+  char *memory = malloc(MIB);
+  hak_external_heap_t *external = open_external(memory, MIB);
+  char *block = hak_external_alloc(external, 5000, 1);
+  CHECK(!hak_external_free(external, block + 16) &&
+        !hak_external_free(external, block + 1));
+  CHECK(!hak_external_free(external, memory) &&
+        !hak_external_free(external, memory + MIB));
+  CHECK(!hak_external_free(external, block + 5008)); /* the free chunk behind it */
+  CHECK(!hak_external_free(external, NULL));
+  CHECK_EQ(hak_external_live_blocks(external), 1);
+  CHECK(hak_external_is_valid(external));
+  hak_external_close(external);
+  free(memory);
+}
+
+#define ARENA_TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+
+TEST_MAIN_FRESH(ARENA_TEST(open__refuses_what_is_too_small_or_wraps),
+                ARENA_TEST(open__keeps_within_the_memory_at_any_base),
+                ARENA_TEST(close__leaves_a_record_that_knows_no_block),
+                ARENA_TEST(clear__makes_one_chunk_of_it),
+                ARENA_TEST(blocks__of_all_sizes_keep_their_contents),
+                ARENA_TEST(free__of_what_is_no_block_changes_nothing))

@@ -1,0 +1,215 @@
+/* tiny_bin.c - what a registry entry lets pass, codes of threads, and a bin's
+ * counts. */
+#include "support.h"
+
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "heap/thread.h"
+
+enum {
+  CODES = 6435 /* of 15 bits, 7 */
+};
+
+static uint32_t g_codes[CODES];
+
+static void make_codes(void) {
+  uint32_t n = 0;
+  for (uint32_t word = 0; word <= HAK_CODE_MASK; word++) {
+    if (hak_count_bits(word) == 7) g_codes[n++] = word;
+  }
+  CHECK_EQ(n, CODES);
+}
+
+/* D of the entry of a slab that the thread of a code holds. */
+static uint64_t local_entry(uint32_t code) {
+  static hak_thread_t thread;
+  static hak_slab_t slab;
+  thread.code = code;
+  return hak_entry_local(&thread, &slab);
+}
+
+static void entry__local_passes_its_holder_and_nobody_else(void **state) {
+  (void)state;
+  make_codes();
+  test_rng_t rng = test_rng(test_seed(), 1);
+  for (uint32_t i = 0; i < CODES; i++) {
+    uint64_t entry = local_entry(g_codes[i]);
+    CHECK_EQ(entry & g_codes[i], 0);
+    CHECK_EQ(entry & (g_codes[i] | HAK_MODE_CACHED), 0);
+    for (int n = 0; n < 100; n++) {
+      uint32_t other = g_codes[test_below(&rng, CODES)];
+      if (other == g_codes[i]) continue;
+      CHECK((entry & other) != 0);
+      CHECK((entry & (other | HAK_MODE_CACHED)) != 0);
+    }
+  }
+}
+
+static void entry__cached_passes_everyone_but_those_that_only_free(void **state) {
+  (void)state;
+  make_codes();
+  for (uint32_t cls = 0; cls < HAK_CLASSES; cls++) {
+    uint64_t entry = hak_entry_cached(cls);
+    for (uint32_t i = 0; i < CODES; i += 7) {
+      CHECK_EQ(entry & g_codes[i], 0);
+      CHECK((entry & (g_codes[i] | HAK_MODE_CACHED)) != 0);
+    }
+  }
+}
+
+static void entry__of_nobody_names_a_list_that_never_has_room(void **state) {
+  (void)state;
+  hak_free(hak_alloc(1));
+  hak_thread_t *me = hak_thread_self;
+  CHECK_EQ(me->kind, HAK_THREAD_ATTACHED);
+  CHECK_EQ(hak_registry_entry(me->registry, (uintptr_t)&g_codes), 0);
+  CHECK((char *)me == (char *)&me->unowned);
+  CHECK(hak_load_relaxed(&me->unowned.room) <= 0);
+}
+
+static void entry__names_its_list_by_the_distance_from_the_thread(void **state) {
+  (void)state;
+  hak_thread_t *threads = aligned_alloc(HAK_CACHE_LINE, 2 * sizeof *threads);
+  hak_slab_t *slabs = aligned_alloc(HAK_CACHE_LINE, 2 * sizeof *slabs);
+  CHECK(threads != NULL && slabs != NULL);
+  for (int t = 0; t < 2; t++) {
+    threads[t].code = 0x7f;
+    for (uint32_t cls = 0; cls < HAK_CLASSES; cls++) {
+      int64_t offset = (int64_t)hak_entry_cached(cls) >> 16;
+      CHECK((char *)&threads[t] + offset == (char *)&threads[t].bins[cls].list);
+    }
+    for (int s = 0; s < 2; s++) {
+      /* The slab may lie below the thread: the distance has a sign. */
+      int64_t offset = (int64_t)hak_entry_local(&threads[t], &slabs[s]) >> 16;
+      CHECK((char *)&threads[t] + offset == (char *)&slabs[s].list);
+    }
+  }
+  free(threads);
+  free(slabs);
+}
+
+static void word__is_mine_whatever_was_pushed_and_not_in_other_states(void **state) {
+  (void)state;
+  make_codes();
+  static hak_thread_t me;
+  test_rng_t rng = test_rng(test_seed(), 2);
+  for (uint32_t i = 0; i < CODES; i++) {
+    me.code = me.now.code = g_codes[i];
+    uint64_t pushed = test_random(&rng) & UINT32_MAX;
+    CHECK(hak_word_is_mine(&me, hak_word_mine(&me) | pushed));
+    CHECK(!hak_word_is_mine(&me, hak_word_make(HAK_SLAB_FULL, 0) | pushed));
+    CHECK(!hak_word_is_mine(&me, hak_word_make(HAK_SLAB_PARTIAL, me.code) | pushed));
+    uint32_t other = g_codes[(i + 1 + test_below(&rng, CODES - 1)) % CODES];
+    CHECK(!hak_word_is_mine(&me, hak_word_make(HAK_SLAB_HELD, other) | pushed));
+    uint64_t word = hak_word_mine(&me) | pushed;
+    CHECK_EQ(hak_word_state(word), HAK_SLAB_HELD);
+    CHECK_EQ(hak_word_remote_count(word), pushed >> 16);
+    CHECK_EQ(hak_word_remote_head(word), pushed & 0xffff);
+  }
+}
+
+/* --- codes of real threads --------------------------------------------------- */
+
+enum {
+  THREADS = 20
+};
+
+typedef struct attached {
+  pthread_barrier_t *barrier;
+  uint32_t code;
+  uint64_t mask;
+} attached_t;
+
+static void *attached_main(void *argument) {
+  attached_t *attached = argument;
+  CHECK_EQ(hak_thread_init(), 0);
+  attached->code = hak_thread_self->code;
+  attached->mask = hak_thread_self->mask;
+  pthread_barrier_wait(attached->barrier);
+  return NULL;
+}
+
+static void codes__of_threads_have_weight_7_and_differ(void **state) {
+  (void)state;
+  pthread_t threads[THREADS];
+  attached_t attached[THREADS];
+  pthread_barrier_t barrier;
+  pthread_barrier_init(&barrier, NULL, THREADS);
+  for (int i = 0; i < THREADS; i++) {
+    attached[i] = (attached_t){&barrier, 0, 0};
+    CHECK_EQ(pthread_create(&threads[i], NULL, attached_main, &attached[i]), 0);
+  }
+  for (int i = 0; i < THREADS; i++) pthread_join(threads[i], NULL);
+  pthread_barrier_destroy(&barrier);
+  for (int i = 0; i < THREADS; i++) {
+    CHECK_EQ(hak_count_bits(attached[i].code), 7);
+    CHECK_EQ(attached[i].code & ~HAK_CODE_MASK, 0);
+    CHECK_EQ(attached[i].mask, attached[i].code);
+    for (int k = 0; k < i; k++) CHECK(attached[k].code != attached[i].code);
+  }
+}
+
+/* --- a bin ------------------------------------------------------------------- */
+
+static void room__is_gone_at_the_decrement_after_the_last(void **state) {
+  (void)state;
+  for (int32_t blocks = 0; blocks < 20; blocks++) {
+    hak_atomic_i32_t room;
+    hak_store_relaxed(&room, blocks);
+    for (int32_t i = 0; i < blocks; i++) CHECK(!hak_room_is_gone(&room));
+    CHECK(hak_room_is_gone(&room));
+    CHECK_EQ(hak_load_relaxed(&room), -1);
+    CHECK(hak_room_is_gone(&room));
+  }
+}
+
+static void bin__counts_what_was_pushed_and_gives_it_back_in_order(void **state) {
+  (void)state;
+  static hak_thread_t me;
+  static uint64_t blocks[40][2];
+  memset(&me, 0, sizeof me);
+  me.key = hak_link_key_make(test_seed());
+  hak_bin_t *bin = &me.bins[3];
+  bin->capacity = 40;
+  bin->list.head = HAK_LINK_END;
+  bin->ready = HAK_LINK_END;
+  hak_bin_set_room(bin, 40);
+  CHECK_EQ(hak_bin_class(&me, bin), 3);
+  CHECK_EQ(hak_bin_capacity(bin), 40);
+  CHECK_EQ(hak_bin_listed(bin), 0);
+  void *block;
+  CHECK(hak_bin_flip_fails(&me.key, bin, &block));
+  for (uint32_t i = 0; i < 40; i++) {
+    CHECK(!hak_room_is_gone(&bin->list.room));
+    hak_list_push(&me.key, &bin->list, blocks[i]);
+    CHECK_EQ(hak_bin_listed(bin), i + 1);
+    CHECK(bin->list.head == blocks[i]);
+  }
+  CHECK(hak_room_is_gone(&bin->list.room));
+  CHECK_EQ(hak_bin_listed(bin), 40);
+  CHECK(!hak_bin_flip_fails(&me.key, bin, &block));
+  CHECK(block == blocks[39]);
+  CHECK_EQ(hak_load_relaxed(&bin->ready_count), 39);
+  CHECK_EQ(hak_bin_listed(bin), 0);
+  CHECK_EQ(hak_load_relaxed(&bin->list.room), 40);
+  CHECK(bin->list.head == HAK_LINK_END);
+  for (int i = 38; i >= 0; i--) {
+    CHECK(bin->ready == blocks[i]);
+    /* Nothing flips while something is ready. */
+    CHECK(hak_bin_flip_fails(&me.key, bin, &block));
+    CHECK(!hak_link_pop_fails(&me.key, &bin->ready, &block));
+    CHECK(block == blocks[i]);
+  }
+  CHECK(hak_link_pop_fails(&me.key, &bin->ready, &block));
+}
+
+TEST_MAIN(T(entry__local_passes_its_holder_and_nobody_else),
+          T(entry__cached_passes_everyone_but_those_that_only_free),
+          T(entry__of_nobody_names_a_list_that_never_has_room),
+          T(entry__names_its_list_by_the_distance_from_the_thread),
+          T(word__is_mine_whatever_was_pushed_and_not_in_other_states),
+          T(codes__of_threads_have_weight_7_and_differ),
+          T(room__is_gone_at_the_decrement_after_the_last),
+          T(bin__counts_what_was_pushed_and_gives_it_back_in_order))

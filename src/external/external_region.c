@@ -67,10 +67,25 @@ static void record_put(hak_external_region_t *region) {
   hak_lock_release(hak_external_ranges_lock());
 }
 
+/* A fork may come between the two steps of either: its child then does not return what
+ * was not borrowed, and may leave borrowed what it will not use. */
+static void borrow(hak_external_region_t *region, void *memory, size_t size) {
+  hak_os_borrow(memory, size);
+  hak_compiler_fence();
+  region->borrowed = true;
+}
+
+static void give_back(hak_external_region_t *region) {
+  if (!region->borrowed) return;
+  region->borrowed = false;
+  hak_compiler_fence();
+  hak_os_return(hak_load_relaxed(&region->range.extent.block),
+                hak_external_region_bytes(region));
+}
+
 void hak_external_regions_forget(void) {
   for (hak_external_region_t *region = all; region != NULL; region = region->next) {
-    size_t size = hak_external_region_bytes(region);
-    if (size > 0) hak_os_return(hak_load_relaxed(&region->range.extent.block), size);
+    give_back(region);
   }
   all = unused = NULL;
 }
@@ -109,7 +124,7 @@ hak_external_region_t *hak_external_region_open(const hak_os_t *os, void *memory
     *error = ENOMEM;
     return NULL;
   }
-  hak_os_borrow(memory, size);
+  borrow(region, memory, size);
   return region;
 }
 
@@ -119,8 +134,7 @@ void hak_external_region_serve(hak_external_region_t *region, hak_budget_t *budg
 
 void hak_external_region_close(hak_external_region_t *region) {
   hak_regions_end(&region->hooks.os);
-  hak_os_return(hak_load_relaxed(&region->range.extent.block),
-                hak_external_region_bytes(region));
+  give_back(region);
   hak_external_range_remove(&region->range);
   record_put(region);
 }

@@ -36,6 +36,7 @@ typedef struct hak_external_region {
   hak_budget_t *budget;       /* [const] of the heap, while it serves one; or NULL */
   uint64_t slots;             /* [const] in whole units */
   hak_atomic_u64_t used;      /* [any] of them are not free */
+  bool borrowed;              /* [const] while open: tools know of the memory */
   struct hak_external_region *next;        /* of all records; [external ranges] */
   struct hak_external_region *next_unused; /* [external ranges] */
 } hak_external_region_t;

@@ -207,8 +207,9 @@ HAK_SLOW void hak_os_drop_note(void) {
 
 HAK_SLOW hak_os_note_t *hak_os_release_begin(const hak_os_t *os, void *ptr, size_t size) {
   if (hak_os_is_fixed(os)) return NULL;
-  hak_leak_unroot(ptr, size);
   hak_lock_acquire(&lock);
+  /* In one step with the note, for a fork that comes between. */
+  hak_leak_unroot(ptr, size);
   hak_os_note_t *note = get_locked();
   hak_assert(note != NULL);
   if (HAK_LIKELY(note != NULL)) {

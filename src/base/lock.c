@@ -42,6 +42,7 @@ HAK_WARM void hak_word_give(hak_atomic_u32_t *word) {
 
 #if HAK_ASSERTS >= 2
 static _Thread_local uint32_t held_ranks; /* bit r: a lock of rank r is held */
+static _Thread_local const hak_lock_t *held_locks[HAK_RANK_CALLEES + 1]; /* by rank */
 
 static uint32_t rank_of(const hak_lock_t *lock) {
   return lock->rank != 0 ? lock->rank : HAK_RANK_CENTRAL;
@@ -50,10 +51,16 @@ static uint32_t rank_of(const hak_lock_t *lock) {
 void hak_lock_rank_push(const hak_lock_t *lock) {
   hak_assert((held_ranks >> rank_of(lock)) == 0);
   held_ranks |= (uint32_t)1 << rank_of(lock);
+  held_locks[rank_of(lock)] = lock;
 }
 
 void hak_lock_rank_pop(const hak_lock_t *lock) {
-  hak_assert((held_ranks >> rank_of(lock) & 1) != 0);
+  hak_assert(held_locks[rank_of(lock)] == lock);
   held_ranks &= ~((uint32_t)1 << rank_of(lock));
+  held_locks[rank_of(lock)] = NULL;
+}
+
+void hak_lock_assert_held(const hak_lock_t *lock) {
+  hak_assert(held_locks[rank_of(lock)] == lock);
 }
 #endif

@@ -3,8 +3,9 @@
  * Depends on: atomic, wait.   Used by: superslab and above.
  *
  * A thread takes locks in the order of their ranks, lowest first, and never two
- * of the same rank; checked where full asserts are on. No call to the operating
- * system, hook or callback happens under any of them.
+ * of the same rank. Functions whose names end in _locked begin with the assertion that
+ * the calling thread holds their lock. Both are checked where full asserts are on. No
+ * call to the operating system, hook or callback happens under any of them.
  *
  * A lease is a lock without a rank: hooks may run while it is out, and a thread that has
  * one takes no other.
@@ -87,9 +88,13 @@ HAK_HOT void hak_lease_reset(hak_lease_t *lease) {
 #if HAK_ASSERTS >= 2
 void hak_lock_rank_push(const hak_lock_t *lock);
 void hak_lock_rank_pop(const hak_lock_t *lock);
+/* The calling thread holds the lock, which it took by its rank: locks that a fork takes
+ * without ranks do not count. */
+void hak_lock_assert_held(const hak_lock_t *lock);
 #else
 HAK_HOT void hak_lock_rank_push(const hak_lock_t *lock) { (void)lock; }
 HAK_HOT void hak_lock_rank_pop(const hak_lock_t *lock) { (void)lock; }
+HAK_HOT void hak_lock_assert_held(const hak_lock_t *lock) { (void)lock; }
 #endif
 
 /* For fork only, which takes every lock there is, and whose child gives them again: those

@@ -178,17 +178,20 @@ static bool is_block(const hak_external_heap_t *external, const void *address,
 /* One writer at a time: the counters are read without the lock. */
 static void count_locked(hak_external_heap_t *external, int64_t blocks,
                          int64_t granules) {
+  hak_lock_assert_held(&external->lock);
   hak_count_own(&external->blocks, (uint64_t)blocks);
   hak_count_own(&external->granules, (uint64_t)granules);
 }
 
 static void add_free_locked(hak_external_heap_t *external, size_t at, size_t length) {
+  hak_lock_assert_held(&external->lock);
   if (length == 0) return;
   hak_external_map_set(&external->map, at, length, false);
   hak_external_lists_insert(external->lists, at, length);
 }
 
 static void *alloc_locked(hak_external_heap_t *external, size_t length, size_t step) {
+  hak_lock_assert_held(&external->lock);
   if (!external->open) return NULL;
   size_t block;
   size_t at = hak_external_lists_find(external->lists, length, step, &block);
@@ -214,6 +217,7 @@ void *hak_external_alloc(hak_external_heap_t *external, size_t size, size_t alig
 
 /* The chunk at `at`, with what is free behind it: taken off its list and joined. */
 static size_t join_next_locked(hak_external_heap_t *external, size_t at, size_t length) {
+  hak_lock_assert_held(&external->lock);
   size_t next = at + length;
   if (hak_external_map_is_used(&external->map, next)) return length;
   size_t more = hak_external_map_length(&external->map, next);
@@ -223,6 +227,7 @@ static size_t join_next_locked(hak_external_heap_t *external, size_t at, size_t 
 }
 
 static void free_locked(hak_external_heap_t *external, size_t at) {
+  hak_lock_assert_held(&external->lock);
   size_t length = hak_external_map_length(&external->map, at);
   count_locked(external, -1, -(int64_t)length);
   length = join_next_locked(external, at, length);
@@ -249,6 +254,7 @@ bool hak_external_free(hak_external_heap_t *external, const void *block) {
 
 static size_t resize_locked(hak_external_heap_t *external, size_t at, size_t least,
                             size_t want) {
+  hak_lock_assert_held(&external->lock);
   size_t old = hak_external_map_length(&external->map, at), room = old, next = at + old;
   if (!hak_external_map_is_used(&external->map, next)) {
     room += hak_external_map_length(&external->map, next);
@@ -319,6 +325,7 @@ void hak_external_visit(const hak_external_heap_t *external,
 }
 
 static bool is_valid_locked(hak_external_heap_t *external) {
+  hak_lock_assert_held(&external->lock);
   const hak_external_map_t *map = &external->map;
   if (!hak_external_map_is_valid(map) || !hak_external_lists_are_valid(external->lists)) {
     return false;

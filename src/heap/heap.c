@@ -90,6 +90,7 @@ static hak_heap_t *new_record(const hak_os_t *os) {
 }
 
 static void add_locked(waiting_t *waiting, hak_heap_t *heap) {
+  hak_lock_assert_held(&lock);
   heap->next_unused = NULL;
   if (waiting->last != NULL) {
     waiting->last->next_unused = heap;
@@ -101,6 +102,7 @@ static void add_locked(waiting_t *waiting, hak_heap_t *heap) {
 }
 
 static hak_heap_t *take_locked(waiting_t *waiting) {
+  hak_lock_assert_held(&lock);
   hak_heap_t *heap = waiting->first;
   if (heap == NULL) return NULL;
   waiting->first = heap->next_unused;
@@ -410,12 +412,14 @@ bool hak_heap_claim_idle_orphan(hak_heap_t *heap) {
 }
 
 static bool waits_locked(const waiting_t *waiting, const hak_heap_t *heap) {
+  hak_lock_assert_held(&lock);
   const hak_heap_t *each = waiting->first;
   while (each != NULL && each != heap) each = each->next_unused;
   return each != NULL;
 }
 
 static bool is_unused_locked(const hak_heap_t *heap) {
+  hak_lock_assert_held(&lock);
   return waits_locked(&unused, heap) || waits_locked(&worn, heap);
 }
 

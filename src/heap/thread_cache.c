@@ -148,12 +148,13 @@ static void leave_index(hak_thread_t *me, hak_thread_cache_t *cache) {
   hak_store_relaxed(&cache->index, NO_INDEX);
 }
 
-static uint32_t index_of_locked(hak_heap_t *heap) {
+static uint32_t index_of(hak_heap_t *heap) {
   uint32_t at = (hak_load_relaxed(&heap->index_at) - hak_index_at(0)) / sizeof(int64_t);
   return at >= HAK_INDEX_FIRST ? at - HAK_INDEX_FIRST : NO_INDEX;
 }
 
 static void assign_locked(hak_heap_t *heap, uint32_t index) {
+  hak_lock_assert_held(hak_heaps_lock());
   indices[index].heap = heap;
   indices[index].users = 0;
   hak_store_relaxed(&heap->index_at, hak_index_at(HAK_INDEX_FIRST + index));
@@ -161,7 +162,8 @@ static void assign_locked(hak_heap_t *heap, uint32_t index) {
 
 /* The heap's slot, which is to have one more user; or a free one; or none. */
 static uint32_t enter_locked(hak_heap_t *heap) {
-  uint32_t index = index_of_locked(heap);
+  hak_lock_assert_held(hak_heaps_lock());
+  uint32_t index = index_of(heap);
   for (uint32_t i = 0; index == NO_INDEX && i < indices_ready; i++) {
     if (indices[i].heap != NULL) continue;
     index = i;
@@ -322,6 +324,7 @@ static bool forget_entries(hak_superslab_t *ss, void *ctx) {
 /* True if only this thread has a thread cache in the slot; *thread cache is that one. */
 static bool is_alone_locked(hak_thread_t *me, uint32_t index,
                             hak_thread_cache_t **cache) {
+  hak_lock_assert_held(hak_heaps_lock());
   if (indices[index].heap == NULL || indices[index].users != 1) return false;
   *cache = hak_cache_find(me, indices[index].heap);
   return *cache != NULL && hak_load_relaxed(&(*cache)->index) == index;
@@ -366,8 +369,8 @@ static uint32_t rob_index(hak_thread_t *me, hak_heap_t *heap) {
   if (ok) {
     hak_lock_acquire(hak_heaps_lock());
     indices[index].heap = NULL;
-    if (index_of_locked(heap) == NO_INDEX) assign_locked(heap, index);
-    index = index_of_locked(heap);
+    if (index_of(heap) == NO_INDEX) assign_locked(heap, index);
+    index = index_of(heap);
     indices[index].users++;
     hak_lock_release(hak_heaps_lock());
   }
@@ -412,7 +415,7 @@ void hak_cache_clear(hak_thread_t *me, hak_thread_t *thread, hak_heap_t *heap, b
 
 void hak_cache_free_index(hak_heap_t *heap) {
   hak_lock_acquire(hak_heaps_lock());
-  uint32_t index = index_of_locked(heap);
+  uint32_t index = index_of(heap);
   if (index != NO_INDEX) indices[index].heap = NULL;
   hak_store_relaxed(&heap->index_at, hak_index_at(HAK_INDEX_NONE));
   hak_lock_release(hak_heaps_lock());
@@ -426,7 +429,7 @@ void hak_cache_enter_index_of(hak_thread_t *me, hak_heap_t *heap) {
     return;
   }
   hak_cache_enter_bare(me, heap);
-  uint32_t index = index_of_locked(heap);
+  uint32_t index = index_of(heap);
   if (index != NO_INDEX) me->now.entry = entry_of_index(index);
 }
 
@@ -442,7 +445,7 @@ static void drop_cache(hak_thread_cache_t *cache, void *ctx) {
   if (hak_load_relaxed(&cache->mark) == NULL) return;
   /* It may have been on its way to or from a slot. */
   drop_bins(thread, hak_load_relaxed(&cache->index));
-  drop_bins(thread, index_of_locked(cache->heap));
+  drop_bins(thread, index_of(cache->heap));
   hak_store_relaxed(&cache->index, NO_INDEX);
   hak_store_relaxed(&cache->mark, NULL);
 }
@@ -493,7 +496,7 @@ void hak_caches_recount(void) {
   for (uint32_t i = 0; i < indices_ready; i++) {
     indices[i].users = 0;
     hak_heap_t *heap = indices[i].heap;
-    if (heap == NULL || index_of_locked(heap) == i) continue;
+    if (heap == NULL || index_of(heap) == i) continue;
     /* A thread was taking it from this heap. */
     hak_cache_t old = {.entry = entry_of_index(i)};
     hak_pool_visit(&heap->store->pool, forget_entries, &old);

@@ -61,6 +61,7 @@ struct hak_lock *hak_os_unreleased_lock(void) {
 /* --- lists ----------------------------------------------------------------------- */
 
 static HAK_SLOW void add_locked(notes_t *list, hak_os_note_t *note) {
+  hak_lock_assert_held(&lock);
   note->next = NULL;
   note->prev = list->last;
   if (list->last != NULL) {
@@ -73,6 +74,7 @@ static HAK_SLOW void add_locked(notes_t *list, hak_os_note_t *note) {
 }
 
 static HAK_SLOW void remove_locked(notes_t *list, hak_os_note_t *note) {
+  hak_lock_assert_held(&lock);
   if (note->next != NULL) {
     note->next->prev = note->prev;
   } else {
@@ -87,6 +89,7 @@ static HAK_SLOW void remove_locked(notes_t *list, hak_os_note_t *note) {
 }
 
 static hak_os_note_t *get_locked(void) {
+  hak_lock_assert_held(&lock);
   hak_os_note_t *note = unused;
   if (note != NULL) {
     unused = note->next;
@@ -98,18 +101,21 @@ static hak_os_note_t *get_locked(void) {
 }
 
 static void put_locked(hak_os_note_t *note) {
+  hak_lock_assert_held(&lock);
   note->next = unused;
   unused = note;
   if (ranges > 0) ranges--;
 }
 
 static void take_in_hand_locked(hak_os_note_t *note) {
+  hak_lock_assert_held(&lock);
   note->who = hak_os_self();
   note->called = false;
   add_locked(&in_hand, note);
 }
 
 static HAK_SLOW void refuse_locked(hak_os_note_t *note) {
+  hak_lock_assert_held(&lock);
   note->called = false;
   if (!note->refused) hak_add_relaxed(&hak_os_unreleased_bytes, note->size);
   note->refused = true;
@@ -118,12 +124,14 @@ static HAK_SLOW void refuse_locked(hak_os_note_t *note) {
 
 /* The range has gone. */
 static HAK_SLOW void gone_locked(hak_os_note_t *note) {
+  hak_lock_assert_held(&lock);
   if (note->refused) hak_sub_relaxed(&hak_os_unreleased_bytes, note->size);
   put_locked(note);
 }
 
 /* Nobody will try again. */
 static HAK_SLOW void give_up_locked(hak_os_note_t *note) {
+  hak_lock_assert_held(&lock);
   if (!note->refused) hak_add_relaxed(&hak_os_unreleased_bytes, note->size);
   put_locked(note);
 }
@@ -164,6 +172,7 @@ static HAK_SLOW chunk_t *chunk_new(void) {
 
 /* Notes that are left over of the last uncut ones are cut. */
 static void add_chunk_locked(chunk_t *chunk) {
+  hak_lock_assert_held(&lock);
   chunk->next = chunks;
   chunks = chunk;
   for (; uncut_count > 0; uncut_count--, uncut++) {
@@ -295,6 +304,7 @@ static hak_os_note_t *first_of(const notes_t *list, const hak_os_t *hooks) {
 
 /* Called and returns with the lock held, which it drops for the hook. */
 static void try_last_locked(hak_os_note_t *note) {
+  hak_lock_assert_held(&lock);
   remove_locked(&refused, note);
   take_in_hand_locked(note);
   hak_lock_release(&lock);
@@ -351,6 +361,7 @@ HAK_SLOW void hak_os_start(const hak_os_t *os) {
 
 /* The first notes are all that is left. */
 static void keep_first_notes_locked(void) {
+  hak_lock_assert_held(&lock);
   hak_os_note_t copies[FIRST_NOTES];
   uint32_t count = 0;
   hak_os_note_t *note;

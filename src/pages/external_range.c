@@ -59,10 +59,12 @@ hak_external_range_t *hak_external_range_find(hak_external_range_link_t *slot,
 /* Every store in between is a release, so that whoever has seen one of them sees the
  * odd count. */
 static void begin_change_locked(void) {
+  hak_lock_assert_held(&lock);
   hak_store_relaxed(&changes, hak_load_relaxed(&changes) + 1);
 }
 /* Release: publishes the list to hak_external_range_find. */
 static void end_change_locked(void) {
+  hak_lock_assert_held(&lock);
   hak_store_release(&changes, hak_load_relaxed(&changes) + 1);
 }
 
@@ -72,6 +74,7 @@ static uintptr_t first_unit(uintptr_t address) {
 
 /* Where the external range belongs in the list; NULL if another one is in the way. */
 static hak_external_range_link_t *place_locked(uintptr_t base, uintptr_t end) {
+  hak_lock_assert_held(&lock);
   hak_external_range_link_t *at = &lowest;
   hak_external_range_t *above = hak_load_relaxed(at);
   while (above != NULL && end_of(above) <= base) {

@@ -18,6 +18,7 @@ static hak_mapping_t *used, *passing; /* by next_used */
 hak_lock_t *hak_mappings_lock(void) { return &lock; }
 
 static void link_locked(hak_mapping_t **list, hak_mapping_t *mapping) {
+  hak_lock_assert_held(&lock);
   mapping->next_used = *list;
   mapping->prev_used = list;
   if (*list != NULL) (*list)->prev_used = &mapping->next_used;
@@ -25,22 +26,26 @@ static void link_locked(hak_mapping_t **list, hak_mapping_t *mapping) {
 }
 
 static void unlink_locked(hak_mapping_t *mapping) {
+  hak_lock_assert_held(&lock);
   *mapping->prev_used = mapping->next_used;
   if (mapping->next_used != NULL) mapping->next_used->prev_used = mapping->prev_used;
 }
 
 static void pass_locked(hak_mapping_t *mapping) {
+  hak_lock_assert_held(&lock);
   mapping->who = hak_os_self();
   link_locked(&passing, mapping);
 }
 
 static void unpass_locked(hak_mapping_t *mapping) {
+  hak_lock_assert_held(&lock);
   unlink_locked(mapping);
   mapping->who = NULL;
 }
 
 /* A passing one that another thread has. */
 static hak_mapping_t *others_locked(const hak_os_t *os) {
+  hak_lock_assert_held(&lock);
   hak_mapping_t *mapping = passing;
   while (mapping != NULL &&
          (mapping->who == hak_os_self() || (os != NULL && mapping->extent.os != os))) {
@@ -50,6 +55,7 @@ static hak_mapping_t *others_locked(const hak_os_t *os) {
 }
 
 static void use_locked(hak_mapping_t *mapping, void *heap, size_t size) {
+  hak_lock_assert_held(&lock);
   hak_store_relaxed(&mapping->extent.heap, heap);
   hak_store_relaxed(&mapping->extent.size, size);
   hak_store_relaxed(&mapping->extent.block, mapping->extent.base);
@@ -57,6 +63,7 @@ static void use_locked(hak_mapping_t *mapping, void *heap, size_t size) {
 }
 
 static void unuse_locked(hak_mapping_t *mapping) {
+  hak_lock_assert_held(&lock);
   unlink_locked(mapping);
   hak_store_relaxed(&mapping->extent.block, NULL);
   hak_store_relaxed(&mapping->extent.heap, NULL);
@@ -64,6 +71,7 @@ static void unuse_locked(hak_mapping_t *mapping) {
 
 /* In front, as the youngest; or behind all others. */
 static HAK_SLOW void keep_locked(hak_mapping_t *mapping, bool last) {
+  hak_lock_assert_held(&lock);
   hak_mapping_t *prev = last ? kept_last : NULL, *next = last ? NULL : kept;
   mapping->prev = prev;
   mapping->next = next;
@@ -75,6 +83,7 @@ static HAK_SLOW void keep_locked(hak_mapping_t *mapping, bool last) {
 }
 
 static HAK_SLOW void unkeep_locked(hak_mapping_t *mapping) {
+  hak_lock_assert_held(&lock);
   if (mapping->prev != NULL) {
     mapping->prev->next = mapping->next;
   } else {
@@ -92,6 +101,7 @@ static HAK_SLOW void unkeep_locked(hak_mapping_t *mapping) {
  * NULL. */
 static hak_mapping_t *find_kept_locked(const hak_os_t *os, size_t size, size_t alignment,
                                        bool no_grow) {
+  hak_lock_assert_held(&lock);
   enum {
     LOOKS = 256
   };
@@ -130,6 +140,7 @@ bool hak_mapping_should_copy(const hak_mapping_t *mapping, size_t size) {
 }
 
 static void put_record_locked(hak_mapping_t *mapping) {
+  hak_lock_assert_held(&lock);
   mapping->next = records;
   records = mapping;
 }
@@ -416,22 +427,43 @@ HAK_SLOW size_t hak_mapping_purge(uint64_t before, size_t max_bytes, size_t *sla
 
 /* The record serves no other mapping: somewhere the registry may name it. */
 static uint64_t give_up_locked(hak_mapping_t *mapping) {
+  hak_lock_assert_held(&lock);
   hak_sub_relaxed(&hak_mappings_committed, hak_mapping_committed(mapping));
   hak_sub_relaxed(&hak_mappings_reserved, mapping->reserved);
   mapping->who = NULL;
   return hak_mapping_committed(mapping);
 }
 
+/* Of mappings in use and kept ones: which bytes lost threads were counting is not known.
+ */
+static HAK_SLOW void recount_locked(void) {
+  hak_lock_assert_held(&lock);
+  uint64_t committed = 0, reserved = 0;
+  for (hak_mapping_t *mapping = used; mapping != NULL; mapping = mapping->next_used) {
+    committed += hak_mapping_committed(mapping);
+    reserved += mapping->reserved;
+  }
+  for (hak_mapping_t *mapping = kept; mapping != NULL; mapping = mapping->next) {
+    committed += hak_mapping_committed(mapping);
+    reserved += mapping->reserved;
+  }
+  hak_store_relaxed(&hak_mappings_committed, committed);
+  hak_store_relaxed(&hak_mappings_reserved, reserved);
+}
+
 HAK_SLOW uint64_t hak_mappings_recover(bool inside) {
   uint64_t lost = 0;
   hak_mapping_t *mapping, *next;
+  hak_lock_acquire(&lock);
   while ((mapping = others_locked(NULL)) != NULL) {
     mapping->budget = NULL;
     if (inside) {
       unlink_locked(mapping);
       lost += give_up_locked(mapping);
     } else {
+      hak_lock_release(&lock);
       release(mapping);
+      hak_lock_acquire(&lock);
     }
   }
   for (mapping = used; mapping != NULL; mapping = next) {
@@ -441,18 +473,8 @@ HAK_SLOW uint64_t hak_mappings_recover(bool inside) {
     mapping->budget = NULL;
     lost += give_up_locked(mapping);
   }
-  if (inside) return lost;
-  uint64_t committed = 0, reserved = 0; /* what such threads were counting */
-  for (mapping = used; mapping != NULL; mapping = mapping->next_used) {
-    committed += hak_mapping_committed(mapping);
-    reserved += mapping->reserved;
-  }
-  for (mapping = kept; mapping != NULL; mapping = mapping->next) {
-    committed += hak_mapping_committed(mapping);
-    reserved += mapping->reserved;
-  }
-  hak_store_relaxed(&hak_mappings_committed, committed);
-  hak_store_relaxed(&hak_mappings_reserved, reserved);
+  if (!inside) recount_locked();
+  hak_lock_release(&lock);
   return lost;
 }
 
@@ -463,17 +485,20 @@ void hak_mapping_visit(bool (*visit)(hak_mapping_t *mapping, void *ctx), void *c
 }
 
 HAK_SLOW void hak_mappings_release(void) {
-  while (used != NULL) {
-    hak_mapping_t *mapping = used;
-    unuse_locked(mapping);
-    pass_locked(mapping);
-    release(mapping);
-  }
-  while (kept != NULL) {
-    hak_mapping_t *mapping = kept;
-    unkeep_locked(mapping);
-    pass_locked(mapping);
-    release(mapping);
-  }
+  hak_mapping_t *mapping;
+  do {
+    hak_lock_acquire(&lock);
+    mapping = used != NULL ? used : kept;
+    if (mapping != NULL) {
+      if (mapping == used) {
+        unuse_locked(mapping);
+      } else {
+        unkeep_locked(mapping);
+      }
+      pass_locked(mapping);
+    }
+    hak_lock_release(&lock);
+    if (mapping != NULL) release(mapping);
+  } while (mapping != NULL);
   records = NULL;
 }

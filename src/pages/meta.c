@@ -25,6 +25,7 @@ struct hak_lock *hak_meta_lock(void) {
 }
 
 static void *cut_locked(const hak_os_t *os, size_t size, size_t alignment) {
+  hak_lock_assert_held(&lock);
   chunk_t *chunk = chunks;
   if (chunk == NULL || chunk->os != os) return NULL;
   size_t at = hak_align_up(chunk->used, alignment);

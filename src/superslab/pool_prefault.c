@@ -24,12 +24,14 @@ void hak_pool_keep_none(hak_shared_pool_t *pool) {
 /* Nothing is to go while a call is at it, whatever others that make memory ready at the
  * same time come to. */
 static void begin_locked(hak_shared_pool_t *pool) {
+  hak_lock_assert_held(&pool->lock);
   pool->readying++;
   pool->keeps_free = true;
 }
 
 /* What it made ready stays from here on for that it is kept. */
 static void end_locked(hak_shared_pool_t *pool, uint64_t *kept, uint64_t want, bool ok) {
+  hak_lock_assert_held(&pool->lock);
   pool->readying--;
   if (ok && want > *kept) *kept = want;
 }

@@ -5,6 +5,7 @@
 typedef hak_superslab_t node_t;
 
 void hak_pool_run_changed_locked(hak_shared_pool_t *pool, node_t *ss) {
+  hak_lock_assert_held(&pool->lock);
   uint32_t run = hak_longest_run(hak_superslab_free(ss));
   if (run == ss->run) return;
   ss->run = run;
@@ -13,14 +14,16 @@ void hak_pool_run_changed_locked(hak_shared_pool_t *pool, node_t *ss) {
 
 void hak_pool_take_locked(hak_shared_pool_t *pool, node_t *ss, unsigned first,
                           unsigned span) {
+  hak_lock_assert_held(&pool->lock);
   pool->empty -= hak_count_bits(hak_superslab_retained(ss) & hak_mask32(first, span));
-  hak_superslab_take_locked(ss, first, span);
+  hak_superslab_take_locked(&pool->lock, ss, first, span);
   if (hak_superslab_retained(ss) == 0 && ss->queue != NULL) hak_superslab_dequeue(ss);
   hak_count_own(&pool->taken, span);
   hak_pool_run_changed_locked(pool, ss);
 }
 
 void hak_pool_requeue_locked(hak_shared_pool_t *pool, node_t *ss) {
+  hak_lock_assert_held(&pool->lock);
   if (ss->queue != NULL) hak_superslab_dequeue(ss);
   if (hak_superslab_retained(ss) != 0) hak_superslab_enqueue(&pool->retained, ss);
 }
@@ -36,16 +39,18 @@ static bool is_kept(const hak_shared_pool_t *pool, const node_t *ss) {
 
 /* A SuperSlab that is wholly free goes back to its region. */
 static void give_locked(hak_shared_pool_t *pool, node_t *ss, uint64_t now) {
+  hak_lock_assert_held(&pool->lock);
   if (ss->queue != NULL) hak_superslab_dequeue(ss);
   pool->empty -= hak_count_bits(hak_superslab_retained(ss));
   pool->root = hak_tree_erase(pool->root, ss);
   hak_count_own(&pool->superslabs, 0 - (uint64_t)1);
-  hak_superslab_take_locked(ss, 0, HAK_SUPERSLAB_SLABS);
+  hak_superslab_take_locked(&pool->lock, ss, 0, HAK_SUPERSLAB_SLABS);
   hak_region_give(ss, 1, now);
 }
 
 void hak_pool_settle_locked(hak_shared_pool_t *pool, node_t *ss, unsigned slots,
                             uint64_t now) {
+  hak_lock_assert_held(&pool->lock);
   hak_count_own(&pool->taken, 0 - (uint64_t)slots);
   if (hak_superslab_free(ss) != HAK_ALL_SLOTS || is_kept(pool, ss)) {
     hak_pool_requeue_locked(pool, ss);
@@ -56,6 +61,7 @@ void hak_pool_settle_locked(hak_shared_pool_t *pool, node_t *ss, unsigned slots,
 }
 
 void hak_pool_give_bare_locked(hak_shared_pool_t *pool, uint64_t now) {
+  hak_lock_assert_held(&pool->lock);
   const char *at = NULL;
   node_t *ss;
   while (pool->keeps_free && (ss = hak_tree_above(pool->root, at)) != NULL) {
@@ -69,7 +75,8 @@ void hak_pool_give_bare_locked(hak_shared_pool_t *pool, uint64_t now) {
 
 void hak_pool_put_locked(hak_shared_pool_t *pool, node_t *ss, unsigned first,
                          unsigned span, uint64_t now) {
-  hak_superslab_put_locked(ss, first, span, now);
+  hak_lock_assert_held(&pool->lock);
+  hak_superslab_put_locked(&pool->lock, ss, first, span, now);
   pool->empty += hak_count_bits(hak_superslab_retained(ss) & hak_mask32(first, span));
   hak_pool_settle_locked(pool, ss, span, now);
 }
@@ -77,7 +84,7 @@ void hak_pool_put_locked(hak_shared_pool_t *pool, node_t *ss, unsigned first,
 void hak_pool_add_superslab(hak_shared_pool_t *pool, node_t *ss) {
   hak_lock_acquire(&pool->lock);
   uint64_t idle_since = ss->idle_since;
-  hak_superslab_put_locked(ss, 0, HAK_SUPERSLAB_SLABS, idle_since);
+  hak_superslab_put_locked(&pool->lock, ss, 0, HAK_SUPERSLAB_SLABS, idle_since);
   pool->empty += hak_count_bits(hak_superslab_retained(ss));
   ss->run = HAK_SUPERSLAB_SLABS;
   pool->root = hak_tree_insert(pool->root, ss);
@@ -85,14 +92,16 @@ void hak_pool_add_superslab(hak_shared_pool_t *pool, node_t *ss) {
   hak_pool_requeue_locked(pool, ss);
 }
 
-void hak_pool_each_run_locked(node_t *ss, uint32_t slots, uint64_t now, bool put) {
+void hak_pool_each_run_locked(hak_shared_pool_t *pool, node_t *ss, uint32_t slots,
+                              uint64_t now, bool put) {
+  hak_lock_assert_held(&pool->lock);
   while (slots != 0) {
     unsigned first = hak_lowest_bit(slots), count = hak_lowest_run(slots);
     slots &= ~hak_mask32(first, count);
     if (put) {
-      hak_superslab_put_locked(ss, first, count, now);
+      hak_superslab_put_locked(&pool->lock, ss, first, count, now);
     } else {
-      hak_superslab_take_locked(ss, first, count);
+      hak_superslab_take_locked(&pool->lock, ss, first, count);
     }
   }
 }

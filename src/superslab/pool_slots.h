@@ -22,8 +22,8 @@ void hak_pool_add_superslab(hak_shared_pool_t *pool, hak_superslab_t *ss);
 /* The parts of the above, for who changes slots in another way. */
 
 /* Takes each run of ones in `slots`, or puts them back. */
-void hak_pool_each_run_locked(hak_superslab_t *ss, uint32_t slots, uint64_t now,
-                              bool put);
+void hak_pool_each_run_locked(hak_shared_pool_t *pool, hak_superslab_t *ss,
+                              uint32_t slots, uint64_t now, bool put);
 /* So many slots of it have been put back. */
 void hak_pool_settle_locked(hak_shared_pool_t *pool, hak_superslab_t *ss, unsigned slots,
                             uint64_t now);

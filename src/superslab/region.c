@@ -60,7 +60,7 @@ static bool make_ready(hak_region_t *region, uint32_t count, bool no_grow) {
  * lock. */
 static void hand_out(hak_superslab_t *ss, uint32_t count, hak_extent_kind_t kind,
                      void *heap) {
-  hak_superslab_take_all_locked(ss, count);
+  hak_superslab_take_all_locked(&hak_regions.lock, ss, count);
   for (uint32_t i = 0; i < count; i++) {
     hak_store_relaxed(&ss[i].extent.heap, heap);
     hak_store_relaxed(&ss[i].extent.block, NULL);
@@ -86,6 +86,7 @@ typedef struct wish {
 /* Takes the lowest such run out of the map of the oldest region that has one, whose
  * place there is *at; NULL if none has. */
 static hak_region_t *take_locked(const wish_t *wish, uint32_t *at) {
+  hak_lock_assert_held(&hak_regions.lock);
   bool small = wish->small && hak_region_is_common(wish->os);
   for (hak_region_t *region = hak_region_first(); region != NULL;
        region = hak_region_next(region)) {
@@ -101,6 +102,7 @@ static hak_region_t *take_locked(const wish_t *wish, uint32_t *at) {
 /* Likewise out of a new region, if others that came here first have not made one that
  * will do. Called and returns with the lock held, which it drops. */
 static hak_region_t *take_new_locked(const wish_t *wish, uint32_t *at) {
+  hak_lock_assert_held(&hak_regions.lock);
   hak_lock_release(&hak_regions.lock);
   hak_turn_t *turn = hak_region_turn(wish->os);
   hak_lock_acquire(&hak_regions.lock);
@@ -168,12 +170,13 @@ hak_superslab_t *hak_region_acquire_committed(const hak_os_t *os, void *heap,
 }
 
 static void give_locked(hak_superslab_t *ss, uint32_t count, uint64_t now) {
+  hak_lock_assert_held(&hak_regions.lock);
   for (uint32_t i = 0; i < count; i++) {
     hak_store_relaxed(&ss[i].extent.kind, HAK_EXTENT_FREE);
     hak_store_relaxed(&ss[i].extent.heap, NULL);
   }
   hak_superslab_uncharge_all(ss, count);
-  hak_superslab_put_all_locked(ss, count, now);
+  hak_superslab_put_all_locked(&hak_regions.lock, ss, count, now);
   hak_region_untake_run_locked(ss->region, ss->index, count);
 }
 
@@ -191,7 +194,7 @@ size_t hak_region_purge(uint64_t before, size_t max_bytes, size_t *slabs) {
     if (ss == NULL || ss->idle_since > before) break;
     uint64_t idle_since = ss->idle_since;
     hak_region_take_run_locked(ss->region, ss->index, 1);
-    hak_superslab_take_locked(ss, 0, HAK_SUPERSLAB_SLABS);
+    hak_superslab_take_locked(&hak_regions.lock, ss, 0, HAK_SUPERSLAB_SLABS);
     ss->purging = hak_os_self();
     hak_lock_release(&hak_regions.lock);
     *slabs -= HAK_SUPERSLAB_SLABS;
@@ -214,7 +217,7 @@ size_t hak_region_purge(uint64_t before, size_t max_bytes, size_t *slabs) {
     }
     hak_lock_acquire(&hak_regions.lock);
     ss->purging = NULL;
-    hak_superslab_put_locked(ss, 0, HAK_SUPERSLAB_SLABS, idle_since);
+    hak_superslab_put_locked(&hak_regions.lock, ss, 0, HAK_SUPERSLAB_SLABS, idle_since);
     hak_region_untake_run_locked(ss->region, ss->index, 1);
     if (got == 0) break; /* the OS refuses: do not go round for ever */
   }
@@ -235,6 +238,7 @@ void hak_region_visit(bool (*visit)(hak_superslab_t *ss, void *ctx), void *ctx) 
 /* No thread gives pages of one back at this moment. All others are in the map but for
  * those that a fork has lost. */
 static bool is_quiet_locked(hak_region_t *region) {
+  hak_lock_assert_held(&hak_regions.lock);
   if (region->free_count == region->count) return true;
   for (uint32_t i = 0; i < hak_region_ready(region); i++) {
     if (region->superslabs[i].purging != NULL) return false;
@@ -244,6 +248,7 @@ static bool is_quiet_locked(hak_region_t *region) {
 
 /* All its SuperSlabs are out of the map, for good. */
 static HAK_SLOW void empty_locked(hak_region_t *region) {
+  hak_lock_assert_held(&hak_regions.lock);
   hak_regions.in_use -= region->count - region->free_count;
   for (uint32_t i = 0; i < region->count; i++) {
     bool ready = i < hak_region_ready(region);
@@ -251,7 +256,7 @@ static HAK_SLOW void empty_locked(hak_region_t *region) {
     if (hak_region_is_free(region, i)) {
       hak_region_set_free(region, i, false);
       if (ready && ss->queue != NULL) hak_superslab_dequeue(ss);
-      if (ready) hak_superslab_take_locked(ss, 0, HAK_SUPERSLAB_SLABS);
+      if (ready) hak_superslab_take_locked(&hak_regions.lock, ss, 0, HAK_SUPERSLAB_SLABS);
     }
     if (ready) hak_superslab_forget(ss);
   }
@@ -305,7 +310,8 @@ static HAK_SLOW void put_back(hak_region_t *region, uint32_t i) {
   hak_superslab_t *ss = &region->superslabs[i];
   hak_lock_acquire(&hak_regions.lock);
   if (i < hak_region_ready(region) && hak_superslab_free(ss) != HAK_ALL_SLOTS) {
-    hak_superslab_put_locked(ss, 0, HAK_SUPERSLAB_SLABS, ss->idle_since);
+    hak_superslab_put_locked(&hak_regions.lock, ss, 0, HAK_SUPERSLAB_SLABS,
+                             ss->idle_since);
   }
   hak_region_untake_run_locked(region, i, 1);
   hak_lock_release(&hak_regions.lock);

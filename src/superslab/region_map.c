@@ -43,6 +43,7 @@ void hak_region_init_records(hak_region_t *region, uint32_t from, uint32_t to, c
 }
 
 void hak_region_take_run_locked(hak_region_t *region, uint32_t at, uint32_t count) {
+  hak_lock_assert_held(&hak_regions.lock);
   for (uint32_t i = at; i < at + count; i++) {
     hak_region_set_free(region, i, false);
     if (i < hak_region_ready(region)) {
@@ -55,6 +56,7 @@ void hak_region_take_run_locked(hak_region_t *region, uint32_t at, uint32_t coun
 }
 
 void hak_region_untake_run_locked(hak_region_t *region, uint32_t at, uint32_t count) {
+  hak_lock_assert_held(&hak_regions.lock);
   for (uint32_t i = at; i < at + count; i++) {
     hak_region_set_free(region, i, true);
     if (i < hak_region_ready(region) &&

@@ -142,6 +142,7 @@ static own_t own_region_new(const hak_os_t *os, size_t size, uint32_t count,
 }
 
 static void link_locked(hak_region_t *region) {
+  hak_lock_assert_held(&hak_regions.lock);
   if (hak_regions.last != NULL) {
     /* Release, both: publish the region to hak_region_visit. */
     hak_store_release(&hak_regions.last->next, region);
@@ -206,6 +207,7 @@ hak_turn_t *hak_region_turn(const hak_os_t *os) {
 
 bool hak_region_grow_locked(const hak_os_t *os, uint32_t count, size_t alignment,
                             bool small) {
+  hak_lock_assert_held(&hak_regions.lock);
   if (hak_os_is_fixed(os)) return false;
   if (!hak_region_is_common(os)) return grow_own(os, count, alignment);
   size_t size = hak_regions.next_size;

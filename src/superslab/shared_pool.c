@@ -233,7 +233,7 @@ size_t hak_pool_purge(hak_shared_pool_t *pool, uint64_t before, size_t max_bytes
     uint32_t slots = hak_superslab_retained(ss);
     while (hak_count_bits(slots) > most) slots &= ~hak_highest_one(slots);
     unsigned count = hak_count_bits(slots);
-    hak_pool_each_run_locked(ss, slots, 0, false);
+    hak_pool_each_run_locked(pool, ss, slots, 0, false);
     pool->empty -= count;
     hak_count_own(&pool->taken, count);
     if (hak_superslab_retained(ss) == 0) hak_superslab_dequeue(ss);
@@ -245,7 +245,7 @@ size_t hak_pool_purge(hak_shared_pool_t *pool, uint64_t before, size_t max_bytes
     given += got;
     hak_lock_acquire(&pool->lock);
     pool->in_hand -= count;
-    hak_pool_each_run_locked(ss, slots, idle_since, true);
+    hak_pool_each_run_locked(pool, ss, slots, idle_since, true);
     pool->empty += hak_count_bits(hak_superslab_retained(ss) & slots);
     hak_pool_settle_locked(pool, ss, count, idle_since);
     if (got == 0) break; /* the OS refuses: do not go round for ever */
@@ -329,7 +329,7 @@ static void clear_kept(hak_shared_pool_t *pool, node_t *ss, uint64_t now,
                        hak_pool_gone_t *gone) {
   if (ss == NULL) return;
   clear_superslab(ss, gone);
-  hak_pool_each_run_locked(ss, ~hak_superslab_free(ss), now, true);
+  hak_pool_each_run_locked(pool, ss, ~hak_superslab_free(ss), now, true);
   hak_pool_requeue_locked(pool, ss);
   pool->empty += hak_count_bits(hak_superslab_retained(ss));
   ss->run = HAK_SUPERSLAB_SLABS;
@@ -343,7 +343,7 @@ static void clear_given(hak_shared_pool_t *pool, uint64_t now, hak_pool_gone_t *
     node_t *ss = pool->root;
     pool->root = hak_tree_merge(ss->left, ss->right);
     clear_superslab(ss, gone);
-    hak_pool_each_run_locked(ss, hak_superslab_free(ss), now, false);
+    hak_pool_each_run_locked(pool, ss, hak_superslab_free(ss), now, false);
     if (ss->queue != NULL) hak_superslab_dequeue(ss);
     hak_region_give(ss, 1, now);
   }

@@ -77,16 +77,21 @@ HAK_HOT int64_t put(hak_superslab_t *ss, unsigned first, unsigned count, uint64_
   return (int64_t)bytes_of(ss, slots);
 }
 
-void hak_superslab_take_locked(hak_superslab_t *ss, unsigned first, unsigned count) {
+void hak_superslab_take_locked(const hak_lock_t *lock, hak_superslab_t *ss,
+                               unsigned first, unsigned count) {
+  hak_lock_assert_held(lock);
   add_retained(take(ss, first, count));
 }
 
-void hak_superslab_put_locked(hak_superslab_t *ss, unsigned first, unsigned count,
-                              uint64_t now) {
+void hak_superslab_put_locked(const hak_lock_t *lock, hak_superslab_t *ss, unsigned first,
+                              unsigned count, uint64_t now) {
+  hak_lock_assert_held(lock);
   add_retained(put(ss, first, count, now));
 }
 
-void hak_superslab_take_all_locked(hak_superslab_t *ss, uint32_t superslabs) {
+void hak_superslab_take_all_locked(const hak_lock_t *lock, hak_superslab_t *ss,
+                                   uint32_t superslabs) {
+  hak_lock_assert_held(lock);
   int64_t retained = 0;
   for (uint32_t i = 0; i < superslabs; i++) {
     retained += take(&ss[i], 0, HAK_SUPERSLAB_SLABS);
@@ -94,8 +99,9 @@ void hak_superslab_take_all_locked(hak_superslab_t *ss, uint32_t superslabs) {
   add_retained(retained);
 }
 
-void hak_superslab_put_all_locked(hak_superslab_t *ss, uint32_t superslabs,
-                                  uint64_t now) {
+void hak_superslab_put_all_locked(const hak_lock_t *lock, hak_superslab_t *ss,
+                                  uint32_t superslabs, uint64_t now) {
+  hak_lock_assert_held(lock);
   int64_t retained = 0;
   for (uint32_t i = 0; i < superslabs; i++) {
     retained += put(&ss[i], 0, HAK_SUPERSLAB_SLABS, now);

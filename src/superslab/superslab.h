@@ -29,6 +29,7 @@
 #ifndef HAK_SUPERSLAB_SUPERSLAB_H
 #define HAK_SUPERSLAB_SUPERSLAB_H
 
+#include "base/lock.h"
 #include "pages/budget.h"
 #include "pages/extent.h"
 #include "pages/idle.h"
@@ -83,13 +84,17 @@ typedef struct hak_fixed_os {
 void hak_superslab_init(hak_superslab_t *ss, struct hak_region *region, uint32_t index,
                         char *base, const hak_os_t *os);
 
-/* The transitions. The caller has the owner's lock. */
-void hak_superslab_take_locked(hak_superslab_t *ss, unsigned first, unsigned count);
-void hak_superslab_put_locked(hak_superslab_t *ss, unsigned first, unsigned count,
-                              uint64_t now);
-/* Likewise all slots of SuperSlabs side by side. */
-void hak_superslab_take_all_locked(hak_superslab_t *ss, uint32_t superslabs);
-void hak_superslab_put_all_locked(hak_superslab_t *ss, uint32_t superslabs, uint64_t now);
+/* Slots come into use and go out of it. `lock`, which the caller holds, is that of the
+ * pool or of the regions, whichever has the SuperSlab. */
+void hak_superslab_take_locked(const hak_lock_t *lock, hak_superslab_t *ss,
+                               unsigned first, unsigned count);
+void hak_superslab_put_locked(const hak_lock_t *lock, hak_superslab_t *ss, unsigned first,
+                              unsigned count, uint64_t now);
+/* All slots of SuperSlabs side by side do. */
+void hak_superslab_take_all_locked(const hak_lock_t *lock, hak_superslab_t *ss,
+                                   uint32_t superslabs);
+void hak_superslab_put_all_locked(const hak_lock_t *lock, hak_superslab_t *ss,
+                                  uint32_t superslabs, uint64_t now);
 
 /* Commits the first `pages` OS pages of taken slots, as if they were one range, and
  * charges them. *zeroed: every one of them reads as zero. False, and nothing changed

@@ -417,6 +417,7 @@ void hak_hold_home_any(hak_thread_t *me, uint32_t cls, hak_batch_t run, bool *lo
 /* HELD -> PARTIAL, for a slab in no queue, under the partial list's lock; false if it
  * is wholly free instead and the caller must retire it. */
 static bool list_locked(hak_thread_t *me, hak_central_t *central, hak_slab_t *slab) {
+  hak_lock_assert_held(&central->lock);
   hak_slab_set_out(slab, hak_slab_out(slab), 0);
   hak_hold_set_entry(me, slab, hak_cache_entry(me, hak_slab_class(slab)));
   uint64_t mine;

@@ -3,6 +3,7 @@
 #include "base/check.h"
 
 void hak_partial_add_locked(hak_central_t *central, hak_slab_t *slab) {
+  hak_lock_assert_held(&central->lock);
   hak_assert(slab->queue == HAK_QUEUE_NONE);
   central->listed++;
   if (hak_slab_carved(slab) < hak_slab_capacity(slab)) {
@@ -26,6 +27,7 @@ void hak_partial_add_locked(hak_central_t *central, hak_slab_t *slab) {
 }
 
 void hak_partial_remove_locked(hak_central_t *central, hak_slab_t *slab) {
+  hak_lock_assert_held(&central->lock);
   bool carved = slab->queue == HAK_QUEUE_PARTIAL;
   hak_assert(carved || slab->queue == HAK_QUEUE_UNCARVED);
   central->listed--;

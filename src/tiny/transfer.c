@@ -21,6 +21,7 @@ hak_lock_t *hak_magazines_lock(void) { return &lock; }
 void hak_magazines_reset(void) { empties = NULL; }
 
 static void give_locked(hak_thread_t *me) {
+  hak_lock_assert_held(&lock);
   hak_magazine_t *magazine = me->empties;
   me->empties = magazine->next;
   me->empty_count--;

@@ -128,6 +128,28 @@ done
 empty
 fails "orders, an empty list" 'no files' orders
 
+# ---- Functions under a lock ----------------------------------------------------
+
+locked() { "$rules/locked.sh" "$tree"; }
+fresh
+add os/os.h 'void hak_os_take_locked(int a,
+                        int b);'
+add os/os.c 'void hak_os_take_locked(int a,
+                        int b) {
+  hak_lock_assert_held(&lock);
+  take_locked(a);
+}'
+passes "locked, a tree in order" locked
+add heap/heap.c 'static int *take_locked(int a) {
+  int *b = more_locked(a);
+  hak_lock_assert_held(&lock);'
+fails "locked, without its assertion first" 'take_locked does not begin with' locked
+fresh
+add heap/heap.c 'static int take_locked(int a) { return a; }'
+fails "locked, on one line" 'take_locked on one line' locked
+empty
+fails "locked, an empty list" 'no files' locked
+
 # ---- Public functions ------------------------------------------------------
 
 public() { "$rules/public.sh" "$tree"; }

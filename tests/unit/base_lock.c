@@ -271,8 +271,35 @@ static void ranks__taken_downwards_or_twice_stop_the_program(void **state) {
   test_child_must_abort(ranks_child, down, "held_ranks", NULL);
   test_child_must_abort(ranks_child, twice, "held_ranks", NULL);
 }
+
+/* The lock's own thread may ask; so may not who lets it go, who has another lock of its
+ * rank, nor the thread of a fork. */
+static int held_child(void *ctx) {
+  int way = *(const int *)ctx;
+  hak_lock_t lock = HAK_LOCK_INIT(HAK_RANK_HEAP), other = HAK_LOCK_INIT(HAK_RANK_HEAP);
+  hak_lock_acquire(&lock);
+  hak_lock_assert_held(&lock);
+  hak_lock_release(&lock);
+  if (way == 1) hak_lock_acquire(&other);
+  if (way == 2) hak_lock_acquire_unranked(&lock);
+  if (way < 3) hak_lock_assert_held(&lock);
+  return 0;
+}
+
+static void held__a_lock_that_the_thread_does_not_have_stops_the_program(void **state) {
+  (void)state;
+  for (int way = 0; way < 3; way++) {
+    test_child_must_abort(held_child, &way, "held_locks", NULL);
+  }
+  int none = 3;
+  test_child_must_succeed(held_child, &none, 20);
+}
 #else
 static void ranks__taken_downwards_or_twice_stop_the_program(void **state) {
+  (void)state;
+  skip(); /* only where full asserts are on */
+}
+static void held__a_lock_that_the_thread_does_not_have_stops_the_program(void **state) {
   (void)state;
   skip(); /* only where full asserts are on */
 }
@@ -286,4 +313,5 @@ TEST_MAIN_FRESH(T(lock__lets_one_thread_in_at_a_time),
                 T(waiters__of_a_lease_sleep_until_they_are_woken),
                 T(fork__leaves_locks_and_leases_without_waiters),
                 T(try__fails_at_once_on_a_held_lock), T(ranks__may_be_taken_upwards),
-                T(ranks__taken_downwards_or_twice_stop_the_program))
+                T(ranks__taken_downwards_or_twice_stop_the_program),
+                T(held__a_lock_that_the_thread_does_not_have_stops_the_program))

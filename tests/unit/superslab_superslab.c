@@ -16,6 +16,7 @@ typedef struct model {
 
 static test_os_t g_os;
 static hak_superslab_t g_ss;
+static hak_lock_t g_lock = HAK_LOCK_INIT(HAK_RANK_HEAP); /* its owner's */
 static hak_superslab_queue_t g_queue;
 static model_t g_model[HAK_SUPERSLAB_SLABS];
 static size_t g_per_slab;
@@ -80,13 +81,17 @@ static void check_all(void) {
 /* --- operations on both ------------------------------------------------------- */
 
 static void take(unsigned first, unsigned count) {
-  hak_superslab_take_locked(&g_ss, first, count);
+  hak_lock_acquire(&g_lock);
+  hak_superslab_take_locked(&g_lock, &g_ss, first, count);
+  hak_lock_release(&g_lock);
   requeue();
   for (unsigned i = first; i < first + count; i++) g_model[i].free = false;
 }
 
 static void put(unsigned first, unsigned count) {
-  hak_superslab_put_locked(&g_ss, first, count, ++g_now);
+  hak_lock_acquire(&g_lock);
+  hak_superslab_put_locked(&g_lock, &g_ss, first, count, ++g_now);
+  hak_lock_release(&g_lock);
   requeue();
   CHECK_EQ(g_ss.idle_since, g_now);
   for (unsigned i = first; i < first + count; i++) g_model[i].free = true;

@@ -1,6 +1,6 @@
 /* check.c - whether all invariants hold: of each heap, of the process's regions, and of
  * budgets, which are added up along their chains. */
-#include "base/check.h"
+#include "base/report.h"
 
 #include <errno.h>
 

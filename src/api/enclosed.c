@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "api/api.h"
-#include "base/check.h"
+#include "base/report.h"
 #include "heap/teardown.h"
 
 /* What an external heap has found on the way; no lock is held here. */

@@ -11,6 +11,7 @@
  */
 #include "api/api.h"
 #include "base/check.h"
+#include "base/report.h"
 #include "heap/teardown.h"
 #include "pool/large.h"
 #include "superslab/retention.h"

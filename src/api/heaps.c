@@ -14,7 +14,7 @@
 #include <string.h>
 
 #include "api/api.h"
-#include "base/check.h"
+#include "base/report.h"
 #include "heap/pressure.h"
 #include "heap/teardown.h"
 #include "tiny/transfer.h"

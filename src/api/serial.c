@@ -14,6 +14,7 @@
 
 #include "api/api.h"
 #include "base/check.h"
+#include "base/report.h"
 #include "heap/pressure.h"
 #include "tiny/spill.h"
 

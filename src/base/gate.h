@@ -1,6 +1,6 @@
 /* gate.h - something that may go away, and those who look at it without a lock.
  *
- * Depends on: compiler, atomic, wait.   Used by: pool, heap.
+ * Depends on: atomic, wait.   Used by: external, heap.
  *
  * Who looks enters first and leaves after; who takes the thing away closes the gate and
  * waits until all have left. One word has the mark 'open' and the count of those inside,

@@ -5,9 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/check.h"
-
-extern char **environ;
+#include "base/report.h"
+#include "base/sys.h"
 
 hak_atomic_i64_t hak_option_values[HAK_OPTION_COUNT] = {
 #define HAK_OPTION(id, env, def, min, max, doc) def,
@@ -92,6 +91,7 @@ static hak_option_t option_named(const char *name, size_t length) {
 }
 
 static void read_variable(const char *variable) {
+  if (!starts_with(variable, prefix)) return;
   const char *name = variable + strlen(prefix);
   const char *equals = strchr(name, '=');
   if (equals == NULL) return;
@@ -112,9 +112,7 @@ static void read_variable(const char *variable) {
 
 void hak_options_read_environment(void) {
   int saved = errno;
-  for (char **at = environ; at != NULL && *at != NULL; at++) {
-    if (starts_with(*at, prefix)) read_variable(*at);
-  }
+  hak_sys_environment(read_variable);
   errno = saved;
 }
 

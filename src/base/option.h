@@ -1,6 +1,7 @@
 /* option.h - the current values of the options, for slow paths of every layer.
  *
- * Depends on: atomic.   Used by: everything; written by hak_option_set only.
+ * Depends on: atomic, public, report, sys.   Used by: everything; written by
+ * hak_option_set only.
  */
 #ifndef HAK_BASE_OPTION_H
 #define HAK_BASE_OPTION_H

@@ -1,13 +1,6 @@
 #include "base/wait.h"
 
-#include <errno.h>
-#include <sched.h>
-#include <time.h>
-#if defined(__linux__)
-#include <linux/futex.h>
-#include <sys/syscall.h>
-#include <unistd.h>
-#endif
+#include "base/sys.h"
 
 enum {
   SPINS = 64,
@@ -22,50 +15,13 @@ HAK_SLOW void hak_wait_step(unsigned *rounds) {
   if (round < SPINS) {
     hak_cpu_relax();
   } else if (round < SPINS + YIELDS) {
-    sched_yield();
+    hak_sys_yield();
   } else {
-    int saved = errno;
-    nanosleep(&(struct timespec){0, (long)FIRST_NS << (round - SPINS - YIELDS)}, NULL);
-    errno = saved;
+    hak_sys_sleep((uint64_t)FIRST_NS << (round - SPINS - YIELDS));
   }
 }
 
 /* --- on one word ----------------------------------------------------------------- */
-
-#if defined(__linux__)
-
-/* The kernel looks at the word before it lets the thread sleep. False if it cannot: some
- * programs live behind a filter of system calls. */
-static bool sleep_on(hak_atomic_u32_t *word, uint32_t value) {
-  return syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, value, NULL) == 0 ||
-         errno == EAGAIN || errno == EINTR;
-}
-
-static void wake(hak_atomic_u32_t *word) {
-  syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, 1);
-}
-
-static bool has_one_processor(void) {
-  cpu_set_t set; /* of this thread; too small on the largest machines */
-  if (sched_getaffinity(0, sizeof set, &set) != 0) return false;
-  unsigned count = 0;
-  for (int i = 0; i < CPU_SETSIZE && count < 2; i++) count += CPU_ISSET(i, &set) != 0;
-  return count == 1;
-}
-
-#else
-
-static bool sleep_on(hak_atomic_u32_t *word, uint32_t value) {
-  (void)word;
-  (void)value;
-  return false;
-}
-
-static void wake(hak_atomic_u32_t *word) { (void)word; }
-
-static bool has_one_processor(void) { return false; }
-
-#endif
 
 /* What waits only for a word to change has spun before it comes here. */
 static void sleep_in_steps(hak_atomic_u32_t *word, uint32_t value) {
@@ -74,16 +30,10 @@ static void sleep_in_steps(hak_atomic_u32_t *word, uint32_t value) {
 }
 
 HAK_SLOW void hak_wait_on(hak_atomic_u32_t *word, uint32_t value) {
-  int saved = errno;
-  if (!sleep_on(word, value)) sleep_in_steps(word, value);
-  errno = saved;
+  if (!hak_sys_wait(word, value)) sleep_in_steps(word, value);
 }
 
-HAK_SLOW void hak_wake_one(hak_atomic_u32_t *word) {
-  int saved = errno;
-  wake(word);
-  errno = saved;
-}
+HAK_SLOW void hak_wake_one(hak_atomic_u32_t *word) { hak_sys_wake(word); }
 
 /* What the first thread that asked was told. One that may use fewer processors spins for
  * nothing, but not for long. */
@@ -92,9 +42,7 @@ static hak_atomic_u32_t known; /* 0: nobody has asked; 1: one processor; 2: seve
 HAK_SLOW bool hak_wait_may_spin(void) {
   uint32_t now = hak_load_relaxed(&known);
   if (now == 0) {
-    int saved = errno;
-    now = has_one_processor() ? 1 : 2;
-    errno = saved;
+    now = hak_sys_has_one_processor() ? 1 : 2;
     hak_store_relaxed(&known, now);
   }
   return now > 1;

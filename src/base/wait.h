@@ -1,6 +1,6 @@
 /* wait.h - how a thread waits for what another one is about to do.
  *
- * Depends on: atomic.   Used by: everything.
+ * Depends on: atomic, sys.   Used by: everything.
  */
 #ifndef HAK_BASE_WAIT_H
 #define HAK_BASE_WAIT_H

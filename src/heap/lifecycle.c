@@ -1,13 +1,12 @@
 #include "heap/lifecycle.h"
 
 #include <errno.h>
-#include <pthread.h>
-#include <unistd.h>
 
 #include "base/check.h"
 #include "base/gate.h"
 #include "base/lock.h"
 #include "base/option.h"
+#include "base/sys.h"
 #include "external/external_heap.h"
 #include "heap/fork.h"
 #include "heap/thread.h"
@@ -97,8 +96,7 @@ static bool start_all(const hak_os_t *os, uint32_t flags) {
     return false;
   }
   if (!forks_registered && (flags & HAK_INIT_NO_FORK) == 0) {
-    forks_registered =
-        pthread_atfork(hak_fork_prepare, hak_fork_parent, hak_fork_child) == 0;
+    forks_registered = hak_sys_at_fork(hak_fork_prepare, hak_fork_parent, hak_fork_child);
   }
   /* Later it may not be asked for huge pages. */
   if (hak_option(PURGE_MODE) == 0) hak_region_prepare(&hooks);
@@ -118,7 +116,7 @@ static bool start(const hak_os_t *os, uint32_t flags) {
 /* PHASE_CHANGING with the process that is at it: a fork may leave the thread
  * that was behind, and then nobody would ever be done. */
 static uint64_t changing_here(void) {
-  return (uint64_t)getpid() << PHASE_BITS | PHASE_CHANGING;
+  return hak_sys_process() << PHASE_BITS | PHASE_CHANGING;
 }
 
 /* A thread's address, which no other thread has at the same time. */

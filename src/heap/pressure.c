@@ -3,6 +3,7 @@
 #include <errno.h>
 
 #include "base/option.h"
+#include "base/report.h"
 
 static hak_budget_t *budget_of(hak_heap_t *heap) { return &heap->store->pool.budget; }
 

@@ -1,9 +1,9 @@
 #include "heap/thread.h"
 
-#include <pthread.h>
-
 #include "base/check.h"
 #include "base/option.h"
+#include "base/report.h"
+#include "base/sys.h"
 #include "heap/lifecycle.h"
 #include "os/os_release.h"
 #include "pages/meta.h"
@@ -39,9 +39,6 @@ static const hak_os_t *os;             /* [const] */
  * rather than a lock, since hooks run while it is out. */
 static hak_thread_t *shared;
 static hak_lease_t shared_lease;
-
-static pthread_key_t exit_key;
-static bool has_exit_key;
 
 /* --- codes -------------------------------------------------------------- */
 
@@ -303,16 +300,10 @@ static void at_thread_exit(void *state) {
   state_put(me);
 }
 
-/* A key left behind would call into an object that is no longer there. */
-__attribute__((destructor)) static void delete_exit_key(void) {
-  if (has_exit_key) pthread_key_delete(exit_key);
-  has_exit_key = false;
-}
-
 static bool attach(void) {
   hak_thread_t *state = state_get(&hak_thread_self);
   if (state == NULL) return false;
-  if (!has_exit_key || pthread_setspecific(exit_key, state) != 0) {
+  if (!hak_sys_thread_end_set(state)) {
     state_put(state);
     return false;
   }
@@ -330,7 +321,7 @@ bool hak_thread_attach(void) {
 void hak_thread_detach(void) {
   hak_thread_t *me = hak_thread_self;
   if (me->kind != HAK_THREAD_ATTACHED) return;
-  pthread_setspecific(exit_key, NULL);
+  hak_sys_thread_end_set(NULL);
   hak_thread_leave_heaps(me);
   hak_thread_self = &hak_thread_none;
   is_ending = true; /* for a handler that allocates */
@@ -452,7 +443,7 @@ bool hak_threads_start(const hak_os_t *the_os) {
   hak_caches_start();
   hak_serials_forget();
   key = hak_link_key_make(hak_os_entropy());
-  if (!has_exit_key) has_exit_key = pthread_key_create(&exit_key, at_thread_exit) == 0;
+  hak_sys_thread_end_start(at_thread_exit); /* without it no thread is attached */
   shared = state_get(NULL);
   if (shared == NULL) return false;
   shared->to_report = 1;
@@ -471,12 +462,9 @@ void hak_threads_stop(void) {
   indices_wanted = 0;
   codes_used = attached = 0;
   shared = NULL;
-  bool had_key = has_exit_key;
-  has_exit_key = false;
   hak_lock_release(&lock);
   hak_lease_give(&shared_lease); /* wakes who waited for it */
-  /* Destructors of threads that attach anew get another key. */
-  if (had_key) pthread_key_delete(exit_key);
+  hak_sys_thread_end_stop();
   hak_magazines_reset();
   hak_capacity_recount(0);
   while (gone != NULL) {

@@ -1,0 +1,73 @@
+#include "base/report.h"
+
+#include <stdio.h>
+
+#include "base/callee.h"
+#include "base/sys.h"
+
+static hak_callee_t handler; /* NULL: the default one */
+
+const char *hak_error_text(hak_error_t error) {
+  switch (error) {
+    case HAK_ERROR_DOUBLE_FREE:
+      return "double free";
+    case HAK_ERROR_FOREIGN_POINTER:
+      return "foreign pointer";
+    case HAK_ERROR_INTERIOR_POINTER:
+      return "interior pointer";
+    case HAK_ERROR_WRONG_SIZE:
+      return "wrong size";
+    case HAK_ERROR_WRONG_ALIGNMENT:
+      return "wrong alignment";
+    case HAK_ERROR_CORRUPT_BLOCK:
+      return "corrupt free block";
+    case HAK_ERROR_AFTER_SHUTDOWN:
+      return "use after shutdown";
+    case HAK_ERROR_BAD_OPTION:
+      return "bad option";
+    case HAK_ERROR_BAD_STATE:
+      return "broken invariant";
+    case HAK_ERROR_STALE_HEAP:
+      return "stale heap";
+    case HAK_ERROR_WRONG_HEAP:
+      return "wrong heap";
+    case HAK_ERROR_LEAK:
+      return "leak";
+  }
+  return "unknown error";
+}
+
+static void report_and_abort(const hak_error_info_t *info, void *ctx) {
+  (void)ctx;
+  char text[512];
+  int n = snprintf(text, sizeof text, "hakmem: %s: address %p, heap %p, in %s: %s\n",
+                   hak_error_text(info->error), info->address, (void *)info->heap,
+                   info->function, info->text);
+  if (n > 0) hak_sys_write(text, (size_t)n < sizeof text ? (size_t)n : sizeof text - 1);
+  if (info->error != HAK_ERROR_BAD_OPTION && info->error != HAK_ERROR_LEAK) {
+    hak_sys_abort();
+  }
+}
+
+void hak_error_ignore(const hak_error_info_t *info, void *ctx) {
+  (void)info;
+  (void)ctx;
+}
+
+void hak_set_error_handler(hak_error_fn *fn, void *ctx) {
+  hak_callee_set(&handler, (hak_any_fn *)fn, ctx);
+}
+
+HAK_SLOW void hak_report(hak_error_t error, const void *address, hak_heap_t *heap,
+                         const char *function, const char *text) {
+  void *ctx;
+  hak_error_fn *fn = (hak_error_fn *)hak_callee_get(&handler, &ctx);
+  hak_error_info_t info = {.struct_size = sizeof info,
+                           .error = error,
+                           .address = address,
+                           .heap = heap,
+                           .function = function,
+                           .text = text};
+  if (fn == NULL) fn = report_and_abort;
+  fn(&info, ctx);
+}

@@ -1,0 +1,21 @@
+/* report.h - the report of misuse to the program's handler.
+ *
+ * Depends on: callee, compiler, public, sys.   Used by: option, heap, api.
+ */
+#ifndef HAK_BASE_REPORT_H
+#define HAK_BASE_REPORT_H
+
+#include "base/compiler.h"
+#include "base/public.h"
+
+/* Reports misuse to the error handler; allocates nothing, holds no lock.
+ * `function` is the public function on whose behalf it was found. */
+HAK_SLOW void hak_report(hak_error_t error, const void *address, hak_heap_t *heap,
+                         const char *function, const char *text);
+
+/* What `function` is where a report comes from deep inside one of these. */
+#define HAK_IN_FREE "hak_free"
+#define HAK_IN_FREE_SIZED "hak_free_sized"
+#define HAK_IN_ALLOC "hak_alloc"
+
+#endif

@@ -1,0 +1,67 @@
+/* sys.h - what the library needs of the platform for threads and the process.
+ *
+ * Depends on: atomic.   Used by: check, wait, report, option, heap.
+ *
+ * Only declared here, so that the lowest folder can wait and report; src/os implements
+ * it, for Linux in sys_linux.c. What it needs for memory is in os/os.h. docs/PORTING.md
+ * says of each function what a port has to promise.
+ *
+ * Every function keeps errno, allocates nothing and may be called by any thread.
+ */
+#ifndef HAK_BASE_SYS_H
+#define HAK_BASE_SYS_H
+
+#include "base/atomic.h"
+
+/* --- waiting --------------------------------------------------------------------- */
+
+/* Lets another thread run, if one of the same or a higher priority is ready. */
+void hak_sys_yield(void);
+/* Sleeps for about `ns` nanoseconds; less if a signal comes. */
+void hak_sys_sleep(uint64_t ns);
+
+/* Sleeps while *word is `value`: until hak_sys_wake, or for no reason. False, at once, if
+ * the platform cannot do that; the caller then polls. */
+bool hak_sys_wait(hak_atomic_u32_t *word, uint32_t value);
+/* Wakes one thread that sleeps on the word. Reads nothing there: it may be gone. */
+void hak_sys_wake(hak_atomic_u32_t *word);
+
+/* The calling thread has one processor to run on. False if that is not known. */
+bool hak_sys_has_one_processor(void);
+
+/* --- the end of a thread --------------------------------------------------------- */
+
+/* From now on `fn` is called by every thread that ends, in that thread, with what it last
+ * passed to hak_sys_thread_end_set; not if that was NULL or nothing. Other code of the
+ * thread may run after it, and may call the library. False if the platform has no room
+ * for it. Nothing happens if it is started already. */
+bool hak_sys_thread_end_start(void (*fn)(void *state));
+/* `fn` is not called any more, for no thread. Also happens when the object that the
+ * library is part of is unloaded. */
+void hak_sys_thread_end_stop(void);
+/* False, and nothing is changed, if it is not started or there is no memory for it; never
+ * for NULL where the thread has set something else before. */
+bool hak_sys_thread_end_set(void *state);
+
+/* --- the process ------------------------------------------------------------------- */
+
+/* A number that no other process has now; another one in the child of a fork. */
+uint64_t hak_sys_process(void);
+
+/* For the rest of the process's life: `prepare` runs before a fork, then `parent` and
+ * `child` after it, all in the thread that forks. False if there is no room for them.
+ * True where there are no forks. */
+bool hak_sys_at_fork(void (*prepare)(void), void (*parent)(void), void (*child)(void));
+
+/* Calls `fn` with each "NAME=value" of the environment. The text is there for the length
+ * of the call. The program does not change the environment meanwhile. */
+void hak_sys_environment(void (*fn)(const char *variable));
+
+/* Writes to standard error, in one piece if the platform takes it, so that lines of
+ * several threads do not mix. What cannot be written is dropped. */
+void hak_sys_write(const char *text, size_t length);
+
+/* Ends the process at once, as abort() does. */
+_Noreturn void hak_sys_abort(void);
+
+#endif

@@ -1,0 +1,99 @@
+/* sys_linux.c - threads and the process on Linux: what base/sys.h declares. */
+#include <errno.h>
+#include <linux/futex.h>
+#include <pthread.h>
+#include <sched.h>
+#include <stdlib.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/sys.h"
+
+/* --- waiting --------------------------------------------------------------------- */
+
+void hak_sys_yield(void) { sched_yield(); /* never fails */ }
+
+void hak_sys_sleep(uint64_t ns) {
+  int saved = errno;
+  nanosleep(&(struct timespec){(time_t)(ns / 1000000000u), (long)(ns % 1000000000u)},
+            NULL);
+  errno = saved;
+}
+
+/* The kernel looks at the word before it lets the thread sleep. It may also refuse: some
+ * programs live behind a filter of system calls. */
+bool hak_sys_wait(hak_atomic_u32_t *word, uint32_t value) {
+  int saved = errno;
+  bool ok = syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, value, NULL) == 0 ||
+            errno == EAGAIN || errno == EINTR;
+  errno = saved;
+  return ok;
+}
+
+void hak_sys_wake(hak_atomic_u32_t *word) {
+  int saved = errno;
+  syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, 1);
+  errno = saved;
+}
+
+bool hak_sys_has_one_processor(void) {
+  cpu_set_t set; /* too small on the largest machines, where the call fails */
+  int saved = errno;
+  bool known = sched_getaffinity(0, sizeof set, &set) == 0;
+  errno = saved;
+  unsigned count = 0;
+  for (int i = 0; known && i < CPU_SETSIZE && count < 2; i++) {
+    count += CPU_ISSET(i, &set) != 0;
+  }
+  return count == 1;
+}
+
+/* --- the end of a thread --------------------------------------------------------- */
+
+static pthread_key_t end_key;
+static bool has_end_key;
+
+bool hak_sys_thread_end_start(void (*fn)(void *state)) {
+  if (!has_end_key) has_end_key = pthread_key_create(&end_key, fn) == 0;
+  return has_end_key;
+}
+
+/* Also when the object is unloaded: a key left behind would call into code that is no
+ * longer there. */
+__attribute__((destructor)) void hak_sys_thread_end_stop(void) {
+  if (!has_end_key) return;
+  has_end_key = false;
+  pthread_key_delete(end_key);
+}
+
+bool hak_sys_thread_end_set(void *state) {
+  return has_end_key && pthread_setspecific(end_key, state) == 0;
+}
+
+/* --- the process ------------------------------------------------------------------- */
+
+uint64_t hak_sys_process(void) { return (uint64_t)getpid(); }
+
+bool hak_sys_at_fork(void (*prepare)(void), void (*parent)(void), void (*child)(void)) {
+  return pthread_atfork(prepare, parent, child) == 0;
+}
+
+extern char **environ;
+
+void hak_sys_environment(void (*fn)(const char *variable)) {
+  for (char **at = environ; at != NULL && *at != NULL; at++) fn(*at);
+}
+
+void hak_sys_write(const char *text, size_t length) {
+  int saved = errno;
+  while (length > 0) {
+    ssize_t n = write(STDERR_FILENO, text, length);
+    if (n <= 0) break;
+    text += n;
+    length -= (size_t)n;
+  }
+  errno = saved;
+}
+
+_Noreturn void hak_sys_abort(void) { abort(); }

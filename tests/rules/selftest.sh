@@ -48,9 +48,10 @@ fails() {
 fresh() {
   rm -rf "$work/tree"
   mkdir -p "$work/tree/include/hakmem" "$work/tree/docs"
-  for layer in base os superslab tiny pool heap api; do
+  for layer in base os pages superslab external tiny pool heap api; do
     mkdir -p "$work/tree/src/$layer"
-    printf 'int hak_%s_value(void);\n' "$layer" >"$work/tree/src/$layer/$layer.h"
+    printf '/* Made up.\n *\n * Depends on: nothing.   Used by: heap.\n */\nint hak_%s_value(void);\n' \
+      "$layer" >"$work/tree/src/$layer/$layer.h"
   done
   cat >"$work/tree/src/heap/heap.c" <<'CODE'
 #include "heap/heap.h"
@@ -106,6 +107,55 @@ fails "layers, an unknown folder" 'is not in a folder of a layer' layers
 empty
 fails "layers, an empty list" 'no files' layers
 
+# ---- Modules: what they say they depend on, circles -------------------------
+
+modules() { HAKMEM_CHECKED='base tiny' "$rules/layers.sh" "$tree"; }
+# header_of FOLDER/NAME DEPENDS [INCLUDE]: a header with its line.
+header_of() {
+  printf '/* Made up.\n *\n * Depends on: %b.   Used by: all.\n */\n' "$2" >"$tree/src/$1.h"
+  if [ $# -gt 2 ]; then add "$1.h" "#include \"$3.h\""; fi
+}
+fresh_modules() {
+  fresh
+  header_of tiny/one 'base, pages,\n * two'
+  header_of tiny/two base base/base
+  printf '#include "%s.h"\n' tiny/one base/base pages/pages tiny/two >"$tree/src/tiny/one.c"
+}
+fresh_modules
+passes "modules, a tree in order" modules
+header_of tiny/one 'base, two'
+fails "modules, a folder is not named" 'tiny/one.h: says "Depends on: base, two."' modules
+header_of tiny/one 'base, pages'
+fails "modules, a module is not named" 'should be: base, pages, two.' modules
+header_of tiny/one 'base, os, pages, two'
+fails "modules, one too many" 'should be: base, pages, two.' modules
+header_of tiny/one 'base, pages, two, two'
+fails "modules, one twice" 'should be: base, pages, two.' modules
+header_of tiny/one 'base, pages, one, two'
+fails "modules, itself" 'should be: base, pages, two.' modules
+header_of tiny/one 'two, pages, base'
+passes "modules, another order" modules
+header_of tiny/two nothing base/base
+fails "modules, nothing is said" 'tiny/two.h: says "Depends on: nothing."' modules
+header_of tiny/two everything base/base
+fails "modules, a word that is no name" 'should be: base.' modules
+echo '#include "base/base.h"' >"$tree/src/tiny/two.h"
+fails "modules, no line" 'tiny/two.h: no line "Depends on: base."' modules
+fresh_modules
+echo '/* Depends on: nothing. */' >>"$tree/src/base/base.h"
+passes "modules, a sentence that is no line" modules
+printf ' * Depends on: nothing.\n' >>"$tree/src/base/base.h"
+fails "modules, two lines" 'base.h: two lines "Depends on:"' modules
+fresh_modules
+echo '#include "tiny/one.h"' >"$tree/src/tiny/two.c"
+header_of tiny/two 'base, one' base/base
+fails "modules, a circle of two" 'a circle of modules: tiny/' modules
+fresh_modules
+header_of tiny/three one tiny/one
+header_of tiny/two 'base, three' base/base
+echo '#include "tiny/three.h"' >"$tree/src/tiny/two.c"
+fails "modules, a circle of three" 'a circle of modules: tiny/' modules
+
 # ---- Memory orders ---------------------------------------------------------
 
 orders() { "$rules/orders.sh" "$tree"; }
@@ -116,7 +166,7 @@ for use in 'x = memory_order_acquire;' 'atomic_store(&x, 1);' ' __atomic_load_n(
   'atomic_thread_fence(x);' '__sync_synchronize();'; do
   fresh
   add pool/pool.h "$use"
-  fails "orders, $use" 'src/pool/pool.h:2' orders
+  fails "orders, $use" 'src/pool/pool.h:6' orders
 done
 fresh
 add base/atomic.h '#define add(p) HAK_LOCKED(atomic_fetch_add(p, 1))'

@@ -446,7 +446,8 @@ static int manual_child(void *ctx) {
   CHECK_EQ(hak_option_set(HAK_OPTION_RETAIN_BYTES_MAX, 0), 0);
   CHECK_EQ(hak_option_set(HAK_OPTION_HUGE_RETAIN_BYTES, 0), 0);
   CHECK_EQ(hak_init(NULL), 0);
-  uint64_t gave = test_syscalls_giving();
+  uint64_t gave = test_syscalls_giving(), advised = test_syscalls(TEST_MADVISE);
+  uint64_t asked = test_stats().os_reserve + test_stats().os_remap;
   churn(1, test_scale(10000));
   pthread_t threads[4];
   for (size_t i = 0; i < TEST_COUNT(threads); i++) {
@@ -456,12 +457,15 @@ static int manual_child(void *ctx) {
   hak_thread_idle();
   CHECK_EQ(test_stats().os_purge, 0);
   CHECK_EQ(test_stats().os_release, 0);
-  CHECK_MSG(test_syscalls_giving() <= gave + 8, "%llu calls that give back",
+  CHECK_EQ(test_syscalls(TEST_MADVISE), advised);
+  /* What a reservation has too much at its ends, for its alignment, goes at once. */
+  asked = test_stats().os_reserve + test_stats().os_remap - asked;
+  CHECK_MSG(test_syscalls_giving() <= gave + 3 * asked, "%llu calls that give back",
             (unsigned long long)(test_syscalls_giving() - gave));
   uint64_t retained = test_stats().retained_bytes;
   CHECK(retained > 0);
   for (int i = 0; i < 200; i++) (void)hak_collect(NULL, SIZE_MAX, 0);
-  CHECK(test_syscalls_giving() > gave + 8);
+  CHECK(test_stats().os_purge + test_stats().os_release > 0);
   CHECK_MSG(test_stats().retained_bytes == 0, "%llu of %llu retained",
             (unsigned long long)test_stats().retained_bytes,
             (unsigned long long)retained);

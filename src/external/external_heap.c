@@ -47,7 +47,7 @@ void hak_externals_recount(void) {
   }
 }
 
-void hak_externals_forget(void) {
+void hak_externals_stop(void) {
   for (hak_external_heap_t *external = all; external != NULL; external = external->next) {
     if (external->open) hak_os_return(external->map.starts, hak_external_bytes(external));
   }

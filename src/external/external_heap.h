@@ -114,6 +114,6 @@ void hak_externals_each_lock(void (*act)(hak_lock_t *lock), bool list_first);
 /* In the child of a fork: nobody is looking. */
 void hak_externals_recount(void);
 /* At shutdown: the records are about to go, the memory is its owners' again. */
-void hak_externals_forget(void);
+void hak_externals_stop(void);
 
 #endif

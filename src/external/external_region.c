@@ -83,7 +83,7 @@ static void give_back(hak_external_region_t *region) {
                 hak_external_region_bytes(region));
 }
 
-void hak_external_regions_forget(void) {
+void hak_external_regions_stop(void) {
   for (hak_external_region_t *region = all; region != NULL; region = region->next) {
     give_back(region);
   }

@@ -76,6 +76,6 @@ HAK_HOT size_t hak_external_region_bytes(hak_external_region_t *region) {
 }
 
 /* At shutdown: the records are about to go, the memory is its owners' again. */
-void hak_external_regions_forget(void);
+void hak_external_regions_stop(void);
 
 #endif

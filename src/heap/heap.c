@@ -40,7 +40,7 @@ static hak_geometry_t geometry[HAK_SHARED_CLASSES]; /* [const] */
 hak_lock_t *hak_heaps_lock(void) { return &lock; }
 
 hak_heap_t *hak_heap_get_default(void) {
-  /* Acquire: pairs with hak_heap_make_default. */
+  /* Acquire: pairs with hak_heaps_start. */
   return hak_load_acquire(&default_heap);
 }
 
@@ -301,7 +301,7 @@ hak_heap_t *hak_heap_make(const hak_os_t *os, const hak_heap_plan_t *plan) {
   return heap;
 }
 
-bool hak_heap_make_default(const hak_os_t *os) {
+bool hak_heaps_start(const hak_os_t *os) {
   unsigned most = (unsigned)hak_option(MID_SPAN_SLABS);
   for (uint32_t cls = 0; cls < HAK_SHARED_CLASSES; cls++) {
     size_t size = hak_class_size(cls);
@@ -319,7 +319,7 @@ bool hak_heap_make_default(const hak_os_t *os) {
   return true;
 }
 
-void hak_heaps_forget(void) {
+void hak_heaps_stop(void) {
   hak_store_relaxed(&default_heap, NULL);
   for (int i = 0; i < CHUNKS; i++) hak_store_relaxed(&chunks[i], NULL);
   hak_store_relaxed(&made, 0);

@@ -165,9 +165,10 @@ hak_heap_t *hak_heap_charged_above(hak_heap_t *heap);
 /* The default heap; NULL before the library has started. */
 hak_heap_t *hak_heap_get_default(void);
 
-bool hak_heap_make_default(const hak_os_t *os);
+/* Makes the default heap; false if memory is short. */
+bool hak_heaps_start(const hak_os_t *os);
 /* Forgets all heaps; their memory is about to go. */
-void hak_heaps_forget(void);
+void hak_heaps_stop(void);
 
 /* What a new heap is to have: a name or NULL, a heap above it or NULL, an external heap
  * or an external region where its blocks lie or hooks of its own where they come from,

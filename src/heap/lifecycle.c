@@ -47,21 +47,24 @@ const hak_os_t *hak_lifecycle_os(void) { return &hooks; }
 bool hak_lifecycle_is_running(void) { return hak_load_acquire(&phase) == PHASE_RUNNING; }
 bool hak_lifecycle_was_shut_down(void) { return hak_load_relaxed(&shutdowns) != 0; }
 
-static void release_all(void) {
+/* The modules' ends in the opposite order of their starts. Modules without a start begin
+ * as their end leaves them: empty. */
+static void stop_all(void) {
   hak_threads_stop();
-  hak_heaps_forget();
-  hak_externals_forget();
-  hak_external_regions_forget();
-  hak_external_ranges_forget();
-  hak_mappings_release();
-  hak_regions_release();
-  hak_registry_release();
-  hak_meta_release_all();
+  hak_cache_indices_stop();
+  hak_magazines_stop();
+  hak_serials_stop();
+  hak_heaps_stop();
+  hak_externals_stop();
+  hak_external_regions_stop();
+  hak_external_ranges_stop();
+  hak_mappings_stop();
+  hak_regions_stop();
+  hak_registry_stop();
+  hak_meta_stop();
   hak_os_stop();
-  hak_store_relaxed(&hak_slots_committed, 0);
-  hak_store_relaxed(&hak_slots_retained, 0);
-  hak_store_relaxed(&hak_retained_over, 0);
-  hak_store_relaxed(&hak_budget_alarms, 0);
+  hak_idle_stop();
+  hak_budgets_stop();
 }
 
 static void prewarm(void) {
@@ -90,9 +93,9 @@ static bool start_all(const hak_os_t *os, uint32_t flags) {
     environment_read = true;
     hak_options_read_environment();
   }
-  if (!hak_registry_init(&hooks) || !hak_heap_make_default(&hooks) ||
+  if (!hak_registry_start(&hooks) || !hak_heaps_start(&hooks) ||
       !hak_threads_start(&hooks)) {
-    release_all();
+    stop_all();
     return false;
   }
   if (!forks_registered && (flags & HAK_INIT_NO_FORK) == 0) {
@@ -230,7 +233,7 @@ int hak_lifecycle_shutdown(bool force) {
     end_start(true);
     return EBUSY;
   }
-  release_all();
+  stop_all();
   hak_add_relaxed(&shutdowns, 1);
   end_change(PHASE_DOWN);
   return 0;

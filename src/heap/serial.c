@@ -9,7 +9,7 @@
 
 static hak_serial_t *unused; /* under the heaps' lock */
 
-void hak_serials_forget(void) { unused = NULL; }
+void hak_serials_stop(void) { unused = NULL; }
 
 /* --- states -------------------------------------------------------------------- */
 

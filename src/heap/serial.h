@@ -85,6 +85,6 @@ void hak_serial_clear(hak_thread_t *me, hak_heap_t *heap, bool end);
 void hak_serial_end(hak_thread_t *me, hak_heap_t *heap);
 
 /* Forgets all states; their memory is about to go. */
-void hak_serials_forget(void);
+void hak_serials_stop(void);
 
 #endif

@@ -440,8 +440,6 @@ void hak_threads_sum(hak_counts_t *counts, uint32_t *count) {
 
 bool hak_threads_start(const hak_os_t *the_os) {
   os = the_os;
-  hak_caches_start();
-  hak_serials_forget();
   key = hak_link_key_make(hak_os_entropy());
   hak_sys_thread_end_start(at_thread_exit); /* without it no thread is attached */
   shared = state_get(NULL);
@@ -465,7 +463,6 @@ void hak_threads_stop(void) {
   hak_lock_release(&lock);
   hak_lease_give(&shared_lease); /* wakes who waited for it */
   hak_sys_thread_end_stop();
-  hak_magazines_reset();
   hak_capacity_recount(0);
   while (gone != NULL) {
     hak_thread_t *next = gone->next;

@@ -22,7 +22,7 @@ enum {
   NO_INDEX = HAK_CACHE_INDICES
 };
 
-void hak_caches_start(void) {
+void hak_cache_indices_stop(void) {
   __builtin_memset(indices, 0, sizeof indices);
   next_index = indices_ready = 0;
 }

@@ -165,7 +165,7 @@ void hak_cache_clear(hak_thread_t *me, hak_thread_t *thread, hak_heap_t *heap, b
 /* A heap that goes gives its slot back. */
 void hak_cache_free_index(hak_heap_t *heap);
 
-void hak_caches_start(void);
+void hak_cache_indices_stop(void);
 
 /* --- in the child of a fork; see fork.c ---- */
 

@@ -13,6 +13,8 @@ _Thread_local hak_budget_call_t *hak_budget_calls;
 hak_atomic_u32_t hak_budget_alarms;
 hak_atomic_u32_t hak_budget_auditing;
 
+void hak_budgets_stop(void) { hak_store_relaxed(&hak_budget_alarms, 0); }
+
 void hak_budget_init(hak_budget_t *budget) {
   hak_store_relaxed(&budget->hard, HAK_BUDGET_NONE);
   hak_store_relaxed(&budget->soft, HAK_BUDGET_NONE);

@@ -66,6 +66,9 @@ extern hak_atomic_u32_t hak_budget_alarms;
 /* 1: a thread adds budgets up, in their `audit`. */
 extern hak_atomic_u32_t hak_budget_auditing;
 
+/* At shutdown, when no budget is charged any more. */
+void hak_budgets_stop(void);
+
 void hak_budget_init(hak_budget_t *budget);
 /* A level without charge below `parent` (or NULL); its limits in bytes, 0 = none. */
 void hak_budget_begin(hak_budget_t *budget, hak_budget_t *parent);

@@ -142,4 +142,4 @@ void hak_external_range_remove(hak_external_range_t *range) {
   hak_lock_release(&lock);
 }
 
-void hak_external_ranges_forget(void) { hak_store_relaxed(&lowest, NULL); }
+void hak_external_ranges_stop(void) { hak_store_relaxed(&lowest, NULL); }

@@ -39,7 +39,7 @@ hak_external_range_t *hak_external_range_find(hak_external_range_link_t *slot,
                                               uintptr_t address);
 
 /* At shutdown: no unit names one any more. */
-void hak_external_ranges_forget(void);
+void hak_external_ranges_stop(void);
 hak_lock_t *hak_external_ranges_lock(void);
 
 #endif

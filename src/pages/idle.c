@@ -14,3 +14,9 @@ void hak_note_retained(hak_atomic_u64_t *retained, int64_t bytes) {
     hak_store_relaxed(&hak_retained_over, over);
   }
 }
+
+void hak_idle_stop(void) {
+  hak_store_relaxed(&hak_slots_committed, 0);
+  hak_store_relaxed(&hak_slots_retained, 0);
+  hak_store_relaxed(&hak_retained_over, 0);
+}

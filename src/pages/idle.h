@@ -15,6 +15,8 @@ extern hak_atomic_u32_t hak_retained_over;
 /* Adds to, or with a negative number takes from, the bytes of slots or mappings
  * that nobody uses. */
 void hak_note_retained(hak_atomic_u64_t *retained, int64_t bytes);
+/* At shutdown, when all memory has been released: the counts begin anew. */
+void hak_idle_stop(void);
 /* Bytes committed in memory that nobody uses. */
 HAK_HOT uint64_t hak_retained_bytes(void) {
   return hak_load_relaxed(&hak_slots_retained) + hak_load_relaxed(&hak_mappings_retained);

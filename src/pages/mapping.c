@@ -484,7 +484,7 @@ void hak_mapping_visit(bool (*visit)(hak_mapping_t *mapping, void *ctx), void *c
   hak_lock_release(&lock);
 }
 
-HAK_SLOW void hak_mappings_release(void) {
+HAK_SLOW void hak_mappings_stop(void) {
   hak_mapping_t *mapping;
   do {
     hak_lock_acquire(&lock);

@@ -88,7 +88,8 @@ void hak_mappings_end(const hak_os_t *os);
  * this thread is `inside` a hook, given up; as is what they were moving. The bytes. */
 uint64_t hak_mappings_recover(bool inside);
 
-void hak_mappings_release(void);
+/* At shutdown: releases all mappings, those in use too. */
+void hak_mappings_stop(void);
 hak_lock_t *hak_mappings_lock(void);
 
 #endif

@@ -78,7 +78,7 @@ void *hak_meta_alloc(const hak_os_t *os, size_t size, size_t alignment) {
 
 void hak_meta_forget_others(void) { hak_turn_forget_others(&growing); }
 
-void hak_meta_release_all(void) {
+void hak_meta_stop(void) {
   while (chunks != NULL) {
     chunk_t *chunk = chunks;
     chunks = chunk->next;

@@ -18,8 +18,8 @@ extern hak_atomic_u64_t hak_meta_committed, hak_meta_reserved;
  * NULL. May call the OS: no lock held. */
 void *hak_meta_alloc(const hak_os_t *os, size_t size, size_t alignment);
 
-/* Gives everything back. Nobody may use a record after. */
-void hak_meta_release_all(void);
+/* At shutdown: gives everything back. Nobody may use a record after. */
+void hak_meta_stop(void);
 
 /* The lock of this module, for fork. */
 struct hak_lock;

@@ -9,7 +9,7 @@ static _Atomic(hak_registry_t *) root;
 static const hak_os_t *root_os;
 
 hak_registry_t *hak_registry_root(void) {
-  /* Acquire: pairs with hak_registry_init; the OS made the pages zero before. */
+  /* Acquire: pairs with hak_registry_start; the OS made the pages zero before. */
   return hak_load_acquire(&root);
 }
 
@@ -42,7 +42,7 @@ static HAK_SLOW void give_back_unused(void *ptr, size_t size) {
 #define ROOT_SIZE hak_align_up(sizeof(hak_registry_t), HAK_SLAB_SIZE)
 #define LEAF_SIZE hak_align_up(sizeof(hak_leaf_t), HAK_SLAB_SIZE)
 
-bool hak_registry_init(const hak_os_t *os) {
+bool hak_registry_start(const hak_os_t *os) {
   hak_registry_t *registry = reserve_zeroed(os, ROOT_SIZE);
   if (registry == NULL) return false;
   root_os = os;
@@ -63,7 +63,7 @@ static HAK_SLOW hak_leaf_t *take_spare(void) {
   return leaf;
 }
 
-HAK_SLOW void hak_registry_release(void) {
+HAK_SLOW void hak_registry_stop(void) {
   hak_registry_t *registry = hak_load_relaxed(&root);
   if (registry == NULL) return;
   hak_store_relaxed(&root, NULL);

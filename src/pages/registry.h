@@ -113,7 +113,7 @@ const hak_os_t *hak_registry_os(void);
 
 /* Made once at start and given back at shutdown, when no thread points at it. */
 hak_registry_t *hak_registry_root(void);
-bool hak_registry_init(const hak_os_t *os);
-void hak_registry_release(void);
+bool hak_registry_start(const hak_os_t *os);
+void hak_registry_stop(void);
 
 #endif

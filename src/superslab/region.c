@@ -374,7 +374,7 @@ bool hak_regions_are_valid(void) {
   return valid;
 }
 
-void hak_regions_release(void) {
+void hak_regions_stop(void) {
   for (hak_region_t *region = hak_region_first(); region != NULL;) {
     hak_region_t *next = hak_region_next(region);
     hak_sub_relaxed(&hak_regions_reserved, region->start == NULL ? 0 : region->size);

@@ -135,6 +135,7 @@ bool hak_regions_are_valid(void);
 bool hak_regions_are_readied(void);
 void hak_regions_forget_others(void);
 
-void hak_regions_release(void);
+/* At shutdown: releases all regions, whatever lies in them. */
+void hak_regions_stop(void);
 
 #endif

@@ -18,7 +18,7 @@ enum {
 };
 
 hak_lock_t *hak_magazines_lock(void) { return &lock; }
-void hak_magazines_reset(void) { empties = NULL; }
+void hak_magazines_stop(void) { empties = NULL; }
 
 static void give_locked(hak_thread_t *me) {
   hak_lock_assert_held(&lock);

@@ -22,7 +22,7 @@ void hak_magazine_put(hak_thread_t *me, hak_magazine_t *magazine);
 /* Gives a thread's few empty ones to the process. */
 void hak_magazines_return(hak_thread_t *me);
 /* Forgets all of them; their memory has been released. */
-void hak_magazines_reset(void);
+void hak_magazines_stop(void);
 hak_lock_t *hak_magazines_lock(void);
 
 /* Adds a block to this thread's magazine of the class, without touching it. */

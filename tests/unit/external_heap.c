@@ -18,15 +18,15 @@ static int g_heap;
 static int setup(void **state) {
   (void)state;
   test_os_open(&g_os, 0);
-  return hak_registry_init(&g_os.hooks) ? 0 : -1;
+  return hak_registry_start(&g_os.hooks) ? 0 : -1;
 }
 
 static int teardown(void **state) {
   (void)state;
-  hak_externals_forget();
-  hak_external_ranges_forget();
-  hak_registry_release();
-  hak_meta_release_all();
+  hak_externals_stop();
+  hak_external_ranges_stop();
+  hak_registry_stop();
+  hak_meta_stop();
   test_os_close(&g_os);
   return 0;
 }

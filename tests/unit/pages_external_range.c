@@ -15,13 +15,13 @@ static test_os_t g_os;
 static int setup(void **state) {
   (void)state;
   test_os_open(&g_os, 0);
-  return hak_registry_init(&g_os.hooks) ? 0 : -1;
+  return hak_registry_start(&g_os.hooks) ? 0 : -1;
 }
 
 static int teardown(void **state) {
   (void)state;
-  hak_external_ranges_forget();
-  hak_registry_release();
+  hak_external_ranges_stop();
+  hak_registry_stop();
   test_os_close(&g_os);
   return 0;
 }

@@ -11,12 +11,12 @@ static test_os_t g_os;
 static int setup(void **state) {
   (void)state;
   test_os_open(&g_os, 0);
-  return hak_registry_init(&g_os.hooks) ? 0 : -1;
+  return hak_registry_start(&g_os.hooks) ? 0 : -1;
 }
 
 static int teardown(void **state) {
   (void)state;
-  hak_registry_release();
+  hak_registry_stop();
   CHECK_EQ(hak_load_relaxed(&hak_registry_reserved), 0);
   test_os_close(&g_os);
   return 0;
@@ -269,9 +269,9 @@ static void cover__without_memory_fails_and_works_again(void **state) {
 
 static void find__before_start_and_after_release_gives_nothing(void **state) {
   (void)state;
-  hak_registry_release();
+  hak_registry_stop();
   check_nothing_at(NEAR);
-  CHECK(hak_registry_init(&g_os.hooks));
+  CHECK(hak_registry_start(&g_os.hooks));
   check_nothing_at(NEAR);
 }
 

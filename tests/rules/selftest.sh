@@ -156,6 +156,38 @@ header_of tiny/two 'base, three' base/base
 echo '#include "tiny/three.h"' >"$tree/src/tiny/two.c"
 fails "modules, a circle of three" 'a circle of modules: tiny/' modules
 
+# ---- Pages -----------------------------------------------------------------
+
+pages() { "$rules/pages.sh" "$tree"; }
+fresh_pages() {
+  fresh
+  printf '# Map\n\n`heap/heap.c` has `hak_heap_value`; see [why](README.md#some-reasons).\n' \
+    >"$tree/ARCHITECTURE.md"
+  printf '# A tree\n\n## Some reasons\n\n`my_own` calls `hak_os_value`.\n' >"$tree/README.md"
+}
+page() { printf '%s\n' "$2" >>"$tree/$1.md"; }
+fresh_pages
+passes "pages, a tree in order" pages
+page ARCHITECTURE 'It calls `take_one`.'
+fails "pages, a function that is gone" 'ARCHITECTURE.md names take_one' pages
+fresh_pages
+page ARCHITECTURE 'See `tiny/gone.h`.'
+fails "pages, a file that is gone" 'names the file tiny/gone.h' pages
+fresh_pages
+page ARCHITECTURE 'See `src/gone`.'
+fails "pages, a folder that is gone" 'names the folder src/gone' pages
+fresh_pages
+page README 'Call `hak_gone` first.'
+fails "pages, a public function that is gone" 'README.md names hak_gone' pages
+fresh_pages
+page README 'See [there](docs/GONE.md).'
+fails "pages, a link to no page" 'links to docs/GONE.md' pages
+fresh_pages
+page README 'See [there](ARCHITECTURE.md#territory).'
+fails "pages, a link to no heading" 'has no such heading' pages
+empty
+fails "pages, an empty list" 'no pages' pages
+
 # ---- Memory orders ---------------------------------------------------------
 
 orders() { "$rules/orders.sh" "$tree"; }

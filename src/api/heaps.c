@@ -17,6 +17,7 @@
 #include "base/report.h"
 #include "heap/pressure.h"
 #include "heap/teardown.h"
+#include "superslab/pool_prefault.h"
 #include "tiny/transfer.h"
 
 /* --- handles ----------------------------------------------------------------- */

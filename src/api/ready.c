@@ -4,7 +4,8 @@
 
 #include "api/api.h"
 #include "base/option.h"
-#include "superslab/shared_pool.h"
+#include "superslab/pool_prefault.h"
+#include "superslab/region_growth.h"
 #include "tiny/prewarm.h"
 
 /* The heap's record; NULL with errno set. */

@@ -9,6 +9,7 @@
 #include "os/os_release.h"
 #include "pages/meta.h"
 #include "pool/large.h"
+#include "superslab/region.h"
 #include "superslab/retention.h"
 #include "tiny/hold.h"
 

@@ -1,6 +1,6 @@
 /* external_heap.h - blocks out of memory that the caller brought, and nothing else.
  *
- * Depends on: base, os, external range, arena_map, arena_lists.   Used by: heap, api.
+ * Depends on: base, pages, external_lists.   Used by: heap.
  *
  * Who asks about any address, by hak_external_chunk_at, may come while the external heap
  * is closed and its memory goes back to the caller: such looks pass a gate.

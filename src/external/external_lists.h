@@ -1,7 +1,7 @@
 /* external_lists.h - the free chunks of an external heap by size: a fitting one in a
  * fixed number of steps.
  *
- * Depends on: base, arena_map.   Used by: external heap.
+ * Depends on: external_map.   Used by: external_heap.
  *
  * Chunks of 1 to 15 granules have a list each; beyond, sixteen lists share each power
  * of two. A request is rounded up to the next list, so that whatever chunk is there

@@ -1,7 +1,7 @@
 /* external_map.h - where the chunks of an external heap begin and end: two bits for every
  * 16 bytes, apart from the memory they describe.
  *
- * Depends on: base.   Used by: external heap.
+ * Depends on: base.   Used by: external_lists.
  *
  * A chunk is a block in use or a free piece; chunks follow each other without gaps.
  * `starts` has a bit for each granule where one begins, `used` says at that granule

@@ -4,6 +4,7 @@
 
 #include "pages/meta.h"
 #include "superslab/region.h"
+#include "superslab/region_growth.h"
 
 static hak_external_region_t *all, *unused; /* [external ranges] */
 

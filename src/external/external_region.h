@@ -1,7 +1,7 @@
 /* external_region.h - memory that the caller brought, large enough for SuperSlabs: the
  * whole units of 2 MiB in it are one heap's.
  *
- * Depends on: base, os, budget, external range, region.   Used by: superslab, heap, api.
+ * Depends on: pages, superslab.   Used by: tiny, heap.
  *
  * To the heap an external region is a set of page hooks that nobody calls: the memory is
  * there already, what it contains is not known, and no page of it comes or goes. A region

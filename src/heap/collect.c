@@ -4,6 +4,7 @@
 #include "heap/teardown.h"
 #include "os/os_release.h"
 #include "pages/mapping.h"
+#include "superslab/region.h"
 #include "superslab/shared_pool.h"
 #include "tiny/spill.h"
 

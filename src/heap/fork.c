@@ -13,6 +13,8 @@
 #include "pages/mapping.h"
 #include "pages/meta.h"
 #include "pool/large.h"
+#include "superslab/pool_prefault.h"
+#include "superslab/region.h"
 #include "tiny/capacity.h"
 #include "tiny/reclaim.h"
 #include "tiny/transfer.h"

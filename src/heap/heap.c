@@ -10,6 +10,7 @@
 #include "pages/mapping.h"
 #include "pages/meta.h"
 #include "pool/mid.h"
+#include "superslab/region.h"
 #include "tiny/partial_list.h"
 
 enum {

@@ -16,6 +16,7 @@
 #include "pages/meta.h"
 #include "pool/large.h"
 #include "superslab/region.h"
+#include "superslab/region_growth.h"
 #include "tiny/transfer.h"
 
 typedef enum phase {

@@ -1,6 +1,6 @@
 /* budget.h - what a heap's memory is charged to: a chain of counters with limits.
  *
- * Depends on: base.   Used by: superslab and above.
+ * Depends on: base.   Used by: mapping_lists, superslab.
  *
  * A budget is a level: that of a heap, with the levels of the heaps that it is part
  * of above it. Bytes are reserved at every level before pages are committed and given

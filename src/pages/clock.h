@@ -1,6 +1,6 @@
 /* clock.h - a coarse time, read without asking the clock.
  *
- * Depends on: base, os, registry.   Used by: superslab and all folders above.
+ * Depends on: registry.   Used by: superslab.
  */
 #ifndef HAK_PAGES_CLOCK_H
 #define HAK_PAGES_CLOCK_H

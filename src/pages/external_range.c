@@ -5,9 +5,11 @@
 #include "base/wait.h"
 #include "pages/registry.h"
 
+/* Guards the list and its count of changes, the ranges that units name, and what is
+ * marked [lock: external ranges] in the records of external ranges and regions. */
 static hak_lock_t lock = HAK_LOCK_INIT(HAK_RANK_EXTERNAL_RANGES);
-static hak_external_range_link_t lowest; /* [external ranges] */
-static hak_atomic_u64_t changes;         /* odd while the list is being changed */
+static hak_external_range_link_t first; /* [lock: external ranges] the lowest of all */
+static hak_atomic_u64_t changes; /* [lock: external ranges] odd while the list changes */
 
 hak_lock_t *hak_external_ranges_lock(void) { return &lock; }
 
@@ -28,8 +30,9 @@ enum {
 
 /* Acquire, all: each is read before the count of changes is read again; pairs with
  * the releases of the writers. */
-static hak_external_range_t *search(hak_external_range_link_t *slot, uintptr_t address) {
-  hak_external_range_t *range = hak_load_acquire(slot);
+static hak_external_range_t *search(hak_external_range_link_t *lowest,
+                                    uintptr_t address) {
+  hak_external_range_t *range = hak_load_acquire(lowest);
   while (range != NULL && address >= base_of(range)) {
     if (address < end_of(range)) return range;
     hak_external_range_t *next = hak_load_acquire(&range->next);
@@ -40,14 +43,14 @@ static hak_external_range_t *search(hak_external_range_link_t *slot, uintptr_t a
   return NULL;
 }
 
-hak_external_range_t *hak_external_range_find(hak_external_range_link_t *slot,
+hak_external_range_t *hak_external_range_find(hak_external_range_link_t *lowest,
                                               uintptr_t address) {
   hak_external_range_t *range = NULL;
   unsigned rounds = 0;
   for (int i = 0; i < TRIES; i++) {
-    /* Acquire: pairs with end_change; the list is as whole as it was left. */
+    /* Acquire: pairs with end_change_locked; the list is as whole as it was left. */
     uint64_t before = hak_load_acquire(&changes);
-    range = search(slot, address);
+    range = search(lowest, address);
     if (before % 2 == 0 && hak_load_relaxed(&changes) == before) break;
     hak_wait_step(&rounds);
   }
@@ -75,7 +78,7 @@ static uintptr_t first_unit(uintptr_t address) {
 /* Where the external range belongs in the list; NULL if another one is in the way. */
 static hak_external_range_link_t *place_locked(uintptr_t base, uintptr_t end) {
   hak_lock_assert_held(&lock);
-  hak_external_range_link_t *at = &lowest;
+  hak_external_range_link_t *at = &first;
   hak_external_range_t *above = hak_load_relaxed(at);
   while (above != NULL && end_of(above) <= base) {
     at = &above->next;
@@ -113,9 +116,9 @@ int hak_external_range_add(const hak_os_t *os, hak_external_range_t *range, void
     hak_store_release(&range->next, hak_load_relaxed(at));
     hak_store_release(at, range);
     for (uintptr_t unit = first_unit(base); unit < end; unit += HAK_SUPERSLAB_SIZE) {
-      hak_external_range_link_t *slot = hak_registry_external(unit);
-      hak_external_range_t *other = hak_load_relaxed(slot);
-      if (other == NULL || base_of(other) > base) hak_store_release(slot, range);
+      hak_external_range_link_t *lowest = hak_registry_external(unit);
+      hak_external_range_t *other = hak_load_relaxed(lowest);
+      if (other == NULL || base_of(other) > base) hak_store_release(lowest, range);
     }
     end_change_locked();
   }
@@ -127,19 +130,19 @@ void hak_external_range_remove(hak_external_range_t *range) {
   hak_lock_acquire(&lock);
   uintptr_t base = base_of(range), end = end_of(range);
   hak_external_range_t *next = hak_load_relaxed(&range->next);
-  hak_external_range_link_t *at = &lowest;
+  hak_external_range_link_t *at = &first;
   while (hak_load_relaxed(at) != range) at = &hak_load_relaxed(at)->next;
   begin_change_locked();
   hak_store_release(at, next);
   for (uintptr_t unit = first_unit(base); unit < end; unit += HAK_SUPERSLAB_SIZE) {
-    hak_external_range_link_t *slot = hak_registry_external(unit);
-    if (hak_load_relaxed(slot) != range) continue;
+    hak_external_range_link_t *lowest = hak_registry_external(unit);
+    if (hak_load_relaxed(lowest) != range) continue;
     bool shared = next != NULL && base_of(next) < unit + HAK_SUPERSLAB_SIZE;
-    hak_store_release(slot, shared ? next : NULL);
+    hak_store_release(lowest, shared ? next : NULL);
   }
   hak_store_release(&range->extent.size, 0);
   end_change_locked();
   hak_lock_release(&lock);
 }
 
-void hak_external_ranges_stop(void) { hak_store_relaxed(&lowest, NULL); }
+void hak_external_ranges_stop(void) { hak_store_relaxed(&first, NULL); }

@@ -1,6 +1,6 @@
 /* idle.h - how many bytes are committed in memory that nobody uses.
  *
- * Depends on: base.   Used by: pages, superslab, heap, api.
+ * Depends on: base.   Used by: mapping, mapping_lists, superslab.
  */
 #ifndef HAK_PAGES_IDLE_H
 #define HAK_PAGES_IDLE_H

@@ -6,143 +6,24 @@
 #include "base/option.h"
 #include "base/wait.h"
 #include "os/os_release.h"
-#include "pages/mapping_move.h"
+#include "pages/idle.h"
 #include "pages/meta.h"
+#include "pages/registry.h"
 
 hak_atomic_u64_t hak_mappings_committed, hak_mappings_reserved;
 
-static hak_lock_t lock = HAK_LOCK_INIT(HAK_RANK_MAPPINGS);
-static hak_mapping_t *kept, *kept_last, *records;
-static hak_mapping_t *used, *passing; /* by next_used */
-
-hak_lock_t *hak_mappings_lock(void) { return &lock; }
-
-static void link_locked(hak_mapping_t **list, hak_mapping_t *mapping) {
-  hak_lock_assert_held(&lock);
-  mapping->next_used = *list;
-  mapping->prev_used = list;
-  if (*list != NULL) (*list)->prev_used = &mapping->next_used;
-  *list = mapping;
-}
-
-static void unlink_locked(hak_mapping_t *mapping) {
-  hak_lock_assert_held(&lock);
-  *mapping->prev_used = mapping->next_used;
-  if (mapping->next_used != NULL) mapping->next_used->prev_used = mapping->prev_used;
-}
-
-static void pass_locked(hak_mapping_t *mapping) {
-  hak_lock_assert_held(&lock);
-  mapping->who = hak_os_self();
-  link_locked(&passing, mapping);
-}
-
-static void unpass_locked(hak_mapping_t *mapping) {
-  hak_lock_assert_held(&lock);
-  unlink_locked(mapping);
-  mapping->who = NULL;
-}
-
-/* A passing one that another thread has. */
-static hak_mapping_t *others_locked(const hak_os_t *os) {
-  hak_lock_assert_held(&lock);
-  hak_mapping_t *mapping = passing;
-  while (mapping != NULL &&
-         (mapping->who == hak_os_self() || (os != NULL && mapping->extent.os != os))) {
-    mapping = mapping->next_used;
-  }
-  return mapping;
-}
-
-static void use_locked(hak_mapping_t *mapping, void *heap, size_t size) {
-  hak_lock_assert_held(&lock);
-  hak_store_relaxed(&mapping->extent.heap, heap);
-  hak_store_relaxed(&mapping->extent.size, size);
-  hak_store_relaxed(&mapping->extent.block, mapping->extent.base);
-  link_locked(&used, mapping);
-}
-
-static void unuse_locked(hak_mapping_t *mapping) {
-  hak_lock_assert_held(&lock);
-  unlink_locked(mapping);
-  hak_store_relaxed(&mapping->extent.block, NULL);
-  hak_store_relaxed(&mapping->extent.heap, NULL);
-}
-
-/* In front, as the youngest; or behind all others. */
-static HAK_SLOW void keep_locked(hak_mapping_t *mapping, bool last) {
-  hak_lock_assert_held(&lock);
-  hak_mapping_t *prev = last ? kept_last : NULL, *next = last ? NULL : kept;
-  mapping->prev = prev;
-  mapping->next = next;
-  if (prev != NULL) prev->next = mapping;
-  if (next != NULL) next->prev = mapping;
-  if (prev == NULL) kept = mapping;
-  if (next == NULL) kept_last = mapping;
-  hak_note_retained(&hak_mappings_retained, (int64_t)hak_mapping_committed(mapping));
-}
-
-static HAK_SLOW void unkeep_locked(hak_mapping_t *mapping) {
-  hak_lock_assert_held(&lock);
-  if (mapping->prev != NULL) {
-    mapping->prev->next = mapping->next;
-  } else {
-    kept = mapping->next;
-  }
-  if (mapping->next != NULL) {
-    mapping->next->prev = mapping->prev;
-  } else {
-    kept_last = mapping->prev;
-  }
-  hak_note_retained(&hak_mappings_retained, -(int64_t)hak_mapping_committed(mapping));
-}
-
-/* Of the youngest kept mappings the one that wastes least, half of it at most; or
- * NULL. */
-static hak_mapping_t *find_kept_locked(const hak_os_t *os, size_t size, size_t alignment,
-                                       bool no_grow) {
-  hak_lock_assert_held(&lock);
-  enum {
-    LOOKS = 256
-  };
-  hak_mapping_t *best = NULL;
-  int looks = 0;
-  for (hak_mapping_t *m = kept; m != NULL && looks < LOOKS; m = m->next, looks++) {
-    if (m->extent.os != os || m->reserved < size || m->reserved - size > size ||
-        (no_grow && hak_mapping_committed(m) < size) ||
-        !hak_is_aligned((uintptr_t)m->extent.base, alignment)) {
-      continue;
-    }
-    if (best == NULL || m->reserved < best->reserved) best = m;
-  }
-  return best;
-}
+hak_lock_t *hak_mappings_lock(void) { return &hak_mappings.lock; }
 
 static hak_mapping_t *reuse(const hak_os_t *os, size_t size, size_t alignment,
                             bool no_grow) {
-  hak_lock_acquire(&lock);
-  hak_mapping_t *best = find_kept_locked(os, size, alignment, no_grow);
+  hak_lock_acquire(&hak_mappings.lock);
+  hak_mapping_t *best = hak_mapping_find_kept_locked(os, size, alignment, no_grow);
   if (best != NULL) {
-    unkeep_locked(best);
-    pass_locked(best);
+    hak_mapping_unkeep_locked(best);
+    hak_mapping_pass_locked(best);
   }
-  hak_lock_release(&lock);
+  hak_lock_release(&hak_mappings.lock);
   return best;
-}
-
-bool hak_mapping_should_copy(const hak_mapping_t *mapping, size_t size) {
-  hak_lock_acquire(&lock);
-  hak_mapping_t *best = find_kept_locked(mapping->extent.os, size, HAK_SLAB_SIZE, false);
-  bool should = best != NULL && hak_mapping_committed(best) >= size &&
-                best->reserved - mapping->reserved >= mapping->reserved / 2;
-  hak_lock_release(&lock);
-  return should;
-}
-
-static void put_record_locked(hak_mapping_t *mapping) {
-  hak_lock_assert_held(&lock);
-  mapping->next = records;
-  records = mapping;
 }
 
 /* Of a passing one, whose addresses are unowned: only the OS has yet to hear of it. */
@@ -150,16 +31,16 @@ static HAK_SLOW hak_os_note_t *begin_release(hak_mapping_t *mapping) {
   hak_os_note_t *note = NULL;
   uintptr_t base = (uintptr_t)mapping->extent.base;
   hak_registry_set_extent(base, mapping->reserved, NULL);
-  hak_lock_acquire(&lock);
+  hak_lock_acquire(&hak_mappings.lock);
   if (mapping->reserved != 0) {
     note =
         hak_os_release_begin(mapping->extent.os, mapping->extent.base, mapping->reserved);
   }
   hak_sub_relaxed(&hak_mappings_committed, hak_mapping_committed(mapping));
   hak_sub_relaxed(&hak_mappings_reserved, mapping->reserved);
-  unpass_locked(mapping);
-  put_record_locked(mapping);
-  hak_lock_release(&lock);
+  hak_mapping_unpass_locked(mapping);
+  hak_mapping_put_record_locked(mapping);
+  hak_lock_release(&hak_mappings.lock);
   return note;
 }
 
@@ -169,10 +50,10 @@ static HAK_SLOW void release(hak_mapping_t *mapping) {
 
 /* Where it was before. */
 static HAK_SLOW void put_back(hak_mapping_t *mapping) {
-  hak_lock_acquire(&lock);
-  unpass_locked(mapping);
-  keep_locked(mapping, false);
-  hak_lock_release(&lock);
+  hak_lock_acquire(&hak_mappings.lock);
+  hak_mapping_unpass_locked(mapping);
+  hak_mapping_keep_locked(mapping, false);
+  hak_lock_release(&hak_mappings.lock);
 }
 
 /* It comes to a heap, with what it has; false, and nothing changed, if the budget
@@ -207,18 +88,17 @@ bool hak_mapping_commit_to(hak_mapping_t *mapping, size_t size, bool *zeroed) {
 }
 
 static hak_mapping_t *record_get(void) {
-  hak_lock_acquire(&lock);
-  hak_mapping_t *mapping = records;
-  if (mapping != NULL) records = mapping->next;
-  hak_lock_release(&lock);
+  hak_lock_acquire(&hak_mappings.lock);
+  hak_mapping_t *mapping = hak_mapping_get_record_locked();
+  hak_lock_release(&hak_mappings.lock);
   if (mapping != NULL) return mapping;
   return hak_meta_alloc(hak_registry_os(), sizeof *mapping, HAK_CACHE_LINE);
 }
 
 static void record_put(hak_mapping_t *mapping) {
-  hak_lock_acquire(&lock);
-  put_record_locked(mapping);
-  hak_lock_release(&lock);
+  hak_lock_acquire(&hak_mappings.lock);
+  hak_mapping_put_record_locked(mapping);
+  hak_lock_release(&hak_mappings.lock);
 }
 
 /* A passing one without pages. */
@@ -245,10 +125,10 @@ static HAK_SLOW hak_mapping_t *map_new(const hak_os_t *os, size_t size,
   mapping->reserved = reserved;
   hak_store_relaxed(&mapping->committed, 0);
   mapping->advised = mapping->lost = false;
-  hak_lock_acquire(&lock);
+  hak_lock_acquire(&hak_mappings.lock);
   hak_add_relaxed(&hak_mappings_reserved, reserved);
-  pass_locked(mapping);
-  hak_lock_release(&lock);
+  hak_mapping_pass_locked(mapping);
+  hak_lock_release(&hak_mappings.lock);
   if (hak_option(HUGE_PAGES) != 0) hak_os_advise_huge(os, base, reserved);
   hak_registry_set_extent((uintptr_t)base, reserved, &mapping->extent);
   return mapping;
@@ -274,11 +154,11 @@ static hak_mapping_t *new_charged(const hak_os_t *os, hak_budget_t *budget, size
   if (bytes < size || !hak_budget_charge(budget, bytes)) return NULL;
   hak_mapping_t *mapping = map_new(os, size, alignment);
   if (mapping != NULL && hak_os_commit(os, mapping->extent.base, size, zeroed)) {
-    hak_lock_acquire(&lock);
+    hak_lock_acquire(&hak_mappings.lock);
     mapping->budget = budget;
     hak_store_relaxed(&mapping->committed, size);
     hak_add_relaxed(&hak_mappings_committed, size);
-    hak_lock_release(&lock);
+    hak_lock_release(&hak_mappings.lock);
     return mapping;
   }
   if (mapping != NULL) hak_os_unreserve_end(begin_release(mapping));
@@ -294,10 +174,10 @@ hak_mapping_t *hak_mapping_acquire(const hak_os_t *os, hak_budget_t *budget, voi
     mapping = new_charged(os, budget, size, alignment, zeroed);
   }
   if (mapping == NULL) return NULL;
-  hak_lock_acquire(&lock);
-  unpass_locked(mapping);
-  use_locked(mapping, heap, size);
-  hak_lock_release(&lock);
+  hak_lock_acquire(&hak_mappings.lock);
+  hak_mapping_unpass_locked(mapping);
+  hak_mapping_use_locked(mapping, heap, size);
+  hak_lock_release(&hak_mappings.lock);
   return mapping;
 }
 
@@ -315,16 +195,16 @@ void hak_mapping_give(hak_mapping_t *mapping, uint64_t now) {
   bool shared = mapping->extent.os == hak_registry_os() && !mapping->advised &&
                 mapping->reserved <= (size_t)hak_option(HUGE_RETAIN_BYTES);
   bool keep = !mapping->lost && (shared || !hak_os_may_give());
-  hak_lock_acquire(&lock);
-  unuse_locked(mapping);
+  hak_lock_acquire(&hak_mappings.lock);
+  hak_mapping_unuse_locked(mapping);
   if (keep) {
     uncharge(mapping);
     mapping->idle_since = now;
-    keep_locked(mapping, false);
+    hak_mapping_keep_locked(mapping, false);
   } else {
-    pass_locked(mapping);
+    hak_mapping_pass_locked(mapping);
   }
-  hak_lock_release(&lock);
+  hak_lock_release(&hak_mappings.lock);
   if (keep) return;
   hak_budget_t *budget = mapping->budget;
   size_t bytes = hak_mapping_charge(mapping);
@@ -335,14 +215,14 @@ void hak_mapping_give(hak_mapping_t *mapping, uint64_t now) {
 
 /* Of those in use one of the heap; NULL: one whose block is none any more. */
 static hak_mapping_t *mapping_of(const void *heap) {
-  hak_lock_acquire(&lock);
-  hak_mapping_t *mapping = used;
+  hak_lock_acquire(&hak_mappings.lock);
+  hak_mapping_t *mapping = hak_mappings.used;
   for (; mapping != NULL; mapping = mapping->next_used) {
     const void *names = heap == NULL ? hak_load_relaxed(&mapping->extent.block)
                                      : hak_load_relaxed(&mapping->extent.heap);
     if (names == heap) break;
   }
-  hak_lock_release(&lock);
+  hak_lock_release(&hak_mappings.lock);
   return mapping;
 }
 
@@ -360,10 +240,10 @@ static size_t purge_end(hak_mapping_t *mapping, size_t bytes) {
   char *from = mapping->extent.base + left;
   if (left > 0) {
     if (!hak_os_purge(mapping->extent.os, from, bytes)) return 0;
-    hak_lock_acquire(&lock);
+    hak_lock_acquire(&hak_mappings.lock);
     hak_sub_relaxed(&hak_mappings_committed, bytes);
     hak_store_relaxed(&mapping->committed, left);
-    hak_lock_release(&lock);
+    hak_lock_release(&hak_mappings.lock);
   } else {
     hak_add_relaxed(&hak_os_counts.purged_bytes, bytes);
   }
@@ -374,15 +254,15 @@ static size_t purge_end(hak_mapping_t *mapping, size_t bytes) {
 HAK_SLOW void hak_mappings_end(const hak_os_t *os) {
   unsigned rounds = 0;
   for (;;) {
-    hak_lock_acquire(&lock);
-    hak_mapping_t *mapping = kept;
+    hak_lock_acquire(&hak_mappings.lock);
+    hak_mapping_t *mapping = hak_mappings.kept;
     while (mapping != NULL && mapping->extent.os != os) mapping = mapping->next;
     if (mapping != NULL) {
-      unkeep_locked(mapping);
-      pass_locked(mapping);
+      hak_mapping_unkeep_locked(mapping);
+      hak_mapping_pass_locked(mapping);
     }
-    bool wait = mapping == NULL && others_locked(os) != NULL;
-    hak_lock_release(&lock);
+    bool wait = mapping == NULL && hak_mapping_others_locked(os) != NULL;
+    hak_lock_release(&hak_mappings.lock);
     if (mapping != NULL) {
       release(mapping);
     } else if (wait) {
@@ -396,30 +276,30 @@ HAK_SLOW void hak_mappings_end(const hak_os_t *os) {
 HAK_SLOW size_t hak_mapping_purge(uint64_t before, size_t max_bytes, size_t *slabs) {
   size_t given = 0;
   while (max_bytes - given >= HAK_SLAB_SIZE && *slabs > 0) {
-    hak_lock_acquire(&lock);
-    hak_mapping_t *mapping = kept_last;
+    hak_lock_acquire(&hak_mappings.lock);
+    hak_mapping_t *mapping = hak_mappings.kept_last;
     if (mapping != NULL && mapping->idle_since > before) mapping = NULL;
     if (mapping != NULL) {
-      unkeep_locked(mapping);
-      pass_locked(mapping);
+      hak_mapping_unkeep_locked(mapping);
+      hak_mapping_pass_locked(mapping);
     }
-    hak_lock_release(&lock);
+    hak_lock_release(&hak_mappings.lock);
     if (mapping == NULL) break;
-    size_t units = (max_bytes - given) >> HAK_SLAB_SHIFT;
-    if (units > *slabs) units = *slabs;
+    size_t most = (max_bytes - given) >> HAK_SLAB_SHIFT; /* slabs */
+    if (most > *slabs) most = *slabs;
     size_t has = hak_div_up(hak_mapping_committed(mapping), HAK_SLAB_SIZE);
-    bool all = has <= units;
-    size_t got = purge_end(mapping, all ? has * HAK_SLAB_SIZE : units * HAK_SLAB_SIZE);
-    *slabs -= all ? has : units;
+    bool all = has <= most;
+    size_t got = purge_end(mapping, all ? has * HAK_SLAB_SIZE : most * HAK_SLAB_SIZE);
+    *slabs -= all ? has : most;
     given += got;
     if (all) {
       release(mapping);
       continue;
     }
-    hak_lock_acquire(&lock);
-    unpass_locked(mapping);
-    keep_locked(mapping, true);
-    hak_lock_release(&lock);
+    hak_lock_acquire(&hak_mappings.lock);
+    hak_mapping_unpass_locked(mapping);
+    hak_mapping_keep_locked(mapping, true);
+    hak_lock_release(&hak_mappings.lock);
     break; /* to the bound, or the OS refuses */
   }
   return given;
@@ -427,7 +307,7 @@ HAK_SLOW size_t hak_mapping_purge(uint64_t before, size_t max_bytes, size_t *sla
 
 /* The record serves no other mapping: somewhere the registry may name it. */
 static uint64_t give_up_locked(hak_mapping_t *mapping) {
-  hak_lock_assert_held(&lock);
+  hak_lock_assert_held(&hak_mappings.lock);
   hak_sub_relaxed(&hak_mappings_committed, hak_mapping_committed(mapping));
   hak_sub_relaxed(&hak_mappings_reserved, mapping->reserved);
   mapping->who = NULL;
@@ -437,13 +317,15 @@ static uint64_t give_up_locked(hak_mapping_t *mapping) {
 /* Of mappings in use and kept ones: which bytes lost threads were counting is not known.
  */
 static HAK_SLOW void recount_locked(void) {
-  hak_lock_assert_held(&lock);
+  hak_lock_assert_held(&hak_mappings.lock);
   uint64_t committed = 0, reserved = 0;
-  for (hak_mapping_t *mapping = used; mapping != NULL; mapping = mapping->next_used) {
+  for (hak_mapping_t *mapping = hak_mappings.used; mapping != NULL;
+       mapping = mapping->next_used) {
     committed += hak_mapping_committed(mapping);
     reserved += mapping->reserved;
   }
-  for (hak_mapping_t *mapping = kept; mapping != NULL; mapping = mapping->next) {
+  for (hak_mapping_t *mapping = hak_mappings.kept; mapping != NULL;
+       mapping = mapping->next) {
     committed += hak_mapping_committed(mapping);
     reserved += mapping->reserved;
   }
@@ -454,51 +336,52 @@ static HAK_SLOW void recount_locked(void) {
 HAK_SLOW uint64_t hak_mappings_recover(bool inside) {
   uint64_t lost = 0;
   hak_mapping_t *mapping, *next;
-  hak_lock_acquire(&lock);
-  while ((mapping = others_locked(NULL)) != NULL) {
+  hak_lock_acquire(&hak_mappings.lock);
+  while ((mapping = hak_mapping_others_locked(NULL)) != NULL) {
     mapping->budget = NULL;
     if (inside) {
-      unlink_locked(mapping);
+      hak_mapping_unpass_locked(mapping);
       lost += give_up_locked(mapping);
     } else {
-      hak_lock_release(&lock);
+      hak_lock_release(&hak_mappings.lock);
       release(mapping);
-      hak_lock_acquire(&lock);
+      hak_lock_acquire(&hak_mappings.lock);
     }
   }
-  for (mapping = used; mapping != NULL; mapping = next) {
+  for (mapping = hak_mappings.used; mapping != NULL; mapping = next) {
     next = mapping->next_used;
     if (mapping->who == NULL || mapping->who == hak_os_self()) continue;
-    unuse_locked(mapping);
+    hak_mapping_unuse_locked(mapping);
     mapping->budget = NULL;
     lost += give_up_locked(mapping);
   }
   if (!inside) recount_locked();
-  hak_lock_release(&lock);
+  hak_lock_release(&hak_mappings.lock);
   return lost;
 }
 
 void hak_mapping_visit(bool (*visit)(hak_mapping_t *mapping, void *ctx), void *ctx) {
-  hak_lock_acquire(&lock);
-  for (hak_mapping_t *m = used; m != NULL && visit(m, ctx); m = m->next_used) {}
-  hak_lock_release(&lock);
+  hak_lock_acquire(&hak_mappings.lock);
+  for (hak_mapping_t *m = hak_mappings.used; m != NULL && visit(m, ctx);
+       m = m->next_used) {}
+  hak_lock_release(&hak_mappings.lock);
 }
 
 HAK_SLOW void hak_mappings_stop(void) {
   hak_mapping_t *mapping;
   do {
-    hak_lock_acquire(&lock);
-    mapping = used != NULL ? used : kept;
+    hak_lock_acquire(&hak_mappings.lock);
+    mapping = hak_mappings.used != NULL ? hak_mappings.used : hak_mappings.kept;
     if (mapping != NULL) {
-      if (mapping == used) {
-        unuse_locked(mapping);
+      if (mapping == hak_mappings.used) {
+        hak_mapping_unuse_locked(mapping);
       } else {
-        unkeep_locked(mapping);
+        hak_mapping_unkeep_locked(mapping);
       }
-      pass_locked(mapping);
+      hak_mapping_pass_locked(mapping);
     }
-    hak_lock_release(&lock);
+    hak_lock_release(&hak_mappings.lock);
     if (mapping != NULL) release(mapping);
   } while (mapping != NULL);
-  records = NULL;
+  hak_mappings.records = NULL;
 }

@@ -1,47 +1,23 @@
 /* mapping.h - blocks too large for SuperSlab runs: a mapping of its own each,
  * some kept for reuse.
  *
- * Depends on: base, os, registry, meta.   Used by: retention, pool.
+ * Depends on: base, os, idle, mapping_lists, meta, registry.
+ * Used by: mapping_move, superslab, pool, heap.
  *
  * Life: reserved and committed -> in use -> (kept -> in use)* -> released.
  * A kept mapping stays registered as unowned, with its pages; what differs
- * between mappings in use and kept ones is changed under this module's lock.
- * One that a thread is at on the way from here to there passes: it is in a list too, so
- * that the end of its hooks waits for it and the child of a fork finds it.
+ * between mappings in use and kept ones is changed under the lock of mappings.
  */
 #ifndef HAK_PAGES_MAPPING_H
 #define HAK_PAGES_MAPPING_H
 
-#include "base/lock.h"
-#include "pages/budget.h"
-#include "pages/idle.h"
-#include "pages/registry.h"
+#include "pages/mapping_lists.h"
 
-typedef struct hak_mapping {
-  hak_extent_t extent;        /* block = its start while in use, size = usable bytes */
-  hak_budget_t *budget;       /* of the heap that has it: charged the record and what is
-                                 committed; NULL while nobody has it */
-  size_t reserved;            /* bytes */
-  hak_atomic_u64_t committed; /* bytes from the start; by who has it */
-  uint64_t idle_since;        /* ns; of a kept one */
-  bool advised;               /* its pages are as one heap wants them: not to be kept */
-  bool lost;                  /* of one in use: see hak_mapping_resize */
-  const void *who; /* the thread that it passes by, or whose call moves its pages */
-  struct hak_mapping *next; /* kept, the youngest first; or free records */
-  struct hak_mapping *prev; /* kept */
-  struct hak_mapping *next_used, **prev_used; /* in use, for the walkers; or passing */
-} hak_mapping_t;
-
-_Static_assert(offsetof(hak_mapping_t, extent) == 0, "the registry names extents");
-
-HAK_HOT size_t hak_mapping_committed(const hak_mapping_t *mapping) {
-  return hak_load_relaxed(&((hak_mapping_t *)mapping)->committed);
-}
-/* Of one in use it does not change, under the lock. */
+/* Does not change while the mapping is in use and the lock is held. */
 HAK_HOT hak_budget_t *hak_mapping_budget(const hak_mapping_t *mapping) {
   return mapping->budget;
 }
-/* What is charged for one in use. */
+/* Bytes that are charged for a mapping in use. */
 HAK_HOT size_t hak_mapping_charge(const hak_mapping_t *mapping) {
   return hak_mapping_committed(mapping) + sizeof *mapping;
 }
@@ -67,14 +43,13 @@ void hak_mapping_give(hak_mapping_t *mapping, uint64_t now);
  * at each mapping of the process in use. */
 void hak_mappings_give_all(const void *heap);
 
-/* Makes the block larger or smaller, moving its pages if `may_move`; its new
- * start, or NULL and nothing changed. Where hooks move the pages to where no block may
- * be, do not take them back, and memory for a copy is short, it is NULL too, and `lost`:
- * all that may still be done is to give the mapping. No lock held. */
-char *hak_mapping_resize(hak_mapping_t *mapping, size_t size, bool may_move);
+/* Commits and charges a mapping's first `size` bytes; false if that is refused. *zeroed:
+ * they read as zero. No lock held. */
+bool hak_mapping_commit_to(hak_mapping_t *mapping, size_t size, bool *zeroed);
 
-/* As hak_region_purge, for kept mappings, one at a time from its end; what has no
- * pages left is released. */
+/* Gives pages of kept mappings back that have been idle since `before` or longer, the
+ * longest idle first and each from its end, up to max_bytes and *slabs looked at; a
+ * mapping without pages is released. Returns the bytes. No lock held. */
 size_t hak_mapping_purge(uint64_t before, size_t max_bytes, size_t *slabs);
 
 /* Calls `visit` for each mapping in use, under the lock. */

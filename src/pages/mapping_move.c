@@ -2,6 +2,7 @@
 
 #include "base/bits.h"
 #include "os/os_release.h"
+#include "pages/registry.h"
 
 static char *resize_here(hak_mapping_t *mapping, size_t size) {
   const hak_os_t *os = mapping->extent.os;
@@ -41,9 +42,9 @@ static HAK_SLOW bool may_be_at(const pages_t *at, hak_spare_leaves_t *own) {
 /* From here on a fork does not know where the pages are, and the block must not be found
  * at its old address once they have moved. */
 static void begin_move(hak_mapping_t *mapping) {
-  hak_lock_acquire(hak_mappings_lock());
+  hak_lock_acquire(&hak_mappings.lock);
   mapping->who = hak_os_self();
-  hak_lock_release(hak_mappings_lock());
+  hak_lock_release(&hak_mappings.lock);
   hak_registry_set_extent((uintptr_t)mapping->extent.base, mapping->reserved, NULL);
 }
 
@@ -56,9 +57,9 @@ static HAK_SLOW void end_move(hak_mapping_t *mapping, const pages_t *at, size_t 
   hak_store_relaxed(&mapping->extent.size, size);
   hak_store_relaxed(&mapping->extent.block, at->base);
   hak_registry_set_extent((uintptr_t)at->base, at->size, &mapping->extent);
-  hak_lock_acquire(hak_mappings_lock());
+  hak_lock_acquire(&hak_mappings.lock);
   mapping->who = NULL;
-  hak_lock_release(hak_mappings_lock());
+  hak_lock_release(&hak_mappings.lock);
 }
 
 /* The pages lie where no block may be, and do not come back: what they contain moves on
@@ -139,13 +140,25 @@ static HAK_SLOW char *move(hak_mapping_t *mapping, size_t size) {
   return moved ? at.base : NULL;
 }
 
+/* A kept mapping would do for a block that outgrows its own. By so much larger than
+ * that, that copying stays as cheap by byte as it is for any buffer that grows. */
+static bool should_copy(const hak_mapping_t *mapping, size_t size) {
+  hak_lock_acquire(&hak_mappings.lock);
+  hak_mapping_t *best =
+      hak_mapping_find_kept_locked(mapping->extent.os, size, HAK_SLAB_SIZE, false);
+  bool should = best != NULL && hak_mapping_committed(best) >= size &&
+                best->reserved - mapping->reserved >= mapping->reserved / 2;
+  hak_lock_release(&hak_mappings.lock);
+  return should;
+}
+
 char *hak_mapping_resize(hak_mapping_t *mapping, size_t size, bool may_move) {
   if (hak_align_up(size, HAK_SLAB_SIZE) < size) return NULL;
   bool fits = size <= mapping->reserved && size > mapping->reserved / 2;
   if (fits || !may_move) return resize_here(mapping, size);
   /* Else memory that is kept would lie idle while the block takes as much again. Where
    * there is a limit both would have to fit for a while. */
-  if (!hak_budget_is_limited(mapping->budget) && hak_mapping_should_copy(mapping, size)) {
+  if (!hak_budget_is_limited(mapping->budget) && should_copy(mapping, size)) {
     return NULL;
   }
   return move(mapping, size);

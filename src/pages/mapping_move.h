@@ -1,18 +1,16 @@
 /* mapping_move.h - blocks with a mapping of their own that change their size.
  *
- * Depends on: base, os, registry, mapping.   Used by: mapping.
+ * Depends on: base, os, mapping, registry.   Used by: pool.
  */
 #ifndef HAK_PAGES_MAPPING_MOVE_H
 #define HAK_PAGES_MAPPING_MOVE_H
 
 #include "pages/mapping.h"
 
-/* Commits and charges a mapping's first `size` bytes; false if that is refused. *zeroed:
- * they read as zero. */
-bool hak_mapping_commit_to(hak_mapping_t *mapping, size_t size, bool *zeroed);
-
-/* A kept mapping would do for a block that outgrows its own. By so much larger than
- * that, that copying stays as cheap by byte as it is for any buffer that grows. */
-bool hak_mapping_should_copy(const hak_mapping_t *mapping, size_t size);
+/* Makes the block larger or smaller, moving its pages if `may_move`; its new
+ * start, or NULL and nothing changed. Where hooks move the pages to where no block may
+ * be, do not take them back, and memory for a copy is short, it is NULL too, and `lost`:
+ * all that may still be done is to give the mapping. No lock held. */
+char *hak_mapping_resize(hak_mapping_t *mapping, size_t size, bool may_move);
 
 #endif

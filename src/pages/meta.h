@@ -1,7 +1,7 @@
 /* meta.h - memory for the library's own records: thread states, heaps,
  * magazines, descriptions of mappings.
  *
- * Depends on: base, os.   Used by: superslab, tiny, pool, heap.
+ * Depends on: base, os.   Used by: mapping, superslab, external, tiny, heap, api.
  *
  * Records never go back to the OS before shutdown, so whoever reads one late
  * reads memory of the right type; each user keeps a free list of its own.

@@ -158,26 +158,25 @@ void hak_registry_set_extent(uintptr_t address, size_t size, hak_extent_t *exten
   for (size_t done = 0; done < size; done += HAK_SUPERSLAB_SIZE) {
     uintptr_t at = address + done;
     /* Release: pairs with hak_locate, which reads the extent's fields. */
-    hak_store_release(&leaf_of(at)->extent[(uint32_t)at >> HAK_SUPERSLAB_SHIFT], extent);
+    hak_store_release(&leaf_of(at)->extent[hak_leaf_unit(at)], extent);
   }
 }
 
 /* Calls come for ranges that may cross leaves; each part lies in one. */
 static size_t part_in_leaf(uintptr_t address, size_t count) {
-  size_t left = HAK_LEAF_UNITS - hak_leaf_unit(address);
+  size_t left = HAK_LEAF_SLABS - hak_leaf_slab(address);
   return count < left ? count : left;
 }
 
-void hak_registry_set_class(uintptr_t address, size_t count, uint32_t cls) {
-  hak_assert(count <= HAK_SUPERSLAB_SLABS); /* how far back fits into 8 bits */
-  bool none = cls == HAK_CLASS_NONE;
-  uint32_t value = none ? 0 : cls + 1, step = none ? 0 : 1 << 8;
+void hak_registry_set_notes(uintptr_t address, size_t count, uint32_t first,
+                            uint32_t step) {
   for (size_t done = 0; done < count;) {
     uintptr_t at = address + (done << HAK_SLAB_SHIFT);
-    hak_atomic_u16_t *info = &leaf_of(at)->info[hak_leaf_unit(at)];
+    hak_atomic_u16_t *notes = &leaf_of(at)->note[hak_leaf_slab(at)];
     size_t part = part_in_leaf(at, count - done);
-    for (size_t i = 0; i < part; i++, value += step) {
-      hak_store_relaxed(&info[i], (uint16_t)value);
+    /* Relaxed: see the head of registry.h. */
+    for (size_t i = 0; i < part; i++, first += step) {
+      hak_store_relaxed(&notes[i], (uint16_t)first);
     }
     done += part;
   }
@@ -186,7 +185,7 @@ void hak_registry_set_class(uintptr_t address, size_t count, uint32_t cls) {
 void hak_registry_set_entries(uintptr_t address, size_t count, uint64_t entry) {
   for (size_t done = 0; done < count;) {
     uintptr_t at = address + (done << HAK_SLAB_SHIFT);
-    hak_atomic_u64_t *entries = &leaf_of(at)->entry[hak_leaf_unit(at)];
+    hak_atomic_u64_t *entries = &leaf_of(at)->entry[hak_leaf_slab(at)];
     size_t part = part_in_leaf(at, count - done);
     /* Relaxed: see the head of registry.h. */
     for (size_t i = 0; i < part; i++) hak_store_relaxed(&entries[i], entry);
@@ -198,19 +197,19 @@ void hak_registry_forget_entries(uintptr_t address, size_t count, uint64_t first
                                  size_t bytes) {
   for (size_t i = 0; i < count; i++) {
     uintptr_t at = address + (i << HAK_SLAB_SHIFT);
-    hak_atomic_u64_t *entry = &leaf_of(at)->entry[hak_leaf_unit(at)];
+    hak_atomic_u64_t *entry = &leaf_of(at)->entry[hak_leaf_slab(at)];
     uint64_t value = hak_load_relaxed(entry), distance = value - first;
     bool named = (distance & 0xffff) == 0 && distance >> 16 < bytes;
-    /* A holder may make it local meanwhile; nobody's is right as well, only slower. */
+    /* The entry may change meanwhile, and the change is lost: 0 is right as well, only
+     * slower. */
     if (named) hak_store_relaxed(entry, 0);
   }
 }
 
 hak_extent_t *hak_registry_extent(uintptr_t address) {
-  return hak_load_acquire(
-      &leaf_of(address)->extent[(uint32_t)address >> HAK_SUPERSLAB_SHIFT]);
+  return hak_load_acquire(&leaf_of(address)->extent[hak_leaf_unit(address)]);
 }
 
-_Atomic(struct hak_external_range *) *hak_registry_external(uintptr_t address) {
-  return &leaf_of(address)->range[(uint32_t)address >> HAK_SUPERSLAB_SHIFT];
+hak_external_range_link_t *hak_registry_external(uintptr_t address) {
+  return &leaf_of(address)->range[hak_leaf_unit(address)];
 }

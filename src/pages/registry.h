@@ -1,11 +1,13 @@
 /* registry.h - from any address to what is known of it, without a lock.
  *
- * Depends on: base, os, superslab.   Used by: tiny, pool, heap, api.
+ * Depends on: base, os, extent.
+ * Used by: clock, external_range, mapping, mapping_move, superslab, external, tiny.
  *
  * Two levels: a table by the address's bits from 32 up, and a leaf for every
- * 4 GiB in use. A leaf has, for each 64 KiB unit, the entry (8 bytes: where a
- * free of a block in it goes; see tiny/bin.h) and its class, and for each
- * 2 MiB the extent, and the lowest external range of callers' memory. Zero means
+ * 4 GiB in use. A leaf has, for each slab of 64 KiB, two words of the folders above,
+ * the entry of 8 bytes and the note of 2 bytes, and for each unit of 2 MiB the extent,
+ * and the lowest external range of callers' memory. What the words mean is said where
+ * they are written: the entry in tiny/bin.h, the note in superslab/locate.h. Zero means
  * 'nobody's' everywhere, so fresh pages of the OS need no filling: absent leaves share
  * one that is never written.
  *
@@ -20,8 +22,6 @@
 
 #include "pages/extent.h"
 
-struct hak_external_range;
-
 #if defined(__x86_64__)
 #define HAK_ADDRESS_BITS 47
 #else
@@ -30,21 +30,22 @@ struct hak_external_range;
 
 #define HAK_LEAF_SHIFT 32
 #define HAK_REGISTRY_LEAVES ((size_t)1 << (HAK_ADDRESS_BITS - HAK_LEAF_SHIFT))
-#define HAK_LEAF_UNITS ((size_t)1 << (HAK_LEAF_SHIFT - HAK_SLAB_SHIFT))
-#define HAK_LEAF_EXTENTS ((size_t)1 << (HAK_LEAF_SHIFT - HAK_SUPERSLAB_SHIFT))
+#define HAK_LEAF_SLABS ((size_t)1 << (HAK_LEAF_SHIFT - HAK_SLAB_SHIFT))
+#define HAK_LEAF_UNITS ((size_t)1 << (HAK_LEAF_SHIFT - HAK_SUPERSLAB_SHIFT))
 
 typedef struct hak_leaf {
-  hak_atomic_u64_t entry[HAK_LEAF_UNITS];
-  hak_atomic_u16_t info[HAK_LEAF_UNITS]; /* class + 1 | slabs back to the first << 8 */
-  _Atomic(hak_extent_t *) extent[HAK_LEAF_EXTENTS];
-  _Atomic(struct hak_external_range *)
-      range[HAK_LEAF_EXTENTS]; /* the lowest one in the unit; external_range.h */
+  hak_atomic_u64_t entry[HAK_LEAF_SLABS];          /* [any] */
+  hak_atomic_u16_t note[HAK_LEAF_SLABS];           /* [any] */
+  _Atomic(hak_extent_t *) extent[HAK_LEAF_UNITS];  /* [any] or NULL */
+  hak_external_range_link_t range[HAK_LEAF_UNITS]; /* [lock: external ranges] the lowest
+                                                      one in the unit, or NULL */
 } hak_leaf_t;
 
 typedef struct hak_registry {
-  /* Distance of the leaf from `absent`; 0 where there is none. */
-  hak_atomic_i64_t leaf[HAK_REGISTRY_LEAVES];
-  hak_atomic_u64_t absent[HAK_LEAF_UNITS]; /* all zero: the entries of an absent leaf */
+  hak_atomic_i64_t leaf[HAK_REGISTRY_LEAVES]; /* [any] the leaf's distance in bytes from
+                                                 `absent`; 0: there is none */
+  hak_atomic_u64_t absent[HAK_LEAF_SLABS];    /* [const] zeroes: the entries of an absent
+                                                 leaf */
 } hak_registry_t;
 
 /* The entry for an address below 2^HAK_ADDRESS_BITS. */
@@ -65,15 +66,18 @@ HAK_HOT hak_leaf_t *hak_registry_leaf(hak_registry_t *registry, size_t index) {
   return distance == 0 ? NULL
                        : (hak_leaf_t *)(void *)((char *)registry->absent + distance);
 }
-/* The place of an address's 64 KiB in the tables of a leaf. */
-HAK_HOT size_t hak_leaf_unit(uintptr_t address) {
+/* The places in the tables of a leaf that an address's slab and unit have. */
+HAK_HOT size_t hak_leaf_slab(uintptr_t address) {
   return (uint32_t)address >> HAK_SLAB_SHIFT;
 }
+HAK_HOT size_t hak_leaf_unit(uintptr_t address) {
+  return (uint32_t)address >> HAK_SUPERSLAB_SHIFT;
+}
 
-/* What a unit of 2 MiB that is covered is part of, or NULL, and its place for external
- * ranges. */
+/* The extent that a unit which is covered is part of, or NULL. */
 hak_extent_t *hak_registry_extent(uintptr_t address);
-_Atomic(struct hak_external_range *) *hak_registry_external(uintptr_t address);
+/* Where a unit that is covered names its lowest external range. */
+hak_external_range_link_t *hak_registry_external(uintptr_t address);
 
 /* Makes leaves for a range; false if it is out of reach or memory is short. No
  * lock held. */
@@ -86,22 +90,26 @@ typedef struct hak_spare_leaves {
   hak_leaf_t *leaf[HAK_SPARE_LEAVES]; /* or NULL */
 } hak_spare_leaves_t;
 
-/* Sees to it that a range of `size` bytes can be covered wherever it comes to lie within
- * reach, by the second, whatever others do meanwhile; false if memory is short or the
- * range too large. For pages that are about to move and could not be moved back. Ends
- * with the third. No lock held. */
+/* Puts leaves aside, so that hak_registry_cover_moved can cover a range of `size` bytes
+ * wherever it comes to lie within reach, whatever others do meanwhile; false if memory is
+ * short or the range too large. For pages that are about to move and could not be moved
+ * back. hak_registry_done gives what is left of the leaves to others. No lock held. */
 bool hak_registry_prepare(size_t size, hak_spare_leaves_t *own);
 bool hak_registry_cover_moved(uintptr_t address, size_t size, hak_spare_leaves_t *own);
 void hak_registry_done(hak_spare_leaves_t *own);
 /* In the child of a fork: what threads that are not there had put aside; bytes. */
 uint64_t hak_registry_forget_lost(void);
 
+/* Of the units of a range that is covered. */
 void hak_registry_set_extent(uintptr_t address, size_t size, hak_extent_t *extent);
-/* Class of `count` units that belong together; HAK_CLASS_NONE: to nothing. */
-void hak_registry_set_class(uintptr_t address, size_t count, uint32_t cls);
+/* Notes of `count` slabs side by side: the first one's, and each next one's is larger by
+ * `step`. */
+void hak_registry_set_notes(uintptr_t address, size_t count, uint32_t first,
+                            uint32_t step);
+/* One entry for `count` slabs side by side. */
 void hak_registry_set_entries(uintptr_t address, size_t count, uint64_t entry);
-/* Makes unowned what leads to a bin among `bytes` bytes of them, the first of
- * which the entry `first` names. */
+/* Of `count` slabs side by side, entries become 0 that differ from the entry `first` by
+ * less than `bytes` bytes in what they name, and in nothing else. */
 void hak_registry_forget_entries(uintptr_t address, size_t count, uint64_t first,
                                  size_t bytes);
 

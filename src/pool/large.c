@@ -2,7 +2,9 @@
 
 #include "base/check.h"
 #include "base/option.h"
+#include "pages/mapping_move.h"
 #include "superslab/pool_growth.h"
+#include "superslab/region.h"
 
 size_t hak_large_good_size(const hak_os_t *os, size_t size) {
   return hak_align_up(size, os->page_size);
@@ -18,7 +20,7 @@ static void *span_alloc(hak_shared_pool_t *pool, size_t usable, size_t alignment
   slab->span = (uint8_t)span;
   hak_store_relaxed(&slab->capacity, 1);
   hak_store_relaxed(&slab->usable, (uint32_t)usable);
-  hak_registry_set_class((uintptr_t)start, span, HAK_CLASS_LARGE);
+  hak_locate_set_class((uintptr_t)start, span, HAK_CLASS_LARGE);
   return start;
 }
 
@@ -131,7 +133,7 @@ bool hak_large_claim(const hak_place_t *place) {
 static void span_free(hak_shared_pool_t *pool, hak_slab_t *slab, char *start) {
   unsigned span = slab->span;
   hak_slab_set_class(slab, HAK_CLASS_NONE);
-  hak_registry_set_class((uintptr_t)start, span, HAK_CLASS_NONE);
+  hak_locate_set_class((uintptr_t)start, span, HAK_CLASS_NONE);
   hak_pool_put(pool, slab, span);
 }
 
@@ -186,12 +188,12 @@ static size_t span_resize(hak_shared_pool_t *pool, const hak_place_t *place,
     return 0;
   }
   if (want < have) {
-    hak_registry_set_class((uintptr_t)place->start + want * HAK_SLAB_SIZE, have - want,
-                           HAK_CLASS_NONE);
+    hak_locate_set_class((uintptr_t)place->start + want * HAK_SLAB_SIZE, have - want,
+                         HAK_CLASS_NONE);
   }
   slab->span = (uint8_t)want;
   hak_store_relaxed(&slab->usable, (uint32_t)usable);
-  hak_registry_set_class((uintptr_t)place->start, want, HAK_CLASS_LARGE);
+  hak_locate_set_class((uintptr_t)place->start, want, HAK_CLASS_LARGE);
   if (want < have) {
     hak_clock_refresh();
     hak_pool_put(pool, slab + want, have - want);

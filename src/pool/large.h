@@ -1,7 +1,7 @@
 /* large.h - blocks of whole OS pages, beyond the size classes, or to 1 MiB where it
  * matters that they are zero or can grow.
  *
- * Depends on: base, os, superslab.   Used by: heap, api.
+ * Depends on: base, pages, superslab.   Used by: heap, api.
  *
  *   to 1 MiB              a span of slabs in the heap's SuperSlabs
  *   to LARGE_MAX_BYTES    a run of SuperSlabs

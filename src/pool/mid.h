@@ -1,6 +1,6 @@
 /* mid.h - the geometry of spans for blocks of 1 to 56 KiB.
  *
- * Depends on: base.   Used by: heap, which puts it into the central caches.
+ * Depends on: base, superslab.   Used by: heap.
  *
  * Blocks of the mid classes live by the same mechanism as tiny ones (bins,
  * holding, partial lists, transfer cache); what differs is the span they are cut from.

@@ -3,13 +3,23 @@
 #include "base/check.h"
 #include "pages/external_range.h"
 
+enum {
+  BACK_SHIFT = 8,
+  CLASS_MASK = 0xff
+};
+
+void hak_locate_set_class(uintptr_t address, size_t slabs, uint32_t cls) {
+  hak_assert(slabs <= HAK_SUPERSLAB_SLABS); /* how far back fits into 8 bits */
+  bool none = cls == HAK_CLASS_NONE;
+  hak_registry_set_notes(address, slabs, none ? 0 : cls + 1, none ? 0 : 1 << BACK_SHIFT);
+}
+
 /* True if an external range is there: units that are not the library's as a whole may
  * have some. */
 static bool find_external(hak_leaf_t *leaf, uintptr_t address, hak_place_t *place) {
-  hak_external_range_link_t *slot =
-      &leaf->range[(uint32_t)address >> HAK_SUPERSLAB_SHIFT];
-  if (HAK_LIKELY(hak_load_relaxed(slot) == NULL)) return false;
-  hak_external_range_t *range = hak_external_range_find(slot, address);
+  hak_external_range_link_t *lowest = &leaf->range[hak_leaf_unit(address)];
+  if (HAK_LIKELY(hak_load_relaxed(lowest) == NULL)) return false;
+  hak_external_range_t *range = hak_external_range_find(lowest, address);
   /* Acquire: pairs with hak_external_mark; before, and after its end, nothing is there.
    */
   if (range == NULL || hak_load_acquire(&range->extent.heap) == NULL) return false;
@@ -42,24 +52,23 @@ void hak_locate_into(uintptr_t address, hak_place_t *place) {
   hak_leaf_t *leaf = hak_registry_leaf(registry, address >> HAK_LEAF_SHIFT);
   if (leaf == NULL) return;
   /* Acquire: pairs with hak_registry_set_extent. */
-  hak_extent_t *extent =
-      hak_load_acquire(&leaf->extent[(uint32_t)address >> HAK_SUPERSLAB_SHIFT]);
+  hak_extent_t *extent = hak_load_acquire(&leaf->extent[hak_leaf_unit(address)]);
   if (extent == NULL) {
     (void)find_external(leaf, address, place);
     return;
   }
-  uint16_t info = hak_load_relaxed(&leaf->info[hak_leaf_unit(address)]);
+  uint32_t note = hak_load_relaxed(&leaf->note[hak_leaf_slab(address)]);
   /* From the address and not from the extent, whose record may change hands now. */
   char *unit = (char *)hak_align_down(address, HAK_SUPERSLAB_SIZE);
   place->extent = extent;
   switch (hak_load_relaxed(&extent->kind)) {
     case HAK_EXTENT_SLABS: {
-      if (info == 0) return;
+      if (note == 0) return;
       hak_superslab_t *ss = hak_superslab_of_extent(extent);
       unsigned slot = (unsigned)(address >> HAK_SLAB_SHIFT) % HAK_SUPERSLAB_SLABS;
-      unsigned back = info >> 8;
-      if (back > slot) return; /* a stale unit, read while it changes */
-      place->cls = (info & 0xffu) - 1;
+      unsigned back = note >> BACK_SHIFT;
+      if (back > slot) return; /* a stale note, read while it changes */
+      place->cls = (note & CLASS_MASK) - 1;
       place->slab = &ss->slabs[slot - back];
       /* Whether a large span is in use or kept by a thread stands there alone. */
       if (place->cls == HAK_CLASS_LARGE) place->cls = hak_slab_class(place->slab);
@@ -83,9 +92,8 @@ hak_slab_t *hak_slab_of(const void *block) {
   uintptr_t address = (uintptr_t)block;
   hak_leaf_t *leaf = hak_registry_leaf(hak_registry_root(), address >> HAK_LEAF_SHIFT);
   hak_assert(leaf != NULL);
-  hak_extent_t *extent =
-      hak_load_relaxed(&leaf->extent[(uint32_t)address >> HAK_SUPERSLAB_SHIFT]);
-  unsigned back = hak_load_relaxed(&leaf->info[hak_leaf_unit(address)]) >> 8;
+  hak_extent_t *extent = hak_load_relaxed(&leaf->extent[hak_leaf_unit(address)]);
+  unsigned back = hak_load_relaxed(&leaf->note[hak_leaf_slab(address)]) >> BACK_SHIFT;
   unsigned slot = (unsigned)(address >> HAK_SLAB_SHIFT) % HAK_SUPERSLAB_SLABS;
   return &hak_superslab_of_extent(extent)->slabs[slot - back];
 }

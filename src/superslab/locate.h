@@ -1,6 +1,10 @@
 /* locate.h - which slab, span or block an address lies in.
  *
- * Depends on: base, pages, superslab.   Used by: tiny, heap, api.
+ * The registry's note of a slab is its class + 1, and in the upper byte how many slabs
+ * the first one of its span lies back; 0 where it belongs to nothing.
+ *
+ * Depends on: base, pages, superslab.
+ * Used by: pool_prefault, shared_pool, tiny, pool, api.
  */
 #ifndef HAK_SUPERSLAB_LOCATE_H
 #define HAK_SUPERSLAB_LOCATE_H
@@ -8,13 +12,17 @@
 #include "pages/registry.h"
 #include "superslab/superslab.h"
 
+/* Tells the registry the class of `slabs` slabs side by side that belong together;
+ * HAK_CLASS_NONE: they belong to nothing. */
+void hak_locate_set_class(uintptr_t address, size_t slabs, uint32_t cls);
+
 /* What an address lies in. */
 typedef struct hak_place {
   hak_extent_t *extent; /* of a run's block the first one's; NULL: not ours */
   hak_slab_t
       *slab;    /* the span's first slab; NULL in runs, mappings and external ranges */
   char *start;  /* of the span, or of the run's or mapping's block, or external range */
-  uint32_t cls; /* HAK_CLASS_NONE if the unit is in no slab and no block */
+  uint32_t cls; /* HAK_CLASS_NONE: no slab in use and no block is there */
 } hak_place_t;
 
 /* Any 64-bit value. Field by field into the caller's record: a copy of the whole,

@@ -1,6 +1,7 @@
 #include "superslab/pool_growth.h"
 
 #include "base/option.h"
+#include "superslab/region.h"
 
 hak_superslab_t *hak_pool_bring(hak_shared_pool_t *pool, uint32_t count, size_t alignment,
                                 hak_extent_kind_t kind, bool no_grow, bool *huge) {

@@ -1,7 +1,9 @@
-/* pool_prefault.c - memory of a pool that is there before it is needed, and stays. */
+#include "superslab/pool_prefault.h"
+
+#include "base/option.h"
+#include "superslab/locate.h"
 #include "superslab/pool_growth.h"
-#include "superslab/pool_slots.h"
-#include "superslab/prefault.h"
+#include "superslab/region_map.h"
 #include "superslab/tree.h"
 
 typedef hak_superslab_t node_t;
@@ -62,11 +64,35 @@ bool hak_pool_reserve(hak_shared_pool_t *pool, size_t bytes) {
   return ok;
 }
 
+/* Commits slots that the caller has taken, makes their pages and what the registry
+ * says of them resident. False if memory is short. No lock held. */
+static bool prefault_slots(node_t *ss, unsigned first, unsigned count) {
+  const hak_os_t *os = ss->extent.os;
+  size_t page = os->page_size;
+  bool zeroed;
+  if (count == HAK_SUPERSLAB_SLABS && !hak_region_of(ss)->small &&
+      hak_option(HUGE_PAGES) != 0) {
+    hak_os_collapse(os, ss->extent.base, HAK_SUPERSLAB_SIZE);
+  }
+  if (!hak_superslab_commit(ss, first, count, count * (HAK_SLAB_SIZE / page), false,
+                            &zeroed)) {
+    return false;
+  }
+  char *start = hak_superslab_slot(ss, first);
+  for (size_t at = 0; at < count * HAK_SLAB_SIZE; at += page) {
+    ((volatile char *)start)[at] = 0;
+  }
+  hak_registry_set_entries((uintptr_t)start, count, 0);
+  hak_locate_set_class((uintptr_t)start, count, HAK_CLASS_NONE);
+  return true;
+}
+
 /* The lowest run of free slots of a SuperSlab from `from` on, `most` at most; its end,
  * and *count: how many. Called and returns with the lock held; the SuperSlab may have
  * gone then. */
-static unsigned prefault_run(hak_shared_pool_t *pool, node_t *ss, unsigned from,
-                             size_t most, unsigned *count, bool *ok) {
+static unsigned prefault_run_locked(hak_shared_pool_t *pool, node_t *ss, unsigned from,
+                                    size_t most, unsigned *count, bool *ok) {
+  hak_lock_assert_held(&pool->lock);
   uint32_t free =
       from < HAK_SUPERSLAB_SLABS ? hak_superslab_free(ss) & ~hak_mask32(0, from) : 0;
   *count = 0;
@@ -79,7 +105,7 @@ static unsigned prefault_run(hak_shared_pool_t *pool, node_t *ss, unsigned from,
   pool->in_hand += n;
   ss->collapsed = 1; /* by this call or not at all */
   hak_lock_release(&pool->lock);
-  *ok = hak_prefault_slots(ss, first, n);
+  *ok = prefault_slots(ss, first, n);
   hak_lock_acquire(&pool->lock);
   pool->in_hand -= n;
   hak_pool_put_locked(pool, ss, first, n, hak_clock_cached());
@@ -110,7 +136,7 @@ bool hak_pool_prefault(hak_shared_pool_t *pool, size_t bytes) {
     }
     const char *base = ss->extent.base;
     unsigned count;
-    slot = prefault_run(pool, ss, slot, slots, &count, &ok);
+    slot = prefault_run_locked(pool, ss, slot, slots, &count, &ok);
     slots -= ok ? count : 0;
     if (slot < HAK_SUPERSLAB_SLABS) {
       at = base - 1; /* the same one again */

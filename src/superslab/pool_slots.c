@@ -1,5 +1,6 @@
 #include "superslab/pool_slots.h"
 
+#include "superslab/region.h"
 #include "superslab/tree.h"
 
 typedef hak_superslab_t node_t;
@@ -29,7 +30,8 @@ void hak_pool_requeue_locked(hak_shared_pool_t *pool, node_t *ss) {
 }
 
 /* A SuperSlab that is wholly free is not to go. */
-static bool is_kept(const hak_shared_pool_t *pool, const node_t *ss) {
+static bool is_kept_locked(const hak_shared_pool_t *pool, const node_t *ss) {
+  hak_lock_assert_held(&pool->lock);
   if (HAK_UNLIKELY(pool->readying != 0)) return true;
   if (HAK_LIKELY(pool->kept_slabs == 0 && pool->kept_superslabs == 0)) return false;
   uint64_t without = hak_load_relaxed(&pool->taken) + pool->empty;
@@ -52,7 +54,7 @@ void hak_pool_settle_locked(hak_shared_pool_t *pool, node_t *ss, unsigned slots,
                             uint64_t now) {
   hak_lock_assert_held(&pool->lock);
   hak_count_own(&pool->taken, 0 - (uint64_t)slots);
-  if (hak_superslab_free(ss) != HAK_ALL_SLOTS || is_kept(pool, ss)) {
+  if (hak_superslab_free(ss) != HAK_ALL_SLOTS || is_kept_locked(pool, ss)) {
     hak_pool_requeue_locked(pool, ss);
     hak_pool_run_changed_locked(pool, ss);
     return;
@@ -67,7 +69,7 @@ void hak_pool_give_bare_locked(hak_shared_pool_t *pool, uint64_t now) {
   while (pool->keeps_free && (ss = hak_tree_above(pool->root, at)) != NULL) {
     at = ss->extent.base;
     if (hak_superslab_free(ss) == HAK_ALL_SLOTS && hak_superslab_retained(ss) == 0 &&
-        !is_kept(pool, ss)) {
+        !is_kept_locked(pool, ss)) {
       give_locked(pool, ss, now);
     }
   }

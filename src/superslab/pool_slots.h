@@ -1,38 +1,84 @@
-/* pool_slots.h - how slots of a pool's SuperSlabs come and go: its tree, its queue and
- * its counts follow.
+/* pool_slots.h - the record of a pool, and how slots of its SuperSlabs come and go: its
+ * tree, its queue and its counts follow.
  *
- * Depends on: base, superslab, region, tree.   Used by: shared_pool, pool_ready.
+ * Depends on: base, pages, region, superslab, tree.
+ * Used by: pool_growth, pool_prefault, shared_pool.
  *
- * Everything is under the pool's lock.
+ * Invariant, checked by hak_pool_is_valid(): every SuperSlab in the tree has the
+ * pool's heap, at least one slot taken (unless some are kept), and `run` and
+ * `tree_run` tell the truth; slabs taken + slabs free == 32 x SuperSlabs.
+ *
+ * Access:  see base/lock.h
  */
 #ifndef HAK_SUPERSLAB_POOL_SLOTS_H
 #define HAK_SUPERSLAB_POOL_SLOTS_H
 
-#include "superslab/shared_pool.h"
+#include "base/lock.h"
+#include "pages/clock.h"
+#include "superslab/superslab.h"
 
+typedef struct hak_shared_pool {
+  hak_lock_t lock;          /* guards every field marked [lock: pool], here and in the
+                               heap's SuperSlabs */
+  const hak_os_t *os;       /* [const] the process's hooks, or the heap's own */
+  void *heap;               /* [const] the heap that has this pool, its handle */
+  bool starts_small;        /* [const] the first SuperSlabs never have huge pages */
+  int32_t huge_pages;       /* [const] HAK_HUGE_* of the heap */
+  uint32_t colour;          /* [const] where it begins, so that heaps used in turn do not
+                               meet in the same cache lines and TLB entries: each would
+                               begin a SuperSlab */
+  bool keeps_free;          /* [lock: pool] some SuperSlabs may be wholly free */
+  uint64_t empty;           /* [lock: pool] free slots that have pages */
+  uint64_t kept_slabs;      /* [lock: pool] so many slots, taken or empty, keep their
+                               pages */
+  uint64_t kept_superslabs; /* [lock: pool] so many SuperSlabs are not given back */
+  uint32_t readying;        /* [lock: pool] calls that make memory ready: nothing goes */
+  uint64_t in_hand;         /* [lock: pool] slots taken for that, or to be given back */
+  hak_superslab_t *root;    /* [lock: pool] of the tree */
+  hak_superslab_t *runs;    /* [lock: pool] first SuperSlabs of blocks, by `next` */
+  hak_superslab_queue_t retained; /* [lock: pool] SuperSlabs with empty committed slots */
+  hak_atomic_u64_t superslabs;    /* [lock: pool] in the tree; others read it as a
+                                     statistic */
+  hak_atomic_u64_t taken;         /* [lock: pool] slots; others read it as a statistic */
+  hak_budget_t budget;            /* [any] what the heap is charged */
+  hak_atomic_u64_t mapped_blocks, mapped_bytes; /* [any] in mappings of their own */
+} hak_shared_pool_t;
+
+/* The pool of a budget that is a heap's. */
+HAK_HOT hak_shared_pool_t *hak_pool_of_budget(hak_budget_t *budget) {
+  return HAK_CONTAINER_OF(budget, hak_shared_pool_t, budget);
+}
+/* All its memory is the caller's (external_region.h): it cannot grow, and asks for
+ * nothing. */
+HAK_HOT bool hak_pool_is_enclosed(const hak_shared_pool_t *pool) {
+  return hak_os_is_fixed(pool->os);
+}
+
+/* Slots of a SuperSlab of the pool's are taken. */
 void hak_pool_take_locked(hak_shared_pool_t *pool, hak_superslab_t *ss, unsigned first,
                           unsigned span);
-/* The SuperSlab goes back to its region if nothing of it is in use or to be kept. */
+/* Slots are put back. The SuperSlab goes back to its region if nothing of it is in use
+ * or to be kept. */
 void hak_pool_put_locked(hak_shared_pool_t *pool, hak_superslab_t *ss, unsigned first,
                          unsigned span, uint64_t now);
 
 /* Puts a SuperSlab that nobody has into the tree; returns with the lock held. */
 void hak_pool_add_superslab(hak_shared_pool_t *pool, hak_superslab_t *ss);
 
-/* The parts of the above, for who changes slots in another way. */
+/* --- the steps of these, where slots change in another way ------------------------- */
 
 /* Takes each run of ones in `slots`, or puts them back. */
 void hak_pool_each_run_locked(hak_shared_pool_t *pool, hak_superslab_t *ss,
                               uint32_t slots, uint64_t now, bool put);
-/* So many slots of it have been put back. */
+/* So many slots of the SuperSlab have been put back. */
 void hak_pool_settle_locked(hak_shared_pool_t *pool, hak_superslab_t *ss, unsigned slots,
                             uint64_t now);
 /* SuperSlabs that were kept wholly free, and need not be any more, go if they have no
  * pages: no purge comes to them. O(SuperSlabs). */
 void hak_pool_give_bare_locked(hak_shared_pool_t *pool, uint64_t now);
-/* Its longest free run may be another. */
+/* The SuperSlab's longest free run may be another. */
 void hak_pool_run_changed_locked(hak_shared_pool_t *pool, hak_superslab_t *ss);
-/* Last in the queue, as what changed last. */
+/* The SuperSlab becomes the last in the queue, as what changed last. */
 void hak_pool_requeue_locked(hak_shared_pool_t *pool, hak_superslab_t *ss);
 
 #endif

@@ -5,16 +5,13 @@
 #include "base/option.h"
 #include "base/wait.h"
 #include "os/os_release.h"
-#include "superslab/region_map.h"
-#include "superslab/region_new.h"
-
-hak_regions_t hak_regions = {.lock = HAK_LOCK_INIT(HAK_RANK_REGIONS)};
-hak_atomic_u64_t hak_regions_reserved, hak_regions_head_committed;
+#include "superslab/region_growth.h"
 
 /* Makes the records of the first `count` SuperSlabs usable; called and returns
  * with the lock held, which it drops for the OS. The thread has the turn, or the
  * records lie elsewhere and have their memory. */
-static bool ready_records(hak_region_t *region, uint32_t count) {
+static bool ready_records_locked(hak_region_t *region, uint32_t count) {
+  hak_lock_assert_held(&hak_regions.lock);
   while (hak_region_ready(region) < count) {
     size_t need = (size_t)((char *)&region->superslabs[count] - (char *)region);
     size_t have = region->head_committed;
@@ -37,18 +34,20 @@ static bool ready_records(hak_region_t *region, uint32_t count) {
   return true;
 }
 
-/* Likewise, if need be: one thread at a time. False if memory is short, or before the OS
- * would be called if `no_grow`. */
-static bool make_ready(hak_region_t *region, uint32_t count, bool no_grow) {
+/* Makes the records of the first `count` SuperSlabs usable where they are not, one thread
+ * at a time; drops the lock for that. False if memory is short, or if `no_grow` and the
+ * OS would have to be asked. */
+static bool make_ready_locked(hak_region_t *region, uint32_t count, bool no_grow) {
+  hak_lock_assert_held(&hak_regions.lock);
   if (hak_region_ready(region) >= count) return true;
   if (no_grow) return false;
-  if (region->records != 0) return ready_records(region, count);
+  if (region->records != 0) return ready_records_locked(region, count);
   if (hak_os_is_barred()) return false;
   hak_lock_release(&hak_regions.lock);
   bool taken = hak_turn_take(&hak_regions.readying), ok = false;
   if (taken) {
     hak_lock_acquire(&hak_regions.lock);
-    ok = ready_records(region, count);
+    ok = ready_records_locked(region, count);
     hak_lock_release(&hak_regions.lock);
   }
   hak_turn_give(&hak_regions.readying, taken);
@@ -56,10 +55,11 @@ static bool make_ready(hak_region_t *region, uint32_t count, bool no_grow) {
   return ok;
 }
 
-/* Of a run that was taken out of its region's map: names its owner and lets go of the
+/* Names the owner of a run that was taken out of its region's map, and lets go of the
  * lock. */
-static void hand_out(hak_superslab_t *ss, uint32_t count, hak_extent_kind_t kind,
-                     void *heap) {
+static void hand_out_locked(hak_superslab_t *ss, uint32_t count, hak_extent_kind_t kind,
+                            void *heap) {
+  hak_lock_assert_held(&hak_regions.lock);
   hak_superslab_take_all_locked(&hak_regions.lock, ss, count);
   for (uint32_t i = 0; i < count; i++) {
     hak_store_relaxed(&ss[i].extent.heap, heap);
@@ -125,14 +125,14 @@ static hak_superslab_t *acquire(const wish_t *wish, hak_extent_kind_t kind, void
   if (region == NULL && !no_grow && !hak_os_is_barred()) {
     region = take_new_locked(wish, &at);
   }
-  bool ok = region != NULL && make_ready(region, at + count, no_grow);
+  bool ok = region != NULL && make_ready_locked(region, at + count, no_grow);
   if (!ok) {
     if (region != NULL) hak_region_untake_run_locked(region, at, count);
     hak_lock_release(&hak_regions.lock);
     return NULL;
   }
   hak_superslab_t *ss = &region->superslabs[at];
-  hand_out(ss, count, kind, heap);
+  hand_out_locked(ss, count, kind, heap);
   return ss;
 }
 
@@ -164,8 +164,8 @@ hak_superslab_t *hak_region_acquire_committed(const hak_os_t *os, void *heap,
     hak_lock_release(&hak_regions.lock);
     return NULL;
   }
-  hak_region_take_run_locked(ss->region, ss->index, 1);
-  hand_out(ss, 1, HAK_EXTENT_SLABS, heap);
+  hak_region_take_run_locked(hak_region_of(ss), ss->index, 1);
+  hand_out_locked(ss, 1, HAK_EXTENT_SLABS, heap);
   return ss;
 }
 
@@ -177,7 +177,7 @@ static void give_locked(hak_superslab_t *ss, uint32_t count, uint64_t now) {
   }
   hak_superslab_uncharge_all(ss, count);
   hak_superslab_put_all_locked(&hak_regions.lock, ss, count, now);
-  hak_region_untake_run_locked(ss->region, ss->index, count);
+  hak_region_untake_run_locked(hak_region_of(ss), ss->index, count);
 }
 
 void hak_region_give(hak_superslab_t *ss, uint32_t count, uint64_t now) {
@@ -193,7 +193,7 @@ size_t hak_region_purge(uint64_t before, size_t max_bytes, size_t *slabs) {
     hak_superslab_t *ss = hak_regions.retained.first;
     if (ss == NULL || ss->idle_since > before) break;
     uint64_t idle_since = ss->idle_since;
-    hak_region_take_run_locked(ss->region, ss->index, 1);
+    hak_region_take_run_locked(hak_region_of(ss), ss->index, 1);
     hak_superslab_take_locked(&hak_regions.lock, ss, 0, HAK_SUPERSLAB_SLABS);
     ss->purging = hak_os_self();
     hak_lock_release(&hak_regions.lock);
@@ -218,7 +218,7 @@ size_t hak_region_purge(uint64_t before, size_t max_bytes, size_t *slabs) {
     hak_lock_acquire(&hak_regions.lock);
     ss->purging = NULL;
     hak_superslab_put_locked(&hak_regions.lock, ss, 0, HAK_SUPERSLAB_SLABS, idle_since);
-    hak_region_untake_run_locked(ss->region, ss->index, 1);
+    hak_region_untake_run_locked(hak_region_of(ss), ss->index, 1);
     if (got == 0) break; /* the OS refuses: do not go round for ever */
   }
   hak_lock_release(&hak_regions.lock);

@@ -1,22 +1,104 @@
-/* region_map.h - which SuperSlabs of a region nobody has, and which have records.
+/* region_map.h - the regions of the process: which SuperSlabs of each nobody has, and
+ * which have records.
  *
- * Depends on: base, superslab.   Used by: region, region_new.
+ * Depends on: os, superslab.   Used by: pool_prefault, region, region_growth.
  *
- * Everything but the way from region to region is under the regions' lock.
+ * A region is one reservation: at its head the records of its SuperSlabs, then
+ * the SuperSlabs. Each further region is twice as large as the last, so their
+ * number stays small. Records are committed as SuperSlabs are first used and
+ * stay until shutdown.
+ *
+ * A region over the hooks of one heap has its records elsewhere, so that it can be
+ * released with that heap: what is left is an empty record, which serves the next one.
+ * A region over memory of the caller's (external_region.h) has its records elsewhere
+ * too.
+ *
+ * Lookup: safe without a lock from region to region, because a record once linked stays
+ * linked until shutdown.
+ *
+ * Invariant: a SuperSlab is marked free in its region's map exactly if its kind is
+ * HAK_EXTENT_FREE and all its slots are free; hak_regions_are_valid() checks it.
+ *
+ * Access:  see base/lock.h
  */
 #ifndef HAK_SUPERSLAB_REGION_MAP_H
 #define HAK_SUPERSLAB_REGION_MAP_H
 
-#include "superslab/region.h"
+#include "os/turn.h"
+#include "superslab/superslab.h"
 
 #define HAK_REGION_WORD_BITS 64
 
-/* Acquire, both: pair with the releases in region_new.c. */
+typedef struct hak_region {
+  _Atomic(struct hak_region *) next; /* [lock: regions] the younger one; set once */
+  const hak_os_t *os;                /* [const] NULL in an empty record */
+  char *start;                       /* [const] of the reservation; NULL: there is none */
+  char *base;                        /* [const] the first SuperSlab */
+  size_t size;                       /* [const] bytes reserved, head included */
+  uint32_t count;                    /* [const] SuperSlabs */
+  uint32_t records;                  /* [const] SuperSlabs that have a record, where the
+                                        records lie elsewhere; else 0 */
+  uint32_t free_count;               /* [lock: regions] SuperSlabs in the map */
+  hak_atomic_u32_t ready;            /* [lock: regions] records that may be touched */
+  hak_atomic_u32_t huge_from;        /* [any] huge pages were asked for from this
+                                        SuperSlab on; goes down once, when they were not
+                                        to be asked for at first */
+  bool unadvised;                    /* [lock: regions] huge pages are still to be asked
+                                        for */
+  bool small;                        /* [const] never has huge pages: serves heaps that
+                                        are small as yet */
+  bool reviving;                     /* [lock: regions] an empty record that somebody
+                                        fills */
+  size_t head_committed;             /* [lock: regions] bytes */
+  hak_superslab_t *superslabs;       /* [const] `count` records */
+  uint64_t free[];                   /* [lock: regions] bit i: SuperSlab i is free */
+} hak_region_t;
+
+/* All regions of the process. */
+typedef struct hak_regions {
+  hak_lock_t lock;               /* guards every field marked [lock: regions], of the
+                                    regions and here, and SuperSlabs that nobody has */
+  _Atomic(hak_region_t *) first; /* [lock: regions] the oldest */
+  hak_region_t *last;            /* [lock: regions] the youngest */
+  size_t next_size;              /* [lock: regions] bytes of the next region; 0 = as the
+                                    option says */
+  hak_atomic_u32_t has_common;   /* [any] a region that is not small was made */
+  hak_turn_t readying;           /* [any] whose turn it is to commit records, without
+                                    the lock */
+  hak_turn_t growing;            /* [any] whose turn it is to reserve address space,
+                                    without the lock */
+  hak_turn_t growing_own;        /* [any] whose turn it is to do so with hooks of a
+                                    heap's own */
+  _Atomic(const hak_os_t *) own; /* [any] the hooks that `growing_own` is for */
+  uint32_t in_use;               /* [lock: regions] SuperSlabs that are not free */
+  hak_superslab_queue_t
+      retained; /* [lock: regions] free SuperSlabs with committed pages */
+} hak_regions_t;
+
+extern hak_regions_t hak_regions;
+extern hak_atomic_u64_t hak_regions_reserved;       /* bytes */
+extern hak_atomic_u64_t hak_regions_head_committed; /* bytes of records */
+
+/* Acquire, both: pair with the releases in region_growth.c. */
 HAK_HOT hak_region_t *hak_region_first(void) {
   return hak_load_acquire(&hak_regions.first);
 }
 HAK_HOT hak_region_t *hak_region_next(hak_region_t *region) {
   return hak_load_acquire(&region->next);
+}
+
+/* The region that a SuperSlab lies in. */
+HAK_HOT hak_region_t *hak_region_of(const hak_superslab_t *ss) { return ss->region; }
+
+/* Huge pages were asked for where the SuperSlab lies. */
+HAK_HOT bool hak_superslab_is_huge(hak_superslab_t *ss) {
+  /* Relaxed: where it has just changed, nothing of the SuperSlab was committed. */
+  return ss->index >= hak_load_relaxed(&hak_region_of(ss)->huge_from);
+}
+
+/* The SuperSlab `distance` places further on in its region. */
+HAK_HOT hak_superslab_t *hak_superslab_at(hak_superslab_t *ss, uint32_t distance) {
+  return &hak_region_of(ss)->superslabs[ss->index + distance];
 }
 
 /* Records that may be touched. */

@@ -2,6 +2,7 @@
 
 #include "base/option.h"
 #include "pages/mapping.h"
+#include "superslab/region.h"
 
 enum {
   NS_PER_MS = 1000000,

@@ -1,6 +1,6 @@
 /* retention.h - when free memory goes back to the OS.
  *
- * Depends on: superslab's other modules.   Used by: heap, api.
+ * Depends on: base, pages, region, shared_pool.   Used by: heap, api.
  *
  * Free slots, SuperSlabs and mappings keep their pages until nothing has come
  * or gone around them for PURGE_DECAY_MS and more than RETAIN_BYTES lie idle;
@@ -21,7 +21,9 @@ HAK_HOT void hak_retention_trim(hak_shared_pool_t *pool) {
   }
 }
 
-/* Gives back what has been idle since `before`, as hak_region_purge. */
+/* Gives back pages of free SuperSlabs, of kept mappings and of the pool that have been
+ * idle since `before` or longer, in this order, up to max_bytes and *slabs looked at.
+ * Returns the bytes. No lock held. */
 size_t hak_retention_collect(hak_shared_pool_t *pool, uint64_t before, size_t max_bytes,
                              size_t *slabs);
 

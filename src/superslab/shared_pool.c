@@ -3,8 +3,9 @@
 #include "base/check.h"
 #include "base/event.h"
 #include "base/option.h"
+#include "superslab/locate.h"
 #include "superslab/pool_growth.h"
-#include "superslab/pool_slots.h"
+#include "superslab/region.h"
 #include "superslab/tree.h"
 
 typedef hak_superslab_t node_t;
@@ -38,8 +39,9 @@ void hak_pool_pass_on(hak_shared_pool_t *pool, const hak_os_t *os, void *heap) {
 
 /* Slots whose pages are there already, among the SuperSlabs that have some; looks
  * at a few. */
-static node_t *find_committed(hak_shared_pool_t *pool, unsigned span, size_t alignment,
-                              size_t pages, int *first) {
+static node_t *find_committed_locked(hak_shared_pool_t *pool, unsigned span,
+                                     size_t alignment, size_t pages, int *first) {
+  hak_lock_assert_held(&pool->lock);
   enum {
     LOOKS = 64
   };
@@ -99,7 +101,7 @@ static node_t *find_or_grow(hak_shared_pool_t *pool, unsigned span, size_t align
 static node_t *find_without_os(hak_shared_pool_t *pool, unsigned span, size_t alignment,
                                size_t pages, int *first) {
   hak_lock_acquire(&pool->lock);
-  node_t *ss = find_committed(pool, span, alignment, pages, first);
+  node_t *ss = find_committed_locked(pool, span, alignment, pages, first);
   if (ss != NULL) return ss;
   hak_lock_release(&pool->lock);
   unsigned sure = span + (unsigned)(alignment >> HAK_SLAB_SHIFT) - 1;
@@ -158,8 +160,8 @@ enum {
 
 void hak_pool_densify(hak_shared_pool_t *pool, hak_slab_t *slab) {
   node_t *ss = hak_slab_superslab(slab);
-  if (hak_superslab_is_huge(ss) || ss->region->small || hak_option(HUGE_PAGES) == 0 ||
-      hak_pool_is_enclosed(pool) || !hak_os_may_give()) {
+  if (hak_superslab_is_huge(ss) || hak_region_of(ss)->small ||
+      hak_option(HUGE_PAGES) == 0 || hak_pool_is_enclosed(pool) || !hak_os_may_give()) {
     return;
   }
   hak_lock_acquire(&pool->lock);
@@ -191,7 +193,8 @@ bool hak_pool_extend(hak_shared_pool_t *pool, hak_slab_t *slab, unsigned span,
 }
 
 /* Slabs whose pages are not to be kept. */
-static uint64_t surplus_slabs(const hak_shared_pool_t *pool) {
+static uint64_t surplus_slabs_locked(const hak_shared_pool_t *pool) {
+  hak_lock_assert_held(&pool->lock);
   if (pool->readying != 0) return 0;
   uint64_t has = hak_load_relaxed(&pool->taken) + pool->empty;
   return has > pool->kept_slabs ? has - pool->kept_slabs : 0;
@@ -226,7 +229,7 @@ size_t hak_pool_purge(hak_shared_pool_t *pool, uint64_t before, size_t max_bytes
     if (ss == NULL || ss->idle_since > before) break;
     uint64_t idle_since = ss->idle_since;
     size_t most = (max_bytes - given - 1) / HAK_SLAB_SIZE + 1;
-    uint64_t surplus = surplus_slabs(pool);
+    uint64_t surplus = surplus_slabs_locked(pool);
     if (most > *slabs) most = *slabs;
     if (most > surplus) most = surplus;
     if (most == 0) break;
@@ -312,7 +315,7 @@ void hak_pool_forget_run(hak_shared_pool_t *pool, const hak_superslab_t *ss) {
 static void clear_superslab(node_t *ss, hak_pool_gone_t *gone) {
   uintptr_t base = (uintptr_t)ss->extent.base;
   hak_registry_set_entries(base, HAK_SUPERSLAB_SLABS, 0);
-  hak_registry_set_class(base, HAK_SUPERSLAB_SLABS, HAK_CLASS_NONE);
+  hak_locate_set_class(base, HAK_SUPERSLAB_SLABS, HAK_CLASS_NONE);
   for (unsigned i = 0; i < HAK_SUPERSLAB_SLABS; i++) {
     hak_slab_t *slab = &ss->slabs[i];
     if ((hak_superslab_free(ss) >> i & 1) == 0 &&
@@ -325,20 +328,23 @@ static void clear_superslab(node_t *ss, hak_pool_gone_t *gone) {
   }
 }
 
-static void clear_kept(hak_shared_pool_t *pool, node_t *ss, uint64_t now,
-                       hak_pool_gone_t *gone) {
+static void clear_kept_locked(hak_shared_pool_t *pool, node_t *ss, uint64_t now,
+                              hak_pool_gone_t *gone) {
+  hak_lock_assert_held(&pool->lock);
   if (ss == NULL) return;
   clear_superslab(ss, gone);
   hak_pool_each_run_locked(pool, ss, ~hak_superslab_free(ss), now, true);
   hak_pool_requeue_locked(pool, ss);
   pool->empty += hak_count_bits(hak_superslab_retained(ss));
   ss->run = HAK_SUPERSLAB_SLABS;
-  clear_kept(pool, ss->left, now, gone);
-  clear_kept(pool, ss->right, now, gone);
+  clear_kept_locked(pool, ss->left, now, gone);
+  clear_kept_locked(pool, ss->right, now, gone);
   hak_tree_update(ss);
 }
 
-static void clear_given(hak_shared_pool_t *pool, uint64_t now, hak_pool_gone_t *gone) {
+static void clear_given_locked(hak_shared_pool_t *pool, uint64_t now,
+                               hak_pool_gone_t *gone) {
+  hak_lock_assert_held(&pool->lock);
   while (pool->root != NULL) {
     node_t *ss = pool->root;
     pool->root = hak_tree_merge(ss->left, ss->right);
@@ -356,9 +362,9 @@ void hak_pool_clear(hak_shared_pool_t *pool, bool keep, hak_pool_gone_t *gone) {
   hak_lock_acquire(&pool->lock);
   pool->empty = 0;
   if (keep) {
-    clear_kept(pool, pool->root, now, gone);
+    clear_kept_locked(pool, pool->root, now, gone);
   } else {
-    clear_given(pool, now, gone);
+    clear_given_locked(pool, now, gone);
   }
   pool->keeps_free = keep;
   if (!keep) pool->kept_slabs = pool->kept_superslabs = 0;
@@ -376,8 +382,9 @@ void hak_pool_clear(hak_shared_pool_t *pool, bool keep, hak_pool_gone_t *gone) {
   hak_lock_release(&pool->lock);
 }
 
-static bool subtree_is_valid(const hak_shared_pool_t *pool, const node_t *node,
-                             uint64_t *nodes, uint64_t *taken) {
+static bool subtree_is_valid_locked(const hak_shared_pool_t *pool, const node_t *node,
+                                    uint64_t *nodes, uint64_t *taken) {
+  hak_lock_assert_held(&pool->lock);
   if (node == NULL) return true;
   uint32_t run = node->run;
   if (hak_tree_run(node->left) > run) run = hak_tree_run(node->left);
@@ -391,14 +398,14 @@ static bool subtree_is_valid(const hak_shared_pool_t *pool, const node_t *node,
          hak_superslab_is_valid(node) &&
          (node->left == NULL || node->left->extent.base < node->extent.base) &&
          (node->right == NULL || node->right->extent.base > node->extent.base) &&
-         subtree_is_valid(pool, node->left, nodes, taken) &&
-         subtree_is_valid(pool, node->right, nodes, taken);
+         subtree_is_valid_locked(pool, node->left, nodes, taken) &&
+         subtree_is_valid_locked(pool, node->right, nodes, taken);
 }
 
 bool hak_pool_is_valid(hak_shared_pool_t *pool) {
   uint64_t nodes = 0, taken = 0;
   hak_lock_acquire(&pool->lock);
-  bool valid = subtree_is_valid(pool, pool->root, &nodes, &taken) &&
+  bool valid = subtree_is_valid_locked(pool, pool->root, &nodes, &taken) &&
                nodes == hak_load_relaxed(&pool->superslabs) &&
                taken == hak_load_relaxed(&pool->taken);
   hak_lock_release(&pool->lock);

@@ -1,19 +1,19 @@
 /* slab.h - what is known of one slab: its list, its counts, and the word that
  * says who holds it.
  *
- * Depends on: base.   Used by: superslab, tiny, pool, heap.
+ * Depends on: base, pages.   Used by: superslab, tiny, pool.
  *
- * A slab is 64 KiB, the unit that the registry maps. A span is a run of slabs
- * used as one; its records are those of its first slab.
+ * A slab is 64 KiB, the piece that the registry has an entry for. A span is a run of
+ * slabs used as one; its records are those of its first slab.
  *
  * Invariant of a span of small blocks, checked by hak_slab_is_valid():
  *     blocks on the list + blocks in the word + blocks out == carved
  *     carved <= capacity
  *
- * Access:  [const]  written before the slab is published, until it is free again
- *          [holder] the holder, or whoever has the partial list's lock while it is
- *                   PARTIAL; others may read the atomic ones as statistics
- *          [any]    atomic; every writer follows tiny/hold.h
+ * Access:  see base/lock.h. The owner of most fields is the holder: the thread that the
+ *          word names, or whoever has the partial list's lock while the slab is PARTIAL.
+ *          Others may read the atomic ones as statistics. [const] is until the slab is
+ *          free again. Every writer of the word follows tiny/hold.h.
  */
 #ifndef HAK_SUPERSLAB_SLAB_H
 #define HAK_SUPERSLAB_SLAB_H
@@ -22,12 +22,18 @@
 #include "base/bits.h"
 #include "pages/extent.h"
 
+/* Classes of what a slab holds, beyond the size classes of tiny/size_class.h. */
+#define HAK_CLASS_NONE 0xff  /* nothing */
+#define HAK_CLASS_LARGE 0xfe /* one block of whole OS pages */
+#define HAK_CLASS_EXTERNAL \
+  0xfd /* caller's memory, whose external heap knows its blocks */
+
 /* A list that frees push onto. An entry of the registry names one. `room`
  * counts the pushes that may still come before one of them must be looked at:
  * that one finds 0 and goes to the slow path before it touches the list. */
 typedef struct hak_list {
-  void *head;            /* [holder] */
-  hak_atomic_i32_t room; /* [holder] read by others as a statistic */
+  void *head;            /* [owner: holder] */
+  hak_atomic_i32_t room; /* [owner: holder] read by others as a statistic */
   uint32_t block_size;   /* [const] bytes; 0 where there are no blocks */
 } hak_list_t;
 
@@ -39,23 +45,24 @@ typedef enum hak_slab_queue {
 } hak_slab_queue_t;
 
 typedef struct hak_slab {
-  hak_list_t list;            /* free blocks */
+  hak_list_t list;            /* [owner: holder] free blocks */
   hak_atomic_u64_t word;      /* [any] see below */
-  struct hak_slab *next;      /* [holder] in the queue that `queue` names */
-  struct hak_slab *prev;      /* [holder] */
-  hak_atomic_u32_t carved;    /* [holder] blocks given out at least once */
+  struct hak_slab *next;      /* [owner: holder] in the queue that `queue` names */
+  struct hak_slab *prev;      /* [owner: holder] */
+  hak_atomic_u32_t carved;    /* [owner: holder] blocks given out at least once */
   hak_atomic_u32_t capacity;  /* [const] blocks that fit; read late by who asks about
                                  any address */
-  hak_atomic_u32_t held_back; /* [holder] blocks still out when `room` runs out */
-  hak_atomic_u32_t usable;    /* bytes of a large block */
+  hak_atomic_u32_t held_back; /* [owner: holder] blocks still out when `room` runs out */
+  hak_atomic_u32_t usable;    /* [owner: who has the block] bytes of a large block */
   hak_atomic_u8_t cls;        /* [const] size class or HAK_CLASS_* */
   uint8_t span;               /* [const] slabs in the span */
-  uint8_t queue;              /* [holder] hak_slab_queue_t */
-  hak_atomic_u8_t committed;  /* [slot] OS pages committed, from the slab's start */
-  uint8_t dirty;              /* [holder] blocks were carved here before, in this life */
-  uint8_t slot;               /* [const] its place in the SuperSlab */
-  uint8_t unsure;             /* [holder] so many blocks may be neither listed nor out:
-                                 threads that freed them were lost in forks */
+  uint8_t queue;              /* [owner: holder] hak_slab_queue_t */
+  hak_atomic_u8_t
+      committed; /* [owner: who has the slot] OS pages committed, from the slab's start */
+  uint8_t dirty; /* [owner: holder] blocks were carved here before, in this life */
+  uint8_t slot;  /* [const] its place in the SuperSlab */
+  uint8_t unsure; /* [owner: holder] so many blocks may be neither listed nor out:
+                     threads that freed them were lost in forks */
 } hak_slab_t;
 
 _Static_assert(sizeof(hak_slab_t) == 64, "one cache line a slab: no false sharing");

@@ -3,7 +3,7 @@
 #include "base/check.h"
 #include "base/option.h"
 
-void hak_superslab_init(hak_superslab_t *ss, struct hak_region *region, uint32_t index,
+void hak_superslab_init(hak_superslab_t *ss, void *region, uint32_t index,
                         char *base, const hak_os_t *os) {
   ss->extent.base = base;
   ss->extent.os = os;

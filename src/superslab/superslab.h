@@ -1,7 +1,8 @@
 /* superslab.h - 2 MiB of aligned memory, cut into 32 slabs: the slots and their
  * states.
  *
- * Depends on: base, os, slab.   Used by: tiny, pool, heap.
+ * Depends on: base, pages, slab.
+ * Used by: locate, pool_slots, region_map, tree, external.
  *
  * Life of a SuperSlab: reserved with its region -> free (in the region's map)
  * -> of one heap, as slabs or as part of a run -> free -> ... -> released with
@@ -22,9 +23,8 @@
  *     whole and purged say of each slot what its slab's `committed` says
  *     the budget is charged the record, and the pages of the slots in `charged`
  *
- * Access:  [const] written before publication, never again
- *          [owner] under the lock of the pool or region map that has it
- *          [slot]  by whoever took the slot
+ * Access:  see base/lock.h. The lock is that of the pool that has the SuperSlab, or the
+ *          regions' where no heap has it.
  */
 #ifndef HAK_SUPERSLAB_SUPERSLAB_H
 #define HAK_SUPERSLAB_SUPERSLAB_H
@@ -37,31 +37,35 @@
 
 #define HAK_ALL_SLOTS UINT32_MAX
 
-struct hak_region;
 struct hak_superslab_queue;
 
 typedef struct hak_superslab {
   hak_extent_t extent;
-  struct hak_region *region; /* [const] */
-  uint32_t index;            /* [const] in its region */
-  hak_atomic_u32_t free;     /* [owner] slots; read by others as a statistic */
-  hak_atomic_u32_t retained; /* [owner] free slots with committed pages; likewise */
-  /* By slot: all pages are committed; they read as zero; it has none, but had some.
-   * [slot] a bit; atomic, because slots of one word have different owners. */
-  hak_atomic_u32_t whole, zero, purged;
-  /* [slot] likewise: `budget` is charged its pages. Pages that a SuperSlab brings along
-   * from a former owner are charged when their slot is first used. */
-  hak_atomic_u32_t charged;
-  uint64_t idle_since;               /* [owner] ns; when a slot last came or went */
-  struct hak_superslab_queue *queue; /* [owner] where it waits to be purged, or NULL */
-  struct hak_superslab *next, *prev; /* [owner] in that queue */
-  /* Node of the pool's tree by address; see shared_pool.c. */
-  struct hak_superslab *left, *right; /* [owner] */
-  _Atomic(hak_budget_t *) budget;     /* [owner] of the heap that has it, or NULL */
-  uint32_t collapsed;                 /* [owner] was made one huge page, or was to be */
-  uint32_t run, tree_run; /* [owner] longest run of free slots: here, in this subtree */
-  const void *purging; /* [owner] of one that nobody has: the thread that gives its pages
-                          back, and has all slots meanwhile; or NULL */
+  void *region;   /* [const] what it lies in; see hak_region_of */
+  uint32_t index; /* [const] in its region */
+  /* Both read without the lock as statistics. */
+  hak_atomic_u32_t free;     /* [lock: pool or regions] bit i: nobody has slot i */
+  hak_atomic_u32_t retained; /* [lock: pool or regions] free slots with committed pages */
+  /* A bit for each slot. Atomic, because the bits of one word have different owners. */
+  hak_atomic_u32_t whole;   /* [owner: who has the slot] all pages are committed */
+  hak_atomic_u32_t zero;    /* [owner: who has the slot] its pages read as zero */
+  hak_atomic_u32_t purged;  /* [owner: who has the slot] it has no pages, but had some */
+  hak_atomic_u32_t charged; /* [owner: who has the slot] `budget` is charged its pages.
+                               Pages that a SuperSlab brings along from a former owner
+                               are charged when their slot is first used. */
+  uint64_t idle_since; /* [lock: pool or regions] ns; when a slot last came or went */
+  struct hak_superslab_queue *queue;  /* [lock: pool or regions] where it waits to be
+                                         purged, or NULL */
+  struct hak_superslab *next, *prev;  /* [lock: pool or regions] in that queue; of a run
+                                         in the pool's list of them */
+  struct hak_superslab *left, *right; /* [lock: pool] in the tree by address; tree.h */
+  _Atomic(hak_budget_t *) budget; /* [lock: pool or regions] of the heap that has it, or
+                                     NULL */
+  uint32_t collapsed;             /* [lock: pool] was made one huge page, or was to be */
+  uint32_t run;                   /* [lock: pool] longest run of free slots */
+  uint32_t tree_run;              /* [lock: pool] longest `run` in its subtree */
+  const void *purging; /* [lock: regions] of one that nobody has: the thread that gives
+                          its pages back, and has all slots meanwhile; or NULL */
   hak_slab_t slabs[HAK_SUPERSLAB_SLABS] __attribute__((aligned(HAK_CACHE_LINE)));
 } hak_superslab_t;
 
@@ -69,20 +73,20 @@ _Static_assert(offsetof(hak_superslab_t, extent) == 0, "the registry names exten
 
 /* SuperSlabs with retained slots, the longest idle first. */
 typedef struct hak_superslab_queue {
-  hak_superslab_t *first, *last;
+  hak_superslab_t *first, *last; /* [lock: pool or regions] */
 } hak_superslab_queue_t;
 
 /* Hooks of memory that neither comes nor goes (see hak_os_is_fixed) begin a record of
  * this type. */
 typedef struct hak_fixed_os {
   hak_os_t os;
-  /* So many more slots of that memory are in use, or fewer. A pool's or the regions' lock
-   * is held. */
+  /* [const] Notes that so many more slots of that memory are in use, or fewer. A pool's
+   * or the regions' lock is held. */
   void (*count_used)(const hak_os_t *os, int64_t slots);
 } hak_fixed_os_t;
 
-void hak_superslab_init(hak_superslab_t *ss, struct hak_region *region, uint32_t index,
-                        char *base, const hak_os_t *os);
+void hak_superslab_init(hak_superslab_t *ss, void *region, uint32_t index, char *base,
+                        const hak_os_t *os);
 
 /* Slots come into use and go out of it. `lock`, which the caller holds, is that of the
  * pool or of the regions, whichever has the SuperSlab. */
@@ -108,14 +112,16 @@ bool hak_superslab_commit(hak_superslab_t *ss, unsigned first, unsigned count,
 void hak_superslab_commit_huge(hak_superslab_t *ss);
 /* Gives all committed pages of taken slots back; the bytes. No lock held. */
 size_t hak_superslab_purge(hak_superslab_t *ss, unsigned first, unsigned count);
-/* As above for the pages beyond the first `pages`. */
+/* Gives the pages of taken slots beyond the first `pages` back; the bytes. No lock held.
+ */
 size_t hak_superslab_purge_tail(hak_superslab_t *ss, unsigned first, unsigned count,
                                 size_t pages);
 
 /* It comes to a heap: its record is charged, and from here on what is used of it.
  * False, and nothing changed, if that is refused. All slots are taken. */
 bool hak_superslab_charge_to(hak_superslab_t *ss, hak_budget_t *budget);
-/* Likewise SuperSlabs side by side, together with all the pages that they have. */
+/* SuperSlabs side by side come to a heap, and all the pages that they have are charged
+ * with them. */
 bool hak_superslab_charge_all_to(hak_superslab_t *ss, uint32_t superslabs,
                                  hak_budget_t *budget);
 /* What is charged for it. */
@@ -129,8 +135,9 @@ void hak_superslab_uncharge_all(hak_superslab_t *ss, uint32_t superslabs);
 void hak_superslab_mend(hak_superslab_t *ss);
 /* Bytes committed in all its slots. */
 size_t hak_superslab_committed(const hak_superslab_t *ss);
-/* Likewise: slots that it had, without contents, are given back, so that it is known what
- * pages they have. The bytes that are lost, as the OS refuses. */
+/* Slots without contents, which a thread that was lost in a fork had, give their pages
+ * back, so that it is known what pages they have. The bytes that are lost, as the OS
+ * refuses. */
 size_t hak_superslab_purge_lost(hak_superslab_t *ss, unsigned first, unsigned count);
 
 /* How many slots are in which state. */

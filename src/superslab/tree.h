@@ -1,7 +1,7 @@
 /* tree.h - the SuperSlabs of a pool by address, with the longest free run of each
  * subtree.
  *
- * Depends on: base, superslab.   Used by: shared_pool.
+ * Depends on: superslab.   Used by: pool_prefault, pool_slots, shared_pool.
  *
  * A treap: by address for the search, by a hash of the address as priority, so it
  * stays shallow whatever the order of insertion. Its links and runs lie in the

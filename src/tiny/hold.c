@@ -1,6 +1,7 @@
 #include "tiny/hold.h"
 
 #include "base/option.h"
+#include "superslab/locate.h"
 #include "tiny/partial_list.h"
 #include "tiny/spill.h"
 #include "tiny/stray.h"
@@ -142,7 +143,7 @@ hak_slab_t *hak_hold_new(hak_thread_t *me, uint32_t cls) {
   hak_slab_set_out(slab, 0, 0);
   /* Relaxed: nobody else has a block of it. */
   hak_store_relaxed(&slab->word, hak_word_mine(me));
-  hak_registry_set_class((uintptr_t)hak_slab_start(slab), span, cls);
+  hak_locate_set_class((uintptr_t)hak_slab_start(slab), span, cls);
   hak_hold_set_entry(me, slab, hak_cache_entry(me, cls));
   return slab;
 }
@@ -154,7 +155,7 @@ void hak_hold_retire(hak_thread_t *me, hak_slab_t *slab) {
   if (me->now.lookup != NULL) {
     hak_lookup_forget(me->now.lookup, hak_slab_start(slab), slab->span);
   }
-  hak_registry_set_class((uintptr_t)hak_slab_start(slab), slab->span, HAK_CLASS_NONE);
+  hak_locate_set_class((uintptr_t)hak_slab_start(slab), slab->span, HAK_CLASS_NONE);
   /* Relaxed: the pool's lock orders it for the next holder. */
   hak_store_relaxed(&slab->word, hak_word_make(HAK_SLAB_FREE, 0));
   hak_pool_put(&me->now.store->pool, slab, slab->span);

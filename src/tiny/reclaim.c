@@ -1,5 +1,6 @@
 #include "tiny/reclaim.h"
 
+#include "superslab/locate.h"
 #include "tiny/hold.h"
 #include "tiny/partial_list.h"
 
@@ -62,7 +63,7 @@ void hak_reclaim_slab(hak_thread_t *me, hak_slab_t *slab) {
     hak_hold_retire(me, slab);
     return;
   }
-  hak_registry_set_class((uintptr_t)hak_slab_start(slab), slab->span, cls);
+  hak_locate_set_class((uintptr_t)hak_slab_start(slab), slab->span, cls);
   hak_hold_set_entry(me, slab, hak_cache_entry(me, cls));
   bool full = found.count == 0 && carved == hak_slab_capacity(slab);
   /* Relaxed: there is no other thread. */

@@ -24,7 +24,7 @@ HAK_WARM void *hak_single_new(hak_thread_t *me, uint32_t cls) {
   hak_slab_set_out(slab, 1, 0);
   /* Relaxed: nobody else has the block. */
   hak_store_relaxed(&slab->word, hak_word_make(HAK_SLAB_FULL, 0));
-  hak_registry_set_class((uintptr_t)start, span, cls);
+  hak_locate_set_class((uintptr_t)start, span, cls);
   HAK_COUNT(me, entry_writes, 1);
   hak_registry_set_entries((uintptr_t)start, 1, hak_cache_entry(me, cls));
   return start;
@@ -53,7 +53,7 @@ HAK_WARM void hak_single_home(hak_thread_t *me, uint32_t cls, void *block) {
   hak_slab_set_out(slab, 0, 0);
   HAK_COUNT(me, entry_writes, 1);
   hak_registry_set_entries((uintptr_t)block, 1, 0);
-  hak_registry_set_class((uintptr_t)block, span, HAK_CLASS_NONE);
+  hak_locate_set_class((uintptr_t)block, span, HAK_CLASS_NONE);
   hak_clock_refresh();
   hak_pool_put(&me->now.store->pool, slab, span);
 }

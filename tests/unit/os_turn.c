@@ -158,9 +158,9 @@ typedef struct all {
 static all_t use_up(const hak_os_t *os) {
   all_t all = {.one = acquire(os, 1, false)};
   CHECK(all.one != NULL);
-  all.count = all.one->region->free_count;
+  all.count = hak_region_of(all.one)->free_count;
   all.rest = acquire(os, all.count, false);
-  CHECK(all.rest != NULL && all.one->region->free_count == 0);
+  CHECK(all.rest != NULL && hak_region_of(all.one)->free_count == 0);
   CHECK_EQ(regions_of(os), 1);
   return all;
 }

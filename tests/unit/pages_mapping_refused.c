@@ -4,6 +4,7 @@
 
 #include "heap/lifecycle.h"
 #include "pages/mapping.h"
+#include "pages/mapping_move.h"
 #include "superslab/locate.h"
 
 static test_os_t g_os;

@@ -45,7 +45,7 @@ static void find__of_any_64_bit_value_gives_nothing_when_nothing_is_there(void *
   test_rng_t rng = test_rng(test_seed(), 1);
   static hak_superslab_t ss;
   init_superslab(&ss, NEAR);
-  hak_registry_set_class(NEAR, HAK_SUPERSLAB_SLABS, 5);
+  hak_locate_set_class(NEAR, HAK_SUPERSLAB_SLABS, 5);
   for (size_t n = 0; n < test_scale(100000); n++) {
     uintptr_t address = test_random(&rng) >> test_below(&rng, 64);
     if (address >> HAK_SUPERSLAB_SHIFT != NEAR >> HAK_SUPERSLAB_SHIFT) {
@@ -78,7 +78,7 @@ static void find__names_the_spans_first_slab_from_every_unit(void **state) {
       unsigned span = 1 + (unsigned)test_below(&rng, HAK_SUPERSLAB_SLABS - i);
       uint32_t draw = (uint32_t)test_below(&rng, 64);
       uint32_t its = draw == 63 ? HAK_CLASS_NONE : draw == 62 ? HAK_CLASS_LARGE : draw;
-      hak_registry_set_class(NEAR + i * HAK_SLAB_SIZE, span, its);
+      hak_locate_set_class(NEAR + i * HAK_SLAB_SIZE, span, its);
       hak_slab_set_class(&ss.slabs[i], its);
       for (unsigned k = i; k < i + span; k++) {
         first[k] = i;
@@ -102,7 +102,7 @@ static void find__names_the_spans_first_slab_from_every_unit(void **state) {
   }
 }
 
-/* A thread may read a unit's class while another gives the span a new use: a
+/* A thread may read a slab's class while another gives the span a new use: a
  * distance that leads out of the SuperSlab must not be followed. */
 static void find__of_a_stale_unit_stays_inside_the_superslab(void **state) {
   (void)state;
@@ -110,7 +110,7 @@ static void find__of_a_stale_unit_stays_inside_the_superslab(void **state) {
   init_superslab(&ss[0], NEAR);
   init_superslab(&ss[1], NEAR + HAK_SUPERSLAB_SIZE);
   /* As of a run that reached from the one into the other. */
-  hak_registry_set_class(NEAR + 28 * HAK_SLAB_SIZE, 12, 7);
+  hak_locate_set_class(NEAR + 28 * HAK_SLAB_SIZE, 12, 7);
   for (unsigned i = 0; i < 8; i++) {
     uintptr_t at = NEAR + HAK_SUPERSLAB_SIZE + i * HAK_SLAB_SIZE;
     hak_place_t place = hak_locate(at);
@@ -118,7 +118,7 @@ static void find__of_a_stale_unit_stays_inside_the_superslab(void **state) {
     CHECK(place.slab == NULL && place.start == NULL);
     CHECK_EQ(place.cls, HAK_CLASS_NONE);
   }
-  /* A free SuperSlab is unowned whatever its units still say. */
+  /* A free SuperSlab is unowned whatever is noted of its slabs. */
   hak_store_relaxed(&ss[0].extent.kind, HAK_EXTENT_FREE);
   hak_place_t place = hak_locate(NEAR + 30 * HAK_SLAB_SIZE);
   CHECK(place.extent == &ss[0].extent && place.slab == NULL);
@@ -183,7 +183,7 @@ static void find__in_a_run_names_the_first_superslab(void **state) {
   for (size_t at = 0; at < size; at += 123456) check_nothing_at(NEAR + at);
 }
 
-/* 6 units before a multiple of 4 GiB to 6 units behind it. */
+/* 6 slabs before a multiple of 4 GiB to 6 slabs behind it. */
 static void changes__reach_over_the_border_of_two_leaves(void **state) {
   (void)state;
   const uintptr_t border = NEAR + ((uintptr_t)1 << HAK_LEAF_SHIFT);
@@ -193,8 +193,8 @@ static void changes__reach_over_the_border_of_two_leaves(void **state) {
   init_superslab(&ss[0], border - HAK_SUPERSLAB_SIZE);
   init_superslab(&ss[1], border);
   hak_registry_set_entries(start, 12, 0x123456789abc);
-  hak_registry_set_class(start, 6, 9);
-  hak_registry_set_class(border, 6, 9);
+  hak_locate_set_class(start, 6, 9);
+  hak_locate_set_class(border, 6, 9);
   for (unsigned i = 0; i < 14; i++) {
     uintptr_t at = start - HAK_SLAB_SIZE + i * HAK_SLAB_SIZE;
     bool inside = i >= 1 && i <= 12;
@@ -202,8 +202,8 @@ static void changes__reach_over_the_border_of_two_leaves(void **state) {
     CHECK_EQ(hak_locate(at).cls, inside ? 9 : HAK_CLASS_NONE);
   }
   /* One that does reach over: the distances go on counting. */
-  hak_registry_set_class(start, 12, 9);
-  hak_registry_set_class(start, 12, HAK_CLASS_NONE);
+  hak_locate_set_class(start, 12, 9);
+  hak_locate_set_class(start, 12, HAK_CLASS_NONE);
   for (unsigned i = 0; i < 12; i++) {
     CHECK_EQ(hak_locate(start + i * HAK_SLAB_SIZE).cls, HAK_CLASS_NONE);
   }

@@ -6,6 +6,7 @@
 
 #include "heap/lifecycle.h"
 #include "pool/large.h"
+#include "superslab/region.h"
 
 static test_os_t g_os;
 static hak_shared_pool_t g_pool;

@@ -3,6 +3,7 @@
 #include "strict_os.h"
 
 #include "heap/heap.h"
+#include "superslab/pool_prefault.h"
 
 #include <errno.h>
 #include <pthread.h>

@@ -5,6 +5,7 @@
 
 #include "heap/lifecycle.h"
 #include "pages/mapping.h"
+#include "superslab/region.h"
 #include "superslab/retention.h"
 
 #define NS_PER_MS ((uint64_t)1000000)

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "heap/lifecycle.h"
+#include "superslab/region.h"
 #include "superslab/shared_pool.h"
 
 enum {

@@ -1,9 +1,8 @@
-#include "superslab/region_new.h"
+#include "superslab/region_growth.h"
 
 #include "base/option.h"
 #include "os/os_release.h"
 #include "pages/meta.h"
-#include "superslab/region_map.h"
 
 static size_t head_size(uint32_t count) {
   return hak_align_up(sizeof(hak_region_t) + hak_div_up(count, HAK_REGION_WORD_BITS) * 8,
@@ -152,8 +151,9 @@ static void link_locked(hak_region_t *region) {
   hak_regions.last = region;
 }
 
-/* Called with the lock held. */
-static void add_own(const own_t *own, const hak_os_t *os) {
+/* Links the region, or brings its record back to life. */
+static void add_own_locked(const own_t *own, const hak_os_t *os) {
+  hak_lock_assert_held(&hak_regions.lock);
   hak_region_t *region = own->region;
   region->os = os;
   region->start = region->base = own->start;
@@ -166,13 +166,14 @@ static void add_own(const own_t *own, const hak_os_t *os) {
   hak_add_relaxed(&hak_regions_reserved, region->size);
 }
 
-/* As grow, for a heap's own hooks. */
-static bool grow_own(const hak_os_t *os, uint32_t count, size_t alignment) {
+/* Adds a region over a heap's own hooks. Drops the lock for the OS. */
+static bool grow_own_locked(const hak_os_t *os, uint32_t count, size_t alignment) {
+  hak_lock_assert_held(&hak_regions.lock);
   hak_lock_release(&hak_regions.lock);
   size_t size = hak_align_down((size_t)hak_option(REGION_BYTES), HAK_SUPERSLAB_SIZE);
   own_t own = own_region_new(os, size, count, alignment);
   hak_lock_acquire(&hak_regions.lock);
-  if (own.region != NULL) add_own(&own, os);
+  if (own.region != NULL) add_own_locked(&own, os);
   return own.region != NULL;
 }
 
@@ -183,7 +184,7 @@ bool hak_region_lay(const hak_os_t *os, char *base, uint32_t count) {
   /* Nothing was reserved for it. */
   own_t own = {region, base, 0, count};
   hak_lock_acquire(&hak_regions.lock);
-  add_own(&own, os);
+  add_own_locked(&own, os);
   /* Release: pairs with hak_region_visit, which reads the records. */
   hak_store_release(&region->ready, count);
   hak_lock_release(&hak_regions.lock);
@@ -209,7 +210,7 @@ bool hak_region_grow_locked(const hak_os_t *os, uint32_t count, size_t alignment
                             bool small) {
   hak_lock_assert_held(&hak_regions.lock);
   if (hak_os_is_fixed(os)) return false;
-  if (!hak_region_is_common(os)) return grow_own(os, count, alignment);
+  if (!hak_region_is_common(os)) return grow_own_locked(os, count, alignment);
   size_t size = hak_regions.next_size;
   if (size == 0) size = (size_t)hak_option(REGION_BYTES);
   hak_lock_release(&hak_regions.lock);

@@ -1,0 +1,80 @@
+/* mapping_lists.h - the records of mappings, and the lists that they are in.
+ *
+ * Depends on: base, budget, extent, idle.   Used by: mapping.
+ *
+ * A record is in one list: used, kept, passing, or that of free records. One that a
+ * thread is at on the way from list to list passes: so the end of its hooks waits for it,
+ * and the child of a fork finds it.
+ *
+ * Invariant: what is counted as retained in mappings is what kept ones have committed.
+ *
+ * Access:  see base/lock.h. The owner of a mapping is the thread by which it passes, or
+ *          the one that resizes its block.
+ */
+#ifndef HAK_PAGES_MAPPING_LISTS_H
+#define HAK_PAGES_MAPPING_LISTS_H
+
+#include "base/lock.h"
+#include "pages/budget.h"
+#include "pages/extent.h"
+
+typedef struct hak_mapping {
+  hak_extent_t extent;        /* block = its start while in use, size = usable bytes */
+  hak_budget_t *budget;       /* [owner] of the heap that has it: charged the record and
+                                 what is committed; NULL while nobody has it */
+  size_t reserved;            /* [owner] bytes */
+  hak_atomic_u64_t committed; /* [owner] bytes from the start */
+  uint64_t idle_since;        /* [lock: mappings] ns; of a kept one */
+  bool advised;               /* [owner] its pages are as one heap wants them: not to be
+                                 kept */
+  bool lost;                  /* [owner] of one in use: see hak_mapping_resize */
+  const void *who;            /* [lock: mappings] the thread that it passes by, or whose
+                                 call moves its pages */
+  struct hak_mapping *next;   /* [lock: mappings] kept, the youngest first; or free */
+  struct hak_mapping *prev;   /* [lock: mappings] kept */
+  struct hak_mapping *next_used, **prev_used; /* [lock: mappings] in use, for the walkers;
+                                                 or passing */
+} hak_mapping_t;
+
+_Static_assert(offsetof(hak_mapping_t, extent) == 0, "the registry names extents");
+
+/* All mappings of the process. */
+typedef struct hak_mappings {
+  hak_lock_t lock; /* guards every field marked [lock: mappings], here and in records, and
+                      the extents of mappings, but for those of passing ones */
+  hak_mapping_t *kept, *kept_last; /* [lock: mappings] by `next`; the oldest is the last */
+  hak_mapping_t *records;          /* [lock: mappings] free ones by `next` */
+  hak_mapping_t *used, *passing;   /* [lock: mappings] by `next_used` */
+} hak_mappings_t;
+
+extern hak_mappings_t hak_mappings;
+
+HAK_HOT size_t hak_mapping_committed(const hak_mapping_t *mapping) {
+  return hak_load_relaxed(&((hak_mapping_t *)mapping)->committed);
+}
+
+/* From no list to that of passing ones, by the calling thread; and from there to none. */
+void hak_mapping_pass_locked(hak_mapping_t *mapping);
+void hak_mapping_unpass_locked(hak_mapping_t *mapping);
+/* A passing one that another thread has, over these hooks or over any (NULL); or NULL. */
+hak_mapping_t *hak_mapping_others_locked(const hak_os_t *os);
+
+/* From no list to that of mappings in use, by `heap`, with a block of `size` bytes; and
+ * from there to none. */
+void hak_mapping_use_locked(hak_mapping_t *mapping, void *heap, size_t size);
+void hak_mapping_unuse_locked(hak_mapping_t *mapping);
+
+/* From no list to that of kept ones, in front, as the youngest, or behind all others; and
+ * from there to none. */
+void hak_mapping_keep_locked(hak_mapping_t *mapping, bool last);
+void hak_mapping_unkeep_locked(hak_mapping_t *mapping);
+/* Of the youngest kept mappings the one that wastes least, half of it at most; or
+ * NULL. `no_grow`: its pages are there. */
+hak_mapping_t *hak_mapping_find_kept_locked(const hak_os_t *os, size_t size,
+                                            size_t alignment, bool no_grow);
+
+/* From no list to that of free records; and one from there, or NULL. */
+void hak_mapping_put_record_locked(hak_mapping_t *mapping);
+hak_mapping_t *hak_mapping_get_record_locked(void);
+
+#endif

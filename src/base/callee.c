@@ -2,6 +2,7 @@
 
 #include "base/wait.h"
 
+/* Guards functions and their contexts while they are set. */
 static hak_lock_t lock = HAK_LOCK_INIT(HAK_RANK_CALLEES);
 
 hak_lock_t *hak_callees_lock(void) { return &lock; }

@@ -45,7 +45,7 @@ static _Thread_local uint32_t held_ranks; /* bit r: a lock of rank r is held */
 static _Thread_local const hak_lock_t *held_locks[HAK_RANK_CALLEES + 1]; /* by rank */
 
 static uint32_t rank_of(const hak_lock_t *lock) {
-  return lock->rank != 0 ? lock->rank : HAK_RANK_CENTRAL;
+  return lock->rank != 0 ? lock->rank : HAK_RANK_PARTIAL_LIST;
 }
 
 void hak_lock_rank_push(const hak_lock_t *lock) {

@@ -10,6 +10,19 @@
  * A lease is a lock without a rank: hooks may run while it is out, and a thread that has
  * one takes no other.
  *
+ * Access marks. What may be done to a field, or to a variable of a file, is said by one
+ * of four words in the comment beside it:
+ *
+ *   [const]  written before others can see the record, and not again while it serves
+ *   [owner]  written by one thread at a time, the owner; others read it, if at all, as a
+ *            statistic or by rules that the comment names, and then it is atomic
+ *   [lock]   written under a lock, and read under it unless the comment says otherwise
+ *   [any]    atomic, written by any thread
+ *
+ * A name may follow: [owner: holder] says who the owner is, and [lock: pool] which lock,
+ * by the name of its rank, where it is not the one of the file. The comment where a lock
+ * is defined says what it guards.
+ *
  * Who has to wait spins briefly if there is another processor, then sleeps until it is
  * woken: the holder may have been preempted, and under a real-time scheduler a yield
  * alone would not let it run.
@@ -22,8 +35,8 @@
 typedef enum hak_rank {
   HAK_RANK_THREADS = 1,     /* the list of thread states */
   HAK_RANK_HEAPS,           /* the list of heaps */
-  HAK_RANK_CENTRAL,         /* one per heap and class */
-  HAK_RANK_HEAP,            /* one per heap: its SuperSlabs */
+  HAK_RANK_PARTIAL_LIST,    /* one per heap and class */
+  HAK_RANK_POOL,            /* one per heap: its SuperSlabs */
   HAK_RANK_EXTERNAL_HEAPS,  /* the list of external heaps */
   HAK_RANK_EXTERNAL_HEAP,   /* one per external heap: its blocks */
   HAK_RANK_EXTERNAL_RANGES, /* the list of callers' memory by address */
@@ -41,15 +54,15 @@ typedef enum hak_rank {
 #define HAK_WORD_WAITED 2u /* taken, and somebody may be asleep until it is not */
 
 typedef struct hak_lock {
-  hak_atomic_u32_t held; /* HAK_WORD_* */
-  uint32_t rank;         /* hak_rank_t, [const]; 0 = a partial list's, made of zeroes */
+  hak_atomic_u32_t held; /* [any] HAK_WORD_* */
+  uint32_t rank;         /* [const] hak_rank_t; 0: a partial list's, made of zeroes */
 } hak_lock_t;
 
 #define HAK_LOCK_INIT(r) \
   { 0, (r) }
 
 typedef struct hak_lease {
-  hak_atomic_u32_t held; /* HAK_WORD_* */
+  hak_atomic_u32_t held; /* [any] HAK_WORD_* */
 } hak_lease_t;
 
 /* Acquisitions of locks and leases that had to wait; a statistic. */

@@ -6,8 +6,9 @@
 #include "pages/meta.h"
 #include "pages/registry.h"
 
+/* Guards the lists of records, by `next` and by `next_unused`. */
 static hak_lock_t lock = HAK_LOCK_INIT(HAK_RANK_EXTERNAL_HEAPS);
-static hak_external_heap_t *all, *unused; /* [external heaps] */
+static hak_external_heap_t *all, *unused; /* [lock] */
 
 /* --- records --------------------------------------------------------------------- */
 

@@ -2,8 +2,8 @@
  *
  * Depends on: base, pages, external_lists.   Used by: heap.
  *
- * Who asks about any address, by hak_external_chunk_at, may come while the external heap
- * is closed and its memory goes back to the caller: such looks pass a gate.
+ * A question about any address, by hak_external_chunk_at, may come while the external
+ * heap is closed and its memory goes back to the caller: such questions pass a gate.
  *
  * At the start of the memory lie the map of its chunks and the lists of free ones,
  * behind them blocks, side by side: a block has no header, takes multiples of 16
@@ -18,8 +18,7 @@
  * Invariant, checked by hak_external_is_valid(): the map's and the lists', and the
  * counters are what the map says.
  *
- * Access: [const] while it is open
- *         [external heap] under its lock
+ * Access: see base/lock.h; [const] is while it is open
  */
 #ifndef HAK_EXTERNAL_EXTERNAL_HEAP_H
 #define HAK_EXTERNAL_EXTERNAL_HEAP_H
@@ -32,19 +31,21 @@
 #define HAK_EXTERNAL_MIN (256 * HAK_KIB)
 
 typedef struct hak_external_heap {
-  hak_external_range_t range; /* all the memory; its heap is the mark */
-  hak_lock_t lock;
-  hak_gate_t gate;             /* open while the memory may be looked at */
-  bool open;                   /* [external heap] */
-  hak_external_map_t map;      /* in the memory */
-  hak_external_lists_t *lists; /* [const] likewise; behind them the first granule */
-  char *base;                  /* [const] the first granule */
-  hak_atomic_u64_t blocks;     /* in use; [external heap] */
-  hak_atomic_u64_t granules;   /* in use; [external heap] */
-  hak_atomic_ptr_t
-      corrupt; /* a free chunk that was written to, or NULL; [external heap] */
-  struct hak_external_heap *next;        /* of all records; [const] since it was made */
-  struct hak_external_heap *next_unused; /* [external heaps] */
+  hak_external_range_t range; /* all the memory; its heap is the handle that it is marked
+                                 with */
+  hak_lock_t lock;            /* guards every field marked [lock: external heap], the map,
+                                 the lists and the links in free chunks */
+  hak_gate_t gate;            /* [any] open while the memory may be looked at */
+  bool open;                  /* [lock: external heap] */
+  hak_external_map_t map;     /* its words lie in the memory */
+  hak_external_lists_t *lists;           /* [const] in the memory, behind the map */
+  char *base;                            /* [const] the first granule, behind the lists */
+  hak_atomic_u64_t blocks, granules;     /* [lock: external heap] in use; others read them
+                                            as statistics */
+  hak_atomic_ptr_t corrupt;              /* [any] a free chunk that was written to, or
+                                            NULL */
+  struct hak_external_heap *next;        /* [const] since it was made; of all records */
+  struct hak_external_heap *next_unused; /* [lock: external heaps] */
 } hak_external_heap_t;
 
 _Static_assert(offsetof(hak_external_heap_t, range) == 0, "places name extents");

@@ -12,7 +12,7 @@
  * links back: what is written to freed memory is found, and not followed. Then the
  * lists are made anew from the map, which lies apart.
  *
- * Access: [external heap] all of it, under the external heap's lock
+ * Access: see base/lock.h; the lock is the external heap's
  */
 #ifndef HAK_EXTERNAL_EXTERNAL_LISTS_H
 #define HAK_EXTERNAL_EXTERNAL_LISTS_H
@@ -25,13 +25,15 @@ enum {
 };
 
 typedef struct hak_external_lists {
-  char *base; /* the first granule */
-  const hak_external_map_t *map;
-  uint64_t secret;
-  hak_atomic_ptr_t *corrupt; /* there a free chunk that was written to is noted */
-  uint64_t rows;             /* bit r: row r has chunks */
-  uint16_t columns[HAK_EXTERNAL_ROWS_MAX]; /* likewise of each row */
-  size_t heads[][HAK_EXTERNAL_COLUMNS];    /* granule + 1 of the first; 0: none */
+  char *base;                    /* [const] the first granule */
+  const hak_external_map_t *map; /* [const] */
+  uint64_t secret;               /* [const] */
+  hak_atomic_ptr_t *corrupt; /* [const] where a free chunk that was written to is noted */
+  uint64_t rows;             /* [lock: external heap] bit r: row r has chunks */
+  uint16_t columns[HAK_EXTERNAL_ROWS_MAX]; /* [lock: external heap] of each row, bit c:
+                                              column c has chunks */
+  size_t heads[][HAK_EXTERNAL_COLUMNS]; /* [lock: external heap] granule + 1 of the first;
+                                           0: none */
 } hak_external_lists_t;
 
 /* Bytes for an external heap of so many granules. */
@@ -41,7 +43,8 @@ size_t hak_external_lists_size(size_t granules);
 void hak_external_lists_fill(hak_external_lists_t *lists);
 
 void hak_external_lists_insert(hak_external_lists_t *lists, size_t at, size_t length);
-/* Takes a free chunk out, made anew or not. */
+/* Takes a free chunk off its list. Where its links are not to be believed the lists are
+ * made anew before. */
 void hak_external_lists_remove(hak_external_lists_t *lists, size_t at, size_t length);
 
 /* A chunk with room for `length` granules at a multiple of `step` granules of the

@@ -16,7 +16,7 @@
  * Invariant, checked by hak_external_map_is_valid(): lengths add up to all granules, and
  * the word in the middle of a chunk says what its neighbours' starts say.
  *
- * Access: [external heap] written under the external heap's lock
+ * Access: see base/lock.h; the lock is the external heap's
  */
 #ifndef HAK_EXTERNAL_EXTERNAL_MAP_H
 #define HAK_EXTERNAL_EXTERNAL_MAP_H
@@ -28,7 +28,8 @@
 #define HAK_GRANULE ((size_t)1 << HAK_GRANULE_SHIFT)
 
 typedef struct hak_external_map {
-  hak_atomic_u64_t *starts, *used; /* [external heap] hak_external_map_words() each */
+  hak_atomic_u64_t *starts, *used; /* [lock: external heap] the words; so many each as
+                                      hak_external_map_words() says */
   size_t granules;                 /* [const] */
 } hak_external_map_t;
 

@@ -6,7 +6,7 @@
 #include "superslab/region.h"
 #include "superslab/region_growth.h"
 
-static hak_external_region_t *all, *unused; /* [external ranges] */
+static hak_external_region_t *all, *unused; /* [lock: external ranges] */
 
 /* --- few slots left ------------------------------------------------------------------
  */

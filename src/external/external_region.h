@@ -6,8 +6,8 @@
  * To the heap an external region is a set of page hooks that nobody calls: the memory is
  * there already, what it contains is not known, and no page of it comes or goes. A region
  * is laid over its units, with all records, when it is opened. What lies in front of
- * the first unit and behind the last one serves nothing, but is the heap's as well: a
- * external range without a mark covers all of it, so that nobody else's memory overlaps.
+ * the first unit and behind the last one serves nothing, but is the heap's as well: an
+ * external range without a heap covers all of it, so that nobody else's memory overlaps.
  *
  * Its SuperSlabs have no committed pages, are charged to nobody, and lie in no queue
  * of what could be given back. When few of its slots are free the heap has a hard
@@ -16,9 +16,7 @@
  * Life: closed -> open -> closed; records are reused and stay of this type, so that who
  * comes late with an address finds hooks.
  *
- * Access: [const] while it is open
- *         [external ranges] under the lock of the external ranges
- *         [any]   atomic
+ * Access: see base/lock.h; [const] is while it is open
  */
 #ifndef HAK_EXTERNAL_EXTERNAL_REGION_H
 #define HAK_EXTERNAL_EXTERNAL_REGION_H
@@ -37,8 +35,8 @@ typedef struct hak_external_region {
   uint64_t slots;             /* [const] in whole units */
   hak_atomic_u64_t used;      /* [any] of them are not free */
   bool borrowed;              /* [const] while open: tools know of the memory */
-  struct hak_external_region *next;        /* of all records; [external ranges] */
-  struct hak_external_region *next_unused; /* [external ranges] */
+  struct hak_external_region *next;        /* [lock: external ranges] of all records */
+  struct hak_external_region *next_unused; /* [lock: external ranges] */
 } hak_external_region_t;
 
 _Static_assert(offsetof(hak_external_region_t, hooks) == 0,

@@ -25,6 +25,7 @@ typedef struct chunk {
   hak_atomic_u32_t made[CHUNK_HEAPS];
 } chunk_t;
 
+/* Guards the list of records, what is marked [lock] here and [lock: heaps] elsewhere. */
 static hak_lock_t lock = HAK_LOCK_INIT(HAK_RANK_HEAPS);
 static _Atomic(chunk_t *) chunks[CHUNKS];
 static hak_atomic_u32_t made; /* [lock] records, the default heap's included */
@@ -155,11 +156,11 @@ void hak_heap_put_record(hak_heap_t *heap) {
 typedef struct own_os {
   hak_os_t os;
   struct own_os *next; /* of all */
-  bool taken;          /* [heaps] */
-  bool ending;         /* [heaps] the heap has gone, ranges may still be there */
+  bool taken;          /* [lock: heaps] */
+  bool ending;         /* [lock: heaps] the heap has gone, ranges may still be there */
 } own_os_t;
 
-static own_os_t *own_hooks; /* [heaps] */
+static own_os_t *own_hooks; /* [lock: heaps] */
 
 static HAK_SLOW const hak_os_t *copy_of(const hak_os_t *os, const hak_os_t *hooks) {
   hak_lock_acquire(&lock);

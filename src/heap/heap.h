@@ -15,9 +15,7 @@
  * Life: unused -> live -> (destroyed -> unused | released -> unused when the last
  * block is gone)
  *
- * Access:  [const] while the heap is live
- *          [heaps] under the heaps' lock
- *          [any]   atomic
+ * Access:  see base/lock.h; [const] is while the heap is live
  */
 #ifndef HAK_HEAP_HEAP_H
 #define HAK_HEAP_HEAP_H
@@ -46,21 +44,22 @@ struct hak_heap {
   bool is_serial;            /* [const] its caches are its own; a released heap's not */
   uint32_t index;            /* [const] since the record was made */
   hak_store_t *store;        /* likewise */
-  uint32_t tag;              /* [heaps] of the last handle */
+  uint32_t tag;              /* [lock: heaps] of the last handle */
   hak_atomic_u32_t released; /* [any] hak_heap_release_t; changes under the lock */
   hak_atomic_u32_t
       caches;        /* [any] threads that have a thread cache of it, or have pinned it */
   hak_lease_t lease; /* [any] see hak_heap_lease */
   _Atomic(hak_heap_t *) parent; /* or NULL; [const] while the heap is live */
-  uint32_t children, orphans;   /* [heaps] live and released heaps below it */
-  hak_heap_t *next_unused;      /* [heaps] */
+  uint32_t children, orphans;   /* [lock: heaps] live and released heaps below it */
+  hak_heap_t *next_unused;      /* [lock: heaps] */
   _Atomic(hak_external_heap_t *)
       external; /* all its blocks are there; NULL; [const] while live */
   _Atomic(hak_external_region_t *)
-      external_region;              /* its SuperSlabs are there; likewise */
-  uint64_t forking;                 /* bit c: class c's lock is taken for a fork */
-  bool unfinished;                  /* in the child of a fork: see hak_teardown_finish */
-  hak_atomic_u32_t resetting;       /* [lease] its blocks are about to go, and it stays */
+      external_region; /* its SuperSlabs are there; likewise */
+  uint64_t forking;    /* bit c: class c's lock is taken for a fork */
+  bool unfinished;     /* in the child of a fork: see hak_teardown_finish */
+  hak_atomic_u32_t
+      resetting; /* [owner: who has the lease] its blocks are about to go, and it stays */
   hak_atomic_u32_t tells_leaks;     /* [const] what is live at its end is reported */
   char name[HAK_HEAP_NAME_MAX + 1]; /* [const] */
 } __attribute__((aligned(HAK_CACHE_LINE)));

@@ -26,7 +26,7 @@
 typedef struct hak_serial {
   hak_link_key_t key;      /* [const] that of all threads */
   hak_atomic_u32_t inside; /* full asserts: somebody is at it; see hak_serial_begin */
-  struct hak_serial *next_unused; /* [heaps] */
+  struct hak_serial *next_unused; /* [lock: heaps] */
   /* [const] Which bin serves 8 * i + 1 to 8 * i + 8 bytes. */
   hak_bin_t *bin_of_step[HAK_TINY_STEPS];
   hak_bin_t bins[HAK_CLASSES] __attribute__((aligned(HAK_CACHE_LINE)));

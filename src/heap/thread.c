@@ -28,8 +28,9 @@ _Thread_local hak_thread_t *hak_thread_self = &hak_thread_none;
 /* No slow path makes a state for the thread: it is ending. */
 static _Thread_local bool is_ending;
 
+/* Guards the list of states, what is marked [lock] here and [lock: threads] in states. */
 static hak_lock_t lock = HAK_LOCK_INIT(HAK_RANK_THREADS);
-static _Atomic(hak_thread_t *) states; /* all ever made */
+static _Atomic(hak_thread_t *) states; /* [lock] all ever made */
 static hak_thread_t *free_states;      /* [lock] */
 static uint32_t codes_used, attached;  /* [lock] */
 static hak_link_key_t key;             /* [const] */

@@ -55,7 +55,7 @@ typedef hak_bin_t hak_indexed_bins_t[HAK_CLASSES];
 /* A state as a whole: what the tiny layer knows of it comes first. */
 typedef struct hak_thread_state {
   hak_thread_t thread;
-  uint32_t indices_ready; /* slots with memory; [threads' lock] once published */
+  uint32_t indices_ready; /* [lock: threads] slots with memory, once published */
   _Atomic(hak_cache_chunk_t *) chunks[HAK_CACHE_CHUNKS]; /* by the heap's index */
   hak_indexed_bins_t indices[HAK_CACHE_INDICES];
 } hak_thread_state_t;

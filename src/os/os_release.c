@@ -43,6 +43,7 @@ enum {
 
 hak_atomic_u64_t hak_os_unreleased_bytes, hak_os_notes_bytes;
 
+/* Guards all notes and what is marked [lock] here. */
 static hak_lock_t lock = HAK_LOCK_INIT(HAK_RANK_UNRELEASED);
 static hak_os_note_t first_notes[FIRST_NOTES];
 static chunk_t *chunks;             /* [lock] */

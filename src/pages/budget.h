@@ -15,8 +15,7 @@
  * fixed records are charged only while it has other memory, so that a heap without
  * any is charged nothing.
  *
- * Access:  [const] while the heap is live
- *          [any]   atomic
+ * Access:  see base/lock.h; [const] is while the heap is live
  */
 #ifndef HAK_PAGES_BUDGET_H
 #define HAK_PAGES_BUDGET_H
@@ -32,8 +31,8 @@ typedef struct hak_budget {
   hak_atomic_u64_t hard, soft;  /* [any] HAK_BUDGET_NONE: no limit */
   hak_atomic_ptr_t parent;      /* [any] the level above, or NULL */
   hak_atomic_u64_t refused;     /* [any] requests that ended in NULL for its limit */
-  hak_atomic_u32_t users;       /* [any] thread caches of its heap and those below */
-  hak_atomic_u64_t cached;      /* [any] bytes that these may cache, in all */
+  hak_atomic_u32_t users;       /* [any] who may cache of its heap and those below */
+  hak_atomic_u64_t cached;      /* [any] bytes that the users may cache, in all */
   hak_atomic_u32_t over;        /* [any] the soft limit was crossed, and nobody has
                                    come back well below it since */
   hak_atomic_u32_t alarm;       /* [any] nobody has acted on that yet */
@@ -82,8 +81,8 @@ HAK_HOT uint32_t hak_budget_fixed(const hak_budget_t *budget) {
   return hak_load_relaxed(&((hak_budget_t *)budget)->fixed);
 }
 
-/* True if the bytes fit at every level, which then count; else the call under way
- * knows who was in the way. NULL as budget: always true. */
+/* True if the bytes fit at every level, where they then count; else the call under way
+ * knows which level was in the way. NULL as budget: always true. */
 bool hak_budget_charge(hak_budget_t *budget, size_t bytes);
 void hak_budget_uncharge(hak_budget_t *budget, size_t bytes);
 /* Where charges are counted anew, by one thread alone: first none is left anywhere,
@@ -91,7 +90,7 @@ void hak_budget_uncharge(hak_budget_t *budget, size_t bytes);
 void hak_budget_forget(hak_budget_t *budget);
 void hak_budget_recharge(hak_budget_t *budget, size_t bytes);
 
-/* A level in the chain has a hard limit. */
+/* True if a level in the chain has a hard limit. */
 HAK_HOT bool hak_budget_is_limited(const hak_budget_t *budget) {
   for (; budget != NULL; budget = hak_budget_parent(budget)) {
     if (hak_load_relaxed(&((hak_budget_t *)budget)->hard) != HAK_BUDGET_NONE) return true;
@@ -100,22 +99,23 @@ HAK_HOT bool hak_budget_is_limited(const hak_budget_t *budget) {
 }
 /* Bytes that can still be charged. */
 uint64_t hak_budget_room(hak_budget_t *budget);
-/* Bytes that one thread may cache of the heap: the smallest quota of a level, where
+/* Bytes that one user may cache of the heap: the smallest quota of a level, where
  * each user of a level has as much. Never 0; HAK_BUDGET_NONE without a limit. */
 uint64_t hak_budget_quota(hak_budget_t *budget);
-/* Threads that begin, or end (-1), to cache blocks of the heap. */
+/* Users that begin, or end (-1), to cache blocks of the heap. */
 void hak_budget_count_user(hak_budget_t *budget, int32_t users);
-/* One of them may cache so many bytes more, or may not: where others have yet to see
- * that their quota has become smaller. All together never have more than one would
- * have alone. */
+/* True if a user may cache so many bytes more, which then count. False while others have
+ * yet to see that their quota has become smaller: all users together never have more
+ * than one would have alone. */
 bool hak_budget_quota_take(hak_budget_t *budget, uint64_t bytes);
+/* A user caches so many bytes less. */
 void hak_budget_quota_return(hak_budget_t *budget, uint64_t bytes);
-/* Likewise without a question, where grants are counted anew. */
+/* Takes a quota without a question, where quotas are counted anew. */
 void hak_budget_quota_retake(hak_budget_t *budget, uint64_t bytes);
 
 /* True if `budget` is `level` or lies below. */
 bool hak_budget_is_below(const hak_budget_t *budget, const hak_budget_t *level);
-/* The callback of one of its levels is running in this thread. */
+/* True if the callback of one of the budget's levels is running in this thread. */
 bool hak_budget_is_forbidden_slow(const hak_budget_t *budget);
 HAK_HOT bool hak_budget_is_forbidden(const hak_budget_t *budget) {
   return HAK_UNLIKELY(hak_budget_calls != NULL) && hak_budget_is_forbidden_slow(budget);

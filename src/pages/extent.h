@@ -2,8 +2,8 @@
  *
  * Depends on: os.   Used by: external_range, mapping_lists, registry, superslab.
  *
- * Access:  see base/lock.h. The lock is that of the pool, the regions or the list that
- * has the extent; lookups read without it.
+ * Access:  see base/lock.h. A pool, the regions or a list, whichever has an extent, writes
+ *          under its own lock; lookups read without it.
  */
 #ifndef HAK_PAGES_EXTENT_H
 #define HAK_PAGES_EXTENT_H
@@ -31,11 +31,11 @@ typedef enum hak_extent_kind {
 typedef struct hak_extent {
   char *base;             /* [const] */
   const hak_os_t *os;     /* [const] */
-  hak_atomic_u32_t kind;  /* [lock: who has it] hak_extent_kind_t */
-  hak_atomic_ptr_t heap;  /* [lock: who has it] the handle; NULL: no heap has it */
-  hak_atomic_ptr_t block; /* [lock: who has it] run or mapping: the block's start;
+  hak_atomic_u32_t kind;  /* [owner: who has it] hak_extent_kind_t */
+  hak_atomic_ptr_t heap;  /* [owner: who has it] the handle; NULL: no heap has it */
+  hak_atomic_ptr_t block; /* [owner: who has it] run or mapping: the block's start;
                              external range: its first byte */
-  hak_atomic_u64_t size;  /* [lock: who has it] run or mapping: usable bytes of the
+  hak_atomic_u64_t size;  /* [owner: who has it] run or mapping: usable bytes of the
                              block; external range: its bytes */
 } hak_extent_t;
 

@@ -19,10 +19,10 @@
 #include "pages/extent.h"
 
 typedef struct hak_mapping {
-  hak_extent_t extent;        /* block = its start while in use, size = usable bytes */
-  hak_budget_t *budget;       /* [owner] of the heap that has it: charged the record and
-                                 what is committed; NULL while nobody has it */
-  size_t reserved;            /* [owner] bytes */
+  hak_extent_t extent;  /* block = its start while in use, size = usable bytes */
+  hak_budget_t *budget; /* [owner] that of the heap that has it: charged the record and
+                           what is committed; NULL while nobody has it */
+  size_t reserved;      /* [owner] bytes */
   hak_atomic_u64_t committed; /* [owner] bytes from the start */
   uint64_t idle_since;        /* [lock: mappings] ns; of a kept one */
   bool advised;               /* [owner] its pages are as one heap wants them: not to be
@@ -42,9 +42,10 @@ _Static_assert(offsetof(hak_mapping_t, extent) == 0, "the registry names extents
 typedef struct hak_mappings {
   hak_lock_t lock; /* guards every field marked [lock: mappings], here and in records, and
                       the extents of mappings, but for those of passing ones */
-  hak_mapping_t *kept, *kept_last; /* [lock: mappings] by `next`; the oldest is the last */
-  hak_mapping_t *records;          /* [lock: mappings] free ones by `next` */
-  hak_mapping_t *used, *passing;   /* [lock: mappings] by `next_used` */
+  hak_mapping_t *kept,
+      *kept_last;                /* [lock: mappings] by `next`; the oldest is the last */
+  hak_mapping_t *records;        /* [lock: mappings] free ones by `next` */
+  hak_mapping_t *used, *passing; /* [lock: mappings] by `next_used` */
 } hak_mappings_t;
 
 extern hak_mappings_t hak_mappings;

@@ -6,9 +6,10 @@
 
 /* Head of a range that records are cut from. */
 typedef struct chunk {
-  struct chunk *next;
-  const hak_os_t *os;
-  size_t size, used;
+  struct chunk *next; /* [lock] */
+  const hak_os_t *os; /* [const] */
+  size_t size;        /* [const] bytes, this head included */
+  size_t used;        /* [lock] bytes that are cut */
 } chunk_t;
 
 enum {
@@ -17,12 +18,11 @@ enum {
 };
 
 hak_atomic_u64_t hak_meta_committed, hak_meta_reserved;
+/* Guards the list of chunks and how much of each is used. */
 static hak_lock_t lock = HAK_LOCK_INIT(HAK_RANK_META);
-static chunk_t *chunks; /* the first one is being cut */
+static chunk_t *chunks; /* [lock] the first one is being cut */
 
-struct hak_lock *hak_meta_lock(void) {
-  return &lock;
-}
+hak_lock_t *hak_meta_lock(void) { return &lock; }
 
 static void *cut_locked(const hak_os_t *os, size_t size, size_t alignment) {
   hak_lock_assert_held(&lock);

@@ -9,6 +9,7 @@
 #ifndef HAK_PAGES_META_H
 #define HAK_PAGES_META_H
 
+#include "base/lock.h"
 #include "os/os.h"
 
 /* Bytes, those of thread states included, which lie in ranges of their own. */
@@ -22,8 +23,7 @@ void *hak_meta_alloc(const hak_os_t *os, size_t size, size_t alignment);
 void hak_meta_stop(void);
 
 /* The lock of this module, for fork. */
-struct hak_lock;
-struct hak_lock *hak_meta_lock(void);
+hak_lock_t *hak_meta_lock(void);
 /* In the child of a fork: who was getting memory for records is not here. */
 void hak_meta_forget_others(void);
 

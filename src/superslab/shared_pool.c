@@ -23,7 +23,7 @@ static int find_slots(uint32_t free, unsigned span, size_t alignment) {
 }
 
 void hak_pool_init(hak_shared_pool_t *pool, const hak_os_t *os, void *heap) {
-  hak_lock_init(&pool->lock, HAK_RANK_HEAP);
+  hak_lock_init(&pool->lock, HAK_RANK_POOL);
   pool->os = os;
   pool->heap = heap;
   hak_budget_init(&pool->budget);

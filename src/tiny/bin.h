@@ -148,9 +148,9 @@ typedef struct hak_thread {
     void *heap;
     const char *text;
   } deferred; /* misuse found where a lock may be held; reported at the way out */
-  struct hak_thread *next;      /* [threads' lock] all states ever made */
-  struct hak_thread *next_free; /* [threads' lock] */
-  struct hak_thread **slot;     /* [threads' lock] the thread's TLS pointer */
+  struct hak_thread *next;      /* [lock: threads] all states ever made */
+  struct hak_thread *next_free; /* [lock: threads] */
+  struct hak_thread **slot;     /* [lock: threads] the thread's TLS pointer */
   /* From the bins of a thread without a state, which are always empty, to those of
    * a heap, in bytes; written by who tears a heap down. */
   hak_atomic_i64_t bins_at[HAK_INDEX_ENTRIES];

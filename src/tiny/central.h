@@ -3,9 +3,7 @@
  *
  * Depends on: base, superslab.   Used by: tiny, heap.
  *
- * Access:  [const] set when the heap is made
- *          [partial list] under `lock`
- *          [any]   atomic
+ * Access:  see base/lock.h
  */
 #ifndef HAK_TINY_CENTRAL_H
 #define HAK_TINY_CENTRAL_H
@@ -21,17 +19,18 @@
  * nobody has to touch them. Eight cache lines. */
 typedef struct hak_magazine {
   struct hak_magazine *next; /* in lists of empty ones */
-  hak_atomic_u32_t count;    /* [the thread that has it] read by statistics */
+  hak_atomic_u32_t count;    /* [owner: who has it] read by statistics */
   uint32_t unused;
   void *blocks[HAK_MAGAZINE_BLOCKS];
 } hak_magazine_t;
 
 typedef struct hak_central {
-  hak_lock_t lock;                /* the partial list's */
-  _Atomic(hak_slab_t *) partial;  /* [partial list] wholly carved, oldest first; */
+  hak_lock_t lock;                /* guards what is marked [lock: partial list], and
+                                     lists of slabs that are PARTIAL */
+  _Atomic(hak_slab_t *) partial;  /* [lock: partial list] wholly carved, oldest first; */
   hak_slab_t *partial_last;       /*   read without it as a hint */
-  _Atomic(hak_slab_t *) uncarved; /* [partial list] partly carved; likewise */
-  uint32_t listed;                /* [partial list] slabs in both */
+  _Atomic(hak_slab_t *) uncarved; /* [lock: partial list] partly carved; likewise */
+  uint32_t listed;                /* [lock: partial list] slabs in both */
   hak_atomic_u32_t spans;         /* [any] in use, or about to be */
 
   /* Full magazines; see transfer.h. */

@@ -7,9 +7,10 @@
 #include "tiny/spill.h"
 #include "tiny/stray.h"
 
-/* Empty magazines of the process; threads take and give a few at a time. */
+/* Guards the list of empty magazines of the process; threads take and give a few at a
+ * time. */
 static hak_lock_t lock = HAK_LOCK_INIT(HAK_RANK_MAGAZINES);
-static hak_magazine_t *empties;
+static hak_magazine_t *empties; /* [lock] by `next` */
 
 enum {
   KEPT = 8,

@@ -232,6 +232,49 @@ fails "locked, on one line" 'take_locked on one line' locked
 empty
 fails "locked, an empty list" 'no files' locked
 
+# ---- Access marks ------------------------------------------------------------------
+
+marks() { "$rules/marks.sh" "$tree"; }
+fresh_marks() {
+  fresh
+  cat >"$tree/src/base/lock.h" <<'CODE'
+typedef enum hak_rank {
+  HAK_RANK_HEAPS = 1, /* [const] */
+  HAK_RANK_POOL
+} hak_rank_t;
+CODE
+  cat >"$tree/src/os/os.h" <<'CODE'
+struct hak_os {
+  hak_lock_t lock; /* of a list, which
+                      it guards */
+  int first[2];    /* [lock: pool or
+                      heaps] */
+  int second;      /* [owner: the holder] not [any] */
+};
+CODE
+  printf '/* Guards all. */\nstatic hak_lock_t lock = INIT(1);\n' >"$tree/src/os/os.c"
+}
+fresh_marks
+passes "marks, a tree in order" marks
+for mark in 'holder' 'constant' 'lock pool' 'any of: these'; do
+  fresh_marks
+  add heap/heap.c "int x; /* [$mark] */"
+  fails "marks, [$mark]" "[$mark] does not begin with" marks
+done
+fresh_marks
+add heap/heap.c 'int x; /* [lock: pool or unknown] */'
+fails "marks, a lock that there is not" 'no lock is named "unknown"' marks
+fresh_marks
+add heap/heap.c 'static hak_lock_t lock = INIT(2);'
+fails "marks, a lock without a comment" 'says what a lock guards:static' marks
+fresh_marks
+add os/os.h '/* Guards nothing. */
+int other;
+  hak_lock_t other;'
+fails "marks, a lock with a comment of another one" 'says what a lock guards:  hak' marks
+empty
+fails "marks, an empty list" 'no files' marks
+
 # ---- Public functions ------------------------------------------------------
 
 public() { "$rules/public.sh" "$tree"; }

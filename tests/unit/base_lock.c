@@ -38,7 +38,7 @@ static void *worker_main(void *argument) {
 static void run_workers(bool some_try) {
   pthread_t threads[THREADS];
   memset(g_plain, 0, sizeof g_plain);
-  hak_lock_init(&g_lock, HAK_RANK_HEAP);
+  hak_lock_init(&g_lock, HAK_RANK_POOL);
   g_rounds = test_scale(50000);
   for (int i = 0; i < THREADS; i++) {
     void *tries = some_try && i % 2 == 0 ? &g_lock : NULL;
@@ -64,7 +64,7 @@ static void lock__tried_and_acquired_lets_one_thread_in_at_a_time(void **state) 
 
 static void lock__that_is_free_is_taken_without_a_count(void **state) {
   (void)state;
-  hak_lock_init(&g_lock, HAK_RANK_HEAP);
+  hak_lock_init(&g_lock, HAK_RANK_POOL);
   uint64_t before = hak_load_relaxed(&hak_lock_contended);
   for (int i = 0; i < 100; i++) {
     hak_lock_acquire(&g_lock);
@@ -83,7 +83,7 @@ static void *waiter_main(void *argument) {
 
 static void lock__that_is_held_is_waited_for_and_the_wait_is_counted_once(void **state) {
   (void)state;
-  hak_lock_init(&g_lock, HAK_RANK_HEAP);
+  hak_lock_init(&g_lock, HAK_RANK_POOL);
   uint64_t before = hak_load_relaxed(&hak_lock_contended);
   static hak_atomic_u32_t got;
   hak_store_relaxed(&got, 0);
@@ -147,7 +147,7 @@ static void *sleeper_main(void *argument) {
  * a few times at most. A waiter that looks now and then would be so hundreds of times. */
 static void sleep_and_go_through(bool lease) {
   sleeper_t sleepers[SLEEPERS];
-  hak_lock_init(&g_lock, HAK_RANK_HEAP);
+  hak_lock_init(&g_lock, HAK_RANK_POOL);
   hak_lease_reset(&g_lease);
   hak_store_relaxed(&g_through, 0);
   uint64_t before = hak_load_relaxed(&hak_lock_contended);
@@ -207,7 +207,7 @@ static int child_main(void *ctx) {
 static void fork__leaves_locks_and_leases_without_waiters(void **state) {
   (void)state;
   sleeper_t on_lock = {.lease = false}, on_lease = {.lease = true};
-  hak_lock_init(&g_lock, HAK_RANK_HEAP);
+  hak_lock_init(&g_lock, HAK_RANK_POOL);
   uint64_t before = hak_load_relaxed(&hak_lock_contended);
   hak_lock_acquire_unranked(&g_lock);
   hak_lease_take(&g_lease);
@@ -235,7 +235,7 @@ static void try__fails_at_once_on_a_held_lock(void **state) {
   (void)state;
   bool got = true;
   pthread_t thread;
-  hak_lock_init(&g_lock, HAK_RANK_HEAP);
+  hak_lock_init(&g_lock, HAK_RANK_POOL);
   hak_lock_acquire(&g_lock);
   CHECK_EQ(pthread_create(&thread, NULL, trier_main, &got), 0);
   pthread_join(thread, NULL);
@@ -246,7 +246,8 @@ static void try__fails_at_once_on_a_held_lock(void **state) {
 /* Two locks, the lower rank first; both orders of release are right. */
 static void ranks__may_be_taken_upwards(void **state) {
   (void)state;
-  hak_lock_t low = HAK_LOCK_INIT(HAK_RANK_CENTRAL), high = HAK_LOCK_INIT(HAK_RANK_HEAP);
+  hak_lock_t low = HAK_LOCK_INIT(HAK_RANK_PARTIAL_LIST),
+             high = HAK_LOCK_INIT(HAK_RANK_POOL);
   for (int i = 0; i < 2; i++) {
     hak_lock_acquire(&low);
     hak_lock_acquire(&high);
@@ -266,8 +267,8 @@ static int ranks_child(void *ctx) {
 
 static void ranks__taken_downwards_or_twice_stop_the_program(void **state) {
   (void)state;
-  hak_rank_t down[2] = {HAK_RANK_HEAP, HAK_RANK_CENTRAL};
-  hak_rank_t twice[2] = {HAK_RANK_CENTRAL, HAK_RANK_CENTRAL};
+  hak_rank_t down[2] = {HAK_RANK_POOL, HAK_RANK_PARTIAL_LIST};
+  hak_rank_t twice[2] = {HAK_RANK_PARTIAL_LIST, HAK_RANK_PARTIAL_LIST};
   test_child_must_abort(ranks_child, down, "held_ranks", NULL);
   test_child_must_abort(ranks_child, twice, "held_ranks", NULL);
 }
@@ -276,7 +277,7 @@ static void ranks__taken_downwards_or_twice_stop_the_program(void **state) {
  * rank, nor the thread of a fork. */
 static int held_child(void *ctx) {
   int way = *(const int *)ctx;
-  hak_lock_t lock = HAK_LOCK_INIT(HAK_RANK_HEAP), other = HAK_LOCK_INIT(HAK_RANK_HEAP);
+  hak_lock_t lock = HAK_LOCK_INIT(HAK_RANK_POOL), other = HAK_LOCK_INIT(HAK_RANK_POOL);
   hak_lock_acquire(&lock);
   hak_lock_assert_held(&lock);
   hak_lock_release(&lock);

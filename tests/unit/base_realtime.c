@@ -24,7 +24,7 @@ typedef struct kind {
   void (*give)(void);
 } kind_t;
 
-static hak_lock_t g_lock = HAK_LOCK_INIT(HAK_RANK_HEAP);
+static hak_lock_t g_lock = HAK_LOCK_INIT(HAK_RANK_POOL);
 static hak_turn_t g_turn;
 static hak_heap_t *g_heap;
 

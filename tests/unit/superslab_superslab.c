@@ -16,7 +16,7 @@ typedef struct model {
 
 static test_os_t g_os;
 static hak_superslab_t g_ss;
-static hak_lock_t g_lock = HAK_LOCK_INIT(HAK_RANK_HEAP); /* its owner's */
+static hak_lock_t g_lock = HAK_LOCK_INIT(HAK_RANK_POOL); /* its owner's */
 static hak_superslab_queue_t g_queue;
 static model_t g_model[HAK_SUPERSLAB_SLABS];
 static size_t g_per_slab;

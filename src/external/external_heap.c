@@ -64,8 +64,8 @@ static size_t head_size(size_t granules) {
                       HAK_GRANULE);
 }
 
-/* As many granules as fit with their records: what `size` has room for without them,
- * less what those take. */
+/* The granules that fit with their records: as many as `size` has room for without
+ * records, less what those take. */
 static size_t granules_for(size_t size) {
   size_t most = size >> HAK_GRANULE_SHIFT;
   return (size - head_size(most)) >> HAK_GRANULE_SHIFT;
@@ -297,7 +297,8 @@ static bool chunk_at(const hak_external_heap_t *external, const void *address,
   if (asked >= external->map.granules) return false;
   size_t at = hak_external_map_around(&external->map, asked);
   size_t length = hak_external_map_length(&external->map, at);
-  /* Of a block in use nothing changes; elsewhere the map may be read in between. */
+  /* Nothing changes of a block in use; elsewhere the map may be read in the middle of a
+   * change. */
   if (length > external->map.granules - at || asked - at >= length) return false;
   chunk->start = address_of(external, at);
   chunk->size = length << HAK_GRANULE_SHIFT;

@@ -112,7 +112,7 @@ bool hak_external_is_valid(hak_external_heap_t *external);
 
 /* For fork: the lock of the list of external heaps, and all of theirs. */
 void hak_externals_each_lock(void (*act)(hak_lock_t *lock), bool list_first);
-/* In the child of a fork: nobody is looking. */
+/* In the child of a fork: no question is under way. */
 void hak_externals_recount(void);
 /* At shutdown: the records are about to go, the memory is its owners' again. */
 void hak_externals_stop(void);

@@ -8,7 +8,7 @@ _Static_assert(sizeof(link_t) <= HAK_GRANULE, "the smallest chunk holds its link
 
 enum {
   COLUMN_BITS = 4,
-  /* Where no list is sure to fit, so many chunks that may are looked at. */
+  /* So many chunks that may fit are looked at, where no list is sure to have one. */
   LOOKS_MAX = 64
 };
 
@@ -118,7 +118,7 @@ void hak_external_lists_remove(hak_external_lists_t *lists, size_t at, size_t le
 
 /* --- search -------------------------------------------------------------------- */
 
-/* Where in the chunk a block of that length can lie; false: nowhere. */
+/* Says where in the chunk a block of that length can lie; false: nowhere. */
 static bool fits(const hak_external_lists_t *lists, size_t at, size_t length, size_t step,
                  size_t *block) {
   size_t have = hak_external_map_length(lists->map, at);

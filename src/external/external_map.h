@@ -43,16 +43,16 @@ void hak_external_map_init(hak_external_map_t *map);
 HAK_HOT bool hak_external_map_is_start(const hak_external_map_t *map, size_t at) {
   return (hak_load_relaxed(&map->starts[at / 64]) >> (at % 64) & 1) != 0;
 }
-/* Of a granule where a chunk starts. */
+/* True if the chunk that starts at this granule is in use. */
 HAK_HOT bool hak_external_map_is_used(const hak_external_map_t *map, size_t at) {
   return (hak_load_relaxed(&map->used[at / 64]) >> (at % 64) & 1) != 0;
 }
 
 /* Length in granules of the chunk that starts there. */
 size_t hak_external_map_length(const hak_external_map_t *map, size_t at);
-/* Where the chunk starts that ends at `at`, which is not 0. */
+/* The granule where the chunk starts that ends at `at`, which is not 0. */
 size_t hak_external_map_before(const hak_external_map_t *map, size_t at);
-/* Where the chunk starts that has this granule. O(its length / 64). */
+/* The granule where the chunk starts that has this granule. O(its length / 64). */
 size_t hak_external_map_around(const hak_external_map_t *map, size_t at);
 
 /* A chunk starts there, so long; what starts behind it is left alone. */

@@ -12,15 +12,16 @@ static hak_external_region_t *all, *unused; /* [lock: external ranges] */
  */
 
 enum {
-  /* From three quarters on it is short of slots, until five eighths are in use: bins that
-   * are cut and made whole again give all back each time. Sooner, a few threads with a
-   * slab of each class would make the smallest external regions short. */
+  /* An external region is short of slots from the moment when three quarters are in use
+   * until no more than five eighths are: bins that are cut and made whole again give
+   * all back each time. With an earlier start, a few threads with a slab of each class
+   * would make the smallest external regions short. */
   EIGHTHS = 8,
   SHORT_FROM = 6,
   SHORT_TO = 5,
-  /* Threads may then cache a quarter of it, the quota that they have of such a limit:
-   * with less, several threads would meet at the gives to the partial list for each few
-   * blocks. */
+  /* The limit of a heap that is short. Threads may then cache a quarter of the region,
+   * the quota that they have of such a limit: with less, several threads would meet at
+   * the gives to the partial list for each few blocks. */
   LIMIT_FACTOR = 4
 };
 

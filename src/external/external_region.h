@@ -60,8 +60,8 @@ void hak_external_region_serve(hak_external_region_t *region, hak_budget_t *budg
  * its SuperSlabs are free. */
 void hak_external_region_close(hak_external_region_t *region);
 
-/* In the child of a fork: threads that are not there were making heaps, or ending some.
- */
+/* In the child of a fork: closes external regions for which threads that are not there
+ * were making heaps, or whose heaps they were ending. */
 void hak_external_regions_close_unserved(void);
 
 /* Bytes by which one thread's bins may grow with demand: a quota of the whole for each

@@ -5,7 +5,7 @@
 enum {
   /* All that threads cache of a limited heap is at most this share of its limit. */
   CACHED_SHARE = 16,
-  /* So far below a soft limit, in quotas of it, the next crossing counts again. */
+  /* Once the charge lies this part of a soft limit below it, the next crossing counts. */
   REARM_SHARE = 16
 };
 

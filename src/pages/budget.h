@@ -85,8 +85,8 @@ HAK_HOT uint32_t hak_budget_fixed(const hak_budget_t *budget) {
  * knows which level was in the way. NULL as budget: always true. */
 bool hak_budget_charge(hak_budget_t *budget, size_t bytes);
 void hak_budget_uncharge(hak_budget_t *budget, size_t bytes);
-/* Where charges are counted anew, by one thread alone: first none is left anywhere,
- * then what there is is charged without a question. */
+/* These two count charges anew, while one thread alone is there: the first leaves no
+ * charge anywhere, then the second charges what there is without a question. */
 void hak_budget_forget(hak_budget_t *budget);
 void hak_budget_recharge(hak_budget_t *budget, size_t bytes);
 

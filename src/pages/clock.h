@@ -7,8 +7,9 @@
 
 #include <stdint.h>
 
-/* When slots came and went, without asking the clock under a lock: the time of
- * the last refresh, which slow paths do before they take one. */
+/* Slots note when they came and went by the cached time, so that nobody asks the clock
+ * under a lock: it is the time of the last refresh, and slow paths refresh it before
+ * they take one. */
 void hak_clock_refresh(void);
 uint64_t hak_clock_cached(void);
 

@@ -2,8 +2,8 @@
  *
  * Depends on: os.   Used by: external_range, mapping_lists, registry, superslab.
  *
- * Access:  see base/lock.h. A pool, the regions or a list, whichever has an extent, writes
- *          under its own lock; lookups read without it.
+ * Access:  see base/lock.h. A pool, the regions or a list, whichever has an extent,
+ * writes under its own lock; lookups read without it.
  */
 #ifndef HAK_PAGES_EXTENT_H
 #define HAK_PAGES_EXTENT_H

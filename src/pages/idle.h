@@ -7,7 +7,8 @@
 
 #include "base/atomic.h"
 
-/* Bytes committed in slots, in all, and in slots and mappings that nobody uses. */
+/* Bytes committed in all slots, in slots that nobody uses, and in mappings that nobody
+ * uses. */
 extern hak_atomic_u64_t hak_slots_committed, hak_slots_retained, hak_mappings_retained;
 /* More memory lies idle than RETAIN_BYTES. A word of its own that changes seldom,
  * so that slow paths may read it as often as they like. */

@@ -26,7 +26,8 @@ static hak_mapping_t *reuse(const hak_os_t *os, size_t size, size_t alignment,
   return best;
 }
 
-/* Of a passing one, whose addresses are unowned: only the OS has yet to hear of it. */
+/* The addresses of a passing mapping are made unowned, and its record is free: only the
+ * OS has yet to hear of it. */
 static HAK_SLOW hak_os_note_t *begin_release(hak_mapping_t *mapping) {
   hak_os_note_t *note = NULL;
   uintptr_t base = (uintptr_t)mapping->extent.base;
@@ -48,7 +49,7 @@ static HAK_SLOW void release(hak_mapping_t *mapping) {
   hak_os_release_end(begin_release(mapping));
 }
 
-/* Where it was before. */
+/* Puts a passing mapping back in front of the kept ones. */
 static HAK_SLOW void put_back(hak_mapping_t *mapping) {
   hak_lock_acquire(&hak_mappings.lock);
   hak_mapping_unpass_locked(mapping);
@@ -56,8 +57,8 @@ static HAK_SLOW void put_back(hak_mapping_t *mapping) {
   hak_lock_release(&hak_mappings.lock);
 }
 
-/* It comes to a heap, with what it has; false, and nothing changed, if the budget
- * refuses. */
+/* The mapping comes to a heap, which is charged its record and its pages; false, and
+ * nothing changed, if the budget refuses. */
 static bool charge_to(hak_mapping_t *mapping, hak_budget_t *budget) {
   if (!hak_budget_charge(budget, hak_mapping_charge(mapping))) return false;
   mapping->budget = budget;
@@ -101,7 +102,7 @@ static void record_put(hak_mapping_t *mapping) {
   hak_lock_release(&hak_mappings.lock);
 }
 
-/* A passing one without pages. */
+/* A new mapping without pages, which passes. */
 static HAK_SLOW hak_mapping_t *map_new(const hak_os_t *os, size_t size,
                                        size_t alignment) {
   size_t reserved = hak_align_up(size, HAK_SLAB_SIZE);
@@ -134,7 +135,8 @@ static HAK_SLOW hak_mapping_t *map_new(const hak_os_t *os, size_t size,
   return mapping;
 }
 
-/* A kept one; what the budget or the OS refuses to make fit stays where it is. */
+/* A kept mapping with the pages that are asked for. One that the budget or the OS
+ * refuses to make fit stays where it is. */
 static hak_mapping_t *reuse_charged(const hak_os_t *os, hak_budget_t *budget, size_t size,
                                     size_t alignment, bool no_grow, bool *zeroed) {
   hak_mapping_t *mapping = reuse(os, size, alignment, no_grow);
@@ -147,7 +149,8 @@ static hak_mapping_t *reuse_charged(const hak_os_t *os, hak_budget_t *budget, si
   return NULL;
 }
 
-/* Charged before anything is asked for: a request that is refused leaves nothing. */
+/* A new mapping with its pages. It is charged before anything is asked for: a request
+ * that is refused leaves nothing. */
 static hak_mapping_t *new_charged(const hak_os_t *os, hak_budget_t *budget, size_t size,
                                   size_t alignment, bool *zeroed) {
   size_t bytes = size + sizeof(hak_mapping_t);
@@ -213,7 +216,8 @@ void hak_mapping_give(hak_mapping_t *mapping, uint64_t now) {
   hak_budget_uncharge(budget, bytes);
 }
 
-/* Of those in use one of the heap; NULL: one whose block is none any more. */
+/* A mapping in use that the heap has; if `heap` is NULL, one whose block is none any
+ * more. */
 static hak_mapping_t *mapping_of(const void *heap) {
   hak_lock_acquire(&hak_mappings.lock);
   hak_mapping_t *mapping = hak_mappings.used;
@@ -305,7 +309,8 @@ HAK_SLOW size_t hak_mapping_purge(uint64_t before, size_t max_bytes, size_t *sla
   return given;
 }
 
-/* The record serves no other mapping: somewhere the registry may name it. */
+/* Takes a mapping out of the counts. Its record serves no other mapping, because the
+ * registry may name it somewhere. */
 static uint64_t give_up_locked(hak_mapping_t *mapping) {
   hak_lock_assert_held(&hak_mappings.lock);
   hak_sub_relaxed(&hak_mappings_committed, hak_mapping_committed(mapping));
@@ -314,8 +319,8 @@ static uint64_t give_up_locked(hak_mapping_t *mapping) {
   return hak_mapping_committed(mapping);
 }
 
-/* Of mappings in use and kept ones: which bytes lost threads were counting is not known.
- */
+/* Counts the bytes of mappings in use and kept ones anew: lost threads may have been
+ * counting some. */
 static HAK_SLOW void recount_locked(void) {
   hak_lock_assert_held(&hak_mappings.lock);
   uint64_t committed = 0, reserved = 0;

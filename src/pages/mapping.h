@@ -59,8 +59,9 @@ void hak_mapping_visit(bool (*visit)(hak_mapping_t *mapping, void *ctx), void *c
  * was. No lock held. */
 void hak_mappings_end(const hak_os_t *os);
 
-/* In the child of a fork: what passed by threads that are not there is released, or if
- * this thread is `inside` a hook, given up; as is what they were moving. The bytes. */
+/* In the child of a fork: mappings that threads which are not there had passing are
+ * released; if this thread is `inside` a hook, they are given up instead, as are
+ * mappings that such threads were moving. The bytes that are lost. */
 uint64_t hak_mappings_recover(bool inside);
 
 /* At shutdown: releases all mappings, those in use too. */

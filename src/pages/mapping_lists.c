@@ -58,7 +58,8 @@ void hak_mapping_unuse_locked(hak_mapping_t *mapping) {
 
 void hak_mapping_keep_locked(hak_mapping_t *mapping, bool last) {
   hak_lock_assert_held(&hak_mappings.lock);
-  hak_mapping_t *prev = last ? hak_mappings.kept_last : NULL, *next = last ? NULL : hak_mappings.kept;
+  hak_mapping_t *prev = last ? hak_mappings.kept_last : NULL,
+                *next = last ? NULL : hak_mappings.kept;
   mapping->prev = prev;
   mapping->next = next;
   if (prev != NULL) prev->next = mapping;
@@ -83,15 +84,16 @@ void hak_mapping_unkeep_locked(hak_mapping_t *mapping) {
   hak_note_retained(&hak_mappings_retained, -(int64_t)hak_mapping_committed(mapping));
 }
 
-hak_mapping_t *hak_mapping_find_kept_locked(const hak_os_t *os, size_t size, size_t alignment,
-                                       bool no_grow) {
+hak_mapping_t *hak_mapping_find_kept_locked(const hak_os_t *os, size_t size,
+                                            size_t alignment, bool no_grow) {
   hak_lock_assert_held(&hak_mappings.lock);
   enum {
     LOOKS = 256
   };
   hak_mapping_t *best = NULL;
   int looks = 0;
-  for (hak_mapping_t *m = hak_mappings.kept; m != NULL && looks < LOOKS; m = m->next, looks++) {
+  for (hak_mapping_t *m = hak_mappings.kept; m != NULL && looks < LOOKS;
+       m = m->next, looks++) {
     if (m->extent.os != os || m->reserved < size || m->reserved - size > size ||
         (no_grow && hak_mapping_committed(m) < size) ||
         !hak_is_aligned((uintptr_t)m->extent.base, alignment)) {

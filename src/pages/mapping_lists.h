@@ -42,10 +42,11 @@ _Static_assert(offsetof(hak_mapping_t, extent) == 0, "the registry names extents
 typedef struct hak_mappings {
   hak_lock_t lock; /* guards every field marked [lock: mappings], here and in records, and
                       the extents of mappings, but for those of passing ones */
-  hak_mapping_t *kept,
-      *kept_last;                /* [lock: mappings] by `next`; the oldest is the last */
-  hak_mapping_t *records;        /* [lock: mappings] free ones by `next` */
-  hak_mapping_t *used, *passing; /* [lock: mappings] by `next_used` */
+  hak_mapping_t *kept;      /* [lock: mappings] the youngest, by `next` */
+  hak_mapping_t *kept_last; /* [lock: mappings] the oldest */
+  hak_mapping_t *records;   /* [lock: mappings] free ones by `next` */
+  hak_mapping_t *used;      /* [lock: mappings] by `next_used` */
+  hak_mapping_t *passing;   /* [lock: mappings] by `next_used` */
 } hak_mappings_t;
 
 extern hak_mappings_t hak_mappings;
@@ -54,27 +55,29 @@ HAK_HOT size_t hak_mapping_committed(const hak_mapping_t *mapping) {
   return hak_load_relaxed(&((hak_mapping_t *)mapping)->committed);
 }
 
-/* From no list to that of passing ones, by the calling thread; and from there to none. */
+/* Puts a mapping that is in no list into that of passing ones, in the name of the
+ * calling thread; or takes it out. */
 void hak_mapping_pass_locked(hak_mapping_t *mapping);
 void hak_mapping_unpass_locked(hak_mapping_t *mapping);
 /* A passing one that another thread has, over these hooks or over any (NULL); or NULL. */
 hak_mapping_t *hak_mapping_others_locked(const hak_os_t *os);
 
-/* From no list to that of mappings in use, by `heap`, with a block of `size` bytes; and
- * from there to none. */
+/* Puts a mapping that is in no list into that of mappings in use, with a block of
+ * `size` bytes of `heap`; or takes it out. */
 void hak_mapping_use_locked(hak_mapping_t *mapping, void *heap, size_t size);
 void hak_mapping_unuse_locked(hak_mapping_t *mapping);
 
-/* From no list to that of kept ones, in front, as the youngest, or behind all others; and
- * from there to none. */
+/* Puts a mapping that is in no list into that of kept ones, in front as the youngest,
+ * or behind all others if `last`; or takes it out. */
 void hak_mapping_keep_locked(hak_mapping_t *mapping, bool last);
 void hak_mapping_unkeep_locked(hak_mapping_t *mapping);
-/* Of the youngest kept mappings the one that wastes least, half of it at most; or
- * NULL. `no_grow`: its pages are there. */
+/* The mapping that wastes least among the youngest kept ones, half of it at most; or
+ * NULL. `no_grow`: all its pages are there. */
 hak_mapping_t *hak_mapping_find_kept_locked(const hak_os_t *os, size_t size,
                                             size_t alignment, bool no_grow);
 
-/* From no list to that of free records; and one from there, or NULL. */
+/* Puts the record of a mapping that is in no list into that of free ones; or takes one
+ * out, or NULL. */
 void hak_mapping_put_record_locked(hak_mapping_t *mapping);
 hak_mapping_t *hak_mapping_get_record_locked(void);
 

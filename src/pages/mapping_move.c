@@ -26,7 +26,7 @@ static char *resize_here(hak_mapping_t *mapping, size_t size) {
   return base;
 }
 
-/* Where the pages of a mapping are while they move. */
+/* The place of a mapping's pages while they move. */
 typedef struct pages {
   char *base;
   size_t size;
@@ -39,8 +39,8 @@ static HAK_SLOW bool may_be_at(const pages_t *at, hak_spare_leaves_t *own) {
          hak_registry_cover_moved((uintptr_t)at->base, at->size, own);
 }
 
-/* From here on a fork does not know where the pages are, and the block must not be found
- * at its old address once they have moved. */
+/* A fork does not know from here on where the pages are, and the block must not be
+ * found at its old address once they have moved. */
 static void begin_move(hak_mapping_t *mapping) {
   hak_lock_acquire(&hak_mappings.lock);
   mapping->who = hak_os_self();
@@ -82,7 +82,7 @@ static HAK_SLOW bool copy_on(hak_mapping_t *mapping, pages_t *at, size_t reserve
   return true;
 }
 
-/* Nobody gets at the block's contents any more. */
+/* Gives up the block, whose contents nobody gets at any more. */
 static HAK_SLOW void lose(hak_mapping_t *mapping, const pages_t *at) {
   static const pages_t nowhere = {NULL, 0};
   hak_os_release(mapping->extent.os, at->base, at->size);
@@ -156,8 +156,9 @@ char *hak_mapping_resize(hak_mapping_t *mapping, size_t size, bool may_move) {
   if (hak_align_up(size, HAK_SLAB_SIZE) < size) return NULL;
   bool fits = size <= mapping->reserved && size > mapping->reserved / 2;
   if (fits || !may_move) return resize_here(mapping, size);
-  /* Else memory that is kept would lie idle while the block takes as much again. Where
-   * there is a limit both would have to fit for a while. */
+  /* Growing in place would leave kept memory idle while the block takes as much again.
+   * Under a limit the copy and the original would have to fit together for a while, so
+   * there the pages move. */
   if (!hak_budget_is_limited(mapping->budget) && should_copy(mapping, size)) {
     return NULL;
   }

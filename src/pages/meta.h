@@ -24,7 +24,7 @@ void hak_meta_stop(void);
 
 /* The lock of this module, for fork. */
 hak_lock_t *hak_meta_lock(void);
-/* In the child of a fork: who was getting memory for records is not here. */
+/* In the child of a fork: nobody is getting memory for records. */
 void hak_meta_forget_others(void);
 
 #endif

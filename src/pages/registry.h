@@ -76,7 +76,7 @@ HAK_HOT size_t hak_leaf_unit(uintptr_t address) {
 
 /* The extent that a unit which is covered is part of, or NULL. */
 hak_extent_t *hak_registry_extent(uintptr_t address);
-/* Where a unit that is covered names its lowest external range. */
+/* The place where a unit that is covered names its lowest external range. */
 hak_external_range_link_t *hak_registry_external(uintptr_t address);
 
 /* Makes leaves for a range; false if it is out of reach or memory is short. No
@@ -97,19 +97,20 @@ typedef struct hak_spare_leaves {
 bool hak_registry_prepare(size_t size, hak_spare_leaves_t *own);
 bool hak_registry_cover_moved(uintptr_t address, size_t size, hak_spare_leaves_t *own);
 void hak_registry_done(hak_spare_leaves_t *own);
-/* In the child of a fork: what threads that are not there had put aside; bytes. */
+/* In the child of a fork: forgets the leaves that threads which are not there had put
+ * aside; their bytes. */
 uint64_t hak_registry_forget_lost(void);
 
-/* Of the units of a range that is covered. */
+/* Sets the extent of every unit in a range that is covered. */
 void hak_registry_set_extent(uintptr_t address, size_t size, hak_extent_t *extent);
-/* Notes of `count` slabs side by side: the first one's, and each next one's is larger by
- * `step`. */
+/* Sets the notes of `count` slabs side by side: that of the first slab to `first`, and
+ * each next one's to `step` more. */
 void hak_registry_set_notes(uintptr_t address, size_t count, uint32_t first,
                             uint32_t step);
-/* One entry for `count` slabs side by side. */
+/* Sets the entries of `count` slabs side by side. */
 void hak_registry_set_entries(uintptr_t address, size_t count, uint64_t entry);
-/* Of `count` slabs side by side, entries become 0 that differ from the entry `first` by
- * less than `bytes` bytes in what they name, and in nothing else. */
+/* Clears entries of `count` slabs side by side: those that name a list less than
+ * `bytes` bytes behind the one that the entry `first` names, in the same mode. */
 void hak_registry_forget_entries(uintptr_t address, size_t count, uint64_t first,
                                  size_t bytes);
 

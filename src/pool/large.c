@@ -24,7 +24,8 @@ static void *span_alloc(hak_shared_pool_t *pool, size_t usable, size_t alignment
   return start;
 }
 
-/* What else the SuperSlab has brought along may be more than the heap can pay for. */
+/* Commits the first pages of a SuperSlab. Where the heap cannot pay for other pages
+ * that the SuperSlab has brought along, these are given back before a second try. */
 static bool commit_part(hak_superslab_t *ss, size_t pages, bool no_grow, bool *zeroed) {
   if (hak_superslab_commit(ss, 0, HAK_SUPERSLAB_SLABS, pages, no_grow, zeroed)) {
     return true;
@@ -46,7 +47,8 @@ static void *run_alloc(hak_shared_pool_t *pool, size_t usable, size_t alignment,
   size_t pages = hak_os_pages(pool->os, usable);
   size_t per_superslab = hak_os_pages(pool->os, HAK_SUPERSLAB_SIZE);
   *zeroed = true;
-  /* Else piece by piece: of what they have brought along some may go. */
+  /* If all are not charged together they are charged piece by piece: of what they have
+   * brought along some may go. */
   bool all_charged = hak_superslab_charge_all_to(ss, n, &pool->budget);
   for (uint32_t i = 0; i < n; i++) {
     size_t part = pages < per_superslab ? pages : per_superslab;
@@ -67,7 +69,7 @@ static void *run_alloc(hak_shared_pool_t *pool, size_t usable, size_t alignment,
   return ss->extent.base;
 }
 
-/* Rather than a mapping, of which memory of the caller's has none. */
+/* The block is a run rather than a mapping. Memory of the caller's has no mappings. */
 static bool is_run(const hak_shared_pool_t *pool, size_t usable, size_t alignment) {
   size_t most = (size_t)hak_option(LARGE_MAX_BYTES);
   return hak_pool_is_enclosed(pool) || (usable <= most && alignment <= most);
@@ -143,7 +145,8 @@ static uint32_t run_length(size_t usable) {
   return (uint32_t)hak_div_up(usable, HAK_SUPERSLAB_SIZE);
 }
 
-/* Last, as a heap without blocks may end. Release: pairs with hak_heap_is_empty. */
+/* A mapping is uncounted last, as a heap without blocks may end. Release: pairs with
+ * hak_heap_is_empty. */
 static void uncount_mapped(hak_shared_pool_t *pool, size_t usable) {
   hak_sub_relaxed(&pool->mapped_bytes, usable);
   hak_sub_release(&pool->mapped_blocks, 1);

@@ -28,8 +28,8 @@
 void *hak_large_alloc(hak_shared_pool_t *pool, size_t size, size_t alignment,
                       bool no_grow, bool *zeroed);
 
-/* As above, in a mapping of its own whatever the size: such a block can grow by
- * moving its pages. */
+/* Allocates as hak_large_alloc does, but in a mapping of its own whatever the size:
+ * such a block can grow by moving its pages. */
 void *hak_large_map(hak_shared_pool_t *pool, size_t size, size_t alignment, bool no_grow,
                     bool *zeroed);
 

@@ -58,7 +58,8 @@ void hak_locate_into(uintptr_t address, hak_place_t *place) {
     return;
   }
   uint32_t note = hak_load_relaxed(&leaf->note[hak_leaf_slab(address)]);
-  /* From the address and not from the extent, whose record may change hands now. */
+  /* The unit's start comes from the address and not from the extent, whose record may
+   * change hands now. */
   char *unit = (char *)hak_align_down(address, HAK_SUPERSLAB_SIZE);
   place->extent = extent;
   switch (hak_load_relaxed(&extent->kind)) {

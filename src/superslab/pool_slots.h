@@ -70,7 +70,8 @@ void hak_pool_add_superslab(hak_shared_pool_t *pool, hak_superslab_t *ss);
 /* Takes each run of ones in `slots`, or puts them back. */
 void hak_pool_each_run_locked(hak_shared_pool_t *pool, hak_superslab_t *ss,
                               uint32_t slots, uint64_t now, bool put);
-/* So many slots of the SuperSlab have been put back. */
+/* Counts so many slots of the SuperSlab as put back, and gives it back if it need not
+ * stay. */
 void hak_pool_settle_locked(hak_shared_pool_t *pool, hak_superslab_t *ss, unsigned slots,
                             uint64_t now);
 /* SuperSlabs that were kept wholly free, and need not be any more, go if they have no

@@ -99,8 +99,8 @@ static hak_region_t *take_locked(const wish_t *wish, uint32_t *at) {
   return NULL;
 }
 
-/* Likewise out of a new region, if others that came here first have not made one that
- * will do. Called and returns with the lock held, which it drops. */
+/* Takes such a run out of a new region, if others that came here first have not made
+ * one that will do. Called and returns with the lock held, which it drops. */
 static hak_region_t *take_new_locked(const wish_t *wish, uint32_t *at) {
   hak_lock_assert_held(&hak_regions.lock);
   hak_lock_release(&hak_regions.lock);
@@ -200,7 +200,7 @@ size_t hak_region_purge(uint64_t before, size_t max_bytes, size_t *slabs) {
     *slabs -= HAK_SUPERSLAB_SLABS;
     unsigned first = 0;
     size_t got = 0;
-    /* Within one slab of the bound, from the thread cache. */
+    /* Gives back at most a slab more than the bound, from the front. */
     while (first < HAK_SUPERSLAB_SLABS && given + got < max_bytes) {
       unsigned n = HAK_SUPERSLAB_SLABS - first;
       size_t left = max_bytes - given - got;
@@ -264,8 +264,9 @@ static HAK_SLOW void empty_locked(hak_region_t *region) {
   hak_store_relaxed(&region->ready, 0);
 }
 
-/* In one step with the last look, so that nobody comes in between, the range passes from
- * the region to what is being released: a fork finds it here or there. */
+/* Takes the region over a heap's own hooks out of use. The range passes to what is
+ * being released under the same hold of the lock as the last look at it, so that nobody
+ * comes in between: a fork finds it here or there. */
 static HAK_SLOW hak_os_note_t *end_own(hak_region_t *region) {
   unsigned rounds = 0;
   uintptr_t base = (uintptr_t)region->base;
@@ -295,8 +296,8 @@ void hak_regions_end(const hak_os_t *os) {
   }
 }
 
-/* Of one that is out of the map, whose pages a thread was giving back; true if it is to
- * go back there. */
+/* A SuperSlab is out of the map because a lost thread was giving its pages back. True
+ * if it is to go back there. */
 static HAK_SLOW bool mend_purged(hak_superslab_t *ss, bool inside, uint64_t *lost) {
   hak_superslab_mend(ss);
   uint64_t bytes = inside ? hak_superslab_committed(ss)
@@ -329,7 +330,8 @@ HAK_SLOW uint64_t hak_regions_recover(bool inside) {
                      ss->purging == hak_os_self()))) {
         continue;
       }
-      /* Or else a thread waited for its record, and would have had it. */
+      /* If it is not ready, a lost thread waited for its record, and would have had it.
+       */
       bool taken = ready && hak_superslab_free(ss) != HAK_ALL_SLOTS;
       if (!taken || mend_purged(ss, inside, &lost)) put_back(region, i);
     }

@@ -23,7 +23,7 @@ size_t hak_retention_collect(hak_shared_pool_t *pool, uint64_t before, size_t ma
 void hak_retention_trim_slow(hak_shared_pool_t *pool) {
   uint64_t retained = hak_retained_bytes();
   uint64_t cap = (uint64_t)hak_option(RETAIN_BYTES);
-  /* Whoever is at memory of the caller's does nothing else. */
+  /* A call that works in memory of the caller's does nothing else. */
   if (retained <= cap || !hak_os_may_give() || hak_pool_is_enclosed(pool)) return;
   hak_clock_refresh();
   uint64_t now = hak_clock_cached(), looked = hak_load_relaxed(&last_look);

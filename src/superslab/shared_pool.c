@@ -61,14 +61,15 @@ static node_t *find_committed_locked(hak_shared_pool_t *pool, unsigned span,
   return NULL;
 }
 
-/* Where an empty SuperSlab is begun with. */
+/* The slot where an empty SuperSlab is begun with. */
 static int first_slot(const hak_shared_pool_t *pool, unsigned span, unsigned step) {
   unsigned slot = pool->colour % HAK_SUPERSLAB_SLABS;
   if (slot + span > HAK_SUPERSLAB_SLABS) return 0;
   return (int)hak_align_down(slot, step);
 }
 
-/* Finds room in the pool, or brings a SuperSlab in; returns with the lock held. */
+/* Finds room in the pool, or brings a SuperSlab in. Returns with the lock held if there
+ * is room. */
 static node_t *find_or_grow(hak_shared_pool_t *pool, unsigned span, size_t alignment,
                             int *first) {
   for (;;) {
@@ -96,8 +97,9 @@ static node_t *find_or_grow(hak_shared_pool_t *pool, unsigned span, size_t align
   }
 }
 
-/* Where nothing may be asked for: what has its pages, here or among the free
- * SuperSlabs of the process; returns with the lock held. */
+/* Finds slots where nothing may be asked for: those that have their pages, here or
+ * among the free SuperSlabs of the process. Returns with the lock held if there are
+ * some. */
 static node_t *find_without_os(hak_shared_pool_t *pool, unsigned span, size_t alignment,
                                size_t pages, int *first) {
   hak_lock_acquire(&pool->lock);

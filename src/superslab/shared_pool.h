@@ -57,7 +57,7 @@ void hak_pool_visit(hak_shared_pool_t *pool,
  * when the heap goes; `ss` is its first. */
 void hak_pool_add_run(hak_shared_pool_t *pool, hak_superslab_t *ss);
 void hak_pool_remove_run(hak_shared_pool_t *pool, hak_superslab_t *ss);
-/* In the child of a fork: takes it out if it is one of them. */
+/* In the child of a fork: takes a run out if it is one of the pool's. */
 void hak_pool_forget_run(hak_shared_pool_t *pool, const hak_superslab_t *ss);
 
 /* Large blocks that went with a heap, by usable size. */

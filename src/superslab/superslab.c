@@ -3,8 +3,8 @@
 #include "base/check.h"
 #include "base/option.h"
 
-void hak_superslab_init(hak_superslab_t *ss, void *region, uint32_t index,
-                        char *base, const hak_os_t *os) {
+void hak_superslab_init(hak_superslab_t *ss, void *region, uint32_t index, char *base,
+                        const hak_os_t *os) {
   ss->extent.base = base;
   ss->extent.os = os;
   hak_store_relaxed(&ss->free, HAK_ALL_SLOTS);
@@ -21,7 +21,7 @@ static void set_bits(hak_atomic_u32_t *word, uint32_t bits, bool on) {
   if (!on && (now & bits) != 0) hak_and_relaxed(word, ~bits);
 }
 
-/* Of a slot that the caller has. */
+/* Notes how many pages a slot that the caller has has committed. */
 static void set_committed(hak_superslab_t *ss, unsigned slot, size_t pages) {
   uint32_t bit = (uint32_t)1 << slot;
   hak_store_relaxed(&ss->slabs[slot].committed, (uint8_t)pages);
@@ -44,7 +44,8 @@ static void add_retained(int64_t bytes) {
   if (bytes != 0) hak_note_retained(&hak_slots_retained, bytes);
 }
 
-/* Memory of the caller's has no more slots than it has. */
+/* Memory of the caller's has no more slots than it has, so its hooks count those in
+ * use. */
 HAK_HOT void count_used(const hak_superslab_t *ss, int64_t slots) {
   if (HAK_LIKELY(!hak_os_is_fixed(ss->extent.os))) return;
   ((const hak_fixed_os_t *)(const void *)ss->extent.os)->count_used(ss->extent.os, slots);

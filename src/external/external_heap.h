@@ -54,21 +54,23 @@ HAK_HOT hak_external_heap_t *hak_external_of_extent(hak_extent_t *extent) {
   return (hak_external_heap_t *)(void *)extent;
 }
 
-/* Opens one over `size` bytes, which are then its own. No lookup leads there before it
- * has its mark, the handle of a heap. NULL: *error is EINVAL for memory that is too
- * small, too far up, overlaps another external heap's or is the library's own; ENOMEM.
- * May call the OS: no lock held. */
+/* Opens an external heap over `size` bytes, which are then its own. No lookup leads
+ * there before it is marked with the handle of a heap. NULL: *error is EINVAL for
+ * memory that is too small, too far up, overlaps another external heap's or is the
+ * library's own; ENOMEM. May call the OS: no lock held. */
 hak_external_heap_t *hak_external_open(const hak_os_t *os, void *memory, size_t size,
                                        int *error);
 void hak_external_mark(hak_external_heap_t *external, void *heap);
-/* Nothing of it is known any more, and nothing in the memory is looked at again. */
+/* Closes the external heap. Nothing of it is known any more, and nothing in the memory
+ * is looked at again. */
 void hak_external_close(hak_external_heap_t *external);
-/* All blocks go. */
+/* Frees all blocks. */
 void hak_external_clear(hak_external_heap_t *external);
 
-/* `alignment` is a power of two. NULL if there is no room. */
+/* A block of `size` bytes at a multiple of `alignment`, a power of two. NULL if there
+ * is no room. */
 void *hak_external_alloc(hak_external_heap_t *external, size_t size, size_t alignment);
-/* False if no block in use starts there. */
+/* Frees a block; false if no block in use starts there. */
 bool hak_external_free(hak_external_heap_t *external, const void *block);
 /* Makes a block at least `least` bytes large, `want` if there is room behind it or it
  * shrinks; the usable size, or 0 and nothing changed. */
@@ -110,11 +112,13 @@ HAK_HOT uint64_t hak_external_live_bytes(hak_external_heap_t *external) {
 
 bool hak_external_is_valid(hak_external_heap_t *external);
 
-/* For fork: the lock of the list of external heaps, and all of theirs. */
+/* Calls `act` for the lock of the list of external heaps, and for those of all external
+ * heaps, before which or after which the first comes; for fork. */
 void hak_externals_each_lock(void (*act)(hak_lock_t *lock), bool list_first);
 /* In the child of a fork: no question is under way. */
 void hak_externals_recount(void);
-/* At shutdown: the records are about to go, the memory is its owners' again. */
+/* Forgets all external heaps, at shutdown: the records are about to go, the memory is
+ * its owners' again. */
 void hak_externals_stop(void);
 
 #endif

@@ -28,7 +28,7 @@ size_t hak_external_map_before(const hak_external_map_t *map, size_t at) {
   uint64_t below = starts_in(map, word) << (BITS - 1 - (at - 1) % BITS);
   if (below != 0) return at - (BITS - hak_highest_bit(below));
   if (at % BITS != 0) {
-    /* Its part of this word is not a whole one; the one before may be. */
+    /* The chunk's part of this word is not a whole word; the word before may be one. */
     word--;
     uint64_t before = starts_in(map, word);
     if (before != 0) return word * BITS + hak_highest_bit(before);

@@ -69,8 +69,8 @@ static void record_put(hak_external_region_t *region) {
   hak_lock_release(hak_external_ranges_lock());
 }
 
-/* A fork may come between the two steps of either: its child then does not return what
- * was not borrowed, and may leave borrowed what it will not use. */
+/* A fork may come between the two steps of either function: its child then does not
+ * return what was not borrowed, and may leave borrowed what it will not use. */
 static void borrow(hak_external_region_t *region, void *memory, size_t size) {
   hak_os_borrow(memory, size);
   hak_compiler_fence();

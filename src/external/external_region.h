@@ -49,15 +49,16 @@ HAK_HOT hak_external_region_t *hak_external_region_of(const hak_os_t *os) {
 /* Whole units in `size` bytes at an address; 0 where the range wraps around. */
 size_t hak_external_region_units(const void *memory, size_t size);
 
-/* Opens one over memory with enough units, for a heap with this budget. NULL: *error is
- * EINVAL for memory that lies too far up, overlaps another heap's or is the library's
- * own; ENOMEM. May call the process's hooks `os`: no lock held. */
+/* Opens an external region over memory with enough units, for a heap with this budget.
+ * NULL: *error is EINVAL for memory that lies too far up, overlaps another heap's or is
+ * the library's own; ENOMEM. May call the process's hooks `os`: no lock held. */
 hak_external_region_t *hak_external_region_open(const hak_os_t *os, void *memory,
                                                 size_t size, int *error);
-/* The heap that it serves, before its first SuperSlab is used; NULL once none is. */
+/* Says which heap the external region serves, by its budget, before the first SuperSlab
+ * is used; NULL once none is. */
 void hak_external_region_serve(hak_external_region_t *region, hak_budget_t *budget);
-/* Nothing of it is known any more, and nothing in the memory is looked at again. All of
- * its SuperSlabs are free. */
+/* Closes the external region, all of whose SuperSlabs are free. Nothing of it is known
+ * any more, and nothing in the memory is looked at again. */
 void hak_external_region_close(hak_external_region_t *region);
 
 /* In the child of a fork: closes external regions for which threads that are not there
@@ -68,12 +69,13 @@ void hak_external_regions_close_unserved(void);
  * thread that uses it. */
 uint64_t hak_external_region_quota(const hak_os_t *os);
 
-/* All of the memory. */
+/* Bytes of all of the memory. */
 HAK_HOT size_t hak_external_region_bytes(hak_external_region_t *region) {
   return hak_load_relaxed(&region->range.extent.size);
 }
 
-/* At shutdown: the records are about to go, the memory is its owners' again. */
+/* Forgets all external regions, at shutdown: the records are about to go, the memory is
+ * its owners' again. */
 void hak_external_regions_stop(void);
 
 #endif

@@ -36,7 +36,8 @@ static hak_external_range_t *search(hak_external_range_link_t *lowest,
   while (range != NULL && address >= base_of(range)) {
     if (address < end_of(range)) return range;
     hak_external_range_t *next = hak_load_acquire(&range->next);
-    /* Upwards only: what is read in the middle of a change has an end as well. */
+    /* The search goes upwards only, so that it has an end where it reads the list in
+     * the middle of a change. */
     if (next != NULL && base_of(next) <= base_of(range)) return NULL;
     range = next;
   }
@@ -75,7 +76,7 @@ static uintptr_t first_unit(uintptr_t address) {
   return hak_align_down(address, HAK_SUPERSLAB_SIZE);
 }
 
-/* Where the external range belongs in the list; NULL if another one is in the way. */
+/* The link that the external range belongs behind; NULL if another one is in the way. */
 static hak_external_range_link_t *place_locked(uintptr_t base, uintptr_t end) {
   hak_lock_assert_held(&lock);
   hak_external_range_link_t *at = &first;

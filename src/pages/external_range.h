@@ -20,12 +20,12 @@
 #include "base/lock.h"
 #include "pages/extent.h"
 
-/* From here on addresses in it lead to the external range. EINVAL if it overlaps another
- * one or memory of the library's, ENOMEM if the registry cannot cover it; else 0. May
- * call the OS: no lock held. Costs O(external ranges + size / 2 MiB). */
+/* Makes addresses in `size` bytes of memory lead to the external range. EINVAL if it
+ * overlaps another one or memory of the library's, ENOMEM if the registry cannot cover
+ * it; else 0. May call the OS: no lock held. Costs O(external ranges + size / 2 MiB). */
 int hak_external_range_add(const hak_os_t *os, hak_external_range_t *range, void *memory,
                            size_t size);
-/* Addresses in it lead nowhere from here on. */
+/* Makes addresses in the external range lead nowhere. */
 void hak_external_range_remove(hak_external_range_t *range);
 
 /* The external range at an address, whose unit names its lowest one in `lowest`; or NULL.
@@ -33,7 +33,7 @@ void hak_external_range_remove(hak_external_range_t *range);
 hak_external_range_t *hak_external_range_find(hak_external_range_link_t *lowest,
                                               uintptr_t address);
 
-/* At shutdown: no unit names one any more. */
+/* Forgets all external ranges, at shutdown: no unit names one any more. */
 void hak_external_ranges_stop(void);
 hak_lock_t *hak_external_ranges_lock(void);
 

@@ -10,8 +10,8 @@
 /* Bytes committed in all slots, in slots that nobody uses, and in mappings that nobody
  * uses. */
 extern hak_atomic_u64_t hak_slots_committed, hak_slots_retained, hak_mappings_retained;
-/* More memory lies idle than RETAIN_BYTES. A word of its own that changes seldom,
- * so that slow paths may read it as often as they like. */
+/* 1 while more memory lies idle than RETAIN_BYTES says. It is a word of its own that
+ * changes seldom, so that slow paths may read it as often as they like. */
 extern hak_atomic_u32_t hak_retained_over;
 /* Adds to, or with a negative number takes from, the bytes of slots or mappings
  * that nobody uses. */

@@ -25,9 +25,10 @@ HAK_HOT size_t hak_mapping_charge(const hak_mapping_t *mapping) {
 /* Bytes in mappings in use and kept. */
 extern hak_atomic_u64_t hak_mappings_committed, hak_mappings_reserved;
 
-/* A block of `size` bytes (a multiple of the page size) at a multiple of
- * `alignment`, charged to `budget` (NULL: to nobody). No lock held. *zeroed: it reads
- * as zero. */
+/* Makes a block of `size` bytes (a multiple of the page size) at a multiple of
+ * `alignment`, charged to `budget` (NULL: to nobody); NULL if memory or the budget is
+ * short, or if `no_grow` and the OS would have to be asked. *zeroed: it reads as zero.
+ * No lock held. */
 hak_mapping_t *hak_mapping_acquire(const hak_os_t *os, hak_budget_t *budget, void *heap,
                                    size_t size, size_t alignment, bool no_grow,
                                    bool *zeroed);
@@ -38,9 +39,9 @@ void hak_mapping_advise(hak_mapping_t *mapping, bool huge);
 /* Keeps the mapping for reuse or releases it. Its block is gone. */
 void hak_mapping_give(hak_mapping_t *mapping, uint64_t now);
 
-/* Gives all mappings that a heap has in use; NULL, in the child of a fork: those in use
- * whose blocks are none any more, as a thread that is not there freed them. Costs a look
- * at each mapping of the process in use. */
+/* Gives all mappings that a heap has in use. NULL, in the child of a fork, stands for
+ * those in use whose blocks are none any more, as a thread that is not there freed
+ * them. Costs a look at each mapping of the process in use. */
 void hak_mappings_give_all(const void *heap);
 
 /* Commits and charges a mapping's first `size` bytes; false if that is refused. *zeroed:
@@ -55,8 +56,8 @@ size_t hak_mapping_purge(uint64_t before, size_t max_bytes, size_t *slabs);
 /* Calls `visit` for each mapping in use, under the lock. */
 void hak_mapping_visit(bool (*visit)(hak_mapping_t *mapping, void *ctx), void *ctx);
 
-/* Releases what is kept of a heap's own hooks, and waits for threads that are at what
- * was. No lock held. */
+/* Releases kept mappings over a heap's own hooks, and waits for threads that have such
+ * a mapping passing. No lock held. */
 void hak_mappings_end(const hak_os_t *os);
 
 /* In the child of a fork: mappings that threads which are not there had passing are

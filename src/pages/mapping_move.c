@@ -8,12 +8,12 @@ static char *resize_here(hak_mapping_t *mapping, size_t size) {
   const hak_os_t *os = mapping->extent.os;
   char *base = mapping->extent.base;
   bool zeroed;
-  /* It may have been smaller still for a while. */
+  /* The block may have been smaller for a while, and its last pages purged. */
   if (size > mapping->reserved || !hak_mapping_commit_to(mapping, size, &zeroed)) {
     return NULL;
   }
   bool stays = size > mapping->reserved / 2;
-  /* Much smaller: the pages go, the address space stays. */
+  /* Where the block becomes much smaller its pages go, and the address space stays. */
   size_t tail = !stays && hak_mapping_committed(mapping) > size
                     ? hak_mapping_committed(mapping) - size
                     : 0;
@@ -32,8 +32,8 @@ typedef struct pages {
   size_t size;
 } pages_t;
 
-/* A block may be there: addresses of blocks are known to the registry, and their
- * mappings begin with a unit. */
+/* True if a block may be where the pages are: addresses of blocks are known to the
+ * registry, and their mappings begin with a unit. */
 static HAK_SLOW bool may_be_at(const pages_t *at, hak_spare_leaves_t *own) {
   return hak_is_aligned((uintptr_t)at->base, HAK_SUPERSLAB_SIZE) &&
          hak_registry_cover_moved((uintptr_t)at->base, at->size, own);
@@ -62,8 +62,9 @@ static HAK_SLOW void end_move(hak_mapping_t *mapping, const pages_t *at, size_t 
   hak_lock_release(&hak_mappings.lock);
 }
 
-/* The pages lie where no block may be, and do not come back: what they contain moves on
- * into new ones, *at, which are charged. False: there are none. */
+/* Copies the contents of pages that lie where no block may be, and that hooks do not
+ * take back, into new pages, *at, which are charged. False if there is no memory for
+ * them. */
 static HAK_SLOW bool copy_on(hak_mapping_t *mapping, pages_t *at, size_t reserved,
                              hak_spare_leaves_t *own) {
   const hak_os_t *os = mapping->extent.os;
@@ -90,9 +91,9 @@ static HAK_SLOW void lose(hak_mapping_t *mapping, const pages_t *at) {
   end_move(mapping, &nowhere, 0);
 }
 
-/* Moves the pages to a place of `reserved` bytes, where *at says then; false if they are
- * where they were. Charged are both sizes, or the larger one; then what there is, all
- * pages, or none if they are lost. */
+/* Moves the pages to a place of `reserved` bytes; *at says where they are then. False
+ * if they are where they were. On the way both sizes are charged, or the larger one; in
+ * the end the pages that there are, or none if they are lost. */
 static HAK_SLOW bool move_pages(hak_mapping_t *mapping, pages_t *at, size_t reserved,
                                 hak_spare_leaves_t *own) {
   const hak_os_t *os = mapping->extent.os;
@@ -140,8 +141,9 @@ static HAK_SLOW char *move(hak_mapping_t *mapping, size_t size) {
   return moved ? at.base : NULL;
 }
 
-/* A kept mapping would do for a block that outgrows its own. By so much larger than
- * that, that copying stays as cheap by byte as it is for any buffer that grows. */
+/* True if a kept mapping would do for a block that outgrows its own. It is larger than
+ * the block's by so much that copying stays as cheap by byte as it is for any buffer
+ * that grows. */
 static bool should_copy(const hak_mapping_t *mapping, size_t size) {
   hak_lock_acquire(&hak_mappings.lock);
   hak_mapping_t *best =

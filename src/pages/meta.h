@@ -12,7 +12,8 @@
 #include "base/lock.h"
 #include "os/os.h"
 
-/* Bytes, those of thread states included, which lie in ranges of their own. */
+/* Bytes for records. Those of thread states are counted too, though they lie in ranges
+ * of their own. */
 extern hak_atomic_u64_t hak_meta_committed, hak_meta_reserved;
 
 /* Zeroed memory at a multiple of `alignment` (a power of two up to 4 KiB), or

@@ -33,7 +33,7 @@ static HAK_SLOW void give_back(void *ptr, size_t size) {
   hak_sub_relaxed(&hak_registry_reserved, size);
 }
 
-/* A leaf that another thread was faster with. */
+/* Gives a leaf back that was never used, as another thread was faster. */
 static HAK_SLOW void give_back_unused(void *ptr, size_t size) {
   hak_os_unreserve(root_os, ptr, size);
   hak_sub_relaxed(&hak_registry_reserved, size);

@@ -23,8 +23,9 @@
 
 #define HAK_LARGE_SPAN_MAX HAK_MIB
 
-/* `alignment` is a power of two up to HAK_ALIGNMENT_MAX. *zeroed: the usable
- * bytes read as zero. NULL if memory is short. No lock held. */
+/* A block of at least `size` bytes at a multiple of `alignment`, a power of two up to
+ * HAK_ALIGNMENT_MAX. *zeroed: the usable bytes read as zero. NULL if memory is short.
+ * No lock held. */
 void *hak_large_alloc(hak_shared_pool_t *pool, size_t size, size_t alignment,
                       bool no_grow, bool *zeroed);
 
@@ -36,8 +37,9 @@ void *hak_large_map(hak_shared_pool_t *pool, size_t size, size_t alignment, bool
 /* The usable size of a large block at `place`, 0 if none starts there. */
 size_t hak_large_usable(const hak_place_t *place);
 
-/* The block that starts at `place` is the caller's to free, and unowned from here on;
- * false, and nothing has changed, if another thread has claimed it, or it is gone. */
+/* Claims the block that starts at `place`: it is the caller's to free, and unowned from
+ * here on. False, and nothing has changed, if another thread has claimed the block, or
+ * it is gone. */
 bool hak_large_claim(const hak_place_t *place);
 
 /* Frees a block that was claimed. */

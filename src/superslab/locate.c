@@ -20,8 +20,8 @@ static bool find_external(hak_leaf_t *leaf, uintptr_t address, hak_place_t *plac
   hak_external_range_link_t *lowest = &leaf->range[hak_leaf_unit(address)];
   if (HAK_LIKELY(hak_load_relaxed(lowest) == NULL)) return false;
   hak_external_range_t *range = hak_external_range_find(lowest, address);
-  /* Acquire: pairs with hak_external_mark; before, and after its end, nothing is there.
-   */
+  /* Acquire: pairs with hak_external_mark. Before the range is marked, and after its
+   * end, nothing is there. */
   if (range == NULL || hak_load_acquire(&range->extent.heap) == NULL) return false;
   place->extent = &range->extent;
   place->start = hak_load_relaxed(&range->extent.block);
@@ -71,7 +71,8 @@ void hak_locate_into(uintptr_t address, hak_place_t *place) {
       if (back > slot) return; /* a stale note, read while it changes */
       place->cls = (note & CLASS_MASK) - 1;
       place->slab = &ss->slabs[slot - back];
-      /* Whether a large span is in use or kept by a thread stands there alone. */
+      /* Only the slab's record says whether a large span is in use or kept by a thread.
+       */
       if (place->cls == HAK_CLASS_LARGE) place->cls = hak_slab_class(place->slab);
       place->start = unit + ((size_t)(slot - back) << HAK_SLAB_SHIFT);
       return;

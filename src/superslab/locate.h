@@ -25,8 +25,9 @@ typedef struct hak_place {
   uint32_t cls; /* HAK_CLASS_NONE: no slab in use and no block is there */
 } hak_place_t;
 
-/* Any 64-bit value. Field by field into the caller's record: a copy of the whole,
- * loaded in wider pieces than it was stored, would wait for the stores. */
+/* Finds what an address, which may be any 64-bit value, lies in. The result is stored
+ * field by field into the caller's record: a copy of the whole, loaded in wider pieces
+ * than it was stored, would wait for the stores. */
 void hak_locate_into(uintptr_t address, hak_place_t *place);
 HAK_HOT hak_place_t hak_locate(uintptr_t address) {
   hak_place_t place;

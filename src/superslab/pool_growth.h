@@ -17,8 +17,8 @@
 hak_superslab_t *hak_pool_bring(hak_shared_pool_t *pool, uint32_t count, size_t alignment,
                                 hak_extent_kind_t kind, bool no_grow, bool *huge);
 
-/* One for slabs, charged to the heap, all slots taken; NULL if memory or the budget is
- * short. No lock held. */
+/* A SuperSlab for slabs, charged to the heap, all slots taken; NULL if memory or the
+ * budget is short. No lock held. */
 hak_superslab_t *hak_pool_new_superslab(hak_shared_pool_t *pool);
 
 #endif

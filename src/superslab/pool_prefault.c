@@ -23,15 +23,15 @@ void hak_pool_keep_none(hak_shared_pool_t *pool) {
   hak_lock_release(&pool->lock);
 }
 
-/* Nothing is to go while a call is at it, whatever others that make memory ready at the
- * same time come to. */
+/* A call begins to make memory ready: nothing goes until it ends, whatever becomes of
+ * other such calls meanwhile. */
 static void begin_locked(hak_shared_pool_t *pool) {
   hak_lock_assert_held(&pool->lock);
   pool->readying++;
   pool->keeps_free = true;
 }
 
-/* What it made ready stays from here on for that it is kept. */
+/* The call ends. What it made ready stays from here on because it is kept. */
 static void end_locked(hak_shared_pool_t *pool, uint64_t *kept, uint64_t want, bool ok) {
   hak_lock_assert_held(&pool->lock);
   pool->readying--;
@@ -87,9 +87,9 @@ static bool prefault_slots(node_t *ss, unsigned first, unsigned count) {
   return true;
 }
 
-/* The lowest run of free slots of a SuperSlab from `from` on, `most` at most; its end,
- * and *count: how many. Called and returns with the lock held; the SuperSlab may have
- * gone then. */
+/* Makes the lowest run of free slots of a SuperSlab from `from` on ready, `most` at
+ * most; returns its end, and *count: how many. Called and returns with the lock held;
+ * the SuperSlab may have gone then. */
 static unsigned prefault_run_locked(hak_shared_pool_t *pool, node_t *ss, unsigned from,
                                     size_t most, unsigned *count, bool *ok) {
   hak_lock_assert_held(&pool->lock);

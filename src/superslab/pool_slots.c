@@ -29,7 +29,7 @@ void hak_pool_requeue_locked(hak_shared_pool_t *pool, node_t *ss) {
   if (hak_superslab_retained(ss) != 0) hak_superslab_enqueue(&pool->retained, ss);
 }
 
-/* A SuperSlab that is wholly free is not to go. */
+/* True if a SuperSlab that is wholly free is not to go. */
 static bool is_kept_locked(const hak_shared_pool_t *pool, const node_t *ss) {
   hak_lock_assert_held(&pool->lock);
   if (HAK_UNLIKELY(pool->readying != 0)) return true;
@@ -39,7 +39,7 @@ static bool is_kept_locked(const hak_shared_pool_t *pool, const node_t *ss) {
          without - hak_count_bits(hak_superslab_retained(ss)) < pool->kept_slabs;
 }
 
-/* A SuperSlab that is wholly free goes back to its region. */
+/* Gives a SuperSlab that is wholly free back to its region. */
 static void give_locked(hak_shared_pool_t *pool, node_t *ss, uint64_t now) {
   hak_lock_assert_held(&pool->lock);
   if (ss->queue != NULL) hak_superslab_dequeue(ss);

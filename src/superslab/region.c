@@ -235,8 +235,8 @@ void hak_region_visit(bool (*visit)(hak_superslab_t *ss, void *ctx), void *ctx) 
   }
 }
 
-/* No thread gives pages of one back at this moment. All others are in the map but for
- * those that a fork has lost. */
+/* True if no thread gives pages of one of the region's SuperSlabs back at this moment.
+ * All others are in the map but for those that a fork has lost. */
 static bool is_quiet_locked(hak_region_t *region) {
   hak_lock_assert_held(&hak_regions.lock);
   if (region->free_count == region->count) return true;
@@ -246,7 +246,7 @@ static bool is_quiet_locked(hak_region_t *region) {
   return true;
 }
 
-/* All its SuperSlabs are out of the map, for good. */
+/* Takes all SuperSlabs of the region out of the map, for good. */
 static HAK_SLOW void empty_locked(hak_region_t *region) {
   hak_lock_assert_held(&hak_regions.lock);
   hak_regions.in_use -= region->count - region->free_count;

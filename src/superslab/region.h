@@ -54,8 +54,9 @@ uint64_t hak_regions_recover(bool inside);
 
 bool hak_regions_are_valid(void);
 
-/* For fork. Another thread is at records without the lock: the one change of shared
- * state in several steps that is. What such threads were at is over in the child. */
+/* True if another thread is at records without the lock, which is the one change of
+ * shared state in several steps that is made without it; for fork. In the child
+ * hak_regions_forget_others says that no thread is. */
 bool hak_regions_are_readied(void);
 void hak_regions_forget_others(void);
 

@@ -17,8 +17,8 @@ static void advise(hak_region_t *region, uint32_t from) {
   hak_os_advise_huge(region->os, region->base + before, all - before);
 }
 
-/* Huge pages serve processes that have grown; a small one must not pay 2 MiB for
- * its first block, so the first SuperSlabs of the process go without. Asked for
+/* Huge pages serve processes that have grown; a small one must not pay 2 MiB for its
+ * first block, so the first SuperSlabs of the process go without. They are asked for
  * when the address space comes, so that no later call has to. */
 static void ask_for_huge_pages(hak_region_t *region) {
   int64_t mode = region->small ? 0 : hak_option(HUGE_PAGES);

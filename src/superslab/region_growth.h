@@ -27,9 +27,9 @@ void hak_region_prepare(const hak_os_t *os);
 /* Asks for the huge pages that could not be asked for when address space came. */
 void hak_regions_advise(void);
 
-/* A region over memory that is there: `count` SuperSlabs from `base` on, with all their
- * records; the only one with these hooks. False if memory for records is short. No lock
- * held. */
+/* Makes a region over memory that is there: `count` SuperSlabs from `base` on, with all
+ * their records. It is the only one with these hooks. False if memory for records is
+ * short. No lock held. */
 bool hak_region_lay(const hak_os_t *os, char *base, uint32_t count);
 
 #endif

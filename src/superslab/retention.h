@@ -13,7 +13,7 @@
 
 #include "superslab/shared_pool.h"
 
-/* What is due, if it is time to look and purging is inline. No lock held. */
+/* Gives back what is due, if it is time to look and purging is inline. No lock held. */
 void hak_retention_trim_slow(hak_shared_pool_t *pool);
 HAK_HOT void hak_retention_trim(hak_shared_pool_t *pool) {
   if (HAK_UNLIKELY(hak_load_relaxed(&hak_retained_over) != 0)) {

@@ -216,8 +216,8 @@ static size_t purge_slots(node_t *ss, uint32_t slots) {
   return given;
 }
 
-/* To bring the tree up to date twice costs more than to look at a few slabs: a
- * SuperSlab counts as so many. */
+/* A SuperSlab counts as so many slabs of those that may be looked at: to bring the tree
+ * up to date twice costs more than to look at a few slabs. */
 enum {
   VISIT_SLABS = 128
 };
@@ -313,7 +313,7 @@ void hak_pool_forget_run(hak_shared_pool_t *pool, const hak_superslab_t *ss) {
   if (run != NULL) hak_pool_remove_run(pool, run);
 }
 
-/* No address of it is a block's any more. */
+/* Makes no address of the SuperSlab a block's any more. */
 static void clear_superslab(node_t *ss, hak_pool_gone_t *gone) {
   uintptr_t base = (uintptr_t)ss->extent.base;
   hak_registry_set_entries(base, HAK_SUPERSLAB_SLABS, 0);

@@ -53,8 +53,8 @@ bool hak_pool_contains(hak_shared_pool_t *pool, const hak_superslab_t *ss);
 void hak_pool_visit(hak_shared_pool_t *pool,
                     bool (*visit)(hak_superslab_t *ss, void *ctx), void *ctx);
 
-/* A run of SuperSlabs that is one block of the heap: noted, so that it is found
- * when the heap goes; `ss` is its first. */
+/* Notes a run of SuperSlabs that is one block of the heap, so that it is found when the
+ * heap goes; or forgets it. `ss` is its first. */
 void hak_pool_add_run(hak_shared_pool_t *pool, hak_superslab_t *ss);
 void hak_pool_remove_run(hak_shared_pool_t *pool, hak_superslab_t *ss);
 /* In the child of a fork: takes a run out if it is one of the pool's. */
@@ -65,7 +65,7 @@ typedef struct hak_pool_gone {
   uint64_t large_blocks, large_bytes;
 } hak_pool_gone_t;
 
-/* Every block in the pool's SuperSlabs and runs is gone, in O(SuperSlabs). `keep`:
+/* Ends every block in the pool's SuperSlabs and runs, in O(SuperSlabs). `keep`:
  * SuperSlabs cut into slabs stay, with their pages. Nobody uses the heap. */
 void hak_pool_clear(hak_shared_pool_t *pool, bool keep, hak_pool_gone_t *gone);
 

@@ -6,7 +6,7 @@
  * A slab is 64 KiB, the piece that the registry has an entry for. A span is a run of
  * slabs used as one; its records are those of its first slab.
  *
- * Invariant of a span of small blocks, checked by hak_slab_is_valid():
+ * Invariant of a span of small blocks, checked by hak_hold_is_valid():
  *     blocks on the list + blocks in the word + blocks out == carved
  *     carved <= capacity
  *

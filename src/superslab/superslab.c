@@ -8,7 +8,8 @@ void hak_superslab_init(hak_superslab_t *ss, void *region, uint32_t index, char 
   ss->extent.base = base;
   ss->extent.os = os;
   hak_store_relaxed(&ss->free, HAK_ALL_SLOTS);
-  /* A record that serves again keeps its place, which a late look-up may read now. */
+  /* A record that serves again keeps its place, which somebody who looks an address up
+   * late may read now. */
   if (region != NULL && ss->region == region) return;
   ss->region = region;
   ss->index = index;
@@ -38,8 +39,8 @@ static size_t bytes_of(const hak_superslab_t *ss, uint32_t slots) {
   return hak_count_bits(whole) * HAK_SLAB_SIZE + pages * ss->extent.os->page_size;
 }
 
-/* The retained bytes that go with a transition, which all threads share a count of: for
- * SuperSlabs that change together they are added up first. */
+/* Adds the retained bytes of a transition to a count that all threads share: where
+ * several SuperSlabs change together their bytes are added up first. */
 static void add_retained(int64_t bytes) {
   if (bytes != 0) hak_note_retained(&hak_slots_retained, bytes);
 }
@@ -166,7 +167,8 @@ void hak_superslab_uncharge_all(hak_superslab_t *ss, uint32_t superslabs) {
   hak_budget_uncharge(budget, bytes);
 }
 
-/* What slots of the caller have brought along is charged; false if refused. */
+/* Charges the pages that slots of the caller have brought along; false if that is
+ * refused. */
 static bool charge_slots(hak_superslab_t *ss, uint32_t slots) {
   uint32_t rest = slots & ~hak_load_relaxed(&ss->charged);
   if (HAK_LIKELY(rest == 0) || hak_superslab_budget(ss) == NULL) return true;

@@ -94,7 +94,7 @@ void hak_superslab_take_locked(const hak_lock_t *lock, hak_superslab_t *ss,
                                unsigned first, unsigned count);
 void hak_superslab_put_locked(const hak_lock_t *lock, hak_superslab_t *ss, unsigned first,
                               unsigned count, uint64_t now);
-/* All slots of SuperSlabs side by side do. */
+/* All slots of `superslabs` SuperSlabs side by side come into use, or go out of it. */
 void hak_superslab_take_all_locked(const hak_lock_t *lock, hak_superslab_t *ss,
                                    uint32_t superslabs);
 void hak_superslab_put_all_locked(const hak_lock_t *lock, hak_superslab_t *ss,
@@ -117,21 +117,21 @@ size_t hak_superslab_purge(hak_superslab_t *ss, unsigned first, unsigned count);
 size_t hak_superslab_purge_tail(hak_superslab_t *ss, unsigned first, unsigned count,
                                 size_t pages);
 
-/* It comes to a heap: its record is charged, and from here on what is used of it.
- * False, and nothing changed, if that is refused. All slots are taken. */
+/* The SuperSlab comes to a heap: its record is charged, and from here on what is used
+ * of it. False, and nothing changed, if that is refused. All slots are taken. */
 bool hak_superslab_charge_to(hak_superslab_t *ss, hak_budget_t *budget);
 /* SuperSlabs side by side come to a heap, and all the pages that they have are charged
  * with them. */
 bool hak_superslab_charge_all_to(hak_superslab_t *ss, uint32_t superslabs,
                                  hak_budget_t *budget);
-/* What is charged for it. */
+/* Bytes that are charged for the SuperSlab. */
 size_t hak_superslab_charge(hak_superslab_t *ss);
 /* SuperSlabs side by side leave the heap that has them, if one has: nobody is charged
  * for what they have. */
 void hak_superslab_uncharge_all(hak_superslab_t *ss, uint32_t superslabs);
 
-/* A thread that changed taken slots was lost in a fork: what is said of each twice is
- * made the same. */
+/* Makes the two things agree that the record says of each taken slot, after a thread
+ * that changed them was lost in a fork. */
 void hak_superslab_mend(hak_superslab_t *ss);
 /* Bytes committed in all its slots. */
 size_t hak_superslab_committed(const hak_superslab_t *ss);
@@ -144,15 +144,17 @@ size_t hak_superslab_purge_lost(hak_superslab_t *ss, unsigned first, unsigned co
 typedef struct hak_slot_states {
   uint64_t active, empty, purged, unused;
 } hak_slot_states_t;
-/* Adds those of a SuperSlab; torn between two moments where it changes. */
+/* Adds the states of a SuperSlab's slots, which are of different moments where they
+ * change. */
 void hak_superslab_add_states(const hak_superslab_t *ss, hak_slot_states_t *sum);
 
-/* At the end of the queue, or in front if nothing there has been idle as long. */
+/* Puts the SuperSlab at the end of the queue, or in front if nothing there has been
+ * idle as long. */
 void hak_superslab_enqueue(hak_superslab_queue_t *queue, hak_superslab_t *ss);
 void hak_superslab_dequeue(hak_superslab_t *ss);
 
-/* Its memory is about to be released: no page of it is committed any more, and all
- * slots, which are taken, are unused ones. */
+/* The SuperSlab's memory is about to be released: no page of it is committed any more,
+ * and all slots, which are taken, are unused ones. */
 void hak_superslab_forget(hak_superslab_t *ss);
 
 bool hak_superslab_is_valid(const hak_superslab_t *ss);

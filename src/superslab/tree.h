@@ -16,20 +16,20 @@ HAK_HOT uint32_t hak_tree_run(const hak_superslab_t *node) {
   return node == NULL ? 0 : node->tree_run;
 }
 
-/* Each gives the tree that there is then. */
+/* Both return the tree that results. */
 hak_superslab_t *hak_tree_insert(hak_superslab_t *tree, hak_superslab_t *node);
 hak_superslab_t *hak_tree_erase(hak_superslab_t *tree, hak_superslab_t *node);
-/* All of `low` lies below all of `high`. */
+/* Joins two trees; all of `low` lies below all of `high`. */
 hak_superslab_t *hak_tree_merge(hak_superslab_t *low, hak_superslab_t *high);
 
-/* What a node says of its subtree; its children's are right. */
+/* Brings what a node says of its subtree up to date; what its children say is right. */
 void hak_tree_update(hak_superslab_t *node);
 /* Brings the runs up to date on the way to a node whose own run has changed. */
 void hak_tree_refresh(hak_superslab_t *tree, hak_superslab_t *node);
 
-/* The lowest with a free run of that length, or NULL. */
+/* The lowest SuperSlab with a free run of that length, or NULL. */
 hak_superslab_t *hak_tree_lowest(hak_superslab_t *tree, unsigned run);
-/* The lowest above an address, or NULL. */
+/* The lowest SuperSlab above an address, or NULL. */
 hak_superslab_t *hak_tree_above(hak_superslab_t *tree, const char *address);
 
 #endif

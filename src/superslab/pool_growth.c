@@ -36,7 +36,8 @@ static bool is_of_a_crowd(hak_shared_pool_t *pool, uint64_t superslabs) {
 }
 
 static bool wants_small_pages(hak_shared_pool_t *pool) {
-  if (pool->huge_pages != HAK_HUGE_DEFAULT) return false;
+  /* Without huge pages all pages are small, and one kind of region serves all. */
+  if (pool->huge_pages != HAK_HUGE_DEFAULT || hak_option(HUGE_PAGES) == 0) return false;
   uint64_t superslabs = hak_load_relaxed(&pool->superslabs);
   return (pool->starts_small && superslabs < (uint64_t)hak_option(HUGE_PAGES_AFTER)) ||
          is_of_a_crowd(pool, superslabs) ||
@@ -48,7 +49,15 @@ hak_superslab_t *hak_pool_new_superslab(hak_shared_pool_t *pool) {
   bool small = wants_small_pages(pool), huge = false;
   if (small) {
     ss = hak_region_acquire_small(pool->os, 1, HAK_SUPERSLAB_SIZE, HAK_EXTENT_SLABS,
-                                  pool->heap, false);
+                                  pool->heap, true);
+    /* Pages that are there cost nothing, whatever their size. */
+    if (ss == NULL) {
+      ss = hak_region_acquire_committed(pool->os, pool->heap, HAK_SUPERSLAB_SLABS);
+    }
+    if (ss == NULL) {
+      ss = hak_region_acquire_small(pool->os, 1, HAK_SUPERSLAB_SIZE, HAK_EXTENT_SLABS,
+                                    pool->heap, false);
+    }
   }
   if (ss == NULL) {
     ss = hak_pool_bring(pool, 1, HAK_SUPERSLAB_SIZE, HAK_EXTENT_SLABS, false, &huge);

@@ -69,21 +69,21 @@ static void *small(hak_thread_t *me, hak_heap_t *heap, uint32_t cls) {
   if (me->no_grow && heap->store != me->store && !hak_cache_is_made(me, heap)) {
     return NULL;
   }
-  if (!hak_cache_enter(me, heap)) return NULL;
+  const hak_cache_t *cache = hak_cache_get(me, heap);
+  if (cache == NULL) return NULL;
   void *block;
-  hak_bin_t *bin = &me->now.bins[cls];
+  hak_bin_t *bin = &cache->bins[cls];
   /* A thread that shares its state has no fast path: the bin may have blocks. */
   if (hak_link_pop_fails(&me->key, &bin->ready, &block)) {
-    block = hak_bin_refill(me, cls);
+    block = hak_bin_refill(me, cache, cls);
   } else {
     uint32_t count = hak_load_relaxed(&bin->ready_count);
     hak_store_relaxed(&bin->ready_count, (uint16_t)(count - 1));
     if (HAK_UNLIKELY(hak_stray_refuses(cls, block))) {
-      hak_stray_report(me, block);
-      block = hak_bin_refill(me, cls);
+      hak_stray_report(me, cache, block);
+      block = hak_bin_refill(me, cache, cls);
     }
   }
-  hak_cache_default(me);
   return block;
 }
 
@@ -170,7 +170,7 @@ static HAK_WARM void *alloc_refill(uint32_t cls) {
     return hak_api_small(NULL, cls, false);
   }
   hak_store_relaxed(&me->busy, 1);
-  void *block = hak_bin_refill(me, cls);
+  void *block = hak_bin_refill(me, &me->cache, cls);
   hak_thread_leave(me, HAK_IN_ALLOC);
   if (HAK_UNLIKELY(block == NULL)) return hak_api_small(NULL, cls, false);
   hak_thread_trim(&me->store->pool);

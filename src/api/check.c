@@ -28,9 +28,11 @@ static void check_heap(hak_heap_t *heap, bool named, findings_t *found) {
   /* What a serial heap keeps is its user's, who names it. */
   bool mine = heap->store == me->store ||
               ((named || !heap->is_serial) && hak_cache_is_made(me, heap));
-  if (!mine || !hak_cache_enter(me, heap)) return;
-  if (!hak_hold_is_valid(me)) found->held = "a slab that this thread holds is wrong";
-  hak_cache_default(me);
+  const hak_cache_t *cache = mine ? hak_cache_get(me, heap) : NULL;
+  if (cache == NULL) return;
+  if (!hak_hold_is_valid(me, cache)) {
+    found->held = "a slab that this thread holds is wrong";
+  }
 }
 
 /* Under the lease, so that the heap stays; what was found is told after. */

@@ -90,17 +90,20 @@ static HAK_WARM void free_small(hak_thread_t *me, hak_heap_t *heap, uint32_t cls
                                 void *ptr, bool keep) {
   HAK_COUNT(me, slow_free, 1);
   if (HAK_LIKELY(heap->store == me->store)) {
-    hak_spill_free(me, cls, ptr);
+    hak_spill_free(me, &me->cache, cls, ptr);
     return;
   }
-  if (HAK_LIKELY(hak_cache_enter_to_free(me, heap, keep))) {
-    hak_spill_free(me, cls, ptr);
-  } else if (hak_class_is_single(cls)) {
-    hak_single_home(me, cls, ptr);
-  } else {
-    hak_spill_blocks(me, cls, &ptr, 1);
+  const hak_cache_t *cache = hak_cache_to_free(me, heap, keep);
+  if (HAK_LIKELY(cache != NULL)) {
+    hak_spill_free(me, cache, cls, ptr);
+    return;
   }
-  hak_cache_default(me);
+  hak_cache_t bare = hak_cache_bare(me, heap);
+  if (hak_class_is_single(cls)) {
+    hak_single_home(me, &bare, cls, ptr);
+  } else {
+    hak_spill_blocks(me, &bare, cls, &ptr, 1);
+  }
 }
 
 /* Of a heap that stays until this is done: because it is no released one, and keeps this
@@ -178,7 +181,7 @@ static HAK_WARM void free_slow(void *ptr, size_t size) {
   if (HAK_UNLIKELY(is_wrong_size(ptr, &place, hak_class_size(place.cls), size))) return;
   hak_store_relaxed(&me->busy, 1);
   HAK_COUNT(me, slow_free, 1);
-  hak_spill_free(me, place.cls, ptr);
+  hak_spill_free(me, &me->cache, place.cls, ptr);
   hak_thread_leave(me, name_of(size));
 }
 
@@ -201,9 +204,7 @@ static HAK_WARM void free_event_of_heap(hak_thread_t *me, void *ptr, size_t size
   }
   hak_store_relaxed(&me->busy, 1);
   size_t large = list->block_size > HAK_MID_MAX ? list->block_size : 0;
-  me->now = cache->cache;
-  hak_spill_event(me, list, ptr);
-  hak_cache_default(me);
+  hak_spill_event(me, &cache->cache, list, ptr);
   hak_thread_leave(me, name_of(size));
   if (HAK_UNLIKELY(large != 0)) hak_event_emit(HAK_EVENT_LARGE_FREE, ptr, large);
   hak_thread_trim(&heap->store->pool);
@@ -223,7 +224,7 @@ static HAK_WARM void free_event(void *ptr, size_t size, hak_list_t *list) {
   }
   hak_store_relaxed(&me->busy, 1);
   size_t large = list->block_size > HAK_MID_MAX ? list->block_size : 0;
-  hak_spill_event(me, list, ptr);
+  hak_spill_event(me, &me->cache, list, ptr);
   hak_thread_leave(me, name_of(size));
   if (HAK_UNLIKELY(large != 0)) hak_event_emit(HAK_EVENT_LARGE_FREE, ptr, large);
   hak_thread_trim(&me->store->pool);

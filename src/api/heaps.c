@@ -87,8 +87,7 @@ static bool make_external_region_ready(hak_heap_t *heap) {
   if (!hak_magazines_prepare(hak_lifecycle_os(), (uint32_t)count)) return false;
   hak_thread_t *me = hak_thread_enter();
   if (me == NULL) return false;
-  bool ok = hak_cache_enter(me, heap);
-  hak_cache_default(me);
+  bool ok = hak_cache_get(me, heap) != NULL;
   /* Who only makes a heap is no user of it, whom its release would wait for. */
   if (!heap->is_serial) hak_cache_leave(me, heap);
   hak_thread_leave(me, in_create);
@@ -302,9 +301,7 @@ static HAK_WARM void *alloc_class(hak_heap_t *heap, uint32_t cls) {
     if (HAK_LIKELY(block != NULL)) return block;
   }
   hak_store_relaxed(&me->busy, 1);
-  me->now = cache->cache;
-  block = hak_bin_refill(me, cls);
-  hak_cache_default(me);
+  block = hak_bin_refill(me, &cache->cache, cls);
   hak_thread_leave(me, HAK_IN_ALLOC);
   if (HAK_UNLIKELY(block == NULL)) return hak_api_small(heap, cls, false);
   hak_thread_trim(&heap->store->pool);

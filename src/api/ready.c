@@ -32,8 +32,7 @@ static bool touch_records(hak_heap_t *heap) {
     hak_atomic_u32_t *count = &me->holds[cls].spare_count;
     hak_store_relaxed(count, hak_load_relaxed(count));
   }
-  bool ok = hak_cache_enter(me, heap);
-  hak_cache_default(me);
+  bool ok = hak_cache_get(me, heap) != NULL;
   hak_thread_leave(me, "hak_heap_prefault");
   return ok;
 }
@@ -78,10 +77,8 @@ static size_t prewarm_small(hak_heap_t *heap, uint32_t cls, size_t count) {
   hak_thread_t *me = hak_thread_enter();
   if (me == NULL) return 0;
   size_t ready = 0;
-  if (hak_cache_enter(me, heap)) {
-    ready = hak_prewarm_class(me, cls, count);
-    hak_cache_default(me);
-  }
+  const hak_cache_t *cache = hak_cache_get(me, heap);
+  if (cache != NULL) ready = hak_prewarm_class(me, cache, cls, count);
   hak_thread_leave(me, "hak_heap_prewarm");
   return ready;
 }

@@ -220,11 +220,9 @@ static void *move(const hak_place_t *place, void *ptr, size_t usable, size_t siz
 static HAK_SLOW void report_lost(hak_thread_t *me, hak_heap_t *heap, const void *block,
                                  size_t usable) {
   hak_thread_count_large(me, -1, -(int64_t)usable);
-  hak_thread_defer_report(me, HAK_ERROR_BAD_STATE, block,
+  void *handle = hak_heap_is_orphan(heap) ? hak_heap_owner(heap) : hak_heap_handle(heap);
+  hak_thread_defer_report(me, handle, HAK_ERROR_BAD_STATE, block,
                           "a hook moved the block out of reach, and it is lost");
-  if (me->deferred.block != block) return;
-  me->deferred.heap =
-      hak_heap_is_orphan(heap) ? hak_heap_owner(heap) : hak_heap_handle(heap);
 }
 
 /* *lost: the block is gone with its pages, which is named; its address is unowned. */

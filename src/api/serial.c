@@ -48,9 +48,7 @@ static HAK_WARM void *alloc_slow(hak_heap_t *handle, size_t size) {
   hak_serial_t *serial = hak_heap_own_serial(heap);
   hak_store_relaxed(&me->busy, 1);
   hak_serial_begin(serial);
-  me->now = serial->cache;
-  void *block = hak_bin_refill(me, cls);
-  hak_cache_default(me);
+  void *block = hak_bin_refill(me, &serial->cache, cls);
   hak_serial_leave(serial);
   hak_thread_leave(me, HAK_IN_ALLOC);
   if (HAK_UNLIKELY(block == NULL)) return hak_api_small(heap, cls, false);
@@ -108,9 +106,7 @@ static HAK_WARM void free_event(hak_heap_t *heap, void *ptr, hak_list_t *list) {
   if (HAK_UNLIKELY(me == NULL)) return; /* the library is not running */
   hak_serial_t *serial = hak_heap_own_serial(heap);
   hak_serial_begin(serial);
-  me->now = serial->cache;
-  hak_spill_event(me, list, ptr);
-  hak_cache_default(me);
+  hak_spill_event(me, &serial->cache, list, ptr);
   hak_serial_leave(serial);
   hak_thread_leave(me, IN_HEAP_FREE);
   hak_thread_trim(&heap->store->pool);

@@ -43,15 +43,15 @@ static void purge_pool(collecting_t *c, hak_heap_t *heap) {
   c->given += hak_pool_purge(pool, UINT64_MAX, c->max_bytes - c->given, &c->slabs);
 }
 
-/* What this thread and the transfer cache have cached of the heap that it works for
- * now: as much of it as there is work left. */
-static void empty_caches(collecting_t *c, bool cache) {
+/* What this thread and the transfer cache have cached of a heap: as much of it as there
+ * is work left. `bare`: the thread has nothing. */
+static void empty_caches(collecting_t *c, const hak_cache_t *cache, bool bare) {
   size_t work = c->slabs == SIZE_MAX ? SIZE_MAX : c->slabs / PER_BLOCK;
   size_t before = work;
-  bool all = !cache || hak_spill_some(c->me, &work);
-  if (all) all = hak_spill_transfer_some(c->me, &work);
+  bool all = bare || hak_spill_some(c->me, cache, &work);
+  if (all) all = hak_spill_transfer_some(c->me, cache, &work);
   /* What lay in the slots may have passed through the bins. */
-  if (all && cache) hak_spill_some(c->me, &work);
+  if (all && !bare) hak_spill_some(c->me, cache, &work);
   spend(c, (before - work) * PER_BLOCK);
 }
 
@@ -61,7 +61,7 @@ static void collect_default(collecting_t *c) {
   if (c->slabs == 0) return;
   spend(c, PER_HEAP);
   hak_heap_lease(heap);
-  empty_caches(c, true);
+  empty_caches(c, &c->me->cache, false);
   hak_heap_unlease(heap);
   purge_pool(c, heap);
 }
@@ -76,12 +76,11 @@ static void collect_leased(collecting_t *c, hak_heap_t *heap, bool named) {
   }
   hak_thread_cache_t *cache = hak_cache_find(c->me, heap);
   if (cache != NULL) {
-    c->me->now = cache->cache;
+    empty_caches(c, &cache->cache, false);
   } else {
-    hak_cache_enter_bare(c->me, heap);
+    hak_cache_t bare = hak_cache_bare(c->me, heap);
+    empty_caches(c, &bare, true);
   }
-  empty_caches(c, cache != NULL);
-  hak_cache_default(c->me);
   purge_pool(c, heap);
 }
 

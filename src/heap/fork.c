@@ -282,9 +282,8 @@ static void recount_committed(void) {
 
 static void reclaim_slab(hak_heap_t *heap, hak_slab_t *slab, void *me) {
   if (!is_of_torn(hak_load_relaxed(&slab->word))) return;
-  hak_cache_enter_index_of(me, heap);
-  hak_reclaim_slab(me, slab);
-  hak_cache_default(me);
+  hak_cache_t cache = hak_cache_for_others(me, heap);
+  hak_reclaim_slab(me, &cache, slab);
 }
 
 static bool reclaim_slabs(hak_superslab_t *ss, void *me) {

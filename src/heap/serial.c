@@ -62,9 +62,7 @@ void hak_serial_hide(hak_heap_t *heap, bool hidden) {
 void hak_serial_flush(hak_thread_t *me, hak_heap_t *heap) {
   hak_serial_t *serial = hak_heap_own_serial(heap);
   if (serial == NULL) return;
-  me->now = serial->cache;
-  hak_spill_heap(me);
-  hak_cache_default(me);
+  hak_spill_heap(me, &serial->cache);
 }
 
 static void forget_magazines(hak_thread_t *me, hak_serial_t *serial) {

@@ -64,15 +64,15 @@ bool hak_serial_make(hak_thread_t *me, hak_heap_t *heap);
 /* While hidden, allocations from the heap take the slow path, whatever its bins have. */
 void hak_serial_hide(hak_heap_t *heap, bool hidden);
 
-/* Slow paths work for the heap from here on, until hak_cache_default. */
-HAK_HOT bool hak_serial_enter(hak_thread_t *me, hak_heap_t *heap) {
+/* The heap's cache, for slow paths of whatever thread has the heap; NULL if memory is
+ * short. */
+HAK_HOT const hak_cache_t *hak_serial_cache(hak_thread_t *me, hak_heap_t *heap) {
   hak_serial_t *serial = hak_heap_own_serial(heap);
   if (HAK_UNLIKELY(serial == NULL)) {
-    if (!hak_serial_make(me, heap)) return false;
+    if (!hak_serial_make(me, heap)) return NULL;
     serial = hak_heap_own_serial(heap);
   }
-  me->now = serial->cache;
-  return true;
+  return &serial->cache;
 }
 
 /* What the heap keeps goes home to its slabs, as far as others may take it. */

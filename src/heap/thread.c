@@ -78,7 +78,6 @@ void hak_thread_reset(hak_thread_t *state) {
   state->looks = 0;
   state->grown = 0;
   state->in_parts = 0;
-  hak_cache_default(state);
   hak_cache_init(state->bins, state->holds, state->store);
 }
 
@@ -197,6 +196,9 @@ static hak_thread_t *state_make(uint32_t n) {
   state->registry = hak_registry_root();
   state->registry_limit = HAK_REGISTRY_LEAVES;
   state->store = hak_heap_get_default()->store;
+  state->cache =
+      (hak_cache_t){state->bins, state->holds,  state->store, hak_entry_cached(0),
+                    NULL,        &state->grown, state->code};
   hak_store_relaxed(&state->bins_at[HAK_INDEX_DEFAULT], hak_index_to(state->bins));
   if (state_publish(state)) return state;
   state_release(state);
@@ -251,7 +253,7 @@ static void state_put(hak_thread_t *state) {
 static void flush_default(hak_thread_t *me) {
   hak_heap_t *heap = hak_heap_get_default();
   hak_heap_lease(heap);
-  hak_spill_all(me);
+  hak_spill_all(me, &me->cache);
   hak_heap_unlease(heap);
 }
 
@@ -271,7 +273,7 @@ void hak_thread_flush(hak_thread_t *me) {
 void hak_thread_flush_heap(hak_thread_t *me, hak_heap_t *heap) {
   hak_heap_lease(heap);
   if (heap->store == me->store) {
-    hak_spill_heap(me);
+    hak_spill_heap(me, &me->cache);
   } else if (heap->is_serial) {
     hak_serial_flush(me, heap);
   } else if (hak_heap_is_used(heap)) {

@@ -215,18 +215,14 @@ static void leave_heap(hak_thread_cache_t *cache) {
 /* No thread cache: nothing is held, so credit is 0 and never changes. */
 static hak_hold_t no_holds[HAK_CLASSES];
 
-void hak_cache_enter_bare(hak_thread_t *me, hak_heap_t *heap) {
-  me->now = (hak_cache_t){me->bins, no_holds, heap->store, 0, NULL, NULL, me->code};
+hak_cache_t hak_cache_bare(hak_thread_t *me, hak_heap_t *heap) {
+  return (hak_cache_t){me->bins, no_holds, heap->store, 0, NULL, NULL, me->code};
 }
 
-bool hak_cache_enter_to_free(hak_thread_t *me, hak_heap_t *heap, bool keep) {
-  if (!keep) {
-    hak_cache_flush(me, heap);
-  } else if (hak_cache_enter(me, heap)) {
-    return true;
-  }
-  hak_cache_enter_bare(me, heap);
-  return false;
+const hak_cache_t *hak_cache_to_free(hak_thread_t *me, hak_heap_t *heap, bool keep) {
+  if (keep) return hak_cache_get(me, heap);
+  hak_cache_flush(me, heap);
+  return NULL;
 }
 
 /* --- giving up ---------------------------------------------------------------- */
@@ -238,10 +234,8 @@ static void flush(hak_thread_t *me, hak_thread_cache_t *cache, bool leave) {
   /* Still set: then the heap has not gone meanwhile. */
   if (hak_load_relaxed(&cache->mark) != NULL) {
     bool orphan = hak_heap_is_orphan(heap);
-    me->now = cache->cache;
     /* Nobody takes what lies in a released heap's transfer cache. */
-    (orphan ? hak_spill_heap : hak_spill_all)(me);
-    hak_cache_default(me);
+    (orphan ? hak_spill_heap : hak_spill_all)(me, &cache->cache);
     uint32_t index = hak_load_relaxed(&cache->index);
     leave = leave || orphan;
     if (leave && index != NO_INDEX) {
@@ -269,13 +263,11 @@ void hak_cache_leave(hak_thread_t *me, hak_heap_t *heap) {
 void hak_cache_drain(hak_thread_t *me, hak_heap_t *heap) {
   hak_thread_cache_t *cache = hak_cache_find(me, heap);
   if (cache != NULL) {
-    me->now = cache->cache;
-    hak_spill_heap(me);
+    hak_spill_heap(me, &cache->cache);
   } else {
-    hak_cache_enter_bare(me, heap);
-    hak_spill_transfer(me);
+    hak_cache_t bare = hak_cache_bare(me, heap);
+    hak_spill_transfer(me, &bare);
   }
-  hak_cache_default(me);
 }
 
 void hak_caches_visit(hak_thread_t *thread,
@@ -423,14 +415,12 @@ void hak_cache_free_index(hak_heap_t *heap) {
 
 /* --- in the child of a fork -------------------------------------------------- */
 
-void hak_cache_enter_index_of(hak_thread_t *me, hak_heap_t *heap) {
-  if (heap->store == me->store) {
-    hak_cache_default(me);
-    return;
-  }
-  hak_cache_enter_bare(me, heap);
+hak_cache_t hak_cache_for_others(hak_thread_t *me, hak_heap_t *heap) {
+  if (heap->store == me->store) return me->cache;
+  hak_cache_t bare = hak_cache_bare(me, heap);
   uint32_t index = index_of(heap);
-  if (index != NO_INDEX) me->now.entry = entry_of_index(index);
+  if (index != NO_INDEX) bare.entry = entry_of_index(index);
+  return bare;
 }
 
 static void drop_bins(hak_thread_t *thread, uint32_t index) {

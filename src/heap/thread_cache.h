@@ -88,23 +88,21 @@ HAK_HOT bool hak_cache_is_made(hak_thread_t *me, hak_heap_t *heap) {
  * short. */
 hak_thread_cache_t *hak_cache_make(hak_thread_t *me, hak_heap_t *heap);
 
-/* Slow paths work for the heap from here on, until hak_cache_default; false if
- * memory for a thread cache is short, and nothing has changed. */
-HAK_HOT bool hak_cache_enter(hak_thread_t *me, hak_heap_t *heap) {
-  if (heap->store == me->store) return true;
-  if (HAK_UNLIKELY(heap->is_serial)) return hak_serial_enter(me, heap);
+/* The cache that slow paths work on for the heap, made if there is none; NULL if memory
+ * for one is short, and nothing has changed. */
+HAK_HOT const hak_cache_t *hak_cache_get(hak_thread_t *me, hak_heap_t *heap) {
+  if (heap->store == me->store) return &me->cache;
+  if (HAK_UNLIKELY(heap->is_serial)) return hak_serial_cache(me, heap);
   hak_thread_cache_t *cache = hak_cache_find(me, heap);
   if (HAK_UNLIKELY(cache == NULL)) cache = hak_cache_make(me, heap);
-  if (HAK_UNLIKELY(cache == NULL)) return false;
-  me->now = cache->cache;
-  return true;
+  return HAK_UNLIKELY(cache == NULL) ? NULL : &cache->cache;
 }
-/* As above without a thread cache: no bins, nothing is held, but blocks can be sent
- * home. */
-void hak_cache_enter_bare(hak_thread_t *me, hak_heap_t *heap);
-/* For a free: true if there is a thread cache; false where memory for one is short, or
- * none is to be kept. */
-bool hak_cache_enter_to_free(hak_thread_t *me, hak_heap_t *heap, bool keep);
+/* A cache that needs no memory of its own: it has no bins and holds no slabs, but blocks
+ * can be sent home with it. */
+hak_cache_t hak_cache_bare(hak_thread_t *me, hak_heap_t *heap);
+/* The cache for a free; NULL where memory for one is short, or none is to be kept (then
+ * what the thread kept of the heap has gone home). */
+const hak_cache_t *hak_cache_to_free(hak_thread_t *me, hak_heap_t *heap, bool keep);
 
 /* A list in the thread state that is a slot's. */
 HAK_HOT bool hak_cache_is_indexed(hak_thread_t *me, const hak_list_t *list) {
@@ -175,8 +173,8 @@ void hak_caches_drop(hak_thread_t *thread);
 /* Counts anew who has a thread cache of which heap, and mends slots that were on their
  * way from one to another. */
 void hak_caches_recount(void);
-/* As hak_cache_enter_bare, for slabs of the heap that others are to find: their
- * entries lead to the heap's slot, if it has one. */
-void hak_cache_enter_index_of(hak_thread_t *me, hak_heap_t *heap);
+/* A cache for slabs of the heap that other threads are to find: like a bare one, but
+ * their entries lead to the heap's slot, if it has one. */
+hak_cache_t hak_cache_for_others(hak_thread_t *me, hak_heap_t *heap);
 
 #endif

@@ -92,7 +92,8 @@ typedef enum hak_thread_kind {
                      or memory ran out, or the thread is ending */
 } hak_thread_kind_t;
 
-/* What a thread keeps of one heap, or a serial heap of itself. */
+/* Where to find what a thread keeps of one heap, or a serial heap of itself. Slow paths
+ * are told which thread they run on, and which cache they work for. */
 typedef struct hak_cache {
   hak_bin_t *bins;      /* of all classes */
   hak_hold_t *holds;    /* likewise */
@@ -127,8 +128,7 @@ typedef struct hak_thread {
 
   hak_bin_t bins[HAK_CLASSES];
 
-  hak_cache_t now;    /* of the heap that a slow path works for: the default heap's
-                         but for the length of a call */
+  hak_cache_t cache;  /* [const] of the default heap */
   hak_store_t *store; /* the default heap's */
   hak_hold_t holds[HAK_CLASSES];
   uint32_t trims;
@@ -167,25 +167,20 @@ HAK_HOT uint64_t hak_entry_cached(uint32_t cls) {
   return (uint64_t)(offsetof(hak_thread_t, bins) + cls * sizeof(hak_bin_t)) << 16 |
          HAK_MODE_CACHED;
 }
-/* Likewise for the heap that the thread works for now. */
-HAK_HOT uint64_t hak_cache_entry(const hak_thread_t *me, uint32_t cls) {
-  uint64_t first = me->now.entry;
+/* The same for the heap that the cache is of. */
+HAK_HOT uint64_t hak_cache_entry(const hak_cache_t *cache, uint32_t cls) {
+  uint64_t first = cache->entry;
   return first == 0 ? 0 : first + ((uint64_t)(cls * sizeof(hak_bin_t)) << 16);
-}
-/* The slow paths that follow work for the default heap. */
-HAK_HOT void hak_cache_default(hak_thread_t *me) {
-  me->now = (hak_cache_t){me->bins, me->holds,  me->store, hak_entry_cached(0),
-                          NULL,     &me->grown, me->code};
 }
 HAK_HOT uint64_t hak_entry_local(const hak_thread_t *me, const hak_slab_t *slab) {
   return (uint64_t)((const char *)slab - (const char *)me) << 16 |
          (~me->code & HAK_CODE_MASK);
 }
-HAK_HOT uint64_t hak_word_mine(const hak_thread_t *me) {
-  return hak_word_make(HAK_SLAB_HELD, me->now.code);
+HAK_HOT uint64_t hak_word_mine(const hak_cache_t *cache) {
+  return hak_word_make(HAK_SLAB_HELD, cache->code);
 }
-HAK_HOT bool hak_word_is_mine(const hak_thread_t *me, uint64_t word) {
-  return hak_word_owner(word) == hak_word_owner(hak_word_mine(me));
+HAK_HOT bool hak_word_is_mine(const hak_cache_t *cache, uint64_t word) {
+  return hak_word_owner(word) == hak_word_owner(hak_word_mine(cache));
 }
 
 /* How many blocks the bin's list may take now. */
@@ -218,7 +213,7 @@ HAK_HOT bool hak_room_is_gone(hak_atomic_i32_t *room) {
 }
 
 /* Notes misuse, to be reported when no lock is held; the first one counts. */
-HAK_SLOW void hak_thread_defer_report(hak_thread_t *me, hak_error_t error,
+HAK_SLOW void hak_thread_defer_report(hak_thread_t *me, void *heap, hak_error_t error,
                                       const void *block, const char *text);
 
 /* Where nothing is ready, takes from the list that frees have made, which becomes
@@ -245,7 +240,7 @@ HAK_HOT bool hak_bin_pop_fails(const hak_link_key_t *key, hak_bin_t *bin, void *
 }
 
 /* Slow paths of the two functions below; refill.c and the api. */
-void *hak_bin_refill(hak_thread_t *me, uint32_t cls);
+void *hak_bin_refill(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls);
 
 HAK_HOT uint32_t hak_bin_class(const hak_thread_t *me, const hak_bin_t *bin) {
   return (uint32_t)(bin - me->bins);

@@ -30,14 +30,14 @@ static uint64_t bytes_of(uint32_t cls, uint32_t blocks) {
 }
 
 /* Grants the bin up to `more` blocks in each list; how many. */
-static uint32_t grant(hak_thread_t *me, uint32_t cls, uint32_t more) {
-  hak_bin_t *bin = &me->now.bins[cls];
-  uint64_t *grown = me->now.grown;
+static uint32_t grant(const hak_cache_t *cache, uint32_t cls, uint32_t more) {
+  hak_bin_t *bin = &cache->bins[cls];
+  uint64_t *grown = cache->grown;
   uint32_t most = (uint32_t)hak_option(BIN_GROWTH_BLOCKS);
   if (bin->capacity >= most) return 0;
   if (more > most - bin->capacity) more = most - bin->capacity;
   uint64_t limit = (uint64_t)hak_option(BIN_GROWTH_BYTES);
-  const hak_shared_pool_t *pool = &me->now.store->pool;
+  const hak_shared_pool_t *pool = &cache->store->pool;
   if (hak_pool_is_enclosed(pool)) {
     /* What one thread keeps of it no other can have. */
     uint64_t quota = hak_external_region_quota(pool->os);
@@ -58,15 +58,15 @@ static uint32_t grant(hak_thread_t *me, uint32_t cls, uint32_t more) {
   return more;
 }
 
-void hak_capacity_reset(hak_thread_t *me, uint32_t cls) {
-  hak_bin_t *bin = &me->now.bins[cls];
-  hak_hold_t *hold = &me->now.holds[cls];
+void hak_capacity_reset(const hak_cache_t *cache, uint32_t cls) {
+  hak_bin_t *bin = &cache->bins[cls];
+  hak_hold_t *hold = &cache->holds[cls];
   if (bin->capacity > hold->capacity_least) {
     uint64_t bytes = bytes_of(cls, (uint32_t)bin->capacity - hold->capacity_least);
-    *me->now.grown -= bytes;
+    *cache->grown -= bytes;
     hak_sub_relaxed(&granted, bytes);
   }
-  hak_budget_t *budget = &me->now.store->pool.budget;
+  hak_budget_t *budget = &cache->store->pool.budget;
   bool limited = hak_budget_is_limited(budget);
   hak_budget_quota_return(budget, hak_quota_granted(bin, hold));
   uint32_t blocks = limited ? 0 : hak_capacity_least(cls);
@@ -83,25 +83,25 @@ void hak_capacity_give_back(uint64_t *grown) {
   *grown = 0;
 }
 
-uint32_t hak_capacity_grow(hak_thread_t *me, uint32_t cls) {
-  if (me->now.grown == NULL || hak_class_is_single(cls)) return 0;
-  hak_hold_t *hold = &me->now.holds[cls];
+uint32_t hak_capacity_grow(const hak_cache_t *cache, uint32_t cls) {
+  if (cache->grown == NULL || hak_class_is_single(cls)) return 0;
+  hak_hold_t *hold = &cache->holds[cls];
   uint32_t taken = hold->taken;
   hold->taken = 0;
   if (hold->quota != 0 || taken == 0 || taken > (uint32_t)hak_option(BIN_GROWTH_BLOCKS))
     return 0;
-  return grant(me, cls, taken / 2 + 1);
+  return grant(cache, cls, taken / 2 + 1);
 }
 
-void hak_capacity_grow_single(hak_thread_t *me, uint32_t cls) {
-  if (!hak_capacity_has_singles(me)) return;
-  hak_hold_t *hold = &me->now.holds[cls];
+void hak_capacity_grow_single(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls) {
+  if (!hak_capacity_has_singles(me, cache)) return;
+  hak_hold_t *hold = &cache->holds[cls];
   uint32_t homed = hold->taken;
   hold->taken = 0;
   /* Who listens wants to hear of every large block. */
   if (homed == 0 || hold->quota != 0 || hak_event_wanted()) return;
-  (void)grant(me, cls, homed);
-  hak_bin_set_room(&me->now.bins[cls], me->now.bins[cls].capacity);
+  (void)grant(cache, cls, homed);
+  hak_bin_set_room(&cache->bins[cls], cache->bins[cls].capacity);
 }
 
 /* Changes with every push, pop and refill, but for those that undo each other. */
@@ -110,17 +110,17 @@ static uint64_t now_seen(hak_bin_t *bin, uint32_t given) {
          (uint64_t)(uint32_t)hak_load_relaxed(&bin->list.room) ^ (uint64_t)given << 32;
 }
 
-HAK_SLOW void hak_capacity_look_slow(hak_thread_t *me) {
-  if (me->now.grown == NULL) return;
+HAK_SLOW void hak_capacity_look_slow(hak_thread_t *me, const hak_cache_t *cache) {
+  if (cache->grown == NULL) return;
   uint32_t cls = me->looks / HAK_LOOK_CALLS % HAK_CLASSES;
-  hak_bin_t *bin = &me->now.bins[cls];
-  hak_hold_t *hold = &me->now.holds[cls];
+  hak_bin_t *bin = &cache->bins[cls];
+  hak_hold_t *hold = &cache->holds[cls];
   if (bin->capacity <= hold->capacity_least) return;
   uint64_t seen = now_seen(bin, hold->given);
   if (seen != hold->seen) {
     hold->seen = seen;
     return;
   }
-  hak_spill_bin(me, cls);
-  hak_capacity_reset(me, cls);
+  hak_spill_bin(me, cache, cls);
+  hak_capacity_reset(cache, cls);
 }

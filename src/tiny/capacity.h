@@ -27,19 +27,19 @@ uint32_t hak_capacity_least(uint32_t cls);
 
 /* That capacity, and room for it; none in a heap with a limit (quota.h). The bin's list
  * is empty. */
-void hak_capacity_reset(hak_thread_t *me, uint32_t cls);
+void hak_capacity_reset(const hak_cache_t *cache, uint32_t cls);
 
 /* The bin's list is full and others lie behind it: how many blocks more it may
  * take; 0: none. */
-uint32_t hak_capacity_grow(hak_thread_t *me, uint32_t cls);
+uint32_t hak_capacity_grow(const hak_cache_t *cache, uint32_t cls);
 
 /* A bin of a single class has nothing to give. */
-void hak_capacity_grow_single(hak_thread_t *me, uint32_t cls);
+void hak_capacity_grow_single(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls);
 
 /* Bins of the single classes grow here: those of the default heap, and of a serial
  * heap. */
-HAK_HOT bool hak_capacity_has_singles(const hak_thread_t *me) {
-  return me->now.store == me->store || me->now.lookup != NULL;
+HAK_HOT bool hak_capacity_has_singles(const hak_thread_t *me, const hak_cache_t *cache) {
+  return cache->store == me->store || cache->lookup != NULL;
 }
 
 /* What was granted to bins that have been emptied and made small in another way. */
@@ -50,12 +50,12 @@ void hak_capacity_give_back(uint64_t *grown);
 void hak_capacity_recount(uint64_t bytes);
 
 /* Every so many calls, looks at the next class. */
-void hak_capacity_look_slow(hak_thread_t *me);
+void hak_capacity_look_slow(hak_thread_t *me, const hak_cache_t *cache);
 enum {
   HAK_LOOK_CALLS = 16
 };
-HAK_HOT void hak_capacity_look(hak_thread_t *me) {
-  if (HAK_UNLIKELY(++me->looks % HAK_LOOK_CALLS == 0)) hak_capacity_look_slow(me);
+HAK_HOT void hak_capacity_look(hak_thread_t *me, const hak_cache_t *cache) {
+  if (HAK_UNLIKELY(++me->looks % HAK_LOOK_CALLS == 0)) hak_capacity_look_slow(me, cache);
 }
 
 #endif

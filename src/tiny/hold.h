@@ -47,57 +47,66 @@ uint32_t hak_hold_magazine_blocks(uint32_t cls);
 
 /* A new slab or span for the class, held by this thread and not yet carved, or
  * NULL. */
-hak_slab_t *hak_hold_new(hak_thread_t *me, uint32_t cls);
+hak_slab_t *hak_hold_new(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls);
 
 /* Every block is home and nobody can reach the slab: back to the pool. A partial list's
  * lock may be held. */
-void hak_hold_retire(hak_thread_t *me, hak_slab_t *slab);
+void hak_hold_retire(hak_thread_t *me, const hak_cache_t *cache, hak_slab_t *slab);
 
 /* A run comes home to a slab that this thread holds. May send more home. */
-void hak_hold_home(hak_thread_t *me, hak_batch_t run);
+void hak_hold_home(hak_thread_t *me, const hak_cache_t *cache, hak_batch_t run);
 
 /* A run comes home wherever its slab is. *locked: this thread has the partial list's
  * lock of the class; may change. */
-void hak_hold_home_any(hak_thread_t *me, uint32_t cls, hak_batch_t run, bool *locked);
+void hak_hold_home_any(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls,
+                       hak_batch_t run, bool *locked);
 
 /* A block is freed into a slab of this thread that wants to hear of it. */
-void hak_hold_event(hak_thread_t *me, hak_slab_t *slab, void *block);
+void hak_hold_event(hak_thread_t *me, const hak_cache_t *cache, hak_slab_t *slab,
+                    void *block);
 
 /* FULL -> HELD(me) if this thread lately let slabs of the class go. */
-bool hak_hold_claim(hak_thread_t *me, hak_slab_t *slab, uint32_t cls);
+bool hak_hold_claim(hak_thread_t *me, const hak_cache_t *cache, hak_slab_t *slab,
+                    uint32_t cls);
 
 /* The list of a wholly carved slab has just been given to a bin. */
-void hak_hold_let_go(hak_thread_t *me, hak_slab_t *slab, uint32_t cls);
+void hak_hold_let_go(hak_thread_t *me, const hak_cache_t *cache, hak_slab_t *slab,
+                     uint32_t cls);
 
 /* Takes what others have pushed onto a slab of this thread: a list of *count
  * blocks, which remain out, or NULL. */
-void *hak_hold_take_remote(hak_thread_t *me, hak_slab_t *slab, uint32_t *count);
+void *hak_hold_take_remote(hak_thread_t *me, const hak_cache_t *cache, hak_slab_t *slab,
+                           uint32_t *count);
 
 /* The partly free slab first in the queue, out of it; NULL if there is none. */
-hak_slab_t *hak_hold_dequeue(hak_thread_t *me, uint32_t cls);
-void hak_hold_requeue(hak_thread_t *me, hak_slab_t *slab, uint32_t cls);
+hak_slab_t *hak_hold_dequeue(const hak_cache_t *cache, uint32_t cls);
+void hak_hold_requeue(const hak_cache_t *cache, hak_slab_t *slab, uint32_t cls);
 
 /* Puts up to `count` slabs of the queue on the partial list. */
-void hak_hold_list(hak_thread_t *me, uint32_t cls, uint32_t count);
+void hak_hold_list(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls,
+                   uint32_t count);
 /* Likewise all of them, and the current one. */
-void hak_hold_list_all(hak_thread_t *me, uint32_t cls);
+void hak_hold_list_all(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls);
 
 /* Writes the slab's entries; the only function that does while it is in use. */
-void hak_hold_set_entry(hak_thread_t *me, hak_slab_t *slab, uint64_t entry);
+void hak_hold_set_entry(hak_thread_t *me, const hak_cache_t *cache, hak_slab_t *slab,
+                        uint64_t entry);
 
 /* The counting equation of every slab that the thread holds, its list walked. */
-bool hak_hold_is_valid(hak_thread_t *me);
+bool hak_hold_is_valid(hak_thread_t *me, const hak_cache_t *cache);
 
 /* A link is bad: reports it. `block` is the block whose link it is. */
-HAK_SLOW void hak_hold_report_bad(hak_thread_t *me, const void *block);
+HAK_SLOW void hak_hold_report_bad(hak_thread_t *me, const hak_cache_t *cache,
+                                  const void *block);
 
 /* Takes the first block off a list that is not empty. True if its link is broken: the
  * block is not free, and after a report it is given up with the rest of the list. */
-HAK_HOT bool hak_hold_take_fails(hak_thread_t *me, void **list, void **block) {
+HAK_HOT bool hak_hold_take_fails(hak_thread_t *me, const hak_cache_t *cache, void **list,
+                                 void **block) {
   *block = *list;
   *list = hak_link_read(&me->key, *block);
   if (HAK_LIKELY(!hak_link_is_broken(&me->key, *block, *list))) return false;
-  hak_hold_report_bad(me, *block);
+  hak_hold_report_bad(me, cache, *block);
   *list = HAK_LINK_END;
   return true;
 }

@@ -16,11 +16,12 @@ void hak_prewarm_touch(void *block, size_t size) {
 }
 
 /* Makes the blocks of a list resident; how many they are. */
-static size_t touch_list(hak_thread_t *me, uint32_t cls, void *list) {
+static size_t touch_list(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls,
+                         void *list) {
   size_t count = 0;
   for (; list != HAK_LINK_END; count++) {
     void *block;
-    if (HAK_UNLIKELY(hak_hold_take_fails(me, &list, &block))) break;
+    if (HAK_UNLIKELY(hak_hold_take_fails(me, cache, &list, &block))) break;
     hak_slab_t *slab = hak_slab_of(block);
     if (HAK_UNLIKELY(!hak_stray_starts(slab, hak_slab_start(slab), block))) continue;
     hak_prewarm_touch(block, hak_class_size(cls));
@@ -30,8 +31,8 @@ static size_t touch_list(hak_thread_t *me, uint32_t cls, void *list) {
 
 /* A new slab, cut as a whole, that this thread holds: as if all of its blocks had come
  * home. */
-static size_t hold_cut(hak_thread_t *me, uint32_t cls) {
-  hak_slab_t *slab = hak_hold_new(me, cls);
+static size_t hold_cut(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls) {
+  hak_slab_t *slab = hak_hold_new(me, cache, cls);
   if (slab == NULL) return 0;
   uint32_t size = hak_class_size(cls);
   char *block = hak_slab_start(slab);
@@ -45,18 +46,20 @@ static size_t hold_cut(hak_thread_t *me, uint32_t cls) {
   slab->list.head = next;
   hak_store_relaxed(&slab->carved, hak_slab_capacity(slab));
   hak_slab_set_out(slab, 0, 0);
-  hak_hold_requeue(me, slab, cls);
-  hak_hold_set_entry(me, slab, hak_entry_local(me, slab));
+  hak_hold_requeue(cache, slab, cls);
+  hak_hold_set_entry(me, cache, slab, hak_entry_local(me, slab));
   return hak_slab_capacity(slab);
 }
 
-size_t hak_prewarm_class(hak_thread_t *me, uint32_t cls, size_t count) {
-  hak_bin_t *bin = &me->now.bins[cls];
-  hak_hold_t *hold = &me->now.holds[cls];
-  size_t ready = touch_list(me, cls, bin->ready) + touch_list(me, cls, bin->list.head) +
-                 touch_list(me, cls, hold->spare);
+size_t hak_prewarm_class(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls,
+                         size_t count) {
+  hak_bin_t *bin = &cache->bins[cls];
+  hak_hold_t *hold = &cache->holds[cls];
+  size_t ready = touch_list(me, cache, cls, bin->ready) +
+                 touch_list(me, cache, cls, bin->list.head) +
+                 touch_list(me, cache, cls, hold->spare);
   for (hak_slab_t *slab = hold->first; slab != NULL; slab = slab->next) {
-    ready += touch_list(me, cls, slab->list.head);
+    ready += touch_list(me, cache, cls, slab->list.head);
   }
   /* What is cut next may serve some of them. */
   hak_slab_t *current = hold->current;
@@ -66,7 +69,7 @@ size_t hak_prewarm_class(hak_thread_t *me, uint32_t cls, size_t count) {
     hak_prewarm_touch(rest, (size_t)current->span * HAK_SLAB_SIZE - cut);
   }
   while (ready < count) {
-    size_t more = hold_cut(me, cls);
+    size_t more = hold_cut(me, cache, cls);
     if (more == 0) break;
     ready += more;
   }

@@ -10,7 +10,8 @@
 /* Sees to it that this thread has `count` free blocks of a shared class, all of whose
  * pages are resident: those that it has, and slabs cut as a whole that it holds from
  * then on. How many there are; fewer if memory is short. */
-size_t hak_prewarm_class(hak_thread_t *me, uint32_t cls, size_t count);
+size_t hak_prewarm_class(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls,
+                         size_t count);
 
 /* Makes `size` bytes of a free block resident, but for the words that are the
  * library's. */

@@ -21,11 +21,11 @@ uint64_t hak_quota_of_cache(const hak_bin_t *bins, const hak_hold_t *holds) {
 }
 
 /* Of a bin that has nothing and was granted nothing. */
-static void set_capacity(hak_thread_t *me, uint32_t cls, uint64_t quota,
+static void set_capacity(const hak_cache_t *cache, uint32_t cls, uint64_t quota,
                          uint32_t blocks) {
-  hak_bin_t *bin = &me->now.bins[cls];
-  hak_hold_t *hold = &me->now.holds[cls];
-  hak_budget_t *budget = &me->now.store->pool.budget;
+  hak_bin_t *bin = &cache->bins[cls];
+  hak_hold_t *hold = &cache->holds[cls];
+  hak_budget_t *budget = &cache->store->pool.budget;
   if (blocks > 0 && !hak_budget_quota_take(budget, bytes_of(cls, blocks))) blocks = 0;
   uint32_t least = hak_hold_magazine_blocks(cls), carried = blocks == 0 ? 1 : blocks;
   hold->quota = quota;
@@ -38,55 +38,56 @@ static void set_capacity(hak_thread_t *me, uint32_t cls, uint64_t quota,
 
 /* Classes that were cut to another share, or to none, start from nothing; the bytes
  * that the others may cache. */
-static uint64_t settle(hak_thread_t *me, uint64_t quota) {
+static uint64_t settle(hak_thread_t *me, const hak_cache_t *cache, uint64_t quota) {
   uint64_t granted = 0;
   for (uint32_t cls = 0; cls < HAK_CLASSES; cls++) {
-    hak_bin_t *bin = &me->now.bins[cls];
-    hak_hold_t *hold = &me->now.holds[cls];
+    hak_bin_t *bin = &cache->bins[cls];
+    hak_hold_t *hold = &cache->holds[cls];
     if (hold->quota == quota) {
       granted += hak_quota_granted(bin, hold);
     } else if (bin->capacity != 0) {
-      hak_spill_class(me, cls); /* gives back what it was granted */
+      hak_spill_class(me, cache, cls); /* gives back what it was granted */
     }
   }
   return granted;
 }
 
-void hak_quota_follow_slow(hak_thread_t *me, uint32_t cls) {
-  hak_budget_t *budget = &me->now.store->pool.budget;
-  hak_hold_t *hold = &me->now.holds[cls];
+void hak_quota_follow_slow(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls) {
+  hak_budget_t *budget = &cache->store->pool.budget;
+  hak_hold_t *hold = &cache->holds[cls];
   if (!hak_budget_is_limited(budget)) {
-    hak_spill_class(me, cls); /* makes the bin what it is without a limit */
+    hak_spill_class(me, cache, cls); /* makes the bin what it is without a limit */
     return;
   }
   uint64_t quota = hak_budget_quota(budget);
   if (HAK_LIKELY(hold->quota == quota)) return;
-  uint64_t granted = settle(me, quota);
+  uint64_t granted = settle(me, cache, quota);
   uint64_t left = quota > granted ? quota - granted : 0;
   uint64_t fits = left / PART_OF_REST / bytes_of(cls, 1);
   uint32_t most = hak_capacity_least(cls);
-  set_capacity(me, cls, quota, fits < most ? (uint32_t)fits : most);
+  set_capacity(cache, cls, quota, fits < most ? (uint32_t)fits : most);
 }
 
-void hak_quota_let_go(hak_thread_t *me, uint32_t cls) {
+void hak_quota_let_go(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls) {
   if (hak_class_is_single(cls)) return;
-  hak_hold_list_all(me, cls);
+  hak_hold_list_all(me, cache, cls);
   /* Nothing is to be claimed either. */
-  me->now.holds[cls].credit = 0;
+  cache->holds[cls].credit = 0;
 }
 
-void hak_quota_send_home(hak_thread_t *me, uint32_t cls, void *list, uint32_t count) {
+void hak_quota_send_home(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls,
+                         void *list, uint32_t count) {
   void *blocks[HAK_MAGAZINE_BLOCKS];
   uint32_t n = 0;
   for (; list != HAK_LINK_END && count > 0; count--) {
-    if (HAK_UNLIKELY(hak_hold_take_fails(me, &list, &blocks[n]))) break;
+    if (HAK_UNLIKELY(hak_hold_take_fails(me, cache, &list, &blocks[n]))) break;
     if (++n < HAK_MAGAZINE_BLOCKS) continue;
-    hak_spill_blocks(me, cls, blocks, n);
+    hak_spill_blocks(me, cache, cls, blocks, n);
     n = 0;
   }
-  if (n > 0) hak_spill_blocks(me, cls, blocks, n);
+  if (n > 0) hak_spill_blocks(me, cache, cls, blocks, n);
   if (HAK_UNLIKELY(list != HAK_LINK_END)) {
-    hak_thread_defer_report(me, HAK_ERROR_DOUBLE_FREE, list,
+    hak_thread_defer_report(me, cache->store->pool.heap, HAK_ERROR_DOUBLE_FREE, list,
                             "the block is on a list of free blocks already");
   }
 }

@@ -45,18 +45,19 @@ HAK_HOT uint32_t hak_quota_batch(const hak_bin_t *bin) {
 
 /* Before a refill, or where the bin has no room: its capacity follows the limits of
  * the heap. Blocks that are too many go home. */
-void hak_quota_follow_slow(hak_thread_t *me, uint32_t cls);
-HAK_HOT void hak_quota_follow(hak_thread_t *me, uint32_t cls) {
-  if (HAK_UNLIKELY(hak_quota_is_cut(&me->now.holds[cls]) ||
-                   hak_budget_is_limited(&me->now.store->pool.budget))) {
-    hak_quota_follow_slow(me, cls);
+void hak_quota_follow_slow(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls);
+HAK_HOT void hak_quota_follow(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls) {
+  if (HAK_UNLIKELY(hak_quota_is_cut(&cache->holds[cls]) ||
+                   hak_budget_is_limited(&cache->store->pool.budget))) {
+    hak_quota_follow_slow(me, cache, cls);
   }
 }
 
 /* After a refill: the thread holds no slab of the class any more. */
-void hak_quota_let_go(hak_thread_t *me, uint32_t cls);
+void hak_quota_let_go(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls);
 
 /* A list of at most `count` blocks goes home. */
-void hak_quota_send_home(hak_thread_t *me, uint32_t cls, void *list, uint32_t count);
+void hak_quota_send_home(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls,
+                         void *list, uint32_t count);
 
 #endif

@@ -46,7 +46,7 @@ static void *relink(const hak_thread_t *me, hak_slab_t *slab, const found_t *fou
   return next;
 }
 
-void hak_reclaim_slab(hak_thread_t *me, hak_slab_t *slab) {
+void hak_reclaim_slab(hak_thread_t *me, const hak_cache_t *cache, hak_slab_t *slab) {
   uint32_t cls = hak_slab_class(slab), carved = hak_slab_carved(slab);
   found_t found = {{0}, 0};
   find(me, slab, slab->list.head, &found);
@@ -60,17 +60,17 @@ void hak_reclaim_slab(hak_thread_t *me, hak_slab_t *slab) {
   slab->list.head = relink(me, slab, &found);
   hak_slab_set_out(slab, carved - found.count, 0);
   if (found.count == carved) {
-    hak_hold_retire(me, slab);
+    hak_hold_retire(me, cache, slab);
     return;
   }
   hak_locate_set_class((uintptr_t)hak_slab_start(slab), slab->span, cls);
-  hak_hold_set_entry(me, slab, hak_cache_entry(me, cls));
+  hak_hold_set_entry(me, cache, slab, hak_cache_entry(cache, cls));
   bool full = found.count == 0 && carved == hak_slab_capacity(slab);
   /* Relaxed: there is no other thread. */
   hak_store_relaxed(&slab->word,
                     hak_word_make(full ? HAK_SLAB_FULL : HAK_SLAB_PARTIAL, 0));
   if (full) return;
-  hak_central_t *central = &me->now.store->centrals[cls];
+  hak_central_t *central = &cache->store->centrals[cls];
   hak_lock_acquire(&central->lock);
   hak_partial_add_locked(central, slab);
   hak_lock_release(&central->lock);

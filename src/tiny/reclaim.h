@@ -17,7 +17,7 @@
 
 /* Everybody's again: full, on the partial list, or back in the pool. `me`, which works
  * for the slab's heap, is the only thread. */
-void hak_reclaim_slab(hak_thread_t *me, hak_slab_t *slab);
+void hak_reclaim_slab(hak_thread_t *me, const hak_cache_t *cache, hak_slab_t *slab);
 
 /* The thread that holds these slabs stopped outside of slow paths, perhaps between
  * counting a block as home and listing it. */

@@ -27,8 +27,9 @@ static void link_fresh(hak_thread_t *me, char *block, uint32_t size, uint32_t n,
 }
 
 /* Likewise from some block on and then those before it; the first. */
-static char *link_coloured(hak_thread_t *me, char *block, uint32_t size, uint32_t n) {
-  uint32_t skip = me->now.store->pool.colour * HAK_CACHE_LINE / size % n;
+static char *link_coloured(hak_thread_t *me, const hak_cache_t *cache, char *block,
+                           uint32_t size, uint32_t n) {
+  uint32_t skip = cache->store->pool.colour * HAK_CACHE_LINE / size % n;
   char *first = block + (size_t)skip * size;
   link_fresh(me, first, size, n - skip, skip == 0 ? HAK_LINK_END : block);
   if (skip > 0) link_fresh(me, block, size, skip, HAK_LINK_END);
@@ -37,11 +38,12 @@ static char *link_coloured(hak_thread_t *me, char *block, uint32_t size, uint32_
 
 /* The same for blocks that were carved before: each must have a link, unless one
  * that is in use was counted as home in another's place. That one stays out. */
-static void *link_recarved(hak_thread_t *me, char *block, uint32_t size, uint32_t n) {
+static void *link_recarved(hak_thread_t *me, const hak_cache_t *cache, char *block,
+                           uint32_t size, uint32_t n) {
   void *first = HAK_LINK_END, *last = NULL;
   for (; n > 0; n--, block += size) {
     if (HAK_UNLIKELY(hak_link_is_bad(&me->key, hak_link_read(&me->key, block)))) {
-      hak_hold_report_bad(me, block);
+      hak_hold_report_bad(me, cache, block);
       continue;
     }
     if (last == NULL) {
@@ -58,7 +60,7 @@ static void *link_recarved(hak_thread_t *me, char *block, uint32_t size, uint32_
 /* A heap that may stay small begins with little and as much as it has again, a thread
  * with as much as refills of the class were asked for lately: blocks that are never
  * needed would pass through the bin all the same, and the caches. */
-static uint32_t carve_blocks(const hak_thread_t *me, uint32_t cls, uint32_t carved) {
+static uint32_t carve_blocks(const hak_cache_t *cache, uint32_t cls, uint32_t carved) {
   enum {
     FIRST = 512,
     /* Of a thread: enough lines that it is seldom in those at the ends, which it may
@@ -67,10 +69,10 @@ static uint32_t carve_blocks(const hak_thread_t *me, uint32_t cls, uint32_t carv
   };
   uint32_t size = hak_class_size(cls);
   uint32_t most = (uint32_t)hak_option(CARVE_BYTES) / size, wish;
-  if (me->now.store->pool.starts_small) {
+  if (cache->store->pool.starts_small) {
     wish = carved * size < FIRST ? FIRST / size : carved;
   } else {
-    wish = me->now.holds[cls].given + me->now.holds[cls].given_before;
+    wish = cache->holds[cls].given + cache->holds[cls].given_before;
     if (wish < THREADS_FIRST / size) wish = THREADS_FIRST / size;
   }
   if (wish > most) wish = most;
@@ -79,32 +81,33 @@ static uint32_t carve_blocks(const hak_thread_t *me, uint32_t cls, uint32_t carv
 
 /* How many blocks a refill may bring, where that is bounded by more than where they
  * come from. */
-static uint32_t most_of(const hak_thread_t *me, uint32_t cls) {
-  if (HAK_LIKELY(!hak_quota_is_cut(&me->now.holds[cls]))) return UINT32_MAX;
-  return hak_quota_batch(&me->now.bins[cls]);
+static uint32_t most_of(const hak_cache_t *cache, uint32_t cls) {
+  if (HAK_LIKELY(!hak_quota_is_cut(&cache->holds[cls]))) return UINT32_MAX;
+  return hak_quota_batch(&cache->bins[cls]);
 }
 
 /* Cuts blocks from a slab of this thread, in address order. */
-static batch_t carve(hak_thread_t *me, uint32_t cls, hak_slab_t *slab) {
+static batch_t carve(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls,
+                     hak_slab_t *slab) {
   HAK_COUNT(me, refill_carve, 1);
   uint32_t size = hak_class_size(cls), carved = hak_slab_carved(slab);
-  uint32_t n = carve_blocks(me, cls, carved), left = hak_slab_capacity(slab) - carved;
+  uint32_t n = carve_blocks(cache, cls, carved), left = hak_slab_capacity(slab) - carved;
   if (n > left) n = left;
-  uint32_t most = most_of(me, cls);
+  uint32_t most = most_of(cache, cls);
   if (n > most) n = most;
   char *block = hak_slab_start(slab) + (size_t)carved * size;
   void *first = block;
   if (HAK_CHECKS >= 1 && slab->dirty) {
-    first = link_recarved(me, block, size, n);
+    first = link_recarved(me, cache, block, size, n);
   } else {
-    first = link_coloured(me, block, size, n);
+    first = link_coloured(me, cache, block, size, n);
   }
   hak_slab_set_out(slab, hak_slab_out(slab) + n, 0);
   hak_store_relaxed(&slab->carved, carved + n);
   if (carved + n == hak_slab_capacity(slab)) {
-    me->now.holds[cls].current = NULL;
+    cache->holds[cls].current = NULL;
     slab->dirty = 0;
-    if (slab->queue == HAK_QUEUE_NONE) hak_hold_let_go(me, slab, cls);
+    if (slab->queue == HAK_QUEUE_NONE) hak_hold_let_go(me, cache, slab, cls);
   }
   return (batch_t){first, n};
 }
@@ -115,18 +118,18 @@ static batch_t from_magazine(hak_thread_t *me, hak_magazine_t *magazine) {
   return (batch_t){hak_magazine_link(me, magazine), count};
 }
 
-static batch_t from_transfer(hak_thread_t *me, uint32_t cls) {
-  hak_magazine_t *magazine = hak_transfer_take(me, cls);
+static batch_t from_transfer(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls) {
+  hak_magazine_t *magazine = hak_transfer_take(cache, cls);
   if (magazine == NULL) return nothing;
   HAK_COUNT(me, refill_transfer, 1);
-  hak_magazine_sift(me, cls, magazine);
-  uint32_t count = hak_load_relaxed(&magazine->count), most = most_of(me, cls);
+  hak_magazine_sift(me, cache, cls, magazine);
+  uint32_t count = hak_load_relaxed(&magazine->count), most = most_of(cache, cls);
   if (HAK_UNLIKELY(count > most)) {
     hak_store_relaxed(&magazine->count, most);
-    hak_spill_blocks(me, cls, &magazine->blocks[most], count - most);
+    hak_spill_blocks(me, cache, cls, &magazine->blocks[most], count - most);
   }
   batch_t batch = from_magazine(me, magazine);
-  hak_hold_t *hold = &me->now.holds[cls];
+  hak_hold_t *hold = &cache->holds[cls];
   if (hak_load_relaxed(&hold->magazine) == NULL) {
     hak_store_relaxed(&hold->magazine, magazine);
   } else {
@@ -137,12 +140,12 @@ static batch_t from_transfer(hak_thread_t *me, uint32_t cls) {
 
 /* The first blocks of a span's list, so that a bin stays bounded in bytes; the
  * span stays in the queue. */
-static batch_t part_of_list(hak_thread_t *me, uint32_t cls, hak_slab_t *slab,
-                            uint32_t most) {
+static batch_t part_of_list(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls,
+                            hak_slab_t *slab, uint32_t most) {
   void *list = slab->list.head, *first = HAK_LINK_END, *last = NULL, *block;
   uint32_t count = 0, out = hak_slab_out(slab);
   while (count < most && list != HAK_LINK_END) {
-    if (HAK_UNLIKELY(hak_hold_take_fails(me, &list, &block))) {
+    if (HAK_UNLIKELY(hak_hold_take_fails(me, cache, &list, &block))) {
       out = hak_slab_carved(slab) - count; /* what is given up stays out */
       break;
     }
@@ -152,7 +155,7 @@ static batch_t part_of_list(hak_thread_t *me, uint32_t cls, hak_slab_t *slab,
   slab->list.head = list;
   if (last != NULL) hak_link_write(&me->key, last, HAK_LINK_END);
   hak_slab_set_out(slab, out + count, 0);
-  hak_hold_requeue(me, slab, cls);
+  hak_hold_requeue(cache, slab, cls);
   return (batch_t){first, count};
 }
 
@@ -162,37 +165,37 @@ static bool is_parted(const hak_hold_t *hold, const hak_slab_t *slab) {
 }
 
 /* The list of a partly free slab of this thread. */
-static batch_t from_held(hak_thread_t *me, uint32_t cls) {
-  hak_slab_t *slab = hak_hold_dequeue(me, cls);
+static batch_t from_held(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls) {
+  hak_slab_t *slab = hak_hold_dequeue(cache, cls);
   if (slab == NULL) return nothing;
   HAK_COUNT(me, refill_partial, 1);
-  hak_hold_t *hold = &me->now.holds[cls];
+  hak_hold_t *hold = &cache->holds[cls];
   uint32_t carved = hak_slab_carved(slab), free = carved - hak_slab_out(slab);
-  uint32_t most = hak_quota_batch(&me->now.bins[cls]);
+  uint32_t most = hak_quota_batch(&cache->bins[cls]);
   if (free > most && is_parted(hold, slab)) {
     hold->given += most;
-    return part_of_list(me, cls, slab, most);
+    return part_of_list(me, cache, cls, slab, most);
   }
   hold->given += free;
   void *list = slab->list.head, *remote;
   uint32_t count;
   hak_slab_set_out(slab, carved, 0);
-  remote = hak_hold_take_remote(me, slab, &count);
+  remote = hak_hold_take_remote(me, cache, slab, &count);
   if (remote != NULL) {
     slab->list.head = remote;
     hak_slab_set_out(slab, carved - count, 0);
-    hak_hold_requeue(me, slab, cls);
+    hak_hold_requeue(cache, slab, cls);
     return (batch_t){list, free};
   }
   slab->list.head = HAK_LINK_END;
-  hak_hold_set_entry(me, slab, hak_cache_entry(me, cls));
-  if (carved == hak_slab_capacity(slab)) hak_hold_let_go(me, slab, cls);
+  hak_hold_set_entry(me, cache, slab, hak_cache_entry(cache, cls));
+  if (carved == hak_slab_capacity(slab)) hak_hold_let_go(me, cache, slab, cls);
   return (batch_t){list, free};
 }
 
 /* The list of a wholly carved slab on the partial list; the slab is full then. */
-static batch_t from_partial(hak_thread_t *me, uint32_t cls) {
-  hak_central_t *central = &me->now.store->centrals[cls];
+static batch_t from_partial(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls) {
+  hak_central_t *central = &cache->store->centrals[cls];
   if (hak_load_relaxed(&central->partial) == NULL) return nothing;
   batch_t batch = nothing;
   HAK_COUNT(me, shelf_visits, 1);
@@ -201,22 +204,22 @@ static batch_t from_partial(hak_thread_t *me, uint32_t cls) {
   if (slab != NULL) {
     hak_partial_remove_locked(central, slab);
     uint32_t carved = hak_slab_carved(slab), free = carved - hak_slab_out(slab);
-    if (free > hak_quota_batch(&me->now.bins[cls]) &&
-        is_parted(&me->now.holds[cls], slab)) {
+    if (free > hak_quota_batch(&cache->bins[cls]) &&
+        is_parted(&cache->holds[cls], slab)) {
       /* Too much for a bin: hold it. The lock orders. */
-      hak_store_relaxed(&slab->word, hak_word_mine(me));
+      hak_store_relaxed(&slab->word, hak_word_mine(cache));
       hak_lock_release(&central->lock);
-      me->now.holds[cls].credit--;
-      hak_hold_requeue(me, slab, cls);
-      hak_hold_set_entry(me, slab, hak_entry_local(me, slab));
-      return from_held(me, cls);
+      cache->holds[cls].credit--;
+      hak_hold_requeue(cache, slab, cls);
+      hak_hold_set_entry(me, cache, slab, hak_entry_local(me, slab));
+      return from_held(me, cache, cls);
     }
     batch = (batch_t){slab->list.head, free};
     slab->list.head = HAK_LINK_END;
     hak_slab_set_out(slab, carved, 0);
     /* Release: publishes list and counts to claimers, who take no lock. */
     hak_store_release(&slab->word, hak_word_make(HAK_SLAB_FULL, 0));
-    me->now.holds[cls].credit++;
+    cache->holds[cls].credit++;
     HAK_COUNT(me, refill_shelf, 1);
   }
   hak_lock_release(&central->lock);
@@ -225,31 +228,32 @@ static batch_t from_partial(hak_thread_t *me, uint32_t cls) {
 
 /* A partly carved slab off the partial list, to be gone on with; NULL if there is none.
  */
-static hak_slab_t *take_uncarved(hak_thread_t *me, uint32_t cls) {
-  hak_central_t *central = &me->now.store->centrals[cls];
+static hak_slab_t *take_uncarved(hak_thread_t *me, const hak_cache_t *cache,
+                                 uint32_t cls) {
+  hak_central_t *central = &cache->store->centrals[cls];
   if (hak_load_relaxed(&central->uncarved) == NULL) return NULL;
   HAK_COUNT(me, shelf_visits, 1);
   hak_lock_acquire(&central->lock);
   hak_slab_t *slab = hak_load_relaxed(&central->uncarved);
   if (slab != NULL) {
     hak_partial_remove_locked(central, slab);
-    hak_store_relaxed(&slab->word, hak_word_mine(me)); /* the lock orders */
+    hak_store_relaxed(&slab->word, hak_word_mine(cache)); /* the lock orders */
   }
   hak_lock_release(&central->lock);
   return slab;
 }
 
 /* From the slab that is being carved, or the next one. */
-static batch_t from_current(hak_thread_t *me, uint32_t cls) {
-  hak_hold_t *hold = &me->now.holds[cls];
+static batch_t from_current(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls) {
+  hak_hold_t *hold = &cache->holds[cls];
   hak_slab_t *slab = hold->current;
   if (slab == NULL) {
-    slab = take_uncarved(me, cls);
+    slab = take_uncarved(me, cache, cls);
     if (slab != NULL) {
       hold->current = slab;
       uint32_t free = hak_slab_carved(slab) - hak_slab_out(slab);
-      if (free > most_of(me, cls)) {
-        return part_of_list(me, cls, slab, hak_quota_batch(&me->now.bins[cls]));
+      if (free > most_of(cache, cls)) {
+        return part_of_list(me, cache, cls, slab, hak_quota_batch(&cache->bins[cls]));
       }
       if (free > 0) {
         batch_t batch = {slab->list.head, free};
@@ -258,7 +262,7 @@ static batch_t from_current(hak_thread_t *me, uint32_t cls) {
         return batch;
       }
     } else {
-      slab = hak_hold_new(me, cls);
+      slab = hak_hold_new(me, cache, cls);
       if (slab == NULL) return nothing;
       HAK_COUNT(me, refill_slab, 1);
       hold->current = slab;
@@ -266,16 +270,16 @@ static batch_t from_current(hak_thread_t *me, uint32_t cls) {
   }
   if (HAK_LIKELY(!hak_quota_is_cut(hold))) {
     uint32_t count;
-    void *remote = hak_hold_take_remote(me, slab, &count);
+    void *remote = hak_hold_take_remote(me, cache, slab, &count);
     if (remote != NULL) return (batch_t){remote, count}; /* they are out again */
   }
-  return carve(me, cls, slab);
+  return carve(me, cache, cls, slab);
 }
 
-static batch_t next_batch(hak_thread_t *me, uint32_t cls) {
-  hak_bin_t *bin = &me->now.bins[cls];
-  hak_hold_t *hold = &me->now.holds[cls];
-  hak_quota_follow(me, cls);
+static batch_t next_batch(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls) {
+  hak_bin_t *bin = &cache->bins[cls];
+  hak_hold_t *hold = &cache->holds[cls];
+  hak_quota_follow(me, cache, cls);
   bin->spilling = 0;
   hak_bin_set_room(bin, hak_bin_capacity(bin));
   if (hold->spare != HAK_LINK_END) {
@@ -286,58 +290,60 @@ static batch_t next_batch(hak_thread_t *me, uint32_t cls) {
     hold->taken += batch.count;
     return batch;
   }
-  hak_capacity_look(me);
+  hak_capacity_look(me, cache);
   if (hak_class_is_single(cls)) {
-    hak_capacity_grow_single(me, cls);
-    void *block = hak_single_new(me, cls);
+    hak_capacity_grow_single(me, cache, cls);
+    void *block = hak_single_new(me, cache, cls);
     if (block == NULL) return nothing;
     hak_link_write(&me->key, block, HAK_LINK_END);
     return (batch_t){block, 1};
   }
   hold->given += hak_quota_batch(bin);
   if (hold->given >= (uint64_t)hak_option(TRIM_REFILLS) * hak_quota_batch(bin)) {
-    hak_trim_class(me, cls);
+    hak_trim_class(me, cache, cls);
   }
   hak_magazine_t *magazine = hak_load_relaxed(&hold->magazine);
   if (magazine != NULL && hak_load_relaxed(&magazine->count) > 0) {
     HAK_COUNT(me, refill_magazine, 1);
-    hak_magazine_sift(me, cls, magazine);
+    hak_magazine_sift(me, cache, cls, magazine);
     batch_t batch = from_magazine(me, magazine);
     if (HAK_LIKELY(batch.list != HAK_LINK_END)) return batch;
   }
-  batch_t batch = from_transfer(me, cls);
-  if (batch.list == HAK_LINK_END) batch = from_held(me, cls);
-  if (batch.list == HAK_LINK_END && hold->current == NULL) batch = from_partial(me, cls);
-  if (batch.list == HAK_LINK_END) batch = from_current(me, cls);
+  batch_t batch = from_transfer(me, cache, cls);
+  if (batch.list == HAK_LINK_END) batch = from_held(me, cache, cls);
+  if (batch.list == HAK_LINK_END && hold->current == NULL)
+    batch = from_partial(me, cache, cls);
+  if (batch.list == HAK_LINK_END) batch = from_current(me, cache, cls);
   hold->taken += batch.count;
   return batch;
 }
 
 /* Of a list that has blocks, but nothing can be taken off, the first one's link is broken
  * or leads to itself; the rest is given up. */
-static void give_up(hak_thread_t *me, void **list) {
+static void give_up(hak_thread_t *me, const hak_cache_t *cache, void **list) {
   if (HAK_LIKELY(*list == HAK_LINK_END)) return;
-  hak_hold_report_bad(me, *list);
+  hak_hold_report_bad(me, cache, *list);
   *list = HAK_LINK_END;
 }
 
-HAK_WARM void *hak_bin_refill(hak_thread_t *me, uint32_t cls) {
-  hak_bin_t *bin = &me->now.bins[cls];
+HAK_WARM void *hak_bin_refill(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls) {
+  hak_bin_t *bin = &cache->bins[cls];
   for (;;) {
     void *block;
     if (!hak_bin_pop_fails(&me->key, bin, &block)) {
       if (HAK_LIKELY(!hak_stray_refuses(cls, block))) return block;
-      hak_stray_report(me, block);
+      hak_stray_report(me, cache, block);
       continue;
     }
     if (HAK_UNLIKELY(bin->ready != HAK_LINK_END)) {
-      give_up(me, &bin->ready);
+      give_up(me, cache, &bin->ready);
       continue;
     }
-    give_up(me, &bin->list.head);
+    give_up(me, cache, &bin->list.head);
     HAK_COUNT(me, slow_alloc, 1);
-    batch_t batch = next_batch(me, cls);
-    if (HAK_UNLIKELY(hak_quota_is_cut(&me->now.holds[cls]))) hak_quota_let_go(me, cls);
+    batch_t batch = next_batch(me, cache, cls);
+    if (HAK_UNLIKELY(hak_quota_is_cut(&cache->holds[cls])))
+      hak_quota_let_go(me, cache, cls);
     if (batch.list == HAK_LINK_END) return NULL;
     bin->ready = batch.list;
     hak_store_relaxed(&bin->ready_count, (uint16_t)(batch.count - 1)); /* the one above */

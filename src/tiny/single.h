@@ -17,9 +17,10 @@
 #include "tiny/bin.h"
 
 /* A span from the pool: its block, or NULL. No lock held. */
-void *hak_single_new(hak_thread_t *me, uint32_t cls);
+void *hak_single_new(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls);
 
 /* A block goes back to the pool, whoever allocated it. No lock held. */
-void hak_single_home(hak_thread_t *me, uint32_t cls, void *block);
+void hak_single_home(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls,
+                     void *block);
 
 #endif

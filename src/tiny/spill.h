@@ -8,26 +8,27 @@
 #include "tiny/stray.h"
 
 /* Room for a block is made in a bin whose `list` is full. */
-void hak_spill_full(hak_thread_t *me, uint32_t cls);
+void hak_spill_full(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls);
 
 /* All blocks of a bin go home, the way they would if it were full. */
-void hak_spill_bin(hak_thread_t *me, uint32_t cls);
+void hak_spill_bin(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls);
 
 /* Blocks go straight to their slabs, whoever holds them; how many slabs that
  * were. */
-uint32_t hak_spill_blocks(hak_thread_t *me, uint32_t cls, void **blocks, uint32_t count);
+uint32_t hak_spill_blocks(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls,
+                          void **blocks, uint32_t count);
 
 /* Everything that this thread keeps of the class becomes everybody's: bins,
  * magazine, held slabs. */
-void hak_spill_class(hak_thread_t *me, uint32_t cls);
+void hak_spill_class(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls);
 
 /* As above for all classes. */
-void hak_spill_all(hak_thread_t *me);
+void hak_spill_all(hak_thread_t *me, const hak_cache_t *cache);
 
 /* As above, and what lies in the heap's transfer cache goes home too. */
-void hak_spill_heap(hak_thread_t *me);
+void hak_spill_heap(hak_thread_t *me, const hak_cache_t *cache);
 /* Only that. Needs no bins. */
-void hak_spill_transfer(hak_thread_t *me);
+void hak_spill_transfer(hak_thread_t *me, const hak_cache_t *cache);
 
 /* The common case of a bin that gathers: the block of a shared class, which the entry
  * leads there, goes into the thread's magazine. False, and nothing has changed, in any
@@ -53,14 +54,16 @@ HAK_HOT bool hak_spill_gathers(hak_thread_t *me, hak_bin_t *bin, void *block) {
 }
 
 /* A block is freed: a slow path that takes any state of the bin. */
-void hak_spill_free(hak_thread_t *me, uint32_t cls, void *block);
+void hak_spill_free(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls,
+                    void *block);
 
 /* A block is freed into a list whose room was gone. */
-void hak_spill_event(hak_thread_t *me, hak_list_t *list, void *block);
+void hak_spill_event(hak_thread_t *me, const hak_cache_t *cache, hak_list_t *list,
+                     void *block);
 
 /* Likewise what is in the heap's transfer cache, and as far as `*work` goes, which
  * falls by one for each block and each slab; true if nothing is left. */
-bool hak_spill_some(hak_thread_t *me, size_t *work);
-bool hak_spill_transfer_some(hak_thread_t *me, size_t *work);
+bool hak_spill_some(hak_thread_t *me, const hak_cache_t *cache, size_t *work);
+bool hak_spill_transfer_some(hak_thread_t *me, const hak_cache_t *cache, size_t *work);
 
 #endif

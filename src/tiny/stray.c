@@ -13,9 +13,10 @@ hak_error_t hak_stray_error(const void *block) {
   return inside ? HAK_ERROR_INTERIOR_POINTER : HAK_ERROR_DOUBLE_FREE;
 }
 
-HAK_SLOW void hak_stray_report(hak_thread_t *me, const void *block) {
+HAK_SLOW void hak_stray_report(hak_thread_t *me, const hak_cache_t *cache,
+                               const void *block) {
   hak_error_t error = hak_stray_error(block);
-  hak_thread_defer_report(me, error, block,
+  hak_thread_defer_report(me, cache->store->pool.heap, error, block,
                           error == HAK_ERROR_INTERIOR_POINTER
                               ? "the address is inside a block, not its start"
                               : "no block is there any more");
@@ -40,7 +41,7 @@ static void *step(const hak_thread_t *me, void *block) {
   return hak_link_is_broken(&me->key, block, next) ? HAK_LINK_END : next;
 }
 
-static HAK_SLOW void cut(hak_thread_t *me, void *list) {
+static HAK_SLOW void cut(hak_thread_t *me, const hak_cache_t *cache, void *list) {
   void *slow = list, *fast = list;
   do { /* they meet in the cycle */
     slow = step(me, slow);
@@ -51,12 +52,13 @@ static HAK_SLOW void cut(hak_thread_t *me, void *list) {
   void *last = slow;
   while (step(me, last) != slow) last = step(me, last);
   hak_link_write(&me->key, last, HAK_LINK_END);
-  hak_thread_defer_report(me, HAK_ERROR_DOUBLE_FREE, slow,
+  hak_thread_defer_report(me, cache->store->pool.heap, HAK_ERROR_DOUBLE_FREE, slow,
                           "the block is on a list of free blocks already");
 }
 
-void hak_stray_cut_cycle(hak_thread_t *me, void *list, uint32_t count) {
-  if (HAK_CHECKS != 0 && HAK_UNLIKELY(is_longer(me, list, count))) cut(me, list);
+void hak_stray_cut_cycle(hak_thread_t *me, const hak_cache_t *cache, void *list,
+                         uint32_t count) {
+  if (HAK_CHECKS != 0 && HAK_UNLIKELY(is_longer(me, list, count))) cut(me, cache, list);
 }
 
 /* --- blocks that are no list --------------------------------------------------- */
@@ -65,7 +67,8 @@ static bool is_free(const hak_thread_t *me, const void *block) {
   return !hak_link_is_broken(&me->key, block, hak_link_read(&me->key, block));
 }
 
-uint32_t hak_stray_sift(hak_thread_t *me, uint32_t cls, void **blocks, uint32_t count) {
+uint32_t hak_stray_sift(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls,
+                        void **blocks, uint32_t count) {
   if (!hak_stray_tells(cls)) return count;
   uint32_t kept = 0;
   for (uint32_t i = 0; i < count; i++) {
@@ -73,14 +76,15 @@ uint32_t hak_stray_sift(hak_thread_t *me, uint32_t cls, void **blocks, uint32_t 
       hak_link_spoil(blocks[i]); /* so that it is not found again */
       blocks[kept++] = blocks[i];
     } else {
-      hak_hold_report_bad(me, blocks[i]);
+      hak_hold_report_bad(me, cache, blocks[i]);
     }
   }
   return kept;
 }
 
 /* Links those blocks of a slab that are free, in address order. */
-static HAK_SLOW void relist(hak_thread_t *me, hak_slab_t *slab) {
+static HAK_SLOW void relist(hak_thread_t *me, const hak_cache_t *cache,
+                            hak_slab_t *slab) {
   uint32_t carved = hak_slab_carved(slab), kept = 0;
   size_t size = slab->list.block_size;
   char *block = hak_slab_start(slab) + carved * size;
@@ -88,7 +92,7 @@ static HAK_SLOW void relist(hak_thread_t *me, hak_slab_t *slab) {
   for (uint32_t i = carved; i > 0; i--) {
     block -= size;
     if (!is_free(me, block)) {
-      hak_hold_report_bad(me, block);
+      hak_hold_report_bad(me, cache, block);
       continue;
     }
     hak_link_write(&me->key, block, next);
@@ -99,7 +103,7 @@ static HAK_SLOW void relist(hak_thread_t *me, hak_slab_t *slab) {
   hak_slab_set_out(slab, carved - kept, 0);
 }
 
-bool hak_stray_all_home(hak_thread_t *me, hak_slab_t *slab) {
+bool hak_stray_all_home(hak_thread_t *me, const hak_cache_t *cache, hak_slab_t *slab) {
   enum {
     LEAST = 256 /* bytes; of smaller blocks there are so many in a slab that the nodes of
                    a tree would take a quarter longer to go */
@@ -112,6 +116,6 @@ bool hak_stray_all_home(hak_thread_t *me, hak_slab_t *slab) {
   const char *end = block + hak_slab_carved(slab) * size;
   while (block != end && HAK_LIKELY(is_free(me, block))) block += size;
   if (HAK_LIKELY(block == end)) return true;
-  relist(me, slab);
+  relist(me, cache, slab);
   return false;
 }

@@ -56,19 +56,22 @@ bool hak_stray_refuses(uint32_t cls, void *block);
 
 /* What a stray pointer was; reports it on the way out. */
 hak_error_t hak_stray_error(const void *block);
-HAK_SLOW void hak_stray_report(hak_thread_t *me, const void *block);
+HAK_SLOW void hak_stray_report(hak_thread_t *me, const hak_cache_t *cache,
+                               const void *block);
 
 /* A list of at most `count` blocks is about to go home: if it comes back to itself, it is
  * cut there, after a report. */
-void hak_stray_cut_cycle(hak_thread_t *me, void *list, uint32_t count);
+void hak_stray_cut_cycle(hak_thread_t *me, const hak_cache_t *cache, void *list,
+                         uint32_t count);
 
 /* Of blocks that lay in a magazine those that say that they are free, in front and each
  * once; how many. Their links are gone. */
-uint32_t hak_stray_sift(hak_thread_t *me, uint32_t cls, void **blocks, uint32_t count);
+uint32_t hak_stray_sift(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls,
+                        void **blocks, uint32_t count);
 
 /* Every block of the slab is home by the count, and nobody else can reach it: true if
  * they all say so. Else, after a report, its list are those that do, and the others are
  * out. */
-bool hak_stray_all_home(hak_thread_t *me, hak_slab_t *slab);
+bool hak_stray_all_home(hak_thread_t *me, const hak_cache_t *cache, hak_slab_t *slab);
 
 #endif

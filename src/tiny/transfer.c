@@ -38,8 +38,8 @@ void hak_magazines_return(hak_thread_t *me) {
 }
 
 /* On behalf of a heap in memory of the caller's the OS is not asked. */
-static hak_magazine_t *magazine_new(hak_thread_t *me) {
-  bool asks = !hak_pool_is_enclosed(&me->now.store->pool);
+static hak_magazine_t *magazine_new(hak_thread_t *me, const hak_cache_t *cache) {
+  bool asks = !hak_pool_is_enclosed(&cache->store->pool);
   hak_os_scope_t before = hak_os_enter(asks ? hak_os_scope : HAK_OS_BARRED);
   hak_magazine_t *magazine =
       hak_meta_alloc(me->store->pool.os, sizeof *magazine, HAK_CACHE_LINE);
@@ -47,7 +47,7 @@ static hak_magazine_t *magazine_new(hak_thread_t *me) {
   return magazine;
 }
 
-hak_magazine_t *hak_magazine_get(hak_thread_t *me) {
+hak_magazine_t *hak_magazine_get(hak_thread_t *me, const hak_cache_t *cache) {
   if (me->empties == NULL) {
     hak_lock_acquire(&lock);
     for (int i = 0; i < MOVED && empties != NULL; i++) {
@@ -64,7 +64,7 @@ hak_magazine_t *hak_magazine_get(hak_thread_t *me) {
     me->empties = magazine->next;
     me->empty_count--;
   } else {
-    magazine = magazine_new(me);
+    magazine = magazine_new(me, cache);
   }
   return magazine;
 }
@@ -112,22 +112,25 @@ static int32_t places_open(const hak_central_t *central) {
   return open < most ? open : most;
 }
 
-void hak_magazine_sift(hak_thread_t *me, uint32_t cls, hak_magazine_t *magazine) {
+void hak_magazine_sift(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls,
+                       hak_magazine_t *magazine) {
   uint32_t count = hak_load_relaxed(&magazine->count);
-  hak_store_relaxed(&magazine->count, hak_stray_sift(me, cls, magazine->blocks, count));
+  hak_store_relaxed(&magazine->count,
+                    hak_stray_sift(me, cache, cls, magazine->blocks, count));
 }
 
-uint32_t hak_magazine_empty(hak_thread_t *me, uint32_t cls, hak_magazine_t *magazine) {
-  hak_magazine_sift(me, cls, magazine);
+uint32_t hak_magazine_empty(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls,
+                            hak_magazine_t *magazine) {
+  hak_magazine_sift(me, cache, cls, magazine);
   uint32_t count = hak_load_relaxed(&magazine->count);
   hak_store_relaxed(&magazine->count, 0);
-  return hak_spill_blocks(me, cls, magazine->blocks, count);
+  return hak_spill_blocks(me, cache, cls, magazine->blocks, count);
 }
 
 /* Nobody has taken a magazine since the last look: keep fewer in the slots. */
-static void shut_half(hak_thread_t *me, uint32_t cls, hak_central_t *central,
-                      int32_t open) {
-  hak_hold_t *hold = &me->now.holds[cls];
+static void shut_half(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls,
+                      hak_central_t *central, int32_t open) {
+  hak_hold_t *hold = &cache->holds[cls];
   if (open <= 1 && hold->magazine_blocks > BLOCKS_SCATTERED) {
     hold->magazine_blocks = BLOCKS_SCATTERED;
   }
@@ -139,15 +142,15 @@ static void shut_half(hak_thread_t *me, uint32_t cls, hak_central_t *central,
     /* Acquire: pairs with the release in hand_over. */
     hak_magazine_t *magazine = hak_exchange_acquire(&central->places[i], NULL);
     if (magazine == NULL) continue;
-    hak_magazine_empty(me, cls, magazine);
+    hak_magazine_empty(me, cache, cls, magazine);
     hak_magazine_put(me, magazine);
   }
 }
 
 /* This thread's magazine is full: into a slot, or home. */
-static HAK_WARM void hand_over(hak_thread_t *me, uint32_t cls) {
-  hak_hold_t *hold = &me->now.holds[cls];
-  hak_central_t *central = &me->now.store->centrals[cls];
+static HAK_WARM void hand_over(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls) {
+  hak_hold_t *hold = &cache->holds[cls];
+  hak_central_t *central = &cache->store->centrals[cls];
   hak_magazine_t *magazine = hak_load_relaxed(&hold->magazine);
   uint32_t count = hak_load_relaxed(&magazine->count);
   hak_store_relaxed(&hold->magazine, NULL);
@@ -162,7 +165,7 @@ static HAK_WARM void hand_over(hak_thread_t *me, uint32_t cls) {
       return;
     }
   }
-  uint32_t slabs = hak_magazine_empty(me, cls, magazine);
+  uint32_t slabs = hak_magazine_empty(me, cache, cls, magazine);
   if (hak_load_relaxed(&hold->magazine) == NULL) {
     hak_store_relaxed(&hold->magazine, magazine);
   } else {
@@ -171,19 +174,20 @@ static HAK_WARM void hand_over(hak_thread_t *me, uint32_t cls) {
   /* In address order magazines pin few slabs and may lie. */
   if (slabs * 4 <= count) return;
   if (hak_load_relaxed(&central->takes) == 0) {
-    shut_half(me, cls, central, open);
+    shut_half(me, cache, cls, central, open);
   } else {
     hak_store_relaxed(&central->takes, 0);
   }
 }
 
-void hak_transfer_add(hak_thread_t *me, uint32_t cls, void *block) {
-  hak_hold_t *hold = &me->now.holds[cls];
+void hak_transfer_add(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls,
+                      void *block) {
+  hak_hold_t *hold = &cache->holds[cls];
   hak_magazine_t *magazine = hak_load_relaxed(&hold->magazine);
   if (HAK_UNLIKELY(magazine == NULL)) {
-    magazine = hak_magazine_get(me);
+    magazine = hak_magazine_get(me, cache);
     if (magazine == NULL) { /* no memory for one: straight home */
-      hak_spill_blocks(me, cls, &block, 1);
+      hak_spill_blocks(me, cache, cls, &block, 1);
       return;
     }
     hak_store_relaxed(&hold->magazine, magazine);
@@ -192,7 +196,7 @@ void hak_transfer_add(hak_thread_t *me, uint32_t cls, void *block) {
   if (hak_stray_tells(cls)) hak_link_write(&me->key, block, HAK_LINK_END);
   magazine->blocks[count] = block;
   hak_store_relaxed(&magazine->count, count + 1);
-  if (HAK_UNLIKELY(count + 1 >= hold->magazine_blocks)) hand_over(me, cls);
+  if (HAK_UNLIKELY(count + 1 >= hold->magazine_blocks)) hand_over(me, cache, cls);
 }
 
 hak_magazine_t *hak_transfer_take_any(hak_central_t *central) {
@@ -217,14 +221,14 @@ static void note_take(hak_central_t *central, int32_t place) {
                     open < HAK_TRANSFER_PLACES ? HAK_TRANSFER_PLACES - open : 0);
 }
 
-hak_magazine_t *hak_transfer_take_slow(hak_thread_t *me, uint32_t cls) {
-  hak_central_t *central = &me->now.store->centrals[cls];
+hak_magazine_t *hak_transfer_take_slow(const hak_cache_t *cache, uint32_t cls) {
+  hak_central_t *central = &cache->store->centrals[cls];
   int32_t hint = hak_load_relaxed(&central->hint);
   if (hint <= 0) {
     if (HAK_UNLIKELY(hak_load_relaxed(&central->shut) == HAK_TRANSFER_PLACES)) {
       hak_store_relaxed(&central->shut, HAK_TRANSFER_PLACES - 1);
-      if (!hak_quota_is_cut(&me->now.holds[cls])) {
-        me->now.holds[cls].magazine_blocks = hak_hold_magazine_blocks(cls);
+      if (!hak_quota_is_cut(&cache->holds[cls])) {
+        cache->holds[cls].magazine_blocks = hak_hold_magazine_blocks(cls);
       }
     }
     return NULL;

@@ -14,7 +14,7 @@
 #include "tiny/bin.h"
 
 /* An empty magazine, or NULL if memory is short. */
-hak_magazine_t *hak_magazine_get(hak_thread_t *me);
+hak_magazine_t *hak_magazine_get(hak_thread_t *me, const hak_cache_t *cache);
 /* Sees to it that so many lie ready for whoever needs one first; false if memory is
  * short. No lock held. */
 bool hak_magazines_prepare(const hak_os_t *os, uint32_t count);
@@ -26,27 +26,30 @@ void hak_magazines_stop(void);
 hak_lock_t *hak_magazines_lock(void);
 
 /* Adds a block to this thread's magazine of the class, without touching it. */
-void hak_transfer_add(hak_thread_t *me, uint32_t cls, void *block);
+void hak_transfer_add(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls,
+                      void *block);
 
 /* A full magazine of the class, or NULL. */
-hak_magazine_t *hak_transfer_take_slow(hak_thread_t *me, uint32_t cls);
-HAK_HOT hak_magazine_t *hak_transfer_take(hak_thread_t *me, uint32_t cls) {
-  hak_central_t *central = &me->now.store->centrals[cls];
+hak_magazine_t *hak_transfer_take_slow(const hak_cache_t *cache, uint32_t cls);
+HAK_HOT hak_magazine_t *hak_transfer_take(const hak_cache_t *cache, uint32_t cls) {
+  hak_central_t *central = &cache->store->centrals[cls];
   if (HAK_LIKELY(hak_load_relaxed(&central->hint) <= 0 &&
                  hak_load_relaxed(&central->shut) != HAK_TRANSFER_PLACES)) {
     return NULL;
   }
-  return hak_transfer_take_slow(me, cls);
+  return hak_transfer_take_slow(cache, cls);
 }
 /* Likewise when the hint may be stale: looks at every slot. */
 hak_magazine_t *hak_transfer_take_any(hak_central_t *central);
 
 /* Sends a magazine's blocks home; how many slabs they were of. It must be in no
  * one's reach: homecoming blocks may fill the thread's magazine anew. */
-uint32_t hak_magazine_empty(hak_thread_t *me, uint32_t cls, hak_magazine_t *magazine);
+uint32_t hak_magazine_empty(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls,
+                            hak_magazine_t *magazine);
 
 /* Leaves in a magazine what says that it is free; see stray.h. */
-void hak_magazine_sift(hak_thread_t *me, uint32_t cls, hak_magazine_t *magazine);
+void hak_magazine_sift(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls,
+                       hak_magazine_t *magazine);
 /* Links a magazine's blocks into a list, HAK_LINK_END if there are none, and empties it.
  */
 void *hak_magazine_link(hak_thread_t *me, hak_magazine_t *magazine);

@@ -11,9 +11,9 @@ enum {
   LOOKS_PER_ROUND = 16
 };
 
-static void look(hak_thread_t *me, uint32_t cls) {
-  hak_hold_t *hold = &me->now.holds[cls];
-  hak_central_t *central = &me->now.store->centrals[cls];
+static void look(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls) {
+  hak_hold_t *hold = &cache->holds[cls];
+  hak_central_t *central = &cache->store->centrals[cls];
   uint32_t given = hold->given, before = hold->given_before;
   hold->given = 0;
   hold->given_before = given;
@@ -31,7 +31,7 @@ static void look(hak_thread_t *me, uint32_t cls) {
   }
   uint64_t held = (uint64_t)free * hold->slabs / looked;
   uint64_t allowed = (uint64_t)USE_FACTOR * (given + before) +
-                     2 * (uint64_t)hak_bin_capacity(&me->now.bins[cls]);
+                     2 * (uint64_t)hak_bin_capacity(&cache->bins[cls]);
   if (held <= allowed) {
     hold->surplus_periods = 0;
     return;
@@ -41,12 +41,12 @@ static void look(hak_thread_t *me, uint32_t cls) {
   if (hold->surplus_periods++ == 0) return;
   uint32_t each = free / looked;
   if (each == 0) each = 1;
-  hak_hold_list(me, cls, (uint32_t)((held - allowed) / each / 2) + 1);
+  hak_hold_list(me, cache, cls, (uint32_t)((held - allowed) / each / 2) + 1);
 }
 
-void hak_trim_class(hak_thread_t *me, uint32_t cls) {
-  look(me, cls);
+void hak_trim_class(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls) {
+  look(me, cache, cls);
   if (++me->trims < LOOKS_PER_ROUND) return;
   me->trims = 0;
-  for (uint32_t c = 0; c < HAK_SHARED_CLASSES; c++) look(me, c);
+  for (uint32_t c = 0; c < HAK_SHARED_CLASSES; c++) look(me, cache, c);
 }

@@ -9,6 +9,6 @@
 
 /* After TRIM_REFILLS refills of a class: gives to the partial list what the thread holds
  * far beyond what it uses; every few of these, does so for all classes. */
-void hak_trim_class(hak_thread_t *me, uint32_t cls);
+void hak_trim_class(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls);
 
 #endif

@@ -96,14 +96,15 @@ static void word__is_mine_whatever_was_pushed_and_not_in_other_states(void **sta
   static hak_thread_t me;
   test_rng_t rng = test_rng(test_seed(), 2);
   for (uint32_t i = 0; i < CODES; i++) {
-    me.code = me.now.code = g_codes[i];
+    me.code = me.cache.code = g_codes[i];
     uint64_t pushed = test_random(&rng) & UINT32_MAX;
-    CHECK(hak_word_is_mine(&me, hak_word_mine(&me) | pushed));
-    CHECK(!hak_word_is_mine(&me, hak_word_make(HAK_SLAB_FULL, 0) | pushed));
-    CHECK(!hak_word_is_mine(&me, hak_word_make(HAK_SLAB_PARTIAL, me.code) | pushed));
+    CHECK(hak_word_is_mine(&me.cache, hak_word_mine(&me.cache) | pushed));
+    CHECK(!hak_word_is_mine(&me.cache, hak_word_make(HAK_SLAB_FULL, 0) | pushed));
+    CHECK(
+        !hak_word_is_mine(&me.cache, hak_word_make(HAK_SLAB_PARTIAL, me.code) | pushed));
     uint32_t other = g_codes[(i + 1 + test_below(&rng, CODES - 1)) % CODES];
-    CHECK(!hak_word_is_mine(&me, hak_word_make(HAK_SLAB_HELD, other) | pushed));
-    uint64_t word = hak_word_mine(&me) | pushed;
+    CHECK(!hak_word_is_mine(&me.cache, hak_word_make(HAK_SLAB_HELD, other) | pushed));
+    uint64_t word = hak_word_mine(&me.cache) | pushed;
     CHECK_EQ(hak_word_state(word), HAK_SLAB_HELD);
     CHECK_EQ(hak_word_remote_count(word), pushed >> 16);
     CHECK_EQ(hak_word_remote_head(word), pushed & 0xffff);

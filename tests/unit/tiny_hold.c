@@ -51,7 +51,7 @@ static char *block_of(hak_slab_t *slab, uint32_t i) {
 
 /* A slab of this thread, all of whose blocks are the test's. */
 static hak_slab_t *new_full_slab(void) {
-  hak_slab_t *slab = hak_hold_new(hak_thread_self, g_class);
+  hak_slab_t *slab = hak_hold_new(hak_thread_self, &hak_thread_self->cache, g_class);
   CHECK(slab != NULL);
   CHECK_EQ(slab->capacity, CAPACITY);
   hak_store_relaxed(&slab->carved, CAPACITY);
@@ -78,7 +78,7 @@ static void *push_main(void *argument) {
   CHECK_EQ(hak_thread_init(), 0);
   bool locked = false;
   hak_batch_t run = make_run(push->slab, push->from, push->to);
-  hak_hold_home_any(hak_thread_self, g_class, run, &locked);
+  hak_hold_home_any(hak_thread_self, &hak_thread_self->cache, g_class, run, &locked);
   if (locked) hak_lock_release(&g_central->lock);
   return NULL;
 }
@@ -90,7 +90,8 @@ static void push_by_another(hak_slab_t *slab, uint32_t from, uint32_t to) {
 
 static void go_home(hak_slab_t *slab, uint32_t from, uint32_t to) {
   bool locked = false;
-  hak_hold_home_any(hak_thread_self, g_class, make_run(slab, from, to), &locked);
+  hak_hold_home_any(hak_thread_self, &hak_thread_self->cache, g_class,
+                    make_run(slab, from, to), &locked);
   if (locked) hak_lock_release(&g_central->lock);
 }
 
@@ -106,16 +107,16 @@ static void remote__batches_of_another_thread_are_taken_once_in_one_list(void **
   CHECK_EQ(test_stats().free_remote - before, 15);
   CHECK_EQ(hak_slab_out(slab), CAPACITY); /* until the holder takes them */
   uint32_t count = 0;
-  void *list = hak_hold_take_remote(me, slab, &count), *block;
+  void *list = hak_hold_take_remote(me, &me->cache, slab, &count), *block;
   CHECK_EQ(count, 15);
   for (uint32_t i = 0; i < 15; i++) {
-    CHECK(!hak_hold_take_fails(me, &list, &block));
+    CHECK(!hak_hold_take_fails(me, &me->cache, &list, &block));
     CHECK(block == block_of(slab, i < 5 ? 20 + i : i - 5));
   }
   CHECK(list == HAK_LINK_END);
-  CHECK(hak_hold_take_remote(me, slab, &count) == NULL);
+  CHECK(hak_hold_take_remote(me, &me->cache, slab, &count) == NULL);
   CHECK_EQ(count, 0);
-  CHECK_EQ(hak_load_relaxed(&slab->word), hak_word_mine(me));
+  CHECK_EQ(hak_load_relaxed(&slab->word), hak_word_mine(&me->cache));
   go_home(slab, 0, CAPACITY);
 }
 
@@ -123,16 +124,17 @@ static void let_go__makes_a_slab_full_and_a_claim_takes_it_back(void **state) {
   (void)state;
   hak_thread_t *me = hak_thread_self;
   hak_slab_t *slab = new_full_slab();
-  CHECK(!hak_hold_claim(me, slab, g_class)); /* it is held, if by this thread */
-  hak_hold_let_go(me, slab, g_class);
+  CHECK(
+      !hak_hold_claim(me, &me->cache, slab, g_class)); /* it is held, if by this thread */
+  hak_hold_let_go(me, &me->cache, slab, g_class);
   CHECK_EQ(hak_load_relaxed(&slab->word), hak_word_make(HAK_SLAB_FULL, 0));
   CHECK_EQ(me->holds[g_class].credit, 1);
-  CHECK(hak_hold_claim(me, slab, g_class));
-  CHECK_EQ(hak_load_relaxed(&slab->word), hak_word_mine(me));
+  CHECK(hak_hold_claim(me, &me->cache, slab, g_class));
+  CHECK_EQ(hak_load_relaxed(&slab->word), hak_word_mine(&me->cache));
   CHECK_EQ(me->holds[g_class].credit, 0);
-  hak_hold_let_go(me, slab, g_class);
+  hak_hold_let_go(me, &me->cache, slab, g_class);
   me->holds[g_class].credit = 0;
-  CHECK(!hak_hold_claim(me, slab, g_class)); /* not without credit */
+  CHECK(!hak_hold_claim(me, &me->cache, slab, g_class)); /* not without credit */
   me->holds[g_class].credit = 1;
   go_home(slab, 0, CAPACITY);
 }
@@ -142,11 +144,11 @@ static void let_go__keeps_a_slab_whose_blocks_came_home_meanwhile(void **state) 
   hak_thread_t *me = hak_thread_self;
   hak_slab_t *slab = new_full_slab();
   push_by_another(slab, 3, 6);
-  hak_hold_let_go(me, slab, g_class);
-  CHECK_EQ(hak_load_relaxed(&slab->word), hak_word_mine(me));
+  hak_hold_let_go(me, &me->cache, slab, g_class);
+  CHECK_EQ(hak_load_relaxed(&slab->word), hak_word_mine(&me->cache));
   CHECK_EQ(slab->queue, HAK_QUEUE_HELD);
   CHECK_EQ(hak_slab_out(slab), CAPACITY - 3);
-  CHECK(hak_hold_is_valid(me)); /* walks the list */
+  CHECK(hak_hold_is_valid(me, &me->cache)); /* walks the list */
   CHECK_EQ(hak_registry_entry(me->registry, (uintptr_t)block_of(slab, 9)),
            hak_entry_local(me, slab));
   go_home(slab, 0, 3);
@@ -157,7 +159,7 @@ static void full_slab__is_shelved_by_the_first_block_that_comes_home(void **stat
   (void)state;
   hak_thread_t *me = hak_thread_self;
   hak_slab_t *slab = new_full_slab();
-  hak_hold_let_go(me, slab, g_class);
+  hak_hold_let_go(me, &me->cache, slab, g_class);
   push_by_another(slab, 0, 1);
   CHECK_EQ(hak_load_relaxed(&slab->word), hak_word_make(HAK_SLAB_PARTIAL, 0));
   CHECK_EQ(slab->queue, HAK_QUEUE_PARTIAL);
@@ -178,7 +180,7 @@ static void held_slab__that_is_given_up_lies_on_the_shelf_and_serves_a_refill(
   go_home(slab, 10, 20);
   CHECK_EQ(me->holds[g_class].slabs, 1);
   push_by_another(slab, 30, 33); /* joins the list when it is listed */
-  hak_hold_list_all(me, g_class);
+  hak_hold_list_all(me, &me->cache, g_class);
   CHECK_EQ(me->holds[g_class].slabs, 0);
   CHECK_EQ(hak_slab_out(slab), CAPACITY - 13);
   CHECK_EQ(hak_load_relaxed(&slab->word), hak_word_make(HAK_SLAB_PARTIAL, 0));
@@ -248,13 +250,13 @@ static void let_go__loses_no_batch_that_is_pushed_meanwhile(void **state) {
     atomic_store(&g_offered, slab);
     while (n % 2 == 0 && atomic_load(&g_offered) != NULL) hak_cpu_relax();
     for (uint64_t i = test_below(&rng, 60); i > 0; i--) hak_cpu_relax();
-    hak_hold_let_go(me, slab, g_class);
+    hak_hold_let_go(me, &me->cache, slab, g_class);
     pthread_join(racer, NULL);
     /* Whoever has it now: no block but these six is home, and none is lost. */
     go_home(slab, 6, CAPACITY);
-    hak_hold_list_all(me, g_class);
+    hak_hold_list_all(me, &me->cache, g_class);
     CHECK_EQ(hak_load_relaxed(&g_central->spans), 0);
-    CHECK(hak_hold_is_valid(me));
+    CHECK(hak_hold_is_valid(me, &me->cache));
   }
 }
 

@@ -139,9 +139,9 @@ static void home__takes_a_block_once(void **state) {
   test_reports_begin();
   hak_thread_t *me = hak_thread_enter();
   uint32_t cls = hak_class_of(200000);
-  hak_single_home(me, cls, block);
+  hak_single_home(me, &me->cache, cls, block);
   CHECK_EQ(me->deferred.error, 0);
-  hak_single_home(me, cls, block);
+  hak_single_home(me, &me->cache, cls, block);
   hak_thread_leave(me, "hak_free");
   test_expect_report(1, HAK_ERROR_DOUBLE_FREE, block, NULL);
   hak_free(block);

@@ -62,7 +62,7 @@ static void *hand_over_main(void *argument) {
   size_t magazines = *(size_t *)argument;
   CHECK_EQ(hak_thread_init(), 0);
   for (size_t i = 0; i < magazines * BLOCKS; i++) {
-    hak_transfer_add(hak_thread_self, g_class, g_blocks[i]);
+    hak_transfer_add(hak_thread_self, &hak_thread_self->cache, g_class, g_blocks[i]);
   }
   return NULL;
 }
@@ -108,7 +108,7 @@ static void take_any__finds_a_magazine_whatever_the_hint(void **state) {
   CHECK_EQ(hak_load_relaxed(&magazine->count), BLOCKS);
   for (int i = 0; i < BLOCKS; i++) CHECK(magazine->blocks[i] == g_blocks[i]);
   CHECK(hak_transfer_take_any(g_central) == NULL);
-  hak_magazine_empty(hak_thread_self, g_class, magazine);
+  hak_magazine_empty(hak_thread_self, &hak_thread_self->cache, g_class, magazine);
   CHECK_EQ(hak_load_relaxed(&magazine->count), 0);
   hak_magazine_put(hak_thread_self, magazine);
   CHECK_EQ(test_live_blocks(), 0);
@@ -117,7 +117,7 @@ static void take_any__finds_a_magazine_whatever_the_hint(void **state) {
 static void *tick_main(void *argument) {
   (void)argument;
   CHECK_EQ(hak_thread_init(), 0);
-  hak_trim_class(hak_thread_self, g_class);
+  hak_trim_class(hak_thread_self, &hak_thread_self->cache, g_class);
   return NULL;
 }
 
@@ -138,7 +138,7 @@ static void hint__that_went_stale_is_mended_by_a_tick(void **state) {
 static void hint__beyond_every_magazine_is_lowered_by_a_vain_look(void **state) {
   (void)state;
   hak_store_relaxed(&g_central->hint, SLOTS);
-  CHECK(hak_transfer_take(hak_thread_self, g_class) == NULL);
+  CHECK(hak_transfer_take(&hak_thread_self->cache, g_class) == NULL);
   CHECK_EQ(hak_load_relaxed(&g_central->hint), 0);
 }
 
@@ -174,7 +174,7 @@ static void slots__are_as_many_as_the_option_says(void **state) {
 static void link__of_a_magazine_makes_a_list_of_its_blocks_in_order(void **state) {
   (void)state;
   hak_thread_t *me = hak_thread_self;
-  hak_magazine_t *magazine = hak_magazine_get(me);
+  hak_magazine_t *magazine = hak_magazine_get(me, &me->cache);
   CHECK(magazine != NULL);
   allocate(20);
   memcpy(magazine->blocks, g_blocks, 20 * sizeof g_blocks[0]);

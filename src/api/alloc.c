@@ -1,7 +1,7 @@
 /* alloc.c - allocation.
  *
  * hak_alloc -> bin of the class has a block: done
- *   alloc_slow -> hak_bin_refill (tiny/refill.c): the bin's other lists, magazine,
+ *   alloc_slow -> hak_refill_bin (tiny/refill.c): the bin's other lists, magazine,
  *       transfer cache, held slab, partial list, slab from the pool, SuperSlab from the
  * OS
  *     -> nothing: give back what this thread cached, drain, once more; NULL
@@ -17,7 +17,7 @@
 #include "base/report.h"
 #include "heap/pressure.h"
 #include "pool/large.h"
-#include "tiny/spill.h"
+#include "tiny/refill.h"
 #include "tiny/stray.h"
 
 /* --- the way out of memory ---------------------------------------------- */
@@ -75,13 +75,13 @@ static void *small(hak_thread_t *me, hak_heap_t *heap, uint32_t cls) {
   hak_bin_t *bin = &cache->bins[cls];
   /* A thread that shares its state has no fast path: the bin may have blocks. */
   if (hak_link_pop_fails(&me->key, &bin->ready, &block)) {
-    block = hak_bin_refill(me, cache, cls);
+    block = hak_refill_bin(me, cache, cls);
   } else {
     uint32_t count = hak_load_relaxed(&bin->ready_count);
     hak_store_relaxed(&bin->ready_count, (uint16_t)(count - 1));
     if (HAK_UNLIKELY(hak_stray_refuses(cls, block))) {
       hak_stray_report(me, cache, block);
-      block = hak_bin_refill(me, cache, cls);
+      block = hak_refill_bin(me, cache, cls);
     }
   }
   return block;
@@ -170,7 +170,7 @@ static HAK_WARM void *alloc_refill(uint32_t cls) {
     return hak_api_small(NULL, cls, false);
   }
   hak_store_relaxed(&me->busy, 1);
-  void *block = hak_bin_refill(me, &me->cache, cls);
+  void *block = hak_refill_bin(me, &me->cache, cls);
   hak_thread_leave(me, HAK_IN_ALLOC);
   if (HAK_UNLIKELY(block == NULL)) return hak_api_small(NULL, cls, false);
   hak_thread_trim(&me->store->pool);

@@ -15,6 +15,7 @@
 #include "heap/teardown.h"
 #include "pool/large.h"
 #include "superslab/retention.h"
+#include "tiny/home.h"
 #include "tiny/single.h"
 #include "tiny/spill.h"
 
@@ -102,7 +103,7 @@ static HAK_WARM void free_small(hak_thread_t *me, hak_heap_t *heap, uint32_t cls
   if (hak_class_is_single(cls)) {
     hak_single_home(me, &bare, cls, ptr);
   } else {
-    hak_spill_blocks(me, &bare, cls, &ptr, 1);
+    hak_home_blocks(me, &bare, cls, &ptr, 1);
   }
 }
 

@@ -18,7 +18,8 @@
 #include "heap/pressure.h"
 #include "heap/teardown.h"
 #include "superslab/pool_prefault.h"
-#include "tiny/transfer.h"
+#include "tiny/magazine.h"
+#include "tiny/refill.h"
 
 /* --- handles ----------------------------------------------------------------- */
 
@@ -301,7 +302,7 @@ static HAK_WARM void *alloc_class(hak_heap_t *heap, uint32_t cls) {
     if (HAK_LIKELY(block != NULL)) return block;
   }
   hak_store_relaxed(&me->busy, 1);
-  block = hak_bin_refill(me, &cache->cache, cls);
+  block = hak_refill_bin(me, &cache->cache, cls);
   hak_thread_leave(me, HAK_IN_ALLOC);
   if (HAK_UNLIKELY(block == NULL)) return hak_api_small(heap, cls, false);
   hak_thread_trim(&heap->store->pool);

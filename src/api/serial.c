@@ -16,6 +16,7 @@
 #include "base/check.h"
 #include "base/report.h"
 #include "heap/pressure.h"
+#include "tiny/refill.h"
 #include "tiny/spill.h"
 
 #define IN_HEAP_FREE "hak_heap_free"
@@ -48,7 +49,7 @@ static HAK_WARM void *alloc_slow(hak_heap_t *handle, size_t size) {
   hak_serial_t *serial = hak_heap_own_serial(heap);
   hak_store_relaxed(&me->busy, 1);
   hak_serial_begin(serial);
-  void *block = hak_bin_refill(me, &serial->cache, cls);
+  void *block = hak_refill_bin(me, &serial->cache, cls);
   hak_serial_leave(serial);
   hak_thread_leave(me, HAK_IN_ALLOC);
   if (HAK_UNLIKELY(block == NULL)) return hak_api_small(heap, cls, false);

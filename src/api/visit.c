@@ -212,7 +212,7 @@ static void look_at_blocks(const visit_t *v, hak_slab_t *slab, look_t *look) {
   look->size = slab->list.block_size;
   memset(look->free, 0, hak_div_up(look->carved, BITS) * sizeof look->free[0]);
   mark_list(v, slab, slab->list.head, look);
-  /* Acquire: pairs with push_remote. */
+  /* Acquire: pairs with hak_slab_push_remote. */
   uint32_t remote = hak_word_remote_head(hak_load_acquire(&slab->word));
   if (remote != 0) {
     mark_list(v, slab, look->start + ((size_t)(remote - 1) << 3), look);

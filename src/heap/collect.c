@@ -6,7 +6,7 @@
 #include "pages/mapping.h"
 #include "superslab/region.h"
 #include "superslab/shared_pool.h"
-#include "tiny/spill.h"
+#include "tiny/flush.h"
 
 /* What work costs, in slabs looked at. */
 enum {
@@ -48,10 +48,10 @@ static void purge_pool(collecting_t *c, hak_heap_t *heap) {
 static void empty_caches(collecting_t *c, const hak_cache_t *cache, bool bare) {
   size_t work = c->slabs == SIZE_MAX ? SIZE_MAX : c->slabs / PER_BLOCK;
   size_t before = work;
-  bool all = bare || hak_spill_some(c->me, cache, &work);
-  if (all) all = hak_spill_transfer_some(c->me, cache, &work);
+  bool all = bare || hak_flush_some(c->me, cache, &work);
+  if (all) all = hak_flush_transfer_some(c->me, cache, &work);
   /* What lay in the slots may have passed through the bins. */
-  if (all && !bare) hak_spill_some(c->me, cache, &work);
+  if (all && !bare) hak_flush_some(c->me, cache, &work);
   spend(c, (before - work) * PER_BLOCK);
 }
 

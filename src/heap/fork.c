@@ -16,8 +16,8 @@
 #include "superslab/pool_prefault.h"
 #include "superslab/region.h"
 #include "tiny/capacity.h"
+#include "tiny/magazine.h"
 #include "tiny/reclaim.h"
-#include "tiny/transfer.h"
 
 /* --- locks ----------------------------------------------------------------- */
 

@@ -17,7 +17,7 @@
 #include "pool/large.h"
 #include "superslab/region.h"
 #include "superslab/region_growth.h"
-#include "tiny/transfer.h"
+#include "tiny/magazine.h"
 
 typedef enum phase {
   PHASE_DOWN = 0,

@@ -3,9 +3,8 @@
 #include "heap/thread_cache.h"
 #include "pages/meta.h"
 #include "tiny/capacity.h"
-#include "tiny/quota.h"
-#include "tiny/spill.h"
-#include "tiny/transfer.h"
+#include "tiny/flush.h"
+#include "tiny/magazine.h"
 
 static hak_serial_t *unused; /* under the heaps' lock */
 
@@ -62,7 +61,7 @@ void hak_serial_hide(hak_heap_t *heap, bool hidden) {
 void hak_serial_flush(hak_thread_t *me, hak_heap_t *heap) {
   hak_serial_t *serial = hak_heap_own_serial(heap);
   if (serial == NULL) return;
-  hak_spill_heap(me, &serial->cache);
+  hak_flush_heap(me, &serial->cache);
 }
 
 static void forget_magazines(hak_thread_t *me, hak_serial_t *serial) {
@@ -80,7 +79,7 @@ void hak_serial_clear(hak_thread_t *me, hak_heap_t *heap, bool end) {
   hak_lookup_clear(&serial->lookup);
   hak_capacity_give_back(&serial->grown);
   hak_budget_quota_return(&heap->store->pool.budget,
-                          hak_quota_of_cache(serial->bins, serial->holds));
+                          hak_capacity_quotas(serial->bins, serial->holds));
   hak_cache_init(serial->bins, serial->holds, heap->store);
   if (!end) return;
   heap->serial_handle = NULL;

@@ -4,7 +4,7 @@
 
 #include "base/wait.h"
 #include "pages/mapping.h"
-#include "tiny/transfer.h"
+#include "tiny/magazine.h"
 
 typedef struct clearing {
   hak_thread_t *me;

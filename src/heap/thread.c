@@ -8,9 +8,8 @@
 #include "os/os_release.h"
 #include "pages/meta.h"
 #include "tiny/capacity.h"
-#include "tiny/hold.h"
-#include "tiny/spill.h"
-#include "tiny/transfer.h"
+#include "tiny/flush.h"
+#include "tiny/magazine.h"
 
 /* Bins that look empty: every alloc and free of a thread without a state leaves
  * its fast path at the branch that is there anyway. The key makes the link of
@@ -253,7 +252,7 @@ static void state_put(hak_thread_t *state) {
 static void flush_default(hak_thread_t *me) {
   hak_heap_t *heap = hak_heap_get_default();
   hak_heap_lease(heap);
-  hak_spill_all(me, &me->cache);
+  hak_flush_all(me, &me->cache);
   hak_heap_unlease(heap);
 }
 
@@ -273,7 +272,7 @@ void hak_thread_flush(hak_thread_t *me) {
 void hak_thread_flush_heap(hak_thread_t *me, hak_heap_t *heap) {
   hak_heap_lease(heap);
   if (heap->store == me->store) {
-    hak_spill_heap(me, &me->cache);
+    hak_flush_heap(me, &me->cache);
   } else if (heap->is_serial) {
     hak_serial_flush(me, heap);
   } else if (hak_heap_is_used(heap)) {

@@ -5,10 +5,8 @@
 #include "heap/teardown.h"
 #include "pages/meta.h"
 #include "tiny/capacity.h"
-#include "tiny/hold.h"
-#include "tiny/quota.h"
-#include "tiny/spill.h"
-#include "tiny/transfer.h"
+#include "tiny/flush.h"
+#include "tiny/magazine.h"
 
 /* Who has which slot; under the heaps' lock. */
 static struct {
@@ -39,6 +37,7 @@ static void hold_init(hak_hold_t *hold) {
   hold->credit = 0;
   hold->given = hold->given_before = 0;
   hold->surplus_periods = 0;
+  hold->pins = 0;
   hold->taken = 0;
   hold->seen = 0;
   hold->quota = 0;
@@ -62,7 +61,7 @@ void hak_cache_init(hak_bin_t *bins, hak_hold_t *holds, hak_store_t *store) {
     hold_init(&holds[cls]);
     holds[cls].capacity_least = blocks;
     holds[cls].quota = limited ? HAK_QUOTA_NONE : 0;
-    holds[cls].magazine_blocks = hak_hold_magazine_blocks(cls);
+    holds[cls].magazine_blocks = hak_magazine_blocks(cls);
     if (hak_class_is_single(cls)) continue;
     uint32_t slabs = (uint32_t)hak_option(HELD_SLABS) / store->geometry[cls].span_next;
     holds[cls].slabs_most = slabs < 16 ? 16 : slabs;
@@ -235,7 +234,7 @@ static void flush(hak_thread_t *me, hak_thread_cache_t *cache, bool leave) {
   if (hak_load_relaxed(&cache->mark) != NULL) {
     bool orphan = hak_heap_is_orphan(heap);
     /* Nobody takes what lies in a released heap's transfer cache. */
-    (orphan ? hak_spill_heap : hak_spill_all)(me, &cache->cache);
+    (orphan ? hak_flush_heap : hak_flush_all)(me, &cache->cache);
     uint32_t index = hak_load_relaxed(&cache->index);
     leave = leave || orphan;
     if (leave && index != NO_INDEX) {
@@ -263,10 +262,10 @@ void hak_cache_leave(hak_thread_t *me, hak_heap_t *heap) {
 void hak_cache_drain(hak_thread_t *me, hak_heap_t *heap) {
   hak_thread_cache_t *cache = hak_cache_find(me, heap);
   if (cache != NULL) {
-    hak_spill_heap(me, &cache->cache);
+    hak_flush_heap(me, &cache->cache);
   } else {
     hak_cache_t bare = hak_cache_bare(me, heap);
-    hak_spill_transfer(me, &bare);
+    hak_flush_transfer(me, &bare);
   }
 }
 
@@ -384,12 +383,12 @@ void hak_cache_clear(hak_thread_t *me, hak_thread_t *thread, hak_heap_t *heap, b
   hak_thread_cache_t *cache = hak_cache_find(thread, heap);
   if (cache == NULL) return;
   hak_budget_quota_return(&heap->store->pool.budget,
-                          hak_quota_of_cache(cache->cache.bins, cache->holds));
+                          hak_capacity_quotas(cache->cache.bins, cache->holds));
   for (uint32_t cls = 0; cls < HAK_CLASSES; cls++) {
     hak_hold_t *hold = &cache->holds[cls];
     hak_bin_t *bin = &cache->cache.bins[cls];
     hak_magazine_t *magazine = hak_load_relaxed(&hold->magazine);
-    bool is_cut = hak_quota_is_cut(hold);
+    bool is_cut = hak_capacity_is_cut(hold);
     bin_init(bin, end || is_cut ? 0 : hak_bin_capacity(bin));
     hold_init(hold);
     hold->quota = is_cut ? HAK_QUOTA_NONE : 0;
@@ -450,14 +449,14 @@ static void count_cache(hak_thread_cache_t *cache, void *ctx) {
   hak_add_relaxed(&cache->heap->caches, 1);
   hak_budget_t *budget = &cache->heap->store->pool.budget;
   hak_budget_count_user(budget, 1);
-  hak_budget_quota_retake(budget, hak_quota_of_cache(cache->cache.bins, cache->holds));
+  hak_budget_quota_retake(budget, hak_capacity_quotas(cache->cache.bins, cache->holds));
   uint32_t index = hak_load_relaxed(&cache->index);
   if (index != NO_INDEX) indices[index].users++;
 }
 
 static void count_caches(hak_thread_t *thread, void *ctx) {
   hak_budget_quota_retake(&thread->store->pool.budget,
-                          hak_quota_of_cache(thread->bins, thread->holds));
+                          hak_capacity_quotas(thread->bins, thread->holds));
   hak_caches_visit(thread, count_cache, ctx);
 }
 
@@ -478,7 +477,7 @@ void hak_caches_recount(void) {
     hak_add_relaxed(&heap->caches, 1);
     hak_budget_count_user(&heap->store->pool.budget, 1);
     hak_budget_quota_retake(&heap->store->pool.budget,
-                            hak_quota_of_cache(serial->bins, serial->holds));
+                            hak_capacity_quotas(serial->bins, serial->holds));
   }
   if (hak_thread_self->kind == HAK_THREAD_ATTACHED) {
     hak_budget_count_user(&hak_heap_get_default()->store->pool.budget, 1);

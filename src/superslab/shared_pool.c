@@ -325,8 +325,7 @@ static void clear_superslab(node_t *ss, hak_pool_gone_t *gone) {
       gone->large_blocks++;
       gone->large_bytes += hak_load_relaxed(&slab->usable);
     }
-    hak_slab_set_class(slab, HAK_CLASS_NONE);
-    hak_store_relaxed(&slab->word, hak_word_make(HAK_SLAB_FREE, 0));
+    hak_slab_forget(slab);
   }
 }
 

@@ -13,7 +13,7 @@
  * Access:  see base/lock.h. The owner of most fields is the holder: the thread that the
  *          word names, or whoever has the partial list's lock while the slab is PARTIAL.
  *          Others may read the atomic ones as statistics. [const] is until the slab is
- *          free again. Every writer of the word follows tiny/hold.h.
+ *          free again. Every writer of the word is in tiny/slab.h.
  */
 #ifndef HAK_SUPERSLAB_SLAB_H
 #define HAK_SUPERSLAB_SLAB_H
@@ -100,16 +100,17 @@ HAK_HOT uint32_t hak_slab_out(hak_slab_t *slab) {
   return (uint32_t)(hak_load_relaxed(&slab->list.room) + 1) +
          hak_load_relaxed(&slab->held_back);
 }
-/* Sets how many blocks are out, and when the holder wants to hear of it: at
- * the push that leaves only `held_back` out. held_back < out, or both 0. */
-HAK_HOT void hak_slab_set_out(hak_slab_t *slab, uint32_t out, uint32_t held_back) {
-  hak_store_relaxed(&slab->held_back, held_back);
-  hak_store_relaxed(&slab->list.room, (int32_t)(out - held_back) - 1);
-}
 
 HAK_HOT uint32_t hak_slab_class(hak_slab_t *slab) { return hak_load_relaxed(&slab->cls); }
 HAK_HOT void hak_slab_set_class(hak_slab_t *slab, uint32_t cls) {
   hak_store_relaxed(&slab->cls, (uint8_t)cls);
+}
+
+/* Nobody has a block of it any more, and nobody can reach it: in no class, FREE. For
+ * whole heaps that are cleared; other changes of the word are in tiny/slab.h. */
+HAK_HOT void hak_slab_forget(hak_slab_t *slab) {
+  hak_slab_set_class(slab, HAK_CLASS_NONE);
+  hak_store_relaxed(&slab->word, hak_word_make(HAK_SLAB_FREE, 0));
 }
 
 HAK_HOT uint32_t hak_slab_capacity(const hak_slab_t *slab) {

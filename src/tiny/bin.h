@@ -1,7 +1,7 @@
 /* bin.h - what one thread keeps: its bins, what it holds, and the two hot
  * functions.
  *
- * Depends on: base, superslab, central cache, link.   Used by: tiny, heap, api.
+ * Depends on: pages, central, counters, link, lookup_cache.   Used by: tiny, heap, api.
  *
  * A free pushes its block onto a list that the registry names. The entry of a
  * 64 KiB unit is
@@ -68,11 +68,13 @@ typedef struct hak_hold {
   int32_t credit;               /* slabs let go less slabs claimed */
   uint32_t given, given_before; /* blocks taken by refills in this and the last period */
   uint32_t surplus_periods;     /* periods in a row with more held than used */
+  uint32_t pins;                /* the bin may keep a slab of few blocks from coming home
+                                   as a whole: it is to be emptied; see flush.h */
   /* Blocks that slow paths brought since the bin overflowed; of a single class:
    * that went to the pool since one was brought. */
   uint32_t taken;
   uint32_t capacity_least; /* the bin's capacity without demand */
-  uint64_t seen;           /* the bin at the last look; see capacity.c */
+  uint64_t seen;           /* the bin at the last look; see trim.c */
   uint64_t quota;          /* of a heap with a limit: what this thread might cache of it
                               when the bin's capacity was set; 0: it has none */
 } hak_hold_t;
@@ -189,6 +191,11 @@ HAK_HOT void hak_bin_set_room(hak_bin_t *bin, uint32_t blocks) {
   hak_store_relaxed(&bin->list.room, (int32_t)blocks);
 }
 HAK_HOT uint32_t hak_bin_capacity(const hak_bin_t *bin) { return bin->capacity; }
+/* How many blocks a refill of the bin may bring. */
+HAK_HOT uint32_t hak_bin_batch(const hak_bin_t *bin) {
+  uint32_t blocks = hak_bin_capacity(bin);
+  return blocks == 0 ? 1 : blocks;
+}
 
 /* Blocks on the bin's list. */
 HAK_HOT uint32_t hak_bin_listed(hak_bin_t *bin) {
@@ -239,9 +246,6 @@ HAK_HOT bool hak_bin_pop_fails(const hak_link_key_t *key, hak_bin_t *bin, void *
          HAK_UNLIKELY(hak_bin_flip_fails(key, bin, block));
 }
 
-/* Slow paths of the two functions below; refill.c and the api. */
-void *hak_bin_refill(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls);
-
 HAK_HOT uint32_t hak_bin_class(const hak_thread_t *me, const hak_bin_t *bin) {
   return (uint32_t)(bin - me->bins);
 }
@@ -250,6 +254,22 @@ HAK_HOT uint32_t hak_bin_class(const hak_thread_t *me, const hak_bin_t *bin) {
 HAK_HOT void hak_list_push(const hak_link_key_t *key, hak_list_t *list, void *block) {
   hak_link_write(key, block, list->head);
   list->head = block;
+}
+
+/* A link is bad: reports it. `block` is the block whose link it is. */
+HAK_SLOW void hak_list_report_bad(hak_thread_t *me, const hak_cache_t *cache,
+                                  const void *block);
+
+/* Takes the first block off a list that is not empty. True if its link is broken: the
+ * block is not free, and after a report it is given up with the rest of the list. */
+HAK_HOT bool hak_list_take_fails(hak_thread_t *me, const hak_cache_t *cache, void **list,
+                                 void **block) {
+  *block = *list;
+  *list = hak_link_read(&me->key, *block);
+  if (HAK_LIKELY(!hak_link_is_broken(&me->key, *block, *list))) return false;
+  hak_list_report_bad(me, cache, *block);
+  *list = HAK_LINK_END;
+  return true;
 }
 
 #endif

@@ -3,8 +3,6 @@
 #include "base/event.h"
 #include "base/option.h"
 #include "external/external_region.h"
-#include "tiny/quota.h"
-#include "tiny/spill.h"
 
 enum {
   LISTS = 3 /* of a bin */
@@ -68,7 +66,7 @@ void hak_capacity_reset(const hak_cache_t *cache, uint32_t cls) {
   }
   hak_budget_t *budget = &cache->store->pool.budget;
   bool limited = hak_budget_is_limited(budget);
-  hak_budget_quota_return(budget, hak_quota_granted(bin, hold));
+  hak_budget_quota_return(budget, hak_capacity_granted(bin, hold));
   uint32_t blocks = limited ? 0 : hak_capacity_least(cls);
   hold->capacity_least = blocks;
   hold->taken = 0;
@@ -104,23 +102,10 @@ void hak_capacity_grow_single(hak_thread_t *me, const hak_cache_t *cache, uint32
   hak_bin_set_room(&cache->bins[cls], cache->bins[cls].capacity);
 }
 
-/* Changes with every push, pop and refill, but for those that undo each other. */
-static uint64_t now_seen(hak_bin_t *bin, uint32_t given) {
-  return hak_mix64((uintptr_t)bin->ready) ^ (uintptr_t)bin->list.head ^
-         (uint64_t)(uint32_t)hak_load_relaxed(&bin->list.room) ^ (uint64_t)given << 32;
-}
-
-HAK_SLOW void hak_capacity_look_slow(hak_thread_t *me, const hak_cache_t *cache) {
-  if (cache->grown == NULL) return;
-  uint32_t cls = me->looks / HAK_LOOK_CALLS % HAK_CLASSES;
-  hak_bin_t *bin = &cache->bins[cls];
-  hak_hold_t *hold = &cache->holds[cls];
-  if (bin->capacity <= hold->capacity_least) return;
-  uint64_t seen = now_seen(bin, hold->given);
-  if (seen != hold->seen) {
-    hold->seen = seen;
-    return;
+uint64_t hak_capacity_quotas(const hak_bin_t *bins, const hak_hold_t *holds) {
+  uint64_t bytes = 0;
+  for (uint32_t cls = 0; cls < HAK_CLASSES; cls++) {
+    bytes += hak_capacity_granted(&bins[cls], &holds[cls]);
   }
-  hak_spill_bin(me, cache, cls);
-  hak_capacity_reset(cache, cls);
+  return bytes;
 }

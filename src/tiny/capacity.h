@@ -1,6 +1,6 @@
 /* capacity.h - how many blocks a bin may keep: it follows demand.
  *
- * Depends on: base, thread cache, spill.   Used by: tiny, heap.
+ * Depends on: base, external, bin.   Used by: tiny, heap.
  *
  * A bin begins with a least capacity. Where it overflows, and refills lately
  * brought blocks from below, it was too small for what the thread does: it grows
@@ -9,7 +9,7 @@
  * that only frees, gains nothing from a larger bin: its blocks go home.
  *
  * A bin that has grown and was not touched between two looks gives its blocks
- * back and is small again. Looks come with slow paths, one class at a time.
+ * back and is small again (trim.h).
  *
  * Bins of the single classes begin with no room at all. They grow when a block has
  * to be brought from the pool although others went there: by as many as went.
@@ -49,13 +49,22 @@ void hak_capacity_give_back(uint64_t *grown);
  * are. */
 void hak_capacity_recount(uint64_t bytes);
 
-/* Every so many calls, looks at the next class. */
-void hak_capacity_look_slow(hak_thread_t *me, const hak_cache_t *cache);
+/* --- of a heap with a limit ---- */
+
 enum {
-  HAK_LOOK_CALLS = 16
+  HAK_QUOTA_LISTS = 4, /* three of the bin, and the magazine */
+  HAK_QUOTA_NONE = 1   /* as a quota: there is a limit, and nothing was granted yet */
 };
-HAK_HOT void hak_capacity_look(hak_thread_t *me, const hak_cache_t *cache) {
-  if (HAK_UNLIKELY(++me->looks % HAK_LOOK_CALLS == 0)) hak_capacity_look_slow(me, cache);
+
+/* The class's bin is cut to a quota; see quota.h. */
+HAK_HOT bool hak_capacity_is_cut(const hak_hold_t *hold) { return hold->quota != 0; }
+
+/* Bytes of a quota that the class's bin was granted. */
+HAK_HOT uint64_t hak_capacity_granted(const hak_bin_t *bin, const hak_hold_t *hold) {
+  if (HAK_LIKELY(!hak_capacity_is_cut(hold))) return 0;
+  return (uint64_t)HAK_QUOTA_LISTS * bin->capacity * bin->list.block_size;
 }
+/* All bins together, of a thread cache that may be another thread's. */
+uint64_t hak_capacity_quotas(const hak_bin_t *bins, const hak_hold_t *holds);
 
 #endif

@@ -1,7 +1,7 @@
 /* central.h - what all threads share of one heap and class: its partial list, its
  * transfer cache, and the geometry of its spans.
  *
- * Depends on: base, superslab.   Used by: tiny, heap.
+ * Depends on: base, superslab, size_class.   Used by: tiny, heap, api.
  *
  * Access:  see base/lock.h
  */

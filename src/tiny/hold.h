@@ -1,49 +1,20 @@
-/* hold.h - who may touch a slab: the protocol of the word.
+/* hold.h - the slabs that a thread holds: how they come and go, and how blocks come home
+ * to them and to others.
  *
- * Depends on: base, superslab, thread cache, partial list.   Used by: tiny, heap.
+ * Depends on: base, pages, superslab, partial_list, slab, stray.   Used by: tiny, api.
  *
- * A slab belongs to its heap; a thread only holds it for a while. Every change
- * of the word's upper half happens in hold.c:
+ * A slab belongs to its heap; a thread only holds it for a while. What may be done to a
+ * slab's word and list, by whom and in which order, stands in slab.h; here is when it is
+ * done, what the registry says of the slab, and which queue it is in.
  *
- *   from, event, to                      operation             why it is enough
- *   new -> HELD(me)                      relaxed store         nobody has a block
- *   HELD, another pushes a batch         cas release           see (a)
- *   HELD, the holder takes the batch     exchange acquire      pairs with (a)
- *   HELD -> FULL, list given away        cas release           (b) publishes list,
- *                                                              counts
- *   FULL -> HELD(me), a spill with       cas acquire           pairs with (b), (d)
- *     credit
- *   FULL -> PARTIAL, a spill without     partial list lock, cas       pairs with (b), (d)
- *                                        acquire
- *   PARTIAL, blocks come home            partial list lock            the lock orders
- *   PARTIAL -> FULL, a refill takes the  partial list lock, store     (d) later claimers
- *     whole list                         release               do not lock
- *   PARTIAL -> HELD, a refill goes on    partial list lock            the lock orders
- *     carving it
- *   HELD -> PARTIAL, surplus or exit     partial list lock, cas       the lock orders
- *   HELD or PARTIAL -> FREE              relaxed, then the     every block is home:
- *                                        pool's lock           nobody can reach it
- *
- * In the child of a fork the words of holders that are not there are rewritten by
- * reclaim.c.
- *
- * After a push onto a word has succeeded the pusher touches nothing of the slab.
- * A slab that is held and not wholly carved is its holder's current one.
+ * Blocks that come home may leave so few out that the rest probably lies in the bin of
+ * the thread itself. Then `pins` is set in its hold, and whoever brought the blocks home
+ * empties the bin (hak_flush_pinned).
  */
 #ifndef HAK_TINY_HOLD_H
 #define HAK_TINY_HOLD_H
 
-#include "tiny/bin.h"
-
-/* Blocks of one slab on their way home: linked from first to last. */
-typedef struct hak_batch {
-  hak_slab_t *slab;
-  void *first, *last;
-  uint32_t count;
-} hak_batch_t;
-
-/* How many blocks a magazine of the class carries. */
-uint32_t hak_hold_magazine_blocks(uint32_t cls);
+#include "tiny/slab.h"
 
 /* A new slab or span for the class, held by this thread and not yet carved, or
  * NULL. */
@@ -53,7 +24,7 @@ hak_slab_t *hak_hold_new(hak_thread_t *me, const hak_cache_t *cache, uint32_t cl
  * lock may be held. */
 void hak_hold_retire(hak_thread_t *me, const hak_cache_t *cache, hak_slab_t *slab);
 
-/* A run comes home to a slab that this thread holds. May send more home. */
+/* A run comes home to a slab that this thread holds. */
 void hak_hold_home(hak_thread_t *me, const hak_cache_t *cache, hak_batch_t run);
 
 /* A run comes home wherever its slab is. *locked: this thread has the partial list's
@@ -73,11 +44,6 @@ bool hak_hold_claim(hak_thread_t *me, const hak_cache_t *cache, hak_slab_t *slab
 void hak_hold_let_go(hak_thread_t *me, const hak_cache_t *cache, hak_slab_t *slab,
                      uint32_t cls);
 
-/* Takes what others have pushed onto a slab of this thread: a list of *count
- * blocks, which remain out, or NULL. */
-void *hak_hold_take_remote(hak_thread_t *me, const hak_cache_t *cache, hak_slab_t *slab,
-                           uint32_t *count);
-
 /* The partly free slab first in the queue, out of it; NULL if there is none. */
 hak_slab_t *hak_hold_dequeue(const hak_cache_t *cache, uint32_t cls);
 void hak_hold_requeue(const hak_cache_t *cache, hak_slab_t *slab, uint32_t cls);
@@ -94,21 +60,5 @@ void hak_hold_set_entry(hak_thread_t *me, const hak_cache_t *cache, hak_slab_t *
 
 /* The counting equation of every slab that the thread holds, its list walked. */
 bool hak_hold_is_valid(hak_thread_t *me, const hak_cache_t *cache);
-
-/* A link is bad: reports it. `block` is the block whose link it is. */
-HAK_SLOW void hak_hold_report_bad(hak_thread_t *me, const hak_cache_t *cache,
-                                  const void *block);
-
-/* Takes the first block off a list that is not empty. True if its link is broken: the
- * block is not free, and after a report it is given up with the rest of the list. */
-HAK_HOT bool hak_hold_take_fails(hak_thread_t *me, const hak_cache_t *cache, void **list,
-                                 void **block) {
-  *block = *list;
-  *list = hak_link_read(&me->key, *block);
-  if (HAK_LIKELY(!hak_link_is_broken(&me->key, *block, *list))) return false;
-  hak_hold_report_bad(me, cache, *block);
-  *list = HAK_LINK_END;
-  return true;
-}
 
 #endif

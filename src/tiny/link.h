@@ -18,9 +18,9 @@
 #ifndef HAK_TINY_LINK_H
 #define HAK_TINY_LINK_H
 
+#include "base/atomic.h"
 #include "base/bits.h"
 #include "base/check.h"
-#include "superslab/slab.h"
 
 /* Two words that are part of every thread's hot state. */
 typedef struct hak_link_key {

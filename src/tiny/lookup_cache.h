@@ -1,7 +1,7 @@
 /* lookup_cache.h - which list takes the blocks of a 64 KiB unit, for bins that belong to
  * a heap and not to a thread.
  *
- * Depends on: base, slab.   Used by: hold, heap, api.
+ * Depends on: base, superslab.   Used by: tiny, heap, api.
  *
  * Registry entries name a list by its distance from the freeing thread's state; they
  * cannot name that of a heap which has bins of its own. A lookup cache remembers for such

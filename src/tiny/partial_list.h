@@ -1,6 +1,6 @@
 /* partial_list.h - a heap's partly free slabs of one class that nobody holds.
  *
- * Depends on: base, superslab, central cache.   Used by: hold, refill, heap.
+ * Depends on: base, central.   Used by: tiny, heap.
  *
  * Two queues: wholly carved slabs, of which a refill takes the whole list, and
  * partly carved ones, which a refill goes on carving. The heads are read without

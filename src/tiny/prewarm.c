@@ -21,7 +21,7 @@ static size_t touch_list(hak_thread_t *me, const hak_cache_t *cache, uint32_t cl
   size_t count = 0;
   for (; list != HAK_LINK_END; count++) {
     void *block;
-    if (HAK_UNLIKELY(hak_hold_take_fails(me, cache, &list, &block))) break;
+    if (HAK_UNLIKELY(hak_list_take_fails(me, cache, &list, &block))) break;
     hak_slab_t *slab = hak_slab_of(block);
     if (HAK_UNLIKELY(!hak_stray_starts(slab, hak_slab_start(slab), block))) continue;
     hak_prewarm_touch(block, hak_class_size(cls));
@@ -43,9 +43,7 @@ static size_t hold_cut(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls)
     hak_link_write(&me->key, each, next);
     next = each;
   }
-  slab->list.head = next;
-  hak_store_relaxed(&slab->carved, hak_slab_capacity(slab));
-  hak_slab_set_out(slab, 0, 0);
+  hak_slab_carve_whole(slab, next);
   hak_hold_requeue(cache, slab, cls);
   hak_hold_set_entry(me, cache, slab, hak_entry_local(me, slab));
   return hak_slab_capacity(slab);

@@ -1,8 +1,9 @@
 #include "tiny/quota.h"
 
 #include "tiny/capacity.h"
+#include "tiny/flush.h"
 #include "tiny/hold.h"
-#include "tiny/spill.h"
+#include "tiny/magazine.h"
 
 enum {
   PART_OF_REST = 4 /* of what other classes have left a class takes a quarter */
@@ -12,14 +13,6 @@ static uint64_t bytes_of(uint32_t cls, uint64_t blocks) {
   return HAK_QUOTA_LISTS * blocks * hak_class_size(cls);
 }
 
-uint64_t hak_quota_of_cache(const hak_bin_t *bins, const hak_hold_t *holds) {
-  uint64_t granted = 0;
-  for (uint32_t cls = 0; cls < HAK_CLASSES; cls++) {
-    granted += hak_quota_granted(&bins[cls], &holds[cls]);
-  }
-  return granted;
-}
-
 /* Of a bin that has nothing and was granted nothing. */
 static void set_capacity(const hak_cache_t *cache, uint32_t cls, uint64_t quota,
                          uint32_t blocks) {
@@ -27,7 +20,7 @@ static void set_capacity(const hak_cache_t *cache, uint32_t cls, uint64_t quota,
   hak_hold_t *hold = &cache->holds[cls];
   hak_budget_t *budget = &cache->store->pool.budget;
   if (blocks > 0 && !hak_budget_quota_take(budget, bytes_of(cls, blocks))) blocks = 0;
-  uint32_t least = hak_hold_magazine_blocks(cls), carried = blocks == 0 ? 1 : blocks;
+  uint32_t least = hak_magazine_blocks(cls), carried = blocks == 0 ? 1 : blocks;
   hold->quota = quota;
   hold->capacity_least = blocks;
   hold->magazine_blocks = carried < least ? carried : least;
@@ -44,9 +37,9 @@ static uint64_t settle(hak_thread_t *me, const hak_cache_t *cache, uint64_t quot
     hak_bin_t *bin = &cache->bins[cls];
     hak_hold_t *hold = &cache->holds[cls];
     if (hold->quota == quota) {
-      granted += hak_quota_granted(bin, hold);
+      granted += hak_capacity_granted(bin, hold);
     } else if (bin->capacity != 0) {
-      hak_spill_class(me, cache, cls); /* gives back what it was granted */
+      hak_flush_class(me, cache, cls); /* gives back what it was granted */
     }
   }
   return granted;
@@ -56,7 +49,7 @@ void hak_quota_follow_slow(hak_thread_t *me, const hak_cache_t *cache, uint32_t 
   hak_budget_t *budget = &cache->store->pool.budget;
   hak_hold_t *hold = &cache->holds[cls];
   if (!hak_budget_is_limited(budget)) {
-    hak_spill_class(me, cache, cls); /* makes the bin what it is without a limit */
+    hak_flush_class(me, cache, cls); /* makes the bin what it is without a limit */
     return;
   }
   uint64_t quota = hak_budget_quota(budget);
@@ -73,21 +66,4 @@ void hak_quota_let_go(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls) 
   hak_hold_list_all(me, cache, cls);
   /* Nothing is to be claimed either. */
   cache->holds[cls].credit = 0;
-}
-
-void hak_quota_send_home(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls,
-                         void *list, uint32_t count) {
-  void *blocks[HAK_MAGAZINE_BLOCKS];
-  uint32_t n = 0;
-  for (; list != HAK_LINK_END && count > 0; count--) {
-    if (HAK_UNLIKELY(hak_hold_take_fails(me, cache, &list, &blocks[n]))) break;
-    if (++n < HAK_MAGAZINE_BLOCKS) continue;
-    hak_spill_blocks(me, cache, cls, blocks, n);
-    n = 0;
-  }
-  if (n > 0) hak_spill_blocks(me, cache, cls, blocks, n);
-  if (HAK_UNLIKELY(list != HAK_LINK_END)) {
-    hak_thread_defer_report(me, cache->store->pool.heap, HAK_ERROR_DOUBLE_FREE, list,
-                            "the block is on a list of free blocks already");
-  }
 }

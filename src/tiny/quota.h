@@ -1,6 +1,6 @@
 /* quota.h - what a thread caches of a heap with a hard limit: a quota of the limit.
  *
- * Depends on: base, superslab, thread cache, capacity, spill.   Used by: tiny.
+ * Depends on: capacity, flush, hold, magazine.   Used by: tiny.
  *
  * What lies in one thread's caches no other thread can have, and a heap that may not
  * grow must not lose much to that. Of such a heap a thread keeps no slabs between two
@@ -19,35 +19,13 @@
 #ifndef HAK_TINY_QUOTA_H
 #define HAK_TINY_QUOTA_H
 
-#include "tiny/bin.h"
-
-enum {
-  HAK_QUOTA_LISTS = 4, /* three of the bin, and the magazine */
-  HAK_QUOTA_NONE = 1   /* as a quota: there is a limit, and nothing was granted yet */
-};
-
-/* The class's bin is cut to a quota. */
-HAK_HOT bool hak_quota_is_cut(const hak_hold_t *hold) { return hold->quota != 0; }
-
-/* What the class's bin was granted. */
-HAK_HOT uint64_t hak_quota_granted(const hak_bin_t *bin, const hak_hold_t *hold) {
-  if (HAK_LIKELY(!hak_quota_is_cut(hold))) return 0;
-  return (uint64_t)HAK_QUOTA_LISTS * bin->capacity * bin->list.block_size;
-}
-/* Likewise all bins together, of a thread cache that may be another thread's. */
-uint64_t hak_quota_of_cache(const hak_bin_t *bins, const hak_hold_t *holds);
-
-/* How many blocks a refill of the bin may bring. */
-HAK_HOT uint32_t hak_quota_batch(const hak_bin_t *bin) {
-  uint32_t blocks = hak_bin_capacity(bin);
-  return blocks == 0 ? 1 : blocks;
-}
+#include "tiny/capacity.h"
 
 /* Before a refill, or where the bin has no room: its capacity follows the limits of
  * the heap. Blocks that are too many go home. */
 void hak_quota_follow_slow(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls);
 HAK_HOT void hak_quota_follow(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls) {
-  if (HAK_UNLIKELY(hak_quota_is_cut(&cache->holds[cls]) ||
+  if (HAK_UNLIKELY(hak_capacity_is_cut(&cache->holds[cls]) ||
                    hak_budget_is_limited(&cache->store->pool.budget))) {
     hak_quota_follow_slow(me, cache, cls);
   }
@@ -55,9 +33,5 @@ HAK_HOT void hak_quota_follow(hak_thread_t *me, const hak_cache_t *cache, uint32
 
 /* After a refill: the thread holds no slab of the class any more. */
 void hak_quota_let_go(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls);
-
-/* A list of at most `count` blocks goes home. */
-void hak_quota_send_home(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls,
-                         void *list, uint32_t count);
 
 #endif

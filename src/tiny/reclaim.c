@@ -3,6 +3,7 @@
 #include "superslab/locate.h"
 #include "tiny/hold.h"
 #include "tiny/partial_list.h"
+#include "tiny/slab.h"
 
 enum {
   BLOCKS_MAX = HAK_SLAB_SIZE / 8,
@@ -54,22 +55,14 @@ void hak_reclaim_slab(hak_thread_t *me, const hak_cache_t *cache, hak_slab_t *sl
   if (remote != 0) {
     find(me, slab, hak_slab_start(slab) + ((size_t)(remote - 1) << 3), &found);
   }
-  slab->queue = HAK_QUEUE_NONE;
-  slab->dirty = 0; /* what lies beyond may have been linked or not */
-  slab->unsure = 0;
-  slab->list.head = relink(me, slab, &found);
-  hak_slab_set_out(slab, carved - found.count, 0);
+  hak_slab_restore(slab, relink(me, slab, &found), found.count);
   if (found.count == carved) {
     hak_hold_retire(me, cache, slab);
     return;
   }
   hak_locate_set_class((uintptr_t)hak_slab_start(slab), slab->span, cls);
   hak_hold_set_entry(me, cache, slab, hak_cache_entry(cache, cls));
-  bool full = found.count == 0 && carved == hak_slab_capacity(slab);
-  /* Relaxed: there is no other thread. */
-  hak_store_relaxed(&slab->word,
-                    hak_word_make(full ? HAK_SLAB_FULL : HAK_SLAB_PARTIAL, 0));
-  if (full) return;
+  if (hak_word_is_full(hak_load_relaxed(&slab->word))) return;
   hak_central_t *central = &cache->store->centrals[cls];
   hak_lock_acquire(&central->lock);
   hak_partial_add_locked(central, slab);

@@ -1,7 +1,7 @@
 /* reclaim.h - slabs whose holder is not there any more: in the child of a fork, where
  * a thread was in the middle of a slow path.
  *
- * Depends on: base, superslab, hold, partial list.   Used by: heap.
+ * Depends on: superslab, bin, hold, partial_list, slab.   Used by: heap.
  *
  * Such a thread stopped between two instructions. Its own lists are given up, as a
  * block may be on two of them, or on none. A slab is not: whatever is found on its list

@@ -1,12 +1,14 @@
-/* refill.c - where an allocation finds a block when its bin has none ready: the
- * stages of one refill, cheapest first. */
+#include "tiny/refill.h"
+
 #include "base/option.h"
 #include "tiny/capacity.h"
+#include "tiny/flush.h"
 #include "tiny/hold.h"
+#include "tiny/home.h"
 #include "tiny/partial_list.h"
 #include "tiny/quota.h"
 #include "tiny/single.h"
-#include "tiny/spill.h"
+#include "tiny/slab.h"
 #include "tiny/stray.h"
 #include "tiny/transfer.h"
 #include "tiny/trim.h"
@@ -43,7 +45,7 @@ static void *link_recarved(hak_thread_t *me, const hak_cache_t *cache, char *blo
   void *first = HAK_LINK_END, *last = NULL;
   for (; n > 0; n--, block += size) {
     if (HAK_UNLIKELY(hak_link_is_bad(&me->key, hak_link_read(&me->key, block)))) {
-      hak_hold_report_bad(me, cache, block);
+      hak_list_report_bad(me, cache, block);
       continue;
     }
     if (last == NULL) {
@@ -82,8 +84,8 @@ static uint32_t carve_blocks(const hak_cache_t *cache, uint32_t cls, uint32_t ca
 /* How many blocks a refill may bring, where that is bounded by more than where they
  * come from. */
 static uint32_t most_of(const hak_cache_t *cache, uint32_t cls) {
-  if (HAK_LIKELY(!hak_quota_is_cut(&cache->holds[cls]))) return UINT32_MAX;
-  return hak_quota_batch(&cache->bins[cls]);
+  if (HAK_LIKELY(!hak_capacity_is_cut(&cache->holds[cls]))) return UINT32_MAX;
+  return hak_bin_batch(&cache->bins[cls]);
 }
 
 /* Cuts blocks from a slab of this thread, in address order. */
@@ -102,8 +104,7 @@ static batch_t carve(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls,
   } else {
     first = link_coloured(me, cache, block, size, n);
   }
-  hak_slab_set_out(slab, hak_slab_out(slab) + n, 0);
-  hak_store_relaxed(&slab->carved, carved + n);
+  hak_slab_carve(slab, n);
   if (carved + n == hak_slab_capacity(slab)) {
     cache->holds[cls].current = NULL;
     slab->dirty = 0;
@@ -126,7 +127,8 @@ static batch_t from_transfer(hak_thread_t *me, const hak_cache_t *cache, uint32_
   uint32_t count = hak_load_relaxed(&magazine->count), most = most_of(cache, cls);
   if (HAK_UNLIKELY(count > most)) {
     hak_store_relaxed(&magazine->count, most);
-    hak_spill_blocks(me, cache, cls, &magazine->blocks[most], count - most);
+    hak_home_blocks(me, cache, cls, &magazine->blocks[most], count - most);
+    hak_flush_pinned(me, cache, cls);
   }
   batch_t batch = from_magazine(me, magazine);
   hak_hold_t *hold = &cache->holds[cls];
@@ -142,26 +144,15 @@ static batch_t from_transfer(hak_thread_t *me, const hak_cache_t *cache, uint32_
  * span stays in the queue. */
 static batch_t part_of_list(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls,
                             hak_slab_t *slab, uint32_t most) {
-  void *list = slab->list.head, *first = HAK_LINK_END, *last = NULL, *block;
-  uint32_t count = 0, out = hak_slab_out(slab);
-  while (count < most && list != HAK_LINK_END) {
-    if (HAK_UNLIKELY(hak_hold_take_fails(me, cache, &list, &block))) {
-      out = hak_slab_carved(slab) - count; /* what is given up stays out */
-      break;
-    }
-    if (count++ == 0) first = block;
-    last = block;
-  }
-  slab->list.head = list;
-  if (last != NULL) hak_link_write(&me->key, last, HAK_LINK_END);
-  hak_slab_set_out(slab, out + count, 0);
+  uint32_t count;
+  void *first = hak_slab_take_some(me, cache, slab, most, &count);
   hak_hold_requeue(cache, slab, cls);
   return (batch_t){first, count};
 }
 
 /* Its list is not given to a bin as a whole, however long it is. */
 static bool is_parted(const hak_hold_t *hold, const hak_slab_t *slab) {
-  return slab->span > 1 || hak_quota_is_cut(hold);
+  return slab->span > 1 || hak_capacity_is_cut(hold);
 }
 
 /* The list of a partly free slab of this thread. */
@@ -171,23 +162,17 @@ static batch_t from_held(hak_thread_t *me, const hak_cache_t *cache, uint32_t cl
   HAK_COUNT(me, refill_partial, 1);
   hak_hold_t *hold = &cache->holds[cls];
   uint32_t carved = hak_slab_carved(slab), free = carved - hak_slab_out(slab);
-  uint32_t most = hak_quota_batch(&cache->bins[cls]);
+  uint32_t most = hak_bin_batch(&cache->bins[cls]);
   if (free > most && is_parted(hold, slab)) {
     hold->given += most;
     return part_of_list(me, cache, cls, slab, most);
   }
   hold->given += free;
-  void *list = slab->list.head, *remote;
-  uint32_t count;
-  hak_slab_set_out(slab, carved, 0);
-  remote = hak_hold_take_remote(me, cache, slab, &count);
-  if (remote != NULL) {
-    slab->list.head = remote;
-    hak_slab_set_out(slab, carved - count, 0);
+  void *list = hak_slab_take_list(slab);
+  if (hak_slab_refill_remote(me, cache, slab)) {
     hak_hold_requeue(cache, slab, cls);
     return (batch_t){list, free};
   }
-  slab->list.head = HAK_LINK_END;
   hak_hold_set_entry(me, cache, slab, hak_cache_entry(cache, cls));
   if (carved == hak_slab_capacity(slab)) hak_hold_let_go(me, cache, slab, cls);
   return (batch_t){list, free};
@@ -204,21 +189,16 @@ static batch_t from_partial(hak_thread_t *me, const hak_cache_t *cache, uint32_t
   if (slab != NULL) {
     hak_partial_remove_locked(central, slab);
     uint32_t carved = hak_slab_carved(slab), free = carved - hak_slab_out(slab);
-    if (free > hak_quota_batch(&cache->bins[cls]) &&
-        is_parted(&cache->holds[cls], slab)) {
-      /* Too much for a bin: hold it. The lock orders. */
-      hak_store_relaxed(&slab->word, hak_word_mine(cache));
+    if (free > hak_bin_batch(&cache->bins[cls]) && is_parted(&cache->holds[cls], slab)) {
+      /* Too much for a bin: hold it. */
+      hak_slab_partial_to_held_locked(cache, slab);
       hak_lock_release(&central->lock);
       cache->holds[cls].credit--;
       hak_hold_requeue(cache, slab, cls);
       hak_hold_set_entry(me, cache, slab, hak_entry_local(me, slab));
       return from_held(me, cache, cls);
     }
-    batch = (batch_t){slab->list.head, free};
-    slab->list.head = HAK_LINK_END;
-    hak_slab_set_out(slab, carved, 0);
-    /* Release: publishes list and counts to claimers, who take no lock. */
-    hak_store_release(&slab->word, hak_word_make(HAK_SLAB_FULL, 0));
+    batch = (batch_t){hak_slab_partial_to_full_locked(cache, slab), free};
     cache->holds[cls].credit++;
     HAK_COUNT(me, refill_shelf, 1);
   }
@@ -237,7 +217,7 @@ static hak_slab_t *take_uncarved(hak_thread_t *me, const hak_cache_t *cache,
   hak_slab_t *slab = hak_load_relaxed(&central->uncarved);
   if (slab != NULL) {
     hak_partial_remove_locked(central, slab);
-    hak_store_relaxed(&slab->word, hak_word_mine(cache)); /* the lock orders */
+    hak_slab_partial_to_held_locked(cache, slab);
   }
   hak_lock_release(&central->lock);
   return slab;
@@ -253,14 +233,9 @@ static batch_t from_current(hak_thread_t *me, const hak_cache_t *cache, uint32_t
       hold->current = slab;
       uint32_t free = hak_slab_carved(slab) - hak_slab_out(slab);
       if (free > most_of(cache, cls)) {
-        return part_of_list(me, cache, cls, slab, hak_quota_batch(&cache->bins[cls]));
+        return part_of_list(me, cache, cls, slab, hak_bin_batch(&cache->bins[cls]));
       }
-      if (free > 0) {
-        batch_t batch = {slab->list.head, free};
-        slab->list.head = HAK_LINK_END;
-        hak_slab_set_out(slab, hak_slab_carved(slab), 0);
-        return batch;
-      }
+      if (free > 0) return (batch_t){hak_slab_take_list(slab), free};
     } else {
       slab = hak_hold_new(me, cache, cls);
       if (slab == NULL) return nothing;
@@ -268,9 +243,9 @@ static batch_t from_current(hak_thread_t *me, const hak_cache_t *cache, uint32_t
       hold->current = slab;
     }
   }
-  if (HAK_LIKELY(!hak_quota_is_cut(hold))) {
+  if (HAK_LIKELY(!hak_capacity_is_cut(hold))) {
     uint32_t count;
-    void *remote = hak_hold_take_remote(me, cache, slab, &count);
+    void *remote = hak_slab_take_remote(me, cache, slab, &count);
     if (remote != NULL) return (batch_t){remote, count}; /* they are out again */
   }
   return carve(me, cache, cls, slab);
@@ -290,7 +265,7 @@ static batch_t next_batch(hak_thread_t *me, const hak_cache_t *cache, uint32_t c
     hold->taken += batch.count;
     return batch;
   }
-  hak_capacity_look(me, cache);
+  hak_trim_bin(me, cache);
   if (hak_class_is_single(cls)) {
     hak_capacity_grow_single(me, cache, cls);
     void *block = hak_single_new(me, cache, cls);
@@ -298,8 +273,8 @@ static batch_t next_batch(hak_thread_t *me, const hak_cache_t *cache, uint32_t c
     hak_link_write(&me->key, block, HAK_LINK_END);
     return (batch_t){block, 1};
   }
-  hold->given += hak_quota_batch(bin);
-  if (hold->given >= (uint64_t)hak_option(TRIM_REFILLS) * hak_quota_batch(bin)) {
+  hold->given += hak_bin_batch(bin);
+  if (hold->given >= (uint64_t)hak_option(TRIM_REFILLS) * hak_bin_batch(bin)) {
     hak_trim_class(me, cache, cls);
   }
   hak_magazine_t *magazine = hak_load_relaxed(&hold->magazine);
@@ -322,11 +297,11 @@ static batch_t next_batch(hak_thread_t *me, const hak_cache_t *cache, uint32_t c
  * or leads to itself; the rest is given up. */
 static void give_up(hak_thread_t *me, const hak_cache_t *cache, void **list) {
   if (HAK_LIKELY(*list == HAK_LINK_END)) return;
-  hak_hold_report_bad(me, cache, *list);
+  hak_list_report_bad(me, cache, *list);
   *list = HAK_LINK_END;
 }
 
-HAK_WARM void *hak_bin_refill(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls) {
+HAK_WARM void *hak_refill_bin(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls) {
   hak_bin_t *bin = &cache->bins[cls];
   for (;;) {
     void *block;
@@ -342,7 +317,7 @@ HAK_WARM void *hak_bin_refill(hak_thread_t *me, const hak_cache_t *cache, uint32
     give_up(me, cache, &bin->list.head);
     HAK_COUNT(me, slow_alloc, 1);
     batch_t batch = next_batch(me, cache, cls);
-    if (HAK_UNLIKELY(hak_quota_is_cut(&cache->holds[cls])))
+    if (HAK_UNLIKELY(hak_capacity_is_cut(&cache->holds[cls])))
       hak_quota_let_go(me, cache, cls);
     if (batch.list == HAK_LINK_END) return NULL;
     bin->ready = batch.list;

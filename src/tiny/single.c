@@ -3,6 +3,7 @@
 #include "base/option.h"
 #include "superslab/locate.h"
 #include "tiny/capacity.h"
+#include "tiny/slab.h"
 
 HAK_WARM void *hak_single_new(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls) {
   size_t size = hak_class_size(cls);
@@ -13,17 +14,7 @@ HAK_WARM void *hak_single_new(hak_thread_t *me, const hak_cache_t *cache, uint32
   if (slab == NULL) return NULL;
   HAK_COUNT(me, slab_fresh, 1);
   char *start = hak_slab_start(slab);
-  slab->list.head = HAK_LINK_END;
-  slab->list.block_size = (uint32_t)size;
-  hak_store_relaxed(&slab->carved, 1);
-  hak_store_relaxed(&slab->capacity, 1);
-  hak_slab_set_class(slab, cls);
-  slab->span = (uint8_t)span;
-  slab->queue = HAK_QUEUE_NONE;
-  slab->dirty = 0;
-  hak_slab_set_out(slab, 1, 0);
-  /* Relaxed: nobody else has the block. */
-  hak_store_relaxed(&slab->word, hak_word_make(HAK_SLAB_FULL, 0));
+  hak_slab_begin_single(slab, cls, span);
   hak_locate_set_class((uintptr_t)start, span, cls);
   HAK_COUNT(me, entry_writes, 1);
   hak_registry_set_entries((uintptr_t)start, 1, hak_cache_entry(cache, cls));
@@ -39,11 +30,7 @@ HAK_WARM void hak_single_home(hak_thread_t *me, const hak_cache_t *cache, uint32
                             block, "the address is inside a block, not its start");
     return;
   }
-  uint64_t full = hak_word_make(HAK_SLAB_FULL, 0);
-  /* Relaxed: the pool's lock orders it for the next owner. */
-  if (HAK_UNLIKELY(
-          place.cls != cls ||
-          !hak_cas_relaxed(&slab->word, &full, hak_word_make(HAK_SLAB_FREE, 0)))) {
+  if (HAK_UNLIKELY(place.cls != cls || !hak_slab_end_single(slab))) {
     hak_thread_defer_report(me, cache->store->pool.heap, HAK_ERROR_DOUBLE_FREE, block,
                             "no block is there any more");
     return;
@@ -51,7 +38,6 @@ HAK_WARM void hak_single_home(hak_thread_t *me, const hak_cache_t *cache, uint32
   if (hak_capacity_has_singles(me, cache)) cache->holds[cls].taken++;
   HAK_COUNT(me, slab_retired, 1);
   unsigned span = slab->span;
-  hak_slab_set_out(slab, 0, 0);
   HAK_COUNT(me, entry_writes, 1);
   hak_registry_set_entries((uintptr_t)block, 1, 0);
   hak_locate_set_class((uintptr_t)block, span, HAK_CLASS_NONE);

@@ -1,6 +1,6 @@
 /* single.h - the classes over 56 KiB: each block has a span to itself.
  *
- * Depends on: base, superslab, thread cache.   Used by: tiny.
+ * Depends on: base, superslab, bin, capacity, slab.   Used by: tiny, api.
  *
  * Bins keep such blocks like any others, so that they come and go without a lock.
  * Below the bins there is only the pool: a span is FULL while its block is out and

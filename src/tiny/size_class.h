@@ -1,6 +1,6 @@
 /* size_class.h - which sizes share a class.
  *
- * Depends on: base.   Used by: tiny, pool, heap, api.
+ * Depends on: base, superslab.   Used by: tiny, heap, api.
  *
  * 8 bytes; 16-byte steps to 128; then four classes per doubling to 1 MiB. So a
  * block of a class above 128 bytes wastes at most a fifth of itself, and a class

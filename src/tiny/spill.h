@@ -1,34 +1,13 @@
-/* spill.h - blocks leave a thread's caches for their slabs.
+/* spill.h - a free that finds no room: blocks leave a bin for its other lists, for a
+ * magazine, or for their slabs.
  *
- * Depends on: hold, stray, transfer.   Used by: tiny, heap, api.
+ * Depends on: superslab, capacity, flush, hold, home, quota, single, stray, transfer.
+ * Used by: api.
  */
 #ifndef HAK_TINY_SPILL_H
 #define HAK_TINY_SPILL_H
 
 #include "tiny/stray.h"
-
-/* Room for a block is made in a bin whose `list` is full. */
-void hak_spill_full(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls);
-
-/* All blocks of a bin go home, the way they would if it were full. */
-void hak_spill_bin(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls);
-
-/* Blocks go straight to their slabs, whoever holds them; how many slabs that
- * were. */
-uint32_t hak_spill_blocks(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls,
-                          void **blocks, uint32_t count);
-
-/* Everything that this thread keeps of the class becomes everybody's: bins,
- * magazine, held slabs. */
-void hak_spill_class(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls);
-
-/* As above for all classes. */
-void hak_spill_all(hak_thread_t *me, const hak_cache_t *cache);
-
-/* As above, and what lies in the heap's transfer cache goes home too. */
-void hak_spill_heap(hak_thread_t *me, const hak_cache_t *cache);
-/* Only that. Needs no bins. */
-void hak_spill_transfer(hak_thread_t *me, const hak_cache_t *cache);
 
 /* The common case of a bin that gathers: the block of a shared class, which the entry
  * leads there, goes into the thread's magazine. False, and nothing has changed, in any
@@ -60,10 +39,5 @@ void hak_spill_free(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls,
 /* A block is freed into a list whose room was gone. */
 void hak_spill_event(hak_thread_t *me, const hak_cache_t *cache, hak_list_t *list,
                      void *block);
-
-/* Likewise what is in the heap's transfer cache, and as far as `*work` goes, which
- * falls by one for each block and each slab; true if nothing is left. */
-bool hak_spill_some(hak_thread_t *me, const hak_cache_t *cache, size_t *work);
-bool hak_spill_transfer_some(hak_thread_t *me, const hak_cache_t *cache, size_t *work);
 
 #endif

@@ -63,59 +63,17 @@ void hak_stray_cut_cycle(hak_thread_t *me, const hak_cache_t *cache, void *list,
 
 /* --- blocks that are no list --------------------------------------------------- */
 
-static bool is_free(const hak_thread_t *me, const void *block) {
-  return !hak_link_is_broken(&me->key, block, hak_link_read(&me->key, block));
-}
-
 uint32_t hak_stray_sift(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls,
                         void **blocks, uint32_t count) {
   if (!hak_stray_tells(cls)) return count;
   uint32_t kept = 0;
   for (uint32_t i = 0; i < count; i++) {
-    if (HAK_LIKELY(is_free(me, blocks[i]))) {
+    if (HAK_LIKELY(hak_stray_is_free(me, blocks[i]))) {
       hak_link_spoil(blocks[i]); /* so that it is not found again */
       blocks[kept++] = blocks[i];
     } else {
-      hak_hold_report_bad(me, cache, blocks[i]);
+      hak_list_report_bad(me, cache, blocks[i]);
     }
   }
   return kept;
-}
-
-/* Links those blocks of a slab that are free, in address order. */
-static HAK_SLOW void relist(hak_thread_t *me, const hak_cache_t *cache,
-                            hak_slab_t *slab) {
-  uint32_t carved = hak_slab_carved(slab), kept = 0;
-  size_t size = slab->list.block_size;
-  char *block = hak_slab_start(slab) + carved * size;
-  void *next = HAK_LINK_END;
-  for (uint32_t i = carved; i > 0; i--) {
-    block -= size;
-    if (!is_free(me, block)) {
-      hak_hold_report_bad(me, cache, block);
-      continue;
-    }
-    hak_link_write(&me->key, block, next);
-    next = block;
-    kept++;
-  }
-  slab->list.head = next;
-  hak_slab_set_out(slab, carved - kept, 0);
-}
-
-bool hak_stray_all_home(hak_thread_t *me, const hak_cache_t *cache, hak_slab_t *slab) {
-  enum {
-    LEAST = 256 /* bytes; of smaller blocks there are so many in a slab that the nodes of
-                   a tree would take a quarter longer to go */
-  };
-  /* Blocks that a fork has lost are listed nowhere and need no link. */
-  bool looks = HAK_CHECKS >= 2 || (HAK_CHECKS == 1 && slab->list.block_size >= LEAST);
-  if (!looks || slab->unsure != 0) return true;
-  size_t size = slab->list.block_size;
-  const char *block = hak_slab_start(slab);
-  const char *end = block + hak_slab_carved(slab) * size;
-  while (block != end && HAK_LIKELY(is_free(me, block))) block += size;
-  if (HAK_LIKELY(block == end)) return true;
-  relist(me, cache, slab);
-  return false;
 }

@@ -1,7 +1,7 @@
 /* stray.h - pointers on lists of free blocks that are no free blocks: what misuse leaves
  * behind, found before it is given out or goes home.
  *
- * Depends on: base, superslab, thread cache, hold.   Used by: tiny, api.
+ * Depends on: superslab, bin.   Used by: tiny, api.
  *
  * A free pushes whatever pointer leads to a list. What it was is looked at later:
  *
@@ -20,7 +20,7 @@
 #ifndef HAK_TINY_STRAY_H
 #define HAK_TINY_STRAY_H
 
-#include "tiny/hold.h"
+#include "tiny/bin.h"
 
 /* Blocks of the class say at any time whether they are free, also where they lie in a
  * magazine. */
@@ -64,14 +64,14 @@ HAK_SLOW void hak_stray_report(hak_thread_t *me, const hak_cache_t *cache,
 void hak_stray_cut_cycle(hak_thread_t *me, const hak_cache_t *cache, void *list,
                          uint32_t count);
 
+/* The block says that it is free, if blocks of its class say that. */
+HAK_HOT bool hak_stray_is_free(const hak_thread_t *me, const void *block) {
+  return !hak_link_is_broken(&me->key, block, hak_link_read(&me->key, block));
+}
+
 /* Of blocks that lay in a magazine those that say that they are free, in front and each
  * once; how many. Their links are gone. */
 uint32_t hak_stray_sift(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls,
                         void **blocks, uint32_t count);
-
-/* Every block of the slab is home by the count, and nobody else can reach it: true if
- * they all say so. Else, after a report, its list are those that do, and the others are
- * out. */
-bool hak_stray_all_home(hak_thread_t *me, const hak_cache_t *cache, hak_slab_t *slab);
 
 #endif

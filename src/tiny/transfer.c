@@ -1,110 +1,13 @@
 #include "tiny/transfer.h"
 
 #include "base/option.h"
-#include "pages/meta.h"
-#include "tiny/hold.h"
-#include "tiny/quota.h"
-#include "tiny/spill.h"
+#include "tiny/capacity.h"
+#include "tiny/home.h"
 #include "tiny/stray.h"
 
-/* Guards the list of empty magazines of the process; threads take and give a few at a
- * time. */
-static hak_lock_t lock = HAK_LOCK_INIT(HAK_RANK_MAGAZINES);
-static hak_magazine_t *empties; /* [lock] by `next` */
-
 enum {
-  KEPT = 8,
-  MOVED = 4,
   BLOCKS_SCATTERED = 16
 };
-
-hak_lock_t *hak_magazines_lock(void) { return &lock; }
-void hak_magazines_stop(void) { empties = NULL; }
-
-static void give_locked(hak_thread_t *me) {
-  hak_lock_assert_held(&lock);
-  hak_magazine_t *magazine = me->empties;
-  me->empties = magazine->next;
-  me->empty_count--;
-  magazine->next = empties;
-  empties = magazine;
-}
-
-void hak_magazines_return(hak_thread_t *me) {
-  if (me->empties == NULL) return;
-  hak_lock_acquire(&lock);
-  while (me->empties != NULL) give_locked(me);
-  hak_lock_release(&lock);
-}
-
-/* On behalf of a heap in memory of the caller's the OS is not asked. */
-static hak_magazine_t *magazine_new(hak_thread_t *me, const hak_cache_t *cache) {
-  bool asks = !hak_pool_is_enclosed(&cache->store->pool);
-  hak_os_scope_t before = hak_os_enter(asks ? hak_os_scope : HAK_OS_BARRED);
-  hak_magazine_t *magazine =
-      hak_meta_alloc(me->store->pool.os, sizeof *magazine, HAK_CACHE_LINE);
-  hak_os_leave(before);
-  return magazine;
-}
-
-hak_magazine_t *hak_magazine_get(hak_thread_t *me, const hak_cache_t *cache) {
-  if (me->empties == NULL) {
-    hak_lock_acquire(&lock);
-    for (int i = 0; i < MOVED && empties != NULL; i++) {
-      hak_magazine_t *magazine = empties;
-      empties = magazine->next;
-      magazine->next = me->empties;
-      me->empties = magazine;
-      me->empty_count++;
-    }
-    hak_lock_release(&lock);
-  }
-  hak_magazine_t *magazine = me->empties;
-  if (magazine != NULL) {
-    me->empties = magazine->next;
-    me->empty_count--;
-  } else {
-    magazine = magazine_new(me, cache);
-  }
-  return magazine;
-}
-
-bool hak_magazines_prepare(const hak_os_t *os, uint32_t count) {
-  uint32_t ready = 0;
-  hak_lock_acquire(&lock);
-  for (hak_magazine_t *m = empties; m != NULL && ready < count; m = m->next) ready++;
-  hak_lock_release(&lock);
-  for (; ready < count; ready++) {
-    hak_magazine_t *magazine = hak_meta_alloc(os, sizeof *magazine, HAK_CACHE_LINE);
-    if (magazine == NULL) return false;
-    hak_lock_acquire(&lock);
-    magazine->next = empties;
-    empties = magazine;
-    hak_lock_release(&lock);
-  }
-  return true;
-}
-
-void hak_magazine_put(hak_thread_t *me, hak_magazine_t *magazine) {
-  hak_store_relaxed(&magazine->count, 0);
-  magazine->next = me->empties;
-  me->empties = magazine;
-  if (++me->empty_count <= KEPT) return;
-  hak_lock_acquire(&lock);
-  for (int i = 0; i < MOVED; i++) give_locked(me);
-  hak_lock_release(&lock);
-}
-
-void *hak_magazine_link(hak_thread_t *me, hak_magazine_t *magazine) {
-  uint32_t count = hak_load_relaxed(&magazine->count);
-  if (HAK_UNLIKELY(count == 0)) return HAK_LINK_END;
-  for (uint32_t i = 0; i + 1 < count; i++) {
-    hak_link_write(&me->key, magazine->blocks[i], magazine->blocks[i + 1]);
-  }
-  hak_link_write(&me->key, magazine->blocks[count - 1], HAK_LINK_END);
-  hak_store_relaxed(&magazine->count, 0);
-  return magazine->blocks[0];
-}
 
 static int32_t places_open(const hak_central_t *central) {
   int32_t open = HAK_TRANSFER_PLACES - hak_load_relaxed(&central->shut);
@@ -112,19 +15,12 @@ static int32_t places_open(const hak_central_t *central) {
   return open < most ? open : most;
 }
 
-void hak_magazine_sift(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls,
-                       hak_magazine_t *magazine) {
-  uint32_t count = hak_load_relaxed(&magazine->count);
-  hak_store_relaxed(&magazine->count,
-                    hak_stray_sift(me, cache, cls, magazine->blocks, count));
-}
-
-uint32_t hak_magazine_empty(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls,
+uint32_t hak_transfer_empty(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls,
                             hak_magazine_t *magazine) {
   hak_magazine_sift(me, cache, cls, magazine);
   uint32_t count = hak_load_relaxed(&magazine->count);
   hak_store_relaxed(&magazine->count, 0);
-  return hak_spill_blocks(me, cache, cls, magazine->blocks, count);
+  return hak_home_blocks(me, cache, cls, magazine->blocks, count);
 }
 
 /* Nobody has taken a magazine since the last look: keep fewer in the slots. */
@@ -142,7 +38,7 @@ static void shut_half(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls,
     /* Acquire: pairs with the release in hand_over. */
     hak_magazine_t *magazine = hak_exchange_acquire(&central->places[i], NULL);
     if (magazine == NULL) continue;
-    hak_magazine_empty(me, cache, cls, magazine);
+    hak_transfer_empty(me, cache, cls, magazine);
     hak_magazine_put(me, magazine);
   }
 }
@@ -165,7 +61,7 @@ static HAK_WARM void hand_over(hak_thread_t *me, const hak_cache_t *cache, uint3
       return;
     }
   }
-  uint32_t slabs = hak_magazine_empty(me, cache, cls, magazine);
+  uint32_t slabs = hak_transfer_empty(me, cache, cls, magazine);
   if (hak_load_relaxed(&hold->magazine) == NULL) {
     hak_store_relaxed(&hold->magazine, magazine);
   } else {
@@ -187,7 +83,7 @@ void hak_transfer_add(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls,
   if (HAK_UNLIKELY(magazine == NULL)) {
     magazine = hak_magazine_get(me, cache);
     if (magazine == NULL) { /* no memory for one: straight home */
-      hak_spill_blocks(me, cache, cls, &block, 1);
+      hak_home_blocks(me, cache, cls, &block, 1);
       return;
     }
     hak_store_relaxed(&hold->magazine, magazine);
@@ -227,8 +123,8 @@ hak_magazine_t *hak_transfer_take_slow(const hak_cache_t *cache, uint32_t cls) {
   if (hint <= 0) {
     if (HAK_UNLIKELY(hak_load_relaxed(&central->shut) == HAK_TRANSFER_PLACES)) {
       hak_store_relaxed(&central->shut, HAK_TRANSFER_PLACES - 1);
-      if (!hak_quota_is_cut(&cache->holds[cls])) {
-        cache->holds[cls].magazine_blocks = hak_hold_magazine_blocks(cls);
+      if (!hak_capacity_is_cut(&cache->holds[cls])) {
+        cache->holds[cls].magazine_blocks = hak_magazine_blocks(cls);
       }
     }
     return NULL;

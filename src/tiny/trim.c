@@ -1,6 +1,8 @@
 #include "tiny/trim.h"
 
 #include "base/option.h"
+#include "tiny/capacity.h"
+#include "tiny/flush.h"
 #include "tiny/hold.h"
 
 /* How many slabs of the queue are looked at for an estimate; how much more than
@@ -49,4 +51,28 @@ void hak_trim_class(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls) {
   if (++me->trims < LOOKS_PER_ROUND) return;
   me->trims = 0;
   for (uint32_t c = 0; c < HAK_SHARED_CLASSES; c++) look(me, cache, c);
+}
+
+/* --- bins that have grown ------------------------------------------------------------
+ */
+
+/* Changes with every push, pop and refill, but for those that undo each other. */
+static uint64_t now_seen(hak_bin_t *bin, uint32_t given) {
+  return hak_mix64((uintptr_t)bin->ready) ^ (uintptr_t)bin->list.head ^
+         (uint64_t)(uint32_t)hak_load_relaxed(&bin->list.room) ^ (uint64_t)given << 32;
+}
+
+HAK_SLOW void hak_trim_bin_slow(hak_thread_t *me, const hak_cache_t *cache) {
+  if (cache->grown == NULL) return;
+  uint32_t cls = me->looks / HAK_TRIM_CALLS % HAK_CLASSES;
+  hak_bin_t *bin = &cache->bins[cls];
+  hak_hold_t *hold = &cache->holds[cls];
+  if (bin->capacity <= hold->capacity_least) return;
+  uint64_t seen = now_seen(bin, hold->given);
+  if (seen != hold->seen) {
+    hold->seen = seen;
+    return;
+  }
+  hak_flush_bin(me, cache, cls);
+  hak_capacity_reset(cache, cls);
 }

@@ -54,8 +54,7 @@ static hak_slab_t *new_full_slab(void) {
   hak_slab_t *slab = hak_hold_new(hak_thread_self, &hak_thread_self->cache, g_class);
   CHECK(slab != NULL);
   CHECK_EQ(slab->capacity, CAPACITY);
-  hak_store_relaxed(&slab->carved, CAPACITY);
-  hak_slab_set_out(slab, CAPACITY, 0);
+  hak_slab_carve(slab, CAPACITY);
   return slab;
 }
 
@@ -107,14 +106,14 @@ static void remote__batches_of_another_thread_are_taken_once_in_one_list(void **
   CHECK_EQ(test_stats().free_remote - before, 15);
   CHECK_EQ(hak_slab_out(slab), CAPACITY); /* until the holder takes them */
   uint32_t count = 0;
-  void *list = hak_hold_take_remote(me, &me->cache, slab, &count), *block;
+  void *list = hak_slab_take_remote(me, &me->cache, slab, &count), *block;
   CHECK_EQ(count, 15);
   for (uint32_t i = 0; i < 15; i++) {
-    CHECK(!hak_hold_take_fails(me, &me->cache, &list, &block));
+    CHECK(!hak_list_take_fails(me, &me->cache, &list, &block));
     CHECK(block == block_of(slab, i < 5 ? 20 + i : i - 5));
   }
   CHECK(list == HAK_LINK_END);
-  CHECK(hak_hold_take_remote(me, &me->cache, slab, &count) == NULL);
+  CHECK(hak_slab_take_remote(me, &me->cache, slab, &count) == NULL);
   CHECK_EQ(count, 0);
   CHECK_EQ(hak_load_relaxed(&slab->word), hak_word_mine(&me->cache));
   go_home(slab, 0, CAPACITY);

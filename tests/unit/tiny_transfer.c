@@ -108,7 +108,7 @@ static void take_any__finds_a_magazine_whatever_the_hint(void **state) {
   CHECK_EQ(hak_load_relaxed(&magazine->count), BLOCKS);
   for (int i = 0; i < BLOCKS; i++) CHECK(magazine->blocks[i] == g_blocks[i]);
   CHECK(hak_transfer_take_any(g_central) == NULL);
-  hak_magazine_empty(hak_thread_self, &hak_thread_self->cache, g_class, magazine);
+  hak_transfer_empty(hak_thread_self, &hak_thread_self->cache, g_class, magazine);
   CHECK_EQ(hak_load_relaxed(&magazine->count), 0);
   hak_magazine_put(hak_thread_self, magazine);
   CHECK_EQ(test_live_blocks(), 0);

@@ -1,0 +1,269 @@
+#include "tiny/flush.h"
+
+#include "superslab/locate.h"
+#include "tiny/capacity.h"
+#include "tiny/hold.h"
+#include "tiny/home.h"
+#include "tiny/single.h"
+#include "tiny/stray.h"
+#include "tiny/transfer.h"
+
+/* While a bin spills, its list is looked at after an eighth of the blocks. */
+enum {
+  SPILLING_SHARE = 8,
+  LIST_AHEAD = 4 /* blocks of a list whose slabs are fetched early */
+};
+
+static HAK_SLOW void report_cycle(hak_thread_t *me, const hak_cache_t *cache,
+                                  const void *block) {
+  hak_thread_defer_report(me, cache->store->pool.heap, HAK_ERROR_DOUBLE_FREE, block,
+                          "the block is on a list of free blocks already");
+}
+
+/* Fetches the record of the slab that a block of a list will go home to. The next block,
+ * or HAK_LINK_END where the list ends, well or badly: whoever comes there looks again. */
+HAK_HOT void *expect_next(const hak_thread_t *me, void *block) {
+  if (block == HAK_LINK_END) return block;
+  __builtin_prefetch(hak_slab_of(block), 1);
+  void *next = hak_link_read(&me->key, block);
+  return HAK_UNLIKELY(hak_link_is_bad(&me->key, next)) ? HAK_LINK_END : next;
+}
+
+static void flush_singles(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls,
+                          void *list, uint32_t count) {
+  for (; list != HAK_LINK_END; count--) {
+    void *block;
+    if (HAK_UNLIKELY(count == 0)) {
+      report_cycle(me, cache, list);
+      return;
+    }
+    if (HAK_UNLIKELY(hak_list_take_fails(me, cache, &list, &block))) return;
+    hak_single_home(me, cache, cls, block);
+  }
+}
+
+bool hak_flush_list(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls, void *list,
+                    uint32_t count) {
+  hak_stray_cut_cycle(me, cache, list, count);
+  if (hak_class_is_single(cls)) {
+    flush_singles(me, cache, cls, list, count);
+    return true;
+  }
+  if (HAK_UNLIKELY(hak_capacity_is_cut(&cache->holds[cls]))) {
+    hak_home_list(me, cache, cls, list, count);
+    hak_flush_pinned(me, cache, cls);
+    return true;
+  }
+  bool own = false;
+  void *ahead = list;
+  for (int i = 0; i < LIST_AHEAD; i++) ahead = expect_next(me, ahead);
+  while (list != HAK_LINK_END) {
+    void *block = list;
+    if (HAK_UNLIKELY(count == 0)) {
+      report_cycle(me, cache, block);
+      return own;
+    }
+    ahead = expect_next(me, ahead);
+    if (HAK_UNLIKELY(hak_list_take_fails(me, cache, &list, &block))) return own;
+    count--;
+    hak_slab_t *slab = hak_slab_of(block);
+    char *start = hak_slab_start(slab);
+    if (HAK_UNLIKELY(!hak_stray_starts(slab, start, block))) {
+      hak_stray_report(me, cache, block);
+      continue;
+    }
+    uint64_t word = hak_load_relaxed(&slab->word);
+    if (HAK_LIKELY(hak_word_is_mine(cache, word)) ||
+        (hak_word_is_full(word) && hak_hold_claim(me, cache, slab, cls))) {
+      hak_batch_t run = {slab, block, block, 1};
+      for (;
+           count > 0 && list != HAK_LINK_END && hak_home_is_in_span(slab, start, list) &&
+           hak_stray_starts(slab, start, list);
+           count--) {
+        if (HAK_UNLIKELY(hak_list_take_fails(me, cache, &list, &block))) break;
+        run.last = block;
+        run.count++;
+      }
+      own = true;
+      hak_hold_home(me, cache, run);
+    } else {
+      hak_transfer_add(me, cache, cls, block);
+    }
+    hak_flush_pinned(me, cache, cls);
+  }
+  return own;
+}
+
+void hak_flush_set_room(hak_bin_t *bin) {
+  uint32_t blocks = hak_bin_capacity(bin);
+  if (bin->spilling != 0) blocks = (blocks + SPILLING_SHARE - 1) / SPILLING_SHARE;
+  hak_bin_set_room(bin, bin->spilling == HAK_BIN_GATHERS ? 0 : blocks);
+}
+
+void hak_flush_bin(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls) {
+  hak_bin_t *bin = &cache->bins[cls];
+  hak_hold_t *hold = &cache->holds[cls];
+  void *list = bin->list.head, *ready = bin->ready, *spare = hold->spare;
+  uint32_t n_list = hak_bin_listed(bin), n_ready = hak_load_relaxed(&bin->ready_count);
+  uint32_t n_spare = hak_load_relaxed(&hold->spare_count);
+  bin->list.head = HAK_LINK_END;
+  bin->ready = HAK_LINK_END;
+  hold->spare = HAK_LINK_END;
+  hak_store_relaxed(&bin->ready_count, 0);
+  hak_store_relaxed(&hold->spare_count, 0);
+  hak_flush_set_room(bin);
+  if (list != HAK_LINK_END) hak_flush_list(me, cache, cls, list, n_list);
+  if (ready != HAK_LINK_END) hak_flush_list(me, cache, cls, ready, n_ready);
+  if (spare != HAK_LINK_END) hak_flush_list(me, cache, cls, spare, n_spare);
+}
+
+void hak_flush_class(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls) {
+  hak_bin_t *bin = &cache->bins[cls];
+  hak_hold_t *hold = &cache->holds[cls];
+  while (bin->list.head != HAK_LINK_END || bin->ready != HAK_LINK_END ||
+         hold->spare != HAK_LINK_END) {
+    hak_flush_bin(me, cache, cls);
+  }
+  hak_store_relaxed(&bin->ready_count, 0); /* of a list that was used up */
+  hak_magazine_t *magazine;
+  while ((magazine = hak_load_relaxed(&hold->magazine)) != NULL) {
+    hak_store_relaxed(&hold->magazine, NULL);
+    hak_transfer_empty(me, cache, cls, magazine);
+    hak_magazine_put(me, magazine);
+  }
+  hak_hold_list_all(me, cache, cls);
+  hold->pins = 0;
+  bin->spilling = 0;
+  hak_capacity_reset(cache, cls);
+}
+
+void hak_flush_all(hak_thread_t *me, const hak_cache_t *cache) {
+  for (uint32_t cls = 0; cls < HAK_CLASSES; cls++) hak_flush_class(me, cache, cls);
+  hak_magazines_return(me);
+}
+
+/* --- a part at a time ----------------------------------------------------------- */
+
+/* Cuts the first blocks off a list, as many as there is work for; *rest is the list
+ * behind them. 0: there is none but what is given up. */
+static uint32_t cut(hak_thread_t *me, const hak_cache_t *cache, void *list, size_t most,
+                    void **rest) {
+  void *last = NULL, *block;
+  uint32_t count = 0;
+  while (count < most && list != HAK_LINK_END &&
+         !hak_list_take_fails(me, cache, &list, &block)) {
+    last = block;
+    count++;
+  }
+  if (last != NULL) hak_link_write(&me->key, last, HAK_LINK_END);
+  *rest = list;
+  return count;
+}
+
+/* One list of a bin, or a part of it. */
+static void flush_part(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls,
+                       size_t *work) {
+  hak_bin_t *bin = &cache->bins[cls];
+  hak_hold_t *hold = &cache->holds[cls];
+  void *list, *rest;
+  uint32_t count;
+  if (hold->spare != HAK_LINK_END) {
+    list = hold->spare;
+    count = cut(me, cache, list, *work, &rest);
+    hold->spare = rest;
+    uint32_t n = hak_load_relaxed(&hold->spare_count);
+    n = rest == HAK_LINK_END || n < count ? 0 : n - count;
+    hak_store_relaxed(&hold->spare_count, n);
+  } else if (bin->ready != HAK_LINK_END) {
+    list = bin->ready;
+    count = cut(me, cache, list, *work, &rest);
+    bin->ready = rest;
+    uint32_t n = hak_load_relaxed(&bin->ready_count);
+    n = rest == HAK_LINK_END || n < count ? 0 : n - count;
+    hak_store_relaxed(&bin->ready_count, (uint16_t)n);
+  } else {
+    list = bin->list.head;
+    count = cut(me, cache, list, *work, &rest);
+    bin->list.head = rest;
+    uint32_t listed = hak_bin_listed(bin);
+    hak_bin_set_room(bin, hak_bin_capacity(bin));
+    if (rest != HAK_LINK_END && listed > count) {
+      hak_store_relaxed(&bin->list.room,
+                        (int32_t)hak_bin_capacity(bin) - (int32_t)(listed - count));
+    }
+  }
+  *work -= count;
+  if (count > 0) hak_flush_list(me, cache, cls, list, count);
+}
+
+static bool flush_class_some(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls,
+                             size_t *work) {
+  hak_bin_t *bin = &cache->bins[cls];
+  hak_hold_t *hold = &cache->holds[cls];
+  while (*work > 0 && (bin->list.head != HAK_LINK_END || bin->ready != HAK_LINK_END ||
+                       hold->spare != HAK_LINK_END)) {
+    flush_part(me, cache, cls, work);
+  }
+  if (*work > HAK_MAGAZINE_BLOCKS && hold->slabs > *work - HAK_MAGAZINE_BLOCKS) {
+    hak_hold_list(me, cache, cls, (uint32_t)(*work - HAK_MAGAZINE_BLOCKS));
+    *work = 0;
+  }
+  if (*work <= HAK_MAGAZINE_BLOCKS) return false;
+  *work -= hold->slabs;
+  /* What is left is little. */
+  hak_flush_class(me, cache, cls);
+  return true;
+}
+
+bool hak_flush_some(hak_thread_t *me, const hak_cache_t *cache, size_t *work) {
+  me->mask &= ~(uint64_t)HAK_MODE_CACHED;
+  me->in_parts = 1;
+  bool all = true;
+  for (uint32_t cls = 0; cls < HAK_CLASSES && all; cls++) {
+    all = flush_class_some(me, cache, cls, work);
+  }
+  me->in_parts = 0;
+  hak_magazines_return(me);
+  return all;
+}
+
+bool hak_flush_transfer_some(hak_thread_t *me, const hak_cache_t *cache, size_t *work) {
+  me->in_parts = 1;
+  for (uint32_t cls = 0; cls < HAK_SHARED_CLASSES; cls++) {
+    hak_central_t *central = &cache->store->centrals[cls];
+    if (hak_load_relaxed(&central->spans) == 0) continue;
+    for (int i = 0; i<HAK_TRANSFER_PLACES && * work> HAK_MAGAZINE_BLOCKS; i++) {
+      hak_magazine_t *magazine = hak_transfer_take_any(central);
+      if (magazine == NULL) break;
+      *work -= hak_load_relaxed(&magazine->count);
+      hak_transfer_empty(me, cache, cls, magazine);
+      hak_magazine_put(me, magazine);
+    }
+  }
+  me->in_parts = 0;
+  return *work > HAK_MAGAZINE_BLOCKS;
+}
+
+static void transfer_class(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls) {
+  hak_central_t *central = &cache->store->centrals[cls];
+  if (hak_load_relaxed(&central->spans) == 0) return;
+  for (int i = 0; i < HAK_TRANSFER_PLACES; i++) {
+    hak_magazine_t *magazine = hak_transfer_take_any(central);
+    if (magazine == NULL) break;
+    hak_transfer_empty(me, cache, cls, magazine);
+    hak_magazine_put(me, magazine);
+    hak_flush_pinned(me, cache, cls);
+  }
+}
+
+void hak_flush_transfer(hak_thread_t *me, const hak_cache_t *cache) {
+  for (uint32_t cls = 0; cls < HAK_SHARED_CLASSES; cls++) transfer_class(me, cache, cls);
+}
+
+void hak_flush_heap(hak_thread_t *me, const hak_cache_t *cache) {
+  hak_flush_all(me, cache);
+  /* Magazines that this thread had to give up may lie in the slots now, and
+   * what comes home from there may pass through its bins again. */
+  hak_flush_transfer(me, cache);
+  hak_flush_all(me, cache);
+}

@@ -1,0 +1,313 @@
+#include "tiny/slab.h"
+
+HAK_SLOW void hak_slab_report_surplus(hak_thread_t *me, const hak_cache_t *cache,
+                                      const void *block) {
+  hak_thread_defer_report(me, cache->store->pool.heap, HAK_ERROR_DOUBLE_FREE, block,
+                          "more blocks of a slab were freed than were given out");
+}
+
+/* What comes home is the first of those that are. */
+static bool is_there(const hak_batch_t *run, const void *head) {
+  return run->first == head || run->last == head;
+}
+
+static hak_lock_t *lock_of(const hak_cache_t *cache, hak_slab_t *slab) {
+  return &cache->store->centrals[hak_slab_class(slab)].lock;
+}
+
+/* --- life ------------------------------------------------------------------------- */
+
+static void begin(hak_slab_t *slab, uint32_t cls, unsigned span, uint32_t carved,
+                  uint64_t word) {
+  uint32_t size = hak_class_size(cls);
+  slab->list.head = HAK_LINK_END;
+  hak_store_relaxed(&slab->carved, carved);
+  hak_store_relaxed(&slab->capacity, (uint32_t)(span * HAK_SLAB_SIZE / size));
+  slab->list.block_size = size;
+  hak_slab_set_class(slab, cls);
+  slab->span = (uint8_t)span;
+  slab->queue = HAK_QUEUE_NONE;
+  slab->dirty = 0;
+  slab->unsure = 0;
+  hak_slab_set_out(slab, carved, 0);
+  /* Relaxed: nobody else has a block of it. */
+  hak_store_relaxed(&slab->word, word);
+}
+
+void hak_slab_begin(const hak_cache_t *cache, hak_slab_t *slab, uint32_t cls,
+                    unsigned span) {
+  begin(slab, cls, span, 0, hak_word_mine(cache));
+}
+
+void hak_slab_begin_single(hak_slab_t *slab, uint32_t cls, unsigned span) {
+  begin(slab, cls, span, 1, hak_word_make(HAK_SLAB_FULL, 0));
+}
+
+void hak_slab_end(hak_slab_t *slab) {
+  /* Relaxed: the pool's lock orders it for the next holder. */
+  hak_store_relaxed(&slab->word, hak_word_make(HAK_SLAB_FREE, 0));
+}
+
+bool hak_slab_end_single(hak_slab_t *slab) {
+  uint64_t full = hak_word_make(HAK_SLAB_FULL, 0);
+  /* Relaxed: the pool's lock orders it for the next owner. */
+  if (!hak_cas_relaxed(&slab->word, &full, hak_word_make(HAK_SLAB_FREE, 0))) return false;
+  hak_slab_set_out(slab, 0, 0);
+  return true;
+}
+
+void hak_slab_carve_anew(hak_slab_t *slab) {
+  slab->list.head = HAK_LINK_END;
+  hak_store_relaxed(&slab->carved, 0);
+  /* A block that is listed nowhere has no link to look at. */
+  slab->dirty = slab->unsure == 0;
+  slab->unsure = 0;
+  hak_slab_set_out(slab, 0, 0);
+}
+
+void hak_slab_restore(hak_slab_t *slab, void *list, uint32_t count) {
+  uint32_t carved = hak_slab_carved(slab);
+  slab->queue = HAK_QUEUE_NONE;
+  slab->dirty = 0; /* what lies beyond may have been linked or not */
+  slab->unsure = 0;
+  slab->list.head = list;
+  hak_slab_set_out(slab, carved - count, 0);
+  bool full = count == 0 && carved == hak_slab_capacity(slab);
+  /* Relaxed: there is no other thread. */
+  hak_store_relaxed(&slab->word,
+                    hak_word_make(full ? HAK_SLAB_FULL : HAK_SLAB_PARTIAL, 0));
+}
+
+/* --- the list ----------------------------------------------------------------------- */
+
+void hak_slab_carve_whole(hak_slab_t *slab, void *list) {
+  slab->list.head = list;
+  hak_store_relaxed(&slab->carved, hak_slab_capacity(slab));
+  hak_slab_set_out(slab, 0, 0);
+}
+
+bool hak_slab_accepts(hak_thread_t *me, const hak_cache_t *cache,
+                      const hak_batch_t *run) {
+  if (HAK_LIKELY(run->count <= hak_slab_out(run->slab) &&
+                 !is_there(run, run->slab->list.head))) {
+    return true;
+  }
+  hak_slab_report_surplus(me, cache, run->first);
+  return false;
+}
+
+void hak_slab_hear_last(hak_slab_t *slab) {
+  hak_slab_set_out(slab, hak_slab_out(slab), 0);
+}
+
+bool hak_slab_undo_push(hak_thread_t *me, const hak_cache_t *cache, hak_slab_t *slab,
+                        const void *block) {
+  int32_t room = hak_load_relaxed(&slab->list.room);
+  bool ok = HAK_LIKELY(room >= -1);
+  hak_store_relaxed(&slab->list.room, ok ? 0 : -1);
+  if (!ok) hak_slab_report_surplus(me, cache, block);
+  return ok;
+}
+
+void *hak_slab_take_some(hak_thread_t *me, const hak_cache_t *cache, hak_slab_t *slab,
+                         uint32_t most, uint32_t *count) {
+  void *list = slab->list.head, *first = HAK_LINK_END, *last = NULL, *block;
+  uint32_t n = 0, out = hak_slab_out(slab);
+  while (n < most && list != HAK_LINK_END) {
+    if (HAK_UNLIKELY(hak_list_take_fails(me, cache, &list, &block))) {
+      out = hak_slab_carved(slab) - n; /* what is given up stays out */
+      break;
+    }
+    if (n++ == 0) first = block;
+    last = block;
+  }
+  slab->list.head = list;
+  if (last != NULL) hak_link_write(&me->key, last, HAK_LINK_END);
+  hak_slab_set_out(slab, out + n, 0);
+  *count = n;
+  return first;
+}
+
+/* Links those blocks of a slab that are free, in address order. */
+static HAK_SLOW void relist(hak_thread_t *me, const hak_cache_t *cache,
+                            hak_slab_t *slab) {
+  uint32_t carved = hak_slab_carved(slab), kept = 0;
+  size_t size = slab->list.block_size;
+  char *block = hak_slab_start(slab) + carved * size;
+  void *next = HAK_LINK_END;
+  for (uint32_t i = carved; i > 0; i--) {
+    block -= size;
+    if (!hak_stray_is_free(me, block)) {
+      hak_list_report_bad(me, cache, block);
+      continue;
+    }
+    hak_link_write(&me->key, block, next);
+    next = block;
+    kept++;
+  }
+  slab->list.head = next;
+  hak_slab_set_out(slab, carved - kept, 0);
+}
+
+bool hak_slab_all_home(hak_thread_t *me, const hak_cache_t *cache, hak_slab_t *slab) {
+  enum {
+    LEAST = 256 /* bytes; of smaller blocks there are so many in a slab that the nodes of
+                   a tree would take a quarter longer to go */
+  };
+  /* Blocks that a fork has lost are listed nowhere and need no link. */
+  bool looks = HAK_CHECKS >= 2 || (HAK_CHECKS == 1 && slab->list.block_size >= LEAST);
+  if (!looks || slab->unsure != 0) return true;
+  size_t size = slab->list.block_size;
+  const char *block = hak_slab_start(slab);
+  const char *end = block + hak_slab_carved(slab) * size;
+  while (block != end && HAK_LIKELY(hak_stray_is_free(me, block))) block += size;
+  if (HAK_LIKELY(block == end)) return true;
+  relist(me, cache, slab);
+  return false;
+}
+
+/* --- the word, by others and by the holder ------------------------------------------ */
+
+bool hak_slab_push_remote(hak_thread_t *me, const hak_cache_t *cache,
+                          const hak_batch_t *run, uint64_t *word) {
+  char *start = hak_slab_start(run->slab);
+  while (hak_word_state(*word) == HAK_SLAB_HELD) {
+    uint32_t head = hak_word_remote_head(*word);
+    uint32_t count = hak_word_remote_count(*word) + run->count;
+    void *next = head == 0 ? HAK_LINK_END : start + ((size_t)(head - 1) << 3);
+    if (HAK_UNLIKELY(count > hak_slab_capacity(run->slab) || is_there(run, next))) {
+      hak_slab_report_surplus(me, cache, run->first);
+      return true;
+    }
+    hak_link_write(&me->key, run->last, next);
+    uint32_t first = (uint32_t)(((char *)run->first - start) >> 3) + 1;
+    uint64_t with = (hak_word_owner(*word) << HAK_WORD_HOLDER_SHIFT) |
+                    (uint64_t)count << HAK_WORD_COUNT_SHIFT | first;
+    /* Release: publishes the links to hak_slab_take_remote. */
+    if (hak_cas_release(&run->slab->word, word, with)) {
+      HAK_COUNT(me, free_remote, run->count);
+      return true;
+    }
+  }
+  return false;
+}
+
+void *hak_slab_take_remote(hak_thread_t *me, const hak_cache_t *cache, hak_slab_t *slab,
+                           uint32_t *count) {
+  uint64_t word = hak_load_relaxed(&slab->word);
+  *count = 0;
+  if (HAK_LIKELY(hak_word_remote_count(word) == 0)) return NULL;
+  /* Acquire: pairs with the release in hak_slab_push_remote; the links are seen. Only
+   * the holder changes the upper half, so an exchange loses nothing. */
+  word = hak_exchange_acquire(&slab->word, hak_word_mine(cache));
+  uint32_t n = hak_word_remote_count(word);
+  char *head = hak_slab_start(slab) + ((size_t)(hak_word_remote_head(word) - 1) << 3);
+  if (HAK_UNLIKELY(n > hak_slab_out(slab))) {
+    hak_slab_report_surplus(me, cache, head);
+    return NULL;
+  }
+  *count = n;
+  return head;
+}
+
+void hak_slab_join_remote(hak_thread_t *me, const hak_cache_t *cache, hak_slab_t *slab) {
+  uint32_t count, taken = 0;
+  void *first = hak_slab_take_remote(me, cache, slab, &count), *list = first;
+  void *last = NULL;
+  if (first == NULL) return;
+  /* At a broken link the rest is given up and stays out. */
+  for (void *block; taken < count && list != HAK_LINK_END; taken++) {
+    if (HAK_UNLIKELY(hak_list_take_fails(me, cache, &list, &block))) break;
+    last = block;
+  }
+  if (HAK_UNLIKELY(taken == 0)) return;
+  hak_slab_come_home(me, &(hak_batch_t){slab, first, last, taken}, 0);
+}
+
+bool hak_slab_refill_remote(hak_thread_t *me, const hak_cache_t *cache,
+                            hak_slab_t *slab) {
+  uint32_t count;
+  void *first = hak_slab_take_remote(me, cache, slab, &count);
+  if (first == NULL) return false;
+  slab->list.head = first;
+  hak_slab_set_out(slab, hak_slab_carved(slab) - count, 0);
+  return true;
+}
+
+bool hak_slab_let_go(hak_thread_t *me, const hak_cache_t *cache, hak_slab_t *slab) {
+  uint64_t mine = hak_word_mine(cache);
+  /* Release: publishes list and counts to hak_slab_claim and
+   * hak_slab_full_to_partial_locked. */
+  if (HAK_LIKELY(hak_cas_release(&slab->word, &mine, hak_word_make(HAK_SLAB_FULL, 0)))) {
+    return true;
+  }
+  (void)hak_slab_refill_remote(me, cache, slab);
+  return false;
+}
+
+/* --- the word, under the partial list's lock ---------------------------------------- */
+
+bool hak_slab_full_to_partial_locked(hak_thread_t *me, const hak_cache_t *cache,
+                                     const hak_batch_t *run, uint64_t *word) {
+  hak_lock_assert_held(lock_of(cache, run->slab));
+  hak_slab_t *slab = run->slab;
+  /* Acquire: pairs with the releases in hak_slab_let_go and
+   * hak_slab_partial_to_full_locked; who claims the slab may come first. */
+  if (!hak_cas_acquire(&slab->word, word, hak_word_make(HAK_SLAB_PARTIAL, 0))) {
+    return false;
+  }
+  hak_link_write(&me->key, run->last, HAK_LINK_END);
+  slab->list.head = run->first;
+  uint32_t carved = hak_slab_carved(slab);
+  if (run->count > carved) hak_slab_report_surplus(me, cache, run->first);
+  hak_slab_set_out(slab, run->count < carved ? carved - run->count : 0, 0);
+  return true;
+}
+
+bool hak_slab_held_to_partial_locked(hak_thread_t *me, const hak_cache_t *cache,
+                                     hak_slab_t *slab) {
+  hak_lock_assert_held(lock_of(cache, slab));
+  uint64_t mine;
+  do {
+    hak_slab_join_remote(me, cache, slab);
+    if (hak_slab_out(slab) == 0 && hak_slab_all_home(me, cache, slab)) return false;
+    mine = hak_word_mine(cache);
+    /* Relaxed: who meets the slab as PARTIAL has the lock. */
+  } while (!hak_cas_relaxed(&slab->word, &mine, hak_word_make(HAK_SLAB_PARTIAL, 0)));
+  return true;
+}
+
+void *hak_slab_partial_to_full_locked(const hak_cache_t *cache, hak_slab_t *slab) {
+  hak_lock_assert_held(lock_of(cache, slab));
+  void *list = hak_slab_take_list(slab);
+  /* Release: publishes list and counts to hak_slab_claim, which takes no lock, and to
+   * hak_slab_full_to_partial_locked. */
+  hak_store_release(&slab->word, hak_word_make(HAK_SLAB_FULL, 0));
+  return list;
+}
+
+void hak_slab_partial_to_held_locked(const hak_cache_t *cache, hak_slab_t *slab) {
+  hak_lock_assert_held(lock_of(cache, slab));
+  hak_store_relaxed(&slab->word, hak_word_mine(cache)); /* the lock orders */
+}
+
+/* --- checks ------------------------------------------------------------------------- */
+
+bool hak_slab_is_valid(hak_thread_t *me, const hak_cache_t *cache, hak_slab_t *slab) {
+  uint32_t carved = hak_slab_carved(slab), out = hak_slab_out(slab), listed = 0;
+  if (carved > hak_slab_capacity(slab) || out > carved) return false;
+  const char *start = hak_slab_start(slab);
+  for (const void *block = slab->list.head; block != HAK_LINK_END; listed++) {
+    size_t offset = (size_t)((const char *)block - start);
+    if (offset >= (size_t)slab->span << HAK_SLAB_SHIFT || listed == carved ||
+        !hak_class_is_start(hak_slab_class(slab), offset) ||
+        hak_class_index(hak_slab_class(slab), offset) >= carved) {
+      return false;
+    }
+    block = hak_link_read(&me->key, block);
+    if (hak_link_is_bad(&me->key, block)) return false;
+  }
+  return listed <= carved - out && listed + slab->unsure >= carved - out &&
+         hak_word_is_mine(cache, hak_load_relaxed(&slab->word)) &&
+         hak_word_remote_count(hak_load_relaxed(&slab->word)) <= out;
+}

@@ -1,0 +1,170 @@
+/* slab.h - a slab's word and its list: who may touch them, and every change of either.
+ *
+ * Depends on: superslab, bin, stray.   Used by: tiny.
+ *
+ * A slab belongs to its heap; a thread only holds it for a while. Only the functions
+ * here, and hak_slab_forget (superslab/slab.h), write to the word, to the list's head
+ * and to the count of blocks that are out; the test rules.slab_word checks it. The one
+ * exception is the fast path of a free, which pushes onto whatever list an entry of the
+ * registry names, and counts that down (hak_list_push, hak_room_is_gone).
+ *
+ *   from, event, to                    function (hak_slab_)        why it is enough
+ *   new -> HELD(me)                    begin                       relaxed: nobody has a
+ *                                                                  block
+ *   new -> FULL, a single block        begin_single                relaxed: the same
+ *   HELD, another pushes a batch       push_remote                 (a) release
+ *   HELD, the holder takes batches     take_remote, join_remote,   acquire, pairs with
+ * (a) refill_remote HELD -> FULL, the list was given   let_go                      (b)
+ * release: list and away                                                         counts
+ *   FULL -> HELD(me), blocks of it     claim                       acquire, pairs with
+ * (b) go home to who has credit                                    and (d) FULL ->
+ * PARTIAL, blocks of it go   full_to_partial_locked      acquire, pairs with (b) home to
+ * others                                               and (d) HELD -> PARTIAL, surplus
+ * or exit   held_to_partial_locked      the lock orders PARTIAL -> FULL, a refill takes
+ * partial_to_full_locked      (d) release: those who the whole list claim do not lock
+ *   PARTIAL -> HELD(me), a refill      partial_to_held_locked      the lock orders
+ *     goes on with it
+ *   HELD or PARTIAL -> FREE            end                         every block is home:
+ *                                                                  nobody can reach it;
+ * the pool's lock orders FULL -> FREE, a single block       end_single relaxed: one of
+ * those who free it is first any -> FREE, the heap is cleared   forget the heap's lease
+ *   any -> FULL or PARTIAL, in the     restore                     there is no other
+ * thread child of a fork
+ *
+ * `_locked`: under the lock of the partial list, which is also whose holder may change
+ * list and counts of a slab while it is PARTIAL.
+ *
+ * After a push onto a word has succeeded the pusher touches nothing of the slab.
+ * A slab that is held and not wholly carved is its holder's current one.
+ */
+#ifndef HAK_TINY_SLAB_H
+#define HAK_TINY_SLAB_H
+
+#include "superslab/locate.h"
+#include "tiny/bin.h"
+#include "tiny/stray.h"
+
+/* Blocks of one slab on their way home: linked from first to last. */
+typedef struct hak_batch {
+  hak_slab_t *slab;
+  void *first, *last;
+  uint32_t count;
+} hak_batch_t;
+
+HAK_HOT bool hak_word_is_full(uint64_t word) {
+  return word == hak_word_make(HAK_SLAB_FULL, 0);
+}
+
+/* --- life ------------------------------------------------------------------------- */
+
+/* A span from the pool: held by who has the cache, nothing is carved. */
+void hak_slab_begin(const hak_cache_t *cache, hak_slab_t *slab, uint32_t cls,
+                    unsigned span);
+/* A span with a single block, which is out. */
+void hak_slab_begin_single(hak_slab_t *slab, uint32_t cls, unsigned span);
+/* Every block is home, and nobody can reach the slab. */
+void hak_slab_end(hak_slab_t *slab);
+/* The single block goes home; false if it has already. */
+bool hak_slab_end_single(hak_slab_t *slab);
+/* Every block is home, and the holder carves the slab anew. */
+void hak_slab_carve_anew(hak_slab_t *slab);
+/* In the child of a fork: these blocks are on the list, all others are out. */
+void hak_slab_restore(hak_slab_t *slab, void *list, uint32_t count);
+
+/* --- by the holder, or under the partial list's lock while the slab is PARTIAL ------ */
+
+/* Sets how many blocks are out, and when the holder wants to hear of it: at the push
+ * that leaves only `held_back` out. held_back < out, or both 0. */
+HAK_HOT void hak_slab_set_out(hak_slab_t *slab, uint32_t out, uint32_t held_back) {
+  hak_store_relaxed(&slab->held_back, held_back);
+  hak_store_relaxed(&slab->list.room, (int32_t)(out - held_back) - 1);
+}
+
+/* `count` blocks more are cut, and out. */
+HAK_HOT void hak_slab_carve(hak_slab_t *slab, uint32_t count) {
+  hak_slab_set_out(slab, hak_slab_out(slab) + count, 0);
+  hak_store_relaxed(&slab->carved, hak_slab_carved(slab) + count);
+}
+/* All blocks of a slab with none carved yet are cut, and are on this list. */
+void hak_slab_carve_whole(hak_slab_t *slab, void *list);
+
+/* False, after a report, if more blocks come home than are out, or one of them is the
+ * first on the list. Nothing has changed. */
+bool hak_slab_accepts(hak_thread_t *me, const hak_cache_t *cache, const hak_batch_t *run);
+HAK_SLOW void hak_slab_report_surplus(hak_thread_t *me, const hak_cache_t *cache,
+                                      const void *block);
+/* A run that was accepted comes home; for held_back see hak_slab_set_out. */
+HAK_HOT void hak_slab_come_home(hak_thread_t *me, const hak_batch_t *run,
+                                uint32_t held_back) {
+  hak_slab_t *slab = run->slab;
+  hak_link_write(&me->key, run->last, slab->list.head);
+  hak_compiler_fence(); /* see hak_reclaim_slab */
+  slab->list.head = run->first;
+  hak_slab_set_out(slab, hak_slab_out(slab) - run->count, held_back);
+}
+/* The holder wants to hear of no push before the one that brings the last block. */
+void hak_slab_hear_last(hak_slab_t *slab);
+/* A push found no room and has counted all the same: as if it had not come. False, after
+ * a report, if more blocks were pushed than were out. */
+bool hak_slab_undo_push(hak_thread_t *me, const hak_cache_t *cache, hak_slab_t *slab,
+                        const void *block);
+
+/* The whole list, whose blocks are out from here on. */
+HAK_HOT void *hak_slab_take_list(hak_slab_t *slab) {
+  void *list = slab->list.head;
+  slab->list.head = HAK_LINK_END;
+  hak_slab_set_out(slab, hak_slab_carved(slab), 0);
+  return list;
+}
+/* The first blocks of the list, at most so many: *count. */
+void *hak_slab_take_some(hak_thread_t *me, const hak_cache_t *cache, hak_slab_t *slab,
+                         uint32_t most, uint32_t *count);
+
+/* Every block of the slab is home by the count, and nobody else can reach it: true if
+ * they all say so. Else, after a report, its list are those that do, and the others are
+ * out. */
+bool hak_slab_all_home(hak_thread_t *me, const hak_cache_t *cache, hak_slab_t *slab);
+
+/* --- the word ----------------------------------------------------------------------- */
+
+/* A run comes home to a slab that another thread holds; false if it is held no longer.
+ * *word is what was last seen. */
+bool hak_slab_push_remote(hak_thread_t *me, const hak_cache_t *cache,
+                          const hak_batch_t *run, uint64_t *word);
+
+/* What others have pushed onto a slab of this thread: a list of *count blocks, which
+ * remain out, or NULL. */
+void *hak_slab_take_remote(hak_thread_t *me, const hak_cache_t *cache, hak_slab_t *slab,
+                           uint32_t *count);
+/* What others have pushed comes home, before what is on the list. */
+void hak_slab_join_remote(hak_thread_t *me, const hak_cache_t *cache, hak_slab_t *slab);
+/* Likewise where the list was taken; false if they have pushed nothing. */
+bool hak_slab_refill_remote(hak_thread_t *me, const hak_cache_t *cache, hak_slab_t *slab);
+
+/* HELD -> FULL for a wholly carved slab whose list was taken; false if blocks have come
+ * home meanwhile, which are its list then. */
+bool hak_slab_let_go(hak_thread_t *me, const hak_cache_t *cache, hak_slab_t *slab);
+
+/* FULL -> HELD; false if another was first. */
+HAK_HOT bool hak_slab_claim(const hak_cache_t *cache, hak_slab_t *slab) {
+  uint64_t full = hak_word_make(HAK_SLAB_FULL, 0);
+  /* Acquire: pairs with the releases in hak_slab_let_go and
+   * hak_slab_partial_to_full_locked. */
+  return hak_cas_acquire(&slab->word, &full, hak_word_mine(cache));
+}
+
+/* FULL -> PARTIAL with a run that comes home; false if the word has changed: *word. */
+bool hak_slab_full_to_partial_locked(hak_thread_t *me, const hak_cache_t *cache,
+                                     const hak_batch_t *run, uint64_t *word);
+/* HELD -> PARTIAL; false if every block is home by then: it is still held. */
+bool hak_slab_held_to_partial_locked(hak_thread_t *me, const hak_cache_t *cache,
+                                     hak_slab_t *slab);
+/* PARTIAL -> FULL: the whole list. */
+void *hak_slab_partial_to_full_locked(const hak_cache_t *cache, hak_slab_t *slab);
+/* PARTIAL -> HELD. */
+void hak_slab_partial_to_held_locked(const hak_cache_t *cache, hak_slab_t *slab);
+
+/* blocks on the list == carved - out, each a block of a slab that is held. */
+bool hak_slab_is_valid(hak_thread_t *me, const hak_cache_t *cache, hak_slab_t *slab);
+
+#endif

@@ -210,6 +210,32 @@ done
 empty
 fails "orders, an empty list" 'no files' orders
 
+# ---- A slab's word and list -----------------------------------------------------
+
+slab_word() { "$rules/slab_word.sh" "$tree"; }
+fresh
+add tiny/slab.c '  hak_store_relaxed(&slab->word, 0);'
+add superslab/slab.h '  hak_store_relaxed(&slab->word, 0);'
+add tiny/bin.h '  list->head = block;'
+add tiny/tiny.h '  bin->list.head = list;'
+add tiny/tiny.h '  hak_store_relaxed(&bin->list.room, 0);'
+add tiny/tiny.h '  if (slab->list.head == list) return hak_load_relaxed(&slab->word);'
+passes "slab_word, a tree in order" slab_word
+for use in 'hak_store_release(&slab->word, 0);' 'hak_cas_relaxed(&run.slab->word, &full, mine)' \
+  'hak_exchange_acquire(&s->word, 0)' 'slab->list.head = list;' 'list->head = block;' \
+  'hak_store_relaxed(&slab->list.room, 0);' 'hak_store_relaxed(&slab->held_back, 1);' \
+  'hak_slab_set_out(slab, 0, 0);'; do
+  fresh
+  add heap/heap.h "$use"
+  fails "slab_word, $use" 'src/heap/heap.h' slab_word
+done
+fresh
+add pool/pool.h 'hak_store_relaxed('
+add pool/pool.h '    &slab->word, 0);'
+fails "slab_word, in two lines" 'src/pool/pool.h' slab_word
+empty
+fails "slab_word, an empty list" 'no files' slab_word
+
 # ---- Functions under a lock ----------------------------------------------------
 
 locked() { "$rules/locked.sh" "$tree"; }

@@ -14,8 +14,8 @@
  *   misuse [<kind> <size> <busy>]   runs one case and shows what it says
  */
 #include "child.h"
+#include "threads.h"
 
-#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -163,17 +163,11 @@ static void *alloc_thread(void *argument) {
   return NULL;
 }
 
-static void in_thread(void *(*function)(void *), void *argument) {
-  pthread_t thread;
-  CHECK_EQ(pthread_create(&thread, NULL, function, argument), 0);
-  CHECK_EQ(pthread_join(thread, NULL), 0);
-}
-
 static void commit(const misuse_t *m) {
   void *blocks[16];
   blocks[0] = (void *)m->size;
   if (m->kind == DOUBLE_ENDED_OWNER || m->kind == DOUBLE_ENDED_OWNER_CHURN) {
-    in_thread(alloc_thread, blocks);
+    test_thread_run(alloc_thread, blocks);
   } else {
     (void)alloc_thread(blocks);
   }
@@ -194,19 +188,19 @@ static void commit(const misuse_t *m) {
       hak_free(victim);
       return;
     case DOUBLE_REMOTE:
-      in_thread(free_twice_thread, victim);
+      test_thread_run(free_twice_thread, victim);
       break;
     case DOUBLE_REMOTE_LOCAL:
-      in_thread(free_thread, victim);
+      test_thread_run(free_thread, victim);
       hak_free(victim);
       break;
     case DOUBLE_LOCAL_REMOTE:
       hak_free(victim);
-      in_thread(free_thread, victim);
+      test_thread_run(free_thread, victim);
       break;
     case DOUBLE_TWO_THREADS:
-      in_thread(free_thread, victim);
-      in_thread(free_thread, victim);
+      test_thread_run(free_thread, victim);
+      test_thread_run(free_thread, victim);
       break;
     case DOUBLE_ENDED_OWNER_CHURN:
       churn(m->size);
@@ -219,14 +213,14 @@ static void commit(const misuse_t *m) {
       hak_free(victim + inside);
       break;
     case INTERIOR_REMOTE:
-      in_thread(free_thread, victim + inside);
+      test_thread_run(free_thread, victim + inside);
       break;
     case WRITE_LOCAL:
       hak_free(victim);
       memset(victim, 0x41, m->size);
       break;
     case WRITE_REMOTE:
-      in_thread(free_thread, victim);
+      test_thread_run(free_thread, victim);
       memset(victim, 0x41, m->size);
       break;
     default:
@@ -264,7 +258,7 @@ static void go_on(size_t size) {
     free_in_some_order(g_live + start, g_count - start, round);
     g_count = start;
     if (round == 1) {
-      in_thread(spill_thread, &size);
+      test_thread_run(spill_thread, &size);
     }
   }
   hak_thread_idle();

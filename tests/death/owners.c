@@ -7,8 +7,8 @@
  *   owners [<kind> <size> <where>]   runs one case and shows what it says
  */
 #include "child.h"
+#include "threads.h"
 
-#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -105,11 +105,7 @@ static void *put_many_thread(void *ctx) {
   return NULL;
 }
 
-static void elsewhere(void *block) {
-  pthread_t thread;
-  CHECK_EQ(pthread_create(&thread, NULL, put_thread, block), 0);
-  CHECK_EQ(pthread_join(thread, NULL), 0);
-}
+static void elsewhere(void *block) { test_thread_run(put_thread, block); }
 
 /* ---- Live blocks ------------------------------------------------------ */
 
@@ -213,9 +209,7 @@ static void put_many_elsewhere(size_t size) {
   static char *blocks[1000];
   many_t many = {blocks, affordable(TEST_COUNT(blocks), size)};
   for (size_t i = 0; i < many.count; i++) blocks[i] = get(size);
-  pthread_t thread;
-  CHECK_EQ(pthread_create(&thread, NULL, put_many_thread, &many), 0);
-  CHECK_EQ(pthread_join(thread, NULL), 0);
+  test_thread_run(put_many_thread, &many);
 }
 
 /* False if the case cannot be made. */
@@ -383,9 +377,7 @@ static int exit_child(void *ctx) {
   test_start();
   test_reports_begin();
   char *blocks[] = {hak_alloc(100)};
-  pthread_t thread;
-  CHECK_EQ(pthread_create(&thread, NULL, free_what_is_there, blocks), 0);
-  CHECK_EQ(pthread_join(thread, NULL), 0);
+  test_thread_run(free_what_is_there, blocks);
   CHECK_EQ(g_reports.count, 1);
   CHECK_EQ(g_reports.last.error, HAK_ERROR_DOUBLE_FREE);
   CHECK(g_reports.last.address == blocks[0]);

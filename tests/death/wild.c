@@ -5,7 +5,6 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/mman.h>
 
 static uintptr_t g_ours[32];
@@ -90,8 +89,7 @@ static void try_one(uintptr_t value) {
   CHECK_EQ(g_reports.count, before + 4);
 }
 
-static int wild_child(void *ctx) {
-  (void)ctx;
+TEST_IN_CHILD(wild_pointers__are_named_at_once_and_nothing_crashes, 120) {
   test_start();
   for (size_t i = 0; i < TEST_COUNT(g_ours); i++) {
     g_ours[i] = (uintptr_t)hak_alloc((size_t)16 << i % 20);
@@ -119,16 +117,9 @@ static int wild_child(void *ctx) {
   free(g_libc);
   CHECK_EQ(hak_check(NULL), 0);
   CHECK_EQ(test_live_blocks(), 0);
-  return 0;
 }
 
-static void wild_pointers__are_named_at_once_and_nothing_crashes(void **state) {
-  (void)state;
-  test_child_must_succeed(wild_child, NULL, 120);
-}
-
-static int before_use_child(void *ctx) {
-  (void)ctx;
+TEST_IN_CHILD(wild_pointers__are_named_before_first_use, 10) {
   test_reports_begin();
   int local = 0;
   /* The very first call is a wrong one. */
@@ -140,17 +131,10 @@ static int before_use_child(void *ctx) {
   CHECK_EQ(g_reports.count, 3);
   hak_free(hak_alloc(10));
   CHECK_EQ(g_reports.count, 3);
-  return 0;
-}
-
-static void wild_pointers__are_named_before_first_use(void **state) {
-  (void)state;
-  test_child_must_succeed(before_use_child, NULL, 10);
 }
 
 /* Any byte of a block, and blocks that are free: looking is always safe. */
-static int looking_child(void *ctx) {
-  (void)ctx;
+TEST_IN_CHILD(looking__at_any_address_is_safe, 60) {
   test_start();
   hak_set_error_handler(hak_error_ignore, NULL);
   test_rng_t rng = test_rng(test_seed(), 46);
@@ -173,12 +157,6 @@ static int looking_child(void *ctx) {
   }
   CHECK_EQ(hak_check(NULL), 0);
   CHECK_EQ(test_live_blocks(), 0);
-  return 0;
-}
-
-static void looking__at_any_address_is_safe(void **state) {
-  (void)state;
-  test_child_must_succeed(looking_child, NULL, 60);
 }
 
 TEST_MAIN_FRESH(T(wild_pointers__are_named_before_first_use),

@@ -5,12 +5,11 @@
  */
 #include "child.h"
 #include "parcel.h"
+#include "threads.h"
 
 #include <pthread.h>
 #include <sched.h>
 #include <stdatomic.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #define AT_ONCE 16
@@ -73,9 +72,7 @@ static void bear(size_t births, void *(*function)(void *)) {
       lives[i].number = (unsigned)(born + i);
       CHECK_EQ(pthread_create(&threads[i], NULL, function, &lives[i]), 0);
     }
-    for (size_t i = 0; i < count; i++) {
-      pthread_join(threads[i], NULL);
-    }
+    test_threads_end(threads, count);
     born += count;
     if (born % (AT_ONCE * 32) == 0) {
       CHECK_EQ(hak_check(NULL), 0);
@@ -83,20 +80,13 @@ static void bear(size_t births, void *(*function)(void *)) {
   }
 }
 
-static int births_child(void *ctx) {
-  (void)ctx;
+TEST_IN_CHILD(threads__that_come_and_go_leave_nothing_behind, 3600) {
   test_start();
   hak_free(hak_alloc(1));
   bear(g_births, live_and_die);
   free_what_is_left();
   CHECK_EQ(test_stats().threads, 1);
   CHECK(test_stats().thread_attaches >= g_births);
-  return 0;
-}
-
-static void threads__that_come_and_go_leave_nothing_behind(void **state) {
-  (void)state;
-  test_child_must_succeed(births_child, NULL, 3600);
 }
 
 /* ---- Producers and consumers ------------------------------------------ */
@@ -158,19 +148,12 @@ static void run_pipeline(size_t producers, size_t consumers) {
   free_what_is_left();
 }
 
-static int pipeline_child(void *ctx) {
-  (void)ctx;
+TEST_IN_CHILD(producers_and_consumers__lose_no_block, 3600) {
   test_start();
   run_pipeline(1, 1);
   run_pipeline(4, 1);
   run_pipeline(1, 4);
   run_pipeline(3, 3);
-  return 0;
-}
-
-static void producers_and_consumers__lose_no_block(void **state) {
-  (void)state;
-  test_child_must_succeed(pipeline_child, NULL, 3600);
 }
 
 /* ---- Late destructors ------------------------------------------------- */
@@ -203,8 +186,7 @@ static void *die_late(void *argument) {
   return NULL;
 }
 
-static int late_child(void *ctx) {
-  (void)ctx;
+TEST_IN_CHILD(destructors__may_allocate_and_free_to_the_very_end, 600) {
   CHECK_EQ(pthread_key_create(&g_keys[0], late_destructor), 0);
   test_start();
   hak_free(hak_alloc(1));
@@ -220,12 +202,6 @@ static int late_child(void *ctx) {
       (unsigned long long)after.committed_bytes);
   CHECK_EQ(after.threads, 1);
   free_what_is_left();
-  return 0;
-}
-
-static void destructors__may_allocate_and_free_to_the_very_end(void **state) {
-  (void)state;
-  test_child_must_succeed(late_child, NULL, 600);
 }
 
 static void *touch_and_end(void *argument) {
@@ -235,8 +211,7 @@ static void *touch_and_end(void *argument) {
 }
 
 /* One after the other: at most 16 bytes may stay of each. */
-static int sequence_child(void *ctx) {
-  (void)ctx;
+TEST_IN_CHILD(threads__in_sequence_leave_16_bytes_each_at_most, 600) {
   size_t births = test_scale(8000);
   test_start();
   hak_free(hak_alloc(1));
@@ -256,17 +231,11 @@ static int sequence_child(void *ctx) {
             (unsigned long long)after.committed_bytes);
   CHECK_EQ(after.reserved_bytes, before.reserved_bytes);
   CHECK_EQ(test_live_blocks(), 0);
-  return 0;
-}
-
-static void threads__in_sequence_leave_16_bytes_each_at_most(void **state) {
-  (void)state;
-  test_child_must_succeed(sequence_child, NULL, 600);
 }
 
 int main(int argc, char **argv) {
   test_begin();
-  g_births = argc > 1 ? (size_t)atol(argv[1]) : test_scale(g_births);
+  g_births = test_argument(argc, argv, 1, test_scale(g_births));
   test_print_seed();
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(threads__that_come_and_go_leave_nothing_behind),

@@ -10,6 +10,7 @@
  * Arguments: operations of each thread, threads.
  */
 #include "support.h"
+#include "threads.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
@@ -186,7 +187,7 @@ static void race__passes_no_limit_and_leaves_nothing_charged(void **state) {
   for (size_t i = 0; i < g_threads; i++) {
     CHECK_EQ(pthread_create(&threads[i], NULL, work, (void *)(i + 1)), 0);
   }
-  for (size_t i = 0; i < g_threads; i++) CHECK_EQ(pthread_join(threads[i], NULL), 0);
+  test_threads_end(threads, g_threads);
   atomic_store(&g_stop, true);
   CHECK_EQ(pthread_join(sampler, NULL), 0);
   for (size_t i = 0; i < SHARED; i++) check_and_free(atomic_load(&g_shared[i]));
@@ -203,8 +204,8 @@ static void race__passes_no_limit_and_leaves_nothing_charged(void **state) {
 int main(int argc, char **argv) {
   test_begin();
   test_start();
-  g_operations = argc > 1 ? strtoul(argv[1], NULL, 10) : test_scale(10000);
-  g_threads = argc > 2 ? strtoul(argv[2], NULL, 10) : 32;
+  g_operations = test_argument(argc, argv, 1, test_scale(10000));
+  g_threads = test_argument(argc, argv, 2, 32);
   CHECK(g_threads >= 1 && g_threads <= THREADS_MAX);
   const struct CMUnitTest tests[] = {T(race__passes_no_limit_and_leaves_nothing_charged)};
   return cmocka_run_group_tests(tests, NULL, NULL);

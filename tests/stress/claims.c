@@ -4,6 +4,7 @@
  * Arguments: rounds for each kind of block.
  */
 #include "support.h"
+#include "threads.h"
 
 #include <pthread.h>
 #include <sched.h>
@@ -76,9 +77,7 @@ static void large_block__freed_by_two_threads_at_once_is_freed_once(void **state
   CHECK_EQ(pthread_barrier_init(&g_begin, NULL, THREADS + 1), 0);
   CHECK_EQ(pthread_barrier_init(&g_end, NULL, THREADS + 1), 0);
   pthread_t threads[THREADS];
-  for (int i = 0; i < THREADS; i++) {
-    CHECK_EQ(pthread_create(&threads[i], NULL, free_it, NULL), 0);
-  }
+  test_threads_begin(threads, THREADS, free_it, NULL);
   hak_heap_t *limited = test_heap(0, "limited", NULL);
   CHECK_EQ(hak_heap_set_limits(limited, 0, 160 * MIB), 0);
   for (size_t i = 0; i < TEST_COUNT(sizes); i++) {
@@ -91,7 +90,7 @@ static void large_block__freed_by_two_threads_at_once_is_freed_once(void **state
   }
   g_block = NULL;
   pthread_barrier_wait(&g_begin);
-  for (int i = 0; i < THREADS; i++) CHECK_EQ(pthread_join(threads[i], NULL), 0);
+  test_threads_end(threads, THREADS);
   CHECK_EQ(hak_heap_destroy(limited), 0);
   check_whole(NULL);
   CHECK_EQ(test_live_blocks(), 0);
@@ -100,7 +99,7 @@ static void large_block__freed_by_two_threads_at_once_is_freed_once(void **state
 
 int main(int argc, char **argv) {
   test_begin();
-  g_rounds = argc > 1 ? strtoul(argv[1], NULL, 10) : test_scale(600);
+  g_rounds = test_argument(argc, argv, 1, test_scale(600));
   test_start();
   const struct CMUnitTest tests[] = {
       T(large_block__freed_by_two_threads_at_once_is_freed_once)};

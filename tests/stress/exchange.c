@@ -5,10 +5,10 @@
  */
 #include "child.h"
 #include "parcel.h"
+#include "threads.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -137,14 +137,11 @@ static void run_workers(unsigned threads, bool leaves) {
     workers[i].leaves = leaves;
     CHECK_EQ(pthread_create(&ids[i], NULL, work, &workers[i]), 0);
   }
-  for (unsigned i = 0; i < threads; i++) {
-    pthread_join(ids[i], NULL);
-  }
+  test_threads_end(ids, threads);
   pthread_barrier_destroy(&g_phase_end);
 }
 
-static int exchange_child(void *ctx) {
-  (void)ctx;
+TEST_IN_CHILD(threads__exchange_blocks_of_all_tiers, 3600) {
   test_start();
   hak_free(hak_alloc(1));
   run_workers(g_threads, false);
@@ -152,16 +149,9 @@ static int exchange_child(void *ctx) {
   run_workers(g_threads, true);
   expect_nothing_live();
   CHECK_EQ(test_stats().threads, 1);
-  return 0;
 }
 
-static void threads__exchange_blocks_of_all_tiers(void **state) {
-  (void)state;
-  test_child_must_succeed(exchange_child, NULL, 3600);
-}
-
-static int few_codes_child(void *ctx) {
-  (void)ctx;
+TEST_IN_CHILD(threads__beyond_the_number_with_caches_work_without, 3600) {
   CHECK_EQ(hak_option_set(HAK_OPTION_MAX_THREADS, 2), 0);
   test_start();
   hak_free(hak_alloc(1));
@@ -170,12 +160,6 @@ static int few_codes_child(void *ctx) {
   expect_nothing_live();
   run_workers(g_threads, false);
   expect_nothing_live();
-  return 0;
-}
-
-static void threads__beyond_the_number_with_caches_work_without(void **state) {
-  (void)state;
-  test_child_must_succeed(few_codes_child, NULL, 3600);
 }
 
 static int extreme_options_child(void *ctx) {
@@ -269,8 +253,7 @@ static void *meddle(void *argument) {
   return NULL;
 }
 
-static int meddle_child(void *ctx) {
-  (void)ctx;
+TEST_IN_CHILD(statistics_checks_and_options__beside_mutators_are_safe, 3600) {
   test_start();
   pthread_t meddler;
   CHECK_EQ(pthread_create(&meddler, NULL, meddle, NULL), 0);
@@ -279,12 +262,6 @@ static int meddle_child(void *ctx) {
   atomic_store(&g_stop, true);
   pthread_join(meddler, NULL);
   expect_nothing_live();
-  return 0;
-}
-
-static void statistics_checks_and_options__beside_mutators_are_safe(void **state) {
-  (void)state;
-  test_child_must_succeed(meddle_child, NULL, 3600);
 }
 
 int main(int argc, char **argv) {

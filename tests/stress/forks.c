@@ -6,13 +6,13 @@
  */
 #include "child.h"
 #include "parcel.h"
+#include "threads.h"
 
 #include <errno.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
@@ -234,7 +234,6 @@ static void note_loss(void) {
 }
 
 static void in_child(size_t number, void *inherited) {
-  alarm(TEST_TSAN || TEST_ASAN ? 100 : 30);
   test_rng_t rng = test_rng(test_seed(), number + 1000), other = rng;
   CHECK_EQ(hak_check(NULL), 0);
   CHECK_EQ(test_stats().threads, 1);
@@ -263,8 +262,7 @@ static void in_child(size_t number, void *inherited) {
 static void run_fork(size_t number, test_rng_t *rng) {
   void *block = parcel_make(rng, 5000);
   CHECK(block != NULL);
-  pid_t pid = fork();
-  CHECK(pid >= 0);
+  pid_t pid = test_fork();
   if (pid == 0) {
     in_child(number, block);
     _exit(0);
@@ -290,17 +288,13 @@ static int forks_child(void *ctx) {
     CHECK((g_heaps[i] = hak_heap_create(NULL)) != NULL);
   }
   pthread_t threads[THREADS_MAX];
-  for (uintptr_t i = 0; i < g_threads; i++) {
-    CHECK_EQ(pthread_create(&threads[i], NULL, churn, (void *)i), 0);
-  }
+  test_threads_begin_numbered(threads, g_threads, churn);
   test_rng_t rng = test_rng(test_seed(), 999);
   for (size_t i = 0; i < g_forks; i++) {
     run_fork(i, &rng);
   }
   atomic_store(&g_stop, true);
-  for (size_t i = 0; i < g_threads; i++) {
-    pthread_join(threads[i], NULL);
-  }
+  test_threads_end(threads, g_threads);
   free_exchanged();
   end_all_heaps();
   CHECK_EQ(hak_check(NULL), 0);
@@ -322,8 +316,8 @@ static void fork__under_churn_leaves_both_sides_whole(void **state) {
 
 int main(int argc, char **argv) {
   test_begin();
-  g_forks = argc > 1 ? strtoul(argv[1], NULL, 10) : test_scale(100);
-  g_threads = argc > 2 ? strtoul(argv[2], NULL, 10) : g_threads;
+  g_forks = test_argument(argc, argv, 1, test_scale(100));
+  g_threads = test_argument(argc, argv, 2, g_threads);
   CHECK(g_threads >= 1 && g_threads <= THREADS_MAX);
   g_notes = mmap(NULL, sizeof *g_notes, PROT_READ | PROT_WRITE,
                  MAP_SHARED | MAP_ANONYMOUS, -1, 0);

@@ -9,6 +9,7 @@
  * Arguments: rounds, threads.
  */
 #include "support.h"
+#include "threads.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
@@ -174,17 +175,13 @@ static void rounds__leave_nothing_behind(void **state) {
       workers[i] = (worker_t){i, first, first + SPAN};
       CHECK_EQ(pthread_create(&threads[i], NULL, work, &workers[i]), 0);
     }
-    for (size_t i = 0; i < g_threads; i++) {
-      CHECK_EQ(pthread_join(threads[i], NULL), 0);
-    }
+    test_threads_end(threads, g_threads);
     CHECK_EQ(hak_check(NULL), 0);
   }
   CHECK_EQ(hak_heap_destroy(g_heap), 0);
   CHECK_EQ(hak_heap_destroy(g_lasting), 0);
   hak_collect(NULL, SIZE_MAX, 0);
-  hak_stats_t stats = {.struct_size = sizeof stats};
-  CHECK_EQ(hak_stats_get(g_limited, &stats), 0);
-  CHECK_EQ(stats.committed_bytes, 0);
+  CHECK_EQ(test_heap_stats(g_limited).committed_bytes, 0);
   CHECK_EQ(hak_heap_destroy(g_limited), 0);
   CHECK_EQ(test_live_blocks(), blocks);
 }
@@ -192,8 +189,8 @@ static void rounds__leave_nothing_behind(void **state) {
 int main(int argc, char **argv) {
   test_begin();
   test_start();
-  g_rounds = argc > 1 ? strtoul(argv[1], NULL, 10) : test_scale(800);
-  g_threads = argc > 2 ? strtoul(argv[2], NULL, 10) : 4;
+  g_rounds = test_argument(argc, argv, 1, test_scale(800));
+  g_threads = test_argument(argc, argv, 2, 4);
   CHECK(g_threads >= 2 && g_threads <= THREADS_MAX);
   pthread_barrier_init(&g_barrier, NULL, (unsigned)g_threads);
   g_memory = mmap(NULL, MEMORY_SIZE, PROT_READ | PROT_WRITE,

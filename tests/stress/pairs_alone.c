@@ -1,5 +1,6 @@
 /* pairs_alone.c - what needs a process to itself: see pairs.h */
 #include "pairs.h"
+#include "threads.h"
 
 #include <errno.h>
 #include <sched.h>
@@ -133,9 +134,7 @@ static void *bear(void *ctx) {
   life_t *parent = ctx;
   while (!atomic_load(&parent->pair->stop)) {
     life_t life = {parent->pair, test_rng(test_random(&parent->rng), 3)};
-    pthread_t thread;
-    CHECK_EQ(pthread_create(&thread, NULL, live, &life), 0);
-    CHECK_EQ(pthread_join(thread, NULL), 0);
+    test_thread_run(live, &life);
   }
   return NULL;
 }
@@ -183,7 +182,7 @@ int restart_run(void *ctx) {
     if (error != 0) sched_yield();
   }
   atomic_store(&pair->stop, true);
-  for (unsigned i = 0; i < COMERS; i++) CHECK_EQ(pthread_join(comers[i], NULL), 0);
+  test_threads_end(comers, COMERS);
   CHECK_EQ(pthread_join(shutter, NULL), 0);
   int error = hak_shutdown(0);
   CHECK(error == 0 || error == EINVAL);
@@ -210,11 +209,7 @@ static atomic_bool g_no_more;
 static atomic_uint g_at[PARENTS * ORPHANS]; /* threads that have come to that heap */
 
 static hak_heap_t *make_level(hak_heap_t *parent, size_t limit) {
-  hak_heap_config_t config = {
-      .struct_size = sizeof config, .parent = parent, .hard_limit = limit};
-  hak_heap_t *heap = hak_heap_create(&config);
-  CHECK(heap != NULL);
-  return heap;
+  return test_heap_make((hak_heap_config_t){.parent = parent, .hard_limit = limit});
 }
 
 /* Spans, runs and mappings; one page of each is touched. Every fourth heap has one whose
@@ -308,9 +303,7 @@ int orphans_run(void *ctx) {
   make_levels();
   pthread_barrier_init(&g_begin, NULL, FREERS + 1);
   pthread_barrier_init(&g_end, NULL, FREERS + 1);
-  for (uintptr_t i = 0; i < FREERS; i++) {
-    CHECK_EQ(pthread_create(&threads[i], NULL, free_last, (void *)i), 0);
-  }
+  test_threads_begin_numbered(threads, FREERS, free_last);
   unsigned round = 0;
   for (; round < 2 * LOOK_EVERY || test_seconds() < end; round++) {
     for (size_t i = 0; i < PARENTS * ORPHANS; i++) {
@@ -326,7 +319,7 @@ int orphans_run(void *ctx) {
   }
   atomic_store(&g_no_more, true);
   pthread_barrier_wait(&g_begin);
-  for (size_t i = 0; i < FREERS; i++) CHECK_EQ(pthread_join(threads[i], NULL), 0);
+  test_threads_end(threads, FREERS);
   look();
   end_levels(NULL);
   CHECK_EQ(test_live_blocks(), 0);

@@ -1,11 +1,10 @@
 /* pairs_end.c - actors that end heaps and threads, shut down, or fork: see pairs.h */
+#include "child.h"
 #include "pairs.h"
 
 #include <errno.h>
 #include <sched.h>
-#include <stdio.h>
 #include <string.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 /* ---- Heaps that end --------------------------------------------------- */
@@ -223,7 +222,6 @@ static void end_heaps_in_child(void) {
 }
 
 static void in_child(pair_t *pair, test_rng_t *rng) {
-  alarm(TEST_TSAN || TEST_ASAN ? 100 : 20);
   CHECK_EQ(hak_check(NULL), 0);
   for (size_t i = 0; i <= KINDS; i++) {
     pen_t *pen = i == KINDS ? &pair->loose : &pair->pens[i];
@@ -250,18 +248,13 @@ static void fork_round(pair_t *pair, test_rng_t *rng) {
   work_some(pair, ACTOR_HAND, 8, rng);
   bool serial = pair->kind == KIND_SERIAL;
   if (serial) pen_close(pair->target);
-  fflush(NULL);
-  pid_t pid = fork();
-  CHECK(pid >= 0);
+  pid_t pid = test_fork();
   if (pid == 0) {
     in_child(pair, rng);
     _exit(0);
   }
   if (serial) pen_open(pair->target);
-  int status = 0;
-  CHECK_EQ(waitpid(pid, &status, 0), pid);
-  CHECK_MSG(WIFEXITED(status) && WEXITSTATUS(status) == 0, "child: status 0x%x",
-            (unsigned)status);
+  test_fork_end(pid);
 }
 
 #define BUT_DEFAULT (ALL_KINDS & ~KIND_BIT(KIND_DEFAULT))

@@ -1,11 +1,11 @@
 /* pairs_work.c - see pairs.h */
 #include "pairs.h"
+#include "threads.h"
 
 #include <errno.h>
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <unistd.h>
 
 /* ---- Threads at work -------------------------------------------------- */
@@ -106,7 +106,7 @@ void crowd(pair_t *pair, unsigned count, helper_fn *fn, test_rng_t *rng) {
     hands[i] = (hand_t){pair, WORKERS + i, fn, test_rng(test_random(rng), i)};
     CHECK_EQ(pthread_create(&threads[i], NULL, help, &hands[i]), 0);
   }
-  for (unsigned i = 0; i < count; i++) CHECK_EQ(pthread_join(threads[i], NULL), 0);
+  test_threads_end(threads, count);
 }
 
 /* ---- What a heap has -------------------------------------------------- */
@@ -318,7 +318,7 @@ int pair_run(void *ctx) {
   work_some(pair, ACTOR_HAND, OWN, &rng);
   act(pair, &rng);
   atomic_store(&pair->stop, true);
-  for (unsigned i = 0; i < WORKERS; i++) CHECK_EQ(pthread_join(threads[i], NULL), 0);
+  test_threads_end(threads, WORKERS);
   end_world(pair, &rng);
   return 0;
 }

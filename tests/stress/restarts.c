@@ -6,11 +6,10 @@
  */
 #include "child.h"
 #include "strict_os.h"
+#include "threads.h"
 
 #include <errno.h>
 #include <pthread.h>
-#include <stdio.h>
-#include <stdlib.h>
 
 enum {
   STAYING = 3,
@@ -107,17 +106,14 @@ static void stop(size_t cycle, test_rng_t *rng) {
   CHECK_EQ(g_os.committed_bytes, 0);
 }
 
-static int restarts_child(void *ctx) {
-  (void)ctx;
+TEST_IN_CHILD(restarts__leave_no_mapping_and_no_key, 3600) {
   test_os_open(&g_os, 0);
   pthread_t staying[STAYING], passing;
   test_rng_t rng = test_rng(test_seed(), 77);
   pthread_key_t key = a_key();
   pthread_barrier_init(&g_begin, NULL, STAYING + 1);
   pthread_barrier_init(&g_end, NULL, STAYING + 1);
-  for (uintptr_t i = 0; i < STAYING; i++) {
-    CHECK_EQ(pthread_create(&staying[i], NULL, stay, (void *)i), 0);
-  }
+  test_threads_begin_numbered(staying, STAYING, stay);
   for (size_t cycle = 0; cycle < g_cycles; cycle++) {
     start();
     pthread_barrier_wait(&g_begin);
@@ -132,21 +128,13 @@ static int restarts_child(void *ctx) {
     CHECK_EQ(a_key(), key);
   }
   pthread_barrier_wait(&g_begin);
-  for (size_t i = 0; i < STAYING; i++) {
-    pthread_join(staying[i], NULL);
-  }
+  test_threads_end(staying, STAYING);
   test_os_close(&g_os);
-  return 0;
-}
-
-static void restarts__leave_no_mapping_and_no_key(void **state) {
-  (void)state;
-  test_child_must_succeed(restarts_child, NULL, 3600);
 }
 
 int main(int argc, char **argv) {
   test_begin();
-  g_cycles = argc > 1 ? strtoul(argv[1], NULL, 10) : test_scale(1000);
+  g_cycles = test_argument(argc, argv, 1, test_scale(1000));
   test_print_seed();
   const struct CMUnitTest tests[] = {T(restarts__leave_no_mapping_and_no_key)};
   return cmocka_run_group_tests(tests, NULL, NULL);

@@ -10,10 +10,10 @@
  * Arguments: turns of each worker, threads.
  */
 #include "support.h"
+#include "threads.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
-#include <stdlib.h>
 
 enum {
   THREADS_MAX = 64,
@@ -147,10 +147,8 @@ static void turns__leave_nothing_behind(void **state) {
     g_tables[t].heap = make();
   }
   pthread_t threads[THREADS_MAX];
-  for (uintptr_t i = 0; i < g_threads; i++) {
-    CHECK_EQ(pthread_create(&threads[i], NULL, work, (void *)i), 0);
-  }
-  for (size_t i = 0; i < g_threads; i++) CHECK_EQ(pthread_join(threads[i], NULL), 0);
+  test_threads_begin_numbered(threads, g_threads, work);
+  test_threads_end(threads, g_threads);
   for (size_t t = 0; t < TABLES; t++) {
     table_t *table = &g_tables[t];
     CHECK_EQ(hak_check(table->heap), 0);
@@ -160,9 +158,7 @@ static void turns__leave_nothing_behind(void **state) {
       hak_heap_free(table->heap, table->entries[i].block);
     }
     hak_collect(table->heap, SIZE_MAX, 0);
-    hak_stats_t stats = {.struct_size = sizeof stats};
-    CHECK_EQ(hak_stats_get(table->heap, &stats), 0);
-    CHECK_EQ(stats.live_blocks, 0);
+    CHECK_EQ(test_heap_stats(table->heap).live_blocks, 0);
     CHECK_EQ(hak_heap_destroy(table->heap), 0);
   }
   for (size_t i = 0; i < LOOSE; i++) hak_free(atomic_exchange(&g_loose[i], NULL));
@@ -173,8 +169,8 @@ static void turns__leave_nothing_behind(void **state) {
 int main(int argc, char **argv) {
   test_begin();
   test_start();
-  g_turns = argc > 1 ? strtoul(argv[1], NULL, 10) : test_scale(6000);
-  g_threads = argc > 2 ? strtoul(argv[2], NULL, 10) : 4;
+  g_turns = test_argument(argc, argv, 1, test_scale(6000));
+  g_threads = test_argument(argc, argv, 2, 4);
   CHECK(g_threads >= 2 && g_threads <= THREADS_MAX);
   const struct CMUnitTest tests[] = {T(turns__leave_nothing_behind)};
   return cmocka_run_group_tests(tests, NULL, NULL);

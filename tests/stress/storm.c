@@ -119,7 +119,7 @@ static void storm__of_threads_has_few_pages_that_nobody_touched(void **state) {
 int main(int argc, char **argv) {
   test_begin();
   test_start();
-  g_threads = argc > 1 ? strtoul(argv[1], NULL, 10) : test_scale(g_threads);
+  g_threads = test_argument(argc, argv, 1, test_scale(g_threads));
   if (g_threads < LEAST) g_threads = LEAST;
   const struct CMUnitTest tests[] = {
       T(storm__of_threads_has_few_pages_that_nobody_touched),

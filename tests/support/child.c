@@ -6,7 +6,6 @@
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
@@ -129,4 +128,19 @@ void test_child_must_abort(int (*function)(void *ctx), void *ctx, ...) {
               child.output);
   }
   va_end(texts);
+}
+
+pid_t test_fork(void) {
+  fflush(NULL);
+  pid_t pid = fork();
+  CHECK(pid >= 0);
+  if (pid == 0) alarm(TEST_TSAN || TEST_ASAN ? 120 : 60);
+  return pid;
+}
+
+void test_fork_end(pid_t child) {
+  int status = 0;
+  CHECK_EQ(waitpid(child, &status, 0), child);
+  CHECK_MSG(WIFEXITED(status) && WEXITSTATUS(status) == 0, "child: status 0x%x",
+            (unsigned)status);
 }

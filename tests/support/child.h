@@ -4,6 +4,8 @@
 
 #include "support.h"
 
+#include <sys/types.h>
+
 #ifdef __cplusplus
 extern "C" {
 #endif
@@ -26,6 +28,27 @@ void test_child_must_succeed(int (*function)(void *ctx), void *ctx, double secon
 /* Checks that the child aborted and printed every one of the texts given; the
  * list ends with NULL. */
 void test_child_must_abort(int (*function)(void *ctx), void *ctx, ...);
+
+/* A fork that succeeds. The child is killed if it takes longer than a minute (two under
+ * sanitizers), and should end with _exit. */
+pid_t test_fork(void);
+/* Waits for such a child, and checks that it exited with 0. */
+void test_fork_end(pid_t child);
+
+/* Defines the test `name`: what follows, as the body of a function, runs in a child
+ * process, and must return within so many seconds. */
+#define TEST_IN_CHILD(name, seconds)                      \
+  static void name##_body(void);                          \
+  static int name##_child(void *ctx) {                    \
+    (void)ctx;                                            \
+    name##_body();                                        \
+    return 0;                                             \
+  }                                                       \
+  static void name(void **state) {                        \
+    (void)state;                                          \
+    test_child_must_succeed(name##_child, NULL, seconds); \
+  }                                                       \
+  static void name##_body(void)
 
 #ifdef __cplusplus
 }

@@ -147,6 +147,10 @@ bool test_is_zero(const void *block, size_t size) {
   return size == 0 || (bytes[0] == 0 && memcmp(bytes, bytes + 1, size - 1) == 0);
 }
 
+bool test_is_within(const void *address, const void *memory, size_t size) {
+  return (size_t)((const char *)address - (const char *)memory) < size;
+}
+
 #define SPARSE_LIMIT ((size_t)32 << 10)
 #define SPARSE_END ((size_t)4096)
 
@@ -227,12 +231,16 @@ hak_stats_t test_heap_stats(hak_heap_t *heap) {
 }
 hak_stats_t test_stats(void) { return test_heap_stats(NULL); }
 
-hak_heap_t *test_heap(uint32_t flags, const char *name, hak_heap_t *parent) {
-  hak_heap_config_t config = {.struct_size = sizeof config, .flags = flags};
-  config.name = name;
-  config.parent = parent;
+hak_heap_t *test_heap_make(hak_heap_config_t config) {
+  config.struct_size = sizeof config;
   hak_heap_t *heap = hak_heap_create(&config);
   CHECK(heap != NULL);
+  return heap;
+}
+
+hak_heap_t *test_heap(uint32_t flags, const char *name, hak_heap_t *parent) {
+  hak_heap_t *heap =
+      test_heap_make((hak_heap_config_t){.flags = flags, .name = name, .parent = parent});
   CHECK(strncmp(hak_heap_name(heap), name == NULL ? "" : name, 31) == 0);
   return heap;
 }
@@ -299,6 +307,33 @@ void test_reports_end(unsigned count, hak_error_t error) {
   if (count > 0) CHECK_EQ(g_reports.last.error, error);
 }
 
+void test_reports_end_at(hak_error_t error, const void *address) {
+  test_reports_end(1, error);
+  CHECK(g_reports.last.address == address);
+}
+
+void test_reports_of_gone(hak_heap_t *heap, void *block, hak_heap_t *other) {
+  test_reports_begin();
+  CHECK(hak_heap_alloc(heap, 100) == NULL);
+  test_reports_end_at(HAK_ERROR_STALE_HEAP, NULL);
+  CHECK_EQ(hak_heap_destroy(other), 0);
+  test_reports_begin();
+  hak_free(block);
+  test_reports_end_at(HAK_ERROR_FOREIGN_POINTER, block);
+}
+
+int test_reports_setup(void **state) {
+  (void)state;
+  test_reports_begin();
+  return 0;
+}
+
+int test_reports_teardown(void **state) {
+  (void)state;
+  hak_set_error_handler(NULL, NULL);
+  return 0;
+}
+
 void test_expect_report(unsigned count, hak_error_t error, const void *address,
                         const char *function) {
   CHECK_EQ(g_reports.count, count);
@@ -318,6 +353,10 @@ double test_seconds(void) {
   struct timespec now;
   clock_gettime(CLOCK_MONOTONIC, &now);
   return (double)now.tv_sec + (double)now.tv_nsec * 1e-9;
+}
+
+size_t test_argument(int argc, char **argv, int i, size_t otherwise) {
+  return argc > i ? strtoul(argv[i], NULL, 10) : otherwise;
 }
 
 void test_begin(void) {

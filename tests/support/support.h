@@ -122,6 +122,8 @@ size_t test_scale(size_t count);
 void test_fill(void *block, size_t size, uint64_t tag);
 bool test_verify(const void *block, size_t size, uint64_t tag);
 bool test_is_zero(const void *block, size_t size);
+/* Whether an address lies in these `size` bytes of memory. */
+bool test_is_within(const void *address, const void *memory, size_t size);
 /* The same for parts of a large block: both ends and a word in each page. */
 void test_fill_sparse(void *block, size_t size, uint64_t tag);
 bool test_verify_sparse(const void *block, size_t size, uint64_t tag);
@@ -143,7 +145,9 @@ bool test_is_strict(void);
 /* Of the process, and of one heap with those below it. */
 hak_stats_t test_stats(void);
 hak_stats_t test_heap_stats(hak_heap_t *heap);
-/* A new heap; never NULL. */
+/* A new heap of this configuration, whose struct_size need not be set; never NULL. */
+hak_heap_t *test_heap_make(hak_heap_config_t config);
+/* The same, of these three; its name is checked. */
 hak_heap_t *test_heap(uint32_t flags, const char *name, hak_heap_t *parent);
 /* A new heap in memory of the test's; NULL if that is refused. */
 hak_heap_t *test_heap_in(void *memory, size_t size, uint32_t flags, hak_heap_t *parent);
@@ -168,6 +172,14 @@ void test_count_report(const hak_error_info_t *info, void *ctx);
 extern test_reports_t g_reports;
 void test_reports_begin(void);
 void test_reports_end(unsigned count, hak_error_t error);
+/* The same for one report, of this address. */
+void test_reports_end_at(hak_error_t error, const void *address);
+/* Checks that the handle of a heap that has ended, while `other` lives in its memory, and
+ * a block that it had are named as such. Ends `other`. */
+void test_reports_of_gone(hak_heap_t *heap, void *block, hak_heap_t *other);
+/* For cmocka: begins, and restores the default handler without a look. */
+int test_reports_setup(void **state);
+int test_reports_teardown(void **state);
 /* The last of `count` reports was this one; `function` NULL: whichever found it. */
 void test_expect_report(unsigned count, hak_error_t error, const void *address,
                         const char *function);
@@ -175,6 +187,9 @@ void test_expect_report(unsigned count, hak_error_t error, const void *address,
 /* ---- main ------------------------------------------------------------- */
 
 void test_begin(void);
+/* The number that is argument `i` of the program, or `otherwise` if it has not as many.
+ */
+size_t test_argument(int argc, char **argv, int i, size_t otherwise);
 /* Seconds since some start, from a clock that never goes back. */
 double test_seconds(void);
 

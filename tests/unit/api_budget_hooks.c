@@ -1,11 +1,9 @@
 /* api_budget_hooks.c - budgets as the operating system sees them: what the hooks count
  * as committed, and charges when hooks refuse. */
-#include "strict_os.h"
+#include "os_fixture.h"
 
 #include <errno.h>
 #include <string.h>
-
-static test_os_t g_os;
 
 static uint64_t charge_of(hak_heap_t *heap) {
   hak_stats_t stats = {.struct_size = sizeof stats};
@@ -14,17 +12,9 @@ static uint64_t charge_of(hak_heap_t *heap) {
 }
 
 static hak_heap_t *make(size_t hard) {
-  hak_heap_config_t config = {.struct_size = sizeof config, .hard_limit = hard};
-  hak_heap_t *heap = hak_heap_create(&config);
-  CHECK(heap != NULL);
-  return heap;
+  return test_heap_make((hak_heap_config_t){.hard_limit = hard});
 }
 
-static int setup(void **state) {
-  (void)state;
-  test_os_open(&g_os, 0);
-  return test_os_init(&g_os);
-}
 static int teardown(void **state) {
   (void)state;
   CHECK_EQ(hak_shutdown(0), 0);
@@ -143,7 +133,7 @@ static void manual_mode__meets_limits_without_giving_back(void **state) {
   CHECK_EQ(hak_heap_destroy(heap), 0);
 }
 
-#define H(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
+#define H(test) cmocka_unit_test_setup_teardown(test, test_over_os_setup, teardown)
 
 TEST_MAIN_FRESH(H(committed__is_never_more_than_is_charged),
                 H(failures__of_the_hooks_leave_no_charge_behind),

@@ -1,6 +1,7 @@
 /* api_budgets.c - limits of heaps: nothing is charged beyond them, what a request
  * does at one, callbacks, nesting, and that nothing stays charged in the end. */
 #include "support.h"
+#include "threads.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -8,25 +9,14 @@
 #include <string.h>
 
 static hak_heap_t *make(hak_heap_t *parent, size_t soft, size_t hard) {
-  hak_heap_config_t config = {.struct_size = sizeof config, .parent = parent};
-  config.soft_limit = soft;
-  config.hard_limit = hard;
-  hak_heap_t *heap = hak_heap_create(&config);
-  CHECK(heap != NULL);
-  return heap;
+  return test_heap_make(
+      (hak_heap_config_t){.parent = parent, .soft_limit = soft, .hard_limit = hard});
 }
 
 static hak_heap_t *make_with(size_t soft, size_t hard, hak_pressure_fn *fn, void *ctx) {
-  hak_heap_config_t config = {.struct_size = sizeof config};
-  config.soft_limit = soft;
-  config.hard_limit = hard;
-  config.on_pressure = fn;
-  config.ctx = ctx;
-  hak_heap_t *heap = hak_heap_create(&config);
-  CHECK(heap != NULL);
-  return heap;
+  return test_heap_make((hak_heap_config_t){
+      .soft_limit = soft, .hard_limit = hard, .on_pressure = fn, .ctx = ctx});
 }
-
 static uint64_t charge_of(hak_heap_t *heap) {
   return test_heap_stats(heap).committed_bytes;
 }
@@ -206,7 +196,7 @@ static void budget__less_what_others_cache_serves_one_thread(void **state) {
   CHECK_MSG(count * KIB >= limit / 10 * 9 - limit / 16, "%zu KiB", count);
   free_list(&list);
   pthread_barrier_wait(&done);
-  for (size_t i = 0; i < THREADS; i++) CHECK_EQ(pthread_join(threads[i], NULL), 0);
+  test_threads_end(threads, THREADS);
   collect();
   CHECK_EQ(charge_of(heap), 0);
   CHECK_EQ(hak_heap_destroy(heap), 0);

@@ -2,6 +2,7 @@
  * that nobody has, one that was taken back twice, one of another heap's, and says nothing
  * while all is right, whatever others do. */
 #include "support.h"
+#include "threads.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -82,12 +83,10 @@ static void check__beside_threads_at_work_says_nothing(void **state) {
   hak_heap_t *parent = test_heap(0, "parent", NULL);
   pthread_t threads[2];
   atomic_store(&g_stop, false);
-  for (int i = 0; i < 2; i++) {
-    CHECK_EQ(pthread_create(&threads[i], NULL, work, parent), 0);
-  }
+  test_threads_begin(threads, 2, work, parent);
   for (size_t i = test_scale(200); i > 0; i--) CHECK_EQ(hak_check(NULL), 0);
   atomic_store(&g_stop, true);
-  for (int i = 0; i < 2; i++) CHECK_EQ(pthread_join(threads[i], NULL), 0);
+  test_threads_end(threads, 2);
   CHECK_EQ(hak_check(NULL), 0);
   CHECK_EQ(hak_heap_destroy(parent), 0);
 }

@@ -4,7 +4,6 @@
 #include "child.h"
 
 #include <errno.h>
-#include <pthread.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -260,8 +259,7 @@ static void fill_and_free(test_rng_t *rng) {
   hak_thread_idle();
 }
 
-static int bytes_child(void *ctx) {
-  (void)ctx;
+TEST_IN_CHILD(collect__keeps_its_bound_within_a_slab_on_every_tier, 60) {
   start_manual();
   test_rng_t rng = test_rng(test_seed(), 3);
   for (int round = 0; round < 10; round++) {
@@ -278,16 +276,9 @@ static int bytes_child(void *ctx) {
   CHECK_EQ(hak_collect(NULL, 0, 0), 0);
   CHECK_EQ(hak_check(NULL), 0);
   CHECK_EQ(test_live_blocks(), 0);
-  return 0;
 }
 
-static void collect__keeps_its_bound_within_a_slab_on_every_tier(void **state) {
-  (void)state;
-  test_child_must_succeed(bytes_child, NULL, 60);
-}
-
-static int flags_child(void *ctx) {
-  (void)ctx;
+TEST_IN_CHILD(collect__all_has_no_bound_but_bytes, 30) {
   start_manual();
   test_rng_t rng = test_rng(test_seed(), 4);
   CHECK_EQ(hak_option_set(HAK_OPTION_COLLECT_SLABS, 32), 0);
@@ -300,12 +291,6 @@ static int flags_child(void *ctx) {
   errno = 0;
   CHECK_EQ(hak_collect(NULL, SIZE_MAX, 2), 0);
   CHECK_EQ(errno, EINVAL);
-  return 0;
-}
-
-static void collect__all_has_no_bound_but_bytes(void **state) {
-  (void)state;
-  test_child_must_succeed(flags_child, NULL, 30);
 }
 
 TEST_MAIN_FRESH(T(collect__takes_at_most_a_millisecond_with_a_million_slabs),

@@ -9,18 +9,6 @@
 #include <string.h>
 #include <sys/mman.h>
 
-static int set_up(void **state) {
-  (void)state;
-  test_reports_begin();
-  return 0;
-}
-
-static int tear_down(void **state) {
-  (void)state;
-  hak_set_error_handler(NULL, NULL);
-  return 0;
-}
-
 static int g_static[64];
 
 typedef struct foreign {
@@ -332,7 +320,8 @@ static void misuse__leaves_errno_alone_in_free(void **state) {
   CHECK_EQ(errno, EINVAL);
 }
 
-#define M(function) cmocka_unit_test_setup_teardown(function, set_up, tear_down)
+#define M(function) \
+  cmocka_unit_test_setup_teardown(function, test_reports_setup, test_reports_teardown)
 
 TEST_MAIN(M(foreign_pointers__are_named_at_once_by_every_function),
           M(interior_pointers__into_large_blocks_are_named_at_once),

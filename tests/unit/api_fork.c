@@ -1,12 +1,12 @@
 /* api_fork.c - fork while other threads are inside the library. */
 #include "child.h"
 #include "strict_os.h"
+#include "threads.h"
 
 #include <errno.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
-#include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -111,9 +111,7 @@ static int fork_many(bool by_hand) {
     hak_free(block);
   }
   atomic_store(&g_churn.stop, true);
-  for (size_t i = 0; i < CHURNERS; i++) {
-    pthread_join(threads[i], NULL);
-  }
+  test_threads_end(threads, CHURNERS);
   for (size_t i = 0; i < TEST_COUNT(g_churn.exchange); i++) {
     hak_free(atomic_exchange(&g_churn.exchange[i], NULL));
   }
@@ -150,8 +148,7 @@ static void fork__handlers_called_by_hand_do_the_same(void **state) {
   test_child_must_succeed(by_hand_child, NULL, 120);
 }
 
-static int before_use_child(void *ctx) {
-  (void)ctx;
+TEST_IN_CHILD(fork__before_first_use_is_nothing_special, 20) {
   /* Neither side has used the library; then both do. */
   hak_fork_prepare();
   hak_fork_parent();
@@ -164,12 +161,6 @@ static int before_use_child(void *ctx) {
   int status = 0;
   CHECK(await(pid, &status));
   CHECK_EQ(status, 0);
-  return 0;
-}
-
-static void fork__before_first_use_is_nothing_special(void **state) {
-  (void)state;
-  test_child_must_succeed(before_use_child, NULL, 20);
 }
 
 /* ---- While the library starts ----------------------------------------- */
@@ -193,8 +184,7 @@ static void *start_thread(void *argument) {
   return NULL;
 }
 
-static int while_starting_child(void *ctx) {
-  (void)ctx;
+TEST_IN_CHILD(fork__while_another_thread_starts_the_library_does_not_hang, 60) {
   test_os_open(&g_os, 0);
   g_reserve = g_os.hooks.reserve;
   g_os.hooks.reserve = slow_reserve;
@@ -216,16 +206,9 @@ static int while_starting_child(void *ctx) {
   CHECK_EQ(status, 0);
   pthread_join(thread, NULL);
   hak_free(hak_alloc(100));
-  return 0;
 }
 
-static void fork__while_another_thread_starts_the_library_does_not_hang(void **state) {
-  (void)state;
-  test_child_must_succeed(while_starting_child, NULL, 60);
-}
-
-static int nested_child(void *ctx) {
-  (void)ctx;
+TEST_IN_CHILD(fork__children_may_fork_again, 60) {
   test_start();
   unsigned char *block = hak_alloc(5000);
   test_fill(block, 5000, 77);
@@ -244,12 +227,6 @@ static int nested_child(void *ctx) {
     CHECK_EQ(test_stats().threads, 1);
   }
   use_in_child(block);
-  return 0;
-}
-
-static void fork__children_may_fork_again(void **state) {
-  (void)state;
-  test_child_must_succeed(nested_child, NULL, 60);
 }
 
 static void *block_maker_thread(void *argument) {
@@ -267,8 +244,7 @@ static void *block_maker_thread(void *argument) {
   return NULL;
 }
 
-static int orphan_child(void *ctx) {
-  (void)ctx;
+TEST_IN_CHILD(fork__blocks_of_threads_that_stayed_behind_can_be_freed, 20) {
   test_start();
   static void *blocks[5000];
   pthread_t thread;
@@ -292,12 +268,6 @@ static int orphan_child(void *ctx) {
   int status = 0;
   CHECK(await(pid, &status));
   CHECK_EQ(status, 0);
-  return 0;
-}
-
-static void fork__blocks_of_threads_that_stayed_behind_can_be_freed(void **state) {
-  (void)state;
-  test_child_must_succeed(orphan_child, NULL, 20);
 }
 
 /* ---- A thread that is lost inside the library -------------------------- */
@@ -362,8 +332,7 @@ static void work_without_it(void) {
   CHECK_EQ(hak_check(NULL), 0);
 }
 
-static int lost_child(void *ctx) {
-  (void)ctx;
+TEST_IN_CHILD(fork__slabs_of_a_thread_lost_inside_the_library_serve_on, 60) {
   test_os_open(&g_os, 0);
   g_reserve = g_os.hooks.reserve;
   g_os.hooks.reserve = stuck_reserve;
@@ -387,12 +356,6 @@ static int lost_child(void *ctx) {
   pthread_join(thread, NULL);
   CHECK_EQ(hak_check(NULL), 0);
   CHECK_EQ(test_stats().fork_lost_bytes, 0);
-  return 0;
-}
-
-static void fork__slabs_of_a_thread_lost_inside_the_library_serve_on(void **state) {
-  (void)state;
-  test_child_must_succeed(lost_child, NULL, 60);
 }
 
 TEST_MAIN_FRESH(T(fork__before_first_use_is_nothing_special),

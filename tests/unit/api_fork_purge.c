@@ -2,15 +2,14 @@
  * it had in hand is found again in the child, or counted. The moment is forced by hooks
  * that wait for it. */
 #include "child.h"
-#include "strict_os.h"
+#include "os_fixture.h"
+#include "threads.h"
 
 #include <pthread.h>
-#include <signal.h>
 #include <stdatomic.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
-static test_os_t g_os, g_own;
+static test_os_t g_own;
 static hak_os_t g_strict;
 static atomic_bool g_armed, g_after, g_inside, g_open;
 static test_os_kind_t g_kind; /* of the hook that waits */
@@ -62,10 +61,7 @@ static void begin(void) {
 }
 
 static hak_heap_t *make_own(void) {
-  hak_heap_config_t config = {.struct_size = sizeof config, .os = &g_own.hooks};
-  hak_heap_t *heap = hak_heap_create(&config);
-  CHECK(heap != NULL);
-  return heap;
+  return test_heap_make((hak_heap_config_t){.os = &g_own.hooks});
 }
 
 /* Memory that a collection gives back: slots of a SuperSlab in use, SuperSlabs that
@@ -101,17 +97,24 @@ static void *collect(void *ctx) {
   return NULL;
 }
 
-static void arm(test_os_kind_t kind, bool after) {
+/* Begins a thread, and returns once it waits before or after that hook has acted. */
+static pthread_t start_until(test_os_kind_t kind, bool after, test_thread_fn *run,
+                             void *ctx) {
   g_kind = kind;
   atomic_store(&g_after, after);
   atomic_store(&g_inside, false);
   atomic_store(&g_open, false);
   atomic_store(&g_armed, true);
+  pthread_t thread;
+  test_threads_begin(&thread, 1, run, ctx);
+  while (!atomic_load(&g_inside)) usleep(100);
+  return thread;
 }
 
-static void start(pthread_t *thread, void *(*run)(void *), void *ctx) {
-  CHECK_EQ(pthread_create(thread, NULL, run, ctx), 0);
-  while (!atomic_load(&g_inside)) usleep(100);
+/* Lets it go on. */
+static void finish(pthread_t thread) {
+  atomic_store(&g_open, true);
+  test_threads_end(&thread, 1);
 }
 
 /* The child's figures after a collection, in what it returns through a pipe. */
@@ -122,7 +125,6 @@ typedef struct report {
 } report_t;
 
 static report_t child_report(hak_heap_t *own) {
-  alarm(TEST_TSAN || TEST_ASAN ? 100 : 30);
   report_t report = {0};
   CHECK_EQ(hak_check(NULL), 0);
   (void)hak_collect(NULL, SIZE_MAX, HAK_COLLECT_ALL);
@@ -157,17 +159,13 @@ static report_t child_report(hak_heap_t *own) {
 static report_t fork_and_report(hak_heap_t *own) {
   int pipes[2];
   CHECK_EQ(pipe(pipes), 0);
-  pid_t pid = fork();
-  CHECK(pid >= 0);
+  pid_t pid = test_fork();
   if (pid == 0) {
     report_t report = child_report(own);
     CHECK_EQ(write(pipes[1], &report, sizeof report), sizeof report);
     _exit(0);
   }
-  int status = 0;
-  CHECK_EQ(waitpid(pid, &status, 0), pid);
-  CHECK_MSG(WIFEXITED(status) && WEXITSTATUS(status) == 0, "status 0x%x",
-            (unsigned)status);
+  test_fork_end(pid);
   report_t report;
   CHECK_EQ(read(pipes[0], &report, sizeof report), sizeof report);
   close(pipes[0]);
@@ -192,12 +190,9 @@ static int purge_child(void *ctx) {
   (void)hak_collect(NULL, SIZE_MAX, HAK_COLLECT_ALL);
   make_free(own, c->what);
   g_collect_bytes = c->bytes;
-  arm(TEST_OS_PURGE, c->after);
-  pthread_t thread;
-  start(&thread, collect, NULL);
+  pthread_t thread = start_until(TEST_OS_PURGE, c->after, collect, NULL);
   report_t child = fork_and_report(own);
-  atomic_store(&g_open, true);
-  pthread_join(thread, NULL);
+  finish(thread);
   (void)hak_collect(NULL, SIZE_MAX, HAK_COLLECT_ALL);
   hak_stats_t parent = test_stats();
   CHECK_MSG(child.committed <= parent.committed_bytes + 128 * KIB,
@@ -226,6 +221,12 @@ static void fork__beside_a_purge_loses_nothing(void **state) {
   }
 }
 
+/* With `false` and with `true` as what its argument points to. */
+static void in_both_cases(int (*function)(void *ctx)) {
+  static bool cases[] = {false, true};
+  for (size_t i = 0; i < 2; i++) test_child_must_succeed(function, &cases[i], 60);
+}
+
 /* ---- Memory that is made ready ---------------------------------------------- */
 
 static void *prefault(void *heap) {
@@ -237,12 +238,9 @@ static int prefault_child(void *ctx) {
   begin();
   hak_heap_t *own = *(bool *)ctx ? make_own() : hak_heap_create(NULL);
   CHECK(own != NULL && hak_heap_alloc(own, 100) != NULL);
-  arm(TEST_OS_COMMIT, true);
-  pthread_t thread;
-  start(&thread, prefault, own);
+  pthread_t thread = start_until(TEST_OS_COMMIT, true, prefault, own);
   report_t child = fork_and_report(own);
-  atomic_store(&g_open, true);
-  pthread_join(thread, NULL);
+  finish(thread);
   /* There the heap gives back what nobody asked to keep. */
   CHECK_MSG(child.committed <= 4 * MIB, "%llu bytes",
             (unsigned long long)child.committed);
@@ -255,10 +253,7 @@ static int prefault_child(void *ctx) {
 
 static void fork__beside_a_prefault_leaves_no_memory_kept(void **state) {
   (void)state;
-  for (int own = 0; own < 2; own++) {
-    bool is_own = own != 0;
-    test_child_must_succeed(prefault_child, &is_own, 60);
-  }
+  in_both_cases(prefault_child);
 }
 
 /* ---- Ranges that are being released -------------------------------------------- */
@@ -273,12 +268,9 @@ static int release_child(void *ctx) {
   begin();
   CHECK_EQ(hak_option_set(HAK_OPTION_HUGE_RETAIN_BYTES, 0), 0);
   void *block = hak_alloc(40 * MIB);
-  arm(TEST_OS_RELEASE, *(bool *)ctx);
-  pthread_t thread;
-  start(&thread, free_block, block);
+  pthread_t thread = start_until(TEST_OS_RELEASE, *(bool *)ctx, free_block, block);
   report_t child = fork_and_report(NULL);
-  atomic_store(&g_open, true);
-  pthread_join(thread, NULL);
+  finish(thread);
   CHECK_MSG(child.lost >= 40 * MIB && child.lost <= 41 * MIB, "%llu bytes are lost",
             (unsigned long long)child.lost);
   CHECK_EQ(child.unreleased, 0);
@@ -290,10 +282,7 @@ static int release_child(void *ctx) {
 
 static void fork__beside_a_release_says_what_may_be_lost(void **state) {
   (void)state;
-  for (int after = 0; after < 2; after++) {
-    bool is_after = after != 0;
-    test_child_must_succeed(release_child, &is_after, 60);
-  }
+  in_both_cases(release_child);
 }
 
 /* The end of a heap with hooks of its own, at each of its releases. */
@@ -307,13 +296,9 @@ static int end_child(void *ctx) {
   hak_heap_t *heap = make_own();
   CHECK(hak_heap_alloc(heap, 100) != NULL && hak_heap_alloc(heap, 40 * MIB) != NULL);
   size_t ranges = g_own.ranges;
-  arm(TEST_OS_RELEASE, *(bool *)ctx);
-  pthread_t thread;
-  start(&thread, destroy, heap);
-  pid_t pid = fork();
-  CHECK(pid >= 0);
+  pthread_t thread = start_until(TEST_OS_RELEASE, *(bool *)ctx, destroy, heap);
+  pid_t pid = test_fork();
   if (pid == 0) {
-    alarm(TEST_TSAN || TEST_ASAN ? 100 : 30);
     /* It is brought to its end; but for the one that was under way nothing is left. */
     CHECK(ranges > 1 && g_own.ranges <= 1);
     CHECK(test_stats().fork_lost_bytes >= 40 * MIB);
@@ -324,21 +309,15 @@ static int end_child(void *ctx) {
     CHECK(g_own.ranges <= 1);
     _exit(0);
   }
-  int status = 0;
-  CHECK_EQ(waitpid(pid, &status, 0), pid);
-  CHECK_EQ(status, 0);
-  atomic_store(&g_open, true);
-  pthread_join(thread, NULL);
+  test_fork_end(pid);
+  finish(thread);
   CHECK_EQ(g_own.ranges, 0);
   return 0;
 }
 
 static void fork__beside_the_end_of_hooks_ends_them(void **state) {
   (void)state;
-  for (int after = 0; after < 2; after++) {
-    bool is_after = after != 0;
-    test_child_must_succeed(end_child, &is_after, 60);
-  }
+  in_both_cases(end_child);
 }
 
 /* ---- Pages that move ---------------------------------------------------------- */
@@ -356,8 +335,7 @@ static void *grow(void *block) {
   return NULL;
 }
 
-static int remap_child(void *ctx) {
-  (void)ctx;
+TEST_IN_CHILD(fork__beside_pages_that_move_gives_their_block_up, 60) {
   test_os_open(&g_os, 0);
   make_slow(&g_os.hooks);
   g_remap = g_os.hooks.remap;
@@ -365,13 +343,9 @@ static int remap_child(void *ctx) {
   CHECK_EQ(test_os_init(&g_os), 0);
   hak_heap_t *heap = hak_heap_create(NULL);
   void *block = hak_heap_alloc(heap, 40 * MIB);
-  arm(TEST_OS_REMAP, true);
-  pthread_t thread;
-  start(&thread, grow, block);
-  pid_t pid = fork();
-  CHECK(pid >= 0);
+  pthread_t thread = start_until(TEST_OS_REMAP, true, grow, block);
+  pid_t pid = test_fork();
   if (pid == 0) {
-    alarm(TEST_TSAN || TEST_ASAN ? 100 : 30);
     CHECK(hak_heap_of(block) == NULL);
     hak_stats_t stats = test_stats();
     CHECK(stats.fork_lost_bytes >= 40 * MIB && stats.fork_lost_bytes <= 42 * MIB);
@@ -384,18 +358,9 @@ static int remap_child(void *ctx) {
     CHECK_EQ(hak_check(NULL), 0);
     _exit(0);
   }
-  int status = 0;
-  CHECK_EQ(waitpid(pid, &status, 0), pid);
-  CHECK_EQ(status, 0);
-  atomic_store(&g_open, true);
-  pthread_join(thread, NULL);
+  test_fork_end(pid);
+  finish(thread);
   CHECK_EQ(hak_check(NULL), 0);
-  return 0;
-}
-
-static void fork__beside_pages_that_move_gives_their_block_up(void **state) {
-  (void)state;
-  test_child_must_succeed(remap_child, NULL, 60);
 }
 
 /* ---- A fork out of a hook ------------------------------------------------------- */
@@ -406,8 +371,7 @@ static pid_t g_pid;
 /* This thread is at a purge of its own, another one is at the same. */
 static int forking_purge(void *ctx, void *ptr, size_t size) {
   if (atomic_load(&g_inside) && g_pid == 0) {
-    g_pid = fork();
-    CHECK(g_pid >= 0);
+    g_pid = test_fork();
     if (g_pid == 0) {
       g_pid = -1;
       return g_strict.purge(ctx, ptr, size);
@@ -417,8 +381,7 @@ static int forking_purge(void *ctx, void *ptr, size_t size) {
   return slow_purge(ctx, ptr, size);
 }
 
-static int inside_child(void *ctx) {
-  (void)ctx;
+TEST_IN_CHILD(fork__out_of_a_purge_beside_another_one_counts_that, 60) {
   test_os_open(&g_own, 0);
   test_os_open(&g_os, 0);
   make_slow(&g_own.hooks);
@@ -429,12 +392,9 @@ static int inside_child(void *ctx) {
   (void)hak_collect(NULL, SIZE_MAX, HAK_COLLECT_ALL);
   hak_free(hak_heap_alloc(g_heap, 8 * MIB));
   g_collect_bytes = SIZE_MAX;
-  arm(TEST_OS_PURGE, false);
-  pthread_t thread;
-  start(&thread, collect, NULL);
+  pthread_t thread = start_until(TEST_OS_PURGE, false, collect, NULL);
   (void)hak_collect(NULL, SIZE_MAX, HAK_COLLECT_ALL);
   if (g_pid == -1) {
-    alarm(TEST_TSAN || TEST_ASAN ? 100 : 30);
     /* What the other one had is given up and counted, and nobody waits for it. */
     CHECK(test_stats().fork_lost_bytes >= 2 * MIB);
     CHECK_EQ(hak_check(NULL), 0);
@@ -444,19 +404,10 @@ static int inside_child(void *ctx) {
     _exit(0);
   }
   CHECK(g_pid > 0);
-  int status = 0;
-  CHECK_EQ(waitpid(g_pid, &status, 0), g_pid);
-  CHECK_EQ(status, 0);
-  atomic_store(&g_open, true);
-  pthread_join(thread, NULL);
+  test_fork_end(g_pid);
+  finish(thread);
   CHECK_EQ(hak_heap_destroy(g_heap), 0);
   CHECK_EQ(g_own.ranges, 0);
-  return 0;
-}
-
-static void fork__out_of_a_purge_beside_another_one_counts_that(void **state) {
-  (void)state;
-  test_child_must_succeed(inside_child, NULL, 60);
 }
 
 TEST_MAIN_FRESH(T(fork__beside_a_purge_loses_nothing),

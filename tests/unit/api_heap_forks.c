@@ -1,9 +1,9 @@
 /* api_heap_forks.c - heaps across fork and shutdown. */
-#include "support.h"
+#include "child.h"
+#include "threads.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 enum {
@@ -26,7 +26,6 @@ static void *churn(void *arg) {
 }
 
 static int in_child(void **blocks, size_t count) {
-  alarm(60);
   for (size_t i = 0; i < count; i++) hak_free(blocks[i]);
   for (size_t i = 0; i < HEAPS; i++) {
     for (size_t k = 0; k < 100; k++) {
@@ -45,29 +44,21 @@ static void fork__children_use_and_end_heaps_that_threads_churn(void **state) {
   if (TEST_TSAN) return; /* it does not follow forks of threaded programs */
   pthread_t threads[2];
   for (size_t i = 0; i < HEAPS; i++) CHECK((g_heaps[i] = hak_heap_create(NULL)) != NULL);
-  for (uintptr_t i = 0; i < TEST_COUNT(threads); i++) {
-    CHECK_EQ(pthread_create(&threads[i], NULL, churn, (void *)i), 0);
-  }
+  test_threads_begin_numbered(threads, TEST_COUNT(threads), churn);
   void *blocks[50];
   for (size_t i = 0; i < TEST_COUNT(blocks); i++) {
     blocks[i] = hak_heap_alloc(g_heaps[i % HEAPS], 1 + i * 50);
   }
   for (size_t i = 0; i < test_scale(200); i++) {
-    pid_t pid = fork();
-    CHECK(pid >= 0);
+    pid_t pid = test_fork();
     if (pid == 0) _exit(in_child(blocks, TEST_COUNT(blocks)));
-    int status = 0;
-    CHECK_EQ(waitpid(pid, &status, 0), pid);
-    CHECK_MSG(WIFEXITED(status) && WEXITSTATUS(status) == 0, "child %zu: %x", i,
-              (unsigned)status);
+    test_fork_end(pid);
   }
   atomic_store(&g_stop, true);
-  for (size_t i = 0; i < TEST_COUNT(threads); i++) pthread_join(threads[i], NULL);
+  test_threads_end(threads, TEST_COUNT(threads));
   for (size_t i = 0; i < TEST_COUNT(blocks); i++) hak_free(blocks[i]);
   for (size_t i = 0; i < HEAPS; i++) {
-    hak_stats_t stats = {.struct_size = sizeof stats};
-    CHECK_EQ(hak_stats_get(g_heaps[i], &stats), 0);
-    CHECK_EQ(stats.live_blocks, 0);
+    CHECK_EQ(test_heap_stats(g_heaps[i]).live_blocks, 0);
     CHECK_EQ(hak_heap_destroy(g_heaps[i]), 0);
   }
 }

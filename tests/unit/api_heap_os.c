@@ -1,6 +1,7 @@
 /* api_heap_os.c - heaps that say where pages come from: hooks of their own, to which all
  * goes back, also when they fail; huge pages always or never. */
-#include "strict_os.h"
+#include "os_fixture.h"
+#include "threads.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -12,15 +13,23 @@ static const size_t sizes[] = {1,     100,    1024,    5000,    32768,
                                60000, 300000, 1 << 20, 3 << 20, 40 << 20};
 
 static hak_heap_t *make(test_os_t *os, hak_heap_t *parent) {
-  hak_heap_config_t config = {.struct_size = sizeof config};
-  config.parent = parent;
-  config.os = &os->hooks;
-  hak_heap_t *heap = hak_heap_create(&config);
-  CHECK(heap != NULL);
-  return heap;
+  return test_heap_make((hak_heap_config_t){.parent = parent, .os = &os->hooks});
 }
 
-static void check_given_back(test_os_t *os) {
+/* The library is over hooks of its own; g_os is for the heaps. */
+static int setup(void **state) {
+  (void)state;
+  test_os_open(&g_os, 0);
+  return 0;
+}
+
+static int teardown(void **state) {
+  (void)state;
+  test_os_close(&g_os);
+  return 0;
+}
+
+static void check_given_back(const test_os_t *os) {
   CHECK_EQ(os->ranges, 0);
   CHECK_EQ(os->reserved_bytes, 0);
   CHECK_EQ(os->committed_bytes, 0);
@@ -37,14 +46,12 @@ static void fill(hak_heap_t *heap, unsigned char **blocks) {
 /* Process-wide reservations while `heap` works: none is made for its blocks. */
 static void blocks__come_from_the_hooks_and_go_back_to_them(void **state) {
   (void)state;
-  test_os_t os;
-  test_os_open(&os, 0);
   unsigned char *blocks[TEST_COUNT(sizes)];
   for (int cycle = 0; cycle < 20; cycle++) {
-    hak_heap_t *heap = make(&os, NULL);
-    CHECK_EQ(os.ranges, 0);
+    hak_heap_t *heap = make(&g_os, NULL);
+    CHECK_EQ(g_os.ranges, 0);
     fill(heap, blocks);
-    CHECK(os.committed_bytes >= 44 * MIB);
+    CHECK(g_os.committed_bytes >= 44 * MIB);
     for (size_t i = 0; i < TEST_COUNT(sizes); i++) {
       CHECK(test_verify_sparse(blocks[i], sizes[i], i));
       blocks[i] = hak_realloc(blocks[i], sizes[i] * 2);
@@ -54,109 +61,93 @@ static void blocks__come_from_the_hooks_and_go_back_to_them(void **state) {
       if (i % 2 == 0) hak_free(blocks[i]);
     }
     CHECK_EQ(hak_check(NULL), 0);
-    size_t committed = os.committed_bytes;
+    size_t committed = g_os.committed_bytes;
     hak_collect(heap, SIZE_MAX, 0);
-    CHECK(os.committed_bytes <= committed);
+    CHECK(g_os.committed_bytes <= committed);
     if (cycle % 2 == 0) CHECK_EQ(hak_heap_reset(heap), 0);
     CHECK(hak_heap_alloc(heap, 5000) != NULL);
     CHECK_EQ(hak_heap_destroy(heap), 0);
-    check_given_back(&os);
+    check_given_back(&g_os);
     CHECK_EQ(hak_check(NULL), 0);
   }
-  test_os_close(&os);
 }
 
 static void heaps__that_come_and_go_leave_no_records_behind(void **state) {
   (void)state;
-  test_os_t os;
-  test_os_open(&os, 0);
   uint64_t metadata = 0;
   for (int cycle = 0; cycle < 300; cycle++) {
-    hak_heap_t *heap = make(&os, NULL);
+    hak_heap_t *heap = make(&g_os, NULL);
     CHECK(hak_heap_alloc(heap, 100) != NULL && hak_heap_alloc(heap, MIB) != NULL);
     CHECK_EQ(hak_heap_destroy(heap), 0);
-    check_given_back(&os);
+    check_given_back(&g_os);
     if (cycle == 10) metadata = test_stats().metadata_bytes;
   }
   CHECK_EQ(test_stats().metadata_bytes, metadata);
-  test_os_close(&os);
 }
 
 static void heaps__with_the_same_hooks_do_not_share_what_comes_from_them(void **state) {
   (void)state;
-  test_os_t os;
-  test_os_open(&os, 0);
-  hak_heap_t *first = make(&os, NULL), *second = make(&os, first);
+  hak_heap_t *first = make(&g_os, NULL), *second = make(&g_os, first);
   void *block = hak_heap_alloc(first, 100);
-  size_t ranges = os.ranges;
+  size_t ranges = g_os.ranges;
   CHECK(block != NULL && hak_heap_alloc(second, 100) != NULL);
-  CHECK_EQ(os.ranges, 2 * ranges);
+  CHECK_EQ(g_os.ranges, 2 * ranges);
   CHECK_EQ(hak_heap_destroy(first), EBUSY);
   CHECK_EQ(hak_heap_destroy(second), 0);
-  CHECK_EQ(os.ranges, ranges);
+  CHECK_EQ(g_os.ranges, ranges);
   hak_free(block);
   CHECK_EQ(hak_heap_destroy(first), 0);
-  check_given_back(&os);
-  test_os_close(&os);
+  check_given_back(&g_os);
 }
 
 static void release__gives_all_back_with_the_last_block(void **state) {
   (void)state;
-  test_os_t os;
-  test_os_open(&os, 0);
-  hak_heap_t *heap = make(&os, NULL);
+  hak_heap_t *heap = make(&g_os, NULL);
   unsigned char *blocks[TEST_COUNT(sizes)];
   fill(heap, blocks);
   CHECK_EQ(hak_heap_release(heap), 0);
   for (size_t i = 0; i < TEST_COUNT(sizes); i++) {
-    CHECK(os.ranges > 0);
+    CHECK(g_os.ranges > 0);
     CHECK(test_verify_sparse(blocks[i], sizes[i], i));
     hak_free(blocks[i]);
   }
   hak_thread_idle();
-  check_given_back(&os);
-  test_os_close(&os);
+  check_given_back(&g_os);
 }
 
 static void reserve_and_prefault__take_from_the_hooks_and_go_back(void **state) {
   (void)state;
-  test_os_t os;
-  test_os_open(&os, 0);
   hak_heap_config_t config = {.struct_size = sizeof config, .flags = HAK_HEAP_NO_PURGE};
-  config.os = &os.hooks;
+  config.os = &g_os.hooks;
   config.reserve = 8 * MIB;
   config.prefault = 3 * MIB;
   hak_heap_t *heap = hak_heap_create(&config);
   CHECK(heap != NULL);
-  CHECK(os.reserved_bytes >= 8 * MIB && os.committed_bytes >= 3 * MIB);
+  CHECK(g_os.reserved_bytes >= 8 * MIB && g_os.committed_bytes >= 3 * MIB);
   for (size_t i = 0; i < 100; i++) CHECK(hak_heap_alloc(heap, 20000) != NULL);
   CHECK_EQ(hak_heap_reset(heap), 0);
   CHECK_EQ(hak_check(NULL), 0);
   CHECK_EQ(hak_heap_destroy(heap), 0);
-  check_given_back(&os);
-  test_os_close(&os);
+  check_given_back(&g_os);
 }
 
 /* Where purging is manual frees give nothing back; the end of the heap does. */
 static void manual_purging__gives_back_at_the_end(void **state) {
   (void)state;
-  test_os_t os;
-  test_os_open(&os, 0);
   int64_t mode = hak_option_get(HAK_OPTION_PURGE_MODE);
   CHECK_EQ(hak_option_set(HAK_OPTION_PURGE_MODE, 0), 0);
-  hak_heap_t *heap = make(&os, NULL);
+  hak_heap_t *heap = make(&g_os, NULL);
   for (size_t i = 0; i < 5; i++) {
-    uint64_t calls = os.calls[TEST_OS_RELEASE] + os.calls[TEST_OS_PURGE];
+    uint64_t calls = g_os.calls[TEST_OS_RELEASE] + g_os.calls[TEST_OS_PURGE];
     void *large = hak_heap_alloc(heap, (40 + i) * MIB);
     CHECK(large != NULL);
     hak_free(large);
     hak_free(hak_heap_alloc(heap, 3 * MIB));
-    CHECK_EQ(os.calls[TEST_OS_RELEASE] + os.calls[TEST_OS_PURGE], calls);
+    CHECK_EQ(g_os.calls[TEST_OS_RELEASE] + g_os.calls[TEST_OS_PURGE], calls);
   }
   CHECK_EQ(hak_heap_destroy(heap), 0);
-  check_given_back(&os);
+  check_given_back(&g_os);
   CHECK_EQ(hak_option_set(HAK_OPTION_PURGE_MODE, mode), 0);
-  test_os_close(&os);
 }
 
 static void hooks__of_other_page_sizes_serve_beside_the_process(void **state) {
@@ -164,9 +155,8 @@ static void hooks__of_other_page_sizes_serve_beside_the_process(void **state) {
   static const unsigned flags[] = {TEST_OS_PAGE_16K, TEST_OS_PAGE_64K, TEST_OS_FAR,
                                    TEST_OS_NO_REMAP, TEST_OS_PURGE_NOOP};
   for (size_t f = 0; f < TEST_COUNT(flags); f++) {
-    test_os_t os;
-    test_os_open(&os, flags[f]);
-    hak_heap_t *heap = make(&os, NULL);
+    test_os_open(&g_os, flags[f]);
+    hak_heap_t *heap = make(&g_os, NULL);
     unsigned char *blocks[TEST_COUNT(sizes)];
     fill(heap, blocks);
     for (size_t i = 0; i < TEST_COUNT(sizes); i++) {
@@ -178,19 +168,17 @@ static void hooks__of_other_page_sizes_serve_beside_the_process(void **state) {
     unsigned char *zero = hak_heap_calloc(heap, 1, 3 * MIB);
     CHECK(zero != NULL && test_is_zero(zero, 3 * MIB));
     CHECK_EQ(hak_heap_destroy(heap), 0);
-    check_given_back(&os);
-    test_os_close(&os);
+    check_given_back(&g_os);
+    test_os_close(&g_os);
   }
 }
 
 static void hooks__that_fail_give_null_and_serve_again(void **state) {
   (void)state;
-  test_os_t os;
-  test_os_open(&os, 0);
   for (uint64_t n = 1; n < 40; n++) {
-    hak_heap_t *heap = make(&os, NULL);
-    test_os_fail(&os, n % 2 == 0 ? TEST_FAIL_NTH : TEST_FAIL_FROM_NTH, TEST_OS_ALL_KINDS,
-                 n);
+    hak_heap_t *heap = make(&g_os, NULL);
+    test_os_fail(&g_os, n % 2 == 0 ? TEST_FAIL_NTH : TEST_FAIL_FROM_NTH,
+                 TEST_OS_ALL_KINDS, n);
     unsigned char *blocks[TEST_COUNT(sizes)];
     for (size_t i = 0; i < TEST_COUNT(sizes); i++) {
       errno = 0;
@@ -200,7 +188,7 @@ static void hooks__that_fail_give_null_and_serve_again(void **state) {
     void *other = hak_alloc(5 * MIB); /* nobody else is concerned */
     CHECK(other != NULL);
     hak_free(other);
-    test_os_fail(&os, TEST_FAIL_NONE, 0, 0);
+    test_os_fail(&g_os, TEST_FAIL_NONE, 0, 0);
     CHECK(hak_heap_alloc(heap, 3 * MIB) != NULL);
     CHECK_EQ(hak_check(NULL), 0);
     CHECK_EQ(hak_heap_destroy(heap), 0);
@@ -208,9 +196,8 @@ static void hooks__that_fail_give_null_and_serve_again(void **state) {
     /* What a hook refused to take back is offered to it again. */
     hak_free(hak_alloc(80 * MIB));
     hak_collect(NULL, SIZE_MAX, 0);
-    check_given_back(&os);
+    check_given_back(&g_os);
   }
-  test_os_close(&os);
 }
 
 static void create__refuses_bad_hooks(void **state) {
@@ -255,13 +242,9 @@ static void *work(void *ctx) {
 /* Threads end or collect while heaps with hooks of their own come and go. */
 static void threads__leave_nothing_in_the_hooks_when_the_heap_goes(void **state) {
   (void)state;
-  test_os_t os;
-  test_os_open(&os, 0);
-  g_heap = make(&os, NULL);
+  g_heap = make(&g_os, NULL);
   pthread_t threads[THREADS];
-  for (uintptr_t i = 0; i < THREADS; i++) {
-    CHECK_EQ(pthread_create(&threads[i], NULL, work, (void *)i), 0);
-  }
+  test_threads_begin_numbered(threads, THREADS, work);
   test_os_t passing;
   test_os_open(&passing, 0);
   for (size_t n = 0; n < test_scale(100); n++) {
@@ -271,24 +254,20 @@ static void threads__leave_nothing_in_the_hooks_when_the_heap_goes(void **state)
     check_given_back(&passing);
   }
   test_os_close(&passing);
-  for (size_t i = 0; i < THREADS; i++) CHECK_EQ(pthread_join(threads[i], NULL), 0);
+  test_threads_end(threads, THREADS);
   CHECK_EQ(hak_check(NULL), 0);
   CHECK_EQ(hak_heap_destroy(g_heap), 0);
-  check_given_back(&os);
-  test_os_close(&os);
+  check_given_back(&g_os);
 }
 
 static void shutdown__gives_what_is_left_to_the_hooks(void **state) {
   (void)state;
-  test_os_t os;
-  test_os_open(&os, 0);
-  hak_heap_t *heap = make(&os, NULL);
+  hak_heap_t *heap = make(&g_os, NULL);
   unsigned char *blocks[TEST_COUNT(sizes)];
   fill(heap, blocks);
-  CHECK_EQ(hak_heap_destroy(make(&os, NULL)), 0);
+  CHECK_EQ(hak_heap_destroy(make(&g_os, NULL)), 0);
   CHECK_EQ(hak_shutdown(0), 0);
-  check_given_back(&os);
-  test_os_close(&os);
+  check_given_back(&g_os);
   test_restart();
 }
 
@@ -341,14 +320,16 @@ static void huge_pages__are_asked_for_always_or_never(void **state) {
   CHECK(hak_heap_create(&config) == NULL && errno == EINVAL);
 }
 
+#define M(function) cmocka_unit_test_setup_teardown(function, setup, teardown)
+
 TEST_MAIN(T(huge_pages__are_asked_for_always_or_never),
-          T(blocks__come_from_the_hooks_and_go_back_to_them),
-          T(heaps__that_come_and_go_leave_no_records_behind),
-          T(heaps__with_the_same_hooks_do_not_share_what_comes_from_them),
-          T(release__gives_all_back_with_the_last_block),
-          T(reserve_and_prefault__take_from_the_hooks_and_go_back),
-          T(manual_purging__gives_back_at_the_end),
+          M(blocks__come_from_the_hooks_and_go_back_to_them),
+          M(heaps__that_come_and_go_leave_no_records_behind),
+          M(heaps__with_the_same_hooks_do_not_share_what_comes_from_them),
+          M(release__gives_all_back_with_the_last_block),
+          M(reserve_and_prefault__take_from_the_hooks_and_go_back),
+          M(manual_purging__gives_back_at_the_end),
           T(hooks__of_other_page_sizes_serve_beside_the_process),
-          T(hooks__that_fail_give_null_and_serve_again), T(create__refuses_bad_hooks),
-          T(threads__leave_nothing_in_the_hooks_when_the_heap_goes),
-          T(shutdown__gives_what_is_left_to_the_hooks))
+          M(hooks__that_fail_give_null_and_serve_again), T(create__refuses_bad_hooks),
+          M(threads__leave_nothing_in_the_hooks_when_the_heap_goes),
+          M(shutdown__gives_what_is_left_to_the_hooks))

@@ -1,6 +1,6 @@
 /* api_heap_serial.c - heaps for one thread at a time: blocks of all tiers, the two ways
  * to free them, limits, misuse, the ways in which such a heap ends. */
-#include "support.h"
+#include "threads.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -13,12 +13,6 @@ static const size_t sizes[] = {1,      8,      16,      48,      100,     1000,
 
 static hak_heap_t *make(hak_heap_t *parent) {
   return test_heap(HAK_HEAP_SERIAL, "serial", parent);
-}
-
-static void run(void *(*fn)(void *arg), void *arg) {
-  pthread_t thread;
-  CHECK_EQ(pthread_create(&thread, NULL, fn, arg), 0);
-  CHECK_EQ(pthread_join(thread, NULL), 0);
 }
 
 /* ---- blocks ---------------------------------------------------------------- */
@@ -172,7 +166,7 @@ static void release__leaves_blocks_that_all_threads_free_at_once(void **state) {
       parts[t] = (part_t){blocks + t * EACH, EACH};
       CHECK_EQ(pthread_create(&threads[t], NULL, free_part, &parts[t]), 0);
     }
-    for (size_t t = 0; t < THREADS; t++) CHECK_EQ(pthread_join(threads[t], NULL), 0);
+    test_threads_end(threads, THREADS);
     CHECK_EQ(test_live_blocks(), before);
     if (parent != NULL) CHECK_EQ(hak_heap_destroy(parent), 0);
   }
@@ -193,7 +187,7 @@ static void destroy__by_another_thread_takes_all_blocks(void **state) {
       CHECK(block != NULL);
       if (i % 2 == 0) hak_heap_free(heap, block);
     }
-    run(end_it, heap);
+    test_thread_run(end_it, heap);
     CHECK_EQ(test_live_blocks(), blocks);
     CHECK_EQ(test_live_bytes(), bytes);
     CHECK_EQ(hak_check(NULL), 0);

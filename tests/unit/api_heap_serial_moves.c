@@ -1,19 +1,13 @@
 /* api_heap_serial_moves.c - serial heaps in one hand after another: threads by turns,
  * fibers, a fork; every byte is checked on the way. */
-#include "support.h"
+#include "child.h"
+#include "threads.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
-#include <sys/wait.h>
 #include <ucontext.h>
 #include <unistd.h>
-
-static void run(void *(*fn)(void *arg), void *arg) {
-  pthread_t thread;
-  CHECK_EQ(pthread_create(&thread, NULL, fn, arg), 0);
-  CHECK_EQ(pthread_join(thread, NULL), 0);
-}
 
 /* ---- a crowd of blocks ------------------------------------------------------- */
 
@@ -129,7 +123,7 @@ static void moves__from_thread_to_thread_lose_nothing(void **state) {
   crowd_t *crowd = crowd_new(2);
   for (int round = 0; round < 10; round++) {
     live(crowd, 1000, 20000);
-    run(live_a_while, crowd);
+    test_thread_run(live_a_while, crowd);
     CHECK_EQ(hak_check(crowd->heap), 0);
   }
   CHECK_EQ(test_heap_live_blocks(crowd->heap), count_live(crowd));
@@ -173,10 +167,8 @@ static void turns__under_a_lock_while_others_collect_and_look(void **state) {
   pthread_t threads[4], looker;
   atomic_bool stop = false;
   CHECK_EQ(pthread_create(&looker, NULL, look_on, &stop), 0);
-  for (size_t i = 0; i < TEST_COUNT(threads); i++) {
-    CHECK_EQ(pthread_create(&threads[i], NULL, take_turns, &baton), 0);
-  }
-  for (size_t i = 0; i < TEST_COUNT(threads); i++) pthread_join(threads[i], NULL);
+  test_threads_begin(threads, TEST_COUNT(threads), take_turns, &baton);
+  test_threads_end(threads, TEST_COUNT(threads));
   atomic_store(&stop, true);
   pthread_join(looker, NULL);
   CHECK_EQ(hak_check(crowd->heap), 0);
@@ -213,7 +205,7 @@ static void fibers__carry_their_heaps_across_threads(void **state) {
     g_fibers[i].uc_link = NULL;
     makecontext(&g_fibers[i], (void (*)(void))fiber, 1, i);
   }
-  for (int round = 0; round < 20; round++) run(resume_both, NULL);
+  for (int round = 0; round < 20; round++) test_thread_run(resume_both, NULL);
   for (int i = 0; i < 2; i++) {
     CHECK_EQ(hak_check(g_crowds[i]->heap), 0);
     crowd_end(g_crowds[i]);
@@ -227,17 +219,13 @@ static void fork__child_goes_on_with_the_heap(void **state) {
   if (TEST_TSAN) return; /* it does not follow forks of threaded programs */
   crowd_t *crowd = crowd_new(20);
   live(crowd, 2000, 20000);
-  pid_t pid = fork();
-  CHECK(pid >= 0);
+  pid_t pid = test_fork();
   if (pid == 0) {
-    alarm(60);
     live(crowd, 2000, 20000);
     crowd_end(crowd);
     _exit(hak_check(NULL) == 0 ? 0 : 1);
   }
-  int status = 0;
-  CHECK_EQ(waitpid(pid, &status, 0), pid);
-  CHECK(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+  test_fork_end(pid);
   live(crowd, 2000, 20000);
   crowd_end(crowd);
 }

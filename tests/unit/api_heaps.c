@@ -1,9 +1,9 @@
 /* api_heaps.c - heaps by handle: blocks of all tiers, what is told of them, many heaps
  * and many threads at once. */
-#include "support.h"
+#include "threads.h"
+#include "visits.h"
 
 #include <errno.h>
-#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -100,20 +100,6 @@ static void no_grow__of_a_heap_never_calls_the_system(void **state) {
 
 /* ---- introspection ---------------------------------------------------------- */
 
-typedef struct seen {
-  hak_heap_t *heap;
-  size_t count, bytes;
-} seen_t;
-
-static bool see_block(const hak_block_t *block, void *ctx) {
-  seen_t *seen = ctx;
-  CHECK(block->is_start && block->heap == seen->heap);
-  CHECK(hak_heap_of(block->address) == seen->heap);
-  seen->count++;
-  seen->bytes += block->size;
-  return true;
-}
-
 static void visit__shows_the_heaps_blocks_and_no_others(void **state) {
   (void)state;
   hak_heap_t *heap = test_heap(0, NULL, NULL), *other = test_heap(0, NULL, NULL);
@@ -131,37 +117,40 @@ static void visit__shows_the_heaps_blocks_and_no_others(void **state) {
     }
   }
   for (size_t i = 0; i < n_freed; i++) hak_free(freed[i]);
-  seen_t seen = {heap, 0, 0};
-  CHECK_EQ(hak_heap_visit(heap, see_block, &seen, 0), 0);
-  CHECK_EQ(seen.count, count);
-  CHECK_EQ(seen.bytes, bytes);
-  CHECK_EQ(test_heap_stats(heap).live_bytes, bytes);
+  CHECK_EQ(test_visit_live(heap, count), bytes);
   CHECK_EQ(hak_heap_destroy(heap), 0);
-  CHECK_EQ(hak_heap_visit(heap, see_block, &seen, 0), EINVAL);
+  test_visit_t visit = {.heap = heap};
+  CHECK_EQ(hak_heap_visit(heap, test_visit_block, &visit, 0), EINVAL);
+  CHECK_EQ(visit.count, 0);
   CHECK_EQ(hak_heap_destroy(other), 0);
 }
 
+typedef struct seen_heaps {
+  hak_heap_t *wanted;
+  size_t count, found; /* of all heaps, and of the wanted one */
+} seen_heaps_t;
+
 static bool see_heap(hak_heap_t *heap, void *ctx) {
-  seen_t *seen = ctx;
+  seen_heaps_t *seen = ctx;
   seen->count++;
-  if (heap == seen->heap) seen->bytes++;
+  if (heap == seen->wanted) seen->found++;
   return true;
 }
 
 static void visit_heaps__shows_live_ones(void **state) {
   (void)state;
-  seen_t before = {NULL, 0, 0};
+  seen_heaps_t before = {NULL, 0, 0};
   CHECK_EQ(hak_visit_heaps(see_heap, &before), 0);
   hak_heap_t *heap = test_heap(0, NULL, NULL);
-  seen_t seen = {heap, 0, 0};
+  seen_heaps_t seen = {heap, 0, 0};
   CHECK_EQ(hak_visit_heaps(see_heap, &seen), 0);
   CHECK_EQ(seen.count, before.count + 1);
-  CHECK_EQ(seen.bytes, 1);
+  CHECK_EQ(seen.found, 1);
   CHECK_EQ(hak_heap_destroy(heap), 0);
-  seen = (seen_t){heap, 0, 0};
+  seen = (seen_heaps_t){heap, 0, 0};
   CHECK_EQ(hak_visit_heaps(see_heap, &seen), 0);
   CHECK_EQ(seen.count, before.count);
-  CHECK_EQ(seen.bytes, 0);
+  CHECK_EQ(seen.found, 0);
 }
 
 static void stats__cover_heaps_below(void **state) {
@@ -281,29 +270,23 @@ static void *alloc_all(void *arg) {
   return NULL;
 }
 
-static void run(void *(*fn)(void *arg), job_t *job) {
-  pthread_t thread;
-  CHECK_EQ(pthread_create(&thread, NULL, fn, job), 0);
-  CHECK_EQ(pthread_join(thread, NULL), 0);
-}
-
 static void threads__allocate_and_free_in_one_heap(void **state) {
   (void)state;
   static void *blocks[30000];
   hak_heap_t *heap = test_heap(0, "shared", NULL);
   job_t job = {heap, blocks, TEST_COUNT(blocks)};
   for (int round = 0; round < 3; round++) {
-    run(alloc_all, &job);
-    run(free_all, &job);
+    test_thread_run(alloc_all, &job);
+    test_thread_run(free_all, &job);
     CHECK_EQ(test_heap_stats(heap).live_blocks, 0);
-    run(alloc_all, &job);
+    test_thread_run(alloc_all, &job);
     free_all(&job);
     alloc_all(&job);
-    run(free_all, &job);
+    test_thread_run(free_all, &job);
   }
   alloc_all(&job);
   CHECK_EQ(hak_heap_release(heap), 0);
-  run(free_all, &job);
+  test_thread_run(free_all, &job);
   CHECK_EQ(hak_check(NULL), 0);
 }
 
@@ -313,10 +296,10 @@ static void release__last_frees_of_other_threads_give_the_memory_back(void **sta
   for (int round = 0; round < 50; round++) {
     hak_heap_t *heap = test_heap(0, NULL, NULL);
     job_t job = {heap, blocks, TEST_COUNT(blocks)};
-    run(alloc_all, &job);
+    test_thread_run(alloc_all, &job);
     uint64_t superslabs = test_stats().superslabs;
     CHECK_EQ(hak_heap_release(heap), 0);
-    run(free_all, &job);
+    test_thread_run(free_all, &job);
     CHECK(test_stats().superslabs < superslabs);
   }
 }

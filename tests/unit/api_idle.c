@@ -3,6 +3,7 @@
  * case runs in a child of its own. */
 #include "child.h"
 #include "syscalls.h"
+#include "threads.h"
 
 #include <pthread.h>
 #include <stdio.h>
@@ -70,7 +71,7 @@ static void begin(crowd_t *crowd, pthread_t *threads, unsigned count) {
 static void end(crowd_t *crowd, pthread_t *threads, unsigned count) {
   if (crowd->leave == LEAVE_END) return;
   pthread_barrier_wait(&crowd->end);
-  for (unsigned i = 0; i < count; i++) pthread_join(threads[i], NULL);
+  test_threads_end(threads, count);
 }
 
 /* ---- What 200 threads had serves the next one ------------------------------ */
@@ -156,8 +157,7 @@ static size_t bound_of_class(size_t size) {
   return 3 * blocks * size + span;
 }
 
-static int stop_child(void *ctx) {
-  (void)ctx;
+TEST_IN_CHILD(stopped__a_thread_keeps_no_more_than_its_bounded_cache, 60) {
   crowd_t crowd = {.leave = LEAVE_STOP, .bytes = PER_SIZE};
   hak_free(hak_alloc(1));
   uint64_t before = test_stats().committed_bytes - test_stats().metadata_bytes;
@@ -179,12 +179,6 @@ static int stop_child(void *ctx) {
   end(&crowd, threads, SLEEPERS);
   (void)hak_collect(NULL, SIZE_MAX, HAK_COLLECT_ALL);
   CHECK_EQ(test_stats().committed_bytes - test_stats().metadata_bytes <= before, true);
-  return 0;
-}
-
-static void stopped__a_thread_keeps_no_more_than_its_bounded_cache(void **state) {
-  (void)state;
-  test_child_must_succeed(stop_child, NULL, 60);
 }
 
 TEST_MAIN_FRESH(T(idle__memory_of_200_threads_serves_the_next_and_95_percent_goes_back),

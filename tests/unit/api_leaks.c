@@ -1,5 +1,6 @@
 /* api_leaks.c - a heap that was asked to tells at its end what is still live in it. */
 #include "support.h"
+#include "threads.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -27,11 +28,7 @@ static void listen(const hak_error_info_t *info, void *ctx) {
 }
 
 static hak_heap_t *make(hak_heap_t *parent) {
-  hak_heap_config_t config = {
-      .struct_size = sizeof config, .flags = HAK_HEAP_REPORT_LEAKS, .parent = parent};
-  hak_heap_t *heap = hak_heap_create(&config);
-  CHECK(heap != NULL);
-  return heap;
+  return test_heap(HAK_HEAP_REPORT_LEAKS, NULL, parent);
 }
 
 static told_t g_told;
@@ -87,36 +84,32 @@ static void leaks__of_serial_heaps_are_counted_too(void **state) {
   check_each_size(HAK_HEAP_SERIAL);
 }
 
-static void leaks__of_large_blocks_are_told_together(void **state) {
-  (void)state;
-  hak_heap_t *heap = make(NULL);
-  void *a = hak_heap_alloc(heap, 5 << 20), *b = hak_heap_alloc(heap, 40 << 20);
-  hak_free(hak_heap_alloc(heap, 3 << 20));
+/* Ends a heap with two live blocks, of so many bytes in all, that are told in one line.
+ */
+static void end_with_two(hak_heap_t *heap, size_t bytes) {
   char line[128];
-  snprintf(line, sizeof line, "2 blocks, %zu bytes in all, were live",
-           hak_usable_size(a) + hak_usable_size(b));
+  snprintf(line, sizeof line, "2 blocks, %zu bytes in all, were live", bytes);
   end(heap);
   CHECK_EQ(g_told.count, 1);
   CHECK_MSG(strstr(g_told.text, line) != NULL, "'%s' is not: %s", line, g_told.text);
 }
 
+static void leaks__of_large_blocks_are_told_together(void **state) {
+  (void)state;
+  hak_heap_t *heap = make(NULL);
+  void *a = hak_heap_alloc(heap, 5 << 20), *b = hak_heap_alloc(heap, 40 << 20);
+  hak_free(hak_heap_alloc(heap, 3 << 20));
+  end_with_two(heap, hak_usable_size(a) + hak_usable_size(b));
+}
+
 static void leaks__in_memory_of_the_callers_are_told_together(void **state) {
   (void)state;
   static char memory[1 << 20];
-  hak_heap_config_t config = {.struct_size = sizeof config,
-                              .flags = HAK_HEAP_REPORT_LEAKS,
-                              .memory = memory,
-                              .memory_size = sizeof memory};
-  hak_heap_t *heap = hak_heap_create(&config);
+  hak_heap_t *heap = test_heap_in(memory, sizeof memory, HAK_HEAP_REPORT_LEAKS, NULL);
   CHECK(heap != NULL);
   void *a = hak_heap_alloc(heap, 100), *b = hak_heap_alloc(heap, 5000);
   hak_free(hak_heap_alloc(heap, 3000));
-  char line[128];
-  snprintf(line, sizeof line, "2 blocks, %zu bytes in all, were live",
-           hak_usable_size(a) + hak_usable_size(b));
-  end(heap);
-  CHECK_EQ(g_told.count, 1);
-  CHECK_MSG(strstr(g_told.text, line) != NULL, "'%s' is not: %s", line, g_told.text);
+  end_with_two(heap, hak_usable_size(a) + hak_usable_size(b));
 }
 
 /* Large memory has size classes, and is told like others'. */
@@ -174,7 +167,7 @@ static void leaks__what_threads_have_cached_is_none(void **state) {
   hak_free(job[0][1]); /* a block of another thread's */
   end(heap);
   pthread_barrier_wait(&g_ended);
-  for (int i = 0; i < THREADS; i++) pthread_join(threads[i], NULL);
+  test_threads_end(threads, THREADS);
   CHECK_EQ(g_told.count, 1);
   expect(THREADS, 64);
 }

@@ -1,15 +1,13 @@
 /* api_lifecycle.c - hak_init, hak_shutdown and what comes after. Every case runs
  * in a child of a process that never used hakmem. */
 #include "child.h"
-#include "strict_os.h"
+#include "os_fixture.h"
+#include "threads.h"
 
 #include <errno.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
-#include <string.h>
-
-static test_os_t g_os;
 
 static int init_child(void *ctx) {
   (void)ctx;
@@ -30,30 +28,16 @@ static void init__is_possible_once_until_shutdown(void **state) {
   test_child_must_succeed(init_child, NULL, 10);
 }
 
-static int late_init_child(void *ctx) {
-  (void)ctx;
+TEST_IN_CHILD(init__after_the_first_allocation_is_too_late, 10) {
   void *block = hak_alloc(10);
   CHECK(block != NULL);
   CHECK_EQ(hak_init(NULL), EALREADY);
   hak_free(block);
-  return 0;
 }
 
-static void init__after_the_first_allocation_is_too_late(void **state) {
-  (void)state;
-  test_child_must_succeed(late_init_child, NULL, 10);
-}
-
-static int shutdown_unused_child(void *ctx) {
-  (void)ctx;
+TEST_IN_CHILD(shutdown__of_what_never_started_is_invalid, 10) {
   CHECK_EQ(hak_shutdown(0), EINVAL);
   CHECK_EQ(hak_shutdown(HAK_SHUTDOWN_FORCE), EINVAL);
-  return 0;
-}
-
-static void shutdown__of_what_never_started_is_invalid(void **state) {
-  (void)state;
-  test_child_must_succeed(shutdown_unused_child, NULL, 10);
 }
 
 #define EXPECT_EINVAL(config)              \
@@ -63,8 +47,7 @@ static void shutdown__of_what_never_started_is_invalid(void **state) {
     CHECK_EQ(errno, TEST_ERRNO);           \
   } while (0)
 
-static int bad_config_child(void *ctx) {
-  (void)ctx;
+TEST_IN_CHILD(init__bad_configurations_are_invalid, 10) {
   test_os_open(&g_os, 0);
   const hak_config_t good = {
       .struct_size = sizeof good, .flags = HAK_INIT_NO_ENV, .os = &g_os.hooks};
@@ -113,12 +96,6 @@ static int bad_config_child(void *ctx) {
   /* After all this the library starts. */
   CHECK_EQ(hak_init(&good), 0);
   hak_free(hak_alloc(1));
-  return 0;
-}
-
-static void init__bad_configurations_are_invalid(void **state) {
-  (void)state;
-  test_child_must_succeed(bad_config_child, NULL, 10);
 }
 
 static void use_all_tiers(void) {
@@ -138,8 +115,7 @@ static void use_all_tiers(void) {
   }
 }
 
-static int cycles_child(void *ctx) {
-  (void)ctx;
+TEST_IN_CHILD(shutdown__two_hundred_cycles_leave_no_mapping, 60) {
   test_os_open(&g_os, 0);
   uint64_t calls = 0;
   for (int cycle = 0; cycle < 200; cycle++) {
@@ -156,16 +132,9 @@ static int cycles_child(void *ctx) {
   /* Each cycle is like the first: nothing grows. */
   CHECK(test_os_calls(&g_os) <= calls * 101 + 200);
   test_os_close(&g_os);
-  return 0;
 }
 
-static void shutdown__two_hundred_cycles_leave_no_mapping(void **state) {
-  (void)state;
-  test_child_must_succeed(cycles_child, NULL, 60);
-}
-
-static int lazy_restart_child(void *ctx) {
-  (void)ctx;
+TEST_IN_CHILD(shutdown__the_next_allocation_starts_afresh, 30) {
   for (int cycle = 0; cycle < 20; cycle++) {
     use_all_tiers();
     CHECK(test_live_blocks() >= 1);
@@ -176,12 +145,6 @@ static int lazy_restart_child(void *ctx) {
   CHECK_EQ(test_live_blocks(), 1);
   hak_free(block);
   CHECK_EQ(hak_check(NULL), 0);
-  return 0;
-}
-
-static void shutdown__the_next_allocation_starts_afresh(void **state) {
-  (void)state;
-  test_child_must_succeed(lazy_restart_child, NULL, 30);
 }
 
 static int free_after_shutdown_child(void *ctx) {
@@ -203,8 +166,7 @@ static void free__after_shutdown_is_named(void **state) {
   }
 }
 
-static int queries_after_shutdown_child(void *ctx) {
-  (void)ctx;
+TEST_IN_CHILD(queries__after_shutdown_find_nothing, 10) {
   CHECK_EQ(hak_init(test_config()), 0);
   void *block = hak_alloc(100);
   CHECK_EQ(hak_shutdown(0), 0);
@@ -220,12 +182,6 @@ static int queries_after_shutdown_child(void *ctx) {
   CHECK_EQ(reports.count, 2);
   hak_free(NULL);
   CHECK_EQ(reports.count, 2);
-  return 0;
-}
-
-static void queries__after_shutdown_find_nothing(void **state) {
-  (void)state;
-  test_child_must_succeed(queries_after_shutdown_child, NULL, 10);
 }
 
 /* ---- Other threads ---------------------------------------------------- */
@@ -249,15 +205,25 @@ static void *attached_thread(void *argument) {
   return NULL;
 }
 
-static int busy_child(void *ctx) {
-  (void)ctx;
+/* Begins a thread, and returns once it has come to its first barrier. */
+static pthread_t start_waiter(waiter_t *w, test_thread_fn *function) {
+  pthread_t thread;
+  pthread_barrier_init(&w->ready, NULL, 2);
+  pthread_barrier_init(&w->go, NULL, 2);
+  test_threads_begin(&thread, 1, function, w);
+  pthread_barrier_wait(&w->ready);
+  return thread;
+}
+
+static void finish_waiter(waiter_t *w, pthread_t thread) {
+  pthread_barrier_wait(&w->go);
+  test_threads_end(&thread, 1);
+}
+
+TEST_IN_CHILD(shutdown__is_refused_while_others_are_attached, 10) {
   CHECK_EQ(hak_init(test_config()), 0);
   waiter_t w;
-  pthread_barrier_init(&w.ready, NULL, 2);
-  pthread_barrier_init(&w.go, NULL, 2);
-  pthread_t thread;
-  CHECK_EQ(pthread_create(&thread, NULL, attached_thread, &w), 0);
-  pthread_barrier_wait(&w.ready);
+  pthread_t thread = start_waiter(&w, attached_thread);
   void *block = hak_alloc(50);
   test_fill(block, 50, 2);
   CHECK_EQ(hak_shutdown(0), EBUSY);
@@ -265,49 +231,31 @@ static int busy_child(void *ctx) {
   CHECK(test_verify(block, 50, 2));
   hak_free(block);
   CHECK_EQ(hak_check(NULL), 0);
-  pthread_barrier_wait(&w.go);
-  pthread_join(thread, NULL);
+  finish_waiter(&w, thread);
   CHECK_EQ(hak_shutdown(0), 0);
-  return 0;
 }
 
-static void shutdown__is_refused_while_others_are_attached(void **state) {
-  (void)state;
-  test_child_must_succeed(busy_child, NULL, 10);
-}
-
-static int force_child(void *ctx) {
-  (void)ctx;
+TEST_IN_CHILD(shutdown__forced_lets_other_threads_attach_anew, 30) {
   test_os_open(&g_os, 0);
   for (int cycle = 0; cycle < 20; cycle++) {
     CHECK_EQ(test_os_init(&g_os), 0);
     waiter_t w[4];
     pthread_t threads[4];
     for (size_t i = 0; i < 4; i++) {
-      pthread_barrier_init(&w[i].ready, NULL, 2);
-      pthread_barrier_init(&w[i].go, NULL, 2);
-      CHECK_EQ(pthread_create(&threads[i], NULL, attached_thread, &w[i]), 0);
-      pthread_barrier_wait(&w[i].ready);
+      threads[i] = start_waiter(&w[i], attached_thread);
     }
     CHECK_EQ(hak_shutdown(0), EBUSY);
     CHECK_EQ(hak_shutdown(HAK_SHUTDOWN_FORCE), 0);
     CHECK_EQ(g_os.ranges, 0);
     CHECK_EQ(test_os_init(&g_os), 0);
     for (size_t i = 0; i < 4; i++) {
-      pthread_barrier_wait(&w[i].go);
-      pthread_join(threads[i], NULL);
+      finish_waiter(&w[i], threads[i]);
     }
     CHECK_EQ(hak_check(NULL), 0);
     CHECK_EQ(test_live_blocks(), 0);
     CHECK_EQ(hak_shutdown(0), 0);
     CHECK_EQ(g_os.ranges, 0);
   }
-  return 0;
-}
-
-static void shutdown__forced_lets_other_threads_attach_anew(void **state) {
-  (void)state;
-  test_child_must_succeed(force_child, NULL, 30);
 }
 
 static void *leave_thread(void *argument) {
@@ -319,42 +267,22 @@ static void *leave_thread(void *argument) {
   return NULL;
 }
 
-static int left_child(void *ctx) {
-  (void)ctx;
+TEST_IN_CHILD(shutdown__threads_that_left_do_not_count, 10) {
   CHECK_EQ(hak_init(test_config()), 0);
   waiter_t w;
-  pthread_barrier_init(&w.ready, NULL, 2);
-  pthread_barrier_init(&w.go, NULL, 2);
-  pthread_t thread;
-  CHECK_EQ(pthread_create(&thread, NULL, leave_thread, &w), 0);
-  pthread_barrier_wait(&w.ready);
+  pthread_t thread = start_waiter(&w, leave_thread);
   CHECK_EQ(hak_shutdown(0), 0);
-  pthread_barrier_wait(&w.go);
-  pthread_join(thread, NULL);
-  return 0;
+  finish_waiter(&w, thread);
 }
 
-static void shutdown__threads_that_left_do_not_count(void **state) {
-  (void)state;
-  test_child_must_succeed(left_child, NULL, 10);
-}
-
-static int unknown_flags_child(void *ctx) {
-  (void)ctx;
+TEST_IN_CHILD(shutdown__unknown_flags_are_invalid, 10) {
   CHECK_EQ(hak_init(test_config()), 0);
   CHECK_EQ(hak_shutdown(0x80u), EINVAL);
   hak_free(hak_alloc(1));
   CHECK_EQ(hak_shutdown(0), 0);
-  return 0;
 }
 
-static void shutdown__unknown_flags_are_invalid(void **state) {
-  (void)state;
-  test_child_must_succeed(unknown_flags_child, NULL, 10);
-}
-
-static int version_child(void *ctx) {
-  (void)ctx;
+TEST_IN_CHILD(version__is_that_of_the_header_and_the_default_hooks_serve, 10) {
   CHECK_EQ(hak_version(), HAK_VERSION);
   CHECK(hak_os_default() != NULL);
   CHECK_EQ(hak_os_default()->struct_size, sizeof(hak_os_t));
@@ -363,12 +291,6 @@ static int version_child(void *ctx) {
   CHECK_EQ(hak_init(&config), 0);
   use_all_tiers();
   CHECK_EQ(hak_shutdown(0), 0);
-  return 0;
-}
-
-static void version__is_that_of_the_header_and_the_default_hooks_serve(void **state) {
-  (void)state;
-  test_child_must_succeed(version_child, NULL, 10);
 }
 
 static int at_exit_child(void *ctx) {

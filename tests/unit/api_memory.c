@@ -1,6 +1,6 @@
 /* api_memory.c - heaps in memory of the caller's: how much of it serves, at any base;
  * every function on their blocks; misuse; what is left when they go. */
-#include "support.h"
+#include "visits.h"
 
 #include <errno.h>
 #include <string.h>
@@ -16,15 +16,6 @@ static hak_heap_t *make(size_t size) {
   hak_heap_t *heap = make_in(g_buffer, size, NULL);
   CHECK(heap != NULL);
   return heap;
-}
-
-static bool is_within(const void *block, const void *memory, size_t size) {
-  return (size_t)((const char *)block - (const char *)memory) < size;
-}
-
-static void reports_end(hak_error_t error, const void *address) {
-  test_reports_end(1, error);
-  CHECK(g_reports.last.address == address);
 }
 
 /* ---- creation ------------------------------------------------------------- */
@@ -73,7 +64,7 @@ static void create__an_older_and_shorter_config_still_works(void **state) {
   hak_heap_t *heap = hak_heap_create(&config);
   CHECK(heap != NULL);
   void *block = hak_heap_alloc(heap, 100);
-  CHECK(!is_within(block, g_buffer, sizeof g_buffer));
+  CHECK(!test_is_within(block, g_buffer, sizeof g_buffer));
   CHECK_EQ(hak_heap_destroy(heap), 0);
 }
 
@@ -89,7 +80,8 @@ static void blocks_of_64__take_85_percent_of_1_mib_at_any_base(void **state) {
     CHECK(heap != NULL);
     size_t count = 0;
     for (unsigned char *block; (block = hak_heap_alloc(heap, 64)) != NULL; count++) {
-      CHECK(is_within(block, memory, MIB) && is_within(block + 63, memory, MIB));
+      CHECK(test_is_within(block, memory, MIB) &&
+            test_is_within(block + 63, memory, MIB));
       CHECK_EQ((uintptr_t)block % 16, 0);
       memset(block, 0xff, 64);
     }
@@ -212,20 +204,6 @@ static void no_move__stays_or_fails(void **state) {
   CHECK_EQ(hak_heap_destroy(heap), 0);
 }
 
-typedef struct seen {
-  size_t count, bytes;
-  hak_heap_t *heap;
-} seen_t;
-
-static bool see(const hak_block_t *block, void *ctx) {
-  seen_t *seen = ctx;
-  seen->count++;
-  seen->bytes += block->size;
-  CHECK(block->heap == seen->heap && block->is_start);
-  CHECK_EQ(hak_usable_size(block->address), block->size);
-  return seen->count < 100;
-}
-
 static void visit_and_stats__say_what_is_live(void **state) {
   (void)state;
   uint64_t before = test_live_blocks();
@@ -234,12 +212,8 @@ static void visit_and_stats__say_what_is_live(void **state) {
   void *blocks[50];
   for (size_t i = 0; i < 50; i++) blocks[i] = hak_heap_alloc(heap, 100 * i);
   for (size_t i = 0; i < 50; i += 2) hak_free(blocks[i]);
-  seen_t seen = {0, 0, heap};
-  CHECK_EQ(hak_heap_visit(heap, see, &seen, 0), 0);
-  CHECK_EQ(seen.count, 25);
+  CHECK(test_visit_live(heap, 25) > 0);
   hak_stats_t stats = test_heap_stats(heap);
-  CHECK_EQ(stats.live_blocks, 25);
-  CHECK_EQ(stats.live_bytes, seen.bytes);
   CHECK(stats.committed_bytes == stats.reserved_bytes && stats.committed_bytes == MIB);
   CHECK_EQ(test_heap_stats(parent).live_blocks, 25);
   CHECK_EQ(test_live_blocks(), before + 25);
@@ -260,34 +234,34 @@ static void misuse__is_named_at_the_call(void **state) {
   char *block = hak_heap_alloc(heap, 200), *next = hak_heap_alloc(heap, 200);
   test_reports_begin();
   hak_free(block + 16);
-  reports_end(HAK_ERROR_INTERIOR_POINTER, block + 16);
+  test_reports_end_at(HAK_ERROR_INTERIOR_POINTER, block + 16);
   CHECK(g_reports.last.heap == heap);
   test_reports_begin();
   hak_free(block + 1);
-  reports_end(HAK_ERROR_INTERIOR_POINTER, block + 1);
+  test_reports_end_at(HAK_ERROR_INTERIOR_POINTER, block + 1);
   test_reports_begin();
   hak_free_sized(block, 209);
-  reports_end(HAK_ERROR_WRONG_SIZE, block);
+  test_reports_end_at(HAK_ERROR_WRONG_SIZE, block);
   test_reports_begin();
   hak_heap_free(NULL, block);
-  reports_end(HAK_ERROR_WRONG_HEAP, block);
+  test_reports_end_at(HAK_ERROR_WRONG_HEAP, block);
   test_reports_begin();
   hak_free(g_buffer); /* the heap's own records */
-  reports_end(HAK_ERROR_FOREIGN_POINTER, g_buffer);
+  test_reports_end_at(HAK_ERROR_FOREIGN_POINTER, g_buffer);
   test_reports_begin();
   hak_free(g_buffer + MIB); /* behind the heap, in the same unit */
-  reports_end(HAK_ERROR_FOREIGN_POINTER, g_buffer + MIB);
+  test_reports_end_at(HAK_ERROR_FOREIGN_POINTER, g_buffer + MIB);
   hak_free(block);
   test_reports_begin();
   hak_free(block);
-  reports_end(HAK_ERROR_DOUBLE_FREE, block);
+  test_reports_end_at(HAK_ERROR_DOUBLE_FREE, block);
   test_reports_begin();
   CHECK(hak_realloc(block, 10) == NULL);
-  reports_end(HAK_ERROR_DOUBLE_FREE, block);
+  test_reports_end_at(HAK_ERROR_DOUBLE_FREE, block);
   hak_free(next);
   test_reports_begin();
   hak_free(next); /* part of a larger free chunk by now */
-  reports_end(HAK_ERROR_DOUBLE_FREE, next);
+  test_reports_end_at(HAK_ERROR_DOUBLE_FREE, next);
   CHECK_EQ(hak_check(heap), 0);
   CHECK_EQ(hak_heap_destroy(heap), 0);
 }
@@ -317,14 +291,7 @@ static void handle__of_a_heap_that_is_gone_is_diagnosed(void **state) {
   hak_heap_t *heap = make(MIB);
   void *block = hak_heap_alloc(heap, 100);
   CHECK_EQ(hak_heap_destroy(heap), 0);
-  hak_heap_t *other = make(MIB);
-  test_reports_begin();
-  CHECK(hak_heap_alloc(heap, 100) == NULL);
-  reports_end(HAK_ERROR_STALE_HEAP, NULL);
-  CHECK_EQ(hak_heap_destroy(other), 0);
-  test_reports_begin();
-  hak_free(block);
-  reports_end(HAK_ERROR_FOREIGN_POINTER, block);
+  test_reports_of_gone(heap, block, make(MIB));
 }
 
 /* ---- where the memory is ---------------------------------------------------- */
@@ -346,7 +313,7 @@ static void heaps__side_by_side_in_one_buffer_know_their_blocks(void **state) {
       heaps[i] = make_in(memory, PIECE, NULL);
       CHECK(heaps[i] != NULL);
       blocks[i] = hak_heap_alloc(heaps[i], 1 + (size_t)test_below(&rng, 200000));
-      CHECK(is_within(blocks[i], memory, PIECE));
+      CHECK(test_is_within(blocks[i], memory, PIECE));
     } else {
       if (test_below(&rng, 2) == 0) hak_free(blocks[i]);
       CHECK_EQ(hak_heap_destroy(heaps[i]), 0);

@@ -1,6 +1,7 @@
 /* api_memory_os.c - a heap in memory of the caller's asks the operating system for
  * nothing once it is made: the hooks abort. */
 #include "support.h"
+#include "threads.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
@@ -153,7 +154,7 @@ static void use_up(char *memory, size_t size, uint32_t flags, size_t most,
   g_closed = true;
   work(1, most);
   pthread_barrier_wait(&g_go);
-  for (size_t i = 0; i < threads; i++) CHECK_EQ(pthread_join(ids[i], NULL), 0);
+  test_threads_end(ids, threads);
   give_all_shared();
   while (hak_heap_alloc(g_heap, 1000) != NULL) {}
   CHECK(hak_heap_alloc(g_heap, 10 * size) == NULL);

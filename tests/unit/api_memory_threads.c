@@ -1,11 +1,11 @@
 /* api_memory_threads.c - one heap in memory of the caller's, little or much, used by
  * several threads, and by both sides of a fork. */
-#include "support.h"
+#include "child.h"
+#include "threads.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
 #include <string.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 static char g_memory[32 << 20];
@@ -17,11 +17,7 @@ static hak_heap_t *make(size_t size) {
   return heap;
 }
 
-static uint64_t live_of(hak_heap_t *heap) {
-  hak_stats_t stats = {.struct_size = sizeof stats};
-  CHECK_EQ(hak_stats_get(heap, &stats), 0);
-  return stats.live_blocks;
-}
+static uint64_t live_of(hak_heap_t *heap) { return test_heap_stats(heap).live_blocks; }
 
 enum {
   THREADS = 8,
@@ -84,10 +80,8 @@ static void *mix(void *ctx) {
 static void mix_in(size_t size) {
   g_heap = make(size);
   pthread_t threads[THREADS];
-  for (uintptr_t i = 0; i < THREADS; i++) {
-    CHECK_EQ(pthread_create(&threads[i], NULL, mix, (void *)i), 0);
-  }
-  for (size_t i = 0; i < THREADS; i++) CHECK_EQ(pthread_join(threads[i], NULL), 0);
+  test_threads_begin_numbered(threads, THREADS, mix);
+  test_threads_end(threads, THREADS);
   CHECK_EQ(hak_check(g_heap), 0);
   for (size_t i = 0; i < SHARED; i++) {
     hak_free(g_shared[i]);
@@ -116,24 +110,19 @@ static void fork_in(size_t size) {
   g_heap = make(size);
   g_stop = false;
   pthread_t threads[2];
-  for (uintptr_t i = 0; i < 2; i++) {
-    CHECK_EQ(pthread_create(&threads[i], NULL, churn, (void *)i), 0);
-  }
+  test_threads_begin_numbered(threads, 2, churn);
   for (size_t n = 0; n < test_scale(100); n++) {
-    pid_t child = fork();
-    CHECK(child >= 0);
+    pid_t child = test_fork();
     if (child == 0) {
       void *block = hak_heap_alloc(g_heap, 3000);
       if (block == NULL || hak_check(g_heap) != 0) _exit(1);
       hak_free(block);
       _exit(hak_heap_destroy(g_heap) == 0 ? 0 : 2);
     }
-    int status;
-    CHECK_EQ(waitpid(child, &status, 0), child);
-    CHECK_EQ(status, 0);
+    test_fork_end(child);
   }
   g_stop = true;
-  for (size_t i = 0; i < 2; i++) CHECK_EQ(pthread_join(threads[i], NULL), 0);
+  test_threads_end(threads, 2);
   CHECK_EQ(live_of(g_heap), 0);
   CHECK_EQ(hak_heap_destroy(g_heap), 0);
 }
@@ -166,15 +155,13 @@ static void *use_and_sleep(void *ctx) {
 static void begin_sleepers(pthread_t *threads) {
   CHECK_EQ(pthread_barrier_init(&g_used, NULL, THREADS + 1), 0);
   CHECK_EQ(pthread_barrier_init(&g_over, NULL, THREADS + 1), 0);
-  for (uintptr_t i = 0; i < THREADS; i++) {
-    CHECK_EQ(pthread_create(&threads[i], NULL, use_and_sleep, (void *)i), 0);
-  }
+  test_threads_begin_numbered(threads, THREADS, use_and_sleep);
   pthread_barrier_wait(&g_used);
 }
 
 static void end_sleepers(pthread_t *threads) {
   pthread_barrier_wait(&g_over);
-  for (size_t i = 0; i < THREADS; i++) CHECK_EQ(pthread_join(threads[i], NULL), 0);
+  test_threads_end(threads, THREADS);
 }
 
 static size_t fill(void) {
@@ -216,7 +203,7 @@ static void destroy__under_sleepers_leaves_nothing(void **state) {
       case 1: /* while they end */
         pthread_barrier_wait(&g_over);
         CHECK_EQ(hak_heap_destroy(g_heap), 0);
-        for (size_t i = 0; i < THREADS; i++) CHECK_EQ(pthread_join(threads[i], NULL), 0);
+        test_threads_end(threads, THREADS);
         break;
       default: /* its memory is let go when the last of them has ended */
         CHECK_EQ(hak_heap_release(g_heap), 0);
@@ -241,9 +228,7 @@ static void release__does_not_wait_for_who_made_the_heap(void **state) {
   (void)state;
   for (size_t i = 0; i < TEST_COUNT(g_sizes); i++) {
     g_heap = make(g_sizes[i]);
-    pthread_t thread;
-    CHECK_EQ(pthread_create(&thread, NULL, use_and_release, NULL), 0);
-    CHECK_EQ(pthread_join(thread, NULL), 0);
+    test_thread_run(use_and_release, NULL);
     CHECK_EQ(hak_heap_destroy(make(g_sizes[i])), 0);
   }
 }

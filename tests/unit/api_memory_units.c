@@ -1,6 +1,6 @@
 /* api_memory_units.c - heaps in memory of the caller's that has whole units of 2 MiB
  * enough: they are heaps like others, fast paths included, and stay inside. */
-#include "support.h"
+#include "visits.h"
 
 #include <errno.h>
 #include <string.h>
@@ -20,19 +20,10 @@ static hak_heap_t *make(size_t size) {
   return heap;
 }
 
-static bool is_within(const void *block, const void *memory, size_t size) {
-  return (size_t)((const char *)block - (const char *)memory) < size;
-}
-
 static void refuse(void *memory, size_t size) {
   errno = 0;
   CHECK(test_heap_in(memory, size, 0, NULL) == NULL);
   CHECK_EQ(errno, EINVAL);
-}
-
-static void reports_end(hak_error_t error, const void *address) {
-  test_reports_end(1, error);
-  CHECK(g_reports.last.address == address);
 }
 
 /* ---- which memory ------------------------------------------------------------ */
@@ -93,11 +84,11 @@ static void heaps__that_share_units_know_their_blocks(void **state) {
     void *a = hak_heap_alloc(heap, 500), *b = hak_heap_alloc(cache, 500);
     void *c = hak_heap_alloc(behind, 500);
     CHECK(hak_heap_of(a) == heap && hak_heap_of(b) == cache && hak_heap_of(c) == behind);
-    CHECK(is_within(a, g_buffer + UNIT, 4 * UNIT));
+    CHECK(test_is_within(a, g_buffer + UNIT, 4 * UNIT));
     CHECK(hak_heap_of(memory) == NULL && hak_heap_of(end - 1) == NULL);
     test_reports_begin();
     hak_free(memory);
-    reports_end(HAK_ERROR_FOREIGN_POINTER, memory);
+    test_reports_end_at(HAK_ERROR_FOREIGN_POINTER, memory);
     hak_heap_t *first = order == 0 ? heap : cache, *last = order == 0 ? cache : heap;
     CHECK_EQ(hak_heap_destroy(first), 0);
     CHECK(hak_heap_of(c) == behind && hak_heap_of(order == 0 ? b : a) == last);
@@ -118,7 +109,8 @@ static void blocks_of_64__take_85_percent_of_16_mib(void **state) {
     hak_heap_t *heap = test_heap_in(memory, size, 0, NULL);
     CHECK(heap != NULL);
     for (unsigned char *block; (block = hak_heap_alloc(heap, 64)) != NULL; count++) {
-      CHECK(is_within(block, memory, size) && is_within(block + 63, memory, size));
+      CHECK(test_is_within(block, memory, size) &&
+            test_is_within(block + 63, memory, size));
       memset(block, 0xff, 64);
     }
     CHECK_EQ(errno, ENOMEM);
@@ -173,7 +165,7 @@ static void blocks__work_with_every_function(void **state) {
   hak_heap_t *heap = make(ALL);
   for (size_t size = 1; size < 9 * MIB; size += size / 2 + 1) {
     unsigned char *block = hak_heap_calloc(heap, 1, size);
-    CHECK(block != NULL && is_within(block, g_buffer, ALL));
+    CHECK(block != NULL && test_is_within(block, g_buffer, ALL));
     CHECK(test_is_zero(block, size) && hak_heap_of(block) == heap);
     test_fill(block, size, size);
     block = hak_realloc(block, size * 2);
@@ -196,7 +188,8 @@ static void blocks__work_with_every_function(void **state) {
     CHECK(test_is_zero(block, had));
     memset(block, 0xa5, had);
     block = hak_reallocx(NULL, block, had + 16, 256, HAK_ZERO, NULL);
-    CHECK(block != NULL && block[had - 1] == 0xa5 && is_within(block, g_buffer, ALL));
+    CHECK(block != NULL && block[had - 1] == 0xa5 &&
+          test_is_within(block, g_buffer, ALL));
     CHECK(test_is_zero(block + had, hak_usable_size(block) - had));
     memset(block, 0xa5, had + 16);
     hak_heap_free(heap, block);
@@ -222,7 +215,7 @@ static void resize(hak_heap_t *heap, held_t *held, size_t size, unsigned flags,
     return;
   }
   size_t kept = held->size < size ? held->size : size;
-  CHECK(is_within(moved, g_buffer, sizeof g_buffer));
+  CHECK(test_is_within(moved, g_buffer, sizeof g_buffer));
   CHECK(alignment == 0 || (uintptr_t)moved % alignment == 0);
   CHECK(test_verify_sparse_prefix(moved, held->size, kept, held->size));
   *held = (held_t){moved, size};
@@ -260,7 +253,7 @@ static void blocks__stay_whole_whatever_comes(void **state) {
       }
       held->block = hak_allocx(heap, size, alignment, flags | HAK_ZERO, NULL);
       if (held->block == NULL) continue;
-      CHECK(is_within(held->block, g_buffer, sizeof g_buffer));
+      CHECK(test_is_within(held->block, g_buffer, sizeof g_buffer));
       CHECK(test_is_zero(held->block, hak_usable_size(held->block)));
       held->size = size;
       test_fill_sparse(held->block, size, size);
@@ -281,8 +274,8 @@ static void large_blocks__of_any_size_and_alignment_lie_inside(void **state) {
     for (size_t size = MIB; size <= 12 * MIB; size += 11 * MIB / 4) {
       unsigned char *block = hak_heap_aligned_alloc(heap, alignment, size);
       CHECK(block != NULL && (uintptr_t)block % alignment == 0);
-      CHECK(is_within(block, g_buffer, ALL));
-      CHECK(is_within(block + hak_usable_size(block) - 1, g_buffer, ALL));
+      CHECK(test_is_within(block, g_buffer, ALL));
+      CHECK(test_is_within(block + hak_usable_size(block) - 1, g_buffer, ALL));
       test_fill_sparse(block, size, size);
       CHECK(test_verify_sparse(block, size, size));
       hak_free(block);
@@ -315,19 +308,6 @@ static void reset__makes_all_of_it_free(void **state) {
   CHECK_EQ(hak_heap_destroy(heap), 0);
 }
 
-typedef struct seen {
-  size_t count, bytes;
-  hak_heap_t *heap;
-} seen_t;
-
-static bool see(const hak_block_t *block, void *ctx) {
-  seen_t *seen = ctx;
-  seen->count++;
-  seen->bytes += block->size;
-  CHECK(block->heap == seen->heap && block->is_start);
-  return true;
-}
-
 static void visit_and_stats__say_what_is_live(void **state) {
   (void)state;
   hak_stats_t before = test_stats();
@@ -338,12 +318,8 @@ static void visit_and_stats__say_what_is_live(void **state) {
   void *blocks[50];
   for (size_t i = 0; i < 50; i++) blocks[i] = hak_heap_alloc(heap, i * i * 400);
   for (size_t i = 0; i < 50; i += 2) hak_free(blocks[i]);
-  seen_t seen = {0, 0, heap};
-  CHECK_EQ(hak_heap_visit(heap, see, &seen, 0), 0);
-  CHECK_EQ(seen.count, 25);
+  CHECK(test_visit_live(heap, 25) > 0);
   hak_stats_t stats = test_heap_stats(heap);
-  CHECK_EQ(stats.live_blocks, 25);
-  CHECK_EQ(stats.live_bytes, seen.bytes);
   CHECK_EQ(stats.committed_bytes, ALL);
   CHECK_EQ(stats.reserved_bytes, ALL);
   CHECK_EQ(stats.hard_limit, 0);
@@ -413,7 +389,7 @@ static void serial_heap__has_its_fast_paths_there(void **state) {
     static void *blocks[5000];
     for (size_t i = 0; i < TEST_COUNT(blocks); i++) {
       blocks[i] = hak_heap_alloc(heap, 1 + i % 4000);
-      CHECK(is_within(blocks[i], g_buffer, ALL));
+      CHECK(test_is_within(blocks[i], g_buffer, ALL));
     }
     CHECK_EQ(test_heap_live_blocks(heap), TEST_COUNT(blocks));
     for (size_t i = 0; i < TEST_COUNT(blocks); i++) {
@@ -436,26 +412,19 @@ static void misuse__is_named(void **state) {
   char *block = hak_heap_alloc(heap, 200), *large = hak_heap_alloc(heap, 5 * MIB);
   test_reports_begin();
   hak_heap_free(NULL, block);
-  reports_end(HAK_ERROR_WRONG_HEAP, block);
+  test_reports_end_at(HAK_ERROR_WRONG_HEAP, block);
   test_reports_begin();
   hak_free_sized(block, 2000);
-  reports_end(HAK_ERROR_WRONG_SIZE, block);
+  test_reports_end_at(HAK_ERROR_WRONG_SIZE, block);
   test_reports_begin();
   hak_free(large + 4096);
-  reports_end(HAK_ERROR_INTERIOR_POINTER, large + 4096);
+  test_reports_end_at(HAK_ERROR_INTERIOR_POINTER, large + 4096);
   hak_free(large);
   test_reports_begin();
   hak_free(large);
-  reports_end(HAK_ERROR_DOUBLE_FREE, large);
+  test_reports_end_at(HAK_ERROR_DOUBLE_FREE, large);
   CHECK_EQ(hak_heap_destroy(heap), 0);
-  hak_heap_t *other = make(ALL);
-  test_reports_begin();
-  CHECK(hak_heap_alloc(heap, 100) == NULL);
-  reports_end(HAK_ERROR_STALE_HEAP, NULL);
-  CHECK_EQ(hak_heap_destroy(other), 0);
-  test_reports_begin();
-  hak_free(block);
-  reports_end(HAK_ERROR_FOREIGN_POINTER, block);
+  test_reports_of_gone(heap, block, make(ALL));
 }
 
 static void destroy__leaves_the_memory_to_its_owner(void **state) {
@@ -500,7 +469,7 @@ static void release__gives_the_memory_back_with_the_last_block(void **state) {
   hak_free(block);
   last = hak_realloc(last, ALL + 1); /* too large there: it moves to the parent */
   CHECK(last != NULL && hak_heap_of(last) == parent);
-  CHECK(!is_within(last, g_buffer, ALL));
+  CHECK(!test_is_within(last, g_buffer, ALL));
   heap = test_heap_in(g_buffer, ALL, 0, parent);
   CHECK(heap != NULL && hak_heap_alloc(heap, 10) != NULL);
   CHECK_EQ(hak_heap_release(heap), 0);

@@ -41,8 +41,7 @@ static void options__start_with_their_defaults(void **state) {
   test_child_must_succeed(defaults_child, NULL, 10);
 }
 
-static int set_child(void *ctx) {
-  (void)ctx;
+TEST_IN_CHILD(options__take_their_whole_range_and_nothing_else, 10) {
   with_library();
   for (size_t i = 0; i < TEST_COUNT(rows); i++) {
     const option_row_t *row = &rows[i];
@@ -59,16 +58,9 @@ static int set_child(void *ctx) {
       CHECK_EQ(hak_option_get(row->option), row->initial);
     }
   }
-  return 0;
 }
 
-static void options__take_their_whole_range_and_nothing_else(void **state) {
-  (void)state;
-  test_child_must_succeed(set_child, NULL, 10);
-}
-
-static int unknown_child(void *ctx) {
-  (void)ctx;
+TEST_IN_CHILD(options__unknown_ones_are_refused, 10) {
   with_library();
   const hak_option_t unknown[] = {HAK_OPTION_COUNT, (hak_option_t)(HAK_OPTION_COUNT + 1),
                                   (hak_option_t)-1, (hak_option_t)100000};
@@ -78,16 +70,9 @@ static int unknown_child(void *ctx) {
     CHECK_EQ(hak_option_get(unknown[i]), 0);
     CHECK_EQ(hak_option_describe(unknown[i], &info), ENOENT);
   }
-  return 0;
 }
 
-static void options__unknown_ones_are_refused(void **state) {
-  (void)state;
-  test_child_must_succeed(unknown_child, NULL, 10);
-}
-
-static int describe_child(void *ctx) {
-  (void)ctx;
+TEST_IN_CHILD(options__describe_tells_name_range_and_meaning, 10) {
   with_library();
   for (size_t i = 0; i < TEST_COUNT(rows); i++) {
     hak_option_info_t info = {.struct_size = sizeof info};
@@ -103,28 +88,15 @@ static int describe_child(void *ctx) {
   hak_option_info_t unsized = {.struct_size = 0};
   CHECK_EQ(hak_option_describe(HAK_OPTION_BIN_BLOCKS, &unsized), EINVAL);
   CHECK_EQ(hak_option_describe(HAK_OPTION_BIN_BLOCKS, NULL), EINVAL);
-  return 0;
 }
 
-static void options__describe_tells_name_range_and_meaning(void **state) {
-  (void)state;
-  test_child_must_succeed(describe_child, NULL, 10);
-}
-
-static int set_before_first_use_child(void *ctx) {
-  (void)ctx;
+TEST_IN_CHILD(options__set_before_the_first_allocation_hold, 10) {
   CHECK_EQ(hak_option_set(HAK_OPTION_RETAIN_BYTES, 12345678), 0);
   with_library();
   void *block = hak_alloc(100);
   CHECK(block != NULL);
   hak_free(block);
   CHECK_EQ(hak_option_get(HAK_OPTION_RETAIN_BYTES), 12345678);
-  return 0;
-}
-
-static void options__set_before_the_first_allocation_hold(void **state) {
-  (void)state;
-  test_child_must_succeed(set_before_first_use_child, NULL, 10);
 }
 
 /* ---- Environment ------------------------------------------------------ */
@@ -155,8 +127,7 @@ static void environment__is_read_at_start(void **state) {
   test_child_must_succeed(environment_child, NULL, 10);
 }
 
-static int units_child(void *ctx) {
-  (void)ctx;
+TEST_IN_CHILD(environment__units_are_powers_of_1024, 10) {
   setenv("HAKMEM_BIN_BYTES", "16k", 1);
   setenv("HAKMEM_RETAIN_BYTES", "3M", 1);
   setenv("HAKMEM_LARGE_MAX_BYTES", "2m", 1);
@@ -167,12 +138,6 @@ static int units_child(void *ctx) {
   CHECK_EQ(hak_option_get(HAK_OPTION_RETAIN_BYTES), 3 << 20);
   CHECK_EQ(hak_option_get(HAK_OPTION_LARGE_MAX_BYTES), 2 << 20);
   CHECK_EQ(hak_option_get(HAK_OPTION_BIN_GROWTH_ALL_BYTES), 5ll << 30);
-  return 0;
-}
-
-static void environment__units_are_powers_of_1024(void **state) {
-  (void)state;
-  test_child_must_succeed(units_child, NULL, 10);
 }
 
 static int former_names_child(void *ctx) {
@@ -302,8 +267,7 @@ static void library__prints_nothing_unasked(void **state) {
 
 /* ---- Effects ---------------------------------------------------------- */
 
-static int manual_purge_child(void *ctx) {
-  (void)ctx;
+TEST_IN_CHILD(purge_mode__manual_gives_back_by_collect_only, 20) {
   with_library();
   CHECK_EQ(hak_option_set(HAK_OPTION_PURGE_MODE, 0), 0);
   CHECK_EQ(hak_option_set(HAK_OPTION_PURGE_DECAY_MS, 0), 0);
@@ -322,12 +286,6 @@ static int manual_purge_child(void *ctx) {
   CHECK_EQ(test_stats().os_purge, 0);
   CHECK_MSG(hak_collect(NULL, SIZE_MAX, 0) >= 5 * MIB, "collect gave little back");
   CHECK(test_stats().os_purge + test_stats().os_release > 0);
-  return 0;
-}
-
-static void purge_mode__manual_gives_back_by_collect_only(void **state) {
-  (void)state;
-  test_child_must_succeed(manual_purge_child, NULL, 20);
 }
 
 TEST_MAIN_FRESH(T(options__start_with_their_defaults),

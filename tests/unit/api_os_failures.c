@@ -2,8 +2,8 @@
  * n and all after it, or one in ten at random; by kind and all together, and while heaps
  * come and go. */
 #include "child.h"
+#include "os_fixture.h"
 #include "shadow.h"
-#include "strict_os.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -18,8 +18,6 @@ typedef struct failure {
   uint64_t n;
   void (*workload)(bool may_fail);
 } failure_t;
-
-static test_os_t g_os;
 
 /* A fixed sequence that calls every hook: all tiers, growth and shrinking of
  * mappings, memory given back in between. NULL is right at any moment. */
@@ -232,24 +230,14 @@ static void failure__while_heaps_come_and_go(void **state) {
   }
 }
 
-static int reaches_heaps_child(void *ctx) {
-  (void)ctx;
-  test_os_open(&g_os, 0);
-  CHECK_EQ(test_os_init(&g_os), 0);
+TEST_IN_CHILD(heaps__call_the_system_as_often_as_is_failed, 30) {
+  test_over_os(0);
   run_heaps(false);
   CHECK(test_os_calls(&g_os) >= HEAP_POINTS);
-  return 0;
 }
 
-static void heaps__call_the_system_as_often_as_is_failed(void **state) {
-  (void)state;
-  test_child_must_succeed(reaches_heaps_child, NULL, 30);
-}
-
-static int reaches_child(void *ctx) {
-  (void)ctx;
-  test_os_open(&g_os, 0);
-  CHECK_EQ(test_os_init(&g_os), 0);
+TEST_IN_CHILD(workload__calls_every_hook, 30) {
+  test_over_os(0);
   shadow_t shadow;
   shadow_open(&shadow, test_seed(), SHADOW_ALONE, 400);
   CHECK_EQ(hak_option_set(HAK_OPTION_RETAIN_BYTES, 1 << 20), 0);
@@ -267,12 +255,6 @@ static int reaches_child(void *ctx) {
   for (unsigned kind = 0; kind < TEST_OS_KINDS; kind++) {
     CHECK_MSG(g_os.calls[kind] > 0, "hook %u is never called", kind);
   }
-  return 0;
-}
-
-static void workload__calls_every_hook(void **state) {
-  (void)state;
-  test_child_must_succeed(reaches_child, NULL, 30);
 }
 
 TEST_MAIN_FRESH(T(workload__calls_every_hook), T(failure__of_call_n_only),

@@ -1,20 +1,17 @@
 /* api_os_hooks.c - hooks in all variants: page sizes, far addresses, no remap, no
  * purge, bounded memory. Each case runs in a child of its own. */
 #include "child.h"
+#include "os_fixture.h"
 #include "shadow.h"
-#include "strict_os.h"
 
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
-static test_os_t g_os;
-
 /* Random operations over hooks of these flags, then everything goes back. */
 static int variant_child(void *ctx) {
   unsigned flags = *(unsigned *)ctx;
-  test_os_open(&g_os, flags);
-  CHECK_EQ(test_os_init(&g_os), 0);
+  test_over_os(flags);
   shadow_t shadow;
   shadow_open(&shadow, test_seed() + flags, SHADOW_OPTIONS | SHADOW_THREAD | SHADOW_ALONE,
               800);
@@ -178,10 +175,8 @@ static void hooks__too_little_memory_to_start_is_out_of_memory(void **state) {
 
 /* ---- Giving back ------------------------------------------------------ */
 
-static int collect_child(void *ctx) {
-  (void)ctx;
-  test_os_open(&g_os, 0);
-  CHECK_EQ(test_os_init(&g_os), 0);
+TEST_IN_CHILD(collect__gives_back_what_it_says_and_at_most_what_was_asked, 30) {
+  test_over_os(0);
   CHECK_EQ(hak_option_set(HAK_OPTION_RETAIN_BYTES, 0), 0);
   static void *blocks[2000];
   hak_free(hak_alloc(1));
@@ -205,18 +200,10 @@ static int collect_child(void *ctx) {
   CHECK_MSG(g_os.committed_bytes <= base + 2 * MIB,
             "%zu bytes committed, %zu at the start", g_os.committed_bytes, base);
   CHECK_EQ(hak_collect(NULL, 0, 0), 0);
-  return 0;
 }
 
-static void collect__gives_back_what_it_says_and_at_most_what_was_asked(void **state) {
-  (void)state;
-  test_child_must_succeed(collect_child, NULL, 30);
-}
-
-static int reuse_child(void *ctx) {
-  (void)ctx;
-  test_os_open(&g_os, 0);
-  CHECK_EQ(test_os_init(&g_os), 0);
+TEST_IN_CHILD(large_blocks__alternating_cost_no_os_call, 20) {
+  test_over_os(0);
   /* After one round of it, alternating large blocks cost no call any more. */
   static const size_t sizes[] = {100000, 1 << 20, 3 << 20, 10 << 20};
   uint64_t calls = 0;
@@ -231,19 +218,11 @@ static int reuse_child(void *ctx) {
     }
   }
   CHECK_EQ(test_os_calls(&g_os), calls);
-  return 0;
 }
 
-static void large_blocks__alternating_cost_no_os_call(void **state) {
-  (void)state;
-  test_child_must_succeed(reuse_child, NULL, 20);
-}
-
-static int prewarm_child(void *ctx) {
-  (void)ctx;
+TEST_IN_CHILD(prewarm__commits_at_start_what_is_used_later, 20) {
   CHECK_EQ(hak_option_set(HAK_OPTION_PREWARM_BYTES, 8 * MIB), 0);
-  test_os_open(&g_os, 0);
-  CHECK_EQ(test_os_init(&g_os), 0);
+  test_over_os(0);
   CHECK(g_os.committed_bytes >= 8 * MIB);
   uint64_t calls = test_os_calls(&g_os);
   static void *blocks[1000];
@@ -254,12 +233,6 @@ static int prewarm_child(void *ctx) {
   /* Its own thread's state may still need one. */
   CHECK_MSG(test_os_calls(&g_os) <= calls + 4, "%llu calls after prewarming",
             (unsigned long long)(test_os_calls(&g_os) - calls));
-  return 0;
-}
-
-static void prewarm__commits_at_start_what_is_used_later(void **state) {
-  (void)state;
-  test_child_must_succeed(prewarm_child, NULL, 20);
 }
 
 TEST_MAIN_FRESH(T(hooks__strict_ones_see_no_breach), T(hooks__pages_of_16k_are_served),

@@ -86,11 +86,7 @@ static int setup(void **state) {
 }
 
 static hak_heap_t *make(hak_heap_t *parent) {
-  hak_heap_config_t config = {.struct_size = sizeof config, .parent = parent};
-  config.os = &g_os.hooks;
-  hak_heap_t *heap = hak_heap_create(&config);
-  CHECK(heap != NULL);
-  return heap;
+  return test_heap_make((hak_heap_config_t){.parent = parent, .os = &g_os.hooks});
 }
 
 /* Everything that gives memory back or tries again, after the end. */

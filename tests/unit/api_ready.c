@@ -3,6 +3,7 @@
  * case runs in a child of its own. */
 #include "child.h"
 #include "syscalls.h"
+#include "threads.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -94,8 +95,7 @@ static void prewarm__then_blocks_of_every_tier_cost_no_call_and_no_fault(void **
   test_child_must_succeed(prewarm_child, &own, 60);
 }
 
-static int prewarm_more_child(void *ctx) {
-  (void)ctx;
+TEST_IN_CHILD(prewarm__takes_no_more_than_is_missing_and_idle_gives_it_up, 20) {
   hak_heap_t *heap = hak_heap_create(NULL);
   /* What is ready counts: nothing more is taken. */
   CHECK_EQ(hak_heap_prewarm(heap, 100, 5000), 5000);
@@ -112,16 +112,9 @@ static int prewarm_more_child(void *ctx) {
   CHECK_EQ(hak_stats_get(heap, &after), 0);
   CHECK_EQ(after.slabs_active, 0);
   CHECK_EQ(hak_heap_destroy(heap), 0);
-  return 0;
 }
 
-static void prewarm__takes_no_more_than_is_missing_and_idle_gives_it_up(void **state) {
-  (void)state;
-  test_child_must_succeed(prewarm_more_child, NULL, 20);
-}
-
-static int prewarm_bad_child(void *ctx) {
-  (void)ctx;
+TEST_IN_CHILD(ready__bad_arguments_are_named_by_errno, 20) {
   hak_heap_t *gone = hak_heap_create(NULL);
   CHECK_EQ(hak_heap_destroy(gone), 0);
   errno = 0;
@@ -152,12 +145,6 @@ static int prewarm_bad_child(void *ctx) {
   CHECK(hak_heap_create(&config) == NULL);
   CHECK_EQ(errno, ENOMEM);
   CHECK_EQ(hak_check(NULL), 0);
-  return 0;
-}
-
-static void ready__bad_arguments_are_named_by_errno(void **state) {
-  (void)state;
-  test_child_must_succeed(prewarm_bad_child, NULL, 20);
 }
 
 /* ---- Prefaulted heaps ---------------------------------------------------- */
@@ -225,8 +212,7 @@ static void prefault__then_blocks_cost_no_call_and_no_fault(void **state) {
   test_child_must_succeed(prefault_child, &later, 30);
 }
 
-static int reserve_child(void *ctx) {
-  (void)ctx;
+TEST_IN_CHILD(reserve__is_address_space_that_stays_the_heaps, 30) {
   hak_heap_config_t config = {.struct_size = sizeof config, .reserve = 64 * MIB};
   hak_heap_t *heap = hak_heap_create(&config);
   CHECK(heap != NULL);
@@ -247,16 +233,9 @@ static int reserve_child(void *ctx) {
   CHECK_EQ(hak_check(heap), 0);
   CHECK_EQ(hak_heap_destroy(heap), 0);
   CHECK_EQ(hak_check(NULL), 0);
-  return 0;
 }
 
-static void reserve__is_address_space_that_stays_the_heaps(void **state) {
-  (void)state;
-  test_child_must_succeed(reserve_child, NULL, 30);
-}
-
-static int no_purge_child(void *ctx) {
-  (void)ctx;
+TEST_IN_CHILD(no_purge__keeps_what_a_heap_has_until_its_end, 30) {
   CHECK_EQ(hak_option_set(HAK_OPTION_PURGE_DECAY_MS, 0), 0);
   CHECK_EQ(hak_option_set(HAK_OPTION_RETAIN_BYTES, 0), 0);
   hak_heap_config_t config = {.struct_size = sizeof config, .flags = HAK_HEAP_NO_PURGE};
@@ -280,12 +259,6 @@ static int no_purge_child(void *ctx) {
   CHECK_EQ(hak_heap_destroy(heap), 0);
   for (int i = 0; i < 50; i++) (void)hak_collect(NULL, SIZE_MAX, 0);
   CHECK(test_stats().retained_bytes < MIB);
-  return 0;
-}
-
-static void no_purge__keeps_what_a_heap_has_until_its_end(void **state) {
-  (void)state;
-  test_child_must_succeed(no_purge_child, NULL, 30);
 }
 
 /* ---- Allocations that may not ask ----------------------------------------- */
@@ -308,8 +281,7 @@ static void resize_all(hak_heap_t *heap, bool may_move) {
   }
 }
 
-static int no_grow_child(void *ctx) {
-  (void)ctx;
+TEST_IN_CHILD(no_grow__never_enters_the_system_on_any_tier, 60) {
   /* Whatever is looked at for its age is old. */
   CHECK_EQ(hak_option_set(HAK_OPTION_PURGE_DECAY_MS, 0), 0);
   CHECK_EQ(hak_option_set(HAK_OPTION_RETAIN_BYTES, 0), 0);
@@ -333,12 +305,6 @@ static int no_grow_child(void *ctx) {
     resize_all(heap, false);
   }
   CHECK_EQ(hak_check(NULL), 0);
-  return 0;
-}
-
-static void no_grow__never_enters_the_system_on_any_tier(void **state) {
-  (void)state;
-  test_child_must_succeed(no_grow_child, NULL, 60);
 }
 
 static void *no_grow_thread(void *ctx) {
@@ -354,24 +320,14 @@ static void *no_grow_thread(void *ctx) {
   return NULL;
 }
 
-static int no_grow_thread_child(void *ctx) {
-  (void)ctx;
+TEST_IN_CHILD(no_grow__may_be_a_threads_first_call, 20) {
   for (size_t size = 1; size < 2000; size += 16) hak_free(hak_alloc(size));
   hak_thread_idle();
-  pthread_t thread;
-  CHECK_EQ(pthread_create(&thread, NULL, no_grow_thread, NULL), 0);
-  CHECK_EQ(pthread_join(thread, NULL), 0);
+  test_thread_run(no_grow_thread, NULL);
   CHECK_EQ(test_live_blocks(), 0);
-  return 0;
 }
 
-static void no_grow__may_be_a_threads_first_call(void **state) {
-  (void)state;
-  test_child_must_succeed(no_grow_thread_child, NULL, 20);
-}
-
-static int no_grow_ready_child(void *ctx) {
-  (void)ctx;
+TEST_IN_CHILD(no_grow__finds_free_memory_that_has_its_pages, 20) {
   /* Free memory of the process serves any heap, with its pages. */
   void *block = hak_alloc(20 * MIB);
   touch(block, 20 * MIB);
@@ -382,12 +338,6 @@ static int no_grow_ready_child(void *ctx) {
     CHECK_MSG(one != NULL, "%zu", sizes[i]);
     hak_free(one);
   }
-  return 0;
-}
-
-static void no_grow__finds_free_memory_that_has_its_pages(void **state) {
-  (void)state;
-  test_child_must_succeed(no_grow_ready_child, NULL, 20);
 }
 
 /* ---- Manual purging -------------------------------------------------------- */
@@ -438,8 +388,7 @@ static void *churn_thread(void *ctx) {
   return NULL;
 }
 
-static int manual_child(void *ctx) {
-  (void)ctx;
+TEST_IN_CHILD(manual_mode__gives_nothing_back_inside_alloc_or_free, 60) {
   CHECK_EQ(hak_option_set(HAK_OPTION_PURGE_MODE, 0), 0);
   CHECK_EQ(hak_option_set(HAK_OPTION_PURGE_DECAY_MS, 0), 0);
   CHECK_EQ(hak_option_set(HAK_OPTION_RETAIN_BYTES, 0), 0);
@@ -453,7 +402,7 @@ static int manual_child(void *ctx) {
   for (size_t i = 0; i < TEST_COUNT(threads); i++) {
     CHECK_EQ(pthread_create(&threads[i], NULL, churn_thread, (void *)(i + 2)), 0);
   }
-  for (size_t i = 0; i < TEST_COUNT(threads); i++) pthread_join(threads[i], NULL);
+  test_threads_end(threads, TEST_COUNT(threads));
   hak_thread_idle();
   CHECK_EQ(test_stats().os_purge, 0);
   CHECK_EQ(test_stats().os_release, 0);
@@ -471,12 +420,6 @@ static int manual_child(void *ctx) {
             (unsigned long long)retained);
   CHECK_EQ(hak_check(NULL), 0);
   CHECK_EQ(test_live_blocks(), 0);
-  return 0;
-}
-
-static void manual_mode__gives_nothing_back_inside_alloc_or_free(void **state) {
-  (void)state;
-  test_child_must_succeed(manual_child, NULL, 60);
 }
 
 TEST_MAIN_FRESH(T(prewarm__then_blocks_of_every_tier_cost_no_call_and_no_fault),

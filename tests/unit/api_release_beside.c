@@ -55,11 +55,7 @@ static int teardown(void **state) {
 }
 
 static hak_heap_t *limited(hak_heap_t *parent, size_t hard) {
-  hak_heap_config_t config = {
-      .struct_size = sizeof config, .parent = parent, .hard_limit = hard};
-  hak_heap_t *heap = hak_heap_create(&config);
-  CHECK(heap != NULL);
-  return heap;
+  return test_heap_make((hak_heap_config_t){.parent = parent, .hard_limit = hard});
 }
 
 static uint64_t charge_of(hak_heap_t *heap) {

@@ -2,12 +2,12 @@
  * they call, it is refused or comes before or after, and nobody is hurt. Each case runs
  * in a child for a while. */
 #include "child.h"
+#include "threads.h"
 
 #include <errno.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <string.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 enum {
@@ -95,14 +95,8 @@ static void *first_heap(void *arg) {
   return NULL;
 }
 
-static void run_in_a_thread(void *(*function)(void *)) {
-  pthread_t thread;
-  CHECK_EQ(pthread_create(&thread, NULL, function, NULL), 0);
-  CHECK_EQ(pthread_join(thread, NULL), 0);
-}
-
-static void begin_and_end(void) { run_in_a_thread(first_block); }
-static void begin_with_a_heap(void) { run_in_a_thread(first_heap); }
+static void begin_and_end(void) { test_thread_run(first_block, NULL); }
+static void begin_with_a_heap(void) { test_thread_run(first_heap, NULL); }
 
 static pthread_key_t g_late;
 
@@ -122,10 +116,10 @@ static void *end_late(void *arg) {
   return arg;
 }
 
-static void use_in_late_destructors(void) { run_in_a_thread(end_late); }
+static void use_in_late_destructors(void) { test_thread_run(end_late, NULL); }
 
 static void fork_now(void) {
-  pid_t child = fork();
+  pid_t child = test_fork();
   if (child == 0) {
     char *block = hak_alloc(1000);
     CHECK(block != NULL);
@@ -134,9 +128,7 @@ static void fork_now(void) {
     CHECK_EQ(hak_check(NULL), 0);
     _exit(0);
   }
-  int status;
-  CHECK(child > 0 && waitpid(child, &status, 0) == child);
-  CHECK(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+  test_fork_end(child);
 }
 
 /* --- the one that shuts down
@@ -156,9 +148,7 @@ static int beside_child(void *act) {
   hak_set_error_handler(only_after_shutdown, NULL);
   CHECK_EQ(pthread_key_create(&g_late, use_late), 0);
   pthread_t threads[THREADS];
-  for (int i = 0; i < THREADS; i++) {
-    CHECK_EQ(pthread_create(&threads[i], NULL, others, act), 0);
-  }
+  test_threads_begin(threads, THREADS, others, act);
   size_t done = 0, refused = 0;
   double end = test_seconds() + (double)test_scale(100) / 100;
   while (test_seconds() < end || done == 0) {
@@ -173,7 +163,7 @@ static int beside_child(void *act) {
     usleep(refused % 16 == 0 ? 200 : 0);
   }
   atomic_store(&g_stop, true);
-  for (int i = 0; i < THREADS; i++) CHECK_EQ(pthread_join(threads[i], NULL), 0);
+  test_threads_end(threads, THREADS);
   CHECK(atomic_load(&g_rounds) > 0);
   return 0;
 }
@@ -219,8 +209,7 @@ static void *try_to_shut_down(void *arg) {
   return NULL;
 }
 
-static int attached_child(void *ctx) {
-  (void)ctx;
+TEST_IN_CHILD(shutdown__that_is_refused_is_not_noticed, SECONDS) {
   hak_heap_t *parent = test_heap(0, "parent", NULL);
   void *block = hak_alloc(100);
   pthread_t thread;
@@ -242,12 +231,6 @@ static int attached_child(void *ctx) {
   atomic_store(&g_stop, true);
   CHECK_EQ(pthread_join(thread, NULL), 0);
   hak_free(block);
-  return 0;
-}
-
-static void shutdown__that_is_refused_is_not_noticed(void **state) {
-  (void)state;
-  test_child_must_succeed(attached_child, NULL, SECONDS);
 }
 
 TEST_MAIN_FRESH(T(shutdown__beside_questions_about_addresses),

@@ -1,6 +1,7 @@
 /* api_threads.c - first use by many threads, attach and detach, idle, blocks that
  * change threads. */
 #include "child.h"
+#include "threads.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -167,9 +168,7 @@ static int crowd_child(void *ctx) {
     members[i] = (member_t){&crowd, i};
     CHECK_EQ(pthread_create(&threads[i], NULL, crowd_thread, &members[i]), 0);
   }
-  for (unsigned i = 0; i < FIRST_THREADS; i++) {
-    pthread_join(threads[i], NULL);
-  }
+  test_threads_end(threads, FIRST_THREADS);
   CHECK_EQ(hak_check(NULL), 0);
   CHECK_EQ(test_live_blocks(), 0);
   return 0;
@@ -201,9 +200,7 @@ static void first_use__may_be_any_function(void **state) {
 /* ---- With the library running ----------------------------------------- */
 
 static void join_all(pthread_t *threads, size_t count) {
-  for (size_t i = 0; i < count; i++) {
-    CHECK_EQ(pthread_join(threads[i], NULL), 0);
-  }
+  test_threads_end(threads, count);
 }
 
 static void *init_exit_thread(void *argument) {
@@ -223,24 +220,15 @@ static void *init_exit_thread(void *argument) {
   return NULL;
 }
 
-static int init_exit_child(void *ctx) {
-  (void)ctx;
+TEST_IN_CHILD(thread__may_leave_and_come_back_any_number_of_times, 20) {
   test_start();
   hak_free(hak_alloc(1));
   pthread_t threads[8];
-  for (size_t i = 0; i < TEST_COUNT(threads); i++) {
-    CHECK_EQ(pthread_create(&threads[i], NULL, init_exit_thread, NULL), 0);
-  }
+  test_threads_begin(threads, TEST_COUNT(threads), init_exit_thread, NULL);
   join_all(threads, TEST_COUNT(threads));
   CHECK_EQ(hak_check(NULL), 0);
   CHECK_EQ(test_live_blocks(), 0);
   CHECK_EQ(test_stats().threads, 1);
-  return 0;
-}
-
-static void thread__may_leave_and_come_back_any_number_of_times(void **state) {
-  (void)state;
-  test_child_must_succeed(init_exit_child, NULL, 20);
 }
 
 #define SHARED 20000
@@ -270,8 +258,7 @@ static void *give_thread(void *argument) {
   return NULL;
 }
 
-static int remote_child(void *ctx) {
-  (void)ctx;
+TEST_IN_CHILD(remote_free__blocks_of_a_sleeping_thread_serve_others, 30) {
   test_start();
   static const size_t sizes[] = {16, 64, 400, 2000};
   for (size_t k = 0; k < TEST_COUNT(sizes); k++) {
@@ -306,12 +293,6 @@ static int remote_child(void *ctx) {
     CHECK_EQ(test_live_blocks(), 0);
     CHECK_EQ(test_live_bytes(), 0);
   }
-  return 0;
-}
-
-static void remote_free__blocks_of_a_sleeping_thread_serve_others(void **state) {
-  (void)state;
-  test_child_must_succeed(remote_child, NULL, 30);
 }
 
 static void *allocate_and_end_thread(void *argument) {
@@ -330,17 +311,14 @@ static void *allocate_and_end_thread(void *argument) {
   return NULL;
 }
 
-static int ended_child(void *ctx) {
-  (void)ctx;
+TEST_IN_CHILD(thread__that_ended_leaves_nothing_unusable, 20) {
   test_start();
   hak_free(hak_alloc(1));
   for (int round = 0; round < 4; round++) {
     shared_t *s = &g_shared;
     s->size = 100;
     s->idle = round % 2 == 0;
-    pthread_t thread;
-    CHECK_EQ(pthread_create(&thread, NULL, allocate_and_end_thread, s), 0);
-    pthread_join(thread, NULL);
+    test_thread_run(allocate_and_end_thread, s);
     CHECK_EQ(test_stats().threads, 1);
     CHECK_EQ(test_live_blocks(), SHARED / 2);
     for (size_t i = 1; i < SHARED; i += 2) {
@@ -350,12 +328,6 @@ static int ended_child(void *ctx) {
     CHECK_EQ(test_live_blocks(), 0);
     CHECK_EQ(hak_check(NULL), 0);
   }
-  return 0;
-}
-
-static void thread__that_ended_leaves_nothing_unusable(void **state) {
-  (void)state;
-  test_child_must_succeed(ended_child, NULL, 20);
 }
 
 static void *count_thread(void *argument) {
@@ -366,17 +338,14 @@ static void *count_thread(void *argument) {
   return NULL;
 }
 
-static int count_child(void *ctx) {
-  (void)ctx;
+TEST_IN_CHILD(stats__count_the_threads_attached, 10) {
   test_start();
   hak_free(hak_alloc(1));
   CHECK_EQ(test_stats().threads, 1);
   pthread_t threads[5];
   pthread_barrier_init(&g_shared.allocated, NULL, 6);
   pthread_barrier_init(&g_shared.done, NULL, 6);
-  for (size_t i = 0; i < 5; i++) {
-    CHECK_EQ(pthread_create(&threads[i], NULL, count_thread, &g_shared), 0);
-  }
+  test_threads_begin(threads, 5, count_thread, &g_shared);
   pthread_barrier_wait(&g_shared.allocated);
   CHECK_EQ(test_stats().threads, 6);
   pthread_barrier_wait(&g_shared.done);
@@ -384,16 +353,9 @@ static int count_child(void *ctx) {
   CHECK_EQ(test_stats().threads, 1);
   CHECK(test_stats().thread_attaches >= 6);
   CHECK(test_stats().thread_exits >= 5);
-  return 0;
 }
 
-static void stats__count_the_threads_attached(void **state) {
-  (void)state;
-  test_child_must_succeed(count_child, NULL, 10);
-}
-
-static int idle_child(void *ctx) {
-  (void)ctx;
+TEST_IN_CHILD(idle__makes_all_that_a_thread_cached_everybodys, 10) {
   test_start();
   static void *blocks[2000];
   for (int round = 0; round < 20; round++) {
@@ -411,12 +373,6 @@ static int idle_child(void *ctx) {
     CHECK_MSG(test_stats().cached_bytes <= 64 * KIB, "%llu bytes cached while idle",
               (unsigned long long)test_stats().cached_bytes);
   }
-  return 0;
-}
-
-static void idle__makes_all_that_a_thread_cached_everybodys(void **state) {
-  (void)state;
-  test_child_must_succeed(idle_child, NULL, 10);
 }
 
 TEST_MAIN_FRESH(T(first_use__may_be_any_function),

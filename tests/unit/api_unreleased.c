@@ -1,7 +1,7 @@
 /* api_unreleased.c - what the hooks refuse to take back, or may not be given back, is
  * told, found again, and given back in the end. */
 #include "child.h"
-#include "strict_os.h"
+#include "os_fixture.h"
 
 #include <string.h>
 
@@ -9,11 +9,8 @@ enum {
   BLOCKS = 150
 };
 
-static test_os_t g_os;
-
 static void begin(void) {
-  test_os_open(&g_os, 0);
-  CHECK_EQ(test_os_init(&g_os), 0);
+  test_over_os(0);
   CHECK_EQ(hak_option_set(HAK_OPTION_HUGE_RETAIN_BYTES, 0), 0);
 }
 
@@ -24,8 +21,7 @@ static void end(void) {
   test_os_close(&g_os);
 }
 
-static int refused_child(void *ctx) {
-  (void)ctx;
+TEST_IN_CHILD(collect__gives_back_whatever_was_refused_before, 60) {
   begin();
   static void *blocks[BLOCKS];
   for (size_t i = 0; i < BLOCKS; i++) CHECK((blocks[i] = hak_alloc(40 * MIB)) != NULL);
@@ -43,16 +39,9 @@ static int refused_child(void *ctx) {
   CHECK_EQ(test_stats().unreleased_bytes, 0);
   CHECK_EQ(test_stats().reserved_bytes, g_os.reserved_bytes);
   end();
-  return 0;
 }
 
-static void collect__gives_back_whatever_was_refused_before(void **state) {
-  (void)state;
-  test_child_must_succeed(refused_child, NULL, 60);
-}
-
-static int shutdown_child(void *ctx) {
-  (void)ctx;
+TEST_IN_CHILD(shutdown__leaves_nothing_that_was_refused_before, 60) {
   begin();
   static void *blocks[BLOCKS];
   for (size_t i = 0; i < BLOCKS; i++) CHECK((blocks[i] = hak_alloc(40 * MIB)) != NULL);
@@ -60,17 +49,10 @@ static int shutdown_child(void *ctx) {
   for (size_t i = 0; i < BLOCKS; i++) hak_free(blocks[i]);
   test_os_fail(&g_os, TEST_FAIL_NONE, 0, 0);
   end();
-  return 0;
-}
-
-static void shutdown__leaves_nothing_that_was_refused_before(void **state) {
-  (void)state;
-  test_child_must_succeed(shutdown_child, NULL, 60);
 }
 
 /* By a limit, then by the system: before anything is reserved, or given back at once. */
-static int manual_child(void *ctx) {
-  (void)ctx;
+TEST_IN_CHILD(manual_purging__makes_no_refused_request_cost_address_space, 60) {
   begin();
   CHECK_EQ(hak_option_set(HAK_OPTION_PURGE_MODE, 0), 0);
   hak_heap_config_t config = {.struct_size = sizeof config, .hard_limit = 8 * MIB};
@@ -100,19 +82,11 @@ static int manual_child(void *ctx) {
   CHECK_EQ(hak_heap_destroy(limited), 0);
   CHECK_EQ(hak_heap_destroy(heap), 0);
   end();
-  return 0;
-}
-
-static void manual_purging__makes_no_refused_request_cost_address_space(void **state) {
-  (void)state;
-  test_child_must_succeed(manual_child, NULL, 60);
 }
 
 /* A kept mapping that is too small, or that a limit has no room for, is kept on. */
-static int kept_child(void *ctx) {
-  (void)ctx;
-  test_os_open(&g_os, 0);
-  CHECK_EQ(test_os_init(&g_os), 0);
+TEST_IN_CHILD(kept_mapping__stays_kept_where_a_limit_refuses_it, 60) {
+  test_over_os(0);
   hak_free(hak_alloc(40 * MIB));
   uint64_t retained = test_stats().retained_bytes;
   CHECK(retained >= 40 * MIB);
@@ -126,12 +100,6 @@ static int kept_child(void *ctx) {
   CHECK_EQ(hak_check(NULL), 0);
   CHECK_EQ(hak_heap_destroy(limited), 0);
   end();
-  return 0;
-}
-
-static void kept_mapping__stays_kept_where_a_limit_refuses_it(void **state) {
-  (void)state;
-  test_child_must_succeed(kept_child, NULL, 60);
 }
 
 static void stats__of_callers_that_know_less_end_before_the_new_figure(void **state) {

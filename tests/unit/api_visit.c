@@ -34,12 +34,7 @@ static size_t find(const seen_t *seen, const void *block) {
   return at;
 }
 
-static hak_heap_t *make(hak_heap_t *parent) {
-  hak_heap_config_t config = {.struct_size = sizeof config, .parent = parent};
-  hak_heap_t *heap = hak_heap_create(&config);
-  CHECK(heap != NULL);
-  return heap;
-}
+static hak_heap_t *make(hak_heap_t *parent) { return test_heap(0, NULL, parent); }
 
 /* Sizes of every tier; zeroed ones to 1 MiB lie in spans rather than in classes. */
 static const size_t sizes[] = {16,     1000,    30000,    70000,

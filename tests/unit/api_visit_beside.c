@@ -2,6 +2,7 @@
  * threads: their caches stay theirs, their blocks stay in their heaps, nobody waits for
  * a visitor, and what is freed at this moment is never read. */
 #include "support.h"
+#include "threads.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -152,7 +153,7 @@ static void visit_beside(hak_heap_t *busy) {
     CHECK_EQ(visit(quiet).blocks, BLOCKS);
   }
   atomic_store(&stop, true);
-  for (int i = 0; i < WORKERS; i++) CHECK_EQ(pthread_join(threads[i], NULL), 0);
+  test_threads_end(threads, WORKERS);
   test_reports_end(0, 0);
   CHECK_EQ(hak_check(NULL), 0);
   CHECK_EQ(hak_heap_destroy(quiet), 0);
@@ -193,12 +194,10 @@ static void visit__of_the_default_heap_beside_threads_that_end(void **state) {
     pthread_barrier_t ready;
     pthread_barrier_init(&ready, NULL, THREADS + 1);
     pthread_t threads[THREADS];
-    for (int i = 0; i < THREADS; i++) {
-      CHECK_EQ(pthread_create(&threads[i], NULL, cache_and_end, &ready), 0);
-    }
+    test_threads_begin(threads, THREADS, cache_and_end, &ready);
     pthread_barrier_wait(&ready);
     CHECK_EQ(visit(NULL).blocks, blocks);
-    for (int i = 0; i < THREADS; i++) CHECK_EQ(pthread_join(threads[i], NULL), 0);
+    test_threads_end(threads, THREADS);
     pthread_barrier_destroy(&ready);
   }
 }
@@ -271,12 +270,10 @@ static void *ask(void *arg) {
 static void ask_beside(void (*change)(void)) {
   pthread_t threads[2];
   atomic_store(&stop, false);
-  for (uintptr_t i = 0; i < 2; i++) {
-    CHECK_EQ(pthread_create(&threads[i], NULL, ask, (void *)i), 0);
-  }
+  test_threads_begin_numbered(threads, 2, ask);
   for (double end = test_seconds() + seconds(); test_seconds() < end;) change();
   atomic_store(&stop, true);
-  for (int i = 0; i < 2; i++) CHECK_EQ(pthread_join(threads[i], NULL), 0);
+  test_threads_end(threads, 2);
   CHECK_EQ(hak_check(NULL), 0);
 }
 

@@ -1,6 +1,8 @@
 /* api_watch.c - statistics, visits of heaps and questions about addresses while 32
  * threads allocate and free; and that none of it allocates anything. */
 #include "support.h"
+#include "threads.h"
+#include "visits.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -134,9 +136,7 @@ static void watching__works_beside_32_threads_and_allocates_nothing(void **state
   }
   char *mine = hak_heap_alloc(g_heaps[0], 1000);
   pthread_t threads[THREADS];
-  for (uintptr_t i = 0; i < THREADS; i++) {
-    CHECK_EQ(pthread_create(&threads[i], NULL, mutate, (void *)i), 0);
-  }
+  test_threads_begin_numbered(threads, THREADS, mutate);
   while (atomic_load(&g_running) < THREADS) {}
   double end = test_seconds() + 2;
   size_t looks = 0;
@@ -148,7 +148,7 @@ static void watching__works_beside_32_threads_and_allocates_nothing(void **state
   }
   t_forbidden = false;
   atomic_store(&g_stop, true);
-  for (size_t i = 0; i < THREADS; i++) pthread_join(threads[i], NULL);
+  test_threads_end(threads, THREADS);
   printf("%zu looks\n", looks);
   /* Quiet: exact again. */
   CHECK_EQ(test_heap_stats(g_heaps[0]).live_blocks, 1);
@@ -161,19 +161,6 @@ static void watching__works_beside_32_threads_and_allocates_nothing(void **state
 }
 
 /* ---- Visits of blocks ------------------------------------------------------------ */
-
-typedef struct seen {
-  size_t blocks, bytes;
-  void *last;
-} seen_t;
-
-static bool see(const hak_block_t *block, void *ctx) {
-  seen_t *seen = ctx;
-  CHECK(block->is_start);
-  seen->blocks++;
-  seen->bytes += block->size;
-  return true;
-}
 
 static void visit__is_exact_when_quiet_whatever_threads_have_cached(void **state) {
   (void)state;
@@ -198,13 +185,9 @@ static void visit__is_exact_when_quiet_whatever_threads_have_cached(void **state
     }
   }
   t_forbidden = true;
-  seen_t seen = {0, 0, NULL};
-  CHECK_EQ(hak_heap_visit(heap, see, &seen, 0), 0);
+  size_t shown = test_visit_live(heap, count);
   t_forbidden = false;
-  CHECK_EQ(seen.blocks, count);
-  CHECK_EQ(seen.bytes, bytes);
-  CHECK_EQ(test_heap_stats(heap).live_blocks, count);
-  CHECK_EQ(test_heap_stats(heap).live_bytes, bytes);
+  CHECK_EQ(shown, bytes);
   CHECK_EQ(hak_heap_destroy(heap), 0);
 }
 

@@ -1,6 +1,7 @@
 /* base_lock.c - the lock of slow paths, and the lease: one holder at a time, whose writes
  * the next one sees, a count of those that had to wait, and sleep without an alarm. */
 #include "child.h"
+#include "threads.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -44,7 +45,7 @@ static void run_workers(bool some_try) {
     void *tries = some_try && i % 2 == 0 ? &g_lock : NULL;
     CHECK_EQ(pthread_create(&threads[i], NULL, worker_main, tries), 0);
   }
-  for (int i = 0; i < THREADS; i++) pthread_join(threads[i], NULL);
+  test_threads_end(threads, THREADS);
   for (size_t i = 0; i < TEST_COUNT(g_plain); i++) {
     CHECK_EQ(g_plain[i], THREADS * g_rounds);
   }

@@ -1,6 +1,6 @@
 /* external_heap.c - blocks out of one piece of memory, held against a shadow: contents,
  * bounds, sizes, counters. */
-#include "strict_os.h"
+#include "registry_fixture.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -12,23 +12,11 @@
 #include "pages/registry.h"
 #include "superslab/locate.h"
 
-static test_os_t g_os;
 static int g_heap;
 
-static int setup(void **state) {
-  (void)state;
-  test_os_open(&g_os, 0);
-  return hak_registry_start(&g_os.hooks) ? 0 : -1;
-}
-
 static int teardown(void **state) {
-  (void)state;
   hak_externals_stop();
-  hak_external_ranges_stop();
-  hak_registry_stop();
-  hak_meta_stop();
-  test_os_close(&g_os);
-  return 0;
+  return test_registry_teardown(state);
 }
 
 static hak_external_heap_t *open_external(char *memory, size_t size) {
@@ -214,11 +202,11 @@ static void free__of_what_is_no_block_changes_nothing(void **state) {
   free(memory);
 }
 
-#define ARENA_TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+#define E(f) cmocka_unit_test_setup_teardown(f, test_registry_setup, teardown)
 
-TEST_MAIN_FRESH(ARENA_TEST(open__refuses_what_is_too_small_or_wraps),
-                ARENA_TEST(open__keeps_within_the_memory_at_any_base),
-                ARENA_TEST(close__leaves_a_record_that_knows_no_block),
-                ARENA_TEST(clear__makes_one_chunk_of_it),
-                ARENA_TEST(blocks__of_all_sizes_keep_their_contents),
-                ARENA_TEST(free__of_what_is_no_block_changes_nothing))
+TEST_MAIN_FRESH(E(open__refuses_what_is_too_small_or_wraps),
+                E(open__keeps_within_the_memory_at_any_base),
+                E(close__leaves_a_record_that_knows_no_block),
+                E(clear__makes_one_chunk_of_it),
+                E(blocks__of_all_sizes_keep_their_contents),
+                E(free__of_what_is_no_block_changes_nothing))

@@ -1,7 +1,7 @@
 /* external_region.c - memory of the caller's as whole SuperSlabs: which units it has, who
  * may have it, that nobody asks for pages, and when it is short. The library runs over
  * hooks of the test, and nothing is allocated from it. */
-#include "strict_os.h"
+#include "os_fixture.h"
 
 #include <errno.h>
 #include <string.h>
@@ -17,24 +17,19 @@ enum {
 };
 
 static _Alignas(UNIT) char g_memory[UNITS * UNIT];
-static test_os_t g_os;
 static hak_budget_t g_budget;
 static char g_heap; /* an address for a heap */
 
 static int setup(void **state) {
   (void)state;
-  test_os_open(&g_os, 0);
-  CHECK_EQ(test_os_init(&g_os), 0);
+  test_over_os(0);
   hak_budget_init(&g_budget);
   return 0;
 }
 
 static int teardown(void **state) {
-  (void)state;
   CHECK(hak_regions_are_valid());
-  CHECK_EQ(hak_shutdown(HAK_SHUTDOWN_FORCE), 0);
-  test_os_close(&g_os);
-  return 0;
+  return test_over_os_teardown(state);
 }
 
 static hak_external_region_t *open_all(void) {

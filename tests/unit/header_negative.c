@@ -7,24 +7,7 @@
 
 static int g_foreign[64];
 
-static int set_up(void **state) {
-  (void)state;
-  test_reports_begin();
-  return 0;
-}
-
-static int tear_down(void **state) {
-  (void)state;
-  hak_set_error_handler(NULL, NULL);
-  return 0;
-}
-
-static hak_heap_t *make(hak_heap_t *parent) {
-  hak_heap_config_t config = {.struct_size = sizeof config, .parent = parent};
-  hak_heap_t *heap = hak_heap_create(&config);
-  CHECK(heap != NULL);
-  return heap;
-}
+static hak_heap_t *make(hak_heap_t *parent) { return test_heap(0, NULL, parent); }
 
 static hak_heap_t *make_stale(void) {
   hak_heap_t *heap = make(NULL);
@@ -198,7 +181,8 @@ static void sites__count_what_was_given_only(void **state) {
   CHECK_EQ(hak_site_count(&site), 1);
 }
 
-#define M(function) cmocka_unit_test_setup_teardown(function, set_up, tear_down)
+#define M(function) \
+  cmocka_unit_test_setup_teardown(function, test_reports_setup, test_reports_teardown)
 
 TEST_MAIN(M(absurd_sizes__are_out_of_memory_in_every_heap_function),
           M(bad_alignments__are_invalid_in_every_heap_function),

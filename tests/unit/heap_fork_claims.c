@@ -1,6 +1,7 @@
 /* heap_fork_claims.c - a fork finds threads between claiming a large block and giving its
  * memory back: in the child the block is gone, and its memory serves on. */
 #include "support.h"
+#include "threads.h"
 
 #include <pthread.h>
 
@@ -68,7 +69,7 @@ static void fork__amid_frees_of_large_blocks_brings_them_to_their_end(void **sta
   pthread_barrier_wait(&g_claimed);
   test_child_must_succeed(child_of, heap, 60);
   pthread_barrier_wait(&g_forked);
-  for (int i = 0; i < KINDS; i++) CHECK_EQ(pthread_join(threads[i], NULL), 0);
+  test_threads_end(threads, KINDS);
   check_gone(heap, g_blocks);
   CHECK_EQ(hak_heap_destroy(heap), 0);
 }

@@ -2,7 +2,8 @@
  * find something used up at the same moment. The hooks of the test keep a thread until
  * its gate is opened, so that all others are there before the first has got anything. */
 #include "child.h"
-#include "strict_os.h"
+#include "os_fixture.h"
+#include "threads.h"
 
 #include <pthread.h>
 #include <sys/resource.h>
@@ -18,9 +19,8 @@ enum {
   LONG_MS = 100
 };
 
-static test_os_t g_os;
 static hak_os_t g_hooks; /* the process's, in front of the strict ones */
-static hak_os_t g_own;   /* likewise a heap's own */
+static hak_os_t g_own;   /* a heap's own, also in front of the strict ones */
 static hak_atomic_u32_t g_reserves, g_inside, g_most_inside;
 static hak_atomic_u32_t g_shut_reserve, g_shut_commit; /* gates */
 static hak_atomic_u32_t g_at_gate;                     /* ever */
@@ -68,13 +68,6 @@ static int setup(void **state) {
   return 0;
 }
 
-static int teardown(void **state) {
-  (void)state;
-  CHECK_EQ(hak_shutdown(HAK_SHUTDOWN_FORCE), 0);
-  test_os_close(&g_os);
-  return 0;
-}
-
 static void await_gate(uint32_t arrivals) {
   double end = test_seconds() + 20;
   while (hak_load_relaxed(&g_at_gate) < arrivals && test_seconds() < end) usleep(500);
@@ -114,14 +107,12 @@ static herd_t run_herd(void *(*work)(void *), const void *ctx, hak_atomic_u32_t 
   hak_store_relaxed(gate, 1);
   herd.reserves = hak_load_relaxed(&g_reserves);
   hak_store_relaxed(&g_most_inside, 0);
-  for (int i = 0; i < HERD; i++) {
-    CHECK_EQ(pthread_create(&threads[i], NULL, work, (void *)(uintptr_t)ctx), 0);
-  }
+  test_threads_begin(threads, HERD, work, (void *)(uintptr_t)ctx);
   herd.spent = spent();
   CHECK_EQ(pthread_create(&opener, NULL, open_later, gate), 0);
   pthread_join(opener, NULL);
   herd.spent = spent() - herd.spent;
-  for (int i = 0; i < HERD; i++) pthread_join(threads[i], NULL);
+  test_threads_end(threads, HERD);
   herd.reserves = hak_load_relaxed(&g_reserves) - herd.reserves;
   return herd;
 }
@@ -371,7 +362,8 @@ static void fork__waits_asleep_until_records_are_ready(void **state) {
   join_and_check(thread);
 }
 
-#define R(function) cmocka_unit_test_setup_teardown(function, setup, teardown)
+#define R(function) \
+  cmocka_unit_test_setup_teardown(function, setup, test_over_os_teardown)
 
 TEST_MAIN_FRESH(R(herd__that_finds_no_address_space_reserves_one_region),
                 R(herd__over_a_heaps_own_hooks_reserves_one_region),

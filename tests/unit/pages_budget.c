@@ -1,5 +1,6 @@
 /* pages_budget.c - budgets: chains of counters with limits. */
 #include "support.h"
+#include "threads.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
@@ -236,7 +237,7 @@ static void race__no_level_is_ever_above_its_limit(void **state) {
   for (size_t i = 0; i < THREADS; i++) {
     CHECK_EQ(pthread_create(&threads[i], NULL, churn, (void *)(i + 1)), 0);
   }
-  for (size_t i = 0; i < THREADS; i++) CHECK_EQ(pthread_join(threads[i], NULL), 0);
+  test_threads_end(threads, THREADS);
   atomic_store(&g_stop, true);
   CHECK_EQ(pthread_join(watcher, NULL), 0);
   check_charged(0, 0, 0);

@@ -1,30 +1,13 @@
 /* pages_external_range.c - callers' memory by address: neighbours in one unit, foreign
  * memory between, lookups while the list changes. */
-#include "strict_os.h"
+#include "registry_fixture.h"
 
 #include <errno.h>
 #include <pthread.h>
-#include <string.h>
 
 #include "pages/external_range.h"
 #include "pages/registry.h"
 #include "superslab/locate.h"
-
-static test_os_t g_os;
-
-static int setup(void **state) {
-  (void)state;
-  test_os_open(&g_os, 0);
-  return hak_registry_start(&g_os.hooks) ? 0 : -1;
-}
-
-static int teardown(void **state) {
-  (void)state;
-  hak_external_ranges_stop();
-  hak_registry_stop();
-  test_os_close(&g_os);
-  return 0;
-}
 
 /* Nobody looks at the memory itself. */
 #define NEAR ((uintptr_t)0x123400000000)
@@ -204,11 +187,12 @@ static void find__of_those_that_stay_is_right_while_others_change(void **state) 
   for (size_t i = 0; i < TRACTS; i++) hak_external_range_remove(&ranges[i]);
 }
 
-#define TRACT_TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+#define R(f) \
+  cmocka_unit_test_setup_teardown(f, test_registry_setup, test_registry_teardown)
 
-TEST_MAIN_FRESH(TRACT_TEST(find__knows_the_bounds_of_every_base_and_size),
-                TRACT_TEST(add__refuses_what_overlaps_and_what_is_ours),
-                TRACT_TEST(add__is_refused_when_a_leaf_cannot_be_had),
-                TRACT_TEST(find__behind_the_end_of_a_mapping_in_its_last_unit),
-                TRACT_TEST(tracts__come_and_go_in_any_order),
-                TRACT_TEST(find__of_those_that_stay_is_right_while_others_change))
+TEST_MAIN_FRESH(R(find__knows_the_bounds_of_every_base_and_size),
+                R(add__refuses_what_overlaps_and_what_is_ours),
+                R(add__is_refused_when_a_leaf_cannot_be_had),
+                R(find__behind_the_end_of_a_mapping_in_its_last_unit),
+                R(tracts__come_and_go_in_any_order),
+                R(find__of_those_that_stay_is_right_while_others_change))

@@ -1,38 +1,19 @@
 /* pages_mapping.c - mappings of their own: acquired, given back, kept for reuse,
  * resized and purged. The library runs over hooks of the test. */
-#include "strict_os.h"
+#include "os_fixture.h"
 
 #include "heap/lifecycle.h"
 #include "pages/mapping.h"
 #include "pages/mapping_move.h"
 #include "superslab/locate.h"
 
-static test_os_t g_os;
 static char g_heap; /* an address for a heap */
 
-static int setup_over(unsigned flags) {
-  test_os_open(&g_os, flags);
-  CHECK_EQ(test_os_init(&g_os), 0);
-  return 0;
-}
-
-static int setup(void **state) {
-  (void)state;
-  return setup_over(0);
-}
-
-static int setup_no_remap(void **state) {
-  (void)state;
-  return setup_over(TEST_OS_NO_REMAP);
-}
-
 static int teardown(void **state) {
-  (void)state;
-  CHECK_EQ(hak_shutdown(HAK_SHUTDOWN_FORCE), 0);
+  (void)test_over_os_teardown(state);
   CHECK_EQ(hak_load_relaxed(&hak_mappings_reserved), 0);
   CHECK_EQ(hak_load_relaxed(&hak_mappings_committed), 0);
   CHECK_EQ(hak_load_relaxed(&hak_mappings_retained), 0);
-  test_os_close(&g_os);
   return 0;
 }
 
@@ -276,17 +257,18 @@ static void visit__sees_mappings_in_use_only(void **state) {
   CHECK_EQ(left, 0);
 }
 
-#define M(function) cmocka_unit_test_setup_teardown(function, setup, teardown)
+#define M(function) TEST_OVER_OS_ENDED(function, 0, teardown)
 
-TEST_MAIN_FRESH(
-    M(acquire__gives_zero_memory_at_the_alignment),
-    M(kept_mapping__serves_what_wastes_at_most_half_of_it),
-    M(kept_mapping__that_wastes_least_is_taken),
-    M(give__keeps_nothing_over_huge_retain_bytes),
-    M(no_grow__takes_a_kept_mapping_or_nothing),
-    M(resize__in_place_keeps_the_address_and_the_contents),
-    M(resize__that_may_move_takes_the_pages_along), M(resize__that_fails_changes_nothing),
-    cmocka_unit_test_setup_teardown(resize__without_remap_fails_and_changes_nothing,
-                                    setup_no_remap, teardown),
-    M(purge__takes_the_oldest_within_time_and_bytes),
-    M(failures__give_null_and_leak_nothing), M(visit__sees_mappings_in_use_only))
+TEST_MAIN_FRESH(M(acquire__gives_zero_memory_at_the_alignment),
+                M(kept_mapping__serves_what_wastes_at_most_half_of_it),
+                M(kept_mapping__that_wastes_least_is_taken),
+                M(give__keeps_nothing_over_huge_retain_bytes),
+                M(no_grow__takes_a_kept_mapping_or_nothing),
+                M(resize__in_place_keeps_the_address_and_the_contents),
+                M(resize__that_may_move_takes_the_pages_along),
+                M(resize__that_fails_changes_nothing),
+                TEST_OVER_OS_ENDED(resize__without_remap_fails_and_changes_nothing,
+                                   TEST_OS_NO_REMAP, teardown),
+                M(purge__takes_the_oldest_within_time_and_bytes),
+                M(failures__give_null_and_leak_nothing),
+                M(visit__sees_mappings_in_use_only))

@@ -1,27 +1,11 @@
 /* pages_mapping_refused.c - mappings where the OS is not to be asked, or refuses
  * twice in a row. */
-#include "strict_os.h"
+#include "os_fixture.h"
 
 #include "heap/lifecycle.h"
 #include "pages/mapping.h"
 #include "pages/mapping_move.h"
 #include "superslab/locate.h"
-
-static test_os_t g_os;
-
-static int setup(void **state) {
-  (void)state;
-  test_os_open(&g_os, TEST_OS_FAR);
-  CHECK_EQ(test_os_init(&g_os), 0);
-  return 0;
-}
-
-static int teardown(void **state) {
-  (void)state;
-  CHECK_EQ(hak_shutdown(HAK_SHUTDOWN_FORCE), 0);
-  test_os_close(&g_os);
-  return 0;
-}
 
 static void no_grow__leaves_a_kept_mapping_with_too_few_pages_alone(void **state) {
   (void)state;
@@ -88,9 +72,10 @@ static int setup_greedy(void **state) {
   return 0;
 }
 
-#define M(function) cmocka_unit_test_setup_teardown(function, setup, teardown)
+#define M(function) TEST_OVER_OS(function, TEST_OS_FAR)
 
-TEST_MAIN_FRESH(M(no_grow__leaves_a_kept_mapping_with_too_few_pages_alone),
-                M(resize__that_cannot_register_the_new_place_loses_nothing),
-                cmocka_unit_test_setup_teardown(
-                    resize__has_leaves_that_nobody_else_can_take, setup_greedy, teardown))
+TEST_MAIN_FRESH(
+    M(no_grow__leaves_a_kept_mapping_with_too_few_pages_alone),
+    M(resize__that_cannot_register_the_new_place_loses_nothing),
+    cmocka_unit_test_setup_teardown(resize__has_leaves_that_nobody_else_can_take,
+                                    setup_greedy, test_over_os_teardown))

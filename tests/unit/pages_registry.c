@@ -1,26 +1,10 @@
 /* pages_registry.c - from an address to what is known of it. */
-#include "strict_os.h"
+#include "registry_fixture.h"
 
 #include <string.h>
 
 #include "pages/registry.h"
 #include "superslab/locate.h"
-
-static test_os_t g_os;
-
-static int setup(void **state) {
-  (void)state;
-  test_os_open(&g_os, 0);
-  return hak_registry_start(&g_os.hooks) ? 0 : -1;
-}
-
-static int teardown(void **state) {
-  (void)state;
-  hak_registry_stop();
-  CHECK_EQ(hak_load_relaxed(&hak_registry_reserved), 0);
-  test_os_close(&g_os);
-  return 0;
-}
 
 /* Nothing looks at the addresses that the registry is told of, so any will do. */
 #define NEAR ((uintptr_t)0x123400000000)
@@ -275,7 +259,8 @@ static void find__before_start_and_after_release_gives_nothing(void **state) {
   check_nothing_at(NEAR);
 }
 
-#define R(function) cmocka_unit_test_setup_teardown(function, setup, teardown)
+#define R(f) \
+  cmocka_unit_test_setup_teardown(f, test_registry_setup, test_registry_teardown)
 
 TEST_MAIN_FRESH(R(find__of_any_64_bit_value_gives_nothing_when_nothing_is_there),
                 R(find__names_the_spans_first_slab_from_every_unit),

@@ -1,32 +1,22 @@
 /* pool_large.c - blocks of whole OS pages: spans, runs and mappings, and how they
  * change their sizes. */
-#include "strict_os.h"
-
-#include <string.h>
+#include "pool_fixture.h"
 
 #include "heap/lifecycle.h"
 #include "pool/large.h"
 #include "superslab/region.h"
 
-static test_os_t g_os;
-static hak_shared_pool_t g_pool;
-
 static int setup(void **state) {
   (void)state;
-  test_os_open(&g_os, 0);
-  CHECK_EQ(test_os_init(&g_os), 0);
-  memset(&g_pool, 0, sizeof g_pool);
-  hak_pool_init(&g_pool, hak_lifecycle_os(), &g_pool);
+  test_over_os(0);
+  test_pool_begin();
   return 0;
 }
 
 static int teardown(void **state) {
-  (void)state;
   CHECK(hak_pool_is_valid(&g_pool) && hak_regions_are_valid());
   CHECK_EQ(hak_load_relaxed(&g_pool.taken), 0);
-  CHECK_EQ(hak_shutdown(HAK_SHUTDOWN_FORCE), 0);
-  test_os_close(&g_os);
-  return 0;
+  return test_over_os_teardown(state);
 }
 
 static hak_place_t place_of(const void *block) {

@@ -33,10 +33,7 @@ static int teardown(void **state) {
 }
 
 static hak_heap_t *make(void) {
-  hak_heap_config_t config = {.struct_size = sizeof config, .os = &g_os.hooks};
-  hak_heap_t *heap = hak_heap_create(&config);
-  CHECK(heap != NULL);
-  return heap;
+  return test_heap_make((hak_heap_config_t){.os = &g_os.hooks});
 }
 
 static hak_shared_pool_t *pool_of(hak_heap_t *heap) {

@@ -1,16 +1,13 @@
 /* superslab_purge.c - a purge of SIZE_MAX bytes gives back everything, in
  * a heap's own SuperSlabs as in free ones. */
-#include "strict_os.h"
+#include "os_fixture.h"
 
 #include "base/bits.h"
 #include "superslab/superslab.h"
 
-static test_os_t g_os;
-
 static void collect__without_a_bound_gives_back_free_slabs(void **state) {
   (void)state;
-  test_os_open(&g_os, 0);
-  CHECK_EQ(test_os_init(&g_os), 0);
+  test_over_os(0);
   void *stays = hak_alloc(100 * KIB), *goes = hak_alloc(512 * KIB);
   CHECK(stays != NULL && goes != NULL);
   hak_free(goes);

@@ -1,6 +1,6 @@
 /* superslab_region.c - SuperSlabs out of address space. The library runs over hooks
  * of the test, and nothing is allocated from it. */
-#include "strict_os.h"
+#include "os_fixture.h"
 
 #include "base/option.h"
 #include "heap/lifecycle.h"
@@ -16,7 +16,6 @@ typedef struct run {
   uint32_t count;
 } run_t;
 
-static test_os_t g_os;
 static run_t g_runs[RUNS];
 static size_t g_run_count;
 static char g_heap; /* an address for a heap */
@@ -43,13 +42,6 @@ static int setup_limited(void **state) {
 static int setup_far(void **state) {
   (void)state;
   return setup_over(TEST_OS_LIMITED | TEST_OS_FAR, 100 * MIB);
-}
-
-static int teardown(void **state) {
-  (void)state;
-  CHECK_EQ(hak_shutdown(HAK_SHUTDOWN_FORCE), 0);
-  test_os_close(&g_os);
-  return 0;
 }
 
 static hak_superslab_t *acquire(uint32_t count, size_t alignment, bool no_grow) {
@@ -285,9 +277,10 @@ static void visit__sees_every_superslab_ever_used_until_told_to_stop(void **stat
   CHECK_EQ(left, 0);
 }
 
-#define R(function) cmocka_unit_test_setup_teardown(function, setup, teardown)
+#define R(function) \
+  cmocka_unit_test_setup_teardown(function, setup, test_over_os_teardown)
 #define LIMITED(function) \
-  cmocka_unit_test_setup_teardown(function, setup_limited, teardown)
+  cmocka_unit_test_setup_teardown(function, setup_limited, test_over_os_teardown)
 
 TEST_MAIN_FRESH(
     R(acquire__takes_the_lowest_fitting_run_of_the_oldest_region),
@@ -296,6 +289,6 @@ TEST_MAIN_FRESH(
     R(acquire__without_growth_asks_nobody),
     LIMITED(exhaustion__gives_null_and_ends_when_memory_comes_back),
     cmocka_unit_test_setup_teardown(exhaustion__leaves_room_for_what_covers_a_region,
-                                    setup_far, teardown),
+                                    setup_far, test_over_os_teardown),
     R(failures__leave_regions_as_they_were), R(purge__obeys_time_bytes_and_slabs),
     R(visit__sees_every_superslab_ever_used_until_told_to_stop))

@@ -1,7 +1,5 @@
 /* superslab_retention.c - when free memory goes back: by a clock that the test sets. */
-#include "strict_os.h"
-
-#include <string.h>
+#include "pool_fixture.h"
 
 #include "heap/lifecycle.h"
 #include "pages/mapping.h"
@@ -10,8 +8,6 @@
 
 #define NS_PER_MS ((uint64_t)1000000)
 
-static test_os_t g_os;
-static hak_shared_pool_t g_pool;
 static uint64_t g_now_ms = 1000000;
 
 static uint64_t now_ns(void *ctx) {
@@ -32,16 +28,8 @@ static int setup(void **state) {
   g_os.hooks.now_ns = now_ns;
   g_now_ms += 100000; /* far from what the last test did */
   CHECK_EQ(test_os_init(&g_os), 0);
-  memset(&g_pool, 0, sizeof g_pool);
-  hak_pool_init(&g_pool, hak_lifecycle_os(), &g_pool);
+  test_pool_begin();
   set_options(1, 1000, 2 * (int64_t)MIB, (int64_t)GIB);
-  return 0;
-}
-
-static int teardown(void **state) {
-  (void)state;
-  CHECK_EQ(hak_shutdown(HAK_SHUTDOWN_FORCE), 0);
-  test_os_close(&g_os);
   return 0;
 }
 
@@ -212,7 +200,8 @@ static void refusal__of_the_os_keeps_the_sums_and_is_tried_again(void **state) {
   CHECK_EQ(hak_retained_bytes(), 2 * MIB);
 }
 
-#define R(function) cmocka_unit_test_setup_teardown(function, setup, teardown)
+#define R(function) \
+  cmocka_unit_test_setup_teardown(function, setup, test_over_os_teardown)
 
 TEST_MAIN_FRESH(R(idle_memory__stays_until_the_decay_and_goes_to_the_cap_after),
                 R(idle_memory__below_the_cap_stays_for_ever),

@@ -1,6 +1,7 @@
 /* superslab_shared_pool.c - the free slabs of a heap against a bitmap for each of
  * its SuperSlabs. The pool is the test's own; the library runs for the regions. */
-#include "strict_os.h"
+#include "pool_fixture.h"
+#include "threads.h"
 
 #include <pthread.h>
 #include <stdlib.h>
@@ -17,9 +18,6 @@ enum {
 
 /* More bytes than there are. */
 #define EVERYTHING ((size_t)1 << 40)
-
-static test_os_t g_os;
-static hak_shared_pool_t g_pool;
 
 /* The model. */
 typedef struct known {
@@ -39,18 +37,9 @@ static size_t g_span_count;
 
 static int setup(void **state) {
   (void)state;
-  test_os_open(&g_os, 0);
-  CHECK_EQ(test_os_init(&g_os), 0);
-  memset(&g_pool, 0, sizeof g_pool);
-  hak_pool_init(&g_pool, hak_lifecycle_os(), &g_pool);
+  test_over_os(0);
+  test_pool_begin();
   g_known_count = g_span_count = 0;
-  return 0;
-}
-
-static int teardown(void **state) {
-  (void)state;
-  CHECK_EQ(hak_shutdown(HAK_SHUTDOWN_FORCE), 0);
-  test_os_close(&g_os);
   return 0;
 }
 
@@ -382,15 +371,14 @@ static void *worker_main(void *argument) {
 static void pool__gives_no_slab_to_two_threads(void **state) {
   (void)state;
   pthread_t threads[4];
-  for (uintptr_t i = 0; i < TEST_COUNT(threads); i++) {
-    CHECK_EQ(pthread_create(&threads[i], NULL, worker_main, (void *)i), 0);
-  }
-  for (size_t i = 0; i < TEST_COUNT(threads); i++) pthread_join(threads[i], NULL);
+  test_threads_begin_numbered(threads, TEST_COUNT(threads), worker_main);
+  test_threads_end(threads, TEST_COUNT(threads));
   check_all();
   CHECK_EQ(hak_load_relaxed(&g_pool.superslabs), 0);
 }
 
-#define P(function) cmocka_unit_test_setup_teardown(function, setup, teardown)
+#define P(function) \
+  cmocka_unit_test_setup_teardown(function, setup, test_over_os_teardown)
 
 TEST_MAIN_FRESH(P(pool__follows_the_model_through_random_changes),
                 P(get__gives_slabs_in_the_order_of_their_addresses),

@@ -1,6 +1,7 @@
 /* tiny_bin.c - what a registry entry lets pass, codes of threads, and a bin's
  * counts. */
 #include "support.h"
+#include "threads.h"
 
 #include <pthread.h>
 #include <stdlib.h>
@@ -142,7 +143,7 @@ static void codes__of_threads_have_weight_7_and_differ(void **state) {
     attached[i] = (attached_t){&barrier, 0, 0};
     CHECK_EQ(pthread_create(&threads[i], NULL, attached_main, &attached[i]), 0);
   }
-  for (int i = 0; i < THREADS; i++) pthread_join(threads[i], NULL);
+  test_threads_end(threads, THREADS);
   pthread_barrier_destroy(&barrier);
   for (int i = 0; i < THREADS; i++) {
     CHECK_EQ(hak_count_bits(attached[i].code), 7);

@@ -1,9 +1,8 @@
 /* tiny_capacity.c - bins that follow demand: they grow to what comes and goes, and
  * to nothing else; what lies idle is given back; the sum is bounded. */
-#include "strict_os.h"
+#include "class_fixture.h"
 
 #include "base/option.h"
-#include "heap/thread.h"
 #include "tiny/capacity.h"
 
 enum {
@@ -11,25 +10,7 @@ enum {
   MOST = 10000
 };
 
-static test_os_t g_os;
 static void *g_blocks[MOST];
-
-static int setup(void **state) {
-  (void)state;
-  test_os_open(&g_os, 0);
-  CHECK_EQ(test_os_init(&g_os), 0);
-  CHECK_EQ(hak_thread_init(), 0);
-  return 0;
-}
-
-static int teardown(void **state) {
-  (void)state;
-  CHECK_EQ(hak_check(NULL), 0);
-  CHECK_EQ(test_live_blocks(), 0);
-  CHECK_EQ(hak_shutdown(0), 0);
-  test_os_close(&g_os);
-  return 0;
-}
 
 static hak_bin_t *bin_of(size_t size) {
   return &hak_thread_self->bins[hak_class_of(size)];
@@ -125,7 +106,7 @@ static void idle_thread__has_small_bins_again(void **state) {
   CHECK_EQ(bin_of(SIZE)->capacity, least_of(SIZE));
 }
 
-#define H(function) cmocka_unit_test_setup_teardown(function, setup, teardown)
+#define H(function) TEST_OF_CLASS(function, SIZE)
 
 TEST_MAIN_FRESH(H(bin__grows_until_bursts_stay_in_it),
                 H(bin__does_not_grow_for_what_it_could_not_keep),

@@ -1,11 +1,10 @@
 /* tiny_hold.c - who may touch a slab: the changes of the word, one at a time and
  * then in a race. */
-#include "strict_os.h"
+#include "class_fixture.h"
+#include "threads.h"
 
-#include <pthread.h>
 #include <stdatomic.h>
 
-#include "heap/thread.h"
 #include "superslab/locate.h"
 #include "tiny/hold.h"
 
@@ -14,35 +13,10 @@ enum {
   CAPACITY = 64
 };
 
-static test_os_t g_os;
-static hak_central_t *g_central;
-static uint32_t g_class;
-
-static int setup(void **state) {
-  (void)state;
-  test_os_open(&g_os, 0);
-  CHECK_EQ(test_os_init(&g_os), 0);
-  CHECK_EQ(hak_thread_init(), 0);
-  g_class = hak_class_of(SIZE);
-  g_central = &hak_heap_get_default()->store->centrals[g_class];
-  return 0;
-}
-
 static int teardown(void **state) {
-  (void)state;
   (void)hak_collect(NULL, 0, 0);
-  CHECK_EQ(hak_check(NULL), 0);
-  CHECK_EQ(test_live_blocks(), 0);
   CHECK_EQ(hak_load_relaxed(&g_central->spans), 0); /* every slab has gone home */
-  CHECK_EQ(hak_shutdown(0), 0);
-  test_os_close(&g_os);
-  return 0;
-}
-
-static void run_thread(void *(*function)(void *), void *argument) {
-  pthread_t thread;
-  CHECK_EQ(pthread_create(&thread, NULL, function, argument), 0);
-  pthread_join(thread, NULL);
+  return test_class_teardown(state);
 }
 
 static char *block_of(hak_slab_t *slab, uint32_t i) {
@@ -84,7 +58,7 @@ static void *push_main(void *argument) {
 
 static void push_by_another(hak_slab_t *slab, uint32_t from, uint32_t to) {
   push_t push = {slab, from, to};
-  run_thread(push_main, &push);
+  test_thread_run(push_main, &push);
 }
 
 static void go_home(hak_slab_t *slab, uint32_t from, uint32_t to) {
@@ -206,12 +180,12 @@ static void *alloc_main(void *argument) {
 static void slab__partly_carved_by_an_ended_thread_serves_the_next(void **state) {
   (void)state;
   void *blocks[CAPACITY];
-  run_thread(alloc_main, &blocks[0]);
+  test_thread_run(alloc_main, &blocks[0]);
   uint64_t fresh = test_stats().slab_fresh;
   hak_slab_t *slab = hak_slab_of(blocks[0]);
   CHECK_EQ(slab->queue, HAK_QUEUE_UNCARVED);
   for (int i = 1; i < CAPACITY; i++) {
-    run_thread(alloc_main, &blocks[i]);
+    test_thread_run(alloc_main, &blocks[i]);
     CHECK(hak_slab_of(blocks[i]) == slab);
   }
   CHECK_EQ(test_stats().slab_fresh, fresh);
@@ -259,7 +233,7 @@ static void let_go__loses_no_batch_that_is_pushed_meanwhile(void **state) {
   }
 }
 
-#define H(function) cmocka_unit_test_setup_teardown(function, setup, teardown)
+#define H(function) TEST_OF_CLASS_ENDED(function, SIZE, teardown)
 
 TEST_MAIN_FRESH(H(remote__batches_of_another_thread_are_taken_once_in_one_list),
                 H(let_go__makes_a_slab_full_and_a_claim_takes_it_back),

@@ -1,43 +1,27 @@
 /* tiny_single.c - blocks that have a span to themselves: where their entries lead,
  * how bins keep them, and that each goes home once. */
-#include "strict_os.h"
-
-#include <pthread.h>
+#include "class_fixture.h"
+#include "threads.h"
 
 #include "base/option.h"
-#include "heap/thread.h"
 #include "pages/registry.h"
 #include "superslab/locate.h"
 #include "tiny/single.h"
 
 enum {
-  COUNT = 40
+  COUNT = 40,
+  SIZE = 100000
 };
-
-static test_os_t g_os;
-
-static int setup(void **state) {
-  (void)state;
-  test_os_open(&g_os, 0);
-  CHECK_EQ(test_os_init(&g_os), 0);
-  CHECK_EQ(hak_thread_init(), 0);
-  return 0;
-}
 
 static uint64_t slabs_taken(void) {
   return hak_load_relaxed(&hak_heap_get_default()->store->pool.taken);
 }
 
 static int teardown(void **state) {
-  (void)state;
   hak_thread_idle();
   CHECK_EQ(slabs_taken(), 0);
   CHECK_EQ(hak_thread_self->grown, 0);
-  CHECK_EQ(hak_check(NULL), 0);
-  CHECK_EQ(test_live_blocks(), 0);
-  CHECK_EQ(hak_shutdown(0), 0);
-  test_os_close(&g_os);
-  return 0;
+  return test_class_teardown(state);
 }
 
 static void span__is_named_by_its_first_unit_and_gone_when_its_block_is_home(
@@ -70,7 +54,7 @@ static void bin__keeps_what_comes_and_goes(void **state) {
   void *blocks[COUNT];
   for (int round = 0; round < 4; round++) {
     uint64_t fresh = hak_load_relaxed(&hak_thread_self->counts.slab_fresh);
-    for (int i = 0; i < COUNT; i++) blocks[i] = hak_alloc(100000);
+    for (int i = 0; i < COUNT; i++) blocks[i] = hak_alloc(SIZE);
     for (int i = 0; i < COUNT; i++) hak_free(blocks[i]);
     if (round >= 2) {
       CHECK_EQ(hak_load_relaxed(&hak_thread_self->counts.slab_fresh), fresh);
@@ -82,7 +66,7 @@ static void bin__keeps_what_comes_and_goes(void **state) {
 static void bin__keeps_nothing_of_a_burst_that_does_not_come_back(void **state) {
   (void)state;
   void *blocks[COUNT];
-  for (int i = 0; i < COUNT; i++) blocks[i] = hak_alloc(100000);
+  for (int i = 0; i < COUNT; i++) blocks[i] = hak_alloc(SIZE);
   for (int i = 0; i < COUNT; i++) hak_free(blocks[i]);
   CHECK_EQ(slabs_taken(), 0);
 }
@@ -106,7 +90,7 @@ static void bin__keeps_no_more_than_is_granted(void **state) {
 static void *grow_some(void *ctx) {
   void *blocks[COUNT];
   for (int round = 0; round < 3; round++) {
-    for (int i = 0; i < COUNT; i++) blocks[i] = hak_alloc(100000);
+    for (int i = 0; i < COUNT; i++) blocks[i] = hak_alloc(SIZE);
     for (int i = 0; i < COUNT; i++) hak_free(blocks[i]);
   }
   *(uint64_t *)ctx = hak_thread_self->grown;
@@ -120,15 +104,11 @@ static void process__grants_no_more_than_its_limit_and_gets_it_back(void **state
   grow_some(&mine);
   CHECK(mine > 0);
   for (int i = 0; i < 2; i++) {
-    pthread_t thread;
-    CHECK_EQ(pthread_create(&thread, NULL, grow_some, &other), 0);
-    pthread_join(thread, NULL);
+    test_thread_run(grow_some, &other);
     CHECK(mine + other <= 5 << 20);
   }
   hak_thread_idle();
-  pthread_t thread;
-  CHECK_EQ(pthread_create(&thread, NULL, grow_some, &other), 0);
-  pthread_join(thread, NULL);
+  test_thread_run(grow_some, &other);
   CHECK(other > 4 << 20);
   CHECK_EQ(hak_option_set(HAK_OPTION_BIN_GROWTH_ALL_BYTES, 128 << 20), 0);
 }
@@ -174,10 +154,10 @@ static void foreign_blocks__go_to_the_freeing_threads_bin_or_home(void **state) 
     }
     CHECK_EQ(pthread_create(&threads[n], NULL, free_all, &relays[n]), 0);
   }
-  for (int n = 0; n < 4; n++) pthread_join(threads[n], NULL);
+  test_threads_end(threads, 4);
 }
 
-#define H(function) cmocka_unit_test_setup_teardown(function, setup, teardown)
+#define H(function) TEST_OF_CLASS_ENDED(function, SIZE, teardown)
 
 TEST_MAIN_FRESH(H(span__is_named_by_its_first_unit_and_gone_when_its_block_is_home),
                 H(bin__keeps_what_comes_and_goes),

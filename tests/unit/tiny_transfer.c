@@ -1,11 +1,10 @@
 /* tiny_transfer.c - whole magazines change threads through the transfer cache. */
-#include "strict_os.h"
+#include "class_fixture.h"
+#include "threads.h"
 
-#include <pthread.h>
 #include <stdatomic.h>
 #include <string.h>
 
-#include "heap/thread.h"
 #include "tiny/transfer.h"
 #include "tiny/trim.h"
 
@@ -15,34 +14,7 @@ enum {
   SLOTS = HAK_TRANSFER_PLACES
 };
 
-static test_os_t g_os;
-static hak_central_t *g_central;
-static uint32_t g_class;
 static void *g_blocks[BLOCKS * (SLOTS + 4)];
-
-static int setup(void **state) {
-  (void)state;
-  test_os_open(&g_os, 0);
-  CHECK_EQ(test_os_init(&g_os), 0);
-  CHECK_EQ(hak_thread_init(), 0);
-  g_class = hak_class_of(SIZE);
-  g_central = &hak_heap_get_default()->store->centrals[g_class];
-  return 0;
-}
-
-static int teardown(void **state) {
-  (void)state;
-  CHECK_EQ(hak_check(NULL), 0);
-  CHECK_EQ(hak_shutdown(0), 0);
-  test_os_close(&g_os);
-  return 0;
-}
-
-static void run_thread(void *(*function)(void *), void *argument) {
-  pthread_t thread;
-  CHECK_EQ(pthread_create(&thread, NULL, function, argument), 0);
-  pthread_join(thread, NULL);
-}
 
 static void allocate(size_t count) {
   for (size_t i = 0; i < count; i++) {
@@ -67,7 +39,7 @@ static void *hand_over_main(void *argument) {
   return NULL;
 }
 
-static void hand_over(size_t magazines) { run_thread(hand_over_main, &magazines); }
+static void hand_over(size_t magazines) { test_thread_run(hand_over_main, &magazines); }
 
 /* --- directed -------------------------------------------------------------------- */
 
@@ -93,7 +65,7 @@ static void magazine__handed_over_is_taken_whole_by_another_thread(void **state)
   CHECK_EQ(test_stats().free_batched - batched, BLOCKS);
   CHECK_EQ(filled_slots(), 1);
   CHECK_EQ(test_live_blocks(), 0); /* what lies in slots is cached */
-  run_thread(take_main, &refills);
+  test_thread_run(take_main, &refills);
   CHECK_EQ(refills, 1);
   CHECK_EQ(test_live_blocks(), 0);
 }
@@ -127,11 +99,11 @@ static void hint__that_went_stale_is_mended_by_a_tick(void **state) {
   allocate(BLOCKS);
   hand_over(1);
   hak_store_relaxed(&g_central->hint, 0);
-  run_thread(take_main, &refills);
+  test_thread_run(take_main, &refills);
   CHECK_EQ(refills, 0); /* nobody looks */
   CHECK_EQ(filled_slots(), 1);
-  run_thread(tick_main, NULL);
-  run_thread(take_main, &refills);
+  test_thread_run(tick_main, NULL);
+  test_thread_run(take_main, &refills);
   CHECK_EQ(refills, 1);
 }
 
@@ -229,7 +201,7 @@ static void blocks__that_one_thread_allocates_and_one_frees_come_back(void **sta
   CHECK_EQ(hak_load_relaxed(&g_central->spans), 0);
 }
 
-#define S(function) cmocka_unit_test_setup_teardown(function, setup, teardown)
+#define S(function) TEST_OF_CLASS(function, SIZE)
 
 TEST_MAIN_FRESH(S(magazine__handed_over_is_taken_whole_by_another_thread),
                 S(take_any__finds_a_magazine_whatever_the_hint),

@@ -1,0 +1,22 @@
+/* class_fixture.c - see class_fixture.h */
+#include "class_fixture.h"
+
+uint32_t g_class;
+hak_central_t *g_central;
+
+int test_class_setup(void **state) {
+  test_over_os(0);
+  CHECK_EQ(hak_thread_init(), 0);
+  g_class = hak_class_of((size_t)(uintptr_t)*state);
+  g_central = &hak_heap_get_default()->store->centrals[g_class];
+  return 0;
+}
+
+int test_class_teardown(void **state) {
+  (void)state;
+  CHECK_EQ(hak_check(NULL), 0);
+  CHECK_EQ(test_live_blocks(), 0);
+  CHECK_EQ(hak_shutdown(0), 0);
+  test_os_close(&g_os);
+  return 0;
+}

@@ -1,0 +1,115 @@
+/* base_option.c - options out of the environment: numbers, units, names, and what is
+ * said of the rest. That the library reads it once at its start is in api_options.c. */
+#include "support.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/option.h"
+
+/* Reads one variable, of which `reports` things are said; the option's value. */
+static int64_t value_of(const char *text, unsigned reports) {
+  CHECK_EQ(hak_option_set(HAK_OPTION_RETAIN_BYTES, 7), 0);
+  CHECK_EQ(setenv("HAKMEM_RETAIN_BYTES", text, 1), 0);
+  test_reports_begin();
+  errno = TEST_ERRNO;
+  hak_options_read_environment();
+  CHECK_EQ(errno, TEST_ERRNO);
+  test_reports_end(reports, HAK_ERROR_BAD_OPTION);
+  unsetenv("HAKMEM_RETAIN_BYTES");
+  return hak_option_get(HAK_OPTION_RETAIN_BYTES);
+}
+
+static void numbers__may_have_a_unit_in_either_case(void **state) {
+  (void)state;
+  CHECK_EQ(value_of("0", 0), 0);
+  CHECK_EQ(value_of("123456789", 0), 123456789);
+  CHECK_EQ(value_of("+5", 0), 5);
+  CHECK_EQ(value_of("3k", 0), 3 << 10);
+  CHECK_EQ(value_of("3K", 0), 3 << 10);
+  CHECK_EQ(value_of("5m", 0), 5 << 20);
+  CHECK_EQ(value_of("5M", 0), 5 << 20);
+  CHECK_EQ(value_of("1g", 0), 1 << 30);
+  CHECK_EQ(value_of("1G", 0), 1 << 30);
+}
+
+static void texts__that_are_no_number_are_named_and_change_nothing(void **state) {
+  (void)state;
+  static const char *const bad[] = {"",
+                                    "k",
+                                    "x",
+                                    "1x",
+                                    "1kk",
+                                    "1 ",
+                                    "0x10",
+                                    "1.5",
+                                    "12m5",
+                                    "9223372036854775808",
+                                    "9007199254740992k"};
+  for (size_t i = 0; i < TEST_COUNT(bad); i++) {
+    CHECK_EQ(value_of(bad[i], 1), 7);
+    CHECK(strstr(g_reports.last.text, "is not a number") != NULL);
+  }
+}
+
+static void values__out_of_range_are_named_and_change_nothing(void **state) {
+  (void)state;
+  CHECK_EQ(value_of("-1", 1), 7);
+  CHECK(strstr(g_reports.last.text, "out of range") != NULL);
+  CHECK_EQ(strncmp(g_reports.last.address, "HAKMEM_RETAIN_BYTES=-1", 22), 0);
+  CHECK_EQ(hak_option_set(HAK_OPTION_RETAIN_BYTES, -1), ERANGE);
+  CHECK_EQ(hak_option_set((hak_option_t)-1, 0), EINVAL);
+  CHECK_EQ(hak_option_set(HAK_OPTION_COUNT, 0), EINVAL);
+  CHECK_EQ(hak_option_get(HAK_OPTION_COUNT), 0);
+}
+
+static void read_with(const char *variable, const char *value, unsigned reports) {
+  CHECK_EQ(setenv(variable, value, 1), 0);
+  test_reports_begin();
+  hak_options_read_environment();
+  test_reports_end(reports, HAK_ERROR_BAD_OPTION);
+  unsetenv(variable);
+}
+
+static void names__are_known_whole_and_no_others_are(void **state) {
+  (void)state;
+  CHECK_EQ(hak_option_set(HAK_OPTION_RETAIN_BYTES, 7), 0);
+  read_with("HAKMEM_RETAIN_BYTE", "1", 1);
+  CHECK(strstr(g_reports.last.text, "names no option") != NULL);
+  read_with("HAKMEM_RETAIN_BYTES_", "1", 1);
+  read_with("HAKMEM_retain_bytes", "1", 1);
+  read_with("HAKMEM_", "1", 1);
+  read_with("HAKMEM", "1", 0);
+  read_with("XHAKMEM_RETAIN_BYTES", "1", 0);
+  /* Those of its tests and benchmarks. */
+  read_with("HAKMEM_TEST_NOTHING", "x", 0);
+  read_with("HAKMEM_BENCH_NOTHING", "x", 0);
+  CHECK_EQ(hak_option_get(HAK_OPTION_RETAIN_BYTES), 7);
+  read_with("HAKMEM_RETAIN_BYTES", "1", 0);
+  CHECK_EQ(hak_option_get(HAK_OPTION_RETAIN_BYTES), 1);
+}
+
+static void every_option__takes_its_bounds_and_not_what_is_beyond(void **state) {
+  (void)state;
+  for (int i = 0; i < HAK_OPTION_COUNT; i++) {
+    hak_option_t option = (hak_option_t)i;
+    hak_option_info_t info = {.struct_size = sizeof info};
+    CHECK_EQ(hak_option_describe(option, &info), 0);
+    CHECK_EQ(info.value, info.default_value);
+    CHECK_EQ(hak_option_set(option, info.min), 0);
+    CHECK_EQ(hak_option_get(option), info.min);
+    CHECK_EQ(hak_option_set(option, info.max), 0);
+    CHECK_EQ(hak_load_relaxed(&hak_option_values[i]), info.max);
+    if (info.min > INT64_MIN) CHECK_EQ(hak_option_set(option, info.min - 1), ERANGE);
+    if (info.max < INT64_MAX) CHECK_EQ(hak_option_set(option, info.max + 1), ERANGE);
+    CHECK_EQ(hak_option_get(option), info.max);
+    CHECK_EQ(hak_option_set(option, info.default_value), 0);
+  }
+}
+
+TEST_MAIN_FRESH(T(every_option__takes_its_bounds_and_not_what_is_beyond),
+                T(numbers__may_have_a_unit_in_either_case),
+                T(texts__that_are_no_number_are_named_and_change_nothing),
+                T(values__out_of_range_are_named_and_change_nothing),
+                T(names__are_known_whole_and_no_others_are))

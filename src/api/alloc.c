@@ -20,33 +20,7 @@
 #include "tiny/refill.h"
 #include "tiny/stray.h"
 
-/* --- the way out of memory ---------------------------------------------- */
-
-/* Everything this thread caches and what waits in the heap's transfer cache goes
- * home, and idle pages to the OS; then one more attempt may succeed. Of other heaps
- * only if the OS was in the way, and no limit. */
-static void give_up_caches(hak_thread_t *me, hak_heap_t *heap,
-                           const hak_budget_call_t *call) {
-  bool no_grow = me->no_grow != 0;
-  if (hak_pool_is_enclosed(&heap->store->pool)) {
-    hak_thread_flush_heap(me, heap); /* nothing else could help */
-    return;
-  }
-  if (call->refused_by != NULL && !no_grow) {
-    hak_pressure_relieve(me, heap, call->refused_by);
-    return;
-  }
-  hak_thread_flush_heap(me, heap);
-  hak_thread_flush(me);
-  if (no_grow || !hak_os_may_give()) return;
-  size_t slabs = SIZE_MAX;
-  hak_retention_collect(&heap->store->pool, UINT64_MAX, SIZE_MAX, &slabs);
-}
-
-static HAK_SLOW void *out_of_memory(void) {
-  errno = ENOMEM;
-  return NULL;
-}
+/* --- blocks of a size class ----------------------------------------------------- */
 
 /* What lay in a bin is no block. */
 static HAK_SLOW void report_stray(const void *block) {
@@ -87,79 +61,31 @@ static void *small(hak_thread_t *me, hak_heap_t *heap, uint32_t cls) {
   return block;
 }
 
-/* --- at a limit ----------------------------------------------------------- */
-
-static HAK_SLOW void *insist(hak_heap_t *heap, hak_budget_call_t *call, size_t needed,
-                             hak_api_try_fn *again, const void *request) {
-  if (call->outer != NULL && call->outer->inside == NULL) {
-    call->outer->refused_by = call->refused_by; /* whose request this is part of */
-    return NULL;
-  }
-  for (int i = 0; i < HAK_PRESSURE_ROUNDS && call->refused_by != NULL; i++) {
-    if (!hak_pressure_call(heap, call->refused_by, needed, HAK_PRESSURE_HARD)) break;
-    hak_budget_call_begin(call);
-    void *block = again(heap, request, call);
-    hak_budget_call_end(call);
-    if (block != NULL) return block;
-  }
-  if (call->refused_by == NULL) return NULL;
-  hak_add_relaxed(&call->refused_by->refused, 1);
-  hak_event_emit(HAK_EVENT_BUDGET_REFUSED, NULL, needed);
-  return NULL;
-}
-
-void *hak_api_request(hak_heap_t *heap, size_t needed, hak_api_try_fn *attempt,
-                      const void *request) {
-  if (hak_budget_is_forbidden(&heap->store->pool.budget)) return out_of_memory();
-  int saved = errno; /* attempts within attempts set it, though another succeeds */
-  hak_budget_call_t call;
-  hak_budget_call_begin(&call);
-  void *block = attempt(heap, request, &call);
-  hak_budget_call_end(&call);
-  if (HAK_UNLIKELY(block == NULL && call.refused_by != NULL)) {
-    block = insist(heap, &call, needed, attempt, request);
-  }
-  hak_pressure_soft(heap);
-  if (HAK_UNLIKELY(block == NULL)) return out_of_memory();
-  errno = saved;
-  return block;
-}
-
-/* --- blocks of a size class -------------------------------------------------- */
-
 typedef struct small_request {
   uint32_t cls;
   bool no_grow;
 } small_request_t;
 
+static void *take_small(hak_thread_t *me, hak_heap_t *heap, const void *request) {
+  return small(me, heap, ((const small_request_t *)request)->cls);
+}
+
 static void *try_small(hak_heap_t *heap, const void *request, hak_budget_call_t *call) {
   const small_request_t *r = request;
-  hak_thread_t *me = hak_thread_enter();
-  if (HAK_UNLIKELY(me == NULL)) return NULL;
-  me->no_grow = r->no_grow;
-  void *block = small(me, heap, r->cls);
-  if (HAK_UNLIKELY(block == NULL)) {
-    give_up_caches(me, heap, call);
-    call->refused_by = NULL;
-    block = small(me, heap, r->cls);
-  }
-  me->no_grow = 0;
-  if (r->no_grow) call->refused_by = NULL; /* nobody is asked */
-  hak_thread_leave(me, HAK_IN_ALLOC);
-  return block;
+  return hak_pressure_take(heap, take_small, request, r->no_grow, call);
 }
 
 HAK_WARM void *hak_api_small(hak_heap_t *heap, uint32_t cls, bool no_grow) {
   hak_stay_t stay = hak_stay_started();
-  if (HAK_UNLIKELY(stay == HAK_STAY_NONE)) return out_of_memory();
+  if (HAK_UNLIKELY(stay == HAK_STAY_NONE)) return hak_fail(ENOMEM);
   if (heap == NULL) heap = hak_heap_get_default();
   small_request_t request = {cls, no_grow};
-  void *block = hak_api_request(heap, hak_class_size(cls), try_small, &request);
+  void *block = hak_pressure_request(heap, hak_class_size(cls), try_small, &request);
   hak_thread_trim(&heap->store->pool);
   hak_stay_end(stay);
   hak_event_emit(hak_class_is_single(cls) ? HAK_EVENT_LARGE_ALLOC : HAK_EVENT_REFILL,
                  block, hak_class_size(cls));
-  return block != NULL ? block : out_of_memory();
+  return block != NULL ? block : hak_fail(ENOMEM);
 }
 
 /* The common refill; everything else goes the long way. */
@@ -189,34 +115,28 @@ typedef struct large_request {
   bool no_grow, *zeroed;
 } large_request_t;
 
-static void *try_large(hak_heap_t *heap, const void *request, hak_budget_call_t *call) {
+static void *take_large(hak_thread_t *me, hak_heap_t *heap, const void *request) {
   const large_request_t *r = request;
-  hak_thread_t *me = hak_thread_enter();
-  if (HAK_UNLIKELY(me == NULL)) return NULL;
   hak_shared_pool_t *pool = &heap->store->pool;
   void *block = r->alloc(pool, r->size, r->alignment, r->no_grow, r->zeroed);
-  if (block == NULL) {
-    me->no_grow = r->no_grow;
-    give_up_caches(me, heap, call);
-    me->no_grow = 0;
-    call->refused_by = NULL;
-    block = r->alloc(pool, r->size, r->alignment, r->no_grow, r->zeroed);
-  }
-  if (r->no_grow) call->refused_by = NULL;
-  size_t usable = hak_large_good_size(pool->os, r->size);
-  if (block != NULL) hak_thread_count_large(me, 1, (int64_t)usable);
-  hak_thread_leave(me, HAK_IN_ALLOC);
+  if (block == NULL) return NULL;
+  hak_thread_count_large(me, 1, (int64_t)hak_large_good_size(pool->os, r->size));
   return block;
+}
+
+static void *try_large(hak_heap_t *heap, const void *request, hak_budget_call_t *call) {
+  const large_request_t *r = request;
+  return hak_pressure_take(heap, take_large, request, r->no_grow, call);
 }
 
 static HAK_SLOW void *large(large_fn *alloc_large, hak_heap_t *heap, size_t size,
                             size_t alignment, bool no_grow, bool *zeroed) {
-  if (size > PTRDIFF_MAX) return out_of_memory();
+  if (size > PTRDIFF_MAX) return hak_fail(ENOMEM);
   hak_stay_t stay = hak_stay_started();
-  if (stay == HAK_STAY_NONE) return out_of_memory();
+  if (stay == HAK_STAY_NONE) return hak_fail(ENOMEM);
   if (heap == NULL) heap = hak_heap_get_default();
   large_request_t request = {alloc_large, size, alignment, no_grow, zeroed};
-  void *block = hak_api_request(heap, size, try_large, &request);
+  void *block = hak_pressure_request(heap, size, try_large, &request);
   hak_thread_trim(&heap->store->pool);
   if (block != NULL) {
     hak_event_emit(HAK_EVENT_LARGE_ALLOC, block,
@@ -235,6 +155,69 @@ void *hak_api_mapping(hak_heap_t *heap, size_t size, size_t alignment, bool no_g
                       bool *zeroed) {
   return large(hak_large_map, heap, size, alignment, no_grow, zeroed);
 }
+
+/* --- any size, and what it is to contain ------------------------------------------- */
+
+/* Alignments that every block of its size has anyway. */
+static bool is_natural(size_t alignment, size_t size) {
+  return alignment <= 16 && (alignment <= 8 || size > 8);
+}
+
+void *hak_api_alloc(hak_heap_t *heap, size_t size, size_t alignment, unsigned flags) {
+  bool zero = (flags & HAK_ZERO) != 0, no_grow = (flags & HAK_NO_GROW) != 0;
+  if (HAK_UNLIKELY(size > PTRDIFF_MAX)) return hak_fail(ENOMEM);
+  hak_external_heap_t *external = heap == NULL ? NULL : hak_heap_external(heap);
+  if (external != NULL) return hak_api_enclosed_alloc(external, size, alignment, flags);
+  uint32_t cls = HAK_CLASSES;
+  /* Larger blocks that are to be zero may come from pages that are. */
+  if (size <= (zero ? HAK_MID_MAX : HAK_CLASS_MAX)) {
+    size_t least = size == 0 ? 1 : size;
+    cls = is_natural(alignment, least) ? hak_class_of(least)
+                                       : hak_class_of_aligned(least, alignment);
+  }
+  if (cls < HAK_CLASSES) {
+    void *block;
+    hak_thread_t *me = hak_thread_self;
+    if (hak_class_is_single(cls)) {
+      block = NULL;
+    } else if (heap != NULL) {
+      block = hak_api_ready(heap, cls);
+    } else {
+      block = hak_api_pop(&me->key, &me->bins[cls], cls);
+    }
+    if (HAK_UNLIKELY(block == NULL)) block = hak_api_small(heap, cls, no_grow);
+    if (zero && block != NULL) memset(block, 0, hak_class_size(cls));
+    return block;
+  }
+  bool zeroed;
+  void *block = hak_api_large(heap, size == 0 ? 1 : size, alignment, no_grow, &zeroed);
+  if (zero && block != NULL && !zeroed) memset(block, 0, hak_usable_size(block));
+  return block;
+}
+
+void *hak_calloc(size_t count, size_t size) {
+  size_t bytes;
+  if (HAK_UNLIKELY(hak_mul_overflows(count, size, &bytes))) return hak_fail(ENOMEM);
+  if (HAK_LIKELY(bytes <= HAK_TINY_MAX)) {
+    void *block = hak_alloc(bytes);
+    if (HAK_LIKELY(block != NULL)) memset(block, 0, bytes);
+    return block;
+  }
+  return hak_api_alloc(NULL, bytes, 0, HAK_ZERO);
+}
+
+char *hak_strndup(const char *s, size_t n) {
+  size_t length = strnlen(s, n);
+  char *copy = hak_alloc(length + 1);
+  if (copy == NULL) return NULL;
+  memcpy(copy, s, length);
+  copy[length] = '\0';
+  return copy;
+}
+
+char *hak_strdup(const char *s) { return hak_strndup(s, PTRDIFF_MAX - 1); }
+
+/* --- hak_alloc --------------------------------------------------------------------- */
 
 /* Large sizes, and those whose bin is empty. */
 static HAK_WARM void *alloc_slow(size_t size) {

@@ -22,15 +22,6 @@ void *hak_api_large(hak_heap_t *heap, size_t size, size_t alignment, bool no_gro
 void *hak_api_mapping(hak_heap_t *heap, size_t size, size_t alignment, bool no_grow,
                       bool *zeroed);
 
-/* One attempt at a request to a heap: a block, or NULL. The call says in the end which
- * level was in the way, if any. Enters and leaves the thread's slow path. */
-typedef void *(hak_api_try_fn)(hak_heap_t *heap, const void *request,
-                               hak_budget_call_t *call);
-/* Attempts, and asks those who set the limits; NULL and ENOMEM in the end. A request
- * that is a part of another one leaves the asking to that. */
-void *hak_api_request(hak_heap_t *heap, size_t needed, hak_api_try_fn *attempt,
-                      const void *request);
-
 /* A block of the class that the bin has, or NULL. What lies there and is no block is
  * reported, so no lock is held. */
 void *hak_api_pop(const hak_link_key_t *key, hak_bin_t *bin, uint32_t cls);
@@ -72,8 +63,14 @@ bool hak_api_alignment_is_valid(size_t alignment);
 void hak_api_report_stray(hak_error_t error, const void *ptr, hak_heap_t *owner,
                           const char *function);
 
-/* Nothing is ours, as the library is not running. */
+/* hak_stay for a call that is given a block: HAK_STAY_NONE comes after a report, as no
+ * block is ours while the library is not running. */
 void hak_api_report_not_running(const void *ptr, const char *function);
+HAK_HOT hak_stay_t hak_api_stay(const void *ptr, const char *function) {
+  hak_stay_t stay = hak_stay();
+  if (HAK_UNLIKELY(stay == HAK_STAY_NONE)) hak_api_report_not_running(ptr, function);
+  return stay;
+}
 
 /* Where a block lies and its usable size; 0 after a report if it is none. */
 size_t hak_api_usable(const void *ptr, hak_place_t *place, const char *function);

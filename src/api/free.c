@@ -21,11 +21,11 @@
 
 HAK_SLOW void hak_api_report_stray(hak_error_t error, const void *ptr, hak_heap_t *owner,
                                    const char *function) {
-  const char *text =
-      error == HAK_ERROR_INTERIOR_POINTER ? "the address is inside a block, not its start"
-      : error == HAK_ERROR_DOUBLE_FREE    ? "no block is there any more"
-      : error == HAK_ERROR_AFTER_SHUTDOWN ? "the library was shut down"
-                                          : "the address is in no block of ours";
+  const char *text = error == HAK_ERROR_INTERIOR_POINTER ? HAK_TEXT_INTERIOR
+                     : error == HAK_ERROR_DOUBLE_FREE    ? HAK_TEXT_GONE
+                     : error == HAK_ERROR_AFTER_SHUTDOWN
+                         ? "the library was shut down"
+                         : "the address is in no block of ours";
   hak_report(error, ptr, owner, function, text);
 }
 
@@ -73,9 +73,9 @@ static const char *name_of(size_t size) {
 
 /* True, after a report, if the block is smaller than the caller says. */
 static bool is_wrong_size(const void *ptr, const hak_place_t *place, size_t usable,
-                          size_t size) {
+                          size_t size, const char *function) {
   if (HAK_LIKELY(size <= usable)) return false;
-  hak_report(HAK_ERROR_WRONG_SIZE, ptr, hak_api_owner(place->extent), HAK_IN_FREE_SIZED,
+  hak_report(HAK_ERROR_WRONG_SIZE, ptr, hak_api_owner(place->extent), function,
              "the size given is larger than the block");
   return true;
 }
@@ -133,7 +133,9 @@ static HAK_WARM bool free_at(hak_thread_t *me, hak_heap_t *heap, const hak_place
 static HAK_WARM void free_found(void *ptr, size_t size) {
   hak_place_t place;
   size_t usable = hak_api_usable(ptr, &place, name_of(size));
-  if (HAK_UNLIKELY(usable == 0 || is_wrong_size(ptr, &place, usable, size))) return;
+  if (HAK_UNLIKELY(usable == 0 ||
+                   is_wrong_size(ptr, &place, usable, size, HAK_IN_FREE_SIZED)))
+    return;
   if (place.cls == HAK_CLASS_EXTERNAL) {
     hak_api_enclosed_free(&place, ptr, name_of(size));
     return;
@@ -154,11 +156,8 @@ static HAK_WARM void free_found(void *ptr, size_t size) {
  * ours. */
 static HAK_WARM void free_unowned(void *ptr, size_t size) {
   if (ptr == NULL) return;
-  hak_stay_t stay = hak_stay();
-  if (HAK_UNLIKELY(stay == HAK_STAY_NONE)) {
-    hak_api_report_not_running(ptr, name_of(size));
-    return;
-  }
+  hak_stay_t stay = hak_api_stay(ptr, name_of(size));
+  if (HAK_UNLIKELY(stay == HAK_STAY_NONE)) return;
   free_found(ptr, size);
   hak_stay_end(stay);
 }
@@ -179,7 +178,9 @@ static HAK_WARM void free_slow(void *ptr, size_t size) {
     free_unowned(ptr, size);
     return;
   }
-  if (HAK_UNLIKELY(is_wrong_size(ptr, &place, hak_class_size(place.cls), size))) return;
+  if (HAK_UNLIKELY(
+          is_wrong_size(ptr, &place, hak_class_size(place.cls), size, HAK_IN_FREE_SIZED)))
+    return;
   hak_store_relaxed(&me->busy, 1);
   HAK_COUNT(me, slow_free, 1);
   hak_spill_free(me, &me->cache, place.cls, ptr);
@@ -275,7 +276,7 @@ HAK_HOT void free_block(void *ptr, size_t size, bool is_sized) {
 static void check_and_free(void *ptr, size_t size) {
   hak_place_t place;
   size_t usable = hak_api_usable(ptr, &place, name_of(size));
-  if (usable == 0 || is_wrong_size(ptr, &place, usable, size)) return;
+  if (usable == 0 || is_wrong_size(ptr, &place, usable, size, HAK_IN_FREE_SIZED)) return;
   if (place.cls < HAK_CLASSES) {
     hak_thread_t *me = hak_thread_enter();
     if (me == NULL) return;
@@ -291,11 +292,8 @@ static void check_and_free(void *ptr, size_t size) {
 }
 static void free_checked(void *ptr, size_t size) {
   if (ptr == NULL) return;
-  hak_stay_t stay = hak_stay();
-  if (stay == HAK_STAY_NONE) {
-    hak_api_report_not_running(ptr, name_of(size));
-    return;
-  }
+  hak_stay_t stay = hak_api_stay(ptr, name_of(size));
+  if (HAK_UNLIKELY(stay == HAK_STAY_NONE)) return;
   check_and_free(ptr, size);
   hak_stay_end(stay);
 }
@@ -312,16 +310,10 @@ static void free_aligned_sized(void *ptr, size_t alignment, size_t size,
                                const char *function) {
   hak_place_t place;
   size_t usable = hak_api_usable(ptr, &place, function);
-  if (usable == 0) return;
-  hak_heap_t *heap = hak_api_owner(place.extent);
-  if (HAK_UNLIKELY(size > usable)) {
-    hak_report(HAK_ERROR_WRONG_SIZE, ptr, heap, function,
-               "the size given is larger than the block");
-    return;
-  }
+  if (usable == 0 || is_wrong_size(ptr, &place, usable, size, function)) return;
   if (HAK_UNLIKELY(alignment != 0 && (!hak_is_power_of_two(alignment) ||
                                       !hak_is_aligned((uintptr_t)ptr, alignment)))) {
-    hak_report(HAK_ERROR_WRONG_ALIGNMENT, ptr, heap, function,
+    hak_report(HAK_ERROR_WRONG_ALIGNMENT, ptr, hak_api_owner(place.extent), function,
                "the block does not have the alignment given");
     return;
   }
@@ -330,12 +322,9 @@ static void free_aligned_sized(void *ptr, size_t alignment, size_t size,
 
 void hak_free_aligned_sized(void *ptr, size_t alignment, size_t size) {
   if (ptr == NULL) return;
-  const char *function = alignment == 0 ? "hak_free_sized" : "hak_free_aligned_sized";
-  hak_stay_t stay = hak_stay();
-  if (stay == HAK_STAY_NONE) {
-    hak_api_report_not_running(ptr, function);
-    return;
-  }
+  const char *function = alignment == 0 ? HAK_IN_FREE_SIZED : "hak_free_aligned_sized";
+  hak_stay_t stay = hak_api_stay(ptr, function);
+  if (HAK_UNLIKELY(stay == HAK_STAY_NONE)) return;
   free_aligned_sized(ptr, alignment, size, function);
   hak_stay_end(stay);
 }

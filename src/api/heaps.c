@@ -1,13 +1,4 @@
-/* heaps.c - heaps by handle: their life, and blocks from them.
- *
- * hak_heap_alloc -> the way of the heap leads to a bin with a block: done
- *   alloc_slow -> the handle is looked at; enclosed.c for a heap in memory of the
- *       caller's; else this thread's cache of the heap, whose
- *       bins lie elsewhere if the heap has no slot -> its refill, as hak_alloc's
- *     -> hak_api_small: makes the thread cache; gives up caches; NULL
- *
- * Serial heaps go by serial.c, from hak_heap_alloc on; hak_heap_free is there too.
- */
+/* heaps.c - heaps by handle: their life. */
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -15,11 +6,9 @@
 
 #include "api/api.h"
 #include "base/report.h"
-#include "heap/pressure.h"
 #include "heap/teardown.h"
 #include "superslab/pool_prefault.h"
 #include "tiny/magazine.h"
-#include "tiny/refill.h"
 
 /* --- handles ----------------------------------------------------------------- */
 
@@ -35,14 +24,10 @@ hak_heap_t *hak_api_heap(hak_heap_t *handle) {
 HAK_SLOW hak_heap_t *hak_api_heap_or_report(hak_heap_t *handle, const char *function) {
   hak_heap_t *heap = hak_api_heap(handle);
   if (heap != NULL) return heap;
-  if (handle == NULL) {
-    errno = ENOMEM;
-    return NULL;
-  }
+  if (handle == NULL) return hak_fail(ENOMEM);
   hak_report(HAK_ERROR_STALE_HEAP, NULL, handle, function,
              "the heap was destroyed or released");
-  errno = EINVAL;
-  return NULL;
+  return hak_fail(EINVAL);
 }
 
 hak_heap_t *hak_api_owner(hak_extent_t *extent) {
@@ -59,11 +44,6 @@ const char *hak_heap_name(hak_heap_t *handle) {
 }
 
 /* --- life --------------------------------------------------------------------- */
-
-static hak_heap_t *refuse(int error) {
-  errno = error;
-  return NULL;
-}
 
 /* The sizes that the record had in earlier versions are known by its last field. */
 enum {
@@ -159,18 +139,18 @@ static hak_heap_t *create(const hak_heap_config_t *given) {
   hak_heap_t *parent = NULL;
   if (given->parent != NULL) {
     parent = hak_api_heap(given->parent);
-    if (parent == NULL) return refuse(EINVAL);
+    if (parent == NULL) return hak_fail(EINVAL);
   }
   hak_heap_plan_t plan = {.name = given->name, .parent = parent, .os = given->os};
   plan.huge_pages = given->huge_pages;
   int error = open_memory(given, &plan);
-  if (error != 0) return refuse(error);
+  if (error != 0) return hak_fail(error);
   /* In an external heap there are no caches that could be the heap's own. */
   plan.serial = (given->flags & HAK_HEAP_SERIAL) != 0 && plan.external == NULL;
   hak_heap_t *heap = hak_heap_make(hak_lifecycle_os(), &plan);
   if (heap == NULL) {
     close_memory(&plan);
-    return refuse(ENOMEM);
+    return hak_fail(ENOMEM);
   }
   hak_store_relaxed(&heap->tells_leaks, (given->flags & HAK_HEAP_REPORT_LEAKS) != 0);
   hak_budget_t *budget = &heap->store->pool.budget;
@@ -181,23 +161,23 @@ static hak_heap_t *create(const hak_heap_config_t *given) {
   bool ok = make_ready(heap, given);
   if (!ok) hak_heap_destroy(hak_heap_handle(heap));
   hak_os_leave(before);
-  return ok ? hak_heap_handle(heap) : refuse(ENOMEM);
+  return ok ? hak_heap_handle(heap) : hak_fail(ENOMEM);
 }
 
 hak_heap_t *hak_heap_create(const hak_heap_config_t *config) {
   hak_heap_config_t given = {.struct_size = sizeof given};
   if (config != NULL) {
-    if (config->struct_size < CONFIG_LEAST) return refuse(EINVAL);
+    if (config->struct_size < CONFIG_LEAST) return hak_fail(EINVAL);
     size_t known =
         config->struct_size < sizeof given ? config->struct_size : sizeof given;
     memcpy(&given, config, known);
   }
   if ((given.flags & ~FLAGS_KNOWN) != 0 || asks_for_more(&given) ||
       !are_pages_valid(&given) || limits_are_bad(given.soft_limit, given.hard_limit)) {
-    return refuse(EINVAL);
+    return hak_fail(EINVAL);
   }
   hak_stay_t stay = hak_stay_started();
-  hak_heap_t *heap = stay == HAK_STAY_NONE ? refuse(ENOMEM) : create(&given);
+  hak_heap_t *heap = stay == HAK_STAY_NONE ? hak_fail(ENOMEM) : create(&given);
   hak_stay_end(stay);
   return heap;
 }
@@ -261,142 +241,4 @@ int hak_heap_release(hak_heap_t *heap) {
 }
 int hak_heap_reset(hak_heap_t *heap) {
   return end(hak_teardown_reset, heap, "hak_heap_reset");
-}
-
-/* --- blocks -------------------------------------------------------------------- */
-
-/* After so many allocations a heap without a slot looks for one. */
-enum {
-  LONELY_MAX = 1024
-};
-
-static HAK_SLOW void seek_index(hak_thread_t *me, hak_thread_cache_t *cache) {
-  hak_store_relaxed(&me->busy, 1);
-  hak_cache_seek_index(me, cache);
-  hak_store_relaxed(&me->busy, 0);
-}
-
-void *hak_api_ready(hak_heap_t *heap, uint32_t cls) {
-  hak_thread_t *me = hak_thread_self;
-  if (hak_budget_is_forbidden(&heap->store->pool.budget)) return NULL;
-  if (heap->store == me->store) return hak_api_pop(&me->key, &me->bins[cls], cls);
-  if (me->kind != HAK_THREAD_ATTACHED) return NULL;
-  if (heap->is_serial) return hak_api_serial_ready(heap, cls);
-  hak_thread_cache_t *cache = hak_cache_find(me, heap);
-  return cache == NULL ? NULL : hak_api_pop(&me->key, &cache->cache.bins[cls], cls);
-}
-
-/* The heap has no slot, or no block is ready. */
-static HAK_WARM void *alloc_class(hak_heap_t *heap, uint32_t cls) {
-  hak_thread_t *me = hak_thread_self;
-  if (HAK_UNLIKELY(me->kind != HAK_THREAD_ATTACHED || hak_event_wanted() ||
-                   heap->store == me->store || hak_budget_calls != NULL)) {
-    return hak_api_small(heap, cls, false);
-  }
-  hak_thread_cache_t *cache = hak_cache_find(me, heap);
-  if (HAK_UNLIKELY(cache == NULL)) return hak_api_small(heap, cls, false);
-  void *block;
-  if (hak_load_relaxed(&cache->index) == HAK_CACHE_INDICES) {
-    if (HAK_UNLIKELY(++cache->lonely >= LONELY_MAX)) seek_index(me, cache);
-    block = hak_api_pop(&me->key, &cache->cache.bins[cls], cls);
-    if (HAK_LIKELY(block != NULL)) return block;
-  }
-  hak_store_relaxed(&me->busy, 1);
-  block = hak_refill_bin(me, &cache->cache, cls);
-  hak_thread_leave(me, HAK_IN_ALLOC);
-  if (HAK_UNLIKELY(block == NULL)) return hak_api_small(heap, cls, false);
-  hak_thread_trim(&heap->store->pool);
-  hak_pressure_soft(heap);
-  return block;
-}
-
-/* Likewise for a handle of any kind and a size of any tier. */
-static HAK_WARM void *alloc_slow(hak_heap_t *handle, size_t size) {
-  if (handle == NULL) return hak_alloc(size);
-  if (hak_handle_is_serial(handle)) return hak_api_serial_alloc(handle, size);
-  hak_heap_t *heap = hak_heap_record(handle);
-  if (HAK_UNLIKELY(hak_heap_handle(heap) != handle)) {
-    return hak_api_heap_or_report(handle, "hak_heap_alloc");
-  }
-  hak_external_heap_t *external = hak_heap_external(heap);
-  if (HAK_UNLIKELY(external != NULL)) return hak_api_enclosed_alloc(external, size, 0, 0);
-  if (HAK_UNLIKELY(size > HAK_CLASS_MAX)) {
-    bool zeroed;
-    return hak_api_large(heap, size, HAK_SLAB_SIZE, false, &zeroed);
-  }
-  uint32_t cls = hak_class_of(size == 0 ? 1 : size);
-  /* Not looked at yet; a thread cache keeps no blocks of single classes. */
-  if (size - 1 >= HAK_TINY_MAX && !hak_class_is_single(cls)) {
-    hak_thread_t *me = hak_thread_self;
-    char *way = hak_index_read(me, hak_load_relaxed(&heap->index_at));
-    hak_bin_t *bins = (hak_bin_t *)(void *)(way + offsetof(hak_thread_t, bins));
-    void *block = hak_api_pop(&me->key, &bins[cls], cls);
-    if (HAK_LIKELY(block != NULL)) return block;
-  }
-  return alloc_class(heap, cls);
-}
-
-/* The serial arm: no look for the thread's state, and nothing that locks. */
-HAK_HOT void *serial_alloc(hak_heap_t *handle, size_t step) {
-  hak_heap_t *heap = hak_heap_record(handle);
-  if (HAK_UNLIKELY(heap->serial_handle != handle)) {
-    return hak_api_serial_alloc(handle, (step + 1) << 3);
-  }
-  hak_serial_t *serial = hak_heap_own_serial(heap);
-  void *block;
-  hak_serial_begin(serial);
-  bool empty = hak_bin_pop_fails(&serial->key, serial->bin_of_step[step], &block);
-  hak_serial_leave(serial);
-  if (HAK_UNLIKELY(empty)) {
-    return hak_api_serial_alloc(handle, (step + 1) << 3);
-  }
-  return block;
-}
-
-/* Fast when the heap's bin of the class has a block ready. A heap without a slot, a
- * thread's first use and an empty bin all leave through alloc_slow: where
- * there are no bins, the way leads to empty ones. A serial heap is known before the
- * thread's state is looked for. */
-HAK_ENTRY void *hak_heap_alloc(hak_heap_t *handle, size_t size) {
-  size_t step = (size - 1) >> 3;
-  HAK_OPAQUE(step);
-  if (HAK_UNLIKELY(step >= HAK_TINY_STEPS)) return alloc_slow(handle, size);
-  if (HAK_UNLIKELY((intptr_t)handle <= 0)) {
-    return handle == NULL ? hak_alloc(size) : serial_alloc(handle, step);
-  }
-  hak_heap_t *heap = hak_heap_record(handle);
-  if (HAK_UNLIKELY(hak_heap_handle(heap) != handle)) {
-    return alloc_slow(handle, size);
-  }
-  hak_thread_t *me = hak_thread_self;
-  char *way = hak_index_read(me, hak_load_relaxed(&heap->index_at));
-  hak_bin_t *bin = (hak_bin_t *)(void *)(way + hak_bin_offset_of_step[step]);
-  void *block;
-  if (HAK_UNLIKELY(hak_bin_pop_fails(&me->key, bin, &block))) {
-    return alloc_slow(handle, size);
-  }
-  return block;
-}
-
-void *hak_heap_calloc(hak_heap_t *handle, size_t count, size_t size) {
-  size_t bytes;
-  if (HAK_UNLIKELY(hak_mul_overflows(count, size, &bytes))) return refuse(ENOMEM);
-  if (HAK_LIKELY(bytes <= HAK_TINY_MAX)) {
-    void *block = hak_heap_alloc(handle, bytes);
-    if (HAK_LIKELY(block != NULL)) memset(block, 0, bytes);
-    return block;
-  }
-  hak_heap_t *heap = hak_api_heap_or_report(handle, "hak_heap_calloc");
-  return heap == NULL ? NULL : hak_api_alloc(heap, bytes, 0, HAK_ZERO);
-}
-
-void *hak_heap_realloc(hak_heap_t *heap, void *ptr, size_t size) {
-  if (ptr == NULL) return hak_heap_alloc(heap, size);
-  return hak_api_resize(ptr, size, 0, 0, "hak_heap_realloc");
-}
-
-void *hak_heap_aligned_alloc(hak_heap_t *handle, size_t alignment, size_t size) {
-  if (HAK_UNLIKELY(!hak_api_alignment_is_valid(alignment))) return NULL;
-  hak_heap_t *heap = hak_api_heap_or_report(handle, "hak_heap_aligned_alloc");
-  return heap == NULL ? NULL : hak_api_alloc(heap, size, alignment, 0);
 }

@@ -92,11 +92,8 @@ static void check_and_free(hak_heap_t *handle, void *ptr) {
 
 static HAK_WARM void free_checked(hak_heap_t *handle, void *ptr) {
   if (ptr == NULL) return;
-  hak_stay_t stay = hak_stay();
-  if (stay == HAK_STAY_NONE) {
-    hak_api_report_not_running(ptr, IN_HEAP_FREE);
-    return;
-  }
+  hak_stay_t stay = hak_api_stay(ptr, IN_HEAP_FREE);
+  if (HAK_UNLIKELY(stay == HAK_STAY_NONE)) return;
   check_and_free(handle, ptr);
   hak_stay_end(stay);
 }

@@ -1,5 +1,6 @@
 #include "base/report.h"
 
+#include <errno.h>
 #include <stdio.h>
 
 #include "base/callee.h"
@@ -70,4 +71,9 @@ HAK_SLOW void hak_report(hak_error_t error, const void *address, hak_heap_t *hea
                            .text = text};
   if (fn == NULL) fn = report_and_abort;
   fn(&info, ctx);
+}
+
+HAK_SLOW void *hak_fail(int error) {
+  errno = error;
+  return NULL;
 }

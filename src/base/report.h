@@ -13,6 +13,14 @@
 HAK_SLOW void hak_report(hak_error_t error, const void *address, hak_heap_t *heap,
                          const char *function, const char *text);
 
+/* Texts of reports that more than one place makes. */
+#define HAK_TEXT_GONE "no block is there any more"
+#define HAK_TEXT_INTERIOR "the address is inside a block, not its start"
+#define HAK_TEXT_LISTED "the block is on a list of free blocks already"
+
+/* NULL, and errno is `error`. */
+HAK_SLOW void *hak_fail(int error);
+
 /* What `function` is where a report comes from deep inside one of these. */
 #define HAK_IN_FREE "hak_free"
 #define HAK_IN_FREE_SIZED "hak_free_sized"

@@ -2,6 +2,7 @@
 
 #include <errno.h>
 
+#include "base/event.h"
 #include "base/option.h"
 #include "base/report.h"
 
@@ -11,19 +12,21 @@ static hak_heap_t *heap_of(hak_budget_t *level) {
   return hak_heap_record(hak_pool_of_budget(level)->heap);
 }
 
+/* --- room without a question ------------------------------------------------ */
+
 static void purge(hak_heap_t *heap) {
   size_t slabs = SIZE_MAX;
   if (hak_option(PURGE_MODE) == 0) return;
   hak_pool_purge(&heap->store->pool, UINT64_MAX, SIZE_MAX, &slabs);
 }
 
-/* Under the lease, so that the heap stays. */
+static void relieve_one(hak_thread_t *me, hak_heap_t *heap) {
+  hak_thread_flush_heap(me, heap);
+  purge(heap);
+}
+
+/* The lease is kept for the purge, so that the heap stays. */
 static void relieve_other(hak_thread_t *me, hak_heap_t *heap) {
-  if (heap->store == me->store) {
-    hak_thread_flush_heap(me, heap);
-    purge(heap);
-    return;
-  }
   hak_heap_lease(heap);
   if (hak_heap_is_used(heap)) {
     hak_cache_drain(me, heap);
@@ -33,8 +36,7 @@ static void relieve_other(hak_thread_t *me, hak_heap_t *heap) {
 }
 
 void hak_pressure_relieve(hak_thread_t *me, hak_heap_t *heap, hak_budget_t *level) {
-  hak_thread_flush_heap(me, heap);
-  purge(heap);
+  relieve_one(me, heap);
   if (level == budget_of(heap) &&
       hak_load_relaxed(&level->charged) == hak_load_relaxed(&level->own)) {
     return;
@@ -45,11 +47,51 @@ void hak_pressure_relieve(hak_thread_t *me, hak_heap_t *heap, hak_budget_t *leve
         !hak_budget_is_below(budget_of(other), level)) {
       continue;
     }
-    relieve_other(me, other);
+    (other->store == me->store ? relieve_one : relieve_other)(me, other);
   }
 }
 
-bool hak_pressure_call(hak_heap_t *heap, hak_budget_t *level, size_t needed, int kind) {
+/* Of other heaps only where the OS was in the way, and no limit. */
+static void give_up_caches(hak_thread_t *me, hak_heap_t *heap,
+                           const hak_budget_call_t *call) {
+  bool no_grow = me->no_grow != 0;
+  if (hak_pool_is_enclosed(&heap->store->pool)) {
+    hak_thread_flush_heap(me, heap); /* nothing else could help */
+    return;
+  }
+  if (call->refused_by != NULL && !no_grow) {
+    hak_pressure_relieve(me, heap, call->refused_by);
+    return;
+  }
+  hak_thread_flush_heap(me, heap);
+  hak_thread_flush(me);
+  if (no_grow || !hak_os_may_give()) return;
+  size_t slabs = SIZE_MAX;
+  hak_retention_collect(&heap->store->pool, UINT64_MAX, SIZE_MAX, &slabs);
+}
+
+void *hak_pressure_take(hak_heap_t *heap, hak_take_fn *take, const void *request,
+                        bool no_grow, hak_budget_call_t *call) {
+  hak_thread_t *me = hak_thread_enter();
+  if (HAK_UNLIKELY(me == NULL)) return NULL;
+  me->no_grow = no_grow;
+  void *block = take(me, heap, request);
+  if (HAK_UNLIKELY(block == NULL)) {
+    give_up_caches(me, heap, call);
+    call->refused_by = NULL;
+    block = take(me, heap, request);
+  }
+  me->no_grow = 0;
+  if (no_grow) call->refused_by = NULL;
+  hak_thread_leave(me, HAK_IN_ALLOC);
+  return block;
+}
+
+/* --- callbacks ---------------------------------------------------------------- */
+
+/* Runs the level's callback, if it has one, in the middle of a request to `heap`; true
+ * if it says that something was freed. */
+static bool ask(hak_heap_t *heap, hak_budget_t *level, size_t needed, int kind) {
   hak_heap_t *handle = hak_heap_handle(heap_of(level));
   if (handle == NULL || level->on_pressure == NULL) return false;
   hak_budget_call_t call;
@@ -66,7 +108,47 @@ bool hak_pressure_call(hak_heap_t *heap, hak_budget_t *level, size_t needed, int
   return freed;
 }
 
-/* Part of it may have gone by itself; who is told is told what is too much. */
+/* The request failed, and a level refused it. */
+static HAK_SLOW void *insist(hak_heap_t *heap, hak_budget_call_t *call, size_t needed,
+                             hak_attempt_fn *attempt, const void *request) {
+  if (call->outer != NULL && call->outer->inside == NULL) {
+    call->outer->refused_by = call->refused_by; /* whose request this is part of */
+    return NULL;
+  }
+  for (int i = 0; i < HAK_PRESSURE_ROUNDS && call->refused_by != NULL; i++) {
+    if (!ask(heap, call->refused_by, needed, HAK_PRESSURE_HARD)) break;
+    hak_budget_call_begin(call);
+    void *block = attempt(heap, request, call);
+    hak_budget_call_end(call);
+    if (block != NULL) return block;
+  }
+  if (call->refused_by == NULL) return NULL;
+  hak_add_relaxed(&call->refused_by->refused, 1);
+  hak_event_emit(HAK_EVENT_BUDGET_REFUSED, NULL, needed);
+  return NULL;
+}
+
+void *hak_pressure_request(hak_heap_t *heap, size_t needed, hak_attempt_fn *attempt,
+                           const void *request) {
+  if (hak_budget_is_forbidden(budget_of(heap))) return hak_fail(ENOMEM);
+  int saved = errno; /* attempts within attempts set it, though another succeeds */
+  hak_budget_call_t call;
+  hak_budget_call_begin(&call);
+  void *block = attempt(heap, request, &call);
+  hak_budget_call_end(&call);
+  if (HAK_UNLIKELY(block == NULL && call.refused_by != NULL)) {
+    block = insist(heap, &call, needed, attempt, request);
+  }
+  hak_pressure_soft(heap);
+  if (HAK_UNLIKELY(block == NULL)) return hak_fail(ENOMEM);
+  errno = saved;
+  return block;
+}
+
+/* --- soft limits -------------------------------------------------------------- */
+
+/* Relieving may bring the charge below the limit again; the callback is told by how many
+ * bytes the charge is over the limit after that. */
 static void soft(hak_heap_t *heap, hak_budget_t *level) {
   hak_thread_t *me = hak_thread_enter();
   if (me == NULL) return;
@@ -74,7 +156,7 @@ static void soft(hak_heap_t *heap, hak_budget_t *level) {
   hak_thread_leave(me, HAK_IN_ALLOC);
   uint64_t charged = hak_load_relaxed(&level->charged);
   uint64_t limit = hak_load_relaxed(&level->soft);
-  if (charged > limit) hak_pressure_call(heap, level, charged - limit, HAK_PRESSURE_SOFT);
+  if (charged > limit) ask(heap, level, charged - limit, HAK_PRESSURE_SOFT);
 }
 
 HAK_SLOW void hak_pressure_soft_slow(hak_heap_t *heap) {

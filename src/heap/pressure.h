@@ -1,12 +1,19 @@
-/* pressure.h - what happens at the limits of a heap.
+/* pressure.h - what a request does when memory is short: when a limit of a heap refuses
+ * it, or the OS.
  *
- * Depends on: base, superslab, tiny, heap, thread cache, thread.   Used by: api.
+ * Depends on: base, pages, superslab, tiny, heap, thread cache, thread.   Used by: api.
  *
- * A request that a hard limit refuses goes on in this order: what this thread caches
- * of the heap and what lies in its transfer cache goes home, free slabs go back to the
- * OS, of all heaps that the refusing level covers; once more; then the level's
- * callback, and once more, so often at most; then NULL. Callbacks run with no lock or
- * lease held and no slow path begun.
+ * A request that fails goes on in this order:
+ *   1. The thread gives up what it caches of the heap, and what lies in the heap's
+ *      transfer cache goes home. Where a limit refused, the same is done for all heaps
+ *      that the refusing level covers, and their free slabs go back to the OS; where the
+ *      OS refused, the thread gives up what it caches of all heaps, and idle memory goes
+ *      back to the OS.
+ *   2. The request is tried once more.
+ *   3. The callback of the refusing level is asked, and the request is tried once more if
+ *      the callback says that something was freed; HAK_PRESSURE_ROUNDS times at most.
+ *   4. The request fails with ENOMEM.
+ * Callbacks run with no lock or lease held and no slow path begun.
  */
 #ifndef HAK_HEAP_PRESSURE_H
 #define HAK_HEAP_PRESSURE_H
@@ -18,13 +25,26 @@ enum {
   HAK_PRESSURE_ROUNDS = 3
 };
 
-/* Makes what room there is below `level`, one of those that `heap` is charged to,
- * without asking anybody. */
-void hak_pressure_relieve(hak_thread_t *me, hak_heap_t *heap, hak_budget_t *level);
+/* One attempt at a request to a heap: a block, or NULL, and in the call the level that
+ * was in the way, if one was. No slow path begun. */
+typedef void *(hak_attempt_fn)(hak_heap_t *heap, const void *request,
+                               hak_budget_call_t *call);
+/* Steps 3 and 4 around attempts that do the others; `needed` bytes is what callbacks are
+ * told. NULL and errno = ENOMEM in the end; else errno is as it was. A request that is a
+ * part of another one leaves the callbacks to that one. */
+void *hak_pressure_request(hak_heap_t *heap, size_t needed, hak_attempt_fn *attempt,
+                           const void *request);
 
-/* Runs the level's callback, if it has one, in the middle of a request to `heap`; true
- * if it says that something was freed. */
-bool hak_pressure_call(hak_heap_t *heap, hak_budget_t *level, size_t needed, int kind);
+/* What takes a block for a request, or returns NULL. In a slow path of the thread. */
+typedef void *(hak_take_fn)(hak_thread_t *me, hak_heap_t *heap, const void *request);
+/* An attempt with steps 1 and 2: takes, and takes once more after the thread has given up
+ * its caches. `no_grow`: the OS is not asked, nor is anybody else. */
+void *hak_pressure_take(hak_heap_t *heap, hak_take_fn *take, const void *request,
+                        bool no_grow, hak_budget_call_t *call);
+
+/* Makes what room there is below `level`, one of those that `heap` is charged to, without
+ * asking anybody. */
+void hak_pressure_relieve(hak_thread_t *me, hak_heap_t *heap, hak_budget_t *level);
 
 /* Acts on soft limits that were crossed. No slow path begun. */
 void hak_pressure_soft_slow(hak_heap_t *heap);

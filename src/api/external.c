@@ -1,4 +1,4 @@
-/* enclosed.c - blocks of heaps that live in memory of the caller's: no bins, no
+/* external.c - blocks of heaps that live in memory of the caller's: no bins, no
  * thread state, no call to the OS; the external heap's lock and then an answer.
  */
 #include <errno.h>
@@ -20,10 +20,7 @@ void *hak_api_enclosed_alloc(hak_external_heap_t *external, size_t size, size_t 
                              unsigned flags) {
   void *block = hak_external_alloc(external, size, alignment);
   report_corrupt(external, HAK_IN_ALLOC);
-  if (HAK_UNLIKELY(block == NULL)) {
-    errno = ENOMEM;
-    return NULL;
-  }
+  if (HAK_UNLIKELY(block == NULL)) return hak_fail(ENOMEM);
   if ((flags & HAK_ZERO) != 0) memset(block, 0, hak_external_usable(external, block));
   return block;
 }

@@ -1,15 +1,12 @@
-/* realloc.c - allocation with wishes, and blocks that change their size. */
+/* resize.c - how large blocks are, and blocks that change their size. */
 #include <errno.h>
 #include <string.h>
 
 #include "api/api.h"
-#include "base/check.h"
+#include "base/report.h"
 #include "heap/pressure.h"
 #include "heap/teardown.h"
 #include "pool/large.h"
-
-#define FLAGS_ALLOC (HAK_ZERO | HAK_NO_GROW)
-#define FLAGS_REALLOC (FLAGS_ALLOC | HAK_NO_MOVE)
 
 /* A block that shrinks to less than this share of itself is moved, so that the
  * rest becomes useful; nearer ones stay. */
@@ -20,119 +17,13 @@ enum {
  * growth moves pages instead of copying them. */
 #define REMAP_FROM HAK_LARGE_SPAN_MAX
 
-static void *invalid(void) {
-  errno = EINVAL;
-  return NULL;
-}
-
-static void *no_memory(void) {
-  errno = ENOMEM;
-  return NULL;
-}
-
-bool hak_api_alignment_is_valid(size_t alignment) {
-  if (alignment == 0 ||
-      (hak_is_power_of_two(alignment) && alignment <= HAK_ALIGNMENT_MAX)) {
-    return true;
-  }
-  errno = EINVAL;
-  return false;
-}
-
-/* Alignments that every block of its size has anyway. */
-static bool is_natural(size_t alignment, size_t size) {
-  return alignment <= 16 && (alignment <= 8 || size > 8);
-}
-
-void *hak_api_alloc(hak_heap_t *heap, size_t size, size_t alignment, unsigned flags) {
-  bool zero = (flags & HAK_ZERO) != 0, no_grow = (flags & HAK_NO_GROW) != 0;
-  if (HAK_UNLIKELY(size > PTRDIFF_MAX)) return no_memory();
-  hak_external_heap_t *external = heap == NULL ? NULL : hak_heap_external(heap);
-  if (external != NULL) return hak_api_enclosed_alloc(external, size, alignment, flags);
-  uint32_t cls = HAK_CLASSES;
-  /* Larger blocks that are to be zero may come from pages that are. */
-  if (size <= (zero ? HAK_MID_MAX : HAK_CLASS_MAX)) {
-    size_t least = size == 0 ? 1 : size;
-    cls = is_natural(alignment, least) ? hak_class_of(least)
-                                       : hak_class_of_aligned(least, alignment);
-  }
-  if (cls < HAK_CLASSES) {
-    void *block;
-    hak_thread_t *me = hak_thread_self;
-    if (hak_class_is_single(cls)) {
-      block = NULL;
-    } else if (heap != NULL) {
-      block = hak_api_ready(heap, cls);
-    } else {
-      block = hak_api_pop(&me->key, &me->bins[cls], cls);
-    }
-    if (HAK_UNLIKELY(block == NULL)) block = hak_api_small(heap, cls, no_grow);
-    if (zero && block != NULL) memset(block, 0, hak_class_size(cls));
-    return block;
-  }
-  bool zeroed;
-  void *block = hak_api_large(heap, size == 0 ? 1 : size, alignment, no_grow, &zeroed);
-  if (zero && block != NULL && !zeroed) memset(block, 0, hak_usable_size(block));
-  return block;
-}
-
-void *hak_calloc(size_t count, size_t size) {
-  size_t bytes;
-  if (HAK_UNLIKELY(hak_mul_overflows(count, size, &bytes))) return no_memory();
-  if (HAK_LIKELY(bytes <= HAK_TINY_MAX)) {
-    void *block = hak_alloc(bytes);
-    if (HAK_LIKELY(block != NULL)) memset(block, 0, bytes);
-    return block;
-  }
-  return hak_api_alloc(NULL, bytes, 0, HAK_ZERO);
-}
-
-void *hak_aligned_alloc(size_t alignment, size_t size) {
-  if (HAK_UNLIKELY(!hak_api_alignment_is_valid(alignment))) return NULL;
-  return hak_api_alloc(NULL, size, alignment, 0);
-}
-
-/* HAK_NO_GROW: the OS is out of reach for the length of the call. */
-static hak_os_scope_t bar(unsigned flags) {
-  bool barred = (flags & HAK_NO_GROW) != 0 || hak_os_scope == HAK_OS_BARRED;
-  return hak_os_enter(barred ? HAK_OS_BARRED : hak_os_scope);
-}
-
-void *hak_allocx(hak_heap_t *heap, size_t size, size_t alignment, unsigned flags,
-                 hak_site_t *site) {
-  if (HAK_UNLIKELY((flags & ~FLAGS_ALLOC) != 0)) return invalid();
-  if (HAK_UNLIKELY(!hak_api_alignment_is_valid(alignment))) return NULL;
-  hak_heap_t *record = NULL;
-  if (heap != NULL && (record = hak_api_heap_or_report(heap, "hak_allocx")) == NULL) {
-    return NULL;
-  }
-  hak_os_scope_t before = bar(flags);
-  void *block = hak_api_alloc(record, size, alignment, flags);
-  hak_os_leave(before);
-  if (block != NULL) hak_site_hit(site);
-  return block;
-}
-
-void *hak_alloc_at(size_t size, hak_site_t *site) {
-  void *block = hak_alloc(size);
-  if (block != NULL) hak_site_hit(site);
-  return block;
-}
-
-uint64_t hak_site_count(const hak_site_t *site) {
-  return site == NULL ? 0 : hak_load_relaxed((hak_atomic_u64_t *)&site->reserved[0]);
-}
-
 /* --- sizes ------------------------------------------------------------------ */
 
 size_t hak_usable_size(const void *ptr) {
   if (ptr == NULL) return 0;
   hak_place_t place;
-  hak_stay_t stay = hak_stay();
-  if (HAK_UNLIKELY(stay == HAK_STAY_NONE)) {
-    hak_api_report_not_running(ptr, "hak_usable_size");
-    return 0;
-  }
+  hak_stay_t stay = hak_api_stay(ptr, "hak_usable_size");
+  if (HAK_UNLIKELY(stay == HAK_STAY_NONE)) return 0;
   size_t usable = hak_api_usable(ptr, &place, "hak_usable_size");
   hak_stay_end(stay);
   return usable;
@@ -181,11 +72,8 @@ size_t hak_resize_in_place(void *ptr, size_t min_size, size_t want_size) {
   if (ptr == NULL || min_size > PTRDIFF_MAX) return 0;
   if (want_size < min_size) want_size = min_size;
   if (want_size > PTRDIFF_MAX) want_size = min_size;
-  hak_stay_t stay = hak_stay();
-  if (stay == HAK_STAY_NONE) {
-    hak_api_report_not_running(ptr, "hak_resize_in_place");
-    return 0;
-  }
+  hak_stay_t stay = hak_api_stay(ptr, "hak_resize_in_place");
+  if (HAK_UNLIKELY(stay == HAK_STAY_NONE)) return 0;
   size_t now = resize_found(ptr, min_size, want_size);
   hak_stay_end(stay);
   return now;
@@ -270,7 +158,7 @@ static void *resize_enclosed(const resize_request_t *r, const char *function) {
   } else if ((r->flags & HAK_NO_MOVE) == 0) {
     block = move(&r->place, r->ptr, r->usable, r->size, r->alignment, r->flags);
   } else {
-    return no_memory();
+    return hak_fail(ENOMEM);
   }
   if (block != NULL && (r->flags & HAK_ZERO) != 0) {
     zero_rest(block, r->usable < r->size ? r->usable : r->size);
@@ -303,10 +191,10 @@ static void *resize(const resize_request_t *r) {
       }
     }
   }
-  if (!may_move) return no_memory();
+  if (!may_move) return hak_fail(ENOMEM);
   void *block =
       aligned ? try_remap(&place, usable, size, alignment, flags, r->lost) : NULL;
-  if (HAK_UNLIKELY(*r->lost)) return no_memory();
+  if (HAK_UNLIKELY(*r->lost)) return hak_fail(ENOMEM);
   if (block == NULL) block = move(&place, ptr, usable, size, alignment, flags);
   if (block != NULL && (flags & HAK_ZERO) != 0) {
     zero_rest(block, usable < size ? usable : size);
@@ -332,7 +220,7 @@ static void *try_resize(hak_heap_t *heap, const void *request, hak_budget_call_t
  * set limits have been asked. */
 static void *resize_pinned(hak_heap_t *heap, const resize_request_t *r) {
   bool pin = hak_heap_pin(heap);
-  void *block = hak_api_request(heap, r->size, try_resize, r);
+  void *block = hak_pressure_request(heap, r->size, try_resize, r);
   if (!pin) return block;
   hak_thread_t *me = hak_thread_enter();
   if (me == NULL) return block;
@@ -348,7 +236,7 @@ static void *resize_any(void *ptr, size_t size, size_t alignment, unsigned flags
   r.alignment = alignment;
   r.flags = flags;
   r.usable = hak_api_usable(ptr, &r.place, function);
-  if (HAK_UNLIKELY(r.usable == 0)) return invalid();
+  if (HAK_UNLIKELY(r.usable == 0)) return hak_fail(EINVAL);
   if (r.place.cls == HAK_CLASS_EXTERNAL) return resize_enclosed(&r, function);
   if (r.size <= r.usable || (flags & HAK_NO_GROW) != 0) return resize(&r);
   return resize_pinned(hak_heap_of_extent(r.place.extent), &r);
@@ -356,12 +244,9 @@ static void *resize_any(void *ptr, size_t size, size_t alignment, unsigned flags
 
 void *hak_api_resize(void *ptr, size_t size, size_t alignment, unsigned flags,
                      const char *function) {
-  if (HAK_UNLIKELY(size > PTRDIFF_MAX)) return no_memory();
-  hak_stay_t stay = hak_stay();
-  if (stay == HAK_STAY_NONE) {
-    hak_api_report_not_running(ptr, function);
-    return invalid();
-  }
+  if (HAK_UNLIKELY(size > PTRDIFF_MAX)) return hak_fail(ENOMEM);
+  hak_stay_t stay = hak_api_stay(ptr, function);
+  if (HAK_UNLIKELY(stay == HAK_STAY_NONE)) return hak_fail(EINVAL);
   void *block = resize_any(ptr, size, alignment, flags, function);
   hak_stay_end(stay);
   return block;
@@ -374,42 +259,7 @@ void *hak_realloc(void *ptr, size_t size) {
 
 void *hak_reallocarray(void *ptr, size_t count, size_t size) {
   size_t bytes;
-  if (HAK_UNLIKELY(hak_mul_overflows(count, size, &bytes))) return no_memory();
+  if (HAK_UNLIKELY(hak_mul_overflows(count, size, &bytes))) return hak_fail(ENOMEM);
   if (ptr == NULL) return hak_alloc(bytes);
   return hak_api_resize(ptr, bytes, 0, 0, "hak_reallocarray");
 }
-
-void *hak_aligned_realloc(void *ptr, size_t alignment, size_t size) {
-  if (HAK_UNLIKELY(!hak_api_alignment_is_valid(alignment))) return NULL;
-  if (ptr == NULL) return hak_api_alloc(NULL, size, alignment, 0);
-  return hak_api_resize(ptr, size, alignment, 0, "hak_aligned_realloc");
-}
-
-void *hak_reallocx(hak_heap_t *heap, void *ptr, size_t size, size_t alignment,
-                   unsigned flags, hak_site_t *site) {
-  if (HAK_UNLIKELY((flags & ~FLAGS_REALLOC) != 0)) return invalid();
-  if (HAK_UNLIKELY(!hak_api_alignment_is_valid(alignment))) return NULL;
-  hak_heap_t *record = NULL;
-  if (heap != NULL && (record = hak_api_heap_or_report(heap, "hak_reallocx")) == NULL) {
-    return NULL;
-  }
-  hak_os_scope_t before = bar(flags);
-  void *block = ptr == NULL ? hak_api_alloc(record, size, alignment, flags & FLAGS_ALLOC)
-                            : hak_api_resize(ptr, size, alignment, flags, "hak_reallocx");
-  hak_os_leave(before);
-  if (block != NULL) hak_site_hit(site);
-  return block;
-}
-
-/* --- strings ------------------------------------------------------------------ */
-
-char *hak_strndup(const char *s, size_t n) {
-  size_t length = strnlen(s, n);
-  char *copy = hak_alloc(length + 1);
-  if (copy == NULL) return NULL;
-  memcpy(copy, s, length);
-  copy[length] = '\0';
-  return copy;
-}
-
-char *hak_strdup(const char *s) { return hak_strndup(s, PTRDIFF_MAX - 1); }

@@ -1,0 +1,153 @@
+/* heap_alloc.c - blocks from heaps by handle.
+ *
+ * hak_heap_alloc -> the heap's cache index leads to a bin with a block: done
+ *   alloc_slow -> the handle is looked at; external.c for a heap in memory of the
+ *       caller's; else this thread's cache of the heap, whose
+ *       bins lie elsewhere if the heap has no cache index -> its refill, as hak_alloc's
+ *     -> hak_api_small: makes the thread cache; gives up caches; NULL
+ *
+ * Serial heaps go by serial.c, from hak_heap_alloc on; hak_heap_free is there too.
+ */
+#include <errno.h>
+#include <string.h>
+
+#include "api/api.h"
+#include "base/report.h"
+#include "heap/pressure.h"
+#include "tiny/refill.h"
+
+/* After so many allocations a heap without a slot looks for one. */
+enum {
+  LONELY_MAX = 1024
+};
+
+static HAK_SLOW void seek_index(hak_thread_t *me, hak_thread_cache_t *cache) {
+  hak_store_relaxed(&me->busy, 1);
+  hak_cache_seek_index(me, cache);
+  hak_store_relaxed(&me->busy, 0);
+}
+
+void *hak_api_ready(hak_heap_t *heap, uint32_t cls) {
+  hak_thread_t *me = hak_thread_self;
+  if (hak_budget_is_forbidden(&heap->store->pool.budget)) return NULL;
+  if (heap->store == me->store) return hak_api_pop(&me->key, &me->bins[cls], cls);
+  if (me->kind != HAK_THREAD_ATTACHED) return NULL;
+  if (heap->is_serial) return hak_api_serial_ready(heap, cls);
+  hak_thread_cache_t *cache = hak_cache_find(me, heap);
+  return cache == NULL ? NULL : hak_api_pop(&me->key, &cache->cache.bins[cls], cls);
+}
+
+/* The heap has no slot, or no block is ready. */
+static HAK_WARM void *alloc_class(hak_heap_t *heap, uint32_t cls) {
+  hak_thread_t *me = hak_thread_self;
+  if (HAK_UNLIKELY(me->kind != HAK_THREAD_ATTACHED || hak_event_wanted() ||
+                   heap->store == me->store || hak_budget_calls != NULL)) {
+    return hak_api_small(heap, cls, false);
+  }
+  hak_thread_cache_t *cache = hak_cache_find(me, heap);
+  if (HAK_UNLIKELY(cache == NULL)) return hak_api_small(heap, cls, false);
+  void *block;
+  if (hak_load_relaxed(&cache->index) == HAK_CACHE_INDICES) {
+    if (HAK_UNLIKELY(++cache->lonely >= LONELY_MAX)) seek_index(me, cache);
+    block = hak_api_pop(&me->key, &cache->cache.bins[cls], cls);
+    if (HAK_LIKELY(block != NULL)) return block;
+  }
+  hak_store_relaxed(&me->busy, 1);
+  block = hak_refill_bin(me, &cache->cache, cls);
+  hak_thread_leave(me, HAK_IN_ALLOC);
+  if (HAK_UNLIKELY(block == NULL)) return hak_api_small(heap, cls, false);
+  hak_thread_trim(&heap->store->pool);
+  hak_pressure_soft(heap);
+  return block;
+}
+
+/* Likewise for a handle of any kind and a size of any tier. */
+static HAK_WARM void *alloc_slow(hak_heap_t *handle, size_t size) {
+  if (handle == NULL) return hak_alloc(size);
+  if (hak_handle_is_serial(handle)) return hak_api_serial_alloc(handle, size);
+  hak_heap_t *heap = hak_heap_record(handle);
+  if (HAK_UNLIKELY(hak_heap_handle(heap) != handle)) {
+    return hak_api_heap_or_report(handle, "hak_heap_alloc");
+  }
+  hak_external_heap_t *external = hak_heap_external(heap);
+  if (HAK_UNLIKELY(external != NULL)) return hak_api_enclosed_alloc(external, size, 0, 0);
+  if (HAK_UNLIKELY(size > HAK_CLASS_MAX)) {
+    bool zeroed;
+    return hak_api_large(heap, size, HAK_SLAB_SIZE, false, &zeroed);
+  }
+  uint32_t cls = hak_class_of(size == 0 ? 1 : size);
+  /* Not looked at yet; a thread cache keeps no blocks of single classes. */
+  if (size - 1 >= HAK_TINY_MAX && !hak_class_is_single(cls)) {
+    hak_thread_t *me = hak_thread_self;
+    char *way = hak_index_read(me, hak_load_relaxed(&heap->index_at));
+    hak_bin_t *bins = (hak_bin_t *)(void *)(way + offsetof(hak_thread_t, bins));
+    void *block = hak_api_pop(&me->key, &bins[cls], cls);
+    if (HAK_LIKELY(block != NULL)) return block;
+  }
+  return alloc_class(heap, cls);
+}
+
+/* The serial arm: no look for the thread's state, and nothing that locks. */
+HAK_HOT void *serial_alloc(hak_heap_t *handle, size_t step) {
+  hak_heap_t *heap = hak_heap_record(handle);
+  if (HAK_UNLIKELY(heap->serial_handle != handle)) {
+    return hak_api_serial_alloc(handle, (step + 1) << 3);
+  }
+  hak_serial_t *serial = hak_heap_own_serial(heap);
+  void *block;
+  hak_serial_begin(serial);
+  bool empty = hak_bin_pop_fails(&serial->key, serial->bin_of_step[step], &block);
+  hak_serial_leave(serial);
+  if (HAK_UNLIKELY(empty)) {
+    return hak_api_serial_alloc(handle, (step + 1) << 3);
+  }
+  return block;
+}
+
+/* Fast when the heap's bin of the class has a block ready. A heap without a slot, a
+ * thread's first use and an empty bin all leave through alloc_slow: where
+ * there are no bins, the way leads to empty ones. A serial heap is known before the
+ * thread's state is looked for. */
+HAK_ENTRY void *hak_heap_alloc(hak_heap_t *handle, size_t size) {
+  size_t step = (size - 1) >> 3;
+  HAK_OPAQUE(step);
+  if (HAK_UNLIKELY(step >= HAK_TINY_STEPS)) return alloc_slow(handle, size);
+  if (HAK_UNLIKELY((intptr_t)handle <= 0)) {
+    return handle == NULL ? hak_alloc(size) : serial_alloc(handle, step);
+  }
+  hak_heap_t *heap = hak_heap_record(handle);
+  if (HAK_UNLIKELY(hak_heap_handle(heap) != handle)) {
+    return alloc_slow(handle, size);
+  }
+  hak_thread_t *me = hak_thread_self;
+  char *way = hak_index_read(me, hak_load_relaxed(&heap->index_at));
+  hak_bin_t *bin = (hak_bin_t *)(void *)(way + hak_bin_offset_of_step[step]);
+  void *block;
+  if (HAK_UNLIKELY(hak_bin_pop_fails(&me->key, bin, &block))) {
+    return alloc_slow(handle, size);
+  }
+  return block;
+}
+
+void *hak_heap_calloc(hak_heap_t *handle, size_t count, size_t size) {
+  size_t bytes;
+  if (HAK_UNLIKELY(hak_mul_overflows(count, size, &bytes))) return hak_fail(ENOMEM);
+  if (HAK_LIKELY(bytes <= HAK_TINY_MAX)) {
+    void *block = hak_heap_alloc(handle, bytes);
+    if (HAK_LIKELY(block != NULL)) memset(block, 0, bytes);
+    return block;
+  }
+  hak_heap_t *heap = hak_api_heap_or_report(handle, "hak_heap_calloc");
+  return heap == NULL ? NULL : hak_api_alloc(heap, bytes, 0, HAK_ZERO);
+}
+
+void *hak_heap_realloc(hak_heap_t *heap, void *ptr, size_t size) {
+  if (ptr == NULL) return hak_heap_alloc(heap, size);
+  return hak_api_resize(ptr, size, 0, 0, "hak_heap_realloc");
+}
+
+void *hak_heap_aligned_alloc(hak_heap_t *handle, size_t alignment, size_t size) {
+  if (HAK_UNLIKELY(!hak_api_alignment_is_valid(alignment))) return NULL;
+  hak_heap_t *heap = hak_api_heap_or_report(handle, "hak_heap_aligned_alloc");
+  return heap == NULL ? NULL : hak_api_alloc(heap, size, alignment, 0);
+}

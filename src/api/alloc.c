@@ -40,10 +40,10 @@ void *hak_api_pop(const hak_link_key_t *key, hak_bin_t *bin, uint32_t cls) {
 
 static void *small(hak_thread_t *me, hak_heap_t *heap, uint32_t cls) {
   /* A thread cache is a record that the OS may be asked for. */
-  if (me->no_grow && heap->store != me->store && !hak_cache_is_made(me, heap)) {
+  if (me->no_grow && hak_kind_cache_made(me, heap) == NULL) {
     return NULL;
   }
-  const hak_cache_t *cache = hak_cache_get(me, heap);
+  const hak_cache_t *cache = hak_kind_cache(me, heap);
   if (cache == NULL) return NULL;
   void *block;
   hak_bin_t *bin = &cache->bins[cls];
@@ -166,8 +166,9 @@ static bool is_natural(size_t alignment, size_t size) {
 void *hak_api_alloc(hak_heap_t *heap, size_t size, size_t alignment, unsigned flags) {
   bool zero = (flags & HAK_ZERO) != 0, no_grow = (flags & HAK_NO_GROW) != 0;
   if (HAK_UNLIKELY(size > PTRDIFF_MAX)) return hak_fail(ENOMEM);
-  hak_external_heap_t *external = heap == NULL ? NULL : hak_heap_external(heap);
-  if (external != NULL) return hak_api_enclosed_alloc(external, size, alignment, flags);
+  if (heap != NULL && !hak_kind_has_slabs(heap)) {
+    return hak_api_external_alloc(heap, size, alignment, flags);
+  }
   uint32_t cls = HAK_CLASSES;
   /* Larger blocks that are to be zero may come from pages that are. */
   if (size <= (zero ? HAK_MID_MAX : HAK_CLASS_MAX)) {

@@ -7,6 +7,7 @@
 
 #include "base/event.h"
 #include "heap/heap.h"
+#include "heap/kind.h"
 #include "heap/lifecycle.h"
 #include "heap/thread.h"
 #include "superslab/locate.h"
@@ -31,18 +32,16 @@ void *hak_api_ready(hak_heap_t *heap, uint32_t cls);
 
 /* Of heaps in memory of the caller's. A block, or NULL and ENOMEM; its usable size, 0
  * after a report if it is none; a free and a resize of one that is known to be. */
-void *hak_api_enclosed_alloc(hak_external_heap_t *external, size_t size, size_t alignment,
+void *hak_api_external_alloc(hak_heap_t *heap, size_t size, size_t alignment,
                              unsigned flags);
-size_t hak_api_enclosed_usable(const hak_place_t *place, const void *ptr,
+size_t hak_api_external_usable(const hak_place_t *place, const void *ptr,
                                const char *function);
-void hak_api_enclosed_free(const hak_place_t *place, void *ptr, const char *function);
-size_t hak_api_enclosed_resize(const hak_place_t *place, void *ptr, size_t least,
+void hak_api_external_free(const hak_place_t *place, void *ptr, const char *function);
+size_t hak_api_external_resize(const hak_place_t *place, void *ptr, size_t least,
                                size_t want, const char *function);
 
 /* What the fast path of hak_heap_alloc leaves over of serial heaps: any size. */
 void *hak_api_serial_alloc(hak_heap_t *handle, size_t size);
-/* As hak_api_ready. */
-void *hak_api_serial_ready(hak_heap_t *heap, uint32_t cls);
 
 /* Counts an allocation at a place in the program; NULL is fine. */
 HAK_HOT void hak_site_hit(hak_site_t *site) {

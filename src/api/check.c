@@ -22,13 +22,12 @@ typedef struct findings {
 } findings_t;
 
 static void check_heap(hak_heap_t *heap, bool named, findings_t *found) {
-  if (!hak_heap_is_valid(heap)) found->shared = "a pool or partial list is wrong";
+  if (!hak_kind_is_valid(heap)) found->shared = "a pool or partial list is wrong";
   hak_thread_t *me = hak_thread_self;
   if (me->kind != HAK_THREAD_ATTACHED) return;
-  /* What a serial heap keeps is its user's, who names it. */
-  bool mine = heap->store == me->store ||
-              ((named || !heap->is_serial) && hak_cache_is_made(me, heap));
-  const hak_cache_t *cache = mine ? hak_cache_get(me, heap) : NULL;
+  /* What a heap keeps itself is its user's, who names it. */
+  bool mine = named || hak_kind_has_thread_caches(heap);
+  const hak_cache_t *cache = mine ? hak_kind_cache_made(me, heap) : NULL;
   if (cache == NULL) return;
   if (!hak_hold_is_valid(me, cache)) {
     found->held = "a slab that this thread holds is wrong";

@@ -16,8 +16,9 @@ static void report_corrupt(hak_external_heap_t *external, const char *function) 
              function, "a freed block was written to");
 }
 
-void *hak_api_enclosed_alloc(hak_external_heap_t *external, size_t size, size_t alignment,
+void *hak_api_external_alloc(hak_heap_t *heap, size_t size, size_t alignment,
                              unsigned flags) {
+  hak_external_heap_t *external = hak_heap_external(heap);
   void *block = hak_external_alloc(external, size, alignment);
   report_corrupt(external, HAK_IN_ALLOC);
   if (HAK_UNLIKELY(block == NULL)) return hak_fail(ENOMEM);
@@ -36,7 +37,7 @@ static HAK_SLOW void report_not_a_block(hak_external_heap_t *external, const voi
                        ptr, hak_api_owner(&external->range.extent), function);
 }
 
-size_t hak_api_enclosed_usable(const hak_place_t *place, const void *ptr,
+size_t hak_api_external_usable(const hak_place_t *place, const void *ptr,
                                const char *function) {
   hak_external_heap_t *external = hak_external_of_extent(place->extent);
   size_t usable = hak_external_usable(external, ptr);
@@ -52,7 +53,7 @@ static HAK_SLOW void end_orphan(hak_heap_t *heap, const char *function) {
   hak_thread_leave(me, function);
 }
 
-void hak_api_enclosed_free(const hak_place_t *place, void *ptr, const char *function) {
+void hak_api_external_free(const hak_place_t *place, void *ptr, const char *function) {
   hak_external_heap_t *external = hak_external_of_extent(place->extent);
   hak_heap_t *heap = hak_heap_of_extent(place->extent);
   if (HAK_UNLIKELY(heap == NULL)) return; /* it went just now, with all its blocks */
@@ -65,7 +66,7 @@ void hak_api_enclosed_free(const hak_place_t *place, void *ptr, const char *func
   if (HAK_UNLIKELY(orphan || hak_heap_is_orphan(heap))) end_orphan(heap, function);
 }
 
-size_t hak_api_enclosed_resize(const hak_place_t *place, void *ptr, size_t least,
+size_t hak_api_external_resize(const hak_place_t *place, void *ptr, size_t least,
                                size_t want, const char *function) {
   hak_external_heap_t *external = hak_external_of_extent(place->extent);
   size_t usable = hak_external_resize(external, ptr, least, want);

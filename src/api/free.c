@@ -61,7 +61,7 @@ size_t hak_api_usable(const void *ptr, hak_place_t *place, const char *function)
   } else if (place->cls == HAK_CLASS_LARGE && place->start == ptr) {
     return hak_large_usable(place);
   } else if (place->cls == HAK_CLASS_EXTERNAL) {
-    return hak_api_enclosed_usable(place, ptr, function);
+    return hak_api_external_usable(place, ptr, function);
   }
   report_not_a_block(ptr, place, function);
   return 0;
@@ -94,7 +94,7 @@ static HAK_WARM void free_small(hak_thread_t *me, hak_heap_t *heap, uint32_t cls
     hak_spill_free(me, &me->cache, cls, ptr);
     return;
   }
-  const hak_cache_t *cache = hak_cache_to_free(me, heap, keep);
+  const hak_cache_t *cache = hak_kind_cache_to_free(me, heap, keep);
   if (HAK_LIKELY(cache != NULL)) {
     hak_spill_free(me, cache, cls, ptr);
     return;
@@ -114,7 +114,7 @@ static HAK_WARM bool free_at(hak_thread_t *me, hak_heap_t *heap, const hak_place
                              void *ptr, size_t usable) {
   bool large = place->cls == HAK_CLASS_LARGE, orphan = hak_heap_is_orphan(heap);
   bool keep = !large && !orphan;
-  bool pin = !(keep && hak_cache_is_made(me, heap)) && hak_heap_pin(heap);
+  bool pin = !(keep && hak_kind_cache_made(me, heap) != NULL) && hak_heap_pin(heap);
   bool mine = !large || hak_large_claim(place);
   hak_shared_pool_t *pool = &heap->store->pool;
   if (HAK_UNLIKELY(!mine)) {
@@ -137,7 +137,7 @@ static HAK_WARM void free_found(void *ptr, size_t size) {
                    is_wrong_size(ptr, &place, usable, size, HAK_IN_FREE_SIZED)))
     return;
   if (place.cls == HAK_CLASS_EXTERNAL) {
-    hak_api_enclosed_free(&place, ptr, name_of(size));
+    hak_api_external_free(&place, ptr, name_of(size));
     return;
   }
   hak_thread_t *me = hak_thread_enter();

@@ -16,7 +16,7 @@
 #include "heap/pressure.h"
 #include "tiny/refill.h"
 
-/* After so many allocations a heap without a slot looks for one. */
+/* After so many allocations a thread cache without an index looks for one. */
 enum {
   LONELY_MAX = 1024
 };
@@ -29,15 +29,13 @@ static HAK_SLOW void seek_index(hak_thread_t *me, hak_thread_cache_t *cache) {
 
 void *hak_api_ready(hak_heap_t *heap, uint32_t cls) {
   hak_thread_t *me = hak_thread_self;
-  if (hak_budget_is_forbidden(&heap->store->pool.budget)) return NULL;
-  if (heap->store == me->store) return hak_api_pop(&me->key, &me->bins[cls], cls);
   if (me->kind != HAK_THREAD_ATTACHED) return NULL;
-  if (heap->is_serial) return hak_api_serial_ready(heap, cls);
-  hak_thread_cache_t *cache = hak_cache_find(me, heap);
-  return cache == NULL ? NULL : hak_api_pop(&me->key, &cache->cache.bins[cls], cls);
+  if (hak_budget_is_forbidden(&heap->store->pool.budget)) return NULL;
+  const hak_cache_t *cache = hak_kind_cache_made(me, heap);
+  return cache == NULL ? NULL : hak_api_pop(&me->key, &cache->bins[cls], cls);
 }
 
-/* The heap has no slot, or no block is ready. */
+/* The thread's cache of the heap has no index, or no block is ready. */
 static HAK_WARM void *alloc_class(hak_heap_t *heap, uint32_t cls) {
   hak_thread_t *me = hak_thread_self;
   if (HAK_UNLIKELY(me->kind != HAK_THREAD_ATTACHED || hak_event_wanted() ||
@@ -61,7 +59,7 @@ static HAK_WARM void *alloc_class(hak_heap_t *heap, uint32_t cls) {
   return block;
 }
 
-/* Likewise for a handle of any kind and a size of any tier. */
+/* A handle of any kind, and any size. */
 static HAK_WARM void *alloc_slow(hak_heap_t *handle, size_t size) {
   if (handle == NULL) return hak_alloc(size);
   if (hak_handle_is_serial(handle)) return hak_api_serial_alloc(handle, size);
@@ -69,8 +67,9 @@ static HAK_WARM void *alloc_slow(hak_heap_t *handle, size_t size) {
   if (HAK_UNLIKELY(hak_heap_handle(heap) != handle)) {
     return hak_api_heap_or_report(handle, "hak_heap_alloc");
   }
-  hak_external_heap_t *external = hak_heap_external(heap);
-  if (HAK_UNLIKELY(external != NULL)) return hak_api_enclosed_alloc(external, size, 0, 0);
+  if (HAK_UNLIKELY(!hak_kind_has_slabs(heap))) {
+    return hak_api_external_alloc(heap, size, 0, 0);
+  }
   if (HAK_UNLIKELY(size > HAK_CLASS_MAX)) {
     bool zeroed;
     return hak_api_large(heap, size, HAK_SLAB_SIZE, false, &zeroed);

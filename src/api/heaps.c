@@ -8,7 +8,6 @@
 #include "base/report.h"
 #include "heap/teardown.h"
 #include "superslab/pool_prefault.h"
-#include "tiny/magazine.h"
 
 /* --- handles ----------------------------------------------------------------- */
 
@@ -55,26 +54,6 @@ static bool asks_for_more(const hak_heap_config_t *c) { return c->reserved != 0;
 
 static const char in_create[] = "hak_heap_create";
 
-/* The serial heap's state, or memory for this thread's thread cache, and magazines for
- * blocks that change threads: later there is nobody to ask for them. */
-static bool make_external_region_ready(hak_heap_t *heap) {
-  enum {
-    MAGAZINES_PER_UNIT = 8,
-    MAGAZINES_MAX = 256
-  };
-  size_t count = hak_external_region_of(heap->store->pool.os)->slots /
-                 HAK_SUPERSLAB_SLABS * MAGAZINES_PER_UNIT;
-  if (count > MAGAZINES_MAX) count = MAGAZINES_MAX;
-  if (!hak_magazines_prepare(hak_lifecycle_os(), (uint32_t)count)) return false;
-  hak_thread_t *me = hak_thread_enter();
-  if (me == NULL) return false;
-  bool ok = hak_cache_get(me, heap) != NULL;
-  /* Who only makes a heap is no user of it, whom its release would wait for. */
-  if (!heap->is_serial) hak_cache_leave(me, heap);
-  hak_thread_leave(me, in_create);
-  return ok;
-}
-
 /* In a slow path of a thread, for the child of a fork to see. */
 static bool reserve(hak_shared_pool_t *pool, size_t bytes) {
   if (bytes == 0) return true;
@@ -88,8 +67,7 @@ static bool reserve(hak_shared_pool_t *pool, size_t bytes) {
 /* What a new heap is to have from the start. */
 static bool make_ready(hak_heap_t *heap, const hak_heap_config_t *given) {
   hak_shared_pool_t *pool = &heap->store->pool;
-  if (hak_heap_external(heap) != NULL) return true; /* it has what the caller gave */
-  if (hak_pool_is_enclosed(pool)) return make_external_region_ready(heap);
+  if (hak_heap_is_enclosed(heap)) return hak_kind_make_ready(heap, in_create);
   if ((given->flags & HAK_HEAP_NO_PURGE) != 0) hak_pool_keep_all(pool);
   if (given->reserve > PTRDIFF_MAX || !reserve(pool, given->reserve)) return false;
   return given->prefault == 0 || hak_api_prefault(heap, given->prefault) == 0;
@@ -100,32 +78,16 @@ static bool is_limited(const hak_heap_config_t *c) {
   return c->soft_limit != 0 || c->hard_limit != 0 || c->on_pressure != NULL;
 }
 
+static bool is_memory_valid(const hak_heap_config_t *c) {
+  if (c->memory == NULL) return c->memory_size == 0;
+  return !is_limited(c);
+}
+
 /* Of pages that the heap asks for; none are if it has memory. */
 static bool are_pages_valid(const hak_heap_config_t *c) {
   if (c->huge_pages < HAK_HUGE_DEFAULT || c->huge_pages > HAK_HUGE_ALWAYS) return false;
   if (c->memory != NULL) return c->os == NULL && c->huge_pages == HAK_HUGE_DEFAULT;
   return c->os == NULL || hak_os_is_valid(c->os);
-}
-
-/* 0, and in the plan where blocks are to lie, if memory is given; or an error. */
-static int open_memory(const hak_heap_config_t *given, hak_heap_plan_t *plan) {
-  void *memory = given->memory;
-  size_t size = given->memory_size;
-  int error = 0;
-  if (memory == NULL && size == 0) return 0;
-  if (memory == NULL || is_limited(given)) return EINVAL;
-  const hak_os_t *os = hak_lifecycle_os();
-  if (hak_external_region_units(memory, size) >= HAK_EXTERNAL_REGION_UNITS_MIN) {
-    plan->external_region = hak_external_region_open(os, memory, size, &error);
-    return plan->external_region == NULL ? error : 0;
-  }
-  plan->external = hak_external_open(os, memory, size, &error);
-  return plan->external == NULL ? error : 0;
-}
-
-static void close_memory(const hak_heap_plan_t *plan) {
-  if (plan->external != NULL) hak_external_close(plan->external);
-  if (plan->external_region != NULL) hak_external_region_close(plan->external_region);
 }
 
 /* A soft limit that the hard one forbids to cross. */
@@ -143,13 +105,14 @@ static hak_heap_t *create(const hak_heap_config_t *given) {
   }
   hak_heap_plan_t plan = {.name = given->name, .parent = parent, .os = given->os};
   plan.huge_pages = given->huge_pages;
-  int error = open_memory(given, &plan);
+  bool serial = (given->flags & HAK_HEAP_SERIAL) != 0;
+  int error = is_memory_valid(given) ? hak_kind_open(hak_lifecycle_os(), given->memory,
+                                                     given->memory_size, serial, &plan)
+                                     : EINVAL;
   if (error != 0) return hak_fail(error);
-  /* In an external heap there are no caches that could be the heap's own. */
-  plan.serial = (given->flags & HAK_HEAP_SERIAL) != 0 && plan.external == NULL;
   hak_heap_t *heap = hak_heap_make(hak_lifecycle_os(), &plan);
   if (heap == NULL) {
-    close_memory(&plan);
+    hak_kind_close(&plan);
     return hak_fail(ENOMEM);
   }
   hak_store_relaxed(&heap->tells_leaks, (given->flags & HAK_HEAP_REPORT_LEAKS) != 0);

@@ -25,14 +25,14 @@ static bool touch_records(hak_heap_t *heap) {
     (void)hak_cas_relaxed(&central->spans, &spans, spans);
     (void)hak_cas_relaxed(&central->hint, &hint, hint);
   }
-  if (heap->is_serial) return true;
+  if (!hak_kind_has_thread_caches(heap)) return true;
   hak_thread_t *me = hak_thread_enter();
   if (me == NULL) return false;
   for (uint32_t cls = 0; cls < HAK_CLASSES; cls++) {
     hak_atomic_u32_t *count = &me->holds[cls].spare_count;
     hak_store_relaxed(count, hak_load_relaxed(count));
   }
-  bool ok = hak_cache_get(me, heap) != NULL;
+  bool ok = hak_kind_cache(me, heap) != NULL;
   hak_thread_leave(me, "hak_heap_prefault");
   return ok;
 }
@@ -77,7 +77,7 @@ static size_t prewarm_small(hak_heap_t *heap, uint32_t cls, size_t count) {
   hak_thread_t *me = hak_thread_enter();
   if (me == NULL) return 0;
   size_t ready = 0;
-  const hak_cache_t *cache = hak_cache_get(me, heap);
+  const hak_cache_t *cache = hak_kind_cache(me, heap);
   if (cache != NULL) ready = hak_prewarm_class(me, cache, cls, count);
   hak_thread_leave(me, "hak_heap_prewarm");
   return ready;
@@ -115,9 +115,8 @@ static size_t prewarm(hak_heap_t *handle, size_t size, size_t count) {
   if (size == 0) size = 1;
   int saved = errno;
   size_t ready = 0;
-  bool external = hak_heap_external(heap) != NULL;
-  if (!external) (void)touch_records(heap);
-  if (size <= HAK_MID_MAX && !external && !heap->is_serial) {
+  if (hak_kind_has_slabs(heap)) (void)touch_records(heap);
+  if (size <= HAK_MID_MAX && hak_kind_has_thread_caches(heap)) {
     ready = prewarm_small(heap, hak_class_of(size), count);
   } else if (size <= PTRDIFF_MAX && (hak_heap_is_enclosed(heap) || is_kept(size))) {
     ready = prewarm_large(handle, size, count);

@@ -44,7 +44,7 @@ static size_t resize_in_place(const hak_place_t *place, void *ptr, size_t usable
                               size_t min_size, size_t want_size) {
   if (place->cls < HAK_CLASSES) return min_size <= usable ? usable : 0;
   if (place->cls == HAK_CLASS_EXTERNAL) {
-    return hak_api_enclosed_resize(place, ptr, min_size, want_size,
+    return hak_api_external_resize(place, ptr, min_size, want_size,
                                    "hak_resize_in_place");
   }
   hak_shared_pool_t *pool = &hak_heap_of_extent(place->extent)->store->pool;
@@ -91,7 +91,7 @@ static void *move(const hak_place_t *place, void *ptr, size_t usable, size_t siz
   bool grows = size > usable, no_grow = (flags & HAK_NO_GROW) != 0, zeroed;
   void *block;
   hak_heap_t *heap = heap_to_stay_in(place);
-  grows = grows && hak_heap_external(heap) == NULL; /* nothing grows by pages there */
+  grows = grows && hak_kind_has_slabs(heap); /* elsewhere nothing grows by pages */
   if (grows && usable >= REMAP_FROM) {
     block = hak_api_mapping(heap, size, alignment, no_grow, &zeroed);
   } else if (grows && size > HAK_MID_MAX) {
@@ -153,7 +153,7 @@ static void *resize_enclosed(const resize_request_t *r, const char *function) {
   bool aligned = r->alignment == 0 || hak_is_aligned((uintptr_t)r->ptr, r->alignment);
   void *block = NULL;
   if (aligned &&
-      hak_api_enclosed_resize(&r->place, r->ptr, r->size, r->size, function) != 0) {
+      hak_api_external_resize(&r->place, r->ptr, r->size, r->size, function) != 0) {
     block = r->ptr;
   } else if ((r->flags & HAK_NO_MOVE) == 0) {
     block = move(&r->place, r->ptr, r->usable, r->size, r->alignment, r->flags);

@@ -23,11 +23,6 @@
 
 /* --- allocation ---------------------------------------------------------------- */
 
-void *hak_api_serial_ready(hak_heap_t *heap, uint32_t cls) {
-  hak_serial_t *serial = hak_heap_own_serial(heap);
-  return serial == NULL ? NULL : hak_api_pop(&serial->key, &serial->bins[cls], cls);
-}
-
 /* No block is ready; or the heap has no state, or is none any more. */
 static HAK_WARM void *alloc_slow(hak_heap_t *handle, size_t size) {
   hak_heap_t *heap = hak_heap_record(handle);

@@ -24,7 +24,7 @@ typedef struct tally {
   /* Of a heap only; a process has counters for these. */
   uint64_t superslabs, active, large_blocks;
   uint64_t large_bytes, committed, reserved; /* bytes */
-  uint64_t enclosed_blocks, enclosed_bytes;  /* in use in memory of callers' */
+  uint64_t other_blocks, other_bytes;        /* in use, not in slabs, runs or mappings */
 } tally_t;
 
 static bool is_within(const tally_t *tally, hak_heap_t *heap) {
@@ -173,16 +173,13 @@ static uint64_t committed(void) {
 
 /* Memory of the caller's counts for the heap but not for the process, which never asked
  * for it. */
-static void add_enclosed(tally_t *tally, uint64_t bytes) {
+static void add_figures(tally_t *tally, hak_heap_t *heap) {
+  hak_kind_figures_t figures = hak_kind_figures(heap);
+  tally->other_blocks += figures.blocks;
+  tally->other_bytes += figures.block_bytes;
   if (tally->within == NULL) return;
-  tally->committed += bytes;
-  tally->reserved += bytes;
-}
-
-static void add_external(tally_t *tally, hak_external_heap_t *external) {
-  tally->enclosed_blocks += hak_external_live_blocks(external);
-  tally->enclosed_bytes += hak_external_live_bytes(external);
-  add_enclosed(tally, hak_external_bytes(external));
+  tally->committed += figures.memory;
+  tally->reserved += figures.memory;
 }
 
 /* What a heap is charged covers those below it that are charged to it: what released
@@ -200,11 +197,8 @@ static void add_all(tally_t *tally) {
   for (uint32_t i = 0; i < hak_heaps_made(); i++) {
     hak_heap_t *heap = hak_heap_at(i);
     if (heap == NULL || !hak_heap_is_used(heap) || !is_within(tally, heap)) continue;
-    hak_external_heap_t *external = hak_heap_external(heap);
-    if (external != NULL) {
-      add_external(tally, external);
-      continue;
-    }
+    add_figures(tally, heap);
+    if (!hak_kind_has_slabs(heap)) continue;
     add_transfer(heap, tally);
     add_serial(heap, tally);
     hak_shared_pool_t *pool = &heap->store->pool;
@@ -212,9 +206,6 @@ static void add_all(tally_t *tally) {
       tally->superslabs += hak_load_relaxed(&pool->superslabs);
       continue;
     }
-    hak_external_region_t *external_region = hak_heap_external_region(heap);
-    if (external_region != NULL)
-      add_enclosed(tally, hak_external_region_bytes(external_region));
     uint64_t bytes = hak_load_relaxed(&pool->mapped_bytes);
     tally->large_blocks += hak_load_relaxed(&pool->mapped_blocks);
     tally->large_bytes += bytes;
@@ -240,8 +231,8 @@ static void fill_blocks(const tally_t *tally, hak_stats_t *s) {
     s->free_bytes += tally->free[cls] * size;
   }
   s->superslabs = tally->superslabs;
-  s->live_blocks += tally->enclosed_blocks;
-  s->live_bytes += tally->enclosed_bytes;
+  s->live_blocks += tally->other_blocks;
+  s->live_bytes += tally->other_bytes;
 }
 
 static void fill_heap(hak_heap_t *heap, hak_stats_t *s) {
@@ -276,8 +267,8 @@ void hak_api_count_live(hak_heap_t *heap, hak_live_t *out) {
     uint64_t blocks = tally.out[cls], cached = tally.cached[cls];
     out->blocks[cls] = blocks > cached ? blocks - cached : 0;
   }
-  out->other_blocks = tally.large_blocks + tally.enclosed_blocks;
-  out->other_bytes = tally.large_bytes + tally.enclosed_bytes;
+  out->other_blocks = tally.large_blocks + tally.other_blocks;
+  out->other_bytes = tally.large_bytes + tally.other_bytes;
 }
 
 static void fill_process(hak_stats_t *s) {

@@ -263,7 +263,7 @@ static bool visit_superslab(hak_superslab_t *ss, void *ctx) {
   return v->go_on;
 }
 
-static bool visit_enclosed(char *block, size_t size, void *ctx) {
+static bool visit_block(char *block, size_t size, void *ctx) {
   visit_t *v = ctx;
   visit_one(v, block, size);
   return v->go_on;
@@ -271,13 +271,12 @@ static bool visit_enclosed(char *block, size_t size, void *ctx) {
 
 /* 0 or ENOMEM. `used`: a released heap, which may be at its end, is there no more. */
 static int visit_heap(visit_t *v, hak_heap_t *heap) {
-  hak_external_heap_t *external = hak_heap_external(heap);
-  if (external != NULL) {
-    hak_external_visit(external, visit_enclosed, v);
+  if (!hak_kind_has_slabs(heap)) {
+    hak_kind_visit(heap, visit_block, v);
     return 0;
   }
   /* What this thread has is its own: fewer blocks to note. */
-  hak_thread_flush_heap(v->me, heap);
+  hak_kind_flush(v->me, heap);
   hak_heap_lease(heap);
   bool used = hak_heap_is_used(heap), ok = true;
   v->heap = heap;

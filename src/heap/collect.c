@@ -1,6 +1,6 @@
 #include "heap/collect.h"
 
-#include "heap/serial.h"
+#include "heap/kind.h"
 #include "heap/teardown.h"
 #include "os/os_release.h"
 #include "pages/mapping.h"
@@ -68,9 +68,10 @@ static void collect_default(collecting_t *c) {
 
 /* Under the heap's lease, so that it stays. */
 static void collect_leased(collecting_t *c, hak_heap_t *heap, bool named) {
-  /* What a serial heap keeps is only touched where the caller named it, and so has it. */
-  if (heap->is_serial) {
-    if (named) hak_serial_flush(c->me, heap);
+  /* What a heap keeps itself is only touched where the caller named the heap, and so has
+   * it. */
+  if (!hak_kind_has_thread_caches(heap)) {
+    if (named) hak_kind_flush_leased(c->me, heap);
     purge_pool(c, heap);
     return;
   }

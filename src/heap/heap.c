@@ -11,7 +11,6 @@
 #include "pages/meta.h"
 #include "pool/mid.h"
 #include "superslab/region.h"
-#include "tiny/partial_list.h"
 
 enum {
   CHUNK_HEAPS = 256,
@@ -275,7 +274,7 @@ hak_heap_t *hak_heap_make(const hak_os_t *os, const hak_heap_plan_t *plan) {
     if (plan->os != NULL) put_copy(own);
     return NULL;
   }
-  size_t state = plan->serial ? sizeof(hak_serial_t) : 0;
+  size_t state = plan->kind == HAK_KIND_SERIAL ? sizeof(hak_serial_t) : 0;
   hak_store_relaxed(&heap->store->pool.budget.fixed,
                     (uint32_t)(sizeof *heap + sizeof *heap->store + state));
   bool enclosed = plan->external != NULL || plan->external_region != NULL;
@@ -286,7 +285,7 @@ hak_heap_t *hak_heap_make(const hak_os_t *os, const hak_heap_plan_t *plan) {
   if (parent != NULL) parent->children++;
   hak_lock_release(&lock);
   uintptr_t handle = hak_handle_make(heap, heap->tag);
-  if (plan->serial) handle |= HAK_HANDLE_SERIAL;
+  if (plan->kind == HAK_KIND_SERIAL) handle |= HAK_HANDLE_SERIAL;
   heap->store->pool.huge_pages = plan->huge_pages;
   hak_pool_pass_on(&heap->store->pool, own, (void *)handle);
   if (plan->external_region != NULL)
@@ -294,7 +293,7 @@ hak_heap_t *hak_heap_make(const hak_os_t *os, const hak_heap_plan_t *plan) {
   memset(heap->name, 0, sizeof heap->name);
   if (plan->name != NULL) strncpy(heap->name, plan->name, HAK_HEAP_NAME_MAX);
   hak_store_relaxed(&heap->index_at, hak_index_at(HAK_INDEX_NONE));
-  heap->is_serial = plan->serial;
+  hak_store_relaxed(&heap->kind, plan->kind);
   hak_store_relaxed(&heap->external, plan->external);
   hak_store_relaxed(&heap->external_region, plan->external_region);
   if (plan->external != NULL) hak_external_mark(plan->external, (void *)handle);
@@ -393,26 +392,6 @@ void hak_heap_unclaim_orphan(hak_heap_t *heap) {
   hak_lock_release(&lock);
 }
 
-/* Empty comes first: then nobody frees into it any more, and who did before is counted
- * among its thread caches. */
-static bool is_idle(hak_heap_t *heap) {
-  /* Acquire: pairs with hak_heap_unpin. */
-  return hak_heap_is_empty(heap) && hak_load_acquire(&heap->caches) == 0 &&
-         !hak_heap_has_orphans(heap);
-}
-
-/* What a look says counts only once the heap is claimed: until then the record may pass
- * to another heap. Whoever made the heap idle meanwhile found it claimed and went on, so
- * a claim that is given up again is followed by another look. */
-bool hak_heap_claim_idle_orphan(hak_heap_t *heap) {
-  while (hak_heap_is_orphan(heap) && is_idle(heap) &&
-         hak_heap_claim_orphan_of(heap, NULL)) {
-    if (is_idle(heap)) return true;
-    hak_heap_unclaim_orphan(heap);
-  }
-  return false;
-}
-
 static bool waits_locked(const waiting_t *waiting, const hak_heap_t *heap) {
   hak_lock_assert_held(&lock);
   const hak_heap_t *each = waiting->first;
@@ -439,26 +418,3 @@ bool hak_heap_is_ending(hak_heap_t *heap) {
 bool hak_heap_try_lease(hak_heap_t *heap) { return hak_lease_try(&heap->lease); }
 void hak_heap_lease(hak_heap_t *heap) { hak_lease_take(&heap->lease); }
 void hak_heap_unlease(hak_heap_t *heap) { hak_lease_give(&heap->lease); }
-
-bool hak_heap_is_empty(hak_heap_t *heap) {
-  hak_external_heap_t *external = hak_heap_external(heap);
-  if (external != NULL) return hak_external_live_blocks(external) == 0;
-  hak_shared_pool_t *pool = &heap->store->pool;
-  hak_lock_acquire(&pool->lock);
-  bool empty = hak_load_relaxed(&pool->taken) == 0 && pool->runs == NULL;
-  hak_lock_release(&pool->lock);
-  /* Acquire: pairs with uncount_mapped. */
-  return empty && hak_load_acquire(&pool->mapped_blocks) == 0;
-}
-
-bool hak_heap_is_valid(hak_heap_t *heap) {
-  hak_external_heap_t *external = hak_heap_external(heap);
-  if (external != NULL) return hak_external_is_valid(external);
-  if (!hak_pool_is_valid(&heap->store->pool)) return false;
-  for (uint32_t cls = 0; cls < HAK_SHARED_CLASSES; cls++) {
-    hak_central_t *central = &heap->store->centrals[cls];
-    if (hak_load_relaxed(&central->spans) == 0) continue; /* never written to */
-    if (!hak_partial_is_valid(central)) return false;
-  }
-  return true;
-}

@@ -36,12 +36,20 @@ typedef enum hak_heap_release {
   HAK_HEAP_ENDING    /* likewise, and somebody is at its end */
 } hak_heap_release_t;
 
+/* See kind.h. */
+typedef enum hak_heap_kind {
+  HAK_KIND_POOLED = 0,
+  HAK_KIND_SERIAL,
+  HAK_KIND_EXTERNAL
+} hak_heap_kind_t;
+
 struct hak_heap {
   _Atomic(hak_heap_t *) handle; /* [any] NULL: no program may use it */
   hak_heap_t *serial_handle;    /* [const] likewise of a serial heap with a state; NULL */
   _Atomic(struct hak_serial *) serial; /* [any] see serial.h; or NULL */
   hak_atomic_u32_t index_at; /* [any] where in a thread state the way to its bins is */
-  bool is_serial;            /* [const] its caches are its own; a released heap's not */
+  hak_atomic_u32_t kind;     /* [const] hak_heap_kind_t; a serial heap that is released
+ is pooled from then on */
   uint32_t index;            /* [const] since the record was made */
   hak_store_t *store;        /* likewise */
   uint32_t tag;              /* [lock: heaps] of the last handle */
@@ -145,6 +153,10 @@ HAK_HOT char *hak_index_read(hak_thread_t *me, uint32_t index_at) {
          hak_load_relaxed((hak_atomic_i64_t *)(void *)((char *)me + index_at));
 }
 
+HAK_HOT hak_heap_kind_t hak_heap_kind(hak_heap_t *heap) {
+  return (hak_heap_kind_t)hak_load_relaxed(&heap->kind);
+}
+
 /* The handle that its memory is marked with; stays when the heap is released. */
 HAK_HOT void *hak_heap_id(hak_heap_t *heap) { return heap->store->pool.heap; }
 
@@ -178,7 +190,7 @@ typedef struct hak_heap_plan {
   hak_external_heap_t *external;
   hak_external_region_t *external_region;
   const hak_os_t *os;
-  bool serial;
+  hak_heap_kind_t kind;
   int32_t huge_pages; /* HAK_HUGE_* */
 } hak_heap_plan_t;
 
@@ -227,19 +239,9 @@ bool hak_heap_has_orphans(hak_heap_t *heap);
 bool hak_heap_claim_orphan_of(hak_heap_t *heap, const hak_heap_t *parent);
 /* It is an orphan again, if it was claimed as one. */
 void hak_heap_unclaim_orphan(hak_heap_t *heap);
-/* As the first if it is idle: no block of it is in use, no thread has a thread cache of
- * it or has pinned it, and no orphan lies below. The record may serve another heap by
- * now. */
-bool hak_heap_claim_idle_orphan(hak_heap_t *heap);
 /* Somebody was making or ending it and is not in this process. O(unused records). */
 bool hak_heap_is_ending(hak_heap_t *heap);
 /* Its memory is gone: the record waits for another heap. */
 void hak_heap_put_record(hak_heap_t *heap);
-
-/* True if it has no memory in use. */
-bool hak_heap_is_empty(hak_heap_t *heap);
-
-/* Walks the heap's invariants that hold at any time. */
-bool hak_heap_is_valid(hak_heap_t *heap);
 
 #endif

@@ -5,6 +5,7 @@
 #include "base/event.h"
 #include "base/option.h"
 #include "base/report.h"
+#include "heap/kind.h"
 
 static hak_budget_t *budget_of(hak_heap_t *heap) { return &heap->store->pool.budget; }
 
@@ -21,7 +22,7 @@ static void purge(hak_heap_t *heap) {
 }
 
 static void relieve_one(hak_thread_t *me, hak_heap_t *heap) {
-  hak_thread_flush_heap(me, heap);
+  hak_kind_flush(me, heap);
   purge(heap);
 }
 
@@ -56,14 +57,14 @@ static void give_up_caches(hak_thread_t *me, hak_heap_t *heap,
                            const hak_budget_call_t *call) {
   bool no_grow = me->no_grow != 0;
   if (hak_pool_is_enclosed(&heap->store->pool)) {
-    hak_thread_flush_heap(me, heap); /* nothing else could help */
+    hak_kind_flush(me, heap); /* nothing else could help */
     return;
   }
   if (call->refused_by != NULL && !no_grow) {
     hak_pressure_relieve(me, heap, call->refused_by);
     return;
   }
-  hak_thread_flush_heap(me, heap);
+  hak_kind_flush(me, heap);
   hak_thread_flush(me);
   if (no_grow || !hak_os_may_give()) return;
   size_t slabs = SIZE_MAX;
@@ -89,21 +90,29 @@ void *hak_pressure_take(hak_heap_t *heap, hak_take_fn *take, const void *request
 
 /* --- callbacks ---------------------------------------------------------------- */
 
+/* Inside a callback of the level, allocations from these two take the slow path, which
+ * forbids them. Who meets the limit of a heap above need not have that heap if it is
+ * serial. */
+static void hide(hak_heap_t *heap, hak_heap_t *limited, bool hidden) {
+  hak_kind_hide(hak_thread_self, heap, hidden);
+  if (hak_kind_has_thread_caches(limited)) {
+    hak_kind_hide(hak_thread_self, limited, hidden);
+  }
+}
+
 /* Runs the level's callback, if it has one, in the middle of a request to `heap`; true
  * if it says that something was freed. */
 static bool ask(hak_heap_t *heap, hak_budget_t *level, size_t needed, int kind) {
-  hak_heap_t *handle = hak_heap_handle(heap_of(level));
+  hak_heap_t *limited = heap_of(level), *handle = hak_heap_handle(limited);
   if (handle == NULL || level->on_pressure == NULL) return false;
   hak_budget_call_t call;
   hak_budget_call_begin(&call);
   call.inside = level;
-  hak_cache_hide(hak_thread_self, heap, true);
-  if (!heap_of(level)->is_serial) hak_cache_hide(hak_thread_self, heap_of(level), true);
+  hide(heap, limited, true);
   int saved = errno;
   bool freed = level->on_pressure(handle, needed, kind, level->ctx) != 0;
   errno = saved;
-  if (!heap_of(level)->is_serial) hak_cache_hide(hak_thread_self, heap_of(level), false);
-  hak_cache_hide(hak_thread_self, heap, false);
+  hide(heap, limited, false);
   hak_budget_call_end(&call);
   return freed;
 }

@@ -93,6 +93,6 @@ void hak_serial_end(hak_thread_t *me, hak_heap_t *heap) {
   hak_heap_lease(heap);
   hak_serial_flush(me, heap);
   hak_serial_clear(me, heap, true);
-  heap->is_serial = false;
+  hak_store_relaxed(&heap->kind, HAK_KIND_POOLED);
   hak_heap_unlease(heap);
 }

@@ -3,74 +3,11 @@
 #include <errno.h>
 
 #include "base/wait.h"
-#include "pages/mapping.h"
-#include "tiny/magazine.h"
-
-typedef struct clearing {
-  hak_thread_t *me;
-  hak_heap_t *heap;
-  bool end;
-} clearing_t;
-
-static void clear_thread(hak_thread_t *thread, void *ctx) {
-  const clearing_t *c = ctx;
-  hak_cache_clear(c->me, thread, c->heap, c->end);
-}
-
-static void clear_central(hak_thread_t *me, hak_central_t *central) {
-  if (hak_load_relaxed(&central->spans) == 0) return; /* never written to */
-  for (int i = 0; i < HAK_TRANSFER_PLACES; i++) {
-    if (hak_load_relaxed(&central->places[i]) == NULL) continue;
-    /* Acquire: pairs with the release in hand_over. */
-    hak_magazine_t *magazine = hak_exchange_acquire(&central->places[i], NULL);
-    if (magazine != NULL) hak_magazine_put(me, magazine);
-  }
-  hak_store_relaxed(&central->hint, 0);
-  hak_store_relaxed(&central->shut, 0);
-  hak_store_relaxed(&central->takes, 0);
-  hak_lock_acquire(&central->lock);
-  hak_store_relaxed(&central->partial, NULL);
-  hak_store_relaxed(&central->uncarved, NULL);
-  central->partial_last = NULL;
-  central->listed = 0;
-  hak_lock_release(&central->lock);
-  hak_store_relaxed(&central->spans, 0);
-}
-
-/* Under the heap's lease. Caches first, so that nothing names a block when slabs
- * change hands; then slabs in one piece. */
-static void clear(hak_thread_t *me, hak_heap_t *heap, bool end) {
-  hak_external_heap_t *external = hak_heap_external(heap);
-  if (external != NULL) {
-    if (end) {
-      hak_store_relaxed(&heap->external, NULL);
-      hak_external_close(external);
-    } else {
-      hak_external_clear(external);
-    }
-    return;
-  }
-  clearing_t clearing = {me, heap, end};
-  hak_threads_visit(clear_thread, &clearing);
-  hak_serial_clear(me, heap, end);
-  for (uint32_t cls = 0; cls < HAK_SHARED_CLASSES; cls++) {
-    clear_central(me, &heap->store->centrals[cls]);
-  }
-  hak_pool_gone_t gone = {0, 0};
-  hak_shared_pool_t *pool = &heap->store->pool;
-  /* Slabs that are kept would be of no use to large blocks. */
-  hak_pool_clear(pool, !end && !hak_pool_is_enclosed(pool), &gone);
-  if (hak_load_relaxed(&pool->mapped_blocks) != 0) {
-    gone.large_blocks += hak_exchange_relaxed(&pool->mapped_blocks, 0);
-    gone.large_bytes += hak_exchange_relaxed(&pool->mapped_bytes, 0);
-    hak_mappings_give_all(pool->heap);
-  }
-  hak_thread_count_large(me, -(int64_t)gone.large_blocks, -(int64_t)gone.large_bytes);
-}
+#include "heap/kind.h"
 
 static void end_heap(hak_thread_t *me, hak_heap_t *heap) {
   hak_heap_lease(heap);
-  clear(me, heap, true);
+  hak_kind_clear(me, heap, true);
   hak_cache_free_index(heap);
   hak_heap_end_os(heap);
   hak_heap_unlease(heap);
@@ -118,14 +55,39 @@ int hak_teardown_reset(hak_thread_t *me, hak_heap_t *handle) {
   clear_orphans(me, heap);
   hak_heap_lease(heap);
   hak_store_relaxed(&heap->resetting, 1);
-  clear(me, heap, false);
+  hak_kind_clear(me, heap, false);
   hak_store_relaxed(&heap->resetting, 0);
   hak_heap_unlease(heap);
   return 0;
 }
 
+/* --- released heaps that are idle ---------------------------------------------- */
+
+/* Empty comes first: then nobody frees into it any more, and who did before is counted
+ * among its thread caches. */
+static bool is_idle(hak_heap_t *heap) {
+  /* Acquire: pairs with hak_heap_unpin. */
+  return hak_kind_is_empty(heap) && hak_load_acquire(&heap->caches) == 0 &&
+         !hak_heap_has_orphans(heap);
+}
+
+/* An orphan is the caller's to end if it is idle: no block of it is in use, no thread has
+ * a thread cache of it or has pinned it, and no orphan lies below.
+ *
+ * What a look says counts only once the heap is claimed: until then the record may pass
+ * to another heap. Whoever made the heap idle meanwhile found it claimed and went on, so
+ * a claim that is given up again is followed by another look. */
+static bool claim_idle_orphan(hak_heap_t *heap) {
+  while (hak_heap_is_orphan(heap) && is_idle(heap) &&
+         hak_heap_claim_orphan_of(heap, NULL)) {
+    if (is_idle(heap)) return true;
+    hak_heap_unclaim_orphan(heap);
+  }
+  return false;
+}
+
 void hak_teardown_orphan(hak_thread_t *me, hak_heap_t *heap) {
-  while (heap != NULL && hak_heap_may_end(heap) && hak_heap_claim_idle_orphan(heap)) {
+  while (heap != NULL && hak_heap_may_end(heap) && claim_idle_orphan(heap)) {
     hak_heap_t *parent = hak_heap_parent(heap);
     end_heap(me, heap);
     hak_heap_put_record(heap);
@@ -142,13 +104,7 @@ int hak_teardown_release(hak_thread_t *me, hak_heap_t *handle) {
   hak_heap_t *heap = hak_heap_record(handle);
   int error = hak_heap_release_handle(heap, handle);
   if (error != 0) return error;
-  if (heap->is_serial) {
-    hak_serial_end(me, heap);
-  } else {
-    hak_thread_flush_heap(me,
-                          heap); /* its transfer cache, thread cache or no thread cache */
-    hak_cache_flush(me, heap);
-  }
+  hak_kind_release(me, heap);
   hak_teardown_unpin(me, heap);
   return 0;
 }
@@ -180,7 +136,7 @@ void hak_teardown_finish(hak_thread_t *me) {
   for (uint32_t i = 0; i < hak_heaps_made(); i++) {
     hak_heap_t *heap = hak_heap_at(i);
     if (heap == NULL) continue;
-    if (hak_load_relaxed(&heap->resetting) != 0) clear(me, heap, false);
+    if (hak_load_relaxed(&heap->resetting) != 0) hak_kind_clear(me, heap, false);
     hak_store_relaxed(&heap->resetting, 0);
   }
 }

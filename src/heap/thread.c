@@ -269,18 +269,6 @@ void hak_thread_flush(hak_thread_t *me) {
   hak_caches_flush(me);
 }
 
-void hak_thread_flush_heap(hak_thread_t *me, hak_heap_t *heap) {
-  hak_heap_lease(heap);
-  if (heap->store == me->store) {
-    hak_flush_heap(me, &me->cache);
-  } else if (heap->is_serial) {
-    hak_serial_flush(me, heap);
-  } else if (hak_heap_is_used(heap)) {
-    hak_cache_drain(me, heap);
-  }
-  hak_heap_unlease(heap);
-}
-
 /* --- the end of a thread ------------------------------------------------- */
 
 void hak_thread_leave_heaps(hak_thread_t *me) {

@@ -70,8 +70,6 @@ void hak_thread_detach(void);
  * everybody's. */
 void hak_thread_flush_one(hak_thread_t *me, hak_heap_t *heap);
 void hak_thread_flush(hak_thread_t *me);
-/* As the first, and what lies in the heap's transfer cache goes home too. */
-void hak_thread_flush_heap(hak_thread_t *me, hak_heap_t *heap);
 
 /* Likewise what lies in the state that threads without one share, of one heap or of all
  * (NULL), unless such a thread is using it now. */

@@ -113,10 +113,6 @@ static void move_bins(hak_thread_cache_t *cache, hak_bin_t *to) {
 
 void hak_cache_hide(hak_thread_t *me, hak_heap_t *heap, bool hidden) {
   if (me->kind != HAK_THREAD_ATTACHED || heap->store == me->store) return;
-  if (heap->is_serial) {
-    hak_serial_hide(heap, hidden);
-    return;
-  }
   hak_thread_cache_t *cache = hak_cache_find(me, heap);
   uint32_t index = cache == NULL ? NO_INDEX : hak_load_relaxed(&cache->index);
   if (index != NO_INDEX)
@@ -218,12 +214,6 @@ hak_cache_t hak_cache_bare(hak_thread_t *me, hak_heap_t *heap) {
   return (hak_cache_t){me->bins, no_holds, heap->store, 0, NULL, NULL, me->code};
 }
 
-const hak_cache_t *hak_cache_to_free(hak_thread_t *me, hak_heap_t *heap, bool keep) {
-  if (keep) return hak_cache_get(me, heap);
-  hak_cache_flush(me, heap);
-  return NULL;
-}
-
 /* --- giving up ---------------------------------------------------------------- */
 
 static void flush(hak_thread_t *me, hak_thread_cache_t *cache, bool leave) {
@@ -260,6 +250,10 @@ void hak_cache_leave(hak_thread_t *me, hak_heap_t *heap) {
 }
 
 void hak_cache_drain(hak_thread_t *me, hak_heap_t *heap) {
+  if (heap->store == me->store) {
+    hak_flush_heap(me, &me->cache);
+    return;
+  }
   hak_thread_cache_t *cache = hak_cache_find(me, heap);
   if (cache != NULL) {
     hak_flush_heap(me, &cache->cache);

@@ -78,21 +78,14 @@ HAK_HOT hak_thread_cache_t *hak_cache_find(hak_thread_t *me, hak_heap_t *heap) {
                                                                               : NULL;
 }
 
-/* The heap's bins, whoever keeps them, need no memory before they are used. */
-HAK_HOT bool hak_cache_is_made(hak_thread_t *me, hak_heap_t *heap) {
-  return heap->is_serial ? hak_heap_own_serial(heap) != NULL
-                         : hak_cache_find(me, heap) != NULL;
-}
-
 /* A thread cache in working order: the one there is, or a new one; NULL if memory is
  * short. */
 hak_thread_cache_t *hak_cache_make(hak_thread_t *me, hak_heap_t *heap);
 
-/* The cache that slow paths work on for the heap, made if there is none; NULL if memory
- * for one is short, and nothing has changed. */
+/* The thread's cache of a pooled heap, made if there is none; NULL if memory for one is
+ * short, and nothing has changed. */
 HAK_HOT const hak_cache_t *hak_cache_get(hak_thread_t *me, hak_heap_t *heap) {
   if (heap->store == me->store) return &me->cache;
-  if (HAK_UNLIKELY(heap->is_serial)) return hak_serial_cache(me, heap);
   hak_thread_cache_t *cache = hak_cache_find(me, heap);
   if (HAK_UNLIKELY(cache == NULL)) cache = hak_cache_make(me, heap);
   return HAK_UNLIKELY(cache == NULL) ? NULL : &cache->cache;
@@ -100,9 +93,6 @@ HAK_HOT const hak_cache_t *hak_cache_get(hak_thread_t *me, hak_heap_t *heap) {
 /* A cache that needs no memory of its own: it has no bins and holds no slabs, but blocks
  * can be sent home with it. */
 hak_cache_t hak_cache_bare(hak_thread_t *me, hak_heap_t *heap);
-/* The cache for a free; NULL where memory for one is short, or none is to be kept (then
- * what the thread kept of the heap has gone home). */
-const hak_cache_t *hak_cache_to_free(hak_thread_t *me, hak_heap_t *heap, bool keep);
 
 /* A list in the thread state that is a slot's. */
 HAK_HOT bool hak_cache_is_indexed(hak_thread_t *me, const hak_list_t *list) {

@@ -146,7 +146,7 @@ static uint32_t run_length(size_t usable) {
 }
 
 /* A mapping is uncounted last, as a heap without blocks may end. Release: pairs with
- * hak_heap_is_empty. */
+ * hak_kind_is_empty. */
 static void uncount_mapped(hak_shared_pool_t *pool, size_t usable) {
   hak_sub_relaxed(&pool->mapped_bytes, usable);
   hak_sub_release(&pool->mapped_blocks, 1);

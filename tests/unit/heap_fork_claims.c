@@ -6,7 +6,7 @@
 #include <pthread.h>
 
 #include "child.h"
-#include "heap/thread.h"
+#include "heap/kind.h"
 #include "pool/large.h"
 #include "superslab/locate.h"
 
@@ -34,7 +34,7 @@ static void *claim(void *arg) {
 
 static void check_gone(hak_heap_t *heap, char *const *blocks) {
   CHECK_EQ(hak_check(NULL), 0);
-  CHECK(hak_heap_is_empty(hak_heap_record(heap)));
+  CHECK(hak_kind_is_empty(hak_heap_record(heap)));
   for (int i = 0; i < KINDS; i++) CHECK(hak_heap_of(blocks[i]) == NULL);
   CHECK_EQ(test_heap_stats(heap).large_blocks, 0);
 }

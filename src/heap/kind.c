@@ -1,0 +1,296 @@
+#include "heap/kind.h"
+
+#include <errno.h>
+
+#include "heap/serial.h"
+#include "pages/mapping.h"
+#include "tiny/partial_list.h"
+#include "tiny/spill.h"
+#include "tiny/transfer.h"
+
+/* --- the beginning ---------------------------------------------------------------- */
+
+int hak_kind_open(const hak_os_t *os, void *memory, size_t size, bool serial,
+                  hak_heap_plan_t *plan) {
+  int error = 0;
+  plan->kind = serial ? HAK_KIND_SERIAL : HAK_KIND_POOLED;
+  if (memory == NULL) return 0;
+  if (hak_external_region_units(memory, size) >= HAK_EXTERNAL_REGION_UNITS_MIN) {
+    plan->external_region = hak_external_region_open(os, memory, size, &error);
+    return plan->external_region == NULL ? error : 0;
+  }
+  /* There are no caches here that could be the heap's own, so `serial` changes nothing.
+   */
+  plan->kind = HAK_KIND_EXTERNAL;
+  plan->external = hak_external_open(os, memory, size, &error);
+  return plan->external == NULL ? error : 0;
+}
+
+void hak_kind_close(const hak_heap_plan_t *plan) {
+  if (plan->external != NULL) hak_external_close(plan->external);
+  if (plan->external_region != NULL) hak_external_region_close(plan->external_region);
+}
+
+/* Magazines for blocks of an external region that change threads. */
+static bool prepare_magazines(const hak_external_region_t *region) {
+  enum {
+    MAGAZINES_PER_UNIT = 8,
+    MAGAZINES_MAX = 256
+  };
+  size_t count = region->slots / HAK_SUPERSLAB_SLABS * MAGAZINES_PER_UNIT;
+  if (count > MAGAZINES_MAX) count = MAGAZINES_MAX;
+  return hak_magazines_prepare(hak_lifecycle_os(), (uint32_t)count);
+}
+
+bool hak_kind_make_ready(hak_heap_t *heap, const char *function) {
+  hak_external_region_t *region = hak_heap_external_region(heap);
+  if (region == NULL) return true; /* little memory serves as it is */
+  if (!prepare_magazines(region)) return false;
+  hak_thread_t *me = hak_thread_enter();
+  if (me == NULL) return false;
+  bool ok = hak_kind_cache(me, heap) != NULL;
+  /* The thread that makes a heap need not use it: if it counted as a user, the release of
+   * the heap would wait until it ends or goes idle. A serial heap's cache is its own. */
+  if (hak_kind_has_thread_caches(heap)) hak_cache_leave(me, heap);
+  hak_thread_leave(me, function);
+  return ok;
+}
+
+/* --- the cache that a thread works on --------------------------------------------- */
+
+const hak_cache_t *hak_kind_cache(hak_thread_t *me, hak_heap_t *heap) {
+  switch (hak_heap_kind(heap)) {
+    case HAK_KIND_POOLED:
+      return hak_cache_get(me, heap);
+    case HAK_KIND_SERIAL:
+      return hak_serial_cache(me, heap);
+    case HAK_KIND_EXTERNAL:
+      return NULL;
+  }
+  return NULL;
+}
+
+const hak_cache_t *hak_kind_cache_made(hak_thread_t *me, hak_heap_t *heap) {
+  hak_thread_cache_t *cache;
+  hak_serial_t *serial;
+  switch (hak_heap_kind(heap)) {
+    case HAK_KIND_POOLED:
+      if (heap->store == me->store) return &me->cache;
+      cache = hak_cache_find(me, heap);
+      return cache == NULL ? NULL : &cache->cache;
+    case HAK_KIND_SERIAL:
+      serial = hak_heap_own_serial(heap);
+      return serial == NULL ? NULL : &serial->cache;
+    case HAK_KIND_EXTERNAL:
+      return NULL;
+  }
+  return NULL;
+}
+
+const hak_cache_t *hak_kind_cache_to_free(hak_thread_t *me, hak_heap_t *heap, bool keep) {
+  if (keep) return hak_kind_cache(me, heap);
+  hak_cache_flush(me, heap);
+  return NULL;
+}
+
+void hak_kind_hide(hak_thread_t *me, hak_heap_t *heap, bool hidden) {
+  if (me->kind != HAK_THREAD_ATTACHED) return;
+  switch (hak_heap_kind(heap)) {
+    case HAK_KIND_POOLED:
+      hak_cache_hide(me, heap, hidden);
+      return;
+    case HAK_KIND_SERIAL:
+      hak_serial_hide(heap, hidden);
+      return;
+    case HAK_KIND_EXTERNAL:
+      return; /* it has slow paths alone */
+  }
+}
+
+/* --- giving up -------------------------------------------------------------------- */
+
+void hak_kind_flush_leased(hak_thread_t *me, hak_heap_t *heap) {
+  switch (hak_heap_kind(heap)) {
+    case HAK_KIND_POOLED:
+      hak_cache_drain(me, heap);
+      return;
+    case HAK_KIND_SERIAL:
+      hak_serial_flush(me, heap);
+      return;
+    case HAK_KIND_EXTERNAL:
+      return;
+  }
+}
+
+void hak_kind_flush(hak_thread_t *me, hak_heap_t *heap) {
+  hak_heap_lease(heap);
+  if (hak_heap_is_used(heap)) hak_kind_flush_leased(me, heap);
+  hak_heap_unlease(heap);
+}
+
+void hak_kind_release(hak_thread_t *me, hak_heap_t *heap) {
+  switch (hak_heap_kind(heap)) {
+    case HAK_KIND_POOLED:
+      hak_kind_flush(me,
+                     heap); /* the transfer cache too, whether the thread has a cache */
+      hak_cache_flush(me, heap);
+      return;
+    case HAK_KIND_SERIAL:
+      hak_serial_end(me, heap);
+      return;
+    case HAK_KIND_EXTERNAL:
+      return;
+  }
+}
+
+typedef struct clearing {
+  hak_thread_t *me;
+  hak_heap_t *heap;
+  bool end;
+} clearing_t;
+
+static void clear_thread(hak_thread_t *thread, void *ctx) {
+  const clearing_t *c = ctx;
+  hak_cache_clear(c->me, thread, c->heap, c->end);
+}
+
+static void clear_central(hak_thread_t *me, hak_central_t *central) {
+  if (hak_load_relaxed(&central->spans) == 0) return; /* never written to */
+  for (int i = 0; i < HAK_TRANSFER_PLACES; i++) {
+    if (hak_load_relaxed(&central->places[i]) == NULL) continue;
+    /* Acquire: pairs with the release in hand_over. */
+    hak_magazine_t *magazine = hak_exchange_acquire(&central->places[i], NULL);
+    if (magazine != NULL) hak_magazine_put(me, magazine);
+  }
+  hak_store_relaxed(&central->hint, 0);
+  hak_store_relaxed(&central->shut, 0);
+  hak_store_relaxed(&central->takes, 0);
+  hak_lock_acquire(&central->lock);
+  hak_store_relaxed(&central->partial, NULL);
+  hak_store_relaxed(&central->uncarved, NULL);
+  central->partial_last = NULL;
+  central->listed = 0;
+  hak_lock_release(&central->lock);
+  hak_store_relaxed(&central->spans, 0);
+}
+
+/* Slabs go in one piece. Caches were cleared first, so nothing names a block when slabs
+ * change hands. */
+static void clear_slabs(hak_thread_t *me, hak_heap_t *heap, bool end) {
+  for (uint32_t cls = 0; cls < HAK_SHARED_CLASSES; cls++) {
+    clear_central(me, &heap->store->centrals[cls]);
+  }
+  hak_pool_gone_t gone = {0, 0};
+  hak_shared_pool_t *pool = &heap->store->pool;
+  /* Slabs that are kept would be of no use to large blocks. */
+  hak_pool_clear(pool, !end && !hak_pool_is_enclosed(pool), &gone);
+  if (hak_load_relaxed(&pool->mapped_blocks) != 0) {
+    gone.large_blocks += hak_exchange_relaxed(&pool->mapped_blocks, 0);
+    gone.large_bytes += hak_exchange_relaxed(&pool->mapped_bytes, 0);
+    hak_mappings_give_all(pool->heap);
+  }
+  hak_thread_count_large(me, -(int64_t)gone.large_blocks, -(int64_t)gone.large_bytes);
+}
+
+static void clear_external(hak_heap_t *heap, bool end) {
+  hak_external_heap_t *external = hak_heap_external(heap);
+  if (!end) {
+    hak_external_clear(external);
+    return;
+  }
+  hak_store_relaxed(&heap->external, NULL);
+  hak_external_close(external);
+}
+
+void hak_kind_clear(hak_thread_t *me, hak_heap_t *heap, bool end) {
+  clearing_t clearing = {me, heap, end};
+  switch (hak_heap_kind(heap)) {
+    case HAK_KIND_POOLED:
+      hak_threads_visit(clear_thread, &clearing);
+      clear_slabs(me, heap, end);
+      return;
+    case HAK_KIND_SERIAL:
+      hak_serial_clear(me, heap, end);
+      clear_slabs(me, heap, end);
+      return;
+    case HAK_KIND_EXTERNAL:
+      clear_external(heap, end);
+      return;
+  }
+}
+
+/* --- looks from outside ------------------------------------------------------------ */
+
+static bool has_no_slabs_in_use(hak_heap_t *heap) {
+  hak_shared_pool_t *pool = &heap->store->pool;
+  hak_lock_acquire(&pool->lock);
+  bool empty = hak_load_relaxed(&pool->taken) == 0 && pool->runs == NULL;
+  hak_lock_release(&pool->lock);
+  /* Acquire: pairs with uncount_mapped. */
+  return empty && hak_load_acquire(&pool->mapped_blocks) == 0;
+}
+
+bool hak_kind_is_empty(hak_heap_t *heap) {
+  hak_external_heap_t *external = hak_heap_external(heap);
+  switch (hak_heap_kind(heap)) {
+    case HAK_KIND_POOLED:
+    case HAK_KIND_SERIAL:
+      return has_no_slabs_in_use(heap);
+    case HAK_KIND_EXTERNAL: /* without memory: not of this kind any more */
+      return external != NULL && hak_external_live_blocks(external) == 0;
+  }
+  return false;
+}
+
+static bool are_slabs_valid(hak_heap_t *heap) {
+  if (!hak_pool_is_valid(&heap->store->pool)) return false;
+  for (uint32_t cls = 0; cls < HAK_SHARED_CLASSES; cls++) {
+    hak_central_t *central = &heap->store->centrals[cls];
+    if (hak_load_relaxed(&central->spans) == 0) continue; /* never written to */
+    if (!hak_partial_is_valid(central)) return false;
+  }
+  return true;
+}
+
+bool hak_kind_is_valid(hak_heap_t *heap) {
+  switch (hak_heap_kind(heap)) {
+    case HAK_KIND_POOLED:
+    case HAK_KIND_SERIAL:
+      return are_slabs_valid(heap);
+    case HAK_KIND_EXTERNAL:
+      return hak_external_is_valid(hak_heap_external(heap));
+  }
+  return false;
+}
+
+hak_kind_figures_t hak_kind_figures(hak_heap_t *heap) {
+  hak_kind_figures_t figures = {0, 0, 0};
+  hak_external_region_t *region = hak_heap_external_region(heap);
+  hak_external_heap_t *external = hak_heap_external(heap);
+  switch (hak_heap_kind(heap)) {
+    case HAK_KIND_POOLED:
+    case HAK_KIND_SERIAL:
+      if (region != NULL) figures.memory = hak_external_region_bytes(region);
+      break;
+    case HAK_KIND_EXTERNAL:
+      if (external == NULL) break;
+      figures.blocks = hak_external_live_blocks(external);
+      figures.block_bytes = hak_external_live_bytes(external);
+      figures.memory = hak_external_bytes(external);
+      break;
+  }
+  return figures;
+}
+
+void hak_kind_visit(hak_heap_t *heap, bool (*visit)(char *block, size_t size, void *ctx),
+                    void *ctx) {
+  hak_external_heap_t *external = hak_heap_external(heap);
+  switch (hak_heap_kind(heap)) {
+    case HAK_KIND_POOLED:
+    case HAK_KIND_SERIAL:
+      return;               /* their slabs are looked at */
+    case HAK_KIND_EXTERNAL: /* a released heap may be at its end, without memory */
+      if (external != NULL) hak_external_visit(external, visit, ctx);
+      return;
+  }
+}

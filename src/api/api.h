@@ -9,6 +9,7 @@
 #include "heap/heap.h"
 #include "heap/kind.h"
 #include "heap/lifecycle.h"
+#include "heap/serial.h"
 #include "heap/thread.h"
 #include "superslab/locate.h"
 

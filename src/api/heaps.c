@@ -73,14 +73,11 @@ static bool make_ready(hak_heap_t *heap, const hak_heap_config_t *given) {
   return given->prefault == 0 || hak_api_prefault(heap, given->prefault) == 0;
 }
 
-/* The memory is the limit: no other is charged, and nothing could give way. */
-static bool is_limited(const hak_heap_config_t *c) {
-  return c->soft_limit != 0 || c->hard_limit != 0 || c->on_pressure != NULL;
-}
-
+/* Memory of the caller's is the limit itself: no heap is charged for it, and nothing
+ * could give way. */
 static bool is_memory_valid(const hak_heap_config_t *c) {
   if (c->memory == NULL) return c->memory_size == 0;
-  return !is_limited(c);
+  return c->soft_limit == 0 && c->hard_limit == 0 && c->on_pressure == NULL;
 }
 
 /* Of pages that the heap asks for; none are if it has memory. */
@@ -103,12 +100,9 @@ static hak_heap_t *create(const hak_heap_config_t *given) {
     parent = hak_api_heap(given->parent);
     if (parent == NULL) return hak_fail(EINVAL);
   }
-  hak_heap_plan_t plan = {.name = given->name, .parent = parent, .os = given->os};
+  hak_heap_plan_t plan = {.name = given->name, .parent = parent};
   plan.huge_pages = given->huge_pages;
-  bool serial = (given->flags & HAK_HEAP_SERIAL) != 0;
-  int error = is_memory_valid(given) ? hak_kind_open(hak_lifecycle_os(), given->memory,
-                                                     given->memory_size, serial, &plan)
-                                     : EINVAL;
+  int error = hak_kind_open(hak_lifecycle_os(), given, &plan);
   if (error != 0) return hak_fail(error);
   hak_heap_t *heap = hak_heap_make(hak_lifecycle_os(), &plan);
   if (heap == NULL) {
@@ -136,7 +130,8 @@ hak_heap_t *hak_heap_create(const hak_heap_config_t *config) {
     memcpy(&given, config, known);
   }
   if ((given.flags & ~FLAGS_KNOWN) != 0 || asks_for_more(&given) ||
-      !are_pages_valid(&given) || limits_are_bad(given.soft_limit, given.hard_limit)) {
+      !is_memory_valid(&given) || !are_pages_valid(&given) ||
+      limits_are_bad(given.soft_limit, given.hard_limit)) {
     return hak_fail(EINVAL);
   }
   hak_stay_t stay = hak_stay_started();

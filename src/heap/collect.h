@@ -1,7 +1,7 @@
 /* collect.h - free memory goes back to the OS because the program says so, a bounded
  * part at a time.
  *
- * Depends on: superslab, tiny, thread cache, thread.   Used by: api.
+ * Depends on: os, pages, superslab, tiny, kind, teardown, thread.   Used by: api.
  *
  * A call ends when it has given back what was asked for or has looked at as much as it
  * may; everything it does is measured in slabs looked at. What it did not come to is

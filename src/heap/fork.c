@@ -6,6 +6,8 @@
 #include "base/wait.h"
 #include "external/external_heap.h"
 #include "heap/lifecycle.h"
+#include "heap/own_os.h"
+#include "heap/serial.h"
 #include "heap/teardown.h"
 #include "heap/thread.h"
 #include "os/os_release.h"
@@ -409,7 +411,7 @@ static void settle(void) {
   }
   recount_committed();
   hak_teardown_finish(me);
-  hak_heaps_finish_os();
+  hak_own_os_finish();
   hak_external_regions_close_unserved();
   if (any) hak_region_visit(reclaim_slabs, me);
   hak_threads_visit(leave_whole, NULL);

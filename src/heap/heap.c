@@ -6,11 +6,8 @@
 #include "base/check.h"
 #include "base/option.h"
 #include "heap/serial.h"
-#include "os/os_release.h"
-#include "pages/mapping.h"
 #include "pages/meta.h"
 #include "pool/mid.h"
-#include "superslab/region.h"
 
 enum {
   CHUNK_HEAPS = 256,
@@ -147,103 +144,6 @@ void hak_heap_put_record(hak_heap_t *heap) {
   hak_lock_release(&lock);
 }
 
-/* --- hooks of a heap's own ------------------------------------------------------- */
-
-/* A copy of hooks that one heap has for its life; nobody calls them after its end. Who
- * comes late with an address may still look at the page size: a copy serves later heaps
- * with the same one. */
-typedef struct own_os {
-  hak_os_t os;
-  struct own_os *next; /* of all */
-  bool taken;          /* [lock: heaps] */
-  bool ending;         /* [lock: heaps] the heap has gone, ranges may still be there */
-} own_os_t;
-
-static own_os_t *own_hooks; /* [lock: heaps] */
-
-static HAK_SLOW const hak_os_t *copy_of(const hak_os_t *os, const hak_os_t *hooks) {
-  hak_lock_acquire(&lock);
-  own_os_t *own = own_hooks;
-  while (own != NULL && (own->taken || own->os.page_size != hooks->page_size)) {
-    own = own->next;
-  }
-  if (own != NULL) {
-    own->taken = true;
-    own->os.granularity = hooks->granularity;
-    own->os.ctx = hooks->ctx;
-    own->os.reserve = hooks->reserve;
-    own->os.release = hooks->release;
-    own->os.commit = hooks->commit;
-    own->os.purge = hooks->purge;
-    own->os.remap = hooks->remap;
-    own->os.now_ns = hooks->now_ns;
-  }
-  hak_lock_release(&lock);
-  if (own != NULL) return &own->os;
-  own = hak_meta_alloc(os, sizeof *own, HAK_CACHE_LINE);
-  if (own == NULL) return NULL;
-  memcpy(&own->os, hooks, sizeof own->os);
-  own->taken = true;
-  hak_lock_acquire(&lock);
-  own->next = own_hooks;
-  own_hooks = own;
-  hak_lock_release(&lock);
-  return &own->os;
-}
-
-static HAK_SLOW void set_copy(const hak_os_t *copy, bool taken, bool ending) {
-  own_os_t *own = HAK_CONTAINER_OF(copy, own_os_t, os);
-  hak_lock_acquire(&lock);
-  own->taken = taken;
-  own->ending = ending;
-  hak_lock_release(&lock);
-}
-
-static void put_copy(const hak_os_t *copy) { set_copy(copy, false, false); }
-
-/* No range of theirs is left, and nobody calls them any more. */
-static HAK_SLOW void end_hooks(const hak_os_t *os) {
-  hak_mappings_end(os);
-  hak_regions_end(os);
-  hak_os_end(os);
-  put_copy(os);
-}
-
-void hak_heap_end_os(hak_heap_t *heap) {
-  const hak_os_t *os = heap->store->pool.os;
-  if (os == hak_registry_os()) return;
-  bool fixed = hak_os_is_fixed(os);
-  hak_store_relaxed(&heap->external_region, NULL);
-  if (fixed) {
-    hak_external_region_serve(hak_external_region_of(os), NULL);
-  } else {
-    set_copy(os, true, true);
-  }
-  /* A fork may find the record before its next heap has hooks; these may be another's by
-   * then. */
-  hak_pool_pass_on(&heap->store->pool, hak_registry_os(), hak_heap_id(heap));
-  if (fixed) {
-    hak_external_region_close(hak_external_region_of(os));
-  } else {
-    end_hooks(os);
-  }
-}
-
-bool hak_heap_may_end(hak_heap_t *heap) {
-  if (hak_os_may_give()) return true;
-  hak_lock_acquire(&heap->store->pool.lock);
-  const hak_os_t *os = heap->store->pool.os;
-  bool own = os != hak_registry_os() && !hak_os_is_fixed(os);
-  hak_lock_release(&heap->store->pool.lock);
-  return !own;
-}
-
-void hak_heaps_finish_os(void) {
-  for (own_os_t *own = own_hooks; own != NULL; own = own->next) {
-    if (own->ending) end_hooks(&own->os);
-  }
-}
-
 /* --- heaps ----------------------------------------------------------------------- */
 
 static hak_heap_t *not_enclosed(hak_heap_t *heap) {
@@ -260,20 +160,10 @@ static hak_budget_t *budget_above(hak_heap_t *parent) {
   return above == NULL ? NULL : &above->store->pool.budget;
 }
 
-static const hak_os_t *hooks_of(const hak_os_t *os, const hak_heap_plan_t *plan) {
-  if (plan->external_region != NULL) return &plan->external_region->hooks.os;
-  return plan->os == NULL ? os : copy_of(os, plan->os);
-}
-
 hak_heap_t *hak_heap_make(const hak_os_t *os, const hak_heap_plan_t *plan) {
   hak_heap_t *parent = plan->parent;
-  const hak_os_t *own = hooks_of(os, plan);
-  if (own == NULL) return NULL;
   hak_heap_t *heap = get_record(os);
-  if (heap == NULL) {
-    if (plan->os != NULL) put_copy(own);
-    return NULL;
-  }
+  if (heap == NULL) return NULL;
   size_t state = plan->kind == HAK_KIND_SERIAL ? sizeof(hak_serial_t) : 0;
   hak_store_relaxed(&heap->store->pool.budget.fixed,
                     (uint32_t)(sizeof *heap + sizeof *heap->store + state));
@@ -287,7 +177,7 @@ hak_heap_t *hak_heap_make(const hak_os_t *os, const hak_heap_plan_t *plan) {
   uintptr_t handle = hak_handle_make(heap, heap->tag);
   if (plan->kind == HAK_KIND_SERIAL) handle |= HAK_HANDLE_SERIAL;
   heap->store->pool.huge_pages = plan->huge_pages;
-  hak_pool_pass_on(&heap->store->pool, own, (void *)handle);
+  hak_pool_pass_on(&heap->store->pool, plan->os == NULL ? os : plan->os, (void *)handle);
   if (plan->external_region != NULL)
     hak_external_region_serve(plan->external_region, &heap->store->pool.budget);
   memset(heap->name, 0, sizeof heap->name);
@@ -325,7 +215,6 @@ void hak_heaps_stop(void) {
   for (int i = 0; i < CHUNKS; i++) hak_store_relaxed(&chunks[i], NULL);
   hak_store_relaxed(&made, 0);
   unused = worn = (waiting_t){NULL, NULL, 0};
-  own_hooks = NULL;
 }
 
 /* --- handles ------------------------------------------------------------------ */

@@ -181,9 +181,9 @@ bool hak_heaps_start(const hak_os_t *os);
 /* Forgets all heaps; their memory is about to go. */
 void hak_heaps_stop(void);
 
-/* What a new heap is to have: a name or NULL, a heap above it or NULL, an external heap
- * or an external region where its blocks lie or hooks of its own where they come from,
- * all NULL for the process's. */
+/* What a new heap is to have: a name or NULL, a heap above it or NULL; an external heap
+ * or an external region if its blocks lie in one; the hooks that its memory comes from,
+ * for as long as it lives, or NULL for the process's. */
 typedef struct hak_heap_plan {
   const char *name;
   hak_heap_t *parent;
@@ -196,14 +196,6 @@ typedef struct hak_heap_plan {
 
 /* NULL if memory is short. */
 hak_heap_t *hak_heap_make(const hak_os_t *os, const hak_heap_plan_t *plan);
-/* All its memory is free: what came from hooks of its own, or from the caller, goes back
- * to them. Waits for threads that are inside such hooks; nobody calls them after. */
-void hak_heap_end_os(hak_heap_t *heap);
-/* In the child of a fork: threads that are not there were at that. */
-void hak_heaps_finish_os(void);
-/* It may end now: not where nothing may be given back and hooks of its own wait for
- * that. */
-bool hak_heap_may_end(hak_heap_t *heap);
 
 /* Whoever gives the heap's memory back, or looks at the heap after, pins it first, while
  * there still is a block: a released heap does not end before it is unpinned (see

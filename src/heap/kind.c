@@ -2,6 +2,7 @@
 
 #include <errno.h>
 
+#include "heap/own_os.h"
 #include "heap/serial.h"
 #include "pages/mapping.h"
 #include "tiny/partial_list.h"
@@ -10,25 +11,41 @@
 
 /* --- the beginning ---------------------------------------------------------------- */
 
-int hak_kind_open(const hak_os_t *os, void *memory, size_t size, bool serial,
-                  hak_heap_plan_t *plan) {
+static int open_memory(const hak_os_t *os, const hak_heap_config_t *given,
+                       hak_heap_plan_t *plan) {
+  void *memory = given->memory;
+  size_t size = given->memory_size;
   int error = 0;
-  plan->kind = serial ? HAK_KIND_SERIAL : HAK_KIND_POOLED;
-  if (memory == NULL) return 0;
   if (hak_external_region_units(memory, size) >= HAK_EXTERNAL_REGION_UNITS_MIN) {
     plan->external_region = hak_external_region_open(os, memory, size, &error);
-    return plan->external_region == NULL ? error : 0;
+    if (plan->external_region == NULL) return error;
+    plan->os = &plan->external_region->hooks.os;
+    return 0;
   }
-  /* There are no caches here that could be the heap's own, so `serial` changes nothing.
-   */
+  /* Nobody caches its blocks, so HAK_HEAP_SERIAL changes nothing. */
   plan->kind = HAK_KIND_EXTERNAL;
   plan->external = hak_external_open(os, memory, size, &error);
   return plan->external == NULL ? error : 0;
 }
 
+int hak_kind_open(const hak_os_t *os, const hak_heap_config_t *given,
+                  hak_heap_plan_t *plan) {
+  bool serial = (given->flags & HAK_HEAP_SERIAL) != 0;
+  plan->kind = serial ? HAK_KIND_SERIAL : HAK_KIND_POOLED;
+  if (given->memory != NULL) return open_memory(os, given, plan);
+  if (given->os == NULL) return 0;
+  plan->os = hak_own_os_get(os, given->os);
+  return plan->os == NULL ? ENOMEM : 0;
+}
+
 void hak_kind_close(const hak_heap_plan_t *plan) {
-  if (plan->external != NULL) hak_external_close(plan->external);
-  if (plan->external_region != NULL) hak_external_region_close(plan->external_region);
+  if (plan->external != NULL) {
+    hak_external_close(plan->external);
+  } else if (plan->external_region != NULL) {
+    hak_external_region_close(plan->external_region);
+  } else if (plan->os != NULL) {
+    hak_own_os_put(plan->os);
+  }
 }
 
 /* Magazines for blocks of an external region that change threads. */
@@ -217,6 +234,59 @@ void hak_kind_clear(hak_thread_t *me, hak_heap_t *heap, bool end) {
       clear_external(heap, end);
       return;
   }
+}
+
+/* --- where the memory came from ------------------------------------------------------
+ */
+
+typedef enum source {
+  FROM_PROCESS,
+  FROM_OWN_OS,
+  FROM_REGION /* an external one */
+} source_t;
+
+static source_t source_of(const hak_os_t *os) {
+  if (os == hak_registry_os()) return FROM_PROCESS;
+  return hak_os_is_fixed(os) ? FROM_REGION : FROM_OWN_OS;
+}
+
+void hak_kind_end_os(hak_heap_t *heap) {
+  const hak_os_t *os = heap->store->pool.os;
+  source_t source = source_of(os);
+  switch (source) {
+    case FROM_PROCESS:
+      return; /* its hooks go on */
+    case FROM_OWN_OS:
+      hak_own_os_mark_ending(os);
+      break;
+    case FROM_REGION:
+      hak_store_relaxed(&heap->external_region, NULL);
+      hak_external_region_serve(hak_external_region_of(os), NULL);
+      break;
+  }
+  /* A fork may find the record before its next heap has hooks; these may be another's by
+   * then. */
+  hak_pool_pass_on(&heap->store->pool, hak_registry_os(), hak_heap_id(heap));
+  if (source == FROM_OWN_OS) {
+    hak_own_os_end(os);
+  } else {
+    hak_external_region_close(hak_external_region_of(os));
+  }
+}
+
+bool hak_kind_may_end(hak_heap_t *heap) {
+  if (hak_os_may_give()) return true;
+  hak_lock_acquire(&heap->store->pool.lock);
+  source_t source = source_of(heap->store->pool.os);
+  hak_lock_release(&heap->store->pool.lock);
+  switch (source) {
+    case FROM_PROCESS:
+    case FROM_REGION:
+      return true;
+    case FROM_OWN_OS:
+      return false; /* nothing may be given back, and the hooks wait for all of it */
+  }
+  return false;
 }
 
 /* --- looks from outside ------------------------------------------------------------ */

@@ -1,6 +1,6 @@
 /* kind.h - what heaps of different kinds do differently, side by side.
  *
- * Depends on: os, external, heap, serial, thread, thread_cache, tiny.
+ * Depends on: pages, tiny, own_os, serial, thread.
  * Used by: pressure, collect, teardown, api.
  *
  * A heap is made as one kind. The kinds differ in where blocks lie and in who caches
@@ -19,8 +19,9 @@
  * external heap's handle leads to bins that are always empty, its blocks' registry
  * entries to a list without room. A block is known by its extent, not by its heap's kind.
  *
- * Where a heap gets its memory is no matter of its kind. The pool's hooks say it: the
- * process's, hooks of the heap's own, or the fixed ones of an external region.
+ * Where a heap gets its memory is no matter of its kind: from the process's hooks, from
+ * hooks of its own (own_os.h), or from an external region, whose hooks are fixed. The
+ * pool's hooks say it; what heaps do differently for it is here too.
  *
  * A new kind has a value in hak_heap_kind_t (heap.h), a case in each switch,
  * and a file with what it does.
@@ -57,10 +58,10 @@ HAK_HOT bool hak_kind_has_thread_caches(hak_heap_t *heap) {
 
 /* --- the beginning ---------------------------------------------------------------- */
 
-/* Puts into the plan of a heap of which kind it is to be and, if the caller brought
- * memory (not NULL), opens that. 0, or EINVAL or ENOMEM. May call the process's hooks
+/* Puts into the plan of a heap of which kind it is to be, and opens where its memory
+ * comes from. The config is valid. 0, or EINVAL or ENOMEM. May call the process's hooks
  * `os`. */
-int hak_kind_open(const hak_os_t *os, void *memory, size_t size, bool serial,
+int hak_kind_open(const hak_os_t *os, const hak_heap_config_t *given,
                   hak_heap_plan_t *plan);
 /* The heap of the plan was not made. */
 void hak_kind_close(const hak_heap_plan_t *plan);
@@ -93,6 +94,17 @@ void hak_kind_flush_leased(hak_thread_t *me, hak_heap_t *heap);
 void hak_kind_release(hak_thread_t *me, hak_heap_t *heap);
 /* All blocks are gone: forgets them. `end`: the heap goes too. Under the heap's lease. */
 void hak_kind_clear(hak_thread_t *me, hak_heap_t *heap, bool end);
+
+/* --- where the memory came from ------------------------------------------------------
+ */
+
+/* All memory of the heap is free: what came from hooks of its own, or from the caller,
+ * goes back to them. Waits for threads that are inside such hooks; nobody calls them
+ * after. Under the heap's lease. */
+void hak_kind_end_os(hak_heap_t *heap);
+/* The heap may end now. False where nothing may be given back at this moment, and hooks
+ * of its own wait for that. */
+bool hak_kind_may_end(hak_heap_t *heap);
 
 /* --- looks from outside ------------------------------------------------------------ */
 

@@ -9,6 +9,8 @@
 #include "base/sys.h"
 #include "external/external_heap.h"
 #include "heap/fork.h"
+#include "heap/heap.h"
+#include "heap/own_os.h"
 #include "heap/thread.h"
 #include "os/os_release.h"
 #include "pages/external_range.h"
@@ -55,6 +57,7 @@ static void stop_all(void) {
   hak_cache_indices_stop();
   hak_magazines_stop();
   hak_serials_stop();
+  hak_own_os_stop();
   hak_heaps_stop();
   hak_externals_stop();
   hak_external_regions_stop();

@@ -9,7 +9,7 @@ static void end_heap(hak_thread_t *me, hak_heap_t *heap) {
   hak_heap_lease(heap);
   hak_kind_clear(me, heap, true);
   hak_cache_free_index(heap);
-  hak_heap_end_os(heap);
+  hak_kind_end_os(heap);
   hak_heap_unlease(heap);
 }
 
@@ -87,7 +87,7 @@ static bool claim_idle_orphan(hak_heap_t *heap) {
 }
 
 void hak_teardown_orphan(hak_thread_t *me, hak_heap_t *heap) {
-  while (heap != NULL && hak_heap_may_end(heap) && claim_idle_orphan(heap)) {
+  while (heap != NULL && hak_kind_may_end(heap) && claim_idle_orphan(heap)) {
     hak_heap_t *parent = hak_heap_parent(heap);
     end_heap(me, heap);
     hak_heap_put_record(heap);

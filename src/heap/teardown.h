@@ -1,6 +1,6 @@
 /* teardown.h - the end of a heap, or of all its blocks.
  *
- * Depends on: base, superslab, tiny, heap, thread cache, thread.   Used by: api.
+ * Depends on: base, kind, thread.   Used by: api.
  *
  * Cost: O(SuperSlabs of the heap + threads), however many blocks there are; a heap
  * with mappings of its own looks at all of the process. The caller sees to it that nobody

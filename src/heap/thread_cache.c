@@ -2,6 +2,7 @@
 
 #include "base/check.h"
 #include "base/option.h"
+#include "heap/serial.h"
 #include "heap/teardown.h"
 #include "pages/meta.h"
 #include "tiny/capacity.h"

@@ -1,6 +1,6 @@
 /* thread_cache.h - what a thread keeps of each heap beside the default one.
  *
- * Depends on: base, superslab, tiny, heap.   Used by: thread, teardown, api.
+ * Depends on: base, pages, pool, tiny, heap, serial, teardown.   Used by: thread, teardown, api.
  *
  * A thread that allocates from a heap, or frees blocks of it, has a thread cache of it:
  * bins and what it holds. Fronts are found by the heap's index and stay with the
@@ -23,7 +23,6 @@
 #define HAK_HEAP_THREAD_CACHE_H
 
 #include "heap/heap.h"
-#include "heap/serial.h"
 #include "pool/large.h"
 #include "tiny/bin.h"
 

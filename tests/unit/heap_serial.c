@@ -6,6 +6,7 @@
 
 #include "base/check.h"
 #include "child.h"
+#include "heap/serial.h"
 #include "heap/thread.h"
 #include "superslab/locate.h"
 

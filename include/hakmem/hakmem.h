@@ -18,8 +18,9 @@
  *  - Misuse (a double free, a pointer that is not ours or points into a block,
  *    a wrong size in a sized free) is reported to the error handler, which by
  *    default prints one line on stderr and aborts.
- *  - A parameter `heap` takes NULL for the default heap. One that is gone is
- *    misuse where blocks are asked for, and EINVAL elsewhere.
+ *  - A parameter `heap` takes NULL for the default heap. To ask a heap that was
+ *    destroyed or released for a block is misuse; other functions return EINVAL
+ *    for such a heap.
  *
  * Sizes are in bytes. Fast paths cost a handful of instructions and take no
  * lock; what a slow path costs is said at the function.
@@ -61,9 +62,9 @@ void *hak_alloc(size_t size) HAK_ATTR_ALLOC_SIZE(1);
 void *hak_calloc(size_t count, size_t size) HAK_ATTR_ALLOC_SIZE(1, 2);
 
 /* Changes a block's size; contents are kept up to the smaller of both sizes.
- * In place where the block or what lies behind it allows; a large block moves
- * by remapping its pages. NULL as `ptr` allocates. Size 0 acts as size 1 and
- * never frees. On failure the old block is untouched. */
+ * The block stays where it is if it is large enough or has free memory behind
+ * it; a large block moves by remapping its pages. NULL as `ptr` allocates. Size
+ * 0 acts as size 1 and never frees. On failure the old block is untouched. */
 void *hak_realloc(void *ptr, size_t size) HAK_ATTR_ALLOC_SIZE(2);
 void *hak_reallocarray(void *ptr, size_t count, size_t size) HAK_ATTR_ALLOC_SIZE(2, 3);
 
@@ -76,8 +77,8 @@ void *hak_aligned_alloc(size_t alignment, size_t size) HAK_ATTR_ALLOC_SIZE(2);
 void *hak_aligned_realloc(void *ptr, size_t alignment, size_t size)
     HAK_ATTR_ALLOC_SIZE(3);
 
-/* hak_free() for callers that know the size they asked for; any value up to
- * hak_usable_size() is right, another is misuse. */
+/* hak_free() for callers that know the size they asked for. Any size up to
+ * hak_usable_size() is accepted; a larger one is misuse. */
 void hak_free_sized(void *ptr, size_t size);
 void hak_free_aligned_sized(void *ptr, size_t alignment, size_t size);
 
@@ -85,27 +86,27 @@ void hak_free_aligned_sized(void *ptr, size_t alignment, size_t size);
  * asked for. */
 size_t hak_usable_size(const void *ptr);
 
-/* The usable size that an allocation of `size` would have; 0 where it would
- * fail for its size alone. */
+/* The usable size that an allocation of `size` bytes would have; 0 if no block
+ * can be that large. */
 size_t hak_good_size(size_t size);
 
 /* Grows or shrinks a block without moving it: to `want_size` if possible, to
- * at least `min_size` otherwise. The new usable size, or 0 and nothing
- * changed. */
+ * at least `min_size` otherwise. Returns the new usable size, or 0 if nothing
+ * was changed. */
 size_t hak_resize_in_place(void *ptr, size_t min_size, size_t want_size);
 
-/* Copies of strings; `n` bytes at most in the second, which always ends in a
- * zero byte. */
+/* Copies of strings. hak_strndup copies at most `n` bytes of `s`; its copy always
+ * ends in a zero byte. */
 char *hak_strdup(const char *s);
 char *hak_strndup(const char *s, size_t n);
 
 /* ---- Extended --------------------------------------------------------- */
 
 #define HAK_ZERO 0x01u /* zero, up to the usable size */
-#define HAK_NO_GROW                                                                      \
-  0x02u                   /* NULL rather than a call to the operating system, on any way \
-                             through the call; only its clock may be read */
-#define HAK_NO_MOVE 0x04u /* hak_reallocx only: NULL rather than another address */
+#define HAK_NO_GROW                                                                    \
+  0x02u                   /* the call never asks the operating system for anything but \
+                             the time, and gives NULL where it would have to */
+#define HAK_NO_MOVE 0x04u /* hak_reallocx only: NULL if the block cannot stay */
 
 /* One static record per place in the program that allocates. The words after
  * `name` are the library's; they start as zero. */
@@ -139,9 +140,9 @@ typedef struct hak_site {
 #endif
 #endif
 
-/* All that an allocation can ask for in one call. `heap` NULL is the default
- * heap, `alignment` 0 the default, `site` may be NULL. EINVAL for unknown
- * flags. */
+/* Everything that an allocation can ask for, in one call. `heap` NULL is the
+ * default heap, `alignment` 0 the default one, and `site` may be NULL. EINVAL for
+ * unknown flags. */
 void *hak_allocx(hak_heap_t *heap, size_t size, size_t alignment, unsigned flags,
                  hak_site_t *site) HAK_ATTR_ALLOC_SIZE(2);
 void *hak_reallocx(hak_heap_t *heap, void *ptr, size_t size, size_t alignment,
@@ -157,42 +158,48 @@ uint64_t hak_site_count(const hak_site_t *site);
 /* ---- Heaps ------------------------------------------------------------ */
 
 /* A heap is memory that goes away in one call. Any thread allocates from any heap
- * and frees any block with hak_free(). Heaps can be made without an end. A handle is no
- * address, and its lowest bits may be set. Once its heap is gone it is stale: it is told
- * from the handles of later heaps, and comes again after 2^27 of them at the soonest
- * (earlier only where the system has no memory for a record of 17 KiB).
+ * and frees any block with hak_free(). A program can make and end any number of heaps. A
+ * handle is not an address, and its lowest bits may be set. Once its heap is gone a
+ * handle is stale: hakmem tells it from the handles of later heaps. The same value is
+ * given to another heap after 2^27 later heaps at the soonest (earlier only where the
+ * system has no memory for a record of 17 KiB).
  *
  * Cost: an empty heap takes at most 8 KiB of memory, one with a single small block
  * at most 72 KiB (and 2 MiB of address space). Up to 1,024 heaps at once have fast
- * paths like the default heap's; more take a longer one without locks, and fast ones
- * pass to the busy heaps of a thread. */
+ * paths like the default heap's. With more heaps than that, the others take a longer
+ * path, also without locks, and a heap that a thread uses much takes over the fast path
+ * of one that it uses little. */
 
-/* One thread at a time uses the heap, in an order that the program sees to (a lock, a
- * queue, a scheduler of fibers): hak_heap_alloc and hak_heap_free then take a path of
- * their own, without atomic instructions and thread-local storage. That holds for all
- * that allocates from the heap, frees or resizes its blocks, for hak_free too, and for
- * functions that are given the heap; not for hak_stats_get, hak_heap_of, hak_ptr_info,
- * hak_collect(NULL) and what other threads do elsewhere. */
+/* A serial heap: the program promises that one thread at a time uses the heap, in an
+ * order that the program sees to (a lock, a queue, a scheduler of fibers). In return
+ * hak_heap_alloc and hak_heap_free take a path of their own, without atomic instructions
+ * and thread-local storage. To use the heap is to allocate from it, to free or resize its
+ * blocks, by hak_free too, or to call a function that is given the heap. Other threads
+ * may at any time call hak_stats_get, hak_heap_of, hak_ptr_info and hak_collect(NULL),
+ * and use other heaps. */
 #define HAK_HEAP_SERIAL 0x01u
 
 struct hak_os;
 
 /* Called by the thread that meets a limit of `heap`, with no lock held; `level` says
- * which limit. `needed` is what was asked for, or at a soft limit how much too much is
- * in use. May do anything but end heaps that the request is for; inside, an allocation
- * from the heap or one below it gives NULL. Nonzero: something was freed, try again.
- * Several threads may be in it at once. */
+ * which limit. `needed` is, at a hard limit, the size in bytes of the request that the
+ * limit refuses; at a soft limit, by how many bytes the charge is over the limit. The
+ * callback may do anything but end the heap that the request is for or one above it.
+ * While it runs, the thread's allocations from `heap` and from heaps below it give NULL.
+ * It returns nonzero if it has freed something and the request is to be tried again.
+ * Several threads may be in the callback at once. */
 #define HAK_PRESSURE_SOFT 1
 #define HAK_PRESSURE_HARD 2
 typedef int(hak_pressure_fn)(hak_heap_t *heap, size_t needed, int level, void *ctx);
 
-/* Free memory of the heap stays committed, and the heap's, until it is destroyed,
- * whatever the clock and hak_collect say; blocks over 1 MiB excepted. */
+/* Free memory of the heap stays committed and belongs to the heap until it is destroyed;
+ * neither time nor hak_collect gives it back. Blocks over 1 MiB are excepted. */
 #define HAK_HEAP_NO_PURGE 0x02u
 
-/* hak_heap_destroy reports what is still live, as HAK_ERROR_LEAK: how many blocks, once
- * for each size, large blocks and those in little memory of the caller's together. Costs
- * a look at the heap's slabs; a heap without it costs nothing. */
+/* hak_heap_destroy reports the blocks that are still live, as HAK_ERROR_LEAK: one report
+ * for each block size says how many there are; one more counts large blocks and, of a
+ * heap in little memory of the caller's, all blocks. Costs a look at the heap's slabs,
+ * and nothing for heaps without the flag. */
 #define HAK_HEAP_REPORT_LEAKS 0x04u
 
 #define HAK_HUGE_DEFAULT 0 /* as HAK_OPTION_HUGE_PAGES says */
@@ -210,75 +217,85 @@ typedef struct hak_heap_config {
   void *memory;                 /* the caller's, see below; NULL = none */
   size_t memory_size;           /* of it, in bytes */
   const struct hak_os *os;      /* copied; hooks of its own, see below; NULL = none */
-  int32_t huge_pages, reserved; /* HAK_HUGE_*, by madvise only; 0 */
+  int32_t huge_pages, reserved; /* HAK_HUGE_*, by madvise only; reserved is 0 */
   hak_pressure_fn *on_pressure; /* NULL = nobody is asked */
   void *ctx;                    /* passed to it */
 } hak_heap_config_t;
 
-/* With `memory`, from 256 KiB at any address: the heap's blocks lie in that memory and
- * nowhere else, and it gives NULL once it is full; after hak_heap_create it asks the
- * operating system for nothing (a thread's first use of large memory may: its own state
- * is the thread's). Memory with less than four whole aligned units of 2 MiB serves
- * wholly, what is known of its blocks included, and each call costs a lock and a fixed
- * number of steps. With more, so from 8 MiB if aligned and from 10 MiB at any address,
- * the units serve, and calls cost what those of other heaps cost; the library's records
- * of it take 2.2 KiB for each unit. The memory is the heap's until hak_heap_destroy
- * (after hak_heap_release: until the last block is freed and, with whole units, the
- * threads that used the heap have ended, gone idle or collected), then its owner's
- * again. Nobody is charged for it; `reserve`, `prefault` and HAK_HEAP_NO_PURGE change
- * nothing; limits are EINVAL, as is memory of hakmem's own or of another heap.
+/* With `memory` (256 KiB or more, at any address) the heap's blocks lie in that memory
+ * and nowhere else, and an allocation gives NULL once the memory is full. After
+ * hak_heap_create the heap asks the operating system for nothing, with one exception:
+ * a thread that uses a heap in large memory for the first time may need memory for its
+ * own state. The memory is used in one of two ways:
  *
- * With `os` the heap's blocks come from these hooks and no others, and all goes back to
- * them when it is destroyed, or at hak_shutdown; nothing is kept for other heaps. The
- * library's records of it come from the process's hooks, and so does the time. Not
- * together with `memory`: EINVAL. */
+ *  - Little memory, with less than four whole aligned units of 2 MiB: blocks and the
+ *    library's records of them fill all of the memory. Each call costs a lock and a
+ *    fixed number of steps.
+ *  - Large memory, with four such units or more (8 MiB if aligned, 10 MiB at any
+ *    address): blocks fill the whole units, and calls cost what those of other heaps
+ *    cost. The library's records, 2.2 KiB for each unit, lie elsewhere.
+ *
+ * The memory belongs to the heap until hak_heap_destroy, and to its owner again after.
+ * After hak_heap_release it belongs to the heap until the last block is freed and, for
+ * large memory, until the threads that used the heap have ended, gone idle or collected.
+ * Nobody is charged for the memory; `reserve`, `prefault` and HAK_HEAP_NO_PURGE change
+ * nothing. EINVAL for limits, and for memory that is hakmem's own or another heap's.
+ *
+ * With `os` the heap's blocks come from these hooks and no others. All of the memory goes
+ * back to them when the heap is destroyed, or at hak_shutdown, and none is kept for other
+ * heaps. The library's records of the heap come from the process's hooks, and so does the
+ * time. EINVAL together with `memory`. */
 
-/* NULL config = defaults. NULL: ENOMEM, or EINVAL for a bad config. At most 65,535
- * heaps at once. */
+/* Makes a heap; NULL as `config` means all defaults. Gives NULL with ENOMEM, or with
+ * EINVAL for a bad config. There can be 65,535 heaps at once. */
 hak_heap_t *hak_heap_create(const hak_heap_config_t *config);
 
-/* Every block goes, and the heap. Costs O(SuperSlabs + threads), however many blocks
- * there are. Nobody may allocate from the heap or free its blocks meanwhile or use a
- * block after: a late free is diagnosed. Threads that end, go idle or collect at this
- * moment do no harm; one that is inside a hook of the heap's own is waited for. Such
- * hooks are not called after it has returned: a range that they refuse to release in
- * eight tries is given up, and told by unreleased_bytes. EBUSY while heaps made with this
- * one as parent are live, EINVAL for the default heap or no heap. */
+/* Ends the heap and frees all its blocks. Costs O(SuperSlabs + threads), however many
+ * blocks there are. Meanwhile nobody may allocate from the heap or free its blocks;
+ * afterwards nobody may use one of them, and a late free is diagnosed. Threads that end,
+ * go idle or collect at this moment do no harm; hak_heap_destroy waits for a thread that
+ * is inside a hook of the heap's own. Such hooks are not called after hak_heap_destroy
+ * has returned: a range that they refuse to release eight times is given up, and counts
+ * in unreleased_bytes. EBUSY while heaps made with this one as parent are live, EINVAL
+ * for the default heap or no heap. */
 int hak_heap_destroy(hak_heap_t *heap);
 
-/* The handle goes, the blocks live on as the parent's (the default heap's, if there
- * is none), and go with it. Memory is given back as blocks are freed, at the latest
- * when threads that cached some end, go idle or collect. Others may free its blocks
- * meanwhile, but not allocate. EBUSY, EINVAL as above. */
+/* Ends the handle; the blocks live on as blocks of the parent (of the default heap, if
+ * there is no parent) and go when the parent goes. Memory is given back as blocks are
+ * freed, at the latest when threads that cached some of them end, go idle or collect.
+ * During the call other threads may free the heap's blocks, but not allocate from it.
+ * EBUSY and EINVAL as for hak_heap_destroy. */
 int hak_heap_release(hak_heap_t *heap);
 
-/* Every block goes; the heap stays, and its SuperSlabs with their pages, for the next
- * level, frame or request. Costs and rules as those of hak_heap_destroy. */
+/* Frees all blocks; the heap stays, and so do its SuperSlabs with their pages, for the
+ * next level, frame or request. Cost and rules are those of hak_heap_destroy, but live
+ * heaps below this one do no harm. */
 int hak_heap_reset(hak_heap_t *heap);
 
-/* What a heap is charged: its memory by whole slabs, runs and mappings, used or not,
- * and its records, with all that the heaps below it are charged. A hard limit is never
- * exceeded by a byte. A request that meets one empties this thread's caches, gives
- * free slabs back to the OS, then calls on_pressure, three times at most, of the heap
- * whose limit it is, and then fails. Crossing a soft limit gives free slabs back and
- * calls on_pressure once; it counts again when the charge has been a sixteenth of the
- * limit below it. Of a heap with a hard limit in its way up every other thread caches
- * at most limit / (16 x threads that use it); see docs/BUDGETS.md.
+/* Sets the limits of a heap in bytes; 0 = none. A limit below what is in use is legal:
+ * growth fails until enough was freed. Requests under way may still go by the old limits.
+ * EINVAL if soft > hard > 0, or for no heap.
  *
- * Sets the limits in bytes, 0 = none. Less than is in use is legal: growth fails until
- * enough was freed. Requests under way may still go by the old limits. EINVAL if soft
- * > hard > 0, or for no heap. */
+ * A heap is charged for its memory by whole slabs, runs and mappings, used or not, for
+ * its records, and for everything that the heaps below it are charged for. The charge
+ * never exceeds a hard limit. A request that a hard limit refuses empties this thread's
+ * caches and gives free slabs back to the OS; then it calls on_pressure of the heap whose
+ * limit it is, three times at most; then it fails. When the charge crosses a soft limit,
+ * free slabs are given back and on_pressure is called once; the limit is armed again when
+ * the charge has fallen a sixteenth of the limit below it. A hard limit also bounds what
+ * threads cache of the heap and of the heaps below it: at most
+ * limit / (16 x threads that use it) each; see docs/BUDGETS.md. */
 int hak_heap_set_limits(hak_heap_t *heap, size_t soft, size_t hard);
 
 /* The heap that the functions without a heap parameter use. Never NULL. */
 hak_heap_t *hak_heap_default(void);
 
-/* The heap that a block belongs to; NULL where `ptr` is not ours. Takes no
+/* The heap that a block belongs to; NULL if `ptr` is in no block of hakmem's. Takes no
  * lock; usable in a crash handler. */
 hak_heap_t *hak_heap_of(const void *ptr);
 
-/* The name given at hak_heap_create, "" if none, "default". Valid as long as the
- * heap; NULL for no heap. */
+/* The name given at hak_heap_create, "" if none was given; "default" for the default
+ * heap; NULL for no heap. The string is valid as long as the heap. */
 const char *hak_heap_name(hak_heap_t *heap);
 
 /* As the functions without a heap. hak_heap_realloc uses `heap` only where `ptr` is
@@ -290,33 +307,34 @@ void *hak_heap_realloc(hak_heap_t *heap, void *ptr, size_t size) HAK_ATTR_ALLOC_
 void *hak_heap_aligned_alloc(hak_heap_t *heap, size_t alignment, size_t size)
     HAK_ATTR_ALLOC_SIZE(3);
 
-/* Commits `bytes` bytes of free memory for blocks up to 1 MiB and touches its pages:
- * blocks that fit into it cost no call to the operating system and no page fault. Of
- * the heap's committed memory, what is in use now and as much again stays committed
+/* Commits `bytes` bytes of free memory for blocks up to 1 MiB and touches its pages, so
+ * that blocks which fit into it cost no call to the operating system and no page fault.
+ * From then on the heap keeps as much memory committed as is in use now and `bytes` more,
  * until hak_heap_prefault(heap, 0) or the heap's end. 0, EINVAL for no heap, or ENOMEM:
- * part of it may be ready. Costs the page faults. */
+ * then a part of the memory may be ready. Costs the page faults. */
 int hak_heap_prefault(hak_heap_t *heap, size_t bytes);
 
-/* Makes `count` blocks of `size` bytes ready, of any size, with all that belongs to
- * them: if nothing else comes between, this thread's next `count` allocations of that
- * size cost no call to the operating system and no page fault. Blocks to 32 KiB become
- * this thread's; larger ones are free memory like any other, which the purge of idle
- * memory may take (not in a heap with HAK_HEAP_NO_PURGE, nor where purging is manual).
- * How many are ready: fewer than `count`, with errno = ENOMEM, if memory is short or
- * free blocks of the size are not kept (over HAKMEM_HUGE_RETAIN_BYTES); 0 with EINVAL
- * for no heap. Costs the page faults, and the carving. */
+/* Makes `count` blocks of any size ready, with all records that they need: if nothing
+ * else comes between, this thread's next `count` allocations of `size` bytes cost no call
+ * to the operating system and no page fault. Blocks up to 32 KiB lie in this thread's
+ * cache then; larger ones are free memory like any other, which the purge of idle memory
+ * may take (but not in a heap with HAK_HEAP_NO_PURGE, nor where purging is manual).
+ * Returns how many blocks are ready. These are fewer than `count`, with errno = ENOMEM,
+ * if memory is short or if free blocks of the size are not kept (over
+ * HAKMEM_HUGE_RETAIN_BYTES). 0 with EINVAL for no heap. Costs the page faults, and a list
+ * entry for each block. */
 size_t hak_heap_prewarm(hak_heap_t *heap, size_t size, size_t count);
 
-/* hak_free() for a block that is to be of this heap; another heap's is misuse. The
+/* hak_free() for a block of this heap; a block of another heap is misuse. This is the
  * fastest way to free blocks of a serial heap. */
 void hak_heap_free(hak_heap_t *heap, void *ptr);
 
 /* ---- Operating system hooks ------------------------------------------- */
 
 /* Where memory comes from. Each function may fail at any call: the allocator
- * then gives NULL with its state intact, and works again once the hook does.
- * None is ever called with a lock of the allocator's held. Sizes and addresses
- * are multiples of page_size. */
+ * then gives NULL with its state intact, and works again once the hook works
+ * again. No hook is called while hakmem holds a lock. Sizes and addresses are
+ * multiples of page_size. */
 typedef struct hak_os {
   uint32_t struct_size;
   uint32_t flags;     /* 0 */
@@ -324,24 +342,27 @@ typedef struct hak_os {
   size_t granularity; /* addresses of reserve are multiples of this */
   void *ctx;          /* passed to each function */
   /* Address space of `size` bytes at a multiple of `alignment` (at least
-   * 64 KiB), not yet to be touched; NULL on failure. Below 2^47 (x86-64; else 2^48): what
-   * blocks cannot lie in is released again, and the request fails. */
+   * 64 KiB), not yet to be touched; NULL on failure. Blocks can only lie below 2^47
+   * (x86-64; elsewhere 2^48): address space above is released again, and the request
+   * fails. */
   void *(*reserve)(void *ctx, size_t size, size_t alignment);
-  /* Gives back a whole range that reserve or remap gave. 0 or an errno: the range is
-   * tried again later. */
+  /* Gives back a whole range that reserve or remap gave. 0 or an errno; then the
+   * release is tried again later. */
   int (*release)(void *ctx, void *ptr, size_t size);
   /* Makes pages readable and writable; sets *zeroed if they all read as zero.
-   * Called only for pages that are reserved or purged; in the child of a fork also
-   * for pages, and purge for such, that a thread of the parent was at. */
+   * Called only for pages that are reserved or purged. In the child of a fork commit
+   * and purge may also be called for pages that a thread of the parent was committing
+   * or purging. */
   int (*commit)(void *ctx, void *ptr, size_t size, bool *zeroed);
   /* Gives the pages back but keeps the addresses; they are not touched again
    * before the next commit. */
   int (*purge)(void *ctx, void *ptr, size_t size);
-  /* Makes a whole committed range larger or smaller, moving its pages to
-   * another address if it must: a multiple of 2 MiB below 2^47 (x86-64; else 2^48), as
-   * blocks may be nowhere else. From elsewhere the range is moved back by another call,
-   * or copied; if neither can be done, its block is lost, HAK_ERROR_BAD_STATE says so,
-   * and hak_realloc gives NULL. NULL leaves the old range as it was. May be NULL. */
+  /* Makes a whole committed range larger or smaller, moving its pages to another
+   * address if it must. That address has to be a multiple of 2 MiB below 2^47 (x86-64;
+   * elsewhere 2^48). A range at another address is moved back by a second call, or
+   * copied; if neither can be done, its block is lost, HAK_ERROR_BAD_STATE says so,
+   * and hak_realloc gives NULL. A remap that returns NULL has left the old range as it
+   * was. The hook itself may be NULL. */
   void *(*remap)(void *ctx, void *ptr, size_t old_size, size_t new_size);
   /* A clock that never goes back, in nanoseconds. */
   uint64_t (*now_ns)(void *ctx);
@@ -378,16 +399,16 @@ typedef struct hak_error_info {
   const char *text;     /* one line that says what was wrong */
 } hak_error_info_t;
 
-/* Called for each misuse, with no lock held. If it returns, the call that
- * found the misuse is dropped: a free does nothing, an allocation goes on
- * without the block in question. It may not allocate from hakmem. */
+/* Called for each misuse, with no lock held. If the handler returns, the call
+ * that found the misuse does nothing more if it was a free; an allocation goes
+ * on without the block in question. The handler may not allocate from hakmem. */
 typedef void(hak_error_fn)(const hak_error_info_t *info, void *ctx);
 
 /* NULL restores the default: one line on stderr, then abort() for all but
  * HAK_ERROR_BAD_OPTION and HAK_ERROR_LEAK. */
 void hak_set_error_handler(hak_error_fn *fn, void *ctx);
 
-/* A handler that ignores every report; must be chosen knowingly. */
+/* A handler that ignores every report, for programs that choose to. */
 void hak_error_ignore(const hak_error_info_t *info, void *ctx);
 
 /* The stable short name of an error, such as "double free". */
@@ -402,38 +423,41 @@ typedef struct hak_config {
   const hak_os_t *os; /* copied; NULL = hak_os_default() */
 } hak_config_t;
 
-/* Optional, before first use: the first allocation initialises by itself.
- * EALREADY once initialised, EINVAL for a bad config, ENOMEM. */
+/* Starts the library with a configuration. Optional, as the first allocation starts
+ * it too. EALREADY if it was started before, EINVAL for a bad config, ENOMEM. */
 int hak_init(const hak_config_t *config);
 
 #define HAK_SHUTDOWN_FORCE 0x01u
 
-/* Gives every mapping back. EBUSY while other threads are attached, or in a call that
- * takes longer than about 20 ms, unless forced: then they must not use hakmem at this
- * moment, and attach anew at their next call. Blocks are gone; freeing one is diagnosed
- * until hak_init or the next allocation starts the library afresh. So are heaps; to ask
- * one for blocks after is not diagnosed. EINVAL if not initialised. */
+/* Ends all heaps and blocks and gives all memory back to the operating system. EBUSY
+ * while other threads are attached, or are in a call that takes longer than about 20 ms.
+ * HAK_SHUTDOWN_FORCE shuts down even so: then other threads must not use hakmem at this
+ * moment, and attach anew at their next call. To free a block afterwards is diagnosed
+ * until hak_init or the next allocation starts the library afresh; to ask a heap of
+ * before for a block is not. EINVAL if the library was not started. */
 int hak_shutdown(unsigned flags);
 
-/* Attach this thread, or detach it and make all that it cached everybody's.
- * Both are optional: the first allocation attaches, the end of the thread
- * detaches. hak_thread_init: 0 or ENOMEM. */
+/* hak_thread_init attaches this thread: 0 or ENOMEM. hak_thread_exit detaches it, and
+ * what it cached can be used by all threads. Both are optional: the first allocation
+ * attaches a thread, and its end detaches it. */
 int hak_thread_init(void);
 void hak_thread_exit(void);
 
-/* Before a thread blocks for long: its caches become everybody's. The next
- * call wakes it. Costs as much as freeing what it cached. */
+/* For a thread that is about to block for long: what it cached can be used by all
+ * threads. The thread stays attached and may go on at any time. Costs as much as
+ * freeing what it cached. */
 void hak_thread_idle(void);
 
 #define HAK_COLLECT_ALL 0x01u /* as much as there is, however long it takes */
 
-/* Gives free memory back to the operating system, `max_bytes` at most but for the rest
- * of a slab (64 KiB). Looks at a bounded number of slabs (HAK_OPTION_COLLECT_SLABS), with
- * which blocks that this thread has cached are counted too, so that it fits into a frame;
- * the next call goes on where this one stopped. Reaches what idle and ended threads left.
- * `heap` NULL: of all heaps; else of that heap, and what is free and nobody's. Returns
- * the bytes given back; with HAK_COLLECT_ALL nothing is left to give. 0 with EINVAL for
- * no heap or unknown flags. */
+/* Gives free memory of a heap back to the operating system, and with it free memory that
+ * belongs to no heap; `heap` NULL means all heaps. Gives back `max_bytes`, or at most the
+ * rest of a slab (64 KiB) more. A call does a bounded amount of work, so that it fits
+ * into a frame: it looks at HAK_OPTION_COLLECT_SLABS slabs at most, and each block of
+ * this thread's caches that it takes home counts as some of them. The next call goes on
+ * where this one stopped. Memory that idle and ended threads left is reached too. Returns
+ * the bytes given back. With HAK_COLLECT_ALL the work has no bound, and nothing is left
+ * to give back. 0 with EINVAL for no heap or unknown flags. */
 size_t hak_collect(hak_heap_t *heap, size_t max_bytes, unsigned flags);
 
 typedef enum hak_option {
@@ -449,8 +473,9 @@ typedef enum hak_option {
 } hak_option_t;
 
 /* Options are numbers that slow paths read; each can be set at any time and
- * acts from then on. EINVAL for an unknown option, ERANGE for a value out of
- * range: nothing is changed. hak_option_get: 0 for an unknown option. */
+ * acts from then on. hak_option_set gives EINVAL for an unknown option and ERANGE
+ * for a value out of range, and then changes nothing. hak_option_get gives 0 for an
+ * unknown option. */
 int hak_option_set(hak_option_t option, int64_t value);
 int64_t hak_option_get(hak_option_t option);
 
@@ -464,9 +489,10 @@ typedef struct hak_option_info {
 int hak_option_describe(hak_option_t option, hak_option_info_t *out);
 
 /* For programs that fork by other means than fork(), or that started with
- * HAK_INIT_NO_FORK: call before, and after in parent and child. The child goes on with
- * its one thread: what other threads cached is everybody's, what they were in the
- * midst of is counted (fork_lost_bytes), heaps that they were ending are ended. */
+ * HAK_INIT_NO_FORK: call hak_fork_prepare before, and one of the others after, in the
+ * parent and in the child. The child goes on with its one thread. There, what other
+ * threads had cached can be used; what they were changing at that moment stays out of use
+ * and is counted (fork_lost_bytes); heaps that they were ending are ended. */
 void hak_fork_prepare(void);
 void hak_fork_parent(void);
 void hak_fork_child(void);
@@ -476,10 +502,10 @@ uint32_t hak_version(void);
 
 /* ---- Statistics and introspection ------------------------------------- */
 
-/* Byte and block counts are derived from the slabs, so they cannot drift:
- * exact when no other thread is inside hakmem, else within what threads have
- * cached (about 1 MiB each at most). Event counts cover threads that have
- * ended, and living ones up to their last slow path. */
+/* Byte and block counts are derived from the slabs, so they cannot drift. They
+ * are exact when no other thread is inside hakmem; else they are off by at most
+ * what threads have cached (about 1 MiB each). Event counts cover threads that
+ * have ended, and living ones up to their last slow path. */
 typedef struct hak_stats {
   uint32_t struct_size, reserved;
   /* bytes */
@@ -515,22 +541,23 @@ typedef struct hak_stats {
   uint64_t os_reserve, os_release, os_commit, os_purge, os_remap, os_advise;
   uint64_t os_failures;
   uint64_t purged_bytes;
-  /* In the child of a fork: what threads that are not there had cached in the midst of
-   * a slow path, or were releasing, at most; it stays out of use. See docs/FORK.md. */
+  /* In the child of a fork: an upper bound of what threads of the parent had cached or
+   * were releasing, if a slow path of theirs was under way; it stays out of use. See
+   * docs/FORK.md. */
   uint64_t fork_lost_bytes;
-  /* of a heap with limits (0 = none), and how many requests its hard one refused */
+  /* the limits of a heap (0 = none), and how many requests its hard limit refused */
   uint64_t soft_limit, hard_limit, budget_refused;
-  /* Address space that is to go back but that the hooks refused to release, or that may
-   * not go yet; it is no part of reserved_bytes. Tried again by later releases,
-   * hak_collect and at the end of the hooks; what they refuse even then stays in here. */
+  /* Address space whose release the hooks refused, or which may not be released yet; it
+   * is no part of reserved_bytes. The release is tried again by later releases, by
+   * hak_collect and at the end of the hooks; what is refused even then stays counted. */
   uint64_t unreleased_bytes;
 } hak_stats_t;
 
-/* Set out->struct_size first. `heap` NULL = the whole process; else the figures of
- * the heap and those below it, where what is not counted by heap (threads, events,
- * calls to the hooks, the peak, metadata, states of free slabs) is 0, and
- * committed_bytes is what the heap is charged. Takes no lock;
- * usable in a crash handler. Cost grows with the number of SuperSlabs. EINVAL. */
+/* Set out->struct_size first. `heap` NULL means the whole process. For a heap the
+ * figures include the heaps below it; committed_bytes is what the heap is charged, and
+ * what is not counted by heap (threads, events, calls to the hooks, the peak, metadata,
+ * states of free slabs) is 0. Takes no lock; usable in a crash handler. Cost grows with
+ * the number of SuperSlabs. EINVAL for no heap or a record that is too short. */
 int hak_stats_get(hak_heap_t *heap, hak_stats_t *out);
 
 #define HAK_FORMAT_TEXT 0
@@ -550,9 +577,9 @@ typedef struct hak_block {
   hak_heap_t *heap;
 } hak_block_t;
 
-/* The block that an address lies in, interior addresses too. Set
- * out->struct_size first. ENOENT if it is in no block of ours. Does not say
- * whether the block is in use. Takes no lock; usable in a crash handler. */
+/* The block that an address lies in; any address inside the block will do. Set
+ * out->struct_size first. ENOENT if the address is in no block of hakmem's. Does
+ * not say whether the block is in use. Takes no lock; usable in a crash handler. */
 int hak_ptr_info(const void *ptr, hak_block_t *out);
 
 /* Called for each block in use; return false to stop. */
@@ -560,26 +587,29 @@ typedef bool(hak_visit_fn)(const hak_block_t *block, void *ctx);
 
 /* Visits every block of the heap (NULL: the default heap) that the program holds, not
  * those of heaps below it. The heap must be quiet: no other thread allocates from it or
- * frees into it meanwhile. Threads that used it before may be at work on other heaps, end
- * or go idle, and keep what they have cached. What they cached of the heap is noted in
- * memory reserved for the length of the call: ENOMEM if it is short. The visitor may not
- * call hakmem, and is called with no lock held. EINVAL. Costs a look at each SuperSlab of
- * the process and at each block of the heap. */
+ * frees its blocks meanwhile. Threads that used it before may work on other heaps, end or
+ * go idle, and keep what they have cached. The call notes what they cached of the heap in
+ * memory that it reserves for its length; ENOMEM if memory for that is short. The visitor
+ * may not call hakmem, and is called with no lock held. EINVAL for no heap or unknown
+ * flags. Costs a look at each SuperSlab of the process and at each block of the heap. */
 int hak_heap_visit(hak_heap_t *heap, hak_visit_fn *visit, void *ctx, unsigned flags);
 
 /* 1 if moving the block elsewhere would let memory go (its slab is mostly
  * free), else 0. Never reads the block. For active defragmentation. */
 int hak_move_hint(const void *ptr);
 
+/* Called for each heap that the program has not ended, the default heap included; return
+ * false to stop. */
 typedef bool(hak_heap_visit_fn)(hak_heap_t *heap, void *ctx);
 int hak_visit_heaps(hak_heap_visit_fn *visit, void *ctx);
 
-/* Walks all invariants; 0, or EFAULT after reports to the error handler.
- * Other threads may go on; what they change meanwhile is not judged. */
+/* Walks all invariants of a heap, or of the process for NULL; 0, or EFAULT after
+ * reports to the error handler. Other threads may go on; what they change meanwhile
+ * is not judged. */
 int hak_check(hak_heap_t *heap);
 
-/* Slow-path events, for profilers. Called with no lock held; it may not call
- * hakmem. */
+/* Slow-path events, for profilers. The hook is called with no lock held, and may not
+ * call hakmem. */
 typedef enum hak_event {
   HAK_EVENT_REFILL = 1,        /* size: class */
   HAK_EVENT_SUPERSLAB_NEW,     /* address, size */
@@ -592,7 +622,7 @@ typedef enum hak_event {
 typedef void(hak_event_fn)(hak_event_t event, const void *address, size_t size,
                            void *ctx);
 
-/* NULL unsets it; unset it costs a load per slow path. */
+/* NULL unsets the hook; without a hook each slow path costs one load more. */
 void hak_set_event_hook(hak_event_fn *fn, void *ctx);
 
 #ifdef __cplusplus

@@ -116,11 +116,11 @@ inline hak_heap_config_t heap_config() noexcept {
 }
 
 /* Owns a heap: move-only, and the heap goes with it. What lies in the heap must not be
- * used after, so containers over a heap are declared after it. That heaps made with
- * this one as parent live longer is a mistake which ends the program; that the library
- * was shut down before is none. An owner is empty when it was moved from, or could not be
- * made by try_create: then get() is NULL, and to allocate through it ends the program, so
- * that nothing comes from the default heap unasked. */
+ * used after, so containers over a heap are declared after it. If a heap made with this
+ * one as parent lives longer, the program ends; if the library was shut down before, the
+ * destructor does nothing. An owner is empty when it was moved from, or when try_create
+ * could not make a heap: then get() is NULL, and to allocate through the owner ends the
+ * program, so that nothing comes from the default heap unasked. */
 class heap {
  public:
   heap() : handle_(make(nullptr)) {}
@@ -226,12 +226,12 @@ bool operator!=(const allocator<T> &, const allocator<U> &) noexcept {
 
 /* Blocks of one heap, which has to be named. Two are equal if their heap is the same.
  *
- * A block stays in its heap for life. So what takes blocks over takes their heap along:
- * moved and swapped containers do, whatever their heaps were, without a copy and without
- * an exception. What makes new blocks makes them where the container is at home: a
- * container that is assigned a copy keeps its heap, a copy of a container has the heap
- * of the original unless another is named. (Containers that keep their heap when they
- * are moved to as well are those of std::pmr over a hak::memory_resource.) */
+ * A block stays in its heap for life. So a container that takes blocks over takes their
+ * heap along: moved and swapped containers do, whatever their heaps were, without a copy
+ * and without an exception. A container that makes new blocks makes them in its own heap:
+ * one that is assigned a copy keeps its heap, and the copy of a container has the heap of
+ * the original unless another heap is named. (A container that is to keep its heap when
+ * another is moved to it is one of std::pmr over a hak::memory_resource.) */
 template <class T>
 class heap_allocator {
  public:
@@ -269,9 +269,9 @@ bool operator!=(const heap_allocator<T> &a, const heap_allocator<U> &b) noexcept
 
 #if HAK_HAS_MEMORY_RESOURCE
 
-/* A heap, the default one if none is named, as what std::pmr takes memory from. Does not
- * own the heap. Equal to each resource over the same heap; where the program is compiled
- * without RTTI, to itself only. */
+/* A heap as a std::pmr::memory_resource; the default heap if none is named. It does not
+ * own the heap. It is equal to each resource over the same heap; where the program is
+ * compiled without RTTI, to itself only. */
 class memory_resource : public std::pmr::memory_resource {
  public:
   memory_resource() noexcept : heap_(nullptr) {}
@@ -351,9 +351,9 @@ class deleter {
   }
 };
 
-/* The same for arrays, whose length it knows. One made without a length gives the block
- * back and ends no elements. A pointer whose array is replaced by reset() keeps the old
- * length: assign another pointer instead. */
+/* The same for arrays, whose length the deleter knows. A deleter made without a length
+ * gives the block back and ends no elements. A pointer whose array is replaced by reset()
+ * keeps the old length: assign another pointer instead. */
 template <class T>
 class deleter<T[]> {
  public:
@@ -448,7 +448,8 @@ struct made<T[N]> {};
 } /* namespace detail */
 
 /* An object in a block of the default heap, or of a heap (a hak_heap_t * or a
- * hak::heap). What its constructor throws goes through, and the block back. */
+ * hak::heap). If its constructor throws, the block goes back, and the caller gets the
+ * exception. */
 template <class T, class... Args>
 typename detail::made<T>::object make_unique(Args &&...args) {
   return detail::build<T>(detail::room<typename std::remove_cv<T>::type>(1),

@@ -1,6 +1,7 @@
 /* thread_cache.h - what a thread keeps of each heap beside the default one.
  *
- * Depends on: base, pages, pool, tiny, heap, serial, teardown.   Used by: thread, teardown, api.
+ * Depends on: base, pages, pool, tiny, heap, serial, teardown.   Used by: thread,
+ * teardown, api.
  *
  * A thread that allocates from a heap, or frees blocks of it, has a thread cache of it:
  * bins and what it holds. Fronts are found by the heap's index and stay with the

@@ -1,6 +1,10 @@
 /* api.h - what the files of the public interface share.
  *
- * Depends on: everything.   Used by: api.
+ * Depends on: base, heap, superslab.   Used by: api.
+ *
+ * A parameter `heap` is a record here, NULL for the default heap where that is said;
+ * `handle` is what the program named. `function` is the public function on whose behalf
+ * misuse is reported. No function may be called with a lock held.
  */
 #ifndef HAK_API_API_H
 #define HAK_API_API_H
@@ -13,58 +17,52 @@
 #include "heap/thread.h"
 #include "superslab/locate.h"
 
-/* A parameter `heap` is a record here, NULL for the default heap. */
+/* --- alloc.c ------------------------------------------------------------------------ */
 
-/* A block of a size class or of whole pages; NULL and ENOMEM. */
+/* Any size, alignment and flags that hak_allocx takes, already checked. NULL and errno =
+ * ENOMEM if memory is short. NULL as `heap` is the default heap. */
+void *hak_api_alloc(hak_heap_t *heap, size_t size, size_t alignment, unsigned flags);
+
+/* What hak_api_alloc makes of it: a block of a size class; a large block; a block in a
+ * mapping of its own, whatever its size. *zeroed: all of its bytes are zero. */
 void *hak_api_small(hak_heap_t *heap, uint32_t cls, bool no_grow);
 void *hak_api_large(hak_heap_t *heap, size_t size, size_t alignment, bool no_grow,
                     bool *zeroed);
-
-/* As hak_api_large, in a mapping of its own whatever the size. */
 void *hak_api_mapping(hak_heap_t *heap, size_t size, size_t alignment, bool no_grow,
                       bool *zeroed);
 
-/* A block of the class that the bin has, or NULL. What lies there and is no block is
- * reported, so no lock is held. */
+/* A block of the class that lies in the bin, or NULL. An address in the bin that is no
+ * block is reported and left out. */
 void *hak_api_pop(const hak_link_key_t *key, hak_bin_t *bin, uint32_t cls);
-/* A block of the class from what this thread has ready of the heap (not NULL), or
- * NULL. */
+
+/* --- heap_alloc.c, serial.c -----------------------------------------------------------
+ */
+
+/* A block of the class out of the cache that this thread works on for the heap (not
+ * NULL), or NULL. */
 void *hak_api_ready(hak_heap_t *heap, uint32_t cls);
 
-/* Of heaps in memory of the caller's. A block, or NULL and ENOMEM; its usable size, 0
- * after a report if it is none; a free and a resize of one that is known to be. */
-void *hak_api_external_alloc(hak_heap_t *heap, size_t size, size_t alignment,
-                             unsigned flags);
-size_t hak_api_external_usable(const hak_place_t *place, const void *ptr,
-                               const char *function);
-void hak_api_external_free(const hak_place_t *place, void *ptr, const char *function);
-size_t hak_api_external_resize(const hak_place_t *place, void *ptr, size_t least,
-                               size_t want, const char *function);
-
-/* What the fast path of hak_heap_alloc leaves over of serial heaps: any size. */
+/* hak_heap_alloc for the handle of a serial heap, where the fast path found no block. */
 void *hak_api_serial_alloc(hak_heap_t *handle, size_t size);
 
-/* Counts an allocation at a place in the program; NULL is fine. */
-HAK_HOT void hak_site_hit(hak_site_t *site) {
-  if (site != NULL) hak_add_relaxed((hak_atomic_u64_t *)&site->reserved[0], 1);
-}
+/* --- free.c, resize.c ------------------------------------------------------------------
+ */
 
-/* Any size, alignment and flags that hak_allocx takes, already checked. */
-void *hak_api_alloc(hak_heap_t *heap, size_t size, size_t alignment, unsigned flags);
-/* hak_heap_prefault of a record. */
-int hak_api_prefault(hak_heap_t *heap, size_t bytes);
-/* Any realloc of a block, already checked. */
+/* Where a block lies, and its usable size; 0 after a report if `ptr` is no block. */
+size_t hak_api_usable(const void *ptr, hak_place_t *place, const char *function);
+
+/* Any realloc of a block (not NULL); the size, alignment and flags are already checked.
+ */
 void *hak_api_resize(void *ptr, size_t size, size_t alignment, unsigned flags,
                      const char *function);
-/* True if the alignment is one; else errno = EINVAL. */
-bool hak_api_alignment_is_valid(size_t alignment);
 
-/* `ptr` is no block that is in use: it was freed, lies inside of one, or is not ours. */
+/* Reports that `ptr` is no block in use: it was freed, lies inside of a block, or is not
+ * hakmem's. */
 void hak_api_report_stray(hak_error_t error, const void *ptr, hak_heap_t *owner,
                           const char *function);
 
-/* hak_stay for a call that is given a block: HAK_STAY_NONE comes after a report, as no
- * block is ours while the library is not running. */
+/* hak_stay for a call that is given a block. HAK_STAY_NONE comes after a report, as no
+ * address is a block while the library is not running. */
 void hak_api_report_not_running(const void *ptr, const char *function);
 HAK_HOT hak_stay_t hak_api_stay(const void *ptr, const char *function) {
   hak_stay_t stay = hak_stay();
@@ -72,25 +70,60 @@ HAK_HOT hak_stay_t hak_api_stay(const void *ptr, const char *function) {
   return stay;
 }
 
-/* Where a block lies and its usable size; 0 after a report if it is none. */
-size_t hak_api_usable(const void *ptr, hak_place_t *place, const char *function);
+/* --- external.c: blocks in little memory of the caller's
+ * --------------------------------- */
 
-/* The record of the heap that a program names, of the default heap for NULL; NULL if
- * it is gone, or the library could not start. */
+/* NULL and errno = ENOMEM if the heap's memory is full. */
+void *hak_api_external_alloc(hak_heap_t *heap, size_t size, size_t alignment,
+                             unsigned flags);
+/* The usable size of a block; 0 after a report if `ptr` is no block. */
+size_t hak_api_external_usable(const hak_place_t *place, const void *ptr,
+                               const char *function);
+/* Of a block that was looked at before. If another thread frees it meanwhile, that is
+ * reported. */
+void hak_api_external_free(const hak_place_t *place, void *ptr, const char *function);
+/* The usable size after a resize in place to `want` bytes, or at least `least`; 0 if
+ * neither fits, and nothing has changed. */
+size_t hak_api_external_resize(const hak_place_t *place, void *ptr, size_t least,
+                               size_t want, const char *function);
+
+/* --- heaps.c, ready.c
+ * -------------------------------------------------------------------- */
+
+/* The record of the heap that a handle names; of the default heap for NULL. NULL if the
+ * heap is gone, or the library could not start. */
 hak_heap_t *hak_api_heap(hak_heap_t *handle);
-/* Likewise where a block is asked for on behalf of `function`: one that is gone is
- * reported; errno is set. */
+/* The same for a program that asks the heap for a block: a heap that is gone is reported,
+ * and errno is EINVAL or ENOMEM. */
 hak_heap_t *hak_api_heap_or_report(hak_heap_t *handle, const char *function);
+
+/* The handle under which the program knows the owner of an extent; NULL for no owner. */
+hak_heap_t *hak_api_owner(hak_extent_t *extent);
+
+/* hak_heap_prefault of a record. */
+int hak_api_prefault(hak_heap_t *heap, size_t bytes);
+
+/* --- stats.c
+ * ------------------------------------------------------------------------------ */
+
 /* Blocks of a heap that the program holds, by class where they have one. */
 typedef struct hak_live {
   uint64_t blocks[HAK_CLASSES];
-  uint64_t other_blocks, other_bytes; /* large, or in memory of the caller's */
+  uint64_t other_blocks, other_bytes; /* large, or in little memory of the caller's */
 } hak_live_t;
 
 /* Exact, for a heap that nobody uses at this moment; allocates nothing. */
 void hak_api_count_live(hak_heap_t *heap, hak_live_t *out);
 
-/* Who the program thinks has the place's memory; NULL for none. */
-hak_heap_t *hak_api_owner(hak_extent_t *extent);
+/* --- aligned.c
+ * ---------------------------------------------------------------------------- */
+
+/* True if hakmem.h allows the alignment; else errno is EINVAL. */
+bool hak_api_alignment_is_valid(size_t alignment);
+
+/* Counts an allocation at a place in the program; NULL is fine. */
+HAK_HOT void hak_site_hit(hak_site_t *site) {
+  if (site != NULL) hak_add_relaxed((hak_atomic_u64_t *)&site->reserved[0], 1);
+}
 
 #endif

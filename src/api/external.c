@@ -8,7 +8,8 @@
 #include "base/report.h"
 #include "heap/teardown.h"
 
-/* What an external heap has found on the way; no lock is held here. */
+/* Reports the freed block that the call before has found to be written to, if any. No
+ * lock is held here. */
 static void report_corrupt(hak_external_heap_t *external, const char *function) {
   const void *corrupt = hak_external_take_corrupt(external);
   if (HAK_LIKELY(corrupt == NULL)) return;

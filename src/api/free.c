@@ -107,9 +107,9 @@ static HAK_WARM void free_small(hak_thread_t *me, hak_heap_t *heap, uint32_t cls
   }
 }
 
-/* Of a heap that stays until this is done: because it is no released one, and keeps this
- * thread's thread cache; or because it is pinned. False if another thread was first to
- * free a large block. */
+/* The heap stays until this is done: either it was not released and this thread has a
+ * cache of it, or it is pinned. False if another thread was first to free a large
+ * block. */
 static HAK_WARM bool free_at(hak_thread_t *me, hak_heap_t *heap, const hak_place_t *place,
                              void *ptr, size_t usable) {
   bool large = place->cls == HAK_CLASS_LARGE, orphan = hak_heap_is_orphan(heap);
@@ -143,7 +143,7 @@ static HAK_WARM void free_found(void *ptr, size_t size) {
   hak_thread_t *me = hak_thread_enter();
   if (HAK_UNLIKELY(me == NULL)) return; /* not running, so it was not ours */
   hak_heap_t *heap = hak_heap_of_extent(place.extent);
-  /* Else it was freed by another just now. */
+  /* Otherwise another thread freed the block just now. */
   if (HAK_UNLIKELY(heap == NULL || !free_at(me, heap, &place, ptr, usable))) {
     leave_to_other(me, ptr, size);
     return;
@@ -152,8 +152,8 @@ static HAK_WARM void free_found(void *ptr, size_t size) {
   if (place.cls == HAK_CLASS_LARGE) hak_event_emit(HAK_EVENT_LARGE_FREE, ptr, usable);
 }
 
-/* A block whose entry is unowned: large, of a heap without a slot, or none of
- * ours. */
+/* A block whose entry is unowned: it is large or of a heap without a cache index; or the
+ * address is in no block. */
 static HAK_WARM void free_unowned(void *ptr, size_t size) {
   if (ptr == NULL) return;
   hak_stay_t stay = hak_api_stay(ptr, name_of(size));
@@ -187,8 +187,9 @@ static HAK_WARM void free_slow(void *ptr, size_t size) {
   hak_thread_leave(me, name_of(size));
 }
 
-/* Another heap's list had no room: a bin in a slot, which may be unowned, or a
- * slab of this thread that wants to hear of it. */
+/* A list of a heap that is not the default one had no room: the list is a bin at a cache
+ * index, which no thread cache may use at the moment, or of a slab that this thread holds
+ * and that has to be looked at. */
 static HAK_WARM void free_event_of_heap(hak_thread_t *me, void *ptr, size_t size,
                                         hak_list_t *list) {
   bool indexed = hak_cache_is_indexed(me, list);
@@ -212,7 +213,7 @@ static HAK_WARM void free_event_of_heap(hak_thread_t *me, void *ptr, size_t size
   hak_thread_trim(&heap->store->pool);
 }
 
-/* Likewise where that is rare. */
+/* The list had no room, and the block is not one of many that this thread only frees. */
 static HAK_WARM void free_event(void *ptr, size_t size, hak_list_t *list) {
   hak_thread_t *me = hak_thread_self;
   if (list == &me->unowned) {

@@ -75,7 +75,8 @@ static HAK_WARM void *alloc_slow(hak_heap_t *handle, size_t size) {
     return hak_api_large(heap, size, HAK_SLAB_SIZE, false, &zeroed);
   }
   uint32_t cls = hak_class_of(size == 0 ? 1 : size);
-  /* Not looked at yet; a thread cache keeps no blocks of single classes. */
+  /* hak_heap_alloc has not looked at bins of mid classes; bins of single classes are
+   * looked at by the refill. */
   if (size - 1 >= HAK_TINY_MAX && !hak_class_is_single(cls)) {
     hak_thread_t *me = hak_thread_self;
     char *way = hak_index_read(me, hak_load_relaxed(&heap->index_at));
@@ -103,10 +104,11 @@ HAK_HOT void *serial_alloc(hak_heap_t *handle, size_t step) {
   return block;
 }
 
-/* Fast when the heap's bin of the class has a block ready. A heap without a slot, a
- * thread's first use and an empty bin all leave through alloc_slow: where
- * there are no bins, the way leads to empty ones. A serial heap is known before the
- * thread's state is looked for. */
+/* Fast when the thread's bin of the class has a block ready. A heap without a cache
+ * index, a thread's first use of the heap and an empty bin all leave through alloc_slow:
+ * where a thread has no bins at an index, the index leads to empty ones. The handle of a
+ * serial heap is negative, so it takes its own path before the thread's state is looked
+ * for. */
 HAK_ENTRY void *hak_heap_alloc(hak_heap_t *handle, size_t size) {
   size_t step = (size - 1) >> 3;
   HAK_OPAQUE(step);

@@ -81,7 +81,7 @@ size_t hak_resize_in_place(void *ptr, size_t min_size, size_t want_size) {
 
 /* --- realloc ----------------------------------------------------------------- */
 
-/* A block stays in its heap; what a released heap had goes on in its owner's. */
+/* A block stays in its heap; a block of a released heap moves into its owner's. */
 static hak_heap_t *heap_to_stay_in(const hak_place_t *place) {
   return hak_heap_record(hak_api_owner(place->extent));
 }
@@ -113,7 +113,8 @@ static HAK_SLOW void report_lost(hak_thread_t *me, hak_heap_t *heap, const void 
                           "a hook moved the block out of reach, and it is lost");
 }
 
-/* *lost: the block is gone with its pages, which is named; its address is unowned. */
+/* *lost: the hook moved the block where no block can be, which is reported; nothing may
+ * be done with its old address. */
 static void *try_remap(const hak_place_t *place, size_t usable, size_t size,
                        size_t alignment, unsigned flags, bool *lost) {
   if (place->cls != HAK_CLASS_LARGE || size <= usable || (flags & HAK_NO_GROW) != 0 ||

@@ -19,7 +19,7 @@ typedef struct tally {
   hak_heap_t *quiet;            /* under the caller's lease and not used, or NULL */
   uint64_t out[HAK_CLASSES];    /* not in their slabs */
   uint64_t free[HAK_CLASSES];   /* in slabs in use */
-  uint64_t cached[HAK_CLASSES]; /* in bins, magazines and slots */
+  uint64_t cached[HAK_CLASSES]; /* in bins, magazines and transfer caches */
   hak_slot_states_t slots;      /* of all SuperSlabs that were ever used */
   /* Of a heap only; a process has counters for these. */
   uint64_t superslabs, active, large_blocks;
@@ -57,7 +57,7 @@ static void add_slab(tally_t *tally, hak_slab_t *slab, uint32_t cls) {
   tally->free[cls] += carved - out;
 }
 
-/* A external region counts as a whole, whatever is used of it. */
+/* An external region counts as a whole, however much of it is used. */
 static void add_reserved(tally_t *tally, const hak_superslab_t *ss) {
   tally->superslabs++;
   if (!hak_os_is_fixed(ss->extent.os)) tally->reserved += HAK_SUPERSLAB_SIZE;
@@ -143,7 +143,8 @@ static void add_thread(hak_thread_t *thread, void *ctx) {
   hak_caches_visit(thread, add_cache, &f);
 }
 
-/* Who has the heap may be at work on it: then its lists are not walked. */
+/* The thread that has the serial heap may be changing its lists at this moment, so they
+ * are walked only if the heap is quiet. */
 static void add_serial(hak_heap_t *heap, tally_t *tally) {
   hak_serial_t *serial = hak_heap_serial(heap);
   if (serial != NULL) {
@@ -249,7 +250,7 @@ static void fill_heap(hak_heap_t *heap, hak_stats_t *s) {
   hak_budget_t *budget = &heap->store->pool.budget;
   uint64_t soft = hak_load_relaxed(&budget->soft), hard = hak_load_relaxed(&budget->hard);
   s->soft_limit = soft == HAK_BUDGET_NONE ? 0 : soft;
-  /* That of memory of the caller's is unowned but the library's. */
+  /* A heap in memory of the caller's has a hard limit that the program did not set. */
   s->hard_limit = hard == HAK_BUDGET_NONE || hak_heap_is_enclosed(heap) ? 0 : hard;
   s->budget_refused = hak_load_relaxed(&budget->refused);
   s->reserved_bytes = tally.reserved;

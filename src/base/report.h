@@ -1,6 +1,6 @@
 /* report.h - the report of misuse to the program's handler.
  *
- * Depends on: callee, compiler, public, sys.   Used by: option, heap, api.
+ * Depends on: callee, compiler, public, sys.   Used by: option, tiny, heap, api.
  */
 #ifndef HAK_BASE_REPORT_H
 #define HAK_BASE_REPORT_H

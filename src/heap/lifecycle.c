@@ -11,6 +11,7 @@
 #include "heap/fork.h"
 #include "heap/heap.h"
 #include "heap/own_os.h"
+#include "heap/serial.h"
 #include "heap/thread.h"
 #include "os/os_release.h"
 #include "pages/external_range.h"

@@ -52,7 +52,8 @@ void hak_pressure_relieve(hak_thread_t *me, hak_heap_t *heap, hak_budget_t *leve
   }
 }
 
-/* Of other heaps only where the OS was in the way, and no limit. */
+/* If a limit refused, all heaps that it covers are relieved; if the OS refused, the
+ * thread gives up what it caches of any heap. */
 static void give_up_caches(hak_thread_t *me, hak_heap_t *heap,
                            const hak_budget_call_t *call) {
   bool no_grow = me->no_grow != 0;
@@ -91,8 +92,8 @@ void *hak_pressure_take(hak_heap_t *heap, hak_take_fn *take, const void *request
 /* --- callbacks ---------------------------------------------------------------- */
 
 /* Inside a callback of the level, allocations from these two take the slow path, which
- * forbids them. Who meets the limit of a heap above need not have that heap if it is
- * serial. */
+ * forbids them. A serial heap is left alone if it lies above: another thread may have
+ * it. */
 static void hide(hak_heap_t *heap, hak_heap_t *limited, bool hidden) {
   hak_kind_hide(hak_thread_self, heap, hidden);
   if (hak_kind_has_thread_caches(limited)) {
@@ -171,7 +172,7 @@ static void soft(hak_heap_t *heap, hak_budget_t *level) {
 HAK_SLOW void hak_pressure_soft_slow(hak_heap_t *heap) {
   hak_budget_t *level;
   while ((level = hak_budget_take_alarm(budget_of(heap))) != NULL) {
-    /* Who allocates elsewhere from inside a callback has been told enough. */
+    /* The callback of this level is running, and its request has been told enough. */
     if (!hak_budget_is_forbidden(level)) soft(heap, level);
   }
 }

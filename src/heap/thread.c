@@ -5,7 +5,6 @@
 #include "base/report.h"
 #include "base/sys.h"
 #include "heap/lifecycle.h"
-#include "heap/serial.h"
 #include "os/os_release.h"
 #include "pages/meta.h"
 #include "tiny/capacity.h"

@@ -1,5 +1,6 @@
 #include "tiny/flush.h"
 
+#include "base/report.h"
 #include "superslab/locate.h"
 #include "tiny/capacity.h"
 #include "tiny/hold.h"
@@ -17,7 +18,7 @@ enum {
 static HAK_SLOW void report_cycle(hak_thread_t *me, const hak_cache_t *cache,
                                   const void *block) {
   hak_thread_defer_report(me, cache->store->pool.heap, HAK_ERROR_DOUBLE_FREE, block,
-                          "the block is on a list of free blocks already");
+                          HAK_TEXT_LISTED);
 }
 
 /* Fetches the record of the slab that a block of a list will go home to. The next block,

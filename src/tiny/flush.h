@@ -1,6 +1,6 @@
 /* flush.h - what a thread cache keeps is given up: a bin, a class, all of a heap.
  *
- * Depends on: superslab, bin, capacity, hold, home, single, stray, transfer.
+ * Depends on: base, superslab, bin, capacity, hold, home, single, stray, transfer.
  * Used by: tiny, heap.
  */
 #ifndef HAK_TINY_FLUSH_H

@@ -1,5 +1,6 @@
 #include "tiny/home.h"
 
+#include "base/report.h"
 #include "superslab/locate.h"
 #include "tiny/stray.h"
 
@@ -54,6 +55,6 @@ void hak_home_list(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls, voi
   if (n > 0) hak_home_blocks(me, cache, cls, blocks, n);
   if (HAK_UNLIKELY(list != HAK_LINK_END)) {
     hak_thread_defer_report(me, cache->store->pool.heap, HAK_ERROR_DOUBLE_FREE, list,
-                            "the block is on a list of free blocks already");
+                            HAK_TEXT_LISTED);
   }
 }

@@ -1,6 +1,6 @@
 /* home.h - blocks go home to their slabs, whoever holds these.
  *
- * Depends on: superslab, hold, stray.   Used by: tiny, api.
+ * Depends on: base, superslab, hold, stray.   Used by: tiny, api.
  */
 #ifndef HAK_TINY_HOME_H
 #define HAK_TINY_HOME_H

@@ -1,6 +1,7 @@
 #include "tiny/single.h"
 
 #include "base/option.h"
+#include "base/report.h"
 #include "superslab/locate.h"
 #include "tiny/capacity.h"
 #include "tiny/slab.h"
@@ -27,12 +28,12 @@ HAK_WARM void hak_single_home(hak_thread_t *me, const hak_cache_t *cache, uint32
   hak_slab_t *slab = place.slab;
   if (HAK_UNLIKELY(place.cls == cls && place.start != block)) {
     hak_thread_defer_report(me, cache->store->pool.heap, HAK_ERROR_INTERIOR_POINTER,
-                            block, "the address is inside a block, not its start");
+                            block, HAK_TEXT_INTERIOR);
     return;
   }
   if (HAK_UNLIKELY(place.cls != cls || !hak_slab_end_single(slab))) {
     hak_thread_defer_report(me, cache->store->pool.heap, HAK_ERROR_DOUBLE_FREE, block,
-                            "no block is there any more");
+                            HAK_TEXT_GONE);
     return;
   }
   if (hak_capacity_has_singles(me, cache)) cache->holds[cls].taken++;

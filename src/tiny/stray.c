@@ -1,5 +1,6 @@
 #include "tiny/stray.h"
 
+#include "base/report.h"
 #include "superslab/locate.h"
 
 bool hak_stray_refuses(uint32_t cls, void *block) {
@@ -16,10 +17,9 @@ hak_error_t hak_stray_error(const void *block) {
 HAK_SLOW void hak_stray_report(hak_thread_t *me, const hak_cache_t *cache,
                                const void *block) {
   hak_error_t error = hak_stray_error(block);
-  hak_thread_defer_report(me, cache->store->pool.heap, error, block,
-                          error == HAK_ERROR_INTERIOR_POINTER
-                              ? "the address is inside a block, not its start"
-                              : "no block is there any more");
+  hak_thread_defer_report(
+      me, cache->store->pool.heap, error, block,
+      error == HAK_ERROR_INTERIOR_POINTER ? HAK_TEXT_INTERIOR : HAK_TEXT_GONE);
 }
 
 /* --- lists that come back to themselves ---------------------------------------- */
@@ -53,7 +53,7 @@ static HAK_SLOW void cut(hak_thread_t *me, const hak_cache_t *cache, void *list)
   while (step(me, last) != slow) last = step(me, last);
   hak_link_write(&me->key, last, HAK_LINK_END);
   hak_thread_defer_report(me, cache->store->pool.heap, HAK_ERROR_DOUBLE_FREE, slow,
-                          "the block is on a list of free blocks already");
+                          HAK_TEXT_LISTED);
 }
 
 void hak_stray_cut_cycle(hak_thread_t *me, const hak_cache_t *cache, void *list,

@@ -1,7 +1,7 @@
 /* stray.h - pointers on lists of free blocks that are no free blocks: what misuse leaves
  * behind, found before it is given out or goes home.
  *
- * Depends on: superslab, bin.   Used by: tiny, api.
+ * Depends on: base, superslab, bin.   Used by: tiny, api.
  *
  * A free pushes whatever pointer leads to a list. What it was is looked at later:
  *

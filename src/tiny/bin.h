@@ -1,7 +1,8 @@
 /* bin.h - what one thread keeps: its bins, what it holds, and the two hot
  * functions.
  *
- * Depends on: pages, central, counters, link, lookup_cache.   Used by: tiny, heap, api.
+ * Depends on: pages, central, counters, link, lookup_cache, size_classes.
+ * Used by: tiny, heap, api.
  *
  * A free pushes its block onto a list that the registry names. The entry of a
  * 64 KiB unit is

@@ -51,7 +51,7 @@ void hak_hold_requeue(const hak_cache_t *cache, hak_slab_t *slab, uint32_t cls);
 /* Puts up to `count` slabs of the queue on the partial list. */
 void hak_hold_list(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls,
                    uint32_t count);
-/* Likewise all of them, and the current one. */
+/* Puts all of the queue there, and the current slab. */
 void hak_hold_list_all(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls);
 
 /* Writes the slab's entries; the only function that does while it is in use. */

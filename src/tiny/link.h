@@ -92,7 +92,7 @@ HAK_HOT uint64_t hak_link_xor(const hak_link_key_t *key, uint64_t x) {
 HAK_HOT bool hak_link_is_bad(const hak_link_key_t *key, const void *next) {
   return HAK_CHECKS != 0 && hak_has_bits((uintptr_t)next, &key->bad);
 }
-/* Likewise for the link that was read in `block`, with what else the block says: it is
+/* The link that was read in `block` is bad, or the block says so in another way: it is
  * not free, or was written to since. */
 HAK_HOT bool hak_link_is_broken(const hak_link_key_t *key, const void *block,
                                 const void *next) {

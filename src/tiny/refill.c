@@ -28,7 +28,8 @@ static void link_fresh(hak_thread_t *me, char *block, uint32_t size, uint32_t n,
   hak_link_write(&me->key, block, next);
 }
 
-/* Likewise from some block on and then those before it; the first. */
+/* Links n blocks from one on that depends on the heap, and behind them those before it;
+ * the first. */
 static char *link_coloured(hak_thread_t *me, const hak_cache_t *cache, char *block,
                            uint32_t size, uint32_t n) {
   uint32_t skip = cache->store->pool.colour * HAK_CACHE_LINE / size % n;

@@ -1,6 +1,6 @@
 /* size_class.h - which sizes share a class.
  *
- * Depends on: base, superslab.   Used by: tiny, heap, api.
+ * Depends on: base, superslab, size_classes.   Used by: tiny, heap, api.
  *
  * 8 bytes; 16-byte steps to 128; then four classes per doubling to 1 MiB. So a
  * block of a class above 128 bytes wastes at most a fifth of itself, and a class
@@ -13,6 +13,7 @@
 #define HAK_TINY_SIZE_CLASS_H
 
 #include "base/bits.h"
+#include "base/check.h"
 
 #define HAK_CLASSES 61
 #define HAK_SHARED_CLASSES 44
@@ -22,6 +23,16 @@
 #define HAK_CLASS_MAX ((size_t)1048576)
 /* Requests that one table serves are rounded to steps of 8 bytes. */
 #define HAK_TINY_STEPS 128
+
+/* What size_classes.def says of each step: a value so many times, and the class of steps
+ * that end in one: the mark of full checks needs a second word, so none end in the first.
+ */
+#define HAK_STEPS_1(value) value,
+#define HAK_STEPS_2(value) HAK_STEPS_1(value) HAK_STEPS_1(value)
+#define HAK_STEPS_4(value) HAK_STEPS_2(value) HAK_STEPS_2(value)
+#define HAK_STEPS_8(value) HAK_STEPS_4(value) HAK_STEPS_4(value)
+#define HAK_STEPS_16(value) HAK_STEPS_8(value) HAK_STEPS_8(value)
+#define HAK_STEP_CLASS(cls) ((cls) == 0 && HAK_CHECKS >= 2 ? 1 : (cls))
 
 typedef struct hak_class_info {
   uint32_t size;

@@ -138,7 +138,7 @@ void *hak_slab_take_remote(hak_thread_t *me, const hak_cache_t *cache, hak_slab_
                            uint32_t *count);
 /* What others have pushed comes home, before what is on the list. */
 void hak_slab_join_remote(hak_thread_t *me, const hak_cache_t *cache, hak_slab_t *slab);
-/* Likewise where the list was taken; false if they have pushed nothing. */
+/* What others have pushed is the list, which was taken; false if it is nothing. */
 bool hak_slab_refill_remote(hak_thread_t *me, const hak_cache_t *cache, hak_slab_t *slab);
 
 /* HELD -> FULL for a wholly carved slab whose list was taken; false if blocks have come

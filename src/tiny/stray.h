@@ -50,7 +50,7 @@ HAK_HOT bool hak_stray_refuses_mid(uint32_t cls, void *block) {
   hak_link_spoil(block);
   return false;
 }
-/* Likewise of any class, where a call does not matter; smaller blocks are not looked at.
+/* The same for any class, where a call does not matter; smaller blocks are not looked at.
  */
 bool hak_stray_refuses(uint32_t cls, void *block);
 

@@ -27,7 +27,7 @@ HAK_HOT hak_magazine_t *hak_transfer_take(const hak_cache_t *cache, uint32_t cls
   }
   return hak_transfer_take_slow(cache, cls);
 }
-/* Likewise when the hint may be stale: looks at every slot. */
+/* A full magazine where the hint may be stale: looks at every place. */
 hak_magazine_t *hak_transfer_take_any(hak_central_t *central);
 
 /* Sends a magazine's blocks home; how many slabs they were of. It must be in no

@@ -76,7 +76,7 @@ static void *try_small(hak_heap_t *heap, const void *request, hak_budget_call_t 
 }
 
 HAK_WARM void *hak_api_small(hak_heap_t *heap, uint32_t cls, bool no_grow) {
-  hak_stay_t stay = hak_stay_started();
+  hak_stay_t stay = hak_lifecycle_stay();
   if (HAK_UNLIKELY(stay == HAK_STAY_NONE)) return hak_fail(ENOMEM);
   if (heap == NULL) heap = hak_heap_get_default();
   small_request_t request = {cls, no_grow};
@@ -132,7 +132,7 @@ static void *try_large(hak_heap_t *heap, const void *request, hak_budget_call_t 
 static HAK_SLOW void *large(large_fn *alloc_large, hak_heap_t *heap, size_t size,
                             size_t alignment, bool no_grow, bool *zeroed) {
   if (size > PTRDIFF_MAX) return hak_fail(ENOMEM);
-  hak_stay_t stay = hak_stay_started();
+  hak_stay_t stay = hak_lifecycle_stay();
   if (stay == HAK_STAY_NONE) return hak_fail(ENOMEM);
   if (heap == NULL) heap = hak_heap_get_default();
   large_request_t request = {alloc_large, size, alignment, no_grow, zeroed};

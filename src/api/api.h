@@ -10,11 +10,15 @@
 #define HAK_API_API_H
 
 #include "base/event.h"
+#include "heap/give_up.h"
 #include "heap/heap.h"
 #include "heap/kind.h"
 #include "heap/lifecycle.h"
 #include "heap/serial.h"
 #include "heap/thread.h"
+#include "heap/thread_cache.h"
+#include "heap/threads.h"
+#include "pool/large.h"
 #include "superslab/locate.h"
 
 /* --- alloc.c ------------------------------------------------------------------------ */

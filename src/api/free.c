@@ -94,7 +94,7 @@ static HAK_WARM void free_small(hak_thread_t *me, hak_heap_t *heap, uint32_t cls
     hak_spill_free(me, &me->cache, cls, ptr);
     return;
   }
-  const hak_cache_t *cache = hak_kind_cache_to_free(me, heap, keep);
+  const hak_cache_t *cache = hak_cache_to_free(me, heap, keep);
   if (HAK_LIKELY(cache != NULL)) {
     hak_spill_free(me, cache, cls, ptr);
     return;

@@ -13,6 +13,7 @@
 
 #include "api/api.h"
 #include "base/report.h"
+#include "heap/cache_index.h"
 #include "heap/pressure.h"
 #include "tiny/refill.h"
 
@@ -23,7 +24,7 @@ enum {
 
 static HAK_SLOW void seek_index(hak_thread_t *me, hak_thread_cache_t *cache) {
   hak_store_relaxed(&me->busy, 1);
-  hak_cache_seek_index(me, cache);
+  hak_cache_index_seek(me, cache);
   hak_store_relaxed(&me->busy, 0);
 }
 

@@ -12,7 +12,7 @@
 /* --- handles ----------------------------------------------------------------- */
 
 hak_heap_t *hak_api_heap(hak_heap_t *handle) {
-  hak_stay_t stay = handle == NULL ? hak_stay_started() : hak_stay();
+  hak_stay_t stay = handle == NULL ? hak_lifecycle_stay() : hak_stay();
   if (HAK_UNLIKELY(stay == HAK_STAY_NONE)) return NULL;
   hak_heap_t *heap = handle == NULL ? hak_heap_get_default() : hak_heap_record(handle);
   if (handle != NULL && hak_heap_handle(heap) != handle) heap = NULL;
@@ -64,10 +64,23 @@ static bool reserve(hak_shared_pool_t *pool, size_t bytes) {
   return ok;
 }
 
+/* A heap in memory of the caller's asks nobody for memory later. The thread that makes a
+ * heap need not use it: if it counted as a user, the release of the heap would wait until
+ * it ends or goes idle. A serial heap's cache is its own. */
+static bool make_cache(hak_heap_t *heap) {
+  if (!hak_kind_has_slabs(heap)) return true;
+  hak_thread_t *me = hak_thread_enter();
+  if (me == NULL) return false;
+  bool ok = hak_kind_cache(me, heap) != NULL;
+  if (hak_kind_has_thread_caches(heap)) hak_give_up_and_leave(me, heap);
+  hak_thread_leave(me, in_create);
+  return ok;
+}
+
 /* What a new heap is to have from the start. */
 static bool make_ready(hak_heap_t *heap, const hak_heap_config_t *given) {
   hak_shared_pool_t *pool = &heap->store->pool;
-  if (hak_heap_is_enclosed(heap)) return hak_kind_make_ready(heap, in_create);
+  if (hak_heap_is_enclosed(heap)) return hak_kind_prepare(heap) && make_cache(heap);
   if ((given->flags & HAK_HEAP_NO_PURGE) != 0) hak_pool_keep_all(pool);
   if (given->reserve > PTRDIFF_MAX || !reserve(pool, given->reserve)) return false;
   return given->prefault == 0 || hak_api_prefault(heap, given->prefault) == 0;
@@ -134,7 +147,7 @@ hak_heap_t *hak_heap_create(const hak_heap_config_t *config) {
       limits_are_bad(given.soft_limit, given.hard_limit)) {
     return hak_fail(EINVAL);
   }
-  hak_stay_t stay = hak_stay_started();
+  hak_stay_t stay = hak_lifecycle_stay();
   hak_heap_t *heap = stay == HAK_STAY_NONE ? hak_fail(ENOMEM) : create(&given);
   hak_stay_end(stay);
   return heap;

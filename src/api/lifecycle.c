@@ -38,7 +38,7 @@ int hak_thread_init(void) { return hak_thread_attach() ? 0 : ENOMEM; }
 static void flush_own(const char *function) {
   if (hak_thread_self->kind != HAK_THREAD_ATTACHED) return;
   hak_thread_t *me = hak_thread_enter();
-  hak_thread_flush(me);
+  hak_give_up_all(me);
   hak_thread_leave(me, function);
 }
 

@@ -63,7 +63,7 @@ int hak_api_prefault(hak_heap_t *heap, size_t bytes) {
 
 int hak_heap_prefault(hak_heap_t *handle, size_t bytes) {
   int saved = errno;
-  hak_stay_t stay = hak_stay_started();
+  hak_stay_t stay = hak_lifecycle_stay();
   hak_heap_t *heap = find(handle);
   int error = heap == NULL ? errno : hak_api_prefault(heap, bytes);
   hak_stay_end(stay);
@@ -126,7 +126,7 @@ static size_t prewarm(hak_heap_t *handle, size_t size, size_t count) {
 }
 
 size_t hak_heap_prewarm(hak_heap_t *handle, size_t size, size_t count) {
-  hak_stay_t stay = hak_stay_started();
+  hak_stay_t stay = hak_lifecycle_stay();
   size_t ready = prewarm(handle, size, count);
   hak_stay_end(stay);
   return ready;

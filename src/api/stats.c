@@ -122,12 +122,13 @@ typedef struct cache_tally {
 
 static void add_cache(hak_thread_cache_t *cache, void *ctx) {
   cache_tally_t *f = ctx;
-  if (hak_load_relaxed(&cache->mark) == NULL || !is_within(f->tally, cache->heap)) return;
+  if (hak_load_relaxed(&cache->heap_id) == NULL || !is_within(f->tally, cache->heap))
+    return;
   /* The thread's own, unless somebody tears the heap down at this moment. */
   bool quiet = cache->heap == f->tally->quiet;
   bool leased = !quiet && f->tally->quiet == NULL && f->thread == hak_thread_self &&
                 hak_heap_try_lease(cache->heap);
-  bool walk = quiet || (leased && hak_load_relaxed(&cache->mark) != NULL);
+  bool walk = quiet || (leased && hak_load_relaxed(&cache->heap_id) != NULL);
   add_bins(f->tally, &f->thread->key, hak_cache_bins(f->thread, cache), cache->holds,
            walk);
   if (leased) hak_heap_unlease(cache->heap);

@@ -1,7 +1,10 @@
 #include "heap/collect.h"
 
+#include "heap/give_up.h"
 #include "heap/kind.h"
 #include "heap/teardown.h"
+#include "heap/thread.h"
+#include "heap/thread_cache.h"
 #include "os/os_release.h"
 #include "pages/mapping.h"
 #include "superslab/region.h"
@@ -97,7 +100,7 @@ static void collect_heap(collecting_t *c, hak_heap_t *heap, bool named) {
     hak_heap_unlease(heap);
   }
   if (hak_heap_is_orphan(heap)) {
-    hak_cache_flush(c->me, heap);
+    hak_give_up_cache(c->me, heap);
     hak_teardown_orphan(c->me, heap); /* what a free could not end */
   }
 }

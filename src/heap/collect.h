@@ -1,7 +1,9 @@
 /* collect.h - free memory goes back to the OS because the program says so, a bounded
  * part at a time.
  *
- * Depends on: os, pages, superslab, tiny, kind, teardown, thread.   Used by: api.
+ * Depends on: os, pages, superslab, tiny, give_up, heap, kind, teardown, thread,
+ * thread_cache.
+ * Used by: api.
  *
  * A call ends when it has given back what was asked for or has looked at as much as it
  * may; everything it does is measured in slabs looked at. What it did not come to is
@@ -10,7 +12,7 @@
 #ifndef HAK_HEAP_COLLECT_H
 #define HAK_HEAP_COLLECT_H
 
-#include "heap/thread.h"
+#include "heap/heap.h"
 
 /* Of one heap, or of all; `slabs` bounds the work, SIZE_MAX: nothing does. The bytes
  * given back. */

@@ -5,16 +5,18 @@
 #include "base/callee.h"
 #include "base/wait.h"
 #include "external/external_heap.h"
-#include "heap/lifecycle.h"
+#include "heap/fork_caches.h"
+#include "heap/give_up.h"
 #include "heap/own_os.h"
-#include "heap/serial.h"
+#include "heap/phase.h"
+#include "heap/stay.h"
 #include "heap/teardown.h"
-#include "heap/thread.h"
+#include "heap/thread_state.h"
+#include "heap/threads.h"
 #include "os/os_release.h"
 #include "pages/external_range.h"
 #include "pages/mapping.h"
 #include "pages/meta.h"
-#include "pool/large.h"
 #include "superslab/pool_prefault.h"
 #include "superslab/region.h"
 #include "tiny/capacity.h"
@@ -99,7 +101,7 @@ static void each_late_lock(void (*act)(hak_lock_t *)) {
 
 /* All locks, in the order of their ranks. */
 void hak_forking_prepare(void) {
-  hak_lifecycle_hold();
+  hak_phase_hold();
   take(hak_threads_lock());
   take(hak_heaps_lock());
   each_heap(take_heap);
@@ -117,7 +119,7 @@ static void give_all(void (*heap)(hak_heap_t *heap)) {
 
 void hak_forking_parent(void) {
   give_all(give_heap);
-  hak_lifecycle_unhold(false);
+  hak_phase_unhold();
 }
 
 /* --- what is lost ---------------------------------------------------------- */
@@ -132,7 +134,7 @@ uint64_t hak_forking_lost_bytes(void) {
 }
 
 static void count_cache(hak_thread_cache_t *cache, void *ctx) {
-  if (hak_load_relaxed(&cache->mark) == NULL) return;
+  if (hak_load_relaxed(&cache->heap_id) == NULL) return;
   uint64_t bytes = hak_reclaim_cached(hak_cache_bins(ctx, cache), cache->holds);
   hak_add_relaxed(&lost_cached, bytes);
 }
@@ -149,14 +151,14 @@ static uint64_t torn[(HAK_CODE_MASK + 1) / BITS];
 static bool is_torn(uint32_t code) { return (torn[code / BITS] >> code % BITS & 1) != 0; }
 
 static void note_torn(hak_thread_t *state, void *any) {
-  if (!hak_thread_is_lost(state) || hak_load_relaxed(&state->busy) == 0) return;
+  if (!hak_threads_is_lost(state) || hak_load_relaxed(&state->busy) == 0) return;
   torn[state->code / BITS] |= (uint64_t)1 << state->code % BITS;
   *(bool *)any = true;
 }
 
 static void count_lists(hak_thread_t *state, void *ctx) {
   (void)ctx;
-  if (!hak_thread_is_lost(state)) return;
+  if (!hak_threads_is_lost(state)) return;
   hak_add_relaxed(&lost_cached, hak_reclaim_cached(state->bins, state->holds));
   hak_caches_visit(state, count_cache, state);
 }
@@ -164,15 +166,15 @@ static void count_lists(hak_thread_t *state, void *ctx) {
 static void drop_torn(hak_thread_t *state, void *ctx) {
   if (!is_torn(state->code)) return;
   count_lists(state, ctx);
-  hak_caches_drop(state);
-  hak_thread_reset(state);
+  hak_fork_drop_caches(state);
+  hak_threads_reset(state);
   state->empties = NULL;
   state->empty_count = 0;
 }
 
 static void mark_cache(hak_thread_cache_t *cache, void *ctx) {
   (void)ctx;
-  if (hak_load_relaxed(&cache->mark) == NULL) return;
+  if (hak_load_relaxed(&cache->heap_id) == NULL) return;
   for (uint32_t cls = 0; cls < HAK_CLASSES; cls++) {
     hak_reclaim_mark_unsure(&cache->holds[cls]);
   }
@@ -181,13 +183,13 @@ static void mark_cache(hak_thread_cache_t *cache, void *ctx) {
 /* A thread outside of slow paths: its lists are whole. */
 static void leave_whole(hak_thread_t *state, void *ctx) {
   (void)ctx;
-  if (!hak_thread_is_lost(state) || is_torn(state->code)) return;
+  if (!hak_threads_is_lost(state) || is_torn(state->code)) return;
   if (state == hak_threads_shared()) return; /* serves on */
   for (uint32_t cls = 0; cls < HAK_CLASSES; cls++) {
     hak_reclaim_mark_unsure(&state->holds[cls]);
   }
   hak_caches_visit(state, mark_cache, NULL);
-  hak_thread_leave_heaps(state);
+  hak_give_up_at_end(state);
 }
 
 /* --- slots and slabs of torn threads ---------------------------------------- */
@@ -284,7 +286,7 @@ static void recount_committed(void) {
 
 static void reclaim_slab(hak_heap_t *heap, hak_slab_t *slab, void *me) {
   if (!is_of_torn(hak_load_relaxed(&slab->word))) return;
-  hak_cache_t cache = hak_cache_for_others(me, heap);
+  hak_cache_t cache = hak_fork_cache_for_others(me, heap);
   hak_reclaim_slab(me, &cache, slab);
 }
 
@@ -347,26 +349,6 @@ static void recover_mappings(void) {
 
 /* --- the child --------------------------------------------------------------- */
 
-static void add_grown(hak_thread_cache_t *cache, void *bytes) {
-  if (hak_load_relaxed(&cache->mark) != NULL) *(uint64_t *)bytes += cache->grown;
-}
-
-static uint64_t grown_bytes(hak_thread_t *thread) {
-  uint64_t bytes = thread->grown;
-  hak_caches_visit(thread, add_grown, &bytes);
-  return bytes;
-}
-
-static uint64_t grown_of_serial_heaps(void) {
-  uint64_t bytes = 0;
-  for (uint32_t i = 0; i < hak_heaps_made(); i++) {
-    hak_heap_t *heap = hak_heap_at(i);
-    hak_serial_t *serial = heap == NULL ? NULL : hak_heap_serial(heap);
-    if (serial != NULL) bytes += serial->grown;
-  }
-  return bytes;
-}
-
 /* The state that the work below is done with. */
 static hak_thread_t *worker(void) {
   hak_thread_t *me = hak_thread_self;
@@ -392,8 +374,8 @@ static void recover_ranges(bool inside) {
   hak_add_relaxed(&lost_ranges, lost);
 }
 
-static void settle(void) {
-  bool any = hak_lifecycle_lost_calls();
+static void settle(bool lost_calls) {
+  bool any = lost_calls;
   hak_thread_t *me = worker(), *shared = hak_threads_shared();
   /* What lost threads were giving back goes, where purging is manual too. */
   hak_os_scope_t before = hak_os_enter(HAK_OS_GIVING);
@@ -417,9 +399,10 @@ static void settle(void) {
   hak_threads_visit(leave_whole, NULL);
   memset(torn, 0, sizeof torn);
   hak_threads_forget_lost(true);
-  hak_capacity_recount(grown_bytes(me) + (me == shared ? 0 : grown_bytes(shared)) +
-                       grown_of_serial_heaps());
-  hak_caches_recount();
+  hak_capacity_recount(hak_fork_grown_bytes(me) +
+                       (me == shared ? 0 : hak_fork_grown_bytes(shared)) +
+                       hak_fork_grown_bytes_serial());
+  hak_fork_recount_caches();
   hak_teardown_orphans(me);
   hak_os_leave(before);
 }
@@ -437,13 +420,14 @@ void hak_forking_child(void) {
   give_all(free_heap);
   hak_externals_recount();
   hak_store_relaxed(&hak_budget_auditing, 0);
-  hak_lifecycle_unhold(true);
-  if (!hak_lifecycle_is_running()) return;
+  bool lost_calls = hak_stays_recount();
+  hak_phase_unhold();
+  if (!hak_phase_is_running()) return;
   if (is_inside()) {
     hak_threads_visit(count_lists, NULL);
     recover_ranges(true);
     hak_threads_forget_lost(false);
   } else {
-    settle();
+    settle(lost_calls);
   }
 }

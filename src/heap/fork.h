@@ -1,6 +1,8 @@
 /* fork.h - the library across fork.
  *
- * Depends on: everything in heap and below.   Used by: lifecycle, api.
+ * Depends on: base, external, os, pages, superslab, tiny, fork_caches, give_up, own_os,
+ * phase, stay, teardown, thread_state, threads.
+ * Used by: lifecycle, api.
  *
  * Before a fork all locks are taken, so that nothing under a lock is half done in the
  * child. What threads do without one is left in the child as it was between two of

@@ -5,9 +5,9 @@
 
 #include "base/check.h"
 #include "base/option.h"
-#include "heap/serial.h"
 #include "pages/meta.h"
 #include "pool/mid.h"
+#include "superslab/region.h"
 
 enum {
   CHUNK_HEAPS = 256,
@@ -164,9 +164,8 @@ hak_heap_t *hak_heap_make(const hak_os_t *os, const hak_heap_plan_t *plan) {
   hak_heap_t *parent = plan->parent;
   hak_heap_t *heap = get_record(os);
   if (heap == NULL) return NULL;
-  size_t state = plan->kind == HAK_KIND_SERIAL ? sizeof(hak_serial_t) : 0;
   hak_store_relaxed(&heap->store->pool.budget.fixed,
-                    (uint32_t)(sizeof *heap + sizeof *heap->store + state));
+                    (uint32_t)(sizeof *heap + sizeof *heap->store + plan->state_bytes));
   bool enclosed = plan->external != NULL || plan->external_region != NULL;
   hak_budget_begin(&heap->store->pool.budget, enclosed ? NULL : budget_above(parent));
   hak_lock_acquire(&lock);

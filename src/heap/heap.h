@@ -1,6 +1,7 @@
 /* heap.h - a heap: its SuperSlabs and what all threads share of its classes.
  *
- * Depends on: base, os, superslab, tiny, pool.   Used by: heap, api.
+ * Depends on: base, external, pages, pool, superslab, tiny.
+ * Used by: serial, thread_state, teardown, lifecycle, collect, pressure, api, own_os.
  *
  * Programs name a heap by a handle: the address of its record with a tag in the bits
  * that no record's address has, above it and below. Records are of this type until
@@ -139,20 +140,6 @@ HAK_HOT bool hak_heap_is_enclosed(hak_heap_t *heap) {
 HAK_HOT uint32_t hak_index_at(uint32_t entry) {
   return (uint32_t)(offsetof(hak_thread_t, bins_at) + entry * sizeof(int64_t));
 }
-/* The state of threads that have none; never written to. Said to be hidden where it
- * is used: its address is then computed and not loaded. */
-extern hak_thread_t hak_thread_none __attribute__((visibility("hidden")));
-HAK_HOT int64_t hak_index_to(const hak_bin_t *bins) {
-  return (const char *)bins - (const char *)hak_thread_none.bins;
-}
-/* The bins of the heap whose way lies there, less the offset of `bins`, so that one
- * table serves all heaps. Relaxed: who reads a way uses the heap, and then nobody
- * tears it down. */
-HAK_HOT char *hak_index_read(hak_thread_t *me, uint32_t index_at) {
-  return (char *)&hak_thread_none +
-         hak_load_relaxed((hak_atomic_i64_t *)(void *)((char *)me + index_at));
-}
-
 HAK_HOT hak_heap_kind_t hak_heap_kind(hak_heap_t *heap) {
   return (hak_heap_kind_t)hak_load_relaxed(&heap->kind);
 }
@@ -191,7 +178,8 @@ typedef struct hak_heap_plan {
   hak_external_region_t *external_region;
   const hak_os_t *os;
   hak_heap_kind_t kind;
-  int32_t huge_pages; /* HAK_HUGE_* */
+  uint32_t state_bytes; /* of a serial heap's state; or 0 */
+  int32_t huge_pages;   /* HAK_HUGE_* */
 } hak_heap_plan_t;
 
 /* NULL if memory is short. */

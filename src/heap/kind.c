@@ -4,10 +4,12 @@
 
 #include "heap/own_os.h"
 #include "heap/serial.h"
+#include "heap/thread_cache.h"
+#include "heap/threads.h"
 #include "pages/mapping.h"
+#include "tiny/flush.h"
+#include "tiny/magazine.h"
 #include "tiny/partial_list.h"
-#include "tiny/spill.h"
-#include "tiny/transfer.h"
 
 /* --- the beginning ---------------------------------------------------------------- */
 
@@ -24,6 +26,7 @@ static int open_memory(const hak_os_t *os, const hak_heap_config_t *given,
   }
   /* Nobody caches its blocks, so HAK_HEAP_SERIAL changes nothing. */
   plan->kind = HAK_KIND_EXTERNAL;
+  plan->state_bytes = 0;
   plan->external = hak_external_open(os, memory, size, &error);
   return plan->external == NULL ? error : 0;
 }
@@ -32,6 +35,7 @@ int hak_kind_open(const hak_os_t *os, const hak_heap_config_t *given,
                   hak_heap_plan_t *plan) {
   bool serial = (given->flags & HAK_HEAP_SERIAL) != 0;
   plan->kind = serial ? HAK_KIND_SERIAL : HAK_KIND_POOLED;
+  plan->state_bytes = serial ? sizeof(hak_serial_t) : 0;
   if (given->memory != NULL) return open_memory(os, given, plan);
   if (given->os == NULL) return 0;
   plan->os = hak_own_os_get(os, given->os);
@@ -49,28 +53,16 @@ void hak_kind_close(const hak_heap_plan_t *plan) {
 }
 
 /* Magazines for blocks of an external region that change threads. */
-static bool prepare_magazines(const hak_external_region_t *region) {
+bool hak_kind_prepare(hak_heap_t *heap) {
   enum {
     MAGAZINES_PER_UNIT = 8,
     MAGAZINES_MAX = 256
   };
+  const hak_external_region_t *region = hak_heap_external_region(heap);
+  if (region == NULL) return true; /* little memory serves as it is */
   size_t count = region->slots / HAK_SUPERSLAB_SLABS * MAGAZINES_PER_UNIT;
   if (count > MAGAZINES_MAX) count = MAGAZINES_MAX;
-  return hak_magazines_prepare(hak_lifecycle_os(), (uint32_t)count);
-}
-
-bool hak_kind_make_ready(hak_heap_t *heap, const char *function) {
-  hak_external_region_t *region = hak_heap_external_region(heap);
-  if (region == NULL) return true; /* little memory serves as it is */
-  if (!prepare_magazines(region)) return false;
-  hak_thread_t *me = hak_thread_enter();
-  if (me == NULL) return false;
-  bool ok = hak_kind_cache(me, heap) != NULL;
-  /* The thread that makes a heap need not use it: if it counted as a user, the release of
-   * the heap would wait until it ends or goes idle. A serial heap's cache is its own. */
-  if (hak_kind_has_thread_caches(heap)) hak_cache_leave(me, heap);
-  hak_thread_leave(me, function);
-  return ok;
+  return hak_magazines_prepare(hak_registry_os(), (uint32_t)count);
 }
 
 /* --- the cache that a thread works on --------------------------------------------- */
@@ -101,12 +93,6 @@ const hak_cache_t *hak_kind_cache_made(hak_thread_t *me, hak_heap_t *heap) {
     case HAK_KIND_EXTERNAL:
       return NULL;
   }
-  return NULL;
-}
-
-const hak_cache_t *hak_kind_cache_to_free(hak_thread_t *me, hak_heap_t *heap, bool keep) {
-  if (keep) return hak_kind_cache(me, heap);
-  hak_cache_flush(me, heap);
   return NULL;
 }
 
@@ -145,12 +131,17 @@ void hak_kind_flush(hak_thread_t *me, hak_heap_t *heap) {
   hak_heap_unlease(heap);
 }
 
+/* The transfer cache goes home too, whether or not the thread has a cache. */
+static void release_pooled(hak_thread_t *me, hak_heap_t *heap) {
+  hak_kind_flush(me, heap);
+  hak_thread_cache_t *cache = hak_cache_at(me, heap->index);
+  if (cache != NULL) hak_cache_give_up(me, cache, true);
+}
+
 void hak_kind_release(hak_thread_t *me, hak_heap_t *heap) {
   switch (hak_heap_kind(heap)) {
     case HAK_KIND_POOLED:
-      hak_kind_flush(me,
-                     heap); /* the transfer cache too, whether the thread has a cache */
-      hak_cache_flush(me, heap);
+      release_pooled(me, heap);
       return;
     case HAK_KIND_SERIAL:
       hak_serial_end(me, heap);

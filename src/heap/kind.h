@@ -1,7 +1,7 @@
 /* kind.h - what heaps of different kinds do differently, side by side.
  *
- * Depends on: pages, tiny, own_os, serial, thread.
- * Used by: pressure, collect, teardown, api.
+ * Depends on: pages, tiny, own_os, serial, thread_cache, thread_state, threads.
+ * Used by: teardown, collect, pressure, api, give_up.
  *
  * A heap is made as one kind. The kinds differ in where blocks lie and in who caches
  * them:
@@ -29,7 +29,7 @@
 #ifndef HAK_HEAP_KIND_H
 #define HAK_HEAP_KIND_H
 
-#include "heap/thread.h"
+#include "heap/thread_state.h"
 
 /* --- what slow paths ask ---------------------------------------------------------- */
 
@@ -66,8 +66,8 @@ int hak_kind_open(const hak_os_t *os, const hak_heap_config_t *given,
 /* The heap of the plan was not made. */
 void hak_kind_close(const hak_heap_plan_t *plan);
 /* Of a new heap in memory of the caller's, which asks nobody for memory later: makes what
- * it will need, on behalf of the public `function`. False if memory is short. */
-bool hak_kind_make_ready(hak_heap_t *heap, const char *function);
+ * all its threads will need. False if memory is short. No lock held. */
+bool hak_kind_prepare(hak_heap_t *heap);
 
 /* --- the cache that a thread works on --------------------------------------------- */
 
@@ -76,9 +76,6 @@ bool hak_kind_make_ready(hak_heap_t *heap, const char *function);
 const hak_cache_t *hak_kind_cache(hak_thread_t *me, hak_heap_t *heap);
 /* That cache if it is there already, and so needs no memory; or NULL. */
 const hak_cache_t *hak_kind_cache_made(hak_thread_t *me, hak_heap_t *heap);
-/* The cache for a free. NULL if memory for one is short, or none is to be kept (then what
- * the thread kept of the heap has gone home). */
-const hak_cache_t *hak_kind_cache_to_free(hak_thread_t *me, hak_heap_t *heap, bool keep);
 /* While hidden, allocations of this thread from the heap take the slow path, whatever its
  * bins have; those from the default heap do not. */
 void hak_kind_hide(hak_thread_t *me, hak_heap_t *heap, bool hidden);

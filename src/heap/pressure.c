@@ -5,7 +5,10 @@
 #include "base/event.h"
 #include "base/option.h"
 #include "base/report.h"
+#include "heap/give_up.h"
 #include "heap/kind.h"
+#include "heap/thread.h"
+#include "heap/thread_cache.h"
 
 static hak_budget_t *budget_of(hak_heap_t *heap) { return &heap->store->pool.budget; }
 
@@ -66,7 +69,7 @@ static void give_up_caches(hak_thread_t *me, hak_heap_t *heap,
     return;
   }
   hak_kind_flush(me, heap);
-  hak_thread_flush(me);
+  hak_give_up_all(me);
   if (no_grow || !hak_os_may_give()) return;
   size_t slabs = SIZE_MAX;
   hak_retention_collect(&heap->store->pool, UINT64_MAX, SIZE_MAX, &slabs);

@@ -1,7 +1,7 @@
 /* pressure.h - what a request does when memory is short: when a limit of a heap refuses
  * it, or the OS.
  *
- * Depends on: base, kind, thread.   Used by: api.
+ * Depends on: base, give_up, heap, kind, thread, thread_cache.   Used by: api.
  *
  * A request that fails goes on in this order:
  *   1. The thread gives up what it caches of the heap, and what lies in the heap's
@@ -18,7 +18,7 @@
 #ifndef HAK_HEAP_PRESSURE_H
 #define HAK_HEAP_PRESSURE_H
 
-#include "heap/thread.h"
+#include "heap/heap.h"
 
 /* Callbacks that one request makes at a hard limit, at most. */
 enum {

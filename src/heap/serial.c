@@ -1,6 +1,6 @@
 #include "heap/serial.h"
 
-#include "heap/thread_cache.h"
+#include "heap/bins.h"
 #include "pages/meta.h"
 #include "tiny/capacity.h"
 #include "tiny/flush.h"
@@ -39,7 +39,7 @@ static void state_put(hak_serial_t *serial) {
 bool hak_serial_make(hak_thread_t *me, hak_heap_t *heap) {
   hak_serial_t *serial = state_get(me, me->store->pool.os);
   if (serial == NULL) return false;
-  hak_cache_init(serial->bins, serial->holds, heap->store);
+  hak_bins_init(serial->bins, serial->holds, heap->store);
   serial->cache = (hak_cache_t){serial->bins,    serial->holds,  heap->store,    0,
                                 &serial->lookup, &serial->grown, HAK_CODE_SERIAL};
   hak_budget_count_user(&heap->store->pool.budget, 1);
@@ -80,7 +80,7 @@ void hak_serial_clear(hak_thread_t *me, hak_heap_t *heap, bool end) {
   hak_capacity_give_back(&serial->grown);
   hak_budget_quota_return(&heap->store->pool.budget,
                           hak_capacity_quotas(serial->bins, serial->holds));
-  hak_cache_init(serial->bins, serial->holds, heap->store);
+  hak_bins_init(serial->bins, serial->holds, heap->store);
   if (!end) return;
   heap->serial_handle = NULL;
   hak_store_relaxed(&heap->serial, NULL);

@@ -1,7 +1,8 @@
 /* serial.h - the state of a serial heap: bins that go with the heap from thread to
  * thread.
  *
- * Depends on: base, tiny, heap.   Used by: thread cache, thread, teardown, api.
+ * Depends on: base, pages, tiny, bins, heap.
+ * Used by: thread_cache, teardown, flush, fork_caches, lifecycle, collect.
  *
  * A serial heap is used by one thread at a time, in an order that the program sees
  * to. What a thread has of other heaps, this heap has of itself: bins, and slabs that

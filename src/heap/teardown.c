@@ -3,12 +3,13 @@
 #include <errno.h>
 
 #include "base/wait.h"
+#include "heap/cache_index.h"
 #include "heap/kind.h"
 
 static void end_heap(hak_thread_t *me, hak_heap_t *heap) {
   hak_heap_lease(heap);
   hak_kind_clear(me, heap, true);
-  hak_cache_free_index(heap);
+  hak_cache_index_free(heap);
   hak_kind_end_os(heap);
   hak_heap_unlease(heap);
 }

@@ -1,6 +1,6 @@
 /* teardown.h - the end of a heap, or of all its blocks.
  *
- * Depends on: base, kind, thread.   Used by: api.
+ * Depends on: base, cache_index, heap, kind.   Used by: flush, fork, collect, api.
  *
  * Cost: O(SuperSlabs of the heap + threads), however many blocks there are; a heap
  * with mappings of its own looks at all of the process. The caller sees to it that nobody
@@ -10,7 +10,7 @@
 #ifndef HAK_HEAP_TEARDOWN_H
 #define HAK_HEAP_TEARDOWN_H
 
-#include "heap/thread.h"
+#include "heap/heap.h"
 
 /* 0, EINVAL (the default heap, or no handle any more), EBUSY (live heaps lie
  * below). */

@@ -145,7 +145,7 @@ typedef struct hak_thread {
   hak_atomic_u32_t attached; /* [any] a thread has it; written under the threads' lock */
   hak_atomic_u32_t busy;     /* in a slow path; seen by the child of a fork */
   hak_counts_t counts;
-  struct {
+  struct hak_deferred {
     int error; /* hak_error_t; 0 = none */
     const void *block;
     void *heap;
@@ -153,7 +153,7 @@ typedef struct hak_thread {
   } deferred; /* misuse found where a lock may be held; reported at the way out */
   struct hak_thread *next;      /* [lock: threads] all states ever made */
   struct hak_thread *next_free; /* [lock: threads] */
-  struct hak_thread **slot;     /* [lock: threads] the thread's TLS pointer */
+  struct hak_thread **tls;      /* [lock: threads] where its thread points at it from */
   /* From the bins of a thread without a state, which are always empty, to those of
    * a heap, in bytes; written by who tears a heap down. */
   hak_atomic_i64_t bins_at[HAK_INDEX_ENTRIES];

@@ -7,6 +7,7 @@
 
 #include "child.h"
 #include "heap/kind.h"
+#include "heap/thread.h"
 #include "pool/large.h"
 #include "superslab/locate.h"
 

@@ -2,7 +2,7 @@
  * up at the end of their hooks. */
 #include "strict_os.h"
 
-#include "heap/lifecycle.h"
+#include "heap/phase.h"
 #include "os/os_release.h"
 
 enum {
@@ -24,7 +24,7 @@ static int setup(void **state) {
 
 static int teardown(void **state) {
   (void)state;
-  if (hak_lifecycle_is_running()) CHECK_EQ(hak_shutdown(HAK_SHUTDOWN_FORCE), 0);
+  if (hak_phase_is_running()) CHECK_EQ(hak_shutdown(HAK_SHUTDOWN_FORCE), 0);
   test_os_close(&g_os);
   test_os_close(&g_own);
   return 0;

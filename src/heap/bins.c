@@ -1,0 +1,60 @@
+#include "heap/bins.h"
+
+#include "base/option.h"
+#include "tiny/capacity.h"
+#include "tiny/magazine.h"
+
+/* Field by field: statistics may read some of them at this moment. */
+void hak_hold_init(hak_hold_t *hold) {
+  hold->first = hold->last = hold->current = NULL;
+  hak_store_relaxed(&hold->magazine, NULL);
+  hold->spare = HAK_LINK_END;
+  hak_store_relaxed(&hold->spare_count, 0);
+  hold->slabs = 0;
+  hold->credit = 0;
+  hold->given = hold->given_before = 0;
+  hold->surplus_periods = 0;
+  hold->pins = 0;
+  hold->taken = 0;
+  hold->seen = 0;
+  hold->quota = 0;
+}
+
+void hak_bin_init(hak_bin_t *bin, uint32_t blocks) {
+  bin->list.head = HAK_LINK_END;
+  bin->ready = HAK_LINK_END;
+  bin->capacity = (uint16_t)blocks;
+  hak_bin_set_room(bin, blocks);
+  bin->spilling = 0;
+  hak_store_relaxed(&bin->ready_count, 0);
+}
+
+void hak_bins_init(hak_bin_t *bins, hak_hold_t *holds, hak_store_t *store) {
+  bool limited = hak_budget_is_limited(&store->pool.budget);
+  for (uint32_t cls = 0; cls < HAK_CLASSES; cls++) {
+    uint32_t blocks = limited ? 0 : hak_capacity_least(cls);
+    bins[cls].list.block_size = hak_class_size(cls);
+    hak_bin_init(&bins[cls], blocks);
+    hak_hold_init(&holds[cls]);
+    holds[cls].capacity_least = blocks;
+    holds[cls].quota = limited ? HAK_QUOTA_NONE : 0;
+    holds[cls].magazine_blocks = hak_magazine_blocks(cls);
+    if (hak_class_is_single(cls)) continue;
+    uint32_t slabs = (uint32_t)hak_option(HELD_SLABS) / store->geometry[cls].span_next;
+    holds[cls].slabs_most = slabs < 16 ? 16 : slabs;
+  }
+}
+
+void hak_bins_move(hak_bin_t *to, hak_bin_t *from) {
+  for (uint32_t cls = 0; cls < HAK_CLASSES; cls++) {
+    to[cls].list.head = from[cls].list.head;
+    to[cls].list.block_size = from[cls].list.block_size;
+    to[cls].capacity = from[cls].capacity;
+    to[cls].ready = from[cls].ready;
+    to[cls].spilling = from[cls].spilling;
+    hak_store_relaxed(&to[cls].list.room, hak_load_relaxed(&from[cls].list.room));
+    hak_store_relaxed(&to[cls].armed, hak_load_relaxed(&from[cls].armed));
+    hak_store_relaxed(&to[cls].ready_count, hak_load_relaxed(&from[cls].ready_count));
+  }
+  for (uint32_t cls = 0; cls < HAK_CLASSES; cls++) hak_bin_init(&from[cls], 0);
+}

@@ -1,0 +1,25 @@
+/* bins.h - the bins and holds of a cache at its beginning, and bins that move.
+ *
+ * Depends on: base, tiny.   Used by: thread state, threads, thread cache, cache index,
+ * fork caches, serial.
+ *
+ * Every cache has one bin and one hold of each class, whoever it belongs to: a thread for
+ * the default heap, a thread for another heap, or a serial heap. They belong to one
+ * thread at a time; statistics may read what is atomic in them meanwhile. Nothing here
+ * takes a lock or can fail.
+ */
+#ifndef HAK_HEAP_BINS_H
+#define HAK_HEAP_BINS_H
+
+#include "tiny/bin.h"
+
+/* Bins and holds of a cache that keeps nothing, all HAK_CLASSES of them. */
+void hak_bins_init(hak_bin_t *bins, hak_hold_t *holds, hak_store_t *store);
+/* One bin without blocks, with a capacity of `blocks`. Its block size stays. */
+void hak_bin_init(hak_bin_t *bin, uint32_t blocks);
+/* Nothing is held of the class. What hak_bins_init derives from the class stays. */
+void hak_hold_init(hak_hold_t *hold);
+/* All bins go to `to` with their blocks; no bin at `from` has blocks or room after. */
+void hak_bins_move(hak_bin_t *to, hak_bin_t *from);
+
+#endif

@@ -1,0 +1,36 @@
+/* give_up.h - what a thread keeps of heaps becomes everybody's.
+ *
+ * Depends on: tiny, kind, teardown, thread_cache, thread_state.
+ * Used by: thread_end, fork, thread, collect, pressure, api.
+ *
+ * A thread gives up what it keeps when it ends, goes idle, or memory is short. All of it
+ * happens under the heap's lease, so that a heap that is torn down is not looked at. A
+ * released heap of which something has come home may end by that.
+ *
+ * Nothing here can fail. No lock and no lease held. O(blocks and slabs that are kept),
+ * and for all heaps O(heaps ever made) besides.
+ */
+#ifndef HAK_HEAP_GIVE_UP_H
+#define HAK_HEAP_GIVE_UP_H
+
+#include "heap/thread_state.h"
+
+/* Everything that the thread cached or held of one heap, or of all, becomes everybody's.
+ * It stays a user of the heap, but for a released one. */
+void hak_give_up_one(hak_thread_t *me, hak_heap_t *heap);
+void hak_give_up_all(hak_thread_t *me);
+/* As hak_give_up_one, of a heap that is not the default one; nothing if the thread never
+ * had a cache of it. */
+void hak_give_up_cache(hak_thread_t *me, hak_heap_t *heap);
+/* As hak_give_up_cache, and the thread is no user of the heap any more; memory for a
+ * thread cache is there if it becomes one again. */
+void hak_give_up_and_leave(hak_thread_t *me, hak_heap_t *heap);
+/* As hak_flush_all, at the thread's end: it is no user of any heap but the default one.
+ * Sets `busy`, as a fork meanwhile finds the thread in a slow path. */
+void hak_give_up_at_end(hak_thread_t *me);
+
+/* The cache for a free. NULL if memory for one is short, or none is to be kept (then what
+ * the thread kept of the heap has gone home). */
+const hak_cache_t *hak_cache_to_free(hak_thread_t *me, hak_heap_t *heap, bool keep);
+
+#endif

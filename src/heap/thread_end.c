@@ -1,0 +1,43 @@
+#include "heap/thread_end.h"
+
+#include "base/report.h"
+#include "heap/give_up.h"
+#include "heap/threads.h"
+
+/* No slow path makes a state for the thread. */
+static _Thread_local bool is_ending;
+
+bool hak_thread_is_ending(void) { return is_ending; }
+
+void hak_thread_report(hak_thread_t *me, const char *function, void (*leave)(void)) {
+  struct hak_deferred found = me->deferred;
+  me->deferred.error = 0;
+  if (me != hak_threads_shared()) me->to_report = 0;
+  if (leave != NULL) leave();
+  if (found.error == 0) return;
+  hak_report((hak_error_t)found.error, found.block, found.heap, function, found.text);
+}
+
+/* What was found to be wrong with blocks is known when they have gone home; a handler
+ * that allocates finds the thread without a state, and ending. */
+static void give_up(hak_thread_t *me) {
+  hak_give_up_at_end(me);
+  hak_thread_self = &hak_thread_none;
+  is_ending = true;
+  hak_compiler_fence();
+  hak_store_relaxed(&me->busy, 0);
+  if (HAK_UNLIKELY(me->to_report != 0)) hak_thread_report(me, "hak_thread_exit", NULL);
+}
+
+void hak_thread_end(hak_thread_t *me) {
+  give_up(me);
+  is_ending = false;
+  hak_threads_put(me);
+}
+
+void hak_thread_at_end(void *state) {
+  hak_thread_t *me = state;
+  if (me != hak_thread_self) return;
+  give_up(me);
+  hak_threads_put(me);
+}

@@ -1,0 +1,105 @@
+#include "heap/thread_state.h"
+
+#include "heap/bins.h"
+#include "os/os_release.h"
+#include "pages/meta.h"
+
+/* Bins that look empty: every alloc and free of a thread without a state leaves
+ * its fast path at the branch that is there anyway. The key makes the link of
+ * the empty list bad. */
+#define BIN \
+  { {HAK_LINK_END, 0, 0}, HAK_LINK_END, 0, 0, 0, 0 }
+#define BINS_8 BIN, BIN, BIN, BIN, BIN, BIN, BIN, BIN
+#define BINS \
+  BINS_8, BINS_8, BINS_8, BINS_8, BINS_8, BINS_8, BINS_8, BIN, BIN, BIN, BIN, BIN
+
+hak_thread_t hak_thread_none = {
+    .mask = UINT64_MAX, .key = {0, UINT64_MAX}, .kind = HAK_THREAD_NONE, .bins = {BINS}};
+
+_Thread_local hak_thread_t *hak_thread_self = &hak_thread_none;
+
+/* Blocks that are whole pages all begin in the same set of the first-level cache; the
+ * line that every call reads lies in another one. */
+enum {
+  STATE_OFFSET = HAK_CACHE_LINE
+};
+
+static char *range_of(hak_thread_t *thread) { return (char *)thread - STATE_OFFSET; }
+
+static size_t range_size(void) {
+  return hak_align_up(STATE_OFFSET + sizeof(hak_thread_state_t), HAK_SLAB_SIZE);
+}
+
+/* So much of a state's range has memory where the cache indices below `indices` have. */
+static size_t bytes_to_index(const hak_os_t *os, uint32_t indices) {
+  size_t bytes = STATE_OFFSET + offsetof(hak_thread_state_t, indices) +
+                 indices * sizeof(hak_indexed_bins_t);
+  return hak_align_up(bytes, os->page_size);
+}
+
+hak_thread_t *hak_thread_state_new(const hak_os_t *os) {
+  char *range = hak_os_reserve(os, range_size(), HAK_SLAB_SIZE);
+  if (range == NULL) return NULL;
+  size_t need = bytes_to_index(os, 0);
+  bool zeroed;
+  if (!hak_os_commit(os, range, need, &zeroed)) {
+    hak_os_unreserve(os, range, range_size());
+    return NULL;
+  }
+  if (!zeroed) __builtin_memset(range, 0, need);
+  hak_add_relaxed(&hak_meta_committed, need);
+  hak_add_relaxed(&hak_meta_reserved, range_size());
+  return &((hak_thread_state_t *)(void *)(range + STATE_OFFSET))->thread;
+}
+
+void hak_thread_state_release(const hak_os_t *os, hak_thread_t *thread) {
+  uint32_t ready = hak_thread_state(thread)->indices_ready;
+  hak_sub_relaxed(&hak_meta_committed, bytes_to_index(os, ready));
+  hak_sub_relaxed(&hak_meta_reserved, range_size());
+  hak_os_unreserve(os, range_of(thread), range_size());
+}
+
+bool hak_thread_state_commit(const hak_os_t *os, hak_thread_t *thread, uint32_t indices) {
+  hak_thread_state_t *state = hak_thread_state(thread);
+  if (indices <= state->indices_ready) return true;
+  size_t have = bytes_to_index(os, state->indices_ready);
+  size_t need = bytes_to_index(os, indices);
+  bool zeroed;
+  if (need > have) {
+    char *from = range_of(thread) + have;
+    if (!hak_os_commit(os, from, need - have, &zeroed)) return false;
+    if (!zeroed) __builtin_memset(from, 0, need - have);
+    hak_add_relaxed(&hak_meta_committed, need - have);
+  }
+  state->indices_ready = indices;
+  return true;
+}
+
+void hak_thread_state_reset(hak_thread_t *thread) {
+  hak_store_relaxed(&thread->busy, 0);
+  thread->deferred.error = 0;
+  thread->to_report = 0;
+  thread->no_grow = 0;
+  thread->mask = thread->code;
+  thread->unowned.head = HAK_LINK_END;
+  hak_store_relaxed(&thread->unowned.room, 0);
+  thread->trims = 0;
+  thread->looks = 0;
+  thread->grown = 0;
+  thread->in_parts = 0;
+  hak_bins_init(thread->bins, thread->holds, thread->store);
+}
+
+void hak_caches_visit(hak_thread_t *thread,
+                      void (*visit)(hak_thread_cache_t *cache, void *ctx), void *ctx) {
+  uint32_t made = hak_heaps_made();
+  for (uint32_t first = 0; first < made; first += HAK_CACHE_CHUNK) {
+    uint32_t c = first / HAK_CACHE_CHUNK;
+    /* Acquire, both: pair with cache_new. */
+    hak_cache_chunk_t *chunk = hak_load_acquire(&hak_thread_state(thread)->chunks[c]);
+    for (uint32_t i = 0; chunk != NULL && i < HAK_CACHE_CHUNK; i++) {
+      hak_thread_cache_t *cache = hak_load_acquire(&chunk->caches[i]);
+      if (cache != NULL) visit(cache, ctx);
+    }
+  }
+}

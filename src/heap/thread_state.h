@@ -1,0 +1,125 @@
+/* thread_state.h - all that one thread keeps: its state, and its caches of heaps.
+ *
+ * Depends on: os, pages, tiny, bins, heap.
+ * Used by: threads, cache_index, thread_cache, flush, thread_end, phase, stay,
+ * fork_caches, fork, thread.
+ *
+ * A thread state begins with what the tiny layer knows of it (bin.h). Behind that lie the
+ * thread's caches of other heaps than the default one, found by the heap's index, and
+ * room for bins at cache indices (cache_index.h). The state reserves address space for
+ * all indices and commits it when they are used. A thread cache stays with the state
+ * when its heap goes, and serves the next heap of the same record.
+ *
+ * Life: reserved -> in the list of all states (threads.h) -> serves one thread after
+ * another -> released at shutdown.
+ *
+ * Access: a state and its caches belong to their thread, except where marked; whoever
+ * tears a heap down clears its caches in all states, under the heap's lease.
+ */
+#ifndef HAK_HEAP_THREAD_STATE_H
+#define HAK_HEAP_THREAD_STATE_H
+
+#include "heap/heap.h"
+#include "tiny/bin.h"
+
+typedef struct hak_thread_cache {
+  hak_heap_t *heap;         /* [const] */
+  hak_atomic_ptr_t heap_id; /* of the heap that the cache is of; NULL: of none now */
+  hak_atomic_u32_t index;   /* the heap's cache index; HAK_NO_INDEX: none */
+  uint64_t grown;           /* see hak_cache_t */
+  uint32_t lonely; /* allocations without a cache index since one was last sought */
+  hak_cache_t cache;
+  hak_hold_t holds[HAK_CLASSES];
+  hak_bin_t own[HAK_CLASSES]; /* in use while the heap has no cache index */
+} hak_thread_cache_t;
+
+#define HAK_NO_INDEX HAK_CACHE_INDICES
+
+enum {
+  HAK_CACHE_CHUNK = 256,
+  HAK_CACHE_CHUNKS = HAK_HEAPS_MAX / HAK_CACHE_CHUNK
+};
+typedef struct hak_cache_chunk {
+  _Atomic(hak_thread_cache_t *) caches[HAK_CACHE_CHUNK];
+} hak_cache_chunk_t;
+
+typedef hak_bin_t hak_indexed_bins_t[HAK_CLASSES];
+
+/* A state as a whole. */
+typedef struct hak_thread_state {
+  hak_thread_t thread;
+  uint32_t indices_ready; /* cache indices with memory; [lock: threads] once published */
+  _Atomic(hak_cache_chunk_t *) chunks[HAK_CACHE_CHUNKS]; /* by the heap's index */
+  hak_indexed_bins_t indices[HAK_CACHE_INDICES];
+} hak_thread_state_t;
+
+/* The state of threads that have none; never written to. Said to be hidden where it
+ * is used: its address is then computed and not loaded. */
+extern hak_thread_t hak_thread_none __attribute__((visibility("hidden")));
+/* The calling thread's. */
+extern _Thread_local hak_thread_t *hak_thread_self;
+
+HAK_HOT hak_thread_state_t *hak_thread_state(hak_thread_t *me) {
+  return (hak_thread_state_t *)(void *)me;
+}
+
+/* What stands in `bins_at` for bins. */
+HAK_HOT int64_t hak_index_to(const hak_bin_t *bins) {
+  return (const char *)bins - (const char *)hak_thread_none.bins;
+}
+/* The bins of the heap whose `index_at` is given, less the offset of `bins` in a state,
+ * so that one table serves all heaps. Relaxed: the caller uses the heap, and then nobody
+ * tears it down. */
+HAK_HOT char *hak_index_read(hak_thread_t *me, uint32_t index_at) {
+  return (char *)&hak_thread_none +
+         hak_load_relaxed((hak_atomic_i64_t *)(void *)((char *)me + index_at));
+}
+/* The list belongs to a bin that lies at a cache index of the state. */
+HAK_HOT bool hak_cache_is_indexed(hak_thread_t *me, const hak_list_t *list) {
+  size_t offset =
+      (size_t)((const char *)list - (const char *)hak_thread_state(me)->indices);
+  return offset < sizeof hak_thread_state(me)->indices;
+}
+
+/* The thread's cache of the heap of this index, or NULL if it never had one. */
+HAK_HOT hak_thread_cache_t *hak_cache_at(hak_thread_t *me, uint32_t index) {
+  /* Acquire, both: pair with cache_new, for those who look from outside. */
+  hak_cache_chunk_t *chunk =
+      hak_load_acquire(&hak_thread_state(me)->chunks[index / HAK_CACHE_CHUNK]);
+  return chunk == NULL ? NULL : hak_load_acquire(&chunk->caches[index % HAK_CACHE_CHUNK]);
+}
+/* The thread's cache of this heap, or NULL: one of an earlier heap of the same record is
+ * none. */
+HAK_HOT hak_thread_cache_t *hak_cache_find(hak_thread_t *me, hak_heap_t *heap) {
+  hak_thread_cache_t *cache = hak_cache_at(me, heap->index);
+  bool is_of = cache != NULL && hak_load_relaxed(&cache->heap_id) == hak_heap_id(heap);
+  return is_of ? cache : NULL;
+}
+/* The thread cache's bins, for those who look from outside. */
+HAK_HOT hak_bin_t *hak_cache_bins(hak_thread_t *thread, hak_thread_cache_t *cache) {
+  uint32_t index = hak_load_relaxed(&cache->index);
+  return index < HAK_CACHE_INDICES ? hak_thread_state(thread)->indices[index]
+                                   : cache->own;
+}
+/* All thread caches that a thread state ever had; takes no lock. O(heaps ever made). */
+void hak_caches_visit(hak_thread_t *thread,
+                      void (*visit)(hak_thread_cache_t *cache, void *ctx), void *ctx);
+
+/* Live large blocks outside of classes: the one place where they are counted. */
+HAK_HOT void hak_thread_count_large(hak_thread_t *me, int64_t blocks, int64_t bytes) {
+  HAK_COUNT(me, large_blocks, blocks);
+  HAK_COUNT(me, large_bytes, bytes);
+}
+
+/* Memory for a state, zeroed, with hooks that serve all states; NULL if it is short. May
+ * call the OS: no lock held. */
+hak_thread_t *hak_thread_state_new(const hak_os_t *os);
+/* At shutdown, or before anybody had it. */
+void hak_thread_state_release(const hak_os_t *os, hak_thread_t *thread);
+/* Memory for the cache indices below `indices`; what is there stays as it is. False if it
+ * is short. One thread at a time; may call the OS: no lock held. */
+bool hak_thread_state_commit(const hak_os_t *os, hak_thread_t *thread, uint32_t indices);
+/* The state keeps nothing of the default heap, as at its beginning. */
+void hak_thread_state_reset(hak_thread_t *thread);
+
+#endif

@@ -80,8 +80,8 @@ static HAK_WARM void *alloc_slow(hak_heap_t *handle, size_t size) {
    * looked at by the refill. */
   if (size - 1 >= HAK_TINY_MAX && !hak_class_is_single(cls)) {
     hak_thread_t *me = hak_thread_self;
-    char *way = hak_index_read(me, hak_load_relaxed(&heap->index_at));
-    hak_bin_t *bins = (hak_bin_t *)(void *)(way + offsetof(hak_thread_t, bins));
+    char *base = hak_index_read(me, hak_load_relaxed(&heap->index_at));
+    hak_bin_t *bins = (hak_bin_t *)(void *)(base + offsetof(hak_thread_t, bins));
     void *block = hak_api_pop(&me->key, &bins[cls], cls);
     if (HAK_LIKELY(block != NULL)) return block;
   }
@@ -122,8 +122,8 @@ HAK_ENTRY void *hak_heap_alloc(hak_heap_t *handle, size_t size) {
     return alloc_slow(handle, size);
   }
   hak_thread_t *me = hak_thread_self;
-  char *way = hak_index_read(me, hak_load_relaxed(&heap->index_at));
-  hak_bin_t *bin = (hak_bin_t *)(void *)(way + hak_bin_offset_of_step[step]);
+  char *base = hak_index_read(me, hak_load_relaxed(&heap->index_at));
+  hak_bin_t *bin = (hak_bin_t *)(void *)(base + hak_bin_offset_of_step[step]);
   void *block;
   if (HAK_UNLIKELY(hak_bin_pop_fails(&me->key, bin, &block))) {
     return alloc_slow(handle, size);

@@ -113,7 +113,7 @@ HAK_HOT void push(hak_heap_t *heap, hak_serial_t *serial, hak_list_t *list, void
   if (HAK_UNLIKELY(full)) free_event(heap, ptr, list);
 }
 
-/* The lookup cache does not know the unit. */
+/* The lookup cache does not know the slab. */
 static HAK_WARM void free_unknown(hak_heap_t *heap, void *ptr) {
   hak_place_t place = hak_locate((uintptr_t)ptr);
   if (HAK_UNLIKELY(place.cls >= HAK_SHARED_CLASSES ||
@@ -129,7 +129,7 @@ static HAK_WARM void free_unknown(hak_heap_t *heap, void *ptr) {
   push(heap, serial, list, ptr);
 }
 
-/* Fast for blocks of a serial heap in units that its lookup cache knows. Full checks look
+/* Fast for blocks of a serial heap in slabs that its lookup cache knows. Full checks look
  * at every block first. */
 HAK_ENTRY void hak_heap_free(hak_heap_t *handle, void *ptr) {
   if (HAK_UNLIKELY(HAK_CHECKS >= 2 || !hak_handle_is_serial(handle))) {

@@ -41,7 +41,7 @@ typedef struct notes {
 typedef struct visit {
   hak_thread_t *me;
   hak_heap_t *heap;
-  void *mark;         /* of the heap's memory */
+  void *heap_id;      /* what extents of the heap's memory name */
   hak_heap_t *handle; /* as the program knows it */
   hak_visit_fn *fn;
   void *ctx;
@@ -123,7 +123,7 @@ static void note_caches(visit_t *v) {
 static bool note_mapping(hak_mapping_t *mapping, void *ctx) {
   visit_t *v = ctx;
   notes_t *n = &v->notes;
-  if (hak_load_relaxed(&mapping->extent.heap) != v->mark) return true;
+  if (hak_load_relaxed(&mapping->extent.heap) != v->heap_id) return true;
   if (n->memory == NULL) {
     n->mappings_count++;
   } else if (n->mappings_noted < n->mappings_count) {
@@ -225,7 +225,7 @@ static void look_at(const visit_t *v, hak_superslab_t *ss, unsigned slot, look_t
   look->carved = 0;
   look->large = 0;
   hak_heap_lease(v->heap);
-  if (hak_load_relaxed(&ss->extent.heap) == v->mark &&
+  if (hak_load_relaxed(&ss->extent.heap) == v->heap_id &&
       hak_load_relaxed(&ss->extent.kind) == HAK_EXTENT_SLABS) {
     hak_place_t place = hak_locate((uintptr_t)hak_superslab_slot(ss, slot));
     look->start = place.start;
@@ -252,7 +252,7 @@ static void visit_slab(visit_t *v, hak_superslab_t *ss, unsigned slot) {
 
 static bool visit_superslab(hak_superslab_t *ss, void *ctx) {
   visit_t *v = ctx;
-  if (hak_load_relaxed(&ss->extent.heap) != v->mark) return true;
+  if (hak_load_relaxed(&ss->extent.heap) != v->heap_id) return true;
   if (hak_load_relaxed(&ss->extent.kind) == HAK_EXTENT_RUN) {
     if (hak_load_relaxed(&ss->extent.block) == (void *)ss->extent.base) {
       visit_one(v, ss->extent.base, hak_load_relaxed(&ss->extent.size));
@@ -280,7 +280,7 @@ static int visit_heap(visit_t *v, hak_heap_t *heap) {
   hak_heap_lease(heap);
   bool used = hak_heap_is_used(heap), ok = true;
   v->heap = heap;
-  v->mark = hak_heap_id(heap);
+  v->heap_id = hak_heap_id(heap);
   if (used) ok = notes_take(v);
   hak_heap_unlease(heap);
   if (!used) return 0;

@@ -125,8 +125,8 @@ hak_external_heap_t *hak_external_open(const hak_os_t *os, void *memory, size_t 
 }
 
 /* Release: publishes the external heap's records to hak_locate. */
-void hak_external_mark(hak_external_heap_t *external, void *heap) {
-  hak_store_release(&external->range.extent.heap, heap);
+void hak_external_set_heap(hak_external_heap_t *external, void *handle) {
+  hak_store_release(&external->range.extent.heap, handle);
 }
 
 void hak_external_close(hak_external_heap_t *external) {

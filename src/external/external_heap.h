@@ -31,8 +31,8 @@
 #define HAK_EXTERNAL_MIN (256 * HAK_KIB)
 
 typedef struct hak_external_heap {
-  hak_external_range_t range; /* all the memory; its heap is the handle that it is marked
-                                 with */
+  hak_external_range_t range; /* all the memory; its heap is a handle, NULL before
+                                 hak_external_set_heap */
   hak_lock_t lock;            /* guards every field marked [lock: external heap], the map,
                                  the lists and the links in free chunks */
   hak_gate_t gate;            /* [any] open while the memory may be looked at */
@@ -55,12 +55,13 @@ HAK_HOT hak_external_heap_t *hak_external_of_extent(hak_extent_t *extent) {
 }
 
 /* Opens an external heap over `size` bytes, which are then its own. No lookup leads
- * there before it is marked with the handle of a heap. NULL: *error is EINVAL for
+ * there before hak_external_set_heap. NULL: *error is EINVAL for
  * memory that is too small, too far up, overlaps another external heap's or is the
  * library's own; ENOMEM. May call the OS: no lock held. */
 hak_external_heap_t *hak_external_open(const hak_os_t *os, void *memory, size_t size,
                                        int *error);
-void hak_external_mark(hak_external_heap_t *external, void *heap);
+/* Lookups lead there from here on: it is the memory of the heap with this handle. */
+void hak_external_set_heap(hak_external_heap_t *external, void *handle);
 /* Closes the external heap. Nothing of it is known any more, and nothing in the memory
  * is looked at again. */
 void hak_external_close(hak_external_heap_t *external);

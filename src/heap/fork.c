@@ -126,7 +126,7 @@ void hak_forking_parent(void) {
 
 /* On lists of threads that were in a slow path, here and in the processes before. */
 static hak_atomic_u64_t lost_cached;
-/* Likewise what such threads were giving back to the OS, or had from it. */
+/* What such threads were giving back to the OS, or had from it. */
 static hak_atomic_u64_t lost_ranges;
 
 uint64_t hak_forking_lost_bytes(void) {

@@ -20,8 +20,8 @@ static bool find_external(hak_leaf_t *leaf, uintptr_t address, hak_place_t *plac
   hak_external_range_link_t *lowest = &leaf->range[hak_leaf_unit(address)];
   if (HAK_LIKELY(hak_load_relaxed(lowest) == NULL)) return false;
   hak_external_range_t *range = hak_external_range_find(lowest, address);
-  /* Acquire: pairs with hak_external_mark. Before the range is marked, and after its
-   * end, nothing is there. */
+  /* Acquire: pairs with hak_external_set_heap. Before that, and after the end of the
+   * range, nothing is there. */
   if (range == NULL || hak_load_acquire(&range->extent.heap) == NULL) return false;
   place->extent = &range->extent;
   place->start = hak_load_relaxed(&range->extent.block);

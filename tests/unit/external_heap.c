@@ -24,7 +24,7 @@ static hak_external_heap_t *open_external(char *memory, size_t size) {
   hak_external_heap_t *external = hak_external_open(&g_os.hooks, memory, size, &error);
   CHECK(external != NULL);
   CHECK_EQ(error, 0);
-  hak_external_mark(external, &g_heap);
+  hak_external_set_heap(external, &g_heap);
   CHECK(hak_external_is_valid(external));
   return external;
 }

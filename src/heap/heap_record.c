@@ -1,0 +1,138 @@
+#include "heap/heap_record.h"
+
+#include "pages/meta.h"
+
+enum {
+  CHUNK_HEAPS = 256,
+  CHUNKS = HAK_HEAPS_MAX / CHUNK_HEAPS
+};
+
+/* Records lie close together, as many heaps in turn are looked at by all frees and
+ * allocations; what is large of a heap lies elsewhere. */
+typedef struct chunk {
+  hak_heap_t heaps[CHUNK_HEAPS];
+  hak_atomic_u32_t made[CHUNK_HEAPS];
+} chunk_t;
+
+/* Guards the list of records, what is marked [lock] here and [lock: heaps] elsewhere. */
+static hak_lock_t lock = HAK_LOCK_INIT(HAK_RANK_HEAPS);
+static _Atomic(chunk_t *) chunks[CHUNKS];
+static hak_atomic_u32_t made; /* [lock] records, the default heap's included */
+/* Records that wait, the longest first, so that a handle that is out of date has
+ * the most time to be found. Those whose tags are used up wait apart. */
+typedef struct waiting {
+  hak_heap_t *first, *last;
+  uint32_t count;
+} waiting_t;
+static waiting_t unused, worn; /* [lock] */
+
+hak_lock_t *hak_heaps_lock(void) { return &lock; }
+
+uint32_t hak_heaps_made(void) { return hak_load_relaxed(&made); }
+
+hak_heap_t *hak_heap_at(uint32_t index) {
+  /* Acquire, both: pair with hak_heap_record_new. */
+  chunk_t *chunk = hak_load_acquire(&chunks[index / CHUNK_HEAPS]);
+  uint32_t i = index % CHUNK_HEAPS;
+  return chunk != NULL && hak_load_acquire(&chunk->made[i]) ? &chunk->heaps[i] : NULL;
+}
+
+/* --- records ----------------------------------------------------------------- */
+
+static chunk_t *chunk_of(const hak_os_t *os, uint32_t index) {
+  _Atomic(chunk_t *) *at = &chunks[index / CHUNK_HEAPS];
+  chunk_t *chunk = hak_load_acquire(at);
+  if (chunk != NULL) return chunk;
+  chunk_t *fresh = hak_meta_alloc(os, sizeof *fresh, HAK_CACHE_LINE);
+  if (fresh == NULL) return NULL;
+  /* Release: publishes the zeroes to hak_heap_at. */
+  if (hak_cas_release(at, &chunk, fresh)) return fresh;
+  return hak_load_acquire(at);
+}
+
+hak_heap_t *hak_heap_record_new(const hak_os_t *os, const hak_geometry_t *geometry) {
+  hak_store_t *store = hak_meta_alloc(os, sizeof *store, 2 * HAK_CACHE_LINE);
+  if (store == NULL) return NULL;
+  hak_lock_acquire(&lock);
+  uint32_t index = hak_load_relaxed(&made);
+  bool ok = index < HAK_HEAPS_MAX;
+  if (ok) hak_store_relaxed(&made, index + 1);
+  hak_lock_release(&lock);
+  chunk_t *chunk = ok ? chunk_of(os, index) : NULL;
+  if (chunk == NULL) return NULL; /* the index is lost; they are many */
+  hak_heap_t *heap = &chunk->heaps[index % CHUNK_HEAPS];
+  heap->index = index;
+  heap->store = store;
+  hak_pool_init(&store->pool, os, NULL);
+  store->pool.starts_small = true;
+  store->pool.colour = index;
+  store->geometry = geometry;
+  hak_store_relaxed(&heap->index_at, hak_index_at(HAK_INDEX_NONE));
+  /* Release: publishes the record to hak_heap_at. */
+  hak_store_release(&chunk->made[index % CHUNK_HEAPS], 1);
+  return heap;
+}
+
+static void add_locked(waiting_t *waiting, hak_heap_t *heap) {
+  hak_lock_assert_held(&lock);
+  heap->next_unused = NULL;
+  if (waiting->last != NULL) {
+    waiting->last->next_unused = heap;
+  } else {
+    waiting->first = heap;
+  }
+  waiting->last = heap;
+  waiting->count++;
+}
+
+static hak_heap_t *take_locked(waiting_t *waiting) {
+  hak_lock_assert_held(&lock);
+  hak_heap_t *heap = waiting->first;
+  if (heap == NULL) return NULL;
+  waiting->first = heap->next_unused;
+  if (waiting->first == NULL) waiting->last = NULL;
+  waiting->count--;
+  return heap;
+}
+
+static hak_heap_t *worn_record(void) {
+  hak_lock_acquire(&lock);
+  hak_heap_t *heap = take_locked(&worn);
+  if (heap != NULL) heap->tag = 0;
+  hak_lock_release(&lock);
+  return heap;
+}
+
+/* One with tags left; a new one rather than one of a few that are worn; NULL if memory
+ * is short. */
+hak_heap_t *hak_heap_record_get(const hak_os_t *os, const hak_geometry_t *geometry) {
+  hak_lock_acquire(&lock);
+  hak_heap_t *heap = take_locked(&unused);
+  bool fresh = worn.count < HAK_HEAPS_WORN;
+  hak_lock_release(&lock);
+  if (heap == NULL && fresh) heap = hak_heap_record_new(os, geometry);
+  return heap != NULL ? heap : worn_record();
+}
+
+void hak_heap_record_put_locked(hak_heap_t *heap) {
+  hak_lock_assert_held(&lock);
+  add_locked(heap->tag < HAK_HANDLE_TAG_MAX ? &unused : &worn, heap);
+}
+
+static bool waits_locked(const waiting_t *waiting, const hak_heap_t *heap) {
+  hak_lock_assert_held(&lock);
+  const hak_heap_t *each = waiting->first;
+  while (each != NULL && each != heap) each = each->next_unused;
+  return each != NULL;
+}
+
+bool hak_heap_record_is_unused_locked(const hak_heap_t *heap) {
+  hak_lock_assert_held(&lock);
+  return waits_locked(&unused, heap) || waits_locked(&worn, heap);
+}
+
+void hak_heap_records_stop(void) {
+  for (int i = 0; i < CHUNKS; i++) hak_store_relaxed(&chunks[i], NULL);
+  hak_store_relaxed(&made, 0);
+  unused = worn = (waiting_t){NULL, NULL, 0};
+}

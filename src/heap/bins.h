@@ -1,7 +1,6 @@
 /* bins.h - the bins and holds of a cache at its beginning, and bins that move.
  *
- * Depends on: base, tiny.   Used by: thread state, threads, thread cache, cache index,
- * fork caches, serial.
+ * Depends on: base, tiny.   Used by: serial, thread_state, cache_index, thread_cache.
  *
  * Every cache has one bin and one hold of each class, whoever it belongs to: a thread for
  * the default heap, a thread for another heap, or a serial heap. They belong to one

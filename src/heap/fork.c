@@ -124,9 +124,10 @@ void hak_forking_parent(void) {
 
 /* --- what is lost ---------------------------------------------------------- */
 
-/* On lists of threads that were in a slow path, here and in the processes before. */
+/* Bytes on lists of threads that were in a slow path, at this fork and at those before.
+ */
 static hak_atomic_u64_t lost_cached;
-/* What such threads were giving back to the OS, or had from it. */
+/* Bytes that such threads were giving back to the OS, or had just been given by it. */
 static hak_atomic_u64_t lost_ranges;
 
 uint64_t hak_forking_lost_bytes(void) {
@@ -141,8 +142,8 @@ static void count_cache(hak_thread_cache_t *cache, void *ctx) {
 
 /* --- threads that are not there -------------------------------------------- */
 
-/* A thread in a slow path: its lists may be in any state. By code, while a fork is
- * dealt with. */
+/* A thread that was in a slow path is torn: its lists may be in any state. A bit for each
+ * code, while the child deals with the fork. */
 enum {
   BITS = 64
 };
@@ -180,11 +181,11 @@ static void mark_cache(hak_thread_cache_t *cache, void *ctx) {
   }
 }
 
-/* A thread outside of slow paths: its lists are whole. */
+/* The lists of a thread that was outside of slow paths are whole. */
 static void leave_whole(hak_thread_t *state, void *ctx) {
   (void)ctx;
   if (!hak_threads_is_lost(state) || is_torn(state->code)) return;
-  if (state == hak_threads_shared()) return; /* serves on */
+  if (state == hak_threads_shared()) return; /* it goes on serving threads */
   for (uint32_t cls = 0; cls < HAK_CLASSES; cls++) {
     hak_reclaim_mark_unsure(&state->holds[cls]);
   }
@@ -212,7 +213,8 @@ static hak_heap_t *heap_of(hak_superslab_t *ss) {
   return ok ? heap : NULL;
 }
 
-/* Calls `look` for slabs and large blocks; the slots that are neither theirs nor free. */
+/* Calls `look` for slabs and large blocks. Returns the slots that are neither theirs nor
+ * free. */
 static uint32_t each_slab(hak_superslab_t *ss, hak_heap_t *heap,
                           void (*look)(hak_heap_t *heap, hak_slab_t *slab, void *ctx),
                           void *ctx) {
@@ -237,8 +239,8 @@ static void count_span(hak_heap_t *heap, hak_slab_t *slab, void *ctx) {
   if (cls < HAK_SHARED_CLASSES) hak_add_relaxed(&heap->store->centrals[cls].spans, 1);
 }
 
-/* Of a run that a lost thread was getting or giving back: its first SuperSlab names no
- * block. */
+/* True for a SuperSlab of a run that a lost thread was getting or giving back: the run's
+ * first SuperSlab names no block. */
 static bool is_no_block(hak_superslab_t *ss) {
   void *block = hak_load_relaxed(&ss->extent.block);
   if (block == NULL || block == (void *)ss->extent.base) return block == NULL;
@@ -277,7 +279,7 @@ static bool add_committed(hak_superslab_t *ss, void *sum) {
   return true;
 }
 
-/* Which such a thread may have been about to change. */
+/* A torn thread may have been about to change the count of what is committed. */
 static void recount_committed(void) {
   uint64_t sum = 0;
   hak_region_visit(add_committed, &sum);
@@ -340,7 +342,8 @@ static bool count_mapped(hak_mapping_t *mapping, void *ctx) {
   return true;
 }
 
-/* Mappings whose blocks a torn thread was freeing go; then heaps have what there is. */
+/* Mappings whose blocks a torn thread was freeing go. The counts of heaps are made anew
+ * after that, as to give a mapping changes charges, which were counted before. */
 static void recover_mappings(void) {
   hak_mappings_give_all(NULL);
   each_heap(forget_mapped);
@@ -349,13 +352,13 @@ static void recover_mappings(void) {
 
 /* --- the child --------------------------------------------------------------- */
 
-/* The state that the work below is done with. */
+/* The state that the child does the following work with. */
 static hak_thread_t *worker(void) {
   hak_thread_t *me = hak_thread_self;
   return me->kind == HAK_THREAD_ATTACHED ? me : hak_threads_shared();
 }
 
-/* A lost thread had slots of some pool, though it may have been outside of slow paths. */
+/* True if lost threads had slots of some pool; they need not have been in a slow path. */
 static bool forget_all_lost(void) {
   bool any = false;
   for (uint32_t i = 0; i < hak_heaps_made(); i++) {
@@ -365,7 +368,8 @@ static bool forget_all_lost(void) {
   return any;
 }
 
-/* Ranges, and what is between two lists. */
+/* Ranges of address space that lost threads were reserving or releasing, and records that
+ * they had taken from one list and not yet put on another. */
 static void recover_ranges(bool inside) {
   uint64_t lost = hak_os_forget_lost();
   if (!inside) lost += hak_registry_forget_lost();
@@ -377,7 +381,7 @@ static void recover_ranges(bool inside) {
 static void settle(bool lost_calls) {
   bool any = lost_calls;
   hak_thread_t *me = worker(), *shared = hak_threads_shared();
-  /* What lost threads were giving back goes, where purging is manual too. */
+  /* What lost threads were giving back goes back, also where purging is manual. */
   hak_os_scope_t before = hak_os_enter(HAK_OS_GIVING);
   hak_threads_visit(note_torn, &any);
   if (any) hak_threads_visit(drop_torn, NULL);
@@ -407,8 +411,8 @@ static void settle(bool lost_calls) {
   hak_os_leave(before);
 }
 
-/* A fork out of a hook or a callback finds this very thread in a slow path: then what
- * others have is left as it is, but for locks. */
+/* The thread forked in a hook or a callback, so it is in a slow path itself. Then what
+ * others have stays as it is; only locks are freed. */
 static bool is_inside(void) {
   const hak_thread_t *me = hak_thread_self;
   return me->kind == HAK_THREAD_ATTACHED && hak_load_relaxed(&me->busy) != 0;

@@ -99,9 +99,10 @@ static int retire(hak_heap_t *heap, hak_heap_t *handle, bool release) {
   if (error == 0) {
     if (release) {
       hak_store_relaxed(&heap->released, HAK_HEAP_ORPHAN);
-      /* From now on it could end at any time, but the caller is not done with it. */
+      /* From now on the heap could end at any time, but the caller is not done with it.
+       */
       (void)hak_heap_pin(heap);
-      /* From here on those above say what is too much. */
+      /* From here on the limits of the heaps above are the only ones. */
       hak_budget_set_limits(&heap->store->pool.budget, 0, 0);
       hak_heap_t *parent = hak_heap_parent(heap);
       if (parent != NULL) {
@@ -158,7 +159,7 @@ bool hak_heap_is_ending(hak_heap_t *heap) {
   return ending;
 }
 
-/* What one does to the heap's caches, the next one sees. */
+/* Who has the lease sees what the last one did to the heap's caches. */
 bool hak_heap_try_lease(hak_heap_t *heap) { return hak_lease_try(&heap->lease); }
 void hak_heap_lease(hak_heap_t *heap) { hak_lease_take(&heap->lease); }
 void hak_heap_unlease(hak_heap_t *heap) { hak_lease_give(&heap->lease); }

@@ -1,7 +1,7 @@
 /* heap.h - a heap: its SuperSlabs and what all threads share of its classes.
  *
  * Depends on: base, pool, heap_record.
- * Used by: serial, thread_state, teardown, lifecycle, collect, pressure, api, own_os.
+ * Used by: own_os, serial, thread_state, teardown, lifecycle, collect, pressure, api.
  *
  * Life: unused -> live -> (destroyed -> unused | released -> unused when the last
  * block is gone)
@@ -107,17 +107,19 @@ void hak_heap_lease(hak_heap_t *heap);
 bool hak_heap_try_lease(hak_heap_t *heap);
 void hak_heap_unlease(hak_heap_t *heap);
 
-/* Takes the handle from the program: EBUSY if live heaps lie below it, EINVAL if
- * it is none. Then it is the caller's to end. */
+/* Takes the handle from the program: 0, EBUSY if live heaps lie below, or EINVAL if it is
+ * no handle. From then on the heap is the caller's to end. */
 int hak_heap_retire_handle(hak_heap_t *heap, hak_heap_t *handle);
 /* The same, but the heap is an orphan from then on. */
 int hak_heap_release_handle(hak_heap_t *heap, hak_heap_t *handle);
 bool hak_heap_has_orphans(hak_heap_t *heap);
-/* An orphan of `parent` (NULL: of any) is the caller's to end. */
+/* From here on an orphan of `parent` (NULL: of any) is the caller's to end; false if it
+ * is none, or another thread's. */
 bool hak_heap_claim_orphan_of(hak_heap_t *heap, const hak_heap_t *parent);
-/* It is an orphan again, if it was claimed as one. */
+/* The heap is an orphan again, if it was claimed as one. */
 void hak_heap_unclaim_orphan(hak_heap_t *heap);
-/* Somebody was making or ending it and is not in this process. O(unused records). */
+/* In the child of a fork: a thread that is not there was making or ending the heap.
+ * O(unused records). */
 bool hak_heap_is_ending(hak_heap_t *heap);
 /* Its memory is gone: the record waits for another heap. */
 void hak_heap_put_record(hak_heap_t *heap);

@@ -2,19 +2,19 @@
  * thread.
  *
  * Depends on: base, pages, tiny, bins, heap.
- * Used by: thread_cache, teardown, flush, fork_caches, lifecycle, collect.
+ * Used by: kind, fork_caches, lifecycle, api.
  *
  * A serial heap is used by one thread at a time, in an order that the program sees
- * to. What a thread has of other heaps, this heap has of itself: bins, and slabs that
- * are held by a code which is no thread's. Slow paths of whatever thread is at it work
+ * to. The heap has itself what each thread has of another heap: bins, and slabs that are
+ * held by a code which is no thread's. Slow paths of the thread that uses the heap work
  * on them as on a thread cache of its own.
  *
  * The registry's entries of its slabs are unowned, so that hak_free finds the state
  * by a slow path; hak_heap_free, which is told the heap, goes by the state's lookup
  * cache.
  *
- * Life: none -> made by the first allocation -> with the heap's end unused, for the
- * next one. Memory of a state stays a state's until shutdown.
+ * Life: made by the heap's first allocation -> unused from the heap's end on -> of
+ * another serial heap. Memory of a state stays a state's until shutdown.
  *
  * Access: by who has the heap; statistics may read what is atomic.
  */
@@ -42,7 +42,7 @@ HAK_HOT hak_serial_t *hak_heap_serial(hak_heap_t *heap) {
   /* Acquire: pairs with hak_serial_make, for statistics. */
   return hak_load_acquire(&heap->serial);
 }
-/* For who has the heap, and so has seen the state if there is one. */
+/* The same for a thread that has the heap, and so has seen the state if there is one. */
 HAK_HOT hak_serial_t *hak_heap_own_serial(hak_heap_t *heap) {
   return hak_load_relaxed(&heap->serial);
 }
@@ -55,7 +55,7 @@ HAK_HOT void hak_serial_begin(hak_serial_t *serial) {
   (void)serial;
 }
 HAK_HOT void hak_serial_leave(hak_serial_t *serial) {
-  /* Release: pairs with hak_serial_begin; no order is made for who needs none. */
+  /* Release: pairs with hak_serial_begin, which is there with full asserts alone. */
   if (HAK_ASSERTS >= 2) hak_store_release(&serial->inside, 0);
 }
 

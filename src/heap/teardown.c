@@ -14,8 +14,8 @@ static void end_heap(hak_thread_t *me, hak_heap_t *heap) {
   hak_heap_unlease(heap);
 }
 
-/* Released heaps below one belong to it, and share its end. True if there was one that
- * nobody else is at the end of. */
+/* Released heaps below a heap belong to it, and end with it. True if there was one whose
+ * end no other thread is at. */
 static bool clear_unclaimed(hak_thread_t *me, hak_heap_t *heap);
 
 static void clear_orphans(hak_thread_t *me, hak_heap_t *heap) {
@@ -64,8 +64,8 @@ int hak_teardown_reset(hak_thread_t *me, hak_heap_t *handle) {
 
 /* --- released heaps that are idle ---------------------------------------------- */
 
-/* Empty comes first: then nobody frees into it any more, and who did before is counted
- * among its thread caches. */
+/* The look whether the heap is empty comes first: once it is, no thread frees into it any
+ * more, and a thread that did so before is counted in `caches`. */
 static bool is_idle(hak_heap_t *heap) {
   /* Acquire: pairs with hak_heap_unpin. */
   return hak_kind_is_empty(heap) && hak_load_acquire(&heap->caches) == 0 &&
@@ -110,8 +110,8 @@ int hak_teardown_release(hak_thread_t *me, hak_heap_t *handle) {
   return 0;
 }
 
-/* Lost threads were at the end of these. Released ones are orphans again, so that they
- * are found from above as well as by themselves. */
+/* Notes a heap whose end a lost thread was at. A released one is an orphan again, so that
+ * it is found from the heap above as well as by itself. */
 static void note_unfinished(hak_heap_t *heap) {
   heap->unfinished = heap != hak_heap_get_default() && hak_heap_is_ending(heap);
   if (heap->unfinished) hak_heap_unclaim_orphan(heap);

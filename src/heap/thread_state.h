@@ -1,7 +1,7 @@
 /* thread_state.h - all that one thread keeps: its state, and its caches of heaps.
  *
  * Depends on: os, pages, tiny, bins, heap.
- * Used by: threads, cache_index, thread_cache, flush, thread_end, phase, stay,
+ * Used by: threads, cache_index, thread_cache, kind, give_up, thread_end, phase, stay,
  * fork_caches, fork, thread.
  *
  * A thread state begins with what the tiny layer knows of it (bin.h). Behind that lie the

@@ -1,7 +1,7 @@
 /* threads.h - the states of all threads: codes, the list, and the one that is shared.
  *
  * Depends on: base, tiny, thread_state.
- * Used by: cache_index, teardown, thread_end, fork_caches, fork, lifecycle, thread, api.
+ * Used by: cache_index, kind, thread_end, fork_caches, fork, lifecycle, thread, api.
  *
  * States are never unmapped before shutdown, and stay in the list. A thread that gets no
  * state of its own, for want of codes or memory, or because its destructors are running,

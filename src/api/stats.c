@@ -6,7 +6,7 @@
 #include "api/api.h"
 #include "base/lock.h"
 #include "heap/fork.h"
-#include "os/os_release.h"
+#include "os/reservation.h"
 #include "pages/meta.h"
 #include "pool/large.h"
 #include "superslab/region.h"

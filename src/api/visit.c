@@ -13,7 +13,7 @@
 #include <string.h>
 
 #include "api/api.h"
-#include "os/os_release.h"
+#include "os/reservation.h"
 #include "pool/large.h"
 #include "superslab/region.h"
 #include "tiny/hold.h"

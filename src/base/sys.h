@@ -1,6 +1,6 @@
 /* sys.h - what the library needs of the platform for threads and the process.
  *
- * Depends on: atomic.   Used by: check, wait, report, option, heap.
+ * Depends on: atomic.   Used by: check, wait, report, option, external, heap.
  *
  * Only declared here, so that the lowest folder can wait and report; src/os implements
  * it, for Linux in sys_linux.c. What it needs for memory is in os/os.h. docs/PORTING.md
@@ -56,6 +56,10 @@ bool hak_sys_at_fork(void (*prepare)(void), void (*parent)(void), void (*child)(
 /* Calls `fn` with each "NAME=value" of the environment. The text is there for the length
  * of the call. The program does not change the environment meanwhile. */
 void hak_sys_environment(void (*fn)(const char *variable));
+
+/* Bits that differ from run to run where the platform offers them. Good enough to make
+ * guesses fail, not for keys. */
+uint64_t hak_sys_entropy(void);
 
 /* Writes to standard error, in one piece if the platform takes it, so that lines of
  * several threads do not mix. What cannot be written is dropped. */

@@ -3,6 +3,7 @@
 #include <errno.h>
 
 #include "base/check.h"
+#include "base/sys.h"
 #include "pages/meta.h"
 #include "pages/registry.h"
 
@@ -94,7 +95,7 @@ static void lay_out(hak_external_heap_t *external, char *start, size_t size) {
       (hak_external_lists_t){.base = external->base,
                              .map = &external->map,
                              .corrupt = &external->corrupt,
-                             .secret = hak_os_entropy() ^ (uintptr_t)start};
+                             .secret = hak_sys_entropy() ^ (uintptr_t)start};
   hak_store_relaxed(&external->corrupt, NULL);
   make_empty(external);
 }

@@ -5,7 +5,7 @@
 #include "heap/teardown.h"
 #include "heap/thread.h"
 #include "heap/thread_cache.h"
-#include "os/os_release.h"
+#include "os/reservation.h"
 #include "pages/mapping.h"
 #include "superslab/region.h"
 #include "superslab/shared_pool.h"

@@ -13,7 +13,7 @@
 #include "heap/teardown.h"
 #include "heap/thread_state.h"
 #include "heap/threads.h"
-#include "os/os_release.h"
+#include "os/reservation.h"
 #include "pages/external_range.h"
 #include "pages/mapping.h"
 #include "pages/meta.h"

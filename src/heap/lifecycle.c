@@ -14,7 +14,7 @@
 #include "heap/serial.h"
 #include "heap/thread_end.h"
 #include "heap/threads.h"
-#include "os/os_release.h"
+#include "os/reservation.h"
 #include "pages/external_range.h"
 #include "pages/mapping.h"
 #include "pages/meta.h"

@@ -3,7 +3,7 @@
 #include <string.h>
 
 #include "heap/heap.h"
-#include "os/os_release.h"
+#include "os/reservation.h"
 #include "pages/mapping.h"
 #include "pages/meta.h"
 #include "superslab/region.h"

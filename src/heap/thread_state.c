@@ -1,7 +1,7 @@
 #include "heap/thread_state.h"
 
 #include "heap/bins.h"
-#include "os/os_release.h"
+#include "os/reservation.h"
 #include "pages/meta.h"
 
 /* Bins that look empty: every alloc and free of a thread without a state leaves

@@ -1,6 +1,6 @@
 /* os.h - the contract with the operating system.
  *
- * Depends on: base.   Used by: superslab and above.
+ * Depends on: base, leak, memory.   Used by: pages and all folders above.
  *
  * Every call goes through the hooks of a hak_os_t (see hakmem.h for what a hook
  * promises), is counted, and may fail at any time. Callers hold no lock: they
@@ -9,13 +9,16 @@
  *   reserve   address space, aligned; may not be touched yet
  *   commit    pages of it may be touched; *zeroed = they read as zero
  *   purge     pages are given back, addresses are kept; commit before next use
- *   release   a whole reservation goes, at once or when it may; see os_release.h
+ *   release   a whole reservation goes, at once or when it may
  *   remap     a whole committed reservation changes its size, perhaps its
  *             address (then a multiple of HAK_OS_REMAP_ALIGNMENT); pages move
  *             without being copied; NULL leaves it as it was
- *   advise    asks for huge pages, or for small ones; a hint, Linux's own hooks only
- *   collapse  makes one of what small pages lie there now; likewise
+ *   advise    asks for huge pages, or for small ones; a hint, not for a program's hooks
+ *   collapse  makes a huge page of the small ones there; a hint, like advise
  *   now       nanoseconds of a clock that never goes back; coarse
+ *
+ * reserve and release are in reservation.h, which also remembers what the system does not
+ * take back. What a port implements stands in memory.h.
  */
 #ifndef HAK_OS_OS_H
 #define HAK_OS_OS_H
@@ -76,8 +79,6 @@ bool hak_os_may_give(void);
 /* True if the hooks can be worked with: functions there, sizes in range. */
 bool hak_os_is_valid(const hak_os_t *os);
 
-void *hak_os_reserve(const hak_os_t *os, size_t size, size_t alignment);
-void hak_os_release(const hak_os_t *os, void *ptr, size_t size);
 bool hak_os_commit(const hak_os_t *os, void *ptr, size_t size, bool *zeroed);
 bool hak_os_purge(const hak_os_t *os, void *ptr, size_t size);
 void *hak_os_remap(const hak_os_t *os, void *ptr, size_t old_size, size_t new_size);
@@ -89,14 +90,6 @@ uint64_t hak_os_now(const hak_os_t *os);
 /* Memory that others reserved is used for blocks, or no more; no call to the system. */
 void hak_os_borrow(void *ptr, size_t size);
 void hak_os_return(void *ptr, size_t size);
-
-/* Bits that differ from run to run where the system offers them. */
-uint64_t hak_os_entropy(void);
-
-/* Implemented by the platform file. */
-void hak_os_platform_advise_huge(void *ptr, size_t size);
-void hak_os_platform_advise_small(void *ptr, size_t size);
-void hak_os_platform_collapse(void *ptr, size_t size);
 
 /* OS pages that hold `size` bytes; no division, as pages are powers of two. */
 HAK_HOT size_t hak_os_pages(const hak_os_t *os, size_t size) {

@@ -4,10 +4,13 @@
 #include <pthread.h>
 #include <sched.h>
 #include <stdlib.h>
+#include <string.h>
+#include <sys/auxv.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
+#include "base/bits.h"
 #include "base/sys.h"
 
 /* --- waiting --------------------------------------------------------------------- */
@@ -97,3 +100,16 @@ void hak_sys_write(const char *text, size_t length) {
 }
 
 _Noreturn void hak_sys_abort(void) { abort(); }
+
+uint64_t hak_sys_entropy(void) {
+  uint64_t bits = 0;
+  uint64_t random[2]; /* what the kernel gives need not be aligned */
+  const void *given = (const void *)getauxval(AT_RANDOM);
+  if (given != NULL) {
+    memcpy(random, given, sizeof random);
+    bits = random[0] ^ hak_mix64(random[1]);
+  }
+  struct timespec now;
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  return hak_mix64(bits ^ (uint64_t)now.tv_nsec ^ (uintptr_t)&bits);
+}

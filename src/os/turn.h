@@ -1,6 +1,6 @@
 /* turn.h - one thread at a time gets from the OS what all of them can use.
  *
- * Depends on: base, os.   Used by: superslab and above.
+ * Depends on: base, os.   Used by: pages, superslab.
  *
  * Threads that find something used up at the same moment would else each ask for more.
  * Whoever has waited for the turn looks again. Hooks run while it is out, and may call
@@ -25,7 +25,7 @@ HAK_HOT bool hak_turn_is_out(hak_turn_t *turn) { return hak_lease_is_out(&turn->
 
 /* False: the thread has it already, and goes on without. No lock held. */
 bool hak_turn_take(hak_turn_t *turn);
-/* Likewise, but false at once if another thread has it. */
+/* The same without a wait: false also if another thread has it. */
 bool hak_turn_try(hak_turn_t *turn);
 /* `taken` is what hak_turn_take said. No lock held. */
 void hak_turn_give(hak_turn_t *turn, bool taken);

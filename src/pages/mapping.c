@@ -5,7 +5,7 @@
 #include "base/event.h"
 #include "base/option.h"
 #include "base/wait.h"
-#include "os/os_release.h"
+#include "os/reservation.h"
 #include "pages/idle.h"
 #include "pages/meta.h"
 #include "pages/registry.h"

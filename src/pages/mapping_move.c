@@ -1,7 +1,7 @@
 #include "pages/mapping_move.h"
 
 #include "base/bits.h"
-#include "os/os_release.h"
+#include "os/reservation.h"
 #include "pages/registry.h"
 
 static char *resize_here(hak_mapping_t *mapping, size_t size) {

@@ -1,7 +1,7 @@
 #include "pages/meta.h"
 
 #include "base/bits.h"
-#include "os/os_release.h"
+#include "os/reservation.h"
 #include "os/turn.h"
 
 /* Head of a range that records are cut from. */

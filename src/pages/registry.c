@@ -1,7 +1,7 @@
 #include "pages/registry.h"
 
 #include "base/check.h"
-#include "os/os_release.h"
+#include "os/reservation.h"
 
 hak_atomic_u64_t hak_registry_reserved;
 

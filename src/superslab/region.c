@@ -4,7 +4,7 @@
 #include "base/event.h"
 #include "base/option.h"
 #include "base/wait.h"
-#include "os/os_release.h"
+#include "os/reservation.h"
 #include "superslab/region_growth.h"
 
 /* Makes the records of the first `count` SuperSlabs usable; called and returns

@@ -1,7 +1,7 @@
 #include "superslab/region_growth.h"
 
 #include "base/option.h"
-#include "os/os_release.h"
+#include "os/reservation.h"
 #include "pages/meta.h"
 
 static size_t head_size(uint32_t count) {

@@ -4,7 +4,7 @@
 
 #include <string.h>
 
-#include "os/os_release.h"
+#include "os/reservation.h"
 #include "superslab/superslab.h"
 
 static const unsigned g_page_flags[] = {0, TEST_OS_PAGE_16K, TEST_OS_PAGE_64K};

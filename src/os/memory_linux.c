@@ -1,4 +1,4 @@
-/* os_linux.c - the contract of os.h on Linux.
+/* memory_linux.c - memory on Linux: the default hooks, and the hints of memory.h.
  *
  * Pages are mapped readable and writable without reservation, so commit is
  * accounting: the first touch makes the page. Purge is MADV_DONTNEED, because
@@ -6,13 +6,12 @@
  */
 #include <errno.h>
 #include <pthread.h>
-#include <string.h>
-#include <sys/auxv.h>
 #include <sys/mman.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "base/bits.h"
+#include "os/memory.h"
 #include "os/os.h"
 
 #define PROTECTION (PROT_READ | PROT_WRITE)
@@ -98,11 +97,9 @@ const hak_os_t *hak_os_default(void) {
   return &default_os;
 }
 
-void hak_os_platform_advise_huge(void *ptr, size_t size) {
-  madvise(ptr, size, MADV_HUGEPAGE);
-}
+void hak_memory_advise_huge(void *ptr, size_t size) { madvise(ptr, size, MADV_HUGEPAGE); }
 
-void hak_os_platform_advise_small(void *ptr, size_t size) {
+void hak_memory_advise_small(void *ptr, size_t size) {
   madvise(ptr, size, MADV_NOHUGEPAGE);
 }
 
@@ -111,19 +108,4 @@ void hak_os_platform_advise_small(void *ptr, size_t size) {
 #define MADV_COLLAPSE 25
 #endif
 
-void hak_os_platform_collapse(void *ptr, size_t size) {
-  madvise(ptr, size, MADV_COLLAPSE);
-}
-
-uint64_t hak_os_entropy(void) {
-  uint64_t bits = 0;
-  uint64_t random[2]; /* what the kernel gives need not be aligned */
-  const void *given = (const void *)getauxval(AT_RANDOM);
-  if (given != NULL) {
-    memcpy(random, given, sizeof random);
-    bits = random[0] ^ hak_mix64(random[1]);
-  }
-  struct timespec now;
-  clock_gettime(CLOCK_MONOTONIC, &now);
-  return hak_mix64(bits ^ (uint64_t)now.tv_nsec ^ (uintptr_t)&bits);
-}
+void hak_memory_collapse(void *ptr, size_t size) { madvise(ptr, size, MADV_COLLAPSE); }

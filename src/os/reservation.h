@@ -1,6 +1,7 @@
-/* os_release.h - ranges that go back to the operating system, or that it refuses.
+/* reservation.h - ranges of address space: reserved, released, and those that the system
+ * does not take back.
  *
- * Depends on: base, os.   Used by: superslab and above.
+ * Depends on: base, leak, os.   Used by: pages and all folders above.
  *
  * A release that fails, or may not be now, is noted and tried again: at the next release
  * that may go through, by hak_collect, at the end of the hooks. No note is ever wanting:
@@ -12,8 +13,8 @@
  *
  * Invariant: refused + in hand <= ranges <= notes
  */
-#ifndef HAK_OS_OS_RELEASE_H
-#define HAK_OS_OS_RELEASE_H
+#ifndef HAK_OS_RESERVATION_H
+#define HAK_OS_RESERVATION_H
 
 #include "os/os.h"
 
@@ -23,6 +24,12 @@ typedef struct hak_os_note hak_os_note_t;
 /* Bytes of ranges that are to go and have not gone, those that were given up included;
  * bytes that notes take beyond a first few. */
 extern hak_atomic_u64_t hak_os_unreleased_bytes, hak_os_notes_bytes;
+
+/* `size` bytes that begin at a multiple of `alignment`, a power of two; NULL if the
+ * system refuses, or hak_os_scope does. No lock held. */
+void *hak_os_reserve(const hak_os_t *os, size_t size, size_t alignment);
+/* A whole reservation goes, at once or when it may. No lock held. */
+void hak_os_release(const hak_os_t *os, void *ptr, size_t size);
 
 /* A release in two steps, for a range in a list of the caller's, so that a fork finds it
  * there or here: the first one calls nobody and may be under any lock below that of the
@@ -54,20 +61,5 @@ void hak_os_stop(void);
  * tried again, or if nobody knows whether they have gone, given up; how many bytes. */
 struct hak_lock *hak_os_unreleased_lock(void);
 uint64_t hak_os_forget_lost(void);
-
-/* For hak_os_reserve: one more range, or one less. */
-bool hak_os_hold_note(void);
-void hak_os_drop_note(void);
-
-/* Under LeakSanitizer pointers in blocks keep what they point at, like those in
- * the C library's own. */
-#if defined(__SANITIZE_ADDRESS__)
-#include <sanitizer/lsan_interface.h>
-#define hak_leak_root(ptr, size) __lsan_register_root_region((ptr), (size))
-#define hak_leak_unroot(ptr, size) __lsan_unregister_root_region((ptr), (size))
-#else
-#define hak_leak_root(ptr, size) ((void)(ptr), (void)(size))
-#define hak_leak_unroot(ptr, size) ((void)(ptr), (void)(size))
-#endif
 
 #endif

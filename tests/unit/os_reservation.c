@@ -3,7 +3,7 @@
 #include "strict_os.h"
 
 #include "heap/phase.h"
-#include "os/os_release.h"
+#include "os/reservation.h"
 
 enum {
   RANGES = 1000,

@@ -1,10 +1,11 @@
-#include "os/os_release.h"
+#include "os/reservation.h"
 
 #include <errno.h>
 
 #include "base/check.h"
 #include "base/lock.h"
 #include "base/wait.h"
+#include "os/leak.h"
 
 /* [lock] but for what the thread that has it in hand reads. */
 struct hak_os_note {
@@ -186,7 +187,7 @@ static void add_chunk_locked(chunk_t *chunk) {
   hak_add_relaxed(&hak_os_notes_bytes, CHUNK_SIZE);
 }
 
-HAK_SLOW bool hak_os_hold_note(void) {
+static HAK_SLOW bool hold_note(void) {
   for (;;) {
     hak_lock_acquire(&lock);
     if (notes_made == 0) {
@@ -206,10 +207,29 @@ HAK_SLOW bool hak_os_hold_note(void) {
   }
 }
 
-HAK_SLOW void hak_os_drop_note(void) {
+static HAK_SLOW void drop_note(void) {
   hak_lock_acquire(&lock);
   if (ranges > 0) ranges--;
   hak_lock_release(&lock);
+}
+
+/* --- reservations ---------------------------------------------------------------- */
+
+void *hak_os_reserve(const hak_os_t *os, size_t size, size_t alignment) {
+  if (hak_os_is_barred() || !hold_note()) return NULL;
+  int saved = errno;
+  void *ptr = os->reserve(os->ctx, size, alignment);
+  errno = saved;
+  hak_os_count(&hak_os_counts.reserve,
+               ptr != NULL && hak_is_aligned((uintptr_t)ptr, alignment));
+  if (ptr == NULL) {
+    drop_note();
+    return NULL;
+  }
+  hak_leak_root(ptr, size);
+  if (hak_is_aligned((uintptr_t)ptr, alignment)) return ptr;
+  hak_os_unreserve(os, ptr, size);
+  return NULL;
 }
 
 /* --- releases ------------------------------------------------------------------------

@@ -1,11 +1,13 @@
-/* os_hooks.c - every call to the operating system passes here and is counted.
- * errno is kept: success leaves it alone, and failure is named by the caller. */
+#include "os/os.h"
+
 #include <errno.h>
 
 #include "base/bits.h"
 #include "base/option.h"
-#include "os/os.h"
-#include "os/os_release.h"
+#include "os/leak.h"
+#include "os/memory.h"
+
+/* Every call keeps errno: success leaves it alone, and failure is named by the caller. */
 
 hak_os_counts_t hak_os_counts;
 
@@ -31,23 +33,6 @@ bool hak_os_count(hak_atomic_u64_t *calls, bool ok) {
   hak_add_relaxed(calls, 1);
   if (!ok) hak_add_relaxed(&hak_os_counts.failures, 1);
   return ok;
-}
-
-void *hak_os_reserve(const hak_os_t *os, size_t size, size_t alignment) {
-  if (hak_os_is_barred() || !hak_os_hold_note()) return NULL;
-  int saved = errno;
-  void *ptr = os->reserve(os->ctx, size, alignment);
-  errno = saved;
-  hak_os_count(&hak_os_counts.reserve,
-               ptr != NULL && hak_is_aligned((uintptr_t)ptr, alignment));
-  if (ptr == NULL) {
-    hak_os_drop_note();
-    return NULL;
-  }
-  hak_leak_root(ptr, size);
-  if (hak_is_aligned((uintptr_t)ptr, alignment)) return ptr;
-  hak_os_unreserve(os, ptr, size);
-  return NULL;
 }
 
 bool hak_os_commit(const hak_os_t *os, void *ptr, size_t size, bool *zeroed) {
@@ -80,7 +65,7 @@ void *hak_os_remap(const hak_os_t *os, void *ptr, size_t old_size, size_t new_si
   return hak_os_count(&hak_os_counts.remap, moved != NULL) ? moved : NULL;
 }
 
-/* What pages there shall be: Linux's own hooks only. */
+/* What pages there shall be: the system's own hooks only. */
 static void advise(const hak_os_t *os, void (*platform)(void *ptr, size_t size),
                    void *ptr, size_t size) {
   if (os->reserve != hak_os_default()->reserve || !hak_os_may_give()) return;
@@ -91,15 +76,15 @@ static void advise(const hak_os_t *os, void (*platform)(void *ptr, size_t size),
 }
 
 void hak_os_advise_huge(const hak_os_t *os, void *ptr, size_t size) {
-  advise(os, hak_os_platform_advise_huge, ptr, size);
+  advise(os, hak_memory_advise_huge, ptr, size);
 }
 
 void hak_os_advise_small(const hak_os_t *os, void *ptr, size_t size) {
-  advise(os, hak_os_platform_advise_small, ptr, size);
+  advise(os, hak_memory_advise_small, ptr, size);
 }
 
 void hak_os_collapse(const hak_os_t *os, void *ptr, size_t size) {
-  advise(os, hak_os_platform_collapse, ptr, size);
+  advise(os, hak_memory_collapse, ptr, size);
 }
 
 uint64_t hak_os_now(const hak_os_t *os) { return os->now_ns(os->ctx); }

@@ -1,0 +1,24 @@
+/* memory.h - the platform's own memory: what a port implements for os.h.
+ *
+ * Depends on: base.   Used by: os.
+ *
+ * The hooks of hak_os_default() are the other half; hakmem.h says what each of them
+ * promises, and docs/PORTING.md what a port has to. Implemented for Linux in
+ * memory_linux.c.
+ *
+ * What follows are hints for pages that those hooks have reserved and committed. They may
+ * do nothing, they report no failure, and they leave the content of the pages alone.
+ * Any thread may call them, for different pages at the same time.
+ */
+#ifndef HAK_OS_MEMORY_H
+#define HAK_OS_MEMORY_H
+
+#include "base/public.h"
+
+/* Pages that are touched for the first time from now on may be huge; shall be small. */
+void hak_memory_advise_huge(void *ptr, size_t size);
+void hak_memory_advise_small(void *ptr, size_t size);
+/* Small pages that lie there become a huge one. */
+void hak_memory_collapse(void *ptr, size_t size);
+
+#endif

@@ -187,6 +187,46 @@ page README 'See [there](ARCHITECTURE.md#territory).'
 fails "pages, a link to no heading" 'has no such heading' pages
 empty
 fails "pages, an empty list" 'no pages' pages
+# ---- The platform ----------------------------------------------------------
+
+platform() { "$rules/platform.sh" "$tree"; }
+fresh
+add heap/heap.c '/* calls getpid(),
+ * and malloc() */ const char *hak_text = "fork()";'
+add heap/heap.c '// pthread_create()
+void hak_none(void) { os->free(ctx); (*abort)(1); hak_heap_free(0); int free = 1; }'
+add heap/heap.c '#include <hakmem/hakmem.h>
+#include <stdio.h>'
+printf '#include <pthread.h>\n' >"$tree/src/os/sys_linux.c"
+printf '#include <sanitizer/lsan_interface.h>\n' >"$tree/src/os/leak.h"
+passes "platform, a tree in order" platform
+for header in pthread.h sched.h signal.h unistd.h sys/mman.h linux/futex.h time.h threads.h \
+  windows.h mach/mach.h sanitizer/lsan_interface.h; do
+  fresh
+  add tiny/tiny.h "#  include <$header>"
+  fails "platform, <$header>" "src/tiny/tiny.h:6: <$header> belongs in" platform
+done
+for use in 'syscall(1);' 'x = getpid ();' 'if (1) abort();' 'pthread_once(&once, f);' \
+  'return free(p);' 'os->free(p); free(p);' 'char *p = malloc(8);' 'mmap(0, 1, 2, 3, 4, 5);' \
+  '/* here */ getenv("X");' 'puts("a\"b"); atexit(f);' 'clock_gettime(0, &now);'; do
+  fresh
+  add tiny/tiny.h "$use"
+  fails "platform, $use" 'src/tiny/tiny.h:6: ' platform
+done
+for use in 'extern char **environ;' '__attribute__((constructor)) void hak_start(void);' \
+  '#if defined(__linux__)' '#ifdef _WIN32'; do
+  fresh
+  add base/base.h "$use"
+  fails "platform, $use" 'src/base/base.h:6: ' platform
+done
+fresh
+add os/os.h '#include <sys/mman.h>'
+fails "platform, in a file of src/os for every system" 'src/os/os.h:6: <sys/mman.h>' platform
+fresh
+printf '#include <pthread.h>\n' >"$tree/src/heap/sys_linux.c"
+fails "platform, in a file of a system elsewhere" 'src/heap/sys_linux.c:1: ' platform
+empty
+fails "platform, an empty list" 'no files' platform
 
 # ---- Memory orders ---------------------------------------------------------
 

@@ -1,6 +1,6 @@
 /* callee.h - a function of the program's and its context, which change together.
  *
- * Depends on: lock, wait.   Used by: report, event.
+ * Depends on: lock, wait.   Used by: report, event, heap (fork).
  *
  * Who calls reads both between two looks at a count of changes, and again if that has
  * moved, so that no function is called with another one's context. Takes no lock.

@@ -1,6 +1,6 @@
 /* event.h - the hook that hears of slow-path events.
  *
- * Depends on: callee, public.   Used by: superslab and above.
+ * Depends on: callee, public.   Used by: all folders from pages up.
  */
 #ifndef HAK_BASE_EVENT_H
 #define HAK_BASE_EVENT_H

@@ -1,6 +1,6 @@
 /* lock.h - a small lock for slow paths, with ranks.
  *
- * Depends on: atomic, check, wait.   Used by: superslab and above.
+ * Depends on: atomic, check, wait.   Used by: callee, and all folders from os up.
  *
  * A thread takes locks in the order of their ranks, lowest first, and never two
  * of the same rank. Functions whose names end in _locked begin with the assertion that

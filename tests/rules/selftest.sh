@@ -187,6 +187,7 @@ page README 'See [there](ARCHITECTURE.md#territory).'
 fails "pages, a link to no heading" 'has no such heading' pages
 empty
 fails "pages, an empty list" 'no pages' pages
+
 # ---- The platform ----------------------------------------------------------
 
 platform() { "$rules/platform.sh" "$tree"; }

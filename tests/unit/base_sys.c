@@ -125,7 +125,7 @@ static hak_atomic_u32_t g_may_end;
 
 static void *late_main(void *argument) {
   CHECK(hak_sys_thread_end_set(argument));
-  hak_add_relaxed(&g_asleep, 1);
+  hak_add_release(&g_asleep, 1); /* pairs with the test's acquire */
   while (hak_load_relaxed(&g_may_end) == 0) hak_sys_yield();
   return NULL;
 }
@@ -138,7 +138,7 @@ static void thread_end__is_told_nothing_after_a_stop(void **state) {
   hak_store_relaxed(&g_asleep, 0);
   pthread_t late;
   CHECK_EQ(pthread_create(&late, NULL, late_main, &g_ended), 0);
-  while (hak_load_relaxed(&g_asleep) == 0) hak_sys_yield();
+  while (hak_load_acquire(&g_asleep) == 0) hak_sys_yield();
   hak_sys_thread_end_stop();
   hak_sys_thread_end_stop(); /* is stopped already */
   CHECK(!hak_sys_thread_end_set(&g_ended));

@@ -11,7 +11,8 @@ void hak_callee_set(hak_callee_t *callee, hak_any_fn *fn, void *ctx) {
   hak_lock_acquire(&lock);
   uint32_t changes = hak_load_relaxed(&callee->changes);
   hak_store_relaxed(&callee->changes, changes + 1);
-  /* Release, all: whoever sees one of them sees the odd count as well. */
+  /* Release, each of the three: pairs with hak_callee_get, where a thread that reads the
+   * new function or context sees the odd count as well. */
   hak_store_release(&callee->fn, fn);
   hak_store_release(&callee->ctx, ctx);
   hak_store_release(&callee->changes, changes + 2);

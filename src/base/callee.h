@@ -2,8 +2,9 @@
  *
  * Depends on: lock, wait.   Used by: report, event, heap (fork).
  *
- * Who calls reads both between two looks at a count of changes, and again if that has
- * moved, so that no function is called with another one's context. Takes no lock.
+ * A caller reads function and context between two looks at a count of changes. If the
+ * count has moved it reads them again, so that no function is called with another one's
+ * context. A caller takes no lock.
  */
 #ifndef HAK_BASE_CALLEE_H
 #define HAK_BASE_CALLEE_H
@@ -18,11 +19,11 @@ typedef struct hak_callee {
   hak_atomic_ptr_t ctx;
 } hak_callee_t;
 
-/* The lock of all changes, for fork. */
+/* The lock that hak_callee_set takes, for a fork. */
 hak_lock_t *hak_callees_lock(void);
 
 void hak_callee_set(hak_callee_t *callee, hak_any_fn *fn, void *ctx);
-/* The function, or NULL; its context. */
+/* Returns the function, or NULL, and sets *ctx to its context. */
 hak_any_fn *hak_callee_get(hak_callee_t *callee, void **ctx);
 
 #endif

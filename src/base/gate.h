@@ -2,9 +2,10 @@
  *
  * Depends on: atomic, wait.   Used by: external, heap.
  *
- * Who looks enters first and leaves after; who takes the thing away closes the gate and
- * waits until all have left. One word has the mark 'open' and the count of those inside,
- * so that an entry either comes before the close and is waited for, or is refused.
+ * A thread that looks enters first and leaves after. The thread that takes the thing away
+ * closes the gate and waits until all have left. One word has the mark 'open' and the
+ * count of those inside, so that an entry either comes before the close and is waited
+ * for, or is refused.
  *
  * Cost of a look: two locked instructions.
  */
@@ -28,7 +29,7 @@ HAK_HOT void hak_gate_open(hak_gate_t *gate) {
 /* Release: pairs with hak_gate_inside; who was inside looks no more. */
 HAK_HOT void hak_gate_leave(hak_gate_t *gate) { hak_sub_release(&gate->word, 1); }
 
-/* False if it is closed; then the caller is not inside. */
+/* Enters. False if the gate is closed: then the caller is not inside. */
 HAK_HOT bool hak_gate_enter(hak_gate_t *gate) {
   /* A gate that is closed for long is only read. */
   if ((hak_load_relaxed(&gate->word) & HAK_GATE_OPEN) == 0) return false;
@@ -38,12 +39,12 @@ HAK_HOT bool hak_gate_enter(hak_gate_t *gate) {
   return false;
 }
 
-/* The gate is open, and only one thread closes it. */
+/* Closes a gate that is open. Only one thread may do that at a time. */
 HAK_HOT void hak_gate_close(hak_gate_t *gate) {
   hak_sub_release(&gate->word, HAK_GATE_OPEN);
 }
 
-/* How many are inside. */
+/* Returns how many threads are inside. */
 HAK_HOT uint32_t hak_gate_inside(hak_gate_t *gate) {
   /* Acquire: pairs with hak_gate_leave. */
   return hak_load_acquire(&gate->word) & ~HAK_GATE_OPEN;
@@ -60,7 +61,7 @@ HAK_HOT bool hak_gate_wait(hak_gate_t *gate, unsigned rounds) {
   return true;
 }
 
-/* In the child of a fork: none but `inside` of those who were inside are there. */
+/* In the child of a fork, where only `inside` of those who were inside exist. */
 HAK_HOT void hak_gate_recount(hak_gate_t *gate, uint32_t inside) {
   hak_store_relaxed(&gate->word,
                     (hak_load_relaxed(&gate->word) & HAK_GATE_OPEN) | inside);

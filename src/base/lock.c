@@ -10,12 +10,13 @@ enum {
 };
 
 /* What is done under a lock is short, so its holder may be about to leave on another
- * processor. Not where somebody sleeps already: its holder is not running. */
+ * processor. Where a thread sleeps already, the holder is probably not running: then it
+ * is of no use to spin. */
 static bool spin(hak_atomic_u32_t *word) {
   for (unsigned spins = hak_wait_may_spin() ? SPINS : 0; spins > 0; spins--) {
     uint32_t now = hak_load_relaxed(word);
     if (now == HAK_WORD_WAITED) return false;
-    /* Acquire: as in hak_word_try. */
+    /* Acquire: hak_word_try, which pairs with hak_word_give. */
     if (now == HAK_WORD_FREE && hak_word_try(word)) return true;
     hak_cpu_relax();
   }
@@ -26,7 +27,7 @@ static HAK_SLOW void wait_slow(hak_atomic_u32_t *word) {
   hak_add_relaxed(&hak_lock_contended, 1);
   if (spin(word)) return;
   /* Whoever comes through here leaves the word saying that somebody waits: it cannot
-   * know that nobody does. Acquire: as in hak_word_try. */
+   * know that nobody does. Acquire: pairs with hak_word_give. */
   while (hak_exchange_acquire(word, HAK_WORD_WAITED) != HAK_WORD_FREE) {
     hak_wait_on(word, HAK_WORD_WAITED);
   }

@@ -16,8 +16,9 @@ void hak_wait_step(unsigned *rounds);
 /* Blocks while *word is `value`, and perhaps shorter: the caller looks again. Whoever
  * changes the word calls hak_wake_one afterwards. errno is kept by both. */
 void hak_wait_on(hak_atomic_u32_t *word, uint32_t value);
-/* Lets one of those who wait on the word look again. The word may be gone by now, or
- * serve others, who look again for nothing. */
+/* Wakes one thread that waits on the word, which then looks again. The memory of the word
+ * may be gone by now; if it serves another word, a thread there looks again for nothing.
+ */
 void hak_wake_one(hak_atomic_u32_t *word);
 
 /* Other threads may run while this one spins: false on one processor. */

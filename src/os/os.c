@@ -65,7 +65,7 @@ void *hak_os_remap(const hak_os_t *os, void *ptr, size_t old_size, size_t new_si
   return hak_os_count(&hak_os_counts.remap, moved != NULL) ? moved : NULL;
 }
 
-/* What pages there shall be: the system's own hooks only. */
+/* Passes a hint for ranges of the system's own hooks on to the platform. */
 static void advise(const hak_os_t *os, void (*platform)(void *ptr, size_t size),
                    void *ptr, size_t size) {
   if (os->reserve != hak_os_default()->reserve || !hak_os_may_give()) return;

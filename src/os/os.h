@@ -43,7 +43,7 @@ HAK_HOT bool hak_os_is_fixed(const hak_os_t *os) {
 }
 
 extern hak_os_counts_t hak_os_counts; /* since the library was loaded */
-/* A call that went well, or a failure; `ok`. */
+/* Counts a call, which went well if `ok`; returns `ok`. */
 bool hak_os_count(hak_atomic_u64_t *calls, bool ok);
 
 /* What the calling thread may ask of the OS now. A refusal looks to callers like one
@@ -58,19 +58,21 @@ typedef enum hak_os_scope {
 
 extern _Thread_local hak_os_scope_t hak_os_scope;
 
-/* The scope from here on; the one before, to be put back at the end of the call. */
+/* Changes the scope of the calling thread. Returns the scope before, which hak_os_leave
+ * puts back. */
 HAK_HOT hak_os_scope_t hak_os_enter(hak_os_scope_t scope) {
   hak_os_scope_t before = hak_os_scope;
   hak_os_scope = scope;
   return before;
 }
 HAK_HOT void hak_os_leave(hak_os_scope_t before) { hak_os_scope = before; }
-/* What would be asked for is refused: no use to wait for a turn to ask. */
+/* The calling thread may ask the OS for nothing, so it need not wait for its turn. */
 HAK_HOT bool hak_os_is_barred(void) {
   return HAK_UNLIKELY(hak_os_scope == HAK_OS_BARRED);
 }
 
-/* The calling thread, for who finds out after a fork which threads are not there. */
+/* An address that stands for the calling thread. After a fork it tells what the surviving
+ * thread was at from what lost threads were at. */
 HAK_HOT const void *hak_os_self(void) { return &hak_os_scope; }
 
 /* Pages and ranges may be given back now. */
@@ -87,7 +89,8 @@ void hak_os_advise_small(const hak_os_t *os, void *ptr, size_t size);
 void hak_os_collapse(const hak_os_t *os, void *ptr, size_t size);
 uint64_t hak_os_now(const hak_os_t *os);
 
-/* Memory that others reserved is used for blocks, or no more; no call to the system. */
+/* Blocks lie in memory that the program reserved, from now on, or no longer. Tells leak
+ * tools, and does not call the system. */
 void hak_os_borrow(void *ptr, size_t size);
 void hak_os_return(void *ptr, size_t size);
 

@@ -7,16 +7,17 @@
 #include "base/wait.h"
 #include "os/leak.h"
 
-/* [lock] but for what the thread that has it in hand reads. */
+/* [lock], except that the thread that has the note in hand reads and writes `called`, and
+ * reads what the call of the hook needs, without it. */
 struct hak_os_note {
   hak_os_note_t *next, *prev;
-  const void *who;       /* of one in hand: the thread */
+  const void *who;       /* of a note in hand: the thread, see hak_os_self */
   const hak_os_t *hooks; /* whose range it is; never followed, as they may end */
   int (*release)(void *ctx, void *ptr, size_t size);
   void *ctx;
   void *ptr;
   size_t size;
-  bool called;  /* of one in hand: the hook is called, the range may have gone */
+  bool called;  /* of a note in hand: the hook is called, the range may have gone */
   bool refused; /* counted in hak_os_unreleased_bytes */
 };
 
@@ -31,7 +32,7 @@ enum {
   LAST_TRIES = 8 /* of a range whose hooks end */
 };
 
-/* More notes; their range is not among those that notes are held for. */
+/* A range of more notes. No note is held for that range itself. */
 typedef struct chunk {
   struct chunk *next;
   const hak_os_t *os;
@@ -50,8 +51,8 @@ static hak_os_note_t first_notes[FIRST_NOTES];
 static chunk_t *chunks;             /* [lock] */
 static notes_t refused, in_hand;    /* [lock] */
 static hak_os_note_t *unused;       /* [lock] by `next` */
-static hak_os_note_t *uncut;        /* [lock] notes that were never used, up to... */
-static uint32_t uncut_count;        /* [lock] ...so many */
+static hak_os_note_t *uncut;        /* [lock] the first note that was never used */
+static uint32_t uncut_count;        /* [lock] how many never used notes lie there */
 static uint64_t ranges, notes_made; /* [lock] */
 static hak_atomic_u32_t refused_count;
 static const hak_os_t *notes_os; /* [const] while the library runs */
@@ -60,7 +61,7 @@ struct hak_lock *hak_os_unreleased_lock(void) {
   return &lock;
 }
 
-/* --- lists ----------------------------------------------------------------------- */
+/* --- lists ------------------------------------------------------------------------- */
 
 static HAK_SLOW void add_locked(notes_t *list, hak_os_note_t *note) {
   hak_lock_assert_held(&lock);
@@ -124,21 +125,21 @@ static HAK_SLOW void refuse_locked(hak_os_note_t *note) {
   add_locked(&refused, note);
 }
 
-/* The range has gone. */
+/* The range has gone, so its note serves another one. */
 static HAK_SLOW void gone_locked(hak_os_note_t *note) {
   hak_lock_assert_held(&lock);
   if (note->refused) hak_sub_relaxed(&hak_os_unreleased_bytes, note->size);
   put_locked(note);
 }
 
-/* Nobody will try again. */
+/* The range has not gone, and nobody will try again. */
 static HAK_SLOW void give_up_locked(hak_os_note_t *note) {
   hak_lock_assert_held(&lock);
   if (!note->refused) hak_add_relaxed(&hak_os_unreleased_bytes, note->size);
   put_locked(note);
 }
 
-/* --- memory for notes --------------------------------------------------------------- */
+/* --- memory for notes -------------------------------------------------------------- */
 
 static HAK_SLOW bool call(int (*release)(void *ctx, void *ptr, size_t size), void *ctx,
                           void *ptr, size_t size) {
@@ -172,7 +173,7 @@ static HAK_SLOW chunk_t *chunk_new(void) {
   return chunk;
 }
 
-/* Notes that are left over of the last uncut ones are cut. */
+/* Notes of the chunk before that were never used go to the unused ones. */
 static void add_chunk_locked(chunk_t *chunk) {
   hak_lock_assert_held(&lock);
   chunk->next = chunks;
@@ -213,7 +214,7 @@ static HAK_SLOW void drop_note(void) {
   hak_lock_release(&lock);
 }
 
-/* --- reservations ---------------------------------------------------------------- */
+/* --- reservations ------------------------------------------------------------------ */
 
 void *hak_os_reserve(const hak_os_t *os, size_t size, size_t alignment) {
   if (hak_os_is_barred() || !hold_note()) return NULL;
@@ -232,13 +233,12 @@ void *hak_os_reserve(const hak_os_t *os, size_t size, size_t alignment) {
   return NULL;
 }
 
-/* --- releases ------------------------------------------------------------------------
- */
+/* --- releases ---------------------------------------------------------------------- */
 
 HAK_SLOW hak_os_note_t *hak_os_release_begin(const hak_os_t *os, void *ptr, size_t size) {
   if (hak_os_is_fixed(os)) return NULL;
   hak_lock_acquire(&lock);
-  /* In one step with the note, for a fork that comes between. */
+  /* Under the lock, so that a fork finds both: no root, and the note. */
   hak_leak_unroot(ptr, size);
   hak_os_note_t *note = get_locked();
   hak_assert(note != NULL);
@@ -255,8 +255,8 @@ HAK_SLOW hak_os_note_t *hak_os_release_begin(const hak_os_t *os, void *ptr, size
   return note;
 }
 
-/* Of a note in hand: calls the hook. A fork that comes before finds a range that is there
- * still. */
+/* Calls the hook for a note in hand. The child of a fork that comes before `called` is
+ * set knows that the range is still there. */
 static HAK_SLOW bool try(hak_os_note_t *note) {
   note->called = true;
   hak_compiler_fence();
@@ -292,7 +292,8 @@ HAK_SLOW void hak_os_retry_releases(bool all) {
     if (note == NULL) return;
     bool ok = try(note);
     settle(note, ok);
-    if (!ok && !all) return; /* it is the last one now: another comes first */
+    if (!ok && !all)
+      return; /* this note is the last one now, and another is tried first */
   }
 }
 
@@ -314,8 +315,7 @@ void hak_os_unreserve(const hak_os_t *os, void *ptr, size_t size) {
   hak_os_unreserve_end(hak_os_release_begin(os, ptr, size));
 }
 
-/* --- the end of hooks ------------------------------------------------------------------
- */
+/* --- the end of hooks -------------------------------------------------------------- */
 
 static hak_os_note_t *first_of(const notes_t *list, const hak_os_t *hooks) {
   hak_os_note_t *note = list->first;
@@ -323,7 +323,7 @@ static hak_os_note_t *first_of(const notes_t *list, const hak_os_t *hooks) {
   return note;
 }
 
-/* Called and returns with the lock held, which it drops for the hook. */
+/* Drops the lock while the hook runs, and takes it again. */
 static void try_last_locked(hak_os_note_t *note) {
   hak_lock_assert_held(&lock);
   remove_locked(&refused, note);
@@ -358,7 +358,8 @@ HAK_SLOW void hak_os_end(const hak_os_t *os) {
   hak_lock_release(&lock);
 }
 
-/* What the hooks before refused to take back these may be offered. */
+/* Hooks `os` may be offered a range that the hooks of the last run refused: they are the
+ * same, or the range is the system's. */
 static bool is_taken_over(const hak_os_note_t *note, const hak_os_t *os,
                           const hak_os_t *systems) {
   return (note->release == os->release && note->ctx == os->ctx) ||
@@ -380,7 +381,7 @@ HAK_SLOW void hak_os_start(const hak_os_t *os) {
   hak_lock_release(&lock);
 }
 
-/* The first notes are all that is left. */
+/* Only first_notes stay: the chunks are about to go. */
 static void keep_first_notes_locked(void) {
   hak_lock_assert_held(&lock);
   hak_os_note_t copies[FIRST_NOTES];
@@ -417,8 +418,7 @@ HAK_SLOW void hak_os_stop(void) {
   }
 }
 
-/* --- fork ------------------------------------------------------------------------------
- */
+/* --- fork -------------------------------------------------------------------------- */
 
 HAK_SLOW uint64_t hak_os_forget_lost(void) {
   uint64_t lost = 0;
@@ -429,7 +429,7 @@ HAK_SLOW uint64_t hak_os_forget_lost(void) {
     if (note->who == hak_os_self()) continue;
     remove_locked(&in_hand, note);
     if (note->called) {
-      /* What lies there by now may be somebody else's. */
+      /* The range may have gone, and another one may lie there by now. */
       lost += note->size;
       gone_locked(note);
     } else {

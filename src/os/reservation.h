@@ -21,8 +21,8 @@
 struct hak_lock;
 typedef struct hak_os_note hak_os_note_t;
 
-/* Bytes of ranges that are to go and have not gone, those that were given up included;
- * bytes that notes take beyond a first few. */
+/* Bytes of ranges that were released and have not gone, including those that the library
+ * has given up; bytes of the ranges in which notes lie. */
 extern hak_atomic_u64_t hak_os_unreleased_bytes, hak_os_notes_bytes;
 
 /* `size` bytes that begin at a multiple of `alignment`, a power of two; NULL if the
@@ -31,35 +31,39 @@ void *hak_os_reserve(const hak_os_t *os, size_t size, size_t alignment);
 /* A whole reservation goes, at once or when it may. No lock held. */
 void hak_os_release(const hak_os_t *os, void *ptr, size_t size);
 
-/* A release in two steps, for a range in a list of the caller's, so that a fork finds it
- * there or here: the first one calls nobody and may be under any lock below that of the
- * notes. NULL: nothing is to be done. */
+/* A release in two steps, for a range that the caller has in a list: a fork between them
+ * finds the range either in that list or in a note. The first step calls no hook; the
+ * caller may hold any lock with a lower rank than the notes' lock. The second step is
+ * called without a lock. NULL: there is nothing to release. */
 hak_os_note_t *hak_os_release_begin(const hak_os_t *os, void *ptr, size_t size);
 void hak_os_release_end(hak_os_note_t *note);
 
-/* What was reserved in this very call and is of no use after all goes back at once, where
- * purging is manual too: it never was memory in use. */
+/* For a range that was reserved in this very call and turned out to be of no use. It goes
+ * back at once, even where purging is manual, because it never was memory in use. */
 void hak_os_unreserve(const hak_os_t *os, void *ptr, size_t size);
 void hak_os_unreserve_end(hak_os_note_t *note);
 
-/* Tries again what was refused: each range once if `all`, else a few until one is refused
- * again. No lock held. */
+/* Tries again to release what was refused: each range once if `all`, else a few ranges,
+ * until one of them is refused again. No lock held. */
 void hak_os_retry_releases(bool all);
 
-/* The hooks are never called again after: waits for threads that are releasing ranges of
- * theirs, tries a few times what was refused, and gives up what still is. */
+/* The hooks are never called again after this. It waits for threads that are releasing
+ * ranges of these hooks, tries refused ranges a few times more, and gives them up then.
+ */
 void hak_os_end(const hak_os_t *os);
 
-/* Start and end of the library: where memory for notes comes from; it goes back. In
- * between nobody is called. What was refused to the end, by the first notes, is tried
- * again after a start with the same hooks, or if it is the system's own; else it is given
- * up. */
+/* Start and end of the library. Memory for notes comes from `os`, and goes back at the
+ * end. Between an end and the next start no hook is called. Ranges that were refused to
+ * the end, as far as the notes that need no memory can name them, are tried again after a
+ * start with the same hooks, or if they are the system's own; others are given up. */
 void hak_os_start(const hak_os_t *os);
 void hak_os_stop(void);
 
-/* For fork. In the child: ranges that threads which are not there were releasing are
- * tried again, or if nobody knows whether they have gone, given up; how many bytes. */
+/* The notes' lock, for a fork. */
 struct hak_lock *hak_os_unreleased_lock(void);
+/* In the child of a fork: ranges that other threads were releasing are tried again later.
+ * Where nobody knows whether the range has gone it is given up; returns how many bytes.
+ */
 uint64_t hak_os_forget_lost(void);
 
 #endif

@@ -2,9 +2,10 @@
  *
  * Depends on: base, os.   Used by: pages, superslab.
  *
- * Threads that find something used up at the same moment would else each ask for more.
- * Whoever has waited for the turn looks again. Hooks run while it is out, and may call
- * the library: so a thread that has it does not wait for it.
+ * Without turns, threads that find something used up at the same moment would each ask
+ * for more. A thread that has waited for the turn looks again before it asks. Hooks run
+ * while a thread has the turn, and may call the library: so that thread does not wait for
+ * the turn that it has.
  */
 #ifndef HAK_OS_TURN_H
 #define HAK_OS_TURN_H
@@ -14,7 +15,7 @@
 
 typedef struct hak_turn {
   hak_lease_t lease;
-  hak_atomic_ptr_t holder; /* an address that only one thread has; NULL */
+  hak_atomic_ptr_t holder; /* hak_os_self of the thread that has the turn; NULL */
 } hak_turn_t;
 
 /* Relaxed: only the thread itself writes this value, and takes it back. */
@@ -23,9 +24,10 @@ HAK_HOT bool hak_turn_is_mine(hak_turn_t *turn) {
 }
 HAK_HOT bool hak_turn_is_out(hak_turn_t *turn) { return hak_lease_is_out(&turn->lease); }
 
-/* False: the thread has it already, and goes on without. No lock held. */
+/* Waits for the turn. False, at once, if the calling thread has it already. No lock held.
+ */
 bool hak_turn_take(hak_turn_t *turn);
-/* The same without a wait: false also if another thread has it. */
+/* Takes the turn without a wait: false if any thread has it. */
 bool hak_turn_try(hak_turn_t *turn);
 /* `taken` is what hak_turn_take said. No lock held. */
 void hak_turn_give(hak_turn_t *turn, bool taken);

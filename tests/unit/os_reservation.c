@@ -1,5 +1,5 @@
-/* os_release.c - ranges that the hooks will not take back: remembered, tried again, given
- * up at the end of their hooks. */
+/* os_reservation.c - ranges that the hooks will not take back: remembered, tried again,
+ * given up at the end of their hooks. */
 #include "strict_os.h"
 
 #include "heap/phase.h"

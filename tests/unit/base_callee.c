@@ -59,7 +59,7 @@ static void pairs__that_change_are_seen_whole(void **state) {
   hak_callee_set(&g_callee, g_fn[0], &g_ctx[0]);
   test_threads_begin(threads, 2, look, NULL);
   while (hak_load_relaxed(&g_seen) == 0) hak_cpu_relax();
-  for (size_t n = 0; n < test_scale(100000); n++) {
+  for (size_t n = 0; n < test_scale(2000000); n++) {
     hak_callee_set(&g_callee, g_fn[n % PAIRS], &g_ctx[n % PAIRS]);
   }
   hak_store_relaxed(&g_stop, 1);

@@ -73,16 +73,16 @@ static void thing__is_there_for_everybody_who_is_inside(void **state) {
   static int thing;
   pthread_t threads[THREADS];
   test_threads_begin(threads, THREADS, look, NULL);
-  for (size_t n = test_scale(3000); n > 0 || hak_load_relaxed(&g_looks) == 0; n--) {
+  size_t looks = test_scale(100000);
+  for (size_t n = 0; hak_load_relaxed(&g_looks) < looks; n++) {
     thing = 42;
     hak_store_relaxed(&g_thing, &thing);
     hak_gate_open(&g_gate);
-    for (size_t i = 0; i < n % 100; i++) hak_cpu_relax();
+    for (size_t i = 0; i < n % 32; i++) hak_cpu_relax();
     hak_gate_close(&g_gate);
     CHECK(hak_gate_wait(&g_gate, 0));
     hak_store_relaxed(&g_thing, NULL);
     thing = 0;
-    if (n == 0) n = 1;
   }
   hak_store_relaxed(&g_stop, 1);
   test_threads_end(threads, THREADS);

@@ -1,6 +1,6 @@
 /* tiny_hold.c - who may touch a slab: the changes of the word, one at a time and
  * then in a race. */
-#include "class_fixture.h"
+#include "slab_fixture.h"
 #include "threads.h"
 
 #include <stdatomic.h>
@@ -19,64 +19,15 @@ static int teardown(void **state) {
   return test_class_teardown(state);
 }
 
-static char *block_of(hak_slab_t *slab, uint32_t i) {
-  return hak_slab_start(slab) + (size_t)i * SIZE;
-}
-
-/* A slab of this thread, all of whose blocks are the test's. */
-static hak_slab_t *new_full_slab(void) {
-  hak_slab_t *slab = hak_hold_new(hak_thread_self, &hak_thread_self->cache, g_class);
-  CHECK(slab != NULL);
-  CHECK_EQ(slab->capacity, CAPACITY);
-  hak_slab_carve(slab, CAPACITY);
-  return slab;
-}
-
-/* Blocks `from` to `to` - 1 of a slab as a run, linked by whoever calls. */
-static hak_batch_t make_run(hak_slab_t *slab, uint32_t from, uint32_t to) {
-  for (uint32_t i = from; i + 1 < to; i++) {
-    hak_link_write(&hak_thread_self->key, block_of(slab, i), block_of(slab, i + 1));
-  }
-  return (hak_batch_t){slab, block_of(slab, from), block_of(slab, to - 1), to - from};
-}
-
-typedef struct push {
-  hak_slab_t *slab;
-  uint32_t from, to;
-} push_t;
-
-/* A thread that brings a run home, whoever holds the slab. */
-static void *push_main(void *argument) {
-  const push_t *push = argument;
-  CHECK_EQ(hak_thread_init(), 0);
-  bool locked = false;
-  hak_batch_t run = make_run(push->slab, push->from, push->to);
-  hak_hold_home_any(hak_thread_self, &hak_thread_self->cache, g_class, run, &locked);
-  if (locked) hak_lock_release(&g_central->lock);
-  return NULL;
-}
-
-static void push_by_another(hak_slab_t *slab, uint32_t from, uint32_t to) {
-  push_t push = {slab, from, to};
-  test_thread_run(push_main, &push);
-}
-
-static void go_home(hak_slab_t *slab, uint32_t from, uint32_t to) {
-  bool locked = false;
-  hak_hold_home_any(hak_thread_self, &hak_thread_self->cache, g_class,
-                    make_run(slab, from, to), &locked);
-  if (locked) hak_lock_release(&g_central->lock);
-}
-
 /* --- the word, one change at a time -------------------------------------------- */
 
 static void remote__batches_of_another_thread_are_taken_once_in_one_list(void **state) {
   (void)state;
   hak_thread_t *me = hak_thread_self;
-  hak_slab_t *slab = new_full_slab();
+  hak_slab_t *slab = test_slab_full();
   uint64_t before = test_stats().free_remote;
-  push_by_another(slab, 0, 10);
-  push_by_another(slab, 20, 25);
+  test_slab_home_elsewhere(slab, 0, 10);
+  test_slab_home_elsewhere(slab, 20, 25);
   CHECK_EQ(test_stats().free_remote - before, 15);
   CHECK_EQ(hak_slab_out(slab), CAPACITY); /* until the holder takes them */
   uint32_t count = 0;
@@ -84,19 +35,19 @@ static void remote__batches_of_another_thread_are_taken_once_in_one_list(void **
   CHECK_EQ(count, 15);
   for (uint32_t i = 0; i < 15; i++) {
     CHECK(!hak_list_take_fails(me, &me->cache, &list, &block));
-    CHECK(block == block_of(slab, i < 5 ? 20 + i : i - 5));
+    CHECK(block == test_slab_block(slab, i < 5 ? 20 + i : i - 5));
   }
   CHECK(list == HAK_LINK_END);
   CHECK(hak_slab_take_remote(me, &me->cache, slab, &count) == NULL);
   CHECK_EQ(count, 0);
   CHECK_EQ(hak_load_relaxed(&slab->word), hak_word_mine(&me->cache));
-  go_home(slab, 0, CAPACITY);
+  test_slab_home(slab, 0, CAPACITY);
 }
 
 static void let_go__makes_a_slab_full_and_a_claim_takes_it_back(void **state) {
   (void)state;
   hak_thread_t *me = hak_thread_self;
-  hak_slab_t *slab = new_full_slab();
+  hak_slab_t *slab = test_slab_full();
   CHECK(
       !hak_hold_claim(me, &me->cache, slab, g_class)); /* it is held, if by this thread */
   hak_hold_let_go(me, &me->cache, slab, g_class);
@@ -109,50 +60,50 @@ static void let_go__makes_a_slab_full_and_a_claim_takes_it_back(void **state) {
   me->holds[g_class].credit = 0;
   CHECK(!hak_hold_claim(me, &me->cache, slab, g_class)); /* not without credit */
   me->holds[g_class].credit = 1;
-  go_home(slab, 0, CAPACITY);
+  test_slab_home(slab, 0, CAPACITY);
 }
 
 static void let_go__keeps_a_slab_whose_blocks_came_home_meanwhile(void **state) {
   (void)state;
   hak_thread_t *me = hak_thread_self;
-  hak_slab_t *slab = new_full_slab();
-  push_by_another(slab, 3, 6);
+  hak_slab_t *slab = test_slab_full();
+  test_slab_home_elsewhere(slab, 3, 6);
   hak_hold_let_go(me, &me->cache, slab, g_class);
   CHECK_EQ(hak_load_relaxed(&slab->word), hak_word_mine(&me->cache));
   CHECK_EQ(slab->queue, HAK_QUEUE_HELD);
   CHECK_EQ(hak_slab_out(slab), CAPACITY - 3);
   CHECK(hak_hold_is_valid(me, &me->cache)); /* walks the list */
-  CHECK_EQ(hak_registry_entry(me->registry, (uintptr_t)block_of(slab, 9)),
+  CHECK_EQ(hak_registry_entry(me->registry, (uintptr_t)test_slab_block(slab, 9)),
            hak_entry_local(me, slab));
-  go_home(slab, 0, 3);
-  go_home(slab, 6, CAPACITY);
+  test_slab_home(slab, 0, 3);
+  test_slab_home(slab, 6, CAPACITY);
 }
 
 static void full_slab__is_shelved_by_the_first_block_that_comes_home(void **state) {
   (void)state;
   hak_thread_t *me = hak_thread_self;
-  hak_slab_t *slab = new_full_slab();
+  hak_slab_t *slab = test_slab_full();
   hak_hold_let_go(me, &me->cache, slab, g_class);
-  push_by_another(slab, 0, 1);
+  test_slab_home_elsewhere(slab, 0, 1);
   CHECK_EQ(hak_load_relaxed(&slab->word), hak_word_make(HAK_SLAB_PARTIAL, 0));
   CHECK_EQ(slab->queue, HAK_QUEUE_PARTIAL);
-  push_by_another(slab, 1, CAPACITY - 1);
+  test_slab_home_elsewhere(slab, 1, CAPACITY - 1);
   CHECK_EQ(hak_slab_out(slab), 1);
   uint64_t retired = test_stats().slab_retired;
-  push_by_another(slab, CAPACITY - 1, CAPACITY);
+  test_slab_home_elsewhere(slab, CAPACITY - 1, CAPACITY);
   CHECK_EQ(test_stats().slab_retired, retired + 1);
   CHECK(hak_load_relaxed(&g_central->partial) == NULL);
-  CHECK_EQ(hak_locate((uintptr_t)block_of(slab, 0)).cls, HAK_CLASS_NONE);
+  CHECK_EQ(hak_locate((uintptr_t)test_slab_block(slab, 0)).cls, HAK_CLASS_NONE);
 }
 
 static void held_slab__that_is_given_up_lies_on_the_shelf_and_serves_a_refill(
     void **state) {
   (void)state;
   hak_thread_t *me = hak_thread_self;
-  hak_slab_t *slab = new_full_slab();
-  go_home(slab, 10, 20);
+  hak_slab_t *slab = test_slab_full();
+  test_slab_home(slab, 10, 20);
   CHECK_EQ(me->holds[g_class].slabs, 1);
-  push_by_another(slab, 30, 33); /* joins the list when it is listed */
+  test_slab_home_elsewhere(slab, 30, 33); /* joins the list when it is listed */
   hak_hold_list_all(me, &me->cache, g_class);
   CHECK_EQ(me->holds[g_class].slabs, 0);
   CHECK_EQ(hak_slab_out(slab), CAPACITY - 13);
@@ -165,7 +116,7 @@ static void held_slab__that_is_given_up_lies_on_the_shelf_and_serves_a_refill(
   CHECK_EQ(test_stats().refill_shelf, partial + 1);
   CHECK_EQ(test_stats().slab_fresh, fresh);
   CHECK_EQ(hak_load_relaxed(&slab->word), hak_word_make(HAK_SLAB_FULL, 0));
-  go_home(slab, 0, CAPACITY);
+  test_slab_home(slab, 0, CAPACITY);
 }
 
 /* --- threads that end ------------------------------------------------------------- */
@@ -204,8 +155,8 @@ static void *racer_main(void *argument) {
   while (!atomic_load(&g_done)) {
     hak_slab_t *slab = atomic_exchange(&g_offered, NULL);
     if (slab == NULL) continue;
-    go_home(slab, 0, 5);
-    go_home(slab, 5, 6);
+    test_slab_home(slab, 0, 5);
+    test_slab_home(slab, 5, 6);
     atomic_store(&g_done, true);
   }
   return NULL;
@@ -216,7 +167,7 @@ static void let_go__loses_no_batch_that_is_pushed_meanwhile(void **state) {
   hak_thread_t *me = hak_thread_self;
   test_rng_t rng = test_rng(test_seed(), 1);
   for (size_t n = test_scale(3000); n > 0; n--) {
-    hak_slab_t *slab = new_full_slab();
+    hak_slab_t *slab = test_slab_full();
     atomic_store(&g_done, false);
     pthread_t racer;
     CHECK_EQ(pthread_create(&racer, NULL, racer_main, NULL), 0);
@@ -226,7 +177,7 @@ static void let_go__loses_no_batch_that_is_pushed_meanwhile(void **state) {
     hak_hold_let_go(me, &me->cache, slab, g_class);
     pthread_join(racer, NULL);
     /* Whoever has it now: no block but these six is home, and none is lost. */
-    go_home(slab, 6, CAPACITY);
+    test_slab_home(slab, 6, CAPACITY);
     hak_hold_list_all(me, &me->cache, g_class);
     CHECK_EQ(hak_load_relaxed(&g_central->spans), 0);
     CHECK(hak_hold_is_valid(me, &me->cache));

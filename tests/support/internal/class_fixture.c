@@ -1,12 +1,16 @@
 /* class_fixture.c - see class_fixture.h */
 #include "class_fixture.h"
 
+hak_thread_t *g_me;
+const hak_cache_t *g_cache;
 uint32_t g_class;
 hak_central_t *g_central;
 
 int test_class_setup(void **state) {
   test_over_os(0);
   CHECK_EQ(hak_thread_init(), 0);
+  g_me = hak_thread_self;
+  g_cache = &g_me->cache;
   g_class = hak_class_of((size_t)(uintptr_t)*state);
   g_central = &hak_heap_get_default()->store->centrals[g_class];
   return 0;

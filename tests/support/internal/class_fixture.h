@@ -6,6 +6,10 @@
 #include "heap/thread.h"
 #include "os_fixture.h"
 
+/* The thread of the test, and its cache of the default heap. */
+extern hak_thread_t *g_me;
+extern const hak_cache_t *g_cache;
+
 /* The class of the blocks, and what all threads share of it. */
 extern uint32_t g_class;
 extern hak_central_t *g_central;

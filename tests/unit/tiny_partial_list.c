@@ -1,0 +1,162 @@
+/* tiny_partial_list.c - two queues of partly free slabs: wholly carved ones, the oldest
+ * first, and partly carved ones, the youngest first. Records only. */
+#include "support.h"
+
+#include <string.h>
+
+#include "tiny/partial_list.h"
+#include "tiny/slab.h"
+
+enum {
+  SLABS = 5,
+  CAPACITY = 10
+};
+
+static hak_central_t g_central;
+static hak_slab_t g_slabs[SLABS];
+
+/* All slabs have half of their capacity carved, or all of it, and one block free. */
+static int begin(uint32_t carved) {
+  memset(&g_central, 0, sizeof g_central);
+  memset(g_slabs, 0, sizeof g_slabs);
+  hak_lock_init(&g_central.lock, HAK_RANK_PARTIAL_LIST);
+  for (size_t i = 0; i < SLABS; i++) {
+    hak_store_relaxed(&g_slabs[i].capacity, CAPACITY);
+    hak_store_relaxed(&g_slabs[i].carved, carved);
+    hak_store_relaxed(&g_slabs[i].word, hak_word_make(HAK_SLAB_PARTIAL, 0));
+    hak_slab_set_out(&g_slabs[i], carved - 1, 0);
+  }
+  return 0;
+}
+
+static int setup_carved(void **state) {
+  (void)state;
+  return begin(CAPACITY);
+}
+
+static int setup_uncarved(void **state) {
+  (void)state;
+  return begin(CAPACITY / 2);
+}
+
+static void add(size_t i) {
+  hak_lock_acquire(&g_central.lock);
+  hak_partial_add_locked(&g_central, &g_slabs[i]);
+  hak_lock_release(&g_central.lock);
+}
+
+static void remove_slab(size_t i) {
+  hak_lock_acquire(&g_central.lock);
+  hak_partial_remove_locked(&g_central, &g_slabs[i]);
+  hak_lock_release(&g_central.lock);
+  CHECK_EQ(g_slabs[i].queue, HAK_QUEUE_NONE);
+}
+
+/* The queue is these slabs, by their digits, and the list is valid with them. */
+static void expect(hak_slab_t *first, const char *digits) {
+  size_t n = strlen(digits);
+  for (size_t i = 0; i < n; i++) {
+    CHECK(first == &g_slabs[digits[i] - '0']);
+    CHECK(first->prev == (i == 0 ? NULL : &g_slabs[digits[i - 1] - '0']));
+    first = first->next;
+  }
+  CHECK(first == NULL);
+  CHECK_EQ(g_central.listed, n);
+  CHECK(hak_partial_is_valid(&g_central));
+}
+
+static void expect_carved(const char *digits) {
+  CHECK(hak_load_relaxed(&g_central.uncarved) == NULL);
+  expect(hak_load_relaxed(&g_central.partial), digits);
+}
+
+static void expect_uncarved(const char *digits) {
+  CHECK(hak_load_relaxed(&g_central.partial) == NULL && g_central.partial_last == NULL);
+  expect(hak_load_relaxed(&g_central.uncarved), digits);
+}
+
+static void carved_slabs__are_in_the_order_in_which_they_came(void **state) {
+  (void)state;
+  expect_carved("");
+  for (size_t i = 0; i < SLABS; i++) add(i);
+  CHECK_EQ(g_slabs[2].queue, HAK_QUEUE_PARTIAL);
+  expect_carved("01234");
+  remove_slab(2);
+  expect_carved("0134");
+  remove_slab(0);
+  expect_carved("134");
+  remove_slab(4);
+  expect_carved("13");
+  add(0);
+  expect_carved("130");
+  remove_slab(3);
+  remove_slab(0);
+  remove_slab(1);
+  expect_carved("");
+  CHECK(g_central.partial_last == NULL);
+}
+
+static void uncarved_slabs__have_the_youngest_in_front(void **state) {
+  (void)state;
+  for (size_t i = 0; i < SLABS; i++) add(i);
+  CHECK_EQ(g_slabs[2].queue, HAK_QUEUE_UNCARVED);
+  expect_uncarved("43210");
+  remove_slab(4);
+  expect_uncarved("3210");
+  remove_slab(2);
+  expect_uncarved("310");
+  remove_slab(0);
+  expect_uncarved("31");
+  add(2);
+  expect_uncarved("231");
+}
+
+static void queues__do_not_mix(void **state) {
+  (void)state;
+  hak_store_relaxed(&g_slabs[1].carved, CAPACITY - 1);
+  hak_slab_set_out(&g_slabs[1], 3, 0);
+  for (size_t i = 0; i < 3; i++) add(i);
+  CHECK(hak_load_relaxed(&g_central.partial) == &g_slabs[0]);
+  CHECK(g_slabs[0].next == &g_slabs[2] && g_central.partial_last == &g_slabs[2]);
+  CHECK(hak_load_relaxed(&g_central.uncarved) == &g_slabs[1]);
+  CHECK(g_slabs[1].next == NULL);
+  CHECK_EQ(g_central.listed, 3);
+  CHECK(hak_partial_is_valid(&g_central));
+}
+
+/* Breaks the list in one place, sees it found, and mends it. */
+#define EXPECT_INVALID(breaking, mending)     \
+  do {                                        \
+    breaking;                                 \
+    CHECK(!hak_partial_is_valid(&g_central)); \
+    mending;                                  \
+    CHECK(hak_partial_is_valid(&g_central));  \
+  } while (0)
+
+static void check__finds_a_slab_that_should_not_be_there(void **state) {
+  (void)state;
+  for (size_t i = 0; i < 3; i++) add(i);
+  hak_slab_t *slab = &g_slabs[1];
+  uint64_t word = hak_load_relaxed(&slab->word);
+  EXPECT_INVALID(hak_store_relaxed(&slab->word, hak_word_make(HAK_SLAB_FULL, 0)),
+                 hak_store_relaxed(&slab->word, word));
+  EXPECT_INVALID(
+      hak_store_relaxed(&slab->word, word | (uint64_t)1 << HAK_WORD_COUNT_SHIFT),
+      hak_store_relaxed(&slab->word, word));
+  EXPECT_INVALID(hak_slab_set_out(slab, 0, 0), hak_slab_set_out(slab, 9, 0));
+  EXPECT_INVALID(hak_slab_set_out(slab, 11, 0), hak_slab_set_out(slab, 9, 0));
+  EXPECT_INVALID(hak_slab_set_out(slab, 9, 1), hak_slab_set_out(slab, 9, 0));
+  EXPECT_INVALID(hak_store_relaxed(&slab->carved, 9),
+                 hak_store_relaxed(&slab->carved, CAPACITY));
+  EXPECT_INVALID(slab->queue = HAK_QUEUE_UNCARVED, slab->queue = HAK_QUEUE_PARTIAL);
+  EXPECT_INVALID(slab->prev = NULL, slab->prev = &g_slabs[0]);
+  EXPECT_INVALID(g_central.partial_last = slab, g_central.partial_last = &g_slabs[2]);
+  EXPECT_INVALID(g_central.listed++, g_central.listed--);
+}
+
+#define C(function) cmocka_unit_test_setup(function, setup_carved)
+#define U(function) cmocka_unit_test_setup(function, setup_uncarved)
+
+TEST_MAIN_FRESH(C(carved_slabs__are_in_the_order_in_which_they_came),
+                U(uncarved_slabs__have_the_youngest_in_front), C(queues__do_not_mix),
+                C(check__finds_a_slab_that_should_not_be_there))

@@ -1,0 +1,149 @@
+/* tiny_quota.c - what a thread caches of a heap with a hard limit. */
+#include "slab_fixture.h"
+
+#include "heap/thread_cache.h"
+#include "tiny/quota.h"
+
+enum {
+  LIMIT = 32 << 20,
+  QUOTA = LIMIT / 16, /* of one user */
+  SIZE = 1024
+};
+
+static hak_heap_t *g_heap;
+static const hak_cache_t *g_limited; /* this thread's cache of that heap */
+
+static int setup(void **state) {
+  CHECK_EQ(test_class_setup(state), 0);
+  g_heap = test_heap_make((hak_heap_config_t){.hard_limit = LIMIT});
+  hak_free(hak_heap_alloc(g_heap, 16)); /* this thread is a user from here on */
+  g_limited = hak_cache_get(g_me, hak_heap_record(g_heap));
+  CHECK(g_limited != NULL);
+  return 0;
+}
+
+static int teardown(void **state) {
+  CHECK_EQ(hak_heap_destroy(g_heap), 0);
+  return test_class_teardown(state);
+}
+
+static hak_budget_t *budget(void) { return &g_limited->store->pool.budget; }
+static uint64_t cached(void) { return hak_load_relaxed(&budget()->cached); }
+static hak_bin_t *bin(uint32_t cls) { return &g_limited->bins[cls]; }
+static hak_hold_t *hold(uint32_t cls) { return &g_limited->holds[cls]; }
+static void follow(uint32_t cls) { hak_quota_follow(g_me, g_limited, cls); }
+
+static uint64_t granted(void) {
+  return hak_capacity_quotas(g_limited->bins, g_limited->holds);
+}
+
+static void cut__is_only_a_bin_of_a_heap_with_a_limit(void **state) {
+  (void)state;
+  CHECK(!hak_capacity_is_cut(&g_cache->holds[g_class]));
+  CHECK_EQ(hak_capacity_granted(&g_cache->bins[g_class], &g_cache->holds[g_class]), 0);
+  hak_quota_follow(g_me, g_cache, g_class);
+  CHECK_EQ(bin(g_class)->capacity, 0); /* nothing was granted yet */
+  CHECK_EQ(hold(g_class)->quota, HAK_QUOTA_NONE);
+  follow(g_class);
+  CHECK(hak_capacity_is_cut(hold(g_class)));
+  CHECK_EQ(hold(g_class)->quota, QUOTA);
+  CHECK_EQ(g_cache->bins[g_class].capacity, hak_capacity_least(g_class));
+}
+
+/* A class takes a quarter of what others have left, and no more than a bin has without
+ * a limit. */
+static void class__takes_a_quarter_of_what_others_have_left(void **state) {
+  (void)state;
+  static const size_t sizes[] = {50000, 40000, 30000, 1024, 64};
+  uint64_t before = granted();
+  CHECK_EQ(cached(), before);
+  for (size_t i = 0; i < TEST_COUNT(sizes); i++) {
+    uint32_t cls = hak_class_of(sizes[i]), least = hak_capacity_least(cls);
+    uint64_t fits = (QUOTA - granted()) / 4 / (4 * hak_class_size(cls));
+    uint64_t blocks = fits < least ? fits : least;
+    follow(cls);
+    CHECK_EQ(bin(cls)->capacity, blocks);
+    CHECK_EQ(hold(cls)->capacity_least, blocks);
+    CHECK_EQ(hak_load_relaxed(&bin(cls)->list.room), blocks);
+    CHECK_EQ(hak_capacity_granted(bin(cls), hold(cls)), 4 * blocks * hak_class_size(cls));
+    CHECK_EQ(hak_bin_batch(bin(cls)), blocks == 0 ? 1 : blocks);
+    CHECK(hold(cls)->magazine_blocks >= 1 && hold(cls)->magazine_blocks <= blocks + 1);
+    before += 4 * blocks * hak_class_size(cls);
+    CHECK_EQ(granted(), before);
+    CHECK_EQ(cached(), before); /* it is counted in the budget, too */
+  }
+  CHECK(granted() <= QUOTA);
+  follow(g_class); /* and again changes nothing */
+  CHECK_EQ(granted(), before);
+}
+
+static void quota__of_more_users_is_smaller_and_all_classes_start_anew(void **state) {
+  (void)state;
+  uint32_t other = hak_class_of(3000);
+  follow(g_class);
+  follow(other);
+  CHECK(bin(other)->capacity > 0);
+  hak_budget_count_user(budget(), 99);
+  follow(g_class);
+  CHECK_EQ(hold(g_class)->quota, LIMIT / 16 / 128); /* a power of two of parts */
+  CHECK_EQ(bin(g_class)->capacity, LIMIT / 16 / 128 / 4 / (4 * SIZE));
+  CHECK_EQ(bin(other)->capacity, 0);
+  CHECK_EQ(hold(other)->quota, HAK_QUOTA_NONE);
+  CHECK_EQ(cached(), granted());
+  hak_budget_count_user(budget(), -99);
+  follow(g_class);
+  CHECK_EQ(hold(g_class)->quota, QUOTA);
+}
+
+static void grant__that_the_budget_refuses_leaves_one_block_at_a_time(void **state) {
+  (void)state;
+  uint64_t rest = LIMIT / 16 - cached();
+  CHECK(hak_budget_quota_take(budget(), rest));
+  follow(g_class);
+  CHECK_EQ(bin(g_class)->capacity, 0);
+  CHECK_EQ(hold(g_class)->quota, QUOTA);
+  CHECK_EQ(hak_bin_batch(bin(g_class)), 1);
+  CHECK_EQ(hold(g_class)->magazine_blocks, 1);
+  void *block = hak_heap_alloc(g_heap, SIZE);
+  CHECK(block != NULL && bin(g_class)->ready == HAK_LINK_END);
+  hak_free(block);
+  CHECK_EQ(hak_bin_listed(bin(g_class)), 0);
+  hak_budget_quota_return(budget(), rest);
+}
+
+static void limit__that_goes_leaves_an_ordinary_bin(void **state) {
+  (void)state;
+  follow(g_class);
+  CHECK_EQ(hak_heap_set_limits(g_heap, 0, 0), 0);
+  follow(g_class);
+  CHECK(!hak_capacity_is_cut(hold(g_class)));
+  CHECK_EQ(bin(g_class)->capacity, hak_capacity_least(g_class));
+  CHECK_EQ(hak_capacity_granted(bin(g_class), hold(g_class)), 0);
+}
+
+static void slabs__are_not_held_between_two_calls(void **state) {
+  (void)state;
+  static void *blocks[500];
+  for (size_t i = 0; i < TEST_COUNT(blocks); i++) {
+    blocks[i] = hak_heap_alloc(g_heap, SIZE);
+    CHECK(blocks[i] != NULL);
+    CHECK(hold(g_class)->first == NULL && hold(g_class)->current == NULL);
+    CHECK_EQ(hold(g_class)->credit, 0);
+  }
+  for (size_t i = 0; i < TEST_COUNT(blocks); i++) {
+    hak_free(blocks[i]);
+    CHECK_EQ(hold(g_class)->slabs, 0);
+  }
+  CHECK(granted() <= QUOTA);
+}
+
+#define Q(function)                                                   \
+  cmocka_unit_test_prestate_setup_teardown(function, setup, teardown, \
+                                           (void *)(uintptr_t)SIZE)
+
+TEST_MAIN_FRESH(Q(cut__is_only_a_bin_of_a_heap_with_a_limit),
+                Q(class__takes_a_quarter_of_what_others_have_left),
+                Q(quota__of_more_users_is_smaller_and_all_classes_start_anew),
+                Q(grant__that_the_budget_refuses_leaves_one_block_at_a_time),
+                Q(limit__that_goes_leaves_an_ordinary_bin),
+                Q(slabs__are_not_held_between_two_calls))

@@ -1,0 +1,170 @@
+/* tiny_reclaim.c - slabs whose holder is not there any more: what is found on their lists
+ * is free, and everybody's. The holder is this thread, which has no queue of them. */
+#include "slab_fixture.h"
+
+#include "tiny/partial_list.h"
+#include "tiny/reclaim.h"
+
+enum {
+  SIZE = 1024,
+  CAPACITY = 64
+};
+
+static int teardown(void **state) {
+  (void)hak_collect(NULL, 0, 0);
+  CHECK_EQ(hak_load_relaxed(&g_central->spans), 0);
+  return test_class_teardown(state);
+}
+
+/* A slab as its holder left it: these blocks on its list. */
+static hak_slab_t *make_held(uint32_t from, uint32_t to) {
+  hak_slab_t *slab = test_slab_full();
+  if (from < to) slab->list.head = test_slab_batch(slab, from, to).first;
+  return slab;
+}
+
+static void reclaim(hak_slab_t *slab) { hak_reclaim_slab(g_me, g_cache, slab); }
+
+/* The slab's list is these blocks, in address order. */
+static void expect_list(hak_slab_t *slab, uint32_t from, uint32_t to) {
+  void *list = slab->list.head, *block;
+  for (uint32_t i = from; i < to; i++) {
+    CHECK(!hak_list_take_fails(g_me, g_cache, &list, &block));
+    CHECK(block == test_slab_block(slab, i));
+  }
+  CHECK(list == HAK_LINK_END);
+}
+
+static void slab__with_free_blocks_lies_on_the_partial_list(void **state) {
+  (void)state;
+  hak_slab_t *slab = make_held(10, 30);
+  hak_slab_set_out(slab, 7, 3); /* whatever the counts were */
+  slab->dirty = slab->unsure = 1;
+  reclaim(slab);
+  CHECK_EQ(hak_load_relaxed(&slab->word), hak_word_make(HAK_SLAB_PARTIAL, 0));
+  CHECK_EQ(slab->queue, HAK_QUEUE_PARTIAL);
+  CHECK_EQ(hak_slab_out(slab), CAPACITY - 20);
+  CHECK_EQ(hak_load_relaxed(&slab->held_back), 0);
+  CHECK_EQ(slab->dirty + slab->unsure, 0);
+  CHECK_EQ(hak_registry_entry(g_me->registry, (uintptr_t)test_slab_block(slab, 5)),
+           hak_cache_entry(g_cache, g_class));
+  CHECK(hak_partial_is_valid(g_central));
+  expect_list(slab, 10, 30);
+  test_slab_home(slab, 0, 10);
+  test_slab_home(slab, 30, CAPACITY);
+}
+
+static void blocks__that_others_pushed_are_found_too_and_all_in_order(void **state) {
+  (void)state;
+  hak_slab_t *slab = make_held(20, 40);
+  test_slab_home_elsewhere(slab, 40, 50);
+  test_slab_home_elsewhere(slab, 10, 20);
+  CHECK_EQ(hak_word_remote_count(hak_load_relaxed(&slab->word)), 20);
+  reclaim(slab);
+  CHECK_EQ(hak_word_remote_count(hak_load_relaxed(&slab->word)), 0);
+  CHECK_EQ(hak_slab_out(slab), CAPACITY - 40);
+  expect_list(slab, 10, 50);
+  test_slab_home(slab, 0, 10);
+  test_slab_home(slab, 50, CAPACITY);
+}
+
+static void slab__without_free_blocks_is_full(void **state) {
+  (void)state;
+  hak_slab_t *slab = make_held(0, 0);
+  reclaim(slab);
+  CHECK_EQ(hak_load_relaxed(&slab->word), hak_word_make(HAK_SLAB_FULL, 0));
+  CHECK_EQ(slab->queue, HAK_QUEUE_NONE);
+  CHECK_EQ(hak_slab_out(slab), CAPACITY);
+  CHECK_EQ(g_central->listed, 0);
+  test_slab_home(slab, 0, CAPACITY);
+}
+
+static void slab__all_of_whose_blocks_are_found_is_the_pools(void **state) {
+  (void)state;
+  hak_slab_t *slab = make_held(0, CAPACITY);
+  CHECK_EQ(hak_load_relaxed(&g_central->spans), 1);
+  reclaim(slab);
+  CHECK_EQ(hak_load_relaxed(&slab->word), hak_word_make(HAK_SLAB_FREE, 0));
+  CHECK_EQ(hak_load_relaxed(&g_central->spans), 0);
+}
+
+static void slab__that_is_carved_in_part_can_be_gone_on_with(void **state) {
+  (void)state;
+  hak_slab_t *slab = make_held(0, 0);
+  hak_store_relaxed(&slab->carved, 10);
+  hak_slab_set_out(slab, 10, 0);
+  reclaim(slab);
+  CHECK_EQ(hak_load_relaxed(&slab->word), hak_word_make(HAK_SLAB_PARTIAL, 0));
+  CHECK(hak_load_relaxed(&g_central->uncarved) == slab);
+  CHECK_EQ(hak_slab_out(slab), 10);
+  char *block = hak_alloc(SIZE);
+  CHECK(block == test_slab_block(slab, 10));
+  hak_free(block);
+  test_slab_home(slab, 0, 10);
+}
+
+static void list__is_followed_as_far_as_it_can_be_one_of_the_slab(void **state) {
+  (void)state;
+  hak_slab_t *other = test_slab_full();
+  for (int broken = 0; broken < 4; broken++) {
+    hak_slab_t *slab = make_held(0, 8);
+    char *third = test_slab_block(slab, 2);
+    const hak_link_key_t *key = &g_me->key;
+    if (broken == 0) hak_link_write(key, third, test_slab_block(slab, 1)); /* a circle */
+    if (broken == 1) hak_link_write(key, third, test_slab_block(slab, 5) + 16);
+    if (broken == 2) hak_link_write(key, third, test_slab_block(other, 5));
+    if (broken == 3) *(uint64_t *)(void *)third = 0x4141414141414141;
+    reclaim(slab);
+    uint32_t found = 3; /* the third is free, if not what is behind it */
+    CHECK_EQ(hak_slab_out(slab), CAPACITY - found);
+    expect_list(slab, 0, found);
+    test_slab_home(slab, found, CAPACITY);
+  }
+  test_slab_home(other, 0, CAPACITY);
+}
+
+static void unsure__are_all_slabs_that_the_thread_may_have_been_at(void **state) {
+  (void)state;
+  hak_slab_t slabs[3] = {{.unsure = 0}, {.unsure = UINT8_MAX}, {.unsure = 4}};
+  hak_hold_t hold = {.first = &slabs[0], .last = &slabs[1], .current = &slabs[2]};
+  slabs[0].next = &slabs[1];
+  hak_reclaim_mark_unsure(&hold);
+  CHECK_EQ(slabs[0].unsure, 1);
+  CHECK_EQ(slabs[1].unsure, UINT8_MAX); /* no more than that is counted */
+  CHECK_EQ(slabs[2].unsure, 5);
+  slabs[2].queue = HAK_QUEUE_HELD; /* then it is in the queue, and once is enough */
+  hak_reclaim_mark_unsure(&hold);
+  CHECK_EQ(slabs[0].unsure, 2);
+  CHECK_EQ(slabs[2].unsure, 5);
+}
+
+static void cached__are_the_bytes_of_three_lists_and_the_magazine(void **state) {
+  (void)state;
+  static hak_bin_t bins[HAK_CLASSES];
+  static hak_hold_t holds[HAK_CLASSES];
+  static hak_magazine_t magazine;
+  CHECK_EQ(hak_reclaim_cached(bins, holds), 0);
+  hak_bin_set_room(&bins[g_class], 32);
+  hak_store_relaxed(&bins[g_class].list.room, 30); /* two are on it */
+  CHECK_EQ(hak_reclaim_cached(bins, holds), 2 * SIZE);
+  hak_store_relaxed(&bins[g_class].ready_count, 5);
+  CHECK_EQ(hak_reclaim_cached(bins, holds), 7 * SIZE);
+  hak_store_relaxed(&holds[g_class].spare_count, 11);
+  CHECK_EQ(hak_reclaim_cached(bins, holds), 18 * SIZE);
+  hak_store_relaxed(&magazine.count, 3);
+  hak_store_relaxed(&holds[g_class].magazine, &magazine);
+  CHECK_EQ(hak_reclaim_cached(bins, holds), 21 * SIZE);
+  hak_store_relaxed(&bins[0].ready_count, 10);
+  CHECK_EQ(hak_reclaim_cached(bins, holds), 21 * SIZE + 10 * hak_class_size(0));
+}
+
+#define H(function) TEST_OF_CLASS_ENDED(function, SIZE, teardown)
+
+TEST_MAIN_FRESH(H(slab__with_free_blocks_lies_on_the_partial_list),
+                H(blocks__that_others_pushed_are_found_too_and_all_in_order),
+                H(slab__without_free_blocks_is_full),
+                H(slab__all_of_whose_blocks_are_found_is_the_pools),
+                H(slab__that_is_carved_in_part_can_be_gone_on_with),
+                H(list__is_followed_as_far_as_it_can_be_one_of_the_slab),
+                H(unsure__are_all_slabs_that_the_thread_may_have_been_at),
+                H(cached__are_the_bytes_of_three_lists_and_the_magazine))

@@ -1,0 +1,279 @@
+/* tiny_refill.c - where a refill finds blocks: each place in its turn, the cheapest
+ * first, and how many it brings. */
+#include "slab_fixture.h"
+
+#include <string.h>
+
+#include "superslab/locate.h"
+#include "threads.h"
+#include "tiny/flush.h"
+#include "tiny/partial_list.h"
+#include "tiny/refill.h"
+#include "tiny/transfer.h"
+
+enum {
+  SIZE = 1024,
+  CAPACITY = 64
+};
+
+static int teardown(void **state) {
+  (void)hak_collect(NULL, 0, 0);
+  CHECK_EQ(hak_load_relaxed(&g_central->spans), 0);
+  return test_class_teardown(state);
+}
+
+static hak_bin_t *bin(void) { return &g_cache->bins[g_class]; }
+static hak_hold_t *hold(void) { return &g_cache->holds[g_class]; }
+
+static void *refill(void) { return hak_refill_bin(g_me, g_cache, g_class); }
+
+/* The counters of where refills found something. */
+typedef struct sources {
+  uint64_t spare, magazine, transfer, held, partial, carve, slab;
+} sources_t;
+
+static sources_t sources(void) {
+  const hak_stats_t stats = test_stats();
+  return (sources_t){stats.refill_spare,   stats.refill_magazine, stats.refill_transfer,
+                     stats.refill_partial, stats.refill_shelf,    stats.refill_carve,
+                     stats.refill_slab};
+}
+
+/* One refill more than before has found something there, and none anywhere else. */
+static void expect_sources(sources_t *before, sources_t step) {
+  sources_t now = sources();
+  CHECK_EQ(now.spare - before->spare, step.spare);
+  CHECK_EQ(now.magazine - before->magazine, step.magazine);
+  CHECK_EQ(now.transfer - before->transfer, step.transfer);
+  CHECK_EQ(now.held - before->held, step.held);
+  CHECK_EQ(now.partial - before->partial, step.partial);
+  CHECK_EQ(now.carve - before->carve, step.carve);
+  CHECK_EQ(now.slab - before->slab, step.slab);
+  *before = now;
+}
+
+/* A refill brings these blocks of the slab, in any order: the first, and the others to
+ * the bin, from where they are taken. */
+static void expect_blocks(hak_slab_t *slab, uint32_t from, uint32_t to) {
+  bool seen[CAPACITY] = {false};
+  void *block = refill();
+  for (uint32_t n = from; n < to; n++) {
+    size_t i = (size_t)((char *)block - hak_slab_start(slab)) / SIZE;
+    CHECK(i >= from && i < to && !seen[i]);
+    seen[i] = true;
+    if (n + 1 < to) CHECK(!hak_bin_pop_fails(&g_me->key, bin(), &block));
+  }
+  CHECK(bin()->ready == HAK_LINK_END && bin()->list.head == HAK_LINK_END);
+}
+
+static void *fill_magazine(void *ctx) {
+  hak_slab_t *slab = ctx;
+  CHECK_EQ(hak_thread_init(), 0);
+  (void)test_slab_batch(slab, 0, HAK_MAGAZINE_BLOCKS);
+  for (uint32_t i = 0; i < HAK_MAGAZINE_BLOCKS; i++) {
+    hak_transfer_add(hak_thread_self, &hak_thread_self->cache, g_class,
+                     test_slab_block(slab, i));
+  }
+  return NULL;
+}
+
+static void places__are_looked_at_the_cheapest_first(void **state) {
+  (void)state;
+  hak_slab_t *slabs[5];
+  for (size_t i = 0; i < TEST_COUNT(slabs); i++) slabs[i] = test_slab_full();
+  hold()->spare = test_slab_batch(slabs[0], 0, 3).first;
+  hak_store_relaxed(&hold()->spare_count, 3);
+  (void)test_slab_batch(slabs[1], 0, 2);
+  for (uint32_t i = 0; i < 2; i++) {
+    hak_transfer_add(g_me, g_cache, g_class, test_slab_block(slabs[1], i));
+  }
+  test_thread_run(fill_magazine, slabs[2]);
+  test_slab_home(slabs[3], 0, 5);
+  hak_hold_let_go(g_me, g_cache, slabs[4], g_class);
+  test_slab_home_elsewhere(slabs[4], 0, 4);
+  CHECK(hak_load_relaxed(&g_central->partial) == slabs[4]);
+
+  sources_t before = sources();
+  expect_blocks(slabs[0], 0, 3);
+  expect_sources(&before, (sources_t){.spare = 1});
+  expect_blocks(slabs[1], 0, 2);
+  expect_sources(&before, (sources_t){.magazine = 1});
+  expect_blocks(slabs[2], 0, HAK_MAGAZINE_BLOCKS);
+  expect_sources(&before, (sources_t){.transfer = 1});
+  expect_blocks(slabs[3], 0, 5);
+  expect_sources(&before, (sources_t){.held = 1});
+  expect_blocks(slabs[4], 0, 4);
+  expect_sources(&before, (sources_t){.partial = 1});
+  char *block = refill();
+  expect_sources(&before, (sources_t){.carve = 1, .slab = 1});
+  hak_slab_t *current = hold()->current;
+  CHECK(current == hak_slab_of(block) && block == test_slab_block(current, 0));
+  /* All slabs that were emptied are full ones of nobody, which may be claimed. */
+  CHECK_EQ(hak_load_relaxed(&slabs[3]->word), hak_word_make(HAK_SLAB_FULL, 0));
+  CHECK_EQ(hak_load_relaxed(&slabs[4]->word), hak_word_make(HAK_SLAB_FULL, 0));
+  test_slab_home(current, 0, 1);
+  for (size_t i = 0; i < TEST_COUNT(slabs); i++) test_slab_home(slabs[i], 0, CAPACITY);
+}
+
+/* Slabs that are partly carved come before new ones, and what is free of them before what
+ * is not cut. */
+static void uncarved_slab__gives_its_list_and_is_gone_on_with(void **state) {
+  (void)state;
+  hak_slab_t *slab = test_slab_full();
+  hak_store_relaxed(&slab->carved, 10);
+  hak_slab_set_out(slab, 10, 0);
+  hold()->current = slab;
+  test_slab_home(slab, 2, 6);
+  hak_hold_list_all(g_me, g_cache, g_class);
+  CHECK(hak_load_relaxed(&g_central->uncarved) == slab);
+  sources_t before = sources();
+  expect_blocks(slab, 2, 6);
+  expect_sources(&before, (sources_t){0});
+  CHECK(hold()->current == slab);
+  CHECK_EQ(hak_load_relaxed(&slab->word), hak_word_mine(g_cache));
+  CHECK_EQ(hak_slab_out(slab), 10);
+  CHECK(refill() == test_slab_block(slab, 10));
+  expect_sources(&before, (sources_t){.carve = 1});
+  test_slab_home(slab, 0, 11);
+}
+
+/* What others have pushed onto the slab that is being carved comes before its rest. */
+static void current_slab__gives_what_came_home_before_what_is_not_cut(void **state) {
+  (void)state;
+  char *first = refill();
+  hak_slab_t *slab = hold()->current;
+  CHECK(first == test_slab_block(slab, 0));
+  uint32_t carved = hak_slab_carved(slab);
+  void *block;
+  while (!hak_bin_pop_fails(&g_me->key, bin(), &block)) {}
+  test_slab_home_elsewhere(slab, 0, carved);
+  sources_t before = sources();
+  expect_blocks(slab, 0, carved);
+  expect_sources(&before, (sources_t){0});
+  CHECK(refill() == test_slab_block(slab, carved));
+  expect_sources(&before, (sources_t){.carve = 1});
+  while (!hak_bin_pop_fails(&g_me->key, bin(), &block)) {}
+  test_slab_home(slab, 0, hak_slab_carved(slab));
+}
+
+/* As many bytes as were asked for lately, but a page's half at least and CARVE_BYTES at
+ * most. */
+static void carve__follows_what_was_asked_for(void **state) {
+  (void)state;
+  CHECK_EQ(hak_option_get(HAK_OPTION_CARVE_BYTES), 8192);
+  g_cache->store->pool.starts_small = false;
+  static const struct {
+    uint32_t given, blocks;
+  } rows[] = {{0, 2}, {2, 2}, {3, 3}, {7, 7}, {100, 8}};
+  for (size_t i = 0; i < TEST_COUNT(rows); i++) {
+    hold()->given = 0;
+    hold()->given_before = rows[i].given;
+    /* The refill that brings them counts as well. */
+    uint32_t batch = hak_bin_capacity(bin());
+    uint32_t blocks = batch + rows[i].given > 8 ? 8 : batch + rows[i].given;
+    uint32_t carved = hold()->current == NULL ? 0 : hak_slab_carved(hold()->current);
+    CHECK(refill() != NULL);
+    hak_slab_t *slab = hold()->current;
+    CHECK_EQ(hak_slab_carved(slab), carved + blocks);
+    CHECK_EQ(hak_load_relaxed(&bin()->ready_count), blocks - 1);
+    CHECK_EQ(hak_slab_out(slab), carved + blocks);
+    void *block;
+    while (!hak_bin_pop_fails(&g_me->key, bin(), &block)) {}
+  }
+  test_slab_home(hold()->current, 0, hak_slab_carved(hold()->current));
+}
+
+/* A heap that may stay small begins with 512 bytes, and then has as much as before. */
+static void carve__of_a_heap_that_starts_small_doubles(void **state) {
+  (void)state;
+  g_cache->store->pool.starts_small = true;
+  static const uint32_t blocks[] = {8, 8, 16, 32, 64, 128, 128}; /* 8 KiB in the end */
+  uint32_t carved = 0;
+  for (size_t i = 0; i < TEST_COUNT(blocks); i++) {
+    CHECK(refill() != NULL);
+    carved += blocks[i];
+    CHECK_EQ(hak_slab_carved(hold()->current), carved);
+    void *block;
+    while (!hak_bin_pop_fails(&g_me->key, bin(), &block)) {}
+  }
+  g_cache->store->pool.starts_small = false;
+  test_slab_home(hold()->current, 0, carved);
+}
+
+static void refusal__of_memory_is_null_and_what_there_is_serves(void **state) {
+  (void)state;
+  hak_slab_t *slab = test_slab_full();
+  test_slab_home(slab, 0, 1);
+  test_os_fail(&g_os, TEST_FAIL_FROM_NTH, TEST_OS_ALL_KINDS, 1);
+  CHECK(refill() == test_slab_block(slab, 0));
+  uint64_t spans = hak_load_relaxed(&g_central->spans);
+  g_me->no_grow = 1;
+  void *block = refill(), *blocks[1000];
+  size_t n = 0;
+  for (; block != NULL; block = refill()) {
+    CHECK(n < TEST_COUNT(blocks));
+    blocks[n++] = block;
+  }
+  g_me->no_grow = 0;
+  CHECK(refill() == NULL); /* the OS refuses */
+  test_os_fail(&g_os, TEST_FAIL_NONE, 0, 0);
+  CHECK(hak_load_relaxed(&g_central->spans) >= spans);
+  CHECK((block = refill()) != NULL);
+  hak_free(block);
+  while (n > 0) hak_free(blocks[--n]);
+  test_slab_home(slab, 0, CAPACITY);
+}
+
+static void link__that_is_broken_is_reported_and_the_next_place_serves(void **state) {
+  (void)state;
+  hak_slab_t *slabs[2] = {test_slab_full(), test_slab_full()};
+  bin()->ready = test_slab_batch(slabs[0], 0, 4).first;
+  hak_store_relaxed(&bin()->ready_count, 4);
+  *(uint64_t *)bin()->ready = 0x4141414141414141;
+  test_slab_home(slabs[1], 0, 2);
+  CHECK(hak_slab_of(refill()) == slabs[1]);
+  CHECK_EQ(g_me->deferred.error, HAK_ERROR_CORRUPT_BLOCK);
+  CHECK(g_me->deferred.block == test_slab_block(slabs[0], 0));
+  memset(&g_me->deferred, 0, sizeof g_me->deferred);
+  g_me->to_report = 0;
+  void *block;
+  CHECK(!hak_bin_pop_fails(&g_me->key, bin(), &block) && bin()->ready == HAK_LINK_END);
+  for (size_t i = 0; i < 2; i++) test_slab_home(slabs[i], 0, CAPACITY);
+}
+
+/* Of spans of several slabs a bin gets as much as it may keep, and the rest stays held.
+ */
+static void span__that_is_long_gives_a_part_of_its_list(void **state) {
+  (void)state;
+  void *first = refill(); /* the first span of a class is short */
+  uint32_t batch = hak_bin_capacity(bin());
+  hak_flush_class(g_me, g_cache, g_class);
+  hak_slab_t *held = test_slab_full();
+  CHECK(held->span > 1);
+  uint32_t capacity = hak_slab_capacity(held);
+  CHECK(batch > 0 && batch < capacity - 1);
+  test_slab_home(held, 0, capacity - 1);
+  CHECK_EQ(hak_slab_out(held), 1);
+  CHECK(refill() != NULL);
+  CHECK_EQ(hak_load_relaxed(&bin()->ready_count), batch - 1);
+  CHECK_EQ(hak_slab_out(held), 1 + batch);
+  CHECK_EQ(held->queue, HAK_QUEUE_HELD);
+  hak_flush_bin(g_me, g_cache, g_class);
+  CHECK_EQ(hak_slab_out(held), 2); /* the first one of the refill, and the last block */
+  test_slab_home(held, 0, 1);
+  test_slab_home(held, capacity - 1, capacity);
+  hak_free(first);
+}
+
+#define H(function) TEST_OF_CLASS_ENDED(function, SIZE, teardown)
+
+TEST_MAIN_FRESH(H(places__are_looked_at_the_cheapest_first),
+                H(uncarved_slab__gives_its_list_and_is_gone_on_with),
+                H(current_slab__gives_what_came_home_before_what_is_not_cut),
+                H(carve__follows_what_was_asked_for),
+                TEST_OF_CLASS_ENDED(carve__of_a_heap_that_starts_small_doubles, 64,
+                                    teardown),
+                H(refusal__of_memory_is_null_and_what_there_is_serves),
+                H(link__that_is_broken_is_reported_and_the_next_place_serves),
+                TEST_OF_CLASS_ENDED(span__that_is_long_gives_a_part_of_its_list, 20000,
+                                    teardown))

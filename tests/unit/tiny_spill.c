@@ -1,0 +1,90 @@
+/* tiny_spill.c - what a full bin does with its lists, and with blocks that are not its
+ * thread's. */
+#include "slab_fixture.h"
+
+#include "threads.h"
+#include "tiny/flush.h"
+
+enum {
+  SIZE = 1024,
+  CAPACITY = 64,
+  BIN = 32 /* blocks of each list of the bin */
+};
+
+static int teardown(void **state) {
+  (void)hak_collect(NULL, 0, 0);
+  CHECK_EQ(hak_load_relaxed(&g_central->spans), 0);
+  return test_class_teardown(state);
+}
+
+static hak_bin_t *bin(void) { return &g_cache->bins[g_class]; }
+static hak_hold_t *hold(void) { return &g_cache->holds[g_class]; }
+
+/* --- a bin that fills ------------------------------------------------------------- */
+
+static void lists__fill_one_after_the_other_and_the_oldest_goes_home(void **state) {
+  (void)state;
+  hak_slab_t *slabs[3] = {test_slab_full(), test_slab_full(), test_slab_full()};
+  CHECK_EQ(hak_bin_capacity(bin()), BIN);
+  test_slab_free(slabs[0], 0, BIN);
+  test_bin_expect(BIN, 0, 0);
+  test_slab_free(slabs[0], BIN, BIN + 1); /* the full list is ready now */
+  test_bin_expect(1, BIN, 0);
+  test_slab_free(slabs[0], BIN + 1, 2 * BIN);
+  test_bin_expect(BIN, BIN, 0);
+  /* The next full list is the spare one, but for a block, with which its slab becomes
+   * one to which frees go straight. */
+  test_slab_free(slabs[1], 0, 1);
+  test_bin_expect(1, BIN, BIN - 1);
+  CHECK_EQ(hak_slab_out(slabs[0]), CAPACITY - 1);
+  CHECK_EQ(bin()->spilling, 0);
+  test_slab_free(slabs[1], 1, BIN);
+  test_bin_expect(BIN, BIN, BIN - 1);
+  /* From here on the older spare list goes home, and the bin has an eighth of its room.
+   */
+  test_slab_free(slabs[1], BIN, BIN + 1);
+  test_bin_expect(1, BIN, BIN);
+  CHECK_EQ(hak_slab_out(slabs[0]), CAPACITY - BIN);
+  CHECK_EQ(hak_load_relaxed(&bin()->armed), BIN / 8);
+  CHECK(bin()->spilling > 0 && bin()->spilling != HAK_BIN_GATHERS);
+  CHECK(hak_hold_is_valid(g_me, g_cache));
+  hak_flush_class(g_me, g_cache, g_class);
+  test_slab_home(slabs[1], BIN + 1, CAPACITY);
+  test_slab_home(slabs[2], 0, CAPACITY);
+}
+
+/* Blocks of slabs that somebody else has: the bin takes no more of them. */
+static void *alloc_main(void *ctx) {
+  void **blocks = ctx;
+  for (size_t i = 0; i < 4 * CAPACITY; i++) blocks[i] = hak_alloc(SIZE);
+  return NULL;
+}
+
+static void bin__that_only_gets_foreign_blocks_gathers_them_in_a_magazine(void **state) {
+  (void)state;
+  static void *blocks[4 * CAPACITY];
+  test_thread_run(alloc_main, blocks); /* whose slabs are full, and nobody holds them */
+  for (size_t i = 0; i < 3 * BIN; i++) hak_free(blocks[i]);
+  test_bin_expect(BIN, BIN, BIN);
+  CHECK(hak_load_relaxed(&hold()->magazine) == NULL);
+  hak_free(blocks[3 * BIN]);
+  CHECK_EQ(bin()->spilling, HAK_BIN_GATHERS);
+  CHECK_EQ(hak_load_relaxed(&bin()->list.room), 0);
+  test_bin_expect(0, 0, 0);
+  hak_magazine_t *magazine = hak_load_relaxed(&hold()->magazine);
+  CHECK(magazine != NULL);
+  uint32_t count = hak_load_relaxed(&magazine->count);
+  hak_free(blocks[3 * BIN + 1]);
+  CHECK_EQ(hak_load_relaxed(&magazine->count), count + 1);
+  CHECK(magazine->blocks[count] == blocks[3 * BIN + 1]);
+  test_bin_expect(0, 0, 0);
+  void *block = hak_alloc(SIZE); /* it allocates of the class: that is over */
+  CHECK_EQ(bin()->spilling, 0);
+  hak_free(block);
+  for (size_t i = 3 * BIN + 2; i < TEST_COUNT(blocks); i++) hak_free(blocks[i]);
+}
+
+#define H(function) TEST_OF_CLASS_ENDED(function, SIZE, teardown)
+
+TEST_MAIN_FRESH(H(lists__fill_one_after_the_other_and_the_oldest_goes_home),
+                H(bin__that_only_gets_foreign_blocks_gathers_them_in_a_magazine))

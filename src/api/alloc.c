@@ -2,8 +2,8 @@
  *
  * hak_alloc -> bin of the class has a block: done
  *   alloc_slow -> hak_refill_bin (tiny/refill.c): the bin's other lists, magazine,
- *       transfer cache, held slab, partial list, slab from the pool, SuperSlab from the
- * OS
+ *       transfer cache, held slab, partial list, slab from the pool, SuperSlab from
+ *       the OS
  *     -> nothing: give back what this thread cached, drain, once more; NULL
  *   alloc_large -> pool/large.c
  *

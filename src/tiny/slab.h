@@ -8,28 +8,31 @@
  * exception is the fast path of a free, which pushes onto whatever list an entry of the
  * registry names, and counts that down (hak_list_push, hak_room_is_gone).
  *
- *   from, event, to                    function (hak_slab_)        why it is enough
- *   new -> HELD(me)                    begin                       relaxed: nobody has a
- *                                                                  block
- *   new -> FULL, a single block        begin_single                relaxed: the same
- *   HELD, another pushes a batch       push_remote                 (a) release
- *   HELD, the holder takes batches     take_remote, join_remote,   acquire, pairs with
- * (a) refill_remote HELD -> FULL, the list was given   let_go                      (b)
- * release: list and away                                                         counts
- *   FULL -> HELD(me), blocks of it     claim                       acquire, pairs with
- * (b) go home to who has credit                                    and (d) FULL ->
- * PARTIAL, blocks of it go   full_to_partial_locked      acquire, pairs with (b) home to
- * others                                               and (d) HELD -> PARTIAL, surplus
- * or exit   held_to_partial_locked      the lock orders PARTIAL -> FULL, a refill takes
- * partial_to_full_locked      (d) release: those who the whole list claim do not lock
- *   PARTIAL -> HELD(me), a refill      partial_to_held_locked      the lock orders
+ *   from, event, to                   function (hak_slab_)    why it is enough
+ *   new -> HELD(me)                   begin                   relaxed: nobody has a block
+ *   new -> FULL, a single block       begin_single            relaxed: nobody has a block
+ *   HELD, another pushes a batch      push_remote             (a) release
+ *   HELD, the holder takes batches    take_remote,            acquire, pairs with (a)
+ *                                     join_remote,
+ *                                     refill_remote
+ *   HELD -> FULL, the list was        let_go                  (b) release: list and
+ *     given away                                              counts
+ *   FULL -> HELD(me), who has credit  claim                   acquire, pairs with (b)
+ *     takes blocks of it home                                 and (d)
+ *   FULL -> PARTIAL, others take      full_to_partial_locked  acquire, pairs with (b)
+ *     blocks of it home                                       and (d)
+ *   HELD -> PARTIAL, surplus or exit  held_to_partial_locked  the lock orders
+ *   PARTIAL -> FULL, a refill takes   partial_to_full_locked  (d) release: those who
+ *     the whole list                                          claim do not lock
+ *   PARTIAL -> HELD(me), a refill     partial_to_held_locked  the lock orders
  *     goes on with it
- *   HELD or PARTIAL -> FREE            end                         every block is home:
- *                                                                  nobody can reach it;
- * the pool's lock orders FULL -> FREE, a single block       end_single relaxed: one of
- * those who free it is first any -> FREE, the heap is cleared   forget the heap's lease
- *   any -> FULL or PARTIAL, in the     restore                     there is no other
- * thread child of a fork
+ *   HELD or PARTIAL -> FREE           end                     nobody can reach it; the
+ *                                                             pool's lock orders
+ *   FULL -> FREE, a single block      end_single              relaxed: one of those who
+ *                                                             free it is first
+ *   any -> FREE, the heap is cleared  forget                  the heap's lease
+ *   any -> FULL or PARTIAL, in the    restore                 there is no other thread
+ *     child of a fork
  *
  * `_locked`: under the lock of the partial list, which is also whose holder may change
  * list and counts of a slab while it is PARTIAL.

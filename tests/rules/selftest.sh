@@ -49,9 +49,11 @@ fresh() {
   rm -rf "$work/tree"
   mkdir -p "$work/tree/include/hakmem" "$work/tree/docs"
   for layer in base os pages superslab external tiny pool heap api; do
+    depends=nothing
+    if [ "$layer" = heap ]; then depends='base, pool, tiny'; fi
     mkdir -p "$work/tree/src/$layer"
-    printf '/* Made up.\n *\n * Depends on: nothing.   Used by: heap.\n */\nint hak_%s_value(void);\n' \
-      "$layer" >"$work/tree/src/$layer/$layer.h"
+    printf '/* Made up.\n *\n * Depends on: %s.   Used by: all.\n */\nint hak_%s_value(void);\n' \
+      "$depends" "$layer" >"$work/tree/src/$layer/$layer.h"
   done
   cat >"$work/tree/src/heap/heap.c" <<'CODE'
 #include "heap/heap.h"

@@ -16,27 +16,18 @@ enum {
   BIN = 32 /* blocks of each list of the bin */
 };
 
-static int teardown(void **state) {
-  (void)hak_collect(NULL, 0, 0);
-  CHECK_EQ(hak_load_relaxed(&g_central->spans), 0);
-  return test_class_teardown(state);
-}
-
-static hak_bin_t *bin(void) { return &g_cache->bins[g_class]; }
-static hak_hold_t *hold(void) { return &g_cache->holds[g_class]; }
-
 static void bin__that_is_flushed_is_empty_and_its_blocks_are_home(void **state) {
   (void)state;
   hak_slab_t *slab = test_slab_full();
-  bin()->ready = test_slab_batch(slab, 0, 3).first;
-  hak_store_relaxed(&bin()->ready_count, 3);
-  hold()->spare = test_slab_batch(slab, 3, 8).first;
-  hak_store_relaxed(&hold()->spare_count, 5);
+  test_bin()->ready = test_slab_batch(slab, 0, 3).first;
+  hak_store_relaxed(&test_bin()->ready_count, 3);
+  test_hold()->spare = test_slab_batch(slab, 3, 8).first;
+  hak_store_relaxed(&test_hold()->spare_count, 5);
   test_slab_free(slab, 8, 15);
   test_bin_expect(7, 3, 5);
   hak_flush_bin(g_me, g_cache, g_class);
   test_bin_expect(0, 0, 0);
-  CHECK_EQ(hak_load_relaxed(&bin()->list.room), BIN);
+  CHECK_EQ(hak_load_relaxed(&test_bin()->list.room), BIN);
   CHECK_EQ(hak_slab_out(slab), CAPACITY - 15);
   CHECK_EQ(test_list_length(slab->list.head), 15);
   test_slab_home(slab, 15, CAPACITY);
@@ -45,8 +36,8 @@ static void bin__that_is_flushed_is_empty_and_its_blocks_are_home(void **state) 
 static void list__that_is_longer_than_it_says_is_reported(void **state) {
   (void)state;
   hak_slab_t *slab = test_slab_full();
-  bin()->ready = test_slab_batch(slab, 0, 6).first;
-  hak_store_relaxed(&bin()->ready_count, 4);
+  test_bin()->ready = test_slab_batch(slab, 0, 6).first;
+  hak_store_relaxed(&test_bin()->ready_count, 4);
   hak_flush_bin(g_me, g_cache, g_class);
   CHECK_EQ(g_me->deferred.error, HAK_ERROR_DOUBLE_FREE);
   CHECK(g_me->deferred.block == test_slab_block(slab, 4));
@@ -60,18 +51,18 @@ static void class__that_is_flushed_leaves_nothing_with_the_thread(void **state) 
   (void)state;
   hak_slab_t *held = test_slab_full(), *full = test_slab_full();
   void *block = hak_alloc(SIZE); /* of a third slab, which is current now */
-  CHECK(hold()->current != NULL);
+  CHECK(test_hold()->current != NULL);
   test_slab_home(held, 0, 10);
   test_slab_free(full, 0, 5);
   hak_transfer_add(g_me, g_cache, g_class, test_slab_batch(full, 5, 6).first);
-  CHECK(hak_load_relaxed(&hold()->magazine) != NULL);
-  CHECK_EQ(hold()->slabs, 1);
+  CHECK(hak_load_relaxed(&test_hold()->magazine) != NULL);
+  CHECK_EQ(test_hold()->slabs, 1);
   hak_flush_class(g_me, g_cache, g_class);
   test_bin_expect(0, 0, 0);
-  CHECK(hak_load_relaxed(&hold()->magazine) == NULL);
-  CHECK(hold()->first == NULL && hold()->current == NULL);
-  CHECK_EQ(hold()->slabs, 0);
-  CHECK_EQ(bin()->spilling, 0);
+  CHECK(hak_load_relaxed(&test_hold()->magazine) == NULL);
+  CHECK(test_hold()->first == NULL && test_hold()->current == NULL);
+  CHECK_EQ(test_hold()->slabs, 0);
+  CHECK_EQ(test_bin()->spilling, 0);
   CHECK_EQ(hak_slab_out(held), CAPACITY - 10);
   CHECK_EQ(hak_slab_out(full), CAPACITY - 6);
   CHECK_EQ(held->queue, HAK_QUEUE_PARTIAL);
@@ -87,10 +78,10 @@ static void class__that_is_flushed_leaves_nothing_with_the_thread(void **state) 
 static void work__is_done_a_part_at_a_time_and_ends(void **state) {
   (void)state;
   hak_slab_t *slabs[2] = {test_slab_full(), test_slab_full()};
-  hold()->spare = test_slab_batch(slabs[0], 0, 30).first;
-  hak_store_relaxed(&hold()->spare_count, 30);
-  bin()->ready = test_slab_batch(slabs[0], 30, 60).first;
-  hak_store_relaxed(&bin()->ready_count, 30);
+  test_hold()->spare = test_slab_batch(slabs[0], 0, 30).first;
+  hak_store_relaxed(&test_hold()->spare_count, 30);
+  test_bin()->ready = test_slab_batch(slabs[0], 30, 60).first;
+  hak_store_relaxed(&test_bin()->ready_count, 30);
   test_slab_free(slabs[1], 0, 30);
   size_t work = HAK_MAGAZINE_BLOCKS; /* too little to begin with */
   CHECK(!hak_flush_some(g_me, g_cache, &work));
@@ -107,7 +98,7 @@ static void work__is_done_a_part_at_a_time_and_ends(void **state) {
   CHECK(hak_flush_some(g_me, g_cache, &work));
   CHECK_EQ(work, 200 - 20 - 2); /* blocks, and the two slabs that were held */
   test_bin_expect(0, 0, 0);
-  CHECK(hold()->first == NULL && hold()->current == NULL);
+  CHECK(test_hold()->first == NULL && test_hold()->current == NULL);
   CHECK_EQ(g_central->listed, 2);
   g_me->mask = g_me->code;
   test_slab_home(slabs[0], 60, CAPACITY);
@@ -131,7 +122,7 @@ static void transfer__of_the_heap_goes_home_without_bins(void **state) {
   test_slab_home(slab, 20, CAPACITY);
 }
 
-#define H(function) TEST_OF_CLASS_ENDED(function, SIZE, teardown)
+#define H(function) TEST_OF_SLABS(function, SIZE)
 
 TEST_MAIN_FRESH(H(bin__that_is_flushed_is_empty_and_its_blocks_are_home),
                 H(list__that_is_longer_than_it_says_is_reported),

@@ -13,12 +13,6 @@ enum {
   CAPACITY = 64
 };
 
-static int teardown(void **state) {
-  (void)hak_collect(NULL, 0, 0);
-  CHECK_EQ(hak_load_relaxed(&g_central->spans), 0); /* every slab has gone home */
-  return test_class_teardown(state);
-}
-
 /* --- the word, one change at a time -------------------------------------------- */
 
 static void remote__batches_of_another_thread_are_taken_once_in_one_list(void **state) {
@@ -184,7 +178,7 @@ static void let_go__loses_no_batch_that_is_pushed_meanwhile(void **state) {
   }
 }
 
-#define H(function) TEST_OF_CLASS_ENDED(function, SIZE, teardown)
+#define H(function) TEST_OF_SLABS(function, SIZE)
 
 TEST_MAIN_FRESH(H(remote__batches_of_another_thread_are_taken_once_in_one_list),
                 H(let_go__makes_a_slab_full_and_a_claim_takes_it_back),

@@ -11,12 +11,6 @@ enum {
   CAPACITY = 64
 };
 
-static int teardown(void **state) {
-  (void)hak_collect(NULL, 0, 0);
-  CHECK_EQ(hak_load_relaxed(&g_central->spans), 0);
-  return test_class_teardown(state);
-}
-
 static void blocks__go_home_in_runs_of_one_slab(void **state) {
   (void)state;
   hak_slab_t *slabs[2] = {test_slab_full(), test_slab_full()};
@@ -54,7 +48,7 @@ static void list__goes_home_as_far_as_it_should_be_long(void **state) {
   test_slab_home(slab, 3, 64);
 }
 
-#define H(function) TEST_OF_CLASS_ENDED(function, SIZE, teardown)
+#define H(function) TEST_OF_SLABS(function, SIZE)
 
 TEST_MAIN_FRESH(H(blocks__go_home_in_runs_of_one_slab),
                 H(list__goes_home_as_far_as_it_should_be_long))

@@ -10,12 +10,6 @@ enum {
   CAPACITY = 64
 };
 
-static int teardown(void **state) {
-  (void)hak_collect(NULL, 0, 0);
-  CHECK_EQ(hak_load_relaxed(&g_central->spans), 0);
-  return test_class_teardown(state);
-}
-
 /* A slab as its holder left it: these blocks on its list. */
 static hak_slab_t *make_held(uint32_t from, uint32_t to) {
   hak_slab_t *slab = test_slab_full();
@@ -158,7 +152,7 @@ static void cached__are_the_bytes_of_three_lists_and_the_magazine(void **state) 
   CHECK_EQ(hak_reclaim_cached(bins, holds), 21 * SIZE + 10 * hak_class_size(0));
 }
 
-#define H(function) TEST_OF_CLASS_ENDED(function, SIZE, teardown)
+#define H(function) TEST_OF_SLABS(function, SIZE)
 
 TEST_MAIN_FRESH(H(slab__with_free_blocks_lies_on_the_partial_list),
                 H(blocks__that_others_pushed_are_found_too_and_all_in_order),

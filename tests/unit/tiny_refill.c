@@ -16,15 +16,6 @@ enum {
   CAPACITY = 64
 };
 
-static int teardown(void **state) {
-  (void)hak_collect(NULL, 0, 0);
-  CHECK_EQ(hak_load_relaxed(&g_central->spans), 0);
-  return test_class_teardown(state);
-}
-
-static hak_bin_t *bin(void) { return &g_cache->bins[g_class]; }
-static hak_hold_t *hold(void) { return &g_cache->holds[g_class]; }
-
 static void *refill(void) { return hak_refill_bin(g_me, g_cache, g_class); }
 
 /* The counters of where refills found something. */
@@ -61,9 +52,9 @@ static void expect_blocks(hak_slab_t *slab, uint32_t from, uint32_t to) {
     size_t i = (size_t)((char *)block - hak_slab_start(slab)) / SIZE;
     CHECK(i >= from && i < to && !seen[i]);
     seen[i] = true;
-    if (n + 1 < to) CHECK(!hak_bin_pop_fails(&g_me->key, bin(), &block));
+    if (n + 1 < to) CHECK(!hak_bin_pop_fails(&g_me->key, test_bin(), &block));
   }
-  CHECK(bin()->ready == HAK_LINK_END && bin()->list.head == HAK_LINK_END);
+  CHECK(test_bin()->ready == HAK_LINK_END && test_bin()->list.head == HAK_LINK_END);
 }
 
 static void *fill_magazine(void *ctx) {
@@ -81,8 +72,8 @@ static void places__are_looked_at_the_cheapest_first(void **state) {
   (void)state;
   hak_slab_t *slabs[5];
   for (size_t i = 0; i < TEST_COUNT(slabs); i++) slabs[i] = test_slab_full();
-  hold()->spare = test_slab_batch(slabs[0], 0, 3).first;
-  hak_store_relaxed(&hold()->spare_count, 3);
+  test_hold()->spare = test_slab_batch(slabs[0], 0, 3).first;
+  hak_store_relaxed(&test_hold()->spare_count, 3);
   (void)test_slab_batch(slabs[1], 0, 2);
   for (uint32_t i = 0; i < 2; i++) {
     hak_transfer_add(g_me, g_cache, g_class, test_slab_block(slabs[1], i));
@@ -106,7 +97,7 @@ static void places__are_looked_at_the_cheapest_first(void **state) {
   expect_sources(&before, (sources_t){.partial = 1});
   char *block = refill();
   expect_sources(&before, (sources_t){.carve = 1, .slab = 1});
-  hak_slab_t *current = hold()->current;
+  hak_slab_t *current = test_hold()->current;
   CHECK(current == hak_slab_of(block) && block == test_slab_block(current, 0));
   /* All slabs that were emptied are full ones of nobody, which may be claimed. */
   CHECK_EQ(hak_load_relaxed(&slabs[3]->word), hak_word_make(HAK_SLAB_FULL, 0));
@@ -122,14 +113,14 @@ static void uncarved_slab__gives_its_list_and_is_gone_on_with(void **state) {
   hak_slab_t *slab = test_slab_full();
   hak_store_relaxed(&slab->carved, 10);
   hak_slab_set_out(slab, 10, 0);
-  hold()->current = slab;
+  test_hold()->current = slab;
   test_slab_home(slab, 2, 6);
   hak_hold_list_all(g_me, g_cache, g_class);
   CHECK(hak_load_relaxed(&g_central->uncarved) == slab);
   sources_t before = sources();
   expect_blocks(slab, 2, 6);
   expect_sources(&before, (sources_t){0});
-  CHECK(hold()->current == slab);
+  CHECK(test_hold()->current == slab);
   CHECK_EQ(hak_load_relaxed(&slab->word), hak_word_mine(g_cache));
   CHECK_EQ(hak_slab_out(slab), 10);
   CHECK(refill() == test_slab_block(slab, 10));
@@ -141,18 +132,18 @@ static void uncarved_slab__gives_its_list_and_is_gone_on_with(void **state) {
 static void current_slab__gives_what_came_home_before_what_is_not_cut(void **state) {
   (void)state;
   char *first = refill();
-  hak_slab_t *slab = hold()->current;
+  hak_slab_t *slab = test_hold()->current;
   CHECK(first == test_slab_block(slab, 0));
   uint32_t carved = hak_slab_carved(slab);
   void *block;
-  while (!hak_bin_pop_fails(&g_me->key, bin(), &block)) {}
+  while (!hak_bin_pop_fails(&g_me->key, test_bin(), &block)) {}
   test_slab_home_elsewhere(slab, 0, carved);
   sources_t before = sources();
   expect_blocks(slab, 0, carved);
   expect_sources(&before, (sources_t){0});
   CHECK(refill() == test_slab_block(slab, carved));
   expect_sources(&before, (sources_t){.carve = 1});
-  while (!hak_bin_pop_fails(&g_me->key, bin(), &block)) {}
+  while (!hak_bin_pop_fails(&g_me->key, test_bin(), &block)) {}
   test_slab_home(slab, 0, hak_slab_carved(slab));
 }
 
@@ -166,21 +157,22 @@ static void carve__follows_what_was_asked_for(void **state) {
     uint32_t given, blocks;
   } rows[] = {{0, 2}, {2, 2}, {3, 3}, {7, 7}, {100, 8}};
   for (size_t i = 0; i < TEST_COUNT(rows); i++) {
-    hold()->given = 0;
-    hold()->given_before = rows[i].given;
+    test_hold()->given = 0;
+    test_hold()->given_before = rows[i].given;
     /* The refill that brings them counts as well. */
-    uint32_t batch = hak_bin_capacity(bin());
+    uint32_t batch = hak_bin_capacity(test_bin());
     uint32_t blocks = batch + rows[i].given > 8 ? 8 : batch + rows[i].given;
-    uint32_t carved = hold()->current == NULL ? 0 : hak_slab_carved(hold()->current);
+    uint32_t carved =
+        test_hold()->current == NULL ? 0 : hak_slab_carved(test_hold()->current);
     CHECK(refill() != NULL);
-    hak_slab_t *slab = hold()->current;
+    hak_slab_t *slab = test_hold()->current;
     CHECK_EQ(hak_slab_carved(slab), carved + blocks);
-    CHECK_EQ(hak_load_relaxed(&bin()->ready_count), blocks - 1);
+    CHECK_EQ(hak_load_relaxed(&test_bin()->ready_count), blocks - 1);
     CHECK_EQ(hak_slab_out(slab), carved + blocks);
     void *block;
-    while (!hak_bin_pop_fails(&g_me->key, bin(), &block)) {}
+    while (!hak_bin_pop_fails(&g_me->key, test_bin(), &block)) {}
   }
-  test_slab_home(hold()->current, 0, hak_slab_carved(hold()->current));
+  test_slab_home(test_hold()->current, 0, hak_slab_carved(test_hold()->current));
 }
 
 /* A heap that may stay small begins with 512 bytes, and then has as much as before. */
@@ -192,12 +184,12 @@ static void carve__of_a_heap_that_starts_small_doubles(void **state) {
   for (size_t i = 0; i < TEST_COUNT(blocks); i++) {
     CHECK(refill() != NULL);
     carved += blocks[i];
-    CHECK_EQ(hak_slab_carved(hold()->current), carved);
+    CHECK_EQ(hak_slab_carved(test_hold()->current), carved);
     void *block;
-    while (!hak_bin_pop_fails(&g_me->key, bin(), &block)) {}
+    while (!hak_bin_pop_fails(&g_me->key, test_bin(), &block)) {}
   }
   g_cache->store->pool.starts_small = false;
-  test_slab_home(hold()->current, 0, carved);
+  test_slab_home(test_hold()->current, 0, carved);
 }
 
 static void refusal__of_memory_is_null_and_what_there_is_serves(void **state) {
@@ -227,9 +219,9 @@ static void refusal__of_memory_is_null_and_what_there_is_serves(void **state) {
 static void link__that_is_broken_is_reported_and_the_next_place_serves(void **state) {
   (void)state;
   hak_slab_t *slabs[2] = {test_slab_full(), test_slab_full()};
-  bin()->ready = test_slab_batch(slabs[0], 0, 4).first;
-  hak_store_relaxed(&bin()->ready_count, 4);
-  *(uint64_t *)bin()->ready = 0x4141414141414141;
+  test_bin()->ready = test_slab_batch(slabs[0], 0, 4).first;
+  hak_store_relaxed(&test_bin()->ready_count, 4);
+  *(uint64_t *)test_bin()->ready = 0x4141414141414141;
   test_slab_home(slabs[1], 0, 2);
   CHECK(hak_slab_of(refill()) == slabs[1]);
   CHECK_EQ(g_me->deferred.error, HAK_ERROR_CORRUPT_BLOCK);
@@ -237,7 +229,8 @@ static void link__that_is_broken_is_reported_and_the_next_place_serves(void **st
   memset(&g_me->deferred, 0, sizeof g_me->deferred);
   g_me->to_report = 0;
   void *block;
-  CHECK(!hak_bin_pop_fails(&g_me->key, bin(), &block) && bin()->ready == HAK_LINK_END);
+  CHECK(!hak_bin_pop_fails(&g_me->key, test_bin(), &block) &&
+        test_bin()->ready == HAK_LINK_END);
   for (size_t i = 0; i < 2; i++) test_slab_home(slabs[i], 0, CAPACITY);
 }
 
@@ -246,7 +239,7 @@ static void link__that_is_broken_is_reported_and_the_next_place_serves(void **st
 static void span__that_is_long_gives_a_part_of_its_list(void **state) {
   (void)state;
   void *first = refill(); /* the first span of a class is short */
-  uint32_t batch = hak_bin_capacity(bin());
+  uint32_t batch = hak_bin_capacity(test_bin());
   hak_flush_class(g_me, g_cache, g_class);
   hak_slab_t *held = test_slab_full();
   CHECK(held->span > 1);
@@ -255,7 +248,7 @@ static void span__that_is_long_gives_a_part_of_its_list(void **state) {
   test_slab_home(held, 0, capacity - 1);
   CHECK_EQ(hak_slab_out(held), 1);
   CHECK(refill() != NULL);
-  CHECK_EQ(hak_load_relaxed(&bin()->ready_count), batch - 1);
+  CHECK_EQ(hak_load_relaxed(&test_bin()->ready_count), batch - 1);
   CHECK_EQ(hak_slab_out(held), 1 + batch);
   CHECK_EQ(held->queue, HAK_QUEUE_HELD);
   hak_flush_bin(g_me, g_cache, g_class);
@@ -265,15 +258,13 @@ static void span__that_is_long_gives_a_part_of_its_list(void **state) {
   hak_free(first);
 }
 
-#define H(function) TEST_OF_CLASS_ENDED(function, SIZE, teardown)
+#define H(function) TEST_OF_SLABS(function, SIZE)
 
 TEST_MAIN_FRESH(H(places__are_looked_at_the_cheapest_first),
                 H(uncarved_slab__gives_its_list_and_is_gone_on_with),
                 H(current_slab__gives_what_came_home_before_what_is_not_cut),
                 H(carve__follows_what_was_asked_for),
-                TEST_OF_CLASS_ENDED(carve__of_a_heap_that_starts_small_doubles, 64,
-                                    teardown),
+                TEST_OF_SLABS(carve__of_a_heap_that_starts_small_doubles, 64),
                 H(refusal__of_memory_is_null_and_what_there_is_serves),
                 H(link__that_is_broken_is_reported_and_the_next_place_serves),
-                TEST_OF_CLASS_ENDED(span__that_is_long_gives_a_part_of_its_list, 20000,
-                                    teardown))
+                TEST_OF_SLABS(span__that_is_long_gives_a_part_of_its_list, 20000))

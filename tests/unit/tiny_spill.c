@@ -11,21 +11,12 @@ enum {
   BIN = 32 /* blocks of each list of the bin */
 };
 
-static int teardown(void **state) {
-  (void)hak_collect(NULL, 0, 0);
-  CHECK_EQ(hak_load_relaxed(&g_central->spans), 0);
-  return test_class_teardown(state);
-}
-
-static hak_bin_t *bin(void) { return &g_cache->bins[g_class]; }
-static hak_hold_t *hold(void) { return &g_cache->holds[g_class]; }
-
 /* --- a bin that fills ------------------------------------------------------------- */
 
 static void lists__fill_one_after_the_other_and_the_oldest_goes_home(void **state) {
   (void)state;
   hak_slab_t *slabs[3] = {test_slab_full(), test_slab_full(), test_slab_full()};
-  CHECK_EQ(hak_bin_capacity(bin()), BIN);
+  CHECK_EQ(hak_bin_capacity(test_bin()), BIN);
   test_slab_free(slabs[0], 0, BIN);
   test_bin_expect(BIN, 0, 0);
   test_slab_free(slabs[0], BIN, BIN + 1); /* the full list is ready now */
@@ -37,7 +28,7 @@ static void lists__fill_one_after_the_other_and_the_oldest_goes_home(void **stat
   test_slab_free(slabs[1], 0, 1);
   test_bin_expect(1, BIN, BIN - 1);
   CHECK_EQ(hak_slab_out(slabs[0]), CAPACITY - 1);
-  CHECK_EQ(bin()->spilling, 0);
+  CHECK_EQ(test_bin()->spilling, 0);
   test_slab_free(slabs[1], 1, BIN);
   test_bin_expect(BIN, BIN, BIN - 1);
   /* From here on the older spare list goes home, and the bin has an eighth of its room.
@@ -45,8 +36,8 @@ static void lists__fill_one_after_the_other_and_the_oldest_goes_home(void **stat
   test_slab_free(slabs[1], BIN, BIN + 1);
   test_bin_expect(1, BIN, BIN);
   CHECK_EQ(hak_slab_out(slabs[0]), CAPACITY - BIN);
-  CHECK_EQ(hak_load_relaxed(&bin()->armed), BIN / 8);
-  CHECK(bin()->spilling > 0 && bin()->spilling != HAK_BIN_GATHERS);
+  CHECK_EQ(hak_load_relaxed(&test_bin()->armed), BIN / 8);
+  CHECK(test_bin()->spilling > 0 && test_bin()->spilling != HAK_BIN_GATHERS);
   CHECK(hak_hold_is_valid(g_me, g_cache));
   hak_flush_class(g_me, g_cache, g_class);
   test_slab_home(slabs[1], BIN + 1, CAPACITY);
@@ -66,12 +57,12 @@ static void bin__that_only_gets_foreign_blocks_gathers_them_in_a_magazine(void *
   test_thread_run(alloc_main, blocks); /* whose slabs are full, and nobody holds them */
   for (size_t i = 0; i < 3 * BIN; i++) hak_free(blocks[i]);
   test_bin_expect(BIN, BIN, BIN);
-  CHECK(hak_load_relaxed(&hold()->magazine) == NULL);
+  CHECK(hak_load_relaxed(&test_hold()->magazine) == NULL);
   hak_free(blocks[3 * BIN]);
-  CHECK_EQ(bin()->spilling, HAK_BIN_GATHERS);
-  CHECK_EQ(hak_load_relaxed(&bin()->list.room), 0);
+  CHECK_EQ(test_bin()->spilling, HAK_BIN_GATHERS);
+  CHECK_EQ(hak_load_relaxed(&test_bin()->list.room), 0);
   test_bin_expect(0, 0, 0);
-  hak_magazine_t *magazine = hak_load_relaxed(&hold()->magazine);
+  hak_magazine_t *magazine = hak_load_relaxed(&test_hold()->magazine);
   CHECK(magazine != NULL);
   uint32_t count = hak_load_relaxed(&magazine->count);
   hak_free(blocks[3 * BIN + 1]);
@@ -79,12 +70,12 @@ static void bin__that_only_gets_foreign_blocks_gathers_them_in_a_magazine(void *
   CHECK(magazine->blocks[count] == blocks[3 * BIN + 1]);
   test_bin_expect(0, 0, 0);
   void *block = hak_alloc(SIZE); /* it allocates of the class: that is over */
-  CHECK_EQ(bin()->spilling, 0);
+  CHECK_EQ(test_bin()->spilling, 0);
   hak_free(block);
   for (size_t i = 3 * BIN + 2; i < TEST_COUNT(blocks); i++) hak_free(blocks[i]);
 }
 
-#define H(function) TEST_OF_CLASS_ENDED(function, SIZE, teardown)
+#define H(function) TEST_OF_SLABS(function, SIZE)
 
 TEST_MAIN_FRESH(H(lists__fill_one_after_the_other_and_the_oldest_goes_home),
                 H(bin__that_only_gets_foreign_blocks_gathers_them_in_a_magazine))

@@ -3,6 +3,15 @@
 
 #include "threads.h"
 
+int test_slab_teardown(void **state) {
+  (void)hak_collect(NULL, 0, 0);
+  CHECK_EQ(hak_load_relaxed(&g_central->spans), 0);
+  return test_class_teardown(state);
+}
+
+hak_bin_t *test_bin(void) { return &g_cache->bins[g_class]; }
+hak_hold_t *test_hold(void) { return &g_cache->holds[g_class]; }
+
 hak_slab_t *test_slab_full(void) {
   hak_thread_t *me = hak_thread_self;
   hak_slab_t *slab = hak_hold_new(me, &me->cache, g_class);
@@ -62,8 +71,8 @@ uint32_t test_list_length(void *list) {
 }
 
 void test_bin_expect(uint32_t list, uint32_t ready, uint32_t spare) {
-  hak_bin_t *bin = &g_cache->bins[g_class];
-  hak_hold_t *hold = &g_cache->holds[g_class];
+  hak_bin_t *bin = test_bin();
+  hak_hold_t *hold = test_hold();
   CHECK_EQ(hak_bin_listed(bin), list);
   CHECK_EQ(hak_load_relaxed(&bin->ready_count), ready);
   CHECK_EQ(hak_load_relaxed(&hold->spare_count), spare);

@@ -6,6 +6,17 @@
 #include "class_fixture.h"
 #include "tiny/hold.h"
 
+/* Collects what threads have cached, checks that every slab of the class has gone back to
+ * the pool, and ends as test_class_teardown. */
+int test_slab_teardown(void **state);
+/* A test of slabs with blocks of `size` bytes, which ends thus. */
+#define TEST_OF_SLABS(function, size) \
+  TEST_OF_CLASS_ENDED(function, size, test_slab_teardown)
+
+/* This thread's bin of the class, and what it holds of it. */
+hak_bin_t *test_bin(void);
+hak_hold_t *test_hold(void);
+
 /* A slab that this thread holds, cut as a whole, all of whose blocks are out: they are
  * the test's. */
 hak_slab_t *test_slab_full(void);

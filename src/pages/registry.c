@@ -5,13 +5,8 @@
 
 hak_atomic_u64_t hak_registry_reserved;
 
-static _Atomic(hak_registry_t *) root;
+_Atomic(hak_registry_t *) hak_registry_table;
 static const hak_os_t *root_os;
-
-hak_registry_t *hak_registry_root(void) {
-  /* Acquire: pairs with hak_registry_start; the OS made the pages zero before. */
-  return hak_load_acquire(&root);
-}
 
 const hak_os_t *hak_registry_os(void) { return root_os; }
 
@@ -46,7 +41,7 @@ bool hak_registry_start(const hak_os_t *os) {
   hak_registry_t *registry = reserve_zeroed(os, ROOT_SIZE);
   if (registry == NULL) return false;
   root_os = os;
-  hak_store_release(&root, registry);
+  hak_store_release(&hak_registry_table, registry);
   return true;
 }
 
@@ -64,9 +59,9 @@ static HAK_SLOW hak_leaf_t *take_spare(void) {
 }
 
 HAK_SLOW void hak_registry_stop(void) {
-  hak_registry_t *registry = hak_load_relaxed(&root);
+  hak_registry_t *registry = hak_load_relaxed(&hak_registry_table);
   if (registry == NULL) return;
-  hak_store_relaxed(&root, NULL);
+  hak_store_relaxed(&hak_registry_table, NULL);
   for (int i = 0; i < HAK_SPARE_LEAVES; i++) {
     hak_leaf_t *spare = take_spare();
     if (spare != NULL) give_back(spare, LEAF_SIZE);

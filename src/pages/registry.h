@@ -121,7 +121,11 @@ extern hak_atomic_u64_t hak_registry_reserved; /* bytes of address space */
 const hak_os_t *hak_registry_os(void);
 
 /* Made once at start and given back at shutdown, when no thread points at it. */
-hak_registry_t *hak_registry_root(void);
+extern _Atomic(hak_registry_t *) hak_registry_table; /* [any] NULL before the start */
+HAK_HOT hak_registry_t *hak_registry_root(void) {
+  /* Acquire: pairs with hak_registry_start; the OS made the pages zero before. */
+  return hak_load_acquire(&hak_registry_table);
+}
 bool hak_registry_start(const hak_os_t *os);
 void hak_registry_stop(void);
 

@@ -6,11 +6,6 @@ HAK_SLOW void hak_slab_report_surplus(hak_thread_t *me, const hak_cache_t *cache
                           "more blocks of a slab were freed than were given out");
 }
 
-/* What comes home is the first of those that are. */
-static bool is_there(const hak_batch_t *run, const void *head) {
-  return run->first == head || run->last == head;
-}
-
 static hak_lock_t *lock_of(const hak_cache_t *cache, hak_slab_t *slab) {
   return &cache->store->centrals[hak_slab_class(slab)].lock;
 }
@@ -86,27 +81,8 @@ void hak_slab_carve_whole(hak_slab_t *slab, void *list) {
   hak_slab_set_out(slab, 0, 0);
 }
 
-bool hak_slab_accepts(hak_thread_t *me, const hak_cache_t *cache,
-                      const hak_batch_t *run) {
-  if (HAK_LIKELY(run->count <= hak_slab_out(run->slab) &&
-                 !is_there(run, run->slab->list.head))) {
-    return true;
-  }
-  hak_slab_report_surplus(me, cache, run->first);
-  return false;
-}
-
 void hak_slab_hear_last(hak_slab_t *slab) {
   hak_slab_set_out(slab, hak_slab_out(slab), 0);
-}
-
-bool hak_slab_undo_push(hak_thread_t *me, const hak_cache_t *cache, hak_slab_t *slab,
-                        const void *block) {
-  int32_t room = hak_load_relaxed(&slab->list.room);
-  bool ok = HAK_LIKELY(room >= -1);
-  hak_store_relaxed(&slab->list.room, ok ? 0 : -1);
-  if (!ok) hak_slab_report_surplus(me, cache, block);
-  return ok;
 }
 
 void *hak_slab_take_some(hak_thread_t *me, const hak_cache_t *cache, hak_slab_t *slab,
@@ -175,7 +151,7 @@ bool hak_slab_push_remote(hak_thread_t *me, const hak_cache_t *cache,
     uint32_t head = hak_word_remote_head(*word);
     uint32_t count = hak_word_remote_count(*word) + run->count;
     void *next = head == 0 ? HAK_LINK_END : start + ((size_t)(head - 1) << 3);
-    if (HAK_UNLIKELY(count > hak_slab_capacity(run->slab) || is_there(run, next))) {
+    if (HAK_UNLIKELY(count > hak_slab_capacity(run->slab) || hak_slab_lists(run, next))) {
       hak_slab_report_surplus(me, cache, run->first);
       return true;
     }

@@ -91,11 +91,24 @@ HAK_HOT void hak_slab_carve(hak_slab_t *slab, uint32_t count) {
 /* All blocks of a slab with none carved yet are cut, and are on this list. */
 void hak_slab_carve_whole(hak_slab_t *slab, void *list);
 
-/* False, after a report, if more blocks come home than are out, or one of them is the
- * first on the list. Nothing has changed. */
-bool hak_slab_accepts(hak_thread_t *me, const hak_cache_t *cache, const hak_batch_t *run);
+/* Reports a block that comes home although it cannot be out. */
 HAK_SLOW void hak_slab_report_surplus(hak_thread_t *me, const hak_cache_t *cache,
                                       const void *block);
+/* One of the run's ends is the first block of this list. */
+HAK_HOT bool hak_slab_lists(const hak_batch_t *run, const void *head) {
+  return run->first == head || run->last == head;
+}
+/* False, after a report, if more blocks come home than are out, or one of them is the
+ * first on the list. Nothing has changed. */
+HAK_HOT bool hak_slab_accepts(hak_thread_t *me, const hak_cache_t *cache,
+                              const hak_batch_t *run) {
+  if (HAK_LIKELY(run->count <= hak_slab_out(run->slab) &&
+                 !hak_slab_lists(run, run->slab->list.head))) {
+    return true;
+  }
+  hak_slab_report_surplus(me, cache, run->first);
+  return false;
+}
 /* A run that was accepted comes home; for held_back see hak_slab_set_out. */
 HAK_HOT void hak_slab_come_home(hak_thread_t *me, const hak_batch_t *run,
                                 uint32_t held_back) {
@@ -109,8 +122,13 @@ HAK_HOT void hak_slab_come_home(hak_thread_t *me, const hak_batch_t *run,
 void hak_slab_hear_last(hak_slab_t *slab);
 /* A push found no room and has counted all the same: as if it had not come. False, after
  * a report, if more blocks were pushed than were out. */
-bool hak_slab_undo_push(hak_thread_t *me, const hak_cache_t *cache, hak_slab_t *slab,
-                        const void *block);
+HAK_HOT bool hak_slab_undo_push(hak_thread_t *me, const hak_cache_t *cache,
+                                hak_slab_t *slab, const void *block) {
+  bool ok = HAK_LIKELY(hak_load_relaxed(&slab->list.room) >= -1);
+  hak_store_relaxed(&slab->list.room, ok ? 0 : -1);
+  if (!ok) hak_slab_report_surplus(me, cache, block);
+  return ok;
+}
 
 /* The whole list, whose blocks are out from here on. */
 HAK_HOT void *hak_slab_take_list(hak_slab_t *slab) {

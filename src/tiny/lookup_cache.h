@@ -1,15 +1,16 @@
-/* lookup_cache.h - which list takes the blocks of a 64 KiB unit, for bins that belong to
- * a heap and not to a thread.
+/* lookup_cache.h - which list takes the blocks of a slab, for bins that belong to a heap
+ * and not to a thread.
  *
  * Depends on: base, superslab.   Used by: tiny, heap, api.
  *
  * Registry entries name a list by its distance from the freeing thread's state; they
- * cannot name that of a heap which has bins of its own. A lookup cache remembers for such
- * a heap what the registry said at some length: a table by the unit's lowest bits, in
- * which units far apart take each other's places. Whatever 64-bit value is looked up,
- * a place serves it only if it holds the value's very unit.
+ * cannot name a list of a heap which has bins of its own. For such a heap, a lookup cache
+ * remembers which list each slab's blocks go to, because finding out from the registry
+ * takes longer. It is a table by the lowest bits of the slab's number, which is its
+ * address in slabs; slabs far apart take each other's places. Any 64-bit value may be
+ * looked up: a place answers only if it holds the number of the very slab.
  *
- * Access: by who has the heap.
+ * Access:  see base/lock.h
  */
 #ifndef HAK_TINY_LOOKUP_CACHE_H
 #define HAK_TINY_LOOKUP_CACHE_H
@@ -17,66 +18,72 @@
 #include "base/compiler.h"
 #include "superslab/slab.h"
 
-/* Enough for 64 MiB in one piece; places that are not used take no memory. */
+/* So many places are enough for 64 MiB in one piece. OS pages of them that are not used
+ * take no memory. */
 enum {
   HAK_LOOKUP_PLACES = 1024
 };
 
 typedef struct hak_lookup {
   struct {
-    uintptr_t unit;   /* an address >> HAK_SLAB_SHIFT; one of another place: none */
-    hak_list_t *list; /* with blocks of the unit */
+    /* [owner: who has the heap] both */
+    uintptr_t number; /* of a slab; a number that belongs to another place: none */
+    hak_list_t *list; /* where freed blocks of the slab go */
   } places[HAK_LOOKUP_PLACES];
 } hak_lookup_t;
 
-HAK_HOT uintptr_t hak_lookup_unit(const void *block) {
+/* The number of the slab that an address lies in. */
+HAK_HOT uintptr_t hak_lookup_slab_number(const void *block) {
   return (uintptr_t)block >> HAK_SLAB_SHIFT;
 }
 
-/* True if the lookup cache does not know the block's unit; else the list. */
+/* True if the lookup cache does not know the block's slab; else *list is its list. */
 HAK_HOT bool hak_lookup_misses(const hak_lookup_t *lookup, const void *block,
                                hak_list_t **list) {
-  uintptr_t unit = hak_lookup_unit(block);
-  *list = lookup->places[unit % HAK_LOOKUP_PLACES].list;
-  return lookup->places[unit % HAK_LOOKUP_PLACES].unit != unit;
+  uintptr_t number = hak_lookup_slab_number(block);
+  *list = lookup->places[number % HAK_LOOKUP_PLACES].list;
+  return lookup->places[number % HAK_LOOKUP_PLACES].number != number;
 }
 
+/* Remembers the list for the block's slab. */
 HAK_HOT void hak_lookup_learn(hak_lookup_t *lookup, const void *block, hak_list_t *list) {
-  uintptr_t unit = hak_lookup_unit(block);
-  lookup->places[unit % HAK_LOOKUP_PLACES].unit = unit;
-  lookup->places[unit % HAK_LOOKUP_PLACES].list = list;
+  uintptr_t number = hak_lookup_slab_number(block);
+  lookup->places[number % HAK_LOOKUP_PLACES].number = number;
+  lookup->places[number % HAK_LOOKUP_PLACES].list = list;
 }
 
+/* Makes a place answer for no slab. */
 HAK_HOT void hak_lookup_clear_place(hak_lookup_t *lookup, uintptr_t place) {
-  lookup->places[place].unit = place + 1;
+  lookup->places[place].number = place + 1;
 }
 
-/* Of `count` units from an address on, those that are known have another list. */
+/* Sets another list for those of `count` slabs, from an address on, that are known. */
 HAK_HOT void hak_lookup_redirect(hak_lookup_t *lookup, const void *address, size_t count,
                                  hak_list_t *list) {
-  uintptr_t unit = hak_lookup_unit(address);
-  for (; count > 0; count--, unit++) {
-    uintptr_t place = unit % HAK_LOOKUP_PLACES;
-    if (lookup->places[place].unit == unit) lookup->places[place].list = list;
+  uintptr_t number = hak_lookup_slab_number(address);
+  for (; count > 0; count--, number++) {
+    uintptr_t place = number % HAK_LOOKUP_PLACES;
+    if (lookup->places[place].number == number) lookup->places[place].list = list;
   }
 }
 
-/* They have none any more. */
+/* Forgets those of `count` slabs, from an address on, that are known. */
 HAK_HOT void hak_lookup_forget(hak_lookup_t *lookup, const void *address, size_t count) {
-  uintptr_t unit = hak_lookup_unit(address);
-  for (; count > 0; count--, unit++) {
-    uintptr_t place = unit % HAK_LOOKUP_PLACES;
-    if (lookup->places[place].unit == unit) hak_lookup_clear_place(lookup, place);
+  uintptr_t number = hak_lookup_slab_number(address);
+  for (; count > 0; count--, number++) {
+    uintptr_t place = number % HAK_LOOKUP_PLACES;
+    if (lookup->places[place].number == number) hak_lookup_clear_place(lookup, place);
   }
 }
 
-/* Zeroed memory is a lookup cache but for one place: unit 0 is its own. */
+/* Makes a lookup cache of zeroed memory. Only place 0 needs work: number 0 belongs there,
+ * so zeroes would answer for slab 0. */
 HAK_HOT void hak_lookup_begin(hak_lookup_t *lookup) { hak_lookup_clear_place(lookup, 0); }
 /* Forgets everything, and writes only where there was something. */
 HAK_HOT void hak_lookup_clear(hak_lookup_t *lookup) {
   for (uintptr_t i = 0; i < HAK_LOOKUP_PLACES; i++) {
-    uintptr_t unit = lookup->places[i].unit;
-    if (unit != 0 && unit % HAK_LOOKUP_PLACES == i) hak_lookup_clear_place(lookup, i);
+    uintptr_t number = lookup->places[i].number;
+    if (number != 0 && number % HAK_LOOKUP_PLACES == i) hak_lookup_clear_place(lookup, i);
   }
 }
 

@@ -5,27 +5,30 @@
  * Used by: tiny, heap, api.
  *
  * A free pushes its block onto a list that the registry names. The entry of a
- * 64 KiB unit is
+ * slab is
  *
  *     (list - thread state) << 16 | D
  *
  *   cached    the list is the freeing thread's own bin of the class, at the same
  *             offset in every thread; D = HAK_MODE_CACHED
  *   local     the list is the slab's own; D = the complement of its holder's code
- *   nobody's  0: the list at the start of the thread state, which never has room
+ *   unowned   the entry is 0: it names the list at the start of the thread state,
+ *             which never has room
  *
- * A thread's code has 7 of 15 bits set, and its mask is its code: so
- * `entry & mask` is zero exactly for 'cached', for 'local and mine' and for
- * nobody's, and one test lets pass what may be pushed at once.
+ * A thread's code has 7 of 15 bits set, and the thread's mask is its code. So
+ * `entry & mask` is zero exactly for 'cached', for 'unowned', and for 'local' if the
+ * thread itself holds the slab: one test lets pass what may be pushed at once.
  *
- * A bin has two lists: frees push onto `list`, allocations take from `ready`;
- * when that is empty, `list` becomes it. This keeps the order of frees, so
- * neighbours stay neighbours. A third list, `spare`, lies behind. Where a thread
- * only frees what others allocate, its bin of the class has no room and frees
- * collect in a magazine, untouched.
+ * A bin has two lists: frees push onto `list`, and allocations take from `ready`. When
+ * `ready` is empty, `list` takes its place. Both lists keep the order of frees, so
+ * blocks that were neighbours stay neighbours. Full lists go to a third one, `spare`.
+ * Where a thread only frees what others allocate, its bin of the class has no room, and
+ * freed blocks collect in a magazine, which nobody has to touch them for.
  *
- * Access: all of a thread state belongs to its thread, except where marked; it
- * is reused, never unmapped before shutdown.
+ * Access:  see base/lock.h. 'cache' stands for who has the thread cache: its thread; of
+ *          a serial heap, who has the heap; and once nobody may use the heap any more,
+ *          who tears it down. A thread state is its thread's while one is attached. It
+ *          is used again, and not unmapped before shutdown: others may read it late.
  */
 #ifndef HAK_TINY_BIN_H
 #define HAK_TINY_BIN_H
@@ -37,51 +40,59 @@
 
 #define HAK_CODE_BITS 15
 #define HAK_CODE_MASK 0x7fffu
-/* No thread's: holds what a serial heap holds, whoever has the heap. */
+/* The code that slabs of serial heaps are held by, whoever has the heap. No thread has
+ * it. */
 #define HAK_CODE_SERIAL HAK_CODE_MASK
 #define HAK_MODE_CACHED 0x8000u
 
-/* The bin of a class of which the thread only frees what others allocate: its list
- * has no room, and frees pass by it into a magazine. */
+/* As a value of `spilling`: the thread only frees blocks of the class that others
+ * allocate. The bin's list has no room, and frees go past it into a magazine. */
 #define HAK_BIN_GATHERS UINT16_MAX
 
 typedef struct hak_bin {
+  /* [owner: cache] all of it; statistics read the atomic fields. */
   hak_list_t list;              /* frees push here */
   void *ready;                  /* allocations take from here */
-  uint16_t spilling;            /* how often its list was sent home, or HAK_BIN_GATHERS */
-  hak_atomic_u16_t armed;       /* what list.room was set to */
+  uint16_t spilling;            /* how often a full list went home since an allocation
+                                   found no block ready, or HAK_BIN_GATHERS */
+  hak_atomic_u16_t armed;       /* blocks; what list.room was set to */
   hak_atomic_u16_t ready_count; /* blocks in `ready` when it was filled */
-  uint16_t capacity;            /* blocks in each list; see capacity.h */
+  uint16_t capacity;            /* blocks that each list may have; see capacity.h */
 } hak_bin_t;
 
 _Static_assert(sizeof(hak_bin_t) == 32, "two bins a cache line");
 
 /* What a thread holds of one class; see hold.h. */
 typedef struct hak_hold {
-  hak_slab_t *first, *last;           /* partly free slabs */
-  hak_slab_t *current;                /* the slab that is being carved */
-  _Atomic(hak_magazine_t *) magazine; /* foreign blocks that it freed */
-  void *spare;                        /* the bin's third list, or NULL */
-  hak_atomic_u32_t spare_count;
-  uint32_t slabs;               /* in the queue */
-  uint32_t slabs_most;          /* more than these are listed */
-  uint32_t magazine_blocks;     /* capacity in use */
-  int32_t credit;               /* slabs let go less slabs claimed */
-  uint32_t given, given_before; /* blocks taken by refills in this and the last period */
+  /* [owner: cache] all of it; statistics read the atomic fields. */
+  hak_slab_t *first, *last;           /* the queue: partly free slabs that are held */
+  hak_slab_t *current;                /* the slab that is being carved, or NULL */
+  _Atomic(hak_magazine_t *) magazine; /* blocks freed here whose slabs others have */
+  void *spare;                        /* the bin's third list */
+  hak_atomic_u32_t spare_count;       /* blocks in `spare`, at most */
+  uint32_t slabs;                     /* slabs in the queue */
+  uint32_t slabs_most;                /* slabs; if the queue has more, one that is nearly
+                                         free goes to the partial list */
+  uint32_t magazine_blocks;           /* blocks with which a magazine is full */
+  int32_t credit;                     /* slabs that may be claimed: those let go, less
+                                         those claimed */
+  uint32_t given, given_before; /* blocks that refills were asked for, in this period
+                                   and in the last; see trim.h */
   uint32_t surplus_periods;     /* periods in a row with more held than used */
-  uint32_t pins;                /* the bin may keep a slab of few blocks from coming home
-                                   as a whole: it is to be emptied; see flush.h */
-  /* Blocks that slow paths brought since the bin overflowed; of a single class:
-   * that went to the pool since one was brought. */
-  uint32_t taken;
-  uint32_t capacity_least; /* the bin's capacity without demand */
-  uint64_t seen;           /* the bin at the last look; see trim.c */
-  uint64_t quota;          /* of a heap with a limit: what this thread might cache of it
-                              when the bin's capacity was set; 0: it has none */
+  uint32_t pins;                /* 1: blocks in the bin may keep a slab from
+                                   becoming free, so it is to be emptied; flush.h */
+  uint32_t taken;               /* blocks that refills brought since the bin last
+                                   overflowed; of a single class: blocks that went
+                                   to the pool since one was brought from there */
+  uint32_t capacity_least;      /* blocks; the bin's capacity without demand */
+  uint64_t seen;                /* a hash of the bin at the last look; see trim.h */
+  uint64_t quota;               /* bytes; the quota when the bin's capacity was set,
+                                   in a heap with a limit; 0: the heap has none */
 } hak_hold_t;
 
-/* Events of slow paths; written by the thread, read by statistics. */
+/* Events of slow paths. */
 typedef struct hak_counts {
+  /* [owner: the thread] each; statistics read them */
 #define HAK_COUNTER(name) hak_atomic_u64_t name;
 #include "tiny/counters.def"
 #undef HAK_COUNTER
@@ -91,28 +102,31 @@ typedef struct hak_counts {
 
 typedef enum hak_thread_kind {
   HAK_THREAD_ATTACHED = 0,
-  HAK_THREAD_NONE /* the static state of threads that have none: not yet; or because codes
-                     or memory ran out, or the thread is ending */
+  HAK_THREAD_NONE /* the static state, for threads that have no state of their own:
+                     before their first allocation, after codes or memory ran out, or
+                     while they end */
 } hak_thread_kind_t;
 
-/* Where to find what a thread keeps of one heap, or a serial heap of itself. Slow paths
- * are told which thread they run on, and which cache they work for. */
+/* A thread cache: where to find what a thread keeps of one heap, or a serial heap of
+ * itself. Slow paths are told which thread they run on, and which cache they work for. */
 typedef struct hak_cache {
-  hak_bin_t *bins;      /* of all classes */
-  hak_hold_t *holds;    /* likewise */
-  hak_store_t *store;   /* the heap's */
-  uint64_t entry;       /* of a slab of the first class in cached mode; 0: bins that no
-                           entry can name, frees take the slow path */
-  hak_lookup_t *lookup; /* of a serial heap: what stands for entries; or NULL */
-  uint64_t *grown;      /* bytes granted to its bins, see capacity.h; NULL: none ever */
-  uint32_t code;        /* of who holds its slabs */
+  hak_bin_t *bins;      /* [owner: cache] one for each class */
+  hak_hold_t *holds;    /* [const] one for each class */
+  hak_store_t *store;   /* [const] the heap's */
+  uint64_t entry;       /* [owner: cache] what the registry says of slabs of class 0 in
+                           cached mode; 0: no entry can name these bins, and frees take
+                           the slow path */
+  hak_lookup_t *lookup; /* [const] of a serial heap: says what entries cannot; or NULL */
+  uint64_t *grown;      /* [const] where bytes granted to its bins are counted (see
+                           capacity.h); NULL: none are ever granted */
+  uint32_t code;        /* [const] of who holds its slabs */
 } hak_cache_t;
 
-/* A thread state has places for the bins of so many heaps beside the default
- * one, at the same offset in every thread's. */
+/* A thread state has places for the bins of so many heaps beside the default one. The
+ * place of an index is at the same offset in every thread's state. */
 #define HAK_CACHE_INDICES 1024
-/* Which of a state's ways leads to a heap's bins: those of the default heap, none
- * (to bins that are always empty), or a slot's. */
+/* Indices of hak_thread_t.bins_at: for the bins of the default heap; for heaps that have
+ * no place, which leads to bins that are always empty; and one for each place. */
 enum {
   HAK_INDEX_DEFAULT,
   HAK_INDEX_NONE,
@@ -121,41 +135,47 @@ enum {
 };
 
 typedef struct hak_thread {
-  hak_list_t unowned; /* entries of 0 name this list; room is always 0 */
-  uint64_t mask;      /* code */
-  hak_link_key_t key;
-  hak_registry_t *registry;
-  uint64_t registry_limit; /* leaves; 0 where there is no registry to look at */
-  uint32_t code;
-  uint32_t kind; /* hak_thread_kind_t */
+  hak_list_t unowned;       /* [owner] entries of 0 name this list; room is always 0 */
+  uint64_t mask;            /* [owner] the code; see above */
+  hak_link_key_t key;       /* [const] */
+  hak_registry_t *registry; /* [const] */
+  uint64_t registry_limit;  /* [const] leaves; 0 where there is no registry to look at */
+  uint32_t code;            /* [const] */
+  uint32_t kind;            /* [const] hak_thread_kind_t */
 
-  hak_bin_t bins[HAK_CLASSES];
+  hak_bin_t bins[HAK_CLASSES]; /* [owner] of the default heap */
 
-  hak_cache_t cache;  /* [const] of the default heap */
-  hak_store_t *store; /* the default heap's */
-  hak_hold_t holds[HAK_CLASSES];
-  uint32_t trims;
-  uint32_t looks;          /* slow events since this thread was attached */
+  hak_cache_t cache;             /* [const] of the default heap */
+  hak_store_t *store;            /* [const] the default heap's */
+  hak_hold_t holds[HAK_CLASSES]; /* [owner] of the default heap */
+
+  /* [owner] from here to `empty_count` */
+  uint32_t trims;          /* looks at one class since the last at all; see trim.h */
+  uint32_t looks;          /* refills that looked at a bin since the thread attached */
   uint64_t grown;          /* bytes that bins may keep beyond their least capacity */
-  uint32_t no_grow;        /* this allocation may not call the OS */
-  uint32_t in_parts;       /* its bins are being emptied a part at a time */
-  uint32_t to_report;      /* `deferred` is set, or the state is the shared one */
+  uint32_t no_grow;        /* 1: this allocation may not take memory from the OS */
+  uint32_t in_parts;       /* 1: the bins are being emptied a part at a time */
+  uint32_t to_report;      /* 1: `deferred` is set, or the state is the shared one */
   hak_magazine_t *empties; /* a few empty magazines */
   uint32_t empty_count;
-  hak_atomic_u32_t attached; /* [any] a thread has it; written under the threads' lock */
-  hak_atomic_u32_t busy;     /* in a slow path; seen by the child of a fork */
-  hak_counts_t counts;
+
+  /* [lock: threads] 1: a thread has it; read without the lock */
+  hak_atomic_u32_t attached;
+  hak_atomic_u32_t busy; /* [owner] 1: in a slow path; the child of a fork reads it,
+                            and so do full checks */
+  hak_counts_t counts;   /* [owner] statistics read them */
+  /* [owner] Misuse found where a lock may be held; it is reported on the way out. */
   struct hak_deferred {
-    int error; /* hak_error_t; 0 = none */
+    int error; /* hak_error_t; 0: none */
     const void *block;
     void *heap;
     const char *text;
-  } deferred; /* misuse found where a lock may be held; reported at the way out */
+  } deferred;
   struct hak_thread *next;      /* [lock: threads] all states ever made */
-  struct hak_thread *next_free; /* [lock: threads] */
+  struct hak_thread *next_free; /* [lock: threads] states that no thread has */
   struct hak_thread **tls;      /* [lock: threads] where its thread points at it from */
-  /* From the bins of a thread without a state, which are always empty, to those of
-   * a heap, in bytes; written by who tears a heap down. */
+  /* [any] Bytes from the bins of a thread without a state, which are always empty, to
+   * those of a heap. The thread writes them, and who tears down a heap. */
   hak_atomic_i64_t bins_at[HAK_INDEX_ENTRIES];
 } __attribute__((aligned(HAK_CACHE_LINE))) hak_thread_t;
 
@@ -165,20 +185,23 @@ _Static_assert(offsetof(hak_thread_t, bins) == 64, "the words of a free share a 
 /* Offset in a thread state of the bin that serves 8 * i + 1 to 8 * i + 8 bytes. */
 extern const uint16_t hak_bin_offset_of_step[HAK_TINY_STEPS];
 
-/* Where entries of the class lead while they are cached. */
+/* The entry, in cached mode, of a slab of the class in the default heap. */
 HAK_HOT uint64_t hak_entry_cached(uint32_t cls) {
   return (uint64_t)(offsetof(hak_thread_t, bins) + cls * sizeof(hak_bin_t)) << 16 |
          HAK_MODE_CACHED;
 }
-/* The same for the heap that the cache is of. */
+/* The entry, in cached mode, of a slab of the class in the heap that the cache is of; 0
+ * if no entry can name the cache's bins. */
 HAK_HOT uint64_t hak_cache_entry(const hak_cache_t *cache, uint32_t cls) {
   uint64_t first = cache->entry;
   return first == 0 ? 0 : first + ((uint64_t)(cls * sizeof(hak_bin_t)) << 16);
 }
+/* The entry, in local mode, of a slab that this thread holds. */
 HAK_HOT uint64_t hak_entry_local(const hak_thread_t *me, const hak_slab_t *slab) {
   return (uint64_t)((const char *)slab - (const char *)me) << 16 |
          (~me->code & HAK_CODE_MASK);
 }
+/* The word of a slab that is held for the cache, and onto which nobody has pushed. */
 HAK_HOT uint64_t hak_word_mine(const hak_cache_t *cache) {
   return hak_word_make(HAK_SLAB_HELD, cache->code);
 }
@@ -186,7 +209,7 @@ HAK_HOT bool hak_word_is_mine(const hak_cache_t *cache, uint64_t word) {
   return hak_word_owner(word) == hak_word_owner(hak_word_mine(cache));
 }
 
-/* How many blocks the bin's list may take now. */
+/* Lets the bin's list, which is empty, take so many blocks. */
 HAK_HOT void hak_bin_set_room(hak_bin_t *bin, uint32_t blocks) {
   hak_store_relaxed(&bin->armed, (uint16_t)blocks);
   hak_store_relaxed(&bin->list.room, (int32_t)blocks);
@@ -200,14 +223,14 @@ HAK_HOT uint32_t hak_bin_batch(const hak_bin_t *bin) {
 
 /* Blocks on the bin's list. */
 HAK_HOT uint32_t hak_bin_listed(hak_bin_t *bin) {
-  /* Below 0, as it is after a push that found no room, it is a large number. */
+  /* After a push that found no room it is -1, which reads as a large number here. */
   uint32_t room = (uint32_t)hak_load_relaxed(&bin->list.room);
   uint32_t armed = hak_load_relaxed(&bin->armed);
   return room > armed ? armed : armed - room;
 }
 
-/* A decrement by the only writer of a count that others may read; true if it
- * was 0 before. One instruction where the compiler would make three. */
+/* Counts a list's room down; true if it was 0 before, or less. The caller is its only
+ * writer, others may read it. This is one instruction where compilers make three. */
 HAK_HOT bool hak_room_is_gone(hak_atomic_i32_t *room) {
 #if defined(__x86_64__) && !defined(__SANITIZE_THREAD__) && !defined(HAK_TSAN)
   bool negative;
@@ -220,19 +243,20 @@ HAK_HOT bool hak_room_is_gone(hak_atomic_i32_t *room) {
 #endif
 }
 
-/* Notes misuse, to be reported when no lock is held; the first one counts. */
+/* Notes misuse, to be reported when no lock is held. Only the first since the last report
+ * is kept. */
 HAK_SLOW void hak_thread_defer_report(hak_thread_t *me, void *heap, hak_error_t error,
                                       const void *block, const char *text);
 
-/* Where nothing is ready, takes from the list that frees have made, which becomes
- * the ready one; true if that is empty too, or a link is bad. */
+/* If nothing is ready, the list that frees have made becomes the ready one, and its first
+ * block is taken. True if that list is empty too, or a link is bad. */
 HAK_HOT bool hak_bin_flip_fails(const hak_link_key_t *key, hak_bin_t *bin, void **block) {
   if (bin->ready != HAK_LINK_END) return true;
   void *list = bin->list.head;
   if (hak_link_pop_fails(key, &list, block)) return true;
   if (HAK_CHECKS != 0 && HAK_UNLIKELY(list == *block)) return true; /* freed twice */
   hak_store_relaxed(&bin->ready_count, (uint16_t)(hak_bin_listed(bin) - 1));
-  /* At no moment are the blocks on both lists: a fork may come between. */
+  /* A fork may come between two stores, and must not find the blocks on both lists. */
   bin->list.head = HAK_LINK_END;
   hak_compiler_fence();
   bin->ready = list;
@@ -257,7 +281,7 @@ HAK_HOT void hak_list_push(const hak_link_key_t *key, hak_list_t *list, void *bl
   list->head = block;
 }
 
-/* A link is bad: reports it. `block` is the block whose link it is. */
+/* Reports that the link of `block` is bad. */
 HAK_SLOW void hak_list_report_bad(hak_thread_t *me, const hak_cache_t *cache,
                                   const void *block);
 

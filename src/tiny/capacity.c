@@ -5,7 +5,7 @@
 #include "external/external_region.h"
 
 enum {
-  LISTS = 3 /* of a bin */
+  LISTS = 3 /* lists of a bin */
 };
 
 static hak_atomic_u64_t granted; /* bytes, to all threads */
@@ -16,7 +16,8 @@ uint32_t hak_capacity_least(uint32_t cls) {
   if (hak_class_is_single(cls)) return 0;
   uint32_t most = (uint32_t)hak_option(BIN_BLOCKS);
   uint32_t least = (uint32_t)hak_option(BIN_BLOCKS_MIN);
-  /* Asked for every class of a thread that begins or ends: few need the division. */
+  /* Called for every class of a thread that begins or ends, so most classes are answered
+   * without the division. */
   uint64_t bytes = (uint64_t)hak_option(BIN_BYTES), size = hak_class_size(cls);
   if (most * size <= bytes) return most > least ? most : least;
   uint32_t blocks = (uint32_t)(bytes / size);
@@ -27,7 +28,7 @@ static uint64_t bytes_of(uint32_t cls, uint32_t blocks) {
   return (uint64_t)LISTS * blocks * hak_class_size(cls);
 }
 
-/* Grants the bin up to `more` blocks in each list; how many. */
+/* Grants the bin up to `more` blocks in each list; returns how many. */
 static uint32_t grant(const hak_cache_t *cache, uint32_t cls, uint32_t more) {
   hak_bin_t *bin = &cache->bins[cls];
   uint64_t *grown = cache->grown;
@@ -37,7 +38,7 @@ static uint32_t grant(const hak_cache_t *cache, uint32_t cls, uint32_t more) {
   uint64_t limit = (uint64_t)hak_option(BIN_GROWTH_BYTES);
   const hak_shared_pool_t *pool = &cache->store->pool;
   if (hak_pool_is_enclosed(pool)) {
-    /* What one thread keeps of it no other can have. */
+    /* No thread can have the external memory that another one keeps. */
     uint64_t quota = hak_external_region_quota(pool->os);
     if (limit > quota) limit = quota;
   }
@@ -96,7 +97,7 @@ void hak_capacity_grow_single(hak_thread_t *me, const hak_cache_t *cache, uint32
   hak_hold_t *hold = &cache->holds[cls];
   uint32_t homed = hold->taken;
   hold->taken = 0;
-  /* Who listens wants to hear of every large block. */
+  /* A listener for events is to hear of every large block, so no bin may keep one. */
   if (homed == 0 || hold->quota != 0 || hak_event_wanted()) return;
   (void)grant(cache, cls, homed);
   hak_bin_set_room(&cache->bins[cls], cache->bins[cls].capacity);

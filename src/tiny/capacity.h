@@ -2,11 +2,11 @@
  *
  * Depends on: base, external, bin.   Used by: tiny, heap.
  *
- * A bin begins with a least capacity. Where it overflows, and refills lately
- * brought blocks from below, it was too small for what the thread does: it grows
- * by what came, if that is little enough to be kept and the thread has not grown
- * its bins by BIN_GROWTH_BYTES yet. A thread that frees far more than that, or
- * that only frees, gains nothing from a larger bin: its blocks go home.
+ * A bin begins with a least capacity. If it overflows although refills lately had to
+ * bring blocks, it was too small for what the thread does. Then it grows by half of what
+ * refills brought, if that is little enough to be kept and the thread has not grown its
+ * bins by BIN_GROWTH_BYTES yet. A thread that frees far more than that, or that only
+ * frees, gains nothing from a larger bin: its blocks go home.
  *
  * A bin that has grown and was not touched between two looks gives its blocks
  * back and is small again (trim.h).
@@ -25,46 +25,48 @@
 /* Blocks that a bin of the class may keep without demand. */
 uint32_t hak_capacity_least(uint32_t cls);
 
-/* That capacity, and room for it; none in a heap with a limit (quota.h). The bin's list
- * is empty. */
+/* Sets a bin, whose list is empty, to its least capacity, which in a heap with a limit is
+ * none (quota.h). What the bin was granted beyond that is given back. */
 void hak_capacity_reset(const hak_cache_t *cache, uint32_t cls);
 
-/* The bin's list is full and others lie behind it: how many blocks more it may
- * take; 0: none. */
+/* The bin's list is full, and its ready list has blocks: lets the bin grow. Returns by
+ * how many blocks; 0: the bin may not grow. */
 uint32_t hak_capacity_grow(const hak_cache_t *cache, uint32_t cls);
 
-/* A bin of a single class has nothing to give. */
+/* A block of a single class has to be brought from the pool: lets its bin grow by as many
+ * blocks as went there since one was brought. */
 void hak_capacity_grow_single(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls);
 
-/* Bins of the single classes grow here: those of the default heap, and of a serial
- * heap. */
+/* True if the cache's bins of the single classes may grow: those of the default heap and
+ * of serial heaps may. */
 HAK_HOT bool hak_capacity_has_singles(const hak_thread_t *me, const hak_cache_t *cache) {
   return cache->store == me->store || cache->lookup != NULL;
 }
 
-/* What was granted to bins that have been emptied and made small in another way. */
+/* Gives back all that is counted in *grown, whose bins the caller has made small. */
 void hak_capacity_give_back(uint64_t *grown);
 
-/* At shutdown, and in the child of a fork: what is granted to the threads that there
- * are. */
+/* Sets what is granted in the whole process: at shutdown, and in the child of a fork,
+ * where fewer threads are left. */
 void hak_capacity_recount(uint64_t bytes);
 
 /* --- of a heap with a limit ---- */
 
 enum {
   HAK_QUOTA_LISTS = 4, /* three of the bin, and the magazine */
-  HAK_QUOTA_NONE = 1   /* as a quota: there is a limit, and nothing was granted yet */
+  HAK_QUOTA_NONE = 1   /* as a value of `quota`: there is a limit, nothing was granted */
 };
 
-/* The class's bin is cut to a quota; see quota.h. */
+/* True if the class's bin is cut to a quota; see quota.h. */
 HAK_HOT bool hak_capacity_is_cut(const hak_hold_t *hold) { return hold->quota != 0; }
 
-/* Bytes of a quota that the class's bin was granted. */
+/* Bytes of its quota that the class's bin and magazine were granted. */
 HAK_HOT uint64_t hak_capacity_granted(const hak_bin_t *bin, const hak_hold_t *hold) {
   if (HAK_LIKELY(!hak_capacity_is_cut(hold))) return 0;
   return (uint64_t)HAK_QUOTA_LISTS * bin->capacity * bin->list.block_size;
 }
-/* All bins together, of a thread cache that may be another thread's. */
+/* Bytes of the quota that all bins of a thread cache were granted. The cache may be
+ * another thread's, which does not use it at the moment. */
 uint64_t hak_capacity_quotas(const hak_bin_t *bins, const hak_hold_t *holds);
 
 #endif

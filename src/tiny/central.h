@@ -15,43 +15,47 @@
 #define HAK_TRANSFER_PLACES 16
 #define HAK_MAGAZINE_BLOCKS 62
 
-/* Free blocks of one class on their way to another thread: an array, so that
- * nobody has to touch them. Eight cache lines. */
+/* Free blocks of one class on their way to another thread. They are in an array, so that
+ * nobody has to touch them. A magazine is eight cache lines. */
 typedef struct hak_magazine {
-  struct hak_magazine *next; /* in lists of empty ones */
-  hak_atomic_u32_t count;    /* [owner: who has it] read by statistics */
-  uint32_t unused;
-  void *blocks[HAK_MAGAZINE_BLOCKS];
+  struct hak_magazine *next; /* [owner: who has the list] in lists of empty magazines */
+  hak_atomic_u32_t count;    /* [owner: who has it] blocks; read by statistics */
+  uint32_t unused;           /* [const] keeps what follows aligned */
+  void *blocks[HAK_MAGAZINE_BLOCKS]; /* [owner: who has it] */
 } hak_magazine_t;
 
 typedef struct hak_central {
   hak_lock_t lock;                /* guards what is marked [lock: partial list], and
                                      lists of slabs that are PARTIAL */
-  _Atomic(hak_slab_t *) partial;  /* [lock: partial list] wholly carved, oldest first; */
-  hak_slab_t *partial_last;       /*   read without it as a hint */
-  _Atomic(hak_slab_t *) uncarved; /* [lock: partial list] partly carved; likewise */
-  uint32_t listed;                /* [lock: partial list] slabs in both */
-  hak_atomic_u32_t spans;         /* [any] in use, or about to be */
+  _Atomic(hak_slab_t *) partial;  /* [lock: partial list] the first of the wholly carved
+                                     slabs, oldest first; read without it as a hint */
+  hak_slab_t *partial_last;       /* [lock: partial list] the last of them */
+  _Atomic(hak_slab_t *) uncarved; /* [lock: partial list] the first of the partly carved
+                                     slabs; read without it as a hint */
+  uint32_t listed;                /* [lock: partial list] slabs in both queues */
+  hak_atomic_u32_t spans;         /* [any] spans in use, or about to be */
 
-  /* Full magazines; see transfer.h. */
+  /* [any] Full magazines; see transfer.h. */
   _Atomic(hak_magazine_t *) places[HAK_TRANSFER_PLACES]
       __attribute__((aligned(2 * HAK_CACHE_LINE)));
-  hak_atomic_i32_t hint;  /* [any] slots below may be filled, the ones from here on not */
-  hak_atomic_i32_t shut;  /* [any] slots at the end that are not used for now */
+  hak_atomic_i32_t hint;  /* [any] places below it may be filled, those from it on not */
+  hak_atomic_i32_t shut;  /* [any] places at the end that are not used for now */
   hak_atomic_i32_t takes; /* [any] 0: nobody took a magazine since the last look */
 } __attribute__((aligned(2 * HAK_CACHE_LINE))) hak_central_t;
 
-/* Slabs in a span of a class: in the first one of a heap, and in others. */
+/* How long the spans of a class are. */
 typedef struct hak_geometry {
-  uint8_t span_first, span_next;
+  uint8_t span_first; /* [const] slabs in the first span that a heap has of the class */
+  uint8_t span_next;  /* [const] slabs in each of the others */
 } hak_geometry_t;
 
-/* What the front end needs of a heap. Zeroed central caches are empty ones, and nothing
- * writes to those of classes that the heap does not use: they take no memory. */
+/* What bins and their slow paths need of a heap. Zeroed central caches are empty ones,
+ * and nothing writes to those of classes that the heap does not use: they take no memory.
+ */
 typedef struct hak_store {
-  hak_shared_pool_t pool;
+  hak_shared_pool_t pool;         /* [any] see shared_pool.h */
   const hak_geometry_t *geometry; /* [const] of each class that shares spans */
-  hak_central_t centrals[HAK_SHARED_CLASSES];
+  hak_central_t centrals[HAK_SHARED_CLASSES]; /* [any] see hak_central_t */
 } hak_store_t;
 
 #endif

@@ -9,10 +9,9 @@
 #include "tiny/stray.h"
 #include "tiny/transfer.h"
 
-/* While a bin spills, its list is looked at after an eighth of the blocks. */
 enum {
-  SPILLING_SHARE = 8,
-  LIST_AHEAD = 4 /* blocks of a list whose slabs are fetched early */
+  SPILLING_SHARE = 8, /* while a bin spills, its list has this part of the room */
+  LIST_AHEAD = 4      /* blocks of a list whose slabs are fetched early */
 };
 
 static HAK_SLOW void report_cycle(hak_thread_t *me, const hak_cache_t *cache,
@@ -21,8 +20,9 @@ static HAK_SLOW void report_cycle(hak_thread_t *me, const hak_cache_t *cache,
                           HAK_TEXT_LISTED);
 }
 
-/* Fetches the record of the slab that a block of a list will go home to. The next block,
- * or HAK_LINK_END where the list ends, well or badly: whoever comes there looks again. */
+/* Fetches the record of the slab that a block of a list will go home to. Returns the next
+ * block, or HAK_LINK_END where the list ends or has a bad link: the caller finds that bad
+ * link again when it takes the block. */
 HAK_HOT void *expect_next(const hak_thread_t *me, void *block) {
   if (block == HAK_LINK_END) return block;
   __builtin_prefetch(hak_slab_of(block), 1);
@@ -125,7 +125,7 @@ void hak_flush_class(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls) {
          hold->spare != HAK_LINK_END) {
     hak_flush_bin(me, cache, cls);
   }
-  hak_store_relaxed(&bin->ready_count, 0); /* of a list that was used up */
+  hak_store_relaxed(&bin->ready_count, 0); /* the list that it counted was used up */
   hak_magazine_t *magazine;
   while ((magazine = hak_load_relaxed(&hold->magazine)) != NULL) {
     hak_store_relaxed(&hold->magazine, NULL);
@@ -145,8 +145,9 @@ void hak_flush_all(hak_thread_t *me, const hak_cache_t *cache) {
 
 /* --- a part at a time ----------------------------------------------------------- */
 
-/* Cuts the first blocks off a list, as many as there is work for; *rest is the list
- * behind them. 0: there is none but what is given up. */
+/* Cuts the first blocks off a list, at most `most`; *rest is the list behind them.
+ * Returns how many they are; 0 if the list had none, or its first link is bad: the list
+ * is given up then. */
 static uint32_t cut(hak_thread_t *me, const hak_cache_t *cache, void *list, size_t most,
                     void **rest) {
   void *last = NULL, *block;
@@ -161,7 +162,7 @@ static uint32_t cut(hak_thread_t *me, const hak_cache_t *cache, void *list, size
   return count;
 }
 
-/* One list of a bin, or a part of it. */
+/* Sends one list of a bin home, or as much of it as there is work for. */
 static void flush_part(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls,
                        size_t *work) {
   hak_bin_t *bin = &cache->bins[cls];
@@ -197,6 +198,8 @@ static void flush_part(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls,
   if (count > 0) hak_flush_list(me, cache, cls, list, count);
 }
 
+/* Gives up what the thread keeps of a class, as far as *work goes; true if that was all.
+ */
 static bool flush_class_some(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls,
                              size_t *work) {
   hak_bin_t *bin = &cache->bins[cls];
@@ -211,7 +214,7 @@ static bool flush_class_some(hak_thread_t *me, const hak_cache_t *cache, uint32_
   }
   if (*work <= HAK_MAGAZINE_BLOCKS) return false;
   *work -= hold->slabs;
-  /* What is left is little. */
+  /* No more than a magazine and a few slabs are left. */
   hak_flush_class(me, cache, cls);
   return true;
 }
@@ -263,8 +266,8 @@ void hak_flush_transfer(hak_thread_t *me, const hak_cache_t *cache) {
 
 void hak_flush_heap(hak_thread_t *me, const hak_cache_t *cache) {
   hak_flush_all(me, cache);
-  /* Magazines that this thread had to give up may lie in the slots now, and
-   * what comes home from there may pass through its bins again. */
+  /* Magazines that this thread gave up may lie in the transfer cache now, and blocks
+   * that come home from there may pass through its bins again. */
   hak_flush_transfer(me, cache);
   hak_flush_all(me, cache);
 }

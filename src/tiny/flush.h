@@ -1,4 +1,4 @@
-/* flush.h - what a thread cache keeps is given up: a bin, a class, all of a heap.
+/* flush.h - gives up what a thread cache keeps: of a bin, of a class, or all of it.
  *
  * Depends on: base, superslab, bin, capacity, hold, home, single, stray, transfer.
  * Used by: tiny, heap.
@@ -8,41 +8,45 @@
 
 #include "tiny/bin.h"
 
-/* Sends a list of at most `count` blocks home: runs of slabs that this thread holds or
- * may claim to them, the others into its magazine. True if any block found such a
- * slab. */
+/* Sends a list of at most `count` blocks home. Blocks of slabs that this thread holds or
+ * may claim go to their slabs, the others into its magazine. True if any block went to
+ * such a slab. */
 bool hak_flush_list(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls, void *list,
                     uint32_t count);
 
-/* Room in a bin whose list is empty: less while it spills, none while it gathers. */
+/* Gives a bin, whose list is empty, the room that is due to it: less than its capacity
+ * while it spills, none while frees go into a magazine. */
 void hak_flush_set_room(hak_bin_t *bin);
 
-/* All blocks of a bin go home, the way they would if it were full. */
+/* Sends all blocks of a bin home, in the way that blocks go if it is full. */
 void hak_flush_bin(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls);
 
-/* Blocks came home to a slab that few others keep from coming free, and these may lie in
- * the bin: then it is emptied. Follows whatever brings blocks home (hold.h). */
+/* Empties the bin if its blocks may be the last ones that keep a slab from becoming free.
+ * It must follow every call that brings blocks home (hold.h). */
 HAK_HOT void hak_flush_pinned(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls) {
   if (HAK_LIKELY(cache->holds[cls].pins == 0)) return;
   cache->holds[cls].pins = 0;
   hak_flush_bin(me, cache, cls);
 }
 
-/* Everything that this thread keeps of the class becomes everybody's: bins,
- * magazine, held slabs. */
+/* Gives up everything that this thread keeps of the class: its bin, its magazine and the
+ * slabs that it holds. */
 void hak_flush_class(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls);
 
-/* The same for all classes. */
+/* Gives up everything that this thread keeps, of all classes. */
 void hak_flush_all(hak_thread_t *me, const hak_cache_t *cache);
 
-/* The same, and what lies in the heap's transfer cache goes home too. */
+/* Gives up everything that this thread keeps of the heap, and sends home what lies in the
+ * heap's transfer cache. */
 void hak_flush_heap(hak_thread_t *me, const hak_cache_t *cache);
-/* Only what lies in the transfer cache. Needs no bins. */
+/* Sends home what lies in the heap's transfer cache; a cache without bins will do. */
 void hak_flush_transfer(hak_thread_t *me, const hak_cache_t *cache);
 
-/* What the thread keeps, or what lies in the heap's transfer cache, as far as `*work`
- * goes, which falls by one for each block and each slab; true if nothing is left. */
+/* Gives up a part of what the thread keeps: *work says how many blocks and slabs may go,
+ * and is counted down by each. True if nothing is left. */
 bool hak_flush_some(hak_thread_t *me, const hak_cache_t *cache, size_t *work);
+/* Sends home a part of what lies in the heap's transfer cache: about *work blocks, and
+ * *work is counted down. True if there was work enough for all. */
 bool hak_flush_transfer_some(hak_thread_t *me, const hak_cache_t *cache, size_t *work);
 
 #endif

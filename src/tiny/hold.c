@@ -6,9 +6,9 @@
 #include "tiny/partial_list.h"
 #include "tiny/stray.h"
 
-/* A slab's holder hears of it when all but an eighth of its blocks are home. */
 enum {
-  HELD_BACK_SHIFT = 3
+  HELD_BACK_SHIFT =
+      3 /* the holder hears of a slab when 1/8 of its blocks are still out */
 };
 
 static hak_central_t *central_of(const hak_cache_t *cache, uint32_t cls) {
@@ -19,7 +19,8 @@ void hak_hold_set_entry(hak_thread_t *me, const hak_cache_t *cache, hak_slab_t *
                         uint64_t entry) {
   HAK_COUNT(me, entry_writes, slab->span);
   if (cache->lookup != NULL) {
-    /* Its entries are unowned at all times; the lookup cache says what they would. */
+    /* Entries of a serial heap's slabs are always unowned. The lookup cache says which
+     * list an entry would name. */
     hak_list_t *bin = &cache->bins[hak_slab_class(slab)].list;
     hak_lookup_redirect(cache->lookup, hak_slab_start(slab), slab->span,
                         entry != 0 ? &slab->list : bin);
@@ -78,10 +79,11 @@ hak_slab_t *hak_hold_new(hak_thread_t *me, const hak_cache_t *cache, uint32_t cl
   hak_shared_pool_t *pool = &cache->store->pool;
   const hak_geometry_t *geometry = &cache->store->geometry[cls];
   bool zeroed;
-  /* Counted before there is one: who has the pool's lock then knows all classes
-   * that have slabs; see hak_forking_prepare. */
+  /* The span is counted before it is there, so that a thread with the pool's lock knows
+   * all classes that have slabs; see hak_forking_prepare. */
   bool first = hak_add_relaxed(&central->spans, 1) == 0;
-  /* Where slots are few, long spans of many classes would leave most of each unused. */
+  /* If the heap has few slots, long spans of many classes would leave most of them
+   * unused. */
   bool is_short = hak_pool_is_enclosed(pool) && hak_budget_is_limited(&pool->budget);
   unsigned span = first || is_short ? geometry->span_first : geometry->span_next;
   hak_slab_t *slab = hak_pool_get(pool, span, HAK_SLAB_SIZE, span * HAK_SLAB_SIZE,
@@ -115,13 +117,13 @@ void hak_hold_retire(hak_thread_t *me, const hak_cache_t *cache, hak_slab_t *sla
   hak_pool_put(&cache->store->pool, slab, slab->span);
 }
 
-/* Every block of a slab of this thread is home. It is carved again, in address
- * order, if the thread has no other to carve. */
+/* Every block of a slab that this thread holds is home. The slab is carved again, in
+ * address order, if the thread has no other to carve; else it goes back to the pool. */
 static void slab_empty(hak_thread_t *me, const hak_cache_t *cache, hak_slab_t *slab) {
   uint32_t cls = hak_slab_class(slab);
   hak_hold_t *hold = &cache->holds[cls];
   if (slab->queue == HAK_QUEUE_HELD) {
-    if (hak_slab_carved(slab) < hak_slab_capacity(slab)) return; /* current: goes on */
+    if (hak_slab_carved(slab) < hak_slab_capacity(slab)) return; /* the current slab */
     if (HAK_UNLIKELY(!hak_slab_all_home(me, cache, slab))) return;
     dequeue(hold, slab);
   }
@@ -154,15 +156,15 @@ void hak_hold_let_go(hak_thread_t *me, const hak_cache_t *cache, hak_slab_t *sla
     hold->credit++;
     return;
   }
-  /* Blocks have come home meanwhile: keep it. */
+  /* Blocks have come home meanwhile, so the slab is kept. */
   enqueue(hold, slab);
   hak_hold_set_entry(me, cache, slab, hak_entry_local(me, slab));
 }
 
 static void list_one(hak_thread_t *me, const hak_cache_t *cache, hak_slab_t *slab);
 
-/* So few blocks are out that the holder wanted to hear of it; `early`: not all are home
- * by the slab's own list. */
+/* Does what is due when few blocks of a held slab are out. `early` says that by the
+ * slab's own list some still are; others may have pushed them onto the word. */
 static void slab_reached(hak_thread_t *me, const hak_cache_t *cache, hak_slab_t *slab,
                          bool early) {
   if (early) {
@@ -174,7 +176,7 @@ static void slab_reached(hak_thread_t *me, const hak_cache_t *cache, hak_slab_t 
       return;
     }
     if (hak_slab_out(slab) > 0) {
-      /* The rest may lie in this thread's own bin and pin the slab. */
+      /* The blocks that are out may lie in this thread's own bin. */
       if (!me->in_parts) hold->pins = 1;
       return;
     }
@@ -212,8 +214,7 @@ void hak_hold_event(hak_thread_t *me, const hak_cache_t *cache, hak_slab_t *slab
   hak_hold_home(me, cache, (hak_batch_t){slab, block, block, 1});
 }
 
-/* With the partial list's lock: a run comes home to a slab that nobody holds; false if
- * it has a holder now. */
+/* Brings a run home to a slab that nobody holds; false if the slab has a holder now. */
 static bool home_listed_locked(hak_thread_t *me, const hak_cache_t *cache,
                                hak_central_t *central, const hak_batch_t *run,
                                uint64_t *word) {
@@ -253,7 +254,8 @@ void hak_hold_home_any(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls,
   for (;;) {
     if (hak_word_is_mine(cache, word) ||
         (hak_word_is_full(word) && hak_hold_claim(me, cache, run.slab, cls))) {
-      /* Its slab may be put on this partial list. */
+      /* hak_hold_home may put a slab on this partial list, and so needs the lock itself.
+       */
       if (*locked) hak_lock_release(&central->lock);
       *locked = false;
       hak_hold_home(me, cache, run);
@@ -272,8 +274,8 @@ void hak_hold_home_any(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls,
 
 /* --- giving up ----------------------------------------------------------- */
 
-/* HELD -> PARTIAL, for a slab in no queue, under the partial list's lock; false if it
- * is wholly free instead and the caller must retire it. */
+/* HELD -> PARTIAL, for a slab that is in no queue; false if every block is home instead,
+ * and the caller must retire the slab. */
 static bool list_locked(hak_thread_t *me, const hak_cache_t *cache,
                         hak_central_t *central, hak_slab_t *slab) {
   hak_lock_assert_held(&central->lock);
@@ -286,7 +288,7 @@ static bool list_locked(hak_thread_t *me, const hak_cache_t *cache,
   return true;
 }
 
-/* A slab in the queue, wholly carved: others may have its free blocks. */
+/* Puts a wholly carved slab of the queue on the partial list. */
 static void list_one(hak_thread_t *me, const hak_cache_t *cache, hak_slab_t *slab) {
   uint32_t cls = hak_slab_class(slab);
   hak_central_t *central = central_of(cache, cls);

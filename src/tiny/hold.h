@@ -3,13 +3,13 @@
  *
  * Depends on: base, pages, superslab, partial_list, slab, stray.   Used by: tiny, api.
  *
- * A slab belongs to its heap; a thread only holds it for a while. What may be done to a
- * slab's word and list, by whom and in which order, stands in slab.h; here is when it is
- * done, what the registry says of the slab, and which queue it is in.
+ * A slab belongs to its heap; a thread only holds it for a while. slab.h says what may be
+ * done to a slab's word and list, by whom and in which order. The functions here decide
+ * when it is done, what the registry says of the slab, and which queue the slab is in.
  *
- * Blocks that come home may leave so few out that the rest probably lies in the bin of
- * the thread itself. Then `pins` is set in its hold, and whoever brought the blocks home
- * empties the bin (hak_flush_pinned).
+ * When blocks come home, so few may still be out that these probably lie in the bin of
+ * the thread itself. Then `pins` is set in its hold, and the function that brought the
+ * blocks home empties the bin (hak_flush_pinned).
  */
 #ifndef HAK_TINY_HOLD_H
 #define HAK_TINY_HOLD_H
@@ -20,45 +20,51 @@
  * NULL. */
 hak_slab_t *hak_hold_new(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls);
 
-/* Every block is home and nobody can reach the slab: back to the pool. A partial list's
- * lock may be held. */
+/* Gives a slab back to the pool: every block is home, and nobody can reach it. A partial
+ * list's lock may be held. */
 void hak_hold_retire(hak_thread_t *me, const hak_cache_t *cache, hak_slab_t *slab);
 
-/* A run comes home to a slab that this thread holds. */
+/* Brings a run home to a slab that this thread holds. */
 void hak_hold_home(hak_thread_t *me, const hak_cache_t *cache, hak_batch_t run);
 
-/* A run comes home wherever its slab is. *locked: this thread has the partial list's
- * lock of the class; may change. */
+/* Brings a run home to its slab, whoever holds it. *locked says whether this thread has
+ * the lock of the class's partial list, before the call and after it. */
 void hak_hold_home_any(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls,
                        hak_batch_t run, bool *locked);
 
-/* A block is freed into a slab of this thread that wants to hear of it. */
+/* A block was pushed onto the list of a slab that this thread holds, and found no room:
+ * brings it home, and does what is due when few blocks are out. */
 void hak_hold_event(hak_thread_t *me, const hak_cache_t *cache, hak_slab_t *slab,
                     void *block);
 
-/* FULL -> HELD(me) if this thread lately let slabs of the class go. */
+/* Claims a full slab, if this thread let slabs of the class go before and has not claimed
+ * as many since. True if it holds the slab now. */
 bool hak_hold_claim(hak_thread_t *me, const hak_cache_t *cache, hak_slab_t *slab,
                     uint32_t cls);
 
-/* The list of a wholly carved slab has just been given to a bin. */
+/* Lets a wholly carved slab go whose list was given to a bin. The thread keeps it if
+ * blocks have come home meanwhile. */
 void hak_hold_let_go(hak_thread_t *me, const hak_cache_t *cache, hak_slab_t *slab,
                      uint32_t cls);
 
-/* The partly free slab first in the queue, out of it; NULL if there is none. */
+/* Takes the first of the partly free slabs out of the queue; NULL if there is none. */
 hak_slab_t *hak_hold_dequeue(const hak_cache_t *cache, uint32_t cls);
+/* Puts a slab that this thread holds at the end of the queue. */
 void hak_hold_requeue(const hak_cache_t *cache, hak_slab_t *slab, uint32_t cls);
 
 /* Puts up to `count` slabs of the queue on the partial list. */
 void hak_hold_list(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls,
                    uint32_t count);
-/* Puts all of the queue there, and the current slab. */
+/* Puts all slabs of the queue on the partial list, and the current slab. */
 void hak_hold_list_all(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls);
 
-/* Writes the slab's entries; the only function that does while it is in use. */
+/* Writes the registry's entries of a slab that is in use; no other function does. For a
+ * serial heap it writes to the lookup cache. */
 void hak_hold_set_entry(hak_thread_t *me, const hak_cache_t *cache, hak_slab_t *slab,
                         uint64_t entry);
 
-/* The counting equation of every slab that the thread holds, its list walked. */
+/* Checks the invariant of every slab that the thread holds (superslab/slab.h), and the
+ * queues. Cost: a walk over all their free blocks. */
 bool hak_hold_is_valid(hak_thread_t *me, const hak_cache_t *cache);
 
 #endif

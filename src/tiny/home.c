@@ -4,8 +4,8 @@
 #include "superslab/locate.h"
 #include "tiny/stray.h"
 
-/* What homecoming will write to: blocks that go home one by one lie anywhere, and so do
- * the records of their slabs. */
+/* Fetches the two lines that a block's way home will write to. Blocks in a magazine lie
+ * anywhere in memory, and so do the records of their slabs. */
 HAK_HOT void expect(const void *block) {
   __builtin_prefetch(hak_slab_of(block), 1);
   __builtin_prefetch(block, 1);

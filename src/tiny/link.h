@@ -5,12 +5,12 @@
  * HAK_CHECKS chooses what freed memory says about itself:
  *   0 off      a plain pointer, NULL at the list's end.
  *   1 default  the pointer xor a secret. An allocation reads the link of the
- *              block that it gives anyway: if the bits that no pointer of ours
- *              has are set, the block was written to since it was freed: after
- *              the free, or by its next owner where it is on a list twice.
- *              Larger blocks are given out with a word that no link is.
- *   2 full     also a mark in the second word, which every free looks for and
- *              sets, and every allocation looks for and takes away.
+ *              block that it gives anyway: if the bits that no pointer to a
+ *              block has are set, the block was written to since it was freed:
+ *              after the free, or by its next owner where it is on a list twice.
+ *              Blocks over HAK_TINY_MAX are given out with a word that is no link.
+ *   2 full     also a mark in the second word: every free looks for it and sets
+ *              it, every allocation looks for it and takes it away.
  *
  * A list ends at HAK_LINK_END, a word that never decodes: taking from an empty
  * list and meeting a bad link are one branch.
@@ -24,18 +24,19 @@
 
 /* Two words that are part of every thread's hot state. */
 typedef struct hak_link_key {
-  uint64_t secret;
-  uint64_t bad; /* bits that are zero in every pointer of ours */
+  uint64_t secret; /* [const] */
+  uint64_t bad;    /* [const] bits that are zero in every pointer to a block */
 } hak_link_key_t;
 
-/* What every pointer to a block has as zeroes: bits above user addresses, and
- * those below the least block's alignment. */
+/* Bits that are zero in every pointer to a block: those above user addresses, and those
+ * below the least block's alignment. */
 #if defined(__x86_64__)
 #define HAK_LINK_BAD_BITS 0xffff800000000007u
 #else
 #define HAK_LINK_BAD_BITS 0xffff000000000007u
 #endif
 
+/* The words behind HAK_LINK_END; see link.c. */
 extern const uint64_t hak_link_end[2];
 
 #if HAK_CHECKS == 0
@@ -44,7 +45,7 @@ extern const uint64_t hak_link_end[2];
 #define HAK_LINK_END ((void *)(uintptr_t)hak_link_end)
 #endif
 
-/* A secret of random bits. */
+/* Makes the key of a process from random bits. */
 hak_link_key_t hak_link_key_make(uint64_t random);
 
 /* The mark of a freed block's second word, in full checks. */
@@ -82,24 +83,27 @@ HAK_HOT uint64_t hak_link_xor(const hak_link_key_t *key, uint64_t x) {
 #if HAK_CHECKS == 0
   (void)key;
 #elif defined(__x86_64__)
-  /* Compilers load the secret first, to save a load in code that seldom runs. */
+  /* The operand is in memory, since compilers would load the secret into a register
+   * first, to save a load in code that seldom runs. */
   __asm__("xorq %1, %0" : "+r"(x) : "m"(key->secret));
 #else
   x ^= key->secret;
 #endif
   return x;
 }
+/* True if `next`, which was read as a link, cannot be a pointer to a block. */
 HAK_HOT bool hak_link_is_bad(const hak_link_key_t *key, const void *next) {
   return HAK_CHECKS != 0 && hak_has_bits((uintptr_t)next, &key->bad);
 }
-/* The link that was read in `block` is bad, or the block says so in another way: it is
- * not free, or was written to since. */
+/* True if `next`, which was read in `block` as its link, is bad, or the block has no
+ * mark: the block is not free, or was written to since its free. */
 HAK_HOT bool hak_link_is_broken(const hak_link_key_t *key, const void *block,
                                 const void *next) {
   return hak_link_is_bad(key, next) ||
          (HAK_CHECKS >= 2 && !hak_link_is_marked(key, block));
 }
-/* The block is given out with no link in it: a word that is bad under any secret. */
+/* Writes a word into the block that is a bad link under any secret, so that a block in
+ * use does not look free. */
 HAK_HOT void hak_link_spoil(void *block) {
   if (HAK_CHECKS != 0) *(uint64_t *)block = 0;
 }
@@ -111,8 +115,8 @@ HAK_HOT void *hak_link_read(const hak_link_key_t *key, const void *block) {
   return (void *)(uintptr_t)hak_link_xor(key, *(const uint64_t *)block);
 }
 
-/* True if the list is empty or the first block's link is broken (nothing is
- * changed), else the block is taken off and is the caller's. */
+/* Takes the first block off the list. True if the list is empty or the block's link is
+ * broken; nothing is changed then. */
 #if HAK_CHECKS == 0
 HAK_HOT bool hak_link_pop_fails(const hak_link_key_t *key, void **list, void **block) {
   (void)key;

@@ -18,8 +18,8 @@ static hak_lock_t lock = HAK_LOCK_INIT(HAK_RANK_MAGAZINES);
 static hak_magazine_t *empties; /* [lock] by `next` */
 
 enum {
-  KEPT = 8,
-  MOVED = 4
+  KEPT = 8, /* empty magazines that a thread keeps at most */
+  MOVED = 4 /* magazines that change between a thread and the process at a time */
 };
 
 hak_lock_t *hak_magazines_lock(void) { return &lock; }
@@ -41,7 +41,8 @@ void hak_magazines_return(hak_thread_t *me) {
   hak_lock_release(&lock);
 }
 
-/* On behalf of a heap in memory of the caller's the OS is not asked. */
+/* Makes a magazine, or returns NULL. For a heap in external memory the OS is not asked.
+ */
 static hak_magazine_t *magazine_new(hak_thread_t *me, const hak_cache_t *cache) {
   bool asks = !hak_pool_is_enclosed(&cache->store->pool);
   hak_os_scope_t before = hak_os_enter(asks ? hak_os_scope : HAK_OS_BARRED);

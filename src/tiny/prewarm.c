@@ -5,8 +5,8 @@
 #include "tiny/stray.h"
 
 enum {
-  PAGE_LEAST = 4096,
-  LINK_BYTES = 16 /* of a free block: its link, its mark */
+  PAGE_LEAST = 4096, /* bytes; no OS page is smaller */
+  LINK_BYTES = 16    /* bytes of a free block with its link and its mark */
 };
 
 void hak_prewarm_touch(void *block, size_t size) {
@@ -15,7 +15,7 @@ void hak_prewarm_touch(void *block, size_t size) {
   if (size > LINK_BYTES) bytes[size - 1] = 0;
 }
 
-/* Makes the blocks of a list resident; how many they are. */
+/* Makes the blocks of a list resident; returns how many they are. */
 static size_t touch_list(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls,
                          void *list) {
   size_t count = 0;
@@ -29,8 +29,8 @@ static size_t touch_list(hak_thread_t *me, const hak_cache_t *cache, uint32_t cl
   return count;
 }
 
-/* A new slab, cut as a whole, that this thread holds: as if all of its blocks had come
- * home. */
+/* Gets a new slab, which this thread holds, and carves it as a whole: the slab is as if
+ * all of its blocks had come home. Returns the number of blocks; 0 if memory is short. */
 static size_t hold_cut(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls) {
   hak_slab_t *slab = hak_hold_new(me, cache, cls);
   if (slab == NULL) return 0;
@@ -59,7 +59,8 @@ size_t hak_prewarm_class(hak_thread_t *me, const hak_cache_t *cache, uint32_t cl
   for (hak_slab_t *slab = hold->first; slab != NULL; slab = slab->next) {
     ready += touch_list(me, cache, cls, slab->list.head);
   }
-  /* What is cut next may serve some of them. */
+  /* Blocks carved next from the current slab do not count, but are likely to be used
+   * before others. */
   hak_slab_t *current = hold->current;
   if (current != NULL && !current->dirty) {
     size_t cut = (size_t)hak_slab_carved(current) * current->list.block_size;

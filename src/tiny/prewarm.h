@@ -7,9 +7,10 @@
 
 #include "tiny/bin.h"
 
-/* Sees to it that this thread has `count` free blocks of a shared class, all of whose
- * pages are resident: those that it has, and slabs cut as a whole that it holds from
- * then on. How many there are; fewer if memory is short. */
+/* Sees to it that this thread has `count` free blocks of a shared class whose OS pages
+ * are all resident. Blocks that it has count; for the others it gets slabs, which are cut
+ * as a whole and which it holds from then on. Returns the number of such blocks, at most
+ * `count`; it is less if memory is short. */
 size_t hak_prewarm_class(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls,
                          size_t count);
 

@@ -6,14 +6,14 @@
 #include "tiny/magazine.h"
 
 enum {
-  PART_OF_REST = 4 /* of what other classes have left a class takes a quarter */
+  PART_OF_REST = 4 /* a class takes a quarter of what other classes have left */
 };
 
 static uint64_t bytes_of(uint32_t cls, uint64_t blocks) {
   return HAK_QUOTA_LISTS * blocks * hak_class_size(cls);
 }
 
-/* Of a bin that has nothing and was granted nothing. */
+/* Sets the capacity of a bin that is empty and was granted nothing. */
 static void set_capacity(const hak_cache_t *cache, uint32_t cls, uint64_t quota,
                          uint32_t blocks) {
   hak_bin_t *bin = &cache->bins[cls];
@@ -29,8 +29,8 @@ static void set_capacity(const hak_cache_t *cache, uint32_t cls, uint64_t quota,
   hak_bin_set_room(bin, blocks);
 }
 
-/* Classes that were cut to another share, or to none, start from nothing; the bytes
- * that the others may cache. */
+/* Empties the bins of classes that were cut to another quota, or to none. Returns the
+ * bytes that the others may cache. */
 static uint64_t settle(hak_thread_t *me, const hak_cache_t *cache, uint64_t quota) {
   uint64_t granted = 0;
   for (uint32_t cls = 0; cls < HAK_CLASSES; cls++) {

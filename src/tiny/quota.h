@@ -4,25 +4,25 @@
  *
  * What lies in one thread's caches no other thread can have, and a heap that may not
  * grow must not lose much to that. Of such a heap a thread keeps no slabs between two
- * calls: a refill takes what fits into the bin, and the rest of the slab is at once
- * everybody's, on the partial list. What fills a bin goes straight home. Bins and
- * magazines are cut to the quota that the budget gives each thread (pages/budget.h): a
- * class that is used takes a part of what other classes have left, down to nothing, where
- * every block comes from the partial list and goes back there.
+ * calls: a refill takes what fits into the bin, and the slab goes back to the partial
+ * list at once, for everybody. Blocks that overflow a bin go straight to their slabs.
+ * Bins and magazines are cut to the quota that the budget gives each thread
+ * (pages/budget.h). A class that is used takes a part of what other classes have left. If
+ * that is nothing, every block comes from the partial list and goes back there.
  *
- *     granted == sum over classes of 4 x capacity x block size <= share
+ *     granted == sum over classes of 4 x capacity x block size <= quota
  *     sum over threads of granted == the budget's `cached` <= limit / 16
  *
- * The quota changes as threads come and go. A thread sees it at the next refill or
- * overflow of a class, and gives back what its other classes have too much.
+ * The quota changes as threads come and go. A thread sees the new quota at its next
+ * refill or overflow of a class, and then empties the bins that were cut to another one.
  */
 #ifndef HAK_TINY_QUOTA_H
 #define HAK_TINY_QUOTA_H
 
 #include "tiny/capacity.h"
 
-/* Before a refill, or where the bin has no room: its capacity follows the limits of
- * the heap. Blocks that are too many go home. */
+/* Cuts the class's bin to the heap's limit as it is now; to be called before a refill,
+ * and where the bin has no room. Blocks that are too many go home. */
 void hak_quota_follow_slow(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls);
 HAK_HOT void hak_quota_follow(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls) {
   if (HAK_UNLIKELY(hak_capacity_is_cut(&cache->holds[cls]) ||
@@ -31,7 +31,7 @@ HAK_HOT void hak_quota_follow(hak_thread_t *me, const hak_cache_t *cache, uint32
   }
 }
 
-/* After a refill: the thread holds no slab of the class any more. */
+/* After a refill: the thread gives up the slabs of the class that it holds. */
 void hak_quota_let_go(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls);
 
 #endif

@@ -15,7 +15,8 @@ typedef struct found {
   uint32_t count;
 } found_t;
 
-/* Follows a list as far as it can be one of free blocks of the slab. */
+/* Notes the blocks of a list, as far as the list can be one of free blocks of the slab.
+ */
 static void find(const hak_thread_t *me, hak_slab_t *slab, const void *block,
                  found_t *found) {
   const char *start = hak_slab_start(slab);
@@ -34,7 +35,7 @@ static void find(const hak_thread_t *me, hak_slab_t *slab, const void *block,
   }
 }
 
-/* Links what was found, in address order; the first. */
+/* Links the blocks that were found in address order; returns the first. */
 static void *relink(const hak_thread_t *me, hak_slab_t *slab, const found_t *found) {
   char *start = hak_slab_start(slab);
   void *next = HAK_LINK_END;

@@ -4,9 +4,10 @@
  * Depends on: superslab, bin, hold, partial_list, slab.   Used by: heap.
  *
  * Such a thread stopped between two instructions. Its own lists are given up, as a
- * block may be on two of them, or on none. A slab is not: whatever is found on its list
- * or in its word is free, since a block leaves the list before anybody else can get
- * it, and its link is written before it comes. Blocks that are found nowhere stay out.
+ * block may be on two of them, or on none. Its slabs are not given up: whatever is found
+ * on a slab's list or in its word is free, since a block leaves the list before anybody
+ * else can get it, and its link is written before it comes there. Blocks that are found
+ * nowhere stay out.
  *
  * Cost: a walk over the free blocks of the slab.
  */
@@ -15,15 +16,16 @@
 
 #include "tiny/bin.h"
 
-/* Everybody's again: full, on the partial list, or back in the pool. `me`, which works
- * for the slab's heap, is the only thread. */
+/* Makes a slab everybody's again: it is full, on the partial list, or back in the pool
+ * then. `cache` is of the slab's heap, and `me` is the only thread. */
 void hak_reclaim_slab(hak_thread_t *me, const hak_cache_t *cache, hak_slab_t *slab);
 
-/* The thread that holds these slabs stopped outside of slow paths, perhaps between
- * counting a block as home and listing it. */
+/* Notes in each held slab that one block may be neither listed nor out: the holder
+ * stopped outside of slow paths, perhaps after it counted a block as home and before it
+ * listed the block. */
 void hak_reclaim_mark_unsure(const hak_hold_t *hold);
 
-/* Bytes on the lists of a thread cache, at most, and in its magazines. */
+/* Bytes of the blocks on the lists of a thread cache and in its magazines, at most. */
 uint64_t hak_reclaim_cached(hak_bin_t *bins, hak_hold_t *holds);
 
 #endif

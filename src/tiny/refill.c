@@ -16,20 +16,21 @@
 /* A list of free blocks that are out of their slabs, for a bin. */
 typedef struct batch {
   void *list;
-  uint32_t count; /* at most so many; for bounds, not for sums */
+  uint32_t count; /* blocks, at most: after misuse there are fewer */
 } batch_t;
 
 static const batch_t nothing = {HAK_LINK_END, 0};
 
-/* Links n blocks side by side; `next` comes behind the last. */
+/* Links n blocks that lie side by side; the last one is linked to `next`. */
 static void link_fresh(hak_thread_t *me, char *block, uint32_t size, uint32_t n,
                        const void *next) {
   for (; n > 1; n--, block += size) hak_link_write(&me->key, block, block + size);
   hak_link_write(&me->key, block, next);
 }
 
-/* Links n blocks from one on that depends on the heap, and behind them those before it;
- * the first. */
+/* Links n blocks that lie side by side into a list that begins at one of them, which
+ * depends on the heap: heaps then use different cache sets first. The blocks before it
+ * come last. Returns the list. */
 static char *link_coloured(hak_thread_t *me, const hak_cache_t *cache, char *block,
                            uint32_t size, uint32_t n) {
   uint32_t skip = cache->store->pool.colour * HAK_CACHE_LINE / size % n;
@@ -39,8 +40,9 @@ static char *link_coloured(hak_thread_t *me, const hak_cache_t *cache, char *blo
   return first;
 }
 
-/* The same for blocks that were carved before: each must have a link, unless one
- * that is in use was counted as home in another's place. That one stays out. */
+/* Links n blocks that lie side by side and were carved before. Each must have a link,
+ * unless a block in use was counted as home in the place of another one; such a block is
+ * reported and stays out. Returns the list. */
 static void *link_recarved(hak_thread_t *me, const hak_cache_t *cache, char *block,
                            uint32_t size, uint32_t n) {
   void *first = HAK_LINK_END, *last = NULL;
@@ -60,14 +62,15 @@ static void *link_recarved(hak_thread_t *me, const hak_cache_t *cache, char *blo
   return first;
 }
 
-/* A heap that may stay small begins with little and as much as it has again, a thread
- * with as much as refills of the class were asked for lately: blocks that are never
- * needed would pass through the bin all the same, and the caches. */
+/* How many blocks to carve at once. In a heap that may stay small it is a little at
+ * first, and then as much as has been carved already; else it is as much as refills of
+ * the class were asked for lately. Blocks that are never needed would still pass through
+ * the bin and through the processor's caches. */
 static uint32_t carve_blocks(const hak_cache_t *cache, uint32_t cls, uint32_t carved) {
   enum {
-    FIRST = 512,
-    /* Of a thread: enough lines that it is seldom in those at the ends, which it may
-     * share with others. */
+    FIRST = 512, /* bytes */
+    /* Bytes; so many cache lines that a thread seldom uses those at the ends, which it
+     * may share with other threads. */
     THREADS_FIRST = 2048
   };
   uint32_t size = hak_class_size(cls);
@@ -82,14 +85,14 @@ static uint32_t carve_blocks(const hak_cache_t *cache, uint32_t cls, uint32_t ca
   return wish > 0 ? wish : 1;
 }
 
-/* How many blocks a refill may bring, where that is bounded by more than where they
- * come from. */
+/* How many blocks a refill may bring at most: in a heap with a limit as many as the bin
+ * may have, else any number. */
 static uint32_t most_of(const hak_cache_t *cache, uint32_t cls) {
   if (HAK_LIKELY(!hak_capacity_is_cut(&cache->holds[cls]))) return UINT32_MAX;
   return hak_bin_batch(&cache->bins[cls]);
 }
 
-/* Cuts blocks from a slab of this thread, in address order. */
+/* Carves blocks from a slab that this thread holds. */
 static batch_t carve(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls,
                      hak_slab_t *slab) {
   HAK_COUNT(me, refill_carve, 1);
@@ -114,12 +117,13 @@ static batch_t carve(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls,
   return (batch_t){first, n};
 }
 
-/* Of a magazine that was sifted. */
+/* Empties a magazine that was sifted. */
 static batch_t from_magazine(hak_thread_t *me, hak_magazine_t *magazine) {
   uint32_t count = hak_load_relaxed(&magazine->count);
   return (batch_t){hak_magazine_link(me, magazine), count};
 }
 
+/* The blocks of a magazine from the transfer cache. */
 static batch_t from_transfer(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls) {
   hak_magazine_t *magazine = hak_transfer_take(cache, cls);
   if (magazine == NULL) return nothing;
@@ -141,8 +145,8 @@ static batch_t from_transfer(hak_thread_t *me, const hak_cache_t *cache, uint32_
   return batch;
 }
 
-/* The first blocks of a span's list, so that a bin stays bounded in bytes; the
- * span stays in the queue. */
+/* The first blocks of a slab's list, so that a bin stays bounded in bytes; the slab goes
+ * into the queue. */
 static batch_t part_of_list(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls,
                             hak_slab_t *slab, uint32_t most) {
   uint32_t count;
@@ -151,7 +155,8 @@ static batch_t part_of_list(hak_thread_t *me, const hak_cache_t *cache, uint32_t
   return (batch_t){first, count};
 }
 
-/* Its list is not given to a bin as a whole, however long it is. */
+/* True if a bin may not get the slab's list as a whole where that is longer than the
+ * bin's own lists may be. */
 static bool is_parted(const hak_hold_t *hold, const hak_slab_t *slab) {
   return slab->span > 1 || hak_capacity_is_cut(hold);
 }
@@ -179,7 +184,8 @@ static batch_t from_held(hak_thread_t *me, const hak_cache_t *cache, uint32_t cl
   return (batch_t){list, free};
 }
 
-/* The list of a wholly carved slab on the partial list; the slab is full then. */
+/* The list of a wholly carved slab on the partial list. The slab is full then, or this
+ * thread holds it if its list is too long for a bin. */
 static batch_t from_partial(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls) {
   hak_central_t *central = &cache->store->centrals[cls];
   if (hak_load_relaxed(&central->partial) == NULL) return nothing;
@@ -191,7 +197,7 @@ static batch_t from_partial(hak_thread_t *me, const hak_cache_t *cache, uint32_t
     hak_partial_remove_locked(central, slab);
     uint32_t carved = hak_slab_carved(slab), free = carved - hak_slab_out(slab);
     if (free > hak_bin_batch(&cache->bins[cls]) && is_parted(&cache->holds[cls], slab)) {
-      /* Too much for a bin: hold it. */
+      /* The list is too long for a bin, so this thread holds the slab. */
       hak_slab_partial_to_held_locked(cache, slab);
       hak_lock_release(&central->lock);
       cache->holds[cls].credit--;
@@ -207,8 +213,7 @@ static batch_t from_partial(hak_thread_t *me, const hak_cache_t *cache, uint32_t
   return batch;
 }
 
-/* A partly carved slab off the partial list, to be gone on with; NULL if there is none.
- */
+/* Takes a partly carved slab off the partial list and holds it; NULL if there is none. */
 static hak_slab_t *take_uncarved(hak_thread_t *me, const hak_cache_t *cache,
                                  uint32_t cls) {
   hak_central_t *central = &cache->store->centrals[cls];
@@ -224,7 +229,8 @@ static hak_slab_t *take_uncarved(hak_thread_t *me, const hak_cache_t *cache,
   return slab;
 }
 
-/* From the slab that is being carved, or the next one. */
+/* Blocks of the slab that is being carved. If there is none, a partly carved slab of the
+ * partial list is carved from here on, or a new one. */
 static batch_t from_current(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls) {
   hak_hold_t *hold = &cache->holds[cls];
   hak_slab_t *slab = hold->current;
@@ -247,11 +253,13 @@ static batch_t from_current(hak_thread_t *me, const hak_cache_t *cache, uint32_t
   if (HAK_LIKELY(!hak_capacity_is_cut(hold))) {
     uint32_t count;
     void *remote = hak_slab_take_remote(me, cache, slab, &count);
-    if (remote != NULL) return (batch_t){remote, count}; /* they are out again */
+    if (remote != NULL)
+      return (batch_t){remote, count}; /* the blocks count as out already */
   }
   return carve(me, cache, cls, slab);
 }
 
+/* Blocks from the first stage that has any (refill.h), for a bin that is empty. */
 static batch_t next_batch(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls) {
   hak_bin_t *bin = &cache->bins[cls];
   hak_hold_t *hold = &cache->holds[cls];
@@ -294,8 +302,8 @@ static batch_t next_batch(hak_thread_t *me, const hak_cache_t *cache, uint32_t c
   return batch;
 }
 
-/* Of a list that has blocks, but nothing can be taken off, the first one's link is broken
- * or leads to itself; the rest is given up. */
+/* Gives up a list from which nothing can be taken although it has blocks: the link of its
+ * first block is broken, or leads to the block itself. */
 static void give_up(hak_thread_t *me, const hak_cache_t *cache, void **list) {
   if (HAK_LIKELY(*list == HAK_LINK_END)) return;
   hak_list_report_bad(me, cache, *list);
@@ -322,6 +330,7 @@ HAK_WARM void *hak_refill_bin(hak_thread_t *me, const hak_cache_t *cache, uint32
       hak_quota_let_go(me, cache, cls);
     if (batch.list == HAK_LINK_END) return NULL;
     bin->ready = batch.list;
-    hak_store_relaxed(&bin->ready_count, (uint16_t)(batch.count - 1)); /* the one above */
+    hak_store_relaxed(&bin->ready_count,
+                      (uint16_t)(batch.count - 1)); /* less the one taken next */
   }
 }

@@ -5,16 +5,16 @@
  * Used by: api.
  *
  * The stages of one refill, cheapest first: the bin's other lists, the thread's own
- * magazine, one from the transfer cache, a slab that the thread holds, the partial list,
- * the slab that is being carved, a new one from the pool.
+ * magazine, a magazine from the transfer cache, a slab that the thread holds, the partial
+ * list, the slab that is being carved, a new slab from the pool.
  */
 #ifndef HAK_TINY_REFILL_H
 #define HAK_TINY_REFILL_H
 
 #include "tiny/bin.h"
 
-/* A block of the class, and others for the bin behind it; NULL if memory is short. No
- * lock held. */
+/* Returns a block of the class, and puts more into the bin; NULL if memory is short. No
+ * lock is held. */
 void *hak_refill_bin(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls);
 
 #endif

@@ -19,7 +19,7 @@ const hak_class_info_t hak_class_infos[] = {
 #define BELOW(size) ((size##u) & (0u - (size##u))) - 1,
 #define HAK_TINY_CLASS(cls, size, steps) BELOW(size)
 #define HAK_SHARED_CLASS(cls, size) BELOW(size)
-/* A block with a span to itself begins with a slab. */
+/* A block with a span to itself begins where a slab begins. */
 #define HAK_SINGLE_CLASS(cls, size) HAK_SLAB_SIZE - 1,
 const uint32_t hak_class_askew[] = {
 #include "tiny/size_classes.def"
@@ -48,7 +48,8 @@ _Static_assert(9 + (19 - 7) * 4 + 3 == HAK_CLASSES - 1, "1 MiB is the last");
 
 uint32_t hak_class_of_aligned(size_t size, size_t alignment) {
   if (size > HAK_CLASS_MAX || alignment > HAK_SLAB_SIZE) return HAK_CLASSES;
-  /* A block with a span to itself starts where a slab does. */
+  /* A block that shares a span has no alignment beyond HAK_MID_MAX, but one with a span
+   * to itself starts where a slab does. */
   size_t least = alignment <= HAK_MID_MAX ? alignment : HAK_MID_MAX + 1;
   if (size < least) size = least;
   uint32_t cls = hak_class_of(size == 0 ? 1 : size);

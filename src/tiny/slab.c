@@ -54,7 +54,8 @@ bool hak_slab_end_single(hak_slab_t *slab) {
 void hak_slab_carve_anew(hak_slab_t *slab) {
   slab->list.head = HAK_LINK_END;
   hak_store_relaxed(&slab->carved, 0);
-  /* A block that is listed nowhere has no link to look at. */
+  /* Blocks that a fork has lost are listed nowhere and have no link, so the blocks of
+   * such a slab are not looked at when they are carved again. */
   slab->dirty = slab->unsure == 0;
   slab->unsure = 0;
   hak_slab_set_out(slab, 0, 0);
@@ -63,7 +64,7 @@ void hak_slab_carve_anew(hak_slab_t *slab) {
 void hak_slab_restore(hak_slab_t *slab, void *list, uint32_t count) {
   uint32_t carved = hak_slab_carved(slab);
   slab->queue = HAK_QUEUE_NONE;
-  slab->dirty = 0; /* what lies beyond may have been linked or not */
+  slab->dirty = 0; /* blocks not carved may have a link or not */
   slab->unsure = 0;
   slab->list.head = list;
   hak_slab_set_out(slab, carved - count, 0);
@@ -91,7 +92,7 @@ void *hak_slab_take_some(hak_thread_t *me, const hak_cache_t *cache, hak_slab_t 
   uint32_t n = 0, out = hak_slab_out(slab);
   while (n < most && list != HAK_LINK_END) {
     if (HAK_UNLIKELY(hak_list_take_fails(me, cache, &list, &block))) {
-      out = hak_slab_carved(slab) - n; /* what is given up stays out */
+      out = hak_slab_carved(slab) - n; /* blocks that are given up stay out */
       break;
     }
     if (n++ == 0) first = block;
@@ -127,8 +128,8 @@ static HAK_SLOW void relist(hak_thread_t *me, const hak_cache_t *cache,
 
 bool hak_slab_all_home(hak_thread_t *me, const hak_cache_t *cache, hak_slab_t *slab) {
   enum {
-    LEAST = 256 /* bytes; of smaller blocks there are so many in a slab that the nodes of
-                   a tree would take a quarter longer to go */
+    LEAST = 256 /* bytes; a slab has so many smaller blocks that looking at them makes
+                   freeing the nodes of a tree take a quarter longer */
   };
   /* Blocks that a fork has lost are listed nowhere and need no link. */
   bool looks = HAK_CHECKS >= 2 || (HAK_CHECKS == 1 && slab->list.block_size >= LEAST);
@@ -191,7 +192,7 @@ void hak_slab_join_remote(hak_thread_t *me, const hak_cache_t *cache, hak_slab_t
   void *first = hak_slab_take_remote(me, cache, slab, &count), *list = first;
   void *last = NULL;
   if (first == NULL) return;
-  /* At a broken link the rest is given up and stays out. */
+  /* The blocks behind a broken link are given up and stay out. */
   for (void *block; taken < count && list != HAK_LINK_END; taken++) {
     if (HAK_UNLIKELY(hak_list_take_fails(me, cache, &list, &block))) break;
     last = block;
@@ -228,7 +229,7 @@ bool hak_slab_full_to_partial_locked(hak_thread_t *me, const hak_cache_t *cache,
   hak_lock_assert_held(lock_of(cache, run->slab));
   hak_slab_t *slab = run->slab;
   /* Acquire: pairs with the releases in hak_slab_let_go and
-   * hak_slab_partial_to_full_locked; who claims the slab may come first. */
+   * hak_slab_partial_to_full_locked. A thread that claims the slab may come first. */
   if (!hak_cas_acquire(&slab->word, word, hak_word_make(HAK_SLAB_PARTIAL, 0))) {
     return false;
   }
@@ -248,7 +249,7 @@ bool hak_slab_held_to_partial_locked(hak_thread_t *me, const hak_cache_t *cache,
     hak_slab_join_remote(me, cache, slab);
     if (hak_slab_out(slab) == 0 && hak_slab_all_home(me, cache, slab)) return false;
     mine = hak_word_mine(cache);
-    /* Relaxed: who meets the slab as PARTIAL has the lock. */
+    /* Relaxed: only threads with the lock touch a slab that is PARTIAL. */
   } while (!hak_cas_relaxed(&slab->word, &mine, hak_word_make(HAK_SLAB_PARTIAL, 0)));
   return true;
 }

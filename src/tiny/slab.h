@@ -34,10 +34,10 @@
  *   any -> FULL or PARTIAL, in the    restore                 there is no other thread
  *     child of a fork
  *
- * `_locked`: under the lock of the partial list, which is also whose holder may change
- * list and counts of a slab while it is PARTIAL.
+ * The functions in `_locked` are called under the lock of the partial list. While a slab
+ * is PARTIAL, whoever has that lock may change the slab's list and counts.
  *
- * After a push onto a word has succeeded the pusher touches nothing of the slab.
+ * After a push onto a word has succeeded, the pusher touches nothing of the slab.
  * A slab that is held and not wholly carved is its holder's current one.
  */
 #ifndef HAK_TINY_SLAB_H
@@ -49,35 +49,37 @@
 
 /* Blocks of one slab on their way home: linked from first to last. */
 typedef struct hak_batch {
+  /* [owner: who made it] all of it */
   hak_slab_t *slab;
   void *first, *last;
-  uint32_t count;
+  uint32_t count; /* blocks */
 } hak_batch_t;
 
+/* True if the word says that every block is out and nobody holds the slab. */
 HAK_HOT bool hak_word_is_full(uint64_t word) {
   return word == hak_word_make(HAK_SLAB_FULL, 0);
 }
 
 /* --- life ------------------------------------------------------------------------- */
 
-/* A span from the pool: held by who has the cache, nothing is carved. */
+/* Begins a span from the pool, which is held for the cache; nothing is carved. */
 void hak_slab_begin(const hak_cache_t *cache, hak_slab_t *slab, uint32_t cls,
                     unsigned span);
-/* A span with a single block, which is out. */
+/* Begins a span with a single block, which is out. */
 void hak_slab_begin_single(hak_slab_t *slab, uint32_t cls, unsigned span);
-/* Every block is home, and nobody can reach the slab. */
+/* Ends a slab that is to go to the pool: every block is home, nobody can reach it. */
 void hak_slab_end(hak_slab_t *slab);
-/* The single block goes home; false if it has already. */
+/* Ends a span whose single block is freed; false if the block was home already. */
 bool hak_slab_end_single(hak_slab_t *slab);
-/* Every block is home, and the holder carves the slab anew. */
+/* Makes a held slab, all of whose blocks are home, one that is to be carved anew. */
 void hak_slab_carve_anew(hak_slab_t *slab);
-/* In the child of a fork: these blocks are on the list, all others are out. */
+/* In the child of a fork: the list gets these `count` blocks, and all others are out. */
 void hak_slab_restore(hak_slab_t *slab, void *list, uint32_t count);
 
 /* --- by the holder, or under the partial list's lock while the slab is PARTIAL ------ */
 
-/* Sets how many blocks are out, and when the holder wants to hear of it: at the push
- * that leaves only `held_back` out. held_back < out, or both 0. */
+/* Sets how many blocks are out, and at which push the holder gets to know: at the one
+ * that leaves only `held_back` blocks out. held_back < out, or both are 0. */
 HAK_HOT void hak_slab_set_out(hak_slab_t *slab, uint32_t out, uint32_t held_back) {
   hak_store_relaxed(&slab->held_back, held_back);
   hak_store_relaxed(&slab->list.room, (int32_t)(out - held_back) - 1);
@@ -109,7 +111,7 @@ HAK_HOT bool hak_slab_accepts(hak_thread_t *me, const hak_cache_t *cache,
   hak_slab_report_surplus(me, cache, run->first);
   return false;
 }
-/* A run that was accepted comes home; for held_back see hak_slab_set_out. */
+/* Puts a run that was accepted on the list; for held_back see hak_slab_set_out. */
 HAK_HOT void hak_slab_come_home(hak_thread_t *me, const hak_batch_t *run,
                                 uint32_t held_back) {
   hak_slab_t *slab = run->slab;
@@ -118,10 +120,10 @@ HAK_HOT void hak_slab_come_home(hak_thread_t *me, const hak_batch_t *run,
   slab->list.head = run->first;
   hak_slab_set_out(slab, hak_slab_out(slab) - run->count, held_back);
 }
-/* The holder wants to hear of no push before the one that brings the last block. */
+/* Lets the holder get to know of no push before the one that brings the last block. */
 void hak_slab_hear_last(hak_slab_t *slab);
-/* A push found no room and has counted all the same: as if it had not come. False, after
- * a report, if more blocks were pushed than were out. */
+/* Undoes the count of a push that found no room, and did not change the list. False,
+ * after a report, if more blocks were pushed than were out. */
 HAK_HOT bool hak_slab_undo_push(hak_thread_t *me, const hak_cache_t *cache,
                                 hak_slab_t *slab, const void *block) {
   bool ok = HAK_LIKELY(hak_load_relaxed(&slab->list.room) >= -1);
@@ -130,40 +132,41 @@ HAK_HOT bool hak_slab_undo_push(hak_thread_t *me, const hak_cache_t *cache,
   return ok;
 }
 
-/* The whole list, whose blocks are out from here on. */
+/* Takes the whole list; all carved blocks are out from here on. */
 HAK_HOT void *hak_slab_take_list(hak_slab_t *slab) {
   void *list = slab->list.head;
   slab->list.head = HAK_LINK_END;
   hak_slab_set_out(slab, hak_slab_carved(slab), 0);
   return list;
 }
-/* The first blocks of the list, at most so many: *count. */
+/* Takes the first blocks off the list, at most `most`; *count says how many they are. */
 void *hak_slab_take_some(hak_thread_t *me, const hak_cache_t *cache, hak_slab_t *slab,
                          uint32_t most, uint32_t *count);
 
-/* Every block of the slab is home by the count, and nobody else can reach it: true if
- * they all say so. Else, after a report, its list are those that do, and the others are
- * out. */
+/* Looks at every block of a slab that is wholly home by the count, and that nobody else
+ * can reach. True if all blocks say that they are free. Else, after a report, the blocks
+ * that do are the list, and the others are out. */
 bool hak_slab_all_home(hak_thread_t *me, const hak_cache_t *cache, hak_slab_t *slab);
 
 /* --- the word ----------------------------------------------------------------------- */
 
-/* A run comes home to a slab that another thread holds; false if it is held no longer.
- * *word is what was last seen. */
+/* Pushes a run onto the word of a slab that another thread holds; false if nobody holds
+ * it any more. *word is the word as it was last seen, before the call and after it. */
 bool hak_slab_push_remote(hak_thread_t *me, const hak_cache_t *cache,
                           const hak_batch_t *run, uint64_t *word);
 
-/* What others have pushed onto a slab of this thread: a list of *count blocks, which
- * remain out, or NULL. */
+/* Takes what others have pushed onto a slab that this thread holds: a list of *count
+ * blocks, which remain out, or NULL. */
 void *hak_slab_take_remote(hak_thread_t *me, const hak_cache_t *cache, hak_slab_t *slab,
                            uint32_t *count);
-/* What others have pushed comes home, before what is on the list. */
+/* Puts what others have pushed on the list, before the blocks that are on it. */
 void hak_slab_join_remote(hak_thread_t *me, const hak_cache_t *cache, hak_slab_t *slab);
-/* What others have pushed is the list, which was taken; false if it is nothing. */
+/* Makes what others have pushed the list, which the holder has taken before; false if
+ * nothing was pushed. */
 bool hak_slab_refill_remote(hak_thread_t *me, const hak_cache_t *cache, hak_slab_t *slab);
 
-/* HELD -> FULL for a wholly carved slab whose list was taken; false if blocks have come
- * home meanwhile, which are its list then. */
+/* HELD -> FULL, for a wholly carved slab whose list was taken; false if blocks have come
+ * home meanwhile: they are its list then. */
 bool hak_slab_let_go(hak_thread_t *me, const hak_cache_t *cache, hak_slab_t *slab);
 
 /* FULL -> HELD; false if another was first. */
@@ -174,18 +177,21 @@ HAK_HOT bool hak_slab_claim(const hak_cache_t *cache, hak_slab_t *slab) {
   return hak_cas_acquire(&slab->word, &full, hak_word_mine(cache));
 }
 
-/* FULL -> PARTIAL with a run that comes home; false if the word has changed: *word. */
+/* FULL -> PARTIAL, with a run that comes home as the list; false if the word is no longer
+ * *word, which is set to what it is. */
 bool hak_slab_full_to_partial_locked(hak_thread_t *me, const hak_cache_t *cache,
                                      const hak_batch_t *run, uint64_t *word);
-/* HELD -> PARTIAL; false if every block is home by then: it is still held. */
+/* HELD -> PARTIAL; false if every block is home: the slab is still held then. */
 bool hak_slab_held_to_partial_locked(hak_thread_t *me, const hak_cache_t *cache,
                                      hak_slab_t *slab);
-/* PARTIAL -> FULL: the whole list. */
+/* PARTIAL -> FULL; returns the whole list. */
 void *hak_slab_partial_to_full_locked(const hak_cache_t *cache, hak_slab_t *slab);
 /* PARTIAL -> HELD. */
 void hak_slab_partial_to_held_locked(const hak_cache_t *cache, hak_slab_t *slab);
 
-/* blocks on the list == carved - out, each a block of a slab that is held. */
+/* Checks a slab that is held for the cache: carved - out blocks are on the list, each a
+ * carved block of the slab, less those that forks have lost. Cost: a walk over the list.
+ */
 bool hak_slab_is_valid(hak_thread_t *me, const hak_cache_t *cache, hak_slab_t *slab);
 
 #endif

@@ -9,15 +9,16 @@
 #include "tiny/single.h"
 #include "tiny/transfer.h"
 
-/* A thread that has spilled so often without allocating may never do so again: then what
- * lies ready goes home too, as every block of it may pin a slab. */
 enum {
+  /* A thread whose bin has spilled so often, without an allocation in between, may never
+   * allocate of the class again. Then the blocks that lie ready go home too, as each may
+   * keep a slab from becoming free. */
   SPILLS_PATIENCE = 16,
-  HELD_FACTOR = 64
+  HELD_FACTOR = 64 /* times slabs_most: a longer queue is shortened */
 };
 
-/* Sends the first block of the list home if its slab can be had, so that later frees of
- * the slab go straight there; true if the list is that block shorter. */
+/* Sends the first block of the list home if this thread holds its slab or can claim it,
+ * so that later frees go straight to the slab. True if the list is that block shorter. */
 static bool convert(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls,
                     void **list) {
   void *block = *list;
@@ -46,7 +47,7 @@ static void make_room(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls) 
   uint32_t count = hak_bin_listed(bin);
   bin->list.head = HAK_LINK_END;
   hak_bin_set_room(bin, hak_bin_capacity(bin));
-  if (HAK_UNLIKELY(list == HAK_LINK_END)) return; /* a limit came, or went */
+  if (HAK_UNLIKELY(list == HAK_LINK_END)) return; /* emptied, as a limit came or went */
   if (!bin->spilling) {
     if (bin->ready == HAK_LINK_END) {
       bin->ready = list;
@@ -62,8 +63,7 @@ static void make_room(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls) 
     }
     if (hold->spare == HAK_LINK_END) {
       if (convert(me, cache, cls, &list)) count--;
-      /* Homecoming may have filled the spare list meanwhile; it never does, as
-       * it only empties bins, but what is there is not to be lost. */
+      /* The spare list is still empty: blocks that come home only empty bins. */
       hold->spare = list;
       hak_store_relaxed(&hold->spare_count, count);
       return;
@@ -82,13 +82,13 @@ static void make_room(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls) 
     hak_flush_bin(me, cache, cls);
   }
   if (own) return;
-  /* Everything was foreign: of this class the thread only frees what others
-   * allocate, and its bin takes no more until it allocates. */
+  /* No block was of a slab that this thread can have: the thread only frees blocks of the
+   * class that others allocate. Its bin takes no more until it allocates. */
   bin->spilling = HAK_BIN_GATHERS;
   hak_flush_bin(me, cache, cls);
 }
 
-/* A block that its bin has no place for at any time. */
+/* Sends a block home whose bin has a capacity of 0. */
 static void home_one(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls,
                      void *block) {
   if (hak_class_is_single(cls)) {
@@ -99,13 +99,14 @@ static void home_one(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls,
   }
 }
 
-/* A block of a slab that this thread cannot have for now. */
+/* Puts a block of a slab that this thread cannot have into the thread's magazine. */
 static void add_foreign(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls,
                         void *block) {
   hak_transfer_add(me, cache, cls, block);
   hak_flush_pinned(me, cache, cls);
 }
 
+/* Pushes a block onto its bin, or where it goes if the bin can make no room. */
 static void push(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls, void *block) {
   hak_bin_t *bin = &cache->bins[cls];
   if (HAK_UNLIKELY(hak_load_relaxed(&bin->list.room) <= 0)) {
@@ -146,7 +147,7 @@ void hak_spill_free(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls,
       return;
     }
   }
-  /* From here on frees of the class pass its bin by: what is there would stay. */
+  /* From here on frees of the class go past its bin, and blocks there would stay. */
   if (bin->list.head != HAK_LINK_END) hak_flush_bin(me, cache, cls);
   add_foreign(me, cache, cls, block);
 }

@@ -1,5 +1,5 @@
-/* spill.h - a free that finds no room: blocks leave a bin for its other lists, for a
- * magazine, or for their slabs.
+/* spill.h - what a free does that finds no room: blocks leave a bin for its other lists,
+ * for a magazine, or for their slabs.
  *
  * Depends on: superslab, capacity, flush, hold, home, quota, single, stray, transfer.
  * Used by: api.
@@ -9,9 +9,10 @@
 
 #include "tiny/stray.h"
 
-/* The common case of a bin that gathers: the block of a shared class, which the entry
- * leads there, goes into the thread's magazine. False, and nothing has changed, in any
- * other. What lies in a magazine is looked at when it goes home, or by who takes it. */
+/* The common case of a free into a bin that gathers (HAK_BIN_GATHERS) in the default
+ * heap: puts the block into the thread's magazine. In any other case it returns false and
+ * changes nothing. Blocks in a magazine are looked at when they go home, or by the thread
+ * that takes them. */
 HAK_HOT bool hak_spill_gathers(hak_thread_t *me, hak_bin_t *bin, void *block) {
   const hak_hold_t *hold = &me->holds[bin - me->bins];
   if (bin->spilling != HAK_BIN_GATHERS || hold->credit > 0 || hold->current != NULL ||
@@ -32,11 +33,11 @@ HAK_HOT bool hak_spill_gathers(hak_thread_t *me, hak_bin_t *bin, void *block) {
   return true;
 }
 
-/* A block is freed: a slow path that takes any state of the bin. */
+/* Frees a block, whatever the state of its bin. */
 void hak_spill_free(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls,
                     void *block);
 
-/* A block is freed into a list whose room was gone. */
+/* Frees a block for which its list, of a bin or of a slab, had no room. */
 void hak_spill_event(hak_thread_t *me, const hak_cache_t *cache, hak_list_t *list,
                      void *block);
 

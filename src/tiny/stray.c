@@ -24,7 +24,7 @@ HAK_SLOW void hak_stray_report(hak_thread_t *me, const hak_cache_t *cache,
 
 /* --- lists that come back to themselves ---------------------------------------- */
 
-/* True if so many steps along the list come to no end. */
+/* True if `count` steps along the list do not come to its end. */
 static bool is_longer(const hak_thread_t *me, const void *list, uint32_t count) {
   for (; list != HAK_LINK_END; count--) {
     if (count == 0) return true;
@@ -35,19 +35,22 @@ static bool is_longer(const hak_thread_t *me, const void *list, uint32_t count) 
   return false;
 }
 
+/* The next block of a list, or HAK_LINK_END at its end and at a broken link. */
 static void *step(const hak_thread_t *me, void *block) {
   if (block == HAK_LINK_END) return block;
   void *next = hak_link_read(&me->key, block);
   return hak_link_is_broken(&me->key, block, next) ? HAK_LINK_END : next;
 }
 
+/* Finds the cycle of a list by two pointers, of which one is twice as fast, and ends the
+ * list before it comes back. */
 static HAK_SLOW void cut(hak_thread_t *me, const hak_cache_t *cache, void *list) {
   void *slow = list, *fast = list;
-  do { /* they meet in the cycle */
+  do { /* the two meet in the cycle */
     slow = step(me, slow);
     fast = step(me, step(me, fast));
   } while (slow != fast);
-  if (slow == HAK_LINK_END) return; /* it has an end, or a broken link */
+  if (slow == HAK_LINK_END) return; /* the list has an end, or a broken link */
   for (slow = list; slow != fast; fast = step(me, fast)) slow = step(me, slow);
   void *last = slow;
   while (step(me, last) != slow) last = step(me, last);
@@ -69,7 +72,7 @@ uint32_t hak_stray_sift(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls
   uint32_t kept = 0;
   for (uint32_t i = 0; i < count; i++) {
     if (HAK_LIKELY(hak_stray_is_free(me, blocks[i]))) {
-      hak_link_spoil(blocks[i]); /* so that it is not found again */
+      hak_link_spoil(blocks[i]); /* a second pointer to it finds no link */
       blocks[kept++] = blocks[i];
     } else {
       hak_list_report_bad(me, cache, blocks[i]);

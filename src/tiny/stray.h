@@ -1,41 +1,42 @@
-/* stray.h - pointers on lists of free blocks that are no free blocks: what misuse leaves
- * behind, found before it is given out or goes home.
+/* stray.h - finds pointers on lists of free blocks that are no free blocks. Misuse leaves
+ * them there; they are found before they are given out or go home.
  *
  * Depends on: base, superslab, bin.   Used by: tiny, api.
  *
- * A free pushes whatever pointer leads to a list. What it was is looked at later:
+ * A free pushes whatever pointer leads to a list. What it points to is looked at later:
  *
- * - A pointer to where no block begins, or none was cut yet, is found where it goes home;
- *   and before it is given out, over HAK_TINY_MAX, if no block of its class is aligned
- *   like that.
- * - A block that is on two lists, or twice on one: given out over HAK_TINY_MAX its link
- * is spoilt, so that the second time it is taken its link is broken; in full checks its
- *   mark is gone, whatever its size. A list that comes back to itself is cut before it
+ * - A pointer to where no block begins, or where none was carved yet, is found when it
+ *   goes home. It is found before it is given out only if its class is over HAK_TINY_MAX
+ *   and no block of the class is aligned like that.
+ * - A block may be on two lists, or twice on one. Over HAK_TINY_MAX its link is spoilt
+ * when it is given out, so when it is taken again the link is broken. In full checks its
+ * mark is gone then, whatever its size. A list that comes back to itself is cut before it
  *   goes home.
- * - A block in use that counts as home: before a slab that is home by the count serves
- *   anew, each of its blocks must have a link; one that has none stays out.
+ * - A block in use may count as home. Before a slab that is wholly home by the count
+ * serves anew, each of its blocks must have a link; a block that has none stays out.
  *
- * Without checks none of this is there.
+ * Builds without checks do none of this.
  */
 #ifndef HAK_TINY_STRAY_H
 #define HAK_TINY_STRAY_H
 
 #include "tiny/bin.h"
 
-/* Blocks of the class say at any time whether they are free, also where they lie in a
- * magazine. */
+/* True if blocks of the class say at any time whether they are free, also while they lie
+ * in a magazine. */
 HAK_HOT bool hak_stray_tells(uint32_t cls) {
   return HAK_CHECKS >= 2 || (HAK_CHECKS >= 1 && cls >= HAK_TINY_CLASSES);
 }
 
-/* No block of the class begins at such an address: its size's factors of two are missing.
- * Asking the registry where the span begins, and how much of it is cut, would find the
- * rest too, and took a pair of mid blocks 1.4 times as long. */
+/* True if no block of the class begins at such an address: it lacks the factors of two of
+ * the class's size. The registry could tell of any address whether a block begins there,
+ * but asking it makes an allocation and a free over HAK_TINY_MAX 1.4 times as long. */
 HAK_HOT bool hak_stray_is_askew(uint32_t cls, const void *block) {
   return HAK_CHECKS != 0 && ((uintptr_t)block & hak_class_askew[cls]) != 0;
 }
 
-/* A block of the slab that was cut begins at an address in its span. */
+/* True if a carved block of the slab begins at this address, which is in the slab's span;
+ * the span begins at `start`. */
 HAK_HOT bool hak_stray_starts(hak_slab_t *slab, const char *start, const void *block) {
   if (HAK_CHECKS == 0) return true;
   size_t offset = (size_t)((const char *)block - start);
@@ -43,34 +44,38 @@ HAK_HOT bool hak_stray_starts(hak_slab_t *slab, const char *start, const void *b
   return (size_t)index * slab->list.block_size == offset && index < hak_slab_carved(slab);
 }
 
-/* A block of a class over HAK_TINY_MAX that was taken off a list is to be given out: true
- * if it must not. */
+/* True if a block of a class over HAK_TINY_MAX, which was taken off a list, must not be
+ * given out; else its link is spoilt, and it may. */
 HAK_HOT bool hak_stray_refuses_mid(uint32_t cls, void *block) {
   if (HAK_UNLIKELY(hak_stray_is_askew(cls, block))) return true;
   hak_link_spoil(block);
   return false;
 }
-/* The same for any class, where a call does not matter; smaller blocks are not looked at.
- */
+/* True if a block of any class, which was taken off a list, must not be given out. Blocks
+ * to HAK_TINY_MAX are not looked at. For code where a call does not matter. */
 bool hak_stray_refuses(uint32_t cls, void *block);
 
-/* What a stray pointer was; reports it on the way out. */
+/* The kind of misuse that a stray pointer shows. */
 hak_error_t hak_stray_error(const void *block);
+/* Notes a stray pointer, to be reported on the way out. */
 HAK_SLOW void hak_stray_report(hak_thread_t *me, const hak_cache_t *cache,
                                const void *block);
 
-/* A list of at most `count` blocks is about to go home: if it comes back to itself, it is
- * cut there, after a report. */
+/* Before a list of at most `count` blocks goes home: cuts the list where it comes back to
+ * itself, after a report. */
 void hak_stray_cut_cycle(hak_thread_t *me, const hak_cache_t *cache, void *list,
                          uint32_t count);
 
-/* The block says that it is free, if blocks of its class say that. */
+/* True if the block says that it is free; it must be of a list, or of a class whose
+ * blocks always tell. */
 HAK_HOT bool hak_stray_is_free(const hak_thread_t *me, const void *block) {
   return !hak_link_is_broken(&me->key, block, hak_link_read(&me->key, block));
 }
 
-/* Of blocks that lay in a magazine those that say that they are free, in front and each
- * once; how many. Their links are gone. */
+/* Looks through blocks that lay in a magazine. Those that say that they are free are
+ * moved to the front, each once, without their links; the others are reported. Returns
+ * how many are left. Without checks, or where blocks of the class do not tell, all are
+ * left. */
 uint32_t hak_stray_sift(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls,
                         void **blocks, uint32_t count);
 

@@ -6,9 +6,10 @@
 #include "tiny/stray.h"
 
 enum {
-  BLOCKS_SCATTERED = 16
+  BLOCKS_SCATTERED = 16 /* blocks of a magazine that nobody is likely to take */
 };
 
+/* How many places may be filled: those from the first on. */
 static int32_t places_open(const hak_central_t *central) {
   int32_t open = HAK_TRANSFER_PLACES - hak_load_relaxed(&central->shut);
   int32_t most = (int32_t)hak_option(TRANSFER_MAGAZINES);
@@ -23,7 +24,8 @@ uint32_t hak_transfer_empty(hak_thread_t *me, const hak_cache_t *cache, uint32_t
   return hak_home_blocks(me, cache, cls, magazine->blocks, count);
 }
 
-/* Nobody has taken a magazine since the last look: keep fewer in the slots. */
+/* Shuts half of the open places, and sends home the magazines there: nobody has taken one
+ * since the last look. */
 static void shut_half(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls,
                       hak_central_t *central, int32_t open) {
   hak_hold_t *hold = &cache->holds[cls];
@@ -43,7 +45,8 @@ static void shut_half(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls,
   }
 }
 
-/* This thread's magazine is full: into a slot, or home. */
+/* Puts this thread's magazine, which is full, into a free place, or sends its blocks home
+ * if there is none. */
 static HAK_WARM void hand_over(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls) {
   hak_hold_t *hold = &cache->holds[cls];
   hak_central_t *central = &cache->store->centrals[cls];
@@ -67,7 +70,8 @@ static HAK_WARM void hand_over(hak_thread_t *me, const hak_cache_t *cache, uint3
   } else {
     hak_magazine_put(me, magazine);
   }
-  /* In address order magazines pin few slabs and may lie. */
+  /* A magazine whose blocks are of few slabs keeps few from becoming free, so others like
+   * it may lie in the places. */
   if (slabs * 4 <= count) return;
   if (hak_load_relaxed(&central->takes) == 0) {
     shut_half(me, cache, cls, central, open);
@@ -82,7 +86,7 @@ void hak_transfer_add(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls,
   hak_magazine_t *magazine = hak_load_relaxed(&hold->magazine);
   if (HAK_UNLIKELY(magazine == NULL)) {
     magazine = hak_magazine_get(me, cache);
-    if (magazine == NULL) { /* no memory for one: straight home */
+    if (magazine == NULL) { /* memory is short */
       hak_home_blocks(me, cache, cls, &block, 1);
       return;
     }
@@ -105,8 +109,8 @@ hak_magazine_t *hak_transfer_take_any(hak_central_t *central) {
   return NULL;
 }
 
-/* A magazine was taken: slots are opened again, and no more than a word is
- * written where nothing changes. */
+/* Notes that a magazine was taken, and opens as many places again as are open. If all are
+ * open already, only the hint is written. */
 static void note_take(hak_central_t *central, int32_t place) {
   hak_store_relaxed(&central->hint, place);
   if (hak_load_relaxed(&central->takes) == 0) hak_store_relaxed(&central->takes, 1);

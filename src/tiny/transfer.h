@@ -2,11 +2,12 @@
  *
  * Depends on: base, capacity, home, magazine, stray.   Used by: tiny.
  *
- * A magazine is filled by one thread, put into a free slot with a release
- * compare-and-swap, and taken out by another with an acquire exchange: no list,
- * so nothing can be popped twice. Where nobody takes magazines whose blocks are
- * scattered over many slabs, half of the slots are shut, since full ones would
- * pin slabs for nothing; a taker opens them again.
+ * A heap and class has a few places for full magazines. One thread fills a magazine and
+ * puts it into a free place with a release compare-and-swap; another takes it out with an
+ * acquire exchange. There is no list, so nothing can be popped twice. If nobody takes
+ * magazines whose blocks are scattered over many slabs, half of the places are shut,
+ * since full magazines would keep slabs from becoming free for nothing. A thread that
+ * takes a magazine opens places again.
  */
 #ifndef HAK_TINY_TRANSFER_H
 #define HAK_TINY_TRANSFER_H
@@ -17,7 +18,7 @@
 void hak_transfer_add(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls,
                       void *block);
 
-/* A full magazine of the class, or NULL. */
+/* Takes a full magazine of the class, or NULL. */
 hak_magazine_t *hak_transfer_take_slow(const hak_cache_t *cache, uint32_t cls);
 HAK_HOT hak_magazine_t *hak_transfer_take(const hak_cache_t *cache, uint32_t cls) {
   hak_central_t *central = &cache->store->centrals[cls];
@@ -27,11 +28,12 @@ HAK_HOT hak_magazine_t *hak_transfer_take(const hak_cache_t *cache, uint32_t cls
   }
   return hak_transfer_take_slow(cache, cls);
 }
-/* A full magazine where the hint may be stale: looks at every place. */
+/* Takes a full magazine, or NULL; looks at every place, as the hint may be stale. */
 hak_magazine_t *hak_transfer_take_any(hak_central_t *central);
 
-/* Sends a magazine's blocks home; how many slabs they were of. It must be in no
- * one's reach: homecoming blocks may fill the thread's magazine anew. */
+/* Sends a magazine's blocks home; returns the number of runs that this took, which is
+ * high where the blocks are scattered. The magazine must be out of the thread's hold,
+ * since blocks that come home may go into the magazine there. */
 uint32_t hak_transfer_empty(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls,
                             hak_magazine_t *magazine);
 

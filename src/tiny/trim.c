@@ -5,22 +5,22 @@
 #include "tiny/flush.h"
 #include "tiny/hold.h"
 
-/* How many slabs of the queue are looked at for an estimate; how much more than
- * lately used may be held; every how many looks all classes have theirs. */
 enum {
-  SAMPLE = 16,
-  USE_FACTOR = 2,
-  LOOKS_PER_ROUND = 16
+  SAMPLE = 16,         /* slabs of the queue that are looked at for an estimate */
+  USE_FACTOR = 2,      /* so many times the blocks that were lately used may be held */
+  LOOKS_PER_ROUND = 16 /* looks at one class, after which all classes are looked at */
 };
 
+/* Ends a period of the class, and gives up surplus slabs; see trim.h. */
 static void look(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls) {
   hak_hold_t *hold = &cache->holds[cls];
   hak_central_t *central = &cache->store->centrals[cls];
   uint32_t given = hold->given, before = hold->given_before;
   hold->given = 0;
   hold->given_before = given;
-  if (hak_load_relaxed(&central->spans) == 0) return; /* never written to */
-  /* The hint may have become stale, and magazines would lie where nobody looks. */
+  if (hak_load_relaxed(&central->spans) == 0)
+    return; /* the central cache may be untouched memory */
+  /* The hint may be stale: then magazines would lie in places that nobody looks at. */
   if (hak_load_relaxed(&central->hint) <= 0) {
     hak_store_relaxed(&central->hint, HAK_TRANSFER_PLACES);
   }
@@ -38,8 +38,8 @@ static void look(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls) {
     hold->surplus_periods = 0;
     return;
   }
-  /* Once may be a pause between two phases; half of the surplus goes the second
-   * time. */
+  /* The first period with a surplus may be a pause between two phases of the program, so
+   * half of the surplus goes from the second one on. */
   if (hold->surplus_periods++ == 0) return;
   uint32_t each = free / looked;
   if (each == 0) each = 1;
@@ -53,10 +53,10 @@ void hak_trim_class(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls) {
   for (uint32_t c = 0; c < HAK_SHARED_CLASSES; c++) look(me, cache, c);
 }
 
-/* --- bins that have grown ------------------------------------------------------------
- */
+/* --- bins that have grown ---------------------------------------------------------- */
 
-/* Changes with every push, pop and refill, but for those that undo each other. */
+/* A hash of the bin: it changes with every push, pop and refill, unless they undo each
+ * other. */
 static uint64_t now_seen(hak_bin_t *bin, uint32_t given) {
   return hak_mix64((uintptr_t)bin->ready) ^ (uintptr_t)bin->list.head ^
          (uint64_t)(uint32_t)hak_load_relaxed(&bin->list.room) ^ (uint64_t)given << 32;

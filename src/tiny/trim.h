@@ -1,4 +1,5 @@
-/* trim.h - now and then a thread looks at what it holds.
+/* trim.h - now and then a thread looks at what it holds, and gives up what it does not
+ * use.
  *
  * Depends on: base, bin, capacity, flush, hold.   Used by: tiny.
  */
@@ -7,12 +8,13 @@
 
 #include "tiny/bin.h"
 
-/* After TRIM_REFILLS refills of a class: gives to the partial list what the thread holds
- * far beyond what it uses; every few of these, does so for all classes. */
+/* To be called after TRIM_REFILLS refills of a class, which are a period of it. If the
+ * thread holds far more blocks of the class than it uses, half of the surplus goes to the
+ * partial list. Every 16th call looks at all classes. */
 void hak_trim_class(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls);
 
-/* Every so many calls, looks at the bin of the next class: one that has grown and was not
- * touched since the last look gives its blocks back, and is small again. */
+/* Every HAK_TRIM_CALLS calls, looks at the bin of the next class. A bin that has grown
+ * and was not touched since the last look gives its blocks back, and is small again. */
 void hak_trim_bin_slow(hak_thread_t *me, const hak_cache_t *cache);
 enum {
   HAK_TRIM_CALLS = 16

@@ -80,7 +80,7 @@ static void guide__forgets_units_that_it_is_told_to_and_no_others(void **state) 
     CHECK(found == (i >= 20 && i < 23 ? &other : &list));
   }
   hak_lookup_forget(lookup, unit_at(base + 10), 5);
-  /* Of units that quota places with those that are known. */
+  /* Forgets slabs that share places with those that are known. */
   hak_lookup_forget(lookup, unit_at(base + HAK_LOOKUP_PLACES), HAK_LOOKUP_PLACES);
   for (uintptr_t i = 0; i < HAK_LOOKUP_PLACES; i++) {
     CHECK_EQ(hak_lookup_misses(lookup, unit_at(base + i), &found), i >= 10 && i < 15);

@@ -43,8 +43,8 @@ static void hand_over(size_t magazines) { test_thread_run(hand_over_main, &magaz
 
 /* --- directed -------------------------------------------------------------------- */
 
-/* Allocates a magazine's worth and looks at it. It lies in a slot again when the
- * thread has freed it and ended. */
+/* Allocates a magazine's worth of blocks and looks at them. The magazine lies in the
+ * transfer cache again when the thread has freed them and ended. */
 static void *take_main(void *argument) {
   uint64_t *refills = argument, before = test_stats().refill_transfer;
   size_t filled = filled_slots();

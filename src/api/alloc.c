@@ -5,7 +5,7 @@
  *       transfer cache, held slab, partial list, slab from the pool, SuperSlab from
  *       the OS
  *     -> nothing: give back what this thread cached, drain, once more; NULL
- *   alloc_large -> pool/large.c
+ *   alloc_slow, for a large block -> hak_api_large -> pool/large.c
  *
  * hak_free and its like are in free.c.
  */

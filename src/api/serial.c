@@ -1,7 +1,7 @@
 /* serial.c - blocks of serial heaps, for who has the heap at the moment.
  *
  * hak_heap_alloc -> the heap's own bin has a block: done
- *   hak_api_serial_alloc -> likewise for mid sizes: done
+ *   hak_api_serial_alloc -> the bin of a mid size has a block: done
  *     alloc_slow -> the refill, as hak_alloc's; hak_api_small; large blocks
  * hak_heap_free -> the heap's lookup cache names a list with room: done
  *   free_unknown -> the registry names the list, and the lookup cache learns it: done

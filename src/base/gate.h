@@ -33,13 +33,14 @@ HAK_HOT void hak_gate_leave(hak_gate_t *gate) { hak_sub_release(&gate->word, 1);
 HAK_HOT bool hak_gate_enter(hak_gate_t *gate) {
   /* A gate that is closed for long is only read. */
   if ((hak_load_relaxed(&gate->word) & HAK_GATE_OPEN) == 0) return false;
-  /* Acquire: pairs with hak_gate_open. */
+  /* Acquire: pairs with hak_gate_open and hak_gate_close. */
   if ((hak_add_acquire(&gate->word, 1) & HAK_GATE_OPEN) != 0) return true;
   hak_gate_leave(gate);
   return false;
 }
 
-/* Closes a gate that is open. Only one thread may do that at a time. */
+/* Closes a gate that is open. Only one thread may do that at a time. Release: pairs with
+ * hak_gate_enter; who finds the gate closed sees why. */
 HAK_HOT void hak_gate_close(hak_gate_t *gate) {
   hak_sub_release(&gate->word, HAK_GATE_OPEN);
 }

@@ -20,7 +20,7 @@
 # HAKMEM_CHECKED="tiny pool" in the environment checks these folders instead.
 set -eu
 root=$1
-checked=${HAKMEM_CHECKED:-base os pages superslab external tiny pool heap}
+checked=${HAKMEM_CHECKED:-base os pages superslab external tiny pool heap api}
 HAKMEM_ROOT=$root
 . "$(dirname -- "$0")/../../tools/source-files.sh"
 

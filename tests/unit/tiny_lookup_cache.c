@@ -13,17 +13,17 @@ static hak_lookup_t *lookup_new(void) {
   return lookup;
 }
 
-static const void *unit_at(uintptr_t unit) {
-  return (const void *)(unit << HAK_SLAB_SHIFT);
+static const void *slab_at(uintptr_t number) {
+  return (const void *)(number << HAK_SLAB_SHIFT);
 }
 
-static void guide__of_zeroes_knows_no_address(void **state) {
+static void lookup_cache__of_zeroes_knows_no_address(void **state) {
   (void)state;
   hak_lookup_t *lookup = lookup_new();
   hak_list_t *list;
   test_rng_t rng = test_rng(test_seed(), 1);
-  for (uintptr_t unit = 0; unit < 3 * HAK_LOOKUP_PLACES; unit++) {
-    CHECK(hak_lookup_misses(lookup, unit_at(unit), &list));
+  for (uintptr_t number = 0; number < 3 * HAK_LOOKUP_PLACES; number++) {
+    CHECK(hak_lookup_misses(lookup, slab_at(number), &list));
   }
   for (int i = 0; i < 100000; i++) {
     uintptr_t value = test_random(&rng) >> test_below(&rng, 64);
@@ -32,11 +32,11 @@ static void guide__of_zeroes_knows_no_address(void **state) {
   free(lookup);
 }
 
-static void guide__serves_all_of_a_unit_and_nothing_beside_it(void **state) {
+static void lookup_cache__serves_all_of_a_slab_and_nothing_beside_it(void **state) {
   (void)state;
   hak_lookup_t *lookup = lookup_new();
   hak_list_t list = {0}, *found = NULL;
-  uintptr_t unit = ((uintptr_t)1 << 30) + 77, first = unit << HAK_SLAB_SHIFT;
+  uintptr_t number = ((uintptr_t)1 << 30) + 77, first = number << HAK_SLAB_SHIFT;
   hak_lookup_learn(lookup, (const void *)(first + 4711), &list);
   for (uintptr_t at = 0; at < HAK_SLAB_SIZE; at += 8) {
     CHECK(!hak_lookup_misses(lookup, (const void *)(first + at), &found));
@@ -52,48 +52,48 @@ static void guide__serves_all_of_a_unit_and_nothing_beside_it(void **state) {
   free(lookup);
 }
 
-static void guide__gives_a_place_to_the_last_who_wants_it(void **state) {
+static void lookup_cache__gives_a_place_to_the_last_who_wants_it(void **state) {
   (void)state;
   hak_lookup_t *lookup = lookup_new();
   hak_list_t a = {0}, b = {0}, *found = NULL;
-  hak_lookup_learn(lookup, unit_at(5), &a);
-  hak_lookup_learn(lookup, unit_at(5 + HAK_LOOKUP_PLACES), &b);
-  CHECK(hak_lookup_misses(lookup, unit_at(5), &found));
-  CHECK(!hak_lookup_misses(lookup, unit_at(5 + HAK_LOOKUP_PLACES), &found) &&
+  hak_lookup_learn(lookup, slab_at(5), &a);
+  hak_lookup_learn(lookup, slab_at(5 + HAK_LOOKUP_PLACES), &b);
+  CHECK(hak_lookup_misses(lookup, slab_at(5), &found));
+  CHECK(!hak_lookup_misses(lookup, slab_at(5 + HAK_LOOKUP_PLACES), &found) &&
         found == &b);
   free(lookup);
 }
 
-static void guide__forgets_units_that_it_is_told_to_and_no_others(void **state) {
+static void lookup_cache__forgets_slabs_that_it_is_told_to_and_no_others(void **state) {
   (void)state;
   hak_lookup_t *lookup = lookup_new();
   hak_list_t list = {0}, *found = NULL;
   uintptr_t base = (uintptr_t)1 << 28; /* its place is the first */
   for (uintptr_t i = 0; i < HAK_LOOKUP_PLACES; i++) {
-    hak_lookup_learn(lookup, unit_at(base + i), &list);
+    hak_lookup_learn(lookup, slab_at(base + i), &list);
   }
   hak_list_t other = {0};
-  hak_lookup_redirect(lookup, unit_at(base + 20), 3, &other);
-  hak_lookup_redirect(lookup, unit_at(base + 2 * HAK_LOOKUP_PLACES + 30), 3, &other);
+  hak_lookup_redirect(lookup, slab_at(base + 20), 3, &other);
+  hak_lookup_redirect(lookup, slab_at(base + 2 * HAK_LOOKUP_PLACES + 30), 3, &other);
   for (uintptr_t i = 0; i < HAK_LOOKUP_PLACES; i++) {
-    CHECK(!hak_lookup_misses(lookup, unit_at(base + i), &found));
+    CHECK(!hak_lookup_misses(lookup, slab_at(base + i), &found));
     CHECK(found == (i >= 20 && i < 23 ? &other : &list));
   }
-  hak_lookup_forget(lookup, unit_at(base + 10), 5);
+  hak_lookup_forget(lookup, slab_at(base + 10), 5);
   /* Forgets slabs that share places with those that are known. */
-  hak_lookup_forget(lookup, unit_at(base + HAK_LOOKUP_PLACES), HAK_LOOKUP_PLACES);
+  hak_lookup_forget(lookup, slab_at(base + HAK_LOOKUP_PLACES), HAK_LOOKUP_PLACES);
   for (uintptr_t i = 0; i < HAK_LOOKUP_PLACES; i++) {
-    CHECK_EQ(hak_lookup_misses(lookup, unit_at(base + i), &found), i >= 10 && i < 15);
+    CHECK_EQ(hak_lookup_misses(lookup, slab_at(base + i), &found), i >= 10 && i < 15);
   }
   hak_lookup_clear(lookup);
   for (uintptr_t i = 0; i < HAK_LOOKUP_PLACES; i++) {
-    CHECK(hak_lookup_misses(lookup, unit_at(base + i), &found));
-    CHECK(hak_lookup_misses(lookup, unit_at(i), &found));
+    CHECK(hak_lookup_misses(lookup, slab_at(base + i), &found));
+    CHECK(hak_lookup_misses(lookup, slab_at(i), &found));
   }
   free(lookup);
 }
 
-TEST_MAIN_FRESH(T(guide__of_zeroes_knows_no_address),
-                T(guide__serves_all_of_a_unit_and_nothing_beside_it),
-                T(guide__gives_a_place_to_the_last_who_wants_it),
-                T(guide__forgets_units_that_it_is_told_to_and_no_others))
+TEST_MAIN_FRESH(T(lookup_cache__of_zeroes_knows_no_address),
+                T(lookup_cache__serves_all_of_a_slab_and_nothing_beside_it),
+                T(lookup_cache__gives_a_place_to_the_last_who_wants_it),
+                T(lookup_cache__forgets_slabs_that_it_is_told_to_and_no_others))

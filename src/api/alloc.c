@@ -67,7 +67,11 @@ typedef struct small_request {
 } small_request_t;
 
 static void *take_small(hak_thread_t *me, hak_heap_t *heap, const void *request) {
-  return small(me, heap, ((const small_request_t *)request)->cls);
+  const small_request_t *r = request;
+  me->no_grow = r->no_grow;
+  void *block = small(me, heap, r->cls);
+  me->no_grow = 0;
+  return block;
 }
 
 static void *try_small(hak_heap_t *heap, const void *request, hak_budget_call_t *call) {

@@ -20,6 +20,7 @@ static void report_corrupt(hak_external_heap_t *external, const char *function) 
 void *hak_api_external_alloc(hak_heap_t *heap, size_t size, size_t alignment,
                              unsigned flags) {
   hak_external_heap_t *external = hak_heap_external(heap);
+  if (HAK_UNLIKELY(external == NULL)) return hak_fail(ENOMEM); /* ended at this moment */
   void *block = hak_external_alloc(external, size, alignment);
   report_corrupt(external, HAK_IN_ALLOC);
   if (HAK_UNLIKELY(block == NULL)) return hak_fail(ENOMEM);

@@ -251,7 +251,7 @@ static void fill_heap(hak_heap_t *heap, hak_stats_t *s) {
   hak_budget_t *budget = &heap->store->pool.budget;
   uint64_t soft = hak_load_relaxed(&budget->soft), hard = hak_load_relaxed(&budget->hard);
   s->soft_limit = soft == HAK_BUDGET_NONE ? 0 : soft;
-  /* A heap in memory of the caller's has a hard limit that the program did not set. */
+  /* An external region that is short of slots has a hard limit that no program set. */
   s->hard_limit = hard == HAK_BUDGET_NONE || hak_heap_is_enclosed(heap) ? 0 : hard;
   s->budget_refused = hak_load_relaxed(&budget->refused);
   s->reserved_bytes = tally.reserved;

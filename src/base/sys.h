@@ -6,7 +6,8 @@
  * it, for Linux in sys_linux.c. What it needs for memory is in os/os.h. docs/PORTING.md
  * says of each function what a port has to promise.
  *
- * Every function keeps errno, allocates nothing and may be called by any thread.
+ * Every function may be called by any thread, and keeps errno unless it is said; what
+ * registers something with the platform may let that allocate.
  */
 #ifndef HAK_BASE_SYS_H
 #define HAK_BASE_SYS_H
@@ -36,8 +37,8 @@ bool hak_sys_has_one_processor(void);
  * thread may run after it, and may call the library. False if the platform has no room
  * for it. Nothing happens if it is started already. */
 bool hak_sys_thread_end_start(void (*fn)(void *state));
-/* `fn` is not called any more, for no thread. Also happens when the object that the
- * library is part of is unloaded. */
+/* No thread begins to call `fn` any more; one that is ending may be in it. Also happens
+ * when the object that the library is part of is unloaded. */
 void hak_sys_thread_end_stop(void);
 /* False, and nothing is changed, if it is not started or there is no memory for it; never
  * for NULL where the thread has set something else before. */

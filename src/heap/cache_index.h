@@ -4,9 +4,10 @@
  * Used by: thread_cache, teardown, fork_caches, lifecycle, api.
  *
  * A heap with a cache index has its bins at that index of every thread state, so the
- * registry's entries can name them and frees take the fast path; `bins_at` of the same
- * number leads hak_heap_alloc there. The bins of a heap without one lie in the thread
- * cache's own record, and both calls find them by a slow path.
+ * registry's entries can name them and frees take the fast path; its entry in
+ * `bins_at` (HAK_INDEX_FIRST + index) leads hak_heap_alloc there. The bins of a heap
+ * without one lie in the thread cache's own record, and both calls find them by a slow
+ * path.
  *
  * Indices go to the heaps that are used first. A busy heap without one takes that of a
  * heap whose only user is the thread that asks. Other threads need not be told: a thread

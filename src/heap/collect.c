@@ -53,7 +53,7 @@ static void empty_caches(collecting_t *c, const hak_cache_t *cache, bool bare) {
   size_t before = work;
   bool all = bare || hak_flush_some(c->me, cache, &work);
   if (all) all = hak_flush_transfer_some(c->me, cache, &work);
-  /* What lay in the transfer cache may have passed through the bins. */
+  /* Slabs that the transfer cache's blocks came home to may be this thread's now. */
   if (all && !bare) hak_flush_some(c->me, cache, &work);
   spend(c, (before - work) * PER_BLOCK);
 }

@@ -41,8 +41,8 @@ static void give(hak_lock_t *l) { hak_lock_release_unranked(l); }
 /* Of a heap's classes only those are locked that have slabs: the others' locks lie
  * in memory that nobody has touched, and to take them would cost a process with
  * thousands of heaps more than the fork. Which classes those are is known under the
- * pool's lock, which comes last. Shelves' locks share a rank but are taken here by
- * one thread in a fixed order, while nobody holds two. */
+ * pool's lock, which comes last. The partial lists' locks share a rank but are taken here
+ * by one thread in a fixed order, while nobody holds two. */
 static void give_heap(hak_heap_t *heap) {
   give(&heap->store->pool.lock);
   for (uint32_t cls = 0; cls < HAK_SHARED_CLASSES; cls++) {

@@ -15,6 +15,7 @@ static void flush_default(hak_thread_t *me) {
 
 static void flush(hak_thread_t *me, hak_thread_cache_t *cache, bool leave) {
   hak_heap_t *heap = cache->heap;
+  if (hak_load_relaxed(&cache->heap_id) == NULL) return; /* of no heap now */
   hak_cache_give_up(me, cache, leave);
   if (hak_heap_is_orphan(heap)) hak_teardown_orphan(me, heap);
 }

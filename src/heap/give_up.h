@@ -7,7 +7,7 @@
  * happens under the heap's lease, so that a heap that is torn down is not looked at. A
  * released heap of which something has come home may end by that.
  *
- * Nothing here can fail. No lock and no lease held. O(blocks and slabs that are kept),
+ * Giving up cannot fail. No lock and no lease held. O(blocks and slabs that are kept),
  * and for all heaps O(heaps ever made) besides.
  */
 #ifndef HAK_HEAP_GIVE_UP_H
@@ -25,7 +25,7 @@ void hak_give_up_cache(hak_thread_t *me, hak_heap_t *heap);
 /* As hak_give_up_cache, and the thread is no user of the heap any more; memory for a
  * thread cache is there if it becomes one again. */
 void hak_give_up_and_leave(hak_thread_t *me, hak_heap_t *heap);
-/* As hak_flush_all, at the thread's end: it is no user of any heap but the default one.
+/* As hak_give_up_all, at the thread's end: it is no user of any heap but the default one.
  * Sets `busy`, as a fork meanwhile finds the thread in a slow path. */
 void hak_give_up_at_end(hak_thread_t *me);
 

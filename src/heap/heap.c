@@ -176,6 +176,7 @@ void hak_heap_put_record(hak_heap_t *heap) {
   }
   hak_store_relaxed(&heap->released, 0);
   hak_store_relaxed(&heap->parent, NULL);
+  hak_store_relaxed(&heap->kind, HAK_KIND_POOLED);
   hak_heap_record_put_locked(heap);
   hak_lock_release(hak_heaps_lock());
 }

@@ -12,7 +12,6 @@
  * record can be had. Inside the library a hak_heap_t * is a record, except where it says
  * handle: that is compared, and followed by hak_heap_record alone.
  *
- *
  * Access:  see base/lock.h; [const] is while the heap is live
  */
 #ifndef HAK_HEAP_HEAP_RECORD_H
@@ -47,12 +46,13 @@ struct hak_heap {
       *serial_handle; /* [const] the same for a serial heap with a state; or NULL */
   _Atomic(struct hak_serial *) serial; /* [any] see serial.h; or NULL */
   hak_atomic_u32_t
-      index_at;          /* [any] where in a thread state `bins_at` leads to its bins */
-  hak_atomic_u32_t kind; /* [const] hak_heap_kind_t; a serial heap that is released
-is pooled from then on */
-  uint32_t index;        /* [const] since the record was made */
-  hak_store_t *store;    /* [const] since the record was made */
-  uint32_t tag;          /* [lock: heaps] of the last handle */
+      index_at; /* [any] where in a thread state `bins_at` leads to its bins */
+  /* [const] hak_heap_kind_t; a serial heap that is released is pooled from then on, and
+   * so is a record that no heap has */
+  hak_atomic_u32_t kind;
+  uint32_t index;            /* [const] since the record was made */
+  hak_store_t *store;        /* [const] since the record was made */
+  uint32_t tag;              /* [lock: heaps] of the last handle */
   hak_atomic_u32_t released; /* [any] hak_heap_release_t; changes under the lock */
   hak_atomic_u32_t
       caches;        /* [any] threads that have a thread cache of it, or have pinned it */
@@ -117,9 +117,10 @@ hak_heap_t *hak_heap_at(uint32_t index);
 uint32_t hak_heaps_made(void);
 hak_lock_t *hak_heaps_lock(void);
 
-/* A record that serves the next heap, one that waits if there is one; NULL if memory is
- * short. `geometry` is that of all classes, and stays with a record. May call the OS: no
- * lock held. */
+/* A record that serves the next heap: one that waits with tags left, else a new one, and
+ * a worn one once enough of them wait or no other can be had; NULL if memory is short.
+ * `geometry` is that of all classes, and stays with a record. May call the OS: no lock
+ * held. */
 hak_heap_t *hak_heap_record_get(const hak_os_t *os, const hak_geometry_t *geometry);
 /* A new record, whose tags begin; or NULL. */
 hak_heap_t *hak_heap_record_new(const hak_os_t *os, const hak_geometry_t *geometry);

@@ -202,6 +202,8 @@ static void clear_slabs(hak_thread_t *me, hak_heap_t *heap, bool end) {
 
 static void clear_external(hak_heap_t *heap, bool end) {
   hak_external_heap_t *external = hak_heap_external(heap);
+  /* The child of a fork finishes what a lost thread had begun: this may be done. */
+  if (external == NULL) return;
   if (!end) {
     hak_external_clear(external);
     return;
@@ -314,12 +316,13 @@ static bool are_slabs_valid(hak_heap_t *heap) {
 }
 
 bool hak_kind_is_valid(hak_heap_t *heap) {
+  hak_external_heap_t *external = hak_heap_external(heap);
   switch (hak_heap_kind(heap)) {
     case HAK_KIND_POOLED:
     case HAK_KIND_SERIAL:
       return are_slabs_valid(heap);
-    case HAK_KIND_EXTERNAL:
-      return hak_external_is_valid(hak_heap_external(heap));
+    case HAK_KIND_EXTERNAL: /* without memory: it is being ended */
+      return external == NULL || hak_external_is_valid(external);
   }
   return false;
 }

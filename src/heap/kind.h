@@ -23,7 +23,7 @@
  * hooks of its own (own_os.h), or from an external region, whose hooks are fixed. The
  * pool's hooks say it; what heaps do differently for it is here too.
  *
- * A new kind has a value in hak_heap_kind_t (heap.h), a case in each switch,
+ * A new kind has a value in hak_heap_kind_t (heap_record.h), a case in each switch,
  * and a file with what it does.
  */
 #ifndef HAK_HEAP_KIND_H

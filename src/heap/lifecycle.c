@@ -34,7 +34,8 @@ bool hak_lifecycle_was_shut_down(void) { return hak_load_relaxed(&shutdowns) != 
  */
 
 /* The modules' ends in the opposite order of their starts. Modules without a start begin
- * as their end leaves them: empty. */
+ * as their end leaves them, empty; start_all makes sure of those that other processes'
+ * forks without handlers may have caught in the middle. */
 static void stop_all(void) {
   hak_threads_stop();
   hak_cache_indices_stop();
@@ -76,6 +77,8 @@ static void prewarm(void) {
 static bool start_all(const hak_os_t *os, uint32_t flags) {
   hooks = os == NULL ? *hak_os_default() : *os;
   hak_os_start(&hooks);
+  hak_cache_indices_stop();
+  hak_serials_stop();
   if (!environment_read && (flags & HAK_INIT_NO_ENV) == 0) {
     environment_read = true;
     hak_options_read_environment();

@@ -58,8 +58,7 @@ void hak_pressure_relieve(hak_thread_t *me, hak_heap_t *heap, hak_budget_t *leve
 /* If a limit refused, all heaps that it covers are relieved; if the OS refused, the
  * thread gives up what it caches of any heap. */
 static void give_up_caches(hak_thread_t *me, hak_heap_t *heap,
-                           const hak_budget_call_t *call) {
-  bool no_grow = me->no_grow != 0;
+                           const hak_budget_call_t *call, bool no_grow) {
   if (hak_pool_is_enclosed(&heap->store->pool)) {
     hak_kind_flush(me, heap); /* nothing else could help */
     return;
@@ -79,14 +78,12 @@ void *hak_pressure_take(hak_heap_t *heap, hak_take_fn *take, const void *request
                         bool no_grow, hak_budget_call_t *call) {
   hak_thread_t *me = hak_thread_enter();
   if (HAK_UNLIKELY(me == NULL)) return NULL;
-  me->no_grow = no_grow;
   void *block = take(me, heap, request);
   if (HAK_UNLIKELY(block == NULL)) {
-    give_up_caches(me, heap, call);
+    give_up_caches(me, heap, call, no_grow);
     call->refused_by = NULL;
     block = take(me, heap, request);
   }
-  me->no_grow = 0;
   if (no_grow) call->refused_by = NULL;
   hak_thread_leave(me, HAK_IN_ALLOC);
   return block;

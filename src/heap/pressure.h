@@ -9,6 +9,8 @@
  *      that the refusing level covers, and their free slabs go back to the OS; where the
  *      OS refused, the thread gives up what it caches of all heaps, and idle memory goes
  *      back to the OS.
+ *      Without growth allowed, or in memory of the caller's, caches alone are given up;
+ *      with manual purging nothing goes back to the OS.
  *   2. The request is tried once more.
  *   3. The callback of the refusing level is asked, and the request is tried once more if
  *      the callback says that something was freed; HAK_PRESSURE_ROUNDS times at most.

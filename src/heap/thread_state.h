@@ -14,7 +14,7 @@
  * another -> released at shutdown.
  *
  * Access: a state and its caches belong to their thread, except where marked; whoever
- * tears a heap down clears its caches in all states, under the heap's lease.
+ * tears a pooled heap down clears its caches in all states, under the heap's lease.
  */
 #ifndef HAK_HEAP_THREAD_STATE_H
 #define HAK_HEAP_THREAD_STATE_H

@@ -41,9 +41,8 @@ static uint32_t code_of(uint32_t n) {
 
 /* --- the list of states ------------------------------------------------------------ */
 
-/* Puts a new state into the list once it has memory for the cache
- * indices that all have it for; false if
- * memory for them is short. */
+/* Puts a new state into the list once it has memory for the cache indices that all have
+ * it for; false if memory for them is short. */
 static bool state_publish(hak_thread_t *thread) {
   for (;;) {
     hak_lock_acquire(&lock);

@@ -266,8 +266,8 @@ void hak_flush_transfer(hak_thread_t *me, const hak_cache_t *cache) {
 
 void hak_flush_heap(hak_thread_t *me, const hak_cache_t *cache) {
   hak_flush_all(me, cache);
-  /* Magazines that this thread gave up may lie in the transfer cache now, and blocks
-   * that come home from there may pass through its bins again. */
+  /* Magazines that this thread gave up may lie in the transfer cache now, and slabs that
+   * their blocks come home to may become this thread's. */
   hak_flush_transfer(me, cache);
   hak_flush_all(me, cache);
 }

@@ -22,7 +22,8 @@ void hak_flush_set_room(hak_bin_t *bin);
 void hak_flush_bin(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls);
 
 /* Empties the bin if its blocks may be the last ones that keep a slab from becoming free.
- * It must follow every call that brings blocks home (hold.h). */
+ * It follows every call that brings blocks home (hold.h), unless the thread keeps
+ * nothing of the class then. */
 HAK_HOT void hak_flush_pinned(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls) {
   if (HAK_LIKELY(cache->holds[cls].pins == 0)) return;
   cache->holds[cls].pins = 0;

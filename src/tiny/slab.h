@@ -6,7 +6,8 @@
  * here, and hak_slab_forget (superslab/slab.h), write to the word, to the list's head
  * and to the count of blocks that are out; the test rules.slab_word checks it. The one
  * exception is the fast path of a free, which pushes onto whatever list an entry of the
- * registry names, and counts that down (hak_list_push, hak_room_is_gone).
+ * registry names, and counts that down (hak_list_push, hak_room_is_gone); where a slow
+ * path takes such a free over, it undoes the count (api/free.c).
  *
  *   from, event, to                   function (hak_slab_)    why it is enough
  *   new -> HELD(me)                   begin                   relaxed: nobody has a block

@@ -65,11 +65,7 @@ static HAK_WARM void hand_over(hak_thread_t *me, const hak_cache_t *cache, uint3
     }
   }
   uint32_t slabs = hak_transfer_empty(me, cache, cls, magazine);
-  if (hak_load_relaxed(&hold->magazine) == NULL) {
-    hak_store_relaxed(&hold->magazine, magazine);
-  } else {
-    hak_magazine_put(me, magazine);
-  }
+  hak_store_relaxed(&hold->magazine, magazine);
   /* A magazine whose blocks are of few slabs keeps few from becoming free, so others like
    * it may lie in the places. */
   if (slabs * 4 <= count) return;

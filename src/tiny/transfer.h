@@ -32,8 +32,7 @@ HAK_HOT hak_magazine_t *hak_transfer_take(const hak_cache_t *cache, uint32_t cls
 hak_magazine_t *hak_transfer_take_any(hak_central_t *central);
 
 /* Sends a magazine's blocks home; returns the number of runs that this took, which is
- * high where the blocks are scattered. The magazine must be out of the thread's hold,
- * since blocks that come home may go into the magazine there. */
+ * high where the blocks are scattered. The magazine must not be the thread's own. */
 uint32_t hak_transfer_empty(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls,
                             hak_magazine_t *magazine);
 

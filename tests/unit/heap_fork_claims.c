@@ -75,4 +75,65 @@ static void fork__amid_frees_of_large_blocks_brings_them_to_their_end(void **sta
   CHECK_EQ(hak_heap_destroy(heap), 0);
 }
 
-TEST_MAIN(T(fork__amid_frees_of_large_blocks_brings_them_to_their_end))
+/* --- records of external heaps ------------------------------------------------------ */
+
+static char g_memory[512 * KIB];
+
+static hak_heap_t *external_heap(void) {
+  hak_heap_config_t config = {
+      .struct_size = sizeof config, .memory = g_memory, .memory_size = sizeof g_memory};
+  hak_heap_t *heap = hak_heap_create(&config);
+  CHECK(heap != NULL);
+  return heap;
+}
+
+static int finish_child(void *ctx) {
+  hak_heap_t *record = ctx;
+  CHECK_EQ(hak_check(NULL), 0);
+  CHECK(hak_load_relaxed(&record->external) == NULL);
+  /* The memory is the program's again, and serves another heap. */
+  hak_heap_t *heap = external_heap();
+  void *block = hak_heap_alloc(heap, 1000);
+  CHECK(block != NULL);
+  hak_free(block);
+  CHECK_EQ(hak_heap_destroy(heap), 0);
+  CHECK_EQ(hak_check(NULL), 0);
+  return 0;
+}
+
+/* What a thread does that ends an external heap, up to where it waits for a lock that a
+ * fork has. */
+static void begin_end(hak_heap_t *record, bool ends) {
+  hak_external_heap_t *external = hak_heap_external(record);
+  if (ends) {
+    CHECK_EQ(hak_heap_retire_handle(record, hak_heap_handle(record)), 0);
+  } else {
+    hak_store_relaxed(&record->resetting, 1);
+  }
+  hak_store_relaxed(&record->external, NULL);
+  hak_external_close(external);
+}
+
+static int lost_child(void *ctx) {
+  hak_heap_t *record = hak_heap_record(external_heap());
+  begin_end(record, *(const bool *)ctx);
+  CHECK_EQ(hak_check(NULL), 0); /* others may look at it meanwhile */
+  test_child_must_succeed(finish_child, record, 60);
+  return 0;
+}
+
+static void fork__amid_the_end_of_an_external_heap_brings_it_to_its_end(void **state) {
+  (void)state;
+  bool ends = true;
+  test_child_must_succeed(lost_child, &ends, 60);
+}
+
+static void fork__amid_a_reset_of_an_external_heap_that_ends_leaves_it(void **state) {
+  (void)state;
+  bool ends = false;
+  test_child_must_succeed(lost_child, &ends, 60);
+}
+
+TEST_MAIN(T(fork__amid_frees_of_large_blocks_brings_them_to_their_end),
+          T(fork__amid_the_end_of_an_external_heap_brings_it_to_its_end),
+          T(fork__amid_a_reset_of_an_external_heap_that_ends_leaves_it))

@@ -1,6 +1,8 @@
 /* class_fixture.c - see class_fixture.h */
 #include "class_fixture.h"
 
+#include <string.h>
+
 hak_thread_t *g_me;
 const hak_cache_t *g_cache;
 uint32_t g_class;
@@ -23,4 +25,13 @@ int test_class_teardown(void **state) {
   CHECK_EQ(hak_shutdown(0), 0);
   test_os_close(&g_os);
   return 0;
+}
+
+void test_deferred_expect(int error, const void *block) {
+  CHECK_EQ(g_me->deferred.error, error);
+  CHECK(g_me->deferred.block == block);
+  CHECK(g_me->deferred.heap == (error == 0 ? NULL : g_cache->store->pool.heap));
+  CHECK_EQ(g_me->to_report, error != 0);
+  memset(&g_me->deferred, 0, sizeof g_me->deferred);
+  g_me->to_report = 0;
 }

@@ -20,6 +20,9 @@ int test_class_setup(void **state);
 /* Checks that nothing is live and that all is well, and ends the library. The test has
  * freed its blocks; other threads have ended. */
 int test_class_teardown(void **state);
+/* Checks that this thread has noted such misuse of a block of the default heap, to be
+ * reported later, and forgets it; 0, NULL: that it has noted none. */
+void test_deferred_expect(int error, const void *block);
 /* A test of blocks of `size` bytes that begins and ends thus. */
 #define TEST_OF_CLASS(function, size) \
   TEST_OF_CLASS_ENDED(function, size, test_class_teardown)

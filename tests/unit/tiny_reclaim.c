@@ -21,12 +21,7 @@ static void reclaim(hak_slab_t *slab) { hak_reclaim_slab(g_me, g_cache, slab); }
 
 /* The slab's list is these blocks, in address order. */
 static void expect_list(hak_slab_t *slab, uint32_t from, uint32_t to) {
-  void *list = slab->list.head, *block;
-  for (uint32_t i = from; i < to; i++) {
-    CHECK(!hak_list_take_fails(g_me, g_cache, &list, &block));
-    CHECK(block == test_slab_block(slab, i));
-  }
-  CHECK(list == HAK_LINK_END);
+  CHECK(test_list_expect(slab->list.head, slab, from, to) == HAK_LINK_END);
 }
 
 static void slab__with_free_blocks_lies_on_the_partial_list(void **state) {

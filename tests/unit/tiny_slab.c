@@ -9,35 +9,12 @@ enum {
   CAPACITY = 64
 };
 
-/* The next blocks of *list, which are taken off it, are `from` to `to` - 1. */
-static void expect_next(void **list, hak_slab_t *slab, uint32_t from, uint32_t to) {
-  for (uint32_t i = from; i < to; i++) {
-    void *block;
-    CHECK(*list != HAK_LINK_END);
-    CHECK(!hak_list_take_fails(g_me, g_cache, list, &block));
-    CHECK(block == test_slab_block(slab, i));
-  }
-}
 static void expect_list(void *list, hak_slab_t *slab, uint32_t from, uint32_t to) {
-  expect_next(&list, slab, from, to);
-  CHECK(list == HAK_LINK_END);
+  CHECK(test_list_expect(list, slab, from, to) == HAK_LINK_END);
 }
 
-static void expect_counts(hak_slab_t *slab, uint32_t carved, uint32_t out,
-                          uint32_t held_back) {
-  CHECK_EQ(hak_slab_carved(slab), carved);
-  CHECK_EQ(hak_slab_out(slab), out);
-  CHECK_EQ(hak_load_relaxed(&slab->held_back), held_back);
-  CHECK_EQ(hak_load_relaxed(&slab->list.room), (int32_t)(out - held_back) - 1);
-}
 static void expect_word(hak_slab_t *slab, uint64_t word) {
   CHECK_EQ(hak_load_relaxed(&slab->word), word);
-}
-
-/* Gives the slab back to the pool, whatever the test has made of it. */
-static void end(hak_slab_t *slab) {
-  hak_slab_begin(g_cache, slab, g_class, 1);
-  hak_hold_retire(g_me, g_cache, slab);
 }
 
 /* A slab that is held, with blocks `from` to `to` - 1 on its list, the others out. */
@@ -63,7 +40,7 @@ static void slab__that_begins_is_held_and_not_carved(void **state) {
   hak_store_relaxed(&slab->held_back, 3);
   hak_slab_begin(g_cache, slab, hak_class_of(1280), 3);
   expect_word(slab, hak_word_mine(g_cache));
-  expect_counts(slab, 0, 0, 0);
+  test_slab_expect(slab, 0, 0, 0);
   CHECK_EQ(hak_slab_capacity(slab), 153); /* 196,608 / 1,280 */
   CHECK_EQ(hak_slab_class(slab), 21);
   CHECK_EQ(slab->list.block_size, 1280);
@@ -72,7 +49,7 @@ static void slab__that_begins_is_held_and_not_carved(void **state) {
   CHECK_EQ(slab->queue, HAK_QUEUE_NONE);
   CHECK_EQ(slab->dirty, 0);
   CHECK_EQ(slab->unsure, 0);
-  end(slab);
+  test_slab_retire(slab);
 }
 
 static void single_block__is_out_until_the_first_of_two_ends_it(void **state) {
@@ -80,7 +57,7 @@ static void single_block__is_out_until_the_first_of_two_ends_it(void **state) {
   hak_slab_t *slab = test_slab_full();
   hak_slab_begin_single(slab, hak_class_of(81920), 2);
   CHECK(hak_word_is_full(hak_load_relaxed(&slab->word)));
-  expect_counts(slab, 1, 1, 0);
+  test_slab_expect(slab, 1, 1, 0);
   CHECK_EQ(hak_slab_capacity(slab), 1);
   CHECK_EQ(slab->list.block_size, 81920);
   CHECK_EQ(slab->span, 2);
@@ -88,9 +65,9 @@ static void single_block__is_out_until_the_first_of_two_ends_it(void **state) {
   for (int i = 0; i < 2; i++) {
     CHECK_EQ(hak_slab_end_single(slab), i == 0);
     expect_word(slab, hak_word_make(HAK_SLAB_FREE, 0));
-    expect_counts(slab, 1, 0, 0);
+    test_slab_expect(slab, 1, 0, 0);
   }
-  end(slab);
+  test_slab_retire(slab);
 }
 
 static void slab__that_ends_or_is_forgotten_is_free(void **state) {
@@ -103,7 +80,7 @@ static void slab__that_ends_or_is_forgotten_is_free(void **state) {
   hak_slab_forget(slab);
   expect_word(slab, hak_word_make(HAK_SLAB_FREE, 0));
   CHECK_EQ(hak_slab_class(slab), HAK_CLASS_NONE);
-  end(slab);
+  test_slab_retire(slab);
 }
 
 static void slab__that_is_carved_anew_is_dirty_if_all_its_blocks_have_links(
@@ -116,10 +93,10 @@ static void slab__that_is_carved_anew_is_dirty_if_all_its_blocks_have_links(
     hak_slab_carve_anew(slab);
     CHECK_EQ(slab->dirty, unsure == 0);
     CHECK_EQ(slab->unsure, 0);
-    expect_counts(slab, 0, 0, 0);
+    test_slab_expect(slab, 0, 0, 0);
     CHECK(slab->list.head == HAK_LINK_END);
     expect_word(slab, hak_word_mine(g_cache));
-    end(slab);
+    test_slab_retire(slab);
   }
 }
 
@@ -143,11 +120,11 @@ static void restore__makes_a_slab_full_or_partial(void **state) {
     void *list = listed == 0 ? HAK_LINK_END : test_slab_batch(slab, 0, listed).first;
     hak_slab_restore(slab, list, listed);
     expect_word(slab, hak_word_make(cases[i].state, 0));
-    expect_counts(slab, cases[i].carved, cases[i].carved - listed, 0);
+    test_slab_expect(slab, cases[i].carved, cases[i].carved - listed, 0);
     expect_list(slab->list.head, slab, 0, listed);
     CHECK_EQ(slab->queue, HAK_QUEUE_NONE);
     CHECK_EQ(slab->dirty + slab->unsure, 0);
-    end(slab);
+    test_slab_retire(slab);
   }
 }
 
@@ -158,33 +135,32 @@ static void blocks__that_are_carved_are_out(void **state) {
   hak_slab_t *slab = test_slab_full();
   hak_slab_begin(g_cache, slab, g_class, 1);
   hak_slab_carve(slab, 5);
-  expect_counts(slab, 5, 5, 0);
+  test_slab_expect(slab, 5, 5, 0);
   hak_slab_carve(slab, 7);
-  expect_counts(slab, 12, 12, 0);
+  test_slab_expect(slab, 12, 12, 0);
   hak_slab_set_out(slab, 12, 4);
-  expect_counts(slab, 12, 12, 4);
+  test_slab_expect(slab, 12, 12, 4);
   hak_slab_hear_last(slab);
-  expect_counts(slab, 12, 12, 0);
+  test_slab_expect(slab, 12, 12, 0);
   hak_slab_begin(g_cache, slab, g_class, 1);
   hak_slab_carve_whole(slab, test_slab_batch(slab, 0, CAPACITY).first);
-  expect_counts(slab, CAPACITY, 0, 0);
+  test_slab_expect(slab, CAPACITY, 0, 0);
   expect_list(slab->list.head, slab, 0, CAPACITY);
-  end(slab);
+  test_slab_retire(slab);
 }
 
 static void run__that_comes_home_lies_before_the_blocks_on_the_list(void **state) {
   (void)state;
   hak_slab_t *slab = make_listed(10, 13);
-  expect_counts(slab, CAPACITY, 61, 0);
+  test_slab_expect(slab, CAPACITY, 61, 0);
   hak_batch_t run = test_slab_batch(slab, 0, 2);
   CHECK(hak_slab_accepts(g_me, g_cache, &run));
   hak_slab_come_home(g_me, &run, 8);
-  expect_counts(slab, CAPACITY, 59, 8);
-  void *list = slab->list.head;
-  expect_next(&list, slab, 0, 2);
+  test_slab_expect(slab, CAPACITY, 59, 8);
+  void *list = test_list_expect(slab->list.head, slab, 0, 2);
   expect_list(list, slab, 10, 13);
   test_deferred_expect(0, NULL);
-  end(slab);
+  test_slab_retire(slab);
 }
 
 static void run__is_accepted_up_to_the_blocks_that_are_out(void **state) {
@@ -198,9 +174,9 @@ static void run__is_accepted_up_to_the_blocks_that_are_out(void **state) {
   hak_slab_set_out(slab, 3, 2);
   CHECK(!hak_slab_accepts(g_me, g_cache, &run));
   test_deferred_expect(HAK_ERROR_DOUBLE_FREE, run.first);
-  expect_counts(slab, CAPACITY, 3, 2);
+  test_slab_expect(slab, CAPACITY, 3, 2);
   expect_list(slab->list.head, slab, 0, 60);
-  end(slab);
+  test_slab_retire(slab);
 }
 
 static void run__that_begins_or_ends_with_the_first_on_the_list_is_refused(void **state) {
@@ -212,9 +188,9 @@ static void run__that_begins_or_ends_with_the_first_on_the_list_is_refused(void 
     CHECK(!hak_slab_accepts(g_me, g_cache, &runs[i]));
     test_deferred_expect(HAK_ERROR_DOUBLE_FREE, runs[i].first);
   }
-  expect_counts(slab, CAPACITY, 59, 0);
+  test_slab_expect(slab, CAPACITY, 59, 0);
   expect_list(slab->list.head, slab, 0, 5);
-  end(slab);
+  test_slab_retire(slab);
 }
 
 static void push__without_room_is_undone_unless_no_block_was_out(void **state) {
@@ -224,15 +200,15 @@ static void push__without_room_is_undone_unless_no_block_was_out(void **state) {
   hak_slab_set_out(slab, 8, 7); /* the next push is looked at */
   CHECK(hak_room_is_gone(&slab->list.room));
   CHECK(hak_slab_undo_push(g_me, g_cache, slab, block));
-  expect_counts(slab, CAPACITY, 8, 7);
+  test_slab_expect(slab, CAPACITY, 8, 7);
   test_deferred_expect(0, NULL);
   hak_slab_set_out(slab, 0, 0);
   CHECK(hak_room_is_gone(&slab->list.room));
   CHECK(!hak_slab_undo_push(g_me, g_cache, slab, block));
-  expect_counts(slab, CAPACITY, 0, 0);
+  test_slab_expect(slab, CAPACITY, 0, 0);
   test_deferred_expect(HAK_ERROR_DOUBLE_FREE, block);
   expect_list(slab->list.head, slab, 0, 56);
-  end(slab);
+  test_slab_retire(slab);
 }
 
 static void list__that_is_taken_leaves_every_carved_block_out(void **state) {
@@ -244,9 +220,9 @@ static void list__that_is_taken_leaves_every_carved_block_out(void **state) {
   hak_slab_come_home(g_me, &run, 2);
   expect_list(hak_slab_take_list(slab), slab, 0, 20);
   CHECK(slab->list.head == HAK_LINK_END);
-  expect_counts(slab, 30, 30, 0);
+  test_slab_expect(slab, 30, 30, 0);
   CHECK(hak_slab_take_list(slab) == HAK_LINK_END);
-  end(slab);
+  test_slab_retire(slab);
 }
 
 static void some__are_taken_from_the_front_and_end_their_list(void **state) {
@@ -255,18 +231,18 @@ static void some__are_taken_from_the_front_and_end_their_list(void **state) {
   uint32_t count = 99;
   CHECK(hak_slab_take_some(g_me, g_cache, slab, 0, &count) == HAK_LINK_END);
   CHECK_EQ(count, 0);
-  expect_counts(slab, CAPACITY, 54, 0);
+  test_slab_expect(slab, CAPACITY, 54, 0);
   expect_list(hak_slab_take_some(g_me, g_cache, slab, 4, &count), slab, 0, 4);
   CHECK_EQ(count, 4);
-  expect_counts(slab, CAPACITY, 58, 0);
+  test_slab_expect(slab, CAPACITY, 58, 0);
   expect_list(slab->list.head, slab, 4, 10);
   expect_list(hak_slab_take_some(g_me, g_cache, slab, 7, &count), slab, 4, 10);
   CHECK_EQ(count, 6);
-  expect_counts(slab, CAPACITY, CAPACITY, 0);
+  test_slab_expect(slab, CAPACITY, CAPACITY, 0);
   CHECK(slab->list.head == HAK_LINK_END);
   CHECK(hak_slab_take_some(g_me, g_cache, slab, 7, &count) == HAK_LINK_END);
   CHECK_EQ(count, 0);
-  end(slab);
+  test_slab_retire(slab);
 }
 
 static void some__are_those_before_a_broken_link_and_the_rest_stay_out(void **state) {
@@ -278,9 +254,9 @@ static void some__are_those_before_a_broken_link_and_the_rest_stay_out(void **st
   expect_list(hak_slab_take_some(g_me, g_cache, slab, 8, &count), slab, 0, 3);
   CHECK_EQ(count, 3);
   test_deferred_expect(HAK_ERROR_CORRUPT_BLOCK, test_slab_block(slab, 3));
-  expect_counts(slab, CAPACITY, CAPACITY, 0);
+  test_slab_expect(slab, CAPACITY, CAPACITY, 0);
   CHECK(slab->list.head == HAK_LINK_END);
-  end(slab);
+  test_slab_retire(slab);
 }
 
 /* --- slabs that are home by the count -------------------------------------------------
@@ -295,9 +271,9 @@ static void all_home__is_true_if_every_carved_block_has_a_link(void **state) {
   hak_link_spoil(test_slab_block(slab, 30));
   hak_store_relaxed(&slab->carved, 30);
   CHECK(hak_slab_all_home(g_me, g_cache, slab));
-  expect_counts(slab, 30, 0, 0);
+  test_slab_expect(slab, 30, 0, 0);
   test_deferred_expect(0, NULL);
-  end(slab);
+  test_slab_retire(slab);
 }
 
 static void all_home__keeps_a_block_out_that_has_no_link(void **state) {
@@ -306,7 +282,7 @@ static void all_home__keeps_a_block_out_that_has_no_link(void **state) {
   hak_link_spoil(test_slab_block(slab, 5));
   if (HAK_CHECKS == 0) {
     CHECK(hak_slab_all_home(g_me, g_cache, slab));
-    end(slab);
+    test_slab_retire(slab);
     return;
   }
   slab->unsure = 1; /* blocks that a fork has lost have none either */
@@ -315,11 +291,10 @@ static void all_home__keeps_a_block_out_that_has_no_link(void **state) {
   slab->unsure = 0;
   CHECK(!hak_slab_all_home(g_me, g_cache, slab));
   test_deferred_expect(HAK_ERROR_CORRUPT_BLOCK, test_slab_block(slab, 5));
-  expect_counts(slab, CAPACITY, 1, 0);
-  void *list = slab->list.head;
-  expect_next(&list, slab, 0, 5);
+  test_slab_expect(slab, CAPACITY, 1, 0);
+  void *list = test_list_expect(slab->list.head, slab, 0, 5);
   expect_list(list, slab, 6, CAPACITY);
-  end(slab);
+  test_slab_retire(slab);
 }
 
 /* Of blocks of `bytes`, of which the last has no link. */
@@ -333,7 +308,7 @@ static bool looks_all_home(size_t bytes) {
   test_deferred_expect(all ? 0 : HAK_ERROR_CORRUPT_BLOCK,
                        all ? NULL : test_slab_block(slab, capacity - 1));
   CHECK_EQ(hak_slab_out(slab), all ? 0 : 1);
-  end(slab);
+  test_slab_retire(slab);
   return all;
 }
 
@@ -368,7 +343,7 @@ static void slab__is_valid_if_its_counts_say_what_is_listed(void **state) {
   hak_slab_set_out(slab, 3, 0); /* fewer than are carved and not listed */
   hak_store_relaxed(&slab->carved, 9);
   CHECK(!is_valid(slab)); /* block 9 is on the list, and was never carved */
-  end(slab);
+  test_slab_retire(slab);
 }
 
 static void slab__is_valid_if_its_list_has_blocks_of_it_only(void **state) {
@@ -384,7 +359,7 @@ static void slab__is_valid_if_its_list_has_blocks_of_it_only(void **state) {
   CHECK(!is_valid(slab)); /* it comes back to itself */
   hak_link_write(&g_me->key, test_slab_block(slab, 2), HAK_LINK_END);
   CHECK(is_valid(slab));
-  end(slab);
+  test_slab_retire(slab);
 }
 
 static void slab__is_valid_if_it_is_held_for_the_cache(void **state) {
@@ -399,7 +374,7 @@ static void slab__is_valid_if_it_is_held_for_the_cache(void **state) {
   CHECK(!is_valid(slab));
   hak_store_relaxed(&slab->word, hak_word_make(HAK_SLAB_HELD, g_cache->code ^ 3));
   CHECK(!is_valid(slab));
-  end(slab);
+  test_slab_retire(slab);
 }
 
 #define H(function) TEST_OF_SLABS(function, SIZE)

@@ -62,6 +62,29 @@ void test_slab_free(hak_slab_t *slab, uint32_t from, uint32_t to) {
   for (uint32_t i = from; i < to; i++) hak_free(test_slab_block(slab, i));
 }
 
+void test_slab_retire(hak_slab_t *slab) {
+  hak_slab_begin(g_cache, slab, g_class, 1);
+  hak_hold_retire(g_me, g_cache, slab);
+}
+
+void test_slab_expect(hak_slab_t *slab, uint32_t carved, uint32_t out,
+                      uint32_t held_back) {
+  CHECK_EQ(hak_slab_carved(slab), carved);
+  CHECK_EQ(hak_slab_out(slab), out);
+  CHECK_EQ(hak_load_relaxed(&slab->held_back), held_back);
+  CHECK_EQ(hak_load_relaxed(&slab->list.room), (int32_t)(out - held_back) - 1);
+}
+
+void *test_list_expect(void *list, hak_slab_t *slab, uint32_t from, uint32_t to) {
+  for (uint32_t i = from; i < to; i++) {
+    void *block;
+    CHECK(list != HAK_LINK_END);
+    CHECK(!hak_list_take_fails(g_me, g_cache, &list, &block));
+    CHECK(block == test_slab_block(slab, i));
+  }
+  return list;
+}
+
 uint32_t test_list_length(void *list) {
   uint32_t n = 0;
   for (void *block; list != HAK_LINK_END; n++) {

@@ -35,6 +35,18 @@ void test_slab_home_elsewhere(hak_slab_t *slab, uint32_t from, uint32_t to);
 /* Frees them as the program does. */
 void test_slab_free(hak_slab_t *slab, uint32_t from, uint32_t to);
 
+/* Ends a slab of one slab's span, which is in no queue, whatever a test has made of its
+ * record, and gives it back to the pool. */
+void test_slab_retire(hak_slab_t *slab);
+
+/* Checks the slab's counts. */
+void test_slab_expect(hak_slab_t *slab, uint32_t carved, uint32_t out,
+                      uint32_t held_back);
+
+/* Checks that the list begins with blocks `from` to `to` - 1 of the slab; returns what
+ * follows them. */
+void *test_list_expect(void *list, hak_slab_t *slab, uint32_t from, uint32_t to);
+
 /* Blocks on a list of free ones, which is walked. */
 uint32_t test_list_length(void *list);
 

@@ -2,8 +2,6 @@
  * and what lies in the transfer cache. */
 #include "slab_fixture.h"
 
-#include <string.h>
-
 #include "superslab/locate.h"
 #include "tiny/flush.h"
 #include "tiny/magazine.h"
@@ -39,11 +37,8 @@ static void list__that_is_longer_than_it_says_is_reported(void **state) {
   test_bin()->ready = test_slab_batch(slab, 0, 6).first;
   hak_store_relaxed(&test_bin()->ready_count, 4);
   hak_flush_bin(g_me, g_cache, g_class);
-  CHECK_EQ(g_me->deferred.error, HAK_ERROR_DOUBLE_FREE);
-  CHECK(g_me->deferred.block == test_slab_block(slab, 4));
+  test_deferred_expect(HAK_ERROR_DOUBLE_FREE, test_slab_block(slab, 4));
   CHECK_EQ(hak_slab_out(slab), CAPACITY - 4);
-  memset(&g_me->deferred, 0, sizeof g_me->deferred);
-  g_me->to_report = 0;
   test_slab_home(slab, 4, CAPACITY);
 }
 

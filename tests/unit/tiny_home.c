@@ -2,8 +2,6 @@
  * as far as it should be long. */
 #include "slab_fixture.h"
 
-#include <string.h>
-
 #include "tiny/home.h"
 
 enum {
@@ -36,15 +34,12 @@ static void list__goes_home_as_far_as_it_should_be_long(void **state) {
   hak_slab_t *slab = test_slab_full();
   hak_home_list(g_me, g_cache, g_class, test_slab_batch(slab, 0, 63).first, 63);
   CHECK_EQ(hak_slab_out(slab), 1); /* more than a magazine has */
-  CHECK_EQ(g_me->deferred.error, 0);
+  test_deferred_expect(0, NULL);
   test_slab_home(slab, 63, 64);
   slab = test_slab_full();
   hak_home_list(g_me, g_cache, g_class, test_slab_batch(slab, 0, 5).first, 3);
   CHECK_EQ(hak_slab_out(slab), 61);
-  CHECK_EQ(g_me->deferred.error, HAK_ERROR_DOUBLE_FREE);
-  CHECK(g_me->deferred.block == test_slab_block(slab, 3));
-  memset(&g_me->deferred, 0, sizeof g_me->deferred);
-  g_me->to_report = 0;
+  test_deferred_expect(HAK_ERROR_DOUBLE_FREE, test_slab_block(slab, 3));
   test_slab_home(slab, 3, 64);
 }
 

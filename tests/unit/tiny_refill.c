@@ -2,8 +2,6 @@
  * first, and how many it brings. */
 #include "slab_fixture.h"
 
-#include <string.h>
-
 #include "superslab/locate.h"
 #include "threads.h"
 #include "tiny/flush.h"
@@ -224,10 +222,7 @@ static void link__that_is_broken_is_reported_and_the_next_place_serves(void **st
   *(uint64_t *)test_bin()->ready = 0x4141414141414141;
   test_slab_home(slabs[1], 0, 2);
   CHECK(hak_slab_of(refill()) == slabs[1]);
-  CHECK_EQ(g_me->deferred.error, HAK_ERROR_CORRUPT_BLOCK);
-  CHECK(g_me->deferred.block == test_slab_block(slabs[0], 0));
-  memset(&g_me->deferred, 0, sizeof g_me->deferred);
-  g_me->to_report = 0;
+  test_deferred_expect(HAK_ERROR_CORRUPT_BLOCK, test_slab_block(slabs[0], 0));
   void *block;
   CHECK(!hak_bin_pop_fails(&g_me->key, test_bin(), &block) &&
         test_bin()->ready == HAK_LINK_END);

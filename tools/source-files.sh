@@ -21,3 +21,15 @@ source_files() {
     done
   done | LC_ALL=C sort -u
 }
+
+# library_files RULE ext... sets `files` to those of the library itself; where there are
+# none, the rule fails, since it would have checked nothing.
+library_files() {
+  rule=$1
+  shift
+  files=$(source_files "$@" | grep '^src/' || true)
+  if [ -z "$files" ]; then
+    echo "FAIL: $rule: no files under $HAKMEM_ROOT/src"
+    exit 1
+  fi
+}

@@ -24,11 +24,7 @@ checked=${HAKMEM_CHECKED:-base os pages superslab external tiny pool heap api}
 HAKMEM_ROOT=$root
 . "$(dirname -- "$0")/../../tools/source-files.sh"
 
-files=$(source_files c h def | grep '^src/' || true)
-if [ -z "$files" ]; then
-  echo "FAIL: layers: no files under $root/src"
-  exit 1
-fi
+library_files layers c h def
 
 cd "$root"
 printf '%s\n' "$files" | {

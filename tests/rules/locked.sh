@@ -6,11 +6,7 @@ root=$1
 HAKMEM_ROOT=$root
 . "$(dirname -- "$0")/../../tools/source-files.sh"
 
-files=$(source_files c h | grep '^src/' || true)
-if [ -z "$files" ]; then
-  echo "FAIL: locked: no files under $root/src"
-  exit 1
-fi
+library_files locked c h
 
 cd "$root"
 printf '%s\n' "$files" | {

@@ -8,11 +8,7 @@ root=$1
 HAKMEM_ROOT=$root
 . "$(dirname -- "$0")/../../tools/source-files.sh"
 
-files=$(source_files c h | grep '^src/' || true)
-if [ -z "$files" ]; then
-  echo "FAIL: marks: no files under $root/src"
-  exit 1
-fi
+library_files marks c h
 
 cd "$root"
 # No file's name has a space in it.

@@ -74,9 +74,27 @@ static void *take_small(hak_thread_t *me, hak_heap_t *heap, const void *request)
   return block;
 }
 
+/* A block of the next larger class that has one without asking for memory. A heap that
+ * can get no more would else refuse a size although blocks little larger lie free.
+ * Classes that lack an alignment which the wanted one has are passed over. */
+static void *take_larger(hak_heap_t *heap, uint32_t cls) {
+  uint32_t size = hak_class_size(cls), alignment = size & (0 - size);
+  hak_thread_t *me = hak_thread_enter();
+  if (HAK_UNLIKELY(me == NULL)) return NULL;
+  void *block = NULL;
+  me->no_grow = 1;
+  while (block == NULL && ++cls < HAK_SHARED_CLASSES && hak_class_size(cls) <= 2 * size) {
+    if (hak_class_size(cls) % alignment == 0) block = small(me, heap, cls);
+  }
+  me->no_grow = 0;
+  hak_thread_leave(me, HAK_IN_ALLOC);
+  return block;
+}
+
 static void *try_small(hak_heap_t *heap, const void *request, hak_budget_call_t *call) {
   const small_request_t *r = request;
-  return hak_pressure_take(heap, take_small, request, r->no_grow, call);
+  void *block = hak_pressure_take(heap, take_small, request, r->no_grow, call);
+  return HAK_LIKELY(block != NULL) ? block : take_larger(heap, r->cls);
 }
 
 HAK_WARM void *hak_api_small(hak_heap_t *heap, uint32_t cls, bool no_grow) {
@@ -179,6 +197,7 @@ void *hak_api_alloc(hak_heap_t *heap, size_t size, size_t alignment, unsigned fl
     size_t least = size == 0 ? 1 : size;
     cls = is_natural(alignment, least) ? hak_class_of(least)
                                        : hak_class_of_aligned(least, alignment);
+    if (heap != NULL && heap->store->coarse) cls = hak_class_coarse(cls);
   }
   if (cls < HAK_CLASSES) {
     void *block;
@@ -191,7 +210,8 @@ void *hak_api_alloc(hak_heap_t *heap, size_t size, size_t alignment, unsigned fl
       block = hak_api_pop(&me->key, &me->bins[cls], cls);
     }
     if (HAK_UNLIKELY(block == NULL)) block = hak_api_small(heap, cls, no_grow);
-    if (zero && block != NULL) memset(block, 0, hak_class_size(cls));
+    /* It may be of a larger class than was asked for. */
+    if (zero && block != NULL) memset(block, 0, hak_usable_size(block));
     return block;
   }
   bool zeroed;

@@ -75,7 +75,7 @@ static HAK_WARM void *alloc_slow(hak_heap_t *handle, size_t size) {
     bool zeroed;
     return hak_api_large(heap, size, HAK_SLAB_SIZE, false, &zeroed);
   }
-  uint32_t cls = hak_class_of(size == 0 ? 1 : size);
+  uint32_t cls = hak_store_class(heap->store, size == 0 ? 1 : size);
   /* hak_heap_alloc has not looked at bins of mid classes; bins of single classes are
    * looked at by the refill. */
   if (size - 1 >= HAK_TINY_MAX && !hak_class_is_single(cls)) {

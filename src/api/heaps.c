@@ -106,6 +106,9 @@ static bool limits_are_bad(size_t soft, size_t hard) { return hard != 0 && soft 
 static const uint32_t FLAGS_KNOWN =
     HAK_HEAP_SERIAL | HAK_HEAP_REPORT_LEAKS | HAK_HEAP_NO_PURGE;
 
+/* A heap that has no more, in bytes, does with fewer classes. */
+#define SMALL_HEAP (16 * HAK_MIB)
+
 /* Of a config that is valid. */
 static hak_heap_t *create(const hak_heap_config_t *given) {
   hak_heap_t *parent = NULL;
@@ -115,6 +118,7 @@ static hak_heap_t *create(const hak_heap_config_t *given) {
   }
   hak_heap_plan_t plan = {.name = given->name, .parent = parent};
   plan.huge_pages = given->huge_pages;
+  plan.is_small = given->hard_limit != 0 && given->hard_limit <= SMALL_HEAP;
   int error = hak_kind_open(hak_lifecycle_os(), given, &plan);
   if (error != 0) return hak_fail(error);
   hak_heap_t *heap = hak_heap_make(hak_lifecycle_os(), &plan);

@@ -117,7 +117,7 @@ static size_t prewarm(hak_heap_t *handle, size_t size, size_t count) {
   size_t ready = 0;
   if (hak_kind_has_slabs(heap)) (void)touch_records(heap);
   if (size <= HAK_MID_MAX && hak_kind_has_thread_caches(heap)) {
-    ready = prewarm_small(heap, hak_class_of(size), count);
+    ready = prewarm_small(heap, hak_store_class(heap->store, size), count);
   } else if (size <= PTRDIFF_MAX && (hak_heap_is_enclosed(heap) || is_kept(size))) {
     ready = prewarm_large(handle, size, count);
   }

@@ -35,7 +35,7 @@ static HAK_WARM void *alloc_slow(hak_heap_t *handle, size_t size) {
   }
   /* Its bin has not been looked at, and a refill needs an empty one. */
   if (HAK_UNLIKELY(size == 0)) return hak_heap_alloc(handle, 1);
-  uint32_t cls = hak_class_of(size);
+  uint32_t cls = hak_store_class(heap->store, size);
   hak_thread_t *me = hak_thread_self;
   if (HAK_UNLIKELY(heap->serial_handle == NULL || me->kind != HAK_THREAD_ATTACHED ||
                    hak_class_is_single(cls) || hak_event_wanted())) {
@@ -59,7 +59,7 @@ HAK_WARM void *hak_api_serial_alloc(hak_heap_t *handle, size_t size) {
   bool is_mid = size - HAK_TINY_MAX - 1 < HAK_MID_MAX - HAK_TINY_MAX;
   if (HAK_LIKELY(is_mid && heap->serial_handle == handle)) {
     hak_serial_t *serial = hak_heap_own_serial(heap);
-    uint32_t cls = hak_class_of_large(size);
+    uint32_t cls = hak_store_class(heap->store, size);
     void *block = hak_api_pop(&serial->key, &serial->bins[cls], cls);
     if (HAK_LIKELY(block != NULL)) return block;
   }

@@ -84,6 +84,7 @@ typedef struct hak_heap_plan {
   hak_heap_kind_t kind;
   uint32_t state_bytes; /* of a serial heap's state; or 0 */
   int32_t huge_pages;   /* HAK_HUGE_* */
+  bool is_small;        /* it will have little memory; see hak_store_class */
 } hak_heap_plan_t;
 
 /* NULL if memory is short. */

@@ -9,12 +9,19 @@
  * the empty list bad. */
 #define BIN \
   { {HAK_LINK_END, 0, 0}, HAK_LINK_END, 0, 0, 0, 0 }
-#define BINS_8 BIN, BIN, BIN, BIN, BIN, BIN, BIN, BIN
-#define BINS \
-  BINS_8, BINS_8, BINS_8, BINS_8, BINS_8, BINS_8, BINS_8, BIN, BIN, BIN, BIN, BIN
 
-hak_thread_t hak_thread_none = {
-    .mask = UINT64_MAX, .key = {0, UINT64_MAX}, .kind = HAK_THREAD_NONE, .bins = {BINS}};
+hak_thread_t hak_thread_none = {.mask = UINT64_MAX,
+                                .key = {0, UINT64_MAX},
+                                .kind = HAK_THREAD_NONE,
+                                .bins = {
+#define HAK_TINY_CLASS(cls, size, steps) BIN,
+#define HAK_SHARED_CLASS(cls, size, eighths) BIN,
+#define HAK_SINGLE_CLASS(cls, size, eighths) BIN,
+#include "tiny/size_classes.def"
+#undef HAK_TINY_CLASS
+#undef HAK_SHARED_CLASS
+#undef HAK_SINGLE_CLASS
+                                }};
 
 _Thread_local hak_thread_t *hak_thread_self = &hak_thread_none;
 

@@ -2,8 +2,8 @@
 
 #define AT(cls) (uint16_t)(offsetof(hak_thread_t, bins) + (cls) * sizeof(hak_bin_t))
 #define HAK_TINY_CLASS(cls, size, steps) HAK_STEPS_##steps(AT(HAK_STEP_CLASS(cls)))
-#define HAK_SHARED_CLASS(cls, size)
-#define HAK_SINGLE_CLASS(cls, size)
+#define HAK_SHARED_CLASS(cls, size, eighths)
+#define HAK_SINGLE_CLASS(cls, size, eighths)
 const uint16_t hak_bin_offset_of_step[] = {
 #include "tiny/size_classes.def"
 };

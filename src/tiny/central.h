@@ -55,7 +55,16 @@ typedef struct hak_geometry {
 typedef struct hak_store {
   hak_shared_pool_t pool;         /* [any] see shared_pool.h */
   const hak_geometry_t *geometry; /* [const] of each class that shares spans */
+  bool coarse;                    /* [const] see hak_store_class */
   hak_central_t centrals[HAK_SHARED_CLASSES]; /* [any] see hak_central_t */
 } hak_store_t;
+
+/* The class of a size with 1 <= size <= HAK_CLASS_MAX in a heap. Where there is little
+ * memory, classes that lie halfway between two others would cost more by spans that are
+ * used in part than they save. */
+HAK_HOT uint32_t hak_store_class(const hak_store_t *store, size_t size) {
+  uint32_t cls = hak_class_of(size);
+  return HAK_UNLIKELY(store->coarse) ? hak_class_coarse(cls) : cls;
+}
 
 #endif

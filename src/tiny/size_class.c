@@ -7,8 +7,8 @@
 
 #define INFO(size) {(size), (((uint64_t)1 << 40) + (size)-1) / (size)},
 #define HAK_TINY_CLASS(cls, size, steps) INFO(size)
-#define HAK_SHARED_CLASS(cls, size) INFO(size)
-#define HAK_SINGLE_CLASS(cls, size) INFO(size)
+#define HAK_SHARED_CLASS(cls, size, eighths) INFO(size)
+#define HAK_SINGLE_CLASS(cls, size, eighths) INFO(size)
 const hak_class_info_t hak_class_infos[] = {
 #include "tiny/size_classes.def"
 };
@@ -18,9 +18,9 @@ const hak_class_info_t hak_class_infos[] = {
 
 #define BELOW(size) ((size##u) & (0u - (size##u))) - 1,
 #define HAK_TINY_CLASS(cls, size, steps) BELOW(size)
-#define HAK_SHARED_CLASS(cls, size) BELOW(size)
+#define HAK_SHARED_CLASS(cls, size, eighths) BELOW(size)
 /* A block with a span to itself begins where a slab begins. */
-#define HAK_SINGLE_CLASS(cls, size) HAK_SLAB_SIZE - 1,
+#define HAK_SINGLE_CLASS(cls, size, eighths) HAK_SLAB_SIZE - 1,
 const uint32_t hak_class_askew[] = {
 #include "tiny/size_classes.def"
 };
@@ -29,8 +29,8 @@ const uint32_t hak_class_askew[] = {
 #undef HAK_SINGLE_CLASS
 
 #define HAK_TINY_CLASS(cls, size, steps) HAK_STEPS_##steps(HAK_STEP_CLASS(cls))
-#define HAK_SHARED_CLASS(cls, size)
-#define HAK_SINGLE_CLASS(cls, size)
+#define HAK_SHARED_CLASS(cls, size, eighths)
+#define HAK_SINGLE_CLASS(cls, size, eighths)
 const uint8_t hak_tiny_class_of_step[] = {
 #include "tiny/size_classes.def"
 };
@@ -38,13 +38,21 @@ const uint8_t hak_tiny_class_of_step[] = {
 #undef HAK_SHARED_CLASS
 #undef HAK_SINGLE_CLASS
 
-_Static_assert(sizeof(hak_class_infos) / sizeof(hak_class_infos[0]) == HAK_CLASSES,
-               "9 small classes and 13 doublings of 4");
-_Static_assert(sizeof(hak_class_askew) / sizeof(hak_class_askew[0]) == HAK_CLASSES &&
-                   sizeof(hak_tiny_class_of_step) == HAK_TINY_STEPS,
+#define HAK_TINY_CLASS(cls, size, steps)
+#define HAK_SHARED_CLASS(cls, size, eighths) HAK_STEPS_##eighths(cls)
+#define HAK_SINGLE_CLASS(cls, size, eighths) HAK_STEPS_##eighths(cls)
+const uint8_t hak_class_of_eighth[] = {
+#include "tiny/size_classes.def"
+};
+#undef HAK_TINY_CLASS
+#undef HAK_SHARED_CLASS
+#undef HAK_SINGLE_CLASS
+
+_Static_assert(sizeof(hak_class_infos) / sizeof(hak_class_infos[0]) == HAK_CLASSES &&
+                   sizeof(hak_class_askew) / sizeof(hak_class_askew[0]) == HAK_CLASSES &&
+                   sizeof(hak_tiny_class_of_step) == HAK_TINY_STEPS &&
+                   sizeof(hak_class_of_eighth) == HAK_LARGE_EIGHTHS,
                "all tables are of the same classes");
-_Static_assert(9 + (15 - 7) * 4 + 2 == HAK_SHARED_CLASSES - 1, "56 KiB is the last");
-_Static_assert(9 + (19 - 7) * 4 + 3 == HAK_CLASSES - 1, "1 MiB is the last");
 
 uint32_t hak_class_of_aligned(size_t size, size_t alignment) {
   if (size > HAK_CLASS_MAX || alignment > HAK_SLAB_SIZE) return HAK_CLASSES;

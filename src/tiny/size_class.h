@@ -3,9 +3,9 @@
  * Depends on: base, superslab, size_classes.   Used by: tiny, heap, api.
  *
  * The classes are 8 bytes, steps of 16 bytes to 128, and then four to each doubling, to
- * 1 MiB. So a block of a class above 128 bytes wastes at most a fifth of itself. A block
- * whose size is a power of two is aligned to it, up to the size of a slab, because slabs
- * are aligned.
+ * 1 MiB, but eight to each from 1 to 4 KiB. So a block of a class above 128 bytes wastes
+ * at most a fifth of itself, and one of 1 to 4 KiB at most a ninth. A block whose size is
+ * a power of two is aligned to it, up to the size of a slab, because slabs are aligned.
  *
  * Blocks of the classes to 56 KiB share spans, which have central caches (central.h). A
  * block of a larger class has a span to itself: these are the single classes (single.h).
@@ -16,8 +16,8 @@
 #include "base/bits.h"
 #include "base/check.h"
 
-#define HAK_CLASSES 61
-#define HAK_SHARED_CLASSES 44
+#define HAK_CLASSES 69
+#define HAK_SHARED_CLASSES 52
 #define HAK_TINY_CLASSES 21
 #define HAK_TINY_MAX ((size_t)1024)
 #define HAK_MID_MAX ((size_t)57344)
@@ -34,6 +34,8 @@
 #define HAK_STEPS_8(value) HAK_STEPS_4(value) HAK_STEPS_4(value)
 #define HAK_STEPS_16(value) HAK_STEPS_8(value) HAK_STEPS_8(value)
 #define HAK_STEP_CLASS(cls) ((cls) == 0 && HAK_CHECKS >= 2 ? 1 : (cls))
+/* Larger requests are rounded to eighths of the doubling that they lie in. */
+#define HAK_LARGE_EIGHTHS 80
 
 typedef struct hak_class_info {
   uint32_t size;    /* [const] bytes */
@@ -43,6 +45,10 @@ typedef struct hak_class_info {
 extern const hak_class_info_t hak_class_infos[HAK_CLASSES];
 /* Element i is the class of the sizes 8 * i + 1 to 8 * i + 8. */
 extern const uint8_t hak_tiny_class_of_step[HAK_TINY_STEPS];
+/* Element 8 * d + e is the class of the sizes over (8 + e) / 8 KiB * 2^d, to one eighth
+ * more. Hidden, as the next table is. */
+extern const uint8_t hak_class_of_eighth[HAK_LARGE_EIGHTHS]
+    __attribute__((visibility("hidden")));
 
 /* Bits that are zero in the address of every block of a class: those below the factors of
  * two in its size. The table is hidden, so that its address is computed and not loaded.
@@ -53,16 +59,30 @@ HAK_HOT uint32_t hak_class_size(uint32_t cls) { return hak_class_infos[cls].size
 
 HAK_HOT bool hak_class_is_single(uint32_t cls) { return cls >= HAK_SHARED_CLASSES; }
 
-/* The class of a size with 128 < size <= HAK_CLASS_MAX. */
+/* The class of a size with HAK_TINY_MAX < size <= HAK_CLASS_MAX. */
 HAK_HOT uint32_t hak_class_of_large(size_t size) {
+  enum {
+    LEAST_BIT = 10,   /* the highest one in HAK_TINY_MAX */
+    LEAST_EIGHTHS = 8 /* in what is left of that size by the shift */
+  };
   unsigned bit = hak_highest_bit(size - 1);
-  return 9 + (bit - 7) * 4 + ((uint32_t)((size - 1) >> (bit - 2)) & 3);
+  size_t eighth = (size_t)bit * 8 + ((size - 1) >> (bit - 3));
+  return hak_class_of_eighth[eighth - (LEAST_BIT * 8 + LEAST_EIGHTHS)];
 }
 
 /* The class of a size with 1 <= size <= HAK_CLASS_MAX. */
 HAK_HOT uint32_t hak_class_of(size_t size) {
   if (HAK_LIKELY(size <= HAK_TINY_MAX)) return hak_tiny_class_of_step[(size - 1) >> 3];
   return hak_class_of_large(size);
+}
+
+/* Classes of 1 to 4 KiB, of which every second one lies halfway between two others. */
+#define HAK_FINE_FIRST HAK_TINY_CLASSES
+#define HAK_FINE_COUNT 16
+/* The class, or the next one for a class that lies halfway. */
+HAK_HOT uint32_t hak_class_coarse(uint32_t cls) {
+  uint32_t fine = cls - HAK_FINE_FIRST;
+  return fine < HAK_FINE_COUNT ? HAK_FINE_FIRST + (fine | 1) : cls;
 }
 
 /* The smallest class that takes the size and all of whose blocks have the alignment,

@@ -6,11 +6,11 @@
 /* The smallest class that the full checks leave; their mark needs two words. */
 #define LEAST_CLASS (HAK_CHECKS >= 2 ? 1u : 0u)
 
-/* Four classes per doubling from 128 bytes, worked out anew. */
-static uint32_t size_by_doubling(uint32_t cls) {
-  uint32_t doubling = (cls - 9) / 4, quarter = (cls - 9) % 4 + 1;
-  uint32_t from = 128u << doubling;
-  return from + from / 4 * quarter;
+/* Classes per doubling, worked out anew. */
+static uint32_t next_size(uint32_t size) {
+  uint32_t from = 128;
+  while (size >= from * 2) from *= 2;
+  return size + from / (from == 1024 || from == 2048 ? 8 : 4);
 }
 
 static uint32_t naive_class_of(size_t size) {
@@ -26,7 +26,7 @@ static void class_sizes__rise_as_the_header_says(void **state) {
     CHECK_EQ(hak_class_size(cls), small[cls]);
   }
   for (uint32_t cls = 9; cls < HAK_CLASSES; cls++) {
-    CHECK_EQ(hak_class_size(cls), size_by_doubling(cls));
+    CHECK_EQ(hak_class_size(cls), next_size(hak_class_size(cls - 1)));
   }
   CHECK_EQ(hak_class_size(HAK_TINY_CLASSES - 1), HAK_TINY_MAX);
   CHECK_EQ(hak_class_size(HAK_SHARED_CLASSES - 1), HAK_MID_MAX);
@@ -60,11 +60,14 @@ static void bin_offset_of_step__names_the_bin_of_the_steps_class(void **state) {
   }
 }
 
-static void waste__is_at_most_a_fifth_above_128_bytes(void **state) {
+static void waste__is_at_most_a_fifth_above_128_bytes_and_a_ninth_of_1_to_4_KiB(
+    void **state) {
   (void)state;
   for (size_t size = 113; size <= HAK_CLASS_MAX; size++) {
     size_t block = hak_class_size(hak_class_of(size));
-    CHECK_MSG((block - size) * 5 <= block, "%zu bytes in a block of %zu", size, block);
+    size_t share = size > KIB && size <= 4 * KIB ? 9 : 5;
+    CHECK_MSG((block - size) * share <= block, "%zu bytes in a block of %zu", size,
+              block);
   }
 }
 
@@ -98,6 +101,18 @@ static void class_index__is_exact_at_block_borders_to_a_mebibyte(void **state) {
       CHECK_EQ(hak_class_index(cls, at), i);
       CHECK(hak_class_is_start(cls, at) && !hak_class_is_start(cls, at - 1));
     }
+  }
+}
+
+static void class_coarse__leaves_out_what_lies_halfway(void **state) {
+  (void)state;
+  for (uint32_t cls = 0; cls < HAK_CLASSES; cls++) {
+    uint32_t size = hak_class_size(cls);
+    /* Four classes to the doubling: multiples of 256 to 2 KiB, and of 512 to 4 KiB. */
+    uint32_t step = size <= KIB || size > 4 * KIB ? 1 : size <= 2 * KIB ? 256 : 512;
+    uint32_t expected = size % step == 0 ? cls : cls + 1;
+    CHECK_EQ(hak_class_coarse(cls), expected);
+    CHECK_EQ(hak_class_size(hak_class_coarse(cls)) % step, 0);
   }
 }
 
@@ -154,9 +169,10 @@ TEST_MAIN_FRESH(T(class_sizes__rise_as_the_header_says),
                 T(class_of__is_the_smallest_that_fits_for_every_size),
                 T(class_of_step__is_the_class_of_the_steps_last_size),
                 T(bin_offset_of_step__names_the_bin_of_the_steps_class),
-                T(waste__is_at_most_a_fifth_above_128_bytes),
+                T(waste__is_at_most_a_fifth_above_128_bytes_and_a_ninth_of_1_to_4_KiB),
                 T(class_index__is_exact_for_every_class_and_offset),
                 T(class_index__is_exact_at_block_borders_to_a_mebibyte),
+                T(class_coarse__leaves_out_what_lies_halfway),
                 T(powers_of_two__are_classes_of_their_own),
                 T(class_of_aligned__is_the_smallest_class_of_multiples),
                 T(class_of_aligned__says_when_there_is_none),

@@ -42,7 +42,7 @@ static void slab__that_begins_is_held_and_not_carved(void **state) {
   expect_word(slab, hak_word_mine(g_cache));
   test_slab_expect(slab, 0, 0, 0);
   CHECK_EQ(hak_slab_capacity(slab), 153); /* 196,608 / 1,280 */
-  CHECK_EQ(hak_slab_class(slab), 21);
+  CHECK_EQ(hak_slab_class(slab), 22);
   CHECK_EQ(slab->list.block_size, 1280);
   CHECK(slab->list.head == HAK_LINK_END);
   CHECK_EQ(slab->span, 3);

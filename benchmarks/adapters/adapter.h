@@ -13,9 +13,17 @@
  *   bench_thread_idle  says that this thread is about to block for long
  *   bench_read_counts  the allocator's own event counts; false where it has none
  *
- * and two macros, which are defined here for adapters that leave them out:
+ *   bench_aligned_alloc  a block at a multiple of a power of two; bench_free frees it
+ *
+ * where BENCH_HEAPS is not 0, which is how many threads may allocate from a heap (1: the
+ * one that made it, 2: any), and heaps have other memory than bench_alloc:
+ *
+ *   bench_heap_t, bench_heap_new, bench_heap_alloc, bench_heap_destroy
+ *
+ * and macros, which are defined here for adapters that leave them out:
  *
  *   BENCH_SINGLE_THREAD  1 if only one thread may call it; else 0
+ *   BENCH_ALIGNED        0 if it has no aligned blocks; else 1
  *   BENCH_LARGEST_BLOCK  the largest size that it serves; else SIZE_MAX
  *
  * A workload that needs more than they allow is left out, and said so in a line
@@ -40,6 +48,20 @@ typedef struct bench_counts {
 
 #include BENCH_ADAPTER
 
+#ifndef BENCH_HEAPS
+#define BENCH_HEAPS 0
+typedef void bench_heap_t;
+static inline bench_heap_t *bench_heap_new(void) { return NULL; }
+static inline void *bench_heap_alloc(bench_heap_t *heap, size_t size) {
+  (void)heap;
+  (void)size;
+  return NULL;
+}
+static inline void bench_heap_destroy(bench_heap_t *heap) { (void)heap; }
+#endif
+#ifndef BENCH_ALIGNED
+#define BENCH_ALIGNED 1
+#endif
 #ifndef BENCH_SINGLE_THREAD
 #define BENCH_SINGLE_THREAD 0
 #endif

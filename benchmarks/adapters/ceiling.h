@@ -12,6 +12,7 @@
 
 #define BENCH_SINGLE_THREAD 1
 #define BENCH_LARGEST_BLOCK 32768
+#define BENCH_ALIGNED 0
 
 #ifdef __cplusplus
 extern "C" {
@@ -34,6 +35,10 @@ static inline void *bench_calloc(size_t count, size_t size) {
   return ceiling_calloc(count, size);
 }
 static inline size_t bench_usable_size(void *ptr) { return ceiling_usable_size(ptr); }
+static inline void *bench_aligned_alloc(size_t alignment, size_t size) {
+  (void)alignment;
+  return ceiling_alloc(size);
+}
 
 static inline const char *bench_name(void) { return "ceiling"; }
 

@@ -21,6 +21,17 @@ static inline void *bench_calloc(size_t count, size_t size) {
   return hak_calloc(count, size);
 }
 static inline size_t bench_usable_size(void *ptr) { return hak_usable_size(ptr); }
+static inline void *bench_aligned_alloc(size_t alignment, size_t size) {
+  return hak_aligned_alloc(alignment, size);
+}
+
+#define BENCH_HEAPS 2
+typedef hak_heap_t bench_heap_t;
+static inline bench_heap_t *bench_heap_new(void) { return hak_heap_create(NULL); }
+static inline void *bench_heap_alloc(bench_heap_t *heap, size_t size) {
+  return hak_heap_alloc(heap, size);
+}
+static inline void bench_heap_destroy(bench_heap_t *heap) { hak_heap_destroy(heap); }
 
 static inline const char *bench_name(void) { return BENCH_HAKMEM_NAME; }
 

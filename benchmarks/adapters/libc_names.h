@@ -13,5 +13,8 @@ static inline void *bench_calloc(size_t count, size_t size) {
   return calloc(count, size);
 }
 static inline size_t bench_usable_size(void *ptr) { return malloc_usable_size(ptr); }
+static inline void *bench_aligned_alloc(size_t alignment, size_t size) {
+  return memalign(alignment, size);
+}
 
 #endif

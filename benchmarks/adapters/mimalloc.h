@@ -20,6 +20,18 @@ static inline void *bench_calloc(size_t count, size_t size) {
   return mi_calloc(count, size);
 }
 static inline size_t bench_usable_size(void *ptr) { return mi_usable_size(ptr); }
+static inline void *bench_aligned_alloc(size_t alignment, size_t size) {
+  return mi_malloc_aligned(size, alignment);
+}
+
+/* Up to version 2 a heap is its thread's. */
+#define BENCH_HEAPS (MI_MALLOC_VERSION >= 30000 ? 2 : 1)
+typedef mi_heap_t bench_heap_t;
+static inline bench_heap_t *bench_heap_new(void) { return mi_heap_new(); }
+static inline void *bench_heap_alloc(bench_heap_t *heap, size_t size) {
+  return mi_heap_malloc(heap, size);
+}
+static inline void bench_heap_destroy(bench_heap_t *heap) { mi_heap_destroy(heap); }
 
 static inline const char *bench_name(void) { return BENCH_MIMALLOC_NAME; }
 

@@ -20,6 +20,9 @@ static inline void *bench_calloc(size_t count, size_t size) {
   return rpcalloc(count, size);
 }
 static inline size_t bench_usable_size(void *ptr) { return rpmalloc_usable_size(ptr); }
+static inline void *bench_aligned_alloc(size_t alignment, size_t size) {
+  return rpaligned_alloc(alignment, size);
+}
 
 static inline const char *bench_name(void) { return "rpmalloc"; }
 

@@ -15,6 +15,7 @@ void *sn_malloc(size_t size);
 void sn_free(void *ptr);
 void *sn_realloc(void *ptr, size_t size);
 void *sn_calloc(size_t count, size_t size);
+void *sn_memalign(size_t alignment, size_t size);
 size_t sn_malloc_usable_size(const void *ptr);
 #ifdef __cplusplus
 }
@@ -29,6 +30,9 @@ static inline void *bench_calloc(size_t count, size_t size) {
   return sn_calloc(count, size);
 }
 static inline size_t bench_usable_size(void *ptr) { return sn_malloc_usable_size(ptr); }
+static inline void *bench_aligned_alloc(size_t alignment, size_t size) {
+  return sn_memalign(alignment, size);
+}
 
 static inline const char *bench_name(void) { return "snmalloc"; }
 

@@ -19,6 +19,9 @@ static inline void *bench_calloc(size_t count, size_t size) {
   return scalable_calloc(count, size);
 }
 static inline size_t bench_usable_size(void *ptr) { return scalable_msize(ptr); }
+static inline void *bench_aligned_alloc(size_t alignment, size_t size) {
+  return scalable_aligned_malloc(size, alignment);
+}
 
 static inline const char *bench_name(void) { return "tbb"; }
 

@@ -18,6 +18,8 @@ extern const suite_group_t suite_large;
 extern const suite_group_t suite_resize; /* of large */
 extern const suite_group_t suite_threads;
 extern const suite_group_t suite_memory;
+extern const suite_group_t suite_aging;
+extern const suite_group_t suite_spike;
 extern const suite_group_t suite_sqlite; /* of programs */
 extern const suite_group_t suite_lua;    /* of programs */
 

@@ -1,7 +1,7 @@
 /* main.c - runs the workloads of one allocator, each in a process of its own.
  *
  *     hakmem_suite_<allocator> [--scale S] [--tiny] [--list] [--latency]
- *                              [--no-fork] [WORKLOAD | GROUP/ ...]
+ *                              [--settle S] [--no-fork] [WORKLOAD | GROUP/ ...]
  *
  * Without a name, all of them; with --latency, those that time single calls, and only
  * those. Prints what benchmarks/compare reads, and as the last
@@ -20,7 +20,7 @@
 static const suite_group_t *const all_groups[] = {
     &suite_small,  &suite_random,   &suite_mid,    &suite_tree,   &suite_list,
     &suite_frames, &suite_exchange, &suite_larson, &suite_remote, &suite_large,
-    &suite_resize, &suite_threads,  &suite_memory,
+    &suite_resize, &suite_threads,  &suite_memory, &suite_aging,  &suite_spike,
 #ifdef SUITE_SQLITE
     &suite_sqlite,
 #endif
@@ -75,6 +75,7 @@ static const char *unknown_name(const request_t *request) {
 static const char *reason_to_skip(const suite_workload_t *workload) {
   const size_t largest = BENCH_LARGEST_BLOCK;
   if (workload->threads > 1 && BENCH_SINGLE_THREAD) return "needs several threads";
+  if (workload->heaps > BENCH_HEAPS) return "needs heaps of a kind that it has not";
   if (workload->high > largest) return "needs larger blocks";
   return NULL;
 }
@@ -82,6 +83,7 @@ static const char *reason_to_skip(const suite_workload_t *workload) {
 /* ---- Running ---------------------------------------------------------------- */
 
 static void run_here(const request_t *request, const suite_workload_t *workload) {
+  suite_base();
   bench_prove();
   suite_begin(workload);
   workload->run(workload);
@@ -137,14 +139,17 @@ static int run_all(const request_t *request) {
 /* ---- The command line ------------------------------------------------------- */
 
 static int usage(const char *program) {
-  fprintf(stderr,
-          "usage: %s [OPTION...] [WORKLOAD | GROUP/ ...]\n\n"
-          "  --scale S   how much work; 1, the default, takes a minute for all\n"
-          "  --tiny      memory workloads shrink their sets too: a test, no measurement\n"
-          "  --latency   the workloads that time single calls, and only those\n"
-          "  --no-fork   every workload in this process, for profilers\n"
-          "  --list      prints name, group and what is measured, and runs nothing\n",
-          program);
+  fprintf(
+      stderr,
+      "usage: %s [OPTION...] [WORKLOAD | GROUP/ ...]\n\n"
+      "  --scale S   how much work; 1, the default, takes a minute for all\n"
+      "  --tiny      memory workloads shrink their sets and waits too: a test, no "
+      "measurement\n"
+      "  --latency   the workloads that time single calls, and only those\n"
+      "  --settle S  seconds of light load after each workload: 0, 1 (default), 5, 15\n"
+      "  --no-fork   every workload in this process, for profilers\n"
+      "  --list      prints name, group and what is measured, and runs nothing\n",
+      program);
   return 2;
 }
 
@@ -167,6 +172,8 @@ int main(int argc, char **argv) {
        request.names++) {
     if (strcmp(*request.names, "--scale") == 0 && request.names[1] != NULL) {
       suite_scale = strtod(*++request.names, NULL);
+    } else if (strcmp(*request.names, "--settle") == 0 && request.names[1] != NULL) {
+      suite_settle = (uint32_t)strtoul(*++request.names, NULL, 10);
     } else if (strcmp(*request.names, "--tiny") == 0) {
       suite_tiny = true;
     } else if (strcmp(*request.names, "--list") == 0) {

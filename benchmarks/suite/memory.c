@@ -11,9 +11,6 @@
 #include "suite/groups.h"
 #include "suite/ring.h"
 
-/* How much of a set there is; a run with --tiny has a hundredth. */
-static size_t set_of(size_t full) { return suite_tiny ? full / 100 : full; }
-
 static void report_rss(const char *phase) { suite_figure(phase, suite_rss(), "MiB"); }
 
 /* ---- Blow-up ---------------------------------------------------------------- */
@@ -195,7 +192,7 @@ enum {
 static void run_sleeper(const suite_workload_t *self) {
   sleeper_t sleeper;
   pile_t other;
-  size_t bytes = set_of(500u * 1000 * 1000);
+  size_t bytes = suite_set(500u * 1000 * 1000);
   bool itself = self->variant == FREED_BY_ITSELF;
   pthread_t thread = sleeper_start(&sleeper, bytes, itself ? 1 : 0);
   if (!itself) {
@@ -213,8 +210,8 @@ static void run_hoard(const suite_workload_t *self) {
   (void)self;
   sleeper_t sleeper;
   pile_t again;
-  size_t bytes = set_of(150u * MIB);
-  pthread_t thread = sleeper_start(&sleeper, set_of(200u * MIB), 0.9);
+  size_t bytes = suite_set(150u * MIB);
+  pthread_t thread = sleeper_start(&sleeper, suite_set(200u * MIB), 0.9);
   report_rss("freed_rss");
   pile_start(&again, bytes, LOW, HIGH, bench_seed(1));
   pile_fill(&again, bytes, LOW, HIGH, "again");

@@ -6,11 +6,17 @@
  *
  *     result <workload>/<phase> <value> <unit>
  *
- * with unit ns (wall time per operation), MiB (memory) or one that says what it
- * counts. Smaller is better everywhere. Beside each time stands how many operations
- * it is the mean or the median of,
+ * with unit ns (wall time per operation), MiB (memory), x (memory beside what was asked
+ * for) or one that says what it counts. Smaller is better everywhere. Beside each time
+ * stands how many operations it is the mean or the median of,
  *
  *     note operations <workload>/<phase> <count>
+ *
+ * In the end all report what the process had resident at most (peak_rss), right after the
+ * last free (rss_after_free) and after seconds of light load (rss_after_1s), and how many
+ * page faults it took; and, where that was looked at, the share of huge pages,
+ *
+ *     note huge <workload> <share of resident memory, 0 to 1>
  *
  * The first byte of every block is written, where a workload does not say otherwise.
  */
@@ -35,6 +41,7 @@ typedef struct suite_workload {
   uint32_t threads;  /* at once, with the first one */
   uint32_t variant;  /* what else tells apart workloads that share a function */
   bool keeps;        /* its memory after all frees says nothing of the allocator */
+  uint32_t heaps;    /* what it needs of these: BENCH_HEAPS of the adapter */
 } suite_workload_t;
 
 typedef struct suite_group {
@@ -53,6 +60,12 @@ extern double suite_scale;
  * their sets too, so that their figures mean nothing. */
 extern bool suite_tiny;
 
+/* How long light load goes on after a workload, in seconds: 0, 1, 5 or 15. */
+extern uint32_t suite_settle;
+
+/* `full` of a set, or with --tiny a hundredth. */
+size_t suite_set(size_t full);
+
 /* `count` rounds at this scale, `least` at least. */
 uint32_t suite_rounds(double count, uint32_t least);
 
@@ -68,6 +81,14 @@ void suite_check(const char *text);
 /* Resident set now, exact, in MiB. */
 double suite_rss(void);
 
+/* Requests of a server with little to do, 100 a second for so long: each allocates 50
+ * blocks of 16 to 4,000 bytes, frees them and waits. With --tiny two requests. */
+void suite_light_load(double seconds);
+
+/* Resident set without what was there before the allocator's first call, and without
+ * records, divided by what the program has asked for and not freed. */
+double suite_per_requested(size_t requested);
+
 /* One point of memory over time: a line "point <workload> <seconds> <MiB>" with the
  * resident set now; charts use it. Called outside of what is timed. */
 void suite_point(void);
@@ -77,6 +98,9 @@ double suite_median(double *values, size_t count);
 
 /* Nanoseconds since some moment. */
 static inline double suite_now(void) { return (double)bench_now_ns(); }
+
+/* What the program calls before the allocator is called at all. */
+void suite_base(void);
 
 /* What the program calls around a workload: which one the lines above are about,
  * and the figures that all report. */
@@ -92,6 +116,14 @@ static inline char *suite_alloc(size_t size) {
   char *block = bench_alloc(size);
   __asm__ volatile("" : "+r"(block));
   *block = 1;
+  return block;
+}
+
+/* The same with every page of it written. */
+static inline char *suite_alloc_written(size_t size) {
+  char *block = suite_alloc(size);
+  for (size_t at = 4096; at < size; at += 4096) block[at] = 1;
+  block[size - 1] = 1;
   return block;
 }
 

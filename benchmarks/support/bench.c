@@ -1,6 +1,7 @@
 #include "support/bench.h"
 
 #include <fcntl.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -44,6 +45,10 @@ size_t bench_rss(void) {
   return bytes != 0 ? bytes : bench_rss_fast();
 }
 
+size_t bench_huge_rss(void) {
+  return read_kib("/proc/self/smaps_rollup", "\nAnonHugePages:");
+}
+
 size_t bench_rss_fast(void) {
   char text[128];
   bench_read_text("/proc/self/statm", text, sizeof text);
@@ -54,11 +59,15 @@ size_t bench_rss_fast(void) {
 
 size_t bench_peak_rss(void) { return read_kib("/proc/self/status", "\nVmHWM:"); }
 
-uint64_t bench_minor_faults(void) {
+static _Atomic(uint64_t) record_faults, record_bytes;
+
+static uint64_t faults_of(int who) {
   struct rusage usage;
-  getrusage(RUSAGE_SELF, &usage);
+  getrusage(who, &usage);
   return (uint64_t)usage.ru_minflt;
 }
+
+uint64_t bench_minor_faults(void) { return faults_of(RUSAGE_SELF) - record_faults; }
 
 size_t bench_map_lines(void) {
   char text[16384];
@@ -74,16 +83,24 @@ size_t bench_map_lines(void) {
 }
 
 void *bench_records(size_t bytes) {
+  uint64_t before = faults_of(RUSAGE_THREAD);
   void *records = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
   if (records == MAP_FAILED) {
     perror("no memory for the benchmark's own records");
     exit(1);
   }
+  record_faults += faults_of(RUSAGE_THREAD) - before;
+  record_bytes += bytes;
   return records;
 }
 
-void bench_records_free(void *records, size_t bytes) { munmap(records, bytes); }
+void bench_records_free(void *records, size_t bytes) {
+  munmap(records, bytes);
+  record_bytes -= bytes;
+}
+
+size_t bench_records_bytes(void) { return record_bytes; }
 
 void bench_shuffle(void **items, size_t count, uint64_t *state) {
   for (size_t i = count; i > 1; i--) {

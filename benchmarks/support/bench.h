@@ -44,13 +44,16 @@ size_t bench_read_text(const char *path, char *text, size_t capacity);
  * library's, comes from the page cache and is nobody's allocation. */
 size_t bench_rss(void);
 
-/* The same from counters that lag behind by some pages per thread; cheap. */
+/* The part of it that lies in huge pages. */
+size_t bench_huge_rss(void);
+
+/* The same as bench_rss from counters that lag behind by some pages per thread; cheap. */
 size_t bench_rss_fast(void);
 
 /* Largest resident set since the process began. */
 size_t bench_peak_rss(void);
 
-/* Page faults so far that needed no disk. */
+/* Page faults so far that needed no disk, without those of records. */
 uint64_t bench_minor_faults(void);
 
 /* Mappings of this process: lines in /proc/self/maps. */
@@ -60,6 +63,9 @@ size_t bench_map_lines(void);
  * benchmark's own records change no figure later. Exits on failure. */
 void *bench_records(size_t bytes);
 void bench_records_free(void *records, size_t bytes);
+
+/* How much of it there is now. */
+size_t bench_records_bytes(void);
 
 /* Random order in place. */
 void bench_shuffle(void **items, size_t count, uint64_t *state);

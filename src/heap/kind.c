@@ -174,10 +174,7 @@ static void clear_central(hak_thread_t *me, hak_central_t *central) {
   hak_store_relaxed(&central->shut, 0);
   hak_store_relaxed(&central->takes, 0);
   hak_lock_acquire(&central->lock);
-  hak_store_relaxed(&central->partial, NULL);
-  hak_store_relaxed(&central->uncarved, NULL);
-  central->partial_last = NULL;
-  central->listed = 0;
+  hak_partial_forget_locked(central);
   hak_lock_release(&central->lock);
   hak_store_relaxed(&central->spans, 0);
 }

@@ -56,7 +56,8 @@ typedef struct hak_slab {
   hak_atomic_u32_t usable;    /* [owner: who has the block] bytes of a large block */
   hak_atomic_u8_t cls;        /* [const] size class or HAK_CLASS_* */
   uint8_t span;               /* [const] slabs in the span */
-  uint8_t queue;              /* [owner: holder] hak_slab_queue_t */
+  uint8_t queue : 4;          /* [owner: holder] hak_slab_queue_t */
+  uint8_t group : 4; /* [owner: holder] of HAK_QUEUE_PARTIAL: by how full it is */
   hak_atomic_u8_t
       committed; /* [owner: who has the slot] OS pages committed, from the slab's start */
   uint8_t dirty; /* [owner: holder] blocks were carved here before, in this life */

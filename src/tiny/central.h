@@ -12,6 +12,7 @@
 #include "superslab/shared_pool.h"
 #include "tiny/size_class.h"
 
+#define HAK_PARTIAL_GROUPS 8
 #define HAK_TRANSFER_PLACES 16
 #define HAK_MAGAZINE_BLOCKS 62
 
@@ -27,13 +28,15 @@ typedef struct hak_magazine {
 typedef struct hak_central {
   hak_lock_t lock;                /* guards what is marked [lock: partial list], and
                                      lists of slabs that are PARTIAL */
-  _Atomic(hak_slab_t *) partial;  /* [lock: partial list] the first of the wholly carved
-                                     slabs, oldest first; read without it as a hint */
-  hak_slab_t *partial_last;       /* [lock: partial list] the last of them */
+  hak_atomic_u32_t groups;        /* [lock: partial list] a bit for each group of wholly
+                                     carved slabs that has one; read without the lock as
+                                     a hint */
   _Atomic(hak_slab_t *) uncarved; /* [lock: partial list] the first of the partly carved
                                      slabs; read without it as a hint */
-  uint32_t listed;                /* [lock: partial list] slabs in both queues */
-  hak_atomic_u32_t spans;         /* [any] spans in use, or about to be */
+  /* [lock: partial list] of each group the first slab, whose `prev` is the last one */
+  hak_slab_t *partial[HAK_PARTIAL_GROUPS];
+  uint32_t listed;        /* [lock: partial list] slabs in all queues */
+  hak_atomic_u32_t spans; /* [any] spans in use, or about to be */
 
   /* [any] Full magazines; see transfer.h. */
   _Atomic(hak_magazine_t *) places[HAK_TRANSFER_PLACES]

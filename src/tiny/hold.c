@@ -237,6 +237,8 @@ static bool home_listed_locked(hak_thread_t *me, const hak_cache_t *cache,
     if (hak_slab_out(slab) == 0 && hak_slab_all_home(me, cache, slab)) {
       hak_partial_remove_locked(central, slab);
       hak_hold_retire(me, cache, slab);
+    } else {
+      hak_partial_regroup_locked(central, slab);
     }
     return true;
   }

@@ -188,11 +188,11 @@ static batch_t from_held(hak_thread_t *me, const hak_cache_t *cache, uint32_t cl
  * thread holds it if its list is too long for a bin. */
 static batch_t from_partial(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls) {
   hak_central_t *central = &cache->store->centrals[cls];
-  if (hak_load_relaxed(&central->partial) == NULL) return nothing;
+  if (hak_load_relaxed(&central->groups) == 0) return nothing;
   batch_t batch = nothing;
   HAK_COUNT(me, shelf_visits, 1);
   hak_lock_acquire(&central->lock);
-  hak_slab_t *slab = hak_load_relaxed(&central->partial);
+  hak_slab_t *slab = hak_partial_first_locked(central);
   if (slab != NULL) {
     hak_partial_remove_locked(central, slab);
     uint32_t carved = hak_slab_carved(slab), free = carved - hak_slab_out(slab);

@@ -86,7 +86,7 @@ static void full_slab__is_shelved_by_the_first_block_that_comes_home(void **stat
   uint64_t retired = test_stats().slab_retired;
   test_slab_home_elsewhere(slab, CAPACITY - 1, CAPACITY);
   CHECK_EQ(test_stats().slab_retired, retired + 1);
-  CHECK(hak_load_relaxed(&g_central->partial) == NULL);
+  CHECK_EQ(hak_load_relaxed(&g_central->groups), 0);
   CHECK_EQ(hak_locate((uintptr_t)test_slab_block(slab, 0)).cls, HAK_CLASS_NONE);
 }
 

@@ -1,5 +1,6 @@
-/* tiny_partial_list.c - two queues of partly free slabs: wholly carved ones, the oldest
- * first, and partly carved ones, the youngest first. Records only. */
+/* tiny_partial_list.c - queues of partly free slabs: wholly carved ones in groups, the
+ * fullest first and in each the oldest first, and partly carved ones, the youngest first.
+ * Records only. */
 #include "support.h"
 
 #include <string.h>
@@ -52,27 +53,51 @@ static void remove_slab(size_t i) {
   CHECK_EQ(g_slabs[i].queue, HAK_QUEUE_NONE);
 }
 
+static hak_slab_t *first(void) {
+  hak_lock_acquire(&g_central.lock);
+  hak_slab_t *slab = hak_partial_first_locked(&g_central);
+  hak_lock_release(&g_central.lock);
+  return slab;
+}
+
 /* The queue is these slabs, by their digits, and the list is valid with them. */
-static void expect(hak_slab_t *first, const char *digits) {
-  size_t n = strlen(digits);
-  for (size_t i = 0; i < n; i++) {
-    CHECK(first == &g_slabs[digits[i] - '0']);
-    CHECK(first->prev == (i == 0 ? NULL : &g_slabs[digits[i - 1] - '0']));
-    first = first->next;
+static void expect(hak_slab_t *slab, const char *digits) {
+  for (size_t i = 0; digits[i] != 0; i++, slab = slab->next) {
+    CHECK(slab == &g_slabs[digits[i] - '0']);
+    if (i > 0) CHECK(slab->prev == &g_slabs[digits[i - 1] - '0']);
   }
-  CHECK(first == NULL);
-  CHECK_EQ(g_central.listed, n);
+  CHECK(slab == NULL);
+  CHECK_EQ(g_central.listed, strlen(digits));
   CHECK(hak_partial_is_valid(&g_central));
 }
 
 static void expect_carved(const char *digits) {
   CHECK(hak_load_relaxed(&g_central.uncarved) == NULL);
-  expect(hak_load_relaxed(&g_central.partial), digits);
+  expect(first(), digits);
 }
 
 static void expect_uncarved(const char *digits) {
-  CHECK(hak_load_relaxed(&g_central.partial) == NULL && g_central.partial_last == NULL);
+  CHECK(hak_load_relaxed(&g_central.groups) == 0 && first() == NULL);
   expect(hak_load_relaxed(&g_central.uncarved), digits);
+}
+
+/* All but `out` blocks of a listed slab are home. */
+static void set_out(size_t i, uint32_t out) {
+  hak_lock_acquire(&g_central.lock);
+  hak_slab_set_out(&g_slabs[i], out, 0);
+  hak_partial_regroup_locked(&g_central, &g_slabs[i]);
+  hak_lock_release(&g_central.lock);
+}
+
+/* These slabs serve, in this order, if each is taken when it comes first. */
+static void expect_served(const char *digits) {
+  for (size_t i = 0; digits[i] != 0; i++) {
+    CHECK(hak_partial_is_valid(&g_central));
+    size_t slab = (size_t)(first() - g_slabs);
+    CHECK_EQ(slab, digits[i] - '0');
+    remove_slab(slab);
+  }
+  CHECK(first() == NULL);
 }
 
 static void carved_slabs__are_in_the_order_in_which_they_came(void **state) {
@@ -93,7 +118,30 @@ static void carved_slabs__are_in_the_order_in_which_they_came(void **state) {
   remove_slab(0);
   remove_slab(1);
   expect_carved("");
-  CHECK(g_central.partial_last == NULL);
+}
+
+static void carved_slabs__serve_the_fullest_first(void **state) {
+  (void)state;
+  static const uint32_t out[SLABS] = {2, 9, 1, 5, 9};
+  for (size_t i = 0; i < SLABS; i++) {
+    hak_slab_set_out(&g_slabs[i], out[i], 0);
+    add(i);
+  }
+  expect_served("14302");
+}
+
+static void carved_slabs__sink_as_their_blocks_come_home(void **state) {
+  (void)state;
+  for (size_t i = 0; i < SLABS; i++) add(i);
+  set_out(0, 1);
+  set_out(3, 4);
+  set_out(1, 8);
+  expect_served("24130");
+  for (size_t i = 0; i < SLABS; i++) add(i);
+  set_out(2, 4);
+  set_out(2, 4);
+  set_out(2, 10); /* after misuse blocks may count as out again */
+  expect_served("42130");
 }
 
 static void uncarved_slabs__have_the_youngest_in_front(void **state) {
@@ -116,8 +164,8 @@ static void queues__do_not_mix(void **state) {
   hak_store_relaxed(&g_slabs[1].carved, CAPACITY - 1);
   hak_slab_set_out(&g_slabs[1], 3, 0);
   for (size_t i = 0; i < 3; i++) add(i);
-  CHECK(hak_load_relaxed(&g_central.partial) == &g_slabs[0]);
-  CHECK(g_slabs[0].next == &g_slabs[2] && g_central.partial_last == &g_slabs[2]);
+  CHECK(first() == &g_slabs[0]);
+  CHECK(g_slabs[0].next == &g_slabs[2] && g_slabs[2].next == NULL);
   CHECK(hak_load_relaxed(&g_central.uncarved) == &g_slabs[1]);
   CHECK(g_slabs[1].next == NULL);
   CHECK_EQ(g_central.listed, 3);
@@ -150,7 +198,11 @@ static void check__finds_a_slab_that_should_not_be_there(void **state) {
                  hak_store_relaxed(&slab->carved, CAPACITY));
   EXPECT_INVALID(slab->queue = HAK_QUEUE_UNCARVED, slab->queue = HAK_QUEUE_PARTIAL);
   EXPECT_INVALID(slab->prev = NULL, slab->prev = &g_slabs[0]);
-  EXPECT_INVALID(g_central.partial_last = slab, g_central.partial_last = &g_slabs[2]);
+  EXPECT_INVALID(g_slabs[0].prev = slab, g_slabs[0].prev = &g_slabs[2]);
+  EXPECT_INVALID(hak_slab_set_out(slab, 4, 0), hak_slab_set_out(slab, 9, 0));
+  EXPECT_INVALID(slab->group = 0, slab->group = 7);
+  EXPECT_INVALID(hak_store_relaxed(&g_central.groups, 0xc0),
+                 hak_store_relaxed(&g_central.groups, 0x80));
   EXPECT_INVALID(g_central.listed++, g_central.listed--);
 }
 
@@ -158,5 +210,7 @@ static void check__finds_a_slab_that_should_not_be_there(void **state) {
 #define U(function) cmocka_unit_test_setup(function, setup_uncarved)
 
 TEST_MAIN_FRESH(C(carved_slabs__are_in_the_order_in_which_they_came),
+                C(carved_slabs__serve_the_fullest_first),
+                C(carved_slabs__sink_as_their_blocks_come_home),
                 U(uncarved_slabs__have_the_youngest_in_front), C(queues__do_not_mix),
                 C(check__finds_a_slab_that_should_not_be_there))

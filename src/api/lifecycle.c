@@ -5,7 +5,7 @@
 #include "base/option.h"
 #include "heap/collect.h"
 #include "heap/fork.h"
-#include "superslab/region_growth.h"
+#include "superslab/huge.h"
 
 uint32_t hak_version(void) { return HAK_VERSION; }
 

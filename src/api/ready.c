@@ -4,8 +4,9 @@
 
 #include "api/api.h"
 #include "base/option.h"
+#include "superslab/huge.h"
 #include "superslab/pool_prefault.h"
-#include "superslab/region_growth.h"
+#include "tiny/magazine.h"
 #include "tiny/prewarm.h"
 
 /* The heap's record; NULL with errno set. */
@@ -33,6 +34,9 @@ static bool touch_records(hak_heap_t *heap) {
     hak_store_relaxed(count, hak_load_relaxed(count));
   }
   bool ok = hak_kind_cache(me, heap) != NULL;
+  /* Looks at classes empty their bins now and then, and some of the blocks have other
+   * holders. */
+  (void)hak_magazines_prepare(hak_registry_os(), 8);
   hak_thread_leave(me, "hak_heap_prefault");
   return ok;
 }

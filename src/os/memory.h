@@ -20,5 +20,10 @@ void hak_memory_advise_huge(void *ptr, size_t size);
 void hak_memory_advise_small(void *ptr, size_t size);
 /* Small pages that lie there become a huge one. */
 void hak_memory_collapse(void *ptr, size_t size);
+/* Bytes of the range that are resident, or -1 if nobody knows. */
+int64_t hak_memory_resident(void *ptr, size_t size);
+/* The system makes pages huge although nobody asked for it. Looked up once, by the first
+ * that asks. */
+bool hak_memory_is_huge_unasked(void);
 
 #endif

@@ -5,7 +5,9 @@
  * memory given back must leave the resident set at once and read as zero.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <time.h>
 #include <unistd.h>
@@ -109,3 +111,36 @@ void hak_memory_advise_small(void *ptr, size_t size) {
 #endif
 
 void hak_memory_collapse(void *ptr, size_t size) { madvise(ptr, size, MADV_COLLAPSE); }
+
+int64_t hak_memory_resident(void *ptr, size_t size) {
+  unsigned char pages[512];
+  size_t page = default_os.page_size;
+  int64_t resident = 0;
+  for (size_t done = 0; done < size;) {
+    size_t part = size - done;
+    if (part > sizeof pages * page) part = sizeof pages * page;
+    if (mincore((char *)ptr + done, part, pages) != 0) return -1;
+    for (size_t i = 0; i < part / page; i++) resident += (pages[i] & 1) != 0;
+    done += part;
+  }
+  return resident * (int64_t)page;
+}
+
+static bool huge_unasked;
+
+static void find_huge_setting(void) {
+  char text[64];
+  int file = open("/sys/kernel/mm/transparent_hugepage/enabled", O_RDONLY | O_CLOEXEC);
+  if (file < 0) return;
+  ssize_t length = read(file, text, sizeof text - 1);
+  close(file);
+  if (length <= 0) return;
+  text[length] = 0;
+  huge_unasked = strstr(text, "[always]") != NULL;
+}
+
+bool hak_memory_is_huge_unasked(void) {
+  static pthread_once_t once = PTHREAD_ONCE_INIT;
+  pthread_once(&once, find_huge_setting);
+  return huge_unasked;
+}

@@ -65,10 +65,15 @@ void *hak_os_remap(const hak_os_t *os, void *ptr, size_t old_size, size_t new_si
   return hak_os_count(&hak_os_counts.remap, moved != NULL) ? moved : NULL;
 }
 
+/* The platform knows pages of its own hooks only. */
+static bool is_own(const hak_os_t *os) {
+  return os->reserve == hak_os_default()->reserve;
+}
+
 /* Passes a hint for ranges of the system's own hooks on to the platform. */
 static void advise(const hak_os_t *os, void (*platform)(void *ptr, size_t size),
                    void *ptr, size_t size) {
-  if (os->reserve != hak_os_default()->reserve || !hak_os_may_give()) return;
+  if (!is_own(os) || !hak_os_may_give()) return;
   hak_add_relaxed(&hak_os_counts.advise, 1);
   int saved = errno;
   platform(ptr, size);
@@ -85,6 +90,24 @@ void hak_os_advise_small(const hak_os_t *os, void *ptr, size_t size) {
 
 void hak_os_collapse(const hak_os_t *os, void *ptr, size_t size) {
   advise(os, hak_memory_collapse, ptr, size);
+}
+
+int64_t hak_os_resident(const hak_os_t *os, void *ptr, size_t size) {
+  if (!is_own(os) || !hak_os_may_give()) return -1;
+  int saved = errno;
+  int64_t bytes = hak_memory_resident(ptr, size);
+  errno = saved;
+  /* The range may have gone since its address was learnt: that is no failure. */
+  hak_add_relaxed(&hak_os_counts.look, 1);
+  return bytes;
+}
+
+bool hak_os_is_huge_unasked(const hak_os_t *os) {
+  if (!is_own(os)) return false;
+  int saved = errno;
+  bool huge = hak_memory_is_huge_unasked();
+  errno = saved;
+  return huge;
 }
 
 uint64_t hak_os_now(const hak_os_t *os) { return os->now_ns(os->ctx); }

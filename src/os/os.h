@@ -15,6 +15,7 @@
  *             without being copied; NULL leaves it as it was
  *   advise    asks for huge pages, or for small ones; a hint, not for a program's hooks
  *   collapse  makes a huge page of the small ones there; a hint, like advise
+ *   resident  how much of a range is; not for a program's hooks
  *   now       nanoseconds of a clock that never goes back; coarse
  *
  * reserve and release are in reservation.h, which also remembers what the system does not
@@ -30,7 +31,7 @@
 #define HAK_OS_REMAP_ALIGNMENT ((size_t)2 << 20)
 
 typedef struct hak_os_counts {
-  hak_atomic_u64_t reserve, release, commit, purge, remap, advise, failures;
+  hak_atomic_u64_t reserve, release, commit, purge, remap, advise, look, failures;
   hak_atomic_u64_t purged_bytes;
 } hak_os_counts_t;
 
@@ -87,6 +88,11 @@ void *hak_os_remap(const hak_os_t *os, void *ptr, size_t old_size, size_t new_si
 void hak_os_advise_huge(const hak_os_t *os, void *ptr, size_t size);
 void hak_os_advise_small(const hak_os_t *os, void *ptr, size_t size);
 void hak_os_collapse(const hak_os_t *os, void *ptr, size_t size);
+/* Bytes of a range of the system's own hooks that are resident; -1: nobody knows, or
+ * nothing may be asked or advised now. */
+int64_t hak_os_resident(const hak_os_t *os, void *ptr, size_t size);
+/* Where nobody asks for huge pages, there may be some. */
+bool hak_os_is_huge_unasked(const hak_os_t *os);
 uint64_t hak_os_now(const hak_os_t *os);
 
 /* Blocks lie in memory that the program reserved, from now on, or no longer. Tells leak

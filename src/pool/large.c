@@ -3,6 +3,7 @@
 #include "base/check.h"
 #include "base/option.h"
 #include "pages/mapping_move.h"
+#include "superslab/huge.h"
 #include "superslab/pool_growth.h"
 #include "superslab/region.h"
 
@@ -30,8 +31,9 @@ static bool commit_part(hak_superslab_t *ss, size_t pages, bool no_grow, bool *z
   if (hak_superslab_commit(ss, 0, HAK_SUPERSLAB_SLABS, pages, no_grow, zeroed)) {
     return true;
   }
-  return !no_grow && hak_option(PURGE_MODE) != 0 &&
-         hak_superslab_purge_tail(ss, 0, HAK_SUPERSLAB_SLABS, pages) != 0 &&
+  if (no_grow || hak_option(PURGE_MODE) == 0) return false;
+  hak_huge_before_part_goes(ss);
+  return hak_superslab_purge_tail(ss, 0, HAK_SUPERSLAB_SLABS, pages) != 0 &&
          hak_superslab_commit(ss, 0, HAK_SUPERSLAB_SLABS, pages, no_grow, zeroed);
 }
 
@@ -40,9 +42,8 @@ static void *run_alloc(hak_shared_pool_t *pool, size_t usable, size_t alignment,
   if (hak_div_up(usable, HAK_SUPERSLAB_SIZE) > UINT32_MAX) return NULL;
   uint32_t n = (uint32_t)hak_div_up(usable, HAK_SUPERSLAB_SIZE);
   if (alignment < HAK_SUPERSLAB_SIZE) alignment = HAK_SUPERSLAB_SIZE;
-  bool huge;
   hak_superslab_t *ss =
-      hak_pool_bring(pool, n, alignment, HAK_EXTENT_RUN, no_grow, &huge);
+      hak_region_acquire(pool->os, n, alignment, HAK_EXTENT_RUN, pool->heap, no_grow);
   if (ss == NULL) return NULL;
   size_t pages = hak_os_pages(pool->os, usable);
   size_t per_superslab = hak_os_pages(pool->os, HAK_SUPERSLAB_SIZE);
@@ -54,7 +55,10 @@ static void *run_alloc(hak_shared_pool_t *pool, size_t usable, size_t alignment,
     size_t part = pages < per_superslab ? pages : per_superslab;
     bool zero;
     bool charged = all_charged || hak_superslab_charge_to(&ss[i], &pool->budget);
-    if (charged && huge) hak_superslab_commit_huge(&ss[i]);
+    bool dense = false;
+    if (charged && hak_pool_choose_pages(pool, &ss[i], dense)) {
+      hak_superslab_commit_huge(&ss[i]);
+    }
     if (!charged || !commit_part(&ss[i], part, no_grow, &zero)) {
       hak_region_give(ss, n, hak_clock_cached());
       return NULL;

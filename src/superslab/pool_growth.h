@@ -1,6 +1,15 @@
-/* pool_growth.h - SuperSlabs for a heap: from which regions, with which pages.
+/* pool_growth.h - SuperSlabs for a heap, and which of them have huge pages.
  *
- * Depends on: base, pool_slots, region.   Used by: pool_prefault, shared_pool, pool.
+ * Depends on: base, huge, pool_slots, region.   Used by: shared_pool, pool_prefault,
+ * pool.
+ *
+ * A heap's first SuperSlabs have small pages, so that it costs what it touches. When it
+ * needs a further one, the youngest of those with small pages is looked at: if nearly
+ * all of it is resident by then, so will be what comes next, and the next few SuperSlabs
+ * have huge pages. One with small pages follows, which is looked at in its turn; each
+ * time that it is dense the heap is granted twice as many. So memory that is not touched
+ * is at most one SuperSlab in a few that were, and a heap that stays small, or touches
+ * its blocks here and there, never has a huge page.
  */
 #ifndef HAK_SUPERSLAB_POOL_GROWTH_H
 #define HAK_SUPERSLAB_POOL_GROWTH_H
@@ -11,11 +20,11 @@
  * it does not use. */
 #define HAK_ROOM_FOR_HUGE_PAGES (64 * HAK_MIB)
 
-/* `count` SuperSlabs side by side for the heap, with pages of the size that it wants; the
- * arguments and the result are those of hak_region_acquire. *huge: they are to be
- * committed whole. */
-hak_superslab_t *hak_pool_bring(hak_shared_pool_t *pool, uint32_t count, size_t alignment,
-                                hak_extent_kind_t kind, bool no_grow, bool *huge);
+/* A SuperSlab that came to the heap, and all of whose slots the caller has, asks for huge
+ * pages if the heap wants some everywhere, or if it will be `dense` and the heap has no
+ * wish of its own. One that brings pages along keeps what it has, unless the heap wants
+ * none of its kind. True if it is to be committed whole. No lock held. */
+bool hak_pool_choose_pages(hak_shared_pool_t *pool, hak_superslab_t *ss, bool dense);
 
 /* A SuperSlab for slabs, charged to the heap, all slots taken; NULL if memory or the
  * budget is short. No lock held. */

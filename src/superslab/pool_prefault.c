@@ -1,9 +1,9 @@
 #include "superslab/pool_prefault.h"
 
 #include "base/option.h"
+#include "superslab/huge.h"
 #include "superslab/locate.h"
 #include "superslab/pool_growth.h"
-#include "superslab/region_map.h"
 #include "superslab/tree.h"
 
 typedef hak_superslab_t node_t;
@@ -66,12 +66,13 @@ bool hak_pool_reserve(hak_shared_pool_t *pool, size_t bytes) {
 
 /* Commits slots that the caller has taken, makes their pages and what the registry
  * says of them resident. False if memory is short. No lock held. */
-static bool prefault_slots(node_t *ss, unsigned first, unsigned count) {
+static bool prefault_slots(node_t *ss, unsigned first, unsigned count, bool huge) {
   const hak_os_t *os = ss->extent.os;
   size_t page = os->page_size;
   bool zeroed;
-  if (count == HAK_SUPERSLAB_SLABS && !hak_region_of(ss)->small &&
-      hak_option(HUGE_PAGES) != 0) {
+  /* All of it becomes resident now, whatever pages it has. */
+  if (count == HAK_SUPERSLAB_SLABS && huge && hak_huge_set(ss, true) &&
+      hak_superslab_committed(ss) != 0) {
     hak_os_collapse(os, ss->extent.base, HAK_SUPERSLAB_SIZE);
   }
   if (!hak_superslab_commit(ss, first, count, count * (HAK_SLAB_SIZE / page), false,
@@ -103,9 +104,9 @@ static unsigned prefault_run_locked(hak_shared_pool_t *pool, node_t *ss, unsigne
   }
   hak_pool_take_locked(pool, ss, first, n);
   pool->in_hand += n;
-  ss->collapsed = 1; /* by this call or not at all */
   hak_lock_release(&pool->lock);
-  *ok = prefault_slots(ss, first, n);
+  bool huge = hak_option(HUGE_PAGES) != 0 && pool->huge_pages != HAK_HUGE_NEVER;
+  *ok = prefault_slots(ss, first, n, huge);
   hak_lock_acquire(&pool->lock);
   pool->in_hand -= n;
   hak_pool_put_locked(pool, ss, first, n, hak_clock_cached());

@@ -1,6 +1,6 @@
 /* pool_prefault.h - memory of a pool that is there before it is needed, and stays.
  *
- * Depends on: base, locate, pool_growth, pool_slots, region_map, tree.
+ * Depends on: base, huge, locate, pool_growth, pool_slots, tree.
  * Used by: heap, api.
  */
 #ifndef HAK_SUPERSLAB_POOL_PREFAULT_H

@@ -22,8 +22,13 @@ typedef struct hak_shared_pool {
                                heap's SuperSlabs */
   const hak_os_t *os;       /* [const] the process's hooks, or the heap's own */
   void *heap;               /* [const] the heap that has this pool, its handle */
-  bool starts_small;        /* [const] the first SuperSlabs never have huge pages */
+  bool starts_small;        /* [const] it may stay small: little is carved at first */
   int32_t huge_pages;       /* [const] HAK_HUGE_* of the heap */
+  hak_superslab_t *probe;   /* [lock: pool] the youngest SuperSlab that came without
+                               pages, to be touched in small ones; or NULL */
+  uint32_t huge_granted;    /* [lock: pool] SuperSlabs with huge pages that were granted
+                               at the last look; pool_growth.h */
+  uint32_t huge_left;       /* [lock: pool] so many of them are to come */
   uint32_t colour;          /* [const] where it begins, so that heaps used in turn do not
                                meet in the same cache lines and TLB entries: each would
                                begin a SuperSlab */

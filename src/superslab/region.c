@@ -5,6 +5,7 @@
 #include "base/option.h"
 #include "base/wait.h"
 #include "os/reservation.h"
+#include "superslab/huge.h"
 #include "superslab/region_growth.h"
 
 /* Makes the records of the first `count` SuperSlabs usable; called and returns
@@ -80,17 +81,15 @@ typedef struct wish {
   const hak_os_t *os;
   uint32_t count;
   size_t alignment;
-  bool small;
 } wish_t;
 
 /* Takes the lowest such run out of the map of the oldest region that has one, whose
  * place there is *at; NULL if none has. */
 static hak_region_t *take_locked(const wish_t *wish, uint32_t *at) {
   hak_lock_assert_held(&hak_regions.lock);
-  bool small = wish->small && hak_region_is_common(wish->os);
   for (hak_region_t *region = hak_region_first(); region != NULL;
        region = hak_region_next(region)) {
-    if (region->os != wish->os || region->small != small) continue;
+    if (region->os != wish->os) continue;
     *at = hak_region_find_run(region, wish->count, wish->alignment);
     if (*at >= region->count) continue;
     hak_region_take_run_locked(region, *at, wish->count);
@@ -107,8 +106,7 @@ static hak_region_t *take_new_locked(const wish_t *wish, uint32_t *at) {
   hak_turn_t *turn = hak_region_turn(wish->os);
   hak_lock_acquire(&hak_regions.lock);
   hak_region_t *region = take_locked(wish, at);
-  if (region == NULL &&
-      hak_region_grow_locked(wish->os, wish->count, wish->alignment, wish->small)) {
+  if (region == NULL && hak_region_grow_locked(wish->os, wish->count, wish->alignment)) {
     region = take_locked(wish, at);
   }
   hak_lock_release(&hak_regions.lock);
@@ -138,13 +136,7 @@ static hak_superslab_t *acquire(const wish_t *wish, hak_extent_kind_t kind, void
 
 hak_superslab_t *hak_region_acquire(const hak_os_t *os, uint32_t count, size_t alignment,
                                     hak_extent_kind_t kind, void *heap, bool no_grow) {
-  return acquire(&(wish_t){os, count, alignment, false}, kind, heap, no_grow);
-}
-
-hak_superslab_t *hak_region_acquire_small(const hak_os_t *os, uint32_t count,
-                                          size_t alignment, hak_extent_kind_t kind,
-                                          void *heap, bool no_grow) {
-  return acquire(&(wish_t){os, count, alignment, true}, kind, heap, no_grow);
+  return acquire(&(wish_t){os, count, alignment}, kind, heap, no_grow);
 }
 
 hak_superslab_t *hak_region_acquire_committed(const hak_os_t *os, void *heap,
@@ -207,6 +199,7 @@ size_t hak_region_purge(uint64_t before, size_t max_bytes, size_t *slabs) {
       if (left < (size_t)n << HAK_SLAB_SHIFT) {
         n = (unsigned)hak_div_up(left, HAK_SLAB_SIZE);
       }
+      hak_huge_before_slots_go(ss, hak_mask32(first, n));
       got += hak_superslab_purge(ss, first, n);
       first += n;
     }
@@ -381,13 +374,15 @@ void hak_regions_stop(void) {
     hak_region_t *next = hak_region_next(region);
     hak_sub_relaxed(&hak_regions_reserved, region->start == NULL ? 0 : region->size);
     hak_sub_relaxed(&hak_regions_head_committed, region->head_committed);
+    hak_lock_acquire(&hak_regions.lock);
+    hak_huge_end_region_locked(region);
+    hak_lock_release(&hak_regions.lock);
     if (region->start != NULL) hak_os_release(region->os, region->start, region->size);
     region = next;
   }
   hak_store_relaxed(&hak_regions.first, NULL);
   hak_regions.last = NULL;
   hak_regions.next_size = 0;
-  hak_store_relaxed(&hak_regions.has_common, 0);
   hak_regions.in_use = 0;
   hak_regions.retained = (hak_superslab_queue_t){NULL, NULL};
 }

@@ -1,6 +1,6 @@
 /* region.h - address space, reserved in large pieces, handed out in SuperSlabs.
  *
- * Depends on: base, os, region_growth, region_map.
+ * Depends on: base, os, huge, region_growth, region_map.
  * Used by: pool_growth, pool_slots, retention, shared_pool, external, pool, heap, api.
  *
  * Runs of free SuperSlabs are handed out lowest first, oldest region first, so
@@ -19,11 +19,6 @@
  * if memory is short, or without calling the OS if `no_grow`. No lock held. */
 hak_superslab_t *hak_region_acquire(const hak_os_t *os, uint32_t count, size_t alignment,
                                     hak_extent_kind_t kind, void *heap, bool no_grow);
-/* The same from regions without huge pages: for heaps that may stay small, of which
- * there may be thousands, or that shall have none. */
-hak_superslab_t *hak_region_acquire_small(const hak_os_t *os, uint32_t count,
-                                          size_t alignment, hak_extent_kind_t kind,
-                                          void *heap, bool no_grow);
 
 /* One SuperSlab for slabs in which `slots` side by side have all their pages; asks the
  * OS for nothing. NULL if there is none among the few that are looked at. */

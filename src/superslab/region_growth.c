@@ -3,50 +3,11 @@
 #include "base/option.h"
 #include "os/reservation.h"
 #include "pages/meta.h"
+#include "superslab/huge.h"
 
 static size_t head_size(uint32_t count) {
   return hak_align_up(sizeof(hak_region_t) + hak_div_up(count, HAK_REGION_WORD_BITS) * 8,
                       HAK_CACHE_LINE);
-}
-
-static void advise(hak_region_t *region, uint32_t from) {
-  hak_store_relaxed(&region->huge_from, from);
-  if (from == region->count) return;
-  size_t before = (size_t)from << HAK_SUPERSLAB_SHIFT;
-  size_t all = (size_t)region->count << HAK_SUPERSLAB_SHIFT;
-  hak_os_advise_huge(region->os, region->base + before, all - before);
-}
-
-/* Huge pages serve processes that have grown; a small one must not pay 2 MiB for its
- * first block, so the first SuperSlabs of the process go without. They are asked for
- * when the address space comes, so that no later call has to. */
-static void ask_for_huge_pages(hak_region_t *region) {
-  int64_t mode = region->small ? 0 : hak_option(HUGE_PAGES);
-  if (mode != 0 && !hak_os_may_give()) {
-    hak_store_relaxed(&region->huge_from, region->count);
-    region->unadvised = true;
-    return;
-  }
-  bool first = hak_load_relaxed(&hak_regions.has_common) == 0;
-  uint64_t from = mode == 1 && first ? (uint64_t)hak_option(HUGE_PAGES_AFTER) : 0;
-  advise(region, mode != 0 && from < region->count ? (uint32_t)from : region->count);
-}
-
-void hak_regions_advise(void) {
-  if (!hak_os_may_give() || hak_option(HUGE_PAGES) == 0) return;
-  for (hak_region_t *region = hak_region_first(); region != NULL;
-       region = hak_region_next(region)) {
-    hak_lock_acquire(&hak_regions.lock);
-    bool due = region->unadvised && region->os != NULL;
-    region->unadvised = false;
-    /* SuperSlabs that were used have counted their pages as small ones. */
-    uint32_t from = hak_region_ready(region);
-    if (from < (uint32_t)hak_option(HUGE_PAGES_AFTER) && region == hak_region_first()) {
-      from = (uint32_t)hak_option(HUGE_PAGES_AFTER);
-    }
-    hak_lock_release(&hak_regions.lock);
-    if (due) advise(region, from < region->count ? from : region->count);
-  }
 }
 
 /* Reserves *size bytes that the registry covers. Smaller ones, of at least `least` bytes,
@@ -67,7 +28,7 @@ static char *reserve_covered(const hak_os_t *os, size_t *size, size_t least) {
 /* A reservation of about `size` bytes that holds at least `count` SuperSlabs at
  * the alignment. */
 static hak_region_t *region_new(const hak_os_t *os, size_t size, uint32_t count,
-                                size_t alignment, bool small) {
+                                size_t alignment) {
   size_t least = hak_align_up(((size_t)count + 1) << HAK_SUPERSLAB_SHIFT, alignment) +
                  (alignment > HAK_SUPERSLAB_SIZE ? alignment : 0);
   least += hak_align_up(count * sizeof(hak_superslab_t), HAK_SUPERSLAB_SIZE) -
@@ -87,13 +48,12 @@ static hak_region_t *region_new(const hak_os_t *os, size_t size, uint32_t count,
   if (!zeroed) __builtin_memset(start, 0, first_commit);
   hak_region_t *region = (hak_region_t *)(void *)start;
   region->os = os;
-  region->small = small;
   region->start = start;
   region->base = start + ((size_t)head_units << HAK_SUPERSLAB_SHIFT);
   region->size = size;
   region->count = units - head_units;
   region->free_count = region->count;
-  ask_for_huge_pages(region);
+  hak_huge_begin_region(region);
   region->head_committed = first_commit;
   region->superslabs = (hak_superslab_t *)(void *)(start + head_size(units));
   for (uint32_t i = 0; i < region->count; i++) hak_region_set_free(region, i, true);
@@ -159,7 +119,7 @@ static void add_own_locked(const own_t *own, const hak_os_t *os) {
   region->start = region->base = own->start;
   region->size = own->size;
   region->count = region->free_count = own->units;
-  hak_store_relaxed(&region->huge_from, own->units);
+  region->huge_from = own->units;
   for (uint32_t i = 0; i < own->units; i++) hak_region_set_free(region, i, true);
   if (!region->reviving) link_locked(region);
   region->reviving = false;
@@ -180,6 +140,7 @@ static bool grow_own_locked(const hak_os_t *os, uint32_t count, size_t alignment
 bool hak_region_lay(const hak_os_t *os, char *base, uint32_t count) {
   hak_region_t *region = own_record(count);
   if (region == NULL) return false;
+  region->huge_from = count;
   hak_region_init_records(region, 0, count, base, os);
   /* Nothing was reserved for it. */
   own_t own = {region, base, 0, count};
@@ -206,8 +167,7 @@ hak_turn_t *hak_region_turn(const hak_os_t *os) {
   return turn;
 }
 
-bool hak_region_grow_locked(const hak_os_t *os, uint32_t count, size_t alignment,
-                            bool small) {
+bool hak_region_grow_locked(const hak_os_t *os, uint32_t count, size_t alignment) {
   hak_lock_assert_held(&hak_regions.lock);
   if (hak_os_is_fixed(os)) return false;
   if (!hak_region_is_common(os)) return grow_own_locked(os, count, alignment);
@@ -215,13 +175,12 @@ bool hak_region_grow_locked(const hak_os_t *os, uint32_t count, size_t alignment
   if (size == 0) size = (size_t)hak_option(REGION_BYTES);
   hak_lock_release(&hak_regions.lock);
   size = hak_align_down(size, HAK_SUPERSLAB_SIZE);
-  hak_region_t *region = region_new(os, size, count, alignment, small);
+  hak_region_t *region = region_new(os, size, count, alignment);
   hak_lock_acquire(&hak_regions.lock);
   if (region == NULL) return false;
   size_t next = size * 2, most = (size_t)hak_option(REGION_BYTES_MAX);
   hak_regions.next_size = next < most ? next : most;
   link_locked(region);
-  if (!small) hak_store_relaxed(&hak_regions.has_common, 1);
   hak_add_relaxed(&hak_regions_reserved, region->size);
   hak_add_relaxed(&hak_regions_head_committed, region->head_committed);
   return true;
@@ -229,7 +188,6 @@ bool hak_region_grow_locked(const hak_os_t *os, uint32_t count, size_t alignment
 
 void hak_region_prepare(const hak_os_t *os) {
   hak_lock_acquire(&hak_regions.lock);
-  if (hak_region_first() == NULL)
-    hak_region_grow_locked(os, 1, HAK_SUPERSLAB_SIZE, false);
+  if (hak_region_first() == NULL) hak_region_grow_locked(os, 1, HAK_SUPERSLAB_SIZE);
   hak_lock_release(&hak_regions.lock);
 }

@@ -1,6 +1,6 @@
 /* region_growth.h - address space for SuperSlabs: where regions come from.
  *
- * Depends on: base, os, pages, region_map.   Used by: region, external, heap, api.
+ * Depends on: base, os, pages, huge, region_map.   Used by: region, external, heap, api.
  */
 #ifndef HAK_SUPERSLAB_REGION_GROWTH_H
 #define HAK_SUPERSLAB_REGION_GROWTH_H
@@ -18,14 +18,10 @@ hak_turn_t *hak_region_turn(const hak_os_t *os);
 
 /* Adds a region with room for the run; true if it may be there now. Called and returns
  * with the regions' lock held, which it drops for the OS. */
-bool hak_region_grow_locked(const hak_os_t *os, uint32_t count, size_t alignment,
-                            bool small);
+bool hak_region_grow_locked(const hak_os_t *os, uint32_t count, size_t alignment);
 
 /* Reserves the first region ahead of its first use, if it can. */
 void hak_region_prepare(const hak_os_t *os);
-
-/* Asks for the huge pages that could not be asked for when address space came. */
-void hak_regions_advise(void);
 
 /* Makes a region over memory that is there: `count` SuperSlabs from `base` on, with all
  * their records. It is the only one with these hooks. False if memory for records is

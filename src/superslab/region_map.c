@@ -42,6 +42,7 @@ void hak_region_init_records(hak_region_t *region, uint32_t from, uint32_t to, c
   for (uint32_t i = from; i < to; i++) {
     hak_superslab_init(&region->superslabs[i], region, i,
                        base + ((size_t)i << HAK_SUPERSLAB_SHIFT), os);
+    hak_store_relaxed(&region->superslabs[i].huge, i >= region->huge_from);
   }
 }
 

@@ -40,13 +40,10 @@ typedef struct hak_region {
                                         records lie elsewhere; else 0 */
   uint32_t free_count;               /* [lock: regions] SuperSlabs in the map */
   hak_atomic_u32_t ready;            /* [lock: regions] records that may be touched */
-  hak_atomic_u32_t huge_from;        /* [any] huge pages were asked for from this
-                                        SuperSlab on; goes down once, when they were not
-                                        to be asked for at first */
-  bool unadvised;                    /* [lock: regions] huge pages are still to be asked
-                                        for */
-  bool small;                        /* [const] never has huge pages: serves heaps that
-                                        are small as yet */
+  uint32_t huge_from;                /* [lock: regions] SuperSlabs from this one on begin
+                                        with huge pages, if they have no record yet */
+  bool unadvised;                    /* [lock: regions] which pages it begins with is
+                                        still to be asked for */
   bool reviving;                     /* [lock: regions] an empty record that somebody
                                         fills */
   size_t head_committed;             /* [lock: regions] bytes */
@@ -62,7 +59,6 @@ typedef struct hak_regions {
   hak_region_t *last;            /* [lock: regions] the youngest */
   size_t next_size;              /* [lock: regions] bytes of the next region; 0 = as the
                                     option says */
-  hak_atomic_u32_t has_common;   /* [any] a region that is not small was made */
   hak_turn_t readying;           /* [any] whose turn it is to commit records, without
                                     the lock */
   hak_turn_t growing;            /* [any] whose turn it is to reserve address space,
@@ -89,12 +85,6 @@ HAK_HOT hak_region_t *hak_region_next(hak_region_t *region) {
 
 /* The region that a SuperSlab lies in. */
 HAK_HOT hak_region_t *hak_region_of(const hak_superslab_t *ss) { return ss->region; }
-
-/* Huge pages were asked for where the SuperSlab lies. */
-HAK_HOT bool hak_superslab_is_huge(hak_superslab_t *ss) {
-  /* Relaxed: where it has just changed, nothing of the SuperSlab was committed. */
-  return ss->index >= hak_load_relaxed(&hak_region_of(ss)->huge_from);
-}
 
 /* The SuperSlab `distance` places further on in its region. */
 HAK_HOT hak_superslab_t *hak_superslab_at(hak_superslab_t *ss, uint32_t distance) {

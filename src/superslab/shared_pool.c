@@ -3,6 +3,7 @@
 #include "base/check.h"
 #include "base/event.h"
 #include "base/option.h"
+#include "superslab/huge.h"
 #include "superslab/locate.h"
 #include "superslab/pool_growth.h"
 #include "superslab/region.h"
@@ -153,27 +154,6 @@ hak_slab_t *hak_pool_get(hak_shared_pool_t *pool, unsigned span, size_t alignmen
   return slab;
 }
 
-/* With fewer slots taken a SuperSlab is not worth a huge page: the process's very
- * first one, and the next, which only comes when that is full. */
-enum {
-  DENSE_FIRST = HAK_SUPERSLAB_SLABS / 2,
-  DENSE_NEXT = 14
-};
-
-void hak_pool_densify(hak_shared_pool_t *pool, hak_slab_t *slab) {
-  node_t *ss = hak_slab_superslab(slab);
-  if (hak_superslab_is_huge(ss) || hak_region_of(ss)->small ||
-      hak_option(HUGE_PAGES) == 0 || hak_pool_is_enclosed(pool) || !hak_os_may_give()) {
-    return;
-  }
-  hak_lock_acquire(&pool->lock);
-  unsigned taken = HAK_SUPERSLAB_SLABS - hak_count_bits(hak_superslab_free(ss));
-  bool dense = taken >= (ss->index == 0 ? DENSE_FIRST : DENSE_NEXT) && !ss->collapsed;
-  if (dense) ss->collapsed = 1;
-  hak_lock_release(&pool->lock);
-  if (dense) hak_os_collapse(pool->os, ss->extent.base, HAK_SUPERSLAB_SIZE);
-}
-
 void hak_pool_put(hak_shared_pool_t *pool, hak_slab_t *slab, unsigned span) {
   node_t *ss = hak_slab_superslab(slab);
   hak_lock_acquire(&pool->lock);
@@ -208,6 +188,7 @@ static size_t purge_slots(node_t *ss, uint32_t slots) {
   while (slots != 0) {
     unsigned first = hak_lowest_bit(slots), count = hak_lowest_run(slots);
     slots &= ~hak_mask32(first, count);
+    hak_huge_before_slots_go(ss, hak_mask32(first, count));
     size_t got = hak_superslab_purge(ss, first, count);
     if (got == 0) break;
     given += got;
@@ -346,6 +327,8 @@ static void clear_kept_locked(hak_shared_pool_t *pool, node_t *ss, uint64_t now,
 static void clear_given_locked(hak_shared_pool_t *pool, uint64_t now,
                                hak_pool_gone_t *gone) {
   hak_lock_assert_held(&pool->lock);
+  pool->probe = NULL;
+  pool->huge_granted = pool->huge_left = 0;
   while (pool->root != NULL) {
     node_t *ss = pool->root;
     pool->root = hak_tree_merge(ss->left, ss->right);

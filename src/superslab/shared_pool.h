@@ -1,7 +1,7 @@
 /* shared_pool.h - the free slabs of one heap: any of them serves any class and
  * any span.
  *
- * Depends on: base, locate, pool_growth, pool_slots, region, tree.
+ * Depends on: base, huge, locate, pool_growth, pool_slots, region, tree.
  * Used by: retention, tiny, pool, heap.
  *
  * The pool has the heap's SuperSlabs in a tree by address. A request takes the
@@ -26,10 +26,6 @@ void hak_pool_pass_on(hak_shared_pool_t *pool, const hak_os_t *os, void *heap);
  * held. */
 hak_slab_t *hak_pool_get(hak_shared_pool_t *pool, unsigned span, size_t alignment,
                          size_t bytes, bool no_grow, bool *zeroed);
-
-/* A slab of small blocks was got. If its SuperSlab began with small pages and
- * enough of its slots are taken now, it becomes a huge page. No lock held. */
-void hak_pool_densify(hak_shared_pool_t *pool, hak_slab_t *slab);
 
 /* Gives `span` slabs back. Nobody else can reach them. A partial list's lock may be
  * held. */

@@ -321,7 +321,6 @@ void hak_superslab_forget(hak_superslab_t *ss) {
   for (unsigned i = 0; i < HAK_SUPERSLAB_SLABS; i++) set_committed(ss, i, 0);
   hak_store_relaxed(&ss->purged, 0);
   hak_store_relaxed(&ss->zero, 0);
-  ss->collapsed = 0;
   hak_store_relaxed(&ss->free, HAK_ALL_SLOTS);
 }
 

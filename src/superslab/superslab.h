@@ -61,7 +61,7 @@ typedef struct hak_superslab {
   struct hak_superslab *left, *right; /* [lock: pool] in the tree by address; tree.h */
   _Atomic(hak_budget_t *) budget; /* [lock: pool or regions] of the heap that has it, or
                                      NULL */
-  uint32_t collapsed;             /* [lock: pool] was made one huge page, or was to be */
+  hak_atomic_u32_t huge;          /* [lock: regions] it asks for huge pages; see huge.h */
   uint32_t run;                   /* [lock: pool] longest run of free slots */
   uint32_t tree_run;              /* [lock: pool] longest `run` in its subtree */
   const void *purging; /* [lock: regions] of one that nobody has: the thread that gives
@@ -161,6 +161,11 @@ bool hak_superslab_is_valid(const hak_superslab_t *ss);
 
 HAK_HOT hak_superslab_t *hak_superslab_of_extent(hak_extent_t *extent) {
   return (hak_superslab_t *)(void *)extent;
+}
+/* Huge pages are asked for here. Relaxed: it changes while the SuperSlab has no pages, or
+ * as some go. */
+HAK_HOT bool hak_superslab_is_huge(const hak_superslab_t *ss) {
+  return hak_load_relaxed(&((hak_superslab_t *)ss)->huge) != 0;
 }
 HAK_HOT uint32_t hak_superslab_free(const hak_superslab_t *ss) {
   return hak_load_relaxed(&ss->free);

@@ -98,7 +98,6 @@ hak_slab_t *hak_hold_new(hak_thread_t *me, const hak_cache_t *cache, uint32_t cl
     return NULL;
   }
   HAK_COUNT(me, slab_fresh, 1);
-  if (!me->no_grow) hak_pool_densify(pool, slab);
   hak_slab_begin(cache, slab, cls, span);
   hak_locate_set_class((uintptr_t)hak_slab_start(slab), span, cls);
   hak_hold_set_entry(me, cache, slab, hak_cache_entry(cache, cls));

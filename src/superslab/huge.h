@@ -1,0 +1,47 @@
+/* huge.h - which SuperSlabs ask the system for huge pages.
+ *
+ * Depends on: base, region_map.
+ * Used by: pool_growth, pool_prefault, region, shared_pool, pool.
+ *
+ * A region asks for small pages as it is reserved, and single SuperSlabs of it for huge
+ * ones. So the system splits a region's range into pieces: at most two more for each run
+ * of SuperSlabs side by side with huge pages. Their number is bounded by
+ * HAK_HUGE_PIECES, because a process may have 65,530 ranges, and then can neither map
+ * nor unmap.
+ *
+ * What a SuperSlab asks for changes only where all its slots have one owner, with one
+ * exception: before some of its pages are given back it asks for small ones, whoever has
+ * the others, or the kernel's thread for huge pages (khugepaged) would fill the hole.
+ */
+#ifndef HAK_SUPERSLAB_HUGE_H
+#define HAK_SUPERSLAB_HUGE_H
+
+#include "superslab/region_map.h"
+
+/* Runs of SuperSlabs with huge pages, at most. */
+#define HAK_HUGE_PIECES 8192
+
+/* SuperSlabs that ask for huge pages, and runs of them side by side; statistics. */
+extern hak_atomic_u64_t hak_huge_superslabs, hak_huge_pieces;
+
+/* The SuperSlab, all of whose slots the caller has, asks for huge pages or for small
+ * ones from now on; the pages that it has stay. Where nothing may be advised now, or
+ * there are too many pieces, it keeps what it asks for. Returns whether it asks for huge
+ * ones. One call of the system if something changes. No lock held. */
+bool hak_huge_set(hak_superslab_t *ss, bool huge);
+
+/* Pages of the SuperSlab are about to be given back while others stay. No lock held. */
+void hak_huge_before_part_goes(hak_superslab_t *ss);
+/* The same, if some slot but these has pages. */
+void hak_huge_before_slots_go(hak_superslab_t *ss, uint32_t slots);
+
+/* A new region, which nobody knows yet, asks for the pages that its SuperSlabs begin
+ * with. */
+void hak_huge_begin_region(hak_region_t *region);
+/* Regions that could not ask when they came, as nothing may be advised in allocations
+ * where purging is manual, do so now. No lock held. */
+void hak_regions_advise(void);
+/* The region is about to go: it counts no more. */
+void hak_huge_end_region_locked(hak_region_t *region);
+
+#endif

@@ -1,0 +1,169 @@
+/* api_huge.c - which memory has huge pages: what heaps fill densely, and nothing else.
+ * The system is told by madvise, and smaps says what it was told. Each case runs in a
+ * child of its own. */
+#include "child.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#define MIB ((size_t)1 << 20)
+#define PIECE (2 * MIB)
+
+/* ---- What the system was told --------------------------------------------- */
+
+typedef struct range {
+  uintptr_t from, to;
+} range_t;
+
+enum {
+  RANGES_MOST = 1000
+};
+static range_t g_huge[RANGES_MOST];
+static size_t g_huge_count;
+
+/* Notes the ranges of this process that ask for huge pages. */
+static void look(void) {
+  FILE *maps = fopen("/proc/self/smaps", "r");
+  CHECK(maps != NULL);
+  char line[1024];
+  unsigned long from = 0, to = 0, first, last;
+  g_huge_count = 0;
+  while (fgets(line, sizeof line, maps) != NULL) {
+    if (sscanf(line, "%lx-%lx ", &first, &last) == 2) {
+      from = first;
+      to = last;
+    } else if (strncmp(line, "VmFlags:", 8) == 0 && strstr(line, " hg") != NULL) {
+      CHECK(g_huge_count < RANGES_MOST);
+      g_huge[g_huge_count++] = (range_t){from, to};
+    }
+  }
+  fclose(maps);
+}
+
+static bool is_huge(const void *at) {
+  for (size_t i = 0; i < g_huge_count; i++) {
+    if ((uintptr_t)at >= g_huge[i].from && (uintptr_t)at < g_huge[i].to) return true;
+  }
+  return false;
+}
+
+static size_t count_huge(char **blocks, size_t count) {
+  size_t huge = 0;
+  look();
+  for (size_t i = 0; i < count; i++) huge += is_huge(blocks[i]);
+  return huge;
+}
+
+static bool has_huge_pages(void) {
+  return access("/sys/kernel/mm/transparent_hugepage", F_OK) == 0;
+}
+
+/* ---- Blocks ---------------------------------------------------------------- */
+
+enum {
+  BLOCKS_MOST = 100000
+};
+static char *g_blocks[BLOCKS_MOST];
+
+/* `bytes` in blocks of one size, of which so much is written to; how many. */
+static size_t fill(hak_heap_t *heap, size_t bytes, size_t size, size_t written) {
+  size_t count = bytes / size;
+  CHECK(count <= BLOCKS_MOST);
+  for (size_t i = 0; i < count; i++) {
+    g_blocks[i] = hak_heap_alloc(heap, size);
+    CHECK(g_blocks[i] != NULL);
+    memset(g_blocks[i], 1, written);
+  }
+  return count;
+}
+
+static void empty(size_t count, size_t but_every) {
+  for (size_t i = 0; i < count; i++) {
+    if (but_every == 0 || i % but_every != 0) hak_free(g_blocks[i]);
+  }
+}
+
+TEST_IN_CHILD(dense__heaps_have_huge_pages_beyond_their_first_superslabs, 60) {
+  if (!has_huge_pages()) return;
+  hak_heap_t *heap = hak_heap_create(NULL);
+  size_t few = fill(heap, 3 * PIECE, 1000, 1000);
+  CHECK_EQ(count_huge(g_blocks, few), 0);
+  empty(few, 0);
+  CHECK_EQ(hak_heap_destroy(heap), 0);
+  CHECK(hak_collect(NULL, SIZE_MAX, HAK_COLLECT_ALL) > 0);
+  heap = hak_heap_create(NULL);
+  size_t many = fill(heap, 24 * PIECE, 1000, 1000);
+  size_t huge = count_huge(g_blocks, many);
+  CHECK_MSG(huge > many / 2, "%zu of %zu blocks", huge, many);
+  CHECK_EQ(hak_check(heap), 0);
+  empty(many, 0);
+  CHECK_EQ(hak_heap_destroy(heap), 0);
+}
+
+TEST_IN_CHILD(sparse__heaps_never_have_huge_pages, 60) {
+  if (!has_huge_pages()) return;
+  hak_heap_t *heap = hak_heap_create(NULL);
+  size_t count = fill(heap, 24 * PIECE, 16384, 16);
+  CHECK_EQ(count_huge(g_blocks, count), 0);
+  empty(count, 0);
+  CHECK_EQ(hak_heap_destroy(heap), 0);
+}
+
+TEST_IN_CHILD(part__that_is_given_back_asks_for_small_pages, 60) {
+  if (!has_huge_pages()) return;
+  hak_heap_t *heap = hak_heap_create(NULL);
+  size_t count = fill(heap, 24 * PIECE, 4096, 4096);
+  CHECK(count_huge(g_blocks, count) > count / 2);
+  empty(count, 400);
+  CHECK(hak_collect(NULL, SIZE_MAX, HAK_COLLECT_ALL) > 20 * PIECE);
+  look();
+  for (size_t i = 0; i < count; i += 400) CHECK(!is_huge(g_blocks[i]));
+  CHECK_EQ(hak_check(heap), 0);
+  for (size_t i = 0; i < count; i += 400) hak_free(g_blocks[i]);
+  CHECK_EQ(hak_heap_destroy(heap), 0);
+}
+
+TEST_IN_CHILD(wishes__of_heaps_and_of_the_program_are_heeded, 60) {
+  if (!has_huge_pages()) return;
+  hak_heap_config_t config = {.struct_size = sizeof config, .huge_pages = HAK_HUGE_NEVER};
+  hak_heap_t *heap = hak_heap_create(&config);
+  size_t count = fill(heap, 24 * PIECE, 1000, 1000);
+  CHECK_EQ(count_huge(g_blocks, count), 0);
+  empty(count, 0);
+  CHECK_EQ(hak_heap_destroy(heap), 0);
+  /* Such a heap could not pay for much that it does not use. */
+  config = (hak_heap_config_t){.struct_size = sizeof config, .hard_limit = 60 * MIB};
+  heap = hak_heap_create(&config);
+  count = fill(heap, 20 * PIECE, 1000, 1000);
+  CHECK_EQ(count_huge(g_blocks, count), 0);
+  empty(count, 0);
+  CHECK_EQ(hak_heap_destroy(heap), 0);
+  CHECK_EQ(hak_option_set(HAK_OPTION_HUGE_PAGES, 0), 0);
+  heap = hak_heap_create(NULL);
+  count = fill(heap, 24 * PIECE, 1000, 1000);
+  CHECK_EQ(count_huge(g_blocks, count), 0);
+  empty(count, 0);
+  CHECK_EQ(hak_heap_destroy(heap), 0);
+}
+
+TEST_IN_CHILD(tail__of_a_large_block_has_small_pages, 60) {
+  if (!has_huge_pages()) return;
+  enum {
+    COUNT = 40
+  };
+  size_t size = 2 * PIECE + 5000;
+  for (size_t round = 0; round < 2; round++) {
+    size_t count = fill(NULL, COUNT * size, size, size);
+    look();
+    for (size_t i = 0; i < count; i++) CHECK(!is_huge(g_blocks[i] + 2 * PIECE));
+    empty(count, 0);
+    (void)hak_collect(NULL, SIZE_MAX, HAK_COLLECT_ALL);
+  }
+}
+
+TEST_MAIN(T(dense__heaps_have_huge_pages_beyond_their_first_superslabs),
+          T(sparse__heaps_never_have_huge_pages),
+          T(part__that_is_given_back_asks_for_small_pages),
+          T(wishes__of_heaps_and_of_the_program_are_heeded),
+          T(tail__of_a_large_block_has_small_pages))

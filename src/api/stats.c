@@ -169,8 +169,7 @@ static uint64_t committed(void) {
   return hak_load_relaxed(&hak_slots_committed) +
          hak_load_relaxed(&hak_mappings_committed) +
          hak_load_relaxed(&hak_meta_committed) + hak_load_relaxed(&hak_os_notes_bytes) +
-         hak_load_relaxed(&hak_registry_reserved) +
-         hak_load_relaxed(&hak_regions_head_committed);
+         hak_load_relaxed(&hak_registry_reserved);
 }
 
 /* Memory of the caller's counts for the heap but not for the process, which never asked
@@ -285,8 +284,7 @@ static void fill_process(hak_stats_t *s) {
   s->retained_bytes = hak_retained_bytes();
   s->metadata_bytes = hak_load_relaxed(&hak_meta_committed) +
                       hak_load_relaxed(&hak_os_notes_bytes) +
-                      hak_load_relaxed(&hak_registry_reserved) +
-                      hak_load_relaxed(&hak_regions_head_committed);
+                      hak_load_relaxed(&hak_registry_reserved);
   s->reserved_bytes =
       hak_load_relaxed(&hak_regions_reserved) + hak_load_relaxed(&hak_mappings_reserved) +
       hak_load_relaxed(&hak_meta_reserved) + hak_load_relaxed(&hak_os_notes_bytes) +
@@ -322,7 +320,8 @@ static void fill_os(hak_stats_t *s) {
   s->purged_bytes = hak_load_relaxed(&hak_os_counts.purged_bytes);
   s->lock_contended = hak_load_relaxed(&hak_lock_contended);
   s->fork_lost_bytes = hak_forking_lost_bytes();
-  s->unreleased_bytes = hak_load_relaxed(&hak_os_unreleased_bytes);
+  s->unreleased_bytes = hak_load_relaxed(&hak_os_unreleased_bytes) +
+                        hak_load_relaxed(&hak_os_counts.stray_bytes);
 }
 
 /* An older caller's record is shorter; it gets what it knows. */

@@ -3,7 +3,6 @@
 #include <string.h>
 
 #include "base/callee.h"
-#include "base/wait.h"
 #include "external/external_heap.h"
 #include "heap/fork_caches.h"
 #include "heap/give_up.h"
@@ -25,17 +24,7 @@
 
 /* --- locks ----------------------------------------------------------------- */
 
-static void take(hak_lock_t *l) {
-  hak_lock_acquire_unranked(l);
-  /* The one multi-step change of shared state that a thread makes without the
-   * lock; the child could not tell how far it came. */
-  unsigned rounds = 0;
-  while (l == &hak_regions.lock && hak_regions_are_readied()) {
-    hak_lock_release_unranked(l);
-    hak_wait_step(&rounds);
-    hak_lock_acquire_unranked(l);
-  }
-}
+static void take(hak_lock_t *l) { hak_lock_acquire_unranked(l); }
 static void give(hak_lock_t *l) { hak_lock_release_unranked(l); }
 
 /* Of a heap's classes only those are locked that have slabs: the others' locks lie

@@ -4,18 +4,23 @@
  *
  * The hooks of hak_os_default() are the other half; hakmem.h says what each of them
  * promises, and docs/PORTING.md what a port has to. Implemented for Linux in
- * memory_linux.c.
- *
- * What follows are hints for pages that those hooks have reserved and committed. They may
- * do nothing, they report no failure, and they leave the content of the pages alone.
- * Any thread may call them, for different pages at the same time.
+ * memory_linux.c. Any thread may call what follows.
  */
 #ifndef HAK_OS_MEMORY_H
 #define HAK_OS_MEMORY_H
 
 #include "base/public.h"
 
-/* Pages that are touched for the first time from now on may be huge; shall be small. */
+/* Bytes of address space that the process may have, everything counted that counts
+ * against the tightest limit of such a kind; SIZE_MAX if there is none, or none is known
+ * of. May change at any time. */
+size_t hak_memory_limit(void);
+
+/* What follows are hints for pages that those hooks have reserved and committed. They may
+ * do nothing, they report no failure, and they leave the content of the pages alone.
+ * Threads may call them for different pages at the same time.
+ *
+ * Pages that are touched for the first time from now on may be huge; shall be small. */
 void hak_memory_advise_huge(void *ptr, size_t size);
 void hak_memory_advise_small(void *ptr, size_t size);
 /* Small pages that lie there become a huge one. */

@@ -9,6 +9,7 @@
 #include <pthread.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -19,29 +20,117 @@
 #define PROTECTION (PROT_READ | PROT_WRITE)
 #define MAPPING (MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE)
 
-static void *map(size_t size) {
-  void *ptr = mmap(NULL, size, PROTECTION, MAPPING, -1, 0);
+static void *map_at(void *hint, size_t size) {
+  void *ptr = mmap(hint, size, PROTECTION, MAPPING, -1, 0);
   return ptr == MAP_FAILED ? NULL : ptr;
 }
 
-static void *linux_reserve(void *ctx, size_t size, size_t alignment) {
-  (void)ctx;
-  char *ptr = map(size);
-  if (ptr == NULL || hak_is_aligned((uintptr_t)ptr, alignment)) return ptr;
-  munmap(ptr, size);
+/* --- strays: what the system does not take back ------------------------------------ */
+
+/* A piece that was mapped for the sake of alignment and could not be unmapped, because
+ * the process has as many mappings as it may have. It names itself. */
+typedef struct stray {
+  struct stray *next;
+  size_t size;
+} stray_t;
+static _Atomic(stray_t *) strays; /* [any] */
+
+static void add_strays(stray_t *first, stray_t *last) {
+  stray_t *before = hak_load_relaxed(&strays);
+  do {
+    last->next = before;
+    /* Release: pairs with retry_strays, which reads the pieces. */
+  } while (!hak_cas_release(&strays, &before, first));
+}
+
+static void drop(void *ptr, size_t size) {
+  if (size == 0 || munmap(ptr, size) == 0) return;
+  hak_add_relaxed(&hak_os_counts.stray_bytes, size);
+  stray_t *stray = ptr;
+  stray->size = size;
+  add_strays(stray, stray);
+}
+
+/* Called where another range could be unmapped. */
+static HAK_SLOW void retry_strays(void) {
+  /* Acquire: pairs with add_strays. In the child of a fork what another thread had taken
+   * out is left mapped. */
+  stray_t *stray = hak_exchange_acquire(&strays, NULL);
+  while (stray != NULL) {
+    stray_t *next = stray->next;
+    size_t size = stray->size;
+    if (munmap(stray, size) != 0) break;
+    hak_sub_relaxed(&hak_os_counts.stray_bytes, size);
+    stray = next;
+  }
+  if (stray == NULL) return;
+  stray_t *last = stray;
+  while (last->next != NULL) last = last->next;
+  add_strays(stray, last);
+}
+
+/* --- the default hooks ------------------------------------------------------------- */
+
+size_t hak_memory_limit(void) {
+  struct rlimit all, data;
+  size_t least = SIZE_MAX; /* RLIM_INFINITY is not less */
+  int saved = errno;
+  if (getrlimit(RLIMIT_AS, &all) == 0 && all.rlim_cur < least) least = all.rlim_cur;
+  if (getrlimit(RLIMIT_DATA, &data) == 0 && data.rlim_cur < least) least = data.rlim_cur;
+  errno = saved;
+  return least;
+}
+
+/* A range from where the system would put the next one down to the next aligned place: it
+ * is free most often. NULL if it is not. */
+static char *map_below(char *ptr, size_t size, size_t alignment) {
+  if ((uintptr_t)ptr < alignment) return NULL;
+  char *want = (char *)hak_align_down((uintptr_t)ptr, alignment);
+  char *got = map_at(want, size);
+  if (got == NULL || hak_is_aligned((uintptr_t)got, alignment)) return got;
+  drop(got, size);
+  return NULL;
+}
+
+/* Maps more than is wanted and cuts off what is too much. */
+static char *map_around(size_t size, size_t alignment) {
   if (size + alignment < size) return NULL;
-  ptr = map(size + alignment);
+  char *ptr = map_at(NULL, size + alignment);
   if (ptr == NULL) return NULL;
   char *aligned = (char *)hak_align_up((uintptr_t)ptr, alignment);
-  size_t before = (size_t)(aligned - ptr), after = alignment - before;
-  if (before > 0) munmap(ptr, before);
-  if (after > 0) munmap(aligned + size, after);
+  size_t before = (size_t)(aligned - ptr);
+  drop(ptr, before);
+  drop(aligned + size, alignment - before);
   return aligned;
+}
+
+/* Where address space is limited a large block that outgrows its range could not be
+ * moved, as the old range and the new one would have to fit together: so its range comes
+ * to lie where as much is free behind it. The system fills that space from the other
+ * end. */
+enum {
+  APART = 8 << 20 /* bytes, from which on that is done */
+};
+
+static void *linux_reserve(void *ctx, size_t size, size_t alignment) {
+  (void)ctx;
+  char *ptr = map_at(NULL, size);
+  if (ptr == NULL) return NULL;
+  size_t apart = size >= APART && hak_memory_limit() != SIZE_MAX ? size : 0;
+  if (apart == 0 && hak_is_aligned((uintptr_t)ptr, alignment)) return ptr;
+  drop(ptr, size);
+  char *below = NULL;
+  if (apart != 0 && (uintptr_t)ptr > apart)
+    below = map_below(ptr - apart, size, alignment);
+  if (below == NULL) below = map_below(ptr, size, alignment);
+  return below != NULL ? below : map_around(size, alignment);
 }
 
 static int linux_release(void *ctx, void *ptr, size_t size) {
   (void)ctx;
-  return munmap(ptr, size) == 0 ? 0 : errno;
+  if (munmap(ptr, size) != 0) return errno;
+  if (HAK_UNLIKELY(hak_load_relaxed(&strays) != NULL)) retry_strays();
+  return 0;
 }
 
 static int linux_commit(void *ctx, void *ptr, size_t size, bool *zeroed) {
@@ -63,7 +152,7 @@ static void *linux_remap(void *ctx, void *ptr, size_t old_size, size_t new_size)
   if (to == NULL) return NULL;
   void *moved = mremap(ptr, old_size, new_size, MREMAP_MAYMOVE | MREMAP_FIXED, to);
   if (moved != MAP_FAILED) return moved;
-  munmap(to, new_size);
+  drop(to, new_size);
   return NULL;
 }
 

@@ -110,4 +110,8 @@ bool hak_os_is_huge_unasked(const hak_os_t *os) {
   return huge;
 }
 
+size_t hak_os_limit(const hak_os_t *os) {
+  return is_own(os) ? hak_memory_limit() : SIZE_MAX;
+}
+
 uint64_t hak_os_now(const hak_os_t *os) { return os->now_ns(os->ctx); }

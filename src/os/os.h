@@ -33,6 +33,8 @@
 typedef struct hak_os_counts {
   hak_atomic_u64_t reserve, release, commit, purge, remap, advise, look, failures;
   hak_atomic_u64_t purged_bytes;
+  hak_atomic_u64_t stray_bytes; /* address space now that the system gave along with
+                                   aligned ranges, and has not taken back yet */
 } hak_os_counts_t;
 
 /* In the flags of hooks for memory that is there already: nobody calls them, no page
@@ -94,6 +96,9 @@ int64_t hak_os_resident(const hak_os_t *os, void *ptr, size_t size);
 /* Where nobody asks for huge pages, there may be some. */
 bool hak_os_is_huge_unasked(const hak_os_t *os);
 uint64_t hak_os_now(const hak_os_t *os);
+/* Bytes of address space that the process may have in all; SIZE_MAX where no limit is
+ * known, as for a program's own hooks. */
+size_t hak_os_limit(const hak_os_t *os);
 
 /* Blocks lie in memory that the program reserved, from now on, or no longer. Tells leak
  * tools, and does not call the system. */

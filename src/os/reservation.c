@@ -18,6 +18,7 @@ struct hak_os_note {
   void *ptr;
   size_t size;
   bool called;  /* of a note in hand: the hook is called, the range may have gone */
+  bool bare;    /* its pages have gone, so that the range may serve again */
   bool refused; /* counted in hak_os_unreleased_bytes */
 };
 
@@ -216,8 +217,49 @@ static HAK_SLOW void drop_note(void) {
 
 /* --- reservations ------------------------------------------------------------------ */
 
+/* The smallest of a few refused ranges that are large enough, aligned, and bare. */
+static hak_os_note_t *fitting_locked(const hak_os_t *os, size_t size, size_t alignment) {
+  hak_lock_assert_held(&lock);
+  enum {
+    LOOKS = 256
+  };
+  hak_os_note_t *best = NULL, *note = refused.first;
+  for (int i = 0; i < LOOKS && note != NULL; i++, note = note->next) {
+    if (!note->bare || note->size < size || note->release != os->release ||
+        note->ctx != os->ctx || !hak_is_aligned((uintptr_t)note->ptr, alignment)) {
+      continue;
+    }
+    if (best == NULL || note->size < best->size) best = note;
+  }
+  return best;
+}
+
+/* A refused range serves again, for whose use a note is held; the rest of it is refused
+ * as before. Only the system's ranges are bare, and any part of those may be released. */
+static HAK_SLOW void *take_refused(const hak_os_t *os, size_t size, size_t alignment) {
+  hak_lock_acquire(&lock);
+  hak_os_note_t *note = fitting_locked(os, size, alignment);
+  char *ptr = note == NULL ? NULL : note->ptr;
+  if (note != NULL) {
+    hak_sub_relaxed(&hak_os_unreleased_bytes, size);
+    note->ptr = ptr + size;
+    note->size -= size;
+  }
+  if (note != NULL && note->size == 0) {
+    remove_locked(&refused, note);
+    put_locked(note);
+  }
+  hak_lock_release(&lock);
+  if (ptr != NULL) hak_leak_root(ptr, size);
+  return ptr;
+}
+
 void *hak_os_reserve(const hak_os_t *os, size_t size, size_t alignment) {
   if (hak_os_is_barred() || !hold_note()) return NULL;
+  if (HAK_UNLIKELY(hak_load_relaxed(&refused_count) != 0)) {
+    void *again = take_refused(os, size, alignment);
+    if (again != NULL) return again;
+  }
   int saved = errno;
   void *ptr = os->reserve(os->ctx, size, alignment);
   errno = saved;
@@ -248,11 +290,22 @@ HAK_SLOW hak_os_note_t *hak_os_release_begin(const hak_os_t *os, void *ptr, size
     note->ctx = os->ctx;
     note->ptr = ptr;
     note->size = size;
-    note->refused = false;
+    note->refused = note->bare = false;
     take_in_hand_locked(note);
   }
   hak_lock_release(&lock);
   return note;
+}
+
+/* A range that stays for now loses its pages, if it has some. Of the system's ranges
+ * alone it is known that pages may be purged which were never committed. */
+static HAK_SLOW void strip(hak_os_note_t *note) {
+  const hak_os_t *systems = hak_os_default();
+  if (note->bare || note->release != systems->release || !hak_os_may_give()) return;
+  int saved = errno;
+  bool ok = systems->purge(note->ctx, note->ptr, note->size) == 0;
+  note->bare = hak_os_count(&hak_os_counts.purge, ok);
+  errno = saved;
 }
 
 /* Calls the hook for a note in hand. The child of a fork that comes before `called` is
@@ -262,7 +315,10 @@ static HAK_SLOW bool try(hak_os_note_t *note) {
   hak_compiler_fence();
   bool ok = call(note->release, note->ctx, note->ptr, note->size);
   hak_compiler_fence();
-  if (!ok) note->called = false;
+  if (!ok) {
+    note->called = false;
+    strip(note);
+  }
   return ok;
 }
 

@@ -6,7 +6,8 @@
  * A release that fails, or may not be now, is noted and tried again: at the next release
  * that may go through, by hak_collect, at the end of the hooks. No note is ever wanting:
  * one is held for each range from its reservation on, and a reservation fails where none
- * can be had.
+ * can be had. Of the system's own ranges the pages go at once, though the addresses stay,
+ * and a later reservation that fits takes such a range, or a part of it.
  *
  * Life of a note: unused -> in hand (a thread calls the hook, or is about to)
  *                 -> unused | refused -> in hand -> ...

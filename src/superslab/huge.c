@@ -65,13 +65,13 @@ void hak_huge_before_slots_go(hak_superslab_t *ss, uint32_t slots) {
 
 /* The region's range is one piece, so that the ranges of SuperSlabs that ask for other
  * pages, and then for these again, become one with what lies around them. */
-static void begin(hak_region_t *region, uint32_t from) {
+static void begin(hak_region_t *region, const hak_os_t *os, uint32_t from) {
   size_t before = (size_t)from << HAK_SUPERSLAB_SHIFT;
   size_t all = (size_t)region->count << HAK_SUPERSLAB_SHIFT;
   if (hak_option(HUGE_PAGES) == 2) {
-    hak_os_advise_huge(region->os, region->base + before, all - before);
-  } else if (hak_option(HUGE_PAGES) == 1 || hak_os_is_huge_unasked(region->os)) {
-    hak_os_advise_small(region->os, region->start, region->size);
+    hak_os_advise_huge(os, region->base + before, all - before);
+  } else if (hak_option(HUGE_PAGES) == 1 || hak_os_is_huge_unasked(os)) {
+    hak_os_advise_small(os, region->start, region->size);
   }
 }
 
@@ -84,10 +84,10 @@ static void note_from(hak_region_t *region, uint32_t from) {
   hak_add_relaxed(&hak_huge_superslabs, region->count - from);
 }
 
-void hak_huge_begin_region(hak_region_t *region) {
+void hak_huge_begin_region(hak_region_t *region, const hak_os_t *os) {
   region->unadvised = !hak_os_may_give();
   note_from(region, region->unadvised ? region->count : 0);
-  if (!region->unadvised) begin(region, 0);
+  if (!region->unadvised) begin(region, os, 0);
 }
 
 void hak_regions_advise(void) {
@@ -101,7 +101,7 @@ void hak_regions_advise(void) {
     uint32_t from = hak_region_ready(region);
     if (due) note_from(region, from);
     hak_lock_release(&hak_regions.lock);
-    if (due) begin(region, from);
+    if (due) begin(region, region->os, from);
   }
 }
 

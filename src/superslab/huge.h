@@ -37,7 +37,7 @@ void hak_huge_before_slots_go(hak_superslab_t *ss, uint32_t slots);
 
 /* A new region, which nobody knows yet, asks for the pages that its SuperSlabs begin
  * with. */
-void hak_huge_begin_region(hak_region_t *region);
+void hak_huge_begin_region(hak_region_t *region, const hak_os_t *os);
 /* Regions that could not ask when they came, as nothing may be advised in allocations
  * where purging is manual, do so now. No lock held. */
 void hak_regions_advise(void);

@@ -8,52 +8,14 @@
 #include "superslab/huge.h"
 #include "superslab/region_growth.h"
 
-/* Makes the records of the first `count` SuperSlabs usable; called and returns
- * with the lock held, which it drops for the OS. The thread has the turn, or the
- * records lie elsewhere and have their memory. */
-static bool ready_records_locked(hak_region_t *region, uint32_t count) {
+/* Makes the records of the first `count` SuperSlabs where they are not made. */
+static void make_ready_locked(hak_region_t *region, uint32_t count) {
   hak_lock_assert_held(&hak_regions.lock);
-  while (hak_region_ready(region) < count) {
-    size_t need = (size_t)((char *)&region->superslabs[count] - (char *)region);
-    size_t have = region->head_committed;
-    if (region->records == 0 && have < need) {
-      size_t want = hak_align_up(need, region->os->page_size) - have;
-      bool zeroed;
-      hak_lock_release(&hak_regions.lock);
-      bool ok = hak_os_commit(region->os, (char *)region + have, want, &zeroed);
-      if (ok && !zeroed) __builtin_memset((char *)region + have, 0, want);
-      hak_lock_acquire(&hak_regions.lock);
-      if (!ok) return false;
-      region->head_committed = have + want;
-      hak_add_relaxed(&hak_regions_head_committed, want);
-    }
-    hak_region_init_records(region, hak_region_ready(region), count, region->base,
-                            region->os);
-    /* Release: pairs with hak_region_visit, which reads the records. */
-    hak_store_release(&region->ready, count);
-  }
-  return true;
-}
-
-/* Makes the records of the first `count` SuperSlabs usable where they are not, one thread
- * at a time; drops the lock for that. False if memory is short, or if `no_grow` and the
- * OS would have to be asked. */
-static bool make_ready_locked(hak_region_t *region, uint32_t count, bool no_grow) {
-  hak_lock_assert_held(&hak_regions.lock);
-  if (hak_region_ready(region) >= count) return true;
-  if (no_grow) return false;
-  if (region->records != 0) return ready_records_locked(region, count);
-  if (hak_os_is_barred()) return false;
-  hak_lock_release(&hak_regions.lock);
-  bool taken = hak_turn_take(&hak_regions.readying), ok = false;
-  if (taken) {
-    hak_lock_acquire(&hak_regions.lock);
-    ok = ready_records_locked(region, count);
-    hak_lock_release(&hak_regions.lock);
-  }
-  hak_turn_give(&hak_regions.readying, taken);
-  hak_lock_acquire(&hak_regions.lock);
-  return ok;
+  if (hak_region_ready(region) >= count) return;
+  hak_region_init_records(region, hak_region_ready(region), count, region->base,
+                          region->os);
+  /* Release: pairs with hak_region_visit, which reads the records. */
+  hak_store_release(&region->ready, count);
 }
 
 /* Names the owner of a run that was taken out of its region's map, and lets go of the
@@ -123,12 +85,11 @@ static hak_superslab_t *acquire(const wish_t *wish, hak_extent_kind_t kind, void
   if (region == NULL && !no_grow && !hak_os_is_barred()) {
     region = take_new_locked(wish, &at);
   }
-  bool ok = region != NULL && make_ready_locked(region, at + count, no_grow);
-  if (!ok) {
-    if (region != NULL) hak_region_untake_run_locked(region, at, count);
+  if (region == NULL) {
     hak_lock_release(&hak_regions.lock);
     return NULL;
   }
+  make_ready_locked(region, at + count);
   hak_superslab_t *ss = &region->superslabs[at];
   hand_out_locked(ss, count, kind, heap);
   return ss;
@@ -332,13 +293,7 @@ HAK_SLOW uint64_t hak_regions_recover(bool inside) {
   return lost;
 }
 
-bool hak_regions_are_readied(void) {
-  return hak_turn_is_out(&hak_regions.readying) &&
-         !hak_turn_is_mine(&hak_regions.readying);
-}
-
 void hak_regions_forget_others(void) {
-  hak_turn_forget_others(&hak_regions.readying);
   hak_turn_forget_others(&hak_regions.growing);
   hak_turn_forget_others(&hak_regions.growing_own);
 }
@@ -372,17 +327,15 @@ bool hak_regions_are_valid(void) {
 void hak_regions_stop(void) {
   for (hak_region_t *region = hak_region_first(); region != NULL;) {
     hak_region_t *next = hak_region_next(region);
-    hak_sub_relaxed(&hak_regions_reserved, region->start == NULL ? 0 : region->size);
-    hak_sub_relaxed(&hak_regions_head_committed, region->head_committed);
     hak_lock_acquire(&hak_regions.lock);
     hak_huge_end_region_locked(region);
     hak_lock_release(&hak_regions.lock);
+    if (region->start != NULL) hak_sub_relaxed(&hak_regions_reserved, region->size);
     if (region->start != NULL) hak_os_release(region->os, region->start, region->size);
     region = next;
   }
   hak_store_relaxed(&hak_regions.first, NULL);
   hak_regions.last = NULL;
-  hak_regions.next_size = 0;
   hak_regions.in_use = 0;
   hak_regions.retained = (hak_superslab_queue_t){NULL, NULL};
 }

@@ -49,10 +49,7 @@ uint64_t hak_regions_recover(bool inside);
 
 bool hak_regions_are_valid(void);
 
-/* True if another thread is at records without the lock, which is the one change of
- * shared state in several steps that is made without it; for fork. In the child
- * hak_regions_forget_others says that no thread is. */
-bool hak_regions_are_readied(void);
+/* In the child of a fork: no other thread is reserving address space. */
 void hak_regions_forget_others(void);
 
 /* At shutdown: releases all regions, whatever lies in them. */

@@ -2,9 +2,11 @@
 
 #include "base/option.h"
 #include "os/reservation.h"
+#include "pages/mapping.h"
 #include "pages/meta.h"
 #include "superslab/huge.h"
 
+/* Bytes of a region's record in front of those of its SuperSlabs. */
 static size_t head_size(uint32_t count) {
   return hak_align_up(sizeof(hak_region_t) + hak_div_up(count, HAK_REGION_WORD_BITS) * 8,
                       HAK_CACHE_LINE);
@@ -25,50 +27,23 @@ static char *reserve_covered(const hak_os_t *os, size_t *size, size_t least) {
   }
 }
 
-/* A reservation of about `size` bytes that holds at least `count` SuperSlabs at
- * the alignment. */
-static hak_region_t *region_new(const hak_os_t *os, size_t size, uint32_t count,
-                                size_t alignment) {
-  size_t least = hak_align_up(((size_t)count + 1) << HAK_SUPERSLAB_SHIFT, alignment) +
-                 (alignment > HAK_SUPERSLAB_SIZE ? alignment : 0);
-  least += hak_align_up(count * sizeof(hak_superslab_t), HAK_SUPERSLAB_SIZE) -
-           HAK_SUPERSLAB_SIZE;
-  if (size < least) size = least;
-  char *start = reserve_covered(os, &size, least);
-  if (start == NULL) return NULL;
-  uint32_t units = (uint32_t)(size >> HAK_SUPERSLAB_SHIFT);
-  size_t head = head_size(units) + units * sizeof(hak_superslab_t);
-  uint32_t head_units = (uint32_t)hak_div_up(head, HAK_SUPERSLAB_SIZE);
-  size_t first_commit = hak_align_up(head_size(units), os->page_size);
-  bool zeroed;
-  if (head_units >= units || !hak_os_commit(os, start, first_commit, &zeroed)) {
-    hak_os_unreserve(os, start, size);
-    return NULL;
+/* The smallest empty record for so many SuperSlabs, or NULL. */
+static hak_region_t *empty_record_locked(uint32_t count) {
+  hak_lock_assert_held(&hak_regions.lock);
+  hak_region_t *best = NULL;
+  for (hak_region_t *region = hak_region_first(); region != NULL;
+       region = hak_region_next(region)) {
+    if (region->os != NULL || region->records < count || region->reviving) continue;
+    if (best == NULL || region->records < best->records) best = region;
   }
-  if (!zeroed) __builtin_memset(start, 0, first_commit);
-  hak_region_t *region = (hak_region_t *)(void *)start;
-  region->os = os;
-  region->start = start;
-  region->base = start + ((size_t)head_units << HAK_SUPERSLAB_SHIFT);
-  region->size = size;
-  region->count = units - head_units;
-  region->free_count = region->count;
-  hak_huge_begin_region(region);
-  region->head_committed = first_commit;
-  region->superslabs = (hak_superslab_t *)(void *)(start + head_size(units));
-  for (uint32_t i = 0; i < region->count; i++) hak_region_set_free(region, i, true);
-  return region;
+  return best;
 }
 
 /* An empty record for so many SuperSlabs, or a new one. */
-static hak_region_t *own_record(uint32_t count) {
-  hak_region_t *region;
+static hak_region_t *record_get(uint32_t count) {
   hak_lock_acquire(&hak_regions.lock);
-  for (region = hak_region_first(); region != NULL; region = hak_region_next(region)) {
-    if (region->os != NULL || region->records < count || region->reviving) continue;
-    region->reviving = true;
-    break;
-  }
+  hak_region_t *region = empty_record_locked(count);
+  if (region != NULL) region->reviving = true;
   hak_lock_release(&hak_regions.lock);
   if (region != NULL) return region;
   size_t size = head_size(count) + count * sizeof(hak_superslab_t);
@@ -79,25 +54,33 @@ static hak_region_t *own_record(uint32_t count) {
   return region;
 }
 
-/* A region over a heap's own hooks, to be. */
-typedef struct own {
-  hak_region_t *region; /* NULL: memory is short */
-  char *start;
-  size_t size;
-  uint32_t units;
-} own_t;
+/* Fills in an empty or new record, which nobody reads for as long as it names no hooks.
+ */
+static void lay_out(hak_region_t *region, char *start, size_t size, uint32_t units) {
+  region->start = region->base = start;
+  region->size = size;
+  region->count = units;
+  region->unadvised = false;
+  region->huge_from = units;
+}
 
-static own_t own_region_new(const hak_os_t *os, size_t size, uint32_t count,
-                            size_t alignment) {
+/* A reservation of about `size` bytes that holds at least `count` SuperSlabs at the
+ * alignment, with a record that is still to be added. */
+static hak_region_t *region_new(const hak_os_t *os, size_t size, uint32_t count,
+                                size_t alignment) {
   size_t least = (size_t)count << HAK_SUPERSLAB_SHIFT;
   if (alignment > HAK_SUPERSLAB_SIZE) least += alignment;
   if (size < least) size = least;
   char *start = reserve_covered(os, &size, least);
-  if (start == NULL) return (own_t){NULL, NULL, 0, 0};
+  if (start == NULL) return NULL;
   uint32_t units = (uint32_t)(size >> HAK_SUPERSLAB_SHIFT);
-  hak_region_t *region = own_record(units);
-  if (region == NULL) hak_os_unreserve(os, start, size);
-  return (own_t){region, start, size, units};
+  hak_region_t *region = record_get(units);
+  if (region == NULL) {
+    hak_os_unreserve(os, start, size);
+    return NULL;
+  }
+  lay_out(region, start, size, units);
+  return region;
 }
 
 static void link_locked(hak_region_t *region) {
@@ -112,40 +95,24 @@ static void link_locked(hak_region_t *region) {
 }
 
 /* Links the region, or brings its record back to life. */
-static void add_own_locked(const own_t *own, const hak_os_t *os) {
+static void add_locked(hak_region_t *region, const hak_os_t *os) {
   hak_lock_assert_held(&hak_regions.lock);
-  hak_region_t *region = own->region;
   region->os = os;
-  region->start = region->base = own->start;
-  region->size = own->size;
-  region->count = region->free_count = own->units;
-  region->huge_from = own->units;
-  for (uint32_t i = 0; i < own->units; i++) hak_region_set_free(region, i, true);
+  region->free_count = region->count;
+  for (uint32_t i = 0; i < region->count; i++) hak_region_set_free(region, i, true);
   if (!region->reviving) link_locked(region);
   region->reviving = false;
+  /* Nothing was reserved for memory of the caller's. */
   hak_add_relaxed(&hak_regions_reserved, region->size);
 }
 
-/* Adds a region over a heap's own hooks. Drops the lock for the OS. */
-static bool grow_own_locked(const hak_os_t *os, uint32_t count, size_t alignment) {
-  hak_lock_assert_held(&hak_regions.lock);
-  hak_lock_release(&hak_regions.lock);
-  size_t size = hak_align_down((size_t)hak_option(REGION_BYTES), HAK_SUPERSLAB_SIZE);
-  own_t own = own_region_new(os, size, count, alignment);
-  hak_lock_acquire(&hak_regions.lock);
-  if (own.region != NULL) add_own_locked(&own, os);
-  return own.region != NULL;
-}
-
 bool hak_region_lay(const hak_os_t *os, char *base, uint32_t count) {
-  hak_region_t *region = own_record(count);
+  hak_region_t *region = record_get(count);
   if (region == NULL) return false;
-  region->huge_from = count;
+  lay_out(region, base, 0, count);
   hak_region_init_records(region, 0, count, base, os);
-  /* Nothing was reserved for it. */
-  own_t own = {region, base, 0, count};
   hak_lock_acquire(&hak_regions.lock);
-  add_own_locked(&own, os);
+  add_locked(region, os);
   /* Release: pairs with hak_region_visit, which reads the records. */
   hak_store_release(&region->ready, count);
   hak_lock_release(&hak_regions.lock);
@@ -167,22 +134,50 @@ hak_turn_t *hak_region_turn(const hak_os_t *os) {
   return turn;
 }
 
+/* --- how much ---------------------------------------------------------------------- */
+
+/* What all regions of the process's hooks together have, beyond which address space that
+ * is asked for at a time is in proportion to what is used. */
+static size_t wanted_locked(const hak_os_t *os) {
+  hak_lock_assert_held(&hak_regions.lock);
+  uint64_t least = (uint64_t)hak_option(REGION_BYTES);
+  uint64_t most = (uint64_t)hak_option(REGION_BYTES_MAX);
+  if (!hak_region_is_common(os)) return (size_t)least;
+  uint64_t used = (uint64_t)hak_regions.in_use << HAK_SUPERSLAB_SHIFT;
+  uint64_t share = used * (uint64_t)hak_option(REGION_PERCENT) / 100;
+  if (share < least) return (size_t)least;
+  return (size_t)(share < most ? share : most);
+}
+
+/* Where the process may have so much address space and no more, others need some of it
+ * too, and what is reserved now cannot be reserved for a large block later. */
+static size_t within_limit(const hak_os_t *os, size_t size) {
+  enum {
+    SHARE = 8 /* of what is left that is taken at a time */
+  };
+  size_t limit = hak_os_limit(os);
+  if (limit == SIZE_MAX) return size;
+  size_t reserved = (size_t)(hak_load_relaxed(&hak_regions_reserved) +
+                             hak_load_relaxed(&hak_mappings_reserved) +
+                             hak_load_relaxed(&hak_meta_reserved) +
+                             hak_load_relaxed(&hak_registry_reserved) +
+                             hak_load_relaxed(&hak_os_unreleased_bytes));
+  size_t left = limit > reserved ? limit - reserved : 0;
+  return size < left / SHARE ? size : left / SHARE;
+}
+
 bool hak_region_grow_locked(const hak_os_t *os, uint32_t count, size_t alignment) {
   hak_lock_assert_held(&hak_regions.lock);
   if (hak_os_is_fixed(os)) return false;
-  if (!hak_region_is_common(os)) return grow_own_locked(os, count, alignment);
-  size_t size = hak_regions.next_size;
-  if (size == 0) size = (size_t)hak_option(REGION_BYTES);
+  bool common = hak_region_is_common(os);
+  size_t size = wanted_locked(os);
   hak_lock_release(&hak_regions.lock);
-  size = hak_align_down(size, HAK_SUPERSLAB_SIZE);
+  size = hak_align_down(within_limit(os, size), HAK_SUPERSLAB_SIZE);
   hak_region_t *region = region_new(os, size, count, alignment);
+  if (region != NULL && common) hak_huge_begin_region(region, os);
   hak_lock_acquire(&hak_regions.lock);
   if (region == NULL) return false;
-  size_t next = size * 2, most = (size_t)hak_option(REGION_BYTES_MAX);
-  hak_regions.next_size = next < most ? next : most;
-  link_locked(region);
-  hak_add_relaxed(&hak_regions_reserved, region->size);
-  hak_add_relaxed(&hak_regions_head_committed, region->head_committed);
+  add_locked(region, os);
   return true;
 }
 

@@ -1,7 +1,7 @@
 #include "superslab/region_map.h"
 
 hak_regions_t hak_regions = {.lock = HAK_LOCK_INIT(HAK_RANK_REGIONS)};
-hak_atomic_u64_t hak_regions_reserved, hak_regions_head_committed;
+hak_atomic_u64_t hak_regions_reserved;
 
 void hak_region_set_free(hak_region_t *region, uint32_t i, bool free) {
   uint64_t bit = (uint64_t)1 << (i % HAK_REGION_WORD_BITS);

@@ -3,15 +3,9 @@
  *
  * Depends on: os, superslab.   Used by: pool_prefault, region, region_growth.
  *
- * A region is one reservation: at its head the records of its SuperSlabs, then
- * the SuperSlabs. Each further region is twice as large as the last, so their
- * number stays small. Records are committed as SuperSlabs are first used and
- * stay until shutdown.
- *
- * A region over the hooks of one heap has its records elsewhere, so that it can be
- * released with that heap: what is left is an empty record, which serves the next one.
- * A region over memory of the caller's (external_region.h) has its records elsewhere
- * too.
+ * A region is one reservation, cut into SuperSlabs. Its record and theirs lie elsewhere
+ * and stay until shutdown, so that the reservation can be released: what is left is an
+ * empty record, which serves the next region.
  *
  * Lookup: safe without a lock from region to region, because a record once linked stays
  * linked until shutdown.
@@ -36,18 +30,16 @@ typedef struct hak_region {
   char *base;                        /* [const] the first SuperSlab */
   size_t size;                       /* [const] bytes reserved, head included */
   uint32_t count;                    /* [const] SuperSlabs */
-  uint32_t records;                  /* [const] SuperSlabs that have a record, where the
-                                        records lie elsewhere; else 0 */
+  uint32_t records;                  /* [const] SuperSlabs that there is room for here */
   uint32_t free_count;               /* [lock: regions] SuperSlabs in the map */
-  hak_atomic_u32_t ready;            /* [lock: regions] records that may be touched */
+  hak_atomic_u32_t ready;            /* [lock: regions] records that are made */
   uint32_t huge_from;                /* [lock: regions] SuperSlabs from this one on begin
                                         with huge pages, if they have no record yet */
   bool unadvised;                    /* [lock: regions] which pages it begins with is
                                         still to be asked for */
   bool reviving;                     /* [lock: regions] an empty record that somebody
                                         fills */
-  size_t head_committed;             /* [lock: regions] bytes */
-  hak_superslab_t *superslabs;       /* [const] `count` records */
+  hak_superslab_t *superslabs;       /* [const] `records` of them */
   uint64_t free[];                   /* [lock: regions] bit i: SuperSlab i is free */
 } hak_region_t;
 
@@ -57,10 +49,6 @@ typedef struct hak_regions {
                                     regions and here, and SuperSlabs that nobody has */
   _Atomic(hak_region_t *) first; /* [lock: regions] the oldest */
   hak_region_t *last;            /* [lock: regions] the youngest */
-  size_t next_size;              /* [lock: regions] bytes of the next region; 0 = as the
-                                    option says */
-  hak_turn_t readying;           /* [any] whose turn it is to commit records, without
-                                    the lock */
   hak_turn_t growing;            /* [any] whose turn it is to reserve address space,
                                     without the lock */
   hak_turn_t growing_own;        /* [any] whose turn it is to do so with hooks of a
@@ -72,8 +60,7 @@ typedef struct hak_regions {
 } hak_regions_t;
 
 extern hak_regions_t hak_regions;
-extern hak_atomic_u64_t hak_regions_reserved;       /* bytes */
-extern hak_atomic_u64_t hak_regions_head_committed; /* bytes of records */
+extern hak_atomic_u64_t hak_regions_reserved; /* bytes */
 
 /* Acquire, both: pair with the releases in region_growth.c. */
 HAK_HOT hak_region_t *hak_region_first(void) {
@@ -91,7 +78,7 @@ HAK_HOT hak_superslab_t *hak_superslab_at(hak_superslab_t *ss, uint32_t distance
   return &hak_region_of(ss)->superslabs[ss->index + distance];
 }
 
-/* Records that may be touched. */
+/* Records that are made. */
 HAK_HOT uint32_t hak_region_ready(hak_region_t *region) {
   return hak_load_relaxed(&region->ready);
 }

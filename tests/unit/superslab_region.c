@@ -150,14 +150,32 @@ static void acquire__takes_the_lowest_fitting_run_of_the_oldest_region(void **st
   check_sums();
 }
 
-static void acquire__grows_by_regions_that_double(void **state) {
+/* What is reserved and not used stays in proportion to what is used. */
+static void acquire__grows_by_a_share_of_what_is_in_use(void **state) {
   (void)state;
   CHECK_EQ(regions(), 0);
-  CHECK(get(1, HAK_SUPERSLAB_SIZE));
-  CHECK_EQ(regions(), 1);
-  CHECK_EQ(hak_load_relaxed(&hak_regions_reserved), 32 * MIB);
-  while (regions() < 3) CHECK(get(4, HAK_SUPERSLAB_SIZE));
-  CHECK_EQ(hak_load_relaxed(&hak_regions_reserved), (32 + 64 + 128) * MIB);
+  for (uint64_t reserved = 0, used = 0; used < 2 * GIB; used += 32 * MIB) {
+    CHECK(get(16, HAK_SUPERSLAB_SIZE));
+    uint64_t now = hak_load_relaxed(&hak_regions_reserved);
+    uint64_t share = hak_align_down(used / 2, HAK_SUPERSLAB_SIZE);
+    if (now != reserved) CHECK_EQ(now - reserved, share < 32 * MIB ? 32 * MIB : share);
+    CHECK(now <= used + share + 64 * MIB);
+    reserved = now;
+  }
+  CHECK_MSG(regions() <= 16, "%zu regions", regions());
+  check_sums();
+}
+
+static void acquire__grows_by_the_percentage_that_is_set(void **state) {
+  (void)state;
+  int64_t before = hak_option_get(HAK_OPTION_REGION_PERCENT);
+  CHECK_EQ(hak_option_set(HAK_OPTION_REGION_PERCENT, 400), 0);
+  CHECK(get(100, HAK_SUPERSLAB_SIZE) && get(1, HAK_SUPERSLAB_SIZE));
+  CHECK_EQ(hak_load_relaxed(&hak_regions_reserved), (200 + 800) * MIB);
+  CHECK_EQ(hak_option_set(HAK_OPTION_REGION_PERCENT, 0), 0);
+  CHECK(get(500, HAK_SUPERSLAB_SIZE) && get(1, HAK_SUPERSLAB_SIZE));
+  CHECK_EQ(hak_load_relaxed(&hak_regions_reserved), (200 + 800 + 1000) * MIB);
+  CHECK_EQ(hak_option_set(HAK_OPTION_REGION_PERCENT, before), 0);
   check_sums();
 }
 
@@ -180,7 +198,7 @@ static void acquire__without_growth_asks_nobody(void **state) {
   hak_superslab_t *ss = acquire(2, HAK_SUPERSLAB_SIZE, true);
   CHECK(ss != NULL);
   check_run(ss, 2, HAK_SUPERSLAB_SIZE);
-  CHECK(acquire(2, 16 * MIB * 8, true) == NULL);
+  CHECK(acquire(17, HAK_SUPERSLAB_SIZE, true) == NULL);
   CHECK_EQ(test_os_calls(&g_os), calls);
   hak_region_give(ss, 2, 1);
   check_sums();
@@ -284,7 +302,8 @@ static void visit__sees_every_superslab_ever_used_until_told_to_stop(void **stat
 
 TEST_MAIN_FRESH(
     R(acquire__takes_the_lowest_fitting_run_of_the_oldest_region),
-    R(acquire__grows_by_regions_that_double),
+    R(acquire__grows_by_a_share_of_what_is_in_use),
+    R(acquire__grows_by_the_percentage_that_is_set),
     R(acquire__gets_runs_larger_than_a_region_and_large_alignments),
     R(acquire__without_growth_asks_nobody),
     LIMITED(exhaustion__gives_null_and_ends_when_memory_comes_back),

@@ -26,6 +26,11 @@ bool hak_os_is_valid(const hak_os_t *os) {
          os->commit != NULL && os->purge != NULL && os->now_ns != NULL;
 }
 
+bool hak_os_is_divisible(const hak_os_t *os) {
+  const hak_os_t *system = hak_os_default();
+  return os->reserve == system->reserve && os->release == system->release;
+}
+
 void hak_os_borrow(void *ptr, size_t size) { hak_leak_root(ptr, size); }
 void hak_os_return(void *ptr, size_t size) { hak_leak_unroot(ptr, size); }
 

@@ -81,6 +81,9 @@ HAK_HOT const void *hak_os_self(void) { return &hak_os_scope; }
 /* Pages and ranges may be given back now. */
 bool hak_os_may_give(void);
 
+/* True if a reservation of these hooks can be released and moved in parts. */
+bool hak_os_is_divisible(const hak_os_t *os);
+
 /* True if the hooks can be worked with: functions there, sizes in range. */
 bool hak_os_is_valid(const hak_os_t *os);
 

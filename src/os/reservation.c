@@ -275,6 +275,21 @@ void *hak_os_reserve(const hak_os_t *os, size_t size, size_t alignment) {
   return NULL;
 }
 
+bool hak_os_divide_begin(void) { return !hak_os_is_barred() && hold_note(); }
+
+void hak_os_divide_end(void *ptr, size_t size, size_t first) {
+  hak_leak_unroot(ptr, size);
+  hak_leak_root(ptr, first);
+  hak_leak_root((char *)ptr + first, size - first);
+}
+
+void hak_os_join(void *ptr, size_t first, size_t size) {
+  hak_leak_unroot(ptr, first);
+  hak_leak_unroot((char *)ptr + first, size - first);
+  hak_leak_root(ptr, size);
+  drop_note();
+}
+
 /* --- releases ---------------------------------------------------------------------- */
 
 HAK_SLOW hak_os_note_t *hak_os_release_begin(const hak_os_t *os, void *ptr, size_t size) {

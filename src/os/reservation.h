@@ -44,6 +44,15 @@ void hak_os_release_end(hak_os_note_t *note);
 void hak_os_unreserve(const hak_os_t *os, void *ptr, size_t size);
 void hak_os_unreserve_end(hak_os_note_t *note);
 
+/* A reservation of hooks that are divisible (hak_os_is_divisible) may become two, each of
+ * which is released on its own, or two that lie side by side may become one. For a
+ * second one a note is held first, without a lock: false if memory is short. The rest
+ * calls no hook, and the caller may hold any lock with a lower rank than the notes'
+ * lock. */
+bool hak_os_divide_begin(void);
+void hak_os_divide_end(void *ptr, size_t size, size_t first);
+void hak_os_join(void *ptr, size_t first, size_t size);
+
 /* Tries again to release what was refused: each range once if `all`, else a few ranges,
  * until one of them is refused again. No lock held. */
 void hak_os_retry_releases(bool all);

@@ -1,6 +1,6 @@
 /* clock.h - a coarse time, read without asking the clock.
  *
- * Depends on: registry.   Used by: superslab.
+ * Depends on: registry.   Used by: mapping, superslab.
  */
 #ifndef HAK_PAGES_CLOCK_H
 #define HAK_PAGES_CLOCK_H

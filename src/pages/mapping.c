@@ -6,11 +6,10 @@
 #include "base/option.h"
 #include "base/wait.h"
 #include "os/reservation.h"
+#include "pages/clock.h"
 #include "pages/idle.h"
-#include "pages/meta.h"
+#include "pages/mapping_parts.h"
 #include "pages/registry.h"
-
-hak_atomic_u64_t hak_mappings_committed, hak_mappings_reserved;
 
 hak_lock_t *hak_mappings_lock(void) { return &hak_mappings.lock; }
 
@@ -18,6 +17,7 @@ static hak_mapping_t *reuse(const hak_os_t *os, size_t size, size_t alignment,
                             bool no_grow) {
   hak_lock_acquire(&hak_mappings.lock);
   hak_mapping_t *best = hak_mapping_find_kept_locked(os, size, alignment, no_grow);
+  if (best == NULL && !no_grow) best = hak_mapping_join_locked(os, size, alignment);
   if (best != NULL) {
     hak_mapping_unkeep_locked(best);
     hak_mapping_pass_locked(best);
@@ -57,28 +57,81 @@ static HAK_SLOW void put_back(hak_mapping_t *mapping) {
   hak_lock_release(&hak_mappings.lock);
 }
 
-/* The mapping comes to a heap, which is charged its record and its pages; false, and
- * nothing changed, if the budget refuses. */
-static bool charge_to(hak_mapping_t *mapping, hak_budget_t *budget) {
-  if (!hak_budget_charge(budget, hak_mapping_charge(mapping))) return false;
-  mapping->budget = budget;
-  return true;
-}
-
 static void uncharge(hak_mapping_t *mapping) {
   hak_budget_uncharge(mapping->budget, hak_mapping_charge(mapping));
   mapping->budget = NULL;
 }
 
+/* Gives the pages at the end of a passing mapping back; how many bytes. */
+static size_t purge_end(hak_mapping_t *mapping, size_t bytes) {
+  if (bytes == 0) return 0;
+  if (bytes > hak_mapping_committed(mapping)) bytes = hak_mapping_committed(mapping);
+  size_t left = hak_mapping_committed(mapping) - bytes;
+  char *from = mapping->extent.base + left;
+  if (left > 0) {
+    if (!hak_os_purge(mapping->extent.os, from, bytes)) return 0;
+    hak_lock_acquire(&hak_mappings.lock);
+    hak_sub_relaxed(&hak_mappings_committed, bytes);
+    hak_store_relaxed(&mapping->committed, left);
+    hak_lock_release(&hak_mappings.lock);
+  } else {
+    hak_add_relaxed(&hak_os_counts.purged_bytes, bytes);
+  }
+  hak_event_emit(HAK_EVENT_PURGE, from, bytes);
+  return bytes;
+}
+
+/* See hak_mapping_purge. */
+static HAK_SLOW size_t purge_kept(uint64_t before, size_t max_bytes, size_t *slabs) {
+  size_t given = 0;
+  while (max_bytes - given >= HAK_SLAB_SIZE && *slabs > 0) {
+    hak_lock_acquire(&hak_mappings.lock);
+    hak_mapping_t *mapping = hak_mappings.kept_last;
+    if (mapping != NULL && mapping->idle_since > before) mapping = NULL;
+    if (mapping != NULL) {
+      hak_mapping_unkeep_locked(mapping);
+      hak_mapping_pass_locked(mapping);
+    }
+    hak_lock_release(&hak_mappings.lock);
+    if (mapping == NULL) break;
+    size_t most = (max_bytes - given) >> HAK_SLAB_SHIFT; /* slabs */
+    if (most > *slabs) most = *slabs;
+    size_t has = hak_div_up(hak_mapping_committed(mapping), HAK_SLAB_SIZE);
+    bool all = has <= most;
+    size_t got = purge_end(mapping, all ? has * HAK_SLAB_SIZE : most * HAK_SLAB_SIZE);
+    *slabs -= all ? has : most;
+    given += got;
+    if (all) {
+      release(mapping);
+      continue;
+    }
+    hak_lock_acquire(&hak_mappings.lock);
+    hak_mapping_unpass_locked(mapping);
+    hak_mapping_keep_locked(mapping, true);
+    hak_lock_release(&hak_mappings.lock);
+    break; /* to the bound, or the OS refuses */
+  }
+  return given;
+}
+
+HAK_SLOW void hak_mapping_make_room(size_t more) {
+  hak_lock_acquire(&hak_mappings.lock);
+  uint64_t excess = hak_mapping_note_use_locked(more, hak_clock_cached());
+  hak_lock_release(&hak_mappings.lock);
+  if (excess == 0 || !hak_os_may_give()) return;
+  size_t slabs = SIZE_MAX;
+  purge_kept(UINT64_MAX, hak_align_up(excess, HAK_SLAB_SIZE), &slabs);
+}
+
 bool hak_mapping_commit_to(hak_mapping_t *mapping, size_t size, bool *zeroed) {
-  *zeroed = hak_mapping_committed(mapping) == 0;
-  if (hak_mapping_committed(mapping) >= size) return true;
-  size_t more = size - hak_mapping_committed(mapping);
+  size_t committed = hak_mapping_committed(mapping);
+  size_t more = size > committed ? size - committed : 0;
+  *zeroed = committed == 0;
+  hak_mapping_make_room(more);
+  if (more == 0) return true;
   bool zero;
   if (!hak_budget_charge(mapping->budget, more)) return false;
-  if (!hak_os_commit(mapping->extent.os,
-                     mapping->extent.base + hak_mapping_committed(mapping), more,
-                     &zero)) {
+  if (!hak_os_commit(mapping->extent.os, mapping->extent.base + committed, more, &zero)) {
     hak_budget_uncharge(mapping->budget, more);
     return false;
   }
@@ -88,27 +141,13 @@ bool hak_mapping_commit_to(hak_mapping_t *mapping, size_t size, bool *zeroed) {
   return true;
 }
 
-static hak_mapping_t *record_get(void) {
-  hak_lock_acquire(&hak_mappings.lock);
-  hak_mapping_t *mapping = hak_mapping_get_record_locked();
-  hak_lock_release(&hak_mappings.lock);
-  if (mapping != NULL) return mapping;
-  return hak_meta_alloc(hak_registry_os(), sizeof *mapping, HAK_CACHE_LINE);
-}
-
-static void record_put(hak_mapping_t *mapping) {
-  hak_lock_acquire(&hak_mappings.lock);
-  hak_mapping_put_record_locked(mapping);
-  hak_lock_release(&hak_mappings.lock);
-}
-
 /* A new mapping without pages, which passes. */
 static HAK_SLOW hak_mapping_t *map_new(const hak_os_t *os, size_t size,
                                        size_t alignment) {
   size_t reserved = hak_align_up(size, HAK_SLAB_SIZE);
   if (alignment < HAK_SUPERSLAB_SIZE) alignment = HAK_SUPERSLAB_SIZE;
   if (reserved < size) return NULL;
-  hak_mapping_t *mapping = record_get();
+  hak_mapping_t *mapping = hak_mapping_new_record();
   if (mapping == NULL) return NULL;
   char *base = hak_os_reserve(os, reserved, alignment);
   if (base != NULL && !hak_registry_cover(os, (uintptr_t)base, reserved)) {
@@ -116,7 +155,7 @@ static HAK_SLOW hak_mapping_t *map_new(const hak_os_t *os, size_t size,
     base = NULL;
   }
   if (base == NULL) {
-    record_put(mapping);
+    hak_mapping_free_record(mapping);
     return NULL;
   }
   mapping->extent.base = base;
@@ -135,13 +174,41 @@ static HAK_SLOW hak_mapping_t *map_new(const hak_os_t *os, size_t size,
   return mapping;
 }
 
+/* A mapping that was kept and passes is cut to what a block of `size` bytes needs, or
+ * gives pages back that the block is not to have. */
+static HAK_SLOW void fit(hak_mapping_t *mapping, size_t size) {
+  hak_mapping_cut(mapping, size);
+  size_t committed = hak_mapping_committed(mapping);
+  if (committed > size && committed - size > hak_mapping_slack(size)) {
+    purge_end(mapping, committed - size);
+  }
+}
+
+/* A mapping that was kept and passes comes to a heap, which is charged its record and its
+ * pages; it is made to fit only then. Pages that the block does not need are given back
+ * where the budget has no room for them. */
+static bool charge_fitting(hak_mapping_t *mapping, hak_budget_t *budget, size_t size,
+                           bool no_grow) {
+  size_t committed = hak_mapping_committed(mapping);
+  size_t needed = committed < size ? committed : size;
+  if (!hak_budget_charge(budget, needed + sizeof *mapping)) return false;
+  if (!no_grow && mapping->reserved > size) fit(mapping, size);
+  size_t more = hak_mapping_committed(mapping) - needed;
+  if (more != 0 && !hak_budget_charge(budget, more) && purge_end(mapping, more) == 0) {
+    hak_budget_uncharge(budget, needed + sizeof *mapping);
+    return false;
+  }
+  mapping->budget = budget;
+  return true;
+}
+
 /* A kept mapping with the pages that are asked for. One that the budget or the OS
  * refuses to make fit stays where it is. */
 static hak_mapping_t *reuse_charged(const hak_os_t *os, hak_budget_t *budget, size_t size,
                                     size_t alignment, bool no_grow, bool *zeroed) {
   hak_mapping_t *mapping = reuse(os, size, alignment, no_grow);
   if (mapping == NULL) return NULL;
-  if (charge_to(mapping, budget)) {
+  if (charge_fitting(mapping, budget, size, no_grow)) {
     if (hak_mapping_commit_to(mapping, size, zeroed)) return mapping;
     uncharge(mapping);
   }
@@ -155,6 +222,7 @@ static hak_mapping_t *new_charged(const hak_os_t *os, hak_budget_t *budget, size
                                   size_t alignment, bool *zeroed) {
   size_t bytes = size + sizeof(hak_mapping_t);
   if (bytes < size || !hak_budget_charge(budget, bytes)) return NULL;
+  hak_mapping_make_room(size);
   hak_mapping_t *mapping = map_new(os, size, alignment);
   if (mapping != NULL && hak_os_commit(os, mapping->extent.base, size, zeroed)) {
     hak_lock_acquire(&hak_mappings.lock);
@@ -172,6 +240,7 @@ static hak_mapping_t *new_charged(const hak_os_t *os, hak_budget_t *budget, size
 hak_mapping_t *hak_mapping_acquire(const hak_os_t *os, hak_budget_t *budget, void *heap,
                                    size_t size, size_t alignment, bool no_grow,
                                    bool *zeroed) {
+  hak_clock_refresh();
   hak_mapping_t *mapping = reuse_charged(os, budget, size, alignment, no_grow, zeroed);
   if (mapping == NULL && !no_grow) {
     mapping = new_charged(os, budget, size, alignment, zeroed);
@@ -237,24 +306,6 @@ void hak_mappings_give_all(const void *heap) {
   }
 }
 
-/* Gives the pages at the end of a passing mapping back; how many bytes. */
-static size_t purge_end(hak_mapping_t *mapping, size_t bytes) {
-  if (bytes > hak_mapping_committed(mapping)) bytes = hak_mapping_committed(mapping);
-  size_t left = hak_mapping_committed(mapping) - bytes;
-  char *from = mapping->extent.base + left;
-  if (left > 0) {
-    if (!hak_os_purge(mapping->extent.os, from, bytes)) return 0;
-    hak_lock_acquire(&hak_mappings.lock);
-    hak_sub_relaxed(&hak_mappings_committed, bytes);
-    hak_store_relaxed(&mapping->committed, left);
-    hak_lock_release(&hak_mappings.lock);
-  } else {
-    hak_add_relaxed(&hak_os_counts.purged_bytes, bytes);
-  }
-  hak_event_emit(HAK_EVENT_PURGE, from, bytes);
-  return bytes;
-}
-
 HAK_SLOW void hak_mappings_end(const hak_os_t *os) {
   unsigned rounds = 0;
   for (;;) {
@@ -278,34 +329,11 @@ HAK_SLOW void hak_mappings_end(const hak_os_t *os) {
 }
 
 HAK_SLOW size_t hak_mapping_purge(uint64_t before, size_t max_bytes, size_t *slabs) {
-  size_t given = 0;
-  while (max_bytes - given >= HAK_SLAB_SIZE && *slabs > 0) {
-    hak_lock_acquire(&hak_mappings.lock);
-    hak_mapping_t *mapping = hak_mappings.kept_last;
-    if (mapping != NULL && mapping->idle_since > before) mapping = NULL;
-    if (mapping != NULL) {
-      hak_mapping_unkeep_locked(mapping);
-      hak_mapping_pass_locked(mapping);
-    }
-    hak_lock_release(&hak_mappings.lock);
-    if (mapping == NULL) break;
-    size_t most = (max_bytes - given) >> HAK_SLAB_SHIFT; /* slabs */
-    if (most > *slabs) most = *slabs;
-    size_t has = hak_div_up(hak_mapping_committed(mapping), HAK_SLAB_SIZE);
-    bool all = has <= most;
-    size_t got = purge_end(mapping, all ? has * HAK_SLAB_SIZE : most * HAK_SLAB_SIZE);
-    *slabs -= all ? has : most;
-    given += got;
-    if (all) {
-      release(mapping);
-      continue;
-    }
-    hak_lock_acquire(&hak_mappings.lock);
-    hak_mapping_unpass_locked(mapping);
-    hak_mapping_keep_locked(mapping, true);
-    hak_lock_release(&hak_mappings.lock);
-    break; /* to the bound, or the OS refuses */
-  }
+  size_t given = purge_kept(before, max_bytes, slabs);
+  /* Where all has been idle for long, or is not wanted, earlier use counts no more. */
+  hak_lock_acquire(&hak_mappings.lock);
+  if (hak_mappings.kept == NULL) hak_mappings.peak = hak_mappings.peak_before = 0;
+  hak_lock_release(&hak_mappings.lock);
   return given;
 }
 
@@ -389,4 +417,5 @@ HAK_SLOW void hak_mappings_stop(void) {
     if (mapping != NULL) release(mapping);
   } while (mapping != NULL);
   hak_mappings.records = NULL;
+  hak_mappings.peak = hak_mappings.peak_before = hak_mappings.peak_since = 0;
 }

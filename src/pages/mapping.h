@@ -1,12 +1,16 @@
 /* mapping.h - blocks too large for SuperSlab runs: a mapping of its own each,
  * some kept for reuse.
  *
- * Depends on: base, os, idle, mapping_lists, meta, registry.
+ * Depends on: base, os, clock, idle, mapping_lists, mapping_parts, registry.
  * Used by: mapping_move, superslab, pool, heap.
  *
  * Life: reserved and committed -> in use -> (kept -> in use)* -> released.
  * A kept mapping stays registered as unowned, with its pages; what differs
  * between mappings in use and kept ones is changed under the lock of mappings.
+ *
+ * A block that gets a kept mapping has an eighth more than it needs at most: larger ones
+ * are cut, or give their last pages back. All mappings together have at most as much as
+ * was in use at one time lately, or an eighth more than is in use.
  */
 #ifndef HAK_PAGES_MAPPING_H
 #define HAK_PAGES_MAPPING_H
@@ -21,9 +25,6 @@ HAK_HOT hak_budget_t *hak_mapping_budget(const hak_mapping_t *mapping) {
 HAK_HOT size_t hak_mapping_charge(const hak_mapping_t *mapping) {
   return hak_mapping_committed(mapping) + sizeof *mapping;
 }
-
-/* Bytes in mappings in use and kept. */
-extern hak_atomic_u64_t hak_mappings_committed, hak_mappings_reserved;
 
 /* Makes a block of `size` bytes (a multiple of the page size) at a multiple of
  * `alignment`, charged to `budget` (NULL: to nobody); NULL if memory or the budget is
@@ -52,6 +53,11 @@ bool hak_mapping_commit_to(hak_mapping_t *mapping, size_t size, bool *zeroed);
  * longest idle first and each from its end, up to max_bytes and *slabs looked at; a
  * mapping without pages is released. Returns the bytes. No lock held. */
 size_t hak_mapping_purge(uint64_t before, size_t max_bytes, size_t *slabs);
+
+/* Notes that `more` bytes are about to come into use, and gives pages of kept mappings
+ * back where there would be too many then (hak_mapping_note_use_locked): new need
+ * displaces what is idle. No lock held. */
+void hak_mapping_make_room(size_t more);
 
 /* Calls `visit` for each mapping in use, under the lock. */
 void hak_mapping_visit(bool (*visit)(hak_mapping_t *mapping, void *ctx), void *ctx);

@@ -1,10 +1,14 @@
 /* mapping_lists.h - the records of mappings, and the lists that they are in.
  *
- * Depends on: base, budget, extent, idle.   Used by: mapping.
+ * Depends on: base, budget, extent, idle.   Used by: mapping, mapping_parts.
  *
  * A record is in one list: used, kept, passing, or that of free records. One that a
  * thread is at on the way from list to list passes: so the end of its hooks waits for it,
  * and the child of a fork finds it.
+ *
+ * Kept ones are in two orders: by age, so that the longest idle go back first, and in
+ * bins of sizes that differ by an eighth at most, so that the best fit is found without
+ * a look at those that do not fit.
  *
  * Invariant: what is counted as retained in mappings is what kept ones have committed.
  *
@@ -32,24 +36,38 @@ typedef struct hak_mapping {
                                  call moves its pages */
   struct hak_mapping *next;   /* [lock: mappings] kept, the youngest first; or free */
   struct hak_mapping *prev;   /* [lock: mappings] kept */
+  struct hak_mapping *next_fit, **prev_fit;   /* [lock: mappings] kept, in its bin */
+  bool kept;                                  /* [lock: mappings] */
   struct hak_mapping *next_used, **prev_used; /* [lock: mappings] in use, for the walkers;
                                                  or passing */
 } hak_mapping_t;
 
 _Static_assert(offsetof(hak_mapping_t, extent) == 0, "the registry names extents");
 
+/* Bins of kept mappings by their reserved size: eight for each doubling. */
+#define HAK_MAPPING_BINS 256
+#define HAK_MAPPING_BIN_WORDS (HAK_MAPPING_BINS / 64)
+
 /* All mappings of the process. */
 typedef struct hak_mappings {
   hak_lock_t lock; /* guards every field marked [lock: mappings], here and in records, and
                       the extents of mappings, but for those of passing ones */
-  hak_mapping_t *kept;      /* [lock: mappings] the youngest, by `next` */
-  hak_mapping_t *kept_last; /* [lock: mappings] the oldest */
-  hak_mapping_t *records;   /* [lock: mappings] free ones by `next` */
-  hak_mapping_t *used;      /* [lock: mappings] by `next_used` */
-  hak_mapping_t *passing;   /* [lock: mappings] by `next_used` */
+  hak_mapping_t *kept;                    /* [lock: mappings] the youngest, by `next` */
+  hak_mapping_t *kept_last;               /* [lock: mappings] the oldest */
+  hak_mapping_t *records;                 /* [lock: mappings] free ones by `next` */
+  hak_mapping_t *used;                    /* [lock: mappings] by `next_used` */
+  hak_mapping_t *passing;                 /* [lock: mappings] by `next_used` */
+  hak_mapping_t *bins[HAK_MAPPING_BINS];  /* [lock: mappings] kept, by `next_fit` */
+  uint64_t some[HAK_MAPPING_BIN_WORDS];   /* [lock: mappings] a bit for each bin that
+                                             is not empty */
+  uint64_t peak, peak_before, peak_since; /* [lock: mappings] most bytes in use since
+                                             that time in ns, and in the span of time
+                                             before */
 } hak_mappings_t;
 
 extern hak_mappings_t hak_mappings;
+/* Bytes in mappings in use and kept. */
+extern hak_atomic_u64_t hak_mappings_committed, hak_mappings_reserved;
 
 HAK_HOT size_t hak_mapping_committed(const hak_mapping_t *mapping) {
   return hak_load_relaxed(&((hak_mapping_t *)mapping)->committed);
@@ -67,14 +85,22 @@ hak_mapping_t *hak_mapping_others_locked(const hak_os_t *os);
 void hak_mapping_use_locked(hak_mapping_t *mapping, void *heap, size_t size);
 void hak_mapping_unuse_locked(hak_mapping_t *mapping);
 
-/* Puts a mapping that is in no list into that of kept ones, in front as the youngest,
- * or behind all others if `last`; or takes it out. */
+/* Puts a mapping that is in no list into that of kept ones, by its age, or behind all
+ * others if `last`; or takes it out. */
 void hak_mapping_keep_locked(hak_mapping_t *mapping, bool last);
 void hak_mapping_unkeep_locked(hak_mapping_t *mapping);
-/* The mapping that wastes least among the youngest kept ones, half of it at most; or
- * NULL. `no_grow`: all its pages are there. */
+/* The smallest kept mapping that is large enough, or NULL. `no_grow`: all its pages are
+ * there. One that cannot be cut wastes half of itself at most. Costs a look at the
+ * mappings of one bin, and at few of those. */
 hak_mapping_t *hak_mapping_find_kept_locked(const hak_os_t *os, size_t size,
                                             size_t alignment, bool no_grow);
+
+/* What is more than a block needs may stay with it if it is no more than this. */
+HAK_HOT size_t hak_mapping_slack(size_t size) { return size / 8; }
+/* Notes that `more` bytes come into use. Returns how many bytes are too many then: all
+ * that there are may be as many as have been in use at one time lately, within one or
+ * two times PURGE_DECAY_MS, or an eighth more than are in use. */
+size_t hak_mapping_note_use_locked(uint64_t more, uint64_t now);
 
 /* Puts the record of a mapping that is in no list into that of free ones; or takes one
  * out, or NULL. */

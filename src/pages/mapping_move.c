@@ -12,12 +12,10 @@ static char *resize_here(hak_mapping_t *mapping, size_t size) {
   if (size > mapping->reserved || !hak_mapping_commit_to(mapping, size, &zeroed)) {
     return NULL;
   }
-  bool stays = size > mapping->reserved / 2;
-  /* Where the block becomes much smaller its pages go, and the address space stays. */
-  size_t tail = !stays && hak_mapping_committed(mapping) > size
-                    ? hak_mapping_committed(mapping) - size
-                    : 0;
-  if (tail > 0 && hak_os_purge(os, base + size, tail)) {
+  /* Where the block becomes smaller its pages go, and the address space stays. */
+  size_t committed = hak_mapping_committed(mapping);
+  size_t tail = committed > size ? committed - size : 0;
+  if (tail > hak_mapping_slack(size) && hak_os_purge(os, base + size, tail)) {
     hak_store_relaxed(&mapping->committed, size);
     hak_sub_relaxed(&hak_mappings_committed, tail);
     hak_budget_uncharge(mapping->budget, tail);
@@ -132,6 +130,7 @@ static HAK_SLOW char *move(hak_mapping_t *mapping, size_t size) {
     hak_registry_done(&own);
     return NULL;
   }
+  hak_mapping_make_room(more);
   pages_t at = {mapping->extent.base, old};
   begin_move(mapping);
   bool moved = move_pages(mapping, &at, reserved, &own);
@@ -141,15 +140,15 @@ static HAK_SLOW char *move(hak_mapping_t *mapping, size_t size) {
   return moved ? at.base : NULL;
 }
 
-/* True if a kept mapping would do for a block that outgrows its own. It is larger than
- * the block's by so much that copying stays as cheap by byte as it is for any buffer
- * that grows. */
+/* True if a kept mapping would do for a block that outgrows its own. The block grows by
+ * so much that copying stays as cheap by byte as it is for any buffer that grows. */
 static bool should_copy(const hak_mapping_t *mapping, size_t size) {
   hak_lock_acquire(&hak_mappings.lock);
   hak_mapping_t *best =
       hak_mapping_find_kept_locked(mapping->extent.os, size, HAK_SLAB_SIZE, false);
   bool should = best != NULL && hak_mapping_committed(best) >= size &&
-                best->reserved - mapping->reserved >= mapping->reserved / 2;
+                size > mapping->reserved &&
+                size - mapping->reserved >= mapping->reserved / 2;
   hak_lock_release(&hak_mappings.lock);
   return should;
 }

@@ -1,0 +1,30 @@
+/* mapping_parts.h - records of mappings, and kept mappings that are cut and joined.
+ *
+ * Depends on: base, os, mapping_lists, meta, registry.   Used by: mapping.
+ *
+ * A large kept mapping serves a small block by its first part, and the rest of it stays
+ * kept: of one that was 100 MiB, 60 MiB are there for others while 40 are in use. Where
+ * no kept mapping is large enough, those that lie side by side are joined. So blocks of
+ * several sizes in turn cost no call to the OS, and no more memory than the largest.
+ *
+ * Only reservations of hooks that are divisible are cut (hak_os_is_divisible).
+ */
+#ifndef HAK_PAGES_MAPPING_PARTS_H
+#define HAK_PAGES_MAPPING_PARTS_H
+
+#include "pages/mapping_lists.h"
+
+/* A record for a mapping, or NULL if memory is short; and back. No lock held. */
+hak_mapping_t *hak_mapping_new_record(void);
+void hak_mapping_free_record(hak_mapping_t *mapping);
+
+/* Cuts a mapping that was kept, and passes, behind the unit where its first `size` bytes
+ * end. The rest is kept, as old as it was. Changes nothing where that cannot be, or is
+ * not worth it. No lock held. */
+void hak_mapping_cut(hak_mapping_t *mapping, size_t size);
+
+/* Joins kept mappings that lie side by side, until one is large enough; it, still kept,
+ * or NULL. Costs a look at each kept mapping. */
+hak_mapping_t *hak_mapping_join_locked(const hak_os_t *os, size_t size, size_t alignment);
+
+#endif

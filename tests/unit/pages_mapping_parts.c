@@ -1,0 +1,172 @@
+/* pages_mapping_parts.c - kept mappings over the system's own hooks: cut, joined, and
+ * displaced by new need. */
+#include "support.h"
+
+#include "heap/lifecycle.h"
+#include "os/os.h"
+#include "pages/mapping.h"
+#include "pages/mapping_move.h"
+#include "pages/mapping_parts.h"
+#include "superslab/locate.h"
+
+#define CHECK_COMMITTED(bytes) CHECK_EQ(hak_load_relaxed(&hak_mappings_committed), bytes)
+#define CHECK_KEPT(bytes) CHECK_EQ(hak_load_relaxed(&hak_mappings_retained), bytes)
+
+static int setup(void **state) {
+  (void)state;
+  CHECK_EQ(hak_init(NULL), 0);
+  CHECK(hak_os_is_divisible(hak_lifecycle_os()));
+  /* No second passes for what is in use lately. */
+  CHECK_EQ(hak_option_set(HAK_OPTION_PURGE_DECAY_MS, 86400000), 0);
+  return 0;
+}
+
+static int teardown(void **state) {
+  (void)state;
+  CHECK_EQ(hak_option_set(HAK_OPTION_PURGE_DECAY_MS, 1000), 0);
+  CHECK_EQ(hak_shutdown(HAK_SHUTDOWN_FORCE), 0);
+  CHECK_COMMITTED(0);
+  CHECK_KEPT(0);
+  CHECK_EQ(hak_load_relaxed(&hak_mappings_reserved), 0);
+  return 0;
+}
+
+static hak_mapping_t *get(size_t size) {
+  bool zeroed;
+  hak_mapping_t *m = hak_mapping_acquire(hak_lifecycle_os(), NULL, NULL, size,
+                                         HAK_SLAB_SIZE, false, &zeroed);
+  CHECK(m != NULL);
+  char *base = m->extent.base;
+  CHECK(hak_locate((uintptr_t)base).extent == &m->extent);
+  CHECK(hak_locate((uintptr_t)base + size - 1).extent == &m->extent);
+  CHECK(m->committed >= size && m->committed - size <= hak_mapping_slack(size));
+  test_fill_sparse(base, size, size);
+  return m;
+}
+
+static void give(hak_mapping_t *m) {
+  CHECK(test_verify_sparse(m->extent.base, hak_load_relaxed(&m->extent.size),
+                           hak_load_relaxed(&m->extent.size)));
+  hak_mapping_give(m, hak_os_now(hak_lifecycle_os()));
+}
+
+static uint64_t os_calls(void) {
+  return hak_load_relaxed(&hak_os_counts.reserve) +
+         hak_load_relaxed(&hak_os_counts.release) +
+         hak_load_relaxed(&hak_os_counts.commit) +
+         hak_load_relaxed(&hak_os_counts.purge) + hak_load_relaxed(&hak_os_counts.remap);
+}
+
+static void kept_mapping__serves_a_smaller_block_by_its_first_part(void **state) {
+  (void)state;
+  hak_mapping_t *m = get(100 * MIB);
+  char *base = m->extent.base;
+  give(m);
+  uint64_t calls = os_calls();
+  hak_mapping_t *first = get(40 * MIB), *second = get(30 * MIB);
+  CHECK(first->extent.base == base && second->extent.base == base + 40 * MIB);
+  CHECK_EQ(os_calls(), calls);
+  CHECK_KEPT(30 * MIB);
+  CHECK_COMMITTED(100 * MIB);
+  give(first);
+  give(second);
+  CHECK_KEPT(100 * MIB);
+  m = get(100 * MIB); /* whose parts are joined */
+  CHECK(m->extent.base == base);
+  CHECK_EQ(os_calls(), calls);
+  CHECK_KEPT(0);
+  give(m);
+}
+
+static void blocks_in_turn__of_any_sizes_cost_no_call_once_the_largest_was_there(
+    void **state) {
+  (void)state;
+  test_rng_t rng = test_rng(test_seed(), 1);
+  uint64_t calls = 0;
+  for (int i = 0; i < 400; i++) {
+    size_t size = i == 0 ? 200 * MIB : 33 * MIB + test_below(&rng, 167 * MIB);
+    if (i == 20) calls = os_calls(); /* the records of parts are there */
+    give(get(hak_align_up(size, 4096)));
+    CHECK(hak_load_relaxed(&hak_mappings_committed) <= 200 * MIB);
+  }
+  CHECK_EQ(os_calls(), calls);
+}
+
+static void new_need__displaces_what_is_kept(void **state) {
+  (void)state;
+  hak_mapping_t *m[8];
+  size_t live = 0;
+  for (size_t i = 0; i < TEST_COUNT(m); i++) {
+    give(get(120 * MIB));
+    m[i] = get(61 * MIB);
+    live += 61 * MIB;
+    size_t committed = hak_load_relaxed(&hak_mappings_committed);
+    CHECK(committed <= live + 120 * MIB);
+  }
+  /* The parts that were kept went, and no block has more than it needs. */
+  CHECK(hak_load_relaxed(&hak_mappings_retained) <= 120 * MIB);
+  for (size_t i = 0; i < TEST_COUNT(m); i++) give(m[i]);
+}
+
+static void growing_sizes__keep_an_eighth_more_than_the_largest(void **state) {
+  (void)state;
+  for (size_t size = 40 * MIB; size < 250 * MIB; size += size / 5) {
+    size_t pages = hak_align_up(size, 4096);
+    give(get(pages));
+    CHECK(hak_load_relaxed(&hak_mappings_committed) <= pages + pages / 8 + HAK_SLAB_SIZE);
+  }
+}
+
+static void what_was_in_use_lately__counts_until_nothing_is_kept(void **state) {
+  (void)state;
+  hak_mapping_t *m[4];
+  for (size_t i = 0; i < 4; i++) m[i] = get(50 * MIB);
+  for (size_t i = 0; i < 4; i++) give(m[i]);
+  CHECK_KEPT(200 * MIB);
+  give(get(150 * MIB)); /* from parts that lie side by side, or instead of them */
+  CHECK(hak_load_relaxed(&hak_mappings_committed) <= 200 * MIB);
+  size_t slabs = SIZE_MAX;
+  hak_mapping_purge(UINT64_MAX, SIZE_MAX, &slabs);
+  CHECK_COMMITTED(0);
+  give(get(40 * MIB));
+  give(get(50 * MIB)); /* would be kept besides if 200 still counted */
+  CHECK(hak_load_relaxed(&hak_mappings_committed) <= 57 * MIB);
+}
+
+static void parts__go_back_each_at_its_own_age(void **state) {
+  (void)state;
+  hak_mapping_t *m = get(100 * MIB);
+  hak_mapping_give(m, 10);
+  m = get(40 * MIB);
+  hak_mapping_give(m, 20);
+  size_t slabs = SIZE_MAX;
+  CHECK_EQ(hak_mapping_purge(15, SIZE_MAX, &slabs), 60 * MIB);
+  CHECK_KEPT(40 * MIB);
+  CHECK_EQ(hak_mapping_purge(20, SIZE_MAX, &slabs), 40 * MIB);
+  CHECK_EQ(hak_load_relaxed(&hak_mappings_reserved), 0);
+}
+
+static void shrinking__gives_pages_back_at_once_beyond_an_eighth(void **state) {
+  (void)state;
+  hak_mapping_t *m = get(64 * MIB);
+  uint64_t calls = os_calls();
+  CHECK(hak_mapping_resize(m, 57 * MIB, false) != NULL);
+  CHECK_COMMITTED(64 * MIB);
+  CHECK_EQ(os_calls(), calls);
+  CHECK(hak_mapping_resize(m, 50 * MIB, false) != NULL);
+  CHECK_COMMITTED(50 * MIB);
+  CHECK(hak_mapping_resize(m, MIB, false) != NULL);
+  CHECK_COMMITTED(MIB);
+  CHECK(test_verify_sparse_prefix(m->extent.base, 64 * MIB, MIB, 64 * MIB));
+  hak_mapping_give(m, 1);
+}
+
+#define P(function) cmocka_unit_test_setup_teardown(function, setup, teardown)
+
+TEST_MAIN_FRESH(P(kept_mapping__serves_a_smaller_block_by_its_first_part),
+                P(blocks_in_turn__of_any_sizes_cost_no_call_once_the_largest_was_there),
+                P(new_need__displaces_what_is_kept),
+                P(growing_sizes__keep_an_eighth_more_than_the_largest),
+                P(what_was_in_use_lately__counts_until_nothing_is_kept),
+                P(parts__go_back_each_at_its_own_age),
+                P(shrinking__gives_pages_back_at_once_beyond_an_eighth))

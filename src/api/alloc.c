@@ -40,11 +40,9 @@ void *hak_api_pop(const hak_link_key_t *key, hak_bin_t *bin, uint32_t cls) {
 
 static void *small(hak_thread_t *me, hak_heap_t *heap, uint32_t cls) {
   /* A thread cache is a record that the OS may be asked for. */
-  if (me->no_grow && hak_kind_cache_made(me, heap) == NULL) {
-    return NULL;
-  }
-  const hak_cache_t *cache = hak_kind_cache(me, heap);
-  if (cache == NULL) return NULL;
+  const hak_cache_t *cache =
+      me->no_grow ? hak_kind_cache_made(me, heap) : hak_kind_cache_earned(me, heap);
+  if (cache == NULL) return hak_kind_take_one(me, heap, cls);
   void *block;
   hak_bin_t *bin = &cache->bins[cls];
   /* A thread that shares its state has no fast path: the bin may have blocks. */

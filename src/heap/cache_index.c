@@ -14,7 +14,7 @@ static uint32_t
 
 /* Indices are committed so many at a time, in all thread states alike. */
 enum {
-  INDEX_GROUP = 64
+  INDEX_GROUP = 16
 };
 
 void hak_cache_indices_stop(void) {

@@ -53,7 +53,7 @@ void hak_give_up_at_end(hak_thread_t *me) {
 }
 
 const hak_cache_t *hak_cache_to_free(hak_thread_t *me, hak_heap_t *heap, bool keep) {
-  if (keep) return hak_kind_cache(me, heap);
+  if (keep) return hak_kind_cache_earned(me, heap);
   hak_give_up_cache(me, heap);
   return NULL;
 }

@@ -29,8 +29,8 @@ void hak_give_up_and_leave(hak_thread_t *me, hak_heap_t *heap);
  * Sets `busy`, as a fork meanwhile finds the thread in a slow path. */
 void hak_give_up_at_end(hak_thread_t *me);
 
-/* The cache for a free. NULL if memory for one is short, or none is to be kept (then what
- * the thread kept of the heap has gone home). */
+/* The cache for a free. NULL if the thread has earned none, if memory for one is short,
+ * or if none is to be kept (then what the thread kept of the heap has gone home). */
 const hak_cache_t *hak_cache_to_free(hak_thread_t *me, hak_heap_t *heap, bool keep);
 
 #endif

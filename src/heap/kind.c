@@ -10,6 +10,7 @@
 #include "tiny/flush.h"
 #include "tiny/magazine.h"
 #include "tiny/partial_list.h"
+#include "tiny/refill.h"
 
 /* --- the beginning ---------------------------------------------------------------- */
 
@@ -73,6 +74,28 @@ const hak_cache_t *hak_kind_cache(hak_thread_t *me, hak_heap_t *heap) {
       return hak_cache_get(me, heap);
     case HAK_KIND_SERIAL:
       return hak_serial_cache(me, heap);
+    case HAK_KIND_EXTERNAL:
+      return NULL;
+  }
+  return NULL;
+}
+
+const hak_cache_t *hak_kind_cache_earned(hak_thread_t *me, hak_heap_t *heap) {
+  switch (hak_heap_kind(heap)) {
+    case HAK_KIND_POOLED:
+      return hak_cache_get_earned(me, heap);
+    case HAK_KIND_SERIAL:
+    case HAK_KIND_EXTERNAL:
+      break;
+  }
+  return hak_kind_cache(me, heap);
+}
+
+void *hak_kind_take_one(hak_thread_t *me, hak_heap_t *heap, uint32_t cls) {
+  switch (hak_heap_kind(heap)) {
+    case HAK_KIND_POOLED:
+      return hak_refill_one(me, heap->store, cls);
+    case HAK_KIND_SERIAL:
     case HAK_KIND_EXTERNAL:
       return NULL;
   }

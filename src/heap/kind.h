@@ -74,6 +74,12 @@ bool hak_kind_prepare(hak_heap_t *heap);
 /* The cache that slow paths of the thread work on for the heap, made if there is none.
  * NULL, and nothing has changed, if memory for one is short or the kind has none. */
 const hak_cache_t *hak_kind_cache(hak_thread_t *me, hak_heap_t *heap);
+/* That cache for one more block that the thread allocates or frees: NULL too if the
+ * thread uses the heap too seldom to have one of its own. */
+const hak_cache_t *hak_kind_cache_earned(hak_thread_t *me, hak_heap_t *heap);
+/* A block of the class without a cache; NULL if memory is short or the kind has no blocks
+ * in slabs that threads share. */
+void *hak_kind_take_one(hak_thread_t *me, hak_heap_t *heap, uint32_t cls);
 /* That cache if it is there already, and so needs no memory; or NULL. */
 const hak_cache_t *hak_kind_cache_made(hak_thread_t *me, hak_heap_t *heap);
 /* While hidden, allocations of this thread from the heap take the slow path, whatever its

@@ -1,8 +1,10 @@
 #include "heap/thread_cache.h"
 
 #include "base/check.h"
+#include "base/option.h"
 #include "heap/bins.h"
 #include "heap/cache_index.h"
+#include "pages/clock.h"
 #include "pages/meta.h"
 #include "tiny/capacity.h"
 #include "tiny/flush.h"
@@ -10,21 +12,27 @@
 
 /* --- one thread cache ------------------------------------------------------------- */
 
-static hak_thread_cache_t *cache_new(hak_thread_t *me, hak_heap_t *heap) {
-  const hak_os_t *os = me->store->pool.os;
+/* The chunk with the heap's place, made if there is none; NULL if memory is short. */
+static hak_cache_chunk_t *chunk_of(hak_thread_t *me, hak_heap_t *heap) {
   _Atomic(hak_cache_chunk_t *) *chunk_at =
       &hak_thread_state(me)->chunks[heap->index / HAK_CACHE_CHUNK];
   hak_cache_chunk_t *chunk = hak_load_relaxed(chunk_at);
-  if (chunk == NULL) {
-    chunk = hak_meta_alloc(os, sizeof *chunk, HAK_CACHE_LINE);
-    if (chunk == NULL) return NULL;
-    /* Release, both: publish to hak_cache_at. */
-    hak_store_release(chunk_at, chunk);
-  }
-  hak_thread_cache_t *cache = hak_meta_alloc(os, sizeof *cache, HAK_CACHE_LINE);
+  if (HAK_LIKELY(chunk != NULL)) return chunk;
+  chunk = hak_meta_alloc(me->store->pool.os, sizeof *chunk, HAK_CACHE_LINE);
+  /* Release: publishes to hak_cache_at. */
+  if (chunk != NULL) hak_store_release(chunk_at, chunk);
+  return chunk;
+}
+
+static hak_thread_cache_t *cache_new(hak_thread_t *me, hak_heap_t *heap) {
+  hak_cache_chunk_t *chunk = chunk_of(me, heap);
+  if (chunk == NULL) return NULL;
+  hak_thread_cache_t *cache =
+      hak_meta_alloc(me->store->pool.os, sizeof *cache, HAK_CACHE_LINE);
   if (cache == NULL) return NULL;
   cache->heap = heap;
   hak_store_relaxed(&cache->index, HAK_NO_INDEX);
+  /* Release: publishes to hak_cache_at. */
   hak_store_release(&chunk->caches[heap->index % HAK_CACHE_CHUNK], cache);
   return cache;
 }
@@ -50,6 +58,35 @@ hak_thread_cache_t *hak_cache_make(hak_thread_t *me, hak_heap_t *heap) {
   hak_add_relaxed(&heap->caches, 1);
   hak_cache_index_seek_free(me, cache);
   return cache;
+}
+
+/* Counts a block that goes to or from a heap of which the thread has no cache. True if
+ * they come so fast that the thread is to have one. Heaps and times are told apart by one
+ * byte: where it is the same by chance, a cache comes a few blocks early. */
+static bool has_earned(hak_thread_t *me, hak_heap_t *heap) {
+  enum {
+    PERIOD_SHIFT = 27 /* nanoseconds: an eighth of a second */
+  };
+  uint32_t after = (uint32_t)hak_option(HEAP_CACHE_AFTER),
+           i = heap->index % HAK_CACHE_CHUNK;
+  /* A heap in memory of the caller's asks for all that it needs with the first block. */
+  if (after == 0 || hak_pool_is_enclosed(&heap->store->pool)) return true;
+  hak_cache_chunk_t *chunk = chunk_of(me, heap);
+  if (chunk == NULL) return false;
+  hak_clock_refresh();
+  uint8_t now = (uint8_t)((hak_clock_cached() >> PERIOD_SHIFT) + heap->tag);
+  if (chunk->when[i] != now) chunk->uses[i] = 0;
+  chunk->when[i] = now;
+  if (chunk->uses[i] >= after) return true;
+  chunk->uses[i]++;
+  return false;
+}
+
+const hak_cache_t *hak_cache_get_earned(hak_thread_t *me, hak_heap_t *heap) {
+  if (heap->store == me->store) return &me->cache;
+  hak_thread_cache_t *cache = hak_cache_find(me, heap);
+  if (HAK_LIKELY(cache != NULL)) return &cache->cache;
+  return has_earned(me, heap) ? hak_cache_get(me, heap) : NULL;
 }
 
 static void leave_heap(hak_thread_cache_t *cache) {

@@ -3,9 +3,13 @@
  * Depends on: base, pages, tiny, bins, cache_index, thread_state.
  * Used by: kind, give_up, fork_caches, collect, pressure, api.
  *
- * A thread that allocates from a heap, or frees blocks of it, has a thread cache of it:
- * bins and what it holds. Where the heap has a cache index, the bins lie there; see
+ * A thread that often allocates from a heap, or frees blocks of it, has a thread cache of
+ * it: bins and what it holds. Where the heap has a cache index, the bins lie there; see
  * cache_index.h. A serial heap has one cache of itself instead (serial.h).
+ *
+ * A thread cache is earned by use (HEAP_CACHE_AFTER). A thread that touches a heap now
+ * and then goes the shared way: it takes each block from the partial list and brings each
+ * one home, and keeps nothing of the heap between two calls.
  *
  * Access: a thread cache belongs to its thread. Who tears a heap down clears those of
  * all threads, under the heap's lease, while nobody uses the heap; a thread that gives
@@ -28,6 +32,9 @@ HAK_HOT const hak_cache_t *hak_cache_get(hak_thread_t *me, hak_heap_t *heap) {
   if (HAK_UNLIKELY(cache == NULL)) cache = hak_cache_make(me, heap);
   return HAK_UNLIKELY(cache == NULL) ? NULL : &cache->cache;
 }
+/* The same for one more block that the thread allocates or frees. NULL too if that is so
+ * seldom that the block goes the shared way. */
+const hak_cache_t *hak_cache_get_earned(hak_thread_t *me, hak_heap_t *heap);
 /* A cache that needs no memory of its own: it has no bins and holds no slabs, but blocks
  * can be sent home with it. */
 hak_cache_t hak_cache_bare(hak_thread_t *me, hak_heap_t *heap);

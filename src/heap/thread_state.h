@@ -41,6 +41,8 @@ enum {
 };
 typedef struct hak_cache_chunk {
   _Atomic(hak_thread_cache_t *) caches[HAK_CACHE_CHUNK];
+  uint8_t uses[HAK_CACHE_CHUNK]; /* [owner] of heaps without a cache: see has_earned */
+  uint8_t when[HAK_CACHE_CHUNK]; /* [owner] of which heap and time `uses` are */
 } hak_cache_chunk_t;
 
 typedef hak_bin_t hak_indexed_bins_t[HAK_CLASSES];

@@ -9,12 +9,14 @@ typedef struct chunk {
   struct chunk *next; /* [lock] */
   const hak_os_t *os; /* [const] */
   size_t size;        /* [const] bytes, this head included */
+  size_t committed;   /* [lock] bytes */
   size_t used;        /* [lock] bytes that are cut */
 } chunk_t;
 
 enum {
   CHUNK_SIZE = 256 * 1024,
-  CHUNK_ALIGNMENT = 64 * 1024
+  CHUNK_ALIGNMENT = 64 * 1024,
+  COMMIT_SIZE = 32 * 1024 /* so many bytes more of a chunk have memory at a time */
 };
 
 hak_atomic_u64_t hak_meta_committed, hak_meta_reserved;
@@ -29,7 +31,7 @@ static void *cut_locked(const hak_os_t *os, size_t size, size_t alignment) {
   chunk_t *chunk = chunks;
   if (chunk == NULL || chunk->os != os) return NULL;
   size_t at = hak_align_up(chunk->used, alignment);
-  if (at > chunk->size || size > chunk->size - at) return NULL;
+  if (at > chunk->committed || size > chunk->committed - at) return NULL;
   chunk->used = at + size;
   return (char *)chunk + at;
 }
@@ -41,20 +43,51 @@ static void *cut(const hak_os_t *os, size_t size, size_t alignment) {
   return record;
 }
 
+static size_t step(const hak_os_t *os) {
+  return os->page_size > COMMIT_SIZE ? os->page_size : COMMIT_SIZE;
+}
+
+/* Commits `bytes` more, zeroed; false if memory is short. */
+static bool commit(const hak_os_t *os, char *from, size_t bytes) {
+  bool zeroed;
+  if (!hak_os_commit(os, from, bytes, &zeroed)) return false;
+  if (!zeroed) __builtin_memset(from, 0, bytes);
+  hak_add_relaxed(&hak_meta_committed, bytes);
+  return true;
+}
+
+/* Commits more of the chunk that is being cut, if it has room for the record. The caller
+ * has the turn, so nobody else does that. */
+static void *extend(const hak_os_t *os, size_t size, size_t alignment) {
+  hak_lock_acquire(&lock);
+  chunk_t *chunk = chunks;
+  size_t end = chunk == NULL ? 0 : hak_align_up(chunk->used, alignment) + size;
+  hak_lock_release(&lock);
+  if (chunk == NULL || chunk->os != os || end > chunk->size) return NULL;
+  size_t want = hak_align_up(end, step(os));
+  if (want > chunk->size) want = chunk->size;
+  size_t have = chunk->committed;
+  if (want > have && !commit(os, (char *)chunk + have, want - have)) return NULL;
+  hak_lock_acquire(&lock);
+  if (want > have) chunk->committed = want;
+  void *record = cut_locked(os, size, alignment);
+  hak_lock_release(&lock);
+  return record;
+}
+
 static void *grow(const hak_os_t *os, size_t size, size_t alignment) {
-  size_t want = hak_align_up(sizeof(chunk_t) + alignment + size, CHUNK_ALIGNMENT);
+  size_t least = sizeof(chunk_t) + alignment + size;
+  size_t want = hak_align_up(least, CHUNK_ALIGNMENT);
   if (want < CHUNK_SIZE) want = CHUNK_SIZE;
   chunk_t *chunk = hak_os_reserve(os, want, CHUNK_ALIGNMENT);
   if (chunk == NULL) return NULL;
-  bool zeroed;
-  if (!hak_os_commit(os, chunk, want, &zeroed)) {
+  size_t first = hak_align_up(least, step(os));
+  if (!commit(os, (char *)chunk, first)) {
     hak_os_unreserve(os, chunk, want);
     return NULL;
   }
-  if (!zeroed) __builtin_memset(chunk, 0, want);
-  hak_add_relaxed(&hak_meta_committed, want);
   hak_add_relaxed(&hak_meta_reserved, want);
-  *chunk = (chunk_t){NULL, os, want, sizeof(chunk_t)};
+  *chunk = (chunk_t){NULL, os, want, first, sizeof(chunk_t)};
   hak_lock_acquire(&lock);
   chunk->next = chunks;
   chunks = chunk;
@@ -71,6 +104,8 @@ void *hak_meta_alloc(const hak_os_t *os, size_t size, size_t alignment) {
   if (record != NULL || hak_os_is_barred()) return record;
   bool taken = hak_turn_take(&growing);
   record = cut(os, size, alignment);
+  /* A hook that came here again is inside of one or the other. */
+  if (record == NULL && taken) record = extend(os, size, alignment);
   if (record == NULL) record = grow(os, size, alignment);
   hak_turn_give(&growing, taken);
   return record;
@@ -82,7 +117,7 @@ void hak_meta_stop(void) {
   while (chunks != NULL) {
     chunk_t *chunk = chunks;
     chunks = chunk->next;
-    hak_sub_relaxed(&hak_meta_committed, chunk->size);
+    hak_sub_relaxed(&hak_meta_committed, chunk->committed);
     hak_sub_relaxed(&hak_meta_reserved, chunk->size);
     hak_os_release(chunk->os, chunk, chunk->size);
   }

@@ -196,6 +196,10 @@ HAK_HOT uint64_t hak_cache_entry(const hak_cache_t *cache, uint32_t cls) {
   uint64_t first = cache->entry;
   return first == 0 ? 0 : first + ((uint64_t)(cls * sizeof(hak_bin_t)) << 16);
 }
+/* No thread keeps anything in the cache between two calls; see hak_refill_one. */
+HAK_HOT bool hak_cache_is_shared_way(const hak_cache_t *cache) {
+  return cache->grown == NULL;
+}
 /* The entry, in local mode, of a slab that this thread holds. */
 HAK_HOT uint64_t hak_entry_local(const hak_thread_t *me, const hak_slab_t *slab) {
   return (uint64_t)((const char *)slab - (const char *)me) << 16 |

@@ -29,6 +29,16 @@ void hak_hold_set_entry(hak_thread_t *me, const hak_cache_t *cache, hak_slab_t *
   hak_registry_set_entries((uintptr_t)hak_slab_start(slab), slab->span, entry);
 }
 
+void hak_hold_name_bin_locked(hak_thread_t *me, const hak_cache_t *cache,
+                              hak_slab_t *slab) {
+  hak_lock_assert_held(&central_of(cache, hak_slab_class(slab))->lock);
+  uint64_t entry = hak_cache_entry(cache, hak_slab_class(slab));
+  if (entry == 0) return;
+  if (HAK_LIKELY(hak_registry_entry(me->registry, (uintptr_t)hak_slab_start(slab)) != 0))
+    return;
+  hak_hold_set_entry(me, cache, slab, entry);
+}
+
 /* --- the queue of held slabs ------------------------------------------- */
 
 static void enqueue(hak_hold_t *hold, hak_slab_t *slab) {

@@ -63,6 +63,12 @@ void hak_hold_list_all(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls)
 void hak_hold_set_entry(hak_thread_t *me, const hak_cache_t *cache, hak_slab_t *slab,
                         uint64_t entry);
 
+/* Under the lock of the partial list that the slab was on: if the slab came there from a
+ * thread without a cache, so that its entries are unowned, they name the cache's bin now.
+ */
+void hak_hold_name_bin_locked(hak_thread_t *me, const hak_cache_t *cache,
+                              hak_slab_t *slab);
+
 /* Checks the invariant of every slab that the thread holds (superslab/slab.h), and the
  * queues. Cost: a walk over all their free blocks. */
 bool hak_hold_is_valid(hak_thread_t *me, const hak_cache_t *cache);

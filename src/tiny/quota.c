@@ -48,6 +48,7 @@ static uint64_t settle(hak_thread_t *me, const hak_cache_t *cache, uint64_t quot
 void hak_quota_follow_slow(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls) {
   hak_budget_t *budget = &cache->store->pool.budget;
   hak_hold_t *hold = &cache->holds[cls];
+  if (hak_cache_is_shared_way(cache)) return; /* it keeps nothing anyway */
   if (!hak_budget_is_limited(budget)) {
     hak_flush_class(me, cache, cls); /* makes the bin what it is without a limit */
     return;

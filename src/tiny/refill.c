@@ -123,8 +123,10 @@ static batch_t from_magazine(hak_thread_t *me, hak_magazine_t *magazine) {
   return (batch_t){hak_magazine_link(me, magazine), count};
 }
 
-/* The blocks of a magazine from the transfer cache. */
+/* The blocks of a magazine from the transfer cache. They would have to go home again but
+ * for one, where nothing is kept. */
 static batch_t from_transfer(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls) {
+  if (hak_cache_is_shared_way(cache)) return nothing;
   hak_magazine_t *magazine = hak_transfer_take(cache, cls);
   if (magazine == NULL) return nothing;
   HAK_COUNT(me, refill_transfer, 1);
@@ -205,6 +207,7 @@ static batch_t from_partial(hak_thread_t *me, const hak_cache_t *cache, uint32_t
       hak_hold_set_entry(me, cache, slab, hak_entry_local(me, slab));
       return from_held(me, cache, cls);
     }
+    hak_hold_name_bin_locked(me, cache, slab);
     batch = (batch_t){hak_slab_partial_to_full_locked(cache, slab), free};
     cache->holds[cls].credit++;
     HAK_COUNT(me, refill_shelf, 1);
@@ -333,4 +336,26 @@ HAK_WARM void *hak_refill_bin(hak_thread_t *me, const hak_cache_t *cache, uint32
     hak_store_relaxed(&bin->ready_count,
                       (uint16_t)(batch.count - 1)); /* less the one taken next */
   }
+}
+
+/* A bin and a hold of this one class, which are cut to nothing as in a heap whose limit
+ * grants no quota: one block is taken, and the slab goes back to the partial list.
+ * Nothing looks at other classes of such a cache. */
+void *hak_refill_one(hak_thread_t *me, hak_store_t *store, uint32_t cls) {
+  hak_bin_t bin = {.list = {HAK_LINK_END, 0, hak_class_size(cls)}, .ready = HAK_LINK_END};
+  hak_hold_t hold = {
+      .spare = HAK_LINK_END, .quota = HAK_QUOTA_NONE, .magazine_blocks = 1};
+  hak_cache_t cache = {
+      (hak_bin_t *)((uintptr_t)&bin - cls * sizeof bin),
+      (hak_hold_t *)((uintptr_t)&hold - cls * sizeof hold),
+      store,
+      0,
+      NULL,
+      NULL,
+      me->code,
+  };
+  void *block = hak_refill_bin(me, &cache, cls);
+  hak_assert(bin.ready == HAK_LINK_END && bin.list.head == HAK_LINK_END);
+  hak_assert(hold.first == NULL && hold.current == NULL);
+  return block;
 }

@@ -2,7 +2,7 @@
  *
  * Depends on: base, bin, capacity, flush, hold, home, partial_list, quota, single, slab,
  * stray, transfer, trim.
- * Used by: api.
+ * Used by: heap, api.
  *
  * The stages of one refill, cheapest first: the bin's other lists, the thread's own
  * magazine, a magazine from the transfer cache, a slab that the thread holds, the partial
@@ -16,5 +16,10 @@
 /* Returns a block of the class, and puts more into the bin; NULL if memory is short. No
  * lock is held. */
 void *hak_refill_bin(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls);
+
+/* A block of the class for a thread that has no cache of the heap and keeps nothing of
+ * it; NULL if memory is short. No lock is held. Costs what a slab costs that is taken
+ * from the partial list and put back there. */
+void *hak_refill_one(hak_thread_t *me, hak_store_t *store, uint32_t cls);
 
 #endif

@@ -40,6 +40,7 @@ static void arm(size_t least) {
 static int setup(void **state) {
   (void)state;
   atomic_store(&g_armed, false);
+  hak_option_set(HAK_OPTION_HEAP_CACHE_AFTER, 0); /* the first block is cached */
   g_os = *hak_os_default();
   g_os.release = slow_release;
   g_os.purge = slow_purge;
@@ -51,6 +52,7 @@ static int teardown(void **state) {
   (void)state;
   hak_option_set(HAK_OPTION_RETAIN_BYTES, 16 << 20);
   hak_option_set(HAK_OPTION_PURGE_DECAY_MS, 1000);
+  hak_option_set(HAK_OPTION_HEAP_CACHE_AFTER, 8);
   return hak_shutdown(0);
 }
 

@@ -1,0 +1,121 @@
+/* api_heap_records.c - heaps and threads cost what they use: what a thread keeps of a
+ * heap is earned by use. */
+#include "support.h"
+
+#include <pthread.h>
+
+enum {
+  HEAPS = 64,
+  THREADS = 32
+};
+
+static hak_heap_t *g_heaps[HEAPS];
+static void *g_blocks[THREADS][HEAPS];
+static pthread_barrier_t g_step;
+
+static void heaps_make(void) {
+  for (size_t i = 0; i < HEAPS; i++) g_heaps[i] = hak_heap_create(NULL);
+}
+static void heaps_destroy(void) {
+  for (size_t i = 0; i < HEAPS; i++) CHECK_EQ(hak_heap_destroy(g_heaps[i]), 0);
+}
+
+/* --- the shared way ----------------------------------------------------------------- */
+
+/* Each thread allocates a block of every heap and frees those of the next thread. */
+static void *exchange(void *arg) {
+  size_t me = (size_t)arg;
+  for (size_t i = 0; i < HEAPS; i++) {
+    g_blocks[me][i] = hak_heap_alloc(g_heaps[i], 64);
+    CHECK(g_blocks[me][i] != NULL && hak_heap_of(g_blocks[me][i]) == g_heaps[i]);
+  }
+  pthread_barrier_wait(&g_step);
+  pthread_barrier_wait(&g_step); /* the blocks were looked at */
+  for (size_t i = 0; i < HEAPS; i++) hak_free(g_blocks[(me + 1) % THREADS][i]);
+  pthread_barrier_wait(&g_step);
+  pthread_barrier_wait(&g_step); /* the figures were taken */
+  return NULL;
+}
+
+static void exchange__of_one_block_leaves_little_with_each_thread_and_heap(void **state) {
+  (void)state;
+  enum {
+    RECORDS = 1024 /* bytes for a thread and heap */
+  };
+  heaps_make();
+  pthread_barrier_init(&g_step, NULL, THREADS + 1);
+  pthread_t threads[THREADS];
+  hak_stats_t before = test_stats();
+  for (size_t i = 0; i < THREADS; i++)
+    CHECK_EQ(pthread_create(&threads[i], NULL, exchange, (void *)i), 0);
+  pthread_barrier_wait(&g_step);
+  /* Blocks of all threads lie side by side. */
+  for (size_t i = 0; i < HEAPS; i++) {
+    CHECK_EQ(test_heap_stats(g_heaps[i]).live_blocks, THREADS);
+    CHECK_EQ(test_heap_stats(g_heaps[i]).slabs_active, 1);
+  }
+  pthread_barrier_wait(&g_step);
+  pthread_barrier_wait(&g_step);
+  for (size_t i = 0; i < HEAPS; i++) {
+    CHECK_EQ(test_heap_stats(g_heaps[i]).live_blocks, 0);
+    CHECK_EQ(test_heap_stats(g_heaps[i]).cached_bytes, 0);
+  }
+  uint64_t records = test_stats().metadata_bytes - before.metadata_bytes;
+  uint64_t states = (uint64_t)THREADS * 64 * KIB; /* of the threads themselves */
+  CHECK_MSG(records < states + HEAPS * THREADS * RECORDS, "%llu bytes of records",
+            (unsigned long long)records);
+  pthread_barrier_wait(&g_step);
+  for (size_t i = 0; i < THREADS; i++) CHECK_EQ(pthread_join(threads[i], NULL), 0);
+  pthread_barrier_destroy(&g_step);
+  heaps_destroy();
+  CHECK_EQ(hak_check(NULL), 0);
+}
+
+static void cache__of_a_heap_comes_with_the_ninth_block(void **state) {
+  (void)state;
+  hak_heap_t *heap = hak_heap_create(NULL);
+  int64_t after = hak_option_get(HAK_OPTION_HEAP_CACHE_AFTER);
+  CHECK_EQ(after, 8);
+  for (int64_t i = 0; i < after / 2; i++) {
+    hak_free(hak_heap_alloc(heap, 64)); /* two: it comes and goes */
+    CHECK_EQ(test_heap_stats(heap).cached_bytes, 0);
+  }
+  /* A slow machine may have counted them for two times: then some more are needed. */
+  for (int64_t i = 0; i < 1000 && test_heap_stats(heap).cached_bytes == 0; i++) {
+    hak_free(hak_heap_alloc(heap, 64));
+  }
+  CHECK(test_heap_stats(heap).cached_bytes > 0);
+  CHECK_EQ(test_heap_stats(heap).live_blocks, 0);
+  CHECK_EQ(hak_heap_destroy(heap), 0);
+}
+
+static void shared_way__of_every_class_serves_and_adds_up(void **state) {
+  (void)state;
+  hak_option_set(HAK_OPTION_HEAP_CACHE_AFTER, 200);
+  hak_heap_t *heap = hak_heap_create(NULL);
+  enum {
+    ROUNDS = 90
+  };
+  void *blocks[ROUNDS];
+  for (size_t i = 0; i < ROUNDS; i++) {
+    size_t size = (size_t)8 << i % 17;
+    blocks[i] = hak_heap_alloc(heap, size);
+    CHECK(blocks[i] != NULL && hak_heap_of(blocks[i]) == heap);
+    test_fill(blocks[i], size, i);
+  }
+  CHECK_EQ(hak_check(NULL), 0);
+  CHECK_EQ(test_heap_stats(heap).live_blocks, ROUNDS);
+  for (size_t i = 0; i < ROUNDS; i++) {
+    CHECK(test_verify(blocks[i], (size_t)8 << i % 17, i));
+    hak_free(blocks[i]);
+  }
+  CHECK_EQ(test_heap_stats(heap).live_blocks, 0);
+  CHECK_EQ(test_heap_stats(heap).superslabs, 0); /* nothing holds a slab */
+  CHECK_EQ(hak_check(NULL), 0);
+  CHECK_EQ(hak_heap_destroy(heap), 0);
+  hak_option_set(HAK_OPTION_HEAP_CACHE_AFTER, 8);
+}
+
+TEST_MAIN(T(exchange__of_one_block_leaves_little_with_each_thread_and_heap),
+          T(cache__of_a_heap_comes_with_the_ninth_block),
+          T(shared_way__of_every_class_serves_and_adds_up))

@@ -594,8 +594,16 @@ typedef bool(hak_visit_fn)(const hak_block_t *block, void *ctx);
  * flags. Costs a look at each SuperSlab of the process and at each block of the heap. */
 int hak_heap_visit(hak_heap_t *heap, hak_visit_fn *visit, void *ctx, unsigned flags);
 
-/* 1 if moving the block elsewhere would let memory go (its slab is mostly
- * free), else 0. Never reads the block. For active defragmentation. */
+/* 1 if moving the block elsewhere lets memory go, else 0. For active defragmentation: a
+ * pass over all blocks allocates anew, copies and frees those for which this is 1. The
+ * first 1 for a block of a slab also decides that the slab is to be emptied: new blocks
+ * come from slabs with fewer free blocks, which have room for what moves, and its own go
+ * back to it as they are freed. So passes end: each moves a block at most once, and after
+ * two or three of them hardly any block is left to move. If nothing is moved, the slab
+ * serves again when memory of its class is needed. 0 for blocks over 32 KiB, of serial
+ * heaps, and in slabs that other threads allocate from. Never reads the block. Costs 10
+ * to 20 ns, and about a microsecond for the first block of a slab that is to be emptied.
+ */
 int hak_move_hint(const void *ptr);
 
 /* Called for each heap that the program has not ended, the default heap included; return

@@ -16,6 +16,7 @@
 #include "pool/large.h"
 #include "superslab/retention.h"
 #include "tiny/home.h"
+#include "tiny/leave.h"
 #include "tiny/single.h"
 #include "tiny/spill.h"
 
@@ -86,10 +87,18 @@ static HAK_SLOW void leave_to_other(hak_thread_t *me, const void *ptr, size_t si
   hak_api_report_stray(HAK_ERROR_DOUBLE_FREE, ptr, NULL, name_of(size));
 }
 
-/* A block goes into this thread's cache of its heap, if one is kept, or home at once. */
-static HAK_WARM void free_small(hak_thread_t *me, hak_heap_t *heap, uint32_t cls,
-                                void *ptr, bool keep) {
+/* A block goes into this thread's cache of its heap, if one is kept, or home at once.
+ * From a bin it would be given out again, so blocks of slabs that are to be emptied go
+ * home. */
+static HAK_WARM void free_small(hak_thread_t *me, hak_heap_t *heap,
+                                const hak_place_t *place, void *ptr, bool keep) {
+  uint32_t cls = place->cls;
   HAK_COUNT(me, slow_free, 1);
+  if (HAK_UNLIKELY(hak_leave_begun(place->slab) && !hak_class_is_single(cls))) {
+    hak_cache_t bare = hak_cache_bare(me, heap);
+    hak_home_blocks(me, &bare, cls, &ptr, 1);
+    return;
+  }
   if (HAK_LIKELY(heap->store == me->store)) {
     hak_spill_free(me, &me->cache, cls, ptr);
     return;
@@ -123,7 +132,7 @@ static HAK_WARM bool free_at(hak_thread_t *me, hak_heap_t *heap, const hak_place
     hak_thread_count_large(me, -1, -(int64_t)usable);
     hak_large_free(pool, place);
   } else {
-    free_small(me, heap, place->cls, ptr, keep);
+    free_small(me, heap, place, ptr, keep);
   }
   if (mine) hak_retention_trim(pool);
   if (pin) hak_teardown_unpin(me, heap);

@@ -3,6 +3,7 @@
 
 #include "api/api.h"
 #include "pool/large.h"
+#include "tiny/leave.h"
 
 /* --- heaps ------------------------------------------------------------------- */
 
@@ -64,21 +65,41 @@ int hak_ptr_info(const void *ptr, hak_block_t *out) {
   return error;
 }
 
-/* Slabs with less than this share of their blocks out are worth emptying. */
-enum {
-  MOSTLY_FREE_SHARE = 4
-};
+/* --- moving blocks ---------------------------------------------------------------- */
 
-static int move_hint(const void *ptr) {
+/* Of a heap that is not the default one: while it has its lease it stays. */
+static bool leave_heap(hak_thread_t *me, hak_heap_t *heap, const hak_place_t *place) {
+  if (!hak_kind_has_thread_caches(heap) || !hak_heap_try_lease(heap)) return false;
+  bool leaving = false;
+  if (hak_heap_is_used(heap) && !hak_heap_is_orphan(heap) &&
+      hak_load_relaxed(&place->extent->heap) == hak_heap_id(heap)) {
+    hak_thread_cache_t *found = hak_cache_find(me, heap);
+    hak_cache_t bare = hak_cache_bare(me, heap);
+    leaving = hak_leave(me, found != NULL ? &found->cache : &bare, found == NULL,
+                        place->slab, place->cls);
+  }
+  hak_heap_unlease(heap);
+  return leaving;
+}
+
+static bool move_hint(const void *ptr) {
   hak_place_t place = hak_locate((uintptr_t)ptr);
-  if (place.cls >= HAK_CLASSES) return 0;
-  uint32_t carved = hak_slab_carved(place.slab), out = hak_slab_out(place.slab);
-  return carved == hak_slab_capacity(place.slab) && out * MOSTLY_FREE_SHARE < carved;
+  if (place.cls >= HAK_SHARED_CLASSES) return false;
+  if (hak_leave_begun(place.slab)) return true;
+  hak_heap_t *heap = hak_heap_of_extent(place.extent);
+  if (heap == NULL || !hak_leave_pays(heap->store, place.slab, place.cls)) return false;
+  hak_thread_t *me = hak_thread_enter();
+  if (me == NULL) return false;
+  bool leaving = heap->store == me->store
+                     ? hak_leave(me, &me->cache, false, place.slab, place.cls)
+                     : leave_heap(me, heap, &place);
+  hak_thread_leave(me, "hak_move_hint");
+  return leaving;
 }
 
 int hak_move_hint(const void *ptr) {
   hak_stay_t stay = hak_stay();
-  int hint = stay == HAK_STAY_NONE ? 0 : move_hint(ptr);
+  bool hint = stay != HAK_STAY_NONE && move_hint(ptr);
   hak_stay_end(stay);
   return hint;
 }

@@ -12,7 +12,10 @@
 #include "superslab/shared_pool.h"
 #include "tiny/size_class.h"
 
-#define HAK_PARTIAL_GROUPS 8
+/* Groups of a partial list: the first is of slabs that are leaving, the others go by the
+ * share of a slab's blocks that is out. */
+#define HAK_PARTIAL_LEAVING 0
+#define HAK_PARTIAL_GROUPS 9
 #define HAK_TRANSFER_PLACES 16
 #define HAK_MAGAZINE_BLOCKS 62
 
@@ -35,7 +38,11 @@ typedef struct hak_central {
                                      slabs; read without it as a hint */
   /* [lock: partial list] of each group the first slab, whose `prev` is the last one */
   hak_slab_t *partial[HAK_PARTIAL_GROUPS];
-  uint32_t listed;        /* [lock: partial list] slabs in all queues */
+  uint32_t listed; /* [lock: partial list] slabs in all queues */
+  /* [lock: partial list] blocks of wholly carved slabs that are listed and not leaving,
+   * those of them that are free, and blocks out of leaving slabs; read without the lock
+   * as a hint */
+  hak_atomic_u64_t blocks, room, leaving_out;
   hak_atomic_u32_t spans; /* [any] spans in use, or about to be */
 
   /* [any] Full magazines; see transfer.h. */

@@ -8,7 +8,11 @@
 
 enum {
   HELD_BACK_SHIFT =
-      3 /* the holder hears of a slab when 1/8 of its blocks are still out */
+      3, /* the holder hears of a slab when 1/8 of its blocks are still out */
+  /* A slab is sparse with less than this share of its blocks out. */
+  SPARSE_SHARE = 4,
+  SPARSE_AT_ONCE = 8, /* slabs that one refill puts on the partial list at most */
+  SPARSE_KEPT = 2     /* slabs that a thread serves itself from, sparse or not */
 };
 
 static hak_central_t *central_of(const hak_cache_t *cache, uint32_t cls) {
@@ -69,13 +73,6 @@ static void dequeue(hak_hold_t *hold, hak_slab_t *slab) {
   }
   slab->queue = HAK_QUEUE_NONE;
   hold->slabs--;
-}
-
-hak_slab_t *hak_hold_dequeue(const hak_cache_t *cache, uint32_t cls) {
-  hak_hold_t *hold = &cache->holds[cls];
-  hak_slab_t *slab = hold->first;
-  if (slab != NULL) dequeue(hold, slab);
-  return slab;
 }
 
 void hak_hold_requeue(const hak_cache_t *cache, hak_slab_t *slab, uint32_t cls) {
@@ -242,12 +239,13 @@ static bool home_listed_locked(hak_thread_t *me, const hak_cache_t *cache,
   if (hak_word_state(*word) == HAK_SLAB_PARTIAL) {
     if (HAK_UNLIKELY(!hak_slab_accepts(me, cache, run))) return true;
     HAK_COUNT(me, free_shelved, run->count);
+    uint32_t out = hak_slab_out(slab);
     hak_slab_come_home(me, run, 0);
-    if (hak_slab_out(slab) == 0 && hak_slab_all_home(me, cache, slab)) {
+    bool home = hak_slab_out(slab) == 0 && hak_slab_all_home(me, cache, slab);
+    hak_partial_regroup_locked(central, slab, out);
+    if (home) {
       hak_partial_remove_locked(central, slab);
       hak_hold_retire(me, cache, slab);
-    } else {
-      hak_partial_regroup_locked(central, slab);
     }
     return true;
   }
@@ -309,6 +307,26 @@ static void list_one(hak_thread_t *me, const hak_cache_t *cache, hak_slab_t *sla
   bool listed = list_locked(me, cache, central, slab);
   hak_lock_release(&central->lock);
   if (!listed) hak_hold_retire(me, cache, slab);
+}
+
+/* True if so many blocks of the slab are home that it may become free if it is left
+ * alone. A slab that is not wholly carved serves anyway. */
+static bool is_sparse(hak_slab_t *slab) {
+  uint32_t out = hak_slab_out(slab); /* 0: the slab was made ready in advance */
+  return out > 0 && out * SPARSE_SHARE < hak_slab_capacity(slab) &&
+         hak_slab_carved(slab) == hak_slab_capacity(slab);
+}
+
+hak_slab_t *hak_hold_dequeue(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls) {
+  hak_hold_t *hold = &cache->holds[cls];
+  for (int i = 0; i < SPARSE_AT_ONCE && hold->slabs > SPARSE_KEPT; i++) {
+    hak_slab_t *slab = hold->first;
+    if (HAK_LIKELY(!is_sparse(slab))) break;
+    list_one(me, cache, slab);
+  }
+  hak_slab_t *slab = hold->first;
+  if (slab != NULL) dequeue(hold, slab);
+  return slab;
 }
 
 void hak_hold_list(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls,

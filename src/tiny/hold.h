@@ -47,8 +47,10 @@ bool hak_hold_claim(hak_thread_t *me, const hak_cache_t *cache, hak_slab_t *slab
 void hak_hold_let_go(hak_thread_t *me, const hak_cache_t *cache, hak_slab_t *slab,
                      uint32_t cls);
 
-/* Takes the first of the partly free slabs out of the queue; NULL if there is none. */
-hak_slab_t *hak_hold_dequeue(const hak_cache_t *cache, uint32_t cls);
+/* Takes the first of the partly free slabs out of the queue, to serve a refill; NULL if
+ * there is none. If the first ones are sparse, they go to the partial list, which serves
+ * its fullest slabs first, so that they can become free. */
+hak_slab_t *hak_hold_dequeue(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls);
 /* Puts a slab that this thread holds at the end of the queue. */
 void hak_hold_requeue(const hak_cache_t *cache, hak_slab_t *slab, uint32_t cls);
 

@@ -7,9 +7,14 @@ static bool is_carved(const hak_slab_t *slab) {
   return hak_slab_carved((hak_slab_t *)slab) == hak_slab_capacity(slab);
 }
 
+enum {
+  FIRST = HAK_PARTIAL_LEAVING + 1, /* group of the sparsest slabs */
+  SHARES = HAK_PARTIAL_GROUPS - FIRST
+};
+
 static uint32_t group_of(hak_slab_t *slab) {
-  uint32_t group = hak_slab_out(slab) * HAK_PARTIAL_GROUPS / hak_slab_capacity(slab);
-  return group < HAK_PARTIAL_GROUPS ? group : HAK_PARTIAL_GROUPS - 1;
+  uint32_t share = hak_slab_out(slab) * SHARES / hak_slab_capacity(slab);
+  return FIRST + (share < SHARES ? share : SHARES - 1);
 }
 
 /* --- the queue of partly carved slabs ------------------------------------------- */
@@ -34,6 +39,24 @@ static void remove_uncarved_locked(hak_central_t *central, hak_slab_t *slab) {
   }
 }
 
+/* --- counts --------------------------------------------------------------------- */
+
+/* Counts a slab of a group in or out; `out` of its blocks are out. */
+static void count_locked(hak_central_t *central, hak_slab_t *slab, uint32_t out,
+                         bool in) {
+  hak_lock_assert_held(&central->lock);
+  uint64_t sign = in ? 1 : UINT64_MAX, capacity = hak_slab_capacity(slab);
+  if (slab->group == HAK_PARTIAL_LEAVING) {
+    hak_store_relaxed(&central->leaving_out,
+                      hak_load_relaxed(&central->leaving_out) + sign * out);
+    return;
+  }
+  hak_store_relaxed(&central->blocks,
+                    hak_load_relaxed(&central->blocks) + sign * capacity);
+  hak_store_relaxed(&central->room,
+                    hak_load_relaxed(&central->room) + sign * (capacity - out));
+}
+
 /* --- groups --------------------------------------------------------------------- */
 
 static void add_to_group_locked(hak_central_t *central, hak_slab_t *slab,
@@ -41,7 +64,7 @@ static void add_to_group_locked(hak_central_t *central, hak_slab_t *slab,
   hak_lock_assert_held(&central->lock);
   hak_slab_t *first = central->partial[group];
   slab->queue = HAK_QUEUE_PARTIAL;
-  slab->group = group & (HAK_PARTIAL_GROUPS - 1);
+  slab->group = group & 15;
   slab->next = NULL;
   if (first != NULL) {
     slab->prev = first->prev;
@@ -80,6 +103,7 @@ void hak_partial_add_locked(hak_central_t *central, hak_slab_t *slab) {
   central->listed++;
   if (is_carved(slab)) {
     add_to_group_locked(central, slab, group_of(slab));
+    count_locked(central, slab, hak_slab_out(slab), true);
   } else {
     add_uncarved_locked(central, slab);
   }
@@ -90,6 +114,7 @@ void hak_partial_remove_locked(hak_central_t *central, hak_slab_t *slab) {
   hak_assert(slab->queue == HAK_QUEUE_PARTIAL || slab->queue == HAK_QUEUE_UNCARVED);
   central->listed--;
   if (slab->queue == HAK_QUEUE_PARTIAL) {
+    count_locked(central, slab, hak_slab_out(slab), false);
     remove_from_group_locked(central, slab);
   } else {
     remove_uncarved_locked(central, slab);
@@ -97,15 +122,60 @@ void hak_partial_remove_locked(hak_central_t *central, hak_slab_t *slab) {
   slab->queue = HAK_QUEUE_NONE;
 }
 
-void hak_partial_regroup_locked(hak_central_t *central, hak_slab_t *slab) {
+void hak_partial_regroup_locked(hak_central_t *central, hak_slab_t *slab, uint32_t out) {
   hak_lock_assert_held(&central->lock);
   if (slab->queue != HAK_QUEUE_PARTIAL) return;
+  uint64_t home =
+      (uint64_t)out - hak_slab_out(slab); /* after misuse below 0, modulo 2^64 */
+  if (HAK_UNLIKELY(slab->group == HAK_PARTIAL_LEAVING)) {
+    hak_store_relaxed(&central->leaving_out,
+                      hak_load_relaxed(&central->leaving_out) - home);
+    return;
+  }
+  hak_store_relaxed(&central->room, hak_load_relaxed(&central->room) + home);
   /* The division of group_of is only done where the group changes. */
-  uint32_t capacity = hak_slab_capacity(slab);
-  if (hak_slab_out(slab) * HAK_PARTIAL_GROUPS - slab->group * capacity < capacity) return;
+  uint32_t capacity = hak_slab_capacity(slab), from = (slab->group - FIRST) * capacity;
+  if (hak_slab_out(slab) * SHARES - from < capacity) return;
   remove_from_group_locked(central, slab);
   add_to_group_locked(central, slab, group_of(slab));
 }
+
+/* --- slabs that are leaving --------------------------------------------------------- */
+
+bool hak_partial_might_leave(hak_central_t *central, hak_slab_t *slab) {
+  enum {
+    SHARE = 8
+  };
+  uint64_t out = hak_slab_out(slab), capacity = hak_slab_capacity(slab);
+  if (hak_slab_carved(slab) != capacity || out * SHARE >= (SHARE - 1) * capacity) {
+    return false;
+  }
+  /* Stale counts do no harm: the caller looks again under the lock, or the slab is left
+   * alone until it is asked about again. */
+  uint64_t blocks = hak_load_relaxed(&central->blocks);
+  uint64_t room = hak_load_relaxed(&central->room);
+  uint64_t used = blocks > room ? blocks - room : 0;
+  if (out * SHARE * blocks > capacity * (SHARE * used + blocks)) return false;
+  /* The free blocks of a listed slab are no room for those that are out of it. */
+  return hak_word_state(hak_load_relaxed(&slab->word)) != HAK_SLAB_PARTIAL ||
+         room >= hak_load_relaxed(&central->leaving_out) + capacity;
+}
+
+bool hak_partial_may_leave_locked(hak_central_t *central, hak_slab_t *slab) {
+  hak_lock_assert_held(&central->lock);
+  return slab->queue == HAK_QUEUE_PARTIAL && slab->group != HAK_PARTIAL_LEAVING &&
+         hak_partial_might_leave(central, slab);
+}
+
+void hak_partial_leave_locked(hak_central_t *central, hak_slab_t *slab) {
+  hak_lock_assert_held(&central->lock);
+  count_locked(central, slab, hak_slab_out(slab), false);
+  remove_from_group_locked(central, slab);
+  add_to_group_locked(central, slab, HAK_PARTIAL_LEAVING);
+  count_locked(central, slab, hak_slab_out(slab), true);
+}
+
+/* --- what serves, and the end ------------------------------------------------------- */
 
 hak_slab_t *hak_partial_first_locked(const hak_central_t *central) {
   hak_lock_assert_held(&central->lock);
@@ -119,37 +189,55 @@ void hak_partial_forget_locked(hak_central_t *central) {
   hak_store_relaxed(&central->uncarved, NULL);
   for (int i = 0; i < HAK_PARTIAL_GROUPS; i++) central->partial[i] = NULL;
   central->listed = 0;
+  hak_store_relaxed(&central->leaving_out, 0);
+  hak_store_relaxed(&central->blocks, 0);
+  hak_store_relaxed(&central->room, 0);
 }
 
 /* --- checks ----------------------------------------------------------------------- */
 
+/* What a walk over the queues counts. */
+typedef struct walked {
+  uint32_t listed;
+  uint64_t blocks, room, leaving_out;
+} walked_t;
+
 static bool slab_is_valid(hak_slab_t *slab, hak_slab_queue_t queue) {
   uint64_t word = hak_load_relaxed(&slab->word);
+  bool leaving = queue == HAK_QUEUE_PARTIAL && slab->group == HAK_PARTIAL_LEAVING;
   return slab->queue == queue && is_carved(slab) == (queue == HAK_QUEUE_PARTIAL) &&
          hak_load_relaxed(&slab->held_back) == 0 &&
-         hak_word_state(word) == HAK_SLAB_PARTIAL && hak_word_remote_count(word) == 0 &&
+         word == hak_word_make(HAK_SLAB_PARTIAL, leaving ? HAK_CODE_MASK : 0) &&
          hak_slab_out(slab) != 0 && hak_slab_out(slab) <= hak_slab_carved(slab);
 }
 
-static bool uncarved_is_valid_locked(hak_central_t *central, uint32_t *count) {
+static bool uncarved_is_valid_locked(hak_central_t *central, walked_t *walked) {
   hak_lock_assert_held(&central->lock);
   hak_slab_t *prev = NULL, *slab = hak_load_relaxed(&central->uncarved);
   for (; slab != NULL; prev = slab, slab = slab->next) {
-    ++*count;
+    walked->listed++;
     if (!slab_is_valid(slab, HAK_QUEUE_UNCARVED) || slab->prev != prev) return false;
   }
   return true;
 }
 
 static bool group_is_valid_locked(hak_central_t *central, uint32_t group,
-                                  uint32_t *count) {
+                                  walked_t *walked) {
   hak_lock_assert_held(&central->lock);
   hak_slab_t *first = central->partial[group], *last = NULL;
   if ((first != NULL) != (hak_load_relaxed(&central->groups) >> group & 1)) return false;
   for (hak_slab_t *slab = first; slab != NULL; last = slab, slab = slab->next) {
-    ++*count;
+    walked->listed++;
+    uint32_t capacity = hak_slab_capacity(slab), out = hak_slab_out(slab);
+    if (group == HAK_PARTIAL_LEAVING) {
+      walked->leaving_out += out;
+    } else {
+      walked->blocks += capacity;
+      walked->room += capacity - out;
+    }
     if (!slab_is_valid(slab, HAK_QUEUE_PARTIAL) || slab->group != group ||
-        group_of(slab) != group || (last != NULL && slab->prev != last)) {
+        (group != HAK_PARTIAL_LEAVING && group_of(slab) != group) ||
+        (last != NULL && slab->prev != last)) {
       return false;
     }
   }
@@ -157,13 +245,16 @@ static bool group_is_valid_locked(hak_central_t *central, uint32_t group,
 }
 
 bool hak_partial_is_valid(hak_central_t *central) {
-  uint32_t count = 0;
+  walked_t walked = {0};
   hak_lock_acquire(&central->lock);
-  bool valid = uncarved_is_valid_locked(central, &count);
+  bool valid = uncarved_is_valid_locked(central, &walked);
   for (uint32_t group = 0; valid && group < HAK_PARTIAL_GROUPS; group++) {
-    valid = group_is_valid_locked(central, group, &count);
+    valid = group_is_valid_locked(central, group, &walked);
   }
-  valid = valid && count == central->listed;
+  valid = valid && walked.listed == central->listed &&
+          walked.leaving_out == hak_load_relaxed(&central->leaving_out) &&
+          walked.blocks == hak_load_relaxed(&central->blocks) &&
+          walked.room == hak_load_relaxed(&central->room);
   hak_lock_release(&central->lock);
   return valid;
 }

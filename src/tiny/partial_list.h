@@ -1,12 +1,18 @@
 /* partial_list.h - a heap's partly free slabs of one class that nobody holds.
  *
- * Depends on: base, central.   Used by: tiny, heap.
+ * Depends on: base, slab.   Used by: tiny, heap.
  *
  * Wholly carved slabs are in eight groups by the share of their blocks that is out.
  * Refills take whole lists of the fullest group, so that slabs with few blocks out are
  * left alone until they are free. In a group the slab that came first is served first. A
  * slab's group follows its blocks as they come home. Partly carved slabs have a queue of
  * their own, and a refill goes on carving them.
+ *
+ * A slab is leaving while the program moves its blocks elsewhere (leave.h). It is in a
+ * group that comes after all others.
+ *
+ *     blocks == sum over groups of the slabs' capacity, without those that are leaving
+ *     room   == sum over the same slabs of capacity - out
  *
  * The bits of the groups and the head of the other queue are read without the lock as a
  * hint whether a visit pays. If they are stale, a visit finds nothing, or a slab from the
@@ -15,13 +21,22 @@
 #ifndef HAK_TINY_PARTIAL_LIST_H
 #define HAK_TINY_PARTIAL_LIST_H
 
-#include "tiny/central.h"
+#include "tiny/slab.h"
 
 /* Adds a slab that is in no queue. */
 void hak_partial_add_locked(hak_central_t *central, hak_slab_t *slab);
 void hak_partial_remove_locked(hak_central_t *central, hak_slab_t *slab);
-/* Blocks of a listed slab came home: puts the slab into its group. */
-void hak_partial_regroup_locked(hak_central_t *central, hak_slab_t *slab);
+/* Blocks of a listed slab came home, of which `out` were out before: puts the slab into
+ * its group. */
+void hak_partial_regroup_locked(hak_central_t *central, hak_slab_t *slab, uint32_t out);
+/* True if moving the blocks of a listed slab elsewhere lets memory go: the slab is at
+ * most an eighth of its blocks fuller than the others on average, less than seven eighths
+ * full, and the others have room for its blocks. */
+bool hak_partial_may_leave_locked(hak_central_t *central, hak_slab_t *slab);
+/* The same without the lock, of any slab: an estimate. */
+bool hak_partial_might_leave(hak_central_t *central, hak_slab_t *slab);
+/* The slab, which may leave, is to serve after all others. */
+void hak_partial_leave_locked(hak_central_t *central, hak_slab_t *slab);
 /* The wholly carved slab that serves next; NULL if there is none. */
 hak_slab_t *hak_partial_first_locked(const hak_central_t *central);
 /* Forgets all slabs, which are gone. */

@@ -165,7 +165,7 @@ static bool is_parted(const hak_hold_t *hold, const hak_slab_t *slab) {
 
 /* The list of a partly free slab of this thread. */
 static batch_t from_held(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls) {
-  hak_slab_t *slab = hak_hold_dequeue(cache, cls);
+  hak_slab_t *slab = hak_hold_dequeue(me, cache, cls);
   if (slab == NULL) return nothing;
   HAK_COUNT(me, refill_partial, 1);
   hak_hold_t *hold = &cache->holds[cls];
@@ -190,7 +190,12 @@ static batch_t from_held(hak_thread_t *me, const hak_cache_t *cache, uint32_t cl
  * thread holds it if its list is too long for a bin. */
 static batch_t from_partial(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls) {
   hak_central_t *central = &cache->store->centrals[cls];
-  if (hak_load_relaxed(&central->groups) == 0) return nothing;
+  /* Slabs that are leaving come after those that were never wholly carved. */
+  uint32_t groups = hak_load_relaxed(&central->groups);
+  if (groups == 0 || (groups == 1u << HAK_PARTIAL_LEAVING &&
+                      hak_load_relaxed(&central->uncarved) != NULL)) {
+    return nothing;
+  }
   batch_t batch = nothing;
   HAK_COUNT(me, shelf_visits, 1);
   hak_lock_acquire(&central->lock);

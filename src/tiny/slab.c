@@ -263,6 +263,13 @@ void *hak_slab_partial_to_full_locked(const hak_cache_t *cache, hak_slab_t *slab
   return list;
 }
 
+void hak_slab_leave_locked(const hak_cache_t *cache, hak_slab_t *slab) {
+  hak_lock_assert_held(lock_of(cache, slab));
+  /* Relaxed: the lock orders. A free that reads the word late keeps the block in a bin.
+   */
+  hak_store_relaxed(&slab->word, hak_word_make(HAK_SLAB_PARTIAL, HAK_CODE_MASK));
+}
+
 void hak_slab_partial_to_held_locked(const hak_cache_t *cache, hak_slab_t *slab) {
   hak_lock_assert_held(lock_of(cache, slab));
   hak_store_relaxed(&slab->word, hak_word_mine(cache)); /* the lock orders */

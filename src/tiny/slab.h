@@ -27,6 +27,8 @@
  *     the whole list                                          claim do not lock
  *   PARTIAL -> HELD(me), a refill     partial_to_held_locked  the lock orders
  *     goes on with it
+ *   PARTIAL, its blocks are moved     leave_locked            the lock orders; a stale
+ *                                                             word only misses that
  *   HELD or PARTIAL -> FREE           end                     nobody can reach it; the
  *                                                             pool's lock orders
  *   FULL -> FREE, a single block      end_single              relaxed: one of those who
@@ -59,6 +61,12 @@ typedef struct hak_batch {
 /* True if the word says that every block is out and nobody holds the slab. */
 HAK_HOT bool hak_word_is_full(uint64_t word) {
   return word == hak_word_make(HAK_SLAB_FULL, 0);
+}
+
+/* True if the word says that the slab is PARTIAL and leaving: its blocks are being moved
+ * elsewhere. No thread has the code that stands for that. */
+HAK_HOT bool hak_word_is_leaving(uint64_t word) {
+  return word == hak_word_make(HAK_SLAB_PARTIAL, HAK_CODE_MASK);
 }
 
 /* --- life ------------------------------------------------------------------------- */
@@ -187,6 +195,8 @@ bool hak_slab_held_to_partial_locked(hak_thread_t *me, const hak_cache_t *cache,
                                      hak_slab_t *slab);
 /* PARTIAL -> FULL; returns the whole list. */
 void *hak_slab_partial_to_full_locked(const hak_cache_t *cache, hak_slab_t *slab);
+/* Marks a slab that is PARTIAL as leaving. It serves again by becoming FULL or HELD. */
+void hak_slab_leave_locked(const hak_cache_t *cache, hak_slab_t *slab);
 /* PARTIAL -> HELD. */
 void hak_slab_partial_to_held_locked(const hak_cache_t *cache, hak_slab_t *slab);
 

@@ -285,6 +285,108 @@ static void move_hint__names_lone_blocks_of_slabs_that_are_mostly_free(void **st
   }
 }
 
+enum {
+  MOVED_BLOCKS = 40000
+};
+static char *g_moved[MOVED_BLOCKS];
+
+static size_t moved_size(size_t i) { return 40 + i * 7 % 361; }
+
+/* Fills slabs of several classes and leaves one block in five; returns how many. */
+static size_t moved_begin(hak_heap_t *heap) {
+  test_rng_t rng = test_rng(test_seed(), 7);
+  size_t left = 0;
+  for (size_t i = 0; i < MOVED_BLOCKS; i++) {
+    g_moved[i] = hak_heap_alloc(heap, moved_size(i));
+    test_fill(g_moved[i], moved_size(i), (unsigned)i);
+  }
+  for (size_t i = 0; i < MOVED_BLOCKS; i++) {
+    if (test_below(&rng, 5) == 0) {
+      left++;
+    } else {
+      hak_free(g_moved[i]);
+      g_moved[i] = NULL;
+    }
+  }
+  hak_thread_idle();
+  return left;
+}
+
+/* Moves every block for which the hint is 1; returns how many. */
+static size_t moved_pass(hak_heap_t *heap) {
+  size_t moved = 0;
+  for (size_t i = 0; i < MOVED_BLOCKS; i++) {
+    if (g_moved[i] == NULL || !hak_move_hint(g_moved[i])) continue;
+    char *to = hak_heap_alloc(heap, moved_size(i));
+    memcpy(to, g_moved[i], moved_size(i));
+    hak_free(g_moved[i]);
+    g_moved[i] = to;
+    moved++;
+  }
+  return moved;
+}
+
+static void moved_end(void) {
+  for (size_t i = 0; i < MOVED_BLOCKS; i++) {
+    if (g_moved[i] == NULL) continue;
+    CHECK(test_verify(g_moved[i], moved_size(i), (unsigned)i));
+    hak_free(g_moved[i]);
+  }
+}
+
+/* The slabs in use are nearly full after two passes, each of which moves a block at most
+ * once; a third pass has nothing left to do. */
+static void check_passes(hak_heap_t *heap) {
+  size_t left = moved_begin(heap);
+  uint64_t before = test_heap_stats(heap).slabs_active;
+  size_t moved = moved_pass(heap);
+  hak_thread_idle();
+  moved += moved_pass(heap);
+  hak_thread_idle();
+  size_t third = moved_pass(heap);
+  uint64_t after = test_heap_stats(heap).slabs_active;
+  CHECK_EQ(hak_check(heap), 0);
+  CHECK_MSG(moved < left, "%zu moves for %zu blocks", moved, left);
+  CHECK_MSG(third <= left / 50, "%zu of %zu blocks are moved again", third, left);
+  CHECK_MSG(after * 3 < before, "%llu slabs of %llu are left", (unsigned long long)after,
+            (unsigned long long)before);
+  moved_end();
+}
+
+static void move_hint__passes_empty_sparse_slabs_and_end(void **state) {
+  (void)state;
+  check_passes(hak_heap_default());
+}
+
+static void move_hint__serves_other_heaps_too(void **state) {
+  (void)state;
+  hak_heap_t *heap = hak_heap_create(NULL);
+  CHECK(heap != NULL);
+  check_passes(heap);
+  CHECK_EQ(hak_heap_destroy(heap), 0);
+}
+
+/* Blocks that are not moved although the hint is 1 keep nothing from serving. */
+static void move_hint__slabs_serve_again_if_nothing_moves(void **state) {
+  (void)state;
+  size_t left = moved_begin(hak_heap_default()), hinted = 0;
+  for (size_t i = 0; i < MOVED_BLOCKS; i++) {
+    hinted += g_moved[i] != NULL && hak_move_hint(g_moved[i]);
+  }
+  CHECK_MSG(hinted > left / 2, "%zu of %zu blocks", hinted, left);
+  uint64_t before = test_stats().slabs_active;
+  for (size_t i = 0; i < MOVED_BLOCKS; i++) {
+    if (g_moved[i] != NULL) continue;
+    g_moved[i] = hak_alloc(moved_size(i));
+    test_fill(g_moved[i], moved_size(i), (unsigned)i);
+  }
+  uint64_t after = test_stats().slabs_active;
+  CHECK_MSG(after <= before + before / 8, "%llu slabs after %llu",
+            (unsigned long long)after, (unsigned long long)before);
+  CHECK_EQ(hak_check(NULL), 0);
+  moved_end();
+}
+
 static void move_hint__never_reads_the_block(void **state) {
   (void)state;
   unsigned char *block = hak_aligned_alloc(4096, 4096 * 4);
@@ -340,4 +442,7 @@ TEST_MAIN(T(ptr_info__finds_a_block_from_its_start_and_from_inside),
           T(heap_visit__the_heap_works_on_afterwards),
           T(visit_heaps__finds_the_default_heap_once),
           T(move_hint__names_lone_blocks_of_slabs_that_are_mostly_free),
+          T(move_hint__passes_empty_sparse_slabs_and_end),
+          T(move_hint__serves_other_heaps_too),
+          T(move_hint__slabs_serve_again_if_nothing_moves),
           T(move_hint__never_reads_the_block), T(check__finds_nothing_wrong_at_any_time))

@@ -84,8 +84,9 @@ static void expect_uncarved(const char *digits) {
 /* All but `out` blocks of a listed slab are home. */
 static void set_out(size_t i, uint32_t out) {
   hak_lock_acquire(&g_central.lock);
+  uint32_t before = hak_slab_out(&g_slabs[i]);
   hak_slab_set_out(&g_slabs[i], out, 0);
-  hak_partial_regroup_locked(&g_central, &g_slabs[i]);
+  hak_partial_regroup_locked(&g_central, &g_slabs[i], before);
   hak_lock_release(&g_central.lock);
 }
 
@@ -159,6 +160,44 @@ static void uncarved_slabs__have_the_youngest_in_front(void **state) {
   expect_uncarved("231");
 }
 
+/* The slab begins to leave, or may not. */
+static bool leave(size_t i) {
+  hak_lock_acquire(&g_central.lock);
+  bool may = hak_partial_may_leave_locked(&g_central, &g_slabs[i]);
+  if (may) {
+    hak_store_relaxed(&g_slabs[i].word, hak_word_make(HAK_SLAB_PARTIAL, HAK_CODE_MASK));
+    hak_partial_leave_locked(&g_central, &g_slabs[i]);
+  }
+  hak_lock_release(&g_central.lock);
+  CHECK(hak_partial_is_valid(&g_central));
+  return may;
+}
+
+static void slab__leaves_where_the_others_have_room(void **state) {
+  (void)state;
+  static const uint32_t out[SLABS] = {2, 3, 6, 2, 9};
+  for (size_t i = 0; i < SLABS; i++) {
+    hak_slab_set_out(&g_slabs[i], out[i], 0);
+    add(i);
+  }
+  CHECK_EQ(hak_load_relaxed(&g_central.blocks), 50);
+  CHECK_EQ(hak_load_relaxed(&g_central.room), 28);
+  CHECK(!leave(4)); /* seven eighths full */
+  CHECK(!leave(2)); /* too full beside the others */
+  CHECK(leave(0));
+  CHECK(leave(1));
+  CHECK_EQ(hak_load_relaxed(&g_central.leaving_out), 5);
+  CHECK_EQ(hak_load_relaxed(&g_central.room), 13);
+  CHECK(!leave(3)); /* 13 blocks of room, 8 of them its own, for 7 */
+  set_out(0, 1);
+  CHECK_EQ(hak_load_relaxed(&g_central.leaving_out), 4);
+  set_out(1, 1);
+  CHECK(leave(3));
+  expect_served("42013"); /* slabs that are leaving serve last */
+  CHECK_EQ(hak_load_relaxed(&g_central.leaving_out), 0);
+  CHECK_EQ(hak_load_relaxed(&g_central.room), 0);
+}
+
 static void queues__do_not_mix(void **state) {
   (void)state;
   hak_store_relaxed(&g_slabs[1].carved, CAPACITY - 1);
@@ -200,9 +239,17 @@ static void check__finds_a_slab_that_should_not_be_there(void **state) {
   EXPECT_INVALID(slab->prev = NULL, slab->prev = &g_slabs[0]);
   EXPECT_INVALID(g_slabs[0].prev = slab, g_slabs[0].prev = &g_slabs[2]);
   EXPECT_INVALID(hak_slab_set_out(slab, 4, 0), hak_slab_set_out(slab, 9, 0));
-  EXPECT_INVALID(slab->group = 0, slab->group = 7);
-  EXPECT_INVALID(hak_store_relaxed(&g_central.groups, 0xc0),
-                 hak_store_relaxed(&g_central.groups, 0x80));
+  EXPECT_INVALID(slab->group = 1, slab->group = 8);
+  EXPECT_INVALID(hak_store_relaxed(&g_central.groups, 0x180),
+                 hak_store_relaxed(&g_central.groups, 0x100));
+  EXPECT_INVALID(hak_store_relaxed(&slab->word, hak_word_make(HAK_SLAB_PARTIAL, 1)),
+                 hak_store_relaxed(&slab->word, word));
+  EXPECT_INVALID(hak_store_relaxed(&g_central.room, 2),
+                 hak_store_relaxed(&g_central.room, 3));
+  EXPECT_INVALID(hak_store_relaxed(&g_central.blocks, 29),
+                 hak_store_relaxed(&g_central.blocks, 30));
+  EXPECT_INVALID(hak_store_relaxed(&g_central.leaving_out, 1),
+                 hak_store_relaxed(&g_central.leaving_out, 0));
   EXPECT_INVALID(g_central.listed++, g_central.listed--);
 }
 
@@ -212,5 +259,6 @@ static void check__finds_a_slab_that_should_not_be_there(void **state) {
 TEST_MAIN_FRESH(C(carved_slabs__are_in_the_order_in_which_they_came),
                 C(carved_slabs__serve_the_fullest_first),
                 C(carved_slabs__sink_as_their_blocks_come_home),
+                C(slab__leaves_where_the_others_have_room),
                 U(uncarved_slabs__have_the_youngest_in_front), C(queues__do_not_mix),
                 C(check__finds_a_slab_that_should_not_be_there))

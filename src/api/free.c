@@ -194,6 +194,7 @@ static HAK_WARM void free_slow(void *ptr, size_t size) {
   HAK_COUNT(me, slow_free, 1);
   hak_spill_free(me, &me->cache, place.cls, ptr);
   hak_thread_leave(me, name_of(size));
+  hak_thread_trim(&me->store->pool);
 }
 
 /* A list of a heap that is not the default one had no room: the list is a bin at a cache

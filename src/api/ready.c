@@ -4,6 +4,7 @@
 
 #include "api/api.h"
 #include "base/option.h"
+#include "pages/idle.h"
 #include "superslab/huge.h"
 #include "superslab/pool_prefault.h"
 #include "tiny/magazine.h"
@@ -91,14 +92,16 @@ static size_t prewarm_small(hak_heap_t *heap, uint32_t cls, size_t count) {
  * what is free. Each names the one before it. */
 static size_t prewarm_large(hak_heap_t *handle, size_t size, size_t count) {
   void **last = NULL;
-  size_t ready = 0;
+  size_t ready = 0, bytes = 0;
   for (; ready < count; ready++) {
     void **block = hak_heap_alloc(handle, size);
     if (block == NULL) break;
+    bytes += hak_usable_size(block);
     hak_prewarm_touch(block, hak_usable_size(block));
     *block = last;
     last = block;
   }
+  hak_idle_allow(bytes); /* it does not go before the decay */
   while (last != NULL) {
     void **block = last;
     last = *block;

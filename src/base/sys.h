@@ -44,6 +44,9 @@ void hak_sys_thread_end_stop(void);
  * for NULL where the thread has set something else before. */
 bool hak_sys_thread_end_set(void *state);
 
+/* Nanoseconds of a clock that never goes back, to tell lengths of some microseconds. */
+uint64_t hak_sys_fine_ns(void);
+
 /* --- the process ------------------------------------------------------------------- */
 
 /* A number that no other process has now; another one in the child of a fork. */

@@ -65,6 +65,7 @@ static void take_heap(hak_heap_t *heap) {
 static void free_heap(hak_heap_t *heap) {
   give_heap(heap);
   hak_lease_reset(&heap->lease);
+  hak_pool_forget_visit(&heap->store->pool);
   for (uint32_t cls = 0; cls < HAK_SHARED_CLASSES; cls++) {
     hak_lock_t *lock = &heap->store->centrals[cls].lock;
     if (hak_load_relaxed(&lock->held) != HAK_WORD_FREE) give(lock);
@@ -80,6 +81,7 @@ static void each_heap(void (*act)(hak_heap_t *heap)) {
 
 static void each_late_lock(void (*act)(hak_lock_t *)) {
   act(hak_external_ranges_lock());
+  act(hak_pool_queue_lock());
   act(&hak_regions.lock);
   act(hak_mappings_lock());
   act(hak_magazines_lock());

@@ -20,6 +20,7 @@
 #include "pages/meta.h"
 #include "superslab/region.h"
 #include "superslab/region_growth.h"
+#include "superslab/retention.h"
 #include "tiny/magazine.h"
 
 static hak_atomic_u32_t shutdowns;
@@ -47,10 +48,12 @@ static void stop_all(void) {
   hak_external_regions_stop();
   hak_external_ranges_stop();
   hak_mappings_stop();
+  hak_pool_queue_stop();
   hak_regions_stop();
   hak_registry_stop();
   hak_meta_stop();
   hak_os_stop();
+  hak_retention_stop();
   hak_idle_stop();
   hak_budgets_stop();
 }
@@ -71,6 +74,7 @@ static void prewarm(void) {
       ((volatile char *)ss[i].extent.base)[at] = 0;
     }
   }
+  hak_idle_allow(bytes);
   hak_region_give(ss, count, hak_os_now(&hooks));
 }
 

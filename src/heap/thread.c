@@ -72,6 +72,7 @@ HAK_SLOW void hak_thread_leave_slow(hak_thread_t *me, const char *function) {
 }
 
 HAK_SLOW void hak_thread_trim_slow(hak_shared_pool_t *pool) {
+  if (!hak_retention_is_time(pool)) return;
   hak_thread_t *me = hak_thread_enter_started();
   if (me == NULL) return;
   hak_retention_trim_slow(pool);

@@ -36,7 +36,7 @@ HAK_HOT void hak_thread_leave(hak_thread_t *me, const char *function) {
 /* Gives back what is due, if it is time to look. No slow path begun, no lock held. */
 void hak_thread_trim_slow(hak_shared_pool_t *pool);
 HAK_HOT void hak_thread_trim(hak_shared_pool_t *pool) {
-  if (HAK_UNLIKELY(hak_load_relaxed(&hak_retained_over) != 0)) {
+  if (HAK_UNLIKELY(hak_load_relaxed(&hak_retained_over) != HAK_IDLE_FEW)) {
     hak_thread_trim_slow(pool);
   }
 }

@@ -74,6 +74,12 @@ bool hak_sys_thread_end_set(void *state) {
   return has_end_key && pthread_setspecific(end_key, state) == 0;
 }
 
+uint64_t hak_sys_fine_ns(void) {
+  struct timespec now;
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+}
+
 /* --- the process ------------------------------------------------------------------- */
 
 uint64_t hak_sys_process(void) { return (uint64_t)getpid(); }

@@ -1,17 +1,39 @@
-/* idle.h - how many bytes are committed in memory that nobody uses.
+/* idle.h - how many bytes are committed in memory that nobody uses, and how many of them
+ * may stay.
  *
- * Depends on: base.   Used by: mapping, mapping_lists, superslab.
+ * Depends on: base, clock.   Used by: mapping, mapping_lists, superslab.
+ *
+ * Two lines say what becomes of idle memory. Up to the floor it stays for ever. Between
+ * the floor and the ceiling it goes once it is old. What lies beyond the ceiling goes at
+ * once, because the program may be about to sleep for good:
+ *
+ *     used    = committed - idle
+ *     floor   = max(RETAIN_BYTES, used / RETAIN_SHARE), at most RETAIN_BYTES_MAX
+ *     ceiling = max(floor, used) + allowance,           at most RETAIN_BYTES_MAX
+ *
+ * The allowance is what it was a mistake to give back at once: it grows by bytes that are
+ * committed within a decay (PURGE_DECAY_MS) after as many were given back, and halves
+ * with each decay in which there are none.
+ *
+ * Thread-safe: all counts are atomic; the lines are estimates of one moment.
  */
 #ifndef HAK_PAGES_IDLE_H
 #define HAK_PAGES_IDLE_H
 
 #include "base/atomic.h"
 
-/* Bytes committed in all slots, in slots that nobody uses, and in mappings that nobody
- * uses. */
-extern hak_atomic_u64_t hak_slots_committed, hak_slots_retained, hak_mappings_retained;
-/* 1 while more memory lies idle than RETAIN_BYTES says. It is a word of its own that
- * changes seldom, so that slow paths may read it as often as they like. */
+/* Bytes committed in all slots, in slots that nobody uses, in mappings in use and kept,
+ * and in mappings that nobody uses. */
+extern hak_atomic_u64_t hak_slots_committed, hak_slots_retained;
+extern hak_atomic_u64_t hak_mappings_committed, hak_mappings_retained;
+
+typedef enum hak_idle_level {
+  HAK_IDLE_FEW = 0, /* no more than the floor */
+  HAK_IDLE_SOME,    /* more than the floor: what is old is to go */
+  HAK_IDLE_SURPLUS  /* so far beyond the ceiling that it pays to give back at once */
+} hak_idle_level_t;
+/* hak_idle_level_t, as of the last change. It is a word of its own that changes seldom,
+ * so that slow paths may read it as often as they like. */
 extern hak_atomic_u32_t hak_retained_over;
 /* Adds to, or with a negative number takes from, the bytes of slots or mappings
  * that nobody uses. */
@@ -22,5 +44,31 @@ void hak_idle_stop(void);
 HAK_HOT uint64_t hak_retained_bytes(void) {
   return hak_load_relaxed(&hak_slots_retained) + hak_load_relaxed(&hak_mappings_retained);
 }
+
+/* The two lines, in bytes. The ceiling is UINT64_MAX where nothing goes at once. */
+uint64_t hak_idle_floor(void);
+uint64_t hak_idle_ceiling(void);
+/* Where the level stands now; also brings hak_retained_over up to date. */
+hak_idle_level_t hak_idle_look(void);
+/* PURGE_DECAY_MS in nanoseconds. */
+uint64_t hak_idle_decay(void);
+
+/* --- the allowance ----------------------------------------------------------------- */
+
+/* Bytes were given back at once at the time `now`. */
+void hak_idle_note_given(uint64_t bytes, uint64_t now);
+/* Bytes of slots or mappings were committed. */
+void hak_idle_note_needed_slow(uint64_t bytes);
+extern hak_atomic_u64_t hak_idle_given; /* at once, within a decay, and not yet needed */
+HAK_HOT void hak_idle_note_needed(uint64_t bytes) {
+  /* Relaxed: a stale value makes the allowance a little larger or smaller. */
+  if (HAK_UNLIKELY(hak_load_relaxed(&hak_idle_given) != 0)) {
+    hak_idle_note_needed_slow(bytes);
+  }
+}
+/* So many bytes were made ready for a need that is to come: it grows by these too. */
+void hak_idle_allow(uint64_t bytes);
+/* The allowance in bytes, halved for the decays that have passed until `now`. */
+uint64_t hak_idle_allowance(uint64_t now);
 
 #endif

@@ -138,6 +138,7 @@ bool hak_mapping_commit_to(hak_mapping_t *mapping, size_t size, bool *zeroed) {
   *zeroed = *zeroed && zero;
   hak_store_relaxed(&mapping->committed, size);
   hak_add_relaxed(&hak_mappings_committed, more);
+  hak_idle_note_needed(more);
   return true;
 }
 
@@ -230,6 +231,7 @@ static hak_mapping_t *new_charged(const hak_os_t *os, hak_budget_t *budget, size
     hak_store_relaxed(&mapping->committed, size);
     hak_add_relaxed(&hak_mappings_committed, size);
     hak_lock_release(&hak_mappings.lock);
+    hak_idle_note_needed(size);
     return mapping;
   }
   if (mapping != NULL) hak_os_unreserve_end(begin_release(mapping));
@@ -326,6 +328,14 @@ HAK_SLOW void hak_mappings_end(const hak_os_t *os) {
       return;
     }
   }
+}
+
+uint64_t hak_mapping_oldest(void) {
+  hak_lock_acquire(&hak_mappings.lock);
+  const hak_mapping_t *oldest = hak_mappings.kept_last;
+  uint64_t since = oldest == NULL ? UINT64_MAX : oldest->idle_since;
+  hak_lock_release(&hak_mappings.lock);
+  return since;
 }
 
 HAK_SLOW size_t hak_mapping_purge(uint64_t before, size_t max_bytes, size_t *slabs) {

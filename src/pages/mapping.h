@@ -15,6 +15,7 @@
 #ifndef HAK_PAGES_MAPPING_H
 #define HAK_PAGES_MAPPING_H
 
+#include "pages/idle.h"
 #include "pages/mapping_lists.h"
 
 /* Does not change while the mapping is in use and the lock is held. */
@@ -58,6 +59,10 @@ size_t hak_mapping_purge(uint64_t before, size_t max_bytes, size_t *slabs);
  * back where there would be too many then (hak_mapping_note_use_locked): new need
  * displaces what is idle. No lock held. */
 void hak_mapping_make_room(size_t more);
+
+/* Since when the kept mapping has been idle that was so for longest, by the cached clock;
+ * UINT64_MAX if none is kept. No lock held. */
+uint64_t hak_mapping_oldest(void);
 
 /* Calls `visit` for each mapping in use, under the lock. */
 void hak_mapping_visit(bool (*visit)(hak_mapping_t *mapping, void *ctx), void *ctx);

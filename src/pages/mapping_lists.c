@@ -4,7 +4,7 @@
 #include "base/option.h"
 #include "pages/idle.h"
 
-hak_atomic_u64_t hak_mappings_committed, hak_mappings_reserved;
+hak_atomic_u64_t hak_mappings_reserved;
 hak_mappings_t hak_mappings = {.lock = HAK_LOCK_INIT(HAK_RANK_MAPPINGS)};
 
 static void link_locked(hak_mapping_t **list, hak_mapping_t *mapping) {

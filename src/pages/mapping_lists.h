@@ -66,8 +66,8 @@ typedef struct hak_mappings {
 } hak_mappings_t;
 
 extern hak_mappings_t hak_mappings;
-/* Bytes in mappings in use and kept. */
-extern hak_atomic_u64_t hak_mappings_committed, hak_mappings_reserved;
+/* Bytes of address space of mappings in use and kept. */
+extern hak_atomic_u64_t hak_mappings_reserved;
 
 HAK_HOT size_t hak_mapping_committed(const hak_mapping_t *mapping) {
   return hak_load_relaxed(&((hak_mapping_t *)mapping)->committed);

@@ -26,7 +26,11 @@ void hak_pool_take_locked(hak_shared_pool_t *pool, node_t *ss, unsigned first,
 void hak_pool_requeue_locked(hak_shared_pool_t *pool, node_t *ss) {
   hak_lock_assert_held(&pool->lock);
   if (ss->queue != NULL) hak_superslab_dequeue(ss);
-  if (hak_superslab_retained(ss) != 0) hak_superslab_enqueue(&pool->retained, ss);
+  if (hak_superslab_retained(ss) == 0) return;
+  hak_superslab_enqueue(&pool->retained, ss);
+  if (HAK_UNLIKELY(!pool->link.queued)) {
+    hak_pool_queue_add(&pool->link, pool->retained.first->idle_since);
+  }
 }
 
 /* True if a SuperSlab that is wholly free is not to go. */
@@ -86,8 +90,8 @@ void hak_pool_put_locked(hak_shared_pool_t *pool, node_t *ss, unsigned first,
 
 void hak_pool_add_superslab(hak_shared_pool_t *pool, node_t *ss) {
   hak_lock_acquire(&pool->lock);
-  uint64_t idle_since = ss->idle_since;
-  hak_superslab_put_locked(&pool->lock, ss, 0, HAK_SUPERSLAB_SLABS, idle_since);
+  /* What it brings along is about to be used. */
+  hak_superslab_put_locked(&pool->lock, ss, 0, HAK_SUPERSLAB_SLABS, hak_clock_cached());
   pool->empty += hak_count_bits(hak_superslab_retained(ss));
   ss->run = HAK_SUPERSLAB_SLABS;
   pool->root = hak_tree_insert(pool->root, ss);

@@ -1,7 +1,7 @@
 /* pool_slots.h - the record of a pool, and how slots of its SuperSlabs come and go: its
  * tree, its queue and its counts follow.
  *
- * Depends on: base, pages, region, superslab, tree.
+ * Depends on: base, pages, pool_queue, region, superslab, tree.
  * Used by: pool_growth, pool_prefault, shared_pool.
  *
  * Invariant, checked by hak_pool_is_valid(): every SuperSlab in the tree has the
@@ -15,6 +15,7 @@
 
 #include "base/lock.h"
 #include "pages/clock.h"
+#include "superslab/pool_queue.h"
 #include "superslab/superslab.h"
 
 typedef struct hak_shared_pool {
@@ -42,6 +43,7 @@ typedef struct hak_shared_pool {
   hak_superslab_t *root;    /* [lock: pool] of the tree */
   hak_superslab_t *runs;    /* [lock: pool] first SuperSlabs of blocks, by `next` */
   hak_superslab_queue_t retained; /* [lock: pool] SuperSlabs with empty committed slots */
+  hak_pool_link_t link;           /* in the queue of pools if there are some */
   hak_atomic_u64_t superslabs;    /* [lock: pool] in the tree; others read it as a
                                      statistic */
   hak_atomic_u64_t taken;         /* [lock: pool] slots; others read it as a statistic */

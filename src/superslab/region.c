@@ -179,6 +179,14 @@ size_t hak_region_purge(uint64_t before, size_t max_bytes, size_t *slabs) {
   return given;
 }
 
+uint64_t hak_region_oldest(void) {
+  hak_lock_acquire(&hak_regions.lock);
+  const hak_superslab_t *oldest = hak_regions.retained.first;
+  uint64_t since = oldest == NULL ? UINT64_MAX : oldest->idle_since;
+  hak_lock_release(&hak_regions.lock);
+  return since;
+}
+
 void hak_region_visit(bool (*visit)(hak_superslab_t *ss, void *ctx), void *ctx) {
   for (hak_region_t *region = hak_region_first(); region != NULL;
        region = hak_region_next(region)) {

@@ -34,6 +34,10 @@ void hak_region_give(hak_superslab_t *ss, uint32_t count, uint64_t now);
  * the bytes. No lock held. */
 size_t hak_region_purge(uint64_t before, size_t max_bytes, size_t *slabs);
 
+/* Since when the free SuperSlab with pages has been idle that was so for longest;
+ * UINT64_MAX if there is none. No lock held. */
+uint64_t hak_region_oldest(void);
+
 /* Calls `visit` for every SuperSlab that was ever used. Takes no lock. */
 void hak_region_visit(bool (*visit)(hak_superslab_t *ss, void *ctx), void *ctx);
 

@@ -1,16 +1,30 @@
 #include "superslab/retention.h"
 
 #include "base/option.h"
+#include "base/sys.h"
 #include "pages/mapping.h"
 #include "superslab/region.h"
 
 enum {
-  NS_PER_MS = 1000000,
-  LOOKS_PER_DECAY = 8,
-  SLABS_AT_ONCE = 32 /* whoever looks is about to allocate or free, and no more */
+  NS_PER_US = 1000,
+  LOOKS_PER_DECAY = 64,
+  RETRIES_PER_DECAY = 8, /* where the last try has not brought what it should */
+  PIECE_SLABS = HAK_SUPERSLAB_SLABS,
+  PIECE_NS_FIRST = 150000, /* what a piece costs, before one was measured */
+  SPEED_WEIGHT = 4         /* the last piece counts one part in so many */
 };
+/* A look at old memory gives back at least that much, if there is as much. */
+#define OLD_BYTES_LEAST ((uint64_t)2 << 20)
 
-static hak_atomic_u64_t last_look;
+/* Times in ns. Policy: a change that is lost to another thread's does no harm. */
+static hak_atomic_u64_t last_look;   /* at old memory */
+static hak_atomic_u64_t stuck_until; /* there was a surplus, and it would not go */
+static hak_atomic_u64_t piece_ns;    /* what a piece costs of late */
+
+void hak_retention_stop(void) {
+  hak_store_relaxed(&last_look, 0);
+  hak_store_relaxed(&stuck_until, 0);
+}
 
 size_t hak_retention_collect(hak_shared_pool_t *pool, uint64_t before, size_t max_bytes,
                              size_t *slabs) {
@@ -20,22 +34,183 @@ size_t hak_retention_collect(hak_shared_pool_t *pool, uint64_t before, size_t ma
   return given;
 }
 
-void hak_retention_trim_slow(hak_shared_pool_t *pool) {
+/* --- in the order of age ------------------------------------------------------------ */
+
+/* What one call may still do. */
+typedef struct bounds {
+  size_t slabs;   /* may still be looked at */
+  uint64_t end;   /* when the call is to be over, by the fine clock; 0: any time */
+  bool late;      /* the time is up, and there was more to do */
+  bool no_region; /* the OS refuses */
+  bool no_mapping;
+} bounds_t;
+
+static bounds_t bounds_of_call(void) {
+  uint64_t us = (uint64_t)hak_option(PURGE_CALL_US);
+  uint64_t end = us == 0 ? 0 : hak_sys_fine_ns() + us * NS_PER_US;
+  return (bounds_t){.slabs = SIZE_MAX, .end = end};
+}
+
+/* Slabs of the next piece: as many as fit into the time that is left; 0: none do. The
+ * first piece of a call, `began` false, is a slab at least. */
+static size_t next_piece(bounds_t *bounds, bool began) {
+  size_t slabs = bounds->slabs < PIECE_SLABS ? bounds->slabs : PIECE_SLABS;
+  if (bounds->end == 0 || slabs == 0) return slabs;
+  uint64_t now = hak_sys_fine_ns(), cost = hak_load_relaxed(&piece_ns);
+  if (cost == 0) cost = PIECE_NS_FIRST;
+  uint64_t left = now < bounds->end ? bounds->end - now : 0;
+  uint64_t fit = left * PIECE_SLABS / cost;
+  if (fit == 0 && !began) fit = 1;
+  if (fit == 0) bounds->late = true;
+  return fit < slabs ? (size_t)fit : slabs;
+}
+
+static void note_speed(uint64_t ns, size_t bytes) {
+  if (bytes == 0) return;
+  uint64_t cost = ns * HAK_SUPERSLAB_SIZE / bytes, last = hak_load_relaxed(&piece_ns);
+  if (last == 0) last = PIECE_NS_FIRST;
+  hak_store_relaxed(&piece_ns, last + cost / SPEED_WEIGHT - last / SPEED_WEIGHT + 1);
+}
+
+/* Gives back up to max_bytes of what has waited longest. *any: something was there. */
+static size_t give_piece(uint64_t before, size_t max_bytes, bounds_t *bounds,
+                         size_t slabs, bool *any) {
+  uint64_t region = bounds->no_region ? UINT64_MAX : hak_region_oldest();
+  uint64_t mapping = bounds->no_mapping ? UINT64_MAX : hak_mapping_oldest();
+  uint64_t pool = hak_pool_queue_oldest();
+  size_t left = slabs, given;
+  uint64_t other = mapping < pool ? mapping : pool;
+  if (region <= before && region <= other) {
+    left = PIECE_SLABS; /* the bound in bytes holds */
+    given = hak_region_purge(other < before ? other : before, max_bytes, &left);
+    bounds->no_region = given == 0;
+    left = left < slabs ? left : slabs;
+    *any = true;
+  } else if (mapping <= before && mapping <= pool) {
+    given = hak_mapping_purge(pool < before ? pool : before, max_bytes, &left);
+    bounds->no_mapping = given == 0;
+    *any = true;
+  } else {
+    given = hak_pool_purge_oldest(before, max_bytes, &left, any);
+  }
+  size_t looked = slabs - left + 1; /* a look that finds nothing is one too */
+  if (bounds->slabs != SIZE_MAX) {
+    bounds->slabs -= looked < bounds->slabs ? looked : bounds->slabs;
+  }
+  return given;
+}
+
+/* Gives back what has been idle since `before` or longer, the longest idle first. */
+static size_t give(uint64_t before, size_t max_bytes, bounds_t *bounds) {
+  size_t given = 0;
+  bool any = true;
+  while (given < max_bytes && any) {
+    size_t slabs = next_piece(bounds, given > 0);
+    if (slabs == 0) break;
+    size_t most = slabs * HAK_SLAB_SIZE;
+    if (most > max_bytes - given) most = max_bytes - given;
+    uint64_t start = bounds->end == 0 ? 0 : hak_sys_fine_ns();
+    size_t got = give_piece(before, most, bounds, slabs, &any);
+    if (bounds->end != 0) note_speed(hak_sys_fine_ns() - start, got);
+    given += got;
+  }
+  return given;
+}
+
+/* --- what is due ------------------------------------------------------------------- */
+
+static size_t bytes_above(uint64_t line) {
   uint64_t retained = hak_retained_bytes();
-  uint64_t cap = (uint64_t)hak_option(RETAIN_BYTES);
+  return retained > line ? (size_t)(retained - line) : 0;
+}
+
+hak_retention_terms_t hak_retention_old(void) {
+  uint64_t now = hak_clock_cached(), decay = hak_idle_decay();
+  return (hak_retention_terms_t){now > decay ? now - decay : 0,
+                                 bytes_above(hak_idle_floor())};
+}
+
+hak_retention_terms_t hak_retention_surplus(void) {
+  uint64_t now = hak_clock_cached();
+  (void)hak_idle_allowance(now);
+  return (hak_retention_terms_t){now, bytes_above(hak_idle_ceiling())};
+}
+
+/* What lies beyond the ceiling, whatever its age. */
+static size_t give_surplus(size_t max_bytes, bounds_t *bounds) {
+  hak_retention_terms_t terms = hak_retention_surplus();
+  if (terms.bytes > max_bytes) terms.bytes = max_bytes;
+  size_t given = give(terms.before, terms.bytes, bounds);
+  hak_idle_note_given(given, terms.before);
+  return given;
+}
+
+static size_t give_old(size_t max_bytes, bounds_t *bounds) {
+  hak_retention_terms_t terms = hak_retention_old();
+  if (terms.bytes > max_bytes) terms.bytes = max_bytes;
+  return give(terms.before, terms.bytes, bounds);
+}
+
+/* Old memory in proportion: of what there is above the floor twice the share that the
+ * time since the last look is of the decay. */
+static size_t share_of_time(uint64_t passed) {
+  uint64_t decay = hak_idle_decay(), all = bytes_above(hak_idle_floor());
+  if (passed >= decay / 2) return all;
+  uint64_t share = all / (decay / (passed == 0 ? 1 : passed)) * 2;
+  if (share < OLD_BYTES_LEAST) share = OLD_BYTES_LEAST;
+  return share < all ? share : all;
+}
+
+bool hak_retention_is_time(const hak_shared_pool_t *pool) {
   /* A call that works in memory of the caller's does nothing else. */
-  if (retained <= cap || !hak_os_may_give() || hak_pool_is_enclosed(pool)) return;
+  if (!hak_os_may_give() || hak_pool_is_enclosed(pool)) return false;
   hak_clock_refresh();
-  uint64_t now = hak_clock_cached(), looked = hak_load_relaxed(&last_look);
-  uint64_t decay = (uint64_t)hak_option(PURGE_DECAY_MS) * NS_PER_MS;
-  bool too_much = retained > (uint64_t)hak_option(RETAIN_BYTES_MAX);
-  if (!too_much && now - looked < decay / LOOKS_PER_DECAY) return;
+  uint64_t now = hak_clock_cached();
+  if (hak_load_relaxed(&hak_retained_over) == HAK_IDLE_SURPLUS &&
+      now >= hak_load_relaxed(&stuck_until)) {
+    return true;
+  }
+  return now - hak_load_relaxed(&last_look) >= hak_idle_decay() / LOOKS_PER_DECAY;
+}
+
+void hak_retention_trim_slow(const hak_shared_pool_t *pool) {
+  if (!hak_retention_is_time(pool)) return;
+  uint64_t now = hak_clock_cached(), decay = hak_idle_decay();
+  bounds_t bounds = bounds_of_call();
+  if (hak_idle_look() == HAK_IDLE_SURPLUS && now >= hak_load_relaxed(&stuck_until)) {
+    give_surplus(SIZE_MAX, &bounds);
+    if (!bounds.late && hak_idle_look() == HAK_IDLE_SURPLUS) {
+      hak_store_relaxed(&stuck_until, now + decay / RETRIES_PER_DECAY + 1);
+    }
+  }
+  uint64_t looked = hak_load_relaxed(&last_look), passed = now - looked;
+  if (bounds.late || passed < decay / LOOKS_PER_DECAY) return;
   /* One thread looks; a second one that loses the race has nothing to do. */
   if (!hak_cas_relaxed(&last_look, &looked, now)) return;
-  size_t slabs = too_much ? SIZE_MAX : SLABS_AT_ONCE;
-  if (too_much) cap = (uint64_t)hak_option(RETAIN_BYTES_MAX);
-  size_t given = hak_retention_collect(pool, too_much || now < decay ? now : now - decay,
-                                       retained - cap, &slabs);
-  /* There may be more: the next look comes with the clock's next step. */
-  if (given > 0) hak_store_relaxed(&last_look, now - decay / LOOKS_PER_DECAY + NS_PER_MS);
+  give_old(share_of_time(passed), &bounds);
+  /* What there was no time for is the next call's. */
+  if (bounds.late) hak_store_relaxed(&last_look, looked);
+}
+
+size_t hak_retention_give_due(size_t max_bytes, size_t *slabs) {
+  hak_clock_refresh();
+  bounds_t bounds = {.slabs = *slabs};
+  size_t given = give_old(max_bytes, &bounds);
+  if (given < max_bytes) given += give_surplus(max_bytes - given, &bounds);
+  *slabs = bounds.slabs;
+  hak_idle_look();
+  return given;
+}
+
+uint64_t hak_retention_due_in(void) {
+  hak_clock_refresh();
+  uint64_t now = hak_clock_cached(), decay = hak_idle_decay();
+  if (hak_retention_surplus().bytes > 0) return 0;
+  if (bytes_above(hak_idle_floor()) == 0) return UINT64_MAX;
+  uint64_t oldest = hak_region_oldest(), other = hak_mapping_oldest();
+  if (other < oldest) oldest = other;
+  other = hak_pool_queue_oldest();
+  if (other < oldest) oldest = other;
+  if (oldest == UINT64_MAX) return UINT64_MAX;
+  return oldest + decay > now ? oldest + decay - now : 0;
 }

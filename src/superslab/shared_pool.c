@@ -3,6 +3,8 @@
 #include "base/check.h"
 #include "base/event.h"
 #include "base/option.h"
+#include "base/wait.h"
+#include "pages/idle.h"
 #include "superslab/huge.h"
 #include "superslab/locate.h"
 #include "superslab/pool_growth.h"
@@ -241,6 +243,37 @@ size_t hak_pool_purge(hak_shared_pool_t *pool, uint64_t before, size_t max_bytes
   return given;
 }
 
+enum {
+  VAIN_PER_DECAY = 8 /* looks at a pool that keeps what it has, or whose hooks refuse */
+};
+
+size_t hak_pool_purge_oldest(uint64_t before, size_t max_bytes, size_t *slabs,
+                             bool *any) {
+  hak_pool_link_t *link = hak_pool_queue_visit(&before);
+  *any = link != NULL;
+  if (link == NULL) return 0;
+  hak_shared_pool_t *pool = HAK_CONTAINER_OF(link, hak_shared_pool_t, link);
+  size_t given = hak_pool_purge(pool, before, max_bytes, slabs);
+  hak_lock_acquire(&pool->lock);
+  const node_t *first = pool->retained.first;
+  uint64_t oldest = first == NULL ? UINT64_MAX : first->idle_since;
+  if (given == 0 && oldest <= before) {
+    oldest = hak_clock_cached() + hak_idle_decay() / VAIN_PER_DECAY + 1;
+  }
+  hak_pool_queue_leave(link, oldest);
+  hak_lock_release(&pool->lock);
+  return given;
+}
+
+void hak_pool_forget_visit(hak_shared_pool_t *pool) {
+  hak_lock_acquire(&pool->lock);
+  const node_t *first = pool->retained.first;
+  if (hak_pool_queue_forget_visit(&pool->link) && first != NULL) {
+    hak_pool_queue_add(&pool->link, first->idle_since);
+  }
+  hak_lock_release(&pool->lock);
+}
+
 bool hak_pool_contains(hak_shared_pool_t *pool, const hak_superslab_t *ss) {
   hak_lock_acquire(&pool->lock);
   const node_t *node = pool->root;
@@ -340,10 +373,21 @@ static void clear_given_locked(hak_shared_pool_t *pool, uint64_t now,
   hak_store_relaxed(&pool->superslabs, 0);
 }
 
+/* Takes the lock when no other thread gives pages of the pool back. */
+static void acquire_alone(hak_shared_pool_t *pool) {
+  unsigned rounds = 0;
+  hak_lock_acquire(&pool->lock);
+  while (!hak_pool_queue_remove(&pool->link)) {
+    hak_lock_release(&pool->lock);
+    hak_wait_step(&rounds);
+    hak_lock_acquire(&pool->lock);
+  }
+}
+
 void hak_pool_clear(hak_shared_pool_t *pool, bool keep, hak_pool_gone_t *gone) {
   hak_clock_refresh();
   uint64_t now = hak_clock_cached();
-  hak_lock_acquire(&pool->lock);
+  acquire_alone(pool);
   pool->empty = 0;
   if (keep) {
     clear_kept_locked(pool, pool->root, now, gone);
@@ -391,7 +435,8 @@ bool hak_pool_is_valid(hak_shared_pool_t *pool) {
   hak_lock_acquire(&pool->lock);
   bool valid = subtree_is_valid_locked(pool, pool->root, &nodes, &taken) &&
                nodes == hak_load_relaxed(&pool->superslabs) &&
-               taken == hak_load_relaxed(&pool->taken);
+               taken == hak_load_relaxed(&pool->taken) &&
+               (pool->retained.first == NULL || pool->link.queued);
   hak_lock_release(&pool->lock);
   return valid;
 }

@@ -1,7 +1,7 @@
 /* shared_pool.h - the free slabs of one heap: any of them serves any class and
  * any span.
  *
- * Depends on: base, huge, locate, pool_growth, pool_slots, region, tree.
+ * Depends on: base, pages, huge, locate, pool_growth, pool_slots, region, tree.
  * Used by: retention, tiny, pool, heap.
  *
  * The pool has the heap's SuperSlabs in a tree by address. A request takes the
@@ -41,6 +41,12 @@ bool hak_pool_extend(hak_shared_pool_t *pool, hak_slab_t *first, unsigned span,
  * held. */
 size_t hak_pool_purge(hak_shared_pool_t *pool, uint64_t before, size_t max_bytes,
                       size_t *slabs);
+
+/* The same in the pool that has waited longest, whatever heap it is of; *any: there was
+ * one. A pool that gives nothing is not looked at again for a while. */
+size_t hak_pool_purge_oldest(uint64_t before, size_t max_bytes, size_t *slabs, bool *any);
+/* In the child of a fork: a thread that is not there was at that. */
+void hak_pool_forget_visit(hak_shared_pool_t *pool);
 
 /* The pool has the SuperSlab in its tree. */
 bool hak_pool_contains(hak_shared_pool_t *pool, const hak_superslab_t *ss);

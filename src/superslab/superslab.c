@@ -122,6 +122,7 @@ void hak_superslab_add_states(const hak_superslab_t *ss, hak_slot_states_t *sum)
 
 static void note_committed(int64_t bytes) {
   hak_add_relaxed(&hak_slots_committed, (uint64_t)bytes);
+  if (bytes > 0) hak_idle_note_needed((uint64_t)bytes);
 }
 
 /* --- charging ----------------------------------------------------------------- */

@@ -58,6 +58,8 @@ static void begin(void) {
   make_slow(&g_os.hooks);
   make_slow(&g_own.hooks);
   CHECK_EQ(test_os_init(&g_os), 0);
+  /* It goes when it is collected. */
+  CHECK_EQ(hak_option_set(HAK_OPTION_PURGE_SURPLUS, 0), 0);
 }
 
 static hak_heap_t *make_own(void) {
@@ -387,6 +389,7 @@ TEST_IN_CHILD(fork__out_of_a_purge_beside_another_one_counts_that, 60) {
   make_slow(&g_own.hooks);
   g_own.hooks.purge = forking_purge;
   CHECK_EQ(test_os_init(&g_os), 0);
+  CHECK_EQ(hak_option_set(HAK_OPTION_PURGE_SURPLUS, 0), 0);
   g_heap = make_own();
   CHECK(hak_heap_alloc(g_heap, 100) != NULL);
   (void)hak_collect(NULL, SIZE_MAX, HAK_COLLECT_ALL);

@@ -97,6 +97,7 @@ static void *next_thread(void *argument) {
 static int serve_child(void *ctx) {
   crowd_t crowd = {.leave = *(leave_t *)ctx, .bytes = PER_SIZE};
   CHECK_EQ(hak_option_set(HAK_OPTION_PURGE_DECAY_MS, 3600000), 0);
+  CHECK_EQ(hak_option_set(HAK_OPTION_PURGE_SURPLUS, 0), 0);
   CHECK_EQ(hak_option_set(HAK_OPTION_HUGE_PAGES, 0), 0); /* asking for them is a call */
   hak_free(hak_alloc(1));
   (void)hak_collect(NULL, SIZE_MAX, HAK_COLLECT_ALL);

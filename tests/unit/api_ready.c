@@ -328,6 +328,7 @@ TEST_IN_CHILD(no_grow__may_be_a_threads_first_call, 20) {
 }
 
 TEST_IN_CHILD(no_grow__finds_free_memory_that_has_its_pages, 20) {
+  CHECK_EQ(hak_option_set(HAK_OPTION_PURGE_SURPLUS, 0), 0);
   /* Free memory of the process serves any heap, with its pages. */
   void *block = hak_alloc(20 * MIB);
   touch(block, 20 * MIB);

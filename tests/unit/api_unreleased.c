@@ -87,6 +87,7 @@ TEST_IN_CHILD(manual_purging__makes_no_refused_request_cost_address_space, 60) {
 /* A kept mapping that is too small, or that a limit has no room for, is kept on. */
 TEST_IN_CHILD(kept_mapping__stays_kept_where_a_limit_refuses_it, 60) {
   test_over_os(0);
+  CHECK_EQ(hak_option_set(HAK_OPTION_PURGE_SURPLUS, 0), 0);
   hak_free(hak_alloc(40 * MIB));
   uint64_t retained = test_stats().retained_bytes;
   CHECK(retained >= 40 * MIB);

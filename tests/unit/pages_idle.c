@@ -10,7 +10,8 @@ enum {
 
 static int setup(void **state) {
   (void)state;
-  return hak_option_set(HAK_OPTION_RETAIN_BYTES, LIMIT);
+  return hak_option_set(HAK_OPTION_RETAIN_BYTES, LIMIT) |
+         hak_option_set(HAK_OPTION_PURGE_SURPLUS, 0);
 }
 
 static int teardown(void **state) {

@@ -1,8 +1,11 @@
 /* superslab_retention.c - when free memory goes back: by a clock that the test sets. */
 #include "pool_fixture.h"
 
+#include <string.h>
+
 #include "heap/lifecycle.h"
 #include "pages/mapping.h"
+#include "superslab/pool_prefault.h"
 #include "superslab/region.h"
 #include "superslab/retention.h"
 
@@ -22,6 +25,13 @@ static void set_options(int64_t mode, int64_t decay_ms, int64_t retain, int64_t 
   CHECK_EQ(hak_option_set(HAK_OPTION_RETAIN_BYTES_MAX, most), 0);
 }
 
+/* What goes at once, and what part of the memory in use stays; most tests have neither.
+ */
+static void set_policy(int64_t surplus, int64_t share) {
+  CHECK_EQ(hak_option_set(HAK_OPTION_PURGE_SURPLUS, surplus), 0);
+  CHECK_EQ(hak_option_set(HAK_OPTION_RETAIN_SHARE, share), 0);
+}
+
 static int setup(void **state) {
   (void)state;
   test_os_open(&g_os, 0);
@@ -30,6 +40,7 @@ static int setup(void **state) {
   CHECK_EQ(test_os_init(&g_os), 0);
   test_pool_begin();
   set_options(1, 1000, 2 * (int64_t)MIB, (int64_t)GIB);
+  set_policy(0, 0);
   return 0;
 }
 
@@ -52,6 +63,9 @@ static void take_spans(void) {
   }
 }
 
+/* Takes and gives back what make_idle leaves idle, or makes it idle at first. */
+static void make_idle_again(int round);
+
 static void make_idle(void) {
   take_spans();
   hak_clock_refresh();
@@ -59,6 +73,21 @@ static void make_idle(void) {
     if (i % 4 != 0) hak_pool_put(&g_pool, g_spans[i], SPAN_SLABS);
   }
   CHECK_EQ(hak_retained_bytes(), IDLE);
+}
+
+static void make_idle_again(int round) {
+  if (round == 0) take_spans();
+  for (int i = 0; i < SPANS; i++) {
+    bool zeroed;
+    if (i % 4 == 0 || round == 0) continue;
+    g_spans[i] = hak_pool_get(&g_pool, SPAN_SLABS, HAK_SLAB_SIZE,
+                              SPAN_SLABS * HAK_SLAB_SIZE, false, &zeroed);
+    CHECK(g_spans[i] != NULL);
+  }
+  hak_clock_refresh();
+  for (int i = 0; i < SPANS; i++) {
+    if (i % 4 != 0) hak_pool_put(&g_pool, g_spans[i], SPAN_SLABS);
+  }
 }
 
 /* Ticks every 10 ms of the hooks' clock. */
@@ -200,6 +229,178 @@ static void refusal__of_the_os_keeps_the_sums_and_is_tried_again(void **state) {
   CHECK_EQ(hak_retained_bytes(), 2 * MIB);
 }
 
+/* --- in proportion to what is in use --------------------------------------------------
+ */
+
+static void floor__is_a_share_of_what_is_in_use(void **state) {
+  (void)state;
+  set_options(1, 1000, 0, (int64_t)GIB);
+  set_policy(0, 4);
+  make_idle();
+  uint64_t used = hak_load_relaxed(&hak_slots_committed) - IDLE;
+  CHECK(used >= 2 * MIB);
+  CHECK_EQ(hak_idle_floor(), used / 4);
+  pass_ms(3000);
+  CHECK_EQ(hak_retained_bytes(), hak_div_up(used / 4, HAK_SLAB_SIZE) * HAK_SLAB_SIZE);
+}
+
+static void surplus__goes_at_once_down_to_what_is_in_use(void **state) {
+  (void)state;
+  set_policy(1, 0);
+  make_idle();
+  uint64_t used = hak_load_relaxed(&hak_slots_committed) - IDLE;
+  CHECK_EQ(hak_load_relaxed(&hak_retained_over), HAK_IDLE_SURPLUS);
+  for (int i = 0; i < 100; i++) hak_retention_trim(&g_pool); /* no time passes */
+  CHECK_EQ(hak_retained_bytes(), used > 2 * MIB ? used : 2 * MIB);
+  CHECK_EQ(hak_load_relaxed(&hak_retained_over) == HAK_IDLE_SURPLUS, false);
+}
+
+/* Rounds that use and free the same memory: the first is regretted, and the allowance
+ * that comes of it covers the next ones. */
+static void surplus__that_is_needed_again_is_allowed_for(void **state) {
+  (void)state;
+  set_policy(1, 0);
+  make_idle();
+  hak_retention_trim(&g_pool);
+  uint64_t left = hak_retained_bytes(), calls = g_os.calls[TEST_OS_PURGE];
+  CHECK(left < IDLE);
+  CHECK_EQ(hak_idle_allowance(hak_clock_cached()), 0);
+  for (int round = 0; round < 5; round++) {
+    g_now_ms += 100;
+    hak_slab_t *again[12];
+    for (int i = 0; i < 12; i++) {
+      bool zeroed;
+      again[i] = hak_pool_get(&g_pool, SPAN_SLABS, HAK_SLAB_SIZE,
+                              SPAN_SLABS * HAK_SLAB_SIZE, false, &zeroed);
+      CHECK(again[i] != NULL);
+    }
+    for (int i = 0; i < 12; i++) hak_pool_put(&g_pool, again[i], SPAN_SLABS);
+    for (int i = 0; i < 10; i++) hak_retention_trim(&g_pool);
+    CHECK_EQ(hak_retained_bytes(), IDLE);
+  }
+  CHECK_EQ(g_os.calls[TEST_OS_PURGE], calls);
+  CHECK_EQ(hak_idle_allowance(hak_clock_cached()), IDLE - left);
+}
+
+static void allowance__halves_with_each_decay_without_need(void **state) {
+  (void)state;
+  hak_clock_refresh();
+  uint64_t now = hak_clock_cached(), decay = hak_idle_decay();
+  hak_slab_t *span = NULL;
+  bool zeroed;
+  hak_idle_note_given(64 * MIB, now);
+  for (int i = 0; i < 32; i++) {
+    span = hak_pool_get(&g_pool, 32, HAK_SLAB_SIZE, HAK_SUPERSLAB_SIZE, false, &zeroed);
+    CHECK(span != NULL);
+  }
+  CHECK_EQ(hak_idle_allowance(now), 64 * MIB);
+  CHECK_EQ(hak_idle_allowance(now + decay), 64 * MIB);
+  CHECK_EQ(hak_idle_allowance(now + decay + 1), 32 * MIB);
+  CHECK_EQ(hak_idle_allowance(now + 2 * decay + 2), 16 * MIB);
+  CHECK_EQ(hak_idle_allowance(now + 4 * decay + 3), 4 * MIB);
+  /* What was given back longer ago than a decay is not regretted. */
+  hak_idle_note_given(64 * MIB, now);
+  g_now_ms += 1001;
+  span = hak_pool_get(&g_pool, 32, HAK_SLAB_SIZE, HAK_SUPERSLAB_SIZE, false, &zeroed);
+  CHECK(span != NULL);
+  CHECK_EQ(hak_idle_allowance(now + 4 * decay + 3), 4 * MIB);
+}
+
+/* --- all pools ------------------------------------------------------------------------
+ */
+
+static hak_shared_pool_t g_quiet;
+
+/* A pool that nobody comes to any more, with `count` of 8 slabs idle in each SuperSlab.
+ */
+static void make_quiet_pool(void) {
+  memset(&g_quiet, 0, sizeof g_quiet);
+  hak_pool_init(&g_quiet, hak_lifecycle_os(), &g_quiet);
+  hak_slab_t *spans[SPANS];
+  for (int i = 0; i < SPANS; i++) {
+    bool zeroed;
+    spans[i] = hak_pool_get(&g_quiet, SPAN_SLABS, HAK_SLAB_SIZE,
+                            SPAN_SLABS * HAK_SLAB_SIZE, false, &zeroed);
+    CHECK(spans[i] != NULL);
+  }
+  hak_clock_refresh();
+  for (int i = 0; i < SPANS; i++) {
+    if (i % 4 != 0) hak_pool_put(&g_quiet, spans[i], SPAN_SLABS);
+  }
+}
+
+static uint64_t retained_of(hak_shared_pool_t *pool) {
+  return pool->empty * HAK_SLAB_SIZE;
+}
+
+static void quiet_pool__gives_back_when_another_one_is_worked_in(void **state) {
+  (void)state;
+  set_options(1, 1000, 0, (int64_t)GIB);
+  make_quiet_pool();
+  CHECK_EQ(retained_of(&g_quiet), IDLE);
+  pass_ms(900);
+  CHECK_EQ(retained_of(&g_quiet), IDLE);
+  pass_ms(1100);
+  CHECK_EQ(retained_of(&g_quiet), 0);
+  CHECK(hak_pool_is_valid(&g_quiet));
+}
+
+static void retain_bytes_max__takes_from_the_oldest_wherever_it_lies(void **state) {
+  (void)state;
+  set_options(1, 100000, 0, 8 * (int64_t)MIB);
+  make_quiet_pool();
+  g_now_ms += 500;
+  for (int round = 0; round < 20; round++) {
+    make_idle_again(round);
+    for (int i = 0; i < 4; i++) hak_retention_trim(&g_pool);
+    CHECK_EQ(retained_of(&g_pool), IDLE);
+  }
+  CHECK_EQ(hak_retained_bytes(), 8 * MIB);
+  CHECK_EQ(retained_of(&g_quiet), 2 * MIB);
+}
+
+static void pools__that_keep_their_pages_do_not_hide_others(void **state) {
+  (void)state;
+  set_options(1, 1000, 0, (int64_t)GIB);
+  make_quiet_pool();
+  hak_pool_keep_all(&g_quiet);
+  g_now_ms += 20;
+  make_idle_again(0);
+  pass_ms(2500);
+  CHECK_EQ(retained_of(&g_quiet), IDLE);
+  CHECK_EQ(retained_of(&g_pool), 0);
+}
+
+static void call__is_over_in_its_time_and_the_next_one_goes_on(void **state) {
+  (void)state;
+  set_options(1, 1000, 0, (int64_t)GIB);
+  CHECK_EQ(hak_option_set(HAK_OPTION_PURGE_CALL_US, 1), 0);
+  make_idle();
+  g_now_ms += 3000;
+  uint64_t before = hak_retained_bytes();
+  hak_retention_trim(&g_pool);
+  CHECK(hak_retained_bytes() > 0); /* a piece, and not all */
+  CHECK(hak_retained_bytes() < before);
+  for (int i = 0; i < 200; i++) hak_retention_trim(&g_pool); /* at the same time */
+  CHECK_EQ(hak_retained_bytes(), 0);
+  CHECK_EQ(hak_option_set(HAK_OPTION_PURGE_CALL_US, 0), 0);
+}
+
+static void due__says_when_there_will_be_something(void **state) {
+  (void)state;
+  CHECK_EQ(hak_retention_due_in(), UINT64_MAX);
+  make_idle();
+  CHECK_EQ(hak_retention_due_in(), 1000 * NS_PER_MS);
+  g_now_ms += 400;
+  CHECK_EQ(hak_retention_due_in(), 600 * NS_PER_MS);
+  size_t slabs = SIZE_MAX;
+  CHECK_EQ(hak_retention_give_due(SIZE_MAX, &slabs), 0);
+  g_now_ms += 700;
+  CHECK_EQ(hak_retention_due_in(), 0);
+  CHECK_EQ(hak_retention_give_due(SIZE_MAX, &slabs), IDLE - 2 * MIB);
+  CHECK_EQ(hak_retention_due_in(), UINT64_MAX);
+}
+
 #define R(function) \
   cmocka_unit_test_setup_teardown(function, setup, test_over_os_teardown)
 
@@ -211,4 +412,13 @@ TEST_MAIN_FRESH(R(idle_memory__stays_until_the_decay_and_goes_to_the_cap_after),
                 R(memory__that_is_used_again_starts_anew),
                 R(collect__obeys_bytes_slabs_and_time),
                 R(collect__takes_free_superslabs_then_mappings_then_slabs),
-                R(refusal__of_the_os_keeps_the_sums_and_is_tried_again))
+                R(refusal__of_the_os_keeps_the_sums_and_is_tried_again),
+                R(floor__is_a_share_of_what_is_in_use),
+                R(surplus__goes_at_once_down_to_what_is_in_use),
+                R(surplus__that_is_needed_again_is_allowed_for),
+                R(allowance__halves_with_each_decay_without_need),
+                R(quiet_pool__gives_back_when_another_one_is_worked_in),
+                R(retain_bytes_max__takes_from_the_oldest_wherever_it_lies),
+                R(pools__that_keep_their_pages_do_not_hide_others),
+                R(call__is_over_in_its_time_and_the_next_one_goes_on),
+                R(due__says_when_there_will_be_something))

@@ -186,7 +186,8 @@ struct hak_os;
  * limit refuses; at a soft limit, by how many bytes the charge is over the limit. The
  * callback may do anything but end the heap that the request is for or one above it.
  * While it runs, the thread's allocations from `heap` and from heaps below it give NULL.
- * It returns nonzero if it has freed something and the request is to be tried again.
+ * It returns nonzero if it has freed something and the request is to be tried again; it
+ * is asked again while that does not suffice, 64 times at most.
  * Several threads may be in the callback at once. */
 #define HAK_PRESSURE_SOFT 1
 #define HAK_PRESSURE_HARD 2

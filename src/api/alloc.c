@@ -72,27 +72,33 @@ static void *take_small(hak_thread_t *me, hak_heap_t *heap, const void *request)
   return block;
 }
 
-/* A block of the next larger class that has one without asking for memory. A heap that
- * can get no more would else refuse a size although blocks little larger lie free.
- * Classes that lack an alignment which the wanted one has are passed over. */
-static void *take_larger(hak_heap_t *heap, uint32_t cls) {
-  uint32_t size = hak_class_size(cls), alignment = size & (0 - size);
-  hak_thread_t *me = hak_thread_enter();
-  if (HAK_UNLIKELY(me == NULL)) return NULL;
+/* A free block of a larger class that is aligned at least as well; nothing is asked for
+ * it. A heap that can get no more would else refuse a size although blocks little larger
+ * lie free. At first one of up to twice the size; after a few callbacks whatever they
+ * freed is better than none. */
+static void *take_larger(hak_thread_t *me, hak_heap_t *heap, const void *request,
+                         uint32_t rounds) {
+  enum {
+    FACTOR = 2,
+    FACTOR_ROUNDS = 8
+  };
+  const small_request_t *r = request;
+  if (hak_class_is_single(r->cls)) return NULL;
+  uint32_t most = rounds < FACTOR_ROUNDS ? FACTOR * hak_class_size(r->cls) : HAK_MID_MAX;
   void *block = NULL;
   me->no_grow = 1;
-  while (block == NULL && ++cls < HAK_SHARED_CLASSES && hak_class_size(cls) <= 2 * size) {
-    if (hak_class_size(cls) % alignment == 0) block = small(me, heap, cls);
+  for (uint32_t cls = r->cls + 1; block == NULL; cls++) {
+    if (hak_class_is_single(cls) || hak_class_size(cls) > most) break;
+    if ((hak_class_askew[r->cls] & ~hak_class_askew[cls]) != 0) continue;
+    block = small(me, heap, cls);
   }
   me->no_grow = 0;
-  hak_thread_leave(me, HAK_IN_ALLOC);
   return block;
 }
 
 static void *try_small(hak_heap_t *heap, const void *request, hak_budget_call_t *call) {
   const small_request_t *r = request;
-  void *block = hak_pressure_take(heap, take_small, request, r->no_grow, call);
-  return HAK_LIKELY(block != NULL) ? block : take_larger(heap, r->cls);
+  return hak_pressure_take(heap, take_small, take_larger, request, r->no_grow, call);
 }
 
 HAK_WARM void *hak_api_small(hak_heap_t *heap, uint32_t cls, bool no_grow) {
@@ -146,7 +152,7 @@ static void *take_large(hak_thread_t *me, hak_heap_t *heap, const void *request)
 
 static void *try_large(hak_heap_t *heap, const void *request, hak_budget_call_t *call) {
   const large_request_t *r = request;
-  return hak_pressure_take(heap, take_large, request, r->no_grow, call);
+  return hak_pressure_take(heap, take_large, NULL, request, r->no_grow, call);
 }
 
 static HAK_SLOW void *large(large_fn *alloc_large, hak_heap_t *heap, size_t size,

@@ -9,6 +9,7 @@
 #include "heap/kind.h"
 #include "heap/thread.h"
 #include "heap/thread_cache.h"
+#include "tiny/hold.h"
 
 static hak_budget_t *budget_of(hak_heap_t *heap) { return &heap->store->pool.budget; }
 
@@ -18,15 +19,17 @@ static hak_heap_t *heap_of(hak_budget_t *level) {
 
 /* --- room without a question ------------------------------------------------ */
 
-static void purge(hak_heap_t *heap) {
+static void purge(hak_thread_t *me, hak_heap_t *heap) {
   size_t slabs = SIZE_MAX;
   if (hak_option(PURGE_MODE) == 0) return;
+  hak_cache_t bare = hak_cache_bare(me, heap);
+  hak_hold_shed(me, &bare);
   hak_pool_purge(&heap->store->pool, UINT64_MAX, SIZE_MAX, &slabs);
 }
 
 static void relieve_one(hak_thread_t *me, hak_heap_t *heap) {
   hak_kind_flush(me, heap);
-  purge(heap);
+  purge(me, heap);
 }
 
 /* The lease is kept for the purge, so that the heap stays. */
@@ -34,7 +37,7 @@ static void relieve_other(hak_thread_t *me, hak_heap_t *heap) {
   hak_heap_lease(heap);
   if (hak_heap_is_used(heap)) {
     hak_cache_drain(me, heap);
-    purge(heap);
+    purge(me, heap);
   }
   hak_heap_unlease(heap);
 }
@@ -74,8 +77,8 @@ static void give_up_caches(hak_thread_t *me, hak_heap_t *heap,
   hak_retention_collect(&heap->store->pool, UINT64_MAX, SIZE_MAX, &slabs);
 }
 
-void *hak_pressure_take(hak_heap_t *heap, hak_take_fn *take, const void *request,
-                        bool no_grow, hak_budget_call_t *call) {
+void *hak_pressure_take(hak_heap_t *heap, hak_take_fn *take, hak_other_fn *other,
+                        const void *request, bool no_grow, hak_budget_call_t *call) {
   hak_thread_t *me = hak_thread_enter();
   if (HAK_UNLIKELY(me == NULL)) return NULL;
   void *block = take(me, heap, request);
@@ -83,6 +86,7 @@ void *hak_pressure_take(hak_heap_t *heap, hak_take_fn *take, const void *request
     give_up_caches(me, heap, call, no_grow);
     call->refused_by = NULL;
     block = take(me, heap, request);
+    if (block == NULL && other != NULL) block = other(me, heap, request, call->rounds);
   }
   if (no_grow) call->refused_by = NULL;
   hak_thread_leave(me, HAK_IN_ALLOC);
@@ -128,6 +132,7 @@ static HAK_SLOW void *insist(hak_heap_t *heap, hak_budget_call_t *call, size_t n
   for (int i = 0; i < HAK_PRESSURE_ROUNDS && call->refused_by != NULL; i++) {
     if (!ask(heap, call->refused_by, needed, HAK_PRESSURE_HARD)) break;
     hak_budget_call_begin(call);
+    call->rounds = (uint32_t)i + 1;
     void *block = attempt(heap, request, call);
     hak_budget_call_end(call);
     if (block != NULL) return block;
@@ -157,16 +162,32 @@ void *hak_pressure_request(hak_heap_t *heap, size_t needed, hak_attempt_fn *atte
 
 /* --- soft limits -------------------------------------------------------------- */
 
-/* Relieving may bring the charge below the limit again; the callback is told by how many
- * bytes the charge is over the limit after that. */
-static void soft(hak_heap_t *heap, hak_budget_t *level) {
+/* Gives up what can be without a question; the charge after that. */
+static uint64_t relieved(hak_heap_t *heap, hak_budget_t *level) {
   hak_thread_t *me = hak_thread_enter();
-  if (me == NULL) return;
-  hak_pressure_relieve(me, heap, level);
-  hak_thread_leave(me, HAK_IN_ALLOC);
-  uint64_t charged = hak_load_relaxed(&level->charged);
-  uint64_t limit = hak_load_relaxed(&level->soft);
-  if (charged > limit) ask(heap, level, charged - limit, HAK_PRESSURE_SOFT);
+  if (me != NULL) {
+    hak_pressure_relieve(me, heap, level);
+    hak_thread_leave(me, HAK_IN_ALLOC);
+  }
+  return hak_load_relaxed(&level->charged);
+}
+
+/* Relieving may bring the charge below the limit again. Else the callback is told by how
+ * many bytes the charge is over the limit, and what it freed goes; again while that does
+ * not suffice, but not if it brings nothing several times in a row. */
+static void soft(hak_heap_t *heap, hak_budget_t *level) {
+  enum {
+    VAIN_MAX = 8
+  };
+  uint64_t limit = hak_load_relaxed(&level->soft), charged = relieved(heap, level);
+  for (int i = 0, vain = 0; i < HAK_PRESSURE_ROUNDS && vain < VAIN_MAX && charged > limit;
+       i++) {
+    if (!ask(heap, level, charged - limit, HAK_PRESSURE_SOFT)) break;
+    uint64_t now = relieved(heap, level);
+    vain = now < charged ? 0 : vain + 1;
+    charged = now;
+  }
+  hak_budget_rearm(level);
 }
 
 HAK_SLOW void hak_pressure_soft_slow(hak_heap_t *heap) {

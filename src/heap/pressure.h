@@ -1,7 +1,7 @@
 /* pressure.h - what a request does when memory is short: when a limit of a heap refuses
  * it, or the OS.
  *
- * Depends on: base, give_up, heap, kind, thread, thread_cache.   Used by: api.
+ * Depends on: base, tiny, give_up, heap, kind, thread, thread_cache.   Used by: api.
  *
  * A request that fails goes on in this order:
  *   1. The thread gives up what it caches of the heap, and what lies in the heap's
@@ -11,7 +11,10 @@
  *      back to the OS.
  *      Without growth allowed, or in memory of the caller's, caches alone are given up;
  *      with manual purging nothing goes back to the OS.
- *   2. The request is tried once more.
+ *      Pages of partly carved slabs that were not carved yet go with the free slabs.
+ *   2. The request is tried once more. If that fails a free block of a larger class
+ *      serves a request for a smaller one: of up to twice the size, and of any shared
+ *      class once several callbacks have freed something in vain.
  *   3. The callback of the refusing level is asked, and the request is tried once more if
  *      the callback says that something was freed; HAK_PRESSURE_ROUNDS times at most.
  *   4. The request fails with ENOMEM.
@@ -22,9 +25,9 @@
 
 #include "heap/heap.h"
 
-/* Callbacks that one request makes at a hard limit, at most. */
+/* Callbacks that one request makes at a limit, at most. */
 enum {
-  HAK_PRESSURE_ROUNDS = 3
+  HAK_PRESSURE_ROUNDS = 64
 };
 
 /* One attempt at a request to a heap: a block, or NULL, and in the call the level that
@@ -39,10 +42,14 @@ void *hak_pressure_request(hak_heap_t *heap, size_t needed, hak_attempt_fn *atte
 
 /* What takes a block for a request, or returns NULL. In a slow path of the thread. */
 typedef void *(hak_take_fn)(hak_thread_t *me, hak_heap_t *heap, const void *request);
+/* What takes another block than the one that is wanted; `rounds` callbacks were asked. */
+typedef void *(hak_other_fn)(hak_thread_t *me, hak_heap_t *heap, const void *request,
+                             uint32_t rounds);
 /* An attempt with steps 1 and 2: takes, and takes once more after the thread has given up
- * its caches. `no_grow`: the OS is not asked, nor is anybody else. */
-void *hak_pressure_take(hak_heap_t *heap, hak_take_fn *take, const void *request,
-                        bool no_grow, hak_budget_call_t *call);
+ * its caches; if that fails it takes by `other`, which may be NULL. `no_grow`: the OS is
+ * not asked, nor is anybody else. */
+void *hak_pressure_take(hak_heap_t *heap, hak_take_fn *take, hak_other_fn *other,
+                        const void *request, bool no_grow, hak_budget_call_t *call);
 
 /* Makes what room there is below `level`, one of those that `heap` is charged to, without
  * asking anybody. */

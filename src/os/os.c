@@ -49,6 +49,10 @@ bool hak_os_commit(const hak_os_t *os, void *ptr, size_t size, bool *zeroed) {
   return hak_os_count(&hak_os_counts.commit, ok);
 }
 
+bool hak_os_commits_by_touch(const hak_os_t *os) {
+  return os->commit == hak_os_default()->commit;
+}
+
 bool hak_os_purge(const hak_os_t *os, void *ptr, size_t size) {
   if (!hak_os_may_give()) return false;
   int saved = errno;

@@ -83,6 +83,9 @@ bool hak_os_may_give(void);
 
 /* True if a reservation of these hooks can be released and moved in parts. */
 bool hak_os_is_divisible(const hak_os_t *os);
+/* Pages come with their first touch, and commit asks the system for nothing: the hooks
+ * are the library's own. */
+bool hak_os_commits_by_touch(const hak_os_t *os);
 
 /* True if the hooks can be worked with: functions there, sizes in range. */
 bool hak_os_is_valid(const hak_os_t *os);

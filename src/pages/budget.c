@@ -6,7 +6,9 @@ enum {
   /* All that threads cache of a limited heap is at most this share of its limit. */
   CACHED_SHARE = 16,
   /* Once the charge lies this part of a soft limit below it, the next crossing counts. */
-  REARM_SHARE = 16
+  REARM_SHARE = 16,
+  /* While it does not, each growth by this part counts. */
+  STEP_SHARE = 64
 };
 
 _Thread_local hak_budget_call_t *hak_budget_calls;
@@ -18,12 +20,13 @@ void hak_budgets_stop(void) { hak_store_relaxed(&hak_budget_alarms, 0); }
 void hak_budget_init(hak_budget_t *budget) {
   hak_store_relaxed(&budget->hard, HAK_BUDGET_NONE);
   hak_store_relaxed(&budget->soft, HAK_BUDGET_NONE);
+  hak_store_relaxed(&budget->alarm_at, HAK_BUDGET_NONE);
 }
 
 void hak_budget_set_limits(hak_budget_t *budget, size_t soft, size_t hard) {
   hak_store_relaxed(&budget->hard, hard == 0 ? HAK_BUDGET_NONE : hard);
   hak_store_relaxed(&budget->soft, soft == 0 ? HAK_BUDGET_NONE : soft);
-  hak_store_relaxed(&budget->over, 0);
+  hak_store_relaxed(&budget->alarm_at, hak_load_relaxed(&budget->soft));
 }
 
 void hak_budget_begin(hak_budget_t *budget, hak_budget_t *parent) {
@@ -41,10 +44,19 @@ void hak_budget_begin(hak_budget_t *budget, hak_budget_t *parent) {
 
 /* --- charging ------------------------------------------------------------------ */
 
+/* The charge at which the next alarm comes if it is so much now. */
+static uint64_t next_alarm(const hak_budget_t *level, uint64_t charged) {
+  uint64_t soft = hak_load_relaxed(&((hak_budget_t *)level)->soft);
+  if (soft == HAK_BUDGET_NONE) return soft;
+  uint64_t next = charged + soft / STEP_SHARE;
+  return next > soft ? next : soft;
+}
+
 static void note_soft(hak_budget_t *level, uint64_t charged) {
-  uint32_t under = 0;
-  if (HAK_LIKELY(charged <= hak_load_relaxed(&level->soft)) ||
-      hak_load_relaxed(&level->over) != 0 || !hak_cas_relaxed(&level->over, &under, 1)) {
+  uint64_t at = hak_load_relaxed(&level->alarm_at);
+  /* A thread that loses the race leaves the alarm to the other. */
+  if (HAK_LIKELY(charged <= at) ||
+      !hak_cas_relaxed(&level->alarm_at, &at, next_alarm(level, charged))) {
     return;
   }
   if (hak_exchange_relaxed(&level->alarm, 1) == 0) hak_add_relaxed(&hak_budget_alarms, 1);
@@ -66,9 +78,9 @@ static void take_from_level(hak_budget_t *level, uint64_t bytes) {
   uint64_t before = hak_sub_release(&level->charged, bytes), now = before - bytes;
   hak_assert(before >= bytes);
   (void)before;
-  if (HAK_LIKELY(hak_load_relaxed(&level->over) == 0)) return;
   uint64_t soft = hak_load_relaxed(&level->soft);
-  if (now <= soft - soft / REARM_SHARE) hak_store_relaxed(&level->over, 0);
+  if (HAK_LIKELY(hak_load_relaxed(&level->alarm_at) == soft)) return;
+  if (now <= soft - soft / REARM_SHARE) hak_store_relaxed(&level->alarm_at, soft);
 }
 
 static void take_up_to(hak_budget_t *budget, const hak_budget_t *end, uint64_t bytes) {
@@ -220,4 +232,9 @@ hak_budget_t *hak_budget_take_alarm(hak_budget_t *budget) {
     }
   }
   return NULL;
+}
+
+void hak_budget_rearm(hak_budget_t *level) {
+  hak_store_relaxed(&level->alarm_at,
+                    next_alarm(level, hak_load_relaxed(&level->charged)));
 }

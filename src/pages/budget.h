@@ -33,9 +33,10 @@ typedef struct hak_budget {
   hak_atomic_u64_t refused;     /* [any] requests that ended in NULL for its limit */
   hak_atomic_u32_t users;       /* [any] who may cache of its heap and those below */
   hak_atomic_u64_t cached;      /* [any] bytes that the users may cache, in all */
-  hak_atomic_u32_t over;        /* [any] the soft limit was crossed, and nobody has
-                                   come back well below it since */
-  hak_atomic_u32_t alarm;       /* [any] nobody has acted on that yet */
+  hak_atomic_u64_t alarm_at;    /* [any] bytes; more is an alarm. It is `soft`, and more
+                                   than that from an alarm on until the charge is well
+                                   below */
+  hak_atomic_u32_t alarm;       /* [any] nobody has acted on the last one yet */
   hak_atomic_u64_t audit;       /* [any] what hak_check adds up */
   hak_atomic_u32_t fixed;       /* [const] bytes of the heap's own records */
   hak_pressure_fn *on_pressure; /* [const] or NULL */
@@ -47,12 +48,13 @@ typedef struct hak_budget_call {
   struct hak_budget_call *outer;
   hak_budget_t *refused_by;   /* the level that was last in the way, or NULL */
   const hak_budget_t *inside; /* its callback is running, or NULL */
+  uint32_t rounds;            /* callbacks asked so far for the request */
 } hak_budget_call_t;
 
 extern _Thread_local hak_budget_call_t *hak_budget_calls;
 
 HAK_HOT void hak_budget_call_begin(hak_budget_call_t *call) {
-  *call = (hak_budget_call_t){hak_budget_calls, NULL, NULL};
+  *call = (hak_budget_call_t){hak_budget_calls, NULL, NULL, 0};
   hak_budget_calls = call;
 }
 HAK_HOT void hak_budget_call_end(const hak_budget_call_t *call) {
@@ -124,5 +126,9 @@ HAK_HOT bool hak_budget_is_forbidden(const hak_budget_t *budget) {
 /* A level in the chain whose soft limit was crossed, for the caller to act on, or
  * NULL. */
 hak_budget_t *hak_budget_take_alarm(hak_budget_t *budget);
+/* The caller has acted on an alarm: the next one comes when the charge has grown by a
+ * sixty-fourth of the soft limit from here and is above the limit, or crosses the limit
+ * after it has been a sixteenth of it below. */
+void hak_budget_rearm(hak_budget_t *level);
 
 #endif

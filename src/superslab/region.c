@@ -101,7 +101,8 @@ hak_superslab_t *hak_region_acquire(const hak_os_t *os, uint32_t count, size_t a
 }
 
 hak_superslab_t *hak_region_acquire_committed(const hak_os_t *os, void *heap,
-                                              unsigned slots) {
+                                              unsigned span, size_t alignment,
+                                              size_t pages) {
   enum {
     LOOKS = 64
   };
@@ -109,7 +110,8 @@ hak_superslab_t *hak_region_acquire_committed(const hak_os_t *os, void *heap,
   hak_superslab_t *ss = hak_regions.retained.last;
   int looks = 0;
   while (ss != NULL && looks < LOOKS &&
-         (ss->extent.os != os || hak_longest_run(hak_load_relaxed(&ss->whole)) < slots)) {
+         (ss->extent.os != os ||
+          hak_superslab_find(ss, HAK_ALL_SLOTS, span, alignment, pages) < 0)) {
     looks++;
     ss = ss->prev;
   }

@@ -20,10 +20,12 @@
 hak_superslab_t *hak_region_acquire(const hak_os_t *os, uint32_t count, size_t alignment,
                                     hak_extent_kind_t kind, void *heap, bool no_grow);
 
-/* One SuperSlab for slabs in which `slots` side by side have all their pages; asks the
- * OS for nothing. NULL if there is none among the few that are looked at. */
+/* One SuperSlab for slabs in which `span` slots side by side, at the alignment, have
+ * their first `pages` pages; asks the OS for nothing. NULL if there is none among the few
+ * that are looked at. */
 hak_superslab_t *hak_region_acquire_committed(const hak_os_t *os, void *heap,
-                                              unsigned slots);
+                                              unsigned span, size_t alignment,
+                                              size_t pages);
 
 /* Gives SuperSlabs back, all of whose slots are taken by the caller; no heap is
  * charged for them any more. Takes the regions' lock. */

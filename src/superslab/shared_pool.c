@@ -50,16 +50,8 @@ static node_t *find_committed_locked(hak_shared_pool_t *pool, unsigned span,
   };
   node_t *ss = pool->retained.last;
   for (int i = 0; ss != NULL && i < LOOKS; i++, ss = ss->prev) {
-    *first = find_slots(hak_superslab_retained(ss), span, alignment);
-    if (*first < 0) continue;
-    size_t per_slab = hak_os_pages(pool->os, HAK_SLAB_SIZE), left = pages;
-    unsigned slot = (unsigned)*first;
-    while (left > 0 &&
-           hak_slab_pages(&ss->slabs[slot]) >= (left < per_slab ? left : per_slab)) {
-      left -= left < per_slab ? left : per_slab;
-      slot++;
-    }
-    if (left == 0) return ss;
+    *first = hak_superslab_find(ss, hak_superslab_free(ss), span, alignment, pages);
+    if (*first >= 0) return ss;
   }
   return NULL;
 }
@@ -109,15 +101,14 @@ static node_t *find_without_os(hak_shared_pool_t *pool, unsigned span, size_t al
   node_t *ss = find_committed_locked(pool, span, alignment, pages, first);
   if (ss != NULL) return ss;
   hak_lock_release(&pool->lock);
-  unsigned sure = span + (unsigned)(alignment >> HAK_SLAB_SHIFT) - 1;
-  ss = hak_region_acquire_committed(pool->os, pool->heap, sure);
+  ss = hak_region_acquire_committed(pool->os, pool->heap, span, alignment, pages);
   if (ss == NULL) return NULL;
   if (!hak_superslab_charge_to(ss, &pool->budget)) {
     hak_region_give(ss, 1, hak_clock_cached());
     return NULL;
   }
   hak_pool_add_superslab(pool, ss);
-  *first = find_slots(hak_load_relaxed(&ss->whole), span, alignment);
+  *first = hak_superslab_find(ss, HAK_ALL_SLOTS, span, alignment, pages);
   return ss;
 }
 

@@ -236,6 +236,22 @@ bool hak_superslab_commit(hak_superslab_t *ss, unsigned first, unsigned count,
   return true;
 }
 
+int hak_superslab_find(const hak_superslab_t *ss, uint32_t among, unsigned span,
+                       size_t alignment, size_t pages) {
+  size_t per_slab = hak_os_pages(ss->extent.os, HAK_SLAB_SIZE), rest = pages % per_slab;
+  unsigned full = (unsigned)(pages / per_slab);
+  uint32_t starts = hak_run_starts(among, span);
+  if (full > 0) starts &= hak_run_starts(hak_load_relaxed(&ss->whole), full);
+  for (uint32_t left = starts; left != 0; left &= left - 1) {
+    unsigned first = hak_lowest_bit(left);
+    if (hak_is_aligned((size_t)first << HAK_SLAB_SHIFT, alignment) &&
+        (rest == 0 || hak_slab_pages(&ss->slabs[first + full]) >= rest)) {
+      return (int)first;
+    }
+  }
+  return -1;
+}
+
 void hak_superslab_commit_huge(hak_superslab_t *ss) {
   const hak_os_t *os = ss->extent.os;
   bool zeroed;

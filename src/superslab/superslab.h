@@ -106,6 +106,11 @@ void hak_superslab_put_all_locked(const hak_lock_t *lock, hak_superslab_t *ss,
  * have to be asked and `no_grow`. No lock held. */
 bool hak_superslab_commit(hak_superslab_t *ss, unsigned first, unsigned count,
                           size_t pages, bool no_grow, bool *zeroed);
+/* The lowest start of `span` slots side by side of those in `among` at a multiple of
+ * `alignment` bytes whose first `pages` OS pages are committed; -1 if there is none. Who
+ * has the slots does not change them. */
+int hak_superslab_find(const hak_superslab_t *ss, uint32_t among, unsigned span,
+                       size_t alignment, size_t pages);
 /* Commits all of a SuperSlab that was taken whole and has no pages: where huge
  * pages were asked for they become resident together, and what is resident is
  * to be known. Only a wish. No lock held. */
@@ -172,6 +177,12 @@ HAK_HOT uint32_t hak_superslab_free(const hak_superslab_t *ss) {
 }
 HAK_HOT uint32_t hak_superslab_retained(const hak_superslab_t *ss) {
   return hak_load_relaxed(&ss->retained);
+}
+/* All pages of the slots are committed. */
+HAK_HOT bool hak_superslab_is_whole(const hak_superslab_t *ss, unsigned first,
+                                    unsigned count) {
+  uint32_t slots = hak_mask32(first, count);
+  return (hak_load_relaxed(&((hak_superslab_t *)ss)->whole) & slots) == slots;
 }
 HAK_HOT hak_budget_t *hak_superslab_budget(const hak_superslab_t *ss) {
   return hak_load_relaxed(&((hak_superslab_t *)ss)->budget);

@@ -3,8 +3,12 @@
 #include "base/check.h"
 #include "pages/clock.h"
 #include "superslab/locate.h"
+#include "tiny/commit.h"
 #include "tiny/partial_list.h"
 #include "tiny/stray.h"
+
+/* With less room in its budget a heap has short spans. */
+#define HAK_ROOM_FOR_LONG_SPANS (64 * HAK_MIB)
 
 enum {
   HELD_BACK_SHIFT =
@@ -90,15 +94,18 @@ hak_slab_t *hak_hold_new(hak_thread_t *me, const hak_cache_t *cache, uint32_t cl
    * all classes that have slabs; see hak_forking_prepare. */
   bool first = hak_add_relaxed(&central->spans, 1) == 0;
   /* If the heap has few slots, long spans of many classes would leave most of them
-   * unused. */
-  bool is_short = hak_pool_is_enclosed(pool) && hak_budget_is_limited(&pool->budget);
+   * unused; near a limit, long spans would seldom become free for other classes. */
+  bool is_short = hak_pool_is_enclosed(pool)
+                      ? hak_budget_is_limited(&pool->budget)
+                      : hak_budget_room(&pool->budget) < HAK_ROOM_FOR_LONG_SPANS;
   unsigned span = first || is_short ? geometry->span_first : geometry->span_next;
-  hak_slab_t *slab = hak_pool_get(pool, span, HAK_SLAB_SIZE, span * HAK_SLAB_SIZE,
-                                  me->no_grow != 0, &zeroed);
+  hak_slab_t *slab =
+      hak_pool_get(pool, span, HAK_SLAB_SIZE, hak_commit_first(me, cache, cls, span),
+                   me->no_grow != 0, &zeroed);
   if (slab == NULL && span > geometry->span_first) {
     span = geometry->span_first;
-    slab = hak_pool_get(pool, span, HAK_SLAB_SIZE, span * HAK_SLAB_SIZE, me->no_grow != 0,
-                        &zeroed);
+    slab = hak_pool_get(pool, span, HAK_SLAB_SIZE, hak_commit_first(me, cache, cls, span),
+                        me->no_grow != 0, &zeroed);
   }
   if (slab == NULL) {
     hak_sub_relaxed(&central->spans, 1);
@@ -360,6 +367,60 @@ void hak_hold_list_all(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls)
   if (current != NULL && current->queue == HAK_QUEUE_NONE) enqueue(hold, current);
   if (hold->first != NULL) hak_hold_list(me, cache, cls, UINT32_MAX);
   hold->current = NULL;
+}
+
+/* --- pages that are not carved ----------------------------------------------- */
+
+static size_t pages_carved(const hak_cache_t *cache, hak_slab_t *slab) {
+  return hak_os_pages(cache->store->pool.os,
+                      (size_t)hak_slab_carved(slab) * slab->list.block_size);
+}
+
+/* Holds a partly carved slab of the partial list that has more pages than it needs. */
+static hak_slab_t *take_loose(const hak_cache_t *cache, hak_central_t *central) {
+  hak_lock_acquire(&central->lock);
+  hak_slab_t *slab = hak_load_relaxed(&central->uncarved);
+  size_t page = cache->store->pool.os->page_size;
+  while (slab != NULL &&
+         hak_commit_bytes(cache, slab) <= pages_carved(cache, slab) * page) {
+    slab = slab->next;
+  }
+  if (slab != NULL) {
+    hak_partial_remove_locked(central, slab);
+    hak_slab_partial_to_held_locked(cache, slab);
+  }
+  hak_lock_release(&central->lock);
+  return slab;
+}
+
+/* Puts a slab back that was taken off the partial list for a while. */
+static void put_back(hak_thread_t *me, const hak_cache_t *cache, hak_central_t *central,
+                     hak_slab_t *slab) {
+  hak_lock_acquire(&central->lock);
+  bool listed = hak_slab_held_to_partial_locked(me, cache, slab);
+  if (listed) hak_partial_add_locked(central, slab);
+  hak_lock_release(&central->lock);
+  if (!listed) hak_hold_retire(me, cache, slab);
+}
+
+size_t hak_hold_shed(hak_thread_t *me, const hak_cache_t *cache) {
+  size_t given = 0;
+  if (hak_pool_is_enclosed(&cache->store->pool) || !hak_os_may_give()) return 0;
+  for (uint32_t cls = 0; cls < HAK_SHARED_CLASSES; cls++) {
+    hak_central_t *central = central_of(cache, cls);
+    if (hak_load_relaxed(&central->spans) == 0) continue; /* may be untouched memory */
+    hak_slab_t *slab;
+    size_t got = 1;
+    while (got != 0 && (slab = take_loose(cache, central)) != NULL) {
+      got = hak_superslab_purge_tail(hak_slab_superslab(slab), slab->slot, slab->span,
+                                     pages_carved(cache, slab));
+      /* Blocks that were carved there before have no links any more. */
+      slab->dirty = 0;
+      put_back(me, cache, central, slab);
+      given += got;
+    }
+  }
+  return given;
 }
 
 /* --- checks ---------------------------------------------------------------- */

@@ -1,7 +1,8 @@
 /* hold.h - the slabs that a thread holds: how they come and go, and how blocks come home
  * to them and to others.
  *
- * Depends on: base, pages, superslab, partial_list, slab, stray.   Used by: tiny, api.
+ * Depends on: base, pages, superslab, commit, partial_list, slab, stray.   Used by: tiny,
+ * api.
  *
  * A slab belongs to its heap; a thread only holds it for a while. slab.h says what may be
  * done to a slab's word and list, by whom and in which order. The functions here decide
@@ -59,6 +60,11 @@ void hak_hold_list(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls,
                    uint32_t count);
 /* Puts all slabs of the queue on the partial list, and the current slab. */
 void hak_hold_list_all(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls);
+
+/* Memory is short: pages of partly carved slabs on the heap's partial lists that lie
+ * beyond what is carved go back to the OS. A cache without bins will do. Returns the
+ * bytes. No lock held. O(partly carved slabs), a call to the OS for each. */
+size_t hak_hold_shed(hak_thread_t *me, const hak_cache_t *cache);
 
 /* Writes the registry's entries of a slab that is in use; no other function does. For a
  * serial heap it writes to the lookup cache. */

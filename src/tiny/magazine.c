@@ -82,6 +82,7 @@ bool hak_magazines_prepare(const hak_os_t *os, uint32_t count) {
   for (; ready < count; ready++) {
     hak_magazine_t *magazine = hak_meta_alloc(os, sizeof *magazine, HAK_CACHE_LINE);
     if (magazine == NULL) return false;
+    magazine->blocks[HAK_MAGAZINE_BLOCKS - 1] = NULL; /* its last page is there too */
     hak_lock_acquire(&lock);
     magazine->next = empties;
     empties = magazine;

@@ -1,6 +1,7 @@
 #include "tiny/prewarm.h"
 
 #include "superslab/locate.h"
+#include "tiny/commit.h"
 #include "tiny/hold.h"
 #include "tiny/stray.h"
 
@@ -34,6 +35,10 @@ static size_t touch_list(hak_thread_t *me, const hak_cache_t *cache, uint32_t cl
 static size_t hold_cut(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls) {
   hak_slab_t *slab = hak_hold_new(me, cache, cls);
   if (slab == NULL) return 0;
+  if (!hak_commit_whole(me, cache, slab)) {
+    hak_hold_retire(me, cache, slab);
+    return 0;
+  }
   uint32_t size = hak_class_size(cls);
   char *block = hak_slab_start(slab);
   void *next = HAK_LINK_END;
@@ -63,9 +68,10 @@ size_t hak_prewarm_class(hak_thread_t *me, const hak_cache_t *cache, uint32_t cl
    * before others. */
   hak_slab_t *current = hold->current;
   if (current != NULL && !current->dirty) {
+    (void)hak_commit_whole(me, cache, current);
     size_t cut = (size_t)hak_slab_carved(current) * current->list.block_size;
     char *rest = hak_slab_start(current) + cut;
-    hak_prewarm_touch(rest, (size_t)current->span * HAK_SLAB_SIZE - cut);
+    hak_prewarm_touch(rest, hak_commit_bytes(cache, current) - cut);
   }
   while (ready < count) {
     size_t more = hold_cut(me, cache, cls);

@@ -2,6 +2,7 @@
 
 #include "base/option.h"
 #include "tiny/capacity.h"
+#include "tiny/commit.h"
 #include "tiny/flush.h"
 #include "tiny/hold.h"
 #include "tiny/home.h"
@@ -92,7 +93,7 @@ static uint32_t most_of(const hak_cache_t *cache, uint32_t cls) {
   return hak_bin_batch(&cache->bins[cls]);
 }
 
-/* Carves blocks from a slab that this thread holds. */
+/* Carves blocks from a slab that this thread holds; none if memory is short. */
 static batch_t carve(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls,
                      hak_slab_t *slab) {
   HAK_COUNT(me, refill_carve, 1);
@@ -101,6 +102,8 @@ static batch_t carve(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls,
   if (n > left) n = left;
   uint32_t most = most_of(cache, cls);
   if (n > most) n = most;
+  n = hak_commit_blocks(me, cache, slab, n);
+  if (HAK_UNLIKELY(n == 0)) return nothing;
   char *block = hak_slab_start(slab) + (size_t)carved * size;
   void *first = block;
   if (HAK_CHECKS >= 1 && slab->dirty) {

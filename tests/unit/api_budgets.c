@@ -404,21 +404,25 @@ static int on_pressure(hak_heap_t *heap, size_t needed, int level, void *ctx) {
   return p->calls <= p->answers ? p->answer : 0;
 }
 
-static void pressure__is_asked_three_times_at_most(void **state) {
+enum {
+  ROUNDS = 64 /* of one request, as docs/BUDGETS.md says */
+};
+
+static void pressure__is_asked_sixty_four_times_at_most(void **state) {
   (void)state;
-  pressure_t p = {.answer = 1, .answers = 100};
+  pressure_t p = {.answer = 1, .answers = 1000};
   p.heap = make_with(0, MIB, on_pressure, &p);
   void *list = NULL;
   CHECK(fill(p.heap, KIB, &list) > 0);
-  CHECK(p.calls == 3 && p.kinds == HAK_PRESSURE_HARD && p.needed == KIB);
+  CHECK(p.calls == ROUNDS && p.kinds == HAK_PRESSURE_HARD && p.needed == KIB);
   p.calls = 0;
   CHECK(hak_heap_alloc(p.heap, 3 * MIB) == NULL);
-  CHECK(p.calls == 3 && p.needed == 3 * MIB);
+  CHECK(p.calls == ROUNDS && p.needed == 3 * MIB);
   p.calls = 0;
   void *grown = list;
   list = *(void **)list;
   CHECK(hak_realloc(grown, 2 * MIB) == NULL);
-  CHECK(p.calls == 3 && p.needed == 2 * MIB);
+  CHECK(p.calls == ROUNDS && p.needed == 2 * MIB);
   p.calls = 0;
   p.answers = 0;
   CHECK(hak_heap_alloc(p.heap, 600 * KIB) == NULL);
@@ -510,9 +514,9 @@ static void pressure__that_meets_another_limit_does_not_recurse(void **state) {
   for (int i = 0; i < 2; i++) CHECK_EQ(hak_heap_destroy(g_pair[i]), 0);
 }
 
-static void soft__gives_back_and_asks_once_without_failing(void **state) {
+static void soft__gives_back_and_asks_at_each_step_without_failing(void **state) {
   (void)state;
-  pressure_t p = {.answer = 1, .answers = 100};
+  pressure_t p = {0}; /* nothing is freed */
   p.heap = make_with(2 * MIB, 0, on_pressure, &p);
   CHECK_EQ(test_heap_stats(p.heap).soft_limit, 2 * MIB);
   void *list = NULL;
@@ -522,7 +526,9 @@ static void soft__gives_back_and_asks_once_without_failing(void **state) {
     *block = list;
     list = block;
   }
-  CHECK(p.calls == 1 && p.kinds == HAK_PRESSURE_SOFT && p.needed > 0);
+  /* Each 32 KiB of growth is a step, in which one or two slabs' pages come. */
+  CHECK_MSG(p.calls >= 50 && p.calls <= 4 * MIB / (32 * KIB), "%u", p.calls);
+  CHECK(p.kinds == HAK_PRESSURE_SOFT && p.needed > 3 * MIB);
   free_list(&list);
   collect();
   CHECK_EQ(charge_of(p.heap), 0);
@@ -530,15 +536,16 @@ static void soft__gives_back_and_asks_once_without_failing(void **state) {
   void *blocks[20];
   for (int i = 0; i < 20; i++) blocks[i] = hak_heap_alloc(p.heap, 60 * KIB);
   void *last = hak_heap_alloc(p.heap, 60 * KIB);
+  p.calls = 0;
   for (int i = 0; i < 20; i++) hak_free(blocks[i]);
   CHECK(charge_of(p.heap) >= MIB);
   void *large = hak_heap_alloc(p.heap, MIB + 512 * KIB);
-  CHECK(large != NULL && p.calls == 1);
+  CHECK(large != NULL && p.calls == 0);
   CHECK(charge_of(p.heap) < 2 * MIB);
   hak_free(last);
   hak_free(large);
   large = hak_heap_alloc(p.heap, 5 * MIB);
-  CHECK(large != NULL && p.calls == 2 && p.needed >= 3 * MIB);
+  CHECK(large != NULL && p.calls == 1 && p.needed >= 3 * MIB);
   CHECK_EQ(hak_heap_destroy(p.heap), 0);
 }
 
@@ -573,9 +580,9 @@ TEST_MAIN(T(hard__is_met_by_every_tier_and_never_passed),
           T(limits__that_are_gone_leave_bins_that_keep_blocks),
           T(default_heap__can_have_limits), T(nesting__each_level_covers_what_lies_below),
           T(release__leaves_the_charge_with_the_parent),
-          T(pressure__is_asked_three_times_at_most),
+          T(pressure__is_asked_sixty_four_times_at_most),
           T(pressure__that_frees_makes_the_request_succeed),
           T(pressure__is_that_of_the_level_in_the_way),
           T(pressure__that_meets_another_limit_does_not_recurse),
-          T(soft__gives_back_and_asks_once_without_failing),
+          T(soft__gives_back_and_asks_at_each_step_without_failing),
           T(event__says_what_was_refused))

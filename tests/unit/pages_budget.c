@@ -99,7 +99,7 @@ static void fixed__is_charged_while_there_is_anything(void **state) {
   check_charged(0, 0, 0);
 }
 
-static void soft__alarms_once_until_well_below(void **state) {
+static void soft__alarms_when_crossed_and_at_each_step_beyond(void **state) {
   (void)state;
   begin(0);
   hak_budget_set_limits(&g_middle, 1600, 0);
@@ -111,13 +111,22 @@ static void soft__alarms_once_until_well_below(void **state) {
   CHECK(hak_budget_take_alarm(&g_low) == &g_middle);
   CHECK(hak_budget_take_alarm(&g_low) == NULL);
   CHECK_EQ(hak_load_relaxed(&hak_budget_alarms), 0);
-  hak_budget_uncharge(&g_low, 100); /* 1501: not yet a sixteenth below */
-  CHECK(hak_budget_charge(&g_low, 200));
+  hak_budget_uncharge(&g_low, 100);      /* 1501: not yet a sixteenth below */
+  CHECK(hak_budget_charge(&g_low, 125)); /* a sixty-fourth above the first alarm */
   CHECK(hak_budget_take_alarm(&g_low) == NULL);
-  hak_budget_uncharge(&g_low, 201);
-  CHECK(hak_budget_charge(&g_low, 200));
+  CHECK(hak_budget_charge(&g_low, 1));
   CHECK(hak_budget_take_alarm(&g_low) == &g_middle);
-  hak_budget_uncharge(&g_low, 1700);
+  /* Somebody has acted: the next step counts from what is left. */
+  hak_budget_uncharge(&g_low, 37);
+  hak_budget_rearm(&g_middle); /* 1590 */
+  CHECK(hak_budget_charge(&g_low, 25));
+  CHECK(hak_budget_take_alarm(&g_low) == NULL);
+  CHECK(hak_budget_charge(&g_low, 1));
+  CHECK(hak_budget_take_alarm(&g_low) == &g_middle);
+  hak_budget_uncharge(&g_low, 116); /* 1500 */
+  CHECK(hak_budget_charge(&g_low, 101));
+  CHECK(hak_budget_take_alarm(&g_low) == &g_middle);
+  hak_budget_uncharge(&g_low, 1601);
   /* An alarm that nobody took ends with its level. */
   CHECK(hak_budget_charge(&g_low, 1601));
   hak_budget_uncharge(&g_low, 1601);
@@ -249,7 +258,7 @@ TEST_MAIN_FRESH(T(charge__counts_at_every_level_above),
                 T(charge__that_any_level_refuses_changes_nothing),
                 T(set_limits__below_use_stops_growth_until_under),
                 T(fixed__is_charged_while_there_is_anything),
-                T(soft__alarms_once_until_well_below),
+                T(soft__alarms_when_crossed_and_at_each_step_beyond),
                 T(share__is_the_smallest_of_the_levels_by_their_users),
                 T(grant__is_bounded_for_all_threads_together),
                 T(callback__forbids_its_level_and_those_below),

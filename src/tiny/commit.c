@@ -1,0 +1,67 @@
+#include "tiny/commit.h"
+
+#include "base/option.h"
+#include "os/os.h"
+
+/* Bytes that are committed at a time. */
+static size_t step_of(const hak_shared_pool_t *pool) {
+  if (hak_budget_is_limited(&pool->budget)) return pool->os->page_size;
+  if (!hak_os_commits_by_touch(pool->os)) return HAK_SUPERSLAB_SIZE;
+  return (size_t)hak_option(COMMIT_BYTES);
+}
+
+static size_t rounded(const hak_shared_pool_t *pool, size_t bytes, unsigned span) {
+  size_t all = span * HAK_SLAB_SIZE, step = step_of(pool);
+  /* By division, as an option need not be a power of two. */
+  size_t up = hak_align_up(hak_div_up(bytes, step) * step, pool->os->page_size);
+  return up < all ? up : all;
+}
+
+size_t hak_commit_first(const hak_thread_t *me, const hak_cache_t *cache, uint32_t cls,
+                        unsigned span) {
+  const hak_shared_pool_t *pool = &cache->store->pool;
+  if (hak_pool_is_enclosed(pool)) return span * HAK_SLAB_SIZE;
+  if (me->no_grow) return hak_class_size(cls);
+  return rounded(pool, hak_class_size(cls), span);
+}
+
+size_t hak_commit_bytes(const hak_cache_t *cache, hak_slab_t *slab) {
+  const hak_shared_pool_t *pool = &cache->store->pool;
+  size_t all = slab->span * HAK_SLAB_SIZE;
+  if (hak_pool_is_enclosed(pool)) return all;
+  size_t per_slab = hak_os_pages(pool->os, HAK_SLAB_SIZE), pages = 0;
+  for (unsigned i = 0; i < slab->span; i++) {
+    pages += hak_slab_pages(slab + i);
+    if (hak_slab_pages(slab + i) != per_slab) break;
+  }
+  return pages * pool->os->page_size;
+}
+
+static bool commit(hak_thread_t *me, const hak_cache_t *cache, hak_slab_t *slab,
+                   size_t bytes) {
+  bool zeroed;
+  return hak_superslab_commit(hak_slab_superslab(slab), slab->slot, slab->span,
+                              hak_os_pages(cache->store->pool.os, bytes),
+                              me->no_grow != 0, &zeroed);
+}
+
+uint32_t hak_commit_blocks_slow(hak_thread_t *me, const hak_cache_t *cache,
+                                hak_slab_t *slab, uint32_t n) {
+  const hak_shared_pool_t *pool = &cache->store->pool;
+  size_t size = slab->list.block_size, from = hak_slab_carved(slab) * size;
+  size_t have = hak_commit_bytes(cache, slab), want = from + n * size;
+  if (want <= have) return n;
+  uint32_t fits = have > from ? (uint32_t)((have - from) / size) : 0;
+  bool limited = hak_budget_is_limited(&pool->budget);
+  if (limited && fits > 0) return fits;
+  if (limited) want = from + size;
+  want = rounded(pool, want, slab->span);
+  if (HAK_UNLIKELY(!commit(me, cache, slab, want))) return fits;
+  uint32_t more = (uint32_t)((want - from) / size);
+  return more < n ? more : n;
+}
+
+bool hak_commit_whole(hak_thread_t *me, const hak_cache_t *cache, hak_slab_t *slab) {
+  if (hak_pool_is_enclosed(&cache->store->pool)) return true;
+  return commit(me, cache, slab, slab->span * HAK_SLAB_SIZE);
+}

@@ -6,9 +6,24 @@
 #include "superslab/huge.h"
 #include "superslab/pool_growth.h"
 #include "superslab/region.h"
+#include "superslab/tails.h"
 
 size_t hak_large_good_size(const hak_os_t *os, size_t size) {
   return hak_align_up(size, os->page_size);
+}
+
+/* The slots where a block of a span ends. */
+static hak_tail_t span_tail(hak_slab_t *slab, size_t usable) {
+  size_t pages = hak_os_pages(hak_slab_superslab(slab)->extent.os, usable);
+  return (hak_tail_t){hak_slab_superslab(slab), slab->slot, slab->span, pages, pages};
+}
+
+/* The SuperSlab where a run ends. */
+static hak_tail_t run_tail(hak_superslab_t *ss, size_t usable) {
+  const hak_os_t *os = ss->extent.os;
+  size_t before = hak_align_down(usable - 1, HAK_SUPERSLAB_SIZE);
+  return (hak_tail_t){&ss[before / HAK_SUPERSLAB_SIZE], 0, HAK_SUPERSLAB_SLABS,
+                      hak_os_pages(os, usable - before), hak_os_pages(os, usable)};
 }
 
 static void *span_alloc(hak_shared_pool_t *pool, size_t usable, size_t alignment,
@@ -22,6 +37,8 @@ static void *span_alloc(hak_shared_pool_t *pool, size_t usable, size_t alignment
   hak_store_relaxed(&slab->capacity, 1);
   hak_store_relaxed(&slab->usable, (uint32_t)usable);
   hak_locate_set_class((uintptr_t)start, span, HAK_CLASS_LARGE);
+  hak_tail_t tail = span_tail(slab, usable);
+  hak_tail_begin(pool, &tail, false);
   return start;
 }
 
@@ -70,6 +87,9 @@ static void *run_alloc(hak_shared_pool_t *pool, size_t usable, size_t alignment,
   for (uint32_t i = 0; i < n; i++)
     hak_store_relaxed(&ss[i].extent.block, ss->extent.base);
   hak_pool_add_run(pool, ss);
+  hak_add_relaxed(&pool->run_bytes, usable);
+  hak_tail_t tail = run_tail(ss, usable);
+  hak_tail_begin(pool, &tail, false);
   return ss->extent.base;
 }
 
@@ -138,6 +158,8 @@ bool hak_large_claim(const hak_place_t *place) {
 
 static void span_free(hak_shared_pool_t *pool, hak_slab_t *slab, char *start) {
   unsigned span = slab->span;
+  hak_tail_t tail = span_tail(slab, hak_load_relaxed(&slab->usable));
+  hak_tail_end(pool, &tail);
   hak_slab_set_class(slab, HAK_CLASS_NONE);
   hak_locate_set_class((uintptr_t)start, span, HAK_CLASS_NONE);
   hak_pool_put(pool, slab, span);
@@ -172,6 +194,9 @@ void hak_large_free(hak_shared_pool_t *pool, const hak_place_t *place) {
   hak_superslab_t *ss = hak_superslab_of_extent(extent);
   uint32_t n = run_length(usable);
   hak_pool_remove_run(pool, ss);
+  hak_tail_t tail = run_tail(ss, usable);
+  hak_tail_end(pool, &tail);
+  hak_sub_relaxed(&pool->run_bytes, usable);
   for (uint32_t i = 0; i < n; i++) hak_store_relaxed(&ss[i].extent.block, NULL);
   hak_region_give(ss, n, hak_clock_cached());
 }
@@ -208,8 +233,8 @@ static size_t span_resize(hak_shared_pool_t *pool, const hak_place_t *place,
   return usable;
 }
 
-static size_t run_resize(hak_shared_pool_t *pool, hak_superslab_t *ss, size_t old_usable,
-                         size_t min_usable, size_t usable) {
+static size_t run_resize(hak_superslab_t *ss, size_t old_usable, size_t min_usable,
+                         size_t usable) {
   uint32_t have = run_length(old_usable), want = have;
   if (usable <= have * HAK_SUPERSLAB_SIZE) {
     want = run_length(usable);
@@ -217,8 +242,8 @@ static size_t run_resize(hak_shared_pool_t *pool, hak_superslab_t *ss, size_t ol
     usable = have * HAK_SUPERSLAB_SIZE;
     if (usable < min_usable) return 0;
   }
-  size_t pages = hak_os_pages(pool->os, usable);
-  size_t per_superslab = hak_os_pages(pool->os, HAK_SUPERSLAB_SIZE);
+  size_t pages = hak_os_pages(ss->extent.os, usable);
+  size_t per_superslab = hak_os_pages(ss->extent.os, HAK_SUPERSLAB_SIZE);
   for (uint32_t i = 0; i < want; i++) {
     size_t part = pages < per_superslab ? pages : per_superslab;
     bool zero;
@@ -246,9 +271,19 @@ size_t hak_large_resize(hak_shared_pool_t *pool, const hak_place_t *place,
   size_t now;
   hak_extent_t *head = place->extent;
   if (place->slab != NULL) {
+    hak_tail_t tail = span_tail(place->slab, old_usable);
+    hak_tail_end(pool, &tail);
     now = span_resize(pool, place, min_usable, usable);
+    tail = span_tail(place->slab, now == 0 ? old_usable : now);
+    hak_tail_begin(pool, &tail, now != 0 && now < old_usable);
   } else if (hak_load_relaxed(&head->kind) == HAK_EXTENT_RUN) {
-    now = run_resize(pool, hak_superslab_of_extent(head), old_usable, min_usable, usable);
+    hak_superslab_t *ss = hak_superslab_of_extent(head);
+    hak_tail_t tail = run_tail(ss, old_usable);
+    hak_tail_end(pool, &tail);
+    now = run_resize(ss, old_usable, min_usable, usable);
+    hak_add_relaxed(&pool->run_bytes, now == 0 ? 0 : now - old_usable);
+    tail = run_tail(ss, now == 0 ? old_usable : now);
+    hak_tail_begin(pool, &tail, now != 0 && now < old_usable);
   } else {
     hak_mapping_t *mapping = (hak_mapping_t *)(void *)head;
     if (hak_mapping_resize(mapping, usable, false) == NULL) {

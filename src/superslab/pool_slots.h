@@ -49,6 +49,8 @@ typedef struct hak_shared_pool {
   hak_atomic_u64_t taken;         /* [lock: pool] slots; others read it as a statistic */
   hak_budget_t budget;            /* [any] what the heap is charged */
   hak_atomic_u64_t mapped_blocks, mapped_bytes; /* [any] in mappings of their own */
+  hak_atomic_u64_t run_bytes;                   /* [any] in runs */
+  hak_atomic_u64_t tail_bytes;                  /* [any] see tails.h */
 } hak_shared_pool_t;
 
 /* The pool of a budget that is a heap's. */

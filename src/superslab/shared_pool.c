@@ -388,6 +388,8 @@ void hak_pool_clear(hak_shared_pool_t *pool, bool keep, hak_pool_gone_t *gone) {
   pool->keeps_free = keep;
   if (!keep) pool->kept_slabs = pool->kept_superslabs = 0;
   hak_store_relaxed(&pool->taken, 0);
+  hak_store_relaxed(&pool->run_bytes, 0);
+  hak_store_relaxed(&pool->tail_bytes, 0);
   while (pool->runs != NULL) {
     node_t *ss = pool->runs;
     pool->runs = ss->next;

@@ -3,8 +3,18 @@
 #include "base/option.h"
 #include "base/report.h"
 #include "superslab/locate.h"
+#include "superslab/tails.h"
 #include "tiny/capacity.h"
 #include "tiny/slab.h"
+
+/* The slab where a block ends. */
+static hak_tail_t tail_of(hak_slab_t *slab, size_t size, unsigned span) {
+  hak_superslab_t *ss = hak_slab_superslab(slab);
+  const hak_os_t *os = ss->extent.os;
+  size_t before = (span - 1) * HAK_SLAB_SIZE;
+  return (hak_tail_t){ss, slab->slot + span - 1, 1, hak_os_pages(os, size - before),
+                      hak_os_pages(os, size)};
+}
 
 HAK_WARM void *hak_single_new(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls) {
   size_t size = hak_class_size(cls);
@@ -14,6 +24,8 @@ HAK_WARM void *hak_single_new(hak_thread_t *me, const hak_cache_t *cache, uint32
                                   me->no_grow != 0, &zeroed);
   if (slab == NULL) return NULL;
   HAK_COUNT(me, slab_fresh, 1);
+  hak_tail_t tail = tail_of(slab, size, span);
+  hak_tail_begin(&cache->store->pool, &tail, false);
   char *start = hak_slab_start(slab);
   hak_slab_begin_single(slab, cls, span);
   hak_locate_set_class((uintptr_t)start, span, cls);
@@ -43,5 +55,7 @@ HAK_WARM void hak_single_home(hak_thread_t *me, const hak_cache_t *cache, uint32
   hak_registry_set_entries((uintptr_t)block, 1, 0);
   hak_locate_set_class((uintptr_t)block, span, HAK_CLASS_NONE);
   hak_clock_refresh();
+  hak_tail_t tail = tail_of(slab, hak_class_size(cls), span);
+  hak_tail_end(&cache->store->pool, &tail);
   hak_pool_put(&cache->store->pool, slab, span);
 }

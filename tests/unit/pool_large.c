@@ -5,6 +5,7 @@
 #include "heap/lifecycle.h"
 #include "pool/large.h"
 #include "superslab/region.h"
+#include "superslab/tails.h"
 
 static int setup(void **state) {
   (void)state;
@@ -16,6 +17,8 @@ static int setup(void **state) {
 static int teardown(void **state) {
   CHECK(hak_pool_is_valid(&g_pool) && hak_regions_are_valid());
   CHECK_EQ(hak_load_relaxed(&g_pool.taken), 0);
+  CHECK_EQ(hak_load_relaxed(&g_pool.run_bytes), 0);
+  CHECK_EQ(hak_load_relaxed(&g_pool.tail_bytes), 0);
   return test_over_os_teardown(state);
 }
 
@@ -163,6 +166,79 @@ static void run__shrinks_and_grows_within_its_superslabs(void **state) {
   CHECK_EQ(hak_regions.in_use, 0);
 }
 
+/* --- pages behind the end of blocks --------------------------------------------------
+ */
+
+enum {
+  RUNS = 24
+};
+
+/* Leaves SuperSlabs behind all of whose pages are there. */
+static void leave_pages(void) {
+  char *blocks[RUNS];
+  for (int i = 0; i < RUNS; i++) blocks[i] = get(4 * MIB, 4096);
+  for (int i = 0; i < RUNS; i++) put(blocks[i]);
+}
+
+static uint64_t in_use(void) {
+  return hak_load_relaxed(&hak_slots_committed) - hak_load_relaxed(&hak_slots_retained);
+}
+
+static void tails__that_are_many_are_given_back(void **state) {
+  (void)state;
+  const size_t sizes[] = {MIB + 64 * KIB, 3 * MIB / 2, 2 * MIB + 64 * KIB, 3 * MIB};
+  for (size_t k = 0; k < TEST_COUNT(sizes); k++) {
+    leave_pages();
+    char *blocks[RUNS];
+    for (int i = 0; i < RUNS; i++) blocks[i] = get(sizes[k], 4096);
+    size_t live = RUNS * sizes[k];
+    CHECK(in_use() >= live && in_use() <= live + live / 8 + HAK_TAILS_LEAST);
+    CHECK(hak_load_relaxed(&g_pool.tail_bytes) <= HAK_TAILS_LEAST + live / 16);
+    for (int i = 0; i < RUNS; i++) {
+      CHECK(test_verify_sparse(blocks[i], sizes[k], sizes[k]));
+      put(blocks[i]);
+    }
+  }
+}
+
+static void tails__of_spans_are_given_back_as_well(void **state) {
+  (void)state;
+  enum {
+    SPANS = 600
+  };
+  static char *blocks[SPANS];
+  leave_pages();
+  for (int i = 0; i < SPANS; i++) blocks[i] = get(68 * KIB, 4096);
+  size_t live = SPANS * 68 * KIB;
+  CHECK(in_use() <= live + live / 4 + HAK_TAILS_LEAST);
+  for (int i = 0; i < SPANS; i++) put(blocks[i]);
+}
+
+static void tails__of_large_blocks_in_turn_cost_no_call(void **state) {
+  (void)state;
+  const size_t sizes[] = {4 * MIB, 3 * MIB, 2 * MIB + 64 * KIB, 7 * MIB, 3 * MIB / 2};
+  put(get(8 * MIB, 4096));
+  uint64_t calls = test_os_calls(&g_os);
+  for (int i = 0; i < 50; i++) put(get(sizes[(size_t)i % TEST_COUNT(sizes)], 4096));
+  CHECK_EQ(test_os_calls(&g_os), calls);
+}
+
+static void shrinking__gives_the_pages_of_spans_and_runs_back(void **state) {
+  (void)state;
+  char *run = get(4 * MIB, 4096), *span = get(128 * KIB, 4096);
+  uint64_t purges = g_os.calls[TEST_OS_PURGE];
+  CHECK_EQ(resize(run, 4 * MIB - 128 * KIB, 4 * MIB - 128 * KIB), 4 * MIB - 128 * KIB);
+  CHECK_EQ(g_os.calls[TEST_OS_PURGE], purges); /* so little may stay */
+  CHECK_EQ(resize(run, 2 * MIB + 4096, 2 * MIB + 4096), 2 * MIB + 4096);
+  CHECK_EQ(resize(span, 68 * KIB, 68 * KIB), 68 * KIB);
+  CHECK_EQ(g_os.calls[TEST_OS_PURGE], purges + 2);
+  CHECK_EQ(in_use(), 2 * MIB + 4096 + 68 * KIB);
+  CHECK_EQ(resize(run, 4 * MIB, 4 * MIB), 4 * MIB);
+  CHECK(test_verify_sparse_prefix(run, 4 * MIB, 2 * MIB + 4096, 4 * MIB));
+  put(run);
+  put(span);
+}
+
 static void remap__moves_mappings_only(void **state) {
   (void)state;
   char *span = get(100 * KIB, 4096), *run = get(3 * MIB, 4096);
@@ -216,5 +292,9 @@ TEST_MAIN_FRESH(L(alloc__chooses_spans_runs_and_mappings_by_size),
                 L(alloc__that_the_os_refuses_gives_null_and_takes_nothing),
                 L(span__grows_and_shrinks_where_it_is),
                 L(run__shrinks_and_grows_within_its_superslabs),
+                L(tails__that_are_many_are_given_back),
+                L(tails__of_spans_are_given_back_as_well),
+                L(tails__of_large_blocks_in_turn_cost_no_call),
+                L(shrinking__gives_the_pages_of_spans_and_runs_back),
                 L(remap__moves_mappings_only),
                 L(claim__is_had_once_and_takes_the_block_from_all_others))

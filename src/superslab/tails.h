@@ -1,0 +1,36 @@
+/* tails.h - pages behind the end of blocks that end within their last slab or SuperSlab.
+ *
+ * Depends on: huge, pool_slots.   Used by: tiny, pool.
+ *
+ * A fresh block has the pages that it needs. Slots that were used before bring more
+ * pages along, up to half as much again as the block needs. A few such tails cost
+ * nothing: they wait for the next block of the slots, so that large blocks of different
+ * sizes come and go without a call to the OS. But where a pool has many, a block with
+ * more than an eighth too much gives it back as it begins.
+ *
+ * Bound: the tails of a pool that are over an eighth of their blocks have, all together,
+ * at most HAK_TAILS_LEAST and a sixteenth of what the pool has in use.
+ */
+#ifndef HAK_SUPERSLAB_TAILS_H
+#define HAK_SUPERSLAB_TAILS_H
+
+#include "superslab/pool_slots.h"
+
+#define HAK_TAILS_LEAST HAK_SUPERSLAB_SIZE /* bytes */
+
+/* A block's end lies in these slots of a SuperSlab, which it has taken. */
+typedef struct hak_tail {
+  hak_superslab_t *ss;
+  unsigned first, count; /* slots */
+  size_t pages;          /* OS pages of them that the block needs */
+  size_t block;          /* OS pages of the whole block */
+} hak_tail_t;
+
+/* Notes what lies behind the end of a block that begins or has a new size, and gives it
+ * back if it is too much; if the block has just become smaller (`shrunk`), any tail over
+ * an eighth is. No lock held. */
+void hak_tail_begin(hak_shared_pool_t *pool, const hak_tail_t *tail, bool shrunk);
+/* Forgets what was noted. The block still has the slots. */
+void hak_tail_end(hak_shared_pool_t *pool, const hak_tail_t *tail);
+
+#endif

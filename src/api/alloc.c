@@ -189,6 +189,12 @@ static bool is_natural(size_t alignment, size_t size) {
   return alignment <= 16 && (alignment <= 8 || size > 8);
 }
 
+/* A large block with old contents. */
+static HAK_SLOW void make_zero(void *block) {
+  hak_place_t place = hak_locate((uintptr_t)block);
+  if (!hak_large_renew(&place)) memset(block, 0, hak_usable_size(block));
+}
+
 void *hak_api_alloc(hak_heap_t *heap, size_t size, size_t alignment, unsigned flags) {
   bool zero = (flags & HAK_ZERO) != 0, no_grow = (flags & HAK_NO_GROW) != 0;
   if (HAK_UNLIKELY(size > PTRDIFF_MAX)) return hak_fail(ENOMEM);
@@ -220,7 +226,7 @@ void *hak_api_alloc(hak_heap_t *heap, size_t size, size_t alignment, unsigned fl
   }
   bool zeroed;
   void *block = hak_api_large(heap, size == 0 ? 1 : size, alignment, no_grow, &zeroed);
-  if (zero && block != NULL && !zeroed) memset(block, 0, hak_usable_size(block));
+  if (zero && block != NULL && !zeroed) make_zero(block);
   return block;
 }
 

@@ -28,7 +28,9 @@ bool hak_os_is_valid(const hak_os_t *os) {
 
 bool hak_os_is_divisible(const hak_os_t *os) {
   const hak_os_t *system = hak_os_default();
-  return os->reserve == system->reserve && os->release == system->release;
+  return os->reserve == system->reserve && os->release == system->release &&
+         os->commit == system->commit && os->purge == system->purge &&
+         os->remap == system->remap;
 }
 
 void hak_os_borrow(void *ptr, size_t size) { hak_leak_root(ptr, size); }

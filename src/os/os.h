@@ -81,7 +81,8 @@ HAK_HOT const void *hak_os_self(void) { return &hak_os_scope; }
 /* Pages and ranges may be given back now. */
 bool hak_os_may_give(void);
 
-/* True if a reservation of these hooks can be released and moved in parts. */
+/* True if a reservation of these hooks can be released and moved in parts: they are the
+ * system's own. */
 bool hak_os_is_divisible(const hak_os_t *os);
 /* Pages come with their first touch, and commit asks the system for nothing: the hooks
  * are the library's own. */

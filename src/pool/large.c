@@ -115,6 +115,19 @@ void *hak_large_alloc(hak_shared_pool_t *pool, size_t size, size_t alignment,
   return block;
 }
 
+bool hak_large_renew(const hak_place_t *place) {
+  if (place->cls != HAK_CLASS_LARGE || place->slab != NULL) return false;
+  const hak_os_t *os = place->extent->os;
+  size_t usable = hak_large_usable(place);
+  /* Hooks of a program's own may have pages that do not read as zero afterwards. */
+  if (usable < (size_t)hak_option(ZERO_PURGE_BYTES) || !hak_os_is_divisible(os) ||
+      !hak_os_purge(os, place->start, usable)) {
+    return false;
+  }
+  bool zeroed;
+  return hak_os_commit(os, place->start, usable, &zeroed) && zeroed;
+}
+
 static void note_mapped(hak_shared_pool_t *pool, int64_t blocks, size_t now,
                         size_t before) {
   hak_add_relaxed(&pool->mapped_blocks, (uint64_t)blocks);

@@ -4,6 +4,7 @@
 #include "strict_os.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
 /* Every class once: each size that differs from its good size starts a new one. */
@@ -213,7 +214,39 @@ static void calloc__is_zero_when_purged_pages_keep_their_contents(void **state) 
   test_restart();
 }
 
+/* Pages of a block that are there. */
+static size_t resident(const char *block, size_t size) {
+  size_t pages = 0;
+  FILE *maps = fopen("/proc/self/pagemap", "rb");
+  CHECK(maps != NULL);
+  CHECK_EQ(fseek(maps, (long)((uintptr_t)block / 4096 * 8), SEEK_SET), 0);
+  for (size_t i = 0; i < size / 4096; i++) {
+    uint64_t entry = 0;
+    CHECK_EQ(fread(&entry, sizeof entry, 1, maps), 1);
+    pages += entry >> 63;
+  }
+  fclose(maps);
+  return pages;
+}
+
+static void calloc__of_sparse_arrays_touches_nothing(void **state) {
+  (void)state;
+  const size_t sizes[] = {16 * MIB, 64 * MIB};
+  for (size_t i = 0; i < TEST_COUNT(sizes); i++) {
+    char *block = hak_alloc(sizes[i]);
+    memset(block, 0xee, sizes[i]);
+    hak_free(block);
+    char *again = hak_calloc(1, sizes[i]);
+    CHECK(again == block); /* its pages have old contents */
+    CHECK_EQ(resident(again, sizes[i]), 0);
+    again[sizes[i] / 2] = 1;
+    CHECK(again[0] == 0 && again[sizes[i] - 1] == 0);
+    hak_free(again);
+  }
+}
+
 TEST_MAIN(T(calloc__is_zero_in_every_class_after_fill_and_free),
+          T(calloc__of_sparse_arrays_touches_nothing),
           T(calloc__is_zero_after_plain_blocks_were_filled_and_freed),
           T(calloc__is_zero_after_memory_was_given_back_and_taken_again),
           T(calloc__count_times_size_bytes_are_usable),

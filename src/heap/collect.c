@@ -119,6 +119,13 @@ static void collect_all(collecting_t *c) {
   hak_store_relaxed(&next_heap, at < made ? at : 0);
 }
 
+/* Records that no heap and no thread has. */
+static void purge_records(collecting_t *c) {
+  if (is_done(c)) return;
+  const hak_os_t *os = c->me->store->pool.os;
+  c->given += hak_heap_records_purge(os, c->max_bytes - c->given, &c->slabs);
+}
+
 size_t hak_collect_memory(hak_thread_t *me, hak_heap_t *heap, size_t max_bytes,
                           size_t slabs) {
   collecting_t c = {me, max_bytes, 0, slabs};
@@ -132,5 +139,6 @@ size_t hak_collect_memory(hak_thread_t *me, hak_heap_t *heap, size_t max_bytes,
   }
   if (heap == NULL) collect_all(&c);
   purge_free(&c); /* what came free by then */
+  if (heap == NULL) purge_records(&c);
   return c.given;
 }

@@ -4,7 +4,8 @@
 
 enum {
   CHUNK_HEAPS = 256,
-  CHUNKS = HAK_HEAPS_MAX / CHUNK_HEAPS
+  CHUNKS = HAK_HEAPS_MAX / CHUNK_HEAPS,
+  CENTRALS_BYTES = HAK_SHARED_CLASSES * sizeof(hak_central_t)
 };
 
 /* Records lie close together, as many heaps in turn are looked at by all frees and
@@ -52,7 +53,8 @@ static chunk_t *chunk_of(const hak_os_t *os, uint32_t index) {
 
 hak_heap_t *hak_heap_record_new(const hak_os_t *os, const hak_geometry_t *geometry) {
   hak_store_t *store = hak_meta_alloc(os, sizeof *store, 2 * HAK_CACHE_LINE);
-  if (store == NULL) return NULL;
+  hak_central_t *centrals = hak_meta_alloc_pages(os, CENTRALS_BYTES);
+  if (store == NULL || centrals == NULL) return NULL;
   hak_lock_acquire(&lock);
   uint32_t index = hak_load_relaxed(&made);
   bool ok = index < HAK_HEAPS_MAX;
@@ -67,6 +69,7 @@ hak_heap_t *hak_heap_record_new(const hak_os_t *os, const hak_geometry_t *geomet
   store->pool.starts_small = true;
   store->pool.colour = index;
   store->geometry = geometry;
+  store->centrals = centrals;
   hak_store_relaxed(&heap->index_at, hak_index_at(HAK_INDEX_NONE));
   /* Release: publishes the record to hak_heap_at. */
   hak_store_release(&chunk->made[index % CHUNK_HEAPS], 1);
@@ -111,7 +114,52 @@ hak_heap_t *hak_heap_record_get(const hak_os_t *os, const hak_geometry_t *geomet
   bool fresh = worn.count < HAK_HEAPS_WORN;
   hak_lock_release(&lock);
   if (heap == NULL && fresh) heap = hak_heap_record_new(os, geometry);
-  return heap != NULL ? heap : worn_record();
+  if (heap == NULL) heap = worn_record();
+  if (heap != NULL && heap->bare) {
+    hak_meta_reuse(CENTRALS_BYTES);
+    if (heap->serial_memory != NULL) hak_meta_reuse(heap->serial_bytes);
+    heap->bare = false;
+  }
+  return heap;
+}
+
+/* --- pages of records that wait ------------------------------------------------ */
+
+/* Gives the pages of an unused record back, but for what tells handles apart. The bytes;
+ * 0: they may not go now. Nobody else has the record. */
+static size_t purge(const hak_os_t *os, hak_heap_t *heap) {
+  size_t serial_bytes = heap->serial_memory == NULL ? 0 : heap->serial_bytes;
+  if (serial_bytes != 0 && !hak_meta_purge(os, heap->serial_memory, serial_bytes))
+    return 0;
+  if (!hak_meta_purge(os, heap->store->centrals, CENTRALS_BYTES)) {
+    if (serial_bytes != 0) hak_meta_reuse(serial_bytes); /* zeroes serve as well */
+    return 0;
+  }
+  heap->bare = true;
+  return CENTRALS_BYTES + serial_bytes;
+}
+
+/* Goes once around the records that wait, each of which becomes the last in turn, so that
+ * their order stays. */
+size_t hak_heap_records_purge(const hak_os_t *os, size_t max_bytes, size_t *looks) {
+  size_t given = 0;
+  hak_lock_acquire(&lock);
+  for (uint32_t left = unused.count; left > 0 && *looks > 0 && given < max_bytes;
+       left--) {
+    hak_heap_t *heap = take_locked(&unused);
+    if (heap == NULL) break;
+    if (*looks != SIZE_MAX) --*looks;
+    if (!heap->bare) {
+      hak_lock_release(&lock);
+      size_t bytes = purge(os, heap);
+      hak_lock_acquire(&lock);
+      given += bytes;
+      if (bytes == 0) left = 1;
+    }
+    add_locked(&unused, heap);
+  }
+  hak_lock_release(&lock);
+  return given;
 }
 
 void hak_heap_record_put_locked(hak_heap_t *heap) {

@@ -63,9 +63,13 @@ struct hak_heap {
   _Atomic(hak_external_heap_t *)
       external; /* all its blocks are there; NULL; [const] while live */
   _Atomic(hak_external_region_t *)
-      external_region; /* its SuperSlabs are there; NULL; [const] while live */
-  uint64_t forking;    /* bit c: class c's lock is taken for a fork */
-  bool unfinished;     /* in the child of a fork: see hak_teardown_finish */
+      external_region;   /* its SuperSlabs are there; NULL; [const] while live */
+  void *serial_memory;   /* [owner: who makes or ends the heap] pages for a serial heap's
+                            state; stay with the record; NULL if it never was one's */
+  uint32_t serial_bytes; /* [owner: likewise] of these */
+  bool bare;             /* [owner: who has the unused record] its pages went back */
+  uint64_t forking;      /* bit c: class c's lock is taken for a fork */
+  bool unfinished;       /* in the child of a fork: see hak_teardown_finish */
   hak_atomic_u32_t
       resetting; /* [owner: who has the lease] its blocks are about to go, and it stays */
   hak_atomic_u32_t tells_leaks;     /* [const] what is live at its end is reported */
@@ -128,6 +132,11 @@ hak_heap_t *hak_heap_record_new(const hak_os_t *os, const hak_geometry_t *geomet
 void hak_heap_record_put_locked(hak_heap_t *heap);
 /* It waits for another heap. O(records that do). */
 bool hak_heap_record_is_unused_locked(const hak_heap_t *heap);
+
+/* Gives the pages of records that wait back, until they are max_bytes, or *looks records
+ * were looked at. The bytes. Handles that are out of date are told as before. No lock
+ * held. */
+size_t hak_heap_records_purge(const hak_os_t *os, size_t max_bytes, size_t *looks);
 
 /* At shutdown: forgets all records, whose memory is about to go. */
 void hak_heap_records_stop(void);

@@ -41,7 +41,6 @@ static void stop_all(void) {
   hak_threads_stop();
   hak_cache_indices_stop();
   hak_magazines_stop();
-  hak_serials_stop();
   hak_own_os_stop();
   hak_heaps_stop();
   hak_externals_stop();
@@ -82,7 +81,6 @@ static bool start_all(const hak_os_t *os, uint32_t flags) {
   hooks = os == NULL ? *hak_os_default() : *os;
   hak_os_start(&hooks);
   hak_cache_indices_stop();
-  hak_serials_stop();
   if (!environment_read && (flags & HAK_INIT_NO_ENV) == 0) {
     environment_read = true;
     hak_options_read_environment();

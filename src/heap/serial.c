@@ -6,20 +6,19 @@
 #include "tiny/flush.h"
 #include "tiny/magazine.h"
 
-static hak_serial_t *unused; /* under the heaps' lock */
-
-void hak_serials_stop(void) { unused = NULL; }
-
 /* --- states -------------------------------------------------------------------- */
 
-static hak_serial_t *state_get(hak_thread_t *me, const hak_os_t *os) {
-  hak_lock_acquire(hak_heaps_lock());
-  hak_serial_t *serial = unused;
-  if (serial != NULL) unused = serial->next_unused;
-  hak_lock_release(hak_heaps_lock());
-  if (serial != NULL) return serial;
-  serial = hak_meta_alloc(os, sizeof *serial, HAK_CACHE_LINE);
-  if (serial == NULL) return NULL;
+/* The state that the record keeps, or a new one. Zeroed memory is begun; what an earlier
+ * heap left is in order. */
+static hak_serial_t *state_of(hak_thread_t *me, hak_heap_t *heap) {
+  hak_serial_t *serial = heap->serial_memory;
+  if (serial == NULL) {
+    serial = hak_meta_alloc_pages(me->store->pool.os, sizeof *serial);
+    if (serial == NULL) return NULL;
+    heap->serial_bytes = sizeof *serial;
+    heap->serial_memory = serial;
+  }
+  if (serial->bin_of_step[0] != NULL) return serial;
   serial->key = me->key;
   for (size_t step = 0; step < HAK_TINY_STEPS; step++) {
     size_t offset = hak_bin_offset_of_step[step] - offsetof(hak_thread_t, bins);
@@ -29,15 +28,8 @@ static hak_serial_t *state_get(hak_thread_t *me, const hak_os_t *os) {
   return serial;
 }
 
-static void state_put(hak_serial_t *serial) {
-  hak_lock_acquire(hak_heaps_lock());
-  serial->next_unused = unused;
-  unused = serial;
-  hak_lock_release(hak_heaps_lock());
-}
-
 bool hak_serial_make(hak_thread_t *me, hak_heap_t *heap) {
-  hak_serial_t *serial = state_get(me, me->store->pool.os);
+  hak_serial_t *serial = state_of(me, heap);
   if (serial == NULL) return false;
   hak_bins_init(serial->bins, serial->holds, heap->store);
   serial->cache = (hak_cache_t){serial->bins,    serial->holds,  heap->store,    0,
@@ -86,7 +78,6 @@ void hak_serial_clear(hak_thread_t *me, hak_heap_t *heap, bool end) {
   hak_store_relaxed(&heap->serial, NULL);
   hak_budget_count_user(&heap->store->pool.budget, -1);
   hak_heap_unpin(heap);
-  state_put(serial);
 }
 
 void hak_serial_end(hak_thread_t *me, hak_heap_t *heap) {

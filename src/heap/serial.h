@@ -14,7 +14,7 @@
  * cache.
  *
  * Life: made by the heap's first allocation -> unused from the heap's end on -> of
- * another serial heap. Memory of a state stays a state's until shutdown.
+ * another serial heap with the same record, which keeps the state's memory.
  *
  * Access: by who has the heap; statistics may read what is atomic.
  */
@@ -27,7 +27,6 @@
 typedef struct hak_serial {
   hak_link_key_t key;      /* [const] that of all threads */
   hak_atomic_u32_t inside; /* full asserts: somebody is at it; see hak_serial_begin */
-  struct hak_serial *next_unused; /* [lock: heaps] */
   /* [const] Which bin serves 8 * i + 1 to 8 * i + 8 bytes. */
   hak_bin_t *bin_of_step[HAK_TINY_STEPS];
   hak_bin_t bins[HAK_CLASSES] __attribute__((aligned(HAK_CACHE_LINE)));
@@ -84,8 +83,5 @@ void hak_serial_flush(hak_thread_t *me, hak_heap_t *heap);
 void hak_serial_clear(hak_thread_t *me, hak_heap_t *heap, bool end);
 /* The heap is for all threads from here on: others may free its blocks. */
 void hak_serial_end(hak_thread_t *me, hak_heap_t *heap);
-
-/* Forgets all states; their memory is about to go. */
-void hak_serials_stop(void);
 
 #endif

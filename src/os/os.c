@@ -33,6 +33,11 @@ bool hak_os_is_divisible(const hak_os_t *os) {
          os->remap == system->remap;
 }
 
+bool hak_os_keeps_zeroes(const hak_os_t *os) {
+  const hak_os_t *system = hak_os_default();
+  return system->purge == os->purge && system->commit == os->commit;
+}
+
 void hak_os_borrow(void *ptr, size_t size) { hak_leak_root(ptr, size); }
 void hak_os_return(void *ptr, size_t size) { hak_leak_unroot(ptr, size); }
 

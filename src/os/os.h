@@ -88,6 +88,10 @@ bool hak_os_is_divisible(const hak_os_t *os);
  * are the library's own. */
 bool hak_os_commits_by_touch(const hak_os_t *os);
 
+/* What these hooks have purged may be read and written without another commit, and reads
+ * as zero: late readers of records do no harm. A program's hooks promise less. */
+bool hak_os_keeps_zeroes(const hak_os_t *os);
+
 /* True if the hooks can be worked with: functions there, sizes in range. */
 bool hak_os_is_valid(const hak_os_t *os);
 

@@ -16,19 +16,25 @@ typedef struct chunk {
 enum {
   CHUNK_SIZE = 256 * 1024,
   CHUNK_ALIGNMENT = 64 * 1024,
+  PAGE = 4 * 1024,
   COMMIT_SIZE = 32 * 1024 /* so many bytes more of a chunk have memory at a time */
 };
 
 hak_atomic_u64_t hak_meta_committed, hak_meta_reserved;
+static hak_atomic_u64_t purged; /* bytes of records without pages */
 /* Guards the list of chunks and how much of each is used. */
 static hak_lock_t lock = HAK_LOCK_INIT(HAK_RANK_META);
-static chunk_t *chunks; /* [lock] the first one is being cut */
+/* [lock] By whether records have pages of their own: few others would fit between those.
+ * The first one of each is being cut. */
+static chunk_t *chunks[2];
 
 hak_lock_t *hak_meta_lock(void) { return &lock; }
 
+static chunk_t **chunks_of(size_t alignment) { return &chunks[alignment >= PAGE]; }
+
 static void *cut_locked(const hak_os_t *os, size_t size, size_t alignment) {
   hak_lock_assert_held(&lock);
-  chunk_t *chunk = chunks;
+  chunk_t *chunk = *chunks_of(alignment);
   if (chunk == NULL || chunk->os != os) return NULL;
   size_t at = hak_align_up(chunk->used, alignment);
   if (at > chunk->committed || size > chunk->committed - at) return NULL;
@@ -60,7 +66,7 @@ static bool commit(const hak_os_t *os, char *from, size_t bytes) {
  * has the turn, so nobody else does that. */
 static void *extend(const hak_os_t *os, size_t size, size_t alignment) {
   hak_lock_acquire(&lock);
-  chunk_t *chunk = chunks;
+  chunk_t *chunk = *chunks_of(alignment);
   size_t end = chunk == NULL ? 0 : hak_align_up(chunk->used, alignment) + size;
   hak_lock_release(&lock);
   if (chunk == NULL || chunk->os != os || end > chunk->size) return NULL;
@@ -89,8 +95,8 @@ static void *grow(const hak_os_t *os, size_t size, size_t alignment) {
   hak_add_relaxed(&hak_meta_reserved, want);
   *chunk = (chunk_t){NULL, os, want, first, sizeof(chunk_t)};
   hak_lock_acquire(&lock);
-  chunk->next = chunks;
-  chunks = chunk;
+  chunk->next = *chunks_of(alignment);
+  *chunks_of(alignment) = chunk;
   void *record = cut_locked(os, size, alignment);
   hak_lock_release(&lock);
   return record;
@@ -111,14 +117,38 @@ void *hak_meta_alloc(const hak_os_t *os, size_t size, size_t alignment) {
   return record;
 }
 
+void *hak_meta_alloc_pages(const hak_os_t *os, size_t size) {
+  return hak_meta_alloc(os, hak_align_up(size, PAGE), PAGE);
+}
+
+bool hak_meta_purge(const hak_os_t *os, void *record, size_t size) {
+  if (os->page_size > PAGE || !hak_os_keeps_zeroes(os)) return false;
+  size_t bytes = hak_align_up(size, PAGE);
+  if (!hak_os_purge(os, record, bytes)) return false;
+  hak_sub_relaxed(&hak_meta_committed, bytes);
+  hak_add_relaxed(&purged, bytes);
+  return true;
+}
+
+void hak_meta_reuse(size_t size) {
+  hak_add_relaxed(&hak_meta_committed, hak_align_up(size, PAGE));
+  hak_sub_relaxed(&purged, hak_align_up(size, PAGE));
+}
+
 void hak_meta_forget_others(void) { hak_turn_forget_others(&growing); }
 
-void hak_meta_stop(void) {
-  while (chunks != NULL) {
-    chunk_t *chunk = chunks;
-    chunks = chunk->next;
+static void stop(chunk_t **first) {
+  while (*first != NULL) {
+    chunk_t *chunk = *first;
+    *first = chunk->next;
     hak_sub_relaxed(&hak_meta_committed, chunk->committed);
     hak_sub_relaxed(&hak_meta_reserved, chunk->size);
     hak_os_release(chunk->os, chunk, chunk->size);
   }
+}
+
+void hak_meta_stop(void) {
+  hak_add_relaxed(&hak_meta_committed, hak_exchange_relaxed(&purged, 0));
+  stop(&chunks[0]);
+  stop(&chunks[1]);
 }

@@ -3,8 +3,8 @@
  *
  * Depends on: base, os.   Used by: mapping, superslab, external, tiny, heap, api.
  *
- * Records never go back to the OS before shutdown, so whoever reads one late
- * reads memory of the right type; each user keeps a free list of its own.
+ * Addresses of records never go back to the OS before shutdown, so whoever reads one late
+ * reads memory of the right type, or zeroes; each user keeps a free list of its own.
  */
 #ifndef HAK_PAGES_META_H
 #define HAK_PAGES_META_H
@@ -19,6 +19,16 @@ extern hak_atomic_u64_t hak_meta_committed, hak_meta_reserved;
 /* Zeroed memory at a multiple of `alignment` (a power of two up to 4 KiB), or
  * NULL. May call the OS: no lock held. */
 void *hak_meta_alloc(const hak_os_t *os, size_t size, size_t alignment);
+
+/* The same for a record that goes back while nobody has it: at a multiple of the hooks'
+ * page size, where that is at most 4 KiB. */
+void *hak_meta_alloc_pages(const hak_os_t *os, size_t size);
+/* Gives the pages of such a record back. It keeps its address, reads as zero, and counts
+ * as not committed until hak_meta_reuse. False, and nothing has changed, where pages may
+ * not go back now, or the hooks do not promise the zeroes. Nobody writes to it meanwhile.
+ * No lock held. */
+bool hak_meta_purge(const hak_os_t *os, void *record, size_t size);
+void hak_meta_reuse(size_t size);
 
 /* At shutdown: gives everything back. Nobody may use a record after. */
 void hak_meta_stop(void);

@@ -66,7 +66,8 @@ typedef struct hak_store {
   hak_shared_pool_t pool;         /* [any] see shared_pool.h */
   const hak_geometry_t *geometry; /* [const] of each class that shares spans */
   bool coarse;                    /* [const] see hak_store_class */
-  hak_central_t centrals[HAK_SHARED_CLASSES]; /* [any] see hak_central_t */
+  hak_central_t *centrals; /* [const] HAK_SHARED_CLASSES; their pages go back while no
+                              heap has the store */
 } hak_store_t;
 
 /* The class of a size with 1 <= size <= HAK_CLASS_MAX in a heap. Where there is little

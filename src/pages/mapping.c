@@ -17,7 +17,10 @@ static hak_mapping_t *reuse(const hak_os_t *os, size_t size, size_t alignment,
                             bool no_grow) {
   hak_lock_acquire(&hak_mappings.lock);
   hak_mapping_t *best = hak_mapping_find_kept_locked(os, size, alignment, no_grow);
-  if (best == NULL && !no_grow) best = hak_mapping_join_locked(os, size, alignment);
+  bool full = best != NULL && hak_mapping_committed(best) >= size;
+  if (!full && !no_grow && hak_mapping_join_locked(os, size)) {
+    best = hak_mapping_find_kept_locked(os, size, alignment, no_grow);
+  }
   if (best != NULL) {
     hak_mapping_unkeep_locked(best);
     hak_mapping_pass_locked(best);

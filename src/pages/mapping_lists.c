@@ -142,6 +142,16 @@ static unsigned next_bin_locked(unsigned bin) {
   return HAK_MAPPING_BINS;
 }
 
+/* The mapping is better for a block of `size` bytes: it has more of its pages, or has
+ * them all and is smaller. */
+static bool is_better(const hak_mapping_t *mapping, const hak_mapping_t *best,
+                      size_t size) {
+  if (best == NULL) return true;
+  size_t has = hak_mapping_committed(mapping), had = hak_mapping_committed(best);
+  if (has >= size && had >= size) return mapping->reserved < best->reserved;
+  return has > had;
+}
+
 hak_mapping_t *hak_mapping_find_kept_locked(const hak_os_t *os, size_t size,
                                             size_t alignment, bool no_grow) {
   hak_lock_assert_held(&hak_mappings.lock);
@@ -152,7 +162,7 @@ hak_mapping_t *hak_mapping_find_kept_locked(const hak_os_t *os, size_t size,
   bool cut = !no_grow && hak_os_is_divisible(os);
   int looks = 0;
   unsigned bin = next_bin_locked(bin_of(size));
-  for (; bin < HAK_MAPPING_BINS && best == NULL; bin = next_bin_locked(bin + 1)) {
+  for (; bin < HAK_MAPPING_BINS; bin = next_bin_locked(bin + 1)) {
     hak_mapping_t *m = hak_mappings.bins[bin];
     for (; m != NULL && looks < LOOKS; m = m->next_fit, looks++) {
       if (m->extent.os != os || m->reserved < size ||
@@ -161,8 +171,9 @@ hak_mapping_t *hak_mapping_find_kept_locked(const hak_os_t *os, size_t size,
           !hak_is_aligned((uintptr_t)m->extent.base, alignment)) {
         continue;
       }
-      if (best == NULL || m->reserved < best->reserved) best = m;
+      if (is_better(m, best, size)) best = m;
     }
+    if (looks == LOOKS || (best != NULL && hak_mapping_committed(best) >= size)) break;
   }
   return best;
 }

@@ -89,9 +89,9 @@ void hak_mapping_unuse_locked(hak_mapping_t *mapping);
  * others if `last`; or takes it out. */
 void hak_mapping_keep_locked(hak_mapping_t *mapping, bool last);
 void hak_mapping_unkeep_locked(hak_mapping_t *mapping);
-/* The smallest kept mapping that is large enough, or NULL. `no_grow`: all its pages are
- * there. One that cannot be cut wastes half of itself at most. Costs a look at the
- * mappings of one bin, and at few of those. */
+/* The smallest kept mapping that is large enough and has the pages, or the one that has
+ * most of them, or NULL. `no_grow`: all pages are there. One that cannot be cut wastes
+ * half of itself at most. Looks at few whose pages are there, and at 256 at most. */
 hak_mapping_t *hak_mapping_find_kept_locked(const hak_os_t *os, size_t size,
                                             size_t alignment, bool no_grow);
 

@@ -105,17 +105,18 @@ static HAK_SLOW hak_mapping_t *join_two_locked(hak_mapping_t *low, hak_mapping_t
   return one;
 }
 
-HAK_SLOW hak_mapping_t *hak_mapping_join_locked(const hak_os_t *os, size_t size,
-                                                size_t alignment) {
+HAK_SLOW bool hak_mapping_join_locked(const hak_os_t *os, size_t size) {
   hak_lock_assert_held(&hak_mappings.lock);
-  if (!hak_os_is_divisible(os)) return NULL;
+  if (!hak_os_is_divisible(os)) return false;
+  bool joined = false;
   for (hak_mapping_t *m = hak_mappings.kept; m != NULL; m = m->next) {
     if (m->extent.os != os) continue;
     hak_mapping_t *next;
-    while ((next = neighbour_locked(m)) != NULL) m = join_two_locked(m, next);
-    if (m->reserved >= size && hak_is_aligned((uintptr_t)m->extent.base, alignment)) {
-      return m;
+    while ((next = neighbour_locked(m)) != NULL) {
+      m = join_two_locked(m, next);
+      joined = true;
     }
+    if (joined && hak_mapping_committed(m) >= size) break;
   }
-  return NULL;
+  return joined;
 }

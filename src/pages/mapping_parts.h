@@ -23,8 +23,8 @@ void hak_mapping_free_record(hak_mapping_t *mapping);
  * not worth it. No lock held. */
 void hak_mapping_cut(hak_mapping_t *mapping, size_t size);
 
-/* Joins kept mappings that lie side by side, until one is large enough; it, still kept,
- * or NULL. Costs a look at each kept mapping. */
-hak_mapping_t *hak_mapping_join_locked(const hak_os_t *os, size_t size, size_t alignment);
+/* Joins kept mappings that lie side by side, until one has as many pages as `size` bytes
+ * need. True if any were joined. Costs a look at each kept mapping. */
+bool hak_mapping_join_locked(const hak_os_t *os, size_t size);
 
 #endif

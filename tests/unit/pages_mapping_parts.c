@@ -92,6 +92,21 @@ static void blocks_in_turn__of_any_sizes_cost_no_call_once_the_largest_was_there
   CHECK_EQ(os_calls(), calls);
 }
 
+/* Mappings without pages, which fit better, do not take the place of those with pages. */
+static void kept_mapping__with_pages_comes_before_one_without(void **state) {
+  (void)state;
+  hak_mapping_t *m[3] = {get(44 * MIB), get(90 * MIB), get(64 * MIB)};
+  for (uint64_t i = 0; i < 3; i++) hak_mapping_give(m[i], i + 1);
+  size_t slabs = SIZE_MAX;
+  CHECK_EQ(hak_mapping_purge(1, 43 * MIB, &slabs), 43 * MIB); /* most of the first */
+  uint64_t calls = 0;
+  for (int i = 0; i < 40; i++) {
+    if (i == 8) calls = os_calls();
+    give(get(33 * MIB + (size_t)(i % 5) * 10 * MIB));
+  }
+  CHECK_EQ(os_calls(), calls);
+}
+
 static void new_need__displaces_what_is_kept(void **state) {
   (void)state;
   hak_mapping_t *m[8];
@@ -165,6 +180,7 @@ static void shrinking__gives_pages_back_at_once_beyond_an_eighth(void **state) {
 
 TEST_MAIN_FRESH(P(kept_mapping__serves_a_smaller_block_by_its_first_part),
                 P(blocks_in_turn__of_any_sizes_cost_no_call_once_the_largest_was_there),
+                P(kept_mapping__with_pages_comes_before_one_without),
                 P(new_need__displaces_what_is_kept),
                 P(growing_sizes__keep_an_eighth_more_than_the_largest),
                 P(what_was_in_use_lately__counts_until_nothing_is_kept),

@@ -7,6 +7,7 @@
 #include "base/wait.h"
 #include "os/reservation.h"
 #include "pages/clock.h"
+#include "pages/density.h"
 #include "pages/idle.h"
 #include "pages/mapping_parts.h"
 #include "pages/registry.h"
@@ -72,6 +73,7 @@ static size_t purge_end(hak_mapping_t *mapping, size_t bytes) {
   size_t left = hak_mapping_committed(mapping) - bytes;
   char *from = mapping->extent.base + left;
   if (left > 0) {
+    hak_mapping_before_part_goes(mapping, left);
     if (!hak_os_purge(mapping->extent.os, from, bytes)) return 0;
     hak_lock_acquire(&hak_mappings.lock);
     hak_sub_relaxed(&hak_mappings_committed, bytes);
@@ -173,7 +175,7 @@ static HAK_SLOW hak_mapping_t *map_new(const hak_os_t *os, size_t size,
   hak_add_relaxed(&hak_mappings_reserved, reserved);
   hak_mapping_pass_locked(mapping);
   hak_lock_release(&hak_mappings.lock);
-  if (hak_option(HUGE_PAGES) != 0) hak_os_advise_huge(os, base, reserved);
+  hak_mapping_choose_pages(mapping, size);
   hak_registry_set_extent((uintptr_t)base, reserved, &mapping->extent);
   return mapping;
 }
@@ -260,6 +262,7 @@ hak_mapping_t *hak_mapping_acquire(const hak_os_t *os, hak_budget_t *budget, voi
 
 void hak_mapping_advise(hak_mapping_t *mapping, bool huge) {
   mapping->advised = true;
+  mapping->huge = huge;
   if (huge) {
     hak_os_advise_huge(mapping->extent.os, mapping->extent.base, mapping->reserved);
   } else {
@@ -272,6 +275,10 @@ void hak_mapping_give(hak_mapping_t *mapping, uint64_t now) {
   bool shared = mapping->extent.os == hak_registry_os() && !mapping->advised &&
                 mapping->reserved <= (size_t)hak_option(HUGE_RETAIN_BYTES);
   bool keep = !mapping->lost && (shared || !hak_os_may_give());
+  if (!mapping->lost) {
+    (void)hak_density_freed(mapping->extent.os, mapping->extent.base,
+                            hak_load_relaxed(&mapping->extent.size));
+  }
   hak_lock_acquire(&hak_mappings.lock);
   hak_mapping_unuse_locked(mapping);
   if (keep) {

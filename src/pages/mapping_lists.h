@@ -31,6 +31,7 @@ typedef struct hak_mapping {
   uint64_t idle_since;        /* [lock: mappings] ns; of a kept one */
   bool advised;               /* [owner] its pages are as one heap wants them: not to be
                                  kept */
+  bool huge;                  /* [owner] huge pages were asked for there */
   bool lost;                  /* [owner] of one in use: see hak_mapping_resize */
   const void *who;            /* [lock: mappings] the thread that it passes by, or whose
                                  call moves its pages */

@@ -2,6 +2,7 @@
 
 #include "base/bits.h"
 #include "os/reservation.h"
+#include "pages/mapping_parts.h"
 #include "pages/registry.h"
 
 static char *resize_here(hak_mapping_t *mapping, size_t size) {
@@ -15,7 +16,9 @@ static char *resize_here(hak_mapping_t *mapping, size_t size) {
   /* Where the block becomes smaller its pages go, and the address space stays. */
   size_t committed = hak_mapping_committed(mapping);
   size_t tail = committed > size ? committed - size : 0;
-  if (tail > hak_mapping_slack(size) && hak_os_purge(os, base + size, tail)) {
+  bool goes = tail > hak_mapping_slack(size);
+  if (goes) hak_mapping_before_part_goes(mapping, size);
+  if (goes && hak_os_purge(os, base + size, tail)) {
     hak_store_relaxed(&mapping->committed, size);
     hak_sub_relaxed(&hak_mappings_committed, tail);
     hak_budget_uncharge(mapping->budget, tail);

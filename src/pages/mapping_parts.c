@@ -1,7 +1,9 @@
 #include "pages/mapping_parts.h"
 
 #include "base/bits.h"
+#include "base/option.h"
 #include "os/reservation.h"
+#include "pages/density.h"
 #include "pages/meta.h"
 #include "pages/registry.h"
 
@@ -17,6 +19,26 @@ void hak_mapping_free_record(hak_mapping_t *mapping) {
   hak_lock_acquire(&hak_mappings.lock);
   hak_mapping_put_record_locked(mapping);
   hak_lock_release(&hak_mappings.lock);
+}
+
+void hak_mapping_choose_pages(hak_mapping_t *mapping, size_t size) {
+  const hak_os_t *os = mapping->extent.os;
+  int64_t mode = hak_option(HUGE_PAGES);
+  mapping->huge = mode == 2 || (mode == 1 && hak_density_is_dense(os, size));
+  if (mapping->huge) {
+    hak_os_advise_huge(os, mapping->extent.base, mapping->reserved);
+    return;
+  }
+  if (mode == 1) hak_density_note(mapping->extent.base, size);
+  if (hak_os_is_huge_unasked(os)) {
+    hak_os_advise_small(os, mapping->extent.base, mapping->reserved);
+  }
+}
+
+void hak_mapping_before_part_goes(hak_mapping_t *mapping, size_t left) {
+  if (!mapping->huge || left % HAK_SUPERSLAB_SIZE == 0 || !hak_os_may_give()) return;
+  hak_os_advise_small(mapping->extent.os, mapping->extent.base, mapping->reserved);
+  mapping->huge = false;
 }
 
 static char *end_of(const hak_mapping_t *mapping) {
@@ -35,6 +57,7 @@ static HAK_SLOW void cut_locked(hak_mapping_t *mapping, hak_mapping_t *rest, siz
   rest->reserved = mapping->reserved - at;
   rest->budget = NULL;
   rest->advised = rest->lost = false;
+  rest->huge = mapping->huge;
   rest->who = NULL;
   rest->idle_since = mapping->idle_since;
   hak_store_relaxed(&rest->committed, committed > at ? committed - at : 0);
@@ -98,6 +121,7 @@ static HAK_SLOW hak_mapping_t *join_two_locked(hak_mapping_t *low, hak_mapping_t
   hak_os_join(base, first, size);
   hak_registry_set_extent((uintptr_t)gone->extent.base, gone->reserved, &one->extent);
   one->extent.base = base;
+  one->huge = low->huge || high->huge;
   one->reserved = size;
   hak_store_relaxed(&one->committed, committed);
   hak_mapping_keep_locked(one, false);

@@ -1,6 +1,7 @@
 /* mapping_parts.h - records of mappings, and kept mappings that are cut and joined.
  *
- * Depends on: base, os, mapping_lists, meta, registry.   Used by: mapping.
+ * Depends on: base, os, density, mapping_lists, meta, registry.   Used by: mapping,
+ * mapping_move.
  *
  * A large kept mapping serves a small block by its first part, and the rest of it stays
  * kept: of one that was 100 MiB, 60 MiB are there for others while 40 are in use. Where
@@ -13,6 +14,16 @@
 #define HAK_PAGES_MAPPING_PARTS_H
 
 #include "pages/mapping_lists.h"
+
+/* Asks for the pages of a new mapping whose block will have `size` bytes, all of one
+ * kind, because a range with pages of two kinds may not be remapped. The tail of a block
+ * reaches no further than the range, which leaves no room there for a huge page. No lock
+ * held. */
+void hak_mapping_choose_pages(hak_mapping_t *mapping, size_t size);
+/* The pages behind the first `left` bytes are about to be given back: if there are huge
+ * ones, the mapping asks for small ones, or khugepaged would fill the hole in the last
+ * piece that stays. No lock held. */
+void hak_mapping_before_part_goes(hak_mapping_t *mapping, size_t left);
 
 /* A record for a mapping, or NULL if memory is short; and back. No lock held. */
 hak_mapping_t *hak_mapping_new_record(void);

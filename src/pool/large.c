@@ -2,6 +2,7 @@
 
 #include "base/check.h"
 #include "base/option.h"
+#include "pages/density.h"
 #include "pages/mapping_move.h"
 #include "superslab/huge.h"
 #include "superslab/pool_growth.h"
@@ -54,6 +55,18 @@ static bool commit_part(hak_superslab_t *ss, size_t pages, bool no_grow, bool *z
          hak_superslab_commit(ss, 0, HAK_SUPERSLAB_SLABS, pages, no_grow, zeroed);
 }
 
+/* Chooses the pages of a SuperSlab of a run of which so many bytes will be used. The
+ * tail of a block never has huge ones. *dense: what is expected of such blocks. */
+static void choose_pages(hak_shared_pool_t *pool, hak_superslab_t *ss, size_t used,
+                         size_t usable, int *dense) {
+  if (*dense < 0 && pool->huge_pages == HAK_HUGE_DEFAULT && hak_option(HUGE_PAGES) == 1 &&
+      hak_superslab_committed(ss) == 0) {
+    *dense = hak_density_is_dense(pool->os, usable);
+  }
+  bool full = hak_density_is_full(used, HAK_SUPERSLAB_SIZE);
+  if (hak_pool_choose_pages(pool, ss, *dense == 1 && full)) hak_superslab_commit_huge(ss);
+}
+
 static void *run_alloc(hak_shared_pool_t *pool, size_t usable, size_t alignment,
                        bool no_grow, bool *zeroed) {
   if (hak_div_up(usable, HAK_SUPERSLAB_SIZE) > UINT32_MAX) return NULL;
@@ -64,6 +77,7 @@ static void *run_alloc(hak_shared_pool_t *pool, size_t usable, size_t alignment,
   if (ss == NULL) return NULL;
   size_t pages = hak_os_pages(pool->os, usable);
   size_t per_superslab = hak_os_pages(pool->os, HAK_SUPERSLAB_SIZE);
+  int dense = -1; /* not asked yet */
   *zeroed = true;
   /* If all are not charged together they are charged piece by piece: of what they have
    * brought along some may go. */
@@ -72,10 +86,8 @@ static void *run_alloc(hak_shared_pool_t *pool, size_t usable, size_t alignment,
     size_t part = pages < per_superslab ? pages : per_superslab;
     bool zero;
     bool charged = all_charged || hak_superslab_charge_to(&ss[i], &pool->budget);
-    bool dense = false;
-    if (charged && hak_pool_choose_pages(pool, &ss[i], dense)) {
-      hak_superslab_commit_huge(&ss[i]);
-    }
+    if (charged && !no_grow)
+      choose_pages(pool, &ss[i], part * pool->os->page_size, usable, &dense);
     if (!charged || !commit_part(&ss[i], part, no_grow, &zero)) {
       hak_region_give(ss, n, hak_clock_cached());
       return NULL;
@@ -86,6 +98,7 @@ static void *run_alloc(hak_shared_pool_t *pool, size_t usable, size_t alignment,
   hak_store_relaxed(&ss->extent.size, usable);
   for (uint32_t i = 0; i < n; i++)
     hak_store_relaxed(&ss[i].extent.block, ss->extent.base);
+  if (dense == 0) hak_density_note(ss->extent.base, usable);
   hak_pool_add_run(pool, ss);
   hak_add_relaxed(&pool->run_bytes, usable);
   hak_tail_t tail = run_tail(ss, usable);
@@ -211,6 +224,10 @@ void hak_large_free(hak_shared_pool_t *pool, const hak_place_t *place) {
   hak_tail_end(pool, &tail);
   hak_sub_relaxed(&pool->run_bytes, usable);
   for (uint32_t i = 0; i < n; i++) hak_store_relaxed(&ss[i].extent.block, NULL);
+  if (hak_density_freed(pool->os, ss->extent.base, usable)) {
+    /* It was hardly touched: to keep its pages would serve nobody. */
+    for (uint32_t i = 0; i < n; i++) hak_superslab_purge(&ss[i], 0, HAK_SUPERSLAB_SLABS);
+  }
   hak_region_give(ss, n, hak_clock_cached());
 }
 

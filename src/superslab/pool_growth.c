@@ -24,18 +24,28 @@ bool hak_pool_choose_pages(hak_shared_pool_t *pool, hak_superslab_t *ss, bool de
 
 /* --- momentum ----------------------------------------------------------------------- */
 
-/* SuperSlabs that are granted when the first one was found dense. */
+/* Each grant is so many times the last. */
 enum {
-  GRANT_FIRST = 4
+  GRANT_GROWTH = 4,
+  MANY_HEAPS = 4 /* a heap that may be one of many must have so many times as much */
 };
 
-/* Takes one of those that are granted, or learns where the SuperSlab lies that is to be
- * looked at; NULL: there is none. */
-static bool take_granted(hak_shared_pool_t *pool, char **probe) {
+/* SuperSlabs of the heap that are looked at: where they lie, or NULL. */
+typedef struct probes {
+  char *youngest, *settled;
+} probes_t;
+
+static char *base_of(const hak_superslab_t *ss) {
+  return ss == NULL ? NULL : ss->extent.base;
+}
+
+/* Takes one of the SuperSlabs that are granted; if there is none, learns what is to be
+ * looked at. */
+static bool take_granted(hak_shared_pool_t *pool, probes_t *probes) {
   hak_lock_acquire(&pool->lock);
   bool granted = pool->huge_left > 0;
   if (granted) pool->huge_left--;
-  *probe = pool->probe == NULL ? NULL : pool->probe->extent.base;
+  *probes = (probes_t){base_of(pool->youngest), base_of(pool->settled)};
   hak_lock_release(&pool->lock);
   return granted;
 }
@@ -43,27 +53,40 @@ static bool take_granted(hak_shared_pool_t *pool, char **probe) {
 static void grant(hak_shared_pool_t *pool, bool dense) {
   uint32_t most = (uint32_t)hak_option(HUGE_GRANT);
   hak_lock_acquire(&pool->lock);
-  uint32_t next = pool->huge_granted == 0 ? GRANT_FIRST : pool->huge_granted * 2;
+  uint32_t next = pool->huge_granted == 0 ? 1 : pool->huge_granted * GRANT_GROWTH;
   if (next > most) next = most;
   pool->huge_granted = dense ? next : 0;
   pool->huge_left = dense ? next - 1 : 0;
-  if (dense) pool->probe = NULL;
   hak_lock_release(&pool->lock);
+}
+
+/* Per cent of the SuperSlab at `base` that are resident. If it has gone meanwhile the
+ * answer is of no use, and does no harm. */
+static int64_t density_of(const hak_shared_pool_t *pool, char *base) {
+  if (base == NULL) return 0;
+  int64_t resident = hak_os_resident(pool->os, base, HAK_SUPERSLAB_SIZE);
+  return resident < 0 ? 0 : resident * 100 / (int64_t)HAK_SUPERSLAB_SIZE;
+}
+
+/* The youngest SuperSlab tells it if it is dense already. Of spans that were taken for
+ * many classes, or by many threads, a part is touched later, so half of that is enough
+ * where the one before it has become dense. */
+static bool is_dense(const hak_shared_pool_t *pool, const probes_t *probes) {
+  int64_t wanted = hak_option(HUGE_DENSITY), youngest;
+  youngest = density_of(pool, probes->youngest);
+  if (youngest >= wanted) return true;
+  return youngest * 2 >= wanted && density_of(pool, probes->settled) >= wanted;
 }
 
 /* The heap's next SuperSlab for slabs will be touched nearly everywhere. */
 static bool will_be_dense(hak_shared_pool_t *pool) {
-  if (hak_option(HUGE_PAGES) != 1 || pool->huge_pages != HAK_HUGE_DEFAULT ||
-      hak_load_relaxed(&pool->superslabs) < (uint64_t)hak_option(HUGE_PAGES_AFTER)) {
-    return false;
-  }
-  char *probe;
-  if (take_granted(pool, &probe)) return true;
-  if (probe == NULL) return false;
-  /* If it has gone meanwhile the answer is of no use, and does no harm. */
-  int64_t resident = hak_os_resident(pool->os, probe, HAK_SUPERSLAB_SIZE);
-  if (resident < 0) return false;
-  bool dense = resident * 100 >= (int64_t)HAK_SUPERSLAB_SIZE * hak_option(HUGE_DENSITY);
+  if (hak_option(HUGE_PAGES) != 1 || pool->huge_pages != HAK_HUGE_DEFAULT) return false;
+  uint64_t least = (uint64_t)hak_option(HUGE_PAGES_AFTER);
+  if (pool->starts_small) least *= MANY_HEAPS;
+  if (hak_load_relaxed(&pool->superslabs) < least) return false;
+  probes_t probes;
+  if (take_granted(pool, &probes)) return true;
+  bool dense = is_dense(pool, &probes);
   grant(pool, dense);
   return dense;
 }
@@ -81,7 +104,8 @@ hak_superslab_t *hak_pool_new_superslab(hak_shared_pool_t *pool) {
     hak_superslab_commit_huge(ss);
   } else if (bare) {
     hak_lock_acquire(&pool->lock);
-    pool->probe = ss;
+    pool->settled = pool->youngest;
+    pool->youngest = ss;
     hak_lock_release(&pool->lock);
   }
   return ss;

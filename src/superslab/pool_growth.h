@@ -3,13 +3,13 @@
  * Depends on: base, huge, pool_slots, region.   Used by: shared_pool, pool_prefault,
  * pool.
  *
- * A heap's first SuperSlabs have small pages, so that it costs what it touches. When it
- * needs a further one, the youngest of those with small pages is looked at: if nearly
- * all of it is resident by then, so will be what comes next, and the next few SuperSlabs
- * have huge pages. One with small pages follows, which is looked at in its turn; each
- * time that it is dense the heap is granted twice as many. So memory that is not touched
- * is at most one SuperSlab in a few that were, and a heap that stays small, or touches
- * its blocks here and there, never has a huge page.
+ * A heap's first SuperSlab has small pages, so that it costs what it touches. When it
+ * needs a further one, the youngest of those with small pages is looked at, and perhaps
+ * the one before it. If most of it is resident by then, so will be what comes next, and
+ * the next SuperSlab has huge pages. One with small pages follows, which is looked at in
+ * its turn; each time that it is dense the heap is granted four times as many, up to
+ * HUGE_GRANT. A heap that stays small, or touches its blocks
+ * here and there, never has a huge page.
  */
 #ifndef HAK_SUPERSLAB_POOL_GROWTH_H
 #define HAK_SUPERSLAB_POOL_GROWTH_H

@@ -47,7 +47,8 @@ static bool is_kept_locked(const hak_shared_pool_t *pool, const node_t *ss) {
 static void give_locked(hak_shared_pool_t *pool, node_t *ss, uint64_t now) {
   hak_lock_assert_held(&pool->lock);
   if (ss->queue != NULL) hak_superslab_dequeue(ss);
-  if (pool->probe == ss) pool->probe = NULL;
+  if (pool->youngest == ss) pool->youngest = NULL;
+  if (pool->settled == ss) pool->settled = NULL;
   pool->empty -= hak_count_bits(hak_superslab_retained(ss));
   pool->root = hak_tree_erase(pool->root, ss);
   hak_count_own(&pool->superslabs, 0 - (uint64_t)1);

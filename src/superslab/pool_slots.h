@@ -19,29 +19,30 @@
 #include "superslab/superslab.h"
 
 typedef struct hak_shared_pool {
-  hak_lock_t lock;          /* guards every field marked [lock: pool], here and in the
-                               heap's SuperSlabs */
-  const hak_os_t *os;       /* [const] the process's hooks, or the heap's own */
-  void *heap;               /* [const] the heap that has this pool, its handle */
-  bool starts_small;        /* [const] it may stay small: little is carved at first */
-  int32_t huge_pages;       /* [const] HAK_HUGE_* of the heap */
-  hak_superslab_t *probe;   /* [lock: pool] the youngest SuperSlab that came without
-                               pages, to be touched in small ones; or NULL */
-  uint32_t huge_granted;    /* [lock: pool] SuperSlabs with huge pages that were granted
-                               at the last look; pool_growth.h */
-  uint32_t huge_left;       /* [lock: pool] so many of them are to come */
-  uint32_t colour;          /* [const] where it begins, so that heaps used in turn do not
-                               meet in the same cache lines and TLB entries: each would
-                               begin a SuperSlab */
-  bool keeps_free;          /* [lock: pool] some SuperSlabs may be wholly free */
-  uint64_t empty;           /* [lock: pool] free slots that have pages */
-  uint64_t kept_slabs;      /* [lock: pool] so many slots, taken or empty, keep their
-                               pages */
-  uint64_t kept_superslabs; /* [lock: pool] so many SuperSlabs are not given back */
-  uint32_t readying;        /* [lock: pool] calls that make memory ready: nothing goes */
-  uint64_t in_hand;         /* [lock: pool] slots taken for that, or to be given back */
-  hak_superslab_t *root;    /* [lock: pool] of the tree */
-  hak_superslab_t *runs;    /* [lock: pool] first SuperSlabs of blocks, by `next` */
+  hak_lock_t lock;           /* guards every field marked [lock: pool], here and in the
+                                heap's SuperSlabs */
+  const hak_os_t *os;        /* [const] the process's hooks, or the heap's own */
+  void *heap;                /* [const] the heap that has this pool, its handle */
+  bool starts_small;         /* [const] it may stay small: little is carved at first */
+  int32_t huge_pages;        /* [const] HAK_HUGE_* of the heap */
+  hak_superslab_t *youngest; /* [lock: pool] of the SuperSlabs that came without pages, to
+                                be touched in small ones; or NULL */
+  hak_superslab_t *settled;  /* [lock: pool] the one before it; or NULL */
+  uint32_t huge_granted;     /* [lock: pool] SuperSlabs with huge pages that were granted
+                                at the last look; pool_growth.h */
+  uint32_t huge_left;        /* [lock: pool] so many of them are to come */
+  uint32_t colour;           /* [const] where it begins, so that heaps used in turn do not
+                                meet in the same cache lines and TLB entries: each would
+                                begin a SuperSlab */
+  bool keeps_free;           /* [lock: pool] some SuperSlabs may be wholly free */
+  uint64_t empty;            /* [lock: pool] free slots that have pages */
+  uint64_t kept_slabs;       /* [lock: pool] so many slots, taken or empty, keep their
+                                pages */
+  uint64_t kept_superslabs;  /* [lock: pool] so many SuperSlabs are not given back */
+  uint32_t readying;         /* [lock: pool] calls that make memory ready: nothing goes */
+  uint64_t in_hand;          /* [lock: pool] slots taken for that, or to be given back */
+  hak_superslab_t *root;     /* [lock: pool] of the tree */
+  hak_superslab_t *runs;     /* [lock: pool] first SuperSlabs of blocks, by `next` */
   hak_superslab_queue_t retained; /* [lock: pool] SuperSlabs with empty committed slots */
   hak_pool_link_t link;           /* in the queue of pools if there are some */
   hak_atomic_u64_t superslabs;    /* [lock: pool] in the tree; others read it as a

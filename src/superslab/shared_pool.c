@@ -351,7 +351,7 @@ static void clear_kept_locked(hak_shared_pool_t *pool, node_t *ss, uint64_t now,
 static void clear_given_locked(hak_shared_pool_t *pool, uint64_t now,
                                hak_pool_gone_t *gone) {
   hak_lock_assert_held(&pool->lock);
-  pool->probe = NULL;
+  pool->youngest = pool->settled = NULL;
   pool->huge_granted = pool->huge_left = 0;
   while (pool->root != NULL) {
     node_t *ss = pool->root;

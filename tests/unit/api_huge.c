@@ -84,10 +84,10 @@ static void empty(size_t count, size_t but_every) {
   }
 }
 
-TEST_IN_CHILD(dense__heaps_have_huge_pages_beyond_their_first_superslabs, 60) {
+TEST_IN_CHILD(dense__heaps_have_huge_pages_beyond_their_first_superslab, 60) {
   if (!has_huge_pages()) return;
   hak_heap_t *heap = hak_heap_create(NULL);
-  size_t few = fill(heap, 3 * PIECE, 1000, 1000);
+  size_t few = fill(heap, PIECE * 3 / 4, 1000, 1000);
   CHECK_EQ(count_huge(g_blocks, few), 0);
   empty(few, 0);
   CHECK_EQ(hak_heap_destroy(heap), 0);
@@ -164,8 +164,74 @@ TEST_IN_CHILD(tail__of_a_large_block_has_small_pages, 60) {
   }
 }
 
-TEST_MAIN(T(dense__heaps_have_huge_pages_beyond_their_first_superslabs),
+/* So many blocks of the size, of which so much is written to; each is freed, and its
+ * pages go. */
+static void learn(size_t count, size_t size, size_t written) {
+  for (size_t i = 0; i < count; i++) {
+    char *block = hak_alloc(size);
+    CHECK(block != NULL);
+    memset(block, 1, written);
+    hak_free(block);
+    (void)hak_collect(NULL, SIZE_MAX, HAK_COLLECT_ALL);
+  }
+}
+
+TEST_IN_CHILD(large__blocks_have_huge_pages_where_such_blocks_are_written_to, 60) {
+  if (!has_huge_pages()) return;
+  static const size_t sizes[] = {12 * MIB, 48 * MIB}; /* a run, a mapping */
+  for (size_t i = 0; i < TEST_COUNT(sizes); i++) {
+    size_t size = sizes[i];
+    char *first = hak_alloc(size);
+    CHECK(first != NULL);
+    look();
+    CHECK_MSG(!is_huge(first), "%zu bytes: nothing is known yet", size);
+    hak_free(first);
+    (void)hak_collect(NULL, SIZE_MAX, HAK_COLLECT_ALL);
+    learn(8, size, size);
+    char *dense = hak_alloc(size);
+    CHECK(dense != NULL);
+    look();
+    CHECK_MSG(is_huge(dense + size / 2), "%zu bytes, written to eight times", size);
+    hak_free(dense);
+    (void)hak_collect(NULL, SIZE_MAX, HAK_COLLECT_ALL);
+    learn(40, size, 4096);
+    char *sparse = hak_alloc(size);
+    CHECK(sparse != NULL);
+    look();
+    CHECK_MSG(!is_huge(sparse + size / 2), "%zu bytes, no more written to", size);
+    hak_free(sparse);
+  }
+  CHECK_EQ(hak_check(NULL), 0);
+}
+
+static size_t resident_kib(void) {
+  size_t pages = 0;
+  FILE *file = fopen("/proc/self/statm", "r");
+  CHECK(file != NULL && fscanf(file, "%*u %zu", &pages) == 1);
+  fclose(file);
+  return pages * ((size_t)sysconf(_SC_PAGESIZE) / 1024);
+}
+
+TEST_IN_CHILD(untouched__large_blocks_stay_so, 60) {
+  static const size_t sizes[] = {300000, 1500000, 10 * MIB, 60 * MIB};
+  hak_free(hak_alloc(1));
+  size_t before = resident_kib();
+  for (size_t i = 0; i < TEST_COUNT(sizes); i++) {
+    for (size_t k = 0; k < 6; k++) {
+      char *block = hak_calloc(1, sizes[i]);
+      CHECK(block != NULL);
+      /* Here and there. */
+      for (size_t at = 0; at < sizes[i]; at += sizes[i] / 4) block[at] = 1;
+    }
+  }
+  size_t more = resident_kib() - before;
+  CHECK_MSG(more < 3000, "%zu KiB for 96 pages", more);
+}
+
+TEST_MAIN(T(dense__heaps_have_huge_pages_beyond_their_first_superslab),
           T(sparse__heaps_never_have_huge_pages),
           T(part__that_is_given_back_asks_for_small_pages),
           T(wishes__of_heaps_and_of_the_program_are_heeded),
-          T(tail__of_a_large_block_has_small_pages))
+          T(tail__of_a_large_block_has_small_pages),
+          T(large__blocks_have_huge_pages_where_such_blocks_are_written_to),
+          T(untouched__large_blocks_stay_so))

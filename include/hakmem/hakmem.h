@@ -514,7 +514,7 @@ typedef struct hak_stats {
   uint64_t live_blocks;     /* blocks that the program holds */
   uint64_t cached_bytes;    /* free, in bins, magazines and transfer slots */
   uint64_t free_bytes;      /* free, in slabs in use */
-  uint64_t committed_bytes; /* committed in all, metadata included */
+  uint64_t committed_bytes; /* committed in all, metadata included, untouched not */
   uint64_t retained_bytes;  /* committed in slabs that nobody uses */
   uint64_t metadata_bytes;  /* committed for the library's own records */
   uint64_t reserved_bytes;  /* address space */
@@ -552,13 +552,27 @@ typedef struct hak_stats {
    * is no part of reserved_bytes. The release is tried again by later releases, by
    * hak_collect and at the end of the hooks; what is refused even then stays counted. */
   uint64_t unreleased_bytes;
+  /* More rows of the resident set, of the process only. Of a quiet process
+   *     committed == live + cached + free + uncarved + class_waste + large_slack
+   *                  + retained + metadata - hole - untouched - foreign        (in bytes)
+   * see docs/MEMORY.md. */
+  uint64_t uncarved_bytes;    /* in slabs in use, never cut into blocks */
+  uint64_t class_waste_bytes; /* in slabs in use, behind the last block that fits */
+  uint64_t large_slack_bytes; /* of large blocks, beyond their usable sizes */
+  uint64_t hole_bytes;        /* free, in slabs in use, and given back to the system */
+  uint64_t untouched_bytes;   /* of large blocks, of memory that is retained or never cut,
+                                 and of tables of records: not resident, as nobody has
+                                 written there; the system is asked for it */
+  uint64_t foreign_bytes;     /* in blocks, live or free, in memory of the caller's */
 } hak_stats_t;
 
 /* Set out->struct_size first. `heap` NULL means the whole process. For a heap the
  * figures include the heaps below it; committed_bytes is what the heap is charged, and
  * what is not counted by heap (threads, events, calls to the hooks, the peak, metadata,
- * states of free slabs) is 0. Takes no lock; usable in a crash handler. Cost grows with
- * the number of SuperSlabs. EINVAL for no heap or a record that is too short. */
+ * states of free slabs) is 0. Waits for no lock; usable in a crash handler. Cost grows
+ * with the number of SuperSlabs; of the process, with that of large blocks too, of which
+ * the system is asked what is resident (about 1 us for each, 2 ms for each resident GiB).
+ * EINVAL for no heap or a record that is too short. */
 int hak_stats_get(hak_heap_t *heap, hak_stats_t *out);
 
 #define HAK_FORMAT_TEXT 0

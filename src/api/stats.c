@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "api/api.h"
+#include "api/rows.h"
 #include "base/lock.h"
 #include "heap/fork.h"
 #include "os/reservation.h"
@@ -25,6 +26,8 @@ typedef struct tally {
   uint64_t superslabs, active, large_blocks;
   uint64_t large_bytes, committed, reserved; /* bytes */
   uint64_t other_blocks, other_bytes;        /* in use, not in slabs, runs or mappings */
+  hak_rows_t rows;                           /* of the process only */
+  uint64_t mapped;                           /* of the process: usable, in mappings */
 } tally_t;
 
 static bool is_within(const tally_t *tally, hak_heap_t *heap) {
@@ -44,9 +47,9 @@ static void add_large(tally_t *tally, uint64_t size) {
   tally->large_bytes += size;
 }
 
-static void add_slab(tally_t *tally, hak_slab_t *slab, uint32_t cls) {
+static void add_slab(tally_t *tally, hak_slab_t *slab, uint32_t cls, uint32_t carved) {
   uint64_t word = hak_load_relaxed(&slab->word);
-  uint32_t carved = hak_slab_carved(slab), out = hak_slab_out(slab);
+  uint32_t out = hak_slab_out(slab);
   uint32_t remote = hak_word_remote_count(word);
   /* Torn between two moments of a thread at work, sums may be off a little,
    * but never below zero. */
@@ -72,6 +75,7 @@ static void add_run(tally_t *tally, hak_superslab_t *ss) {
 static bool add_superslab(hak_superslab_t *ss, void *ctx) {
   tally_t *tally = ctx;
   hak_superslab_add_states(ss, &tally->slots);
+  if (tally->within == NULL) hak_rows_add_superslab(&tally->rows, ss);
   uint32_t kind = hak_load_relaxed(&ss->extent.kind);
   hak_heap_t *heap = hak_heap_of_extent(&ss->extent);
   if (kind == HAK_EXTENT_FREE || heap == NULL || !is_within(tally, heap)) return true;
@@ -83,9 +87,12 @@ static bool add_superslab(hak_superslab_t *ss, void *ctx) {
   for (unsigned i = 0; i < HAK_SUPERSLAB_SLABS; i++) {
     hak_place_t place = hak_locate((uintptr_t)hak_superslab_slot(ss, i));
     if (place.slab != &ss->slabs[i]) continue;
-    if (place.cls < HAK_CLASSES) add_slab(tally, place.slab, place.cls);
-    if (place.cls == HAK_CLASS_LARGE && tally->within != NULL) {
-      add_large(tally, hak_large_usable(&place));
+    bool small = place.cls < HAK_CLASSES, large = place.cls == HAK_CLASS_LARGE;
+    uint32_t carved = hak_slab_carved(place.slab);
+    if (small) add_slab(tally, place.slab, place.cls, carved);
+    if (large && tally->within != NULL) add_large(tally, hak_large_usable(&place));
+    if ((small || large) && tally->within == NULL) {
+      hak_rows_add_span(&tally->rows, ss, &place, carved);
     }
   }
   return true;
@@ -205,6 +212,7 @@ static void add_all(tally_t *tally) {
     hak_shared_pool_t *pool = &heap->store->pool;
     if (tally->within == NULL) {
       tally->superslabs += hak_load_relaxed(&pool->superslabs);
+      tally->mapped += hak_load_relaxed(&pool->mapped_bytes);
       continue;
     }
     uint64_t bytes = hak_load_relaxed(&pool->mapped_bytes);
@@ -272,11 +280,28 @@ void hak_api_count_live(hak_heap_t *heap, hak_live_t *out) {
   out->other_bytes = tally.large_bytes + tally.other_bytes;
 }
 
+static uint64_t above(uint64_t a, uint64_t b) { return a > b ? a - b : 0; }
+
+/* Read while they change, differences may be off, but not below zero. */
+static void fill_rows(const tally_t *tally, hak_stats_t *s) {
+  const hak_rows_t *rows = &tally->rows;
+  uint64_t mapped = above(hak_load_relaxed(&hak_mappings_committed),
+                          hak_load_relaxed(&hak_mappings_retained));
+  s->uncarved_bytes = above(rows->taken, rows->large + rows->carved + rows->waste);
+  s->class_waste_bytes = rows->waste;
+  s->large_slack_bytes = above(rows->large + mapped, rows->usable + tally->mapped);
+  s->foreign_bytes = rows->foreign + tally->other_bytes;
+  s->untouched_bytes = rows->untouched;
+}
+
 static void fill_process(hak_stats_t *s) {
   tally_t tally;
   memset(&tally, 0, sizeof tally);
   add_all(&tally);
-  s->committed_bytes = committed();
+  hak_rows_add_mappings(&tally.rows);
+  hak_rows_add_registry(&tally.rows);
+  fill_rows(&tally, s);
+  s->committed_bytes = above(committed(), s->untouched_bytes);
   uint64_t peak = hak_load_relaxed(&peak_committed);
   while (s->committed_bytes > peak &&
          !hak_cas_relaxed(&peak_committed, &peak, s->committed_bytes)) {}
@@ -365,19 +390,21 @@ typedef struct field {
   { #name, offsetof(hak_stats_t, name) }
 
 static const field_t fields[] = {
-    FIELD(live_bytes),      FIELD(live_blocks),     FIELD(cached_bytes),
-    FIELD(free_bytes),      FIELD(committed_bytes), FIELD(peak_committed_bytes),
-    FIELD(retained_bytes),  FIELD(metadata_bytes),  FIELD(reserved_bytes),
-    FIELD(superslabs),      FIELD(slabs_active),    FIELD(slabs_empty),
-    FIELD(slabs_purged),    FIELD(slabs_unused),    FIELD(threads),
+    FIELD(live_bytes),        FIELD(live_blocks),       FIELD(cached_bytes),
+    FIELD(free_bytes),        FIELD(committed_bytes),   FIELD(peak_committed_bytes),
+    FIELD(retained_bytes),    FIELD(metadata_bytes),    FIELD(reserved_bytes),
+    FIELD(superslabs),        FIELD(slabs_active),      FIELD(slabs_empty),
+    FIELD(slabs_purged),      FIELD(slabs_unused),      FIELD(threads),
 #define HAK_COUNTER(name) FIELD(name),
 #include "tiny/counters.def"
 #undef HAK_COUNTER
-    FIELD(lock_contended),  FIELD(os_reserve),      FIELD(os_release),
-    FIELD(os_commit),       FIELD(os_purge),        FIELD(os_remap),
-    FIELD(os_advise),       FIELD(os_failures),     FIELD(purged_bytes),
-    FIELD(fork_lost_bytes), FIELD(soft_limit),      FIELD(hard_limit),
-    FIELD(budget_refused),  FIELD(unreleased_bytes)};
+    FIELD(lock_contended),    FIELD(os_reserve),        FIELD(os_release),
+    FIELD(os_commit),         FIELD(os_purge),          FIELD(os_remap),
+    FIELD(os_advise),         FIELD(os_failures),       FIELD(purged_bytes),
+    FIELD(fork_lost_bytes),   FIELD(soft_limit),        FIELD(hard_limit),
+    FIELD(budget_refused),    FIELD(unreleased_bytes),  FIELD(uncarved_bytes),
+    FIELD(class_waste_bytes), FIELD(large_slack_bytes), FIELD(hole_bytes),
+    FIELD(untouched_bytes),   FIELD(foreign_bytes)};
 
 enum {
   FIELDS = sizeof fields / sizeof fields[0]

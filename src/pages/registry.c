@@ -208,3 +208,21 @@ hak_extent_t *hak_registry_extent(uintptr_t address) {
 hak_external_range_link_t *hak_registry_external(uintptr_t address) {
   return &leaf_of(address)->range[hak_leaf_unit(address)];
 }
+
+HAK_SLOW void hak_registry_visit_tables(void (*visit)(void *table, size_t size,
+                                                      void *ctx),
+                                        void *ctx) {
+  enum {
+    AT_ONCE = HAK_SLAB_SIZE / sizeof(int64_t) /* leaves, by what is resident of them */
+  };
+  hak_registry_t *registry = hak_registry_root();
+  if (registry == NULL) return;
+  visit(registry, ROOT_SIZE, ctx);
+  for (size_t first = 0; first < HAK_REGISTRY_LEAVES; first += AT_ONCE) {
+    if (hak_os_resident(root_os, &registry->leaf[first], HAK_SLAB_SIZE) == 0) continue;
+    for (size_t i = first; i < first + AT_ONCE; i++) {
+      hak_leaf_t *leaf = hak_registry_leaf(registry, i);
+      if (leaf != NULL) visit(leaf, LEAF_SIZE, ctx);
+    }
+  }
+}

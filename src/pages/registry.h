@@ -116,6 +116,11 @@ void hak_registry_forget_entries(uintptr_t address, size_t count, uint64_t first
 
 extern hak_atomic_u64_t hak_registry_reserved; /* bytes of address space */
 
+/* Calls `visit` for each of the tables in use, most of whose pages nobody has touched.
+ * Takes no lock. */
+void hak_registry_visit_tables(void (*visit)(void *table, size_t size, void *ctx),
+                               void *ctx);
+
 /* The hooks that the library's own records come from; NULL before the start. Heaps may
  * have others for their memory. */
 const hak_os_t *hak_registry_os(void);

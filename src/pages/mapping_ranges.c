@@ -1,0 +1,49 @@
+#include "pages/mapping_ranges.h"
+
+typedef struct lowest {
+  hak_mapping_range_t *ranges;
+  size_t count, most;
+} lowest_t;
+
+/* Keeps the ranges in order, and the lowest of them if they do not all fit. */
+static void insert(lowest_t *lowest, const hak_mapping_t *mapping) {
+  hak_mapping_range_t range = {mapping->extent.base, hak_mapping_committed(mapping),
+                               mapping->extent.os};
+  size_t at = lowest->count;
+  if (at == lowest->most) {
+    if (lowest->ranges[at - 1].base < range.base) return;
+    at--;
+  } else {
+    lowest->count++;
+  }
+  for (; at > 0 && lowest->ranges[at - 1].base > range.base; at--) {
+    lowest->ranges[at] = lowest->ranges[at - 1];
+  }
+  lowest->ranges[at] = range;
+}
+
+/* The caller may be a crash handler, and the thread that it stopped may have the lock. */
+static bool try_lock(void) {
+  enum {
+    ATTEMPTS = 1000
+  };
+  for (int i = 0; i < ATTEMPTS; i++) {
+    if (hak_lock_try(&hak_mappings.lock)) return true;
+  }
+  return false;
+}
+
+HAK_SLOW size_t hak_mapping_ranges(uintptr_t from, hak_mapping_range_t *ranges,
+                                   size_t most) {
+  lowest_t lowest = {ranges, 0, most};
+  if (!try_lock()) return 0;
+  const hak_mapping_t *mapping = hak_mappings.used;
+  for (; mapping != NULL; mapping = mapping->next_used) {
+    if ((uintptr_t)mapping->extent.base >= from) insert(&lowest, mapping);
+  }
+  for (mapping = hak_mappings.kept; mapping != NULL; mapping = mapping->next) {
+    if ((uintptr_t)mapping->extent.base >= from) insert(&lowest, mapping);
+  }
+  hak_lock_release(&hak_mappings.lock);
+  return lowest.count;
+}

@@ -15,10 +15,11 @@
  *
  *   bench_aligned_alloc  a block at a multiple of a power of two; bench_free frees it
  *
- * where BENCH_HEAPS is not 0, which is how many threads may allocate from a heap (1: the
- * one that made it, 2: any), and heaps have other memory than bench_alloc:
+ * where BENCH_HEAPS is not 0, which threads may allocate from a heap (1: the one
+ * that made it, 2 or more: any), and heaps have other memory than bench_alloc:
  *
  *   bench_heap_t, bench_heap_new, bench_heap_alloc, bench_heap_destroy
+ *   bench_heap_limited  a heap with a limit in bytes, where BENCH_HEAPS is 3
  *
  * and macros, which are defined here for adapters that leave them out:
  *

@@ -25,9 +25,16 @@ static inline void *bench_aligned_alloc(size_t alignment, size_t size) {
   return hak_aligned_alloc(alignment, size);
 }
 
-#define BENCH_HEAPS 2
+#define BENCH_HEAPS 3
 typedef hak_heap_t bench_heap_t;
 static inline bench_heap_t *bench_heap_new(void) { return hak_heap_create(NULL); }
+static inline bench_heap_t *bench_heap_limited(size_t limit) {
+  hak_heap_config_t config;
+  memset(&config, 0, sizeof config);
+  config.struct_size = (uint32_t)sizeof config;
+  config.hard_limit = limit;
+  return hak_heap_create(&config);
+}
 static inline void *bench_heap_alloc(bench_heap_t *heap, size_t size) {
   return hak_heap_alloc(heap, size);
 }

@@ -20,6 +20,10 @@ extern const suite_group_t suite_threads;
 extern const suite_group_t suite_memory;
 extern const suite_group_t suite_aging;
 extern const suite_group_t suite_spike;
+extern const suite_group_t suite_fleet;
+extern const suite_group_t suite_pool;
+extern const suite_group_t suite_shapes;
+extern const suite_group_t suite_budget;
 extern const suite_group_t suite_sqlite; /* of programs */
 extern const suite_group_t suite_lua;    /* of programs */
 

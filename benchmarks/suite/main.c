@@ -21,6 +21,7 @@ static const suite_group_t *const all_groups[] = {
     &suite_small,  &suite_random,   &suite_mid,    &suite_tree,   &suite_list,
     &suite_frames, &suite_exchange, &suite_larson, &suite_remote, &suite_large,
     &suite_resize, &suite_threads,  &suite_memory, &suite_aging,  &suite_spike,
+    &suite_fleet,  &suite_pool,     &suite_shapes, &suite_budget,
 #ifdef SUITE_SQLITE
     &suite_sqlite,
 #endif
@@ -75,6 +76,7 @@ static const char *unknown_name(const request_t *request) {
 static const char *reason_to_skip(const suite_workload_t *workload) {
   const size_t largest = BENCH_LARGEST_BLOCK;
   if (workload->threads > 1 && BENCH_SINGLE_THREAD) return "needs several threads";
+  if (workload->aligned && !BENCH_ALIGNED) return "needs aligned blocks";
   if (workload->heaps > BENCH_HEAPS) return "needs heaps of a kind that it has not";
   if (workload->high > largest) return "needs larger blocks";
   return NULL;

@@ -42,6 +42,7 @@ typedef struct suite_workload {
   uint32_t variant;  /* what else tells apart workloads that share a function */
   bool keeps;        /* its memory after all frees says nothing of the allocator */
   uint32_t heaps;    /* what it needs of these: BENCH_HEAPS of the adapter */
+  bool aligned;      /* it needs aligned blocks */
 } suite_workload_t;
 
 typedef struct suite_group {

@@ -82,6 +82,11 @@ size_t bench_map_lines(void) {
   return lines;
 }
 
+static size_t in_pages(size_t bytes) {
+  size_t page = (size_t)sysconf(_SC_PAGESIZE);
+  return (bytes + page - 1) / page * page;
+}
+
 void *bench_records(size_t bytes) {
   uint64_t before = faults_of(RUSAGE_THREAD);
   void *records = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
@@ -91,13 +96,13 @@ void *bench_records(size_t bytes) {
     exit(1);
   }
   record_faults += faults_of(RUSAGE_THREAD) - before;
-  record_bytes += bytes;
+  record_bytes += in_pages(bytes);
   return records;
 }
 
 void bench_records_free(void *records, size_t bytes) {
   munmap(records, bytes);
-  record_bytes -= bytes;
+  record_bytes -= in_pages(bytes);
 }
 
 size_t bench_records_bytes(void) { return record_bytes; }

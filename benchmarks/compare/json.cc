@@ -77,7 +77,7 @@ static Json json_of(const std::vector<Total> &totals,
   for (const Total &total : totals) {
     Json json = json_of(total.ratio);
     json["group"] = total.group;
-    json["unit"] = total.unit;
+    json["unit"] = total.kind;
     json["of"] = reports[total.of].program.label;
     json["results"] = total.rows();
     if (total.against != 0) {
@@ -133,6 +133,16 @@ static Json points_of(const std::vector<Report> &reports) {
   return json;
 }
 
+static Json huge_of(const std::vector<Report> &reports) {
+  Json json = Json::object();
+  for (const Report &report : reports) {
+    for (const auto &[workload, share] : report.huge) {
+      json[workload][report.program.label] = share;
+    }
+  }
+  return json;
+}
+
 static Json json_of(const Measurement &measurement) {
   const SuitePlan &plan = measurement.plan;
   Groups groups = groups_of(measurement.workloads);
@@ -157,6 +167,7 @@ static Json json_of(const Measurement &measurement) {
   json["results"] = json_of(rows, measurement.reports);
   json["totals"] = json_of(totals_of(rows, measurement.reports), measurement.reports);
   json["points"] = points_of(measurement.reports);
+  json["huge_pages"] = huge_of(measurement.reports);
   if (!measurement.latency.empty()) {
     json["latency"] = {
         {"results", json_of(rows_of(measurement.latency, {}), measurement.latency)}};

@@ -41,6 +41,7 @@ const char usage[] =
     "                     workload that one fails in is left out of its ratios\n"
     "  --filter REGEX     only workloads whose group/name matches\n"
     "  --scale S          how much work; 1 is the full run\n"
+    "  --settle S         seconds of light load after each workload: 0, 1, 5 or 15\n"
     "  --latency          times of single calls too\n"
     "  --os-calls         calls to the kernel too, by kind\n"
     "  --instructions REGEX\n"
@@ -115,6 +116,9 @@ std::string read_option(const std::string &word, const std::string &value,
     command->json = value;
   } else if (word == "--timeout" && read_seconds(value, &command->seconds)) {
     command->plan.seconds = command->seconds;
+  } else if (word == "--settle" &&
+             value.find_first_not_of("0123456789") == std::string::npos) {
+    command->plan.settle = value;
   } else if (word == "--scale" && read_seconds(value, &command->plan.scale)) {
     return "";
   } else if (word == "--filter" && is_regex(value)) {
@@ -141,9 +145,10 @@ std::string complain(const Command &command) {
   if (command.programs.size() < 2) return "two programs at least";
   const bench::SuitePlan &plan = command.plan;
   bool asks_for_suite = plan.latency || plan.os_calls || !plan.instructions.empty() ||
-                        !plan.filter.empty() || plan.scale != 1;
+                        !plan.filter.empty() || plan.scale != 1 || !plan.settle.empty();
   if (asks_for_suite && !command.suite) {
-    return "--filter, --scale, --latency, --os-calls and --instructions need --suite";
+    return "--filter, --scale, --settle, --latency, --os-calls and --instructions need "
+           "--suite";
   }
   /* Found out now, and not in hours. */
   std::string folder = command.json.substr(0, command.json.rfind('/') + 1);

@@ -31,6 +31,7 @@ static bool read_note(std::istringstream &words, Run *run) {
     run->operations[of] += count;
     return true;
   }
+  if (name == "huge") return static_cast<bool>(words >> of >> run->huge[of]);
   std::getline(words >> std::ws, text);
   run->notes[name] = text;
   return true;

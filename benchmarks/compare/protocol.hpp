@@ -7,6 +7,7 @@
  *     note NAME TEXT                  kept, not compared
  *     note skipped NAME REASON        why results of that name (or NAME/...) are missing
  *     note operations NAME N          operations that all of workload NAME did
+ *     note huge NAME SHARE            of resident memory, in huge pages (0 to 1)
  *     point NAME SECONDS MIB          resident memory of workload NAME over time
  *     allocator NAME VERSION proven   once, at the end; a run without it gives no figure
  *
@@ -33,7 +34,7 @@ struct Point {
 struct Run {
   std::vector<Figure> figures; /* each name once */
   std::map<std::string, std::string> checks, notes, skipped;
-  std::map<std::string, double> operations;
+  std::map<std::string, double> operations, huge;
   std::map<std::string, std::vector<Point>> points;
   std::string allocator; /* name and version, if it was proven */
 };

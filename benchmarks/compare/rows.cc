@@ -48,13 +48,27 @@ std::vector<Row> rows_of(const std::vector<Report> &reports, const Groups &group
   return rows;
 }
 
+const std::vector<std::string> &kinds_of_totals() {
+  static const std::vector<std::string> kinds{"ns",          "MiB", "MiB peak",
+                                              "MiB settled", "x",   "faults"};
+  return kinds;
+}
+
+bool is_of_kind(const Row &row, const std::string &kind) {
+  std::string phase = row.name.substr(row.name.find('/') + 1);
+  if (kind == "MiB peak") return phase == "peak_rss";
+  if (kind == "MiB settled") return phase == "rss_after_1s";
+  return row.unit == kind;
+}
+
 /* The series of the program, and of what it is held against; false if the row has
  * not both, or they have no ratio. */
 static bool pair_of(const Row &row, const Total &total, const std::vector<double> **own,
                     const std::vector<double> **other, Ratio *ratio) {
   size_t against = total.against != 0 ? total.against : row.best;
-  if (row.unit != total.unit || (!total.group.empty() && row.group != total.group) ||
-      against == 0 || row.series[total.of] == nullptr || row.series[against] == nullptr) {
+  if (!is_of_kind(row, total.kind) ||
+      (!total.group.empty() && row.group != total.group) || against == 0 ||
+      row.series[total.of] == nullptr || row.series[against] == nullptr) {
     return false;
   }
   *own = row.series[total.of];
@@ -91,21 +105,22 @@ std::vector<Total> totals_of(const std::vector<Row> &rows,
     }
   }
   std::vector<Total> totals;
-  auto add = [&](const std::string &group, const char *unit, size_t of, size_t against) {
+  auto add = [&](const std::string &group, const std::string &kind, size_t of,
+                 size_t against) {
     Total total;
     total.group = group;
-    total.unit = unit;
+    total.kind = kind;
     total.of = of;
     total.against = against;
     add_up(rows, &total);
     if (total.rows() > 0) totals.push_back(total);
   };
   for (const std::string &group : groups) {
-    for (const char *unit : {"ns", "MiB"}) {
+    for (const std::string &kind : kinds_of_totals()) {
       for (size_t i = 0; i < reports.size(); i++) {
-        if (i == 0 || reports[i].program.role == Role::VARIANT) add(group, unit, i, 0);
+        if (i == 0 || reports[i].program.role == Role::VARIANT) add(group, kind, i, 0);
       }
-      for (size_t i = 1; i < reports.size(); i++) add(group, unit, 0, i);
+      for (size_t i = 1; i < reports.size(); i++) add(group, kind, 0, i);
     }
   }
   return totals;

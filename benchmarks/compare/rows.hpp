@@ -30,11 +30,16 @@ std::vector<Row> rows_of(const std::vector<Report> &reports, const Groups &group
 
 std::string workload_of(const std::string &result);
 
-/* Of all rows of a group and unit: each round gives one geometric mean of the rows'
+/* What totals are made of: a unit in which means make sense (ns, MiB, x, faults), or of
+ * the MiB those that are peaks, or those after seconds of light load. */
+const std::vector<std::string> &kinds_of_totals();
+bool is_of_kind(const Row &row, const std::string &kind);
+
+/* Of all rows of a group and kind: each round gives one geometric mean of the rows'
  * ratios, and the total is the middle of these. */
 struct Total {
   std::string group; /* "" for all rows */
-  std::string unit;
+  std::string kind;
   size_t of = 0;      /* the program on top of the ratio */
   size_t against = 0; /* the other one; 0: each row's best peer */
   Ratio ratio;
@@ -42,9 +47,8 @@ struct Total {
   size_t rows() const { return better + no_difference + worse; }
 };
 
-/* Of every unit in which means make sense (ns, MiB), all rows first, then by group:
- * the first program against each other one, and it and its variants against the best
- * peers. */
+/* Of every kind, all rows first, then by group: the first program against each other one,
+ * and it and its variants against the best peers. */
 std::vector<Total> totals_of(const std::vector<Row> &rows,
                              const std::vector<Report> &reports);
 

@@ -38,7 +38,10 @@ static bool add_run(const Run &run, size_t round, Report *report, std::string *r
     *reason = name + " differs between runs: " + at->second + ", " + text;
     return false;
   }
-  if (round == 0) report->points = run.points;
+  if (round == 0) {
+    report->points = run.points;
+    report->huge = run.huge;
+  }
   for (const auto &[name, text] : run.notes) report->notes[name] = text;
   for (const auto &[name, text] : run.skipped) report->skipped[name] = text;
   if (run.allocator.empty()) return true; /* no figures either */
@@ -173,6 +176,7 @@ bool absorb(const std::vector<Report> &part, std::vector<Report> *whole) {
     to.skipped.insert(from.skipped.begin(), from.skipped.end());
     to.failed.insert(from.failed.begin(), from.failed.end());
     to.points.insert(from.points.begin(), from.points.end());
+    to.huge.insert(from.huge.begin(), from.huge.end());
     for (const auto &[name, text] : from.notes) to.notes[name] = text;
   }
   return true;

@@ -23,7 +23,8 @@ struct Report {
   std::map<std::string, std::string> units, checks, notes;
   std::map<std::string, std::string> skipped, failed; /* by workload: the reason */
   std::map<std::string, std::vector<Point>> points;   /* of the first round */
-  int proofs = 0;                                     /* runs that were proven */
+  std::map<std::string, double> huge; /* share of huge pages, of the first round */
+  int proofs = 0;                     /* runs that were proven */
 };
 
 struct Plan {

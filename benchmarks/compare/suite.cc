@@ -75,6 +75,9 @@ static std::vector<std::string> arguments_for(const SuitePlan &plan, bool latenc
                                               const Workload &workload) {
   std::vector<std::string> arguments{"--scale", text_of(plan.scale)};
   if (plan.smoke) arguments.push_back("--tiny");
+  if (!plan.settle.empty()) {
+    arguments.insert(arguments.end(), {"--settle", plan.settle});
+  }
   if (latency) arguments.push_back("--latency");
   arguments.push_back(workload.name);
   return arguments;

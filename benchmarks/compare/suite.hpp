@@ -24,6 +24,7 @@ struct SuitePlan {
   double scale = 1;         /* of rounds, in every workload */
   double seconds = 120;     /* limit of one run */
   std::string filter;       /* a regular expression, searched in "group/name" */
+  std::string settle;       /* seconds of light load after each workload; "": default */
   bool latency = false;     /* single calls too */
   bool os_calls = false;    /* and calls to the kernel */
   std::string instructions; /* of which workloads instructions too; as filter */

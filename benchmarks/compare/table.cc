@@ -116,19 +116,19 @@ class Table {
     std::printf("\n");
   }
 
-  /* Geometric means, a line per unit. */
+  /* Geometric means, a line per kind. */
   void print_totals(const std::string &group) const {
-    for (const char *unit : {"ns", "MiB"}) {
+    for (const std::string &kind : kinds_of_totals()) {
       bool any = false;
       for (const Total &total : totals_)
-        any |= total.group == group && total.unit == unit;
-      if (any) print_total(group, unit);
+        any |= total.group == group && total.kind == kind;
+      if (any) print_total(group, kind);
     }
   }
 
-  Ratio find(const std::string &group, const std::string &unit, size_t against) const {
+  Ratio find(const std::string &group, const std::string &kind, size_t against) const {
     for (const Total &total : totals_) {
-      if (total.group == group && total.unit == unit && total.of == 0 &&
+      if (total.group == group && total.kind == kind && total.of == 0 &&
           total.against == against) {
         return total.ratio;
       }
@@ -136,15 +136,19 @@ class Table {
     return {};
   }
 
-  void print_total(const std::string &group, const char *unit) const {
+  void print_total(const std::string &group, const std::string &kind) const {
     std::string name = group.empty() ? "geometric mean" : "mean of " + group;
-    std::printf("%-*s %-4s %*s", width_, name.c_str(), unit, column_, "");
+    /* "MiB peak": the word goes to the name. */
+    size_t word = kind.find(' ');
+    if (word != std::string::npos) name += ":" + kind.substr(word);
+    std::string unit = kind.substr(0, word);
+    std::printf("%-*s %-4s %*s", width_, name.c_str(), unit.c_str(), column_, "");
     if (has_best()) {
       std::printf(" | %*s", column_, "");
-      print_ratio(find(group, unit, 0));
+      print_ratio(find(group, kind, 0));
     }
     for (size_t i = 1; i < reports_.size(); i++) {
-      Ratio ratio = find(group, unit, i);
+      Ratio ratio = find(group, kind, i);
       if (is_full_) {
         std::printf(" | %*s", column_, "");
         print_ratio(ratio);

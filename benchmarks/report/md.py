@@ -24,12 +24,14 @@ def markdown_of(results):
     """All tables, one after another."""
     parts = [
         tables.headline(results),
+        tables.beside(results),
         tables.by_group(results, "ns"),
         tables.by_group(results, "MiB"),
         tables.losses(results, "Losses: time", True),
         tables.losses(results, "Losses: memory", False),
         tables.all_results(results),
         tables.latency(results),
+        tables.huge_pages(results),
         tables.os_calls_by_kind(results),
         tables.instructions(results),
         tables.missing(results),

@@ -147,6 +147,7 @@ def sections(results):
         charts.ratio_chart(results, speed_rows(results), "time ratios"),
         name="time",
     )
+    yield of_table(tables.beside(results), name="time-and-memory")
     yield of_table(tables.by_group(results, "ns"), name="time-by-group")
     yield section(
         "Memory",
@@ -178,6 +179,7 @@ def sections(results):
         ),
         name="instructions",
     )
+    yield of_table(tables.huge_pages(results), long=True, name="huge-pages")
     yield of_table(tables.os_calls_by_kind(results), name="os-calls-by-kind")
     yield of_table(
         tables.os_calls(results),

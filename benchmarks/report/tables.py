@@ -117,6 +117,61 @@ def by_group(results, unit):
     )
 
 
+KINDS = {
+    "time": "ns",
+    "peak memory": "MiB peak",
+    "memory after 1 s of light load": "MiB settled",
+    "all memory": "MiB",
+    "resident / requested": "x",
+    "page faults": "faults",
+}
+
+
+def beside(results):
+    """Time and memory side by side, against the best peer and against each."""
+    lines = []
+
+    def add(name, **choice):
+        cells = [ratio_cell(results.total(unit, **choice)) for unit in KINDS.values()]
+        if any(cell.value is not None for cell in cells):
+            lines.append([Cell(name), *cells])
+
+    add("all / best peer of each")
+    for label in results.labels[1:]:
+        add(f"all / {label}", against=label)
+    for group in results.groups():
+        add(f"{group} / best peer of each", group=group)
+    return Table(
+        "Time and memory",
+        f"Geometric means of {results.first} / other; below 1 {results.first} is better. "
+        "The best peer is chosen for each figure by itself.",
+        ["figures", *KINDS],
+        lines,
+    )
+
+
+def huge_pages(results):
+    """The share of the resident set that lay in huge pages."""
+    lines = [
+        [
+            Cell(name),
+            *[
+                Cell("-") if share is None else Cell(f"{100 * share:.0f} %", share)
+                for share in (by_label.get(label) for label in results.labels)
+            ],
+        ]
+        for name, by_label in results.data.get("huge_pages", {}).items()
+        if any(by_label.values())
+    ]
+    return Table(
+        "Huge pages",
+        "Share of the resident set that lay in huge pages when it was largest, in the "
+        "first round; workloads without any are left out.",
+        ["workload", *results.labels],
+        lines,
+    )
+
+
 def losses(results, title, unit_is_time):
     """What the first program is worse at than the best peer, the worst first."""
     lines = []

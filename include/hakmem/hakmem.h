@@ -560,9 +560,9 @@ typedef struct hak_stats {
   uint64_t class_waste_bytes; /* in slabs in use, behind the last block that fits */
   uint64_t large_slack_bytes; /* of large blocks, beyond their usable sizes */
   uint64_t hole_bytes;        /* free, in slabs in use, and given back to the system */
-  uint64_t untouched_bytes;   /* of large blocks, of memory that is retained or never cut,
-                                 and of tables of records: not resident, as nobody has
-                                 written there; the system is asked for it */
+  uint64_t untouched_bytes;   /* of large blocks, and of memory that is retained or never
+                                 cut: not resident, as nobody has written there; the
+                                 system is asked for it */
   uint64_t foreign_bytes;     /* in blocks, live or free, in memory of the caller's */
 } hak_stats_t;
 

@@ -114,7 +114,7 @@ void hak_rows_add_mappings(hak_rows_t *rows) {
 
 static void add_table(void *table, size_t size, void *ctx) {
   hak_rows_t *rows = ctx;
-  rows->untouched += untouched(hak_registry_os(), table, size);
+  rows->tables += untouched(hak_registry_os(), table, size);
 }
 
 void hak_rows_add_registry(hak_rows_t *rows) {

@@ -20,7 +20,8 @@ typedef struct hak_rows {
   uint64_t usable;    /* of large blocks, by usable size */
   uint64_t foreign;   /* carved and large blocks in memory of the caller's */
   uint64_t untouched; /* committed and not resident, of what is large, retained or not
-                         carved, and of the registry */
+                         carved */
+  uint64_t tables;    /* the same of the registry */
 } hak_rows_t;
 
 /* Adds a SuperSlab that was ever used, but for the blocks in its slabs. */

@@ -301,7 +301,7 @@ static void fill_process(hak_stats_t *s) {
   hak_rows_add_mappings(&tally.rows);
   hak_rows_add_registry(&tally.rows);
   fill_rows(&tally, s);
-  s->committed_bytes = above(committed(), s->untouched_bytes);
+  s->committed_bytes = above(committed(), s->untouched_bytes + tally.rows.tables);
   uint64_t peak = hak_load_relaxed(&peak_committed);
   while (s->committed_bytes > peak &&
          !hak_cas_relaxed(&peak_committed, &peak, s->committed_bytes)) {}
@@ -310,6 +310,7 @@ static void fill_process(hak_stats_t *s) {
   s->metadata_bytes = hak_load_relaxed(&hak_meta_committed) +
                       hak_load_relaxed(&hak_os_notes_bytes) +
                       hak_load_relaxed(&hak_registry_reserved);
+  s->metadata_bytes = above(s->metadata_bytes, tally.rows.tables);
   s->reserved_bytes =
       hak_load_relaxed(&hak_regions_reserved) + hak_load_relaxed(&hak_mappings_reserved) +
       hak_load_relaxed(&hak_meta_reserved) + hak_load_relaxed(&hak_os_notes_bytes) +

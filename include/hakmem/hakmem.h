@@ -445,21 +445,51 @@ int hak_thread_init(void);
 void hak_thread_exit(void);
 
 /* For a thread that is about to block for long: what it cached can be used by all
- * threads. The thread stays attached and may go on at any time. Costs as much as
- * freeing what it cached. */
+ * threads, and what is due by then goes back to the operating system (see hak_collect),
+ * unless purging is manual. The thread stays attached and may go on at any time. Costs as
+ * much as freeing what it cached. */
 void hak_thread_idle(void);
 
 #define HAK_COLLECT_ALL 0x01u /* as much as there is, however long it takes */
 
 /* Gives free memory of a heap back to the operating system, and with it free memory that
- * belongs to no heap; `heap` NULL means all heaps. Gives back `max_bytes`, or at most the
- * rest of a slab (64 KiB) more. A call does a bounded amount of work, so that it fits
- * into a frame: it looks at HAK_OPTION_COLLECT_SLABS slabs at most, and each block of
- * this thread's caches that it takes home counts as some of them. The next call goes on
- * where this one stopped. Memory that idle and ended threads left is reached too. Returns
- * the bytes given back. With HAK_COLLECT_ALL the work has no bound, and nothing is left
- * to give back. 0 with EINVAL for no heap or unknown flags. */
+ * belongs to no heap; `heap` NULL means all heaps, whichever thread calls.
+ *
+ * Without HAK_COLLECT_ALL what is due goes, and what the program may need next stays:
+ * due is what has been idle for HAK_OPTION_PURGE_DECAY_MS, down to what is kept (see
+ * HAK_OPTION_RETAIN_BYTES and HAK_OPTION_RETAIN_SHARE), and what lies idle beyond as much
+ * as is in use. What this thread has cached goes home only if it has needed no more for
+ * that time. Gives back `max_bytes`, or at most the rest of a slab (64 KiB) more. A call
+ * does a bounded amount of work, so that it fits into a frame: it looks at
+ * HAK_OPTION_COLLECT_SLABS slabs at most, and each block of this thread's caches that it
+ * takes home counts as some of them. The next call goes on where this one stopped.
+ *
+ * With HAK_COLLECT_ALL the work has no bound, this thread's caches are emptied, and
+ * nothing that nobody uses is left to give back. Memory that idle and ended threads left
+ * is reached too.
+ *
+ * Returns the bytes given back. 0 with EINVAL for no heap or unknown flags. */
 size_t hak_collect(hak_heap_t *heap, size_t max_bytes, unsigned flags);
+
+/* For event loops: milliseconds until hak_collect(NULL, SIZE_MAX, 0) will find something
+ * that is due, if nothing happens until then; 0 if there is something now, -1 if there
+ * never will be. Can be passed on to poll and epoll_wait. Any thread, O(1). */
+int hak_purge_due(void);
+
+/* For programs that cannot call hak_collect now and then, and whose threads may all sleep
+ * or never leave their caches: a thread of the library's that gives back what is due,
+ * every `period_ms` milliseconds (1 to 86400000). It has no signals, a stack of 128 KiB,
+ * and the name "hakmem"; event handlers and hooks of the program are called in it too.
+ * It gives back in manual mode as well, and never touches what other threads have cached.
+ * The library never starts it by itself. hak_shutdown ends it; the child of a fork has
+ * none, and may start its own.
+ *
+ * 0; EINVAL for the period; EALREADY if it is there; EBUSY while it is being started or
+ * stopped; ENOMEM if the library cannot start; or what the system says if it has no
+ * thread (EAGAIN). hak_maintenance_stop ends it and returns after its end: 0; EINVAL if
+ * there is none; EBUSY; EDEADLK in that thread itself. */
+int hak_maintenance_start(unsigned period_ms);
+int hak_maintenance_stop(void);
 
 typedef enum hak_option {
 #define HAK_OPTION(id, env, def, min, max, doc) HAK_OPTION_##id,

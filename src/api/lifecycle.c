@@ -1,11 +1,16 @@
 /* lifecycle.c - start and end of the library and of threads; giving back. */
 #include <errno.h>
+#include <limits.h>
 
 #include "api/api.h"
 #include "base/option.h"
 #include "heap/collect.h"
 #include "heap/fork.h"
+#include "heap/maintenance.h"
 #include "superslab/huge.h"
+
+#define NS_PER_MS ((uint64_t)1000000)
+#define PERIOD_MS_MOST 86400000u
 
 uint32_t hak_version(void) { return HAK_VERSION; }
 
@@ -35,10 +40,15 @@ int hak_shutdown(unsigned flags) {
 
 int hak_thread_init(void) { return hak_thread_attach() ? 0 : ENOMEM; }
 
+/* What is due goes too if the thread only goes idle: it may be the last to call. */
 static void flush_own(const char *function) {
   if (hak_thread_self->kind != HAK_THREAD_ATTACHED) return;
   hak_thread_t *me = hak_thread_enter();
   hak_give_up_all(me);
+  if (hak_os_may_give()) {
+    size_t slabs = SIZE_MAX;
+    (void)hak_retention_give_due(SIZE_MAX, &slabs);
+  }
   hak_thread_leave(me, function);
 }
 
@@ -61,8 +71,7 @@ static size_t collect(hak_heap_t *handle, size_t max_bytes, unsigned flags) {
   hak_os_scope_t before = hak_os_enter(HAK_OS_GIVING);
   hak_regions_advise();
   bool all = (flags & HAK_COLLECT_ALL) != 0;
-  size_t slabs = all ? SIZE_MAX : (size_t)hak_option(COLLECT_SLABS);
-  size_t given = hak_collect_memory(me, heap, max_bytes, slabs);
+  size_t given = hak_collect_memory(me, heap, max_bytes, all);
   hak_os_leave(before);
   hak_thread_leave(me, "hak_collect");
   return given;
@@ -74,6 +83,26 @@ size_t hak_collect(hak_heap_t *handle, size_t max_bytes, unsigned flags) {
   hak_stay_end(stay);
   return given;
 }
+
+int hak_purge_due(void) {
+  hak_stay_t stay = hak_stay();
+  uint64_t ns = stay == HAK_STAY_NONE ? UINT64_MAX : hak_retention_due_in();
+  hak_stay_end(stay);
+  if (ns == UINT64_MAX) return -1;
+  uint64_t ms = ns / NS_PER_MS + (ns % NS_PER_MS != 0);
+  return ms < INT_MAX ? (int)ms : INT_MAX;
+}
+
+int hak_maintenance_start(unsigned period_ms) {
+  if (period_ms == 0 || period_ms > PERIOD_MS_MOST) return EINVAL;
+  hak_stay_t stay = hak_lifecycle_stay();
+  if (stay == HAK_STAY_NONE) return ENOMEM;
+  int error = hak_maintenance_begin(period_ms * NS_PER_MS);
+  hak_stay_end(stay);
+  return error;
+}
+
+int hak_maintenance_stop(void) { return hak_maintenance_end(); }
 
 void hak_fork_prepare(void) { hak_forking_prepare(); }
 void hak_fork_parent(void) { hak_forking_parent(); }

@@ -24,6 +24,8 @@ void hak_sys_sleep(uint64_t ns);
 /* Sleeps while *word is `value`: until hak_sys_wake, or for no reason. False, at once, if
  * the platform cannot do that; the caller then polls. */
 bool hak_sys_wait(hak_atomic_u32_t *word, uint32_t value);
+/* The same, but sleeps for `ns` nanoseconds at most. */
+bool hak_sys_wait_for(hak_atomic_u32_t *word, uint32_t value, uint64_t ns);
 /* Wakes one thread that sleeps on the word. Reads nothing there: it may be gone. */
 void hak_sys_wake(hak_atomic_u32_t *word);
 
@@ -43,6 +45,14 @@ void hak_sys_thread_end_stop(void);
 /* False, and nothing is changed, if it is not started or there is no memory for it; never
  * for NULL where the thread has set something else before. */
 bool hak_sys_thread_end_set(void *state);
+
+/* --- a thread of the library's own ------------------------------------------------ */
+
+/* Begins a thread that runs `fn`, with a small stack, no signals, and a name of at most
+ * 15 characters; *thread is for hak_sys_thread_join, which waits for its end and has to
+ * be called. 0, or an error number, and there is no thread. */
+int hak_sys_thread_begin(uint64_t *thread, const char *name, void *(*fn)(void *));
+void hak_sys_thread_join(uint64_t thread);
 
 /* Nanoseconds of a clock that never goes back, to tell lengths of some microseconds. */
 uint64_t hak_sys_fine_ns(void);

@@ -1,5 +1,6 @@
 #include "heap/collect.h"
 
+#include "base/option.h"
 #include "heap/give_up.h"
 #include "heap/kind.h"
 #include "heap/teardown.h"
@@ -8,7 +9,7 @@
 #include "os/reservation.h"
 #include "pages/mapping.h"
 #include "superslab/region.h"
-#include "superslab/shared_pool.h"
+#include "superslab/retention.h"
 #include "tiny/flush.h"
 
 /* What work costs, in slabs looked at. */
@@ -22,6 +23,8 @@ typedef struct collecting {
   hak_thread_t *me;
   size_t max_bytes, given;
   size_t slabs; /* may still be looked at */
+  bool all;     /* whatever is due */
+  bool caches;  /* are given up too */
 } collecting_t;
 
 static bool is_done(const collecting_t *c) {
@@ -32,18 +35,42 @@ static void spend(collecting_t *c, size_t slabs) {
   if (c->slabs != SIZE_MAX) c->slabs -= slabs < c->slabs ? slabs : c->slabs;
 }
 
-/* Free SuperSlabs and mappings of the process. */
-static void purge_free(collecting_t *c) {
+/* Free SuperSlabs, kept mappings, and with `pool` not NULL its slots. */
+static void purge_on(collecting_t *c, hak_shared_pool_t *pool,
+                     hak_retention_terms_t terms) {
+  size_t most = c->max_bytes - c->given;
+  if (terms.bytes < most) most = terms.bytes;
+  if (most == 0 || c->slabs == 0) return;
+  size_t given = hak_region_purge(terms.before, most, &c->slabs);
+  if (given < most) given += hak_mapping_purge(terms.before, most - given, &c->slabs);
+  if (given < most && pool != NULL) {
+    given += hak_pool_purge(pool, terms.before, most - given, &c->slabs);
+  }
+  c->given += given;
+}
+
+static void purge(collecting_t *c, hak_shared_pool_t *pool) {
   if (is_done(c)) return;
-  c->given += hak_region_purge(UINT64_MAX, c->max_bytes - c->given, &c->slabs);
-  if (is_done(c)) return;
-  c->given += hak_mapping_purge(UINT64_MAX, c->max_bytes - c->given, &c->slabs);
+  if (c->all) {
+    purge_on(c, pool, (hak_retention_terms_t){UINT64_MAX, SIZE_MAX});
+    return;
+  }
+  purge_on(c, pool, hak_retention_old());
+  if (!is_done(c)) purge_on(c, pool, hak_retention_surplus());
+}
+
+/* Free SuperSlabs and mappings of the process; where what is due of all heaps is wanted,
+ * what is due of any. */
+static void purge_free(collecting_t *c, bool any) {
+  if (c->all || !any) {
+    purge(c, NULL);
+  } else if (!is_done(c)) {
+    c->given += hak_retention_give_due(c->max_bytes - c->given, &c->slabs);
+  }
 }
 
 static void purge_pool(collecting_t *c, hak_heap_t *heap) {
-  if (is_done(c)) return;
-  hak_shared_pool_t *pool = &heap->store->pool;
-  c->given += hak_pool_purge(pool, UINT64_MAX, c->max_bytes - c->given, &c->slabs);
+  purge(c, &heap->store->pool);
 }
 
 /* What this thread and the transfer cache have cached of a heap: as much of it as there
@@ -61,7 +88,7 @@ static void empty_caches(collecting_t *c, const hak_cache_t *cache, bool bare) {
 static void collect_default(collecting_t *c) {
   hak_heap_t *heap = hak_heap_get_default();
   purge_pool(c, heap);
-  if (c->slabs == 0) return;
+  if (c->slabs == 0 || !c->caches) return;
   spend(c, PER_HEAP);
   hak_heap_lease(heap);
   empty_caches(c, &c->me->cache, false);
@@ -74,7 +101,11 @@ static void collect_leased(collecting_t *c, hak_heap_t *heap, bool named) {
   /* What a heap keeps itself is only touched where the caller named the heap, and so has
    * it. */
   if (!hak_kind_has_thread_caches(heap)) {
-    if (named) hak_kind_flush_leased(c->me, heap);
+    if (named && c->caches) hak_kind_flush_leased(c->me, heap);
+    purge_pool(c, heap);
+    return;
+  }
+  if (!c->caches) {
     purge_pool(c, heap);
     return;
   }
@@ -91,7 +122,8 @@ static void collect_leased(collecting_t *c, hak_heap_t *heap, bool named) {
 /* `named`: by the caller, who waits until nobody tears it down; else it is left to the
  * next round. */
 static void collect_heap(collecting_t *c, hak_heap_t *heap, bool named) {
-  if (hak_load_relaxed(&heap->store->pool.superslabs) == 0) {
+  bool done = !named && !c->caches; /* what is due is not looked for heap by heap */
+  if (done || hak_load_relaxed(&heap->store->pool.superslabs) == 0) {
     spend(c, PER_EMPTY_HEAP);
   } else if (named || hak_heap_try_lease(heap)) {
     if (named) hak_heap_lease(heap);
@@ -126,19 +158,32 @@ static void purge_records(collecting_t *c) {
   c->given += hak_heap_records_purge(os, c->max_bytes - c->given, &c->slabs);
 }
 
+/* A thread that has made no refill since calls a decay ago does not need what it has
+ * cached. */
+static bool is_quiet(hak_thread_t *me) {
+  uint64_t now = hak_clock_cached();
+  if (me->looks != me->quiet_looks || me->quiet_since == 0) {
+    me->quiet_looks = me->looks;
+    me->quiet_since = now;
+  }
+  return now - me->quiet_since >= hak_idle_decay();
+}
+
 size_t hak_collect_memory(hak_thread_t *me, hak_heap_t *heap, size_t max_bytes,
-                          size_t slabs) {
-  collecting_t c = {me, max_bytes, 0, slabs};
-  hak_thread_flush_shared(me, heap, "hak_collect");
-  if (max_bytes > 0) hak_os_retry_releases(slabs == SIZE_MAX);
-  purge_free(&c);
+                          bool all) {
+  hak_clock_refresh();
+  size_t slabs = all ? SIZE_MAX : (size_t)hak_option(COLLECT_SLABS);
+  collecting_t c = {me, max_bytes, 0, slabs, all, all || is_quiet(me)};
+  if (c.caches) hak_thread_flush_shared(me, heap, "hak_collect");
+  if (max_bytes > 0) hak_os_retry_releases(all);
+  purge_free(&c, heap == NULL);
   if (heap == NULL || heap == hak_heap_get_default()) {
     collect_default(&c);
   } else {
     collect_heap(&c, heap, true);
   }
   if (heap == NULL) collect_all(&c);
-  purge_free(&c); /* what came free by then */
-  if (heap == NULL) purge_records(&c);
+  purge_free(&c, heap == NULL); /* what came free by then */
+  if (heap == NULL && c.caches) purge_records(&c);
   return c.given;
 }

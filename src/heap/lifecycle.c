@@ -9,6 +9,7 @@
 #include "heap/cache_index.h"
 #include "heap/fork.h"
 #include "heap/heap.h"
+#include "heap/maintenance.h"
 #include "heap/own_os.h"
 #include "heap/phase.h"
 #include "heap/serial.h"
@@ -145,7 +146,7 @@ int hak_lifecycle_init(const hak_os_t *os, uint32_t flags) {
 /* --- shutdown
  * --------------------------------------------------------------------------- */
 
-int hak_lifecycle_shutdown(bool force) {
+static int shut_down(bool force) {
   if (!force && hak_threads_others() > 0) return EBUSY;
   if (hak_phase_is_mine()) return EBUSY; /* from a hook */
   hak_phase_t before = hak_phase_begin(false);
@@ -164,4 +165,16 @@ int hak_lifecycle_shutdown(bool force) {
   hak_add_relaxed(&shutdowns, 1);
   hak_phase_end(HAK_PHASE_DOWN);
   return 0;
+}
+
+/* The library's own thread is not inside meanwhile, and ends with the library. */
+int hak_lifecycle_shutdown(bool force) {
+  if (!hak_maintenance_pause()) return EBUSY;
+  int error = shut_down(force);
+  if (error == 0) {
+    (void)hak_maintenance_end();
+  } else {
+    hak_maintenance_resume();
+  }
+  return error;
 }

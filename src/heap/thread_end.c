@@ -3,6 +3,7 @@
 #include "base/report.h"
 #include "heap/give_up.h"
 #include "heap/threads.h"
+#include "superslab/retention.h"
 
 /* No slow path makes a state for the thread. */
 static _Thread_local bool is_ending;
@@ -22,6 +23,7 @@ void hak_thread_report(hak_thread_t *me, const char *function, void (*leave)(voi
  * that allocates finds the thread without a state, and ending. */
 static void give_up(hak_thread_t *me) {
   hak_give_up_at_end(me);
+  hak_retention_trim(&me->store->pool); /* the program may have no thread that calls */
   hak_thread_self = &hak_thread_none;
   is_ending = true;
   hak_compiler_fence();

@@ -92,6 +92,8 @@ void hak_thread_state_reset(hak_thread_t *thread) {
   hak_store_relaxed(&thread->unowned.room, 0);
   thread->trims = 0;
   thread->looks = 0;
+  thread->quiet_looks = 0;
+  thread->quiet_since = 0;
   thread->grown = 0;
   thread->in_parts = 0;
   hak_bins_init(thread->bins, thread->holds, thread->store);

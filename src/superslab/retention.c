@@ -10,6 +10,7 @@ enum {
   LOOKS_PER_DECAY = 64,
   RETRIES_PER_DECAY = 8, /* where the last try has not brought what it should */
   PIECE_SLABS = HAK_SUPERSLAB_SLABS,
+  VISIT_SLABS = 128, /* the least that a piece counts as, of slabs to be looked at */
   PIECE_NS_FIRST = 150000, /* what a piece costs, before one was measured */
   SPEED_WEIGHT = 4         /* the last piece counts one part in so many */
 };
@@ -93,7 +94,8 @@ static size_t give_piece(uint64_t before, size_t max_bytes, bounds_t *bounds,
   } else {
     given = hak_pool_purge_oldest(before, max_bytes, &left, any);
   }
-  size_t looked = slabs - left + 1; /* a look that finds nothing is one too */
+  /* To find a pool and to bring its tree up to date costs as much as many slabs do. */
+  size_t looked = slabs - left < VISIT_SLABS ? VISIT_SLABS : slabs - left;
   if (bounds->slabs != SIZE_MAX) {
     bounds->slabs -= looked < bounds->slabs ? looked : bounds->slabs;
   }

@@ -69,7 +69,7 @@ static void model__with_a_limit(void **state) {
   enum {
     LIMIT = 12 << 20
   };
-  hak_collect(NULL, SIZE_MAX, 0);
+  hak_collect(NULL, SIZE_MAX, HAK_COLLECT_ALL);
   hak_stats_t stats = {.struct_size = sizeof stats};
   CHECK_EQ(hak_stats_get(hak_heap_default(), &stats), 0);
   uint64_t limit = stats.committed_bytes + LIMIT;

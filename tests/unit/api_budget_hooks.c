@@ -68,7 +68,7 @@ static void committed__is_never_more_than_is_charged(void **state) {
   }
   CHECK(refused > 0);
   for (size_t k = 0; k < TEST_COUNT(sizes); k++) free_list(&lists[k]);
-  hak_collect(NULL, SIZE_MAX, 0);
+  hak_collect(NULL, SIZE_MAX, HAK_COLLECT_ALL);
   CHECK_EQ(charge_of(heap), 0);
   CHECK_EQ(hak_heap_destroy(heap), 0);
 }
@@ -91,7 +91,7 @@ static void failures__of_the_hooks_leave_no_charge_behind(void **state) {
       if (grown != NULL) block = grown;
       *block = list;
       list = block;
-      if (i % 7 == 0) (void)hak_collect(heap, SIZE_MAX, 0);
+      if (i % 7 == 0) (void)hak_collect(heap, SIZE_MAX, HAK_COLLECT_ALL);
       CHECK(charge_of(heap) <= 24 * MIB);
     }
     CHECK_EQ(hak_check(NULL), 0);
@@ -101,7 +101,7 @@ static void failures__of_the_hooks_leave_no_charge_behind(void **state) {
     }
     free_list(&list);
     test_os_fail(&g_os, TEST_FAIL_NONE, 0, 0);
-    hak_collect(NULL, SIZE_MAX, 0);
+    hak_collect(NULL, SIZE_MAX, HAK_COLLECT_ALL);
     CHECK_EQ(charge_of(heap), 0);
     CHECK(hak_heap_alloc(heap, 20 * MIB) != NULL);
     CHECK_EQ(hak_heap_destroy(heap), 0);

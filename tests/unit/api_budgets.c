@@ -21,7 +21,7 @@ static uint64_t charge_of(hak_heap_t *heap) {
   return test_heap_stats(heap).committed_bytes;
 }
 
-static void collect(void) { (void)hak_collect(NULL, SIZE_MAX, 0); }
+static void collect(void) { (void)hak_collect(NULL, SIZE_MAX, HAK_COLLECT_ALL); }
 
 /* Blocks in a list through their first words. */
 static size_t fill(hak_heap_t *heap, size_t size, void **list) {

@@ -69,7 +69,7 @@ static void calloc__is_zero_after_memory_was_given_back_and_taken_again(void **s
     for (size_t i = 0; i < BLOCKS; i++) {
       hak_free(blocks[i]);
     }
-    (void)hak_collect(NULL, SIZE_MAX, 0);
+    (void)hak_collect(NULL, SIZE_MAX, HAK_COLLECT_ALL);
     for (size_t i = 0; i < BLOCKS; i++) {
       blocks[i] = hak_calloc(1, 90 * KIB * (1 + i % 20));
       CHECK(test_is_zero(blocks[i], 90 * KIB * (1 + i % 20)));
@@ -201,7 +201,7 @@ static void calloc__is_zero_when_purged_pages_keep_their_contents(void **state) 
       hak_free(block);
     }
     test_os_advance_ms(&os, 5000);
-    (void)hak_collect(NULL, SIZE_MAX, 0);
+    (void)hak_collect(NULL, SIZE_MAX, HAK_COLLECT_ALL);
     FOR_EACH_CLASS(size, 1 * MIB) {
       unsigned char *block = hak_calloc(1, size);
       CHECK_MSG(test_is_zero(block, size), "calloc of %zu is not zero", size);

@@ -35,6 +35,10 @@ static void start_manual(void) {
   os.remap = NULL;
   CHECK_EQ(hak_option_set(HAK_OPTION_PURGE_MODE, 0), 0);
   CHECK_EQ(hak_option_set(HAK_OPTION_HUGE_PAGES, 0), 0);
+  /* All that is idle is due. */
+  CHECK_EQ(hak_option_set(HAK_OPTION_PURGE_DECAY_MS, 0), 0);
+  CHECK_EQ(hak_option_set(HAK_OPTION_RETAIN_BYTES, 0), 0);
+  CHECK_EQ(hak_option_set(HAK_OPTION_RETAIN_SHARE, 0), 0);
   hak_config_t config = {
       .struct_size = sizeof config, .flags = HAK_INIT_NO_ENV, .os = &os};
   CHECK_EQ(hak_init(&config), 0);

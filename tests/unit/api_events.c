@@ -91,7 +91,7 @@ static void event_hook__hears_of_superslabs_and_purges(void **state) {
   for (size_t i = 0; i < BLOCKS; i++) {
     hak_free(blocks[i]);
   }
-  size_t given = hak_collect(NULL, SIZE_MAX, 0);
+  size_t given = hak_collect(NULL, SIZE_MAX, HAK_COLLECT_ALL);
   CHECK_MSG(given > 0, "nothing was given back");
   CHECK(g_seen.count[HAK_EVENT_PURGE] + g_seen.count[HAK_EVENT_SUPERSLAB_RELEASE] > 0);
   CHECK_EQ(g_seen.unknown, 0);

@@ -59,7 +59,7 @@ static void use_in_child(unsigned char *inherited) {
     CHECK(blocks[at] != NULL);
     test_fill(blocks[at], 24, at);
   }
-  (void)hak_collect(NULL, SIZE_MAX, 0);
+  (void)hak_collect(NULL, SIZE_MAX, HAK_COLLECT_ALL);
   CHECK_EQ(hak_check(NULL), 0);
 }
 

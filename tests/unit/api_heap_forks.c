@@ -35,7 +35,7 @@ static int in_child(void **blocks, size_t count) {
   }
   hak_heap_t *fresh = hak_heap_create(NULL);
   if (fresh == NULL || hak_heap_alloc(fresh, 100) == NULL) return 3;
-  hak_collect(NULL, SIZE_MAX, 0);
+  hak_collect(NULL, SIZE_MAX, HAK_COLLECT_ALL);
   return hak_heap_destroy(fresh) == 0 ? 0 : 4;
 }
 

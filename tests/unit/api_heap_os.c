@@ -62,7 +62,7 @@ static void blocks__come_from_the_hooks_and_go_back_to_them(void **state) {
     }
     CHECK_EQ(hak_check(NULL), 0);
     size_t committed = g_os.committed_bytes;
-    hak_collect(heap, SIZE_MAX, 0);
+    hak_collect(heap, SIZE_MAX, HAK_COLLECT_ALL);
     CHECK(g_os.committed_bytes <= committed);
     if (cycle % 2 == 0) CHECK_EQ(hak_heap_reset(heap), 0);
     CHECK(hak_heap_alloc(heap, 5000) != NULL);
@@ -197,7 +197,7 @@ static void hooks__that_fail_give_null_and_serve_again(void **state) {
     CHECK_EQ(hak_check(NULL), 0);
     /* What a hook refused to take back is offered to it again. */
     hak_free(hak_alloc(80 * MIB));
-    hak_collect(NULL, SIZE_MAX, 0);
+    hak_collect(NULL, SIZE_MAX, HAK_COLLECT_ALL);
     check_given_back(&g_os);
   }
 }
@@ -235,7 +235,7 @@ static void *work(void *ctx) {
     hak_heap_t *heap = test_below(&rng, 2) == 0 ? NULL : g_heap;
     *slot = hak_heap_alloc(heap, test_random_size(&rng, 3 * MIB));
     CHECK(*slot != NULL);
-    if (n % 1000 == 0) hak_collect(NULL, SIZE_MAX, 0);
+    if (n % 1000 == 0) hak_collect(NULL, SIZE_MAX, HAK_COLLECT_ALL);
   }
   for (size_t i = 0; i < SLOTS; i += 2) hak_free(slots[i]);
   return NULL;

@@ -151,7 +151,7 @@ static void *look_on(void *arg) {
   atomic_bool *stop = arg;
   hak_stats_t stats = {.struct_size = sizeof stats};
   while (!atomic_load(stop)) {
-    hak_collect(NULL, SIZE_MAX, 0);
+    hak_collect(NULL, SIZE_MAX, HAK_COLLECT_ALL);
     CHECK_EQ(hak_stats_get(NULL, &stats), 0);
     CHECK_EQ(hak_check(NULL), 0);
     hak_thread_exit();

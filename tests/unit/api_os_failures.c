@@ -41,7 +41,7 @@ static void workload(shadow_t *shadow) {
     }
     shadow_run(shadow, 150);
     test_os_advance_ms(&g_os, 5000);
-    (void)hak_collect(NULL, SIZE_MAX, 0);
+    (void)hak_collect(NULL, SIZE_MAX, HAK_COLLECT_ALL);
     hak_thread_idle();
   }
   shadow->max_size = 8 * MIB;
@@ -119,7 +119,7 @@ static void run_heaps(bool may_fail) {
       CHECK(hak_heap_alloc(heaps[i], 36 * MIB) != NULL || may_fail);
     }
     test_os_advance_ms(&g_os, 2000);
-    (void)hak_collect(heaps[i], SIZE_MAX, 0);
+    (void)hak_collect(heaps[i], SIZE_MAX, HAK_COLLECT_ALL);
   }
   for (size_t i = HEAPS; i-- > 0;) {
     if (heaps[i] == NULL) {

@@ -21,7 +21,7 @@ static int variant_child(void *ctx) {
       shadow_empty(&shadow);
     }
     test_os_advance_ms(&g_os, 5000);
-    (void)hak_collect(NULL, SIZE_MAX, 0);
+    (void)hak_collect(NULL, SIZE_MAX, HAK_COLLECT_ALL);
   }
   shadow_close(&shadow);
   CHECK_EQ(hak_check(NULL), 0);
@@ -180,7 +180,7 @@ TEST_IN_CHILD(collect__gives_back_what_it_says_and_at_most_what_was_asked, 30) {
   CHECK_EQ(hak_option_set(HAK_OPTION_RETAIN_BYTES, 0), 0);
   static void *blocks[2000];
   hak_free(hak_alloc(1));
-  (void)hak_collect(NULL, SIZE_MAX, 0);
+  (void)hak_collect(NULL, SIZE_MAX, HAK_COLLECT_ALL);
   size_t base = g_os.committed_bytes;
   for (size_t i = 0; i < TEST_COUNT(blocks); i++) {
     blocks[i] = hak_alloc(20000 + 10 * i);
@@ -195,11 +195,11 @@ TEST_IN_CHILD(collect__gives_back_what_it_says_and_at_most_what_was_asked, 30) {
   CHECK(some > 0);
   CHECK_EQ(before - g_os.committed_bytes, some);
   for (int i = 0; i < 20; i++) {
-    (void)hak_collect(NULL, SIZE_MAX, 0);
+    (void)hak_collect(NULL, SIZE_MAX, HAK_COLLECT_ALL);
   }
   CHECK_MSG(g_os.committed_bytes <= base + 2 * MIB,
             "%zu bytes committed, %zu at the start", g_os.committed_bytes, base);
-  CHECK_EQ(hak_collect(NULL, 0, 0), 0);
+  CHECK_EQ(hak_collect(NULL, 0, HAK_COLLECT_ALL), 0);
 }
 
 TEST_IN_CHILD(large_blocks__alternating_cost_no_os_call, 20) {

@@ -187,7 +187,7 @@ static int prefault_child(void *ctx) {
     hak_thread_idle();
   }
   /* It stays, whatever is collected, until it is given up. */
-  (void)hak_collect(NULL, SIZE_MAX, 0);
+  (void)hak_collect(NULL, SIZE_MAX, HAK_COLLECT_ALL);
   CHECK_EQ(hak_stats_get(heap, &stats), 0);
   CHECK(stats.committed_bytes >= 32 * MIB);
   quiet_t quiet = quiet_begin();
@@ -197,7 +197,7 @@ static int prefault_child(void *ctx) {
   hak_free(block);
   CHECK_EQ(hak_check(heap), 0);
   CHECK_EQ(hak_heap_prefault(heap, 0), 0);
-  for (int i = 0; i < 50; i++) (void)hak_collect(heap, SIZE_MAX, 0);
+  for (int i = 0; i < 50; i++) (void)hak_collect(heap, SIZE_MAX, HAK_COLLECT_ALL);
   CHECK_EQ(hak_stats_get(heap, &stats), 0);
   CHECK_EQ(stats.committed_bytes, 0);
   CHECK_EQ(hak_heap_destroy(heap), 0);
@@ -246,8 +246,8 @@ TEST_IN_CHILD(no_purge__keeps_what_a_heap_has_until_its_end, 30) {
   CHECK_EQ(hak_stats_get(heap, &full), 0);
   for (size_t i = 0; i < count; i++) hak_free(g_blocks[i]);
   hak_thread_idle();
-  (void)hak_collect(heap, SIZE_MAX, 0);
-  (void)hak_collect(NULL, SIZE_MAX, 0);
+  (void)hak_collect(heap, SIZE_MAX, HAK_COLLECT_ALL);
+  (void)hak_collect(NULL, SIZE_MAX, HAK_COLLECT_ALL);
   CHECK_EQ(hak_stats_get(heap, &empty), 0);
   CHECK_EQ(empty.live_blocks, 0);
   CHECK(empty.committed_bytes >= full.committed_bytes);
@@ -257,7 +257,7 @@ TEST_IN_CHILD(no_purge__keeps_what_a_heap_has_until_its_end, 30) {
   quiet_end(quiet, "kept", count);
   CHECK_EQ(hak_check(heap), 0);
   CHECK_EQ(hak_heap_destroy(heap), 0);
-  for (int i = 0; i < 50; i++) (void)hak_collect(NULL, SIZE_MAX, 0);
+  for (int i = 0; i < 50; i++) (void)hak_collect(NULL, SIZE_MAX, HAK_COLLECT_ALL);
   CHECK(test_stats().retained_bytes < MIB);
 }
 
@@ -414,7 +414,7 @@ TEST_IN_CHILD(manual_mode__gives_nothing_back_inside_alloc_or_free, 60) {
             (unsigned long long)(test_syscalls_giving() - gave));
   uint64_t retained = test_stats().retained_bytes;
   CHECK(retained > 0);
-  for (int i = 0; i < 200; i++) (void)hak_collect(NULL, SIZE_MAX, 0);
+  for (int i = 0; i < 200; i++) (void)hak_collect(NULL, SIZE_MAX, HAK_COLLECT_ALL);
   CHECK(test_stats().os_purge + test_stats().os_release > 0);
   CHECK_MSG(test_stats().retained_bytes == 0, "%llu of %llu retained",
             (unsigned long long)test_stats().retained_bytes,

@@ -192,7 +192,7 @@ static void realloc__of_huge_blocks_moves_pages_and_keeps_every_byte(void **stat
 static void realloc__of_one_huge_block_after_another_needs_the_memory_of_one(
     void **state) {
   (void)state;
-  hak_collect(NULL, SIZE_MAX, 0);
+  hak_collect(NULL, SIZE_MAX, HAK_COLLECT_ALL);
   uint64_t start = test_stats().committed_bytes;
   for (int round = 0; round < 6; round++) {
     size_t size = 64;

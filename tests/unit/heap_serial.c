@@ -96,7 +96,7 @@ static void bins__that_grew_give_back_what_was_granted(void **state) {
     hak_serial_t *serial = state_of(heap);
     CHECK(serial->grown > 0);
     if (end == 0) CHECK_EQ(hak_heap_reset(heap), 0);
-    if (end == 1) hak_collect(heap, SIZE_MAX, 0);
+    if (end == 1) hak_collect(heap, SIZE_MAX, HAK_COLLECT_ALL);
     if (end == 2) CHECK_EQ(hak_heap_release(heap), 0);
     if (end != 2) CHECK_EQ(hak_heap_destroy(heap), 0);
     CHECK_EQ(serial->grown, 0);

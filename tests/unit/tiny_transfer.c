@@ -122,7 +122,7 @@ static void slots__that_are_full_send_the_next_magazine_home(void **state) {
   CHECK_EQ(test_live_blocks(), 0);
   hak_stats_t stats = test_stats();
   CHECK(stats.free_shelved + stats.free_remote + stats.slab_shelved > 0);
-  (void)hak_collect(NULL, 0, 0); /* what lies in slots goes home, too */
+  (void)hak_collect(NULL, 0, HAK_COLLECT_ALL); /* what lies in slots goes home, too */
   CHECK_EQ(filled_slots(), 0);
   CHECK_EQ(test_live_blocks(), 0);
   CHECK_EQ(hak_load_relaxed(&g_central->spans), 0);
@@ -134,7 +134,7 @@ static void slots__are_as_many_as_the_option_says(void **state) {
   allocate(BLOCKS * 6);
   hand_over(6);
   CHECK(filled_slots() > 0 && filled_slots() <= 3);
-  (void)hak_collect(NULL, 0, 0);
+  (void)hak_collect(NULL, 0, HAK_COLLECT_ALL);
   CHECK_EQ(hak_option_set(HAK_OPTION_TRANSFER_MAGAZINES, 0), 0);
   allocate(BLOCKS * 2);
   hand_over(2);
@@ -196,7 +196,7 @@ static void blocks__that_one_thread_allocates_and_one_frees_come_back(void **sta
   pthread_join(freer, NULL);
   hak_stats_t stats = test_stats();
   CHECK(stats.free_batched > 0 && stats.refill_transfer > 0);
-  (void)hak_collect(NULL, 0, 0);
+  (void)hak_collect(NULL, 0, HAK_COLLECT_ALL);
   CHECK_EQ(test_live_blocks(), 0);
   CHECK_EQ(hak_load_relaxed(&g_central->spans), 0);
 }

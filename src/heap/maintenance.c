@@ -1,0 +1,140 @@
+#include "heap/maintenance.h"
+
+#include <errno.h>
+
+#include "base/gate.h"
+#include "base/sys.h"
+#include "heap/stay.h"
+#include "heap/thread_end.h"
+#include "os/reservation.h"
+#include "superslab/retention.h"
+
+enum {
+  PHASE_BITS = 2,
+  NAP_NS = 10000000, /* between two looks whether to end, where nobody can be woken */
+  PAUSE_STEPS = 100  /* a piece of work is over soon, unless it is in a hook */
+};
+typedef enum phase {
+  NONE = 0,
+  CHANGING,
+  RUNNING
+} phase_t;
+
+static hak_atomic_u64_t state;  /* [any] the process, and above it phase_t */
+static hak_atomic_u32_t to_end; /* [any] 1: the thread is to end; it sleeps on the word */
+static hak_atomic_ptr_t worker; /* [owner: the thread] hak_os_self of it */
+static hak_gate_t work;         /* open while it may work */
+static uint64_t thread, period; /* [owner: who is at a change]; ns */
+
+static uint64_t here(phase_t phase) { return hak_sys_process() << PHASE_BITS | phase; }
+
+/* What is said of another process is nothing here. */
+static phase_t phase_now(uint64_t now) {
+  bool mine = now >> PHASE_BITS == hak_sys_process();
+  return mine ? (phase_t)(now & (((uint64_t)1 << PHASE_BITS) - 1)) : NONE;
+}
+
+/* Begins a change out of that phase; 0 or the error of one that is not possible. */
+static int change_from(phase_t from, int error) {
+  /* Acquire: pairs with hak_store_release in end_change; what the last change made. */
+  uint64_t now = hak_load_acquire(&state);
+  phase_t phase = phase_now(now);
+  if (phase == CHANGING) return EBUSY;
+  if (phase != from) return error;
+  return hak_cas_acquire(&state, &now, here(CHANGING)) ? 0 : EBUSY;
+}
+
+/* Release: publishes the change to change_from. */
+static void end_change(phase_t phase) { hak_store_release(&state, here(phase)); }
+
+/* --- the thread --------------------------------------------------------------------- */
+
+static bool is_to_end(void) { return hak_load_relaxed(&to_end) != 0; }
+
+static void sleep_a_period(void) {
+  if (is_to_end() || hak_sys_wait_for(&to_end, 0, period)) return;
+  for (uint64_t slept = 0; slept < period && !is_to_end(); slept += NAP_NS) {
+    hak_sys_sleep(period - slept < NAP_NS ? period - slept : NAP_NS);
+  }
+}
+
+static void give_back(void) {
+  hak_os_scope_t before = hak_os_enter(HAK_OS_GIVING);
+  size_t slabs = SIZE_MAX;
+  hak_os_retry_releases(false);
+  hak_retention_give_due(SIZE_MAX, &slabs);
+  hak_os_leave(before);
+}
+
+/* A handler of the program's that allocated has attached the thread. */
+static void detach(void) {
+  hak_thread_t *me = hak_thread_self;
+  if (me->kind != HAK_THREAD_ATTACHED) return;
+  hak_sys_thread_end_set(NULL);
+  hak_thread_end(me);
+}
+
+static void work_once(void) {
+  if (!hak_gate_enter(&work)) return;
+  if (hak_stay_try()) {
+    give_back();
+    hak_stay_end_slow();
+  }
+  detach();
+  hak_gate_leave(&work);
+}
+
+static void *run(void *unused) {
+  hak_store_relaxed(&worker, (void *)hak_os_self());
+  while (!is_to_end()) {
+    sleep_a_period();
+    if (!is_to_end()) work_once();
+  }
+  return unused;
+}
+
+/* --- changes -------------------------------------------------------------------------
+ */
+
+int hak_maintenance_begin(uint64_t period_ns) {
+  int error = change_from(NONE, EALREADY);
+  if (error != 0) return error;
+  period = period_ns;
+  hak_store_relaxed(&to_end, 0);
+  hak_store_relaxed(&worker, NULL);
+  hak_gate_recount(&work, 0); /* a thread lost in a fork may have been inside */
+  if (hak_gate_enter(&work)) {
+    hak_gate_leave(&work);
+  } else {
+    hak_gate_open(&work); /* a shutdown closed it */
+  }
+  error = hak_sys_thread_begin(&thread, "hakmem", run);
+  end_change(error == 0 ? RUNNING : NONE);
+  return error;
+}
+
+static bool is_worker(void) { return hak_load_relaxed(&worker) == (void *)hak_os_self(); }
+
+int hak_maintenance_end(void) {
+  if (phase_now(hak_load_relaxed(&state)) == RUNNING && is_worker()) return EDEADLK;
+  int error = change_from(RUNNING, EINVAL);
+  if (error != 0) return error;
+  hak_store_relaxed(&to_end, 1);
+  hak_sys_wake(&to_end);
+  hak_sys_thread_join(thread);
+  end_change(NONE);
+  return 0;
+}
+
+bool hak_maintenance_pause(void) {
+  if (phase_now(hak_load_relaxed(&state)) != RUNNING) return true;
+  if (is_worker()) return false;
+  hak_gate_close(&work);
+  if (hak_gate_wait(&work, PAUSE_STEPS)) return true;
+  hak_gate_open(&work);
+  return false;
+}
+
+void hak_maintenance_resume(void) {
+  if (phase_now(hak_load_relaxed(&state)) == RUNNING) hak_gate_open(&work);
+}

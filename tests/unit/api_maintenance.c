@@ -1,0 +1,240 @@
+/* api_maintenance.c - giving back by the clock: what hak_collect calls due, what
+ * hak_purge_due says of it, and the library's own thread, with forks and shutdowns. Each
+ * case runs in a child of its own. */
+#include "child.h"
+#include "threads.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+enum {
+  BLOCKS = 20000,
+  SIZE = 1000,
+  MANY_MS = 3600000
+};
+static void *g_blocks[BLOCKS];
+
+static void take(hak_heap_t *heap) {
+  for (size_t i = 0; i < BLOCKS; i++) {
+    g_blocks[i] = hak_heap_alloc(heap, SIZE);
+    CHECK(g_blocks[i] != NULL);
+    memset(g_blocks[i], 1, SIZE);
+  }
+}
+
+/* All but one in `stay`. */
+static void give(size_t stay) {
+  for (size_t i = 0; i < BLOCKS; i++) {
+    if (i % stay != 0) hak_free(g_blocks[i]);
+  }
+}
+
+static void set(hak_option_t option, int64_t value) {
+  CHECK_EQ(hak_option_set(option, value), 0);
+}
+
+/* Memory stays for so long, but for what the test gives back itself. */
+static void begin(int64_t decay_ms) {
+  set(HAK_OPTION_PURGE_MODE, 0);
+  set(HAK_OPTION_PURGE_SURPLUS, 0);
+  set(HAK_OPTION_PURGE_DECAY_MS, decay_ms);
+  set(HAK_OPTION_RETAIN_BYTES, (int64_t)MIB);
+}
+
+/* Lies idle in a heap that nobody uses any more; the bytes. */
+static uint64_t make_idle(void) {
+  hak_heap_t *quiet = hak_heap_create(NULL);
+  CHECK(quiet != NULL);
+  take(quiet);
+  give(1000);
+  hak_thread_idle();
+  uint64_t idle = test_stats().retained_bytes;
+  CHECK_MSG(idle > 8 * MIB, "%llu", (unsigned long long)idle);
+  return idle;
+}
+
+/* Until no more than that lies idle; false after ten seconds. */
+static bool falls_to(uint64_t bytes) {
+  for (int i = 0; i < 1000; i++) {
+    if (test_stats().retained_bytes <= bytes) return true;
+    usleep(10000);
+  }
+  return false;
+}
+
+/* ---- hak_collect and what is due --------------------------------------------- */
+
+TEST_IN_CHILD(collect__leaves_what_is_young_unless_told_all, 30) {
+  begin(MANY_MS);
+  uint64_t idle = make_idle();
+  CHECK_EQ(hak_collect(NULL, SIZE_MAX, 0), 0);
+  CHECK_EQ(test_stats().retained_bytes, idle);
+  CHECK(hak_purge_due() > MANY_MS / 2);
+  CHECK_EQ(hak_collect(NULL, SIZE_MAX, HAK_COLLECT_ALL), idle);
+  CHECK_EQ(test_stats().retained_bytes, 0);
+  CHECK_EQ(hak_purge_due(), -1);
+}
+
+static void *collect_old(void *ctx) {
+  (void)ctx;
+  CHECK(hak_collect(NULL, SIZE_MAX, 0) > 0);
+  return NULL;
+}
+
+TEST_IN_CHILD(collect__of_any_thread_takes_what_is_old_in_a_quiet_heap, 30) {
+  begin(50);
+  make_idle();
+  usleep(120000);
+  CHECK_EQ(hak_purge_due(), 0);
+  test_thread_run(collect_old, NULL);
+  uint64_t left = test_stats().retained_bytes;
+  CHECK_MSG(left <= MIB + 64 * KIB, "%llu", (unsigned long long)left);
+  CHECK_EQ(hak_purge_due(), -1);
+}
+
+/* What a frame frees and the next one needs stays, bins and all. */
+TEST_IN_CHILD(collect__once_a_frame_costs_no_call_to_the_system, 60) {
+  set(HAK_OPTION_PURGE_DECAY_MS, MANY_MS);
+  uint64_t purges = 0;
+  for (int frame = 0; frame < 40; frame++) {
+    take(NULL);
+    give(SIZE_MAX);
+    hak_free(g_blocks[0]);
+    (void)hak_collect(NULL, 16 * MIB, 0);
+    if (frame == 20) purges = test_stats().os_purge;
+  }
+  CHECK_EQ(test_stats().os_purge, purges);
+}
+
+TEST_IN_CHILD(idle__gives_back_what_is_due, 30) {
+  set(HAK_OPTION_PURGE_DECAY_MS, MANY_MS);
+  take(NULL);
+  give(SIZE_MAX);
+  hak_free(g_blocks[0]);
+  hak_thread_idle();
+  hak_stats_t stats = test_stats();
+  /* Beyond what is in use, and a little. */
+  CHECK_MSG(stats.retained_bytes <= stats.committed_bytes / 2 + MIB, "%llu of %llu",
+            (unsigned long long)stats.retained_bytes,
+            (unsigned long long)stats.committed_bytes);
+}
+
+/* ---- The thread ---------------------------------------------------------------- */
+
+TEST_IN_CHILD(maintenance__gives_back_while_all_threads_sleep, 30) {
+  begin(50);
+  make_idle();
+  CHECK_EQ(hak_maintenance_start(20), 0);
+  CHECK_EQ(hak_maintenance_start(20), EALREADY);
+  CHECK(falls_to(MIB + 64 * KIB));
+  CHECK_EQ(test_stats().threads, 1);
+  CHECK_EQ(hak_maintenance_stop(), 0);
+  CHECK_EQ(hak_maintenance_stop(), EINVAL);
+  CHECK_EQ(hak_check(NULL), 0);
+}
+
+TEST_IN_CHILD(maintenance__arguments_are_checked, 30) {
+  CHECK_EQ(hak_maintenance_start(0), EINVAL);
+  CHECK_EQ(hak_maintenance_start(86400001u), EINVAL);
+  CHECK_EQ(hak_maintenance_stop(), EINVAL);
+}
+
+TEST_IN_CHILD(maintenance__ends_with_the_library_and_starts_with_it_again, 60) {
+  for (int round = 0; round < 20; round++) {
+    begin(1);
+    make_idle();
+    CHECK_EQ(hak_maintenance_start(1), 0);
+    usleep((unsigned)round * 300);
+    CHECK_EQ(hak_shutdown(0), 0);
+    CHECK_EQ(hak_maintenance_stop(), EINVAL);
+  }
+}
+
+TEST_IN_CHILD(maintenance__child_of_a_fork_has_none_and_may_start_its_own, 60) {
+  begin(50);
+  CHECK_EQ(hak_maintenance_start(1), 0);
+  for (int round = 0; round < 30; round++) {
+    uint64_t idle = round % 10 == 0 ? make_idle() : 0;
+    pid_t pid = test_fork();
+    if (pid == 0) {
+      CHECK_EQ(hak_maintenance_stop(), EINVAL);
+      if (idle == 0) make_idle();
+      CHECK_EQ(hak_maintenance_start(10), 0);
+      CHECK(falls_to(MIB + 64 * KIB));
+      CHECK_EQ(hak_check(NULL), 0);
+      CHECK_EQ(hak_shutdown(0), 0);
+      _exit(0);
+    }
+    test_fork_end(pid);
+  }
+  CHECK_EQ(hak_maintenance_stop(), 0);
+  CHECK_EQ(hak_check(NULL), 0);
+}
+
+static void *start_and_stop(void *ctx) {
+  (void)ctx;
+  for (int i = 0; i < 200; i++) {
+    int error = hak_maintenance_start(1);
+    CHECK(error == 0 || error == EALREADY || error == EBUSY);
+    error = hak_maintenance_stop();
+    CHECK(error == 0 || error == EINVAL || error == EBUSY);
+  }
+  return NULL;
+}
+
+TEST_IN_CHILD(maintenance__any_threads_start_and_stop_it, 60) {
+  begin(1);
+  make_idle();
+  pthread_t threads[4];
+  test_threads_begin(threads, TEST_COUNT(threads), start_and_stop, NULL);
+  test_threads_end(threads, TEST_COUNT(threads));
+  CHECK_EQ(hak_check(NULL), 0);
+}
+
+/* ---- A quiet heap that ends while others give its pages back ------------------------
+ */
+
+static void *work_on(void *ctx) {
+  for (int i = 0; i < 300; i++) {
+    void *block = hak_heap_alloc(ctx, 100000);
+    CHECK(block != NULL);
+    hak_free(block);
+    (void)hak_collect(NULL, SIZE_MAX, 0);
+  }
+  return NULL;
+}
+
+TEST_IN_CHILD(heap__may_end_while_any_thread_gives_its_pages_back, 60) {
+  set(HAK_OPTION_PURGE_DECAY_MS, 0);
+  set(HAK_OPTION_RETAIN_BYTES, 0);
+  set(HAK_OPTION_RETAIN_SHARE, 0);
+  CHECK_EQ(hak_maintenance_start(1), 0);
+  pthread_t threads[3];
+  test_threads_begin(threads, TEST_COUNT(threads), work_on, NULL);
+  for (int i = 0; i < 60; i++) {
+    hak_heap_t *heap = hak_heap_create(NULL);
+    CHECK(heap != NULL);
+    take(heap);
+    give(100);
+    if (i % 3 == 0) CHECK_EQ(hak_heap_reset(heap), 0);
+    CHECK_EQ(hak_heap_destroy(heap), 0);
+  }
+  test_threads_end(threads, TEST_COUNT(threads));
+  CHECK_EQ(hak_maintenance_stop(), 0);
+  CHECK_EQ(hak_check(NULL), 0);
+}
+
+TEST_MAIN_FRESH(T(collect__leaves_what_is_young_unless_told_all),
+                T(collect__of_any_thread_takes_what_is_old_in_a_quiet_heap),
+                T(collect__once_a_frame_costs_no_call_to_the_system),
+                T(idle__gives_back_what_is_due),
+                T(maintenance__gives_back_while_all_threads_sleep),
+                T(maintenance__arguments_are_checked),
+                T(maintenance__ends_with_the_library_and_starts_with_it_again),
+                T(maintenance__child_of_a_fork_has_none_and_may_start_its_own),
+                T(maintenance__any_threads_start_and_stop_it),
+                T(heap__may_end_while_any_thread_gives_its_pages_back))

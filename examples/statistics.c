@@ -32,7 +32,7 @@ int main(void) {
   /* Only memory that has been unused for a while goes; see PURGE_DECAY_MS. */
   hak_option_set(HAK_OPTION_PURGE_DECAY_MS, 0);
   hak_option_set(HAK_OPTION_RETAIN_BYTES, 0);
-  printf("given back: %zu KiB\n", hak_collect(NULL, SIZE_MAX, 0) / 1024);
+  printf("given back: %zu KiB\n", hak_collect(NULL, SIZE_MAX, HAK_COLLECT_ALL) / 1024);
   report("collected");
   return hak_stats_print(NULL, HAK_FORMAT_JSON, to_stdout, NULL);
 }

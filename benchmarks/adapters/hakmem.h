@@ -56,7 +56,7 @@ static inline bool bench_may_ask_any(void) { return true; }
 /* One hak_collect looks at a bounded number of slabs: go on while it finds some. */
 static inline void bench_collect(void) {
   for (int round = 0; round < 64; round++) {
-    if (hak_collect(NULL, SIZE_MAX, 0) == 0 && round > 0) return;
+    if (hak_collect(NULL, SIZE_MAX, HAK_COLLECT_ALL) == 0 && round > 0) return;
   }
 }
 

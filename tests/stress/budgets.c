@@ -191,7 +191,7 @@ static void race__passes_no_limit_and_leaves_nothing_charged(void **state) {
   atomic_store(&g_stop, true);
   CHECK_EQ(pthread_join(sampler, NULL), 0);
   for (size_t i = 0; i < SHARED; i++) check_and_free(atomic_load(&g_shared[i]));
-  hak_collect(NULL, SIZE_MAX, 0);
+  hak_collect(NULL, SIZE_MAX, HAK_COLLECT_ALL);
   CHECK_EQ(hak_check(NULL), 0);
   for (int i = LEVELS - 1; i >= 0; i--) {
     CHECK_EQ(charge_of(g_heaps[i]), 0);

@@ -254,7 +254,7 @@ static void in_child(size_t number, void *inherited) {
     work_on(&rng);
     pthread_join(thread, NULL);
   }
-  (void)hak_collect(NULL, SIZE_MAX, 0);
+  (void)hak_collect(NULL, SIZE_MAX, HAK_COLLECT_ALL);
   CHECK_EQ(hak_check(NULL), 0);
   note_loss();
 }

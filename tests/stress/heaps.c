@@ -180,7 +180,7 @@ static void rounds__leave_nothing_behind(void **state) {
   }
   CHECK_EQ(hak_heap_destroy(g_heap), 0);
   CHECK_EQ(hak_heap_destroy(g_lasting), 0);
-  hak_collect(NULL, SIZE_MAX, 0);
+  hak_collect(NULL, SIZE_MAX, HAK_COLLECT_ALL);
   CHECK_EQ(test_heap_stats(g_limited).committed_bytes, 0);
   CHECK_EQ(hak_heap_destroy(g_limited), 0);
   CHECK_EQ(test_live_blocks(), blocks);

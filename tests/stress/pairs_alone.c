@@ -89,7 +89,7 @@ static void ask_unattached(pair_t *pair, test_rng_t *rng) {
   CHECK_EQ(hak_visit_heaps(see_heap, &null), 0);
   CHECK(!null);
   CHECK_EQ(hak_check(NULL), 0);
-  (void)hak_collect(NULL, SIZE_MAX, 0);
+  (void)hak_collect(NULL, SIZE_MAX, HAK_COLLECT_ALL);
   hak_thread_idle();
   hak_thread_exit();
 }

@@ -97,7 +97,7 @@ static void stop(size_t cycle, test_rng_t *rng) {
     CHECK_EQ(hak_heap_release(g_heaps[HEAPS - 1]), 0);
   }
   if (test_below(rng, 2) == 0) {
-    (void)hak_collect(NULL, SIZE_MAX, 0);
+    (void)hak_collect(NULL, SIZE_MAX, HAK_COLLECT_ALL);
   }
   CHECK_EQ(hak_shutdown(0), EBUSY);
   CHECK_EQ(hak_shutdown(HAK_SHUTDOWN_FORCE), 0);

@@ -131,7 +131,7 @@ static void *work(void *arg) {
     pthread_mutex_lock(&table->lock);
     for (uint64_t steps = test_below(&rng, 60); steps > 0; steps--) step(table, &rng);
     if (test_below(&rng, 64) == 0) CHECK_EQ(hak_check(table->heap), 0);
-    if (test_below(&rng, 128) == 0) hak_collect(table->heap, SIZE_MAX, 0);
+    if (test_below(&rng, 128) == 0) hak_collect(table->heap, SIZE_MAX, HAK_COLLECT_ALL);
     if (test_below(&rng, 128) == 0) turn_over(table, &rng);
     pthread_mutex_unlock(&table->lock);
     do_no_harm(&rng);
@@ -157,7 +157,7 @@ static void turns__leave_nothing_behind(void **state) {
       verify(&table->entries[i]);
       hak_heap_free(table->heap, table->entries[i].block);
     }
-    hak_collect(table->heap, SIZE_MAX, 0);
+    hak_collect(table->heap, SIZE_MAX, HAK_COLLECT_ALL);
     CHECK_EQ(test_heap_stats(table->heap).live_blocks, 0);
     CHECK_EQ(hak_heap_destroy(table->heap), 0);
   }

@@ -324,7 +324,8 @@ void shadow_step(shadow_t *shadow, shadow_op_t op) {
       SHADOW_CHECK_THAT(shadow, hak_check(NULL) == 0);
       return;
     case SHADOW_COLLECT:
-      (void)hak_collect(NULL, test_below(&shadow->rng, 2) != 0 ? 256 * KIB : SIZE_MAX, 0);
+      (void)hak_collect(NULL, test_below(&shadow->rng, 2) != 0 ? 256 * KIB : SIZE_MAX,
+                        test_below(&shadow->rng, 2) != 0 ? HAK_COLLECT_ALL : 0);
       return;
     case SHADOW_IDLE:
     case SHADOW_EXIT:

@@ -255,7 +255,8 @@ hak_heap_t *test_heap_in(void *memory, size_t size, uint32_t flags, hak_heap_t *
 }
 
 uint64_t test_heap_live_blocks(hak_heap_t *heap) {
-  hak_collect(heap, SIZE_MAX, 0); /* what serial heaps keep counts as live until then */
+  hak_collect(heap, SIZE_MAX,
+              HAK_COLLECT_ALL); /* what serial heaps keep counts as live until then */
   return test_heap_stats(heap).live_blocks;
 }
 

@@ -110,6 +110,8 @@ static void *work_in_thread(void *ctx) {
   pthread_barrier_wait(&g_ready);
   pthread_barrier_wait(&g_go);
   work(worker->salt, worker->most);
+  pthread_barrier_wait(&g_ready);
+  pthread_barrier_wait(&g_go);
   return NULL;
 }
 
@@ -154,11 +156,18 @@ static void use_up(char *memory, size_t size, uint32_t flags, size_t most,
   g_closed = true;
   work(1, most);
   pthread_barrier_wait(&g_go);
+  pthread_barrier_wait(&g_ready);
+  g_closed =
+      false; /* threads that end, or go idle, give back what other heaps have idle */
+  pthread_barrier_wait(&g_go);
   test_threads_end(ids, threads);
+  g_closed = true;
   give_all_shared();
   while (hak_heap_alloc(g_heap, 1000) != NULL) {}
   CHECK(hak_heap_alloc(g_heap, 10 * size) == NULL);
+  g_closed = false;
   hak_thread_idle();
+  g_closed = true;
   hak_stats_t stats = {.struct_size = sizeof stats};
   CHECK_EQ(hak_stats_get(g_heap, &stats), 0);
   CHECK(stats.live_blocks > 0);

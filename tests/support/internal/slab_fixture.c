@@ -4,7 +4,7 @@
 #include "threads.h"
 
 int test_slab_teardown(void **state) {
-  (void)hak_collect(NULL, 0, 0);
+  (void)hak_collect(NULL, 0, HAK_COLLECT_ALL);
   CHECK_EQ(hak_load_relaxed(&g_central->spans), 0);
   return test_class_teardown(state);
 }

@@ -6,11 +6,9 @@
 #include "base/option.h"
 #include "heap/collect.h"
 #include "heap/fork.h"
-#include "heap/maintenance.h"
 #include "superslab/huge.h"
 
 #define NS_PER_MS ((uint64_t)1000000)
-#define PERIOD_MS_MOST 86400000u
 
 uint32_t hak_version(void) { return HAK_VERSION; }
 
@@ -92,17 +90,6 @@ int hak_purge_due(void) {
   uint64_t ms = ns / NS_PER_MS + (ns % NS_PER_MS != 0);
   return ms < INT_MAX ? (int)ms : INT_MAX;
 }
-
-int hak_maintenance_start(unsigned period_ms) {
-  if (period_ms == 0 || period_ms > PERIOD_MS_MOST) return EINVAL;
-  hak_stay_t stay = hak_lifecycle_stay();
-  if (stay == HAK_STAY_NONE) return ENOMEM;
-  int error = hak_maintenance_begin(period_ms * NS_PER_MS);
-  hak_stay_end(stay);
-  return error;
-}
-
-int hak_maintenance_stop(void) { return hak_maintenance_end(); }
 
 void hak_fork_prepare(void) { hak_forking_prepare(); }
 void hak_fork_parent(void) { hak_forking_parent(); }

@@ -3,8 +3,8 @@
  * Depends on: atomic.   Used by: check, wait, report, option, external, heap.
  *
  * Only declared here, so that the lowest folder can wait and report; src/os implements
- * it, for Linux in sys_linux.c. What it needs for memory is in os/os.h. docs/PORTING.md
- * says of each function what a port has to promise.
+ * it, for Linux in sys_linux.c and thread_linux.c. What it needs for memory is in
+ * os/os.h. docs/PORTING.md says of each function what a port has to promise.
  *
  * Every function may be called by any thread, and keeps errno unless it is said; what
  * registers something with the platform may let that allocate.

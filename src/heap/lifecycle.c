@@ -9,7 +9,6 @@
 #include "heap/cache_index.h"
 #include "heap/fork.h"
 #include "heap/heap.h"
-#include "heap/maintenance.h"
 #include "heap/own_os.h"
 #include "heap/phase.h"
 #include "heap/serial.h"
@@ -167,14 +166,22 @@ static int shut_down(bool force) {
   return 0;
 }
 
-/* The library's own thread is not inside meanwhile, and ends with the library. */
+/* Relaxed, all: it leads to constants. */
+static _Atomic(const hak_companion_t *) companion;
+
+void hak_lifecycle_accompany(const hak_companion_t *by) {
+  hak_store_relaxed(&companion, by);
+}
+
 int hak_lifecycle_shutdown(bool force) {
-  if (!hak_maintenance_pause()) return EBUSY;
+  const hak_companion_t *with = hak_load_relaxed(&companion);
+  if (with == NULL) return shut_down(force);
+  if (!with->pause()) return EBUSY;
   int error = shut_down(force);
   if (error == 0) {
-    (void)hak_maintenance_end();
+    (void)with->end();
   } else {
-    hak_maintenance_resume();
+    with->resume();
   }
   return error;
 }

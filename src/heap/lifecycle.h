@@ -1,8 +1,8 @@
 /* lifecycle.h - start and shutdown of the library.
  *
  * Depends on: base, external, os, pages, superslab, tiny, cache_index, fork, heap,
- * maintenance, own_os, phase, serial, stay, thread_end, threads.
- * Used by: thread, api.
+ * own_os, phase, serial, stay, thread_end, threads.
+ * Used by: maintenance, thread, api.
  *
  * Starts and stops all modules, each by its functions _start and _stop. Only slow paths
  * come here: a thread without a state of its own asks before it gets one.
@@ -29,5 +29,15 @@ bool hak_lifecycle_was_shut_down(void);
 
 /* The hooks in use. */
 const hak_os_t *hak_lifecycle_os(void);
+
+/* A thread of the library's own, which is not inside while the library is shut down, and
+ * ends with it. Only maintenance.c makes one; a program that asks for none does not link
+ * it. */
+typedef struct hak_companion {
+  bool (*pause)(void); /* [const] all; see maintenance.h */
+  void (*resume)(void);
+  int (*end)(void);
+} hak_companion_t;
+void hak_lifecycle_accompany(const hak_companion_t *by);
 
 #endif

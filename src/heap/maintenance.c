@@ -4,6 +4,7 @@
 
 #include "base/gate.h"
 #include "base/sys.h"
+#include "heap/lifecycle.h"
 #include "heap/stay.h"
 #include "heap/thread_end.h"
 #include "os/reservation.h"
@@ -96,9 +97,28 @@ static void *run(void *unused) {
 /* --- changes -------------------------------------------------------------------------
  */
 
+static bool is_worker(void) { return hak_load_relaxed(&worker) == (void *)hak_os_self(); }
+
+bool hak_maintenance_pause(void) {
+  if (phase_now(hak_load_relaxed(&state)) != RUNNING) return true;
+  if (is_worker()) return false;
+  hak_gate_close(&work);
+  if (hak_gate_wait(&work, PAUSE_STEPS)) return true;
+  hak_gate_open(&work);
+  return false;
+}
+
+void hak_maintenance_resume(void) {
+  if (phase_now(hak_load_relaxed(&state)) == RUNNING) hak_gate_open(&work);
+}
+
+static const hak_companion_t companion = {hak_maintenance_pause, hak_maintenance_resume,
+                                          hak_maintenance_end};
+
 int hak_maintenance_begin(uint64_t period_ns) {
   int error = change_from(NONE, EALREADY);
   if (error != 0) return error;
+  hak_lifecycle_accompany(&companion);
   period = period_ns;
   hak_store_relaxed(&to_end, 0);
   hak_store_relaxed(&worker, NULL);
@@ -113,8 +133,6 @@ int hak_maintenance_begin(uint64_t period_ns) {
   return error;
 }
 
-static bool is_worker(void) { return hak_load_relaxed(&worker) == (void *)hak_os_self(); }
-
 int hak_maintenance_end(void) {
   if (phase_now(hak_load_relaxed(&state)) == RUNNING && is_worker()) return EDEADLK;
   int error = change_from(RUNNING, EINVAL);
@@ -124,17 +142,4 @@ int hak_maintenance_end(void) {
   hak_sys_thread_join(thread);
   end_change(NONE);
   return 0;
-}
-
-bool hak_maintenance_pause(void) {
-  if (phase_now(hak_load_relaxed(&state)) != RUNNING) return true;
-  if (is_worker()) return false;
-  hak_gate_close(&work);
-  if (hak_gate_wait(&work, PAUSE_STEPS)) return true;
-  hak_gate_open(&work);
-  return false;
-}
-
-void hak_maintenance_resume(void) {
-  if (phase_now(hak_load_relaxed(&state)) == RUNNING) hak_gate_open(&work);
 }

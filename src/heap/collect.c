@@ -3,6 +3,7 @@
 #include "base/option.h"
 #include "heap/give_up.h"
 #include "heap/kind.h"
+#include "heap/serial.h"
 #include "heap/teardown.h"
 #include "heap/thread.h"
 #include "heap/thread_cache.h"
@@ -156,6 +157,8 @@ static void purge_records(collecting_t *c) {
   if (is_done(c)) return;
   const hak_os_t *os = c->me->store->pool.os;
   c->given += hak_heap_records_purge(os, c->max_bytes - c->given, &c->slabs);
+  if (is_done(c)) return;
+  c->given += hak_serials_purge(os, c->max_bytes - c->given, &c->slabs);
 }
 
 /* A thread that has made no refill since calls a decay ago does not need what it has

@@ -117,7 +117,6 @@ hak_heap_t *hak_heap_record_get(const hak_os_t *os, const hak_geometry_t *geomet
   if (heap == NULL) heap = worn_record();
   if (heap != NULL && heap->bare) {
     hak_meta_reuse(CENTRALS_BYTES);
-    if (heap->serial_memory != NULL) hak_meta_reuse(heap->serial_bytes);
     heap->bare = false;
   }
   return heap;
@@ -128,15 +127,9 @@ hak_heap_t *hak_heap_record_get(const hak_os_t *os, const hak_geometry_t *geomet
 /* Gives the pages of an unused record back, but for what tells handles apart. The bytes;
  * 0: they may not go now. Nobody else has the record. */
 static size_t purge(const hak_os_t *os, hak_heap_t *heap) {
-  size_t serial_bytes = heap->serial_memory == NULL ? 0 : heap->serial_bytes;
-  if (serial_bytes != 0 && !hak_meta_purge(os, heap->serial_memory, serial_bytes))
-    return 0;
-  if (!hak_meta_purge(os, heap->store->centrals, CENTRALS_BYTES)) {
-    if (serial_bytes != 0) hak_meta_reuse(serial_bytes); /* zeroes serve as well */
-    return 0;
-  }
+  if (!hak_meta_purge(os, heap->store->centrals, CENTRALS_BYTES)) return 0;
   heap->bare = true;
-  return CENTRALS_BYTES + serial_bytes;
+  return CENTRALS_BYTES;
 }
 
 /* Goes once around the records that wait, each of which becomes the last in turn, so that

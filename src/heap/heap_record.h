@@ -63,13 +63,10 @@ struct hak_heap {
   _Atomic(hak_external_heap_t *)
       external; /* all its blocks are there; NULL; [const] while live */
   _Atomic(hak_external_region_t *)
-      external_region;   /* its SuperSlabs are there; NULL; [const] while live */
-  void *serial_memory;   /* [owner: who makes or ends the heap] pages for a serial heap's
-                            state; stay with the record; NULL if it never was one's */
-  uint32_t serial_bytes; /* [owner: likewise] of these */
-  bool bare;             /* [owner: who has the unused record] its pages went back */
-  uint64_t forking;      /* bit c: class c's lock is taken for a fork */
-  bool unfinished;       /* in the child of a fork: see hak_teardown_finish */
+      external_region; /* its SuperSlabs are there; NULL; [const] while live */
+  bool bare;           /* [owner: who has the unused record] its pages went back */
+  uint64_t forking;    /* bit c: class c's lock is taken for a fork */
+  bool unfinished;     /* in the child of a fork: see hak_teardown_finish */
   hak_atomic_u32_t
       resetting; /* [owner: who has the lease] its blocks are about to go, and it stays */
   hak_atomic_u32_t tells_leaks;     /* [const] what is live at its end is reported */

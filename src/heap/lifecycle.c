@@ -42,6 +42,7 @@ static void stop_all(void) {
   hak_cache_indices_stop();
   hak_magazines_stop();
   hak_own_os_stop();
+  hak_serials_stop();
   hak_heaps_stop();
   hak_externals_stop();
   hak_external_regions_stop();
@@ -80,6 +81,7 @@ static void prewarm(void) {
 static bool start_all(const hak_os_t *os, uint32_t flags) {
   hooks = os == NULL ? *hak_os_default() : *os;
   hak_os_start(&hooks);
+  hak_serials_stop();
   hak_cache_indices_stop();
   if (!environment_read && (flags & HAK_INIT_NO_ENV) == 0) {
     environment_read = true;

@@ -8,16 +8,55 @@
 
 /* --- states -------------------------------------------------------------------- */
 
-/* The state that the record keeps, or a new one. Zeroed memory is begun; what an earlier
- * heap left is in order. */
-static hak_serial_t *state_of(hak_thread_t *me, hak_heap_t *heap) {
-  hak_serial_t *serial = heap->serial_memory;
-  if (serial == NULL) {
-    serial = hak_meta_alloc_pages(me->store->pool.os, sizeof *serial);
-    if (serial == NULL) return NULL;
-    heap->serial_bytes = sizeof *serial;
-    heap->serial_memory = serial;
-  }
+/* Where a state lies: what stays of it when its pages go back. */
+typedef struct hak_serial_slot {
+  struct hak_serial_slot *next; /* [lock: heaps] */
+  hak_serial_t *state;          /* [const] */
+} slot_t;
+
+/* Under the heaps' lock: states that no heap has, with their pages and without. */
+static slot_t *unused, *bare;
+
+void hak_serials_stop(void) { unused = bare = NULL; }
+
+static slot_t *pop_locked(slot_t **list) {
+  hak_lock_assert_held(hak_heaps_lock());
+  slot_t *slot = *list;
+  if (slot != NULL) *list = slot->next;
+  return slot;
+}
+
+static void push(slot_t **list, slot_t *slot) {
+  hak_lock_acquire(hak_heaps_lock());
+  slot->next = *list;
+  *list = slot;
+  hak_lock_release(hak_heaps_lock());
+}
+
+static slot_t *slot_new(const hak_os_t *os) {
+  slot_t *slot = hak_meta_alloc(os, sizeof *slot, sizeof(void *));
+  if (slot == NULL) return NULL;
+  slot->state = hak_meta_alloc_pages(os, sizeof *slot->state);
+  return slot->state == NULL ? NULL : slot;
+}
+
+static slot_t *slot_get(const hak_os_t *os) {
+  hak_lock_acquire(hak_heaps_lock());
+  slot_t *slot = pop_locked(&unused), *without = NULL;
+  if (slot == NULL) without = pop_locked(&bare);
+  hak_lock_release(hak_heaps_lock());
+  if (slot != NULL) return slot;
+  if (without == NULL) return slot_new(os);
+  hak_meta_reuse(sizeof *without->state);
+  return without;
+}
+
+/* Zeroed memory is begun; what an earlier heap left is in order. */
+static hak_serial_t *state_get(hak_thread_t *me) {
+  slot_t *slot = slot_get(me->store->pool.os);
+  if (slot == NULL) return NULL;
+  hak_serial_t *serial = slot->state;
+  serial->slot = slot;
   if (serial->bin_of_step[0] != NULL) return serial;
   serial->key = me->key;
   for (size_t step = 0; step < HAK_TINY_STEPS; step++) {
@@ -28,8 +67,24 @@ static hak_serial_t *state_of(hak_thread_t *me, hak_heap_t *heap) {
   return serial;
 }
 
+size_t hak_serials_purge(const hak_os_t *os, size_t max_bytes, size_t *looks) {
+  size_t given = 0;
+  while (given<max_bytes && * looks> 0) {
+    hak_lock_acquire(hak_heaps_lock());
+    slot_t *slot = pop_locked(&unused);
+    hak_lock_release(hak_heaps_lock());
+    if (slot == NULL) break;
+    if (*looks != SIZE_MAX) --*looks;
+    bool ok = hak_meta_purge(os, slot->state, sizeof *slot->state);
+    push(ok ? &bare : &unused, slot);
+    if (!ok) break;
+    given += sizeof *slot->state;
+  }
+  return given;
+}
+
 bool hak_serial_make(hak_thread_t *me, hak_heap_t *heap) {
-  hak_serial_t *serial = state_of(me, heap);
+  hak_serial_t *serial = state_get(me);
   if (serial == NULL) return false;
   hak_bins_init(serial->bins, serial->holds, heap->store);
   serial->cache = (hak_cache_t){serial->bins,    serial->holds,  heap->store,    0,
@@ -78,6 +133,7 @@ void hak_serial_clear(hak_thread_t *me, hak_heap_t *heap, bool end) {
   hak_store_relaxed(&heap->serial, NULL);
   hak_budget_count_user(&heap->store->pool.budget, -1);
   hak_heap_unpin(heap);
+  push(&unused, serial->slot);
 }
 
 void hak_serial_end(hak_thread_t *me, hak_heap_t *heap) {

@@ -2,7 +2,7 @@
  * thread.
  *
  * Depends on: base, pages, tiny, bins, heap.
- * Used by: kind, fork_caches, lifecycle, api.
+ * Used by: kind, fork_caches, lifecycle, collect, api.
  *
  * A serial heap is used by one thread at a time, in an order that the program sees
  * to. The heap has itself what each thread has of another heap: bins, and slabs that are
@@ -14,7 +14,7 @@
  * cache.
  *
  * Life: made by the heap's first allocation -> unused from the heap's end on -> of
- * another serial heap with the same record, which keeps the state's memory.
+ * another serial heap. Its pages may go back meanwhile, its address does not.
  *
  * Access: by who has the heap; statistics may read what is atomic.
  */
@@ -25,7 +25,8 @@
 #include "heap/heap.h"
 
 typedef struct hak_serial {
-  hak_link_key_t key;      /* [const] that of all threads */
+  hak_link_key_t key;           /* [const] that of all threads */
+  struct hak_serial_slot *slot; /* [owner: who has the state] see serial.c */
   hak_atomic_u32_t inside; /* full asserts: somebody is at it; see hak_serial_begin */
   /* [const] Which bin serves 8 * i + 1 to 8 * i + 8 bytes. */
   hak_bin_t *bin_of_step[HAK_TINY_STEPS];
@@ -83,5 +84,11 @@ void hak_serial_flush(hak_thread_t *me, hak_heap_t *heap);
 void hak_serial_clear(hak_thread_t *me, hak_heap_t *heap, bool end);
 /* The heap is for all threads from here on: others may free its blocks. */
 void hak_serial_end(hak_thread_t *me, hak_heap_t *heap);
+
+/* Gives the pages of unused states back, until they are max_bytes, or *looks states were
+ * looked at. The bytes. No lock held. */
+size_t hak_serials_purge(const hak_os_t *os, size_t max_bytes, size_t *looks);
+/* Forgets all states; their memory is about to go. */
+void hak_serials_stop(void);
 
 #endif

@@ -14,7 +14,7 @@
 
 enum {
   FRAMES = 600,
-  WARM_UP = 10,
+  WARM_UP = 100,
   PARTICLES = 4000,
   MONSTERS = 2000
 };

@@ -75,7 +75,7 @@ void hak_rows_add_span(hak_rows_t *rows, const hak_superslab_t *ss,
                        const hak_place_t *place, uint32_t carved) {
   hak_slab_t *slab = place->slab;
   bool large = place->cls == HAK_CLASS_LARGE;
-  unsigned span = slab->span, slot = slab->slot;
+  unsigned span = hak_slab_span(slab), slot = slab->slot;
   if (span == 0 || span > HAK_SUPERSLAB_SLABS - slot) return; /* it changes */
   uint64_t size = large ? hak_large_usable(place) : hak_class_size(place->cls);
   if (hak_os_is_fixed(ss->extent.os)) {

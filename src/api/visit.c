@@ -197,7 +197,7 @@ static void mark_list(const visit_t *v, hak_slab_t *slab, const void *block,
   uint32_t cls = hak_slab_class(slab);
   for (uint32_t i = 0; i < look->carved && block != HAK_LINK_END; i++) {
     size_t offset = (size_t)((const char *)block - look->start);
-    if (offset >= (size_t)slab->span << HAK_SLAB_SHIFT) return;
+    if (offset >= (size_t)hak_slab_span(slab) << HAK_SLAB_SHIFT) return;
     uint32_t index = hak_class_index(cls, offset);
     if (index >= look->carved || !hak_class_is_start(cls, offset)) return;
     const void *next = hak_link_read(&v->me->key, block);

@@ -218,7 +218,7 @@ static uint32_t each_slab(hak_superslab_t *ss, hak_heap_t *heap,
       unowned |= taken & (uint32_t)1 << i++;
       continue;
     }
-    i += slab->span > 0 ? slab->span : 1; /* read before it may go */
+    i += hak_slab_span(slab) > 0 ? hak_slab_span(slab) : 1; /* read before it may go */
     look(heap, slab, ctx);
   }
   return unowned;

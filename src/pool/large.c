@@ -16,7 +16,8 @@ size_t hak_large_good_size(const hak_os_t *os, size_t size) {
 /* The slots where a block of a span ends. */
 static hak_tail_t span_tail(hak_slab_t *slab, size_t usable) {
   size_t pages = hak_os_pages(hak_slab_superslab(slab)->extent.os, usable);
-  return (hak_tail_t){hak_slab_superslab(slab), slab->slot, slab->span, pages, pages};
+  return (hak_tail_t){hak_slab_superslab(slab), slab->slot, hak_slab_span(slab), pages,
+                      pages};
 }
 
 /* The SuperSlab where a run ends. */
@@ -34,7 +35,7 @@ static void *span_alloc(hak_shared_pool_t *pool, size_t usable, size_t alignment
   if (slab == NULL) return NULL;
   char *start = hak_slab_start(slab);
   hak_slab_set_class(slab, HAK_CLASS_LARGE);
-  slab->span = (uint8_t)span;
+  hak_slab_set_span(slab, span);
   hak_store_relaxed(&slab->capacity, 1);
   hak_store_relaxed(&slab->usable, (uint32_t)usable);
   hak_locate_set_class((uintptr_t)start, span, HAK_CLASS_LARGE);
@@ -183,7 +184,7 @@ bool hak_large_claim(const hak_place_t *place) {
 }
 
 static void span_free(hak_shared_pool_t *pool, hak_slab_t *slab, char *start) {
-  unsigned span = slab->span;
+  unsigned span = hak_slab_span(slab);
   hak_tail_t tail = span_tail(slab, hak_load_relaxed(&slab->usable));
   hak_tail_end(pool, &tail);
   hak_slab_set_class(slab, HAK_CLASS_NONE);
@@ -237,7 +238,7 @@ static size_t span_resize(hak_shared_pool_t *pool, const hak_place_t *place,
   hak_superslab_t *ss = hak_slab_superslab(slab);
   if (usable > HAK_LARGE_SPAN_MAX) usable = HAK_LARGE_SPAN_MAX;
   if (usable < min_usable) return 0;
-  unsigned have = slab->span, want = (unsigned)hak_div_up(usable, HAK_SLAB_SIZE);
+  unsigned have = hak_slab_span(slab), want = (unsigned)hak_div_up(usable, HAK_SLAB_SIZE);
   if (want > have && !hak_pool_extend(pool, slab, have, want - have)) {
     want = have;
     usable = have * HAK_SLAB_SIZE;
@@ -253,7 +254,7 @@ static size_t span_resize(hak_shared_pool_t *pool, const hak_place_t *place,
     hak_locate_set_class((uintptr_t)place->start + want * HAK_SLAB_SIZE, have - want,
                          HAK_CLASS_NONE);
   }
-  slab->span = (uint8_t)want;
+  hak_slab_set_span(slab, want);
   hak_store_relaxed(&slab->usable, (uint32_t)usable);
   hak_locate_set_class((uintptr_t)place->start, want, HAK_CLASS_LARGE);
   if (want < have) {

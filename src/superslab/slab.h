@@ -55,7 +55,7 @@ typedef struct hak_slab {
   hak_atomic_u32_t held_back; /* [owner: holder] blocks still out when `room` runs out */
   hak_atomic_u32_t usable;    /* [owner: who has the block] bytes of a large block */
   hak_atomic_u8_t cls;        /* [const] size class or HAK_CLASS_* */
-  uint8_t span;               /* [const] slabs in the span */
+  hak_atomic_u8_t span;       /* [const] slabs in the span; read late by statistics */
   uint8_t queue : 4;          /* [owner: holder] hak_slab_queue_t */
   uint8_t group : 4; /* [owner: holder] of HAK_QUEUE_PARTIAL: by how full it is */
   hak_atomic_u8_t
@@ -119,6 +119,13 @@ HAK_HOT uint32_t hak_slab_capacity(const hak_slab_t *slab) {
 }
 HAK_HOT uint32_t hak_slab_pages(const hak_slab_t *slab) {
   return hak_load_relaxed(&((hak_slab_t *)slab)->committed);
+}
+
+HAK_HOT unsigned hak_slab_span(const hak_slab_t *slab) {
+  return hak_load_relaxed(&((hak_slab_t *)slab)->span);
+}
+HAK_HOT void hak_slab_set_span(hak_slab_t *slab, unsigned span) {
+  hak_store_relaxed(&slab->span, (uint8_t)span);
 }
 
 HAK_HOT uint32_t hak_slab_carved(hak_slab_t *slab) {

@@ -27,10 +27,10 @@ size_t hak_commit_first(const hak_thread_t *me, const hak_cache_t *cache, uint32
 
 size_t hak_commit_bytes(const hak_cache_t *cache, hak_slab_t *slab) {
   const hak_shared_pool_t *pool = &cache->store->pool;
-  size_t all = slab->span * HAK_SLAB_SIZE;
+  size_t all = hak_slab_span(slab) * HAK_SLAB_SIZE;
   if (hak_pool_is_enclosed(pool)) return all;
   size_t per_slab = hak_os_pages(pool->os, HAK_SLAB_SIZE), pages = 0;
-  for (unsigned i = 0; i < slab->span; i++) {
+  for (unsigned i = 0; i < hak_slab_span(slab); i++) {
     pages += hak_slab_pages(slab + i);
     if (hak_slab_pages(slab + i) != per_slab) break;
   }
@@ -40,7 +40,7 @@ size_t hak_commit_bytes(const hak_cache_t *cache, hak_slab_t *slab) {
 static bool commit(hak_thread_t *me, const hak_cache_t *cache, hak_slab_t *slab,
                    size_t bytes) {
   bool zeroed;
-  return hak_superslab_commit(hak_slab_superslab(slab), slab->slot, slab->span,
+  return hak_superslab_commit(hak_slab_superslab(slab), slab->slot, hak_slab_span(slab),
                               hak_os_pages(cache->store->pool.os, bytes),
                               me->no_grow != 0, &zeroed);
 }
@@ -55,7 +55,7 @@ uint32_t hak_commit_blocks_slow(hak_thread_t *me, const hak_cache_t *cache,
   bool limited = hak_budget_is_limited(&pool->budget);
   if (limited && fits > 0) return fits;
   if (limited) want = from + size;
-  want = rounded(pool, want, slab->span);
+  want = rounded(pool, want, hak_slab_span(slab));
   if (HAK_UNLIKELY(!commit(me, cache, slab, want))) return fits;
   uint32_t more = (uint32_t)((want - from) / size);
   return more < n ? more : n;
@@ -63,5 +63,5 @@ uint32_t hak_commit_blocks_slow(hak_thread_t *me, const hak_cache_t *cache,
 
 bool hak_commit_whole(hak_thread_t *me, const hak_cache_t *cache, hak_slab_t *slab) {
   if (hak_pool_is_enclosed(&cache->store->pool)) return true;
-  return commit(me, cache, slab, slab->span * HAK_SLAB_SIZE);
+  return commit(me, cache, slab, hak_slab_span(slab) * HAK_SLAB_SIZE);
 }

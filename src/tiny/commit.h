@@ -33,8 +33,8 @@ uint32_t hak_commit_blocks_slow(hak_thread_t *me, const hak_cache_t *cache,
                                 hak_slab_t *slab, uint32_t n);
 HAK_HOT uint32_t hak_commit_blocks(hak_thread_t *me, const hak_cache_t *cache,
                                    hak_slab_t *slab, uint32_t n) {
-  if (HAK_LIKELY(
-          hak_superslab_is_whole(hak_slab_superslab(slab), slab->slot, slab->span)))
+  if (HAK_LIKELY(hak_superslab_is_whole(hak_slab_superslab(slab), slab->slot,
+                                        hak_slab_span(slab))))
     return n;
   return hak_commit_blocks_slow(me, cache, slab, n);
 }

@@ -25,16 +25,16 @@ static hak_central_t *central_of(const hak_cache_t *cache, uint32_t cls) {
 
 void hak_hold_set_entry(hak_thread_t *me, const hak_cache_t *cache, hak_slab_t *slab,
                         uint64_t entry) {
-  HAK_COUNT(me, entry_writes, slab->span);
+  HAK_COUNT(me, entry_writes, hak_slab_span(slab));
   if (cache->lookup != NULL) {
     /* Entries of a serial heap's slabs are always unowned. The lookup cache says which
      * list an entry would name. */
     hak_list_t *bin = &cache->bins[hak_slab_class(slab)].list;
-    hak_lookup_redirect(cache->lookup, hak_slab_start(slab), slab->span,
+    hak_lookup_redirect(cache->lookup, hak_slab_start(slab), hak_slab_span(slab),
                         entry != 0 ? &slab->list : bin);
     return;
   }
-  hak_registry_set_entries((uintptr_t)hak_slab_start(slab), slab->span, entry);
+  hak_registry_set_entries((uintptr_t)hak_slab_start(slab), hak_slab_span(slab), entry);
 }
 
 void hak_hold_name_bin_locked(hak_thread_t *me, const hak_cache_t *cache,
@@ -123,11 +123,12 @@ void hak_hold_retire(hak_thread_t *me, const hak_cache_t *cache, hak_slab_t *sla
   hak_sub_relaxed(&central_of(cache, hak_slab_class(slab))->spans, 1);
   hak_hold_set_entry(me, cache, slab, 0);
   if (cache->lookup != NULL) {
-    hak_lookup_forget(cache->lookup, hak_slab_start(slab), slab->span);
+    hak_lookup_forget(cache->lookup, hak_slab_start(slab), hak_slab_span(slab));
   }
-  hak_locate_set_class((uintptr_t)hak_slab_start(slab), slab->span, HAK_CLASS_NONE);
+  hak_locate_set_class((uintptr_t)hak_slab_start(slab), hak_slab_span(slab),
+                       HAK_CLASS_NONE);
   hak_slab_end(slab);
-  hak_pool_put(&cache->store->pool, slab, slab->span);
+  hak_pool_put(&cache->store->pool, slab, hak_slab_span(slab));
 }
 
 /* Every block of a slab that this thread holds is home. The slab is carved again, in
@@ -412,8 +413,8 @@ size_t hak_hold_shed(hak_thread_t *me, const hak_cache_t *cache) {
     hak_slab_t *slab;
     size_t got = 1;
     while (got != 0 && (slab = take_loose(cache, central)) != NULL) {
-      got = hak_superslab_purge_tail(hak_slab_superslab(slab), slab->slot, slab->span,
-                                     pages_carved(cache, slab));
+      got = hak_superslab_purge_tail(hak_slab_superslab(slab), slab->slot,
+                                     hak_slab_span(slab), pages_carved(cache, slab));
       /* Blocks that were carved there before have no links any more. */
       slab->dirty = 0;
       put_back(me, cache, central, slab);

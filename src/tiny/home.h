@@ -10,7 +10,8 @@
 /* True if the block lies in the slab's span, which begins at `start`. */
 HAK_HOT bool hak_home_is_in_span(const hak_slab_t *slab, const char *start,
                                  const void *block) {
-  return (size_t)((const char *)block - start) < (size_t)slab->span << HAK_SLAB_SHIFT;
+  return (size_t)((const char *)block - start) < (size_t)hak_slab_span(slab)
+                                                     << HAK_SLAB_SHIFT;
 }
 
 /* Sends blocks of a shared class straight to their slabs; returns the number of runs that

@@ -23,7 +23,7 @@ static void find(const hak_thread_t *me, hak_slab_t *slab, const void *block,
   uint32_t cls = hak_slab_class(slab), carved = hak_slab_carved(slab);
   while (block != HAK_LINK_END) {
     size_t offset = (size_t)((const char *)block - start);
-    if (offset >= (size_t)slab->span << HAK_SLAB_SHIFT) return;
+    if (offset >= (size_t)hak_slab_span(slab) << HAK_SLAB_SHIFT) return;
     if (!hak_class_is_start(cls, offset)) return;
     uint32_t index = hak_class_index(cls, offset);
     uint64_t bit = (uint64_t)1 << (index % BITS);
@@ -61,7 +61,7 @@ void hak_reclaim_slab(hak_thread_t *me, const hak_cache_t *cache, hak_slab_t *sl
     hak_hold_retire(me, cache, slab);
     return;
   }
-  hak_locate_set_class((uintptr_t)hak_slab_start(slab), slab->span, cls);
+  hak_locate_set_class((uintptr_t)hak_slab_start(slab), hak_slab_span(slab), cls);
   hak_hold_set_entry(me, cache, slab, hak_cache_entry(cache, cls));
   if (hak_word_is_full(hak_load_relaxed(&slab->word))) return;
   hak_central_t *central = &cache->store->centrals[cls];

@@ -163,7 +163,7 @@ static batch_t part_of_list(hak_thread_t *me, const hak_cache_t *cache, uint32_t
 /* True if a bin may not get the slab's list as a whole where that is longer than the
  * bin's own lists may be. */
 static bool is_parted(const hak_hold_t *hold, const hak_slab_t *slab) {
-  return slab->span > 1 || hak_capacity_is_cut(hold);
+  return hak_slab_span(slab) > 1 || hak_capacity_is_cut(hold);
 }
 
 /* The list of a partly free slab of this thread. */

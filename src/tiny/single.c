@@ -50,7 +50,7 @@ HAK_WARM void hak_single_home(hak_thread_t *me, const hak_cache_t *cache, uint32
   }
   if (hak_capacity_has_singles(me, cache)) cache->holds[cls].taken++;
   HAK_COUNT(me, slab_retired, 1);
-  unsigned span = slab->span;
+  unsigned span = hak_slab_span(slab);
   HAK_COUNT(me, entry_writes, 1);
   hak_registry_set_entries((uintptr_t)block, 1, 0);
   hak_locate_set_class((uintptr_t)block, span, HAK_CLASS_NONE);

@@ -20,7 +20,7 @@ static void begin(hak_slab_t *slab, uint32_t cls, unsigned span, uint32_t carved
   hak_store_relaxed(&slab->capacity, (uint32_t)(span * HAK_SLAB_SIZE / size));
   slab->list.block_size = size;
   hak_slab_set_class(slab, cls);
-  slab->span = (uint8_t)span;
+  hak_slab_set_span(slab, span);
   slab->queue = HAK_QUEUE_NONE;
   slab->dirty = 0;
   slab->unsure = 0;
@@ -283,7 +283,7 @@ bool hak_slab_is_valid(hak_thread_t *me, const hak_cache_t *cache, hak_slab_t *s
   const char *start = hak_slab_start(slab);
   for (const void *block = slab->list.head; block != HAK_LINK_END; listed++) {
     size_t offset = (size_t)((const char *)block - start);
-    if (offset >= (size_t)slab->span << HAK_SLAB_SHIFT || listed == carved ||
+    if (offset >= (size_t)hak_slab_span(slab) << HAK_SLAB_SHIFT || listed == carved ||
         !hak_class_is_start(hak_slab_class(slab), offset) ||
         hak_class_index(hak_slab_class(slab), offset) >= carved) {
       return false;

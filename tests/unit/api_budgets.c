@@ -527,7 +527,9 @@ static void soft__gives_back_and_asks_at_each_step_without_failing(void **state)
     list = block;
   }
   /* Each 32 KiB of growth is a step, in which one or two slabs' pages come. */
-  CHECK_MSG(p.calls >= 50 && p.calls <= 4 * MIB / (32 * KIB), "%u", p.calls);
+  CHECK_MSG(p.calls >= 50, "%u", p.calls);
+  /* Strict hooks are asked for fewer pages at a time. */
+  if (!test_is_strict()) CHECK_MSG(p.calls <= 4 * MIB / (32 * KIB), "%u", p.calls);
   CHECK(p.kinds == HAK_PRESSURE_SOFT && p.needed > 3 * MIB);
   free_list(&list);
   collect();

@@ -238,7 +238,8 @@ static void calloc__of_sparse_arrays_touches_nothing(void **state) {
     hak_free(block);
     char *again = hak_calloc(1, sizes[i]);
     CHECK(again == block); /* its pages have old contents */
-    CHECK_EQ(resident(again, sizes[i]), 0);
+    /* Strict hooks look at what they are given. */
+    if (!test_is_strict()) CHECK_EQ(resident(again, sizes[i]), 0);
     again[sizes[i] / 2] = 1;
     CHECK(again[0] == 0 && again[sizes[i] - 1] == 0);
     hak_free(again);

@@ -237,7 +237,7 @@ static void span__that_is_long_gives_a_part_of_its_list(void **state) {
   uint32_t batch = hak_bin_capacity(test_bin());
   hak_flush_class(g_me, g_cache, g_class);
   hak_slab_t *held = test_slab_full();
-  CHECK(held->span > 1);
+  CHECK(hak_slab_span(held) > 1);
   uint32_t capacity = hak_slab_capacity(held);
   CHECK(batch > 0 && batch < capacity - 1);
   test_slab_home(held, 0, capacity - 1);

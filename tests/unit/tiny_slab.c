@@ -45,7 +45,7 @@ static void slab__that_begins_is_held_and_not_carved(void **state) {
   CHECK_EQ(hak_slab_class(slab), 22);
   CHECK_EQ(slab->list.block_size, 1280);
   CHECK(slab->list.head == HAK_LINK_END);
-  CHECK_EQ(slab->span, 3);
+  CHECK_EQ(hak_slab_span(slab), 3);
   CHECK_EQ(slab->queue, HAK_QUEUE_NONE);
   CHECK_EQ(slab->dirty, 0);
   CHECK_EQ(slab->unsure, 0);
@@ -60,7 +60,7 @@ static void single_block__is_out_until_the_first_of_two_ends_it(void **state) {
   test_slab_expect(slab, 1, 1, 0);
   CHECK_EQ(hak_slab_capacity(slab), 1);
   CHECK_EQ(slab->list.block_size, 81920);
-  CHECK_EQ(slab->span, 2);
+  CHECK_EQ(hak_slab_span(slab), 2);
   CHECK(slab->list.head == HAK_LINK_END);
   for (int i = 0; i < 2; i++) {
     CHECK_EQ(hak_slab_end_single(slab), i == 0);

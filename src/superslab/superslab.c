@@ -192,7 +192,8 @@ bool hak_superslab_commit(hak_superslab_t *ss, unsigned first, unsigned count,
       hak_mask32(first, (unsigned)hak_div_up(pages * os->page_size, HAK_SLAB_SIZE));
   uint32_t was_zero = hak_load_relaxed(&ss->zero) & touched;
   if (!charge_slots(ss, hak_mask32(first, count))) return false;
-  if (was_zero != 0) hak_and_relaxed(&ss->zero, ~touched);
+  /* Of all slots: whoever has them may write to pages that are there without asking. */
+  set_bits(&ss->zero, hak_mask32(first, count), false);
   if ((hak_load_relaxed(&ss->whole) & touched) == touched) {
     *zeroed = was_zero == touched;
     return true;

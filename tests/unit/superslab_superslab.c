@@ -256,6 +256,9 @@ static void commit_huge__commits_all_once_and_says_that_it_is_zero(void **state)
   use_pages(4, 2 * g_per_slab, zeroed);
   CHECK(hak_superslab_commit(&g_ss, 4, 2, 2 * g_per_slab, true, &zeroed) && !zeroed);
   CHECK(hak_superslab_commit(&g_ss, 5, 2, 2 * g_per_slab, true, &zeroed) && !zeroed);
+  /* Who has slots may write to all their pages, whatever part was asked for. */
+  CHECK(hak_superslab_commit(&g_ss, 8, 4, 1, true, &zeroed) && zeroed);
+  CHECK(hak_superslab_commit(&g_ss, 10, 1, 1, true, &zeroed) && !zeroed);
   hak_superslab_commit_huge(&g_ss); /* has pages: nothing to do */
   CHECK_EQ(g_os.calls[TEST_OS_COMMIT], 1);
   check_all();

@@ -19,12 +19,16 @@ static hak_heap_t *heap_of(hak_budget_t *level) {
 
 /* --- room without a question ------------------------------------------------ */
 
-static void purge(hak_thread_t *me, hak_heap_t *heap) {
+static void purge_pool(hak_heap_t *heap) {
   size_t slabs = SIZE_MAX;
   if (hak_option(PURGE_MODE) == 0) return;
-  hak_cache_t bare = hak_cache_bare(me, heap);
-  hak_hold_shed(me, &bare);
   hak_pool_purge(&heap->store->pool, UINT64_MAX, SIZE_MAX, &slabs);
+}
+
+static void purge(hak_thread_t *me, hak_heap_t *heap) {
+  hak_cache_t bare = hak_cache_bare(me, heap);
+  if (hak_option(PURGE_MODE) != 0) hak_hold_shed(me, &bare);
+  purge_pool(heap);
 }
 
 static void relieve_one(hak_thread_t *me, hak_heap_t *heap) {
@@ -35,9 +39,11 @@ static void relieve_one(hak_thread_t *me, hak_heap_t *heap) {
 /* The lease is kept for the purge, so that the heap stays. */
 static void relieve_other(hak_thread_t *me, hak_heap_t *heap) {
   hak_heap_lease(heap);
-  if (hak_heap_is_used(heap)) {
+  if (hak_heap_is_used(heap) && hak_kind_has_thread_caches(heap)) {
     hak_cache_drain(me, heap);
     purge(me, heap);
+  } else if (hak_heap_is_used(heap)) {
+    purge_pool(heap); /* what it keeps itself is whoever's has the heap */
   }
   hak_heap_unlease(heap);
 }

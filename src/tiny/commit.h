@@ -10,7 +10,7 @@
  * a small limit has room for one block each of many classes.
  *
  * A slab that comes from the pool with more pages keeps them until memory is short
- * (hak_commit_shed). If pages are refused the slab stays as it is, and is carved on when
+ * (hak_hold_shed). If pages are refused the slab stays as it is, and is carved on when
  * there is room.
  *
  *     carved x block size <= bytes committed from the start of the span

@@ -2,6 +2,7 @@
 
 #include "base/check.h"
 #include "pages/clock.h"
+#include "superslab/huge.h"
 #include "superslab/locate.h"
 #include "tiny/commit.h"
 #include "tiny/partial_list.h"
@@ -413,6 +414,7 @@ size_t hak_hold_shed(hak_thread_t *me, const hak_cache_t *cache) {
     hak_slab_t *slab;
     size_t got = 1;
     while (got != 0 && (slab = take_loose(cache, central)) != NULL) {
+      hak_huge_before_part_goes(hak_slab_superslab(slab));
       got = hak_superslab_purge_tail(hak_slab_superslab(slab), slab->slot,
                                      hak_slab_span(slab), pages_carved(cache, slab));
       /* Blocks that were carved there before have no links any more. */

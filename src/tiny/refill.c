@@ -191,14 +191,9 @@ static batch_t from_held(hak_thread_t *me, const hak_cache_t *cache, uint32_t cl
 
 /* The list of a wholly carved slab on the partial list. The slab is full then, or this
  * thread holds it if its list is too long for a bin. */
-static batch_t from_partial(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls) {
+static batch_t from_listed(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls) {
   hak_central_t *central = &cache->store->centrals[cls];
-  /* Slabs that are leaving come after those that were never wholly carved. */
-  uint32_t groups = hak_load_relaxed(&central->groups);
-  if (groups == 0 || (groups == 1u << HAK_PARTIAL_LEAVING &&
-                      hak_load_relaxed(&central->uncarved) != NULL)) {
-    return nothing;
-  }
+  if (hak_load_relaxed(&central->groups) == 0) return nothing;
   batch_t batch = nothing;
   HAK_COUNT(me, shelf_visits, 1);
   hak_lock_acquire(&central->lock);
@@ -224,20 +219,66 @@ static batch_t from_partial(hak_thread_t *me, const hak_cache_t *cache, uint32_t
   return batch;
 }
 
-/* Takes a partly carved slab off the partial list and holds it; NULL if there is none. */
-static hak_slab_t *take_uncarved(hak_thread_t *me, const hak_cache_t *cache,
-                                 uint32_t cls) {
+/* Slabs that are leaving come after those that were never wholly carved. */
+static batch_t from_partial(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls) {
+  hak_central_t *central = &cache->store->centrals[cls];
+  bool leaving_only = hak_load_relaxed(&central->groups) == (uint32_t)1
+                                                                << HAK_PARTIAL_LEAVING;
+  if (leaving_only && hak_load_relaxed(&central->uncarved) != NULL) return nothing;
+  return from_listed(me, cache, cls);
+}
+
+/* Takes a partly carved slab off the partial list and holds it, if `free` one with free
+ * blocks among the first few; NULL if there is none. */
+static hak_slab_t *take_uncarved(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls,
+                                 bool free) {
+  enum {
+    LOOKS = 64
+  };
   hak_central_t *central = &cache->store->centrals[cls];
   if (hak_load_relaxed(&central->uncarved) == NULL) return NULL;
   HAK_COUNT(me, shelf_visits, 1);
   hak_lock_acquire(&central->lock);
   hak_slab_t *slab = hak_load_relaxed(&central->uncarved);
+  int looks = 0;
+  while (free && slab != NULL && hak_slab_out(slab) == hak_slab_carved(slab)) {
+    slab = ++looks < LOOKS ? slab->next : NULL;
+  }
   if (slab != NULL) {
     hak_partial_remove_locked(central, slab);
+    hak_hold_name_bin_locked(me, cache, slab);
     hak_slab_partial_to_held_locked(cache, slab);
   }
   hak_lock_release(&central->lock);
   return slab;
+}
+
+/* The free blocks of a partly carved slab, which is the current one from here on. */
+static batch_t from_uncarved(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls,
+                             hak_slab_t *slab) {
+  cache->holds[cls].current = slab;
+  uint32_t free = hak_slab_carved(slab) - hak_slab_out(slab);
+  if (free == 0) return nothing;
+  if (free > most_of(cache, cls)) {
+    return part_of_list(me, cache, cls, slab, hak_bin_batch(&cache->bins[cls]));
+  }
+  return (batch_t){hak_slab_take_list(slab), free};
+}
+
+/* The current slab's next pages are refused: it waits on the partial list, and what the
+ * heap has of the class elsewhere serves, or slots that have pages. */
+static HAK_SLOW batch_t from_elsewhere(hak_thread_t *me, const hak_cache_t *cache,
+                                       uint32_t cls) {
+  hak_hold_list_all(me, cache, cls);
+  batch_t batch = from_listed(me, cache, cls);
+  if (batch.list != HAK_LINK_END) return batch;
+  hak_slab_t *slab = take_uncarved(me, cache, cls, true);
+  if (slab != NULL) return from_uncarved(me, cache, cls, slab);
+  slab = hak_hold_new(me, cache, cls);
+  if (slab == NULL) return nothing;
+  HAK_COUNT(me, refill_slab, 1);
+  cache->holds[cls].current = slab;
+  return carve(me, cache, cls, slab);
 }
 
 /* Blocks of the slab that is being carved. If there is none, a partly carved slab of the
@@ -246,14 +287,10 @@ static batch_t from_current(hak_thread_t *me, const hak_cache_t *cache, uint32_t
   hak_hold_t *hold = &cache->holds[cls];
   hak_slab_t *slab = hold->current;
   if (slab == NULL) {
-    slab = take_uncarved(me, cache, cls);
+    slab = take_uncarved(me, cache, cls, false);
     if (slab != NULL) {
-      hold->current = slab;
-      uint32_t free = hak_slab_carved(slab) - hak_slab_out(slab);
-      if (free > most_of(cache, cls)) {
-        return part_of_list(me, cache, cls, slab, hak_bin_batch(&cache->bins[cls]));
-      }
-      if (free > 0) return (batch_t){hak_slab_take_list(slab), free};
+      batch_t batch = from_uncarved(me, cache, cls, slab);
+      if (batch.list != HAK_LINK_END) return batch;
     } else {
       slab = hak_hold_new(me, cache, cls);
       if (slab == NULL) return nothing;
@@ -267,7 +304,8 @@ static batch_t from_current(hak_thread_t *me, const hak_cache_t *cache, uint32_t
     if (remote != NULL)
       return (batch_t){remote, count}; /* the blocks count as out already */
   }
-  return carve(me, cache, cls, slab);
+  batch_t batch = carve(me, cache, cls, slab);
+  return HAK_LIKELY(batch.list != HAK_LINK_END) ? batch : from_elsewhere(me, cache, cls);
 }
 
 /* Blocks from the first stage that has any (refill.h), for a bin that is empty. */
@@ -294,7 +332,8 @@ static batch_t next_batch(hak_thread_t *me, const hak_cache_t *cache, uint32_t c
     return (batch_t){block, 1};
   }
   hold->given += hak_bin_batch(bin);
-  if (hold->given >= (uint64_t)hak_option(TRIM_REFILLS) * hak_bin_batch(bin)) {
+  if (!hak_cache_is_shared_way(cache) &&
+      hold->given >= (uint64_t)hak_option(TRIM_REFILLS) * hak_bin_batch(bin)) {
     hak_trim_class(me, cache, cls);
   }
   hak_magazine_t *magazine = hak_load_relaxed(&hold->magazine);

@@ -57,7 +57,11 @@ static void purge(collecting_t *c, hak_shared_pool_t *pool) {
     return;
   }
   purge_on(c, pool, hak_retention_old());
-  if (!is_done(c)) purge_on(c, pool, hak_retention_surplus());
+  if (is_done(c)) return;
+  size_t before = c->given;
+  hak_retention_terms_t surplus = hak_retention_surplus();
+  purge_on(c, pool, surplus);
+  hak_idle_note_given(c->given - before, surplus.before);
 }
 
 /* Free SuperSlabs and mappings of the process; where what is due of all heaps is wanted,

@@ -307,7 +307,8 @@ bool hak_kind_may_end(hak_heap_t *heap) {
 static bool has_no_slabs_in_use(hak_heap_t *heap) {
   hak_shared_pool_t *pool = &heap->store->pool;
   hak_lock_acquire(&pool->lock);
-  bool empty = hak_load_relaxed(&pool->taken) == 0 && pool->runs == NULL;
+  /* Slots in hand are free: who gives their pages back is waited for at the end. */
+  bool empty = hak_load_relaxed(&pool->taken) == pool->in_hand && pool->runs == NULL;
   hak_lock_release(&pool->lock);
   /* Acquire: pairs with uncount_mapped. */
   return empty && hak_load_acquire(&pool->mapped_blocks) == 0;

@@ -13,7 +13,8 @@
 enum {
   PHASE_BITS = 2,
   NAP_NS = 10000000, /* between two looks whether to end, where nobody can be woken */
-  PAUSE_STEPS = 100  /* a piece of work is over soon, unless it is in a hook */
+  PAUSE_STEPS = 100, /* a piece of work is over soon, unless it is in a hook */
+  PIECE_BYTES = 32 << 20
 };
 typedef enum phase {
   NONE = 0,
@@ -59,12 +60,14 @@ static void sleep_a_period(void) {
   }
 }
 
-static void give_back(void) {
+/* A piece of what is due; false if that is all. */
+static bool give_back(void) {
   hak_os_scope_t before = hak_os_enter(HAK_OS_GIVING);
   size_t slabs = SIZE_MAX;
   hak_os_retry_releases(false);
-  hak_retention_give_due(SIZE_MAX, &slabs);
+  bool more = hak_retention_give_due(PIECE_BYTES, &slabs) >= PIECE_BYTES;
   hak_os_leave(before);
+  return more;
 }
 
 /* A handler of the program's that allocated has attached the thread. */
@@ -75,21 +78,24 @@ static void detach(void) {
   hak_thread_end(me);
 }
 
-static void work_once(void) {
-  if (!hak_gate_enter(&work)) return;
+/* True if there is more to do. */
+static bool work_once(void) {
+  if (!hak_gate_enter(&work)) return false;
+  bool more = false;
   if (hak_stay_try()) {
-    give_back();
+    more = give_back();
     hak_stay_end_slow();
   }
   detach();
   hak_gate_leave(&work);
+  return more;
 }
 
 static void *run(void *unused) {
   hak_store_relaxed(&worker, (void *)hak_os_self());
   while (!is_to_end()) {
     sleep_a_period();
-    if (!is_to_end()) work_once();
+    while (!is_to_end() && work_once()) {}
   }
   return unused;
 }

@@ -23,9 +23,12 @@ void hak_thread_report(hak_thread_t *me, const char *function, void (*leave)(voi
  * that allocates finds the thread without a state, and ending. */
 static void give_up(hak_thread_t *me) {
   hak_give_up_at_end(me);
-  hak_retention_trim(&me->store->pool); /* the program may have no thread that calls */
+  const hak_shared_pool_t *pool = &me->store->pool;
   hak_thread_self = &hak_thread_none;
   is_ending = true;
+  /* The program may have no thread that calls later. What a hook allocates meanwhile is
+   * not this state's any more. */
+  hak_retention_trim(pool);
   hak_compiler_fence();
   hak_store_relaxed(&me->busy, 0);
   if (HAK_UNLIKELY(me->to_report != 0)) hak_thread_report(me, "hak_thread_exit", NULL);

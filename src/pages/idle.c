@@ -87,6 +87,7 @@ void hak_idle_stop(void) {
 /* --- the allowance ----------------------------------------------------------------- */
 
 void hak_idle_note_given(uint64_t bytes, uint64_t now) {
+  if (bytes == 0) return;
   if (now - hak_load_relaxed(&given_at) > hak_idle_decay()) {
     hak_store_relaxed(&hak_idle_given, 0);
   }

@@ -88,7 +88,9 @@ static size_t give_piece(uint64_t before, size_t max_bytes, bounds_t *bounds,
     left = left < slabs ? left : slabs;
     *any = true;
   } else if (mapping <= before && mapping <= pool) {
-    given = hak_mapping_purge(pool < before ? pool : before, max_bytes, &left);
+    /* Nothing less than a slab goes, so a remainder would stay due for ever. */
+    size_t most = hak_align_up(max_bytes, HAK_SLAB_SIZE);
+    given = hak_mapping_purge(pool < before ? pool : before, most, &left);
     bounds->no_mapping = given == 0;
     *any = true;
   } else {
@@ -106,8 +108,8 @@ static size_t give_piece(uint64_t before, size_t max_bytes, bounds_t *bounds,
 static size_t give(uint64_t before, size_t max_bytes, bounds_t *bounds) {
   size_t given = 0;
   bool any = true;
-  while (given < max_bytes && any) {
-    size_t slabs = next_piece(bounds, given > 0);
+  for (bool began = false; given < max_bytes && any; began = true) {
+    size_t slabs = next_piece(bounds, began);
     if (slabs == 0) break;
     size_t most = slabs * HAK_SLAB_SIZE;
     if (most > max_bytes - given) most = max_bytes - given;
@@ -163,6 +165,10 @@ static size_t share_of_time(uint64_t passed) {
   return share < all ? share : all;
 }
 
+static void note_stuck(uint64_t now) {
+  hak_store_relaxed(&stuck_until, now + hak_idle_decay() / RETRIES_PER_DECAY + 1);
+}
+
 bool hak_retention_is_time(const hak_shared_pool_t *pool) {
   /* A call that works in memory of the caller's does nothing else. */
   if (!hak_os_may_give() || hak_pool_is_enclosed(pool)) return false;
@@ -182,11 +188,11 @@ void hak_retention_trim_slow(const hak_shared_pool_t *pool) {
   if (hak_idle_look() == HAK_IDLE_SURPLUS && now >= hak_load_relaxed(&stuck_until)) {
     give_surplus(SIZE_MAX, &bounds);
     if (!bounds.late && hak_idle_look() == HAK_IDLE_SURPLUS) {
-      hak_store_relaxed(&stuck_until, now + decay / RETRIES_PER_DECAY + 1);
+      note_stuck(now);
     }
   }
   uint64_t looked = hak_load_relaxed(&last_look), passed = now - looked;
-  if (bounds.late || passed < decay / LOOKS_PER_DECAY) return;
+  if (now < looked || bounds.late || passed < decay / LOOKS_PER_DECAY) return;
   /* One thread looks; a second one that loses the race has nothing to do. */
   if (!hak_cas_relaxed(&last_look, &looked, now)) return;
   give_old(share_of_time(passed), &bounds);
@@ -201,18 +207,23 @@ size_t hak_retention_give_due(size_t max_bytes, size_t *slabs) {
   if (given < max_bytes) given += give_surplus(max_bytes - given, &bounds);
   *slabs = bounds.slabs;
   hak_idle_look();
+  /* What is due and could not be given is kept, or refused: it is no use to come back at
+   * once. */
+  if (given == 0 && max_bytes > 0) note_stuck(hak_clock_cached());
   return given;
 }
 
 uint64_t hak_retention_due_in(void) {
   hak_clock_refresh();
   uint64_t now = hak_clock_cached(), decay = hak_idle_decay();
-  if (hak_retention_surplus().bytes > 0) return 0;
+  uint64_t stuck = hak_load_relaxed(&stuck_until), least = stuck > now ? stuck - now : 0;
+  if (hak_retention_surplus().bytes > 0) return least;
   if (bytes_above(hak_idle_floor()) == 0) return UINT64_MAX;
   uint64_t oldest = hak_region_oldest(), other = hak_mapping_oldest();
   if (other < oldest) oldest = other;
   other = hak_pool_queue_oldest();
   if (other < oldest) oldest = other;
   if (oldest == UINT64_MAX) return UINT64_MAX;
-  return oldest + decay > now ? oldest + decay - now : 0;
+  uint64_t due = oldest + decay > now ? oldest + decay - now : 0;
+  return due > least ? due : least;
 }

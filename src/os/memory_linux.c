@@ -148,6 +148,9 @@ static int linux_purge(void *ctx, void *ptr, size_t size) {
 
 static void *linux_remap(void *ctx, void *ptr, size_t old_size, size_t new_size) {
   if (mremap(ptr, old_size, new_size, 0) != MAP_FAILED) return ptr;
+  /* The range is several mappings to the kernel. Some kernels unmap the place to move to
+   * before they look. */
+  if (errno == EFAULT) return NULL;
   void *to = linux_reserve(ctx, new_size, HAK_OS_REMAP_ALIGNMENT);
   if (to == NULL) return NULL;
   void *moved = mremap(ptr, old_size, new_size, MREMAP_MAYMOVE | MREMAP_FIXED, to);

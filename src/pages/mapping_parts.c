@@ -99,8 +99,10 @@ static hak_mapping_t *neighbour_locked(const hak_mapping_t *mapping) {
     return NULL;
   }
   hak_mapping_t *next = (hak_mapping_t *)(void *)extent;
-  /* What is committed begins at the start and has no holes. */
-  bool joins = next->kept && (uintptr_t)next->extent.base == end &&
+  /* What is committed begins at the start and has no holes; a range whose pages are of
+   * two kinds could not be remapped. */
+  bool joins = next->kept && next->huge == mapping->huge &&
+               (uintptr_t)next->extent.base == end &&
                next->extent.os == mapping->extent.os &&
                (hak_mapping_committed(mapping) == mapping->reserved ||
                 hak_mapping_committed(next) == 0);
@@ -121,7 +123,7 @@ static HAK_SLOW hak_mapping_t *join_two_locked(hak_mapping_t *low, hak_mapping_t
   hak_os_join(base, first, size);
   hak_registry_set_extent((uintptr_t)gone->extent.base, gone->reserved, &one->extent);
   one->extent.base = base;
-  one->huge = low->huge || high->huge;
+  one->huge = low->huge;
   one->reserved = size;
   hak_store_relaxed(&one->committed, committed);
   hak_mapping_keep_locked(one, false);

@@ -214,6 +214,7 @@ static bool is_quiet_locked(hak_region_t *region) {
 static HAK_SLOW void empty_locked(hak_region_t *region) {
   hak_lock_assert_held(&hak_regions.lock);
   hak_regions.in_use -= region->count - region->free_count;
+  hak_huge_end_region_locked(region);
   for (uint32_t i = 0; i < region->count; i++) {
     bool ready = i < hak_region_ready(region);
     hak_superslab_t *ss = &region->superslabs[i];
@@ -286,6 +287,7 @@ HAK_SLOW uint64_t hak_regions_recover(bool inside) {
   uint64_t lost = 0;
   for (hak_region_t *region = hak_region_first(); region != NULL;
        region = hak_region_next(region)) {
+    if (region->os == NULL) continue; /* an empty record, which somebody was filling */
     for (uint32_t i = 0; i < region->count; i++) {
       hak_superslab_t *ss = &region->superslabs[i];
       bool ready = i < hak_region_ready(region);
@@ -314,6 +316,7 @@ bool hak_regions_are_valid(void) {
   uint32_t in_use = 0;
   for (hak_region_t *region = hak_region_first(); region != NULL;
        region = hak_region_next(region)) {
+    if (region->os == NULL) continue;
     uint32_t free_count = 0;
     for (uint32_t i = 0; i < region->count; i++) {
       bool free = hak_region_is_free(region, i);

@@ -155,7 +155,26 @@ static void records__of_ended_heaps_go_back_with_a_collection(void **state) {
   }
 }
 
-TEST_MAIN(T(records__of_ended_heaps_go_back_with_a_collection),
+/* The cache of the shared way is of one class, and looks at all classes leave it alone.
+ */
+static void shared_way__with_a_look_at_each_refill_serves(void **state) {
+  (void)state;
+  int64_t before = hak_option_get(HAK_OPTION_TRIM_REFILLS);
+  CHECK_EQ(hak_option_set(HAK_OPTION_TRIM_REFILLS, 1), 0);
+  heaps_make();
+  for (size_t round = 0; round < 4; round++) {
+    for (size_t i = 0; i < HEAPS; i++) {
+      void *block = hak_heap_alloc(g_heaps[i], 16 << (round * 2));
+      CHECK(block != NULL && hak_heap_of(block) == g_heaps[i]);
+    }
+  }
+  CHECK_EQ(hak_check(NULL), 0);
+  heaps_destroy();
+  CHECK_EQ(hak_option_set(HAK_OPTION_TRIM_REFILLS, before), 0);
+}
+
+TEST_MAIN(T(shared_way__with_a_look_at_each_refill_serves),
+          T(records__of_ended_heaps_go_back_with_a_collection),
           T(exchange__of_one_block_leaves_little_with_each_thread_and_heap),
           T(cache__of_a_heap_comes_with_the_ninth_block),
           T(shared_way__of_every_class_serves_and_adds_up))

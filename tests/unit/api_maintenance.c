@@ -178,6 +178,17 @@ TEST_IN_CHILD(maintenance__child_of_a_fork_has_none_and_may_start_its_own, 60) {
   CHECK_EQ(hak_check(NULL), 0);
 }
 
+/* Idle memory that a heap is to keep is nothing that a loop should call again for. */
+TEST_IN_CHILD(due__is_not_now_again_where_nothing_may_go, 60) {
+  hak_heap_config_t config = {
+      .struct_size = sizeof config, .prefault = 16 * MIB, .flags = HAK_HEAP_NO_PURGE};
+  hak_heap_t *heap = hak_heap_create(&config);
+  CHECK(heap != NULL && test_stats().retained_bytes >= 16 * MIB);
+  while (hak_collect(NULL, SIZE_MAX, 0) != 0) {}
+  CHECK(hak_purge_due() != 0);
+  CHECK_EQ(hak_heap_destroy(heap), 0);
+}
+
 static void *start_and_stop(void *ctx) {
   (void)ctx;
   for (int i = 0; i < 200; i++) {
@@ -235,6 +246,7 @@ TEST_MAIN_FRESH(T(collect__leaves_what_is_young_unless_told_all),
                 T(collect__of_any_thread_takes_what_is_old_in_a_quiet_heap),
                 T(collect__once_a_frame_costs_no_call_to_the_system),
                 T(idle__gives_back_what_is_due),
+                T(due__is_not_now_again_where_nothing_may_go),
                 T(maintenance__gives_back_while_all_threads_sleep),
                 T(maintenance__arguments_are_checked),
                 T(maintenance__ends_with_the_library_and_starts_with_it_again),

@@ -423,7 +423,27 @@ TEST_IN_CHILD(manual_mode__gives_nothing_back_inside_alloc_or_free, 60) {
   CHECK_EQ(test_live_blocks(), 0);
 }
 
-TEST_MAIN_FRESH(T(prewarm__then_blocks_of_every_tier_cost_no_call_and_no_fault),
+/* A slab of the class that was begun has few pages, and may get no more. */
+TEST_IN_CHILD(prefault__serves_a_class_that_was_begun, 60) {
+  enum {
+    COUNT = 8192
+  };
+  static void *blocks[COUNT];
+  hak_heap_t *heap = hak_heap_create(NULL);
+  void *first = hak_heap_alloc(heap, 64);
+  CHECK(first != NULL);
+  CHECK_EQ(hak_heap_prefault(heap, MIB), 0);
+  for (size_t i = 0; i < COUNT; i++) {
+    blocks[i] = hak_allocx(heap, 64, 0, HAK_NO_GROW, NULL);
+    CHECK_MSG(blocks[i] != NULL, "%zu", i);
+    CHECK_EQ(hak_usable_size(blocks[i]), hak_usable_size(first));
+  }
+  CHECK_EQ(hak_check(heap), 0);
+  CHECK_EQ(hak_heap_destroy(heap), 0);
+}
+
+TEST_MAIN_FRESH(T(prefault__serves_a_class_that_was_begun),
+                T(prewarm__then_blocks_of_every_tier_cost_no_call_and_no_fault),
                 T(prewarm__takes_no_more_than_is_missing_and_idle_gives_it_up),
                 T(ready__bad_arguments_are_named_by_errno),
                 T(prefault__then_blocks_cost_no_call_and_no_fault),

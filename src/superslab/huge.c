@@ -95,8 +95,8 @@ void hak_regions_advise(void) {
   for (hak_region_t *region = hak_region_first(); region != NULL;
        region = hak_region_next(region)) {
     hak_lock_acquire(&hak_regions.lock);
-    bool due = region->unadvised && region->os != NULL;
-    region->unadvised = false;
+    bool due = region->os != NULL && region->unadvised;
+    if (due) region->unadvised = false;
     /* SuperSlabs that were used have counted their pages as small ones. */
     uint32_t from = hak_region_ready(region);
     if (due) note_from(region, from);

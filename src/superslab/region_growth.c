@@ -54,14 +54,16 @@ static hak_region_t *record_get(uint32_t count) {
   return region;
 }
 
-/* Fills in an empty or new record, which nobody reads for as long as it names no hooks.
- */
+/* Fills in an empty or new record, which nobody uses for as long as it names no hooks.
+ * Under the lock, as one that served before is still linked. */
 static void lay_out(hak_region_t *region, char *start, size_t size, uint32_t units) {
+  hak_lock_acquire(&hak_regions.lock);
   region->start = region->base = start;
   region->size = size;
   region->count = units;
   region->unadvised = false;
   region->huge_from = units;
+  hak_lock_release(&hak_regions.lock);
 }
 
 /* A reservation of about `size` bytes that holds at least `count` SuperSlabs at the

@@ -34,7 +34,10 @@ const hak_os_t *hak_lifecycle_os(void);
  * ends with it. Only maintenance.c makes one; a program that asks for none does not link
  * it. */
 typedef struct hak_companion {
-  bool (*pause)(void); /* [const] all; see maintenance.h */
+  /* [const] all. `pause`: from here on the thread, if there is one, is outside of the
+   * library; false, and nothing is changed, in that thread itself, and if it is inside
+   * for long. */
+  bool (*pause)(void);
   void (*resume)(void);
   int (*end)(void);
 } hak_companion_t;

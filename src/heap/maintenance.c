@@ -105,7 +105,7 @@ static void *run(void *unused) {
 
 static bool is_worker(void) { return hak_load_relaxed(&worker) == (void *)hak_os_self(); }
 
-bool hak_maintenance_pause(void) {
+static bool pause_work(void) {
   if (phase_now(hak_load_relaxed(&state)) != RUNNING) return true;
   if (is_worker()) return false;
   hak_gate_close(&work);
@@ -114,12 +114,11 @@ bool hak_maintenance_pause(void) {
   return false;
 }
 
-void hak_maintenance_resume(void) {
+static void resume_work(void) {
   if (phase_now(hak_load_relaxed(&state)) == RUNNING) hak_gate_open(&work);
 }
 
-static const hak_companion_t companion = {hak_maintenance_pause, hak_maintenance_resume,
-                                          hak_maintenance_end};
+static const hak_companion_t companion = {pause_work, resume_work, hak_maintenance_end};
 
 int hak_maintenance_begin(uint64_t period_ns) {
   int error = change_from(NONE, EALREADY);

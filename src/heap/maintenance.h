@@ -24,9 +24,4 @@ int hak_maintenance_begin(uint64_t period_ns);
  * begins or ends, EDEADLK in the thread itself. */
 int hak_maintenance_end(void);
 
-/* For a shutdown: from here on the thread, if there is one, is outside of the library.
- * False, and nothing is changed, in that thread itself, and if it is inside for long. */
-bool hak_maintenance_pause(void);
-void hak_maintenance_resume(void);
-
 #endif

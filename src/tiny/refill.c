@@ -265,6 +265,16 @@ static batch_t from_uncarved(hak_thread_t *me, const hak_cache_t *cache, uint32_
   return (batch_t){hak_slab_take_list(slab), free};
 }
 
+/* A new slab is the current one from here on; NULL if memory is short. */
+static hak_slab_t *begin_current(hak_thread_t *me, const hak_cache_t *cache,
+                                 uint32_t cls) {
+  hak_slab_t *slab = hak_hold_new(me, cache, cls);
+  if (slab == NULL) return NULL;
+  HAK_COUNT(me, refill_slab, 1);
+  cache->holds[cls].current = slab;
+  return slab;
+}
+
 /* The current slab's next pages are refused: it waits on the partial list, and what the
  * heap has of the class elsewhere serves, or slots that have pages. */
 static HAK_SLOW batch_t from_elsewhere(hak_thread_t *me, const hak_cache_t *cache,
@@ -274,11 +284,8 @@ static HAK_SLOW batch_t from_elsewhere(hak_thread_t *me, const hak_cache_t *cach
   if (batch.list != HAK_LINK_END) return batch;
   hak_slab_t *slab = take_uncarved(me, cache, cls, true);
   if (slab != NULL) return from_uncarved(me, cache, cls, slab);
-  slab = hak_hold_new(me, cache, cls);
-  if (slab == NULL) return nothing;
-  HAK_COUNT(me, refill_slab, 1);
-  cache->holds[cls].current = slab;
-  return carve(me, cache, cls, slab);
+  slab = begin_current(me, cache, cls);
+  return slab == NULL ? nothing : carve(me, cache, cls, slab);
 }
 
 /* Blocks of the slab that is being carved. If there is none, a partly carved slab of the
@@ -292,10 +299,8 @@ static batch_t from_current(hak_thread_t *me, const hak_cache_t *cache, uint32_t
       batch_t batch = from_uncarved(me, cache, cls, slab);
       if (batch.list != HAK_LINK_END) return batch;
     } else {
-      slab = hak_hold_new(me, cache, cls);
+      slab = begin_current(me, cache, cls);
       if (slab == NULL) return nothing;
-      HAK_COUNT(me, refill_slab, 1);
-      hold->current = slab;
     }
   }
   if (HAK_LIKELY(!hak_capacity_is_cut(hold))) {

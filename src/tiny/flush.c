@@ -57,15 +57,16 @@ bool hak_flush_list(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls, vo
   }
   bool own = false;
   void *ahead = list;
-  for (int i = 0; i < LIST_AHEAD; i++) ahead = expect_next(me, ahead);
+  uint32_t lead = 0; /* blocks from the list's first to `ahead` */
   while (list != HAK_LINK_END) {
     void *block = list;
     if (HAK_UNLIKELY(count == 0)) {
       report_cycle(me, cache, block);
       return own;
     }
-    ahead = expect_next(me, ahead);
+    for (; lead <= LIST_AHEAD; lead++) ahead = expect_next(me, ahead);
     if (HAK_UNLIKELY(hak_list_take_fails(me, cache, &list, &block))) return own;
+    lead--;
     count--;
     hak_slab_t *slab = hak_slab_of(block);
     char *start = hak_slab_start(slab);
@@ -86,6 +87,10 @@ bool hak_flush_list(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls, vo
         run.count++;
       }
       own = true;
+      /* Blocks that went home may not be looked at: their slab may be another heap's. */
+      bool passed = run.count > lead;
+      ahead = passed ? list : ahead;
+      lead = passed ? 0 : lead - (run.count - 1);
       hak_hold_home(me, cache, run);
     } else {
       hak_transfer_add(me, cache, cls, block);

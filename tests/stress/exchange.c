@@ -162,6 +162,39 @@ TEST_IN_CHILD(threads__beyond_the_number_with_caches_work_without, 3600) {
   expect_nothing_live();
 }
 
+/* Whole slabs fill and empty; a free list is then flushed while other threads need slabs.
+ */
+static void *waves(void *argument) {
+  test_rng_t rng = test_rng(test_seed(), *(unsigned *)argument);
+  for (size_t round = 0; round < g_operations / 40; round++) {
+    void *wave[200];
+    size_t size = 256 << test_below(&rng, 3);
+    for (size_t i = 0; i < TEST_COUNT(wave); i++) {
+      wave[i] = parcel_make(&rng, size);
+    }
+    for (size_t i = 0; i < TEST_COUNT(wave); i++) {
+      parcel_free(wave[i]);
+    }
+    hak_thread_idle();
+  }
+  return NULL;
+}
+
+TEST_IN_CHILD(slabs__that_a_flush_empties_serve_others_at_once, 3600) {
+  enum {
+    THREADS = 4
+  };
+  test_start();
+  pthread_t ids[THREADS];
+  unsigned numbers[THREADS];
+  for (unsigned i = 0; i < THREADS; i++) {
+    numbers[i] = i;
+    CHECK_EQ(pthread_create(&ids[i], NULL, waves, &numbers[i]), 0);
+  }
+  test_threads_end(ids, THREADS);
+  expect_nothing_live();
+}
+
 static int extreme_options_child(void *ctx) {
   int which = *(int *)ctx;
   test_start();
@@ -276,6 +309,7 @@ int main(int argc, char **argv) {
   test_print_seed();
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(threads__exchange_blocks_of_all_tiers),
+      cmocka_unit_test(slabs__that_a_flush_empties_serve_others_at_once),
       cmocka_unit_test(threads__beyond_the_number_with_caches_work_without),
       cmocka_unit_test(threads__exchange_blocks_with_all_options_at_their_ends),
       cmocka_unit_test(statistics_checks_and_options__beside_mutators_are_safe),

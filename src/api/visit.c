@@ -253,7 +253,8 @@ static void visit_slab(visit_t *v, hak_superslab_t *ss, unsigned slot) {
 static bool visit_superslab(hak_superslab_t *ss, void *ctx) {
   visit_t *v = ctx;
   if (hak_load_relaxed(&ss->extent.heap) != v->heap_id) return true;
-  if (hak_load_relaxed(&ss->extent.kind) == HAK_EXTENT_RUN) {
+  /* Acquire: pairs with the release in region.c, which publishes where it lies. */
+  if (hak_load_acquire(&ss->extent.kind) == HAK_EXTENT_RUN) {
     if (hak_load_relaxed(&ss->extent.block) == (void *)ss->extent.base) {
       visit_one(v, ss->extent.base, hak_load_relaxed(&ss->extent.size));
     }

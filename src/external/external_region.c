@@ -3,8 +3,8 @@
 #include <errno.h>
 
 #include "pages/meta.h"
-#include "superslab/region.h"
 #include "superslab/region_growth.h"
+#include "superslab/region_release.h"
 
 static hak_external_region_t *all, *unused; /* [lock: external ranges] */
 

@@ -6,7 +6,7 @@
 #include "os/reservation.h"
 #include "pages/mapping.h"
 #include "pages/meta.h"
-#include "superslab/region.h"
+#include "superslab/region_release.h"
 
 typedef struct own_os {
   hak_os_t os;

@@ -3,10 +3,10 @@
 #include "base/check.h"
 #include "base/event.h"
 #include "base/option.h"
-#include "base/wait.h"
 #include "os/reservation.h"
 #include "superslab/huge.h"
 #include "superslab/region_growth.h"
+#include "superslab/region_release.h"
 
 /* Makes the records of the first `count` SuperSlabs where they are not made. */
 static void make_ready_locked(hak_region_t *region, uint32_t count) {
@@ -27,7 +27,9 @@ static void hand_out_locked(hak_superslab_t *ss, uint32_t count, hak_extent_kind
   for (uint32_t i = 0; i < count; i++) {
     hak_store_relaxed(&ss[i].extent.heap, heap);
     hak_store_relaxed(&ss[i].extent.block, NULL);
-    hak_store_relaxed(&ss[i].extent.kind, kind);
+    /* Release: pairs with visitors, who read where the SuperSlab lies if it is
+     * somebody's; that may be new as well. */
+    hak_store_release(&ss[i].extent.kind, kind);
   }
   hak_lock_release(&hak_regions.lock);
   for (uint32_t i = 0; i < count; i++) {
@@ -178,6 +180,7 @@ size_t hak_region_purge(uint64_t before, size_t max_bytes, size_t *slabs) {
     if (got == 0) break; /* the OS refuses: do not go round for ever */
   }
   hak_lock_release(&hak_regions.lock);
+  if (max_bytes > 0 && *slabs > 0) hak_regions_release(before, false);
   return given;
 }
 
@@ -196,68 +199,6 @@ void hak_region_visit(bool (*visit)(hak_superslab_t *ss, void *ctx), void *ctx) 
     for (uint32_t i = 0; i < ready; i++) {
       if (!visit(&region->superslabs[i], ctx)) return;
     }
-  }
-}
-
-/* True if no thread gives pages of one of the region's SuperSlabs back at this moment.
- * All others are in the map but for those that a fork has lost. */
-static bool is_quiet_locked(hak_region_t *region) {
-  hak_lock_assert_held(&hak_regions.lock);
-  if (region->free_count == region->count) return true;
-  for (uint32_t i = 0; i < hak_region_ready(region); i++) {
-    if (region->superslabs[i].purging != NULL) return false;
-  }
-  return true;
-}
-
-/* Takes all SuperSlabs of the region out of the map, for good. */
-static HAK_SLOW void empty_locked(hak_region_t *region) {
-  hak_lock_assert_held(&hak_regions.lock);
-  hak_regions.in_use -= region->count - region->free_count;
-  hak_huge_end_region_locked(region);
-  for (uint32_t i = 0; i < region->count; i++) {
-    bool ready = i < hak_region_ready(region);
-    hak_superslab_t *ss = &region->superslabs[i];
-    if (hak_region_is_free(region, i)) {
-      hak_region_set_free(region, i, false);
-      if (ready && ss->queue != NULL) hak_superslab_dequeue(ss);
-      if (ready) hak_superslab_take_locked(&hak_regions.lock, ss, 0, HAK_SUPERSLAB_SLABS);
-    }
-    if (ready) hak_superslab_forget(ss);
-  }
-  region->free_count = region->count = 0;
-  hak_store_relaxed(&region->ready, 0);
-}
-
-/* Takes the region over a heap's own hooks out of use. The range passes to what is
- * being released under the same hold of the lock as the last look at it, so that nobody
- * comes in between: a fork finds it here or there. */
-static HAK_SLOW hak_os_note_t *end_own(hak_region_t *region) {
-  unsigned rounds = 0;
-  uintptr_t base = (uintptr_t)region->base;
-  hak_registry_set_extent(base, (size_t)region->count << HAK_SUPERSLAB_SHIFT, NULL);
-  hak_lock_acquire(&hak_regions.lock);
-  while (!is_quiet_locked(region)) {
-    hak_lock_release(&hak_regions.lock);
-    hak_wait_step(&rounds);
-    hak_lock_acquire(&hak_regions.lock);
-  }
-  empty_locked(region);
-  hak_sub_relaxed(&hak_regions_reserved, region->size);
-  hak_os_note_t *note = hak_os_release_begin(region->os, region->start, region->size);
-  region->start = NULL;
-  region->os = NULL;
-  hak_lock_release(&hak_regions.lock);
-  return note;
-}
-
-void hak_regions_end(const hak_os_t *os) {
-  hak_region_t *region = hak_region_first();
-  for (; region != NULL; region = hak_region_next(region)) {
-    hak_lock_acquire(&hak_regions.lock);
-    bool its = region->os == os;
-    hak_lock_release(&hak_regions.lock);
-    if (its) hak_os_release_end(end_own(region));
   }
 }
 

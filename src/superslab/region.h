@@ -33,7 +33,7 @@ void hak_region_give(hak_superslab_t *ss, uint32_t count, uint64_t now);
 
 /* Gives pages of free SuperSlabs back that have been idle since `before` or
  * longer, the longest idle first, up to max_bytes and *slabs looked at. Returns
- * the bytes. No lock held. */
+ * the bytes. Regions that are empty then may go. No lock held. */
 size_t hak_region_purge(uint64_t before, size_t max_bytes, size_t *slabs);
 
 /* Since when the free SuperSlab with pages has been idle that was so for longest;
@@ -42,10 +42,6 @@ uint64_t hak_region_oldest(void);
 
 /* Calls `visit` for every SuperSlab that was ever used. Takes no lock. */
 void hak_region_visit(bool (*visit)(hak_superslab_t *ss, void *ctx), void *ctx);
-
-/* Releases the regions over a heap's own hooks, all of whose SuperSlabs are free; waits
- * for threads that give pages of one back. No lock held. */
-void hak_regions_end(const hak_os_t *os);
 
 /* In the child of a fork: SuperSlabs that threads which are not there were giving pages
  * of back, or were about to have, are free again. If this thread is `inside` a hook, or

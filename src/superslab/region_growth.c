@@ -138,13 +138,10 @@ hak_turn_t *hak_region_turn(const hak_os_t *os) {
 
 /* --- how much ---------------------------------------------------------------------- */
 
-/* What all regions of the process's hooks together have, beyond which address space that
- * is asked for at a time is in proportion to what is used. */
-static size_t wanted_locked(const hak_os_t *os) {
+size_t hak_region_next_size_locked(void) {
   hak_lock_assert_held(&hak_regions.lock);
   uint64_t least = (uint64_t)hak_option(REGION_BYTES);
   uint64_t most = (uint64_t)hak_option(REGION_BYTES_MAX);
-  if (!hak_region_is_common(os)) return (size_t)least;
   uint64_t used = (uint64_t)hak_regions.in_use << HAK_SUPERSLAB_SHIFT;
   uint64_t share = used * (uint64_t)hak_option(REGION_PERCENT) / 100;
   if (share < least) return (size_t)least;
@@ -172,7 +169,7 @@ bool hak_region_grow_locked(const hak_os_t *os, uint32_t count, size_t alignment
   hak_lock_assert_held(&hak_regions.lock);
   if (hak_os_is_fixed(os)) return false;
   bool common = hak_region_is_common(os);
-  size_t size = wanted_locked(os);
+  size_t size = common ? hak_region_next_size_locked() : (size_t)hak_option(REGION_BYTES);
   hak_lock_release(&hak_regions.lock);
   size = hak_align_down(within_limit(os, size), HAK_SUPERSLAB_SIZE);
   hak_region_t *region = region_new(os, size, count, alignment);

@@ -8,13 +8,17 @@
 #include "pages/registry.h"
 #include "superslab/region_map.h"
 
-/* The process's own hooks: regions stay until shutdown and grow with what is used. */
+/* The process's own hooks: regions come and go with what is used. */
 HAK_HOT bool hak_region_is_common(const hak_os_t *os) { return os == hak_registry_os(); }
 
 /* Waits for the turn to grow, which the caller has from here on and gives back. NULL
  * where there is none to wait for: this thread has it already, or it is about hooks of
  * another heap. No lock held. */
 hak_turn_t *hak_region_turn(const hak_os_t *os);
+
+/* Bytes of the next region over the process's hooks, if no limit is in force: what is
+ * reserved and not used stays in proportion to what is used. */
+size_t hak_region_next_size_locked(void);
 
 /* Adds a region with room for the run; true if it may be there now. Called and returns
  * with the regions' lock held, which it drops for the OS. */

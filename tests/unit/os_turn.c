@@ -13,6 +13,7 @@
 #include "heap/lifecycle.h"
 #include "pages/meta.h"
 #include "superslab/region.h"
+#include "superslab/region_release.h"
 
 enum {
   HERD = 12,

@@ -1,0 +1,127 @@
+#include "superslab/region_release.h"
+
+#include "base/wait.h"
+#include "os/reservation.h"
+#include "pages/registry.h"
+#include "superslab/huge.h"
+#include "superslab/region_growth.h"
+
+/* True if no thread gives pages of one of the region's SuperSlabs back at this moment.
+ * All others are in the map but for those that a fork has lost. */
+static bool is_quiet_locked(hak_region_t *region) {
+  hak_lock_assert_held(&hak_regions.lock);
+  if (region->free_count == region->count) return true;
+  for (uint32_t i = 0; i < hak_region_ready(region); i++) {
+    if (region->superslabs[i].purging != NULL) return false;
+  }
+  return true;
+}
+
+/* Takes all SuperSlabs of the region out of the map, for good. */
+static HAK_SLOW void empty_locked(hak_region_t *region) {
+  hak_lock_assert_held(&hak_regions.lock);
+  hak_regions.in_use -= region->count - region->free_count;
+  for (uint32_t i = 0; i < region->count; i++) {
+    bool ready = i < hak_region_ready(region);
+    hak_superslab_t *ss = &region->superslabs[i];
+    if (hak_region_is_free(region, i)) {
+      hak_region_set_free(region, i, false);
+      if (ready && ss->queue != NULL) hak_superslab_dequeue(ss);
+      if (ready) hak_superslab_take_locked(&hak_regions.lock, ss, 0, HAK_SUPERSLAB_SLABS);
+    }
+    if (ready) hak_superslab_forget(ss);
+  }
+  region->free_count = region->count = 0;
+  hak_store_relaxed(&region->ready, 0);
+}
+
+/* Takes the region out of use. The range passes to what is being released under the same
+ * hold of the lock as the last look at it, so that nobody comes in between: a fork finds
+ * it here or there. */
+static HAK_SLOW hak_os_note_t *take_down_locked(hak_region_t *region) {
+  hak_lock_assert_held(&hak_regions.lock);
+  uintptr_t base = (uintptr_t)region->base;
+  hak_registry_set_extent(base, (size_t)region->count << HAK_SUPERSLAB_SHIFT, NULL);
+  hak_huge_end_region_locked(region);
+  empty_locked(region);
+  hak_sub_relaxed(&hak_regions_reserved, region->size);
+  hak_os_note_t *note = hak_os_release_begin(region->os, region->start, region->size);
+  region->start = NULL;
+  region->os = NULL;
+  return note;
+}
+
+/* --- the process's hooks ----------------------------------------------------------- */
+
+/* Nothing of the region is in use, nor has been since `before`; only if `pages` may pages
+ * be left. */
+static bool is_idle_locked(hak_region_t *region, uint64_t before, bool pages) {
+  hak_lock_assert_held(&hak_regions.lock);
+  if (region->os != hak_registry_os() || region->free_count < region->count) return false;
+  for (uint32_t i = 0; i < hak_region_ready(region); i++) {
+    hak_superslab_t *ss = &region->superslabs[i];
+    if (ss->idle_since > before || (hak_superslab_retained(ss) != 0 && !pages))
+      return false;
+  }
+  return true;
+}
+
+/* Free SuperSlabs of all regions over the process's hooks. */
+static uint64_t free_locked(void) {
+  hak_lock_assert_held(&hak_regions.lock);
+  uint64_t count = 0;
+  for (hak_region_t *region = hak_region_first(); region != NULL;
+       region = hak_region_next(region)) {
+    if (region->os == hak_registry_os()) count += region->free_count;
+  }
+  return count;
+}
+
+/* The youngest region that may go, taken down; NULL if none may. */
+static HAK_SLOW hak_os_note_t *take_down_one(uint64_t before, bool all) {
+  hak_region_t *last = NULL;
+  hak_os_note_t *note = NULL;
+  hak_lock_acquire(&hak_regions.lock);
+  uint64_t keep = all ? 0 : hak_region_next_size_locked() >> HAK_SUPERSLAB_SHIFT;
+  uint64_t have = free_locked();
+  for (hak_region_t *region = hak_region_first(); region != NULL && have > keep;
+       region = hak_region_next(region)) {
+    if (have >= keep + region->count && is_idle_locked(region, before, all))
+      last = region;
+  }
+  if (last != NULL) note = take_down_locked(last);
+  hak_lock_release(&hak_regions.lock);
+  return note;
+}
+
+HAK_SLOW void hak_regions_release(uint64_t before, bool all) {
+  hak_os_note_t *note;
+  while (hak_os_may_give() && (note = take_down_one(before, all)) != NULL) {
+    hak_os_release_end(note);
+  }
+}
+
+/* --- a heap's own hooks ------------------------------------------------------------ */
+
+static HAK_SLOW hak_os_note_t *end_own(hak_region_t *region) {
+  unsigned rounds = 0;
+  hak_lock_acquire(&hak_regions.lock);
+  while (!is_quiet_locked(region)) {
+    hak_lock_release(&hak_regions.lock);
+    hak_wait_step(&rounds);
+    hak_lock_acquire(&hak_regions.lock);
+  }
+  hak_os_note_t *note = take_down_locked(region);
+  hak_lock_release(&hak_regions.lock);
+  return note;
+}
+
+void hak_regions_end(const hak_os_t *os) {
+  hak_region_t *region = hak_region_first();
+  for (; region != NULL; region = hak_region_next(region)) {
+    hak_lock_acquire(&hak_regions.lock);
+    bool its = region->os == os;
+    hak_lock_release(&hak_regions.lock);
+    if (its) hak_os_release_end(end_own(region));
+  }
+}

@@ -1,0 +1,24 @@
+/* region_release.h - regions that go back to the system.
+ *
+ * Depends on: base, os, pages, huge, region_map.   Used by: region, external, heap.
+ *
+ * What is left of a region is its record, which stays linked: whoever looks late finds
+ * records of SuperSlabs that nobody has. Nobody can have a block in a region all of whose
+ * SuperSlabs are free.
+ */
+#ifndef HAK_SUPERSLAB_REGION_RELEASE_H
+#define HAK_SUPERSLAB_REGION_RELEASE_H
+
+#include "superslab/region_map.h"
+
+/* Releases regions over the process's hooks in which nothing has been used since `before`
+ * and no page is left. As many free SuperSlabs stay as the next region would have, so
+ * that what comes and goes does not make regions come and go. If `all`, which is for
+ * where memory is short, none stay, and pages that are left go along. No lock held. */
+void hak_regions_release(uint64_t before, bool all);
+
+/* Releases the regions over a heap's own hooks, all of whose SuperSlabs are free; waits
+ * for threads that give pages of one back. No lock held. */
+void hak_regions_end(const hak_os_t *os);
+
+#endif

@@ -1,0 +1,252 @@
+/* superslab_region_release.c - regions that are empty go back, and their records serve
+ * the next ones. The library runs over hooks of the test. */
+#include "child.h"
+#include "os_fixture.h"
+#include "threads.h"
+
+#include <pthread.h>
+
+#include "base/option.h"
+#include "heap/lifecycle.h"
+#include "superslab/locate.h"
+#include "superslab/region.h"
+#include "superslab/region_release.h"
+
+enum {
+  RUN = 16, /* SuperSlabs: what a region has at least */
+  RUNS = 6
+};
+
+static hak_superslab_t *g_runs[RUNS];
+static char g_heap; /* an address for a heap */
+
+static int setup(void **state) {
+  (void)state;
+  test_os_open(&g_os, 0);
+  CHECK_EQ(hak_option_set(HAK_OPTION_REGION_BYTES, 32 * (int64_t)MIB), 0);
+  CHECK_EQ(test_os_init(&g_os), 0);
+  return 0;
+}
+
+static hak_superslab_t *acquire(uint32_t count) {
+  return hak_region_acquire(hak_lifecycle_os(), count, HAK_SUPERSLAB_SIZE, HAK_EXTENT_RUN,
+                            &g_heap, false);
+}
+
+static void fill(void) {
+  for (size_t i = 0; i < RUNS; i++) CHECK((g_runs[i] = acquire(RUN)) != NULL);
+}
+
+/* Run by run, at the times 10, 20, 30, ... */
+static void drain(void) {
+  for (size_t i = 0; i < RUNS; i++) hak_region_give(g_runs[i], RUN, 10 * (i + 1));
+}
+
+static uint64_t reserved(void) { return hak_load_relaxed(&hak_regions_reserved); }
+
+static size_t records(void) {
+  size_t n = 0;
+  for (hak_region_t *r = hak_region_first(); r != NULL; r = hak_region_next(r)) n++;
+  return n;
+}
+
+static void empty_regions__go_but_for_what_the_next_would_have(void **state) {
+  (void)state;
+  fill();
+  uint64_t full = reserved();
+  char *last = g_runs[RUNS - 1]->extent.base;
+  CHECK(full >= RUNS * 32 * MIB);
+  hak_regions_release(UINT64_MAX, false);
+  CHECK_EQ(reserved(), full);
+  drain();
+  hak_regions_release(9, false);
+  CHECK_EQ(reserved(), full);
+  hak_regions_release(UINT64_MAX, false);
+  CHECK_EQ(reserved(), 32 * MIB);
+  CHECK(hak_locate((uintptr_t)last).extent == NULL);
+  CHECK(hak_regions_are_valid());
+}
+
+static void empty_region__waits_until_it_has_been_idle(void **state) {
+  (void)state;
+  fill();
+  uint64_t full = reserved();
+  drain();
+  hak_regions_release(10 * RUNS - 1, false);
+  CHECK(reserved() > 32 * MIB && reserved() < full);
+  hak_regions_release(10 * RUNS, false);
+  CHECK(reserved() <= 64 * MIB); /* the youngest one may be as large */
+}
+
+static void region__with_pages_stays_unless_memory_is_short(void **state) {
+  (void)state;
+  fill();
+  bool zeroed;
+  CHECK(hak_superslab_commit(g_runs[RUNS - 1], 0, 1, 4, false, &zeroed));
+  drain();
+  uint64_t retained = hak_load_relaxed(&hak_slots_retained);
+  CHECK_EQ(retained, 4 * 4096);
+  hak_regions_release(UINT64_MAX, false);
+  CHECK_EQ(hak_load_relaxed(&hak_slots_retained), retained);
+  CHECK(reserved() >= 32 * MIB);
+  hak_regions_release(UINT64_MAX, true);
+  CHECK_EQ(reserved(), 0);
+  CHECK_EQ(hak_load_relaxed(&hak_slots_retained), 0);
+  CHECK_EQ(hak_load_relaxed(&hak_slots_committed), 0);
+  CHECK(hak_regions.retained.first == NULL && hak_regions_are_valid());
+}
+
+static void records__of_released_regions_serve_the_next(void **state) {
+  (void)state;
+  fill();
+  size_t before = records();
+  uint64_t meta = g_os.committed_bytes;
+  for (int round = 0; round < 20; round++) {
+    drain();
+    hak_regions_release(UINT64_MAX, round % 2 == 0);
+    fill();
+    for (size_t i = 0; i < RUNS; i++) {
+      char *base = g_runs[i]->extent.base;
+      CHECK(hak_locate((uintptr_t)base).extent == &g_runs[i]->extent);
+      CHECK(hak_superslab_free(g_runs[i]) == 0);
+    }
+    CHECK(hak_regions_are_valid());
+  }
+  CHECK_EQ(records(), before);
+  CHECK_EQ(g_os.committed_bytes, meta);
+  drain();
+}
+
+static void steady_state__asks_the_os_for_nothing(void **state) {
+  (void)state;
+  fill();
+  hak_superslab_t *more = acquire(1);
+  for (int round = 0; round < 50; round++) {
+    uint64_t calls = test_os_calls(&g_os);
+    hak_region_give(more, 1, 1);
+    hak_regions_release(UINT64_MAX, false);
+    CHECK((more = acquire(1)) != NULL);
+    if (round > 0) CHECK_EQ(test_os_calls(&g_os), calls);
+  }
+  hak_region_give(more, 1, 1);
+  drain();
+}
+
+static void refused_release__is_told_and_loses_nothing(void **state) {
+  (void)state;
+  fill();
+  drain();
+  uint64_t full = reserved();
+  test_os_fail(&g_os, TEST_FAIL_FROM_NTH, 1u << TEST_OS_RELEASE, 1);
+  hak_regions_release(UINT64_MAX, false);
+  CHECK_EQ(reserved(), 32 * MIB);
+  CHECK_EQ(test_stats().unreleased_bytes, full - 32 * MIB);
+  fill();
+  drain();
+  test_os_fail(&g_os, TEST_FAIL_NONE, 0, 0);
+  hak_regions_release(UINT64_MAX, true);
+  (void)hak_collect(NULL, SIZE_MAX, HAK_COLLECT_ALL);
+  CHECK_EQ(test_stats().unreleased_bytes, 0);
+  CHECK_EQ(test_stats().reserved_bytes, g_os.reserved_bytes);
+}
+
+static void purge__of_what_is_due_releases_what_is_empty(void **state) {
+  (void)state;
+  fill();
+  for (size_t i = 0; i < RUNS; i++) {
+    bool zeroed;
+    CHECK(hak_superslab_commit(g_runs[i], 0, HAK_SUPERSLAB_SLABS, 512, false, &zeroed));
+  }
+  drain();
+  size_t slabs = SIZE_MAX;
+  CHECK_EQ(hak_region_purge(10 * RUNS, SIZE_MAX, &slabs), RUNS * HAK_SUPERSLAB_SIZE);
+  CHECK_EQ(reserved(), 32 * MIB);
+}
+
+/* --- threads and forks ---------------------------------------------------------------
+ */
+
+static bool see(hak_superslab_t *ss, void *ctx) {
+  /* Acquire: pairs with the release in region.c, which publishes where it lies. */
+  if (hak_load_acquire(&ss->extent.kind) == HAK_EXTENT_RUN) ++*(size_t *)ctx;
+  return true;
+}
+
+static void *storm(void *seed) {
+  test_rng_t rng = test_rng((uint64_t)(uintptr_t)seed, 1);
+  for (size_t n = test_scale(1500); n > 0; n--) {
+    uint32_t count = 1 + (uint32_t)test_below(&rng, 2 * RUN);
+    hak_superslab_t *ss = acquire(count);
+    CHECK(ss != NULL);
+    CHECK(hak_locate((uintptr_t)ss->extent.base).extent == &ss->extent);
+    size_t seen = 0, slabs = SIZE_MAX;
+    if (test_below(&rng, 8) == 0) hak_region_visit(see, &seen);
+    hak_region_give(ss, count, n);
+    uint64_t op = test_below(&rng, 4);
+    if (op == 0) hak_regions_release(UINT64_MAX, true);
+    if (op == 1) hak_regions_release(UINT64_MAX, false);
+    if (op == 2) hak_region_purge(UINT64_MAX, SIZE_MAX, &slabs);
+  }
+  return NULL;
+}
+
+static void threads__may_grow_and_release_at_once(void **state) {
+  (void)state;
+  pthread_t threads[4];
+  for (size_t i = 0; i < 4; i++) {
+    CHECK_EQ(pthread_create(&threads[i], NULL, storm, (void *)(i + 1)), 0);
+  }
+  for (size_t i = 0; i < 4; i++) pthread_join(threads[i], NULL);
+  CHECK_EQ(hak_regions.in_use, 0);
+  CHECK(hak_regions_are_valid());
+  hak_regions_release(UINT64_MAX, true);
+  CHECK_EQ(reserved(), 0);
+  CHECK_EQ(test_stats().reserved_bytes, g_os.reserved_bytes);
+}
+
+static int go_on_in_child(void *ctx) {
+  (void)ctx;
+  hak_regions_release(UINT64_MAX, true);
+  fill();
+  if (!hak_regions_are_valid()) return 1;
+  drain();
+  hak_regions_release(UINT64_MAX, true);
+  return hak_regions_are_valid() && reserved() == 0 ? 0 : 2;
+}
+
+static hak_atomic_u32_t g_done;
+
+static void *come_and_go(void *ctx) {
+  while (hak_load_relaxed(&g_done) == 0) {
+    hak_superslab_t *ss = acquire(RUN);
+    CHECK(ss != NULL);
+    hak_region_give(ss, RUN, 1);
+    hak_regions_release(UINT64_MAX, true);
+  }
+  return ctx;
+}
+
+static void fork__between_any_two_steps_finds_regions_whole(void **state) {
+  (void)state;
+  if (TEST_TSAN) skip();
+  pthread_t thread;
+  hak_store_relaxed(&g_done, 0);
+  CHECK_EQ(pthread_create(&thread, NULL, come_and_go, NULL), 0);
+  for (int i = 0; i < 30; i++) test_child_must_succeed(go_on_in_child, NULL, 20);
+  hak_store_relaxed(&g_done, 1);
+  pthread_join(thread, NULL);
+  CHECK(hak_regions_are_valid());
+}
+
+#define R(function) \
+  cmocka_unit_test_setup_teardown(function, setup, test_over_os_teardown)
+
+TEST_MAIN_FRESH(R(empty_regions__go_but_for_what_the_next_would_have),
+                R(empty_region__waits_until_it_has_been_idle),
+                R(region__with_pages_stays_unless_memory_is_short),
+                R(records__of_released_regions_serve_the_next),
+                R(steady_state__asks_the_os_for_nothing),
+                R(refused_release__is_told_and_loses_nothing),
+                R(purge__of_what_is_due_releases_what_is_empty),
+                R(threads__may_grow_and_release_at_once),
+                R(fork__between_any_two_steps_finds_regions_whole))

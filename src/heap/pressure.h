@@ -1,7 +1,8 @@
 /* pressure.h - what a request does when memory is short: when a limit of a heap refuses
  * it, or the OS.
  *
- * Depends on: base, tiny, give_up, heap, kind, thread, thread_cache.   Used by: api.
+ * Depends on: base, superslab, tiny, give_up, heap, kind, thread, thread_cache.
+ * Used by: api.
  *
  * A request that fails goes on in this order:
  *   1. The thread gives up what it caches of the heap, and what lies in the heap's

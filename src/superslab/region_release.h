@@ -1,6 +1,7 @@
 /* region_release.h - regions that go back to the system.
  *
- * Depends on: base, os, pages, huge, region_map.   Used by: region, external, heap.
+ * Depends on: base, os, pages, huge, region_growth, region_map.   Used by: region,
+ * external, heap.
  *
  * What is left of a region is its record, which stays linked: whoever looks late finds
  * records of SuperSlabs that nobody has. Nobody can have a block in a region all of whose

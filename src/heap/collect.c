@@ -10,6 +10,7 @@
 #include "os/reservation.h"
 #include "pages/mapping.h"
 #include "superslab/region.h"
+#include "superslab/region_release.h"
 #include "superslab/retention.h"
 #include "tiny/flush.h"
 
@@ -192,5 +193,6 @@ size_t hak_collect_memory(hak_thread_t *me, hak_heap_t *heap, size_t max_bytes,
   if (heap == NULL) collect_all(&c);
   purge_free(&c, heap == NULL); /* what came free by then */
   if (heap == NULL && c.caches) purge_records(&c);
+  if (heap == NULL && all && !is_done(&c)) hak_regions_release(UINT64_MAX, true);
   return c.given;
 }

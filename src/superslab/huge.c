@@ -92,6 +92,7 @@ void hak_huge_begin_region(hak_region_t *region, const hak_os_t *os) {
 
 void hak_regions_advise(void) {
   if (!hak_os_may_give()) return;
+  uint64_t visit = hak_regions_visit_begin();
   for (hak_region_t *region = hak_region_first(); region != NULL;
        region = hak_region_next(region)) {
     hak_lock_acquire(&hak_regions.lock);
@@ -103,6 +104,7 @@ void hak_regions_advise(void) {
     hak_lock_release(&hak_regions.lock);
     if (due) begin(region, region->os, from);
   }
+  hak_regions_visit_end(visit);
 }
 
 void hak_huge_end_region_locked(hak_region_t *region) {

@@ -6,7 +6,6 @@
 #include "os/reservation.h"
 #include "superslab/huge.h"
 #include "superslab/region_growth.h"
-#include "superslab/region_release.h"
 
 /* Makes the records of the first `count` SuperSlabs where they are not made. */
 static void make_ready_locked(hak_region_t *region, uint32_t count) {
@@ -180,7 +179,6 @@ size_t hak_region_purge(uint64_t before, size_t max_bytes, size_t *slabs) {
     if (got == 0) break; /* the OS refuses: do not go round for ever */
   }
   hak_lock_release(&hak_regions.lock);
-  if (max_bytes > 0 && *slabs > 0) hak_regions_release(before, false);
   return given;
 }
 
@@ -193,13 +191,16 @@ uint64_t hak_region_oldest(void) {
 }
 
 void hak_region_visit(bool (*visit)(hak_superslab_t *ss, void *ctx), void *ctx) {
-  for (hak_region_t *region = hak_region_first(); region != NULL;
+  uint64_t id = hak_regions_visit_begin();
+  bool go_on = true;
+  for (hak_region_t *region = hak_region_first(); region != NULL && go_on;
        region = hak_region_next(region)) {
     uint32_t ready = hak_load_acquire(&region->ready);
-    for (uint32_t i = 0; i < ready; i++) {
-      if (!visit(&region->superslabs[i], ctx)) return;
+    for (uint32_t i = 0; i < ready && go_on; i++) {
+      go_on = visit(&region->superslabs[i], ctx);
     }
   }
+  hak_regions_visit_end(id);
 }
 
 /* A SuperSlab is out of the map because a lost thread was giving its pages back. True
@@ -249,6 +250,7 @@ HAK_SLOW uint64_t hak_regions_recover(bool inside) {
 void hak_regions_forget_others(void) {
   hak_turn_forget_others(&hak_regions.growing);
   hak_turn_forget_others(&hak_regions.growing_own);
+  hak_regions.visitors = 0;
 }
 
 bool hak_regions_are_valid(void) {

@@ -1,6 +1,6 @@
 /* region.h - address space, reserved in large pieces, handed out in SuperSlabs.
  *
- * Depends on: base, os, huge, region_growth, region_map, region_release.
+ * Depends on: base, os, huge, region_growth, region_map.
  * Used by: pool_growth, pool_slots, retention, shared_pool, external, pool, heap, api.
  *
  * Runs of free SuperSlabs are handed out lowest first, oldest region first, so
@@ -33,14 +33,15 @@ void hak_region_give(hak_superslab_t *ss, uint32_t count, uint64_t now);
 
 /* Gives pages of free SuperSlabs back that have been idle since `before` or
  * longer, the longest idle first, up to max_bytes and *slabs looked at. Returns
- * the bytes. Regions that are empty then may go. No lock held. */
+ * the bytes. No lock held. */
 size_t hak_region_purge(uint64_t before, size_t max_bytes, size_t *slabs);
 
 /* Since when the free SuperSlab with pages has been idle that was so for longest;
  * UINT64_MAX if there is none. No lock held. */
 uint64_t hak_region_oldest(void);
 
-/* Calls `visit` for every SuperSlab that was ever used. Takes no lock. */
+/* Calls `visit`, with no lock held, for every SuperSlab that was ever used and has not
+ * gone with its region. */
 void hak_region_visit(bool (*visit)(hak_superslab_t *ss, void *ctx), void *ctx);
 
 /* In the child of a fork: SuperSlabs that threads which are not there were giving pages

@@ -1,5 +1,7 @@
 #include "superslab/region_map.h"
 
+#include "base/sys.h"
+
 hak_regions_t hak_regions = {.lock = HAK_LOCK_INIT(HAK_RANK_REGIONS)};
 hak_atomic_u64_t hak_regions_reserved;
 
@@ -70,4 +72,18 @@ void hak_region_untake_run_locked(hak_region_t *region, uint32_t at, uint32_t co
   }
   region->free_count += count;
   hak_regions.in_use -= count;
+}
+
+uint64_t hak_regions_visit_begin(void) {
+  hak_lock_acquire(&hak_regions.lock);
+  hak_regions.visitors++;
+  hak_lock_release(&hak_regions.lock);
+  return hak_sys_process();
+}
+
+void hak_regions_visit_end(uint64_t visit) {
+  if (visit != hak_sys_process()) return; /* the child of a fork counts from 0 */
+  hak_lock_acquire(&hak_regions.lock);
+  hak_regions.visitors--;
+  hak_lock_release(&hak_regions.lock);
 }

@@ -1,7 +1,8 @@
 /* region_map.h - the regions of the process: which SuperSlabs of each nobody has, and
  * which have records.
  *
- * Depends on: os, superslab.   Used by: pool_prefault, region, region_growth.
+ * Depends on: base, os, superslab.
+ * Used by: huge, pool_prefault, region, region_growth, region_release.
  *
  * A region is one reservation, cut into SuperSlabs. Its record and theirs lie elsewhere
  * and stay until shutdown, so that the reservation can be released: what is left is an
@@ -55,6 +56,8 @@ typedef struct hak_regions {
                                     heap's own */
   _Atomic(const hak_os_t *) own; /* [any] the hooks that `growing_own` is for */
   uint32_t in_use;               /* [lock: regions] SuperSlabs that are not free */
+  uint32_t visitors;             /* [lock: regions] who look at records without the lock:
+                                    meanwhile none goes, and none serves again */
   hak_superslab_queue_t
       retained; /* [lock: regions] free SuperSlabs with committed pages */
 } hak_regions_t;
@@ -69,6 +72,12 @@ HAK_HOT hak_region_t *hak_region_first(void) {
 HAK_HOT hak_region_t *hak_region_next(hak_region_t *region) {
   return hak_load_acquire(&region->next);
 }
+
+/* Between the two whoever goes from record to record may read where SuperSlabs lie: no
+ * region over the process's hooks is released, and no record gets another range. The
+ * second one is told what the first one returned, as a fork may lie between them. */
+uint64_t hak_regions_visit_begin(void);
+void hak_regions_visit_end(uint64_t visit);
 
 /* The region that a SuperSlab lies in. */
 HAK_HOT hak_region_t *hak_region_of(const hak_superslab_t *ss) { return ss->region; }

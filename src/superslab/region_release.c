@@ -83,7 +83,7 @@ static HAK_SLOW hak_os_note_t *take_down_one(uint64_t before, bool all) {
   hak_os_note_t *note = NULL;
   hak_lock_acquire(&hak_regions.lock);
   uint64_t keep = all ? 0 : hak_region_next_size_locked() >> HAK_SUPERSLAB_SHIFT;
-  uint64_t have = free_locked();
+  uint64_t have = hak_regions.visitors == 0 ? free_locked() : 0;
   for (hak_region_t *region = hak_region_first(); region != NULL && have > keep;
        region = hak_region_next(region)) {
     if (have >= keep + region->count && is_idle_locked(region, before, all))

@@ -3,9 +3,11 @@
  * Depends on: base, os, pages, huge, region_growth, region_map.   Used by: region,
  * external, heap.
  *
- * What is left of a region is its record, which stays linked: whoever looks late finds
- * records of SuperSlabs that nobody has. Nobody can have a block in a region all of whose
- * SuperSlabs are free.
+ * What is left of a region is its record, which stays linked, and those of its
+ * SuperSlabs, which keep their places in it. So whoever found one by an address just
+ * before reads that nobody has that SuperSlab, or who has it now. Nobody can have a block
+ * in a region all of whose SuperSlabs are free, and no entry of the registry leads to a
+ * list there, so a free of an address in it finds nothing.
  */
 #ifndef HAK_SUPERSLAB_REGION_RELEASE_H
 #define HAK_SUPERSLAB_REGION_RELEASE_H

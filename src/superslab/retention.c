@@ -4,6 +4,7 @@
 #include "base/sys.h"
 #include "pages/mapping.h"
 #include "superslab/region.h"
+#include "superslab/region_release.h"
 
 enum {
   NS_PER_US = 1000,
@@ -196,6 +197,7 @@ void hak_retention_trim_slow(const hak_shared_pool_t *pool) {
   /* One thread looks; a second one that loses the race has nothing to do. */
   if (!hak_cas_relaxed(&last_look, &looked, now)) return;
   give_old(share_of_time(passed), &bounds);
+  if (!bounds.late) hak_regions_release(hak_retention_old().before, false);
   /* What there was no time for is the next call's. */
   if (bounds.late) hak_store_relaxed(&last_look, looked);
 }
@@ -210,6 +212,7 @@ size_t hak_retention_give_due(size_t max_bytes, size_t *slabs) {
   /* What is due and could not be given is kept, or refused: it is no use to come back at
    * once. */
   if (given == 0 && max_bytes > 0) note_stuck(hak_clock_cached());
+  if (given < max_bytes) hak_regions_release(hak_retention_old().before, false);
   return given;
 }
 

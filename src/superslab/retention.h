@@ -1,6 +1,6 @@
 /* retention.h - when free memory goes back to the OS.
  *
- * Depends on: base, pages, region, shared_pool.   Used by: heap, api.
+ * Depends on: base, pages, region, region_release, shared_pool.   Used by: heap, api.
  *
  * Free slots, SuperSlabs and mappings keep their pages for a while: pages/idle.h says how
  * many bytes may stay, and for how long. What has to go goes in the order of its age,
@@ -32,7 +32,7 @@ HAK_HOT void hak_retention_trim(const hak_shared_pool_t *pool) {
 
 /* Gives back what is due now, up to max_bytes and *slabs looked at: what lies beyond the
  * ceiling, and what is older than the decay and lies above the floor. Returns the bytes.
- * No lock held. */
+ * If that is all, empty regions go too. No lock held. */
 size_t hak_retention_give_due(size_t max_bytes, size_t *slabs);
 /* Nanoseconds until hak_retention_give_due finds something, if nothing happens until
  * then: 0 for now, UINT64_MAX for never. No lock held. */

@@ -6,7 +6,7 @@
  *
  * Life of a SuperSlab: reserved with its region -> free (in the region's map)
  * -> of one heap, as slabs or as part of a run -> free -> ... -> released with
- * its region at shutdown.
+ * its region, or at shutdown.
  *
  * Slot states, each a function of three bits:
  *     active  not free                        somebody's slab

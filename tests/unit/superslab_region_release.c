@@ -11,14 +11,17 @@
 #include "superslab/locate.h"
 #include "superslab/region.h"
 #include "superslab/region_release.h"
+#include "superslab/retention.h"
 
 enum {
   RUN = 16, /* SuperSlabs: what a region has at least */
-  RUNS = 6
+  RUNS = 6,
+  SEEN = 16
 };
 
 static hak_superslab_t *g_runs[RUNS];
 static char g_heap; /* an address for a heap */
+static hak_atomic_ptr_t g_seen[SEEN];
 
 static int setup(void **state) {
   (void)state;
@@ -150,17 +153,40 @@ static void refused_release__is_told_and_loses_nothing(void **state) {
   CHECK_EQ(test_stats().reserved_bytes, g_os.reserved_bytes);
 }
 
-static void purge__of_what_is_due_releases_what_is_empty(void **state) {
-  (void)state;
-  fill();
+static void commit_all(void) {
   for (size_t i = 0; i < RUNS; i++) {
     bool zeroed;
     CHECK(hak_superslab_commit(g_runs[i], 0, HAK_SUPERSLAB_SLABS, 512, false, &zeroed));
   }
+}
+
+static void what_is_due__goes_and_what_is_empty_then(void **state) {
+  (void)state;
+  fill();
+  uint64_t full = reserved();
+  commit_all();
   drain();
   size_t slabs = SIZE_MAX;
-  CHECK_EQ(hak_region_purge(10 * RUNS, SIZE_MAX, &slabs), RUNS * HAK_SUPERSLAB_SIZE);
-  CHECK_EQ(reserved(), 32 * MIB);
+  (void)hak_retention_give_due(SIZE_MAX, &slabs);
+  CHECK(reserved() < full);
+  CHECK(reserved() <= 64 * MIB); /* the next one's, and one with what is retained */
+}
+
+static void collection__of_all_there_is_releases_every_empty_region(void **state) {
+  (void)state;
+  void *block = hak_alloc(100);
+  fill();
+  commit_all();
+  drain();
+  (void)hak_collect(NULL, SIZE_MAX, 0);
+  CHECK(reserved() >= 32 * MIB);
+  (void)hak_collect(NULL, SIZE_MAX, HAK_COLLECT_ALL);
+  CHECK(reserved() >= 32 * MIB); /* the one that the block lies in */
+  hak_free(block);
+  (void)hak_collect(NULL, SIZE_MAX, HAK_COLLECT_ALL);
+  CHECK_EQ(reserved(), 0);
+  CHECK((block = hak_alloc(100)) != NULL);
+  hak_free(block);
 }
 
 /* --- threads and forks ---------------------------------------------------------------
@@ -204,6 +230,69 @@ static void threads__may_grow_and_release_at_once(void **state) {
   CHECK_EQ(test_stats().reserved_bytes, g_os.reserved_bytes);
 }
 
+static hak_atomic_u32_t g_done;
+
+/* Addresses that were runs' once, while regions come and go. */
+static void *look_up(void *seed) {
+  test_rng_t rng = test_rng((uint64_t)(uintptr_t)seed, 2);
+  while (hak_load_relaxed(&g_done) == 0) {
+    uintptr_t base = (uintptr_t)hak_load_relaxed(&g_seen[test_below(&rng, SEEN)]);
+    hak_place_t place = hak_locate(base + test_below(&rng, RUN * HAK_SUPERSLAB_SIZE));
+    if (place.extent == NULL) continue;
+    CHECK(hak_load_relaxed(&place.extent->kind) <= HAK_EXTENT_RUN);
+  }
+  return NULL;
+}
+
+static void lookup__beside_releases_finds_a_record_or_nothing(void **state) {
+  (void)state;
+  pthread_t threads[2];
+  hak_store_relaxed(&g_done, 0);
+  fill();
+  for (size_t i = 0; i < SEEN; i++) {
+    hak_store_relaxed(&g_seen[i], (void *)g_runs[i % RUNS]->extent.base);
+  }
+  for (size_t i = 0; i < 2; i++) {
+    CHECK_EQ(pthread_create(&threads[i], NULL, look_up, (void *)(i + 1)), 0);
+  }
+  for (size_t round = test_scale(300); round > 0; round--) {
+    drain();
+    hak_regions_release(UINT64_MAX, true);
+    fill();
+    hak_store_relaxed(&g_seen[round % SEEN], (void *)g_runs[round % RUNS]->extent.base);
+  }
+  hak_store_relaxed(&g_done, 1);
+  for (size_t i = 0; i < 2; i++) pthread_join(threads[i], NULL);
+  drain();
+}
+
+static int release_in_child(void *ctx) {
+  (void)ctx;
+  hak_regions_release(UINT64_MAX, true);
+  return reserved() == 0 ? 0 : 1;
+}
+
+static bool release_inside(hak_superslab_t *ss, void *ctx) {
+  uint64_t full = reserved();
+  hak_regions_release(UINT64_MAX, true);
+  CHECK_EQ(reserved(), full);
+  CHECK(ss->extent.base != NULL);
+  test_child_must_succeed(release_in_child, NULL, 20);
+  ++*(int *)ctx;
+  return false;
+}
+
+static void visit__keeps_regions_and_a_fork_inside_of_it_does_not(void **state) {
+  (void)state;
+  int visits = 0;
+  fill();
+  drain();
+  hak_region_visit(release_inside, &visits);
+  CHECK_EQ(visits, 1);
+  hak_regions_release(UINT64_MAX, true);
+  CHECK_EQ(reserved(), 0);
+}
+
 static int go_on_in_child(void *ctx) {
   (void)ctx;
   hak_regions_release(UINT64_MAX, true);
@@ -213,8 +302,6 @@ static int go_on_in_child(void *ctx) {
   hak_regions_release(UINT64_MAX, true);
   return hak_regions_are_valid() && reserved() == 0 ? 0 : 2;
 }
-
-static hak_atomic_u32_t g_done;
 
 static void *come_and_go(void *ctx) {
   while (hak_load_relaxed(&g_done) == 0) {
@@ -247,6 +334,9 @@ TEST_MAIN_FRESH(R(empty_regions__go_but_for_what_the_next_would_have),
                 R(records__of_released_regions_serve_the_next),
                 R(steady_state__asks_the_os_for_nothing),
                 R(refused_release__is_told_and_loses_nothing),
-                R(purge__of_what_is_due_releases_what_is_empty),
+                R(what_is_due__goes_and_what_is_empty_then),
+                R(collection__of_all_there_is_releases_every_empty_region),
+                R(visit__keeps_regions_and_a_fork_inside_of_it_does_not),
+                R(lookup__beside_releases_finds_a_record_or_nothing),
                 R(threads__may_grow_and_release_at_once),
                 R(fork__between_any_two_steps_finds_regions_whole))

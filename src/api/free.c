@@ -17,6 +17,7 @@
 #include "superslab/retention.h"
 #include "tiny/home.h"
 #include "tiny/leave.h"
+#include "tiny/recall.h"
 #include "tiny/single.h"
 #include "tiny/spill.h"
 
@@ -134,7 +135,10 @@ static HAK_WARM bool free_at(hak_thread_t *me, hak_heap_t *heap, const hak_place
   } else {
     free_small(me, heap, place, ptr, keep);
   }
-  if (mine) hak_retention_trim(pool);
+  if (mine) {
+    hak_retention_trim(pool);
+    hak_recall(me, &me->cache, HAK_CLASSES);
+  }
   if (pin) hak_teardown_unpin(me, heap);
   return mine;
 }

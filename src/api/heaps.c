@@ -8,6 +8,8 @@
 #include "base/report.h"
 #include "heap/teardown.h"
 #include "superslab/pool_prefault.h"
+#include "superslab/retention.h"
+#include "tiny/recall.h"
 
 /* --- handles ----------------------------------------------------------------- */
 
@@ -178,6 +180,9 @@ static int end(end_fn *fn, hak_heap_t *handle, const char *function) {
   if (me == NULL) return ENOMEM;
   hak_os_scope_t before = hak_os_enter(HAK_OS_GIVING);
   int error = fn(me, handle);
+  /* What a heap has after a reset is for its next use. */
+  if (fn != hak_teardown_reset) hak_retention_trim(&me->store->pool);
+  hak_recall(me, &me->cache, HAK_CLASSES);
   hak_os_leave(before);
   hak_thread_leave(me, function);
   return error;

@@ -93,6 +93,8 @@ void hak_thread_state_reset(hak_thread_t *thread) {
   thread->trims = 0;
   thread->looks = 0;
   thread->quiet_looks = 0;
+  thread->recalled_at = 0;
+  thread->recalls = 0;
   thread->quiet_since = 0;
   thread->grown = 0;
   thread->in_parts = 0;

@@ -154,6 +154,8 @@ typedef struct hak_thread {
   uint32_t looks;          /* refills that looked at a bin since the thread attached */
   uint32_t quiet_looks;    /* `looks` at the last collection that found it changed */
   uint64_t quiet_since;    /* ns; when that was, 0: never */
+  uint64_t recalled_at;    /* ns; see recall.h */
+  uint32_t recalls;        /* that may still come before the next time */
   uint64_t grown;          /* bytes that bins may keep beyond their least capacity */
   uint32_t no_grow;        /* 1: this allocation may not take memory from the OS */
   uint32_t in_parts;       /* 1: the bins are being emptied a part at a time */

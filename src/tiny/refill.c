@@ -8,6 +8,7 @@
 #include "tiny/home.h"
 #include "tiny/partial_list.h"
 #include "tiny/quota.h"
+#include "tiny/recall.h"
 #include "tiny/single.h"
 #include "tiny/slab.h"
 #include "tiny/stray.h"
@@ -380,6 +381,7 @@ HAK_WARM void *hak_refill_bin(hak_thread_t *me, const hak_cache_t *cache, uint32
     }
     give_up(me, cache, &bin->list.head);
     HAK_COUNT(me, slow_alloc, 1);
+    hak_recall(me, cache, cls);
     batch_t batch = next_batch(me, cache, cls);
     if (HAK_UNLIKELY(hak_capacity_is_cut(&cache->holds[cls])))
       hak_quota_let_go(me, cache, cls);

@@ -6,6 +6,7 @@
 #include "tiny/hold.h"
 #include "tiny/home.h"
 #include "tiny/quota.h"
+#include "tiny/recall.h"
 #include "tiny/single.h"
 #include "tiny/transfer.h"
 
@@ -109,7 +110,8 @@ static void add_foreign(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls
 /* Pushes a block onto its bin, or where it goes if the bin can make no room. */
 static void push(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls, void *block) {
   hak_bin_t *bin = &cache->bins[cls];
-  if (HAK_UNLIKELY(hak_load_relaxed(&bin->list.room) <= 0)) {
+  if (HAK_UNLIKELY(hak_load_relaxed(&bin->list.room) <= 0) &&
+      !hak_recall_ends(cache, cls)) {
     make_room(me, cache, cls);
     if (bin->capacity == 0) {
       home_one(me, cache, cls, block);
@@ -164,6 +166,7 @@ void hak_spill_event(hak_thread_t *me, const hak_cache_t *cache, hak_list_t *lis
     } else {
       push(me, cache, cls, block);
     }
+    hak_recall(me, cache, cls);
   } else {
     hak_slab_t *slab = (hak_slab_t *)(void *)list;
     uint32_t cls = hak_slab_class(slab);

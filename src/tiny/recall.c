@@ -1,0 +1,53 @@
+#include "tiny/recall.h"
+
+#include "os/os.h"
+#include "pages/clock.h"
+#include "tiny/capacity.h"
+
+enum {
+  RECALLS_PER_DECAY = 64,
+  AGAIN = 64 /* bins that are told once more, between two times that all are told */
+};
+#define NS_LEAST ((uint64_t)4000000) /* the coarse clock may not tell less */
+
+/* The bin's list has no room for more than it has now. */
+static void take_room(const hak_cache_t *cache, uint32_t cls) {
+  hak_bin_t *bin = &cache->bins[cls];
+  uint32_t listed = hak_bin_listed(bin);
+  if (bin->spilling != 0 || listed >= hak_bin_capacity(bin)) return;
+  if (hak_capacity_is_cut(&cache->holds[cls])) return;
+  hak_store_relaxed(&bin->armed, (uint16_t)listed);
+  hak_store_relaxed(&bin->list.room, 0);
+}
+
+static void take_all_room(const hak_cache_t *cache) {
+  for (uint32_t cls = 0; cls < HAK_SHARED_CLASSES; cls++) take_room(cache, cls);
+}
+
+HAK_SLOW void hak_recall_slow(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls) {
+  if (hak_cache_is_shared_way(cache) || !hak_os_may_give()) return;
+  uint64_t now = hak_clock_cached(), wait = hak_idle_decay() / RECALLS_PER_DECAY;
+  if (wait < NS_LEAST) wait = NS_LEAST;
+  if (now - me->recalled_at >= wait) {
+    me->recalled_at = now;
+    me->recalls = AGAIN;
+    take_all_room(cache);
+    /* What it works with from now on may be the default heap's. */
+    if (cache != &me->cache && !hak_cache_is_shared_way(&me->cache)) {
+      take_all_room(&me->cache);
+    }
+  } else if (me->recalls > 0 && cls < HAK_SHARED_CLASSES) {
+    me->recalls--;
+    take_room(cache, cls);
+  }
+}
+
+bool hak_recall_ends(const hak_cache_t *cache, uint32_t cls) {
+  hak_bin_t *bin = &cache->bins[cls];
+  uint32_t listed = hak_bin_listed(bin), capacity = hak_bin_capacity(bin);
+  if (bin->spilling != 0 || listed >= capacity) return false;
+  if (hak_capacity_is_cut(&cache->holds[cls])) return false;
+  hak_store_relaxed(&bin->armed, (uint16_t)capacity);
+  hak_store_relaxed(&bin->list.room, (int32_t)(capacity - listed));
+  return true;
+}

@@ -1,0 +1,118 @@
+/* api_recall.c - idle memory that falls due goes back although each call of the program
+ * ends in a bin, and threads that are busy hardly notice. Each case runs in a child of
+ * its own. */
+#include "child.h"
+#include "threads.h"
+
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+enum {
+  DECAY_MS = 200,
+  REQUEST_BLOCKS = 50,
+  DECAYS_MOST = 20 /* a machine that is busy may take some */
+};
+#define MASS ((size_t)64 << 20)
+
+static double seconds(void) {
+  struct timespec now;
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  return (double)now.tv_sec + (double)now.tv_nsec * 1e-9;
+}
+
+/* A request that bins serve, if there were some of its kind before. */
+static void serve(test_rng_t *rng) {
+  void *blocks[REQUEST_BLOCKS];
+  for (size_t i = 0; i < REQUEST_BLOCKS; i++) {
+    blocks[i] = hak_alloc(16 + (size_t)test_below(rng, 1000));
+    CHECK(blocks[i] != NULL);
+  }
+  for (size_t i = 0; i < REQUEST_BLOCKS; i++) hak_free(blocks[i]);
+}
+
+/* MASS bytes of the heap, or of the default one, written and freed. */
+static void spike(hak_heap_t *heap, size_t size) {
+  static void *blocks[MASS / 1024];
+  size_t count = MASS / size;
+  for (size_t i = 0; i < count; i++) {
+    blocks[i] = heap == NULL ? hak_alloc(size) : hak_heap_alloc(heap, size);
+    CHECK(blocks[i] != NULL);
+    memset(blocks[i], 1, size);
+  }
+  for (size_t i = 0; i < count; i++) hak_free(blocks[i]);
+}
+
+typedef enum mass {
+  MASS_OF_SMALL,
+  MASS_OF_LARGE,
+  MASS_OF_HEAP,
+  MASS_OF_ENDED_HEAP
+} mass_t;
+
+static int calm_child(void *ctx) {
+  mass_t mass = *(mass_t *)ctx;
+  test_rng_t rng = test_rng(test_seed(), mass);
+  test_start();
+  CHECK_EQ(hak_option_set(HAK_OPTION_PURGE_DECAY_MS, DECAY_MS), 0);
+  /* All waits for its age. */
+  CHECK_EQ(hak_option_set(HAK_OPTION_PURGE_SURPLUS, 0), 0);
+  for (int i = 0; i < 1000; i++) serve(&rng);
+  if (mass == MASS_OF_SMALL) {
+    spike(NULL, 1024);
+  } else if (mass == MASS_OF_LARGE) {
+    spike(NULL, 200 * KIB);
+  } else {
+    hak_heap_t *heap = hak_heap_create(NULL);
+    CHECK(heap != NULL);
+    spike(heap, 1024);
+    if (mass == MASS_OF_ENDED_HEAP) CHECK_EQ(hak_heap_destroy(heap), 0);
+  }
+  CHECK(test_stats().retained_bytes >= MASS / 2);
+  double end = seconds() + DECAYS_MOST * DECAY_MS * 1e-3;
+  while (test_stats().retained_bytes > 6 * MIB) {
+    CHECK_MSG(seconds() < end, "%llu bytes are idle",
+              (unsigned long long)test_stats().retained_bytes);
+    serve(&rng);
+    usleep(5000);
+  }
+  return 0;
+}
+
+static void memory__that_is_due_goes_although_bins_serve_all(void **state) {
+  (void)state;
+  static const mass_t masses[] = {MASS_OF_SMALL, MASS_OF_LARGE, MASS_OF_HEAP,
+                                  MASS_OF_ENDED_HEAP};
+  for (size_t i = 0; i < TEST_COUNT(masses); i++) {
+    mass_t mass = masses[i];
+    test_child_must_succeed(calm_child, &mass, 60);
+  }
+}
+
+/* In each 64th of a decay a thread that is busy leaves its bins so often at most. */
+TEST_IN_CHILD(threads__that_are_busy_are_seldom_called, 60) {
+  enum {
+    PAIRS = 2000000,
+    EACH = 64 + 52
+  };
+  test_rng_t rng = test_rng(test_seed(), 0);
+  test_start();
+  CHECK_EQ(hak_option_set(HAK_OPTION_PURGE_DECAY_MS, 3600000), 0);
+  CHECK_EQ(hak_option_set(HAK_OPTION_PURGE_SURPLUS, 0), 0);
+  for (int i = 0; i < 1000; i++) serve(&rng);
+  spike(NULL, 200 * KIB);
+  CHECK(test_stats().retained_bytes >= MASS / 2);
+  uint64_t before = test_stats().slow_event + test_stats().slow_alloc;
+  for (int i = 0; i < PAIRS; i++) hak_free(hak_alloc(1 + (size_t)test_below(&rng, 256)));
+  uint64_t calls = test_stats().slow_event + test_stats().slow_alloc - before;
+  CHECK_MSG(calls <= 2 * EACH, "%llu slow paths", (unsigned long long)calls);
+}
+
+int main(void) {
+  test_begin();
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(memory__that_is_due_goes_although_bins_serve_all),
+      cmocka_unit_test(threads__that_are_busy_are_seldom_called),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -6,6 +6,7 @@
 #include "base/option.h"
 #include "heap/collect.h"
 #include "heap/fork.h"
+#include "heap/hole_sweep.h"
 #include "superslab/huge.h"
 
 #define NS_PER_MS ((uint64_t)1000000)
@@ -46,6 +47,7 @@ static void flush_own(const char *function) {
   if (hak_os_may_give()) {
     size_t slabs = SIZE_MAX;
     (void)hak_retention_give_due(SIZE_MAX, &slabs);
+    (void)hak_hole_sweep_due(me, SIZE_MAX, &slabs);
   }
   hak_thread_leave(me, function);
 }
@@ -84,7 +86,12 @@ size_t hak_collect(hak_heap_t *handle, size_t max_bytes, unsigned flags) {
 
 int hak_purge_due(void) {
   hak_stay_t stay = hak_stay();
-  uint64_t ns = stay == HAK_STAY_NONE ? UINT64_MAX : hak_retention_due_in();
+  uint64_t ns = UINT64_MAX;
+  if (stay != HAK_STAY_NONE) {
+    uint64_t holes = hak_hole_sweep_due_in();
+    ns = hak_retention_due_in();
+    if (holes < ns) ns = holes;
+  }
   hak_stay_end(stay);
   if (ns == UINT64_MAX) return -1;
   uint64_t ms = ns / NS_PER_MS + (ns % NS_PER_MS != 0);

@@ -3,6 +3,7 @@
 #include "pages/mapping_ranges.h"
 #include "pages/registry.h"
 #include "pool/large.h"
+#include "tiny/hole_map.h"
 #include "tiny/size_class.h"
 
 /* Bytes of a range that are committed and not resident; none where nobody knows. */
@@ -92,6 +93,7 @@ void hak_rows_add_span(hak_rows_t *rows, const hak_superslab_t *ss,
   }
   uint64_t fits = hak_slab_capacity(slab) * size;
   rows->carved += carved * size;
+  rows->holes += (uint64_t)hak_hole_map_count(slab) * ss->extent.os->page_size;
   if (committed > fits) rows->waste += committed - fits;
   rows->untouched += untouched_behind(ss, slots, carved * size);
 }

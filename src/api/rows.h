@@ -22,6 +22,7 @@ typedef struct hak_rows {
   uint64_t untouched; /* committed and not resident, of what is large, retained or not
                          carved */
   uint64_t tables;    /* the same of the registry */
+  uint64_t holes;     /* pages of spans in use that were given back */
 } hak_rows_t;
 
 /* Adds a SuperSlab that was ever used, but for the blocks in its slabs. */

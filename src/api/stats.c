@@ -293,6 +293,7 @@ static void fill_rows(const tally_t *tally, hak_stats_t *s) {
   s->large_slack_bytes = above(rows->large + mapped, rows->usable + tally->mapped);
   s->foreign_bytes = rows->foreign + tally->other_bytes;
   s->untouched_bytes = rows->untouched;
+  s->hole_bytes = rows->holes;
 }
 
 static void fill_process(hak_stats_t *s) {
@@ -302,7 +303,8 @@ static void fill_process(hak_stats_t *s) {
   hak_rows_add_mappings(&tally.rows);
   hak_rows_add_registry(&tally.rows);
   fill_rows(&tally, s);
-  s->committed_bytes = above(committed(), s->untouched_bytes + tally.rows.tables);
+  s->committed_bytes =
+      above(committed(), s->untouched_bytes + s->hole_bytes + tally.rows.tables);
   uint64_t peak = hak_load_relaxed(&peak_committed);
   while (s->committed_bytes > peak &&
          !hak_cas_relaxed(&peak_committed, &peak, s->committed_bytes)) {}

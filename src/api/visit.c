@@ -17,6 +17,7 @@
 #include "pool/large.h"
 #include "superslab/region.h"
 #include "tiny/hold.h"
+#include "tiny/hole_map.h"
 
 enum {
   BLOCKS_MAX = HAK_SLAB_SIZE / 8,
@@ -207,6 +208,16 @@ static void mark_list(const visit_t *v, hak_slab_t *slab, const void *block,
   }
 }
 
+static void mark_away(hak_slab_t *slab, look_t *look) {
+  if (!hak_hole_map_any(slab)) return;
+  unsigned shift = hak_hole_page_shift(slab);
+  for (uint32_t i = 0; i < look->carved; i++) {
+    if (hak_hole_has(slab, shift, (size_t)i * look->size)) {
+      look->free[i / BITS] |= (uint64_t)1 << (i % BITS);
+    }
+  }
+}
+
 static void look_at_blocks(const visit_t *v, hak_slab_t *slab, look_t *look) {
   look->carved = hak_slab_carved(slab);
   look->size = slab->list.block_size;
@@ -217,6 +228,7 @@ static void look_at_blocks(const visit_t *v, hak_slab_t *slab, look_t *look) {
   if (remote != 0) {
     mark_list(v, slab, look->start + ((size_t)(remote - 1) << 3), look);
   }
+  mark_away(slab, look);
 }
 
 /* Under the heap's lease, so that nothing goes home meanwhile; the SuperSlab may have

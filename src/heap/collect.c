@@ -2,6 +2,7 @@
 
 #include "base/option.h"
 #include "heap/give_up.h"
+#include "heap/hole_sweep.h"
 #include "heap/kind.h"
 #include "heap/serial.h"
 #include "heap/teardown.h"
@@ -79,6 +80,23 @@ static void purge_pool(collecting_t *c, hak_heap_t *heap) {
   purge(c, &heap->store->pool);
 }
 
+/* Pages of free blocks, where all that can go is to. Under the heap's lease. */
+static void purge_holes(collecting_t *c, hak_heap_t *heap) {
+  if (is_done(c) || !c->all) return;
+  hak_hole_bounds_t bounds = {
+      .bytes = c->max_bytes - c->given, .slabs = SIZE_MAX, .all = true};
+  hak_hole_sweep_leased(c->me, heap, &bounds);
+  c->given += bounds.given;
+}
+
+/* Those of all heaps. */
+static void purge_all_holes(collecting_t *c) {
+  if (is_done(c)) return;
+  size_t most = c->max_bytes - c->given;
+  c->given += c->all ? hak_hole_sweep_all(c->me, most)
+                     : hak_hole_sweep_due(c->me, most, &c->slabs);
+}
+
 /* What this thread and the transfer cache have cached of a heap: as much of it as there
  * is work left. `bare`: the thread has nothing. */
 static void empty_caches(collecting_t *c, const hak_cache_t *cache, bool bare) {
@@ -98,6 +116,7 @@ static void collect_default(collecting_t *c) {
   spend(c, PER_HEAP);
   hak_heap_lease(heap);
   empty_caches(c, &c->me->cache, false);
+  purge_holes(c, heap);
   hak_heap_unlease(heap);
   purge_pool(c, heap);
 }
@@ -122,6 +141,7 @@ static void collect_leased(collecting_t *c, hak_heap_t *heap, bool named) {
     hak_cache_t bare = hak_cache_bare(c->me, heap);
     empty_caches(c, &bare, true);
   }
+  purge_holes(c, heap);
   purge_pool(c, heap);
 }
 
@@ -192,6 +212,7 @@ size_t hak_collect_memory(hak_thread_t *me, hak_heap_t *heap, size_t max_bytes,
   }
   if (heap == NULL) collect_all(&c);
   purge_free(&c, heap == NULL); /* what came free by then */
+  if (heap == NULL) purge_all_holes(&c);
   if (heap == NULL && c.caches) purge_records(&c);
   if (heap == NULL && all && !is_done(&c)) hak_regions_release(UINT64_MAX, true);
   return c.given;

@@ -6,6 +6,7 @@
 #include "external/external_heap.h"
 #include "heap/fork_caches.h"
 #include "heap/give_up.h"
+#include "heap/hole_sweep.h"
 #include "heap/own_os.h"
 #include "heap/phase.h"
 #include "heap/stay.h"
@@ -111,6 +112,7 @@ static void give_all(void (*heap)(hak_heap_t *heap)) {
 void hak_forking_parent(void) {
   give_all(give_heap);
   hak_phase_unhold();
+  hak_hole_sweep_forget();
 }
 
 /* --- what is lost ---------------------------------------------------------- */

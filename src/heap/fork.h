@@ -1,7 +1,7 @@
 /* fork.h - the library across fork.
  *
- * Depends on: base, external, os, pages, superslab, tiny, fork_caches, give_up, own_os,
- * phase, stay, teardown, thread_state, threads.
+ * Depends on: base, external, os, pages, superslab, tiny, fork_caches, give_up,
+ * hole_sweep, own_os, phase, stay, teardown, thread_state, threads.
  * Used by: lifecycle, api.
  *
  * Before a fork all locks are taken, so that nothing under a lock is half done in the

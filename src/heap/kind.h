@@ -1,7 +1,7 @@
 /* kind.h - what heaps of different kinds do differently, side by side.
  *
  * Depends on: pages, tiny, own_os, serial, thread_cache, thread_state, threads.
- * Used by: teardown, give_up, collect, pressure, api.
+ * Used by: teardown, give_up, hole_sweep, collect, pressure, api.
  *
  * A heap is made as one kind. The kinds differ in where blocks lie and in who caches
  * them:

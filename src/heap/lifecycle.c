@@ -9,6 +9,7 @@
 #include "heap/cache_index.h"
 #include "heap/fork.h"
 #include "heap/heap.h"
+#include "heap/hole_sweep.h"
 #include "heap/own_os.h"
 #include "heap/phase.h"
 #include "heap/serial.h"
@@ -53,6 +54,7 @@ static void stop_all(void) {
   hak_registry_stop();
   hak_meta_stop();
   hak_os_stop();
+  hak_hole_sweep_forget();
   hak_retention_stop();
   hak_idle_stop();
   hak_budgets_stop();

@@ -1,7 +1,7 @@
 /* lifecycle.h - start and shutdown of the library.
  *
  * Depends on: base, external, os, pages, superslab, tiny, cache_index, fork, heap,
- * own_os, phase, serial, stay, thread_end, threads.
+ * hole_sweep, own_os, phase, serial, stay, thread_end, threads.
  * Used by: maintenance, thread, api.
  *
  * Starts and stops all modules, each by its functions _start and _stop. Only slow paths

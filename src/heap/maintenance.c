@@ -4,8 +4,10 @@
 
 #include "base/gate.h"
 #include "base/sys.h"
+#include "heap/hole_sweep.h"
 #include "heap/lifecycle.h"
 #include "heap/stay.h"
+#include "heap/thread.h"
 #include "heap/thread_end.h"
 #include "os/reservation.h"
 #include "superslab/retention.h"
@@ -66,6 +68,13 @@ static bool give_back(void) {
   size_t slabs = SIZE_MAX;
   hak_os_retry_releases(false);
   bool more = hak_retention_give_due(PIECE_BYTES, &slabs) >= PIECE_BYTES;
+  /* The state that threads without one share has what it takes to read free blocks. */
+  hak_thread_t *me = hak_hole_sweep_is_time() ? hak_thread_enter_started() : NULL;
+  if (me != NULL) {
+    slabs = SIZE_MAX;
+    if (hak_hole_sweep_due(me, PIECE_BYTES, &slabs) >= PIECE_BYTES) more = true;
+    hak_thread_leave(me, "hak_maintenance_start");
+  }
   hak_os_leave(before);
   return more;
 }

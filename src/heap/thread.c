@@ -3,6 +3,7 @@
 #include "base/report.h"
 #include "base/sys.h"
 #include "heap/give_up.h"
+#include "heap/hole_sweep.h"
 #include "heap/lifecycle.h"
 #include "heap/thread_end.h"
 #include "heap/threads.h"
@@ -72,10 +73,13 @@ HAK_SLOW void hak_thread_leave_slow(hak_thread_t *me, const char *function) {
 }
 
 HAK_SLOW void hak_thread_trim_slow(hak_shared_pool_t *pool) {
-  if (!hak_retention_is_time(pool)) return;
+  /* Reads the clock, if any memory may be given back. */
+  bool is_time = hak_retention_is_time(pool);
+  if (!is_time && !hak_hole_sweep_is_time()) return;
   hak_thread_t *me = hak_thread_enter_started();
   if (me == NULL) return;
-  hak_retention_trim_slow(pool);
+  if (is_time) hak_retention_trim_slow(pool);
+  hak_hole_sweep_step(me);
   hak_thread_leave(me, HAK_IN_ALLOC);
 }
 

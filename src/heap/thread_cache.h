@@ -1,7 +1,7 @@
 /* thread_cache.h - what a thread keeps of each heap beside the default one.
  *
  * Depends on: base, pages, tiny, bins, cache_index, thread_state.
- * Used by: kind, give_up, fork_caches, collect, pressure, api.
+ * Used by: kind, give_up, hole_sweep, fork_caches, collect, pressure, api.
  *
  * A thread that often allocates from a heap, or frees blocks of it, has a thread cache of
  * it: bins and what it holds. Where the heap has a cache index, the bins lie there; see

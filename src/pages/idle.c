@@ -11,6 +11,7 @@
 hak_atomic_u64_t hak_slots_committed, hak_slots_retained;
 hak_atomic_u64_t hak_mappings_committed, hak_mappings_retained;
 hak_atomic_u64_t hak_idle_given;
+hak_atomic_u32_t hak_idle_others;
 hak_atomic_u32_t hak_retained_over __attribute__((aligned(HAK_CACHE_LINE)));
 
 /* All are policy: where two threads change them at once one change may be lost. */
@@ -63,12 +64,20 @@ hak_idle_level_t hak_idle_look(void) {
                    (retained > soft && retained - soft > SLACK_BYTES);
     level = surplus ? HAK_IDLE_SURPLUS : HAK_IDLE_SOME;
   }
+  if (level == HAK_IDLE_FEW && hak_load_relaxed(&hak_idle_others) != HAK_IDLE_NO_OTHERS) {
+    level = HAK_IDLE_SOME;
+  }
   /* Two threads may cross a line at once and leave a wrong level; the next change mends
    * it. */
   if (hak_load_relaxed(&hak_retained_over) != (uint32_t)level) {
     hak_store_relaxed(&hak_retained_over, level);
   }
   return level;
+}
+
+void hak_idle_set_others(hak_idle_others_t others) {
+  hak_store_relaxed(&hak_idle_others, others);
+  hak_idle_look();
 }
 
 void hak_note_retained(hak_atomic_u64_t *retained, int64_t bytes) {
@@ -81,6 +90,7 @@ void hak_idle_stop(void) {
   hak_store_relaxed(&hak_slots_retained, 0);
   hak_store_relaxed(&hak_retained_over, HAK_IDLE_FEW);
   hak_store_relaxed(&hak_idle_given, 0);
+  hak_store_relaxed(&hak_idle_others, HAK_IDLE_NO_OTHERS);
   hak_store_relaxed(&allowance, 0);
 }
 

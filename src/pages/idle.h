@@ -38,6 +38,22 @@ extern hak_atomic_u32_t hak_retained_over;
 /* Adds to, or with a negative number takes from, the bytes of slots or mappings
  * that nobody uses. */
 void hak_note_retained(hak_atomic_u64_t *retained, int64_t bytes);
+/* Whether something may be given back that is no idle memory: pages of free blocks. It
+ * makes the level HAK_IDLE_SOME at least, so that slow paths look at the clock. */
+typedef enum hak_idle_others {
+  HAK_IDLE_NO_OTHERS = 0,
+  HAK_IDLE_OTHERS_SEEN, /* those that there are are being looked at, or are to be */
+  HAK_IDLE_OTHERS_NEW   /* some came since the last look began */
+} hak_idle_others_t;
+extern hak_atomic_u32_t hak_idle_others; /* hak_idle_others_t */
+void hak_idle_set_others(hak_idle_others_t others);
+/* Some came. */
+HAK_HOT void hak_idle_note_others(void) {
+  /* Relaxed: a look that misses some finds them the next time. */
+  if (HAK_UNLIKELY(hak_load_relaxed(&hak_idle_others) != HAK_IDLE_OTHERS_NEW)) {
+    hak_idle_set_others(HAK_IDLE_OTHERS_NEW);
+  }
+}
 /* At shutdown, when all memory has been released: the counts begin anew. */
 void hak_idle_stop(void);
 /* Bytes committed in memory that nobody uses. */

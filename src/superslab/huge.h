@@ -1,7 +1,7 @@
 /* huge.h - which SuperSlabs ask the system for huge pages.
  *
  * Depends on: base, region_map.
- * Used by: pool_growth, pool_prefault, region, shared_pool, tails, pool.
+ * Used by: pool_growth, pool_prefault, region, shared_pool, tails, tiny, pool.
  *
  * A region asks for small pages as it is reserved, and single SuperSlabs of it for huge
  * ones. So the system splits a region's range into pieces: at most two more for each run

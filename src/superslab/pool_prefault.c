@@ -15,6 +15,13 @@ void hak_pool_keep_all(hak_shared_pool_t *pool) {
   hak_lock_release(&pool->lock);
 }
 
+bool hak_pool_keeps_some(hak_shared_pool_t *pool) {
+  hak_lock_acquire(&pool->lock);
+  bool some = pool->kept_slabs != 0 || pool->readying != 0;
+  hak_lock_release(&pool->lock);
+  return some;
+}
+
 void hak_pool_keep_none(hak_shared_pool_t *pool) {
   hak_lock_acquire(&pool->lock);
   if (pool->kept_slabs != UINT64_MAX) pool->kept_slabs = 0;

@@ -17,6 +17,8 @@ bool hak_pool_reserve(hak_shared_pool_t *pool, size_t bytes);
 bool hak_pool_prefault(hak_shared_pool_t *pool, size_t bytes);
 /* Keeps all pages that the pool has or gets. */
 void hak_pool_keep_all(hak_shared_pool_t *pool);
+/* Some memory of the pool is to stay, or is being made ready. No lock held. */
+bool hak_pool_keeps_some(hak_shared_pool_t *pool);
 /* Keeps none of what was reserved and prefaulted. */
 void hak_pool_keep_none(hak_shared_pool_t *pool);
 

@@ -7,7 +7,7 @@
  * slabs used as one; its records are those of its first slab.
  *
  * Invariant of a span of small blocks, checked by hak_hold_is_valid():
- *     blocks on the list + blocks in the word + blocks out == carved
+ *     blocks on the list + blocks in the word + blocks out + blocks put away == carved
  *     carved <= capacity
  *
  * Access:  see base/lock.h. The owner of most fields is the holder: the thread that the
@@ -56,15 +56,21 @@ typedef struct hak_slab {
   hak_atomic_u32_t usable;    /* [owner: who has the block] bytes of a large block */
   hak_atomic_u8_t cls;        /* [const] size class or HAK_CLASS_* */
   hak_atomic_u8_t span;       /* [const] slabs in the span; read late by statistics */
-  uint8_t queue : 4;          /* [owner: holder] hak_slab_queue_t */
-  uint8_t group : 4; /* [owner: holder] of HAK_QUEUE_PARTIAL: by how full it is */
+  uint8_t queue : 2;          /* [owner: holder] hak_slab_queue_t */
+  uint8_t group : 5; /* [owner: holder] of HAK_QUEUE_PARTIAL: by how full it is */
+  uint8_t aged : 1;  /* [owner: holder] of HAK_QUEUE_PARTIAL: see partial_list.h */
   hak_atomic_u8_t
       committed; /* [owner: who has the slot] OS pages committed, from the slab's start */
-  uint8_t dirty; /* [owner: holder] blocks were carved here before, in this life */
-  uint8_t slot;  /* [const] its place in the SuperSlab */
-  uint8_t unsure; /* [owner: holder] so many blocks may be neither listed nor out:
-                     threads that freed them were lost in forks */
+  uint8_t dirty : 1;  /* [owner: holder] blocks were carved here before, in this life */
+  uint8_t unsure : 7; /* [owner: holder] so many blocks may be neither listed nor out:
+                         threads that freed them were lost in forks */
+  uint8_t slot;       /* [const] its place in the SuperSlab */
+  hak_atomic_u16_t holes; /* [owner: holder] a bit for each page that was given back
+                             though the slab is in use; see tiny/hole_map.h */
 } hak_slab_t;
+
+/* `unsure` counts no further. */
+#define HAK_UNSURE_MAX 127
 
 _Static_assert(sizeof(hak_slab_t) == 64, "one cache line a slab: no false sharing");
 _Static_assert(offsetof(hak_slab_t, list) == 0, "entries in local mode name the list");
@@ -111,6 +117,7 @@ HAK_HOT void hak_slab_set_class(hak_slab_t *slab, uint32_t cls) {
  * whole heaps that are cleared; other changes of the word are in tiny/slab.h. */
 HAK_HOT void hak_slab_forget(hak_slab_t *slab) {
   hak_slab_set_class(slab, HAK_CLASS_NONE);
+  hak_store_relaxed(&slab->holes, 0);
   hak_store_relaxed(&slab->word, hak_word_make(HAK_SLAB_FREE, 0));
 }
 

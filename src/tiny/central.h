@@ -13,9 +13,10 @@
 #include "tiny/size_class.h"
 
 /* Groups of a partial list: the first is of slabs that are leaving, the others go by the
- * share of a slab's blocks that is out. */
+ * share of a slab's blocks that is out, two for each share: of slabs that were looked
+ * through for whole free pages and did not change since, and of the others. */
 #define HAK_PARTIAL_LEAVING 0
-#define HAK_PARTIAL_GROUPS 9
+#define HAK_PARTIAL_GROUPS 17
 #define HAK_TRANSFER_PLACES 16
 #define HAK_MAGAZINE_BLOCKS 62
 

@@ -246,7 +246,10 @@ static bool home_listed_locked(hak_thread_t *me, const hak_cache_t *cache,
     return true;
   }
   if (hak_word_state(*word) == HAK_SLAB_PARTIAL) {
-    if (HAK_UNLIKELY(!hak_slab_accepts(me, cache, run))) return true;
+    if (HAK_UNLIKELY(!hak_slab_accepts(me, cache, run) ||
+                     !hak_slab_none_is_away(me, cache, run))) {
+      return true;
+    }
     HAK_COUNT(me, free_shelved, run->count);
     uint32_t out = hak_slab_out(slab);
     hak_slab_come_home(me, run, 0);

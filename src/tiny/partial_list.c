@@ -2,19 +2,25 @@
 
 #include "base/bits.h"
 #include "base/check.h"
+#include "pages/idle.h"
+#include "tiny/hole_map.h"
 
 static bool is_carved(const hak_slab_t *slab) {
   return hak_slab_carved((hak_slab_t *)slab) == hak_slab_capacity(slab);
 }
 
 enum {
-  FIRST = HAK_PARTIAL_LEAVING + 1, /* group of the sparsest slabs */
-  SHARES = HAK_PARTIAL_GROUPS - FIRST
+  FIRST = HAK_PARTIAL_LEAVING + 1, /* group of the sparsest slabs that were looked at */
+  KINDS = 2, /* for each share: looked at, and behind it not looked at */
+  SHARES = (HAK_PARTIAL_GROUPS - FIRST) / KINDS
 };
 
-static uint32_t group_of(hak_slab_t *slab) {
+static uint32_t group_of(hak_slab_t *slab, bool looked) {
   uint32_t share = hak_slab_out(slab) * SHARES / hak_slab_capacity(slab);
-  return FIRST + (share < SHARES ? share : SHARES - 1);
+  return FIRST + (share < SHARES ? share : SHARES - 1) * KINDS + (looked ? 0 : 1);
+}
+static bool is_looked(uint32_t group) {
+  return group != HAK_PARTIAL_LEAVING && (group - FIRST) % KINDS == 0;
 }
 
 /* --- the queue of partly carved slabs ------------------------------------------- */
@@ -64,7 +70,8 @@ static void add_to_group_locked(hak_central_t *central, hak_slab_t *slab,
   hak_lock_assert_held(&central->lock);
   hak_slab_t *first = central->partial[group];
   slab->queue = HAK_QUEUE_PARTIAL;
-  slab->group = group & 15;
+  slab->group = group & 31;
+  slab->aged = 0;
   slab->next = NULL;
   if (first != NULL) {
     slab->prev = first->prev;
@@ -97,16 +104,29 @@ static void remove_from_group_locked(hak_central_t *central, hak_slab_t *slab) {
 
 /* --- the list --------------------------------------------------------------------- */
 
-void hak_partial_add_locked(hak_central_t *central, hak_slab_t *slab) {
+static void add_carved_locked(hak_central_t *central, hak_slab_t *slab, bool looked) {
   hak_lock_assert_held(&central->lock);
   hak_assert(slab->queue == HAK_QUEUE_NONE);
   central->listed++;
+  add_to_group_locked(central, slab, group_of(slab, looked));
+  count_locked(central, slab, hak_slab_out(slab), true);
+}
+
+void hak_partial_add_locked(hak_central_t *central, hak_slab_t *slab) {
+  hak_lock_assert_held(&central->lock);
   if (is_carved(slab)) {
-    add_to_group_locked(central, slab, group_of(slab));
-    count_locked(central, slab, hak_slab_out(slab), true);
-  } else {
-    add_uncarved_locked(central, slab);
+    add_carved_locked(central, slab, false);
+    hak_idle_note_others();
+    return;
   }
+  hak_assert(slab->queue == HAK_QUEUE_NONE);
+  central->listed++;
+  add_uncarved_locked(central, slab);
+}
+
+void hak_partial_add_looked_locked(hak_central_t *central, hak_slab_t *slab) {
+  hak_lock_assert_held(&central->lock);
+  add_carved_locked(central, slab, true);
 }
 
 void hak_partial_remove_locked(hak_central_t *central, hak_slab_t *slab) {
@@ -134,10 +154,44 @@ void hak_partial_regroup_locked(hak_central_t *central, hak_slab_t *slab, uint32
   }
   hak_store_relaxed(&central->room, hak_load_relaxed(&central->room) + home);
   /* The division of group_of is only done where the group changes. */
-  uint32_t capacity = hak_slab_capacity(slab), from = (slab->group - FIRST) * capacity;
-  if (hak_slab_out(slab) * SHARES - from < capacity) return;
+  uint32_t capacity = hak_slab_capacity(slab);
+  uint32_t from = (slab->group - FIRST) / KINDS * capacity;
+  bool anew = slab->aged != 0 || is_looked(slab->group);
+  if (!anew && hak_slab_out(slab) * SHARES - from < capacity) return;
   remove_from_group_locked(central, slab);
-  add_to_group_locked(central, slab, group_of(slab));
+  add_to_group_locked(central, slab, group_of(slab, false));
+  if (anew) hak_idle_note_others();
+}
+
+/* --- what is to be looked through --------------------------------------------------- */
+
+hak_slab_t *hak_partial_due_locked(const hak_central_t *central, bool all) {
+  hak_lock_assert_held(&central->lock);
+  for (uint32_t group = FIRST + 1; group < HAK_PARTIAL_GROUPS; group += KINDS) {
+    hak_slab_t *first = central->partial[group];
+    if (first != NULL && (all || first->aged != 0)) return first;
+  }
+  return NULL;
+}
+
+void hak_partial_looked_locked(hak_central_t *central, hak_slab_t *slab) {
+  hak_lock_assert_held(&central->lock);
+  remove_from_group_locked(central, slab);
+  add_to_group_locked(central, slab, group_of(slab, true));
+}
+
+bool hak_partial_age_locked(hak_central_t *central) {
+  hak_lock_assert_held(&central->lock);
+  bool any = false;
+  for (uint32_t group = FIRST + 1; group < HAK_PARTIAL_GROUPS; group += KINDS) {
+    hak_slab_t *first = central->partial[group];
+    if (first == NULL) continue;
+    any = true;
+    hak_slab_t *slab = first->prev;
+    for (; slab->aged == 0 && slab != first; slab = slab->prev) slab->aged = 1;
+    slab->aged = 1;
+  }
+  return any;
 }
 
 /* --- slabs that are leaving --------------------------------------------------------- */
@@ -205,6 +259,7 @@ typedef struct walked {
 static bool slab_is_valid(hak_slab_t *slab, hak_slab_queue_t queue) {
   uint64_t word = hak_load_relaxed(&slab->word);
   bool leaving = queue == HAK_QUEUE_PARTIAL && slab->group == HAK_PARTIAL_LEAVING;
+  if (queue != HAK_QUEUE_PARTIAL && hak_hole_map_any(slab)) return false;
   return slab->queue == queue && is_carved(slab) == (queue == HAK_QUEUE_PARTIAL) &&
          hak_load_relaxed(&slab->held_back) == 0 &&
          word == hak_word_make(HAK_SLAB_PARTIAL, leaving ? HAK_CODE_MASK : 0) &&
@@ -236,8 +291,8 @@ static bool group_is_valid_locked(hak_central_t *central, uint32_t group,
       walked->room += capacity - out;
     }
     if (!slab_is_valid(slab, HAK_QUEUE_PARTIAL) || slab->group != group ||
-        (group != HAK_PARTIAL_LEAVING && group_of(slab) != group) ||
-        (last != NULL && slab->prev != last)) {
+        (group != HAK_PARTIAL_LEAVING && group_of(slab, is_looked(group)) != group) ||
+        (last != NULL && (slab->prev != last || slab->aged > last->aged))) {
       return false;
     }
   }

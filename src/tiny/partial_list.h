@@ -1,12 +1,17 @@
 /* partial_list.h - a heap's partly free slabs of one class that nobody holds.
  *
- * Depends on: base, slab.   Used by: tiny, heap.
+ * Depends on: base, pages, hole_map, slab.   Used by: tiny, heap.
  *
- * Wholly carved slabs are in eight groups by the share of their blocks that is out.
- * Refills take whole lists of the fullest group, so that slabs with few blocks out are
- * left alone until they are free. In a group the slab that came first is served first. A
- * slab's group follows its blocks as they come home. Partly carved slabs have a queue of
- * their own, and a refill goes on carving them.
+ * Wholly carved slabs are in groups by which eighth of their blocks is out. Refills take
+ * whole lists of the fullest group, so that slabs with few blocks out are left alone
+ * until they are free. In a group the slab that came first is served first. A slab's
+ * group follows its blocks as they come home. Partly carved slabs have a queue of their
+ * own, and a refill goes on carving them.
+ *
+ * Each eighth has two groups: of slabs that were *looked* through for pages to give back
+ * (holes.h) and have not changed since, and of the others, which serve first. The others
+ * age: those that were there when hak_partial_age_locked was called come before those
+ * that were not, and are due to be looked through. So no slab is looked at twice.
  *
  * A slab is leaving while the program moves its blocks elsewhere (leave.h). It is in a
  * group that comes after all others.
@@ -25,6 +30,8 @@
 
 /* Adds a slab that is in no queue. */
 void hak_partial_add_locked(hak_central_t *central, hak_slab_t *slab);
+/* Adds a wholly carved slab that was looked through. */
+void hak_partial_add_looked_locked(hak_central_t *central, hak_slab_t *slab);
 void hak_partial_remove_locked(hak_central_t *central, hak_slab_t *slab);
 /* Blocks of a listed slab came home, of which `out` were out before: puts the slab into
  * its group. */
@@ -37,6 +44,14 @@ bool hak_partial_may_leave_locked(hak_central_t *central, hak_slab_t *slab);
 bool hak_partial_might_leave(hak_central_t *central, hak_slab_t *slab);
 /* The slab, which may leave, is to serve after all others. */
 void hak_partial_leave_locked(hak_central_t *central, hak_slab_t *slab);
+/* The sparsest slab that is due to be looked through; with `all` any that was not yet.
+ * NULL if there is none. O(1). */
+hak_slab_t *hak_partial_due_locked(const hak_central_t *central, bool all);
+/* A slab that was due is one that was looked through. */
+void hak_partial_looked_locked(hak_central_t *central, hak_slab_t *slab);
+/* All slabs that were not looked through yet are due from here on. Returns whether there
+ * are any. O(those that came since the last call). */
+bool hak_partial_age_locked(hak_central_t *central);
 /* The wholly carved slab that serves next; NULL if there is none. */
 hak_slab_t *hak_partial_first_locked(const hak_central_t *central);
 /* Forgets all slabs, which are gone. */

@@ -2,6 +2,7 @@
 
 #include "superslab/locate.h"
 #include "tiny/hold.h"
+#include "tiny/hole_map.h"
 #include "tiny/partial_list.h"
 #include "tiny/slab.h"
 
@@ -35,6 +36,21 @@ static void find(const hak_thread_t *me, hak_slab_t *slab, const void *block,
   }
 }
 
+/* Notes the blocks that were put away. */
+static void find_away(hak_slab_t *slab, found_t *found) {
+  unsigned shift = hak_hole_page_shift(slab);
+  if (!hak_hole_map_any(slab)) return;
+  for (uint32_t i = 0; i < hak_slab_carved(slab); i++) {
+    uint64_t bit = (uint64_t)1 << (i % BITS);
+    if ((found->bits[i / BITS] & bit) != 0 ||
+        !hak_hole_has(slab, shift, (size_t)i * slab->list.block_size)) {
+      continue;
+    }
+    found->bits[i / BITS] |= bit;
+    found->count++;
+  }
+}
+
 /* Links the blocks that were found in address order; returns the first. */
 static void *relink(const hak_thread_t *me, hak_slab_t *slab, const found_t *found) {
   char *start = hak_slab_start(slab);
@@ -56,7 +72,9 @@ void hak_reclaim_slab(hak_thread_t *me, const hak_cache_t *cache, hak_slab_t *sl
   if (remote != 0) {
     find(me, slab, hak_slab_start(slab) + ((size_t)(remote - 1) << 3), &found);
   }
+  find_away(slab, &found);
   hak_slab_restore(slab, relink(me, slab, &found), found.count);
+  hak_hole_map_clear(slab, hak_slab_span(slab));
   if (found.count == carved) {
     hak_hold_retire(me, cache, slab);
     return;
@@ -71,7 +89,7 @@ void hak_reclaim_slab(hak_thread_t *me, const hak_cache_t *cache, hak_slab_t *sl
 }
 
 static void mark(hak_slab_t *slab) {
-  if (slab->unsure < UINT8_MAX) slab->unsure++;
+  if (slab->unsure < HAK_UNSURE_MAX) slab->unsure++;
 }
 
 void hak_reclaim_mark_unsure(const hak_hold_t *hold) {

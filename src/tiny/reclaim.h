@@ -1,7 +1,7 @@
 /* reclaim.h - slabs whose holder is not there any more: in the child of a fork, where
  * a thread was in the middle of a slow path.
  *
- * Depends on: superslab, bin, hold, partial_list, slab.   Used by: heap.
+ * Depends on: superslab, bin, hold, hole_map, partial_list, slab.   Used by: heap.
  *
  * Such a thread stopped between two instructions. Its own lists are given up, as a
  * block may be on two of them, or on none. Its slabs are not given up: whatever is found

@@ -5,6 +5,8 @@
 #include "tiny/commit.h"
 #include "tiny/flush.h"
 #include "tiny/hold.h"
+#include "tiny/hole_map.h"
+#include "tiny/holes.h"
 #include "tiny/home.h"
 #include "tiny/partial_list.h"
 #include "tiny/quota.h"
@@ -202,10 +204,13 @@ static batch_t from_listed(hak_thread_t *me, const hak_cache_t *cache, uint32_t 
   if (slab != NULL) {
     hak_partial_remove_locked(central, slab);
     uint32_t carved = hak_slab_carved(slab), free = carved - hak_slab_out(slab);
-    if (free > hak_bin_batch(&cache->bins[cls]) && is_parted(&cache->holds[cls], slab)) {
-      /* The list is too long for a bin, so this thread holds the slab. */
+    bool holes = hak_hole_map_any(slab);
+    if (holes || (free > hak_bin_batch(&cache->bins[cls]) &&
+                  is_parted(&cache->holds[cls], slab))) {
+      /* The list is too long for a bin, or not whole, so this thread holds the slab. */
       hak_slab_partial_to_held_locked(cache, slab);
       hak_lock_release(&central->lock);
+      if (HAK_UNLIKELY(holes)) hak_holes_end(me, slab);
       cache->holds[cls].credit--;
       hak_hold_requeue(cache, slab, cls);
       hak_hold_set_entry(me, cache, slab, hak_entry_local(me, slab));

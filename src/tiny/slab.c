@@ -1,9 +1,18 @@
 #include "tiny/slab.h"
 
+#include "base/check.h"
+#include "tiny/hole_map.h"
+
 HAK_SLOW void hak_slab_report_surplus(hak_thread_t *me, const hak_cache_t *cache,
                                       const void *block) {
   hak_thread_defer_report(me, cache->store->pool.heap, HAK_ERROR_DOUBLE_FREE, block,
                           "more blocks of a slab were freed than were given out");
+}
+
+/* The block, which is a carved one, is put away. */
+static bool is_away(hak_slab_t *slab, const void *block) {
+  return hak_hole_has(slab, hak_hole_page_shift(slab),
+                      (size_t)((const char *)block - hak_slab_start(slab)));
 }
 
 static hak_lock_t *lock_of(const hak_cache_t *cache, hak_slab_t *slab) {
@@ -24,6 +33,7 @@ static void begin(hak_slab_t *slab, uint32_t cls, unsigned span, uint32_t carved
   slab->queue = HAK_QUEUE_NONE;
   slab->dirty = 0;
   slab->unsure = 0;
+  hak_hole_map_clear(slab, span);
   hak_slab_set_out(slab, carved, 0);
   /* Relaxed: nobody else has a block of it. */
   hak_store_relaxed(&slab->word, word);
@@ -39,6 +49,7 @@ void hak_slab_begin_single(hak_slab_t *slab, uint32_t cls, unsigned span) {
 }
 
 void hak_slab_end(hak_slab_t *slab) {
+  hak_hole_map_clear(slab, hak_slab_span(slab));
   /* Relaxed: the pool's lock orders it for the next holder. */
   hak_store_relaxed(&slab->word, hak_word_make(HAK_SLAB_FREE, 0));
 }
@@ -134,13 +145,85 @@ bool hak_slab_all_home(hak_thread_t *me, const hak_cache_t *cache, hak_slab_t *s
   /* Blocks that a fork has lost are listed nowhere and need no link. */
   bool looks = HAK_CHECKS >= 2 || (HAK_CHECKS == 1 && slab->list.block_size >= LEAST);
   if (!looks || slab->unsure != 0) return true;
+  bool holes = hak_hole_map_any(slab);
   size_t size = slab->list.block_size;
   const char *block = hak_slab_start(slab);
   const char *end = block + hak_slab_carved(slab) * size;
-  while (block != end && HAK_LIKELY(hak_stray_is_free(me, block))) block += size;
+  while (block != end && HAK_LIKELY((HAK_UNLIKELY(holes) && is_away(slab, block)) ||
+                                    hak_stray_is_free(me, block))) {
+    block += size;
+  }
   if (HAK_LIKELY(block == end)) return true;
+  if (holes) hak_slab_bring_back(me, slab);
   relist(me, cache, slab);
   return false;
+}
+
+/* --- holes -------------------------------------------------------------------------- */
+
+void hak_slab_put_away(hak_thread_t *me, hak_slab_t *slab) {
+  void *prev = NULL, *block = slab->list.head;
+  while (block != HAK_LINK_END) {
+    void *next = hak_link_read(&me->key, block);
+    if (HAK_UNLIKELY(hak_link_is_broken(&me->key, block, next))) return;
+    if (!is_away(slab, block)) {
+      prev = block;
+    } else if (prev == NULL) {
+      slab->list.head = next;
+    } else {
+      hak_link_write(&me->key, prev, next);
+    }
+    block = next;
+  }
+}
+
+/* The last block of the list; NULL if it has none, or a broken link. */
+static void *last_of(hak_thread_t *me, hak_slab_t *slab) {
+  void *last = NULL, *block = slab->list.head;
+  while (block != HAK_LINK_END) {
+    void *next = hak_link_read(&me->key, block);
+    if (HAK_UNLIKELY(hak_link_is_broken(&me->key, block, next))) return NULL;
+    last = block;
+    block = next;
+  }
+  return last;
+}
+
+size_t hak_slab_bring_back(hak_thread_t *me, hak_slab_t *slab) {
+  char *start = hak_slab_start(slab);
+  size_t size = slab->list.block_size;
+  unsigned shift = hak_hole_page_shift(slab), pages = hak_hole_map_count(slab);
+  void *before = last_of(me, slab);
+  /* Whoever takes a block with a broken link reports it, so the others come first. */
+  void *first = before != NULL ? HAK_LINK_END : slab->list.head;
+  for (uint32_t i = hak_slab_carved(slab); i-- > 0;) {
+    if (!hak_hole_has(slab, shift, i * size)) continue;
+    hak_link_write(&me->key, start + i * size, first);
+    first = start + i * size;
+  }
+  if (before != NULL) {
+    hak_link_write(&me->key, before, first);
+  } else {
+    slab->list.head = first;
+  }
+  /* A fork may come between the two, and must find each block in one of them at least. */
+  hak_compiler_fence();
+  hak_hole_map_clear(slab, hak_slab_span(slab));
+  return (size_t)pages << shift;
+}
+
+bool hak_slab_none_is_away(hak_thread_t *me, const hak_cache_t *cache,
+                           const hak_batch_t *run) {
+  if (HAK_LIKELY(!hak_hole_map_any(run->slab))) return true;
+  const void *block = run->first;
+  for (uint32_t i = 0; i < run->count; i++, block = hak_link_read(&me->key, block)) {
+    if (HAK_UNLIKELY(is_away(run->slab, block))) {
+      hak_slab_report_surplus(me, cache, block);
+      return false;
+    }
+    if (block == run->last) break;
+  }
+  return true;
 }
 
 /* --- the word, by others and by the holder ------------------------------------------ */
@@ -198,7 +281,8 @@ void hak_slab_join_remote(hak_thread_t *me, const hak_cache_t *cache, hak_slab_t
     last = block;
   }
   if (HAK_UNLIKELY(taken == 0)) return;
-  hak_slab_come_home(me, &(hak_batch_t){slab, first, last, taken}, 0);
+  hak_batch_t run = {slab, first, last, taken};
+  if (HAK_LIKELY(hak_slab_none_is_away(me, cache, &run))) hak_slab_come_home(me, &run, 0);
 }
 
 bool hak_slab_refill_remote(hak_thread_t *me, const hak_cache_t *cache,
@@ -256,6 +340,7 @@ bool hak_slab_held_to_partial_locked(hak_thread_t *me, const hak_cache_t *cache,
 
 void *hak_slab_partial_to_full_locked(const hak_cache_t *cache, hak_slab_t *slab) {
   hak_lock_assert_held(lock_of(cache, slab));
+  hak_assert(!hak_hole_map_any(slab));
   void *list = hak_slab_take_list(slab);
   /* Release: publishes list and counts to hak_slab_claim, which takes no lock, and to
    * hak_slab_full_to_partial_locked. */

@@ -1,6 +1,6 @@
 /* slab.h - a slab's word and its list: who may touch them, and every change of either.
  *
- * Depends on: superslab, bin, stray.   Used by: tiny.
+ * Depends on: base, superslab, bin, hole_map, stray.   Used by: tiny.
  *
  * A slab belongs to its heap; a thread only holds it for a while. Only the functions
  * here, and hak_slab_forget (superslab/slab.h), write to the word, to the list's head
@@ -156,6 +156,17 @@ void *hak_slab_take_some(hak_thread_t *me, const hak_cache_t *cache, hak_slab_t 
  * can reach. True if all blocks say that they are free. Else, after a report, the blocks
  * that do are the list, and the others are out. */
 bool hak_slab_all_home(hak_thread_t *me, const hak_cache_t *cache, hak_slab_t *slab);
+
+/* --- holes (hole_map.h), by the holder --------------------------------------------- */
+
+/* Takes the blocks that lie in holes, whose bits are set, off the list. */
+void hak_slab_put_away(hak_thread_t *me, hak_slab_t *slab);
+/* Puts all blocks that were put away at the end of the list: there are no holes any more.
+ * Their first words are written to. Returns the bytes of the holes. */
+size_t hak_slab_bring_back(hak_thread_t *me, hak_slab_t *slab);
+/* False, after a report, if a block of the run is put away, and thus home already. */
+bool hak_slab_none_is_away(hak_thread_t *me, const hak_cache_t *cache,
+                           const hak_batch_t *run);
 
 /* --- the word ----------------------------------------------------------------------- */
 

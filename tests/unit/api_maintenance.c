@@ -43,6 +43,7 @@ static void begin(int64_t decay_ms) {
   set(HAK_OPTION_PURGE_SURPLUS, 0);
   set(HAK_OPTION_PURGE_DECAY_MS, decay_ms);
   set(HAK_OPTION_RETAIN_BYTES, (int64_t)MIB);
+  set(HAK_OPTION_PURGE_HOLES, 0);
 }
 
 /* Lies idle in a heap that nobody uses any more; the bytes. */

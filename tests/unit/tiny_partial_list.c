@@ -10,7 +10,8 @@
 
 enum {
   SLABS = 5,
-  CAPACITY = 10
+  CAPACITY = 10,
+  FULLEST = HAK_PARTIAL_GROUPS - 1 /* of those that were not looked through */
 };
 
 static hak_central_t g_central;
@@ -145,6 +146,55 @@ static void carved_slabs__sink_as_their_blocks_come_home(void **state) {
   expect_served("42130");
 }
 
+/* Looks through the slabs that are due, by their digits. */
+static void expect_due(bool all, const char *digits) {
+  hak_lock_acquire(&g_central.lock);
+  for (size_t i = 0; digits[i] != 0; i++) {
+    hak_slab_t *slab = hak_partial_due_locked(&g_central, all);
+    CHECK(slab == &g_slabs[digits[i] - '0']);
+    hak_partial_looked_locked(&g_central, slab);
+  }
+  CHECK(hak_partial_due_locked(&g_central, all) == NULL);
+  hak_lock_release(&g_central.lock);
+  CHECK(hak_partial_is_valid(&g_central));
+}
+
+static bool age(void) {
+  hak_lock_acquire(&g_central.lock);
+  bool any = hak_partial_age_locked(&g_central);
+  hak_lock_release(&g_central.lock);
+  CHECK(hak_partial_is_valid(&g_central));
+  return any;
+}
+
+static void carved_slabs__are_due_when_they_have_waited_and_once(void **state) {
+  (void)state;
+  CHECK(!age());
+  for (size_t i = 0; i < 3; i++) add(i);
+  expect_due(false, "");
+  CHECK(age());
+  add(3);
+  set_out(1, 8); /* it is new again */
+  expect_due(false, "02");
+  expect_due(false, "");
+  CHECK(age());
+  set_out(2, 2);
+  add(4);
+  expect_due(false, "13");
+  expect_due(true, "24"); /* the sparsest first */
+  CHECK(!age());
+  expect_served("03412"); /* the fullest first, looked through or not */
+}
+
+static void carved_slabs__that_were_looked_through_serve_after_others(void **state) {
+  (void)state;
+  for (size_t i = 0; i < 3; i++) add(i);
+  expect_due(true, "012");
+  add(3);
+  set_out(1, 9); /* changed by nothing, but told of */
+  expect_served("3102");
+}
+
 static void uncarved_slabs__have_the_youngest_in_front(void **state) {
   (void)state;
   for (size_t i = 0; i < SLABS; i++) add(i);
@@ -239,9 +289,10 @@ static void check__finds_a_slab_that_should_not_be_there(void **state) {
   EXPECT_INVALID(slab->prev = NULL, slab->prev = &g_slabs[0]);
   EXPECT_INVALID(g_slabs[0].prev = slab, g_slabs[0].prev = &g_slabs[2]);
   EXPECT_INVALID(hak_slab_set_out(slab, 4, 0), hak_slab_set_out(slab, 9, 0));
-  EXPECT_INVALID(slab->group = 1, slab->group = 8);
-  EXPECT_INVALID(hak_store_relaxed(&g_central.groups, 0x180),
-                 hak_store_relaxed(&g_central.groups, 0x100));
+  EXPECT_INVALID(slab->group = 1, slab->group = FULLEST);
+  EXPECT_INVALID(hak_store_relaxed(&g_central.groups, 3u << (FULLEST - 1)),
+                 hak_store_relaxed(&g_central.groups, 1u << FULLEST));
+  EXPECT_INVALID(slab->aged = 1, slab->aged = 0); /* the one before it is not */
   EXPECT_INVALID(hak_store_relaxed(&slab->word, hak_word_make(HAK_SLAB_PARTIAL, 1)),
                  hak_store_relaxed(&slab->word, word));
   EXPECT_INVALID(hak_store_relaxed(&g_central.room, 2),
@@ -259,6 +310,8 @@ static void check__finds_a_slab_that_should_not_be_there(void **state) {
 TEST_MAIN_FRESH(C(carved_slabs__are_in_the_order_in_which_they_came),
                 C(carved_slabs__serve_the_fullest_first),
                 C(carved_slabs__sink_as_their_blocks_come_home),
+                C(carved_slabs__are_due_when_they_have_waited_and_once),
+                C(carved_slabs__that_were_looked_through_serve_after_others),
                 C(slab__leaves_where_the_others_have_room),
                 U(uncarved_slabs__have_the_youngest_in_front), C(queues__do_not_mix),
                 C(check__finds_a_slab_that_should_not_be_there))

@@ -114,12 +114,12 @@ static void list__is_followed_as_far_as_it_can_be_one_of_the_slab(void **state) 
 
 static void unsure__are_all_slabs_that_the_thread_may_have_been_at(void **state) {
   (void)state;
-  hak_slab_t slabs[3] = {{.unsure = 0}, {.unsure = UINT8_MAX}, {.unsure = 4}};
+  hak_slab_t slabs[3] = {{.unsure = 0}, {.unsure = HAK_UNSURE_MAX}, {.unsure = 4}};
   hak_hold_t hold = {.first = &slabs[0], .last = &slabs[1], .current = &slabs[2]};
   slabs[0].next = &slabs[1];
   hak_reclaim_mark_unsure(&hold);
   CHECK_EQ(slabs[0].unsure, 1);
-  CHECK_EQ(slabs[1].unsure, UINT8_MAX); /* no more than that is counted */
+  CHECK_EQ(slabs[1].unsure, HAK_UNSURE_MAX); /* no more than that is counted */
   CHECK_EQ(slabs[2].unsure, 5);
   slabs[2].queue = HAK_QUEUE_HELD; /* then it is in the queue, and once is enough */
   hak_reclaim_mark_unsure(&hold);

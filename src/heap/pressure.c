@@ -20,16 +20,15 @@ static hak_heap_t *heap_of(hak_budget_t *level) {
 
 /* --- room without a question ------------------------------------------------ */
 
-static void purge_pool(hak_heap_t *heap) {
-  size_t slabs = SIZE_MAX;
-  if (hak_option(PURGE_MODE) == 0) return;
-  hak_pool_purge(&heap->store->pool, UINT64_MAX, SIZE_MAX, &slabs);
-}
-
+/* Slabs of the thread's go first if `me` is not NULL. */
 static void purge(hak_thread_t *me, hak_heap_t *heap) {
-  hak_cache_t bare = hak_cache_bare(me, heap);
-  if (hak_option(PURGE_MODE) != 0) hak_hold_shed(me, &bare);
-  purge_pool(heap);
+  if (hak_option(PURGE_MODE) == 0) return;
+  if (me != NULL) {
+    hak_cache_t bare = hak_cache_bare(me, heap);
+    hak_hold_shed(me, &bare);
+  }
+  size_t slabs = SIZE_MAX;
+  hak_pool_purge(&heap->store->pool, UINT64_MAX, SIZE_MAX, &slabs);
 }
 
 static void relieve_one(hak_thread_t *me, hak_heap_t *heap) {
@@ -44,7 +43,7 @@ static void relieve_other(hak_thread_t *me, hak_heap_t *heap) {
     hak_cache_drain(me, heap);
     purge(me, heap);
   } else if (hak_heap_is_used(heap)) {
-    purge_pool(heap); /* what it keeps itself is whoever's has the heap */
+    purge(NULL, heap); /* what it keeps itself is whoever's has the heap */
   }
   hak_heap_unlease(heap);
 }

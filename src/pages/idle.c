@@ -10,14 +10,12 @@
 
 hak_atomic_u64_t hak_slots_committed, hak_slots_retained;
 hak_atomic_u64_t hak_mappings_committed, hak_mappings_retained;
-hak_atomic_u64_t hak_idle_given;
+hak_atomic_u64_t hak_slots_kept;
 hak_atomic_u32_t hak_idle_others;
 hak_atomic_u32_t hak_retained_over __attribute__((aligned(HAK_CACHE_LINE)));
 
-/* All are policy: where two threads change them at once one change may be lost. */
-static hak_atomic_u64_t given_at;     /* ns; the last time that something went at once */
-static hak_atomic_u64_t allowance;    /* bytes */
-static hak_atomic_u64_t regretted_at; /* ns; when it last grew or was halved */
+/* Policy: where two threads change them at once one change may be lost. */
+hak_regret_t hak_idle_surplus, hak_idle_shrunk;
 
 uint64_t hak_idle_decay(void) { return (uint64_t)hak_option(PURGE_DECAY_MS) * NS_PER_MS; }
 
@@ -30,9 +28,9 @@ static uint64_t least(uint64_t a, uint64_t b) { return a < b ? a : b; }
 static uint64_t most(uint64_t a, uint64_t b) { return a > b ? a : b; }
 
 /* The counts are read one after the other, so the difference may be off for a moment. */
-static uint64_t used(uint64_t retained) {
+static uint64_t used(uint64_t idle) {
   uint64_t all = committed();
-  return all > retained ? all - retained : 0;
+  return all > idle ? all - idle : 0;
 }
 
 static uint64_t floor_of(uint64_t in_use) {
@@ -42,26 +40,43 @@ static uint64_t floor_of(uint64_t in_use) {
                (uint64_t)hak_option(RETAIN_BYTES_MAX));
 }
 
-static uint64_t soft_ceiling(uint64_t in_use, uint64_t allowed) {
-  if (hak_option(PURGE_SURPLUS) == 0) return UINT64_MAX;
-  return most(floor_of(in_use), in_use) + allowed;
+static bool is_above_floor(uint64_t idle, uint64_t in_use) {
+  uint64_t share = (uint64_t)hak_option(RETAIN_SHARE), times;
+  if (idle > (uint64_t)hak_option(RETAIN_BYTES_MAX)) return true;
+  if (idle <= (uint64_t)hak_option(RETAIN_BYTES)) return false;
+  /* No division, as each change of what is idle comes here. */
+  return __builtin_mul_overflow(idle, share, &times) || share == 0 || times > in_use;
 }
 
-uint64_t hak_idle_floor(void) { return floor_of(used(hak_retained_bytes())); }
+/* max(floor, used), which is the ceiling without an allowance: the floor is above what is
+ * in use only where it is RETAIN_BYTES. */
+static uint64_t plain_ceiling(uint64_t in_use) {
+  uint64_t few =
+      least((uint64_t)hak_option(RETAIN_BYTES), (uint64_t)hak_option(RETAIN_BYTES_MAX));
+  return most(few, in_use);
+}
+
+static uint64_t soft_ceiling(uint64_t in_use, uint64_t allowed) {
+  if (hak_option(PURGE_SURPLUS) == 0) return UINT64_MAX;
+  return plain_ceiling(in_use) + allowed;
+}
+
+uint64_t hak_idle_floor(void) { return floor_of(used(hak_idle_bytes())); }
 
 uint64_t hak_idle_ceiling(void) {
-  uint64_t soft = soft_ceiling(used(hak_retained_bytes()), hak_load_relaxed(&allowance));
+  uint64_t soft =
+      soft_ceiling(used(hak_idle_bytes()), hak_load_relaxed(&hak_idle_surplus.allowance));
   uint64_t hard = (uint64_t)hak_option(RETAIN_BYTES_MAX);
   return least(soft, hard);
 }
 
 hak_idle_level_t hak_idle_look(void) {
-  uint64_t retained = hak_retained_bytes(), in_use = used(retained);
+  uint64_t idle = hak_idle_bytes(), in_use = used(idle);
   hak_idle_level_t level = HAK_IDLE_FEW;
-  if (retained > floor_of(in_use)) {
-    uint64_t soft = soft_ceiling(in_use, hak_load_relaxed(&allowance));
-    bool surplus = retained > (uint64_t)hak_option(RETAIN_BYTES_MAX) ||
-                   (retained > soft && retained - soft > SLACK_BYTES);
+  if (is_above_floor(idle, in_use)) {
+    uint64_t soft = soft_ceiling(in_use, hak_load_relaxed(&hak_idle_surplus.allowance));
+    bool surplus = idle > (uint64_t)hak_option(RETAIN_BYTES_MAX) ||
+                   (idle > soft && idle - soft > SLACK_BYTES);
     level = surplus ? HAK_IDLE_SURPLUS : HAK_IDLE_SOME;
   }
   if (level == HAK_IDLE_FEW && hak_load_relaxed(&hak_idle_others) != HAK_IDLE_NO_OTHERS) {
@@ -80,59 +95,103 @@ void hak_idle_set_others(hak_idle_others_t others) {
   hak_idle_look();
 }
 
+/* What only the allowance keeps is taken into use: the allowance is not forgotten yet. */
+static HAK_SLOW void confirm(void) {
+  uint64_t idle = hak_idle_bytes();
+  if (idle <= plain_ceiling(used(idle))) return;
+  hak_store_relaxed(&hak_idle_surplus.at, hak_clock_cached());
+}
+
 void hak_note_retained(hak_atomic_u64_t *retained, int64_t bytes) {
+  if (bytes < 0 && HAK_UNLIKELY(hak_load_relaxed(&hak_idle_surplus.allowance) != 0))
+    confirm();
   hak_add_relaxed(retained, (uint64_t)bytes);
+  hak_idle_look();
+}
+
+void hak_note_kept(int64_t bytes) {
+  hak_add_relaxed(&hak_slots_kept, (uint64_t)bytes);
   hak_idle_look();
 }
 
 void hak_idle_stop(void) {
   hak_store_relaxed(&hak_slots_committed, 0);
   hak_store_relaxed(&hak_slots_retained, 0);
+  hak_store_relaxed(&hak_slots_kept, 0);
   hak_store_relaxed(&hak_retained_over, HAK_IDLE_FEW);
-  hak_store_relaxed(&hak_idle_given, 0);
   hak_store_relaxed(&hak_idle_others, HAK_IDLE_NO_OTHERS);
-  hak_store_relaxed(&allowance, 0);
-}
-
-/* --- the allowance ----------------------------------------------------------------- */
-
-void hak_idle_note_given(uint64_t bytes, uint64_t now) {
-  if (bytes == 0) return;
-  if (now - hak_load_relaxed(&given_at) > hak_idle_decay()) {
-    hak_store_relaxed(&hak_idle_given, 0);
+  hak_regret_t *regrets[] = {&hak_idle_surplus, &hak_idle_shrunk};
+  for (int i = 0; i < 2; i++) {
+    hak_store_relaxed(&regrets[i]->given, 0);
+    hak_store_relaxed(&regrets[i]->allowance, 0);
   }
-  hak_store_relaxed(&given_at, now);
-  hak_add_relaxed(&hak_idle_given, bytes);
 }
 
-HAK_SLOW void hak_idle_note_needed_slow(uint64_t bytes) {
-  uint64_t now = hak_clock_cached(), given = hak_load_relaxed(&hak_idle_given);
-  if (now - hak_load_relaxed(&given_at) > hak_idle_decay()) {
-    hak_store_relaxed(&hak_idle_given, 0);
+/* --- what it was a mistake to give back -------------------------------------------- */
+
+static void note_given(hak_regret_t *regret, uint64_t bytes, uint64_t now) {
+  if (bytes == 0) return;
+  if (now - hak_load_relaxed(&regret->given_at) > hak_idle_decay()) {
+    hak_store_relaxed(&regret->given, 0);
+  }
+  hak_store_relaxed(&regret->given_at, now);
+  hak_add_relaxed(&regret->given, bytes);
+}
+
+/* More than there is need not be allowed for: it would take longer to be forgotten. */
+static void allow(hak_regret_t *regret, uint64_t allowed, uint64_t now) {
+  uint64_t before = hak_load_relaxed(&regret->allowance);
+  hak_store_relaxed(&regret->allowance, most(before, least(allowed, committed())));
+  hak_store_relaxed(&regret->at, now);
+}
+
+HAK_SLOW void hak_regret_slow(hak_regret_t *regret, uint64_t bytes) {
+  uint64_t now = hak_clock_cached(), given = hak_load_relaxed(&regret->given);
+  if (now - hak_load_relaxed(&regret->given_at) > hak_idle_decay()) {
+    hak_store_relaxed(&regret->given, 0);
     return;
   }
   if (bytes > given) bytes = given;
-  hak_store_relaxed(&hak_idle_given, given - bytes);
-  /* More than there is need not be allowed for: it would take longer to be forgotten. */
-  uint64_t allowed = hak_load_relaxed(&allowance);
-  hak_store_relaxed(&allowance, most(allowed, least(allowed + bytes, committed())));
-  hak_store_relaxed(&regretted_at, now);
+  if (bytes == 0) return;
+  hak_store_relaxed(&regret->given, given - bytes);
+  allow(regret, hak_load_relaxed(&regret->allowance) + bytes, now);
 }
 
-void hak_idle_allow(uint64_t bytes) {
-  hak_clock_refresh();
-  hak_add_relaxed(&allowance, bytes);
-  hak_store_relaxed(&regretted_at, hak_clock_cached());
-}
-
-uint64_t hak_idle_allowance(uint64_t now) {
-  uint64_t allowed = hak_load_relaxed(&allowance), decay = hak_idle_decay();
-  uint64_t since = hak_load_relaxed(&regretted_at);
+static uint64_t allowance_at(hak_regret_t *regret, uint64_t now) {
+  uint64_t allowed = hak_load_relaxed(&regret->allowance), decay = hak_idle_decay();
+  uint64_t since = hak_load_relaxed(&regret->at);
   if (allowed == 0 || now < since || now - since <= decay) return allowed;
   uint64_t halvings = decay == 0 ? 64 : (now - since) / decay;
   allowed = halvings >= 64 ? 0 : allowed >> halvings;
   if (allowed < SLACK_BYTES) allowed = 0;
-  hak_store_relaxed(&regretted_at, now);
-  hak_store_relaxed(&allowance, allowed);
+  hak_store_relaxed(&regret->at, now);
+  hak_store_relaxed(&regret->allowance, allowed);
+  return allowed;
+}
+
+void hak_idle_note_given(uint64_t bytes, uint64_t now) {
+  note_given(&hak_idle_surplus, bytes, now);
+}
+
+void hak_idle_note_shrunk(uint64_t bytes, uint64_t now) {
+  note_given(&hak_idle_shrunk, bytes, now);
+}
+
+void hak_idle_allow(uint64_t bytes) {
+  hak_clock_refresh();
+  uint64_t allowed = hak_load_relaxed(&hak_idle_surplus.allowance) + bytes;
+  allow(&hak_idle_surplus, allowed, hak_clock_cached());
+}
+
+void hak_idle_allow_least(uint64_t bytes) {
+  allow(&hak_idle_surplus, bytes, hak_clock_cached());
+}
+
+uint64_t hak_idle_allowance(uint64_t now) { return allowance_at(&hak_idle_surplus, now); }
+
+uint64_t hak_idle_shrink_allowance(uint64_t now) {
+  uint64_t allowed = allowance_at(&hak_idle_shrunk, now);
+  /* It is of use. */
+  if (allowed != 0) hak_store_relaxed(&hak_idle_shrunk.at, now);
   return allowed;
 }

@@ -11,9 +11,12 @@
  *     floor   = max(RETAIN_BYTES, used / RETAIN_SHARE), at most RETAIN_BYTES_MAX
  *     ceiling = max(floor, used) + allowance,           at most RETAIN_BYTES_MAX
  *
+ * What a heap is told to keep (hak_heap_prefault, HAK_HEAP_NO_PURGE) counts as used.
+ *
  * The allowance is what it was a mistake to give back at once: it grows by bytes that are
- * committed within a decay (PURGE_DECAY_MS) after as many were given back, and halves
- * with each decay in which there are none.
+ * committed within a decay (PURGE_DECAY_MS) after as many were given back, up to what is
+ * committed. It halves with each decay in which there were none and nothing was taken
+ * into use that only the allowance had kept.
  *
  * Thread-safe: all counts are atomic; the lines are estimates of one moment.
  */
@@ -60,6 +63,14 @@ void hak_idle_stop(void);
 HAK_HOT uint64_t hak_retained_bytes(void) {
   return hak_load_relaxed(&hak_slots_retained) + hak_load_relaxed(&hak_mappings_retained);
 }
+/* Bytes of them that a pool keeps for its own needs; and a change of these. */
+extern hak_atomic_u64_t hak_slots_kept;
+void hak_note_kept(int64_t bytes);
+/* Bytes of them that may go. */
+HAK_HOT uint64_t hak_idle_bytes(void) {
+  uint64_t retained = hak_retained_bytes(), kept = hak_load_relaxed(&hak_slots_kept);
+  return retained > kept ? retained - kept : 0;
+}
 
 /* The two lines, in bytes. The ceiling is UINT64_MAX where nothing goes at once. */
 uint64_t hak_idle_floor(void);
@@ -69,22 +80,45 @@ hak_idle_level_t hak_idle_look(void);
 /* PURGE_DECAY_MS in nanoseconds. */
 uint64_t hak_idle_decay(void);
 
-/* --- the allowance ----------------------------------------------------------------- */
+/* --- what it was a mistake to give back -------------------------------------------- */
 
-/* Bytes were given back at once at the time `now`. */
-void hak_idle_note_given(uint64_t bytes, uint64_t now);
-/* Bytes of slots or mappings were committed. */
-void hak_idle_note_needed_slow(uint64_t bytes);
-extern hak_atomic_u64_t hak_idle_given; /* at once, within a decay, and not yet needed */
-HAK_HOT void hak_idle_note_needed(uint64_t bytes) {
+/* What was given back before it was old, and needed again: of what lies idle, and of what
+ * lies behind blocks that became smaller. */
+typedef struct hak_regret {
+  hak_atomic_u64_t given;     /* [any] bytes, within a decay, and not yet needed */
+  hak_atomic_u64_t given_at;  /* [any] ns; the last time that something went */
+  hak_atomic_u64_t allowance; /* [any] bytes */
+  hak_atomic_u64_t at;        /* [any] ns; when it last grew, was halved or of use */
+} hak_regret_t;
+extern hak_regret_t hak_idle_surplus, hak_idle_shrunk;
+
+/* Bytes are needed of that kind. */
+void hak_regret_slow(hak_regret_t *regret, uint64_t bytes);
+HAK_HOT void hak_regret(hak_regret_t *regret, uint64_t bytes) {
   /* Relaxed: a stale value makes the allowance a little larger or smaller. */
-  if (HAK_UNLIKELY(hak_load_relaxed(&hak_idle_given) != 0)) {
-    hak_idle_note_needed_slow(bytes);
+  if (HAK_UNLIKELY(hak_load_relaxed(&regret->given) != 0)) {
+    hak_regret_slow(regret, bytes);
   }
 }
-/* So many bytes were made ready for a need that is to come: it grows by these too. */
+
+/* Bytes were given back at once at the time `now`, because they lay beyond the ceiling.
+ */
+void hak_idle_note_given(uint64_t bytes, uint64_t now);
+/* Bytes of slots or mappings were committed. */
+HAK_HOT void hak_idle_note_needed(uint64_t bytes) {
+  hak_regret(&hak_idle_surplus, bytes);
+}
+/* So many bytes were made ready for a need that is to come: it grows by these too, up to
+ * what is committed; or it is to be no less than these. */
 void hak_idle_allow(uint64_t bytes);
+void hak_idle_allow_least(uint64_t bytes);
 /* The allowance in bytes, halved for the decays that have passed until `now`. */
 uint64_t hak_idle_allowance(uint64_t now);
+
+/* The same of what lay behind blocks that became smaller, or of which blocks become
+ * larger by so much: what is within its allowance stays. */
+void hak_idle_note_shrunk(uint64_t bytes, uint64_t now);
+HAK_HOT void hak_idle_note_grown(uint64_t bytes) { hak_regret(&hak_idle_shrunk, bytes); }
+uint64_t hak_idle_shrink_allowance(uint64_t now);
 
 #endif

@@ -12,6 +12,7 @@ void hak_pool_keep_all(hak_shared_pool_t *pool) {
   hak_lock_acquire(&pool->lock);
   pool->kept_slabs = UINT64_MAX;
   pool->keeps_free = true;
+  hak_pool_kept_changed_locked(pool);
   hak_lock_release(&pool->lock);
 }
 
@@ -26,6 +27,7 @@ void hak_pool_keep_none(hak_shared_pool_t *pool) {
   hak_lock_acquire(&pool->lock);
   if (pool->kept_slabs != UINT64_MAX) pool->kept_slabs = 0;
   pool->kept_superslabs = 0;
+  hak_pool_kept_changed_locked(pool);
   hak_pool_give_bare_locked(pool, hak_clock_cached());
   hak_lock_release(&pool->lock);
 }
@@ -43,6 +45,7 @@ static void end_locked(hak_shared_pool_t *pool, uint64_t *kept, uint64_t want, b
   hak_lock_assert_held(&pool->lock);
   pool->readying--;
   if (ok && want > *kept) *kept = want;
+  hak_pool_kept_changed_locked(pool);
 }
 
 bool hak_pool_forget_lost(hak_shared_pool_t *pool) {

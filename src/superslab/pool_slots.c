@@ -13,6 +13,26 @@ void hak_pool_run_changed_locked(hak_shared_pool_t *pool, node_t *ss) {
   hak_tree_refresh(pool->root, ss);
 }
 
+/* Slots that are kept and empty have most of their pages: how many bytes that may be. */
+static uint64_t kept_bytes_locked(const hak_shared_pool_t *pool) {
+  hak_lock_assert_held(&pool->lock);
+  uint64_t taken = hak_load_relaxed(&((hak_shared_pool_t *)pool)->taken);
+  uint64_t kept = pool->kept_slabs > taken ? pool->kept_slabs - taken : 0;
+  return (kept < pool->empty ? kept : pool->empty) << HAK_SLAB_SHIFT;
+}
+
+HAK_SLOW void hak_pool_count_kept_locked(hak_shared_pool_t *pool) {
+  hak_lock_assert_held(&pool->lock);
+  uint64_t before = pool->kept_bytes;
+  pool->kept_bytes = kept_bytes_locked(pool);
+  if (pool->kept_bytes != before) hak_note_kept((int64_t)(pool->kept_bytes - before));
+}
+
+bool hak_pool_kept_is_counted_locked(const hak_shared_pool_t *pool) {
+  hak_lock_assert_held(&pool->lock);
+  return pool->kept_bytes == kept_bytes_locked(pool);
+}
+
 void hak_pool_take_locked(hak_shared_pool_t *pool, node_t *ss, unsigned first,
                           unsigned span) {
   hak_lock_assert_held(&pool->lock);
@@ -20,6 +40,7 @@ void hak_pool_take_locked(hak_shared_pool_t *pool, node_t *ss, unsigned first,
   hak_superslab_take_locked(&pool->lock, ss, first, span);
   if (hak_superslab_retained(ss) == 0 && ss->queue != NULL) hak_superslab_dequeue(ss);
   hak_count_own(&pool->taken, span);
+  hak_pool_kept_changed_locked(pool);
   hak_pool_run_changed_locked(pool, ss);
 }
 
@@ -53,6 +74,7 @@ static void give_locked(hak_shared_pool_t *pool, node_t *ss, uint64_t now) {
   pool->root = hak_tree_erase(pool->root, ss);
   hak_count_own(&pool->superslabs, 0 - (uint64_t)1);
   hak_superslab_take_locked(&pool->lock, ss, 0, HAK_SUPERSLAB_SLABS);
+  hak_pool_kept_changed_locked(pool);
   hak_region_give(ss, 1, now);
 }
 
@@ -60,6 +82,7 @@ void hak_pool_settle_locked(hak_shared_pool_t *pool, node_t *ss, unsigned slots,
                             uint64_t now) {
   hak_lock_assert_held(&pool->lock);
   hak_count_own(&pool->taken, 0 - (uint64_t)slots);
+  hak_pool_kept_changed_locked(pool);
   if (hak_superslab_free(ss) != HAK_ALL_SLOTS || is_kept_locked(pool, ss)) {
     hak_pool_requeue_locked(pool, ss);
     hak_pool_run_changed_locked(pool, ss);
@@ -97,6 +120,7 @@ void hak_pool_add_superslab(hak_shared_pool_t *pool, node_t *ss) {
   ss->run = HAK_SUPERSLAB_SLABS;
   pool->root = hak_tree_insert(pool->root, ss);
   hak_count_own(&pool->superslabs, 1);
+  hak_pool_kept_changed_locked(pool);
   hak_pool_requeue_locked(pool, ss);
 }
 

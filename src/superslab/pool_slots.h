@@ -38,11 +38,12 @@ typedef struct hak_shared_pool {
   uint64_t empty;            /* [lock: pool] free slots that have pages */
   uint64_t kept_slabs;       /* [lock: pool] so many slots, taken or empty, keep their
                                 pages */
-  uint64_t kept_superslabs;  /* [lock: pool] so many SuperSlabs are not given back */
-  uint32_t readying;         /* [lock: pool] calls that make memory ready: nothing goes */
-  uint64_t in_hand;          /* [lock: pool] slots taken for that, or to be given back */
-  hak_superslab_t *root;     /* [lock: pool] of the tree */
-  hak_superslab_t *runs;     /* [lock: pool] first SuperSlabs of blocks, by `next` */
+  uint64_t kept_bytes;      /* [lock: pool] of empty slots that count in hak_slots_kept */
+  uint64_t kept_superslabs; /* [lock: pool] so many SuperSlabs are not given back */
+  uint32_t readying;        /* [lock: pool] calls that make memory ready: nothing goes */
+  uint64_t in_hand;         /* [lock: pool] slots taken for that, or to be given back */
+  hak_superslab_t *root;    /* [lock: pool] of the tree */
+  hak_superslab_t *runs;    /* [lock: pool] first SuperSlabs of blocks, by `next` */
   hak_superslab_queue_t retained; /* [lock: pool] SuperSlabs with empty committed slots */
   hak_pool_link_t link;           /* in the queue of pools if there are some */
   hak_atomic_u64_t superslabs;    /* [lock: pool] in the tree; others read it as a
@@ -77,6 +78,15 @@ void hak_pool_add_superslab(hak_shared_pool_t *pool, hak_superslab_t *ss);
 
 /* --- the steps of these, where slots change in another way ------------------------- */
 
+/* Counts anew how much of what is empty is kept, which is in use for the two lines of
+ * pages/idle.h: slots came or went, or other ones are to be kept. */
+void hak_pool_count_kept_locked(hak_shared_pool_t *pool);
+bool hak_pool_kept_is_counted_locked(const hak_shared_pool_t *pool);
+HAK_HOT void hak_pool_kept_changed_locked(hak_shared_pool_t *pool) {
+  hak_lock_assert_held(&pool->lock);
+  if (HAK_LIKELY((pool->kept_slabs | pool->kept_bytes) == 0)) return;
+  hak_pool_count_kept_locked(pool);
+}
 /* Takes each run of ones in `slots`, or puts them back. */
 void hak_pool_each_run_locked(hak_shared_pool_t *pool, hak_superslab_t *ss,
                               uint32_t slots, uint64_t now, bool put);

@@ -390,6 +390,7 @@ void hak_pool_clear(hak_shared_pool_t *pool, bool keep, hak_pool_gone_t *gone) {
   hak_store_relaxed(&pool->taken, 0);
   hak_store_relaxed(&pool->run_bytes, 0);
   hak_store_relaxed(&pool->tail_bytes, 0);
+  hak_pool_kept_changed_locked(pool);
   while (pool->runs != NULL) {
     node_t *ss = pool->runs;
     pool->runs = ss->next;
@@ -429,6 +430,7 @@ bool hak_pool_is_valid(hak_shared_pool_t *pool) {
   bool valid = subtree_is_valid_locked(pool, pool->root, &nodes, &taken) &&
                nodes == hak_load_relaxed(&pool->superslabs) &&
                taken == hak_load_relaxed(&pool->taken) &&
+               hak_pool_kept_is_counted_locked(pool) &&
                (pool->retained.first == NULL || pool->link.queued);
   hak_lock_release(&pool->lock);
   return valid;

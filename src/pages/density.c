@@ -9,7 +9,11 @@ enum {
   LOOKS_ALWAYS = 16, /* so many blocks of a size are remembered; */
   LOOKS_OF = 16,     /* then one in so many */
   PROBES_OF = 8,     /* one in so many of a dense size has small pages */
-  WINDOWS = 4        /* parts of a block that are looked at */
+  WINDOWS = 4,       /* parts of a block that are looked at */
+  FULL_RUN = 4, /* blocks of a size in a row that were resident are taken to be it: */
+  FULL_LOOKS_OF = 8, /* then one in so many is looked at */
+  RENEWED_OF =
+      32 /* one in so many of a dense size loses its pages, as it may be sparse */
 };
 #define WINDOW (256 * HAK_KIB)
 
@@ -22,9 +26,15 @@ typedef struct size_seen {
   hak_atomic_u32_t huge;  /* [any] asked for and found dense */
 } size_seen_t;
 
-static size_seen_t sizes[SIZES];
+/* Blocks without pages, and those whose pages went because they are to be zero. */
+static size_seen_t sizes[SIZES], renewed[SIZES];
 
-static size_seen_t *seen_of(size_t size) { return &sizes[hak_highest_bit(size | 1)]; }
+/* Blocks of pages with old contents that are to be zero: how many in a row were resident,
+ * and how many were not looked at since. */
+static struct full_run { hak_atomic_u32_t found, skipped; /* [any] */ } full_runs[SIZES];
+
+static unsigned index_of(size_t size) { return hak_highest_bit(size | 1); }
+static size_seen_t *seen_of(size_t size) { return &sizes[index_of(size)]; }
 
 /* Looks at some parts of a block, the last one among them: how much of them is resident,
  * of 256; -1: nobody knows. */
@@ -48,31 +58,45 @@ static void learn(size_seen_t *seen, int64_t share) {
   hak_store_relaxed(&seen->share, (uint32_t)(first ? share : (before * 3 + share) / 4));
 }
 
-bool hak_density_is_dense(const hak_os_t *os, size_t size) {
-  size_seen_t *seen = seen_of(size);
+static bool is_dense(uint64_t share) {
+  return share * 100 >= WHOLE * (uint64_t)hak_option(HUGE_DENSITY);
+}
+
+/* Blocks of the size are dense, but for one in `probes_of`, which is to be looked at. */
+static bool guess(const hak_os_t *os, size_seen_t *seen, uint32_t probes_of) {
   uint64_t block = hak_exchange_relaxed(&seen->block, 0);
   if (block != 0) {
     size_t its = hak_load_relaxed(&seen->size);
     learn(seen, share_of(os, (char *)(uintptr_t)block, its));
   }
-  uint64_t share = hak_load_relaxed(&seen->share);
   if (hak_load_relaxed(&seen->seen) < SEEN_LEAST ||
-      share * 100 < WHOLE * (uint64_t)hak_option(HUGE_DENSITY)) {
+      !is_dense(hak_load_relaxed(&seen->share))) {
     return false;
   }
-  return hak_add_relaxed(&seen->huge, 1) % PROBES_OF != PROBES_OF - 1;
+  return hak_add_relaxed(&seen->huge, 1) % probes_of != probes_of - 1;
 }
 
-void hak_density_note(char *block, size_t size) {
-  size_seen_t *seen = seen_of(size);
+bool hak_density_is_dense(const hak_os_t *os, size_t size) {
+  return guess(os, seen_of(size), PROBES_OF);
+}
+
+static void note(size_seen_t *seen, char *block, size_t size) {
   uint32_t n = hak_add_relaxed(&seen->small, 1);
   if (n >= LOOKS_ALWAYS && n % LOOKS_OF != 0) return;
   hak_store_relaxed(&seen->size, size);
   hak_store_relaxed(&seen->block, (uintptr_t)block);
 }
 
-bool hak_density_freed(const hak_os_t *os, char *block, size_t size) {
-  size_seen_t *seen = seen_of(size);
+void hak_density_note(char *block, size_t size) { note(seen_of(size), block, size); }
+
+bool hak_density_is_written(const hak_os_t *os, char *block, size_t size) {
+  size_t window = size < WINDOW ? size : WINDOW;
+  int64_t resident = hak_os_resident(os, block + size - window, window);
+  return resident > 0 && is_dense((uint64_t)resident * WHOLE / window);
+}
+
+/* True if nothing of it was found resident. */
+static bool freed(const hak_os_t *os, size_seen_t *seen, char *block, size_t size) {
   uint64_t it = (uintptr_t)block;
   if (HAK_LIKELY(hak_load_relaxed(&seen->block) != it) ||
       !hak_cas_relaxed(&seen->block, &it, 0)) {
@@ -81,4 +105,36 @@ bool hak_density_freed(const hak_os_t *os, char *block, size_t size) {
   int64_t share = share_of(os, block, size);
   learn(seen, share);
   return share == 0;
+}
+
+bool hak_density_freed(const hak_os_t *os, char *block, size_t size) {
+  (void)freed(os, &renewed[index_of(size)], block, size);
+  return freed(os, seen_of(size), block, size);
+}
+
+/* --- blocks that are to be zero ------------------------------------------------------
+ */
+
+/* At least half of the block is resident. */
+static bool is_full(const hak_os_t *os, char *block, size_t size) {
+  struct full_run *run = &full_runs[index_of(size)];
+  uint32_t found = hak_load_relaxed(&run->found);
+  if (found >= FULL_RUN && hak_add_relaxed(&run->skipped, 1) % FULL_LOOKS_OF != 0) {
+    return true;
+  }
+  int64_t resident = hak_os_resident(os, block, size);
+  bool full = resident < 0 || (uint64_t)resident >= size / 2;
+  uint32_t now = !full ? 0 : found < FULL_RUN ? found + 1 : FULL_RUN;
+  if (now != found) hak_store_relaxed(&run->found, now);
+  return full;
+}
+
+hak_density_way_t hak_density_way(const hak_os_t *os, char *block, size_t size,
+                                  size_t large) {
+  if (!is_full(os, block, size)) return HAK_DENSITY_RENEW;
+  if (size < large) return HAK_DENSITY_CLEAR;
+  size_seen_t *seen = &renewed[index_of(size)];
+  if (guess(os, seen, RENEWED_OF)) return HAK_DENSITY_CLEAR;
+  note(seen, block, size);
+  return HAK_DENSITY_RENEW;
 }

@@ -68,6 +68,12 @@ static void choose_pages(hak_shared_pool_t *pool, hak_superslab_t *ss, size_t us
   if (hak_pool_choose_pages(pool, ss, *dense == 1 && full)) hak_superslab_commit_huge(ss);
 }
 
+/* One that brings pages along keeps them, unless its heap asks for others. */
+HAK_HOT bool may_choose(const hak_shared_pool_t *pool, const hak_superslab_t *ss) {
+  return hak_load_relaxed(&((hak_superslab_t *)ss)->whole) == 0 ||
+         pool->huge_pages != HAK_HUGE_DEFAULT;
+}
+
 static void *run_alloc(hak_shared_pool_t *pool, size_t usable, size_t alignment,
                        bool no_grow, bool *zeroed) {
   if (hak_div_up(usable, HAK_SUPERSLAB_SIZE) > UINT32_MAX) return NULL;
@@ -87,8 +93,9 @@ static void *run_alloc(hak_shared_pool_t *pool, size_t usable, size_t alignment,
     size_t part = pages < per_superslab ? pages : per_superslab;
     bool zero;
     bool charged = all_charged || hak_superslab_charge_to(&ss[i], &pool->budget);
-    if (charged && !no_grow)
+    if (charged && !no_grow && may_choose(pool, &ss[i])) {
       choose_pages(pool, &ss[i], part * pool->os->page_size, usable, &dense);
+    }
     if (!charged || !commit_part(&ss[i], part, no_grow, &zero)) {
       hak_region_give(ss, n, hak_clock_cached());
       return NULL;
@@ -130,11 +137,15 @@ void *hak_large_alloc(hak_shared_pool_t *pool, size_t size, size_t alignment,
 }
 
 bool hak_large_renew(const hak_place_t *place) {
-  if (place->cls != HAK_CLASS_LARGE || place->slab != NULL) return false;
+  if (place->cls != HAK_CLASS_LARGE) return false;
   const hak_os_t *os = place->extent->os;
   size_t usable = hak_large_usable(place);
-  /* Hooks of a program's own may have pages that do not read as zero afterwards. */
-  if (usable < (size_t)hak_option(ZERO_PURGE_BYTES) || !hak_os_is_divisible(os) ||
+  /* Hooks of a program's own may have pages that do not read as zero afterwards. What is
+   * part of a huge page stays, as the page would have to be split. */
+  if (!hak_os_is_divisible(os) || !hak_os_may_give() ||
+      (place->slab != NULL && hak_superslab_is_huge(hak_slab_superslab(place->slab))) ||
+      hak_density_way(os, place->start, usable, (size_t)hak_option(ZERO_PURGE_BYTES)) ==
+          HAK_DENSITY_CLEAR ||
       !hak_os_purge(os, place->start, usable)) {
     return false;
   }
@@ -254,6 +265,8 @@ static size_t span_resize(hak_shared_pool_t *pool, const hak_place_t *place,
     hak_locate_set_class((uintptr_t)place->start + want * HAK_SLAB_SIZE, have - want,
                          HAK_CLASS_NONE);
   }
+  size_t before = hak_load_relaxed(&slab->usable);
+  if (usable > before) hak_idle_note_grown(usable - before);
   hak_slab_set_span(slab, want);
   hak_store_relaxed(&slab->usable, (uint32_t)usable);
   hak_locate_set_class((uintptr_t)place->start, want, HAK_CLASS_LARGE);
@@ -282,6 +295,7 @@ static size_t run_resize(hak_superslab_t *ss, size_t old_usable, size_t min_usab
       return 0;
     pages -= part;
   }
+  if (usable > old_usable) hak_idle_note_grown(usable - old_usable);
   hak_store_relaxed(&ss->extent.size, usable);
   if (want < have) {
     for (uint32_t i = want; i < have; i++) hak_store_relaxed(&ss[i].extent.block, NULL);

@@ -47,7 +47,7 @@ void hak_large_free(hak_shared_pool_t *pool, const hak_place_t *place);
 
 /* Makes a block that the caller has just got read as zero by giving its pages back, so
  * that only those are there again which are touched. False if that cannot be, or clearing
- * the block costs less. No lock held. */
+ * the block costs less (hak_density_way). No lock held. */
 bool hak_large_renew(const hak_place_t *place);
 
 /* The usable size that `size` would get. */

@@ -246,8 +246,66 @@ static void calloc__of_sparse_arrays_touches_nothing(void **state) {
   }
 }
 
+static uint64_t purges(void) {
+  hak_stats_t s = {.struct_size = sizeof s};
+  CHECK_EQ(hak_stats_get(NULL, &s), 0);
+  return s.os_purge;
+}
+
+/* Blocks that come again and again to slots with old contents: pages that nobody touched
+ * do not come for the sake of being cleared. */
+static void calloc__of_blocks_that_are_hardly_touched_leaves_them_so(void **state) {
+  (void)state;
+  if (test_is_strict()) return;
+  enum {
+    SLOTS = 16
+  };
+  /* Blocks within a huge page are cleared. */
+  hak_heap_t *heap = test_heap_make((hak_heap_config_t){.huge_pages = HAK_HUGE_NEVER});
+  test_rng_t rng = test_rng(test_seed(), 3);
+  static char *blocks[SLOTS];
+  for (int i = 0; i < 2000; i++) {
+    char **slot = &blocks[test_below(&rng, SLOTS)];
+    hak_free(*slot);
+    size_t size = 64 * KIB + test_below(&rng, MIB);
+    *slot = hak_heap_calloc(heap, 1, size);
+    size_t at = test_below(&rng, size);
+    CHECK((*slot)[0] == 0 && (*slot)[at] == 0 && (*slot)[size - 1] == 0);
+    (*slot)[at] = (*slot)[0] = 1;
+  }
+  size_t pages = 0;
+  for (int i = 0; i < SLOTS; i++) {
+    if (blocks[i] == NULL) continue;
+    pages += resident(blocks[i], hak_usable_size(blocks[i]) & ~(size_t)4095);
+    hak_free(blocks[i]);
+    blocks[i] = NULL;
+  }
+  CHECK_MSG(pages <= SLOTS * 8, "%zu pages", pages);
+  hak_heap_destroy(heap);
+}
+
+/* Pages of blocks that are written to are cleared, which costs a tenth. */
+static void calloc__of_blocks_that_are_written_to_gives_no_pages_back(void **state) {
+  (void)state;
+  if (test_is_strict()) return;
+  const size_t sizes[] = {100 * KIB, MIB, 3 * MIB, 12 * MIB, 50 * MIB};
+  for (size_t i = 0; i < TEST_COUNT(sizes); i++) {
+    uint64_t before = 0;
+    for (int round = 0; round < 20; round++) {
+      if (round == 6) before = purges();
+      char *block = hak_calloc(1, sizes[i]);
+      CHECK(test_is_zero(block, sizes[i]));
+      memset(block, 0xee, sizes[i]);
+      hak_free(block);
+    }
+    CHECK_EQ(purges(), before);
+  }
+}
+
 TEST_MAIN(T(calloc__is_zero_in_every_class_after_fill_and_free),
           T(calloc__of_sparse_arrays_touches_nothing),
+          T(calloc__of_blocks_that_are_hardly_touched_leaves_them_so),
+          T(calloc__of_blocks_that_are_written_to_gives_no_pages_back),
           T(calloc__is_zero_after_plain_blocks_were_filled_and_freed),
           T(calloc__is_zero_after_memory_was_given_back_and_taken_again),
           T(calloc__count_times_size_bytes_are_usable),

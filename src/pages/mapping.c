@@ -86,10 +86,22 @@ static size_t purge_end(hak_mapping_t *mapping, size_t bytes) {
   return bytes;
 }
 
-/* See hak_mapping_purge. */
-static HAK_SLOW size_t purge_kept(uint64_t before, size_t max_bytes, size_t *slabs) {
+/* How many bytes go at the end of a mapping of which so many should: as much of that, or
+ * as little `more`, as leaves huge pages whole. */
+static size_t part_to_go(const hak_mapping_t *mapping, size_t bytes, bool more) {
+  size_t committed = hak_mapping_committed(mapping);
+  if (bytes >= committed) return committed;
+  if (!mapping->huge) return bytes;
+  size_t left = more ? hak_align_down(committed - bytes, HAK_SUPERSLAB_SIZE)
+                     : hak_align_up(committed - bytes, HAK_SUPERSLAB_SIZE);
+  return left < committed ? committed - left : bytes;
+}
+
+/* See hak_mapping_purge. `more`: rather than less. */
+static HAK_SLOW size_t purge_kept(uint64_t before, size_t max_bytes, size_t *slabs,
+                                  bool more) {
   size_t given = 0;
-  while (max_bytes - given >= HAK_SLAB_SIZE && *slabs > 0) {
+  while (given < max_bytes && max_bytes - given >= HAK_SLAB_SIZE && *slabs > 0) {
     hak_lock_acquire(&hak_mappings.lock);
     hak_mapping_t *mapping = hak_mappings.kept_last;
     if (mapping != NULL && mapping->idle_since > before) mapping = NULL;
@@ -101,11 +113,11 @@ static HAK_SLOW size_t purge_kept(uint64_t before, size_t max_bytes, size_t *sla
     if (mapping == NULL) break;
     size_t most = (max_bytes - given) >> HAK_SLAB_SHIFT; /* slabs */
     if (most > *slabs) most = *slabs;
-    size_t has = hak_div_up(hak_mapping_committed(mapping), HAK_SLAB_SIZE);
-    bool all = has <= most;
-    size_t got = purge_end(mapping, all ? has * HAK_SLAB_SIZE : most * HAK_SLAB_SIZE);
-    *slabs -= all ? has : most;
-    given += got;
+    size_t bytes = part_to_go(mapping, most << HAK_SLAB_SHIFT, more);
+    bool all = bytes == hak_mapping_committed(mapping);
+    size_t looked = hak_div_up(bytes, HAK_SLAB_SIZE);
+    *slabs -= looked < *slabs ? looked : *slabs;
+    given += purge_end(mapping, bytes);
     if (all) {
       release(mapping);
       continue;
@@ -119,13 +131,21 @@ static HAK_SLOW size_t purge_kept(uint64_t before, size_t max_bytes, size_t *sla
   return given;
 }
 
+size_t hak_mapping_piece(void) {
+  hak_lock_acquire(&hak_mappings.lock);
+  const hak_mapping_t *oldest = hak_mappings.kept_last;
+  bool huge = oldest != NULL && oldest->huge;
+  hak_lock_release(&hak_mappings.lock);
+  return huge ? HAK_SUPERSLAB_SIZE : HAK_SLAB_SIZE;
+}
+
 HAK_SLOW void hak_mapping_make_room(size_t more) {
   hak_lock_acquire(&hak_mappings.lock);
   uint64_t excess = hak_mapping_note_use_locked(more, hak_clock_cached());
   hak_lock_release(&hak_mappings.lock);
   if (excess == 0 || !hak_os_may_give()) return;
   size_t slabs = SIZE_MAX;
-  purge_kept(UINT64_MAX, hak_align_up(excess, HAK_SLAB_SIZE), &slabs);
+  purge_kept(UINT64_MAX, hak_align_up(excess, HAK_SLAB_SIZE), &slabs, true);
 }
 
 bool hak_mapping_commit_to(hak_mapping_t *mapping, size_t size, bool *zeroed) {
@@ -208,6 +228,16 @@ static bool charge_fitting(hak_mapping_t *mapping, hak_budget_t *budget, size_t 
   return true;
 }
 
+/* A mapping that has lost most of its pages is chosen for anew. */
+static void choose_again(hak_mapping_t *mapping, size_t size, bool no_grow) {
+  size_t committed = hak_mapping_committed(mapping);
+  if (no_grow || mapping->huge || committed > size / 2 ||
+      size - committed < HAK_SUPERSLAB_SIZE) {
+    return;
+  }
+  hak_mapping_choose_pages(mapping, size);
+}
+
 /* A kept mapping with the pages that are asked for. One that the budget or the OS
  * refuses to make fit stays where it is. */
 static hak_mapping_t *reuse_charged(const hak_os_t *os, hak_budget_t *budget, size_t size,
@@ -215,6 +245,7 @@ static hak_mapping_t *reuse_charged(const hak_os_t *os, hak_budget_t *budget, si
   hak_mapping_t *mapping = reuse(os, size, alignment, no_grow);
   if (mapping == NULL) return NULL;
   if (charge_fitting(mapping, budget, size, no_grow)) {
+    choose_again(mapping, size, no_grow);
     if (hak_mapping_commit_to(mapping, size, zeroed)) return mapping;
     uncharge(mapping);
   }
@@ -349,7 +380,7 @@ uint64_t hak_mapping_oldest(void) {
 }
 
 HAK_SLOW size_t hak_mapping_purge(uint64_t before, size_t max_bytes, size_t *slabs) {
-  size_t given = purge_kept(before, max_bytes, slabs);
+  size_t given = purge_kept(before, max_bytes, slabs, false);
   /* Where all has been idle for long, or is not wanted, earlier use counts no more. */
   hak_lock_acquire(&hak_mappings.lock);
   if (hak_mappings.kept == NULL) hak_mappings.peak = hak_mappings.peak_before = 0;

@@ -63,6 +63,9 @@ void hak_mapping_make_room(size_t more);
 /* Since when the kept mapping has been idle that was so for longest, by the cached clock;
  * UINT64_MAX if none is kept. No lock held. */
 uint64_t hak_mapping_oldest(void);
+/* Bytes that go together at the end of that mapping: a huge page, or a slab. Less may go
+ * than these, but then the rest of its pages come back as small ones. No lock held. */
+size_t hak_mapping_piece(void);
 
 /* Calls `visit` for each mapping in use, under the lock. */
 void hak_mapping_visit(bool (*visit)(hak_mapping_t *mapping, void *ctx), void *ctx);

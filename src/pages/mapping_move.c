@@ -1,30 +1,94 @@
 #include "pages/mapping_move.h"
 
 #include "base/bits.h"
+#include "base/option.h"
 #include "os/reservation.h"
+#include "pages/clock.h"
+#include "pages/density.h"
 #include "pages/mapping_parts.h"
 #include "pages/registry.h"
 
-static char *resize_here(hak_mapping_t *mapping, size_t size) {
-  const hak_os_t *os = mapping->extent.os;
-  char *base = mapping->extent.base;
+/* A block that grows by so many bytes without pages and was written to will be written
+ * to again. */
+static HAK_SLOW bool wants_huge(const hak_mapping_t *mapping, size_t more) {
+  return more >= HAK_SUPERSLAB_SIZE && !mapping->huge && !mapping->advised &&
+         hak_option(HUGE_PAGES) == 1 && hak_os_is_divisible(mapping->extent.os) &&
+         hak_density_is_written(mapping->extent.os, mapping->extent.base,
+                                hak_load_relaxed(&mapping->extent.size));
+}
+
+/* A range has pages of one kind, so all of it asks for huge ones; the small ones that are
+ * there stay. */
+static HAK_SLOW void make_huge(hak_mapping_t *mapping) {
+  mapping->huge = true;
+  hak_os_advise_huge(mapping->extent.os, mapping->extent.base, mapping->reserved);
+}
+
+/* Gives the pages behind the block's first `size` bytes back. */
+static HAK_SLOW void purge_tail(hak_mapping_t *mapping, size_t size) {
+  size_t tail = hak_mapping_committed(mapping) - size;
+  hak_mapping_before_part_goes(mapping, size);
+  if (!hak_os_purge(mapping->extent.os, mapping->extent.base + size, tail)) return;
+  hak_store_relaxed(&mapping->committed, size);
+  hak_sub_relaxed(&hak_mappings_committed, tail);
+  hak_budget_uncharge(mapping->budget, tail);
+  hak_idle_note_shrunk(tail, hak_clock_cached());
+}
+
+/* The block becomes smaller. Its pages go at once beyond an eighth; but if such memory
+ * was lately needed again it is kept, as that of blocks that were freed. */
+static HAK_SLOW void shrink(hak_mapping_t *mapping, size_t size) {
+  size_t tail = hak_mapping_committed(mapping) - size;
+  if (tail <= hak_mapping_slack(size)) return;
+  hak_clock_refresh();
+  uint64_t now = hak_clock_cached();
+  if (hak_idle_shrink_allowance(now) < tail ||
+      !hak_mapping_cut_used(mapping, size, now)) {
+    purge_tail(mapping, size);
+  } else {
+    hak_idle_allow_least(tail); /* it does not go as a surplus */
+  }
+}
+
+/* Of what lies behind a block that grows, as units of kept mappings came with it, a
+ * quarter of the block may stay: it is likely to grow again. */
+static bool has_too_much(const hak_mapping_t *mapping, size_t size) {
+  return hak_mapping_committed(mapping) - size > size / 4;
+}
+
+/* Lengthens the range to `size` bytes at least by the kept mapping behind it, with its
+ * pages. False if there is none, or the budget refuses. */
+static HAK_SLOW bool extend(hak_mapping_t *mapping, size_t size) {
   bool zeroed;
-  /* The block may have been smaller for a while, and its last pages purged. */
-  if (size > mapping->reserved || !hak_mapping_commit_to(mapping, size, &zeroed)) {
-    return NULL;
+  hak_mapping_t *next = hak_mapping_take_next(mapping, size);
+  if (next == NULL) return false;
+  /* What is committed begins at the start and has no holes. */
+  if (!hak_mapping_commit_to(mapping, mapping->reserved, &zeroed) ||
+      !hak_budget_charge(mapping->budget, hak_mapping_committed(next))) {
+    hak_mapping_untake(next);
+    return false;
   }
-  /* Where the block becomes smaller its pages go, and the address space stays. */
+  hak_mapping_append(mapping, next);
+  return true;
+}
+
+static char *resize_here(hak_mapping_t *mapping, size_t size) {
+  bool shrinks = size < hak_load_relaxed(&mapping->extent.size);
+  bool zeroed;
+  if (size > mapping->reserved && !extend(mapping, size)) return NULL;
   size_t committed = hak_mapping_committed(mapping);
-  size_t tail = committed > size ? committed - size : 0;
-  bool goes = tail > hak_mapping_slack(size);
-  if (goes) hak_mapping_before_part_goes(mapping, size);
-  if (goes && hak_os_purge(os, base + size, tail)) {
-    hak_store_relaxed(&mapping->committed, size);
-    hak_sub_relaxed(&hak_mappings_committed, tail);
-    hak_budget_uncharge(mapping->budget, tail);
-  }
+  size_t more = size > committed ? size - committed : 0;
+  if (wants_huge(mapping, more)) make_huge(mapping);
+  /* The block may have been smaller for a while, and its last pages purged. */
+  if (!hak_mapping_commit_to(mapping, size, &zeroed)) return NULL;
+  hak_idle_note_grown(more);
   hak_store_relaxed(&mapping->extent.size, size);
-  return base;
+  if (shrinks) {
+    shrink(mapping, size);
+  } else if (has_too_much(mapping, size)) {
+    purge_tail(mapping, size);
+  }
+  return mapping->extent.base;
 }
 
 /* The place of a mapping's pages while they move. */
@@ -124,6 +188,7 @@ static HAK_SLOW bool move_pages(hak_mapping_t *mapping, pages_t *at, size_t rese
 static HAK_SLOW char *move(hak_mapping_t *mapping, size_t size) {
   size_t reserved = hak_align_up(size, HAK_SLAB_SIZE), old = mapping->reserved;
   size_t more = reserved > old ? reserved - old : 0;
+  bool huge = wants_huge(mapping, more);
   hak_spare_leaves_t own;
   bool zeroed;
   if (!hak_registry_prepare(reserved, &own)) return NULL;
@@ -140,7 +205,11 @@ static HAK_SLOW char *move(hak_mapping_t *mapping, size_t size) {
   hak_registry_done(&own);
   if (mapping->lost) return NULL;
   end_move(mapping, &at, moved ? size : hak_load_relaxed(&mapping->extent.size));
-  return moved ? at.base : NULL;
+  if (!moved) return NULL;
+  hak_idle_note_needed(more);
+  hak_idle_note_grown(more);
+  if (huge) make_huge(mapping);
+  return at.base;
 }
 
 /* True if a kept mapping would do for a block that outgrows its own. The block grows by

@@ -1,6 +1,7 @@
 /* mapping_move.h - blocks with a mapping of their own that change their size.
  *
- * Depends on: base, os, mapping, mapping_parts, registry.   Used by: pool.
+ * Depends on: base, os, clock, density, mapping, mapping_parts, registry.   Used by:
+ * pool.
  */
 #ifndef HAK_PAGES_MAPPING_MOVE_H
 #define HAK_PAGES_MAPPING_MOVE_H

@@ -46,7 +46,8 @@ static char *end_of(const hak_mapping_t *mapping) {
 }
 
 /* All of a cut under one hold of the lock, so that a fork finds one mapping or two. */
-static HAK_SLOW void cut_locked(hak_mapping_t *mapping, hak_mapping_t *rest, size_t at) {
+static HAK_SLOW void cut_locked(hak_mapping_t *mapping, hak_mapping_t *rest, size_t at,
+                                uint64_t since) {
   hak_lock_assert_held(&hak_mappings.lock);
   size_t committed = hak_mapping_committed(mapping);
   rest->extent.base = mapping->extent.base + at;
@@ -59,7 +60,7 @@ static HAK_SLOW void cut_locked(hak_mapping_t *mapping, hak_mapping_t *rest, siz
   rest->advised = rest->lost = false;
   rest->huge = mapping->huge;
   rest->who = NULL;
-  rest->idle_since = mapping->idle_since;
+  rest->idle_since = since;
   hak_store_relaxed(&rest->committed, committed > at ? committed - at : 0);
   if (committed > at) hak_store_relaxed(&mapping->committed, at);
   hak_os_divide_end(mapping->extent.base, mapping->reserved, at);
@@ -68,25 +69,44 @@ static HAK_SLOW void cut_locked(hak_mapping_t *mapping, hak_mapping_t *rest, siz
   hak_mapping_keep_locked(rest, false);
 }
 
-HAK_SLOW void hak_mapping_cut(hak_mapping_t *mapping, size_t size) {
+/* Cuts the mapping, which the caller has, if it is worth it. The rest has been idle since
+ * `since`. Returns the bytes that it has committed. */
+static HAK_SLOW size_t cut(hak_mapping_t *mapping, size_t size, uint64_t since) {
   size_t at = hak_align_up(size, HAK_SUPERSLAB_SIZE);
   if (!hak_os_is_divisible(mapping->extent.os) || at < size ||
       mapping->reserved < at + HAK_SUPERSLAB_SIZE ||
       mapping->reserved - size <= hak_mapping_slack(size)) {
-    return;
+    return 0;
   }
   hak_mapping_t *rest = hak_mapping_new_record();
-  if (rest == NULL) return;
+  if (rest == NULL) return 0;
   if (!hak_os_divide_begin()) {
     hak_mapping_free_record(rest);
-    return;
+    return 0;
   }
   hak_lock_acquire(&hak_mappings.lock);
-  cut_locked(mapping, rest, at);
+  cut_locked(mapping, rest, at, since);
+  size_t bytes = hak_mapping_committed(rest);
   hak_lock_release(&hak_mappings.lock);
+  return bytes;
 }
 
-/* The kept mapping that begins where this one ends, or NULL. */
+HAK_SLOW void hak_mapping_cut(hak_mapping_t *mapping, size_t size) {
+  (void)cut(mapping, size, mapping->idle_since);
+}
+
+HAK_SLOW bool hak_mapping_cut_used(hak_mapping_t *mapping, size_t size, uint64_t now) {
+  size_t keeps = (size_t)hak_option(HUGE_RETAIN_BYTES);
+  if (mapping->advised || mapping->extent.os != hak_registry_os() ||
+      mapping->reserved - size > keeps) {
+    return false;
+  }
+  hak_budget_uncharge(mapping->budget, cut(mapping, size, now));
+  return hak_mapping_committed(mapping) < size + HAK_SUPERSLAB_SIZE;
+}
+
+/* The kept mapping that begins where this one ends and may become a part of it, or
+ * NULL. */
 static hak_mapping_t *neighbour_locked(const hak_mapping_t *mapping) {
   hak_lock_assert_held(&hak_mappings.lock);
   uintptr_t end = (uintptr_t)end_of(mapping);
@@ -99,14 +119,16 @@ static hak_mapping_t *neighbour_locked(const hak_mapping_t *mapping) {
     return NULL;
   }
   hak_mapping_t *next = (hak_mapping_t *)(void *)extent;
-  /* What is committed begins at the start and has no holes; a range whose pages are of
-   * two kinds could not be remapped. */
+  /* A range whose pages are of two kinds could not be remapped. */
   bool joins = next->kept && next->huge == mapping->huge &&
                (uintptr_t)next->extent.base == end &&
-               next->extent.os == mapping->extent.os &&
-               (hak_mapping_committed(mapping) == mapping->reserved ||
-                hak_mapping_committed(next) == 0);
+               next->extent.os == mapping->extent.os;
   return joins ? next : NULL;
+}
+
+/* What is committed of a mapping begins at its start and has no holes. */
+static bool may_be_one(const hak_mapping_t *low, const hak_mapping_t *high) {
+  return hak_mapping_committed(low) == low->reserved || hak_mapping_committed(high) == 0;
 }
 
 /* Two kept mappings side by side become one, which has the record of the younger one.
@@ -131,6 +153,42 @@ static HAK_SLOW hak_mapping_t *join_two_locked(hak_mapping_t *low, hak_mapping_t
   return one;
 }
 
+HAK_SLOW hak_mapping_t *hak_mapping_take_next(const hak_mapping_t *mapping, size_t size) {
+  if (mapping->advised || !hak_os_is_divisible(mapping->extent.os)) return NULL;
+  size_t more = size - mapping->reserved;
+  hak_lock_acquire(&hak_mappings.lock);
+  hak_mapping_t *next = neighbour_locked(mapping);
+  if (next != NULL && next->reserved < more) next = NULL;
+  if (next != NULL) {
+    hak_mapping_unkeep_locked(next);
+    hak_mapping_pass_locked(next);
+  }
+  hak_lock_release(&hak_mappings.lock);
+  if (next != NULL) hak_mapping_cut(next, more);
+  return next;
+}
+
+/* All under one hold of the lock, so that a fork finds two mappings or one. */
+HAK_SLOW void hak_mapping_append(hak_mapping_t *mapping, hak_mapping_t *next) {
+  hak_lock_acquire(&hak_mappings.lock);
+  hak_mapping_unpass_locked(next);
+  size_t first = mapping->reserved, size = first + next->reserved;
+  uint64_t committed = hak_mapping_committed(mapping) + hak_mapping_committed(next);
+  hak_os_join(mapping->extent.base, first, size);
+  hak_registry_set_extent((uintptr_t)next->extent.base, next->reserved, &mapping->extent);
+  mapping->reserved = size;
+  hak_store_relaxed(&mapping->committed, committed);
+  hak_mapping_put_record_locked(next);
+  hak_lock_release(&hak_mappings.lock);
+}
+
+HAK_SLOW void hak_mapping_untake(hak_mapping_t *next) {
+  hak_lock_acquire(&hak_mappings.lock);
+  hak_mapping_unpass_locked(next);
+  hak_mapping_keep_locked(next, false);
+  hak_lock_release(&hak_mappings.lock);
+}
+
 HAK_SLOW bool hak_mapping_join_locked(const hak_os_t *os, size_t size) {
   hak_lock_assert_held(&hak_mappings.lock);
   if (!hak_os_is_divisible(os)) return false;
@@ -138,7 +196,7 @@ HAK_SLOW bool hak_mapping_join_locked(const hak_os_t *os, size_t size) {
   for (hak_mapping_t *m = hak_mappings.kept; m != NULL; m = m->next) {
     if (m->extent.os != os) continue;
     hak_mapping_t *next;
-    while ((next = neighbour_locked(m)) != NULL) {
+    while ((next = neighbour_locked(m)) != NULL && may_be_one(m, next)) {
       m = join_two_locked(m, next);
       joined = true;
     }

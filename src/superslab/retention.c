@@ -89,8 +89,11 @@ static size_t give_piece(uint64_t before, size_t max_bytes, bounds_t *bounds,
     left = left < slabs ? left : slabs;
     *any = true;
   } else if (mapping <= before && mapping <= pool) {
-    /* Nothing less than a slab goes, so a remainder would stay due for ever. */
-    size_t most = hak_align_up(max_bytes, HAK_SLAB_SIZE);
+    /* Nothing less than a slab goes, so a remainder would stay due for ever. Where only
+     * time is short a huge page goes as a whole: it costs less than to split it. */
+    size_t piece = bounds->end != 0 ? hak_mapping_piece() : HAK_SLAB_SIZE;
+    size_t most = hak_align_up(max_bytes, piece);
+    if (left < most / HAK_SLAB_SIZE) left = most / HAK_SLAB_SIZE;
     given = hak_mapping_purge(pool < before ? pool : before, most, &left);
     bounds->no_mapping = given == 0;
     *any = true;
@@ -98,7 +101,7 @@ static size_t give_piece(uint64_t before, size_t max_bytes, bounds_t *bounds,
     given = hak_pool_purge_oldest(before, max_bytes, &left, any);
   }
   /* To find a pool and to bring its tree up to date costs as much as many slabs do. */
-  size_t looked = slabs - left < VISIT_SLABS ? VISIT_SLABS : slabs - left;
+  size_t looked = left < slabs && slabs - left > VISIT_SLABS ? slabs - left : VISIT_SLABS;
   if (bounds->slabs != SIZE_MAX) {
     bounds->slabs -= looked < bounds->slabs ? looked : bounds->slabs;
   }
@@ -125,8 +128,8 @@ static size_t give(uint64_t before, size_t max_bytes, bounds_t *bounds) {
 /* --- what is due ------------------------------------------------------------------- */
 
 static size_t bytes_above(uint64_t line) {
-  uint64_t retained = hak_retained_bytes();
-  return retained > line ? (size_t)(retained - line) : 0;
+  uint64_t idle = hak_idle_bytes();
+  return idle > line ? (size_t)(idle - line) : 0;
 }
 
 hak_retention_terms_t hak_retention_old(void) {

@@ -12,6 +12,16 @@ static size_t tail_pages(const hak_tail_t *tail) {
   return sum > needed ? sum - needed : 0;
 }
 
+/* Bytes of a tail that is more than an eighth of its block; 0 if it is short, as it is
+ * wherever so little address space lies behind the block's end. */
+static size_t long_tail(const hak_tail_t *tail) {
+  const hak_os_t *os = tail->ss->extent.os;
+  size_t most = tail->block / 8, space = tail->count * hak_os_pages(os, HAK_SLAB_SIZE);
+  if (hak_os_is_fixed(os) || space - tail->pages <= most) return 0;
+  size_t pages = tail_pages(tail);
+  return pages > most ? pages * os->page_size : 0;
+}
+
 /* A tail of so many bytes more is too much for the pool. The count is of different
  * moments, and after a fork it may miss what lost threads were at: it is a measure. */
 static bool are_many(hak_shared_pool_t *pool, size_t bytes) {
@@ -21,30 +31,33 @@ static bool are_many(hak_shared_pool_t *pool, size_t bytes) {
   return tails > (int64_t)(HAK_TAILS_LEAST + used / 16);
 }
 
+/* What a block no longer needs goes at once, unless such memory was lately needed again:
+ * blocks that shrink and grow in turn keep their pages. */
+static bool is_to_go(hak_shared_pool_t *pool, size_t bytes, bool shrunk) {
+  if (are_many(pool, bytes)) return true;
+  return shrunk && hak_idle_shrink_allowance(hak_clock_cached()) < bytes;
+}
+
 /* The tail's pages go. In a huge page that other blocks have part of it stays, as the
  * page would have to be split for it. */
-static void give(const hak_tail_t *tail) {
+static size_t give(const hak_tail_t *tail) {
   bool whole = tail->count == HAK_SUPERSLAB_SLABS;
-  if (!whole && hak_superslab_is_huge(tail->ss)) return;
+  if (!whole && hak_superslab_is_huge(tail->ss)) return 0;
   hak_huge_before_part_goes(tail->ss);
-  hak_superslab_purge_tail(tail->ss, tail->first, tail->count, tail->pages);
+  return hak_superslab_purge_tail(tail->ss, tail->first, tail->count, tail->pages);
 }
 
 void hak_tail_begin(hak_shared_pool_t *pool, const hak_tail_t *tail, bool shrunk) {
-  if (hak_pool_is_enclosed(pool)) return;
-  size_t pages = tail_pages(tail), page_size = tail->ss->extent.os->page_size;
-  /* A short one stays, and is not counted. */
-  if (pages <= tail->block / 8) return;
-  if (shrunk || are_many(pool, pages * page_size)) {
-    give(tail);
-    pages = tail_pages(tail);
-    if (pages <= tail->block / 8) return;
+  size_t bytes = long_tail(tail);
+  if (bytes != 0 && is_to_go(pool, bytes, shrunk)) {
+    size_t given = give(tail);
+    if (shrunk) hak_idle_note_shrunk(given, hak_clock_cached());
+    bytes = long_tail(tail);
   }
-  hak_add_relaxed(&pool->tail_bytes, pages * page_size);
+  if (bytes != 0) hak_add_relaxed(&pool->tail_bytes, bytes);
 }
 
 void hak_tail_end(hak_shared_pool_t *pool, const hak_tail_t *tail) {
-  if (hak_pool_is_enclosed(pool)) return;
-  size_t pages = tail_pages(tail), page_size = tail->ss->extent.os->page_size;
-  if (pages > tail->block / 8) hak_sub_relaxed(&pool->tail_bytes, pages * page_size);
+  size_t bytes = long_tail(tail);
+  if (bytes != 0) hak_sub_relaxed(&pool->tail_bytes, bytes);
 }

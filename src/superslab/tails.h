@@ -28,7 +28,7 @@ typedef struct hak_tail {
 
 /* Notes what lies behind the end of a block that begins or has a new size, and gives it
  * back if it is too much; if the block has just become smaller (`shrunk`), any tail over
- * an eighth is. No lock held. */
+ * an eighth is, unless such memory was lately needed again. No lock held. */
 void hak_tail_begin(hak_shared_pool_t *pool, const hak_tail_t *tail, bool shrunk);
 /* Forgets what was noted. The block still has the slots. */
 void hak_tail_end(hak_shared_pool_t *pool, const hak_tail_t *tail);

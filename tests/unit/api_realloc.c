@@ -4,6 +4,14 @@
 #include <errno.h>
 #include <string.h>
 
+/* Calls that were made of the system. */
+static uint64_t os_calls(void) {
+  hak_stats_t s = {.struct_size = sizeof s};
+  CHECK_EQ(hak_stats_get(NULL, &s), 0);
+  return s.os_reserve + s.os_release + s.os_commit + s.os_purge + s.os_remap +
+         s.os_advise;
+}
+
 /* Sizes on both sides of every tier's border. */
 static const size_t edges[] = {1,       8,       16,       17,      100,     128,
                                129,     1024,    1025,     4096,    32768,   32769,
@@ -211,6 +219,27 @@ static void realloc__of_one_huge_block_after_another_needs_the_memory_of_one(
   CHECK_MSG(more <= 80 * MIB, "%llu bytes more", (unsigned long long)more);
 }
 
+/* A buffer that grows by doubling, from few bytes to many, and goes, again and again:
+ * what was given back when it went is needed, and stays from then on. */
+static void realloc__of_buffers_that_grow_in_rounds_costs_no_call_after_some(
+    void **state) {
+  (void)state;
+  if (test_is_strict()) return; /* those hooks look at what they are given */
+  uint64_t calls = 0;
+  for (int round = 0; round < 12; round++) {
+    if (round == 6) calls = os_calls();
+    unsigned char *block = hak_alloc(64);
+    for (size_t size = 128; size <= 32 * MIB; size *= 2) {
+      block = hak_realloc(block, size);
+      CHECK(block != NULL);
+      memset(block + size / 2, round, size / 2);
+    }
+    CHECK(block[16 * MIB] == round && block[64] == round);
+    hak_free(block);
+  }
+  CHECK_EQ(os_calls(), calls);
+}
+
 static void resize_in_place__never_moves_and_says_the_new_size(void **state) {
   (void)state;
   for (size_t i = 0; i < TEST_COUNT(edges); i++) {
@@ -296,6 +325,7 @@ TEST_MAIN(T(realloc__keeps_contents_between_all_tiers),
           T(realloc__shrinking_a_large_block_gives_its_bytes_back),
           T(realloc__of_huge_blocks_moves_pages_and_keeps_every_byte),
           T(realloc__of_one_huge_block_after_another_needs_the_memory_of_one),
+          T(realloc__of_buffers_that_grow_in_rounds_costs_no_call_after_some),
           T(resize_in_place__never_moves_and_says_the_new_size),
           T(resize_in_place__grows_again_after_it_shrank),
           T(resize_in_place__to_what_the_block_has_succeeds),

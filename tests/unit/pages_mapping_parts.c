@@ -176,6 +176,47 @@ static void shrinking__gives_pages_back_at_once_beyond_an_eighth(void **state) {
   hak_mapping_give(m, 1);
 }
 
+/* The block takes the pages behind it, which nobody uses, and leaves the rest of them. */
+static void growing__takes_the_kept_pages_behind_the_block(void **state) {
+  (void)state;
+  hak_mapping_t *m = get(64 * MIB);
+  char *base = m->extent.base;
+  give(m);
+  m = get(2 * MIB);
+  CHECK(m->extent.base == base);
+  uint64_t calls = os_calls();
+  for (size_t size = 4 * MIB; size <= 64 * MIB; size *= 2) {
+    CHECK(hak_mapping_resize(m, size, false) == base);
+    CHECK(test_verify_sparse_prefix(base, size / 2, size / 2, size / 2));
+    test_fill_sparse(base, size, size);
+    CHECK(hak_locate((uintptr_t)base + size - 1).extent == &m->extent);
+    CHECK_COMMITTED(64 * MIB);
+    CHECK_KEPT(64 * MIB - size);
+  }
+  CHECK(hak_mapping_resize(m, 66 * MIB, false) == NULL);
+  CHECK_EQ(os_calls(), calls);
+  give(m);
+  CHECK_KEPT(64 * MIB);
+}
+
+/* What goes with the block's first shrink is needed again, so that it stays at the next:
+ * first as a tail that is kept, then as one that is no surplus. */
+static void blocks_that_shrink_and_grow__cost_no_call_after_some_rounds(void **state) {
+  (void)state;
+  hak_mapping_t *m = get(64 * MIB);
+  char *base = m->extent.base;
+  uint64_t calls = 0;
+  for (int i = 0; i < 20; i++) {
+    if (i == 2) calls = os_calls();
+    CHECK(hak_mapping_resize(m, 9 * MIB, false) == base);
+    CHECK(hak_load_relaxed(&m->committed) <= 11 * MIB);
+    CHECK(hak_mapping_resize(m, 64 * MIB, false) == base);
+    test_fill_sparse(base, 64 * MIB, 64 * MIB);
+  }
+  CHECK_EQ(os_calls(), calls);
+  give(m);
+}
+
 #define P(function) cmocka_unit_test_setup_teardown(function, setup, teardown)
 
 TEST_MAIN_FRESH(P(kept_mapping__serves_a_smaller_block_by_its_first_part),
@@ -185,4 +226,6 @@ TEST_MAIN_FRESH(P(kept_mapping__serves_a_smaller_block_by_its_first_part),
                 P(growing_sizes__keep_an_eighth_more_than_the_largest),
                 P(what_was_in_use_lately__counts_until_nothing_is_kept),
                 P(parts__go_back_each_at_its_own_age),
-                P(shrinking__gives_pages_back_at_once_beyond_an_eighth))
+                P(shrinking__gives_pages_back_at_once_beyond_an_eighth),
+                P(growing__takes_the_kept_pages_behind_the_block),
+                P(blocks_that_shrink_and_grow__cost_no_call_after_some_rounds))

@@ -239,6 +239,27 @@ static void shrinking__gives_the_pages_of_spans_and_runs_back(void **state) {
   put(span);
 }
 
+/* The first round's purge is regretted; the ones after it cost nothing. */
+static void shrinking__that_is_needed_again_keeps_its_pages(void **state) {
+  (void)state;
+  char *run = get(4 * MIB, 4096), *span = get(128 * KIB, 4096);
+  uint64_t calls = 0;
+  for (int i = 0; i < 10; i++) {
+    CHECK_EQ(resize(run, 2 * MIB + 4096, 2 * MIB + 4096), 2 * MIB + 4096);
+    CHECK_EQ(resize(run, 4 * MIB, 4 * MIB), 4 * MIB);
+    CHECK_EQ(resize(span, 68 * KIB, 68 * KIB), 68 * KIB);
+    CHECK_EQ(resize(span, 128 * KIB, 128 * KIB), 128 * KIB);
+    if (i == 0) {
+      CHECK_EQ(g_os.calls[TEST_OS_PURGE],
+               1); /* the span's is within what the run's was */
+      calls = test_os_calls(&g_os);
+    }
+  }
+  CHECK_EQ(test_os_calls(&g_os), calls);
+  put(run);
+  put(span);
+}
+
 static void remap__moves_mappings_only(void **state) {
   (void)state;
   char *span = get(100 * KIB, 4096), *run = get(3 * MIB, 4096);
@@ -296,5 +317,6 @@ TEST_MAIN_FRESH(L(alloc__chooses_spans_runs_and_mappings_by_size),
                 L(tails__of_spans_are_given_back_as_well),
                 L(tails__of_large_blocks_in_turn_cost_no_call),
                 L(shrinking__gives_the_pages_of_spans_and_runs_back),
+                L(shrinking__that_is_needed_again_keeps_its_pages),
                 L(remap__moves_mappings_only),
                 L(claim__is_had_once_and_takes_the_block_from_all_others))

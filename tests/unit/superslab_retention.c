@@ -306,6 +306,59 @@ static void allowance__halves_with_each_decay_without_need(void **state) {
   CHECK_EQ(hak_idle_allowance(now + 4 * decay + 3), 4 * MIB);
 }
 
+/* More than is committed need not be allowed for. */
+static void allowance__is_no_more_than_there_is(void **state) {
+  (void)state;
+  make_idle();
+  uint64_t all = hak_load_relaxed(&hak_slots_committed);
+  for (int i = 0; i < 3; i++) hak_idle_allow(IDLE);
+  CHECK_EQ(hak_idle_allowance(hak_clock_cached()), all);
+}
+
+/* What only the allowance has kept is of use: it is not forgotten. */
+static void allowance__that_is_made_use_of_stays(void **state) {
+  (void)state;
+  set_policy(1, 0);
+  make_idle();
+  hak_idle_allow(IDLE);
+  uint64_t allowed = hak_idle_allowance(hak_clock_cached());
+  for (int round = 0; round < 5; round++) {
+    g_now_ms += 900;
+    hak_clock_refresh();
+    bool zeroed;
+    hak_slab_t *span = hak_pool_get(&g_pool, SPAN_SLABS, HAK_SLAB_SIZE,
+                                    SPAN_SLABS * HAK_SLAB_SIZE, false, &zeroed);
+    CHECK(span != NULL);
+    hak_pool_put(&g_pool, span, SPAN_SLABS);
+    CHECK_EQ(hak_idle_allowance(hak_clock_cached()), allowed);
+  }
+}
+
+/* What a pool keeps is in use, for both lines. */
+static void idle__is_not_what_a_pool_keeps(void **state) {
+  (void)state;
+  make_idle();
+  uint64_t all = hak_load_relaxed(&hak_slots_committed);
+  CHECK_EQ(hak_idle_bytes(), IDLE);
+  hak_pool_keep_all(&g_pool);
+  CHECK_EQ(hak_retained_bytes(), IDLE);
+  CHECK(hak_idle_bytes() <= IDLE - all / 2);
+  uint64_t some = hak_idle_bytes();
+  CHECK(hak_idle_ceiling() >= all - some);
+  CHECK(hak_pool_is_valid(&g_pool));
+  bool zeroed;
+  hak_slab_t *span = hak_pool_get(&g_pool, SPAN_SLABS, HAK_SLAB_SIZE,
+                                  SPAN_SLABS * HAK_SLAB_SIZE, false, &zeroed);
+  CHECK(span != NULL && hak_pool_is_valid(&g_pool));
+  hak_pool_put(&g_pool, span, SPAN_SLABS);
+  CHECK_EQ(hak_idle_bytes(), some);
+  hak_lock_acquire(&g_pool.lock);
+  g_pool.kept_slabs = 0;
+  hak_pool_kept_changed_locked(&g_pool);
+  hak_lock_release(&g_pool.lock);
+  CHECK_EQ(hak_idle_bytes(), IDLE);
+}
+
 /* --- all pools ------------------------------------------------------------------------
  */
 
@@ -417,6 +470,9 @@ TEST_MAIN_FRESH(R(idle_memory__stays_until_the_decay_and_goes_to_the_cap_after),
                 R(surplus__goes_at_once_down_to_what_is_in_use),
                 R(surplus__that_is_needed_again_is_allowed_for),
                 R(allowance__halves_with_each_decay_without_need),
+                R(allowance__is_no_more_than_there_is),
+                R(allowance__that_is_made_use_of_stays),
+                R(idle__is_not_what_a_pool_keeps),
                 R(quiet_pool__gives_back_when_another_one_is_worked_in),
                 R(retain_bytes_max__takes_from_the_oldest_wherever_it_lies),
                 R(pools__that_keep_their_pages_do_not_hide_others),

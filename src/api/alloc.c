@@ -14,8 +14,10 @@
 #include <string.h>
 
 #include "api/api.h"
+#include "base/option.h"
 #include "base/report.h"
 #include "heap/pressure.h"
+#include "pages/density.h"
 #include "pool/large.h"
 #include "tiny/refill.h"
 #include "tiny/stray.h"
@@ -189,8 +191,12 @@ static bool is_natural(size_t alignment, size_t size) {
   return alignment <= 16 && (alignment <= 8 || size > 8);
 }
 
-/* A large block with old contents. */
-static HAK_SLOW void make_zero(void *block) {
+/* A large block, which is `zeroed` or has old contents. */
+static HAK_SLOW void make_zero(void *block, size_t size, bool zeroed) {
+  if (zeroed) {
+    if (size >= (size_t)hak_option(ZERO_PURGE_BYTES)) hak_density_note_zero(block, size);
+    return;
+  }
   hak_place_t place = hak_locate((uintptr_t)block);
   if (!hak_large_renew(&place)) memset(block, 0, hak_usable_size(block));
 }
@@ -226,7 +232,7 @@ void *hak_api_alloc(hak_heap_t *heap, size_t size, size_t alignment, unsigned fl
   }
   bool zeroed;
   void *block = hak_api_large(heap, size == 0 ? 1 : size, alignment, no_grow, &zeroed);
-  if (zero && block != NULL && !zeroed) make_zero(block);
+  if (zero && block != NULL) make_zero(block, size, zeroed);
   return block;
 }
 

@@ -62,32 +62,63 @@ static bool is_dense(uint64_t share) {
   return share * 100 >= WHOLE * (uint64_t)hak_option(HUGE_DENSITY);
 }
 
-/* Blocks of the size are dense, but for one in `probes_of`, which is to be looked at. */
-static bool guess(const hak_os_t *os, size_seen_t *seen, uint32_t probes_of) {
+/* Looks at the block that is remembered, if there is one. */
+static void look(const hak_os_t *os, size_seen_t *seen) {
   uint64_t block = hak_exchange_relaxed(&seen->block, 0);
-  if (block != 0) {
-    size_t its = hak_load_relaxed(&seen->size);
-    learn(seen, share_of(os, (char *)(uintptr_t)block, its));
+  if (block == 0) return;
+  learn(seen, share_of(os, (char *)(uintptr_t)block, hak_load_relaxed(&seen->size)));
+}
+
+/* What was seen tells that blocks of the size are dense: one look does if all that was
+ * looked at was resident. */
+static bool is_known_dense(size_seen_t *seen) {
+  uint64_t share = hak_load_relaxed(&seen->share);
+  uint32_t looks = hak_load_relaxed(&seen->seen);
+  return looks >= SEEN_LEAST ? is_dense(share) : looks != 0 && share == WHOLE;
+}
+
+/* Blocks of the size are dense, but for one in `probes_of`, which is to be looked at. Of
+ * sizes of which none was seen the next smaller one tells. */
+static bool guess(const hak_os_t *os, size_seen_t *table, size_t size,
+                  uint32_t probes_of) {
+  unsigned index = index_of(size);
+  size_seen_t *seen = &table[index];
+  look(os, seen);
+  if (hak_load_relaxed(&seen->seen) == 0 && index > 0) {
+    look(os, &table[index - 1]);
+    return is_known_dense(&table[index - 1]);
   }
-  if (hak_load_relaxed(&seen->seen) < SEEN_LEAST ||
-      !is_dense(hak_load_relaxed(&seen->share))) {
-    return false;
-  }
+  if (!is_known_dense(seen)) return false;
   return hak_add_relaxed(&seen->huge, 1) % probes_of != probes_of - 1;
 }
 
 bool hak_density_is_dense(const hak_os_t *os, size_t size) {
-  return guess(os, seen_of(size), PROBES_OF);
+  return guess(os, sizes, size, PROBES_OF);
 }
 
-static void note(size_seen_t *seen, char *block, size_t size) {
-  uint32_t n = hak_add_relaxed(&seen->small, 1);
-  if (n >= LOOKS_ALWAYS && n % LOOKS_OF != 0) return;
+static void remember(size_seen_t *seen, char *block, size_t size) {
   hak_store_relaxed(&seen->size, size);
   hak_store_relaxed(&seen->block, (uintptr_t)block);
 }
 
-void hak_density_note(char *block, size_t size) { note(seen_of(size), block, size); }
+static void note(size_seen_t *seen, char *block, size_t size) {
+  uint32_t n = hak_add_relaxed(&seen->small, 1);
+  if (n < LOOKS_ALWAYS || n % LOOKS_OF == 0) remember(seen, block, size);
+}
+
+void hak_density_note(char *block, size_t size, bool huge) {
+  size_seen_t *seen = seen_of(size);
+  if (!huge) {
+    note(seen, block, size);
+  } else if (hak_load_relaxed(&seen->seen) == 0) {
+    remember(seen, block, size); /* that was a guess */
+  }
+}
+
+void hak_density_note_zero(char *block, size_t size) {
+  size_seen_t *seen = &renewed[index_of(size)];
+  if (hak_load_relaxed(&seen->seen) < SEEN_LEAST) remember(seen, block, size);
+}
 
 bool hak_density_is_written(const hak_os_t *os, char *block, size_t size) {
   size_t window = size < WINDOW ? size : WINDOW;
@@ -134,7 +165,7 @@ hak_density_way_t hak_density_way(const hak_os_t *os, char *block, size_t size,
   if (!is_full(os, block, size)) return HAK_DENSITY_RENEW;
   if (size < large) return HAK_DENSITY_CLEAR;
   size_seen_t *seen = &renewed[index_of(size)];
-  if (guess(os, seen, RENEWED_OF)) return HAK_DENSITY_CLEAR;
+  if (guess(os, renewed, size, RENEWED_OF)) return HAK_DENSITY_CLEAR;
   note(seen, block, size);
   return HAK_DENSITY_RENEW;
 }

@@ -1,13 +1,14 @@
 /* density.h - how much of large blocks is touched, learnt by size.
  *
- * Depends on: base, os.   Used by: mapping, mapping_move, mapping_parts, pool.
+ * Depends on: base, os.   Used by: mapping, mapping_move, mapping_parts, pool, api.
  *
  * Huge pages make large blocks 1.5 times as fast that are written to, and make all of a
  * block resident that is touched here and there. Which of the two a block will be is
  * guessed from others of about its size: one that came without pages is remembered, and
  * looked at when the next one comes, or when it is freed. All but one in a few of those
  * that follow have huge pages while nearly all of what was looked at was resident; that
- * one is looked at in its turn.
+ * one is looked at in its turn. Where none of its size was seen a block is taken to be as
+ * those of half its size are.
  *
  * Blocks that are to read as zero, and have pages with old contents, are another such
  * guess, and learnt in the same way.
@@ -24,9 +25,11 @@
  * everywhere. Asks the system at most once. */
 bool hak_density_is_dense(const hak_os_t *os, size_t size);
 
-/* A block that came without pages has small ones: it may be the one that is
+/* A block that came without pages has huge or small ones: it may be the one that is
  * remembered. */
-void hak_density_note(char *block, size_t size);
+void hak_density_note(char *block, size_t size, bool huge);
+/* The same of a block of pages that read as zero, which is to do so. */
+void hak_density_note_zero(char *block, size_t size);
 
 /* The end of a block's first `size` bytes is resident to a share that is called dense. */
 bool hak_density_is_written(const hak_os_t *os, char *block, size_t size);

@@ -25,11 +25,11 @@ void hak_mapping_choose_pages(hak_mapping_t *mapping, size_t size) {
   const hak_os_t *os = mapping->extent.os;
   int64_t mode = hak_option(HUGE_PAGES);
   mapping->huge = mode == 2 || (mode == 1 && hak_density_is_dense(os, size));
+  if (mode == 1) hak_density_note(mapping->extent.base, size, mapping->huge);
   if (mapping->huge) {
     hak_os_advise_huge(os, mapping->extent.base, mapping->reserved);
     return;
   }
-  if (mode == 1) hak_density_note(mapping->extent.base, size);
   if (hak_os_is_huge_unasked(os)) {
     hak_os_advise_small(os, mapping->extent.base, mapping->reserved);
   }

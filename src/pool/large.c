@@ -106,7 +106,7 @@ static void *run_alloc(hak_shared_pool_t *pool, size_t usable, size_t alignment,
   hak_store_relaxed(&ss->extent.size, usable);
   for (uint32_t i = 0; i < n; i++)
     hak_store_relaxed(&ss[i].extent.block, ss->extent.base);
-  if (dense == 0) hak_density_note(ss->extent.base, usable);
+  if (dense >= 0) hak_density_note(ss->extent.base, usable, dense == 1);
   hak_pool_add_run(pool, ss);
   hak_add_relaxed(&pool->run_bytes, usable);
   hak_tail_t tail = run_tail(ss, usable);

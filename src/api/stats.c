@@ -130,7 +130,8 @@ typedef struct cache_tally {
 
 static void add_cache(hak_thread_cache_t *cache, void *ctx) {
   cache_tally_t *f = ctx;
-  if (hak_load_relaxed(&cache->heap_id) == NULL || !is_within(f->tally, cache->heap))
+  /* Acquire: pairs with hak_cache_make. */
+  if (hak_load_acquire(&cache->heap_id) == NULL || !is_within(f->tally, cache->heap))
     return;
   /* The thread's own, unless somebody tears the heap down at this moment. */
   bool quiet = cache->heap == f->tally->quiet;

@@ -8,6 +8,7 @@
 #include "heap/teardown.h"
 #include "heap/thread.h"
 #include "heap/thread_cache.h"
+#include "heap/threads.h"
 #include "os/reservation.h"
 #include "pages/mapping.h"
 #include "superslab/region.h"
@@ -179,11 +180,15 @@ static void collect_all(collecting_t *c) {
 
 /* Records that no heap and no thread has. */
 static void purge_records(collecting_t *c) {
-  if (is_done(c)) return;
+  if (is_done(c) || !hak_threads_try_memory()) return;
   const hak_os_t *os = c->me->store->pool.os;
-  c->given += hak_heap_records_purge(os, c->max_bytes - c->given, &c->slabs);
-  if (is_done(c)) return;
-  c->given += hak_serials_purge(os, c->max_bytes - c->given, &c->slabs);
+  c->given += hak_heap_records_purge(os, c->max_bytes - c->given, &c->slabs,
+                                     hak_threads_purge_caches);
+  if (!is_done(c)) {
+    c->given += hak_serials_purge(os, c->max_bytes - c->given, &c->slabs);
+  }
+  if (!is_done(c)) c->given += hak_threads_purge(c->max_bytes - c->given, &c->slabs);
+  hak_threads_end_memory();
 }
 
 /* A thread that has made no refill since calls a decay ago does not need what it has

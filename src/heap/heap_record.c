@@ -134,7 +134,8 @@ static size_t purge(const hak_os_t *os, hak_heap_t *heap) {
 
 /* Goes once around the records that wait, each of which becomes the last in turn, so that
  * their order stays. */
-size_t hak_heap_records_purge(const hak_os_t *os, size_t max_bytes, size_t *looks) {
+size_t hak_heap_records_purge(const hak_os_t *os, size_t max_bytes, size_t *looks,
+                              size_t (*purge_caches)(uint32_t index)) {
   size_t given = 0;
   hak_lock_acquire(&lock);
   for (uint32_t left = unused.count; left > 0 && *looks > 0 && given < max_bytes;
@@ -145,8 +146,8 @@ size_t hak_heap_records_purge(const hak_os_t *os, size_t max_bytes, size_t *look
     if (!heap->bare) {
       hak_lock_release(&lock);
       size_t bytes = purge(os, heap);
+      if (bytes != 0) given += bytes + purge_caches(heap->index);
       hak_lock_acquire(&lock);
-      given += bytes;
       if (bytes == 0) left = 1;
     }
     add_locked(&unused, heap);

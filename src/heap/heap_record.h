@@ -131,9 +131,11 @@ void hak_heap_record_put_locked(hak_heap_t *heap);
 bool hak_heap_record_is_unused_locked(const hak_heap_t *heap);
 
 /* Gives the pages of records that wait back, until they are max_bytes, or *looks records
- * were looked at. The bytes. Handles that are out of date are told as before. No lock
- * held. */
-size_t hak_heap_records_purge(const hak_os_t *os, size_t max_bytes, size_t *looks);
+ * were looked at. The bytes. Handles that are out of date are told as before. For each
+ * `purge_caches` gives back what threads keep for heaps of that index, while no such heap
+ * can come. No lock held. */
+size_t hak_heap_records_purge(const hak_os_t *os, size_t max_bytes, size_t *looks,
+                              size_t (*purge_caches)(uint32_t index));
 
 /* At shutdown: forgets all records, whose memory is about to go. */
 void hak_heap_records_stop(void);

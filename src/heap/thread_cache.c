@@ -19,16 +19,17 @@ static hak_cache_chunk_t *chunk_of(hak_thread_t *me, hak_heap_t *heap) {
   hak_cache_chunk_t *chunk = hak_load_relaxed(chunk_at);
   if (HAK_LIKELY(chunk != NULL)) return chunk;
   chunk = hak_meta_alloc(me->store->pool.os, sizeof *chunk, HAK_CACHE_LINE);
+  if (chunk == NULL) return NULL;
+  chunk->number = heap->index / HAK_CACHE_CHUNK;
   /* Release: publishes to hak_cache_at. */
-  if (chunk != NULL) hak_store_release(chunk_at, chunk);
+  hak_store_release(chunk_at, chunk);
   return chunk;
 }
 
 static hak_thread_cache_t *cache_new(hak_thread_t *me, hak_heap_t *heap) {
   hak_cache_chunk_t *chunk = chunk_of(me, heap);
   if (chunk == NULL) return NULL;
-  hak_thread_cache_t *cache =
-      hak_meta_alloc(me->store->pool.os, sizeof *cache, HAK_CACHE_LINE);
+  hak_thread_cache_t *cache = hak_meta_alloc_pages(me->store->pool.os, sizeof *cache);
   if (cache == NULL) return NULL;
   cache->heap = heap;
   hak_store_relaxed(&cache->index, HAK_NO_INDEX);
@@ -47,6 +48,11 @@ hak_thread_cache_t *hak_cache_make(hak_thread_t *me, hak_heap_t *heap) {
   hak_thread_cache_t *cache = hak_cache_at(me, heap->index);
   if (cache == NULL) cache = cache_new(me, heap);
   if (cache == NULL) return NULL;
+  if (cache->heap == NULL) { /* its pages were given back */
+    hak_meta_reuse(sizeof *cache);
+    cache->heap = heap;
+    hak_store_relaxed(&cache->index, HAK_NO_INDEX);
+  }
   cache->grown = 0;
   hak_assert(hak_load_relaxed(&cache->index) == HAK_NO_INDEX);
   cache->cache = (hak_cache_t){cache->own, cache->holds,  heap->store, 0,
@@ -54,7 +60,8 @@ hak_thread_cache_t *hak_cache_make(hak_thread_t *me, hak_heap_t *heap) {
   cache->lonely = 0;
   hak_budget_count_user(&heap->store->pool.budget, 1);
   hak_bins_init(cache->own, cache->holds, heap->store);
-  hak_store_relaxed(&cache->heap_id, hak_heap_id(heap));
+  /* Release: pairs with those who look from outside and read of which heap it is. */
+  hak_store_release(&cache->heap_id, hak_heap_id(heap));
   hak_add_relaxed(&heap->caches, 1);
   hak_cache_index_seek_free(me, cache);
   return cache;
@@ -89,10 +96,11 @@ const hak_cache_t *hak_cache_get_earned(hak_thread_t *me, hak_heap_t *heap) {
   return has_earned(me, heap) ? hak_cache_get(me, heap) : NULL;
 }
 
-static void leave_heap(hak_thread_cache_t *cache) {
+/* The cache's pages may go as soon as the heap has gone, which is pinned till then. */
+static void leave_heap(hak_thread_cache_t *cache, hak_heap_t *heap) {
   hak_store_relaxed(&cache->heap_id, NULL);
-  hak_budget_count_user(&cache->heap->store->pool.budget, -1);
-  hak_heap_unpin(cache->heap);
+  hak_budget_count_user(&heap->store->pool.budget, -1);
+  hak_heap_unpin(heap);
 }
 
 /* No thread cache: nothing is held, so credit is 0 and never changes. */
@@ -115,7 +123,7 @@ void hak_cache_give_up(hak_thread_t *me, hak_thread_cache_t *cache, bool leave) 
     (orphan ? hak_flush_heap : hak_flush_all)(me, &cache->cache);
     if (leave || orphan) {
       hak_cache_index_leave(me, cache);
-      leave_heap(cache);
+      leave_heap(cache, heap);
     }
   }
   hak_heap_unlease(heap);
@@ -155,5 +163,5 @@ void hak_cache_clear(hak_thread_t *me, hak_thread_t *thread, hak_heap_t *heap, b
   if (!end) return;
   hak_capacity_give_back(&cache->grown);
   hak_cache_index_clear(thread, cache);
-  leave_heap(cache);
+  leave_heap(cache, heap);
 }

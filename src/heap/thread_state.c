@@ -1,5 +1,6 @@
 #include "heap/thread_state.h"
 
+#include "base/check.h"
 #include "heap/bins.h"
 #include "os/reservation.h"
 #include "pages/meta.h"
@@ -33,8 +34,10 @@ enum {
 
 static char *range_of(hak_thread_t *thread) { return (char *)thread - STATE_OFFSET; }
 
-static size_t range_size(void) {
-  return hak_align_up(STATE_OFFSET + sizeof(hak_thread_state_t), HAK_SLAB_SIZE);
+static size_t range_size(uint32_t room) {
+  size_t bytes = STATE_OFFSET + offsetof(hak_thread_state_t, indices) +
+                 room * sizeof(hak_indexed_bins_t);
+  return hak_align_up(bytes, HAK_SLAB_SIZE);
 }
 
 /* So much of a state's range has memory where the cache indices below `indices` have. */
@@ -44,26 +47,26 @@ static size_t bytes_to_index(const hak_os_t *os, uint32_t indices) {
   return hak_align_up(bytes, os->page_size);
 }
 
-hak_thread_t *hak_thread_state_new(const hak_os_t *os) {
-  char *range = hak_os_reserve(os, range_size(), HAK_SLAB_SIZE);
+hak_thread_t *hak_thread_state_new(const hak_os_t *os, uint32_t room) {
+  char *range = hak_os_reserve(os, range_size(room), HAK_SLAB_SIZE);
   if (range == NULL) return NULL;
   size_t need = bytes_to_index(os, 0);
   bool zeroed;
   if (!hak_os_commit(os, range, need, &zeroed)) {
-    hak_os_unreserve(os, range, range_size());
+    hak_os_unreserve(os, range, range_size(room));
     return NULL;
   }
   if (!zeroed) __builtin_memset(range, 0, need);
   hak_add_relaxed(&hak_meta_committed, need);
-  hak_add_relaxed(&hak_meta_reserved, range_size());
+  hak_add_relaxed(&hak_meta_reserved, range_size(room));
   return &((hak_thread_state_t *)(void *)(range + STATE_OFFSET))->thread;
 }
 
-void hak_thread_state_release(const hak_os_t *os, hak_thread_t *thread) {
+void hak_thread_state_release(const hak_os_t *os, hak_thread_t *thread, uint32_t room) {
   uint32_t ready = hak_thread_state(thread)->indices_ready;
   hak_sub_relaxed(&hak_meta_committed, bytes_to_index(os, ready));
-  hak_sub_relaxed(&hak_meta_reserved, range_size());
-  hak_os_unreserve(os, range_of(thread), range_size());
+  hak_sub_relaxed(&hak_meta_reserved, range_size(room));
+  hak_os_unreserve(os, range_of(thread), range_size(room));
 }
 
 bool hak_thread_state_commit(const hak_os_t *os, hak_thread_t *thread, uint32_t indices) {
@@ -112,5 +115,55 @@ void hak_caches_visit(hak_thread_t *thread,
       hak_thread_cache_t *cache = hak_load_acquire(&chunk->caches[i]);
       if (cache != NULL) visit(cache, ctx);
     }
+  }
+}
+
+/* --- pages of what nobody uses -------------------------------------------------------
+ */
+
+size_t hak_thread_cache_purge(const hak_os_t *os, hak_thread_cache_t *cache) {
+  if (cache == NULL || cache->heap == NULL) return 0;
+  hak_assert(hak_load_relaxed(&cache->heap_id) == NULL);
+  return hak_meta_purge(os, cache, sizeof *cache) ? sizeof *cache : 0;
+}
+
+bool hak_thread_caches_purge(const hak_os_t *os, hak_thread_t *thread, size_t *looks,
+                             size_t *given) {
+  for (uint32_t c = 0; c < HAK_CACHE_CHUNKS; c++) {
+    hak_cache_chunk_t *chunk = hak_load_relaxed(&hak_thread_state(thread)->chunks[c]);
+    for (uint32_t i = 0; chunk != NULL && i < HAK_CACHE_CHUNK; i++) {
+      hak_thread_cache_t *cache = hak_load_relaxed(&chunk->caches[i]);
+      if (cache == NULL || cache->heap == NULL) continue;
+      if (*looks == 0) return false;
+      if (*looks != SIZE_MAX) --*looks;
+      *given += hak_thread_cache_purge(os, cache);
+    }
+  }
+  return true;
+}
+
+hak_cache_chunk_t *hak_thread_state_strip(hak_thread_t *thread) {
+  hak_cache_chunk_t *chunks = NULL;
+  for (uint32_t c = 0; c < HAK_CACHE_CHUNKS; c++) {
+    hak_cache_chunk_t *chunk = hak_load_relaxed(&hak_thread_state(thread)->chunks[c]);
+    if (chunk == NULL) continue;
+    chunk->next = chunks;
+    chunks = chunk;
+  }
+  return chunks;
+}
+
+size_t hak_thread_state_purge(const hak_os_t *os, hak_thread_t *thread) {
+  size_t bytes = bytes_to_index(os, hak_thread_state(thread)->indices_ready);
+  return hak_meta_purge(os, range_of(thread), bytes) ? bytes : 0;
+}
+
+void hak_thread_state_dress(hak_thread_t *thread, hak_cache_chunk_t *chunks,
+                            uint32_t indices, size_t bytes) {
+  if (bytes != 0) hak_meta_reuse(bytes);
+  /* Most states have none, and their last page is never written to. */
+  if (indices != 0) hak_thread_state(thread)->indices_ready = indices;
+  for (; chunks != NULL; chunks = chunks->next) {
+    hak_store_relaxed(&hak_thread_state(thread)->chunks[chunks->number], chunks);
   }
 }

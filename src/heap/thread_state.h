@@ -1,17 +1,17 @@
 /* thread_state.h - all that one thread keeps: its state, and its caches of heaps.
  *
- * Depends on: os, pages, tiny, bins, heap.
+ * Depends on: base, os, pages, tiny, bins, heap.
  * Used by: threads, cache_index, thread_cache, kind, give_up, thread_end, phase, stay,
  * fork_caches, fork, thread.
  *
  * A thread state begins with what the tiny layer knows of it (bin.h). Behind that lie the
  * thread's caches of other heaps than the default one, found by the heap's index, and
  * room for bins at cache indices (cache_index.h). The state reserves address space for
- * all indices and commits it when they are used. A thread cache stays with the state
- * when its heap goes, and serves the next heap of the same record.
+ * the indices that it has room for and commits it when they are used. A thread cache
+ * stays with the state when its heap goes, and serves the next heap of the same record.
  *
- * Life: reserved -> in the list of all states (threads.h) -> serves one thread after
- * another -> released at shutdown.
+ * Life: reserved -> among all states (threads.h) -> serves one thread after another, and
+ * is bare between two if its pages were given back -> released at shutdown.
  *
  * Access: a state and its caches belong to their thread, except where marked; whoever
  * tears a pooled heap down clears its caches in all states, under the heap's lease.
@@ -23,7 +23,8 @@
 #include "tiny/bin.h"
 
 typedef struct hak_thread_cache {
-  hak_heap_t *heap;         /* [const] */
+  hak_heap_t *heap;         /* [const] while the cache has pages; NULL: it has none, and
+                               all of it reads as zero */
   hak_atomic_ptr_t heap_id; /* of the heap that the cache is of; NULL: of none now */
   hak_atomic_u32_t index;   /* the heap's cache index; HAK_NO_INDEX: none */
   uint64_t grown;           /* see hak_cache_t */
@@ -40,6 +41,8 @@ enum {
   HAK_CACHE_CHUNKS = HAK_HEAPS_MAX / HAK_CACHE_CHUNK
 };
 typedef struct hak_cache_chunk {
+  struct hak_cache_chunk *next; /* [owner] of a bare state; see hak_thread_state_strip */
+  uint32_t number;              /* [const] its place in `chunks` */
   _Atomic(hak_thread_cache_t *) caches[HAK_CACHE_CHUNK];
   uint8_t uses[HAK_CACHE_CHUNK]; /* [owner] of heaps without a cache: see has_earned */
   uint8_t when[HAK_CACHE_CHUNK]; /* [owner] of which heap and time `uses` are */
@@ -80,7 +83,7 @@ HAK_HOT char *hak_index_read(hak_thread_t *me, uint32_t index_at) {
 HAK_HOT bool hak_cache_is_indexed(hak_thread_t *me, const hak_list_t *list) {
   size_t offset =
       (size_t)((const char *)list - (const char *)hak_thread_state(me)->indices);
-  return offset < sizeof hak_thread_state(me)->indices;
+  return offset < me->room * sizeof(hak_indexed_bins_t);
 }
 
 /* The thread's cache of the heap of this index, or NULL if it never had one. */
@@ -113,15 +116,35 @@ HAK_HOT void hak_thread_count_large(hak_thread_t *me, int64_t blocks, int64_t by
   HAK_COUNT(me, large_bytes, bytes);
 }
 
-/* Memory for a state, zeroed, with hooks that serve all states; NULL if it is short. May
- * call the OS: no lock held. */
-hak_thread_t *hak_thread_state_new(const hak_os_t *os);
+/* Memory for a state, zeroed, with hooks that serve all states, and address space for
+ * `room` cache indices; NULL if it is short. May call the OS: no lock held. */
+hak_thread_t *hak_thread_state_new(const hak_os_t *os, uint32_t room);
 /* At shutdown, or before anybody had it. */
-void hak_thread_state_release(const hak_os_t *os, hak_thread_t *thread);
-/* Memory for the cache indices below `indices`; what is there stays as it is. False if it
- * is short. One thread at a time; may call the OS: no lock held. */
+void hak_thread_state_release(const hak_os_t *os, hak_thread_t *thread, uint32_t room);
+/* Memory for the cache indices below `indices`, for which the state has room; what is
+ * there stays as it is. False if it is short. One thread at a time; may call the OS: no
+ * lock held. */
 bool hak_thread_state_commit(const hak_os_t *os, hak_thread_t *thread, uint32_t indices);
 /* The state keeps nothing of the default heap, as at its beginning. */
 void hak_thread_state_reset(hak_thread_t *thread);
+
+/* --- pages of what nobody uses; see hak_threads_purge ---- */
+
+/* Gives the pages of a cache back that is of no heap, if it has any. The bytes; 0: it has
+ * none, or they may not go now. */
+size_t hak_thread_cache_purge(const hak_os_t *os, hak_thread_cache_t *cache);
+/* The same of all caches of a state that serves no thread, each of which costs one of
+ * *looks. False if there was no time for all. */
+bool hak_thread_caches_purge(const hak_os_t *os, hak_thread_t *thread, size_t *looks,
+                             size_t *given);
+/* A list of the state's chunks, which its pages are to go without. */
+hak_cache_chunk_t *hak_thread_state_strip(hak_thread_t *thread);
+/* Gives the state's pages back, which read as zero from here on. The bytes; 0: they may
+ * not go now. */
+size_t hak_thread_state_purge(const hak_os_t *os, hak_thread_t *thread);
+/* A state that was stripped, and has lost `bytes` of its pages, has its chunks again, and
+ * memory for so many indices. */
+void hak_thread_state_dress(hak_thread_t *thread, hak_cache_chunk_t *chunks,
+                            uint32_t indices, size_t bytes);
 
 #endif

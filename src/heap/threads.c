@@ -1,17 +1,47 @@
 #include "heap/threads.h"
 
+#include "base/check.h"
 #include "base/option.h"
 #include "base/sys.h"
+#include "pages/meta.h"
 #include "tiny/capacity.h"
 
-/* Guards the list of states, what is marked [lock] here and [lock: threads] in states. */
+/* What is kept of a state apart from it, so that its pages can go while no thread has it.
+ */
+typedef struct place {
+  hak_atomic_ptr_t state;    /* [lock: threads] hak_thread_t; set once */
+  uint32_t number;           /* [const] of the place */
+  hak_atomic_u32_t bare;     /* [lock: threads] 1: the state has no pages, or somebody
+                                takes them away or fills them in; nobody looks at it */
+  uint32_t room;             /* [const] cache indices that it has address space for */
+  struct place *next_free;   /* [lock: threads] states that no thread has */
+  hak_cache_chunk_t *chunks; /* [owner: who took the bare state from its list] */
+  uint32_t indices;          /* [owner: the same] it has memory for */
+  size_t bytes;              /* [owner: the same] of its pages, that were given back */
+} place_t;
+
+enum {
+  CHUNK_PLACES = 128,
+  /* HAKMEM_MAX_THREADS is 6400 at most, and one state is shared. */
+  CHUNKS = 6400 / CHUNK_PLACES + 1
+};
+typedef struct chunk {
+  place_t places[CHUNK_PLACES];
+} chunk_t;
+
+/* Guards what is marked [lock] here and [lock: threads] in states. */
 static hak_lock_t lock = HAK_LOCK_INIT(HAK_RANK_THREADS);
-static _Atomic(hak_thread_t *) states; /* [lock] all ever made */
-static hak_thread_t *free_states;      /* [lock] */
-static uint32_t codes_used, attached;  /* [lock] */
-static uint32_t indices_wanted;        /* [lock] every state has memory for; grows only */
-static hak_link_key_t key;             /* [const] */
-static const hak_os_t *os;             /* [const] */
+static _Atomic(chunk_t *) chunks[CHUNKS];  /* [lock] places of states, by code */
+static hak_atomic_u32_t codes_used;        /* [lock] */
+static uint32_t attached, published;       /* [lock] */
+static uint32_t visitors;                  /* [lock] meanwhile no state becomes bare */
+static place_t *free_places, *bare_places; /* [lock] */
+static hak_counts_t ended;                 /* [lock] counters of bare states */
+static uint32_t room_least = HAK_CACHE_INDICES; /* [lock] of all states */
+static uint32_t indices_wanted;                 /* [lock] every state that is not bare has
+                                                   memory for; grows only */
+static hak_link_key_t key;                      /* [const] */
+static const hak_os_t *os;                      /* [const] */
 
 static hak_thread_t *shared;
 static hak_lease_t shared_lease;
@@ -39,40 +69,116 @@ static uint32_t code_of(uint32_t n) {
   return word;
 }
 
-/* --- the list of states ------------------------------------------------------------ */
+/* --- places ------------------------------------------------------------------------ */
 
-/* Puts a new state into the list once it has memory for the cache indices that all have
- * it for; false if memory for them is short. */
-static bool state_publish(hak_thread_t *thread) {
-  for (;;) {
-    hak_lock_acquire(&lock);
-    uint32_t wanted = indices_wanted;
-    bool ready = hak_thread_state(thread)->indices_ready >= wanted;
-    if (ready) {
-      thread->next = hak_load_relaxed(&states);
-      /* Release: publishes the state to hak_threads_visit. */
-      hak_store_release(&states, thread);
-    }
-    hak_lock_release(&lock);
-    if (ready) return true;
-    if (!hak_thread_state_commit(os, thread, wanted)) return false;
+static hak_thread_t *state_at(place_t *place) {
+  /* Acquire: pairs with publish, and with itself where a state was bare. */
+  bool bare = hak_load_acquire(&place->bare) != 0;
+  return bare ? NULL : hak_load_acquire(&place->state);
+}
+
+/* The n-th place, or NULL if it was not made yet. */
+static place_t *place_at(uint32_t n) {
+  /* Acquire: pairs with place_make. */
+  chunk_t *chunk = hak_load_acquire(&chunks[n / CHUNK_PLACES]);
+  return chunk == NULL ? NULL : &chunk->places[n % CHUNK_PLACES];
+}
+
+/* NULL if memory is short. */
+static place_t *place_make(uint32_t n) {
+  place_t *place = place_at(n);
+  if (place != NULL) return place;
+  chunk_t *chunk = hak_meta_alloc(os, sizeof *chunk, HAK_CACHE_LINE);
+  if (chunk == NULL) return NULL;
+  hak_lock_acquire(&lock);
+  /* Release: pairs with place_at. If another thread was faster, some memory is lost. */
+  if (place_at(n) == NULL) hak_store_release(&chunks[n / CHUNK_PLACES], chunk);
+  hak_lock_release(&lock);
+  return place_at(n);
+}
+
+static place_t *place_of(hak_thread_t *state) {
+  place_t *place = place_at(state->number);
+  hak_assert(hak_load_relaxed(&place->state) == state);
+  return place;
+}
+
+/* Calls `visit` for every state with pages. */
+static void each_state(void (*visit)(hak_thread_t *state, void *ctx), void *ctx) {
+  /* Relaxed: states that come meanwhile may be left out. */
+  uint32_t used = hak_load_relaxed(&codes_used);
+  for (uint32_t n = 0; n < used; n++) {
+    place_t *place = place_at(n);
+    hak_thread_t *state = place == NULL ? NULL : state_at(place);
+    if (state != NULL) visit(state, ctx);
   }
 }
 
-/* One thread at a time commits memory in all states; a second one goes without. */
+static void push_locked(place_t **list, place_t *place) {
+  hak_lock_assert_held(&lock);
+  place->next_free = *list;
+  *list = place;
+}
+
+static place_t *pop_locked(place_t **list) {
+  hak_lock_assert_held(&lock);
+  place_t *place = *list;
+  if (place != NULL) *list = place->next_free;
+  return place;
+}
+
+/* --- memory for cache indices ------------------------------------------------------ */
+
+/* Shows a state to all once it has memory for the cache indices that all have it for;
+ * false if memory for them is short, or the state has no room for them. */
+static bool publish(place_t *place, hak_thread_t *state) {
+  for (;;) {
+    hak_lock_acquire(&lock);
+    uint32_t wanted = indices_wanted;
+    bool ready = hak_thread_state(state)->indices_ready >= wanted;
+    if (ready) {
+      published++;
+      if (place->room < room_least) room_least = place->room;
+      /* Release, both: publish the state to state_at. */
+      hak_store_release(&place->state, state);
+      hak_store_release(&place->bare, 0);
+    }
+    hak_lock_release(&lock);
+    if (ready) return true;
+    if (wanted > place->room || !hak_thread_state_commit(os, state, wanted)) return false;
+  }
+}
+
+/* One thread at a time commits memory in all states, or gives some of it back; a second
+ * one goes without. */
 static hak_atomic_u32_t committing;
 
+bool hak_threads_try_memory(void) {
+  /* Acquire and release: the next one sees what every state has. */
+  return hak_exchange_acquire(&committing, 1) == 0;
+}
+void hak_threads_end_memory(void) { hak_store_release(&committing, 0); }
+
+static bool commit_each(uint32_t indices) {
+  uint32_t used = hak_load_relaxed(&codes_used);
+  for (uint32_t n = 0; n < used; n++) {
+    place_t *place = place_at(n);
+    hak_thread_t *state = place == NULL ? NULL : state_at(place);
+    if (state == NULL) continue;
+    if (!hak_thread_state_commit(os, state, indices)) return false;
+  }
+  return true;
+}
+
 static bool commit_all(uint32_t indices) {
-  hak_thread_t *done = NULL;
   for (;;) {
-    /* Acquire: pairs with state_publish. States come in front, none goes. */
-    hak_thread_t *first = hak_load_acquire(&states);
-    for (hak_thread_t *each = first; each != done; each = each->next) {
-      if (!hak_thread_state_commit(os, each, indices)) return false;
-    }
-    done = first;
     hak_lock_acquire(&lock);
-    bool all = hak_load_relaxed(&states) == first;
+    uint32_t before = published;
+    bool fits = indices <= room_least;
+    hak_lock_release(&lock);
+    if (!fits || !commit_each(indices)) return false;
+    hak_lock_acquire(&lock);
+    bool all = published == before;
     if (all) indices_wanted = indices;
     hak_lock_release(&lock);
     if (all) return true;
@@ -80,17 +186,31 @@ static bool commit_all(uint32_t indices) {
 }
 
 bool hak_threads_commit_indices(uint32_t indices) {
-  /* Acquire and release: the next one sees what every state has. */
-  if (hak_exchange_acquire(&committing, 1) != 0) return false;
+  if (!hak_threads_try_memory()) return false;
   bool ok = indices_wanted >= indices || commit_all(indices);
-  hak_store_release(&committing, 0);
+  hak_threads_end_memory();
   return ok;
 }
 
-static hak_thread_t *state_make(uint32_t n) {
-  hak_thread_t *state = hak_thread_state_new(os);
-  if (state == NULL) return NULL;
-  state->code = code_of(n - 1);
+/* --- states ------------------------------------------------------------------------ */
+
+/* Cache indices that the n-th state gets address space for. */
+static uint32_t room_of(uint32_t n) {
+  enum {
+    FEW = 64 /* states that have room for all indices */
+  };
+  uint32_t room = (uint32_t)hak_option(THREAD_HEAPS);
+  hak_lock_acquire(&lock);
+  bool all = n < FEW || indices_wanted > room;
+  hak_lock_release(&lock);
+  return all ? HAK_CACHE_INDICES : room;
+}
+
+/* Fills in a state that is zeroed. */
+static void fill_in(hak_thread_t *state, const place_t *place) {
+  state->room = place->room;
+  state->number = place->number;
+  state->code = code_of(place->number);
   state->key = key;
   state->registry = hak_registry_root();
   state->registry_limit = HAK_REGISTRY_LEAVES;
@@ -99,31 +219,65 @@ static hak_thread_t *state_make(uint32_t n) {
       (hak_cache_t){state->bins, state->holds,  state->store, hak_entry_cached(0),
                     NULL,        &state->grown, state->code};
   hak_store_relaxed(&state->bins_at[HAK_INDEX_DEFAULT], hak_index_to(state->bins));
-  if (state_publish(state)) return state;
-  hak_thread_state_release(os, state);
+}
+
+static hak_thread_t *state_make(uint32_t n) {
+  place_t *place = place_make(n);
+  for (uint32_t room = place == NULL ? 0 : room_of(n); room != 0;) {
+    hak_thread_t *state = hak_thread_state_new(os, room);
+    if (state == NULL) return NULL;
+    place->number = n;
+    place->room = room;
+    fill_in(state, place);
+    if (publish(place, state)) return state;
+    hak_thread_state_release(os, state, room);
+    /* More indices are in use than there was room for when it was begun. */
+    room = room < HAK_CACHE_INDICES && room_of(n) > room ? HAK_CACHE_INDICES : 0;
+  }
   return NULL;
 }
 
-hak_thread_t *hak_threads_get(hak_thread_t **tls) {
+/* A bare state with pages again; NULL, and it stays bare, if memory is short. */
+static hak_thread_t *state_revive(place_t *place) {
+  hak_thread_t *state = hak_load_relaxed(&place->state);
+  hak_thread_state_dress(state, place->chunks, place->indices, place->bytes);
+  place->bytes = 0;
+  fill_in(state, place);
+  if (publish(place, state)) return state;
+  place->indices = hak_thread_state(state)->indices_ready;
   hak_lock_acquire(&lock);
-  hak_thread_t *state = free_states;
-  uint32_t n = 0;
-  if (state != NULL) {
-    free_states = state->next_free;
-  } else if ((int64_t)codes_used < hak_option(MAX_THREADS) + 1) {
-    n = ++codes_used;
-  }
+  push_locked(&bare_places, place);
   hak_lock_release(&lock);
-  if (state == NULL && n == 0) return NULL;
-  if (state == NULL) {
-    state = state_make(n);
-    if (state == NULL) {
-      hak_lock_acquire(&lock);
-      if (codes_used == n) codes_used--; /* else the code is lost; they are many */
-      hak_lock_release(&lock);
-      return NULL;
-    }
-  }
+  return NULL;
+}
+
+static hak_thread_t *state_new(uint32_t n) {
+  hak_thread_t *state = state_make(n);
+  if (state != NULL) return state;
+  hak_lock_acquire(&lock);
+  /* Else the code is lost; they are many. */
+  if (hak_load_relaxed(&codes_used) == n + 1) hak_store_relaxed(&codes_used, n);
+  hak_lock_release(&lock);
+  return NULL;
+}
+
+static hak_thread_t *state_get(void) {
+  hak_lock_acquire(&lock);
+  place_t *place = pop_locked(&free_places);
+  hak_thread_t *state = place == NULL ? NULL : hak_load_relaxed(&place->state);
+  if (place == NULL) place = pop_locked(&bare_places);
+  uint32_t n = hak_load_relaxed(&codes_used);
+  bool fresh = place == NULL && (int64_t)n < hak_option(MAX_THREADS) + 1;
+  if (fresh) hak_store_relaxed(&codes_used, n + 1);
+  hak_lock_release(&lock);
+  if (state != NULL) return state;
+  if (place != NULL) return state_revive(place);
+  return fresh ? state_new(n) : NULL;
+}
+
+hak_thread_t *hak_threads_get(hak_thread_t **tls) {
+  hak_thread_t *state = state_get();
+  if (state == NULL) return NULL;
   hak_threads_reset(state);
   hak_lock_acquire(&lock);
   state->tls = tls;
@@ -141,8 +295,7 @@ void hak_threads_put(hak_thread_t *state) {
   hak_lock_acquire(&lock);
   hak_store_relaxed(&state->attached, 0);
   state->tls = NULL;
-  state->next_free = free_states;
-  free_states = state;
+  push_locked(&free_places, place_of(state));
   attached--;
   hak_lock_release(&lock);
 }
@@ -169,9 +322,13 @@ uint32_t hak_threads_others(void) {
 }
 
 void hak_threads_visit(void (*visit)(hak_thread_t *thread, void *ctx), void *ctx) {
-  /* Acquire: pairs with state_publish. `next` never changes after. */
-  hak_thread_t *state = hak_load_acquire(&states);
-  for (; state != NULL; state = state->next) visit(state, ctx);
+  hak_lock_acquire(&lock);
+  visitors++;
+  hak_lock_release(&lock);
+  each_state(visit, ctx);
+  hak_lock_acquire(&lock);
+  visitors--;
+  hak_lock_release(&lock);
 }
 
 typedef struct sum {
@@ -179,19 +336,89 @@ typedef struct sum {
   uint32_t attached;
 } sum_t;
 
-static void add_counts(hak_thread_t *thread, void *ctx) {
-  sum_t *sum = ctx;
-#define HAK_COUNTER(name) \
-  hak_count_own(&sum->counts->name, hak_load_relaxed(&thread->counts.name));
+static void add_counts(hak_counts_t *sum, hak_counts_t *counts) {
+#define HAK_COUNTER(name) hak_count_own(&sum->name, hak_load_relaxed(&counts->name));
 #include "tiny/counters.def"
 #undef HAK_COUNTER
+}
+
+static void add_thread(hak_thread_t *thread, void *ctx) {
+  sum_t *sum = ctx;
+  add_counts(sum->counts, &thread->counts);
   if (thread != shared) sum->attached += hak_load_relaxed(&thread->attached);
 }
 
 void hak_threads_sum(hak_counts_t *counts, uint32_t *count) {
   sum_t sum = {counts, 0};
-  hak_threads_visit(add_counts, &sum);
+  /* Under the lock: no state's counters pass to those of bare states meanwhile. */
+  hak_lock_acquire(&lock);
+  add_counts(counts, &ended);
+  each_state(add_thread, &sum);
+  hak_lock_release(&lock);
   *count = sum.attached;
+}
+
+/* --- pages of what nobody uses ----------------------------------------------------- */
+
+/* Whoever is among the states read of which heap a cache is before, and waits for
+ * visitors of a heap to end; see hak_threads_visit. */
+size_t hak_threads_purge_caches(uint32_t index) {
+  size_t given = 0;
+  hak_lock_acquire(&lock);
+  bool seen = visitors != 0;
+  hak_lock_release(&lock);
+  uint32_t used = seen ? 0 : hak_load_relaxed(&codes_used);
+  for (uint32_t n = 0; n < used; n++) {
+    place_t *place = place_at(n);
+    hak_thread_t *state = place == NULL ? NULL : state_at(place);
+    if (state != NULL) given += hak_thread_cache_purge(os, hak_cache_at(state, index));
+  }
+  return given;
+}
+
+/* Takes a state that no thread has; NULL if there is none, or somebody looks at them. */
+static place_t *take_free(void) {
+  hak_lock_acquire(&lock);
+  place_t *place = visitors == 0 ? pop_locked(&free_places) : NULL;
+  if (place != NULL) {
+    hak_thread_t *state = hak_load_relaxed(&place->state);
+    hak_store_relaxed(&place->bare, 1);
+    add_counts(&ended, &state->counts);
+    __builtin_memset(&state->counts, 0, sizeof state->counts);
+  }
+  hak_lock_release(&lock);
+  return place;
+}
+
+/* True if the state has no pages now. */
+static bool make_bare(place_t *place, size_t *looks, size_t *given) {
+  hak_thread_t *state = hak_load_relaxed(&place->state);
+  bool all = hak_thread_caches_purge(os, state, looks, given);
+  uint32_t indices = hak_thread_state(state)->indices_ready;
+  hak_cache_chunk_t *stripped = hak_thread_state_strip(state);
+  /* Before the pages go: the child of a fork finds it here. */
+  place->chunks = stripped;
+  place->indices = indices;
+  size_t bytes = all ? hak_thread_state_purge(os, state) : 0;
+  place->bytes = bytes;
+  *given += bytes;
+  return bytes != 0;
+}
+
+size_t hak_threads_purge(size_t max_bytes, size_t *looks) {
+  size_t given = 0;
+  bool bare = true;
+  while (bare && given<max_bytes && * looks> 0) {
+    place_t *place = take_free();
+    if (place == NULL) break;
+    if (*looks != SIZE_MAX) --*looks;
+    bare = make_bare(place, looks, &given);
+    hak_lock_acquire(&lock);
+    push_locked(bare ? &bare_places : &free_places, place);
+    if (!bare) hak_store_relaxed(&place->bare, 0);
+    hak_lock_release(&lock);
+  }
+  return given;
 }
 
 /* --- start, end and forks ------------------------------------------------------------
@@ -209,27 +436,40 @@ bool hak_threads_start(const hak_os_t *the_os, void (*at_end)(void *state)) {
   return true;
 }
 
+static void detach(hak_thread_t *state, void *ctx) {
+  (void)ctx;
+  if (state->tls != NULL) *state->tls = &hak_thread_none;
+}
+
+static void release_all(uint32_t used) {
+  for (uint32_t n = 0; n < used; n++) {
+    place_t *place = place_at(n);
+    hak_thread_t *state = place == NULL ? NULL : hak_load_relaxed(&place->state);
+    if (state == NULL) continue;
+    if (hak_load_relaxed(&place->bare) != 0) {
+      hak_thread_state_dress(state, NULL, place->indices, place->bytes);
+    }
+    hak_thread_state_release(os, state, place->room);
+  }
+  for (uint32_t i = 0; i < CHUNKS; i++) hak_store_relaxed(&chunks[i], NULL);
+}
+
 void hak_threads_stop(void) {
   hak_lock_acquire(&lock);
-  for (hak_thread_t *state = hak_load_relaxed(&states); state != NULL;
-       state = state->next) {
-    if (state->tls != NULL) *state->tls = &hak_thread_none;
-  }
-  hak_thread_t *gone = hak_load_relaxed(&states);
-  hak_store_relaxed(&states, NULL);
-  free_states = NULL;
+  each_state(detach, NULL);
+  uint32_t used = hak_load_relaxed(&codes_used);
+  hak_store_relaxed(&codes_used, 0);
+  free_places = bare_places = NULL;
   indices_wanted = 0;
-  codes_used = attached = 0;
+  room_least = HAK_CACHE_INDICES;
+  attached = 0;
   shared = NULL;
+  __builtin_memset(&ended, 0, sizeof ended);
   hak_lock_release(&lock);
   hak_lease_give(&shared_lease); /* wakes who waited for it */
   hak_sys_thread_end_stop();
   hak_capacity_recount(0);
-  while (gone != NULL) {
-    hak_thread_t *next = gone->next;
-    hak_thread_state_release(os, gone);
-    gone = next;
-  }
+  release_all(used);
 }
 
 void hak_threads_reset(hak_thread_t *state) {
@@ -242,19 +482,26 @@ bool hak_threads_is_lost(hak_thread_t *state) {
          (state == shared || hak_load_relaxed(&state->attached) != 0);
 }
 
+/* Bare states that a lost thread was taking the pages of, or filling in, are as good as
+ * others: they are filled in before they serve. */
 void hak_threads_forget_lost(bool reuse) {
   const hak_thread_t *me = hak_thread_self;
   hak_lease_reset(&shared_lease);
   hak_store_relaxed(&committing, 0);
+  hak_lock_acquire(&lock);
+  visitors = 0;
   attached = me->kind == HAK_THREAD_ATTACHED;
-  if (reuse) free_states = NULL;
-  for (hak_thread_t *state = hak_load_relaxed(&states); state != NULL;
-       state = state->next) {
-    if (state == me || state == shared) continue;
-    hak_store_relaxed(&state->attached, 0);
-    state->tls = NULL;
-    if (!reuse) continue;
-    state->next_free = free_states;
-    free_states = state;
+  if (reuse) free_places = bare_places = NULL;
+  for (uint32_t n = 0; n < hak_load_relaxed(&codes_used); n++) {
+    place_t *place = place_at(n);
+    hak_thread_t *state = place == NULL ? NULL : hak_load_relaxed(&place->state);
+    if (state == NULL || state == me || state == shared) continue;
+    bool bare = hak_load_relaxed(&place->bare) != 0;
+    if (!bare) {
+      hak_store_relaxed(&state->attached, 0);
+      state->tls = NULL;
+    }
+    if (reuse) push_locked(bare ? &bare_places : &free_places, place);
   }
+  hak_lock_release(&lock);
 }

@@ -1,13 +1,16 @@
-/* threads.h - the states of all threads: codes, the list, and the one that is shared.
+/* threads.h - the states of all threads: codes, places, and the one that is shared.
  *
- * Depends on: base, tiny, thread_state.
+ * Depends on: base, pages, tiny, thread_state.
  * Used by: cache_index, kind, thread_end, fork_caches, fork, lifecycle, thread, api.
  *
- * States are never unmapped before shutdown, and stay in the list. A thread that gets no
- * state of its own, for want of codes or memory, or because its destructors are running,
- * uses the one that such threads share, one at a time, for the length of one call.
+ * States are never unmapped before shutdown, and keep their places. One that no thread
+ * has may become bare: its pages go, with those of its caches, and come again as it
+ * serves the next thread; a thread that ended leaves nothing resident. A thread that gets
+ * no state of its own, for want of codes or memory, or because its destructors are
+ * running, uses the one that such threads share, one at a time, for the length of one
+ * call.
  *
- * Access: the list is read without a lock; which state serves which thread is guarded by
+ * Access: places are read without a lock; which state serves which thread is guarded by
  * the threads' lock. Who uses the shared state has its lease. A lease rather than a lock,
  * since hooks run while it is out.
  */
@@ -24,14 +27,29 @@ void hak_threads_put(hak_thread_t *state);
 
 /* Attached states other than the caller's. */
 uint32_t hak_threads_others(void);
-/* Sums of all states' counters; takes no lock. */
+/* Sums of all states' counters. */
 void hak_threads_sum(hak_counts_t *sum, uint32_t *attached);
-/* Calls `visit` for every state ever made; takes no lock. */
+/* Calls `visit`, with no lock held, for every state that has pages; none becomes bare
+ * meanwhile. */
 void hak_threads_visit(void (*visit)(hak_thread_t *thread, void *ctx), void *ctx);
 
 /* Memory for the cache indices below `indices` in all states, those to come included;
  * false if it is short, or another thread is at it. No lock held. */
 bool hak_threads_commit_indices(uint32_t indices);
+
+/* --- pages of what nobody uses ---- */
+
+/* The right to call the next two, which one thread has at a time; false, at once, if
+ * another one has it, or commits indices. */
+bool hak_threads_try_memory(void);
+void hak_threads_end_memory(void);
+/* Gives pages of states that no thread has back, and those of their caches, up to
+ * max_bytes; *looks counts down with each. Returns the bytes. May call the OS: no lock
+ * held. */
+size_t hak_threads_purge(size_t max_bytes, size_t *looks);
+/* The same of all threads' caches of the heap of this index, which is none now: the
+ * caller has taken its record, so that none becomes of it meanwhile. */
+size_t hak_threads_purge_caches(uint32_t index);
 
 /* The state that threads without one share; takes the lease only where said so. */
 hak_thread_t *hak_threads_shared(void);

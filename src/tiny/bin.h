@@ -175,9 +175,9 @@ typedef struct hak_thread {
     void *heap;
     const char *text;
   } deferred;
-  struct hak_thread *next;      /* [lock: threads] all states ever made */
-  struct hak_thread *next_free; /* [lock: threads] states that no thread has */
-  struct hak_thread **tls;      /* [lock: threads] where its thread points at it from */
+  uint32_t number;         /* [const] of the state's place among all; see threads.c */
+  uint32_t room;           /* [const] cache indices that it has address space for */
+  struct hak_thread **tls; /* [lock: threads] where its thread points at it from */
   /* [any] Bytes from the bins of a thread without a state, which are always empty, to
    * those of a heap. The thread writes them, and who tears down a heap. */
   hak_atomic_i64_t bins_at[HAK_INDEX_ENTRIES];

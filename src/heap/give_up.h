@@ -1,6 +1,6 @@
 /* give_up.h - what a thread keeps of heaps becomes everybody's.
  *
- * Depends on: tiny, kind, teardown, thread_cache, thread_state.
+ * Depends on: pages, tiny, kind, teardown, thread_cache, thread_state.
  * Used by: thread_end, fork, thread, collect, pressure, api.
  *
  * A thread gives up what it keeps when it ends, goes idle, or memory is short. All of it
@@ -19,6 +19,10 @@
  * It stays a user of the heap, but for a released one. */
 void hak_give_up_one(hak_thread_t *me, hak_heap_t *heap);
 void hak_give_up_all(hak_thread_t *me);
+/* What the thread cached of some classes, `to_empty`, in all heaps, and what lies in the
+ * heaps' transfer caches of some; others each time. It stays a user of the heaps, and
+ * holds what it held. */
+void hak_give_up_some(hak_thread_t *me);
 /* As hak_give_up_one, of a heap that is not the default one; nothing if the thread never
  * had a cache of it. */
 void hak_give_up_cache(hak_thread_t *me, hak_heap_t *heap);

@@ -48,6 +48,7 @@ hak_heap_t *hak_heap_make(const hak_os_t *os, const hak_heap_plan_t *plan) {
   uintptr_t handle = hak_handle_make(heap, heap->tag);
   if (plan->kind == HAK_KIND_SERIAL) handle |= HAK_HANDLE_SERIAL;
   heap->store->pool.huge_pages = plan->huge_pages;
+  hak_store_relaxed(&heap->store->begun, 0);
   heap->store->coarse = plan->external_region != NULL || plan->is_small;
   hak_pool_pass_on(&heap->store->pool, plan->os == NULL ? os : plan->os, (void *)handle);
   if (plan->external_region != NULL)

@@ -98,6 +98,8 @@ void hak_thread_state_reset(hak_thread_t *thread) {
   thread->quiet_looks = 0;
   thread->recalled_at = 0;
   thread->recalls = 0;
+  thread->to_empty = 0;
+  thread->emptied = 0;
   thread->quiet_since = 0;
   thread->grown = 0;
   thread->in_parts = 0;

@@ -156,6 +156,8 @@ typedef struct hak_thread {
   uint64_t quiet_since;    /* ns; when that was, 0: never */
   uint64_t recalled_at;    /* ns; see recall.h */
   uint32_t recalls;        /* that may still come before the next time */
+  uint32_t to_empty;       /* classes of which the blocks that are kept are to go home */
+  uint32_t emptied;        /* the class whose turn is next */
   uint64_t grown;          /* bytes that bins may keep beyond their least capacity */
   uint32_t no_grow;        /* 1: this allocation may not take memory from the OS */
   uint32_t in_parts;       /* 1: the bins are being emptied a part at a time */

@@ -123,7 +123,7 @@ void hak_flush_bin(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls) {
   if (spare != HAK_LINK_END) hak_flush_list(me, cache, cls, spare, n_spare);
 }
 
-void hak_flush_class(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls) {
+void hak_flush_blocks(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls) {
   hak_bin_t *bin = &cache->bins[cls];
   hak_hold_t *hold = &cache->holds[cls];
   while (bin->list.head != HAK_LINK_END || bin->ready != HAK_LINK_END ||
@@ -137,9 +137,13 @@ void hak_flush_class(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls) {
     hak_transfer_empty(me, cache, cls, magazine);
     hak_magazine_put(me, magazine);
   }
+}
+
+void hak_flush_class(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls) {
+  hak_flush_blocks(me, cache, cls);
   hak_hold_list_all(me, cache, cls);
-  hold->pins = 0;
-  bin->spilling = 0;
+  cache->holds[cls].pins = 0;
+  cache->bins[cls].spilling = 0;
   hak_capacity_reset(cache, cls);
 }
 
@@ -253,9 +257,11 @@ bool hak_flush_transfer_some(hak_thread_t *me, const hak_cache_t *cache, size_t 
   return *work > HAK_MAGAZINE_BLOCKS;
 }
 
-static void transfer_class(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls) {
+void hak_flush_transfer_class(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls) {
   hak_central_t *central = &cache->store->centrals[cls];
-  if (hak_load_relaxed(&central->spans) == 0) return;
+  if (!hak_store_has_begun(cache->store, cls) || hak_load_relaxed(&central->spans) == 0) {
+    return;
+  }
   for (int i = 0; i < HAK_TRANSFER_PLACES; i++) {
     hak_magazine_t *magazine = hak_transfer_take_any(central);
     if (magazine == NULL) break;
@@ -266,7 +272,9 @@ static void transfer_class(hak_thread_t *me, const hak_cache_t *cache, uint32_t 
 }
 
 void hak_flush_transfer(hak_thread_t *me, const hak_cache_t *cache) {
-  for (uint32_t cls = 0; cls < HAK_SHARED_CLASSES; cls++) transfer_class(me, cache, cls);
+  for (uint32_t cls = 0; cls < HAK_SHARED_CLASSES; cls++) {
+    hak_flush_transfer_class(me, cache, cls);
+  }
 }
 
 void hak_flush_heap(hak_thread_t *me, const hak_cache_t *cache) {

@@ -30,6 +30,9 @@ HAK_HOT void hak_flush_pinned(hak_thread_t *me, const hak_cache_t *cache, uint32
   hak_flush_bin(me, cache, cls);
 }
 
+/* Sends home the blocks that this thread keeps of the class, in its bin and its magazine;
+ * slabs that it holds stay held. */
+void hak_flush_blocks(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls);
 /* Gives up everything that this thread keeps of the class: its bin, its magazine and the
  * slabs that it holds. */
 void hak_flush_class(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls);
@@ -42,6 +45,8 @@ void hak_flush_all(hak_thread_t *me, const hak_cache_t *cache);
 void hak_flush_heap(hak_thread_t *me, const hak_cache_t *cache);
 /* Sends home what lies in the heap's transfer cache; a cache without bins will do. */
 void hak_flush_transfer(hak_thread_t *me, const hak_cache_t *cache);
+/* The same of one class, which is no single one. */
+void hak_flush_transfer_class(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls);
 
 /* Gives up a part of what the thread keeps: *work says how many blocks and slabs may go,
  * and is counted down by each. True if nothing is left. */

@@ -94,6 +94,7 @@ hak_slab_t *hak_hold_new(hak_thread_t *me, const hak_cache_t *cache, uint32_t cl
   /* The span is counted before it is there, so that a thread with the pool's lock knows
    * all classes that have slabs; see hak_forking_prepare. */
   bool first = hak_add_relaxed(&central->spans, 1) == 0;
+  if (first) hak_or_relaxed(&cache->store->begun, (uint64_t)1 << cls);
   /* If the heap has few slots, long spans of many classes would leave most of them
    * unused; near a limit, long spans would seldom become free for other classes. */
   bool is_short = hak_pool_is_enclosed(pool)

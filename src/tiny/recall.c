@@ -6,6 +6,7 @@
 
 enum {
   RECALLS_PER_DECAY = 64,
+  MOST_CLASSES = 16, /* of which a thread gives up at once what it has cached */
   AGAIN = 64 /* bins that are told once more, between two times that all are told */
 };
 #define NS_LEAST ((uint64_t)4000000) /* the coarse clock may not tell less */
@@ -24,11 +25,20 @@ static void take_all_room(const hak_cache_t *cache) {
   for (uint32_t cls = 0; cls < HAK_SHARED_CLASSES; cls++) take_room(cache, cls);
 }
 
+/* So many that each has its turn within a decay, but for threads that come seldom. */
+static uint32_t classes_of(uint64_t passed) {
+  uint64_t decay = hak_idle_decay(), turns = MOST_CLASSES;
+  if (passed < decay) turns = passed * HAK_CLASSES / decay + 1;
+  return turns < MOST_CLASSES ? (uint32_t)turns : MOST_CLASSES;
+}
+
 HAK_SLOW void hak_recall_slow(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls) {
   if (hak_cache_is_shared_way(cache) || !hak_os_may_give()) return;
   uint64_t now = hak_clock_cached(), wait = hak_idle_decay() / RECALLS_PER_DECAY;
   if (wait < NS_LEAST) wait = NS_LEAST;
   if (now - me->recalled_at >= wait) {
+    /* The state that is shared is not to be written to where others look at it. */
+    if (me->kind == HAK_THREAD_ATTACHED) me->to_empty = classes_of(now - me->recalled_at);
     me->recalled_at = now;
     me->recalls = AGAIN;
     take_all_room(cache);

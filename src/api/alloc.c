@@ -290,7 +290,7 @@ static HAK_WARM void *alloc_flip(hak_bin_t *bin, size_t size) {
   hak_thread_t *me = hak_thread_self;
   if (HAK_UNLIKELY(hak_bin_flip_fails(&me->key, bin, &block))) return alloc_slow(size);
   uint32_t cls = (uint32_t)(bin - me->bins);
-  if (HAK_UNLIKELY(hak_stray_refuses_mid(cls, block))) {
+  if (HAK_UNLIKELY(hak_stray_refuses_mid(hak_class_askew[cls], block))) {
     return alloc_again(block, size);
   }
   return block;
@@ -304,13 +304,13 @@ static HAK_WARM void *alloc_odd(size_t size) {
 static HAK_WARM void *alloc_mid(size_t size) {
   if (HAK_UNLIKELY(size - 1 >= HAK_CLASS_MAX)) return alloc_odd(size);
   hak_thread_t *me = hak_thread_self;
-  uint32_t cls = hak_class_of_large(size);
-  hak_bin_t *bin = &me->bins[cls];
+  const hak_mid_class_t *mid = &hak_mid_classes[hak_class_eighth(size)];
+  hak_bin_t *bin = (hak_bin_t *)(void *)((char *)me + mid->bin_offset);
   void *block;
   if (HAK_UNLIKELY(hak_link_pop_fails(&me->key, &bin->ready, &block))) {
     return alloc_flip(bin, size);
   }
-  if (HAK_UNLIKELY(hak_stray_refuses_mid(cls, block))) {
+  if (HAK_UNLIKELY(hak_stray_refuses_mid(mid->askew, block))) {
     return alloc_again(block, size);
   }
   return block;

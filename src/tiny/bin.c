@@ -8,6 +8,23 @@ const uint16_t hak_bin_offset_of_step[] = {
 #include "tiny/size_classes.def"
 };
 
+#undef HAK_TINY_CLASS
+#undef HAK_SHARED_CLASS
+#undef HAK_SINGLE_CLASS
+
+#define MID(cls, below) {AT(cls), (uint16_t)(below)},
+#define EIGHTHS_1(cls, below) MID(cls, below)
+#define EIGHTHS_2(cls, below) MID(cls, below) MID(cls, below)
+#define HAK_TINY_CLASS(cls, size, steps)
+#define HAK_SHARED_CLASS(cls, size, eighths) EIGHTHS_##eighths(cls, HAK_CLASS_BELOW(size))
+#define HAK_SINGLE_CLASS(cls, size, eighths) EIGHTHS_##eighths(cls, HAK_SLAB_SIZE - 1)
+const hak_mid_class_t hak_mid_classes[] = {
+#include "tiny/size_classes.def"
+};
+
+_Static_assert(sizeof(hak_mid_classes) / sizeof(hak_mid_classes[0]) == HAK_LARGE_EIGHTHS,
+               "all tables are of the same classes");
+
 HAK_SLOW void hak_thread_defer_report(hak_thread_t *me, void *heap, hak_error_t error,
                                       const void *block, const char *text) {
   if (me->deferred.error != 0) return;

@@ -16,7 +16,7 @@ const hak_class_info_t hak_class_infos[] = {
 #undef HAK_SHARED_CLASS
 #undef HAK_SINGLE_CLASS
 
-#define BELOW(size) ((size##u) & (0u - (size##u))) - 1,
+#define BELOW(size) HAK_CLASS_BELOW(size),
 #define HAK_TINY_CLASS(cls, size, steps) BELOW(size)
 #define HAK_SHARED_CLASS(cls, size, eighths) BELOW(size)
 /* A block with a span to itself begins where a slab begins. */

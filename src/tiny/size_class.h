@@ -53,21 +53,26 @@ extern const uint8_t hak_class_of_eighth[HAK_LARGE_EIGHTHS]
 /* Bits that are zero in the address of every block of a class: those below the factors of
  * two in its size. The table is hidden, so that its address is computed and not loaded.
  */
+#define HAK_CLASS_BELOW(size) ((((uint32_t)(size)) & (0u - (uint32_t)(size))) - 1)
 extern const uint32_t hak_class_askew[HAK_CLASSES] __attribute__((visibility("hidden")));
 
 HAK_HOT uint32_t hak_class_size(uint32_t cls) { return hak_class_infos[cls].size; }
 
 HAK_HOT bool hak_class_is_single(uint32_t cls) { return cls >= HAK_SHARED_CLASSES; }
 
-/* The class of a size with HAK_TINY_MAX < size <= HAK_CLASS_MAX. */
-HAK_HOT uint32_t hak_class_of_large(size_t size) {
+/* Which eighth a size lies in, with HAK_TINY_MAX < size <= HAK_CLASS_MAX. */
+HAK_HOT size_t hak_class_eighth(size_t size) {
   enum {
     LEAST_BIT = 10,   /* the highest one in HAK_TINY_MAX */
     LEAST_EIGHTHS = 8 /* in what is left of that size by the shift */
   };
-  unsigned bit = hak_highest_bit(size - 1);
-  size_t eighth = (size_t)bit * 8 + ((size - 1) >> (bit - 3));
-  return hak_class_of_eighth[eighth - (LEAST_BIT * 8 + LEAST_EIGHTHS)];
+  size_t bit = hak_highest_bit(size - 1);
+  HAK_OPAQUE(bit); /* else it is widened by an instruction of its own */
+  return bit * 8 + ((size - 1) >> (bit - 3)) - (LEAST_BIT * 8 + LEAST_EIGHTHS);
+}
+/* The class of a size with HAK_TINY_MAX < size <= HAK_CLASS_MAX. */
+HAK_HOT uint32_t hak_class_of_large(size_t size) {
+  return hak_class_of_eighth[hak_class_eighth(size)];
 }
 
 /* The class of a size with 1 <= size <= HAK_CLASS_MAX. */

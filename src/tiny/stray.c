@@ -4,7 +4,7 @@
 #include "superslab/locate.h"
 
 bool hak_stray_refuses(uint32_t cls, void *block) {
-  return cls >= HAK_TINY_CLASSES && hak_stray_refuses_mid(cls, block);
+  return cls >= HAK_TINY_CLASSES && hak_stray_refuses_mid(hak_class_askew[cls], block);
 }
 
 hak_error_t hak_stray_error(const void *block) {

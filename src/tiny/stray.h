@@ -45,9 +45,9 @@ HAK_HOT bool hak_stray_starts(hak_slab_t *slab, const char *start, const void *b
 }
 
 /* True if a block of a class over HAK_TINY_MAX, which was taken off a list, must not be
- * given out; else its link is spoilt, and it may. */
-HAK_HOT bool hak_stray_refuses_mid(uint32_t cls, void *block) {
-  if (HAK_UNLIKELY(hak_stray_is_askew(cls, block))) return true;
+ * given out; else its link is spoilt, and it may. `askew` is that of the class. */
+HAK_HOT bool hak_stray_refuses_mid(uint32_t askew, void *block) {
+  if (HAK_CHECKS != 0 && HAK_UNLIKELY(((uintptr_t)block & askew) != 0)) return true;
   hak_link_spoil(block);
   return false;
 }

@@ -27,33 +27,58 @@ static bool note_locked(hak_superslab_t *ss, bool huge) {
   return true;
 }
 
-static bool set(hak_superslab_t *ss, bool huge) {
-  hak_lock_acquire(&hak_regions.lock);
-  bool changed = hak_superslab_is_huge(ss) != huge && note_locked(ss, huge);
-  hak_lock_release(&hak_regions.lock);
-  if (!changed) return false;
-  /* Only hints: if the system refuses, pages are of the other size. */
+/* Only hints: if the system refuses, pages are of the other size. */
+static void advise(const hak_superslab_t *ss, bool huge) {
   if (huge) {
     hak_os_advise_huge(ss->extent.os, ss->extent.base, HAK_SUPERSLAB_SIZE);
   } else {
     hak_os_advise_small(ss->extent.os, ss->extent.base, HAK_SUPERSLAB_SIZE);
   }
-  return true;
 }
 
 bool hak_huge_set(hak_superslab_t *ss, bool huge) {
   if (hak_superslab_is_huge(ss) == huge || !hak_os_may_give()) {
     return hak_superslab_is_huge(ss);
   }
-  return set(ss, huge) ? huge : !huge;
+  hak_lock_acquire(&hak_regions.lock);
+  bool changed = note_locked(ss, huge);
+  hak_lock_release(&hak_regions.lock);
+  if (changed) advise(ss, huge);
+  return changed ? huge : !huge;
+}
+
+void hak_huge_begin(hak_superslab_t *ss) {
+  /* Relaxed: whoever had the slots before gave them up under a lock. */
+  if (hak_load_relaxed(&ss->parted) != 0) hak_store_relaxed(&ss->parted, 0);
+}
+
+void hak_huge_mend(hak_superslab_t *ss) {
+  if (!hak_os_may_give()) return;
+  hak_lock_acquire(&hak_regions.lock);
+  bool may = !hak_superslab_is_huge(ss) && hak_load_relaxed(&ss->parted) == 0 &&
+             note_locked(ss, true);
+  hak_lock_release(&hak_regions.lock);
+  if (!may) return;
+  advise(ss, true);
+  hak_os_collapse(ss->extent.os, ss->extent.base, HAK_SUPERSLAB_SIZE);
+  /* Who gives a part of it back meanwhile may have asked for small pages before this
+   * thread has asked for a huge one. Relaxed: who comes later asks later, too. */
+  if (!hak_superslab_is_huge(ss)) advise(ss, false);
 }
 
 void hak_huge_before_part_goes(hak_superslab_t *ss) {
-  if (hak_superslab_is_huge(ss) && hak_os_may_give()) set(ss, false);
+  /* Relaxed: who has part of the slots sees both as the last change under the lock left
+   * them, or a change that comes at the same time, which is undone by who made it. */
+  bool huge = hak_superslab_is_huge(ss);
+  if (!huge && hak_load_relaxed(&ss->parted) != 0) return;
+  hak_lock_acquire(&hak_regions.lock);
+  hak_store_relaxed(&ss->parted, 1);
+  bool changed = hak_superslab_is_huge(ss) && hak_os_may_give() && note_locked(ss, false);
+  hak_lock_release(&hak_regions.lock);
+  if (changed) advise(ss, false);
 }
 
 void hak_huge_before_slots_go(hak_superslab_t *ss, uint32_t slots) {
-  if (!hak_superslab_is_huge(ss)) return;
   for (uint32_t rest = ~slots; rest != 0; rest &= rest - 1) {
     if (hak_slab_pages(&ss->slabs[hak_lowest_bit(rest)]) == 0) continue;
     hak_huge_before_part_goes(ss);

@@ -30,6 +30,16 @@ extern hak_atomic_u64_t hak_huge_superslabs, hak_huge_pieces;
  * ones. One call of the system if something changes. No lock held. */
 bool hak_huge_set(hak_superslab_t *ss, bool huge);
 
+/* The SuperSlab, all of whose slots the caller has, has no pages. */
+void hak_huge_begin(hak_superslab_t *ss);
+
+/* A SuperSlab with small pages, most of which are resident, gets a huge one in their
+ * place, whoever has its slots. Not if pages of it have been given back since it had
+ * none. If some are just going they may be filled again, and cost memory until they go
+ * the next time. Takes the system up to a millisecond. The caller keeps its region from
+ * going (hak_regions_visit_begin); others may use the SuperSlab by now. No lock held. */
+void hak_huge_mend(hak_superslab_t *ss);
+
 /* Pages of the SuperSlab are about to be given back while others stay. No lock held. */
 void hak_huge_before_part_goes(hak_superslab_t *ss);
 /* The same, if some slot but these has pages. */

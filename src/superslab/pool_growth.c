@@ -1,8 +1,10 @@
 #include "superslab/pool_growth.h"
 
+#include "base/event.h"
 #include "base/option.h"
 #include "superslab/huge.h"
 #include "superslab/region.h"
+#include "superslab/tree.h"
 
 /* What the heap wants of SuperSlabs that will be dense, or will not be. */
 static bool wants_huge(hak_shared_pool_t *pool, bool dense) {
@@ -13,9 +15,14 @@ static bool wants_huge(hak_shared_pool_t *pool, bool dense) {
   return mode == 2 || (mode == 1 && dense);
 }
 
+bool hak_pool_is_huge_everywhere(hak_shared_pool_t *pool) {
+  return wants_huge(pool, false);
+}
+
 bool hak_pool_choose_pages(hak_shared_pool_t *pool, hak_superslab_t *ss, bool dense) {
   if (hak_os_is_fixed(ss->extent.os)) return false;
   if (hak_superslab_committed(ss) == 0) {
+    hak_huge_begin(ss);
     return hak_huge_set(ss, wants_huge(pool, dense));
   }
   if (pool->huge_pages != HAK_HUGE_DEFAULT) hak_huge_set(ss, wants_huge(pool, dense));
@@ -39,15 +46,28 @@ static char *base_of(const hak_superslab_t *ss) {
   return ss == NULL ? NULL : ss->extent.base;
 }
 
-/* Takes one of the SuperSlabs that are granted; if there is none, learns what is to be
- * looked at. */
-static bool take_granted(hak_shared_pool_t *pool, probes_t *probes) {
+/* What becomes of the next SuperSlab. */
+typedef enum turn {
+  TURN_HUGE,  /* it is granted */
+  TURN_SMALL, /* as many as may be granted have been, and it is to be looked at next */
+  TURN_LOOK   /* as the others are found to be */
+} turn_t;
+
+/* Takes one of the SuperSlabs that are granted, or learns what is to be looked at. */
+static turn_t next_turn(hak_shared_pool_t *pool, probes_t *probes) {
+  uint32_t most = (uint32_t)hak_option(HUGE_GRANT);
   hak_lock_acquire(&pool->lock);
-  bool granted = pool->huge_left > 0;
-  if (granted) pool->huge_left--;
+  turn_t turn = TURN_LOOK;
+  if (pool->huge_left > 0) {
+    pool->huge_left--;
+    turn = TURN_HUGE;
+  } else if (pool->huge_granted >= most) {
+    pool->huge_granted = most / GRANT_GROWTH;
+    turn = TURN_SMALL;
+  }
   *probes = (probes_t){base_of(pool->youngest), base_of(pool->settled)};
   hak_lock_release(&pool->lock);
-  return granted;
+  return turn;
 }
 
 static void grant(hak_shared_pool_t *pool, bool dense) {
@@ -85,10 +105,50 @@ static bool will_be_dense(hak_shared_pool_t *pool) {
   if (pool->starts_small) least *= MANY_HEAPS;
   if (hak_load_relaxed(&pool->superslabs) < least) return false;
   probes_t probes;
-  if (take_granted(pool, &probes)) return true;
+  turn_t turn = next_turn(pool, &probes);
+  if (turn != TURN_LOOK) return turn == TURN_HUGE;
   bool dense = is_dense(pool, &probes);
   grant(pool, dense);
   return dense;
+}
+
+/* The heap has been found dense. One of its SuperSlabs that came with small pages, before
+ * that was known or to be looked at, gets a huge one if it is dense, too. */
+static void mend_one(hak_shared_pool_t *pool) {
+  enum {
+    STEPS = 16
+  };
+  if (hak_option(HUGE_MEND) == 0) return;
+  uint64_t visit = hak_regions_visit_begin(); /* or its region might go meanwhile */
+  hak_lock_acquire(&pool->lock);
+  hak_superslab_t *ss = hak_tree_above(pool->root, pool->mended_to);
+  for (int i = 0; i < STEPS && ss != NULL && hak_superslab_is_huge(ss); i++) {
+    pool->mended_to = ss->extent.base;
+    ss = hak_tree_above(pool->root, pool->mended_to);
+  }
+  pool->mended_to = base_of(ss);
+  hak_lock_release(&pool->lock);
+  if (ss != NULL && !hak_superslab_is_huge(ss) &&
+      density_of(pool, ss->extent.base) >= hak_option(HUGE_DENSITY)) {
+    hak_huge_mend(ss);
+  }
+  hak_regions_visit_end(visit);
+}
+
+/* A SuperSlab with so few small pages may give them back for huge ones: what it has
+ * costs less to give back than what it lacks costs to touch. */
+#define STRIPPED_MOST (HAK_SUPERSLAB_SIZE / 4 * 3)
+
+static bool may_be_stripped(const hak_superslab_t *ss) {
+  return !hak_superslab_is_huge(ss) && hak_os_may_give() &&
+         hak_superslab_committed(ss) <= STRIPPED_MOST;
+}
+
+/* True if it has no pages any more. */
+static bool strip(hak_superslab_t *ss) {
+  size_t given = hak_superslab_purge(ss, 0, HAK_SUPERSLAB_SLABS);
+  if (given > 0) hak_event_emit(HAK_EVENT_PURGE, ss->extent.base, given);
+  return hak_superslab_committed(ss) == 0;
 }
 
 hak_superslab_t *hak_pool_new_superslab(hak_shared_pool_t *pool) {
@@ -100,9 +160,12 @@ hak_superslab_t *hak_pool_new_superslab(hak_shared_pool_t *pool) {
     return NULL;
   }
   bool bare = hak_superslab_committed(ss) == 0;
-  if (hak_pool_choose_pages(pool, ss, bare && will_be_dense(pool))) {
+  bool dense = (bare || may_be_stripped(ss)) && will_be_dense(pool);
+  if (dense && !bare) bare = strip(ss);
+  if (hak_pool_choose_pages(pool, ss, dense)) {
     hak_superslab_commit_huge(ss);
-  } else if (bare) {
+    if (dense) mend_one(pool);
+  } else if (!hak_superslab_is_huge(ss)) {
     hak_lock_acquire(&pool->lock);
     pool->settled = pool->youngest;
     pool->youngest = ss;

@@ -1,15 +1,18 @@
 /* pool_growth.h - SuperSlabs for a heap, and which of them have huge pages.
  *
- * Depends on: base, huge, pool_slots, region.   Used by: shared_pool, pool_prefault,
- * pool.
+ * Depends on: base, huge, pool_slots, region, tree.   Used by: shared_pool,
+ * pool_prefault, pool.
  *
  * A heap's first SuperSlab has small pages, so that it costs what it touches. When it
  * needs a further one, the youngest of those with small pages is looked at, and perhaps
  * the one before it. If most of it is resident by then, so will be what comes next, and
- * the next SuperSlab has huge pages. One with small pages follows, which is looked at in
- * its turn; each time that it is dense the heap is granted four times as many, up to
- * HUGE_GRANT. A heap that stays small, or touches its blocks
- * here and there, never has a huge page.
+ * the next SuperSlab has huge pages, and then four times as many, and so on up to
+ * HUGE_GRANT. After so many one with small pages follows, which is looked at in its turn.
+ * A heap that stays small, or touches its blocks here and there, never has a huge page.
+ *
+ * With each SuperSlab that is granted one that came with small pages gets a huge one, if
+ * it is dense by now and nothing of it was given back. So in the end all of a dense heap
+ * has huge pages.
  */
 #ifndef HAK_SUPERSLAB_POOL_GROWTH_H
 #define HAK_SUPERSLAB_POOL_GROWTH_H
@@ -25,6 +28,9 @@
  * wish of its own. One that brings pages along keeps what it has, unless the heap wants
  * none of its kind. True if it is to be committed whole. No lock held. */
 bool hak_pool_choose_pages(hak_shared_pool_t *pool, hak_superslab_t *ss, bool dense);
+
+/* The heap wants huge pages everywhere. */
+bool hak_pool_is_huge_everywhere(hak_shared_pool_t *pool);
 
 /* A SuperSlab for slabs, charged to the heap, all slots taken; NULL if memory or the
  * budget is short. No lock held. */

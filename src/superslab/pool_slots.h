@@ -31,6 +31,8 @@ typedef struct hak_shared_pool {
   uint32_t huge_granted;     /* [lock: pool] SuperSlabs with huge pages that were granted
                                 at the last look; pool_growth.h */
   uint32_t huge_left;        /* [lock: pool] so many of them are to come */
+  const char *mended_to;     /* [lock: pool] SuperSlabs below have been looked at, whether
+                                they are dense; NULL: none */
   uint32_t colour;           /* [const] where it begins, so that heaps used in turn do not
                                 meet in the same cache lines and TLB entries: each would
                                 begin a SuperSlab */

@@ -136,13 +136,34 @@ static void give_locked(hak_superslab_t *ss, uint32_t count, uint64_t now) {
   hak_region_untake_run_locked(hak_region_of(ss), ss->index, count);
 }
 
+hak_atomic_u64_t hak_regions_given;
+
 void hak_region_give(hak_superslab_t *ss, uint32_t count, uint64_t now) {
   hak_lock_acquire(&hak_regions.lock);
   give_locked(ss, count, now);
+  if (hak_superslab_retained(ss) != 0) hak_count_own(&hak_regions_given, 1);
   hak_lock_release(&hak_regions.lock);
 }
 
-size_t hak_region_purge(uint64_t before, size_t max_bytes, size_t *slabs) {
+/* Gives pages of a free SuperSlab back, which the caller has taken: `most` bytes, or up
+ * to a slab more, from the front. */
+static size_t purge_front(hak_superslab_t *ss, size_t most) {
+  unsigned first = 0;
+  size_t got = 0;
+  while (first < HAK_SUPERSLAB_SLABS && got < most) {
+    unsigned n = HAK_SUPERSLAB_SLABS - first;
+    size_t left = most - got;
+    if (left < (size_t)n << HAK_SLAB_SHIFT) {
+      n = (unsigned)hak_div_up(left, HAK_SLAB_SIZE);
+    }
+    hak_huge_before_slots_go(ss, hak_mask32(first, n));
+    got += hak_superslab_purge(ss, first, n);
+    first += n;
+  }
+  return got;
+}
+
+static size_t purge(uint64_t before, size_t max_bytes, size_t *slabs, bool huge_whole) {
   size_t given = 0;
   hak_lock_acquire(&hak_regions.lock);
   while (given < max_bytes && *slabs >= HAK_SUPERSLAB_SLABS) {
@@ -154,19 +175,8 @@ size_t hak_region_purge(uint64_t before, size_t max_bytes, size_t *slabs) {
     ss->purging = hak_os_self();
     hak_lock_release(&hak_regions.lock);
     *slabs -= HAK_SUPERSLAB_SLABS;
-    unsigned first = 0;
-    size_t got = 0;
-    /* Gives back at most a slab more than the bound, from the front. */
-    while (first < HAK_SUPERSLAB_SLABS && given + got < max_bytes) {
-      unsigned n = HAK_SUPERSLAB_SLABS - first;
-      size_t left = max_bytes - given - got;
-      if (left < (size_t)n << HAK_SLAB_SHIFT) {
-        n = (unsigned)hak_div_up(left, HAK_SLAB_SIZE);
-      }
-      hak_huge_before_slots_go(ss, hak_mask32(first, n));
-      got += hak_superslab_purge(ss, first, n);
-      first += n;
-    }
+    bool whole = huge_whole && hak_superslab_is_huge(ss);
+    size_t got = purge_front(ss, whole ? HAK_SUPERSLAB_SIZE : max_bytes - given);
     given += got;
     if (got > 0) {
       hak_event_emit(HAK_EVENT_SUPERSLAB_RELEASE, ss->extent.base, HAK_SUPERSLAB_SIZE);
@@ -180,6 +190,14 @@ size_t hak_region_purge(uint64_t before, size_t max_bytes, size_t *slabs) {
   }
   hak_lock_release(&hak_regions.lock);
   return given;
+}
+
+size_t hak_region_purge(uint64_t before, size_t max_bytes, size_t *slabs) {
+  return purge(before, max_bytes, slabs, false);
+}
+
+size_t hak_region_purge_whole(uint64_t before, size_t max_bytes, size_t *slabs) {
+  return purge(before, max_bytes, slabs, true);
 }
 
 uint64_t hak_region_oldest(void) {

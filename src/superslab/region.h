@@ -35,6 +35,12 @@ void hak_region_give(hak_superslab_t *ss, uint32_t count, uint64_t now);
  * longer, the longest idle first, up to max_bytes and *slabs looked at. Returns
  * the bytes. No lock held. */
 size_t hak_region_purge(uint64_t before, size_t max_bytes, size_t *slabs);
+/* The same, but one with huge pages goes as a whole, even if that is up to a SuperSlab
+ * more: it costs less than to split its page, and comes back with a huge one. */
+size_t hak_region_purge_whole(uint64_t before, size_t max_bytes, size_t *slabs);
+
+/* SuperSlabs that were ever given back with pages. */
+extern hak_atomic_u64_t hak_regions_given;
 
 /* Since when the free SuperSlab with pages has been idle that was so for longest;
  * UINT64_MAX if there is none. No lock held. */

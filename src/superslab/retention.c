@@ -9,7 +9,9 @@
 enum {
   NS_PER_US = 1000,
   LOOKS_PER_DECAY = 64,
-  RETRIES_PER_DECAY = 8, /* where the last try has not brought what it should */
+  RETRIES_PER_DECAY = 32, /* where the last try has not brought what it should */
+  SPLITS_PER_DECAY = 32,  /* a huge page is split once its parts are idle so long, */
+  SPLIT_CEILINGS = 3,     /* or so many times as much as may stay is idle */
   PIECE_SLABS = HAK_SUPERSLAB_SLABS,
   VISIT_SLABS = 128, /* the least that a piece counts as, of slabs to be looked at */
   PIECE_NS_FIRST = 150000, /* what a piece costs, before one was measured */
@@ -19,9 +21,11 @@ enum {
 #define OLD_BYTES_LEAST ((uint64_t)2 << 20)
 
 /* Times in ns. Policy: a change that is lost to another thread's does no harm. */
-static hak_atomic_u64_t last_look;   /* at old memory */
-static hak_atomic_u64_t stuck_until; /* there was a surplus, and it would not go */
-static hak_atomic_u64_t piece_ns;    /* what a piece costs of late */
+static hak_atomic_u64_t last_look;        /* at old memory */
+static hak_atomic_u64_t stuck_until;      /* there was a surplus, and it would not go */
+static hak_atomic_u64_t stuck_given;      /* hak_regions_given then: more may go now */
+static hak_atomic_u32_t stuck_left_alone; /* parts of huge pages could have gone then */
+static hak_atomic_u64_t piece_ns;         /* what a piece costs of late */
 
 void hak_retention_stop(void) {
   hak_store_relaxed(&last_look, 0);
@@ -75,8 +79,9 @@ static void note_speed(uint64_t ns, size_t bytes) {
 }
 
 /* Gives back up to max_bytes of what has waited longest. *any: something was there. */
-static size_t give_piece(uint64_t before, size_t max_bytes, bounds_t *bounds,
+static size_t give_piece(hak_pool_idle_t idle, size_t max_bytes, bounds_t *bounds,
                          size_t slabs, bool *any) {
+  uint64_t before = idle.before;
   uint64_t region = bounds->no_region ? UINT64_MAX : hak_region_oldest();
   uint64_t mapping = bounds->no_mapping ? UINT64_MAX : hak_mapping_oldest();
   uint64_t pool = hak_pool_queue_oldest();
@@ -84,7 +89,7 @@ static size_t give_piece(uint64_t before, size_t max_bytes, bounds_t *bounds,
   uint64_t other = mapping < pool ? mapping : pool;
   if (region <= before && region <= other) {
     left = PIECE_SLABS; /* the bound in bytes holds */
-    given = hak_region_purge(other < before ? other : before, max_bytes, &left);
+    given = hak_region_purge_whole(other < before ? other : before, max_bytes, &left);
     bounds->no_region = given == 0;
     left = left < slabs ? left : slabs;
     *any = true;
@@ -98,7 +103,7 @@ static size_t give_piece(uint64_t before, size_t max_bytes, bounds_t *bounds,
     bounds->no_mapping = given == 0;
     *any = true;
   } else {
-    given = hak_pool_purge_oldest(before, max_bytes, &left, any);
+    given = hak_pool_purge_oldest(idle, max_bytes, &left, any);
   }
   /* To find a pool and to bring its tree up to date costs as much as many slabs do. */
   size_t looked = left < slabs && slabs - left > VISIT_SLABS ? slabs - left : VISIT_SLABS;
@@ -108,8 +113,8 @@ static size_t give_piece(uint64_t before, size_t max_bytes, bounds_t *bounds,
   return given;
 }
 
-/* Gives back what has been idle since `before` or longer, the longest idle first. */
-static size_t give(uint64_t before, size_t max_bytes, bounds_t *bounds) {
+/* Gives back what has been idle for long enough, the longest idle first. */
+static size_t give(hak_pool_idle_t idle, size_t max_bytes, bounds_t *bounds) {
   size_t given = 0;
   bool any = true;
   for (bool began = false; given < max_bytes && any; began = true) {
@@ -118,7 +123,7 @@ static size_t give(uint64_t before, size_t max_bytes, bounds_t *bounds) {
     size_t most = slabs * HAK_SLAB_SIZE;
     if (most > max_bytes - given) most = max_bytes - given;
     uint64_t start = bounds->end == 0 ? 0 : hak_sys_fine_ns();
-    size_t got = give_piece(before, most, bounds, slabs, &any);
+    size_t got = give_piece(idle, most, bounds, slabs, &any);
     if (bounds->end != 0) note_speed(hak_sys_fine_ns() - start, got);
     given += got;
   }
@@ -144,11 +149,22 @@ hak_retention_terms_t hak_retention_surplus(void) {
   return (hak_retention_terms_t){now, bytes_above(hak_idle_ceiling())};
 }
 
+/* So much lies beyond the ceiling that the program seems to be done with it. */
+static bool is_left_alone(void) {
+  return hak_retained_bytes() / SPLIT_CEILINGS > hak_idle_ceiling();
+}
+
+static hak_pool_idle_t idle_of_surplus(uint64_t now) {
+  uint64_t grace = hak_idle_decay() / SPLITS_PER_DECAY;
+  if (is_left_alone()) return (hak_pool_idle_t){now, now, true};
+  return (hak_pool_idle_t){now, now > grace ? now - grace : 0, false};
+}
+
 /* What lies beyond the ceiling, whatever its age. */
 static size_t give_surplus(size_t max_bytes, bounds_t *bounds) {
   hak_retention_terms_t terms = hak_retention_surplus();
   if (terms.bytes > max_bytes) terms.bytes = max_bytes;
-  size_t given = give(terms.before, terms.bytes, bounds);
+  size_t given = give(idle_of_surplus(terms.before), terms.bytes, bounds);
   hak_idle_note_given(given, terms.before);
   return given;
 }
@@ -156,7 +172,7 @@ static size_t give_surplus(size_t max_bytes, bounds_t *bounds) {
 static size_t give_old(size_t max_bytes, bounds_t *bounds) {
   hak_retention_terms_t terms = hak_retention_old();
   if (terms.bytes > max_bytes) terms.bytes = max_bytes;
-  return give(terms.before, terms.bytes, bounds);
+  return give((hak_pool_idle_t){terms.before, terms.before, false}, terms.bytes, bounds);
 }
 
 /* Old memory in proportion: of what there is above the floor twice the share that the
@@ -170,7 +186,18 @@ static size_t share_of_time(uint64_t passed) {
 }
 
 static void note_stuck(uint64_t now) {
+  hak_store_relaxed(&stuck_left_alone, is_left_alone());
+  hak_store_relaxed(&stuck_given, hak_load_relaxed(&hak_regions_given));
   hak_store_relaxed(&stuck_until, now + hak_idle_decay() / RETRIES_PER_DECAY + 1);
+}
+
+/* Whole SuperSlabs that came free meanwhile can go whatever did not before, and so can
+ * parts of huge pages if so much is idle now. */
+static bool is_stuck(uint64_t now) {
+  if (now >= hak_load_relaxed(&stuck_until)) return false;
+  if (hak_load_relaxed(&stuck_given) != hak_load_relaxed(&hak_regions_given))
+    return false;
+  return hak_load_relaxed(&stuck_left_alone) != 0 || !is_left_alone();
 }
 
 bool hak_retention_is_time(const hak_shared_pool_t *pool) {
@@ -178,8 +205,7 @@ bool hak_retention_is_time(const hak_shared_pool_t *pool) {
   if (!hak_os_may_give() || hak_pool_is_enclosed(pool)) return false;
   hak_clock_refresh();
   uint64_t now = hak_clock_cached();
-  if (hak_load_relaxed(&hak_retained_over) == HAK_IDLE_SURPLUS &&
-      now >= hak_load_relaxed(&stuck_until)) {
+  if (hak_load_relaxed(&hak_retained_over) == HAK_IDLE_SURPLUS && !is_stuck(now)) {
     return true;
   }
   return now - hak_load_relaxed(&last_look) >= hak_idle_decay() / LOOKS_PER_DECAY;
@@ -189,7 +215,7 @@ void hak_retention_trim_slow(const hak_shared_pool_t *pool) {
   if (!hak_retention_is_time(pool)) return;
   uint64_t now = hak_clock_cached(), decay = hak_idle_decay();
   bounds_t bounds = bounds_of_call();
-  if (hak_idle_look() == HAK_IDLE_SURPLUS && now >= hak_load_relaxed(&stuck_until)) {
+  if (hak_idle_look() == HAK_IDLE_SURPLUS && !is_stuck(now)) {
     give_surplus(SIZE_MAX, &bounds);
     if (!bounds.late && hak_idle_look() == HAK_IDLE_SURPLUS) {
       note_stuck(now);

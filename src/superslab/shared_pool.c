@@ -175,13 +175,23 @@ static uint64_t surplus_slabs_locked(const hak_shared_pool_t *pool) {
   return has > pool->kept_slabs ? has - pool->kept_slabs : 0;
 }
 
+/* A SuperSlab that stays the heap's has small pages when it is used again, even if all
+ * its pages go: it is not known how much of it will be. */
+static void before_slots_go(hak_shared_pool_t *pool, node_t *ss, uint32_t slots) {
+  if (hak_pool_is_huge_everywhere(pool)) {
+    hak_huge_before_slots_go(ss, slots);
+  } else {
+    hak_huge_before_part_goes(ss);
+  }
+}
+
 /* Gives the pages of slots that the caller has taken back. */
-static size_t purge_slots(node_t *ss, uint32_t slots) {
+static size_t purge_slots(hak_shared_pool_t *pool, node_t *ss, uint32_t slots) {
   size_t given = 0;
   while (slots != 0) {
     unsigned first = hak_lowest_bit(slots), count = hak_lowest_run(slots);
     slots &= ~hak_mask32(first, count);
-    hak_huge_before_slots_go(ss, hak_mask32(first, count));
+    before_slots_go(pool, ss, hak_mask32(first, count));
     size_t got = hak_superslab_purge(ss, first, count);
     if (got == 0) break;
     given += got;
@@ -196,13 +206,30 @@ enum {
   VISIT_SLABS = 128
 };
 
-size_t hak_pool_purge(hak_shared_pool_t *pool, uint64_t before, size_t max_bytes,
-                      size_t *slabs) {
+/* The SuperSlab that gives pages back next: the one that has been idle for longest, but
+ * for those that would have to split huge pages and have not been idle for long enough.
+ * Looks at a few. */
+static node_t *first_to_purge_locked(const hak_shared_pool_t *pool,
+                                     hak_pool_idle_t idle) {
+  hak_lock_assert_held(&pool->lock);
+  enum {
+    LOOKS = 32
+  };
+  node_t *ss = pool->retained.first;
+  for (int i = 0; ss != NULL && ss->idle_since <= idle.before && i < LOOKS; i++) {
+    if (ss->idle_since <= idle.split || !hak_superslab_is_huge(ss)) return ss;
+    ss = ss->next;
+  }
+  return NULL;
+}
+
+static size_t purge(hak_shared_pool_t *pool, hak_pool_idle_t idle, size_t max_bytes,
+                    size_t *slabs) {
   size_t given = 0, visits = *slabs / VISIT_SLABS + 1;
   hak_lock_acquire(&pool->lock);
   for (; given<max_bytes && * slabs> 0 && visits > 0; visits--) {
-    node_t *ss = pool->retained.first;
-    if (ss == NULL || ss->idle_since > before) break;
+    node_t *ss = first_to_purge_locked(pool, idle);
+    if (ss == NULL) break;
     uint64_t idle_since = ss->idle_since;
     size_t most = (max_bytes - given - 1) / HAK_SLAB_SIZE + 1;
     uint64_t surplus = surplus_slabs_locked(pool);
@@ -220,7 +247,7 @@ size_t hak_pool_purge(hak_shared_pool_t *pool, uint64_t before, size_t max_bytes
     pool->in_hand += count;
     hak_lock_release(&pool->lock);
     *slabs -= count;
-    size_t got = purge_slots(ss, slots);
+    size_t got = purge_slots(pool, ss, slots);
     given += got;
     hak_lock_acquire(&pool->lock);
     pool->in_hand -= count;
@@ -234,22 +261,32 @@ size_t hak_pool_purge(hak_shared_pool_t *pool, uint64_t before, size_t max_bytes
   return given;
 }
 
+size_t hak_pool_purge(hak_shared_pool_t *pool, uint64_t before, size_t max_bytes,
+                      size_t *slabs) {
+  return purge(pool, (hak_pool_idle_t){before, before, true}, max_bytes, slabs);
+}
+
 enum {
-  VAIN_PER_DECAY = 8 /* looks at a pool that keeps what it has, or whose hooks refuse */
+  /* Looks at a pool that keeps what it has, or whose hooks refuse. */
+  VAIN_PER_DECAY = 32
 };
 
-size_t hak_pool_purge_oldest(uint64_t before, size_t max_bytes, size_t *slabs,
+size_t hak_pool_purge_oldest(hak_pool_idle_t idle, size_t max_bytes, size_t *slabs,
                              bool *any) {
-  hak_pool_link_t *link = hak_pool_queue_visit(&before);
+  uint64_t vain = hak_idle_decay() / VAIN_PER_DECAY + 1;
+  uint64_t latest = idle.again ? idle.before + vain : idle.before, next = latest;
+  hak_pool_link_t *link = hak_pool_queue_visit(&next);
   *any = link != NULL;
   if (link == NULL) return 0;
   hak_shared_pool_t *pool = HAK_CONTAINER_OF(link, hak_shared_pool_t, link);
-  size_t given = hak_pool_purge(pool, before, max_bytes, slabs);
+  if (next < idle.before) idle.before = next;
+  size_t given = purge(pool, idle, max_bytes, slabs);
   hak_lock_acquire(&pool->lock);
   const node_t *first = pool->retained.first;
   uint64_t oldest = first == NULL ? UINT64_MAX : first->idle_since;
-  if (given == 0 && oldest <= before) {
-    oldest = hak_clock_cached() + hak_idle_decay() / VAIN_PER_DECAY + 1;
+  if (given == 0 && oldest <= idle.before) {
+    uint64_t now = hak_clock_cached();
+    oldest = (now > latest ? now : latest) + vain;
   }
   hak_pool_queue_leave(link, oldest);
   hak_lock_release(&pool->lock);
@@ -353,6 +390,7 @@ static void clear_given_locked(hak_shared_pool_t *pool, uint64_t now,
   hak_lock_assert_held(&pool->lock);
   pool->youngest = pool->settled = NULL;
   pool->huge_granted = pool->huge_left = 0;
+  pool->mended_to = NULL;
   while (pool->root != NULL) {
     node_t *ss = pool->root;
     pool->root = hak_tree_merge(ss->left, ss->right);

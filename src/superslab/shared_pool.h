@@ -42,9 +42,18 @@ bool hak_pool_extend(hak_shared_pool_t *pool, hak_slab_t *first, unsigned span,
 size_t hak_pool_purge(hak_shared_pool_t *pool, uint64_t before, size_t max_bytes,
                       size_t *slabs);
 
+/* What may go: what has been idle since `before` or longer. Where a huge page would have
+ * to be split for it, so that what stays has small ones from then on, it is since
+ * `split`: mostly the rest of its SuperSlab is about to be free, and goes whole. */
+typedef struct hak_pool_idle {
+  uint64_t before, split; /* ns */
+  bool again;             /* pools that have lately given nothing are looked at, too */
+} hak_pool_idle_t;
+
 /* The same in the pool that has waited longest, whatever heap it is of; *any: there was
  * one. A pool that gives nothing is not looked at again for a while. */
-size_t hak_pool_purge_oldest(uint64_t before, size_t max_bytes, size_t *slabs, bool *any);
+size_t hak_pool_purge_oldest(hak_pool_idle_t idle, size_t max_bytes, size_t *slabs,
+                             bool *any);
 /* In the child of a fork: a thread that is not there was at that. */
 void hak_pool_forget_visit(hak_shared_pool_t *pool);
 

@@ -62,8 +62,10 @@ typedef struct hak_superslab {
   _Atomic(hak_budget_t *) budget; /* [lock: pool or regions] of the heap that has it, or
                                      NULL */
   hak_atomic_u32_t huge;          /* [lock: regions] it asks for huge pages; see huge.h */
-  uint32_t run;                   /* [lock: pool] longest run of free slots */
-  uint32_t tree_run;              /* [lock: pool] longest `run` in its subtree */
+  hak_atomic_u32_t parted; /* [lock: regions] some of its pages have gone while others
+                              stayed; cleared by whoever has all slots */
+  uint32_t run;            /* [lock: pool] longest run of free slots */
+  uint32_t tree_run;       /* [lock: pool] longest `run` in its subtree */
   const void *purging; /* [lock: regions] of one that nobody has: the thread that gives
                           its pages back, and has all slots meanwhile; or NULL */
   hak_slab_t slabs[HAK_SUPERSLAB_SLABS] __attribute__((aligned(HAK_CACHE_LINE)));

@@ -149,6 +149,63 @@ TEST_IN_CHILD(wishes__of_heaps_and_of_the_program_are_heeded, 60) {
   CHECK_EQ(hak_heap_destroy(heap), 0);
 }
 
+TEST_IN_CHILD(small__pages_of_a_heap_found_dense_become_huge_ones, 60) {
+  if (!has_huge_pages()) return;
+  for (int mend = 0; mend <= 1; mend++) {
+    CHECK_EQ(hak_option_set(HAK_OPTION_HUGE_MEND, mend), 0);
+    hak_heap_t *heap = hak_heap_create(NULL);
+    size_t count = fill(heap, 24 * PIECE, 1000, 1000);
+    look();
+    CHECK_EQ(is_huge(g_blocks[0]), mend != 0);
+    empty(count, 0);
+    CHECK_EQ(hak_heap_destroy(heap), 0);
+    CHECK(hak_collect(NULL, SIZE_MAX, HAK_COLLECT_ALL) > 0);
+  }
+}
+
+TEST_IN_CHILD(small__pages_stay_small_where_some_were_given_back, 60) {
+  if (!has_huge_pages()) return;
+  hak_heap_t *heap = hak_heap_create(NULL);
+  size_t count = fill(heap, PIECE, 4096, 4096);
+  char *first = g_blocks[0];
+  for (size_t i = 100; i < 300; i++) hak_free(g_blocks[i]);
+  CHECK(hak_collect(heap, SIZE_MAX, HAK_COLLECT_ALL) > 0);
+  for (size_t i = 0; i < count; i++) {
+    if (i >= 100 && i < 300) continue;
+    memset(g_blocks[i], 2, 4096);
+  }
+  count = fill(heap, 24 * PIECE, 4096, 4096); /* what was given back as well */
+  CHECK(count_huge(g_blocks, count) > count / 2);
+  CHECK(!is_huge(first));
+}
+
+TEST_IN_CHILD(superslab__with_few_pages_left_comes_back_with_huge_ones, 60) {
+  if (!has_huge_pages()) return;
+  CHECK_EQ(hak_option_set(HAK_OPTION_PURGE_SURPLUS, 0), 0);
+  hak_heap_t *heap = hak_heap_create(NULL);
+  size_t count = fill(heap, 24 * PIECE, 4096, 4096);
+  empty(count, 400);
+  CHECK(hak_collect(NULL, SIZE_MAX, HAK_COLLECT_ALL) > 20 * PIECE);
+  CHECK_EQ(hak_heap_destroy(heap), 0); /* what it had stays, a quarter of each */
+  heap = hak_heap_create(NULL);
+  count = fill(heap, 24 * PIECE, 4096, 4096);
+  CHECK(count_huge(g_blocks, count) > count / 2);
+  CHECK_EQ(hak_check(heap), 0);
+  empty(count, 0);
+  CHECK_EQ(hak_heap_destroy(heap), 0);
+}
+
+TEST_IN_CHILD(look__comes_again_after_as_many_as_are_granted, 60) {
+  if (!has_huge_pages()) return;
+  CHECK_EQ(hak_option_set(HAK_OPTION_HUGE_MEND, 0), 0);
+  CHECK_EQ(hak_option_set(HAK_OPTION_HUGE_GRANT, 1), 0);
+  hak_heap_t *heap = hak_heap_create(NULL);
+  size_t count = fill(heap, 24 * PIECE, 1000, 1000), huge = count_huge(g_blocks, count);
+  CHECK_MSG(huge > count / 4 && huge < count * 3 / 5, "%zu of %zu", huge, count);
+  empty(count, 0);
+  CHECK_EQ(hak_heap_destroy(heap), 0);
+}
+
 TEST_IN_CHILD(tail__of_a_large_block_has_small_pages, 60) {
   if (!has_huge_pages()) return;
   enum {
@@ -232,6 +289,10 @@ TEST_MAIN(T(dense__heaps_have_huge_pages_beyond_their_first_superslab),
           T(sparse__heaps_never_have_huge_pages),
           T(part__that_is_given_back_asks_for_small_pages),
           T(wishes__of_heaps_and_of_the_program_are_heeded),
+          T(small__pages_of_a_heap_found_dense_become_huge_ones),
+          T(small__pages_stay_small_where_some_were_given_back),
+          T(superslab__with_few_pages_left_comes_back_with_huge_ones),
+          T(look__comes_again_after_as_many_as_are_granted),
           T(tail__of_a_large_block_has_small_pages),
           T(large__blocks_have_huge_pages_where_such_blocks_are_written_to),
           T(untouched__large_blocks_stay_so))

@@ -4,6 +4,7 @@
 
 #include "base/option.h"
 #include "heap/lifecycle.h"
+#include "superslab/huge.h"
 #include "superslab/locate.h"
 #include "superslab/region.h"
 
@@ -278,6 +279,25 @@ static void purge__obeys_time_bytes_and_slabs(void **state) {
   check_sums();
 }
 
+static void purge__takes_a_superslab_with_huge_pages_as_a_whole(void **state) {
+  (void)state;
+  for (int i = 0; i < 2; i++) {
+    CHECK(get(1, HAK_SUPERSLAB_SIZE));
+    CHECK(commit_all(g_runs[i].first));
+  }
+  hak_os_scope_t before = hak_os_enter(HAK_OS_GIVING);
+  CHECK(hak_huge_set(g_runs[0].first, true));
+  hak_superslab_t *huge = g_runs[0].first;
+  give(1, 1, 20);
+  give(0, 1, 10);
+  size_t slabs = SIZE_MAX;
+  CHECK_EQ(hak_region_purge_whole(100, HAK_SLAB_SIZE, &slabs), HAK_SUPERSLAB_SIZE);
+  CHECK(hak_superslab_is_huge(huge));
+  CHECK_EQ(hak_region_purge_whole(100, HAK_SLAB_SIZE, &slabs), HAK_SLAB_SIZE);
+  hak_os_leave(before);
+  check_sums();
+}
+
 static bool count_visit(hak_superslab_t *ss, void *ctx) {
   (void)ss;
   return --*(int *)ctx > 0;
@@ -310,4 +330,5 @@ TEST_MAIN_FRESH(
     cmocka_unit_test_setup_teardown(exhaustion__leaves_room_for_what_covers_a_region,
                                     setup_far, test_over_os_teardown),
     R(failures__leave_regions_as_they_were), R(purge__obeys_time_bytes_and_slabs),
+    R(purge__takes_a_superslab_with_huge_pages_as_a_whole),
     R(visit__sees_every_superslab_ever_used_until_told_to_stop))

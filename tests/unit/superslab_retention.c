@@ -5,6 +5,7 @@
 
 #include "heap/lifecycle.h"
 #include "pages/mapping.h"
+#include "superslab/huge.h"
 #include "superslab/pool_prefault.h"
 #include "superslab/region.h"
 #include "superslab/retention.h"
@@ -255,6 +256,53 @@ static void surplus__goes_at_once_down_to_what_is_in_use(void **state) {
   CHECK_EQ(hak_load_relaxed(&hak_retained_over) == HAK_IDLE_SURPLUS, false);
 }
 
+static bool ask_for_huge_pages(hak_superslab_t *ss, void *ctx) {
+  ++*(int *)ctx;
+  return hak_huge_set(ss, true);
+}
+
+static bool count_huge(hak_superslab_t *ss, void *ctx) {
+  *(int *)ctx += hak_superslab_is_huge(ss);
+  return true;
+}
+
+/* Mostly the rest of such a SuperSlab is about to be free. */
+static void surplus__splits_huge_pages_only_where_it_stays(void **state) {
+  (void)state;
+  set_policy(1, 0);
+  make_idle();
+  int huge = 0, left = 0;
+  hak_os_scope_t before = hak_os_enter(HAK_OS_GIVING);
+  hak_pool_visit(&g_pool, ask_for_huge_pages, &huge);
+  hak_os_leave(before);
+  for (int i = 0; i < 100; i++) hak_retention_trim(&g_pool); /* no time passes */
+  CHECK_EQ(hak_retained_bytes(), IDLE);
+  CHECK_EQ(g_os.calls[TEST_OS_PURGE], 0);
+  pass_ms(100);
+  CHECK_EQ(hak_retained_bytes(), 2 * MIB);
+  hak_pool_visit(&g_pool, count_huge, &left);
+  CHECK(left < huge);
+}
+
+static void surplus__splits_huge_pages_at_once_where_little_is_in_use(void **state) {
+  (void)state;
+  set_policy(1, 0);
+  set_options(1, 1000, 0, (int64_t)GIB);
+  make_idle();
+  int huge = 0;
+  hak_os_scope_t before = hak_os_enter(HAK_OS_GIVING);
+  hak_pool_visit(&g_pool, ask_for_huge_pages, &huge);
+  hak_os_leave(before);
+  hak_retention_trim(&g_pool); /* finds nothing that may go */
+  CHECK_EQ(hak_retained_bytes(), IDLE);
+  for (int i = 0; i < SPANS; i += 8) {
+    hak_pool_put(&g_pool, g_spans[i], SPAN_SLABS / 2);
+    hak_pool_put(&g_pool, g_spans[i + 4], SPAN_SLABS / 2);
+  }
+  for (int i = 0; i < 100; i++) hak_retention_trim(&g_pool); /* no time passes */
+  CHECK_EQ(hak_retained_bytes(), hak_idle_ceiling());
+}
+
 /* Rounds that use and free the same memory: the first is regretted, and the allowance
  * that comes of it covers the next ones. */
 static void surplus__that_is_needed_again_is_allowed_for(void **state) {
@@ -468,6 +516,8 @@ TEST_MAIN_FRESH(R(idle_memory__stays_until_the_decay_and_goes_to_the_cap_after),
                 R(refusal__of_the_os_keeps_the_sums_and_is_tried_again),
                 R(floor__is_a_share_of_what_is_in_use),
                 R(surplus__goes_at_once_down_to_what_is_in_use),
+                R(surplus__splits_huge_pages_only_where_it_stays),
+                R(surplus__splits_huge_pages_at_once_where_little_is_in_use),
                 R(surplus__that_is_needed_again_is_allowed_for),
                 R(allowance__halves_with_each_decay_without_need),
                 R(allowance__is_no_more_than_there_is),

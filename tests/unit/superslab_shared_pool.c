@@ -8,6 +8,8 @@
 #include <string.h>
 
 #include "heap/lifecycle.h"
+#include "superslab/huge.h"
+#include "superslab/pool_prefault.h"
 #include "superslab/region.h"
 #include "superslab/shared_pool.h"
 
@@ -292,6 +294,23 @@ static void purge__gives_nothing_that_has_not_been_idle_long_enough(void **state
   check_all();
 }
 
+/* Nobody knows how much of it will be used. */
+static void kept__superslab_that_loses_its_pages_asks_for_small_ones(void **state) {
+  (void)state;
+  CHECK(hak_pool_reserve(&g_pool, HAK_SUPERSLAB_SIZE));
+  CHECK(get(32, 1, HAK_SUPERSLAB_SIZE, false));
+  hak_superslab_t *ss = hak_slab_superslab(g_spans[0].slab);
+  hak_os_scope_t before = hak_os_enter(HAK_OS_GIVING);
+  CHECK(hak_huge_set(ss, true));
+  put(0, 32);
+  CHECK(hak_superslab_is_huge(ss));
+  size_t slabs = SIZE_MAX;
+  CHECK_EQ(hak_pool_purge(&g_pool, UINT64_MAX, EVERYTHING, &slabs), HAK_SUPERSLAB_SIZE);
+  hak_os_leave(before);
+  CHECK(!hak_superslab_is_huge(ss));
+  CHECK(hak_pool_is_valid(&g_pool));
+}
+
 static void purge__that_the_os_refuses_ends_and_changes_nothing(void **state) {
   (void)state;
   CHECK(get(1, 1, 4096, false));
@@ -387,6 +406,7 @@ TEST_MAIN_FRESH(P(pool__follows_the_model_through_random_changes),
                 P(superslab__that_is_wholly_free_goes_back_with_its_pages),
                 P(no_grow__takes_what_has_its_pages_and_asks_nobody),
                 P(purge__gives_nothing_that_has_not_been_idle_long_enough),
+                P(kept__superslab_that_loses_its_pages_asks_for_small_ones),
                 P(purge__that_the_os_refuses_ends_and_changes_nothing),
                 P(failures__of_the_os_give_null_and_leave_the_pool_as_it_was),
                 P(pool__gives_no_slab_to_two_threads))

@@ -163,6 +163,26 @@ static size_t part_in_leaf(uintptr_t address, size_t count) {
   return count < left ? count : left;
 }
 
+/* The pages that lie in the table's part as a whole. */
+static void purge_part(void *part, size_t bytes) {
+  uintptr_t from = hak_align_up((uintptr_t)part, root_os->page_size);
+  uintptr_t end = hak_align_down((uintptr_t)part + bytes, root_os->page_size);
+  if (from < end) hak_os_purge(root_os, (void *)from, end - from);
+}
+
+HAK_SLOW void hak_registry_purge(uintptr_t address, size_t size) {
+  if (!hak_os_may_give() || !hak_os_keeps_zeroes(root_os)) return;
+  for (size_t count = size >> HAK_SLAB_SHIFT; count > 0;) {
+    size_t part = part_in_leaf(address, count);
+    hak_leaf_t *leaf = leaf_of(address);
+    size_t slab = hak_leaf_slab(address);
+    purge_part((void *)&leaf->entry[slab], part * sizeof leaf->entry[0]);
+    purge_part((void *)&leaf->note[slab], part * sizeof leaf->note[0]);
+    address += part << HAK_SLAB_SHIFT;
+    count -= part;
+  }
+}
+
 void hak_registry_set_notes(uintptr_t address, size_t count, uint32_t first,
                             uint32_t step) {
   for (size_t done = 0; done < count;) {

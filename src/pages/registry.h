@@ -114,6 +114,11 @@ void hak_registry_set_entries(uintptr_t address, size_t count, uint64_t entry);
 void hak_registry_forget_entries(uintptr_t address, size_t count, uint64_t first,
                                  size_t bytes);
 
+/* Gives pages of the tables back that say nothing but of a range in which nobody has a
+ * slab, so that they hold zeroes and go on reading as such. The range is not released
+ * yet. Where pages may not go now, nothing happens. No lock held. */
+void hak_registry_purge(uintptr_t address, size_t size);
+
 extern hak_atomic_u64_t hak_registry_reserved; /* bytes of address space */
 
 /* Calls `visit` for each of the tables in use, most of whose pages nobody has touched.

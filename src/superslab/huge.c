@@ -17,8 +17,8 @@ static bool is_huge_at_locked(hak_region_t *region, int64_t i) {
 static bool note_locked(hak_superslab_t *ss, bool huge) {
   hak_lock_assert_held(&hak_regions.lock);
   hak_region_t *region = hak_region_of(ss);
-  int sides = is_huge_at_locked(region, (int64_t)ss->index - 1) +
-              is_huge_at_locked(region, (int64_t)ss->index + 1);
+  int sides = is_huge_at_locked(region, (int64_t)hak_superslab_index(ss) - 1) +
+              is_huge_at_locked(region, (int64_t)hak_superslab_index(ss) + 1);
   int64_t more = huge ? 1 - sides : sides - 1;
   if (more > 0 && hak_load_relaxed(&hak_huge_pieces) >= HAK_HUGE_PIECES) return false;
   hak_store_relaxed(&ss->huge, huge);

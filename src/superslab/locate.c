@@ -36,7 +36,7 @@ static void find_in_run(hak_superslab_t *ss, const char *unit, hak_place_t *plac
   char *start = hak_load_relaxed(&ss->extent.block);
   if (start == NULL) return;
   size_t back = (size_t)(unit - start) >> HAK_SUPERSLAB_SHIFT;
-  if (back > ss->index) return; /* read while the run changes */
+  if (back > hak_superslab_index(ss)) return; /* read while the run changes */
   place->extent = &(ss - back)->extent;
   place->start = start;
   place->cls = HAK_CLASS_LARGE;

@@ -120,7 +120,7 @@ hak_superslab_t *hak_region_acquire_committed(const hak_os_t *os, void *heap,
     hak_lock_release(&hak_regions.lock);
     return NULL;
   }
-  hak_region_take_run_locked(hak_region_of(ss), ss->index, 1);
+  hak_region_take_run_locked(hak_region_of(ss), hak_superslab_index(ss), 1);
   hand_out_locked(ss, 1, HAK_EXTENT_SLABS, heap);
   return ss;
 }
@@ -133,7 +133,7 @@ static void give_locked(hak_superslab_t *ss, uint32_t count, uint64_t now) {
   }
   hak_superslab_uncharge_all(ss, count);
   hak_superslab_put_all_locked(&hak_regions.lock, ss, count, now);
-  hak_region_untake_run_locked(hak_region_of(ss), ss->index, count);
+  hak_region_untake_run_locked(hak_region_of(ss), hak_superslab_index(ss), count);
 }
 
 hak_atomic_u64_t hak_regions_given;
@@ -170,7 +170,7 @@ static size_t purge(uint64_t before, size_t max_bytes, size_t *slabs, bool huge_
     hak_superslab_t *ss = hak_regions.retained.first;
     if (ss == NULL || ss->idle_since > before) break;
     uint64_t idle_since = ss->idle_since;
-    hak_region_take_run_locked(hak_region_of(ss), ss->index, 1);
+    hak_region_take_run_locked(hak_region_of(ss), hak_superslab_index(ss), 1);
     hak_superslab_take_locked(&hak_regions.lock, ss, 0, HAK_SUPERSLAB_SLABS);
     ss->purging = hak_os_self();
     hak_lock_release(&hak_regions.lock);
@@ -185,7 +185,7 @@ static size_t purge(uint64_t before, size_t max_bytes, size_t *slabs, bool huge_
     hak_lock_acquire(&hak_regions.lock);
     ss->purging = NULL;
     hak_superslab_put_locked(&hak_regions.lock, ss, 0, HAK_SUPERSLAB_SLABS, idle_since);
-    hak_region_untake_run_locked(hak_region_of(ss), ss->index, 1);
+    hak_region_untake_run_locked(hak_region_of(ss), hak_superslab_index(ss), 1);
     if (got == 0) break; /* the OS refuses: do not go round for ever */
   }
   hak_lock_release(&hak_regions.lock);

@@ -45,11 +45,16 @@ static hak_region_t *empty_record_locked(uint32_t count) {
 static hak_region_t *record_get(uint32_t count) {
   hak_lock_acquire(&hak_regions.lock);
   hak_region_t *region = empty_record_locked(count);
-  if (region != NULL) region->reviving = true;
+  size_t bare = region != NULL ? region->bare : 0;
+  if (region != NULL) {
+    region->reviving = true;
+    region->bare = 0;
+  }
   hak_lock_release(&hak_regions.lock);
+  if (bare != 0) hak_meta_reuse(bare);
   if (region != NULL) return region;
   size_t size = head_size(count) + count * sizeof(hak_superslab_t);
-  region = hak_meta_alloc(hak_registry_os(), size, HAK_CACHE_LINE);
+  region = hak_meta_alloc_pages(hak_registry_os(), size);
   if (region == NULL) return NULL;
   region->records = count;
   region->superslabs = (hak_superslab_t *)(void *)((char *)region + head_size(count));

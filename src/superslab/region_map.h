@@ -39,7 +39,9 @@ typedef struct hak_region {
   bool unadvised;                    /* [lock: regions] which pages it begins with is
                                         still to be asked for */
   bool reviving;                     /* [lock: regions] an empty record that somebody
-                                        fills */
+                                        fills, or takes the pages of */
+  size_t bare;                       /* [lock: regions] bytes of an empty record's pages
+                                        that were given back */
   hak_superslab_t *superslabs;       /* [const] `records` of them */
   uint64_t free[];                   /* [lock: regions] bit i: SuperSlab i is free */
 } hak_region_t;
@@ -84,7 +86,7 @@ HAK_HOT hak_region_t *hak_region_of(const hak_superslab_t *ss) { return ss->regi
 
 /* The SuperSlab `distance` places further on in its region. */
 HAK_HOT hak_superslab_t *hak_superslab_at(hak_superslab_t *ss, uint32_t distance) {
-  return &hak_region_of(ss)->superslabs[ss->index + distance];
+  return &hak_region_of(ss)->superslabs[hak_superslab_index(ss) + distance];
 }
 
 /* Records that are made. */

@@ -2,6 +2,7 @@
 
 #include "base/wait.h"
 #include "os/reservation.h"
+#include "pages/meta.h"
 #include "pages/registry.h"
 #include "superslab/huge.h"
 #include "superslab/region_growth.h"
@@ -48,7 +49,35 @@ static HAK_SLOW hak_os_note_t *take_down_locked(hak_region_t *region) {
   hak_os_note_t *note = hak_os_release_begin(region->os, region->start, region->size);
   region->start = NULL;
   region->os = NULL;
+  region->reviving = true; /* until end_down */
   return note;
+}
+
+/* Gives back the pages of the records of SuperSlabs, but for those that they share with
+ * the region's. Whoever comes late reads of SuperSlabs that nobody has. */
+static HAK_SLOW size_t purge_records(hak_region_t *region) {
+  enum {
+    PAGE = 4096
+  };
+  uintptr_t records = (uintptr_t)region->superslabs;
+  uintptr_t from = hak_align_up(records, PAGE);
+  uintptr_t end = records + region->records * sizeof(hak_superslab_t);
+  end = hak_align_down(end, PAGE);
+  bool ok = end > from && hak_os_may_give() &&
+            hak_meta_purge(hak_registry_os(), (void *)from, end - from);
+  return ok ? end - from : 0;
+}
+
+/* The rest of what take_down_locked began, for which the region's record is needed. */
+static HAK_SLOW void end_down(hak_region_t *region, hak_os_note_t *note) {
+  /* Before the range goes, and the next one there may be somebody's. */
+  hak_registry_purge((uintptr_t)region->base, region->size);
+  hak_os_release_end(note);
+  size_t bare = purge_records(region);
+  hak_lock_acquire(&hak_regions.lock);
+  region->bare = bare;
+  region->reviving = false;
+  hak_lock_release(&hak_regions.lock);
 }
 
 /* --- the process's hooks ----------------------------------------------------------- */
@@ -78,9 +107,9 @@ static uint64_t free_locked(void) {
 }
 
 /* The youngest region that may go, taken down; NULL if none may. */
-static HAK_SLOW hak_os_note_t *take_down_one(uint64_t before, bool all) {
+static HAK_SLOW hak_region_t *take_down_one(uint64_t before, bool all,
+                                            hak_os_note_t **note) {
   hak_region_t *last = NULL;
-  hak_os_note_t *note = NULL;
   hak_lock_acquire(&hak_regions.lock);
   uint64_t keep = all ? 0 : hak_region_next_size_locked() >> HAK_SUPERSLAB_SHIFT;
   uint64_t have = hak_regions.visitors == 0 ? free_locked() : 0;
@@ -89,15 +118,16 @@ static HAK_SLOW hak_os_note_t *take_down_one(uint64_t before, bool all) {
     if (have >= keep + region->count && is_idle_locked(region, before, all))
       last = region;
   }
-  if (last != NULL) note = take_down_locked(last);
+  if (last != NULL) *note = take_down_locked(last);
   hak_lock_release(&hak_regions.lock);
-  return note;
+  return last;
 }
 
 HAK_SLOW void hak_regions_release(uint64_t before, bool all) {
   hak_os_note_t *note;
-  while (hak_os_may_give() && (note = take_down_one(before, all)) != NULL) {
-    hak_os_release_end(note);
+  hak_region_t *region;
+  while (hak_os_may_give() && (region = take_down_one(before, all, &note)) != NULL) {
+    end_down(region, note);
   }
 }
 
@@ -122,6 +152,6 @@ void hak_regions_end(const hak_os_t *os) {
     hak_lock_acquire(&hak_regions.lock);
     bool its = region->os == os;
     hak_lock_release(&hak_regions.lock);
-    if (its) hak_os_release_end(end_own(region));
+    if (its) end_down(region, end_own(region));
   }
 }

@@ -9,11 +9,12 @@ void hak_superslab_init(hak_superslab_t *ss, void *region, uint32_t index, char 
   ss->extent.os = os;
   hak_store_relaxed(&ss->free, HAK_ALL_SLOTS);
   /* A record that serves again keeps its place, which somebody who looks an address up
-   * late may read now. */
-  if (region != NULL && ss->region == region) return;
-  ss->region = region;
-  ss->index = index;
-  for (unsigned i = 0; i < HAK_SUPERSLAB_SLABS; i++) ss->slabs[i].slot = (uint8_t)i;
+   * late may read now. But some of its pages may have been given back. */
+  if (ss->region != region) ss->region = region;
+  if (hak_superslab_index(ss) != index) hak_store_relaxed(&ss->index, index);
+  for (unsigned i = 0; i < HAK_SUPERSLAB_SLABS; i++) {
+    if (ss->slabs[i].slot != i) ss->slabs[i].slot = (uint8_t)i;
+  }
 }
 
 static void set_bits(hak_atomic_u32_t *word, uint32_t bits, bool on) {

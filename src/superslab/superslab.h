@@ -41,8 +41,9 @@ struct hak_superslab_queue;
 
 typedef struct hak_superslab {
   hak_extent_t extent;
-  void *region;   /* [const] what it lies in; see hak_region_of */
-  uint32_t index; /* [const] in its region */
+  void *region;           /* [const] what it lies in; see hak_region_of */
+  hak_atomic_u32_t index; /* [const] in its region; 0 while the record has no pages,
+                             which late lookups may read */
   /* Both read without the lock as statistics. */
   hak_atomic_u32_t free;     /* [lock: pool or regions] bit i: nobody has slot i */
   hak_atomic_u32_t retained; /* [lock: pool or regions] free slots with committed pages */
@@ -188,6 +189,9 @@ HAK_HOT bool hak_superslab_is_whole(const hak_superslab_t *ss, unsigned first,
 }
 HAK_HOT hak_budget_t *hak_superslab_budget(const hak_superslab_t *ss) {
   return hak_load_relaxed(&((hak_superslab_t *)ss)->budget);
+}
+HAK_HOT uint32_t hak_superslab_index(const hak_superslab_t *ss) {
+  return hak_load_relaxed(&ss->index);
 }
 HAK_HOT char *hak_superslab_slot(const hak_superslab_t *ss, unsigned slot) {
   return ss->extent.base + ((size_t)slot << HAK_SLAB_SHIFT);

@@ -267,16 +267,26 @@ static bool recover_slots(hak_superslab_t *ss, void *ctx) {
   return true;
 }
 
-static bool add_committed(hak_superslab_t *ss, void *sum) {
-  *(uint64_t *)sum += hak_superslab_committed(ss);
+typedef struct pages_sum {
+  uint64_t committed, holes; /* bytes */
+} pages_sum_t;
+
+static bool add_pages(hak_superslab_t *ss, void *ctx) {
+  pages_sum_t *sum = ctx;
+  sum->committed += hak_superslab_committed(ss);
+  for (unsigned i = 0; i < HAK_SUPERSLAB_SLABS; i++) {
+    uint32_t holes = hak_load_relaxed(&ss->slabs[i].holes);
+    sum->holes += hak_count_bits(holes) * ss->extent.os->page_size;
+  }
   return true;
 }
 
 /* A torn thread may have been about to change the count of what is committed. */
 static void recount_committed(void) {
-  uint64_t sum = 0;
-  hak_region_visit(add_committed, &sum);
-  hak_store_relaxed(&hak_slots_committed, sum);
+  pages_sum_t sum = {0, 0};
+  hak_region_visit(add_pages, &sum);
+  hak_store_relaxed(&hak_slots_committed, sum.committed);
+  hak_store_relaxed(&hak_hole_bytes, sum.holes);
 }
 
 static void reclaim_slab(hak_heap_t *heap, hak_slab_t *slab, void *me) {

@@ -9,14 +9,13 @@
 #include "pages/clock.h"
 #include "pages/idle.h"
 #include "superslab/pool_prefault.h"
+#include "tiny/hold.h"
 
 #define NS_PER_US ((uint64_t)1000)
-/* Between two sweeps, and between two pieces of one, at least. */
-#define PERIOD_LEAST_NS ((uint64_t)10000000)
-#define PIECE_PERIOD_NS ((uint64_t)1000000)
+#define PERIOD_LEAST_NS ((uint64_t)10000000) /* between two sweeps */
 
 enum {
-  PATIENCE_MOST = 8 /* decays between two sweeps */
+  PATIENCE_MOST = 16 /* half decays between two sweeps */
 };
 
 static hak_atomic_u32_t busy;    /* [any] 1: a thread sweeps; it owns what follows */
@@ -24,8 +23,11 @@ static hak_atomic_u64_t next_at; /* [any] ns; written by who sweeps */
 static uint32_t at_heap;         /* [owner: who sweeps] the heap to go on with; 0, with
                                     at_class 0: a sweep begins */
 static uint32_t at_class;        /* [owner: who sweeps] the class of it */
-static bool aged;                /* [owner: who sweeps] some of it is due the next time */
-static uint32_t patience = 1;    /* [owner: who sweeps] decays between two sweeps */
+static hak_atomic_u32_t aged;    /* [any] 1: some of it is due the next time */
+static hak_atomic_u32_t sweeps;  /* [any] so many were begun; written by who sweeps */
+static uint64_t last_end;        /* [owner: who sweeps] ns */
+static uint32_t in_vain;         /* [owner: who sweeps] sweeps that found nothing */
+static uint32_t patience = 1;    /* [owner: who sweeps] half decays between two sweeps */
 
 bool hak_hole_sweep_is_time(void) {
   return hak_load_relaxed(&hak_idle_others) != HAK_IDLE_NO_OTHERS &&
@@ -44,7 +46,7 @@ uint64_t hak_hole_sweep_due_in(void) {
 void hak_hole_sweep_forget(void) {
   hak_store_relaxed(&busy, 0);
   hak_store_relaxed(&next_at, 0);
-  at_heap = at_class = 0;
+  at_heap = at_class = in_vain = 0;
   patience = 1;
 }
 
@@ -76,7 +78,7 @@ void hak_hole_sweep_leased(hak_thread_t *me, hak_heap_t *heap,
 static bool sweep_heap(hak_thread_t *me, hak_heap_t *heap, hak_hole_bounds_t *bounds) {
   if (hak_load_relaxed(&heap->store->pool.superslabs) == 0) return true;
   if (!hak_heap_try_lease(heap)) {
-    aged = true;
+    hak_store_relaxed(&aged, 1);
     return true;
   }
   bool done = !hak_heap_is_used(heap) || sweep_classes(me, heap, &at_class, bounds);
@@ -84,50 +86,106 @@ static bool sweep_heap(hak_thread_t *me, hak_heap_t *heap, hak_hole_bounds_t *bo
   return done;
 }
 
+/* --- what a thread holds ---------------------------------------------------------------
+ */
+
+bool hak_hole_sweep_is_news(const hak_thread_t *me) {
+  return me->sweep != (uint16_t)hak_load_relaxed(&sweeps) &&
+         me->kind == HAK_THREAD_ATTACHED;
+}
+
+static void list_still(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls) {
+  if (cache->holds[cls].first == NULL || !hak_holes_may_be(cache->store)) return;
+  if (hak_hold_list_still(me, cache, cls)) hak_store_relaxed(&aged, 1);
+}
+
+static void list_cache(hak_thread_cache_t *cache, void *ctx) {
+  hak_heap_t *heap = cache->heap;
+  if (hak_load_relaxed(&cache->heap_id) == NULL || !hak_heap_try_lease(heap)) return;
+  if (hak_load_relaxed(&cache->heap_id) != NULL && !hak_heap_is_orphan(heap)) {
+    for (uint32_t cls = 0; cls < HAK_SHARED_CLASSES; cls++) {
+      list_still(ctx, &cache->cache, cls);
+    }
+  }
+  hak_heap_unlease(heap);
+}
+
+/* One class of the default heap after the other, as far as time allows, then the rest. */
+static void list_held(hak_thread_t *me, uint64_t end) {
+  uint32_t now = hak_load_relaxed(&sweeps);
+  hak_heap_t *heap = hak_heap_get_default();
+  if (!hak_heap_try_lease(heap)) return;
+  bool late = false;
+  for (; me->sweep_class < HAK_SHARED_CLASSES && !late; me->sweep_class++) {
+    list_still(me, &me->cache, me->sweep_class);
+    late = end != 0 && hak_sys_fine_ns() >= end;
+  }
+  hak_heap_unlease(heap);
+  if (late) return;
+  me->sweep_class = 0;
+  me->sweep = (uint16_t)now;
+  hak_caches_visit(me, list_cache, me);
+}
+
 /* --- all heaps -----------------------------------------------------------------------
  */
 
 static void begin(void) {
-  aged = false;
+  hak_count_own(&sweeps, 1);
   hak_idle_set_others(HAK_IDLE_OTHERS_SEEN);
 }
 
-/* The time of the next sweep. */
-static uint64_t period(void) {
-  uint64_t made = hak_load_relaxed(&hak_holes_made);
-  uint64_t needed = hak_load_relaxed(&hak_holes_needed);
-  hak_store_relaxed(&hak_holes_made, made / 2);
-  hak_store_relaxed(&hak_holes_needed, needed / 2);
-  if (made != 0 && needed > made / 2) {
+/* When the next sweep comes. What was needed again cost a call and a fault for each page
+ * or so: if that was more than a twentieth of the time, it takes twice as long. */
+static uint64_t period(uint64_t now) {
+  enum {
+    PAGE = 4096,
+    NS_PER_PAGE = 2000,
+    SHARE = 20,
+    PER_DECAY = 2
+  };
+  uint64_t cost = hak_exchange_relaxed(&hak_holes_needed, 0) / PAGE * NS_PER_PAGE;
+  uint64_t passed = now - last_end;
+  last_end = now;
+  if (cost > passed / SHARE) {
     if (patience < PATIENCE_MOST) patience *= 2;
   } else if (patience > 1) {
     patience /= 2;
   }
-  uint64_t ns = hak_idle_decay() * patience;
+  uint64_t ns = hak_idle_decay() / PER_DECAY * patience;
   return ns > PERIOD_LEAST_NS ? ns : PERIOD_LEAST_NS;
 }
 
+/* Threads look at what they hold after a sweep has begun, so one more is to find nothing
+ * before there is nothing to wait for. */
 static void end(void) {
+  enum {
+    IN_VAIN = 2
+  };
   /* Relaxed: what comes in between is found once more comes. */
   uint32_t seen = HAK_IDLE_OTHERS_SEEN;
-  if (!aged && hak_cas_relaxed(&hak_idle_others, &seen, HAK_IDLE_NO_OTHERS)) {
+  bool any = hak_load_relaxed(&aged) != 0 || hak_load_relaxed(&hak_idle_others) != seen;
+  hak_store_relaxed(&aged, 0);
+  in_vain = any ? 0 : in_vain + 1;
+  if (in_vain >= IN_VAIN &&
+      hak_cas_relaxed(&hak_idle_others, &seen, HAK_IDLE_NO_OTHERS)) {
     hak_idle_look();
   }
-  hak_store_relaxed(&next_at, hak_clock_cached() + period());
+  uint64_t now = hak_clock_cached();
+  hak_store_relaxed(&next_at, now + period(now));
 }
 
-/* Goes on with the sweep; true if that was all of it. */
-static bool sweep(hak_thread_t *me, hak_hole_bounds_t *bounds) {
+/* Goes on with the sweep, as far as the bounds say. */
+static void sweep(hak_thread_t *me, hak_hole_bounds_t *bounds) {
   if (at_heap == 0 && at_class == 0) begin();
   for (; at_heap < hak_heaps_made(); at_heap++, at_class = 0) {
     hak_heap_t *heap = hak_heap_at(at_heap);
     bool done = heap == NULL || sweep_heap(me, heap, bounds);
-    if (bounds->aged) aged = true;
-    if (!done) return false;
+    if (bounds->aged) hak_store_relaxed(&aged, 1);
+    if (!done) return;
   }
   at_heap = at_class = 0;
   end();
-  return true;
 }
 
 /* Acquire and release pair with each other: one sweeper sees what the last one left. */
@@ -137,17 +195,14 @@ static bool try_begin(void) {
 }
 static void leave(void) { hak_store_release(&busy, 0); }
 
-static void go_on(hak_thread_t *me, hak_hole_bounds_t *bounds) {
-  bool done = sweep(me, bounds);
-  if (!done) hak_store_relaxed(&next_at, hak_clock_cached() + PIECE_PERIOD_NS);
-}
-
 void hak_hole_sweep_step(hak_thread_t *me) {
-  if (!hak_hole_sweep_is_time() || !hak_os_may_give() || !try_begin()) return;
+  if (!hak_os_may_give()) return;
   uint64_t us = (uint64_t)hak_option(PURGE_CALL_US);
   hak_hole_bounds_t bounds = {.bytes = SIZE_MAX, .slabs = SIZE_MAX};
   if (us != 0) bounds.end = hak_sys_fine_ns() + us * NS_PER_US;
-  go_on(me, &bounds);
+  if (hak_hole_sweep_is_news(me)) list_held(me, bounds.end);
+  if (!hak_hole_sweep_is_time() || !try_begin()) return;
+  sweep(me, &bounds);
   leave();
 }
 
@@ -155,7 +210,7 @@ size_t hak_hole_sweep_due(hak_thread_t *me, size_t max_bytes, size_t *slabs) {
   if (max_bytes == 0 || *slabs == 0 || !hak_hole_sweep_is_time() || !try_begin())
     return 0;
   hak_hole_bounds_t bounds = {.bytes = max_bytes, .slabs = *slabs};
-  go_on(me, &bounds);
+  sweep(me, &bounds);
   leave();
   *slabs = bounds.slabs;
   return bounds.given;
@@ -165,7 +220,7 @@ size_t hak_hole_sweep_all(hak_thread_t *me, size_t max_bytes) {
   if (max_bytes == 0 || hak_option(PURGE_HOLES) == 0 || !try_begin()) return 0;
   hak_hole_bounds_t bounds = {.bytes = max_bytes, .slabs = SIZE_MAX, .all = true};
   at_heap = at_class = 0;
-  go_on(me, &bounds);
+  sweep(me, &bounds);
   leave();
   return bounds.given;
 }

@@ -4,13 +4,16 @@
  * Used by: thread, collect, maintenance, fork, lifecycle, api.
  *
  * A *sweep* goes through the partial lists of all heaps whose threads have caches. What
- * has lain there unchanged since the last one is looked through (tiny/holes.h); sweeps
- * are PURGE_DECAY_MS apart, so a free page is gone within two of them. A sweep is done in
- * pieces of PURGE_CALL_US at the ends of slow paths, as long as there are any lists that
- * changed since they were looked at.
+ * has lain there unchanged since the last one is looked through (tiny/holes.h). Sweeps
+ * are half of PURGE_DECAY_MS apart, so a free page goes after that time or twice as much.
+ * A sweep is done in pieces of PURGE_CALL_US at the ends of slow paths, as long as there
+ * are lists that changed since they were looked at.
  *
- * If more than half of what went was needed again by the next sweep, that one comes after
- * twice the time, up to eight decays.
+ * What a thread holds nobody else may look at. With each sweep the thread itself puts on
+ * the partial lists what it holds and what did not change since the sweep before.
+ *
+ * Where what went is needed again so much that it takes a twentieth of the time to give
+ * it back and to touch it anew, sweeps are further apart, up to eight decays.
  *
  * Thread-safe; one thread sweeps at a time.
  */
@@ -22,7 +25,10 @@
 
 /* There is something to sweep, and it is time, by the cached clock. */
 bool hak_hole_sweep_is_time(void);
-/* A piece of a sweep, if it is time. In a slow path, no lock held. */
+/* There was a sweep since what this thread holds was looked at last. */
+bool hak_hole_sweep_is_news(const hak_thread_t *me);
+/* A piece of a sweep, if it is time, and of what the thread holds. In a slow path, no
+ * lock held. */
 void hak_hole_sweep_step(hak_thread_t *me);
 /* The rest of a sweep, if it is time, up to max_bytes and *slabs looked at. Returns the
  * bytes. */

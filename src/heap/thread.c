@@ -7,6 +7,7 @@
 #include "heap/lifecycle.h"
 #include "heap/thread_end.h"
 #include "heap/threads.h"
+#include "os/os.h"
 
 /* --- a state of its own --------------------------------------------------------------
  */
@@ -85,11 +86,13 @@ HAK_SLOW void hak_thread_trim_slow(hak_shared_pool_t *pool) {
   if (HAK_UNLIKELY(hak_thread_self->to_empty != 0)) empty_some();
   /* Reads the clock, if any memory may be given back. */
   bool is_time = hak_retention_is_time(pool);
-  if (!is_time && !hak_hole_sweep_is_time()) return;
+  bool holes = hak_os_may_give() &&
+               (hak_hole_sweep_is_time() || hak_hole_sweep_is_news(hak_thread_self));
+  if (!is_time && !holes) return;
   hak_thread_t *me = hak_thread_enter_started();
   if (me == NULL) return;
   if (is_time) hak_retention_trim_slow(pool);
-  hak_hole_sweep_step(me);
+  if (holes) hak_hole_sweep_step(me);
   hak_thread_leave(me, HAK_IN_ALLOC);
 }
 

@@ -11,6 +11,7 @@
 hak_atomic_u64_t hak_slots_committed, hak_slots_retained;
 hak_atomic_u64_t hak_mappings_committed, hak_mappings_retained;
 hak_atomic_u64_t hak_slots_kept;
+hak_atomic_u64_t hak_hole_bytes;
 hak_atomic_u32_t hak_idle_others;
 hak_atomic_u32_t hak_retained_over __attribute__((aligned(HAK_CACHE_LINE)));
 
@@ -29,8 +30,8 @@ static uint64_t most(uint64_t a, uint64_t b) { return a > b ? a : b; }
 
 /* The counts are read one after the other, so the difference may be off for a moment. */
 static uint64_t used(uint64_t idle) {
-  uint64_t all = committed();
-  return all > idle ? all - idle : 0;
+  uint64_t all = committed(), not_used = idle + hak_load_relaxed(&hak_hole_bytes);
+  return all > not_used ? all - not_used : 0;
 }
 
 static uint64_t floor_of(uint64_t in_use) {
@@ -102,6 +103,12 @@ static HAK_SLOW void confirm(void) {
   hak_store_relaxed(&hak_idle_surplus.at, hak_clock_cached());
 }
 
+HAK_SLOW void hak_idle_note_others_slow(void) {
+  if (hak_load_relaxed(&hak_slots_committed) > (uint64_t)hak_option(RETAIN_BYTES)) {
+    hak_idle_set_others(HAK_IDLE_OTHERS_NEW);
+  }
+}
+
 void hak_note_retained(hak_atomic_u64_t *retained, int64_t bytes) {
   if (bytes < 0 && HAK_UNLIKELY(hak_load_relaxed(&hak_idle_surplus.allowance) != 0))
     confirm();
@@ -119,6 +126,7 @@ void hak_idle_stop(void) {
   hak_store_relaxed(&hak_slots_retained, 0);
   hak_store_relaxed(&hak_slots_kept, 0);
   hak_store_relaxed(&hak_retained_over, HAK_IDLE_FEW);
+  hak_store_relaxed(&hak_hole_bytes, 0);
   hak_store_relaxed(&hak_idle_others, HAK_IDLE_NO_OTHERS);
   hak_regret_t *regrets[] = {&hak_idle_surplus, &hak_idle_shrunk};
   for (int i = 0; i < 2; i++) {

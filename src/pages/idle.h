@@ -7,7 +7,7 @@
  * the floor and the ceiling it goes once it is old. What lies beyond the ceiling goes at
  * once, because the program may be about to sleep for good:
  *
- *     used    = committed - idle
+ *     used    = committed - idle - holes
  *     floor   = max(RETAIN_BYTES, used / RETAIN_SHARE), at most RETAIN_BYTES_MAX
  *     ceiling = max(floor, used) + allowance,           at most RETAIN_BYTES_MAX
  *
@@ -30,6 +30,9 @@
 extern hak_atomic_u64_t hak_slots_committed, hak_slots_retained;
 extern hak_atomic_u64_t hak_mappings_committed, hak_mappings_retained;
 
+/* Bytes of pages in use that were given back; see tiny/hole_map.h. */
+extern hak_atomic_u64_t hak_hole_bytes;
+
 typedef enum hak_idle_level {
   HAK_IDLE_FEW = 0, /* no more than the floor */
   HAK_IDLE_SOME,    /* more than the floor: what is old is to go */
@@ -50,11 +53,13 @@ typedef enum hak_idle_others {
 } hak_idle_others_t;
 extern hak_atomic_u32_t hak_idle_others; /* hak_idle_others_t */
 void hak_idle_set_others(hak_idle_others_t others);
-/* Some came. */
+/* Some came. They are not worth a look while there is no more memory than may lie idle
+ * for ever. */
+HAK_SLOW void hak_idle_note_others_slow(void);
 HAK_HOT void hak_idle_note_others(void) {
   /* Relaxed: a look that misses some finds them the next time. */
   if (HAK_UNLIKELY(hak_load_relaxed(&hak_idle_others) != HAK_IDLE_OTHERS_NEW)) {
-    hak_idle_set_others(HAK_IDLE_OTHERS_NEW);
+    hak_idle_note_others_slow();
   }
 }
 /* At shutdown, when all memory has been released: the counts begin anew. */

@@ -357,6 +357,7 @@ void hak_pool_forget_run(hak_shared_pool_t *pool, const hak_superslab_t *ss) {
 
 /* Makes no address of the SuperSlab a block's any more. */
 static void clear_superslab(node_t *ss, hak_pool_gone_t *gone) {
+  size_t holes = 0;
   uintptr_t base = (uintptr_t)ss->extent.base;
   hak_registry_set_entries(base, HAK_SUPERSLAB_SLABS, 0);
   hak_locate_set_class(base, HAK_SUPERSLAB_SLABS, HAK_CLASS_NONE);
@@ -367,8 +368,10 @@ static void clear_superslab(node_t *ss, hak_pool_gone_t *gone) {
       gone->large_blocks++;
       gone->large_bytes += hak_load_relaxed(&slab->usable);
     }
+    holes += hak_slab_clear_holes(slab);
     hak_slab_forget(slab);
   }
+  hak_sub_relaxed(&hak_hole_bytes, holes * ss->extent.os->page_size);
 }
 
 static void clear_kept_locked(hak_shared_pool_t *pool, node_t *ss, uint64_t now,

@@ -53,12 +53,14 @@ typedef struct hak_slab {
   hak_atomic_u32_t capacity;  /* [const] blocks that fit; read late by who asks about
                                  any address */
   hak_atomic_u32_t held_back; /* [owner: holder] blocks still out when `room` runs out */
-  hak_atomic_u32_t usable;    /* [owner: who has the block] bytes of a large block */
+  hak_atomic_u32_t usable;    /* [owner: who has the block] bytes of a large block;
+                                 [owner: holder] else blocks that were out at a look */
   hak_atomic_u8_t cls;        /* [const] size class or HAK_CLASS_* */
   hak_atomic_u8_t span;       /* [const] slabs in the span; read late by statistics */
   uint8_t queue : 2;          /* [owner: holder] hak_slab_queue_t */
   uint8_t group : 5; /* [owner: holder] of HAK_QUEUE_PARTIAL: by how full it is */
-  uint8_t aged : 1;  /* [owner: holder] of HAK_QUEUE_PARTIAL: see partial_list.h */
+  uint8_t aged : 1;  /* [owner: holder] of HAK_QUEUE_PARTIAL: see partial_list.h; of
+                        HAK_QUEUE_HELD: `usable` is of a look since it came */
   hak_atomic_u8_t
       committed; /* [owner: who has the slot] OS pages committed, from the slab's start */
   uint8_t dirty : 1;  /* [owner: holder] blocks were carved here before, in this life */
@@ -113,11 +115,17 @@ HAK_HOT void hak_slab_set_class(hak_slab_t *slab, uint32_t cls) {
   hak_store_relaxed(&slab->cls, (uint8_t)cls);
 }
 
+/* Makes no page of the slab a hole any more. Returns how many pages were. */
+HAK_HOT unsigned hak_slab_clear_holes(hak_slab_t *slab) {
+  uint32_t holes = hak_load_relaxed(&slab->holes);
+  if (HAK_UNLIKELY(holes != 0)) hak_store_relaxed(&slab->holes, 0);
+  return hak_count_bits(holes);
+}
+
 /* Nobody has a block of it any more, and nobody can reach it: in no class, FREE. For
  * whole heaps that are cleared; other changes of the word are in tiny/slab.h. */
 HAK_HOT void hak_slab_forget(hak_slab_t *slab) {
   hak_slab_set_class(slab, HAK_CLASS_NONE);
-  hak_store_relaxed(&slab->holes, 0);
   hak_store_relaxed(&slab->word, hak_word_make(HAK_SLAB_FREE, 0));
 }
 

@@ -337,7 +337,12 @@ HAK_SLOW size_t hak_superslab_purge_lost(hak_superslab_t *ss, unsigned first,
 
 void hak_superslab_forget(hak_superslab_t *ss) {
   note_committed(-(int64_t)bytes_of(ss, HAK_ALL_SLOTS));
-  for (unsigned i = 0; i < HAK_SUPERSLAB_SLABS; i++) set_committed(ss, i, 0);
+  size_t holes = 0;
+  for (unsigned i = 0; i < HAK_SUPERSLAB_SLABS; i++) {
+    set_committed(ss, i, 0);
+    holes += hak_slab_clear_holes(&ss->slabs[i]);
+  }
+  hak_sub_relaxed(&hak_hole_bytes, holes * ss->extent.os->page_size);
   hak_store_relaxed(&ss->purged, 0);
   hak_store_relaxed(&ss->zero, 0);
   hak_store_relaxed(&ss->free, HAK_ALL_SLOTS);

@@ -153,6 +153,8 @@ typedef struct hak_thread {
   uint32_t trims;          /* looks at one class since the last at all; see trim.h */
   uint32_t looks;          /* refills that looked at a bin since the thread attached */
   uint32_t quiet_looks;    /* `looks` at the last collection that found it changed */
+  uint16_t sweep;          /* the last sweep that came to what the thread holds */
+  uint16_t sweep_class;    /* while it does: the class to go on with; see hole_sweep.h */
   uint64_t quiet_since;    /* ns; when that was, 0: never */
   uint64_t recalled_at;    /* ns; see recall.h */
   uint32_t recalls;        /* that may still come before the next time */

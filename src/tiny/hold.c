@@ -2,6 +2,7 @@
 
 #include "base/check.h"
 #include "pages/clock.h"
+#include "pages/idle.h"
 #include "superslab/huge.h"
 #include "superslab/locate.h"
 #include "tiny/commit.h"
@@ -53,6 +54,7 @@ void hak_hold_name_bin_locked(hak_thread_t *me, const hak_cache_t *cache,
 static void enqueue(hak_hold_t *hold, hak_slab_t *slab) {
   hak_assert(slab->queue == HAK_QUEUE_NONE);
   slab->queue = HAK_QUEUE_HELD;
+  slab->aged = 0;
   slab->next = NULL;
   slab->prev = hold->last;
   if (hold->last != NULL) {
@@ -62,6 +64,7 @@ static void enqueue(hak_hold_t *hold, hak_slab_t *slab) {
   }
   hold->last = slab;
   hold->slabs++;
+  hak_idle_note_others();
 }
 
 static void dequeue(hak_hold_t *hold, hak_slab_t *slab) {
@@ -177,7 +180,8 @@ void hak_hold_let_go(hak_thread_t *me, const hak_cache_t *cache, hak_slab_t *sla
   hak_hold_set_entry(me, cache, slab, hak_entry_local(me, slab));
 }
 
-static void list_one(hak_thread_t *me, const hak_cache_t *cache, hak_slab_t *slab);
+static void list_one(hak_thread_t *me, const hak_cache_t *cache, hak_slab_t *slab,
+                     bool aged);
 
 /* Does what is due when few blocks of a held slab are out. `early` says that by the
  * slab's own list some still are; others may have pushed them onto the word. */
@@ -188,7 +192,7 @@ static void slab_reached(hak_thread_t *me, const hak_cache_t *cache, hak_slab_t 
     hak_slab_join_remote(me, cache, slab);
     if (hak_slab_out(slab) > 0 && slab->queue == HAK_QUEUE_HELD &&
         hold->slabs > hold->slabs_most) {
-      list_one(me, cache, slab);
+      list_one(me, cache, slab, false);
       return;
     }
     if (hak_slab_out(slab) > 0) {
@@ -299,25 +303,30 @@ void hak_hold_home_any(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls,
 /* HELD -> PARTIAL, for a slab that is in no queue; false if every block is home instead,
  * and the caller must retire the slab. */
 static bool list_locked(hak_thread_t *me, const hak_cache_t *cache,
-                        hak_central_t *central, hak_slab_t *slab) {
+                        hak_central_t *central, hak_slab_t *slab, bool aged) {
   hak_lock_assert_held(&central->lock);
   hak_slab_hear_last(slab);
   hak_hold_set_entry(me, cache, slab, hak_cache_entry(cache, hak_slab_class(slab)));
   if (!hak_slab_held_to_partial_locked(me, cache, slab)) return false;
-  hak_partial_add_locked(central, slab);
+  if (aged) {
+    hak_partial_add_aged_locked(central, slab);
+  } else {
+    hak_partial_add_locked(central, slab);
+  }
   HAK_COUNT(me, slab_shelved, 1);
   cache->holds[hak_slab_class(slab)].credit++;
   return true;
 }
 
 /* Puts a wholly carved slab of the queue on the partial list. */
-static void list_one(hak_thread_t *me, const hak_cache_t *cache, hak_slab_t *slab) {
+static void list_one(hak_thread_t *me, const hak_cache_t *cache, hak_slab_t *slab,
+                     bool aged) {
   uint32_t cls = hak_slab_class(slab);
   hak_central_t *central = central_of(cache, cls);
   dequeue(&cache->holds[cls], slab);
   hak_lock_acquire(&central->lock);
   HAK_COUNT(me, shelf_visits, 1);
-  bool listed = list_locked(me, cache, central, slab);
+  bool listed = list_locked(me, cache, central, slab, aged);
   hak_lock_release(&central->lock);
   if (!listed) hak_hold_retire(me, cache, slab);
 }
@@ -335,7 +344,7 @@ hak_slab_t *hak_hold_dequeue(hak_thread_t *me, const hak_cache_t *cache, uint32_
   for (int i = 0; i < SPARSE_AT_ONCE && hold->slabs > SPARSE_KEPT; i++) {
     hak_slab_t *slab = hold->first;
     if (HAK_LIKELY(!is_sparse(slab))) break;
-    list_one(me, cache, slab);
+    list_one(me, cache, slab, false);
   }
   hak_slab_t *slab = hold->first;
   if (slab != NULL) dequeue(hold, slab);
@@ -353,7 +362,7 @@ void hak_hold_list(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls,
     hak_slab_t *slab = hold->first;
     dequeue(hold, slab);
     if (slab == hold->current) hold->current = NULL;
-    if (!list_locked(me, cache, central, slab)) {
+    if (!list_locked(me, cache, central, slab, false)) {
       slab->next = empty;
       empty = slab;
     }
@@ -373,6 +382,36 @@ void hak_hold_list_all(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls)
   if (current != NULL && current->queue == HAK_QUEUE_NONE) enqueue(hold, current);
   if (hold->first != NULL) hak_hold_list(me, cache, cls, UINT32_MAX);
   hold->current = NULL;
+}
+
+/* True if the slab did not change since the last look; notes what it is like now. */
+static bool is_still(hak_slab_t *slab) {
+  uint32_t out = hak_slab_out(slab);
+  uint64_t remote = hak_word_remote_count(hak_load_relaxed(&slab->word));
+  bool still = slab->aged != 0 && hak_load_relaxed(&slab->usable) == out && remote == 0;
+  slab->aged = 1;
+  hak_store_relaxed(&slab->usable, out);
+  return still;
+}
+
+bool hak_hold_list_still(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls) {
+  hak_hold_t *hold = &cache->holds[cls];
+  size_t page = cache->store->pool.os->page_size;
+  bool others = false;
+  for (hak_slab_t *slab = hold->first, *next; slab != NULL; slab = next) {
+    next = slab->next;
+    size_t free = hak_slab_carved(slab) - hak_slab_out(slab);
+    if (hak_slab_carved(slab) != hak_slab_capacity(slab) ||
+        free * slab->list.block_size < page) {
+      continue;
+    }
+    if (is_still(slab)) {
+      list_one(me, cache, slab, true);
+    } else {
+      others = true;
+    }
+  }
+  return others;
 }
 
 /* --- pages that are not carved ----------------------------------------------- */

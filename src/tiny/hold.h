@@ -61,6 +61,11 @@ void hak_hold_list(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls,
 /* Puts all slabs of the queue on the partial list, and the current slab. */
 void hak_hold_list_all(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls);
 
+/* Puts slabs of the queue on the partial list that did not change since the last such
+ * call, and have free blocks of a page at least, so that their pages can go. True if
+ * there are others, which may be so at the next call. O(slabs of the queue). */
+bool hak_hold_list_still(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls);
+
 /* Memory is short: pages of partly carved slabs on the heap's partial lists that lie
  * beyond what is carved go back to the OS. A cache without bins will do. Returns the
  * bytes. No lock held. O(partly carved slabs), a call to the OS for each. */

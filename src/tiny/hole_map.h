@@ -61,10 +61,25 @@ HAK_HOT bool hak_hole_has(hak_slab_t *slab, unsigned shift, size_t offset) {
   return false;
 }
 
-HAK_HOT void hak_hole_map_clear(hak_slab_t *slab, unsigned span) {
-  for (unsigned i = 0; i < span; i++) {
-    if (hak_load_relaxed(&slab[i].holes) != 0) hak_store_relaxed(&slab[i].holes, 0);
+/* Blocks that are put away. O(blocks). */
+HAK_HOT uint32_t hak_hole_map_blocks(hak_slab_t *slab) {
+  uint32_t count = 0;
+  if (HAK_LIKELY(!hak_hole_map_any(slab))) return 0;
+  unsigned shift = hak_hole_page_shift(slab);
+  for (uint32_t i = 0; i < hak_load_relaxed(&slab->carved); i++) {
+    if (hak_hole_has(slab, shift, (size_t)i * slab->list.block_size)) count++;
   }
+  return count;
+}
+
+/* Ends all holes; the bytes that they had. */
+HAK_HOT size_t hak_hole_map_clear(hak_slab_t *slab, unsigned span) {
+  size_t pages = 0;
+  for (unsigned i = 0; i < span; i++) pages += hak_slab_clear_holes(&slab[i]);
+  if (HAK_LIKELY(pages == 0)) return 0;
+  size_t bytes = pages << hak_hole_page_shift(slab);
+  hak_sub_relaxed(&hak_hole_bytes, bytes);
+  return bytes;
 }
 
 #endif

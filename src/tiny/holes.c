@@ -5,12 +5,13 @@
 #include "base/event.h"
 #include "base/sys.h"
 #include "os/os.h"
+#include "pages/idle.h"
 #include "superslab/huge.h"
 #include "tiny/hold.h"
 #include "tiny/hole_map.h"
 #include "tiny/partial_list.h"
 
-hak_atomic_u64_t hak_holes_made, hak_holes_needed;
+hak_atomic_u64_t hak_holes_needed;
 
 enum {
   BLOCKS_MAX = HAK_SLAB_SIZE / 8,
@@ -121,21 +122,22 @@ static bool purge(const look_t *look, const hak_os_t *os, size_t *given) {
 /* Looks a slab through that this thread holds. Returns the bytes that went. */
 static size_t look_through(hak_thread_t *me, const hak_os_t *os, hak_slab_t *slab) {
   look_t look = {.slab = slab, .start = hak_slab_start(slab)};
-  size_t given = 0;
+  size_t given = 0, pages = 0;
   look.shift = hak_hole_page_shift(slab);
   if (slab->unsure != 0 || !find_free(me, &look) || !find_pages(&look)) return 0;
   hak_huge_before_part_goes(hak_slab_superslab(slab));
   for (unsigned i = 0; i < hak_slab_span(slab); i++) {
     uint32_t holes = hak_load_relaxed(&slab[i].holes) | look.fresh[i];
+    pages += hak_count_bits(look.fresh[i]);
     hak_store_relaxed(&slab[i].holes, (uint16_t)holes);
   }
+  hak_add_relaxed(&hak_hole_bytes, pages << look.shift);
   /* The child of a fork must find each block on the list or put away; it finds those that
    * are both, too. */
   hak_compiler_fence();
   hak_slab_put_away(me, slab);
   hak_compiler_fence();
   if (!purge(&look, os, &given)) hak_slab_bring_back(me, slab);
-  hak_add_relaxed(&hak_holes_made, given);
   return given;
 }
 

@@ -1,7 +1,7 @@
 /* holes.h - whole pages of free blocks go back to the system while their slabs are in
  * use.
  *
- * Depends on: base, os, superslab, hold, hole_map, partial_list, slab.
+ * Depends on: base, os, pages, superslab, hold, hole_map, partial_list, slab.
  * Used by: tiny, heap.
  *
  * Slabs on the partial list are looked through once they have not changed for a while.
@@ -33,8 +33,8 @@ typedef struct hak_hole_bounds {
   size_t given; /* bytes, so far */
 } hak_hole_bounds_t;
 
-/* Bytes that became holes, and those of holes that ended because they were needed. */
-extern hak_atomic_u64_t hak_holes_made, hak_holes_needed;
+/* Bytes of holes that ended because they were needed, since it was set to 0. */
+extern hak_atomic_u64_t hak_holes_needed;
 
 /* The heap's memory may have holes. */
 bool hak_holes_may_be(const hak_store_t *store);

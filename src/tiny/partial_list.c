@@ -84,6 +84,20 @@ static void add_to_group_locked(hak_central_t *central, hak_slab_t *slab,
   hak_store_relaxed(&central->groups, hak_load_relaxed(&central->groups) | 1u << group);
 }
 
+/* Those that are due come first. */
+static void add_aged_locked(hak_central_t *central, hak_slab_t *slab, uint32_t group) {
+  hak_lock_assert_held(&central->lock);
+  hak_slab_t *first = central->partial[group];
+  add_to_group_locked(central, slab, group);
+  slab->aged = 1;
+  if (first == NULL) return;
+  /* The list is a ring by `prev`, so the last one becomes the first by moving its ends.
+   */
+  slab->prev->next = NULL;
+  slab->next = first;
+  central->partial[group] = slab;
+}
+
 static void remove_from_group_locked(hak_central_t *central, hak_slab_t *slab) {
   hak_lock_assert_held(&central->lock);
   uint32_t group = slab->group;
@@ -122,6 +136,15 @@ void hak_partial_add_locked(hak_central_t *central, hak_slab_t *slab) {
   hak_assert(slab->queue == HAK_QUEUE_NONE);
   central->listed++;
   add_uncarved_locked(central, slab);
+}
+
+void hak_partial_add_aged_locked(hak_central_t *central, hak_slab_t *slab) {
+  hak_lock_assert_held(&central->lock);
+  hak_assert(slab->queue == HAK_QUEUE_NONE && is_carved(slab));
+  central->listed++;
+  add_aged_locked(central, slab, group_of(slab, false));
+  count_locked(central, slab, hak_slab_out(slab), true);
+  hak_idle_note_others();
 }
 
 void hak_partial_add_looked_locked(hak_central_t *central, hak_slab_t *slab) {
@@ -260,6 +283,8 @@ static bool slab_is_valid(hak_slab_t *slab, hak_slab_queue_t queue) {
   uint64_t word = hak_load_relaxed(&slab->word);
   bool leaving = queue == HAK_QUEUE_PARTIAL && slab->group == HAK_PARTIAL_LEAVING;
   if (queue != HAK_QUEUE_PARTIAL && hak_hole_map_any(slab)) return false;
+  if (hak_hole_map_blocks(slab) > hak_slab_carved(slab) - hak_slab_out(slab))
+    return false;
   return slab->queue == queue && is_carved(slab) == (queue == HAK_QUEUE_PARTIAL) &&
          hak_load_relaxed(&slab->held_back) == 0 &&
          word == hak_word_make(HAK_SLAB_PARTIAL, leaving ? HAK_CODE_MASK : 0) &&

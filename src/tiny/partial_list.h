@@ -30,6 +30,8 @@
 
 /* Adds a slab that is in no queue. */
 void hak_partial_add_locked(hak_central_t *central, hak_slab_t *slab);
+/* Adds a wholly carved slab that has waited elsewhere: it is due. */
+void hak_partial_add_aged_locked(hak_central_t *central, hak_slab_t *slab);
 /* Adds a wholly carved slab that was looked through. */
 void hak_partial_add_looked_locked(hak_central_t *central, hak_slab_t *slab);
 void hak_partial_remove_locked(hak_central_t *central, hak_slab_t *slab);

@@ -192,7 +192,7 @@ static void *last_of(hak_thread_t *me, hak_slab_t *slab) {
 size_t hak_slab_bring_back(hak_thread_t *me, hak_slab_t *slab) {
   char *start = hak_slab_start(slab);
   size_t size = slab->list.block_size;
-  unsigned shift = hak_hole_page_shift(slab), pages = hak_hole_map_count(slab);
+  unsigned shift = hak_hole_page_shift(slab);
   void *before = last_of(me, slab);
   /* Whoever takes a block with a broken link reports it, so the others come first. */
   void *first = before != NULL ? HAK_LINK_END : slab->list.head;
@@ -208,8 +208,7 @@ size_t hak_slab_bring_back(hak_thread_t *me, hak_slab_t *slab) {
   }
   /* A fork may come between the two, and must find each block in one of them at least. */
   hak_compiler_fence();
-  hak_hole_map_clear(slab, hak_slab_span(slab));
-  return (size_t)pages << shift;
+  return hak_hole_map_clear(slab, hak_slab_span(slab));
 }
 
 bool hak_slab_none_is_away(hak_thread_t *me, const hak_cache_t *cache,

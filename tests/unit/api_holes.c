@@ -127,6 +127,21 @@ TEST_IN_CHILD(holes__come_by_slow_paths_when_they_are_due, 60) {
   use_again();
 }
 
+/* The thread neither ends nor goes idle: it holds what it freed. */
+TEST_IN_CHILD(holes__come_of_slabs_that_the_thread_holds, 60) {
+  g_least = 200;
+  g_steps = 1;
+  CHECK_EQ(hak_option_set(HAK_OPTION_PURGE_DECAY_MS, DECAY_MS), 0);
+  fill_all();
+  free_most();
+  light_load(8 * DECAY_MS);
+  hak_stats_t s = test_stats();
+  CHECK_MSG(s.hole_bytes > s.free_bytes / 2, "%llu of %llu bytes",
+            (unsigned long long)s.hole_bytes, (unsigned long long)s.free_bytes);
+  CHECK_EQ(hak_check(NULL), 0);
+  use_again();
+}
+
 TEST_IN_CHILD(holes__are_told_to_event_loops_and_come_with_what_is_due, 60) {
   begin_due();
   for (int looks = 0, ms; (ms = hak_purge_due()) >= 0; looks++) {
@@ -252,6 +267,7 @@ TEST_MAIN_FRESH(T(holes__of_small_blocks_go_with_a_collection),
                 T(holes__of_blocks_of_half_a_page_go_with_a_collection),
                 T(holes__of_blocks_over_a_page_go_with_a_collection),
                 T(holes__come_by_slow_paths_when_they_are_due),
+                T(holes__come_of_slabs_that_the_thread_holds),
                 T(holes__are_told_to_event_loops_and_come_with_what_is_due),
                 T(holes__come_by_maintenance),
                 T(holes__do_not_come_where_purging_is_manual),

@@ -191,31 +191,64 @@ static void note_stuck(uint64_t now) {
   hak_store_relaxed(&stuck_until, now + hak_idle_decay() / RETRIES_PER_DECAY + 1);
 }
 
-/* Whole SuperSlabs that came free meanwhile can go whatever did not before, and so can
- * parts of huge pages if so much is idle now. */
+/* The last try to give back what lies beyond the ceiling brought too little, and no whole
+ * SuperSlab came free since. */
 static bool is_stuck(uint64_t now) {
-  if (now >= hak_load_relaxed(&stuck_until)) return false;
-  if (hak_load_relaxed(&stuck_given) != hak_load_relaxed(&hak_regions_given))
-    return false;
-  return hak_load_relaxed(&stuck_left_alone) != 0 || !is_left_alone();
+  return now < hak_load_relaxed(&stuck_until) &&
+         hak_load_relaxed(&stuck_given) == hak_load_relaxed(&hak_regions_given);
 }
 
+/* So much is idle now that parts of huge pages may go, which might not then. */
+static bool is_stuck_no_more(void) {
+  return hak_load_relaxed(&stuck_left_alone) == 0 && is_left_alone();
+}
+
+static bool is_surplus_due(uint64_t now) {
+  return hak_load_relaxed(&hak_retained_over) == HAK_IDLE_SURPLUS &&
+         (!is_stuck(now) || is_stuck_no_more());
+}
+
+/* A thread that comes here many times within one tick of the coarse clock reads it more
+ * and more seldom; one that seldom comes reads it each time. */
+enum {
+  SKIPPED_MOST = 3
+};
+static _Thread_local struct {
+  uint64_t seen; /* ns; the clock as of the last look */
+  uint32_t skip; /* calls between looks */
+  uint32_t left; /* of them */
+} pace;
+
+static void look_again(void) { pace.skip = pace.left = 0; }
+
 bool hak_retention_is_time(const hak_shared_pool_t *pool) {
+  bool surplus = hak_load_relaxed(&hak_retained_over) == HAK_IDLE_SURPLUS;
+  if (pace.left > 0 && (!surplus || is_stuck(hak_clock_cached()))) {
+    pace.left--;
+    return false;
+  }
   /* A call that works in memory of the caller's does nothing else. */
   if (!hak_os_may_give() || hak_pool_is_enclosed(pool)) return false;
   hak_clock_refresh();
   uint64_t now = hak_clock_cached();
-  if (hak_load_relaxed(&hak_retained_over) == HAK_IDLE_SURPLUS && !is_stuck(now)) {
-    return true;
+  bool due = (surplus && is_surplus_due(now)) ||
+             now - hak_load_relaxed(&last_look) >= hak_idle_decay() / LOOKS_PER_DECAY;
+  if (due || now != pace.seen) {
+    look_again();
+  } else if (pace.skip < SKIPPED_MOST) {
+    pace.skip = pace.skip * 2 + 1;
   }
-  return now - hak_load_relaxed(&last_look) >= hak_idle_decay() / LOOKS_PER_DECAY;
+  pace.seen = now;
+  pace.left = pace.skip;
+  return due;
 }
 
 void hak_retention_trim_slow(const hak_shared_pool_t *pool) {
   if (!hak_retention_is_time(pool)) return;
   uint64_t now = hak_clock_cached(), decay = hak_idle_decay();
   bounds_t bounds = bounds_of_call();
-  if (hak_idle_look() == HAK_IDLE_SURPLUS && !is_stuck(now)) {
+  hak_idle_look();
+  if (is_surplus_due(now)) {
     give_surplus(SIZE_MAX, &bounds);
     if (!bounds.late && hak_idle_look() == HAK_IDLE_SURPLUS) {
       note_stuck(now);

@@ -257,8 +257,9 @@ hak_heap_t *hak_heap_create(const hak_heap_config_t *config);
  * go idle or collect at this moment do no harm; hak_heap_destroy waits for a thread that
  * is inside a hook of the heap's own. Such hooks are not called after hak_heap_destroy
  * has returned: a range that they refuse to release eight times is given up, and counts
- * in unreleased_bytes. EBUSY while heaps made with this one as parent are live, EINVAL
- * for the default heap or no heap. */
+ * in unreleased_bytes. EBUSY while heaps made with this one as parent are live, or in a
+ * purge hook that the heap's memory comes from; EINVAL for the default heap or no heap.
+ */
 int hak_heap_destroy(hak_heap_t *heap);
 
 /* Ends the handle; the blocks live on as blocks of the parent (of the default heap, if

@@ -175,7 +175,9 @@ static const char in_destroy[] = "hak_heap_destroy";
 typedef int(end_fn)(hak_thread_t *me, hak_heap_t *handle);
 
 static int end(end_fn *fn, hak_heap_t *handle, const char *function) {
-  if (handle == NULL || hak_api_heap(handle) == NULL) return EINVAL;
+  hak_heap_t *heap = handle == NULL ? NULL : hak_api_heap(handle);
+  if (heap == NULL) return EINVAL;
+  if (hak_os_is_purging(heap->store->pool.os)) return EBUSY;
   hak_thread_t *me = hak_thread_enter();
   if (me == NULL) return ENOMEM;
   hak_os_scope_t before = hak_os_enter(HAK_OS_GIVING);

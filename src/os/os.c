@@ -60,10 +60,18 @@ bool hak_os_commits_by_touch(const hak_os_t *os) {
   return os->commit == hak_os_default()->commit;
 }
 
+static _Thread_local const hak_os_t
+    *purging; /* by this thread, inside the hook; or NULL */
+
+bool hak_os_is_purging(const hak_os_t *os) { return purging == os; }
+
 bool hak_os_purge(const hak_os_t *os, void *ptr, size_t size) {
   if (!hak_os_may_give()) return false;
   int saved = errno;
+  const hak_os_t *before = purging; /* the hook of another may have come here */
+  purging = os;
   bool ok = hak_os_count(&hak_os_counts.purge, os->purge(os->ctx, ptr, size) == 0);
+  purging = before;
   errno = saved;
   if (ok) hak_add_relaxed(&hak_os_counts.purged_bytes, size);
   return ok;

@@ -97,6 +97,9 @@ bool hak_os_is_valid(const hak_os_t *os);
 
 bool hak_os_commit(const hak_os_t *os, void *ptr, size_t size, bool *zeroed);
 bool hak_os_purge(const hak_os_t *os, void *ptr, size_t size);
+/* The calling thread is inside a purge of these hooks: what they gave must not end now.
+ */
+bool hak_os_is_purging(const hak_os_t *os);
 void *hak_os_remap(const hak_os_t *os, void *ptr, size_t old_size, size_t new_size);
 void hak_os_advise_huge(const hak_os_t *os, void *ptr, size_t size);
 void hak_os_advise_small(const hak_os_t *os, void *ptr, size_t size);

@@ -2,6 +2,7 @@
  * they refuse and whoever is inside them. */
 #include "strict_os.h"
 
+#include <errno.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <unistd.h>
@@ -11,6 +12,9 @@ static test_os_t g_os;
 static atomic_bool g_dead, g_inside, g_open, g_gate;
 static atomic_int g_late;
 static hak_os_t g_strict; /* what is behind them */
+
+static hak_heap_t *g_ends; /* a heap that the purge hook wants to end; or NULL */
+static int g_refused;
 
 static void use(void) {
   if (atomic_load(&g_dead)) atomic_fetch_add(&g_late, 1);
@@ -61,6 +65,9 @@ static int own_commit(void *ctx, void *ptr, size_t size, bool *zeroed) {
 /* The first thread that comes while the gate is shut waits there. */
 static int own_purge(void *ctx, void *ptr, size_t size) {
   use();
+  if (g_ends != NULL) {
+    g_refused += hak_heap_destroy(g_ends) == EBUSY && hak_heap_reset(g_ends) == EBUSY;
+  }
   if (atomic_exchange(&g_gate, false)) {
     atomic_store(&g_inside, true);
     while (!atomic_load(&g_open)) usleep(100);
@@ -246,6 +253,26 @@ static void destroy__waits_for_who_purges_a_mapping(void **state) {
   CHECK_EQ(hak_option_set(HAK_OPTION_PURGE_MODE, mode), 0);
 }
 
+/* Whose turn it is to give pages back is in a heap that would end under it. */
+static void destroy__is_refused_inside_a_purge_of_its_pages(void **state) {
+  (void)state;
+  (void)hak_collect(NULL, SIZE_MAX, HAK_COLLECT_ALL);
+  hak_heap_t *heap = make(NULL);
+  void *stays = hak_heap_alloc(heap, 100 * KIB), *part = hak_heap_alloc(heap, 512 * KIB);
+  CHECK(stays != NULL && part != NULL);
+  hak_free(part);                          /* slabs */
+  hak_free(hak_heap_alloc(heap, 4 * MIB)); /* SuperSlabs */
+  g_ends = heap;
+  g_refused = 0;
+  (void)hak_collect(heap, SIZE_MAX, HAK_COLLECT_ALL);
+  CHECK(g_refused >= 2);
+  g_ends = NULL;
+  CHECK_EQ(hak_check(heap), 0);
+  CHECK_EQ(hak_heap_destroy(heap), 0);
+  check_dead(0);
+  test_os_close(&g_os);
+}
+
 /* Heaps with hooks of ever other contexts leave no record each. */
 static void copies__of_hooks_serve_later_heaps_with_other_ones(void **state) {
   (void)state;
@@ -277,5 +304,6 @@ TEST_MAIN(M(destroy__tries_again_what_was_refused_before_it_returns),
           M(orphan__ends_at_a_collection_where_purging_is_manual),
           M(destroy__waits_for_who_purges_a_superslab),
           M(destroy__waits_for_who_purges_a_mapping),
+          M(destroy__is_refused_inside_a_purge_of_its_pages),
           M(copies__of_hooks_serve_later_heaps_with_other_ones),
           M(shutdown__is_the_end_of_all_hooks))

@@ -205,9 +205,12 @@ static HAK_SLOW hak_mapping_t *map_new(const hak_os_t *os, size_t size,
 static HAK_SLOW void fit(hak_mapping_t *mapping, size_t size) {
   hak_mapping_cut(mapping, size);
   size_t committed = hak_mapping_committed(mapping);
-  if (committed > size && committed - size > hak_mapping_slack(size)) {
-    purge_end(mapping, committed - size);
-  }
+  size_t tail = committed > size ? committed - size : 0;
+  if (tail <= hak_mapping_slack(size)) return;
+  /* If blocks grow into what was given back behind them it stays. */
+  uint64_t now = hak_clock_cached();
+  if (hak_idle_shrink_allowance(now) >= tail) return;
+  hak_idle_note_shrunk(purge_end(mapping, tail), now);
 }
 
 /* A mapping that was kept and passes comes to a heap, which is charged its record and its

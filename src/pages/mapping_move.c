@@ -8,13 +8,17 @@
 #include "pages/mapping_parts.h"
 #include "pages/registry.h"
 
-/* A block that grows by so many bytes without pages and was written to will be written
- * to again. */
-static HAK_SLOW bool wants_huge(const hak_mapping_t *mapping, size_t more) {
-  return more >= HAK_SUPERSLAB_SIZE && !mapping->huge && !mapping->advised &&
-         hak_option(HUGE_PAGES) == 1 && hak_os_is_divisible(mapping->extent.os) &&
+/* A block that grows and was written to will be written to again. */
+static HAK_SLOW bool is_written(const hak_mapping_t *mapping) {
+  return !mapping->advised && hak_option(HUGE_PAGES) == 1 &&
+         hak_os_is_divisible(mapping->extent.os) &&
          hak_density_is_written(mapping->extent.os, mapping->extent.base,
                                 hak_load_relaxed(&mapping->extent.size));
+}
+
+/* The block grows by so many bytes without pages. */
+static bool wants_huge(const hak_mapping_t *mapping, size_t more) {
+  return more >= HAK_SUPERSLAB_SIZE && !mapping->huge && is_written(mapping);
 }
 
 /* A range has pages of one kind, so all of it asks for huge ones; the small ones that are
@@ -51,9 +55,21 @@ static HAK_SLOW void shrink(hak_mapping_t *mapping, size_t size) {
 }
 
 /* Of what lies behind a block that grows, as units of kept mappings came with it, a
- * quarter of the block may stay: it is likely to grow again. */
+ * quarter of the block may stay, or half where a huge page would be lost: it is likely to
+ * grow again. */
 static bool has_too_much(const hak_mapping_t *mapping, size_t size) {
-  return hak_mapping_committed(mapping) - size > size / 4;
+  size_t tail = hak_mapping_committed(mapping) - size;
+  return tail > size / (mapping->huge ? 2 : 4) &&
+         tail > hak_idle_shrink_allowance(hak_clock_cached());
+}
+
+/* All pages of the two ask for the same: the one with small ones, which stay, for huge
+ * ones. False if that is not wanted. */
+static bool make_alike(hak_mapping_t *mapping, hak_mapping_t *next) {
+  if (mapping->huge == next->huge) return true;
+  if (!is_written(mapping)) return false;
+  make_huge(mapping->huge ? next : mapping);
+  return true;
 }
 
 /* Lengthens the range to `size` bytes at least by the kept mapping behind it, with its
@@ -64,6 +80,7 @@ static HAK_SLOW bool extend(hak_mapping_t *mapping, size_t size) {
   if (next == NULL) return false;
   /* What is committed begins at the start and has no holes. */
   if (!hak_mapping_commit_to(mapping, mapping->reserved, &zeroed) ||
+      !make_alike(mapping, next) ||
       !hak_budget_charge(mapping->budget, hak_mapping_committed(next))) {
     hak_mapping_untake(next);
     return false;
@@ -218,6 +235,10 @@ static bool should_copy(const hak_mapping_t *mapping, size_t size) {
   hak_lock_acquire(&hak_mappings.lock);
   hak_mapping_t *best =
       hak_mapping_find_kept_locked(mapping->extent.os, size, HAK_SLAB_SIZE, false);
+  if ((best == NULL || hak_mapping_committed(best) < size) &&
+      hak_mapping_join_locked(mapping->extent.os, size)) {
+    best = hak_mapping_find_kept_locked(mapping->extent.os, size, HAK_SLAB_SIZE, false);
+  }
   bool should = best != NULL && hak_mapping_committed(best) >= size &&
                 size > mapping->reserved &&
                 size - mapping->reserved >= mapping->reserved / 2;

@@ -119,16 +119,16 @@ static hak_mapping_t *neighbour_locked(const hak_mapping_t *mapping) {
     return NULL;
   }
   hak_mapping_t *next = (hak_mapping_t *)(void *)extent;
-  /* A range whose pages are of two kinds could not be remapped. */
-  bool joins = next->kept && next->huge == mapping->huge &&
-               (uintptr_t)next->extent.base == end &&
+  bool joins = next->kept && (uintptr_t)next->extent.base == end &&
                next->extent.os == mapping->extent.os;
   return joins ? next : NULL;
 }
 
-/* What is committed of a mapping begins at its start and has no holes. */
+/* What is committed of a mapping begins at its start and has no holes; a range whose
+ * pages are of two kinds could not be remapped. */
 static bool may_be_one(const hak_mapping_t *low, const hak_mapping_t *high) {
-  return hak_mapping_committed(low) == low->reserved || hak_mapping_committed(high) == 0;
+  return low->huge == high->huge && (hak_mapping_committed(low) == low->reserved ||
+                                     hak_mapping_committed(high) == 0);
 }
 
 /* Two kept mappings side by side become one, which has the record of the younger one.

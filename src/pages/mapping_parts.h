@@ -39,8 +39,9 @@ void hak_mapping_cut(hak_mapping_t *mapping, size_t size);
  * both together have little more than `size` bytes; it passes then. NULL if there is none
  * that would do. No lock held. */
 hak_mapping_t *hak_mapping_take_next(const hak_mapping_t *mapping, size_t size);
-/* The one that was taken becomes a part of the mapping, all of whose range is committed
- * and which is charged for both; or is kept again. No lock held. */
+/* The one that was taken becomes a part of the mapping, all of whose range is committed,
+ * has pages of the same kind, and which is charged for both; or is kept again. No lock
+ * held. */
 void hak_mapping_append(hak_mapping_t *mapping, hak_mapping_t *next);
 void hak_mapping_untake(hak_mapping_t *next);
 /* The part of a mapping in use behind its first `size` bytes, as far as it can be cut

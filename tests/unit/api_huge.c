@@ -261,6 +261,47 @@ TEST_IN_CHILD(large__blocks_have_huge_pages_where_such_blocks_are_written_to, 60
   CHECK_EQ(hak_check(NULL), 0);
 }
 
+TEST_IN_CHILD(unseen__sizes_are_taken_to_be_as_those_of_half_their_size, 60) {
+  if (!has_huge_pages()) return;
+  learn(1, 12 * MIB, 12 * MIB);
+  learn(1, 40 * MIB, 4096);
+  char *dense = hak_alloc(24 * MIB), *sparse = hak_alloc(80 * MIB);
+  look();
+  CHECK(is_huge(dense) && !is_huge(sparse));
+  hak_free(dense); /* untouched: that guess was wrong, and is not made again */
+  (void)hak_collect(NULL, SIZE_MAX, HAK_COLLECT_ALL);
+  dense = hak_alloc(24 * MIB);
+  look();
+  CHECK(!is_huge(dense));
+  hak_free(dense);
+  hak_free(sparse);
+}
+
+static char *grow(size_t to, size_t written) {
+  char *block = hak_alloc(64);
+  for (size_t size = 128; size <= to; size *= 2) {
+    block = hak_realloc(block, size);
+    CHECK(block != NULL);
+    memset(block + size / 2, 1, size / 2 < written ? size / 2 : written);
+  }
+  return block;
+}
+
+TEST_IN_CHILD(growing__blocks_have_huge_pages_where_they_are_written_to, 60) {
+  if (!has_huge_pages()) return;
+  CHECK_EQ(hak_option_set(HAK_OPTION_PURGE_SURPLUS, 0), 0);
+  char *sparse = grow(32 * MIB, 4096), *dense = grow(32 * MIB, SIZE_MAX);
+  look();
+  CHECK(is_huge(dense + 30 * MIB) && !is_huge(sparse + 30 * MIB));
+  hak_free(sparse);
+  hak_free(dense);
+  /* What is left of a kept mapping of which a part goes has its pages whole. */
+  CHECK_EQ(hak_option_set(HAK_OPTION_PURGE_DECAY_MS, 0), 0);
+  (void)hak_collect(NULL, 3 * MIB, 0);
+  look();
+  CHECK(is_huge(dense));
+}
+
 static size_t resident_kib(void) {
   size_t pages = 0;
   FILE *file = fopen("/proc/self/statm", "r");
@@ -295,4 +336,6 @@ TEST_MAIN(T(dense__heaps_have_huge_pages_beyond_their_first_superslab),
           T(look__comes_again_after_as_many_as_are_granted),
           T(tail__of_a_large_block_has_small_pages),
           T(large__blocks_have_huge_pages_where_such_blocks_are_written_to),
+          T(unseen__sizes_are_taken_to_be_as_those_of_half_their_size),
+          T(growing__blocks_have_huge_pages_where_they_are_written_to),
           T(untouched__large_blocks_stay_so))

@@ -225,9 +225,13 @@ void *hak_api_alloc(hak_heap_t *heap, size_t size, size_t alignment, unsigned fl
     } else {
       block = hak_api_pop(&me->key, &me->bins[cls], cls);
     }
-    if (HAK_UNLIKELY(block == NULL)) block = hak_api_small(heap, cls, no_grow);
-    /* It may be of a larger class than was asked for. */
-    if (zero && block != NULL) memset(block, 0, hak_usable_size(block));
+    size_t bytes = hak_class_size(cls);
+    if (HAK_UNLIKELY(block == NULL)) {
+      block = hak_api_small(heap, cls, no_grow);
+      /* It may be of a larger class than was asked for. */
+      if (zero && block != NULL) bytes = hak_usable_size(block);
+    }
+    if (zero && block != NULL) memset(block, 0, bytes);
     return block;
   }
   bool zeroed;

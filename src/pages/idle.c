@@ -71,17 +71,43 @@ uint64_t hak_idle_ceiling(void) {
   return least(soft, hard);
 }
 
+/* While so much is committed the level is HAK_IDLE_SOME from one number of idle bytes to
+ * another, so that most changes need no look. Policy: where two threads note it at once,
+ * the next look that is made mends it. */
+static hak_atomic_u64_t some_committed, some_from, some_to;
+
+static void note_some(uint64_t allowed) {
+  uint64_t all = committed(), share = (uint64_t)hak_option(RETAIN_SHARE);
+  uint64_t few = plain_ceiling(0), most_idle = (uint64_t)hak_option(RETAIN_BYTES_MAX);
+  uint64_t part = share == 0 ? 0 : all / (share + 1);
+  uint64_t surplus = most(few + allowed, (all + allowed) / 2);
+  if (hak_option(PURGE_SURPLUS) == 0) surplus = most_idle;
+  hak_store_relaxed(&some_from, most(few, part) + 1);
+  hak_store_relaxed(&some_to, least(surplus, most_idle));
+  hak_store_relaxed(&some_committed, all);
+}
+
+/* The level is HAK_IDLE_SOME as it was. */
+static bool is_still_some(void) {
+  uint64_t idle = hak_idle_bytes();
+  return hak_load_relaxed(&some_committed) == committed() &&
+         idle > hak_load_relaxed(&some_from) && idle <= hak_load_relaxed(&some_to);
+}
+
 hak_idle_level_t hak_idle_look(void) {
   uint64_t idle = hak_idle_bytes(), in_use = used(idle);
+  uint64_t allowed = hak_load_relaxed(&hak_idle_surplus.allowance);
   hak_idle_level_t level = HAK_IDLE_FEW;
   if (is_above_floor(idle, in_use)) {
-    uint64_t soft = soft_ceiling(in_use, hak_load_relaxed(&hak_idle_surplus.allowance));
+    uint64_t soft = soft_ceiling(in_use, allowed);
     bool surplus = idle > (uint64_t)hak_option(RETAIN_BYTES_MAX) ||
                    (idle > soft && idle - soft > SLACK_BYTES);
     level = surplus ? HAK_IDLE_SURPLUS : HAK_IDLE_SOME;
+    if (!surplus) note_some(allowed);
   }
   if (level == HAK_IDLE_FEW && hak_load_relaxed(&hak_idle_others) != HAK_IDLE_NO_OTHERS) {
     level = HAK_IDLE_SOME;
+    hak_store_relaxed(&some_committed, UINT64_MAX);
   }
   /* Two threads may cross a line at once and leave a wrong level; the next change mends
    * it. */
@@ -98,9 +124,9 @@ void hak_idle_set_others(hak_idle_others_t others) {
 
 /* What only the allowance keeps is taken into use: the allowance is not forgotten yet. */
 static HAK_SLOW void confirm(void) {
-  uint64_t idle = hak_idle_bytes();
-  if (idle <= plain_ceiling(used(idle))) return;
-  hak_store_relaxed(&hak_idle_surplus.at, hak_clock_cached());
+  uint64_t now = hak_clock_cached(), idle = hak_idle_bytes();
+  if (hak_load_relaxed(&hak_idle_surplus.at) == now) return;
+  if (idle > plain_ceiling(used(idle))) hak_store_relaxed(&hak_idle_surplus.at, now);
 }
 
 HAK_SLOW void hak_idle_note_others_slow(void) {
@@ -110,9 +136,16 @@ HAK_SLOW void hak_idle_note_others_slow(void) {
 }
 
 void hak_note_retained(hak_atomic_u64_t *retained, int64_t bytes) {
-  if (bytes < 0 && HAK_UNLIKELY(hak_load_relaxed(&hak_idle_surplus.allowance) != 0))
-    confirm();
+  uint32_t level = hak_load_relaxed(&hak_retained_over);
+  bool allowed = hak_load_relaxed(&hak_idle_surplus.allowance) != 0;
+  if (bytes < 0 && level != HAK_IDLE_FEW && HAK_UNLIKELY(allowed)) confirm();
   hak_add_relaxed(retained, (uint64_t)bytes);
+  /* What is taken into use cannot bring the level up, nor what becomes idle bring it
+   * down. */
+  if ((bytes < 0 && level == HAK_IDLE_FEW) || (bytes > 0 && level == HAK_IDLE_SURPLUS) ||
+      (bytes != 0 && level == HAK_IDLE_SOME && is_still_some())) {
+    return;
+  }
   hak_idle_look();
 }
 
@@ -150,6 +183,7 @@ static void note_given(hak_regret_t *regret, uint64_t bytes, uint64_t now) {
 static void allow(hak_regret_t *regret, uint64_t allowed, uint64_t now) {
   uint64_t before = hak_load_relaxed(&regret->allowance);
   hak_store_relaxed(&regret->allowance, most(before, least(allowed, committed())));
+  hak_store_relaxed(&some_committed, UINT64_MAX);
   hak_store_relaxed(&regret->at, now);
 }
 
@@ -174,6 +208,7 @@ static uint64_t allowance_at(hak_regret_t *regret, uint64_t now) {
   if (allowed < SLACK_BYTES) allowed = 0;
   hak_store_relaxed(&regret->at, now);
   hak_store_relaxed(&regret->allowance, allowed);
+  hak_store_relaxed(&some_committed, UINT64_MAX);
   return allowed;
 }
 

@@ -20,6 +20,22 @@ static hak_tail_t span_tail(hak_slab_t *slab, size_t usable) {
                       pages};
 }
 
+/* A span has less than a slab behind its end, which is short for a block of eight. */
+HAK_HOT bool span_has_tail(size_t usable) { return usable < 8 * HAK_SLAB_SIZE; }
+
+static void span_tail_begin(hak_shared_pool_t *pool, hak_slab_t *slab, size_t usable,
+                            bool shrunk) {
+  if (!span_has_tail(usable)) return;
+  hak_tail_t tail = span_tail(slab, usable);
+  hak_tail_begin(pool, &tail, shrunk);
+}
+
+static void span_tail_end(hak_shared_pool_t *pool, hak_slab_t *slab, size_t usable) {
+  if (!span_has_tail(usable)) return;
+  hak_tail_t tail = span_tail(slab, usable);
+  hak_tail_end(pool, &tail);
+}
+
 /* The SuperSlab where a run ends. */
 static hak_tail_t run_tail(hak_superslab_t *ss, size_t usable) {
   const hak_os_t *os = ss->extent.os;
@@ -39,14 +55,17 @@ static void *span_alloc(hak_shared_pool_t *pool, size_t usable, size_t alignment
   hak_store_relaxed(&slab->capacity, 1);
   hak_store_relaxed(&slab->usable, (uint32_t)usable);
   hak_locate_set_class((uintptr_t)start, span, HAK_CLASS_LARGE);
-  hak_tail_t tail = span_tail(slab, usable);
-  hak_tail_begin(pool, &tail, false);
+  span_tail_begin(pool, slab, usable, false);
   return start;
 }
 
 /* Commits the first pages of a SuperSlab. Where the heap cannot pay for other pages
  * that the SuperSlab has brought along, these are given back before a second try. */
 static bool commit_part(hak_superslab_t *ss, size_t pages, bool no_grow, bool *zeroed) {
+  if (HAK_LIKELY(hak_superslab_is_all_used(ss))) {
+    *zeroed = false;
+    return true;
+  }
   if (hak_superslab_commit(ss, 0, HAK_SUPERSLAB_SLABS, pages, no_grow, zeroed)) {
     return true;
   }
@@ -196,8 +215,7 @@ bool hak_large_claim(const hak_place_t *place) {
 
 static void span_free(hak_shared_pool_t *pool, hak_slab_t *slab, char *start) {
   unsigned span = hak_slab_span(slab);
-  hak_tail_t tail = span_tail(slab, hak_load_relaxed(&slab->usable));
-  hak_tail_end(pool, &tail);
+  span_tail_end(pool, slab, hak_load_relaxed(&slab->usable));
   hak_slab_set_class(slab, HAK_CLASS_NONE);
   hak_locate_set_class((uintptr_t)start, span, HAK_CLASS_NONE);
   hak_pool_put(pool, slab, span);
@@ -305,22 +323,16 @@ static size_t run_resize(hak_superslab_t *ss, size_t old_usable, size_t min_usab
   return usable;
 }
 
-size_t hak_large_resize(hak_shared_pool_t *pool, const hak_place_t *place,
-                        size_t min_size, size_t want_size) {
-  size_t old_usable = hak_large_usable(place);
-  size_t min_usable = hak_large_good_size(pool->os, min_size);
-  size_t usable = hak_large_good_size(pool->os, want_size);
-  if (min_usable < min_size || usable < want_size) return 0;
-  if (usable == 0) usable = pool->os->page_size;
-  if (usable == old_usable) return usable;
-  size_t now;
+/* To a usable size that is not the old one. */
+static HAK_SLOW size_t resize_to(hak_shared_pool_t *pool, const hak_place_t *place,
+                                 size_t min_usable, size_t usable) {
+  size_t old_usable = hak_large_usable(place), now;
   hak_extent_t *head = place->extent;
   if (place->slab != NULL) {
-    hak_tail_t tail = span_tail(place->slab, old_usable);
-    hak_tail_end(pool, &tail);
+    span_tail_end(pool, place->slab, old_usable);
     now = span_resize(pool, place, min_usable, usable);
-    tail = span_tail(place->slab, now == 0 ? old_usable : now);
-    hak_tail_begin(pool, &tail, now != 0 && now < old_usable);
+    span_tail_begin(pool, place->slab, now == 0 ? old_usable : now,
+                    now != 0 && now < old_usable);
   } else if (hak_load_relaxed(&head->kind) == HAK_EXTENT_RUN) {
     hak_superslab_t *ss = hak_superslab_of_extent(head);
     hak_tail_t tail = run_tail(ss, old_usable);
@@ -339,6 +351,16 @@ size_t hak_large_resize(hak_shared_pool_t *pool, const hak_place_t *place,
     now = usable;
   }
   return now;
+}
+
+size_t hak_large_resize(hak_shared_pool_t *pool, const hak_place_t *place,
+                        size_t min_size, size_t want_size) {
+  size_t min_usable = hak_large_good_size(pool->os, min_size);
+  size_t usable = hak_large_good_size(pool->os, want_size);
+  if (min_usable < min_size || usable < want_size) return 0;
+  if (usable == 0) usable = pool->os->page_size;
+  if (usable == hak_large_usable(place)) return usable;
+  return resize_to(pool, place, min_usable, usable);
 }
 
 void *hak_large_remap(hak_shared_pool_t *pool, const hak_place_t *place, size_t size,

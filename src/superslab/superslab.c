@@ -31,13 +31,19 @@ static void set_committed(hak_superslab_t *ss, unsigned slot, size_t pages) {
   set_bits(&ss->purged, bit, pages == 0);
 }
 
-static size_t bytes_of(const hak_superslab_t *ss, uint32_t slots) {
+static HAK_SLOW size_t bytes_of_some(const hak_superslab_t *ss, uint32_t slots) {
   uint32_t whole = hak_load_relaxed(&ss->whole) & slots;
   size_t pages = 0;
   for (uint32_t rest = slots & ~whole; rest != 0; rest &= rest - 1) {
     pages += hak_slab_pages(&ss->slabs[hak_lowest_bit(rest)]);
   }
   return hak_count_bits(whole) * HAK_SLAB_SIZE + pages * ss->extent.os->page_size;
+}
+
+HAK_HOT size_t bytes_of(const hak_superslab_t *ss, uint32_t slots) {
+  uint32_t whole = hak_load_relaxed(&((hak_superslab_t *)ss)->whole) & slots;
+  if (whole == HAK_ALL_SLOTS) return HAK_SUPERSLAB_SIZE;
+  return slots == 0 ? 0 : bytes_of_some(ss, slots);
 }
 
 /* Adds the retained bytes of a transition to a count that all threads share: where

@@ -187,6 +187,14 @@ HAK_HOT bool hak_superslab_is_whole(const hak_superslab_t *ss, unsigned first,
   uint32_t slots = hak_mask32(first, count);
   return (hak_load_relaxed(&((hak_superslab_t *)ss)->whole) & slots) == slots;
 }
+/* All pages of a SuperSlab that was taken whole are committed and charged, and none is
+ * known to read as zero: to commit them changes nothing. */
+HAK_HOT bool hak_superslab_is_all_used(const hak_superslab_t *ss) {
+  hak_superslab_t *it = (hak_superslab_t *)ss;
+  return (hak_load_relaxed(&it->whole) & hak_load_relaxed(&it->charged)) ==
+             HAK_ALL_SLOTS &&
+         hak_load_relaxed(&it->zero) == 0;
+}
 HAK_HOT hak_budget_t *hak_superslab_budget(const hak_superslab_t *ss) {
   return hak_load_relaxed(&((hak_superslab_t *)ss)->budget);
 }

@@ -7,6 +7,9 @@
 #include "tiny/capacity.h"
 #include "tiny/slab.h"
 
+/* Blocks of the class end within their last slab, so that they may have a tail. */
+HAK_HOT bool has_tail(size_t size) { return size % HAK_SLAB_SIZE != 0; }
+
 /* The slab where a block ends. */
 static hak_tail_t tail_of(hak_slab_t *slab, size_t size, unsigned span) {
   hak_superslab_t *ss = hak_slab_superslab(slab);
@@ -24,8 +27,10 @@ HAK_WARM void *hak_single_new(hak_thread_t *me, const hak_cache_t *cache, uint32
                                   me->no_grow != 0, &zeroed);
   if (slab == NULL) return NULL;
   HAK_COUNT(me, slab_fresh, 1);
-  hak_tail_t tail = tail_of(slab, size, span);
-  hak_tail_begin(&cache->store->pool, &tail, false);
+  if (has_tail(size)) {
+    hak_tail_t tail = tail_of(slab, size, span);
+    hak_tail_begin(&cache->store->pool, &tail, false);
+  }
   char *start = hak_slab_start(slab);
   hak_slab_begin_single(slab, cls, span);
   hak_locate_set_class((uintptr_t)start, span, cls);
@@ -55,7 +60,9 @@ HAK_WARM void hak_single_home(hak_thread_t *me, const hak_cache_t *cache, uint32
   hak_registry_set_entries((uintptr_t)block, 1, 0);
   hak_locate_set_class((uintptr_t)block, span, HAK_CLASS_NONE);
   hak_clock_refresh();
-  hak_tail_t tail = tail_of(slab, hak_class_size(cls), span);
-  hak_tail_end(&cache->store->pool, &tail);
+  if (has_tail(hak_class_size(cls))) {
+    hak_tail_t tail = tail_of(slab, hak_class_size(cls), span);
+    hak_tail_end(&cache->store->pool, &tail);
+  }
   hak_pool_put(&cache->store->pool, slab, span);
 }

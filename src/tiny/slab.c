@@ -33,7 +33,6 @@ static void begin(hak_slab_t *slab, uint32_t cls, unsigned span, uint32_t carved
   slab->queue = HAK_QUEUE_NONE;
   slab->dirty = 0;
   slab->unsure = 0;
-  hak_hole_map_clear(slab, span);
   hak_slab_set_out(slab, carved, 0);
   /* Relaxed: nobody else has a block of it. */
   hak_store_relaxed(&slab->word, word);
@@ -41,11 +40,13 @@ static void begin(hak_slab_t *slab, uint32_t cls, unsigned span, uint32_t carved
 
 void hak_slab_begin(const hak_cache_t *cache, hak_slab_t *slab, uint32_t cls,
                     unsigned span) {
+  hak_hole_map_clear(slab, span);
   begin(slab, cls, span, 0, hak_word_mine(cache));
 }
 
 void hak_slab_begin_single(hak_slab_t *slab, uint32_t cls, unsigned span) {
   begin(slab, cls, span, 1, hak_word_make(HAK_SLAB_FULL, 0));
+  hak_assert_full(!hak_hole_map_any(slab)); /* each span that had some has cleared them */
 }
 
 void hak_slab_end(hak_slab_t *slab) {

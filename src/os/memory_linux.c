@@ -3,6 +3,11 @@
  * Pages are mapped readable and writable without reservation, so commit is
  * accounting: the first touch makes the page. Purge is MADV_DONTNEED, because
  * memory given back must leave the resident set at once and read as zero.
+ *
+ * Where the process locks all memory that it maps (mlockall with MCL_FUTURE), a range
+ * would be resident as soon as it is mapped. Ranges are then locked page by page, as
+ * pages are touched: what is in use is locked as the program wanted it, and what is only
+ * reserved takes no memory.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -20,9 +25,88 @@
 #define PROTECTION (PROT_READ | PROT_WRITE)
 #define MAPPING (MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE)
 
-static void *map_at(void *hint, size_t size) {
-  void *ptr = mmap(hint, size, PROTECTION, MAPPING, -1, 0);
+/* Older headers do not have them, older kernels refuse them. */
+#ifndef MLOCK_ONFAULT
+#define MLOCK_ONFAULT 1
+#endif
+#ifndef MADV_DONTNEED_LOCKED
+#define MADV_DONTNEED_LOCKED 24
+#endif
+
+static void *map_as(void *hint, size_t size, int protection) {
+  void *ptr = mmap(hint, size, protection, MAPPING, -1, 0);
   return ptr == MAP_FAILED ? NULL : ptr;
+}
+
+/* --- memory that is locked as it is mapped ----------------------------------------- */
+
+enum {
+  NOT_LOCKING,
+  LOCKING,
+  UNKNOWN /* the system calls resident what cannot be */
+};
+/* [any] Ranges became resident as they were mapped. Relaxed: who does not know yet finds
+ * out. */
+static hak_atomic_u32_t locking;
+
+static size_t default_page_size(void) { return hak_os_default()->page_size; }
+
+/* Nobody has touched the range, but its last page is there. */
+static bool is_populated(const char *ptr, size_t size) {
+  size_t page = default_page_size();
+  unsigned char there = 0;
+  void *last = (void *)(uintptr_t)(ptr + size - page);
+  return mincore(last, page, &there) == 0 && (there & 1) != 0;
+}
+
+/* A new page with this protection is resident. */
+static bool is_page_populated(int protection) {
+  size_t page = default_page_size();
+  char *probe = map_as(NULL, page, protection);
+  if (probe == NULL) return false;
+  bool populated = is_populated(probe, page);
+  munmap(probe, page);
+  return populated;
+}
+
+static void note_locking(void) {
+  bool wrong = is_page_populated(PROT_NONE);
+  hak_store_relaxed(&locking, wrong ? UNKNOWN : LOCKING);
+}
+
+/* The program may have unlocked its memory since. */
+static bool is_locking(void) {
+  if (HAK_LIKELY(hak_load_relaxed(&locking) != LOCKING)) return false;
+  bool still = is_page_populated(PROTECTION);
+  if (!still) hak_store_relaxed(&locking, NOT_LOCKING);
+  return still;
+}
+
+/* A range that may not be touched yet is locked, and gets no pages. Locked that way it
+ * gets none either when it may be. */
+static void *map_unpopulated(void *hint, size_t size) {
+  void *ptr = map_as(hint, size, PROT_NONE);
+  if (ptr == NULL) return NULL;
+  if (mlock2(ptr, size, MLOCK_ONFAULT) == 0 && mprotect(ptr, size, PROTECTION) == 0) {
+    return ptr;
+  }
+  munmap(ptr, size);
+  return map_as(hint, size, PROTECTION);
+}
+
+static void *map_at(void *hint, size_t size) {
+  enum {
+    LEAST = 128 << 10 /* bytes; smaller ranges are as good as committed */
+  };
+  if (size < LEAST) return map_as(hint, size, PROTECTION);
+  if (is_locking()) return map_unpopulated(hint, size);
+  void *ptr = map_as(hint, size, PROTECTION);
+  if (ptr == NULL || hak_load_relaxed(&locking) == UNKNOWN || !is_populated(ptr, size)) {
+    return ptr;
+  }
+  note_locking();
+  if (!is_locking() || munmap(ptr, size) != 0) return ptr;
+  return map_unpopulated(hint, size);
 }
 
 /* --- strays: what the system does not take back ------------------------------------ */
@@ -143,7 +227,10 @@ static int linux_commit(void *ctx, void *ptr, size_t size, bool *zeroed) {
 
 static int linux_purge(void *ctx, void *ptr, size_t size) {
   (void)ctx;
-  return madvise(ptr, size, MADV_DONTNEED) == 0 ? 0 : errno;
+  if (madvise(ptr, size, MADV_DONTNEED) == 0) return 0;
+  /* Locked pages are refused to that call. */
+  if (errno == EINVAL && madvise(ptr, size, MADV_DONTNEED_LOCKED) == 0) return 0;
+  return errno;
 }
 
 static void *linux_remap(void *ctx, void *ptr, size_t old_size, size_t new_size) {

@@ -1,5 +1,6 @@
 /* api_space.c - address space of the system's: under a limit, and where the system does
- * not take it back. Each test runs in a process of its own; calls of munmap pass here. */
+ * not take it back, or locks it. Each test runs in a process of its own; calls of munmap
+ * pass here. */
 #include "child.h"
 #include "support.h"
 
@@ -249,6 +250,103 @@ TEST_IN_CHILD(refused_pieces__are_told_and_go_with_the_next_release, 60) {
   CHECK_EQ(unreleased(), 0);
 }
 
+/* --- memory that is locked ------------------------------------------------------- */
+
+enum {
+  LIVE_MIB = 4
+};
+
+static void *g_live[LIVE_MIB * 1024];
+
+static void fill_live(void) {
+  for (size_t i = 0; i < TEST_COUNT(g_live); i++) {
+    CHECK((g_live[i] = hak_alloc(1024)) != NULL);
+    memset(g_live[i], 1, 1024);
+  }
+}
+static void drain_live(void) {
+  for (size_t i = 0; i < TEST_COUNT(g_live); i++) hak_free(g_live[i]);
+  (void)hak_collect(NULL, SIZE_MAX, HAK_COLLECT_ALL);
+}
+
+/* False where the process may not lock so much. */
+static bool lock_all(int flags) { return is_measurable() && mlockall(flags) == 0; }
+
+static void check_locked(void) {
+  double before = statm_mib(1);
+  fill_live();
+  double now = statm_mib(1) - before;
+  CHECK_MSG(now <= 2 * LIVE_MIB, "%.1f MiB", now);
+  hak_heap_t *heap = hak_heap_create(NULL);
+  CHECK(heap != NULL && hak_heap_alloc(heap, 100) != NULL);
+  unsigned char *large = hak_calloc(1, 40 * MIB);
+  CHECK(large != NULL && test_is_zero(large, MIB));
+  now = statm_mib(1) - before;
+  CHECK_MSG(now <= 2 * LIVE_MIB + 2, "%.1f MiB with a sparse block", now);
+  memset(large, 1, 2 * MIB);
+  large = hak_realloc(large, 80 * MIB);
+  CHECK(large != NULL && large[2 * MIB - 1] == 1 && large[79 * MIB] == 0);
+  hak_free(large);
+  CHECK_EQ(hak_heap_destroy(heap), 0);
+  drain_live();
+  now = statm_mib(1) - before;
+  CHECK_MSG(now <= LIVE_MIB / 2.0, "%.1f MiB after all is free", now);
+  CHECK_EQ(hak_check(NULL), 0);
+}
+
+TEST_IN_CHILD(locked_memory__is_resident_where_it_is_used_only, 60) {
+  if (!lock_all(MCL_CURRENT | MCL_FUTURE)) return;
+  check_locked();
+  check_locked();
+  munlockall();
+  check_locked();
+  if (!lock_all(MCL_FUTURE)) return;
+  check_locked();
+  CHECK_EQ(hak_shutdown(HAK_SHUTDOWN_FORCE), 0);
+}
+
+TEST_IN_CHILD(memory__that_is_locked_from_now_on_stays_small, 60) {
+  hak_free(hak_alloc(1));
+  if (!lock_all(MCL_FUTURE)) return;
+  check_locked();
+}
+
+/* What is touched is locked, as the program wanted. */
+TEST_IN_CHILD(locked_memory__is_locked_as_it_is_touched, 60) {
+  if (!lock_all(MCL_CURRENT | MCL_FUTURE)) return;
+  char *block = hak_alloc(8 * MIB);
+  CHECK(block != NULL);
+  memset(block, 1, 8 * MIB);
+  /* The kernel refuses this for locked pages alone. */
+  char *page = (char *)(((uintptr_t)block + MIB) & ~(uintptr_t)4095);
+  CHECK(madvise(page, 4096, MADV_DONTNEED) != 0 && errno == EINVAL);
+  hak_free(block);
+}
+
+TEST_IN_CHILD(limit_of_locked_memory__refuses_and_serves_again, 60) {
+  static void *blocks[64 * 1024];
+  struct rlimit limit;
+  if (!is_measurable()) return;
+  CHECK_EQ(getrlimit(RLIMIT_MEMLOCK, &limit), 0);
+  if (limit.rlim_max > 32 * MIB) limit.rlim_max = 32 * MIB;
+  limit.rlim_cur = limit.rlim_max;
+  CHECK_EQ(setrlimit(RLIMIT_MEMLOCK, &limit), 0);
+  if (geteuid() == 0 && setresuid(65534, 65534, 65534) != 0) return;
+  if (mlockall(MCL_FUTURE) != 0) return;
+  for (int round = 0; round < 3; round++) {
+    size_t n = 0;
+    errno = 0;
+    while (n < TEST_COUNT(blocks) && (blocks[n] = hak_alloc(1024)) != NULL) {
+      memset(blocks[n++], 1, 1024);
+    }
+    CHECK(n < TEST_COUNT(blocks) && errno == ENOMEM);
+    CHECK(hak_alloc(64 * MIB) == NULL && errno == ENOMEM);
+    while (n > 0) hak_free(blocks[--n]);
+    (void)hak_collect(NULL, SIZE_MAX, HAK_COLLECT_ALL);
+    CHECK_EQ(hak_check(NULL), 0);
+  }
+}
+
 TEST_MAIN_FRESH(T(limit__is_usable_to_85_percent_again_and_again),
                 T(limit__leaves_room_for_others),
                 T(large_block__grows_where_two_would_not_fit),
@@ -256,4 +354,8 @@ TEST_MAIN_FRESH(T(limit__is_usable_to_85_percent_again_and_again),
                 T(refused_release__gives_the_pages_back_all_the_same),
                 T(refused_range__serves_again_in_parts),
                 T(refused_ranges__are_known_to_the_child_of_a_fork),
-                T(refused_pieces__are_told_and_go_with_the_next_release))
+                T(refused_pieces__are_told_and_go_with_the_next_release),
+                T(locked_memory__is_resident_where_it_is_used_only),
+                T(memory__that_is_locked_from_now_on_stays_small),
+                T(locked_memory__is_locked_as_it_is_touched),
+                T(limit_of_locked_memory__refuses_and_serves_again))

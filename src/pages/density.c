@@ -3,7 +3,7 @@
 #include "base/option.h"
 
 enum {
-  SIZES = 64,        /* a place for each power of two */
+  SIZES = 40,        /* a place for each power of two; larger ones share the last */
   WHOLE = 256,       /* the share of a block all of which is resident */
   SEEN_LEAST = 2,    /* looks before a guess is made */
   LOOKS_ALWAYS = 16, /* so many blocks of a size are remembered; */
@@ -33,7 +33,10 @@ static size_seen_t sizes[SIZES], renewed[SIZES];
  * and how many were not looked at since. */
 static struct full_run { hak_atomic_u32_t found, skipped; /* [any] */ } full_runs[SIZES];
 
-static unsigned index_of(size_t size) { return hak_highest_bit(size | 1); }
+static unsigned index_of(size_t size) {
+  unsigned index = hak_highest_bit(size | 1);
+  return index < SIZES ? index : SIZES - 1;
+}
 static size_seen_t *seen_of(size_t size) { return &sizes[index_of(size)]; }
 
 /* Looks at some parts of a block, the last one among them: how much of them is resident,

@@ -21,9 +21,10 @@ typedef struct hak_gate {
   hak_atomic_u32_t word; /* HAK_GATE_OPEN, if it is, and how many are inside */
 } hak_gate_t;
 
-/* Release: publishes what was made to those who enter. */
+/* Opens a gate, whether or not it is open. Release: publishes what was made to those who
+ * enter. */
 HAK_HOT void hak_gate_open(hak_gate_t *gate) {
-  hak_add_release(&gate->word, HAK_GATE_OPEN);
+  hak_or_release(&gate->word, HAK_GATE_OPEN);
 }
 
 /* Release: pairs with hak_gate_inside; who was inside looks no more. */
@@ -39,10 +40,10 @@ HAK_HOT bool hak_gate_enter(hak_gate_t *gate) {
   return false;
 }
 
-/* Closes a gate that is open. Only one thread may do that at a time. Release: pairs with
- * hak_gate_enter; who finds the gate closed sees why. */
+/* Closes a gate, whether or not it is open. Release: pairs with hak_gate_enter; who finds
+ * the gate closed sees why. */
 HAK_HOT void hak_gate_close(hak_gate_t *gate) {
-  hak_sub_release(&gate->word, HAK_GATE_OPEN);
+  hak_and_release(&gate->word, ~HAK_GATE_OPEN);
 }
 
 /* Returns how many threads are inside. */

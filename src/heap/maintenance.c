@@ -123,9 +123,9 @@ static bool pause_work(void) {
   return false;
 }
 
-static void resume_work(void) {
-  if (phase_now(hak_load_relaxed(&state)) == RUNNING) hak_gate_open(&work);
-}
+/* Whoever else pauses it meanwhile, or ends and begins it: a thread that comes in beside
+ * a shutdown finds the library closed. */
+static void resume_work(void) { hak_gate_open(&work); }
 
 static const hak_companion_t companion = {pause_work, resume_work, hak_maintenance_end};
 
@@ -137,11 +137,7 @@ int hak_maintenance_begin(uint64_t period_ns) {
   hak_store_relaxed(&to_end, 0);
   hak_store_relaxed(&worker, NULL);
   hak_gate_recount(&work, 0); /* a thread lost in a fork may have been inside */
-  if (hak_gate_enter(&work)) {
-    hak_gate_leave(&work);
-  } else {
-    hak_gate_open(&work); /* a shutdown closed it */
-  }
+  hak_gate_open(&work);
   error = hak_sys_thread_begin(&thread, "hakmem", run);
   end_change(error == 0 ? RUNNING : NONE);
   return error;

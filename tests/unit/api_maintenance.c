@@ -210,6 +210,34 @@ TEST_IN_CHILD(maintenance__any_threads_start_and_stop_it, 60) {
   CHECK_EQ(hak_check(NULL), 0);
 }
 
+/* Some of these find the library shut down, some that others are at it. */
+static void *shut_down_and_start(void *ctx) {
+  (void)ctx;
+  for (int i = 0; i < 100; i++) {
+    int error = hak_shutdown(0);
+    CHECK(error == 0 || error == EINVAL || error == EBUSY);
+    error = hak_maintenance_start(1);
+    CHECK(error == 0 || error == EALREADY || error == EBUSY || error == ENOMEM);
+    hak_free(hak_alloc(100));
+    hak_thread_exit();
+  }
+  return NULL;
+}
+
+TEST_IN_CHILD(maintenance__works_on_after_shutdowns_that_met_its_start, 120) {
+  pthread_t threads[3];
+  begin(1);
+  hak_thread_exit();
+  test_threads_begin(threads, TEST_COUNT(threads), shut_down_and_start, NULL);
+  test_threads_end(threads, TEST_COUNT(threads));
+  begin(50);
+  int error = hak_maintenance_start(1);
+  CHECK(error == 0 || error == EALREADY);
+  make_idle();
+  CHECK(falls_to(MIB + 64 * KIB));
+  CHECK_EQ(hak_check(NULL), 0);
+}
+
 /* ---- A quiet heap that ends while others give its pages back ------------------------
  */
 
@@ -253,4 +281,5 @@ TEST_MAIN_FRESH(T(collect__leaves_what_is_young_unless_told_all),
                 T(maintenance__ends_with_the_library_and_starts_with_it_again),
                 T(maintenance__child_of_a_fork_has_none_and_may_start_its_own),
                 T(maintenance__any_threads_start_and_stop_it),
+                T(maintenance__works_on_after_shutdowns_that_met_its_start),
                 T(heap__may_end_while_any_thread_gives_its_pages_back))

@@ -33,6 +33,23 @@ static void inside__is_how_many_entered_and_did_not_leave(void **state) {
   CHECK_EQ(hak_gate_inside(&gate), 1);
 }
 
+static void open_and_close__twice_are_as_good_as_once(void **state) {
+  (void)state;
+  hak_gate_t gate = {0};
+  hak_gate_close(&gate);
+  CHECK(!hak_gate_enter(&gate));
+  hak_gate_open(&gate);
+  hak_gate_open(&gate);
+  CHECK(hak_gate_enter(&gate));
+  CHECK_EQ(hak_gate_inside(&gate), 1);
+  hak_gate_close(&gate);
+  hak_gate_close(&gate);
+  CHECK(!hak_gate_enter(&gate));
+  CHECK_EQ(hak_gate_inside(&gate), 1);
+  hak_gate_leave(&gate);
+  CHECK(hak_gate_wait(&gate, 1));
+}
+
 static void recount__keeps_whether_it_is_open(void **state) {
   (void)state;
   hak_gate_t gate = {0};
@@ -91,5 +108,6 @@ static void thing__is_there_for_everybody_who_is_inside(void **state) {
 
 TEST_MAIN(T(gate__is_closed_at_first_and_refuses),
           T(inside__is_how_many_entered_and_did_not_leave),
+          T(open_and_close__twice_are_as_good_as_once),
           T(recount__keeps_whether_it_is_open),
           T(thing__is_there_for_everybody_who_is_inside))

@@ -322,9 +322,16 @@ static bool charge_mapping(hak_mapping_t *mapping, void *ctx) {
   return true;
 }
 
-/* What a torn thread was about to charge or to take off is not known; what there is,
- * is. */
+static bool mend_superslab(hak_superslab_t *ss, void *ctx) {
+  (void)ctx;
+  hak_superslab_mend(ss);
+  return true;
+}
+
+/* What a torn thread was about to charge or to take off is not known; what there is, is,
+ * once the bits say the same of slots as their pages. */
 static void recount_charges(void) {
+  hak_region_visit(mend_superslab, NULL);
   each_heap(forget_charge);
   hak_region_visit(charge_superslab, NULL);
   hak_mapping_visit(charge_mapping, NULL);

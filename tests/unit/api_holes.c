@@ -3,6 +3,8 @@
  * runs in a child of its own. */
 #include "child.h"
 
+#include <pthread.h>
+#include <stdatomic.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -263,6 +265,59 @@ TEST_IN_CHILD(holes__do_not_come_where_memory_is_to_stay, 60) {
   CHECK_EQ(test_stats().hole_bytes, 0);
 }
 
+/* --- threads ------------------------------------------------------------------------ */
+
+enum {
+  THREADS = 4,
+  SLOTS = 4096
+};
+static _Atomic(char *) g_slots[SLOTS];
+static _Atomic(int) g_at_work;
+
+/* Blocks in slots that all threads share, so that they come home to others' slabs. */
+static void *work_main(void *argument) {
+  test_rng_t rng = test_rng(test_seed(), (uint64_t)(uintptr_t)argument);
+  size_t rounds = test_scale(60000);
+  for (size_t i = 0; i < rounds; i++) {
+    size_t size = 16 + (size_t)test_below(&rng, i % 8 == 0 ? 20000 : 600);
+    char *block = test_below(&rng, 3) == 0 ? hak_alloc(size) : NULL;
+    if (block != NULL) block[0] = block[size - 1] = 1;
+    hak_free(atomic_exchange(&g_slots[test_below(&rng, SLOTS)], block));
+    if (i % 10000 == 9999) hak_thread_idle();
+  }
+  atomic_fetch_sub(&g_at_work, 1);
+  return NULL;
+}
+
+static void *collect_main(void *argument) {
+  (void)argument;
+  while (atomic_load(&g_at_work) > 1) {
+    collect_all();
+    CHECK_EQ(hak_check(NULL), 0);
+    sleep_ms(1);
+  }
+  return NULL;
+}
+
+TEST_IN_CHILD(holes__come_and_go_beside_threads_at_work, 120) {
+  pthread_t threads[THREADS + 1];
+  /* Slabs are looked through as often as can be. */
+  CHECK_EQ(hak_option_set(HAK_OPTION_PURGE_DECAY_MS, 0), 0);
+  CHECK_EQ(hak_option_set(HAK_OPTION_RETAIN_BYTES, 0), 0);
+  atomic_store(&g_at_work, THREADS + 1);
+  for (size_t i = 0; i < THREADS; i++) {
+    CHECK_EQ(pthread_create(&threads[i], NULL, work_main, (void *)(i + 1)), 0);
+  }
+  CHECK_EQ(pthread_create(&threads[THREADS], NULL, collect_main, NULL), 0);
+  for (size_t i = 0; i <= THREADS; i++) CHECK_EQ(pthread_join(threads[i], NULL), 0);
+  for (size_t i = 0; i < SLOTS; i++) hak_free(atomic_load(&g_slots[i]));
+  collect_all();
+  CHECK_EQ(hak_check(NULL), 0);
+  hak_stats_t s = test_stats();
+  CHECK_EQ(s.live_blocks, 0);
+  CHECK_EQ(s.hole_bytes, 0);
+}
+
 TEST_MAIN_FRESH(T(holes__of_small_blocks_go_with_a_collection),
                 T(holes__of_blocks_of_half_a_page_go_with_a_collection),
                 T(holes__of_blocks_over_a_page_go_with_a_collection),
@@ -276,4 +331,5 @@ TEST_MAIN_FRESH(T(holes__of_small_blocks_go_with_a_collection),
                 T(holes__a_block_that_lies_in_one_is_not_freed_twice),
                 T(holes__are_known_to_the_child_of_a_fork),
                 T(holes__in_heaps_that_are_destroyed_leave_nothing),
-                T(holes__do_not_come_where_memory_is_to_stay))
+                T(holes__do_not_come_where_memory_is_to_stay),
+                T(holes__come_and_go_beside_threads_at_work))

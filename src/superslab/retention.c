@@ -208,39 +208,13 @@ static bool is_surplus_due(uint64_t now) {
          (!is_stuck(now) || is_stuck_no_more());
 }
 
-/* A thread that comes here many times within one tick of the coarse clock reads it more
- * and more seldom; one that seldom comes reads it each time. */
-enum {
-  SKIPPED_MOST = 3
-};
-static _Thread_local struct {
-  uint64_t seen; /* ns; the clock as of the last look */
-  uint32_t skip; /* calls between looks */
-  uint32_t left; /* of them */
-} pace;
-
-static void look_again(void) { pace.skip = pace.left = 0; }
-
 bool hak_retention_is_time(const hak_shared_pool_t *pool) {
-  bool surplus = hak_load_relaxed(&hak_retained_over) == HAK_IDLE_SURPLUS;
-  if (pace.left > 0 && (!surplus || is_stuck(hak_clock_cached()))) {
-    pace.left--;
-    return false;
-  }
   /* A call that works in memory of the caller's does nothing else. */
   if (!hak_os_may_give() || hak_pool_is_enclosed(pool)) return false;
   hak_clock_refresh();
   uint64_t now = hak_clock_cached();
-  bool due = (surplus && is_surplus_due(now)) ||
-             now - hak_load_relaxed(&last_look) >= hak_idle_decay() / LOOKS_PER_DECAY;
-  if (due || now != pace.seen) {
-    look_again();
-  } else if (pace.skip < SKIPPED_MOST) {
-    pace.skip = pace.skip * 2 + 1;
-  }
-  pace.seen = now;
-  pace.left = pace.skip;
-  return due;
+  return is_surplus_due(now) ||
+         now - hak_load_relaxed(&last_look) >= hak_idle_decay() / LOOKS_PER_DECAY;
 }
 
 void hak_retention_trim_slow(const hak_shared_pool_t *pool) {

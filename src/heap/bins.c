@@ -15,6 +15,8 @@ void hak_hold_init(hak_hold_t *hold) {
   hold->given = hold->given_before = 0;
   hold->surplus_periods = 0;
   hold->pins = 0;
+  hold->lean = HAK_LEAN_NOT;
+  hold->lean_next = 0;
   hold->taken = 0;
   hold->seen = 0;
   hold->quota = 0;

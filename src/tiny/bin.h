@@ -62,6 +62,13 @@ typedef struct hak_bin {
 
 _Static_assert(sizeof(hak_bin_t) == 32, "two bins a cache line");
 
+/* Whether a thread keeps little of a class; see lean.h. */
+typedef enum hak_lean {
+  HAK_LEAN_NOT = 0,
+  HAK_LEAN,
+  HAK_LEAN_ANEW /* for the first time in a while: the bin is to shrink */
+} hak_lean_t;
+
 /* What a thread holds of one class; see hold.h. */
 typedef struct hak_hold {
   /* [owner: cache] all of it; statistics read the atomic fields. */
@@ -81,6 +88,8 @@ typedef struct hak_hold {
   uint32_t surplus_periods;     /* periods in a row with more held than used */
   uint32_t pins;                /* 1: blocks in the bin may keep a slab from
                                    becoming free, so it is to be emptied; flush.h */
+  uint32_t lean;                /* hak_lean_t; see lean.h */
+  uint64_t lean_next;           /* ns; the time up to which beginnings are used up */
   uint32_t taken;               /* blocks that refills brought since the bin last
                                    overflowed; of a single class: blocks that went
                                    to the pool since one was brought from there */

@@ -6,6 +6,7 @@
 #include "superslab/huge.h"
 #include "superslab/locate.h"
 #include "tiny/commit.h"
+#include "tiny/lean.h"
 #include "tiny/partial_list.h"
 #include "tiny/stray.h"
 
@@ -13,8 +14,6 @@
 #define HAK_ROOM_FOR_LONG_SPANS (64 * HAK_MIB)
 
 enum {
-  HELD_BACK_SHIFT =
-      3, /* the holder hears of a slab when 1/8 of its blocks are still out */
   /* A slab is sparse with less than this share of its blocks out. */
   SPARSE_SHARE = 4,
   SPARSE_AT_ONCE = 8, /* slabs that one refill puts on the partial list at most */
@@ -137,21 +136,25 @@ void hak_hold_retire(hak_thread_t *me, const hak_cache_t *cache, hak_slab_t *sla
 }
 
 /* Every block of a slab that this thread holds is home. The slab is carved again, in
- * address order, if the thread has no other to carve; else it goes back to the pool. */
+ * address order, if the thread has no other to carve; else, and where the thread is lean,
+ * it goes back to the pool. */
 static void slab_empty(hak_thread_t *me, const hak_cache_t *cache, hak_slab_t *slab) {
   uint32_t cls = hak_slab_class(slab);
   hak_hold_t *hold = &cache->holds[cls];
+  bool lean = hold->lean != HAK_LEAN_NOT;
   if (slab->queue == HAK_QUEUE_HELD) {
-    if (hak_slab_carved(slab) < hak_slab_capacity(slab)) return; /* the current slab */
+    bool whole = hak_slab_carved(slab) == hak_slab_capacity(slab);
+    if (!whole && !lean) return; /* the current slab */
     if (HAK_UNLIKELY(!hak_slab_all_home(me, cache, slab))) return;
     dequeue(hold, slab);
   }
-  hak_slab_carve_anew(slab);
-  if (hold->current == slab || hold->current == NULL) {
+  if (!lean && (hold->current == slab || hold->current == NULL)) {
+    hak_slab_carve_anew(slab);
     hold->current = slab;
     hak_hold_set_entry(me, cache, slab, hak_cache_entry(cache, cls));
     return;
   }
+  if (hold->current == slab) hold->current = NULL;
   hak_clock_refresh();
   hak_hold_retire(me, cache, slab);
 }
@@ -187,8 +190,12 @@ static void list_one(hak_thread_t *me, const hak_cache_t *cache, hak_slab_t *sla
  * slab's own list some still are; others may have pushed them onto the word. */
 static void slab_reached(hak_thread_t *me, const hak_cache_t *cache, hak_slab_t *slab,
                          bool early) {
+  uint32_t cls = hak_slab_class(slab);
+  hak_hold_t *hold = &cache->holds[cls];
+  if (hold->lean == HAK_LEAN_NOT && !me->in_parts && hak_lean_begins(cache, cls)) {
+    hak_lean_hear(cache, cls);
+  }
   if (early) {
-    hak_hold_t *hold = &cache->holds[hak_slab_class(slab)];
     hak_slab_join_remote(me, cache, slab);
     if (hak_slab_out(slab) > 0 && slab->queue == HAK_QUEUE_HELD &&
         hold->slabs > hold->slabs_most) {
@@ -213,8 +220,8 @@ void hak_hold_home(hak_thread_t *me, const hak_cache_t *cache, hak_batch_t run) 
   if (slab->queue == HAK_QUEUE_NONE) {
     enqueue(&cache->holds[hak_slab_class(slab)], slab);
     hak_hold_set_entry(me, cache, slab, hak_entry_local(me, slab));
-    uint32_t carved = hak_slab_carved(slab), eighth = carved >> HELD_BACK_SHIFT;
-    held_back = carved == hak_slab_capacity(slab) && out > eighth ? eighth : 0;
+    held_back = hak_lean_hears_at(cache, slab);
+    if (held_back >= out) held_back = 0;
   }
   if (HAK_LIKELY(out > held_back)) {
     hak_slab_come_home(me, &run, held_back);
@@ -318,12 +325,14 @@ static bool list_locked(hak_thread_t *me, const hak_cache_t *cache,
   return true;
 }
 
-/* Puts a wholly carved slab of the queue on the partial list. */
+/* Puts a slab of the queue on the partial list. */
 static void list_one(hak_thread_t *me, const hak_cache_t *cache, hak_slab_t *slab,
                      bool aged) {
   uint32_t cls = hak_slab_class(slab);
   hak_central_t *central = central_of(cache, cls);
-  dequeue(&cache->holds[cls], slab);
+  hak_hold_t *hold = &cache->holds[cls];
+  dequeue(hold, slab);
+  if (slab == hold->current) hold->current = NULL;
   hak_lock_acquire(&central->lock);
   HAK_COUNT(me, shelf_visits, 1);
   bool listed = list_locked(me, cache, central, slab, aged);

@@ -325,6 +325,7 @@ static batch_t next_batch(hak_thread_t *me, const hak_cache_t *cache, uint32_t c
   hak_hold_t *hold = &cache->holds[cls];
   hak_quota_follow(me, cache, cls);
   bin->spilling = 0;
+  hold->lean = HAK_LEAN_NOT;
   hak_bin_set_room(bin, hak_bin_capacity(bin));
   if (hold->spare != HAK_LINK_END) {
     HAK_COUNT(me, refill_spare, 1);

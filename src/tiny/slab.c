@@ -98,6 +98,11 @@ void hak_slab_hear_last(hak_slab_t *slab) {
   hak_slab_set_out(slab, hak_slab_out(slab), 0);
 }
 
+void hak_slab_hear_at(hak_slab_t *slab, uint32_t held_back) {
+  uint32_t out = hak_slab_out(slab);
+  if (out > held_back) hak_slab_set_out(slab, out, held_back);
+}
+
 void *hak_slab_take_some(hak_thread_t *me, const hak_cache_t *cache, hak_slab_t *slab,
                          uint32_t most, uint32_t *count) {
   void *list = slab->list.head, *first = HAK_LINK_END, *last = NULL, *block;

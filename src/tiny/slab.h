@@ -131,6 +131,8 @@ HAK_HOT void hak_slab_come_home(hak_thread_t *me, const hak_batch_t *run,
 }
 /* Lets the holder get to know of no push before the one that brings the last block. */
 void hak_slab_hear_last(hak_slab_t *slab);
+/* Lets the holder get to know when only `held_back` blocks are out, if more are. */
+void hak_slab_hear_at(hak_slab_t *slab, uint32_t held_back);
 /* Undoes the count of a push that found no room, and did not change the list. False,
  * after a report, if more blocks were pushed than were out. */
 HAK_HOT bool hak_slab_undo_push(hak_thread_t *me, const hak_cache_t *cache,

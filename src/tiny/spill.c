@@ -5,6 +5,7 @@
 #include "tiny/flush.h"
 #include "tiny/hold.h"
 #include "tiny/home.h"
+#include "tiny/lean.h"
 #include "tiny/quota.h"
 #include "tiny/recall.h"
 #include "tiny/single.h"
@@ -36,6 +37,21 @@ static bool convert(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls,
   return true;
 }
 
+/* The thread keeps little of the class from here on: the bin's lists go home, and `list`,
+ * which was the bin's. */
+static void become_lean(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls,
+                        void *list, uint32_t count) {
+  hak_bin_t *bin = &cache->bins[cls];
+  bin->spilling = 1;
+  hak_lean_hear(cache, cls);
+  hak_flush_set_room(bin);
+  bool own = hak_flush_list(me, cache, cls, list, count);
+  hak_flush_bin(me, cache, cls);
+  hak_lean_shrink(cache, cls);
+  if (!own) bin->spilling = HAK_BIN_GATHERS;
+  hak_flush_set_room(bin);
+}
+
 /* Makes room for a block in a bin whose `list` is full. */
 static void make_room(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls) {
   hak_bin_t *bin = &cache->bins[cls];
@@ -60,6 +76,11 @@ static void make_room(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls) 
       bin->list.head = list;
       hak_store_relaxed(&bin->armed, (uint16_t)(count + more));
       hak_store_relaxed(&bin->list.room, (int32_t)more);
+      return;
+    }
+    bool full = hold->spare != HAK_LINK_END || hak_lean_is_early(cls);
+    if (full && hak_lean_begins(cache, cls)) {
+      become_lean(me, cache, cls, list, count);
       return;
     }
     if (hold->spare == HAK_LINK_END) {

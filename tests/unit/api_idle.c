@@ -16,6 +16,8 @@ enum {
 
 static const size_t sizes[] = {16, 48, 100, 500, 1024, 3000, 8000, 32768, 100000};
 #define PER_SIZE ((size_t)256 << 10)
+/* Bytes that a thread keeps which dropped all that it had, and stopped; IDLE.md. */
+#define STOPPED_MOST ((uint64_t)4 << 20)
 
 /* Bytes of each size; what a thread that is busy leaves in its caches. */
 static void use(size_t bytes) {
@@ -99,6 +101,7 @@ static int serve_child(void *ctx) {
   CHECK_EQ(hak_option_set(HAK_OPTION_PURGE_DECAY_MS, 3600000), 0);
   CHECK_EQ(hak_option_set(HAK_OPTION_PURGE_SURPLUS, 0), 0);
   CHECK_EQ(hak_option_set(HAK_OPTION_HUGE_PAGES, 0), 0); /* asking for them is a call */
+  CHECK_EQ(hak_option_set(HAK_OPTION_LEAN_MS, 0), 0);    /* threads keep what they had */
   hak_free(hak_alloc(1));
   (void)hak_collect(NULL, SIZE_MAX, HAK_COLLECT_ALL);
   uint64_t before = test_stats().committed_bytes - test_stats().metadata_bytes;
@@ -182,6 +185,72 @@ TEST_IN_CHILD(stopped__a_thread_keeps_no_more_than_its_bounded_cache, 60) {
   CHECK_EQ(test_stats().committed_bytes - test_stats().metadata_bytes <= before, true);
 }
 
+/* ---- Documents that are parsed and dropped -------------------------------------- */
+
+enum {
+  NODES = 40000
+};
+
+/* One after the other, each in its own thread: many small nodes, few large ones. */
+static void document(test_rng_t *rng) {
+  static void *nodes[NODES];
+  for (int i = 0; i < NODES; i++) {
+    uint64_t kind = test_below(rng, 100);
+    size_t most = kind < 90 ? 200 : kind < 99 ? 3000 : 25000;
+    size_t size = 24 + (size_t)test_below(rng, most);
+    CHECK((nodes[i] = hak_alloc(size)) != NULL);
+    memset(nodes[i], 1, size);
+  }
+  for (int i = 0; i < NODES; i++) hak_free(nodes[i]);
+}
+
+static test_rng_t document_rng;
+static pthread_mutex_t document_lock = PTHREAD_MUTEX_INITIALIZER;
+
+static void *reader(void *argument) {
+  crowd_t *crowd = argument;
+  pthread_mutex_lock(&document_lock);
+  document(&document_rng);
+  document(&document_rng);
+  pthread_mutex_unlock(&document_lock);
+  pthread_barrier_wait(&crowd->done);
+  pthread_barrier_wait(&crowd->end);
+  return NULL;
+}
+
+/* What threads keep that have dropped their documents and stand still, each. */
+static uint64_t kept_by_readers(int64_t lean_ms) {
+  crowd_t crowd = {.leave = LEAVE_STOP};
+  document_rng = test_rng(test_seed(), 0);
+  CHECK_EQ(hak_option_set(HAK_OPTION_LEAN_MS, lean_ms), 0);
+  CHECK_EQ(hak_option_set(HAK_OPTION_BIN_GROWTH_BYTES, 0), 0);
+  (void)hak_collect(NULL, SIZE_MAX, HAK_COLLECT_ALL);
+  uint64_t before = test_stats().committed_bytes;
+  pthread_t threads[SLEEPERS];
+  pthread_barrier_init(&crowd.done, NULL, SLEEPERS + 1);
+  pthread_barrier_init(&crowd.end, NULL, SLEEPERS + 1);
+  for (int i = 0; i < SLEEPERS; i++) {
+    CHECK_EQ(pthread_create(&threads[i], NULL, reader, &crowd), 0);
+  }
+  pthread_barrier_wait(&crowd.done);
+  (void)hak_collect(NULL, SIZE_MAX, HAK_COLLECT_ALL);
+  uint64_t after = test_stats().committed_bytes;
+  CHECK_EQ(test_live_blocks(), 0);
+  end(&crowd, threads, SLEEPERS);
+  return after > before ? (after - before) / SLEEPERS : 0;
+}
+
+TEST_IN_CHILD(stopped__threads_that_dropped_all_keep_little, 60) {
+  hak_free(hak_alloc(1));
+  uint64_t lean = kept_by_readers(3600000), fat = kept_by_readers(0);
+  printf("a thread that stopped keeps %llu KiB, or %llu\n",
+         (unsigned long long)lean / 1024, (unsigned long long)fat / 1024);
+  CHECK_MSG(lean <= STOPPED_MOST, "%llu bytes kept", (unsigned long long)lean);
+  CHECK_MSG(lean < fat / 3 * 2, "%llu and %llu bytes kept", (unsigned long long)lean,
+            (unsigned long long)fat);
+}
+
 TEST_MAIN_FRESH(T(idle__memory_of_200_threads_serves_the_next_and_95_percent_goes_back),
                 T(ended__memory_of_200_threads_serves_the_next_and_95_percent_goes_back),
-                T(stopped__a_thread_keeps_no_more_than_its_bounded_cache))
+                T(stopped__a_thread_keeps_no_more_than_its_bounded_cache),
+                T(stopped__threads_that_dropped_all_keep_little))

@@ -15,6 +15,7 @@ enum {
 
 static void lists__fill_one_after_the_other_and_the_oldest_goes_home(void **state) {
   (void)state;
+  CHECK_EQ(hak_option_set(HAK_OPTION_LEAN_MS, 0), 0); /* see tiny_lean.c */
   hak_slab_t *slabs[3] = {test_slab_full(), test_slab_full(), test_slab_full()};
   CHECK_EQ(hak_bin_capacity(test_bin()), BIN);
   test_slab_free(slabs[0], 0, BIN);

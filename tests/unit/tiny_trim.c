@@ -82,7 +82,7 @@ static void hint__is_made_new_for_this_class_and_each_16th_time_for_all(void **s
   hak_central_t *others = &g_cache->store->centrals[other];
   hak_central_t *unused = &g_cache->store->centrals[hak_class_of(3000)];
   hold_slabs();
-  hak_free(hak_alloc(64));
+  void *block = hak_alloc(64); /* keeps its slab */
   CHECK_EQ(hak_load_relaxed(&others->spans), 1);
   CHECK_EQ(hak_load_relaxed(&unused->spans), 0);
   g_me->trims = 0;
@@ -97,6 +97,7 @@ static void hint__is_made_new_for_this_class_and_each_16th_time_for_all(void **s
   hak_store_relaxed(&g_central->hint, 3); /* it names a place: nobody has to look */
   hak_trim_class(g_me, g_cache, g_class);
   CHECK_EQ(hak_load_relaxed(&g_central->hint), 3);
+  hak_free(block);
 }
 
 #define H(function) TEST_OF_CLASS_ENDED(function, SIZE, teardown)

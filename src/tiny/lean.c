@@ -1,0 +1,70 @@
+#include "tiny/lean.h"
+
+#include "base/option.h"
+#include "pages/clock.h"
+#include "tiny/capacity.h"
+#include "tiny/slab.h"
+
+enum {
+  HELD_BACK_SHIFT =
+      3,      /* the holder hears of a slab when 1/8 of its blocks are still out */
+  BURSTS = 4, /* times in a row */
+  CALM = 64,  /* periods without, after which a bin shrinks */
+  NS_PER_MS = 1000000,
+  LISTS = 2,          /* of a bin that spills may have blocks */
+  SPILLING_SHARE = 8, /* as in flush.c */
+};
+
+static uint64_t period_ns(void) { return (uint64_t)hak_option(LEAN_MS) * NS_PER_MS; }
+
+bool hak_lean_begins(const hak_cache_t *cache, uint32_t cls) {
+  hak_hold_t *hold = &cache->holds[cls];
+  uint64_t period = period_ns();
+  /* A heap with a limit has its quotas, and a shared way keeps nothing. */
+  if (period == 0 || hak_capacity_is_cut(hold) || cache->grown == NULL ||
+      hak_class_is_single(cls)) {
+    return false;
+  }
+  hak_clock_refresh();
+  uint64_t now = hak_clock_cached();
+  uint64_t next = hold->lean_next > now ? hold->lean_next : now;
+  if (next > now + (BURSTS - 1) * period) return false;
+  uint32_t least = hold->capacity_least == 0 ? 1 : hold->capacity_least;
+  uint32_t weight = hak_bin_capacity(&cache->bins[cls]) / least;
+  bool anew = now > hold->lean_next && now - hold->lean_next >= CALM * period;
+  hold->lean = anew ? HAK_LEAN_ANEW : HAK_LEAN;
+  hold->lean_next = next + period * (weight == 0 ? 1 : weight);
+  return true;
+}
+
+void hak_lean_shrink(const hak_cache_t *cache, uint32_t cls) {
+  hak_hold_t *hold = &cache->holds[cls];
+  hak_bin_t *bin = &cache->bins[cls];
+  if (hold->lean != HAK_LEAN_ANEW || bin->list.head != HAK_LINK_END) return;
+  hold->lean = HAK_LEAN;
+  if (bin->capacity > hold->capacity_least) hak_capacity_reset(cache, cls);
+}
+
+uint32_t hak_lean_kept(const hak_cache_t *cache, uint32_t cls) {
+  return LISTS * (hak_bin_capacity(&cache->bins[cls]) / SPILLING_SHARE + 1);
+}
+
+uint32_t hak_lean_hears_at(const hak_cache_t *cache, hak_slab_t *slab) {
+  uint32_t cls = hak_slab_class(slab), carved = hak_slab_carved(slab);
+  uint32_t eighth = carved >> HELD_BACK_SHIFT;
+  if (HAK_LIKELY(cache->holds[cls].lean == HAK_LEAN_NOT)) {
+    return carved == hak_slab_capacity(slab) ? eighth : 0;
+  }
+  uint32_t kept = hak_lean_kept(cache, cls);
+  return eighth > kept ? eighth : kept;
+}
+
+void hak_lean_hear(const hak_cache_t *cache, uint32_t cls) {
+  enum {
+    MOST = 16 /* slabs; of those behind them the thread hears later */
+  };
+  hak_slab_t *slab = cache->holds[cls].first;
+  for (int i = 0; i < MOST && slab != NULL; i++, slab = slab->next) {
+    hak_slab_hear_at(slab, hak_lean_hears_at(cache, slab));
+  }
+}

@@ -89,7 +89,11 @@ static size_t give_piece(hak_pool_idle_t idle, size_t max_bytes, bounds_t *bound
   uint64_t other = mapping < pool ? mapping : pool;
   if (region <= before && region <= other) {
     left = PIECE_SLABS; /* the bound in bytes holds */
-    given = hak_region_purge_whole(other < before ? other : before, max_bytes, &left);
+    uint64_t idle_since = other < before ? other : before;
+    /* What may stay is not to go with the last huge page. */
+    bool whole = hak_retained_bytes() >= hak_idle_floor() + HAK_SUPERSLAB_SIZE;
+    given =
+        (whole ? hak_region_purge_whole : hak_region_purge)(idle_since, max_bytes, &left);
     bounds->no_region = given == 0;
     left = left < slabs ? left : slabs;
     *any = true;

@@ -448,8 +448,8 @@ void hak_thread_exit(void);
 /* For a thread that is about to block for long: what it cached can be used by all
  * threads, and what is due by then goes back to the operating system (see hak_collect),
  * unless purging is manual. The thread stays attached and may go on at any time. Costs as
- * much as freeing what it cached. A thread that just stops keeps about 3 MiB after it
- * dropped all blocks of a burst, and what docs/IDLE.md lists at most. */
+ * much as freeing what it cached. A thread that just stops keeps what docs/IDLE.md lists:
+ * about 3 MiB after it dropped all blocks of a burst, and what its bins grew by. */
 void hak_thread_idle(void);
 
 #define HAK_COLLECT_ALL 0x01u /* as much as there is, however long it takes */

@@ -149,7 +149,28 @@ bool hak_density_freed(const hak_os_t *os, char *block, size_t size) {
 /* --- blocks that are to be zero ------------------------------------------------------
  */
 
-/* At least half of the block is resident. */
+/* True if most of some places of the block read as zero: it was cleared as a whole and
+ * then hardly written to, so that its pages are there for the sake of the clearing. */
+static bool is_blank(const hak_os_t *os, const char *block, size_t size) {
+  enum {
+    PLACES = 64,
+    WORDS = 8, /* that are looked at together: a line of the cache */
+    LINE = WORDS * 8
+  };
+  size_t step = hak_align_up(size / PLACES | 1, os->page_size), places = 0, blank = 0;
+  for (size_t at = 0; at < size; at += step) {
+    /* Not at the same line of each page, which records of a power of two would leave. */
+    size_t line = places * 7 % (os->page_size / LINE) * LINE;
+    const uint64_t *words = (const uint64_t *)(const void *)(block + at + line);
+    uint64_t any = 0;
+    for (unsigned i = 0; i < WORDS; i++) any |= words[i];
+    blank += any == 0;
+    places++;
+  }
+  return blank * 4 > places * 3;
+}
+
+/* At least half of the block is resident, and was written to. */
 static bool is_full(const hak_os_t *os, char *block, size_t size) {
   struct full_run *run = &full_runs[index_of(size)];
   uint32_t found = hak_load_relaxed(&run->found);
@@ -157,7 +178,8 @@ static bool is_full(const hak_os_t *os, char *block, size_t size) {
     return true;
   }
   int64_t resident = hak_os_resident(os, block, size);
-  bool full = resident < 0 || (uint64_t)resident >= size / 2;
+  bool full =
+      resident < 0 || ((uint64_t)resident >= size / 2 && !is_blank(os, block, size));
   uint32_t now = !full ? 0 : found < FULL_RUN ? found + 1 : FULL_RUN;
   if (now != found) hak_store_relaxed(&run->found, now);
   return full;

@@ -47,9 +47,11 @@ typedef enum hak_density_way {
 /* The way that costs least for such a block. To write to a resident page costs a tenth of
  * what it costs to touch a new one (0.2 us and 1.7), so pages that are there are cleared
  * if they are half of the block or more, and those that are not there do not come for the
- * sake of being cleared. Of blocks of `large` bytes or more pages go all the same, until
- * such blocks were seen to be written to nearly everywhere. Asks the system at most once,
- * and not where the last blocks of the size were all resident, but for one in a few. */
+ * sake of being cleared. Nor do those stay that are there for it alone, of a block that
+ * was cleared and then hardly written to: some lines of it are read. Of blocks of `large`
+ * bytes or more pages go all the same, until such blocks were seen to be written to
+ * nearly everywhere. Asks the system at most once, and not where the last blocks of the
+ * size were all resident, but for one in a few. */
 hak_density_way_t hak_density_way(const hak_os_t *os, char *block, size_t size,
                                   size_t large);
 

@@ -284,6 +284,36 @@ static void calloc__of_blocks_that_are_hardly_touched_leaves_them_so(void **stat
   hak_heap_destroy(heap);
 }
 
+/* The same where blocks before them were written to everywhere, so that pages were
+ * cleared for the first of these. */
+static void calloc__of_hardly_touched_blocks_after_full_ones_leaves_them_so(
+    void **state) {
+  (void)state;
+  if (test_is_strict()) return;
+  enum {
+    SLOTS = 16,
+    SIZE = 600 * KIB
+  };
+  hak_heap_t *heap = test_heap_make((hak_heap_config_t){.huge_pages = HAK_HUGE_NEVER});
+  CHECK_EQ(hak_option_set(HAK_OPTION_PURGE_SURPLUS, 0), 0);
+  CHECK_EQ(hak_option_set(HAK_OPTION_PURGE_DECAY_MS, 86400000), 0);
+  static char *blocks[SLOTS];
+  for (int round = 0; round < 40; round++) {
+    size_t pages = 0;
+    for (int i = 0; i < SLOTS; i++) {
+      CHECK((blocks[i] = hak_heap_calloc(heap, 1, SIZE)) != NULL);
+      CHECK(test_is_zero(blocks[i], 4096));
+      memset(blocks[i], 0xee, round < 4 ? SIZE : 100);
+      pages += resident(blocks[i], SIZE & ~(size_t)4095);
+    }
+    for (int i = 0; i < SLOTS; i++) hak_free(blocks[i]);
+    CHECK_MSG(round < 39 || pages <= SLOTS * 8, "%zu pages", pages);
+  }
+  CHECK_EQ(hak_option_set(HAK_OPTION_PURGE_SURPLUS, 1), 0);
+  CHECK_EQ(hak_option_set(HAK_OPTION_PURGE_DECAY_MS, 1000), 0);
+  hak_heap_destroy(heap);
+}
+
 /* Pages of blocks that are written to are cleared, which costs a tenth. */
 static void calloc__of_blocks_that_are_written_to_gives_no_pages_back(void **state) {
   (void)state;
@@ -310,6 +340,7 @@ static void calloc__of_blocks_that_are_written_to_gives_no_pages_back(void **sta
 TEST_MAIN(T(calloc__is_zero_in_every_class_after_fill_and_free),
           T(calloc__of_sparse_arrays_touches_nothing),
           T(calloc__of_blocks_that_are_hardly_touched_leaves_them_so),
+          T(calloc__of_hardly_touched_blocks_after_full_ones_leaves_them_so),
           T(calloc__of_blocks_that_are_written_to_gives_no_pages_back),
           T(calloc__is_zero_after_plain_blocks_were_filled_and_freed),
           T(calloc__is_zero_after_memory_was_given_back_and_taken_again),

@@ -19,7 +19,8 @@ typedef struct test_child {
 } test_child_t;
 
 /* Forks; the child calls function(ctx) and exits with what it returns. The
- * child is killed after `seconds`. cmocka's signal handlers do not reach it. */
+ * child is killed after `seconds`, in which time is not counted that it was ready to run
+ * and others ran. cmocka's signal handlers do not reach it. */
 test_child_t test_child_run(int (*function)(void *ctx), void *ctx, double seconds);
 
 /* Checks that a child's function returned 0, and shows its output if not. */

@@ -112,7 +112,6 @@ static void give_all(void (*heap)(hak_heap_t *heap)) {
 void hak_forking_parent(void) {
   give_all(give_heap);
   hak_phase_unhold();
-  hak_hole_sweep_forget();
 }
 
 /* --- what is lost ---------------------------------------------------------- */
@@ -432,6 +431,7 @@ void hak_forking_child(void) {
   hak_regions_forget_others();
   hak_meta_forget_others();
   give_all(free_heap);
+  hak_hole_sweep_forget_lost();
   hak_externals_recount();
   hak_store_relaxed(&hak_budget_auditing, 0);
   bool lost_calls = hak_stays_recount();

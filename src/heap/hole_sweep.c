@@ -18,7 +18,8 @@ enum {
   PATIENCE_MOST = 16 /* half decays between two sweeps */
 };
 
-static hak_atomic_u32_t busy;    /* [any] 1: a thread sweeps; it owns what follows */
+static hak_atomic_ptr_t sweeper; /* [any] hak_os_self of the thread that sweeps, and owns
+                                    what follows; NULL */
 static hak_atomic_u64_t next_at; /* [any] ns; written by who sweeps */
 static uint32_t at_heap;         /* [owner: who sweeps] the heap to go on with; 0, with
                                     at_class 0: a sweep begins */
@@ -44,10 +45,17 @@ uint64_t hak_hole_sweep_due_in(void) {
 }
 
 void hak_hole_sweep_forget(void) {
-  hak_store_relaxed(&busy, 0);
+  hak_store_relaxed(&sweeper, NULL);
   hak_store_relaxed(&next_at, 0);
   at_heap = at_class = in_vain = 0;
   patience = 1;
+}
+
+/* Relaxed: the thread that swept is lost, or nobody else is there. A thread that forked
+ * in a hook while it swept goes on with what is its own. */
+void hak_hole_sweep_forget_lost(void) {
+  const void *by = hak_load_relaxed(&sweeper);
+  if (by != NULL && by != hak_os_self()) hak_hole_sweep_forget();
 }
 
 /* --- one heap ------------------------------------------------------------------------
@@ -190,10 +198,11 @@ static void sweep(hak_thread_t *me, hak_hole_bounds_t *bounds) {
 
 /* Acquire and release pair with each other: one sweeper sees what the last one left. */
 static bool try_begin(void) {
-  uint32_t none = 0;
-  return hak_load_relaxed(&busy) == 0 && hak_cas_acquire(&busy, &none, 1);
+  void *none = NULL;
+  return hak_load_relaxed(&sweeper) == NULL &&
+         hak_cas_acquire(&sweeper, &none, (void *)hak_os_self());
 }
-static void leave(void) { hak_store_release(&busy, 0); }
+static void leave(void) { hak_store_release(&sweeper, NULL); }
 
 void hak_hole_sweep_step(hak_thread_t *me) {
   if (!hak_os_may_give()) return;

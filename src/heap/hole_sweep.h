@@ -40,7 +40,9 @@ void hak_hole_sweep_leased(hak_thread_t *me, hak_heap_t *heap, hak_hole_bounds_t
 /* Nanoseconds until it is time; UINT64_MAX: never, as things are. */
 uint64_t hak_hole_sweep_due_in(void);
 
-/* In the child of a fork, and at shutdown: nobody sweeps. */
+/* At shutdown: nobody sweeps. */
 void hak_hole_sweep_forget(void);
+/* In the child of a fork: a thread that swept and is not there does not any more. */
+void hak_hole_sweep_forget_lost(void);
 
 #endif

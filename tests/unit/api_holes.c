@@ -265,6 +265,70 @@ TEST_IN_CHILD(holes__do_not_come_where_memory_is_to_stay, 60) {
   CHECK_EQ(test_stats().hole_bytes, 0);
 }
 
+/* --- forks beside a sweep ----------------------------------------------------------- */
+
+static _Atomic(int) g_stops, g_stopped, g_goes_on;
+static _Thread_local bool t_sweeps;
+
+/* Stops the thread that sweeps at a hole: whole slabs may go otherwise. */
+static void stop_at_hole(hak_event_t event, const void *address, size_t size, void *ctx) {
+  (void)address;
+  (void)ctx;
+  if (event != HAK_EVENT_PURGE || size % 65536 == 0 || !t_sweeps) return;
+  if (atomic_exchange(&g_stops, 0) == 0) return;
+  atomic_store(&g_stopped, 1);
+  while (atomic_load(&g_goes_on) == 0) sleep_ms(1);
+}
+
+static void collect_what_is_due(void) {
+  for (int looks = 0, ms; looks < 20 && (ms = hak_purge_due()) >= 0; looks++) {
+    sleep_ms(ms + 5 < 2 * DECAY_MS ? ms + 5 : 2 * DECAY_MS);
+    hak_collect(NULL, SIZE_MAX, 0);
+  }
+}
+
+static void *sweep_main(void *argument) {
+  (void)argument;
+  t_sweeps = true;
+  collect_what_is_due();
+  return NULL;
+}
+
+/* The child goes on without the thread that swept. */
+TEST_IN_CHILD(holes__come_in_both_processes_if_one_forks_beside_a_sweep, 60) {
+  enum {
+    OTHERS = 4000
+  };
+  static void *others[OTHERS];
+  hak_heap_t *heap = hak_heap_create(NULL);
+  pthread_t thread;
+  for (size_t i = 0; i < OTHERS; i++) others[i] = hak_heap_alloc(heap, 200);
+  for (size_t i = 0; i < OTHERS; i++) {
+    if (!is_kept(i)) hak_free(others[i]);
+  }
+  begin_due();
+  atomic_store(&g_stops, 1);
+  hak_set_event_hook(stop_at_hole, NULL);
+  CHECK_EQ(pthread_create(&thread, NULL, sweep_main, NULL), 0);
+  while (atomic_load(&g_stopped) == 0) sleep_ms(1);
+  uint64_t before = test_stats().hole_bytes;
+  pid_t child = test_fork();
+  if (child == 0) {
+    collect_what_is_due();
+    CHECK(test_stats().hole_bytes > before);
+    CHECK_EQ(hak_check(NULL), 0);
+    use_again();
+    _exit(0);
+  }
+  test_fork_end(child);
+  atomic_store(&g_goes_on, 1);
+  CHECK_EQ(pthread_join(thread, NULL), 0);
+  CHECK(test_stats().hole_bytes > before);
+  CHECK_EQ(hak_check(NULL), 0);
+  hak_heap_destroy(heap);
+  use_again();
+}
+
 /* --- threads ------------------------------------------------------------------------ */
 
 enum {
@@ -332,4 +396,5 @@ TEST_MAIN_FRESH(T(holes__of_small_blocks_go_with_a_collection),
                 T(holes__are_known_to_the_child_of_a_fork),
                 T(holes__in_heaps_that_are_destroyed_leave_nothing),
                 T(holes__do_not_come_where_memory_is_to_stay),
+                T(holes__come_in_both_processes_if_one_forks_beside_a_sweep),
                 T(holes__come_and_go_beside_threads_at_work))

@@ -83,10 +83,12 @@ static uint32_t transfer_turns(void) {
 static void give_up_blocks(hak_thread_t *me, uint32_t cls, bool transfer) {
   some_t some = {me, cls, transfer};
   hak_heap_t *heap = hak_heap_get_default();
-  hak_heap_lease(heap);
-  hak_flush_blocks(me, &me->cache, cls);
-  if (transfer) hak_flush_transfer_class(me, &me->cache, cls);
-  hak_heap_unlease(heap);
+  /* This is no call to wait in: it may be any allocation or free. */
+  if (hak_heap_try_lease(heap)) {
+    hak_flush_blocks(me, &me->cache, cls);
+    if (transfer) hak_flush_transfer_class(me, &me->cache, cls);
+    hak_heap_unlease(heap);
+  }
   hak_caches_visit(me, flush_blocks, &some);
 }
 

@@ -133,7 +133,7 @@ void hak_cache_give_up_blocks(hak_thread_t *me, hak_thread_cache_t *cache, uint3
                               bool transfer) {
   hak_heap_t *heap = cache->heap;
   if (hak_load_relaxed(&cache->heap_id) == NULL) return;
-  hak_heap_lease(heap);
+  if (!hak_heap_try_lease(heap)) return;
   if (hak_load_relaxed(&cache->heap_id) != NULL) {
     hak_flush_blocks(me, &cache->cache, cls);
     if (transfer) hak_flush_transfer_class(me, &cache->cache, cls);

@@ -22,13 +22,18 @@ static size_t long_tail(const hak_tail_t *tail) {
   return pages > most ? pages * os->page_size : 0;
 }
 
-/* A tail of so many bytes more is too much for the pool. The count is of different
- * moments, and after a fork it may miss what lost threads were at: it is a measure. */
+/* A tail of so many bytes more is too much for the pool. What it was a mistake to give
+ * back is allowed for, as far as it is no more than a quarter of what is in use. The
+ * count is of different moments, and after a fork it may miss what lost threads were at:
+ * it is a measure. */
 static bool are_many(hak_shared_pool_t *pool, size_t bytes) {
   int64_t tails = (int64_t)hak_load_relaxed(&pool->tail_bytes) + (int64_t)bytes;
   uint64_t used = (hak_load_relaxed(&pool->taken) << HAK_SLAB_SHIFT) +
                   hak_load_relaxed(&pool->run_bytes);
-  return tails > (int64_t)(HAK_TAILS_LEAST + used / 16);
+  uint64_t most = HAK_TAILS_LEAST + used / 16;
+  if (tails <= (int64_t)most) return false;
+  uint64_t allowed = hak_idle_allowance(hak_clock_cached());
+  return tails > (int64_t)(most + (allowed < used / 4 ? allowed : used / 4));
 }
 
 /* What a block no longer needs goes at once, unless such memory was lately needed again:
@@ -51,7 +56,12 @@ void hak_tail_begin(hak_shared_pool_t *pool, const hak_tail_t *tail, bool shrunk
   size_t bytes = long_tail(tail);
   if (bytes != 0 && is_to_go(pool, bytes, shrunk)) {
     size_t given = give(tail);
-    if (shrunk) hak_idle_note_shrunk(given, hak_clock_cached());
+    uint64_t now = hak_clock_cached();
+    if (shrunk) {
+      hak_idle_note_shrunk(given, now);
+    } else {
+      hak_idle_note_given(given, now);
+    }
     bytes = long_tail(tail);
   }
   if (bytes != 0) hak_add_relaxed(&pool->tail_bytes, bytes);

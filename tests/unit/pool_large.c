@@ -184,11 +184,15 @@ static uint64_t in_use(void) {
   return hak_load_relaxed(&hak_slots_committed) - hak_load_relaxed(&hak_slots_retained);
 }
 
+/* It was no mistake to give back what was needed again. */
+static void forget_regret(void) { CHECK_EQ(hak_idle_allowance(UINT64_MAX), 0); }
+
 static void tails__that_are_many_are_given_back(void **state) {
   (void)state;
   const size_t sizes[] = {MIB + 64 * KIB, 3 * MIB / 2, 2 * MIB + 64 * KIB, 3 * MIB};
   for (size_t k = 0; k < TEST_COUNT(sizes); k++) {
     leave_pages();
+    forget_regret();
     char *blocks[RUNS];
     for (int i = 0; i < RUNS; i++) blocks[i] = get(sizes[k], 4096);
     size_t live = RUNS * sizes[k];
@@ -198,6 +202,32 @@ static void tails__that_are_many_are_given_back(void **state) {
       CHECK(test_verify_sparse(blocks[i], sizes[k], sizes[k]));
       put(blocks[i]);
     }
+  }
+}
+
+/* Blocks of many sizes in slots that change: what goes behind one is another one's. */
+static void tails__that_other_blocks_need_again_are_kept(void **state) {
+  (void)state;
+  enum {
+    ROUNDS = 400,
+    WARM_UP = 200
+  };
+  test_rng_t rng = test_rng(test_seed(), 0);
+  char *blocks[RUNS] = {NULL};
+  uint64_t purged = 0, purges[2] = {0};
+  for (int i = 0; i < ROUNDS; i++) {
+    char **block = &blocks[test_below(&rng, RUNS)];
+    size_t size = MIB + (size_t)test_below(&rng, 3 * MIB / 4096) * 4096;
+    if (*block != NULL) put(*block);
+    *block = get(size, 4096);
+    uint64_t now = g_os.calls[TEST_OS_PURGE];
+    purges[i >= WARM_UP] += now - purged;
+    purged = now;
+  }
+  CHECK_MSG(purges[1] * 2 <= purges[0], "%llu purges, then %llu",
+            (unsigned long long)purges[0], (unsigned long long)purges[1]);
+  for (int i = 0; i < RUNS; i++) {
+    if (blocks[i] != NULL) put(blocks[i]);
   }
 }
 
@@ -314,6 +344,7 @@ TEST_MAIN_FRESH(L(alloc__chooses_spans_runs_and_mappings_by_size),
                 L(span__grows_and_shrinks_where_it_is),
                 L(run__shrinks_and_grows_within_its_superslabs),
                 L(tails__that_are_many_are_given_back),
+                L(tails__that_other_blocks_need_again_are_kept),
                 L(tails__of_spans_are_given_back_as_well),
                 L(tails__of_large_blocks_in_turn_cost_no_call),
                 L(shrinking__gives_the_pages_of_spans_and_runs_back),

@@ -73,7 +73,12 @@ static HAK_SLOW void end_down(hak_region_t *region, hak_os_note_t *note) {
   /* Before the range goes, and the next one there may be somebody's. */
   hak_registry_purge((uintptr_t)region->base, region->size);
   hak_os_release_end(note);
-  size_t bare = purge_records(region);
+  /* The region of a heap that ends is taken down beside visitors too, who may be at its
+   * records. Those who come from now on find no SuperSlab ready. */
+  hak_lock_acquire(&hak_regions.lock);
+  bool alone = hak_regions.visitors == 0;
+  hak_lock_release(&hak_regions.lock);
+  size_t bare = alone ? purge_records(region) : 0;
   hak_lock_acquire(&hak_regions.lock);
   region->bare = bare;
   region->reviving = false;

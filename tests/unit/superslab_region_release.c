@@ -318,6 +318,37 @@ static void visit__keeps_regions_and_a_fork_inside_of_it_does_not(void **state) 
   CHECK_EQ(reserved(), 0);
 }
 
+typedef struct ending {
+  hak_heap_t *heap; /* that is to end; NULL: it has */
+  int seen;         /* SuperSlabs after that */
+} ending_t;
+
+static bool end_inside(hak_superslab_t *ss, void *ctx) {
+  ending_t *ending = ctx;
+  CHECK(ss->extent.os != NULL); /* statistics ask it */
+  if (ending->heap == NULL) {
+    ending->seen++;
+  } else if (hak_load_relaxed(&ss->extent.heap) == (void *)ending->heap) {
+    CHECK_EQ(hak_heap_destroy(ending->heap), 0);
+    ending->heap = NULL;
+  }
+  return true;
+}
+
+/* Over the system's memory, as above. */
+TEST_IN_CHILD(visit__goes_on_over_the_records_of_a_heap_that_ends, 60) {
+  hak_os_t own = *hak_os_default();
+  hak_heap_config_t config = {.struct_size = sizeof config, .os = &own};
+  hak_free(hak_alloc(1));
+  ending_t ending = {.heap = hak_heap_create(&config)};
+  CHECK(ending.heap != NULL);
+  for (int i = 0; i < 14; i++) CHECK(hak_heap_alloc(ending.heap, MIB) != NULL);
+  hak_region_visit(end_inside, &ending);
+  CHECK(ending.heap == NULL && ending.seen >= 4);
+  hak_regions_release(UINT64_MAX, true);
+  CHECK(hak_regions_are_valid());
+}
+
 static int go_on_in_child(void *ctx) {
   (void)ctx;
   hak_regions_release(UINT64_MAX, true);
@@ -365,6 +396,7 @@ TEST_MAIN_FRESH(R(empty_regions__go_but_for_what_the_next_would_have),
                 R(what_is_due__goes_and_what_is_empty_then),
                 R(collection__of_all_there_is_releases_every_empty_region),
                 R(visit__keeps_regions_and_a_fork_inside_of_it_does_not),
+                T(visit__goes_on_over_the_records_of_a_heap_that_ends),
                 R(lookup__beside_releases_finds_a_record_or_nothing),
                 R(threads__may_grow_and_release_at_once),
                 R(fork__between_any_two_steps_finds_regions_whole))

@@ -164,7 +164,7 @@ static void add_serial(hak_heap_t *heap, tally_t *tally) {
 
 static void add_transfer(hak_heap_t *heap, tally_t *tally) {
   for (uint32_t cls = 0; cls < HAK_SHARED_CLASSES; cls++) {
-    if (hak_load_relaxed(&heap->store->centrals[cls].spans) == 0) continue;
+    if (!hak_store_has_spans(heap->store, cls)) continue;
     for (int i = 0; i < HAK_TRANSFER_PLACES; i++) {
       hak_magazine_t *magazine = hak_load_relaxed(&heap->store->centrals[cls].places[i]);
       if (magazine != NULL) tally->cached[cls] += hak_load_relaxed(&magazine->count);

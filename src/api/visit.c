@@ -112,8 +112,8 @@ static void note_caches(visit_t *v) {
   hak_serial_t *serial = hak_heap_serial(v->heap);
   if (serial != NULL) note_bins(v, serial->bins, serial->holds);
   for (uint32_t cls = 0; cls < HAK_SHARED_CLASSES; cls++) {
+    if (!hak_store_has_spans(v->heap->store, cls)) continue;
     hak_central_t *central = &v->heap->store->centrals[cls];
-    if (hak_load_relaxed(&central->spans) == 0) continue; /* never written to */
     for (int i = 0; i < HAK_TRANSFER_PLACES; i++) {
       /* Acquire: pairs with hand_over. */
       note_magazine(v, hak_load_acquire(&central->places[i]));

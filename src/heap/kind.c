@@ -186,7 +186,6 @@ static void clear_thread(hak_thread_t *thread, void *ctx) {
 }
 
 static void clear_central(hak_thread_t *me, hak_central_t *central) {
-  if (hak_load_relaxed(&central->spans) == 0) return; /* never written to */
   for (int i = 0; i < HAK_TRANSFER_PLACES; i++) {
     if (hak_load_relaxed(&central->places[i]) == NULL) continue;
     /* Acquire: pairs with the release in hand_over. */
@@ -206,6 +205,7 @@ static void clear_central(hak_thread_t *me, hak_central_t *central) {
  * change hands. */
 static void clear_slabs(hak_thread_t *me, hak_heap_t *heap, bool end) {
   for (uint32_t cls = 0; cls < HAK_SHARED_CLASSES; cls++) {
+    if (!hak_store_has_spans(heap->store, cls)) continue;
     clear_central(me, &heap->store->centrals[cls]);
   }
   hak_pool_gone_t gone = {0, 0};
@@ -329,9 +329,8 @@ bool hak_kind_is_empty(hak_heap_t *heap) {
 static bool are_slabs_valid(hak_heap_t *heap) {
   if (!hak_pool_is_valid(&heap->store->pool)) return false;
   for (uint32_t cls = 0; cls < HAK_SHARED_CLASSES; cls++) {
-    hak_central_t *central = &heap->store->centrals[cls];
-    if (hak_load_relaxed(&central->spans) == 0) continue; /* never written to */
-    if (!hak_partial_is_valid(central)) return false;
+    if (!hak_store_has_spans(heap->store, cls)) continue;
+    if (!hak_partial_is_valid(&heap->store->centrals[cls])) return false;
   }
   return true;
 }

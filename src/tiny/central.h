@@ -67,16 +67,19 @@ typedef struct hak_store {
   hak_shared_pool_t pool;         /* [any] see shared_pool.h */
   const hak_geometry_t *geometry; /* [const] of each class that shares spans */
   bool coarse;                    /* [const] see hak_store_class */
-  hak_atomic_u64_t begun;         /* [any] a bit for each class that has had a span: the
-                                     central caches of others may be untouched memory */
+  hak_atomic_u64_t begun;         /* [any] a bit for each class that has had a span, or
+                                     is about to */
   hak_central_t *centrals; /* [const] HAK_SHARED_CLASSES; their pages go back while no
                               heap has the store */
 } hak_store_t;
 
 _Static_assert(HAK_SHARED_CLASSES <= 64, "a bit each");
 
-HAK_HOT bool hak_store_has_begun(hak_store_t *store, uint32_t cls) {
-  return (hak_load_relaxed(&store->begun) >> cls & 1) != 0;
+/* The heap has spans of the class. If it never had any, nobody looks at the class's
+ * central cache, which may be memory that was never written to. */
+HAK_HOT bool hak_store_has_spans(hak_store_t *store, uint32_t cls) {
+  return (hak_load_relaxed(&store->begun) >> cls & 1) != 0 &&
+         hak_load_relaxed(&store->centrals[cls].spans) != 0;
 }
 
 /* The class of a size with 1 <= size <= HAK_CLASS_MAX in a heap. Where there is little

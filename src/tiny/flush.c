@@ -243,8 +243,8 @@ bool hak_flush_some(hak_thread_t *me, const hak_cache_t *cache, size_t *work) {
 bool hak_flush_transfer_some(hak_thread_t *me, const hak_cache_t *cache, size_t *work) {
   me->in_parts = 1;
   for (uint32_t cls = 0; cls < HAK_SHARED_CLASSES; cls++) {
+    if (!hak_store_has_spans(cache->store, cls)) continue;
     hak_central_t *central = &cache->store->centrals[cls];
-    if (hak_load_relaxed(&central->spans) == 0) continue;
     for (int i = 0; i<HAK_TRANSFER_PLACES && * work> HAK_MAGAZINE_BLOCKS; i++) {
       hak_magazine_t *magazine = hak_transfer_take_any(central);
       if (magazine == NULL) break;
@@ -258,10 +258,8 @@ bool hak_flush_transfer_some(hak_thread_t *me, const hak_cache_t *cache, size_t 
 }
 
 void hak_flush_transfer_class(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls) {
+  if (!hak_store_has_spans(cache->store, cls)) return;
   hak_central_t *central = &cache->store->centrals[cls];
-  if (!hak_store_has_begun(cache->store, cls) || hak_load_relaxed(&central->spans) == 0) {
-    return;
-  }
   for (int i = 0; i < HAK_TRANSFER_PLACES; i++) {
     hak_magazine_t *magazine = hak_transfer_take_any(central);
     if (magazine == NULL) break;

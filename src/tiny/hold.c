@@ -95,8 +95,11 @@ hak_slab_t *hak_hold_new(hak_thread_t *me, const hak_cache_t *cache, uint32_t cl
   bool zeroed;
   /* The span is counted before it is there, so that a thread with the pool's lock knows
    * all classes that have slabs; see hak_forking_prepare. */
+  uint64_t bit = (uint64_t)1 << cls;
+  if ((hak_load_relaxed(&cache->store->begun) & bit) == 0) {
+    hak_or_relaxed(&cache->store->begun, bit);
+  }
   bool first = hak_add_relaxed(&central->spans, 1) == 0;
-  if (first) hak_or_relaxed(&cache->store->begun, (uint64_t)1 << cls);
   /* If the heap has few slots, long spans of many classes would leave most of them
    * unused; near a limit, long spans would seldom become free for other classes. */
   bool is_short = hak_pool_is_enclosed(pool)
@@ -461,8 +464,8 @@ size_t hak_hold_shed(hak_thread_t *me, const hak_cache_t *cache) {
   size_t given = 0;
   if (hak_pool_is_enclosed(&cache->store->pool) || !hak_os_may_give()) return 0;
   for (uint32_t cls = 0; cls < HAK_SHARED_CLASSES; cls++) {
+    if (!hak_store_has_spans(cache->store, cls)) continue;
     hak_central_t *central = central_of(cache, cls);
-    if (hak_load_relaxed(&central->spans) == 0) continue; /* may be untouched memory */
     hak_slab_t *slab;
     size_t got = 1;
     while (got != 0 && (slab = take_loose(cache, central)) != NULL) {

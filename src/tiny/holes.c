@@ -203,8 +203,8 @@ static hak_slab_t *take_due(const hak_cache_t *cache, hak_central_t *central,
 
 bool hak_holes_look(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls,
                     hak_hole_bounds_t *bounds) {
+  if (!hak_store_has_spans(cache->store, cls)) return true;
   hak_central_t *central = &cache->store->centrals[cls];
-  if (hak_load_relaxed(&central->spans) == 0) return true; /* may be untouched memory */
   for (bool more = true; more;) {
     if (is_over(bounds)) return false;
     hak_slab_t *slab = take_due(cache, central, bounds, &more);

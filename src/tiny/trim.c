@@ -18,8 +18,7 @@ static void look(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls) {
   uint32_t given = hold->given, before = hold->given_before;
   hold->given = 0;
   hold->given_before = given;
-  if (hak_load_relaxed(&central->spans) == 0)
-    return; /* the central cache may be untouched memory */
+  if (!hak_store_has_spans(cache->store, cls)) return;
   /* The hint may be stale: then magazines would lie in places that nobody looks at. */
   if (hak_load_relaxed(&central->hint) <= 0) {
     hak_store_relaxed(&central->hint, HAK_TRANSFER_PLACES);
@@ -63,7 +62,7 @@ static uint64_t now_seen(hak_bin_t *bin, uint32_t given) {
 }
 
 HAK_SLOW void hak_trim_bin_slow(hak_thread_t *me, const hak_cache_t *cache) {
-  if (cache->grown == NULL) return;
+  if (hak_cache_is_shared_way(cache)) return;
   uint32_t cls = me->looks / HAK_TRIM_CALLS % HAK_CLASSES;
   hak_bin_t *bin = &cache->bins[cls];
   hak_hold_t *hold = &cache->holds[cls];

@@ -48,59 +48,58 @@ void hak_give_up_all(hak_thread_t *me) {
   hak_caches_visit(me, flush_each, me);
 }
 
-/* What one call of hak_give_up_some is about. */
-typedef struct some {
+/* The classes whose turn it is: first and count. */
+typedef struct turns {
   hak_thread_t *me;
-  uint32_t cls;
-  bool transfer; /* the heaps' transfer caches too */
-} some_t;
+  uint32_t kept, n_kept;           /* in what the thread has cached */
+  uint32_t transfers, n_transfers; /* in that and in the transfer caches */
+} turns_t;
 
-static void flush_blocks(hak_thread_cache_t *cache, void *ctx) {
-  const some_t *some = ctx;
+static void flush_turns(const turns_t *turns, const hak_cache_t *cache) {
+  for (uint32_t i = 0; i < turns->n_transfers; i++) {
+    uint32_t cls = (turns->transfers + i) % HAK_SHARED_CLASSES;
+    hak_flush_blocks(turns->me, cache, cls);
+    hak_flush_transfer_class(turns->me, cache, cls);
+  }
+  for (uint32_t i = 0; i < turns->n_kept; i++) {
+    hak_flush_blocks(turns->me, cache, (turns->kept + i) % HAK_CLASSES);
+  }
+}
+
+/* This is no call to wait in: it may be any allocation or free. */
+static void flush_turns_of(hak_thread_cache_t *cache, void *ctx) {
+  const turns_t *turns = ctx;
+  hak_heap_t *heap = cache->heap;
   if (hak_load_relaxed(&cache->heap_id) == NULL) return;
-  if (hak_heap_is_orphan(cache->heap)) {
-    flush(some->me, cache, false);
-  } else {
-    hak_cache_give_up_blocks(some->me, cache, some->cls, some->transfer);
+  if (hak_heap_is_orphan(heap)) {
+    flush(turns->me, cache, false);
+    return;
   }
-}
-
-/* How many classes have their turn in the transfer caches, whichever thread comes first:
- * each within a decay, but for threads that come seldom. */
-static uint32_t transfer_turns(void) {
-  enum {
-    MOST = 16
-  };
-  /* ns. Policy: of threads that come at once each may have the turns. */
-  static hak_atomic_u64_t last;
-  uint64_t now = hak_clock_cached(), decay = hak_idle_decay(), turns = MOST;
-  uint64_t passed = now - hak_load_relaxed(&last);
-  if (passed < decay) turns = passed * HAK_SHARED_CLASSES / decay;
-  if (turns > 0) hak_store_relaxed(&last, now);
-  return turns < MOST ? (uint32_t)turns : MOST;
-}
-
-static void give_up_blocks(hak_thread_t *me, uint32_t cls, bool transfer) {
-  some_t some = {me, cls, transfer};
-  hak_heap_t *heap = hak_heap_get_default();
-  /* This is no call to wait in: it may be any allocation or free. */
-  if (hak_heap_try_lease(heap)) {
-    hak_flush_blocks(me, &me->cache, cls);
-    if (transfer) hak_flush_transfer_class(me, &me->cache, cls);
-    hak_heap_unlease(heap);
-  }
-  hak_caches_visit(me, flush_blocks, &some);
+  if (!hak_heap_try_lease(heap)) return;
+  /* Still set: then the heap has not gone meanwhile. */
+  if (hak_load_relaxed(&cache->heap_id) != NULL) flush_turns(turns, &cache->cache);
+  hak_heap_unlease(heap);
 }
 
 void hak_give_up_some(hak_thread_t *me) {
+  /* at: ns. Policy: of threads that come at once each may have the turns. */
+  static hak_atomic_u64_t at;
   static hak_atomic_u32_t next;
-  for (uint32_t turns = transfer_turns(); turns > 0; turns--) {
-    give_up_blocks(me, hak_add_relaxed(&next, 1) % HAK_SHARED_CLASSES, true);
+  uint64_t now = hak_clock_cached();
+  turns_t turns = {.me = me, .kept = me->emptied, .n_kept = me->to_empty};
+  turns.n_transfers = hak_idle_turns(now - hak_load_relaxed(&at), HAK_SHARED_CLASSES);
+  if (turns.n_transfers > 0) {
+    hak_store_relaxed(&at, now);
+    turns.transfers = hak_add_relaxed(&next, turns.n_transfers) % HAK_SHARED_CLASSES;
   }
-  for (; me->to_empty > 0; me->to_empty--) {
-    give_up_blocks(me, me->emptied, false);
-    me->emptied = (me->emptied + 1) % HAK_CLASSES;
+  me->emptied = (turns.kept + turns.n_kept) % HAK_CLASSES;
+  me->to_empty = 0;
+  hak_heap_t *heap = hak_heap_get_default();
+  if (hak_heap_try_lease(heap)) {
+    flush_turns(&turns, &me->cache);
+    hak_heap_unlease(heap);
   }
+  hak_caches_visit(me, flush_turns_of, &turns);
 }
 
 void hak_give_up_at_end(hak_thread_t *me) {

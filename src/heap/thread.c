@@ -73,24 +73,18 @@ HAK_SLOW void hak_thread_leave_slow(hak_thread_t *me, const char *function) {
   hak_thread_report(me, function, me == hak_threads_shared() ? leave_shared : NULL);
 }
 
-/* Blocks that a thread has kept for a decay pin slabs that might be free by now; those
- * that it needs come back with a refill or two. */
-static void empty_some(void) {
-  hak_thread_t *me = hak_thread_enter_started();
-  if (me == NULL) return;
-  hak_give_up_some(me);
-  hak_thread_leave(me, HAK_IN_FREE);
-}
-
 HAK_SLOW void hak_thread_trim_slow(hak_shared_pool_t *pool) {
-  if (HAK_UNLIKELY(hak_thread_self->to_empty != 0)) empty_some();
+  /* Blocks that a thread has kept for a decay pin slabs that might be free by now; those
+   * that it needs come back with a refill or two. */
+  bool kept = hak_thread_self->to_empty != 0;
   /* Reads the clock, if any memory may be given back. */
   bool is_time = hak_retention_is_time(pool);
   bool holes = hak_os_may_give() &&
                (hak_hole_sweep_is_time() || hak_hole_sweep_is_news(hak_thread_self));
-  if (!is_time && !holes) return;
+  if (!kept && !is_time && !holes) return;
   hak_thread_t *me = hak_thread_enter_started();
   if (me == NULL) return;
+  if (kept) hak_give_up_some(me);
   if (is_time) hak_retention_trim_slow(pool);
   if (holes) hak_hole_sweep_step(me);
   hak_thread_leave(me, HAK_IN_ALLOC);

@@ -129,18 +129,6 @@ void hak_cache_give_up(hak_thread_t *me, hak_thread_cache_t *cache, bool leave) 
   hak_heap_unlease(heap);
 }
 
-void hak_cache_give_up_blocks(hak_thread_t *me, hak_thread_cache_t *cache, uint32_t cls,
-                              bool transfer) {
-  hak_heap_t *heap = cache->heap;
-  if (hak_load_relaxed(&cache->heap_id) == NULL) return;
-  if (!hak_heap_try_lease(heap)) return;
-  if (hak_load_relaxed(&cache->heap_id) != NULL) {
-    hak_flush_blocks(me, &cache->cache, cls);
-    if (transfer) hak_flush_transfer_class(me, &cache->cache, cls);
-  }
-  hak_heap_unlease(heap);
-}
-
 void hak_cache_drain(hak_thread_t *me, hak_heap_t *heap) {
   if (heap->store == me->store) {
     hak_flush_heap(me, &me->cache);

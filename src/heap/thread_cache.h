@@ -59,11 +59,6 @@ void hak_cache_hide(hak_thread_t *me, hak_heap_t *heap, bool hidden);
  * user of the heap any more, as happens anyhow where the heap is released. That heap may
  * end by it, which is the caller's to see to. Takes the heap's lease. */
 void hak_cache_give_up(hak_thread_t *me, hak_thread_cache_t *cache, bool leave);
-/* Gives up the blocks of one class that it keeps there; `transfer`: and those in the
- * heap's transfer cache, if it is no single class. Does nothing while another thread has
- * the heap's lease. */
-void hak_cache_give_up_blocks(hak_thread_t *me, hak_thread_cache_t *cache, uint32_t cls,
-                              bool transfer);
 /* What the thread caches of the heap and what lies in the heap's transfer cache goes home
  * to the slabs. Under the heap's lease. */
 void hak_cache_drain(hak_thread_t *me, hak_heap_t *heap);

@@ -20,6 +20,12 @@ hak_regret_t hak_idle_surplus, hak_idle_shrunk;
 
 uint64_t hak_idle_decay(void) { return (uint64_t)hak_option(PURGE_DECAY_MS) * NS_PER_MS; }
 
+uint32_t hak_idle_turns(uint64_t passed, uint32_t all) {
+  uint64_t decay = hak_idle_decay(), turns = HAK_IDLE_TURNS;
+  if (passed < decay) turns = passed * all / decay;
+  return turns < HAK_IDLE_TURNS ? (uint32_t)turns : HAK_IDLE_TURNS;
+}
+
 static uint64_t committed(void) {
   return hak_load_relaxed(&hak_slots_committed) +
          hak_load_relaxed(&hak_mappings_committed);

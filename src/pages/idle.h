@@ -84,6 +84,13 @@ uint64_t hak_idle_ceiling(void);
 hak_idle_level_t hak_idle_look(void);
 /* PURGE_DECAY_MS in nanoseconds. */
 uint64_t hak_idle_decay(void);
+/* Of `all` things that are each to have a turn within a decay, how many have it when so
+ * many ns have passed since the last ones had; HAK_IDLE_TURNS at most, as more would be
+ * too much for one call. */
+enum {
+  HAK_IDLE_TURNS = 16
+};
+uint32_t hak_idle_turns(uint64_t passed, uint32_t all);
 
 /* --- what it was a mistake to give back -------------------------------------------- */
 

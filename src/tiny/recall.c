@@ -6,7 +6,6 @@
 
 enum {
   RECALLS_PER_DECAY = 64,
-  MOST_CLASSES = 16, /* of which a thread gives up at once what it has cached */
   AGAIN = 64 /* bins that are told once more, between two times that all are told */
 };
 #define NS_LEAST ((uint64_t)4000000) /* the coarse clock may not tell less */
@@ -25,11 +24,10 @@ static void take_all_room(const hak_cache_t *cache) {
   for (uint32_t cls = 0; cls < HAK_SHARED_CLASSES; cls++) take_room(cache, cls);
 }
 
-/* So many that each has its turn within a decay, but for threads that come seldom. */
+/* How many classes a thread is to give up what it has cached of: one at least. */
 static uint32_t classes_of(uint64_t passed) {
-  uint64_t decay = hak_idle_decay(), turns = MOST_CLASSES;
-  if (passed < decay) turns = passed * HAK_CLASSES / decay + 1;
-  return turns < MOST_CLASSES ? (uint32_t)turns : MOST_CLASSES;
+  uint32_t turns = hak_idle_turns(passed, HAK_CLASSES);
+  return turns < HAK_IDLE_TURNS ? turns + 1 : turns;
 }
 
 HAK_SLOW void hak_recall_slow(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls) {

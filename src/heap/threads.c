@@ -103,13 +103,18 @@ static place_t *place_of(hak_thread_t *state) {
   return place;
 }
 
+/* The n-th state; NULL if it was not made yet, or is bare. */
+static hak_thread_t *nth_state(uint32_t n) {
+  place_t *place = place_at(n);
+  return place == NULL ? NULL : state_at(place);
+}
+
 /* Calls `visit` for every state with pages. */
 static void each_state(void (*visit)(hak_thread_t *state, void *ctx), void *ctx) {
   /* Relaxed: states that come meanwhile may be left out. */
   uint32_t used = hak_load_relaxed(&codes_used);
   for (uint32_t n = 0; n < used; n++) {
-    place_t *place = place_at(n);
-    hak_thread_t *state = place == NULL ? NULL : state_at(place);
+    hak_thread_t *state = nth_state(n);
     if (state != NULL) visit(state, ctx);
   }
 }
@@ -162,8 +167,7 @@ void hak_threads_end_memory(void) { hak_store_release(&committing, 0); }
 static bool commit_each(uint32_t indices) {
   uint32_t used = hak_load_relaxed(&codes_used);
   for (uint32_t n = 0; n < used; n++) {
-    place_t *place = place_at(n);
-    hak_thread_t *state = place == NULL ? NULL : state_at(place);
+    hak_thread_t *state = nth_state(n);
     if (state == NULL) continue;
     if (!hak_thread_state_commit(os, state, indices)) return false;
   }
@@ -369,8 +373,7 @@ size_t hak_threads_purge_caches(uint32_t index) {
   hak_lock_release(&lock);
   uint32_t used = seen ? 0 : hak_load_relaxed(&codes_used);
   for (uint32_t n = 0; n < used; n++) {
-    place_t *place = place_at(n);
-    hak_thread_t *state = place == NULL ? NULL : state_at(place);
+    hak_thread_t *state = nth_state(n);
     if (state != NULL) given += hak_thread_cache_purge(os, hak_cache_at(state, index));
   }
   return given;

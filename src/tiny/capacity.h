@@ -22,6 +22,11 @@
 
 #include "tiny/bin.h"
 
+/* While a bin spills, its list has this part of its capacity. */
+enum {
+  HAK_SPILLING_SHARE = 8
+};
+
 /* Blocks that a bin of the class may keep without demand. */
 uint32_t hak_capacity_least(uint32_t cls);
 

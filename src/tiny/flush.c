@@ -10,8 +10,7 @@
 #include "tiny/transfer.h"
 
 enum {
-  SPILLING_SHARE = 8, /* while a bin spills, its list has this part of the room */
-  LIST_AHEAD = 4      /* blocks of a list whose slabs are fetched early */
+  LIST_AHEAD = 4 /* blocks of a list whose slabs are fetched early */
 };
 
 static HAK_SLOW void report_cycle(hak_thread_t *me, const hak_cache_t *cache,
@@ -102,7 +101,7 @@ bool hak_flush_list(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls, vo
 
 void hak_flush_set_room(hak_bin_t *bin) {
   uint32_t blocks = hak_bin_capacity(bin);
-  if (bin->spilling != 0) blocks = (blocks + SPILLING_SHARE - 1) / SPILLING_SHARE;
+  if (bin->spilling != 0) blocks = (uint32_t)hak_div_up(blocks, HAK_SPILLING_SHARE);
   hak_bin_set_room(bin, bin->spilling == HAK_BIN_GATHERS ? 0 : blocks);
 }
 

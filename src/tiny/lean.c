@@ -11,8 +11,7 @@ enum {
   BURSTS = 4, /* times in a row */
   CALM = 64,  /* periods without, after which a bin shrinks */
   NS_PER_MS = 1000000,
-  LISTS = 2,          /* of a bin that spills may have blocks */
-  SPILLING_SHARE = 8, /* as in flush.c */
+  LISTS = 2 /* of a bin that spills may have blocks */
 };
 
 static uint64_t period_ns(void) { return (uint64_t)hak_option(LEAN_MS) * NS_PER_MS; }
@@ -21,7 +20,7 @@ bool hak_lean_begins(const hak_cache_t *cache, uint32_t cls) {
   hak_hold_t *hold = &cache->holds[cls];
   uint64_t period = period_ns();
   /* A heap with a limit has its quotas, and a shared way keeps nothing. */
-  if (period == 0 || hak_capacity_is_cut(hold) || cache->grown == NULL ||
+  if (period == 0 || hak_capacity_is_cut(hold) || hak_cache_is_shared_way(cache) ||
       hak_class_is_single(cls)) {
     return false;
   }
@@ -46,7 +45,7 @@ void hak_lean_shrink(const hak_cache_t *cache, uint32_t cls) {
 }
 
 uint32_t hak_lean_kept(const hak_cache_t *cache, uint32_t cls) {
-  return LISTS * (hak_bin_capacity(&cache->bins[cls]) / SPILLING_SHARE + 1);
+  return LISTS * (hak_bin_capacity(&cache->bins[cls]) / HAK_SPILLING_SHARE + 1);
 }
 
 uint32_t hak_lean_hears_at(const hak_cache_t *cache, hak_slab_t *slab) {

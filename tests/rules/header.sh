@@ -37,12 +37,14 @@ for compiler in gcc clang; do
   command -v "$compiler" >/dev/null 2>&1 || continue
   for standard in c11 c17 gnu11; do
     compile "$compiler" "$standard" c "C" hakmem.h
+    compile "$compiler" "$standard" c "C" introspect.h
   done
 done
 for compiler in g++ clang++; do
   command -v "$compiler" >/dev/null 2>&1 || continue
   for standard in c++11 c++14 c++17 c++20; do
     compile "$compiler" "$standard" c++ "C++" hakmem.h
+    compile "$compiler" "$standard" c++ "C++" introspect.h
     if [ -f "$include/hakmem/hakmem.hpp" ]; then
       compile "$compiler" "$standard" c++ "C++" hakmem.hpp
     fi
@@ -51,6 +53,9 @@ done
 [ "$compiled" -gt 0 ] || fail "no compiler found"
 
 others=$(grep -hE '^[ \t]*#[ \t]*include' "$include/hakmem/hakmem.h" |
-  grep -vE '<(stddef|stdint|stdbool)\.h>|<hakmem/options\.def>' || true)
+  grep -vE '<(stddef|stdint|stdbool)\.h>|<hakmem/(options\.def|introspect\.h)>' || true)
 [ -z "$others" ] || fail "hakmem.h includes more than it may: $others"
+others=$(grep -hE '^[ \t]*#[ \t]*include' "$include/hakmem/introspect.h" |
+  grep -vE '<hakmem/hakmem\.h>' || true)
+[ -z "$others" ] || fail "introspect.h includes more than it may: $others"
 echo "ok: header: $compiled compilations"

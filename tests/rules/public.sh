@@ -1,7 +1,7 @@
 #!/bin/sh
 # public.sh ROOT - no public function may be inlined where it is called: fibers change
-# threads between two calls. src/base/public.h says so of each function of the header,
-# and is the only file of the library that includes the header.
+# threads between two calls. src/base/public.h says so of each function of the headers,
+# and is the only file of the library that includes one.
 set -eu
 root=$1
 header=$root/include/hakmem/hakmem.h
@@ -20,7 +20,7 @@ fail() {
 
 # Without comments; what begins in the first column and is neither a type nor a macro
 # declares a function if a name and a parenthesis follow.
-sed -e 's|/\*[^*]*\*/||g' "$header" | awk '
+sed -e 's|/\*[^*]*\*/||g' "$root"/include/hakmem/*.h | awk '
   /\/\*/ { inside = 1 }
   !inside && /^[a-z]/ && !/^(typedef|struct|enum|static|extern) / &&
     match($0, /hak_[a-z0-9_]+\(/) { print substr($0, RSTART, RLENGTH - 1) }
@@ -35,7 +35,7 @@ unknown=$(comm -13 "$work/declared" "$work/apart" | tr '\n' ' ')
 grep -qE '^#define HAK_APART\(.*__attribute__\(\(noinline\)\)$' "$list" ||
   fail "HAK_APART does not say noinline"
 
-others=$(cd "$root" && grep -lE '^[ \t]*#[ \t]*include[ \t]*<hakmem/hakmem\.h>' -r src |
+others=$(cd "$root" && grep -lE '^[ \t]*#[ \t]*include[ \t]*<hakmem/[a-z]+\.h>' -r src |
   grep -v '^src/base/public\.h$' | tr '\n' ' ' || true)
 [ -z "$others" ] || fail "include \"base/public.h\" instead of the header: $others"
 echo "ok: public: $(wc -l <"$work/declared") functions"

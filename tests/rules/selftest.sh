@@ -369,6 +369,9 @@ fails "public, another attribute" 'does not say noinline' public
 fresh_public
 add os/os.h '#include <hakmem/hakmem.h>'
 fails "public, a file that includes the header" 'instead of the header: src/os/os.h' public
+fresh_public
+printf 'int hak_five(void);\n' >"$tree/include/hakmem/introspect.h"
+fails "public, one of another header" 'not in src/base/public.h: hak_five' public
 empty
 fails "public, an empty tree" 'no ' public
 
@@ -480,6 +483,9 @@ fails "header, C that is not C++" 'does not compile' header
 cp "$root/include/hakmem/"* "$tree/include/hakmem/"
 echo '#include <stdio.h>' >>"$tree/include/hakmem/hakmem.h"
 fails "header, an include too many" 'includes more than it may' header
+cp "$root/include/hakmem/"* "$tree/include/hakmem/"
+echo '#include <stdio.h>' >>"$tree/include/hakmem/introspect.h"
+fails "header, an include too many in its part" 'introspect.h includes more' header
 
 compilers() { "$rules/compilers.sh" "$tree" cmake; }
 fresh

@@ -1,0 +1,164 @@
+/* introspect.h - what a program can ask about its memory: statistics, what an address
+ * lies in, visits of heaps and blocks, checks, and events for profilers.
+ *
+ * Part of hakmem.h, which includes it; the rules at its beginning hold here, too.
+ */
+#ifndef HAKMEM_INTROSPECT_H
+#define HAKMEM_INTROSPECT_H
+
+#include <hakmem/hakmem.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* Byte and block counts are derived from the slabs, so they cannot drift. They
+ * are exact when no other thread is inside hakmem; else they are off by at most
+ * what threads have cached (about 1 MiB each). Event counts cover threads that
+ * have ended, and living ones up to their last slow path. */
+typedef struct hak_stats {
+  uint32_t struct_size, reserved;
+  /* bytes */
+  uint64_t live_bytes;      /* in blocks that the program holds, by usable size */
+  uint64_t live_blocks;     /* blocks that the program holds */
+  uint64_t cached_bytes;    /* free, in bins, magazines and transfer slots */
+  uint64_t free_bytes;      /* free, in slabs in use */
+  uint64_t committed_bytes; /* committed in all, metadata included, untouched not */
+  uint64_t retained_bytes;  /* committed in slabs that nobody uses */
+  uint64_t metadata_bytes;  /* committed for the library's own records */
+  uint64_t reserved_bytes;  /* address space */
+  uint64_t peak_committed_bytes;
+  uint64_t large_blocks, large_bytes; /* part of the live ones beyond 56 KiB */
+  uint64_t superslabs;                /* 2 MiB units in use by the heap */
+  uint64_t slabs_active, slabs_empty, slabs_purged, slabs_unused;
+  uint64_t threads; /* attached now */
+  /* refills of a bin, by the stage that served it */
+  uint64_t refill_spare, refill_magazine, refill_transfer, refill_partial;
+  uint64_t refill_shelf, refill_carve, refill_slab;
+  /* blocks that went home in slow paths, by way */
+  uint64_t free_local;   /* to slabs that the freeing thread holds */
+  uint64_t free_remote;  /* pushed onto the word of a slab held by another */
+  uint64_t free_shelved; /* to slabs on a shelf */
+  uint64_t free_batched; /* handed over in magazines */
+  /* why fast paths were left */
+  uint64_t slow_alloc, slow_free, slow_event;
+  uint64_t slab_claims, slab_let_go, slab_shelved, slab_fresh, slab_retired;
+  uint64_t entry_writes;   /* registry entries written */
+  uint64_t shelf_visits;   /* times a shelf's lock was taken */
+  uint64_t lock_contended; /* lock acquisitions that had to wait */
+  uint64_t thread_attaches, thread_exits;
+  /* calls to the hooks, by kind */
+  uint64_t os_reserve, os_release, os_commit, os_purge, os_remap, os_advise;
+  uint64_t os_failures;
+  uint64_t purged_bytes;
+  /* In the child of a fork: an upper bound of what threads of the parent had cached or
+   * were releasing, if a slow path of theirs was under way; it stays out of use. See
+   * docs/FORK.md. */
+  uint64_t fork_lost_bytes;
+  /* the limits of a heap (0 = none), and how many requests its hard limit refused */
+  uint64_t soft_limit, hard_limit, budget_refused;
+  /* Address space whose release the hooks refused, or which may not be released yet; it
+   * is no part of reserved_bytes. The release is tried again by later releases, by
+   * hak_collect and at the end of the hooks; what is refused even then stays counted. */
+  uint64_t unreleased_bytes;
+  /* More rows of the resident set, of the process only. Of a quiet process
+   *     committed == live + cached + free + uncarved + class_waste + large_slack
+   *                  + retained + metadata - hole - untouched - foreign        (in bytes)
+   * see docs/MEMORY.md. */
+  uint64_t uncarved_bytes;    /* in slabs in use, never cut into blocks */
+  uint64_t class_waste_bytes; /* in slabs in use, behind the last block that fits */
+  uint64_t large_slack_bytes; /* of large blocks, beyond their usable sizes */
+  uint64_t hole_bytes;        /* free, in slabs in use, and given back to the system */
+  uint64_t untouched_bytes;   /* of large blocks, and of memory that is retained or never
+                                 cut: not resident, as nobody has written there; the
+                                 system is asked for it */
+  uint64_t foreign_bytes;     /* in blocks, live or free, in memory of the caller's */
+} hak_stats_t;
+
+/* Set out->struct_size first. `heap` NULL means the whole process. For a heap the
+ * figures include the heaps below it; committed_bytes is what the heap is charged, and
+ * what is not counted by heap (threads, events, calls to the hooks, the peak, metadata,
+ * states of free slabs) is 0. Waits for no lock; usable in a crash handler. Cost grows
+ * with the number of SuperSlabs; of the process, with that of large blocks too, of which
+ * the system is asked what is resident (about 1 us for each, 2 ms for each resident GiB).
+ * EINVAL for no heap or a record that is too short. */
+int hak_stats_get(hak_heap_t *heap, hak_stats_t *out);
+
+#define HAK_FORMAT_TEXT 0
+#define HAK_FORMAT_JSON 1
+
+/* Receives pieces of text, in order; not zero-terminated. */
+typedef void(hak_write_fn)(const char *text, size_t length, void *ctx);
+
+/* Statistics as text or JSON. Allocates nothing. `write` NULL = stderr. */
+int hak_stats_print(hak_heap_t *heap, int format, hak_write_fn *write, void *ctx);
+
+typedef struct hak_block {
+  uint32_t struct_size;
+  bool is_start; /* the address asked about is the block's first byte */
+  void *address; /* the block's start */
+  size_t size;   /* usable */
+  hak_heap_t *heap;
+} hak_block_t;
+
+/* The block that an address lies in; any address inside the block will do. Set
+ * out->struct_size first. ENOENT if the address is in no block of hakmem's. Does
+ * not say whether the block is in use. Takes no lock; usable in a crash handler. */
+int hak_ptr_info(const void *ptr, hak_block_t *out);
+
+/* Called for each block in use; return false to stop. */
+typedef bool(hak_visit_fn)(const hak_block_t *block, void *ctx);
+
+/* Visits every block of the heap (NULL: the default heap) that the program holds, not
+ * those of heaps below it. The heap must be quiet: no other thread allocates from it or
+ * frees its blocks meanwhile. Threads that used it before may work on other heaps, end or
+ * go idle, and keep what they have cached. The call notes what they cached of the heap in
+ * memory that it reserves for its length; ENOMEM if memory for that is short. The visitor
+ * may not call hakmem, and is called with no lock held. EINVAL for no heap or unknown
+ * flags. Costs a look at each SuperSlab of the process and at each block of the heap. */
+int hak_heap_visit(hak_heap_t *heap, hak_visit_fn *visit, void *ctx, unsigned flags);
+
+/* 1 if moving the block elsewhere lets memory go, else 0. For active defragmentation: a
+ * pass over all blocks allocates anew, copies and frees those for which this is 1. The
+ * first 1 for a block of a slab also decides that the slab is to be emptied: new blocks
+ * come from slabs with fewer free blocks, which have room for what moves, and its own go
+ * back to it as they are freed. So passes end: each moves a block at most once, and after
+ * two or three of them hardly any block is left to move. If nothing is moved, the slab
+ * serves again when memory of its class is needed. 0 for blocks over 56 KiB, of serial
+ * heaps, and in slabs that other threads allocate from. Never reads the block. Costs 10
+ * to 20 ns, and about a microsecond for the first block of a slab that is to be emptied.
+ */
+int hak_move_hint(const void *ptr);
+
+/* Called for each heap that the program has not ended, the default heap included; return
+ * false to stop. */
+typedef bool(hak_heap_visit_fn)(hak_heap_t *heap, void *ctx);
+int hak_visit_heaps(hak_heap_visit_fn *visit, void *ctx);
+
+/* Walks all invariants of a heap, or of the process for NULL; 0, or EFAULT after
+ * reports to the error handler. Other threads may go on; what they change meanwhile
+ * is not judged. */
+int hak_check(hak_heap_t *heap);
+
+/* Slow-path events, for profilers. The hook is called with no lock held, and may not
+ * call hakmem. */
+typedef enum hak_event {
+  HAK_EVENT_REFILL = 1,        /* size: class */
+  HAK_EVENT_SUPERSLAB_NEW,     /* address, size */
+  HAK_EVENT_SUPERSLAB_RELEASE, /* address, size */
+  HAK_EVENT_PURGE,             /* address, size */
+  HAK_EVENT_BUDGET_REFUSED,    /* size: a request failed at a hard limit */
+  HAK_EVENT_LARGE_ALLOC,       /* address, size */
+  HAK_EVENT_LARGE_FREE         /* address, size */
+} hak_event_t;
+typedef void(hak_event_fn)(hak_event_t event, const void *address, size_t size,
+                           void *ctx);
+
+/* NULL unsets the hook; without a hook each slow path costs one load more. */
+void hak_set_event_hook(hak_event_fn *fn, void *ctx);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif /* HAKMEM_INTROSPECT_H */

@@ -20,6 +20,8 @@ void hak_hold_init(hak_hold_t *hold) {
   hold->taken = 0;
   hold->seen = 0;
   hold->quota = 0;
+  hold->granted = 0;
+  hold->far = HAK_FAR_NOT;
 }
 
 void hak_bin_init(hak_bin_t *bin, uint32_t blocks) {

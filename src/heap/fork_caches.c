@@ -57,16 +57,16 @@ static void forget_users(hak_heap_t *heap) {
   if (hak_load_relaxed(cached) != 0) hak_store_relaxed(cached, 0);
 }
 
-static void count_user(hak_heap_t *heap, hak_bin_t *bins, hak_hold_t *holds) {
+static void count_user(hak_heap_t *heap, const hak_hold_t *holds) {
   hak_budget_t *budget = &heap->store->pool.budget;
   hak_add_relaxed(&heap->caches, 1);
   hak_budget_count_user(budget, 1);
-  hak_budget_quota_retake(budget, hak_capacity_quotas(bins, holds));
+  hak_budget_quota_retake(budget, hak_capacity_quotas(holds));
 }
 
 static void count_serial(hak_heap_t *heap) {
   hak_serial_t *serial = hak_heap_serial(heap);
-  if (serial != NULL) count_user(heap, serial->bins, serial->holds);
+  if (serial != NULL) count_user(heap, serial->holds);
 }
 
 static void each_heap(void (*act)(hak_heap_t *heap)) {
@@ -79,13 +79,13 @@ static void each_heap(void (*act)(hak_heap_t *heap)) {
 static void count_cache(hak_thread_cache_t *cache, void *ctx) {
   (void)ctx;
   if (hak_load_relaxed(&cache->heap_id) == NULL) return;
-  count_user(cache->heap, cache->cache.bins, cache->holds);
+  count_user(cache->heap, cache->holds);
   hak_cache_index_recount(cache);
 }
 
 static void count_caches(hak_thread_t *thread, void *ctx) {
   hak_budget_quota_retake(&thread->store->pool.budget,
-                          hak_capacity_quotas(thread->bins, thread->holds));
+                          hak_capacity_quotas(thread->holds));
   hak_caches_visit(thread, count_cache, ctx);
 }
 

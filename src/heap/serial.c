@@ -125,8 +125,7 @@ void hak_serial_clear(hak_thread_t *me, hak_heap_t *heap, bool end) {
   forget_magazines(me, serial);
   hak_lookup_clear(&serial->lookup);
   hak_capacity_give_back(&serial->grown);
-  hak_budget_quota_return(&heap->store->pool.budget,
-                          hak_capacity_quotas(serial->bins, serial->holds));
+  hak_budget_quota_return(&heap->store->pool.budget, hak_capacity_quotas(serial->holds));
   hak_bins_init(serial->bins, serial->holds, heap->store);
   if (!end) return;
   heap->serial_handle = NULL;

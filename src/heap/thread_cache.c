@@ -148,16 +148,16 @@ void hak_cache_drain(hak_thread_t *me, hak_heap_t *heap) {
 void hak_cache_clear(hak_thread_t *me, hak_thread_t *thread, hak_heap_t *heap, bool end) {
   hak_thread_cache_t *cache = hak_cache_find(thread, heap);
   if (cache == NULL) return;
-  hak_budget_quota_return(&heap->store->pool.budget,
-                          hak_capacity_quotas(cache->cache.bins, cache->holds));
   for (uint32_t cls = 0; cls < HAK_CLASSES; cls++) {
     hak_hold_t *hold = &cache->holds[cls];
     hak_bin_t *bin = &cache->cache.bins[cls];
     hak_magazine_t *magazine = hak_load_relaxed(&hold->magazine);
-    bool is_cut = hak_capacity_is_cut(hold);
-    hak_bin_init(bin, end || is_cut ? 0 : hak_bin_capacity(bin));
+    bool limited = hold->quota != 0;
+    if (limited) hak_capacity_reset(&cache->cache, cls); /* gives back its grants */
+    limited = hold->quota != 0;
+    hak_bin_init(bin, end || limited ? 0 : hak_bin_capacity(bin));
     hak_hold_init(hold);
-    hold->quota = is_cut ? HAK_QUOTA_NONE : 0;
+    hold->quota = limited ? HAK_QUOTA_NONE : 0;
     if (magazine != NULL) hak_magazine_put(me, magazine);
   }
   if (!end) return;

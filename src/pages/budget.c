@@ -8,7 +8,10 @@ enum {
   /* Once the charge lies this part of a soft limit below it, the next crossing counts. */
   REARM_SHARE = 16,
   /* While it does not, each growth by this part counts. */
-  STEP_SHARE = 64
+  STEP_SHARE = 64,
+  /* With less than this part left a hard limit is near, and far again with half as much
+   * more: threads that come and go at the border do not empty their bins each time. */
+  NEAR_SHARE = 8
 };
 
 _Thread_local hak_budget_call_t *hak_budget_calls;
@@ -165,11 +168,23 @@ uint64_t hak_budget_quota(hak_budget_t *budget) {
     uint64_t hard = hak_load_relaxed(&budget->hard);
     if (hard == HAK_BUDGET_NONE) continue;
     /* A power of two, so that what threads may cache changes seldom. */
-    uint64_t users = hak_load_relaxed(&budget->users), parts = CACHED_SHARE;
-    while (parts < CACHED_SHARE * users) parts *= 2;
-    if (hard / parts < quota) quota = hard / parts;
+    uint64_t users = hak_load_relaxed(&budget->users), part = hard / CACHED_SHARE;
+    for (uint64_t parts = 1; parts < users; parts *= 2) part /= 2;
+    if (part < quota) quota = part;
   }
   return quota == 0 ? 1 : quota;
+}
+
+bool hak_budget_is_far(hak_budget_t *budget, bool was_far) {
+  for (; budget != NULL; budget = hak_budget_parent(budget)) {
+    uint64_t hard = hak_load_relaxed(&budget->hard);
+    if (hard == HAK_BUDGET_NONE) continue;
+    uint64_t least = hard / NEAR_SHARE;
+    if (!was_far) least += least / 2;
+    /* Stale by a few charges, which may fail at any time: a policy, not a bound. */
+    if (hak_load_relaxed(&budget->charged) > hard - least) return false;
+  }
+  return true;
 }
 
 void hak_budget_count_user(hak_budget_t *budget, int32_t users) {

@@ -104,6 +104,9 @@ uint64_t hak_budget_room(hak_budget_t *budget);
 /* Bytes that one user may cache of the heap: the smallest quota of a level, where
  * each user of a level has as much. Never 0; HAK_BUDGET_NONE without a limit. */
 uint64_t hak_budget_quota(hak_budget_t *budget);
+/* True if every hard limit in the chain is far: more than an eighth of it is left, and
+ * three sixteenths where it was not far before. */
+bool hak_budget_is_far(hak_budget_t *budget, bool was_far);
 /* Users that begin, or end (-1), to cache blocks of the heap. */
 void hak_budget_count_user(hak_budget_t *budget, int32_t users);
 /* True if a user may cache so many bytes more, which then count. False while others have

@@ -69,6 +69,13 @@ typedef enum hak_lean {
   HAK_LEAN_ANEW /* for the first time in a while: the bin is to shrink */
 } hak_lean_t;
 
+/* How a class is cached of a heap with a hard limit; see far.h. */
+typedef enum hak_far {
+  HAK_FAR_NOT = 0,
+  HAK_FAR,
+  HAK_FAR_NO_ROOM /* the limit is far, but the class's least bin is not granted */
+} hak_far_t;
+
 /* What a thread holds of one class; see hold.h. */
 typedef struct hak_hold {
   /* [owner: cache] all of it; statistics read the atomic fields. */
@@ -97,6 +104,8 @@ typedef struct hak_hold {
   uint64_t seen;                /* a hash of the bin at the last look; see trim.h */
   uint64_t quota;               /* bytes; the quota when the bin's capacity was set,
                                    in a heap with a limit; 0: the heap has none */
+  uint64_t granted;             /* bytes of the quota that the class has */
+  uint32_t far;                 /* hak_far_t; see far.h */
 } hak_hold_t;
 
 /* Events of slow paths. */

@@ -50,6 +50,11 @@ static uint32_t grant(const hak_cache_t *cache, uint32_t cls, uint32_t more) {
   uint64_t fits = left / bytes_of(cls, 1);
   if (more > fits) more = (uint32_t)fits;
   if (more == 0) return 0;
+  const hak_hold_t *hold = &cache->holds[cls];
+  if (hold->far == HAK_FAR &&
+      !hak_capacity_widen(cache, cls, hold->granted + bytes_of(cls, more))) {
+    return 0;
+  }
   /* Threads that grow at once may pass the process's limit by one grant each. */
   hak_add_relaxed(&granted, bytes_of(cls, more));
   *grown += bytes_of(cls, more);
@@ -57,22 +62,32 @@ static uint32_t grant(const hak_cache_t *cache, uint32_t cls, uint32_t more) {
   return more;
 }
 
-void hak_capacity_reset(const hak_cache_t *cache, uint32_t cls) {
+void hak_capacity_shrink(const hak_cache_t *cache, uint32_t cls) {
   hak_bin_t *bin = &cache->bins[cls];
   hak_hold_t *hold = &cache->holds[cls];
   if (bin->capacity > hold->capacity_least) {
     uint64_t bytes = bytes_of(cls, (uint32_t)bin->capacity - hold->capacity_least);
     *cache->grown -= bytes;
     hak_sub_relaxed(&granted, bytes);
+    bin->capacity = (uint16_t)hold->capacity_least;
   }
-  hak_budget_t *budget = &cache->store->pool.budget;
-  bool limited = hak_budget_is_limited(budget);
-  hak_budget_quota_return(budget, hak_capacity_granted(bin, hold));
-  uint32_t blocks = limited ? 0 : hak_capacity_least(cls);
-  hold->capacity_least = blocks;
   hold->taken = 0;
   hold->seen = 0;
+  hak_bin_set_room(bin, bin->capacity);
+}
+
+void hak_capacity_reset(const hak_cache_t *cache, uint32_t cls) {
+  hak_bin_t *bin = &cache->bins[cls];
+  hak_hold_t *hold = &cache->holds[cls];
+  hak_capacity_shrink(cache, cls);
+  hak_budget_t *budget = &cache->store->pool.budget;
+  bool limited = hak_budget_is_limited(budget);
+  hak_budget_quota_return(budget, hold->granted);
+  uint32_t blocks = limited ? 0 : hak_capacity_least(cls);
+  hold->capacity_least = blocks;
   hold->quota = limited ? HAK_QUOTA_NONE : 0;
+  hold->granted = 0;
+  hold->far = HAK_FAR_NOT;
   bin->capacity = (uint16_t)blocks;
   hak_bin_set_room(bin, blocks);
 }
@@ -87,8 +102,10 @@ uint32_t hak_capacity_grow(const hak_cache_t *cache, uint32_t cls) {
   hak_hold_t *hold = &cache->holds[cls];
   uint32_t taken = hold->taken;
   hold->taken = 0;
-  if (hold->quota != 0 || taken == 0 || taken > (uint32_t)hak_option(BIN_GROWTH_BLOCKS))
+  if (hak_capacity_is_cut(hold) || taken == 0 ||
+      taken > (uint32_t)hak_option(BIN_GROWTH_BLOCKS)) {
     return 0;
+  }
   return grant(cache, cls, taken / 2 + 1);
 }
 
@@ -98,15 +115,36 @@ void hak_capacity_grow_single(hak_thread_t *me, const hak_cache_t *cache, uint32
   uint32_t homed = hold->taken;
   hold->taken = 0;
   /* A listener for events is to hear of every large block, so no bin may keep one. */
-  if (homed == 0 || hold->quota != 0 || hak_event_wanted()) return;
+  if (homed == 0 || hak_capacity_is_cut(hold) || hak_event_wanted()) return;
   (void)grant(cache, cls, homed);
   hak_bin_set_room(&cache->bins[cls], cache->bins[cls].capacity);
 }
 
-uint64_t hak_capacity_quotas(const hak_bin_t *bins, const hak_hold_t *holds) {
+/* --- of a heap with a limit ------------------------------------------------------- */
+
+uint64_t hak_capacity_quotas(const hak_hold_t *holds) {
   uint64_t bytes = 0;
-  for (uint32_t cls = 0; cls < HAK_CLASSES; cls++) {
-    bytes += hak_capacity_granted(&bins[cls], &holds[cls]);
-  }
+  for (uint32_t cls = 0; cls < HAK_CLASSES; cls++) bytes += holds[cls].granted;
   return bytes;
+}
+
+bool hak_capacity_widen(const hak_cache_t *cache, uint32_t cls, uint64_t need) {
+  enum {
+    AHEAD = 4,      /* a class is granted a quarter more than it needs now, */
+    AHEAD_LEFT = 16 /* and a sixteenth of what is left at most */
+  };
+  hak_hold_t *hold = &cache->holds[cls];
+  if (HAK_LIKELY(need <= hold->granted)) return true;
+  hak_budget_t *budget = &cache->store->pool.budget;
+  uint64_t more = need - hold->granted, all = hak_capacity_quotas(cache->holds);
+  uint64_t left = hold->quota > all ? hold->quota - all : 0;
+  if (more > left) return false;
+  uint64_t ahead = need / AHEAD, most = (left - more) / AHEAD_LEFT;
+  if (ahead > most) ahead = most;
+  if (!hak_budget_quota_take(budget, more + ahead)) {
+    ahead = 0;
+    if (!hak_budget_quota_take(budget, more)) return false;
+  }
+  hold->granted += more + ahead;
+  return true;
 }

@@ -33,6 +33,8 @@ uint32_t hak_capacity_least(uint32_t cls);
 /* Sets a bin, whose list is empty, to its least capacity, which in a heap with a limit is
  * none (quota.h). What the bin was granted beyond that is given back. */
 void hak_capacity_reset(const hak_cache_t *cache, uint32_t cls);
+/* Sets a bin that has grown, and whose list is empty, to what it began with. */
+void hak_capacity_shrink(const hak_cache_t *cache, uint32_t cls);
 
 /* The bin's list is full, and its ready list has blocks: lets the bin grow. Returns by
  * how many blocks; 0: the bin may not grow. */
@@ -63,15 +65,15 @@ enum {
 };
 
 /* True if the class's bin is cut to a quota; see quota.h. */
-HAK_HOT bool hak_capacity_is_cut(const hak_hold_t *hold) { return hold->quota != 0; }
-
-/* Bytes of its quota that the class's bin and magazine were granted. */
-HAK_HOT uint64_t hak_capacity_granted(const hak_bin_t *bin, const hak_hold_t *hold) {
-  if (HAK_LIKELY(!hak_capacity_is_cut(hold))) return 0;
-  return (uint64_t)HAK_QUOTA_LISTS * bin->capacity * bin->list.block_size;
+HAK_HOT bool hak_capacity_is_cut(const hak_hold_t *hold) {
+  return HAK_UNLIKELY(hold->quota != 0) && hold->far != HAK_FAR;
 }
-/* Bytes of the quota that all bins of a thread cache were granted. The cache may be
+
+/* Bytes of the quota that all classes of a thread cache were granted. The cache may be
  * another thread's, which does not use it at the moment. */
-uint64_t hak_capacity_quotas(const hak_bin_t *bins, const hak_hold_t *holds);
+uint64_t hak_capacity_quotas(const hak_hold_t *holds);
+/* True if the class is granted `need` bytes of the quota in all, or has them already; it
+ * may be a little more, so that one that grows seldom asks. O(classes) if it asks. */
+bool hak_capacity_widen(const hak_cache_t *cache, uint32_t cls, uint64_t need);
 
 #endif

@@ -3,15 +3,24 @@
 #include "base/option.h"
 #include "os/os.h"
 
+/* True if the class's pages are to come one at a time. */
+static bool is_tight(const hak_cache_t *cache, uint32_t cls) {
+  return hak_budget_is_limited(&cache->store->pool.budget) &&
+         cache->holds[cls].far != HAK_FAR;
+}
+
 /* Bytes that are committed at a time. */
-static size_t step_of(const hak_shared_pool_t *pool) {
-  if (hak_budget_is_limited(&pool->budget)) return pool->os->page_size;
+static size_t step_of(const hak_cache_t *cache, uint32_t cls) {
+  const hak_shared_pool_t *pool = &cache->store->pool;
+  if (is_tight(cache, cls)) return pool->os->page_size;
   if (!hak_os_commits_by_touch(pool->os)) return HAK_SUPERSLAB_SIZE;
   return (size_t)hak_option(COMMIT_BYTES);
 }
 
-static size_t rounded(const hak_shared_pool_t *pool, size_t bytes, unsigned span) {
-  size_t all = span * HAK_SLAB_SIZE, step = step_of(pool);
+static size_t rounded(const hak_cache_t *cache, uint32_t cls, size_t bytes,
+                      unsigned span) {
+  const hak_shared_pool_t *pool = &cache->store->pool;
+  size_t all = span * HAK_SLAB_SIZE, step = step_of(cache, cls);
   /* By division, as an option need not be a power of two. */
   size_t up = hak_align_up(hak_div_up(bytes, step) * step, pool->os->page_size);
   return up < all ? up : all;
@@ -22,7 +31,7 @@ size_t hak_commit_first(const hak_thread_t *me, const hak_cache_t *cache, uint32
   const hak_shared_pool_t *pool = &cache->store->pool;
   if (hak_pool_is_enclosed(pool)) return span * HAK_SLAB_SIZE;
   if (me->no_grow) return hak_class_size(cls);
-  return rounded(pool, hak_class_size(cls), span);
+  return rounded(cache, cls, hak_class_size(cls), span);
 }
 
 size_t hak_commit_bytes(const hak_cache_t *cache, hak_slab_t *slab) {
@@ -47,15 +56,15 @@ static bool commit(hak_thread_t *me, const hak_cache_t *cache, hak_slab_t *slab,
 
 uint32_t hak_commit_blocks_slow(hak_thread_t *me, const hak_cache_t *cache,
                                 hak_slab_t *slab, uint32_t n) {
-  const hak_shared_pool_t *pool = &cache->store->pool;
+  uint32_t cls = hak_slab_class(slab);
   size_t size = slab->list.block_size, from = hak_slab_carved(slab) * size;
   size_t have = hak_commit_bytes(cache, slab), want = from + n * size;
   if (want <= have) return n;
   uint32_t fits = have > from ? (uint32_t)((have - from) / size) : 0;
-  bool limited = hak_budget_is_limited(&pool->budget);
-  if (limited && fits > 0) return fits;
-  if (limited) want = from + size;
-  want = rounded(pool, want, hak_slab_span(slab));
+  bool tight = is_tight(cache, cls);
+  if (tight && fits > 0) return fits;
+  if (tight) want = from + size;
+  want = rounded(cache, cls, want, hak_slab_span(slab));
   if (HAK_UNLIKELY(!commit(me, cache, slab, want))) return fits;
   uint32_t more = (uint32_t)((want - from) / size);
   return more < n ? more : n;

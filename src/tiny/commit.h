@@ -4,10 +4,10 @@
  *
  * A new slab has the pages of its first blocks, and is charged no more. Carving goes on
  * to where the pages end, and then more of them are committed: in a heap with a limit
- * those that one more block needs, else COMMIT_BYTES at once. Where a program's hooks
- * commit, which may cost a call to the system, a slab without a limit has all its pages
- * from the start. So what a heap is charged is about what it has touched, and a heap with
- * a small limit has room for one block each of many classes.
+ * that is not far (far.h) those that one more block needs, else COMMIT_BYTES at once.
+ * Where a program's hooks commit, which may cost a call to the system, a slab without a
+ * limit has all its pages from the start. So what a heap is charged is about what it has
+ * touched, and a heap with a small limit has room for one block each of many classes.
  *
  * A slab that comes from the pool with more pages keeps them until memory is short
  * (hak_hold_shed). If pages are refused the slab stays as it is, and is carved on when

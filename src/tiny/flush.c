@@ -3,6 +3,7 @@
 #include "base/report.h"
 #include "superslab/locate.h"
 #include "tiny/capacity.h"
+#include "tiny/far.h"
 #include "tiny/hold.h"
 #include "tiny/home.h"
 #include "tiny/single.h"
@@ -136,6 +137,7 @@ void hak_flush_blocks(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls) 
     hak_transfer_empty(me, cache, cls, magazine);
     hak_magazine_put(me, magazine);
   }
+  hak_far_settle(me, cache, cls);
 }
 
 void hak_flush_class(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls) {

@@ -1,6 +1,7 @@
 /* flush.h - gives up what a thread cache keeps: of a bin, of a class, or all of it.
  *
- * Depends on: base, superslab, bin, capacity, hold, home, single, stray, transfer.
+ * Depends on: base, superslab, bin, capacity, far, hold, home, single, stray,
+ * transfer.
  * Used by: tiny, heap.
  */
 #ifndef HAK_TINY_FLUSH_H

@@ -41,7 +41,7 @@ void hak_lean_shrink(const hak_cache_t *cache, uint32_t cls) {
   hak_bin_t *bin = &cache->bins[cls];
   if (hold->lean != HAK_LEAN_ANEW || bin->list.head != HAK_LINK_END) return;
   hold->lean = HAK_LEAN;
-  if (bin->capacity > hold->capacity_least) hak_capacity_reset(cache, cls);
+  if (bin->capacity > hold->capacity_least) hak_capacity_shrink(cache, cls);
 }
 
 uint32_t hak_lean_kept(const hak_cache_t *cache, uint32_t cls) {

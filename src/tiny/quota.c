@@ -1,6 +1,7 @@
 #include "tiny/quota.h"
 
 #include "tiny/capacity.h"
+#include "tiny/far.h"
 #include "tiny/flush.h"
 #include "tiny/hold.h"
 #include "tiny/magazine.h"
@@ -22,6 +23,7 @@ static void set_capacity(const hak_cache_t *cache, uint32_t cls, uint64_t quota,
   if (blocks > 0 && !hak_budget_quota_take(budget, bytes_of(cls, blocks))) blocks = 0;
   uint32_t least = hak_magazine_blocks(cls), carried = blocks == 0 ? 1 : blocks;
   hold->quota = quota;
+  hold->granted = bytes_of(cls, blocks);
   hold->capacity_least = blocks;
   hold->magazine_blocks = carried < least ? carried : least;
   bin->capacity = (uint16_t)blocks;
@@ -37,8 +39,8 @@ static uint64_t settle(hak_thread_t *me, const hak_cache_t *cache, uint64_t quot
     hak_bin_t *bin = &cache->bins[cls];
     hak_hold_t *hold = &cache->holds[cls];
     if (hold->quota == quota) {
-      granted += hak_capacity_granted(bin, hold);
-    } else if (bin->capacity != 0) {
+      granted += hold->granted;
+    } else if (bin->capacity != 0 || hold->granted != 0) {
       hak_flush_class(me, cache, cls); /* gives back what it was granted */
     }
   }
@@ -54,12 +56,16 @@ void hak_quota_follow_slow(hak_thread_t *me, const hak_cache_t *cache, uint32_t 
     return;
   }
   uint64_t quota = hak_budget_quota(budget);
-  if (HAK_LIKELY(hold->quota == quota)) return;
+  bool far = hak_far_is(budget, quota, hold->far != HAK_FAR_NOT);
+  if (HAK_LIKELY(hold->quota == quota && (hold->far != HAK_FAR_NOT) == far)) return;
+  if (hold->granted != 0) hak_flush_class(me, cache, cls);
   uint64_t granted = settle(me, cache, quota);
-  uint64_t left = quota > granted ? quota - granted : 0;
-  uint64_t fits = left / PART_OF_REST / bytes_of(cls, 1);
+  uint64_t left = (quota > granted ? quota - granted : 0) / PART_OF_REST;
+  if (far && hak_far_begin(cache, cls, quota, left)) return;
+  uint64_t fits = left / bytes_of(cls, 1);
   uint32_t most = hak_capacity_least(cls);
   set_capacity(cache, cls, quota, fits < most ? (uint32_t)fits : most);
+  hold->far = far ? HAK_FAR_NO_ROOM : HAK_FAR_NOT;
 }
 
 void hak_quota_let_go(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls) {

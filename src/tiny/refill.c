@@ -3,6 +3,7 @@
 #include "base/option.h"
 #include "tiny/capacity.h"
 #include "tiny/commit.h"
+#include "tiny/far.h"
 #include "tiny/flush.h"
 #include "tiny/hold.h"
 #include "tiny/hole_map.h"
@@ -89,11 +90,13 @@ static uint32_t carve_blocks(const hak_cache_t *cache, uint32_t cls, uint32_t ca
   return wish > 0 ? wish : 1;
 }
 
-/* How many blocks a refill may bring at most: in a heap with a limit as many as the bin
- * may have, else any number. */
-static uint32_t most_of(const hak_cache_t *cache, uint32_t cls) {
-  if (HAK_LIKELY(!hak_capacity_is_cut(&cache->holds[cls]))) return UINT32_MAX;
-  return hak_bin_batch(&cache->bins[cls]);
+/* How many of `wish` blocks a refill may bring: in a heap with a limit as many as the bin
+ * may have, unless the quota affords all; else all. */
+static uint32_t most_of(const hak_cache_t *cache, uint32_t cls, uint32_t wish) {
+  const hak_hold_t *hold = &cache->holds[cls];
+  uint32_t batch = hak_bin_batch(&cache->bins[cls]);
+  if (HAK_LIKELY(hold->quota == 0) || wish <= batch) return wish;
+  return hold->far == HAK_FAR && hak_far_affords(cache, cls, wish) ? wish : batch;
 }
 
 /* Carves blocks from a slab that this thread holds; none if memory is short. */
@@ -103,8 +106,7 @@ static batch_t carve(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls,
   uint32_t size = hak_class_size(cls), carved = hak_slab_carved(slab);
   uint32_t n = carve_blocks(cache, cls, carved), left = hak_slab_capacity(slab) - carved;
   if (n > left) n = left;
-  uint32_t most = most_of(cache, cls);
-  if (n > most) n = most;
+  n = most_of(cache, cls, n);
   n = hak_commit_blocks(me, cache, slab, n);
   if (HAK_UNLIKELY(n == 0)) return nothing;
   char *block = hak_slab_start(slab) + (size_t)carved * size;
@@ -137,7 +139,8 @@ static batch_t from_transfer(hak_thread_t *me, const hak_cache_t *cache, uint32_
   if (magazine == NULL) return nothing;
   HAK_COUNT(me, refill_transfer, 1);
   hak_magazine_sift(me, cache, cls, magazine);
-  uint32_t count = hak_load_relaxed(&magazine->count), most = most_of(cache, cls);
+  uint32_t count = hak_load_relaxed(&magazine->count);
+  uint32_t most = most_of(cache, cls, count);
   if (HAK_UNLIKELY(count > most)) {
     hak_store_relaxed(&magazine->count, most);
     hak_home_blocks(me, cache, cls, &magazine->blocks[most], count - most);
@@ -163,10 +166,12 @@ static batch_t part_of_list(hak_thread_t *me, const hak_cache_t *cache, uint32_t
   return (batch_t){first, count};
 }
 
-/* True if a bin may not get the slab's list as a whole where that is longer than the
- * bin's own lists may be. */
-static bool is_parted(const hak_hold_t *hold, const hak_slab_t *slab) {
-  return hak_slab_span(slab) > 1 || hak_capacity_is_cut(hold);
+/* True if a bin may not get the slab's list as a whole, as that is longer than the bin's
+ * own lists may be. */
+static bool is_parted(const hak_cache_t *cache, uint32_t cls, const hak_slab_t *slab,
+                      uint32_t free) {
+  if (free <= hak_bin_batch(&cache->bins[cls])) return false;
+  return hak_slab_span(slab) > 1 || most_of(cache, cls, free) < free;
 }
 
 /* The list of a partly free slab of this thread. */
@@ -177,7 +182,7 @@ static batch_t from_held(hak_thread_t *me, const hak_cache_t *cache, uint32_t cl
   hak_hold_t *hold = &cache->holds[cls];
   uint32_t carved = hak_slab_carved(slab), free = carved - hak_slab_out(slab);
   uint32_t most = hak_bin_batch(&cache->bins[cls]);
-  if (free > most && is_parted(hold, slab)) {
+  if (is_parted(cache, cls, slab, free)) {
     hold->given += most;
     return part_of_list(me, cache, cls, slab, most);
   }
@@ -205,8 +210,7 @@ static batch_t from_listed(hak_thread_t *me, const hak_cache_t *cache, uint32_t 
     hak_partial_remove_locked(central, slab);
     uint32_t carved = hak_slab_carved(slab), free = carved - hak_slab_out(slab);
     bool holes = hak_hole_map_any(slab);
-    if (holes || (free > hak_bin_batch(&cache->bins[cls]) &&
-                  is_parted(&cache->holds[cls], slab))) {
+    if (holes || is_parted(cache, cls, slab, free)) {
       /* The list is too long for a bin, or not whole, so this thread holds the slab. */
       hak_slab_partial_to_held_locked(cache, slab);
       hak_lock_release(&central->lock);
@@ -265,7 +269,7 @@ static batch_t from_uncarved(hak_thread_t *me, const hak_cache_t *cache, uint32_
   cache->holds[cls].current = slab;
   uint32_t free = hak_slab_carved(slab) - hak_slab_out(slab);
   if (free == 0) return nothing;
-  if (free > most_of(cache, cls)) {
+  if (free > most_of(cache, cls, free)) {
     return part_of_list(me, cache, cls, slab, hak_bin_batch(&cache->bins[cls]));
   }
   return (batch_t){hak_slab_take_list(slab), free};
@@ -309,7 +313,11 @@ static batch_t from_current(hak_thread_t *me, const hak_cache_t *cache, uint32_t
       if (slab == NULL) return nothing;
     }
   }
-  if (HAK_LIKELY(!hak_capacity_is_cut(hold))) {
+  /* Others may free more of its blocks meanwhile, which is then seen when the thread
+   * gives something up. */
+  uint32_t remote_now = (uint32_t)hak_word_remote_count(hak_load_relaxed(&slab->word));
+  if (HAK_LIKELY(!hak_capacity_is_cut(hold)) &&
+      most_of(cache, cls, remote_now) == remote_now) {
     uint32_t count;
     void *remote = hak_slab_take_remote(me, cache, slab, &count);
     if (remote != NULL)
@@ -395,6 +403,7 @@ HAK_WARM void *hak_refill_bin(hak_thread_t *me, const hak_cache_t *cache, uint32
     bin->ready = batch.list;
     hak_store_relaxed(&bin->ready_count,
                       (uint16_t)(batch.count - 1)); /* less the one taken next */
+    hak_far_settle(me, cache, cls);
   }
 }
 

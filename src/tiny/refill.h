@@ -1,6 +1,6 @@
 /* refill.h - where an allocation finds a block when its bin has none ready.
  *
- * Depends on: base, bin, capacity, commit, flush, hold, hole_map, holes, home,
+ * Depends on: base, bin, capacity, commit, far, flush, hold, hole_map, holes, home,
  * partial_list, quota, recall, single, slab, stray, transfer, trim.
  * Used by: heap, api.
  *

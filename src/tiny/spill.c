@@ -2,6 +2,7 @@
 
 #include "superslab/locate.h"
 #include "tiny/capacity.h"
+#include "tiny/far.h"
 #include "tiny/flush.h"
 #include "tiny/hold.h"
 #include "tiny/home.h"
@@ -147,8 +148,7 @@ static void push(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls, void 
   hak_list_push(&me->key, &bin->list, block);
 }
 
-void hak_spill_free(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls,
-                    void *block) {
+static void spill(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls, void *block) {
   hak_bin_t *bin = &cache->bins[cls];
   hak_hold_t *hold = &cache->holds[cls];
   if (hak_class_is_single(cls) && (bin->spilling || bin->capacity == 0)) {
@@ -175,6 +175,12 @@ void hak_spill_free(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls,
   add_foreign(me, cache, cls, block);
 }
 
+void hak_spill_free(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls,
+                    void *block) {
+  spill(me, cache, cls, block);
+  hak_far_settle(me, cache, cls);
+}
+
 void hak_spill_event(hak_thread_t *me, const hak_cache_t *cache, hak_list_t *list,
                      void *block) {
   HAK_COUNT(me, slow_event, 1);
@@ -183,15 +189,17 @@ void hak_spill_event(hak_thread_t *me, const hak_cache_t *cache, hak_list_t *lis
     uint32_t cls = (uint32_t)(offset / sizeof(hak_bin_t));
     hak_store_relaxed(&list->room, 0);
     if (cache->bins[cls].spilling == HAK_BIN_GATHERS) {
-      hak_spill_free(me, cache, cls, block);
+      spill(me, cache, cls, block);
     } else {
       push(me, cache, cls, block);
     }
+    hak_far_settle(me, cache, cls);
     hak_recall(me, cache, cls);
   } else {
     hak_slab_t *slab = (hak_slab_t *)(void *)list;
     uint32_t cls = hak_slab_class(slab);
     hak_hold_event(me, cache, slab, block);
     hak_flush_pinned(me, cache, cls);
+    hak_far_settle(me, cache, cls);
   }
 }

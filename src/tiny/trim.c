@@ -73,5 +73,5 @@ HAK_SLOW void hak_trim_bin_slow(hak_thread_t *me, const hak_cache_t *cache) {
     return;
   }
   hak_flush_bin(me, cache, cls);
-  hak_capacity_reset(cache, cls);
+  hak_capacity_shrink(cache, cls);
 }

@@ -1,4 +1,4 @@
-/* tiny_quota.c - what a thread caches of a heap with a hard limit. */
+/* tiny_quota.c - what a thread caches of a heap with a hard limit that is near. */
 #include "slab_fixture.h"
 
 #include "heap/thread_cache.h"
@@ -11,11 +11,14 @@ enum {
 };
 
 static hak_heap_t *g_heap;
+static void *g_most; /* a block that leaves less than an eighth of the limit */
 static const hak_cache_t *g_limited; /* this thread's cache of that heap */
 
 static int setup(void **state) {
   CHECK_EQ(test_class_setup(state), 0);
   g_heap = test_heap_make((hak_heap_config_t){.hard_limit = LIMIT});
+  g_most = hak_heap_alloc(g_heap, LIMIT - LIMIT / 8);
+  CHECK(g_most != NULL);
   hak_free(hak_heap_alloc(g_heap, 16)); /* this thread is a user from here on */
   g_limited = hak_cache_get(g_me, hak_heap_record(g_heap));
   CHECK(g_limited != NULL);
@@ -23,6 +26,7 @@ static int setup(void **state) {
 }
 
 static int teardown(void **state) {
+  hak_free(g_most);
   CHECK_EQ(hak_heap_destroy(g_heap), 0);
   return test_class_teardown(state);
 }
@@ -33,14 +37,12 @@ static hak_bin_t *bin(uint32_t cls) { return &g_limited->bins[cls]; }
 static hak_hold_t *hold(uint32_t cls) { return &g_limited->holds[cls]; }
 static void follow(uint32_t cls) { hak_quota_follow(g_me, g_limited, cls); }
 
-static uint64_t granted(void) {
-  return hak_capacity_quotas(g_limited->bins, g_limited->holds);
-}
+static uint64_t granted(void) { return hak_capacity_quotas(g_limited->holds); }
 
 static void cut__is_only_a_bin_of_a_heap_with_a_limit(void **state) {
   (void)state;
   CHECK(!hak_capacity_is_cut(&g_cache->holds[g_class]));
-  CHECK_EQ(hak_capacity_granted(&g_cache->bins[g_class], &g_cache->holds[g_class]), 0);
+  CHECK_EQ(g_cache->holds[g_class].granted, 0);
   hak_quota_follow(g_me, g_cache, g_class);
   CHECK_EQ(bin(g_class)->capacity, 0); /* nothing was granted yet */
   CHECK_EQ(hold(g_class)->quota, HAK_QUOTA_NONE);
@@ -65,7 +67,7 @@ static void class__takes_a_quarter_of_what_others_have_left(void **state) {
     CHECK_EQ(bin(cls)->capacity, blocks);
     CHECK_EQ(hold(cls)->capacity_least, blocks);
     CHECK_EQ(hak_load_relaxed(&bin(cls)->list.room), blocks);
-    CHECK_EQ(hak_capacity_granted(bin(cls), hold(cls)), 4 * blocks * hak_class_size(cls));
+    CHECK_EQ(hold(cls)->granted, 4 * blocks * hak_class_size(cls));
     CHECK_EQ(hak_bin_batch(bin(cls)), blocks == 0 ? 1 : blocks);
     CHECK(hold(cls)->magazine_blocks >= 1 && hold(cls)->magazine_blocks <= blocks + 1);
     before += 4 * blocks * hak_class_size(cls);
@@ -118,7 +120,7 @@ static void limit__that_goes_leaves_an_ordinary_bin(void **state) {
   follow(g_class);
   CHECK(!hak_capacity_is_cut(hold(g_class)));
   CHECK_EQ(bin(g_class)->capacity, hak_capacity_least(g_class));
-  CHECK_EQ(hak_capacity_granted(bin(g_class), hold(g_class)), 0);
+  CHECK_EQ(hold(g_class)->granted, 0);
 }
 
 static void slabs__are_not_held_between_two_calls(void **state) {

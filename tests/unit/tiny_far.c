@@ -1,0 +1,192 @@
+/* tiny_far.c - what a thread caches of a heap whose hard limit is far: as much as without
+ * a limit, and no more than its quota. */
+#include "slab_fixture.h"
+
+#include "heap/thread_cache.h"
+#include "tiny/far.h"
+#include "tiny/quota.h"
+
+enum {
+  LIMIT = 32 << 20,
+  QUOTA = LIMIT / 16, /* of one user */
+  SIZE = 1024,
+  MOST = 12000
+};
+
+static hak_heap_t *g_heap;
+static const hak_cache_t *g_limited; /* this thread's cache of that heap */
+static void *g_blocks[MOST];
+
+static int setup(void **state) {
+  CHECK_EQ(test_class_setup(state), 0);
+  g_heap = test_heap_make((hak_heap_config_t){.hard_limit = LIMIT});
+  hak_free(hak_heap_alloc(g_heap, 16)); /* this thread is a user from here on */
+  g_limited = hak_cache_get(g_me, hak_heap_record(g_heap));
+  CHECK(g_limited != NULL);
+  return 0;
+}
+
+static int teardown(void **state) {
+  CHECK_EQ(hak_heap_destroy(g_heap), 0);
+  return test_class_teardown(state);
+}
+
+static hak_budget_t *budget(void) { return &g_limited->store->pool.budget; }
+static uint64_t cached(void) { return hak_load_relaxed(&budget()->cached); }
+static hak_bin_t *bin(uint32_t cls) { return &g_limited->bins[cls]; }
+static hak_hold_t *hold(uint32_t cls) { return &g_limited->holds[cls]; }
+static uint64_t granted(void) { return hak_capacity_quotas(g_limited->holds); }
+
+/* What is kept was granted, and what was granted is within the quota. */
+static void check_bounds(void) {
+  for (uint32_t cls = 0; cls < HAK_CLASSES; cls++) {
+    if (hold(cls)->far != HAK_FAR) continue;
+    CHECK_MSG(hak_far_kept(g_limited, cls) <= hold(cls)->granted, "class %u", cls);
+  }
+  CHECK_EQ(granted(), cached());
+  CHECK(cached() <= LIMIT / 16);
+}
+
+static void burst(size_t size, size_t count, int rounds) {
+  for (int r = 0; r < rounds; r++) {
+    for (size_t i = 0; i < count; i++) {
+      g_blocks[i] = hak_heap_alloc(g_heap, size);
+      CHECK(g_blocks[i] != NULL);
+    }
+    for (size_t i = 0; i < count; i++) hak_free(g_blocks[i]);
+  }
+}
+
+static uint64_t slow_calls(void) {
+  hak_counts_t *counts = &g_me->counts;
+  return hak_load_relaxed(&counts->slow_alloc) + hak_load_relaxed(&counts->slow_event);
+}
+static uint64_t lock_visits(void) { return hak_load_relaxed(&g_me->counts.shelf_visits); }
+
+static void far__class_begins_with_the_bin_of_a_heap_without_limit(void **state) {
+  (void)state;
+  hak_free(hak_heap_alloc(g_heap, SIZE));
+  uint32_t least = hak_capacity_least(g_class);
+  CHECK_EQ(hold(g_class)->far, HAK_FAR);
+  CHECK(!hak_capacity_is_cut(hold(g_class)));
+  CHECK_EQ(bin(g_class)->capacity, least);
+  CHECK_EQ(hold(g_class)->quota, QUOTA);
+  CHECK_EQ(hold(g_class)->magazine_blocks, g_cache->holds[g_class].magazine_blocks);
+  CHECK(hold(g_class)->current != NULL); /* a slab is held between two calls */
+  check_bounds();
+}
+
+static void bin__grows_until_bursts_stay_in_it(void **state) {
+  (void)state;
+  burst(SIZE, 300, 100);
+  CHECK(bin(g_class)->capacity > hak_capacity_least(g_class));
+  uint64_t before = slow_calls(), locks = lock_visits();
+  burst(SIZE, 300, 100);
+  CHECK_MSG(slow_calls() - before <= 100 * 20, "%llu",
+            (unsigned long long)(slow_calls() - before));
+  CHECK_EQ(lock_visits(), locks);
+  check_bounds();
+}
+
+/* Half of the blocks of many slabs are freed, more than the quota. */
+static void slabs__beyond_the_quota_are_everybody_s(void **state) {
+  (void)state;
+  for (size_t i = 0; i < MOST; i++) {
+    g_blocks[i] = hak_heap_alloc(g_heap, SIZE);
+    CHECK(g_blocks[i] != NULL);
+    if (i % 64 == 0) check_bounds();
+  }
+  for (size_t i = 0; i < MOST; i += 2) {
+    hak_free(g_blocks[i]);
+    if (i % 64 == 0) check_bounds();
+  }
+  check_bounds();
+  CHECK((uint64_t)hold(g_class)->slabs * HAK_SLAB_SIZE <= QUOTA);
+  CHECK(hak_load_relaxed(&g_limited->store->centrals[g_class].groups) != 0);
+  for (size_t i = 1; i < MOST; i += 2) hak_free(g_blocks[i]);
+  check_bounds();
+  CHECK_EQ(hak_check(g_heap), 0);
+}
+
+static void near__class_is_cut_at_its_next_refill_and_far_again_later(void **state) {
+  (void)state;
+  burst(SIZE, 300, 10);
+  void *most = hak_heap_alloc(g_heap, LIMIT - LIMIT / 8);
+  CHECK(most != NULL);
+  burst(SIZE, 1500, 1); /* more than the bin has */
+  CHECK_EQ(hold(g_class)->far, HAK_FAR_NOT);
+  CHECK(hak_capacity_is_cut(hold(g_class)));
+  CHECK(hold(g_class)->current == NULL && hold(g_class)->slabs == 0);
+  CHECK_EQ(hold(g_class)->granted, 4u * bin(g_class)->capacity * SIZE);
+  check_bounds();
+  hak_free(most);
+  hak_collect(g_heap, SIZE_MAX, HAK_COLLECT_ALL);
+  burst(SIZE, 300, 1);
+  CHECK_EQ(hold(g_class)->far, HAK_FAR);
+  check_bounds();
+}
+
+static void quota__that_others_have_leaves_a_class_cut(void **state) {
+  (void)state;
+  uint64_t rest = LIMIT / 16 - cached();
+  CHECK(hak_budget_quota_take(budget(), rest));
+  burst(SIZE, 300, 2);
+  CHECK_EQ(hold(g_class)->far, HAK_FAR_NO_ROOM);
+  CHECK_EQ(bin(g_class)->capacity, 0);
+  CHECK(hold(g_class)->current == NULL && hold(g_class)->slabs == 0);
+  hak_budget_quota_return(budget(), rest);
+  CHECK_EQ(granted(), cached());
+}
+
+/* The quota becomes smaller while the thread has much of it. */
+static void quota__of_more_users_takes_back_what_is_too_much(void **state) {
+  (void)state;
+  burst(SIZE, MOST, 1);
+  burst(100, MOST, 3);
+  hak_budget_count_user(budget(), 1);
+  burst(SIZE, MOST, 1);
+  CHECK_EQ(hold(g_class)->quota, QUOTA / 2);
+  CHECK(granted() <= QUOTA / 2);
+  CHECK_EQ(hold(g_class)->far, HAK_FAR);
+  check_bounds();
+  hak_budget_count_user(budget(), 14);
+  burst(SIZE, MOST, 1);
+  CHECK(hold(g_class)->quota < HAK_FAR_LEAST && granted() <= hold(g_class)->quota);
+  CHECK_EQ(hold(g_class)->far, HAK_FAR_NOT);
+  hak_budget_count_user(budget(), -15);
+}
+
+static void limit__that_goes_leaves_an_ordinary_bin(void **state) {
+  (void)state;
+  burst(SIZE, 300, 10);
+  CHECK_EQ(hak_heap_set_limits(g_heap, 0, 0), 0);
+  burst(SIZE, MOST, 1);
+  CHECK_EQ(hold(g_class)->far, HAK_FAR_NOT);
+  CHECK_EQ(hold(g_class)->quota, 0);
+  CHECK_EQ(hold(g_class)->granted, 0);
+  CHECK_EQ(granted(), cached());
+}
+
+static void reset__gives_back_what_was_granted(void **state) {
+  (void)state;
+  burst(SIZE, 300, 10);
+  CHECK(cached() > 0);
+  CHECK_EQ(hak_heap_reset(g_heap), 0);
+  CHECK_EQ(cached(), 0);
+  CHECK_EQ(granted(), 0);
+  burst(SIZE, 300, 10);
+  check_bounds();
+}
+
+#define F(function)                                                   \
+  cmocka_unit_test_prestate_setup_teardown(function, setup, teardown, \
+                                           (void *)(uintptr_t)SIZE)
+
+TEST_MAIN_FRESH(F(far__class_begins_with_the_bin_of_a_heap_without_limit),
+                F(bin__grows_until_bursts_stay_in_it),
+                F(slabs__beyond_the_quota_are_everybody_s),
+                F(near__class_is_cut_at_its_next_refill_and_far_again_later),
+                F(quota__that_others_have_leaves_a_class_cut),
+                F(quota__of_more_users_takes_back_what_is_too_much),
+                F(limit__that_goes_leaves_an_ordinary_bin),
+                F(reset__gives_back_what_was_granted))

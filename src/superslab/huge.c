@@ -47,32 +47,47 @@ bool hak_huge_set(hak_superslab_t *ss, bool huge) {
   return changed ? huge : !huge;
 }
 
-void hak_huge_begin(hak_superslab_t *ss) {
+bool hak_huge_begin(hak_superslab_t *ss, bool huge) {
   /* Relaxed: whoever had the slots before gave them up under a lock. */
-  if (hak_load_relaxed(&ss->parted) != 0) hak_store_relaxed(&ss->parted, 0);
+  bool in_parts = hak_load_relaxed(&ss->parts) != HAK_PARTS_STAY;
+  bool had_small =
+      in_parts || (!hak_superslab_is_huge(ss) && hak_load_relaxed(&ss->purged) != 0);
+  if (in_parts) hak_store_relaxed(&ss->parts, HAK_PARTS_STAY);
+  bool is_huge = hak_huge_set(ss, huge);
+  if (is_huge && had_small)
+    hak_os_collapse(ss->extent.os, ss->extent.base, HAK_SUPERSLAB_SIZE);
+  return is_huge;
 }
 
-void hak_huge_mend(hak_superslab_t *ss) {
-  if (!hak_os_may_give()) return;
+/* A huge page takes the place of what small ones it has, if `parts` is how it is. */
+static bool collapse(hak_superslab_t *ss, hak_parts_t parts) {
+  if (!hak_os_may_give()) return false;
   hak_lock_acquire(&hak_regions.lock);
-  bool may = !hak_superslab_is_huge(ss) && hak_load_relaxed(&ss->parted) == 0 &&
+  bool may = !hak_superslab_is_huge(ss) && hak_load_relaxed(&ss->parts) == parts &&
              note_locked(ss, true);
+  if (may) hak_store_relaxed(&ss->parts, HAK_PARTS_STAY);
   hak_lock_release(&hak_regions.lock);
-  if (!may) return;
+  if (!may) return false;
   advise(ss, true);
   hak_os_collapse(ss->extent.os, ss->extent.base, HAK_SUPERSLAB_SIZE);
   /* Who gives a part of it back meanwhile may have asked for small pages before this
    * thread has asked for a huge one. Relaxed: who comes later asks later, too. */
-  if (!hak_superslab_is_huge(ss)) advise(ss, false);
+  if (hak_superslab_is_huge(ss)) return true;
+  advise(ss, false);
+  return false;
 }
+
+void hak_huge_mend(hak_superslab_t *ss) { (void)collapse(ss, HAK_PARTS_STAY); }
+
+bool hak_huge_again(hak_superslab_t *ss) { return collapse(ss, HAK_PARTS_BACK); }
 
 void hak_huge_before_part_goes(hak_superslab_t *ss) {
   /* Relaxed: who has part of the slots sees both as the last change under the lock left
    * them, or a change that comes at the same time, which is undone by who made it. */
   bool huge = hak_superslab_is_huge(ss);
-  if (!huge && hak_load_relaxed(&ss->parted) != 0) return;
+  if (!huge && hak_load_relaxed(&ss->parts) == HAK_PARTS_GONE) return;
   hak_lock_acquire(&hak_regions.lock);
-  hak_store_relaxed(&ss->parted, 1);
+  hak_store_relaxed(&ss->parts, HAK_PARTS_GONE);
   bool changed = hak_superslab_is_huge(ss) && hak_os_may_give() && note_locked(ss, false);
   hak_lock_release(&hak_regions.lock);
   if (changed) advise(ss, false);

@@ -30,8 +30,9 @@ extern hak_atomic_u64_t hak_huge_superslabs, hak_huge_pieces;
  * ones. One call of the system if something changes. No lock held. */
 bool hak_huge_set(hak_superslab_t *ss, bool huge);
 
-/* The SuperSlab, all of whose slots the caller has, has no pages. */
-void hak_huge_begin(hak_superslab_t *ss);
+/* The same of one that has no pages. Where it had small ones, their page table may be
+ * there still, and the system would go on filling it: so a huge page comes at once. */
+bool hak_huge_begin(hak_superslab_t *ss, bool huge);
 
 /* A SuperSlab with small pages, most of which are resident, gets a huge one in their
  * place, whoever has its slots. Not if pages of it have been given back since it had
@@ -39,6 +40,11 @@ void hak_huge_begin(hak_superslab_t *ss);
  * the next time. Takes the system up to a millisecond. The caller keeps its region from
  * going (hak_regions_visit_begin); others may use the SuperSlab by now. No lock held. */
 void hak_huge_mend(hak_superslab_t *ss);
+
+/* The same of a SuperSlab that has few pages left and is being taken into use again
+ * (HAK_PARTS_BACK). The caller has a slot of it. True if it may have a huge page now, and
+ * with it pages in all slots. */
+bool hak_huge_again(hak_superslab_t *ss);
 
 /* Pages of the SuperSlab are about to be given back while others stay. No lock held. */
 void hak_huge_before_part_goes(hak_superslab_t *ss);

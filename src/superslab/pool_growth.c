@@ -22,8 +22,7 @@ bool hak_pool_is_huge_everywhere(hak_shared_pool_t *pool) {
 bool hak_pool_choose_pages(hak_shared_pool_t *pool, hak_superslab_t *ss, bool dense) {
   if (hak_os_is_fixed(ss->extent.os)) return false;
   if (hak_superslab_committed(ss) == 0) {
-    hak_huge_begin(ss);
-    return hak_huge_set(ss, wants_huge(pool, dense));
+    return hak_huge_begin(ss, wants_huge(pool, dense));
   }
   if (pool->huge_pages != HAK_HUGE_DEFAULT) hak_huge_set(ss, wants_huge(pool, dense));
   return false;
@@ -151,6 +150,78 @@ static bool strip(hak_superslab_t *ss) {
   return hak_superslab_committed(ss) == 0;
 }
 
+static void note_youngest(hak_shared_pool_t *pool, hak_superslab_t *ss) {
+  hak_lock_acquire(&pool->lock);
+  pool->settled = pool->youngest;
+  pool->youngest = ss;
+  hak_lock_release(&pool->lock);
+}
+
+/* --- SuperSlabs that are filled again ------------------------------------------------
+ */
+
+enum {
+  REFILL_SLOTS = HAK_SUPERSLAB_SLABS / 4 /* with pages at most, where it is worth it */
+};
+
+/* Most of its pages are gone, and those in use are all there: a huge page brings nothing
+ * that is not counted. */
+static bool is_nearly_bare(hak_superslab_t *ss) {
+  uint32_t used = ~hak_superslab_free(ss), whole = hak_load_relaxed(&ss->whole);
+  unsigned with = 0;
+  for (unsigned i = 0; i < HAK_SUPERSLAB_SLABS; i++) {
+    bool has = hak_slab_pages(&ss->slabs[i]) != 0;
+    if (has && (used >> i & 1) != 0 &&
+        ((whole >> i & 1) == 0 || hak_load_relaxed(&ss->slabs[i].holes) != 0)) {
+      return false;
+    }
+    with += has;
+  }
+  return with <= REFILL_SLOTS;
+}
+
+/* Commits slots that the caller has taken. What the budget or the OS refuses stays as it
+ * was. */
+static void commit_slots(hak_superslab_t *ss, uint32_t slots) {
+  size_t pages = hak_os_pages(ss->extent.os, HAK_SLAB_SIZE);
+  bool zeroed, ok = true;
+  while (slots != 0 && ok) {
+    unsigned first = hak_lowest_bit(slots), count = hak_lowest_run(slots);
+    slots &= ~hak_mask32(first, count);
+    ok = hak_superslab_commit(ss, first, count, count * pages, false, &zeroed);
+  }
+}
+
+/* The huge page brought pages to all slots: those that nobody has count them now. */
+static void fill(hak_shared_pool_t *pool, hak_superslab_t *ss) {
+  hak_lock_acquire(&pool->lock);
+  uint32_t slots = hak_superslab_free(ss) & ~hak_superslab_retained(ss);
+  unsigned count = hak_count_bits(slots);
+  hak_pool_each_run_locked(pool, ss, slots, 0, false);
+  hak_count_own(&pool->taken, count);
+  hak_pool_run_changed_locked(pool, ss);
+  pool->in_hand += count;
+  hak_lock_release(&pool->lock);
+  commit_slots(ss, slots);
+  uint64_t now = hak_clock_cached();
+  hak_lock_acquire(&pool->lock);
+  pool->in_hand -= count;
+  hak_pool_each_run_locked(pool, ss, slots, now, true);
+  pool->empty += hak_count_bits(hak_superslab_retained(ss) & slots);
+  hak_pool_settle_locked(pool, ss, count, now);
+  hak_lock_release(&pool->lock);
+}
+
+void hak_pool_refill_slow(hak_shared_pool_t *pool, hak_superslab_t *ss) {
+  if (hak_superslab_is_huge(ss) || !is_nearly_bare(ss)) return;
+  hak_store_relaxed(&ss->parts, HAK_PARTS_BACK);
+  if (!wants_huge(pool, will_be_dense(pool))) {
+    note_youngest(pool, ss);
+  } else if (hak_huge_again(ss)) {
+    fill(pool, ss);
+  }
+}
+
 hak_superslab_t *hak_pool_new_superslab(hak_shared_pool_t *pool) {
   hak_superslab_t *ss = hak_region_acquire(pool->os, 1, HAK_SUPERSLAB_SIZE,
                                            HAK_EXTENT_SLABS, pool->heap, false);
@@ -166,10 +237,7 @@ hak_superslab_t *hak_pool_new_superslab(hak_shared_pool_t *pool) {
     hak_superslab_commit_huge(ss);
     if (dense) mend_one(pool);
   } else if (!hak_superslab_is_huge(ss)) {
-    hak_lock_acquire(&pool->lock);
-    pool->settled = pool->youngest;
-    pool->youngest = ss;
-    hak_lock_release(&pool->lock);
+    note_youngest(pool, ss);
   }
   return ss;
 }

@@ -126,6 +126,7 @@ static hak_slab_t *get(hak_shared_pool_t *pool, unsigned span, size_t alignment,
   if (ss == NULL) return NULL;
   hak_pool_take_locked(pool, ss, (unsigned)first, span);
   hak_lock_release(&pool->lock);
+  if (!no_grow) hak_pool_refill(pool, ss);
   if (!hak_superslab_commit(ss, (unsigned)first, span, pages, no_grow, zeroed)) {
     hak_pool_put(pool, &ss->slabs[first], span);
     return NULL;

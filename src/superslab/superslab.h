@@ -39,6 +39,13 @@
 
 struct hak_superslab_queue;
 
+/* What became of pages of a SuperSlab since it had none. */
+typedef enum hak_parts {
+  HAK_PARTS_STAY = 0,
+  HAK_PARTS_GONE, /* some have gone while others stayed */
+  HAK_PARTS_BACK  /* so it was, and the slots are being taken into use again */
+} hak_parts_t;
+
 typedef struct hak_superslab {
   hak_extent_t extent;
   void *region;           /* [const] what it lies in; see hak_region_of */
@@ -63,12 +70,12 @@ typedef struct hak_superslab {
   _Atomic(hak_budget_t *) budget; /* [lock: pool or regions] of the heap that has it, or
                                      NULL */
   hak_atomic_u32_t huge;          /* [lock: regions] it asks for huge pages; see huge.h */
-  hak_atomic_u32_t parted; /* [lock: regions] some of its pages have gone while others
-                              stayed; cleared by whoever has all slots */
-  uint32_t run;            /* [lock: pool] longest run of free slots */
-  uint32_t tree_run;       /* [lock: pool] longest `run` in its subtree */
-  const void *purging; /* [lock: regions] of one that nobody has: the thread that gives
-                          its pages back, and has all slots meanwhile; or NULL */
+  hak_atomic_u32_t parts; /* [lock: regions] hak_parts_t; cleared by whoever has all
+                             slots */
+  uint32_t run;           /* [lock: pool] longest run of free slots */
+  uint32_t tree_run;      /* [lock: pool] longest `run` in its subtree */
+  const void *purging;    /* [lock: regions] of one that nobody has: the thread that gives
+                             its pages back, and has all slots meanwhile; or NULL */
   hak_slab_t slabs[HAK_SUPERSLAB_SLABS] __attribute__((aligned(HAK_CACHE_LINE)));
 } hak_superslab_t;
 

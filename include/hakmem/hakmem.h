@@ -108,10 +108,11 @@ char *hak_strndup(const char *s, size_t n);
                              the time, and gives NULL where it would have to */
 #define HAK_NO_MOVE 0x04u /* hak_reallocx only: NULL if the block cannot stay */
 
-/* One static record per place in the program that allocates. The words after
- * `name` are the library's; they start as zero. */
+/* One static record per place in the program that allocates; see docs/SITES.md. The words
+ * after `name` are the library's; they start as zero. The library looks at a record, and
+ * at its strings, only in calls that are given it. */
 typedef struct hak_site {
-  const char *file;
+  const char *file; /* may be NULL */
   uint32_t line;
   const char *name; /* may be NULL */
   uintptr_t reserved[4];
@@ -119,23 +120,21 @@ typedef struct hak_site {
 
 /* Declares a record with a name of its own: HAK_SITE(particles); */
 #define HAK_SITE(site_name) \
-  static hak_site_t site_name = {__FILE__, (uint32_t)__LINE__, #site_name, {0, 0, 0, 0}}
+  static hak_site_t site_name = {__FILE__, (uint32_t)__LINE__, #site_name, {0}}
 
 /* An expression that yields this place's record. gcc and clang, C and C++. */
 #if defined(__GNUC__) || defined(__clang__)
 #ifdef __cplusplus
-#define HAK_CALLSITE()                                     \
-  ([]() -> hak_site_t * {                                  \
-    static hak_site_t hak_site_here = {                    \
-        __FILE__, (uint32_t)__LINE__, NULL, {0, 0, 0, 0}}; \
-    return &hak_site_here;                                 \
+#define HAK_CALLSITE()                                                           \
+  ([]() -> hak_site_t * {                                                        \
+    static hak_site_t hak_site_here = {__FILE__, (uint32_t)__LINE__, NULL, {0}}; \
+    return &hak_site_here;                                                       \
   }())
 #else
-#define HAK_CALLSITE()                                     \
-  (__extension__({                                         \
-    static hak_site_t hak_site_here = {                    \
-        __FILE__, (uint32_t)__LINE__, NULL, {0, 0, 0, 0}}; \
-    &hak_site_here;                                        \
+#define HAK_CALLSITE()                                                           \
+  (__extension__({                                                               \
+    static hak_site_t hak_site_here = {__FILE__, (uint32_t)__LINE__, NULL, {0}}; \
+    &hak_site_here;                                                              \
   }))
 #endif
 #endif
@@ -148,11 +147,26 @@ void *hak_allocx(hak_heap_t *heap, size_t size, size_t alignment, unsigned flags
 void *hak_reallocx(hak_heap_t *heap, void *ptr, size_t size, size_t alignment,
                    unsigned flags, hak_site_t *site) HAK_ATTR_ALLOC_SIZE(3);
 
-/* hak_alloc() that names its place: hak_alloc_at(n, HAK_CALLSITE()). The
- * record counts its allocations. */
+/* As the functions without _at, for the place that `site` is the record of; NULL does
+ * what the function without does. hak_alloc_at(n, HAK_CALLSITE()) names the place of the
+ * call; a wrapper takes a record from its caller and passes it on. Where <hakmem/sites.h>
+ * is included the functions without _at name their places by themselves. A block that is
+ * resized where it lies stays its old place's; one that is made, or moves, is the new
+ * one's. */
 void *hak_alloc_at(size_t size, hak_site_t *site) HAK_ATTR_ALLOC_SIZE(1);
+void *hak_calloc_at(size_t count, size_t size, hak_site_t *site)
+    HAK_ATTR_ALLOC_SIZE(1, 2);
+void *hak_realloc_at(void *ptr, size_t size, hak_site_t *site) HAK_ATTR_ALLOC_SIZE(2);
+void *hak_reallocarray_at(void *ptr, size_t count, size_t size, hak_site_t *site)
+    HAK_ATTR_ALLOC_SIZE(2, 3);
+void *hak_aligned_alloc_at(size_t alignment, size_t size, hak_site_t *site)
+    HAK_ATTR_ALLOC_SIZE(2);
+void *hak_aligned_realloc_at(void *ptr, size_t alignment, size_t size, hak_site_t *site)
+    HAK_ATTR_ALLOC_SIZE(3);
+char *hak_strdup_at(const char *s, hak_site_t *site);
+char *hak_strndup_at(const char *s, size_t n, hak_site_t *site);
 
-/* Allocations counted by a record so far. */
+/* Allocations counted by a record so far; 0 for NULL. */
 uint64_t hak_site_count(const hak_site_t *site);
 
 /* ---- Heaps ------------------------------------------------------------ */
@@ -308,6 +322,16 @@ void *hak_heap_calloc(hak_heap_t *heap, size_t count, size_t size)
 void *hak_heap_realloc(hak_heap_t *heap, void *ptr, size_t size) HAK_ATTR_ALLOC_SIZE(3);
 void *hak_heap_aligned_alloc(hak_heap_t *heap, size_t alignment, size_t size)
     HAK_ATTR_ALLOC_SIZE(3);
+
+/* The same for the place that `site` is the record of; see hak_alloc_at. */
+void *hak_heap_alloc_at(hak_heap_t *heap, size_t size, hak_site_t *site)
+    HAK_ATTR_ALLOC_SIZE(2);
+void *hak_heap_calloc_at(hak_heap_t *heap, size_t count, size_t size, hak_site_t *site)
+    HAK_ATTR_ALLOC_SIZE(2, 3);
+void *hak_heap_realloc_at(hak_heap_t *heap, void *ptr, size_t size, hak_site_t *site)
+    HAK_ATTR_ALLOC_SIZE(3);
+void *hak_heap_aligned_alloc_at(hak_heap_t *heap, size_t alignment, size_t size,
+                                hak_site_t *site) HAK_ATTR_ALLOC_SIZE(3);
 
 /* Commits `bytes` bytes of free memory for blocks up to 1 MiB and touches its pages, so
  * that blocks which fit into it cost no call to the operating system and no page fault.

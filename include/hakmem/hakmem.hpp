@@ -10,6 +10,8 @@
  *    be compiled the same way in this respect.
  *  - The new handler is not called, and no operator new is defined or used.
  *  - A parameter of type hak_heap_t * takes NULL for the default heap.
+ *  - Blocks for objects of a type count for one place, which has the type's name, in
+ *    what the library says of places (docs/SITES.md).
  */
 #ifndef HAKMEM_HPP
 #define HAKMEM_HPP
@@ -73,17 +75,90 @@ constexpr bool fits(std::size_t count) noexcept {
   return count <= static_cast<std::size_t>(-1) / sizeof(T);
 }
 
+/* The name of a type as the compiler writes it, at most name_most characters of it: what
+ * differs between its text of text_of<T>() and of text_of<void>(). */
+#if defined(__GNUC__) || defined(__clang__)
+constexpr std::size_t name_most = 95;
+
+template <class T>
+constexpr const char *text_of() noexcept {
+  return __PRETTY_FUNCTION__;
+}
+template <class T>
+constexpr std::size_t length_of() noexcept {
+  return sizeof __PRETTY_FUNCTION__;
+}
+constexpr std::size_t find_void(const char *text, std::size_t at) noexcept {
+  return text[at] == 'v' && text[at + 1] == 'o' && text[at + 2] == 'i' &&
+                 text[at + 3] == 'd'
+             ? at
+             : find_void(text, at + 1);
+}
+constexpr std::size_t name_begin = find_void(text_of<void>(), 0);
+constexpr std::size_t name_length(std::size_t more) noexcept {
+  return more + 4 < name_most ? more + 4 : name_most;
+}
+
+template <std::size_t... I>
+struct indices {};
+template <std::size_t N, std::size_t... I>
+struct make_indices : make_indices<N - 1, N - 1, I...> {};
+template <std::size_t... I>
+struct make_indices<0, I...> {
+  using type = indices<I...>;
+};
+
+template <class T, class I>
+struct name_text;
+template <class T, std::size_t... I>
+struct name_text<T, indices<I...>> {
+  static constexpr char text[sizeof...(I) + 1] = {text_of<T>()[name_begin + I]..., 0};
+};
+template <class T, std::size_t... I>
+constexpr char name_text<T, indices<I...>>::text[sizeof...(I) + 1];
+
+template <class T>
+constexpr const char *type_name() noexcept {
+  return name_text<T, typename make_indices<name_length(length_of<T>() -
+                                                        length_of<void>())>::type>::text;
+}
+#else
+template <class T>
+constexpr const char *type_name() noexcept {
+  return nullptr;
+}
+#endif
+
+template <class T>
+hak_site_t *record_of() noexcept {
+  static hak_site_t record = {nullptr, 0, type_name<T>(), {0, 0, 0, 0}};
+  return &record;
+}
+
+} /* namespace detail */
+
+/* The record of the place that blocks for objects of a type count for, const or not: its
+ * name is the type's, its file NULL. */
+template <class T>
+hak_site_t *site_of() noexcept {
+  return detail::record_of<typename std::remove_cv<T>::type>();
+}
+
+namespace detail {
+
 /* Room for `count` objects whose size fits; NULL if there is none. */
 template <class T>
 void *try_room(std::size_t count) noexcept {
-  return alignof(T) > natural_alignment ? hak_aligned_alloc(alignof(T), count * sizeof(T))
-                                        : hak_alloc(count * sizeof(T));
+  return alignof(T) > natural_alignment
+             ? hak_aligned_alloc_at(alignof(T), count * sizeof(T), site_of<T>())
+             : hak_alloc_at(count * sizeof(T), site_of<T>());
 }
 template <class T>
 void *try_room(std::size_t count, hak_heap_t *heap) noexcept {
   return alignof(T) > natural_alignment
-             ? hak_heap_aligned_alloc(heap, alignof(T), count * sizeof(T))
-             : hak_heap_alloc(heap, count * sizeof(T));
+             ? hak_heap_aligned_alloc_at(heap, alignof(T), count * sizeof(T),
+                                         site_of<T>())
+             : hak_heap_alloc_at(heap, count * sizeof(T), site_of<T>());
 }
 
 /* As try_room(count) or try_room(count, heap), any count; never NULL. */
@@ -270,23 +345,26 @@ bool operator!=(const heap_allocator<T> &a, const heap_allocator<U> &b) noexcept
 #if HAK_HAS_MEMORY_RESOURCE
 
 /* A heap as a std::pmr::memory_resource; the default heap if none is named. It does not
- * own the heap. It is equal to each resource over the same heap; where the program is
- * compiled without RTTI, to itself only. */
+ * own the heap. What it allocates counts for the place whose record is given, if one is.
+ * It is equal to each resource over the same heap; where the program is compiled without
+ * RTTI, to itself only. */
 class memory_resource : public std::pmr::memory_resource {
  public:
-  memory_resource() noexcept : heap_(nullptr) {}
-  explicit memory_resource(hak_heap_t *heap) noexcept : heap_(heap) {}
-  explicit memory_resource(const hak::heap &owner) noexcept
-      : heap_(detail::handle_of(owner)) {}
-  explicit memory_resource(hak::heap &&owner) = delete; /* gone before its blocks */
+  memory_resource() noexcept : heap_(nullptr), site_(nullptr) {}
+  explicit memory_resource(hak_heap_t *heap, hak_site_t *site = nullptr) noexcept
+      : heap_(heap), site_(site) {}
+  explicit memory_resource(const hak::heap &owner, hak_site_t *site = nullptr) noexcept
+      : heap_(detail::handle_of(owner)), site_(site) {}
+  explicit memory_resource(hak::heap &&owner,
+                           hak_site_t *site = nullptr) = delete; /* gone too early */
 
   hak_heap_t *heap() const noexcept { return heap_; }
 
  protected:
   void *do_allocate(std::size_t bytes, std::size_t alignment) override {
     void *place = is_natural(bytes, alignment)
-                      ? hak_heap_alloc(heap_, bytes)
-                      : hak_heap_aligned_alloc(heap_, alignment, bytes);
+                      ? hak_heap_alloc_at(heap_, bytes, site_)
+                      : hak_heap_aligned_alloc_at(heap_, alignment, bytes, site_);
     if (place == nullptr) detail::no_memory();
     return place;
   }
@@ -312,6 +390,7 @@ class memory_resource : public std::pmr::memory_resource {
   }
 
   hak_heap_t *heap_;
+  hak_site_t *site_;
 };
 
 #endif

@@ -1,6 +1,4 @@
-/* aligned.c - allocation with wishes: an alignment, zeroes, no growth, a site that
- * counts.
- */
+/* aligned.c - allocation with wishes: an alignment, zeroes, no growth, a site. */
 #include <errno.h>
 
 #include "api/api.h"
@@ -38,20 +36,9 @@ void *hak_allocx(hak_heap_t *heap, size_t size, size_t alignment, unsigned flags
     return NULL;
   }
   hak_os_scope_t before = bar(flags);
-  void *block = hak_api_alloc(record, size, alignment, flags);
+  void *block = hak_api_alloc_at(record, size, alignment, flags, site);
   hak_os_leave(before);
-  if (block != NULL) hak_site_hit(site);
   return block;
-}
-
-void *hak_alloc_at(size_t size, hak_site_t *site) {
-  void *block = hak_alloc(size);
-  if (block != NULL) hak_site_hit(site);
-  return block;
-}
-
-uint64_t hak_site_count(const hak_site_t *site) {
-  return site == NULL ? 0 : hak_load_relaxed((hak_atomic_u64_t *)&site->reserved[0]);
 }
 
 void *hak_aligned_realloc(void *ptr, size_t alignment, size_t size) {
@@ -69,9 +56,9 @@ void *hak_reallocx(hak_heap_t *heap, void *ptr, size_t size, size_t alignment,
     return NULL;
   }
   hak_os_scope_t before = bar(flags);
-  void *block = ptr == NULL ? hak_api_alloc(record, size, alignment, flags & FLAGS_ALLOC)
-                            : hak_api_resize(ptr, size, alignment, flags, "hak_reallocx");
+  void *block =
+      ptr == NULL ? hak_api_alloc_at(record, size, alignment, flags & FLAGS_ALLOC, site)
+                  : hak_api_resize_at(ptr, size, alignment, flags, site, "hak_reallocx");
   hak_os_leave(before);
-  if (block != NULL) hak_site_hit(site);
   return block;
 }

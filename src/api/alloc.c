@@ -251,17 +251,6 @@ void *hak_calloc(size_t count, size_t size) {
   return hak_api_alloc(NULL, bytes, 0, HAK_ZERO);
 }
 
-char *hak_strndup(const char *s, size_t n) {
-  size_t length = strnlen(s, n);
-  char *copy = hak_alloc(length + 1);
-  if (copy == NULL) return NULL;
-  memcpy(copy, s, length);
-  copy[length] = '\0';
-  return copy;
-}
-
-char *hak_strdup(const char *s) { return hak_strndup(s, PTRDIFF_MAX - 1); }
-
 /* --- hak_alloc --------------------------------------------------------------------- */
 
 /* Large sizes, and those whose bin is empty. */

@@ -59,6 +59,9 @@ size_t hak_api_usable(const void *ptr, hak_place_t *place, const char *function)
  */
 void *hak_api_resize(void *ptr, size_t size, size_t alignment, unsigned flags,
                      const char *function);
+/* The same for a place in the program, which a block counts for that moves. */
+void *hak_api_resize_at(void *ptr, size_t size, size_t alignment, unsigned flags,
+                        hak_site_t *site, const char *function);
 
 /* Reports that `ptr` is no block in use: it was freed, lies inside of a block, or is not
  * hakmem's. */
@@ -124,6 +127,13 @@ void hak_api_count_live(hak_heap_t *heap, hak_live_t *out);
 
 /* True if hakmem.h allows the alignment; else errno is EINVAL. */
 bool hak_api_alignment_is_valid(size_t alignment);
+
+/* --- site.c
+ * ------------------------------------------------------------------------------- */
+
+/* hak_api_alloc for a place in the program; for NULL as `site` the same. */
+void *hak_api_alloc_at(hak_heap_t *heap, size_t size, size_t alignment, unsigned flags,
+                       hak_site_t *site);
 
 /* Counts an allocation at a place in the program; NULL is fine. */
 HAK_HOT void hak_site_hit(hak_site_t *site) {

@@ -253,6 +253,14 @@ void *hak_api_resize(void *ptr, size_t size, size_t alignment, unsigned flags,
   return block;
 }
 
+void *hak_api_resize_at(void *ptr, size_t size, size_t alignment, unsigned flags,
+                        hak_site_t *site, const char *function) {
+  uintptr_t old = (uintptr_t)ptr; /* as a number: no block may be there afterwards */
+  void *block = hak_api_resize(ptr, size, alignment, flags, function);
+  if (block != NULL && (uintptr_t)block != old) hak_site_hit(site);
+  return block;
+}
+
 void *hak_realloc(void *ptr, size_t size) {
   if (ptr == NULL) return hak_alloc(size);
   return hak_api_resize(ptr, size, 0, 0, "hak_realloc");

@@ -38,6 +38,7 @@ for compiler in gcc clang; do
   for standard in c11 c17 gnu11; do
     compile "$compiler" "$standard" c "C" hakmem.h
     compile "$compiler" "$standard" c "C" introspect.h
+    compile "$compiler" "$standard" c "C" sites.h
   done
 done
 for compiler in g++ clang++; do
@@ -45,6 +46,7 @@ for compiler in g++ clang++; do
   for standard in c++11 c++14 c++17 c++20; do
     compile "$compiler" "$standard" c++ "C++" hakmem.h
     compile "$compiler" "$standard" c++ "C++" introspect.h
+    compile "$compiler" "$standard" c++ "C++" sites.h
     if [ -f "$include/hakmem/hakmem.hpp" ]; then
       compile "$compiler" "$standard" c++ "C++" hakmem.hpp
     fi

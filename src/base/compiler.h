@@ -5,17 +5,16 @@
 #ifndef HAK_BASE_COMPILER_H
 #define HAK_BASE_COMPILER_H
 
+/* Who ports the library to another platform adds it here. Before all includes, of which
+ * other platforms may lack some. */
+#if !defined(__linux__) || !(defined(__x86_64__) || defined(__aarch64__)) || \
+    __SIZEOF_POINTER__ != 8 || !defined(__GNUC__)
+#error "hakmem: Linux on x86-64 or aarch64 only, with gcc or clang; see docs/PORTING.md"
+#endif
+
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
-
-#if UINTPTR_MAX != UINT64_MAX
-#error "hakmem needs a 64-bit target: registry entries pack an offset into 48 bits"
-#endif
-
-#if !defined(__GNUC__)
-#error "hakmem needs gcc or clang"
-#endif
 
 /* Always inline, in a module's header: the fast path. */
 #define HAK_HOT static inline __attribute__((always_inline))

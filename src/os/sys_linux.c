@@ -98,8 +98,6 @@ bool hak_sys_at_fork(void (*prepare)(void), void (*parent)(void), void (*child)(
   return pthread_atfork(prepare, parent, child) == 0;
 }
 
-extern char **environ;
-
 void hak_sys_environment(void (*fn)(const char *variable)) {
   for (char **at = environ; at != NULL && *at != NULL; at++) fn(*at);
 }

@@ -115,10 +115,84 @@ case $how in
   add_subdirectory | fetch_content)
     copy_tree
     consumer -DHAKMEM_TREE="$work/hakmem tree"
-    # A part of somebody's project brings neither tests nor benchmarks.
-    if grep -E '^HAKMEM_BUILD_[A-Z]*:BOOL=ON' "$work/user build/CMakeCache.txt"; then
+    # A part of somebody's project brings neither tests nor benchmarks, and installs
+    # nothing with it.
+    if grep -E '^HAKMEM_(BUILD_[A-Z]*|INSTALL):BOOL=ON' "$work/user build/CMakeCache.txt"; then
       fail "the options above are on although the project is not top-level"
     fi
+    quiet "$cmake" --install "$work/user build" --prefix "$work/a prefix"
+    [ -x "$work/a prefix/bin/use_c" ] || fail "the project's own program is not installed"
+    if find "$work/a prefix" -name '*hakmem*' | grep .; then
+      fail "the files above came into the project's installation unasked"
+    fi
+    quiet "$cmake" -DHAKMEM_INSTALL=ON "$work/user build"
+    quiet "$cmake" --install "$work/user build" --prefix "$work/a prefix"
+    find "$work/a prefix" -name libhakmem.a | grep -q . || fail "HAKMEM_INSTALL does nothing"
+    ;;
+  # Somebody's project that is being debugged: its allocator is not, and says so.
+  debug)
+    how=add_subdirectory
+    copy_tree
+    for type in Debug ''; do
+      quiet "$cmake" -S "$here/consumer" -B "$work/$type build" -DCMAKE_BUILD_TYPE="$type" \
+        -DHOW=add_subdirectory -DHAKMEM_TREE="$work/hakmem tree" \
+        -DCMAKE_EXPORT_COMPILE_COMMANDS=ON
+      grep -q "hakmem: optimised (-O2) although the build's type is '$type'" "$work/log" ||
+        fail "a build of type '$type' does not say that the library is optimised"
+      grep '"command".*alloc\.c' "$work/$type build/compile_commands.json" | grep -q -- -O2 ||
+        fail "the library is not optimised in a build of type '$type'"
+      quiet "$cmake" -DHAKMEM_OPTIMIZE=OFF "$work/$type build"
+      if grep '"command".*alloc\.c' "$work/$type build/compile_commands.json" |
+        grep -- -O2; then
+        fail "HAKMEM_OPTIMIZE=OFF does nothing in a build of type '$type'"
+      fi
+    done
+    ;;
+  # Two commands, a C compiler and nothing else.
+  bare)
+    copy_tree
+    (
+      cd "$work/hakmem tree"
+      unset CMAKE_GENERATOR
+      export CXX=/no/compiler
+      quiet "$cmake" -B build -DCMAKE_INSTALL_PREFIX="$work/a prefix"
+      quiet "$cmake" --install build
+    )
+    grep -q '^CMAKE_BUILD_TYPE:[A-Z]*=Release' "$work/hakmem tree/build/CMakeCache.txt" ||
+      fail "a build without a type is no release"
+    "$CC" -std=c11 -I"$work/a prefix/include" "$here/consumer/use.c" \
+      "$(find "$work/a prefix" -name libhakmem.a)" -o "$work/use" -pthread
+    "$work/use" || fail "the program failed"
+    ;;
+  # Two files in somebody's tree.
+  amalgamation)
+    command -v python3 >/dev/null 2>&1 || skip "python3 is not installed"
+    quiet "$root/tools/amalgamate" "$work/hakmem"
+    # The first platform that is not served gets one line, before anything else.
+    if "$CC" -fsyntax-only -U__linux__ "$work/hakmem/hakmem.c" 2>"$work/log" ||
+      ! grep -m 1 error: "$work/log" | grep -q 'hakmem: Linux on x86-64 or aarch64 only'; then
+      cat "$work/log"
+      fail "a platform that is not served is not told so first"
+    fi
+    # shellcheck disable=SC2086
+    quiet "$CC" -std=c11 -O2 -fPIC -Wall -Wextra -Wpedantic -Wshadow -Werror ${KIND-} \
+      -c "$work/hakmem/hakmem.c" -o "$work/hakmem.o"
+    ar rcs "$work/libone.a" "$work/hakmem.o"
+    quiet sh "$root/tests/rules/symbols.sh" "$work/libone.a" initial-exec
+    for archive in "$work/libone.a" "$build/libhakmem.a"; do
+      "${NM:-nm}" -g --defined-only "$archive" | awk 'NF == 3 { print $3 }' |
+        LC_ALL=C sort -u >"$work/symbols of $(basename "$archive")"
+    done
+    diff "$work/symbols of libhakmem.a" "$work/symbols of libone.a" ||
+      fail "the symbols above are in one of the libraries only"
+    for program in "$here/consumer/use.c" "$root"/examples/*.c; do
+      quiet "$CC" -std=gnu11 -I"$work" -I"$root/examples" "$program" "$work/hakmem.o" \
+        -o "$work/program" -pthread -lm
+      quiet "$work/program"
+    done
+    quiet "$CXX" -std=c++11 -Wall -Wextra -Werror -I"$work" "$here/consumer/use.cpp" \
+      "$work/hakmem.o" -o "$work/program" -pthread
+    quiet "$work/program"
     ;;
   # Somebody's project that is built in unity: the library is not.
   unity)

@@ -21,8 +21,7 @@ KIND
     if ! {
       "$cmake" -S "$root" -B "$work/$compiler $kind" -DCMAKE_C_COMPILER="$compiler" \
         -DCMAKE_BUILD_TYPE="$type" -DHAKMEM_CHECKS="$checks" -DHAKMEM_ASSERTS="$asserts" \
-        -DHAKMEM_WERROR=ON -DHAKMEM_BUILD_TESTS=OFF -DHAKMEM_BUILD_BENCHMARKS=OFF \
-        -DHAKMEM_BUILD_EXAMPLES=OFF &&
+        -DHAKMEM_WERROR=ON &&
         "$cmake" --build "$work/$compiler $kind" --target hakmem
     } >"$work/log" 2>&1; then
       cat "$work/log"

@@ -1,0 +1,47 @@
+# What `cmake --install` puts where: the library, its headers, a CMake package and a
+# pkg-config file.
+
+include(GNUInstallDirs)
+include(CMakePackageConfigHelpers)
+
+# `cmake --install` alone builds nothing. Where nobody has built the library yet, it does.
+if(PROJECT_IS_TOP_LEVEL)
+  install(CODE "
+    if(NOT EXISTS \"$<TARGET_FILE:hakmem>\")
+      execute_process(
+        COMMAND \"${CMAKE_COMMAND}\" --build \"${PROJECT_BINARY_DIR}\" --target hakmem
+                --config \"$<CONFIG>\" --parallel 4
+        COMMAND_ERROR_IS_FATAL ANY)
+    endif()")
+endif()
+
+set(hakmem_package_dir "${CMAKE_INSTALL_LIBDIR}/cmake/hakmem")
+install(TARGETS hakmem EXPORT hakmem-targets
+        ARCHIVE DESTINATION "${CMAKE_INSTALL_LIBDIR}")
+target_include_directories(hakmem PUBLIC "$<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}>")
+install(FILES ${hakmem_public_headers} DESTINATION "${CMAKE_INSTALL_INCLUDEDIR}/hakmem")
+install(EXPORT hakmem-targets NAMESPACE hakmem:: DESTINATION "${hakmem_package_dir}")
+
+configure_package_config_file(cmake/hakmem-config.cmake.in hakmem-config.cmake
+                              INSTALL_DESTINATION "${hakmem_package_dir}")
+write_basic_package_version_file(hakmem-config-version.cmake
+                                 COMPATIBILITY SameMinorVersion)
+install(FILES "${CMAKE_CURRENT_BINARY_DIR}/hakmem-config.cmake"
+              "${CMAKE_CURRENT_BINARY_DIR}/hakmem-config-version.cmake"
+        DESTINATION "${hakmem_package_dir}")
+
+# The prefix is given from the file's own place, so that an installation can be
+# moved and `cmake --install --prefix` needs no second configuration.
+if(IS_ABSOLUTE "${CMAKE_INSTALL_LIBDIR}" OR IS_ABSOLUTE "${CMAKE_INSTALL_INCLUDEDIR}")
+  string(REPLACE " " "\\ " hakmem_pc_prefix "${CMAKE_INSTALL_PREFIX}")
+  string(REPLACE " " "\\ " hakmem_pc_libdir "${CMAKE_INSTALL_FULL_LIBDIR}")
+  string(REPLACE " " "\\ " hakmem_pc_includedir "${CMAKE_INSTALL_FULL_INCLUDEDIR}")
+else()
+  file(RELATIVE_PATH up "/prefix/${CMAKE_INSTALL_LIBDIR}/pkgconfig" "/prefix")
+  set(hakmem_pc_prefix "\${pcfiledir}/${up}")
+  set(hakmem_pc_libdir "\${prefix}/${CMAKE_INSTALL_LIBDIR}")
+  set(hakmem_pc_includedir "\${prefix}/${CMAKE_INSTALL_INCLUDEDIR}")
+endif()
+configure_file(cmake/hakmem.pc.in hakmem.pc @ONLY)
+install(FILES "${CMAKE_CURRENT_BINARY_DIR}/hakmem.pc"
+        DESTINATION "${CMAKE_INSTALL_LIBDIR}/pkgconfig")

@@ -7,9 +7,12 @@ int main(void) {
   char *text = hak_strdup("a block of memory");
   if (text == NULL) return 1;
   size_t length = strlen(text);
-  text =
-      hak_realloc(text, 1000); /* a real program keeps the old pointer until it knows */
-  if (text == NULL) return 1;
+  char *longer = hak_realloc(text, 1000);
+  if (longer == NULL) { /* then the old block is still there */
+    hak_free(text);
+    return 1;
+  }
+  text = longer;
   strcpy(text + length, ", and more room");
   printf("%s: %zu bytes asked for, %zu usable\n", text, (size_t)1000,
          hak_usable_size(text));

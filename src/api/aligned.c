@@ -4,7 +4,7 @@
 #include "api/api.h"
 #include "base/report.h"
 
-#define FLAGS_ALLOC (HAK_ZERO | HAK_NO_GROW)
+#define FLAGS_ALLOC (HAK_ZERO | HAK_NO_GROW | HAK_NO_CACHE)
 #define FLAGS_REALLOC (FLAGS_ALLOC | HAK_NO_MOVE)
 
 bool hak_api_alignment_is_valid(size_t alignment) {

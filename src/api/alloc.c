@@ -40,6 +40,11 @@ void *hak_api_pop(const hak_link_key_t *key, hak_bin_t *bin, uint32_t cls) {
   return NULL;
 }
 
+typedef struct small_request {
+  uint32_t cls;
+  bool no_grow, no_cache;
+} small_request_t;
+
 static void *small(hak_thread_t *me, hak_heap_t *heap, uint32_t cls) {
   /* A thread cache is a record that the OS may be asked for. */
   const hak_cache_t *cache =
@@ -61,15 +66,11 @@ static void *small(hak_thread_t *me, hak_heap_t *heap, uint32_t cls) {
   return block;
 }
 
-typedef struct small_request {
-  uint32_t cls;
-  bool no_grow;
-} small_request_t;
-
 static void *take_small(hak_thread_t *me, hak_heap_t *heap, const void *request) {
   const small_request_t *r = request;
   me->no_grow = r->no_grow;
-  void *block = small(me, heap, r->cls);
+  bool past = r->no_cache && hak_kind_has_thread_caches(heap);
+  void *block = past ? hak_kind_take_one(me, heap, r->cls) : small(me, heap, r->cls);
   me->no_grow = 0;
   return block;
 }
@@ -103,17 +104,22 @@ static void *try_small(hak_heap_t *heap, const void *request, hak_budget_call_t 
   return hak_pressure_take(heap, take_small, take_larger, request, r->no_grow, call);
 }
 
-HAK_WARM void *hak_api_small(hak_heap_t *heap, uint32_t cls, bool no_grow) {
+HAK_WARM static void *alloc_shared(hak_heap_t *heap, uint32_t cls, bool no_grow,
+                                   bool no_cache) {
   hak_stay_t stay = hak_lifecycle_stay();
   if (HAK_UNLIKELY(stay == HAK_STAY_NONE)) return hak_fail(ENOMEM);
   if (heap == NULL) heap = hak_heap_get_default();
-  small_request_t request = {cls, no_grow};
+  small_request_t request = {cls, no_grow, no_cache};
   void *block = hak_pressure_request(heap, hak_class_size(cls), try_small, &request);
   hak_thread_trim(&heap->store->pool);
   hak_stay_end(stay);
   hak_event_emit(hak_class_is_single(cls) ? HAK_EVENT_LARGE_ALLOC : HAK_EVENT_REFILL,
                  block, hak_class_size(cls));
   return block != NULL ? block : hak_fail(ENOMEM);
+}
+
+HAK_WARM void *hak_api_small(hak_heap_t *heap, uint32_t cls, bool no_grow) {
+  return alloc_shared(heap, cls, no_grow, false);
 }
 
 /* The common refill; everything else goes the long way. */
@@ -203,6 +209,7 @@ static HAK_SLOW void make_zero(void *block, size_t size, bool zeroed) {
 
 void *hak_api_alloc(hak_heap_t *heap, size_t size, size_t alignment, unsigned flags) {
   bool zero = (flags & HAK_ZERO) != 0, no_grow = (flags & HAK_NO_GROW) != 0;
+  bool no_cache = (flags & HAK_NO_CACHE) != 0;
   if (HAK_UNLIKELY(size > PTRDIFF_MAX)) return hak_fail(ENOMEM);
   if (heap != NULL && !hak_kind_has_slabs(heap)) {
     return hak_api_external_alloc(heap, size, alignment, flags);
@@ -218,7 +225,7 @@ void *hak_api_alloc(hak_heap_t *heap, size_t size, size_t alignment, unsigned fl
   if (cls < HAK_CLASSES) {
     void *block;
     hak_thread_t *me = hak_thread_self;
-    if (hak_class_is_single(cls)) {
+    if (no_cache || hak_class_is_single(cls)) {
       block = NULL;
     } else if (heap != NULL) {
       block = hak_api_ready(heap, cls);
@@ -227,7 +234,7 @@ void *hak_api_alloc(hak_heap_t *heap, size_t size, size_t alignment, unsigned fl
     }
     size_t bytes = hak_class_size(cls);
     if (HAK_UNLIKELY(block == NULL)) {
-      block = hak_api_small(heap, cls, no_grow);
+      block = alloc_shared(heap, cls, no_grow, no_cache);
       /* It may be of a larger class than was asked for. */
       if (zero && block != NULL) bytes = hak_usable_size(block);
     }

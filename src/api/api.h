@@ -55,6 +55,9 @@ void *hak_api_serial_alloc(hak_heap_t *handle, size_t size);
 /* Where a block lies, and its usable size; 0 after a report if `ptr` is no block. */
 size_t hak_api_usable(const void *ptr, hak_place_t *place, const char *function);
 
+/* hak_free, or with `no_cache` hak_freex with HAK_NO_CACHE. */
+void hak_api_free(void *ptr, bool no_cache);
+
 /* Any realloc of a block (not NULL); the size, alignment and flags are already checked.
  */
 void *hak_api_resize(void *ptr, size_t size, size_t alignment, unsigned flags,

@@ -9,12 +9,16 @@
  * A sized free is the same with one comparison more: the list that the entry names
  * says how large its blocks are. `size` is 0 where the caller did not say.
  */
+#include <errno.h>
+
 #include "api/api.h"
 #include "base/check.h"
 #include "base/report.h"
 #include "heap/teardown.h"
 #include "pool/large.h"
 #include "superslab/retention.h"
+#include "tiny/far.h"
+#include "tiny/flush.h"
 #include "tiny/home.h"
 #include "tiny/leave.h"
 #include "tiny/recall.h"
@@ -117,11 +121,28 @@ static HAK_WARM void free_small(hak_thread_t *me, hak_heap_t *heap,
   }
 }
 
+/* The block goes home at once. A slab that this thread holds has to be told apart from
+ * others', which the thread's own cache does if there is one. */
+static HAK_SLOW void free_past_cache(hak_thread_t *me, hak_heap_t *heap, uint32_t cls,
+                                     void *ptr) {
+  hak_cache_t bare = hak_cache_bare(me, heap);
+  const hak_cache_t *cache = hak_kind_cache_made(me, heap);
+  if (cache == NULL) cache = &bare;
+  HAK_COUNT(me, slow_free, 1);
+  if (hak_class_is_single(cls)) {
+    hak_single_home(me, cache, cls, ptr);
+    return;
+  }
+  hak_home_blocks(me, cache, cls, &ptr, 1);
+  hak_flush_pinned(me, cache, cls);
+  hak_far_settle(me, cache, cls);
+}
+
 /* The heap stays until this is done: either it was not released and this thread has a
  * cache of it, or it is pinned. False if another thread was first to free a large
  * block. */
 static HAK_WARM bool free_at(hak_thread_t *me, hak_heap_t *heap, const hak_place_t *place,
-                             void *ptr, size_t usable) {
+                             void *ptr, size_t usable, bool no_cache) {
   bool large = place->cls == HAK_CLASS_LARGE, orphan = hak_heap_is_orphan(heap);
   bool keep = !large && !orphan;
   bool pin = !(keep && hak_kind_cache_made(me, heap) != NULL) && hak_heap_pin(heap);
@@ -132,6 +153,8 @@ static HAK_WARM bool free_at(hak_thread_t *me, hak_heap_t *heap, const hak_place
   } else if (large) {
     hak_thread_count_large(me, -1, -(int64_t)usable);
     hak_large_free(pool, place);
+  } else if (HAK_UNLIKELY(no_cache) && hak_kind_has_thread_caches(heap)) {
+    free_past_cache(me, heap, place->cls, ptr);
   } else {
     free_small(me, heap, place, ptr, keep);
   }
@@ -143,7 +166,7 @@ static HAK_WARM bool free_at(hak_thread_t *me, hak_heap_t *heap, const hak_place
   return mine;
 }
 
-static HAK_WARM void free_found(void *ptr, size_t size) {
+static HAK_WARM void free_found(void *ptr, size_t size, bool no_cache) {
   hak_place_t place;
   size_t usable = hak_api_usable(ptr, &place, name_of(size));
   if (HAK_UNLIKELY(usable == 0 ||
@@ -157,7 +180,7 @@ static HAK_WARM void free_found(void *ptr, size_t size) {
   if (HAK_UNLIKELY(me == NULL)) return; /* not running, so it was not ours */
   hak_heap_t *heap = hak_heap_of_extent(place.extent);
   /* Otherwise another thread freed the block just now. */
-  if (HAK_UNLIKELY(heap == NULL || !free_at(me, heap, &place, ptr, usable))) {
+  if (HAK_UNLIKELY(heap == NULL || !free_at(me, heap, &place, ptr, usable, no_cache))) {
     leave_to_other(me, ptr, size);
     return;
   }
@@ -171,7 +194,7 @@ static HAK_WARM void free_unowned(void *ptr, size_t size) {
   if (ptr == NULL) return;
   hak_stay_t stay = hak_api_stay(ptr, name_of(size));
   if (HAK_UNLIKELY(stay == HAK_STAY_NONE)) return;
-  free_found(ptr, size);
+  free_found(ptr, size, false);
   hak_stay_end(stay);
 }
 
@@ -320,6 +343,23 @@ HAK_ENTRY void hak_free_sized(void *ptr, size_t size) {
   free_block(ptr, size, HAK_CHECKS != 0);
 }
 #endif
+
+void hak_api_free(void *ptr, bool no_cache) {
+  if (!no_cache || ptr == NULL) {
+    hak_free(ptr);
+    return;
+  }
+  hak_stay_t stay = hak_api_stay(ptr, "hak_freex");
+  if (HAK_UNLIKELY(stay == HAK_STAY_NONE)) return;
+  free_found(ptr, 0, true);
+  hak_stay_end(stay);
+}
+
+int hak_freex(void *ptr, unsigned flags) {
+  if (HAK_UNLIKELY((flags & ~HAK_NO_CACHE) != 0)) return EINVAL;
+  hak_api_free(ptr, flags != 0);
+  return 0;
+}
 
 static void free_aligned_sized(void *ptr, size_t alignment, size_t size,
                                const char *function) {

@@ -19,16 +19,6 @@ enum {
 
 /* --- sizes ------------------------------------------------------------------ */
 
-size_t hak_usable_size(const void *ptr) {
-  if (ptr == NULL) return 0;
-  hak_place_t place;
-  hak_stay_t stay = hak_api_stay(ptr, "hak_usable_size");
-  if (HAK_UNLIKELY(stay == HAK_STAY_NONE)) return 0;
-  size_t usable = hak_api_usable(ptr, &place, "hak_usable_size");
-  hak_stay_end(stay);
-  return usable;
-}
-
 size_t hak_good_size(size_t size) {
   if (size > PTRDIFF_MAX) return 0;
   if (size <= HAK_CLASS_MAX) return hak_class_size(hak_class_of(size == 0 ? 1 : size));
@@ -101,7 +91,7 @@ static void *move(const hak_place_t *place, void *ptr, size_t usable, size_t siz
   }
   if (block == NULL) return NULL;
   memcpy(block, ptr, usable < size ? usable : size);
-  hak_free(ptr);
+  hak_api_free(ptr, (flags & HAK_NO_CACHE) != 0);
   return block;
 }
 

@@ -92,9 +92,11 @@ const hak_cache_t *hak_kind_cache_earned(hak_thread_t *me, hak_heap_t *heap) {
 }
 
 void *hak_kind_take_one(hak_thread_t *me, hak_heap_t *heap, uint32_t cls) {
+  const hak_cache_t *cache;
   switch (hak_heap_kind(heap)) {
     case HAK_KIND_POOLED:
-      return hak_refill_one(me, heap->store, cls);
+      cache = hak_kind_cache_made(me, heap);
+      return hak_refill_one(me, heap->store, cls, cache == NULL ? 0 : cache->entry);
     case HAK_KIND_SERIAL:
     case HAK_KIND_EXTERNAL:
       return NULL;

@@ -77,7 +77,7 @@ const hak_cache_t *hak_kind_cache(hak_thread_t *me, hak_heap_t *heap);
 /* That cache for one more block that the thread allocates or frees: NULL too if the
  * thread uses the heap too seldom to have one of its own. */
 const hak_cache_t *hak_kind_cache_earned(hak_thread_t *me, hak_heap_t *heap);
-/* A block of the class without a cache; NULL if memory is short or the kind has no blocks
+/* A block of the class past any cache; NULL if memory is short or the kind has no blocks
  * in slabs that threads share. */
 void *hak_kind_take_one(hak_thread_t *me, hak_heap_t *heap, uint32_t cls);
 /* That cache if it is there already, and so needs no memory; or NULL. */

@@ -4,8 +4,8 @@
 #include "pages/external_range.h"
 
 enum {
-  BACK_SHIFT = 8,
-  CLASS_MASK = 0xff
+  BACK_SHIFT = HAK_NOTE_BACK_SHIFT,
+  CLASS_MASK = HAK_NOTE_CLASS_MASK
 };
 
 void hak_locate_set_class(uintptr_t address, size_t slabs, uint32_t cls) {

@@ -410,7 +410,7 @@ HAK_WARM void *hak_refill_bin(hak_thread_t *me, const hak_cache_t *cache, uint32
 /* A bin and a hold of this one class, which are cut to nothing as in a heap whose limit
  * grants no quota: one block is taken, and the slab goes back to the partial list.
  * Nothing looks at other classes of such a cache. */
-void *hak_refill_one(hak_thread_t *me, hak_store_t *store, uint32_t cls) {
+void *hak_refill_one(hak_thread_t *me, hak_store_t *store, uint32_t cls, uint64_t entry) {
   hak_bin_t bin = {.list = {HAK_LINK_END, 0, hak_class_size(cls)}, .ready = HAK_LINK_END};
   hak_hold_t hold = {
       .spare = HAK_LINK_END, .quota = HAK_QUOTA_NONE, .magazine_blocks = 1};
@@ -418,7 +418,7 @@ void *hak_refill_one(hak_thread_t *me, hak_store_t *store, uint32_t cls) {
       (hak_bin_t *)((uintptr_t)&bin - cls * sizeof bin),
       (hak_hold_t *)((uintptr_t)&hold - cls * sizeof hold),
       store,
-      0,
+      entry,
       NULL,
       NULL,
       me->code,

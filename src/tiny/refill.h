@@ -17,9 +17,10 @@
  * lock is held. */
 void *hak_refill_bin(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls);
 
-/* A block of the class for a thread that has no cache of the heap and keeps nothing of
- * it; NULL if memory is short. No lock is held. Costs what a slab costs that is taken
- * from the partial list and put back there. */
-void *hak_refill_one(hak_thread_t *me, hak_store_t *store, uint32_t cls);
+/* A block of the class past any cache of the heap; NULL if memory is short. `entry` is
+ * what slabs' entries are to say that nobody holds: that of the cache of the heap that
+ * the thread has (hak_cache_t), or 0 if it has none. No lock is held. Costs what a slab
+ * costs that is taken from the partial list and put back there. */
+void *hak_refill_one(hak_thread_t *me, hak_store_t *store, uint32_t cls, uint64_t entry);
 
 #endif

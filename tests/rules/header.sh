@@ -39,6 +39,7 @@ for compiler in gcc clang; do
     compile "$compiler" "$standard" c "C" hakmem.h
     compile "$compiler" "$standard" c "C" introspect.h
     compile "$compiler" "$standard" c "C" sites.h
+    compile "$compiler" "$standard" c "C" je.h
   done
 done
 for compiler in g++ clang++; do
@@ -47,6 +48,7 @@ for compiler in g++ clang++; do
     compile "$compiler" "$standard" c++ "C++" hakmem.h
     compile "$compiler" "$standard" c++ "C++" introspect.h
     compile "$compiler" "$standard" c++ "C++" sites.h
+    compile "$compiler" "$standard" c++ "C++" je.h
     if [ -f "$include/hakmem/hakmem.hpp" ]; then
       compile "$compiler" "$standard" c++ "C++" hakmem.hpp
     fi

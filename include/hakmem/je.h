@@ -1,0 +1,296 @@
+/* je.h - jemalloc's non-standard functions over hakmem's own, for programs that were
+ * written for jemalloc: mallocx and its like, mallctl with the names that such programs
+ * use, and the hint for active defragmentation.
+ *
+ * Everything here is inline and calls the public interface; include the header instead of
+ * <jemalloc/jemalloc.h>. With HAK_JE_PREFIX defined before, the names begin with it:
+ * `#define HAK_JE_PREFIX je_` makes je_mallocx. The rules of hakmem.h hold. What differs
+ * from jemalloc is said at each function; docs/JEMALLOC.md has the whole list.
+ */
+#ifndef HAKMEM_JE_H
+#define HAKMEM_JE_H
+
+#include <errno.h>
+#include <hakmem/hakmem.h>
+#include <string.h>
+
+#ifdef HAK_JE_PREFIX
+#define HAK_JE_JOIN2(a, b) a##b
+#define HAK_JE_JOIN(a, b) HAK_JE_JOIN2(a, b)
+#define HAK_JE(name) HAK_JE_JOIN(HAK_JE_PREFIX, name)
+#else
+#define HAK_JE(name) name
+#endif
+
+/* ---- Flags, as jemalloc lays them out -----------------------------------------------
+ */
+
+/* The alignment 2^la. */
+#define MALLOCX_LG_ALIGN(la) ((int)(la))
+/* The alignment `a`, a power of two. */
+#define MALLOCX_ALIGN(a) (hak_je_lg((size_t)(a)))
+/* Zero, up to the usable size. */
+#define MALLOCX_ZERO ((int)0x40)
+/* A thread has one cache, so those of any number are that one. */
+#define MALLOCX_TCACHE(tc) ((int)(((tc) + 2) << 8))
+/* Past the thread's cache: HAK_NO_CACHE. */
+#define MALLOCX_TCACHE_NONE MALLOCX_TCACHE(-1)
+/* There is one arena, 0, which is the default heap; others are invalid. */
+#define MALLOCX_ARENA(a) ((((int)(a)) + 1) << 20)
+
+/* For mallctl: all arenas. */
+#define MALLCTL_ARENAS_ALL 4096
+#define MALLCTL_ARENAS_DESTROYED 4097
+
+static inline int hak_je_lg(size_t alignment) {
+  int lg = 0;
+  while (alignment > 1) {
+    alignment >>= 1;
+    lg++;
+  }
+  return lg;
+}
+
+static inline size_t hak_je_alignment(int flags) {
+  return (flags & 0x3f) == 0 ? 0 : (size_t)1 << (flags & 0x3f);
+}
+
+static inline unsigned hak_je_flags(int flags) {
+  return ((flags & MALLOCX_ZERO) != 0 ? HAK_ZERO : 0u) |
+         ((flags & 0xfff00) == MALLOCX_TCACHE_NONE ? HAK_NO_CACHE : 0u);
+}
+
+/* False, with errno = EINVAL, for an arena that does not exist. */
+static inline bool hak_je_arena_is_valid(int flags) {
+  if (((unsigned)flags >> 20) <= 1) return true;
+  errno = EINVAL;
+  return false;
+}
+
+/* ---- Blocks -------------------------------------------------------------------------
+ */
+
+/* A block of at least `size` bytes; NULL with ENOMEM, or EINVAL for an arena. A size of
+ * 0, undefined in jemalloc, is that of hak_alloc. */
+static inline void *HAK_JE(mallocx)(size_t size, int flags) {
+  if (!hak_je_arena_is_valid(flags)) return NULL;
+  return hak_allocx(NULL, size, hak_je_alignment(flags), hak_je_flags(flags), NULL);
+}
+
+/* As hak_reallocx; the block stays in its heap. */
+static inline void *HAK_JE(rallocx)(void *ptr, size_t size, int flags) {
+  if (!hak_je_arena_is_valid(flags)) return NULL;
+  return hak_reallocx(NULL, ptr, size, hak_je_alignment(flags), hak_je_flags(flags),
+                      NULL);
+}
+
+/* Bytes that may be used at `ptr`. */
+static inline size_t HAK_JE(sallocx)(const void *ptr, int flags) {
+  (void)flags;
+  return hak_usable_size(ptr);
+}
+
+/* Resizes in place to `size` bytes at least, and up to `extra` more if possible. Returns
+ * the usable size, whether it has changed or not. */
+static inline size_t HAK_JE(xallocx)(void *ptr, size_t size, size_t extra, int flags) {
+  size_t before = hak_usable_size(ptr), want = size + extra;
+  if (want < size) want = SIZE_MAX;
+  size_t now = hak_resize_in_place(ptr, size, want);
+  if (now == 0) return before;
+  if ((flags & MALLOCX_ZERO) != 0 && now > before) {
+    memset((char *)ptr + before, 0, now - before);
+  }
+  return now;
+}
+
+static inline void HAK_JE(dallocx)(void *ptr, int flags) {
+  (void)hak_freex(ptr, hak_je_flags(flags) & HAK_NO_CACHE);
+}
+
+/* The size is one that was asked for, or the usable one; a larger one is misuse. With
+ * MALLOCX_TCACHE_NONE it is not looked at. */
+static inline void HAK_JE(sdallocx)(void *ptr, size_t size, int flags) {
+  if ((hak_je_flags(flags) & HAK_NO_CACHE) != 0) {
+    HAK_JE(dallocx)(ptr, flags);
+  } else {
+    hak_free_aligned_sized(ptr, hak_je_alignment(flags), size);
+  }
+}
+
+/* The usable size that mallocx would give; 0 if no block can be that large. */
+static inline size_t HAK_JE(nallocx)(size_t size, int flags) {
+  size_t alignment = hak_je_alignment(flags);
+  if (size > PTRDIFF_MAX) return 0;
+  if (alignment > 1 && alignment <= 65536) {
+    size = (size + alignment - 1) & ~(alignment - 1);
+  }
+  return hak_good_size(size);
+}
+
+/* ---- Defragmentation ----------------------------------------------------------------
+ */
+
+/* The hint of the jemalloc that Redis carries: 1 if memory goes when the block moves.
+ * Move it with mallocx and dallocx, both with MALLOCX_TCACHE_NONE; see hak_move_hint. */
+static inline int HAK_JE(get_defrag_hint)(void *ptr) { return hak_move_hint(ptr); }
+
+/* ---- mallctl ------------------------------------------------------------------------
+ */
+
+/* Gives the value of a name. EINVAL if the caller's place has another size. */
+static inline int hak_je_give(void *old, size_t *old_size, const void *value,
+                              size_t size) {
+  if (old == NULL || old_size == NULL) return 0;
+  if (*old_size != size) return EINVAL;
+  memcpy(old, value, size);
+  return 0;
+}
+
+static inline int hak_je_give_size(void *old, size_t *old_size, uint64_t value) {
+  size_t size = (size_t)value;
+  return hak_je_give(old, old_size, &size, sizeof size);
+}
+
+static inline int hak_je_give_unsigned(void *old, size_t *old_size, unsigned value) {
+  return hak_je_give(old, old_size, &value, sizeof value);
+}
+
+/* Names below "stats.", which are read. `key` is what follows. */
+static inline int hak_je_stats(const char *key, void *old, size_t *old_size) {
+  hak_stats_t stats;
+  memset(&stats, 0, sizeof stats);
+  stats.struct_size = (uint32_t)sizeof stats;
+  int error = hak_stats_get(NULL, &stats);
+  if (error != 0) return error;
+  if (strcmp(key, "allocated") == 0)
+    return hak_je_give_size(old, old_size, stats.live_bytes);
+  if (strcmp(key, "active") == 0)
+    return hak_je_give_size(
+        old, old_size,
+        stats.committed_bytes - stats.retained_bytes - stats.metadata_bytes);
+  if (strcmp(key, "resident") == 0)
+    return hak_je_give_size(old, old_size, stats.committed_bytes);
+  if (strcmp(key, "metadata") == 0)
+    return hak_je_give_size(old, old_size, stats.metadata_bytes);
+  if (strcmp(key, "mapped") == 0)
+    return hak_je_give_size(old, old_size, stats.reserved_bytes);
+  if (strcmp(key, "retained") == 0)
+    return hak_je_give_size(old, old_size,
+                            stats.reserved_bytes > stats.committed_bytes
+                                ? stats.reserved_bytes - stats.committed_bytes
+                                : 0);
+  return ENOENT;
+}
+
+/* "<i>.<what>", after "arena.": actions on the one arena, or on all. */
+static inline int hak_je_arena(const char *key) {
+  const char *what = strchr(key, '.');
+  if (what == NULL) return ENOENT;
+  size_t digits = (size_t)(what - key);
+  if (!(digits == 1 && key[0] == '0') && !(digits == 4 && memcmp(key, "4096", 4) == 0)) {
+    return EFAULT;
+  }
+  if (strcmp(what, ".purge") == 0) {
+    (void)hak_collect(NULL, SIZE_MAX, HAK_COLLECT_ALL);
+    return 0;
+  }
+  if (strcmp(what, ".decay") == 0) {
+    (void)hak_collect(NULL, SIZE_MAX, 0);
+    return 0;
+  }
+  return ENOENT;
+}
+
+/* Names below "arenas.". */
+static inline int hak_je_arenas(const char *key, void *old, size_t *old_size,
+                                const void *fresh, size_t fresh_size) {
+  if (strcmp(key, "dirty_decay_ms") == 0) {
+    intptr_t now = (intptr_t)hak_option_get(HAK_OPTION_PURGE_DECAY_MS), ms;
+    int error = hak_je_give(old, old_size, &now, sizeof now);
+    if (error != 0 || fresh == NULL) return error;
+    if (fresh_size != sizeof ms) return EINVAL;
+    memcpy(&ms, fresh, sizeof ms);
+    return hak_option_set(HAK_OPTION_PURGE_DECAY_MS, ms) == 0 ? 0 : EFAULT;
+  }
+  if (fresh != NULL) return EPERM;
+  if (strcmp(key, "narenas") == 0) return hak_je_give_unsigned(old, old_size, 1);
+  if (strcmp(key, "page") == 0)
+    return hak_je_give_size(old, old_size, hak_os_default()->page_size);
+  if (strcmp(key, "quantum") == 0) return hak_je_give_size(old, old_size, 16);
+  return ENOENT;
+}
+
+/* The library's thread that gives back what is due (hak_maintenance_start); its state
+ * cannot be read. */
+static inline int hak_je_background(const void *old, const void *fresh,
+                                    size_t fresh_size) {
+  enum {
+    PERIOD_MS = 100
+  };
+  bool on;
+  if (old != NULL || fresh == NULL) return EPERM;
+  if (fresh_size != sizeof on) return EINVAL;
+  memcpy(&on, fresh, sizeof on);
+  int error = on ? hak_maintenance_start(PERIOD_MS) : hak_maintenance_stop();
+  return error == (on ? EALREADY : EINVAL) ? 0 : error; /* it is so already */
+}
+
+/* Reads the value of a name into *old, whose size is *old_size, and sets it to *fresh. 0;
+ * ENOENT for a name that is not in docs/JEMALLOC.md; EINVAL for a size; EPERM for one
+ * that cannot be read or set; EFAULT for an arena or a value that is none. */
+static inline int HAK_JE(mallctl)(const char *name, void *old, size_t *old_size,
+                                  void *fresh, size_t fresh_size) {
+  static const char version[] = "5.3.0-0-hakmem";
+  const char *text = version;
+  uint64_t epoch = 1;
+  if (strcmp(name, "epoch") == 0) return hak_je_give(old, old_size, &epoch, sizeof epoch);
+  if (strcmp(name, "background_thread") == 0)
+    return hak_je_background(old, fresh, fresh_size);
+  if (strncmp(name, "arenas.", 7) == 0)
+    return hak_je_arenas(name + 7, old, old_size, fresh, fresh_size);
+  if (fresh != NULL) return EPERM;
+  if (strncmp(name, "stats.", 6) == 0) return hak_je_stats(name + 6, old, old_size);
+  if (strncmp(name, "arena.", 6) == 0) return hak_je_arena(name + 6);
+  if (strcmp(name, "version") == 0) return hak_je_give(old, old_size, &text, sizeof text);
+  if (strcmp(name, "opt.narenas") == 0) return hak_je_give_unsigned(old, old_size, 1);
+  if (strcmp(name, "thread.arena") == 0) return hak_je_give_unsigned(old, old_size, 0);
+  if (strcmp(name, "thread.tcache.flush") == 0 || strcmp(name, "thread.idle") == 0) {
+    hak_thread_idle();
+    return 0;
+  }
+  return ENOENT;
+}
+
+/* ---- Printing -----------------------------------------------------------------------
+ */
+
+typedef struct hak_je_writer {
+  void (*write)(void *ctx, const char *text);
+  void *ctx;
+} hak_je_writer_t;
+
+/* jemalloc's writers take text that ends in a zero byte. */
+static inline void hak_je_write(const char *text, size_t length, void *ctx) {
+  const hak_je_writer_t *writer = (const hak_je_writer_t *)ctx;
+  char piece[256];
+  while (length > 0) {
+    size_t n = length < sizeof piece - 1 ? length : sizeof piece - 1;
+    memcpy(piece, text, n);
+    piece[n] = '\0';
+    writer->write(writer->ctx, piece);
+    text += n;
+    length -= n;
+  }
+}
+
+/* The statistics of the process, as JSON if `options` has a J; `write` NULL = stderr. The
+ * text is hakmem's (hak_stats_print). */
+static inline void HAK_JE(malloc_stats_print)(void (*write)(void *ctx, const char *text),
+                                              void *ctx, const char *options) {
+  hak_je_writer_t writer = {write, ctx};
+  bool json = options != NULL && strchr(options, 'J') != NULL;
+  (void)hak_stats_print(NULL, json ? HAK_FORMAT_JSON : HAK_FORMAT_TEXT,
+                        write == NULL ? NULL : hak_je_write, &writer);
+}
+
+#endif /* HAKMEM_JE_H */

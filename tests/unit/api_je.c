@@ -121,7 +121,7 @@ static void mallctl__sets_what_can_be_set(void **state) {
   intptr_t ms = 0, fresh = 250;
   size_t size = sizeof ms;
   CHECK_EQ(mallctl("arenas.dirty_decay_ms", &ms, &size, &fresh, sizeof fresh), 0);
-  CHECK_EQ(ms, 1000);
+  CHECK_EQ(ms, 500);
   CHECK_EQ(hak_option_get(HAK_OPTION_PURGE_DECAY_MS), 250);
   fresh = -1;
   CHECK_EQ(mallctl("arenas.dirty_decay_ms", NULL, NULL, &fresh, sizeof fresh), EFAULT);

@@ -125,6 +125,12 @@ typedef struct hak_live {
 /* Exact, for a heap that nobody uses at this moment; allocates nothing. */
 void hak_api_count_live(hak_heap_t *heap, hak_live_t *out);
 
+/* --- leaks.c
+ * ------------------------------------------------------------------------------ */
+
+/* Reports the blocks of a heap that the program still holds; the heap is quiet. */
+void hak_api_report_leaks(hak_heap_t *heap, const char *function);
+
 /* --- aligned.c
  * ---------------------------------------------------------------------------- */
 

@@ -1,7 +1,5 @@
 /* heaps.c - heaps by handle: their life. */
 #include <errno.h>
-#include <inttypes.h>
-#include <stdio.h>
 #include <string.h>
 
 #include "api/api.h"
@@ -190,33 +188,14 @@ static int end(end_fn *fn, hak_heap_t *handle, const char *function) {
   return error;
 }
 
-/* One report for each size. */
-static void report_leaks(hak_heap_t *handle, const hak_live_t *live) {
-  char text[96];
-  for (uint32_t cls = 0; cls < HAK_CLASSES; cls++) {
-    if (live->blocks[cls] == 0) continue;
-    snprintf(text, sizeof text,
-             "%" PRIu64 " blocks of %" PRIu32 " bytes were live at the end",
-             live->blocks[cls], hak_class_size(cls));
-    hak_report(HAK_ERROR_LEAK, NULL, handle, in_destroy, text);
-  }
-  if (live->other_blocks == 0) return;
-  snprintf(text, sizeof text,
-           "%" PRIu64 " blocks, %" PRIu64 " bytes in all, were live at the end",
-           live->other_blocks, live->other_bytes);
-  hak_report(HAK_ERROR_LEAK, NULL, handle, in_destroy, text);
-}
-
 int hak_heap_destroy(hak_heap_t *handle) {
   hak_heap_t *heap = handle == NULL ? NULL : hak_api_heap(handle);
-  if (heap == NULL || hak_load_relaxed(&heap->tells_leaks) == 0) {
-    return end(hak_teardown_destroy, handle, in_destroy);
+  /* Before the end, so that the heap's name and blocks can be looked at. */
+  if (heap != NULL && hak_load_relaxed(&heap->tells_leaks) != 0 &&
+      !hak_os_is_purging(heap->store->pool.os) && hak_heap_may_retire(heap, handle)) {
+    hak_api_report_leaks(heap, in_destroy);
   }
-  hak_live_t live;
-  hak_api_count_live(heap, &live);
-  int error = end(hak_teardown_destroy, handle, in_destroy);
-  if (error == 0) report_leaks(handle, &live);
-  return error;
+  return end(hak_teardown_destroy, handle, in_destroy);
 }
 int hak_heap_release(hak_heap_t *heap) {
   return end(hak_teardown_release, heap, "hak_heap_release");

@@ -96,10 +96,23 @@ hak_heap_t *hak_heap_owner(hak_heap_t *heap) {
   return heap == NULL ? NULL : hak_heap_handle(heap);
 }
 
-static int retire(hak_heap_t *heap, hak_heap_t *handle, bool release) {
-  if (heap == hak_heap_get_default()) return EINVAL;
+/* Why the handle may not go now, or 0. */
+static int refuses_locked(hak_heap_t *heap, hak_heap_t *handle) {
+  hak_lock_assert_held(hak_heaps_lock());
+  if (heap == hak_heap_get_default() || hak_heap_handle(heap) != handle) return EINVAL;
+  return heap->children > 0 ? EBUSY : 0;
+}
+
+bool hak_heap_may_retire(hak_heap_t *heap, hak_heap_t *handle) {
   hak_lock_acquire(hak_heaps_lock());
-  int error = hak_heap_handle(heap) != handle ? EINVAL : heap->children > 0 ? EBUSY : 0;
+  int error = refuses_locked(heap, handle);
+  hak_lock_release(hak_heaps_lock());
+  return error == 0;
+}
+
+static int retire(hak_heap_t *heap, hak_heap_t *handle, bool release) {
+  hak_lock_acquire(hak_heaps_lock());
+  int error = refuses_locked(heap, handle);
   if (error == 0) {
     if (release) {
       hak_store_relaxed(&heap->released, HAK_HEAP_ORPHAN);

@@ -111,6 +111,8 @@ void hak_heap_unlease(hak_heap_t *heap);
 /* Takes the handle from the program: 0, EBUSY if live heaps lie below, or EINVAL if it is
  * no handle. From then on the heap is the caller's to end. */
 int hak_heap_retire_handle(hak_heap_t *heap, hak_heap_t *handle);
+/* True if that would succeed now. */
+bool hak_heap_may_retire(hak_heap_t *heap, hak_heap_t *handle);
 /* The same, but the heap is an orphan from then on. */
 int hak_heap_release_handle(hak_heap_t *heap, hak_heap_t *handle);
 bool hak_heap_has_orphans(hak_heap_t *heap);

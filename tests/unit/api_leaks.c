@@ -14,13 +14,18 @@
 typedef struct told {
   unsigned count;
   hak_heap_t *heap;
+  const char *name;
   char text[4096];
 } told_t;
 
 static void listen(const hak_error_info_t *info, void *ctx) {
   told_t *told = ctx;
   CHECK_EQ(info->error, HAK_ERROR_LEAK);
-  CHECK(info->heap == told->heap && info->address == NULL);
+  CHECK(info->heap == told->heap);
+  hak_block_t block = {.struct_size = sizeof block};
+  CHECK_EQ(hak_ptr_info(info->address, &block), 0);
+  CHECK(block.is_start && block.heap == info->heap);
+  told->name = hak_heap_name(info->heap);
   CHECK(strcmp(info->function, "hak_heap_destroy") == 0);
   size_t used = strlen(told->text);
   snprintf(told->text + used, sizeof told->text - used, "%s\n", info->text);
@@ -212,6 +217,40 @@ static void leaks__of_a_released_heap_are_told_by_the_one_above(void **state) {
   expect(7, 48);
 }
 
+/* Whoever hears of a leak can look at the heap and at the block. */
+static void read_leak(const hak_error_info_t *info, void *ctx) {
+  unsigned *read = ctx;
+  CHECK(strcmp(hak_heap_name(info->heap), "level 2") == 0);
+  CHECK(strstr(info->text, "were live at the end of \"level 2\"") != NULL);
+  CHECK_EQ(*(const unsigned char *)info->address, 0x5a);
+  ++*read;
+}
+
+static void leaks__name_the_heap_and_a_block_of_each_size(void **state) {
+  (void)state;
+  static char memory[1 << 20];
+  for (int kind = 0; kind < 3; kind++) {
+    hak_heap_config_t config = {.struct_size = sizeof config, .name = "level 2"};
+    config.flags = HAK_HEAP_REPORT_LEAKS | (kind == 1 ? HAK_HEAP_SERIAL : 0);
+    config.memory = kind == 2 ? memory : NULL;
+    config.memory_size = kind == 2 ? sizeof memory : 0;
+    hak_heap_t *heap = hak_heap_create(&config);
+    CHECK(heap != NULL);
+    static const size_t sizes[] = {10, 333, 335, 100000, 300000, 2000000};
+    size_t count = kind == 2 ? 4 : TEST_COUNT(sizes);
+    for (size_t i = 0; i < count; i++) {
+      unsigned char *block = hak_heap_alloc(heap, sizes[i]);
+      CHECK(block != NULL);
+      *block = 0x5a;
+    }
+    unsigned read = 0;
+    hak_set_error_handler(read_leak, &read);
+    CHECK_EQ(hak_heap_destroy(heap), 0);
+    hak_set_error_handler(NULL, NULL);
+    CHECK_EQ(read, kind == 2 ? 1 : 5);
+  }
+}
+
 static int tell_child(void *ctx) {
   (void)ctx;
   hak_set_error_handler(NULL, NULL);
@@ -240,4 +279,5 @@ TEST_MAIN(T(leaks__are_counted_for_each_size), T(leaks__of_serial_heaps_are_coun
           T(leaks__a_heap_that_was_emptied_has_none),
           T(leaks__are_told_of_heaps_only_that_were_asked_and_ended),
           T(leaks__of_a_released_heap_are_told_by_the_one_above),
+          T(leaks__name_the_heap_and_a_block_of_each_size),
           T(leaks__are_a_line_and_no_end_by_default))

@@ -322,6 +322,17 @@ int hak_heap_set_limits(hak_heap_t *heap, size_t soft, size_t hard);
 /* The heap that the functions without a heap parameter use. Never NULL. */
 hak_heap_t *hak_heap_default(void);
 
+/* Makes `heap` this thread's current heap, for hooks (<hakmem/hooks.h>) and code of the
+ * program's that follow it, and returns the heap that was current before. NULL stands for
+ * the default heap, and is what a thread begins with. Nothing else looks at it: hak_alloc
+ * goes on using the default heap. The current heap is the thread's, not a fiber's. If it
+ * ends while it is current, the next allocation from it is reported. Costs a call and a
+ * store; cannot fail. */
+hak_heap_t *hak_heap_use(hak_heap_t *heap);
+
+/* What this thread's last hak_heap_use was given; NULL if that was NULL, or nothing. */
+hak_heap_t *hak_heap_current(void);
+
 /* The heap that a block belongs to; NULL if `ptr` is in no block of hakmem's. Takes no
  * lock; usable in a crash handler. */
 hak_heap_t *hak_heap_of(const void *ptr);

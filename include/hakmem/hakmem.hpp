@@ -193,13 +193,15 @@ inline hak_heap_config_t heap_config() noexcept {
 /* Owns a heap: move-only, and the heap goes with it. What lies in the heap must not be
  * used after, so containers over a heap are declared after it. If a heap made with this
  * one as parent lives longer, the program ends; if the library was shut down before, the
- * destructor does nothing. An owner is empty when it was moved from, or when try_create
- * could not make a heap: then get() is NULL, and to allocate through the owner ends the
- * program, so that nothing comes from the default heap unasked. */
+ * destructor does nothing. An owner is empty when it was made of nullptr, to be given a
+ * heap later, when it was moved from, or when try_create could not make a heap: then
+ * get() is NULL, and to allocate through the owner ends the program, so that nothing
+ * comes from the default heap unasked. */
 class heap {
  public:
   heap() : handle_(make(nullptr)) {}
   explicit heap(const hak_heap_config_t &config) : handle_(make(&config)) {}
+  heap(std::nullptr_t) noexcept : handle_(nullptr) {}
 
   /* As the constructor; empty on failure, with errno = ENOMEM or EINVAL. */
   static heap try_create(const hak_heap_config_t *config = nullptr) noexcept {
@@ -222,6 +224,16 @@ class heap {
   hak_heap_t *get() const noexcept { return handle_; }
   explicit operator bool() const noexcept { return handle_ != nullptr; }
 
+  /* Blocks without a type: as hak_heap_alloc, hak_heap_aligned_alloc and hak_heap_free,
+   * with NULL when out of memory. */
+  void *alloc(std::size_t size) const noexcept { return (hak_heap_alloc)(full(), size); }
+  void *alloc(std::size_t size, std::size_t alignment) const noexcept {
+    return (hak_heap_aligned_alloc)(full(), alignment, size);
+  }
+  void free(void *place) const noexcept {
+    if (place != nullptr) hak_heap_free(full(), place);
+  }
+
   /* hak_heap_reset, _release and _destroy: 0 or an errno value. After the last two the
    * owner is empty, unless they failed. EINVAL for an empty owner. */
   int reset() noexcept { return hak_heap_reset(handle_); }
@@ -236,6 +248,12 @@ class heap {
   }
   void swap(heap &other) noexcept { std::swap(handle_, other.handle_); }
   friend void swap(heap &a, heap &b) noexcept { a.swap(b); }
+
+  /* As get(), for what is about to allocate: an empty owner ends the program. */
+  hak_heap_t *full() const noexcept {
+    if (handle_ == nullptr) detail::stop("a hak::heap is used that is empty");
+    return handle_;
+  }
 
  private:
   explicit heap(hak_heap_t *handle) noexcept : handle_(handle) {}
@@ -254,13 +272,24 @@ class heap {
   hak_heap_t *handle_;
 };
 
+/* Makes a heap this thread's current one (hak_heap_use) to the end of the scope. */
+class heap_scope {
+ public:
+  explicit heap_scope(hak_heap_t *heap) noexcept : before_(hak_heap_use(heap)) {}
+  explicit heap_scope(const heap &owner) noexcept : before_(hak_heap_use(owner.full())) {}
+  explicit heap_scope(heap &&owner) = delete; /* gone before its blocks */
+  heap_scope(const heap_scope &) = delete;
+  heap_scope &operator=(const heap_scope &) = delete;
+  ~heap_scope() { hak_heap_use(before_); }
+
+ private:
+  hak_heap_t *before_;
+};
+
 namespace detail {
 
 inline hak_heap_t *handle_of(hak_heap_t *handle) noexcept { return handle; }
-inline hak_heap_t *handle_of(const heap &owner) noexcept {
-  if (!owner) stop("a hak::heap is used that is empty");
-  return owner.get();
-}
+inline hak_heap_t *handle_of(const heap &owner) noexcept { return owner.full(); }
 hak_heap_t *handle_of(heap &&owner) = delete; /* gone before its blocks */
 
 inline bool is_same_heap(hak_heap_t *a, hak_heap_t *b) noexcept {
@@ -340,6 +369,46 @@ bool operator==(const heap_allocator<T> &a, const heap_allocator<U> &b) noexcept
 template <class T, class U>
 bool operator!=(const heap_allocator<T> &a, const heap_allocator<U> &b) noexcept {
   return !(a == b);
+}
+
+/* Blocks of the heap that a function of the program's names, such as the one of a
+ * subsystem, or hak_heap_current. Has no state and can be made without arguments, which
+ * containers ask for that make their allocators themselves:
+ *
+ *     hak_heap_t *json_heap();
+ *     template <class T>
+ *     using json_allocator = hak::allocator_of<T, json_heap>;
+ *
+ * The function is called for each allocation, may give NULL for the default heap, and may
+ * give another heap at another time: a block stays in its heap, and goes back there. */
+template <class T, hak_heap_t *(*Heap)()>
+class allocator_of {
+ public:
+  using value_type = T;
+  using propagate_on_container_move_assignment = std::true_type;
+  using is_always_equal = std::true_type;
+  template <class U>
+  struct rebind {
+    using other = allocator_of<U, Heap>;
+  };
+
+  allocator_of() noexcept = default;
+  template <class U>
+  allocator_of(const allocator_of<U, Heap> &) noexcept {}
+
+  T *allocate(std::size_t count) { return detail::room<T>(count, Heap()); }
+  void deallocate(T *place, std::size_t count) noexcept {
+    detail::give_back<T>(place, count);
+  }
+};
+
+template <class T, class U, hak_heap_t *(*Heap)()>
+bool operator==(const allocator_of<T, Heap> &, const allocator_of<U, Heap> &) noexcept {
+  return true;
+}
+template <class T, class U, hak_heap_t *(*Heap)()>
+bool operator!=(const allocator_of<T, Heap> &, const allocator_of<U, Heap> &) noexcept {
+  return false;
 }
 
 #if HAK_HAS_MEMORY_RESOURCE

@@ -48,6 +48,8 @@ HAK_APART(hak_heap_release);
 HAK_APART(hak_heap_reset);
 HAK_APART(hak_heap_set_limits);
 HAK_APART(hak_heap_default);
+HAK_APART(hak_heap_use);
+HAK_APART(hak_heap_current);
 HAK_APART(hak_heap_of);
 HAK_APART(hak_heap_name);
 HAK_APART(hak_heap_alloc);

@@ -26,10 +26,15 @@ import sys
 import tempfile
 
 BLOCK = re.compile(r"(?:^<!-- code\n(.*?)^-->\n\n?)?^```(c|cpp)\n(.*?)^```$", re.M | re.S)
-# A paragraph that is one or more definitions, or includes.
-OUTSIDE = re.compile(r"\A(?:static|struct|typedef|enum|class|template|using|extern|void)\b[^\n]*"
-                     r"(?:\n.*)?\n\}[^\n]*\Z|\A(?:#|HAK_DEFINE_|using |static_assert)"
-                     r"(?:.*\n)?[^\n]*[>);]\Z", re.S)
+# How a paragraph of definitions or includes begins, and how its last line does.
+FIRST = re.compile(r"(?:static|struct|typedef|enum|class|template|using|extern|void)\b|"
+                   r"#|HAK_DEFINE_|//")
+LAST = re.compile(r"\}|#|HAK_DEFINE_|using\b|//|.*\}$")
+
+
+def is_outside(paragraph):
+    lines = paragraph.strip().split("\n")
+    return bool(FIRST.match(lines[0]) and LAST.match(lines[-1]))
 
 
 def program(around, code):
@@ -37,7 +42,7 @@ def program(around, code):
         return code
     outside, before, after = ([*re.split(r"^---\n", around or "", flags=re.M), "", ""])[:3]
     own, rest = [], code.split("\n\n")
-    while rest and OUTSIDE.search(rest[0].rstrip()):
+    while rest and is_outside(rest[0]):
         own.append(rest.pop(0))
     own, rest = "\n\n".join(own), "\n\n".join(rest)
     include = "" if "#include <hakmem/" in own else "#include <hakmem/hakmem.h>\n"

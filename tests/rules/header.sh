@@ -40,6 +40,7 @@ for compiler in gcc clang; do
     compile "$compiler" "$standard" c "C" introspect.h
     compile "$compiler" "$standard" c "C" sites.h
     compile "$compiler" "$standard" c "C" je.h
+    compile "$compiler" "$standard" c "C" hooks.h
   done
 done
 for compiler in g++ clang++; do
@@ -49,6 +50,8 @@ for compiler in g++ clang++; do
     compile "$compiler" "$standard" c++ "C++" introspect.h
     compile "$compiler" "$standard" c++ "C++" sites.h
     compile "$compiler" "$standard" c++ "C++" je.h
+    compile "$compiler" "$standard" c++ "C++" hooks.h
+    compile "$compiler" "$standard" c++ "C++" new_delete.h
     if [ -f "$include/hakmem/hakmem.hpp" ]; then
       compile "$compiler" "$standard" c++ "C++" hakmem.hpp
     fi

@@ -337,8 +337,9 @@ hak_heap_t *hak_heap_current(void);
  * lock; usable in a crash handler. */
 hak_heap_t *hak_heap_of(const void *ptr);
 
-/* The name given at hak_heap_create, "" if none was given; "default" for the default
- * heap; NULL for no heap. The string is valid as long as the heap. */
+/* The name that the heap has, by hak_heap_create or hak_heap_set_name: "" if it was given
+ * none; "default" for the default heap; NULL for no heap. The string is valid as long as
+ * the heap, and until the heap is named a second time after the call. */
 const char *hak_heap_name(hak_heap_t *heap);
 
 /* As the functions without a heap. hak_heap_realloc uses `heap` only where `ptr` is

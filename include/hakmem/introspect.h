@@ -19,15 +19,15 @@ extern "C" {
 typedef struct hak_stats {
   uint32_t struct_size, reserved;
   /* bytes */
-  uint64_t live_bytes;      /* in blocks that the program holds, by usable size */
-  uint64_t live_blocks;     /* blocks that the program holds */
-  uint64_t cached_bytes;    /* free, in bins, magazines and transfer slots */
-  uint64_t free_bytes;      /* free, in slabs in use */
-  uint64_t committed_bytes; /* committed in all, metadata included, untouched not */
-  uint64_t retained_bytes;  /* committed in slabs that nobody uses */
-  uint64_t metadata_bytes;  /* committed for the library's own records */
-  uint64_t reserved_bytes;  /* address space */
-  uint64_t peak_committed_bytes;
+  uint64_t live_bytes;           /* in blocks that the program holds, by usable size */
+  uint64_t live_blocks;          /* blocks that the program holds */
+  uint64_t cached_bytes;         /* free, in bins, magazines and transfer slots */
+  uint64_t free_bytes;           /* free, in slabs in use */
+  uint64_t committed_bytes;      /* committed in all, metadata included, untouched not */
+  uint64_t retained_bytes;       /* committed in slabs that nobody uses */
+  uint64_t metadata_bytes;       /* committed for the library's own records */
+  uint64_t reserved_bytes;       /* address space */
+  uint64_t peak_committed_bytes; /* of the process: as far as it was asked for */
   uint64_t large_blocks, large_bytes; /* part of the live ones beyond 56 KiB */
   uint64_t superslabs;                /* 2 MiB units in use by the heap */
   uint64_t slabs_active, slabs_empty, slabs_purged, slabs_unused;
@@ -77,12 +77,30 @@ typedef struct hak_stats {
 
 /* Set out->struct_size first. `heap` NULL means the whole process. For a heap the
  * figures include the heaps below it; committed_bytes is what the heap is charged, and
- * what is not counted by heap (threads, events, calls to the hooks, the peak, metadata,
- * states of free slabs) is 0. Waits for no lock; usable in a crash handler. Cost grows
- * with the number of SuperSlabs; of the process, with that of large blocks too, of which
- * the system is asked what is resident (about 1 us for each, 2 ms for each resident GiB).
- * EINVAL for no heap or a record that is too short. */
+ * peak_committed_bytes the most that it has been since the heap was made; what is not
+ * counted by heap (threads, events, calls to the hooks, metadata, states of free slabs)
+ * is 0. Waits for no lock; usable in a crash handler. Cost grows with the number of
+ * SuperSlabs; of the process, with that of large blocks too, of which the system is asked
+ * what is resident (about 1 us for each, 2 ms for each resident GiB). EINVAL for no heap
+ * or a record that is too short. */
 int hak_stats_get(hak_heap_t *heap, hak_stats_t *out);
+
+/* What one size class has. Blocks over 1 MiB are in none: hak_stats_get has them in
+ * large_blocks. */
+typedef struct hak_class_stats {
+  uint32_t struct_size, reserved;
+  uint64_t size;          /* usable bytes of a block of the class */
+  uint64_t live_blocks;   /* blocks that the program holds */
+  uint64_t cached_blocks; /* free, in bins, magazines and transfer slots */
+  uint64_t free_blocks;   /* free, in slabs in use */
+} hak_class_stats_t;
+
+/* Fills up to `count` records, the smallest class first, and returns how many classes
+ * there are. Set struct_size of the first record before; the records lie as many bytes
+ * apart. `heap` as for hak_stats_get, which says how exact the figures are and what they
+ * cost. 0 with EINVAL for no heap or a record that is too short, 0 alone where the
+ * library is not running. Takes no lock. */
+size_t hak_stats_classes(hak_heap_t *heap, hak_class_stats_t *out, size_t count);
 
 #define HAK_FORMAT_TEXT 0
 #define HAK_FORMAT_JSON 1
@@ -129,6 +147,21 @@ int hak_heap_visit(hak_heap_t *heap, hak_visit_fn *visit, void *ctx, unsigned fl
  * to 20 ns, and about a microsecond for the first block of a slab that is to be emptied.
  */
 int hak_move_hint(const void *ptr);
+
+/* Gives a heap a new name, which is copied, 31 characters; NULL = none. Other threads may
+ * read the name meanwhile, but not change it. 0, EINVAL for no heap. */
+int hak_heap_set_name(hak_heap_t *heap, const char *name);
+
+/* The heap that was given as parent at hak_heap_create; NULL if none was, and for no
+ * heap. O(1). */
+hak_heap_t *hak_heap_parent(hak_heap_t *heap);
+
+/* A pointer of the program's that goes with the heap, NULL at first: for callbacks and
+ * visitors that are given a heap. Any thread reads and writes it at any time, and sees
+ * what was written to memory before the pointer was set. hak_heap_set_user gives 0, or
+ * EINVAL for no heap; hak_heap_user NULL for no heap. O(1). */
+int hak_heap_set_user(hak_heap_t *heap, void *user);
+void *hak_heap_user(hak_heap_t *heap);
 
 /* Called for each heap that the program has not ended, the default heap included; return
  * false to stop. */

@@ -39,7 +39,35 @@ hak_heap_t *hak_heap_default(void) { return hak_api_heap(NULL); }
 
 const char *hak_heap_name(hak_heap_t *handle) {
   hak_heap_t *heap = hak_api_heap(handle);
-  return heap == NULL ? NULL : heap->name;
+  return heap == NULL ? NULL : hak_heap_name_of(heap);
+}
+
+int hak_heap_set_name(hak_heap_t *handle, const char *name) {
+  hak_heap_t *heap = hak_api_heap(handle);
+  if (heap == NULL) return handle == NULL ? ENOMEM : EINVAL;
+  hak_heap_rename(heap, name);
+  return 0;
+}
+
+/* A live heap's parent is live too. */
+hak_heap_t *hak_heap_parent(hak_heap_t *handle) {
+  hak_heap_t *heap = hak_api_heap(handle);
+  hak_heap_t *above = heap == NULL ? NULL : hak_heap_above(heap);
+  return above == NULL ? NULL : hak_heap_handle(above);
+}
+
+int hak_heap_set_user(hak_heap_t *handle, void *user) {
+  hak_heap_t *heap = hak_api_heap(handle);
+  if (heap == NULL) return handle == NULL ? ENOMEM : EINVAL;
+  /* Release: publishes what the program put there to hak_heap_user. */
+  hak_store_release(&heap->user, user);
+  return 0;
+}
+
+void *hak_heap_user(hak_heap_t *handle) {
+  hak_heap_t *heap = hak_api_heap(handle);
+  /* Acquire: pairs with hak_heap_set_user. */
+  return heap == NULL ? NULL : hak_load_acquire(&heap->user);
 }
 
 /* --- life --------------------------------------------------------------------- */

@@ -49,10 +49,11 @@ static void report(hak_heap_t *heap, const void *address, const char *what,
     LONGEST = 320
   };
   char text[LONGEST];
-  if (heap->name[0] == '\0') {
+  const char *name = hak_heap_name_of(heap);
+  if (name[0] == '\0') {
     snprintf(text, sizeof text, "%s were live at the end", what);
   } else {
-    snprintf(text, sizeof text, "%s were live at the end of \"%s\"", what, heap->name);
+    snprintf(text, sizeof text, "%s were live at the end of \"%s\"", what, name);
   }
   hak_report(HAK_ERROR_LEAK, address, hak_heap_handle(heap), function, text);
 }

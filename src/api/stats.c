@@ -1,6 +1,5 @@
 /* stats.c - sums over slabs, caches and counters; nothing is kept twice. */
 #include <errno.h>
-#include <stdio.h>
 #include <string.h>
 
 #include "api/api.h"
@@ -32,10 +31,10 @@ typedef struct tally {
 
 static bool is_within(const tally_t *tally, hak_heap_t *heap) {
   if (tally->within == NULL) return true;
-  for (; heap != NULL; heap = hak_heap_parent(heap)) {
+  for (; heap != NULL; heap = hak_heap_above(heap)) {
     if (heap == tally->within) return true;
     /* An orphan without a parent is the default heap's. */
-    if (hak_heap_parent(heap) == NULL && hak_heap_is_orphan(heap)) {
+    if (hak_heap_above(heap) == NULL && hak_heap_is_orphan(heap)) {
       return tally->within == hak_heap_get_default();
     }
   }
@@ -257,6 +256,8 @@ static void fill_heap(hak_heap_t *heap, hak_stats_t *s) {
   s->live_bytes = tally.large_bytes;
   fill_blocks(&tally, s);
   s->committed_bytes = tally.committed;
+  uint64_t peak = hak_load_relaxed(&heap->store->pool.budget.peak);
+  s->peak_committed_bytes = peak > tally.committed ? peak : tally.committed;
   hak_budget_t *budget = &heap->store->pool.budget;
   uint64_t soft = hak_load_relaxed(&budget->soft), hard = hak_load_relaxed(&budget->hard);
   s->soft_limit = soft == HAK_BUDGET_NONE ? 0 : soft;
@@ -384,63 +385,41 @@ int hak_stats_get(hak_heap_t *heap, hak_stats_t *out) {
   return error;
 }
 
-/* --- printing --------------------------------------------------------------- */
+/* --- by size class -------------------------------------------------------------- */
 
-typedef struct field {
-  const char *name;
-  size_t offset;
-} field_t;
-
-#define FIELD(name) \
-  { #name, offsetof(hak_stats_t, name) }
-
-static const field_t fields[] = {
-    FIELD(live_bytes),        FIELD(live_blocks),       FIELD(cached_bytes),
-    FIELD(free_bytes),        FIELD(committed_bytes),   FIELD(peak_committed_bytes),
-    FIELD(retained_bytes),    FIELD(metadata_bytes),    FIELD(reserved_bytes),
-    FIELD(superslabs),        FIELD(slabs_active),      FIELD(slabs_empty),
-    FIELD(slabs_purged),      FIELD(slabs_unused),      FIELD(threads),
-#define HAK_COUNTER(name) FIELD(name),
-#include "tiny/counters.def"
-#undef HAK_COUNTER
-    FIELD(lock_contended),    FIELD(os_reserve),        FIELD(os_release),
-    FIELD(os_commit),         FIELD(os_purge),          FIELD(os_remap),
-    FIELD(os_advise),         FIELD(os_failures),       FIELD(purged_bytes),
-    FIELD(fork_lost_bytes),   FIELD(soft_limit),        FIELD(hard_limit),
-    FIELD(budget_refused),    FIELD(unreleased_bytes),  FIELD(uncarved_bytes),
-    FIELD(class_waste_bytes), FIELD(large_slack_bytes), FIELD(hole_bytes),
-    FIELD(untouched_bytes),   FIELD(foreign_bytes)};
-
-enum {
-  FIELDS = sizeof fields / sizeof fields[0]
-};
-
-_Static_assert(sizeof(hak_stats_t) == 8 + FIELDS * sizeof(uint64_t),
-               "every field is printed");
-
-static void write_stderr(const char *text, size_t length, void *ctx) {
-  (void)ctx;
-  fwrite(text, 1, length, stderr);
+static void fill_class(const tally_t *tally, uint32_t cls, hak_class_stats_t *out) {
+  uint64_t cached = tally->cached[cls];
+  if (cached > tally->out[cls]) cached = tally->out[cls];
+  out->size = hak_class_size(cls);
+  out->live_blocks = tally->out[cls] - cached;
+  out->cached_blocks = cached;
+  out->free_blocks = tally->free[cls];
 }
 
-int hak_stats_print(hak_heap_t *heap, int format, hak_write_fn *write, void *ctx) {
-  if (format != HAK_FORMAT_TEXT && format != HAK_FORMAT_JSON) return EINVAL;
-  hak_stats_t stats = {.struct_size = sizeof stats};
-  int error = hak_stats_get(heap, &stats);
-  if (error != 0) return error;
-  if (write == NULL) write = write_stderr;
-  bool json = format == HAK_FORMAT_JSON;
-  char line[128];
-  int n = snprintf(line, sizeof line, json ? "{\"version\":%u" : "hakmem %u\n",
-                   (unsigned)HAK_VERSION);
-  write(line, (size_t)n, ctx);
-  for (int i = 0; i < FIELDS; i++) {
-    uint64_t value;
-    memcpy(&value, (const char *)&stats + fields[i].offset, sizeof value);
-    n = snprintf(line, sizeof line, json ? ",\"%s\":%llu" : "  %-22s %20llu\n",
-                 fields[i].name, (unsigned long long)value);
-    write(line, (size_t)n, ctx);
+/* The records lie struct_size bytes apart, as the caller's are. */
+static void fill_classes(hak_heap_t *heap, hak_class_stats_t *out, size_t count) {
+  tally_t tally;
+  memset(&tally, 0, sizeof tally);
+  tally.within = heap;
+  add_all(&tally);
+  uint32_t size = out->struct_size;
+  for (size_t cls = 0; cls < count && cls < HAK_CLASSES; cls++) {
+    hak_class_stats_t *row = (hak_class_stats_t *)(void *)((char *)out + cls * size);
+    row->struct_size = size;
+    row->reserved = 0;
+    fill_class(&tally, (uint32_t)cls, row);
   }
-  if (json) write("}\n", 2, ctx);
-  return 0;
+}
+
+size_t hak_stats_classes(hak_heap_t *handle, hak_class_stats_t *out, size_t count) {
+  hak_heap_t *heap = handle == NULL ? NULL : hak_api_heap(handle);
+  bool bad = count > 0 && (out == NULL || out->struct_size < sizeof *out);
+  if (bad || (handle != NULL && heap == NULL)) {
+    errno = EINVAL;
+    return 0;
+  }
+  hak_stay_t stay = hak_stay();
+  if (count > 0 && stay != HAK_STAY_NONE) fill_classes(heap, out, count);
+  hak_stay_end(stay);
+  return stay == HAK_STAY_NONE ? 0 : HAK_CLASSES;
 }

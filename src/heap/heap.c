@@ -17,17 +17,26 @@ hak_heap_t *hak_heap_get_default(void) {
 /* --- heaps ----------------------------------------------------------------------- */
 
 static hak_heap_t *not_enclosed(hak_heap_t *heap) {
-  while (heap != NULL && hak_heap_is_enclosed(heap)) heap = hak_heap_parent(heap);
+  while (heap != NULL && hak_heap_is_enclosed(heap)) heap = hak_heap_above(heap);
   return heap;
 }
 
 hak_heap_t *hak_heap_charged_above(hak_heap_t *heap) {
-  return hak_heap_is_enclosed(heap) ? NULL : not_enclosed(hak_heap_parent(heap));
+  return hak_heap_is_enclosed(heap) ? NULL : not_enclosed(hak_heap_above(heap));
 }
 
 static hak_budget_t *budget_above(hak_heap_t *parent) {
   hak_heap_t *above = not_enclosed(parent);
   return above == NULL ? NULL : &above->store->pool.budget;
+}
+
+void hak_heap_rename(hak_heap_t *heap, const char *name) {
+  uint32_t at = 1 - hak_load_relaxed(&heap->name_at);
+  char *text = heap->names[at];
+  memset(text, 0, sizeof heap->names[at]);
+  if (name != NULL) strncpy(text, name, HAK_HEAP_NAME_MAX);
+  /* Release: publishes the text to hak_heap_name_of. */
+  hak_store_release(&heap->name_at, at);
 }
 
 hak_heap_t *hak_heap_make(const hak_os_t *os, const hak_heap_plan_t *plan) {
@@ -53,8 +62,8 @@ hak_heap_t *hak_heap_make(const hak_os_t *os, const hak_heap_plan_t *plan) {
   hak_pool_pass_on(&heap->store->pool, plan->os == NULL ? os : plan->os, (void *)handle);
   if (plan->external_region != NULL)
     hak_external_region_serve(plan->external_region, &heap->store->pool.budget);
-  memset(heap->name, 0, sizeof heap->name);
-  if (plan->name != NULL) strncpy(heap->name, plan->name, HAK_HEAP_NAME_MAX);
+  hak_heap_rename(heap, plan->name);
+  hak_store_relaxed(&heap->user, NULL);
   hak_store_relaxed(&heap->index_at, hak_index_at(HAK_INDEX_NONE));
   hak_store_relaxed(&heap->kind, plan->kind);
   hak_store_relaxed(&heap->external, plan->external);
@@ -76,7 +85,7 @@ bool hak_heaps_start(const hak_os_t *os) {
   if (heap == NULL) return false;
   hak_pool_pass_on(&heap->store->pool, os, heap);
   heap->store->pool.starts_small = false;
-  strncpy(heap->name, "default", HAK_HEAP_NAME_MAX);
+  hak_heap_rename(heap, "default");
   hak_store_relaxed(&heap->index_at, hak_index_at(HAK_INDEX_DEFAULT));
   hak_store_relaxed(&heap->handle, heap);
   hak_store_release(&default_heap, heap);
@@ -91,7 +100,7 @@ void hak_heaps_stop(void) {
 /* --- handles ------------------------------------------------------------------ */
 
 hak_heap_t *hak_heap_owner(hak_heap_t *heap) {
-  while (heap != NULL && hak_load_relaxed(&heap->released)) heap = hak_heap_parent(heap);
+  while (heap != NULL && hak_load_relaxed(&heap->released)) heap = hak_heap_above(heap);
   if (heap == NULL) heap = hak_heap_get_default();
   return heap == NULL ? NULL : hak_heap_handle(heap);
 }
@@ -121,7 +130,7 @@ static int retire(hak_heap_t *heap, hak_heap_t *handle, bool release) {
       (void)hak_heap_pin(heap);
       /* From here on the limits of the heaps above are the only ones. */
       hak_budget_set_limits(&heap->store->pool.budget, 0, 0);
-      hak_heap_t *parent = hak_heap_parent(heap);
+      hak_heap_t *parent = hak_heap_above(heap);
       if (parent != NULL) {
         parent->children--;
         parent->orphans++;
@@ -152,7 +161,7 @@ bool hak_heap_has_orphans(hak_heap_t *heap) {
 bool hak_heap_claim_orphan_of(hak_heap_t *heap, const hak_heap_t *parent) {
   hak_lock_acquire(hak_heaps_lock());
   bool ok = hak_load_relaxed(&heap->released) == HAK_HEAP_ORPHAN &&
-            (parent == NULL || hak_heap_parent(heap) == parent);
+            (parent == NULL || hak_heap_above(heap) == parent);
   if (ok) hak_store_relaxed(&heap->released, HAK_HEAP_ENDING);
   hak_lock_release(hak_heaps_lock());
   return ok;
@@ -183,7 +192,7 @@ void hak_heap_unlease(hak_heap_t *heap) { hak_lease_give(&heap->lease); }
 
 void hak_heap_put_record(hak_heap_t *heap) {
   hak_lock_acquire(hak_heaps_lock());
-  hak_heap_t *parent = hak_heap_parent(heap);
+  hak_heap_t *parent = hak_heap_above(heap);
   if (parent != NULL) {
     if (hak_load_relaxed(&heap->released)) {
       parent->orphans--;

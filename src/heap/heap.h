@@ -22,7 +22,8 @@ HAK_HOT bool hak_heap_is_used(hak_heap_t *heap) {
   return hak_load_acquire(&heap->handle) != NULL ||
          hak_load_relaxed(&heap->released) == HAK_HEAP_ORPHAN;
 }
-HAK_HOT hak_heap_t *hak_heap_parent(hak_heap_t *heap) {
+/* The heap that it is part of, or NULL. */
+HAK_HOT hak_heap_t *hak_heap_above(hak_heap_t *heap) {
   return hak_load_relaxed(&heap->parent);
 }
 HAK_HOT bool hak_heap_is_orphan(hak_heap_t *heap) {
@@ -63,6 +64,14 @@ hak_heap_t *hak_heap_owner(hak_heap_t *heap);
  * to nobody: above a heap that has such memory come those that are charged for the heaps
  * below it. */
 hak_heap_t *hak_heap_charged_above(hak_heap_t *heap);
+
+/* Never NULL. The string stays until the heap is renamed a second time. */
+HAK_HOT const char *hak_heap_name_of(hak_heap_t *heap) {
+  /* Acquire: pairs with hak_heap_rename. */
+  return heap->names[hak_load_acquire(&heap->name_at)];
+}
+/* Cut to HAK_HEAP_NAME_MAX characters; NULL: no name. One thread at a time for a heap. */
+void hak_heap_rename(hak_heap_t *heap, const char *name);
 
 /* The default heap; NULL before the library has started. */
 hak_heap_t *hak_heap_get_default(void);

@@ -69,8 +69,11 @@ struct hak_heap {
   bool unfinished;     /* in the child of a fork: see hak_teardown_finish */
   hak_atomic_u32_t
       resetting; /* [owner: who has the lease] its blocks are about to go, and it stays */
-  hak_atomic_u32_t tells_leaks;     /* [const] what is live at its end is reported */
-  char name[HAK_HEAP_NAME_MAX + 1]; /* [const] */
+  hak_atomic_u32_t tells_leaks; /* [const] what is live at its end is reported */
+  hak_atomic_ptr_t user;        /* [any] the program's own */
+  hak_atomic_u32_t name_at;     /* [any] which of the names is the heap's */
+  /* [owner: who renames it] the other one is written, and then is the heap's */
+  char names[2][HAK_HEAP_NAME_MAX + 1];
 } __attribute__((aligned(HAK_CACHE_LINE)));
 
 /* A record's address has bits from HAK_HANDLE_LOW_BITS up to HAK_HANDLE_HIGH_SHIFT. The

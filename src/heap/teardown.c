@@ -89,7 +89,7 @@ static bool claim_idle_orphan(hak_heap_t *heap) {
 
 void hak_teardown_orphan(hak_thread_t *me, hak_heap_t *heap) {
   while (heap != NULL && hak_kind_may_end(heap) && claim_idle_orphan(heap)) {
-    hak_heap_t *parent = hak_heap_parent(heap);
+    hak_heap_t *parent = hak_heap_above(heap);
     end_heap(me, heap);
     hak_heap_put_record(heap);
     heap = parent; /* it may have waited for this one */

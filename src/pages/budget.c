@@ -39,6 +39,7 @@ void hak_budget_begin(hak_budget_t *budget, hak_budget_t *parent) {
   hak_budget_set_limits(budget, 0, 0);
   hak_store_relaxed(&budget->parent, parent);
   hak_store_relaxed(&budget->refused, 0);
+  hak_store_relaxed(&budget->peak, 0);
   budget->on_pressure = NULL;
   budget->ctx = NULL;
   if (hak_exchange_relaxed(&budget->alarm, 0) != 0)
@@ -103,6 +104,15 @@ static bool add_to_chain(hak_budget_t *budget, uint64_t bytes) {
   return true;
 }
 
+/* After a charge: requests of others that a level refused may be in it for a moment. */
+static void note_peaks(hak_budget_t *level) {
+  for (; level != NULL; level = hak_budget_parent(level)) {
+    uint64_t now = hak_load_relaxed(&level->charged),
+             peak = hak_load_relaxed(&level->peak);
+    while (now > peak && !hak_cas_relaxed(&level->peak, &peak, now)) {}
+  }
+}
+
 /* The chain is charged before `own` is, and after it when bytes go: so whoever makes
  * `own` begin or end knows that the chain has the fixed bytes. */
 bool hak_budget_charge(hak_budget_t *budget, size_t bytes) {
@@ -122,6 +132,7 @@ bool hak_budget_charge(hak_budget_t *budget, size_t bytes) {
       fixed = hak_budget_fixed(budget);
     }
   }
+  note_peaks(budget);
   return true;
 }
 

@@ -29,6 +29,8 @@ typedef struct hak_budget {
   hak_atomic_u64_t own;         /* [any] bytes of the heap itself */
   hak_atomic_u64_t charged;     /* [any] bytes, levels below included */
   hak_atomic_u64_t hard, soft;  /* [any] HAK_BUDGET_NONE: no limit */
+  hak_atomic_u64_t peak;        /* [any] the most that `charged` has been, as far as it
+                                   was seen when charges had succeeded */
   hak_atomic_ptr_t parent;      /* [any] the level above, or NULL */
   hak_atomic_u64_t refused;     /* [any] requests that ended in NULL for its limit */
   hak_atomic_u32_t users;       /* [any] who may cache of its heap and those below */

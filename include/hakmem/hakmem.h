@@ -180,7 +180,11 @@ void *hak_aligned_realloc_at(void *ptr, size_t alignment, size_t size, hak_site_
 char *hak_strdup_at(const char *s, hak_site_t *site);
 char *hak_strndup_at(const char *s, size_t n, hak_site_t *site);
 
-/* Allocations counted by a record so far; 0 for NULL. */
+/* Allocations counted by a record so far, estimated from samples; 0 for NULL, and for a
+ * record that none named yet. For blocks of one size the standard deviation is the square
+ * root of (the count * SAMPLE_BYTES / size) where blocks are smaller than SAMPLE_BYTES,
+ * and less for larger ones; there is no bias. Exact while the option SAMPLE_BYTES is 1.
+ * See docs/LEARNING.md. */
 uint64_t hak_site_count(const hak_site_t *site);
 
 /* ---- Heaps ------------------------------------------------------------ */

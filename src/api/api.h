@@ -140,13 +140,16 @@ bool hak_api_alignment_is_valid(size_t alignment);
 /* --- site.c
  * ------------------------------------------------------------------------------- */
 
-/* hak_api_alloc for a place in the program; for NULL as `site` the same. */
+/* hak_api_alloc for a place in the program, of which the block may become a sample; for
+ * NULL as `site` the same as hak_api_alloc. */
 void *hak_api_alloc_at(hak_heap_t *heap, size_t size, size_t alignment, unsigned flags,
                        hak_site_t *site);
 
-/* Counts an allocation at a place in the program; NULL is fine. */
-HAK_HOT void hak_site_hit(hak_site_t *site) {
-  if (site != NULL) hak_add_relaxed((hak_atomic_u64_t *)&site->reserved[0], 1);
-}
+/* A block has grown by `growth` bytes to `size`, and moved, and is no sample: it may
+ * become one of the place, and moves once more then. Returns where it is. */
+void *hak_api_grown_at(void *block, size_t size, size_t growth, size_t alignment,
+                       unsigned flags, hak_site_t *site);
+/* The number of the place's origin (learn/origin.h). */
+uint32_t hak_api_origin(hak_site_t *site);
 
 #endif

@@ -6,6 +6,7 @@
 
 #include "api/api.h"
 #include "base/wait.h"
+#include "learn/sample.h"
 #include "superslab/region.h"
 #include "tiny/hold.h"
 
@@ -181,6 +182,7 @@ static int check(hak_heap_t *handle) {
     if (heap != NULL && !check_used(heap, false)) ok = false;
   }
   if (!check_budgets()) ok = false;
+  if (!hak_samples_are_valid()) ok = broken(NULL, "samples are counted wrongly");
   return ok ? 0 : EFAULT;
 }
 

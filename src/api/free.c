@@ -15,6 +15,7 @@
 #include "base/check.h"
 #include "base/report.h"
 #include "heap/teardown.h"
+#include "learn/sample.h"
 #include "pool/large.h"
 #include "superslab/retention.h"
 #include "tiny/far.h"
@@ -144,9 +145,10 @@ static HAK_SLOW void free_past_cache(hak_thread_t *me, hak_heap_t *heap, uint32_
 static HAK_WARM bool free_at(hak_thread_t *me, hak_heap_t *heap, const hak_place_t *place,
                              void *ptr, size_t usable, bool no_cache) {
   bool large = place->cls == HAK_CLASS_LARGE, orphan = hak_heap_is_orphan(heap);
-  bool keep = !large && !orphan;
+  bool sampled = hak_heap_is_samples(heap), keep = !large && !orphan && !sampled;
   bool pin = !(keep && hak_kind_cache_made(me, heap) != NULL) && hak_heap_pin(heap);
   bool mine = !large || hak_large_claim(place);
+  if (HAK_UNLIKELY(sampled && mine)) hak_sample_remove(ptr);
   hak_shared_pool_t *pool = &heap->store->pool;
   if (HAK_UNLIKELY(!mine)) {
     /* Nothing has been changed. */

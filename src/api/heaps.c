@@ -5,6 +5,7 @@
 #include "api/api.h"
 #include "base/report.h"
 #include "heap/teardown.h"
+#include "learn/sample.h"
 #include "superslab/pool_prefault.h"
 #include "superslab/retention.h"
 #include "tiny/recall.h"
@@ -32,7 +33,7 @@ HAK_SLOW hak_heap_t *hak_api_heap_or_report(hak_heap_t *handle, const char *func
 hak_heap_t *hak_api_owner(hak_extent_t *extent) {
   hak_heap_t *heap = hak_heap_of_extent(extent);
   if (heap == NULL) return NULL;
-  return hak_heap_is_orphan(heap) ? hak_heap_owner(heap) : hak_heap_handle(heap);
+  return hak_heap_is_anothers(heap) ? hak_heap_owner(heap) : hak_heap_handle(heap);
 }
 
 hak_heap_t *hak_heap_default(void) { return hak_api_heap(NULL); }
@@ -207,7 +208,11 @@ static int end(end_fn *fn, hak_heap_t *handle, const char *function) {
   hak_thread_t *me = hak_thread_enter();
   if (me == NULL) return ENOMEM;
   hak_os_scope_t before = hak_os_enter(HAK_OS_GIVING);
+  hak_heap_t *samples = hak_heap_samples(heap);
+  const void *samples_id = samples == NULL ? NULL : hak_heap_id(samples);
   int error = fn(me, handle);
+  /* Blocks of others may lie there by now; they are told apart by their heap. */
+  if (error == 0 && samples_id != NULL) hak_samples_forget(samples_id);
   /* What a heap has after a reset is for its next use. */
   if (fn != hak_teardown_reset) hak_retention_trim(&me->store->pool);
   hak_recall(me, &me->cache, HAK_CLASSES);

@@ -5,7 +5,9 @@
 #include "api/api.h"
 #include "base/report.h"
 #include "heap/pressure.h"
+#include "heap/samples.h"
 #include "heap/teardown.h"
+#include "learn/sample.h"
 #include "pool/large.h"
 
 /* A block that shrinks to less than this share of itself is moved, so that the
@@ -28,6 +30,43 @@ size_t hak_good_size(size_t size) {
   hak_stay_end(stay);
   return good;
 }
+
+/* --- samples ----------------------------------------------------------------- */
+
+/* The block is a sample of its place, or was. */
+static bool is_sampled(const hak_place_t *place) {
+  if (place->cls == HAK_CLASS_EXTERNAL) return false;
+  hak_heap_t *heap = hak_heap_of_extent(place->extent);
+  return heap != NULL && hak_heap_is_samples(heap);
+}
+
+/* The sample that was taken out of the table for a resize has `size` bytes now and lies
+ * at `block`, if that is still where frees are seen; of another place, if `site` is not
+ * NULL. */
+static void put_sample(hak_sample_t *sample, const void *block, size_t size,
+                       hak_site_t *site) {
+  hak_place_t place = hak_locate((uintptr_t)block);
+  if (place.extent == NULL || !is_sampled(&place)) return;
+  sample->block = block;
+  sample->heap_id = hak_load_relaxed(&place.extent->heap);
+  sample->size = size;
+  if (site == NULL) {
+    hak_sample_put(sample);
+  } else {
+    sample->origin = hak_api_origin(site);
+    hak_sample_put_new(sample);
+  }
+}
+
+/* A sample that moves stays one where memory for that can be had. */
+static void *alloc_sample(const hak_place_t *place, size_t size, size_t alignment,
+                          unsigned flags) {
+  hak_thread_t *me = hak_thread_self;
+  if (me->kind != HAK_THREAD_ATTACHED || (flags & HAK_NO_GROW) != 0) return NULL;
+  return hak_samples_alloc(me, hak_heap_of_extent(place->extent), size, alignment, false);
+}
+
+/* --- in place ---------------------------------------------------------------- */
 
 /* The usable size after an attempt in place, 0 if it failed. */
 static size_t resize_in_place(const hak_place_t *place, void *ptr, size_t usable,
@@ -54,6 +93,10 @@ static size_t resize_found(void *ptr, size_t min_size, size_t want_size) {
   if (place.cls == HAK_CLASS_LARGE && want_size <= HAK_MID_MAX)
     want_size = HAK_MID_MAX + 1;
   size_t now = resize_in_place(&place, ptr, usable, min_size, want_size);
+  hak_sample_t sample;
+  if (HAK_UNLIKELY(now != 0 && is_sampled(&place)) && hak_sample_take(ptr, &sample)) {
+    put_sample(&sample, ptr, min_size, NULL);
+  }
   if (now > usable) hak_pressure_soft(hak_heap_of_extent(place.extent));
   return now;
 }
@@ -82,7 +125,10 @@ static void *move(const hak_place_t *place, void *ptr, size_t usable, size_t siz
   void *block;
   hak_heap_t *heap = heap_to_stay_in(place);
   grows = grows && hak_kind_has_slabs(heap); /* elsewhere nothing grows by pages */
-  if (grows && usable >= REMAP_FROM) {
+  if (HAK_UNLIKELY(is_sampled(place))) {
+    block = alloc_sample(place, size, alignment, flags);
+    if (block == NULL) block = hak_api_alloc(heap, size, alignment, flags);
+  } else if (grows && usable >= REMAP_FROM) {
     block = hak_api_mapping(heap, size, alignment, no_grow, &zeroed);
   } else if (grows && size > HAK_MID_MAX) {
     block = hak_api_large(heap, size, alignment, no_grow, &zeroed); /* can grow again */
@@ -98,7 +144,8 @@ static void *move(const hak_place_t *place, void *ptr, size_t usable, size_t siz
 static HAK_SLOW void report_lost(hak_thread_t *me, hak_heap_t *heap, const void *block,
                                  size_t usable) {
   hak_thread_count_large(me, -1, -(int64_t)usable);
-  void *handle = hak_heap_is_orphan(heap) ? hak_heap_owner(heap) : hak_heap_handle(heap);
+  void *handle =
+      hak_heap_is_anothers(heap) ? hak_heap_owner(heap) : hak_heap_handle(heap);
   hak_thread_defer_report(me, handle, HAK_ERROR_BAD_STATE, block,
                           "a hook moved the block out of reach, and it is lost");
 }
@@ -220,8 +267,31 @@ static void *resize_pinned(hak_heap_t *heap, const resize_request_t *r) {
   return block;
 }
 
+static void *resize_block(const resize_request_t *r) {
+  if (r->size <= r->usable || (r->flags & HAK_NO_GROW) != 0) return resize(r);
+  return resize_pinned(hak_heap_of_extent(r->place.extent), r);
+}
+
+/* What becomes of a sample, or of another block that may become one, by a resize for a
+ * place, or for none. Each byte of a block is picked once, when the block has grown to
+ * have it (learn/chance.h): so growth counts like an allocation of as many bytes, and a
+ * sample that grows is one of its new size. Where nobody names a place, nothing is
+ * picked. Returns where the block is. */
+static void *count_resize(const resize_request_t *r, void *block, hak_site_t *site,
+                          hak_sample_t *sample) {
+  bool moved = block != r->ptr;
+  size_t growth = site != NULL && r->size > r->usable ? r->size - r->usable : 0;
+  if (HAK_LIKELY(sample == NULL)) {
+    if (HAK_LIKELY(growth == 0 || !moved)) return block;
+    return hak_api_grown_at(block, r->size, growth, r->alignment, r->flags, site);
+  }
+  if (growth != 0 && r->size > sample->picked) sample->picked = r->size;
+  put_sample(sample, block, r->size, moved ? site : NULL);
+  return block;
+}
+
 static void *resize_any(void *ptr, size_t size, size_t alignment, unsigned flags,
-                        const char *function) {
+                        hak_site_t *site, const char *function) {
   bool lost = false;
   resize_request_t r = {.ptr = ptr, .size = size == 0 ? 1 : size, .lost = &lost};
   r.alignment = alignment;
@@ -229,26 +299,29 @@ static void *resize_any(void *ptr, size_t size, size_t alignment, unsigned flags
   r.usable = hak_api_usable(ptr, &r.place, function);
   if (HAK_UNLIKELY(r.usable == 0)) return hak_fail(EINVAL);
   if (r.place.cls == HAK_CLASS_EXTERNAL) return resize_enclosed(&r, function);
-  if (r.size <= r.usable || (flags & HAK_NO_GROW) != 0) return resize(&r);
-  return resize_pinned(hak_heap_of_extent(r.place.extent), &r);
-}
-
-void *hak_api_resize(void *ptr, size_t size, size_t alignment, unsigned flags,
-                     const char *function) {
-  if (HAK_UNLIKELY(size > PTRDIFF_MAX)) return hak_fail(ENOMEM);
-  hak_stay_t stay = hak_api_stay(ptr, function);
-  if (HAK_UNLIKELY(stay == HAK_STAY_NONE)) return hak_fail(EINVAL);
-  void *block = resize_any(ptr, size, alignment, flags, function);
-  hak_stay_end(stay);
-  return block;
+  hak_sample_t sample;
+  bool sampled = is_sampled(&r.place) && hak_sample_take(ptr, &sample);
+  void *block = resize_block(&r);
+  if (HAK_LIKELY(block != NULL)) {
+    return count_resize(&r, block, site, sampled ? &sample : NULL);
+  }
+  if (sampled && !lost) put_sample(&sample, ptr, (size_t)sample.size, NULL);
+  return NULL;
 }
 
 void *hak_api_resize_at(void *ptr, size_t size, size_t alignment, unsigned flags,
                         hak_site_t *site, const char *function) {
-  uintptr_t old = (uintptr_t)ptr; /* as a number: no block may be there afterwards */
-  void *block = hak_api_resize(ptr, size, alignment, flags, function);
-  if (block != NULL && (uintptr_t)block != old) hak_site_hit(site);
+  if (HAK_UNLIKELY(size > PTRDIFF_MAX)) return hak_fail(ENOMEM);
+  hak_stay_t stay = hak_api_stay(ptr, function);
+  if (HAK_UNLIKELY(stay == HAK_STAY_NONE)) return hak_fail(EINVAL);
+  void *block = resize_any(ptr, size, alignment, flags, site, function);
+  hak_stay_end(stay);
   return block;
+}
+
+void *hak_api_resize(void *ptr, size_t size, size_t alignment, unsigned flags,
+                     const char *function) {
+  return hak_api_resize_at(ptr, size, alignment, flags, NULL, function);
 }
 
 void *hak_realloc(void *ptr, size_t size) {

@@ -1,19 +1,182 @@
-/* site.c - blocks for places in the program that have a record. */
+/* site.c - blocks for places in the program: hak_alloc_at, and what others of its kind
+ * share.
+ *
+ * hak_alloc_at -> the bin that the place's route leads to has a block, and the thread's
+ *     way to its next sample is not at its end: done
+ *   at_slow -> hak_alloc; the place is given an origin
+ *   at_due -> a sample is taken in the block's place: it lies in the heap's samples
+ *       (heap/samples.c), and is known (learn/sample.c) until it is freed (free.c)
+ */
+#include <errno.h>
+#include <string.h>
+
 #include "api/api.h"
+#include "heap/samples.h"
+#include "learn/sample.h"
+
+/* A route counts entries of a thread's `bins_at` from that of bins that are always
+ * empty. */
+#define ROUTE_DEFAULT ((uint16_t)(HAK_INDEX_DEFAULT - HAK_INDEX_NONE))
+
+/* The bins that a route leads to, less the offset of `bins` in a state. */
+HAK_HOT char *read_route(hak_thread_t *me, int64_t route) {
+  char *none = (char *)&me->bins_at[HAK_INDEX_NONE];
+  hak_atomic_i64_t *at = (hak_atomic_i64_t *)(void *)(none + route * 8);
+  return (char *)&hak_thread_none + hak_load_relaxed(at);
+}
+
+uint32_t hak_api_origin(hak_site_t *site) {
+  uint32_t origin = hak_origin_of(site);
+  if (HAK_LIKELY(origin != HAK_ORIGIN_NONE)) return origin;
+  return hak_origin_make(hak_lifecycle_os(), site, ROUTE_DEFAULT);
+}
+
+/* --- samples ------------------------------------------------------------------------ */
+
+/* A request of a place that is to become a sample. */
+typedef struct request {
+  hak_site_t *site;
+  size_t size, alignment;
+  bool zero;
+  uint64_t mean; /* bytes; the mean distance of samples with which it was picked */
+} request_t;
+
+/* A block that is in the table of samples; NULL if none can be had. */
+static void *take(hak_thread_t *me, hak_heap_t *heap, const request_t *r) {
+  /* Within another request to a heap with a limit nothing is asked for in vain. */
+  if (hak_budget_calls != NULL) return NULL;
+  if (hak_budget_is_forbidden(&heap->store->pool.budget)) return NULL;
+  hak_heap_t *samples = hak_samples_heap(heap);
+  if (samples == NULL || !hak_samples_prepare(hak_lifecycle_os())) return NULL;
+  uint32_t origin = hak_api_origin(r->site);
+  void *block = hak_samples_alloc(me, samples, r->size, r->alignment, r->zero);
+  if (block == NULL) return NULL;
+  if (hak_sample_add(origin, block, r->size, r->mean, hak_heap_id(samples))) return block;
+  hak_free(block);
+  return NULL;
+}
+
+/* The same. A sample that cannot be had is no failure. */
+static HAK_SLOW void *take_sample(hak_heap_t *heap, const request_t *r) {
+  int saved = errno;
+  void *block = take(hak_thread_self, heap, r);
+  errno = saved;
+  return block;
+}
+
+/* The request was picked, but its block lies where nobody sees it being freed. */
+static HAK_SLOW void *count_only(const request_t *r, void *block) {
+  hak_sample_count(hak_api_origin(r->site), r->size, r->mean);
+  return block;
+}
+
+/* Counts bytes of an allocation by a place; the mean distance of samples if it is to be
+ * one, else 0. */
+HAK_HOT uint64_t count(hak_thread_t *me, size_t size) {
+  if (HAK_LIKELY((me->way.left -= (int64_t)size) >= 0)) return 0;
+  return hak_sample_due(&me->way, me->code);
+}
+
+void *hak_api_grown_at(void *block, size_t size, size_t growth, size_t alignment,
+                       unsigned flags, hak_site_t *site) {
+  hak_thread_t *me = hak_thread_self;
+  bool may =
+      me->kind == HAK_THREAD_ATTACHED && (flags & (HAK_NO_GROW | HAK_NO_MOVE)) == 0;
+  uint64_t mean = may ? count(me, growth) : 0;
+  if (HAK_LIKELY(mean == 0)) return block;
+  hak_heap_t *heap = hak_heap_of_extent(hak_locate((uintptr_t)block).extent);
+  request_t request = {site, size, alignment, (flags & HAK_ZERO) != 0, mean};
+  void *sample =
+      heap == NULL || hak_heap_is_samples(heap) ? NULL : take_sample(heap, &request);
+  if (sample == NULL) return count_only(&request, block);
+  memcpy(sample, block, size);
+  hak_free(block);
+  return sample;
+}
 
 void *hak_api_alloc_at(hak_heap_t *heap, size_t size, size_t alignment, unsigned flags,
                        hak_site_t *site) {
+  if (site == NULL || size > PTRDIFF_MAX || (flags & HAK_NO_GROW) != 0) {
+    return hak_api_alloc(heap, size, alignment, flags);
+  }
+  hak_thread_t *me = hak_thread_self;
+  bool attached = me->kind == HAK_THREAD_ATTACHED;
+  size_t bytes = size == 0 ? 1 : size;
+  uint64_t mean = attached ? count(me, bytes) : 0;
+  request_t request = {site, bytes, alignment, (flags & HAK_ZERO) != 0, mean};
+  if (HAK_UNLIKELY(mean != 0)) {
+    void *block = take_sample(heap == NULL ? hak_heap_get_default() : heap, &request);
+    if (block != NULL) return block;
+  }
   void *block = hak_api_alloc(heap, size, alignment, flags);
-  if (block != NULL) hak_site_hit(site);
-  return block;
+  if (HAK_UNLIKELY(block == NULL)) return NULL;
+  (void)hak_api_origin(site);
+  if (HAK_UNLIKELY(mean != 0)) return count_only(&request, block);
+  if (HAK_LIKELY(attached)) return block;
+  return hak_api_grown_at(block, bytes, bytes, alignment, flags, site);
 }
 
-HAK_ENTRY void *hak_alloc_at(size_t size, hak_site_t *site) {
+/* --- hak_alloc_at ------------------------------------------------------------------- */
+
+/* The way has run out with this block. */
+static HAK_SLOW void *at_due(size_t size, hak_site_t *site, void *block) {
+  hak_thread_t *me = hak_thread_self;
+  uint64_t mean = hak_sample_due(&me->way, me->code);
+  if (mean == 0) return block;
+  request_t request = {.site = site, .size = size, .mean = mean};
+  void *sample = take_sample(hak_heap_get_default(), &request);
+  if (sample == NULL) return count_only(&request, block);
+  hak_free(block);
+  return sample;
+}
+
+/* The block that was taken from a bin counts. */
+HAK_HOT void *at_taken(hak_thread_t *me, size_t size, hak_site_t *site, void *block) {
+  if (HAK_LIKELY((me->way.left -= (int64_t)size) >= 0)) return block;
+  return at_due(size, site, block);
+}
+
+/* A size that is not tiny, an empty bin, or a place that allocates for the first time. */
+static HAK_WARM void *at_slow(size_t size, hak_site_t *site) {
+  if (HAK_UNLIKELY(size > HAK_CLASS_MAX)) {
+    return hak_api_alloc_at(NULL, size, 0, 0, site); /* looks before it allocates */
+  }
   void *block = hak_alloc(size);
-  if (block != NULL) hak_site_hit(site);
-  return block;
+  hak_thread_t *me = hak_thread_self;
+  if (block == NULL || site == NULL || me->kind != HAK_THREAD_ATTACHED) return block;
+  (void)hak_api_origin(site);
+  return at_taken(me, size == 0 ? 1 : size, site, block);
+}
+
+/* No block is ready. A call in its last place has hak_alloc_at save no registers. */
+static HAK_WARM void *at_flip(size_t size, hak_site_t *site, hak_bin_t *bin) {
+  hak_thread_t *me = hak_thread_self;
+  void *block;
+  if (HAK_UNLIKELY(hak_bin_flip_fails(&me->key, bin, &block))) return at_slow(size, site);
+  return at_taken(me, size, site, block);
+}
+
+/* Fast when the bin has a block ready to which the place's route leads. A place that has
+ * no origin yet has a route to bins that are always empty, as have all threads without a
+ * state; and of such a thread the way is never looked at. */
+HAK_ENTRY void *hak_alloc_at(size_t size, hak_site_t *site) {
+  size_t step = (size - 1) >> 3;
+  HAK_OPAQUE(step);
+  if (HAK_UNLIKELY(step >= HAK_TINY_STEPS || site == NULL)) return at_slow(size, site);
+  hak_thread_t *me = hak_thread_self;
+  int64_t route = (int16_t)hak_load_relaxed(&hak_origin_routes[hak_origin_word(site)]);
+  char *base = read_route(me, route);
+  hak_bin_t *bin = (hak_bin_t *)(void *)(base + hak_bin_offset_of_step[step]);
+  void *block;
+  if (HAK_UNLIKELY(hak_link_pop_fails(&me->key, &bin->ready, &block))) {
+    return at_flip(size, site, bin);
+  }
+  return at_taken(me, size, site, block);
 }
 
 uint64_t hak_site_count(const hak_site_t *site) {
-  return site == NULL ? 0 : hak_load_relaxed((hak_atomic_u64_t *)&site->reserved[0]);
+  uint32_t origin = hak_origin_of(site);
+  if (origin == HAK_ORIGIN_NONE) return 0;
+  double blocks = hak_origin_read(origin).sums.blocks;
+  return blocks < 1 ? 1 : (uint64_t)(blocks + 0.5);
 }

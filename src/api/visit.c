@@ -306,12 +306,12 @@ static int visit_heap(visit_t *v, hak_heap_t *heap) {
   return 0;
 }
 
-/* What released heaps below a heap have is its own. */
+/* What heaps without a handle below a heap have is its own. */
 static int visit_orphans(visit_t *v, hak_heap_t *heap) {
   int error = 0;
   for (uint32_t i = 0; i < hak_heaps_made() && v->go_on && error == 0; i++) {
     hak_heap_t *orphan = hak_heap_at(i);
-    if (orphan != NULL && hak_heap_is_orphan(orphan) &&
+    if (orphan != NULL && hak_heap_is_anothers(orphan) &&
         hak_heap_owner(orphan) == hak_heap_handle(heap)) {
       error = visit_heap(v, orphan);
     }

@@ -44,6 +44,7 @@ typedef enum hak_rank {
   HAK_RANK_REGIONS,         /* free SuperSlabs of the process */
   HAK_RANK_MAPPINGS,        /* mappings of their own that are kept for reuse */
   HAK_RANK_MAGAZINES,       /* empty magazines */
+  HAK_RANK_ORIGINS,         /* places of the program, and samples */
   HAK_RANK_UNRELEASED,      /* ranges that the OS would not take back */
   HAK_RANK_META,            /* records of the library itself */
   HAK_RANK_CALLEES          /* functions of the program's, while they are set */

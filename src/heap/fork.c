@@ -13,6 +13,7 @@
 #include "heap/teardown.h"
 #include "heap/thread_state.h"
 #include "heap/threads.h"
+#include "learn/origin.h"
 #include "os/reservation.h"
 #include "pages/external_range.h"
 #include "pages/mapping.h"
@@ -86,6 +87,7 @@ static void each_late_lock(void (*act)(hak_lock_t *)) {
   act(&hak_regions.lock);
   act(hak_mappings_lock());
   act(hak_magazines_lock());
+  act(hak_origins_lock());
   act(hak_os_unreleased_lock());
   act(hak_meta_lock());
   act(hak_callees_lock());

@@ -1,6 +1,6 @@
 /* fork.h - the library across fork.
  *
- * Depends on: base, external, os, pages, superslab, tiny, fork_caches, give_up,
+ * Depends on: base, external, learn, os, pages, superslab, tiny, fork_caches, give_up,
  * hole_sweep, own_os, phase, stay, teardown, thread_state, threads.
  * Used by: lifecycle, api.
  *

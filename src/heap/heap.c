@@ -39,6 +39,16 @@ void hak_heap_rename(hak_heap_t *heap, const char *name) {
   hak_store_release(&heap->name_at, at);
 }
 
+/* From here on the heap is one without a handle. */
+static void begin_samples(hak_heap_t *heap, hak_heap_t *parent) {
+  hak_lock_acquire(hak_heaps_lock());
+  parent->children--;
+  parent->orphans++;
+  /* Release: publishes the record to hak_heap_is_used. */
+  hak_store_release(&heap->released, HAK_HEAP_SAMPLES);
+  hak_lock_release(hak_heaps_lock());
+}
+
 hak_heap_t *hak_heap_make(const hak_os_t *os, const hak_heap_plan_t *plan) {
   hak_heap_t *parent = plan->parent;
   hak_heap_t *heap = hak_heap_record_get(os, geometry);
@@ -69,8 +79,12 @@ hak_heap_t *hak_heap_make(const hak_os_t *os, const hak_heap_plan_t *plan) {
   hak_store_relaxed(&heap->external, plan->external);
   hak_store_relaxed(&heap->external_region, plan->external_region);
   if (plan->external != NULL) hak_external_set_heap(plan->external, (void *)handle);
-  /* Release: publishes the record to whoever is given the handle. */
-  hak_store_release(&heap->handle, (hak_heap_t *)handle);
+  if (plan->is_samples) {
+    begin_samples(heap, parent);
+  } else {
+    /* Release: publishes the record to whoever is given the handle. */
+    hak_store_release(&heap->handle, (hak_heap_t *)handle);
+  }
   return heap;
 }
 
@@ -151,6 +165,38 @@ int hak_heap_release_handle(hak_heap_t *heap, hak_heap_t *handle) {
   return retire(heap, handle, true);
 }
 
+/* Stands in `samples` of a heap while a thread makes its heap of samples. */
+#define MAKING ((hak_heap_t *)1)
+
+hak_heap_t *hak_heap_samples(hak_heap_t *heap) {
+  /* Acquire: pairs with hak_heap_set_samples. */
+  hak_heap_t *samples = hak_load_acquire(&heap->samples);
+  return samples == MAKING ? NULL : samples;
+}
+
+bool hak_heap_begin_samples(hak_heap_t *heap) {
+  hak_heap_t *none = NULL;
+  return hak_cas_relaxed(&heap->samples, &none, MAKING);
+}
+
+void hak_heap_set_samples(hak_heap_t *heap, hak_heap_t *samples) {
+  /* Release: publishes the record to hak_heap_samples. */
+  hak_store_release(&heap->samples, samples);
+}
+
+void hak_heap_forget_maker(hak_heap_t *heap) {
+  if (hak_load_relaxed(&heap->samples) == MAKING) hak_store_relaxed(&heap->samples, NULL);
+}
+
+hak_heap_t *hak_heap_release_samples(hak_heap_t *heap) {
+  hak_lock_acquire(hak_heaps_lock());
+  hak_heap_t *samples = hak_heap_samples(heap);
+  hak_store_relaxed(&heap->samples, NULL);
+  if (samples != NULL) hak_store_relaxed(&samples->released, HAK_HEAP_ORPHAN);
+  hak_lock_release(hak_heaps_lock());
+  return samples;
+}
+
 bool hak_heap_has_orphans(hak_heap_t *heap) {
   hak_lock_acquire(hak_heaps_lock());
   bool has = heap->orphans > 0;
@@ -160,8 +206,10 @@ bool hak_heap_has_orphans(hak_heap_t *heap) {
 
 bool hak_heap_claim_orphan_of(hak_heap_t *heap, const hak_heap_t *parent) {
   hak_lock_acquire(hak_heaps_lock());
-  bool ok = hak_load_relaxed(&heap->released) == HAK_HEAP_ORPHAN &&
-            (parent == NULL || hak_heap_above(heap) == parent);
+  uint32_t released = hak_load_relaxed(&heap->released);
+  bool below = parent != NULL && hak_heap_above(heap) == parent;
+  bool ok = (released == HAK_HEAP_ORPHAN && (parent == NULL || below)) ||
+            (released == HAK_HEAP_SAMPLES && below);
   if (ok) hak_store_relaxed(&heap->released, HAK_HEAP_ENDING);
   hak_lock_release(hak_heaps_lock());
   return ok;
@@ -198,6 +246,9 @@ void hak_heap_put_record(hak_heap_t *heap) {
       parent->orphans--;
     } else {
       parent->children--;
+    }
+    if (hak_load_relaxed(&parent->samples) == heap) {
+      hak_store_relaxed(&parent->samples, NULL);
     }
   }
   hak_store_relaxed(&heap->released, 0);

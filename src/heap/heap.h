@@ -19,14 +19,25 @@ HAK_HOT hak_heap_t *hak_heap_handle(hak_heap_t *heap) {
 /* A heap lives there, or what is left of a released one. Stays so under its lease. */
 HAK_HOT bool hak_heap_is_used(hak_heap_t *heap) {
   /* Acquire: pairs with hak_heap_make; its fields are seen. */
-  return hak_load_acquire(&heap->handle) != NULL ||
-         hak_load_relaxed(&heap->released) == HAK_HEAP_ORPHAN;
+  if (hak_load_acquire(&heap->handle) != NULL) return true;
+  /* Acquire: the same of a heap that never has a handle. */
+  uint32_t released = hak_load_acquire(&heap->released);
+  return released == HAK_HEAP_ORPHAN || released == HAK_HEAP_SAMPLES;
 }
 /* The heap that it is part of, or NULL. */
 HAK_HOT hak_heap_t *hak_heap_above(hak_heap_t *heap) {
   return hak_load_relaxed(&heap->parent);
 }
 HAK_HOT bool hak_heap_is_orphan(hak_heap_t *heap) {
+  uint32_t released = hak_load_relaxed(&heap->released);
+  return HAK_UNLIKELY(released != HAK_HEAP_KEPT) && released != HAK_HEAP_SAMPLES;
+}
+/* Sampled blocks of the heap above it lie there; see samples.h. */
+HAK_HOT bool hak_heap_is_samples(hak_heap_t *heap) {
+  return HAK_UNLIKELY(hak_load_relaxed(&heap->released) == HAK_HEAP_SAMPLES);
+}
+/* The program knows its blocks as those of the nearest heap above that has a handle. */
+HAK_HOT bool hak_heap_is_anothers(hak_heap_t *heap) {
   return HAK_UNLIKELY(hak_load_relaxed(&heap->released) != HAK_HEAP_KEPT);
 }
 /* Of a heap in little memory of the caller's; NULL for others. Such a heap has no slabs,
@@ -57,8 +68,9 @@ HAK_HOT hak_heap_t *hak_heap_of_extent(hak_extent_t *extent) {
   void *id = hak_load_relaxed(&extent->heap);
   return id == NULL ? NULL : hak_heap_record(id);
 }
-/* The handle under which the program knows the owner of the heap's blocks: a
- * released heap's belong to the nearest heap above it that is not. */
+/* The handle under which the program knows the owner of the heap's blocks: those of a
+ * released heap, or one of samples, belong to the nearest heap above it that is neither.
+ */
 hak_heap_t *hak_heap_owner(hak_heap_t *heap);
 /* The heap that is charged what this one is, or NULL. Memory of the caller's is charged
  * to nobody: above a heap that has such memory come those that are charged for the heaps
@@ -94,6 +106,7 @@ typedef struct hak_heap_plan {
   uint32_t state_bytes; /* of a serial heap's state; or 0 */
   int32_t huge_pages;   /* HAK_HUGE_* */
   bool is_small;        /* it will have little memory; see hak_store_class */
+  bool is_samples;      /* it gets no handle; see samples.h */
 } hak_heap_plan_t;
 
 /* NULL if memory is short. */
@@ -124,9 +137,21 @@ int hak_heap_retire_handle(hak_heap_t *heap, hak_heap_t *handle);
 bool hak_heap_may_retire(hak_heap_t *heap, hak_heap_t *handle);
 /* The same, but the heap is an orphan from then on. */
 int hak_heap_release_handle(hak_heap_t *heap, hak_heap_t *handle);
+/* A heap's heap of samples; NULL: there is none, or it is being made. */
+hak_heap_t *hak_heap_samples(hak_heap_t *heap);
+/* From here on the caller makes it, and sets it, or NULL if it could not; false if there
+ * is one, or another thread makes it. */
+bool hak_heap_begin_samples(hak_heap_t *heap);
+void hak_heap_set_samples(hak_heap_t *heap, hak_heap_t *samples);
+/* In the child of a fork: nobody is making one. */
+void hak_heap_forget_maker(hak_heap_t *heap);
+/* Of a released heap: that of its samples, if it has one, is an orphan from here on. It
+ * or NULL. */
+hak_heap_t *hak_heap_release_samples(hak_heap_t *heap);
+/* Heaps without a handle lie below it. */
 bool hak_heap_has_orphans(hak_heap_t *heap);
-/* From here on an orphan of `parent` (NULL: of any) is the caller's to end; false if it
- * is none, or another thread's. */
+/* From here on an orphan of `parent` (NULL: of any), or what has its samples, is the
+ * caller's to end; false if it is none, or another thread's. */
 bool hak_heap_claim_orphan_of(hak_heap_t *heap, const hak_heap_t *parent);
 /* The heap is an orphan again, if it was claimed as one. */
 void hak_heap_unclaim_orphan(hak_heap_t *heap);

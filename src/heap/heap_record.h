@@ -30,7 +30,9 @@
 typedef enum hak_heap_release {
   HAK_HEAP_KEPT = 0, /* not released */
   HAK_HEAP_ORPHAN,   /* its handle is gone, its blocks are the parent's */
-  HAK_HEAP_ENDING    /* an orphan that somebody is at the end of */
+  HAK_HEAP_ENDING,   /* an orphan that somebody is at the end of */
+  HAK_HEAP_SAMPLES   /* it never had a handle: sampled blocks of the parent's lie in it,
+                        until the parent ends, or is released, and then it is an orphan */
 } hak_heap_release_t;
 
 /* See kind.h. */
@@ -57,9 +59,10 @@ struct hak_heap {
   hak_atomic_u32_t
       caches;        /* [any] threads that have a thread cache of it, or have pinned it */
   hak_lease_t lease; /* [any] see hak_heap_lease */
-  _Atomic(hak_heap_t *) parent; /* or NULL; [const] while the heap is live */
-  uint32_t children, orphans;   /* [lock: heaps] live and released heaps below it */
-  hak_heap_t *next_unused;      /* [lock: heaps] */
+  _Atomic(hak_heap_t *) parent;  /* or NULL; [const] while the heap is live */
+  uint32_t children, orphans;    /* [lock: heaps] live and released heaps below it */
+  _Atomic(hak_heap_t *) samples; /* [any] see samples.h; or NULL */
+  hak_heap_t *next_unused;       /* [lock: heaps] */
   _Atomic(hak_external_heap_t *)
       external; /* all its blocks are there; NULL; [const] while live */
   _Atomic(hak_external_region_t *)

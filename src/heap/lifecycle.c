@@ -15,6 +15,7 @@
 #include "heap/serial.h"
 #include "heap/thread_end.h"
 #include "heap/threads.h"
+#include "learn/sample.h"
 #include "os/reservation.h"
 #include "pages/external_range.h"
 #include "pages/mapping.h"
@@ -42,6 +43,8 @@ static void stop_all(void) {
   hak_threads_stop();
   hak_cache_indices_stop();
   hak_magazines_stop();
+  hak_samples_stop();
+  hak_origins_stop();
   hak_own_os_stop();
   hak_serials_stop();
   hak_heaps_stop();

@@ -1,6 +1,6 @@
 /* lifecycle.h - start and shutdown of the library.
  *
- * Depends on: base, external, os, pages, superslab, tiny, cache_index, fork, heap,
+ * Depends on: base, external, learn, os, pages, superslab, tiny, cache_index, fork, heap,
  * hole_sweep, own_os, phase, serial, stay, thread_end, threads.
  * Used by: maintenance, thread, api.
  *

@@ -105,7 +105,9 @@ int hak_teardown_release(hak_thread_t *me, hak_heap_t *handle) {
   hak_heap_t *heap = hak_heap_record(handle);
   int error = hak_heap_release_handle(heap, handle);
   if (error != 0) return error;
+  hak_heap_t *samples = hak_heap_release_samples(heap);
   hak_kind_release(me, heap);
+  if (samples != NULL) hak_teardown_orphan(me, samples);
   hak_teardown_unpin(me, heap);
   return 0;
 }
@@ -137,6 +139,7 @@ void hak_teardown_finish(hak_thread_t *me) {
   for (uint32_t i = 0; i < hak_heaps_made(); i++) {
     hak_heap_t *heap = hak_heap_at(i);
     if (heap == NULL) continue;
+    hak_heap_forget_maker(heap);
     if (hak_load_relaxed(&heap->resetting) != 0) hak_kind_clear(me, heap, false);
     hak_store_relaxed(&heap->resetting, 0);
   }

@@ -90,6 +90,7 @@ void hak_thread_state_reset(hak_thread_t *thread) {
   thread->deferred.error = 0;
   thread->to_report = 0;
   thread->no_grow = 0;
+  thread->way = (hak_sample_way_t){.left = 0};
   thread->mask = thread->code;
   thread->unowned.head = HAK_LINK_END;
   hak_store_relaxed(&thread->unowned.room, 0);

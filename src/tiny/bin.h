@@ -1,7 +1,7 @@
 /* bin.h - what one thread keeps: its bins, what it holds, and the two hot
  * functions.
  *
- * Depends on: pages, central, counters, link, lookup_cache, size_classes.
+ * Depends on: learn, pages, central, counters, link, lookup_cache, size_classes.
  * Used by: tiny, heap, api.
  *
  * A free pushes its block onto a list that the registry names. The entry of a
@@ -33,6 +33,7 @@
 #ifndef HAK_TINY_BIN_H
 #define HAK_TINY_BIN_H
 
+#include "learn/chance.h"
 #include "pages/registry.h"
 #include "tiny/central.h"
 #include "tiny/link.h"
@@ -179,6 +180,7 @@ typedef struct hak_thread {
   uint32_t to_empty;       /* classes of which the blocks that are kept are to go home */
   uint32_t emptied;        /* the class whose turn is next */
   uint64_t grown;          /* bytes that bins may keep beyond their least capacity */
+  hak_sample_way_t way;    /* to the next block that is sampled */
   uint32_t no_grow;        /* 1: this allocation may not take memory from the OS */
   uint32_t in_parts;       /* 1: the bins are being emptied a part at a time */
   uint32_t to_report;      /* 1: `deferred` is set, or the state is the shared one */

@@ -45,6 +45,7 @@ void names__that_are_long_are_cut(void **) {
 
 void allocators__count_for_the_type(void **) {
   hak::heap heap;
+  hak_option_set(HAK_OPTION_SAMPLE_BYTES, 1); /* counts are exact */
   std::uint64_t before = count_of<here>();
   {
     std::vector<here, hak::allocator<here>> a(10);
@@ -72,6 +73,7 @@ void sites__calls_may_name_the_namespace(void **) {
 void resource__counts_for_the_record_that_it_was_given(void **) {
 #if HAK_HAS_MEMORY_RESOURCE
   HAK_SITE(records);
+  hak_option_set(HAK_OPTION_SAMPLE_BYTES, 1);
   hak::heap heap;
   hak::memory_resource named(heap, &records), other(heap);
   CHECK(named == other);

@@ -2,7 +2,7 @@
 # layers.sh ROOT - a file of the library includes its own folder and folders to
 # its left only, and says so with the folder's name:
 #
-#   base <- os <- pages <- superslab <- external <- {tiny, pool} <- heap <- api
+#   base <- os <- pages <- {superslab, learn} <- external <- {tiny, pool} <- heap <- api
 #
 # The public header and the system's may be included everywhere.
 #
@@ -20,7 +20,7 @@
 # HAKMEM_CHECKED="tiny pool" in the environment checks these folders instead.
 set -eu
 root=$1
-checked=${HAKMEM_CHECKED:-base os pages superslab external tiny pool heap api}
+checked=${HAKMEM_CHECKED:-base os pages learn superslab external tiny pool heap api}
 HAKMEM_ROOT=$root
 . "$(dirname -- "$0")/../../tools/source-files.sh"
 
@@ -40,7 +40,7 @@ printf '%s\n' "$files" | {
       BEGIN {
         rank["base"] = 1; rank["os"] = 2; rank["pages"] = 3; rank["superslab"] = 4
         rank["external"] = 5; rank["tiny"] = 6; rank["pool"] = 6; rank["heap"] = 7
-        rank["api"] = 8
+        rank["api"] = 8; rank["learn"] = 4
         n = split(file, part, "/")
         own = part[2]
         if (n != 3 || !(own in rank)) fail("is not in a folder of a layer")
@@ -61,7 +61,7 @@ printf '%s\n' "$files" | {
           }
         } else if (line ~ /^</) {
           split(line, angle, /[<>]/)
-          if (angle[2] ~ /^(base|os|pages|superslab|external|tiny|pool|heap|api)\//) {
+          if (angle[2] ~ /^(base|os|pages|learn|superslab|external|tiny|pool|heap|api)\//) {
             fail("<" angle[2] "> belongs in quotes")
           }
         } else {

@@ -64,7 +64,7 @@ enum {
 static void at__each_function_counts_for_its_record(void **state) {
   (void)state;
   for (int how = 0; how < WAYS; how++) {
-    hak_site_t site = {.file = "here", .line = 1};
+    hak_site_t site = {.file = "here", .line = 1 + (uint32_t)how};
     for (int i = 0; i < 10; i++) {
       void *block = make(how, 100, &site);
       CHECK(block != NULL && hak_usable_size(block) >= 100);
@@ -83,7 +83,7 @@ static void at__each_function_counts_in_heaps_of_each_kind(void **state) {
   for (size_t h = 0; h < TEST_COUNT(heaps); h++) {
     hak_heap_t *heap = heaps[h] == NULL ? hak_heap_default() : heaps[h];
     for (int how = 0; how < WAYS_IN; how++) {
-      hak_site_t site = {.file = "here", .line = 2};
+      hak_site_t site = {.file = "here", .line = 100 + (uint32_t)(h * WAYS_IN) + how};
       for (size_t size = 1; size < 100000; size = size * 10 + 1) {
         void *block = make_in(heaps[h], how, size, &site);
         CHECK(block != NULL && hak_heap_of(block) == heap);
@@ -207,10 +207,21 @@ static void sites__a_function_as_a_value_is_the_one_without(void **state) {
   hak_free(block);
 }
 
-TEST_MAIN(T(at__each_function_counts_for_its_record),
-          T(at__each_function_counts_in_heaps_of_each_kind),
+/* Each block is sampled, so that counts are exact. */
+static int exact_setup(void **state) {
+  (void)state;
+  return hak_option_set(HAK_OPTION_SAMPLE_BYTES, 1);
+}
+static int exact_teardown(void **state) {
+  (void)state;
+  return hak_option_set(HAK_OPTION_SAMPLE_BYTES, 262144);
+}
+#define E(function) cmocka_unit_test_setup_teardown(function, exact_setup, exact_teardown)
+
+TEST_MAIN(E(at__each_function_counts_for_its_record),
+          E(at__each_function_counts_in_heaps_of_each_kind),
           T(at__a_null_record_is_the_function_without),
-          T(at__a_block_that_stays_is_no_new_one),
+          E(at__a_block_that_stays_is_no_new_one),
           T(at__errors_are_those_of_the_functions_without),
           T(sites__calls_work_as_without),
           T(sites__a_wrapper_is_told_the_line_that_calls_it),

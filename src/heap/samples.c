@@ -1,0 +1,75 @@
+#include "heap/samples.h"
+
+#include <string.h>
+
+#include "base/report.h"
+#include "heap/pressure.h"
+#include "heap/thread.h"
+#include "pages/registry.h"
+#include "pool/large.h"
+#include "superslab/locate.h"
+#include "superslab/pool_prefault.h"
+#include "tiny/refill.h"
+
+static bool is_sampled(hak_heap_t *heap) {
+  const hak_shared_pool_t *pool = &heap->store->pool;
+  return !hak_heap_is_enclosed(heap) && !hak_heap_is_anothers(heap) &&
+         pool->os == hak_registry_os();
+}
+
+static HAK_SLOW hak_heap_t *make(hak_heap_t *heap) {
+  if (!is_sampled(heap) || !hak_heap_begin_samples(heap)) return NULL;
+  hak_heap_plan_t plan = {.parent = heap,
+                          .huge_pages = heap->store->pool.huge_pages,
+                          .is_small = heap->store->coarse,
+                          .is_samples = true};
+  hak_heap_t *samples = hak_heap_make(hak_registry_os(), &plan);
+  if (samples != NULL && hak_pool_keeps_some(&heap->store->pool)) {
+    hak_pool_keep_all(&samples->store->pool);
+  }
+  hak_heap_set_samples(heap, samples);
+  return samples;
+}
+
+hak_heap_t *hak_samples_heap(hak_heap_t *heap) {
+  hak_heap_t *samples = hak_heap_samples(heap);
+  return samples != NULL ? samples : make(heap);
+}
+
+/* --- blocks ------------------------------------------------------------------------- */
+
+static void *alloc_large(hak_thread_t *me, hak_shared_pool_t *pool, size_t size,
+                         size_t alignment, bool zero) {
+  bool zeroed;
+  if (alignment < HAK_SLAB_SIZE) alignment = HAK_SLAB_SIZE;
+  void *block = hak_large_alloc(pool, size, alignment, false, &zeroed);
+  if (block == NULL) return NULL;
+  hak_thread_count_large(me, 1, (int64_t)hak_large_good_size(pool->os, size));
+  if (zero && !zeroed) {
+    hak_place_t place = hak_locate((uintptr_t)block);
+    memset(block, 0, hak_large_usable(&place));
+  }
+  return block;
+}
+
+static void *alloc(hak_thread_t *me, hak_store_t *store, size_t size, size_t alignment,
+                   bool zero) {
+  uint32_t cls = HAK_CLASSES;
+  if (size <= HAK_CLASS_MAX) {
+    cls = alignment <= 8 ? hak_class_of(size) : hak_class_of_aligned(size, alignment);
+    if (store->coarse) cls = hak_class_coarse(cls);
+  }
+  if (cls >= HAK_CLASSES) return alloc_large(me, &store->pool, size, alignment, zero);
+  void *block = hak_refill_one(me, store, cls, 0);
+  if (zero && block != NULL) memset(block, 0, hak_class_size(cls));
+  return block;
+}
+
+void *hak_samples_alloc(hak_thread_t *me, hak_heap_t *samples, size_t size,
+                        size_t alignment, bool zero) {
+  hak_store_relaxed(&me->busy, 1);
+  void *block = alloc(me, samples->store, size, alignment, zero);
+  hak_thread_leave(me, HAK_IN_ALLOC);
+  hak_pressure_soft(samples);
+  return block;
+}

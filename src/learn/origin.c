@@ -1,0 +1,128 @@
+#include "learn/origin.h"
+
+#include <string.h>
+
+enum {
+  CHUNK = 64, /* origins that are made room for at once */
+  CHUNKS = HAK_ORIGINS / CHUNK
+};
+
+/* Guards which origins there are, what is known of them, and the table of samples. */
+static hak_lock_t lock = HAK_LOCK_INIT(HAK_RANK_ORIGINS);
+static _Atomic(hak_origin_t *) chunks[CHUNKS];        /* [any] set once, under the lock */
+static hak_atomic_u32_t made = HAK_ORIGIN_OTHERS + 1; /* [lock] numbers */
+static hak_origin_t others = {.file = "(other places)"};
+/* [any] Odd, so that it is not what a new site has; counts starts. */
+static hak_atomic_u32_t epoch = 1;
+
+hak_atomic_u16_t hak_origin_routes[HAK_ORIGINS];
+
+hak_lock_t *hak_origins_lock(void) { return &lock; }
+
+static hak_atomic_u64_t *word(const hak_site_t *site, unsigned i) {
+  return (hak_atomic_u64_t *)(uintptr_t)&site->reserved[i];
+}
+
+uint32_t hak_origin_of(const hak_site_t *site) {
+  if (site == NULL) return HAK_ORIGIN_NONE;
+  /* Acquire: pairs with hak_origin_make; the number is of this start. */
+  if (hak_load_acquire(word(site, 1)) != hak_load_relaxed(&epoch)) return HAK_ORIGIN_NONE;
+  return (uint32_t)hak_origin_word(site);
+}
+
+hak_origin_t *hak_origin_at(uint32_t number) {
+  if (number == HAK_ORIGIN_OTHERS) return &others;
+  /* Acquire: pairs with make_room; the zeroes are seen. */
+  hak_origin_t *chunk = hak_load_acquire(&chunks[number / CHUNK]);
+  return &chunk[number % CHUNK];
+}
+
+uint32_t hak_origins_made(void) {
+  /* Acquire: pairs with add_locked; the record is seen. */
+  return hak_load_acquire(&made);
+}
+
+/* --- making one --------------------------------------------------------------------- */
+
+/* Sees to it that there is a record for the next number, if there is such a number and
+ * memory. */
+static void make_room(const hak_os_t *os) {
+  uint32_t next = hak_load_relaxed(&made);
+  if (next >= HAK_ORIGINS || hak_load_relaxed(&chunks[next / CHUNK]) != NULL) return;
+  hak_origin_t *chunk = hak_meta_alloc(os, CHUNK * sizeof *chunk, HAK_CACHE_LINE);
+  if (chunk == NULL) return;
+  hak_lock_acquire(&lock);
+  /* Of two threads that come at once one has got memory in vain; it stays unused. */
+  /* Release: publishes the zeroes to hak_origin_at. */
+  if (hak_load_relaxed(&chunks[next / CHUNK]) == NULL) {
+    hak_store_release(&chunks[next / CHUNK], chunk);
+  }
+  hak_lock_release(&lock);
+}
+
+/* The last characters of a text, as many as there is room for. */
+static void copy_end(char *to, size_t room, const char *text) {
+  size_t length = strlen(text), most = room - 1;
+  if (length > most) text += length - most;
+  strncpy(to, text, most);
+}
+
+static bool is_of(const hak_origin_t *origin, const hak_site_t *site) {
+  hak_origin_t other = {.line = 0};
+  copy_end(other.file, sizeof other.file, site->file == NULL ? "" : site->file);
+  return origin->site == site && origin->line == site->line &&
+         strcmp(origin->file, other.file) == 0;
+}
+
+/* The number of a site that was there before; O(origins), once for each site. */
+static uint32_t find_locked(const hak_site_t *site) {
+  hak_lock_assert_held(&lock);
+  uint32_t count = hak_load_relaxed(&made);
+  for (uint32_t i = HAK_ORIGIN_OTHERS + 1; i < count; i++) {
+    if (hak_origin_at(i)->site == site && is_of(hak_origin_at(i), site)) return i;
+  }
+  return HAK_ORIGIN_NONE;
+}
+
+static uint32_t add_locked(const hak_site_t *site, uint16_t route) {
+  hak_lock_assert_held(&lock);
+  uint32_t number = hak_load_relaxed(&made);
+  if (number >= HAK_ORIGINS || hak_load_relaxed(&chunks[number / CHUNK]) == NULL) {
+    hak_store_relaxed(&hak_origin_routes[HAK_ORIGIN_OTHERS], route);
+    return HAK_ORIGIN_OTHERS;
+  }
+  hak_origin_t *origin = hak_origin_at(number);
+  origin->site = site;
+  origin->line = site->line;
+  if (site->file != NULL) copy_end(origin->file, sizeof origin->file, site->file);
+  if (site->name != NULL) strncpy(origin->name, site->name, sizeof origin->name - 1);
+  hak_store_relaxed(&hak_origin_routes[number], route);
+  /* Release: publishes the record to hak_origins_made. */
+  hak_store_release(&made, number + 1);
+  return number;
+}
+
+uint32_t hak_origin_make(const hak_os_t *os, hak_site_t *site, uint16_t route) {
+  uint32_t number = hak_origin_of(site);
+  if (number != HAK_ORIGIN_NONE || site == NULL) return number;
+  make_room(os);
+  hak_lock_acquire(&lock);
+  number = hak_origin_of(site); /* another thread may have been first */
+  if (number == HAK_ORIGIN_NONE) number = find_locked(site);
+  if (number == HAK_ORIGIN_NONE) number = add_locked(site, route);
+  hak_store_relaxed(word(site, 0), number);
+  /* Release: publishes the number to hak_origin_of. */
+  hak_store_release(word(site, 1), hak_load_relaxed(&epoch));
+  hak_lock_release(&lock);
+  return number;
+}
+
+/* Sites keep their numbers, whose routes lead into the slow path from here on; there they
+ * are found to be of an earlier start. */
+void hak_origins_stop(void) {
+  for (uint32_t i = 0; i < HAK_ORIGINS; i++) hak_store_relaxed(&hak_origin_routes[i], 0);
+  for (uint32_t i = 0; i < CHUNKS; i++) hak_store_relaxed(&chunks[i], NULL);
+  hak_store_relaxed(&made, HAK_ORIGIN_OTHERS + 1);
+  memset(&others.sums, 0, sizeof others.sums);
+  hak_add_relaxed(&epoch, 2);
+}

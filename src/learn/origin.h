@@ -1,0 +1,82 @@
+/* origin.h - the places in the program that allocate, as the library knows them.
+ *
+ * Depends on: base, pages.   Used by: sample, heap, api.
+ *
+ * A place in the program has a static record of the program's, a hak_site_t. The library
+ * keeps what it knows of the place in a record of its own, an origin, since the object
+ * that has the static record may be unloaded at any time: the library reads it only in
+ * calls that were given it, and keeps copies of its texts. Of the site's words the first
+ * is the origin's number, the second says which start of the library gave the number.
+ *
+ * The number of no origin is 0, as in a new site. Each origin has a route: where in a
+ * thread's state the distance to the bins lies that serve it, counted from the entry of
+ * bins that are always empty. So the route of no origin, 0, leads into the slow path, and
+ * hak_alloc_at needs no branch to find out.
+ *
+ * The first places, about HAK_ORIGINS, have an origin each; all others share one, and so
+ * does a place for which there was no memory when it first allocated. Records stay until
+ * shutdown. A place of an object that is loaded again at the same address is the same
+ * one.
+ *
+ * Access: see base/lock.h; [lock] is the lock of this module.
+ */
+#ifndef HAK_LEARN_ORIGIN_H
+#define HAK_LEARN_ORIGIN_H
+
+#include "base/lock.h"
+#include "base/public.h"
+#include "pages/meta.h"
+
+#define HAK_ORIGINS 4096
+#define HAK_ORIGIN_NONE 0u
+/* Of all places that have no origin of their own. */
+#define HAK_ORIGIN_OTHERS 1u
+
+/* What is known of a place. Sums over samples: each has no bias, and a standard deviation
+ * of about the square root of (mean distance of samples * the sum of bytes). */
+typedef struct hak_origin_sums {
+  double blocks, bytes;                              /* allocated so far */
+  double live_blocks, live_bytes;                    /* of them not freed yet */
+  double live_variance;                              /* of live_bytes, in bytes squared */
+  double peak_bytes;                                 /* the largest live_bytes so far */
+  uint64_t samples, live_samples, smallest, largest; /* seen; bytes of a block */
+} hak_origin_sums_t;
+
+typedef struct hak_origin {
+  const hak_site_t *site; /* [const] its address; not to be followed */
+  uint32_t line;          /* [const] */
+  char file[44];          /* [const] the end of it if it is longer */
+  char name[32];          /* [const] the beginning of it; "" if it has none */
+  hak_origin_sums_t sums; /* [lock] */
+} hak_origin_t;
+
+_Static_assert(sizeof(hak_origin_t) <= 200, "bytes for each place of the program");
+
+/* [any] Of each origin, relative to the entry of bins that are always empty. Relaxed: an
+ * old route leads to bins of the same owner. Hidden, so that its address is computed. */
+extern hak_atomic_u16_t hak_origin_routes[HAK_ORIGINS]
+    __attribute__((visibility("hidden")));
+
+/* The origin's number that a site was given, since the start or before; for fast paths,
+ * which need not know. */
+HAK_HOT uint64_t hak_origin_word(const hak_site_t *site) {
+  return hak_load_relaxed((hak_atomic_u64_t *)(uintptr_t)&site->reserved[0]);
+}
+/* The number of the site's origin; HAK_ORIGIN_NONE if it was given none since the start,
+ * or is NULL. */
+uint32_t hak_origin_of(const hak_site_t *site);
+/* The same, but a site that has none is given one, with the route `route`. May call the
+ * OS, once for each site at most: no lock held. */
+uint32_t hak_origin_make(const hak_os_t *os, hak_site_t *site, uint16_t route);
+
+/* The record of an origin's number that is not 0. */
+hak_origin_t *hak_origin_at(uint32_t number);
+/* Numbers in use are below. */
+uint32_t hak_origins_made(void);
+/* Guards the sums, and the table of sample.h. For fork, too. */
+hak_lock_t *hak_origins_lock(void);
+
+/* At shutdown: forgets all origins, whose memory is about to go. */
+void hak_origins_stop(void);
+
+#endif

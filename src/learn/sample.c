@@ -1,0 +1,290 @@
+#include "learn/sample.h"
+
+#include <string.h>
+
+#include "base/bits.h"
+#include "base/option.h"
+
+enum {
+  PLACES = 4096,                   /* of the table, a power of two */
+  SAMPLES_MOST = PLACES / 4 * 3,   /* so that searches stay short */
+  SAMPLES_MANY = SAMPLES_MOST / 2, /* from here on samples become rarer */
+  SAMPLES_STEP = 96,               /* twice as rare with so many more */
+  SAMPLES_FEW = SAMPLES_MANY / 4   /* down to here, and they become more frequent again */
+};
+
+static _Atomic(hak_sample_t *) table;  /* [lock] PLACES, by hash of the block; or NULL */
+static uint32_t live;                  /* [lock] samples in the table */
+static hak_atomic_u32_t doublings;     /* [lock] of the mean distance; read without it */
+static hak_atomic_u64_t samples_clock; /* [lock] bytes; read without it */
+
+/* Bytes after which a thread looks again whether samples are wanted. */
+#define LOOK_AGAIN ((int64_t)1 << 26)
+
+/* --- the way to the next one ----------------------------------------------------------
+ */
+
+uint64_t hak_sample_due(hak_sample_way_t *way, uint64_t seed) {
+  uint64_t mean = (uint64_t)hak_option(SAMPLE_BYTES) << hak_load_relaxed(&doublings);
+  if (mean == 0) {
+    *way = (hak_sample_way_t){.left = LOOK_AGAIN};
+    return 0;
+  }
+  if (mean == 1) {
+    *way = (hak_sample_way_t){.left = 0};
+    return 1;
+  }
+  if (way->random == 0) {
+    /* The first distance begins before this allocation, which is all of the way so far.
+     */
+    way->random = hak_mix64(seed) | 1;
+    way->mean = mean;
+    way->left += hak_chance_distance(&way->random, mean);
+  }
+  if (way->left >= 0) return 0;
+  uint64_t picked_with = way->mean;
+  way->mean = mean;
+  while (way->left < 0) way->left += hak_chance_distance(&way->random, mean);
+  return picked_with;
+}
+
+/* --- the table
+ * -------------------------------------------------------------------------- */
+
+static uint32_t place_of(const void *block) {
+  return (uint32_t)hak_mix64((uintptr_t)block) & (PLACES - 1);
+}
+
+bool hak_samples_prepare(const hak_os_t *os) {
+  /* Relaxed: who uses the table takes the lock. */
+  if (hak_load_relaxed(&table) != NULL) return true;
+  hak_sample_t *memory = hak_meta_alloc(os, PLACES * sizeof *memory, HAK_CACHE_LINE);
+  if (memory == NULL) return false;
+  hak_lock_acquire(hak_origins_lock());
+  /* Of two threads that come at once one has got memory in vain; it stays unused. */
+  if (hak_load_relaxed(&table) == NULL) hak_store_relaxed(&table, memory);
+  hak_lock_release(hak_origins_lock());
+  return true;
+}
+
+/* The place of the block in the table, or the free place that ends the search for it. */
+static hak_sample_t *find_locked(const void *block) {
+  hak_lock_assert_held(hak_origins_lock());
+  hak_sample_t *all = hak_load_relaxed(&table);
+  uint32_t i = place_of(block);
+  while (all[i].block != NULL && all[i].block != block) i = (i + 1) & (PLACES - 1);
+  return &all[i];
+}
+
+/* Frees a place, and moves up those behind it that are found by way of it. */
+static void close_locked(hak_sample_t *at) {
+  hak_lock_assert_held(hak_origins_lock());
+  hak_sample_t *all = hak_load_relaxed(&table);
+  uint32_t hole = (uint32_t)(at - all), i = hole;
+  live--;
+  for (;;) {
+    i = (i + 1) & (PLACES - 1);
+    if (all[i].block == NULL) break;
+    uint32_t from = place_of(all[i].block);
+    /* Its search begins behind the hole. */
+    if (((i - from) & (PLACES - 1)) < ((i - hole) & (PLACES - 1))) continue;
+    all[hole] = all[i];
+    hole = i;
+  }
+  all[hole] = (hak_sample_t){.block = NULL};
+}
+
+/* --- sums
+ * -------------------------------------------------------------------------------- */
+
+double hak_sample_stands_for(const hak_sample_t *sample) {
+  return 1 / hak_chance_of(sample->picked, sample->mean);
+}
+
+/* Adds a sample to the sums of what is live, or takes it out. */
+static void count_live_locked(const hak_sample_t *sample, bool comes) {
+  hak_lock_assert_held(hak_origins_lock());
+  hak_origin_sums_t *sums = &hak_origin_at(sample->origin)->sums;
+  double p = hak_chance_of(sample->picked, sample->mean), sign = comes ? 1 : -1;
+  double bytes = (double)sample->size / p;
+  sums->live_samples += comes ? 1 : UINT64_MAX;
+  if (sums->live_samples == 0) { /* nothing is left of rounding */
+    sums->live_blocks = sums->live_bytes = sums->live_variance = 0;
+    return;
+  }
+  sums->live_blocks += sign / p;
+  sums->live_bytes += sign * bytes;
+  sums->live_variance += sign * bytes * bytes * (1 - p);
+  if (sums->live_bytes > sums->peak_bytes) sums->peak_bytes = sums->live_bytes;
+}
+
+static void count_new_locked(const hak_sample_t *sample) {
+  hak_lock_assert_held(hak_origins_lock());
+  hak_origin_sums_t *sums = &hak_origin_at(sample->origin)->sums;
+  if (sums->samples++ == 0 || sample->size < sums->smallest) {
+    sums->smallest = sample->size;
+  }
+  if (sample->size > sums->largest) sums->largest = sample->size;
+  double blocks = hak_sample_stands_for(sample);
+  sums->blocks += blocks;
+  sums->bytes += blocks * (double)sample->size;
+}
+
+/* --- samples
+ * ------------------------------------------------------------------------------ */
+
+/* Samples become rarer or more frequent with how many there are. */
+static void adapt_locked(void) {
+  hak_lock_assert_held(hak_origins_lock());
+  uint32_t now = hak_load_relaxed(&doublings);
+  if (live > SAMPLES_MANY + now * SAMPLES_STEP) {
+    hak_store_relaxed(&doublings, now + 1);
+  } else if (live < SAMPLES_FEW && now > 0) {
+    hak_store_relaxed(&doublings, now - 1);
+  }
+}
+
+/* Takes a sample out of the table and of the sums. */
+static void remove_locked(hak_sample_t *at) {
+  hak_lock_assert_held(hak_origins_lock());
+  count_live_locked(at, false);
+  close_locked(at);
+}
+
+/* Another sample of the same address is of a heap that has ended and is not forgotten
+ * yet. */
+static void insert_locked(const hak_sample_t *sample) {
+  hak_lock_assert_held(hak_origins_lock());
+  hak_sample_t *at = find_locked(sample->block);
+  if (at->block != NULL) {
+    remove_locked(at);
+    at = find_locked(sample->block);
+  }
+  *at = *sample;
+  live++;
+  count_live_locked(sample, true);
+}
+
+bool hak_sample_add(uint32_t origin, const void *block, size_t size, uint64_t mean,
+                    const void *heap_id) {
+  hak_lock_acquire(hak_origins_lock());
+  bool room = live < SAMPLES_MOST && hak_load_relaxed(&table) != NULL;
+  if (room) {
+    uint64_t clock = hak_load_relaxed(&samples_clock) + (size > mean ? size : mean);
+    hak_store_relaxed(&samples_clock, clock);
+    hak_sample_t sample = {block, heap_id, size, size, mean, clock, origin};
+    count_new_locked(&sample);
+    insert_locked(&sample);
+    adapt_locked();
+  }
+  hak_lock_release(hak_origins_lock());
+  return room;
+}
+
+void hak_sample_count(uint32_t origin, size_t size, uint64_t mean) {
+  hak_sample_t sample = {.size = size, .picked = size, .mean = mean, .origin = origin};
+  hak_lock_acquire(hak_origins_lock());
+  count_new_locked(&sample);
+  hak_lock_release(hak_origins_lock());
+}
+
+bool hak_sample_take(const void *block, hak_sample_t *out) {
+  hak_lock_acquire(hak_origins_lock());
+  hak_sample_t *at = hak_load_relaxed(&table) == NULL ? NULL : find_locked(block);
+  bool found = at != NULL && at->block != NULL;
+  if (found) {
+    *out = *at;
+    remove_locked(at);
+    adapt_locked();
+  }
+  hak_lock_release(hak_origins_lock());
+  return found;
+}
+
+bool hak_sample_remove(const void *block) {
+  hak_sample_t gone;
+  return hak_sample_take(block, &gone);
+}
+
+void hak_sample_put(const hak_sample_t *sample) {
+  hak_lock_acquire(hak_origins_lock());
+  /* There is room: places are more than samples and threads in between. */
+  insert_locked(sample);
+  hak_lock_release(hak_origins_lock());
+}
+
+void hak_sample_put_new(const hak_sample_t *sample) {
+  hak_lock_acquire(hak_origins_lock());
+  count_new_locked(sample);
+  insert_locked(sample);
+  hak_lock_release(hak_origins_lock());
+}
+
+void hak_samples_forget(const void *heap_id) {
+  hak_lock_acquire(hak_origins_lock());
+  hak_sample_t *all = hak_load_relaxed(&table);
+  /* Where one goes, another may come into its place. */
+  for (uint32_t i = 0; all != NULL && i < PLACES;) {
+    if (all[i].block != NULL && all[i].heap_id == heap_id) {
+      remove_locked(&all[i]);
+    } else {
+      i++;
+    }
+  }
+  hak_lock_release(hak_origins_lock());
+}
+
+uint64_t hak_samples_clock(void) { return hak_load_relaxed(&samples_clock); }
+
+/* --- looks
+ * ---------------------------------------------------------------------------------- */
+
+hak_origin_t hak_origin_read(uint32_t number) {
+  hak_lock_acquire(hak_origins_lock());
+  hak_origin_t copy = *hak_origin_at(number);
+  hak_lock_release(hak_origins_lock());
+  return copy;
+}
+
+void hak_samples_visit(bool (*visit)(const hak_sample_t *sample, void *ctx), void *ctx) {
+  enum {
+    AT_ONCE = 32 /* samples that are copied under the lock */
+  };
+  for (uint32_t i = 0; i < PLACES; i += AT_ONCE) {
+    hak_sample_t some[AT_ONCE];
+    hak_lock_acquire(hak_origins_lock());
+    hak_sample_t *all = hak_load_relaxed(&table);
+    if (all != NULL) memcpy(some, &all[i], sizeof some);
+    hak_lock_release(hak_origins_lock());
+    if (all == NULL) return;
+    for (uint32_t k = 0; k < AT_ONCE; k++) {
+      if (some[k].block != NULL && !visit(&some[k], ctx)) return;
+    }
+  }
+}
+
+bool hak_samples_are_valid(void) {
+  hak_lock_acquire(hak_origins_lock());
+  hak_sample_t *all = hak_load_relaxed(&table);
+  uint64_t counted = 0, said = 0;
+  bool found = true;
+  for (uint32_t i = 0; all != NULL && i < PLACES; i++) {
+    if (all[i].block == NULL) continue;
+    counted++;
+    found = found && find_locked(all[i].block) == &all[i];
+  }
+  uint32_t origins = hak_origins_made();
+  for (uint32_t i = HAK_ORIGIN_OTHERS; i < origins; i++) {
+    said += hak_origin_at(i)->sums.live_samples;
+  }
+  bool valid = found && counted == live && said == live;
+  hak_lock_release(hak_origins_lock());
+  return valid;
+}
+
+void hak_samples_stop(void) {
+  hak_store_relaxed(&table, NULL);
+  live = 0;
+  hak_store_relaxed(&doublings, 0);
+  hak_store_relaxed(&samples_clock, 0);
+}

@@ -1,0 +1,77 @@
+/* sample.h - blocks that stand for others: what is live, by the place that asked for it.
+ *
+ * Depends on: base, chance, origin.   Used by: heap, api.
+ *
+ * A few blocks, picked as chance.h says, lie in slabs of which each free takes the slow
+ * path, so what becomes of them is known exactly, on whatever thread. They are in the
+ * table of this module, at most 3,072 of them; while more than half of that are live, the
+ * mean distance grows, and shrinks again when they are few. Each block of the table
+ * stands for others of its place (chance.h), and the sums over a place's blocks say what
+ * is live. A block that is resized stands for as many as before, of its new size.
+ *
+ * What is not here: which slabs those are (heap/samples.h), and when a sample is due
+ * (api/site.c).
+ *
+ * Access: the table, and the sums of origins, are guarded by the lock of origin.h.
+ */
+#ifndef HAK_LEARN_SAMPLE_H
+#define HAK_LEARN_SAMPLE_H
+
+#include "learn/chance.h"
+#include "learn/origin.h"
+
+/* A sampled block. */
+typedef struct hak_sample {
+  const void *block;   /* [lock] NULL: the place in the table is free */
+  const void *heap_id; /* [lock] of the heap whose slab it lies in */
+  uint64_t size;       /* [lock] bytes that were asked for, or it was resized to */
+  uint64_t picked;     /* [lock] bytes with which it was picked */
+  uint64_t mean;       /* [lock] the mean distance then, in bytes */
+  uint64_t clock;      /* [lock] hak_samples_clock then */
+  uint32_t origin;     /* [lock] its number */
+} hak_sample_t;
+
+/* The way has run out: draws the distances that follow. The mean distance with which the
+ * allocation that made it run out was picked, in bytes; 0: no sample is due. `seed`
+ * begins the way. Where SAMPLE_BYTES is 0 no sample is due, and the option is looked at
+ * again after some 64 MiB. */
+uint64_t hak_sample_due(hak_sample_way_t *way, uint64_t seed);
+
+/* There is memory for the table; false if it is short. May call the OS: no lock held. */
+bool hak_samples_prepare(const hak_os_t *os);
+
+/* A block that is about to be given to the program, picked with a mean distance. False if
+ * the table is full: the block is no sample. */
+bool hak_sample_add(uint32_t origin, const void *block, size_t size, uint64_t mean,
+                    const void *heap_id);
+/* The same for a block of which nobody will say that it is freed: it counts as allocated,
+ * but not as live. */
+void hak_sample_count(uint32_t origin, size_t size, uint64_t mean);
+/* The block is freed. False: it is no sample, or its heap was forgotten. */
+bool hak_sample_remove(const void *block);
+/* The block may move while it is resized: it is not in the table until it is put back, at
+ * an address that the thread has, and the sums are without it. False: it is no sample. */
+bool hak_sample_take(const void *block, hak_sample_t *out);
+void hak_sample_put(const hak_sample_t *sample);
+/* The same, but as a block that its origin allocated. */
+void hak_sample_put_new(const hak_sample_t *sample);
+/* All blocks of the heap are gone. O(table). */
+void hak_samples_forget(const void *heap_id);
+
+/* Bytes that were asked for by all places, estimated: the clock of samples. */
+uint64_t hak_samples_clock(void);
+
+/* Copies what is known of an origin; its number is below hak_origins_made(). */
+hak_origin_t hak_origin_read(uint32_t number);
+/* Calls `visit` with a copy of each live sample, in no order; no lock is held, so samples
+ * that come or go meanwhile may be missed. Stops when it says false. */
+void hak_samples_visit(bool (*visit)(const hak_sample_t *sample, void *ctx), void *ctx);
+/* How many blocks a sample stands for. */
+double hak_sample_stands_for(const hak_sample_t *sample);
+
+/* The table has what the origins' sums say. O(table). */
+bool hak_samples_are_valid(void);
+/* At shutdown. */
+void hak_samples_stop(void);
+
+#endif

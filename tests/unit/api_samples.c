@@ -1,0 +1,321 @@
+/* api_samples.c - blocks that name their place: what is said to be live of each place, in
+ * heaps of all kinds, on any thread, through resizes, forks and failures. */
+#include "child.h"
+#include "os_fixture.h"
+#include "threads.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "learn/sample.h"
+
+#define DEFAULT_MEAN 262144
+
+HAK_SITE(one);
+HAK_SITE(two);
+HAK_SITE(three);
+
+static hak_origin_sums_t sums_of(const hak_site_t *site) {
+  uint32_t origin = hak_origin_of(site);
+  if (origin == HAK_ORIGIN_NONE) return (hak_origin_sums_t){.blocks = 0};
+  return hak_origin_read(origin).sums;
+}
+
+/* `mean` 1: each block is a sample, and all sums are exact. */
+static int start(uint64_t mean) {
+  test_over_os(0);
+  CHECK_EQ(hak_option_set(HAK_OPTION_SAMPLE_BYTES, (int64_t)mean), 0);
+  return 0;
+}
+static int start_exact(void **state) {
+  (void)state;
+  return start(1);
+}
+static int start_usual(void **state) {
+  (void)state;
+  return start(DEFAULT_MEAN);
+}
+static int end(void **state) {
+  (void)state;
+  CHECK_EQ(hak_check(NULL), 0);
+  CHECK_EQ(hak_option_set(HAK_OPTION_SAMPLE_BYTES, DEFAULT_MEAN), 0);
+  test_over_os_end();
+  return 0;
+}
+
+static void sample__is_a_block_like_others(void **state) {
+  (void)state;
+  const size_t sizes[] = {0,     1,     16,      100,     1024,    1025,
+                          50000, 60000, 1 << 20, 3 << 20, 40 << 20};
+  for (size_t i = 0; i < TEST_COUNT(sizes); i++) {
+    uint64_t live = test_live_blocks();
+    errno = TEST_ERRNO;
+    void *block = hak_alloc_at(sizes[i], &one);
+    CHECK(block != NULL && errno == TEST_ERRNO);
+    CHECK_MSG(sums_of(&one).live_samples == 1, "%zu bytes", sizes[i]);
+    CHECK(hak_heap_of(block) == hak_heap_default());
+    CHECK(hak_usable_size(block) >= sizes[i]);
+    test_fill_sparse(block, sizes[i], i);
+    CHECK_EQ(test_live_blocks(), live + 1);
+    CHECK_EQ(hak_check(NULL), 0);
+    CHECK(test_verify_sparse(block, sizes[i], i));
+    hak_free(block);
+    CHECK_EQ(sums_of(&one).live_samples, 0);
+    CHECK_EQ(test_live_blocks(), live);
+  }
+  for (size_t alignment = 16; alignment <= MIB; alignment *= 4) {
+    unsigned char *block = hak_allocx(NULL, 777, alignment, HAK_ZERO, &one);
+    CHECK((uintptr_t)block % alignment == 0 && test_is_zero(block, 777));
+    CHECK_EQ(sums_of(&one).live_samples, 1);
+    hak_free_aligned_sized(block, alignment, 777);
+  }
+  CHECK_EQ(hak_site_count(&one), TEST_COUNT(sizes) + 9);
+}
+
+static bool count_visited(const hak_block_t *block, void *ctx) {
+  (void)block;
+  ++*(int *)ctx;
+  return true;
+}
+
+static void place__is_told_apart_and_visited_with_its_heap(void **state) {
+  (void)state;
+  void *blocks[30];
+  for (int i = 0; i < 30; i++) {
+    blocks[i] = hak_alloc_at(100 + (size_t)i, i % 3 == 0 ? &one : &two);
+  }
+  CHECK_EQ(sums_of(&one).live_samples, 10);
+  CHECK_EQ(sums_of(&two).live_blocks, 20);
+  int visited = 0;
+  CHECK_EQ(hak_heap_visit(NULL, count_visited, &visited, 0), 0);
+  CHECK_EQ(visited, 30);
+  for (int i = 0; i < 30; i++) hak_free(blocks[i]);
+  CHECK_EQ(sums_of(&two).live_bytes, 0);
+  CHECK_EQ(sums_of(&two).peak_bytes, 20 * 100 + 300);
+}
+
+static void estimate__is_within_five_deviations(void **state) {
+  (void)state;
+  enum {
+    BLOCKS = 100000
+  };
+  static void *a[BLOCKS], *b[BLOCKS];
+  double bytes = 0;
+  for (int i = 0; i < BLOCKS; i++) {
+    size_t size = 16 + (size_t)i % 700;
+    a[i] = hak_alloc_at(size, &one);
+    b[i] = hak_alloc_at(size, &two);
+    hak_free(hak_alloc_at(size, &three));
+    bytes += (double)size;
+  }
+  const hak_site_t *sites[] = {&one, &two};
+  for (int i = 0; i < 2; i++) {
+    hak_origin_sums_t sums = sums_of(sites[i]);
+    double off = sums.live_bytes - bytes;
+    CHECK_MSG(off * off < 25 * DEFAULT_MEAN * bytes, "%.0f of %.0f", sums.live_bytes,
+              bytes);
+    CHECK(sums.live_variance > 0.5 * DEFAULT_MEAN * bytes);
+    CHECK(sums.live_variance < 2. * DEFAULT_MEAN * bytes);
+    double blocks = (double)hak_site_count(sites[i]) / BLOCKS;
+    CHECK_MSG(blocks > 0.4 && blocks < 1.8, "%f", blocks);
+  }
+  CHECK(sums_of(&three).live_bytes == 0 && sums_of(&three).samples > 50);
+  for (int i = 0; i < BLOCKS; i++) {
+    hak_free(a[i]);
+    hak_free(b[i]);
+  }
+  CHECK(sums_of(&one).live_bytes == 0 && sums_of(&two).live_bytes == 0);
+}
+
+static void *free_thread(void *block) {
+  hak_free(block);
+  return NULL;
+}
+
+static void sample__is_seen_to_be_freed_on_any_thread(void **state) {
+  (void)state;
+  for (int i = 0; i < 3; i++) {
+    void *block = hak_alloc_at(200, &one);
+    pthread_t thread;
+    CHECK_EQ(pthread_create(&thread, NULL, free_thread, block), 0);
+    CHECK_EQ(pthread_join(thread, NULL), 0);
+    CHECK_EQ(sums_of(&one).live_samples, 0);
+  }
+}
+
+static void resize__keeps_the_place(void **state) {
+  (void)state;
+  unsigned char *block = hak_alloc_at(100, &one);
+  const size_t sizes[] = {110, 500, 20, 70000, 3 << 20, 50 << 20, 60 << 20, 2 << 20, 64};
+  test_fill(block, 20, 5);
+  for (size_t i = 0; i < TEST_COUNT(sizes); i++) {
+    block = hak_realloc(block, sizes[i]);
+    CHECK(block != NULL && test_verify(block, 20, 5));
+    CHECK_MSG(sums_of(&one).live_samples == 1, "%zu bytes", sizes[i]);
+    CHECK_EQ(sums_of(&one).live_bytes, sizes[i]);
+    CHECK_EQ(hak_check(NULL), 0);
+  }
+  CHECK_EQ(hak_resize_in_place(block, 60, 60) >= 60, true);
+  CHECK_EQ(sums_of(&one).live_bytes, 60);
+  CHECK(hak_reallocx(NULL, block, 9000, 0, HAK_NO_MOVE, NULL) == NULL);
+  CHECK_EQ(sums_of(&one).live_bytes, 60);
+  hak_free(block);
+  CHECK_EQ(sums_of(&one).live_samples, 0);
+}
+
+static void heap__has_its_samples_until_its_end(void **state) {
+  (void)state;
+  int (*const ends[])(hak_heap_t *) = {hak_heap_destroy, hak_heap_reset,
+                                       hak_heap_release};
+  for (size_t k = 0; k < TEST_COUNT(ends); k++) {
+    for (uint32_t flags = 0; flags <= HAK_HEAP_SERIAL; flags += HAK_HEAP_SERIAL) {
+      hak_heap_t *heap = test_heap(flags, "sampled", NULL);
+      void *last = NULL;
+      for (int i = 0; i < 20; i++) {
+        last = hak_allocx(heap, 300, 0, 0, &one);
+        CHECK(hak_heap_of(last) == heap);
+      }
+      CHECK_EQ(sums_of(&one).live_samples, 20);
+      CHECK_EQ(test_heap_live_blocks(heap), 20);
+      hak_free(last);
+      CHECK_EQ(test_heap_live_blocks(heap), 19);
+      last = hak_allocx(heap, 300, 0, 0, &one);
+      CHECK_EQ(ends[k](heap), 0);
+      CHECK_EQ(sums_of(&one).live_samples, 0);
+      CHECK_EQ(hak_check(NULL), 0);
+      if (ends[k] == hak_heap_release) hak_free(last);
+      if (ends[k] == hak_heap_reset) CHECK_EQ(hak_heap_destroy(heap), 0);
+    }
+  }
+}
+
+static void heap__that_is_released_ends_with_its_last_sample(void **state) {
+  (void)state;
+  hak_heap_t *parent = test_heap(0, "parent", NULL),
+             *heap = test_heap(0, "sampled", parent);
+  void *blocks[20];
+  for (int i = 0; i < 20; i++) {
+    blocks[i] = hak_allocx(heap, 300, 0, 0, &one);
+    CHECK(blocks[i] != NULL);
+  }
+  CHECK_EQ(hak_heap_release(heap), 0);
+  for (int i = 0; i < 20; i++) {
+    CHECK(hak_heap_of(blocks[i]) == parent);
+    hak_free(blocks[i]);
+  }
+  (void)hak_collect(NULL, SIZE_MAX, HAK_COLLECT_ALL);
+  CHECK_EQ(test_heap_stats(parent).committed_bytes, 0);
+  CHECK_EQ(hak_heap_destroy(parent), 0);
+}
+
+static void limit__holds_for_samples(void **state) {
+  (void)state;
+  const size_t limit = 4 * MIB;
+  hak_heap_t *heap = test_heap_make((hak_heap_config_t){.hard_limit = limit});
+  size_t count = 0;
+  for (void *block; (block = hak_allocx(heap, 500, 0, 0, &one)) != NULL; count++) {
+    CHECK(test_heap_stats(heap).committed_bytes <= limit);
+    if (count % 64 == 0) CHECK_EQ(hak_check(NULL), 0);
+  }
+  CHECK_EQ(errno, ENOMEM);
+  CHECK_MSG(count * 500 > limit * 3 / 4, "%zu", count);
+  CHECK_EQ(hak_heap_destroy(heap), 0);
+  CHECK_EQ(sums_of(&one).live_samples, 0);
+}
+
+/* The same sums after the same calls. */
+static hak_origin_sums_t sequence(void) {
+  test_over_os(0);
+  CHECK_EQ(hak_option_set(HAK_OPTION_SAMPLE_BYTES, 4096), 0);
+  test_rng_t rng = test_rng(1, 2);
+  void *blocks[64] = {0};
+  for (int i = 0; i < 50000; i++) {
+    size_t at = (size_t)test_below(&rng, 64);
+    hak_free(blocks[at]);
+    blocks[at] = hak_alloc_at(1 + (size_t)test_below(&rng, 3000), &three);
+  }
+  hak_origin_sums_t sums = sums_of(&three);
+  test_over_os_end();
+  return sums;
+}
+
+static void samples__are_the_same_after_the_same_calls(void **state) {
+  (void)state;
+  hak_origin_sums_t first = sequence(), second = sequence();
+  CHECK(first.samples > 10000);
+  CHECK(memcmp(&first, &second, sizeof first) == 0);
+  CHECK_EQ(hak_option_set(HAK_OPTION_SAMPLE_BYTES, DEFAULT_MEAN), 0);
+}
+
+static void *g_inherited;
+static int child(void *ctx) {
+  (void)ctx;
+  CHECK_EQ(sums_of(&one).live_samples, 1);
+  hak_free(g_inherited);
+  CHECK_EQ(sums_of(&one).live_samples, 0);
+  hak_free(hak_alloc_at(100, &one));
+  CHECK_EQ(hak_check(NULL), 0);
+  return 0;
+}
+
+static void fork__leaves_both_with_the_samples(void **state) {
+  (void)state;
+  g_inherited = hak_alloc_at(100, &one);
+  test_child_must_succeed(child, NULL, 20);
+  CHECK_EQ(sums_of(&one).live_samples, 1);
+  hak_free(g_inherited);
+}
+
+static void failures__leave_blocks_without_samples(void **state) {
+  (void)state;
+  for (uint64_t n = 1; n < 40; n++) {
+    start(1);
+    test_os_fail(&g_os, n % 2 != 0 ? TEST_FAIL_NTH : TEST_FAIL_FROM_NTH,
+                 TEST_OS_ALL_KINDS, (n + 1) / 2);
+    void *blocks[8];
+    for (size_t i = 0; i < 8; i++) {
+      size_t size = (size_t)60 << (2 * i);
+      blocks[i] = hak_alloc_at(size, &one);
+      if (blocks[i] == NULL) continue;
+      test_fill_sparse(blocks[i], size, i);
+      void *moved = hak_realloc(blocks[i], size * 2);
+      if (moved != NULL) blocks[i] = moved;
+      CHECK(test_verify_sparse_prefix(blocks[i], size, 8, i));
+    }
+    CHECK_EQ(hak_check(NULL), 0);
+    for (size_t i = 0; i < 8; i++) hak_free(blocks[i]);
+    CHECK_EQ(sums_of(&one).live_samples, 0);
+    test_os_fail(&g_os, TEST_FAIL_NONE, 0, 0);
+    void *block = hak_alloc_at(100, &one);
+    CHECK(block != NULL);
+    CHECK_EQ(sums_of(&one).live_samples, 1);
+    hak_free(block);
+    end(NULL);
+  }
+}
+
+static void samples__of_none_and_without_a_place_are_none(void **state) {
+  (void)state;
+  hak_free(hak_alloc_at(100, NULL));
+  CHECK_EQ(hak_option_set(HAK_OPTION_SAMPLE_BYTES, 0), 0);
+  for (int i = 0; i < 100; i++) hak_free(hak_alloc_at(10 * MIB, &one));
+  uint64_t samples = sums_of(&one).samples;
+  for (int i = 0; i < 100; i++) hak_free(hak_alloc_at(100, &one));
+  CHECK_EQ(sums_of(&one).samples, samples);
+}
+
+#define EXACT(function) cmocka_unit_test_setup_teardown(function, start_exact, end)
+#define USUAL(function) cmocka_unit_test_setup_teardown(function, start_usual, end)
+
+TEST_MAIN_FRESH(EXACT(sample__is_a_block_like_others),
+                EXACT(place__is_told_apart_and_visited_with_its_heap),
+                USUAL(estimate__is_within_five_deviations),
+                EXACT(sample__is_seen_to_be_freed_on_any_thread),
+                EXACT(resize__keeps_the_place),
+                EXACT(heap__has_its_samples_until_its_end),
+                EXACT(heap__that_is_released_ends_with_its_last_sample),
+                EXACT(limit__holds_for_samples),
+                T(samples__are_the_same_after_the_same_calls),
+                EXACT(fork__leaves_both_with_the_samples),
+                T(failures__leave_blocks_without_samples),
+                EXACT(samples__of_none_and_without_a_place_are_none))

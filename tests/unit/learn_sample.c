@@ -1,0 +1,159 @@
+/* learn_sample.c - the table of samples, and the sums that it adds up to. */
+#include "support.h"
+
+#include <string.h>
+
+#include "learn/sample.h"
+
+enum {
+  MEAN = 4096,
+  SIZE = 64,
+  MODEL = 2000
+};
+
+static char memory[MODEL * 16];
+static hak_site_t sites[4];
+
+static uint32_t origin_of(int i) {
+  hak_site_t *site = &sites[i];
+  if (site->file == NULL) *site = (hak_site_t){"learn_sample.c", 10 + i, "site", {0}};
+  return hak_origin_make(hak_os_default(), site, 0);
+}
+
+static hak_origin_sums_t sums_of(int i) { return hak_origin_read(origin_of(i)).sums; }
+
+static bool add(int origin, int block, const void *heap) {
+  return hak_sample_add(origin_of(origin), &memory[block * 16], SIZE, MEAN, heap);
+}
+
+static int setup(void **state) {
+  (void)state;
+  CHECK(hak_samples_prepare(hak_os_default()));
+  return 0;
+}
+
+static int teardown(void **state) {
+  (void)state;
+  hak_samples_forget(memory);
+  hak_samples_forget(sites);
+  CHECK(hak_samples_are_valid());
+  return 0;
+}
+
+static void origin__is_given_once_and_keeps_copies(void **state) {
+  (void)state;
+  hak_site_t site = {
+      "a/long/path/that/has/more/than/fourty-three/characters/file.c", 7, "fields", {0}};
+  uint32_t number = hak_origin_make(hak_os_default(), &site, 3);
+  CHECK(number > HAK_ORIGIN_OTHERS && number == hak_origin_of(&site));
+  CHECK_EQ(hak_origin_make(hak_os_default(), &site, 9), number);
+  CHECK_EQ(hak_origin_routes[number], 3);
+  const hak_origin_t *origin = hak_origin_at(number);
+  CHECK_EQ(origin->line, 7);
+  CHECK(strcmp(origin->name, "fields") == 0 && strlen(origin->file) == 43);
+  CHECK(strcmp(origin->file + 43 - 6, "file.c") == 0);
+  /* Its object was unloaded, and is loaded again. */
+  memset(site.reserved, 0, sizeof site.reserved);
+  CHECK_EQ(hak_origin_of(&site), HAK_ORIGIN_NONE);
+  CHECK_EQ(hak_origin_make(hak_os_default(), &site, 3), number);
+  /* Another object came to lie there. */
+  site = (hak_site_t){"other.c", 7, NULL, {0}};
+  CHECK(hak_origin_make(hak_os_default(), &site, 3) != number);
+}
+
+static void sample__stands_for_what_its_chance_says(void **state) {
+  (void)state;
+  hak_origin_sums_t before = sums_of(0);
+  CHECK(add(0, 0, memory));
+  hak_origin_sums_t sums = sums_of(0);
+  CHECK_EQ(sums.samples, before.samples + 1);
+  CHECK_EQ(sums.live_samples, 1);
+  CHECK(sums.live_blocks > 64 && sums.live_blocks < 65);
+  CHECK(sums.live_bytes > 64 * SIZE && sums.live_bytes < 65 * SIZE);
+  CHECK(sums.smallest == SIZE && sums.largest == SIZE);
+  CHECK(hak_sample_remove(memory));
+  CHECK(!hak_sample_remove(memory));
+  sums = sums_of(0);
+  CHECK(sums.live_bytes == 0 && sums.live_blocks == 0 && sums.live_samples == 0);
+  CHECK(sums.blocks - before.blocks > 64 && sums.peak_bytes > 64 * SIZE);
+}
+
+static void sample__that_is_resized_stands_for_as_many_blocks(void **state) {
+  (void)state;
+  CHECK(add(0, 0, memory));
+  double blocks = sums_of(0).live_blocks;
+  hak_sample_t sample;
+  CHECK(hak_sample_take(memory, &sample));
+  CHECK_EQ(sums_of(0).live_samples, 0);
+  sample.block = &memory[160];
+  sample.size = 2 * SIZE;
+  hak_sample_put(&sample);
+  CHECK(sums_of(0).live_blocks == blocks && sums_of(0).live_bytes == blocks * 2 * SIZE);
+  CHECK(!hak_sample_remove(memory) && hak_sample_remove(&memory[160]));
+}
+
+static void table__finds_what_comes_and_goes_at_random(void **state) {
+  (void)state;
+  static bool there[MODEL];
+  memset(there, 0, sizeof there);
+  test_rng_t rng = test_rng(test_seed(), 1);
+  for (int i = 0; i < 20000; i++) {
+    int at = (int)test_below(&rng, MODEL);
+    if (there[at]) {
+      CHECK(hak_sample_remove(&memory[at * 16]));
+    } else {
+      CHECK(!hak_sample_remove(&memory[at * 16]));
+      CHECK(add(at % 4, at, at % 2 == 0 ? (void *)memory : (void *)sites));
+    }
+    there[at] = !there[at];
+    if (i % 1000 == 0) CHECK(hak_samples_are_valid());
+  }
+  hak_samples_forget(memory);
+  CHECK(hak_samples_are_valid());
+  for (int i = 0; i < MODEL; i++) {
+    CHECK_EQ(hak_sample_remove(&memory[i * 16]), there[i] && i % 2 == 1);
+  }
+}
+
+static void sample__of_a_heap_that_ended_makes_room_for_the_next(void **state) {
+  (void)state;
+  CHECK(add(0, 5, memory) && add(1, 5, sites));
+  CHECK(sums_of(0).live_samples == 0 && sums_of(1).live_samples == 1);
+  hak_samples_forget(memory);
+  CHECK_EQ(sums_of(1).live_samples, 1);
+}
+
+static void way__picks_as_many_as_it_should_and_rarer_where_many_live(void **state) {
+  (void)state;
+  CHECK_EQ(hak_option_set(HAK_OPTION_SAMPLE_BYTES, MEAN), 0);
+  hak_sample_way_t way = {.left = 0};
+  int picked = 0;
+  for (int i = 0; i < 100000; i++) {
+    if ((way.left -= SIZE) < 0) picked += hak_sample_due(&way, 1) == MEAN;
+  }
+  CHECK_MSG(picked > 1400 && picked < 1730, "%d of 1562", picked);
+  for (int i = 0; i < MODEL; i++) CHECK(add(0, i, memory));
+  while (way.left >= 0) way.left -= SIZE;
+  CHECK_EQ(hak_sample_due(&way, 1), MEAN); /* drawn before */
+  way.left = -1;
+  CHECK(hak_sample_due(&way, 1) >= 2 * MEAN);
+  for (int i = 0; i < MODEL; i++) CHECK(hak_sample_remove(&memory[i * 16]));
+  way.left = -1;
+  (void)hak_sample_due(&way, 1);
+  way.left = -1;
+  CHECK_EQ(hak_sample_due(&way, 1), MEAN);
+  CHECK_EQ(hak_option_set(HAK_OPTION_SAMPLE_BYTES, 0), 0);
+  way.left = -1;
+  CHECK_EQ(hak_sample_due(&way, 1), 0);
+  CHECK(way.left > (int64_t)MIB);
+  CHECK_EQ(hak_option_set(HAK_OPTION_SAMPLE_BYTES, 262144), 0);
+}
+
+#define S(function) cmocka_unit_test_setup_teardown(function, setup, teardown)
+
+TEST_MAIN(S(origin__is_given_once_and_keeps_copies),
+          S(sample__stands_for_what_its_chance_says),
+          S(sample__that_is_resized_stands_for_as_many_blocks),
+          S(table__finds_what_comes_and_goes_at_random),
+          S(sample__of_a_heap_that_ended_makes_room_for_the_next),
+          S(way__picks_as_many_as_it_should_and_rarer_where_many_live))

@@ -2,19 +2,29 @@
  *
  * Depends on: nothing.   Used by: os, reservation.
  *
- * Pointers in blocks keep what they point at, like those in blocks of the C library. In
- * builds without LeakSanitizer nothing happens.
+ * Pointers in blocks keep what they point at, like those in blocks of the C library.
+ * Whether the program has LeakSanitizer is found out when it is linked or loaded, so an
+ * ordinary build of the library does for a program that is built with it. In one without,
+ * nothing happens.
  */
 #ifndef HAK_OS_LEAK_H
 #define HAK_OS_LEAK_H
 
-#if defined(__SANITIZE_ADDRESS__)
-#include <sanitizer/lsan_interface.h>
-#define hak_leak_root(ptr, size) __lsan_register_root_region((ptr), (size))
-#define hak_leak_unroot(ptr, size) __lsan_unregister_root_region((ptr), (size))
-#else
-#define hak_leak_root(ptr, size) ((void)(ptr), (void)(size))
-#define hak_leak_unroot(ptr, size) ((void)(ptr), (void)(size))
-#endif
+#include <stddef.h>
+
+/* Of sanitizer/lsan_interface.h, which not every compiler brings along. Their addresses
+ * are NULL where nobody defines them. */
+extern void __lsan_register_root_region(const void *ptr, size_t size)
+    __attribute__((weak));
+extern void __lsan_unregister_root_region(const void *ptr, size_t size)
+    __attribute__((weak));
+
+static inline void hak_leak_root(const void *ptr, size_t size) {
+  if (__lsan_register_root_region != NULL) __lsan_register_root_region(ptr, size);
+}
+
+static inline void hak_leak_unroot(const void *ptr, size_t size) {
+  if (__lsan_unregister_root_region != NULL) __lsan_unregister_root_region(ptr, size);
+}
 
 #endif

@@ -1,5 +1,5 @@
 /* named.c - the allocating functions as they are for a place in the program, but for
- * hak_alloc_at, which is in site.c.
+ * hak_alloc_at and hak_heap_alloc_at, which are in site.c.
  *
  * Each does what the function without _at does. A block that is resized where it lies is
  * no new one.
@@ -69,12 +69,6 @@ static void *heap_alloc(hak_heap_t *handle, size_t size, size_t alignment, unsig
                         hak_site_t *site, const char *function) {
   hak_heap_t *heap = hak_api_heap_or_report(handle, function);
   return heap == NULL ? NULL : hak_api_alloc_at(heap, size, alignment, flags, site);
-}
-
-HAK_ENTRY void *hak_heap_alloc_at(hak_heap_t *handle, size_t size, hak_site_t *site) {
-  if (handle == NULL) return hak_alloc_at(size, site);
-  if (site == NULL) return hak_heap_alloc(handle, size);
-  return heap_alloc(handle, size, 0, 0, site, "hak_heap_alloc_at");
 }
 
 void *hak_heap_calloc_at(hak_heap_t *handle, size_t count, size_t size,

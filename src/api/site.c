@@ -18,17 +18,23 @@
  * empty. */
 #define ROUTE_DEFAULT ((uint16_t)(HAK_INDEX_DEFAULT - HAK_INDEX_NONE))
 
-/* The bins that a route leads to, less the offset of `bins` in a state. */
-HAK_HOT char *read_route(hak_thread_t *me, int64_t route) {
-  char *none = (char *)&me->bins_at[HAK_INDEX_NONE];
-  hak_atomic_i64_t *at = (hak_atomic_i64_t *)(void *)(none + route * 8);
-  return (char *)&hak_thread_none + hak_load_relaxed(at);
+/* The third of a record's words, for the fast path: the distance in bytes from the bins
+ * of a thread that are always empty to those that serve the place; 0, as in a new record,
+ * as long as the place has no origin, and where each of its allocations is to be seen. It
+ * stays in the record over a shutdown, when it does no harm: no thread has blocks ready.
+ */
+#define TO_BINS (offsetof(hak_thread_t, bins) - offsetof(hak_thread_t, empty))
+
+HAK_HOT hak_atomic_u64_t *distance(hak_site_t *site) {
+  return (hak_atomic_u64_t *)&site->reserved[2];
 }
 
 uint32_t hak_api_origin(hak_site_t *site) {
   uint32_t origin = hak_origin_of(site);
   if (HAK_LIKELY(origin != HAK_ORIGIN_NONE)) return origin;
-  return hak_origin_make(hak_lifecycle_os(), site, ROUTE_DEFAULT);
+  origin = hak_origin_make(hak_lifecycle_os(), site, ROUTE_DEFAULT);
+  if (site != NULL) hak_store_relaxed(distance(site), TO_BINS);
+  return origin;
 }
 
 /* --- samples ------------------------------------------------------------------------ */
@@ -156,22 +162,65 @@ static HAK_WARM void *at_flip(size_t size, hak_site_t *site, hak_bin_t *bin) {
   return at_taken(me, size, site, block);
 }
 
-/* Fast when the bin has a block ready to which the place's route leads. A place that has
- * no origin yet has a route to bins that are always empty, as have all threads without a
- * state; and of such a thread the way is never looked at. */
+/* Fast when the bin has a block ready to which the record leads. A place that allocates
+ * for the first time is led to bins that are always empty, as all threads without a state
+ * are; and of such a thread the way is never looked at. */
 HAK_ENTRY void *hak_alloc_at(size_t size, hak_site_t *site) {
   size_t step = (size - 1) >> 3;
   HAK_OPAQUE(step);
   if (HAK_UNLIKELY(step >= HAK_TINY_STEPS || site == NULL)) return at_slow(size, site);
   hak_thread_t *me = hak_thread_self;
-  int64_t route = (int16_t)hak_load_relaxed(&hak_origin_routes[hak_origin_word(site)]);
-  char *base = read_route(me, route);
-  hak_bin_t *bin = (hak_bin_t *)(void *)(base + hak_bin_offset_of_step[step]);
+  size_t at = hak_bin_offset_of_step[step];
+  at += hak_load_relaxed(distance(site));
+  char *state = (char *)me + at;
+  HAK_OPAQUE(state); /* else the constant is added by an instruction of its own */
+  hak_bin_t *bin = (hak_bin_t *)(void *)(state - TO_BINS);
   void *block;
   if (HAK_UNLIKELY(hak_link_pop_fails(&me->key, &bin->ready, &block))) {
     return at_flip(size, site, bin);
   }
   return at_taken(me, size, site, block);
+}
+
+/* --- hak_heap_alloc_at ----------------------------------------------------------------
+ */
+
+/* A block of the heap was picked, or its place allocates for the first time, or the
+ * thread has no state. */
+static HAK_SLOW void *heap_at_slow(hak_heap_t *handle, size_t size, hak_site_t *site,
+                                   void *block) {
+  hak_thread_t *me = hak_thread_self;
+  if (block == NULL || site == NULL || me->kind != HAK_THREAD_ATTACHED) return block;
+  (void)hak_api_origin(site);
+  size_t bytes = size == 0 ? 1 : size;
+  uint64_t mean = count(me, bytes);
+  if (mean == 0) return block;
+  request_t request = {.site = site, .size = bytes, .mean = mean};
+  void *sample = take_sample(hak_heap_record(handle), &request);
+  if (sample == NULL) return count_only(&request, block);
+  hak_free(block);
+  return sample;
+}
+
+/* Of a larger block it is known before whether it becomes a sample. */
+static HAK_WARM void *heap_at_large(hak_heap_t *handle, size_t size, hak_site_t *site) {
+  hak_heap_t *heap = hak_api_heap_or_report(handle, "hak_heap_alloc_at");
+  return heap == NULL ? NULL : hak_api_alloc_at(heap, size, 0, 0, site);
+}
+
+/* Fast where hak_heap_alloc is, for a place that has an origin. */
+HAK_ENTRY void *hak_heap_alloc_at(hak_heap_t *handle, size_t size, hak_site_t *site) {
+  if (HAK_UNLIKELY(handle == NULL)) return hak_alloc_at(size, site);
+  if (HAK_UNLIKELY(size > HAK_TINY_MAX)) return heap_at_large(handle, size, site);
+  void *block = hak_heap_alloc(handle, size);
+  hak_thread_t *me = hak_thread_self;
+  if (HAK_UNLIKELY(block == NULL || site == NULL || me->kind != HAK_THREAD_ATTACHED ||
+                   hak_load_relaxed(distance(site)) == 0 ||
+                   me->way.left < (int64_t)size)) {
+    return heap_at_slow(handle, size, site, block);
+  }
+  me->way.left -= (int64_t)size;
+  return block;
 }
 
 uint64_t hak_site_count(const hak_site_t *site) {

@@ -14,10 +14,20 @@
 hak_thread_t hak_thread_none = {.mask = UINT64_MAX,
                                 .key = {0, UINT64_MAX},
                                 .kind = HAK_THREAD_NONE,
-                                .bins = {
+                                .bins =
+                                    {
 #define HAK_TINY_CLASS(cls, size, steps) BIN,
 #define HAK_SHARED_CLASS(cls, size, eighths) BIN,
 #define HAK_SINGLE_CLASS(cls, size, eighths) BIN,
+#include "tiny/size_classes.def"
+#undef HAK_TINY_CLASS
+#undef HAK_SHARED_CLASS
+#undef HAK_SINGLE_CLASS
+                                    },
+                                .empty = {
+#define HAK_TINY_CLASS(cls, size, steps) BIN,
+#define HAK_SHARED_CLASS(cls, size, eighths)
+#define HAK_SINGLE_CLASS(cls, size, eighths)
 #include "tiny/size_classes.def"
 #undef HAK_TINY_CLASS
 #undef HAK_SHARED_CLASS
@@ -105,6 +115,9 @@ void hak_thread_state_reset(hak_thread_t *thread) {
   thread->grown = 0;
   thread->in_parts = 0;
   hak_bins_init(thread->bins, thread->holds, thread->store);
+  for (uint32_t cls = 0; cls < HAK_TINY_CLASSES; cls++) {
+    hak_bin_init(&thread->empty[cls], 0);
+  }
 }
 
 void hak_caches_visit(hak_thread_t *thread,

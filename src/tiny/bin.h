@@ -163,6 +163,10 @@ typedef struct hak_thread {
   uint32_t kind;            /* [const] hak_thread_kind_t */
 
   hak_bin_t bins[HAK_CLASSES]; /* [owner] of the default heap */
+  hak_sample_way_t way;        /* [owner] to the next block that is sampled */
+  /* [const] Always empty: where a place that allocates for the first time finds no block
+   * ready. */
+  hak_bin_t empty[HAK_TINY_CLASSES];
 
   hak_cache_t cache;             /* [const] of the default heap */
   hak_store_t *store;            /* [const] the default heap's */
@@ -180,7 +184,6 @@ typedef struct hak_thread {
   uint32_t to_empty;       /* classes of which the blocks that are kept are to go home */
   uint32_t emptied;        /* the class whose turn is next */
   uint64_t grown;          /* bytes that bins may keep beyond their least capacity */
-  hak_sample_way_t way;    /* to the next block that is sampled */
   uint32_t no_grow;        /* 1: this allocation may not take memory from the OS */
   uint32_t in_parts;       /* 1: the bins are being emptied a part at a time */
   uint32_t to_report;      /* 1: `deferred` is set, or the state is the shared one */

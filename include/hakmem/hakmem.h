@@ -231,10 +231,11 @@ typedef int(hak_pressure_fn)(hak_heap_t *heap, size_t needed, int level, void *c
 
 /* hak_heap_destroy reports the blocks that are still live, as HAK_ERROR_LEAK: one report
  * for each block size says how many there are; one more counts large blocks and, of a
- * heap in little memory of the caller's, all blocks. Each names the heap and the address
- * of one of the blocks. The reports come before the end: a handler may ask for the heap's
- * name and read the blocks. Costs a look at the heap's blocks, and nothing for heaps
- * without the flag. */
+ * heap in little memory of the caller's, all blocks. Further ones say of what places in
+ * the program they are, as far as that is known (docs/SITES.md). Each names the heap and
+ * the address of one of the blocks. The reports come before the end: a handler may ask
+ * for the heap's name and read the blocks. Costs a look at the heap's blocks, and nothing
+ * for heaps without the flag. */
 #define HAK_HEAP_REPORT_LEAKS 0x04u
 
 #define HAK_HUGE_DEFAULT 0 /* as HAK_OPTION_HUGE_PAGES says */

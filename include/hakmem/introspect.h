@@ -111,6 +111,44 @@ typedef void(hak_write_fn)(const char *text, size_t length, void *ctx);
 /* Statistics as text or JSON. Allocates nothing. `write` NULL = stderr. */
 int hak_stats_print(hak_heap_t *heap, int format, hak_write_fn *write, void *ctx);
 
+/* What is known of a place in the program that allocates by functions with a record
+ * (hak_alloc_at and its like); see docs/SITES.md. Blocks and bytes are estimates from
+ * samples, without bias: a block of s bytes is looked at with a chance of about s / N,
+ * where N is HAK_OPTION_SAMPLE_BYTES, and stands for N / s like it. Sums of b bytes have
+ * a standard deviation of about the square root of N * b. Bytes are those asked for. */
+typedef struct hak_site_info {
+  uint32_t struct_size;
+  uint32_t line;
+  const char *file;       /* the end of its path; "" for the records of types in C++ */
+  const char *name;       /* the beginning of the record's; "" if it has none */
+  uint64_t blocks, bytes; /* allocated so far */
+  uint64_t live_blocks, live_bytes; /* of them not freed yet */
+  /* The bytes that really live lie between these two 95 times in 100. */
+  uint64_t live_bytes_low, live_bytes_high;
+  uint64_t peak_bytes;            /* the largest live_bytes so far */
+  uint64_t samples, live_samples; /* blocks looked at so far; of them not freed yet */
+  uint64_t smallest, largest;     /* bytes of a block, of those looked at */
+} hak_site_info_t;
+
+/* Called for each place; the record and its texts are valid during the call. Return false
+ * to stop. May call hakmem. */
+typedef bool(hak_site_visit_fn)(const hak_site_info_t *site, void *ctx);
+
+/* Visits the places that have allocated, in the order in which they first did; those for
+ * which there was no record come first, as one. Other threads go on; what they change
+ * meanwhile may be seen or not. Allocates nothing. EINVAL for no visitor. */
+int hak_sites_visit(hak_site_visit_fn *visit, void *ctx);
+
+/* Formats of profilers, for hak_sites_print only. */
+#define HAK_FORMAT_PPROF 2   /* profile.proto of pprof, not compressed: all places */
+#define HAK_FORMAT_HEAP_V2 3 /* text for jeprof: all places */
+#define HAK_FORMAT_FOLDED 4  /* folded stacks, for flame graphs: live bytes */
+
+/* All places in one of the formats, text and JSON too; the text has the 40 with the most
+ * live bytes. Allocates nothing. `write` NULL = stderr. EINVAL for another format. Costs
+ * a lock for a moment for each place, and a text 40 times as many. */
+int hak_sites_print(int format, hak_write_fn *write, void *ctx);
+
 typedef struct hak_block {
   uint32_t struct_size;
   bool is_start; /* the address asked about is the block's first byte */

@@ -3,7 +3,9 @@
 #include <stdio.h>
 
 #include "api/api.h"
+#include "api/sites.h"
 #include "base/report.h"
+#include "learn/sample.h"
 
 typedef struct leaks {
   hak_live_t live;
@@ -58,7 +60,67 @@ static void report(hak_heap_t *heap, const void *address, const char *what,
   hak_report(HAK_ERROR_LEAK, address, hak_heap_handle(heap), function, text);
 }
 
-void hak_api_report_leaks(hak_heap_t *heap, const char *function) {
+/* --- by place ------------------------------------------------------------------------
+ */
+
+/* Samples of the heap that are live, of one place. */
+typedef struct place {
+  uint32_t origin;
+  double blocks, bytes; /* that they stand for */
+  uint64_t samples;
+  const void *block;
+} place_t;
+
+enum {
+  PLACES = 64 /* that are told; further ones are not */
+};
+typedef struct places {
+  const void *heap_id;
+  uint32_t count;
+  place_t all[PLACES];
+} places_t;
+
+static bool add_sample(const hak_sample_t *sample, void *ctx) {
+  places_t *places = ctx;
+  if (sample->heap_id != places->heap_id) return true;
+  uint32_t i = 0;
+  while (i < places->count && places->all[i].origin != sample->origin) i++;
+  if (i == PLACES) return true;
+  place_t *place = &places->all[i];
+  if (i == places->count) {
+    *place = (place_t){.origin = sample->origin, .block = sample->block};
+    places->count++;
+  }
+  double blocks = hak_sample_stands_for(sample);
+  place->blocks += blocks;
+  place->bytes += blocks * (double)sample->size;
+  place->samples++;
+  return true;
+}
+
+static void report_place(hak_heap_t *heap, const place_t *place, const char *function) {
+  hak_site_row_t row;
+  char title[128], what[224];
+  (void)hak_site_row(place->origin, &row);
+  hak_site_title(&row, title, sizeof title);
+  uint64_t blocks = (uint64_t)(place->blocks + 0.5);
+  snprintf(what, sizeof what, "%s%" PRIu64 " blocks, %" PRIu64 " bytes in all, of %s,",
+           blocks == place->samples ? "" : "about ", blocks,
+           (uint64_t)(place->bytes + 0.5), title);
+  report(heap, place->block, what, function);
+}
+
+static void report_places(hak_heap_t *heap, const char *function) {
+  hak_heap_t *samples = hak_heap_samples(heap);
+  if (samples == NULL) return;
+  places_t places = {.heap_id = hak_heap_id(samples)};
+  hak_samples_visit(add_sample, &places);
+  for (uint32_t i = 0; i < places.count; i++) {
+    report_place(heap, &places.all[i], function);
+  }
+}
+
+static void report_sizes(hak_heap_t *heap, const char *function) {
   leaks_t leaks;
   char what[96];
   find(heap, &leaks);
@@ -72,4 +134,9 @@ void hak_api_report_leaks(hak_heap_t *heap, const char *function) {
   snprintf(what, sizeof what, "%" PRIu64 " blocks, %" PRIu64 " bytes in all,",
            leaks.live.other_blocks, leaks.live.other_bytes);
   report(heap, leaks.other, what, function);
+}
+
+void hak_api_report_leaks(hak_heap_t *heap, const char *function) {
+  report_sizes(heap, function);
+  report_places(heap, function);
 }

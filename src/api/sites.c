@@ -1,0 +1,254 @@
+/* sites.c - reports of the places in the program that allocate. */
+#include "api/sites.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "api/api.h"
+#include "base/option.h"
+#include "learn/sample.h"
+
+/* --- one place ---------------------------------------------------------------------- */
+
+static uint64_t rounded(double x) { return x < 0.5 ? 0 : (uint64_t)(x + 0.5); }
+
+/* To about a part in a million, by Newton's rule; libm is not needed. */
+static double root_of(double x) {
+  if (x <= 0) return 0;
+  double root = x > 1 ? x : 1;
+  for (int i = 0; i < 64; i++) {
+    double next = (root + x / root) / 2;
+    if (root - next < root / 1e7) return next;
+    root = next;
+  }
+  return root;
+}
+
+/* Between which bounds the live bytes lie 95 times in 100. With v the variance and w = v
+ * / bytes, what a sample stands for on average, these are the values whose own standard
+ * deviation, the root of w * value, takes them to the estimate by 1.96 times: right for
+ * few samples too, and for none. */
+static void bound(const hak_origin_sums_t *sums, hak_site_info_t *info) {
+  const double z = 1.96;
+  double bytes = sums->live_bytes, v = sums->live_variance;
+  double mean = (double)hak_option(SAMPLE_BYTES);
+  double w = sums->live_samples > 0 ? v / bytes : mean > 1 ? mean : 0;
+  double middle = bytes + z * z * w / 2;
+  double half = z * root_of(v + z * z * w * w / 4);
+  info->live_bytes_low = rounded(middle - half);
+  info->live_bytes_high = rounded(middle + half);
+}
+
+bool hak_site_row(uint32_t number, hak_site_row_t *out) {
+  out->origin = hak_origin_read(number);
+  const hak_origin_sums_t *sums = &out->origin.sums;
+  out->info = (hak_site_info_t){.struct_size = sizeof out->info,
+                                .line = out->origin.line,
+                                .file = out->origin.file,
+                                .name = out->origin.name,
+                                .blocks = rounded(sums->blocks),
+                                .bytes = rounded(sums->bytes),
+                                .live_blocks = rounded(sums->live_blocks),
+                                .live_bytes = rounded(sums->live_bytes),
+                                .peak_bytes = rounded(sums->peak_bytes),
+                                .samples = sums->samples,
+                                .live_samples = sums->live_samples,
+                                .smallest = sums->smallest,
+                                .largest = sums->largest};
+  bound(sums, &out->info);
+  return number != HAK_ORIGIN_OTHERS || sums->samples > 0;
+}
+
+void hak_site_title(const hak_site_row_t *row, char *out, size_t room) {
+  const hak_site_info_t *info = &row->info;
+  if (info->name[0] == '\0') {
+    snprintf(out, room, info->line == 0 ? "%s" : "%s:%" PRIu32, info->file, info->line);
+  } else if (info->file[0] == '\0') {
+    snprintf(out, room, "%s", info->name);
+  } else {
+    snprintf(out, room, "%s (%s:%" PRIu32 ")", info->name, info->file, info->line);
+  }
+}
+
+int hak_sites_visit(hak_site_visit_fn *visit, void *ctx) {
+  if (visit == NULL) return EINVAL;
+  hak_stay_t stay = hak_stay();
+  uint32_t made = stay == HAK_STAY_NONE ? 0 : hak_origins_made();
+  for (uint32_t i = HAK_ORIGIN_OTHERS; i < made; i++) {
+    hak_site_row_t row;
+    if (hak_site_row(i, &row) && !visit(&row.info, ctx)) break;
+  }
+  hak_stay_end(stay);
+  return 0;
+}
+
+/* --- output ------------------------------------------------------------------------- */
+
+void hak_out_text(const hak_out_t *out, const char *format, ...) {
+  char text[512];
+  va_list arguments;
+  va_start(arguments, format);
+  int n = vsnprintf(text, sizeof text, format, arguments);
+  va_end(arguments);
+  if (n <= 0) return;
+  out->write(text, (size_t)n < sizeof text ? (size_t)n : sizeof text - 1, out->ctx);
+}
+
+static void write_stderr(const char *text, size_t length, void *ctx) {
+  (void)ctx;
+  fwrite(text, 1, length, stderr);
+}
+
+/* --- text -----------------------------------------------------------------------------
+ */
+
+enum {
+  SHOWN = 40, /* places in a text */
+  TITLE = 96
+};
+
+typedef struct totals {
+  uint64_t live_bytes, bytes, samples;
+  uint32_t places;
+} totals_t;
+
+static totals_t add_up(uint32_t made) {
+  totals_t t = {0, 0, 0, 0};
+  for (uint32_t i = HAK_ORIGIN_OTHERS; i < made; i++) {
+    hak_site_row_t row;
+    if (!hak_site_row(i, &row)) continue;
+    t.live_bytes += row.info.live_bytes;
+    t.bytes += row.info.bytes;
+    t.samples += row.info.samples;
+    t.places++;
+  }
+  return t;
+}
+
+/* The place with the most live bytes of those that come after the one of *number, which
+ * has `last_bytes`; false if there is none. */
+static bool next_largest(uint32_t made, uint64_t last_bytes, uint32_t *number,
+                         hak_site_row_t *out) {
+  uint32_t last = *number;
+  bool found = false;
+  for (uint32_t i = HAK_ORIGIN_OTHERS; i < made; i++) {
+    hak_site_row_t row;
+    if (!hak_site_row(i, &row)) continue;
+    uint64_t bytes = row.info.live_bytes;
+    if (bytes > last_bytes || (bytes == last_bytes && i <= last)) continue;
+    if (found && bytes <= out->info.live_bytes) continue;
+    out->info.live_bytes = bytes;
+    *number = i;
+    found = true;
+  }
+  return found && hak_site_row(*number, out);
+}
+
+static void print_text(const hak_out_t *out, uint32_t made) {
+  totals_t t = add_up(made);
+  hak_out_text(out,
+               "hakmem %u: %" PRIu32 " places, %" PRIu64 " live bytes, %" PRIu64
+               " bytes allocated; estimates from %" PRIu64 " samples\n",
+               (unsigned)HAK_VERSION, t.places, t.live_bytes, t.bytes, t.samples);
+  if (t.places == 0) return;
+  hak_out_text(out, "%12s %25s %10s %12s %14s  %s\n", "live bytes", "95 %: from - to",
+               "blocks", "peak bytes", "allocated", "place");
+  uint64_t bytes = UINT64_MAX;
+  uint32_t number = 0;
+  hak_site_row_t row;
+  for (int i = 0; i < SHOWN && next_largest(made, bytes, &number, &row); i++) {
+    char title[TITLE];
+    hak_site_title(&row, title, sizeof title);
+    const hak_site_info_t *info = &row.info;
+    bytes = info->live_bytes;
+    hak_out_text(out,
+                 "%12" PRIu64 " %12" PRIu64 "-%-12" PRIu64 " %10" PRIu64 " %12" PRIu64
+                 " %14" PRIu64 "  %s\n",
+                 bytes, info->live_bytes_low, info->live_bytes_high, info->live_blocks,
+                 info->peak_bytes, info->bytes, title);
+  }
+  if (t.places > SHOWN) {
+    hak_out_text(out, "and %" PRIu32 " more\n", t.places - (uint32_t)SHOWN);
+  }
+}
+
+/* --- JSON ------------------------------------------------------------------------------
+ */
+
+static void print_json_string(const hak_out_t *out, const char *key, const char *text) {
+  hak_out_text(out, "\"%s\":\"", key);
+  for (; *text != '\0'; text++) {
+    unsigned char c = (unsigned char)*text;
+    if (c == '"' || c == '\\') {
+      hak_out_text(out, "\\%c", c);
+    } else if (c < ' ') {
+      hak_out_text(out, "\\u%04x", c);
+    } else {
+      hak_out_text(out, "%c", c);
+    }
+  }
+  hak_out_text(out, "\"");
+}
+
+static void print_json(const hak_out_t *out, uint32_t made) {
+  hak_out_text(out, "{\"version\":%u,\"sample_bytes\":%" PRId64 ",\"sites\":[",
+               (unsigned)HAK_VERSION, hak_option(SAMPLE_BYTES));
+  const char *between = "";
+  for (uint32_t i = HAK_ORIGIN_OTHERS; i < made; i++) {
+    hak_site_row_t row;
+    if (!hak_site_row(i, &row)) continue;
+    const hak_site_info_t *info = &row.info;
+    hak_out_text(out, "%s\n{", between);
+    between = ",";
+    print_json_string(out, "file", info->file);
+    hak_out_text(out, ",\"line\":%" PRIu32 ",", info->line);
+    print_json_string(out, "name", info->name);
+#define FIELD(name) hak_out_text(out, ",\"" #name "\":%" PRIu64, info->name)
+    FIELD(live_bytes);
+    FIELD(live_bytes_low);
+    FIELD(live_bytes_high);
+    FIELD(live_blocks);
+    FIELD(peak_bytes);
+    FIELD(bytes);
+    FIELD(blocks);
+    FIELD(samples);
+    FIELD(live_samples);
+    FIELD(smallest);
+    FIELD(largest);
+#undef FIELD
+    hak_out_text(out, "}");
+  }
+  hak_out_text(out, "]}\n");
+}
+
+static void print(int format, const hak_out_t *out, uint32_t made) {
+  switch (format) {
+    case HAK_FORMAT_TEXT:
+      print_text(out, made);
+      break;
+    case HAK_FORMAT_JSON:
+      print_json(out, made);
+      break;
+    case HAK_FORMAT_PPROF:
+      hak_profile_pprof(out, made);
+      break;
+    case HAK_FORMAT_HEAP_V2:
+      hak_profile_heap_v2(out, made);
+      break;
+    default:
+      hak_profile_folded(out, made);
+  }
+}
+
+int hak_sites_print(int format, hak_write_fn *write, void *ctx) {
+  if (format < HAK_FORMAT_TEXT || format > HAK_FORMAT_FOLDED) return EINVAL;
+  hak_out_t out = {write == NULL ? write_stderr : write, ctx};
+  hak_stay_t stay = hak_stay();
+  uint32_t none = HAK_ORIGIN_OTHERS;
+  print(format, &out, stay == HAK_STAY_NONE ? none : hak_origins_made());
+  hak_stay_end(stay);
+  return 0;
+}

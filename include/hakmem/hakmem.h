@@ -232,10 +232,10 @@ typedef int(hak_pressure_fn)(hak_heap_t *heap, size_t needed, int level, void *c
 /* hak_heap_destroy reports the blocks that are still live, as HAK_ERROR_LEAK: one report
  * for each block size says how many there are; one more counts large blocks and, of a
  * heap in little memory of the caller's, all blocks. Further ones say of what places in
- * the program they are, as far as that is known (docs/SITES.md). Each names the heap and
- * the address of one of the blocks. The reports come before the end: a handler may ask
- * for the heap's name and read the blocks. Costs a look at the heap's blocks, and nothing
- * for heaps without the flag. */
+ * the program they are, as far as that is known (docs/SITES.md). Each names the heap,
+ * with those that it is part of, and the addresses of up to four of the blocks. The
+ * reports come before the end: a handler may ask for the heap's name and read the blocks.
+ * Costs a look at the heap's blocks, and nothing for heaps without the flag. */
 #define HAK_HEAP_REPORT_LEAKS 0x04u
 
 #define HAK_HUGE_DEFAULT 0 /* as HAK_OPTION_HUGE_PAGES says */
@@ -456,6 +456,10 @@ typedef struct hak_error_info {
   hak_heap_t *heap;     /* its heap; NULL where unknown */
   const char *function; /* the public function that found it, such as "hak_free" */
   const char *text;     /* one line that says what was wrong */
+  size_t size;          /* usable bytes of the block that `address` lies in; 0: unknown */
+  /* The heap's name behind those of the heaps that it is part of, "server/requests", with
+   * "?" for one without a name; "" where no heap is known. For the length of the call. */
+  const char *heap_path;
 } hak_error_info_t;
 
 /* Called for each misuse, with no lock held. If the handler returns, the call

@@ -5,59 +5,86 @@
 #include "api/api.h"
 #include "api/sites.h"
 #include "base/report.h"
+#include "heap/describe.h"
 #include "learn/sample.h"
+
+enum {
+  LISTED = 4 /* blocks of each size that a report names */
+};
+
+/* Some of the blocks that one report is about. */
+typedef struct listed {
+  const void *blocks[LISTED];
+  uint32_t count;  /* of those */
+  uint32_t wanted; /* that are still to be found */
+} listed_t;
 
 typedef struct leaks {
   hak_live_t live;
-  /* One block of each size that there are live ones of, and one of the others; NULL: none
-   * was found yet. */
-  const void *of_class[HAK_CLASSES], *other;
-  uint32_t wanted; /* that are still NULL */
+  listed_t of_class[HAK_CLASSES], other;
+  uint32_t wanted; /* of all sizes */
 } leaks_t;
 
-/* Takes a block for its size if there is none yet; goes on while one is missing. */
+/* Takes a block for its size if that has room; goes on while one is missing. */
 static bool take(const hak_block_t *block, void *ctx) {
   leaks_t *leaks = ctx;
-  const void **place = &leaks->other;
-  uint64_t blocks = leaks->live.other_blocks;
+  listed_t *listed = &leaks->other;
   uint32_t cls = block->size <= HAK_CLASS_MAX ? hak_class_of(block->size) : HAK_CLASSES;
-  if (cls < HAK_CLASSES && leaks->live.blocks[cls] != 0) {
-    place = &leaks->of_class[cls];
-    blocks = leaks->live.blocks[cls];
-  }
-  if (*place == NULL && blocks != 0) {
-    *place = block->address;
+  if (cls < HAK_CLASSES && leaks->live.blocks[cls] != 0) listed = &leaks->of_class[cls];
+  if (listed->wanted > 0) {
+    listed->blocks[listed->count++] = block->address;
+    listed->wanted--;
     leaks->wanted--;
   }
   return leaks->wanted > 0;
 }
 
+static void want(leaks_t *leaks, listed_t *listed, uint64_t blocks) {
+  listed->count = 0;
+  listed->wanted = blocks < LISTED ? (uint32_t)blocks : LISTED;
+  leaks->wanted += listed->wanted;
+}
+
 static void find(hak_heap_t *heap, leaks_t *leaks) {
   hak_api_count_live(heap, &leaks->live);
-  leaks->other = NULL;
-  leaks->wanted = leaks->live.other_blocks != 0;
+  leaks->wanted = 0;
+  want(leaks, &leaks->other, leaks->live.other_blocks);
   for (uint32_t cls = 0; cls < HAK_CLASSES; cls++) {
-    leaks->of_class[cls] = NULL;
-    if (leaks->live.blocks[cls] != 0) leaks->wanted++;
+    want(leaks, &leaks->of_class[cls], leaks->live.blocks[cls]);
   }
   /* Without memory for the visit the reports have no addresses. */
   if (leaks->wanted > 0) (void)hak_heap_visit(hak_heap_handle(heap), take, leaks, 0);
 }
 
-/* `what` is one line without its end: whose end it was. */
-static void report(hak_heap_t *heap, const void *address, const char *what,
-                   const char *function) {
-  enum {
-    LONGEST = 320
-  };
-  char text[LONGEST];
-  const char *name = hak_heap_name_of(heap);
-  if (name[0] == '\0') {
-    snprintf(text, sizeof text, "%s were live at the end", what);
-  } else {
-    snprintf(text, sizeof text, "%s were live at the end of \"%s\"", what, name);
+/* ": 0x..., 0x... and 3 more", or nothing if no block was found. */
+static void list(const listed_t *listed, uint64_t blocks, char *text, size_t room) {
+  size_t used = 0;
+  text[0] = '\0';
+  for (uint32_t i = 0; i < listed->count && used < room; i++) {
+    used += (size_t)snprintf(text + used, room - used, "%s%p", i == 0 ? ": " : ", ",
+                             listed->blocks[i]);
   }
-  hak_report(HAK_ERROR_LEAK, address, hak_heap_handle(heap), function, text);
+  if (used > 0 && used < room && blocks > listed->count) {
+    snprintf(text + used, room - used, " and %" PRIu64 " more", blocks - listed->count);
+  }
+}
+
+/* `what` is one line without its end: whose end it was, and which blocks. */
+static void report(hak_heap_t *heap, const listed_t *listed, uint64_t blocks,
+                   const char *what, const char *function) {
+  enum {
+    LIST_MOST = 160,
+    LONGEST = 480
+  };
+  char text[LONGEST], which[LIST_MOST], path[HAK_REPORT_PATH_MAX], of[200] = "";
+  if (hak_heap_name_of(heap)[0] != '\0') {
+    hak_heap_path(heap, path, sizeof path);
+    snprintf(of, sizeof of, " of \"%s\"", path);
+  }
+  list(listed, blocks, which, sizeof which);
+  snprintf(text, sizeof text, "%s were live at the end%s%s", what, of, which);
+  hak_report(HAK_ERROR_LEAK, listed->count == 0 ? NULL : listed->blocks[0],
+             hak_heap_handle(heap), function, text);
 }
 
 /* --- by place ------------------------------------------------------------------------
@@ -107,7 +134,8 @@ static void report_place(hak_heap_t *heap, const place_t *place, const char *fun
   snprintf(what, sizeof what, "%s%" PRIu64 " blocks, %" PRIu64 " bytes in all, of %s,",
            blocks == place->samples ? "" : "about ", blocks,
            (uint64_t)(place->bytes + 0.5), title);
-  report(heap, place->block, what, function);
+  listed_t listed = {.blocks = {place->block}, .count = 1};
+  report(heap, &listed, listed.count, what, function);
 }
 
 static void report_places(hak_heap_t *heap, const char *function) {
@@ -125,15 +153,16 @@ static void report_sizes(hak_heap_t *heap, const char *function) {
   char what[96];
   find(heap, &leaks);
   for (uint32_t cls = 0; cls < HAK_CLASSES; cls++) {
-    if (leaks.live.blocks[cls] == 0) continue;
-    snprintf(what, sizeof what, "%" PRIu64 " blocks of %" PRIu32 " bytes",
-             leaks.live.blocks[cls], hak_class_size(cls));
-    report(heap, leaks.of_class[cls], what, function);
+    uint64_t blocks = leaks.live.blocks[cls];
+    if (blocks == 0) continue;
+    snprintf(what, sizeof what, "%" PRIu64 " blocks of %" PRIu32 " bytes", blocks,
+             hak_class_size(cls));
+    report(heap, &leaks.of_class[cls], blocks, what, function);
   }
   if (leaks.live.other_blocks == 0) return;
   snprintf(what, sizeof what, "%" PRIu64 " blocks, %" PRIu64 " bytes in all,",
            leaks.live.other_blocks, leaks.live.other_bytes);
-  report(heap, leaks.other, what, function);
+  report(heap, &leaks.other, leaks.live.other_blocks, what, function);
 }
 
 void hak_api_report_leaks(hak_heap_t *heap, const char *function) {

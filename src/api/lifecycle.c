@@ -7,6 +7,7 @@
 #include "heap/collect.h"
 #include "heap/fork.h"
 #include "heap/hole_sweep.h"
+#include "heap/show.h"
 #include "superslab/huge.h"
 
 #define NS_PER_MS ((uint64_t)1000000)
@@ -31,6 +32,7 @@ int hak_init(const hak_config_t *config) {
 
 int hak_shutdown(unsigned flags) {
   if ((flags & ~HAK_SHUTDOWN_FORCE) != 0) return EINVAL;
+  hak_show_stats();
   hak_os_scope_t before = hak_os_enter(HAK_OS_GIVING);
   int error = hak_lifecycle_shutdown((flags & HAK_SHUTDOWN_FORCE) != 0);
   hak_os_leave(before);

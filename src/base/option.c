@@ -2,6 +2,7 @@
 #include "base/option.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -43,7 +44,11 @@ static bool starts_with(const char *s, const char *start) {
   return strncmp(s, start, strlen(start)) == 0;
 }
 
-static void report(const char *variable, const char *text) {
+/* The environment is read once, by the thread that starts the library. */
+static void report(const char *variable, const char *what) {
+  static char text[160];
+  snprintf(text, sizeof text, "the environment variable %.80s %s; ignored", variable,
+           what);
   hak_report(HAK_ERROR_BAD_OPTION, variable, NULL, "hak_init", text);
 }
 
@@ -102,11 +107,11 @@ static void read_variable(const char *variable) {
   hak_option_t option = option_named(name, length);
   int64_t value;
   if (option == HAK_OPTION_COUNT) {
-    report(variable, "an environment variable HAKMEM_* names no option; ignored");
+    report(variable, "names no option");
   } else if (!parse(equals + 1, &value)) {
-    report(variable, "an environment variable HAKMEM_* is not a number; ignored");
+    report(variable, "is not a number");
   } else if (hak_option_set(option, value) != 0) {
-    report(variable, "an environment variable HAKMEM_* is out of range; ignored");
+    report(variable, "is out of range");
   }
 }
 

@@ -7,6 +7,10 @@
 #include "base/sys.h"
 
 static hak_callee_t handler; /* NULL: the default one */
+/* [any] relaxed: it leads to a function; NULL before the library was started once */
+static _Atomic(hak_describe_fn *) describe;
+
+void hak_report_describe_by(hak_describe_fn *fn) { hak_store_relaxed(&describe, fn); }
 
 const char *hak_error_text(hak_error_t error) {
   switch (error) {
@@ -40,10 +44,14 @@ const char *hak_error_text(hak_error_t error) {
 
 static void report_and_abort(const hak_error_info_t *info, void *ctx) {
   (void)ctx;
-  char text[512];
-  int n = snprintf(text, sizeof text, "hakmem: %s: address %p, heap %p, in %s: %s\n",
-                   hak_error_text(info->error), info->address, (void *)info->heap,
-                   info->function, info->text);
+  char text[768], size[32] = "", path[HAK_REPORT_PATH_MAX + 4] = "";
+  if (info->size != 0) snprintf(size, sizeof size, ", %zu bytes", info->size);
+  if (info->heap_path[0] != '\0') {
+    snprintf(path, sizeof path, " \"%s\"", info->heap_path);
+  }
+  int n = snprintf(text, sizeof text, "hakmem: %s: address %p%s, heap %p%s, in %s: %s\n",
+                   hak_error_text(info->error), info->address, size, (void *)info->heap,
+                   path, info->function, info->text);
   if (n > 0) hak_sys_write(text, (size_t)n < sizeof text ? (size_t)n : sizeof text - 1);
   if (info->error != HAK_ERROR_BAD_OPTION && info->error != HAK_ERROR_LEAK) {
     hak_sys_abort();
@@ -62,13 +70,18 @@ void hak_set_error_handler(hak_error_fn *fn, void *ctx) {
 HAK_SLOW void hak_report(hak_error_t error, const void *address, hak_heap_t *heap,
                          const char *function, const char *text) {
   void *ctx;
+  char path[HAK_REPORT_PATH_MAX] = "";
   hak_error_fn *fn = (hak_error_fn *)hak_callee_get(&handler, &ctx);
   hak_error_info_t info = {.struct_size = sizeof info,
                            .error = error,
                            .address = address,
                            .heap = heap,
                            .function = function,
-                           .text = text};
+                           .text = text,
+                           .heap_path = path};
+  hak_describe_fn *known = hak_load_relaxed(&describe);
+  /* The address of a bad option is that of its text. */
+  if (known != NULL && error != HAK_ERROR_BAD_OPTION) known(&info, path, sizeof path);
   if (fn == NULL) fn = report_and_abort;
   fn(&info, ctx);
 }

@@ -13,6 +13,14 @@
 HAK_SLOW void hak_report(hak_error_t error, const void *address, hak_heap_t *heap,
                          const char *function, const char *text);
 
+/* Longest path of heaps in a report, in bytes. */
+#define HAK_REPORT_PATH_MAX 160
+/* Adds to a report what is known of its address and of its heap: info->size, and the text
+ * that `path` has room for. Any thread, no lock held. */
+typedef void(hak_describe_fn)(hak_error_info_t *info, char *path, size_t room);
+/* From here on `fn`, which is always the same, is asked for each report. */
+void hak_report_describe_by(hak_describe_fn *fn);
+
 /* Texts of reports that more than one place makes. */
 #define HAK_TEXT_GONE "no block is there any more"
 #define HAK_TEXT_INTERIOR "the address is inside a block, not its start"

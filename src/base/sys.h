@@ -67,6 +67,12 @@ uint64_t hak_sys_process(void);
  * True where there are no forks. */
 bool hak_sys_at_fork(void (*prepare)(void), void (*parent)(void), void (*child)(void));
 
+/* As the process ends by exit() or by the return of main, calls `fn`, the one that was
+ * given last; also when the object that the library is part of is unloaded. Destructors
+ * of the program's may run after it, and may call the library. */
+typedef void(hak_sys_end_fn)(void);
+void hak_sys_at_end(hak_sys_end_fn *fn);
+
 /* Calls `fn` with each "NAME=value" of the environment. The text is there for the length
  * of the call. The program does not change the environment meanwhile. */
 void hak_sys_environment(void (*fn)(const char *variable));

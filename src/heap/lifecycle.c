@@ -3,16 +3,19 @@
 #include <errno.h>
 
 #include "base/option.h"
+#include "base/report.h"
 #include "base/sys.h"
 #include "external/external_heap.h"
 #include "external/external_region.h"
 #include "heap/cache_index.h"
+#include "heap/describe.h"
 #include "heap/fork.h"
 #include "heap/heap.h"
 #include "heap/hole_sweep.h"
 #include "heap/own_os.h"
 #include "heap/phase.h"
 #include "heap/serial.h"
+#include "heap/show.h"
 #include "heap/thread_end.h"
 #include "heap/threads.h"
 #include "learn/sample.h"
@@ -84,6 +87,8 @@ static void prewarm(void) {
 }
 
 static bool start_all(const hak_os_t *os, uint32_t flags) {
+  hak_report_describe_by(hak_describe_report);
+  hak_sys_at_end(hak_show_stats);
   hooks = os == NULL ? *hak_os_default() : *os;
   hak_os_start(&hooks);
   hak_serials_stop();

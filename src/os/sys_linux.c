@@ -98,6 +98,16 @@ bool hak_sys_at_fork(void (*prepare)(void), void (*parent)(void), void (*child)(
   return pthread_atfork(prepare, parent, child) == 0;
 }
 
+/* [any] relaxed: it leads to a function */
+static _Atomic(hak_sys_end_fn *) at_end;
+
+void hak_sys_at_end(hak_sys_end_fn *fn) { hak_store_relaxed(&at_end, fn); }
+
+static __attribute__((destructor)) void call_at_end(void) {
+  hak_sys_end_fn *fn = hak_load_relaxed(&at_end);
+  if (fn != NULL) fn();
+}
+
 void hak_sys_environment(void (*fn)(const char *variable)) {
   for (char **at = environ; at != NULL && *at != NULL; at++) fn(*at);
 }

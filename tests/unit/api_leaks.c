@@ -267,7 +267,7 @@ static void leaks__are_a_line_and_no_end_by_default(void **state) {
   CHECK_EQ(child.status, 0);
   CHECK_MSG(
       strncmp(child.output, "hakmem: leak: address ", 22) == 0 &&
-          strstr(child.output, "1 blocks of 32 bytes were live at the end\n") != NULL,
+          strstr(child.output, "1 blocks of 32 bytes were live at the end: 0x") != NULL,
       "said: %s", child.output);
 }
 

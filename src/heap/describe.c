@@ -1,0 +1,57 @@
+#include "heap/describe.h"
+
+#include <string.h>
+
+#include "heap/stay.h"
+#include "pool/large.h"
+#include "superslab/locate.h"
+
+/* Puts `text` before what begins *at bytes into the path; false if there is no room. */
+static bool put_before(char *path, size_t *at, const char *text) {
+  size_t length = strlen(text);
+  if (length > *at) return false;
+  *at -= length;
+  memcpy(path + *at, text, length);
+  return true;
+}
+
+void hak_heap_path(hak_heap_t *heap, char *path, size_t room) {
+  static const char cut[] = ".../";
+  size_t at = room - 1, least = sizeof cut - 1;
+  path[at] = '\0';
+  for (bool first = true; heap != NULL; heap = hak_heap_above(heap), first = false) {
+    const char *name = hak_heap_name_of(heap);
+    size_t length = strlen(name[0] == '\0' ? "?" : name) + (first ? 0 : 1);
+    if (length + least > at) {
+      (void)put_before(path, &at, cut);
+      break;
+    }
+    if (!first) (void)put_before(path, &at, "/");
+    (void)put_before(path, &at, name[0] == '\0' ? "?" : name);
+  }
+  memmove(path, path + at, room - at);
+}
+
+static size_t size_at(const void *address) {
+  hak_place_t place = hak_locate((uintptr_t)address);
+  if (place.cls < HAK_CLASSES) return hak_class_size(place.cls);
+  return place.cls == HAK_CLASS_LARGE ? hak_large_usable(&place) : 0;
+}
+
+static void describe(hak_error_info_t *info, char *path, size_t room) {
+  info->size = info->address == NULL ? 0 : size_at(info->address);
+  hak_heap_t *heap = info->heap == NULL ? NULL : hak_heap_record(info->heap);
+  if (heap == NULL || hak_heap_handle(heap) != info->heap) return;
+  hak_heap_path(heap, path, room);
+}
+
+/* A report may come while this thread starts the library or ends it: nothing is waited
+ * for. */
+void hak_describe_report(hak_error_info_t *info, char *path, size_t room) {
+  if (hak_thread_self->kind == HAK_THREAD_ATTACHED) {
+    describe(info, path, room);
+  } else if (hak_stay_try()) {
+    describe(info, path, room);
+    hak_stay_end(HAK_STAY_COUNTED);
+  }
+}

@@ -1,4 +1,6 @@
-/* errors.c - hearing of misuse instead of being aborted by it. */
+/* errors.c - hearing of misuse instead of being aborted by it. What it does wrong on
+ * purpose a compiler would already name, but for HAK_NO_ATTRIBUTES. */
+#define HAK_NO_ATTRIBUTES
 #include <hakmem/hakmem.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -32,64 +32,140 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/* A new major version may break what programs rely on; before 1.0, a new minor one. */
 #define HAK_VERSION_MAJOR 0
+/* A new minor version adds to the interface. */
 #define HAK_VERSION_MINOR 1
+/* A new patch changes nothing of the interface. */
 #define HAK_VERSION_PATCH 0
+/* The version as one number, 10203 for 1.2.3; hak_version() is that of the library. */
 #define HAK_VERSION \
   (HAK_VERSION_MAJOR * 10000 + HAK_VERSION_MINOR * 100 + HAK_VERSION_PATCH)
 
+/* The largest alignment that can be asked for: 1 GiB. */
 #define HAK_ALIGNMENT_MAX ((size_t)1 << 30)
 
-#if defined(__GNUC__) || defined(__clang__)
-#define HAK_ATTR_ALLOC_SIZE(...) __attribute__((alloc_size(__VA_ARGS__)))
-#else
+/* What compilers and analyzers (gcc -fanalyzer, clang --analyze) are told, so that they
+ * see leaks, double frees, blocks that free() is given, results that are dropped, and
+ * accesses past a block's end. A program that breaks the rules on purpose, to test,
+ * defines HAK_NO_ATTRIBUTES before. */
+#if !defined(__GNUC__) || defined(HAK_NO_ATTRIBUTES)
 #define HAK_ATTR_ALLOC_SIZE(...)
+#define HAK_ATTR_ALIGN(argument)
+#define HAK_ATTR_RESULT
+#define HAK_ATTR_NEW
+#define HAK_ATTR_FREES(argument)
+#define HAK_ATTR_NOT_NULL
+#else
+/* Parameters that are, or are multiplied to, the size of the block returned. */
+#define HAK_ATTR_ALLOC_SIZE(...) __attribute__((alloc_size(__VA_ARGS__)))
+/* The result is needed: a block that nobody knows is lost. */
+#define HAK_ATTR_RESULT __attribute__((warn_unused_result))
+#define HAK_ATTR_NOT_NULL __attribute__((returns_nonnull))
+#if defined(__clang__)
+/* An alignment of 0, which clang does not know, is allowed. */
+#define HAK_ATTR_ALIGN(argument)
+/* A new block that has to be freed, as no heap's end will. */
+#define HAK_ATTR_NEW \
+  HAK_ATTR_RESULT __attribute__((malloc)) __attribute__((ownership_returns(malloc)))
+#define HAK_ATTR_FREES(argument) __attribute__((ownership_takes(malloc, argument)))
+#else
+#define HAK_ATTR_ALIGN(argument) __attribute__((alloc_align(argument)))
+#define HAK_ATTR_FREES(argument)
+#if __GNUC__ >= 11
+#define HAK_ATTR_NEW                                                           \
+  HAK_ATTR_RESULT                                                              \
+  __attribute__((malloc, malloc(hak_free, 1), malloc(hak_freex, 1),            \
+                 malloc(hak_free_sized, 1), malloc(hak_free_aligned_sized, 1), \
+                 malloc(hak_free_usable, 1), malloc(hak_heap_free, 2)))
+#else
+#define HAK_ATTR_NEW HAK_ATTR_RESULT __attribute__((malloc))
+#endif
+#endif
+#endif
+
+/* What a record that begins with struct_size is set to before it is filled in, or given
+ * to the library to be filled: its size, and zero for all else. The records have macros
+ * of their own, such as
+ *
+ *     hak_heap_config_t config = HAK_HEAP_CONFIG_INIT;
+ */
+#ifdef __cplusplus
+#define HAK_STRUCT_INIT(type)                                     \
+  ([]() -> type {                                                 \
+    type hak_record = type();                                     \
+    hak_record.struct_size = static_cast<uint32_t>(sizeof(type)); \
+    return hak_record;                                            \
+  }())
+#else
+#define HAK_STRUCT_INIT(type) \
+  { .struct_size = (uint32_t)sizeof(type) }
 #endif
 
 #ifdef __cplusplus
 extern "C" {
 #endif
 
+/* A heap's handle; NULL stands for the default heap. */
 typedef struct hak_heap hak_heap_t;
+
+/* ---- Giving blocks back ------------------------------------------------ */
+
+/* Gives a block back, whichever function here gave it and whatever its heap. NULL is
+ * fine. Leaves errno alone. */
+void hak_free(void *ptr) HAK_ATTR_FREES(1);
+
+/* hak_free() for callers that know the size they asked for. Any size up to
+ * hak_usable_size() is accepted; a larger one is misuse. */
+void hak_free_sized(void *ptr, size_t size) HAK_ATTR_FREES(1);
+
+/* The same for callers that know the alignment too; the address has to be a multiple of
+ * it. */
+void hak_free_aligned_sized(void *ptr, size_t alignment, size_t size) HAK_ATTR_FREES(1);
+
+/* hak_free(), and returns what hak_usable_size() said of the block; 0 for NULL. */
+size_t hak_free_usable(void *ptr) HAK_ATTR_FREES(1);
+
+/* hak_free() with flags: HAK_NO_CACHE. 0; EINVAL for unknown flags, and then nothing is
+ * freed. */
+int hak_freex(void *ptr, unsigned flags) HAK_ATTR_FREES(1);
+
+/* hak_free() for a block of this heap; a block of another heap is misuse. This is the
+ * fastest way to free blocks of a serial heap. */
+void hak_heap_free(hak_heap_t *heap, void *ptr) HAK_ATTR_FREES(2);
 
 /* ---- Core ------------------------------------------------------------- */
 
 /* A block of at least `size` bytes, contents undefined. */
-void *hak_alloc(size_t size) HAK_ATTR_ALLOC_SIZE(1);
+void *hak_alloc(size_t size) HAK_ATTR_ALLOC_SIZE(1) HAK_ATTR_NEW;
 
 /* A block of count * size bytes, all zero. Pages known to be zero are not
  * written again. */
-void *hak_calloc(size_t count, size_t size) HAK_ATTR_ALLOC_SIZE(1, 2);
+void *hak_calloc(size_t count, size_t size) HAK_ATTR_ALLOC_SIZE(1, 2) HAK_ATTR_NEW;
 
 /* Changes a block's size; contents are kept up to the smaller of both sizes.
  * The block stays where it is if it is large enough or has free memory behind
  * it; a large block moves by remapping its pages. NULL as `ptr` allocates. Size
  * 0 acts as size 1 and never frees. On failure the old block is untouched. */
-void *hak_realloc(void *ptr, size_t size) HAK_ATTR_ALLOC_SIZE(2);
-void *hak_reallocarray(void *ptr, size_t count, size_t size) HAK_ATTR_ALLOC_SIZE(2, 3);
-
-/* Gives a block back. NULL is fine. Leaves errno alone. */
-void hak_free(void *ptr);
+void *hak_realloc(void *ptr, size_t size) HAK_ATTR_ALLOC_SIZE(2) HAK_ATTR_RESULT;
+/* hak_realloc() to count * size bytes; ENOMEM if the product overflows. */
+void *hak_reallocarray(void *ptr, size_t count, size_t size)
+    HAK_ATTR_ALLOC_SIZE(2, 3) HAK_ATTR_RESULT;
 
 /* A block whose address is a multiple of `alignment`. EINVAL for an alignment
  * that is not 0 or a power of two, or is over HAK_ALIGNMENT_MAX. */
-void *hak_aligned_alloc(size_t alignment, size_t size) HAK_ATTR_ALLOC_SIZE(2);
+void *hak_aligned_alloc(size_t alignment, size_t size) HAK_ATTR_ALLOC_SIZE(2) HAK_ATTR_NEW
+    HAK_ATTR_ALIGN(1);
+/* hak_realloc() of a block whose address is, and stays, a multiple of `alignment`. */
 void *hak_aligned_realloc(void *ptr, size_t alignment, size_t size)
-    HAK_ATTR_ALLOC_SIZE(3);
-
-/* hak_free() for callers that know the size they asked for. Any size up to
- * hak_usable_size() is accepted; a larger one is misuse. */
-void hak_free_sized(void *ptr, size_t size);
-void hak_free_aligned_sized(void *ptr, size_t alignment, size_t size);
+    HAK_ATTR_ALLOC_SIZE(3) HAK_ATTR_RESULT HAK_ATTR_ALIGN(2);
 
 /* Bytes that may be read and written at `ptr`; 0 for NULL. At least what was
  * asked for. */
 size_t hak_usable_size(const void *ptr);
 
 /* hak_alloc(), and in *usable what hak_usable_size() says of the block; 0 with NULL. */
-void *hak_alloc_usable(size_t size, size_t *usable) HAK_ATTR_ALLOC_SIZE(1);
-/* hak_free(), and returns what hak_usable_size() said of the block; 0 for NULL. */
-size_t hak_free_usable(void *ptr);
+void *hak_alloc_usable(size_t size, size_t *usable) HAK_ATTR_ALLOC_SIZE(1) HAK_ATTR_NEW;
 
 /* The usable size that an allocation of `size` bytes would have; 0 if no block
  * can be that large. */
@@ -100,18 +176,24 @@ size_t hak_good_size(size_t size);
  * was changed. */
 size_t hak_resize_in_place(void *ptr, size_t min_size, size_t want_size);
 
-/* Copies of strings. hak_strndup copies at most `n` bytes of `s`; its copy always
- * ends in a zero byte. */
-char *hak_strdup(const char *s);
-char *hak_strndup(const char *s, size_t n);
+/* A copy of a string. */
+char *hak_strdup(const char *s) HAK_ATTR_NEW;
+/* A copy of at most `n` bytes of a string; it always ends in a zero byte. */
+char *hak_strndup(const char *s, size_t n) HAK_ATTR_NEW;
 
 /* ---- Extended --------------------------------------------------------- */
 
-#define HAK_ZERO 0x01u /* zero, up to the usable size */
-#define HAK_NO_GROW                                                                    \
-  0x02u                   /* the call never asks the operating system for anything but \
-                             the time, and gives NULL where it would have to */
-#define HAK_NO_MOVE 0x04u /* hak_reallocx only: NULL if the block cannot stay */
+/* The block is zero, up to its usable size; of hak_reallocx, what is beyond the old one.
+ */
+#define HAK_ZERO 0x01u
+
+/* The call never asks the operating system for anything but the time, and gives NULL
+ * where it would have to. */
+#define HAK_NO_GROW 0x02u
+
+/* Of hak_reallocx only: NULL if the block cannot stay where it is. */
+#define HAK_NO_MOVE 0x04u
+
 /* Past this thread's cache, for programs that move blocks to give memory back: a new
  * block is the next free one of the fullest slab that no thread holds, and a freed block
  * goes home to its slab at once. Costs a lock of the size class, about 50 ns. Changes
@@ -153,13 +235,13 @@ typedef struct hak_site {
  * default heap, `alignment` 0 the default one, and `site` may be NULL. EINVAL for
  * unknown flags. */
 void *hak_allocx(hak_heap_t *heap, size_t size, size_t alignment, unsigned flags,
-                 hak_site_t *site) HAK_ATTR_ALLOC_SIZE(2);
+                 hak_site_t *site) HAK_ATTR_ALLOC_SIZE(2) HAK_ATTR_RESULT
+    HAK_ATTR_ALIGN(3);
+/* hak_realloc() with everything that can be asked for, as hak_allocx(); HAK_NO_MOVE
+ * too. `heap` is used only where `ptr` is NULL. */
 void *hak_reallocx(hak_heap_t *heap, void *ptr, size_t size, size_t alignment,
-                   unsigned flags, hak_site_t *site) HAK_ATTR_ALLOC_SIZE(3);
-
-/* hak_free() with flags: HAK_NO_CACHE. 0; EINVAL for unknown flags, and then nothing is
- * freed. */
-int hak_freex(void *ptr, unsigned flags);
+                   unsigned flags, hak_site_t *site)
+    HAK_ATTR_ALLOC_SIZE(3) HAK_ATTR_RESULT HAK_ATTR_ALIGN(4);
 
 /* As the functions without _at, for the place that `site` is the record of; NULL does
  * what the function without does. hak_alloc_at(n, HAK_CALLSITE()) names the place of the
@@ -167,18 +249,26 @@ int hak_freex(void *ptr, unsigned flags);
  * is included the functions without _at name their places by themselves. A block that is
  * resized where it lies stays its old place's; one that is made, or moves, is the new
  * one's. */
-void *hak_alloc_at(size_t size, hak_site_t *site) HAK_ATTR_ALLOC_SIZE(1);
+void *hak_alloc_at(size_t size, hak_site_t *site) HAK_ATTR_ALLOC_SIZE(1) HAK_ATTR_NEW;
+/* hak_calloc() for the place of `site`, as hak_alloc_at(). */
 void *hak_calloc_at(size_t count, size_t size, hak_site_t *site)
-    HAK_ATTR_ALLOC_SIZE(1, 2);
-void *hak_realloc_at(void *ptr, size_t size, hak_site_t *site) HAK_ATTR_ALLOC_SIZE(2);
+    HAK_ATTR_ALLOC_SIZE(1, 2) HAK_ATTR_NEW;
+/* hak_realloc() for the place of `site`, as hak_alloc_at(). */
+void *hak_realloc_at(void *ptr, size_t size, hak_site_t *site)
+    HAK_ATTR_ALLOC_SIZE(2) HAK_ATTR_RESULT;
+/* hak_reallocarray() for the place of `site`, as hak_alloc_at(). */
 void *hak_reallocarray_at(void *ptr, size_t count, size_t size, hak_site_t *site)
-    HAK_ATTR_ALLOC_SIZE(2, 3);
+    HAK_ATTR_ALLOC_SIZE(2, 3) HAK_ATTR_RESULT;
+/* hak_aligned_alloc() for the place of `site`, as hak_alloc_at(). */
 void *hak_aligned_alloc_at(size_t alignment, size_t size, hak_site_t *site)
-    HAK_ATTR_ALLOC_SIZE(2);
+    HAK_ATTR_ALLOC_SIZE(2) HAK_ATTR_NEW HAK_ATTR_ALIGN(1);
+/* hak_aligned_realloc() for the place of `site`, as hak_alloc_at(). */
 void *hak_aligned_realloc_at(void *ptr, size_t alignment, size_t size, hak_site_t *site)
-    HAK_ATTR_ALLOC_SIZE(3);
-char *hak_strdup_at(const char *s, hak_site_t *site);
-char *hak_strndup_at(const char *s, size_t n, hak_site_t *site);
+    HAK_ATTR_ALLOC_SIZE(3) HAK_ATTR_RESULT HAK_ATTR_ALIGN(2);
+/* hak_strdup() for the place of `site`, as hak_alloc_at(). */
+char *hak_strdup_at(const char *s, hak_site_t *site) HAK_ATTR_NEW;
+/* hak_strndup() for the place of `site`, as hak_alloc_at(). */
+char *hak_strndup_at(const char *s, size_t n, hak_site_t *site) HAK_ATTR_NEW;
 
 /* Allocations counted by a record so far, estimated from samples; 0 for NULL, and for a
  * record that none named yet. For blocks of one size the standard deviation is the square
@@ -213,6 +303,9 @@ uint64_t hak_site_count(const hak_site_t *site);
 
 struct hak_os;
 
+#define HAK_PRESSURE_SOFT 1 /* the charge passed the soft limit */
+#define HAK_PRESSURE_HARD 2 /* the hard limit refuses a request */
+
 /* Called by the thread that meets a limit of `heap`, with no lock held; `level` says
  * which limit. `needed` is, at a hard limit, the size in bytes of the request that the
  * limit refuses; at a soft limit, by how many bytes the charge is over the limit. The
@@ -221,8 +314,6 @@ struct hak_os;
  * It returns nonzero if it has freed something and the request is to be tried again; it
  * is asked again while that does not suffice, 64 times at most.
  * Several threads may be in the callback at once. */
-#define HAK_PRESSURE_SOFT 1
-#define HAK_PRESSURE_HARD 2
 typedef int(hak_pressure_fn)(hak_heap_t *heap, size_t needed, int level, void *ctx);
 
 /* Free memory of the heap stays committed and belongs to the heap until it is destroyed;
@@ -242,6 +333,7 @@ typedef int(hak_pressure_fn)(hak_heap_t *heap, size_t needed, int level, void *c
 #define HAK_HUGE_NEVER 1   /* never asked for */
 #define HAK_HUGE_ALWAYS 2  /* asked for from the first block on */
 
+/* What hak_heap_create() makes a heap of; begin with HAK_HEAP_CONFIG_INIT. */
 typedef struct hak_heap_config {
   uint32_t struct_size;
   uint32_t flags;                /* HAK_HEAP_* */
@@ -257,6 +349,8 @@ typedef struct hak_heap_config {
   hak_pressure_fn *on_pressure; /* NULL = nobody is asked */
   void *ctx;                    /* passed to it */
 } hak_heap_config_t;
+/* A configuration with all defaults. */
+#define HAK_HEAP_CONFIG_INIT HAK_STRUCT_INIT(hak_heap_config_t)
 
 /* With `memory` (256 KiB or more, at any address) the heap's blocks lie in that memory
  * and nowhere else, and an allocation gives NULL once the memory is full. After
@@ -284,7 +378,7 @@ typedef struct hak_heap_config {
 
 /* Makes a heap; NULL as `config` means all defaults. Gives NULL with ENOMEM, or with
  * EINVAL for a bad config. There can be 65,535 heaps at once. */
-hak_heap_t *hak_heap_create(const hak_heap_config_t *config);
+hak_heap_t *hak_heap_create(const hak_heap_config_t *config) HAK_ATTR_RESULT;
 
 /* Ends the heap and frees all its blocks. Costs O(SuperSlabs + threads), however many
  * blocks there are. Meanwhile nobody may allocate from the heap or free its blocks;
@@ -325,7 +419,7 @@ int hak_heap_reset(hak_heap_t *heap);
 int hak_heap_set_limits(hak_heap_t *heap, size_t soft, size_t hard);
 
 /* The heap that the functions without a heap parameter use. Never NULL. */
-hak_heap_t *hak_heap_default(void);
+hak_heap_t *hak_heap_default(void) HAK_ATTR_NOT_NULL;
 
 /* Makes `heap` this thread's current heap, for hooks (<hakmem/hooks.h>) and code of the
  * program's that follow it, and returns the heap that was current before. NULL stands for
@@ -347,24 +441,33 @@ hak_heap_t *hak_heap_of(const void *ptr);
  * the heap, and until the heap is named a second time after the call. */
 const char *hak_heap_name(hak_heap_t *heap);
 
-/* As the functions without a heap. hak_heap_realloc uses `heap` only where `ptr` is
- * NULL: a block stays in its heap for life. */
-void *hak_heap_alloc(hak_heap_t *heap, size_t size) HAK_ATTR_ALLOC_SIZE(2);
+/* hak_alloc() in a heap. */
+void *hak_heap_alloc(hak_heap_t *heap, size_t size)
+    HAK_ATTR_ALLOC_SIZE(2) HAK_ATTR_RESULT;
+/* hak_calloc() in a heap. */
 void *hak_heap_calloc(hak_heap_t *heap, size_t count, size_t size)
-    HAK_ATTR_ALLOC_SIZE(2, 3);
-void *hak_heap_realloc(hak_heap_t *heap, void *ptr, size_t size) HAK_ATTR_ALLOC_SIZE(3);
+    HAK_ATTR_ALLOC_SIZE(2, 3) HAK_ATTR_RESULT;
+/* hak_realloc(); `heap` is used only where `ptr` is NULL, as a block stays in its
+ * heap. */
+void *hak_heap_realloc(hak_heap_t *heap, void *ptr, size_t size)
+    HAK_ATTR_ALLOC_SIZE(3) HAK_ATTR_RESULT;
+/* hak_aligned_alloc() in a heap. */
 void *hak_heap_aligned_alloc(hak_heap_t *heap, size_t alignment, size_t size)
-    HAK_ATTR_ALLOC_SIZE(3);
+    HAK_ATTR_ALLOC_SIZE(3) HAK_ATTR_RESULT HAK_ATTR_ALIGN(2);
 
 /* The same for the place that `site` is the record of; see hak_alloc_at. */
 void *hak_heap_alloc_at(hak_heap_t *heap, size_t size, hak_site_t *site)
-    HAK_ATTR_ALLOC_SIZE(2);
+    HAK_ATTR_ALLOC_SIZE(2) HAK_ATTR_RESULT;
+/* hak_heap_calloc() for the place of `site`, as hak_alloc_at(). */
 void *hak_heap_calloc_at(hak_heap_t *heap, size_t count, size_t size, hak_site_t *site)
-    HAK_ATTR_ALLOC_SIZE(2, 3);
+    HAK_ATTR_ALLOC_SIZE(2, 3) HAK_ATTR_RESULT;
+/* hak_heap_realloc() for the place of `site`, as hak_alloc_at(). */
 void *hak_heap_realloc_at(hak_heap_t *heap, void *ptr, size_t size, hak_site_t *site)
-    HAK_ATTR_ALLOC_SIZE(3);
+    HAK_ATTR_ALLOC_SIZE(3) HAK_ATTR_RESULT;
+/* hak_heap_aligned_alloc() for the place of `site`, as hak_alloc_at(). */
 void *hak_heap_aligned_alloc_at(hak_heap_t *heap, size_t alignment, size_t size,
-                                hak_site_t *site) HAK_ATTR_ALLOC_SIZE(3);
+                                hak_site_t *site) HAK_ATTR_ALLOC_SIZE(3) HAK_ATTR_RESULT
+    HAK_ATTR_ALIGN(2);
 
 /* Commits `bytes` bytes of free memory for blocks up to 1 MiB and touches its pages, so
  * that blocks which fit into it cost no call to the operating system and no page fault.
@@ -383,10 +486,6 @@ int hak_heap_prefault(hak_heap_t *heap, size_t bytes);
  * HAKMEM_HUGE_RETAIN_BYTES). 0 with EINVAL for no heap. Costs the page faults, and a list
  * entry for each block. */
 size_t hak_heap_prewarm(hak_heap_t *heap, size_t size, size_t count);
-
-/* hak_free() for a block of this heap; a block of another heap is misuse. This is the
- * fastest way to free blocks of a serial heap. */
-void hak_heap_free(hak_heap_t *heap, void *ptr);
 
 /* ---- Operating system hooks ------------------------------------------- */
 
@@ -426,9 +525,11 @@ typedef struct hak_os {
   /* A clock that never goes back, in nanoseconds. */
   uint64_t (*now_ns)(void *ctx);
 } hak_os_t;
+/* Hooks that are all NULL; a copy of hak_os_default() is the other beginning. */
+#define HAK_OS_INIT HAK_STRUCT_INIT(hak_os_t)
 
 /* The hooks of the operating system that the library was built for. */
-const hak_os_t *hak_os_default(void);
+const hak_os_t *hak_os_default(void) HAK_ATTR_NOT_NULL;
 
 /* ---- Lifecycle and threads -------------------------------------------- */
 
@@ -449,6 +550,7 @@ typedef enum hak_error {
   HAK_ERROR_LEAK        /* blocks were live as their heap ended; not fatal */
 } hak_error_t;
 
+/* What a report says; valid for the length of the call of the handler. */
 typedef struct hak_error_info {
   uint32_t struct_size;
   hak_error_t error;
@@ -461,6 +563,8 @@ typedef struct hak_error_info {
    * "?" for one without a name; "" where no heap is known. For the length of the call. */
   const char *heap_path;
 } hak_error_info_t;
+/* An empty report, for programs that call their handler themselves. */
+#define HAK_ERROR_INFO_INIT HAK_STRUCT_INIT(hak_error_info_t)
 
 /* Called for each misuse, with no lock held. If the handler returns, the call
  * that found the misuse does nothing more if it was a free; an allocation goes
@@ -475,21 +579,25 @@ void hak_set_error_handler(hak_error_fn *fn, void *ctx);
 void hak_error_ignore(const hak_error_info_t *info, void *ctx);
 
 /* The stable short name of an error, such as "double free". */
-const char *hak_error_text(hak_error_t error);
+const char *hak_error_text(hak_error_t error) HAK_ATTR_NOT_NULL;
 
 #define HAK_INIT_NO_ENV 0x01u  /* do not read HAKMEM_* environment variables */
 #define HAK_INIT_NO_FORK 0x02u /* do not register the fork handlers */
 
+/* What hak_init() starts the library with; begin with HAK_CONFIG_INIT. */
 typedef struct hak_config {
   uint32_t struct_size;
   uint32_t flags;     /* HAK_INIT_* */
   const hak_os_t *os; /* copied; NULL = hak_os_default() */
 } hak_config_t;
+/* A configuration with all defaults. */
+#define HAK_CONFIG_INIT HAK_STRUCT_INIT(hak_config_t)
 
 /* Starts the library with a configuration. Optional, as the first allocation starts
  * it too. EALREADY if it was started before, EINVAL for a bad config, ENOMEM. */
 int hak_init(const hak_config_t *config);
 
+/* hak_shutdown() even while other threads are attached. */
 #define HAK_SHUTDOWN_FORCE 0x01u
 
 /* Ends all heaps and blocks and gives all memory back to the operating system. EBUSY
@@ -500,10 +608,11 @@ int hak_init(const hak_config_t *config);
  * before for a block is not. EINVAL if the library was not started. */
 int hak_shutdown(unsigned flags);
 
-/* hak_thread_init attaches this thread: 0 or ENOMEM. hak_thread_exit detaches it, and
- * what it cached can be used by all threads. Both are optional: the first allocation
- * attaches a thread, and its end detaches it. */
+/* Attaches this thread: 0 or ENOMEM. Optional: the first allocation does it too. */
 int hak_thread_init(void);
+
+/* Detaches this thread, as its end does, and what it cached can be used by all threads.
+ * Its next allocation attaches it anew. */
 void hak_thread_exit(void);
 
 /* For a thread that is about to block for long: what it cached can be used by all
@@ -552,8 +661,11 @@ int hak_purge_due(void);
  * thread (EAGAIN). hak_maintenance_stop ends it and returns after its end: 0; EINVAL if
  * there is none; EBUSY; EDEADLK in that thread itself. */
 int hak_maintenance_start(unsigned period_ms);
+/* Ends the thread of hak_maintenance_start() and returns after its end. */
 int hak_maintenance_stop(void);
 
+/* The options, one HAK_OPTION_* each, in the order of options.def, which says what
+ * each does; docs/OPTIONS.md has them as a table. */
 typedef enum hak_option {
 #define HAK_OPTION(id, env, def, min, max, doc) HAK_OPTION_##id,
 #include <hakmem/options.def>
@@ -571,6 +683,7 @@ typedef enum hak_option {
  * for a value out of range, and then changes nothing. hak_option_get gives 0 for an
  * unknown option. */
 int hak_option_set(hak_option_t option, int64_t value);
+/* The value of an option; 0 for an unknown one. */
 int64_t hak_option_get(hak_option_t option);
 
 /* The name, range and meaning of an option; ENOENT for an unknown one. */
@@ -580,6 +693,9 @@ typedef struct hak_option_info {
   int64_t value, default_value, min, max;
   const char *doc;
 } hak_option_info_t;
+/* A record for hak_option_describe() to fill. */
+#define HAK_OPTION_INFO_INIT HAK_STRUCT_INIT(hak_option_info_t)
+/* Fills *out for an option: 0, or ENOENT for an unknown one. */
 int hak_option_describe(hak_option_t option, hak_option_info_t *out);
 
 /* For programs that fork by other means than fork(), or that started with
@@ -588,7 +704,9 @@ int hak_option_describe(hak_option_t option, hak_option_info_t *out);
  * threads had cached can be used; what they were changing at that moment stays out of use
  * and is counted (fork_lost_bytes); heaps that they were ending are ended. */
 void hak_fork_prepare(void);
+/* After a fork, in the parent; see hak_fork_prepare(). */
 void hak_fork_parent(void);
+/* After a fork, in the child; see hak_fork_prepare(). */
 void hak_fork_child(void);
 
 /* HAK_VERSION of the library that is linked. Async-signal-safe. */

@@ -55,6 +55,7 @@
 #define HAK_DEFINE_HOOKS(prefix, heap) \
   HAK_DEFINE_HOOKS_WITH(prefix, heap, HAK_HOOKS_ZERO_KEEPS)
 
+/* The same with a choice of what a realloc to size 0 does. */
 #define HAK_DEFINE_HOOKS_WITH(prefix, heap, zero)                                        \
   HAK_HOOK void *prefix##_malloc(size_t size) { return hak_heap_alloc((heap), size); }   \
   HAK_HOOK void *prefix##_calloc(size_t count, size_t size) {                            \

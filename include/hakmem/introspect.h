@@ -74,6 +74,8 @@ typedef struct hak_stats {
                                  system is asked for it */
   uint64_t foreign_bytes;     /* in blocks, live or free, in memory of the caller's */
 } hak_stats_t;
+/* A record for hak_stats_get() to fill. */
+#define HAK_STATS_INIT HAK_STRUCT_INIT(hak_stats_t)
 
 /* Set out->struct_size first. `heap` NULL means the whole process. For a heap the
  * figures include the heaps below it; committed_bytes is what the heap is charged, and
@@ -94,6 +96,8 @@ typedef struct hak_class_stats {
   uint64_t cached_blocks; /* free, in bins, magazines and transfer slots */
   uint64_t free_blocks;   /* free, in slabs in use */
 } hak_class_stats_t;
+/* The first record for hak_stats_classes() to fill. */
+#define HAK_CLASS_STATS_INIT HAK_STRUCT_INIT(hak_class_stats_t)
 
 /* Fills up to `count` records, the smallest class first, and returns how many classes
  * there are. Set struct_size of the first record before; the records lie as many bytes
@@ -102,7 +106,9 @@ typedef struct hak_class_stats {
  * library is not running. Takes no lock. */
 size_t hak_stats_classes(hak_heap_t *heap, hak_class_stats_t *out, size_t count);
 
+/* Statistics as lines for people. */
 #define HAK_FORMAT_TEXT 0
+/* Statistics as one object of JSON. */
 #define HAK_FORMAT_JSON 1
 
 /* Receives pieces of text, in order; not zero-terminated. */
@@ -129,6 +135,8 @@ typedef struct hak_site_info {
   uint64_t samples, live_samples; /* blocks looked at so far; of them not freed yet */
   uint64_t smallest, largest;     /* bytes of a block, of those looked at */
 } hak_site_info_t;
+/* An empty record, for programs that call their visitor themselves. */
+#define HAK_SITE_INFO_INIT HAK_STRUCT_INIT(hak_site_info_t)
 
 /* Called for each place; the record and its texts are valid during the call. Return false
  * to stop. May call hakmem. */
@@ -149,6 +157,7 @@ int hak_sites_visit(hak_site_visit_fn *visit, void *ctx);
  * a lock for a moment for each place, and a text 40 times as many. */
 int hak_sites_print(int format, hak_write_fn *write, void *ctx);
 
+/* A block, as hak_ptr_info() and visits describe it. */
 typedef struct hak_block {
   uint32_t struct_size;
   bool is_start; /* the address asked about is the block's first byte */
@@ -156,6 +165,8 @@ typedef struct hak_block {
   size_t size;   /* usable */
   hak_heap_t *heap;
 } hak_block_t;
+/* A record for hak_ptr_info() to fill. */
+#define HAK_BLOCK_INIT HAK_STRUCT_INIT(hak_block_t)
 
 /* The block that an address lies in; any address inside the block will do. Set
  * out->struct_size first. ENOENT if the address is in no block of hakmem's. Does
@@ -196,14 +207,16 @@ hak_heap_t *hak_heap_parent(hak_heap_t *heap);
 
 /* A pointer of the program's that goes with the heap, NULL at first: for callbacks and
  * visitors that are given a heap. Any thread reads and writes it at any time, and sees
- * what was written to memory before the pointer was set. hak_heap_set_user gives 0, or
- * EINVAL for no heap; hak_heap_user NULL for no heap. O(1). */
+ * what was written to memory before the pointer was set. 0; EINVAL for no heap. O(1). */
 int hak_heap_set_user(hak_heap_t *heap, void *user);
+
+/* The pointer that hak_heap_set_user gave the heap; NULL for no heap. O(1). */
 void *hak_heap_user(hak_heap_t *heap);
 
 /* Called for each heap that the program has not ended, the default heap included; return
  * false to stop. */
 typedef bool(hak_heap_visit_fn)(hak_heap_t *heap, void *ctx);
+/* Calls `visit` for each heap; 0, or what kept it from that. */
 int hak_visit_heaps(hak_heap_visit_fn *visit, void *ctx);
 
 /* Walks all invariants of a heap, or of the process for NULL; 0, or EFAULT after
@@ -222,6 +235,7 @@ typedef enum hak_event {
   HAK_EVENT_LARGE_ALLOC,       /* address, size */
   HAK_EVENT_LARGE_FREE         /* address, size */
 } hak_event_t;
+/* Receives an event; see hak_event_t for what `address` and `size` are. */
 typedef void(hak_event_fn)(hak_event_t event, const void *address, size_t size,
                            void *ctx);
 

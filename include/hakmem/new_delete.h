@@ -22,6 +22,13 @@
 #include <cstdlib>
 #include <new>
 
+/* Never inlined: a compiler that sees hak_free in a delete takes it for a mistake. */
+#if defined(__GNUC__)
+#define HAK_OPERATOR __attribute__((noinline))
+#else
+#define HAK_OPERATOR
+#endif
+
 namespace hak {
 namespace detail {
 
@@ -88,65 +95,78 @@ inline void *new_aligned_nothrow(std::size_t size, std::align_val_t alignment) n
 } /* namespace detail */
 } /* namespace hak */
 
-void *operator new(std::size_t size) {
+HAK_OPERATOR void *operator new(std::size_t size) {
   return hak::detail::new_throws(hak::detail::new_plain(size));
 }
-void *operator new[](std::size_t size) {
+HAK_OPERATOR void *operator new[](std::size_t size) {
   return hak::detail::new_throws(hak::detail::new_plain(size));
 }
-void *operator new(std::size_t size, const std::nothrow_t &) noexcept {
+HAK_OPERATOR void *operator new(std::size_t size, const std::nothrow_t &) noexcept {
   return hak::detail::new_nothrow(size);
 }
-void *operator new[](std::size_t size, const std::nothrow_t &) noexcept {
+HAK_OPERATOR void *operator new[](std::size_t size, const std::nothrow_t &) noexcept {
   return hak::detail::new_nothrow(size);
 }
 
-void operator delete(void *block) noexcept { hak_free(block); }
-void operator delete[](void *block) noexcept { hak_free(block); }
-void operator delete(void *block, const std::nothrow_t &) noexcept { hak_free(block); }
-void operator delete[](void *block, const std::nothrow_t &) noexcept { hak_free(block); }
+HAK_OPERATOR void operator delete(void *block) noexcept { hak_free(block); }
+HAK_OPERATOR void operator delete[](void *block) noexcept { hak_free(block); }
+HAK_OPERATOR void operator delete(void *block, const std::nothrow_t &) noexcept {
+  hak_free(block);
+}
+HAK_OPERATOR void operator delete[](void *block, const std::nothrow_t &) noexcept {
+  hak_free(block);
+}
 
 /* Called by C++14 and newer, and defined for all, as parts of a program may be those. */
 void operator delete(void *block, std::size_t size) noexcept;
 void operator delete[](void *block, std::size_t size) noexcept;
-void operator delete(void *block, std::size_t size) noexcept {
+HAK_OPERATOR void operator delete(void *block, std::size_t size) noexcept {
   hak_free_sized(block, size);
 }
-void operator delete[](void *block, std::size_t size) noexcept {
+HAK_OPERATOR void operator delete[](void *block, std::size_t size) noexcept {
   hak_free_sized(block, size);
 }
 
 #ifdef __cpp_aligned_new
-void *operator new(std::size_t size, std::align_val_t alignment) {
+HAK_OPERATOR void *operator new(std::size_t size, std::align_val_t alignment) {
   return hak::detail::new_throws(hak::detail::new_aligned(size, alignment));
 }
-void *operator new[](std::size_t size, std::align_val_t alignment) {
+HAK_OPERATOR void *operator new[](std::size_t size, std::align_val_t alignment) {
   return hak::detail::new_throws(hak::detail::new_aligned(size, alignment));
 }
-void *operator new(std::size_t size, std::align_val_t alignment,
-                   const std::nothrow_t &) noexcept {
+HAK_OPERATOR void *operator new(std::size_t size, std::align_val_t alignment,
+                                const std::nothrow_t &) noexcept {
   return hak::detail::new_aligned_nothrow(size, alignment);
 }
-void *operator new[](std::size_t size, std::align_val_t alignment,
-                     const std::nothrow_t &) noexcept {
+HAK_OPERATOR void *operator new[](std::size_t size, std::align_val_t alignment,
+                                  const std::nothrow_t &) noexcept {
   return hak::detail::new_aligned_nothrow(size, alignment);
 }
 
-void operator delete(void *block, std::align_val_t) noexcept { hak_free(block); }
-void operator delete[](void *block, std::align_val_t) noexcept { hak_free(block); }
-void operator delete(void *block, std::align_val_t, const std::nothrow_t &) noexcept {
+HAK_OPERATOR void operator delete(void *block, std::align_val_t) noexcept {
   hak_free(block);
 }
-void operator delete[](void *block, std::align_val_t, const std::nothrow_t &) noexcept {
+HAK_OPERATOR void operator delete[](void *block, std::align_val_t) noexcept {
   hak_free(block);
 }
-void operator delete(void *block, std::size_t size, std::align_val_t alignment) noexcept {
+HAK_OPERATOR void operator delete(void *block, std::align_val_t,
+                                  const std::nothrow_t &) noexcept {
+  hak_free(block);
+}
+HAK_OPERATOR void operator delete[](void *block, std::align_val_t,
+                                    const std::nothrow_t &) noexcept {
+  hak_free(block);
+}
+HAK_OPERATOR void operator delete(void *block, std::size_t size,
+                                  std::align_val_t alignment) noexcept {
   hak_free_aligned_sized(block, static_cast<std::size_t>(alignment), size);
 }
-void operator delete[](void *block, std::size_t size,
-                       std::align_val_t alignment) noexcept {
+HAK_OPERATOR void operator delete[](void *block, std::size_t size,
+                                    std::align_val_t alignment) noexcept {
   hak_free_aligned_sized(block, static_cast<std::size_t>(alignment), size);
 }
 #endif
+
+#undef HAK_OPERATOR
 
 #endif /* HAKMEM_NEW_DELETE_H */

@@ -30,6 +30,9 @@ body='
 void *use(void);
 HAK_SITE(here);
 void *use(void) {
+  hak_heap_config_t config = HAK_HEAP_CONFIG_INIT;
+  hak_stats_t stats = HAK_STATS_INIT;
+  if (config.struct_size == stats.struct_size) return 0;
   void *a = hak_alloc_at(16, &here);
   return a != 0 ? a : hak_alloc_at(16, HAK_CALLSITE());
 }'

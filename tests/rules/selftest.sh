@@ -346,6 +346,48 @@ fails "marks, an empty list" 'no files' marks
 
 # ---- Public functions ------------------------------------------------------
 
+comments() { "$rules/comments.sh" "$tree"; }
+fresh_comments() {
+  fresh
+  cat >"$tree/include/hakmem/hakmem.h" <<'CODE'
+/* One. */
+int hak_one(void);
+/* Two, of
+ * two lines. */
+#define HAK_TWO(x) \
+  ((x) + 1)
+#define HAK_THREE 3 /* three */
+/* Four. */
+typedef enum hak_four {
+  HAK_FIVE, /* five */
+} hak_four_t;
+CODE
+}
+fresh_comments
+passes "comments, all have them" comments
+echo 'int hak_six(void);' >>"$tree/include/hakmem/hakmem.h"
+fails "comments, a function without" 'hak_six has no comment' comments
+fresh_comments
+echo '#define HAK_SIX 6' >>"$tree/include/hakmem/hakmem.h"
+fails "comments, a flag without" 'HAK_SIX has no comment' comments
+fresh_comments
+sed 's|HAK_FIVE, .*|HAK_FIVE,|' "$tree/include/hakmem/hakmem.h" >"$work/other"
+cp "$work/other" "$tree/include/hakmem/hakmem.h"
+fails "comments, a constant without" 'HAK_FIVE has no comment' comments
+cp "$root/include/hakmem/"* "$tree/include/hakmem/"
+
+analyzers() { "$rules/analyzers.sh" "$tree"; }
+if command -v gcc >/dev/null 2>&1 && command -v clang >/dev/null 2>&1; then
+  passes "analyzers, the header as it is" analyzers
+  sed 's/^#if !defined(__GNUC__) || defined(HAK_NO_ATTRIBUTES)/#if 1/' \
+    "$root/include/hakmem/hakmem.h" >"$tree/include/hakmem/hakmem.h"
+  fails "analyzers, told nothing" 'is not found' analyzers
+  sed 's/\(void \*hak_heap_alloc(.*\)/HAK_ATTR_NEW \1/' "$root/include/hakmem/hakmem.h" \
+    >"$tree/include/hakmem/hakmem.h"
+  fails "analyzers, told too much" 'blocks that end with their heap is right' analyzers
+fi
+cp "$root/include/hakmem/"* "$tree/include/hakmem/"
+
 public() { "$rules/public.sh" "$tree"; }
 fresh_public() {
   fresh

@@ -29,11 +29,21 @@ HAK_HOT hak_atomic_u64_t *distance(hak_site_t *site) {
   return (hak_atomic_u64_t *)&site->reserved[2];
 }
 
+/* Leads the record to the thread's own bins if the place's route is to the default heap;
+ * else past them. Called in slow paths of the place: what routes it elsewhere does not
+ * touch the record, which may be gone, but is heeded from the next refill on. */
+HAK_HOT void lead(hak_site_t *site, uint32_t origin) {
+  bool plain = hak_load_relaxed(&hak_origin_routes[origin]) == ROUTE_DEFAULT;
+  uint64_t to = plain ? TO_BINS : 0;
+  if (hak_load_relaxed(distance(site)) != to) hak_store_relaxed(distance(site), to);
+}
+
 uint32_t hak_api_origin(hak_site_t *site) {
   uint32_t origin = hak_origin_of(site);
-  if (HAK_LIKELY(origin != HAK_ORIGIN_NONE)) return origin;
-  origin = hak_origin_make(hak_lifecycle_os(), site, ROUTE_DEFAULT);
-  if (site != NULL) hak_store_relaxed(distance(site), TO_BINS);
+  if (HAK_UNLIKELY(origin == HAK_ORIGIN_NONE)) {
+    origin = hak_origin_make(hak_lifecycle_os(), site, ROUTE_DEFAULT);
+  }
+  if (HAK_LIKELY(site != NULL)) lead(site, origin);
   return origin;
 }
 
@@ -185,21 +195,23 @@ HAK_ENTRY void *hak_alloc_at(size_t size, hak_site_t *site) {
 /* --- hak_heap_alloc_at ----------------------------------------------------------------
  */
 
-/* A block of the heap was picked, or its place allocates for the first time, or the
- * thread has no state. */
-static HAK_SLOW void *heap_at_slow(hak_heap_t *handle, size_t size, hak_site_t *site,
-                                   void *block) {
+/* The block of a heap is picked. */
+static HAK_SLOW void *heap_at_due(hak_heap_t *handle, size_t size, hak_site_t *site,
+                                  void *block) {
   hak_thread_t *me = hak_thread_self;
-  if (block == NULL || site == NULL || me->kind != HAK_THREAD_ATTACHED) return block;
-  (void)hak_api_origin(site);
-  size_t bytes = size == 0 ? 1 : size;
-  uint64_t mean = count(me, bytes);
-  if (mean == 0) return block;
-  request_t request = {.site = site, .size = bytes, .mean = mean};
+  uint64_t mean = hak_sample_due(&me->way, me->code);
+  if (mean == 0 || site == NULL) return block;
+  request_t request = {.site = site, .size = size, .mean = mean};
   void *sample = take_sample(hak_heap_record(handle), &request);
   if (sample == NULL) return count_only(&request, block);
   hak_free(block);
   return sample;
+}
+
+HAK_HOT void *heap_at_taken(hak_thread_t *me, hak_heap_t *handle, size_t size,
+                            hak_site_t *site, void *block) {
+  if (HAK_LIKELY((me->way.left -= (int64_t)size) >= 0)) return block;
+  return heap_at_due(handle, size, site, block);
 }
 
 /* Of a larger block it is known before whether it becomes a sample. */
@@ -208,19 +220,37 @@ static HAK_WARM void *heap_at_large(hak_heap_t *handle, size_t size, hak_site_t 
   return heap == NULL ? NULL : hak_api_alloc_at(heap, size, 0, 0, site);
 }
 
-/* Fast where hak_heap_alloc is, for a place that has an origin. */
-HAK_ENTRY void *hak_heap_alloc_at(hak_heap_t *handle, size_t size, hak_site_t *site) {
-  if (HAK_UNLIKELY(handle == NULL)) return hak_alloc_at(size, site);
+/* A handle of any kind, any size, no block ready, or no record. */
+static HAK_WARM void *heap_at_slow(hak_heap_t *handle, size_t size, hak_site_t *site) {
+  if (handle == NULL) return hak_alloc_at(size, site);
   if (HAK_UNLIKELY(size > HAK_TINY_MAX)) return heap_at_large(handle, size, site);
   void *block = hak_heap_alloc(handle, size);
   hak_thread_t *me = hak_thread_self;
-  if (HAK_UNLIKELY(block == NULL || site == NULL || me->kind != HAK_THREAD_ATTACHED ||
-                   hak_load_relaxed(distance(site)) == 0 ||
-                   me->way.left < (int64_t)size)) {
-    return heap_at_slow(handle, size, site, block);
+  if (block == NULL || site == NULL || me->kind != HAK_THREAD_ATTACHED) return block;
+  (void)hak_api_origin(site);
+  return heap_at_taken(me, handle, size == 0 ? 1 : size, site, block);
+}
+
+/* Fast where hak_heap_alloc is, but for serial heaps, whose handles are negative. The
+ * record is not looked at before no block is ready, or one is picked; what is picked of
+ * no place is no sample, and takes no chance from others. */
+HAK_ENTRY void *hak_heap_alloc_at(hak_heap_t *handle, size_t size, hak_site_t *site) {
+  size_t step = (size - 1) >> 3;
+  HAK_OPAQUE(step);
+  if (HAK_UNLIKELY(step >= HAK_TINY_STEPS)) return heap_at_slow(handle, size, site);
+  if (HAK_UNLIKELY((intptr_t)handle <= 0)) return heap_at_slow(handle, size, site);
+  hak_heap_t *heap = hak_heap_record(handle);
+  if (HAK_UNLIKELY(hak_heap_handle(heap) != handle)) {
+    return heap_at_slow(handle, size, site);
   }
-  me->way.left -= (int64_t)size;
-  return block;
+  hak_thread_t *me = hak_thread_self;
+  char *base = hak_index_read(me, hak_load_relaxed(&heap->index_at));
+  hak_bin_t *bin = (hak_bin_t *)(void *)(base + hak_bin_offset_of_step[step]);
+  void *block;
+  if (HAK_UNLIKELY(hak_link_pop_fails(&me->key, &bin->ready, &block))) {
+    return heap_at_slow(handle, size, site);
+  }
+  return heap_at_taken(me, handle, size, site, block);
 }
 
 uint64_t hak_site_count(const hak_site_t *site) {

@@ -34,6 +34,9 @@ static void call_alloc_constant(void) { result = golden_alloc_constant(); }
 static void call_free(void) { hak_free(blocks[0]); }
 static void call_free_sized(void) { hak_free_sized(blocks[1], GOLDEN_SIZE); }
 static void call_heap_alloc(void) { result = hak_heap_alloc(heap, (size_t)GOLDEN_SIZE); }
+static void call_heap_alloc_at(void) {
+  result = hak_heap_alloc_at(heap, (size_t)GOLDEN_SIZE, &site);
+}
 static void call_serial_alloc(void) {
   result = hak_heap_alloc(serial, (size_t)GOLDEN_SIZE);
 }
@@ -50,6 +53,7 @@ static const struct {
     {"hak_free", (uintptr_t)hak_free, call_free},
     {"hak_free_sized", (uintptr_t)hak_free_sized, call_free_sized},
     {"hak_heap_alloc", (uintptr_t)hak_heap_alloc, call_heap_alloc},
+    {"hak_heap_alloc_at", (uintptr_t)hak_heap_alloc_at, call_heap_alloc_at},
     {"hak_heap_alloc_serial", (uintptr_t)hak_heap_alloc, call_serial_alloc},
     {"hak_heap_free_serial", (uintptr_t)hak_heap_free, call_serial_free},
 };

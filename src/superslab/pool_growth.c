@@ -168,16 +168,15 @@ enum {
  * that is not counted. */
 static bool is_nearly_bare(hak_superslab_t *ss) {
   uint32_t used = ~hak_superslab_free(ss), whole = hak_load_relaxed(&ss->whole);
-  unsigned with = 0;
-  for (unsigned i = 0; i < HAK_SUPERSLAB_SLABS; i++) {
-    bool has = hak_slab_pages(&ss->slabs[i]) != 0;
-    if (has && (used >> i & 1) != 0 &&
-        ((whole >> i & 1) == 0 || hak_load_relaxed(&ss->slabs[i].holes) != 0)) {
-      return false;
-    }
-    with += has;
+  uint32_t with = hak_superslab_retained(ss) | (used & whole);
+  if (HAK_LIKELY(hak_count_bits(with) > REFILL_SLOTS)) return false;
+  for (uint32_t rest = used; rest != 0; rest &= rest - 1) {
+    unsigned slot = hak_lowest_bit(rest);
+    hak_slab_t *slab = &ss->slabs[slot];
+    bool has_part = hak_slab_pages(slab) != 0 && (whole >> slot & 1) == 0;
+    if (has_part || hak_load_relaxed(&slab->holes) != 0) return false;
   }
-  return with <= REFILL_SLOTS;
+  return true;
 }
 
 /* Commits slots that the caller has taken. What the budget or the OS refuses stays as it

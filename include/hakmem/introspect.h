@@ -125,8 +125,8 @@ int hak_stats_print(hak_heap_t *heap, int format, hak_write_fn *write, void *ctx
 typedef struct hak_site_info {
   uint32_t struct_size;
   uint32_t line;
-  const char *file;       /* the end of its path; "" for the records of types in C++ */
-  const char *name;       /* the beginning of the record's; "" if it has none */
+  const char *file;       /* the end of its path, 47 characters or more; "" for types */
+  const char *name;       /* the beginning of it, as much; "" if it has none */
   uint64_t blocks, bytes; /* allocated so far */
   uint64_t live_blocks, live_bytes; /* of them not freed yet */
   /* The bytes that really live lie between these two 95 times in 100. */

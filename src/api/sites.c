@@ -47,8 +47,8 @@ bool hak_site_row(uint32_t number, hak_site_row_t *out) {
   const hak_origin_sums_t *sums = &out->origin.sums;
   out->info = (hak_site_info_t){.struct_size = sizeof out->info,
                                 .line = out->origin.line,
-                                .file = out->origin.file,
-                                .name = out->origin.name,
+                                .file = hak_origin_file(&out->origin),
+                                .name = hak_origin_name(&out->origin),
                                 .blocks = rounded(sums->blocks),
                                 .bytes = rounded(sums->bytes),
                                 .live_blocks = rounded(sums->live_blocks),
@@ -107,7 +107,7 @@ static void write_stderr(const char *text, size_t length, void *ctx) {
 
 enum {
   SHOWN = 40, /* places in a text */
-  TITLE = 96
+  TITLE = 128
 };
 
 typedef struct totals {

@@ -11,7 +11,8 @@ enum {
 static hak_lock_t lock = HAK_LOCK_INIT(HAK_RANK_ORIGINS);
 static _Atomic(hak_origin_t *) chunks[CHUNKS];        /* [any] set once, under the lock */
 static hak_atomic_u32_t made = HAK_ORIGIN_OTHERS + 1; /* [lock] numbers */
-static hak_origin_t others = {.file = "(other places)"};
+static hak_origin_t others = {.text = "(other places)",
+                              .name_at = sizeof "(other places)"};
 /* [any] Odd, so that it is not what a new site has; counts starts. */
 static hak_atomic_u32_t epoch = 1;
 
@@ -60,18 +61,31 @@ static void make_room(const hak_os_t *os) {
   hak_lock_release(&lock);
 }
 
-/* The last characters of a text, as many as there is room for. */
-static void copy_end(char *to, size_t room, const char *text) {
-  size_t length = strlen(text), most = room - 1;
-  if (length > most) text += length - most;
-  strncpy(to, text, most);
+/* The texts share their room: each may have half of it, and what the other one leaves. */
+static void copy_texts(hak_origin_t *origin, const hak_site_t *site) {
+  enum {
+    ROOM = sizeof origin->text - 2 /* without the zeroes */
+  };
+  const char *file = site->file == NULL ? "" : site->file;
+  const char *name = site->name == NULL ? "" : site->name;
+  size_t length = strlen(file), wanted = strlen(name);
+  size_t most = ROOM - (wanted < ROOM / 2 ? wanted : ROOM / 2);
+  if (length > most) {
+    file += length - most;
+    length = most;
+  }
+  memcpy(origin->text, file, length);
+  origin->name_at = (uint32_t)length + 1;
+  size_t left = ROOM - length;
+  memcpy(origin->text + origin->name_at, name, wanted < left ? wanted : left);
 }
 
 static bool is_of(const hak_origin_t *origin, const hak_site_t *site) {
   hak_origin_t other = {.line = 0};
-  copy_end(other.file, sizeof other.file, site->file == NULL ? "" : site->file);
-  return origin->site == site && origin->line == site->line &&
-         strcmp(origin->file, other.file) == 0;
+  copy_texts(&other, site);
+  return origin->line == site->line &&
+         strcmp(hak_origin_file(origin), hak_origin_file(&other)) == 0 &&
+         strcmp(hak_origin_name(origin), hak_origin_name(&other)) == 0;
 }
 
 /* The number of a site that was there before; O(origins), once for each site. */
@@ -94,8 +108,7 @@ static uint32_t add_locked(const hak_site_t *site, uint16_t route) {
   hak_origin_t *origin = hak_origin_at(number);
   origin->site = site;
   origin->line = site->line;
-  if (site->file != NULL) copy_end(origin->file, sizeof origin->file, site->file);
-  if (site->name != NULL) strncpy(origin->name, site->name, sizeof origin->name - 1);
+  copy_texts(origin, site);
   hak_store_relaxed(&hak_origin_routes[number], route);
   /* Release: publishes the record to hak_origins_made. */
   hak_store_release(&made, number + 1);

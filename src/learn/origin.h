@@ -45,12 +45,18 @@ typedef struct hak_origin_sums {
 typedef struct hak_origin {
   const hak_site_t *site; /* [const] its address; not to be followed */
   uint32_t line;          /* [const] */
-  char file[44];          /* [const] the end of it if it is longer */
-  char name[32];          /* [const] the beginning of it; "" if it has none */
+  uint32_t name_at;       /* [const] where the name begins in `text` */
+  char text[96];          /* [const] the end of the file, and the beginning of the name,
+                             with a zero behind each; "" where there is none */
   hak_origin_sums_t sums; /* [lock] */
 } hak_origin_t;
 
 _Static_assert(sizeof(hak_origin_t) <= 200, "bytes for each place of the program");
+
+HAK_HOT const char *hak_origin_file(const hak_origin_t *origin) { return origin->text; }
+HAK_HOT const char *hak_origin_name(const hak_origin_t *origin) {
+  return origin->text + origin->name_at;
+}
 
 /* [any] Of each origin, relative to the entry of bins that are always empty. Relaxed: an
  * old route leads to bins of the same owner. Hidden, so that its address is computed. */

@@ -40,18 +40,42 @@ static int teardown(void **state) {
   return 0;
 }
 
+static void origin__texts_share_their_room(void **state) {
+  (void)state;
+  char longest[200];
+  memset(longest, 'x', sizeof longest - 1);
+  longest[sizeof longest - 1] = '\0';
+  static const struct {
+    bool file, name;
+    size_t file_length, name_length;
+  } rows[] = {{true, true, 47, 47}, {true, false, 94, 0}, {false, true, 0, 94}};
+  for (size_t i = 0; i < TEST_COUNT(rows); i++) {
+    hak_site_t site = {
+        rows[i].file ? longest : NULL, 1, rows[i].name ? longest : NULL, {0}};
+    uint32_t number = hak_origin_make(hak_os_default(), &site, 3);
+    const hak_origin_t *origin = hak_origin_at(number);
+    CHECK_EQ(strlen(hak_origin_file(origin)), rows[i].file_length);
+    CHECK_EQ(strlen(hak_origin_name(origin)), rows[i].name_length);
+  }
+}
+
 static void origin__is_given_once_and_keeps_copies(void **state) {
   (void)state;
   hak_site_t site = {
-      "a/long/path/that/has/more/than/fourty-three/characters/file.c", 7, "fields", {0}};
+      "a/long/path/that/has/more/than/eighty-eight/characters/so/that/its/"
+      "beginning/does/not/fit/file.c",
+      7,
+      "fields",
+      {0}};
   uint32_t number = hak_origin_make(hak_os_default(), &site, 3);
   CHECK(number > HAK_ORIGIN_OTHERS && number == hak_origin_of(&site));
   CHECK_EQ(hak_origin_make(hak_os_default(), &site, 9), number);
   CHECK_EQ(hak_origin_routes[number], 3);
   const hak_origin_t *origin = hak_origin_at(number);
   CHECK_EQ(origin->line, 7);
-  CHECK(strcmp(origin->name, "fields") == 0 && strlen(origin->file) == 43);
-  CHECK(strcmp(origin->file + 43 - 6, "file.c") == 0);
+  const char *file = hak_origin_file(origin);
+  CHECK(strcmp(hak_origin_name(origin), "fields") == 0 && strlen(file) == 88);
+  CHECK(strcmp(file + 88 - 6, "file.c") == 0);
   /* Its object was unloaded, and is loaded again. */
   memset(site.reserved, 0, sizeof site.reserved);
   CHECK_EQ(hak_origin_of(&site), HAK_ORIGIN_NONE);
@@ -151,7 +175,7 @@ static void way__picks_as_many_as_it_should_and_rarer_where_many_live(void **sta
 
 #define S(function) cmocka_unit_test_setup_teardown(function, setup, teardown)
 
-TEST_MAIN(S(origin__is_given_once_and_keeps_copies),
+TEST_MAIN(S(origin__is_given_once_and_keeps_copies), S(origin__texts_share_their_room),
           S(sample__stands_for_what_its_chance_says),
           S(sample__that_is_resized_stands_for_as_many_blocks),
           S(table__finds_what_comes_and_goes_at_random),

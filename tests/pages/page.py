@@ -14,6 +14,9 @@ in comes from a comment that is not shown, right before the block:
     statements after it
     -->
 
+A block ```c FILE is shown from a file of the tree, which is compiled and run elsewhere:
+it has to stand there word by word.
+
 What the block has itself outside of functions comes first, with an empty line behind each
 definition; the rest goes into main(). CC and CXX name the compilers. The programs end with
 0; warnings are errors.
@@ -26,6 +29,7 @@ import sys
 import tempfile
 
 BLOCK = re.compile(r"(?:^<!-- code\n(.*?)^-->\n\n?)?^```(c|cpp)\n(.*?)^```$", re.M | re.S)
+SHOWN = re.compile(r"^```(?:c|cpp) (\S+)\n(.*?)^```$", re.M | re.S)
 # How a paragraph of definitions or includes begins, and how its last line does.
 FIRST = re.compile(r"(?:static|struct|typedef|enum|class|template|using|extern|void)\b|"
                    r"#|HAK_DEFINE_|//")
@@ -74,9 +78,15 @@ def main():
             if ended.returncode != 0:
                 sys.stdout.write(ended.stdout.decode(errors="replace"))
                 sys.exit(f"FAIL: page: {name} ended with {ended.returncode}")
+    for block in SHOWN.finditer(text):
+        count += 1
+        file, code = block.groups()
+        root = pathlib.Path(include).parent
+        if code not in (root / file).read_text():
+            sys.exit(f"FAIL: page: {page} shows what is not in {file}:\n{code}")
     if count == 0 and "```c" in text:
         sys.exit(f"FAIL: page: {page}: its blocks of code cannot be read")
-    print(f"ok: page: {page}: {count} programs")
+    print(f"ok: page: {page}: {count} blocks")
 
 
 if __name__ == "__main__":

@@ -44,7 +44,9 @@ uint64_t hak_sample_due(hak_sample_way_t *way, uint64_t seed) {
   if (way->left >= 0) return 0;
   uint64_t picked_with = way->mean;
   way->mean = mean;
-  while (way->left < 0) way->left += hak_chance_distance(&way->random, mean);
+  /* From the end of this block on, as distances have no memory: a block that is longer
+   * than many of them costs no more than one. */
+  way->left = hak_chance_distance(&way->random, mean) - 1;
   return picked_with;
 }
 

@@ -218,6 +218,15 @@ static int exact_teardown(void **state) {
 }
 #define E(function) cmocka_unit_test_setup_teardown(function, exact_setup, exact_teardown)
 
+static void at__a_size_that_nothing_holds_takes_no_time(void **state) {
+  (void)state;
+  HAK_SITE(here);
+  volatile size_t size = PTRDIFF_MAX - 4096;
+  for (int i = 0; i < 1000; i++) {
+    CHECK(hak_alloc_at(size, &here) == NULL && errno == ENOMEM);
+  }
+}
+
 TEST_MAIN(E(at__each_function_counts_for_its_record),
           E(at__each_function_counts_in_heaps_of_each_kind),
           T(at__a_null_record_is_the_function_without),
@@ -225,4 +234,5 @@ TEST_MAIN(E(at__each_function_counts_for_its_record),
           T(at__errors_are_those_of_the_functions_without),
           T(sites__calls_work_as_without),
           T(sites__a_wrapper_is_told_the_line_that_calls_it),
-          T(sites__a_function_as_a_value_is_the_one_without))
+          T(sites__a_function_as_a_value_is_the_one_without),
+          T(at__a_size_that_nothing_holds_takes_no_time))

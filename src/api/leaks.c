@@ -3,7 +3,7 @@
 #include <stdio.h>
 
 #include "api/api.h"
-#include "api/sites.h"
+#include "api/site_row.h"
 #include "base/report.h"
 #include "heap/describe.h"
 #include "learn/sample.h"

@@ -1,26 +1,13 @@
-/* sites.h - what is known of places in the program, as reports show it.
+/* sites.h - how reports of places in the program are written.
  *
- * Depends on: base, learn, api.   Used by: profile, leaks.
+ * Depends on: api, base, site_row.   Used by: profile.
  *
  * Nothing here allocates; origins that come meanwhile may be missed.
  */
 #ifndef HAK_API_SITES_H
 #define HAK_API_SITES_H
 
-#include "learn/origin.h"
-
-/* A place; the texts lie in the record itself. */
-typedef struct hak_site_row {
-  hak_origin_t origin;
-  hak_site_info_t info;
-} hak_site_row_t;
-
-/* What is known of the origin of a number, which is below hak_origins_made(). False: no
- * block of it was ever counted. */
-bool hak_site_row(uint32_t number, hak_site_row_t *out);
-
-/* Writes "name (file:line)", or what there is of it; cut to `room` characters. */
-void hak_site_title(const hak_site_row_t *row, char *out, size_t room);
+#include "api/site_row.h"
 
 /* Where a report goes. */
 typedef struct hak_out {

@@ -1,0 +1,67 @@
+#include "api/site_row.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+
+#include "base/option.h"
+#include "learn/sample.h"
+
+static uint64_t rounded(double x) { return x < 0.5 ? 0 : (uint64_t)(x + 0.5); }
+
+/* To about a part in a million, by Newton's rule; libm is not needed. */
+static double root_of(double x) {
+  if (x <= 0) return 0;
+  double root = x > 1 ? x : 1;
+  for (int i = 0; i < 64; i++) {
+    double next = (root + x / root) / 2;
+    if (root - next < root / 1e7) return next;
+    root = next;
+  }
+  return root;
+}
+
+/* Between which bounds the live bytes lie 95 times in 100. With v the variance and w = v
+ * / bytes, what a sample stands for on average, these are the values whose own standard
+ * deviation, the root of w * value, takes them to the estimate by 1.96 times: right for
+ * few samples too, and for none. */
+static void bound(const hak_origin_sums_t *sums, hak_site_info_t *info) {
+  const double z = 1.96;
+  double bytes = sums->live_bytes, v = sums->live_variance;
+  double mean = (double)hak_option(SAMPLE_BYTES);
+  double w = sums->live_samples > 0 ? v / bytes : mean > 1 ? mean : 0;
+  double middle = bytes + z * z * w / 2;
+  double half = z * root_of(v + z * z * w * w / 4);
+  info->live_bytes_low = rounded(middle - half);
+  info->live_bytes_high = rounded(middle + half);
+}
+
+bool hak_site_row(uint32_t number, hak_site_row_t *out) {
+  out->origin = hak_origin_read(number);
+  const hak_origin_sums_t *sums = &out->origin.sums;
+  out->info = (hak_site_info_t){.struct_size = sizeof out->info,
+                                .line = out->origin.line,
+                                .file = hak_origin_file(&out->origin),
+                                .name = hak_origin_name(&out->origin),
+                                .blocks = rounded(sums->blocks),
+                                .bytes = rounded(sums->bytes),
+                                .live_blocks = rounded(sums->live_blocks),
+                                .live_bytes = rounded(sums->live_bytes),
+                                .peak_bytes = rounded(sums->peak_bytes),
+                                .samples = sums->samples,
+                                .live_samples = sums->live_samples,
+                                .smallest = sums->smallest,
+                                .largest = sums->largest};
+  bound(sums, &out->info);
+  return number != HAK_ORIGIN_OTHERS || sums->samples > 0;
+}
+
+void hak_site_title(const hak_site_row_t *row, char *out, size_t room) {
+  const hak_site_info_t *info = &row->info;
+  if (info->name[0] == '\0') {
+    snprintf(out, room, info->line == 0 ? "%s" : "%s:%" PRIu32, info->file, info->line);
+  } else if (info->file[0] == '\0') {
+    snprintf(out, room, "%s", info->name);
+  } else {
+    snprintf(out, room, "%s (%s:%" PRIu32 ")", info->name, info->file, info->line);
+  }
+}

@@ -8,6 +8,7 @@
 #include <inttypes.h>
 #include <math.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -189,7 +190,7 @@ static void print__an_unknown_format_is_refused(void **state) {
 }
 
 /* Every format beside threads that allocate: no crash, nothing torn. */
-static volatile bool g_stop;
+static atomic_bool g_stop;
 static void *allocate_on(void *site) {
   unsigned size = 1;
   while (!g_stop) {

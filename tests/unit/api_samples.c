@@ -5,6 +5,8 @@
 #include "threads.h"
 
 #include <errno.h>
+#include <pthread.h>
+#include <stdatomic.h>
 #include <string.h>
 
 #include "learn/sample.h"
@@ -141,6 +143,46 @@ static void sample__is_seen_to_be_freed_on_any_thread(void **state) {
     CHECK_EQ(pthread_join(thread, NULL), 0);
     CHECK_EQ(sums_of(&one).live_samples, 0);
   }
+}
+
+enum {
+  THREADS = 3,
+  EXCHANGED = 64
+};
+static _Atomic(void *) g_exchange[EXCHANGED];
+
+/* Each takes what another one left, and resizes or frees it. */
+static void *exchange_thread(void *argument) {
+  test_rng_t rng = test_rng(test_seed(), (uintptr_t)argument);
+  hak_site_t *const sites[] = {&one, &two, &three};
+  for (size_t i = 0; i < test_scale(20000); i++) {
+    hak_site_t *site = sites[test_below(&rng, 3)];
+    void *block = hak_alloc_at(1 + (size_t)test_below(&rng, 2000), site);
+    size_t at = (size_t)test_below(&rng, EXCHANGED);
+    block = atomic_exchange(&g_exchange[at], block);
+    if (block != NULL && i % 8 == 0) {
+      void *moved = hak_realloc_at(block, 1 + (size_t)test_below(&rng, 4000), site);
+      if (moved != NULL) block = moved;
+    }
+    hak_free(block);
+  }
+  return NULL;
+}
+
+static void samples__of_several_threads_add_up(void **state) {
+  (void)state;
+  CHECK_EQ(hak_option_set(HAK_OPTION_SAMPLE_BYTES, 4096), 0);
+  pthread_t threads[THREADS];
+  for (uintptr_t i = 0; i < THREADS; i++) {
+    CHECK_EQ(pthread_create(&threads[i], NULL, exchange_thread, (void *)i), 0);
+  }
+  for (int i = 0; i < THREADS; i++) CHECK_EQ(pthread_join(threads[i], NULL), 0);
+  CHECK_EQ(hak_check(NULL), 0);
+  CHECK(sums_of(&one).samples > 0 && sums_of(&two).samples > 0);
+  for (int i = 0; i < EXCHANGED; i++) hak_free(g_exchange[i]);
+  CHECK_EQ(sums_of(&one).live_samples, 0);
+  CHECK_EQ(sums_of(&two).live_samples, 0);
+  CHECK_EQ(sums_of(&three).live_samples, 0);
 }
 
 static void resize__keeps_the_place(void **state) {
@@ -311,7 +353,7 @@ TEST_MAIN_FRESH(EXACT(sample__is_a_block_like_others),
                 EXACT(place__is_told_apart_and_visited_with_its_heap),
                 USUAL(estimate__is_within_five_deviations),
                 EXACT(sample__is_seen_to_be_freed_on_any_thread),
-                EXACT(resize__keeps_the_place),
+                EXACT(samples__of_several_threads_add_up), EXACT(resize__keeps_the_place),
                 EXACT(heap__has_its_samples_until_its_end),
                 EXACT(heap__that_is_released_ends_with_its_last_sample),
                 EXACT(limit__holds_for_samples),

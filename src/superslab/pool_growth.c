@@ -161,8 +161,19 @@ static void note_youngest(hak_shared_pool_t *pool, hak_superslab_t *ss) {
  */
 
 enum {
-  REFILL_SLOTS = HAK_SUPERSLAB_SLABS / 4 /* with pages at most, where it is worth it */
+  REFILL_SLOTS = HAK_SUPERSLAB_SLABS / 4, /* with pages at most, where it is worth it */
+  REFILL_SUPERSLABS = 16                  /* that the heap has at least */
 };
+
+/* The heap is large, and needs new pages whichever slots it takes. In a small one that
+ * shrinks and grows much of a huge page would lie idle, and go again. */
+static bool is_growing(hak_shared_pool_t *pool) {
+  if (hak_load_relaxed(&pool->superslabs) < REFILL_SUPERSLABS) return false;
+  hak_lock_acquire(&pool->lock);
+  bool growing = pool->empty <= REFILL_SLOTS;
+  hak_lock_release(&pool->lock);
+  return growing;
+}
 
 /* Most of its pages are gone, and those in use are all there: a huge page brings nothing
  * that is not counted. */
@@ -212,7 +223,7 @@ static void fill(hak_shared_pool_t *pool, hak_superslab_t *ss) {
 }
 
 void hak_pool_refill_slow(hak_shared_pool_t *pool, hak_superslab_t *ss) {
-  if (hak_superslab_is_huge(ss) || !is_nearly_bare(ss)) return;
+  if (hak_superslab_is_huge(ss) || !is_nearly_bare(ss) || !is_growing(pool)) return;
   hak_store_relaxed(&ss->parts, HAK_PARTS_BACK);
   if (!wants_huge(pool, will_be_dense(pool))) {
     note_youngest(pool, ss);

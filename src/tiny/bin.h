@@ -74,7 +74,7 @@ typedef enum hak_lean {
 typedef enum hak_far {
   HAK_FAR_NOT = 0,
   HAK_FAR,
-  HAK_FAR_NO_ROOM /* the limit is far, but the class's least bin is not granted */
+  HAK_FAR_NO_ROOM /* the limit is far, but the quota does not do: the class is cut */
 } hak_far_t;
 
 /* What a thread holds of one class; see hold.h. */
@@ -107,6 +107,7 @@ typedef struct hak_hold {
                                    in a heap with a limit; 0: the heap has none */
   uint64_t granted;             /* bytes of the quota that the class has */
   uint32_t far;                 /* hak_far_t; see far.h */
+  uint32_t far_looks;           /* refills and overflows since there was no room */
 } hak_hold_t;
 
 /* Events of slow paths. */

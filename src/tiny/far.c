@@ -60,18 +60,13 @@ bool hak_far_affords(const hak_cache_t *cache, uint32_t cls, uint32_t blocks) {
       cache, cls, hak_far_kept(cache, cls) + (uint64_t)blocks * hak_class_size(cls));
 }
 
-/* Puts slabs on the partial list: those of the queue that are too many, or all. */
-static void give_up_slabs(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls,
-                          uint64_t surplus) {
+/* To ask for each slab, and to give it up again, would cost more than to hold none. */
+static void end_far(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls) {
   hak_hold_t *hold = &cache->holds[cls];
-  uint64_t each = (uint64_t)cache->store->geometry[cls].span_next * HAK_SLAB_SIZE;
-  uint64_t slabs = hak_div_up(surplus, each);
-  if (slabs < hold->slabs) {
-    hak_hold_list(me, cache, cls, (uint32_t)slabs);
-  } else {
-    hak_hold_list_all(me, cache, cls);
-  }
-  hold->credit = 0; /* nor is one to be claimed */
+  hak_hold_list_all(me, cache, cls);
+  hold->credit = 0;
+  hold->far = HAK_FAR_NO_ROOM;
+  hold->far_looks = 0;
 }
 
 void hak_far_settle_slow(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls) {
@@ -79,7 +74,7 @@ void hak_far_settle_slow(hak_thread_t *me, const hak_cache_t *cache, uint32_t cl
   uint64_t kept = hak_far_kept(cache, cls);
   if (HAK_UNLIKELY(kept > hold->granted)) {
     if (hak_capacity_widen(cache, cls, kept) || hak_class_is_single(cls)) return;
-    give_up_slabs(me, cache, cls, kept - hold->granted);
+    end_far(me, cache, cls);
   } else if (HAK_UNLIKELY(kept < hold->granted / SURPLUS)) {
     uint64_t less = hold->granted / 2;
     hold->granted -= less;

@@ -14,10 +14,11 @@
  *             + slabs in the queue + pages of the current slab
  *     kept <= granted    at the end of each call that changes what is kept
  *
- * What is not granted is not kept: the bin does not grow, a list comes in parts, slabs go
- * to the partial list. Once the limit is near, the class is emptied at its next refill or
- * overflow, and cut as quota.h says. So threads that stand still keep no more of a heap
- * than they would near its limit.
+ * What is not granted is not kept: the bin does not grow, a list comes in parts. If the
+ * quota does not do for the slabs, they go to the partial list, and the class is cut with
+ * the bin that it has; after many refills it is tried again. Once the limit is near, the
+ * class is emptied at its next refill or overflow, and cut as quota.h says. So threads
+ * that stand still keep no more of a heap than they would near its limit.
  */
 #ifndef HAK_TINY_FAR_H
 #define HAK_TINY_FAR_H
@@ -45,7 +46,8 @@ uint64_t hak_far_kept(const hak_cache_t *cache, uint32_t cls);
 bool hak_far_affords(const hak_cache_t *cache, uint32_t cls, uint32_t blocks);
 
 /* To be called after what changed the slabs or blocks that are kept: makes the grant fit
- * them. If the quota does not, slabs go to the partial list. May take its lock. */
+ * them. If the quota does not, slabs go to the partial list and the class is cut. May
+ * take its lock. */
 void hak_far_settle_slow(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls);
 HAK_HOT void hak_far_settle(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls) {
   if (HAK_UNLIKELY(cache->holds[cls].far == HAK_FAR)) hak_far_settle_slow(me, cache, cls);

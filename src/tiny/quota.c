@@ -7,7 +7,8 @@
 #include "tiny/magazine.h"
 
 enum {
-  PART_OF_REST = 4 /* a class takes a quarter of what other classes have left */
+  PART_OF_REST = 4, /* a class takes a quarter of what other classes have left */
+  FAR_AGAIN = 512   /* refills and overflows after which a quota may do that did not */
 };
 
 static uint64_t bytes_of(uint32_t cls, uint64_t blocks) {
@@ -47,6 +48,12 @@ static uint64_t settle(hak_thread_t *me, const hak_cache_t *cache, uint64_t quot
   return granted;
 }
 
+/* True if the class was granted what a class begins with whose limit is far. */
+static bool bin_is_least(const hak_cache_t *cache, uint32_t cls) {
+  return cache->bins[cls].capacity >= hak_capacity_least(cls) &&
+         hak_far_kept(cache, cls) <= cache->holds[cls].granted;
+}
+
 void hak_quota_follow_slow(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls) {
   hak_budget_t *budget = &cache->store->pool.budget;
   hak_hold_t *hold = &cache->holds[cls];
@@ -57,7 +64,15 @@ void hak_quota_follow_slow(hak_thread_t *me, const hak_cache_t *cache, uint32_t 
   }
   uint64_t quota = hak_budget_quota(budget);
   bool far = hak_far_is(budget, quota, hold->far != HAK_FAR_NOT);
-  if (HAK_LIKELY(hold->quota == quota && (hold->far != HAK_FAR_NOT) == far)) return;
+  bool again = hold->far == HAK_FAR_NO_ROOM && ++hold->far_looks >= FAR_AGAIN;
+  if (again) hold->far_looks = 0;
+  if (HAK_LIKELY(hold->quota == quota && (hold->far != HAK_FAR_NOT) == far)) {
+    if (!again) return;
+    if (bin_is_least(cache, cls)) {
+      hold->far = HAK_FAR;
+      return;
+    }
+  }
   if (hold->granted != 0) hak_flush_class(me, cache, cls);
   uint64_t granted = settle(me, cache, quota);
   uint64_t left = (quota > granted ? quota - granted : 0) / PART_OF_REST;

@@ -144,7 +144,7 @@ static void quota__of_more_users_takes_back_what_is_too_much(void **state) {
   burst(SIZE, MOST, 1);
   burst(100, MOST, 3);
   hak_budget_count_user(budget(), 1);
-  burst(SIZE, MOST, 1);
+  burst(SIZE, 500, 1);
   CHECK_EQ(hold(g_class)->quota, QUOTA / 2);
   CHECK(granted() <= QUOTA / 2);
   CHECK_EQ(hold(g_class)->far, HAK_FAR);

@@ -138,6 +138,15 @@ HAK_SLOW void hak_regions_release(uint64_t before, bool all) {
 
 /* --- a heap's own hooks ------------------------------------------------------------ */
 
+/* In the child of a fork a SuperSlab may be left that a lost thread had and the hooks did
+ * not take back: it is charged until its region goes. */
+static void uncharge_lost_locked(hak_region_t *region) {
+  hak_lock_assert_held(&hak_regions.lock);
+  for (uint32_t i = 0; i < hak_region_ready(region); i++) {
+    hak_superslab_uncharge_all(&region->superslabs[i], 1);
+  }
+}
+
 static HAK_SLOW hak_os_note_t *end_own(hak_region_t *region) {
   unsigned rounds = 0;
   hak_lock_acquire(&hak_regions.lock);
@@ -146,6 +155,7 @@ static HAK_SLOW hak_os_note_t *end_own(hak_region_t *region) {
     hak_wait_step(&rounds);
     hak_lock_acquire(&hak_regions.lock);
   }
+  uncharge_lost_locked(region);
   hak_os_note_t *note = take_down_locked(region);
   hak_lock_release(&hak_regions.lock);
   return note;

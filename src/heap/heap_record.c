@@ -51,6 +51,12 @@ static chunk_t *chunk_of(const hak_os_t *os, uint32_t index) {
   return hak_load_acquire(at);
 }
 
+/* Heaps that are gone leave their records for others: a program pays for the most that it
+ * had at once. */
+_Static_assert(sizeof(hak_store_t) <= 3 * 128,
+               "the next size that fits is 128 bytes more");
+_Static_assert(sizeof(hak_heap_t) <= 4 * HAK_CACHE_LINE, "the same, of 64");
+
 hak_heap_t *hak_heap_record_new(const hak_os_t *os, const hak_geometry_t *geometry) {
   hak_store_t *store = hak_meta_alloc(os, sizeof *store, 2 * HAK_CACHE_LINE);
   hak_central_t *centrals = hak_meta_alloc_pages(os, CENTRALS_BYTES);

@@ -34,11 +34,11 @@ typedef struct hak_budget {
   hak_atomic_ptr_t parent;      /* [any] the level above, or NULL */
   hak_atomic_u64_t refused;     /* [any] requests that ended in NULL for its limit */
   hak_atomic_u32_t users;       /* [any] who may cache of its heap and those below */
+  hak_atomic_u32_t alarm;       /* [any] nobody has acted on the last one yet */
   hak_atomic_u64_t cached;      /* [any] bytes that the users may cache, in all */
   hak_atomic_u64_t alarm_at;    /* [any] bytes; more is an alarm. It is `soft`, and more
                                    than that from an alarm on until the charge is well
                                    below */
-  hak_atomic_u32_t alarm;       /* [any] nobody has acted on the last one yet */
   hak_atomic_u64_t audit;       /* [any] what hak_check adds up */
   hak_atomic_u32_t fixed;       /* [const] bytes of the heap's own records */
   hak_pressure_fn *on_pressure; /* [const] or NULL */

@@ -52,7 +52,8 @@ static void *cache_and_sleep(void *arg) {
   return NULL;
 }
 
-static void limit__less_a_sixteenth_serves_one_thread_while_others_sleep(void **state) {
+static void limit__less_two_sixteenths_serves_one_thread_while_others_sleep(
+    void **state) {
   (void)state;
   const size_t limit = 64 * MIB;
   sleeper_t s = {.heap = test_heap_make((hak_heap_config_t){.hard_limit = limit})};
@@ -69,7 +70,9 @@ static void limit__less_a_sixteenth_serves_one_thread_while_others_sleep(void **
     *block = list;
     list = block;
   }
-  CHECK_MSG(count * KIB >= limit - limit / 16 - limit / 50, "%zu KiB", count);
+  /* A sixteenth for what they cache, and as much for what is free beside it in the same
+   * pages, which depends on how the threads took turns. */
+  CHECK_MSG(count * KIB >= limit - 2 * (limit / 16), "%zu KiB", count);
   check_level(s.heap, limit);
   while (list != NULL) {
     void **block = list;
@@ -173,5 +176,5 @@ static void limits__of_all_levels_hold_while_threads_come_near_them(void **state
   CHECK_EQ(hak_heap_destroy(g_tree.top), 0);
 }
 
-TEST_MAIN(T(limit__less_a_sixteenth_serves_one_thread_while_others_sleep),
+TEST_MAIN(T(limit__less_two_sixteenths_serves_one_thread_while_others_sleep),
           T(limits__of_all_levels_hold_while_threads_come_near_them))

@@ -28,7 +28,7 @@
 /* The alignment 2^la. */
 #define MALLOCX_LG_ALIGN(la) ((int)(la))
 /* The alignment `a`, a power of two. */
-#define MALLOCX_ALIGN(a) (hak_je_lg((size_t)(a)))
+#define MALLOCX_ALIGN(a) ((int)__builtin_ctzll((unsigned long long)(a)))
 /* Zero, up to the usable size. */
 #define MALLOCX_ZERO ((int)0x40)
 /* A thread has one cache, so those of any number are that one. */
@@ -41,15 +41,6 @@
 /* For mallctl: all arenas. */
 #define MALLCTL_ARENAS_ALL 4096
 #define MALLCTL_ARENAS_DESTROYED 4097
-
-static inline int hak_je_lg(size_t alignment) {
-  int lg = 0;
-  while (alignment > 1) {
-    alignment >>= 1;
-    lg++;
-  }
-  return lg;
-}
 
 static inline size_t hak_je_alignment(int flags) {
   return (flags & 0x3f) == 0 ? 0 : (size_t)1 << (flags & 0x3f);
@@ -120,8 +111,9 @@ static inline void HAK_JE(sdallocx)(void *ptr, size_t size, int flags) {
 /* The usable size that mallocx would give; 0 if no block can be that large. */
 static inline size_t HAK_JE(nallocx)(size_t size, int flags) {
   size_t alignment = hak_je_alignment(flags);
-  if (size > PTRDIFF_MAX) return 0;
-  if (alignment > 1 && alignment <= 65536) {
+  if (size > PTRDIFF_MAX || alignment > HAK_ALIGNMENT_MAX) return 0;
+  /* Larger ones are not rounded up. */
+  if (alignment > 1 && alignment <= 65536 && size <= 65536) {
     size = (size + alignment - 1) & ~(alignment - 1);
   }
   return hak_good_size(size);
@@ -164,10 +156,13 @@ static inline int hak_je_stats(const char *key, void *old, size_t *old_size) {
   if (error != 0) return error;
   if (strcmp(key, "allocated") == 0)
     return hak_je_give_size(old, old_size, stats.live_bytes);
-  if (strcmp(key, "active") == 0)
-    return hak_je_give_size(
-        old, old_size,
-        stats.committed_bytes - stats.retained_bytes - stats.metadata_bytes);
+  if (strcmp(key, "active") == 0) {
+    /* What is retained may never have been touched, which is not in what is committed. */
+    uint64_t rest = stats.retained_bytes + stats.metadata_bytes;
+    uint64_t active = stats.committed_bytes > rest ? stats.committed_bytes - rest : 0;
+    if (active < stats.live_bytes) active = stats.live_bytes;
+    return hak_je_give_size(old, old_size, active);
+  }
   if (strcmp(key, "resident") == 0)
     return hak_je_give_size(old, old_size, stats.committed_bytes);
   if (strcmp(key, "metadata") == 0)

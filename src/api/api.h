@@ -145,8 +145,8 @@ bool hak_api_alignment_is_valid(size_t alignment);
 void *hak_api_alloc_at(hak_heap_t *heap, size_t size, size_t alignment, unsigned flags,
                        hak_site_t *site);
 
-/* A block has grown by `growth` bytes to `size`, and moved, and is no sample: it may
- * become one of the place, and moves once more then. Returns where it is. */
+/* A block has grown by `growth` bytes to `size`, and is no sample: it may become one of
+ * the place, and moves then. Returns where it is. */
 void *hak_api_grown_at(void *block, size_t size, size_t growth, size_t alignment,
                        unsigned flags, hak_site_t *site);
 /* The number of the place's origin (learn/origin.h). */

@@ -95,7 +95,8 @@ static size_t resize_found(void *ptr, size_t min_size, size_t want_size) {
   size_t now = resize_in_place(&place, ptr, usable, min_size, want_size);
   hak_sample_t sample;
   if (HAK_UNLIKELY(now != 0 && is_sampled(&place)) && hak_sample_take(ptr, &sample)) {
-    put_sample(&sample, ptr, min_size, NULL);
+    size_t size = want_size < now ? want_size : now;
+    put_sample(&sample, ptr, size == 0 ? 1 : size, NULL);
   }
   if (now > usable) hak_pressure_soft(hak_heap_of_extent(place.extent));
   return now;
@@ -104,7 +105,7 @@ static size_t resize_found(void *ptr, size_t min_size, size_t want_size) {
 size_t hak_resize_in_place(void *ptr, size_t min_size, size_t want_size) {
   if (ptr == NULL || min_size > PTRDIFF_MAX) return 0;
   if (want_size < min_size) want_size = min_size;
-  if (want_size > PTRDIFF_MAX) want_size = min_size;
+  if (want_size > PTRDIFF_MAX) want_size = PTRDIFF_MAX;
   hak_stay_t stay = hak_api_stay(ptr, "hak_resize_in_place");
   if (HAK_UNLIKELY(stay == HAK_STAY_NONE)) return 0;
   size_t now = resize_found(ptr, min_size, want_size);
@@ -282,7 +283,7 @@ static void *count_resize(const resize_request_t *r, void *block, hak_site_t *si
   bool moved = block != r->ptr;
   size_t growth = site != NULL && r->size > r->usable ? r->size - r->usable : 0;
   if (HAK_LIKELY(sample == NULL)) {
-    if (HAK_LIKELY(growth == 0 || !moved)) return block;
+    if (HAK_LIKELY(growth == 0)) return block;
     return hak_api_grown_at(block, r->size, growth, r->alignment, r->flags, site);
   }
   if (growth != 0 && r->size > sample->picked) sample->picked = r->size;

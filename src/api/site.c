@@ -105,7 +105,7 @@ void *hak_api_grown_at(void *block, size_t size, size_t growth, size_t alignment
   void *sample =
       heap == NULL || hak_heap_is_samples(heap) ? NULL : take_sample(heap, &request);
   if (sample == NULL) return count_only(&request, block);
-  memcpy(sample, block, size);
+  memcpy(sample, block, size - growth); /* the rest has no contents yet, or zeroes */
   hak_free(block);
   return sample;
 }

@@ -58,6 +58,7 @@ _Static_assert(sizeof(hak_store_t) <= 3 * 128,
 _Static_assert(sizeof(hak_heap_t) <= 4 * HAK_CACHE_LINE, "the same, of 64");
 
 hak_heap_t *hak_heap_record_new(const hak_os_t *os, const hak_geometry_t *geometry) {
+  if (hak_load_relaxed(&made) >= HAK_HEAPS_MAX) return NULL; /* before memory is taken */
   hak_store_t *store = hak_meta_alloc(os, sizeof *store, 2 * HAK_CACHE_LINE);
   hak_central_t *centrals = hak_meta_alloc_pages(os, CENTRALS_BYTES);
   if (store == NULL || centrals == NULL) return NULL;

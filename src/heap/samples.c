@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "base/event.h"
 #include "base/report.h"
 #include "heap/pressure.h"
 #include "heap/thread.h"
@@ -18,6 +19,8 @@ static bool is_sampled(hak_heap_t *heap) {
 }
 
 static HAK_SLOW hak_heap_t *make(hak_heap_t *heap) {
+  /* Half of all records are for heaps that the program makes. */
+  if (hak_heaps_made() > HAK_HEAPS_MAX / 2) return NULL;
   if (!is_sampled(heap) || !hak_heap_begin_samples(heap)) return NULL;
   hak_heap_plan_t plan = {.parent = heap,
                           .huge_pages = heap->store->pool.huge_pages,
@@ -71,5 +74,10 @@ void *hak_samples_alloc(hak_thread_t *me, hak_heap_t *samples, size_t size,
   void *block = alloc(me, samples->store, size, alignment, zero);
   hak_thread_leave(me, HAK_IN_ALLOC);
   hak_pressure_soft(samples);
+  if (block == NULL) return NULL;
+  hak_place_t place = hak_locate((uintptr_t)block);
+  if (place.cls == HAK_CLASS_LARGE) {
+    hak_event_emit(HAK_EVENT_LARGE_ALLOC, block, hak_large_usable(&place));
+  }
   return block;
 }

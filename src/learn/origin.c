@@ -33,7 +33,7 @@ uint32_t hak_origin_of(const hak_site_t *site) {
 
 hak_origin_t *hak_origin_at(uint32_t number) {
   if (number == HAK_ORIGIN_OTHERS) return &others;
-  /* Acquire: pairs with make_room; the zeroes are seen. */
+  /* Acquire: pairs with make_chunk; the zeroes are seen. */
   hak_origin_t *chunk = hak_load_acquire(&chunks[number / CHUNK]);
   return &chunk[number % CHUNK];
 }
@@ -45,10 +45,9 @@ uint32_t hak_origins_made(void) {
 
 /* --- making one --------------------------------------------------------------------- */
 
-/* Sees to it that there is a record for the next number, if there is such a number and
- * memory. */
-static void make_room(const hak_os_t *os) {
-  uint32_t next = hak_load_relaxed(&made);
+/* Sees to it that there is a record for the number, if there is such a number and memory.
+ */
+static void make_chunk(const hak_os_t *os, uint32_t next) {
   if (next >= HAK_ORIGINS || hak_load_relaxed(&chunks[next / CHUNK]) != NULL) return;
   hak_origin_t *chunk = hak_meta_alloc(os, CHUNK * sizeof *chunk, HAK_CACHE_LINE);
   if (chunk == NULL) return;
@@ -59,6 +58,13 @@ static void make_room(const hak_os_t *os) {
     hak_store_release(&chunks[next / CHUNK], chunk);
   }
   hak_lock_release(&lock);
+}
+
+/* Room for the next number, and for those of threads that come at the same time. */
+static void make_room(const hak_os_t *os) {
+  uint32_t next = hak_load_relaxed(&made);
+  make_chunk(os, next);
+  make_chunk(os, next + CHUNK / 2);
 }
 
 /* The texts share their room: each may have half of it, and what the other one leaves. */

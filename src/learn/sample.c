@@ -162,6 +162,7 @@ static void insert_locked(const hak_sample_t *sample) {
     remove_locked(at);
     at = find_locked(sample->block);
   }
+  if (live >= PLACES - 1) return; /* searches end at a free place */
   *at = *sample;
   live++;
   count_live_locked(sample, true);

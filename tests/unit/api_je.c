@@ -24,10 +24,11 @@ static void mallocx__gives_what_its_flags_say(void **state) {
       unsigned char *block = mallocx(sizes[i], flags);
       CHECK(block != NULL && (uintptr_t)block % ((size_t)1 << lg) == 0);
       CHECK(sallocx(block, 0) >= sizes[i]);
-      /* A large block that is used again may be a little longer. */
+      /* A large block may be a little longer, never shorter. */
       size_t usable = sallocx(block, 0);
       CHECK_MSG(good == usable || (sizes[i] > 60000 && good < usable), "%zu, 2^%d",
                 sizes[i], lg);
+      CHECK(nallocx(sizes[i], flags & ~MALLOCX_ZERO) <= usable || sizes[i] > 32768);
       CHECK(test_is_zero(block, sallocx(block, 0)));
       memset(block, 0x5a, sallocx(block, 0));
       if (lg % 3 == 0) {

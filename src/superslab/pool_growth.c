@@ -206,19 +206,11 @@ static void commit_slots(hak_superslab_t *ss, uint32_t slots) {
 static void fill(hak_shared_pool_t *pool, hak_superslab_t *ss) {
   hak_lock_acquire(&pool->lock);
   uint32_t slots = hak_superslab_free(ss) & ~hak_superslab_retained(ss);
-  unsigned count = hak_count_bits(slots);
-  hak_pool_each_run_locked(pool, ss, slots, 0, false);
-  hak_count_own(&pool->taken, count);
-  hak_pool_run_changed_locked(pool, ss);
-  pool->in_hand += count;
+  hak_pool_take_in_hand_locked(pool, ss, slots);
   hak_lock_release(&pool->lock);
   commit_slots(ss, slots);
-  uint64_t now = hak_clock_cached();
   hak_lock_acquire(&pool->lock);
-  pool->in_hand -= count;
-  hak_pool_each_run_locked(pool, ss, slots, now, true);
-  pool->empty += hak_count_bits(hak_superslab_retained(ss) & slots);
-  hak_pool_settle_locked(pool, ss, count, now);
+  hak_pool_put_in_hand_locked(pool, ss, slots, hak_clock_cached());
   hak_lock_release(&pool->lock);
 }
 

@@ -137,3 +137,24 @@ void hak_pool_each_run_locked(hak_shared_pool_t *pool, node_t *ss, uint32_t slot
     }
   }
 }
+
+void hak_pool_take_in_hand_locked(hak_shared_pool_t *pool, node_t *ss, uint32_t slots) {
+  hak_lock_assert_held(&pool->lock);
+  unsigned count = hak_count_bits(slots);
+  pool->empty -= hak_count_bits(hak_superslab_retained(ss) & slots);
+  hak_pool_each_run_locked(pool, ss, slots, 0, false);
+  hak_count_own(&pool->taken, count);
+  if (hak_superslab_retained(ss) == 0 && ss->queue != NULL) hak_superslab_dequeue(ss);
+  hak_pool_run_changed_locked(pool, ss);
+  pool->in_hand += count;
+}
+
+void hak_pool_put_in_hand_locked(hak_shared_pool_t *pool, node_t *ss, uint32_t slots,
+                                 uint64_t now) {
+  hak_lock_assert_held(&pool->lock);
+  unsigned count = hak_count_bits(slots);
+  pool->in_hand -= count;
+  hak_pool_each_run_locked(pool, ss, slots, now, true);
+  pool->empty += hak_count_bits(hak_superslab_retained(ss) & slots);
+  hak_pool_settle_locked(pool, ss, count, now);
+}

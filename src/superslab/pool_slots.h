@@ -92,6 +92,12 @@ HAK_HOT void hak_pool_kept_changed_locked(hak_shared_pool_t *pool) {
 /* Takes each run of ones in `slots`, or puts them back. */
 void hak_pool_each_run_locked(hak_shared_pool_t *pool, hak_superslab_t *ss,
                               uint32_t slots, uint64_t now, bool put);
+/* Takes free slots, whose pages are to come or to go, and puts them back as they are
+ * then: idle since `now`. Nobody else has them between the two, but a fork may come. */
+void hak_pool_take_in_hand_locked(hak_shared_pool_t *pool, hak_superslab_t *ss,
+                                  uint32_t slots);
+void hak_pool_put_in_hand_locked(hak_shared_pool_t *pool, hak_superslab_t *ss,
+                                 uint32_t slots, uint64_t now);
 /* Counts so many slots of the SuperSlab as put back, and gives it back if it need not
  * stay. */
 void hak_pool_settle_locked(hak_shared_pool_t *pool, hak_superslab_t *ss, unsigned slots,

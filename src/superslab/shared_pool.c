@@ -239,22 +239,13 @@ static size_t purge(hak_shared_pool_t *pool, hak_pool_idle_t idle, size_t max_by
     if (most == 0) break;
     uint32_t slots = hak_superslab_retained(ss);
     while (hak_count_bits(slots) > most) slots &= ~hak_highest_one(slots);
-    unsigned count = hak_count_bits(slots);
-    hak_pool_each_run_locked(pool, ss, slots, 0, false);
-    pool->empty -= count;
-    hak_count_own(&pool->taken, count);
-    if (hak_superslab_retained(ss) == 0) hak_superslab_dequeue(ss);
-    hak_pool_run_changed_locked(pool, ss);
-    pool->in_hand += count;
+    hak_pool_take_in_hand_locked(pool, ss, slots);
     hak_lock_release(&pool->lock);
-    *slabs -= count;
+    *slabs -= hak_count_bits(slots);
     size_t got = purge_slots(pool, ss, slots);
     given += got;
     hak_lock_acquire(&pool->lock);
-    pool->in_hand -= count;
-    hak_pool_each_run_locked(pool, ss, slots, idle_since, true);
-    pool->empty += hak_count_bits(hak_superslab_retained(ss) & slots);
-    hak_pool_settle_locked(pool, ss, count, idle_since);
+    hak_pool_put_in_hand_locked(pool, ss, slots, idle_since);
     if (got == 0) break; /* the OS refuses: do not go round for ever */
   }
   if (pool->retained.first == NULL) hak_pool_give_bare_locked(pool, hak_clock_cached());

@@ -1,41 +1,20 @@
 /* tiny_far.c - what a thread caches of a heap whose hard limit is far: as much as without
  * a limit, and no more than its quota. */
-#include "slab_fixture.h"
+#include "limited_fixture.h"
 
-#include "heap/thread_cache.h"
 #include "tiny/far.h"
-#include "tiny/quota.h"
 
 enum {
-  LIMIT = 32 << 20,
-  QUOTA = LIMIT / 16, /* of one user */
-  SIZE = 1024,
   MOST = 12000
 };
 
-static hak_heap_t *g_heap;
-static const hak_cache_t *g_limited; /* this thread's cache of that heap */
 static void *g_blocks[MOST];
 
 static int setup(void **state) {
-  CHECK_EQ(test_class_setup(state), 0);
-  g_heap = test_heap_make((hak_heap_config_t){.hard_limit = LIMIT});
-  hak_free(hak_heap_alloc(g_heap, 16)); /* this thread is a user from here on */
-  g_limited = hak_cache_get(g_me, hak_heap_record(g_heap));
-  CHECK(g_limited != NULL);
+  limited_make(state);
+  limited_use();
   return 0;
 }
-
-static int teardown(void **state) {
-  CHECK_EQ(hak_heap_destroy(g_heap), 0);
-  return test_class_teardown(state);
-}
-
-static hak_budget_t *budget(void) { return &g_limited->store->pool.budget; }
-static uint64_t cached(void) { return hak_load_relaxed(&budget()->cached); }
-static hak_bin_t *bin(uint32_t cls) { return &g_limited->bins[cls]; }
-static hak_hold_t *hold(uint32_t cls) { return &g_limited->holds[cls]; }
-static uint64_t granted(void) { return hak_capacity_quotas(g_limited->holds); }
 
 /* What is kept was granted, and what was granted is within the quota. */
 static void check_bounds(void) {
@@ -178,8 +157,8 @@ static void reset__gives_back_what_was_granted(void **state) {
   check_bounds();
 }
 
-#define F(function)                                                   \
-  cmocka_unit_test_prestate_setup_teardown(function, setup, teardown, \
+#define F(function)                                                      \
+  cmocka_unit_test_prestate_setup_teardown(function, setup, limited_end, \
                                            (void *)(uintptr_t)SIZE)
 
 TEST_MAIN_FRESH(F(far__class_begins_with_the_bin_of_a_heap_without_limit),

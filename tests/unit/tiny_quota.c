@@ -1,43 +1,22 @@
 /* tiny_quota.c - what a thread caches of a heap with a hard limit that is near. */
-#include "slab_fixture.h"
+#include "limited_fixture.h"
 
-#include "heap/thread_cache.h"
-#include "tiny/quota.h"
-
-enum {
-  LIMIT = 32 << 20,
-  QUOTA = LIMIT / 16, /* of one user */
-  SIZE = 1024
-};
-
-static hak_heap_t *g_heap;
 static void *g_most; /* a block that leaves less than an eighth of the limit */
-static const hak_cache_t *g_limited; /* this thread's cache of that heap */
 
 static int setup(void **state) {
-  CHECK_EQ(test_class_setup(state), 0);
-  g_heap = test_heap_make((hak_heap_config_t){.hard_limit = LIMIT});
+  limited_make(state);
   g_most = hak_heap_alloc(g_heap, LIMIT - LIMIT / 8);
   CHECK(g_most != NULL);
-  hak_free(hak_heap_alloc(g_heap, 16)); /* this thread is a user from here on */
-  g_limited = hak_cache_get(g_me, hak_heap_record(g_heap));
-  CHECK(g_limited != NULL);
+  limited_use();
   return 0;
 }
 
 static int teardown(void **state) {
   hak_free(g_most);
-  CHECK_EQ(hak_heap_destroy(g_heap), 0);
-  return test_class_teardown(state);
+  return limited_end(state);
 }
 
-static hak_budget_t *budget(void) { return &g_limited->store->pool.budget; }
-static uint64_t cached(void) { return hak_load_relaxed(&budget()->cached); }
-static hak_bin_t *bin(uint32_t cls) { return &g_limited->bins[cls]; }
-static hak_hold_t *hold(uint32_t cls) { return &g_limited->holds[cls]; }
 static void follow(uint32_t cls) { hak_quota_follow(g_me, g_limited, cls); }
-
-static uint64_t granted(void) { return hak_capacity_quotas(g_limited->holds); }
 
 static void cut__is_only_a_bin_of_a_heap_with_a_limit(void **state) {
   (void)state;

@@ -134,15 +134,13 @@ void *hak_api_alloc_at(hak_heap_t *heap, size_t size, size_t alignment, unsigned
 
 /* --- hak_alloc_at ------------------------------------------------------------------- */
 
-/* The way has run out with this block of the heap; NULL: of the default one. */
-static HAK_SLOW void *at_due(hak_heap_t *heap, size_t size, hak_site_t *site,
-                             void *block) {
+/* The way has run out with this block. */
+static HAK_SLOW void *at_due(size_t size, hak_site_t *site, void *block) {
   hak_thread_t *me = hak_thread_self;
   uint64_t mean = hak_sample_due(&me->way, me->code);
-  if (mean == 0 || site == NULL) return block;
+  if (mean == 0) return block;
   request_t request = {.site = site, .size = size, .mean = mean};
-  if (heap == NULL) heap = hak_heap_get_default();
-  void *sample = take_sample(heap, &request);
+  void *sample = take_sample(hak_heap_get_default(), &request);
   if (sample == NULL) return count_only(&request, block);
   hak_free(block);
   return sample;
@@ -151,7 +149,7 @@ static HAK_SLOW void *at_due(hak_heap_t *heap, size_t size, hak_site_t *site,
 /* The block that was taken from a bin counts. */
 HAK_HOT void *at_taken(hak_thread_t *me, size_t size, hak_site_t *site, void *block) {
   if (HAK_LIKELY((me->way.left -= (int64_t)size) >= 0)) return block;
-  return at_due(NULL, size, site, block);
+  return at_due(size, site, block);
 }
 
 /* A size that is not tiny, an empty bin, or a place that allocates for the first time. */
@@ -197,10 +195,23 @@ HAK_ENTRY void *hak_alloc_at(size_t size, hak_site_t *site) {
 /* --- hak_heap_alloc_at ----------------------------------------------------------------
  */
 
+/* The block of a heap is picked. */
+static HAK_SLOW void *heap_at_due(hak_heap_t *handle, size_t size, hak_site_t *site,
+                                  void *block) {
+  hak_thread_t *me = hak_thread_self;
+  uint64_t mean = hak_sample_due(&me->way, me->code);
+  if (mean == 0 || site == NULL) return block;
+  request_t request = {.site = site, .size = size, .mean = mean};
+  void *sample = take_sample(hak_heap_record(handle), &request);
+  if (sample == NULL) return count_only(&request, block);
+  hak_free(block);
+  return sample;
+}
+
 HAK_HOT void *heap_at_taken(hak_thread_t *me, hak_heap_t *handle, size_t size,
                             hak_site_t *site, void *block) {
   if (HAK_LIKELY((me->way.left -= (int64_t)size) >= 0)) return block;
-  return at_due(hak_heap_record(handle), size, site, block);
+  return heap_at_due(handle, size, site, block);
 }
 
 /* Of a larger block it is known before whether it becomes a sample. */

@@ -219,6 +219,6 @@ size_t hak_collect_memory(hak_thread_t *me, hak_heap_t *heap, size_t max_bytes,
   purge_free(&c, heap == NULL); /* what came free by then */
   if (heap == NULL) purge_all_holes(&c);
   if (heap == NULL && c.caches) purge_records(&c);
-  if (heap == NULL && all && !is_done(&c)) hak_regions_release(UINT64_MAX, true);
+  if (heap == NULL && all && !is_done(&c)) hak_regions_release_all();
   return c.given;
 }

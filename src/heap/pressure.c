@@ -81,7 +81,7 @@ static void give_up_caches(hak_thread_t *me, hak_heap_t *heap,
   if (no_grow || !hak_os_may_give()) return;
   size_t slabs = SIZE_MAX;
   hak_retention_collect(&heap->store->pool, UINT64_MAX, SIZE_MAX, &slabs);
-  hak_regions_release(UINT64_MAX, true);
+  hak_regions_release_all();
 }
 
 void *hak_pressure_take(hak_heap_t *heap, hak_take_fn *take, hak_other_fn *other,

@@ -111,27 +111,47 @@ static uint64_t free_locked(void) {
   return count;
 }
 
+/* The youngest region before `next` (of all if NULL) whose SuperSlabs are all free and
+ * can be spared; NULL if there is none. To know more of it takes a look at each of them.
+ */
+static hak_region_t *last_free_locked(const hak_region_t *next, uint64_t spare) {
+  hak_lock_assert_held(&hak_regions.lock);
+  hak_region_t *last = NULL;
+  for (hak_region_t *region = hak_region_first(); region != next && region != NULL;
+       region = hak_region_next(region)) {
+    if (region->count <= spare && region->free_count == region->count) last = region;
+  }
+  return last;
+}
+
 /* The youngest region that may go, taken down; NULL if none may. */
 static HAK_SLOW hak_region_t *take_down_one(uint64_t before, bool all,
                                             hak_os_note_t **note) {
-  hak_region_t *last = NULL;
   hak_lock_acquire(&hak_regions.lock);
   uint64_t keep = all ? 0 : hak_region_next_size_locked() >> HAK_SUPERSLAB_SHIFT;
   uint64_t have = hak_regions.visitors == 0 ? free_locked() : 0;
-  for (hak_region_t *region = hak_region_first(); region != NULL && have > keep;
-       region = hak_region_next(region)) {
-    if (have >= keep + region->count && is_idle_locked(region, before, all))
-      last = region;
+  hak_region_t *last = NULL;
+  if (have > keep) last = last_free_locked(NULL, have - keep);
+  while (last != NULL && !is_idle_locked(last, before, all)) {
+    last = last_free_locked(last, have - keep);
   }
   if (last != NULL) *note = take_down_locked(last);
   hak_lock_release(&hak_regions.lock);
   return last;
 }
 
-HAK_SLOW void hak_regions_release(uint64_t before, bool all) {
+HAK_SLOW bool hak_region_release(uint64_t before) {
+  hak_os_note_t *note;
+  hak_region_t *region = NULL;
+  if (hak_os_may_give()) region = take_down_one(before, false, &note);
+  if (region != NULL) end_down(region, note);
+  return region != NULL;
+}
+
+HAK_SLOW void hak_regions_release_all(void) {
   hak_os_note_t *note;
   hak_region_t *region;
-  while (hak_os_may_give() && (region = take_down_one(before, all, &note)) != NULL) {
+  while (hak_os_may_give() && (region = take_down_one(UINT64_MAX, true, &note)) != NULL) {
     end_down(region, note);
   }
 }

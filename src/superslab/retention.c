@@ -237,7 +237,7 @@ void hak_retention_trim_slow(const hak_shared_pool_t *pool) {
   /* One thread looks; a second one that loses the race has nothing to do. */
   if (!hak_cas_relaxed(&last_look, &looked, now)) return;
   give_old(share_of_time(passed), &bounds);
-  if (!bounds.late) hak_regions_release(hak_retention_old().before, false);
+  if (!bounds.late) (void)hak_region_release(hak_retention_old().before);
   /* What there was no time for is the next call's. */
   if (bounds.late) hak_store_relaxed(&last_look, looked);
 }
@@ -252,7 +252,7 @@ size_t hak_retention_give_due(size_t max_bytes, size_t *slabs) {
   /* What is due and could not be given is kept, or refused: it is no use to come back at
    * once. */
   if (given == 0 && max_bytes > 0) note_stuck(hak_clock_cached());
-  if (given < max_bytes) hak_regions_release(hak_retention_old().before, false);
+  if (given < max_bytes) (void)hak_region_release(hak_retention_old().before);
   return given;
 }
 

@@ -28,8 +28,26 @@ static int purge_nothing(void *ctx, void *ptr, size_t size) {
   return 0;
 }
 
+static double cpu_ms(void) {
+  struct timespec now;
+  CHECK_EQ(clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now), 0);
+  return (double)now.tv_sec * 1e3 + (double)now.tv_nsec / 1e6;
+}
+
+/* A region goes back to the system as a whole, in one call, whose time depends on the
+ * machine: what is bounded is the time beside it. */
+static double g_release_ms;
+
+static int release_timed(void *ctx, void *ptr, size_t size) {
+  double start = cpu_ms();
+  int result = hak_os_default()->release(ctx, ptr, size);
+  g_release_ms += cpu_ms() - start;
+  return result;
+}
+
 static void start_manual(void) {
   hak_os_t os = *hak_os_default();
+  os.release = release_timed;
   os.commit = commit_nothing;
   os.purge = purge_nothing;
   os.remap = NULL;
@@ -45,12 +63,6 @@ static void start_manual(void) {
 }
 
 /* ---- Time ------------------------------------------------------------------ */
-
-static double cpu_ms(void) {
-  struct timespec now;
-  CHECK_EQ(clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now), 0);
-  return (double)now.tv_sec * 1e3 + (double)now.tv_nsec / 1e6;
-}
 
 /* The clock runs on while a machine below this one takes its time: so many calls of a
  * series are left out. */
@@ -72,8 +84,9 @@ static void note(double ms) {
 
 static size_t timed_collect(hak_heap_t *heap, size_t max_bytes) {
   double start = cpu_ms();
+  g_release_ms = 0;
   size_t given = hak_collect(heap, max_bytes, 0);
-  note(cpu_ms() - start);
+  note(cpu_ms() - start - g_release_ms);
   CHECK_MSG(given < max_bytes || given - max_bytes < SLAB, "%zu of %zu", given,
             max_bytes);
   return given;

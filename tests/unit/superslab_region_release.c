@@ -45,6 +45,13 @@ static void drain(void) {
   for (size_t i = 0; i < RUNS; i++) hak_region_give(g_runs[i], RUN, 10 * (i + 1));
 }
 
+/* All regions that may go, and how many went. */
+static size_t release_idle(uint64_t before) {
+  size_t count = 0;
+  while (hak_region_release(before)) count++;
+  return count;
+}
+
 static uint64_t reserved(void) { return hak_load_relaxed(&hak_regions_reserved); }
 
 static size_t records(void) {
@@ -59,15 +66,29 @@ static void empty_regions__go_but_for_what_the_next_would_have(void **state) {
   uint64_t full = reserved();
   char *last = g_runs[RUNS - 1]->extent.base;
   CHECK(full >= RUNS * 32 * MIB);
-  hak_regions_release(UINT64_MAX, false);
+  release_idle(UINT64_MAX);
   CHECK_EQ(reserved(), full);
   drain();
-  hak_regions_release(9, false);
+  release_idle(9);
   CHECK_EQ(reserved(), full);
-  hak_regions_release(UINT64_MAX, false);
+  release_idle(UINT64_MAX);
   CHECK_EQ(reserved(), 32 * MIB);
   CHECK(hak_locate((uintptr_t)last).extent == NULL);
   CHECK(hak_regions_are_valid());
+}
+
+static void call__releases_one_region_only(void **state) {
+  (void)state;
+  fill();
+  drain();
+  size_t calls = 0;
+  for (uint64_t before = reserved(); hak_region_release(UINT64_MAX); calls++) {
+    uint64_t most = (uint64_t)hak_option(REGION_BYTES_MAX), now = reserved();
+    CHECK(now < before && before - now <= most);
+    before = now;
+  }
+  CHECK(calls > 2);
+  CHECK_EQ(reserved(), 32 * MIB);
 }
 
 static void empty_region__waits_until_it_has_been_idle(void **state) {
@@ -75,9 +96,9 @@ static void empty_region__waits_until_it_has_been_idle(void **state) {
   fill();
   uint64_t full = reserved();
   drain();
-  hak_regions_release(10 * RUNS - 1, false);
+  release_idle(10 * RUNS - 1);
   CHECK(reserved() > 32 * MIB && reserved() < full);
-  hak_regions_release(10 * RUNS, false);
+  release_idle(10 * RUNS);
   CHECK(reserved() <= 64 * MIB); /* the youngest one may be as large */
 }
 
@@ -89,10 +110,10 @@ static void region__with_pages_stays_unless_memory_is_short(void **state) {
   drain();
   uint64_t retained = hak_load_relaxed(&hak_slots_retained);
   CHECK_EQ(retained, 4 * 4096);
-  hak_regions_release(UINT64_MAX, false);
+  release_idle(UINT64_MAX);
   CHECK_EQ(hak_load_relaxed(&hak_slots_retained), retained);
   CHECK(reserved() >= 32 * MIB);
-  hak_regions_release(UINT64_MAX, true);
+  hak_regions_release_all();
   CHECK_EQ(reserved(), 0);
   CHECK_EQ(hak_load_relaxed(&hak_slots_retained), 0);
   CHECK_EQ(hak_load_relaxed(&hak_slots_committed), 0);
@@ -106,7 +127,11 @@ static void records__of_released_regions_serve_the_next(void **state) {
   uint64_t meta = g_os.committed_bytes;
   for (int round = 0; round < 20; round++) {
     drain();
-    hak_regions_release(UINT64_MAX, round % 2 == 0);
+    if (round % 2 == 0) {
+      hak_regions_release_all();
+    } else {
+      release_idle(UINT64_MAX);
+    }
     fill();
     for (size_t i = 0; i < RUNS; i++) {
       char *base = g_runs[i]->extent.base;
@@ -139,7 +164,7 @@ TEST_IN_CHILD(records__of_released_regions_lose_their_pages, 60) {
       }
       hak_region_give(all[i], 1, 1);
     }
-    hak_regions_release(UINT64_MAX, true);
+    hak_regions_release_all();
     CHECK(test_stats().metadata_bytes <= before + (full - before) / 4 + 128 * KIB);
     CHECK(hak_regions_are_valid());
   }
@@ -152,7 +177,7 @@ static void steady_state__asks_the_os_for_nothing(void **state) {
   for (int round = 0; round < 50; round++) {
     uint64_t calls = test_os_calls(&g_os);
     hak_region_give(more, 1, 1);
-    hak_regions_release(UINT64_MAX, false);
+    release_idle(UINT64_MAX);
     CHECK((more = acquire(1)) != NULL);
     if (round > 0) CHECK_EQ(test_os_calls(&g_os), calls);
   }
@@ -166,13 +191,13 @@ static void refused_release__is_told_and_loses_nothing(void **state) {
   drain();
   uint64_t full = reserved();
   test_os_fail(&g_os, TEST_FAIL_FROM_NTH, 1u << TEST_OS_RELEASE, 1);
-  hak_regions_release(UINT64_MAX, false);
+  release_idle(UINT64_MAX);
   CHECK_EQ(reserved(), 32 * MIB);
   CHECK_EQ(test_stats().unreleased_bytes, full - 32 * MIB);
   fill();
   drain();
   test_os_fail(&g_os, TEST_FAIL_NONE, 0, 0);
-  hak_regions_release(UINT64_MAX, true);
+  hak_regions_release_all();
   (void)hak_collect(NULL, SIZE_MAX, HAK_COLLECT_ALL);
   CHECK_EQ(test_stats().unreleased_bytes, 0);
   CHECK_EQ(test_stats().reserved_bytes, g_os.reserved_bytes);
@@ -194,6 +219,7 @@ static void what_is_due__goes_and_what_is_empty_then(void **state) {
   size_t slabs = SIZE_MAX;
   (void)hak_retention_give_due(SIZE_MAX, &slabs);
   CHECK(reserved() < full);
+  for (size_t i = 0; i < RUNS; i++) CHECK_EQ(hak_retention_give_due(SIZE_MAX, &slabs), 0);
   CHECK(reserved() <= 64 * MIB); /* the next one's, and one with what is retained */
 }
 
@@ -234,8 +260,8 @@ static void *storm(void *seed) {
     if (test_below(&rng, 8) == 0) hak_region_visit(see, &seen);
     hak_region_give(ss, count, n);
     uint64_t op = test_below(&rng, 4);
-    if (op == 0) hak_regions_release(UINT64_MAX, true);
-    if (op == 1) hak_regions_release(UINT64_MAX, false);
+    if (op == 0) hak_regions_release_all();
+    if (op == 1) (void)hak_region_release(UINT64_MAX);
     if (op == 2) hak_region_purge(UINT64_MAX, SIZE_MAX, &slabs);
   }
   return NULL;
@@ -250,7 +276,7 @@ static void threads__may_grow_and_release_at_once(void **state) {
   for (size_t i = 0; i < 4; i++) pthread_join(threads[i], NULL);
   CHECK_EQ(hak_regions.in_use, 0);
   CHECK(hak_regions_are_valid());
-  hak_regions_release(UINT64_MAX, true);
+  hak_regions_release_all();
   CHECK_EQ(reserved(), 0);
   CHECK_EQ(test_stats().reserved_bytes, g_os.reserved_bytes);
 }
@@ -282,7 +308,7 @@ static void lookup__beside_releases_finds_a_record_or_nothing(void **state) {
   }
   for (size_t round = test_scale(300); round > 0; round--) {
     drain();
-    hak_regions_release(UINT64_MAX, true);
+    hak_regions_release_all();
     fill();
     hak_store_relaxed(&g_seen[round % SEEN], (void *)g_runs[round % RUNS]->extent.base);
   }
@@ -293,13 +319,13 @@ static void lookup__beside_releases_finds_a_record_or_nothing(void **state) {
 
 static int release_in_child(void *ctx) {
   (void)ctx;
-  hak_regions_release(UINT64_MAX, true);
+  hak_regions_release_all();
   return reserved() == 0 ? 0 : 1;
 }
 
 static bool release_inside(hak_superslab_t *ss, void *ctx) {
   uint64_t full = reserved();
-  hak_regions_release(UINT64_MAX, true);
+  hak_regions_release_all();
   CHECK_EQ(reserved(), full);
   CHECK(ss->extent.base != NULL);
   test_child_must_succeed(release_in_child, NULL, 20);
@@ -314,7 +340,7 @@ static void visit__keeps_regions_and_a_fork_inside_of_it_does_not(void **state) 
   drain();
   hak_region_visit(release_inside, &visits);
   CHECK_EQ(visits, 1);
-  hak_regions_release(UINT64_MAX, true);
+  hak_regions_release_all();
   CHECK_EQ(reserved(), 0);
 }
 
@@ -345,17 +371,17 @@ TEST_IN_CHILD(visit__goes_on_over_the_records_of_a_heap_that_ends, 60) {
   for (int i = 0; i < 14; i++) CHECK(hak_heap_alloc(ending.heap, MIB) != NULL);
   hak_region_visit(end_inside, &ending);
   CHECK(ending.heap == NULL && ending.seen >= 4);
-  hak_regions_release(UINT64_MAX, true);
+  hak_regions_release_all();
   CHECK(hak_regions_are_valid());
 }
 
 static int go_on_in_child(void *ctx) {
   (void)ctx;
-  hak_regions_release(UINT64_MAX, true);
+  hak_regions_release_all();
   fill();
   if (!hak_regions_are_valid()) return 1;
   drain();
-  hak_regions_release(UINT64_MAX, true);
+  hak_regions_release_all();
   /* A run that the lost thread had got is nobody's here, who could give it. */
   bool had = hak_regions.in_use == RUN;
   return hak_regions_are_valid() && (had || reserved() == 0) ? 0 : 2;
@@ -366,7 +392,7 @@ static void *come_and_go(void *ctx) {
     hak_superslab_t *ss = acquire(RUN);
     CHECK(ss != NULL);
     hak_region_give(ss, RUN, 1);
-    hak_regions_release(UINT64_MAX, true);
+    hak_regions_release_all();
   }
   return ctx;
 }
@@ -387,6 +413,7 @@ static void fork__between_any_two_steps_finds_regions_whole(void **state) {
   cmocka_unit_test_setup_teardown(function, setup, test_over_os_teardown)
 
 TEST_MAIN_FRESH(R(empty_regions__go_but_for_what_the_next_would_have),
+                R(call__releases_one_region_only),
                 R(empty_region__waits_until_it_has_been_idle),
                 R(region__with_pages_stays_unless_memory_is_short),
                 R(records__of_released_regions_serve_the_next),

@@ -136,7 +136,7 @@ static void print_table(void) {
 
 int main(int argc, char **argv) {
   test_begin();
-  double usual = (double)test_scale(6000) * (TEST_TSAN ? 10 : 1) / 1e5;
+  double usual = (double)test_scale(6000) * (TEST_TSAN ? 5 : 1) / 1e5;
   g_argument = argc > 1 ? argv[1] : NULL;
   g_seconds = argc > 1 ? strtod(argv[1], NULL) / 1e3 : usual;
   g_notes = mmap(NULL, sizeof *g_notes * TEST_COUNT(g_cells), PROT_READ | PROT_WRITE,

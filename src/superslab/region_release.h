@@ -15,13 +15,14 @@
 #include "superslab/region_map.h"
 
 /* Releases one region over the process's hooks in which nothing has been used since
- * `before` and no page is left; false if there is none. As many free SuperSlabs stay as the
- * next region would have, so that what comes and goes does not make regions come and go. It
- * looks at each SuperSlab of a region, so a call releases one only. No lock held. */
+ * `before` and no page is left; false if there is none. As many free SuperSlabs stay as
+ * the next region would have, so that what comes and goes does not make regions come and
+ * go. It looks at each SuperSlab of a region, so a call releases one only. No lock held.
+ */
 bool hak_region_release(uint64_t before);
 
-/* For where memory is short: all regions of which nothing is in use, along with pages that
- * are left. No lock held. */
+/* For where memory is short: all regions of which nothing is in use, along with pages
+ * that are left. No lock held. */
 void hak_regions_release_all(void);
 
 /* Releases the regions over a heap's own hooks, all of whose SuperSlabs are free; waits

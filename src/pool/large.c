@@ -59,19 +59,17 @@ static void *span_alloc(hak_shared_pool_t *pool, size_t usable, size_t alignment
   return start;
 }
 
-/* Commits the first pages of a SuperSlab. Where the heap cannot pay for other pages
- * that the SuperSlab has brought along, these are given back before a second try. */
-static bool commit_part(hak_superslab_t *ss, size_t pages, bool no_grow, bool *zeroed) {
+/* Commits the first pages of one of the SuperSlabs of a run. Where the heap cannot pay
+ * for them although it has paid for what they all brought along, pages behind the block's
+ * end go: those of the run's `last` SuperSlab, which needs `last_pages`. */
+static bool commit_part(hak_superslab_t *ss, size_t pages, hak_superslab_t *last,
+                        size_t last_pages, bool no_grow, bool *zeroed) {
   if (HAK_LIKELY(hak_superslab_is_all_used(ss))) {
     *zeroed = false;
     return true;
   }
-  if (hak_superslab_commit(ss, 0, HAK_SUPERSLAB_SLABS, pages, no_grow, zeroed)) {
-    return true;
-  }
-  if (no_grow || hak_option(PURGE_MODE) == 0) return false;
-  hak_huge_before_part_goes(ss);
-  return hak_superslab_purge_tail(ss, 0, HAK_SUPERSLAB_SLABS, pages) != 0 &&
+  if (hak_tail_commit(ss, 0, HAK_SUPERSLAB_SLABS, pages, no_grow, zeroed)) return true;
+  return !no_grow && hak_tail_give(last, 0, HAK_SUPERSLAB_SLABS, last_pages) &&
          hak_superslab_commit(ss, 0, HAK_SUPERSLAB_SLABS, pages, no_grow, zeroed);
 }
 
@@ -103,6 +101,7 @@ static void *run_alloc(hak_shared_pool_t *pool, size_t usable, size_t alignment,
   if (ss == NULL) return NULL;
   size_t pages = hak_os_pages(pool->os, usable);
   size_t per_superslab = hak_os_pages(pool->os, HAK_SUPERSLAB_SIZE);
+  size_t last_pages = pages - (n - 1) * per_superslab;
   int dense = -1; /* not asked yet */
   *zeroed = true;
   /* If all are not charged together they are charged piece by piece: of what they have
@@ -115,7 +114,7 @@ static void *run_alloc(hak_shared_pool_t *pool, size_t usable, size_t alignment,
     if (charged && !no_grow && may_choose(pool, &ss[i])) {
       choose_pages(pool, &ss[i], part * pool->os->page_size, usable, &dense);
     }
-    if (!charged || !commit_part(&ss[i], part, no_grow, &zero)) {
+    if (!charged || !commit_part(&ss[i], part, &ss[n - 1], last_pages, no_grow, &zero)) {
       hak_region_give(ss, n, hak_clock_cached());
       return NULL;
     }
@@ -274,8 +273,8 @@ static size_t span_resize(hak_shared_pool_t *pool, const hak_place_t *place,
     if (usable < min_usable) return 0;
   }
   bool zeroed;
-  if (!hak_superslab_commit(ss, slab->slot, want, hak_os_pages(pool->os, usable), false,
-                            &zeroed)) {
+  if (!hak_tail_commit(ss, slab->slot, want, hak_os_pages(pool->os, usable), false,
+                       &zeroed)) {
     if (want > have) hak_pool_put(pool, slab + have, want - have);
     return 0;
   }
@@ -309,8 +308,7 @@ static size_t run_resize(hak_superslab_t *ss, size_t old_usable, size_t min_usab
   for (uint32_t i = 0; i < want; i++) {
     size_t part = pages < per_superslab ? pages : per_superslab;
     bool zero;
-    if (!hak_superslab_commit(&ss[i], 0, HAK_SUPERSLAB_SLABS, part, false, &zero))
-      return 0;
+    if (!hak_tail_commit(&ss[i], 0, HAK_SUPERSLAB_SLABS, part, false, &zero)) return 0;
     pages -= part;
   }
   if (usable > old_usable) hak_idle_note_grown(usable - old_usable);

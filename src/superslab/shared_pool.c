@@ -9,6 +9,7 @@
 #include "superslab/locate.h"
 #include "superslab/pool_growth.h"
 #include "superslab/region.h"
+#include "superslab/tails.h"
 #include "superslab/tree.h"
 
 typedef hak_superslab_t node_t;
@@ -127,7 +128,7 @@ static hak_slab_t *get(hak_shared_pool_t *pool, unsigned span, size_t alignment,
   hak_pool_take_locked(pool, ss, (unsigned)first, span);
   hak_lock_release(&pool->lock);
   if (!no_grow) hak_pool_refill(pool, ss);
-  if (!hak_superslab_commit(ss, (unsigned)first, span, pages, no_grow, zeroed)) {
+  if (!hak_tail_commit(ss, (unsigned)first, span, pages, no_grow, zeroed)) {
     hak_pool_put(pool, &ss->slabs[first], span);
     return NULL;
   }

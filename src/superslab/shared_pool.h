@@ -1,7 +1,8 @@
 /* shared_pool.h - the free slabs of one heap: any of them serves any class and
  * any span.
  *
- * Depends on: base, pages, huge, locate, pool_growth, pool_slots, region, tree.
+ * Depends on: base, pages, huge, locate, pool_growth, pool_slots, region, tails,
+ * tree.
  * Used by: retention, tiny, pool, heap.
  *
  * The pool has the heap's SuperSlabs in a tree by address. A request takes the

@@ -52,6 +52,23 @@ static size_t give(const hak_tail_t *tail) {
   return hak_superslab_purge_tail(tail->ss, tail->first, tail->count, tail->pages);
 }
 
+bool hak_tail_give(hak_superslab_t *ss, unsigned first, unsigned count, size_t pages) {
+  if (!hak_os_may_give() || hak_os_is_fixed(ss->extent.os)) return false;
+  if (hak_superslab_budget(ss) == NULL) return false;
+  hak_huge_before_part_goes(ss);
+  return hak_superslab_purge_tail(ss, first, count, pages) != 0;
+}
+
+bool hak_tail_commit(hak_superslab_t *ss, unsigned first, unsigned count, size_t pages,
+                     bool no_grow, bool *zeroed) {
+  if (HAK_LIKELY(hak_superslab_commit(ss, first, count, pages, no_grow, zeroed))) {
+    return true;
+  }
+  return !no_grow && hak_budget_room(hak_superslab_budget(ss)) != HAK_BUDGET_NONE &&
+         hak_tail_give(ss, first, count, pages) &&
+         hak_superslab_commit(ss, first, count, pages, no_grow, zeroed);
+}
+
 void hak_tail_begin(hak_shared_pool_t *pool, const hak_tail_t *tail, bool shrunk) {
   size_t bytes = long_tail(tail);
   if (bytes != 0 && is_to_go(pool, bytes, shrunk)) {

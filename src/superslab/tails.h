@@ -1,12 +1,15 @@
 /* tails.h - pages behind the end of blocks that end within their last slab or SuperSlab.
  *
- * Depends on: huge, pool_slots.   Used by: tiny, pool.
+ * Depends on: huge, pool_slots.   Used by: shared_pool, tiny, pool.
  *
  * A fresh block has the pages that it needs. Slots that were used before bring more
  * pages along, up to half as much again as the block needs. A few such tails cost
  * nothing: they wait for the next block of the slots, so that large blocks of different
  * sizes come and go without a call to the OS. But where a pool has many, a block with
  * more than an eighth too much gives it back as it begins.
+ *
+ * Slots that come from another heap with pages are charged as they are taken. A heap that
+ * cannot pay for pages behind a block's end gives those back.
  *
  * Bound: the tails of a pool that are over an eighth of their blocks have, all together,
  * at most HAK_TAILS_LEAST and a sixteenth of what the pool has in use.
@@ -25,6 +28,15 @@ typedef struct hak_tail {
   size_t pages;          /* OS pages of them that the block needs */
   size_t block;          /* OS pages of the whole block */
 } hak_tail_t;
+
+/* Commits the first `pages` OS pages of slots that the caller has taken, as
+ * hak_superslab_commit does. If the budget refuses, and more pages lie behind those,
+ * these go and it is tried again. No lock held. */
+bool hak_tail_commit(hak_superslab_t *ss, unsigned first, unsigned count, size_t pages,
+                     bool no_grow, bool *zeroed);
+/* What lies behind the first `pages` OS pages of taken slots goes, as the budget is
+ * short; false if nothing did, or was charged. No lock held. */
+bool hak_tail_give(hak_superslab_t *ss, unsigned first, unsigned count, size_t pages);
 
 /* Notes what lies behind the end of a block that begins or has a new size, and gives it
  * back if it is too much; if the block has just become smaller (`shrunk`), any tail over

@@ -337,7 +337,7 @@ typedef int(hak_pressure_fn)(hak_heap_t *heap, size_t needed, int level, void *c
 typedef struct hak_heap_config {
   uint32_t struct_size;
   uint32_t flags;                /* HAK_HEAP_* */
-  const char *name;              /* copied, 31 characters; NULL = none */
+  const char *name;              /* copied, 31 bytes of it; NULL = none */
   hak_heap_t *parent;            /* the heap that this one is part of; NULL = of none */
   size_t soft_limit, hard_limit; /* bytes that it may be charged; 0 = none */
   size_t reserve; /* bytes of address space that the heap has from the start, for slabs */

@@ -102,8 +102,8 @@ typedef struct hak_class_stats {
 /* Fills up to `count` records, the smallest class first, and returns how many classes
  * there are. Set struct_size of the first record before; the records lie as many bytes
  * apart. `heap` as for hak_stats_get, which says how exact the figures are and what they
- * cost. 0 with EINVAL for no heap or a record that is too short, 0 alone where the
- * library is not running. Takes no lock. */
+ * cost. 0 with EINVAL for no heap, or for records that are too short, or not a multiple
+ * of 8 bytes apart; 0 alone where the library is not running. Takes no lock. */
 size_t hak_stats_classes(hak_heap_t *heap, hak_class_stats_t *out, size_t count);
 
 /* Statistics as lines for people. */
@@ -197,8 +197,9 @@ int hak_heap_visit(hak_heap_t *heap, hak_visit_fn *visit, void *ctx, unsigned fl
  */
 int hak_move_hint(const void *ptr);
 
-/* Gives a heap a new name, which is copied, 31 characters; NULL = none. Other threads may
- * read the name meanwhile, but not change it. 0, EINVAL for no heap. */
+/* Gives a heap a new name, which is copied; what is beyond 31 bytes is cut off, between
+ * two characters of UTF-8. NULL = none. Other threads may read the name meanwhile, but
+ * not change it. 0, EINVAL for no heap. */
 int hak_heap_set_name(hak_heap_t *heap, const char *name);
 
 /* The heap that was given as parent at hak_heap_create; NULL if none was, and for no

@@ -5,6 +5,7 @@
 #include "api/api.h"
 #include "api/site_row.h"
 #include "base/report.h"
+#include "base/text.h"
 #include "heap/describe.h"
 #include "learn/sample.h"
 
@@ -73,16 +74,18 @@ static void list(const listed_t *listed, uint64_t blocks, char *text, size_t roo
 static void report(hak_heap_t *heap, const listed_t *listed, uint64_t blocks,
                    const char *what, const char *function) {
   enum {
-    LIST_MOST = 160,
-    LONGEST = 480
+    LIST_MOST = 160
   };
-  char text[LONGEST], which[LIST_MOST], path[HAK_REPORT_PATH_MAX], of[200] = "";
-  if (hak_heap_name_of(heap)[0] != '\0') {
+  char text[HAK_SITE_TITLE_MAX + HAK_REPORT_QUOTED_MAX + LIST_MOST + 128];
+  char which[LIST_MOST], path[HAK_REPORT_PATH_MAX], quoted[HAK_REPORT_QUOTED_MAX] = "";
+  bool named = hak_heap_name_of(heap)[0] != '\0';
+  if (named) {
     hak_heap_path(heap, path, sizeof path);
-    snprintf(of, sizeof of, " of \"%s\"", path);
+    hak_text_quote(quoted, sizeof quoted, path);
   }
   list(listed, blocks, which, sizeof which);
-  snprintf(text, sizeof text, "%s were live at the end%s%s", what, of, which);
+  hak_text_print(text, sizeof text, "%s were live at the end%s%s%s%s", what,
+                 named ? " of \"" : "", quoted, named ? "\"" : "", which);
   hak_report(HAK_ERROR_LEAK, listed->count == 0 ? NULL : listed->blocks[0],
              hak_heap_handle(heap), function, text);
 }
@@ -127,13 +130,14 @@ static bool add_sample(const hak_sample_t *sample, void *ctx) {
 
 static void report_place(hak_heap_t *heap, const place_t *place, const char *function) {
   hak_site_row_t row;
-  char title[128], what[224];
+  char title[HAK_SITE_TITLE_MAX], what[HAK_SITE_TITLE_MAX + 96];
   (void)hak_site_row(place->origin, &row);
-  hak_site_title(&row, title, sizeof title);
+  hak_site_title(&row, title);
   uint64_t blocks = (uint64_t)(place->blocks + 0.5);
-  snprintf(what, sizeof what, "%s%" PRIu64 " blocks, %" PRIu64 " bytes in all, of %s,",
-           blocks == place->samples ? "" : "about ", blocks,
-           (uint64_t)(place->bytes + 0.5), title);
+  hak_text_print(what, sizeof what,
+                 "%s%" PRIu64 " blocks, %" PRIu64 " bytes in all, of %s,",
+                 blocks == place->samples ? "" : "about ", blocks,
+                 (uint64_t)(place->bytes + 0.5), title);
   listed_t listed = {.blocks = {place->block}, .count = 1};
   report(heap, &listed, listed.count, what, function);
 }

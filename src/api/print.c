@@ -1,9 +1,8 @@
-/* print.c - statistics as text or JSON. */
-#include <errno.h>
-#include <stdio.h>
-#include <string.h>
+#include "api/print.h"
 
-#include "api/api.h"
+#include <errno.h>
+#include <inttypes.h>
+#include <string.h>
 
 typedef struct field {
   const char *name;
@@ -37,9 +36,17 @@ enum {
 _Static_assert(sizeof(hak_stats_t) == 8 + FIELDS * sizeof(uint64_t),
                "every field is printed");
 
-static void write_stderr(const char *text, size_t length, void *ctx) {
-  (void)ctx;
-  fwrite(text, 1, length, stderr);
+void hak_print_fields(const hak_out_t *out, const hak_stats_t *stats, bool json) {
+  for (int i = 0; i < FIELDS; i++) {
+    uint64_t value;
+    memcpy(&value, (const char *)stats + fields[i].offset, sizeof value);
+    const char *between = i == 0 ? "" : ",";
+    if (json) {
+      hak_out_text(out, "%s\"%s\":%" PRIu64, between, fields[i].name, value);
+    } else {
+      hak_out_text(out, "  %-22s %20" PRIu64 "\n", fields[i].name, value);
+    }
+  }
 }
 
 int hak_stats_print(hak_heap_t *heap, int format, hak_write_fn *write, void *ctx) {
@@ -47,19 +54,10 @@ int hak_stats_print(hak_heap_t *heap, int format, hak_write_fn *write, void *ctx
   hak_stats_t stats = {.struct_size = sizeof stats};
   int error = hak_stats_get(heap, &stats);
   if (error != 0) return error;
-  if (write == NULL) write = write_stderr;
+  hak_out_t out = hak_out_to(write, ctx);
   bool json = format == HAK_FORMAT_JSON;
-  char line[128];
-  int n = snprintf(line, sizeof line, json ? "{\"version\":%u" : "hakmem %u\n",
-                   (unsigned)HAK_VERSION);
-  write(line, (size_t)n, ctx);
-  for (int i = 0; i < FIELDS; i++) {
-    uint64_t value;
-    memcpy(&value, (const char *)&stats + fields[i].offset, sizeof value);
-    n = snprintf(line, sizeof line, json ? ",\"%s\":%llu" : "  %-22s %20llu\n",
-                 fields[i].name, (unsigned long long)value);
-    write(line, (size_t)n, ctx);
-  }
-  if (json) write("}\n", 2, ctx);
+  hak_out_text(&out, json ? "{\"version\":%u," : "hakmem %u\n", (unsigned)HAK_VERSION);
+  hak_print_fields(&out, &stats, json);
+  if (json) hak_out_text(&out, "}\n");
   return 0;
 }

@@ -4,15 +4,11 @@
  * so by what it is given, and heap_v2 by a mean distance of one byte.
  */
 #include <inttypes.h>
-#include <stdio.h>
 #include <string.h>
 
 #include "api/sites.h"
+#include "base/text.h"
 #include "learn/chance.h"
-
-enum {
-  TITLE = 128
-};
 
 /* --- pprof ----------------------------------------------------------------------------
  *
@@ -149,12 +145,14 @@ void hak_profile_pprof(const hak_out_t *out, uint32_t made) {
   unsigned string = STRINGS;
   for (uint32_t i = HAK_ORIGIN_OTHERS; i < made; i++, string += 2) {
     hak_site_row_t row;
-    char title[TITLE];
+    char title[HAK_SITE_TITLE_MAX];
     if (hak_site_row(i, &row)) send_sample(out, i, &row.info);
-    hak_site_title(&row, title, sizeof title);
+    hak_site_title(&row, title);
     send_place(out, i, row.info.line, string);
     send_string(out, title);
-    send_string(out, row.info.file);
+    char file[HAK_SITE_TITLE_MAX];
+    hak_text_quote(file, sizeof file, row.info.file); /* readers insist on UTF-8 */
+    send_string(out, file);
   }
   send_type(out, PROFILE_PERIOD_TYPE, STRING_SPACE, STRING_BYTES);
   message_t m = {.length = 0};
@@ -190,9 +188,9 @@ void hak_profile_heap_v2(const hak_out_t *out, uint32_t made) {
   hak_out_text(out, "--- symbol\nbinary=hakmem\n");
   for (uint32_t i = HAK_ORIGIN_OTHERS; i < made; i++) {
     hak_site_row_t row;
-    char title[TITLE];
+    char title[HAK_SITE_TITLE_MAX];
     if (!hak_site_row(i, &row)) continue;
-    hak_site_title(&row, title, sizeof title);
+    hak_site_title(&row, title);
     hak_out_text(out, "0x%016" PRIx64 " %s\n", ADDRESS(i), title);
     sum.live_blocks += row.info.live_blocks;
     sum.live_bytes += row.info.live_bytes;
@@ -214,16 +212,23 @@ void hak_profile_heap_v2(const hak_out_t *out, uint32_t made) {
  * ------------------------------------------------------------------------
  */
 
+static void only_one_frame(char *title) {
+  for (char *c = title; *c != '\0'; c++) {
+    if (*c == ';') *c = ','; /* it would end the frame */
+  }
+}
+
 void hak_profile_folded(const hak_out_t *out, uint32_t made) {
   for (uint32_t i = HAK_ORIGIN_OTHERS; i < made; i++) {
     hak_site_row_t row;
-    char title[TITLE];
+    char title[HAK_SITE_TITLE_MAX];
     if (!hak_site_row(i, &row) || row.info.live_bytes == 0) continue;
-    hak_site_title(&row, title, sizeof title);
-    for (char *c = title; *c != '\0'; c++) {
-      if (*c == ';') *c = ','; /* it would end the frame */
-    }
-    hak_out_text(out, "%s%s%s %" PRIu64 "\n", row.info.file,
-                 row.info.file[0] == '\0' ? "" : ";", title, row.info.live_bytes);
+    hak_site_title(&row, title);
+    only_one_frame(title);
+    char file[HAK_SITE_TITLE_MAX];
+    hak_text_quote(file, sizeof file, row.info.file);
+    only_one_frame(file);
+    hak_out_text(out, "%s%s", file, file[0] == '\0' ? "" : ";");
+    hak_out_text(out, "%s %" PRIu64 "\n", title, row.info.live_bytes);
   }
 }

@@ -1,9 +1,9 @@
 #include "api/site_row.h"
 
 #include <inttypes.h>
-#include <stdio.h>
 
 #include "base/option.h"
+#include "base/text.h"
 #include "learn/sample.h"
 
 static uint64_t rounded(double x) { return x < 0.5 ? 0 : (uint64_t)(x + 0.5); }
@@ -55,13 +55,16 @@ bool hak_site_row(uint32_t number, hak_site_row_t *out) {
   return number != HAK_ORIGIN_OTHERS || sums->samples > 0;
 }
 
-void hak_site_title(const hak_site_row_t *row, char *out, size_t room) {
+void hak_site_title(const hak_site_row_t *row, char out[HAK_SITE_TITLE_MAX]) {
   const hak_site_info_t *info = &row->info;
-  if (info->name[0] == '\0') {
-    snprintf(out, room, info->line == 0 ? "%s" : "%s:%" PRIu32, info->file, info->line);
-  } else if (info->file[0] == '\0') {
-    snprintf(out, room, "%s", info->name);
-  } else {
-    snprintf(out, room, "%s (%s:%" PRIu32 ")", info->name, info->file, info->line);
+  size_t room = HAK_SITE_TITLE_MAX;
+  size_t at = hak_text_quote(out, room, info->name);
+  if (info->file[0] == '\0') return;
+  bool named = info->name[0] != '\0';
+  if (named) at += hak_text_print(out + at, room - at, " (");
+  at += hak_text_quote(out + at, room - at, info->file);
+  if (named || info->line != 0) {
+    at += hak_text_print(out + at, room - at, ":%" PRIu32, info->line);
   }
+  if (named) hak_text_print(out + at, room - at, ")");
 }

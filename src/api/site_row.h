@@ -19,7 +19,11 @@ typedef struct hak_site_row {
  * block of it was ever counted. */
 bool hak_site_row(uint32_t number, hak_site_row_t *out);
 
-/* Writes "name (file:line)", or what there is of it; cut to `room` characters. */
-void hak_site_title(const hak_site_row_t *row, char *out, size_t room);
+/* Bytes that a title may have, the zero byte included: each of its texts' may become an
+ * escape of four. */
+#define HAK_SITE_TITLE_MAX 420
+/* Writes "name (file:line)", or what there is of it, as part of one line: see
+ * hak_text_quote. */
+void hak_site_title(const hak_site_row_t *row, char out[HAK_SITE_TITLE_MAX]);
 
 #endif

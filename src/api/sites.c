@@ -3,9 +3,6 @@
 
 #include <errno.h>
 #include <inttypes.h>
-#include <stdarg.h>
-#include <stdio.h>
-#include <string.h>
 
 #include "api/api.h"
 #include "base/option.h"
@@ -24,29 +21,11 @@ int hak_sites_visit(hak_site_visit_fn *visit, void *ctx) {
   return 0;
 }
 
-/* --- output ------------------------------------------------------------------------- */
-
-void hak_out_text(const hak_out_t *out, const char *format, ...) {
-  char text[512];
-  va_list arguments;
-  va_start(arguments, format);
-  int n = vsnprintf(text, sizeof text, format, arguments);
-  va_end(arguments);
-  if (n <= 0) return;
-  out->write(text, (size_t)n < sizeof text ? (size_t)n : sizeof text - 1, out->ctx);
-}
-
-static void write_stderr(const char *text, size_t length, void *ctx) {
-  (void)ctx;
-  fwrite(text, 1, length, stderr);
-}
-
 /* --- text -----------------------------------------------------------------------------
  */
 
 enum {
-  SHOWN = 40, /* places in a text */
-  TITLE = 128
+  SHOWN = 40 /* places in a text */
 };
 
 typedef struct totals {
@@ -99,15 +78,16 @@ static void print_text(const hak_out_t *out, uint32_t made) {
   uint32_t number = 0;
   hak_site_row_t row;
   for (int i = 0; i < SHOWN && next_largest(made, bytes, &number, &row); i++) {
-    char title[TITLE];
-    hak_site_title(&row, title, sizeof title);
+    char title[HAK_SITE_TITLE_MAX];
+    hak_site_title(&row, title);
     const hak_site_info_t *info = &row.info;
     bytes = info->live_bytes;
     hak_out_text(out,
                  "%12" PRIu64 " %12" PRIu64 "-%-12" PRIu64 " %10" PRIu64 " %12" PRIu64
-                 " %14" PRIu64 "  %s\n",
+                 " %14" PRIu64 "  ",
                  bytes, info->live_bytes_low, info->live_bytes_high, info->live_blocks,
-                 info->peak_bytes, info->bytes, title);
+                 info->peak_bytes, info->bytes);
+    hak_out_text(out, "%s\n", title);
   }
   if (t.places > SHOWN) {
     hak_out_text(out, "and %" PRIu32 " more\n", t.places - (uint32_t)SHOWN);
@@ -116,21 +96,6 @@ static void print_text(const hak_out_t *out, uint32_t made) {
 
 /* --- JSON ------------------------------------------------------------------------------
  */
-
-static void print_json_string(const hak_out_t *out, const char *key, const char *text) {
-  hak_out_text(out, "\"%s\":\"", key);
-  for (; *text != '\0'; text++) {
-    unsigned char c = (unsigned char)*text;
-    if (c == '"' || c == '\\') {
-      hak_out_text(out, "\\%c", c);
-    } else if (c < ' ') {
-      hak_out_text(out, "\\u%04x", c);
-    } else {
-      hak_out_text(out, "%c", c);
-    }
-  }
-  hak_out_text(out, "\"");
-}
 
 static void print_json(const hak_out_t *out, uint32_t made) {
   hak_out_text(out, "{\"version\":%u,\"sample_bytes\":%" PRId64 ",\"sites\":[",
@@ -142,9 +107,10 @@ static void print_json(const hak_out_t *out, uint32_t made) {
     const hak_site_info_t *info = &row.info;
     hak_out_text(out, "%s\n{", between);
     between = ",";
-    print_json_string(out, "file", info->file);
-    hak_out_text(out, ",\"line\":%" PRIu32 ",", info->line);
-    print_json_string(out, "name", info->name);
+    hak_out_text(out, "\"file\":");
+    hak_out_json(out, info->file);
+    hak_out_text(out, ",\"line\":%" PRIu32 ",\"name\":", info->line);
+    hak_out_json(out, info->name);
 #define FIELD(name) hak_out_text(out, ",\"" #name "\":%" PRIu64, info->name)
     FIELD(live_bytes);
     FIELD(live_bytes_low);
@@ -184,7 +150,7 @@ static void print(int format, const hak_out_t *out, uint32_t made) {
 
 int hak_sites_print(int format, hak_write_fn *write, void *ctx) {
   if (format < HAK_FORMAT_TEXT || format > HAK_FORMAT_FOLDED) return EINVAL;
-  hak_out_t out = {write == NULL ? write_stderr : write, ctx};
+  hak_out_t out = hak_out_to(write, ctx);
   hak_stay_t stay = hak_stay();
   uint32_t none = HAK_ORIGIN_OTHERS;
   print(format, &out, stay == HAK_STAY_NONE ? none : hak_origins_made());

@@ -2,12 +2,12 @@
 #include "base/option.h"
 
 #include <errno.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/report.h"
 #include "base/sys.h"
+#include "base/text.h"
 
 hak_atomic_i64_t hak_option_values[HAK_OPTION_COUNT] = {
 #define HAK_OPTION(id, env, def, min, max, doc) def,
@@ -46,9 +46,10 @@ static bool starts_with(const char *s, const char *start) {
 
 /* The environment is read once, by the thread that starts the library. */
 static void report(const char *variable, const char *what) {
-  static char text[160];
-  snprintf(text, sizeof text, "the environment variable %.80s %s; ignored", variable,
-           what);
+  static char text[160], quoted[100];
+  hak_text_quote(quoted, sizeof quoted, variable);
+  hak_text_print(text, sizeof text, "the environment variable %s %s; ignored", quoted,
+                 what);
   hak_report(HAK_ERROR_BAD_OPTION, variable, NULL, "hak_init", text);
 }
 

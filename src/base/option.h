@@ -1,6 +1,6 @@
 /* option.h - the current values of the options, for slow paths of every layer.
  *
- * Depends on: atomic, public, report, sys.   Used by: everything; written by
+ * Depends on: atomic, public, report, sys, text.   Used by: everything; written by
  * hak_option_set only.
  */
 #ifndef HAK_BASE_OPTION_H

@@ -5,6 +5,7 @@
 
 #include "base/callee.h"
 #include "base/sys.h"
+#include "base/text.h"
 
 static hak_callee_t handler; /* NULL: the default one */
 /* [any] relaxed: it leads to a function; NULL before the library was started once */
@@ -44,15 +45,16 @@ const char *hak_error_text(hak_error_t error) {
 
 static void report_and_abort(const hak_error_info_t *info, void *ctx) {
   (void)ctx;
-  char text[768], size[32] = "", path[HAK_REPORT_PATH_MAX + 4] = "";
+  char text[1600], size[32] = "", path[HAK_REPORT_QUOTED_MAX] = "";
   if (info->size != 0) snprintf(size, sizeof size, ", %zu bytes", info->size);
-  if (info->heap_path[0] != '\0') {
-    snprintf(path, sizeof path, " \"%s\"", info->heap_path);
-  }
-  int n = snprintf(text, sizeof text, "hakmem: %s: address %p%s, heap %p%s, in %s: %s\n",
-                   hak_error_text(info->error), info->address, size, (void *)info->heap,
-                   path, info->function, info->text);
-  if (n > 0) hak_sys_write(text, (size_t)n < sizeof text ? (size_t)n : sizeof text - 1);
+  hak_text_quote(path, sizeof path, info->heap_path);
+  const char *mark = path[0] == '\0' ? "" : "\"";
+  size_t length = hak_text_print(
+      text, sizeof text - 1, "hakmem: %s: address %p%s, heap %p%s%s%s%s, in %s: %s",
+      hak_error_text(info->error), info->address, size, (void *)info->heap,
+      path[0] == '\0' ? "" : " ", mark, path, mark, info->function, info->text);
+  text[length] = '\n';
+  hak_sys_write(text, length + 1);
   if (info->error != HAK_ERROR_BAD_OPTION && info->error != HAK_ERROR_LEAK) {
     hak_sys_abort();
   }

@@ -1,6 +1,6 @@
 /* report.h - the report of misuse to the program's handler.
  *
- * Depends on: callee, compiler, public, sys.   Used by: option, tiny, heap, api.
+ * Depends on: callee, compiler, public, sys, text.   Used by: option, tiny, heap, api.
  */
 #ifndef HAK_BASE_REPORT_H
 #define HAK_BASE_REPORT_H
@@ -15,6 +15,8 @@ HAK_SLOW void hak_report(hak_error_t error, const void *address, hak_heap_t *hea
 
 /* Longest path of heaps in a report, in bytes. */
 #define HAK_REPORT_PATH_MAX 160
+/* The same where it is part of a line; see hak_text_quote. */
+#define HAK_REPORT_QUOTED_MAX 400
 /* Adds to a report what is known of its address and of its heap: info->size, and the text
  * that `path` has room for. Any thread, no lock held. */
 typedef void(hak_describe_fn)(hak_error_info_t *info, char *path, size_t room);

@@ -20,7 +20,8 @@ void hak_heap_path(hak_heap_t *heap, char *path, size_t room) {
   size_t at = room - 1, least = sizeof cut - 1;
   path[at] = '\0';
   for (bool first = true; heap != NULL; heap = hak_heap_above(heap), first = false) {
-    const char *name = hak_heap_name_of(heap);
+    char name[HAK_HEAP_NAME_MAX + 1];
+    hak_heap_copy_name(heap, name); /* it may be ending */
     size_t length = strlen(name[0] == '\0' ? "?" : name) + (first ? 0 : 1);
     if (length + least > at) {
       (void)put_before(path, &at, cut);

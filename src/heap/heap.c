@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/option.h"
+#include "base/text.h"
 #include "pool/mid.h"
 
 static _Atomic(hak_heap_t *) default_heap;
@@ -32,11 +33,29 @@ static hak_budget_t *budget_above(hak_heap_t *parent) {
 
 void hak_heap_rename(hak_heap_t *heap, const char *name) {
   uint32_t at = 1 - hak_load_relaxed(&heap->name_at);
-  char *text = heap->names[at];
-  memset(text, 0, sizeof heap->names[at]);
-  if (name != NULL) strncpy(text, name, HAK_HEAP_NAME_MAX);
+  uint64_t words[HAK_HEAP_NAME_WORDS] = {0};
+  if (name != NULL) {
+    size_t length = strnlen(name, HAK_HEAP_NAME_MAX + HAK_TEXT_CHARACTER_MAX);
+    memcpy(words, name, hak_text_begin(name, length, HAK_HEAP_NAME_MAX));
+  }
+  for (uint32_t i = 0; i < HAK_HEAP_NAME_WORDS; i++) {
+    /* Release: pairs with hak_heap_copy_name, which sees that a former heap's handle is
+     * gone if it sees a word of this one's name. */
+    hak_store_release(&heap->names[at][i], words[i]);
+  }
   /* Release: publishes the text to hak_heap_name_of. */
   hak_store_release(&heap->name_at, at);
+}
+
+void hak_heap_copy_name(hak_heap_t *heap, char out[HAK_HEAP_NAME_MAX + 1]) {
+  uint64_t words[HAK_HEAP_NAME_WORDS];
+  uint32_t at = hak_load_acquire(&heap->name_at);
+  for (uint32_t i = 0; i < HAK_HEAP_NAME_WORDS; i++) {
+    /* Acquire: pairs with hak_heap_rename. */
+    words[i] = hak_load_acquire(&heap->names[at][i]);
+  }
+  memcpy(out, words, sizeof words);
+  out[HAK_HEAP_NAME_MAX] = '\0';
 }
 
 /* From here on the heap is one without a handle. */

@@ -80,9 +80,14 @@ hak_heap_t *hak_heap_charged_above(hak_heap_t *heap);
 /* Never NULL. The string stays until the heap is renamed a second time. */
 HAK_HOT const char *hak_heap_name_of(hak_heap_t *heap) {
   /* Acquire: pairs with hak_heap_rename. */
-  return heap->names[hak_load_acquire(&heap->name_at)];
+  return (const char *)(void *)heap->names[hak_load_acquire(&heap->name_at)];
 }
-/* Cut to HAK_HEAP_NAME_MAX characters; NULL: no name. One thread at a time for a heap. */
+/* Copies the name for whoever does not know that the heap stays. Then the heap's handle
+ * is looked at again: if it is the same, the copy is of that heap's names, and of one of
+ * them if nobody renamed the heap twice meanwhile. */
+void hak_heap_copy_name(hak_heap_t *heap, char out[HAK_HEAP_NAME_MAX + 1]);
+/* Cut to HAK_HEAP_NAME_MAX bytes, between two characters; NULL: no name. One thread at a
+ * time for a heap. */
 void hak_heap_rename(hak_heap_t *heap, const char *name);
 
 /* The default heap; NULL before the library has started. */

@@ -24,6 +24,7 @@
 #include "tiny/central.h"
 
 #define HAK_HEAP_NAME_MAX 31
+#define HAK_HEAP_NAME_WORDS ((HAK_HEAP_NAME_MAX + 1) / sizeof(uint64_t))
 /* Heaps that there can be at once, the default heap included. */
 #define HAK_HEAPS_MAX ((uint32_t)1 << 16)
 
@@ -76,7 +77,8 @@ struct hak_heap {
   hak_atomic_ptr_t user;        /* [any] the program's own */
   hak_atomic_u32_t name_at;     /* [any] which of the names is the heap's */
   /* [owner: who renames it] the other one is written, and then is the heap's */
-  char names[2][HAK_HEAP_NAME_MAX + 1];
+  /* and reads as text; in words, as others may copy it while the record changes heaps */
+  hak_atomic_u64_t names[2][HAK_HEAP_NAME_WORDS];
 } __attribute__((aligned(HAK_CACHE_LINE)));
 
 /* A record's address has bits from HAK_HANDLE_LOW_BITS up to HAK_HANDLE_HIGH_SHIFT. The

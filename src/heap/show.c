@@ -1,10 +1,9 @@
 #include "heap/show.h"
 
-#include <stdio.h>
-
 #include "base/option.h"
 #include "base/report.h"
 #include "base/sys.h"
+#include "base/text.h"
 #include "heap/describe.h"
 
 /* What is printed goes on as far as the heaps that a person would read. */
@@ -19,16 +18,18 @@ static void write_error(const char *text, size_t length, void *ctx) {
 
 static bool show_heap(hak_heap_t *heap, void *ctx) {
   uint32_t *shown = ctx;
-  char path[HAK_REPORT_PATH_MAX], line[320];
+  char path[HAK_REPORT_PATH_MAX], quoted[HAK_REPORT_QUOTED_MAX];
+  char line[HAK_REPORT_QUOTED_MAX + 160];
   hak_stats_t s = {.struct_size = sizeof s};
   if (hak_stats_get(heap, &s) != 0) return true; /* it has ended */
   hak_heap_path(hak_heap_record(heap), path, sizeof path);
-  int n = snprintf(
+  hak_text_quote(quoted, sizeof quoted, path);
+  size_t length = hak_text_print(
       line, sizeof line,
-      "  heap %-24s %llu committed, %llu at most, %llu live in %llu blocks\n", path,
+      "  heap %-24s %llu committed, %llu at most, %llu live in %llu blocks\n", quoted,
       (unsigned long long)s.committed_bytes, (unsigned long long)s.peak_committed_bytes,
       (unsigned long long)s.live_bytes, (unsigned long long)s.live_blocks);
-  hak_sys_write(line, (size_t)n < sizeof line ? (size_t)n : sizeof line - 1);
+  hak_sys_write(line, length);
   return ++*shown < HEAPS_SHOWN;
 }
 

@@ -2,6 +2,8 @@
 
 #include <string.h>
 
+#include "base/text.h"
+
 enum {
   CHUNK = 64, /* origins that are made room for at once */
   CHUNKS = HAK_ORIGINS / CHUNK
@@ -67,7 +69,8 @@ static void make_room(const hak_os_t *os) {
   make_chunk(os, next + CHUNK / 2);
 }
 
-/* The texts share their room: each may have half of it, and what the other one leaves. */
+/* The texts share their room: each may have half of it, and what the other one leaves.
+ * They are cut between two characters. */
 static void copy_texts(hak_origin_t *origin, const hak_site_t *site) {
   enum {
     ROOM = sizeof origin->text - 2 /* without the zeroes */
@@ -76,14 +79,13 @@ static void copy_texts(hak_origin_t *origin, const hak_site_t *site) {
   const char *name = site->name == NULL ? "" : site->name;
   size_t length = strlen(file), wanted = strlen(name);
   size_t most = ROOM - (wanted < ROOM / 2 ? wanted : ROOM / 2);
-  if (length > most) {
-    file += length - most;
-    length = most;
-  }
+  size_t from = hak_text_end(file, length, most);
+  file += from;
+  length -= from;
   memcpy(origin->text, file, length);
   origin->name_at = (uint32_t)length + 1;
   size_t left = ROOM - length;
-  memcpy(origin->text + origin->name_at, name, wanted < left ? wanted : left);
+  memcpy(origin->text + origin->name_at, name, hak_text_begin(name, wanted, left));
 }
 
 static bool is_of(const hak_origin_t *origin, const hak_site_t *site) {

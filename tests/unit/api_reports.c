@@ -138,6 +138,24 @@ static void leaks__list_some_blocks_and_count_the_rest(void **state) {
   CHECK_EQ(hak_heap_destroy(server), 0);
 }
 
+/* A name that breaks lines and quotes, in each report that is printed. */
+static int odd_names_child(void *ctx) {
+  (void)ctx;
+  hak_heap_t *heap = make(NULL, "a\"b\"\nhakmem: c\xff", HAK_HEAP_REPORT_LEAKS);
+  CHECK(hak_heap_alloc(heap, 100) != NULL);
+  CHECK_EQ(hak_heap_destroy(heap), 0);
+  heap = make(NULL, "a\"b\"\nhakmem: c\xff", 0);
+  hak_free((char *)hak_heap_alloc(heap, 100) + 16);
+  return 0;
+}
+
+static void names__do_not_break_lines(void **state) {
+  (void)state;
+  static const char quoted[] = "\"a\\\"b\\\"\\nhakmem: c\\xff\"";
+  test_child_must_abort(odd_names_child, NULL, quoted, "were live at the end of ", quoted,
+                        "interior pointer", quoted, ", in hak_free: ", NULL);
+}
+
 /* ---- the environment -----------------------------------------------------------------
  */
 
@@ -150,7 +168,7 @@ static unsigned count_of(const char *text, const char *part) {
 static int variables_child(void *ctx) {
   (void)ctx;
   setenv("HAKMEM_NO_SUCH_OPTION", "1", 1);
-  setenv("HAKMEM_HELD_SLABS", "many", 1);
+  setenv("HAKMEM_HELD_SLABS", "many\n", 1);
   for (int i = 0; i < 3; i++) {
     test_restart();
     hak_free(hak_alloc(10));
@@ -165,7 +183,7 @@ static void variable__that_is_wrong_is_named_once(void **state) {
   CHECK_MSG(child.signal == 0 && child.status == 0, "%s", child.output);
   CHECK_EQ(count_of(child.output, "HAKMEM_NO_SUCH_OPTION=1 names no option; ignored\n"),
            1);
-  CHECK_EQ(count_of(child.output, "HAKMEM_HELD_SLABS=many is not a number; ignored\n"),
+  CHECK_EQ(count_of(child.output, "HAKMEM_HELD_SLABS=many\\n is not a number; ignored\n"),
            1);
   CHECK_EQ(count_of(child.output, "\n"), 2);
 }
@@ -185,6 +203,7 @@ static int show_child(void *ctx) {
   test_restart();
   hak_heap_t *heap = make(make(NULL, "server", 0), "requests", 0);
   CHECK(hak_heap_alloc(heap, 5 * MIB) != NULL);
+  (void)make(NULL, "odd\nname", 0);
   if (showing->shut_down) CHECK_EQ(hak_shutdown(HAK_SHUTDOWN_FORCE), 0);
   exit(0);
 }
@@ -197,6 +216,7 @@ static void show_stats__prints_once_as_the_process_ends(void **state) {
     CHECK_MSG(child.signal == 0 && child.status == 0, "%s", child.output);
     CHECK_MSG(count_of(child.output, "live_bytes") == 1, "%s", child.output);
     CHECK_EQ(count_of(child.output, "  heap default "), 1);
+    CHECK_EQ(count_of(child.output, "  heap odd\\nname "), 1);
     CHECK_EQ(count_of(child.output, "  heap server/requests "), 1);
     CHECK(strstr(child.output, " live in 1 blocks\n") != NULL);
   }
@@ -218,4 +238,5 @@ TEST_MAIN_FRESH(T(variable__that_is_wrong_is_named_once),
                 T(show_stats__as_json_or_not_at_all),
                 T(report__names_the_heap_with_its_parents_and_the_size),
                 T(path__that_is_too_long_keeps_its_end), T(default_line__says_all_of_it),
-                T(leaks__list_some_blocks_and_count_the_rest))
+                T(leaks__list_some_blocks_and_count_the_rest),
+                T(names__do_not_break_lines))

@@ -265,6 +265,35 @@ static void leaks__name_the_places_that_are_known(void **state) {
   CHECK_EQ(info_of("here").live_bytes, 0);
 }
 
+/* A place whose texts break lines, strings and characters breaks no report. */
+static void print__keeps_odd_texts_within_their_lines(void **state) {
+  (void)state;
+  static hak_site_t odd = {"dir/\n;\"\xff.c", 7, "na\nme \"x\";\t\xc3", {0}};
+  static char file[130] = "", name[130] = "";
+  for (int i = 0; i < 30; i++) {
+    strcat(file, "\xe2\x82\xac");
+    strcat(name, "\xf0\x9f\x98\x80");
+  }
+  static hak_site_t wide = {file, 8, name, {0}};
+  sample_each();
+  void *a = hak_alloc_at(100, &odd), *b = hak_alloc_at(100, &wide);
+  g_text.length = 0;
+  CHECK_EQ(hak_sites_print(HAK_FORMAT_TEXT, collect, &g_text), 0);
+  CHECK(strstr(g_text.bytes, "na\\nme \\\"x\\\";\\x09\\xc3 (dir/\\n;\\\"\\xff.c:7)\n") !=
+        NULL);
+  g_text.length = 0;
+  CHECK_EQ(hak_sites_print(HAK_FORMAT_JSON, collect, &g_text), 0);
+  CHECK(strstr(g_text.bytes, "\"name\":\"na\\u000ame \\\"x\\\";\\u0009\xef\xbf\xbd\"") !=
+        NULL);
+  CHECK(strstr(g_text.bytes, "\"name\":\"\xf0\x9f\x98\x80") != NULL);
+  CHECK(strstr(g_text.bytes, "\"file\":\"\xe2\x82\xac") != NULL); /* cut, but whole */
+  g_text.length = 0;
+  CHECK_EQ(hak_sites_print(HAK_FORMAT_FOLDED, collect, &g_text), 0);
+  CHECK(strstr(g_text.bytes, "dir/\\n,\\\"\\xff.c;na\\nme ") != NULL);
+  hak_free(a);
+  hak_free(b);
+}
+
 /* Places are there anew after a shutdown, in a new beginning. */
 static void shutdown__forgets_places(void **state) {
   (void)state;
@@ -286,5 +315,6 @@ TEST_MAIN(T(visit__with_each_block_a_sample_is_exact),
           T(print__text_has_the_largest_places_first),
           T(print__an_unknown_format_is_refused), T(print__works_beside_threads),
           T(leaks__name_the_places_that_are_known),
+          T(print__keeps_odd_texts_within_their_lines),
 
           T(shutdown__forgets_places))

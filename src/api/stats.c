@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "api/api.h"
+#include "api/blocks.h"
 #include "api/rows.h"
 #include "base/lock.h"
 #include "heap/fork.h"
@@ -11,16 +12,13 @@
 #include "pool/large.h"
 #include "superslab/region.h"
 #include "superslab/retention.h"
-#include "tiny/hold.h"
 
 /* What is counted of a heap and those below it, or of all; blocks by class. */
 typedef struct tally {
-  hak_heap_t *within;           /* NULL: all heaps */
-  hak_heap_t *quiet;            /* under the caller's lease and not used, or NULL */
-  uint64_t out[HAK_CLASSES];    /* not in their slabs */
-  uint64_t free[HAK_CLASSES];   /* in slabs in use */
-  uint64_t cached[HAK_CLASSES]; /* in bins, magazines and transfer caches */
-  hak_slot_states_t slots;      /* of all SuperSlabs that were ever used */
+  hak_heap_t *within; /* NULL: all heaps */
+  hak_heap_t *quiet;  /* under the caller's lease and not used, or NULL */
+  hak_blocks_t blocks;
+  hak_slot_states_t slots; /* of all SuperSlabs that were ever used */
   /* Of a heap only; a process has counters for these. */
   uint64_t superslabs, active, large_blocks;
   uint64_t large_bytes, committed, reserved; /* bytes */
@@ -44,19 +42,6 @@ static bool is_within(const tally_t *tally, hak_heap_t *heap) {
 static void add_large(tally_t *tally, uint64_t size) {
   tally->large_blocks++;
   tally->large_bytes += size;
-}
-
-static void add_slab(tally_t *tally, hak_slab_t *slab, uint32_t cls, uint32_t carved) {
-  uint64_t word = hak_load_relaxed(&slab->word);
-  uint32_t out = hak_slab_out(slab);
-  uint32_t remote = hak_word_remote_count(word);
-  /* Torn between two moments of a thread at work, sums may be off a little,
-   * but never below zero. */
-  if (out > carved) out = carved;
-  if (remote > out) remote = out;
-  out -= remote;
-  tally->out[cls] += out;
-  tally->free[cls] += carved - out;
 }
 
 /* An external region counts as a whole, however much of it is used. */
@@ -89,37 +74,13 @@ static bool add_superslab(hak_superslab_t *ss, void *ctx) {
     if (place.slab != &ss->slabs[i]) continue;
     bool small = place.cls < HAK_CLASSES, large = place.cls == HAK_CLASS_LARGE;
     uint32_t carved = hak_slab_carved(place.slab);
-    if (small) add_slab(tally, place.slab, place.cls, carved);
+    if (small) hak_blocks_add_slab(&tally->blocks, place.slab, place.cls, carved);
     if (large && tally->within != NULL) add_large(tally, hak_large_usable(&place));
     if ((small || large) && tally->within == NULL) {
       hak_rows_add_span(&tally->rows, ss, &place, carved);
     }
   }
   return true;
-}
-
-/* A list that may be walked is counted; another by what it was at most. */
-static uint32_t count_ready(const hak_link_key_t *key, hak_bin_t *bin, bool walk) {
-  uint32_t most = hak_load_relaxed(&bin->ready_count), count = 0;
-  if (!walk) return most;
-  for (void *block = bin->ready; block != HAK_LINK_END && count < most; count++) {
-    block = hak_link_read(key, block);
-    if (hak_link_is_bad(key, block)) break;
-  }
-  return count;
-}
-
-static void add_bins(tally_t *tally, const hak_link_key_t *key, hak_bin_t *bins,
-                     hak_hold_t *holds, bool walk) {
-  for (uint32_t cls = 0; cls < HAK_CLASSES; cls++) {
-    hak_bin_t *bin = &bins[cls];
-    hak_hold_t *hold = &holds[cls];
-    uint64_t count = hak_bin_listed(bin) + count_ready(key, bin, walk) +
-                     hak_load_relaxed(&hold->spare_count);
-    hak_magazine_t *magazine = hak_load_relaxed(&hold->magazine);
-    if (magazine != NULL) count += hak_load_relaxed(&magazine->count);
-    tally->cached[cls] += count;
-  }
 }
 
 typedef struct cache_tally {
@@ -137,8 +98,8 @@ static void add_cache(hak_thread_cache_t *cache, void *ctx) {
   bool leased = !quiet && f->tally->quiet == NULL && f->thread == hak_thread_self &&
                 hak_heap_try_lease(cache->heap);
   bool walk = quiet || (leased && hak_load_relaxed(&cache->heap_id) != NULL);
-  add_bins(f->tally, &f->thread->key, hak_cache_bins(f->thread, cache), cache->holds,
-           walk);
+  hak_blocks_add_bins(&f->tally->blocks, &f->thread->key,
+                      hak_cache_bins(f->thread, cache), cache->holds, walk);
   if (leased) hak_heap_unlease(cache->heap);
 }
 
@@ -146,7 +107,8 @@ static void add_thread(hak_thread_t *thread, void *ctx) {
   tally_t *tally = ctx;
   if (!hak_load_relaxed(&thread->attached)) return;
   if (is_within(tally, hak_heap_get_default())) {
-    add_bins(tally, &thread->key, thread->bins, thread->holds, thread == hak_thread_self);
+    hak_blocks_add_bins(&tally->blocks, &thread->key, thread->bins, thread->holds,
+                        thread == hak_thread_self);
   }
   cache_tally_t f = {tally, thread};
   hak_caches_visit(thread, add_cache, &f);
@@ -157,17 +119,8 @@ static void add_thread(hak_thread_t *thread, void *ctx) {
 static void add_serial(hak_heap_t *heap, tally_t *tally) {
   hak_serial_t *serial = hak_heap_serial(heap);
   if (serial != NULL) {
-    add_bins(tally, &serial->key, serial->bins, serial->holds, heap == tally->quiet);
-  }
-}
-
-static void add_transfer(hak_heap_t *heap, tally_t *tally) {
-  for (uint32_t cls = 0; cls < HAK_SHARED_CLASSES; cls++) {
-    if (!hak_store_has_spans(heap->store, cls)) continue;
-    for (int i = 0; i < HAK_TRANSFER_PLACES; i++) {
-      hak_magazine_t *magazine = hak_load_relaxed(&heap->store->centrals[cls].places[i]);
-      if (magazine != NULL) tally->cached[cls] += hak_load_relaxed(&magazine->count);
-    }
+    hak_blocks_add_bins(&tally->blocks, &serial->key, serial->bins, serial->holds,
+                        heap == tally->quiet);
   }
 }
 
@@ -208,7 +161,7 @@ static void add_all(tally_t *tally) {
     if (heap == NULL || !hak_heap_is_used(heap) || !is_within(tally, heap)) continue;
     add_figures(tally, heap);
     if (!hak_kind_has_slabs(heap)) continue;
-    add_transfer(heap, tally);
+    hak_blocks_add_transfer(&tally->blocks, heap);
     add_serial(heap, tally);
     hak_shared_pool_t *pool = &heap->store->pool;
     if (tally->within == NULL) {
@@ -229,16 +182,15 @@ static void add_all(tally_t *tally) {
 
 static void fill_blocks(const tally_t *tally, hak_stats_t *s) {
   for (uint32_t cls = 0; cls < HAK_CLASSES; cls++) {
-    uint64_t size = hak_class_size(cls), cached = tally->cached[cls];
-    if (cached > tally->out[cls]) cached = tally->out[cls];
-    s->live_blocks += tally->out[cls] - cached;
-    s->live_bytes += (tally->out[cls] - cached) * size;
+    uint64_t size = hak_class_size(cls), live = hak_blocks_live(&tally->blocks, cls);
+    s->live_blocks += live;
+    s->live_bytes += live * size;
     if (hak_class_is_single(cls)) {
-      s->large_blocks += tally->out[cls] - cached;
-      s->large_bytes += (tally->out[cls] - cached) * size;
+      s->large_blocks += live;
+      s->large_bytes += live * size;
     }
-    s->cached_bytes += cached * size;
-    s->free_bytes += tally->free[cls] * size;
+    s->cached_bytes += hak_blocks_cached(&tally->blocks, cls) * size;
+    s->free_bytes += tally->blocks.free[cls] * size;
   }
   s->superslabs = tally->superslabs;
   s->live_blocks += tally->other_blocks;
@@ -276,8 +228,7 @@ void hak_api_count_live(hak_heap_t *heap, hak_live_t *out) {
   add_all(&tally);
   hak_heap_unlease(heap);
   for (uint32_t cls = 0; cls < HAK_CLASSES; cls++) {
-    uint64_t blocks = tally.out[cls], cached = tally.cached[cls];
-    out->blocks[cls] = blocks > cached ? blocks - cached : 0;
+    out->blocks[cls] = hak_blocks_live(&tally.blocks, cls);
   }
   out->other_blocks = tally.large_blocks + tally.other_blocks;
   out->other_bytes = tally.large_bytes + tally.other_bytes;
@@ -388,12 +339,10 @@ int hak_stats_get(hak_heap_t *heap, hak_stats_t *out) {
 /* --- by size class -------------------------------------------------------------- */
 
 static void fill_class(const tally_t *tally, uint32_t cls, hak_class_stats_t *out) {
-  uint64_t cached = tally->cached[cls];
-  if (cached > tally->out[cls]) cached = tally->out[cls];
   out->size = hak_class_size(cls);
-  out->live_blocks = tally->out[cls] - cached;
-  out->cached_blocks = cached;
-  out->free_blocks = tally->free[cls];
+  out->live_blocks = hak_blocks_live(&tally->blocks, cls);
+  out->cached_blocks = hak_blocks_cached(&tally->blocks, cls);
+  out->free_blocks = tally->blocks.free[cls];
 }
 
 /* The records lie struct_size bytes apart, as the caller's are. */
@@ -411,10 +360,16 @@ static void fill_classes(hak_heap_t *heap, hak_class_stats_t *out, size_t count)
   }
 }
 
+/* Records that lie so many bytes apart can be filled. */
+static bool are_rows_valid(const hak_class_stats_t *out) {
+  return out != NULL && hak_is_aligned((uintptr_t)out, _Alignof(hak_class_stats_t)) &&
+         out->struct_size >= sizeof *out &&
+         out->struct_size % _Alignof(hak_class_stats_t) == 0;
+}
+
 size_t hak_stats_classes(hak_heap_t *handle, hak_class_stats_t *out, size_t count) {
   hak_heap_t *heap = handle == NULL ? NULL : hak_api_heap(handle);
-  bool bad = count > 0 && (out == NULL || out->struct_size < sizeof *out);
-  if (bad || (handle != NULL && heap == NULL)) {
+  if ((count > 0 && !are_rows_valid(out)) || (handle != NULL && heap == NULL)) {
     errno = EINVAL;
     return 0;
   }

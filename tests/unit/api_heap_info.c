@@ -46,6 +46,21 @@ static void name__can_be_changed_and_is_cut(void **state) {
   CHECK_EQ(hak_heap_destroy(heap), 0);
 }
 
+/* Between two characters, wherever the 31st byte falls. */
+static void name__is_not_cut_within_a_character(void **state) {
+  (void)state;
+  for (size_t first = 0; first < 4; first++) {
+    char name[80] = "";
+    for (size_t i = 0; i < first; i++) strcat(name, "-");
+    for (size_t i = 0; i < 12; i++) strcat(name, "\xe2\x82\xac");
+    hak_heap_t *heap = make(NULL, name);
+    size_t whole = first + (31 - first) / 3 * 3;
+    CHECK_EQ(strlen(hak_heap_name(heap)), whole);
+    CHECK(memcmp(hak_heap_name(heap), name, whole) == 0);
+    CHECK_EQ(hak_heap_destroy(heap), 0);
+  }
+}
+
 static void user__pointer_goes_with_the_heap(void **state) {
   (void)state;
   int here;
@@ -135,6 +150,17 @@ static void classes__of_no_heap_and_in_short_records_are_invalid(void **state) {
   CHECK(hak_stats_classes(NULL, &row, 1) == 0 && errno == EINVAL);
   errno = 0;
   CHECK(hak_stats_classes(NULL, NULL, 1) == 0 && errno == EINVAL);
+  /* Records whose fields would not be aligned. */
+  hak_class_stats_t rows[4] = {{.struct_size = sizeof row + 4}};
+  errno = 0;
+  CHECK(hak_stats_classes(NULL, rows, 3) == 0 && errno == EINVAL);
+  CHECK_EQ(rows[0].size, 0);
+  char *odd = (char *)rows + 4;
+  const uint32_t size = sizeof row;
+  memcpy(odd, &size, sizeof size);
+  errno = 0;
+  CHECK(hak_stats_classes(NULL, (hak_class_stats_t *)(void *)odd, 2) == 0 &&
+        errno == EINVAL);
   hak_heap_t *heap = make(NULL, NULL);
   CHECK_EQ(hak_heap_destroy(heap), 0);
   row.struct_size = sizeof row;
@@ -160,7 +186,7 @@ static void classes__lie_as_far_apart_as_the_caller_s_records(void **state) {
 }
 
 TEST_MAIN(T(parent__is_the_heap_that_was_given), T(name__can_be_changed_and_is_cut),
-          T(user__pointer_goes_with_the_heap), T(peak__is_the_most_that_was_charged),
-          T(classes__have_what_was_allocated),
+          T(name__is_not_cut_within_a_character), T(user__pointer_goes_with_the_heap),
+          T(peak__is_the_most_that_was_charged), T(classes__have_what_was_allocated),
           T(classes__of_no_heap_and_in_short_records_are_invalid),
           T(classes__lie_as_far_apart_as_the_caller_s_records))

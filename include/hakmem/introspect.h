@@ -220,6 +220,18 @@ typedef bool(hak_heap_visit_fn)(hak_heap_t *heap, void *ctx);
 /* Calls `visit` for each heap; 0, or what kept it from that. */
 int hak_visit_heaps(hak_heap_visit_fn *visit, void *ctx);
 
+/* The whole tree of heaps: as text, a line for each heap below its parent's; as JSON, one
+ * object with each heap's name, parent, limits, use, peak and rows by size class, a map
+ * of the SuperSlabs and large blocks, and the process's statistics. docs/VIEW.md has the
+ * members; tools/hakmem-view makes a page of them. The JSON is valid UTF-8 whatever names
+ * heaps have. `write` NULL = stderr. Other threads go on: heaps that they make or end
+ * meanwhile may be missing, and the figures are as exact as those of hak_stats_get.
+ *
+ * 0; EINVAL for another format; ENOMEM, and nothing is written, if memory for the length
+ * of the call is short: about 3 KiB for each heap. Costs a look at each heap, SuperSlab,
+ * thread cache and sample, and what hak_stats_get costs for the process. */
+int hak_heaps_print(int format, hak_write_fn *write, void *ctx);
+
 /* Walks all invariants of a heap, or of the process for NULL; 0, or EFAULT after
  * reports to the error handler. Other threads may go on; what they change meanwhile
  * is not judged. */

@@ -96,6 +96,7 @@ HAK_APART(hak_ptr_info);
 HAK_APART(hak_heap_visit);
 HAK_APART(hak_move_hint);
 HAK_APART(hak_visit_heaps);
+HAK_APART(hak_heaps_print);
 HAK_APART(hak_check);
 HAK_APART(hak_set_event_hook);
 

@@ -80,7 +80,9 @@ hak_heap_t *hak_heap_make(const hak_os_t *os, const hak_heap_plan_t *plan) {
   hak_budget_begin(&heap->store->pool.budget, enclosed ? NULL : budget_above(parent));
   hak_lock_acquire(hak_heaps_lock());
   heap->tag++;
-  hak_store_relaxed(&heap->parent, parent);
+  /* Release: pairs with the look of api/tree.c, which sees that the heap of before is
+   * gone if it sees this one's parent. */
+  hak_store_release(&heap->parent, parent);
   if (parent != NULL) parent->children++;
   hak_lock_release(hak_heaps_lock());
   uintptr_t handle = hak_handle_make(heap, heap->tag);

@@ -6,9 +6,11 @@ typedef struct lowest {
 } lowest_t;
 
 /* Keeps the ranges in order, and the lowest of them if they do not all fit. */
-static void insert(lowest_t *lowest, const hak_mapping_t *mapping) {
+static void insert(lowest_t *lowest, hak_mapping_t *mapping, bool used) {
   hak_mapping_range_t range = {mapping->extent.base, hak_mapping_committed(mapping),
-                               mapping->extent.os};
+                               mapping->extent.os, NULL, 0};
+  if (used) range.heap = hak_load_relaxed(&mapping->extent.heap);
+  if (used) range.usable = hak_load_relaxed(&mapping->extent.size);
   size_t at = lowest->count;
   if (at == lowest->most) {
     if (lowest->ranges[at - 1].base < range.base) return;
@@ -37,12 +39,12 @@ HAK_SLOW size_t hak_mapping_ranges(uintptr_t from, hak_mapping_range_t *ranges,
                                    size_t most) {
   lowest_t lowest = {ranges, 0, most};
   if (!try_lock()) return 0;
-  const hak_mapping_t *mapping = hak_mappings.used;
+  hak_mapping_t *mapping = hak_mappings.used;
   for (; mapping != NULL; mapping = mapping->next_used) {
-    if ((uintptr_t)mapping->extent.base >= from) insert(&lowest, mapping);
+    if ((uintptr_t)mapping->extent.base >= from) insert(&lowest, mapping, true);
   }
   for (mapping = hak_mappings.kept; mapping != NULL; mapping = mapping->next) {
-    if ((uintptr_t)mapping->extent.base >= from) insert(&lowest, mapping);
+    if ((uintptr_t)mapping->extent.base >= from) insert(&lowest, mapping, false);
   }
   hak_lock_release(&hak_mappings.lock);
   return lowest.count;

@@ -11,6 +11,8 @@ typedef struct hak_mapping_range {
   char *base;
   size_t committed; /* bytes from the start */
   const hak_os_t *os;
+  void *heap;      /* the handle in its extent; NULL: it is kept for later */
+  uint64_t usable; /* bytes of its block */
 } hak_mapping_range_t;
 
 /* The mappings in use and the kept ones whose first byte is at `from` or above: the

@@ -63,6 +63,23 @@ static bool take_number(reader_t *r) {
   return true;
 }
 
+/* The rest of a character whose first byte, which was taken, is no ASCII. */
+static bool take_continuation(reader_t *r, int first) {
+  int more = first >= 0xf0 ? 3 : first >= 0xe0 ? 2 : 1;
+  int least = first == 0xe0 ? 0xa0 : first == 0xf0 ? 0x90 : 0x80;
+  int most = first == 0xed ? 0x9f : first == 0xf4 ? 0x8f : 0xbf;
+  if (first < 0xc2 || first > 0xf4) {
+    return false;
+  }
+  for (int i = 0; i < more; i++, r->at++) {
+    int c = peek(r);
+    if (c < (i == 0 ? least : 0x80) || c > (i == 0 ? most : 0xbf)) {
+      return false;
+    }
+  }
+  return true;
+}
+
 static bool take_string(reader_t *r) {
   if (!take(r, '"')) {
     return false;
@@ -73,6 +90,9 @@ static bool take_string(reader_t *r) {
       return false;
     }
     r->at++;
+    if (c >= 0x80 && !take_continuation(r, c)) {
+      return false;
+    }
     if (c != '\\') {
       continue;
     }

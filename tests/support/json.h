@@ -4,7 +4,7 @@
 
 #include "support.h"
 
-/* True if the text is one JSON value (RFC 8259) and nothing else but white
+/* True if the text is one JSON value (RFC 8259) in UTF-8 and nothing else but white
  * space; otherwise *at is the offset of the first wrong byte. */
 bool json_is_valid(const char *text, size_t length, size_t *at);
 

@@ -41,6 +41,42 @@ static int variant_child(void *ctx) {
   return 0;
 }
 
+static void count_text(const char *text, size_t length, void *ctx) {
+  (void)text;
+  *(size_t *)ctx += length;
+}
+
+/* Memory for a report of all heaps is refused at any call: nothing is written, nothing is
+ * kept. */
+static int report_child(void *ctx) {
+  (void)ctx;
+  test_os_open(&g_os, 0);
+  hak_config_t config = {.struct_size = sizeof config, .os = &g_os.hooks};
+  CHECK_EQ(hak_init(&config), 0);
+  hak_heap_t *heap = test_heap(0, "heap", NULL);
+  CHECK(hak_heap_alloc(heap, 100) != NULL);
+  size_t reserved = g_os.reserved_bytes, committed = g_os.committed_bytes;
+  for (uint64_t n = 1; n <= 4; n++) {
+    test_os_fail(&g_os, TEST_FAIL_NTH, 1u << TEST_OS_RESERVE | 1u << TEST_OS_COMMIT, n);
+    size_t length = 0;
+    int error = hak_heaps_print(HAK_FORMAT_JSON, count_text, &length);
+    CHECK_EQ(error, n <= 2 ? ENOMEM : 0);
+    CHECK((length == 0) == (error != 0));
+    CHECK_EQ(g_os.reserved_bytes, reserved);
+    CHECK_EQ(g_os.committed_bytes, committed);
+  }
+  test_os_fail(&g_os, TEST_FAIL_NONE, 0, 0);
+  CHECK_EQ(hak_heap_destroy(heap), 0);
+  CHECK_EQ(hak_shutdown(0), 0);
+  CHECK_EQ(g_os.ranges, 0);
+  return 0;
+}
+
+static void report__of_all_heaps_survives_refusals(void **state) {
+  (void)state;
+  test_child_must_succeed(report_child, NULL, 60);
+}
+
 static void run_variant(unsigned flags) {
   test_child_must_succeed(variant_child, &flags, 60);
 }
@@ -236,6 +272,7 @@ TEST_IN_CHILD(prewarm__commits_at_start_what_is_used_later, 20) {
 }
 
 TEST_MAIN_FRESH(T(hooks__strict_ones_see_no_breach), T(hooks__pages_of_16k_are_served),
+                T(report__of_all_heaps_survives_refusals),
                 T(hooks__pages_of_64k_are_served), T(hooks__addresses_may_lie_far_apart),
                 T(hooks__purge_may_do_nothing), T(hooks__remap_may_be_missing),
                 T(hooks__exhausted_memory_is_null_and_comes_back),

@@ -306,18 +306,24 @@ struct hak_os;
 #define HAK_PRESSURE_SOFT 1 /* the charge passed the soft limit */
 #define HAK_PRESSURE_HARD 2 /* the hard limit refuses a request */
 
-/* Called by the thread that meets a limit of `heap`, with no lock held; `level` says
- * which limit. `needed` is, at a hard limit, the size in bytes of the request that the
- * limit refuses; at a soft limit, by how many bytes the charge is over the limit. The
- * callback may do anything but end the heap that the request is for or one above it.
- * While it runs, the thread's allocations from `heap` and from heaps below it give NULL.
- * It returns nonzero if it has freed something and the request is to be tried again; it
- * is asked again while that does not suffice, 64 times at most.
- * Several threads may be in the callback at once. */
+/* Called by the thread that meets a limit of `heap`, inside the call that allocates, with
+ * no lock of the library's held; `level` says which limit. Locks of the program's are
+ * held as the caller of the allocation left them: a callback that takes a lock under
+ * which the program allocates from the heap waits for itself (docs/COOKBOOK.md has what
+ * to do). `needed` is, at a hard limit, the size in bytes of the request that the limit
+ * refuses; at a soft limit, by how many bytes the charge is over the limit. The callback
+ * may do anything but end the heap that the request is for or one above it. While it
+ * runs, the thread's allocations from `heap` and from heaps below it give NULL. It
+ * returns nonzero if it has freed something and the request is to be tried again; it is
+ * asked again while that does not suffice, 64 times at most. Several threads may be in
+ * the callback at once. */
 typedef int(hak_pressure_fn)(hak_heap_t *heap, size_t needed, int level, void *ctx);
 
 /* Free memory of the heap stays committed and belongs to the heap until it is destroyed;
- * neither time nor hak_collect gives it back. Blocks over 1 MiB are excepted. */
+ * neither time nor hak_collect gives it back. A thread that allocates from the heap, or
+ * frees its blocks, does not give back what is due of other heaps meanwhile: with
+ * hak_heap_prewarm and HAK_NO_GROW such a thread never asks the operating system for
+ * anything but the time. Blocks over 1 MiB are excepted from all of this. */
 #define HAK_HEAP_NO_PURGE 0x02u
 
 /* hak_heap_destroy reports the blocks that are still live, as HAK_ERROR_LEAK: one report

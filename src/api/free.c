@@ -161,7 +161,8 @@ static HAK_WARM bool free_at(hak_thread_t *me, hak_heap_t *heap, const hak_place
     free_small(me, heap, place, ptr, keep);
   }
   if (mine) {
-    hak_retention_trim(pool);
+    /* Blocks over 1 MiB are not kept by a heap that keeps all, either. */
+    hak_retention_trim(large && pool->keeps_all ? &me->store->pool : pool);
     hak_recall(me, &me->cache, HAK_CLASSES);
   }
   if (pin) hak_teardown_unpin(me, heap);

@@ -79,7 +79,7 @@ HAK_SLOW void hak_thread_trim_slow(hak_shared_pool_t *pool) {
   bool kept = hak_thread_self->to_empty != 0;
   /* Reads the clock, if any memory may be given back. */
   bool is_time = hak_retention_is_time(pool);
-  bool holes = hak_os_may_give() &&
+  bool holes = hak_os_may_give() && !pool->keeps_all &&
                (hak_hole_sweep_is_time() || hak_hole_sweep_is_news(hak_thread_self));
   if (!kept && !is_time && !holes) return;
   hak_thread_t *me = hak_thread_enter_started();

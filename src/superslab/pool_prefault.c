@@ -11,7 +11,7 @@ typedef hak_superslab_t node_t;
 void hak_pool_keep_all(hak_shared_pool_t *pool) {
   hak_lock_acquire(&pool->lock);
   pool->kept_slabs = UINT64_MAX;
-  pool->keeps_free = true;
+  pool->keeps_free = pool->keeps_all = true;
   hak_pool_kept_changed_locked(pool);
   hak_lock_release(&pool->lock);
 }

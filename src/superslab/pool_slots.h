@@ -37,6 +37,8 @@ typedef struct hak_shared_pool {
                                 meet in the same cache lines and TLB entries: each would
                                 begin a SuperSlab */
   bool keeps_free;           /* [lock: pool] some SuperSlabs may be wholly free */
+  bool keeps_all;            /* [const] no slot loses its pages, and calls that work in
+                                the pool give nothing of other pools back */
   uint64_t empty;            /* [lock: pool] free slots that have pages */
   uint64_t kept_slabs;       /* [lock: pool] so many slots, taken or empty, keep their
                                 pages */

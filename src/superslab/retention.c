@@ -213,8 +213,9 @@ static bool is_surplus_due(uint64_t now) {
 }
 
 bool hak_retention_is_time(const hak_shared_pool_t *pool) {
-  /* A call that works in memory of the caller's does nothing else. */
-  if (!hak_os_may_give() || hak_pool_is_enclosed(pool)) return false;
+  /* A call that works in memory of the caller's does nothing else; nor does one in a heap
+   * that keeps all, whose threads may have no time for the system. */
+  if (!hak_os_may_give() || hak_pool_is_enclosed(pool) || pool->keeps_all) return false;
   hak_clock_refresh();
   uint64_t now = hak_clock_cached();
   return is_surplus_due(now) ||

@@ -261,6 +261,50 @@ TEST_IN_CHILD(no_purge__keeps_what_a_heap_has_until_its_end, 30) {
   CHECK(test_stats().retained_bytes < MIB);
 }
 
+/* In the default heap: free memory that is due at once, for whoever comes to look. */
+static void *leave_what_is_due(void *ctx) {
+  (void)ctx;
+  size_t count = fill(NULL, 20 * MIB, 1 * MIB);
+  for (size_t i = 0; i < count; i++) hak_free(g_blocks[i]);
+  hak_thread_exit();
+  return NULL;
+}
+
+TEST_IN_CHILD(no_purge__frees_in_the_heap_give_nothing_of_other_heaps_back, 30) {
+  enum {
+    BLOCKS = 512
+  };
+  hak_heap_config_t config = {.struct_size = sizeof config, .flags = HAK_HEAP_NO_PURGE};
+  hak_heap_t *heap = hak_heap_create(&config);
+  CHECK(heap != NULL);
+  static const size_t own[] = {64, 1024, 20000, 100000};
+  for (size_t i = 0; i < TEST_COUNT(own); i++) {
+    CHECK_EQ(hak_heap_prewarm(heap, own[i], BLOCKS), BLOCKS);
+  }
+  CHECK_EQ(hak_option_set(HAK_OPTION_RETAIN_BYTES, 32 * MIB), 0);
+  pthread_t other;
+  CHECK_EQ(pthread_create(&other, NULL, leave_what_is_due, NULL), 0);
+  CHECK_EQ(pthread_join(other, NULL), 0);
+  CHECK_EQ(hak_option_set(HAK_OPTION_PURGE_DECAY_MS, 1), 0);
+  CHECK_EQ(hak_option_set(HAK_OPTION_RETAIN_BYTES, 0), 0);
+  static void *blocks[BLOCKS];
+  uint64_t calls = test_syscalls_all();
+  for (int round = 0; round < 40; round++) {
+    size_t size = own[(size_t)round % TEST_COUNT(own)];
+    for (size_t i = 0; i < BLOCKS; i++) {
+      blocks[i] = hak_allocx(heap, size, 0, HAK_NO_GROW, NULL);
+      CHECK(blocks[i] != NULL);
+    }
+    for (size_t i = 0; i < BLOCKS; i++) hak_free(blocks[i]);
+    usleep(200);
+  }
+  CHECK_EQ(test_syscalls_all(), calls);
+  /* It had been due all the time. */
+  usleep(20000);
+  CHECK(hak_collect(NULL, SIZE_MAX, 0) > 0);
+  CHECK_EQ(hak_heap_destroy(heap), 0);
+}
+
 /* ---- Allocations that may not ask ----------------------------------------- */
 
 static const size_t sizes[] = {1,      48,      1000,    5000,     32768,    33000,
@@ -449,6 +493,7 @@ TEST_MAIN_FRESH(T(prefault__serves_a_class_that_was_begun),
                 T(prefault__then_blocks_cost_no_call_and_no_fault),
                 T(reserve__is_address_space_that_stays_the_heaps),
                 T(no_purge__keeps_what_a_heap_has_until_its_end),
+                T(no_purge__frees_in_the_heap_give_nothing_of_other_heaps_back),
                 T(no_grow__never_enters_the_system_on_any_tier),
                 T(no_grow__may_be_a_threads_first_call),
                 T(no_grow__finds_free_memory_that_has_its_pages),

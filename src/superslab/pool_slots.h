@@ -24,6 +24,8 @@ typedef struct hak_shared_pool {
   const hak_os_t *os;        /* [const] the process's hooks, or the heap's own */
   void *heap;                /* [const] the heap that has this pool, its handle */
   bool starts_small;         /* [const] it may stay small: little is carved at first */
+  hak_atomic_u8_t growing;   /* [lock: pool] a thread is about to add a SuperSlab; others
+                                read it as a hint to wait for that */
   int32_t huge_pages;        /* [const] HAK_HUGE_* of the heap */
   hak_superslab_t *youngest; /* [lock: pool] of the SuperSlabs that came without pages, to
                                 be touched in small ones; or NULL */

@@ -64,32 +64,56 @@ static int first_slot(const hak_shared_pool_t *pool, unsigned span, unsigned ste
   return (int)hak_align_down(slot, step);
 }
 
+static node_t *find_locked(hak_shared_pool_t *pool, unsigned span, size_t alignment,
+                           int *first) {
+  hak_lock_assert_held(&pool->lock);
+  node_t *ss = hak_tree_lowest(pool->root, span);
+  if (ss == NULL) return NULL;
+  *first = find_slots(hak_superslab_free(ss), span, alignment);
+  if (*first >= 0) return ss;
+  /* An aligned span may not fit where the run is long enough; twice its length always
+   * does. */
+  unsigned sure = span + (unsigned)(alignment >> HAK_SLAB_SHIFT) - 1;
+  ss = sure <= HAK_SUPERSLAB_SLABS ? hak_tree_lowest(pool->root, sure) : NULL;
+  if (ss != NULL) *first = find_slots(hak_superslab_free(ss), span, alignment);
+  return ss;
+}
+
+/* Brings a SuperSlab in. Returns with the lock held if it did. */
+static node_t *grow(hak_shared_pool_t *pool, unsigned span, size_t alignment,
+                    int *first) {
+  node_t *ss = hak_pool_new_superslab(pool);
+  if (ss != NULL) {
+    hak_pool_add_superslab(pool, ss);
+    *first = first_slot(pool, span, (unsigned)(alignment >> HAK_SLAB_SHIFT));
+  } else {
+    hak_lock_acquire(&pool->lock);
+  }
+  hak_store_relaxed(&pool->growing, 0);
+  if (ss == NULL) hak_lock_release(&pool->lock);
+  return ss;
+}
+
 /* Finds room in the pool, or brings a SuperSlab in. Returns with the lock held if there
- * is room. */
+ * is room. Threads that find none at the same moment would each bring one: those that
+ * come later wait, but not for ever, for the one that grows may wait for them in a hook.
+ */
 static node_t *find_or_grow(hak_shared_pool_t *pool, unsigned span, size_t alignment,
                             int *first) {
-  for (;;) {
+  enum {
+    STEPS = 84 /* about a millisecond */
+  };
+  for (unsigned rounds = 0;;) {
     hak_lock_acquire(&pool->lock);
-    /* An aligned span may not fit where the run is long enough; twice its length
-     * always does. */
-    unsigned step = (unsigned)(alignment >> HAK_SLAB_SHIFT);
-    node_t *ss = hak_tree_lowest(pool->root, span);
-    if (ss != NULL) {
-      *first = find_slots(hak_superslab_free(ss), span, alignment);
-      if (*first >= 0) return ss;
-      unsigned sure = span + step - 1;
-      ss = sure <= HAK_SUPERSLAB_SLABS ? hak_tree_lowest(pool->root, sure) : NULL;
-      if (ss != NULL) {
-        *first = find_slots(hak_superslab_free(ss), span, alignment);
-        return ss;
-      }
-    }
+    node_t *ss = find_locked(pool, span, alignment, first);
+    if (ss != NULL) return ss;
+    bool wait = hak_load_relaxed(&pool->growing) != 0 && rounds < STEPS;
+    if (!wait) hak_store_relaxed(&pool->growing, 1);
     hak_lock_release(&pool->lock);
-    ss = hak_pool_new_superslab(pool);
-    if (ss == NULL) return NULL;
-    hak_pool_add_superslab(pool, ss);
-    *first = first_slot(pool, span, step);
-    return ss;
+    if (!wait) return grow(pool, span, alignment, first);
+    while (rounds < STEPS && hak_load_relaxed(&pool->growing) != 0) {
+      hak_wait_step(&rounds);
+    }
   }
 }
 
@@ -288,6 +312,7 @@ size_t hak_pool_purge_oldest(hak_pool_idle_t idle, size_t max_bytes, size_t *sla
 
 void hak_pool_forget_visit(hak_shared_pool_t *pool) {
   hak_lock_acquire(&pool->lock);
+  hak_store_relaxed(&pool->growing, 0);
   const node_t *first = pool->retained.first;
   if (hak_pool_queue_forget_visit(&pool->link) && first != NULL) {
     hak_pool_queue_add(&pool->link, first->idle_since);

@@ -212,6 +212,8 @@ static void *strict_reserve_locked(test_os_t *os, size_t size, size_t alignment)
 }
 
 static void *strict_reserve(void *ctx, size_t size, size_t alignment) {
+  const test_os_t *os = ctx;
+  if ((os->flags & TEST_OS_SLOW_RESERVE) != 0) usleep(200);
   lock();
   void *base = strict_reserve_locked(ctx, size, alignment);
   unlock();

@@ -11,12 +11,13 @@
 #include "support.h"
 
 #define TEST_OS_FAR 0x01u /* reservations lie far apart, in falling and rising order */
-#define TEST_OS_PAGE_16K 0x02u   /* reports pages of 16 KiB */
-#define TEST_OS_PAGE_64K 0x04u   /* reports pages of 64 KiB */
-#define TEST_OS_PURGE_NOOP 0x08u /* purge succeeds and keeps pages and contents */
-#define TEST_OS_NO_REMAP 0x10u   /* remap is NULL */
-#define TEST_OS_LIMITED 0x20u    /* reserves `limit` bytes in all, at most */
-#define TEST_OS_SLOW_PURGE 0x40u /* purge takes its time before it acts */
+#define TEST_OS_PAGE_16K 0x02u     /* reports pages of 16 KiB */
+#define TEST_OS_PAGE_64K 0x04u     /* reports pages of 64 KiB */
+#define TEST_OS_PURGE_NOOP 0x08u   /* purge succeeds and keeps pages and contents */
+#define TEST_OS_NO_REMAP 0x10u     /* remap is NULL */
+#define TEST_OS_LIMITED 0x20u      /* reserves `limit` bytes in all, at most */
+#define TEST_OS_SLOW_PURGE 0x40u   /* purge takes its time before it acts */
+#define TEST_OS_SLOW_RESERVE 0x80u /* reserve does */
 
 #ifdef __cplusplus
 extern "C" {

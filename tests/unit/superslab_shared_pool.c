@@ -397,6 +397,67 @@ static void pool__gives_no_slab_to_two_threads(void **state) {
   CHECK_EQ(hak_load_relaxed(&g_pool.superslabs), 0);
 }
 
+/* --- threads that find no room at the same moment ------------------------------------
+ */
+
+enum {
+  HERD = 24
+};
+static pthread_barrier_t g_met;
+static hak_slab_t *g_got[HERD];
+
+static void *get_one(void *number) {
+  bool zeroed;
+  pthread_barrier_wait(&g_met);
+  hak_slab_t *slab =
+      hak_pool_get(&g_pool, 1, HAK_SLAB_SIZE, HAK_SLAB_SIZE, false, &zeroed);
+  CHECK(slab != NULL);
+  g_got[(uintptr_t)number] = slab;
+  return NULL;
+}
+
+/* How many SuperSlabs they brought in for what one has room for. */
+static uint64_t meet(void) {
+  pthread_t threads[HERD];
+  pthread_barrier_init(&g_met, NULL, HERD);
+  test_threads_begin_numbered(threads, HERD, get_one);
+  test_threads_end(threads, HERD);
+  pthread_barrier_destroy(&g_met);
+  uint64_t superslabs = hak_load_relaxed(&g_pool.superslabs);
+  for (size_t i = 0; i < HERD; i++) hak_pool_put(&g_pool, g_got[i], 1);
+  CHECK_EQ(hak_load_relaxed(&g_pool.superslabs), 0);
+  CHECK_EQ(hak_load_relaxed(&g_pool.growing), 0);
+  return superslabs;
+}
+
+/* The system takes its time, so that all of them come before one has grown the pool. They
+ * do not wait for ever: on a busy machine one try may go wrong. */
+static void threads__that_find_no_room_wait_for_the_one_that_grows(void **state) {
+  (void)state;
+  uint64_t least = UINT64_MAX;
+  for (int try = 0; try < 20 && least > 1; try++) {
+    test_over_os_end();
+    test_over_os(TEST_OS_SLOW_RESERVE);
+    test_pool_begin();
+    uint64_t superslabs = meet();
+    if (superslabs < least) least = superslabs;
+  }
+  CHECK_EQ(least, 1);
+}
+
+/* A hook that asks for memory while its thread grows the pool finds that it is growing.
+ */
+static void growth__that_does_not_end_is_not_waited_for(void **state) {
+  (void)state;
+  bool zeroed;
+  hak_store_relaxed(&g_pool.growing, 1);
+  hak_slab_t *slab =
+      hak_pool_get(&g_pool, 1, HAK_SLAB_SIZE, HAK_SLAB_SIZE, false, &zeroed);
+  CHECK(slab != NULL);
+  hak_pool_put(&g_pool, slab, 1);
+  check_all();
+}
+
 #define P(function) \
   cmocka_unit_test_setup_teardown(function, setup, test_over_os_teardown)
 
@@ -409,4 +470,6 @@ TEST_MAIN_FRESH(P(pool__follows_the_model_through_random_changes),
                 P(kept__superslab_that_loses_its_pages_asks_for_small_ones),
                 P(purge__that_the_os_refuses_ends_and_changes_nothing),
                 P(failures__of_the_os_give_null_and_leave_the_pool_as_it_was),
-                P(pool__gives_no_slab_to_two_threads))
+                P(pool__gives_no_slab_to_two_threads),
+                P(threads__that_find_no_room_wait_for_the_one_that_grows),
+                P(growth__that_does_not_end_is_not_waited_for))

@@ -248,7 +248,8 @@ void *hak_reallocx(hak_heap_t *heap, void *ptr, size_t size, size_t alignment,
  * call; a wrapper takes a record from its caller and passes it on. Where <hakmem/sites.h>
  * is included the functions without _at name their places by themselves. A block that is
  * resized where it lies stays its old place's; one that is made, or moves, is the new
- * one's. */
+ * one's. With HAK_OPTION_LEARN blocks of the default heap may lie apart by their places;
+ * they are the default heap's all the same. */
 void *hak_alloc_at(size_t size, hak_site_t *site) HAK_ATTR_ALLOC_SIZE(1) HAK_ATTR_NEW;
 /* hak_calloc() for the place of `site`, as hak_alloc_at(). */
 void *hak_calloc_at(size_t count, size_t size, hak_site_t *site)

@@ -46,6 +46,10 @@ void *hak_api_pop(const hak_link_key_t *key, hak_bin_t *bin, uint32_t cls);
  * NULL), or NULL. */
 void *hak_api_ready(hak_heap_t *heap, uint32_t cls);
 
+/* The same, where the thread's bin has no block ready: from wherever the heap has one.
+ * Not of the default heap. NULL and errno = ENOMEM if memory is short. */
+void *hak_api_class(hak_heap_t *heap, uint32_t cls);
+
 /* hak_heap_alloc for the handle of a serial heap, where the fast path found no block. */
 void *hak_api_serial_alloc(hak_heap_t *handle, size_t size);
 

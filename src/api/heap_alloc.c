@@ -37,7 +37,7 @@ void *hak_api_ready(hak_heap_t *heap, uint32_t cls) {
 }
 
 /* The thread's cache of the heap has no index, or no block is ready. */
-static HAK_WARM void *alloc_class(hak_heap_t *heap, uint32_t cls) {
+HAK_WARM void *hak_api_class(hak_heap_t *heap, uint32_t cls) {
   hak_thread_t *me = hak_thread_self;
   if (HAK_UNLIKELY(me->kind != HAK_THREAD_ATTACHED || hak_event_wanted() ||
                    heap->store == me->store || hak_budget_calls != NULL)) {
@@ -85,7 +85,7 @@ static HAK_WARM void *alloc_slow(hak_heap_t *handle, size_t size) {
     void *block = hak_api_pop(&me->key, &bins[cls], cls);
     if (HAK_LIKELY(block != NULL)) return block;
   }
-  return alloc_class(heap, cls);
+  return hak_api_class(heap, cls);
 }
 
 /* The serial arm: no look for the thread's state, and nothing that locks. */

@@ -115,8 +115,11 @@ size_t hak_resize_in_place(void *ptr, size_t min_size, size_t want_size) {
 
 /* --- realloc ----------------------------------------------------------------- */
 
-/* A block stays in its heap; a block of a released heap moves into its owner's. */
+/* A block stays in its heap, or its group; a block of a released heap moves into its
+ * owner's. */
 static hak_heap_t *heap_to_stay_in(const hak_place_t *place) {
+  hak_heap_t *heap = hak_heap_of_extent(place->extent);
+  if (HAK_UNLIKELY(heap != NULL && hak_heap_is_group(heap))) return heap;
   return hak_heap_record(hak_api_owner(place->extent));
 }
 

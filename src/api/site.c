@@ -11,12 +11,10 @@
 #include <string.h>
 
 #include "api/api.h"
+#include "heap/groups.h"
 #include "heap/samples.h"
 #include "learn/sample.h"
-
-/* A route counts entries of a thread's `bins_at` from that of bins that are always
- * empty. */
-#define ROUTE_DEFAULT ((uint16_t)(HAK_INDEX_DEFAULT - HAK_INDEX_NONE))
+#include "learn/waves.h"
 
 /* The third of a record's words, for the fast path: the distance in bytes from the bins
  * of a thread that are always empty to those that serve the place; 0, as in a new record,
@@ -29,11 +27,16 @@ HAK_HOT hak_atomic_u64_t *distance(hak_site_t *site) {
   return (hak_atomic_u64_t *)&site->reserved[2];
 }
 
-/* Leads the record to the thread's own bins if the place's route is to the default heap;
- * else past them. Called in slow paths of the place: what routes it elsewhere does not
+/* The group that serves the place; 0 as long as it has no origin. */
+HAK_HOT uint32_t group_of(const hak_site_t *site) {
+  return hak_load_relaxed(&hak_origin_groups[hak_origin_of(site)]);
+}
+
+/* Leads the record to the thread's own bins if the default heap itself serves the place;
+ * else past them. Called in slow paths of the place: what leads it to a group does not
  * touch the record, which may be gone, but is heeded from the next refill on. */
 HAK_HOT void lead(hak_site_t *site, uint32_t origin) {
-  bool plain = hak_load_relaxed(&hak_origin_routes[origin]) == ROUTE_DEFAULT;
+  bool plain = hak_load_relaxed(&hak_origin_groups[origin]) == 0;
   uint64_t to = plain ? TO_BINS : 0;
   if (hak_load_relaxed(distance(site)) != to) hak_store_relaxed(distance(site), to);
 }
@@ -41,10 +44,23 @@ HAK_HOT void lead(hak_site_t *site, uint32_t origin) {
 uint32_t hak_api_origin(hak_site_t *site) {
   uint32_t origin = hak_origin_of(site);
   if (HAK_UNLIKELY(origin == HAK_ORIGIN_NONE)) {
-    origin = hak_origin_make(hak_lifecycle_os(), site, ROUTE_DEFAULT);
+    origin = hak_origin_make(hak_lifecycle_os(), site);
   }
   if (HAK_LIKELY(site != NULL)) lead(site, origin);
   return origin;
+}
+
+/* --- groups ------------------------------------------------------------------------- */
+
+_Static_assert(HAK_WAVE_BLOCK_MOST == HAK_MID_MAX, "no others share slabs");
+
+/* Where a block of the default heap lies whose place is kept apart; NULL if it is not, or
+ * need not be. */
+HAK_HOT hak_heap_t *group_for(hak_thread_t *me, size_t size, const hak_site_t *site) {
+  uint32_t group = group_of(site);
+  if (HAK_LIKELY(group == 0)) return NULL;
+  if (size > HAK_MID_MAX || me->kind != HAK_THREAD_ATTACHED) return NULL;
+  return hak_group_heap(group);
 }
 
 /* --- samples ------------------------------------------------------------------------ */
@@ -62,8 +78,10 @@ static void *take(hak_thread_t *me, hak_heap_t *heap, const request_t *r) {
   /* Within another request to a heap with a limit nothing is asked for in vain. */
   if (hak_budget_calls != NULL) return NULL;
   if (hak_budget_is_forbidden(&heap->store->pool.budget)) return NULL;
+  if (HAK_UNLIKELY(hak_heap_is_group(heap))) heap = hak_heap_above(heap);
   hak_heap_t *samples = hak_samples_heap(heap);
   if (samples == NULL || !hak_samples_prepare(hak_lifecycle_os())) return NULL;
+  if (heap == hak_heap_get_default()) hak_waves_watch(hak_heap_id(samples));
   uint32_t origin = hak_api_origin(r->site);
   void *block = hak_samples_alloc(me, samples, r->size, r->alignment, r->zero);
   if (block == NULL) return NULL;
@@ -110,6 +128,17 @@ void *hak_api_grown_at(void *block, size_t size, size_t growth, size_t alignment
   return sample;
 }
 
+/* A block of the default heap whose place is kept apart; else NULL. */
+static void *alloc_in_group(hak_heap_t *heap, const request_t *r, unsigned flags) {
+  if (heap != NULL && heap != hak_heap_get_default()) return NULL;
+  hak_heap_t *group = group_for(hak_thread_self, r->size, r->site);
+  if (HAK_LIKELY(group == NULL)) return NULL;
+  int saved = errno;
+  void *block = hak_api_alloc(group, r->size, r->alignment, flags);
+  errno = saved;
+  return block;
+}
+
 void *hak_api_alloc_at(hak_heap_t *heap, size_t size, size_t alignment, unsigned flags,
                        hak_site_t *site) {
   if (site == NULL || size > PTRDIFF_MAX || (flags & HAK_NO_GROW) != 0) {
@@ -124,7 +153,8 @@ void *hak_api_alloc_at(hak_heap_t *heap, size_t size, size_t alignment, unsigned
     void *block = take_sample(heap == NULL ? hak_heap_get_default() : heap, &request);
     if (block != NULL) return block;
   }
-  void *block = hak_api_alloc(heap, size, alignment, flags);
+  void *block = alloc_in_group(heap, &request, flags);
+  if (HAK_LIKELY(block == NULL)) block = hak_api_alloc(heap, size, alignment, flags);
   if (HAK_UNLIKELY(block == NULL)) return NULL;
   (void)hak_api_origin(site);
   if (HAK_UNLIKELY(mean != 0)) return count_only(&request, block);
@@ -152,13 +182,31 @@ HAK_HOT void *at_taken(hak_thread_t *me, size_t size, hak_site_t *site, void *bl
   return at_due(size, site, block);
 }
 
+/* hak_heap_alloc for the heap of a group, which has no handle. NULL: memory is short. */
+static HAK_WARM void *group_alloc(hak_heap_t *heap, size_t size) {
+  uint32_t cls = hak_class_of(size);
+  hak_thread_t *me = hak_thread_self;
+  char *base = hak_index_read(me, hak_load_relaxed(&heap->index_at));
+  hak_bin_t *bins = (hak_bin_t *)(void *)(base + offsetof(hak_thread_t, bins));
+  void *block = hak_api_pop(&me->key, &bins[cls], cls);
+  if (HAK_LIKELY(block != NULL)) return block;
+  int saved = errno;
+  block = hak_api_class(heap, cls);
+  errno = saved;
+  return block;
+}
+
 /* A size that is not tiny, an empty bin, or a place that allocates for the first time. */
 static HAK_WARM void *at_slow(size_t size, hak_site_t *site) {
   if (HAK_UNLIKELY(size > HAK_CLASS_MAX)) {
     return hak_api_alloc_at(NULL, size, 0, 0, site); /* looks before it allocates */
   }
-  void *block = hak_alloc(size);
   hak_thread_t *me = hak_thread_self;
+  hak_heap_t *group = group_for(me, size, site);
+  void *block = NULL;
+  if (HAK_UNLIKELY(group != NULL)) block = group_alloc(group, size == 0 ? 1 : size);
+  if (HAK_LIKELY(block == NULL)) block = hak_alloc(size);
+  me = hak_thread_self; /* it has a state now */
   if (block == NULL || site == NULL || me->kind != HAK_THREAD_ATTACHED) return block;
   (void)hak_api_origin(site);
   return at_taken(me, size == 0 ? 1 : size, site, block);

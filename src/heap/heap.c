@@ -59,12 +59,12 @@ void hak_heap_copy_name(hak_heap_t *heap, char out[HAK_HEAP_NAME_MAX + 1]) {
 }
 
 /* From here on the heap is one without a handle. */
-static void begin_samples(hak_heap_t *heap, hak_heap_t *parent) {
+static void begin_below(hak_heap_t *heap, hak_heap_t *parent, hak_heap_release_t serves) {
   hak_lock_acquire(hak_heaps_lock());
   parent->children--;
   parent->orphans++;
   /* Release: publishes the record to hak_heap_is_used. */
-  hak_store_release(&heap->released, HAK_HEAP_SAMPLES);
+  hak_store_release(&heap->released, serves);
   hak_lock_release(hak_heaps_lock());
 }
 
@@ -100,8 +100,8 @@ hak_heap_t *hak_heap_make(const hak_os_t *os, const hak_heap_plan_t *plan) {
   hak_store_relaxed(&heap->external, plan->external);
   hak_store_relaxed(&heap->external_region, plan->external_region);
   if (plan->external != NULL) hak_external_set_heap(plan->external, (void *)handle);
-  if (plan->is_samples) {
-    begin_samples(heap, parent);
+  if (plan->serves != HAK_HEAP_KEPT) {
+    begin_below(heap, parent, plan->serves);
   } else {
     /* Release: publishes the record to whoever is given the handle. */
     hak_store_release(&heap->handle, (hak_heap_t *)handle);

@@ -22,7 +22,7 @@ HAK_HOT bool hak_heap_is_used(hak_heap_t *heap) {
   if (hak_load_acquire(&heap->handle) != NULL) return true;
   /* Acquire: the same of a heap that never has a handle. */
   uint32_t released = hak_load_acquire(&heap->released);
-  return released == HAK_HEAP_ORPHAN || released == HAK_HEAP_SAMPLES;
+  return released == HAK_HEAP_ORPHAN || released >= HAK_HEAP_GROUP;
 }
 /* The heap that it is part of, or NULL. */
 HAK_HOT hak_heap_t *hak_heap_above(hak_heap_t *heap) {
@@ -30,11 +30,15 @@ HAK_HOT hak_heap_t *hak_heap_above(hak_heap_t *heap) {
 }
 HAK_HOT bool hak_heap_is_orphan(hak_heap_t *heap) {
   uint32_t released = hak_load_relaxed(&heap->released);
-  return HAK_UNLIKELY(released != HAK_HEAP_KEPT) && released != HAK_HEAP_SAMPLES;
+  return HAK_UNLIKELY(released != HAK_HEAP_KEPT) && released < HAK_HEAP_GROUP;
 }
 /* Sampled blocks of the heap above it lie there; see samples.h. */
 HAK_HOT bool hak_heap_is_samples(hak_heap_t *heap) {
   return HAK_UNLIKELY(hak_load_relaxed(&heap->released) == HAK_HEAP_SAMPLES);
+}
+/* Blocks of the default heap are kept apart there; see groups.h. */
+HAK_HOT bool hak_heap_is_group(hak_heap_t *heap) {
+  return HAK_UNLIKELY(hak_load_relaxed(&heap->released) == HAK_HEAP_GROUP);
 }
 /* The program knows its blocks as those of the nearest heap above that has a handle. */
 HAK_HOT bool hak_heap_is_anothers(hak_heap_t *heap) {
@@ -111,7 +115,8 @@ typedef struct hak_heap_plan {
   uint32_t state_bytes; /* of a serial heap's state; or 0 */
   int32_t huge_pages;   /* HAK_HUGE_* */
   bool is_small;        /* it will have little memory; see hak_store_class */
-  bool is_samples;      /* it gets no handle; see samples.h */
+  /* HAK_HEAP_SAMPLES or HAK_HEAP_GROUP: it gets no handle, and is that of its parent's */
+  hak_heap_release_t serves;
 } hak_heap_plan_t;
 
 /* NULL if memory is short. */

@@ -32,6 +32,8 @@ typedef enum hak_heap_release {
   HAK_HEAP_KEPT = 0, /* not released */
   HAK_HEAP_ORPHAN,   /* its handle is gone, its blocks are the parent's */
   HAK_HEAP_ENDING,   /* an orphan that somebody is at the end of */
+  HAK_HEAP_GROUP,    /* it never had a handle: blocks of the default heap that are kept
+                        apart lie in it, until shutdown; see groups.h */
   HAK_HEAP_SAMPLES   /* it never had a handle: sampled blocks of the parent's lie in it,
                         until the parent ends, or is released, and then it is an orphan */
 } hak_heap_release_t;

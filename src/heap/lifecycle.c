@@ -10,6 +10,7 @@
 #include "heap/cache_index.h"
 #include "heap/describe.h"
 #include "heap/fork.h"
+#include "heap/groups.h"
 #include "heap/heap.h"
 #include "heap/hole_sweep.h"
 #include "heap/own_os.h"
@@ -50,6 +51,7 @@ static void stop_all(void) {
   hak_origins_stop();
   hak_own_os_stop();
   hak_serials_stop();
+  hak_groups_stop();
   hak_heaps_stop();
   hak_externals_stop();
   hak_external_regions_stop();

@@ -1,8 +1,8 @@
 /* lifecycle.h - start and shutdown of the library.
  *
  * Depends on: base, external, learn, os, pages, superslab, tiny, cache_index, describe,
- * fork, heap, hole_sweep, own_os, phase, serial, show, stay, thread_end, threads. Used
- * by: maintenance, thread, api.
+ * fork, groups, heap, hole_sweep, own_os, phase, serial, show, stay, thread_end, threads.
+ * Used by: maintenance, thread, api.
  *
  * Starts and stops all modules, each by its functions _start and _stop. Only slow paths
  * come here: a thread without a state of its own asks before it gets one.

@@ -25,7 +25,7 @@ static HAK_SLOW hak_heap_t *make(hak_heap_t *heap) {
   hak_heap_plan_t plan = {.parent = heap,
                           .huge_pages = heap->store->pool.huge_pages,
                           .is_small = heap->store->coarse,
-                          .is_samples = true};
+                          .serves = HAK_HEAP_SAMPLES};
   hak_heap_t *samples = hak_heap_make(hak_registry_os(), &plan);
   if (samples != NULL && hak_pool_keeps_some(&heap->store->pool)) {
     hak_pool_keep_all(&samples->store->pool);

@@ -4,6 +4,7 @@
 
 #include "base/wait.h"
 #include "heap/cache_index.h"
+#include "heap/groups.h"
 #include "heap/kind.h"
 
 static void end_heap(hak_thread_t *me, hak_heap_t *heap) {
@@ -130,6 +131,7 @@ static void finish_end(hak_thread_t *me, hak_heap_t *heap) {
 }
 
 void hak_teardown_finish(hak_thread_t *me) {
+  hak_groups_forget_maker();
   for (uint32_t i = 0; i < hak_heaps_made(); i++) {
     if (hak_heap_at(i) != NULL) note_unfinished(hak_heap_at(i));
   }

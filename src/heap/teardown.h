@@ -1,6 +1,7 @@
 /* teardown.h - the end of a heap, or of all its blocks.
  *
- * Depends on: base, cache_index, heap, kind.   Used by: give_up, fork, collect, api.
+ * Depends on: base, cache_index, groups, heap, kind. Used by: give_up, fork, collect,
+ * api.
  *
  * Cost: O(SuperSlabs of the heap + threads), however many blocks there are; a heap
  * with mappings of its own looks at all of the process. The caller sees to it that nobody

@@ -18,7 +18,7 @@ static hak_origin_t others = {.text = "(other places)",
 /* [any] Odd, so that it is not what a new site has; counts starts. */
 static hak_atomic_u32_t epoch = 1;
 
-hak_atomic_u16_t hak_origin_routes[HAK_ORIGINS];
+hak_atomic_u8_t hak_origin_groups[HAK_ORIGINS];
 
 hak_lock_t *hak_origins_lock(void) { return &lock; }
 
@@ -106,31 +106,29 @@ static uint32_t find_locked(const hak_site_t *site) {
   return HAK_ORIGIN_NONE;
 }
 
-static uint32_t add_locked(const hak_site_t *site, uint16_t route) {
+static uint32_t add_locked(const hak_site_t *site) {
   hak_lock_assert_held(&lock);
   uint32_t number = hak_load_relaxed(&made);
   if (number >= HAK_ORIGINS || hak_load_relaxed(&chunks[number / CHUNK]) == NULL) {
-    hak_store_relaxed(&hak_origin_routes[HAK_ORIGIN_OTHERS], route);
     return HAK_ORIGIN_OTHERS;
   }
   hak_origin_t *origin = hak_origin_at(number);
   origin->site = site;
   origin->line = site->line;
   copy_texts(origin, site);
-  hak_store_relaxed(&hak_origin_routes[number], route);
   /* Release: publishes the record to hak_origins_made. */
   hak_store_release(&made, number + 1);
   return number;
 }
 
-uint32_t hak_origin_make(const hak_os_t *os, hak_site_t *site, uint16_t route) {
+uint32_t hak_origin_make(const hak_os_t *os, hak_site_t *site) {
   uint32_t number = hak_origin_of(site);
   if (number != HAK_ORIGIN_NONE || site == NULL) return number;
   make_room(os);
   hak_lock_acquire(&lock);
   number = hak_origin_of(site); /* another thread may have been first */
   if (number == HAK_ORIGIN_NONE) number = find_locked(site);
-  if (number == HAK_ORIGIN_NONE) number = add_locked(site, route);
+  if (number == HAK_ORIGIN_NONE) number = add_locked(site);
   hak_store_relaxed(word(site, 0), number);
   /* Release: publishes the number to hak_origin_of. */
   hak_store_release(word(site, 1), hak_load_relaxed(&epoch));
@@ -138,12 +136,12 @@ uint32_t hak_origin_make(const hak_os_t *os, hak_site_t *site, uint16_t route) {
   return number;
 }
 
-/* Sites keep their numbers, whose routes lead into the slow path from here on; there they
- * are found to be of an earlier start. */
+/* Sites keep their numbers, and are found to be of an earlier start. */
 void hak_origins_stop(void) {
-  for (uint32_t i = 0; i < HAK_ORIGINS; i++) hak_store_relaxed(&hak_origin_routes[i], 0);
+  for (uint32_t i = 0; i < HAK_ORIGINS; i++) hak_store_relaxed(&hak_origin_groups[i], 0);
   for (uint32_t i = 0; i < CHUNKS; i++) hak_store_relaxed(&chunks[i], NULL);
   hak_store_relaxed(&made, HAK_ORIGIN_OTHERS + 1);
   memset(&others.sums, 0, sizeof others.sums);
+  memset(&others.wave, 0, sizeof others.wave);
   hak_add_relaxed(&epoch, 2);
 }

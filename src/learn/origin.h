@@ -8,10 +8,8 @@
  * calls that were given it, and keeps copies of its texts. Of the site's words the first
  * is the origin's number, the second says which start of the library gave the number.
  *
- * The number of no origin is 0, as in a new site. Each origin has a route: where in a
- * thread's state the distance to the bins lies that serve it, counted from the entry of
- * bins that are always empty. So the route of no origin, 0, leads into the slow path, and
- * hak_alloc_at needs no branch to find out.
+ * The number of no origin is 0, as in a new site. Each origin is in a group (waves.h), at
+ * first in group 0, which is where blocks lie that nobody keeps apart.
  *
  * The first places, about HAK_ORIGINS, have an origin each; all others share one, and so
  * does a place for which there was no memory when it first allocated. Records stay until
@@ -42,6 +40,17 @@ typedef struct hak_origin_sums {
   uint64_t samples, live_samples, smallest, largest; /* seen; bytes of a block */
 } hak_origin_sums_t;
 
+/* What waves.c has learned of a place; those of a wave are of what lived at its peak. */
+typedef struct hak_wave_place {
+  double bytes, stays, blocks; /* [lock] at peaks, and of them after troughs; older waves
+                                  count half as much each */
+  double gone, here;           /* [lock] bytes of the wave: freed by now; found there */
+  double gone_blocks, here_blocks;
+  float seen, stayed; /* [lock] the samples that `bytes` and `stays` are from */
+  uint32_t gone_samples, of_peak; /* [lock] `gone` is of this peak */
+  uint32_t here_samples, bucket;  /* [lock] see partition.h */
+} hak_wave_place_t;
+
 typedef struct hak_origin {
   const hak_site_t *site; /* [const] its address; not to be followed */
   uint32_t line;          /* [const] */
@@ -49,19 +58,19 @@ typedef struct hak_origin {
   char text[96];          /* [const] the end of the file, and the beginning of the name,
                              with a zero behind each; "" where there is none */
   hak_origin_sums_t sums; /* [lock] */
+  hak_wave_place_t wave;  /* [lock] */
 } hak_origin_t;
 
-_Static_assert(sizeof(hak_origin_t) <= 200, "bytes for each place of the program");
+_Static_assert(sizeof(hak_origin_t) <= 300, "bytes for each place of the program");
 
 HAK_HOT const char *hak_origin_file(const hak_origin_t *origin) { return origin->text; }
 HAK_HOT const char *hak_origin_name(const hak_origin_t *origin) {
   return origin->text + origin->name_at;
 }
 
-/* [any] Of each origin, relative to the entry of bins that are always empty. Relaxed: an
- * old route leads to bins of the same owner. Hidden, so that its address is computed. */
-extern hak_atomic_u16_t hak_origin_routes[HAK_ORIGINS]
-    __attribute__((visibility("hidden")));
+/* [any] The group of each origin; changes under the lock. Relaxed: blocks of an old group
+ * are of the same owner. 0 for no origin. */
+extern hak_atomic_u8_t hak_origin_groups[HAK_ORIGINS];
 
 /* The origin's number that a site was given, since the start or before; for fast paths,
  * which need not know. */
@@ -71,9 +80,9 @@ HAK_HOT uint64_t hak_origin_word(const hak_site_t *site) {
 /* The number of the site's origin; HAK_ORIGIN_NONE if it was given none since the start,
  * or is NULL. */
 uint32_t hak_origin_of(const hak_site_t *site);
-/* The same, but a site that has none is given one, with the route `route`. May call the
- * OS, once for each site at most: no lock held. */
-uint32_t hak_origin_make(const hak_os_t *os, hak_site_t *site, uint16_t route);
+/* The same, but a site that has none is given one. May call the OS, once for each site at
+ * most: no lock held. */
+uint32_t hak_origin_make(const hak_os_t *os, hak_site_t *site);
 
 /* The record of an origin's number that is not 0. */
 hak_origin_t *hak_origin_at(uint32_t number);

@@ -4,6 +4,7 @@
 
 #include "base/bits.h"
 #include "base/option.h"
+#include "learn/waves.h"
 
 enum {
   PLACES = 4096,                   /* of the table, a power of two */
@@ -135,6 +136,29 @@ static void count_new_locked(const hak_sample_t *sample) {
 /* --- samples
  * ------------------------------------------------------------------------------ */
 
+/* For waves.h: what a sample says of the blocks of the heap that share slabs. */
+static bool is_in_wave(const hak_sample_t *sample) {
+  return sample->heap_id == hak_waves_watched() && sample->size <= HAK_WAVE_BLOCK_MOST;
+}
+static hak_wave_sample_t wave_sample(const hak_sample_t *sample) {
+  double blocks = hak_sample_stands_for(sample);
+  return (hak_wave_sample_t){.origin = sample->origin,
+                             .blocks = blocks,
+                             .bytes = blocks * (double)sample->size,
+                             .clock = sample->clock};
+}
+static void each_in_wave(hak_wave_sample_fn *fn) {
+  const hak_sample_t *all = hak_load_relaxed(&table);
+  for (uint32_t i = 0; i < PLACES; i++) {
+    if (all[i].block == NULL || !is_in_wave(&all[i])) continue;
+    hak_wave_sample_t sample = wave_sample(&all[i]);
+    fn(&sample);
+  }
+}
+static hak_wave_now_t wave_now(const hak_sample_t *sample) {
+  return (hak_wave_now_t){hak_load_relaxed(&samples_clock), sample->mean, each_in_wave};
+}
+
 /* Samples become rarer or more frequent with how many there are. */
 static void adapt_locked(void) {
   hak_lock_assert_held(hak_origins_lock());
@@ -149,8 +173,13 @@ static void adapt_locked(void) {
 /* Takes a sample out of the table and of the sums. */
 static void remove_locked(hak_sample_t *at) {
   hak_lock_assert_held(hak_origins_lock());
+  hak_sample_t gone = *at;
   count_live_locked(at, false);
   close_locked(at);
+  if (!is_in_wave(&gone)) return;
+  hak_wave_sample_t sample = wave_sample(&gone);
+  hak_wave_now_t now = wave_now(&gone);
+  hak_wave_died_locked(&sample, &now);
 }
 
 /* Another sample of the same address is of a heap that has ended and is not forgotten
@@ -166,6 +195,10 @@ static void insert_locked(const hak_sample_t *sample) {
   *at = *sample;
   live++;
   count_live_locked(sample, true);
+  if (!is_in_wave(sample)) return;
+  hak_wave_sample_t born = wave_sample(sample);
+  hak_wave_now_t now = wave_now(sample);
+  hak_wave_born_locked(&born, &now);
 }
 
 bool hak_sample_add(uint32_t origin, const void *block, size_t size, uint64_t mean,
@@ -290,4 +323,5 @@ void hak_samples_stop(void) {
   live = 0;
   hak_store_relaxed(&doublings, 0);
   hak_store_relaxed(&samples_clock, 0);
+  hak_waves_stop();
 }

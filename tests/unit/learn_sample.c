@@ -17,7 +17,7 @@ static hak_site_t sites[4];
 static uint32_t origin_of(int i) {
   hak_site_t *site = &sites[i];
   if (site->file == NULL) *site = (hak_site_t){"learn_sample.c", 10 + i, "site", {0}};
-  return hak_origin_make(hak_os_default(), site, 0);
+  return hak_origin_make(hak_os_default(), site);
 }
 
 static hak_origin_sums_t sums_of(int i) { return hak_origin_read(origin_of(i)).sums; }
@@ -52,7 +52,7 @@ static void origin__texts_share_their_room(void **state) {
   for (size_t i = 0; i < TEST_COUNT(rows); i++) {
     hak_site_t site = {
         rows[i].file ? longest : NULL, 1, rows[i].name ? longest : NULL, {0}};
-    uint32_t number = hak_origin_make(hak_os_default(), &site, 3);
+    uint32_t number = hak_origin_make(hak_os_default(), &site);
     const hak_origin_t *origin = hak_origin_at(number);
     CHECK_EQ(strlen(hak_origin_file(origin)), rows[i].file_length);
     CHECK_EQ(strlen(hak_origin_name(origin)), rows[i].name_length);
@@ -67,10 +67,10 @@ static void origin__is_given_once_and_keeps_copies(void **state) {
       7,
       "fields",
       {0}};
-  uint32_t number = hak_origin_make(hak_os_default(), &site, 3);
+  uint32_t number = hak_origin_make(hak_os_default(), &site);
   CHECK(number > HAK_ORIGIN_OTHERS && number == hak_origin_of(&site));
-  CHECK_EQ(hak_origin_make(hak_os_default(), &site, 9), number);
-  CHECK_EQ(hak_origin_routes[number], 3);
+  CHECK_EQ(hak_origin_make(hak_os_default(), &site), number);
+  CHECK_EQ(hak_origin_groups[number], 0);
   const hak_origin_t *origin = hak_origin_at(number);
   CHECK_EQ(origin->line, 7);
   const char *file = hak_origin_file(origin);
@@ -79,10 +79,10 @@ static void origin__is_given_once_and_keeps_copies(void **state) {
   /* Its object was unloaded, and is loaded again. */
   memset(site.reserved, 0, sizeof site.reserved);
   CHECK_EQ(hak_origin_of(&site), HAK_ORIGIN_NONE);
-  CHECK_EQ(hak_origin_make(hak_os_default(), &site, 3), number);
+  CHECK_EQ(hak_origin_make(hak_os_default(), &site), number);
   /* Another object came to lie there. */
   site = (hak_site_t){"other.c", 7, NULL, {0}};
-  CHECK(hak_origin_make(hak_os_default(), &site, 3) != number);
+  CHECK(hak_origin_make(hak_os_default(), &site) != number);
 }
 
 static void sample__stands_for_what_its_chance_says(void **state) {

@@ -1,0 +1,350 @@
+#include "learn/waves.h"
+
+#include "base/option.h"
+
+enum {
+  SAMPLES_KNOWN = 4,   /* of a place, before it is told from others */
+  SAMPLES_CHANGED = 8, /* in one wave, to say that it has changed */
+  WAVES_IDLE = 2       /* without a use of groups, before they are given up */
+};
+
+#define FALL_LEAST ((double)(4 << 20))  /* bytes, of a wave */
+#define SAVES_LEAST ((double)(2 << 20)) /* bytes, of a move */
+#define RISE_LEAST ((double)(1 << 20))  /* bytes, after which a trough is over */
+
+/* Of the wave that is under way; clocks are those of samples.  */
+static struct {
+  double live, peak, trough;         /* [lock] bytes */
+  uint64_t samples;                  /* [lock] that live */
+  uint64_t begin_clock;              /* [lock] the last wave's trough */
+  uint64_t peak_clock, trough_clock; /* [lock] */
+  uint32_t
+      peaks; /* [lock] tells what was counted for one peak from what was for others */
+} wave;
+static hak_waves_t told;         /* [lock] */
+static uint32_t idle;            /* [lock] waves without a use of groups */
+static hak_atomic_ptr_t watched; /* [any] a heap's id; its samples count */
+
+void hak_waves_watch(const void *heap_id) {
+  /* Relaxed: of samples that come at the same time it does not matter whether they count,
+   * since they are asked again as they die: see hak_wave_died_locked. */
+  if (hak_load_relaxed(&watched) != heap_id) {
+    hak_store_relaxed(&watched, (void *)(uintptr_t)heap_id);
+  }
+}
+const void *hak_waves_watched(void) { return hak_load_relaxed(&watched); }
+
+static hak_wave_place_t *place_at(uint32_t origin) {
+  return &hak_origin_at(origin)->wave;
+}
+static uint32_t group_of(uint32_t origin) {
+  return hak_load_relaxed(&hak_origin_groups[origin]);
+}
+
+/* Those that have an origin of their own. */
+static uint32_t first_place(void) { return HAK_ORIGIN_OTHERS + 1; }
+
+/* --- what a wave says of each place ---------------------------------------------------
+ */
+
+static void begin_counts(hak_wave_place_t *place) {
+  if (place->of_peak == wave.peaks) return;
+  place->of_peak = wave.peaks;
+  place->gone = place->gone_blocks = 0;
+  place->gone_samples = 0;
+}
+
+static void begin_survey(uint32_t origin) {
+  hak_wave_place_t *place = place_at(origin);
+  begin_counts(place);
+  place->here = place->here_blocks = 0;
+  place->here_samples = 0;
+}
+
+/* Older ones have outlived a wave: they lie among others that did, as a rule. */
+static bool is_of_wave(const hak_wave_sample_t *sample) {
+  return sample->clock > wave.begin_clock && sample->clock <= wave.peak_clock;
+}
+
+static void survey(const hak_wave_sample_t *sample) {
+  if (!is_of_wave(sample)) return;
+  hak_wave_place_t *place = place_at(sample->origin);
+  place->here += sample->bytes;
+  place->here_blocks += sample->blocks;
+  place->here_samples++;
+}
+
+/* The samples say so clearly another share than was known that the place has changed: by
+ * three standard deviations of what chance does, and a twentieth. */
+static bool has_changed(const hak_wave_place_t *place, double samples) {
+  if (samples < SAMPLES_CHANGED || place->seen < SAMPLES_KNOWN) return false;
+  double before = (double)(place->stayed / place->seen);
+  double now = place->here_samples / samples, change = now - before;
+  double q = (before + now) / 2;
+  return change * change > 9 * q * (1 - q) / samples + 0.0025;
+}
+
+static void learn(uint32_t origin) {
+  hak_wave_place_t *place = place_at(origin);
+  double samples = (double)place->here_samples + place->gone_samples;
+  if (has_changed(place, samples)) {
+    place->bytes = place->stays = place->blocks = 0;
+    place->seen = place->stayed = 0;
+  }
+  place->bytes = place->bytes / 2 + place->here + place->gone;
+  place->stays = place->stays / 2 + place->here;
+  place->blocks = place->blocks / 2 + place->here_blocks + place->gone_blocks;
+  place->seen = place->seen / 2 + (float)samples;
+  place->stayed = place->stayed / 2 + (float)place->here_samples;
+}
+
+static bool is_known(const hak_wave_place_t *place) {
+  return place->seen >= SAMPLES_KNOWN;
+}
+
+double hak_wave_share(const hak_wave_place_t *place) {
+  return is_known(place) ? (double)(place->stayed / place->seen) : -1;
+}
+
+/* --- what is done about it ------------------------------------------------------------
+ */
+
+typedef struct plan {
+  hak_bucket_t all, buckets[HAK_BUCKETS], groups[HAK_GROUPS];
+  uint8_t cluster_of[HAK_BUCKETS];
+  uint32_t clusters;
+  double bytes_in[HAK_GROUPS][HAK_GROUPS]; /* of a cluster's places, by group */
+  double places, seen, stayed;             /* that are known; their samples */
+  double chi_squared;                      /* of the places' shares against that of all */
+} plan_t;
+static plan_t plan; /* [lock] while one is made */
+
+static void each_known(void (*act)(uint32_t origin, hak_wave_place_t *place)) {
+  uint32_t made = hak_origins_made();
+  for (uint32_t i = first_place(); i < made; i++) {
+    hak_wave_place_t *place = place_at(i);
+    if (is_known(place)) act(i, place);
+  }
+}
+
+static void add_to_all(uint32_t origin, hak_wave_place_t *place) {
+  (void)origin;
+  hak_bucket_t figures = {place->bytes, place->stays, place->blocks};
+  hak_bucket_add(&plan.all, &figures);
+  plan.places++;
+  plan.seen += (double)place->seen;
+  plan.stayed += (double)place->stayed;
+}
+
+/* A place is what its samples say, and one more that says of it what all say of all:
+ * little evidence is not taken for more than that. */
+static void add_to_plan(uint32_t origin, hak_wave_place_t *place) {
+  double mean = plan.all.bytes > 0 ? plan.all.stays / plan.all.bytes : 0;
+  double share = ((double)place->stayed + mean) / ((double)place->seen + 1);
+  hak_bucket_t figures = {place->bytes, share * place->bytes, place->blocks};
+  place->bucket = hak_bucket_of(share);
+  hak_bucket_add(&plan.buckets[place->bucket], &figures);
+  hak_bucket_add(&plan.groups[group_of(origin)], &figures);
+  double all = plan.stayed / plan.seen;
+  double off = (double)place->stayed - all * (double)place->seen;
+  if (all > 0 && all < 1) {
+    plan.chi_squared += off * off / ((double)place->seen * all * (1 - all));
+  }
+}
+
+/* That places differ as much is not a matter of chance: then chi squared had a mean of
+ * about the number of places, and a variance of twice that. Six standard deviations, as
+ * there is a wave after a wave, and few samples are far from normal. */
+static bool is_significant(void) {
+  double excess = plan.chi_squared - plan.places;
+  return excess > 0 && excess * excess > 36 * 2 * plan.places;
+}
+
+static void add_to_clusters(uint32_t origin, hak_wave_place_t *place) {
+  plan.bytes_in[plan.cluster_of[place->bucket]][group_of(origin)] += place->bytes;
+}
+
+/* Bytes of places that move if cluster c is in group code >> 2c & 3; more than all if two
+ * are in one. Group 0 has blocks of places that are not known, too: it is not to be that
+ * of which most stays. */
+static double moved_bytes(uint32_t code) {
+  uint32_t taken = 0;
+  double moved = plan.clusters > 1 && (code & 3) == 0 ? SAVES_LEAST : 0;
+  for (uint32_t c = 0; c < plan.clusters; c++) {
+    uint32_t group = code >> (2 * c) & 3;
+    if ((taken >> group & 1) != 0) return 1e30;
+    taken |= 1u << group;
+    for (uint32_t g = 0; g < HAK_GROUPS; g++) {
+      if (g != group) moved += plan.bytes_in[c][g];
+    }
+  }
+  return moved;
+}
+_Static_assert(HAK_GROUPS == 4, "two bits say which");
+
+/* The groups of the clusters, so that least moves. */
+static uint32_t choose_groups(void) {
+  double least = 1e30;
+  uint32_t chosen = 0;
+  for (uint32_t code = 0; code < 1u << (2 * plan.clusters); code++) {
+    double moved = moved_bytes(code);
+    if (moved >= least) continue;
+    least = moved;
+    chosen = code;
+  }
+  return chosen;
+}
+
+static void move_to(uint32_t origin, uint32_t group) {
+  if (group_of(origin) == group) return;
+  told.moves++;
+  hak_store_relaxed(&hak_origin_groups[origin], (uint8_t)group);
+}
+
+static uint32_t chosen; /* [lock] groups, while places are moved */
+static void move_to_chosen(uint32_t origin, hak_wave_place_t *place) {
+  move_to(origin, chosen >> (2 * plan.cluster_of[place->bucket]) & 3);
+}
+
+static void move_all_back(void) {
+  uint32_t made = hak_origins_made();
+  for (uint32_t i = first_place(); i < made; i++) move_to(i, 0);
+  idle = 0;
+}
+
+static void make_plan(void) {
+  plan = (plan_t){.clusters = 0};
+  each_known(add_to_all);
+  each_known(add_to_plan);
+}
+
+static double cost_of_groups(void) {
+  double cost = 0;
+  for (uint32_t g = 0; g < HAK_GROUPS; g++) cost += hak_group_cost(&plan.groups[g]);
+  return cost;
+}
+
+static double cost_together(void) {
+  hak_bucket_t all = {0, 0, 0};
+  for (uint32_t b = 0; b < HAK_BUCKETS; b++) hak_bucket_add(&all, &plan.buckets[b]);
+  return hak_group_cost(&all);
+}
+
+/* Moves places if that saves much by what is known of the last waves, and back if it has
+ * saved little in some of them. */
+static void act(double together, double apart, double best) {
+  double much = SAVES_LEAST + wave.peak / 20;
+  if (hak_option(LEARN) == 0) {
+    move_all_back();
+    return;
+  }
+  idle = together - apart > much ? 0 : idle + 1;
+  if (apart - best > much && is_significant()) {
+    each_known(add_to_clusters);
+    chosen = choose_groups();
+    each_known(move_to_chosen);
+    idle = 0;
+  } else if (idle >= WAVES_IDLE) {
+    move_all_back();
+  }
+}
+
+/* Of what a wave was known by, half is from those before it. */
+static uint64_t of_one_wave(double bytes) { return (uint64_t)(bytes / 2); }
+
+/* At the trough. */
+static void evaluate(const hak_wave_now_t *now) {
+  uint32_t made = hak_origins_made();
+  for (uint32_t i = HAK_ORIGIN_OTHERS; i < made; i++) begin_survey(i);
+  now->each(survey);
+  for (uint32_t i = first_place(); i < made; i++) learn(i);
+  make_plan();
+  double together = cost_together(), apart = cost_of_groups();
+  double best = hak_partition(plan.buckets, plan.cluster_of, &plan.clusters);
+  told.count++;
+  told.peak = (uint64_t)wave.peak;
+  told.trough = (uint64_t)wave.trough;
+  told.together = of_one_wave(together);
+  told.apart = of_one_wave(apart);
+  told.best = of_one_wave(best);
+  act(together, apart, best);
+}
+
+/* --- waves ----------------------------------------------------------------------------
+ */
+
+static void begin_rise(const hak_wave_now_t *now) {
+  wave.peak = wave.trough = wave.live;
+  wave.peak_clock = wave.trough_clock = now->clock;
+  wave.peaks++;
+}
+
+/* The fall from the peak stands out. */
+static bool is_wave(uint64_t mean) {
+  double fall = wave.peak - wave.trough;
+  return wave.trough <= wave.peak / 2 && fall >= FALL_LEAST &&
+         fall * fall >= 25 * (double)mean * wave.peak;
+}
+
+/* Load rises again, or has stayed for a while. */
+static bool is_over(const hak_wave_now_t *now) {
+  return wave.live > wave.trough * 9 / 8 + RISE_LEAST ||
+         (double)(now->clock - wave.trough_clock) > wave.peak / 4;
+}
+
+static void follow(const hak_wave_now_t *now) {
+  if (wave.live > wave.peak || wave.peaks == 0) {
+    begin_rise(now);
+  } else if (wave.live < wave.trough) {
+    wave.trough = wave.live;
+    wave.trough_clock = now->clock;
+  } else if (is_wave(now->mean) && is_over(now)) {
+    evaluate(now);
+    wave.begin_clock = wave.trough_clock;
+    begin_rise(now);
+  }
+}
+
+/* `sign` -1: the place has a block of the peak again, which was resized. */
+static void count_gone(const hak_wave_sample_t *sample, int sign) {
+  if (!is_of_wave(sample)) return;
+  hak_wave_place_t *place = place_at(sample->origin);
+  begin_counts(place);
+  if (sign < 0 && place->gone_samples == 0) return;
+  place->gone += sign * sample->bytes;
+  place->gone_blocks += sign * sample->blocks;
+  place->gone_samples += (uint32_t)sign;
+  if (place->gone < 0) place->gone = 0; /* it has grown */
+}
+
+void hak_wave_born_locked(const hak_wave_sample_t *sample, const hak_wave_now_t *now) {
+  hak_lock_assert_held(hak_origins_lock());
+  count_gone(sample, -1);
+  wave.samples++;
+  wave.live += sample->bytes;
+  follow(now);
+}
+
+void hak_wave_died_locked(const hak_wave_sample_t *sample, const hak_wave_now_t *now) {
+  hak_lock_assert_held(hak_origins_lock());
+  if (wave.samples == 0) return; /* its heap was not watched when it was born */
+  count_gone(sample, 1);
+  wave.samples--;
+  wave.live -= sample->bytes;
+  if (wave.samples == 0 || wave.live < 0) wave.live = 0; /* nothing is left of rounding */
+  follow(now);
+}
+
+hak_waves_t hak_waves_read(void) {
+  hak_lock_acquire(hak_origins_lock());
+  hak_waves_t copy = told;
+  hak_lock_release(hak_origins_lock());
+  return copy;
+}
+
+void hak_waves_stop(void) {
+  __builtin_memset(&wave, 0, sizeof wave);
+  told = (hak_waves_t){.count = 0};
+  idle = 0;
+  hak_store_relaxed(&watched, NULL);
+}

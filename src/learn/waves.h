@@ -1,0 +1,83 @@
+/* waves.h - which places leave blocks behind when load goes, and which are kept apart.
+ *
+ * Depends on: base, origin, partition.   Used by: sample, heap, api.
+ *
+ * The live bytes L of the places are known from samples, with a standard deviation of
+ * sqrt(N * L), N being the mean distance of samples. A wave is a rise of L to a peak P
+ * and a fall to a trough T that stands out from that:
+ *
+ *     T <= P / 2   and   P - T >= max(4 MiB, 5 * sqrt(N * P)).
+ *
+ * At the trough each place is asked which share of its samples that were born since the
+ * last trough and live at the peak is there still. What the last waves say of it counts
+ * half as much each; where one says clearly something else than those before it, they are
+ * forgotten. partition.h says which places should share slabs. They are led to groups
+ * that do, if as they lie now more than 2 MiB and a twentieth of P stays behind that
+ * would not, and if they differ by more than chance (chi squared of their shares); and
+ * all are led back to group 0 once groups have saved less than that in two waves running.
+ *
+ * Group 0 is the heap itself; what the others are, the folder heap knows. It is where
+ * most bytes are, so that what goes apart is little, and leaves few of the heap's holes
+ * unused. Blocks stay where they are; those that come after a place is led to a group lie
+ * there.
+ *
+ * Only samples count that lie in one heap, and are small enough to share slabs.
+ *
+ * Access: all is [lock] of origin.h, whose holder calls these, but for what is said.
+ */
+#ifndef HAK_LEARN_WAVES_H
+#define HAK_LEARN_WAVES_H
+
+#include "learn/origin.h"
+#include "learn/partition.h"
+
+/* Bytes; larger blocks have slabs, or more, to themselves. */
+#define HAK_WAVE_BLOCK_MOST ((size_t)57344)
+
+/* A sample, and what it stands for. */
+typedef struct hak_wave_sample {
+  uint32_t origin;
+  double bytes, blocks;
+  uint64_t clock; /* bytes that had been allocated when its life began */
+} hak_wave_sample_t;
+
+/* Calls `fn` for each sample that lives and counts here; given by sample.c, which has the
+ * table. */
+typedef void(hak_wave_sample_fn)(const hak_wave_sample_t *sample);
+typedef void(hak_wave_each_fn)(hak_wave_sample_fn *fn);
+
+typedef struct hak_wave_now {
+  uint64_t clock; /* bytes that were allocated so far */
+  uint64_t mean;  /* bytes; the mean distance of samples */
+  hak_wave_each_fn *each;
+} hak_wave_now_t;
+
+/* A sample began its life, or ended it. At the end of a wave: O(samples + places). */
+void hak_wave_born_locked(const hak_wave_sample_t *sample, const hak_wave_now_t *now);
+void hak_wave_died_locked(const hak_wave_sample_t *sample, const hak_wave_now_t *now);
+
+/* Samples of which heap count, by what sample.h has in `heap_id`; NULL at first. Any
+ * thread; no lock held. */
+void hak_waves_watch(const void *heap_id);
+const void *hak_waves_watched(void);
+
+/* What the last wave said of all places. */
+typedef struct hak_waves {
+  uint64_t count;        /* waves so far */
+  uint64_t moves;        /* of places between groups */
+  uint64_t peak, trough; /* bytes */
+  /* Bytes of slabs that stay after it, by the model of partition.h: if all places shared
+   * slabs; in the groups that they are led to; in the best ones. */
+  uint64_t together, apart, best;
+} hak_waves_t;
+/* Takes the lock. */
+hak_waves_t hak_waves_read(void);
+
+/* The share of a place's bytes of a peak that is there after it, 0 to 1; or less than 0:
+ * it is not known. */
+double hak_wave_share(const hak_wave_place_t *place);
+
+/* At shutdown. */
+void hak_waves_stop(void);
+
+#endif

@@ -1,0 +1,338 @@
+/* api_learn.c - waves of load whose places are named leave little behind, in a program
+ * that changes, with threads, forks, limits and failures; and nothing else changes. */
+#include "child.h"
+#include "os_fixture.h"
+#include "threads.h"
+
+#include <pthread.h>
+#include <string.h>
+
+#include "learn/sample.h"
+#include "learn/waves.h"
+
+enum {
+  MASS = 30000,   /* blocks that go at the end of a wave */
+  SHARE = 24,     /* one in so many more stays */
+  WAVES_STAY = 3, /* for so many waves */
+  KEPT = MASS / SHARE * WAVES_STAY,
+  MEAN = 16384, /* of the distance of samples, as waves are small */
+  USUAL_MEAN = 262144
+};
+
+/* What may be left, as a multiple of the 1.4 MB that live: much of it is slabs that are
+ * used in part. Where nothing is learned it is 10 and more. */
+#define LITTLE 4.0
+
+typedef struct load {
+  test_rng_t rng;
+  void *mass[MASS], *kept[KEPT];
+  size_t sizes[KEPT], live; /* bytes of blocks kept */
+  size_t at;
+} load_t;
+
+static load_t g_load;
+HAK_SITE(connection);
+HAK_SITE(table);
+HAK_SITE(temporary);
+
+static void *get(size_t size, hak_site_t *site) {
+  void *block = hak_alloc_at(size, site);
+  if (block != NULL) memset(block, 1, size);
+  return block;
+}
+
+static size_t any_size(load_t *load) { return 48 + (size_t)test_below(&load->rng, 650); }
+
+static void keep(load_t *load, hak_site_t *site) {
+  size_t *size = &load->sizes[load->at];
+  hak_free_sized(load->kept[load->at], *size);
+  load->live -= *size;
+  *size = any_size(load);
+  load->kept[load->at] = get(*size, site);
+  if (load->kept[load->at] == NULL) *size = 0;
+  load->live += *size;
+  load->at = (load->at + 1) % KEPT;
+}
+
+/* A wave: `goes` allocates what is gone after it, `stays` what is there for three. */
+static void wave(load_t *load, hak_site_t *goes, hak_site_t *stays) {
+  for (size_t i = 0; i < MASS; i++) {
+    load->mass[i] = get(any_size(load), goes);
+    if (i % SHARE == 0) keep(load, stays);
+    hak_free(get(64 + (size_t)test_below(&load->rng, 800), &temporary));
+  }
+  for (size_t i = MASS; i-- > 1;) { /* in another order than they came */
+    size_t j = (size_t)test_below(&load->rng, i + 1);
+    void *block = load->mass[i];
+    load->mass[i] = load->mass[j];
+    load->mass[j] = block;
+  }
+  for (size_t i = 0; i < MASS; i++) hak_free(load->mass[i]);
+  for (int i = 0; i < 20000; i++) hak_free(hak_alloc_at(500, &temporary));
+}
+
+static void waves(load_t *load, int count) {
+  for (int i = 0; i < count; i++) wave(load, &connection, &table);
+}
+
+/* Memory of the default heap in the calm, as a multiple of what lives. */
+static double rest(const load_t *load) {
+  (void)hak_collect(NULL, SIZE_MAX, HAK_COLLECT_ALL);
+  hak_stats_t stats = test_heap_stats(hak_heap_default());
+  return (double)(stats.committed_bytes - stats.hole_bytes) / (double)load->live;
+}
+
+static void begin_load(load_t *load) {
+  memset(load, 0, sizeof *load);
+  load->rng = test_rng(1, 2);
+}
+static void end_load(load_t *load) {
+  for (size_t i = 0; i < KEPT; i++) hak_free(load->kept[i]);
+}
+
+static int begin(void **state, int learn) {
+  (void)state;
+  test_over_os(0);
+  CHECK_EQ(hak_option_set(HAK_OPTION_SAMPLE_BYTES, MEAN), 0);
+  CHECK_EQ(hak_option_set(HAK_OPTION_LEARN, learn), 0);
+  begin_load(&g_load);
+  return 0;
+}
+static int start(void **state) { return begin(state, 1); }
+static int start_off(void **state) { return begin(state, 0); }
+static int end(void **state) {
+  (void)state;
+  end_load(&g_load);
+  CHECK_EQ(hak_check(NULL), 0);
+  CHECK(hak_samples_are_valid());
+  CHECK_EQ(hak_option_set(HAK_OPTION_SAMPLE_BYTES, USUAL_MEAN), 0);
+  CHECK_EQ(hak_option_set(HAK_OPTION_LEARN, 0), 0);
+  test_over_os_end();
+  return 0;
+}
+
+static bool is_apart(const hak_site_t *site) {
+  return hak_load_relaxed(&hak_origin_groups[hak_origin_of(site)]) != 0;
+}
+
+static void waves__leave_little_once_those_from_before_are_gone(void **state) {
+  (void)state;
+  for (int i = 0; i < 6; i++) {
+    wave(&g_load, &connection, &table);
+    double ratio = rest(&g_load);
+    CHECK_MSG(i < WAVES_STAY || ratio <= LITTLE, "%.2f after wave %d", ratio, i);
+  }
+  CHECK(is_apart(&table) && !is_apart(&connection) && !is_apart(&temporary));
+}
+
+static void waves__leave_much_where_the_learner_only_watches(void **state) {
+  (void)state;
+  waves(&g_load, WAVES_STAY + 1);
+  double ratio = rest(&g_load);
+  CHECK_MSG(ratio > 2 * LITTLE, "%.2f", ratio);
+  hak_waves_t told = hak_waves_read();
+  CHECK(told.count >= WAVES_STAY && told.moves == 0);
+  CHECK(!is_apart(&table) && !is_apart(&connection));
+  /* It says what would be saved. */
+  CHECK_EQ(told.apart, told.together);
+  CHECK(told.best < told.together / 3);
+}
+
+static void place__that_changes_is_learned_anew_in_three_waves(void **state) {
+  (void)state;
+  waves(&g_load, 4);
+  CHECK(is_apart(&table) != is_apart(&connection));
+  for (int i = 0; i < 3; i++) wave(&g_load, &table, &connection);
+  CHECK(is_apart(&table) != is_apart(&connection));
+  double ratio = rest(&g_load);
+  CHECK_MSG(ratio <= LITTLE, "%.2f", ratio);
+}
+
+/* Which blocks stay is a matter of chance: nothing is moved, and nothing costs memory. */
+static uint64_t peak_of_chance(int learn) {
+  static hak_site_t sites[4] = {{"a.c", 1, NULL, {0}},
+                                {"a.c", 2, NULL, {0}},
+                                {"a.c", 3, NULL, {0}},
+                                {"a.c", 4, NULL, {0}}};
+  begin(NULL, learn);
+  load_t *load = &g_load;
+  for (int w = 0; w < 5; w++) {
+    for (size_t i = 0; i < MASS; i++) {
+      if (load->mass[i] == NULL) load->mass[i] = get(any_size(load), &sites[i % 4]);
+    }
+    for (size_t i = 0; i < MASS; i++) {
+      if (test_below(&load->rng, 5) == 0) continue;
+      hak_free(load->mass[i]);
+      load->mass[i] = NULL;
+    }
+    for (int i = 0; i < 20000; i++) hak_free(hak_alloc_at(500, &temporary));
+  }
+  CHECK(hak_waves_read().count >= 3);
+  CHECK_EQ(hak_waves_read().moves, 0);
+  for (size_t i = 0; i < MASS; i++) hak_free(load->mass[i]);
+  uint64_t peak = test_heap_stats(hak_heap_default()).peak_committed_bytes;
+  end(NULL);
+  return peak;
+}
+
+static void chance__moves_nothing_and_costs_nothing(void **state) {
+  (void)state;
+  CHECK_EQ(peak_of_chance(1), peak_of_chance(0));
+}
+
+static bool count_visited(const hak_block_t *block, void *ctx) {
+  (void)block;
+  ++*(size_t *)ctx;
+  return true;
+}
+
+static void groups__are_the_default_heap_to_the_program(void **state) {
+  (void)state;
+  waves(&g_load, 4);
+  CHECK(is_apart(&table));
+  size_t visited = 0;
+  CHECK_EQ(hak_heap_visit(NULL, count_visited, &visited, 0), 0);
+  CHECK_EQ(visited, KEPT);
+  CHECK_EQ(test_live_blocks(), KEPT);
+  CHECK_EQ(test_heap_stats(hak_heap_default()).live_blocks, KEPT);
+  CHECK_EQ(hak_check(hak_heap_default()), 0);
+  for (size_t i = 0; i < KEPT; i++) {
+    CHECK(hak_heap_of(g_load.kept[i]) == hak_heap_default());
+    g_load.kept[i] = hak_realloc(g_load.kept[i], 2 * g_load.sizes[i]);
+    CHECK(((char *)g_load.kept[i])[g_load.sizes[i] - 1] == 1);
+    g_load.sizes[i] *= 2;
+    CHECK(hak_heap_of(g_load.kept[i]) == hak_heap_default());
+  }
+  CHECK_EQ(test_live_blocks(), KEPT);
+}
+
+/* In all ways that a block is asked for by its place. */
+static void blocks__that_lie_apart_are_what_was_asked_for(void **state) {
+  (void)state;
+  waves(&g_load, 4);
+  CHECK(is_apart(&table));
+  unsigned char *zero = hak_calloc_at(10, 100, &table);
+  CHECK(zero != NULL && test_is_zero(zero, 1000));
+  for (size_t alignment = 16; alignment <= 65536; alignment *= 8) {
+    void *block = hak_allocx(NULL, 333, alignment, 0, &table);
+    CHECK(block != NULL && (uintptr_t)block % alignment == 0);
+    hak_free_aligned_sized(block, alignment, 333);
+  }
+  size_t sizes[] = {0, 1, 1024, 1025, 57344, 57345, 1 << 20, 5 << 20};
+  for (size_t i = 0; i < TEST_COUNT(sizes); i++) {
+    char *block = hak_alloc_at(sizes[i], &table);
+    CHECK(block != NULL && hak_usable_size(block) >= sizes[i]);
+    CHECK(hak_heap_of(block) == hak_heap_default());
+    block = hak_realloc_at(block, sizes[i] + 3000, &table);
+    CHECK(block != NULL);
+    memset(block, 2, sizes[i] + 3000);
+    CHECK_EQ(hak_check(NULL), 0);
+    hak_free(block);
+  }
+  hak_free(zero);
+}
+
+static hak_waves_t sequence(void) {
+  start(NULL);
+  waves(&g_load, 2);
+  hak_waves_t told = hak_waves_read();
+  end(NULL);
+  return told;
+}
+
+static void waves__are_the_same_after_the_same_calls(void **state) {
+  (void)state;
+  hak_waves_t first = sequence(), second = sequence();
+  CHECK(first.count >= 1 && first.moves >= 1);
+  CHECK_EQ(memcmp(&first, &second, sizeof first), 0);
+}
+
+static void limit__of_the_default_heap_holds(void **state) {
+  (void)state;
+  waves(&g_load, 4);
+  CHECK(is_apart(&table));
+  (void)hak_collect(NULL, SIZE_MAX, HAK_COLLECT_ALL);
+  uint64_t limit = test_heap_stats(hak_heap_default()).committed_bytes + 4 * MIB;
+  CHECK_EQ(hak_heap_set_limits(NULL, 0, limit), 0);
+  for (int i = 0; i < 2; i++) {
+    wave(&g_load, &connection, &table); /* many of its calls fail */
+    uint64_t bytes = test_heap_stats(hak_heap_default()).committed_bytes;
+    CHECK_MSG(bytes <= limit, "%llu", (unsigned long long)bytes);
+  }
+  CHECK_EQ(hak_check(NULL), 0);
+  CHECK_EQ(hak_heap_set_limits(NULL, 0, 0), 0);
+  waves(&g_load, 4);
+  CHECK(rest(&g_load) <= LITTLE);
+}
+
+static load_t g_loads[2];
+static void *load_thread(void *argument) {
+  load_t *load = argument;
+  begin_load(load);
+  waves(load, 3);
+  return NULL;
+}
+
+static void threads__share_what_is_learned(void **state) {
+  (void)state;
+  pthread_t threads[2];
+  for (int i = 0; i < 2; i++) {
+    CHECK_EQ(pthread_create(&threads[i], NULL, load_thread, &g_loads[i]), 0);
+  }
+  for (int i = 0; i < 2; i++) CHECK_EQ(pthread_join(threads[i], NULL), 0);
+  CHECK_EQ(hak_check(NULL), 0);
+  end_load(&g_loads[0]); /* on a thread that allocated none of them */
+  end_load(&g_loads[1]);
+  CHECK_EQ(test_live_blocks(), 0);
+}
+
+static int child(void *ctx) {
+  (void)ctx;
+  wave(&g_load, &connection, &table);
+  CHECK(rest(&g_load) <= LITTLE);
+  CHECK_EQ(hak_check(NULL), 0);
+  return 0;
+}
+
+static void fork__goes_on_with_what_was_learned(void **state) {
+  (void)state;
+  waves(&g_load, 4);
+  test_child_must_succeed(child, NULL, 60);
+  waves(&g_load, 1);
+  CHECK(rest(&g_load) <= LITTLE);
+}
+
+static void failures__leave_places_where_they_are(void **state) {
+  (void)state;
+  test_os_fail(&g_os, TEST_FAIL_RANDOM, TEST_OS_ALL_KINDS, 20);
+  waves(&g_load, 3);
+  test_os_fail(&g_os, TEST_FAIL_NONE, 0, 0);
+  CHECK_EQ(hak_check(NULL), 0);
+}
+
+static void shutdown__forgets_what_was_learned(void **state) {
+  (void)state;
+  waves(&g_load, 2);
+  CHECK(is_apart(&table));
+  end_load(&g_load);
+  test_over_os_end();
+  test_over_os(0);
+  begin_load(&g_load);
+  hak_free(get(100, &table));
+  CHECK(!is_apart(&table));
+  CHECK_EQ(hak_waves_read().count, 0);
+}
+
+#define L(function) cmocka_unit_test_setup_teardown(function, start, end)
+
+TEST_MAIN_FRESH(
+    L(waves__leave_little_once_those_from_before_are_gone),
+    cmocka_unit_test_setup_teardown(waves__leave_much_where_the_learner_only_watches,
+                                    start_off, end),
+    L(place__that_changes_is_learned_anew_in_three_waves),
+    T(chance__moves_nothing_and_costs_nothing),
+    L(groups__are_the_default_heap_to_the_program),
+    L(blocks__that_lie_apart_are_what_was_asked_for),
+    T(waves__are_the_same_after_the_same_calls), L(limit__of_the_default_heap_holds),
+    L(threads__share_what_is_learned), L(fork__goes_on_with_what_was_learned),
+    L(failures__leave_places_where_they_are), L(shutdown__forgets_what_was_learned))

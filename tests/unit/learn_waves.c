@@ -1,0 +1,252 @@
+/* learn_waves.c - what waves of load say of places, with samples that nothing was
+ * allocated for. */
+#include "support.h"
+
+#include <string.h>
+
+#include "learn/sample.h"
+#include "learn/waves.h"
+#include "pages/meta.h"
+
+enum {
+  MEAN = 65536, /* bytes that each sample stands for */
+  SIZE = 256,
+  PLACES = 8,
+  MOST = 400 /* samples at a time */
+};
+
+static char heap, other_heap; /* their addresses are ids */
+static char memory[4 * MOST * 16];
+static hak_site_t sites[PLACES];
+
+/* Samples that live, with their places; those that stay move to `kept`. */
+static struct {
+  int live[MOST], place[MOST], count;
+  int kept[3 * MOST], kept_count;
+  bool used[4 * MOST];
+} model;
+
+static uint32_t origin_of(int place) {
+  hak_site_t *site = &sites[place];
+  if (site->file == NULL) *site = (hak_site_t){"waves.c", 10 + (uint32_t)place, "", {0}};
+  return hak_origin_make(hak_os_default(), site);
+}
+static uint32_t group_of(int place) {
+  return hak_load_relaxed(&hak_origin_groups[origin_of(place)]);
+}
+
+static int add(int place, const void *id) {
+  int block = 0;
+  while (model.used[block]) block++;
+  model.used[block] = true;
+  CHECK(hak_sample_add(origin_of(place), &memory[block * 16], SIZE, MEAN, id));
+  return block;
+}
+static void drop(int block) {
+  CHECK(hak_sample_remove(&memory[block * 16]));
+  model.used[block] = false;
+}
+
+static void add_many(int place, int count) {
+  for (int i = 0; i < count; i++) {
+    model.place[model.count] = place;
+    model.live[model.count++] = add(place, &heap);
+  }
+}
+
+/* The calm after a wave: blocks that come and go. */
+static void calm(int place) {
+  for (int i = 0; i < MOST / 3; i++) drop(add(place, &heap));
+}
+
+/* Ends a wave: of each place the share stays, in thousandths; a calm follows. */
+static void fall(test_rng_t *rng, const int *stays, int calm_place) {
+  for (int i = 0; i < model.count; i++) {
+    if (test_below(rng, 1000) < (uint64_t)stays[model.place[i]]) {
+      model.kept[model.kept_count++] = model.live[i];
+    } else {
+      drop(model.live[i]);
+    }
+  }
+  model.count = 0;
+  calm(calm_place);
+}
+/* What stayed of earlier waves is gone. */
+static void drop_kept(void) {
+  for (int i = 0; i < model.kept_count; i++) drop(model.kept[i]);
+  model.kept_count = 0;
+}
+
+/* 300 samples of place 0, 15 of place 1, of which all or nothing stays. */
+static void wave(test_rng_t *rng, int stays_0, int stays_1) {
+  const int stays[PLACES] = {stays_0, stays_1};
+  drop_kept();
+  for (int i = 0; i < 15; i++) {
+    add_many(0, stays_0 < stays_1 ? 20 : 1);
+    add_many(1, stays_0 < stays_1 ? 1 : 20);
+  }
+  fall(rng, stays, 2);
+}
+
+static int setup(void **state) {
+  (void)state;
+  memset(&model, 0, sizeof model);
+  CHECK_EQ(hak_option_set(HAK_OPTION_LEARN, 1), 0);
+  CHECK(hak_samples_prepare(hak_os_default()));
+  hak_waves_watch(&heap);
+  return 0;
+}
+static int teardown(void **state) {
+  (void)state;
+  CHECK_EQ(hak_option_set(HAK_OPTION_LEARN, 0), 0);
+  hak_samples_stop();
+  hak_origins_stop();
+  hak_meta_stop();
+  return 0;
+}
+
+static void place__of_which_all_stays_is_set_apart(void **state) {
+  (void)state;
+  test_rng_t rng = test_rng(1, 1);
+  wave(&rng, 0, 1000);
+  hak_waves_t told = hak_waves_read();
+  CHECK_EQ(told.count, 1);
+  CHECK_EQ(told.moves, 1);
+  CHECK(group_of(0) == 0 && group_of(1) != 0 && group_of(2) == 0);
+  CHECK(hak_wave_share(&hak_origin_at(origin_of(0))->wave) == 0);
+  CHECK(hak_wave_share(&hak_origin_at(origin_of(1))->wave) == 1);
+  CHECK(told.peak == 315 * MEAN + told.peak % MEAN);
+  CHECK(told.together > 4 * told.best && told.apart == told.together);
+  for (int i = 0; i < 3; i++) wave(&rng, 0, 1000);
+  told = hak_waves_read();
+  CHECK_EQ(told.moves, 1);
+  CHECK_EQ(told.apart, told.best);
+}
+
+static void places__that_change_are_apart_again_in_three_waves(void **state) {
+  (void)state;
+  test_rng_t rng = test_rng(1, 2);
+  for (int i = 0; i < 5; i++) wave(&rng, 0, 1000);
+  for (int i = 0; i < 3; i++) wave(&rng, 1000, 0);
+  CHECK(group_of(0) != group_of(1));
+  hak_waves_t told = hak_waves_read();
+  CHECK(told.apart < told.together / 4);
+}
+
+/* They stay apart, whichever of them it is whose blocks stay. */
+static void places__that_take_turns_do_not_move_with_each(void **state) {
+  (void)state;
+  test_rng_t rng = test_rng(1, 3);
+  for (int i = 0; i < 12; i++) {
+    wave(&rng, i % 2 == 0 ? 0 : 1000, i % 2 == 0 ? 1000 : 0);
+  }
+  CHECK(hak_waves_read().count >= 10);
+  CHECK(group_of(0) != group_of(1));
+  CHECK_MSG(hak_waves_read().moves <= 3, "%d moves", (int)hak_waves_read().moves);
+}
+
+static void group__that_is_of_no_use_is_given_up(void **state) {
+  (void)state;
+  test_rng_t rng = test_rng(1, 4);
+  wave(&rng, 0, 1000);
+  CHECK(group_of(1) != 0);
+  for (int i = 0; i < 6; i++) wave(&rng, 0, 0);
+  CHECK_EQ(group_of(1), 0);
+  CHECK_EQ(hak_waves_read().moves, 2);
+}
+
+static void learner__that_only_watches_moves_nothing(void **state) {
+  (void)state;
+  test_rng_t rng = test_rng(1, 5);
+  CHECK_EQ(hak_option_set(HAK_OPTION_LEARN, 0), 0);
+  for (int i = 0; i < 3; i++) wave(&rng, 0, 1000);
+  hak_waves_t told = hak_waves_read();
+  CHECK(told.count == 3 && told.moves == 0 && told.best < told.together / 4);
+  CHECK_EQ(hak_option_set(HAK_OPTION_LEARN, 1), 0);
+  wave(&rng, 0, 1000);
+  CHECK(group_of(1) != 0);
+  /* It is switched off: from the next wave on all lies together again. */
+  CHECK_EQ(hak_option_set(HAK_OPTION_LEARN, 0), 0);
+  wave(&rng, 0, 1000);
+  CHECK_EQ(group_of(1), 0);
+}
+
+/* Programs in which the place says nothing of what becomes of a block: of how many are
+ * places moved? */
+static void chance__is_seldom_taken_for_a_reason(void **state) {
+  (void)state;
+  enum {
+    PROGRAMS = 200,
+    WAVES = 6
+  };
+  int deceived = 0;
+  for (int p = 0; p < PROGRAMS; p++) {
+    test_rng_t rng = test_rng(2, (uint64_t)p);
+    setup(NULL);
+    int stays[PLACES], share = (int)test_below(&rng, 400),
+                       places = 2 + (int)test_below(&rng, 6);
+    for (int i = 0; i < PLACES; i++) stays[i] = share;
+    for (int w = 0; w < WAVES; w++) {
+      drop_kept();
+      int count = 150 + (int)test_below(&rng, 200);
+      for (int i = 0; i < count; i++)
+        add_many((int)test_below(&rng, (uint64_t)places), 1);
+      fall(&rng, stays, 7);
+    }
+    CHECK(hak_waves_read().count >= WAVES / 2);
+    deceived += hak_waves_read().moves > 0;
+    teardown(NULL);
+  }
+  CHECK_MSG(deceived <= PROGRAMS / 100, "%d of %d", deceived, PROGRAMS);
+}
+
+static void samples__of_other_heaps_are_not_looked_at(void **state) {
+  (void)state;
+  int blocks[200];
+  for (int i = 0; i < 200; i++) blocks[i] = add(0, &other_heap);
+  for (int i = 0; i < 200; i++) drop(blocks[i]);
+  calm(2);
+  CHECK_EQ(hak_waves_read().count, 0);
+}
+
+static void fall__of_little_is_no_wave(void **state) {
+  (void)state;
+  const int stays[PLACES] = {0, 1000};
+  test_rng_t rng = test_rng(1, 6);
+  add_many(0, 55);
+  add_many(1, 5);
+  fall(&rng, stays, 2);
+  CHECK_EQ(hak_waves_read().count, 0);
+}
+
+/* They are taken out of the table and put back. */
+static void samples__that_are_resized_are_what_they_were(void **state) {
+  (void)state;
+  test_rng_t rng = test_rng(1, 7);
+  for (int w = 0; w < 3; w++) {
+    const int stays[PLACES] = {0, 1000};
+    drop_kept();
+    add_many(0, 300);
+    add_many(1, 15);
+    for (int i = 0; i < model.count; i++) {
+      hak_sample_t sample;
+      CHECK(hak_sample_take(&memory[model.live[i] * 16], &sample));
+      sample.size += 16;
+      hak_sample_put(&sample);
+    }
+    fall(&rng, stays, 2);
+  }
+  CHECK(group_of(0) == 0 && group_of(1) != 0);
+  CHECK(hak_samples_are_valid());
+}
+
+#define W(function) cmocka_unit_test_setup_teardown(function, setup, teardown)
+
+TEST_MAIN(W(place__of_which_all_stays_is_set_apart),
+          W(places__that_change_are_apart_again_in_three_waves),
+          W(places__that_take_turns_do_not_move_with_each),
+          W(group__that_is_of_no_use_is_given_up),
+          W(learner__that_only_watches_moves_nothing),
+          T(chance__is_seldom_taken_for_a_reason),
+          W(samples__of_other_heaps_are_not_looked_at), W(fall__of_little_is_no_wave),
+          W(samples__that_are_resized_are_what_they_were))

@@ -45,3 +45,6 @@ endif()
 configure_file(cmake/hakmem.pc.in hakmem.pc @ONLY)
 install(FILES "${CMAKE_CURRENT_BINARY_DIR}/hakmem.pc"
         DESTINATION "${CMAKE_INSTALL_LIBDIR}/pkgconfig")
+
+# Manual pages, where the target hakmem_man has made them.
+install(DIRECTORY "${PROJECT_BINARY_DIR}/man/" DESTINATION "${CMAKE_INSTALL_MANDIR}" OPTIONAL)

@@ -119,8 +119,8 @@ void hak_free(void *ptr) HAK_ATTR_FREES(1);
  * hak_usable_size() is accepted; a larger one is misuse. */
 void hak_free_sized(void *ptr, size_t size) HAK_ATTR_FREES(1);
 
-/* The same for callers that know the alignment too; the address has to be a multiple of
- * it. */
+/* hak_free_sized() for callers that know the alignment too; the address has to be a
+ * multiple of it. */
 void hak_free_aligned_sized(void *ptr, size_t alignment, size_t size) HAK_ATTR_FREES(1);
 
 /* hak_free(), and returns what hak_usable_size() said of the block; 0 for NULL. */
@@ -243,13 +243,14 @@ void *hak_reallocx(hak_heap_t *heap, void *ptr, size_t size, size_t alignment,
                    unsigned flags, hak_site_t *site)
     HAK_ATTR_ALLOC_SIZE(3) HAK_ATTR_RESULT HAK_ATTR_ALIGN(4);
 
-/* As the functions without _at, for the place that `site` is the record of; NULL does
- * what the function without does. hak_alloc_at(n, HAK_CALLSITE()) names the place of the
- * call; a wrapper takes a record from its caller and passes it on. Where <hakmem/sites.h>
- * is included the functions without _at name their places by themselves. A block that is
- * resized where it lies stays its old place's; one that is made, or moves, is the new
- * one's. With HAK_OPTION_LEARN blocks of the default heap may lie apart by their places;
- * they are the default heap's all the same. */
+/* hak_alloc() for the place that `site` is the record of; NULL does what hak_alloc()
+ * does. The other functions with _at are the same for theirs. hak_alloc_at(n,
+ * HAK_CALLSITE()) names the place of the call; a wrapper takes a record from its caller
+ * and passes it on. Where <hakmem/sites.h> is included the functions without _at name
+ * their places by themselves. A block that is resized where it lies stays its old
+ * place's; one that is made, or moves, is the new one's. With HAK_OPTION_LEARN blocks of
+ * the default heap may lie apart by their places; they are the default heap's all the
+ * same. */
 void *hak_alloc_at(size_t size, hak_site_t *site) HAK_ATTR_ALLOC_SIZE(1) HAK_ATTR_NEW;
 /* hak_calloc() for the place of `site`, as hak_alloc_at(). */
 void *hak_calloc_at(size_t count, size_t size, hak_site_t *site)
@@ -454,7 +455,7 @@ void *hak_heap_alloc(hak_heap_t *heap, size_t size)
 /* hak_calloc() in a heap. */
 void *hak_heap_calloc(hak_heap_t *heap, size_t count, size_t size)
     HAK_ATTR_ALLOC_SIZE(2, 3) HAK_ATTR_RESULT;
-/* hak_realloc(); `heap` is used only where `ptr` is NULL, as a block stays in its
+/* hak_realloc() in a heap, which is used only where `ptr` is NULL: a block stays in its
  * heap. */
 void *hak_heap_realloc(hak_heap_t *heap, void *ptr, size_t size)
     HAK_ATTR_ALLOC_SIZE(3) HAK_ATTR_RESULT;
@@ -462,7 +463,7 @@ void *hak_heap_realloc(hak_heap_t *heap, void *ptr, size_t size)
 void *hak_heap_aligned_alloc(hak_heap_t *heap, size_t alignment, size_t size)
     HAK_ATTR_ALLOC_SIZE(3) HAK_ATTR_RESULT HAK_ATTR_ALIGN(2);
 
-/* The same for the place that `site` is the record of; see hak_alloc_at. */
+/* hak_heap_alloc() for the place of `site`, as hak_alloc_at(). */
 void *hak_heap_alloc_at(hak_heap_t *heap, size_t size, hak_site_t *site)
     HAK_ATTR_ALLOC_SIZE(2) HAK_ATTR_RESULT;
 /* hak_heap_calloc() for the place of `site`, as hak_alloc_at(). */
@@ -578,8 +579,8 @@ typedef struct hak_error_info {
  * on without the block in question. The handler may not allocate from hakmem. */
 typedef void(hak_error_fn)(const hak_error_info_t *info, void *ctx);
 
-/* NULL restores the default: one line on stderr, then abort() for all but
- * HAK_ERROR_BAD_OPTION and HAK_ERROR_LEAK. */
+/* Has `fn` called, with `ctx`, for each report. NULL restores the default: one line on
+ * stderr, then abort() for all but HAK_ERROR_BAD_OPTION and HAK_ERROR_LEAK. */
 void hak_set_error_handler(hak_error_fn *fn, void *ctx);
 
 /* A handler that ignores every report, for programs that choose to. */
@@ -685,10 +686,10 @@ typedef enum hak_option {
   HAK_OPTION_TRANSFER_SLOTS = HAK_OPTION_TRANSFER_MAGAZINES
 } hak_option_t;
 
-/* Options are numbers that slow paths read; each can be set at any time and
- * acts from then on. hak_option_set gives EINVAL for an unknown option and ERANGE
- * for a value out of range, and then changes nothing. hak_option_get gives 0 for an
- * unknown option. */
+/* Sets an option. Options are numbers that slow paths read; each can be set at any time
+ * and acts from then on. hak_option_set gives EINVAL for an unknown option and ERANGE for
+ * a value out of range, and then changes nothing. hak_option_get gives 0 for an unknown
+ * option. */
 int hak_option_set(hak_option_t option, int64_t value);
 /* The value of an option; 0 for an unknown one. */
 int64_t hak_option_get(hak_option_t option);

@@ -37,16 +37,17 @@
 
 /* Defines these static functions, of which a program may use as many as it needs:
  *
- *     PREFIX_malloc(size)                        a block, contents undefined
- *     PREFIX_calloc(count, size)                 a block that is all zero
- *     PREFIX_realloc(ptr, size)                  as hak_heap_realloc
- *     PREFIX_realloc_sized(ptr, old, size)       the same; the old size is not needed
- *     PREFIX_reallocarray(ptr, count, size)      the same; ENOMEM if the product
- * overflows PREFIX_free(ptr)                           as hak_free PREFIX_free_sized(ptr,
- * size)               as hak_free_sized: a wrong size is misuse PREFIX_strdup(s),
- * PREFIX_strndup(s, n)     copies of strings PREFIX_aligned_alloc(alignment, size) as
- * hak_heap_aligned_alloc PREFIX_posix_memalign(out, alignment, size)   0, EINVAL or
- * ENOMEM; as POSIX says PREFIX_usable_size(ptr)                    as hak_usable_size
+ *     PREFIX_malloc(size)                     a block, contents undefined
+ *     PREFIX_calloc(count, size)              a block that is all zero
+ *     PREFIX_realloc(ptr, size)               as hak_heap_realloc
+ *     PREFIX_realloc_sized(ptr, old, size)    the same; the old size is not needed
+ *     PREFIX_reallocarray(ptr, count, size)   the same; ENOMEM for too large a product
+ *     PREFIX_free(ptr)                        as hak_free
+ *     PREFIX_free_sized(ptr, size)            as hak_free_sized: a wrong size is misuse
+ *     PREFIX_strdup(s), PREFIX_strndup(s, n)  copies of strings
+ *     PREFIX_aligned_alloc(alignment, size)   as hak_heap_aligned_alloc
+ *     PREFIX_posix_memalign(out, alignment, size)  0, EINVAL or ENOMEM; as POSIX says
+ *     PREFIX_usable_size(ptr)                 as hak_usable_size
  *
  * `heap` is an expression of type hak_heap_t * that each allocating call evaluates anew:
  * a variable, a function of the program's, or hak_heap_current() for hooks that follow
@@ -112,21 +113,27 @@
   HAK_HOOKS_END
 
 /* For libraries that pass a pointer of the program's to each hook: the heap is that
- * pointer, NULL for the default heap. hak_hook_resize is all in one, as Lua has it: a
- * size of 0 frees and gives NULL, `old_size` is not needed. */
+ * pointer, NULL for the default heap. */
+
+/* hak_heap_alloc() as a hook: `heap` is the pointer that the library passes. */
 HAK_HOOK void *hak_hook_alloc(void *heap, size_t size) {
   return hak_heap_alloc((hak_heap_t *)heap, size);
 }
+/* hak_heap_calloc() as a hook. */
 HAK_HOOK void *hak_hook_calloc(void *heap, size_t count, size_t size) {
   return hak_heap_calloc((hak_heap_t *)heap, count, size);
 }
+/* hak_heap_realloc() as a hook; a size of 0 keeps the block. */
 HAK_HOOK void *hak_hook_realloc(void *heap, void *ptr, size_t size) {
   return hak_heap_realloc((hak_heap_t *)heap, ptr, size);
 }
+/* hak_free() as a hook. */
 HAK_HOOK void hak_hook_free(void *heap, void *ptr) {
   (void)heap;
   hak_free(ptr);
 }
+/* All in one, as Lua has it: a size of 0 frees and gives NULL, anything else is
+ * hak_heap_realloc(); `old_size` is not needed. */
 HAK_HOOK void *hak_hook_resize(void *heap, void *ptr, size_t old_size, size_t size) {
   (void)old_size;
   if (size != 0) return hak_heap_realloc((hak_heap_t *)heap, ptr, size);

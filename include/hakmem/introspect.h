@@ -77,14 +77,14 @@ typedef struct hak_stats {
 /* A record for hak_stats_get() to fill. */
 #define HAK_STATS_INIT HAK_STRUCT_INIT(hak_stats_t)
 
-/* Set out->struct_size first. `heap` NULL means the whole process. For a heap the
- * figures include the heaps below it; committed_bytes is what the heap is charged, and
- * peak_committed_bytes the most that it has been since the heap was made; what is not
- * counted by heap (threads, events, calls to the hooks, metadata, states of free slabs)
- * is 0. Waits for no lock; usable in a crash handler. Cost grows with the number of
- * SuperSlabs; of the process, with that of large blocks too, of which the system is asked
- * what is resident (about 1 us for each, 2 ms for each resident GiB). EINVAL for no heap
- * or a record that is too short. */
+/* Fills *out with figures; set out->struct_size first. `heap` NULL means the whole
+ * process. For a heap the figures include the heaps below it; committed_bytes is what the
+ * heap is charged, and peak_committed_bytes the most that it has been since the heap was
+ * made; what is not counted by heap (threads, events, calls to the hooks, metadata,
+ * states of free slabs) is 0. Waits for no lock; usable in a crash handler. Cost grows
+ * with the number of SuperSlabs; of the process, with that of large blocks too, of which
+ * the system is asked what is resident (about 1 us for each, 2 ms for each resident GiB).
+ * EINVAL for no heap or a record that is too short. */
 int hak_stats_get(hak_heap_t *heap, hak_stats_t *out);
 
 /* What one size class has. Blocks over 1 MiB are in none: hak_stats_get has them in
@@ -252,7 +252,8 @@ typedef enum hak_event {
 typedef void(hak_event_fn)(hak_event_t event, const void *address, size_t size,
                            void *ctx);
 
-/* NULL unsets the hook; without a hook each slow path costs one load more. */
+/* Has `fn` called, with `ctx`, for each event. NULL unsets the hook; without a hook each
+ * slow path costs one load more. */
 void hak_set_event_hook(hak_event_fn *fn, void *ctx);
 
 #ifdef __cplusplus

@@ -672,6 +672,14 @@ int hak_maintenance_start(unsigned period_ms);
 /* Ends the thread of hak_maintenance_start() and returns after its end. */
 int hak_maintenance_stop(void);
 
+/* Values of HAK_OPTION_BACKEND, see docs/SANITIZERS.md: blocks are malloc's where a
+ * sanitizer or valgrind watches those. */
+#define HAK_BACKEND_AUTO 0
+/* Blocks are the library's own. */
+#define HAK_BACKEND_NATIVE 1
+/* Blocks are malloc's. */
+#define HAK_BACKEND_MALLOC 2
+
 /* The options, one HAK_OPTION_* each, in the order of options.def, which says what
  * each does; docs/OPTIONS.md has them as a table. */
 typedef enum hak_option {

@@ -6,6 +6,7 @@
  *       the OS
  *     -> nothing: give back what this thread cached, drain, once more; NULL
  *   alloc_slow, for a large block -> hak_api_large -> pool/large.c
+ *   alloc_slow, where blocks are malloc's -> malloced.c: every bin is empty
  *
  * hak_free and its like are in free.c.
  */
@@ -211,8 +212,8 @@ void *hak_api_alloc(hak_heap_t *heap, size_t size, size_t alignment, unsigned fl
   bool zero = (flags & HAK_ZERO) != 0, no_grow = (flags & HAK_NO_GROW) != 0;
   bool no_cache = (flags & HAK_NO_CACHE) != 0;
   if (HAK_UNLIKELY(size > PTRDIFF_MAX)) return hak_fail(ENOMEM);
-  if (heap != NULL && !hak_kind_has_slabs(heap)) {
-    return hak_api_external_alloc(heap, size, alignment, flags);
+  if (heap == NULL ? hak_api_is_malloced() : !hak_kind_has_slabs(heap)) {
+    return hak_api_alloc_elsewhere(heap, size, alignment, flags);
   }
   uint32_t cls = HAK_CLASSES;
   /* Larger blocks that are to be zero may come from pages that are. */
@@ -262,6 +263,7 @@ void *hak_calloc(size_t count, size_t size) {
 
 /* Large sizes, and those whose bin is empty. */
 static HAK_WARM void *alloc_slow(size_t size) {
+  if (hak_api_is_malloced()) return hak_api_alloc_elsewhere(NULL, size, 0, 0);
   if (HAK_UNLIKELY(size > HAK_CLASS_MAX)) {
     bool zeroed;
     return hak_api_large(NULL, size, HAK_SLAB_SIZE, false, &zeroed);

@@ -101,6 +101,31 @@ void hak_api_external_free(const hak_place_t *place, void *ptr, const char *func
 size_t hak_api_external_resize(const hak_place_t *place, void *ptr, size_t least,
                                size_t want, const char *function);
 
+/* --- malloced.c: blocks that are malloc's
+ * --------------------------------------------- */
+
+/* A block for a heap that has none in slabs; NULL is the default heap, where its blocks
+ * are malloc's. */
+void *hak_api_alloc_elsewhere(hak_heap_t *heap, size_t size, size_t alignment,
+                              unsigned flags);
+
+/* The default heap's blocks are malloc's. What is not decided yet is decided by starting
+ * the library. */
+bool hak_api_malloced_decides(void);
+HAK_HOT bool hak_api_is_malloced(void) {
+  return HAK_UNLIKELY(!hak_malloced_is_off()) && hak_api_malloced_decides();
+}
+
+/* The block of malloc's, given by a heap of the library's, that an address lies in; false
+ * if it lies in none. *size: its bytes. */
+bool hak_api_malloced_place(const void *ptr, hak_place_t *place, size_t *size);
+/* Of a block that was looked at before. If another thread frees it meanwhile, that is
+ * reported. */
+void hak_api_malloced_free(const hak_place_t *place, void *ptr, const char *function);
+/* The tool that watches malloc, or else the error handler, is told that `ptr` is no block
+ * in use. */
+void hak_api_malloced_report(const void *ptr, const char *function);
+
 /* --- heaps.c, ready.c
  * -------------------------------------------------------------------- */
 

@@ -74,6 +74,13 @@ static void add(hak_budget_t *budget, uint64_t bytes) {
   if (budget != NULL) hak_count_own(&budget->audit, bytes);
 }
 
+/* Blocks that are malloc's. */
+static void add_malloced(hak_heap_t *heap, mismatch_t *m) {
+  (void)m;
+  hak_malloced_t *malloced = hak_heap_malloced(heap);
+  if (malloced != NULL) add(budget_of(heap), hak_malloced_bytes(malloced));
+}
+
 static bool add_superslab(hak_superslab_t *ss, void *ctx) {
   (void)ctx;
   hak_budget_t *budget = hak_superslab_budget(ss);
@@ -119,6 +126,7 @@ static mismatch_t audit(void) {
   each_budget(begin, &m);
   hak_region_visit(add_superslab, NULL);
   hak_mapping_visit(add_mapping, NULL);
+  each_budget(add_malloced, &m);
   each_budget(compare_own, &m);
   if (m.heap != NULL) return m;
   each_budget(add_up, &m);

@@ -38,6 +38,10 @@ HAK_SLOW void hak_api_report_stray(hak_error_t error, const void *ptr, hak_heap_
 
 static HAK_SLOW void report_not_a_block(const void *ptr, const hak_place_t *place,
                                         const char *function) {
+  if (place->extent == NULL && hak_malloced_is_on()) {
+    hak_api_malloced_report(ptr, function);
+    return;
+  }
   hak_heap_t *owner = NULL;
   hak_error_t error = HAK_ERROR_FOREIGN_POINTER;
   if (place->extent != NULL) {
@@ -57,7 +61,17 @@ HAK_SLOW void hak_api_report_not_running(const void *ptr, const char *function) 
                        ptr, NULL, function);
 }
 
+/* A place of a block of malloc's that starts there; 0 if none does, as where blocks are
+ * the library's own. */
+HAK_HOT size_t malloced_usable(const void *ptr, hak_place_t *place) {
+  size_t size;
+  if (!hak_malloced_is_on() || !hak_api_malloced_place(ptr, place, &size)) return 0;
+  return place->start == ptr ? size : 0;
+}
+
 size_t hak_api_usable(const void *ptr, hak_place_t *place, const char *function) {
+  size_t malloced = malloced_usable(ptr, place);
+  if (HAK_UNLIKELY(malloced != 0)) return malloced;
   hak_locate_into((uintptr_t)ptr, place);
   if (HAK_LIKELY(place->cls < HAK_CLASSES)) {
     size_t offset = (size_t)((const char *)ptr - place->start);
@@ -177,6 +191,10 @@ static HAK_WARM void free_found(void *ptr, size_t size, bool no_cache) {
     return;
   if (place.cls == HAK_CLASS_EXTERNAL) {
     hak_api_external_free(&place, ptr, name_of(size));
+    return;
+  }
+  if (place.cls == HAK_CLASS_MALLOCED) {
+    hak_api_malloced_free(&place, ptr, name_of(size));
     return;
   }
   hak_thread_t *me = hak_thread_enter();

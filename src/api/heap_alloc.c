@@ -1,9 +1,10 @@
 /* heap_alloc.c - blocks from heaps by handle.
  *
  * hak_heap_alloc -> the heap's cache index leads to a bin with a block: done
- *   alloc_slow -> the handle is looked at; external.c for a heap in memory of the
- *       caller's; else this thread's cache of the heap, whose
- *       bins lie elsewhere if the heap has no cache index -> its refill, as hak_alloc's
+ *   alloc_slow -> the handle is looked at; malloced.c and external.c for a heap whose
+ *       blocks are malloc's, or in memory of the caller's; else this thread's cache of
+ * the heap, whose bins lie elsewhere if the heap has no cache index -> its refill, as
+ * hak_alloc's
  *     -> hak_api_small: makes the thread cache; gives up caches; NULL
  *
  * Serial heaps go by serial.c, from hak_heap_alloc on; hak_heap_free is there too.
@@ -69,7 +70,7 @@ static HAK_WARM void *alloc_slow(hak_heap_t *handle, size_t size) {
     return hak_api_heap_or_report(handle, "hak_heap_alloc");
   }
   if (HAK_UNLIKELY(!hak_kind_has_slabs(heap))) {
-    return hak_api_external_alloc(heap, size, 0, 0);
+    return hak_api_alloc_elsewhere(heap, size, 0, 0);
   }
   if (HAK_UNLIKELY(size > HAK_CLASS_MAX)) {
     bool zeroed;

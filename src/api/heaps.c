@@ -111,6 +111,9 @@ static bool make_ready(hak_heap_t *heap, const hak_heap_config_t *given) {
   hak_shared_pool_t *pool = &heap->store->pool;
   if (hak_heap_is_enclosed(heap)) return hak_kind_prepare(heap) && make_cache(heap);
   if ((given->flags & HAK_HEAP_NO_PURGE) != 0) hak_pool_keep_all(pool);
+  if (!hak_kind_has_slabs(heap)) {
+    return given->reserve <= PTRDIFF_MAX && given->prefault <= PTRDIFF_MAX;
+  }
   if (given->reserve > PTRDIFF_MAX || !reserve(pool, given->reserve)) return false;
   return given->prefault == 0 || hak_api_prefault(heap, given->prefault) == 0;
 }

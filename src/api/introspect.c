@@ -28,10 +28,15 @@ int hak_visit_heaps(hak_heap_visit_fn *visit, void *ctx) {
 /* --- one address ---------------------------------------------------------------- */
 
 static int ptr_info(const void *ptr, hak_block_t *out) {
-  hak_place_t place = hak_locate((uintptr_t)ptr);
-  size_t offset = (size_t)((const char *)ptr - place.start), size;
+  hak_place_t place;
+  size_t size;
+  bool malloced = hak_malloced_is_on() && hak_api_malloced_place(ptr, &place, &size);
+  if (HAK_LIKELY(!malloced)) hak_locate_into((uintptr_t)ptr, &place);
+  size_t offset = (size_t)((const char *)ptr - place.start);
   char *start = place.start;
-  if (place.cls < HAK_CLASSES) {
+  if (malloced) {
+    /* All is known. */
+  } else if (place.cls < HAK_CLASSES) {
     uint32_t index = hak_class_index(place.cls, offset);
     size = hak_class_size(place.cls);
     /* The tail of a span, and what was never cut into blocks, is in none. */

@@ -59,7 +59,8 @@ static bool prefault(hak_shared_pool_t *pool, size_t bytes) {
 
 int hak_api_prefault(hak_heap_t *heap, size_t bytes) {
   if (bytes > PTRDIFF_MAX) return ENOMEM;
-  if (hak_heap_is_enclosed(heap)) return 0; /* it has what the caller gave */
+  /* It has what the caller gave, or what malloc gives. */
+  if (hak_heap_is_enclosed(heap) || !hak_kind_has_slabs(heap)) return 0;
   hak_os_scope_t before = hak_os_enter(HAK_OS_GIVING);
   bool ok = prefault(&heap->store->pool, bytes) && (bytes == 0 || touch_records(heap));
   hak_os_leave(before);
@@ -120,6 +121,7 @@ static size_t prewarm(hak_heap_t *handle, size_t size, size_t count) {
   hak_heap_t *heap = find(handle);
   if (heap == NULL || count == 0) return 0;
   if (size == 0) size = 1;
+  if (hak_heap_kind(heap) == HAK_KIND_MALLOCED) return count;
   int saved = errno;
   size_t ready = 0;
   if (hak_kind_has_slabs(heap)) (void)touch_records(heap);

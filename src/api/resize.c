@@ -23,6 +23,7 @@ enum {
 
 size_t hak_good_size(size_t size) {
   if (size > PTRDIFF_MAX) return 0;
+  if (hak_malloced_is_on()) return size == 0 ? 1 : size;
   if (size <= HAK_CLASS_MAX) return hak_class_size(hak_class_of(size == 0 ? 1 : size));
   hak_stay_t stay = hak_stay();
   const hak_os_t *os = stay == HAK_STAY_NONE ? hak_os_default() : hak_lifecycle_os();
@@ -71,7 +72,9 @@ static void *alloc_sample(const hak_place_t *place, size_t size, size_t alignmen
 /* The usable size after an attempt in place, 0 if it failed. */
 static size_t resize_in_place(const hak_place_t *place, void *ptr, size_t usable,
                               size_t min_size, size_t want_size) {
-  if (place->cls < HAK_CLASSES) return min_size <= usable ? usable : 0;
+  if (place->cls < HAK_CLASSES || place->cls == HAK_CLASS_MALLOCED) {
+    return min_size <= usable ? usable : 0;
+  }
   if (place->cls == HAK_CLASS_EXTERNAL) {
     return hak_api_external_resize(place, ptr, min_size, want_size,
                                    "hak_resize_in_place");
@@ -208,6 +211,21 @@ static void *resize_enclosed(const resize_request_t *r, const char *function) {
   return block;
 }
 
+/* A block of malloc's: wherever it may it moves with every change, so that whoever still
+ * uses its old address, or what it has given up, is found. */
+static void *resize_malloced(const resize_request_t *r) {
+  bool aligned = r->alignment == 0 || hak_is_aligned((uintptr_t)r->ptr, r->alignment);
+  if ((r->flags & HAK_NO_MOVE) != 0) {
+    return aligned && r->size <= r->usable ? r->ptr : hak_fail(ENOMEM);
+  }
+  if (aligned && r->size == r->usable) return r->ptr;
+  void *block = move(&r->place, r->ptr, r->usable, r->size, r->alignment, r->flags);
+  if (block != NULL && (r->flags & HAK_ZERO) != 0 && r->size > r->usable) {
+    zero_rest(block, r->usable);
+  }
+  return block;
+}
+
 /* In place, or by moving pages, or the block. */
 static void *resize(const resize_request_t *r) {
   void *ptr = r->ptr;
@@ -303,6 +321,7 @@ static void *resize_any(void *ptr, size_t size, size_t alignment, unsigned flags
   r.usable = hak_api_usable(ptr, &r.place, function);
   if (HAK_UNLIKELY(r.usable == 0)) return hak_fail(EINVAL);
   if (r.place.cls == HAK_CLASS_EXTERNAL) return resize_enclosed(&r, function);
+  if (r.place.cls == HAK_CLASS_MALLOCED) return resize_malloced(&r);
   hak_sample_t sample;
   bool sampled = is_sampled(&r.place) && hak_sample_take(ptr, &sample);
   void *block = resize_block(&r);

@@ -142,6 +142,7 @@ static void add_figures(tally_t *tally, hak_heap_t *heap) {
   if (tally->within == NULL) return;
   tally->committed += figures.memory;
   tally->reserved += figures.memory;
+  if (hak_heap_kind(heap) == HAK_KIND_MALLOCED) tally->reserved += figures.block_bytes;
 }
 
 /* What a heap is charged covers those below it that are charged to it: what released
@@ -160,7 +161,7 @@ static void add_all(tally_t *tally) {
     hak_heap_t *heap = hak_heap_at(i);
     if (heap == NULL || !hak_heap_is_used(heap) || !is_within(tally, heap)) continue;
     add_figures(tally, heap);
-    if (!hak_kind_has_slabs(heap)) continue;
+    if (hak_heap_kind(heap) == HAK_KIND_EXTERNAL) continue;
     hak_blocks_add_transfer(&tally->blocks, heap);
     add_serial(heap, tally);
     hak_shared_pool_t *pool = &heap->store->pool;

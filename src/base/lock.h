@@ -39,6 +39,7 @@ typedef enum hak_rank {
   HAK_RANK_POOL,            /* one per heap: its SuperSlabs */
   HAK_RANK_EXTERNAL_HEAPS,  /* the list of external heaps */
   HAK_RANK_EXTERNAL_HEAP,   /* one per external heap: its blocks */
+  HAK_RANK_MALLOCED,        /* blocks that are malloc's */
   HAK_RANK_EXTERNAL_RANGES, /* the list of callers' memory by address */
   HAK_RANK_POOL_QUEUE,      /* the pools that have pages to give back */
   HAK_RANK_REGIONS,         /* free SuperSlabs of the process */

@@ -81,6 +81,24 @@ static bool parse(const char *text, int64_t *value) {
   return *end == '\0' && !__builtin_mul_overflow((int64_t)number, unit, value);
 }
 
+/* Words that stand for a number, in the environment. */
+static const struct {
+  hak_option_t option;
+  const char *word;
+  int64_t value;
+} words[] = {{HAK_OPTION_BACKEND, "auto", HAK_BACKEND_AUTO},
+             {HAK_OPTION_BACKEND, "native", HAK_BACKEND_NATIVE},
+             {HAK_OPTION_BACKEND, "malloc", HAK_BACKEND_MALLOC}};
+
+static bool parse_for(hak_option_t option, const char *text, int64_t *value) {
+  for (size_t i = 0; i < sizeof words / sizeof words[0]; i++) {
+    if (words[i].option != option || strcmp(words[i].word, text) != 0) continue;
+    *value = words[i].value;
+    return true;
+  }
+  return parse(text, value);
+}
+
 static bool is_name(const char *known, const char *name, size_t length) {
   return strlen(known) == length && strncmp(known, name, length) == 0;
 }
@@ -106,10 +124,10 @@ static void read_variable(const char *variable) {
   }
   size_t length = (size_t)(equals - name);
   hak_option_t option = option_named(name, length);
-  int64_t value;
+  int64_t value = 0;
   if (option == HAK_OPTION_COUNT) {
     report(variable, "names no option");
-  } else if (!parse(equals + 1, &value)) {
+  } else if (!parse_for(option, equals + 1, &value)) {
     report(variable, "is not a number");
   } else if (hak_option_set(option, value) != 0) {
     report(variable, "is out of range");

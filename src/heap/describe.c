@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "external/malloced.h"
 #include "heap/stay.h"
 #include "pool/large.h"
 #include "superslab/locate.h"
@@ -34,6 +35,8 @@ void hak_heap_path(hak_heap_t *heap, char *path, size_t room) {
 }
 
 static size_t size_at(const void *address) {
+  hak_malloced_found_t found;
+  if (hak_malloced_is_on() && hak_malloced_find(address, &found)) return found.size;
   hak_place_t place = hak_locate((uintptr_t)address);
   if (place.cls < HAK_CLASSES) return hak_class_size(place.cls);
   return place.cls == HAK_CLASS_LARGE ? hak_large_usable(&place) : 0;

@@ -4,6 +4,7 @@
 
 #include "base/callee.h"
 #include "external/external_heap.h"
+#include "external/malloced.h"
 #include "heap/fork_caches.h"
 #include "heap/give_up.h"
 #include "heap/hole_sweep.h"
@@ -82,6 +83,7 @@ static void each_heap(void (*act)(hak_heap_t *heap)) {
 }
 
 static void each_late_lock(void (*act)(hak_lock_t *)) {
+  act(hak_malloced_lock());
   act(hak_external_ranges_lock());
   act(hak_pool_queue_lock());
   act(&hak_regions.lock);
@@ -323,6 +325,11 @@ static bool charge_mapping(hak_mapping_t *mapping, void *ctx) {
   return true;
 }
 
+static void charge_malloced(hak_heap_t *heap) {
+  hak_malloced_t *malloced = hak_heap_malloced(heap);
+  if (malloced != NULL) hak_malloced_recharge(malloced);
+}
+
 static bool mend_superslab(hak_superslab_t *ss, void *ctx) {
   (void)ctx;
   hak_superslab_mend(ss);
@@ -336,6 +343,7 @@ static void recount_charges(void) {
   each_heap(forget_charge);
   hak_region_visit(charge_superslab, NULL);
   hak_mapping_visit(charge_mapping, NULL);
+  each_heap(charge_malloced);
 }
 
 static void forget_mapped(hak_heap_t *heap) {

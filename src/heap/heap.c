@@ -5,6 +5,7 @@
 
 #include "base/option.h"
 #include "base/text.h"
+#include "pages/meta.h"
 #include "pool/mid.h"
 
 static _Atomic(hak_heap_t *) default_heap;
@@ -68,9 +69,31 @@ static void begin_below(hak_heap_t *heap, hak_heap_t *parent, hak_heap_release_t
   hak_lock_release(hak_heaps_lock());
 }
 
+/* What the heap's blocks of malloc's are noted in; false if memory is short. */
+static bool make_malloced(const hak_os_t *os, hak_heap_t *heap) {
+  if (hak_heap_malloced(heap) != NULL) return true;
+  hak_malloced_t *malloced = hak_meta_alloc(os, sizeof *malloced, HAK_CACHE_LINE);
+  hak_store_relaxed(&heap->malloced, malloced);
+  return malloced != NULL;
+}
+
+static void begin_malloced(hak_heap_t *heap, void *handle) {
+  hak_malloced_begin(hak_heap_malloced(heap), handle, &heap->store->pool.budget);
+}
+
+/* A record for a heap of this kind; NULL if memory is short. */
+static hak_heap_t *get_record(const hak_os_t *os, hak_heap_kind_t kind) {
+  hak_heap_t *heap = hak_heap_record_get(os, geometry);
+  if (heap == NULL || kind != HAK_KIND_MALLOCED || make_malloced(os, heap)) return heap;
+  hak_lock_acquire(hak_heaps_lock());
+  hak_heap_record_put_locked(heap);
+  hak_lock_release(hak_heaps_lock());
+  return NULL;
+}
+
 hak_heap_t *hak_heap_make(const hak_os_t *os, const hak_heap_plan_t *plan) {
   hak_heap_t *parent = plan->parent;
-  hak_heap_t *heap = hak_heap_record_get(os, geometry);
+  hak_heap_t *heap = get_record(os, plan->kind);
   if (heap == NULL) return NULL;
   hak_store_relaxed(
       &heap->store->pool.budget.fixed,
@@ -93,6 +116,7 @@ hak_heap_t *hak_heap_make(const hak_os_t *os, const hak_heap_plan_t *plan) {
   hak_pool_pass_on(&heap->store->pool, plan->os == NULL ? os : plan->os, (void *)handle);
   if (plan->external_region != NULL)
     hak_external_region_serve(plan->external_region, &heap->store->pool.budget);
+  if (plan->kind == HAK_KIND_MALLOCED) begin_malloced(heap, (void *)handle);
   hak_heap_rename(heap, plan->name);
   hak_store_relaxed(&heap->user, NULL);
   hak_store_relaxed(&heap->index_at, hak_index_at(HAK_INDEX_NONE));
@@ -120,6 +144,11 @@ bool hak_heaps_start(const hak_os_t *os) {
   if (heap == NULL) return false;
   hak_pool_pass_on(&heap->store->pool, os, heap);
   heap->store->pool.starts_small = false;
+  if (hak_malloced_is_chosen()) {
+    if (!make_malloced(os, heap)) return false;
+    begin_malloced(heap, heap);
+    hak_store_relaxed(&heap->kind, HAK_KIND_MALLOCED);
+  }
   hak_heap_rename(heap, "default");
   hak_store_relaxed(&heap->index_at, hak_index_at(HAK_INDEX_DEFAULT));
   hak_store_relaxed(&heap->handle, heap);

@@ -1,6 +1,6 @@
 /* heap.h - a heap: its SuperSlabs and what all threads share of its classes.
  *
- * Depends on: base, pool, heap_record.
+ * Depends on: base, pages, pool, heap_record.
  * Used by: own_os, serial, thread_state, teardown, lifecycle, collect, pressure, api.
  *
  * Life: unused -> live -> (destroyed -> unused | released -> unused when the last
@@ -53,6 +53,11 @@ HAK_HOT hak_external_heap_t *hak_heap_external(hak_heap_t *heap) {
  * for where its SuperSlabs lie. */
 HAK_HOT hak_external_region_t *hak_heap_external_region(hak_heap_t *heap) {
   return hak_load_relaxed(&heap->external_region);
+}
+/* Of a heap whose blocks are malloc's; or what such a heap left in the record; or NULL.
+ */
+HAK_HOT hak_malloced_t *hak_heap_malloced(hak_heap_t *heap) {
+  return hak_load_relaxed(&heap->malloced);
 }
 /* All its blocks lie in memory of the caller's. For statistics too, which may come while
  * the record changes heaps. */

@@ -20,6 +20,7 @@
 #include "base/lock.h"
 #include "external/external_heap.h"
 #include "external/external_region.h"
+#include "external/malloced.h"
 #include "tiny/bin.h"
 #include "tiny/central.h"
 
@@ -42,7 +43,8 @@ typedef enum hak_heap_release {
 typedef enum hak_heap_kind {
   HAK_KIND_POOLED = 0,
   HAK_KIND_SERIAL,
-  HAK_KIND_EXTERNAL
+  HAK_KIND_EXTERNAL,
+  HAK_KIND_MALLOCED
 } hak_heap_kind_t;
 
 struct hak_heap {
@@ -70,9 +72,12 @@ struct hak_heap {
       external; /* all its blocks are there; NULL; [const] while live */
   _Atomic(hak_external_region_t *)
       external_region; /* its SuperSlabs are there; NULL; [const] while live */
-  bool bare;           /* [owner: who has the unused record] its pages went back */
-  uint64_t forking;    /* bit c: class c's lock is taken for a fork */
-  bool unfinished;     /* in the child of a fork: see hak_teardown_finish */
+  /* [any] its blocks are malloc's; NULL; once made it stays for the record's later heaps
+   */
+  _Atomic(hak_malloced_t *) malloced;
+  bool bare;        /* [owner: who has the unused record] its pages went back */
+  uint64_t forking; /* bit c: class c's lock is taken for a fork */
+  bool unfinished;  /* in the child of a fork: see hak_teardown_finish */
   hak_atomic_u32_t
       resetting; /* [owner: who has the lease] its blocks are about to go, and it stays */
   hak_atomic_u32_t tells_leaks; /* [const] what is live at its end is reported */

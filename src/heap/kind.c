@@ -38,7 +38,12 @@ int hak_kind_open(const hak_os_t *os, const hak_heap_config_t *given,
   plan->kind = serial ? HAK_KIND_SERIAL : HAK_KIND_POOLED;
   plan->state_bytes = serial ? sizeof(hak_serial_t) : 0;
   if (given->memory != NULL) return open_memory(os, given, plan);
-  if (given->os == NULL) return 0;
+  if (given->os == NULL) {
+    if (!hak_malloced_is_on()) return 0;
+    plan->kind = HAK_KIND_MALLOCED;
+    plan->state_bytes = 0;
+    return 0;
+  }
   plan->os = hak_own_os_get(os, given->os);
   return plan->os == NULL ? ENOMEM : 0;
 }
@@ -75,6 +80,7 @@ const hak_cache_t *hak_kind_cache(hak_thread_t *me, hak_heap_t *heap) {
     case HAK_KIND_SERIAL:
       return hak_serial_cache(me, heap);
     case HAK_KIND_EXTERNAL:
+    case HAK_KIND_MALLOCED:
       return NULL;
   }
   return NULL;
@@ -86,6 +92,7 @@ const hak_cache_t *hak_kind_cache_earned(hak_thread_t *me, hak_heap_t *heap) {
       return hak_cache_get_earned(me, heap);
     case HAK_KIND_SERIAL:
     case HAK_KIND_EXTERNAL:
+    case HAK_KIND_MALLOCED:
       break;
   }
   return hak_kind_cache(me, heap);
@@ -99,6 +106,7 @@ void *hak_kind_take_one(hak_thread_t *me, hak_heap_t *heap, uint32_t cls) {
       return hak_refill_one(me, heap->store, cls, cache == NULL ? 0 : cache->entry);
     case HAK_KIND_SERIAL:
     case HAK_KIND_EXTERNAL:
+    case HAK_KIND_MALLOCED:
       return NULL;
   }
   return NULL;
@@ -116,6 +124,7 @@ const hak_cache_t *hak_kind_cache_made(hak_thread_t *me, hak_heap_t *heap) {
       serial = hak_heap_own_serial(heap);
       return serial == NULL ? NULL : &serial->cache;
     case HAK_KIND_EXTERNAL:
+    case HAK_KIND_MALLOCED:
       return NULL;
   }
   return NULL;
@@ -131,7 +140,8 @@ void hak_kind_hide(hak_thread_t *me, hak_heap_t *heap, bool hidden) {
       hak_serial_hide(heap, hidden);
       return;
     case HAK_KIND_EXTERNAL:
-      return; /* it has slow paths alone */
+    case HAK_KIND_MALLOCED:
+      return; /* they have slow paths alone */
   }
 }
 
@@ -146,6 +156,7 @@ void hak_kind_flush_leased(hak_thread_t *me, hak_heap_t *heap) {
       hak_serial_flush(me, heap);
       return;
     case HAK_KIND_EXTERNAL:
+    case HAK_KIND_MALLOCED:
       return;
   }
 }
@@ -172,6 +183,7 @@ void hak_kind_release(hak_thread_t *me, hak_heap_t *heap) {
       hak_serial_end(me, heap);
       return;
     case HAK_KIND_EXTERNAL:
+    case HAK_KIND_MALLOCED:
       return;
   }
 }
@@ -247,6 +259,9 @@ void hak_kind_clear(hak_thread_t *me, hak_heap_t *heap, bool end) {
       return;
     case HAK_KIND_EXTERNAL:
       clear_external(heap, end);
+      return;
+    case HAK_KIND_MALLOCED:
+      hak_malloced_clear(hak_heap_malloced(heap));
       return;
   }
 }
@@ -324,6 +339,8 @@ bool hak_kind_is_empty(hak_heap_t *heap) {
       return has_no_slabs_in_use(heap);
     case HAK_KIND_EXTERNAL: /* without memory: not of this kind any more */
       return external != NULL && hak_external_live_blocks(external) == 0;
+    case HAK_KIND_MALLOCED: /* one that is being made or freed is charged */
+      return hak_malloced_bytes(hak_heap_malloced(heap)) == 0;
   }
   return false;
 }
@@ -345,6 +362,8 @@ bool hak_kind_is_valid(hak_heap_t *heap) {
       return are_slabs_valid(heap);
     case HAK_KIND_EXTERNAL: /* without memory: it is being ended */
       return external == NULL || hak_external_is_valid(external);
+    case HAK_KIND_MALLOCED:
+      return hak_malloced_is_valid(hak_heap_malloced(heap));
   }
   return false;
 }
@@ -364,6 +383,10 @@ hak_kind_figures_t hak_kind_figures(hak_heap_t *heap) {
       figures.block_bytes = hak_external_live_bytes(external);
       figures.memory = hak_external_bytes(external);
       break;
+    case HAK_KIND_MALLOCED:
+      figures.blocks = hak_malloced_blocks(hak_heap_malloced(heap));
+      figures.block_bytes = hak_malloced_bytes(hak_heap_malloced(heap));
+      break;
   }
   return figures;
 }
@@ -377,6 +400,9 @@ void hak_kind_visit(hak_heap_t *heap, bool (*visit)(char *block, size_t size, vo
       return;               /* their slabs are looked at */
     case HAK_KIND_EXTERNAL: /* a released heap may be at its end, without memory */
       if (external != NULL) hak_external_visit(external, visit, ctx);
+      return;
+    case HAK_KIND_MALLOCED:
+      hak_malloced_visit(hak_heap_malloced(heap), visit, ctx);
       return;
   }
 }

@@ -11,13 +11,18 @@
  *   serial    slabs, runs and mappings       the heap, for whichever thread has it
  *   external  little memory of the           nobody
  *             caller's, side by side
+ *   malloced  anywhere: each is one of     nobody
+ *             malloc's (external/malloced.h)
  *
- * The default heap is pooled; a thread's cache of it is the thread state's own.
+ * The default heap is pooled; a thread's cache of it is the thread state's own. Where the
+ * backend is malloc all heaps that would be pooled or serial are malloced, the default
+ * heap too, but for those with hooks or memory of their own.
  *
  * Each operation that differs is one switch, here or in kind.c, and slow paths alone ask.
  * The fast paths never ask for the kind: the handle of a serial heap has a sign, and an
- * external heap's handle leads to bins that are always empty, its blocks' registry
- * entries to a list without room. A block is known by its extent, not by its heap's kind.
+ * external or malloced heap's handle leads to bins that are always empty, its blocks'
+ * registry entries to a list without room. A block is known by its extent, not by its
+ * heap's kind.
  *
  * Where a heap gets its memory is no matter of its kind: from the process's hooks, from
  * hooks of its own (own_os.h), or from an external region, whose hooks are fixed. The
@@ -40,6 +45,7 @@ HAK_HOT bool hak_kind_has_slabs(hak_heap_t *heap) {
     case HAK_KIND_SERIAL:
       return true;
     case HAK_KIND_EXTERNAL:
+    case HAK_KIND_MALLOCED:
       return false;
   }
   return false;
@@ -51,6 +57,7 @@ HAK_HOT bool hak_kind_has_thread_caches(hak_heap_t *heap) {
       return true;
     case HAK_KIND_SERIAL:
     case HAK_KIND_EXTERNAL:
+    case HAK_KIND_MALLOCED:
       return false;
   }
   return false;

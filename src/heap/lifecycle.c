@@ -7,6 +7,7 @@
 #include "base/sys.h"
 #include "external/external_heap.h"
 #include "external/external_region.h"
+#include "external/malloced.h"
 #include "heap/cache_index.h"
 #include "heap/describe.h"
 #include "heap/fork.h"
@@ -52,6 +53,7 @@ static void stop_all(void) {
   hak_own_os_stop();
   hak_serials_stop();
   hak_groups_stop();
+  hak_malloced_stop();
   hak_heaps_stop();
   hak_externals_stop();
   hak_external_regions_stop();
@@ -99,6 +101,7 @@ static bool start_all(const hak_os_t *os, uint32_t flags) {
     environment_read = true;
     hak_options_read_environment();
   }
+  hak_malloced_start(&hooks, os != NULL);
   if (!hak_registry_start(&hooks) || !hak_heaps_start(&hooks) ||
       !hak_threads_start(&hooks, hak_thread_at_end)) {
     stop_all();
@@ -111,6 +114,7 @@ static bool start_all(const hak_os_t *os, uint32_t flags) {
   /* Later it may not be asked for huge pages. */
   if (hak_option(PURGE_MODE) == 0) hak_region_prepare(&hooks);
   prewarm();
+  hak_malloced_open();
   return true;
 }
 

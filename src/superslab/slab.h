@@ -27,6 +27,8 @@
 #define HAK_CLASS_LARGE 0xfe /* one block of whole OS pages */
 #define HAK_CLASS_EXTERNAL \
   0xfd /* caller's memory, whose external heap knows its blocks */
+/* Of places only: a block of malloc's, which lies in no slab (external/malloced.h). */
+#define HAK_CLASS_MALLOCED 0xfc
 
 /* A list that frees push onto. An entry of the registry names one. `room`
  * counts the pushes that may still come before one of them must be looked at:

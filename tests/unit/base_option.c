@@ -34,6 +34,25 @@ static void numbers__may_have_a_unit_in_either_case(void **state) {
   CHECK_EQ(value_of("1G", 0), 1 << 30);
 }
 
+static void words__stand_for_numbers_where_an_option_has_them(void **state) {
+  (void)state;
+  static const struct {
+    const char *text;
+    int64_t value;
+  } rows[] = {{"malloc", HAK_BACKEND_MALLOC},
+              {"native", HAK_BACKEND_NATIVE},
+              {"auto", HAK_BACKEND_AUTO},
+              {"2", HAK_BACKEND_MALLOC}};
+  for (size_t i = 0; i < TEST_COUNT(rows); i++) {
+    CHECK_EQ(setenv("HAKMEM_BACKEND", rows[i].text, 1), 0);
+    hak_options_read_environment();
+    CHECK_EQ(hak_option_get(HAK_OPTION_BACKEND), rows[i].value);
+  }
+  unsetenv("HAKMEM_BACKEND");
+  CHECK_EQ(hak_option_set(HAK_OPTION_BACKEND, HAK_BACKEND_AUTO), 0);
+  CHECK_EQ(value_of("malloc", 1), 7); /* it is another option's word */
+}
+
 static void texts__that_are_no_number_are_named_and_change_nothing(void **state) {
   (void)state;
   static const char *const bad[] = {"",
@@ -110,6 +129,7 @@ static void every_option__takes_its_bounds_and_not_what_is_beyond(void **state) 
 
 TEST_MAIN_FRESH(T(every_option__takes_its_bounds_and_not_what_is_beyond),
                 T(numbers__may_have_a_unit_in_either_case),
+                T(words__stand_for_numbers_where_an_option_has_them),
                 T(texts__that_are_no_number_are_named_and_change_nothing),
                 T(values__out_of_range_are_named_and_change_nothing),
                 T(names__are_known_whole_and_no_others_are))

@@ -118,7 +118,8 @@ void *hak_api_grown_at(void *block, size_t size, size_t growth, size_t alignment
       me->kind == HAK_THREAD_ATTACHED && (flags & (HAK_NO_GROW | HAK_NO_MOVE)) == 0;
   uint64_t mean = may ? count(me, growth) : 0;
   if (HAK_LIKELY(mean == 0)) return block;
-  hak_heap_t *heap = hak_heap_of_extent(hak_locate((uintptr_t)block).extent);
+  hak_extent_t *extent = hak_locate((uintptr_t)block).extent; /* NULL: it is malloc's */
+  hak_heap_t *heap = extent == NULL ? NULL : hak_heap_of_extent(extent);
   request_t request = {site, size, alignment, (flags & HAK_ZERO) != 0, mean};
   void *sample =
       heap == NULL || hak_heap_is_samples(heap) ? NULL : take_sample(heap, &request);

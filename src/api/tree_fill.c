@@ -109,7 +109,7 @@ static void add_record(hak_tree_t *tree, hak_tree_heap_t *heap, hak_heap_t *reco
   heap->own_blocks += figures.blocks;
   heap->own_bytes += figures.block_bytes;
   add_brought(tree, heap, figures.memory);
-  if (!hak_kind_has_slabs(record)) return;
+  if (hak_heap_kind(record) == HAK_KIND_EXTERNAL) return;
   hak_blocks_add_transfer(&heap->blocks, record);
   hak_serial_t *serial = hak_heap_serial(record);
   if (serial != NULL) {

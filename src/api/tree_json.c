@@ -15,6 +15,8 @@ static const char *kind_of(const hak_tree_heap_t *heap) {
       return "serial";
     case HAK_KIND_EXTERNAL:
       return "external";
+    case HAK_KIND_MALLOCED:
+      return "malloced";
     case HAK_KIND_POOLED:
       break;
   }

@@ -23,6 +23,7 @@ static HAK_SLOW hak_heap_t *make(uint32_t group, hak_heap_t *parent) {
 
 hak_heap_t *hak_group_heap(uint32_t group) {
   hak_heap_t *parent = hak_heap_get_default();
+  if (HAK_UNLIKELY(hak_heap_kind(parent) == HAK_KIND_MALLOCED)) return NULL;
   if (HAK_UNLIKELY(hak_budget_is_limited(&parent->store->pool.budget))) return NULL;
   /* Acquire: pairs with make. */
   hak_heap_t *heap = hak_load_acquire(&groups[group]);

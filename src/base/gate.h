@@ -32,8 +32,9 @@ HAK_HOT void hak_gate_leave(hak_gate_t *gate) { hak_sub_release(&gate->word, 1);
 
 /* Enters. False if the gate is closed: then the caller is not inside. */
 HAK_HOT bool hak_gate_enter(hak_gate_t *gate) {
-  /* A gate that is closed for long is only read. */
-  if ((hak_load_relaxed(&gate->word) & HAK_GATE_OPEN) == 0) return false;
+  /* A gate that is closed for long is only read. Acquire: pairs with hak_gate_close, for
+   * those who are refused here. */
+  if ((hak_load_acquire(&gate->word) & HAK_GATE_OPEN) == 0) return false;
   /* Acquire: pairs with hak_gate_open and hak_gate_close. */
   if ((hak_add_acquire(&gate->word, 1) & HAK_GATE_OPEN) != 0) return true;
   hak_gate_leave(gate);

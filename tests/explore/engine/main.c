@@ -1,0 +1,220 @@
+/* main.c - the explorer's arguments and runs.
+ *
+ *   hakmem_explore [--long] litmus     tests of the explorer itself
+ *   hakmem_explore [--long] scenarios  all orders within the bounds, then random ones
+ *   hakmem_explore [--long] weaken ACCEPTED
+ *                                      each acquire and release relaxed in turn
+ *   hakmem_explore accesses            the list of accesses
+ *   hakmem_explore one NAME [--weaken NUMBER] [--preemptions COUNT] [--stale COUNT]
+ *                           [--steps MOST | --random MOST [--seed SEED]]
+ *                           [--replay CHOICES]
+ *                                      one scenario; --replay prints each step
+ */
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/personality.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "engine.h"
+#include "runs.h"
+
+engine_t *g;
+static jmp_buf *checking; /* where a failure of a check goes */
+
+_Noreturn void failed(const char *format, ...) {
+  va_list arguments;
+  va_start(arguments, format);
+  vsnprintf(g->failure, sizeof g->failure, format, arguments);
+  va_end(arguments);
+  g->ending = ENDING_FAILED;
+  if (g->running) fiber_leave();
+  if (checking != NULL) longjmp(*checking, 1);
+  fprintf(stderr, "%s: %s, in its setup\n", g->scenario->name, g->failure);
+  exit(2);
+}
+
+_Noreturn void explore_fail(const char *what, const char *file, int line) {
+  const char *name = strrchr(file, '/');
+  failed("%s (%s:%d)", what, name != NULL ? name + 1 : file, line);
+}
+
+void explore_outcome(unsigned outcome) { g->outcomes |= (uint64_t)1 << outcome; }
+
+void explore_as(unsigned number, void (*fn)(void)) { fiber_call_as(number, fn); }
+
+/* --- one scenario --------------------------------------------------------------------
+ */
+
+static void check(void) {
+  jmp_buf here;
+  if (g->ending != ENDING_WHOLE || g->scenario->check == NULL) return;
+  checking = &here;
+  if (setjmp(here) == 0) g->scenario->check();
+  checking = NULL;
+}
+
+static void begin_threads(void) {
+  for (unsigned i = 0; i < g->threads; i++) {
+    thread_t *thread = &g->thread[i];
+    thread->number = i;
+    thread->begun = i == 0;
+    thread->ended = thread->asleep = false;
+    thread->pending = (pending_t){NOWHERE, false};
+    memset(&thread->clock, 0, sizeof thread->clock);
+    memset(&thread->after, 0, sizeof thread->after);
+    thread->clock.of[i] = 1;
+    thread->looked_at = thread->awaits = 0;
+    thread->fn = g->scenario->thread[i];
+  }
+}
+
+static void execute(void) {
+  world_restore();
+  races_begin();
+  model_begin();
+  search_begin();
+  begin_threads();
+  g->ending = ENDING_WHOLE;
+  fibers_run(&g->thread[0]);
+  check();
+}
+
+/* The scenario's memory is what its setup leaves, and no choice is made yet. */
+void run_open(const explore_scenario_t *scenario) {
+  world_first();
+  g->scenario = scenario;
+  g->threads = 0;
+  while (g->threads < THREADS && scenario->thread[g->threads] != NULL) g->threads++;
+  if (scenario->setup != NULL) scenario->setup();
+  world_keep();
+  g->outcomes = 0;
+  g->stale = scenario->stale != 0 ? scenario->stale : 3;
+  g->preemptions = -1;
+}
+
+run_end_t run_search(explore_mode_t mode, uint64_t steps) {
+  g->mode = mode;
+  search_reset();
+  do {
+    execute();
+    if (g->ending == ENDING_FAILED) {
+      g->executions++;
+      return RUN_FAILED;
+    }
+    if (!search_next()) return RUN_EXHAUSTED;
+  } while (g->all_steps < steps);
+  return RUN_BOUNDED;
+}
+
+void run_print_failure(void) {
+  printf("FAILED: %s: %s\n  replay: hakmem_explore one %s --stale %d", g->scenario->name,
+         g->failure, g->scenario->name, g->stale);
+  if (g->weakened != 0) printf(" --weaken %d", g->weakened);
+  printf(" --replay ");
+  for (uint32_t i = 0; i < g->depth; i++) {
+    printf("%s%d", i == 0 ? "" : ",", g->node[i].chosen);
+  }
+  printf("\n");
+}
+
+/* --- arguments -----------------------------------------------------------------------
+ */
+
+static const explore_scenario_t *find(const char *name) {
+  for (const explore_scenario_t *const *at = explore_scenarios; *at != NULL; at++) {
+    if (strcmp((*at)->name, name) == 0) return *at;
+  }
+  fprintf(stderr, "no scenario '%s'; these are:", name);
+  for (const explore_scenario_t *const *at = explore_scenarios; *at != NULL; at++) {
+    fprintf(stderr, " %s", (*at)->name);
+  }
+  fprintf(stderr, "\n");
+  exit(2);
+}
+
+static void read_choices(const char *text) {
+  g->length = 0;
+  while (*text != '\0') {
+    char *end;
+    g->node[g->length++] = (node_t){.chosen = (uint8_t)strtoul(text, &end, 10)};
+    text = *end == ',' ? end + 1 : end;
+  }
+}
+
+static int run_replay(const char *choices) {
+  g->mode = MODE_REPLAY;
+  g->prints = true;
+  search_reset();
+  read_choices(choices);
+  execute();
+  bool failed_again = g->ending == ENDING_FAILED;
+  printf("%s\n", failed_again ? g->failure : "nothing failed");
+  return failed_again ? 1 : 0;
+}
+
+static int run_one(int argc, char **argv) {
+  const char *choices = NULL;
+  uint64_t steps = UINT64_MAX;
+  bool random = false;
+  if (argc < 1) return 2;
+  const explore_scenario_t *scenario = find(argv[0]);
+  run_open(scenario);
+  for (int i = 1; i + 1 < argc; i += 2) {
+    const char *value = argv[i + 1];
+    if (strcmp(argv[i], "--weaken") == 0) g->weakened = atoi(value);
+    if (strcmp(argv[i], "--stale") == 0) g->stale = atoi(value);
+    if (strcmp(argv[i], "--preemptions") == 0) g->preemptions = atoi(value);
+    if (strcmp(argv[i], "--seed") == 0) g->seed = strtoull(value, NULL, 0);
+    if (strcmp(argv[i], "--random") == 0) random = true;
+    if (strcmp(argv[i], "--random") == 0 || strcmp(argv[i], "--steps") == 0) {
+      steps = strtoull(value, NULL, 0);
+    }
+    if (strcmp(argv[i], "--replay") == 0) choices = value;
+  }
+  if (choices != NULL) return run_replay(choices);
+  run_end_t end = random ? run_search(MODE_RANDOM, steps) : run_search(MODE_DEPTH, steps);
+  printf(
+      "%s: %llu executions, %llu of them redundant, the longest of %u steps, "
+      "outcomes %#llx\n",
+      scenario->name, (unsigned long long)g->executions, (unsigned long long)g->redundant,
+      g->longest, (unsigned long long)g->outcomes);
+  if (end == RUN_FAILED) run_print_failure();
+  return end == RUN_FAILED ? 1 : 0;
+}
+
+/* Addresses, by which the library sorts, are the same in each run. */
+static void fix_addresses(char **argv) {
+  int now = personality(0xffffffff);
+  if (now == -1 || (now & ADDR_NO_RANDOMIZE) != 0) return;
+  if (personality((unsigned long)now | ADDR_NO_RANDOMIZE) == -1) return;
+  execv("/proc/self/exe", argv);
+}
+
+int main(int argc, char **argv) {
+  fix_addresses(argv);
+  g = calloc(1, sizeof *g);
+  if (g == NULL) return 2;
+  world_start();
+  races_start();
+  model_start();
+  sites_start();
+  g->reached = calloc((size_t)sites_count() + 1, 1);
+  fibers_start();
+  world_first();
+  bool is_long = argc > 1 && strcmp(argv[1], "--long") == 0;
+  g->seed = is_long ? (uint64_t)time(NULL) : 1;
+  int first = is_long ? 2 : 1;
+  const char *what = argc > first ? argv[first] : "";
+  if (strcmp(what, "litmus") == 0) return run_litmus(is_long);
+  if (strcmp(what, "scenarios") == 0) return run_scenarios(is_long);
+  if (strcmp(what, "weaken") == 0 && argc > first + 1) {
+    return run_weaken(is_long, argv[first + 1]);
+  }
+  if (strcmp(what, "accesses") == 0) return run_accesses();
+  if (strcmp(what, "one") == 0) return run_one(argc - first - 1, argv + first + 1);
+  fprintf(stderr, "hakmem_explore: see the head of tests/explore/engine/main.c\n");
+  return 2;
+}

@@ -1,0 +1,130 @@
+/* platform.c - what the library asks of the system: base/sys.h, os/memory.h and the
+ * default hooks. The only files of the library that are left out are those that implement
+ * these for Linux.
+ *
+ * Address space comes from the scenario's own range, is never given out twice in one
+ * execution, and reads as zero. The clock stands still.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/public.h"
+#include "base/sys.h"
+#include "engine.h"
+#include "os/memory.h"
+
+/* --- waiting --------------------------------------------------------------------- */
+
+void hak_sys_yield(void) { explore_wait_for_change(); }
+void hak_sys_sleep(uint64_t ns) {
+  (void)ns;
+  explore_wait_for_change();
+}
+bool hak_sys_wait(hak_atomic_u32_t *word, uint32_t value) {
+  if (!g->running) abort(); /* nobody would wake it */
+  return model_wait((void *)word, value);
+}
+bool hak_sys_wait_for(hak_atomic_u32_t *word, uint32_t value, uint64_t ns) {
+  (void)ns;
+  return hak_sys_wait(word, value);
+}
+void hak_sys_wake(hak_atomic_u32_t *word) {
+  if (g->running) model_wake((void *)word);
+}
+/* A thread that spins before it sleeps takes steps that lead to nothing new. */
+bool hak_sys_has_one_processor(void) { return true; }
+
+/* --- threads ---------------------------------------------------------------------- */
+
+static void (*thread_end)(void *state);
+static _Thread_local void *end_state;
+
+bool hak_sys_thread_end_start(void (*fn)(void *state)) {
+  thread_end = fn;
+  return true;
+}
+void hak_sys_thread_end_stop(void) { thread_end = NULL; }
+bool hak_sys_thread_end_set(void *state) {
+  end_state = state;
+  return true;
+}
+void platform_end_thread(void) {
+  void *state = end_state;
+  end_state = NULL;
+  if (state != NULL && thread_end != NULL) thread_end(state);
+}
+
+int hak_sys_thread_begin(uint64_t *thread, const char *name, void *(*fn)(void *)) {
+  (void)thread, (void)name, (void)fn;
+  return EAGAIN;
+}
+void hak_sys_thread_join(uint64_t thread) { (void)thread; }
+uint64_t hak_sys_fine_ns(void) { return 0; }
+
+/* --- the process ------------------------------------------------------------------- */
+
+uint64_t hak_sys_process(void) { return 1; }
+bool hak_sys_at_fork(void (*prepare)(void), void (*parent)(void), void (*child)(void)) {
+  (void)prepare, (void)parent, (void)child;
+  return true;
+}
+void hak_sys_at_end(hak_sys_end_fn *fn) { (void)fn; }
+void hak_sys_environment(void (*fn)(const char *variable)) { (void)fn; }
+uint64_t hak_sys_entropy(void) { return 42; }
+void hak_sys_write(const char *text, size_t length) {
+  failed("the library says: %.*s", (int)length, text);
+}
+_Noreturn void hak_sys_abort(void) { failed("the library ends the process"); }
+
+/* --- memory ------------------------------------------------------------------------ */
+
+enum {
+  PAGE = 4096
+};
+
+static void *reserve(void *ctx, size_t size, size_t alignment) {
+  (void)ctx;
+  void *ptr = world_reserve(size, alignment < PAGE ? PAGE : alignment);
+  if (ptr != NULL) race_reserve(ptr, size);
+  return ptr;
+}
+static int give_up(void *ctx, void *ptr, size_t size) {
+  (void)ctx, (void)ptr, (void)size;
+  return 0;
+}
+static int commit(void *ctx, void *ptr, size_t size, bool *zeroed) {
+  (void)ctx, (void)ptr, (void)size;
+  *zeroed = true;
+  return 0;
+}
+static int purge(void *ctx, void *ptr, size_t size) {
+  (void)ctx;
+  memset(ptr, 0, size);
+  return 0;
+}
+static uint64_t now(void *ctx) {
+  (void)ctx;
+  return 1000000000;
+}
+
+const hak_os_t *hak_os_default(void) {
+  static const hak_os_t os = {.struct_size = sizeof(hak_os_t),
+                              .page_size = PAGE,
+                              .granularity = PAGE,
+                              .reserve = reserve,
+                              .release = give_up,
+                              .commit = commit,
+                              .purge = purge,
+                              .now_ns = now};
+  return &os;
+}
+size_t hak_memory_limit(void) { return SIZE_MAX; }
+void hak_memory_advise_huge(void *ptr, size_t size) { (void)ptr, (void)size; }
+void hak_memory_advise_small(void *ptr, size_t size) { (void)ptr, (void)size; }
+void hak_memory_collapse(void *ptr, size_t size) { (void)ptr, (void)size; }
+int64_t hak_memory_resident(void *ptr, size_t size) {
+  (void)ptr, (void)size;
+  return -1;
+}
+bool hak_memory_is_huge_unasked(void) { return false; }

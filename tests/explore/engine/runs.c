@@ -1,0 +1,238 @@
+/* all.c - the runs over all scenarios. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine.h"
+
+/* Steps that each way of searching a scenario takes at most. */
+enum {
+  STEPS_SHORT = 200000,
+  STEPS_LONG = 20000000,
+  STEPS_LITMUS = 50000,
+  STEPS_LOOK = 20000,
+  STEPS_QUICK = 10000 /* random ones, which find most weakened orders */
+};
+
+static bool is_of_explorer(const explore_scenario_t *scenario) {
+  return scenario->outcomes != 0 || scenario->is_broken;
+}
+static uint64_t steps_of(bool is_long) { return is_long ? STEPS_LONG : STEPS_SHORT; }
+
+static void print_run(const char *how, run_end_t end) {
+  printf("%-28s %-7s %9llu executions (%llu redundant) up to %u steps, %d old loads",
+         g->scenario->name, how, (unsigned long long)g->executions,
+         (unsigned long long)g->redundant, g->longest, g->stale);
+  if (g->mode == MODE_RANDOM) {
+    printf(", seed %llu", (unsigned long long)g->seed);
+  } else if (g->preemptions >= 0) {
+    printf(", %d preemptions", g->preemptions);
+  }
+  printf("%s\n", end == RUN_EXHAUSTED ? ": all" : end == RUN_BOUNDED ? "" : ": FAILED");
+  fflush(stdout);
+}
+
+/* --- tests of the explorer -----------------------------------------------------------
+ */
+
+static bool is_as_expected(run_end_t end) {
+  const explore_scenario_t *scenario = g->scenario;
+  if (scenario->is_broken) {
+    if (end == RUN_FAILED) printf("  found: %s\n", g->failure);
+    if (end != RUN_FAILED) printf("FAILED: %s: not found\n", scenario->name);
+    return end == RUN_FAILED;
+  }
+  if (end == RUN_FAILED) {
+    run_print_failure();
+    return false;
+  }
+  if (g->outcomes == scenario->outcomes) return true;
+  printf("FAILED: %s: outcomes %#llx, should be %#llx\n", scenario->name,
+         (unsigned long long)g->outcomes, (unsigned long long)scenario->outcomes);
+  return false;
+}
+
+int run_litmus(bool is_long) {
+  int wrong = 0;
+  for (const explore_scenario_t *const *at = explore_scenarios; *at != NULL; at++) {
+    if (!is_of_explorer(*at)) continue;
+    for (int reduced = 1; reduced >= 0; reduced--) {
+      run_open(*at);
+      if (!reduced) g->preemptions = 100;
+      run_end_t end = run_search(MODE_DEPTH, steps_of(is_long));
+      print_run(reduced ? "reduced" : "whole", end);
+      wrong += !is_as_expected(end);
+    }
+    run_open(*at);
+    run_end_t end = run_search(MODE_RANDOM, STEPS_LITMUS);
+    print_run("random", end);
+    wrong += !is_as_expected(end);
+  }
+  return wrong == 0 ? 0 : 1;
+}
+
+/* --- scenarios -----------------------------------------------------------------------
+ */
+
+/* One way after the other: all orders, as far as the steps go; all with
+ * one preemption and with two, where most faults are; random ones. */
+static run_end_t search_all(bool is_long, bool prints) {
+  static const int preemptions[] = {-1, 1, 2};
+  run_end_t end = RUN_BOUNDED;
+  for (size_t i = 0; i < sizeof preemptions / sizeof preemptions[0]; i++) {
+    g->preemptions = preemptions[i];
+    end = run_search(MODE_DEPTH, steps_of(is_long));
+    if (prints) print_run("depth", end);
+    if (end == RUN_FAILED || (end == RUN_EXHAUSTED && preemptions[i] < 0)) return end;
+  }
+  end = run_search(MODE_RANDOM, steps_of(is_long));
+  if (prints) print_run("random", end);
+  return end;
+}
+
+static int explore_one(const explore_scenario_t *scenario, bool is_long) {
+  run_open(scenario);
+  if (search_all(is_long, true) != RUN_FAILED) return 0;
+  run_print_failure();
+  return 1;
+}
+
+int run_scenarios(bool is_long) {
+  int wrong = 0;
+  for (const explore_scenario_t *const *at = explore_scenarios; *at != NULL; at++) {
+    if (!is_of_explorer(*at)) wrong += explore_one(*at, is_long);
+  }
+  return wrong == 0 ? 0 : 1;
+}
+
+/* --- each acquire and release relaxed ------------------------------------------------
+ */
+
+enum {
+  MOST_SCENARIOS = 256
+};
+
+typedef struct reach {
+  const explore_scenario_t *scenario;
+  uint8_t *sites; /* by number: an execution came there */
+} reach_t;
+
+/* The accesses that a scenario comes to, in a few executions of either kind. */
+static void look(reach_t *reach, const explore_scenario_t *scenario) {
+  size_t size = (size_t)sites_count() + 1;
+  reach->scenario = scenario;
+  reach->sites = calloc(size, 1);
+  if (reach->sites == NULL) abort();
+  memset(g->reached, 0, size);
+  run_open(scenario);
+  if (run_search(MODE_DEPTH, STEPS_LOOK) == RUN_FAILED ||
+      run_search(MODE_RANDOM, STEPS_LOOK) == RUN_FAILED) {
+    run_print_failure();
+    exit(1);
+  }
+  memcpy(reach->sites, g->reached, size);
+}
+
+static bool fails(const explore_scenario_t *scenario, int site, bool is_long) {
+  run_open(scenario);
+  g->weakened = site;
+  bool caught = run_search(MODE_RANDOM, STEPS_QUICK) == RUN_FAILED ||
+                search_all(is_long, false) == RUN_FAILED;
+  g->weakened = 0;
+  return caught;
+}
+
+/* The scenario that finds it, or NULL. Wide ones are asked in the long run only. */
+static const explore_scenario_t *catcher(const reach_t *reach, int site, bool is_long) {
+  for (; reach->scenario != NULL; reach++) {
+    if (!reach->sites[site] || (reach->scenario->is_wide && !is_long)) continue;
+    if (fails(reach->scenario, site, is_long)) return reach->scenario;
+  }
+  return NULL;
+}
+
+static bool is_reached(const reach_t *reach, int site, bool wide) {
+  for (; reach->scenario != NULL; reach++) {
+    if (reach->sites[site] && reach->scenario->is_wide == wide) return true;
+  }
+  return false;
+}
+
+/* A line of the list says "folder/file.c function access: reason". */
+static bool is_accepted(const char *list, const explore_site_t *site) {
+  char text[256], name[256];
+  site_name(site, name, sizeof name);
+  FILE *file = fopen(list, "r");
+  if (file == NULL) {
+    perror(list);
+    exit(2);
+  }
+  bool found = false;
+  size_t length = strlen(name);
+  while (!found && fgets(text, sizeof text, file) != NULL) {
+    found = strncmp(text, name, length) == 0 && text[length] == ':';
+  }
+  fclose(file);
+  return found;
+}
+
+typedef struct tally {
+  int all, caught, accepted, wrong, wide, not_reached;
+} tally_t;
+
+static void weaken_one(const reach_t *reach, int number, bool is_long,
+                       const char *accepted, tally_t *tally) {
+  char text[256];
+  site_print(site_of(number), text, sizeof text);
+  tally->all++;
+  const explore_scenario_t *by = catcher(reach, number, is_long);
+  if (by != NULL) {
+    tally->caught++;
+    printf("caught       %s, by %s in %llu: %s\n", text, by->name,
+           (unsigned long long)g->executions, g->failure);
+  } else if (is_accepted(accepted, site_of(number))) {
+    tally->accepted++;
+    printf("accepted     %s\n", text);
+  } else if (is_reached(reach, number, false)) {
+    tally->wrong++;
+    printf("NOT CAUGHT   %s (--weaken %d)\n", text, number);
+  } else if (is_reached(reach, number, true)) {
+    tally->wide++;
+    printf("wide only    %s\n", text);
+  } else {
+    tally->not_reached++;
+    printf("not reached  %s\n", text);
+  }
+  fflush(stdout);
+}
+
+int run_weaken(bool is_long, const char *accepted) {
+  reach_t *all = calloc(MOST_SCENARIOS, sizeof *all);
+  if (all == NULL) abort();
+  int scenarios = 0;
+  for (const explore_scenario_t *const *at = explore_scenarios; *at != NULL; at++) {
+    if (!is_of_explorer(*at)) look(&all[scenarios++], *at);
+  }
+  all[scenarios].scenario = NULL;
+  tally_t tally = {0};
+  for (int i = 1; i <= sites_count(); i++) {
+    const explore_site_t *site = site_of(i);
+    if (site->order == EXPLORE_RELAXED || !site_is_library(site)) continue;
+    weaken_one(all, i, is_long, accepted, &tally);
+  }
+  printf(
+      "%d acquires and releases: %d caught, %d accepted, %d NOT CAUGHT, %d reached by "
+      "wide scenarios only, %d not reached (seed %llu)\n",
+      tally.all, tally.caught, tally.accepted, tally.wrong, tally.wide, tally.not_reached,
+      (unsigned long long)g->seed);
+  return tally.wrong == 0 ? 0 : 1;
+}
+
+int run_accesses(void) {
+  char text[256];
+  for (int i = 1; i <= sites_count(); i++) {
+    site_print(site_of(i), text, sizeof text);
+    printf("%4d %s\n", i, text);
+  }
+  return 0;
+}

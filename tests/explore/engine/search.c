@@ -1,0 +1,307 @@
+/* search.c - the order in which threads take their steps.
+ *
+ * Depth first: an execution is a list of choices; the next one has the last choice that
+ * is not yet exhausted made otherwise. Of the orders of steps that do not depend on each
+ * other one is enough: dynamic partial order reduction (Flanagan and Godefroid 2005) adds
+ * a thread to a choice only where a race shows that the other order may differ, and sleep
+ * sets keep what was explored from being explored again. With a bound of preemptions both
+ * are off: they would leave out orders within the bound for others beyond it.
+ *
+ * By random priorities (PCT, Burckhardt and others 2010): the thread with the highest
+ * priority takes the next step, and at a few steps, drawn beforehand, it gets the lowest.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine.h"
+
+/* --- random numbers ------------------------------------------------------------------
+ */
+
+static uint64_t random_next(void) {
+  uint64_t x = g->random += 0x9e3779b97f4a7c15u;
+  x = (x ^ x >> 30) * 0xbf58476d1ce4e5b9u;
+  x = (x ^ x >> 27) * 0x94d049bb133111ebu;
+  return x ^ x >> 31;
+}
+static uint32_t random_below(uint32_t bound) { return (uint32_t)(random_next() % bound); }
+
+/* --- dependence ----------------------------------------------------------------------
+ */
+
+static bool depends(uint32_t location, bool writes, uint32_t other, bool other_writes) {
+  return location != NOWHERE && location == other && (writes || other_writes);
+}
+
+/* The choice `at` has to be made for this thread too, some time. */
+static void add_backtrack(uint32_t at, unsigned thread) {
+  node_t *node = &g->node[at];
+  uint8_t bit = (uint8_t)(1u << thread);
+  node->backtrack |= node->enabled & bit ? bit : node->enabled;
+}
+
+static bool reduces(void) { return g->mode == MODE_DEPTH && g->preemptions < 0; }
+
+/* The last step that the thread's next one depends on, and that need not have come
+ * before it: the other order may differ. */
+static void look_back(const thread_t *me) {
+  const pending_t *mine = &me->pending;
+  if (mine->location == NOWHERE) return;
+  for (uint32_t i = g->transitions; i-- > 0;) {
+    const transition_t *t = &g->transition[i];
+    if (t->thread == me->number ||
+        !depends(t->location, t->writes, mine->location, mine->writes)) {
+      continue;
+    }
+    if (t->after.of[t->thread] <= me->after.of[t->thread]) continue;
+    add_backtrack(t->node, me->number);
+    return;
+  }
+}
+
+/* Others were about to do something that this step comes before. */
+static void look_around(const transition_t *t) {
+  for (unsigned i = 0; i < g->threads; i++) {
+    const thread_t *other = &g->thread[i];
+    if (i == t->thread || other->ended) continue;
+    if (depends(t->location, t->writes, other->pending.location, other->pending.writes)) {
+      add_backtrack(t->node, i);
+    }
+  }
+}
+
+static void raise_clock(clock_t_ *clock, const clock_t_ *other) {
+  for (unsigned i = 0; i < THREADS; i++) {
+    if (clock->of[i] < other->of[i]) clock->of[i] = other->of[i];
+  }
+}
+
+static void note_transition(thread_t *me, uint32_t node) {
+  if (g->transitions == STEPS) failed("an execution without an end: %d steps", STEPS);
+  transition_t *t = &g->transition[g->transitions];
+  *t = (transition_t){
+      {{0}}, node, me->pending.location, (uint8_t)me->number, me->pending.writes};
+  if (reduces()) {
+    me->after.of[me->number]++;
+    for (uint32_t i = 0; i < g->transitions; i++) {
+      const transition_t *p = &g->transition[i];
+      if (depends(p->location, p->writes, t->location, t->writes)) {
+        raise_clock(&me->after, &p->after);
+      }
+    }
+    t->after = me->after;
+    if (node + 1 >= g->fresh) look_around(t);
+  }
+  g->transitions++;
+}
+
+void search_order(thread_t *after) {
+  if (reduces()) raise_clock(&after->after, &g->current->after);
+}
+
+/* --- choices -------------------------------------------------------------------------
+ */
+
+static uint8_t enabled_now(bool *all_ended) {
+  uint8_t enabled = 0;
+  *all_ended = true;
+  for (unsigned i = 0; i < g->threads; i++) {
+    const thread_t *thread = &g->thread[i];
+    if (thread->ended) continue;
+    *all_ended = false;
+    if (model_is_enabled(thread)) enabled |= (uint8_t)(1u << i);
+  }
+  return enabled;
+}
+
+static node_t *node_next(void) {
+  if (g->depth == sizeof g->node / sizeof g->node[0]) failed("too many choices");
+  return &g->node[g->depth];
+}
+
+static bool current_goes_on(uint8_t enabled) {
+  return !g->current->ended && (enabled >> g->current->number & 1) != 0;
+}
+
+static unsigned first_of(uint8_t threads) { return (unsigned)__builtin_ctz(threads); }
+
+static unsigned by_priority(uint8_t enabled) {
+  unsigned best = first_of(enabled);
+  for (unsigned i = 0; i < g->threads; i++) {
+    if ((enabled >> i & 1) != 0 && g->thread[i].priority > g->thread[best].priority) {
+      best = i;
+    }
+  }
+  for (uint32_t i = 0; i < g->changes; i++) {
+    if (g->change[i] == g->steps) g->thread[best].priority = i; /* below all others' */
+  }
+  return best;
+}
+
+/* The threads that the search may choose from here. */
+static uint8_t allowed_of(uint8_t enabled) {
+  if (g->mode != MODE_DEPTH) return enabled;
+  if (reduces()) return (uint8_t)(enabled & ~g->sleep);
+  bool bound = g->depth > 0 && g->preempted >= g->preemptions && current_goes_on(enabled);
+  return bound ? (uint8_t)(1u << g->current->number) : enabled;
+}
+
+static void choose_thread(node_t *node, uint8_t enabled) {
+  uint8_t allowed = allowed_of(enabled);
+  if (allowed == 0) {
+    g->ending = ENDING_REDUNDANT;
+    fiber_leave();
+  }
+  unsigned chosen = g->mode == MODE_RANDOM     ? by_priority(allowed)
+                    : current_goes_on(allowed) ? g->current->number
+                                               : first_of(allowed);
+  *node = (node_t){.is_thread = true,
+                   .chosen = (uint8_t)chosen,
+                   .enabled = enabled,
+                   .sleep = g->sleep};
+  node->backtrack = reduces() ? (uint8_t)(1u << chosen) : allowed;
+  g->length = g->depth + 1;
+}
+
+static thread_t *pick(void) {
+  bool all_ended;
+  uint8_t enabled = enabled_now(&all_ended);
+  if (all_ended) return NULL;
+  if (enabled == 0) failed("no thread can go on");
+  if (++g->steps > STEPS - 1) failed("an execution without an end: %u steps", g->steps);
+  node_t *node = node_next();
+  if (g->depth >= g->length) {
+    choose_thread(node, enabled);
+  } else if (g->mode == MODE_REPLAY) {
+    node->is_thread = true;
+    if ((enabled >> node->chosen & 1) == 0) failed("the choices do not fit");
+  } else if (!node->is_thread || node->enabled != enabled) {
+    failed("the scenario is not the same each time");
+  }
+  bool goes_on = g->depth > 0 && current_goes_on(enabled);
+  if (goes_on && node->chosen != g->current->number) g->preempted++;
+  g->depth++;
+  return &g->thread[node->chosen];
+}
+
+/* Threads that slept, or were tried here before, need not run until something happens
+ * that their next step depends on. */
+static void wake_sleepers(const thread_t *chosen, const node_t *node) {
+  g->sleep = 0;
+  if (!reduces()) return;
+  uint8_t asleep = (uint8_t)(node->sleep | node->done);
+  for (unsigned i = 0; i < g->threads; i++) {
+    const pending_t *p = &g->thread[i].pending, *q = &chosen->pending;
+    if ((asleep >> i & 1) == 0 || i == chosen->number) continue;
+    if (depends(p->location, p->writes, q->location, q->writes)) continue;
+    g->sleep |= (uint8_t)(1u << i);
+  }
+}
+
+/* Goes to the thread that takes the next step. */
+static void go_on(void) {
+  for (unsigned i = 0; i < g->threads; i++) {
+    thread_t *thread = &g->thread[i];
+    if (thread->begun) continue;
+    thread->begun = true;
+    fiber_switch(thread); /* up to its first step */
+    return;
+  }
+  thread_t *next = pick();
+  if (next == NULL) fiber_leave();
+  if (next != g->current) fiber_switch(next);
+}
+
+void search_step(pending_t pending) {
+  thread_t *me = g->current;
+  me->pending = pending;
+  if (reduces() && g->depth + 1 >= g->fresh) look_back(me);
+  go_on();
+  /* Chosen. */
+  node_t *node = &g->node[g->depth - 1];
+  model_resume(me);
+  note_transition(me, g->depth - 1);
+  wake_sleepers(me, node);
+}
+
+void search_end_thread(void) {
+  g->current->ended = true;
+  g->current->pending.location = NOWHERE;
+  go_on();
+  abort(); /* never chosen again */
+}
+
+unsigned search_choose(unsigned count) {
+  if (count == 1 || g->stale_loads >= g->stale) return 0;
+  if (count > UINT8_MAX) count = UINT8_MAX;
+  node_t *node = node_next();
+  if (g->depth >= g->length) {
+    unsigned chosen = 0;
+    if (g->mode == MODE_RANDOM && random_below(2) == 0) chosen = random_below(count);
+    *node = (node_t){.chosen = (uint8_t)chosen, .count = (uint8_t)count};
+    g->length = g->depth + 1;
+  } else if (g->mode == MODE_REPLAY) {
+    node->is_thread = false;
+    if (node->chosen >= count) failed("the choices do not fit");
+  } else if (node->is_thread || node->count != count) {
+    failed("the scenario is not the same each time");
+  }
+  g->depth++;
+  if (node->chosen != 0) g->stale_loads++;
+  return node->chosen;
+}
+
+/* --- executions ----------------------------------------------------------------------
+ */
+
+void search_reset(void) {
+  g->length = g->fresh = 0;
+  g->longest = 16;
+  g->executions = g->redundant = g->all_steps = 0;
+  g->random = g->seed;
+}
+
+static void draw_priorities(void) {
+  enum {
+    CHANGES = 4
+  };
+  g->random = g->seed + g->executions * 0x9e3779b97f4a7c15u;
+  for (unsigned i = 0; i < g->threads; i++) {
+    g->thread[i].priority = 100 + random_below(1 << 20);
+  }
+  g->changes = random_below(CHANGES + 1);
+  for (uint32_t i = 0; i < g->changes; i++) g->change[i] = 1 + random_below(g->longest);
+}
+
+void search_begin(void) {
+  g->depth = g->steps = g->plain = g->transitions = 0;
+  g->preempted = g->stale_loads = 0;
+  g->sleep = 0;
+  if (g->mode == MODE_RANDOM) draw_priorities();
+}
+
+/* Makes the node's next choice; false if there is none. */
+static bool advance(node_t *node) {
+  if (!node->is_thread) return ++node->chosen < node->count;
+  node->done |= (uint8_t)(1u << node->chosen);
+  uint8_t left = (uint8_t)(node->backtrack & node->enabled & ~node->done & ~node->sleep);
+  if (left == 0) return false;
+  node->chosen = (uint8_t)first_of(left);
+  return true;
+}
+
+bool search_next(void) {
+  g->executions++;
+  g->all_steps += g->steps;
+  if (g->ending == ENDING_REDUNDANT) g->redundant++;
+  if (g->steps > g->longest) g->longest = g->steps;
+  if (g->mode == MODE_REPLAY) return false;
+  if (g->mode == MODE_RANDOM) {
+    g->length = 0;
+    return true;
+  }
+  while (g->length > 0 && !advance(&g->node[g->length - 1])) g->length--;
+  g->fresh = g->length;
+  return g->length > 0;
+}

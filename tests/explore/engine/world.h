@@ -1,0 +1,9 @@
+/* world.h - of world.c, for fibers.c. */
+#ifndef EXPLORE_WORLD_H
+#define EXPLORE_WORLD_H
+
+/* The calling thread's variables are those of this block: a scenario's thread, or
+ * THREADS for the explorer's own. */
+void world_note_local(unsigned block);
+
+#endif

@@ -1,0 +1,45 @@
+/* explore.h - what a scenario is, and what it may call.
+ *
+ * A scenario is a small program around modules of the library: a setup that runs once,
+ * up to four threads, and a check after all of them. The explorer runs the threads in
+ * every order that counts, each time from the memory that the setup left, and lets each
+ * load return every value that the memory model allows it. See
+ * docs/internals/EXPLORER.md.
+ */
+#ifndef EXPLORE_H
+#define EXPLORE_H
+
+#include "explore_access.h"
+
+enum {
+  EXPLORE_THREADS = 4 /* at most, in one scenario */
+};
+
+typedef struct explore_scenario {
+  const char *name;
+  void (*setup)(void); /* or NULL; nothing of it is explored */
+  void (*thread[EXPLORE_THREADS])(void);
+  void (*check)(void); /* or NULL; after the threads, which have all been joined */
+  bool ends;    /* threads end as threads of a program do, and detach from the library */
+  bool is_wide; /* so many steps that few orders are seen: it need not find weakened ones
+                 */
+  int stale;    /* loads of an execution that may return an old value; 0: 3 */
+  /* For tests of the explorer itself. */
+  uint64_t outcomes; /* the set that explore_outcome has to be called with */
+  bool is_broken;    /* a failure has to be found */
+} explore_scenario_t;
+
+/* Fails the execution. */
+_Noreturn void explore_fail(const char *what, const char *file, int line);
+#define EXPLORE_CHECK(condition) \
+  ((condition) ? (void)0 : explore_fail(#condition, __FILE__, __LINE__))
+
+/* In a check: the execution came out as one of 64. */
+void explore_outcome(unsigned outcome);
+
+/* In a setup: runs `fn` as thread `number` does, with what is local to that thread. */
+void explore_as(unsigned number, void (*fn)(void));
+
+extern const explore_scenario_t *const explore_scenarios[]; /* up to a NULL */
+
+#endif

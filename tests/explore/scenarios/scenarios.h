@@ -1,0 +1,35 @@
+/* scenarios.h - the names of all scenarios: a new one is added here. */
+#ifndef EXPLORE_SCENARIOS_H
+#define EXPLORE_SCENARIOS_H
+
+#include "explore.h"
+
+/* clang-format off */
+#define EXPLORE_ALL(one) \
+  one(litmus_mp) one(litmus_mp_no_release) one(litmus_mp_no_acquire) one(litmus_sb) \
+  one(litmus_lb) one(litmus_iriw) one(litmus_corr) one(litmus_corr_passed) \
+  one(litmus_rs) one(litmus_rs_broken) one(litmus_wrc) one(litmus_adds) \
+  one(litmus_counts) one(litmus_cas) one(litmus_cas_weak) one(litmus_cas_old) \
+  one(litmus_spin) one(litmus_race) one(litmus_race_relaxed) one(litmus_stuck) \
+  one(litmus_aba) \
+  one(base_lock) one(base_lock_twice) one(base_lock_try) one(base_gate) \
+  one(base_gate_reason) one(base_callee) one(base_callee_both) \
+  one(registry_start) one(registry_publish) one(registry_withdraw) \
+  one(registry_cover_twice) one(registry_spares) \
+  one(budget_two) one(budget_three) one(budget_fixed) one(budget_pages) \
+  one(budget_quota) \
+  one(range_add_lowest) one(range_add_between) one(range_remove) one(range_move) \
+  one(range_pass_on) one(range_pass_on_second) one(range_two_change) \
+  one(slab_push) one(slab_push_twice) one(slab_let_go) one(slab_claim) \
+  one(slab_give_up) one(slab_last) one(partial_refill) one(partial_refill_last) \
+  one(transfer_take) one(transfer_take_any) one(transfer_shut) \
+  one(slab_to_list) one(slab_to_other) one(partial_refill_claim) \
+  one(start_twice) one(start_look) one(exit_both) \
+  one(exit_collect) one(heap_destroy_collect) one(heap_destroy_exit) \
+  one(heap_release_free)
+/* clang-format on */
+
+#define EXPLORE_DECLARE(name) extern const explore_scenario_t name;
+EXPLORE_ALL(EXPLORE_DECLARE)
+
+#endif

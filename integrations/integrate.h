@@ -12,6 +12,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "measure.h"
+
 #define RESULT_MAX 4096
 
 #define MUST(condition)                                                     \
@@ -64,15 +66,30 @@ static inline void fail_each_call(const integration_t *of, const char *expected)
          runs, errors);
 }
 
-static inline int integrate(const integration_t *of) {
-  static char expected[RESULT_MAX], result[RESULT_MAX];
-  MUST(of->work(expected) == 0);
-
+static inline void make_heap(const integration_t *of) {
   hak_heap_config_t config = HAK_HEAP_CONFIG_INIT;
   config.name = of->name;
   config.hard_limit = of->limit;
   g_heap = hak_heap_create(&config);
   MUST(g_heap != NULL);
+}
+
+static inline int measure(const integration_t *of, unsigned long rounds) {
+  static char result[RESULT_MAX];
+  if (measure_is_ours()) {
+    make_heap(of);
+    of->begin();
+  }
+  for (unsigned long i = 0; i < rounds; i++) MUST(of->work(result) == 0);
+  return measure_end(of->name, g_heap != NULL ? heap_stats().peak_committed_bytes : 0);
+}
+
+static inline int integrate(const integration_t *of) {
+  static char expected[RESULT_MAX], result[RESULT_MAX];
+  if (measure_rounds() > 0) return measure(of, measure_rounds());
+  MUST(of->work(expected) == 0);
+
+  make_heap(of);
   of->begin();
   MUST(of->work(result) == 0);
   MUST(strcmp(result, expected) == 0);

@@ -33,6 +33,6 @@ static int work(char *result) {
 }
 
 int main(void) {
-  static const integration_t jansson = {"jansson", 1 << 20, begin, end, work, NULL};
+  static const integration_t jansson = {"jansson", 64 << 20, begin, end, work, NULL};
   return integrate(&jansson);
 }

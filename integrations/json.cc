@@ -7,6 +7,8 @@
 #include <string>
 #include <vector>
 
+#include "measure.h"
+
 /* glue: the library makes its allocators itself, so a function names the heap. */
 static hak::heap json_memory = nullptr;
 static hak_heap_t *json_heap() { return json_memory.get(); }
@@ -24,7 +26,22 @@ static std::string work() {
   return root.dump();
 }
 
+static unsigned long long peak() {
+  hak_stats_t stats = HAK_STATS_INIT;
+  return hak_stats_get(json_heap(), &stats) == 0 ? stats.peak_committed_bytes : 0;
+}
+
+static int measure(unsigned long rounds) {
+  bool ours = measure_is_ours();
+  if (ours) json_memory = hak::heap(hak::heap_config());
+  for (unsigned long i = 0; i < rounds; i++) ours ? work<json>() : work<nlohmann::json>();
+  int result = measure_end("json", ours ? peak() : 0);
+  json_memory = nullptr;
+  return result;
+}
+
 int main() {
+  if (measure_rounds() > 0) return measure(measure_rounds());
   std::string expected = work<nlohmann::json>(), unlimited;
   for (std::size_t limit = 64 << 10;; limit += limit / 4) {
     hak_heap_config_t config = hak::heap_config();

@@ -51,6 +51,6 @@ static int work(char *result) {
 }
 
 int main(void) {
-  static const integration_t lua = {"lua", 4 << 20, begin, end, work, NULL};
+  static const integration_t lua = {"lua", 64 << 20, begin, end, work, NULL};
   return integrate(&lua);
 }

@@ -5,6 +5,8 @@
 #include <memory_resource>
 #include <string>
 
+#include "measure.h"
+
 static std::string work(std::pmr::memory_resource *memory) {
   std::pmr::unsynchronized_pool_resource pool(memory);
   std::pmr::map<int, std::pmr::list<std::pmr::string>> texts(&pool);
@@ -17,7 +19,21 @@ static std::string work(std::pmr::memory_resource *memory) {
   return result;
 }
 
+static int measure(unsigned long rounds) {
+  if (!measure_is_ours()) {
+    for (unsigned long i = 0; i < rounds; i++) work(std::pmr::new_delete_resource());
+    return measure_end("pmr", 0);
+  }
+  hak::heap heap;
+  hak::memory_resource memory(heap);
+  for (unsigned long i = 0; i < rounds; i++) work(&memory);
+  hak_stats_t stats = HAK_STATS_INIT;
+  if (hak_stats_get(heap.get(), &stats) != 0) return 1;
+  return measure_end("pmr", stats.peak_committed_bytes);
+}
+
 int main() {
+  if (measure_rounds() > 0) return measure(measure_rounds());
   std::string expected = work(std::pmr::new_delete_resource()), result;
   for (std::size_t limit = 64 << 10;; limit += limit / 4) {
     /* glue: a heap with a name and a budget, and a resource over it. */

@@ -61,6 +61,6 @@ static int work(char *result) {
 }
 
 int main(void) {
-  static const integration_t sqlite = {"sqlite", 8 << 20, begin, end, work, NULL};
+  static const integration_t sqlite = {"sqlite", 64 << 20, begin, end, work, NULL};
   return integrate(&sqlite);
 }

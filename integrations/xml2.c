@@ -55,6 +55,6 @@ static int work(char *result) {
 int main(void) {
   /* Which calls do so changes with the seed of its tables, the time in seconds. */
   static const char fault[] = "some lose blocks, or give a wrong result and no error";
-  static const integration_t xml2 = {"libxml2", 4 << 20, begin, end, work, fault};
+  static const integration_t xml2 = {"libxml2", 64 << 20, begin, end, work, fault};
   return integrate(&xml2);
 }

@@ -43,6 +43,6 @@ static int work(char *result) {
 }
 
 int main(void) {
-  static const integration_t zstd = {"zstd", 8 << 20, begin, end, work, NULL};
+  static const integration_t zstd = {"zstd", 64 << 20, begin, end, work, NULL};
   return integrate(&zstd);
 }

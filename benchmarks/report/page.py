@@ -1,8 +1,10 @@
 """A measurement as one page of HTML."""
 
 import os
+import re
 from html import escape
 
+import bars
 import charts
 import tables
 
@@ -20,7 +22,9 @@ def cell_html(cell):
         attributes += f' title="{escape(cell.hint)}"'
     if cell.value is not None:
         attributes += f' data-value="{cell.value!r}"'
-    return f"<td{attributes}>{escape(cell.text)}</td>"
+    # An interval may stand in a line of its own.
+    text = re.sub(r"^(\S+ )(\[.*\])$", r"\1<small>\2</small>", escape(cell.text))
+    return f"<td{attributes}>{text}</td>"
 
 
 def table_html(table, name="", long=False):
@@ -30,7 +34,12 @@ def table_html(table, name="", long=False):
         "<tr>" + "".join(cell_html(cell) for cell in cells) + "</tr>"
         for cells in table.lines
     )
-    extra = '<input type="search" placeholder="only lines with ...">' if long else ""
+    extra = (
+        f'<input type="search" placeholder="only lines with ..." '
+        f'aria-label="{escape(table.title)}: only lines with">'
+        if long
+        else ""
+    )
     return (
         f'{extra}<div class="scroll"><table id="{name}" class="sortable">'
         f"<thead><tr>{head}</tr></thead>\n<tbody>\n{lines}\n</tbody></table></div>"
@@ -55,24 +64,43 @@ def of_table(table, *before, long=False, name=""):
     return section(table.title, table.about, *before, shown, name=name)
 
 
-def legend(results):
+def colors(results):
+    """Which color is which program's."""
     chips = "".join(
         f'<span><i style="background:{color}"></i>{escape(label)}</span>'
         for label, color in charts.colors_of(results).items()
     )
-    verdicts = "".join(
-        f'<span><i style="background:{color}"></i>{escape(verdict)}</span>'
-        for verdict, color in charts.VERDICT_COLORS.items()
-        if verdict
+    return f'<p class="legend">{chips}</p>'
+
+
+def verdict_colors(results):
+    if results.is_smoke:
+        return (
+            '<p class="legend"><span><i class="same hatched"></i>'
+            "a figure of a smoke run, which says nothing</span></p>"
+        )
+    chips = "".join(
+        f'<span><i class="{look}"></i>{escape(verdict)}</span>'
+        for verdict, look in bars.LOOKS.items()
     )
-    return f'<p class="legend">{chips}</p><p class="legend">{verdicts}</p>'
+    return f'<p class="legend">{chips}</p>'
+
+
+def line_chart(results, caption, panels):
+    """Panels with lines, below what their colors mean."""
+    shown = "\n".join(panels)
+    if not shown:
+        return ""
+    return bars.figure_html(
+        caption, f'{colors(results)}<div class="panels">{shown}</div>', "lines"
+    )
 
 
 def summary(results):
     """What a reader who reads one sentence reads."""
     if results.is_smoke:
         return (
-            '<p class="smoke">SMOKE RUN: one run of each and small sets, to see that all '
+            '<p class="note">SMOKE RUN: one run of each and small sets, to see that all '
             "works. The figures say nothing; there are no verdicts.</p>"
         )
     texts = []
@@ -132,7 +160,12 @@ def sections(results):
         totals.title,
         totals.about,
         table_html(totals, "totals-table"),
-        charts.group_chart(results, "ns", "time by group"),
+        bars.group_chart(
+            results,
+            "ns",
+            f"Time by group of workloads: {results.first} / other, geometric means; "
+            f"left of 1 {results.first} takes less",
+        ),
         name="totals",
     )
     if not results.is_smoke:
@@ -144,7 +177,11 @@ def sections(results):
         "Time",
         "Each figure against the best peer for it, whose name stands to "
         "the right; lines are 95 % intervals. Bars to the right are losses.",
-        charts.ratio_chart(results, speed_rows(results), "time ratios"),
+        bars.ratio_chart(
+            results,
+            speed_rows(results),
+            f"Time: {results.first} / best peer; left of 1 {results.first} takes less",
+        ),
         name="time",
     )
     yield of_table(tables.beside(results), name="time-and-memory")
@@ -153,29 +190,47 @@ def sections(results):
         "Memory",
         "Resident memory against the best peer; figures below 16 MiB "
         "everywhere are in the table only.",
-        charts.ratio_chart(results, memory_rows(results), "memory ratios"),
-        charts.group_chart(results, "MiB", "memory by group"),
+        bars.ratio_chart(
+            results,
+            memory_rows(results),
+            f"Memory: {results.first} / best peer; left of 1 {results.first} needs less",
+        ),
+        bars.group_chart(
+            results,
+            "MiB",
+            f"Memory by group of workloads: {results.first} / other, geometric means; "
+            f"left of 1 {results.first} needs less",
+        ),
         name="memory",
     )
     yield of_table(tables.by_group(results, "MiB"), name="memory-by-group")
     yield section(
         "Memory over time",
-        "Resident memory while a workload runs, in the first " "round.",
-        charts.memory_chart(results, "memory over time"),
+        "Resident memory while a workload runs, in the first round.",
+        line_chart(
+            results,
+            "Memory: MiB resident while a workload runs, a line for each program",
+            charts.memory_panels(results),
+        ),
         name="memory-over-time",
     )
     yield of_table(
         tables.latency(results),
-        charts.latency_chart(results, "times of single calls"),
+        line_chart(
+            results,
+            "Time of single calls by percentile, a line for each program; lower is better",
+            charts.latency_panels(results),
+        ),
         name="latency",
     )
     yield of_table(
         tables.instructions(results),
-        charts.dot_chart(
+        bars.dot_chart(
             results,
             counts_of(results, "instructions"),
-            "instructions of one allocation and " "one free",
-            "instructions",
+            "Instructions of one allocation and one free, a dot for each program; left is "
+            f"better, and the number is {results.first}'s",
+            colors(results),
         ),
         name="instructions",
     )
@@ -183,8 +238,12 @@ def sections(results):
     yield of_table(tables.os_calls_by_kind(results), name="os-calls-by-kind")
     yield of_table(
         tables.os_calls(results),
-        charts.dot_chart(
-            results, counts_of(results, "os_calls"), "calls in one run", "OS calls"
+        bars.dot_chart(
+            results,
+            counts_of(results, "os_calls"),
+            "Calls to the system in one run, a dot for each program; left is better, and "
+            f"the number is {results.first}'s",
+            colors(results),
         ),
         name="os-calls",
     )
@@ -211,15 +270,17 @@ def page_of(results):
 <head>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="color-scheme" content="light dark">
 <title>{escape(title)}</title>
 <style>
 {read("page.css")}</style>
 </head>
-<body>
+<body{' class="smoke"' if results.is_smoke else ""}>
 <h1>{escape(title)}</h1>
 <p class="about">{escape(results.data["began"][:10])}; {escape(where)}</p>
 {summary(results)}
-{legend(results)}
+{colors(results)}
+{verdict_colors(results)}
 {body}
 <script>
 {read("page.js")}</script>

@@ -22,7 +22,8 @@ class Page(HTMLParser):
 
     def __init__(self, text):
         super().__init__()
-        self.open, self.tables, self.ids, self.text, self.svgs = [], {}, [], [], 0
+        self.open, self.tables, self.ids, self.text = [], {}, [], []
+        self.pictures, self.captions, self.figures = [], [], 0
         self.table, self.cell = None, None
         self.outside = []
         self.feed(text)
@@ -37,7 +38,11 @@ class Page(HTMLParser):
         for name in ("src", "href", "xlink:href"):
             if not attributes.get(name, "#").startswith("#"):
                 self.outside.append(attributes[name])
-        self.svgs += tag == "svg"
+        self.figures += tag == "figure"
+        if tag == "svg":
+            self.pictures.append(attributes.get("aria-label", ""))
+        if tag == "figcaption":
+            self.captions.append("")
         if tag == "table":
             self.table = self.tables.setdefault(attributes["id"], [])
         elif tag == "tr":
@@ -62,6 +67,8 @@ class Page(HTMLParser):
 
     def handle_data(self, data):
         self.text.append(data)
+        if "figcaption" in self.open:
+            self.captions[-1] += data
         if self.cell is not None:
             self.cell[0] += data
 
@@ -159,14 +166,30 @@ class Report(unittest.TestCase):
             measured = self.real.get(key, {})
             if measured.get("counts") or measured.get("results"):
                 self.assertGreater(len(page.tables[table]), 1)
-        self.assertGreaterEqual(page.svgs, 3)
+        self.assertGreaterEqual(len(page.pictures), 3)
         served = {line[0][0]: line[2][0] for line in page.tables["proofs-table"]}
         for program in self.real["programs"]:
             self.assertEqual(served[program["label"]], program["allocator"])
 
+    def test_charts_say_what_they_show(self):
+        page, text = self.page_of(full_run(self.real))
+        self.assertGreaterEqual(page.figures, 3)
+        self.assertEqual(len(page.captions), page.figures)
+        for caption in page.captions:
+            self.assertRegex(caption, "^(Time|Memory|Instructions|Calls)[ :].*")
+            self.assertRegex(caption, "left|lower|resident")
+        # Figures that cannot be seen can be read; colors are the page's, light or dark.
+        first = self.real["programs"][0]["label"]
+        for picture in page.pictures:
+            self.assertRegex(picture, f"^[a-z0-9_]+: .* in (ns|MiB): .*{first} [0-9]")
+        self.assertFalse("#000000" in text)
+        self.assertTrue("prefers-color-scheme: dark" in text)
+
     def test_a_smoke_run_says_so_everywhere(self):
         page, text = self.page_of(self.real)
         self.assertTrue("<title>SMOKE RUN" in text)
+        self.assertTrue('<body class="smoke">' in text)
+        self.assertFalse('<body class="smoke">' in self.page_of(full_run(self.real))[1])
         self.assertNotIn("losses-time-table", page.tables)
         verdicts = {line[6][0] for line in page.tables["figures-table"][1:]}
         self.assertEqual(verdicts, {"-"})

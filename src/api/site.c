@@ -3,6 +3,7 @@
  *
  * hak_alloc_at -> the bin that the place's route leads to has a block, and the thread's
  *     way to its next sample is not at its end: done
+ *   at_apart -> the same of the place's group (heap/groups.h)
  *   at_slow -> hak_alloc; the place is given an origin
  *   at_due -> a sample is taken in the block's place: it lies in the heap's samples
  *       (heap/samples.c), and is known (learn/sample.c) until it is freed (free.c)
@@ -213,10 +214,28 @@ static HAK_WARM void *at_slow(size_t size, hak_site_t *site) {
   return at_taken(me, size == 0 ? 1 : size, site, block);
 }
 
-/* No block is ready. A call in its last place has hak_alloc_at save no registers. */
+/* Fast when the thread's bin of the place's group has a block ready. A number of an
+ * earlier start leads to another place's group, whose blocks are of the same owner. */
+static HAK_WARM void *at_apart(size_t size, hak_site_t *site) {
+  uint32_t group = hak_load_relaxed(&hak_origin_groups[hak_origin_word(site)]);
+  hak_heap_t *heap = hak_group_made(group);
+  if (HAK_UNLIKELY(heap == NULL)) return at_slow(size, site);
+  hak_thread_t *me = hak_thread_self;
+  char *base = hak_index_read(me, hak_load_relaxed(&heap->index_at));
+  hak_bin_t *bin = (hak_bin_t *)(void *)(base + hak_bin_offset_of_step[(size - 1) >> 3]);
+  void *block;
+  if (HAK_UNLIKELY(hak_link_pop_fails(&me->key, &bin->ready, &block))) {
+    return at_slow(size, site);
+  }
+  return at_taken(me, size, site, block);
+}
+
+/* No block is ready, or the place is kept apart. A call in its last place has
+ * hak_alloc_at save no registers. */
 static HAK_WARM void *at_flip(size_t size, hak_site_t *site, hak_bin_t *bin) {
   hak_thread_t *me = hak_thread_self;
   void *block;
+  if (HAK_UNLIKELY(hak_load_relaxed(distance(site)) == 0)) return at_apart(size, site);
   if (HAK_UNLIKELY(hak_bin_flip_fails(&me->key, bin, &block))) return at_slow(size, site);
   return at_taken(me, size, site, block);
 }

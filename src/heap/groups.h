@@ -16,6 +16,19 @@
 #include "heap/heap.h"
 #include "learn/partition.h"
 
+/* In the place of a group's heap: a thread makes it. */
+#define HAK_GROUP_MAKING ((hak_heap_t *)1)
+/* [any] The heaps of groups; or NULL, as of group 0. Written by groups.c alone. */
+extern _Atomic(hak_heap_t *) hak_groups[HAK_GROUPS];
+
+/* The heap of a group if there is one and blocks are to be put there now; else NULL, as
+ * for group 0. */
+HAK_HOT hak_heap_t *hak_group_made(uint32_t group) {
+  /* Acquire: pairs with make. */
+  hak_heap_t *heap = hak_load_acquire(&hak_groups[group]);
+  if (HAK_UNLIKELY((uintptr_t)heap <= (uintptr_t)HAK_GROUP_MAKING)) return NULL;
+  return hak_budget_is_limited(&hak_heap_above(heap)->store->pool.budget) ? NULL : heap;
+}
 /* The heap of a group over 0, made if there is none. NULL if memory is short, another
  * thread is making it, or blocks are not to be put there now. May call the OS: no lock
  * held. */

@@ -134,6 +134,11 @@ typedef struct hak_site_info {
   uint64_t peak_bytes;            /* the largest live_bytes so far */
   uint64_t samples, live_samples; /* blocks looked at so far; of them not freed yet */
   uint64_t smallest, largest;     /* bytes of a block, of those looked at */
+  /* Of its bytes that came in a wave of load, how much is there after it, in thousandths,
+   * by the last waves; -1: not known. Of blocks of the default heap. */
+  int32_t stays_permille;
+  uint32_t
+      group; /* its blocks lie apart, with those of places of the same number; 0: no */
 } hak_site_info_t;
 /* An empty record, for programs that call their visitor themselves. */
 #define HAK_SITE_INFO_INIT HAK_STRUCT_INIT(hak_site_info_t)
@@ -146,6 +151,26 @@ typedef bool(hak_site_visit_fn)(const hak_site_info_t *site, void *ctx);
  * which there was no record come first, as one. Other threads go on; what they change
  * meanwhile may be seen or not. Allocates nothing. EINVAL for no visitor. */
 int hak_sites_visit(hak_site_visit_fn *visit, void *ctx);
+
+/* What waves of load were seen of the places that are named, and what keeping some of
+ * them apart saves, or would save where HAK_OPTION_LEARN is 0; see docs/LEARNING.md. */
+typedef struct hak_waves_info {
+  uint32_t struct_size;
+  uint32_t places_apart; /* now */
+  uint64_t waves;        /* so far */
+  uint64_t moves;        /* of places, to a group or back, so far */
+  /* Live bytes of the last wave, estimated from samples. */
+  uint64_t peak_bytes, trough_bytes;
+  /* Bytes that one such wave leaves resident, by a model: if all places share slabs; as
+   * they are led now; and in the best way that is known. */
+  uint64_t together_bytes, apart_bytes, best_bytes;
+} hak_waves_info_t;
+/* A record for hak_waves_get() to fill. */
+#define HAK_WAVES_INFO_INIT HAK_STRUCT_INIT(hak_waves_info_t)
+
+/* Set out->struct_size first. All is 0 before the first wave. Takes a lock for a moment;
+ * O(places). EINVAL for no record or one that is too short. */
+int hak_waves_get(hak_waves_info_t *out);
 
 /* Formats of profilers, for hak_sites_print only. */
 #define HAK_FORMAT_PPROF 2   /* profile.proto of pprof, not compressed: all places */

@@ -5,6 +5,7 @@
 #include "base/option.h"
 #include "base/text.h"
 #include "learn/sample.h"
+#include "learn/waves.h"
 
 static uint64_t rounded(double x) { return x < 0.5 ? 0 : (uint64_t)(x + 0.5); }
 
@@ -18,6 +19,12 @@ static double root_of(double x) {
     root = next;
   }
   return root;
+}
+
+/* In thousandths; -1: not known. */
+static int32_t stays(const hak_origin_t *origin) {
+  double share = hak_wave_share(&origin->wave);
+  return share < 0 ? -1 : (int32_t)(1000 * share + 0.5);
 }
 
 /* Between which bounds the live bytes lie 95 times in 100. With v the variance and w = v
@@ -50,7 +57,9 @@ bool hak_site_row(uint32_t number, hak_site_row_t *out) {
                                 .samples = sums->samples,
                                 .live_samples = sums->live_samples,
                                 .smallest = sums->smallest,
-                                .largest = sums->largest};
+                                .largest = sums->largest,
+                                .stays_permille = stays(&out->origin),
+                                .group = hak_load_relaxed(&hak_origin_groups[number])};
   bound(sums, &out->info);
   return number != HAK_ORIGIN_OTHERS || sums->samples > 0;
 }

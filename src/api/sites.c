@@ -6,6 +6,7 @@
 
 #include "api/api.h"
 #include "base/option.h"
+#include "learn/waves.h"
 
 /* --- visits ------------------------------------------------------------------------- */
 
@@ -19,6 +20,50 @@ int hak_sites_visit(hak_site_visit_fn *visit, void *ctx) {
   }
   hak_stay_end(stay);
   return 0;
+}
+
+/* --- waves ----------------------------------------------------------------------------
+ */
+
+static hak_waves_info_t waves_info(uint32_t made) {
+  hak_waves_t told = hak_waves_read();
+  hak_waves_info_t info = {.struct_size = sizeof info,
+                           .waves = told.count,
+                           .moves = told.moves,
+                           .peak_bytes = told.peak,
+                           .trough_bytes = told.trough,
+                           .together_bytes = told.together,
+                           .apart_bytes = told.apart,
+                           .best_bytes = told.best};
+  for (uint32_t i = HAK_ORIGIN_OTHERS; i < made; i++) {
+    info.places_apart += hak_load_relaxed(&hak_origin_groups[i]) != 0;
+  }
+  return info;
+}
+
+int hak_waves_get(hak_waves_info_t *out) {
+  if (out == NULL || out->struct_size < sizeof *out) return EINVAL;
+  uint32_t size = out->struct_size;
+  hak_stay_t stay = hak_stay();
+  if (stay == HAK_STAY_NONE) {
+    *out = (hak_waves_info_t){.waves = 0};
+  } else {
+    *out = waves_info(hak_origins_made());
+  }
+  out->struct_size = size;
+  hak_stay_end(stay);
+  return 0;
+}
+
+static void print_waves(const hak_out_t *out, const hak_waves_info_t *info) {
+  if (info->waves == 0) return;
+  hak_out_text(out,
+               "waves: %" PRIu64 ", the last from %" PRIu64 " to %" PRIu64
+               " bytes; it leaves about %" PRIu64
+               " bytes if places lie together, %" PRIu64 " as they lie, %" PRIu64
+               " at best; %" PRIu32 " places apart\n",
+               info->waves, info->peak_bytes, info->trough_bytes, info->together_bytes,
+               info->apart_bytes, info->best_bytes, info->places_apart);
 }
 
 /* --- text -----------------------------------------------------------------------------
@@ -72,8 +117,10 @@ static void print_text(const hak_out_t *out, uint32_t made) {
                " bytes allocated; estimates from %" PRIu64 " samples\n",
                (unsigned)HAK_VERSION, t.places, t.live_bytes, t.bytes, t.samples);
   if (t.places == 0) return;
-  hak_out_text(out, "%12s %25s %10s %12s %14s  %s\n", "live bytes", "95 %: from - to",
-               "blocks", "peak bytes", "allocated", "place");
+  hak_waves_info_t waves = waves_info(made);
+  print_waves(out, &waves);
+  hak_out_text(out, "%12s %25s %10s %12s %14s %6s  %s\n", "live bytes", "95 %: from - to",
+               "blocks", "peak bytes", "allocated", "stays", "place");
   uint64_t bytes = UINT64_MAX;
   uint32_t number = 0;
   hak_site_row_t row;
@@ -84,10 +131,15 @@ static void print_text(const hak_out_t *out, uint32_t made) {
     bytes = info->live_bytes;
     hak_out_text(out,
                  "%12" PRIu64 " %12" PRIu64 "-%-12" PRIu64 " %10" PRIu64 " %12" PRIu64
-                 " %14" PRIu64 "  ",
+                 " %14" PRIu64 " ",
                  bytes, info->live_bytes_low, info->live_bytes_high, info->live_blocks,
                  info->peak_bytes, info->bytes);
-    hak_out_text(out, "%s\n", title);
+    if (info->stays_permille < 0) {
+      hak_out_text(out, "%6s", "-");
+    } else {
+      hak_out_text(out, "%4" PRId32 " %%", (info->stays_permille + 5) / 10);
+    }
+    hak_out_text(out, "  %s%s\n", title, info->group == 0 ? "" : ", apart");
   }
   if (t.places > SHOWN) {
     hak_out_text(out, "and %" PRIu32 " more\n", t.places - (uint32_t)SHOWN);
@@ -124,9 +176,22 @@ static void print_json(const hak_out_t *out, uint32_t made) {
     FIELD(smallest);
     FIELD(largest);
 #undef FIELD
-    hak_out_text(out, "}");
+    hak_out_text(out, ",\"stays_permille\":%" PRId32 ",\"group\":%" PRIu32 "}",
+                 info->stays_permille, info->group);
   }
-  hak_out_text(out, "]}\n");
+  hak_waves_info_t waves = waves_info(made);
+  hak_out_text(out,
+               "],\n\"waves\":{\"waves\":%" PRIu64 ",\"moves\":%" PRIu64
+               ",\"places_apart\":%" PRIu32,
+               waves.waves, waves.moves, waves.places_apart);
+#define FIELD(name) hak_out_text(out, ",\"" #name "\":%" PRIu64, waves.name)
+  FIELD(peak_bytes);
+  FIELD(trough_bytes);
+  FIELD(together_bytes);
+  FIELD(apart_bytes);
+  FIELD(best_bytes);
+#undef FIELD
+  hak_out_text(out, "}}\n");
 }
 
 static void print(int format, const hak_out_t *out, uint32_t made) {

@@ -24,12 +24,13 @@ static double power(double x, double n) {
   return result;
 }
 
-double hak_group_cost(const hak_bucket_t *all) {
+double hak_group_cost(const hak_bucket_t *all, uint32_t unit) {
   enum {
     BLOCKS_MOST = 8192 /* of a slab */
   };
   if (all->bytes <= 0) return 0;
-  double share = all->stays / all->bytes, blocks = 65536 * all->blocks / all->bytes;
+  double share = all->stays / all->bytes, blocks = unit * all->blocks / all->bytes;
+  if (unit < HAK_SLAB_UNIT) blocks += 1; /* the first lies in the page before, too */
   if (blocks < 1) blocks = 1;
   if (blocks > BLOCKS_MOST) blocks = BLOCKS_MOST;
   if (share > 1) share = 1;
@@ -39,6 +40,7 @@ double hak_group_cost(const hak_bucket_t *all) {
 /* The least cost of the buckets below the second index in as many groups as the first one
  * says, and the bucket with which the last of them begins. */
 typedef struct search {
+  uint32_t unit;
   double best[HAK_GROUPS + 1][HAK_BUCKETS + 1];
   uint32_t from[HAK_GROUPS + 1][HAK_BUCKETS + 1];
 } search_t;
@@ -49,7 +51,7 @@ static void extend(search_t *s, const hak_bucket_t *buckets, uint32_t g, uint32_
   hak_bucket_t group = {0, 0, 0};
   for (uint32_t first = b; first-- > 0;) {
     hak_bucket_add(&group, &buckets[first]);
-    double cost = s->best[g - 1][first] + hak_group_cost(&group);
+    double cost = s->best[g - 1][first] + hak_group_cost(&group, s->unit);
     if (cost < s->best[g][b]) {
       s->best[g][b] = cost;
       s->from[g][b] = first;
@@ -57,9 +59,10 @@ static void extend(search_t *s, const hak_bucket_t *buckets, uint32_t g, uint32_
   }
 }
 
-double hak_partition(const hak_bucket_t *buckets, uint8_t *cluster_of,
+double hak_partition(const hak_bucket_t *buckets, uint32_t unit, uint8_t *cluster_of,
                      uint32_t *clusters) {
   search_t s;
+  s.unit = unit;
   for (uint32_t b = 0; b <= HAK_BUCKETS; b++) s.best[0][b] = b == 0 ? 0 : 1e30;
   for (uint32_t g = 1; g <= HAK_GROUPS; g++) {
     for (uint32_t b = 0; b <= HAK_BUCKETS; b++) extend(&s, buckets, g, b);

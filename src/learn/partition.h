@@ -2,14 +2,15 @@
  *
  * Depends on: base.   Used by: waves.
  *
- * Blocks of places that share slabs lie side by side. A slab can be given back only when
- * none of its blocks is left, so a few that stay keep many slabs. If of a group's bytes A
- * at the peak of a wave the share p is there still after it, and a slab has k blocks,
+ * Blocks of places that share slabs lie side by side. A page, or a slab where pages of
+ * free blocks do not go back one by one, can be given back only when none of its blocks
+ * is left, so a few that stay keep many pages. If of a group's bytes A at the peak of a
+ * wave the share p is there still after it, and a page has k blocks or parts of them,
  * then
  *
  *     pinned = A * (1 - (1 - p)^k)
  *
- * bytes of slabs stay, as if which blocks stay were a matter of chance. Places are sorted
+ * bytes stay resident, as if which blocks stay were a matter of chance. Places are sorted
  * into buckets by their p; a group takes buckets side by side, and has a price of its own
  * for slabs that are used in part. The groups with the least sum are found by dynamic
  * programming.
@@ -34,14 +35,16 @@ typedef struct hak_bucket {
 /* The bucket of places of which this share stays. */
 uint32_t hak_bucket_of(double share);
 
-/* What a group of these costs, in bytes: what it pins, and its price. 0 for nothing. */
-double hak_group_cost(const hak_bucket_t *all);
+/* What a group of these costs, in bytes: what it pins, and its price. 0 for nothing.
+ * `unit`: bytes that go back as one; HAK_SLAB_UNIT is the most. */
+#define HAK_SLAB_UNIT ((uint32_t)65536)
+double hak_group_cost(const hak_bucket_t *all, uint32_t unit);
 void hak_bucket_add(hak_bucket_t *to, const hak_bucket_t *other);
 
 /* Writes which cluster each of the HAK_BUCKETS belongs to, 0 being the one of which most
  * stays, and how many clusters there are, at most HAK_GROUPS. What they cost together.
  * O(HAK_GROUPS * HAK_BUCKETS^2). */
-double hak_partition(const hak_bucket_t *buckets, uint8_t *cluster_of,
+double hak_partition(const hak_bucket_t *buckets, uint32_t unit, uint8_t *cluster_of,
                      uint32_t *clusters);
 
 #endif

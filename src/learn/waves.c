@@ -1,6 +1,7 @@
 #include "learn/waves.h"
 
 #include "base/option.h"
+#include "os/os.h"
 
 enum {
   SAMPLES_KNOWN = 4,   /* of a place, before it is told from others */
@@ -112,7 +113,7 @@ double hak_wave_share(const hak_wave_place_t *place) {
 typedef struct plan {
   hak_bucket_t all, buckets[HAK_BUCKETS], groups[HAK_GROUPS];
   uint8_t cluster_of[HAK_BUCKETS];
-  uint32_t clusters;
+  uint32_t clusters, unit;
   double bytes_in[HAK_GROUPS][HAK_GROUPS]; /* of a cluster's places, by group */
   double places, seen, stayed;             /* that are known; their samples */
   double chi_squared;                      /* of the places' shares against that of all */
@@ -212,22 +213,29 @@ static void move_all_back(void) {
   idle = 0;
 }
 
+/* Bytes that go back as one. */
+static uint32_t unit_of_purge(void) {
+  return hak_option(PURGE_HOLES) != 0 ? (uint32_t)hak_os_default()->page_size
+                                      : HAK_SLAB_UNIT;
+}
+
 static void make_plan(void) {
-  plan = (plan_t){.clusters = 0};
+  plan = (plan_t){.unit = unit_of_purge()};
   each_known(add_to_all);
   each_known(add_to_plan);
 }
 
 static double cost_of_groups(void) {
   double cost = 0;
-  for (uint32_t g = 0; g < HAK_GROUPS; g++) cost += hak_group_cost(&plan.groups[g]);
+  for (uint32_t g = 0; g < HAK_GROUPS; g++)
+    cost += hak_group_cost(&plan.groups[g], plan.unit);
   return cost;
 }
 
 static double cost_together(void) {
   hak_bucket_t all = {0, 0, 0};
   for (uint32_t b = 0; b < HAK_BUCKETS; b++) hak_bucket_add(&all, &plan.buckets[b]);
-  return hak_group_cost(&all);
+  return hak_group_cost(&all, plan.unit);
 }
 
 /* Moves places if that saves much by what is known of the last waves, and back if it has
@@ -260,7 +268,7 @@ static void evaluate(const hak_wave_now_t *now) {
   for (uint32_t i = first_place(); i < made; i++) learn(i);
   make_plan();
   double together = cost_together(), apart = cost_of_groups();
-  double best = hak_partition(plan.buckets, plan.cluster_of, &plan.clusters);
+  double best = hak_partition(plan.buckets, plan.unit, plan.cluster_of, &plan.clusters);
   told.count++;
   told.peak = (uint64_t)wave.peak;
   told.trough = (uint64_t)wave.trough;

@@ -1,6 +1,6 @@
 /* waves.h - which places leave blocks behind when load goes, and which are kept apart.
  *
- * Depends on: base, origin, partition.   Used by: sample, heap, api.
+ * Depends on: base, os, origin, partition.   Used by: sample, heap, api.
  *
  * The live bytes L of the places are known from samples, with a standard deviation of
  * sqrt(N * L), N being the mean distance of samples. A wave is a rise of L to a peak P
@@ -66,7 +66,7 @@ typedef struct hak_waves {
   uint64_t count;        /* waves so far */
   uint64_t moves;        /* of places between groups */
   uint64_t peak, trough; /* bytes */
-  /* Bytes of slabs that stay after it, by the model of partition.h: if all places shared
+  /* Bytes that stay resident after it, by the model of partition.h: if all places shared
    * slabs; in the groups that they are led to; in the best ones. */
   uint64_t together, apart, best;
 } hak_waves_t;

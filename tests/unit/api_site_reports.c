@@ -182,6 +182,16 @@ static void print__text_has_the_largest_places_first(void **state) {
   hak_free(b);
 }
 
+static void waves__are_told_to_a_record_that_is_long_enough(void **state) {
+  (void)state;
+  hak_waves_info_t info = HAK_WAVES_INFO_INIT;
+  CHECK_EQ(hak_waves_get(NULL), EINVAL);
+  CHECK_EQ(hak_waves_get(&info), 0);
+  CHECK_EQ(info.struct_size, sizeof info);
+  info.struct_size--;
+  CHECK_EQ(hak_waves_get(&info), EINVAL);
+}
+
 static void print__an_unknown_format_is_refused(void **state) {
   (void)state;
   CHECK_EQ(hak_sites_print(-1, collect, &g_text), EINVAL);
@@ -313,6 +323,7 @@ TEST_MAIN(T(visit__with_each_block_a_sample_is_exact),
           T(visit__a_free_on_another_thread_is_seen), T(visit__stops_when_it_is_told_to),
           T(bounds__enclose_the_truth_nineteen_times_in_twenty),
           T(print__text_has_the_largest_places_first),
+          T(waves__are_told_to_a_record_that_is_long_enough),
           T(print__an_unknown_format_is_refused), T(print__works_beside_threads),
           T(leaks__name_the_places_that_are_known),
           T(print__keeps_odd_texts_within_their_lines),

@@ -13,10 +13,20 @@ static void cost__is_all_of_a_group_of_which_some_stays(void **state) {
   (void)state;
   hak_bucket_t none = of(0, 0), gone = of(100 * MB, 0), some = of(100 * MB, 0.04),
                kept = of(4 * MB, 1);
-  CHECK(hak_group_cost(&none) == 0);
-  CHECK(hak_group_cost(&gone) < 1 * MB);
-  CHECK(hak_group_cost(&some) > 99 * MB && hak_group_cost(&some) < 101 * MB);
-  CHECK(hak_group_cost(&kept) > 4 * MB && hak_group_cost(&kept) < 5 * MB);
+  CHECK(hak_group_cost(&none, HAK_SLAB_UNIT) == 0);
+  CHECK(hak_group_cost(&gone, HAK_SLAB_UNIT) < 1 * MB);
+  CHECK(hak_group_cost(&some, HAK_SLAB_UNIT) > 99 * MB &&
+        hak_group_cost(&some, HAK_SLAB_UNIT) < 101 * MB);
+  CHECK(hak_group_cost(&kept, HAK_SLAB_UNIT) > 4 * MB &&
+        hak_group_cost(&kept, HAK_SLAB_UNIT) < 5 * MB);
+}
+
+static void cost__is_less_where_pages_go_back_one_by_one(void **state) {
+  (void)state;
+  hak_bucket_t some = of(100 * MB, 0.04);
+  double cost = hak_group_cost(&some, 4096), k = 4096 / 256 + 1, gone = 1;
+  for (int i = 0; i < (int)k; i++) gone *= 1 - 0.04;
+  CHECK(cost > 100 * MB * (1 - gone) && cost < 100 * MB * (1 - gone) + 1 * MB);
 }
 
 static void bucket__rises_with_the_share(void **state) {
@@ -37,7 +47,7 @@ static void partition__sets_apart_what_stays(void **state) {
   buckets[15] = of(4 * MB, 1);
   uint8_t cluster_of[HAK_BUCKETS];
   uint32_t clusters;
-  double cost = hak_partition(buckets, cluster_of, &clusters);
+  double cost = hak_partition(buckets, HAK_SLAB_UNIT, cluster_of, &clusters);
   CHECK_EQ(clusters, 2);
   CHECK(cluster_of[15] == 0 && cluster_of[0] == 1);
   CHECK(cost > 4 * MB && cost < 6 * MB);
@@ -50,11 +60,12 @@ static void partition__of_places_that_are_alike_is_one_group(void **state) {
   buckets[10] = of(50 * MB, 0.12);
   uint8_t cluster_of[HAK_BUCKETS];
   uint32_t clusters;
-  double cost = hak_partition(buckets, cluster_of, &clusters);
+  double cost = hak_partition(buckets, HAK_SLAB_UNIT, cluster_of, &clusters);
   CHECK_EQ(clusters, 1);
   CHECK(cost > 99 * MB && cost < 101 * MB);
 }
 
 TEST_MAIN(T(cost__is_all_of_a_group_of_which_some_stays), T(bucket__rises_with_the_share),
+          T(cost__is_less_where_pages_go_back_one_by_one),
           T(partition__sets_apart_what_stays),
           T(partition__of_places_that_are_alike_is_one_group))

@@ -106,6 +106,8 @@ void hak_thread_state_reset(hak_thread_t *thread) {
   hak_store_relaxed(&thread->unowned.room, 0);
   thread->trims = 0;
   thread->looks = 0;
+  thread->spans = 0;
+  thread->dropped = 0;
   thread->quiet_looks = 0;
   thread->recalled_at = 0;
   thread->recalls = 0;

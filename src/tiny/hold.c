@@ -119,6 +119,7 @@ hak_slab_t *hak_hold_new(hak_thread_t *me, const hak_cache_t *cache, uint32_t cl
     return NULL;
   }
   HAK_COUNT(me, slab_fresh, 1);
+  hak_lean_note_begun(me);
   hak_slab_begin(cache, slab, cls, span);
   hak_locate_set_class((uintptr_t)hak_slab_start(slab), span, cls);
   hak_hold_set_entry(me, cache, slab, hak_cache_entry(cache, cls));
@@ -127,6 +128,7 @@ hak_slab_t *hak_hold_new(hak_thread_t *me, const hak_cache_t *cache, uint32_t cl
 
 void hak_hold_retire(hak_thread_t *me, const hak_cache_t *cache, hak_slab_t *slab) {
   HAK_COUNT(me, slab_retired, 1);
+  hak_lean_note_given(me);
   hak_sub_relaxed(&central_of(cache, hak_slab_class(slab))->spans, 1);
   hak_hold_set_entry(me, cache, slab, 0);
   if (cache->lookup != NULL) {

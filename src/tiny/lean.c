@@ -11,28 +11,65 @@ enum {
   BURSTS = 4, /* times in a row */
   CALM = 64,  /* periods without, after which a bin shrinks */
   NS_PER_MS = 1000000,
-  LISTS = 2 /* of a bin that spills may have blocks */
+  DROP_PERIODS = 2,  /* between two drops */
+  DROPPED_SHARE = 4, /* of a thread's slabs have gone when it drops what it has */
+  LISTS = 2          /* of a bin that spills may have blocks */
 };
 
 static uint64_t period_ns(void) { return (uint64_t)hak_option(LEAN_MS) * NS_PER_MS; }
 
+/* A heap with a limit has its quotas, and a shared way keeps nothing. */
+static bool may_be(const hak_cache_t *cache, uint32_t cls) {
+  return !hak_capacity_is_cut(&cache->holds[cls]) && !hak_cache_is_shared_way(cache) &&
+         !hak_class_is_single(cls);
+}
+
+/* Takes a beginning of so much `weight` out of what is allowed; false if none is left. */
+static bool take(uint64_t *used_up, uint64_t period, uint32_t weight) {
+  uint64_t now = hak_clock_cached(), next = *used_up > now ? *used_up : now;
+  if (next > now + (BURSTS - 1) * period) return false;
+  *used_up = next + period * weight;
+  return true;
+}
+
+/* Since the last time `used_up` was taken from a while has passed. */
+static bool is_anew(uint64_t used_up) {
+  uint64_t now = hak_clock_cached();
+  return now > used_up && now - used_up >= CALM * period_ns();
+}
+
 bool hak_lean_begins(const hak_cache_t *cache, uint32_t cls) {
   hak_hold_t *hold = &cache->holds[cls];
-  uint64_t period = period_ns();
-  /* A heap with a limit has its quotas, and a shared way keeps nothing. */
-  if (period == 0 || hak_capacity_is_cut(hold) || hak_cache_is_shared_way(cache) ||
-      hak_class_is_single(cls)) {
-    return false;
-  }
+  if (period_ns() == 0 || !may_be(cache, cls)) return false;
   hak_clock_refresh();
-  uint64_t now = hak_clock_cached();
-  uint64_t next = hold->lean_next > now ? hold->lean_next : now;
-  if (next > now + (BURSTS - 1) * period) return false;
+  bool anew = is_anew(hold->lean_next);
   uint32_t least = hold->capacity_least == 0 ? 1 : hold->capacity_least;
   uint32_t weight = hak_bin_capacity(&cache->bins[cls]) / least;
-  bool anew = now > hold->lean_next && now - hold->lean_next >= CALM * period;
+  if (!take(&hold->lean_next, period_ns(), weight == 0 ? 1 : weight)) return false;
   hold->lean = anew ? HAK_LEAN_ANEW : HAK_LEAN;
-  hold->lean_next = next + period * (weight == 0 ? 1 : weight);
+  return true;
+}
+
+bool hak_lean_drops_slow(hak_thread_t *me) {
+  if ((uint64_t)me->dropped * DROPPED_SHARE < me->spans + me->dropped) return false;
+  me->dropped = 0;
+  if (me->drops == 0) {
+    hak_clock_refresh();
+    uint64_t period = DROP_PERIODS * period_ns();
+    me->drops_anew = is_anew(me->drop_next);
+    if (period == 0 || !take(&me->drop_next, period, 1)) return false;
+  }
+  me->drops++;
+  return true;
+}
+
+bool hak_lean_drop(const hak_thread_t *me, const hak_cache_t *cache, uint32_t cls) {
+  hak_hold_t *hold = &cache->holds[cls];
+  if (hold->lean == HAK_LEAN_NOT) {
+    if (!may_be(cache, cls)) return false;
+    hold->lean = me->drops_anew ? HAK_LEAN_ANEW : HAK_LEAN;
+    hak_lean_hear(cache, cls);
+  }
   return true;
 }
 

@@ -175,10 +175,34 @@ static void spill(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls, void
   add_foreign(me, cache, cls, block);
 }
 
+/* The thread is, or becomes, lean in a class of which its bin has blocks. */
+static void drop_bin(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls) {
+  hak_bin_t *bin = &cache->bins[cls];
+  hak_hold_t *hold = &cache->holds[cls];
+  bool empty = bin->list.head == HAK_LINK_END && bin->ready == HAK_LINK_END &&
+               hold->spare == HAK_LINK_END && hak_load_relaxed(&hold->magazine) == NULL;
+  if (empty || bin->spilling == HAK_BIN_GATHERS || !hak_lean_drop(me, cache, cls)) return;
+  bin->spilling = 1;
+  hak_flush_blocks(me, cache, cls);
+  hak_lean_shrink(cache, cls);
+  hak_flush_set_room(bin);
+}
+
+/* What lies in the bins goes home of all classes, where the thread seems to drop what it
+ * has. */
+static HAK_SLOW void drop(hak_thread_t *me, const hak_cache_t *cache) {
+  for (uint32_t cls = 0; cls < HAK_SHARED_CLASSES; cls++) {
+    drop_bin(me, cache, cls);
+    hak_far_settle(me, cache, cls);
+  }
+  me->dropped = 0;
+}
+
 void hak_spill_free(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls,
                     void *block) {
   spill(me, cache, cls, block);
   hak_far_settle(me, cache, cls);
+  if (hak_lean_drops(me)) drop(me, cache);
 }
 
 void hak_spill_event(hak_thread_t *me, const hak_cache_t *cache, hak_list_t *list,
@@ -202,4 +226,5 @@ void hak_spill_event(hak_thread_t *me, const hak_cache_t *cache, hak_list_t *lis
     hak_flush_pinned(me, cache, cls);
     hak_far_settle(me, cache, cls);
   }
+  if (hak_lean_drops(me)) drop(me, cache);
 }

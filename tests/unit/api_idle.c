@@ -17,7 +17,7 @@ enum {
 static const size_t sizes[] = {16, 48, 100, 500, 1024, 3000, 8000, 32768, 100000};
 #define PER_SIZE ((size_t)256 << 10)
 /* Bytes that a thread keeps which dropped all that it had, and stopped; IDLE.md. */
-#define STOPPED_MOST ((uint64_t)4 << 20)
+#define STOPPED_MOST ((uint64_t)1 << 20)
 
 /* Bytes of each size; what a thread that is busy leaves in its caches. */
 static void use(size_t bytes) {

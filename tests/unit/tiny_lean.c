@@ -119,10 +119,91 @@ static void bin__that_had_grown_is_small_again_but_for_bursts_in_a_row(void **st
   hak_flush_class(g_me, g_cache, g_class);
 }
 
+/* ---- all classes of a thread that drops what it has ----------------------------------
+ */
+
+enum {
+  FEW = 24, /* blocks of each other class: no bin overflows */
+  DROPS = 4
+};
+static const size_t other_sizes[] = {100, 400, 600, 1500, 3000, 6000, 20000};
+
+/* Blocks of the other sizes that lie in bins. */
+static uint32_t cached_others(void) {
+  uint32_t sum = 0;
+  for (size_t i = 0; i < TEST_COUNT(other_sizes); i++) {
+    uint32_t cls = hak_class_of(other_sizes[i]);
+    sum += test_list_length(g_cache->bins[cls].list.head) +
+           test_list_length(g_cache->bins[cls].ready) +
+           test_list_length(g_cache->holds[cls].spare);
+  }
+  return sum;
+}
+
+/* Many blocks of one class and few of others, freed evenly mixed. Returns the slots that
+ * the heap has in use then. */
+static uint64_t drop_document(void) {
+  static void *many[BLOCKS], *few[FEW][TEST_COUNT(other_sizes)];
+  for (int i = 0; i < BLOCKS; i++) CHECK((many[i] = hak_alloc(SIZE)) != NULL);
+  for (int k = 0; k < FEW; k++) {
+    for (size_t i = 0; i < TEST_COUNT(other_sizes); i++) {
+      CHECK((few[k][i] = hak_alloc(other_sizes[i])) != NULL);
+    }
+  }
+  for (int i = 0, k = 0; i < BLOCKS; i++) {
+    hak_free(many[i]);
+    for (; k < FEW && k * BLOCKS <= i * FEW; k++) {
+      for (size_t c = 0; c < TEST_COUNT(other_sizes); c++) hak_free(few[k][c]);
+    }
+  }
+  CHECK(hak_hold_is_valid(g_me, g_cache));
+  return hak_load_relaxed(&g_cache->store->pool.taken);
+}
+
+/* Each of the other classes would keep a span else, and all of its blocks. */
+static void drop__empties_bins_that_never_overflow(void **state) {
+  (void)state;
+  set_period(0);
+  uint64_t kept = drop_document();
+  CHECK(cached_others() >= FEW * TEST_COUNT(other_sizes) / 2);
+  hak_flush_all(g_me, g_cache);
+  set_period(3600000);
+  for (int i = 0; i < DROPS; i++) {
+    uint64_t left = drop_document();
+    CHECK_MSG(left <= kept / 2, "%llu slots of %llu", (unsigned long long)left,
+              (unsigned long long)kept);
+    CHECK(cached_others() <= FEW * TEST_COUNT(other_sizes) / 4);
+  }
+  /* A thread that works on keeps its blocks. */
+  (void)drop_document();
+  CHECK(cached_others() >= FEW * TEST_COUNT(other_sizes) / 2);
+  hak_flush_all(g_me, g_cache);
+}
+
+/* A thread of which others give slabs back, or a heap's end, drops its next slabs as if
+ * these had been few. */
+static void drop__forgets_slabs_that_went_without_the_thread(void **state) {
+  (void)state;
+  set_period(3600000);
+  g_me->spans = 100000;
+  uint64_t before = g_me->spans;
+  for (int i = 0; i < 200; i++) {
+    for (int k = 0; k < HAK_LEAN_DROPPED; k++) hak_lean_note_given(g_me);
+    hak_lean_note_begun(g_me);
+  }
+  CHECK(g_me->spans < before / 1000);
+  while (g_me->spans > 0) hak_lean_note_given(g_me);
+  hak_lean_note_given(g_me);
+  CHECK_EQ(g_me->spans, 0);
+  g_me->dropped = 0;
+}
+
 #define H(function) TEST_OF_SLABS(function, SIZE)
 
 TEST_MAIN_FRESH(H(burst__that_is_dropped_leaves_few_blocks_and_no_slab_to_cut),
                 H(period__of_zero_leaves_everything_in_place),
                 H(lean__ends_with_the_next_refill),
                 H(current_slab__goes_to_the_pool_with_its_last_block),
-                H(bin__that_had_grown_is_small_again_but_for_bursts_in_a_row))
+                H(bin__that_had_grown_is_small_again_but_for_bursts_in_a_row),
+                H(drop__empties_bins_that_never_overflow),
+                H(drop__forgets_slabs_that_went_without_the_thread))

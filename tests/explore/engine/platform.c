@@ -12,6 +12,7 @@
 #include "base/public.h"
 #include "base/sys.h"
 #include "engine.h"
+#include "os/malloc.h"
 #include "os/memory.h"
 
 /* --- waiting --------------------------------------------------------------------- */
@@ -128,3 +129,16 @@ int64_t hak_memory_resident(void *ptr, size_t size) {
   return -1;
 }
 bool hak_memory_is_huge_unasked(void) { return false; }
+
+/* --- malloc: nobody watches it ----------------------------------------------------- */
+
+void *hak_malloc_get(size_t size, size_t alignment, bool zero) {
+  (void)size, (void)alignment, (void)zero;
+  return NULL;
+}
+void hak_malloc_put(void *block) { (void)block; }
+bool hak_malloc_is_watched(void) { return false; }
+bool hak_malloc_accuse(void *ptr, bool freeing) {
+  (void)ptr, (void)freeing;
+  return false;
+}

@@ -172,6 +172,20 @@ typedef struct hak_waves_info {
  * O(places). EINVAL for no record or one that is too short. */
 int hak_waves_get(hak_waves_info_t *out);
 
+/* Writes what was learned of places, some 32 bytes each, so that another run of the
+ * program knows it from the start: see docs/LEARNING.md. `build` is any text that changes
+ * with the program, such as its version; NULL is an empty one. The data is binary; keep
+ * it where only those write whom the program trusts. Allocates nothing. EINVAL for no
+ * `write`, ENODATA where the library is not running. */
+int hak_learned_save(const char *build, hak_write_fn *write, void *ctx);
+/* Starts the library if need be, and has it take up what hak_learned_save wrote in
+ * another run: places that allocate later, and those of which nothing is known yet, begin
+ * with it. Once for each start of the library. `data` is copied. 0; or, and then nothing
+ * has changed, EINVAL for data that is damaged or none of that function's, ESTALE for
+ * that of another `build`, EALREADY, ENOMEM. *why, unless `why` is NULL: a static text
+ * that says which; "" for 0. */
+int hak_learned_load(const char *build, const void *data, size_t size, const char **why);
+
 /* Formats of profilers, for hak_sites_print only. */
 #define HAK_FORMAT_PPROF 2   /* profile.proto of pprof, not compressed: all places */
 #define HAK_FORMAT_HEAP_V2 3 /* text for jeprof: all places */

@@ -14,6 +14,7 @@
 #include "api/api.h"
 #include "heap/groups.h"
 #include "heap/samples.h"
+#include "learn/lessons.h"
 #include "learn/sample.h"
 #include "learn/waves.h"
 
@@ -46,6 +47,7 @@ uint32_t hak_api_origin(hak_site_t *site) {
   uint32_t origin = hak_origin_of(site);
   if (HAK_UNLIKELY(origin == HAK_ORIGIN_NONE)) {
     origin = hak_origin_make(hak_lifecycle_os(), site);
+    hak_lessons_apply(origin);
   }
   if (HAK_LIKELY(site != NULL)) lead(site, origin);
   return origin;

@@ -93,6 +93,8 @@ HAK_APART(hak_stats_classes);
 HAK_APART(hak_sites_visit);
 HAK_APART(hak_sites_print);
 HAK_APART(hak_waves_get);
+HAK_APART(hak_learned_save);
+HAK_APART(hak_learned_load);
 HAK_APART(hak_ptr_info);
 HAK_APART(hak_heap_visit);
 HAK_APART(hak_move_hint);

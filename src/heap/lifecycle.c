@@ -20,6 +20,7 @@
 #include "heap/show.h"
 #include "heap/thread_end.h"
 #include "heap/threads.h"
+#include "learn/lessons.h"
 #include "learn/sample.h"
 #include "os/reservation.h"
 #include "pages/external_range.h"
@@ -49,6 +50,7 @@ static void stop_all(void) {
   hak_cache_indices_stop();
   hak_magazines_stop();
   hak_samples_stop();
+  hak_lessons_stop();
   hak_origins_stop();
   hak_own_os_stop();
   hak_serials_stop();

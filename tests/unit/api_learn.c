@@ -4,6 +4,7 @@
 #include "os_fixture.h"
 #include "threads.h"
 
+#include <errno.h>
 #include <pthread.h>
 #include <string.h>
 
@@ -344,6 +345,105 @@ static void shutdown__forgets_what_was_learned(void **state) {
   CHECK_EQ(hak_waves_read().count, 0);
 }
 
+/* --- what was learned, in another run -------------------------------------------------
+ */
+
+static struct {
+  char bytes[4096];
+  size_t length;
+} g_saved;
+
+static void save(const char *bytes, size_t length, void *ctx) {
+  CHECK(ctx == &g_saved && g_saved.length + length <= sizeof g_saved.bytes);
+  memcpy(g_saved.bytes + g_saved.length, bytes, length);
+  g_saved.length += length;
+}
+static void save_learned(void) {
+  waves(&g_load, 2);
+  g_saved.length = 0;
+  CHECK_EQ(hak_learned_save("1.0", save, &g_saved), 0);
+}
+static int load_saved(const char *build) {
+  const char *why = NULL;
+  int error = hak_learned_load(build, g_saved.bytes, g_saved.length, &why);
+  CHECK(why != NULL && (error == 0) == (why[0] == '\0'));
+  return error;
+}
+/* The library starts anew. */
+static void run_again(void) {
+  end_load(&g_load);
+  test_over_os_end();
+  test_over_os(0);
+  begin_load(&g_load);
+}
+
+static void learned__is_known_in_the_next_run(void **state) {
+  (void)state;
+  wave(&g_load, &connection, &table);
+  double first = rest(&g_load);
+  save_learned();
+  run_again();
+  CHECK_EQ(load_saved("1.0"), 0);
+  CHECK_EQ(load_saved("1.0"), EALREADY);
+  wave(&g_load, &connection, &table);
+  CHECK(is_apart(&table) && !is_apart(&connection));
+  CHECK_MSG(rest(&g_load) < first / 2, "%.2f, %.2f before", rest(&g_load), first);
+  CHECK_EQ(hak_check(NULL), 0);
+}
+
+static void learned__reaches_places_that_have_allocated(void **state) {
+  (void)state;
+  save_learned();
+  run_again();
+  hak_free(get(100, &table));
+  hak_free(get(100, &connection));
+  CHECK(!is_apart(&table));
+  CHECK_EQ(load_saved("1.0"), 0);
+  CHECK(is_apart(&table) && !is_apart(&connection));
+}
+
+static void learned__moves_nothing_where_the_learner_only_watches(void **state) {
+  (void)state;
+  save_learned();
+  CHECK_EQ(hak_option_set(HAK_OPTION_LEARN, 0), 0);
+  run_again();
+  CHECK_EQ(load_saved("1.0"), 0);
+  hak_free(get(100, &table));
+  CHECK(!is_apart(&table));
+}
+
+static void learned__of_another_build_is_refused(void **state) {
+  (void)state;
+  save_learned();
+  CHECK_EQ(load_saved("1.1"), ESTALE);
+  CHECK_EQ(load_saved(NULL), ESTALE);
+  CHECK_EQ(hak_learned_save(NULL, NULL, NULL), EINVAL);
+  CHECK_EQ(hak_learned_load("1.0", NULL, 0, NULL), EINVAL);
+  CHECK_EQ(load_saved("1.0"), 0);
+}
+
+static void learned__that_is_damaged_is_refused(void **state) {
+  (void)state;
+  save_learned();
+  size_t length = g_saved.length;
+  for (size_t bit = 0; bit < 8 * length; bit++) {
+    g_saved.bytes[bit / 8] ^= (char)(1 << bit % 8);
+    CHECK_MSG(load_saved("1.0") == EINVAL, "bit %zu", bit);
+    g_saved.bytes[bit / 8] ^= (char)(1 << bit % 8);
+  }
+  for (g_saved.length = 0; g_saved.length < length; g_saved.length++) {
+    CHECK_MSG(load_saved("1.0") == EINVAL, "%zu bytes", g_saved.length);
+  }
+  test_rng_t rng = test_rng(3, 4);
+  for (int i = 0; i < 2000; i++) { /* all behind the header, and a length, by chance */
+    size_t some = 16 + (size_t)test_below(&rng, 300);
+    for (size_t at = 16; at < some; at++) g_saved.bytes[at] = (char)test_below(&rng, 256);
+    g_saved.length = some;
+    CHECK_EQ(load_saved("1.0"), EINVAL);
+  }
+  CHECK_EQ(hak_check(NULL), 0);
+}
+
 #define L(function) cmocka_unit_test_setup_teardown(function, start, end)
 
 TEST_MAIN_FRESH(
@@ -356,4 +456,7 @@ TEST_MAIN_FRESH(
     L(blocks__that_lie_apart_are_what_was_asked_for),
     T(waves__are_the_same_after_the_same_calls), L(limit__of_the_default_heap_holds),
     L(threads__share_what_is_learned), L(fork__goes_on_with_what_was_learned),
-    L(failures__leave_places_where_they_are), L(shutdown__forgets_what_was_learned))
+    L(failures__leave_places_where_they_are), L(shutdown__forgets_what_was_learned),
+    L(learned__is_known_in_the_next_run), L(learned__reaches_places_that_have_allocated),
+    L(learned__moves_nothing_where_the_learner_only_watches),
+    L(learned__of_another_build_is_refused), L(learned__that_is_damaged_is_refused))

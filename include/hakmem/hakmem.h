@@ -337,6 +337,12 @@ typedef int(hak_pressure_fn)(hak_heap_t *heap, size_t needed, int level, void *c
  * Costs a look at the heap's blocks, and nothing for heaps without the flag. */
 #define HAK_HEAP_REPORT_LEAKS 0x04u
 
+/* Each block of the heap can be told of as it comes and goes: see
+ * hak_heap_set_block_hook. No thread caches the heap's blocks, so each of its allocations
+ * and frees takes a slow path and a lock, about 100 ns, with a hook or without; and
+ * HAK_HEAP_SERIAL changes nothing. Nothing changes for other heaps. */
+#define HAK_HEAP_WATCHED 0x08u
+
 #define HAK_HUGE_DEFAULT 0 /* as HAK_OPTION_HUGE_PAGES says */
 #define HAK_HUGE_NEVER 1   /* never asked for */
 #define HAK_HUGE_ALWAYS 2  /* asked for from the first block on */

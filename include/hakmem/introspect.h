@@ -295,6 +295,46 @@ typedef void(hak_event_fn)(hak_event_t event, const void *address, size_t size,
  * slow path costs one load more. */
 void hak_set_event_hook(hak_event_fn *fn, void *ctx);
 
+/* What became of a block of a heap that was made with HAK_HEAP_WATCHED. */
+typedef enum hak_block_event_kind {
+  HAK_BLOCK_ALLOC = 1, /* it is about to be given to the program */
+  HAK_BLOCK_FREE,      /* it is about to be freed; nobody else has its memory yet */
+  HAK_BLOCK_RESIZE,    /* it has another size now, and another address if its pages moved.
+                          A resize that copies is an allocation and then a free */
+  HAK_BLOCK_ALL_GONE   /* of the whole heap: it was reset or destroyed */
+} hak_block_event_kind_t;
+
+/* Valid for the length of the call of the hook. */
+typedef struct hak_block_event {
+  uint32_t struct_size;
+  hak_block_event_kind_t kind;
+  hak_heap_t *heap;
+  void *address;          /* NULL for HAK_BLOCK_ALL_GONE */
+  size_t size;            /* usable bytes */
+  size_t requested;       /* bytes that were asked for; 0 for frees */
+  void *old_address;      /* of HAK_BLOCK_RESIZE: it may be the same */
+  size_t old_size;        /* the same; usable bytes */
+  const hak_site_t *site; /* the place that asks, where it names itself; or NULL */
+} hak_block_event_t;
+/* An empty event, for programs that call their hook themselves. */
+#define HAK_BLOCK_EVENT_INIT HAK_STRUCT_INIT(hak_block_event_t)
+
+/* Hears of a block, on the thread that allocates, frees or resizes it, inside that call
+ * and with no lock of the library's held. It may read and write the block, and may call
+ * hakmem: what it does with the same heap is told of as well, so it should keep its own
+ * memory elsewhere. It may not end the heap or shut the library down. It need not keep
+ * errno. */
+typedef void(hak_block_event_fn)(const hak_block_event_t *event, void *ctx);
+
+/* Sets the hook of a heap that was made with HAK_HEAP_WATCHED; `fn` NULL unsets it. At
+ * any time, while other threads use the heap too: calls that have begun may still go to
+ * the hook of before. Each allocation, free and resize of a block is told of, by whatever
+ * function and on whatever thread, also in the child of a fork; frees of blocks that were
+ * allocated while there was no hook, too, and frees that turn out to be misuse may be.
+ * The hook stays over a reset, and goes with the heap when that is destroyed or released.
+ * 0; EINVAL for no heap, or one without the flag. */
+int hak_heap_set_block_hook(hak_heap_t *heap, hak_block_event_fn *fn, void *ctx);
+
 #ifdef __cplusplus
 }
 #endif

@@ -209,6 +209,14 @@ static HAK_SLOW void make_zero(void *block, size_t size, bool zeroed) {
 }
 
 void *hak_api_alloc(hak_heap_t *heap, size_t size, size_t alignment, unsigned flags) {
+  if (heap != NULL && hak_heap_is_watched(heap)) {
+    return hak_api_watched_alloc(heap, size, alignment, flags, NULL);
+  }
+  return hak_api_alloc_untold(heap, size, alignment, flags);
+}
+
+void *hak_api_alloc_untold(hak_heap_t *heap, size_t size, size_t alignment,
+                           unsigned flags) {
   bool zero = (flags & HAK_ZERO) != 0, no_grow = (flags & HAK_NO_GROW) != 0;
   bool no_cache = (flags & HAK_NO_CACHE) != 0;
   if (HAK_UNLIKELY(size > PTRDIFF_MAX)) return hak_fail(ENOMEM);

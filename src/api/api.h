@@ -27,6 +27,10 @@
  * ENOMEM if memory is short. NULL as `heap` is the default heap. */
 void *hak_api_alloc(hak_heap_t *heap, size_t size, size_t alignment, unsigned flags);
 
+/* The same, and no hook of the heap's hears of it. */
+void *hak_api_alloc_untold(hak_heap_t *heap, size_t size, size_t alignment,
+                           unsigned flags);
+
 /* What hak_api_alloc makes of it: a block of a size class; a large block; a block in a
  * mapping of its own, whatever its size. *zeroed: all of its bytes are zero. */
 void *hak_api_small(hak_heap_t *heap, uint32_t cls, bool no_grow);
@@ -83,6 +87,26 @@ HAK_HOT hak_stay_t hak_api_stay(const void *ptr, const char *function) {
   if (HAK_UNLIKELY(stay == HAK_STAY_NONE)) hak_api_report_not_running(ptr, function);
   return stay;
 }
+
+/* --- watch.c: heaps of which a hook hears ------------------------------------------- */
+
+/* hak_api_alloc of a watched heap, whose hook hears of it. */
+void *hak_api_watched_alloc(hak_heap_t *heap, size_t size, size_t alignment,
+                            unsigned flags, const hak_site_t *site);
+/* A block of a watched heap, of `usable` bytes, is about to be freed. */
+void hak_api_tell_free(hak_heap_t *heap, void *ptr, size_t usable);
+/* A block of any heap that was at `old`, with so many usable bytes, was resized without
+ * being copied. */
+void hak_api_tell_resize(hak_heap_t *heap, void *old, size_t old_size, void *block,
+                         size_t requested, const hak_site_t *site);
+/* Who has to hear that all blocks of a heap are gone; nobody if it is not watched. */
+typedef struct hak_farewell {
+  hak_block_event_fn *fn; /* or NULL */
+  void *ctx;
+  hak_heap_t *handle;
+} hak_farewell_t;
+hak_farewell_t hak_api_farewell(hak_heap_t *heap);
+void hak_api_tell_all_gone(const hak_farewell_t *farewell);
 
 /* --- external.c: blocks in little memory of the caller's
  * --------------------------------- */

@@ -189,6 +189,8 @@ static HAK_WARM void free_found(void *ptr, size_t size, bool no_cache) {
   if (HAK_UNLIKELY(usable == 0 ||
                    is_wrong_size(ptr, &place, usable, size, HAK_IN_FREE_SIZED)))
     return;
+  hak_heap_t *heap = hak_heap_of_extent(place.extent);
+  if (heap != NULL && hak_heap_is_watched(heap)) hak_api_tell_free(heap, ptr, usable);
   if (place.cls == HAK_CLASS_EXTERNAL) {
     hak_api_external_free(&place, ptr, name_of(size));
     return;
@@ -199,7 +201,6 @@ static HAK_WARM void free_found(void *ptr, size_t size, bool no_cache) {
   }
   hak_thread_t *me = hak_thread_enter();
   if (HAK_UNLIKELY(me == NULL)) return; /* not running, so it was not ours */
-  hak_heap_t *heap = hak_heap_of_extent(place.extent);
   /* Otherwise another thread freed the block just now. */
   if (HAK_UNLIKELY(heap == NULL || !free_at(me, heap, &place, ptr, usable, no_cache))) {
     leave_to_other(me, ptr, size);

@@ -69,6 +69,7 @@ static HAK_WARM void *alloc_slow(hak_heap_t *handle, size_t size) {
   if (HAK_UNLIKELY(hak_heap_handle(heap) != handle)) {
     return hak_api_heap_or_report(handle, "hak_heap_alloc");
   }
+  if (hak_heap_is_watched(heap)) return hak_api_watched_alloc(heap, size, 0, 0, NULL);
   if (HAK_UNLIKELY(!hak_kind_has_slabs(heap))) {
     return hak_api_alloc_elsewhere(heap, size, 0, 0);
   }

@@ -97,7 +97,7 @@ static bool reserve(hak_shared_pool_t *pool, size_t bytes) {
  * heap need not use it: if it counted as a user, the release of the heap would wait until
  * it ends or goes idle. A serial heap's cache is its own. */
 static bool make_cache(hak_heap_t *heap) {
-  if (!hak_kind_has_slabs(heap)) return true;
+  if (!hak_kind_has_slabs(heap) || hak_heap_is_watched(heap)) return true;
   hak_thread_t *me = hak_thread_enter();
   if (me == NULL) return false;
   bool ok = hak_kind_cache(me, heap) != NULL;
@@ -136,7 +136,7 @@ static bool are_pages_valid(const hak_heap_config_t *c) {
 static bool limits_are_bad(size_t soft, size_t hard) { return hard != 0 && soft > hard; }
 
 static const uint32_t FLAGS_KNOWN =
-    HAK_HEAP_SERIAL | HAK_HEAP_REPORT_LEAKS | HAK_HEAP_NO_PURGE;
+    HAK_HEAP_SERIAL | HAK_HEAP_REPORT_LEAKS | HAK_HEAP_NO_PURGE | HAK_HEAP_WATCHED;
 
 /* A heap that has no more, in bytes, does with fewer classes. */
 #define SMALL_HEAP (16 * HAK_MIB)
@@ -213,6 +213,7 @@ static int end(end_fn *fn, hak_heap_t *handle, const char *function) {
   hak_os_scope_t before = hak_os_enter(HAK_OS_GIVING);
   hak_heap_t *samples = hak_heap_samples(heap);
   const void *samples_id = samples == NULL ? NULL : hak_heap_id(samples);
+  hak_farewell_t farewell = hak_api_farewell(heap);
   int error = fn(me, handle);
   /* Blocks of others may lie there by now; they are told apart by their heap. */
   if (error == 0 && samples_id != NULL) hak_samples_forget(samples_id);
@@ -221,6 +222,8 @@ static int end(end_fn *fn, hak_heap_t *handle, const char *function) {
   hak_recall(me, &me->cache, HAK_CLASSES);
   hak_os_leave(before);
   hak_thread_leave(me, function);
+  /* The blocks of a heap that is released live on, as the parent's. */
+  if (error == 0 && fn != hak_teardown_release) hak_api_tell_all_gone(&farewell);
   return error;
 }
 

@@ -27,7 +27,7 @@ static bool touch_records(hak_heap_t *heap) {
     (void)hak_cas_relaxed(&central->spans, &spans, spans);
     (void)hak_cas_relaxed(&central->hint, &hint, hint);
   }
-  if (!hak_kind_has_thread_caches(heap)) return true;
+  if (!hak_kind_has_thread_caches(heap) || hak_heap_is_watched(heap)) return true;
   hak_thread_t *me = hak_thread_enter();
   if (me == NULL) return false;
   for (uint32_t cls = 0; cls < HAK_CLASSES; cls++) {
@@ -125,7 +125,8 @@ static size_t prewarm(hak_heap_t *handle, size_t size, size_t count) {
   int saved = errno;
   size_t ready = 0;
   if (hak_kind_has_slabs(heap)) (void)touch_records(heap);
-  if (size <= HAK_MID_MAX && hak_kind_has_thread_caches(heap)) {
+  if (size <= HAK_MID_MAX && hak_kind_has_thread_caches(heap) &&
+      !hak_heap_is_watched(heap)) {
     ready = prewarm_small(heap, hak_store_class(heap->store, size), count);
   } else if (size <= PTRDIFF_MAX && (hak_heap_is_enclosed(heap) || is_kept(size))) {
     ready = prewarm_large(handle, size, count);

@@ -102,6 +102,8 @@ static size_t resize_found(void *ptr, size_t min_size, size_t want_size) {
     put_sample(&sample, ptr, size == 0 ? 1 : size, NULL);
   }
   if (now > usable) hak_pressure_soft(hak_heap_of_extent(place.extent));
+  hak_heap_t *heap = hak_heap_of_extent(place.extent);
+  if (now != 0) hak_api_tell_resize(heap, ptr, usable, ptr, want_size, NULL);
   return now;
 }
 
@@ -132,7 +134,9 @@ static void *move(const hak_place_t *place, void *ptr, size_t usable, size_t siz
   void *block;
   hak_heap_t *heap = heap_to_stay_in(place);
   grows = grows && hak_kind_has_slabs(heap); /* elsewhere nothing grows by pages */
-  if (HAK_UNLIKELY(is_sampled(place))) {
+  if (hak_heap_is_watched(heap)) {
+    block = hak_api_alloc(heap, size, alignment, flags & ~(unsigned)HAK_ZERO);
+  } else if (HAK_UNLIKELY(is_sampled(place))) {
     block = alloc_sample(place, size, alignment, flags);
     if (block == NULL) block = hak_api_alloc(heap, size, alignment, flags);
   } else if (grows && usable >= REMAP_FROM) {
@@ -176,6 +180,9 @@ static void *try_remap(const hak_place_t *place, size_t usable, size_t size,
     hak_thread_count_large(me, 0, (int64_t)now - (int64_t)usable);
   }
   hak_thread_leave(me, "hak_realloc");
+  if (block != NULL && block != place->start) {
+    hak_api_tell_resize(heap, place->start, usable, block, size, NULL);
+  }
   return block;
 }
 
@@ -200,6 +207,8 @@ static void *resize_enclosed(const resize_request_t *r, const char *function) {
   if (aligned &&
       hak_api_external_resize(&r->place, r->ptr, r->size, r->size, function) != 0) {
     block = r->ptr;
+    hak_heap_t *heap = hak_heap_of_extent(r->place.extent);
+    hak_api_tell_resize(heap, block, r->usable, block, r->size, NULL);
   } else if ((r->flags & HAK_NO_MOVE) == 0) {
     block = move(&r->place, r->ptr, r->usable, r->size, r->alignment, r->flags);
   } else {
@@ -324,7 +333,9 @@ static void *resize_any(void *ptr, size_t size, size_t alignment, unsigned flags
   if (r.place.cls == HAK_CLASS_MALLOCED) return resize_malloced(&r);
   hak_sample_t sample;
   bool sampled = is_sampled(&r.place) && hak_sample_take(ptr, &sample);
+  hak_heap_t *heap = hak_heap_of_extent(r.place.extent);
   void *block = resize_block(&r);
+  if (block == ptr) hak_api_tell_resize(heap, ptr, r.usable, ptr, r.size, site);
   if (HAK_LIKELY(block != NULL)) {
     return count_resize(&r, block, site, sampled ? &sample : NULL);
   }

@@ -158,7 +158,11 @@ void *hak_api_alloc_at(hak_heap_t *heap, size_t size, size_t alignment, unsigned
     if (block != NULL) return block;
   }
   void *block = alloc_in_group(heap, &request, flags);
-  if (HAK_LIKELY(block == NULL)) block = hak_api_alloc(heap, size, alignment, flags);
+  if (heap != NULL && hak_heap_is_watched(heap)) {
+    block = hak_api_watched_alloc(heap, size, alignment, flags, site);
+  } else if (HAK_LIKELY(block == NULL)) {
+    block = hak_api_alloc(heap, size, alignment, flags);
+  }
   if (HAK_UNLIKELY(block == NULL)) return NULL;
   (void)hak_api_origin(site);
   if (HAK_UNLIKELY(mean != 0)) return count_only(&request, block);
@@ -293,7 +297,8 @@ static HAK_WARM void *heap_at_large(hak_heap_t *handle, size_t size, hak_site_t 
 /* A handle of any kind, any size, no block ready, or no record. */
 static HAK_WARM void *heap_at_slow(hak_heap_t *handle, size_t size, hak_site_t *site) {
   if (handle == NULL) return hak_alloc_at(size, site);
-  if (HAK_UNLIKELY(size > HAK_TINY_MAX)) return heap_at_large(handle, size, site);
+  if (HAK_UNLIKELY(size > HAK_TINY_MAX || hak_heap_is_watched(hak_heap_record(handle))))
+    return heap_at_large(handle, size, site);
   void *block = hak_heap_alloc(handle, size);
   hak_thread_t *me = hak_thread_self;
   if (block == NULL || site == NULL || me->kind != HAK_THREAD_ATTACHED) return block;

@@ -102,6 +102,7 @@ HAK_APART(hak_visit_heaps);
 HAK_APART(hak_heaps_print);
 HAK_APART(hak_check);
 HAK_APART(hak_set_event_hook);
+HAK_APART(hak_heap_set_block_hook);
 
 #undef HAK_APART
 

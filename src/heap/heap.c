@@ -121,6 +121,10 @@ hak_heap_t *hak_heap_make(const hak_os_t *os, const hak_heap_plan_t *plan) {
   hak_store_relaxed(&heap->user, NULL);
   hak_store_relaxed(&heap->index_at, hak_index_at(HAK_INDEX_NONE));
   hak_store_relaxed(&heap->kind, plan->kind);
+  hak_store_relaxed(&heap->watched, plan->is_watched);
+  if (hak_load_relaxed(&heap->listener.fn) != NULL) { /* of an earlier heap */
+    hak_callee_set(&heap->listener, NULL, NULL);
+  }
   hak_store_relaxed(&heap->external, plan->external);
   hak_store_relaxed(&heap->external_region, plan->external_region);
   if (plan->external != NULL) hak_external_set_heap(plan->external, (void *)handle);

@@ -64,6 +64,11 @@ HAK_HOT hak_malloced_t *hak_heap_malloced(hak_heap_t *heap) {
 HAK_HOT bool hak_heap_is_enclosed(hak_heap_t *heap) {
   return hak_heap_external(heap) != NULL || hak_heap_external_region(heap) != NULL;
 }
+/* Each of its blocks comes and goes by a slow path, and can be told of; see
+ * api/watch.c. */
+HAK_HOT bool hak_heap_is_watched(hak_heap_t *heap) {
+  return HAK_UNLIKELY(hak_load_relaxed(&heap->watched) != 0);
+}
 HAK_HOT hak_heap_kind_t hak_heap_kind(hak_heap_t *heap) {
   return (hak_heap_kind_t)hak_load_relaxed(&heap->kind);
 }
@@ -119,6 +124,7 @@ typedef struct hak_heap_plan {
   hak_heap_kind_t kind;
   uint32_t state_bytes; /* of a serial heap's state; or 0 */
   int32_t huge_pages;   /* HAK_HUGE_* */
+  bool is_watched;      /* see hak_heap_is_watched */
   bool is_small;        /* it will have little memory; see hak_store_class */
   /* HAK_HEAP_SAMPLES or HAK_HEAP_GROUP: it gets no handle, and is that of its parent's */
   hak_heap_release_t serves;

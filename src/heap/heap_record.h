@@ -17,6 +17,7 @@
 #ifndef HAK_HEAP_HEAP_RECORD_H
 #define HAK_HEAP_HEAP_RECORD_H
 
+#include "base/callee.h"
 #include "base/lock.h"
 #include "external/external_heap.h"
 #include "external/external_region.h"
@@ -58,6 +59,7 @@ struct hak_heap {
    * so is a record that no heap has */
   hak_atomic_u32_t kind;
   uint32_t index;            /* [const] since the record was made */
+  hak_atomic_u32_t watched;  /* [const] no thread caches its blocks; see `listener` */
   hak_store_t *store;        /* [const] since the record was made */
   uint32_t tag;              /* [lock: heaps] of the last handle */
   hak_atomic_u32_t released; /* [any] hak_heap_release_t; changes under the lock */
@@ -81,6 +83,7 @@ struct hak_heap {
   hak_atomic_u32_t
       resetting; /* [owner: who has the lease] its blocks are about to go, and it stays */
   hak_atomic_u32_t tells_leaks; /* [const] what is live at its end is reported */
+  hak_callee_t listener;        /* [any] of a watched heap: hears of each block */
   hak_atomic_ptr_t user;        /* [any] the program's own */
   hak_atomic_u32_t name_at;     /* [any] which of the names is the heap's */
   /* [owner: who renames it] the other one is written, and then is the heap's */

@@ -34,7 +34,8 @@ static int open_memory(const hak_os_t *os, const hak_heap_config_t *given,
 
 int hak_kind_open(const hak_os_t *os, const hak_heap_config_t *given,
                   hak_heap_plan_t *plan) {
-  bool serial = (given->flags & HAK_HEAP_SERIAL) != 0;
+  plan->is_watched = (given->flags & HAK_HEAP_WATCHED) != 0;
+  bool serial = (given->flags & HAK_HEAP_SERIAL) != 0 && !plan->is_watched;
   plan->kind = serial ? HAK_KIND_SERIAL : HAK_KIND_POOLED;
   plan->state_bytes = serial ? sizeof(hak_serial_t) : 0;
   if (given->memory != NULL) return open_memory(os, given, plan);
@@ -76,7 +77,7 @@ bool hak_kind_prepare(hak_heap_t *heap) {
 const hak_cache_t *hak_kind_cache(hak_thread_t *me, hak_heap_t *heap) {
   switch (hak_heap_kind(heap)) {
     case HAK_KIND_POOLED:
-      return hak_cache_get(me, heap);
+      return hak_heap_is_watched(heap) ? NULL : hak_cache_get(me, heap);
     case HAK_KIND_SERIAL:
       return hak_serial_cache(me, heap);
     case HAK_KIND_EXTERNAL:

@@ -14,8 +14,9 @@
 
 static bool is_sampled(hak_heap_t *heap) {
   const hak_shared_pool_t *pool = &heap->store->pool;
-  return hak_heap_kind(heap) != HAK_KIND_MALLOCED && !hak_heap_is_enclosed(heap) &&
-         !hak_heap_is_anothers(heap) && pool->os == hak_registry_os();
+  return hak_heap_kind(heap) != HAK_KIND_MALLOCED && !hak_heap_is_watched(heap) &&
+         !hak_heap_is_enclosed(heap) && !hak_heap_is_anothers(heap) &&
+         pool->os == hak_registry_os();
 }
 
 static HAK_SLOW hak_heap_t *make(hak_heap_t *heap) {

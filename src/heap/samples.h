@@ -10,7 +10,8 @@
  * when it is destroyed or reset. When it is released, the heap of samples is an orphan
  * like others, and what becomes of its blocks is not seen any more.
  *
- * Heaps in memory of the caller's, and those with page hooks of their own, have none.
+ * Heaps in memory of the caller's, those with page hooks of their own, and watched ones
+ * have none.
  */
 #ifndef HAK_HEAP_SAMPLES_H
 #define HAK_HEAP_SAMPLES_H

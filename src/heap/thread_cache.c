@@ -74,7 +74,8 @@ static bool has_earned(hak_thread_t *me, hak_heap_t *heap) {
   enum {
     PERIOD_SHIFT = 27 /* nanoseconds: an eighth of a second */
   };
-  if (hak_heap_is_samples(heap)) return false; /* each of its frees is to be seen */
+  /* Each of its frees is to be seen. */
+  if (hak_heap_is_samples(heap) || hak_heap_is_watched(heap)) return false;
   uint32_t after = (uint32_t)hak_option(HEAP_CACHE_AFTER),
            i = heap->index % HAK_CACHE_CHUNK;
   /* A heap in memory of the caller's asks for all that it needs with the first block. */

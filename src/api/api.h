@@ -62,6 +62,9 @@ void *hak_api_serial_alloc(hak_heap_t *handle, size_t size);
 
 /* Where a block lies, and its usable size; 0 after a report if `ptr` is no block. */
 size_t hak_api_usable(const void *ptr, hak_place_t *place, const char *function);
+/* The same for a call that does not free the block: in full checks 0 too, after a report,
+ * for a block that is free. */
+size_t hak_api_usable_live(const void *ptr, hak_place_t *place, const char *function);
 
 /* hak_free, or with `no_cache` hak_freex with HAK_NO_CACHE. */
 void hak_api_free(void *ptr, bool no_cache);

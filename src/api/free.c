@@ -88,6 +88,18 @@ size_t hak_api_usable(const void *ptr, hak_place_t *place, const char *function)
   return 0;
 }
 
+size_t hak_api_usable_live(const void *ptr, hak_place_t *place, const char *function) {
+  size_t usable = hak_api_usable(ptr, place, function);
+  if (HAK_CHECKS < 2 || usable == 0 || place->cls >= HAK_CLASSES) return usable;
+  const hak_thread_t *me = hak_thread_self; /* without a state it has no key */
+  if (me->kind != HAK_THREAD_ATTACHED || !hak_link_is_marked(&me->key, ptr)) {
+    return usable;
+  }
+  hak_report(HAK_ERROR_DOUBLE_FREE, ptr, hak_api_owner(place->extent), function,
+             HAK_TEXT_FREE);
+  return 0;
+}
+
 static const char *name_of(size_t size) {
   return size == 0 ? HAK_IN_FREE : HAK_IN_FREE_SIZED;
 }
@@ -344,7 +356,7 @@ static void check_and_free(void *ptr, size_t size) {
     hak_thread_leave(me, name_of(size));
     if (marked) {
       hak_report(HAK_ERROR_DOUBLE_FREE, ptr, hak_api_owner(place.extent), name_of(size),
-                 "the block is free already");
+                 HAK_TEXT_FREE);
       return;
     }
   }

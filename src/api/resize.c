@@ -91,7 +91,7 @@ static size_t resize_in_place(const hak_place_t *place, void *ptr, size_t usable
 
 static size_t resize_found(void *ptr, size_t min_size, size_t want_size) {
   hak_place_t place;
-  size_t usable = hak_api_usable(ptr, &place, "hak_resize_in_place");
+  size_t usable = hak_api_usable_live(ptr, &place, "hak_resize_in_place");
   if (usable == 0) return 0;
   if (place.cls == HAK_CLASS_LARGE && want_size <= HAK_MID_MAX)
     want_size = HAK_MID_MAX + 1;
@@ -327,7 +327,7 @@ static void *resize_any(void *ptr, size_t size, size_t alignment, unsigned flags
   resize_request_t r = {.ptr = ptr, .size = size == 0 ? 1 : size, .lost = &lost};
   r.alignment = alignment;
   r.flags = flags;
-  r.usable = hak_api_usable(ptr, &r.place, function);
+  r.usable = hak_api_usable_live(ptr, &r.place, function);
   if (HAK_UNLIKELY(r.usable == 0)) return hak_fail(EINVAL);
   if (r.place.cls == HAK_CLASS_EXTERNAL) return resize_enclosed(&r, function);
   if (r.place.cls == HAK_CLASS_MALLOCED) return resize_malloced(&r);

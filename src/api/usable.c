@@ -1,7 +1,7 @@
 /* usable.c - how large blocks are, told alone or by the call that gives or frees a block.
  *
  * hak_usable_size -> the registry's note says the class, and a block begins there: done
- *   usable_slow -> hak_api_usable: large blocks, memory of the caller's, misuse
+ *   usable_slow -> hak_api_usable_live: large blocks, memory of the caller's, misuse
  */
 #include "api/api.h"
 #include "base/report.h"
@@ -11,7 +11,7 @@ static HAK_WARM size_t usable_slow(const void *ptr, const char *function) {
   hak_place_t place;
   hak_stay_t stay = hak_api_stay(ptr, function);
   if (HAK_UNLIKELY(stay == HAK_STAY_NONE)) return 0;
-  size_t usable = hak_api_usable(ptr, &place, function);
+  size_t usable = hak_api_usable_live(ptr, &place, function);
   hak_stay_end(stay);
   return usable;
 }

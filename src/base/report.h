@@ -26,6 +26,7 @@ void hak_report_describe_by(hak_describe_fn *fn);
 /* Texts of reports that more than one place makes. */
 #define HAK_TEXT_GONE "no block is there any more"
 #define HAK_TEXT_INTERIOR "the address is inside a block, not its start"
+#define HAK_TEXT_FREE "the block is free already"
 #define HAK_TEXT_LISTED "the block is on a list of free blocks already"
 
 /* NULL, and errno is `error`. */

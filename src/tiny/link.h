@@ -57,7 +57,7 @@ HAK_HOT void hak_link_mark_freed(const hak_link_key_t *key, void *block) {
   ((uint64_t *)block)[1] = hak_link_mark(key, block);
 }
 HAK_HOT bool hak_link_is_marked(const hak_link_key_t *key, const void *block) {
-  return ((const uint64_t *)block)[1] == hak_link_mark(key, block);
+  return hak_load_relaxed((hak_atomic_u64_t *)block + 1) == hak_link_mark(key, block);
 }
 HAK_HOT void hak_link_unmark(void *block) { ((uint64_t *)block)[1] = 0; }
 /* Marks the block; true if it was marked before, by whatever thread. */

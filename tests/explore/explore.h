@@ -21,8 +21,8 @@ typedef struct explore_scenario {
   void (*thread[EXPLORE_THREADS])(void);
   void (*check)(void); /* or NULL; after the threads, which have all been joined */
   bool ends;    /* threads end as threads of a program do, and detach from the library */
-  bool is_wide; /* so many steps that few orders are seen: it need not find weakened ones
-                 */
+  bool is_wide; /* it need not find every weakened order that it comes to: it is long, or
+                   the order is for others than those who look here */
   int stale;    /* loads of an execution that may return an old value; 0: 3 */
   /* For tests of the explorer itself. */
   uint64_t outcomes; /* the set that explore_outcome has to be called with */

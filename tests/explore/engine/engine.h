@@ -3,6 +3,8 @@
  *   main.c      arguments, the runs, what is printed
  *   weaken.c    the list of accesses, and the run that weakens each in turn
  *   search.c    which thread goes next: depth first, or by random priorities
+ *   sharing.c   which accesses are steps
+ *   replay.c    an execution in writing
  *   model.c     what a load may return, and what happens before what
  *   races.c     accesses of the compiled code that are not atomic
  *   fibers.c    threads of a scenario: one thread of the system runs them all
@@ -22,9 +24,9 @@
 
 enum {
   THREADS = EXPLORE_THREADS,
-  LOCATIONS = 4096, /* atomic ones that an execution may touch */
-  STEPS = 20000,    /* atomic accesses of an execution; one with more does not end */
-  PLAIN = 2000000   /* other accesses of an execution, likewise */
+  LOCATIONS = 60000, /* atomic ones that an execution may touch */
+  STEPS = 100000,    /* atomic accesses of an execution; one with more does not end */
+  PLAIN = 2000000    /* other accesses of an execution, likewise */
 };
 
 /* A count for each thread. */
@@ -155,6 +157,8 @@ void site_print(const explore_site_t *site, char *text, size_t size);
 /* --- search.c --- */
 /* The current thread is about to do this. Returns when it may. */
 void search_step(pending_t pending);
+/* The same for an access, which is a step if threads share the location. */
+void search_access(uintptr_t address, pending_t pending);
 /* The current thread has nothing more to do. */
 void search_end_thread(void);
 /* Which of `count` values, 0 the newest. */
@@ -166,6 +170,26 @@ void search_begin(void);
 bool search_next(void);
 /* Begins anew, in g->mode. */
 void search_reset(void);
+
+/* --- sharing.c --- */
+void sharing_start(void);
+void sharing_forget(void);
+/* Notes an access of the current thread; true if it is a step of the search. */
+bool sharing_is_step(uintptr_t address, bool writes);
+/* Locations are shared whose accesses are no steps yet; they become steps. */
+bool sharing_grew(void);
+void sharing_adopt(void);
+
+/* --- replay.c --- */
+void replay_start(void);
+void replay_begin(void);
+void replay_note_access(void);
+void replay_note_old(unsigned choice);
+/* The thread that makes the next access, and which value the last one gets. */
+unsigned replay_thread(void);
+unsigned replay_old(void);
+void replay_print(void);
+void replay_read(const char *text);
 
 /* --- model.c --- */
 void model_start(void);

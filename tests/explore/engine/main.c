@@ -82,21 +82,7 @@ static void execute(void) {
   check();
 }
 
-/* The scenario's memory is what its setup leaves, and no choice is made yet. */
-void run_open(const explore_scenario_t *scenario) {
-  world_first();
-  g->scenario = scenario;
-  g->threads = 0;
-  while (g->threads < THREADS && scenario->thread[g->threads] != NULL) g->threads++;
-  if (scenario->setup != NULL) scenario->setup();
-  world_keep();
-  g->outcomes = 0;
-  g->stale = scenario->stale != 0 ? scenario->stale : 3;
-  g->preemptions = -1;
-}
-
-run_end_t run_search(explore_mode_t mode, uint64_t steps) {
-  g->mode = mode;
+static run_end_t search_once(uint64_t steps) {
   search_reset();
   do {
     execute();
@@ -109,15 +95,51 @@ run_end_t run_search(explore_mode_t mode, uint64_t steps) {
   return RUN_BOUNDED;
 }
 
+run_end_t run_search(explore_mode_t mode, uint64_t steps) {
+  g->mode = mode;
+  run_end_t end;
+  do {
+    end = search_once(steps);
+  } while (end == RUN_EXHAUSTED && sharing_grew());
+  return end;
+}
+
+/* Which locations are shared. A failure will come again. */
+static void learn(void) {
+  enum {
+    ROUNDS = 8,
+    STEPS_OF_ONE = 2000
+  };
+  sharing_forget();
+  for (int i = 0; i < ROUNDS && (i < 2 || sharing_grew()); i++) {
+    (void)run_search(MODE_RANDOM, STEPS_OF_ONE);
+  }
+  g->outcomes = 0;
+}
+
+/* The scenario's memory is what its setup leaves, and no choice is made yet. */
+void run_open(const explore_scenario_t *scenario) {
+  bool is_new = scenario != g->scenario;
+  g->weakened = 0;
+  world_first();
+  g->scenario = scenario;
+  g->threads = 0;
+  while (g->threads < THREADS && scenario->thread[g->threads] != NULL) g->threads++;
+  if (scenario->setup != NULL) scenario->setup();
+  world_keep();
+  g->outcomes = 0;
+  g->stale = scenario->stale != 0 ? scenario->stale : 3;
+  g->preemptions = -1;
+  if (is_new) learn();
+}
+
 void run_print_failure(void) {
   printf("FAILED: %s: %s\n  replay: hakmem_explore one %s --stale %d", g->scenario->name,
          g->failure, g->scenario->name, g->stale);
   if (g->weakened != 0) printf(" --weaken %d", g->weakened);
-  printf(" --replay ");
-  for (uint32_t i = 0; i < g->depth; i++) {
-    printf("%s%d", i == 0 ? "" : ",", g->node[i].chosen);
-  }
-  printf("\n");
+  printf(" --replay '");
+  replay_print();
+  printf("'\n");
 }
 
 /* --- arguments -----------------------------------------------------------------------
@@ -135,20 +157,11 @@ static const explore_scenario_t *find(const char *name) {
   exit(2);
 }
 
-static void read_choices(const char *text) {
-  g->length = 0;
-  while (*text != '\0') {
-    char *end;
-    g->node[g->length++] = (node_t){.chosen = (uint8_t)strtoul(text, &end, 10)};
-    text = *end == ',' ? end + 1 : end;
-  }
-}
-
 static int run_replay(const char *choices) {
   g->mode = MODE_REPLAY;
   g->prints = true;
   search_reset();
-  read_choices(choices);
+  replay_read(choices);
   execute();
   bool failed_again = g->ending == ENDING_FAILED;
   printf("%s\n", failed_again ? g->failure : "nothing failed");
@@ -200,6 +213,8 @@ int main(int argc, char **argv) {
   world_start();
   races_start();
   model_start();
+  sharing_start();
+  replay_start();
   sites_start();
   g->reached = calloc((size_t)sites_count() + 1, 1);
   fibers_start();

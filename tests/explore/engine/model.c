@@ -171,7 +171,7 @@ static uint32_t begin_access(const explore_site_t *site, const volatile void *at
                              unsigned size, bool writes) {
   uint32_t number = race_location((uintptr_t)at, size);
   if (site != NULL) g->reached[site->number] = 1;
-  search_step((pending_t){number, writes});
+  search_access((uintptr_t)at, (pending_t){number, writes});
   race_check((uintptr_t)at, size, writes ? ATOMIC_WRITE : ATOMIC_READ);
   return number;
 }

@@ -9,7 +9,7 @@
 #include "engine.h"
 
 enum {
-  BITS = 15,
+  BITS = 17,
   GRANULES = 1 << BITS, /* of 8 bytes, that an execution may touch: most of the table */
   KINDS = 5,
   LARGE_RANGE = 1024, /* bytes; smaller ones are written one by one */

@@ -108,54 +108,57 @@ int run_scenarios(bool is_long) {
 /* --- each acquire and release relaxed ------------------------------------------------
  */
 
-enum {
-  MOST_SCENARIOS = 256
-};
-
-typedef struct reach {
-  const explore_scenario_t *scenario;
-  uint8_t *sites; /* by number: an execution came there */
-} reach_t;
+/* What is known of an access. */
+typedef struct finding {
+  bool reached, reached_by_wide;
+  const explore_scenario_t *by; /* which fails without the order; or NULL */
+  uint64_t executions;
+  char failure[512];
+} finding_t;
 
 /* The accesses that a scenario comes to, in a few executions of either kind. */
-static void look(reach_t *reach, const explore_scenario_t *scenario) {
-  size_t size = (size_t)sites_count() + 1;
-  reach->scenario = scenario;
-  reach->sites = calloc(size, 1);
-  if (reach->sites == NULL) abort();
-  memset(g->reached, 0, size);
+static void look(const explore_scenario_t *scenario) {
+  memset(g->reached, 0, (size_t)sites_count() + 1);
   run_open(scenario);
   if (run_search(MODE_DEPTH, STEPS_LOOK) == RUN_FAILED ||
       run_search(MODE_RANDOM, STEPS_LOOK) == RUN_FAILED) {
     run_print_failure();
     exit(1);
   }
-  memcpy(reach->sites, g->reached, size);
 }
 
 static bool fails(const explore_scenario_t *scenario, int site, bool is_long) {
   run_open(scenario);
   g->weakened = site;
-  bool caught = run_search(MODE_RANDOM, STEPS_QUICK) == RUN_FAILED ||
-                search_all(is_long, false) == RUN_FAILED;
+  bool caught = run_search(MODE_RANDOM, STEPS_QUICK) == RUN_FAILED;
+  if (!caught && (is_long || !scenario->is_wide)) {
+    caught = search_all(is_long, false) == RUN_FAILED;
+  }
   g->weakened = 0;
   return caught;
 }
 
-/* The scenario that finds it, or NULL. Wide ones are asked in the long run only. */
-static const explore_scenario_t *catcher(const reach_t *reach, int site, bool is_long) {
-  for (; reach->scenario != NULL; reach++) {
-    if (!reach->sites[site] || (reach->scenario->is_wide && !is_long)) continue;
-    if (fails(reach->scenario, site, is_long)) return reach->scenario;
-  }
-  return NULL;
+static bool is_asked(int site) {
+  return site_of(site)->order != EXPLORE_RELAXED && site_is_library(site_of(site));
 }
 
-static bool is_reached(const reach_t *reach, int site, bool wide) {
-  for (; reach->scenario != NULL; reach++) {
-    if (reach->sites[site] && reach->scenario->is_wide == wide) return true;
+static void weaken_in(const explore_scenario_t *scenario, bool is_long,
+                      finding_t *findings) {
+  look(scenario);
+  size_t size = (size_t)sites_count() + 1;
+  uint8_t *reached = malloc(size);
+  if (reached == NULL) abort();
+  memcpy(reached, g->reached, size);
+  for (int i = 1; i <= sites_count(); i++) {
+    finding_t *finding = &findings[i];
+    if (!reached[i] || !is_asked(i)) continue;
+    *(scenario->is_wide ? &finding->reached_by_wide : &finding->reached) = true;
+    if (finding->by != NULL || !fails(scenario, i, is_long)) continue;
+    finding->by = scenario;
+    finding->executions = g->executions;
+    snprintf(finding->failure, sizeof finding->failure, "%s", g->failure);
   }
-  return false;
+  free(reached);
 }
 
 /* A line of the list says "folder/file.c function access: reason". */
@@ -180,51 +183,46 @@ typedef struct tally {
   int all, caught, accepted, wrong, wide, not_reached;
 } tally_t;
 
-static void weaken_one(const reach_t *reach, int number, bool is_long,
-                       const char *accepted, tally_t *tally) {
+static void print_finding(const finding_t *finding, int number, const char *accepted,
+                          tally_t *tally) {
   char text[256];
   site_print(site_of(number), text, sizeof text);
   tally->all++;
-  const explore_scenario_t *by = catcher(reach, number, is_long);
-  if (by != NULL) {
+  if (finding->by != NULL) {
     tally->caught++;
-    printf("caught       %s, by %s in %llu: %s\n", text, by->name,
-           (unsigned long long)g->executions, g->failure);
+    printf("caught       %s, by %s in %llu: %s\n", text, finding->by->name,
+           (unsigned long long)finding->executions, finding->failure);
   } else if (is_accepted(accepted, site_of(number))) {
     tally->accepted++;
     printf("accepted     %s\n", text);
-  } else if (is_reached(reach, number, false)) {
+  } else if (finding->reached) {
     tally->wrong++;
     printf("NOT CAUGHT   %s (--weaken %d)\n", text, number);
-  } else if (is_reached(reach, number, true)) {
+  } else if (finding->reached_by_wide) {
     tally->wide++;
     printf("wide only    %s\n", text);
   } else {
     tally->not_reached++;
     printf("not reached  %s\n", text);
   }
-  fflush(stdout);
 }
 
 int run_weaken(bool is_long, const char *accepted) {
-  reach_t *all = calloc(MOST_SCENARIOS, sizeof *all);
-  if (all == NULL) abort();
-  int scenarios = 0;
+  finding_t *findings = calloc((size_t)sites_count() + 1, sizeof *findings);
+  if (findings == NULL) abort();
   for (const explore_scenario_t *const *at = explore_scenarios; *at != NULL; at++) {
-    if (!is_of_explorer(*at)) look(&all[scenarios++], *at);
+    if (!is_of_explorer(*at)) weaken_in(*at, is_long, findings);
   }
-  all[scenarios].scenario = NULL;
   tally_t tally = {0};
   for (int i = 1; i <= sites_count(); i++) {
-    const explore_site_t *site = site_of(i);
-    if (site->order == EXPLORE_RELAXED || !site_is_library(site)) continue;
-    weaken_one(all, i, is_long, accepted, &tally);
+    if (is_asked(i)) print_finding(&findings[i], i, accepted, &tally);
   }
   printf(
       "%d acquires and releases: %d caught, %d accepted, %d NOT CAUGHT, %d reached by "
       "wide scenarios only, %d not reached (seed %llu)\n",
       tally.all, tally.caught, tally.accepted, tally.wrong, tally.wide, tally.not_reached,
       (unsigned long long)g->seed);
+  free(findings);
   return tally.wrong == 0 ? 0 : 1;
 }
 

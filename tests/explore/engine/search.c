@@ -16,6 +16,10 @@
 
 #include "engine.h"
 
+enum {
+  PLAIN_OF_A_STEP = 16 /* accesses that are no steps and take as long as one */
+};
+
 /* --- random numbers ------------------------------------------------------------------
  */
 
@@ -173,9 +177,6 @@ static thread_t *pick(void) {
   node_t *node = node_next();
   if (g->depth >= g->length) {
     choose_thread(node, enabled);
-  } else if (g->mode == MODE_REPLAY) {
-    node->is_thread = true;
-    if ((enabled >> node->chosen & 1) == 0) failed("the choices do not fit");
   } else if (!node->is_thread || node->enabled != enabled) {
     failed("the scenario is not the same each time");
   }
@@ -199,17 +200,29 @@ static void wake_sleepers(const thread_t *chosen, const node_t *node) {
   }
 }
 
-/* Goes to the thread that takes the next step. */
-static void go_on(void) {
+static thread_t *not_begun(void) {
   for (unsigned i = 0; i < g->threads; i++) {
-    thread_t *thread = &g->thread[i];
-    if (thread->begun) continue;
-    thread->begun = true;
-    fiber_switch(thread); /* up to its first step */
-    return;
+    if (!g->thread[i].begun) return &g->thread[i];
   }
-  thread_t *next = pick();
+  return NULL;
+}
+
+/* Goes to the thread that takes the next step; first all threads come to theirs. */
+static void go_on(void) {
+  thread_t *next;
+  if (g->mode == MODE_REPLAY) {
+    bool all_ended;
+    if (enabled_now(&all_ended) == 0) {
+      if (all_ended) fiber_leave();
+      failed("no thread can go on");
+    }
+    next = &g->thread[replay_thread()];
+  } else {
+    next = not_begun();
+    if (next == NULL) next = pick();
+  }
   if (next == NULL) fiber_leave();
+  next->begun = true;
   if (next != g->current) fiber_switch(next);
 }
 
@@ -219,10 +232,22 @@ void search_step(pending_t pending) {
   if (reduces() && g->depth + 1 >= g->fresh) look_back(me);
   go_on();
   /* Chosen. */
-  node_t *node = &g->node[g->depth - 1];
+  replay_note_access();
   model_resume(me);
+  if (g->mode == MODE_REPLAY) return;
+  node_t *node = &g->node[g->depth - 1];
   note_transition(me, g->depth - 1);
   wake_sleepers(me, node);
+}
+
+void search_access(uintptr_t address, pending_t pending) {
+  bool is_step = sharing_is_step(address, pending.writes);
+  if (is_step || g->current->awaits != 0 || g->mode == MODE_REPLAY) {
+    search_step(pending);
+    return;
+  }
+  if (++g->plain > PLAIN) failed("an execution without an end");
+  replay_note_access();
 }
 
 void search_end_thread(void) {
@@ -232,8 +257,7 @@ void search_end_thread(void) {
   abort(); /* never chosen again */
 }
 
-unsigned search_choose(unsigned count) {
-  if (count == 1 || g->stale_loads >= g->stale) return 0;
+static unsigned choose_old(unsigned count) {
   if (count > UINT8_MAX) count = UINT8_MAX;
   node_t *node = node_next();
   if (g->depth >= g->length) {
@@ -241,21 +265,30 @@ unsigned search_choose(unsigned count) {
     if (g->mode == MODE_RANDOM && random_below(2) == 0) chosen = random_below(count);
     *node = (node_t){.chosen = (uint8_t)chosen, .count = (uint8_t)count};
     g->length = g->depth + 1;
-  } else if (g->mode == MODE_REPLAY) {
-    node->is_thread = false;
-    if (node->chosen >= count) failed("the choices do not fit");
   } else if (node->is_thread || node->count != count) {
     failed("the scenario is not the same each time");
   }
   g->depth++;
-  if (node->chosen != 0) g->stale_loads++;
   return node->chosen;
+}
+
+unsigned search_choose(unsigned count) {
+  if (count == 1) return 0;
+  if (g->mode == MODE_REPLAY) return replay_old() < count ? replay_old() : 0;
+  if (g->stale_loads >= g->stale) return 0;
+  unsigned chosen = choose_old(count);
+  if (chosen != 0) {
+    g->stale_loads++;
+    replay_note_old(chosen);
+  }
+  return chosen;
 }
 
 /* --- executions ----------------------------------------------------------------------
  */
 
 void search_reset(void) {
+  sharing_adopt();
   g->length = g->fresh = 0;
   g->longest = 16;
   g->executions = g->redundant = g->all_steps = 0;
@@ -278,6 +311,7 @@ void search_begin(void) {
   g->depth = g->steps = g->plain = g->transitions = 0;
   g->preempted = g->stale_loads = 0;
   g->sleep = 0;
+  replay_begin();
   if (g->mode == MODE_RANDOM) draw_priorities();
 }
 
@@ -293,7 +327,7 @@ static bool advance(node_t *node) {
 
 bool search_next(void) {
   g->executions++;
-  g->all_steps += g->steps;
+  g->all_steps += 1 + g->steps + g->plain / PLAIN_OF_A_STEP;
   if (g->ending == ENDING_REDUNDANT) g->redundant++;
   if (g->steps > g->longest) g->longest = g->steps;
   if (g->mode == MODE_REPLAY) return false;

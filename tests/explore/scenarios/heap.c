@@ -2,11 +2,9 @@
  * by calls of the public interface. Executions are long, so that few of all orders are
  * seen: those with one or two preemptions, and random ones.
  */
-#include <errno.h>
-
+#include "heap/heap.h"
 #include "hakmem/hakmem.h"
 #include "hakmem/introspect.h"
-#include "heap/heap.h"
 #include "scenarios.h"
 
 enum {
@@ -42,23 +40,6 @@ const explore_scenario_t start_look = {.name = "start.look",
                                        .thread = {start, look_at_default},
                                        .is_wide = true,
                                        .check = all_well};
-
-/* --- shutdown beside the first use of a thread -----------------------------------------
- */
-
-static void shut_down(void) {
-  int error = hak_shutdown(0);
-  EXPLORE_CHECK(error == 0 || error == EBUSY);
-}
-static void start_attached(void) {
-  start();
-  explore_as(0, attach);
-}
-const explore_scenario_t shutdown_first_use = {.name = "shutdown.first_use",
-                                               .setup = start_attached,
-                                               .thread = {shut_down, alloc_and_free},
-                                               .is_wide = true,
-                                               .check = all_well};
 
 /* --- threads that end -----------------------------------------------------------------
  */

@@ -26,7 +26,10 @@
   one(slab_to_list) one(slab_to_other) one(partial_refill_claim) \
   one(start_twice) one(start_look) one(exit_both) \
   one(exit_collect) one(heap_destroy_collect) one(heap_destroy_exit) \
-  one(heap_release_free)
+  one(heap_release_free) \
+  one(phase_start) one(phase_change) one(phase_stay) one(heap_record) \
+  one(threads_first) one(threads_attach) one(cache_visit) one(cache_at) \
+  one(region_visit) one(origin_make) one(origins_made)
 /* clang-format on */
 
 #define EXPLORE_DECLARE(name) extern const explore_scenario_t name;

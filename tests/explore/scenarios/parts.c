@@ -1,0 +1,202 @@
+/* parts.c - how records of the upper layers are published to those who look without a
+ * lock: phases, heaps, thread states and their caches, regions, places of the program.
+ */
+#include <string.h>
+
+#include "hakmem/hakmem.h"
+#include "heap/heap.h"
+#include "heap/phase.h"
+#include "heap/stay.h"
+#include "heap/thread_cache.h"
+#include "heap/threads.h"
+#include "learn/origin.h"
+#include "scenarios.h"
+#include "superslab/region.h"
+
+static void start(void) { EXPLORE_CHECK(hak_init(NULL) == 0); }
+static void attach(void) { EXPLORE_CHECK(hak_thread_init() == 0); }
+static void start_attached(void) {
+  start();
+  explore_as(0, attach);
+}
+
+/* --- phases: one thread at a time starts or stops -------------------------------------
+ */
+
+static uint32_t made; /* by whoever is at a change; not atomic */
+
+static void begin_once(void) {
+  if (hak_phase_begin(true) == HAK_PHASE_RUNNING) {
+    EXPLORE_CHECK(made == 1);
+    return;
+  }
+  made++;
+  hak_phase_end(HAK_PHASE_RUNNING);
+}
+static void look_phase(void) {
+  if (hak_phase_is_running()) EXPLORE_CHECK(made == 1);
+  if (hak_phase() == HAK_PHASE_RUNNING) EXPLORE_CHECK(made == 1);
+}
+static void change_back(void) {
+  hak_phase_t before = hak_phase_begin(false);
+  EXPLORE_CHECK(made == (before == HAK_PHASE_RUNNING));
+  made = before != HAK_PHASE_RUNNING;
+  hak_phase_end(made == 1 ? HAK_PHASE_RUNNING : HAK_PHASE_DOWN);
+}
+const explore_scenario_t phase_start = {.name = "phase.start",
+                                        .is_wide = true,
+                                        .thread = {begin_once, begin_once, look_phase}};
+const explore_scenario_t phase_change = {
+    .name = "phase.change", .is_wide = true, .thread = {change_back, change_back}};
+
+/* --- a shutdown waits for calls of threads that are not attached
+ * ------------------------- */
+
+static void running(void) {
+  (void)hak_phase_begin(false);
+  made = 1;
+  hak_stays_open();
+  hak_phase_end(HAK_PHASE_RUNNING);
+}
+static void end_if_quiet(void) {
+  hak_phase_t before = hak_phase_begin(false);
+  EXPLORE_CHECK(before == HAK_PHASE_RUNNING);
+  hak_stays_close();
+  if (hak_stays_wait()) made = 0;
+  hak_phase_end(made == 1 ? HAK_PHASE_RUNNING : HAK_PHASE_DOWN);
+}
+static void call(void) {
+  hak_stay_t stay = hak_stay();
+  if (stay == HAK_STAY_NONE) return;
+  EXPLORE_CHECK(stay == HAK_STAY_COUNTED && made == 1);
+  hak_stay_end(stay);
+}
+const explore_scenario_t phase_stay = {.name = "phase.stay",
+                                       .is_wide = true,
+                                       .setup = running,
+                                       .thread = {end_if_quiet, call, call}};
+
+/* --- records of heaps ------------------------------------------------------------------
+ */
+
+static void make_record(void) {
+  EXPLORE_CHECK(hak_heap_record_new(hak_os_default(), NULL) != NULL);
+}
+static void look_at_record(uint32_t index) {
+  hak_heap_t *heap = hak_heap_at(index);
+  if (heap != NULL) EXPLORE_CHECK(heap->index == index && heap->store->centrals != NULL);
+}
+static void look_at_records(void) {
+  look_at_record(0);
+  look_at_record(1);
+}
+static void two_records(void) {
+  EXPLORE_CHECK(hak_heap_at(0) != NULL && hak_heap_at(1) != NULL);
+}
+const explore_scenario_t heap_record = {
+    .name = "heap.record",
+    .is_wide = true,
+    .thread = {make_record, make_record, look_at_records},
+    .check = two_records};
+
+/* --- states of threads, and their caches
+ * ------------------------------------------------ */
+
+static hak_thread_t *threads[2];
+
+static void look_at_state(hak_thread_t *state, void *ctx) {
+  (void)ctx;
+  EXPLORE_CHECK(state->registry != NULL);
+}
+static void look_at_states(void) { hak_threads_visit(look_at_state, NULL); }
+const explore_scenario_t threads_first = {
+    .name = "threads.first", .is_wide = true, .thread = {start, look_at_states}};
+const explore_scenario_t threads_attach = {.name = "threads.attach",
+                                           .is_wide = true,
+                                           .setup = start,
+                                           .thread = {attach, look_at_states}};
+
+static hak_heap_t *heap, *heaps_record;
+static void note_0(void) {
+  attach();
+  threads[0] = hak_thread_self;
+}
+static void start_heap(void) {
+  start();
+  explore_as(0, note_0);
+  heap = hak_heap_create(NULL);
+  EXPLORE_CHECK(heap != NULL);
+  heaps_record = hak_heap_record(heap);
+}
+static void make_cache(void) {
+  EXPLORE_CHECK(hak_cache_make(hak_thread_self, heaps_record) != NULL);
+}
+static void look_at_cache(hak_thread_cache_t *cache, void *ctx) {
+  (void)ctx;
+  EXPLORE_CHECK(cache->heap == heaps_record);
+  if (hak_load_acquire(&cache->heap_id) == NULL) return;
+  EXPLORE_CHECK(cache->cache.store == heaps_record->store);
+}
+static void look_at_caches(void) { hak_caches_visit(threads[0], look_at_cache, NULL); }
+static void look_for_cache(void) {
+  hak_thread_cache_t *cache = hak_cache_at(threads[0], heaps_record->index);
+  if (cache != NULL) EXPLORE_CHECK(cache->heap == heaps_record);
+}
+const explore_scenario_t cache_visit = {.name = "thread_cache.visit",
+                                        .is_wide = true,
+                                        .setup = start_heap,
+                                        .thread = {make_cache, look_at_caches}};
+const explore_scenario_t cache_at = {.name = "thread_cache.at",
+                                     .is_wide = true,
+                                     .setup = start_heap,
+                                     .thread = {make_cache, look_for_cache}};
+
+/* --- regions and their records
+ * ---------------------------------------------------------- */
+
+static void use_memory(void) { EXPLORE_CHECK(hak_alloc(100) != NULL); }
+static bool look_at_superslab(hak_superslab_t *ss, void *ctx) {
+  (void)ctx;
+  if (hak_load_acquire(&ss->extent.kind) != HAK_EXTENT_FREE) {
+    EXPLORE_CHECK(ss->extent.base != NULL);
+  }
+  return true;
+}
+static void look_at_regions(void) { hak_region_visit(look_at_superslab, NULL); }
+const explore_scenario_t region_visit = {.name = "region.visit",
+                                         .is_wide = true,
+                                         .setup = start_attached,
+                                         .thread = {use_memory, look_at_regions}};
+
+/* --- places of the program
+ * --------------------------------------------------------------- */
+
+static hak_site_t place = {.file = "file.c", .line = 7};
+
+static void make_origin(void) {
+  uint32_t number = hak_origin_make(hak_os_default(), &place);
+  EXPLORE_CHECK(number != HAK_ORIGIN_NONE);
+  EXPLORE_CHECK(hak_origin_at(number)->line == 7);
+}
+static void look_at_origin(void) {
+  uint32_t number = hak_origin_of(&place);
+  if (number != HAK_ORIGIN_NONE) EXPLORE_CHECK(hak_origin_at(number)->line == 7);
+}
+static uint32_t origins_before;
+static void start_origins(void) {
+  start();
+  origins_before = hak_origins_made();
+}
+static void look_at_origins(void) {
+  uint32_t count = hak_origins_made();
+  if (count > origins_before) EXPLORE_CHECK(hak_origin_at(count - 1)->line == 7);
+}
+const explore_scenario_t origin_make = {
+    .name = "origin.make",
+    .is_wide = true,
+    .setup = start,
+    .thread = {make_origin, make_origin, look_at_origin}};
+const explore_scenario_t origins_made = {.name = "origin.made",
+                                         .is_wide = true,
+                                         .setup = start_origins,
+                                         .thread = {make_origin, look_at_origins}};

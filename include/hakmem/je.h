@@ -112,6 +112,8 @@ static inline void HAK_JE(sdallocx)(void *ptr, size_t size, int flags) {
 static inline size_t HAK_JE(nallocx)(size_t size, int flags) {
   size_t alignment = hak_je_alignment(flags);
   if (size > PTRDIFF_MAX || alignment > HAK_ALIGNMENT_MAX) return 0;
+  /* No class is as small: blocks are malloc's, and have the size that is asked for. */
+  if (hak_good_size(1) == 1) return hak_good_size(size);
   /* Large blocks that are to be zero may come by pages instead of size classes. */
   if ((flags & MALLOCX_ZERO) != 0 && size > 32768) return (size + 4095) & ~(size_t)4095;
   /* Larger ones are not rounded up. */

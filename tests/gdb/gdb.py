@@ -73,6 +73,62 @@ ANSWERS = {
     "none": [r"0x0 is in no block: ", r"is in no block: ", r"0xf{16} is in no block: ",
              r"is in no block: "],
 }
+MISTAKES = {
+    "hakmem block nothing": r'hakmem: No symbol "nothing" in current context\.',
+    "hakmem block": "hakmem block needs an address",
+    "hakmem block g_memory[": "hakmem: .*syntax error|hakmem: A syntax error",
+    "hakmem nothing": r'hakmem: there is no "nothing"; there are: hakmem heaps',
+    "hakmem": "hakmem block -- .*\n.*hakmem heaps -- ",
+}
+# Where blocks are malloc's.
+MALLOCED_QUESTIONS = """\
+echo [heaps]\\n
+hakmem heaps
+echo [blocks]\\n
+hakmem block g_used + 7
+hakmem block g_mapping + 30000000
+hakmem block g_default
+echo [external]\\n
+hakmem block g_external + 999
+echo [none]\\n
+hakmem block g_used + 100
+hakmem block &g_used
+hakmem block 0
+"""
+NEITHER = r"is in no block: neither memory of hakmem's nor a block that it has from malloc$"
+MALLOCED_ANSWERS = {
+    "heaps": [r"0x\w+ +5[0-9]\.\d MiB .* 200\.0 MiB  server$"],
+    "blocks": [r'is 7 bytes into a block of 100 bytes at 0x\w+, of heap 0x\w+ '
+               r'"server/requests\\n": in use, one of malloc\'s$',
+               r'is 30000000 bytes into a block of 52428800 bytes at .* "server": in use, ',
+               r'is a block of 64 bytes at .* "default": in use, one of malloc\'s$'],
+    "external": [r'is 999 bytes into a block of 1008 bytes at .* "plugin": in use$'],
+    "none": [NEITHER, rf"^0x0 {NEITHER}"],
+}
+# Records of heaps that something wrote over.
+RECORD = "((struct hak_heap *) ((unsigned long) {} & 0xffffffffffc0))"
+DAMAGE = f"""\
+set variable {RECORD.format("g_server")}->store = 0x414141414140
+set variable {RECORD.format("g_requests")}->parent = 0x424242424240
+set variable {RECORD.format("g_serial")}->name_at = 0x43434343
+set variable {RECORD.format("g_plugin")}->parent = {RECORD.format("g_plugin")}
+"""
+DAMAGED_QUESTIONS = """\
+echo [heaps]\\n
+hakmem heaps
+echo [blocks]\\n
+hakmem block g_used
+hakmem block g_mapping
+print g_requests
+"""
+DAMAGED_ANSWERS = {
+    "heaps": [r"0x\w+ .* -  default$",
+              r"0x\w+ +\? +\? +\?  server \(the record at 0x\w+ was overwritten\)$",
+              r"0x\w+ .* requests\\n \(the record at 0x\w+ was overwritten\)$",
+              r"0x\w+ .*  plugin$"],
+    "blocks": [r'is a block of 112 bytes .* "\?/requests\\n": ',
+               r'is a block of 52428800 bytes .* "server": in use$', r'= 0x\w+ "\?/requests\\n"$'],
+}
 
 
 def fail(why):
@@ -92,11 +148,12 @@ def gdb(folder, commands, *arguments):
                           env={**os.environ, "LC_ALL": "C.UTF-8"})
 
 
-def check(what, done):
+def check(what, done, answers=ANSWERS):
     text = done.stdout
-    if "Traceback" in text + done.stderr or "Python Exception" in text + done.stderr:
+    if "Traceback" in text + done.stderr or \
+            re.search("Python Exception|Error occurred in Python", text + done.stderr):
         fail(f"{what}: {text}{done.stderr}")
-    for part, patterns in ANSWERS.items():
+    for part, patterns in answers.items():
         found = re.search(rf"^\[{part}\]\n(.*?)(?=^\[|\Z)", text, re.M | re.S)
         lines = found.group(1).splitlines() if found else []
         missing = [pattern for pattern in patterns
@@ -129,6 +186,18 @@ def main():
         if [line for line in here.splitlines() if "bytes at 0x" in line] != \
                 [line for line in dead.splitlines() if "bytes at 0x" in line]:
             fail("a core file says other things than the process")
+        check("blocks of malloc's", gdb(
+            folder, "set debuginfod enabled off\nset environment HAKMEM_BACKEND malloc\n"
+                    f"break stop\nrun\nsource {tool}\n{MALLOCED_QUESTIONS}kill\n", program),
+            MALLOCED_ANSWERS)
+        check("overwritten records", gdb(
+            folder, f"set debuginfod enabled off\nbreak stop\nrun\nsource {tool}\n"
+                    f"{DAMAGE}{DAMAGED_QUESTIONS}kill\n", program), DAMAGED_ANSWERS)
+        made = gdb(folder, f"set debuginfod enabled off\nsource {tool}\n",
+                   *(word for mistake in MISTAKES for word in ("-ex", mistake)), program, core)
+        for mistake, said in MISTAKES.items():
+            if not re.search(said, made.stdout + made.stderr) or "Python" in made.stderr:
+                fail(f"{mistake}: {made.stdout}{made.stderr}")
         without = gdb(folder, f"source {tool}\nhakmem heaps\nhakmem block 1\n", "/bin/true")
         if "contains no hakmem" not in without.stderr or "Traceback" in without.stderr:
             fail(f"a program without hakmem: {without.stdout}{without.stderr}")

@@ -22,6 +22,8 @@ CLASS_LARGE = 0xfe
 LEAST_BLOCK = 8
 GRANULE = 16
 STEPS_MOST = 1 << 20  # of any list: memory may be corrupt
+NOT_OURS = "no memory of hakmem's"
+MALLOCED_ON = 2  # see external/malloced.h
 
 
 def pointer(value):
@@ -115,7 +117,7 @@ class Library:
 
     @staticmethod
     def name(record):
-        words = record["names"][int(record["name_at"])]
+        words = record["names"][int(record["name_at"]) & 1]
         data = b"".join(int(words[i]).to_bytes(8, "little") for i in range(count_of(words)))
         return quoted(data.split(b"\0")[0]) or "?"
 
@@ -125,16 +127,19 @@ class Library:
             above = pointer(record["parent"])
             if above == 0:
                 break
-            record = record["parent"].dereference()
-            names.append(self.name(record))
+            record = self.record_of(above)
+            names.append("?" if record is None else self.name(record))
+            if record is None:
+                break
         return "/".join(reversed(names))
 
     def owner(self, record):
         """What a heap without a handle has is that of the nearest heap above with one."""
         for _ in range(64):
-            if int(record["released"]) == 0 or pointer(record["parent"]) == 0:
+            above = self.record_of(record["parent"])
+            if int(record["released"]) == 0 or above is None:
                 break
-            record = record["parent"].dereference()
+            record = above
         if int(record["released"]) != 0:
             return self.static("hak_heap_get_default", "default_heap",
                                "heap_heap").dereference()
@@ -158,9 +163,36 @@ class Library:
 
     def locate(self, address):
         """The Block that an address lies in, or a text that says what is there."""
+        malloced = self.static("hak_malloced_find", "tree", "external_malloced")
+        if pointer(malloced) != 0:
+            block = self.in_malloced(malloced, address)
+            if block is not None:
+                return block
+        found = self.located(address)
+        if found == NOT_OURS and int(self.variable("hak_malloced_state")) == MALLOCED_ON:
+            return "neither memory of hakmem's nor a block that it has from malloc"
+        return found
+
+    def in_malloced(self, node, address):
+        """The block of malloc's: the one with the highest address up to this one, if it is
+        as long. The tree holds addresses inverted."""
+        found = None
+        for _ in range(STEPS_MOST):
+            if pointer(node) == 0:
+                break
+            start = ~int(node["hidden"]) & ALL_BITS
+            if start <= address:
+                found, start_found = node, start
+            node = node["high"] if start <= address else node["low"]
+        if found is None or address - start_found >= int(found["size"]):
+            return None
+        return Block(self, found["owner"]["extent"], start_found, int(found["size"]),
+                     "in use, one of malloc's")
+
+    def located(self, address):
         leaf = self.leaf(address)
         if leaf is None:
-            return "no memory of hakmem's"
+            return NOT_OURS
         low = address % (self.slabs << 16)
         extent = pointer(leaf["extent"][low >> 21])
         if extent == 0:
@@ -210,7 +242,10 @@ class Library:
         if index >= int(slab["carved"]):
             return "a slab in use, beyond the blocks that were ever given out"
         block = Block(self, extent, start + index * size, size, None)
-        block.state = Search(self, extent, slab, cls, start, block.start).state()
+        try:
+            block.state = Search(self, extent, slab, cls, start, block.start).state()
+        except gdb.error as error:
+            block.state = f"in use or free, which cannot be told: {error}"
         return block
 
     def in_external(self, leaf, low, address):
@@ -223,7 +258,7 @@ class Library:
             if start <= address < start + size:
                 return self.external_chunk(extent, address)
             link = link.dereference()["next"]
-        return "no memory of hakmem's"
+        return NOT_OURS
 
     def external_chunk(self, extent, address):
         external = at(pointer(extent.address), "struct hak_external_heap")
@@ -401,11 +436,30 @@ class Search:
 
 # ---- commands ------------------------------------------------------------------------------
 
+def in_a_line(invoke):
+    """What goes wrong is said as gdb says it of its own commands: memory that is read may
+    be corrupt, and expressions are the user's."""
+    def invoke_safely(self, argument, from_tty):
+        try:
+            invoke(self, argument, from_tty)
+        except gdb.GdbError:
+            raise
+        except (gdb.error, LookupError, ValueError, OverflowError) as error:
+            raise gdb.GdbError(f"hakmem: {error}") from None
+    return invoke_safely
+
+
 class Hakmem(gdb.Command):
     """What hakmem, the allocator, knows: hakmem heaps, hakmem block ADDRESS."""
 
     def __init__(self):
         super().__init__("hakmem", gdb.COMMAND_DATA, prefix=True)
+
+    def invoke(self, argument, from_tty):
+        if argument.strip():
+            raise gdb.GdbError(f'hakmem: there is no "{argument.split()[0]}"; there are: '
+                               "hakmem heaps, hakmem block ADDRESS")
+        gdb.execute("help hakmem")
 
 
 class Heaps(gdb.Command):
@@ -415,29 +469,42 @@ that this was, and their limits."""
     def __init__(self):
         super().__init__("hakmem heaps", gdb.COMMAND_DATA)
 
+    @in_a_line
     def invoke(self, argument, from_tty):
         if argument.strip():
             raise gdb.GdbError("hakmem heaps takes no argument")
         library, below = Library(), {}
-        for record in library.records():
-            if pointer(record["handle"]) != 0:
-                below.setdefault(pointer(record["parent"]), []).append(record)
+        records = [r for r in library.records() if pointer(r["handle"]) != 0]
+        known = {pointer(record.address) for record in records}
+        for record in records:
+            parent = pointer(record["parent"])
+            below.setdefault(parent if parent in known else 0, []).append(record)
         print(f"{'handle':>18} {'used':>11} {'at most':>11} {'limit':>11}  heap")
-        waiting = [(record, 0) for record in reversed(below.get(0, []))]
-        while waiting:
-            record, depth = waiting.pop()
-            self.show(library, record, depth)
-            children = below.pop(pointer(record.address), [])
-            waiting += [(child, depth + 1) for child in reversed(children)]
+        while below:  # more than once if parents lead in a circle
+            top = below.pop(0) if 0 in below else below.pop(next(iter(below)))
+            waiting = [(record, 0) for record in reversed(top)]
+            while waiting:
+                record, depth = waiting.pop()
+                self.show(library, record, depth, known)
+                children = below.pop(pointer(record.address), [])
+                waiting += [(child, depth + 1) for child in reversed(children)]
 
     @staticmethod
-    def show(library, record, depth):
-        budget = record["store"].dereference()["pool"]["budget"]
-        hard = int(budget["hard"])
-        limit = "-" if hard == ALL_BITS else size_text(hard)
-        print(f"{pointer(record['handle']):#18x} {size_text(int(budget['charged'])):>11} "
-              f"{size_text(int(budget['peak'])):>11} {limit:>11}  {'  ' * depth}"
-              f"{library.name(record)}")
+    def show(library, record, depth, known):
+        try:
+            budget = record["store"].dereference()["pool"]["budget"]
+            hard = int(budget["hard"])
+            limit = "-" if hard == ALL_BITS else size_text(hard)
+            figures = [size_text(int(budget["charged"])), size_text(int(budget["peak"])), limit]
+        except gdb.error:
+            figures = ["?", "?", "?"]
+        handle, parent = pointer(record["handle"]), pointer(record["parent"])
+        name = library.name(record)
+        if "?" in figures or handle & RECORD_BITS != pointer(record.address) or \
+                parent != 0 and parent not in known:
+            name += f" (the record at {pointer(record.address):#x} was overwritten)"
+        print(f"{handle:#18x} {figures[0]:>11} {figures[1]:>11} {figures[2]:>11}  "
+              f"{'  ' * depth}{name}")
 
 
 class BlockAt(gdb.Command):
@@ -447,6 +514,7 @@ in use. ADDRESS is any expression."""
     def __init__(self):
         super().__init__("hakmem block", gdb.COMMAND_DATA, gdb.COMPLETE_EXPRESSION)
 
+    @in_a_line
     def invoke(self, argument, from_tty):
         if not argument.strip():
             raise gdb.GdbError("hakmem block needs an address")

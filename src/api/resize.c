@@ -8,6 +8,7 @@
 #include "heap/samples.h"
 #include "heap/teardown.h"
 #include "learn/sample.h"
+#include "os/malloc.h"
 #include "pool/large.h"
 
 /* A block that shrinks to less than this share of itself is moved, so that the
@@ -220,18 +221,59 @@ static void *resize_enclosed(const resize_request_t *r, const char *function) {
   return block;
 }
 
+/* Other heaps below the limit that refused may have caches to give up. */
+static void *try_malloced(hak_heap_t *heap, const void *request,
+                          hak_budget_call_t *call) {
+  const resize_request_t *r = request;
+  hak_malloced_t *m = hak_heap_malloced(heap);
+  bool no_grow = (r->flags & HAK_NO_GROW) != 0;
+  hak_thread_t *me = hak_thread_enter();
+  if (HAK_UNLIKELY(me == NULL)) return NULL;
+  void *block = hak_malloced_move(m, r->ptr, r->size, r->alignment);
+  if (HAK_UNLIKELY(block == NULL && call->refused_by != NULL && !no_grow)) {
+    hak_pressure_relieve(me, heap, call->refused_by);
+    call->refused_by = NULL;
+    block = hak_malloced_move(m, r->ptr, r->size, r->alignment);
+  }
+  if (no_grow) call->refused_by = NULL;
+  hak_thread_leave(me, "hak_realloc");
+  return block;
+}
+
+/* Moves the block within its heap, where the two never count at once. A shrink asks no
+ * limit. */
+static void *move_malloced(hak_heap_t *heap, const resize_request_t *r) {
+  void *block;
+  if (r->size > r->usable) {
+    block = hak_pressure_request(heap, r->size, try_malloced, r);
+  } else {
+    hak_budget_call_t call = {0};
+    block = try_malloced(heap, r, &call);
+  }
+  if (block == NULL) return NULL;
+  hak_api_tell_resize(heap, r->ptr, r->usable, block, r->size, NULL);
+  hak_malloc_put(r->ptr); /* only now may another block get the address */
+  return block;
+}
+
 /* A block of malloc's: wherever it may it moves with every change, so that whoever still
- * uses its old address, or what it has given up, is found. */
+ * uses its old address, or what it has given up, is found. One that shrinks stays if
+ * there is no memory for another. */
 static void *resize_malloced(const resize_request_t *r) {
   bool aligned = r->alignment == 0 || hak_is_aligned((uintptr_t)r->ptr, r->alignment);
   if ((r->flags & HAK_NO_MOVE) != 0) {
     return aligned && r->size <= r->usable ? r->ptr : hak_fail(ENOMEM);
   }
   if (aligned && r->size == r->usable) return r->ptr;
-  void *block = move(&r->place, r->ptr, r->usable, r->size, r->alignment, r->flags);
-  if (block != NULL && (r->flags & HAK_ZERO) != 0 && r->size > r->usable) {
-    zero_rest(block, r->usable);
+  hak_heap_t *heap = hak_heap_of_extent(r->place.extent);
+  void *block = NULL;
+  if (heap_to_stay_in(&r->place) != heap) {
+    block = move(&r->place, r->ptr, r->usable, r->size, r->alignment, r->flags);
   }
+  if (block == NULL) block = move_malloced(heap, r);
+  if (block == NULL && aligned && r->size < r->usable) return r->ptr;
+  if (block == NULL) return hak_fail(ENOMEM);
+  if ((r->flags & HAK_ZERO) != 0 && r->size > r->usable) zero_rest(block, r->usable);
   return block;
 }
 

@@ -1,5 +1,7 @@
 #include "external/malloced.h"
 
+#include <string.h>
+
 #include "base/bits.h"
 #include "base/option.h"
 #include "base/report.h"
@@ -144,6 +146,13 @@ static node_t *below_locked(uintptr_t address) {
   return found;
 }
 
+/* The record of the block that starts there; or NULL. */
+static node_t *record_locked(const void *block) {
+  hak_lock_assert_held(&lock);
+  node_t *node = below_locked((uintptr_t)block);
+  return node != NULL && address_of(node) == (uintptr_t)block ? node : NULL;
+}
+
 /* --- records ------------------------------------------------------------------------ */
 
 static void put_record_locked(node_t *node) {
@@ -244,12 +253,62 @@ void *hak_malloced_alloc(hak_malloced_t *m, size_t size, size_t alignment, bool 
 /* The record goes first: as soon as malloc has the block, another thread may get it. */
 bool hak_malloced_free(void *block) {
   hak_lock_acquire(&lock);
-  node_t *node = below_locked((uintptr_t)block);
-  bool ours = node != NULL && address_of(node) == (uintptr_t)block;
+  node_t *node = record_locked(block);
+  bool ours = node != NULL;
   if (ours) remove_locked(node);
   hak_lock_release(&lock);
   if (ours) hak_malloc_put(block);
   return ours;
+}
+
+/* Counts so many bytes more, if they may be charged. */
+static bool grow_locked(hak_malloced_t *m, size_t bytes) {
+  hak_lock_assert_held(&lock);
+  if (!hak_budget_charge(m->budget, bytes)) return false;
+  count_locked(m, 0, (int64_t)bytes);
+  return true;
+}
+
+static void shrink_locked(hak_malloced_t *m, size_t bytes) {
+  hak_lock_assert_held(&lock);
+  hak_budget_uncharge(m->budget, bytes);
+  count_locked(m, 0, -(int64_t)bytes);
+}
+
+/* The record is that of another block from here on, for which growth is charged. */
+static void change_locked(node_t *node, const void *block, size_t size) {
+  hak_lock_assert_held(&lock);
+  size_t had = node->size;
+  erase_locked(node);
+  node->hidden = ~(uintptr_t)block;
+  node->size = size;
+  insert_locked(node);
+  if (size < had) shrink_locked(node->owner, had - size);
+}
+
+/* The record stays in the tree meanwhile: the child of a fork, to whom this thread is
+ * lost, finds the old block. */
+void *hak_malloced_move(hak_malloced_t *m, void *old, size_t size, size_t alignment) {
+  hak_lock_acquire(&lock);
+  const node_t *before = record_locked(old);
+  size_t had = before == NULL ? 0 : before->size;
+  size_t growth = size > had ? size - had : 0;
+  bool ok = before != NULL && grow_locked(m, growth);
+  hak_lock_release(&lock);
+  if (!ok) return NULL;
+  void *block = hak_malloc_get(size, alignment, false);
+  if (block != NULL) memcpy(block, old, had < size ? had : size);
+  hak_lock_acquire(&lock);
+  node_t *node = block == NULL ? NULL : record_locked(old);
+  bool moved = node != NULL && node->owner == m && node->size == had;
+  if (moved) {
+    change_locked(node, block, size);
+  } else {
+    shrink_locked(m, growth);
+  }
+  hak_lock_release(&lock);
+  if (!moved && block != NULL) hak_malloc_put(block); /* another has freed the old one */
+  return moved ? block : NULL;
 }
 
 /* Takes any block of the heap out; NULL if there is none. */

@@ -75,6 +75,12 @@ void *hak_malloced_alloc(hak_malloced_t *m, size_t size, size_t alignment, bool 
 /* Frees a block; false if none starts there. Of two threads that free it at once one has
  * true. */
 bool hak_malloced_free(void *block);
+/* Puts a block with the same contents in the place of one of the heap's: of `size` bytes
+ * (not 0), as hak_malloc_get. The heap is charged the difference alone, and nothing where
+ * the size is no larger. `old` is the caller's then, for hak_malloc_put. NULL, and
+ * nothing has changed, as for hak_malloced_alloc, or if another thread frees the old one.
+ */
+void *hak_malloced_move(hak_malloced_t *m, void *old, size_t size, size_t alignment);
 /* Frees all blocks of a heap. */
 void hak_malloced_clear(hak_malloced_t *m);
 

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <hakmem/hooks.h>
+#include <hakmem/je.h>
 #include <pthread.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -47,6 +48,19 @@ static void good_sizes(void) {
     CHECK(usable >= good && good >= sizes[i]);
     fill(p, usable);
     CHECK(hak_free_usable(p) == usable);
+  }
+}
+static void jemallocs_sizes(void) {
+  for (int i = 1; i < SIZES; i++) {
+    for (int lg = 0; lg < 16; lg += 3) {
+      size_t good = nallocx(sizes[i], MALLOCX_LG_ALIGN(lg));
+      char *p = mallocx(good, MALLOCX_LG_ALIGN(lg));
+      fill(p, good);
+      sdallocx(p, good, MALLOCX_LG_ALIGN(lg));
+      p = mallocx(sizes[i], MALLOCX_LG_ALIGN(lg));
+      fill(p, sizes[i]);
+      sdallocx(p, nallocx(sizes[i], MALLOCX_LG_ALIGN(lg)), MALLOCX_LG_ALIGN(lg));
+    }
   }
 }
 static void zeroes(void) {
@@ -262,6 +276,15 @@ static void heap_limited(void) {
   CHECK(stats.committed_bytes <= MIB && stats.live_blocks == 0);
   CHECK(hak_heap_destroy(heap) == 0);
 }
+static void heap_limited_resize(void) {
+  hak_heap_config_t config = {.struct_size = sizeof config, .hard_limit = 4 * MIB};
+  hak_heap_t *heap = hak_heap_create(&config);
+  char *p = hak_heap_alloc(heap, 3 * MIB);
+  fill(p, 3 * MIB);
+  p = hak_realloc(p, 5 * MIB / 2);
+  fill(p, 5 * MIB / 2);
+  CHECK(hak_heap_destroy(heap) == 0);
+}
 static char *g_cached;
 static int shed(hak_heap_t *heap, size_t needed, int level, void *ctx) {
   (void)heap, (void)needed, (void)level, (void)ctx;
@@ -463,6 +486,7 @@ static void with_hooks(void) {
 const case_t good_cases[] = {{"all_sizes", all_sizes, NULL, ""},
                              {"all_usable", all_usable, NULL, ""},
                              {"good_sizes", good_sizes, NULL, ""},
+                             {"jemallocs_sizes", jemallocs_sizes, NULL, ""},
                              {"zeroes", zeroes, NULL, ""},
                              {"alignments", alignments, NULL, ""},
                              {"grows", grows, NULL, ""},
@@ -483,6 +507,7 @@ const case_t good_cases[] = {{"all_sizes", all_sizes, NULL, ""},
                              {"heap_children", heap_children, NULL, ""},
                              {"heap_released", heap_released, NULL, ""},
                              {"heap_limited", heap_limited, NULL, ""},
+                             {"heap_limited_resize", heap_limited_resize, NULL, ""},
                              {"heap_pressure", heap_pressure, NULL, ""},
                              {"heap_in_little_memory", heap_in_little_memory, NULL, ""},
                              {"heap_in_large_memory", heap_in_large_memory, NULL, ""},

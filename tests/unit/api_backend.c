@@ -12,6 +12,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <hakmem/je.h>
+
 #define MIB ((size_t)1 << 20)
 
 static const size_t sizes[] = {1,    8,     17,     100,     1000,
@@ -72,6 +74,22 @@ static void sizes__beyond_what_tools_bear_are_refused(void **state) {
     CHECK(hak_allocx(NULL, test_opaque(absurd[i]), 4096, HAK_ZERO, NULL) == NULL);
   }
   CHECK_EQ(hak_check(NULL), 0);
+}
+
+static void nallocx__says_what_mallocx_gives(void **state) {
+  (void)state;
+  for (size_t i = 0; i < TEST_COUNT(sizes); i++) {
+    for (int lg = 0; lg <= 16; lg += 2) {
+      for (int zero = 0; zero <= MALLOCX_ZERO; zero += MALLOCX_ZERO) {
+        int flags = MALLOCX_LG_ALIGN(lg) | zero;
+        void *block = mallocx(sizes[i], flags);
+        CHECK_EQ(nallocx(sizes[i], flags), sallocx(block, 0));
+        sdallocx(block, nallocx(sizes[i], flags), MALLOCX_LG_ALIGN(lg));
+      }
+    }
+  }
+  CHECK_EQ(nallocx(0, 0), 1);
+  CHECK_EQ(nallocx((size_t)PTRDIFF_MAX + 1, 0), 0);
 }
 
 static void misuse__is_named(void **state) {
@@ -184,10 +202,125 @@ static void heaps__ask_at_their_limits(void **state) {
   CHECK_EQ(hak_heap_destroy(heap), 0);
 }
 
+static int count_questions(hak_heap_t *heap, size_t needed, int level, void *ctx) {
+  (void)heap, (void)needed, (void)level;
+  ++*(int *)ctx;
+  return 0;
+}
+
+/* The old block and the new one are never charged at once. */
+static void heaps__are_charged_the_difference_for_a_resize(void **state) {
+  (void)state;
+  int questions = 0;
+  hak_heap_config_t config = {
+      .hard_limit = 4 * MIB, .on_pressure = count_questions, .ctx = &questions};
+  hak_heap_t *heap = test_heap_make(config);
+  char *block = hak_heap_alloc(heap, 3 * MIB);
+  uint64_t charge = test_heap_stats(heap).committed_bytes;
+  test_fill(block, 3 * MIB, 1);
+  const size_t to[] = {5 * MIB / 2, 7 * MIB / 2, 100, 7 * MIB / 2};
+  for (size_t i = 0, kept = 3 * MIB; i < TEST_COUNT(to); i++) {
+    char *moved = hak_realloc(block, to[i]);
+    CHECK(moved != NULL && moved != block);
+    if (to[i] < kept) kept = to[i];
+    CHECK(test_verify(moved, kept, 1));
+    CHECK_EQ(test_heap_stats(heap).committed_bytes, charge - 3 * MIB + to[i]);
+    CHECK_EQ(test_heap_stats(heap).live_bytes, to[i]);
+    block = moved;
+  }
+  CHECK_EQ(questions, 0);
+  errno = 0;
+  CHECK(hak_realloc(block, 5 * MIB) == NULL && errno == ENOMEM);
+  CHECK(questions > 0);
+  CHECK_EQ(hak_usable_size(block), 7 * MIB / 2);
+  /* A limit that is lower than what there is forbids no shrink, only growth. */
+  CHECK_EQ(hak_heap_set_limits(heap, 0, MIB), 0);
+  CHECK((block = hak_realloc(block, 3 * MIB)) != NULL);
+  CHECK(hak_realloc(block, 3 * MIB + 1) == NULL);
+  CHECK_EQ(hak_check(NULL), 0);
+  hak_free(block);
+  CHECK_EQ(test_heap_stats(heap).committed_bytes, 0);
+  CHECK_EQ(hak_heap_destroy(heap), 0);
+}
+
+static void heaps__shed_for_growth_at_their_limits(void **state) {
+  (void)state;
+  char *spare = NULL;
+  hak_heap_config_t config = {
+      .hard_limit = 4 * MIB, .on_pressure = give_way, .ctx = &spare};
+  hak_heap_t *heap = test_heap_make(config);
+  char *block = hak_heap_alloc(heap, MIB);
+  spare = hak_heap_alloc(heap, 2 * MIB);
+  CHECK(hak_reallocx(NULL, block, 3 * MIB, 0, HAK_NO_GROW, NULL) == NULL);
+  CHECK(spare != NULL); /* nobody was asked */
+  CHECK((block = hak_realloc(block, 3 * MIB)) != NULL && spare == NULL);
+  CHECK_EQ(hak_heap_destroy(heap), 0);
+}
+
+static int shrink_it(hak_heap_t *heap, size_t needed, int level, void *ctx) {
+  (void)heap, (void)needed, (void)level;
+  char **block = ctx, *old = *block;
+  if (hak_usable_size(old) == 100) return 0;
+  *block = hak_realloc(old, 100);
+  CHECK(*block != NULL && *block != old);
+  CHECK(hak_realloc(*block, 200) == NULL); /* growth is forbidden here */
+  return 1;
+}
+
+static void heaps__may_shrink_blocks_to_make_room(void **state) {
+  (void)state;
+  char *block = NULL;
+  hak_heap_config_t config = {
+      .hard_limit = 4 * MIB, .on_pressure = shrink_it, .ctx = &block};
+  hak_heap_t *heap = test_heap_make(config);
+  block = hak_heap_alloc(heap, 3 * MIB);
+  CHECK(hak_heap_alloc(heap, 3 * MIB) != NULL);
+  CHECK_EQ(hak_usable_size(block), 100);
+  CHECK_EQ(hak_check(NULL), 0);
+  CHECK_EQ(hak_heap_destroy(heap), 0);
+}
+
+/* A block of a released heap would move into the heap above, which has no room for two.
+ */
+static void heaps__that_are_released_keep_what_cannot_move(void **state) {
+  (void)state;
+  hak_heap_config_t config = {.hard_limit = 4 * MIB};
+  hak_heap_t *top = test_heap_make(config), *heap = test_heap(0, "gone", top);
+  char *block = hak_heap_alloc(heap, 3 * MIB);
+  CHECK_EQ(hak_heap_release(heap), 0);
+  CHECK((block = hak_realloc(block, 5 * MIB / 2)) != NULL);
+  CHECK((block = hak_realloc(block, 7 * MIB / 2)) != NULL);
+  CHECK(hak_heap_of(block) == top);
+  CHECK_EQ(hak_check(NULL), 0);
+  hak_free(block);
+  CHECK_EQ(test_heap_stats(top).committed_bytes, 0);
+  CHECK_EQ(hak_heap_destroy(top), 0);
+}
+
 static bool add_block(const hak_block_t *block, void *ctx) {
   CHECK(block->is_start && block->size == hak_usable_size(block->address));
   *(size_t *)ctx += block->size;
   return true;
+}
+
+/* --- what a watched heap tells ---------------------------------------------------------
+ */
+
+static void remember(const hak_block_event_t *event, void *ctx) {
+  *(hak_block_event_t *)ctx = *event;
+}
+
+static void watched_heaps__tell_of_a_resize(void **state) {
+  (void)state;
+  hak_block_event_t last = {.kind = 0};
+  hak_heap_t *heap = test_heap(HAK_HEAP_WATCHED, NULL, NULL);
+  CHECK_EQ(hak_heap_set_block_hook(heap, remember, &last), 0);
+  char *block = hak_heap_alloc(heap, 100);
+  char *moved = hak_realloc(block, 50);
+  CHECK_EQ(last.kind, HAK_BLOCK_RESIZE);
+  CHECK(last.address == moved && last.old_address == block && moved != block);
+  CHECK(last.size == 50 && last.requested == 50 && last.old_size == 100);
+  CHECK_EQ(hak_heap_destroy(heap), 0);
 }
 
 static void visits__find_each_block_once(void **state) {
@@ -305,6 +438,12 @@ int main(void) {
       T(heaps__that_are_released_end_with_their_last_block),
       T(heaps__are_charged_for_the_sizes_of_their_blocks),
       T(heaps__ask_at_their_limits),
+      T(heaps__are_charged_the_difference_for_a_resize),
+      T(heaps__shed_for_growth_at_their_limits),
+      T(heaps__may_shrink_blocks_to_make_room),
+      T(heaps__that_are_released_keep_what_cannot_move),
+      T(watched_heaps__tell_of_a_resize),
+      T(nallocx__says_what_mallocx_gives),
       T(visits__find_each_block_once),
       T(heaps__with_memory_or_hooks_of_their_own_keep_those),
       T(threads__pass_blocks_of_heaps_on),

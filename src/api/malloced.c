@@ -93,8 +93,13 @@ HAK_SLOW void hak_api_malloced_report(const void *ptr, const char *function) {
   hak_place_t place;
   size_t size;
   bool inside = hak_api_malloced_place(ptr, &place, &size);
-  hak_api_report_stray(inside ? HAK_ERROR_INTERIOR_POINTER : HAK_ERROR_FOREIGN_POINTER,
-                       ptr, inside ? hak_api_owner(place.extent) : NULL, function);
+  if (inside) {
+    hak_api_report_stray(HAK_ERROR_INTERIOR_POINTER, ptr, hak_api_owner(place.extent),
+                         function);
+  } else { /* nothing is kept of a freed block */
+    hak_report(HAK_ERROR_FOREIGN_POINTER, ptr, NULL, function,
+               "the address is in no block of ours, or in one that was freed");
+  }
 }
 
 void hak_api_malloced_free(const hak_place_t *place, void *ptr, const char *function) {

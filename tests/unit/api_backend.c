@@ -108,6 +108,7 @@ static void misuse__is_named(void **state) {
   hak_free(block);
   hak_free(block);
   test_expect_report(5, HAK_ERROR_FOREIGN_POINTER, block, "hak_free");
+  CHECK(strstr(g_reports.last.text, "or in one that was freed") != NULL);
   test_reports_end(5, HAK_ERROR_FOREIGN_POINTER);
   CHECK_EQ(hak_heap_destroy(heap), 0);
   free(foreign);

@@ -146,7 +146,8 @@ void *hak_calloc(size_t count, size_t size) HAK_ATTR_ALLOC_SIZE(1, 2) HAK_ATTR_N
 /* Changes a block's size; contents are kept up to the smaller of both sizes.
  * The block stays where it is if it is large enough or has free memory behind
  * it; a large block moves by remapping its pages. NULL as `ptr` allocates. Size
- * 0 acts as size 1 and never frees. On failure the old block is untouched. */
+ * 0 acts as size 1 and never frees. On failure the old block is untouched; to make
+ * a block smaller never fails. */
 void *hak_realloc(void *ptr, size_t size) HAK_ATTR_ALLOC_SIZE(2) HAK_ATTR_RESULT;
 /* hak_realloc() to count * size bytes; ENOMEM if the product overflows. */
 void *hak_reallocarray(void *ptr, size_t count, size_t size)
@@ -276,7 +277,7 @@ char *hak_strndup_at(const char *s, size_t n, hak_site_t *site) HAK_ATTR_NEW;
  * record that none named yet. For blocks of one size the standard deviation is the square
  * root of (the count * SAMPLE_BYTES / size) where blocks are smaller than SAMPLE_BYTES,
  * and less for larger ones; there is no bias. Exact while the option SAMPLE_BYTES is 1.
- * See docs/LEARNING.md. */
+ * Places beyond the 4,094th share one count. See docs/LEARNING.md. */
 uint64_t hak_site_count(const hak_site_t *site);
 
 /* ---- Heaps ------------------------------------------------------------ */

@@ -4,6 +4,7 @@
 
 #include "api/api.h"
 #include "base/report.h"
+#include "heap/groups.h"
 #include "heap/pressure.h"
 #include "heap/samples.h"
 #include "heap/teardown.h"
@@ -121,19 +122,29 @@ size_t hak_resize_in_place(void *ptr, size_t min_size, size_t want_size) {
 
 /* --- realloc ----------------------------------------------------------------- */
 
-/* A block stays in its heap, or its group; a block of a released heap moves into its
- * owner's. */
-static hak_heap_t *heap_to_stay_in(const hak_place_t *place) {
-  hak_heap_t *heap = hak_heap_of_extent(place->extent);
-  if (HAK_UNLIKELY(heap != NULL && hak_heap_is_group(heap))) return heap;
+/* A block of a released heap moves into its owner's. */
+static hak_heap_t *heap_to_move_to(const hak_place_t *place) {
   return hak_heap_record(hak_api_owner(place->extent));
 }
 
-static void *move(const hak_place_t *place, void *ptr, size_t usable, size_t size,
-                  size_t alignment, unsigned flags) {
+/* A block of a group stays there, if one can be had; else NULL. */
+static void *alloc_in_its_group(const hak_place_t *place, size_t size, size_t alignment,
+                                unsigned flags) {
+  hak_heap_t *heap = hak_heap_of_extent(place->extent);
+  if (HAK_LIKELY(heap == NULL || !hak_heap_is_group(heap))) return NULL;
+  if (size > HAK_MID_MAX || !hak_group_takes(heap)) return NULL;
+  int saved = errno;
+  void *block = hak_api_alloc(heap, size, alignment, flags & ~(unsigned)HAK_ZERO);
+  errno = saved;
+  return block;
+}
+
+static void *alloc_to_move(const hak_place_t *place, size_t usable, size_t size,
+                           size_t alignment, unsigned flags) {
   bool grows = size > usable, no_grow = (flags & HAK_NO_GROW) != 0, zeroed;
-  void *block;
-  hak_heap_t *heap = heap_to_stay_in(place);
+  void *block = alloc_in_its_group(place, size, alignment, flags);
+  if (HAK_UNLIKELY(block != NULL)) return block;
+  hak_heap_t *heap = heap_to_move_to(place);
   grows = grows && hak_kind_has_slabs(heap); /* elsewhere nothing grows by pages */
   if (hak_heap_is_watched(heap)) {
     block = hak_api_alloc(heap, size, alignment, flags & ~(unsigned)HAK_ZERO);
@@ -147,10 +158,30 @@ static void *move(const hak_place_t *place, void *ptr, size_t usable, size_t siz
   } else {
     block = hak_api_alloc(heap, size, alignment, flags & ~(unsigned)HAK_ZERO);
   }
+  return block;
+}
+
+static void *move(const hak_place_t *place, void *ptr, size_t usable, size_t size,
+                  size_t alignment, unsigned flags) {
+  void *block = alloc_to_move(place, usable, size, alignment, flags);
   if (block == NULL) return NULL;
   memcpy(block, ptr, usable < size ? usable : size);
   hak_api_free(ptr, (flags & HAK_NO_CACHE) != 0);
   return block;
+}
+
+/* To make a block smaller never fails, which programs take for granted: where no other
+ * can be had it stays what it is. Nobody is asked for room for that. */
+static void *move_smaller(const hak_place_t *place, void *ptr, size_t usable, size_t size,
+                          size_t alignment, unsigned flags) {
+  int saved = errno;
+  hak_budget_call_t call;
+  hak_budget_call_begin(&call); /* as within another request */
+  void *block = move(place, ptr, usable, size, alignment, flags);
+  hak_budget_call_end(&call);
+  if (HAK_LIKELY(block != NULL)) return block;
+  errno = saved;
+  return ptr;
 }
 
 static HAK_SLOW void report_lost(hak_thread_t *me, hak_heap_t *heap, const void *block,
@@ -306,7 +337,11 @@ static void *resize(const resize_request_t *r) {
   void *block =
       aligned ? try_remap(&place, usable, size, alignment, flags, r->lost) : NULL;
   if (HAK_UNLIKELY(*r->lost)) return hak_fail(ENOMEM);
-  if (block == NULL) block = move(&place, ptr, usable, size, alignment, flags);
+  if (block == NULL && aligned && size <= usable) {
+    block = move_smaller(&place, ptr, usable, size, alignment, flags);
+  } else if (block == NULL) {
+    block = move(&place, ptr, usable, size, alignment, flags);
+  }
   if (block != NULL && (flags & HAK_ZERO) != 0) {
     zero_rest(block, usable < size ? usable : size);
   }

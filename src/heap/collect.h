@@ -3,7 +3,7 @@
  *
  * Depends on: base, os, pages, superslab, tiny, give_up, heap, hole_sweep, kind,
  * serial, teardown, thread, thread_cache, threads.
- * Used by: api.
+ * Used by: pressure, api.
  *
  * A call ends when it has given back what was asked for or has looked at as much as it
  * may; everything it does is measured in slabs looked at. What it did not come to is

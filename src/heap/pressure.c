@@ -5,7 +5,9 @@
 #include "base/event.h"
 #include "base/option.h"
 #include "base/report.h"
+#include "heap/collect.h"
 #include "heap/give_up.h"
+#include "heap/groups.h"
 #include "heap/kind.h"
 #include "heap/thread.h"
 #include "heap/thread_cache.h"
@@ -84,15 +86,58 @@ static void give_up_caches(hak_thread_t *me, hak_heap_t *heap,
   hak_regions_release_all();
 }
 
+/* Whatever no block is in, of whatever heap. It costs a look at all there is, so requests
+ * for small blocks do it again only now and then after it was in vain: they have found
+ * that none of their size is free. */
+static bool give_up_everything(hak_thread_t *me, bool small, bool no_grow) {
+  enum {
+    AGAIN = 64
+  };
+  static hak_atomic_u32_t vain;
+  if (no_grow || !hak_os_may_give()) return false;
+  uint32_t times = hak_load_relaxed(&vain);
+  if (small && times != 0 && times < AGAIN) {
+    hak_store_relaxed(&vain, times + 1);
+    return false;
+  }
+  bool given = hak_collect_memory(me, NULL, SIZE_MAX, true) != 0;
+  hak_store_relaxed(&vain, given ? 0 : 1);
+  return true;
+}
+
+/* Blocks that were free beside others which lie apart are the default heap's too. */
+static void *take_from_groups(hak_thread_t *me, hak_heap_t *heap, hak_take_fn *take,
+                              const void *request) {
+  void *block = NULL;
+  if (heap != hak_heap_get_default()) return NULL;
+  for (uint32_t g = 1; g < HAK_GROUPS && block == NULL; g++) {
+    hak_heap_t *group = hak_group_at(g);
+    if (group != NULL) block = take(me, group, request);
+  }
+  return block;
+}
+
+/* After what the thread kept was given up. `small`: a class serves the request. */
+static void *take_again(hak_thread_t *me, hak_heap_t *heap, hak_take_fn *take, bool small,
+                        const void *request, bool no_grow, hak_budget_call_t *call) {
+  void *block = take(me, heap, request);
+  if (block == NULL) block = take_from_groups(me, heap, take, request);
+  if (block != NULL || call->refused_by != NULL) return block;
+  if (hak_pool_is_enclosed(&heap->store->pool)) return NULL;
+  if (!give_up_everything(me, small, no_grow)) return NULL;
+  return take(me, heap, request);
+}
+
 void *hak_pressure_take(hak_heap_t *heap, hak_take_fn *take, hak_other_fn *other,
                         const void *request, bool no_grow, hak_budget_call_t *call) {
   hak_thread_t *me = hak_thread_enter();
   if (HAK_UNLIKELY(me == NULL)) return NULL;
   void *block = take(me, heap, request);
+  if (HAK_UNLIKELY(block == NULL)) block = take_from_groups(me, heap, take, request);
   if (HAK_UNLIKELY(block == NULL)) {
     give_up_caches(me, heap, call, no_grow);
     call->refused_by = NULL;
-    block = take(me, heap, request);
+    block = take_again(me, heap, take, other != NULL, request, no_grow, call);
     if (block == NULL && other != NULL) block = other(me, heap, request, call->rounds);
   }
   if (no_grow) call->refused_by = NULL;

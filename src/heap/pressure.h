@@ -1,7 +1,8 @@
 /* pressure.h - what a request does when memory is short: when a limit of a heap refuses
  * it, or the OS.
  *
- * Depends on: base, superslab, tiny, give_up, heap, kind, thread, thread_cache.
+ * Depends on: base, superslab, tiny, collect, give_up, groups, heap, kind, thread,
+ * thread_cache.
  * Used by: api.
  *
  * A request that fails goes on in this order:
@@ -13,7 +14,9 @@
  *      Without growth allowed, or in memory of the caller's, caches alone are given up;
  *      with manual purging nothing goes back to the OS.
  *      Pages of partly carved slabs that were not carved yet go with the free slabs.
- *   2. The request is tried once more. If that fails a free block of a larger class
+ *   2. The request is tried once more. If that fails a block that is free in a group
+ *      serves a request to the default heap. Where the OS refused, everything that
+ *      hak_collect finds goes back, and it is tried again. If that fails a free block of a larger class
  *      serves a request for a smaller one: of up to twice the size, and of any shared
  *      class once several callbacks have freed something in vain.
  *   3. The callback of the refusing level is asked, and the request is tried once more if

@@ -15,9 +15,11 @@
 static bool attach(void) {
   hak_thread_t *state = hak_threads_get(&hak_thread_self);
   if (state == NULL) return false;
-  if (!hak_sys_thread_end_set(state)) {
+  /* Hooks that allocate have attached this thread while they brought memory for it. */
+  bool has_one = hak_thread_self->kind == HAK_THREAD_ATTACHED;
+  if (has_one || !hak_sys_thread_end_set(state)) {
     hak_threads_put(state);
-    return false;
+    return has_one;
   }
   hak_thread_self = state;
   return true;

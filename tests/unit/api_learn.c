@@ -291,6 +291,36 @@ static void limit__of_the_default_heap_holds(void **state) {
   CHECK(rest(&g_load) <= LITTLE);
 }
 
+/* At a limit of what there is, with half of the blocks that lie apart free. */
+static void free_blocks__of_groups_serve_the_default_heap(void **state) {
+  (void)state;
+  enum {
+    APART = 20000,
+    SIZE = 700
+  };
+  static void *blocks[APART], *others[APART / 4];
+  waves(&g_load, 4);
+  CHECK(is_apart(&table));
+  for (size_t i = 0; i < APART; i++) CHECK((blocks[i] = get(SIZE, &table)) != NULL);
+  for (size_t i = 0; i < APART / 4; i++) CHECK((others[i] = hak_alloc(2 * SIZE)) != NULL);
+  uint64_t limit = test_heap_stats(hak_heap_default()).committed_bytes;
+  CHECK_EQ(hak_heap_set_limits(NULL, 0, limit), 0);
+  while (hak_alloc(SIZE) != NULL) continue; /* leaked on purpose: shutdown has them */
+  for (size_t i = 1; i < APART; i += 2) hak_free(blocks[i]);
+  /* A block that lies apart grows where the default heap has room, ... */
+  for (size_t i = 0; i < APART / 4; i++) hak_free(others[i]);
+  for (size_t i = 0; i < APART; i += 8) {
+    CHECK((blocks[i] = hak_realloc(blocks[i], 2 * SIZE)) != NULL);
+  }
+  /* ... and what is free there is not out of reach. */
+  size_t count = 0;
+  while (hak_alloc(SIZE) != NULL) count++;
+  CHECK_MSG(count >= APART / 8, "%zu", count);
+  CHECK(test_heap_stats(hak_heap_default()).committed_bytes <= limit);
+  CHECK_EQ(hak_check(NULL), 0);
+  CHECK_EQ(hak_heap_set_limits(NULL, 0, 0), 0);
+}
+
 static load_t g_loads[2];
 static void *load_thread(void *argument) {
   load_t *load = argument;
@@ -459,8 +489,9 @@ TEST_MAIN_FRESH(
     L(groups__are_the_default_heap_to_the_program),
     L(blocks__that_lie_apart_are_what_was_asked_for),
     T(waves__are_the_same_after_the_same_calls), L(limit__of_the_default_heap_holds),
-    L(threads__share_what_is_learned), L(fork__goes_on_with_what_was_learned),
-    L(failures__leave_places_where_they_are), L(shutdown__forgets_what_was_learned),
-    L(learned__is_known_in_the_next_run), L(learned__reaches_places_that_have_allocated),
+    L(free_blocks__of_groups_serve_the_default_heap), L(threads__share_what_is_learned),
+    L(fork__goes_on_with_what_was_learned), L(failures__leave_places_where_they_are),
+    L(shutdown__forgets_what_was_learned), L(learned__is_known_in_the_next_run),
+    L(learned__reaches_places_that_have_allocated),
     L(learned__moves_nothing_where_the_learner_only_watches),
     L(learned__of_another_build_is_refused), L(learned__that_is_damaged_is_refused))

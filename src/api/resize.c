@@ -298,7 +298,7 @@ static void *resize_malloced(const resize_request_t *r) {
   if (aligned && r->size == r->usable) return r->ptr;
   hak_heap_t *heap = hak_heap_of_extent(r->place.extent);
   void *block = NULL;
-  if (heap_to_stay_in(&r->place) != heap) {
+  if (heap_to_move_to(&r->place) != heap) {
     block = move(&r->place, r->ptr, r->usable, r->size, r->alignment, r->flags);
   }
   if (block == NULL) block = move_malloced(heap, r);

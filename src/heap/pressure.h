@@ -16,9 +16,9 @@
  *      Pages of partly carved slabs that were not carved yet go with the free slabs.
  *   2. The request is tried once more. If that fails a block that is free in a group
  *      serves a request to the default heap. Where the OS refused, everything that
- *      hak_collect finds goes back, and it is tried again. If that fails a free block of a larger class
- *      serves a request for a smaller one: of up to twice the size, and of any shared
- *      class once several callbacks have freed something in vain.
+ *      hak_collect finds goes back, and it is tried again. If that fails a free block of
+ * a larger class serves a request for a smaller one: of up to twice the size, and of any
+ * shared class once several callbacks have freed something in vain.
  *   3. The callback of the refusing level is asked, and the request is tried once more if
  *      the callback says that something was freed; HAK_PRESSURE_ROUNDS times at most.
  *   4. The request fails with ENOMEM.

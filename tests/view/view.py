@@ -149,6 +149,9 @@ def check_pages(tool, folder, dumps):
     one = tool.process("-", data=dumps[1].read_bytes())
     if one.returncode != 0 or "History" in check_page(one.stdout.decode("utf-8")).all_text():
         fail("one dump from standard input is no page without history")
+    marked = tool.process("-", data=b"\xef\xbb\xbf" + dumps[1].read_bytes())
+    if marked.stdout != one.stdout:
+        fail(f"a dump with a byte order mark: {marked.stderr.decode()}")
 
 
 def broken_dumps(dump):
@@ -189,6 +192,8 @@ def check_errors(tool, folder, dump):
         status, said = tool.run("-o", none, bad)
         if status != 2 or said.count("\n") != 1 or not said.startswith("hakmem-view: "):
             fail(f"a dump that is {name}: {status}, {said}")
+        if "sys." in said or "decode" in said:
+            fail(f"a dump that is {name}: advice for another: {said}")
         if none.exists():
             fail(f"a dump that is {name} makes a page")
     bad.write_text(json.dumps(dump))

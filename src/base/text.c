@@ -91,14 +91,30 @@ size_t hak_text_print(char *out, size_t room, const char *format, ...) {
   return length;
 }
 
+/* The value of a whole character of 2 or 3 bytes; 0 for others. */
+static unsigned value_of(const char *text, unsigned bytes) {
+  const unsigned char *at = (const unsigned char *)text;
+  if (bytes == 2) return (at[0] & 0x1fu) << 6 | (at[1] & 0x3fu);
+  if (bytes != 3) return 0;
+  return (at[0] & 0xfu) << 12 | (at[1] & 0x3fu) << 6 | (at[2] & 0x3fu);
+}
+
+/* Of a character past ASCII: it ends the line, or changes the order in which others are
+ * shown, those behind the quotes included. */
+static bool is_control(unsigned value) {
+  return (value >= 0x80 && value < 0xa0) || value == 0x61c || value == 0x200e ||
+         value == 0x200f || (value >= 0x2028 && value <= 0x202e) ||
+         (value >= 0x2066 && value <= 0x2069);
+}
+
 /* How the character that the text begins with, of `bytes` bytes or 0, stands in a line;
  * the length of `out`. */
 static unsigned quote(const char *text, unsigned bytes, char out[HAK_TEXT_ESCAPE_MAX]) {
   unsigned char c = (unsigned char)text[0];
-  bool control = c < ' ' || c == 0x7f; /* or U+0080 to U+009F, below */
-  if (bytes == 2 && c == 0xc2 && (unsigned char)text[1] < 0xa0) {
-    return (unsigned)snprintf(out, HAK_TEXT_ESCAPE_MAX, "\\u%04x",
-                              (unsigned)(unsigned char)text[1]);
+  bool control = c < ' ' || c == 0x7f;
+  unsigned value = value_of(text, bytes);
+  if (is_control(value)) {
+    return (unsigned)snprintf(out, HAK_TEXT_ESCAPE_MAX, "\\u%04x", value & 0xffff);
   }
   if (c == '\n') return (unsigned)snprintf(out, HAK_TEXT_ESCAPE_MAX, "\\n");
   if (c == '"' || c == '\\') {

@@ -33,8 +33,9 @@ size_t hak_text_print(char *out, size_t room, const char *format, ...)
 size_t hak_text_print_list(char *out, size_t room, const char *format, va_list arguments);
 
 /* Copies a text so that it is part of one line between quotes, as C writes it: quotes,
- * backslashes, control characters and bytes that are no UTF-8 are escaped. What has no
- * room is left out, with "..." in its place. The length. `room` is 4 or more. */
+ * backslashes, control characters, those that reorder or part lines, and bytes that are
+ * no UTF-8 are escaped. What has no room is left out, with "..." in its place. The
+ * length. `room` is 4 or more. */
 size_t hak_text_quote(char *out, size_t room, const char *text);
 
 /* Bytes that an escape has at most, the zero byte included. */

@@ -71,7 +71,13 @@ static void quote__keeps_a_text_within_its_line_and_its_quotes(void **state) {
   check_quoted("weird \"name\"\n", "weird \\\"name\\\"\\n");
   check_quoted("\\\t\x1b[31m\x7f", "\\\\\\x09\\x1b[31m\\x7f");
   check_quoted("\xff\xc3(\xe2\x82", "\\xff\\xc3(\\xe2\\x82");
-  check_quoted("next\xc2\x85line", "next\\u0085line"); /* a control character, too */
+  check_quoted("next\xc2\x85line", "next\\u0085line");   /* a control character, too */
+  check_quoted("\xe2\x80\xaetxt.exe", "\\u202etxt.exe"); /* it would turn the line */
+  check_quoted("\xe2\x80\x8f\xe2\x81\xa6\xe2\x81\xa9\xd8\x9c",
+               "\\u200f\\u2066\\u2069\\u061c");
+  check_quoted("two\xe2\x80\xa8lines", "two\\u2028lines");
+  check_quoted("\xd7\xa9\xe2\x80\x8d\xe2\x80\xaf.\xe2\x81\xa5",
+               "\xd7\xa9\xe2\x80\x8d\xe2\x80\xaf.\xe2\x81\xa5");
 }
 
 static void quote__says_that_it_left_something_out(void **state) {

@@ -23,6 +23,8 @@ LEAST_BLOCK = 8
 GRANULE = 16
 STEPS_MOST = 1 << 20  # of any list: memory may be corrupt
 NOT_OURS = "no memory of hakmem's"
+# As in base/text.c.
+REORDERING = "\u061c\u200e\u200f\u2028\u2029\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
 MALLOCED_ON = 2  # see external/malloced.h
 
 
@@ -48,10 +50,10 @@ def size_text(value):
 
 
 def quoted(data):
-    """A name as part of one line."""
+    """A name as part of one line, whose order of characters it does not change."""
     text = data.decode("utf-8", "backslashreplace")
     return "".join("\\n" if c == "\n" else f"\\x{ord(c):02x}" if c < " " or "\x7f" <= c < "\xa0"
-                   else c for c in text)
+                   else f"\\u{ord(c):04x}" if c in REORDERING else c for c in text)
 
 
 class Library:

@@ -6,6 +6,7 @@
 #include "base/report.h"
 #include "heap/teardown.h"
 #include "learn/sample.h"
+#include "os/malloc.h"
 #include "superslab/pool_prefault.h"
 #include "superslab/retention.h"
 #include "tiny/recall.h"
@@ -60,6 +61,7 @@ hak_heap_t *hak_heap_parent(hak_heap_t *handle) {
 int hak_heap_set_user(hak_heap_t *handle, void *user) {
   hak_heap_t *heap = hak_api_heap(handle);
   if (heap == NULL) return handle == NULL ? ENOMEM : EINVAL;
+  hak_malloc_release(&heap->user);
   /* Release: publishes what the program put there to hak_heap_user. */
   hak_store_release(&heap->user, user);
   return 0;
@@ -67,8 +69,11 @@ int hak_heap_set_user(hak_heap_t *handle, void *user) {
 
 void *hak_heap_user(hak_heap_t *handle) {
   hak_heap_t *heap = hak_api_heap(handle);
+  if (heap == NULL) return NULL;
   /* Acquire: pairs with hak_heap_set_user. */
-  return heap == NULL ? NULL : hak_load_acquire(&heap->user);
+  void *user = hak_load_acquire(&heap->user);
+  hak_malloc_acquire(&heap->user);
+  return user;
 }
 
 /* --- life --------------------------------------------------------------------- */

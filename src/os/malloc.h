@@ -7,6 +7,8 @@
  *
  * Depends on: nothing.   Used by: malloced, api.
  *
+ * Besides it hears of an order that the library promises its program.
+ *
  * Any thread may call what follows, with no lock held. A port implements it; for Linux
  * that is malloc_linux.c.
  */
@@ -26,6 +28,12 @@ void hak_malloc_put(void *block);
 /* A tool watches the blocks of malloc, or what threads do to them: a sanitizer that the
  * program is built with, or valgrind. */
 bool hak_malloc_is_watched(void);
+
+/* What one thread published at an address, and what another one read there, for a tool
+ * that does not see the library's own order: the accesses to what was published are in
+ * order. `release` comes before the store, `acquire` after the load. */
+void hak_malloc_release(void *address);
+void hak_malloc_acquire(void *address);
 
 /* The program has given an address that is no block of the library's. Where a tool judges
  * that with more to tell than the library knows, the tool is told, which may end the

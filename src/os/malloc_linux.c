@@ -15,6 +15,9 @@ extern void __tsan_init(void) __attribute__((weak));
 extern void __lsan_do_leak_check(void) __attribute__((weak));
 extern int __sanitizer_get_ownership(const volatile void *ptr) __attribute__((weak));
 
+extern void __tsan_acquire(void *address) __attribute__((weak));
+extern void __tsan_release(void *address) __attribute__((weak));
+
 enum {
   NATURAL = 16 /* alignment of what malloc gives */
 };
@@ -51,6 +54,14 @@ static bool is_under_any(void) {
 bool hak_malloc_is_watched(void) {
   return __asan_init != NULL || __hwasan_init != NULL || __msan_init != NULL ||
          __tsan_init != NULL || __lsan_do_leak_check != NULL || is_under_any();
+}
+
+void hak_malloc_release(void *address) {
+  if (__tsan_release != NULL) __tsan_release(address);
+}
+
+void hak_malloc_acquire(void *address) {
+  if (__tsan_acquire != NULL) __tsan_acquire(address);
 }
 
 /* These two report a free of what is not in use, with where it was allocated and freed.

@@ -336,6 +336,27 @@ static void heap_user(void) {
   CHECK(hak_heap_set_name(heap, "renamed") == 0);
   CHECK(hak_heap_destroy(heap) == 0);
 }
+static void *give_user(void *heap) {
+  int *value = malloc(sizeof *value);
+  *value = 5;
+  CHECK(hak_heap_set_user(heap, value) == 0);
+  return NULL;
+}
+static void *take_user(void *heap) {
+  int *value;
+  while ((value = hak_heap_user(heap)) == NULL) usleep(10);
+  CHECK(*value == 5);
+  free(value);
+  return NULL;
+}
+static void heap_user_published(void) {
+  hak_heap_t *heap = hak_heap_create(NULL);
+  pthread_t threads[2];
+  CHECK(pthread_create(&threads[0], NULL, take_user, heap) == 0);
+  CHECK(pthread_create(&threads[1], NULL, give_user, heap) == 0);
+  for (int i = 0; i < 2; i++) CHECK(pthread_join(threads[i], NULL) == 0);
+  CHECK(hak_heap_destroy(heap) == 0);
+}
 static void heap_current(void) {
   hak_heap_t *heap = hak_heap_create(NULL);
   hak_heap_use(heap);
@@ -513,6 +534,7 @@ const case_t good_cases[] = {{"all_sizes", all_sizes, NULL, ""},
                              {"heap_in_large_memory", heap_in_large_memory, NULL, ""},
                              {"heap_own_hooks", heap_own_hooks, NULL, ""},
                              {"heap_user", heap_user, NULL, ""},
+                             {"heap_user_published", heap_user_published, NULL, ""},
                              {"heap_current", heap_current, NULL, ""},
                              {"heaps_at_exit", heaps_at_exit, NULL, ""},
                              {"list_tiny", list_tiny, NULL, ""},

@@ -375,6 +375,9 @@ static void *exchange_thread(void *seed) {
     if (block == NULL) continue;
     memcpy(&size, block, sizeof size);
     CHECK_EQ(hak_usable_size(block), size);
+    size = 8 + test_random_size(&rng, 20000);
+    block = hak_realloc(block, size);
+    CHECK(block != NULL && hak_usable_size(block) == size);
     hak_free(block);
   }
   return NULL;

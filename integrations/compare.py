@@ -84,7 +84,7 @@ def main():
     parser.add_argument("--rounds", type=int, default=200)
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("programs", nargs="*")
-    arguments = parser.parse_args()
+    arguments = parser.parse_intermixed_args()
     pattern = os.path.join(arguments.build, "integrations", "hakmem_integration_*")
     prefix = len("hakmem_integration_")
     programs = {os.path.basename(path)[prefix:]: path for path in sorted(glob.glob(pattern))

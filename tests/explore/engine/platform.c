@@ -138,6 +138,8 @@ void *hak_malloc_get(size_t size, size_t alignment, bool zero) {
 }
 void hak_malloc_put(void *block) { (void)block; }
 bool hak_malloc_is_watched(void) { return false; }
+void hak_malloc_release(void *address) { (void)address; }
+void hak_malloc_acquire(void *address) { (void)address; }
 bool hak_malloc_accuse(void *ptr, bool freeing) {
   (void)ptr, (void)freeing;
   return false;

@@ -1,5 +1,7 @@
 /* trace_counters.c [FILE] - what heaps have, over time, as counters of a trace that
  * https://ui.perfetto.dev and chrome://tracing show: one track for each heap. */
+#define _POSIX_C_SOURCE 200809L
+
 #include <hakmem/hakmem.h>
 #include <pthread.h>
 #include <stdio.h>

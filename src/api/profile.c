@@ -151,7 +151,7 @@ void hak_profile_pprof(const hak_out_t *out, uint32_t made) {
     send_place(out, i, row.info.line, string);
     send_string(out, title);
     char file[HAK_SITE_TITLE_MAX];
-    hak_text_quote(file, sizeof file, row.info.file); /* readers insist on UTF-8 */
+    hak_text_line(file, sizeof file, row.info.file); /* readers insist on UTF-8 */
     send_string(out, file);
   }
   send_type(out, PROFILE_PERIOD_TYPE, STRING_SPACE, STRING_BYTES);
@@ -226,7 +226,7 @@ void hak_profile_folded(const hak_out_t *out, uint32_t made) {
     hak_site_title(&row, title);
     only_one_frame(title);
     char file[HAK_SITE_TITLE_MAX];
-    hak_text_quote(file, sizeof file, row.info.file);
+    hak_text_line(file, sizeof file, row.info.file);
     only_one_frame(file);
     hak_out_text(out, "%s%s", file, file[0] == '\0' ? "" : ";");
     hak_out_text(out, "%s %" PRIu64 "\n", title, row.info.live_bytes);

@@ -67,11 +67,11 @@ bool hak_site_row(uint32_t number, hak_site_row_t *out) {
 void hak_site_title(const hak_site_row_t *row, char out[HAK_SITE_TITLE_MAX]) {
   const hak_site_info_t *info = &row->info;
   size_t room = HAK_SITE_TITLE_MAX;
-  size_t at = hak_text_quote(out, room, info->name);
+  size_t at = hak_text_line(out, room, info->name);
   if (info->file[0] == '\0') return;
   bool named = info->name[0] != '\0';
   if (named) at += hak_text_print(out + at, room - at, " (");
-  at += hak_text_quote(out + at, room - at, info->file);
+  at += hak_text_line(out + at, room - at, info->file);
   if (named || info->line != 0) {
     at += hak_text_print(out + at, room - at, ":%" PRIu32, info->line);
   }

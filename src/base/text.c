@@ -107,9 +107,10 @@ static bool is_control(unsigned value) {
          (value >= 0x2066 && value <= 0x2069);
 }
 
-/* How the character that the text begins with, of `bytes` bytes or 0, stands in a line;
- * the length of `out`. */
-static unsigned quote(const char *text, unsigned bytes, char out[HAK_TEXT_ESCAPE_MAX]) {
+/* How the character that the text begins with, of `bytes` bytes or 0, stands in a line,
+ * between quotes if `quoted`; the length of `out`. */
+static unsigned escape_one(const char *text, unsigned bytes, bool quoted,
+                           char out[HAK_TEXT_ESCAPE_MAX]) {
   unsigned char c = (unsigned char)text[0];
   bool control = c < ' ' || c == 0x7f;
   unsigned value = value_of(text, bytes);
@@ -117,7 +118,7 @@ static unsigned quote(const char *text, unsigned bytes, char out[HAK_TEXT_ESCAPE
     return (unsigned)snprintf(out, HAK_TEXT_ESCAPE_MAX, "\\u%04x", value & 0xffff);
   }
   if (c == '\n') return (unsigned)snprintf(out, HAK_TEXT_ESCAPE_MAX, "\\n");
-  if (c == '"' || c == '\\') {
+  if (quoted && (c == '"' || c == '\\')) {
     return (unsigned)snprintf(out, HAK_TEXT_ESCAPE_MAX, "\\%c", c);
   }
   if (bytes == 0 || control) {
@@ -128,13 +129,13 @@ static unsigned quote(const char *text, unsigned bytes, char out[HAK_TEXT_ESCAPE
   return bytes;
 }
 
-size_t hak_text_quote(char *out, size_t room, const char *text) {
+static size_t copy(char *out, size_t room, const char *text, bool quoted) {
   static const char cut[] = "...";
   size_t at = 0, whole = 0, left = strlen(text);
   while (left > 0) {
     char escape[HAK_TEXT_ESCAPE_MAX];
     unsigned bytes = hak_text_character(text, left);
-    unsigned length = quote(text, bytes, escape);
+    unsigned length = escape_one(text, bytes, quoted, escape);
     if (at + length >= room) {
       memcpy(out + whole, cut, sizeof cut);
       return whole + sizeof cut - 1;
@@ -147,6 +148,14 @@ size_t hak_text_quote(char *out, size_t room, const char *text) {
   }
   out[at] = '\0';
   return at;
+}
+
+size_t hak_text_quote(char *out, size_t room, const char *text) {
+  return copy(out, room, text, true);
+}
+
+size_t hak_text_line(char *out, size_t room, const char *text) {
+  return copy(out, room, text, false);
 }
 
 unsigned hak_text_json(const char *text, char out[HAK_TEXT_ESCAPE_MAX]) {

@@ -37,6 +37,8 @@ size_t hak_text_print_list(char *out, size_t room, const char *format, va_list a
  * no UTF-8 are escaped. What has no room is left out, with "..." in its place. The
  * length. `room` is 4 or more. */
 size_t hak_text_quote(char *out, size_t room, const char *text);
+/* The same for a line where no quotes stand around it: quotes and backslashes stay. */
+size_t hak_text_line(char *out, size_t room, const char *text);
 
 /* Bytes that an escape has at most, the zero byte included. */
 #define HAK_TEXT_ESCAPE_MAX 7

@@ -63,6 +63,14 @@ static void check_quoted(const char *text, const char *expected) {
   CHECK_MSG(strcmp(out, expected) == 0, "%s is not %s", out, expected);
 }
 
+static void line__keeps_quotes_and_backslashes(void **state) {
+  (void)state;
+  char out[100];
+  const char *expected = "map<a;b, \"c\\d\">\\n\\x1b";
+  CHECK_EQ(hak_text_line(out, sizeof out, "map<a;b, \"c\\d\">\n\x1b"), strlen(expected));
+  CHECK_MSG(strcmp(out, expected) == 0, "%s is not %s", out, expected);
+}
+
 static void quote__keeps_a_text_within_its_line_and_its_quotes(void **state) {
   (void)state;
   check_quoted("", "");
@@ -121,6 +129,7 @@ static void json__string_is_valid_whatever_the_text(void **state) {
 
 TEST_MAIN(T(character__of_each_length_is_told), T(cut__never_splits_a_character),
           T(cut__keeps_what_is_no_text_within_its_room),
+          T(line__keeps_quotes_and_backslashes),
           T(quote__keeps_a_text_within_its_line_and_its_quotes),
           T(quote__says_that_it_left_something_out),
           T(json__string_is_valid_whatever_the_text))

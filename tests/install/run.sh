@@ -178,7 +178,7 @@ case $how in
     quiet "$CC" -std=c11 -O2 -fPIC -Wall -Wextra -Wpedantic -Wshadow -Werror ${KIND-} \
       -c "$work/hakmem/hakmem.c" -o "$work/hakmem.o"
     ar rcs "$work/libone.a" "$work/hakmem.o"
-    quiet sh "$root/tests/rules/symbols.sh" "$work/libone.a" initial-exec
+    quiet sh "$root/tests/rules/symbols.sh" "$work/libone.a" initial-exec hakmem.o
     for archive in "$work/libone.a" "$build/libhakmem.a"; do
       "${NM:-nm}" -g --defined-only "$archive" | awk 'NF == 3 { print $3 }' |
         LC_ALL=C sort -u >"$work/symbols of $(basename "$archive")"

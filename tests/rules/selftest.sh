@@ -484,6 +484,8 @@ for call in 'malloc(8)' 'calloc(1, 8)' 'realloc(0, 8)' 'aligned_alloc(8, 8)' 'st
 void *hak_call(void); void *hak_call(void) { return $call; }"
   fails "symbols, $call" 'which allocate' symbols
 done
+passes "symbols, the member that may call malloc" \
+  "$rules/symbols.sh" "$work/libtry.a" initial-exec try.o
 archive 'extern int missing(void); int hak_call(void) { return missing(); }'
 fails "symbols, a function that is nowhere" 'needs more than libc' symbols
 archive '#include <math.h>

@@ -1,14 +1,16 @@
 #!/bin/sh
-# symbols.sh ARCHIVE TLS_MODEL - what the library defines and what it asks for.
+# symbols.sh ARCHIVE TLS_MODEL [MEMBER] - what the library defines and what it asks for.
 #
-# Every external symbol starts with hak_. It refers to nothing of libc that
-# allocates, but for one file that may call malloc (os/malloc.h), and linked with nothing but libc and threads it is complete. With the
-# initial-exec model no access to thread-local data is a call.
+# Every external symbol starts with hak_. It refers to nothing of libc that allocates, but
+# for the one member of the archive that may call malloc (os/malloc.h): malloc_linux, or
+# MEMBER. Linked with nothing but libc and threads it is complete. With the initial-exec
+# model no access to thread-local data is a call.
 #
 # CC and NM name the tools.
 set -eu
 archive=$1
 tls_model=$2
+member=${3:-malloc_linux}
 nm=${NM:-nm}
 cc=${CC:-cc}
 
@@ -65,9 +67,10 @@ setenv
 putenv
 LIST
 "$nm" -P -A -g --undefined-only "$archive" 2>/dev/null |
-  awk 'NF >= 3 && $1 !~ /malloc_linux/ && $3 ~ /^[UwV]$/ { print $2 }' |
+  sed -n 's/^.*\[\([^]]*\)\]: \([^ ]*\) [UwV].*$/\1 \2/p' >"$work/undefined_of"
+[ -s "$work/undefined_of" ] || fail "nm does not name members of $archive"
+awk -v member="$member" 'index($1, member) == 0 { print $2 }' "$work/undefined_of" |
   sort -u >"$work/undefined_elsewhere"
-[ -s "$work/undefined_elsewhere" ] || fail "nm does not name members of $archive"
 [ -s "$work/undefined" ] || fail "no reference at all in $archive; nm does not work"
 if grep -Fx -f "$work/forbidden" "$work/undefined_elsewhere"; then
   fail "the library refers to the functions above, which allocate"

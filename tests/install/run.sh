@@ -185,6 +185,8 @@ case $how in
     done
     diff "$work/symbols of libhakmem.a" "$work/symbols of libone.a" ||
       fail "the symbols above are in one of the libraries only"
+    # hakmem.h has it in it; examples name the installed one.
+    printf '#include "hakmem.h"\n' >"$work/hakmem/hooks.h"
     for program in "$here/consumer/use.c" "$root"/examples/*.c; do
       quiet "$CC" -std=gnu11 -I"$work" -I"$root/examples" "$program" "$work/hakmem.o" \
         -o "$work/program" -pthread -lm

@@ -114,25 +114,13 @@ static bool write_superslab(hak_superslab_t *ss, void *ctx) {
 /* --- mappings ------------------------------------------------------------------------
  */
 
-static void write_mappings(writer_t *w) {
-  enum {
-    AT_ONCE = 32
-  };
-  hak_mapping_range_t ranges[AT_ONCE];
-  uintptr_t from = 0;
-  size_t count;
-  do {
-    count = hak_mapping_ranges(from, ranges, AT_ONCE);
-    for (size_t i = 0; i < count; i++) {
-      const hak_mapping_range_t *range = &ranges[i];
-      hak_out_text(w->out, "%s\n{\"address\":\"%p\"", w->between, (void *)range->base);
-      w->between = ",";
-      write_owner(w, range->heap == NULL ? NULL : hak_heap_record(range->heap));
-      hak_out_text(w->out, ",\"usable_bytes\":%" PRIu64 ",\"committed_bytes\":%zu}",
-                   range->usable, range->committed);
-      from = (uintptr_t)range->base + 1;
-    }
-  } while (count == AT_ONCE);
+static void write_mapping(const hak_mapping_range_t *range, void *writer) {
+  writer_t *w = writer;
+  hak_out_text(w->out, "%s\n{\"address\":\"%p\"", w->between, (void *)range->base);
+  w->between = ",";
+  write_owner(w, range->heap == NULL ? NULL : hak_heap_record(range->heap));
+  hak_out_text(w->out, ",\"usable_bytes\":%" PRIu64 ",\"committed_bytes\":%zu}",
+               range->usable, range->committed);
 }
 
 void hak_map_json(const hak_tree_t *tree, const hak_out_t *out) {
@@ -142,6 +130,6 @@ void hak_map_json(const hak_tree_t *tree, const hak_out_t *out) {
   if (running) hak_region_visit(write_superslab, &writer);
   hak_out_text(out, "],\n\"mappings\":[");
   writer.between = "";
-  if (running) write_mappings(&writer);
+  if (running) hak_mapping_visit_ranges(write_mapping, &writer);
   hak_out_text(out, "]");
 }

@@ -98,20 +98,13 @@ void hak_rows_add_span(hak_rows_t *rows, const hak_superslab_t *ss,
   rows->untouched += untouched_behind(ss, slots, carved * size);
 }
 
+static void add_mapping(const hak_mapping_range_t *range, void *ctx) {
+  hak_rows_t *rows = ctx;
+  rows->untouched += untouched(range->os, range->base, range->committed);
+}
+
 void hak_rows_add_mappings(hak_rows_t *rows) {
-  enum {
-    AT_ONCE = 64
-  };
-  hak_mapping_range_t ranges[AT_ONCE];
-  uintptr_t from = 0;
-  size_t count;
-  do {
-    count = hak_mapping_ranges(from, ranges, AT_ONCE);
-    for (size_t i = 0; i < count; i++) {
-      rows->untouched += untouched(ranges[i].os, ranges[i].base, ranges[i].committed);
-      from = (uintptr_t)ranges[i].base + 1;
-    }
-  } while (count == AT_ONCE);
+  hak_mapping_visit_ranges(add_mapping, rows);
 }
 
 static void add_table(void *table, size_t size, void *ctx) {

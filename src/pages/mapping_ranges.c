@@ -35,8 +35,9 @@ static bool try_lock(void) {
   return false;
 }
 
-HAK_SLOW size_t hak_mapping_ranges(uintptr_t from, hak_mapping_range_t *ranges,
-                                   size_t most) {
+/* Those whose first byte is at `from` or above: the lowest `most`, in order, and how many
+ * these are. */
+static size_t find(uintptr_t from, hak_mapping_range_t *ranges, size_t most) {
   lowest_t lowest = {ranges, 0, most};
   if (!try_lock()) return 0;
   hak_mapping_t *mapping = hak_mappings.used;
@@ -48,4 +49,20 @@ HAK_SLOW size_t hak_mapping_ranges(uintptr_t from, hak_mapping_range_t *ranges,
   }
   hak_lock_release(&hak_mappings.lock);
   return lowest.count;
+}
+
+HAK_SLOW void hak_mapping_visit_ranges(hak_mapping_range_fn *fn, void *ctx) {
+  enum {
+    AT_ONCE = 64
+  };
+  hak_mapping_range_t ranges[AT_ONCE];
+  uintptr_t from = 0;
+  size_t count;
+  do {
+    count = find(from, ranges, AT_ONCE);
+    for (size_t i = 0; i < count; i++) {
+      fn(&ranges[i], ctx);
+      from = (uintptr_t)ranges[i].base + 1;
+    }
+  } while (count == AT_ONCE);
 }

@@ -15,9 +15,12 @@ typedef struct hak_mapping_range {
   uint64_t usable; /* bytes of its block */
 } hak_mapping_range_t;
 
-/* The mappings in use and the kept ones whose first byte is at `from` or above: the
- * lowest `most`, in order, and how many these are. Waits for no lock: 0 if another thread
- * has that of mappings for long. Costs a look at each mapping. */
-size_t hak_mapping_ranges(uintptr_t from, hak_mapping_range_t *ranges, size_t most);
+typedef void(hak_mapping_range_fn)(const hak_mapping_range_t *range, void *ctx);
+
+/* Calls `fn` for each mapping in use and each that is kept, by address; with no lock
+ * held, so one that comes or goes meanwhile may be missed. Waits for no lock: ends early
+ * if another thread has that of mappings for long. Costs a look at all mappings for every
+ * few of them. */
+void hak_mapping_visit_ranges(hak_mapping_range_fn *fn, void *ctx);
 
 #endif

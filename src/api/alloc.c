@@ -215,6 +215,14 @@ void *hak_api_alloc(hak_heap_t *heap, size_t size, size_t alignment, unsigned fl
   return hak_api_alloc_untold(heap, size, alignment, flags);
 }
 
+void *hak_api_group_alloc(hak_heap_t *group, size_t size, size_t alignment,
+                          unsigned flags) {
+  int saved = errno;
+  void *block = hak_api_alloc(group, size, alignment, flags);
+  errno = saved;
+  return block;
+}
+
 void *hak_api_alloc_untold(hak_heap_t *heap, size_t size, size_t alignment,
                            unsigned flags) {
   bool zero = (flags & HAK_ZERO) != 0, no_grow = (flags & HAK_NO_GROW) != 0;

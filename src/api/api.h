@@ -31,6 +31,11 @@ void *hak_api_alloc(hak_heap_t *heap, size_t size, size_t alignment, unsigned fl
 void *hak_api_alloc_untold(hak_heap_t *heap, size_t size, size_t alignment,
                            unsigned flags);
 
+/* The same of a group's heap, for a request that the default heap can serve too: NULL,
+ * and errno is kept, if the group cannot. */
+void *hak_api_group_alloc(hak_heap_t *group, size_t size, size_t alignment,
+                          unsigned flags);
+
 /* What hak_api_alloc makes of it: a block of a size class; a large block; a block in a
  * mapping of its own, whatever its size. *zeroed: all of its bytes are zero. */
 void *hak_api_small(hak_heap_t *heap, uint32_t cls, bool no_grow);

@@ -132,11 +132,8 @@ static void *alloc_in_its_group(const hak_place_t *place, size_t size, size_t al
                                 unsigned flags) {
   hak_heap_t *heap = hak_heap_of_extent(place->extent);
   if (HAK_LIKELY(heap == NULL || !hak_heap_is_group(heap))) return NULL;
-  if (size > HAK_MID_MAX || !hak_group_takes(heap)) return NULL;
-  int saved = errno;
-  void *block = hak_api_alloc(heap, size, alignment, flags & ~(unsigned)HAK_ZERO);
-  errno = saved;
-  return block;
+  if (size > HAK_MID_MAX || !hak_groups_take(hak_heap_above(heap))) return NULL;
+  return hak_api_group_alloc(heap, size, alignment, flags & ~(unsigned)HAK_ZERO);
 }
 
 static void *alloc_to_move(const hak_place_t *place, size_t usable, size_t size,

@@ -137,10 +137,7 @@ static void *alloc_in_group(hak_heap_t *heap, const request_t *r, unsigned flags
   if (heap != NULL && heap != hak_heap_get_default()) return NULL;
   hak_heap_t *group = group_for(hak_thread_self, r->size, r->site);
   if (HAK_LIKELY(group == NULL)) return NULL;
-  int saved = errno;
-  void *block = hak_api_alloc(group, r->size, r->alignment, flags);
-  errno = saved;
-  return block;
+  return hak_api_group_alloc(group, r->size, r->alignment, flags);
 }
 
 void *hak_api_alloc_at(hak_heap_t *heap, size_t size, size_t alignment, unsigned flags,

@@ -23,8 +23,8 @@ hak_heap_t *hak_group_heap(uint32_t group) {
   if (HAK_LIKELY(heap != NULL)) return heap;
   if (hak_load_relaxed(&hak_groups[group]) != NULL) return NULL;
   hak_heap_t *parent = hak_heap_get_default();
-  if (hak_heap_kind(parent) == HAK_KIND_MALLOCED || hak_option(LEARN) == 0) return NULL;
-  return hak_budget_is_limited(&parent->store->pool.budget) ? NULL : make(group, parent);
+  if (hak_heap_kind(parent) == HAK_KIND_MALLOCED) return NULL;
+  return hak_groups_take(parent) ? make(group, parent) : NULL;
 }
 
 void hak_groups_stop(void) {

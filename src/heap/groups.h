@@ -30,15 +30,16 @@ HAK_HOT hak_heap_t *hak_group_at(uint32_t group) {
   hak_heap_t *heap = hak_load_acquire(&hak_groups[group]);
   return HAK_UNLIKELY((uintptr_t)heap <= (uintptr_t)HAK_GROUP_MAKING) ? NULL : heap;
 }
-/* False while the default heap has limits, or nothing is to be kept apart. */
-HAK_HOT bool hak_group_takes(hak_heap_t *heap) {
+/* Whether blocks of the default heap are put into groups: not while it has limits, or
+ * nothing is to be kept apart. */
+HAK_HOT bool hak_groups_take(hak_heap_t *default_heap) {
   return hak_option(LEARN) != 0 &&
-         !hak_budget_is_limited(&hak_heap_above(heap)->store->pool.budget);
+         !hak_budget_is_limited(&default_heap->store->pool.budget);
 }
 /* The heap of a group if there is one and blocks are to be put there now; else NULL. */
 HAK_HOT hak_heap_t *hak_group_made(uint32_t group) {
   hak_heap_t *heap = hak_group_at(group);
-  return HAK_LIKELY(heap != NULL) && hak_group_takes(heap) ? heap : NULL;
+  return HAK_LIKELY(heap != NULL) && hak_groups_take(hak_heap_above(heap)) ? heap : NULL;
 }
 /* The heap of a group over 0, made if there is none. NULL if memory is short, another
  * thread is making it, or blocks are not to be put there now. May call the OS: no lock

@@ -29,34 +29,13 @@
 #include <unordered_map>
 #include <vector>
 
+#include "whole_program.hpp"
+
 namespace {
 
 constexpr std::size_t tenant_limit = std::size_t{1} << 20;
 constexpr std::uint32_t body_most = 1 << 20;
 constexpr unsigned tenants = 1000, clients = 8, connections = 25, requests = 20;
-std::atomic<int> failures{0};
-
-void check(bool holds, const char *claim) {
-  if (holds) return;
-  std::printf("FAIL: %s\n", claim);
-  failures++;
-}
-
-hak_stats_t stats(hak_heap_t *heap) {
-  hak_stats_t figures = HAK_STATS_INIT;
-  check(hak_stats_get(heap, &figures) == 0, "statistics of a live heap");
-  return figures;
-}
-
-hak::heap make_heap(const char *name, const hak::heap &parent, std::size_t limit,
-                    std::uint32_t flags = 0) {
-  hak_heap_config_t config = hak::heap_config();
-  config.name = name;
-  config.parent = parent ? parent.get() : nullptr;
-  config.hard_limit = limit;
-  config.flags = flags;
-  return hak::heap(config);
-}
 
 // ---- Tenants ----------------------------------------------------------------------
 

@@ -81,7 +81,7 @@ static node_t *find_locked(hak_shared_pool_t *pool, unsigned span, size_t alignm
 
 /* Brings a SuperSlab in. Returns with the lock held if it did. */
 static node_t *grow(hak_shared_pool_t *pool, unsigned span, size_t alignment,
-                    int *first) {
+                    uint8_t turn, int *first) {
   node_t *ss = hak_pool_new_superslab(pool);
   if (ss != NULL) {
     hak_pool_add_superslab(pool, ss);
@@ -89,7 +89,7 @@ static node_t *grow(hak_shared_pool_t *pool, unsigned span, size_t alignment,
   } else {
     hak_lock_acquire(&pool->lock);
   }
-  hak_store_relaxed(&pool->growing, 0);
+  if (hak_load_relaxed(&pool->growing) == turn) hak_store_relaxed(&pool->growing, 0);
   if (ss == NULL) hak_lock_release(&pool->lock);
   return ss;
 }
@@ -97,21 +97,31 @@ static node_t *grow(hak_shared_pool_t *pool, unsigned span, size_t alignment,
 /* Finds room in the pool, or brings a SuperSlab in. Returns with the lock held if there
  * is room. Threads that find none at the same moment would each bring one: those that
  * come later wait, but not for ever, for the one that grows may wait for them in a hook.
+ * Whoever has waited in vain grows the pool instead, and the others wait for it: all of
+ * them have waited as long where the system had another thread run.
  */
 static node_t *find_or_grow(hak_shared_pool_t *pool, unsigned span, size_t alignment,
                             int *first) {
   enum {
-    STEPS = 84 /* about a millisecond */
+    STEPS = 84, /* about a millisecond */
+    TURNS = 16  /* of others that one waits for */
   };
-  for (unsigned rounds = 0;;) {
+  uint8_t seen = 0;
+  for (unsigned rounds = 0, turns = 0;;) {
     hak_lock_acquire(&pool->lock);
     node_t *ss = find_locked(pool, span, alignment, first);
     if (ss != NULL) return ss;
-    bool wait = hak_load_relaxed(&pool->growing) != 0 && rounds < STEPS;
-    if (!wait) hak_store_relaxed(&pool->growing, 1);
+    uint8_t turn = hak_load_relaxed(&pool->growing);
+    if (turn != seen && turns++ < TURNS) rounds = 0;
+    seen = turn;
+    bool wait = turn != 0 && rounds < STEPS;
+    if (!wait) {
+      turn = turn == UINT8_MAX ? 1 : (uint8_t)(turn + 1);
+      hak_store_relaxed(&pool->growing, turn);
+    }
     hak_lock_release(&pool->lock);
-    if (!wait) return grow(pool, span, alignment, first);
-    while (rounds < STEPS && hak_load_relaxed(&pool->growing) != 0) {
+    if (!wait) return grow(pool, span, alignment, turn, first);
+    while (rounds < STEPS && hak_load_relaxed(&pool->growing) == seen) {
       hak_wait_step(&rounds);
     }
   }

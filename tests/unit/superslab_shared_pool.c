@@ -417,7 +417,8 @@ static void *get_one(void *number) {
 }
 
 /* How many SuperSlabs they brought in for what one has room for. */
-static uint64_t meet(void) {
+static uint64_t meet(bool stalled) {
+  if (stalled) hak_store_relaxed(&g_pool.growing, 1);
   pthread_t threads[HERD];
   pthread_barrier_init(&g_met, NULL, HERD);
   test_threads_begin_numbered(threads, HERD, get_one);
@@ -432,17 +433,27 @@ static uint64_t meet(void) {
 
 /* The system takes its time, so that all of them come before one has grown the pool. They
  * do not wait for ever: on a busy machine one try may go wrong. */
-static void threads__that_find_no_room_wait_for_the_one_that_grows(void **state) {
-  (void)state;
+static void check_one_grows(bool stalled) {
   uint64_t least = UINT64_MAX;
   for (int try = 0; try < 20 && least > 1; try++) {
     test_over_os_end();
     test_over_os(TEST_OS_SLOW_RESERVE);
     test_pool_begin();
-    uint64_t superslabs = meet();
+    uint64_t superslabs = meet(stalled);
     if (superslabs < least) least = superslabs;
   }
   CHECK_EQ(least, 1);
+}
+
+static void threads__that_find_no_room_wait_for_the_one_that_grows(void **state) {
+  (void)state;
+  check_one_grows(false);
+}
+
+/* The system has stopped the thread that grows, for as long as others wait. */
+static void growth__that_stalls_is_taken_over_by_one_thread(void **state) {
+  (void)state;
+  check_one_grows(true);
 }
 
 /* A hook that asks for memory while its thread grows the pool finds that it is growing.
@@ -472,4 +483,5 @@ TEST_MAIN_FRESH(P(pool__follows_the_model_through_random_changes),
                 P(failures__of_the_os_give_null_and_leave_the_pool_as_it_was),
                 P(pool__gives_no_slab_to_two_threads),
                 P(threads__that_find_no_room_wait_for_the_one_that_grows),
+                P(growth__that_stalls_is_taken_over_by_one_thread),
                 P(growth__that_does_not_end_is_not_waited_for))

@@ -3,6 +3,7 @@
 #include <inttypes.h>
 
 #include "api/tree.h"
+#include "heap/groups.h"
 #include "pages/mapping_ranges.h"
 #include "pool/large.h"
 #include "superslab/region.h"
@@ -12,6 +13,17 @@ typedef struct writer {
   const hak_out_t *out;
   const char *between;
 } writer_t;
+
+/* What of a heap lies there: its group and whether it is where samples lie. */
+static void write_part(const hak_out_t *out, hak_heap_t *heap) {
+  uint32_t group = 0;
+  for (uint32_t i = 1; i < HAK_GROUPS && heap != NULL; i++) {
+    if (hak_group_at(i) == heap) group = i;
+  }
+  bool samples = heap != NULL && hak_heap_is_samples(heap);
+  hak_out_text(out, ",\"group\":%" PRIu32 ",\"samples\":%s", group,
+               samples ? "true" : "false");
+}
 
 static void write_owner(const writer_t *w, hak_heap_t *heap) {
   const hak_tree_heap_t *owner = hak_tree_find(w->tree, heap);
@@ -97,7 +109,9 @@ static bool write_superslab(hak_superslab_t *ss, void *ctx) {
   hak_out_text(out, "%s\n{\"address\":\"%p\",\"use\":\"%s\"", w->between,
                (void *)ss->extent.base, use_of(kind));
   w->between = ",";
-  write_owner(w, kind == HAK_EXTENT_FREE ? NULL : hak_heap_of_extent(&ss->extent));
+  hak_heap_t *heap = kind == HAK_EXTENT_FREE ? NULL : hak_heap_of_extent(&ss->extent);
+  write_owner(w, heap);
+  write_part(out, heap);
   hak_out_text(out,
                ",\"page_bytes\":%zu,\"committed_bytes\":%" PRIu64
                ",\"retained_bytes\":%" PRIu64 ",\"slots\":\"%s\"",

@@ -4,6 +4,10 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "base/sys.h"
+#include "heap/lifecycle.h"
+#include "heap/stay.h"
+
 typedef struct field {
   const char *name;
   size_t offset;
@@ -49,6 +53,16 @@ void hak_print_fields(const hak_out_t *out, const hak_stats_t *stats, bool json)
   }
 }
 
+void hak_print_head(const hak_out_t *out, const char *format) {
+  hak_stay_t stay = hak_stay();
+  uint64_t now = stay == HAK_STAY_NONE ? 0 : hak_os_now(hak_lifecycle_os());
+  hak_stay_end(stay);
+  hak_out_text(out,
+               "\"format\":\"%s\",\"format_version\":1,\"version\":%u,"
+               "\"process_id\":%" PRIu64 ",\"time_ns\":%" PRIu64 ",",
+               format, (unsigned)HAK_VERSION, hak_sys_process(), now);
+}
+
 int hak_stats_print(hak_heap_t *heap, int format, hak_write_fn *write, void *ctx) {
   if (format != HAK_FORMAT_TEXT && format != HAK_FORMAT_JSON) return EINVAL;
   hak_stats_t stats = {.struct_size = sizeof stats};
@@ -56,7 +70,13 @@ int hak_stats_print(hak_heap_t *heap, int format, hak_write_fn *write, void *ctx
   if (error != 0) return error;
   hak_out_t out = hak_out_to(write, ctx);
   bool json = format == HAK_FORMAT_JSON;
-  hak_out_text(&out, json ? "{\"version\":%u," : "hakmem %u\n", (unsigned)HAK_VERSION);
+  if (json) {
+    hak_out_text(&out, "{");
+    hak_print_head(&out, "hakmem statistics");
+    hak_out_text(&out, "\"of\":\"%s\",", heap == NULL ? "process" : "heap");
+  } else {
+    hak_out_text(&out, "hakmem %u\n", (unsigned)HAK_VERSION);
+  }
   hak_print_fields(&out, &stats, json);
   if (json) hak_out_text(&out, "}\n");
   return 0;

@@ -1,12 +1,16 @@
 /* print.h - statistics as text or JSON.
  *
- * Depends on: base, tiny, out.   Used by: tree.
+ * Depends on: base, heap, tiny, out.   Used by: sites, tree.
  */
 #ifndef HAK_API_PRINT_H
 #define HAK_API_PRINT_H
 
 #include "api/out.h"
 #include "base/public.h"
+
+/* The members that each report in JSON begins with, a comma behind each: what it is, of
+ * which library and process, and when. docs/VIEW.md has them. */
+void hak_print_head(const hak_out_t *out, const char *format);
 
 /* Every field of the record: as lines of text, or as members of an object of JSON with
  * commas between them. */

@@ -5,6 +5,7 @@
 #include <inttypes.h>
 
 #include "api/api.h"
+#include "api/print.h"
 #include "base/option.h"
 #include "learn/waves.h"
 
@@ -150,8 +151,9 @@ static void print_text(const hak_out_t *out, uint32_t made) {
  */
 
 static void print_json(const hak_out_t *out, uint32_t made) {
-  hak_out_text(out, "{\"version\":%u,\"sample_bytes\":%" PRId64 ",\"sites\":[",
-               (unsigned)HAK_VERSION, hak_option(SAMPLE_BYTES));
+  hak_out_text(out, "{");
+  hak_print_head(out, "hakmem sites");
+  hak_out_text(out, "\"sample_bytes\":%" PRId64 ",\"sites\":[", hak_option(SAMPLE_BYTES));
   const char *between = "";
   for (uint32_t i = HAK_ORIGIN_OTHERS; i < made; i++) {
     hak_site_row_t row;

@@ -1,6 +1,6 @@
 /* sites.h - how reports of places in the program are written.
  *
- * Depends on: base, learn, api, out, site_row.   Used by: profile.
+ * Depends on: base, learn, api, out, print, site_row.   Used by: profile.
  *
  * Nothing here allocates; origins that come meanwhile may be missed.
  */

@@ -6,7 +6,6 @@
 #include "api/print.h"
 #include "api/tree.h"
 #include "api/tree_fill.h"
-#include "base/sys.h"
 #include "base/text.h"
 #include "pages/registry.h"
 
@@ -37,11 +36,8 @@ static void print_text(const hak_tree_t *tree, const hak_out_t *out) {
 static void print_json(const hak_tree_t *tree, const hak_out_t *out) {
   hak_stats_t stats = {.struct_size = sizeof stats};
   (void)hak_stats_get(NULL, &stats);
-  uint64_t now = tree->memory == NULL ? 0 : hak_os_now(tree->os);
-  hak_out_text(out,
-               "{\"format\":\"hakmem heaps\",\"format_version\":1,\"version\":%u,"
-               "\"process_id\":%" PRIu64 ",\"time_ns\":%" PRIu64 ",",
-               (unsigned)HAK_VERSION, hak_sys_process(), now);
+  hak_out_text(out, "{");
+  hak_print_head(out, "hakmem heaps");
   hak_out_text(out, "\"superslab_bytes\":%zu,\"slab_bytes\":%zu,\n\"process\":{",
                HAK_SUPERSLAB_SIZE, HAK_SLAB_SIZE);
   hak_print_fields(out, &stats, true);

@@ -1,5 +1,5 @@
-# What `cmake --install` puts where: the library, its headers, a CMake package and a
-# pkg-config file.
+# What `cmake --install` puts where: the library, its headers, a CMake package, a
+# pkg-config file, and the tools that read what the library writes.
 
 include(GNUInstallDirs)
 include(CMakePackageConfigHelpers)
@@ -45,6 +45,26 @@ endif()
 configure_file(cmake/hakmem.pc.in hakmem.pc @ONLY)
 install(FILES "${CMAKE_CURRENT_BINARY_DIR}/hakmem.pc"
         DESTINATION "${CMAKE_INSTALL_LIBDIR}/pkgconfig")
+
+# The tools, which look for what they share where it is from their own place.
+set(hakmem_tools_dir "${CMAKE_INSTALL_DATADIR}/hakmem")
+if(IS_ABSOLUTE "${CMAKE_INSTALL_BINDIR}" OR IS_ABSOLUTE "${CMAKE_INSTALL_DATADIR}")
+  set(up "${CMAKE_INSTALL_FULL_DATADIR}/hakmem")
+else()
+  file(RELATIVE_PATH up "/prefix/${CMAKE_INSTALL_BINDIR}" "/prefix/${hakmem_tools_dir}")
+endif()
+foreach(tool hakmem-view hakmem-report)
+  set(file "${PROJECT_SOURCE_DIR}/tools/${tool}")
+  set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS "${file}")
+  file(READ "${file}" text)
+  string(REPLACE "\"../share/hakmem\"" "\"${up}\"" text "${text}")
+  file(WRITE "${CMAKE_CURRENT_BINARY_DIR}/tools/${tool}" "${text}")
+  install(PROGRAMS "${CMAKE_CURRENT_BINARY_DIR}/tools/${tool}"
+          DESTINATION "${CMAKE_INSTALL_BINDIR}")
+endforeach()
+install(DIRECTORY tools/hakmem_pages DESTINATION "${hakmem_tools_dir}"
+        FILES_MATCHING PATTERN "*.py" PATTERN __pycache__ EXCLUDE)
+install(FILES tools/gdb/hakmem.py DESTINATION "${hakmem_tools_dir}/gdb")
 
 # Manual pages, where the target hakmem_man has made them.
 install(DIRECTORY "${PROJECT_BINARY_DIR}/man/" DESTINATION "${CMAKE_INSTALL_MANDIR}" OPTIONAL)

@@ -28,7 +28,8 @@ quiet() {
 # Only what a build needs, under a name with spaces.
 copy_tree() {
   mkdir "$work/hakmem tree"
-  cp -R "$root/CMakeLists.txt" "$root/cmake" "$root/include" "$root/src" "$work/hakmem tree/"
+  cp -R "$root/CMakeLists.txt" "$root/cmake" "$root/include" "$root/src" "$root/tools" \
+    "$work/hakmem tree/"
 }
 
 # consumer ARGUMENT...: configures, builds and tests the project beside this file.
@@ -39,6 +40,18 @@ consumer() {
   quiet "$cmake" --build "$work/user build" --parallel 2
   (cd "$work/user build" && "${cmake%cmake}ctest" --output-on-failure --no-tests=error) ||
     fail "the user's programs failed"
+}
+
+# tools_work PREFIX: the tools find what they share, wherever they were put.
+tools_work() {
+  [ -f "$1/share/hakmem/gdb/hakmem.py" ] || fail "the commands for gdb are not installed"
+  command -v python3 >/dev/null 2>&1 || return 0
+  for tool in hakmem-view hakmem-report; do
+    quiet "$1/bin/$tool" --help
+  done
+  if find "$1" -name __pycache__ | grep .; then
+    fail "the tools leave files behind"
+  fi
 }
 
 skip() {
@@ -110,6 +123,7 @@ case $how in
     quiet "$cmake" --install "$build" --prefix "$work/a prefix"
     # Moved after the installation: nothing in it may name the old place.
     mv "$work/a prefix" "$work/another prefix"
+    tools_work "$work/another prefix"
     consumer -DCMAKE_PREFIX_PATH="$work/another prefix"
     ;;
   add_subdirectory | fetch_content)

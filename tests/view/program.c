@@ -1,5 +1,7 @@
 /* program.c FOLDER - a made-up server with heaps of all kinds, which writes what it has
- * into FOLDER/1.json, 2.json and 3.json. Names are as bad as they come. */
+ * into FOLDER/1.json, 2.json and 3.json: dumps of heaps. What places have is appended to
+ * FOLDER/sites.json, and the process's statistics to FOLDER/statistics.json. Names are as
+ * bad as they come. */
 #include <hakmem/hakmem.h>
 
 #include <stdio.h>
@@ -9,13 +11,26 @@ static void to_file(const char *text, size_t length, void *file) {
   fwrite(text, 1, length, file);
 }
 
-static bool dump(const char *folder, int number) {
+static int statistics(int format, hak_write_fn *write, void *file) {
+  return hak_stats_print(NULL, format, write, file);
+}
+
+static bool append(const char *folder, const char *name,
+                   int (*print)(int format, hak_write_fn *write, void *file)) {
   char path[4096];
-  snprintf(path, sizeof path, "%s/%d.json", folder, number);
-  FILE *file = fopen(path, "w");
+  snprintf(path, sizeof path, "%s/%s.json", folder, name);
+  FILE *file = fopen(path, "a");
   if (file == NULL) return false;
-  int error = hak_heaps_print(HAK_FORMAT_JSON, to_file, file);
+  int error = print(HAK_FORMAT_JSON, to_file, file);
   return fclose(file) == 0 && error == 0;
+}
+
+static bool dump(const char *folder, int number) {
+  char name[8];
+  snprintf(name, sizeof name, "%d", number);
+  return append(folder, name, hak_heaps_print) &&
+         append(folder, "sites", hak_sites_print) &&
+         append(folder, "statistics", statistics);
 }
 
 static hak_heap_t *make(const char *name, hak_heap_t *parent, size_t limit,
@@ -31,7 +46,7 @@ static hak_heap_t *make(const char *name, hak_heap_t *parent, size_t limit,
 }
 
 static void fill(hak_heap_t *heap, size_t blocks, size_t size) {
-  HAK_SITE(fill_blocks);
+  static hak_site_t fill_blocks = {"odd;\n</title>.c", 7, "<b>\xe2\x80\xae&amp;\"", {0}};
   for (size_t i = 0; i < blocks; i++) {
     if (hak_heap_alloc_at(heap, size + i % 50, &fill_blocks) == NULL) exit(3);
   }

@@ -8,6 +8,9 @@
  *   alloc_slow, for a large block -> hak_api_large -> pool/large.c
  *   alloc_slow, where blocks are malloc's -> malloced.c: every bin is empty
  *
+ * A hardened build has no fast path: all ways lead through hak_api_alloc, and each block
+ * passes heap/harden.h on its way to the program.
+ *
  * hak_free and its like are in free.c.
  */
 #include <errno.h>
@@ -17,6 +20,7 @@
 #include "api/api.h"
 #include "base/option.h"
 #include "base/report.h"
+#include "heap/harden.h"
 #include "heap/pressure.h"
 #include "pages/density.h"
 #include "pool/large.h"
@@ -170,12 +174,15 @@ static HAK_SLOW void *large(large_fn *alloc_large, hak_heap_t *heap, size_t size
   hak_stay_t stay = hak_lifecycle_stay();
   if (stay == HAK_STAY_NONE) return hak_fail(ENOMEM);
   if (heap == NULL) heap = hak_heap_get_default();
+  size += HAK_CANARY_BYTES;
   large_request_t request = {alloc_large, size, alignment, no_grow, zeroed};
   void *block = hak_pressure_request(heap, size, try_large, &request);
   hak_thread_trim(&heap->store->pool);
   if (block != NULL) {
     hak_event_emit(HAK_EVENT_LARGE_ALLOC, block,
                    hak_large_good_size(heap->store->pool.os, size));
+    hak_harden_give_large(block, *zeroed);
+    if (HAK_CHECKS >= 3) *zeroed = true;
   }
   hak_stay_end(stay);
   return block;
@@ -223,41 +230,53 @@ void *hak_api_group_alloc(hak_heap_t *group, size_t size, size_t alignment,
   return block;
 }
 
+/* A block of the class: out of this thread's bin, or by a refill. */
+static void *take_of_class(hak_heap_t *heap, uint32_t cls, unsigned flags,
+                           bool *refilled) {
+  bool no_cache = (flags & HAK_NO_CACHE) != 0;
+  void *block = NULL;
+  hak_thread_t *me = hak_thread_self;
+  if (no_cache || hak_class_is_single(cls)) {
+    /* No bin has one for this call. */
+  } else if (heap != NULL) {
+    block = hak_api_ready(heap, cls);
+  } else {
+    block = hak_api_pop(&me->key, &me->bins[cls], cls);
+  }
+  *refilled = block == NULL;
+  if (HAK_LIKELY(block != NULL)) return block;
+  return alloc_shared(heap, cls, (flags & HAK_NO_GROW) != 0, no_cache);
+}
+
+static void *alloc_class(hak_heap_t *heap, uint32_t cls, unsigned flags) {
+  bool zero = (flags & HAK_ZERO) != 0, refilled;
+  void *block = take_of_class(heap, cls, flags, &refilled);
+  /* What is no free block after all stays out. */
+  while (HAK_CHECKS >= 3 && block != NULL && !hak_harden_give(heap, cls, block)) {
+    block = take_of_class(heap, cls, flags, &refilled);
+  }
+  if (HAK_CHECKS >= 3 || !zero || block == NULL) return block;
+  /* A refill may have brought one of a larger class than was asked for. */
+  size_t bytes = HAK_UNLIKELY(refilled) ? hak_usable_size(block) : hak_class_size(cls);
+  return memset(block, 0, bytes);
+}
+
 void *hak_api_alloc_untold(hak_heap_t *heap, size_t size, size_t alignment,
                            unsigned flags) {
   bool zero = (flags & HAK_ZERO) != 0, no_grow = (flags & HAK_NO_GROW) != 0;
-  bool no_cache = (flags & HAK_NO_CACHE) != 0;
   if (HAK_UNLIKELY(size > PTRDIFF_MAX)) return hak_fail(ENOMEM);
   if (heap == NULL ? hak_api_is_malloced() : !hak_kind_has_slabs(heap)) {
     return hak_api_alloc_elsewhere(heap, size, alignment, flags);
   }
   uint32_t cls = HAK_CLASSES;
+  size_t least = (size == 0 ? 1 : size) + HAK_CANARY_BYTES;
   /* Larger blocks that are to be zero may come from pages that are. */
-  if (size <= (zero ? HAK_MID_MAX : HAK_CLASS_MAX)) {
-    size_t least = size == 0 ? 1 : size;
+  if (least <= (zero ? HAK_MID_MAX : HAK_CLASS_MAX)) {
     cls = is_natural(alignment, least) ? hak_class_of(least)
                                        : hak_class_of_aligned(least, alignment);
     if (heap != NULL && heap->store->coarse) cls = hak_class_coarse(cls);
   }
-  if (cls < HAK_CLASSES) {
-    void *block;
-    hak_thread_t *me = hak_thread_self;
-    if (no_cache || hak_class_is_single(cls)) {
-      block = NULL;
-    } else if (heap != NULL) {
-      block = hak_api_ready(heap, cls);
-    } else {
-      block = hak_api_pop(&me->key, &me->bins[cls], cls);
-    }
-    size_t bytes = hak_class_size(cls);
-    if (HAK_UNLIKELY(block == NULL)) {
-      block = alloc_shared(heap, cls, no_grow, no_cache);
-      /* It may be of a larger class than was asked for. */
-      if (zero && block != NULL) bytes = hak_usable_size(block);
-    }
-    if (zero && block != NULL) memset(block, 0, bytes);
-    return block;
-  }
+  if (cls < HAK_CLASSES) return alloc_class(heap, cls, flags);
   bool zeroed;
   void *block = hak_api_large(heap, size == 0 ? 1 : size, alignment, no_grow, &zeroed);
   if (zero && block != NULL) make_zero(block, size, zeroed);
@@ -346,4 +365,6 @@ HAK_HOT void *alloc(size_t size) {
                      size);
 }
 
-HAK_ENTRY void *hak_alloc(size_t size) { return alloc(size); }
+HAK_ENTRY void *hak_alloc(size_t size) {
+  return HAK_CHECKS >= 3 ? hak_api_alloc(NULL, size, 0, 0) : alloc(size);
+}

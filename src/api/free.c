@@ -14,14 +14,17 @@
 #include "api/api.h"
 #include "base/check.h"
 #include "base/report.h"
+#include "heap/harden.h"
 #include "heap/teardown.h"
 #include "learn/sample.h"
 #include "pool/large.h"
 #include "superslab/retention.h"
+#include "tiny/canary.h"
 #include "tiny/far.h"
 #include "tiny/flush.h"
 #include "tiny/home.h"
 #include "tiny/leave.h"
+#include "tiny/live.h"
 #include "tiny/recall.h"
 #include "tiny/single.h"
 #include "tiny/spill.h"
@@ -77,10 +80,10 @@ size_t hak_api_usable(const void *ptr, hak_place_t *place, const char *function)
     size_t offset = (size_t)((const char *)ptr - place->start);
     if (HAK_LIKELY(hak_class_is_start(place->cls, offset) &&
                    hak_class_index(place->cls, offset) < hak_slab_carved(place->slab))) {
-      return hak_class_size(place->cls);
+      return hak_canary_below(hak_class_size(place->cls));
     }
   } else if (place->cls == HAK_CLASS_LARGE && place->start == ptr) {
-    return hak_large_usable(place);
+    return hak_canary_below(hak_large_usable(place));
   } else if (place->cls == HAK_CLASS_EXTERNAL) {
     return hak_api_external_usable(place, ptr, function);
   }
@@ -92,9 +95,10 @@ size_t hak_api_usable_live(const void *ptr, hak_place_t *place, const char *func
   size_t usable = hak_api_usable(ptr, place, function);
   if (HAK_CHECKS < 2 || usable == 0 || place->cls >= HAK_CLASSES) return usable;
   const hak_thread_t *me = hak_thread_self; /* without a state it has no key */
-  if (me->kind != HAK_THREAD_ATTACHED || !hak_link_is_marked(&me->key, ptr)) {
-    return usable;
-  }
+  bool is_free = HAK_CHECKS >= 3 ? !hak_live_is(place->slab, ptr)
+                                 : me->kind == HAK_THREAD_ATTACHED &&
+                                       hak_link_is_marked(&me->key, ptr);
+  if (HAK_LIKELY(!is_free)) return usable;
   hak_report(HAK_ERROR_DOUBLE_FREE, ptr, hak_api_owner(place->extent), function,
              HAK_TEXT_FREE);
   return 0;
@@ -179,7 +183,8 @@ static HAK_WARM bool free_at(hak_thread_t *me, hak_heap_t *heap, const hak_place
   if (HAK_UNLIKELY(!mine)) {
     /* Nothing has been changed. */
   } else if (large) {
-    hak_thread_count_large(me, -1, -(int64_t)usable);
+    hak_thread_count_large(me, -1, -(int64_t)(usable + HAK_CANARY_BYTES));
+    hak_harden_clear_large(place);
     hak_large_free(pool, place);
   } else if (HAK_UNLIKELY(no_cache) && hak_kind_has_thread_caches(heap)) {
     free_past_cache(me, heap, place->cls, ptr);
@@ -343,24 +348,36 @@ HAK_HOT void free_block(void *ptr, size_t size, bool is_sized) {
   hak_list_push(&me->key, list, ptr);
 }
 
+#if HAK_CHECKS >= 3
+/* The block is the library's from here on; false, after a report, if it is not to be
+ * freed. */
+static bool take_back(const hak_place_t *place, void *ptr, const char *function) {
+  return hak_harden_take(place, ptr, function);
+}
+#elif HAK_CHECKS == 2
+/* The same: the mark says whether it was free already. */
+static bool take_back(const hak_place_t *place, void *ptr, const char *function) {
+  if (place->cls >= HAK_CLASSES) return true;
+  hak_thread_t *me = hak_thread_enter();
+  if (me == NULL) return false;
+  bool marked = hak_link_mark_again(&me->key, ptr);
+  hak_thread_leave(me, function);
+  if (!marked) return true;
+  hak_report(HAK_ERROR_DOUBLE_FREE, ptr, hak_api_owner(place->extent), function,
+             HAK_TEXT_FREE);
+  return false;
+}
+#endif
+
 #if HAK_CHECKS >= 2
 /* Full checks: the block is looked at before it is freed. */
 static void check_and_free(void *ptr, size_t size) {
   hak_place_t place;
   size_t usable = hak_api_usable(ptr, &place, name_of(size));
   if (usable == 0 || is_wrong_size(ptr, &place, usable, size, HAK_IN_FREE_SIZED)) return;
-  if (place.cls < HAK_CLASSES) {
-    hak_thread_t *me = hak_thread_enter();
-    if (me == NULL) return;
-    bool marked = hak_link_mark_again(&me->key, ptr);
-    hak_thread_leave(me, name_of(size));
-    if (marked) {
-      hak_report(HAK_ERROR_DOUBLE_FREE, ptr, hak_api_owner(place.extent), name_of(size),
-                 HAK_TEXT_FREE);
-      return;
-    }
-  }
-  free_block(ptr, 0, false);
+  if (!take_back(&place, ptr, name_of(size))) return;
+  ptr = hak_harden_delay(&place, ptr);
+  for (; ptr != NULL; ptr = hak_harden_delay_excess()) free_block(ptr, 0, false);
 }
 static void free_checked(void *ptr, size_t size) {
   if (ptr == NULL) return;
@@ -378,6 +395,15 @@ HAK_ENTRY void hak_free_sized(void *ptr, size_t size) {
 }
 #endif
 
+static void free_past_caches(void *ptr) {
+#if HAK_CHECKS >= 3
+  hak_place_t place;
+  if (hak_api_usable(ptr, &place, "hak_freex") == 0) return;
+  if (!take_back(&place, ptr, "hak_freex")) return;
+#endif
+  free_found(ptr, 0, true);
+}
+
 void hak_api_free(void *ptr, bool no_cache) {
   if (!no_cache || ptr == NULL) {
     hak_free(ptr);
@@ -385,7 +411,7 @@ void hak_api_free(void *ptr, bool no_cache) {
   }
   hak_stay_t stay = hak_api_stay(ptr, "hak_freex");
   if (HAK_UNLIKELY(stay == HAK_STAY_NONE)) return;
-  free_found(ptr, 0, true);
+  free_past_caches(ptr);
   hak_stay_end(stay);
 }
 

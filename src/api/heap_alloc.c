@@ -90,6 +90,13 @@ static HAK_WARM void *alloc_slow(hak_heap_t *handle, size_t size) {
   return hak_api_class(heap, cls);
 }
 
+/* The way of hardened builds. */
+static HAK_WARM void *alloc_hardened(hak_heap_t *handle, size_t size) {
+  if (handle == NULL) return hak_alloc(size);
+  hak_heap_t *heap = hak_api_heap_or_report(handle, "hak_heap_alloc");
+  return heap == NULL ? NULL : hak_api_alloc(heap, size, 0, 0);
+}
+
 /* The serial arm: no look for the thread's state, and nothing that locks. */
 HAK_HOT void *serial_alloc(hak_heap_t *handle, size_t step) {
   hak_heap_t *heap = hak_heap_record(handle);
@@ -113,6 +120,7 @@ HAK_HOT void *serial_alloc(hak_heap_t *handle, size_t step) {
  * serial heap is negative, so it takes its own path before the thread's state is looked
  * for. */
 HAK_ENTRY void *hak_heap_alloc(hak_heap_t *handle, size_t size) {
+  if (HAK_CHECKS >= 3) return alloc_hardened(handle, size);
   size_t step = (size - 1) >> 3;
   HAK_OPAQUE(step);
   if (HAK_UNLIKELY(step >= HAK_TINY_STEPS)) return alloc_slow(handle, size);

@@ -3,6 +3,7 @@
 
 #include "api/api.h"
 #include "pool/large.h"
+#include "tiny/canary.h"
 #include "tiny/leave.h"
 
 /* --- heaps ------------------------------------------------------------------- */
@@ -38,13 +39,13 @@ static int ptr_info(const void *ptr, hak_block_t *out) {
     /* All is known. */
   } else if (place.cls < HAK_CLASSES) {
     uint32_t index = hak_class_index(place.cls, offset);
-    size = hak_class_size(place.cls);
+    size = hak_canary_below(hak_class_size(place.cls));
     /* The tail of a span, and what was never cut into blocks, is in none. */
     if (index >= hak_slab_carved(place.slab)) return ENOENT;
-    start += index * size;
+    start += index * hak_class_size(place.cls);
   } else if (place.cls == HAK_CLASS_LARGE) {
-    size = hak_large_usable(&place);
-    if (offset >= size) return ENOENT;
+    size = hak_canary_below(hak_large_usable(&place));
+    if (offset >= size + HAK_CANARY_BYTES) return ENOENT;
   } else if (place.cls == HAK_CLASS_EXTERNAL) {
     hak_external_heap_t *external = hak_external_of_extent(place.extent);
     hak_external_chunk_t chunk;

@@ -5,12 +5,14 @@
 #include "api/api.h"
 #include "base/report.h"
 #include "heap/groups.h"
+#include "heap/harden.h"
 #include "heap/pressure.h"
 #include "heap/samples.h"
 #include "heap/teardown.h"
 #include "learn/sample.h"
 #include "os/malloc.h"
 #include "pool/large.h"
+#include "tiny/canary.h"
 
 /* A block that shrinks to less than this share of itself is moved, so that the
  * rest becomes useful; nearer ones stay. */
@@ -26,12 +28,13 @@ enum {
 size_t hak_good_size(size_t size) {
   if (size > PTRDIFF_MAX) return 0;
   if (hak_malloced_is_on()) return size == 0 ? 1 : size;
-  if (size <= HAK_CLASS_MAX) return hak_class_size(hak_class_of(size == 0 ? 1 : size));
+  size = (size == 0 ? 1 : size) + HAK_CANARY_BYTES;
+  if (size <= HAK_CLASS_MAX) return hak_canary_below(hak_class_size(hak_class_of(size)));
   hak_stay_t stay = hak_stay();
   const hak_os_t *os = stay == HAK_STAY_NONE ? hak_os_default() : hak_lifecycle_os();
   size_t good = hak_large_good_size(os, size);
   hak_stay_end(stay);
-  return good;
+  return hak_canary_below(good);
 }
 
 /* --- samples ----------------------------------------------------------------- */
@@ -85,7 +88,10 @@ static size_t resize_in_place(const hak_place_t *place, void *ptr, size_t usable
   if (min_size > usable && hak_budget_is_forbidden(&pool->budget)) return 0;
   hak_thread_t *me = hak_thread_enter();
   if (me == NULL) return 0;
-  size_t now = hak_large_resize(pool, place, min_size, want_size);
+  size_t now = hak_large_resize(pool, place, min_size + HAK_CANARY_BYTES,
+                                want_size + HAK_CANARY_BYTES);
+  if (now != 0) hak_harden_resized(ptr, now);
+  now = hak_canary_below(now);
   if (now != 0) hak_thread_count_large(me, 0, (int64_t)now - (int64_t)usable);
   hak_thread_leave(me, "hak_resize_in_place");
   return now;
@@ -201,16 +207,19 @@ static void *try_remap(const hak_place_t *place, size_t usable, size_t size,
   hak_thread_t *me = hak_thread_enter();
   if (me == NULL) return NULL;
   hak_heap_t *heap = hak_heap_of_extent(place->extent);
+  size += HAK_CANARY_BYTES;
   void *block = hak_large_remap(&heap->store->pool, place, size, lost);
   if (HAK_UNLIKELY(*lost)) {
-    report_lost(me, heap, place->start, usable);
+    report_lost(me, heap, place->start, usable + HAK_CANARY_BYTES);
   } else if (block != NULL) {
     size_t now = hak_large_good_size(place->extent->os, size);
+    hak_harden_resized(block, now);
+    now = hak_canary_below(now);
     hak_thread_count_large(me, 0, (int64_t)now - (int64_t)usable);
   }
   hak_thread_leave(me, "hak_realloc");
   if (block != NULL && block != place->start) {
-    hak_api_tell_resize(heap, place->start, usable, block, size, NULL);
+    hak_api_tell_resize(heap, place->start, usable, block, size - HAK_CANARY_BYTES, NULL);
   }
   return block;
 }

@@ -247,6 +247,7 @@ static HAK_WARM void *at_flip(size_t size, hak_site_t *site, hak_bin_t *bin) {
  * for the first time is led to bins that are always empty, as all threads without a state
  * are; and of such a thread the way is never looked at. */
 HAK_ENTRY void *hak_alloc_at(size_t size, hak_site_t *site) {
+  if (HAK_CHECKS >= 3) return hak_api_alloc_at(NULL, size, 0, 0, site);
   size_t step = (size - 1) >> 3;
   HAK_OPAQUE(step);
   if (HAK_UNLIKELY(step >= HAK_TINY_STEPS || site == NULL)) return at_slow(size, site);
@@ -291,6 +292,11 @@ static HAK_WARM void *heap_at_large(hak_heap_t *handle, size_t size, hak_site_t 
   return heap == NULL ? NULL : hak_api_alloc_at(heap, size, 0, 0, site);
 }
 
+static HAK_WARM void *heap_at_hardened(hak_heap_t *handle, size_t size,
+                                       hak_site_t *site) {
+  return handle == NULL ? hak_alloc_at(size, site) : heap_at_large(handle, size, site);
+}
+
 /* A handle of any kind, any size, no block ready, or no record. */
 static HAK_WARM void *heap_at_slow(hak_heap_t *handle, size_t size, hak_site_t *site) {
   if (handle == NULL) return hak_alloc_at(size, site);
@@ -307,6 +313,7 @@ static HAK_WARM void *heap_at_slow(hak_heap_t *handle, size_t size, hak_site_t *
  * record is not looked at before no block is ready, or one is picked; what is picked of
  * no place is no sample, and takes no chance from others. */
 HAK_ENTRY void *hak_heap_alloc_at(hak_heap_t *handle, size_t size, hak_site_t *site) {
+  if (HAK_CHECKS >= 3) return heap_at_hardened(handle, size, site);
   size_t step = (size - 1) >> 3;
   HAK_OPAQUE(step);
   if (HAK_UNLIKELY(step >= HAK_TINY_STEPS)) return heap_at_slow(handle, size, site);

@@ -14,10 +14,13 @@
 #define HAK_ASSERTS 0
 #endif
 
-/* 0 off, 1 default, 2 full: see tiny/link.h. */
+/* 0 off, 1 default, 2 full, 3 hardened: see tiny/link.h. */
 #ifndef HAK_CHECKS
 #define HAK_CHECKS 1
 #endif
+
+/* Bytes at the end of each block that are the library's: its canary (tiny/canary.h). */
+#define HAK_CANARY_BYTES ((size_t)(HAK_CHECKS >= 3 ? 8 : 0))
 
 _Noreturn void hak_assert_failed(const char *condition, const char *file, int line);
 

@@ -39,6 +39,8 @@ const char *hak_error_text(hak_error_t error) {
       return "wrong heap";
     case HAK_ERROR_LEAK:
       return "leak";
+    case HAK_ERROR_OVERFLOW:
+      return "overflow";
   }
   return "unknown error";
 }

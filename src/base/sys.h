@@ -80,6 +80,9 @@ void hak_sys_environment(void (*fn)(const char *variable));
 /* Bits that differ from run to run where the platform offers them. Good enough to make
  * guesses fail, not for keys. */
 uint64_t hak_sys_entropy(void);
+/* `count` random words, fit for keys; where the system has none yet, made of
+ * hak_sys_entropy(). */
+void hak_sys_random(uint64_t *words, unsigned count);
 
 /* Writes to standard error, in one piece if the platform takes it, so that lines of
  * several threads do not mix. What cannot be written is dropped. */

@@ -2,6 +2,7 @@
 
 #include "base/option.h"
 #include "heap/give_up.h"
+#include "heap/harden.h"
 #include "heap/hole_sweep.h"
 #include "heap/kind.h"
 #include "heap/serial.h"
@@ -115,6 +116,7 @@ static void collect_default(collecting_t *c) {
   purge_pool(c, heap);
   if (c->slabs == 0 || !c->caches) return;
   spend(c, PER_HEAP);
+  hak_harden_release(c->me);
   hak_heap_lease(heap);
   empty_caches(c, &c->me->cache, false);
   purge_holes(c, heap);

@@ -1,7 +1,8 @@
 /* collect.h - free memory goes back to the OS because the program says so: what is due,
  * a bounded part at a time, or all there is.
  *
- * Depends on: base, os, pages, superslab, tiny, give_up, heap, hole_sweep, kind,
+ * Depends on: base, os, pages, superslab, tiny, give_up, harden, heap, hole_sweep,
+ * kind,
  * serial, teardown, thread, thread_cache, threads.
  * Used by: pressure, api.
  *

@@ -1,5 +1,6 @@
 #include "heap/give_up.h"
 
+#include "heap/harden.h"
 #include "heap/kind.h"
 #include "heap/teardown.h"
 #include "heap/thread_cache.h"
@@ -10,6 +11,7 @@
 /* Under the lease, like what is kept of other heaps: a visit may be reading it. */
 static void flush_default(hak_thread_t *me) {
   hak_heap_t *heap = hak_heap_get_default();
+  hak_harden_release(me);
   hak_heap_lease(heap);
   hak_flush_all(me, &me->cache);
   hak_heap_unlease(heap);

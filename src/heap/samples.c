@@ -4,6 +4,7 @@
 
 #include "base/event.h"
 #include "base/report.h"
+#include "heap/harden.h"
 #include "heap/pressure.h"
 #include "heap/thread.h"
 #include "pages/registry.h"
@@ -49,7 +50,9 @@ static void *alloc_large(hak_thread_t *me, hak_shared_pool_t *pool, size_t size,
   void *block = hak_large_alloc(pool, size, alignment, false, &zeroed);
   if (block == NULL) return NULL;
   hak_thread_count_large(me, 1, (int64_t)hak_large_good_size(pool->os, size));
-  if (zero && !zeroed) {
+  if (HAK_CHECKS >= 3) {
+    hak_harden_give_large(block, zeroed);
+  } else if (zero && !zeroed) {
     hak_place_t place = hak_locate((uintptr_t)block);
     memset(block, 0, hak_large_usable(&place));
   }
@@ -65,18 +68,19 @@ static void *alloc(hak_thread_t *me, hak_store_t *store, size_t size, size_t ali
   }
   if (cls >= HAK_CLASSES) return alloc_large(me, &store->pool, size, alignment, zero);
   void *block = hak_refill_one(me, store, cls, 0);
-  if (zero && block != NULL) memset(block, 0, hak_class_size(cls));
+  if (HAK_CHECKS < 3 && zero && block != NULL) memset(block, 0, hak_class_size(cls));
   return block;
 }
 
 void *hak_samples_alloc(hak_thread_t *me, hak_heap_t *samples, size_t size,
                         size_t alignment, bool zero) {
   hak_store_relaxed(&me->busy, 1);
-  void *block = alloc(me, samples->store, size, alignment, zero);
+  void *block = alloc(me, samples->store, size + HAK_CANARY_BYTES, alignment, zero);
   hak_thread_leave(me, HAK_IN_ALLOC);
   hak_pressure_soft(samples);
   if (block == NULL) return NULL;
   hak_place_t place = hak_locate((uintptr_t)block);
+  if (place.cls < HAK_CLASSES && !hak_harden_give(samples, 0, block)) return NULL;
   if (place.cls == HAK_CLASS_LARGE) {
     hak_event_emit(HAK_EVENT_LARGE_ALLOC, block, hak_large_usable(&place));
   }

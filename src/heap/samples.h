@@ -1,6 +1,7 @@
 /* samples.h - where the sampled blocks of a heap lie.
  *
- * Depends on: base, pages, pool, superslab, tiny, heap, pressure, thread.   Used by: api.
+ * Depends on: base, pages, pool, superslab, tiny, harden, heap, pressure, thread.
+ * Used by: api.
  *
  * A heap of which blocks are sampled has a heap of samples below it, made with the first
  * one: a pooled heap without a handle, of which no thread keeps a cache. So the

@@ -2,7 +2,7 @@
 
 #include "base/check.h"
 #include "heap/bins.h"
-#include "os/reservation.h"
+#include "os/guarded.h"
 #include "pages/meta.h"
 
 /* Bins that look empty: every alloc and free of a thread without a state leaves
@@ -58,12 +58,12 @@ static size_t bytes_to_index(const hak_os_t *os, uint32_t indices) {
 }
 
 hak_thread_t *hak_thread_state_new(const hak_os_t *os, uint32_t room) {
-  char *range = hak_os_reserve(os, range_size(room), HAK_SLAB_SIZE);
+  char *range = hak_guarded_reserve(os, range_size(room), HAK_SLAB_SIZE);
   if (range == NULL) return NULL;
   size_t need = bytes_to_index(os, 0);
   bool zeroed;
   if (!hak_os_commit(os, range, need, &zeroed)) {
-    hak_os_unreserve(os, range, range_size(room));
+    hak_guarded_unreserve(os, range, range_size(room));
     return NULL;
   }
   if (!zeroed) __builtin_memset(range, 0, need);
@@ -76,7 +76,7 @@ void hak_thread_state_release(const hak_os_t *os, hak_thread_t *thread, uint32_t
   uint32_t ready = hak_thread_state(thread)->indices_ready;
   hak_sub_relaxed(&hak_meta_committed, bytes_to_index(os, ready));
   hak_sub_relaxed(&hak_meta_reserved, range_size(room));
-  hak_os_unreserve(os, range_of(thread), range_size(room));
+  hak_guarded_unreserve(os, range_of(thread), range_size(room));
 }
 
 bool hak_thread_state_commit(const hak_os_t *os, hak_thread_t *thread, uint32_t indices) {

@@ -432,6 +432,7 @@ hak_lock_t *hak_threads_lock(void) { return &lock; }
 bool hak_threads_start(const hak_os_t *the_os, void (*at_end)(void *state)) {
   os = the_os;
   key = hak_link_key_make(hak_sys_entropy());
+  hak_seal_start();
   hak_sys_thread_end_start(at_end); /* without it no thread is attached */
   shared = hak_threads_get(NULL);
   if (shared == NULL) return false;

@@ -16,6 +16,10 @@
  * of. May change at any time. */
 size_t hak_memory_limit(void);
 
+/* Pages that those hooks have reserved, and that are not in use, may not be touched from
+ * now on: who does faults. False if the system refuses. Only of hardened builds. */
+bool hak_memory_guard(void *ptr, size_t size);
+
 /* What follows are hints for pages that those hooks have reserved and committed. They may
  * do nothing, they report no failure, and they leave the content of the pages alone.
  * Threads may call them for different pages at the same time.

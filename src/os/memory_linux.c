@@ -278,6 +278,13 @@ const hak_os_t *hak_os_default(void) {
   return &default_os;
 }
 
+bool hak_memory_guard(void *ptr, size_t size) {
+  int saved = errno;
+  bool ok = mprotect(ptr, size, PROT_NONE) == 0;
+  errno = saved;
+  return ok;
+}
+
 void hak_memory_advise_huge(void *ptr, size_t size) { madvise(ptr, size, MADV_HUGEPAGE); }
 
 void hak_memory_advise_small(void *ptr, size_t size) {

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/auxv.h>
+#include <sys/random.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
@@ -136,4 +137,13 @@ uint64_t hak_sys_entropy(void) {
   struct timespec now;
   clock_gettime(CLOCK_MONOTONIC, &now);
   return hak_mix64(bits ^ (uint64_t)now.tv_nsec ^ (uintptr_t)&bits);
+}
+
+void hak_sys_random(uint64_t *words, unsigned count) {
+  int saved = errno;
+  size_t bytes = count * sizeof *words;
+  if (getrandom(words, bytes, GRND_NONBLOCK) != (ssize_t)bytes) {
+    for (unsigned i = 0; i < count; i++) words[i] = hak_mix64(hak_sys_entropy() + i);
+  }
+  errno = saved;
 }

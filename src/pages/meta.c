@@ -1,7 +1,7 @@
 #include "pages/meta.h"
 
 #include "base/bits.h"
-#include "os/reservation.h"
+#include "os/guarded.h"
 #include "os/turn.h"
 
 /* Head of a range that records are cut from. */
@@ -85,11 +85,11 @@ static void *grow(const hak_os_t *os, size_t size, size_t alignment) {
   size_t least = sizeof(chunk_t) + alignment + size;
   size_t want = hak_align_up(least, CHUNK_ALIGNMENT);
   if (want < CHUNK_SIZE) want = CHUNK_SIZE;
-  chunk_t *chunk = hak_os_reserve(os, want, CHUNK_ALIGNMENT);
+  chunk_t *chunk = hak_guarded_reserve(os, want, CHUNK_ALIGNMENT);
   if (chunk == NULL) return NULL;
   size_t first = hak_align_up(least, step(os));
   if (!commit(os, (char *)chunk, first)) {
-    hak_os_unreserve(os, chunk, want);
+    hak_guarded_unreserve(os, chunk, want);
     return NULL;
   }
   hak_add_relaxed(&hak_meta_reserved, want);
@@ -143,7 +143,7 @@ static void stop(chunk_t **first) {
     *first = chunk->next;
     hak_sub_relaxed(&hak_meta_committed, chunk->committed);
     hak_sub_relaxed(&hak_meta_reserved, chunk->size);
-    hak_os_release(chunk->os, chunk, chunk->size);
+    hak_guarded_release(chunk->os, chunk, chunk->size);
   }
 }
 

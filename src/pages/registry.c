@@ -1,7 +1,7 @@
 #include "pages/registry.h"
 
 #include "base/check.h"
-#include "os/reservation.h"
+#include "os/guarded.h"
 
 hak_atomic_u64_t hak_registry_reserved;
 
@@ -11,11 +11,11 @@ static const hak_os_t *root_os;
 const hak_os_t *hak_registry_os(void) { return root_os; }
 
 static HAK_SLOW void *reserve_zeroed(const hak_os_t *os, size_t size) {
-  void *ptr = hak_os_reserve(os, size, HAK_SLAB_SIZE);
+  void *ptr = hak_guarded_reserve(os, size, HAK_SLAB_SIZE);
   if (ptr == NULL) return NULL;
   bool zeroed;
   if (!hak_os_commit(os, ptr, size, &zeroed)) {
-    hak_os_unreserve(os, ptr, size);
+    hak_guarded_unreserve(os, ptr, size);
     return NULL;
   }
   if (!zeroed) __builtin_memset(ptr, 0, size);
@@ -24,13 +24,13 @@ static HAK_SLOW void *reserve_zeroed(const hak_os_t *os, size_t size) {
 }
 
 static HAK_SLOW void give_back(void *ptr, size_t size) {
-  hak_os_release(root_os, ptr, size);
+  hak_guarded_release(root_os, ptr, size);
   hak_sub_relaxed(&hak_registry_reserved, size);
 }
 
 /* Gives a leaf back that was never used, as another thread was faster. */
 static HAK_SLOW void give_back_unused(void *ptr, size_t size) {
-  hak_os_unreserve(root_os, ptr, size);
+  hak_guarded_unreserve(root_os, ptr, size);
   hak_sub_relaxed(&hak_registry_reserved, size);
 }
 

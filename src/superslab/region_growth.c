@@ -1,7 +1,7 @@
 #include "superslab/region_growth.h"
 
 #include "base/option.h"
-#include "os/reservation.h"
+#include "os/guarded.h"
 #include "pages/mapping.h"
 #include "pages/meta.h"
 #include "superslab/huge.h"
@@ -63,9 +63,11 @@ static hak_region_t *record_get(uint32_t count) {
 
 /* Fills in an empty or new record, which nobody uses for as long as it names no hooks.
  * Under the lock, as one that served before is still linked. */
-static void lay_out(hak_region_t *region, char *start, size_t size, uint32_t units) {
+static void lay_out(hak_region_t *region, char *start, size_t size, char *base,
+                    uint32_t units) {
   hak_lock_acquire(&hak_regions.lock);
-  region->start = region->base = start;
+  region->start = start;
+  region->base = base;
   region->size = size;
   region->count = units;
   region->unadvised = false;
@@ -77,18 +79,22 @@ static void lay_out(hak_region_t *region, char *start, size_t size, uint32_t uni
  * alignment, with a record that is still to be added. */
 static hak_region_t *region_new(const hak_os_t *os, size_t size, uint32_t count,
                                 size_t alignment) {
-  size_t least = (size_t)count << HAK_SUPERSLAB_SHIFT;
+  size_t least = ((size_t)count << HAK_SUPERSLAB_SHIFT) + 2 * HAK_REGION_GUARD;
   if (alignment > HAK_SUPERSLAB_SIZE) least += alignment;
   if (size < least) size = least;
   char *start = reserve_covered(os, &size, least);
   if (start == NULL) return NULL;
-  uint32_t units = (uint32_t)(size >> HAK_SUPERSLAB_SHIFT);
-  hak_region_t *region = record_get(units);
+  char *base = start + HAK_REGION_GUARD;
+  size_t bytes = size - 2 * HAK_REGION_GUARD;
+  uint32_t units = (uint32_t)(bytes >> HAK_SUPERSLAB_SHIFT);
+  bool guarded = hak_guard(os, start, HAK_REGION_GUARD) &&
+                 hak_guard(os, base + bytes, HAK_REGION_GUARD);
+  hak_region_t *region = guarded ? record_get(units) : NULL;
   if (region == NULL) {
     hak_os_unreserve(os, start, size);
     return NULL;
   }
-  lay_out(region, start, size, units);
+  lay_out(region, start, size, base, units);
   return region;
 }
 
@@ -118,7 +124,7 @@ static void add_locked(hak_region_t *region, const hak_os_t *os) {
 bool hak_region_lay(const hak_os_t *os, char *base, uint32_t count) {
   hak_region_t *region = record_get(count);
   if (region == NULL) return false;
-  lay_out(region, base, 0, count);
+  lay_out(region, base, 0, base, count);
   hak_region_init_records(region, 0, count, base, os);
   hak_lock_acquire(&hak_regions.lock);
   add_locked(region, os);

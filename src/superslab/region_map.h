@@ -24,12 +24,16 @@
 
 #define HAK_REGION_WORD_BITS 64
 
+/* Address space before the first SuperSlab of a region, and as much behind the last one,
+ * that nobody may touch; see os/guarded.h. */
+#define HAK_REGION_GUARD (HAK_CHECKS >= 3 ? HAK_SUPERSLAB_SIZE : 0)
+
 typedef struct hak_region {
   _Atomic(struct hak_region *) next; /* [lock: regions] the younger one; set once */
   const hak_os_t *os;                /* [const] NULL in an empty record */
   char *start;                       /* [const] of the reservation; NULL: there is none */
   char *base;                        /* [const] the first SuperSlab */
-  size_t size;                       /* [const] bytes reserved, head included */
+  size_t size;                       /* [const] bytes reserved, guards included */
   uint32_t count;                    /* [const] SuperSlabs */
   uint32_t records;                  /* [const] SuperSlabs that there is room for here */
   uint32_t free_count;               /* [lock: regions] SuperSlabs in the map */

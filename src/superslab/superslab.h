@@ -37,6 +37,10 @@
 
 #define HAK_ALL_SLOTS UINT32_MAX
 
+/* Bytes that each bit of `live` is for; words that a slab has. */
+#define HAK_LIVE_GRAIN ((size_t)16)
+#define HAK_LIVE_SLAB_WORDS (HAK_SLAB_SIZE / HAK_LIVE_GRAIN / 64)
+
 struct hak_superslab_queue;
 
 /* What became of pages of a SuperSlab since it had none. */
@@ -77,6 +81,10 @@ typedef struct hak_superslab {
   const void *purging;    /* [lock: regions] of one that nobody has: the thread that gives
                              its pages back, and has all slots meanwhile; or NULL */
   hak_slab_t slabs[HAK_SUPERSLAB_SLABS] __attribute__((aligned(HAK_CACHE_LINE)));
+#if HAK_CHECKS >= 3
+  hak_atomic_u64_t
+      live[HAK_SUPERSLAB_SLABS * HAK_LIVE_SLAB_WORDS]; /* [any] tiny/live.h */
+#endif
 } hak_superslab_t;
 
 _Static_assert(offsetof(hak_superslab_t, extent) == 0, "the registry names extents");

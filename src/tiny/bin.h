@@ -1,7 +1,8 @@
 /* bin.h - what one thread keeps: its bins, what it holds, and the two hot
  * functions.
  *
- * Depends on: learn, pages, central, counters, link, lookup_cache, size_classes.
+ * Depends on: learn, pages, central, counters, link, lookup_cache, quarantine,
+ * size_classes.
  * Used by: tiny, heap, api.
  *
  * A free pushes its block onto a list that the registry names. The entry of a
@@ -38,6 +39,7 @@
 #include "tiny/central.h"
 #include "tiny/link.h"
 #include "tiny/lookup_cache.h"
+#include "tiny/quarantine.h"
 
 #define HAK_CODE_BITS 15
 #define HAK_CODE_MASK 0x7fffu
@@ -215,6 +217,9 @@ typedef struct hak_thread {
   /* [any] Bytes from the bins of a thread without a state, which are always empty, to
    * those of a heap. The thread writes them, and who tears down a heap. */
   hak_atomic_i64_t bins_at[HAK_INDEX_ENTRIES];
+#if HAK_CHECKS >= 3
+  hak_quarantine_t quarantine; /* [owner] */
+#endif
 } __attribute__((aligned(HAK_CACHE_LINE))) hak_thread_t;
 
 _Static_assert(offsetof(hak_thread_t, unowned) == 0, "an entry of 0 names this list");

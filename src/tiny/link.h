@@ -1,6 +1,6 @@
 /* link.h - the link in a freed block: the one place that writes and reads it.
  *
- * Depends on: base.   Used by: tiny, heap, api.
+ * Depends on: base, seal.   Used by: tiny, heap, api.
  *
  * HAK_CHECKS chooses what freed memory says about itself:
  *   0 off      a plain pointer, NULL at the list's end.
@@ -11,6 +11,11 @@
  *              Blocks over HAK_TINY_MAX are given out with a word that is no link.
  *   2 full     also a mark in the second word: every free looks for it and sets
  *              it, every allocation looks for it and takes it away.
+ *   3 hardened the link is hidden by a word that depends on the block, and the second
+ *              word is its seal: a keyed hash of the block's address and of where the
+ *              link leads (seal.h). Who knows links and their seals can make none for
+ *              another place. A link without its seal reads as a bad one. Whether a
+ *              block is free is not asked of the block at all: see live.h.
  *
  * A list ends at HAK_LINK_END, a word that never decodes: taking from an empty
  * list and meeting a bad link are one branch.
@@ -21,6 +26,7 @@
 #include "base/atomic.h"
 #include "base/bits.h"
 #include "base/check.h"
+#include "tiny/seal.h"
 
 /* Two words that are part of every thread's hot state. */
 typedef struct hak_link_key {
@@ -49,7 +55,7 @@ extern const uint64_t hak_link_end[2];
 hak_link_key_t hak_link_key_make(uint64_t random);
 
 /* The mark of a freed block's second word, in full checks. */
-#if HAK_CHECKS >= 2
+#if HAK_CHECKS == 2
 HAK_HOT uint64_t hak_link_mark(const hak_link_key_t *key, const void *block) {
   return ~((uintptr_t)block * 3) ^ key->secret;
 }
@@ -75,7 +81,9 @@ HAK_HOT bool hak_link_is_marked(const hak_link_key_t *key, const void *block) {
   (void)block;
   return false;
 }
-HAK_HOT void hak_link_unmark(void *block) { (void)block; }
+HAK_HOT void hak_link_unmark(void *block) {
+  if (HAK_CHECKS >= 3) ((uint64_t *)block)[1] = 0;
+}
 #endif
 
 /* A block's link is the next block's address xor the secret. */
@@ -100,13 +108,26 @@ HAK_HOT bool hak_link_is_bad(const hak_link_key_t *key, const void *next) {
 HAK_HOT bool hak_link_is_broken(const hak_link_key_t *key, const void *block,
                                 const void *next) {
   return hak_link_is_bad(key, next) ||
-         (HAK_CHECKS >= 2 && !hak_link_is_marked(key, block));
+         (HAK_CHECKS == 2 && !hak_link_is_marked(key, block));
 }
 /* Writes a word into the block that is a bad link under any secret, so that a block in
  * use does not look free. */
 HAK_HOT void hak_link_spoil(void *block) {
   if (HAK_CHECKS != 0) *(uint64_t *)block = 0;
 }
+#if HAK_CHECKS >= 3
+HAK_HOT void hak_link_write(const hak_link_key_t *key, void *block, const void *next) {
+  uint64_t *words = block;
+  words[0] = hak_link_xor(key, (uintptr_t)next) ^ hak_seal_pad(block);
+  words[1] = hak_seal(block, next);
+}
+HAK_HOT void *hak_link_read(const hak_link_key_t *key, const void *block) {
+  const uint64_t *words = block;
+  uint64_t next = hak_link_xor(key, words[0] ^ hak_seal_pad(block));
+  bool sealed = words[1] == hak_seal(block, (const void *)(uintptr_t)next);
+  return (void *)(uintptr_t)(HAK_LIKELY(sealed) ? next : HAK_LINK_BAD_BITS);
+}
+#else
 HAK_HOT void hak_link_write(const hak_link_key_t *key, void *block, const void *next) {
   *(uint64_t *)block = hak_link_xor(key, (uintptr_t)next);
   hak_link_mark_freed(key, block);
@@ -114,6 +135,7 @@ HAK_HOT void hak_link_write(const hak_link_key_t *key, void *block, const void *
 HAK_HOT void *hak_link_read(const hak_link_key_t *key, const void *block) {
   return (void *)(uintptr_t)hak_link_xor(key, *(const uint64_t *)block);
 }
+#endif
 
 /* Takes the first block off the list. True if the list is empty or the block's link is
  * broken; nothing is changed then. */

@@ -3,6 +3,7 @@
 #include "superslab/locate.h"
 #include "tiny/commit.h"
 #include "tiny/hold.h"
+#include "tiny/scatter.h"
 #include "tiny/stray.h"
 
 enum {
@@ -47,6 +48,9 @@ static size_t hold_cut(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls)
     hak_prewarm_touch(each, size);
     hak_link_write(&me->key, each, next);
     next = each;
+  }
+  if (HAK_CHECKS >= 3) {
+    next = hak_scatter(me, cache, slab, block, hak_slab_capacity(slab));
   }
   hak_slab_carve_whole(slab, next);
   hak_hold_requeue(cache, slab, cls);

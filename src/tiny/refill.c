@@ -12,6 +12,7 @@
 #include "tiny/partial_list.h"
 #include "tiny/quota.h"
 #include "tiny/recall.h"
+#include "tiny/scatter.h"
 #include "tiny/single.h"
 #include "tiny/slab.h"
 #include "tiny/stray.h"
@@ -111,7 +112,9 @@ static batch_t carve(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls,
   if (HAK_UNLIKELY(n == 0)) return nothing;
   char *block = hak_slab_start(slab) + (size_t)carved * size;
   void *first = block;
-  if (HAK_CHECKS >= 1 && slab->dirty) {
+  if (HAK_CHECKS >= 3) {
+    first = hak_scatter(me, cache, slab, block, n);
+  } else if (HAK_CHECKS >= 1 && slab->dirty) {
     first = link_recarved(me, cache, block, size, n);
   } else {
     first = link_coloured(me, cache, block, size, n);

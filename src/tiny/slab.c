@@ -2,6 +2,7 @@
 
 #include "base/check.h"
 #include "tiny/hole_map.h"
+#include "tiny/live.h"
 
 HAK_SLOW void hak_slab_report_surplus(hak_thread_t *me, const hak_cache_t *cache,
                                       const void *block) {
@@ -34,6 +35,7 @@ static void begin(hak_slab_t *slab, uint32_t cls, unsigned span, uint32_t carved
   slab->dirty = 0;
   slab->unsure = 0;
   hak_slab_set_out(slab, carved, 0);
+  hak_live_clear(slab, span);
   /* Relaxed: nobody else has a block of it. */
   hak_store_relaxed(&slab->word, word);
 }

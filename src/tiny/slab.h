@@ -1,6 +1,6 @@
 /* slab.h - a slab's word and its list: who may touch them, and every change of either.
  *
- * Depends on: base, superslab, bin, hole_map, stray.   Used by: tiny.
+ * Depends on: base, superslab, bin, hole_map, live, stray.   Used by: tiny.
  *
  * A slab belongs to its heap; a thread only holds it for a while. Only the functions
  * here, and hak_slab_forget (superslab/slab.h), write to the word, to the list's head

@@ -219,8 +219,9 @@ static void errors__have_stable_distinct_names(void **state) {
                {HAK_ERROR_BAD_STATE, "broken invariant"},
                {HAK_ERROR_STALE_HEAP, "stale heap"},
                {HAK_ERROR_WRONG_HEAP, "wrong heap"},
-               {HAK_ERROR_LEAK, "leak"}};
-  CHECK_EQ(TEST_COUNT(names), HAK_ERROR_LEAK);
+               {HAK_ERROR_LEAK, "leak"},
+               {HAK_ERROR_OVERFLOW, "overflow"}};
+  CHECK_EQ(TEST_COUNT(names), HAK_ERROR_OVERFLOW);
   for (size_t i = 0; i < TEST_COUNT(names); i++) {
     CHECK_MSG(strcmp(hak_error_text(names[i].error), names[i].text) == 0,
               "'%s' is not '%s'", hak_error_text(names[i].error), names[i].text);

@@ -40,7 +40,7 @@ static void default_handler__prints_one_line_and_aborts_for_misuse(void **state)
   char line[256];
   snprintf(line, sizeof line, "address %p, heap %p, in hak_free: it is bad\n",
            (void *)&g_block, (void *)&g_heap);
-  for (int i = HAK_ERROR_DOUBLE_FREE; i <= HAK_ERROR_LEAK; i++) {
+  for (int i = HAK_ERROR_DOUBLE_FREE; i <= HAK_ERROR_OVERFLOW; i++) {
     hak_error_t error = (hak_error_t)i;
     char said[512];
     snprintf(said, sizeof said, "hakmem: %s: %s", hak_error_text(error), line);
@@ -53,7 +53,7 @@ static void default_handler__prints_one_line_and_aborts_for_misuse(void **state)
 
 static void texts__are_different_ones_and_known(void **state) {
   (void)state;
-  for (int i = HAK_ERROR_DOUBLE_FREE; i <= HAK_ERROR_LEAK; i++) {
+  for (int i = HAK_ERROR_DOUBLE_FREE; i <= HAK_ERROR_OVERFLOW; i++) {
     for (int k = HAK_ERROR_DOUBLE_FREE; k < i; k++) {
       CHECK(strcmp(hak_error_text((hak_error_t)i), hak_error_text((hak_error_t)k)) != 0);
     }

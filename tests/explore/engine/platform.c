@@ -73,6 +73,9 @@ bool hak_sys_at_fork(void (*prepare)(void), void (*parent)(void), void (*child)(
 void hak_sys_at_end(hak_sys_end_fn *fn) { (void)fn; }
 void hak_sys_environment(void (*fn)(const char *variable)) { (void)fn; }
 uint64_t hak_sys_entropy(void) { return 42; }
+void hak_sys_random(uint64_t *words, unsigned count) {
+  for (unsigned i = 0; i < count; i++) words[i] = 42 + i;
+}
 void hak_sys_write(const char *text, size_t length) {
   failed("the library says: %.*s", (int)length, text);
 }
@@ -121,6 +124,7 @@ const hak_os_t *hak_os_default(void) {
   return &os;
 }
 size_t hak_memory_limit(void) { return SIZE_MAX; }
+bool hak_memory_guard(void *ptr, size_t size) { return (void)ptr, (void)size, true; }
 void hak_memory_advise_huge(void *ptr, size_t size) { (void)ptr, (void)size; }
 void hak_memory_advise_small(void *ptr, size_t size) { (void)ptr, (void)size; }
 void hak_memory_collapse(void *ptr, size_t size) { (void)ptr, (void)size; }

@@ -1,0 +1,153 @@
+#include "heap/harden.h"
+
+#include <string.h>
+
+#include "base/report.h"
+#include "heap/thread_state.h"
+#include "pool/large.h"
+#include "tiny/canary.h"
+#include "tiny/live.h"
+#include "tiny/size_class.h"
+#include "tiny/spill.h"
+
+enum {
+  LINK_BYTES = 16 /* of a free block: its link and the seal */
+};
+
+static const char written[] = "the block was written to since it was freed";
+
+static HAK_SLOW bool report(hak_error_t error, const void *block, void *heap,
+                            const char *function, const char *text) {
+  hak_report(error, block, heap == NULL ? NULL : hak_heap_handle(heap), function, text);
+  return false;
+}
+
+/* From a multiple of 16 bytes on; 16 bytes at least. */
+static bool is_zero(const void *from, size_t bytes) {
+  const uint64_t *words = from;
+  uint64_t any = 0;
+  for (size_t i = 0; i < bytes / sizeof *words; i++) any |= words[i];
+  return any == 0;
+}
+
+/* A free block of the class, or of a larger one, of this heap begins there. */
+static bool is_block(hak_heap_t *heap, uint32_t cls, const hak_place_t *place,
+                     const char *block) {
+  if (place->cls >= HAK_CLASSES || place->cls < cls) return false;
+  if (hak_load_relaxed(&place->extent->heap) != heap->store->pool.heap) return false;
+  size_t offset = (size_t)(block - place->start);
+  return hak_class_is_start(place->cls, offset) &&
+         hak_class_index(place->cls, offset) < hak_slab_carved(place->slab);
+}
+
+bool hak_harden_give(hak_heap_t *heap, uint32_t cls, void *block) {
+  if (HAK_CHECKS < 3) return true;
+  if (heap == NULL) heap = hak_heap_get_default();
+  hak_place_t place = hak_locate((uintptr_t)block);
+  if (HAK_UNLIKELY(!is_block(heap, cls, &place, block) ||
+                   !hak_live_begin(place.slab, block))) {
+    return report(HAK_ERROR_CORRUPT_BLOCK, block, heap, HAK_IN_ALLOC,
+                  "a list of free blocks leads to what is none");
+  }
+  size_t bytes = hak_class_size(place.cls);
+  if (hak_class_is_single(place.cls)) {
+    memset(block, 0, bytes);
+  } else {
+    memset(block, 0, LINK_BYTES);
+    if (HAK_UNLIKELY(!is_zero(block, bytes))) {
+      return report(HAK_ERROR_CORRUPT_BLOCK, block, heap, HAK_IN_ALLOC, written);
+    }
+  }
+  hak_canary_write(block, bytes);
+  return true;
+}
+
+void hak_harden_give_large(void *block, bool zeroed) {
+  if (HAK_CHECKS < 3) return;
+  hak_place_t place = hak_locate((uintptr_t)block);
+  if (!zeroed) hak_harden_clear_large(&place);
+  hak_canary_write(block, hak_large_usable(&place));
+}
+
+void hak_harden_resized(void *block, size_t bytes) { hak_canary_write(block, bytes); }
+
+static size_t bytes_of(const hak_place_t *place) {
+  return place->cls < HAK_CLASSES ? hak_class_size(place->cls) : hak_large_usable(place);
+}
+
+bool hak_harden_take(const hak_place_t *place, void *ptr, const char *function) {
+  if (HAK_CHECKS < 3) return true;
+  bool small = place->cls < HAK_CLASSES;
+  if (!small && place->cls != HAK_CLASS_LARGE) return true;
+  hak_heap_t *heap = hak_heap_of_extent(place->extent);
+  if (HAK_UNLIKELY(small && !hak_live_is(place->slab, ptr))) {
+    return report(HAK_ERROR_DOUBLE_FREE, ptr, heap, function, HAK_TEXT_FREE);
+  }
+  size_t bytes = bytes_of(place);
+  if (HAK_UNLIKELY(!hak_canary_is_whole(ptr, bytes))) {
+    return report(HAK_ERROR_OVERFLOW, ptr, heap, function,
+                  "the bytes behind the block were written to");
+  }
+  if (!small) return true;
+  /* Another thread may have come first since. */
+  if (HAK_UNLIKELY(!hak_live_end(place->slab, ptr))) {
+    return report(HAK_ERROR_DOUBLE_FREE, ptr, heap, function, HAK_TEXT_FREE);
+  }
+  memset(ptr, 0, bytes);
+  return true;
+}
+
+#if HAK_CHECKS >= 3
+/* A block that waited has nothing in it, not even a link. */
+static bool is_untouched(const void *block) {
+  return is_zero(block, hak_class_size(hak_slab_class(hak_slab_of(block))));
+}
+
+/* What comes out of the quarantine may be freed, if it is what went in. */
+static void *look_at(void *block) {
+  if (block == NULL || HAK_LIKELY(is_untouched(block))) return block;
+  report(HAK_ERROR_CORRUPT_BLOCK, block, hak_heap_get_default(), HAK_IN_FREE, written);
+  return NULL;
+}
+
+void *hak_harden_delay(const hak_place_t *place, void *ptr) {
+  hak_thread_t *me = hak_thread_self;
+  void *out;
+  if (place->cls >= HAK_SHARED_CLASSES || me->kind != HAK_THREAD_ATTACHED ||
+      hak_load_relaxed(&place->extent->heap) != me->store->pool.heap ||
+      !hak_quarantine_put(&me->quarantine, place->cls, ptr, &out)) {
+    return ptr;
+  }
+  return look_at(out);
+}
+
+void *hak_harden_delay_excess(void) {
+  hak_thread_t *me = hak_thread_self;
+  if (me->kind != HAK_THREAD_ATTACHED) return NULL;
+  return look_at(hak_quarantine_excess(&me->quarantine));
+}
+
+void hak_harden_release(hak_thread_t *me) {
+  void *block;
+  while ((block = hak_quarantine_any(&me->quarantine)) != NULL) {
+    if (HAK_UNLIKELY(!is_untouched(block))) {
+      hak_thread_defer_report(me, me->store->pool.heap, HAK_ERROR_CORRUPT_BLOCK, block,
+                              written);
+      continue;
+    }
+    hak_spill_free(me, &me->cache, hak_slab_class(hak_slab_of(block)), block);
+  }
+}
+#else
+void *hak_harden_delay(const hak_place_t *place, void *ptr) {
+  (void)place;
+  return ptr;
+}
+void *hak_harden_delay_excess(void) { return NULL; }
+void hak_harden_release(hak_thread_t *me) { (void)me; }
+#endif
+
+void hak_harden_clear_large(const hak_place_t *place) {
+  if (HAK_CHECKS < 3) return;
+  if (!hak_large_renew(place)) memset(place->start, 0, hak_large_usable(place));
+}

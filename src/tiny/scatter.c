@@ -1,0 +1,44 @@
+#include "tiny/scatter.h"
+
+#include <string.h>
+
+#include "tiny/live.h"
+#include "tiny/seal.h"
+
+enum {
+  PART = 512 /* blocks that are put in order together */
+};
+
+/* Puts the numbers below `n` into random order. */
+static void shuffle(uint16_t *order, uint32_t n, uint64_t *series) {
+  for (uint32_t i = 0; i < n; i++) order[i] = (uint16_t)i;
+  for (uint32_t i = n; i > 1; i--) {
+    uint32_t other = (uint32_t)((hak_seal_next(series) >> 32) * i >> 32);
+    uint16_t last = order[i - 1];
+    order[i - 1] = order[other];
+    order[other] = last;
+  }
+}
+
+void *hak_scatter(hak_thread_t *me, const hak_cache_t *cache, hak_slab_t *slab,
+                  char *block, uint32_t n) {
+  uint16_t order[PART];
+  uint64_t series = hak_seal_random();
+  size_t size = slab->list.block_size;
+  void *list = HAK_LINK_END;
+  for (uint32_t from = 0; from < n; from += PART) {
+    uint32_t count = n - from < PART ? n - from : PART;
+    shuffle(order, count, &series);
+    for (uint32_t i = 0; i < count; i++) {
+      char *each = block + (from + order[i]) * size;
+      if (HAK_UNLIKELY(hak_live_is(slab, each))) {
+        hak_list_report_bad(me, cache, each);
+        continue;
+      }
+      memset(each, 0, size);
+      hak_link_write(&me->key, each, list);
+      list = each;
+    }
+  }
+  return list;
+}

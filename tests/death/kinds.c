@@ -16,7 +16,8 @@
 #include <unistd.h>
 
 #ifndef TEST_CHECKS
-#define TEST_CHECKS 1 /* HAKMEM_CHECKS of the library: 0 off, 1 default, 2 full */
+#define TEST_CHECKS \
+  1 /* HAKMEM_CHECKS of the library: 0 off, 1 default, 2 full, 3 hardened */
 #endif
 
 /* When a kind is found, a letter for each size. */
@@ -44,6 +45,8 @@ enum {
 static size_t g_size;
 static char *g_live[4 * AFTER];
 static size_t g_count;
+static char *g_kept[4]; /* what the program had when it misused something */
+static size_t g_kept_count;
 static hak_heap_t *g_heap;
 static bool g_refused, g_not_made;
 static char *g_target; /* what an attacker wants to be given */
@@ -97,6 +100,13 @@ static void go_on(void) {
     hak_thread_idle();
     (void)hak_collect(NULL, SIZE_MAX, HAK_COLLECT_ALL);
   }
+}
+
+/* In the end a program gives its blocks back. Only hardened builds look at what lies
+ * behind one then. */
+static void give_back(void) {
+  if (TEST_CHECKS < 3) return;
+  for (size_t i = 0; i < g_kept_count; i++) hak_free(g_kept[i]);
 }
 
 /* A heap, or a thread, that has worked with the size before. */
@@ -288,14 +298,43 @@ static void write_after_free_elsewhere(void) {
   elsewhere(a);
   memset(a, 0x41, 16);
 }
-/* Two blocks side by side, the second of them free. */
+static void write_after_free_further_on(void) {
+  char *a = get();
+  hak_free(a);
+  memset(a + g_size / 2, 0x41, 8);
+}
+/* Two blocks side by side, in order of address; else the kind is not made. In hardened
+ * builds a canary lies between what the two may use. */
+typedef struct pair {
+  char *low, *high;
+} pair_t;
+static pair_t neighbours(void) {
+  enum {
+    TRIES = 512
+  };
+  size_t canary = TEST_CHECKS == 3 ? 8 : 0;
+  char *blocks[TRIES];
+  size_t count = MOST_BYTES / g_size < TRIES ? MOST_BYTES / g_size : TRIES;
+  pair_t pair = {NULL, NULL};
+  for (size_t i = 0; i < count; i++) blocks[i] = get();
+  qsort(blocks, count, sizeof *blocks, by_address);
+  for (size_t i = 1; i < count && pair.low == NULL; i++) {
+    char *end = blocks[i - 1] + hak_usable_size(blocks[i - 1]) + canary;
+    if (end == blocks[i]) pair = (pair_t){blocks[i - 1], blocks[i]};
+  }
+  for (size_t i = 0; i < count; i++) {
+    if (blocks[i] != pair.low && blocks[i] != pair.high) hak_free(blocks[i]);
+  }
+  g_not_made = pair.low == NULL;
+  return pair;
+}
+/* The second of the two is free. */
 static char *before_a_free_one(void) {
-  char *a = get(), *b = get();
-  char *low = a < b ? a : b, *high = a < b ? b : a;
-  if (low + hak_usable_size(low) != high) g_not_made = true;
-  keep(low);
-  hak_free(high);
-  return low;
+  pair_t pair = neighbours();
+  if (g_not_made) return NULL;
+  keep(pair.low);
+  hak_free(pair.high);
+  return pair.low;
 }
 static void over_by_one(void) {
   char *a = before_a_free_one();
@@ -305,21 +344,37 @@ static void over_by_eight(void) {
   char *a = before_a_free_one();
   if (!g_not_made) memset(a + hak_usable_size(a), 0x41, 8);
 }
+static void over_by_many(void) {
+  char *a = before_a_free_one();
+  if (!g_not_made) memset(a + hak_usable_size(a), 0x41, 32);
+}
+static void over_by_a_zero(void) {
+  pair_t pair = neighbours();
+  if (g_not_made) return;
+  keep(pair.low);
+  keep(pair.high);
+  pair.low[hak_usable_size(pair.low)] = 0;
+}
 static void over_a_live_one(void) {
-  char *a = get(), *b = get();
-  keep(a);
-  keep(b);
-  char *low = a < b ? a : b, *high = a < b ? b : a;
-  g_not_made = low + hak_usable_size(low) != high;
-  if (!g_not_made) memset(high, 0x41, 8);
+  pair_t pair = neighbours();
+  if (g_not_made) return;
+  keep(pair.low);
+  keep(pair.high);
+  memset(pair.low + hak_usable_size(pair.low), 0x41, 8);
 }
 static void under_by_eight(void) {
-  char *a = get(), *b = get();
-  char *low = a < b ? a : b, *high = a < b ? b : a;
-  g_not_made = low + hak_usable_size(low) != high || g_size != hak_usable_size(low);
-  keep(high);
-  hak_free(low);
-  if (!g_not_made) memset(high - 8, 0x41, 8);
+  pair_t pair = neighbours();
+  if (g_not_made) return;
+  keep(pair.high);
+  hak_free(pair.low);
+  memset(pair.high - 8, 0x41, 8);
+}
+static void under_a_live_one(void) {
+  pair_t pair = neighbours();
+  if (g_not_made) return;
+  keep(pair.low);
+  keep(pair.high);
+  memset(pair.high - 8, 0x41, 8);
 }
 
 /* Links of freed blocks that lead where an attacker wants. */
@@ -353,11 +408,48 @@ static void forged_knowing_one(void) {
   memcpy(b, &link, sizeof link);
 }
 
+/* Freed blocks of a hardened build have no links while they wait. */
+static void no_quarantine(void) {
+  if (TEST_CHECKS == 3) CHECK_EQ(hak_option_set(HAK_OPTION_QUARANTINE_BYTES, 0), 0);
+}
+/* Of two blocks, of which the first one's link led to the second when both were free, the
+ * first is free again and the second in use: the attacker puts the words back that both
+ * had. */
+static void replayed(void) {
+  no_quarantine();
+  char *a = get(), *b = get();
+  uint64_t of_a[2], of_b[2];
+  hak_free(a);
+  hak_free(b);
+  memcpy(of_a, a, sizeof of_a);
+  memcpy(of_b, b, sizeof of_b);
+  bool has_a = false, has_b = false;
+  for (int i = 0; i < AFTER && !(has_a && has_b); i++) {
+    char *c = get();
+    has_a = has_a || c == a;
+    has_b = has_b || c == b;
+  }
+  g_not_made = !has_a || !has_b;
+  if (g_not_made) return;
+  keep(a);
+  memcpy(a, of_a, sizeof of_a);
+  hak_free(b);
+  memcpy(b, of_b, sizeof of_b);
+}
+/* The words of one free block are copied into another. */
+static void copied(void) {
+  no_quarantine();
+  char *a = get(), *b = get();
+  hak_free(a);
+  hak_free(b);
+  memcpy(a, b, 16);
+}
+
 typedef struct kind {
   const char *name;
   void (*commit)(void);
-  const char *by_default, *full; /* a letter for each size, or one for all */
-  const char *said;              /* by the call, one of these; parts end with a bar */
+  const char *by_default, *full, *hardened; /* a letter for each size, or one for all */
+  const char *said; /* by the call, one of these; parts end with a bar */
 } kind_t;
 
 #define GONE "no block is there any more|"
@@ -366,57 +458,80 @@ typedef struct kind {
 #define FOREIGN "the address is in no block of ours|"
 
 static const kind_t kinds[] = {
-    {"double free", twice, "lllcc", "ccccc", FREE GONE},
+    {"double free", twice, "lllcc", "ccccc", "ccccc", FREE GONE},
     {"double free, another free between", twice_another_between, "lllcc", "ccccc",
+     "ccccc", FREE GONE},
+    {"double free by another thread", twice_elsewhere, "llllc", "ccccc", "ccccc",
      FREE GONE},
-    {"double free by another thread", twice_elsewhere, "llllc", "ccccc", FREE GONE},
     {"double free, by another thread and then here", twice_elsewhere_then_here, "lllcc",
-     "ccccc", FREE GONE},
+     "ccccc", "ccccc", FREE GONE},
     {"double free, here and then by another thread", twice_here_then_elsewhere, "llllc",
-     "ccccc", FREE GONE},
-    {"double free by two threads at once", twice_at_once, "lllcc", "ccccc", FREE GONE},
-    {"double sized free", twice_sized, "lllcc", "ccccc", FREE GONE},
-    {"double free with the heap named", twice_with_heap, "lllcc", "ccccc", FREE GONE},
-    {"double free in a serial heap", twice_serial, "llllc", "ccccc", FREE GONE},
+     "ccccc", "ccccc", FREE GONE},
+    {"double free by two threads at once", twice_at_once, "lllcc", "ccccc", "ccccc",
+     FREE GONE},
+    {"double sized free", twice_sized, "lllcc", "ccccc", "ccccc", FREE GONE},
+    {"double free with the heap named", twice_with_heap, "lllcc", "ccccc", "ccccc",
+     FREE GONE},
+    {"double free in a serial heap", twice_serial, "llllc", "ccccc", "ccccc", FREE GONE},
     {"double free after the slab went home", twice_after_the_slab_went_home, "ccccc",
-     "ccccc", FREE GONE},
+     "ccccc", "ccccc", FREE GONE},
     {"double free after the memory was given back", twice_after_the_purge, "ccccc",
-     "ccccc", FREE GONE FOREIGN},
-    {"realloc of a freed block", realloc_of_freed, "lllcc", "ccccc", FREE GONE},
-    {"usable size of a freed block", usable_of_freed, "---cc", "ccccc", FREE GONE},
-    {"resize in place of a freed block", resize_of_freed, "---cc", "ccccc", FREE GONE},
-    {"free of an address inside a block", inside, "2llcc", "ccccc", IN_BLOCK},
-    {"the same by another thread", inside_elsewhere, "llllc", "ccccc", IN_BLOCK},
-    {"the same inside the next block", inside_neighbour, "2llcc", "ccccc", IN_BLOCK GONE},
-    {"realloc of an address inside a block", realloc_inside, "ccccc", "ccccc", IN_BLOCK},
-    {"free of an address on the stack", on_stack, "c", "c", FOREIGN},
-    {"free of a mapping of the program's", of_mmap, "c", "c", FOREIGN},
-    {"free of a block of malloc's", of_malloc, "c", "c", FOREIGN},
-    {"free of a wild address", wild, "c", "c", FOREIGN},
-    {"free of a non-canonical address", non_canonical, "c", "c", FOREIGN},
-    {"sized free, size too large", wrong_size, "ccccc", "ccccc",
+     "ccccc", "ccccc", FREE GONE FOREIGN},
+    {"realloc of a freed block", realloc_of_freed, "lllcc", "ccccc", "ccccc", FREE GONE},
+    {"usable size of a freed block", usable_of_freed, "---cc", "ccccc", "ccccc",
+     FREE GONE},
+    {"resize in place of a freed block", resize_of_freed, "---cc", "ccccc", "ccccc",
+     FREE GONE},
+    {"free of an address inside a block", inside, "2llcc", "ccccc", "ccccc", IN_BLOCK},
+    {"the same by another thread", inside_elsewhere, "llllc", "ccccc", "ccccc", IN_BLOCK},
+    {"the same inside the next block", inside_neighbour, "2llcc", "ccccc", "ccccc",
+     IN_BLOCK GONE},
+    {"realloc of an address inside a block", realloc_inside, "ccccc", "ccccc", "ccccc",
+     IN_BLOCK},
+    {"free of an address on the stack", on_stack, "c", "c", "c", FOREIGN},
+    {"free of a mapping of the program's", of_mmap, "c", "c", "c", FOREIGN},
+    {"free of a block of malloc's", of_malloc, "c", "c", "c", FOREIGN},
+    {"free of a wild address", wild, "c", "c", "c", FOREIGN},
+    {"free of a non-canonical address", non_canonical, "c", "c", "c", FOREIGN},
+    {"sized free, size too large", wrong_size, "ccccc", "ccccc", "ccccc",
      "the size given is larger than the block|"},
-    {"sized free, wrong alignment", wrong_alignment, "ccccc", "ccccc",
+    {"sized free, wrong alignment", wrong_alignment, "ccccc", "ccccc", "ccccc",
      "the block does not have the alignment given|"},
-    {"free with another heap named", wrong_heap, "ccccc", "ccccc",
+    {"free with another heap named", wrong_heap, "ccccc", "ccccc", "ccccc",
      "the block is of another heap|"},
-    {"allocation from a heap that ended", stale_alloc, "c", "c",
+    {"allocation from a heap that ended", stale_alloc, "c", "c", "c",
      "the heap was destroyed or released|"},
-    {"free of a block whose heap ended", stale_free, "ccccc", "ccccc", GONE FOREIGN},
-    {"end of a heap that ended", destroyed_twice, "r", "r", ""},
-    {"free after shutdown", after_shutdown, "ccccc", "ccccc",
+    {"free of a block whose heap ended", stale_free, "ccccc", "ccccc", "ccccc",
+     GONE FOREIGN},
+    {"end of a heap that ended", destroyed_twice, "r", "r", "r", ""},
+    {"free after shutdown", after_shutdown, "ccccc", "ccccc", "ccccc",
      "the library was shut down|"},
-    {"write after free", write_after_free, "lll--", "lll--", ""},
+    {"write after free", write_after_free, "lll--", "lll--", "lll--", ""},
     {"write after free by another thread", write_after_free_elsewhere, "lll--", "lll--",
+     "lll--", ""},
+    {"write after free, not to the first bytes", write_after_free_further_on, "-----",
+     "-----", "lll--", ""},
+    {"overflow by one byte into a free block", over_by_one, "lll--", "lll--", "lllll",
      ""},
-    {"overflow by one byte into a free block", over_by_one, "lll--", "lll--", ""},
-    {"overflow by eight bytes into a free block", over_by_eight, "lll--", "lll--", ""},
+    {"overflow by eight bytes into a free block", over_by_eight, "lll--", "lll--",
+     "lllll", ""},
+    {"overflow by 32 bytes into a free block", over_by_many, "lll--", "lll--", "lllll",
+     ""},
+    {"overflow by a zero byte into a block in use", over_by_a_zero, "-----", "-----",
+     "lllll", ""},
     {"overflow by eight bytes into a block in use", over_a_live_one, "-----", "-----",
-     ""},
-    {"underflow by eight bytes into a free block", under_by_eight, "-----", "-----", ""},
-    {"forged link in a freed block", forged, "lll--", "lll--", ""},
+     "lllll", ""},
+    {"underflow by eight bytes into a free block", under_by_eight, "-----", "-----",
+     "lll--", ""},
+    {"underflow by eight bytes into a block in use", under_a_live_one, "-----", "-----",
+     "lllll", ""},
+    {"forged link in a freed block", forged, "lll--", "lll--", "lll--", ""},
     {"the same by one who knows a link and its address", forged_knowing_one, "AAA--",
-     "AAA--", ""},
+     "AAA--", "lll--", ""},
+    {"a link of one freed block copied into another", copied, "lll--", "lll--", "lll--",
+     ""},
+    {"links of blocks put back as they were before", replayed, "222l-", "222l-", "llll-",
+     ""},
 };
 
 /* --- all of it
@@ -434,10 +549,17 @@ static int child_of(void *ctx) {
   hak_set_error_handler(listen, NULL);
   keep(get());
   m->kind->commit();
+  while (g_kept_count < g_count && g_kept_count < TEST_COUNT(g_kept)) {
+    g_kept[g_kept_count] = g_live[g_kept_count];
+    g_kept_count++;
+  }
   found_t found = g_said[0] != '\0' ? AT_CALL : g_refused ? REFUSED : SILENT;
   /* By the end of the thread that freed it. */
   if (strstr(g_said, " in hak_thread_exit: ") != NULL) found = LATER;
-  if (!g_not_made) go_on();
+  if (!g_not_made) {
+    go_on();
+    give_back();
+  }
   if (found == SILENT && g_said[0] != '\0') found = LATER;
   if (g_two) found = TWO;
   tell(g_not_made ? NOT_MADE : found);
@@ -446,7 +568,9 @@ static int child_of(void *ctx) {
 }
 
 static bool is_expected(const kind_t *kind, size_t s, const test_child_t *child) {
-  const char *row = TEST_CHECKS == 2 ? kind->full : kind->by_default;
+  const char *row = TEST_CHECKS == 3   ? kind->hardened
+                    : TEST_CHECKS == 2 ? kind->full
+                                       : kind->by_default;
   char want_letter = row[1] == '\0' ? row[0] : row[s], got = child->output[0];
   if (child->timed_out || child->signal != 0 || child->status != 0) return false;
   if (got == NOT_MADE) return true;
@@ -516,6 +640,8 @@ static int print_table(void) {
     print_cell(kinds[k].by_default);
     printf(" | ");
     print_cell(kinds[k].full);
+    printf(" | ");
+    print_cell(kinds[k].hardened);
     printf(" |\n");
   }
   return 0;

@@ -14,7 +14,8 @@
 #include <string.h>
 
 #ifndef TEST_CHECKS
-#define TEST_CHECKS 1 /* HAKMEM_CHECKS of the library: 0 off, 1 default, 2 full */
+#define TEST_CHECKS \
+  1 /* HAKMEM_CHECKS of the library: 0 off, 1 default, 2 full, 3 hardened */
 #endif
 
 typedef enum kind {

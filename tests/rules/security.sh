@@ -12,7 +12,7 @@ trap 'rm -rf "$tmp"' EXIT
 "$program" --table >"$tmp/table"
 [ -s "$tmp/table" ] || { echo "FAIL: security: $program prints no table" && exit 1; }
 awk -v table="$tmp/table" '
-  /^<!-- table -->$/ { print; print "| Misuse | `default` | `full` |"; print "|---|---|---|"
+  /^<!-- table -->$/ { print; print "| Misuse | `default` | `full` | `hardened` |"; print "|---|---|---|---|"
                        while ((getline line < table) > 0) print line
                        inside = 1; next }
   /^<!-- end of the table -->$/ { inside = 0; ends++ }

@@ -15,8 +15,8 @@ hak_atomic_u64_t hak_hole_bytes;
 hak_atomic_u32_t hak_idle_others;
 hak_atomic_u32_t hak_retained_over __attribute__((aligned(HAK_CACHE_LINE)));
 
-/* Policy: where two threads change them at once one change may be lost. */
-hak_regret_t hak_idle_surplus, hak_idle_shrunk;
+hak_rent_t hak_idle_surplus, hak_idle_shrunk;
+hak_atomic_u64_t hak_idle_touched;
 
 uint64_t hak_idle_decay(void) { return (uint64_t)hak_option(PURGE_DECAY_MS) * NS_PER_MS; }
 
@@ -29,6 +29,10 @@ uint32_t hak_idle_turns(uint64_t passed, uint32_t all) {
 static uint64_t committed(void) {
   return hak_load_relaxed(&hak_slots_committed) +
          hak_load_relaxed(&hak_mappings_committed);
+}
+
+static hak_rent_terms_t terms_at(uint64_t now) {
+  return (hak_rent_terms_t){now, hak_idle_decay(), committed()};
 }
 
 static uint64_t least(uint64_t a, uint64_t b) { return a < b ? a : b; }
@@ -70,11 +74,20 @@ static uint64_t soft_ceiling(uint64_t in_use, uint64_t allowed) {
 
 uint64_t hak_idle_floor(void) { return floor_of(used(hak_idle_bytes())); }
 
+/* Beyond the soft ceiling no more may go than there is credit. */
+static uint64_t raised(uint64_t soft, uint64_t idle) {
+  if (idle <= soft) return soft;
+  hak_rent_terms_t terms = terms_at(hak_clock_cached());
+  uint64_t touched = hak_load_relaxed(&hak_idle_touched);
+  uint64_t credit = hak_rent_credit(&hak_idle_surplus, touched, &terms);
+  return credit < idle - soft ? idle - credit : soft;
+}
+
 uint64_t hak_idle_ceiling(void) {
-  uint64_t soft =
-      soft_ceiling(used(hak_idle_bytes()), hak_load_relaxed(&hak_idle_surplus.allowance));
+  uint64_t idle = hak_idle_bytes();
+  uint64_t soft = soft_ceiling(used(idle), hak_load_relaxed(&hak_idle_surplus.allowance));
   uint64_t hard = (uint64_t)hak_option(RETAIN_BYTES_MAX);
-  return least(soft, hard);
+  return least(raised(soft, idle), hard);
 }
 
 /* While so much is committed the level is HAK_IDLE_SOME from one number of idle bytes to
@@ -107,7 +120,8 @@ hak_idle_level_t hak_idle_look(void) {
   if (is_above_floor(idle, in_use)) {
     uint64_t soft = soft_ceiling(in_use, allowed);
     bool surplus = idle > (uint64_t)hak_option(RETAIN_BYTES_MAX) ||
-                   (idle > soft && idle - soft > SLACK_BYTES);
+                   (idle > soft && idle - soft > SLACK_BYTES &&
+                    idle - raised(soft, idle) > SLACK_BYTES);
     level = surplus ? HAK_IDLE_SURPLUS : HAK_IDLE_SOME;
     if (!surplus) note_some(allowed);
   }
@@ -160,6 +174,13 @@ void hak_note_kept(int64_t bytes) {
   hak_idle_look();
 }
 
+static void rent_stop(hak_rent_t *rent) {
+  hak_store_relaxed(&rent->given, 0);
+  hak_store_relaxed(&rent->before, 0);
+  hak_store_relaxed(&rent->spent, 0);
+  hak_store_relaxed(&rent->allowance, 0);
+}
+
 void hak_idle_stop(void) {
   hak_store_relaxed(&hak_slots_committed, 0);
   hak_store_relaxed(&hak_slots_retained, 0);
@@ -167,55 +188,33 @@ void hak_idle_stop(void) {
   hak_store_relaxed(&hak_retained_over, HAK_IDLE_FEW);
   hak_store_relaxed(&hak_hole_bytes, 0);
   hak_store_relaxed(&hak_idle_others, HAK_IDLE_NO_OTHERS);
-  hak_regret_t *regrets[] = {&hak_idle_surplus, &hak_idle_shrunk};
-  for (int i = 0; i < 2; i++) {
-    hak_store_relaxed(&regrets[i]->given, 0);
-    hak_store_relaxed(&regrets[i]->allowance, 0);
-  }
+  hak_store_relaxed(&hak_idle_touched, 0);
+  rent_stop(&hak_idle_surplus);
+  rent_stop(&hak_idle_shrunk);
 }
 
 /* --- what it was a mistake to give back -------------------------------------------- */
 
-static void note_given(hak_regret_t *regret, uint64_t bytes, uint64_t now) {
-  if (bytes == 0) return;
-  if (now - hak_load_relaxed(&regret->given_at) > hak_idle_decay()) {
-    hak_store_relaxed(&regret->given, 0);
-  }
-  hak_store_relaxed(&regret->given_at, now);
-  hak_add_relaxed(&regret->given, bytes);
+/* Another allowance draws other lines. */
+static void forget_lines(void) { hak_store_relaxed(&some_committed, UINT64_MAX); }
+
+HAK_SLOW void hak_idle_needed_slow(hak_rent_t *rent, uint64_t bytes) {
+  hak_rent_terms_t terms = terms_at(hak_clock_cached());
+  hak_rent_note_needed(rent, bytes, &terms);
+  forget_lines();
 }
 
-/* More than there is need not be allowed for: it would take longer to be forgotten. */
-static void allow(hak_regret_t *regret, uint64_t allowed, uint64_t now) {
-  uint64_t before = hak_load_relaxed(&regret->allowance);
-  hak_store_relaxed(&regret->allowance, most(before, least(allowed, committed())));
-  hak_store_relaxed(&some_committed, UINT64_MAX);
-  hak_store_relaxed(&regret->at, now);
-}
-
-HAK_SLOW void hak_regret_slow(hak_regret_t *regret, uint64_t bytes) {
-  uint64_t now = hak_clock_cached(), given = hak_load_relaxed(&regret->given);
-  if (now - hak_load_relaxed(&regret->given_at) > hak_idle_decay()) {
-    hak_store_relaxed(&regret->given, 0);
-    return;
-  }
-  if (bytes > given) bytes = given;
-  if (bytes == 0) return;
-  hak_store_relaxed(&regret->given, given - bytes);
-  allow(regret, hak_load_relaxed(&regret->allowance) + bytes, now);
-}
-
-static uint64_t allowance_at(hak_regret_t *regret, uint64_t now) {
-  uint64_t allowed = hak_load_relaxed(&regret->allowance), decay = hak_idle_decay();
-  uint64_t since = hak_load_relaxed(&regret->at);
-  if (allowed == 0 || now < since || now - since <= decay) return allowed;
-  uint64_t halvings = decay == 0 ? 64 : (now - since) / decay;
-  allowed = halvings >= 64 ? 0 : allowed >> halvings;
-  if (allowed < SLACK_BYTES) allowed = 0;
-  hak_store_relaxed(&regret->at, now);
-  hak_store_relaxed(&regret->allowance, allowed);
-  hak_store_relaxed(&some_committed, UINT64_MAX);
+static uint64_t allowance_at(hak_rent_t *rent, uint64_t now) {
+  hak_rent_terms_t terms = terms_at(now);
+  uint64_t before = hak_load_relaxed(&rent->allowance);
+  uint64_t allowed = hak_rent_allowance(rent, SLACK_BYTES, &terms);
+  if (allowed != before) forget_lines();
   return allowed;
+}
+
+static void note_given(hak_rent_t *rent, uint64_t bytes, uint64_t now) {
+  hak_rent_terms_t terms = terms_at(now);
+  hak_rent_note_given(rent, bytes, &terms);
 }
 
 void hak_idle_note_given(uint64_t bytes, uint64_t now) {
@@ -226,21 +225,23 @@ void hak_idle_note_shrunk(uint64_t bytes, uint64_t now) {
   note_given(&hak_idle_shrunk, bytes, now);
 }
 
-void hak_idle_allow(uint64_t bytes) {
-  hak_clock_refresh();
-  uint64_t allowed = hak_load_relaxed(&hak_idle_surplus.allowance) + bytes;
-  allow(&hak_idle_surplus, allowed, hak_clock_cached());
+static void allow(uint64_t bytes) {
+  hak_rent_terms_t terms = terms_at(hak_clock_cached());
+  hak_rent_allow(&hak_idle_surplus, bytes, &terms);
+  forget_lines();
 }
 
-void hak_idle_allow_least(uint64_t bytes) {
-  allow(&hak_idle_surplus, bytes, hak_clock_cached());
+void hak_idle_allow(uint64_t bytes) {
+  hak_clock_refresh();
+  allow(hak_load_relaxed(&hak_idle_surplus.allowance) + bytes);
 }
+
+void hak_idle_allow_least(uint64_t bytes) { allow(bytes); }
 
 uint64_t hak_idle_allowance(uint64_t now) { return allowance_at(&hak_idle_surplus, now); }
 
 uint64_t hak_idle_shrink_allowance(uint64_t now) {
   uint64_t allowed = allowance_at(&hak_idle_shrunk, now);
-  /* It is of use. */
-  if (allowed != 0) hak_store_relaxed(&hak_idle_shrunk.at, now);
+  if (allowed != 0) hak_rent_confirm(&hak_idle_shrunk, now); /* it is of use */
   return allowed;
 }

@@ -1,7 +1,7 @@
 /* idle.h - how many bytes are committed in memory that nobody uses, and how many of them
  * may stay.
  *
- * Depends on: base, clock.   Used by: mapping, mapping_lists, superslab.
+ * Depends on: base, clock, rent.   Used by: mapping, mapping_lists, superslab.
  *
  * Two lines say what becomes of idle memory. Up to the floor it stays for ever. Between
  * the floor and the ceiling it goes once it is old. What lies beyond the ceiling goes at
@@ -9,21 +9,19 @@
  *
  *     used    = committed - idle - holes
  *     floor   = max(RETAIN_BYTES, used / RETAIN_SHARE), at most RETAIN_BYTES_MAX
- *     ceiling = max(floor, used) + allowance,           at most RETAIN_BYTES_MAX
+ *     ceiling = max(max(floor, used) + allowance, idle - credit),
+ *                                                       at most RETAIN_BYTES_MAX
  *
- * What a heap is told to keep (hak_heap_prefault, HAK_HEAP_NO_PURGE) counts as used.
- *
- * The allowance is what it was a mistake to give back at once: it grows by bytes that are
- * committed within a decay (PURGE_DECAY_MS) after as many were given back, up to what is
- * committed. It halves with each decay in which there were none and nothing was taken
- * into use that only the allowance had kept.
+ * What a heap is told to keep (hak_heap_prefault, HAK_HEAP_NO_PURGE) counts as used. The
+ * allowance is what it was a mistake to give back at once, and the credit is what such
+ * mistakes may cost (rent.h).
  *
  * Thread-safe: all counts are atomic; the lines are estimates of one moment.
  */
 #ifndef HAK_PAGES_IDLE_H
 #define HAK_PAGES_IDLE_H
 
-#include "base/atomic.h"
+#include "pages/rent.h"
 
 /* Bytes committed in all slots, in slots that nobody uses, in mappings in use and kept,
  * and in mappings that nobody uses. */
@@ -94,31 +92,24 @@ uint32_t hak_idle_turns(uint64_t passed, uint32_t all);
 
 /* --- what it was a mistake to give back -------------------------------------------- */
 
-/* What was given back before it was old, and needed again: of what lies idle, and of what
- * lies behind blocks that became smaller. */
-typedef struct hak_regret {
-  hak_atomic_u64_t given;     /* [any] bytes, within a decay, and not yet needed */
-  hak_atomic_u64_t given_at;  /* [any] ns; the last time that something went */
-  hak_atomic_u64_t allowance; /* [any] bytes */
-  hak_atomic_u64_t at;        /* [any] ns; when it last grew, was halved or of use */
-} hak_regret_t;
-extern hak_regret_t hak_idle_surplus, hak_idle_shrunk;
+/* What was given back before it was old: of what lies idle, and of what lies behind
+ * blocks that became smaller. The second has an allowance only. */
+extern hak_rent_t hak_idle_surplus, hak_idle_shrunk;
+/* Bytes that were committed so far, in slots and mappings. */
+extern hak_atomic_u64_t hak_idle_touched;
 
-/* Bytes are needed of that kind. */
-void hak_regret_slow(hak_regret_t *regret, uint64_t bytes);
-HAK_HOT void hak_regret(hak_regret_t *regret, uint64_t bytes) {
-  /* Relaxed: a stale value makes the allowance a little larger or smaller. */
-  if (HAK_UNLIKELY(hak_load_relaxed(&regret->given) != 0)) {
-    hak_regret_slow(regret, bytes);
-  }
-}
+/* Bytes of that kind are needed. */
+void hak_idle_needed_slow(hak_rent_t *rent, uint64_t bytes);
 
 /* Bytes were given back at once at the time `now`, because they lay beyond the ceiling.
  */
 void hak_idle_note_given(uint64_t bytes, uint64_t now);
 /* Bytes of slots or mappings were committed. */
 HAK_HOT void hak_idle_note_needed(uint64_t bytes) {
-  hak_regret(&hak_idle_surplus, bytes);
+  hak_add_relaxed(&hak_idle_touched, bytes);
+  if (HAK_UNLIKELY(hak_rent_is_open(&hak_idle_surplus))) {
+    hak_idle_needed_slow(&hak_idle_surplus, bytes);
+  }
 }
 /* So many bytes were made ready for a need that is to come: it grows by these too, up to
  * what is committed; or it is to be no less than these. */
@@ -130,7 +121,11 @@ uint64_t hak_idle_allowance(uint64_t now);
 /* The same of what lay behind blocks that became smaller, or of which blocks become
  * larger by so much: what is within its allowance stays. */
 void hak_idle_note_shrunk(uint64_t bytes, uint64_t now);
-HAK_HOT void hak_idle_note_grown(uint64_t bytes) { hak_regret(&hak_idle_shrunk, bytes); }
+HAK_HOT void hak_idle_note_grown(uint64_t bytes) {
+  if (HAK_UNLIKELY(hak_rent_is_open(&hak_idle_shrunk))) {
+    hak_idle_needed_slow(&hak_idle_shrunk, bytes);
+  }
+}
 uint64_t hak_idle_shrink_allowance(uint64_t now);
 
 #endif

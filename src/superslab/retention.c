@@ -179,14 +179,19 @@ static size_t give_old(size_t max_bytes, bounds_t *bounds) {
   return give((hak_pool_idle_t){terms.before, terms.before, false}, terms.bytes, bounds);
 }
 
-/* Old memory in proportion: of what there is above the floor twice the share that the
- * time since the last look is of the decay. */
-static size_t share_of_time(uint64_t passed) {
-  uint64_t decay = hak_idle_decay(), all = bytes_above(hak_idle_floor());
-  if (passed >= decay / 2) return all;
-  uint64_t share = all / (decay / (passed == 0 ? 1 : passed)) * 2;
-  if (share < OLD_BYTES_LEAST) share = OLD_BYTES_LEAST;
-  return share < all ? share : all;
+/* When what has lain idle longest began to; UINT64_MAX: nothing does. */
+static uint64_t oldest(void) {
+  uint64_t region = hak_region_oldest(), mapping = hak_mapping_oldest();
+  uint64_t pool = hak_pool_queue_oldest(), other = region < mapping ? region : mapping;
+  return other < pool ? other : pool;
+}
+
+/* How much of what is old goes now, `passed` ns after the last look. */
+static size_t share_of_time(uint64_t now, uint64_t passed) {
+  uint64_t decay = hak_idle_decay(), due = oldest();
+  due = due > UINT64_MAX - decay ? UINT64_MAX : due + decay;
+  return (size_t)hak_rent_share(bytes_above(hak_idle_floor()), OLD_BYTES_LEAST, passed,
+                                now > due ? now - due : 0, decay);
 }
 
 static void note_stuck(uint64_t now) {
@@ -237,7 +242,8 @@ void hak_retention_trim_slow(const hak_shared_pool_t *pool) {
   if (now < looked || bounds.late || passed < decay / LOOKS_PER_DECAY) return;
   /* One thread looks; a second one that loses the race has nothing to do. */
   if (!hak_cas_relaxed(&last_look, &looked, now)) return;
-  give_old(share_of_time(passed), &bounds);
+  give_old(share_of_time(now, passed), &bounds);
+  hak_idle_look(); /* while pages went they counted as in use */
   if (!bounds.late) (void)hak_region_release(hak_retention_old().before);
   /* What there was no time for is the next call's. */
   if (bounds.late) hak_store_relaxed(&last_look, looked);
@@ -263,11 +269,8 @@ uint64_t hak_retention_due_in(void) {
   uint64_t stuck = hak_load_relaxed(&stuck_until), least = stuck > now ? stuck - now : 0;
   if (hak_retention_surplus().bytes > 0) return least;
   if (bytes_above(hak_idle_floor()) == 0) return UINT64_MAX;
-  uint64_t oldest = hak_region_oldest(), other = hak_mapping_oldest();
-  if (other < oldest) oldest = other;
-  other = hak_pool_queue_oldest();
-  if (other < oldest) oldest = other;
-  if (oldest == UINT64_MAX) return UINT64_MAX;
-  uint64_t due = oldest + decay > now ? oldest + decay - now : 0;
+  uint64_t since = oldest();
+  if (since == UINT64_MAX) return UINT64_MAX;
+  uint64_t due = since + decay > now ? since + decay - now : 0;
   return due > least ? due : least;
 }

@@ -7,9 +7,8 @@
  * wherever it lies; at the same age whole free SuperSlabs go first, so that huge pages
  * stay whole. Nothing runs in the background: every slow path that ends looks at
  * one word, and at a coarse clock if there is something to do. One that is part of an
- * allocation or a free gives back for at most PURGE_CALL_US, and old memory in proportion
- * to the time that has passed since the last look, so that what is due is gone within two
- * decays without a long call.
+ * allocation or a free gives back for at most PURGE_CALL_US, and old memory at an even
+ * pace (pages/rent.h), so that what is due is gone within two decays without a long call.
  *
  * Cost: O(log of a heap's SuperSlabs) for each SuperSlab that gives something, however
  * many heaps there are.

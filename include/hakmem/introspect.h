@@ -186,14 +186,30 @@ int hak_learned_save(const char *build, hak_write_fn *write, void *ctx);
  * that says which; "" for 0. */
 int hak_learned_load(const char *build, const void *data, size_t size, const char **why);
 
+/* Writes the return addresses of the calls that the thread is in, the innermost first,
+ * `most` at most, and returns how many there are; 0 says nothing. */
+typedef size_t(hak_stack_fn)(void **addresses, size_t most, void *ctx);
+
+/* Has `fn` called for each block that is looked at as a sample, on the thread that
+ * allocates it and inside that call, with no lock of the library's held: so the calls by
+ * which its place was reached are known, for the formats with HAK_FORMAT_STACKS. NULL as
+ * `fn`: no more. It may not call hakmem, and need not keep errno. The 30 innermost
+ * addresses count, and the first 1,024 stacks; blocks of further ones are known by their
+ * place alone. Costs about 320 KiB, from the first sample on. */
+void hak_set_stack_hook(hak_stack_fn *fn, void *ctx);
+
 /* Formats of profilers, for hak_sites_print only. */
-#define HAK_FORMAT_PPROF 2   /* profile.proto of pprof, not compressed: all places */
-#define HAK_FORMAT_HEAP_V2 3 /* text for jeprof: all places */
-#define HAK_FORMAT_FOLDED 4  /* folded stacks, for flame graphs: live bytes */
+#define HAK_FORMAT_PPROF 2     /* profile.proto of pprof, not compressed */
+#define HAK_FORMAT_HEAP_V2 3   /* text for jeprof */
+#define HAK_FORMAT_FOLDED 4    /* folded stacks, for flame graphs: live bytes */
+#define HAK_FORMAT_HEAPTRACK 5 /* text for heaptrack_print and heaptrack_gui */
+/* Added to one of these four: by stack too, as far as hak_set_stack_hook's function said
+ * one, and by place else. */
+#define HAK_FORMAT_STACKS 16
 
 /* All places in one of the formats, text and JSON too; the text has the 40 with the most
  * live bytes. Allocates nothing. `write` NULL = stderr. EINVAL for another format. Costs
- * a lock for a moment for each place, and a text 40 times as many. */
+ * a lock for a moment for each place and stack, and a text 40 times as many. */
 int hak_sites_print(int format, hak_write_fn *write, void *ctx);
 
 /* A block, as hak_ptr_info() and visits describe it. */

@@ -212,5 +212,8 @@ void *hak_api_grown_at(void *block, size_t size, size_t growth, size_t alignment
                        unsigned flags, hak_site_t *site);
 /* The number of the place's origin (learn/origin.h). */
 uint32_t hak_api_origin(hak_site_t *site);
+/* The number of the stack by which the thread reached the place of an origin, where the
+ * program asks for stacks (learn/stack.h); may call the OS, and the program's hook. */
+uint32_t hak_api_stack(uint32_t origin);
 
 #endif

@@ -60,6 +60,7 @@ static void put_sample(hak_sample_t *sample, const void *block, size_t size,
     hak_sample_put(sample);
   } else {
     sample->origin = hak_api_origin(site);
+    sample->stack = hak_api_stack(sample->origin);
     hak_sample_put_new(sample);
   }
 }

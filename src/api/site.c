@@ -73,8 +73,17 @@ typedef struct request {
   hak_site_t *site;
   size_t size, alignment;
   bool zero;
-  uint64_t mean; /* bytes; the mean distance of samples with which it was picked */
+  uint64_t mean;     /* bytes; the mean distance of samples with which it was picked */
+  hak_asker_t asker; /* set by identify */
 } request_t;
+
+/* Who asks is looked at once for each sample, whatever becomes of it. */
+static HAK_SLOW void identify(request_t *r) {
+  int saved = errno;
+  r->asker.origin = hak_api_origin(r->site);
+  r->asker.stack = hak_api_stack(r->asker.origin);
+  errno = saved;
+}
 
 /* A block that is in the table of samples; NULL if none can be had. */
 static void *take(hak_thread_t *me, hak_heap_t *heap, const request_t *r) {
@@ -85,10 +94,10 @@ static void *take(hak_thread_t *me, hak_heap_t *heap, const request_t *r) {
   hak_heap_t *samples = hak_samples_heap(heap);
   if (samples == NULL || !hak_samples_prepare(hak_lifecycle_os())) return NULL;
   if (heap == hak_heap_get_default()) hak_waves_watch(hak_heap_id(samples));
-  uint32_t origin = hak_api_origin(r->site);
   void *block = hak_samples_alloc(me, samples, r->size, r->alignment, r->zero);
   if (block == NULL) return NULL;
-  if (hak_sample_add(origin, block, r->size, r->mean, hak_heap_id(samples))) return block;
+  if (hak_sample_add(r->asker, block, r->size, r->mean, hak_heap_id(samples)))
+    return block;
   hak_free(block);
   return NULL;
 }
@@ -103,7 +112,7 @@ static HAK_SLOW void *take_sample(hak_heap_t *heap, const request_t *r) {
 
 /* The request was picked, but its block lies where nobody sees it being freed. */
 static HAK_SLOW void *count_only(const request_t *r, void *block) {
-  hak_sample_count(hak_api_origin(r->site), r->size, r->mean);
+  hak_sample_count(r->asker, r->size, r->mean);
   return block;
 }
 
@@ -123,7 +132,8 @@ void *hak_api_grown_at(void *block, size_t size, size_t growth, size_t alignment
   if (HAK_LIKELY(mean == 0)) return block;
   hak_extent_t *extent = hak_locate((uintptr_t)block).extent; /* NULL: it is malloc's */
   hak_heap_t *heap = extent == NULL ? NULL : hak_heap_of_extent(extent);
-  request_t request = {site, size, alignment, (flags & HAK_ZERO) != 0, mean};
+  request_t request = {site, size, alignment, (flags & HAK_ZERO) != 0, mean, {0, 0}};
+  identify(&request);
   void *sample =
       heap == NULL || hak_heap_is_samples(heap) ? NULL : take_sample(heap, &request);
   if (sample == NULL) return count_only(&request, block);
@@ -149,8 +159,9 @@ void *hak_api_alloc_at(hak_heap_t *heap, size_t size, size_t alignment, unsigned
   bool attached = me->kind == HAK_THREAD_ATTACHED;
   size_t bytes = size == 0 ? 1 : size;
   uint64_t mean = attached ? count(me, bytes) : 0;
-  request_t request = {site, bytes, alignment, (flags & HAK_ZERO) != 0, mean};
+  request_t request = {site, bytes, alignment, (flags & HAK_ZERO) != 0, mean, {0, 0}};
   if (HAK_UNLIKELY(mean != 0)) {
+    identify(&request);
     void *block = take_sample(heap == NULL ? hak_heap_get_default() : heap, &request);
     if (block != NULL) return block;
   }
@@ -175,6 +186,7 @@ static HAK_SLOW void *at_due(size_t size, hak_site_t *site, void *block) {
   uint64_t mean = hak_sample_due(&me->way, me->code);
   if (mean == 0) return block;
   request_t request = {.site = site, .size = size, .mean = mean};
+  identify(&request);
   void *sample = take_sample(hak_heap_get_default(), &request);
   if (sample == NULL) return count_only(&request, block);
   hak_free(block);
@@ -274,6 +286,7 @@ static HAK_SLOW void *heap_at_due(hak_heap_t *handle, size_t size, hak_site_t *s
   uint64_t mean = hak_sample_due(&me->way, me->code);
   if (mean == 0 || site == NULL) return block;
   request_t request = {.site = site, .size = size, .mean = mean};
+  identify(&request);
   void *sample = take_sample(hak_heap_record(handle), &request);
   if (sample == NULL) return count_only(&request, block);
   hak_free(block);

@@ -197,7 +197,8 @@ static void print_json(const hak_out_t *out, uint32_t made) {
 }
 
 static void print(int format, const hak_out_t *out, uint32_t made) {
-  switch (format) {
+  bool stacks = (format & HAK_FORMAT_STACKS) != 0;
+  switch (format & ~HAK_FORMAT_STACKS) {
     case HAK_FORMAT_TEXT:
       print_text(out, made);
       break;
@@ -205,18 +206,23 @@ static void print(int format, const hak_out_t *out, uint32_t made) {
       print_json(out, made);
       break;
     case HAK_FORMAT_PPROF:
-      hak_profile_pprof(out, made);
+      hak_profile_pprof(out, made, stacks);
       break;
     case HAK_FORMAT_HEAP_V2:
-      hak_profile_heap_v2(out, made);
+      hak_profile_heap_v2(out, made, stacks);
+      break;
+    case HAK_FORMAT_FOLDED:
+      hak_profile_folded(out, made, stacks);
       break;
     default:
-      hak_profile_folded(out, made);
+      hak_profile_heaptrack(out, made, stacks);
   }
 }
 
 int hak_sites_print(int format, hak_write_fn *write, void *ctx) {
-  if (format < HAK_FORMAT_TEXT || format > HAK_FORMAT_FOLDED) return EINVAL;
+  int kind = format & ~HAK_FORMAT_STACKS;
+  if (kind < HAK_FORMAT_TEXT || kind > HAK_FORMAT_HEAPTRACK) return EINVAL;
+  if (kind != format && kind < HAK_FORMAT_PPROF) return EINVAL;
   hak_out_t out = hak_out_to(write, ctx);
   hak_stay_t stay = hak_stay();
   uint32_t none = HAK_ORIGIN_OTHERS;

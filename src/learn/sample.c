@@ -110,6 +110,7 @@ static void count_live_locked(const hak_sample_t *sample, bool comes) {
   hak_origin_sums_t *sums = &hak_origin_at(sample->origin)->sums;
   double p = hak_chance_of(sample->picked, sample->mean), sign = comes ? 1 : -1;
   double bytes = (double)sample->size / p;
+  hak_stack_live_locked(sample->stack, comes ? 1 : -1, 1 / p, bytes);
   sums->live_samples += comes ? 1 : UINT64_MAX;
   if (sums->live_samples == 0) { /* nothing is left of rounding */
     sums->live_blocks = sums->live_bytes = sums->live_variance = 0;
@@ -131,6 +132,7 @@ static void count_new_locked(const hak_sample_t *sample) {
   double blocks = hak_sample_stands_for(sample);
   sums->blocks += blocks;
   sums->bytes += blocks * (double)sample->size;
+  hak_stack_count_locked(sample->stack, blocks, blocks * (double)sample->size);
 }
 
 /* --- samples
@@ -201,14 +203,15 @@ static void insert_locked(const hak_sample_t *sample) {
   hak_wave_born_locked(&born, &now);
 }
 
-bool hak_sample_add(uint32_t origin, const void *block, size_t size, uint64_t mean,
+bool hak_sample_add(hak_asker_t asker, const void *block, size_t size, uint64_t mean,
                     const void *heap_id) {
   hak_lock_acquire(hak_origins_lock());
   bool room = live < SAMPLES_MOST && hak_load_relaxed(&table) != NULL;
   if (room) {
     uint64_t clock = hak_load_relaxed(&samples_clock) + (size > mean ? size : mean);
     hak_store_relaxed(&samples_clock, clock);
-    hak_sample_t sample = {block, heap_id, size, size, mean, clock, origin};
+    hak_sample_t sample = {block, heap_id, size,         size,
+                           mean,  clock,   asker.origin, asker.stack};
     count_new_locked(&sample);
     insert_locked(&sample);
     adapt_locked();
@@ -217,8 +220,12 @@ bool hak_sample_add(uint32_t origin, const void *block, size_t size, uint64_t me
   return room;
 }
 
-void hak_sample_count(uint32_t origin, size_t size, uint64_t mean) {
-  hak_sample_t sample = {.size = size, .picked = size, .mean = mean, .origin = origin};
+void hak_sample_count(hak_asker_t asker, size_t size, uint64_t mean) {
+  hak_sample_t sample = {.size = size,
+                         .picked = size,
+                         .mean = mean,
+                         .origin = asker.origin,
+                         .stack = asker.stack};
   hak_lock_acquire(hak_origins_lock());
   count_new_locked(&sample);
   hak_lock_release(hak_origins_lock());
@@ -324,4 +331,5 @@ void hak_samples_stop(void) {
   hak_store_relaxed(&doublings, 0);
   hak_store_relaxed(&samples_clock, 0);
   hak_waves_stop();
+  hak_stacks_stop();
 }

@@ -1,6 +1,6 @@
 /* sample.h - blocks that stand for others: what is live, by the place that asked for it.
  *
- * Depends on: base, chance, origin, waves.   Used by: heap, api.
+ * Depends on: base, chance, origin, stack, waves.   Used by: heap, api.
  *
  * A few blocks, picked as chance.h says, lie in slabs of which each free takes the slow
  * path, so what becomes of them is known exactly, on whatever thread. They are in the
@@ -19,6 +19,7 @@
 
 #include "learn/chance.h"
 #include "learn/origin.h"
+#include "learn/stack.h"
 
 /* A sampled block. */
 typedef struct hak_sample {
@@ -29,6 +30,7 @@ typedef struct hak_sample {
   uint64_t mean;       /* [lock] the mean distance then, in bytes */
   uint64_t clock;      /* [lock] hak_samples_clock then */
   uint32_t origin;     /* [lock] its number */
+  uint32_t stack;      /* [lock] see stack.h */
 } hak_sample_t;
 
 /* The way has run out: draws the distances that follow. The mean distance with which the
@@ -40,13 +42,18 @@ uint64_t hak_sample_due(hak_sample_way_t *way, uint64_t seed);
 /* There is memory for the table; false if it is short. May call the OS: no lock held. */
 bool hak_samples_prepare(const hak_os_t *os);
 
+/* Who asked for a sample. */
+typedef struct hak_asker {
+  uint32_t origin, stack; /* numbers of the place and of its stack */
+} hak_asker_t;
+
 /* A block that is about to be given to the program, picked with a mean distance. False if
  * the table is full: the block is no sample. */
-bool hak_sample_add(uint32_t origin, const void *block, size_t size, uint64_t mean,
+bool hak_sample_add(hak_asker_t asker, const void *block, size_t size, uint64_t mean,
                     const void *heap_id);
 /* The same for a block of which nobody will say that it is freed: it counts as allocated,
  * but not as live. */
-void hak_sample_count(uint32_t origin, size_t size, uint64_t mean);
+void hak_sample_count(hak_asker_t asker, size_t size, uint64_t mean);
 /* The block is freed. False: it is no sample, or its heap was forgotten. */
 bool hak_sample_remove(const void *block);
 /* The block may move while it is resized: it is not in the table until it is put back, at

@@ -153,7 +153,7 @@ static void bounds__enclose_the_truth_nineteen_times_in_twenty(void **state) {
 
 typedef struct text {
   size_t length;
-  char bytes[1 << 16];
+  char bytes[1 << 20];
 } text_t;
 
 static text_t g_text;
@@ -195,7 +195,7 @@ static void waves__are_told_to_a_record_that_is_long_enough(void **state) {
 static void print__an_unknown_format_is_refused(void **state) {
   (void)state;
   CHECK_EQ(hak_sites_print(-1, collect, &g_text), EINVAL);
-  CHECK_EQ(hak_sites_print(HAK_FORMAT_FOLDED + 1, collect, &g_text), EINVAL);
+  CHECK_EQ(hak_sites_print(HAK_FORMAT_HEAPTRACK + 1, collect, &g_text), EINVAL);
   CHECK_EQ(hak_stats_print(NULL, HAK_FORMAT_PPROF, collect, &g_text), EINVAL);
 }
 
@@ -220,7 +220,7 @@ static void print__works_beside_threads(void **state) {
     CHECK_EQ(pthread_create(&threads[i], NULL, allocate_on, &busy), 0);
   }
   for (int round = 0; round < 20; round++) {
-    for (int format = HAK_FORMAT_TEXT; format <= HAK_FORMAT_FOLDED; format++) {
+    for (int format = HAK_FORMAT_TEXT; format <= HAK_FORMAT_HEAPTRACK; format++) {
       g_text.length = 0;
       CHECK_EQ(hak_sites_print(format, collect, &g_text), 0);
     }

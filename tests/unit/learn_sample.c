@@ -23,7 +23,8 @@ static uint32_t origin_of(int i) {
 static hak_origin_sums_t sums_of(int i) { return hak_origin_read(origin_of(i)).sums; }
 
 static bool add(int origin, int block, const void *heap) {
-  return hak_sample_add(origin_of(origin), &memory[block * 16], SIZE, MEAN, heap);
+  return hak_sample_add((hak_asker_t){origin_of(origin), 0}, &memory[block * 16], SIZE,
+                        MEAN, heap);
 }
 
 static int setup(void **state) {

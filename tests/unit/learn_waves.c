@@ -39,7 +39,8 @@ static int add(int place, const void *id) {
   int block = 0;
   while (model.used[block]) block++;
   model.used[block] = true;
-  CHECK(hak_sample_add(origin_of(place), &memory[block * 16], SIZE, MEAN, id));
+  CHECK(hak_sample_add((hak_asker_t){origin_of(place), 0}, &memory[block * 16], SIZE,
+                       MEAN, id));
   return block;
 }
 static void drop(int block) {

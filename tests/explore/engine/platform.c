@@ -13,6 +13,7 @@
 #include "base/sys.h"
 #include "engine.h"
 #include "os/malloc.h"
+#include "os/maps.h"
 #include "os/memory.h"
 
 /* --- waiting --------------------------------------------------------------------- */
@@ -133,6 +134,7 @@ int64_t hak_memory_resident(void *ptr, size_t size) {
   return -1;
 }
 bool hak_memory_is_huge_unasked(void) { return false; }
+void hak_code_maps(hak_code_map_fn *fn, void *ctx) { (void)fn, (void)ctx; }
 
 /* --- malloc: nobody watches it ----------------------------------------------------- */
 

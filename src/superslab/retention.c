@@ -10,8 +10,7 @@ enum {
   NS_PER_US = 1000,
   LOOKS_PER_DECAY = 64,
   RETRIES_PER_DECAY = 32, /* where the last try has not brought what it should */
-  SPLITS_PER_DECAY = 32,  /* a huge page is split once its parts are idle so long, */
-  SPLIT_CEILINGS = 3,     /* or so many times as much as may stay is idle */
+  SPLITS_PER_DECAY = 32,  /* a huge page is split once its parts are idle so long */
   PIECE_SLABS = HAK_SUPERSLAB_SLABS,
   VISIT_SLABS = 128, /* the least that a piece counts as, of slabs to be looked at */
   PIECE_NS_FIRST = 150000, /* what a piece costs, before one was measured */
@@ -153,9 +152,13 @@ hak_retention_terms_t hak_retention_surplus(void) {
   return (hak_retention_terms_t){now, bytes_above(hak_idle_ceiling())};
 }
 
-/* So much lies beyond the ceiling that the program seems to be done with it. */
+/* So much lies beyond the ceiling that the program seems to be done with it. While a
+ * program frees all that it has at random, about E slots of a SuperSlab are still in use
+ * when 32 / E - 1 times as much is idle, so what is left of each is about to be free;
+ * where the last slot of each stays, 31 times as much is. */
 static bool is_left_alone(void) {
-  return hak_retained_bytes() / SPLIT_CEILINGS > hak_idle_ceiling();
+  uint64_t times = (uint64_t)hak_option(HUGE_SPLIT);
+  return times == 0 || hak_retained_bytes() / times > hak_idle_ceiling();
 }
 
 static hak_pool_idle_t idle_of_surplus(uint64_t now) {

@@ -42,6 +42,7 @@ static int setup(void **state) {
   test_pool_begin();
   set_options(1, 1000, 2 * (int64_t)MIB, (int64_t)GIB);
   set_policy(0, 0);
+  CHECK_EQ(hak_option_set(HAK_OPTION_HUGE_SPLIT, 24), 0);
   return 0;
 }
 
@@ -288,6 +289,7 @@ static void surplus__splits_huge_pages_at_once_where_little_is_in_use(void **sta
   (void)state;
   set_policy(1, 0);
   set_options(1, 1000, 0, (int64_t)GIB);
+  CHECK_EQ(hak_option_set(HAK_OPTION_HUGE_SPLIT, 3), 0);
   make_idle();
   int huge = 0;
   hak_os_scope_t before = hak_os_enter(HAK_OS_GIVING);
@@ -301,6 +303,53 @@ static void surplus__splits_huge_pages_at_once_where_little_is_in_use(void **sta
   }
   for (int i = 0; i < 100; i++) hak_retention_trim(&g_pool); /* no time passes */
   CHECK_EQ(hak_retained_bytes(), hak_idle_ceiling());
+}
+
+static void surplus__splits_huge_pages_at_once_if_the_option_says_so(void **state) {
+  (void)state;
+  set_policy(1, 0);
+  CHECK_EQ(hak_option_set(HAK_OPTION_HUGE_SPLIT, 0), 0);
+  make_idle();
+  int huge = 0;
+  hak_os_scope_t before = hak_os_enter(HAK_OS_GIVING);
+  hak_pool_visit(&g_pool, ask_for_huge_pages, &huge);
+  hak_os_leave(before);
+  for (int i = 0; i < 100; i++) hak_retention_trim(&g_pool); /* no time passes */
+  CHECK_EQ(hak_retained_bytes(), hak_idle_ceiling());
+}
+
+/* While all is freed at random each SuperSlab has some slots in use nearly to the end.
+ * What is left of it then is about to be free, so its huge page stays whole, and it goes
+ * as one with all the others. */
+static void surplus__that_is_freed_at_random_goes_in_whole_superslabs(void **state) {
+  (void)state;
+  enum {
+    SUPERSLABS = 16,
+    SLOTS = SUPERSLABS * HAK_SUPERSLAB_SLABS
+  };
+  static hak_slab_t *slots[SLOTS];
+  set_policy(1, 0);
+  for (int i = 0; i < SLOTS; i++) {
+    bool zeroed;
+    slots[i] = hak_pool_get(&g_pool, 1, HAK_SLAB_SIZE, HAK_SLAB_SIZE, false, &zeroed);
+    CHECK(slots[i] != NULL);
+  }
+  int asked = 0, huge = 0;
+  hak_os_scope_t before = hak_os_enter(HAK_OS_GIVING);
+  hak_pool_visit(&g_pool, ask_for_huge_pages, &asked);
+  hak_pool_visit(&g_pool, count_huge, &huge);
+  hak_os_leave(before);
+  CHECK(huge >= SUPERSLABS);
+  uint64_t random = 1;
+  for (int left = SLOTS; left > 0; left--) {
+    random = random * 6364136223846793005u + 1442695040888963407u;
+    int i = (int)((random >> 33) % (unsigned)left);
+    hak_pool_put(&g_pool, slots[i], 1);
+    slots[i] = slots[left - 1];
+    hak_retention_trim(&g_pool); /* no time passes */
+  }
+  CHECK(hak_retained_bytes() < 2 * MIB + HAK_SUPERSLAB_SIZE);
+  CHECK(g_os.calls[TEST_OS_PURGE] <= SUPERSLABS);
 }
 
 /* Rounds that use and free the same memory: the first is regretted, and the allowance
@@ -518,6 +567,8 @@ TEST_MAIN_FRESH(R(idle_memory__stays_until_the_decay_and_goes_to_the_cap_after),
                 R(surplus__goes_at_once_down_to_what_is_in_use),
                 R(surplus__splits_huge_pages_only_where_it_stays),
                 R(surplus__splits_huge_pages_at_once_where_little_is_in_use),
+                R(surplus__splits_huge_pages_at_once_if_the_option_says_so),
+                R(surplus__that_is_freed_at_random_goes_in_whole_superslabs),
                 R(surplus__that_is_needed_again_is_allowed_for),
                 R(allowance__halves_with_each_decay_without_need),
                 R(allowance__is_no_more_than_there_is),

@@ -45,6 +45,41 @@ static char *base_of(const hak_superslab_t *ss) {
   return ss == NULL ? NULL : ss->extent.base;
 }
 
+/* Bytes of a span that were written to for sure: where blocks were cut a link was. Of a
+ * span that changes hands meanwhile the answer is of no use, and does no harm. */
+static size_t written_in_span(const hak_superslab_t *ss, hak_slab_t *slab,
+                              unsigned span) {
+  size_t page = ss->extent.os->page_size, bytes = span * HAK_SLAB_SIZE;
+  uint32_t carved = hak_slab_carved(slab), capacity = hak_slab_capacity(slab);
+  if (capacity == 0) return 0;
+  if (carved > capacity) carved = capacity;
+  size_t each = bytes / capacity; /* of blocks larger than a page only one is sure */
+  return carved * (each < page ? each : page);
+}
+
+/* Per cent of a SuperSlab with huge pages that small ones would have had to be there for.
+ * All its pages are resident, so the system does not know. */
+static int64_t written_locked(const hak_shared_pool_t *pool, hak_superslab_t *ss) {
+  hak_lock_assert_held(&pool->lock);
+  if (ss == NULL || !hak_superslab_is_huge(ss)) return 0;
+  size_t written = 0;
+  for (unsigned i = 0, span; i < HAK_SUPERSLAB_SLABS; i += span) {
+    span = 1;
+    if ((hak_superslab_free(ss) >> i & 1) != 0) continue;
+    unsigned most = HAK_SUPERSLAB_SLABS - i, all = hak_slab_span(&ss->slabs[i]);
+    span = all == 0 ? 1 : all < most ? all : most;
+    written += written_in_span(ss, &ss->slabs[i], span);
+  }
+  return (int64_t)(written * 100 / HAK_SUPERSLAB_SIZE);
+}
+
+/* The one that was granted last was written to nearly everywhere, so none with small
+ * pages is needed to see that the heap is dense. */
+static bool is_written_locked(const hak_shared_pool_t *pool) {
+  hak_lock_assert_held(&pool->lock);
+  return written_locked(pool, pool->granted) >= hak_option(HUGE_DENSITY);
+}
+
 /* What becomes of the next SuperSlab. */
 typedef enum turn {
   TURN_HUGE,  /* it is granted */
@@ -57,11 +92,14 @@ static turn_t next_turn(hak_shared_pool_t *pool, probes_t *probes) {
   uint32_t most = (uint32_t)hak_option(HUGE_GRANT);
   hak_lock_acquire(&pool->lock);
   turn_t turn = TURN_LOOK;
+  if (pool->huge_left == 0 && pool->huge_granted >= most && is_written_locked(pool)) {
+    pool->huge_left = (uint16_t)most;
+  }
   if (pool->huge_left > 0) {
     pool->huge_left--;
     turn = TURN_HUGE;
   } else if (pool->huge_granted >= most) {
-    pool->huge_granted = most / GRANT_GROWTH;
+    pool->huge_granted = (uint16_t)(most / GRANT_GROWTH);
     turn = TURN_SMALL;
   }
   *probes = (probes_t){base_of(pool->youngest), base_of(pool->settled)};
@@ -72,10 +110,11 @@ static turn_t next_turn(hak_shared_pool_t *pool, probes_t *probes) {
 static void grant(hak_shared_pool_t *pool, bool dense) {
   uint32_t most = (uint32_t)hak_option(HUGE_GRANT);
   hak_lock_acquire(&pool->lock);
-  uint32_t next = pool->huge_granted == 0 ? 1 : pool->huge_granted * GRANT_GROWTH;
+  uint32_t next =
+      pool->huge_granted == 0 ? 1u : pool->huge_granted * (uint32_t)GRANT_GROWTH;
   if (next > most) next = most;
-  pool->huge_granted = dense ? next : 0;
-  pool->huge_left = dense ? next - 1 : 0;
+  pool->huge_granted = (uint16_t)(dense ? next : 0);
+  pool->huge_left = (uint16_t)(dense ? next - 1 : 0);
   hak_lock_release(&pool->lock);
 }
 
@@ -224,6 +263,12 @@ void hak_pool_refill_slow(hak_shared_pool_t *pool, hak_superslab_t *ss) {
   }
 }
 
+static void note_granted(hak_shared_pool_t *pool, hak_superslab_t *ss) {
+  hak_lock_acquire(&pool->lock);
+  pool->granted = ss;
+  hak_lock_release(&pool->lock);
+}
+
 hak_superslab_t *hak_pool_new_superslab(hak_shared_pool_t *pool) {
   hak_superslab_t *ss = hak_region_acquire(pool->os, 1, HAK_SUPERSLAB_SIZE,
                                            HAK_EXTENT_SLABS, pool->heap, false);
@@ -237,7 +282,10 @@ hak_superslab_t *hak_pool_new_superslab(hak_shared_pool_t *pool) {
   if (dense && !bare) bare = strip(ss);
   if (hak_pool_choose_pages(pool, ss, dense)) {
     hak_superslab_commit_huge(ss);
-    if (dense) mend_one(pool);
+    if (dense) {
+      note_granted(pool, ss);
+      mend_one(pool);
+    }
   } else if (!hak_superslab_is_huge(ss)) {
     note_youngest(pool, ss);
   }

@@ -7,7 +7,8 @@
  * needs a further one, the youngest of those with small pages is looked at, and perhaps
  * the one before it. If most of it is resident by then, so will be what comes next, and
  * the next SuperSlab has huge pages, and then four times as many, and so on up to
- * HUGE_GRANT. After so many one with small pages follows, which is looked at in its turn.
+ * HUGE_GRANT. After so many one with small pages follows, which is looked at in its turn;
+ * or none, if the blocks that were cut from the last one with huge pages say as much.
  * A heap that stays small, or touches its blocks here and there, never has a huge page.
  *
  * With each SuperSlab that is granted one that came with small pages gets a huge one, if

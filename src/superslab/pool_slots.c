@@ -70,6 +70,7 @@ static void give_locked(hak_shared_pool_t *pool, node_t *ss, uint64_t now) {
   if (ss->queue != NULL) hak_superslab_dequeue(ss);
   if (pool->youngest == ss) pool->youngest = NULL;
   if (pool->settled == ss) pool->settled = NULL;
+  if (pool->granted == ss) pool->granted = NULL;
   pool->empty -= hak_count_bits(hak_superslab_retained(ss));
   pool->root = hak_tree_erase(pool->root, ss);
   hak_count_own(&pool->superslabs, 0 - (uint64_t)1);

@@ -26,21 +26,23 @@ typedef struct hak_shared_pool {
   bool starts_small;         /* [const] it may stay small: little is carved at first */
   hak_atomic_u8_t growing;   /* [lock: pool] a thread is about to add a SuperSlab; others
                                 read it as a hint to wait for that */
-  int32_t huge_pages;        /* [const] HAK_HUGE_* of the heap */
-  hak_superslab_t *youngest; /* [lock: pool] of the SuperSlabs that came without pages, to
-                                be touched in small ones; or NULL */
-  hak_superslab_t *settled;  /* [lock: pool] the one before it; or NULL */
-  uint32_t huge_granted;     /* [lock: pool] SuperSlabs with huge pages that were granted
-                                at the last look; pool_growth.h */
-  uint32_t huge_left;        /* [lock: pool] so many of them are to come */
-  const char *mended_to;     /* [lock: pool] SuperSlabs below have been looked at, whether
-                                they are dense; NULL: none */
-  uint32_t colour;           /* [const] where it begins, so that heaps used in turn do not
-                                meet in the same cache lines and TLB entries: each would
-                                begin a SuperSlab */
   bool keeps_free;           /* [lock: pool] some SuperSlabs may be wholly free */
   bool keeps_all;            /* [const] no slot loses its pages, and calls that work in
                                 the pool give nothing of other pools back */
+  uint16_t huge_granted;     /* [lock: pool] SuperSlabs with huge pages that were granted
+                                at the last look; pool_growth.h */
+  uint16_t huge_left;        /* [lock: pool] so many of them are to come */
+  int32_t huge_pages;        /* [const] HAK_HUGE_* of the heap */
+  uint32_t colour;           /* [const] where it begins, so that heaps used in turn do not
+                                meet in the same cache lines and TLB entries: each would
+                                begin a SuperSlab */
+  hak_superslab_t *youngest; /* [lock: pool] of the SuperSlabs that came without pages, to
+                                be touched in small ones; or NULL */
+  hak_superslab_t *settled;  /* [lock: pool] the one before it; or NULL */
+  hak_superslab_t *granted;  /* [lock: pool] the youngest that was granted huge pages; or
+                                NULL */
+  const char *mended_to;     /* [lock: pool] SuperSlabs below have been looked at, whether
+                                they are dense; NULL: none */
   uint64_t empty;            /* [lock: pool] free slots that have pages */
   uint64_t kept_slabs;       /* [lock: pool] so many slots, taken or empty, keep their
                                 pages */

@@ -419,7 +419,7 @@ static void clear_kept_locked(hak_shared_pool_t *pool, node_t *ss, uint64_t now,
 static void clear_given_locked(hak_shared_pool_t *pool, uint64_t now,
                                hak_pool_gone_t *gone) {
   hak_lock_assert_held(&pool->lock);
-  pool->youngest = pool->settled = NULL;
+  pool->youngest = pool->settled = pool->granted = NULL;
   pool->huge_granted = pool->huge_left = 0;
   pool->mended_to = NULL;
   while (pool->root != NULL) {

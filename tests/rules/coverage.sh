@@ -1,5 +1,5 @@
 #!/bin/sh
-# coverage.sh ROOT CMAKE - what tools/coverage builds can be linked: a library with
+# coverage.sh ROOT CMAKE - what the coverage preset builds can be linked: a library with
 # counters, its tests in C++, and what tests/cxx compiles by hand.
 set -eu
 root=$1
@@ -24,9 +24,7 @@ quiet() {
   fi
 }
 
-quiet "$root/tools/coverage" --configure "$work/build"
-# By the other compiler, where there is such a target.
-others=$("$cmake" --build "$work/build" --target help |
-  sed -nE 's/^(hakmem_cxx_[a-z]+xx): .*/\1/p')
-quiet "$cmake" --build "$work/build" --parallel 2 --target hakmem_cxx_containers_11 $others
+cd "$root"
+quiet "$cmake" --preset coverage -B "$work/build"
+quiet "$cmake" --build "$work/build" --parallel 2 --target hakmem_cxx_containers_17
 echo "ok: coverage: builds"

@@ -253,9 +253,9 @@ static int strict_commit(void *ctx, void *ptr, size_t size, bool *zeroed) {
   int error = ENOMEM;
   if (!must_fail(os, TEST_OS_COMMIT) &&
       mprotect(ptr, size, PROT_READ | PROT_WRITE) == 0) {
-    bool fresh = true;
+    bool dirty = (os->flags & TEST_OS_DIRTY) != 0, fresh = !dirty;
     for (size_t i = 0; i < count; i++) {
-      if (pages[i] == PAGE_PURGED) {
+      if (pages[i] == PAGE_PURGED || dirty) {
         fresh = false;
         if ((os->flags & TEST_OS_PURGE_NOOP) == 0) {
           memset((char *)ptr + i * UNIT, GARBAGE, UNIT);
@@ -383,7 +383,8 @@ unsigned test_os_parse(const char *text) {
     unsigned flag;
   } names[] = {{"far", TEST_OS_FAR},          {"page16", TEST_OS_PAGE_16K},
                {"page64", TEST_OS_PAGE_64K},  {"nopurge", TEST_OS_PURGE_NOOP},
-               {"noremap", TEST_OS_NO_REMAP}, {"slow", TEST_OS_SLOW_PURGE}};
+               {"noremap", TEST_OS_NO_REMAP}, {"slow", TEST_OS_SLOW_PURGE},
+               {"dirty", TEST_OS_DIRTY}};
   unsigned flags = 0;
   for (size_t i = 0; i < TEST_COUNT(names); i++) {
     if (strstr(text, names[i].name) != NULL) {

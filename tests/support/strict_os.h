@@ -18,6 +18,7 @@
 #define TEST_OS_LIMITED 0x20u      /* reserves `limit` bytes in all, at most */
 #define TEST_OS_SLOW_PURGE 0x40u   /* purge takes its time before it acts */
 #define TEST_OS_SLOW_RESERVE 0x80u /* reserve does */
+#define TEST_OS_DIRTY 0x100u       /* pages are full of garbage the first time, too */
 
 #ifdef __cplusplus
 extern "C" {

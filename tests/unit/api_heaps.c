@@ -221,6 +221,7 @@ static void many__heaps_without_slots_work_and_slots_pass_on(void **state) {
   static hak_heap_t *heaps[HEAPS];
   static unsigned char *kept[HEAPS][KEPT];
   uint64_t before = test_live_blocks();
+  hak_option_set(HAK_OPTION_HEAP_CACHE_AFTER, 0); /* each heap has a cache at once */
   for (size_t h = 0; h < HEAPS; h++) CHECK((heaps[h] = hak_heap_create(NULL)) != NULL);
   test_rng_t rng = test_rng(test_seed(), 77);
   size_t busy = HEAPS - 20, rounds = TEST_ASAN || TEST_TSAN ? 100 : 600;
@@ -244,6 +245,7 @@ static void many__heaps_without_slots_work_and_slots_pass_on(void **state) {
     CHECK_EQ(test_heap_stats(heaps[h]).live_blocks, h % 2 == 0 ? 0 : KEPT);
     CHECK_EQ(hak_heap_destroy(heaps[h]), 0);
   }
+  hak_option_set(HAK_OPTION_HEAP_CACHE_AFTER, 8);
   CHECK_EQ(test_live_blocks(), before);
 }
 

@@ -5,6 +5,7 @@
 #include "heap/lifecycle.h"
 #include "pages/mapping.h"
 #include "pages/mapping_move.h"
+#include "pages/meta.h"
 #include "superslab/locate.h"
 
 static char g_heap; /* an address for a heap */
@@ -245,6 +246,80 @@ static void failures__give_null_and_leak_nothing(void **state) {
   CHECK_MSG(false, "no mapping after five calls to the hooks");
 }
 
+/* A request that is refused leaves nothing: neither a charge, nor a record. */
+static void failures__leave_no_charge_and_no_record(void **state) {
+  (void)state;
+  static hak_budget_t budget;
+  hak_budget_init(&budget);
+  hak_budget_begin(&budget, NULL);
+  const unsigned kinds[] = {1u << TEST_OS_RESERVE, 1u << TEST_OS_COMMIT};
+  bool zeroed;
+  uint64_t records = 0;
+  for (size_t i = 0; i < 2000; i++) {
+    test_os_fail(&g_os, TEST_FAIL_FROM_NTH, kinds[i % 2], 1);
+    CHECK(hak_mapping_acquire(hak_lifecycle_os(), &budget, &g_heap, 6 * MIB, 1, false,
+                              &zeroed) == NULL);
+    test_os_fail(&g_os, TEST_FAIL_NONE, 0, 0);
+    CHECK_EQ(hak_load_relaxed(&budget.charged), 0);
+    if (i == 1) records = hak_load_relaxed(&hak_meta_committed);
+  }
+  CHECK_EQ(hak_load_relaxed(&hak_meta_committed), records);
+}
+
+/* What leads to an address so far away cannot be had. */
+static void failures__of_a_leaf_leave_no_address_space(void **state) {
+  (void)state;
+  size_t ranges = g_os.ranges;
+  for (size_t i = 0; i < 20; i++) {
+    test_os_fail(&g_os, TEST_FAIL_FROM_NTH, 1u << TEST_OS_RESERVE, 2);
+    CHECK(get(6 * MIB, 1) == NULL);
+    test_os_fail(&g_os, TEST_FAIL_NONE, 0, 0);
+    CHECK(g_os.ranges <= ranges + 1); /* a chunk of records */
+  }
+}
+
+static void resize__that_is_refused_is_not_charged(void **state) {
+  (void)state;
+  static hak_budget_t budget;
+  hak_budget_init(&budget);
+  hak_budget_begin(&budget, NULL);
+  bool zeroed;
+  hak_mapping_t *m = hak_mapping_acquire(hak_lifecycle_os(), &budget, &g_heap, 4 * MIB, 1,
+                                         false, &zeroed);
+  CHECK(m != NULL && hak_mapping_resize(m, 2 * MIB, false) != NULL);
+  uint64_t charged = hak_load_relaxed(&budget.charged);
+  const unsigned kinds[] = {1u << TEST_OS_COMMIT, 1u << TEST_OS_REMAP};
+  for (size_t i = 0; i < TEST_COUNT(kinds); i++) {
+    test_os_fail(&g_os, TEST_FAIL_FROM_NTH, kinds[i], 1);
+    CHECK(hak_mapping_resize(m, i == 0 ? 4 * MIB : 9 * MIB, i != 0) == NULL);
+    test_os_fail(&g_os, TEST_FAIL_NONE, 0, 0);
+    CHECK(hak_load_relaxed(&budget.charged) <= charged + (i == 0 ? 0 : 2 * MIB));
+  }
+  hak_mapping_give(m, 1);
+  CHECK_EQ(hak_load_relaxed(&budget.charged), 0);
+}
+
+static void purge__that_is_refused_counts_nothing(void **state) {
+  (void)state;
+  hak_mapping_give(get(8 * MIB, 1), 1);
+  size_t slabs = SIZE_MAX;
+  test_os_fail(&g_os, TEST_FAIL_FROM_NTH, 1u << TEST_OS_PURGE, 1);
+  CHECK_EQ(hak_mapping_purge(UINT64_MAX, 2 * MIB, &slabs), 0);
+  test_os_fail(&g_os, TEST_FAIL_NONE, 0, 0);
+  CHECK_EQ(hak_load_relaxed(&hak_mappings_committed), 8 * MIB);
+  CHECK_EQ(hak_load_relaxed(&hak_mappings_retained), 8 * MIB);
+}
+
+static void kept_mapping__serves_only_the_alignment_that_it_has(void **state) {
+  (void)state;
+  hak_mapping_t *m[8];
+  for (size_t i = 0; i < TEST_COUNT(m); i++) m[i] = get(4 * MIB, 1);
+  for (size_t i = 0; i < TEST_COUNT(m); i++) hak_mapping_give(m[i], 1);
+  for (size_t alignment = 4 * MIB; alignment <= GIB; alignment *= 2) {
+    CHECK(get(4 * MIB, alignment) != NULL); /* looks at it */
+  }
+}
+
 static bool count_visit(hak_mapping_t *mapping, void *ctx) {
   (void)mapping;
   return --*(int *)ctx > 0;
@@ -266,16 +341,19 @@ static void visit__sees_mappings_in_use_only(void **state) {
 
 #define M(function) TEST_OVER_OS_ENDED(function, 0, teardown)
 
-TEST_MAIN_FRESH(M(acquire__gives_zero_memory_at_the_alignment),
-                M(kept_mapping__gives_pages_back_that_the_next_block_does_not_need),
-                M(kept_mapping__that_wastes_least_is_taken),
-                M(give__keeps_nothing_over_huge_retain_bytes),
-                M(no_grow__takes_a_kept_mapping_or_nothing),
-                M(resize__in_place_keeps_the_address_and_the_contents),
-                M(resize__that_may_move_takes_the_pages_along),
-                M(resize__that_fails_changes_nothing),
-                TEST_OVER_OS_ENDED(resize__without_remap_fails_and_changes_nothing,
-                                   TEST_OS_NO_REMAP, teardown),
-                M(purge__takes_the_oldest_within_time_and_bytes),
-                M(failures__give_null_and_leak_nothing),
-                M(visit__sees_mappings_in_use_only))
+TEST_MAIN_FRESH(
+    M(acquire__gives_zero_memory_at_the_alignment),
+    M(kept_mapping__gives_pages_back_that_the_next_block_does_not_need),
+    M(kept_mapping__that_wastes_least_is_taken),
+    M(give__keeps_nothing_over_huge_retain_bytes),
+    M(no_grow__takes_a_kept_mapping_or_nothing),
+    M(resize__in_place_keeps_the_address_and_the_contents),
+    M(resize__that_may_move_takes_the_pages_along), M(resize__that_fails_changes_nothing),
+    TEST_OVER_OS_ENDED(resize__without_remap_fails_and_changes_nothing, TEST_OS_NO_REMAP,
+                       teardown),
+    M(purge__takes_the_oldest_within_time_and_bytes),
+    M(failures__give_null_and_leak_nothing), M(failures__leave_no_charge_and_no_record),
+    TEST_OVER_OS_ENDED(failures__of_a_leaf_leave_no_address_space, TEST_OS_FAR, teardown),
+    M(resize__that_is_refused_is_not_charged), M(purge__that_is_refused_counts_nothing),
+    M(kept_mapping__serves_only_the_alignment_that_it_has),
+    M(visit__sees_mappings_in_use_only))

@@ -16,6 +16,12 @@ static int setup(void **state) {
   return 0;
 }
 
+static int setup_dirty(void **state) {
+  (void)state;
+  test_os_open(&g_os, TEST_OS_DIRTY);
+  return 0;
+}
+
 static int teardown(void **state) {
   (void)state;
   hak_meta_stop();
@@ -68,8 +74,41 @@ static void refusal__gives_null_and_the_next_record_serves(void **state) {
   }
 }
 
+/* The chunk was reserved for nothing, and goes back. */
+static void refusal__of_pages_leaves_no_address_space(void **state) {
+  (void)state;
+  for (int i = 0; i < 20; i++) {
+    test_os_fail(&g_os, TEST_FAIL_FROM_NTH, 1u << TEST_OS_COMMIT, 1);
+    CHECK(hak_meta_alloc(&g_os.hooks, 100 * KIB, 64) == NULL);
+    test_os_fail(&g_os, TEST_FAIL_NONE, 0, 0);
+    CHECK_EQ(g_os.reserved_bytes, 0);
+    CHECK_EQ(hak_load_relaxed(&hak_meta_reserved), 0);
+  }
+  CHECK(hak_meta_alloc(&g_os.hooks, 100 * KIB, 64) != NULL);
+}
+
+static void purge__is_for_pages_that_are_records_and_read_as_zero(void **state) {
+  (void)state;
+  void *record = hak_meta_alloc_pages(&g_os.hooks, 8 * KIB);
+  CHECK(record != NULL);
+  CHECK(!hak_meta_purge(&g_os.hooks, record, 8 * KIB)); /* these hooks bring garbage */
+  static hak_os_t large; /* for as long as there are records */
+  large = *hak_os_default();
+  large.page_size = 64 * KIB;
+  record = hak_meta_alloc_pages(&large, 8 * KIB);
+  CHECK(record != NULL);
+  memset(record, 0x5a, 8 * KIB);
+  CHECK(!hak_meta_purge(&large, record, 8 * KIB)); /* others have some of its page */
+  CHECK_EQ(*(unsigned char *)record, 0x5a);
+}
+
 #define M(function) cmocka_unit_test_setup_teardown(function, setup, teardown)
 
 TEST_MAIN_FRESH(M(records__of_any_size_and_alignment_are_zeroed_and_apart),
                 M(bytes__are_what_the_hooks_have_given),
-                M(refusal__gives_null_and_the_next_record_serves))
+                M(refusal__gives_null_and_the_next_record_serves),
+                M(refusal__of_pages_leaves_no_address_space),
+                M(purge__is_for_pages_that_are_records_and_read_as_zero),
+                cmocka_unit_test_setup_teardown(
+                    records__of_any_size_and_alignment_are_zeroed_and_apart, setup_dirty,
+                    teardown))

@@ -92,10 +92,48 @@ static void cover__without_memory_fails_and_works_again(void **state) {
   CHECK(hak_registry_cover(&g_os.hooks, NEAR, HAK_SLAB_SIZE));
 }
 
+static void cover__zeroes_pages_that_are_not(void **state) {
+  (void)state;
+  g_os.flags |= TEST_OS_DIRTY;
+  CHECK(hak_registry_cover(&g_os.hooks, NEAR, HAK_SLAB_SIZE));
+  const hak_leaf_t *leaf = hak_registry_leaf(hak_registry_root(), NEAR >> HAK_LEAF_SHIFT);
+  CHECK(test_is_zero(leaf, sizeof *leaf));
+}
+
+/* Over the system's own hooks, as of others it is not known what comes back. */
+static void purge__leaves_what_lies_beside_the_range(void **state) {
+  (void)state;
+  enum {
+    BEFORE = 100, /* slabs, of which a page of entries has 512 */
+    SLABS = 1500,
+    ALL = 2048
+  };
+  hak_registry_t *root = hak_registry_root();
+  CHECK(hak_registry_cover(hak_os_default(), NEAR, ALL * HAK_SLAB_SIZE));
+  hak_registry_set_entries(NEAR, ALL, UINT64_MAX);
+  hak_registry_purge(NEAR + BEFORE * HAK_SLAB_SIZE, SLABS * HAK_SLAB_SIZE);
+  for (size_t i = 0; i < ALL; i++) {
+    bool inside = i >= BEFORE && i < BEFORE + SLABS;
+    uint64_t entry = hak_registry_entry(root, NEAR + i * HAK_SLAB_SIZE);
+    CHECK(entry == UINT64_MAX || (inside && entry == 0));
+  }
+  CHECK_EQ(hak_registry_entry(root, NEAR + 600 * HAK_SLAB_SIZE), 0);
+}
+
+static int setup_systems(void **state) {
+  (void)state;
+  test_os_open(&g_os, 0);
+  CHECK(hak_registry_start(hak_os_default()));
+  return 0;
+}
+
 #define R(f) \
   cmocka_unit_test_setup_teardown(f, test_registry_setup, test_registry_teardown)
 
 TEST_MAIN_FRESH(R(changes__reach_over_the_border_of_two_leaves),
                 R(entry__is_zero_for_every_address_without_a_leaf),
                 R(cover__makes_each_leaf_once_and_refuses_what_is_out_of_reach),
-                R(cover__without_memory_fails_and_works_again))
+                R(cover__without_memory_fails_and_works_again),
+                R(cover__zeroes_pages_that_are_not),
+                cmocka_unit_test_setup_teardown(purge__leaves_what_lies_beside_the_range,
+                                                setup_systems, test_registry_teardown))

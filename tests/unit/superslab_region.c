@@ -298,6 +298,29 @@ static void purge__takes_a_superslab_with_huge_pages_as_a_whole(void **state) {
   check_sums();
 }
 
+/* A range with other pages than its neighbours is a mapping for the kernel, of which a
+ * process has only so many. */
+static void huge__superslabs_lie_in_so_many_pieces_and_no_more(void **state) {
+  (void)state;
+  CHECK(get(8, HAK_SUPERSLAB_SIZE));
+  hak_superslab_t *ss = g_runs[0].first;
+  hak_os_scope_t before = hak_os_enter(HAK_OS_GIVING);
+  uint64_t pieces = hak_load_relaxed(&hak_huge_pieces);
+  hak_store_relaxed(&hak_huge_pieces, HAK_HUGE_PIECES - 2);
+  CHECK(hak_huge_set(&ss[1], true) && hak_huge_set(&ss[3], true));
+  CHECK(!hak_huge_set(&ss[6], true) && !hak_superslab_is_huge(&ss[6]));
+  CHECK(hak_huge_set(&ss[2], true)); /* three become one piece */
+  CHECK_EQ(hak_load_relaxed(&hak_huge_pieces), HAK_HUGE_PIECES - 1);
+  CHECK(hak_huge_set(&ss[6], true));
+  CHECK(hak_huge_set(&ss[2], false)); /* it would be one piece more */
+  for (unsigned i = 1; i < 8; i++) CHECK(i == 2 || !hak_huge_set(&ss[i], false));
+  CHECK(!hak_huge_set(&ss[2], false));
+  CHECK_EQ(hak_load_relaxed(&hak_huge_pieces), HAK_HUGE_PIECES - 2);
+  hak_store_relaxed(&hak_huge_pieces, pieces);
+  hak_os_leave(before);
+  give(0, 8, 1);
+}
+
 static bool count_visit(hak_superslab_t *ss, void *ctx) {
   (void)ss;
   return --*(int *)ctx > 0;
@@ -331,4 +354,5 @@ TEST_MAIN_FRESH(
                                     setup_far, test_over_os_teardown),
     R(failures__leave_regions_as_they_were), R(purge__obeys_time_bytes_and_slabs),
     R(purge__takes_a_superslab_with_huge_pages_as_a_whole),
+    R(huge__superslabs_lie_in_so_many_pieces_and_no_more),
     R(visit__sees_every_superslab_ever_used_until_told_to_stop))

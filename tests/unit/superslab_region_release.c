@@ -145,6 +145,25 @@ static void records__of_released_regions_serve_the_next(void **state) {
   drain();
 }
 
+/* It may be reading what the record says of its last region. */
+static void record__serves_no_region_while_somebody_looks_at_records(void **state) {
+  (void)state;
+  fill();
+  drain();
+  CHECK(release_idle(UINT64_MAX) > 0);
+  size_t before = records();
+  uint64_t visit = hak_regions_visit_begin();
+  fill();
+  size_t beside = records();
+  CHECK(beside > before);
+  hak_regions_visit_end(visit);
+  drain();
+  hak_regions_release_all();
+  fill();
+  CHECK_EQ(records(), beside);
+  drain();
+}
+
 /* Over the system's memory: a program's hooks do not promise zeroes. */
 TEST_IN_CHILD(records__of_released_regions_lose_their_pages, 60) {
   enum {
@@ -417,6 +436,7 @@ TEST_MAIN_FRESH(R(empty_regions__go_but_for_what_the_next_would_have),
                 R(empty_region__waits_until_it_has_been_idle),
                 R(region__with_pages_stays_unless_memory_is_short),
                 R(records__of_released_regions_serve_the_next),
+                R(record__serves_no_region_while_somebody_looks_at_records),
                 T(records__of_released_regions_lose_their_pages),
                 R(steady_state__asks_the_os_for_nothing),
                 R(refused_release__is_told_and_loses_nothing),

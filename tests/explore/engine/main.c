@@ -1,7 +1,9 @@
 /* main.c - the explorer's arguments and runs.
  *
  *   hakmem_explore [--long] litmus     tests of the explorer itself
- *   hakmem_explore [--long] scenarios  all orders within the bounds, then random ones
+ *   hakmem_explore [--long] scenarios [NAME]
+ *                                      all orders within the bounds, then random ones; of
+ *                                      all scenarios, or of one
  *   hakmem_explore [--long] weaken ACCEPTED
  *                                      each acquire and release relaxed in turn
  *   hakmem_explore accesses            the list of accesses
@@ -224,7 +226,9 @@ int main(int argc, char **argv) {
   int first = is_long ? 2 : 1;
   const char *what = argc > first ? argv[first] : "";
   if (strcmp(what, "litmus") == 0) return run_litmus(is_long);
-  if (strcmp(what, "scenarios") == 0) return run_scenarios(is_long);
+  if (strcmp(what, "scenarios") == 0) {
+    return run_scenarios(is_long, argc > first + 1 ? argv[first + 1] : NULL);
+  }
   if (strcmp(what, "weaken") == 0 && argc > first + 1) {
     return run_weaken(is_long, argv[first + 1]);
   }

@@ -97,12 +97,15 @@ static int explore_one(const explore_scenario_t *scenario, bool is_long) {
   return 1;
 }
 
-int run_scenarios(bool is_long) {
-  int wrong = 0;
+int run_scenarios(bool is_long, const char *only) {
+  int wrong = 0, run = 0;
   for (const explore_scenario_t *const *at = explore_scenarios; *at != NULL; at++) {
-    if (!is_of_explorer(*at)) wrong += explore_one(*at, is_long);
+    if (is_of_explorer(*at) || (only != NULL && strcmp((*at)->name, only) != 0)) continue;
+    wrong += explore_one(*at, is_long);
+    run++;
   }
-  return wrong == 0 ? 0 : 1;
+  if (run == 0) fprintf(stderr, "hakmem_explore: there is no scenario %s\n", only);
+  return wrong == 0 && run != 0 ? 0 : 1;
 }
 
 /* --- each acquire and release relaxed ------------------------------------------------

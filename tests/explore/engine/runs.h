@@ -24,7 +24,7 @@ void run_print_failure(void);
 
 /* Each returns what the process does. */
 int run_litmus(bool is_long);
-int run_scenarios(bool is_long);
+int run_scenarios(bool is_long, const char *only);
 int run_weaken(bool is_long, const char *accepted);
 int run_accesses(void);
 

@@ -310,7 +310,9 @@ static HAK_WARM void *alloc_slow(size_t size) {
  * made meanwhile. */
 HAK_HOT void *alloc_small(hak_thread_t *me, hak_bin_t *bin, size_t size) {
   void *block;
-  if (HAK_UNLIKELY(hak_bin_pop_fails(&me->key, bin, &block))) return alloc_slow(size);
+  if (HAK_UNLIKELY(hak_bin_pop_is_due(&me->key, &me->flips, bin, &block))) {
+    return alloc_slow(size);
+  }
   return block;
 }
 
@@ -325,7 +327,9 @@ static HAK_WARM void *alloc_again(void *block, size_t size) {
 static HAK_WARM void *alloc_flip(hak_bin_t *bin, size_t size) {
   void *block;
   hak_thread_t *me = hak_thread_self;
-  if (HAK_UNLIKELY(hak_bin_flip_fails(&me->key, bin, &block))) return alloc_slow(size);
+  if (HAK_UNLIKELY(hak_bin_flip_is_due(&me->key, &me->flips, bin, &block))) {
+    return alloc_slow(size);
+  }
   uint32_t cls = (uint32_t)(bin - me->bins);
   if (HAK_UNLIKELY(hak_stray_refuses_mid(hak_class_askew[cls], block))) {
     return alloc_again(block, size);

@@ -106,7 +106,8 @@ HAK_HOT void *serial_alloc(hak_heap_t *handle, size_t step) {
   hak_serial_t *serial = hak_heap_own_serial(heap);
   void *block;
   hak_serial_begin(serial);
-  bool empty = hak_bin_pop_fails(&serial->key, serial->bin_of_step[step], &block);
+  bool empty =
+      hak_bin_pop_is_due(&serial->key, &serial->flips, serial->bin_of_step[step], &block);
   hak_serial_leave(serial);
   if (HAK_UNLIKELY(empty)) {
     return hak_api_serial_alloc(handle, (step + 1) << 3);
@@ -135,7 +136,7 @@ HAK_ENTRY void *hak_heap_alloc(hak_heap_t *handle, size_t size) {
   char *base = hak_index_read(me, hak_load_relaxed(&heap->index_at));
   hak_bin_t *bin = (hak_bin_t *)(void *)(base + hak_bin_offset_of_step[step]);
   void *block;
-  if (HAK_UNLIKELY(hak_bin_pop_fails(&me->key, bin, &block))) {
+  if (HAK_UNLIKELY(hak_bin_pop_is_due(&me->key, &me->flips, bin, &block))) {
     return alloc_slow(handle, size);
   }
   return block;

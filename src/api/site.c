@@ -251,7 +251,9 @@ static HAK_WARM void *at_flip(size_t size, hak_site_t *site, hak_bin_t *bin) {
   hak_thread_t *me = hak_thread_self;
   void *block;
   if (HAK_UNLIKELY(hak_load_relaxed(distance(site)) == 0)) return at_apart(size, site);
-  if (HAK_UNLIKELY(hak_bin_flip_fails(&me->key, bin, &block))) return at_slow(size, site);
+  if (HAK_UNLIKELY(hak_bin_flip_is_due(&me->key, &me->flips, bin, &block))) {
+    return at_slow(size, site);
+  }
   return at_taken(me, size, site, block);
 }
 

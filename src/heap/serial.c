@@ -87,8 +87,9 @@ bool hak_serial_make(hak_thread_t *me, hak_heap_t *heap) {
   hak_serial_t *serial = state_get(me);
   if (serial == NULL) return false;
   hak_bins_init(serial->bins, serial->holds, heap->store);
-  serial->cache = (hak_cache_t){serial->bins,    serial->holds,  heap->store,    0,
-                                &serial->lookup, &serial->grown, HAK_CODE_SERIAL};
+  serial->cache =
+      (hak_cache_t){serial->bins,    serial->holds,  heap->store,    0,
+                    &serial->lookup, &serial->grown, &serial->flips, HAK_CODE_SERIAL};
   hak_budget_count_user(&heap->store->pool.budget, 1);
   /* A released heap does not end before its state is gone. */
   hak_add_relaxed(&heap->caches, 1);

@@ -56,7 +56,7 @@ hak_thread_cache_t *hak_cache_make(hak_thread_t *me, hak_heap_t *heap) {
   cache->grown = 0;
   hak_assert(hak_load_relaxed(&cache->index) == HAK_NO_INDEX);
   cache->cache = (hak_cache_t){cache->own, cache->holds,  heap->store, 0,
-                               NULL,       &cache->grown, me->code};
+                               NULL,       &cache->grown, &me->flips,  me->code};
   cache->lonely = 0;
   hak_budget_count_user(&heap->store->pool.budget, 1);
   hak_bins_init(cache->own, cache->holds, heap->store);
@@ -109,7 +109,7 @@ static void leave_heap(hak_thread_cache_t *cache, hak_heap_t *heap) {
 static hak_hold_t no_holds[HAK_CLASSES];
 
 hak_cache_t hak_cache_bare(hak_thread_t *me, hak_heap_t *heap) {
-  return (hak_cache_t){me->bins, no_holds, heap->store, 0, NULL, NULL, me->code};
+  return (hak_cache_t){me->bins, no_holds, heap->store, 0, NULL, NULL, NULL, me->code};
 }
 
 /* --- giving up ---------------------------------------------------------------- */

@@ -141,7 +141,9 @@ typedef struct hak_cache {
   hak_lookup_t *lookup; /* [const] of a serial heap: says what entries cannot; or NULL */
   uint64_t *grown;      /* [const] where bytes granted to its bins are counted (see
                            capacity.h); NULL: none are ever granted */
-  uint32_t code;        /* [const] of who holds its slabs */
+  hak_atomic_i32_t *flips; /* [const] how often bins may flip until the next look (see
+                              recall.h); NULL: it has no fast path */
+  uint32_t code;           /* [const] of who holds its slabs */
 } hak_cache_t;
 
 /* A thread state has places for the bins of so many heaps beside the default one. The
@@ -167,6 +169,8 @@ typedef struct hak_thread {
 
   hak_bin_t bins[HAK_CLASSES]; /* [owner] of the default heap */
   hak_sample_way_t way;        /* [owner] to the next block that is sampled */
+  hak_atomic_i32_t flips; /* [owner] of bins that may come before the next look; below
+                             0 it is due: see recall.h */
   /* [const] Always empty: where a place that allocates for the first time finds no block
    * ready. */
   hak_bin_t empty[HAK_TINY_CLASSES];
@@ -190,6 +194,8 @@ typedef struct hak_thread {
   uint64_t quiet_since;    /* ns; when that was, 0: never */
   uint64_t recalled_at;    /* ns; see recall.h */
   uint32_t recalls;        /* that may still come before the next time */
+  uint32_t flips_given;    /* what `flips` was set to last */
+  uint64_t looked_at;      /* ns; the last look that came with a flip */
   uint32_t to_empty;       /* classes of which the blocks that are kept are to go home */
   uint32_t emptied;        /* the class whose turn is next */
   uint64_t grown;          /* bytes that bins may keep beyond their least capacity */
@@ -321,10 +327,23 @@ HAK_HOT bool hak_bin_flip_fails(const hak_link_key_t *key, hak_bin_t *bin, void 
   return false;
 }
 
+/* The same in a fast path: now and then it fails, so that its thread comes to a slow path
+ * although its bins could serve it for ever. */
+HAK_HOT bool hak_bin_flip_is_due(const hak_link_key_t *key, hak_atomic_i32_t *flips,
+                                 hak_bin_t *bin, void **block) {
+  return hak_room_is_gone(flips) || hak_bin_flip_fails(key, bin, block);
+}
+
 /* Takes a block from the bin; true if none is ready and frees have made no list. */
 HAK_HOT bool hak_bin_pop_fails(const hak_link_key_t *key, hak_bin_t *bin, void **block) {
   return HAK_UNLIKELY(hak_link_pop_fails(key, &bin->ready, block)) &&
          HAK_UNLIKELY(hak_bin_flip_fails(key, bin, block));
+}
+/* The same in a fast path; see hak_bin_flip_is_due. */
+HAK_HOT bool hak_bin_pop_is_due(const hak_link_key_t *key, hak_atomic_i32_t *flips,
+                                hak_bin_t *bin, void **block) {
+  return HAK_UNLIKELY(hak_link_pop_fails(key, &bin->ready, block)) &&
+         HAK_UNLIKELY(hak_bin_flip_is_due(key, flips, bin, block));
 }
 
 HAK_HOT uint32_t hak_bin_class(const hak_thread_t *me, const hak_bin_t *bin) {

@@ -6,7 +6,9 @@
 
 enum {
   RECALLS_PER_DECAY = 64,
-  AGAIN = 64 /* bins that are told once more, between two times that all are told */
+  AGAIN = 64, /* bins that are told once more, between two times that all are told */
+  FLIPS_MOST = 32,
+  FLIPS_SOON = 4 /* once no bin is told any more */
 };
 #define NS_LEAST ((uint64_t)4000000) /* the coarse clock may not tell less */
 
@@ -47,7 +49,29 @@ HAK_SLOW void hak_recall_slow(hak_thread_t *me, const hak_cache_t *cache, uint32
   } else if (me->recalls > 0 && cls < HAK_SHARED_CLASSES) {
     me->recalls--;
     take_room(cache, cls);
+  } else if (cache->flips != NULL && hak_load_relaxed(cache->flips) > FLIPS_SOON) {
+    hak_store_relaxed(cache->flips, FLIPS_SOON);
   }
+}
+
+/* How many flips are to come before the next look, so that NS_LEAST pass about. */
+static uint32_t next_flips(uint32_t last, uint64_t passed) {
+  if (passed < NS_LEAST) return last * 2 < FLIPS_MOST ? last * 2 : FLIPS_MOST;
+  uint64_t flips = last * NS_LEAST / passed;
+  return flips == 0 ? 1 : (uint32_t)flips;
+}
+
+HAK_SLOW void hak_recall_look(hak_thread_t *me, const hak_cache_t *cache) {
+  uint32_t flips = FLIPS_MOST;
+  if (hak_load_relaxed(&hak_retained_over) != HAK_IDLE_FEW) {
+    hak_clock_refresh();
+    uint64_t now = hak_clock_cached();
+    flips = next_flips(me->flips_given, now - me->looked_at);
+    me->looked_at = now;
+    hak_recall_slow(me, cache, HAK_CLASSES);
+  }
+  me->flips_given = flips;
+  hak_store_relaxed(cache->flips, (int32_t)flips);
 }
 
 bool hak_recall_ends(const hak_cache_t *cache, uint32_t cls) {

@@ -12,6 +12,12 @@
  * that do little are not lost, but only so often, so that those that do much lose
  * nothing.
  *
+ * A bin that flips forgets what it was told, and a thread may go from work that takes
+ * many slow paths to work that takes none. So the flips of each thread, and of each
+ * serial heap, are counted down: then an allocation takes the slow path, whether or not
+ * its bin has blocks. While idle memory waits there is a look each few milliseconds, or
+ * at each flip if these are rarer; else after FLIPS_MOST of them.
+ *
  * Not for bins of single classes, those of heaps with a limit, and those that spill.
  */
 #ifndef HAK_TINY_RECALL_H
@@ -29,6 +35,8 @@ HAK_HOT void hak_recall(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls
     hak_recall_slow(me, cache, cls);
   }
 }
+/* To be called at the end of a slow path that came because flips are used up. */
+void hak_recall_look(hak_thread_t *me, const hak_cache_t *cache);
 /* True, and the bin's list has its room, if it had none only for this reason. */
 bool hak_recall_ends(const hak_cache_t *cache, uint32_t cls);
 

@@ -383,7 +383,7 @@ static void give_up(hak_thread_t *me, const hak_cache_t *cache, void **list) {
   *list = HAK_LINK_END;
 }
 
-HAK_WARM void *hak_refill_bin(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls) {
+static HAK_WARM void *refill(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls) {
   hak_bin_t *bin = &cache->bins[cls];
   for (;;) {
     void *block;
@@ -398,7 +398,6 @@ HAK_WARM void *hak_refill_bin(hak_thread_t *me, const hak_cache_t *cache, uint32
     }
     give_up(me, cache, &bin->list.head);
     HAK_COUNT(me, slow_alloc, 1);
-    hak_recall(me, cache, cls);
     batch_t batch = next_batch(me, cache, cls);
     if (HAK_UNLIKELY(hak_capacity_is_cut(&cache->holds[cls])))
       hak_quota_let_go(me, cache, cls);
@@ -408,6 +407,17 @@ HAK_WARM void *hak_refill_bin(hak_thread_t *me, const hak_cache_t *cache, uint32
                       (uint16_t)(batch.count - 1)); /* less the one taken next */
     hak_far_settle(me, cache, cls);
   }
+}
+
+HAK_WARM void *hak_refill_bin(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls) {
+  void *block = refill(me, cache, cls);
+  /* Only now, as a bin that is filled has its room. */
+  if (cache->flips != NULL && hak_load_relaxed(cache->flips) < 0) {
+    hak_recall_look(me, cache);
+  } else {
+    hak_recall(me, cache, cls);
+  }
+  return block;
 }
 
 /* A bin and a hold of this one class, which are cut to nothing as in a heap whose limit
@@ -422,6 +432,7 @@ void *hak_refill_one(hak_thread_t *me, hak_store_t *store, uint32_t cls, uint64_
       (hak_hold_t *)((uintptr_t)&hold - cls * sizeof hold),
       store,
       entry,
+      NULL,
       NULL,
       NULL,
       me->code,

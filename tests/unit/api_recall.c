@@ -134,6 +134,38 @@ static void blocks__that_are_kept_for_a_decay_pin_nothing(void **state) {
   }
 }
 
+/* Of what is freed each 300th block stays, and the requests that follow are of one shape,
+ * so that no bin is ever full or empty. */
+TEST_IN_CHILD(holes__that_are_due_go_although_bins_serve_all, 60) {
+  enum {
+    SIZE = 100,
+    BLOCKS = MASS / SIZE,
+    STAY = 300
+  };
+  static void *blocks[BLOCKS];
+  if (test_is_strict()) return; /* there are no holes where hooks promise no zeroes */
+  test_start();
+  CHECK_EQ(hak_option_set(HAK_OPTION_PURGE_DECAY_MS, DECAY_MS), 0);
+  for (size_t i = 0; i < BLOCKS; i++) {
+    blocks[i] = hak_alloc(SIZE);
+    CHECK(blocks[i] != NULL);
+    memset(blocks[i], 1, SIZE);
+  }
+  for (size_t i = 0; i < BLOCKS; i++) {
+    if (i % STAY != 0) hak_free(blocks[i]);
+  }
+  double end = seconds() + DECAYS_MOST * DECAY_MS * 1e-3;
+  while (test_stats().hole_bytes < MASS / 2) {
+    CHECK_MSG(seconds() < end, "%llu bytes are holes",
+              (unsigned long long)test_stats().hole_bytes);
+    void *request[REQUEST_BLOCKS];
+    for (size_t i = 0; i < REQUEST_BLOCKS; i++) CHECK((request[i] = hak_alloc(SIZE)));
+    for (size_t i = 0; i < REQUEST_BLOCKS; i++) hak_free(request[i]);
+    usleep(5000);
+  }
+  CHECK_EQ(hak_check(NULL), 0);
+}
+
 /* In each 64th of a decay a thread that is busy leaves its bins so often at most. */
 TEST_IN_CHILD(threads__that_are_busy_are_seldom_called, 60) {
   enum {
@@ -158,6 +190,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(memory__that_is_due_goes_although_bins_serve_all),
       cmocka_unit_test(blocks__that_are_kept_for_a_decay_pin_nothing),
+      cmocka_unit_test(holes__that_are_due_go_although_bins_serve_all),
       cmocka_unit_test(threads__that_are_busy_are_seldom_called),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

@@ -5,6 +5,7 @@
 #include "pages/idle.h"
 #include "tiny/flush.h"
 #include "tiny/recall.h"
+#include "tiny/refill.h"
 
 enum {
   SIZE = 1024,
@@ -76,8 +77,57 @@ static void bin__that_found_out_is_recalled_again_a_few_times(void **state) {
   test_slab_home(slab, 1, CAPACITY);
 }
 
+/* Else a thread that worked, and from then on is served by its bins, would never look. */
+static void flips__are_few_before_a_look_once_no_bin_is_recalled(void **state) {
+  (void)state;
+  enum {
+    MOST = 32,
+    SOON = 4
+  };
+  hak_store_relaxed(&hak_retained_over, HAK_IDLE_FEW);
+  hak_recall_look(g_me, g_cache);
+  CHECK_EQ(hak_load_relaxed(g_cache->flips), MOST);
+  recall_all();
+  CHECK_EQ(hak_load_relaxed(g_cache->flips), MOST);
+  g_me->recalls = 0;
+  hak_recall_slow(g_me, g_cache, g_class);
+  CHECK_EQ(hak_load_relaxed(g_cache->flips), SOON);
+  /* Looks that follow each other at once become rarer, those long after the last do not
+   * wait. */
+  hak_store_relaxed(&hak_retained_over, HAK_IDLE_SOME);
+  g_me->looked_at = 0;
+  hak_recall_look(g_me, g_cache);
+  CHECK_EQ(hak_load_relaxed(g_cache->flips), 1);
+  for (int i = 0; i < 6; i++) {
+    hak_recall_look(g_me, g_cache);
+  }
+  CHECK(hak_load_relaxed(g_cache->flips) >= 1);
+  CHECK(hak_load_relaxed(g_cache->flips) <= MOST);
+  hak_store_relaxed(&hak_retained_over, HAK_IDLE_FEW);
+}
+
+/* A block is there, and its allocation is a slow path all the same. */
+static void flip__that_is_due_is_a_slow_path(void **state) {
+  (void)state;
+  hak_slab_t *slab = test_slab_full();
+  test_slab_free(slab, 0, 3);
+  hak_store_relaxed(g_cache->flips, 0);
+  void *block;
+  hak_bin_t *bin = test_bin();
+  CHECK(hak_bin_pop_is_due(&g_me->key, g_cache->flips, bin, &block));
+  test_bin_expect(3, 0, 0);
+  block = hak_refill_bin(g_me, g_cache, g_class);
+  CHECK(block != NULL);
+  CHECK(hak_load_relaxed(g_cache->flips) > 0);
+  test_slab_free(slab, 2, 3); /* the last that came is the first that went */
+  hak_flush_class(g_me, g_cache, g_class);
+  test_slab_home(slab, 3, CAPACITY);
+}
+
 #define H(function) TEST_OF_SLABS(function, SIZE)
 
 TEST_MAIN_FRESH(H(bin__that_is_recalled_gets_its_room_back_with_the_next_free),
                 H(bin__that_is_full_or_spills_is_left_alone),
-                H(bin__that_found_out_is_recalled_again_a_few_times))
+                H(bin__that_found_out_is_recalled_again_a_few_times),
+                H(flips__are_few_before_a_look_once_no_bin_is_recalled),
+                H(flip__that_is_due_is_a_slow_path))

@@ -15,6 +15,7 @@
 
 #include "adapters/prove.h"
 #include "suite/groups.h"
+#include "suite/idle_cost.h"
 #include "support/machine.h"
 
 static const suite_group_t *const all_groups[] = {
@@ -88,8 +89,10 @@ static void run_here(const request_t *request, const suite_workload_t *workload)
   suite_base();
   bench_prove();
   suite_begin(workload);
+  suite_idle_cost_begin(workload->name);
   workload->run(workload);
   if (request->memory) suite_end();
+  suite_idle_cost_end();
   bench_prove();
   fflush(stdout);
 }
@@ -176,6 +179,10 @@ int main(int argc, char **argv) {
       suite_scale = strtod(*++request.names, NULL);
     } else if (strcmp(*request.names, "--settle") == 0 && request.names[1] != NULL) {
       suite_settle = (uint32_t)strtoul(*++request.names, NULL, 10);
+#ifdef SUITE_IDLE_COST
+    } else if (strcmp(*request.names, "--demand") == 0 && request.names[1] != NULL) {
+      suite_idle_cost_open(*++request.names);
+#endif
     } else if (strcmp(*request.names, "--tiny") == 0) {
       suite_tiny = true;
     } else if (strcmp(*request.names, "--list") == 0) {

@@ -217,7 +217,8 @@ void *hak_external_alloc(hak_external_heap_t *external, size_t size, size_t alig
   return block;
 }
 
-/* The chunk at `at`, with what is free behind it: taken off its list and joined. */
+/* The chunk in use at `at`, with what is free behind it: taken off its list and joined.
+ * The map says so at once, as the lists may be made anew from it. */
 static size_t join_next_locked(hak_external_heap_t *external, size_t at, size_t length) {
   hak_lock_assert_held(&external->lock);
   size_t next = at + length;
@@ -225,6 +226,7 @@ static size_t join_next_locked(hak_external_heap_t *external, size_t at, size_t 
   size_t more = hak_external_map_length(&external->map, next);
   hak_external_lists_remove(external->lists, next, more);
   hak_external_map_join(&external->map, next);
+  hak_external_map_set(&external->map, at, length + more, true);
   return length + more;
 }
 

@@ -202,6 +202,37 @@ static void free__of_what_is_no_block_changes_nothing(void **state) {
   free(memory);
 }
 
+/* The lists are made anew from the map while a block joins the free memory on both sides:
+ * the map has to say then how long the block is with what lay behind it. */
+static void free__beside_memory_that_was_written_to_keeps_other_blocks(void **state) {
+  (void)state;
+  enum {
+    SIZE = 16 * 1024, /* its length is in words of the map of its own */
+    COUNT = 8
+  };
+  unsigned char *memory = malloc(MIB), *blocks[COUNT];
+  hak_external_heap_t *external = open_external((char *)memory, MIB);
+  for (size_t i = 0; i < COUNT; i++) {
+    blocks[i] = hak_external_alloc(external, SIZE, 1);
+    CHECK(blocks[i] != NULL);
+    test_fill(blocks[i], SIZE, i);
+  }
+  CHECK(hak_external_free(external, blocks[1]));
+  CHECK(hak_external_free(external, blocks[3]));
+  blocks[1][3] ^= 0x5a;
+  CHECK(hak_external_free(external, blocks[2]));
+  CHECK(hak_external_take_corrupt(external) == blocks[1]);
+  CHECK(hak_external_is_valid(external));
+  for (size_t i = 0; i < COUNT; i += i == 0 ? 4 : 1) {
+    CHECK(test_verify(blocks[i], SIZE, i));
+    CHECK_EQ(hak_external_usable(external, blocks[i]), SIZE);
+    CHECK(hak_external_free(external, blocks[i]));
+  }
+  CHECK(hak_external_is_valid(external));
+  hak_external_close(external);
+  free(memory);
+}
+
 #define E(f) cmocka_unit_test_setup_teardown(f, test_registry_setup, teardown)
 
 TEST_MAIN_FRESH(E(open__refuses_what_is_too_small_or_wraps),
@@ -209,4 +240,5 @@ TEST_MAIN_FRESH(E(open__refuses_what_is_too_small_or_wraps),
                 E(close__leaves_a_record_that_knows_no_block),
                 E(clear__makes_one_chunk_of_it),
                 E(blocks__of_all_sizes_keep_their_contents),
-                E(free__of_what_is_no_block_changes_nothing))
+                E(free__of_what_is_no_block_changes_nothing),
+                E(free__beside_memory_that_was_written_to_keeps_other_blocks))

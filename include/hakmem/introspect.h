@@ -13,8 +13,8 @@ extern "C" {
 #endif
 
 /* Byte and block counts are derived from the slabs, so they cannot drift. They
- * are exact when no other thread is inside hakmem; else they are off by at most
- * what threads have cached (about 1 MiB each). Event counts cover threads that
+ * are exact when all other threads have ended or gone idle; else they are off by at most
+ * what those have cached (about 1 MiB each). Event counts cover threads that
  * have ended, and living ones up to their last slow path. */
 typedef struct hak_stats {
   uint32_t struct_size, reserved;
@@ -79,9 +79,10 @@ typedef struct hak_stats {
 
 /* Fills *out with figures; set out->struct_size first. `heap` NULL means the whole
  * process. For a heap the figures include the heaps below it; committed_bytes is what the
- * heap is charged, and peak_committed_bytes the most that it has been since the heap was
- * made; what is not counted by heap (threads, events, calls to the hooks, metadata,
- * states of free slabs) is 0. Waits for no lock; usable in a crash handler. Cost grows
+ * heap is charged, and all memory of the caller's that it and they have, which is charged
+ * to nobody; peak_committed_bytes is the most that it has been since the heap was made;
+ * what is not counted by heap (threads, events, calls to the hooks, metadata, states of
+ * free slabs) is 0. Waits for no lock; usable in a crash handler. Cost grows
  * with the number of SuperSlabs; of the process, with that of large blocks too, of which
  * the system is asked what is resident (about 1 us for each, 2 ms for each resident GiB).
  * EINVAL for no heap or a record that is too short. */

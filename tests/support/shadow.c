@@ -1,87 +1,122 @@
-/* shadow.c - the map of live blocks; see shadow.h */
+/* shadow.c - the map of live blocks, and how operations are drawn; see shadow.h */
 #include "shadow.h"
 
+#include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-static const char *const op_names[SHADOW_OPS] = {"alloc",
-                                                 "calloc",
-                                                 "realloc_grow",
-                                                 "realloc_shrink",
-                                                 "realloc_null",
-                                                 "reallocarray",
-                                                 "aligned_alloc",
-                                                 "aligned_realloc",
-                                                 "allocx",
-                                                 "reallocx",
-                                                 "reallocx_no_move",
-                                                 "resize_in_place",
-                                                 "free",
-                                                 "free_sized",
-                                                 "free_aligned_sized",
-                                                 "strdup",
-                                                 "alloc_at",
-                                                 "usable_size",
-                                                 "ptr_info",
-                                                 "verify",
-                                                 "wave",
-                                                 "counts",
-                                                 "check",
-                                                 "collect",
-                                                 "idle",
-                                                 "exit",
-                                                 "option"};
+#define SHADOW_NAME(id, name, weight) #name,
+#define SHADOW_WEIGHT(id, name, weight) weight,
+#define SHADOW_FUNCTION(id, name, weight) shadow_step_##name,
 
-/* How often an operation is drawn, in parts of the sum. */
-static const unsigned weights[SHADOW_OPS] = {[SHADOW_ALLOC] = 120,
-                                             [SHADOW_CALLOC] = 40,
-                                             [SHADOW_REALLOC_GROW] = 30,
-                                             [SHADOW_REALLOC_SHRINK] = 20,
-                                             [SHADOW_REALLOC_NULL] = 6,
-                                             [SHADOW_REALLOCARRAY] = 10,
-                                             [SHADOW_ALIGNED_ALLOC] = 20,
-                                             [SHADOW_ALIGNED_REALLOC] = 8,
-                                             [SHADOW_ALLOCX] = 20,
-                                             [SHADOW_REALLOCX] = 10,
-                                             [SHADOW_REALLOCX_NO_MOVE] = 8,
-                                             [SHADOW_RESIZE_IN_PLACE] = 10,
-                                             [SHADOW_FREE] = 170,
-                                             [SHADOW_FREE_SIZED] = 30,
-                                             [SHADOW_FREE_ALIGNED_SIZED] = 10,
-                                             [SHADOW_STRDUP] = 10,
-                                             [SHADOW_ALLOC_AT] = 6,
-                                             [SHADOW_USABLE_SIZE] = 10,
-                                             [SHADOW_PTR_INFO] = 10,
-                                             [SHADOW_VERIFY] = 20,
-                                             [SHADOW_WAVE] = 1,
-                                             [SHADOW_COUNTS] = 1,
-                                             [SHADOW_CHECK] = 1,
-                                             [SHADOW_COLLECT] = 1,
-                                             [SHADOW_IDLE] = 1,
-                                             [SHADOW_EXIT] = 1,
-                                             [SHADOW_OPTION] = 1};
+static const char *const op_names[SHADOW_OPS] = {SHADOW_OPERATIONS(SHADOW_NAME)};
+static const unsigned weights[SHADOW_OPS] = {SHADOW_OPERATIONS(SHADOW_WEIGHT)};
+static void (*const steps[SHADOW_OPS])(shadow_t *) = {SHADOW_OPERATIONS(SHADOW_FUNCTION)};
 
 const char *shadow_op_name(shadow_op_t op) {
   return op < SHADOW_OPS ? op_names[op] : "?";
 }
 
-void shadow_open(shadow_t *shadow, uint64_t seed, unsigned flags, size_t max_blocks) {
-  memset(shadow, 0, sizeof *shadow);
-  shadow->rng = test_rng(seed, 0x5ade);
-  shadow->flags = flags;
-  shadow->max_size = 8 * MIB;
-  shadow->max_bytes = 192 * MIB;
-  shadow->max_blocks = max_blocks;
-  shadow->blocks = calloc(max_blocks, sizeof *shadow->blocks);
-  shadow->by_address = calloc(max_blocks, sizeof *shadow->by_address);
-  CHECK(shadow->blocks != NULL && shadow->by_address != NULL);
-  shadow->next_tag = seed;
-  if ((flags & SHADOW_ALONE) != 0) {
-    hak_stats_t stats = test_stats();
-    shadow->base_blocks = stats.live_blocks;
-    shadow->base_bytes = stats.live_bytes;
+/* ---- Drawing ---------------------------------------------------------- */
+
+static uint64_t pick_from_input(shadow_t *shadow, uint64_t limit) {
+  uint64_t value = 0;
+  for (uint64_t rest = limit - 1; rest > 0; rest >>= 8) {
+    uint8_t byte = 0;
+    if (shadow->input_left > 0) {
+      byte = *shadow->input++;
+      shadow->input_left--;
+    }
+    value = value << 8 | byte;
+  }
+  return value % limit;
+}
+
+uint64_t shadow_pick(shadow_t *shadow, uint64_t limit) {
+  if (limit <= 1) {
+    return 0;
+  }
+  return shadow->input != NULL ? pick_from_input(shadow, limit)
+                               : test_below(&shadow->rng, limit);
+}
+
+static shadow_op_t draw(shadow_t *shadow) {
+  if (shadow->input != NULL) {
+    return (shadow_op_t)shadow_pick(shadow, SHADOW_OPS);
+  }
+  static unsigned sum;
+  if (sum == 0) {
+    for (int i = 0; i < SHADOW_OPS; i++) {
+      sum += weights[i];
+    }
+  }
+  unsigned at = (unsigned)shadow_pick(shadow, sum);
+  for (int i = 0; i < SHADOW_OPS; i++) {
+    if (at < weights[i]) {
+      return (shadow_op_t)i;
+    }
+    at -= weights[i];
+  }
+  return SHADOW_ALLOC;
+}
+
+size_t shadow_pick_size(shadow_t *shadow) {
+  static const struct {
+    unsigned permille;
+    size_t limit;
+  } tiers[] = {{450, 128},       {750, 1 * KIB}, {940, 16 * KIB},
+               {990, 128 * KIB}, {999, 1 * MIB}, {1000, 8 * MIB}};
+  unsigned at = (unsigned)shadow_pick(shadow, 1000);
+  size_t limit = shadow->max_size;
+  for (size_t i = 0; i < TEST_COUNT(tiers); i++) {
+    if (at < tiers[i].permille) {
+      limit = tiers[i].limit;
+      break;
+    }
+  }
+  /* Now and then beyond the largest size that comes from SuperSlabs. */
+  if (at == 999 && shadow->max_size >= 8 * MIB && shadow_pick(shadow, 50) == 0) {
+    return 8 * MIB + (size_t)shadow_pick(shadow, 40 * MIB);
+  }
+  if (limit >= MIB) {
+    limit >>= shadow_pick(shadow, 5); /* the less, the larger */
+  }
+  limit = limit > shadow->max_size ? shadow->max_size : limit;
+  return (size_t)shadow_pick(shadow, limit + 1);
+}
+
+/* The first place from `place` on that is taken, or is free, around the end. */
+static uint32_t next_place(const shadow_t *shadow, size_t place, bool taken) {
+  size_t words = (shadow->max_blocks + 63) / 64;
+  uint64_t mask = UINT64_MAX << (place % 64);
+  for (size_t i = place / 64;; i = (i + 1) % words) {
+    uint64_t word = (taken ? shadow->taken[i] : ~shadow->taken[i]) & mask;
+    size_t found = word == 0 ? SIZE_MAX : i * 64 + (size_t)__builtin_ctzll(word);
+    if (found < shadow->max_blocks) {
+      return (uint32_t)found;
+    }
+    mask = UINT64_MAX;
   }
 }
+
+uint32_t shadow_pick_block(shadow_t *shadow) {
+  SHADOW_CHECK_THAT(shadow, shadow->count > 0);
+  return next_place(shadow, (size_t)shadow_pick(shadow, shadow->max_blocks), true);
+}
+
+bool shadow_accept(shadow_t *shadow, const void *address, bool may_refuse) {
+  if (address == NULL) {
+    SHADOW_CHECK_THAT(shadow, errno == ENOMEM);
+    SHADOW_CHECK_THAT(shadow, may_refuse || (shadow->flags & SHADOW_MAY_FAIL) != 0);
+    shadow->refused++;
+    return false;
+  }
+  SHADOW_CHECK_THAT(shadow, errno == TEST_ERRNO);
+  return true;
+}
+
+/* ---- The map ---------------------------------------------------------- */
 
 /* Position of the first block at or above `address`. */
 static size_t position_of(const shadow_t *shadow, const unsigned char *address) {
@@ -95,6 +130,15 @@ static size_t position_of(const shadow_t *shadow, const unsigned char *address) 
     }
   }
   return low;
+}
+
+const shadow_block_t *shadow_find(const shadow_t *shadow, const void *address) {
+  size_t at = position_of(shadow, address);
+  if (at == shadow->count) {
+    return NULL;
+  }
+  const shadow_block_t *block = &shadow->blocks[shadow->by_address[at]];
+  return block->address == address ? block : NULL;
 }
 
 static void require_apart(shadow_t *shadow, size_t at, const unsigned char *address,
@@ -115,7 +159,24 @@ static void require_apart(shadow_t *shadow, size_t at, const unsigned char *addr
   }
 }
 
-void shadow_add(shadow_t *shadow, void *address, size_t size, size_t alignment) {
+static bool is_whole(const shadow_t *shadow) {
+  return (shadow->flags & SHADOW_EVERY_BYTE) != 0;
+}
+
+/* Contents, and what the program may use beyond them. */
+static void fill(const shadow_t *shadow, const shadow_block_t *block) {
+  if (is_whole(shadow)) {
+    test_fill(block->address, block->size, block->tag);
+  } else {
+    test_fill_sparse(block->address, block->size, block->tag);
+  }
+  if (block->usable - block->size <= 4096) {
+    memset(block->address + block->size, 0x6b, block->usable - block->size);
+  }
+}
+
+void shadow_add(shadow_t *shadow, unsigned heap, void *address, size_t size,
+                size_t alignment) {
   SHADOW_CHECK_THAT(shadow, address != NULL);
   SHADOW_CHECK_THAT(shadow, shadow->count < shadow->max_blocks);
   size_t least = size >= 16 ? 16 : 1;
@@ -126,111 +187,160 @@ void shadow_add(shadow_t *shadow, void *address, size_t size, size_t alignment) 
   SHADOW_CHECK_THAT(shadow, ((uintptr_t)address & (alignment - 1)) == 0);
   size_t usable = hak_usable_size(address);
   SHADOW_CHECK_THAT(shadow, usable >= size && usable > 0);
+  SHADOW_CHECK_THAT(shadow, hak_heap_of(address) == shadow->heaps[heap].handle);
 
   size_t at = position_of(shadow, address);
   require_apart(shadow, at, address, usable);
+  uint32_t place =
+      next_place(shadow, (size_t)shadow_pick(shadow, shadow->max_blocks), false);
   memmove(shadow->by_address + at + 1, shadow->by_address + at,
           (shadow->count - at) * sizeof *shadow->by_address);
-  shadow->by_address[at] = (uint32_t)shadow->count;
-  shadow->blocks[shadow->count] =
-      (shadow_block_t){address, size, usable, alignment, shadow->next_tag++};
-  test_fill_sparse(address, size, shadow->blocks[shadow->count].tag);
-  /* The bytes beyond what was asked for are the program's too. */
-  if (usable - size > 0 && usable - size <= 4096) {
-    memset((char *)address + size, 0x6b, usable - size);
-  }
+  shadow->by_address[at] = place;
+  shadow->taken[place / 64] |= (uint64_t)1 << (place % 64);
+  shadow->blocks[place] = (shadow_block_t){address,
+                                           size,
+                                           usable,
+                                           alignment,
+                                           shadow->next_tag++,
+                                           (uint8_t)heap,
+                                           shadow->heaps[heap].arena >= 0};
+  fill(shadow, &shadow->blocks[place]);
   shadow->count++;
   shadow->bytes += usable;
+  shadow->heaps[heap].blocks++;
+  shadow->heaps[heap].bytes += usable;
 }
 
-shadow_block_t shadow_remove(shadow_t *shadow, size_t index) {
-  shadow_block_t block = shadow->blocks[index];
+shadow_block_t shadow_remove(shadow_t *shadow, uint32_t place) {
+  shadow_block_t block = shadow->blocks[place];
   size_t at = position_of(shadow, block.address);
-  SHADOW_CHECK_THAT(shadow, shadow->by_address[at] == index);
+  SHADOW_CHECK_THAT(shadow, shadow->by_address[at] == place);
   memmove(shadow->by_address + at, shadow->by_address + at + 1,
           (shadow->count - at - 1) * sizeof *shadow->by_address);
+  shadow->taken[place / 64] &= ~((uint64_t)1 << (place % 64));
+  shadow->blocks[place].address = NULL;
   shadow->count--;
-  if (index != shadow->count) {
-    /* The last block takes the place of the one that goes. */
-    shadow->blocks[index] = shadow->blocks[shadow->count];
-    size_t moved = 0;
-    size_t low = 0, high = shadow->count;
-    while (low < high) {
-      moved = (low + high) / 2;
-      const unsigned char *a = shadow->by_address[moved] == shadow->count
-                                   ? shadow->blocks[index].address
-                                   : shadow->blocks[shadow->by_address[moved]].address;
-      if (a == shadow->blocks[index].address) {
-        break;
-      }
-      if (a < shadow->blocks[index].address) {
-        low = moved + 1;
-      } else {
-        high = moved;
-      }
-    }
-    SHADOW_CHECK_THAT(shadow, shadow->by_address[moved] == shadow->count);
-    shadow->by_address[moved] = (uint32_t)index;
-  }
   shadow->bytes -= block.usable;
+  shadow->heaps[block.heap].blocks--;
+  shadow->heaps[block.heap].bytes -= block.usable;
   return block;
 }
 
 void shadow_verify(shadow_t *shadow, const shadow_block_t *block) {
-  CHECK_MSG(test_verify_sparse(block->address, block->size, block->tag),
-            "contents of block %p (%zu bytes) changed, seen at operation %llu (%s)",
+  bool same = is_whole(shadow)
+                  ? test_verify(block->address, block->size, block->tag)
+                  : test_verify_sparse(block->address, block->size, block->tag);
+  CHECK_MSG(same, "contents of block %p (%zu bytes) changed, seen at operation %llu (%s)",
             (void *)block->address, block->size, (unsigned long long)shadow->operations,
             shadow_op_name(shadow->current));
 }
 
+void shadow_verify_all(shadow_t *shadow) {
+  for (size_t i = 0; i < shadow->count; i++) {
+    shadow_verify(shadow, &shadow->blocks[shadow->by_address[i]]);
+  }
+}
+
 void shadow_verify_kept(shadow_t *shadow, const shadow_block_t *block,
                         const void *address, size_t size) {
-  bool kept = size >= block->size
-                  ? test_verify_sparse(address, block->size, block->tag)
-                  : test_verify_sparse_prefix(address, block->size, size, block->tag);
-  CHECK_MSG(kept, "contents of %p (%zu bytes) not kept at %p (%zu), operation %llu (%s)",
+  size_t kept = size < block->size ? size : block->size;
+  bool same;
+  if (is_whole(shadow)) {
+    same = test_verify(address, kept, block->tag);
+  } else {
+    same = kept == block->size
+               ? test_verify_sparse(address, block->size, block->tag)
+               : test_verify_sparse_prefix(address, block->size, kept, block->tag);
+  }
+  CHECK_MSG(same, "contents of %p (%zu bytes) not kept at %p (%zu), operation %llu (%s)",
             (void *)block->address, block->size, address, size,
             (unsigned long long)shadow->operations, shadow_op_name(shadow->current));
 }
 
-static shadow_op_t draw(shadow_t *shadow) {
-  unsigned sum = 0;
-  for (int i = 0; i < SHADOW_OPS; i++) {
-    sum += weights[i];
+/* ---- Runs ------------------------------------------------------------- */
+
+void shadow_open(shadow_t *shadow, uint64_t seed, unsigned flags, size_t max_blocks) {
+  memset(shadow, 0, sizeof *shadow);
+  shadow->seed = seed;
+  shadow->rng = test_rng(seed, 0x5ade);
+  shadow->flags = flags;
+  shadow->max_size = 8 * MIB;
+  shadow->max_bytes = 96 * MIB;
+  shadow->max_blocks = max_blocks;
+  shadow->blocks = calloc(max_blocks, sizeof *shadow->blocks);
+  shadow->taken = calloc((max_blocks + 63) / 64, sizeof *shadow->taken);
+  shadow->by_address = calloc(max_blocks, sizeof *shadow->by_address);
+  CHECK(shadow->blocks != NULL && shadow->taken != NULL && shadow->by_address != NULL);
+  shadow->busy = UINT32_MAX;
+  shadow->next_tag = seed;
+  shadow_heaps_open(shadow);
+  if ((flags & SHADOW_ALONE) != 0) {
+    hak_stats_t stats = test_stats();
+    shadow->base_blocks = stats.live_blocks;
+    shadow->base_bytes = stats.live_bytes;
   }
-  unsigned at = (unsigned)test_below(&shadow->rng, sum);
-  for (int i = 0; i < SHADOW_OPS; i++) {
-    if (at < weights[i]) {
-      return (shadow_op_t)i;
-    }
-    at -= weights[i];
+}
+
+void shadow_open_bytes(shadow_t *shadow, const uint8_t *input, size_t size,
+                       unsigned flags, size_t max_blocks) {
+  shadow_open(shadow, 0, flags, max_blocks);
+  shadow->input = input;
+  shadow->input_left = size;
+}
+
+void shadow_one(shadow_t *shadow) {
+  if (shadow->input == NULL) {
+    shadow->rng = test_rng(shadow->seed, shadow->operations);
+  } else if (shadow->input_left == 0) {
+    shadow->left = 0;
+    return;
   }
-  return SHADOW_ALLOC;
+  shadow_op_t op = draw(shadow);
+  if (shadow->count == shadow->max_blocks || shadow->bytes > shadow->max_bytes) {
+    op = SHADOW_FREE;
+  } else if (shadow->count == 0 && op >= SHADOW_REALLOC_GROW && op <= SHADOW_VERIFY) {
+    op = SHADOW_ALLOC;
+  }
+  shadow->left--;
+  shadow->operations++;
+  shadow->done[op]++;
+  if (shadow->at != NULL) {
+    *shadow->at = shadow->operations;
+  }
+  shadow->current = op;
+  if (shadow->trace) {
+    fprintf(stderr, "%llu %s, thread %u\n", (unsigned long long)shadow->operations,
+            op_names[op], shadow->thread);
+  }
+  shadow->busy = UINT32_MAX;
+  errno = TEST_ERRNO;
+  steps[op](shadow);
 }
 
 void shadow_run(shadow_t *shadow, uint64_t operations) {
-  for (uint64_t i = 0; i < operations; i++) {
-    shadow_op_t op = draw(shadow);
-    if (shadow->count == shadow->max_blocks || shadow->bytes > shadow->max_bytes) {
-      op = SHADOW_FREE;
+  shadow->left = operations;
+  while (shadow->left > 0) {
+    if (shadow->thread == 0) {
+      shadow_one(shadow);
+    } else {
+      shadow_crew_work(shadow);
     }
-    shadow->operations++;
-    shadow->done[op]++;
-    shadow->current = op;
-    shadow_step(shadow, op);
   }
 }
 
 void shadow_empty(shadow_t *shadow) {
   while (shadow->count > 0) {
-    size_t index = (size_t)test_below(&shadow->rng, shadow->count);
-    shadow_verify(shadow, &shadow->blocks[index]);
-    hak_free(shadow_remove(shadow, index).address);
+    uint32_t place = shadow_pick_block(shadow);
+    shadow_verify(shadow, &shadow->blocks[place]);
+    hak_free(shadow_remove(shadow, place).address);
   }
 }
 
 void shadow_close(shadow_t *shadow) {
+  shadow_crew_end(shadow);
   shadow_empty(shadow);
+  shadow_heaps_close(shadow);
   free(shadow->blocks);
+  free(shadow->taken);
   free(shadow->by_address);
 }

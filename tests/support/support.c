@@ -133,8 +133,9 @@ bool test_verify(const void *block, size_t size, uint64_t tag) {
   const unsigned char *bytes = block;
   size_t words = size / 8;
   for (size_t i = 0; i < words; i++) {
-    uint64_t w = pattern_word(tag, i);
-    if (memcmp(bytes + i * 8, &w, 8) != 0) {
+    uint64_t found;
+    memcpy(&found, bytes + i * 8, 8);
+    if (found != pattern_word(tag, i)) {
       return false;
     }
   }

@@ -38,6 +38,17 @@ void hak_blocks_add_bins(hak_blocks_t *blocks, const hak_link_key_t *key, hak_bi
   }
 }
 
+void hak_blocks_add_quarantine(hak_blocks_t *blocks, hak_thread_t *thread) {
+#if HAK_CHECKS >= 3
+  for (uint32_t cls = 0; cls < HAK_SHARED_CLASSES; cls++) {
+    blocks->cached[cls] += hak_load_relaxed(&thread->quarantine.counts[cls]);
+  }
+#else
+  (void)blocks;
+  (void)thread;
+#endif
+}
+
 void hak_blocks_add_transfer(hak_blocks_t *blocks, hak_heap_t *heap) {
   for (uint32_t cls = 0; cls < HAK_SHARED_CLASSES; cls++) {
     if (!hak_store_has_spans(heap->store, cls)) continue;

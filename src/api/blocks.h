@@ -24,6 +24,8 @@ void hak_blocks_add_slab(hak_blocks_t *blocks, hak_slab_t *slab, uint32_t cls,
 /* Adds what a cache has. `walk`: its lists do not change at this moment. */
 void hak_blocks_add_bins(hak_blocks_t *blocks, const hak_link_key_t *key, hak_bin_t *bins,
                          hak_hold_t *holds, bool walk);
+/* Adds what a thread has in quarantine, all of it the default heap's. */
+void hak_blocks_add_quarantine(hak_blocks_t *blocks, hak_thread_t *thread);
 /* Adds what waits in the heap for other threads. */
 void hak_blocks_add_transfer(hak_blocks_t *blocks, hak_heap_t *heap);
 

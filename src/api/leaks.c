@@ -8,6 +8,7 @@
 #include "base/text.h"
 #include "heap/describe.h"
 #include "learn/sample.h"
+#include "tiny/canary.h"
 
 enum {
   LISTED = 4 /* blocks of each size that a report names */
@@ -159,8 +160,8 @@ static void report_sizes(hak_heap_t *heap, const char *function) {
   for (uint32_t cls = 0; cls < HAK_CLASSES; cls++) {
     uint64_t blocks = leaks.live.blocks[cls];
     if (blocks == 0) continue;
-    snprintf(what, sizeof what, "%" PRIu64 " blocks of %" PRIu32 " bytes", blocks,
-             hak_class_size(cls));
+    snprintf(what, sizeof what, "%" PRIu64 " blocks of %zu bytes", blocks,
+             hak_canary_below(hak_class_size(cls)));
     report(heap, &leaks.of_class[cls], blocks, what, function);
   }
   if (leaks.live.other_blocks == 0) return;

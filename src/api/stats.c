@@ -109,6 +109,7 @@ static void add_thread(hak_thread_t *thread, void *ctx) {
   if (is_within(tally, hak_heap_get_default())) {
     hak_blocks_add_bins(&tally->blocks, &thread->key, thread->bins, thread->holds,
                         thread == hak_thread_self);
+    hak_blocks_add_quarantine(&tally->blocks, thread);
   }
   cache_tally_t f = {tally, thread};
   hak_caches_visit(thread, add_cache, &f);

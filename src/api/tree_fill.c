@@ -72,6 +72,7 @@ static void add_thread(hak_thread_t *thread, void *ctx) {
   if (heap != NULL) {
     hak_blocks_add_bins(&heap->blocks, &thread->key, thread->bins, thread->holds,
                         thread == hak_thread_self);
+    hak_blocks_add_quarantine(&heap->blocks, thread);
   }
   looker_t looker = {tree, thread};
   hak_caches_visit(thread, add_cache, &looker);

@@ -16,8 +16,10 @@
 #include "os/reservation.h"
 #include "pool/large.h"
 #include "superslab/region.h"
+#include "tiny/canary.h"
 #include "tiny/hold.h"
 #include "tiny/hole_map.h"
+#include "tiny/live.h"
 
 enum {
   BLOCKS_MAX = HAK_SLAB_SIZE / 8,
@@ -253,11 +255,12 @@ static void look_at(const visit_t *v, hak_superslab_t *ss, unsigned slot, look_t
 static void visit_slab(visit_t *v, hak_superslab_t *ss, unsigned slot) {
   look_t look;
   look_at(v, ss, slot, &look);
-  if (look.large != 0) visit_one(v, look.start, look.large);
+  if (look.large != 0) visit_one(v, look.start, hak_canary_below(look.large));
   for (uint32_t i = 0; i < look.carved && v->go_on; i++) {
     char *block = look.start + (size_t)i * look.size;
-    if ((look.free[i / BITS] >> (i % BITS) & 1) == 0 && !is_cached(&v->notes, block)) {
-      visit_one(v, block, look.size);
+    if ((look.free[i / BITS] >> (i % BITS) & 1) == 0 && !is_cached(&v->notes, block) &&
+        hak_live_is(&ss->slabs[slot], block)) {
+      visit_one(v, block, hak_canary_below(look.size));
     }
   }
 }
@@ -268,7 +271,7 @@ static bool visit_superslab(hak_superslab_t *ss, void *ctx) {
   /* Acquire: pairs with the release in region.c, which publishes where it lies. */
   if (hak_load_acquire(&ss->extent.kind) == HAK_EXTENT_RUN) {
     if (hak_load_relaxed(&ss->extent.block) == (void *)ss->extent.base) {
-      visit_one(v, ss->extent.base, hak_load_relaxed(&ss->extent.size));
+      visit_one(v, ss->extent.base, hak_canary_below(hak_load_relaxed(&ss->extent.size)));
     }
     return v->go_on;
   }
@@ -300,7 +303,7 @@ static int visit_heap(visit_t *v, hak_heap_t *heap) {
   if (!ok) return ENOMEM;
   hak_region_visit(visit_superslab, v);
   for (size_t i = 0; i < v->notes.mappings_noted && v->go_on; i++) {
-    visit_one(v, v->notes.mappings[i].start, v->notes.mappings[i].size);
+    visit_one(v, v->notes.mappings[i].start, hak_canary_below(v->notes.mappings[i].size));
   }
   notes_release(&v->notes);
   return 0;

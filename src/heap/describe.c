@@ -6,6 +6,7 @@
 #include "heap/stay.h"
 #include "pool/large.h"
 #include "superslab/locate.h"
+#include "tiny/canary.h"
 
 /* Puts `text` before what begins *at bytes into the path; false if there is no room. */
 static bool put_before(char *path, size_t *at, const char *text) {
@@ -38,8 +39,10 @@ static size_t size_at(const void *address) {
   hak_malloced_found_t found;
   if (hak_malloced_is_on() && hak_malloced_find(address, &found)) return found.size;
   hak_place_t place = hak_locate((uintptr_t)address);
-  if (place.cls < HAK_CLASSES) return hak_class_size(place.cls);
-  return place.cls == HAK_CLASS_LARGE ? hak_large_usable(&place) : 0;
+  size_t size = place.cls < HAK_CLASSES        ? hak_class_size(place.cls)
+                : place.cls == HAK_CLASS_LARGE ? hak_large_usable(&place)
+                                               : 0;
+  return hak_canary_below(size);
 }
 
 static void describe(hak_error_info_t *info, char *path, size_t room) {

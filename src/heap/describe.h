@@ -1,6 +1,7 @@
 /* describe.h - what reports say of a heap and of a block.
  *
- * Depends on: external, pool, superslab, heap, stay.   Used by: show, lifecycle, api.
+ * Depends on: external, pool, superslab, tiny, heap, stay.
+ * Used by: show, lifecycle, api.
  */
 #ifndef HAK_HEAP_DESCRIBE_H
 #define HAK_HEAP_DESCRIBE_H

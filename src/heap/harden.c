@@ -16,9 +16,14 @@ enum {
 
 static const char written[] = "the block was written to since it was freed";
 
-static HAK_SLOW bool report(hak_error_t error, const void *block, void *heap,
+/* The handle under which the program knows the owner of the heap's blocks. */
+static hak_heap_t *owner(hak_heap_t *heap) {
+  return hak_heap_is_anothers(heap) ? hak_heap_owner(heap) : hak_heap_handle(heap);
+}
+
+static HAK_SLOW bool report(hak_error_t error, const void *block, hak_heap_t *heap,
                             const char *function, const char *text) {
-  hak_report(error, block, heap == NULL ? NULL : hak_heap_handle(heap), function, text);
+  hak_report(error, block, heap == NULL ? NULL : owner(heap), function, text);
   return false;
 }
 
@@ -30,11 +35,19 @@ static bool is_zero(const void *from, size_t bytes) {
   return any == 0;
 }
 
+/* The memory of the one serves the other: both are of one owner. A heap at its limit gets
+ * blocks from those that it keeps apart. */
+static bool is_of(hak_heap_t *heap, hak_extent_t *extent) {
+  if (HAK_LIKELY(hak_load_relaxed(&extent->heap) == heap->store->pool.heap)) return true;
+  hak_heap_t *other = hak_heap_of_extent(extent);
+  return other != NULL && owner(other) == owner(heap);
+}
+
 /* A free block of the class, or of a larger one, of this heap begins there. */
 static bool is_block(hak_heap_t *heap, uint32_t cls, const hak_place_t *place,
                      const char *block) {
   if (place->cls >= HAK_CLASSES || place->cls < cls) return false;
-  if (hak_load_relaxed(&place->extent->heap) != heap->store->pool.heap) return false;
+  if (!is_of(heap, place->extent)) return false;
   size_t offset = (size_t)(block - place->start);
   return hak_class_is_start(place->cls, offset) &&
          hak_class_index(place->cls, offset) < hak_slab_carved(place->slab);

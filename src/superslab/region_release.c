@@ -70,8 +70,10 @@ static HAK_SLOW size_t purge_records(hak_region_t *region) {
 
 /* The rest of what take_down_locked began, for which the region's record is needed. */
 static HAK_SLOW void end_down(hak_region_t *region, hak_os_note_t *note) {
+  /* Memory of the caller's has no guards. */
+  size_t size = region->size == 0 ? 0 : region->size - 2 * HAK_REGION_GUARD;
   /* Before the range goes, and the next one there may be somebody's. */
-  hak_registry_purge((uintptr_t)region->base, region->size - 2 * HAK_REGION_GUARD);
+  hak_registry_purge((uintptr_t)region->base, size);
   hak_os_release_end(note);
   /* The region of a heap that ends is taken down beside visitors too, who may be at its
    * records. Those who come from now on find no SuperSlab ready. */

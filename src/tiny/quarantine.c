@@ -4,14 +4,17 @@
 #include "superslab/locate.h"
 #include "tiny/seal.h"
 
-static uint32_t size_of(const void *block) {
-  return hak_class_size(hak_slab_class(hak_slab_of(block)));
+/* More blocks of the class, or fewer. */
+static void note(hak_quarantine_t *q, uint32_t cls, int more) {
+  uint32_t count = hak_load_relaxed(&q->counts[cls]);
+  hak_store_relaxed(&q->counts[cls], (uint16_t)(count + (uint32_t)more));
+  q->bytes += (uint32_t)more * hak_class_size(cls);
 }
 
 static void *take_out(hak_quarantine_t *q, uint32_t at) {
   void *block = q->blocks[at];
   q->blocks[at] = NULL;
-  if (block != NULL) q->bytes -= size_of(block);
+  if (block != NULL) note(q, hak_slab_class(hak_slab_of(block)), -1);
   return block;
 }
 
@@ -24,12 +27,11 @@ bool hak_quarantine_put(hak_quarantine_t *q, uint32_t cls, void *block, void **o
   enum {
     SHARE = 8
   };
-  uint32_t size = hak_class_size(cls);
-  if (size > (uint64_t)hak_option(QUARANTINE_BYTES) / SHARE) return false;
+  if (hak_class_size(cls) > (uint64_t)hak_option(QUARANTINE_BYTES) / SHARE) return false;
   uint32_t at = choose(q);
   *out = take_out(q, at);
   q->blocks[at] = block;
-  q->bytes += size;
+  note(q, cls, 1);
   return true;
 }
 

@@ -17,15 +17,17 @@
 #ifndef HAK_TINY_QUARANTINE_H
 #define HAK_TINY_QUARANTINE_H
 
+#include "base/atomic.h"
 #include "tiny/size_class.h"
 
 #define HAK_QUARANTINE_BLOCKS 256
 
 typedef struct hak_quarantine {
-  /* [owner: the thread] all of it; statistics read `bytes` */
-  void *blocks[HAK_QUARANTINE_BLOCKS]; /* or NULL */
-  uint64_t series;                     /* of random numbers; 0: not begun */
-  uint32_t bytes;                      /* of the blocks here, by their classes */
+  /* [owner: the thread] all of it; statistics read the counts */
+  void *blocks[HAK_QUARANTINE_BLOCKS];         /* or NULL */
+  uint64_t series;                             /* of random numbers; 0: not begun */
+  uint32_t bytes;                              /* of the blocks here, by their classes */
+  hak_atomic_u16_t counts[HAK_SHARED_CLASSES]; /* blocks */
 } hak_quarantine_t;
 
 /* A block of the class comes. False if it is too large, and does not. Else *out is one

@@ -1,0 +1,233 @@
+/* hardened.c - what a hardened build does beyond naming misuse: freed blocks are empty
+ * and wait, canaries and orders cannot be guessed, and overflows end before the library's
+ * records. */
+#include "child.h"
+#include "threads.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+static const size_t sizes[] = {1, 64, 500, 2000, 40000, 200000};
+
+static bool is_all(const char *bytes, size_t count, char value) {
+  for (size_t i = 0; i < count; i++) {
+    if (bytes[i] != value) return false;
+  }
+  return true;
+}
+
+TEST_IN_CHILD(block__that_is_freed_is_empty, 60) {
+  test_start();
+  for (size_t k = 0; k < TEST_COUNT(sizes); k++) {
+    char *block = hak_alloc(sizes[k]), *next = hak_alloc(sizes[k]);
+    CHECK(block != NULL && next != NULL);
+    size_t usable = hak_usable_size(block);
+    CHECK(usable >= sizes[k]);
+    memset(block, 0x5a, usable);
+    hak_free(block);
+    size_t link = sizes[k] > 32768 && usable > 16 ? 16 : 0; /* it did not wait */
+    CHECK(is_all(block + link, usable - link, 0));
+    hak_free(next);
+  }
+}
+
+TEST_IN_CHILD(block__is_given_out_empty_whatever_was_there, 60) {
+  test_start();
+  for (size_t k = 0; k < TEST_COUNT(sizes); k++) {
+    for (int round = 0; round < 100; round++) {
+      char *block = hak_alloc(sizes[k]);
+      CHECK(block != NULL);
+      size_t usable = hak_usable_size(block);
+      CHECK(is_all(block, usable, 0));
+      memset(block, 0x5a, usable);
+      hak_free(block);
+    }
+  }
+  CHECK_EQ(hak_check(NULL), 0);
+}
+
+TEST_IN_CHILD(canary__is_another_one_for_each_block, 60) {
+  enum {
+    COUNT = 1000
+  };
+  static uint64_t seen[COUNT];
+  static char *blocks[COUNT];
+  test_start();
+  for (size_t i = 0; i < COUNT; i++) {
+    blocks[i] = hak_alloc(100);
+    CHECK(blocks[i] != NULL);
+    memcpy(&seen[i], blocks[i] + hak_usable_size(blocks[i]), sizeof seen[i]);
+    CHECK((seen[i] & 0xff) != 0); /* a zero that is written there is seen */
+  }
+  size_t alike = 0;
+  for (size_t i = 0; i < COUNT; i++) {
+    for (size_t j = 0; j < i; j++) alike += seen[i] == seen[j];
+    hak_free(blocks[i]);
+  }
+  CHECK_EQ(alike, 0);
+}
+
+enum {
+  CUT = 256
+};
+/* How often a fresh block lies right behind the one before it. */
+static size_t steps_up(size_t size) {
+  static char *blocks[CUT];
+  size_t steps = 0;
+  for (size_t i = 0; i < CUT; i++) {
+    blocks[i] = hak_alloc(size);
+    CHECK(blocks[i] != NULL);
+    size_t distance = hak_usable_size(blocks[i]) + 8;
+    steps += i > 0 && blocks[i] == blocks[i - 1] + distance;
+  }
+  return steps;
+}
+TEST_IN_CHILD(order__of_fresh_blocks_is_random, 60) {
+  test_start();
+  /* In order of address there are 240 and more; at random one of 32 is. */
+  size_t steps = steps_up(100);
+  CHECK_MSG(steps < CUT / 4, "%zu of %d", steps, CUT);
+}
+
+TEST_IN_CHILD(quarantine__keeps_a_freed_block_from_coming_back_at_once, 60) {
+  test_start();
+  for (int i = 0; i < 1000; i++) {
+    char *block = hak_alloc(100);
+    hak_free(block);
+    char *next = hak_alloc(100);
+    CHECK(block != next);
+    hak_free(next);
+  }
+  CHECK_EQ(test_live_blocks(), 0);
+}
+
+TEST_IN_CHILD(quarantine__is_bounded_and_ends_with_a_collection, 60) {
+  enum {
+    COUNT = 20000
+  };
+  static char *blocks[COUNT];
+  test_start();
+  for (size_t i = 0; i < COUNT; i++) CHECK((blocks[i] = hak_alloc(1000)) != NULL);
+  for (size_t i = 0; i < COUNT; i++) hak_free(blocks[i]);
+  CHECK_EQ(test_live_blocks(), 0);
+  (void)hak_collect(NULL, SIZE_MAX, HAK_COLLECT_ALL);
+  /* All of them serve again, if none waits any more. */
+  size_t committed = test_stats().committed_bytes;
+  CHECK_MSG(committed < 4 << 20, "%zu KiB", committed >> 10);
+  CHECK_EQ(hak_check(NULL), 0);
+}
+
+static void *free_all(void *blocks) {
+  for (char **each = blocks; *each != NULL; each++) hak_free(*each);
+  return NULL;
+}
+TEST_IN_CHILD(quarantine__of_a_thread_ends_with_it, 60) {
+  static char *blocks[101];
+  test_start();
+  for (size_t i = 0; i < 100; i++) CHECK((blocks[i] = hak_alloc(1000)) != NULL);
+  test_thread_run(free_all, blocks);
+  CHECK_EQ(test_live_blocks(), 0);
+  CHECK_EQ(hak_check(NULL), 0);
+}
+
+/* How many different blocks a program meets that has one at a time. */
+static size_t blocks_met(void) {
+  enum {
+    PAIRS = 2000
+  };
+  static char *met[PAIRS];
+  size_t count = 0;
+  for (size_t i = 0; i < PAIRS; i++) {
+    char *block = hak_alloc(100);
+    size_t at = 0;
+    while (at < count && met[at] != block) at++;
+    if (at == count) met[count++] = block;
+    hak_free(block);
+  }
+  return count;
+}
+TEST_IN_CHILD(quarantine__holds_as_many_as_the_option_says, 60) {
+  test_start();
+  size_t with = blocks_met();
+  CHECK_EQ(hak_option_set(HAK_OPTION_QUARANTINE_BYTES, 0), 0);
+  (void)hak_collect(NULL, SIZE_MAX, HAK_COLLECT_ALL);
+  size_t without = blocks_met();
+  CHECK_MSG(with > 200 && without < 100, "%zu, %zu", with, without);
+}
+
+/* --- guards ------------------------------------------------------------------------- */
+
+/* The range of memory around an address that may be written to without a break, by what
+ * the system says; *guarded: on both sides lies one that may not be touched. */
+typedef struct range {
+  uintptr_t from, to;
+  bool guarded;
+} range_t;
+static range_t range_around(const void *address) {
+  range_t range = {0, 0, false};
+  uintptr_t at = (uintptr_t)address, guard_end = 0;
+  bool before = false; /* the range begins where a guard ends */
+  char line[512];
+  FILE *maps = fopen("/proc/self/maps", "r");
+  CHECK(maps != NULL);
+  while (fgets(line, sizeof line, maps) != NULL) {
+    unsigned long from, to;
+    char rights[8];
+    CHECK_EQ(sscanf(line, "%lx-%lx %7s", &from, &to, rights), 3);
+    bool none = strncmp(rights, "---", 3) == 0;
+    if (from != range.to || none) {
+      if (range.to > at) { /* it was the one, and ends here */
+        range.guarded = before && none && from == range.to;
+        break;
+      }
+      range.from = from;
+      before = from == guard_end;
+    }
+    range.to = none ? 0 : to;
+    if (none) guard_end = to;
+  }
+  fclose(maps);
+  return range;
+}
+
+static uintptr_t g_want; /* where the fault is to be */
+static void on_fault(int signal, siginfo_t *info, void *context) {
+  (void)signal;
+  (void)context;
+  _exit((uintptr_t)info->si_addr == g_want ? 0 : 1);
+}
+
+/* Writes on and on from a block, or down from it, until a fault. */
+static void write_until_a_guard(ptrdiff_t step) {
+  test_start();
+  char *block = hak_alloc(100);
+  CHECK(block != NULL);
+  range_t range = range_around(block);
+  CHECK(range.guarded && range.to - range.from <= (size_t)64 << 20);
+  g_want = step > 0 ? range.to : range.from - 1;
+  struct sigaction action = {.sa_flags = SA_SIGINFO};
+  action.sa_sigaction = on_fault;
+  CHECK_EQ(sigaction(SIGSEGV, &action, NULL), 0);
+  for (volatile char *at = block;; at += step) *at = 0x41;
+}
+TEST_IN_CHILD(overflow__without_an_end_stops_at_a_guard, 60) { write_until_a_guard(1); }
+TEST_IN_CHILD(underflow__without_an_end_stops_at_a_guard, 60) { write_until_a_guard(-1); }
+
+int main(void) {
+  test_begin();
+  const struct CMUnitTest tests[] = {
+      T(block__that_is_freed_is_empty),
+      T(block__is_given_out_empty_whatever_was_there),
+      T(canary__is_another_one_for_each_block),
+      T(order__of_fresh_blocks_is_random),
+      T(quarantine__keeps_a_freed_block_from_coming_back_at_once),
+      T(quarantine__is_bounded_and_ends_with_a_collection),
+      T(quarantine__of_a_thread_ends_with_it),
+      T(quarantine__holds_as_many_as_the_option_says),
+      T(overflow__without_an_end_stops_at_a_guard),
+      T(underflow__without_an_end_stops_at_a_guard),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}

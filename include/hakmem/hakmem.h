@@ -232,6 +232,20 @@ typedef struct hak_site {
 #endif
 #endif
 
+/* The record of a place that is known by a code address alone: where a call returns to.
+ * For operators, hooks and wrappers whose callers cannot name their places. There is one
+ * record for each address, the library's own, for as long as the program runs; beyond
+ * some 4,000 all addresses share one. Never NULL. Any thread; takes no lock, allocates
+ * nothing and asks the system for nothing: about 10 instructions for an address that has
+ * a record. See docs/SITES.md. */
+hak_site_t *hak_site_of_caller(const void *address);
+
+/* The record of whoever called the function that this stands in, which must not be
+ * inlined: hak_alloc_at(size, HAK_CALLER()). gcc and clang, C and C++. */
+#if defined(__GNUC__) || defined(__clang__)
+#define HAK_CALLER() hak_site_of_caller(__builtin_return_address(0))
+#endif
+
 /* Everything that an allocation can ask for, in one call. `heap` NULL is the
  * default heap, `alignment` 0 the default one, and `site` may be NULL. EINVAL for
  * unknown flags. */

@@ -11,6 +11,9 @@
  * on stderr and aborts where it would throw.
  *  - Blocks are aligned to __STDCPP_DEFAULT_NEW_ALIGNMENT__ (16) whatever their size, as
  *    compilers take for granted: those of less than 16 bytes take 16.
+ *  - With HAKMEM_NEW_CALLERS defined before it, each new names the place that calls it
+ *    (HAK_CALLER in hakmem.h), so that the program's memory is told apart by that, and
+ *    the option LEARN has places to learn of.
  */
 #ifndef HAKMEM_NEW_DELETE_H
 #define HAKMEM_NEW_DELETE_H
@@ -56,38 +59,65 @@ inline void *new_throws(void *block) {
 #endif
 }
 
-inline void *new_plain(std::size_t size) {
-  return new_block([=] { return (hak_alloc)(new_size(size)); });
+/* The record of the operator's caller, in an operator that is to name it. */
+#ifdef HAKMEM_NEW_CALLERS
+#define HAK_NEW_CALLER() HAK_CALLER()
+#else
+#define HAK_NEW_CALLER() nullptr
+#endif
+
+inline void *new_bytes(std::size_t size, hak_site_t *site) {
+#ifdef HAKMEM_NEW_CALLERS
+  return hak_alloc_at(size, site);
+#else
+  (void)site;
+  return (hak_alloc)(size);
+#endif
 }
 
-inline void *new_nothrow(std::size_t size) noexcept {
+inline void *new_plain(std::size_t size, hak_site_t *site) {
+  return new_block([=] { return new_bytes(new_size(size), site); });
+}
+
+inline void *new_nothrow(std::size_t size, hak_site_t *site) noexcept {
 #if defined(__cpp_exceptions) || defined(__EXCEPTIONS)
   try {
-    return new_plain(size);
+    return new_plain(size, site);
   } catch (...) {
     return nullptr;
   }
 #else
-  return new_plain(size);
+  return new_plain(size, site);
 #endif
 }
 
 #ifdef __cpp_aligned_new
-inline void *new_aligned(std::size_t size, std::align_val_t alignment) {
+inline void *new_aligned_bytes(std::size_t alignment, std::size_t size,
+                               hak_site_t *site) {
+#ifdef HAKMEM_NEW_CALLERS
+  return hak_aligned_alloc_at(alignment, size, site);
+#else
+  (void)site;
+  return (hak_aligned_alloc)(alignment, size);
+#endif
+}
+
+inline void *new_aligned(std::size_t size, std::align_val_t alignment, hak_site_t *site) {
   return new_block([=] {
-    return (hak_aligned_alloc)(static_cast<std::size_t>(alignment), new_size(size));
+    return new_aligned_bytes(static_cast<std::size_t>(alignment), new_size(size), site);
   });
 }
 
-inline void *new_aligned_nothrow(std::size_t size, std::align_val_t alignment) noexcept {
+inline void *new_aligned_nothrow(std::size_t size, std::align_val_t alignment,
+                                 hak_site_t *site) noexcept {
 #if defined(__cpp_exceptions) || defined(__EXCEPTIONS)
   try {
-    return new_aligned(size, alignment);
+    return new_aligned(size, alignment, site);
   } catch (...) {
     return nullptr;
   }
 #else
-  return new_aligned(size, alignment);
+  return new_aligned(size, alignment, site);
 #endif
 }
 #endif
@@ -96,16 +126,16 @@ inline void *new_aligned_nothrow(std::size_t size, std::align_val_t alignment) n
 } /* namespace hak */
 
 HAK_OPERATOR void *operator new(std::size_t size) {
-  return hak::detail::new_throws(hak::detail::new_plain(size));
+  return hak::detail::new_throws(hak::detail::new_plain(size, HAK_NEW_CALLER()));
 }
 HAK_OPERATOR void *operator new[](std::size_t size) {
-  return hak::detail::new_throws(hak::detail::new_plain(size));
+  return hak::detail::new_throws(hak::detail::new_plain(size, HAK_NEW_CALLER()));
 }
 HAK_OPERATOR void *operator new(std::size_t size, const std::nothrow_t &) noexcept {
-  return hak::detail::new_nothrow(size);
+  return hak::detail::new_nothrow(size, HAK_NEW_CALLER());
 }
 HAK_OPERATOR void *operator new[](std::size_t size, const std::nothrow_t &) noexcept {
-  return hak::detail::new_nothrow(size);
+  return hak::detail::new_nothrow(size, HAK_NEW_CALLER());
 }
 
 HAK_OPERATOR void operator delete(void *block) noexcept { hak_free(block); }
@@ -129,18 +159,20 @@ HAK_OPERATOR void operator delete[](void *block, std::size_t size) noexcept {
 
 #ifdef __cpp_aligned_new
 HAK_OPERATOR void *operator new(std::size_t size, std::align_val_t alignment) {
-  return hak::detail::new_throws(hak::detail::new_aligned(size, alignment));
+  return hak::detail::new_throws(
+      hak::detail::new_aligned(size, alignment, HAK_NEW_CALLER()));
 }
 HAK_OPERATOR void *operator new[](std::size_t size, std::align_val_t alignment) {
-  return hak::detail::new_throws(hak::detail::new_aligned(size, alignment));
+  return hak::detail::new_throws(
+      hak::detail::new_aligned(size, alignment, HAK_NEW_CALLER()));
 }
 HAK_OPERATOR void *operator new(std::size_t size, std::align_val_t alignment,
                                 const std::nothrow_t &) noexcept {
-  return hak::detail::new_aligned_nothrow(size, alignment);
+  return hak::detail::new_aligned_nothrow(size, alignment, HAK_NEW_CALLER());
 }
 HAK_OPERATOR void *operator new[](std::size_t size, std::align_val_t alignment,
                                   const std::nothrow_t &) noexcept {
-  return hak::detail::new_aligned_nothrow(size, alignment);
+  return hak::detail::new_aligned_nothrow(size, alignment, HAK_NEW_CALLER());
 }
 
 HAK_OPERATOR void operator delete(void *block, std::align_val_t) noexcept {

@@ -1,8 +1,10 @@
 #include "learn/origin.h"
 
+#include <inttypes.h>
 #include <string.h>
 
 #include "base/text.h"
+#include "os/image.h"
 
 enum {
   CHUNK = 64, /* origins that are made room for at once */
@@ -69,14 +71,27 @@ static void make_room(const hak_os_t *os) {
   make_chunk(os, next + CHUNK / 2);
 }
 
+/* What a place is called that is known by a code address alone: of the call, which is in
+ * front of where it returns to. */
+static void name_address(const hak_site_t *site, char *name, size_t room) {
+  uintptr_t call = hak_origin_address(site) - 1, offset;
+  bool here = hak_image_find(call, &offset);
+  hak_text_print(name, room, here ? "+0x%" PRIxPTR : "0x%" PRIxPTR, here ? offset : call);
+}
+
 /* The texts share their room: each may have half of it, and what the other one leaves.
  * They are cut between two characters. */
 static void copy_texts(hak_origin_t *origin, const hak_site_t *site) {
   enum {
     ROOM = sizeof origin->text - 2 /* without the zeroes */
   };
+  char address[2 + 2 * sizeof(uintptr_t) + 2];
   const char *file = site->file == NULL ? "" : site->file;
   const char *name = site->name == NULL ? "" : site->name;
+  if (hak_origin_address(site) != 0) {
+    name_address(site, address, sizeof address);
+    name = address;
+  }
   size_t length = strlen(file), wanted = strlen(name);
   size_t most = ROOM - (wanted < ROOM / 2 ? wanted : ROOM / 2);
   size_t from = hak_text_end(file, length, most);

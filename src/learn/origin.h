@@ -1,12 +1,15 @@
 /* origin.h - the places in the program that allocate, as the library knows them.
  *
- * Depends on: base, pages.   Used by: sample, heap, api.
+ * Depends on: base, os, pages.   Used by: sample, heap, api.
  *
  * A place in the program has a static record of the program's, a hak_site_t. The library
  * keeps what it knows of the place in a record of its own, an origin, since the object
  * that has the static record may be unloaded at any time: the library reads it only in
  * calls that were given it, and keeps copies of its texts. Of the site's words the first
  * is the origin's number, the second says which start of the library gave the number.
+ *
+ * A record of the library's own stands for a place that is known by a code address alone
+ * (api/caller.c). It has no texts; its last word says which address that is.
  *
  * The number of no origin is 0, as in a new site. Each origin is in a group (waves.h), at
  * first in group 0, which is where blocks lie that nobody keeps apart.
@@ -76,6 +79,16 @@ extern hak_atomic_u8_t hak_origin_groups[HAK_ORIGINS];
  * which need not know. */
 HAK_HOT uint64_t hak_origin_word(const hak_site_t *site) {
   return hak_load_relaxed((hak_atomic_u64_t *)(uintptr_t)&site->reserved[0]);
+}
+/* The complement of the address where the calls of a place return to, in a record of one
+ * that is known by it alone; 0 in all others. */
+HAK_HOT hak_atomic_u64_t *hak_origin_address_word(const hak_site_t *site) {
+  return (hak_atomic_u64_t *)(uintptr_t)&site->reserved[3];
+}
+/* That address, or 0. Relaxed: a record that the caller was given has it already. */
+HAK_HOT uintptr_t hak_origin_address(const hak_site_t *site) {
+  uint64_t word = hak_load_relaxed(hak_origin_address_word(site));
+  return word == 0 ? 0 : (uintptr_t)~word;
 }
 /* The number of the site's origin; HAK_ORIGIN_NONE if it was given none since the start,
  * or is NULL. */

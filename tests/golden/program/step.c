@@ -30,6 +30,7 @@ HAK_SITE(site);
 
 static void call_alloc(void) { result = hak_alloc((size_t)GOLDEN_SIZE); }
 static void call_alloc_at(void) { result = hak_alloc_at((size_t)GOLDEN_SIZE, &site); }
+static void call_site_of_caller(void) { result = hak_site_of_caller(blocks); }
 static void call_alloc_constant(void) { result = golden_alloc_constant(); }
 static void call_free(void) { hak_free(blocks[0]); }
 static void call_free_sized(void) { hak_free_sized(blocks[1], GOLDEN_SIZE); }
@@ -49,6 +50,7 @@ static const struct {
 } calls[] = {
     {"hak_alloc", (uintptr_t)hak_alloc, call_alloc},
     {"hak_alloc_at", (uintptr_t)hak_alloc_at, call_alloc_at},
+    {"hak_site_of_caller", (uintptr_t)hak_site_of_caller, call_site_of_caller},
     {"golden_alloc_constant", (uintptr_t)golden_alloc_constant, call_alloc_constant},
     {"hak_free", (uintptr_t)hak_free, call_free},
     {"hak_free_sized", (uintptr_t)hak_free_sized, call_free_sized},
@@ -92,6 +94,7 @@ static void run_calls(void) {
   warm_up();
   for (size_t i = 0; i < CALLS; i++) {
     /* Once as it is, so that the stepped call does not meet its first time. */
+    (void)hak_site_of_caller(blocks);
     result = hak_alloc_at(GOLDEN_SIZE, &site);
     hak_free(result);
     hak_free(hak_heap_alloc(heap, GOLDEN_SIZE));

@@ -346,6 +346,133 @@ static void samples__of_none_and_without_a_place_are_none(void **state) {
   CHECK_EQ(sums_of(&one).samples, samples);
 }
 
+/* More live than the table takes: the rest are blocks like others, and all is as it was
+ * once they are gone. */
+static void samples__beyond_the_table_are_ordinary_blocks(void **state) {
+  (void)state;
+  enum {
+    MANY = 12000
+  };
+  static void *blocks[MANY];
+  for (size_t i = 0; i < MANY; i++) {
+    CHECK((blocks[i] = hak_alloc_at(40 + i % 100, i % 2 == 0 ? &one : &two)) != NULL);
+  }
+  uint64_t live = sums_of(&one).live_samples + sums_of(&two).live_samples;
+  CHECK_MSG(live > 500 && live <= 3072, "%llu", (unsigned long long)live);
+  CHECK_EQ(test_live_blocks(), MANY);
+  CHECK(hak_samples_are_valid());
+  for (size_t i = 0; i < MANY; i += 3) { /* some are resized while it is full */
+    CHECK((blocks[i] = hak_realloc(blocks[i], 300 + i % 500)) != NULL);
+  }
+  CHECK(hak_samples_are_valid());
+  for (size_t i = 0; i < MANY; i++) hak_free(blocks[i]);
+  CHECK(hak_samples_are_valid());
+  CHECK(sums_of(&one).live_samples == 0 && sums_of(&two).live_samples == 0);
+  CHECK(sums_of(&one).live_bytes == 0 && sums_of(&two).live_bytes == 0);
+}
+
+/* The memory of a sample that was written to serves one that is to be zero. */
+static void calloc__of_a_place_reads_zero_where_a_sample_was(void **state) {
+  (void)state;
+  const size_t sizes[] = {100, 2000, 20000, 60000, 1 << 20, 5 << 20};
+  for (size_t k = 0; k < TEST_COUNT(sizes); k++) {
+    size_t size = sizes[k];
+    for (int i = 0; i < 3; i++) {
+      unsigned char *block = hak_alloc_at(size, &one);
+      memset(block, 0xa5, size);
+      hak_free(block);
+      block = hak_calloc_at(1, size, &one);
+      CHECK_MSG(test_is_zero(block, size), "%zu bytes", size);
+      CHECK_EQ(sums_of(&one).live_samples, 1);
+      memset(block, 0xa5, size);
+      hak_free(block);
+      unsigned char *zero = hak_allocx(NULL, size, 256, HAK_ZERO, &one);
+      CHECK_MSG(test_is_zero(zero, size), "%zu bytes, aligned", size);
+      hak_free(zero);
+    }
+  }
+}
+
+/* Places, too, come in chunks; blocks of all of them, and of the next chunk's first. */
+static void places__at_the_border_of_a_chunk_have_records(void **state) {
+  (void)state;
+  enum {
+    SITES = 3 * 64 + 2
+  };
+  static hak_site_t sites[SITES];
+  static void *blocks[SITES];
+  for (size_t i = 0; i < SITES; i++) {
+    sites[i] = (hak_site_t){"chunk.c", (uint32_t)i + 1, NULL, {0}};
+    blocks[i] = hak_alloc_at(100 + i, &sites[i]);
+  }
+  for (size_t i = 0; i < SITES; i++) {
+    uint32_t number = hak_origin_of(&sites[i]);
+    CHECK(number > HAK_ORIGIN_OTHERS && hak_origin_at(number)->line == i + 1);
+    CHECK(i == 0 || number == hak_origin_of(&sites[i - 1]) + 1);
+    CHECK_EQ(sums_of(&sites[i]).live_bytes, 100 + i);
+    hak_free(blocks[i]);
+    CHECK_EQ(sums_of(&sites[i]).live_samples, 0);
+  }
+}
+
+/* Samples at both ends of slabs, and of the spans that larger classes have. */
+static void samples__fill_slabs_to_their_borders(void **state) {
+  (void)state;
+  const size_t sizes[] = {16, 1024, 8192, 57344, 65536};
+  enum {
+    BLOCKS = 600
+  };
+  static void *blocks[BLOCKS];
+  for (size_t k = 0; k < TEST_COUNT(sizes); k++) {
+    size_t count = sizes[k] > 8192 ? BLOCKS / 10 : BLOCKS;
+    for (size_t i = 0; i < count; i++) {
+      CHECK((blocks[i] = hak_alloc_at(sizes[k], &one)) != NULL);
+      test_fill_sparse(blocks[i], sizes[k], i);
+    }
+    CHECK_EQ(hak_check(NULL), 0);
+    CHECK_EQ(sums_of(&one).live_samples, count);
+    for (size_t i = 0; i < count; i++) {
+      CHECK(test_verify_sparse(blocks[i], sizes[k], i));
+      CHECK(hak_heap_of(blocks[i]) == hak_heap_default());
+      hak_free(blocks[i]);
+    }
+    CHECK_EQ(sums_of(&one).live_samples, 0);
+  }
+}
+
+/* A sample grows and shrinks where it lies: its sums follow, it is one sample, and the
+ * growth of one is not sampled again. */
+static void sample__that_grows_in_place_is_one_sample(void **state) {
+  (void)state;
+  unsigned char *block = hak_alloc_at(1000, &one);
+  uint64_t taken = sums_of(&one).samples;
+  size_t usable = hak_usable_size(block);
+  for (size_t size = 900; size <= usable; size += 8) {
+    CHECK_EQ(hak_resize_in_place(block, size, size), usable);
+    CHECK_EQ(sums_of(&one).live_bytes, size);
+    CHECK(hak_realloc_at(block, size, &two) == block);
+    CHECK_EQ(sums_of(&one).live_samples, 1);
+    CHECK_EQ(sums_of(&two).live_samples, 0);
+  }
+  CHECK_EQ(sums_of(&one).samples, taken);
+  hak_free(block);
+  CHECK_EQ(sums_of(&one).live_bytes, 0);
+  /* A block that is none grows where it lies by bytes of a place: it moves and is one. */
+  CHECK_EQ(hak_option_set(HAK_OPTION_SAMPLE_BYTES, 0), 0);
+  for (int i = 0; i < 80; i++) hak_free(hak_alloc_at(MIB, &three));
+  unsigned char *plain = hak_alloc(4 * MIB);
+  test_fill_sparse(plain, 4 * MIB, 3);
+  CHECK_EQ(hak_option_set(HAK_OPTION_SAMPLE_BYTES, 1), 0);
+  for (int i = 0; i < 80; i++) hak_free(hak_alloc_at(MIB, &three));
+  uint64_t others = sums_of(&two).live_samples;
+  plain = hak_realloc_at(plain, 6 * MIB, &two);
+  CHECK(plain != NULL && test_verify_sparse_prefix(plain, 4 * MIB, 4 * MIB / 2, 3));
+  CHECK_EQ(sums_of(&two).live_samples, others + 1);
+  CHECK_EQ(hak_check(NULL), 0);
+  hak_free(plain);
+  CHECK_EQ(sums_of(&two).live_samples, others);
+}
+
 #define EXACT(function) cmocka_unit_test_setup_teardown(function, start_exact, end)
 #define USUAL(function) cmocka_unit_test_setup_teardown(function, start_usual, end)
 
@@ -360,4 +487,9 @@ TEST_MAIN_FRESH(EXACT(sample__is_a_block_like_others),
                 T(samples__are_the_same_after_the_same_calls),
                 EXACT(fork__leaves_both_with_the_samples),
                 T(failures__leave_blocks_without_samples),
-                EXACT(samples__of_none_and_without_a_place_are_none))
+                EXACT(samples__of_none_and_without_a_place_are_none),
+                EXACT(samples__beyond_the_table_are_ordinary_blocks),
+                EXACT(calloc__of_a_place_reads_zero_where_a_sample_was),
+                EXACT(places__at_the_border_of_a_chunk_have_records),
+                EXACT(samples__fill_slabs_to_their_borders),
+                EXACT(sample__that_grows_in_place_is_one_sample))

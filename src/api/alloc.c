@@ -143,6 +143,21 @@ static HAK_WARM void *alloc_refill(uint32_t cls) {
   return block;
 }
 
+void *hak_api_hole(uint32_t cls) {
+  hak_thread_t *me = hak_thread_self;
+  if (me->kind != HAK_THREAD_ATTACHED || hak_event_wanted() || hak_budget_calls != NULL) {
+    return NULL;
+  }
+  void *block = hak_api_pop(&me->key, &me->bins[cls], cls);
+  if (block != NULL) return block;
+  hak_store_relaxed(&me->busy, 1);
+  me->no_grow = 1;
+  block = hak_refill_bin(me, &me->cache, cls);
+  me->no_grow = 0;
+  hak_thread_leave(me, HAK_IN_ALLOC);
+  return block;
+}
+
 /* --- large blocks ------------------------------------------------------------ */
 
 typedef void *(large_fn)(hak_shared_pool_t *pool, size_t size, size_t alignment,

@@ -36,6 +36,10 @@ void *hak_api_alloc_untold(hak_heap_t *heap, size_t size, size_t alignment,
 void *hak_api_group_alloc(hak_heap_t *group, size_t size, size_t alignment,
                           unsigned flags);
 
+/* A block of a shared class of the default heap for which the OS is not asked; NULL if
+ * there is none, or only in a longer way. errno is kept. */
+void *hak_api_hole(uint32_t cls);
+
 /* What hak_api_alloc makes of it: a block of a size class; a large block; a block in a
  * mapping of its own, whatever its size. *zeroed: all of its bytes are zero. */
 void *hak_api_small(hak_heap_t *heap, uint32_t cls, bool no_grow);

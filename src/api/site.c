@@ -199,7 +199,9 @@ HAK_HOT void *at_taken(hak_thread_t *me, size_t size, hak_site_t *site, void *bl
   return at_due(size, site, block);
 }
 
-/* hak_heap_alloc for the heap of a group, which has no handle. NULL: memory is short. */
+/* hak_heap_alloc for the heap of a group, which has no handle. NULL: memory is short.
+ * What will be gone after a wave lies in holes of the default heap as well, and these
+ * come first: else they would be of no use, and peaks higher. */
 static HAK_WARM void *group_alloc(hak_heap_t *heap, size_t size) {
   uint32_t cls = hak_class_of(size);
   hak_thread_t *me = hak_thread_self;
@@ -207,6 +209,10 @@ static HAK_WARM void *group_alloc(hak_heap_t *heap, size_t size) {
   hak_bin_t *bins = (hak_bin_t *)(void *)(base + offsetof(hak_thread_t, bins));
   void *block = hak_api_pop(&me->key, &bins[cls], cls);
   if (HAK_LIKELY(block != NULL)) return block;
+  if (heap == hak_group_at(hak_waves_loosest())) {
+    block = hak_api_hole(cls);
+    if (block != NULL) return block;
+  }
   int saved = errno;
   block = hak_api_class(heap, cls);
   errno = saved;

@@ -41,6 +41,7 @@ double hak_group_cost(const hak_bucket_t *all, uint32_t unit) {
  * says, and the bucket with which the last of them begins. */
 typedef struct search {
   uint32_t unit;
+  double price; /* of a byte in any cluster but that of which least stays */
   double best[HAK_GROUPS + 1][HAK_BUCKETS + 1];
   uint32_t from[HAK_GROUPS + 1][HAK_BUCKETS + 1];
 } search_t;
@@ -52,6 +53,7 @@ static void extend(search_t *s, const hak_bucket_t *buckets, uint32_t g, uint32_
   for (uint32_t first = b; first-- > 0;) {
     hak_bucket_add(&group, &buckets[first]);
     double cost = s->best[g - 1][first] + hak_group_cost(&group, s->unit);
+    if (first > 0) cost += s->price * group.bytes;
     if (cost < s->best[g][b]) {
       s->best[g][b] = cost;
       s->from[g][b] = first;
@@ -59,9 +61,10 @@ static void extend(search_t *s, const hak_bucket_t *buckets, uint32_t g, uint32_
   }
 }
 
-double hak_partition(const hak_bucket_t *buckets, uint32_t unit, uint8_t *cluster_of,
-                     uint32_t *clusters) {
+double hak_partition(const hak_bucket_t *buckets, uint32_t unit, double price,
+                     uint8_t *cluster_of, uint32_t *clusters) {
   search_t s;
+  s.price = price;
   s.unit = unit;
   for (uint32_t b = 0; b <= HAK_BUCKETS; b++) s.best[0][b] = b == 0 ? 0 : 1e30;
   for (uint32_t g = 1; g <= HAK_GROUPS; g++) {

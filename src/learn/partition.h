@@ -43,8 +43,9 @@ void hak_bucket_add(hak_bucket_t *to, const hak_bucket_t *other);
 
 /* Writes which cluster each of the HAK_BUCKETS belongs to, 0 being the one of which most
  * stays, and how many clusters there are, at most HAK_GROUPS. What they cost together.
- * O(HAK_GROUPS * HAK_BUCKETS^2). */
-double hak_partition(const hak_bucket_t *buckets, uint32_t unit, uint8_t *cluster_of,
-                     uint32_t *clusters);
+ * O(HAK_GROUPS * HAK_BUCKETS^2). `price`: of each byte in a cluster other than the last
+ * one, of which least stays; part of the cost. */
+double hak_partition(const hak_bucket_t *buckets, uint32_t unit, double price,
+                     uint8_t *cluster_of, uint32_t *clusters);
 
 #endif

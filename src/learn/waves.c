@@ -11,7 +11,9 @@ enum {
 
 #define FALL_LEAST ((double)(4 << 20))  /* bytes, of a wave */
 #define SAVES_LEAST ((double)(2 << 20)) /* bytes, of a move */
-#define RISE_LEAST ((double)(1 << 20))  /* bytes, after which a trough is over */
+#define APART_MOST 0.125                /* of the bytes at peaks, may lie apart */
+#define APART_PRICE 0.5 /* of the bytes that lie apart, is to be saved on top */
+#define RISE_LEAST ((double)(1 << 20)) /* bytes, after which a trough is over */
 
 /* Of the wave that is under way; clocks are those of samples.  */
 static struct {
@@ -25,6 +27,7 @@ static struct {
 static hak_waves_t told;         /* [lock] */
 static uint32_t idle;            /* [lock] waves without a use of groups */
 static hak_atomic_ptr_t watched; /* [any] a heap's id; its samples count */
+static hak_atomic_u32_t loosest; /* [lock] a group; read without it */
 
 void hak_waves_watch(const void *heap_id) {
   /* Relaxed: of samples that come at the same time it does not matter whether they count,
@@ -32,6 +35,10 @@ void hak_waves_watch(const void *heap_id) {
   if (hak_load_relaxed(&watched) != heap_id) {
     hak_store_relaxed(&watched, (void *)(uintptr_t)heap_id);
   }
+}
+uint32_t hak_waves_loosest(void) {
+  /* Relaxed: where a block lies meanwhile does no harm. */
+  return hak_load_relaxed(&loosest);
 }
 const void *hak_waves_watched(void) { return hak_load_relaxed(&watched); }
 
@@ -118,7 +125,8 @@ typedef struct plan {
   double places, seen, stayed;             /* that are known; their samples */
   double chi_squared;                      /* of the places' shares against that of all */
 } plan_t;
-static plan_t plan; /* [lock] while one is made */
+static plan_t plan;     /* [lock] while one is made */
+static uint32_t chosen; /* [lock] groups of its clusters, as moved_bytes has them */
 
 static void each_known(void (*act)(uint32_t origin, hak_wave_place_t *place)) {
   uint32_t made = hak_origins_made();
@@ -186,14 +194,14 @@ _Static_assert(HAK_GROUPS == 4, "two bits say which");
 /* The groups of the clusters, so that least moves. */
 static uint32_t choose_groups(void) {
   double least = 1e30;
-  uint32_t chosen = 0;
+  uint32_t found = 0;
   for (uint32_t code = 0; code < 1u << (2 * plan.clusters); code++) {
     double moved = moved_bytes(code);
     if (moved >= least) continue;
     least = moved;
-    chosen = code;
+    found = code;
   }
-  return chosen;
+  return found;
 }
 
 static void move_to(uint32_t origin, uint32_t group) {
@@ -202,7 +210,6 @@ static void move_to(uint32_t origin, uint32_t group) {
   hak_store_relaxed(&hak_origin_groups[origin], (uint8_t)group);
 }
 
-static uint32_t chosen; /* [lock] groups, while places are moved */
 static void move_to_chosen(uint32_t origin, hak_wave_place_t *place) {
   move_to(origin, chosen >> (2 * plan.cluster_of[place->bucket]) & 3);
 }
@@ -210,6 +217,7 @@ static void move_to_chosen(uint32_t origin, hak_wave_place_t *place) {
 static void move_all_back(void) {
   uint32_t made = hak_origins_made();
   for (uint32_t i = first_place(); i < made; i++) move_to(i, 0);
+  hak_store_relaxed(&loosest, 0);
   idle = 0;
 }
 
@@ -238,6 +246,36 @@ static double cost_together(void) {
   return hak_group_cost(&all, plan.unit);
 }
 
+/* Bytes of the clusters that would lie apart, at peaks. Holes that they leave in the heap
+ * are of no use to others, and theirs are not to the heap: that much higher a peak may
+ * be. Places of which least stays do not count, as they fill the heap's holes first. */
+static double bytes_apart(void) {
+  double bytes = 0;
+  for (uint32_t c = 0; c + 1 < plan.clusters; c++) {
+    if ((chosen >> (2 * c) & 3) == 0) continue;
+    for (uint32_t g = 0; g < HAK_GROUPS; g++) bytes += plan.bytes_in[c][g];
+  }
+  return bytes;
+}
+
+/* Chooses a partition, and groups, that save more than `much` and what they cost at
+ * peaks; false if there are none. First the one that leaves least behind; where too much
+ * would lie apart for it, one in which that has a price. */
+static bool choose(double apart, double much) {
+  for (uint32_t i = 0; i < 2; i++) {
+    double best = hak_partition(plan.buckets, plan.unit, i * APART_PRICE, plan.cluster_of,
+                                &plan.clusters);
+    if (apart - best <= much) return false;
+    __builtin_memset(plan.bytes_in, 0, sizeof plan.bytes_in);
+    each_known(add_to_clusters);
+    chosen = choose_groups();
+    double bytes = bytes_apart();
+    if (bytes <= plan.all.bytes * APART_MOST && apart - best > much + bytes * APART_PRICE)
+      return true;
+  }
+  return false;
+}
+
 /* Moves places if that saves much by what is known of the last waves, and back if it has
  * saved little in some of them. */
 static void act(double together, double apart, double best) {
@@ -247,10 +285,9 @@ static void act(double together, double apart, double best) {
     return;
   }
   idle = together - apart > much ? 0 : idle + 1;
-  if (apart - best > much && is_significant()) {
-    each_known(add_to_clusters);
-    chosen = choose_groups();
+  if (apart - best > much && is_significant() && choose(apart, much)) {
     each_known(move_to_chosen);
+    hak_store_relaxed(&loosest, chosen >> (2 * (plan.clusters - 1)) & 3);
     idle = 0;
   } else if (idle >= WAVES_IDLE) {
     move_all_back();
@@ -268,7 +305,8 @@ static void evaluate(const hak_wave_now_t *now) {
   for (uint32_t i = first_place(); i < made; i++) learn(i);
   make_plan();
   double together = cost_together(), apart = cost_of_groups();
-  double best = hak_partition(plan.buckets, plan.unit, plan.cluster_of, &plan.clusters);
+  double best =
+      hak_partition(plan.buckets, plan.unit, 0, plan.cluster_of, &plan.clusters);
   told.count++;
   told.peak = (uint64_t)wave.peak;
   told.trough = (uint64_t)wave.trough;
@@ -355,4 +393,5 @@ void hak_waves_stop(void) {
   told = (hak_waves_t){.count = 0};
   idle = 0;
   hak_store_relaxed(&watched, NULL);
+  hak_store_relaxed(&loosest, 0);
 }

@@ -18,8 +18,8 @@
  *
  * Group 0 is the heap itself; what the others are, the folder heap knows. It is where
  * most bytes are, so that what goes apart is little, and leaves few of the heap's holes
- * unused. Blocks stay where they are; those that come after a place is led to a group lie
- * there.
+ * unused. Places of which least stays fill these first, wherever they are led to. Blocks
+ * stay where they are; those that come after a place is led to a group lie there.
  *
  * Only samples count that lie in one heap, and are small enough to share slabs.
  *
@@ -60,6 +60,10 @@ void hak_wave_died_locked(const hak_wave_sample_t *sample, const hak_wave_now_t 
  * thread; no lock held. */
 void hak_waves_watch(const void *heap_id);
 const void *hak_waves_watched(void);
+
+/* The group of the places of which least stays, if those are apart; else 0. Its blocks do
+ * no harm in holes of the default heap. Any thread; no lock needed. */
+uint32_t hak_waves_loosest(void);
 
 /* What the last wave said of all places. */
 typedef struct hak_waves {

@@ -47,7 +47,7 @@ static void partition__sets_apart_what_stays(void **state) {
   buckets[15] = of(4 * MB, 1);
   uint8_t cluster_of[HAK_BUCKETS];
   uint32_t clusters;
-  double cost = hak_partition(buckets, HAK_SLAB_UNIT, cluster_of, &clusters);
+  double cost = hak_partition(buckets, HAK_SLAB_UNIT, 0, cluster_of, &clusters);
   CHECK_EQ(clusters, 2);
   CHECK(cluster_of[15] == 0 && cluster_of[0] == 1);
   CHECK(cost > 4 * MB && cost < 6 * MB);
@@ -60,7 +60,7 @@ static void partition__of_places_that_are_alike_is_one_group(void **state) {
   buckets[10] = of(50 * MB, 0.12);
   uint8_t cluster_of[HAK_BUCKETS];
   uint32_t clusters;
-  double cost = hak_partition(buckets, HAK_SLAB_UNIT, cluster_of, &clusters);
+  double cost = hak_partition(buckets, HAK_SLAB_UNIT, 0, cluster_of, &clusters);
   CHECK_EQ(clusters, 1);
   CHECK(cost > 99 * MB && cost < 101 * MB);
 }

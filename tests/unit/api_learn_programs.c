@@ -1,0 +1,216 @@
+/* api_learn_programs.c - programs that nobody chose: places with lives of all kinds, in
+ * waves, generated from numbers. With the learner none of them has much more memory in
+ * use than without, at its peaks and in the mean, and all of them ask no more of the
+ * system.
+ *
+ * With HAKMEM_TEST_FIGURES in the environment each program's figures are printed. */
+#include "os_fixture.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "learn/waves.h"
+#include "os/os.h"
+
+enum {
+  PLACES = 8,
+  MASS = 16000, /* blocks of a wave */
+  KEPT = 4 * MASS,
+  WAVES_LEAST = 4,
+  WAVES_MORE = 4,
+  MEAN = 16384, /* of the distance of samples, as waves are small */
+  USUAL_MEAN = 262144
+};
+#define PARTS ((double)(2 << 20)) /* bytes; see compare */
+
+/* What becomes of a place's blocks. */
+typedef struct place {
+  size_t smallest, sizes; /* bytes */
+  uint32_t weight;        /* of its blocks among all */
+  uint32_t stays;         /* in thousandths: a block outlives its wave */
+  uint32_t waves;         /* that a block which stays lives for, at most */
+  uint32_t brief;         /* in thousandths: a block is freed at once */
+} place_t;
+
+typedef struct program {
+  place_t places[PLACES];
+  uint32_t count, weights, waves;
+  uint32_t turns; /* the wave from which on places have each other's lives; 0: never */
+  uint32_t rises; /* in thousandths: how much larger a wave is than the one before */
+} program_t;
+
+/* Memory in use, in bytes, and what is asked of the system. */
+typedef struct figures {
+  double peak, sum;
+  uint64_t calls, moves;
+} figures_t;
+
+static hak_site_t g_sites[PLACES];
+static struct {
+  void *block;
+  uint32_t end; /* the wave after which it goes */
+} g_blocks[KEPT];
+
+static place_t any_place(test_rng_t *rng) {
+  static const uint32_t stays[] = {0, 0, 0, 20, 60, 200, 500, 1000, 1000};
+  size_t smallest = 16 + (size_t)test_below(rng, test_below(rng, 4) == 0 ? 4000 : 400);
+  return (place_t){.smallest = smallest,
+                   .sizes = 1 + (size_t)test_below(rng, smallest + 300),
+                   .weight = 1 + (uint32_t)(64 >> test_below(rng, 7)),
+                   .stays = stays[test_below(rng, TEST_COUNT(stays))],
+                   .waves = 1 + (uint32_t)test_below(rng, 4),
+                   .brief = test_below(rng, 3) == 0 ? 500 : 0};
+}
+
+static program_t any_program(test_rng_t *rng) {
+  program_t p = {.count = 2 + (uint32_t)test_below(rng, PLACES - 1)};
+  p.waves = WAVES_LEAST + (uint32_t)test_below(rng, WAVES_MORE);
+  if (test_below(rng, 4) == 0) p.turns = 2 + (uint32_t)test_below(rng, 3);
+  if (test_below(rng, 4) == 0) p.rises = (uint32_t)test_below(rng, 300);
+  for (uint32_t i = 0; i < p.count; i++) {
+    p.places[i] = any_place(rng);
+    p.weights += p.places[i].weight;
+  }
+  return p;
+}
+
+static double in_use(void) {
+  hak_stats_t stats = test_heap_stats(hak_heap_default());
+  return (double)(stats.committed_bytes - stats.hole_bytes - stats.untouched_bytes);
+}
+static void note(figures_t *f) {
+  double used = in_use();
+  f->sum += used;
+  if (used > f->peak) f->peak = used;
+}
+
+static uint32_t choose(const program_t *p, test_rng_t *rng) {
+  uint64_t at = test_below(rng, p->weights);
+  uint32_t i = 0;
+  while (at >= p->places[i].weight) at -= p->places[i++].weight;
+  return i;
+}
+
+/* A block of the wave; the number of blocks that are kept is `at` before. */
+static size_t allocate(const program_t *p, uint32_t wave, test_rng_t *rng, size_t at) {
+  uint32_t i = choose(p, rng);
+  uint32_t life = p->turns != 0 && wave >= p->turns ? p->count - 1 - i : i;
+  const place_t *place = &p->places[i], *lives = &p->places[life];
+  size_t size = place->smallest + (size_t)test_below(rng, place->sizes);
+  bool brief = test_below(rng, 1000) < lives->brief;
+  bool stays = test_below(rng, 1000) < lives->stays;
+  uint32_t more = stays ? 1 + (uint32_t)test_below(rng, lives->waves) : 0;
+  char *block = hak_alloc_at(size, &g_sites[i]);
+  CHECK(block != NULL);
+  block[0] = block[size - 1] = 1;
+  if (brief || at == KEPT) {
+    hak_free(block);
+    return at;
+  }
+  g_blocks[at].block = block;
+  g_blocks[at].end = wave + more;
+  return at + 1;
+}
+
+/* Frees what ends with the wave, in another order than it came; what is left. */
+static size_t fall(uint32_t wave, test_rng_t *rng, size_t count) {
+  for (size_t i = count; i-- > 1;) {
+    size_t j = (size_t)test_below(rng, i + 1);
+    void *block = g_blocks[i].block;
+    uint32_t end = g_blocks[i].end;
+    g_blocks[i] = g_blocks[j];
+    g_blocks[j].block = block;
+    g_blocks[j].end = end;
+  }
+  size_t left = 0;
+  for (size_t i = 0; i < count; i++) {
+    if (g_blocks[i].end <= wave) {
+      hak_free(g_blocks[i].block);
+    } else {
+      g_blocks[left++] = g_blocks[i];
+    }
+  }
+  return left;
+}
+
+static uint64_t calls_of_os(void) {
+  return hak_load_relaxed(&hak_os_counts.reserve) +
+         hak_load_relaxed(&hak_os_counts.purge) +
+         hak_load_relaxed(&hak_os_counts.release);
+}
+
+static figures_t run(const program_t *p, uint64_t seed, int learn) {
+  figures_t f = {0, 0, 0, 0};
+  test_rng_t rng = test_rng(seed, 2);
+  test_over_os(0);
+  CHECK_EQ(hak_option_set(HAK_OPTION_SAMPLE_BYTES, MEAN), 0);
+  CHECK_EQ(hak_option_set(HAK_OPTION_LEARN, learn), 0);
+  uint64_t calls = calls_of_os();
+  size_t count = 0;
+  double mass = MASS;
+  for (uint32_t w = 0; w < p->waves; w++) {
+    for (size_t i = 0; i < (size_t)mass; i++) count = allocate(p, w, &rng, count);
+    note(&f);
+    count = fall(w, &rng, count);
+    for (int i = 0; i < 10000; i++) hak_free(hak_alloc_at(500, &g_sites[0]));
+    (void)hak_collect(NULL, SIZE_MAX, HAK_COLLECT_ALL);
+    note(&f);
+    mass += mass * p->rises / 1000;
+  }
+  f.calls = calls_of_os() - calls;
+  f.moves = hak_waves_read().moves;
+  for (size_t i = 0; i < count; i++) hak_free(g_blocks[i].block);
+  CHECK_EQ(hak_check(NULL), 0);
+  test_over_os_end();
+  return f;
+}
+
+/* What a program may have more of: three parts in a hundred at its peak, two in the mean,
+ * and what slabs take that are used in part, which in programs as small as these is not
+ * little beside that. */
+static void compare(uint64_t number, const figures_t *without, const figures_t *with,
+                    uint32_t looks) {
+  if (getenv("HAKMEM_TEST_FIGURES") != NULL) {
+    printf("%llu: peak %.1f %.1f mean %.1f %.1f calls %llu %llu moves %llu\n",
+           (unsigned long long)number, without->peak / 1e6, with->peak / 1e6,
+           without->sum / looks / 1e6, with->sum / looks / 1e6,
+           (unsigned long long)without->calls, (unsigned long long)with->calls,
+           (unsigned long long)with->moves);
+  }
+  CHECK_MSG(with->peak <= 1.03 * without->peak + PARTS,
+            "program %llu: a peak of %.0f, %.0f without", (unsigned long long)number,
+            with->peak, without->peak);
+  CHECK_MSG(with->sum <= 1.02 * without->sum + (double)looks * PARTS,
+            "program %llu: %.0f in the mean, %.0f without", (unsigned long long)number,
+            with->sum / looks, without->sum / looks);
+}
+
+static void programs__need_little_more_with_the_learner(void **state) {
+  (void)state;
+  size_t programs = test_scale(8), moved = 0;
+  figures_t all[2] = {{0, 0, 0, 0}, {0, 0, 0, 0}};
+  for (uint32_t i = 0; i < PLACES; i++) {
+    g_sites[i] = (hak_site_t){"programs.c", 1 + i, NULL, {0}};
+  }
+  for (uint64_t number = 1; number <= programs; number++) {
+    test_rng_t rng = test_rng(number, 1);
+    program_t p = any_program(&rng);
+    figures_t f[2] = {run(&p, number, 0), run(&p, number, 1)};
+    compare(number, &f[0], &f[1], 2 * p.waves);
+    moved += f[1].moves > 0;
+    for (int learn = 0; learn < 2; learn++) {
+      all[learn].sum += f[learn].sum;
+      all[learn].calls += f[learn].calls;
+    }
+  }
+  CHECK_EQ(hak_option_set(HAK_OPTION_SAMPLE_BYTES, USUAL_MEAN), 0);
+  CHECK_EQ(hak_option_set(HAK_OPTION_LEARN, 0), 0);
+  printf("%zu of %zu moved places; %.3f of the memory, %.3f of the calls\n", moved,
+         programs, all[1].sum / all[0].sum, (double)all[1].calls / (double)all[0].calls);
+  CHECK(moved > 0);
+  CHECK(all[1].sum <= 1.02 * all[0].sum);
+  CHECK((double)all[1].calls <= 1.25 * (double)all[0].calls);
+}
+
+TEST_MAIN_FRESH(T(programs__need_little_more_with_the_learner))

@@ -43,7 +43,7 @@
   (HAK_VERSION_MAJOR * 10000 + HAK_VERSION_MINOR * 100 + HAK_VERSION_PATCH)
 
 /* The largest alignment that can be asked for: 1 GiB. */
-#define HAK_ALIGNMENT_MAX ((size_t)1 << 30)
+#define HAK_ALIGNMENT_MAX (sizeof(char) << 30)
 
 /* What compilers and analyzers (gcc -fanalyzer, clang --analyze) are told, so that they
  * see leaks, double frees, blocks that free() is given, results that are dropped, and
@@ -218,10 +218,11 @@ typedef struct hak_site {
 /* An expression that yields this place's record. gcc and clang, C and C++. */
 #if defined(__GNUC__) || defined(__clang__)
 #ifdef __cplusplus
-#define HAK_CALLSITE()                                                           \
-  ([]() -> hak_site_t * {                                                        \
-    static hak_site_t hak_site_here = {__FILE__, (uint32_t)__LINE__, NULL, {0}}; \
-    return &hak_site_here;                                                       \
+#define HAK_CALLSITE()                                            \
+  ([]() -> hak_site_t * {                                         \
+    static hak_site_t hak_site_here = {                           \
+        __FILE__, static_cast<uint32_t>(__LINE__), nullptr, {0}}; \
+    return &hak_site_here;                                        \
   }())
 #else
 #define HAK_CALLSITE()                                                           \

@@ -19,6 +19,12 @@
 #ifndef HAKMEM_HOOKS_H
 #define HAKMEM_HOOKS_H
 
+/* What is here is C, whose casts and null pointers C++ compilers can be told to warn of.
+ */
+#if defined(__cplusplus) && defined(__GNUC__)
+#pragma GCC system_header
+#endif
+
 #include <errno.h>
 #include <hakmem/hakmem.h>
 #include <string.h>
@@ -87,10 +93,11 @@
   HAK_HOOK char *prefix##_strndup(const char *s, size_t n) {                             \
     const void *end = memchr(s, 0, n);                                                   \
     size_t length = end == NULL ? n : (size_t)((const char *)end - s);                   \
-    char *copy = (char *)hak_heap_alloc((heap), length + 1);                             \
+    void *copy = hak_heap_alloc((heap), length + 1);                                     \
     if (copy == NULL) return NULL;                                                       \
-    copy[length] = 0;                                                                    \
-    return (char *)memcpy(copy, s, length);                                              \
+    char *text = (char *)memcpy(copy, s, length);                                        \
+    text[length] = 0;                                                                    \
+    return text;                                                                         \
   }                                                                                      \
   HAK_HOOK char *prefix##_strdup(const char *s) {                                        \
     size_t bytes = strlen(s) + 1;                                                        \

@@ -10,6 +10,12 @@
 #ifndef HAKMEM_JE_H
 #define HAKMEM_JE_H
 
+/* What is here is C, whose casts and null pointers C++ compilers can be told to warn of.
+ */
+#if defined(__cplusplus) && defined(__GNUC__)
+#pragma GCC system_header
+#endif
+
 #include <errno.h>
 #include <hakmem/hakmem.h>
 #include <string.h>

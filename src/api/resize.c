@@ -34,7 +34,7 @@ size_t hak_good_size(size_t size) {
   const hak_os_t *os = stay == HAK_STAY_NONE ? hak_os_default() : hak_lifecycle_os();
   size_t good = hak_large_good_size(os, size);
   hak_stay_end(stay);
-  return hak_canary_below(good);
+  return good > PTRDIFF_MAX ? 0 : hak_canary_below(good);
 }
 
 /* --- samples ----------------------------------------------------------------- */

@@ -169,6 +169,7 @@ static void alloc__sizes_over_ptrdiff_max_are_out_of_memory_at_once(void **state
     CHECK_EQ(test_stats().os_reserve, reserves);
     CHECK_EQ(hak_good_size(size), 0);
   }
+  CHECK_EQ(hak_good_size(PTRDIFF_MAX), 0); /* whole pages would be more */
 }
 
 static void alloc__sizes_no_machine_has_are_out_of_memory(void **state) {

@@ -118,6 +118,9 @@ typedef void(hak_write_fn)(const char *text, size_t length, void *ctx);
 /* Statistics as text or JSON. Allocates nothing. `write` NULL = stderr. */
 int hak_stats_print(hak_heap_t *heap, int format, hak_write_fn *write, void *ctx);
 
+/* How many lengths of life are told apart. */
+#define HAK_SITE_LIVES 6
+
 /* What is known of a place in the program that allocates by functions with a record
  * (hak_alloc_at and its like); see docs/SITES.md. Blocks and bytes are estimates from
  * samples, without bias: a block of s bytes is looked at with a chance of about s / N,
@@ -140,6 +143,10 @@ typedef struct hak_site_info {
   int32_t stays_permille;
   uint32_t
       group; /* its blocks lie apart, with those of places of the same number; 0: no */
+  /* Of its bytes that were freed, how many lived how long, in thousandths: while named
+   * places allocated less than 256 KiB, 2, 16 or 128 MiB, 1 GiB, and longer. All 0: none
+   * was seen. */
+  uint32_t lived_permille[HAK_SITE_LIVES];
 } hak_site_info_t;
 /* An empty record, for programs that call their visitor themselves. */
 #define HAK_SITE_INFO_INIT HAK_STRUCT_INIT(hak_site_info_t)

@@ -42,6 +42,15 @@ static void bound(const hak_origin_sums_t *sums, hak_site_info_t *info) {
   info->live_bytes_high = rounded(middle + half);
 }
 
+/* In thousandths. */
+static void lives(const hak_origin_t *origin, hak_site_info_t *info) {
+  double all = 0;
+  for (uint32_t i = 0; i < HAK_SITE_LIVES; i++) all += origin->lived[i];
+  for (uint32_t i = 0; i < HAK_SITE_LIVES && all > 0; i++) {
+    info->lived_permille[i] = (uint32_t)(1000 * origin->lived[i] / all + 0.5);
+  }
+}
+
 bool hak_site_row(uint32_t number, hak_site_row_t *out) {
   out->origin = hak_origin_read(number);
   const hak_origin_sums_t *sums = &out->origin.sums;
@@ -61,6 +70,7 @@ bool hak_site_row(uint32_t number, hak_site_row_t *out) {
                                 .stays_permille = stays(&out->origin),
                                 .group = hak_load_relaxed(&hak_origin_groups[number])};
   bound(sums, &out->info);
+  lives(&out->origin, &out->info);
   return number != HAK_ORIGIN_OTHERS || sums->samples > 0;
 }
 

@@ -178,8 +178,13 @@ static void print_json(const hak_out_t *out, uint32_t made) {
     FIELD(smallest);
     FIELD(largest);
 #undef FIELD
-    hak_out_text(out, ",\"stays_permille\":%" PRId32 ",\"group\":%" PRIu32 "}",
-                 info->stays_permille, info->group);
+    hak_out_text(
+        out, ",\"stays_permille\":%" PRId32 ",\"group\":%" PRIu32 ",\"lived_permille\":[",
+        info->stays_permille, info->group);
+    for (uint32_t k = 0; k < HAK_SITE_LIVES; k++) {
+      hak_out_text(out, "%s%" PRIu32, k == 0 ? "" : ",", info->lived_permille[k]);
+    }
+    hak_out_text(out, "]}");
   }
   hak_waves_info_t waves = waves_info(made);
   hak_out_text(out,

@@ -158,5 +158,6 @@ void hak_origins_stop(void) {
   hak_store_relaxed(&made, HAK_ORIGIN_OTHERS + 1);
   memset(&others.sums, 0, sizeof others.sums);
   memset(&others.wave, 0, sizeof others.wave);
+  memset(others.lived, 0, sizeof others.lived);
   hak_add_relaxed(&epoch, 2);
 }

@@ -62,6 +62,8 @@ typedef struct hak_origin {
                              with a zero behind each; "" where there is none */
   hak_origin_sums_t sums; /* [lock] */
   hak_wave_place_t wave;  /* [lock] */
+  float lived[HAK_SITE_LIVES]; /* [lock] bytes that were freed, by how long they lived
+                                  (sample.h); old ones may count less */
 } hak_origin_t;
 
 _Static_assert(sizeof(hak_origin_t) <= 300, "bytes for each place of the program");

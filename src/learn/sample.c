@@ -172,6 +172,20 @@ static void adapt_locked(void) {
   }
 }
 
+/* The block is freed, and lived as long as it did. Of very many the old ones count half,
+ * so that a float can tell of one more. */
+static void count_life_locked(const hak_sample_t *sample) {
+  hak_lock_assert_held(hak_origins_lock());
+  float *lived = hak_origin_at(sample->origin)->lived;
+  uint64_t life = hak_load_relaxed(&samples_clock) - sample->clock;
+  uint32_t kind = 0;
+  while (kind < HAK_SITE_LIVES - 1 && life >= HAK_LIFE_MOST(kind)) kind++;
+  float bytes = (float)(hak_sample_stands_for(sample) * (double)sample->size);
+  lived[kind] += bytes;
+  if (lived[kind] < bytes * (1 << 20)) return;
+  for (uint32_t i = 0; i < HAK_SITE_LIVES; i++) lived[i] /= 2;
+}
+
 /* Takes a sample out of the table and of the sums. */
 static void remove_locked(hak_sample_t *at) {
   hak_lock_assert_held(hak_origins_lock());
@@ -231,12 +245,13 @@ void hak_sample_count(hak_asker_t asker, size_t size, uint64_t mean) {
   hak_lock_release(hak_origins_lock());
 }
 
-bool hak_sample_take(const void *block, hak_sample_t *out) {
+static bool take(const void *block, bool freed, hak_sample_t *out) {
   hak_lock_acquire(hak_origins_lock());
   hak_sample_t *at = hak_load_relaxed(&table) == NULL ? NULL : find_locked(block);
   bool found = at != NULL && at->block != NULL;
   if (found) {
     *out = *at;
+    if (freed) count_life_locked(at);
     remove_locked(at);
     adapt_locked();
   }
@@ -244,9 +259,13 @@ bool hak_sample_take(const void *block, hak_sample_t *out) {
   return found;
 }
 
+bool hak_sample_take(const void *block, hak_sample_t *out) {
+  return take(block, false, out);
+}
+
 bool hak_sample_remove(const void *block) {
   hak_sample_t gone;
-  return hak_sample_take(block, &gone);
+  return take(block, true, &gone);
 }
 
 void hak_sample_put(const hak_sample_t *sample) {
@@ -269,6 +288,7 @@ void hak_samples_forget(const void *heap_id) {
   /* Where one goes, another may come into its place. */
   for (uint32_t i = 0; all != NULL && i < PLACES;) {
     if (all[i].block != NULL && all[i].heap_id == heap_id) {
+      count_life_locked(&all[i]);
       remove_locked(&all[i]);
     } else {
       i++;

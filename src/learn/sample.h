@@ -65,6 +65,10 @@ void hak_sample_put_new(const hak_sample_t *sample);
 /* All blocks of the heap are gone. O(table). */
 void hak_samples_forget(const void *heap_id);
 
+/* Lives are told apart by the bytes that all places asked for meanwhile: those of kind i
+ * were shorter than this, those of the last kind longer than all. */
+#define HAK_LIFE_MOST(i) ((uint64_t)1 << (18 + 3 * (i)))
+
 /* Bytes that were asked for by all places, estimated: the clock of samples. */
 uint64_t hak_samples_clock(void);
 

@@ -303,6 +303,43 @@ static void print__keeps_odd_texts_within_their_lines(void **state) {
   hak_free(b);
 }
 
+static void check_lived(const char *name, uint32_t kind, uint32_t permille) {
+  hak_site_info_t info = info_of(name);
+  uint32_t sum = 0;
+  for (uint32_t i = 0; i < HAK_SITE_LIVES; i++) sum += info.lived_permille[i];
+  CHECK_MSG(info.lived_permille[kind] == permille && (sum + 1 >= 1000 && sum <= 1001),
+            "%u of %s are of kind %u, of %u in all", info.lived_permille[kind], name,
+            kind, sum);
+}
+
+/* By what named places allocate meanwhile. A resize ends no life, a reset does. */
+static void lives__are_told_apart_by_bytes(void **state) {
+  (void)state;
+  sample_each();
+  HAK_SITE(brief);
+  HAK_SITE(longer);
+  HAK_SITE(between);
+  HAK_SITE(reset);
+  hak_heap_t *heap = hak_heap_create(NULL);
+  CHECK(heap != NULL);
+  for (int i = 0; i < 10; i++) hak_free(hak_alloc_at(100, &brief));
+  check_lived("brief", 0, 1000);
+  void *block = hak_alloc_at(100, &longer), *more = hak_alloc_at(300, &longer);
+  CHECK(hak_heap_alloc_at(heap, 100, &reset) != NULL);
+  for (int i = 0; i < 3; i++) hak_free(hak_alloc_at(MIB, &between));
+  block = hak_realloc(block, 300);
+  CHECK(block != NULL && more != NULL);
+  hak_site_info_t info = info_of("longer");
+  for (uint32_t i = 0; i < HAK_SITE_LIVES; i++) CHECK_EQ(info.lived_permille[i], 0);
+  hak_free(block);
+  check_lived("longer", 2, 1000); /* 2 to 16 MiB */
+  CHECK_EQ(hak_heap_destroy(heap), 0);
+  check_lived("reset", 2, 1000);
+  for (int i = 0; i < 20; i++) hak_free(hak_alloc_at(MIB, &between));
+  hak_free(more);
+  check_lived("longer", 3, 500);
+}
+
 /* Places are there anew after a shutdown, in a new beginning. */
 static void shutdown__forgets_places(void **state) {
   (void)state;
@@ -325,6 +362,6 @@ TEST_MAIN(T(visit__with_each_block_a_sample_is_exact),
           T(waves__are_told_to_a_record_that_is_long_enough),
           T(print__an_unknown_format_is_refused), T(print__works_beside_threads),
           T(leaks__name_the_places_that_are_known),
-          T(print__keeps_odd_texts_within_their_lines),
+          T(print__keeps_odd_texts_within_their_lines), T(lives__are_told_apart_by_bytes),
 
           T(shutdown__forgets_places))

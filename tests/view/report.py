@@ -186,7 +186,11 @@ def check_heaps(reports):
              superslab(0, use="free", heap=None), superslab(0, use="large"),
              superslab(32, page_bytes=2 * MiB)]
     places = sites(0, [place("p", MiB, group=2, stays_permille=900)])
+    places["sites"][0]["lived_permille"] = [900, 0, 0, 60, 0, 40]
     page = reports.page(heaps(0, [heap("h")], mixed, [mapping]), places)
+    if not any("90 % until 256 KiB, 0 % until 2 MiB" in value and "4 % longer" in value
+               for _, name, value in page.attributes if name == "aria-label"):
+        fail("the page does not say how long blocks of a place live")
     for part in ("apart, group 2, of places of which 90 % stays after a wave: 1",
                  "not apart: 2", "samples: 1", "free: 1", "large blocks: 1", "0 0 0 0 0 1 0 0 0 0",
                  "pages of 4 KiB: 10 MiB", "pages of 2 MiB: 2 MiB", "address space of their own"):
@@ -228,6 +232,7 @@ def check_errors(reports):
            ("newer", changed(format_version=2)), ("sites", changed(sites=3)),
            ("place", changed(sites=[{**good["sites"][0], "live_bytes": -1}])),
            ("share", changed(sites=[{**good["sites"][0], "stays_permille": 1001}])),
+           ("lives", changed(sites=[{**good["sites"][0], "lived_permille": [1, "2"]}])),
            ("waves", changed(waves={})), ("of a heap", json.dumps({**statistics(0), "of": "heap"})),
            ("rubbish behind", json.dumps(good) + "x"),
            ("another process", json.dumps(good) + changed(process_id=2)),

@@ -7,6 +7,7 @@ import os
 import sys
 
 MOST = 2**64
+LIVES = 6  # lengths of life that are told apart
 
 
 class BadDump(Exception):
@@ -184,6 +185,11 @@ class Place:
             raise BadDump(f"{where}: 'stays_permille' is no number from -1 to 1000")
         self.stays = None if stays < 0 else stays / 1000
         self.group = number(row, "group", where)
+        lived = row.get("lived_permille", [0] * LIVES)
+        if not isinstance(lived, list) or len(lived) != LIVES:
+            raise BadDump(f"{where}: 'lived_permille' has not {LIVES} numbers")
+        self.lived = [number({"lived_permille": value}, "lived_permille", where)
+                      for value in lived]
 
     def title(self):
         at = f"{self.file}:{self.line}" if self.file else ""

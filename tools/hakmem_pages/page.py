@@ -224,6 +224,7 @@ svg .gone{fill:none;stroke:var(--soft);stroke-width:.6;stroke-dasharray:1.5 1.2}
     f".a{i}{{fill:var(--l{i})}}" for i in range(6)) + """
 .a6{fill:var(--kept)}.a7{fill:var(--soft)}
 polygon,rect[class^=a]{stroke:var(--bg);stroke-width:.6}
+.lives{width:54px;height:21px;vertical-align:middle}
 .advice{padding:0;list-style:none}.advice li{border-left:4px solid var(--l1);background:var(--card);
 padding:.5rem .8rem;margin:.6rem 0;border-radius:0 6px 6px 0}.advice p{margin:.2rem 0}
 .l1{stroke-dasharray:6 3}.l2{stroke-dasharray:2 2}.l3{stroke-dasharray:8 2 2 2}

@@ -71,11 +71,27 @@ def rate_of(record, place):
     return f"{size_of(int((rows[-1][1] - rows[0][1]) * 1e9 / (rows[-1][0] - rows[0][0])))}/s"
 
 
+LIFE_NAMES = ("256 KiB", "2 MiB", "16 MiB", "128 MiB", "1 GiB")
+
+
+def lives(place):
+    """What was freed, by how much was allocated during its life: a small drawing."""
+    if sum(place.lived) == 0:
+        return "not known"
+    says = [f"{value / 10:.0f} % until {name}" for value, name in zip(place.lived, LIFE_NAMES)]
+    says = ", ".join([*says, f"{place.lived[-1] / 10:.0f} % longer"])
+    bars = "".join(f'<rect class="a0" x="{9 * i}" y="{20 - value / 50:.1f}" width="8" '
+                   f'height="{max(value / 50, 0.6):.1f}"/>'
+                   for i, value in enumerate(min(v, 1000) for v in place.lived))
+    return (f'<svg class="lives" viewBox="0 0 54 21" role="img" aria-label="{says}">'
+            f"<title>{says}</title>{bars}</svg>")
+
+
 def place_row(record, place, left):
     p = place.last
     stays = "not known" if p.stays is None else f"{100 * p.stays:.0f} %"
     return (name_of(p.title()), size_of(p.live), f"{size_of(p.low)} to {size_of(p.high)}",
-            f"{p.blocks:,}", size_of(p.peak), size_of(p.bytes), rate_of(record, place), stays,
+            f"{p.blocks:,}", size_of(p.peak), size_of(p.bytes), rate_of(record, place), lives(p), stays,
             size_of(left), f"group {p.group}" if p.group else "no")
 
 
@@ -91,9 +107,10 @@ def places(record):
             None: "No spike was seen: live bytes never fell to half of what they were."}[how]
     more = len(rows) - PLACES_LISTED
     return ("<h2>Places</h2><p>Estimates from samples; the real figure lies between the bounds "
-            f"95 times in 100. {note}</p>"
+            f"95 times in 100. {note} Lives are told by what all places allocate meanwhile: "
+            f"until {', '.join(LIFE_NAMES)}, and longer, from left to right.</p>"
             + table("Places that allocate", ("place", "live", "bounds", "blocks", "at most",
-                                             "allocated", "rate", "stays after a wave",
+                                             "allocated", "rate", "lives", "stays after a wave",
                                              "left behind", "apart"),
                     [place_row(record, p, left.get(id(p.last), 0))
                      for p in rows[:PLACES_LISTED]])

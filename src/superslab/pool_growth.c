@@ -36,9 +36,9 @@ enum {
   MANY_HEAPS = 4 /* a heap that may be one of many must have so many times as much */
 };
 
-/* SuperSlabs of the heap that are looked at: where they lie, or NULL. */
+/* SuperSlabs of the heap that are looked at, or NULL. */
 typedef struct probes {
-  char *youngest, *settled;
+  hak_superslab_t *youngest, *settled;
 } probes_t;
 
 static char *base_of(const hak_superslab_t *ss) {
@@ -73,11 +73,35 @@ static int64_t written_locked(const hak_shared_pool_t *pool, hak_superslab_t *ss
   return (int64_t)(written * 100 / HAK_SUPERSLAB_SIZE);
 }
 
+/* Slots that nothing was ever in, and those in spans with a single block: what of them
+ * has not been touched by now never will be. Who has the slots may be changing them: a
+ * policy. */
+static unsigned settled_slots(const hak_superslab_t *ss) {
+  uint32_t free = hak_superslab_free(ss);
+  unsigned settled = hak_count_bits(free & ~hak_superslab_retained(ss));
+  for (unsigned i = 0; i < HAK_SUPERSLAB_SLABS;) {
+    const hak_slab_t *slab = &ss->slabs[i];
+    unsigned span = (free >> i & 1) != 0 ? 1 : hak_slab_span(slab);
+    if (span == 0 || span > HAK_SUPERSLAB_SLABS - i) span = 1;
+    if ((free >> i & 1) == 0 && hak_slab_capacity(slab) == 1) settled += span;
+    i += span;
+  }
+  return settled < HAK_SUPERSLAB_SLABS ? settled : HAK_SUPERSLAB_SLABS;
+}
+
+/* Per cent of the SuperSlab that must be resident, or else written to, for huge pages. */
+static int64_t wanted_of(const hak_superslab_t *ss) {
+  int64_t settled = settled_slots(ss), other = HAK_SUPERSLAB_SLABS - settled;
+  return (settled * hak_option(HUGE_DENSITY_LARGE) + other * hak_option(HUGE_DENSITY)) /
+         HAK_SUPERSLAB_SLABS;
+}
+
 /* The one that was granted last was written to nearly everywhere, so none with small
  * pages is needed to see that the heap is dense. */
 static bool is_written_locked(const hak_shared_pool_t *pool) {
   hak_lock_assert_held(&pool->lock);
-  return written_locked(pool, pool->granted) >= hak_option(HUGE_DENSITY);
+  return pool->granted != NULL &&
+         written_locked(pool, pool->granted) >= wanted_of(pool->granted);
 }
 
 /* What becomes of the next SuperSlab. */
@@ -102,7 +126,7 @@ static turn_t next_turn(hak_shared_pool_t *pool, probes_t *probes) {
     pool->huge_granted = (uint16_t)(most / GRANT_GROWTH);
     turn = TURN_SMALL;
   }
-  *probes = (probes_t){base_of(pool->youngest), base_of(pool->settled)};
+  *probes = (probes_t){pool->youngest, pool->settled};
   hak_lock_release(&pool->lock);
   return turn;
 }
@@ -118,22 +142,29 @@ static void grant(hak_shared_pool_t *pool, bool dense) {
   hak_lock_release(&pool->lock);
 }
 
-/* Per cent of the SuperSlab at `base` that are resident. If it has gone meanwhile the
- * answer is of no use, and does no harm. */
-static int64_t density_of(const hak_shared_pool_t *pool, char *base) {
-  if (base == NULL) return 0;
+/* By how many per cent of its size more of the SuperSlab are resident than must be for a
+ * huge page; below 0: fewer are. `times`: so many times as much counts as resident. If it
+ * has gone meanwhile the answer is of no use, and does no harm; the caller keeps its
+ * region from going. */
+static int64_t excess_of(const hak_shared_pool_t *pool, const hak_superslab_t *ss,
+                         int64_t times) {
+  char *base = base_of(ss);
+  if (base == NULL) return -1;
   int64_t resident = hak_os_resident(pool->os, base, HAK_SUPERSLAB_SIZE);
-  return resident < 0 ? 0 : resident * 100 / (int64_t)HAK_SUPERSLAB_SIZE;
+  if (resident < 0) return -1;
+  return times * resident * 100 / (int64_t)HAK_SUPERSLAB_SIZE - wanted_of(ss);
 }
 
 /* The youngest SuperSlab tells it if it is dense already. Of spans that were taken for
  * many classes, or by many threads, a part is touched later, so half of that is enough
  * where the one before it has become dense. */
 static bool is_dense(const hak_shared_pool_t *pool, const probes_t *probes) {
-  int64_t wanted = hak_option(HUGE_DENSITY), youngest;
-  youngest = density_of(pool, probes->youngest);
-  if (youngest >= wanted) return true;
-  return youngest * 2 >= wanted && density_of(pool, probes->settled) >= wanted;
+  uint64_t visit = hak_regions_visit_begin();
+  bool dense = excess_of(pool, probes->youngest, 1) >= 0 ||
+               (excess_of(pool, probes->youngest, 2) >= 0 &&
+                excess_of(pool, probes->settled, 1) >= 0);
+  hak_regions_visit_end(visit);
+  return dense;
 }
 
 /* The heap's next SuperSlab for slabs will be touched nearly everywhere. */
@@ -166,8 +197,7 @@ static void mend_one(hak_shared_pool_t *pool) {
   }
   pool->mended_to = base_of(ss);
   hak_lock_release(&pool->lock);
-  if (ss != NULL && !hak_superslab_is_huge(ss) &&
-      density_of(pool, ss->extent.base) >= hak_option(HUGE_DENSITY)) {
+  if (ss != NULL && !hak_superslab_is_huge(ss) && excess_of(pool, ss, 1) >= 0) {
     hak_huge_mend(ss);
   }
   hak_regions_visit_end(visit);

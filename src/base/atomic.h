@@ -43,6 +43,8 @@ extern _Thread_local uint64_t hak_atomics_counted;
   HAK_LOCKED(atomic_fetch_sub_explicit((p), (v), memory_order_relaxed))
 #define hak_sub_release(p, v) \
   HAK_LOCKED(atomic_fetch_sub_explicit((p), (v), memory_order_release))
+#define hak_or_acquire(p, v) \
+  HAK_LOCKED(atomic_fetch_or_explicit((p), (v), memory_order_acquire))
 #define hak_or_release(p, v) \
   HAK_LOCKED(atomic_fetch_or_explicit((p), (v), memory_order_release))
 #define hak_and_release(p, v) \

@@ -15,7 +15,9 @@
 #include "superslab/region.h"
 #include "superslab/region_release.h"
 #include "superslab/retention.h"
+#include "superslab/tails.h"
 #include "tiny/flush.h"
+#include "tiny/size_class.h"
 
 /* What work costs, in slabs looked at. */
 enum {
@@ -91,6 +93,13 @@ static void purge_holes(collecting_t *c, hak_heap_t *heap) {
   c->given += bounds.given;
 }
 
+/* What lies behind the ends of its blocks, likewise. */
+static void purge_tails(collecting_t *c, hak_heap_t *heap) {
+  hak_shared_pool_t *pool = &heap->store->pool;
+  if (is_done(c) || !c->all || pool->keeps_all) return;
+  c->given += hak_tail_take_all(pool, hak_class_bytes, c->max_bytes - c->given, false);
+}
+
 /* Those of all heaps. */
 static void purge_all_holes(collecting_t *c) {
   if (is_done(c)) return;
@@ -120,6 +129,7 @@ static void collect_default(collecting_t *c) {
   hak_heap_lease(heap);
   empty_caches(c, &c->me->cache, false);
   purge_holes(c, heap);
+  purge_tails(c, heap);
   hak_heap_unlease(heap);
   purge_pool(c, heap);
 }
@@ -130,6 +140,7 @@ static void collect_leased(collecting_t *c, hak_heap_t *heap, bool named) {
    * it. */
   if (!hak_kind_has_thread_caches(heap)) {
     if (named && c->caches) hak_kind_flush_leased(c->me, heap);
+    purge_tails(c, heap);
     purge_pool(c, heap);
     return;
   }
@@ -145,6 +156,7 @@ static void collect_leased(collecting_t *c, hak_heap_t *heap, bool named) {
     empty_caches(c, &bare, true);
   }
   purge_holes(c, heap);
+  purge_tails(c, heap);
   purge_pool(c, heap);
 }
 
@@ -152,7 +164,9 @@ static void collect_leased(collecting_t *c, hak_heap_t *heap, bool named) {
  * next round. */
 static void collect_heap(collecting_t *c, hak_heap_t *heap, bool named) {
   bool done = !named && !c->caches; /* what is due is not looked for heap by heap */
-  if (done || hak_load_relaxed(&heap->store->pool.superslabs) == 0) {
+  hak_shared_pool_t *pool = &heap->store->pool;
+  if (done ||
+      hak_load_relaxed(&pool->superslabs) + hak_load_relaxed(&pool->run_bytes) == 0) {
     spend(c, PER_EMPTY_HEAP);
   } else if (named || hak_heap_try_lease(heap)) {
     if (named) hak_heap_lease(heap);

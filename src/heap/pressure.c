@@ -12,7 +12,9 @@
 #include "heap/thread.h"
 #include "heap/thread_cache.h"
 #include "superslab/region_release.h"
+#include "superslab/tails.h"
 #include "tiny/hold.h"
+#include "tiny/size_class.h"
 
 static hak_budget_t *budget_of(hak_heap_t *heap) { return &heap->store->pool.budget; }
 
@@ -31,6 +33,8 @@ static void purge(hak_thread_t *me, hak_heap_t *heap) {
   }
   size_t slabs = SIZE_MAX;
   hak_pool_purge(&heap->store->pool, UINT64_MAX, SIZE_MAX, &slabs);
+  if (hak_tail_are_few(&heap->store->pool)) return;
+  hak_tail_take_all(&heap->store->pool, hak_class_bytes, SIZE_MAX, true);
 }
 
 static void relieve_one(hak_thread_t *me, hak_heap_t *heap) {

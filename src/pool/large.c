@@ -20,8 +20,7 @@ static hak_tail_t span_tail(hak_slab_t *slab, size_t usable) {
                       pages};
 }
 
-/* A span has less than a slab behind its end, which is short for a block of eight. */
-HAK_HOT bool span_has_tail(size_t usable) { return usable < 8 * HAK_SLAB_SIZE; }
+HAK_HOT bool span_has_tail(size_t usable) { return usable % HAK_SLAB_SIZE != 0; }
 
 static void span_tail_begin(hak_shared_pool_t *pool, hak_slab_t *slab, size_t usable,
                             bool shrunk) {
@@ -36,12 +35,11 @@ static void span_tail_end(hak_shared_pool_t *pool, hak_slab_t *slab, size_t usab
   hak_tail_end(pool, &tail);
 }
 
-/* The SuperSlab where a run ends. */
-static hak_tail_t run_tail(hak_superslab_t *ss, size_t usable) {
-  const hak_os_t *os = ss->extent.os;
-  size_t before = hak_align_down(usable - 1, HAK_SUPERSLAB_SIZE);
-  return (hak_tail_t){&ss[before / HAK_SUPERSLAB_SIZE], 0, HAK_SUPERSLAB_SLABS,
-                      hak_os_pages(os, usable - before), hak_os_pages(os, usable)};
+static void span_hold(hak_slab_t *slab) {
+  hak_tail_hold(hak_slab_superslab(slab), slab->slot);
+}
+static void span_let_go(hak_slab_t *slab) {
+  hak_tail_let_go(hak_slab_superslab(slab), slab->slot);
 }
 
 static void *span_alloc(hak_shared_pool_t *pool, size_t usable, size_t alignment,
@@ -50,12 +48,15 @@ static void *span_alloc(hak_shared_pool_t *pool, size_t usable, size_t alignment
   hak_slab_t *slab = hak_pool_get(pool, span, alignment, usable, no_grow, zeroed);
   if (slab == NULL) return NULL;
   char *start = hak_slab_start(slab);
-  hak_slab_set_class(slab, HAK_CLASS_LARGE);
   hak_slab_set_span(slab, span);
   hak_store_relaxed(&slab->capacity, 1);
   hak_store_relaxed(&slab->usable, (uint32_t)usable);
   hak_locate_set_class((uintptr_t)start, span, HAK_CLASS_LARGE);
   span_tail_begin(pool, slab, usable, false);
+  /* Release: pairs with span_at of superslab/tails.c, which may take the tail from now
+   * on.
+   */
+  hak_store_release(&slab->cls, HAK_CLASS_LARGE);
   return start;
 }
 
@@ -125,10 +126,10 @@ static void *run_alloc(hak_shared_pool_t *pool, size_t usable, size_t alignment,
   for (uint32_t i = 0; i < n; i++)
     hak_store_relaxed(&ss[i].extent.block, ss->extent.base);
   if (dense >= 0) hak_density_note(ss->extent.base, usable, dense == 1);
-  hak_pool_add_run(pool, ss);
   hak_add_relaxed(&pool->run_bytes, usable);
-  hak_tail_t tail = run_tail(ss, usable);
+  hak_tail_t tail = hak_tail_of_run(ss, usable);
   hak_tail_begin(pool, &tail, false);
+  hak_pool_add_run(pool, ss); /* from now on its tail may be taken */
   return ss->extent.base;
 }
 
@@ -214,8 +215,10 @@ bool hak_large_claim(const hak_place_t *place) {
 
 static void span_free(hak_shared_pool_t *pool, hak_slab_t *slab, char *start) {
   unsigned span = hak_slab_span(slab);
+  span_hold(slab);
   span_tail_end(pool, slab, hak_load_relaxed(&slab->usable));
   hak_slab_set_class(slab, HAK_CLASS_NONE);
+  span_let_go(slab);
   hak_locate_set_class((uintptr_t)start, span, HAK_CLASS_NONE);
   hak_pool_put(pool, slab, span);
 }
@@ -248,9 +251,11 @@ void hak_large_free(hak_shared_pool_t *pool, const hak_place_t *place) {
   }
   hak_superslab_t *ss = hak_superslab_of_extent(extent);
   uint32_t n = run_length(usable);
+  hak_tail_hold(ss, 0);
   hak_pool_remove_run(pool, ss);
-  hak_tail_t tail = run_tail(ss, usable);
+  hak_tail_t tail = hak_tail_of_run(ss, usable);
   hak_tail_end(pool, &tail);
+  hak_tail_let_go(ss, 0);
   hak_sub_relaxed(&pool->run_bytes, usable);
   for (uint32_t i = 0; i < n; i++) hak_store_relaxed(&ss[i].extent.block, NULL);
   if (hak_density_freed(pool->os, ss->extent.base, usable)) {
@@ -327,18 +332,22 @@ static HAK_SLOW size_t resize_to(hak_shared_pool_t *pool, const hak_place_t *pla
   size_t old_usable = hak_large_usable(place), now;
   hak_extent_t *head = place->extent;
   if (place->slab != NULL) {
+    span_hold(place->slab);
     span_tail_end(pool, place->slab, old_usable);
     now = span_resize(pool, place, min_usable, usable);
     span_tail_begin(pool, place->slab, now == 0 ? old_usable : now,
                     now != 0 && now < old_usable);
+    span_let_go(place->slab);
   } else if (hak_load_relaxed(&head->kind) == HAK_EXTENT_RUN) {
     hak_superslab_t *ss = hak_superslab_of_extent(head);
-    hak_tail_t tail = run_tail(ss, old_usable);
+    hak_tail_hold(ss, 0);
+    hak_tail_t tail = hak_tail_of_run(ss, old_usable);
     hak_tail_end(pool, &tail);
     now = run_resize(ss, old_usable, min_usable, usable);
     hak_add_relaxed(&pool->run_bytes, now == 0 ? 0 : now - old_usable);
-    tail = run_tail(ss, now == 0 ? old_usable : now);
+    tail = hak_tail_of_run(ss, now == 0 ? old_usable : now);
     hak_tail_begin(pool, &tail, now != 0 && now < old_usable);
+    hak_tail_let_go(ss, 0);
   } else {
     hak_mapping_t *mapping = (hak_mapping_t *)(void *)head;
     if (hak_mapping_resize(mapping, usable, false) == NULL) {

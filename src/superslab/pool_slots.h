@@ -49,9 +49,10 @@ typedef struct hak_shared_pool {
   uint64_t kept_bytes;      /* [lock: pool] of empty slots that count in hak_slots_kept */
   uint64_t kept_superslabs; /* [lock: pool] so many SuperSlabs are not given back */
   uint32_t readying;        /* [lock: pool] calls that make memory ready: nothing goes */
-  uint64_t in_hand;         /* [lock: pool] slots taken for that, or to be given back */
-  hak_superslab_t *root;    /* [lock: pool] of the tree */
-  hak_superslab_t *runs;    /* [lock: pool] first SuperSlabs of blocks, by `next` */
+  hak_atomic_u32_t tails_came; /* [any] KiB in tails that came since all were taken */
+  uint64_t in_hand;      /* [lock: pool] slots taken for that, or to be given back */
+  hak_superslab_t *root; /* [lock: pool] of the tree */
+  hak_superslab_t *runs; /* [lock: pool] first SuperSlabs of blocks, by `next` */
   hak_superslab_queue_t retained; /* [lock: pool] SuperSlabs with empty committed slots */
   hak_pool_link_t link;           /* in the queue of pools if there are some */
   hak_atomic_u64_t superslabs;    /* [lock: pool] in the tree; others read it as a

@@ -459,6 +459,7 @@ void hak_pool_clear(hak_shared_pool_t *pool, bool keep, hak_pool_gone_t *gone) {
   hak_store_relaxed(&pool->taken, 0);
   hak_store_relaxed(&pool->run_bytes, 0);
   hak_store_relaxed(&pool->tail_bytes, 0);
+  hak_store_relaxed(&pool->tails_came, 0);
   hak_pool_kept_changed_locked(pool);
   while (pool->runs != NULL) {
     node_t *ss = pool->runs;

@@ -322,6 +322,7 @@ size_t hak_superslab_purge(hak_superslab_t *ss, unsigned first, unsigned count) 
 }
 
 HAK_SLOW void hak_superslab_mend(hak_superslab_t *ss) {
+  hak_store_relaxed(&ss->tails, 0);
   for (uint32_t taken = ~hak_superslab_free(ss); taken != 0; taken &= taken - 1) {
     unsigned slot = hak_lowest_bit(taken);
     uint32_t bit = (uint32_t)1 << slot;
@@ -390,7 +391,8 @@ void hak_superslab_dequeue(hak_superslab_t *ss) {
 
 bool hak_superslab_is_valid(const hak_superslab_t *ss) {
   uint32_t free = hak_superslab_free(ss), has_pages = hak_superslab_retained(ss);
-  if ((has_pages & ~free) != 0) return false;
+  if ((has_pages & ~free) != 0 || (hak_load_relaxed(&ss->tails) & free) != 0)
+    return false;
   for (unsigned i = 0; i < HAK_SUPERSLAB_SLABS; i++) {
     if ((free >> i & 1) == 0) continue; /* whoever has it may be changing it */
     bool retained = (has_pages >> i & 1) != 0;

@@ -65,7 +65,9 @@ typedef struct hak_superslab {
   hak_atomic_u32_t charged; /* [owner: who has the slot] `budget` is charged its pages.
                                Pages that a SuperSlab brings along from a former owner
                                are charged when their slot is first used. */
-  uint64_t idle_since; /* [lock: pool or regions] ns; when a slot last came or went */
+  hak_atomic_u32_t tails; /* [any] a bit for the first slot of a block whose end and pages
+                             somebody is about to look at or change; see tails.h */
+  uint64_t idle_since;    /* [lock: pool or regions] ns; when a slot last came or went */
   struct hak_superslab_queue *queue;  /* [lock: pool or regions] where it waits to be
                                          purged, or NULL */
   struct hak_superslab *next, *prev;  /* [lock: pool or regions] in that queue; of a run

@@ -2,6 +2,7 @@
 
 #include "base/option.h"
 #include "os/os.h"
+#include "superslab/tails.h"
 
 /* True if the class's pages are to come one at a time. */
 static bool is_tight(const hak_cache_t *cache, uint32_t cls) {
@@ -46,12 +47,30 @@ size_t hak_commit_bytes(const hak_cache_t *cache, hak_slab_t *slab) {
   return pages * pool->os->page_size;
 }
 
+size_t hak_commit_tail(const hak_cache_t *cache, hak_slab_t *slab) {
+  size_t used = hak_slab_capacity(slab) * (size_t)slab->list.block_size;
+  size_t tail = hak_slab_span(slab) * HAK_SLAB_SIZE - used;
+  return hak_align_down(tail, cache->store->pool.os->page_size);
+}
+
+bool hak_commit_hold(const hak_cache_t *cache, hak_slab_t *slab) {
+  if (HAK_LIKELY(hak_commit_tail(cache, slab) == 0)) return false;
+  hak_tail_hold(hak_slab_superslab(slab), slab->slot);
+  return true;
+}
+
+void hak_commit_let_go(hak_slab_t *slab, bool held) {
+  if (held) hak_tail_let_go(hak_slab_superslab(slab), slab->slot);
+}
+
 static bool commit(hak_thread_t *me, const hak_cache_t *cache, hak_slab_t *slab,
                    size_t bytes) {
-  bool zeroed;
-  return hak_superslab_commit(hak_slab_superslab(slab), slab->slot, hak_slab_span(slab),
-                              hak_os_pages(cache->store->pool.os, bytes),
-                              me->no_grow != 0, &zeroed);
+  bool zeroed, held = hak_commit_hold(cache, slab);
+  bool ok = hak_superslab_commit(
+      hak_slab_superslab(slab), slab->slot, hak_slab_span(slab),
+      hak_os_pages(cache->store->pool.os, bytes), me->no_grow != 0, &zeroed);
+  hak_commit_let_go(slab, held);
+  return ok;
 }
 
 uint32_t hak_commit_blocks_slow(hak_thread_t *me, const hak_cache_t *cache,

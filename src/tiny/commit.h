@@ -1,6 +1,6 @@
 /* commit.h - the pages of a slab come as it is carved.
  *
- * Depends on: base, os, bin.   Used by: tiny.
+ * Depends on: base, os, superslab, bin.   Used by: tiny.
  *
  * A new slab has the pages of its first blocks, and is charged no more. Carving goes on
  * to where the pages end, and then more of them are committed: in a heap with a limit
@@ -41,6 +41,13 @@ HAK_HOT uint32_t hak_commit_blocks(hak_thread_t *me, const hak_cache_t *cache,
 
 /* Commits all pages of the span; false if memory is short. No lock held. */
 bool hak_commit_whole(hak_thread_t *me, const hak_cache_t *cache, hak_slab_t *slab);
+
+/* Bytes of whole pages behind the last block of the span. */
+size_t hak_commit_tail(const hak_cache_t *cache, hak_slab_t *slab);
+/* Between the two nobody takes these (superslab/tails.h): pages of the span come or go,
+ * or it ends. The second one is told what the first one returned. */
+bool hak_commit_hold(const hak_cache_t *cache, hak_slab_t *slab);
+void hak_commit_let_go(hak_slab_t *slab, bool held);
 
 /* Bytes from the span's start that may be touched. */
 size_t hak_commit_bytes(const hak_cache_t *cache, hak_slab_t *slab);

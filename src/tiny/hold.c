@@ -5,6 +5,7 @@
 #include "pages/idle.h"
 #include "superslab/huge.h"
 #include "superslab/locate.h"
+#include "superslab/tails.h"
 #include "tiny/commit.h"
 #include "tiny/lean.h"
 #include "tiny/partial_list.h"
@@ -121,6 +122,7 @@ hak_slab_t *hak_hold_new(hak_thread_t *me, const hak_cache_t *cache, uint32_t cl
   HAK_COUNT(me, slab_fresh, 1);
   hak_lean_note_begun(me);
   hak_slab_begin(cache, slab, cls, span);
+  hak_tail_came(pool, hak_commit_tail(cache, slab));
   hak_locate_set_class((uintptr_t)hak_slab_start(slab), span, cls);
   hak_hold_set_entry(me, cache, slab, hak_cache_entry(cache, cls));
   return slab;
@@ -136,7 +138,9 @@ void hak_hold_retire(hak_thread_t *me, const hak_cache_t *cache, hak_slab_t *sla
   }
   hak_locate_set_class((uintptr_t)hak_slab_start(slab), hak_slab_span(slab),
                        HAK_CLASS_NONE);
+  bool held = hak_commit_hold(cache, slab);
   hak_slab_end(slab);
+  hak_commit_let_go(slab, held);
   hak_pool_put(&cache->store->pool, slab, hak_slab_span(slab));
 }
 
@@ -471,9 +475,11 @@ size_t hak_hold_shed(hak_thread_t *me, const hak_cache_t *cache) {
     hak_slab_t *slab;
     size_t got = 1;
     while (got != 0 && (slab = take_loose(cache, central)) != NULL) {
+      bool held = hak_commit_hold(cache, slab);
       hak_huge_before_part_goes(hak_slab_superslab(slab));
       got = hak_superslab_purge_tail(hak_slab_superslab(slab), slab->slot,
                                      hak_slab_span(slab), pages_carved(cache, slab));
+      hak_commit_let_go(slab, held);
       /* Blocks that were carved there before have no links any more. */
       slab->dirty = 0;
       put_back(me, cache, central, slab);

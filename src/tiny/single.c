@@ -61,8 +61,10 @@ HAK_WARM void hak_single_home(hak_thread_t *me, const hak_cache_t *cache, uint32
   hak_locate_set_class((uintptr_t)block, span, HAK_CLASS_NONE);
   hak_clock_refresh();
   if (has_tail(hak_class_size(cls))) {
+    hak_tail_hold(hak_slab_superslab(slab), slab->slot);
     hak_tail_t tail = tail_of(slab, hak_class_size(cls), span);
     hak_tail_end(&cache->store->pool, &tail);
+    hak_tail_let_go(hak_slab_superslab(slab), slab->slot);
   }
   hak_pool_put(&cache->store->pool, slab, span);
 }

@@ -54,6 +54,10 @@ _Static_assert(sizeof(hak_class_infos) / sizeof(hak_class_infos[0]) == HAK_CLASS
                    sizeof(hak_class_of_eighth) == HAK_LARGE_EIGHTHS,
                "all tables are of the same classes");
 
+size_t hak_class_bytes(uint32_t cls) {
+  return cls < HAK_CLASSES ? hak_class_size(cls) : 0;
+}
+
 uint32_t hak_class_of_aligned(size_t size, size_t alignment) {
   if (size > HAK_CLASS_MAX || alignment > HAK_SLAB_SIZE) return HAK_CLASSES;
   /* A block that shares a span has no alignment beyond HAK_MID_MAX, but one with a span

@@ -36,8 +36,8 @@ static void begin(hak_slab_t *slab, uint32_t cls, unsigned span, uint32_t carved
   slab->unsure = 0;
   hak_slab_set_out(slab, carved, 0);
   hak_live_clear(slab, span);
-  /* Relaxed: nobody else has a block of it. */
-  hak_store_relaxed(&slab->word, word);
+  /* Nobody else has a block of it. Release: pairs with span_at of superslab/tails.c. */
+  hak_store_release(&slab->word, word);
 }
 
 void hak_slab_begin(const hak_cache_t *cache, hak_slab_t *slab, uint32_t cls,

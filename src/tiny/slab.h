@@ -10,8 +10,9 @@
  * path takes such a free over, it undoes the count (api/free.c).
  *
  *   from, event, to                   function (hak_slab_)    why it is enough
- *   new -> HELD(me)                   begin                   relaxed: nobody has a block
- *   new -> FULL, a single block       begin_single            relaxed: nobody has a block
+ *   new -> HELD(me)                   begin                   (e) release: the record
+ *   new -> FULL, a single block       begin_single            (e), pairs with span_at of
+ *                                                             superslab/tails.c
  *   HELD, another pushes a batch      push_remote             (a) release
  *   HELD, the holder takes batches    take_remote,            acquire, pairs with (a)
  *                                     join_remote,

@@ -21,8 +21,8 @@ _Static_assert(SLOTS == 1 << SLOTS_BITS, "an index has so many bits");
 /* A record without texts, whose last word is set once, when the slot is taken: see
  * origin.h. On a line of its own, as the words of one place are looked at together. */
 typedef struct slot {
-  hak_site_t site;
-} __attribute__((aligned(HAK_CACHE_LINE))) slot_t;
+  _Alignas(HAK_CACHE_LINE) hak_site_t site;
+} slot_t;
 static slot_t slots[SLOTS];
 static hak_site_t others = {NULL, 0, "(other callers)", {0}};
 

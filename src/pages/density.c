@@ -43,9 +43,14 @@ static size_seen_t *seen_of(size_t size) { return &sizes[index_of(size)]; }
  * of 256; -1: nobody knows. */
 static int64_t share_of(const hak_os_t *os, char *block, size_t size) {
   size_t step = hak_align_down(size / WINDOWS, os->page_size), bytes = 0;
-  size_t window = step < WINDOW ? step : WINDOW;
+  size_t window = step < WINDOW ? step : WINDOW, windows = WINDOWS;
+  /* Of up to a MiB all is looked at, with one call. */
+  if (window == step) {
+    step = window = step * WINDOWS;
+    windows = 1;
+  }
   int64_t resident = 0;
-  for (size_t i = 1; i <= WINDOWS; i++) {
+  for (size_t i = 1; i <= windows; i++) {
     int64_t part = hak_os_resident(os, block + i * step - window, window);
     if (part < 0) return -1;
     resident += part;

@@ -144,8 +144,9 @@ void hak_idle_set_others(hak_idle_others_t others) {
 
 /* What only the allowance keeps is taken into use: the allowance is not forgotten yet. */
 static HAK_SLOW void confirm(void) {
-  uint64_t now = hak_clock_cached(), idle = hak_idle_bytes();
+  uint64_t now = hak_clock_cached();
   if (hak_load_relaxed(&hak_idle_surplus.at) == now) return;
+  uint64_t idle = hak_idle_bytes();
   if (idle > plain_ceiling(used(idle))) hak_store_relaxed(&hak_idle_surplus.at, now);
 }
 

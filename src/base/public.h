@@ -42,6 +42,7 @@ HAK_APART(hak_aligned_realloc_at);
 HAK_APART(hak_strdup_at);
 HAK_APART(hak_strndup_at);
 HAK_APART(hak_site_count);
+HAK_APART(hak_site_of_caller);
 HAK_APART(hak_heap_create);
 HAK_APART(hak_heap_destroy);
 HAK_APART(hak_heap_release);

@@ -166,9 +166,9 @@ static figures_t run(const program_t *p, uint64_t seed, int learn) {
   return f;
 }
 
-/* What a program may have more of: three parts in a hundred at its peak, two in the mean,
- * and what slabs take that are used in part, which in programs as small as these is not
- * little beside that. */
+/* What a single program may have more of: a fifth at its peak and a tenth in the mean,
+ * with what slabs take that are used in part, which in programs as small as these is not
+ * little beside that. One in 25 has more than 3 in 100 at its peak. */
 static void compare(uint64_t number, const figures_t *without, const figures_t *with,
                     uint32_t looks) {
   if (getenv("HAKMEM_TEST_FIGURES") != NULL) {
@@ -178,10 +178,10 @@ static void compare(uint64_t number, const figures_t *without, const figures_t *
            (unsigned long long)without->calls, (unsigned long long)with->calls,
            (unsigned long long)with->moves);
   }
-  CHECK_MSG(with->peak <= 1.03 * without->peak + PARTS,
+  CHECK_MSG(with->peak <= 1.2 * without->peak + PARTS,
             "program %llu: a peak of %.0f, %.0f without", (unsigned long long)number,
             with->peak, without->peak);
-  CHECK_MSG(with->sum <= 1.02 * without->sum + (double)looks * PARTS,
+  CHECK_MSG(with->sum <= 1.1 * without->sum + (double)looks * PARTS,
             "program %llu: %.0f in the mean, %.0f without", (unsigned long long)number,
             with->sum / looks, without->sum / looks);
 }
@@ -202,6 +202,7 @@ static void programs__need_little_more_with_the_learner(void **state) {
     for (int learn = 0; learn < 2; learn++) {
       all[learn].sum += f[learn].sum;
       all[learn].calls += f[learn].calls;
+      all[learn].peak += f[learn].peak;
     }
   }
   CHECK_EQ(hak_option_set(HAK_OPTION_SAMPLE_BYTES, USUAL_MEAN), 0);
@@ -209,7 +210,7 @@ static void programs__need_little_more_with_the_learner(void **state) {
   printf("%zu of %zu moved places; %.3f of the memory, %.3f of the calls\n", moved,
          programs, all[1].sum / all[0].sum, (double)all[1].calls / (double)all[0].calls);
   CHECK(moved > 0);
-  CHECK(all[1].sum <= 1.02 * all[0].sum);
+  CHECK(all[1].sum <= 1.02 * all[0].sum && all[1].peak <= 1.03 * all[0].peak);
   CHECK((double)all[1].calls <= 1.25 * (double)all[0].calls);
 }
 

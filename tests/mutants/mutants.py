@@ -338,10 +338,12 @@ def check_without(build, spec, seconds):
 
 def run(args):
     build = Build(pathlib.Path(args.build))
-    mutants = [m for m in read_all(pathlib.Path(args.mutants or HERE))[0]
-               if not args.names or any(fnmatch.fnmatch(m.name, n) for n in args.names)]
-    if not mutants:
-        raise Wrong("no such mutant")
+    mutants = read_all(pathlib.Path(args.mutants or HERE))[0]
+    for name in args.names:
+        if not any(fnmatch.fnmatch(m.name, name) for m in mutants):
+            raise Wrong(f"there is no mutant {name}")
+    if args.names:
+        mutants = [m for m in mutants if any(fnmatch.fnmatch(m.name, n) for n in args.names)]
     bad = []
 
     def one(mutant):

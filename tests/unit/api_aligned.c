@@ -151,6 +151,25 @@ static void aligned_realloc__keeps_the_alignment_while_it_grows(void **state) {
   }
 }
 
+/* Their pages could move to any place that is aligned to 2 MiB. */
+static void aligned_realloc__keeps_the_alignment_of_blocks_whose_pages_could_move(
+    void **state) {
+  (void)state;
+  unsigned char *blocks[4];
+  const size_t alignment = 64 * MIB;
+  for (size_t i = 0; i < TEST_COUNT(blocks); i++) {
+    blocks[i] = hak_aligned_alloc(alignment, 40 * MIB);
+    CHECK(blocks[i] != NULL);
+    test_fill_sparse(blocks[i], 40 * MIB, i);
+  }
+  for (size_t i = 0; i < TEST_COUNT(blocks); i++) {
+    blocks[i] = hak_aligned_realloc(blocks[i], alignment, 90 * MIB);
+    CHECK(blocks[i] != NULL && (uintptr_t)blocks[i] % alignment == 0);
+    CHECK(test_verify_sparse_prefix(blocks[i], 40 * MIB, 40 * MIB, i));
+  }
+  for (size_t i = 0; i < TEST_COUNT(blocks); i++) hak_free(blocks[i]);
+}
+
 static void aligned_alloc__blocks_are_found_by_ptr_info(void **state) {
   (void)state;
   for (size_t alignment = 16; alignment <= 16 * MIB; alignment *= 4) {
@@ -170,4 +189,5 @@ TEST_MAIN(T(aligned_alloc__all_alignments_to_1m_by_forty_sizes),
           T(aligned_alloc__powers_of_two_beyond_the_maximum_are_invalid),
           T(aligned_alloc__a_size_that_does_not_fit_with_the_alignment_fails),
           T(aligned_realloc__keeps_the_alignment_while_it_grows),
+          T(aligned_realloc__keeps_the_alignment_of_blocks_whose_pages_could_move),
           T(aligned_alloc__blocks_are_found_by_ptr_info))

@@ -176,5 +176,38 @@ static void limits__of_all_levels_hold_while_threads_come_near_them(void **state
   CHECK_EQ(hak_heap_destroy(g_tree.top), 0);
 }
 
-TEST_MAIN(T(limit__less_two_sixteenths_serves_one_thread_while_others_sleep),
+static void *cache_and_end(void *arg) {
+  hak_heap_t *heap = arg;
+  for (int round = 0; round < 3; round++) {
+    void *blocks[200];
+    for (size_t i = 0; i < TEST_COUNT(blocks); i++) blocks[i] = hak_heap_alloc(heap, 100);
+    for (size_t i = 0; i < TEST_COUNT(blocks); i++) hak_free(blocks[i]);
+  }
+  CHECK(cached_of(heap) > 0 && hak_load_relaxed(&budget_of(heap)->users) > 0);
+  return NULL;
+}
+
+static void threads__that_ended_are_no_users_and_cache_nothing(void **state) {
+  (void)state;
+  hak_heap_t *heap = test_heap_make((hak_heap_config_t){.hard_limit = 64 * MIB});
+  for (int i = 0; i < 8; i++) test_thread_run(cache_and_end, heap);
+  CHECK_EQ(hak_load_relaxed(&budget_of(heap)->users), 0);
+  CHECK_EQ(cached_of(heap), 0);
+  CHECK_EQ(hak_heap_destroy(heap), 0);
+}
+
+static void reset__gives_back_what_threads_may_cache(void **state) {
+  (void)state;
+  hak_heap_t *heap = test_heap_make((hak_heap_config_t){.hard_limit = 64 * MIB});
+  for (int round = 0; round < 20; round++) {
+    (void)cache_and_end(heap);
+    CHECK_EQ(hak_heap_reset(heap), 0);
+    CHECK_EQ(cached_of(heap), 0);
+  }
+  CHECK_EQ(hak_heap_destroy(heap), 0);
+}
+
+TEST_MAIN(T(threads__that_ended_are_no_users_and_cache_nothing),
+          T(reset__gives_back_what_threads_may_cache),
+          T(limit__less_two_sixteenths_serves_one_thread_while_others_sleep),
           T(limits__of_all_levels_hold_while_threads_come_near_them))

@@ -241,6 +241,19 @@ static void release__blocks_live_on_as_the_parents(void **state) {
   }
 }
 
+static void release__ends_the_limits_of_the_heap(void **state) {
+  (void)state;
+  hak_heap_config_t config = {.struct_size = sizeof config, .hard_limit = 4 * MIB};
+  hak_heap_t *heap = hak_heap_create(&config);
+  char *block = hak_heap_alloc(heap, 3 * MIB);
+  CHECK(block != NULL);
+  CHECK_EQ(hak_resize_in_place(block, 4 * MIB, 4 * MIB), 0);
+  CHECK_EQ(hak_heap_release(heap), 0);
+  CHECK_EQ(hak_resize_in_place(block, 4 * MIB, 4 * MIB), 4 * MIB);
+  hak_free(block);
+  CHECK_EQ(hak_check(NULL), 0);
+}
+
 static void release__orphans_go_with_their_parent(void **state) {
   (void)state;
   uint64_t before = test_live_blocks();
@@ -267,4 +280,5 @@ TEST_MAIN(T(create__bad_configs_are_invalid), T(create__name_is_copied_and_cut),
           T(heap_free__another_heaps_block_is_misuse),
           T(reset__keeps_the_heap_and_its_memory),
           T(release__blocks_live_on_as_the_parents),
+          T(release__ends_the_limits_of_the_heap),
           T(release__orphans_go_with_their_parent))

@@ -116,6 +116,9 @@ static void realloc__failure_leaves_the_old_block_untouched(void **state) {
     errno = 0;
     CHECK(hak_reallocarray(block, test_opaque(SIZE_MAX / 2), 3) == NULL);
     CHECK_EQ(errno, ENOMEM);
+    errno = 0; /* as a product that wraps it would be 2 */
+    CHECK(hak_reallocarray(block, test_opaque(SIZE_MAX / 2 + 2), 2) == NULL);
+    CHECK_EQ(errno, ENOMEM);
     errno = 0;
     CHECK(hak_aligned_realloc(block, 48, 100) == NULL);
     CHECK_EQ(errno, EINVAL);

@@ -1,12 +1,14 @@
 /* external_heap.c - blocks out of one piece of memory, held against a shadow: contents,
  * bounds, sizes, counters. */
 #include "registry_fixture.h"
+#include "threads.h"
 
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 
+#include "base/wait.h"
 #include "external/external_heap.h"
 #include "pages/meta.h"
 #include "pages/registry.h"
@@ -233,6 +235,72 @@ static void free__beside_memory_that_was_written_to_keeps_other_blocks(void **st
   free(memory);
 }
 
+static void alloc__of_absurd_sizes_is_refused(void **state) {
+  (void)state;
+  char *memory = malloc(MIB);
+  hak_external_heap_t *external = open_external(memory, MIB);
+  static const size_t sizes[] = {MIB, SIZE_MAX, SIZE_MAX - 15, (size_t)1 << 63,
+                                 SIZE_MAX / 16 + 2};
+  char *block = hak_external_alloc(external, 100, 1);
+  for (size_t i = 0; i < TEST_COUNT(sizes); i++) {
+    CHECK(hak_external_alloc(external, test_opaque(sizes[i]), 1) == NULL);
+    CHECK_EQ(hak_external_resize(external, block, test_opaque(sizes[i]), SIZE_MAX), 0);
+  }
+  CHECK_EQ(hak_external_live_blocks(external), 1);
+  hak_external_close(external);
+  free(memory);
+}
+
+/* Records are cut from memory of the library's. */
+static void open__that_is_refused_leaves_no_record(void **state) {
+  (void)state;
+  char *memory = malloc(MIB);
+  hak_external_heap_t *external = open_external(memory, MIB);
+  uint64_t records = 0;
+  for (size_t i = 0; i < 5000; i++) {
+    int error;
+    CHECK(hak_external_open(&g_os.hooks, memory, MIB / 2, &error) == NULL);
+    CHECK_EQ(error, EINVAL);
+    if (i == 0) records = hak_load_relaxed(&hak_meta_committed);
+  }
+  CHECK_EQ(hak_load_relaxed(&hak_meta_committed), records);
+  hak_external_close(external);
+  free(memory);
+}
+
+static hak_atomic_u32_t g_closed;
+
+static void *close_it(void *external) {
+  hak_external_close(external);
+  hak_store_release(&g_closed, 1);
+  return NULL;
+}
+
+/* However long that takes; if the end did not wait it would come within the time. */
+static void close__waits_for_who_looks_at_the_map(void **state) {
+  (void)state;
+  enum {
+    STEPS = 185 /* the last hundred take a millisecond each */
+  };
+  char *memory = malloc(MIB);
+  hak_external_heap_t *external = open_external(memory, MIB);
+  char *block = hak_external_alloc(external, 100, 1);
+  hak_external_chunk_t chunk;
+  CHECK(hak_external_chunk_at(external, block + 50, &chunk) && chunk.start == block);
+  CHECK(hak_gate_enter(&external->gate)); /* as a look does */
+  pthread_t thread;
+  test_threads_begin(&thread, 1, close_it, external);
+  unsigned rounds = 0;
+  for (int i = 0; i < STEPS && hak_load_acquire(&g_closed) == 0; i++) {
+    hak_wait_step(&rounds);
+  }
+  CHECK_EQ(hak_load_acquire(&g_closed), 0);
+  hak_gate_leave(&external->gate);
+  test_threads_end(&thread, 1);
+  CHECK(!hak_external_chunk_at(external, block + 50, &chunk));
+  free(memory);
+}
+
 #define E(f) cmocka_unit_test_setup_teardown(f, test_registry_setup, teardown)
 
 TEST_MAIN_FRESH(E(open__refuses_what_is_too_small_or_wraps),
@@ -241,4 +309,7 @@ TEST_MAIN_FRESH(E(open__refuses_what_is_too_small_or_wraps),
                 E(clear__makes_one_chunk_of_it),
                 E(blocks__of_all_sizes_keep_their_contents),
                 E(free__of_what_is_no_block_changes_nothing),
-                E(free__beside_memory_that_was_written_to_keeps_other_blocks))
+                E(free__beside_memory_that_was_written_to_keeps_other_blocks),
+                E(alloc__of_absurd_sizes_is_refused),
+                E(open__that_is_refused_leaves_no_record),
+                E(close__waits_for_who_looks_at_the_map))

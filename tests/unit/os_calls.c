@@ -101,6 +101,22 @@ static void commit__is_zero_only_if_the_hook_says_so(void **state) {
   CHECK(!zeroed);
 }
 
+static void hooks__have_pages_that_slabs_can_be_made_of(void **state) {
+  (void)state;
+  hak_os_t os = *hak_os_default();
+  for (size_t size = 1; size <= MIB; size *= 2) {
+    os.page_size = os.granularity = size;
+    CHECK_EQ(hak_os_is_valid(&os), size >= 4 * KIB && size <= 64 * KIB);
+  }
+  os.granularity = 64 * KIB;
+  os.page_size = 12 * KIB;
+  CHECK(!hak_os_is_valid(&os));
+  os.page_size = 16 * KIB;
+  CHECK(hak_os_is_valid(&os));
+  os.granularity = 4 * KIB;
+  CHECK(!hak_os_is_valid(&os));
+}
+
 static void barred__nothing_is_asked_for(void **state) {
   (void)state;
   bool zeroed;
@@ -155,6 +171,7 @@ static void refused_range__serves_nobody_elses_request(void **state) {
 
 TEST_MAIN_FRESH(M(calls__keep_errno_whether_they_fail_or_not),
                 M(commit__is_zero_only_if_the_hook_says_so),
+                M(hooks__have_pages_that_slabs_can_be_made_of),
                 M(barred__nothing_is_asked_for),
                 M(manual__nothing_is_given_back_by_an_allocation),
                 M(reserve__of_a_range_that_is_not_aligned_goes_back),

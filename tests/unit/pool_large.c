@@ -120,6 +120,16 @@ static void alloc__that_the_os_refuses_gives_null_and_takes_nothing(void **state
   }
 }
 
+static void alloc__of_more_than_there_are_addresses_is_refused(void **state) {
+  (void)state;
+  bool zeroed;
+  for (size_t less = 0; less < 4096; less += 511) {
+    size_t size = test_opaque(SIZE_MAX - less);
+    CHECK(hak_large_alloc(&g_pool, size, 1, false, &zeroed) == NULL);
+    CHECK(hak_large_map(&g_pool, size, 1, false, &zeroed) == NULL);
+  }
+}
+
 /* --- resizing ------------------------------------------------------------------------
  */
 
@@ -148,6 +158,18 @@ static void span__grows_and_shrinks_where_it_is(void **state) {
   CHECK_EQ(resize(block, 65 * KIB, 65 * KIB), 0);
   CHECK_EQ(resize(block, 20 * KIB, 900 * KIB), 64 * KIB);
   put(behind);
+  put(block);
+}
+
+static void span__that_may_not_grow_leaves_the_slots_behind_it(void **state) {
+  (void)state;
+  char *block = get(100 * KIB, 1);
+  uint64_t taken = hak_load_relaxed(&g_pool.taken);
+  test_os_fail(&g_os, TEST_FAIL_FROM_NTH, 1u << TEST_OS_COMMIT, 1);
+  CHECK_EQ(resize(block, 300 * KIB, 300 * KIB), 0);
+  test_os_fail(&g_os, TEST_FAIL_NONE, 0, 0);
+  CHECK_EQ(hak_load_relaxed(&g_pool.taken), taken);
+  CHECK_EQ(resize(block, 300 * KIB, 300 * KIB), 300 * KIB);
   put(block);
 }
 
@@ -341,7 +363,9 @@ static void claim__is_had_once_and_takes_the_block_from_all_others(void **state)
 TEST_MAIN_FRESH(L(alloc__chooses_spans_runs_and_mappings_by_size),
                 L(alloc__keeps_every_alignment), L(alloc__commits_no_more_than_its_pages),
                 L(alloc__that_the_os_refuses_gives_null_and_takes_nothing),
+                L(alloc__of_more_than_there_are_addresses_is_refused),
                 L(span__grows_and_shrinks_where_it_is),
+                L(span__that_may_not_grow_leaves_the_slots_behind_it),
                 L(run__shrinks_and_grows_within_its_superslabs),
                 L(tails__that_are_many_are_given_back),
                 L(tails__that_other_blocks_need_again_are_kept),

@@ -128,6 +128,10 @@ static void take__gets_all_that_was_pushed_once_and_it_stays_out(void **state) {
   test_slab_expect(slab, CAPACITY, CAPACITY, 0);
   CHECK(hak_slab_take_remote(g_me, g_cache, slab, &count) == NULL);
   CHECK_EQ(count, 0);
+  push(slab, 7, 8); /* a single one */
+  list = hak_slab_take_remote(g_me, g_cache, slab, &count);
+  CHECK_EQ(count, 1);
+  CHECK(test_list_expect(list, slab, 7, 8) == HAK_LINK_END);
   test_slab_retire(slab);
 }
 

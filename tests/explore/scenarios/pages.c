@@ -59,6 +59,12 @@ static void covered(void) {
   EXPLORE_CHECK(hak_registry_leaf(registry, ADDRESS >> HAK_LEAF_SHIFT) != NULL);
 }
 
+/* And the extent, whichever of the two leaves it came to. */
+static void published(void) {
+  covered();
+  EXPLORE_CHECK(hak_registry_extent(ADDRESS) == &extents[0]);
+}
+
 const explore_scenario_t registry_publish = {.name = "registry.publish",
                                              .setup = start,
                                              .thread = {publish_extent, look_extents},
@@ -71,7 +77,7 @@ const explore_scenario_t registry_cover_twice = {
     .name = "registry.cover_twice",
     .setup = start,
     .thread = {cover, publish_extent, look_extent},
-    .check = covered};
+    .check = published};
 
 /* The first use makes the registry itself. */
 static void first_use(void) {

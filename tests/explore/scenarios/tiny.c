@@ -240,7 +240,7 @@ const explore_scenario_t partial_refill_claim = {.name = "partial.refill_claim",
 /* --- magazines ------------------------------------------------------------------------
  */
 
-static uint32_t arrived;
+static hak_atomic_u32_t arrived;
 
 static void fill(uint32_t from, uint32_t to) {
   use(from, to);
@@ -266,7 +266,7 @@ static void unpack(hak_magazine_t *magazine) {
   uint32_t count = hak_load_relaxed(&magazine->count);
   EXPLORE_CHECK(count == 2);
   for (uint32_t i = 0; i < count; i++) ((uint64_t *)magazine->blocks[i])[1] = 7;
-  arrived += count;
+  hak_add_relaxed(&arrived, count);
   hak_magazine_put(me(), magazine);
 }
 static void take_magazines(void) {
@@ -282,7 +282,9 @@ static uint32_t waiting(void) {
   }
   return count;
 }
-static void magazines_whole(void) { EXPLORE_CHECK(arrived + waiting() == 4); }
+static void magazines_whole(void) {
+  EXPLORE_CHECK(hak_load_relaxed(&arrived) + waiting() == 4);
+}
 const explore_scenario_t transfer_take = {
     .name = "transfer.take",
     .setup = start_magazines,
@@ -292,6 +294,19 @@ const explore_scenario_t transfer_take_any = {
     .name = "transfer.take_any",
     .setup = start_magazines,
     .thread = {take_any_magazine, second_of_1, second_of_2},
+    .check = magazines_whole};
+
+/* Both magazines are there, and two threads take them: each goes to one of the two. */
+static void start_two_there(void) {
+  start_magazines();
+  explore_as(1, second_of_1);
+  explore_as(2, second_of_2);
+}
+static void take_magazine(void) { unpack(hak_transfer_take(mine(), cls)); }
+const explore_scenario_t transfer_two_take = {
+    .name = "transfer.two_take",
+    .setup = start_two_there,
+    .thread = {take_magazines, take_magazine, take_any_magazine},
     .check = magazines_whole};
 
 /* One place is open, and nobody takes what is there: who finds it filled shuts it, and

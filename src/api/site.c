@@ -274,9 +274,10 @@ HAK_ENTRY void *hak_alloc_at(size_t size, hak_site_t *site) {
   hak_thread_t *me = hak_thread_self;
   size_t at = hak_bin_offset_of_step[step];
   at += hak_load_relaxed(distance(site));
-  char *state = (char *)me + at;
+  /* As a number: a distance may be negative, and then it wraps. */
+  char *state = (char *)((uintptr_t)me + at);
   HAK_OPAQUE(state); /* else the constant is added by an instruction of its own */
-  hak_bin_t *bin = (hak_bin_t *)(void *)(state - TO_BINS);
+  hak_bin_t *bin = (hak_bin_t *)(void *)(state - (ptrdiff_t)TO_BINS);
   void *block;
   if (HAK_UNLIKELY(hak_link_pop_fails(&me->key, &bin->ready, &block))) {
     return at_flip(size, site, bin);

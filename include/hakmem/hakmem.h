@@ -341,7 +341,9 @@ typedef int(hak_pressure_fn)(hak_heap_t *heap, size_t needed, int level, void *c
  * neither time nor hak_collect gives it back. A thread that allocates from the heap, or
  * frees its blocks, does not give back what is due of other heaps meanwhile: with
  * hak_heap_prewarm and HAK_NO_GROW such a thread never asks the operating system for
- * anything but the time. Blocks over 1 MiB are excepted from all of this. */
+ * anything but the time. Blocks over 1 MiB are excepted from all of this, and so is a
+ * heap at a hard limit: before it refuses a request, as much of its free memory goes as
+ * the request needs in other pages (but not where purging is manual). */
 #define HAK_HEAP_NO_PURGE 0x02u
 
 /* hak_heap_destroy reports the blocks that are still live, as HAK_ERROR_LEAK: one report

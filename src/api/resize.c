@@ -17,7 +17,9 @@
 /* A block that shrinks to less than this share of itself is moved, so that the
  * rest becomes useful; nearer ones stay. */
 enum {
-  SHRINK_SHARE = 2
+  SHRINK_SHARE = 2,
+  RUN_SHARE = 8 /* of a block that has SuperSlabs of its own: what is copied costs little
+                   beside what had been written */
 };
 /* Growing large blocks beyond this get a mapping of their own, so that the next
  * growth moves pages instead of copying them. */
@@ -188,6 +190,20 @@ static void *move_smaller(const hak_place_t *place, void *ptr, size_t usable, si
   return ptr;
 }
 
+/* A run that becomes a small part of itself, and stays where it is, leaves SuperSlabs
+ * with their pages that none of its length fits into. It moves, if that costs little, so
+ * that the next one has all of them; else NULL. */
+static void *move_out_of_run(const hak_place_t *place, void *ptr, size_t usable,
+                             size_t size, size_t alignment, unsigned flags) {
+  if (size > usable / RUN_SHARE || (flags & HAK_NO_GROW) != 0) return NULL;
+  if (place->cls != HAK_CLASS_LARGE || !hak_large_is_run(place)) return NULL;
+  hak_budget_t *budget = &hak_heap_of_extent(place->extent)->store->pool.budget;
+  if (hak_budget_room(budget) < usable || hak_large_grows_again(usable - size))
+    return NULL;
+  void *block = move_smaller(place, ptr, usable, size, alignment, flags);
+  return block == ptr ? NULL : block;
+}
+
 static HAK_SLOW void report_lost(hak_thread_t *me, hak_heap_t *heap, const void *block,
                                  size_t usable) {
   hak_thread_count_large(me, -1, -(int64_t)usable);
@@ -330,6 +346,12 @@ static void *resize(const resize_request_t *r) {
       if (fits || (size <= usable && hak_good_size(size) == usable)) return ptr;
     } else if (size > HAK_MID_MAX || !may_move) {
       if (size == usable) return ptr;
+      void *moved =
+          may_move ? move_out_of_run(&place, ptr, usable, size, alignment, flags) : NULL;
+      if (moved != NULL) {
+        if ((flags & HAK_ZERO) != 0) zero_rest(moved, size);
+        return moved;
+      }
       size_t want = size > HAK_MID_MAX ? size : HAK_MID_MAX + 1;
       if ((flags & HAK_NO_GROW) == 0 || size <= usable) {
         if (resize_in_place(&place, ptr, usable, size, want) != 0) {

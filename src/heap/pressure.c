@@ -132,6 +132,26 @@ static void *take_again(hak_thread_t *me, hak_heap_t *heap, hak_take_fn *take, b
   return take(me, heap, request);
 }
 
+/* What the heap was told to keep is in the way of its own request: no more of that goes
+ * than the request needs. Slots go whole. */
+static void *take_for_kept(hak_thread_t *me, hak_heap_t *heap, hak_take_fn *take,
+                           const void *request, hak_budget_call_t *call) {
+  hak_shared_pool_t *pool = &heap->store->pool;
+  if (hak_option(PURGE_MODE) == 0 || !hak_os_may_give()) return NULL;
+  size_t records = (call->needed / HAK_SUPERSLAB_SIZE + 1) * sizeof(hak_superslab_t);
+  size_t most = call->needed + records + HAK_SLAB_SIZE;
+  uint64_t room = hak_budget_room(&pool->budget);
+  size_t given = 1;
+  /* Pages that came from other heaps may go without a charge. */
+  while (room < most && given != 0) {
+    given = hak_pool_purge_kept(pool, most - (size_t)room);
+    room = hak_budget_room(&pool->budget);
+  }
+  if (given == 0 && room < call->needed) return NULL;
+  call->refused_by = NULL;
+  return take(me, heap, request);
+}
+
 void *hak_pressure_take(hak_heap_t *heap, hak_take_fn *take, hak_other_fn *other,
                         const void *request, bool no_grow, hak_budget_call_t *call) {
   hak_thread_t *me = hak_thread_enter();
@@ -143,6 +163,9 @@ void *hak_pressure_take(hak_heap_t *heap, hak_take_fn *take, hak_other_fn *other
     call->refused_by = NULL;
     block = take_again(me, heap, take, other != NULL, request, no_grow, call);
     if (block == NULL && other != NULL) block = other(me, heap, request, call->rounds);
+    if (block == NULL && call->refused_by != NULL && !no_grow) {
+      block = take_for_kept(me, heap, take, request, call);
+    }
   }
   if (no_grow) call->refused_by = NULL;
   hak_thread_leave(me, HAK_IN_ALLOC);
@@ -188,6 +211,7 @@ static HAK_SLOW void *insist(hak_heap_t *heap, hak_budget_call_t *call, size_t n
   for (int i = 0; i < HAK_PRESSURE_ROUNDS && call->refused_by != NULL; i++) {
     if (!ask(heap, call->refused_by, needed, HAK_PRESSURE_HARD)) break;
     hak_budget_call_begin(call);
+    call->needed = needed;
     call->rounds = (uint32_t)i + 1;
     void *block = attempt(heap, request, call);
     hak_budget_call_end(call);
@@ -205,6 +229,7 @@ void *hak_pressure_request(hak_heap_t *heap, size_t needed, hak_attempt_fn *atte
   int saved = errno; /* attempts within attempts set it, though another succeeds */
   hak_budget_call_t call;
   hak_budget_call_begin(&call);
+  call.needed = needed;
   void *block = attempt(heap, request, &call);
   hak_budget_call_end(&call);
   if (HAK_UNLIKELY(block == NULL && call.refused_by != NULL)) {

@@ -51,12 +51,13 @@ typedef struct hak_budget_call {
   hak_budget_t *refused_by;   /* the level that was last in the way, or NULL */
   const hak_budget_t *inside; /* its callback is running, or NULL */
   uint32_t rounds;            /* callbacks asked so far for the request */
+  size_t needed;              /* bytes of the request, or 0 */
 } hak_budget_call_t;
 
 extern _Thread_local hak_budget_call_t *hak_budget_calls;
 
 HAK_HOT void hak_budget_call_begin(hak_budget_call_t *call) {
-  *call = (hak_budget_call_t){hak_budget_calls, NULL, NULL, 0};
+  *call = (hak_budget_call_t){hak_budget_calls, NULL, NULL, 0, 0};
   hak_budget_calls = call;
 }
 HAK_HOT void hak_budget_call_end(const hak_budget_call_t *call) {

@@ -196,6 +196,14 @@ void *hak_large_map(hak_shared_pool_t *pool, size_t size, size_t alignment, bool
   return mapping->extent.base;
 }
 
+bool hak_large_is_run(const hak_place_t *place) {
+  return place->slab == NULL && hak_load_relaxed(&place->extent->kind) == HAK_EXTENT_RUN;
+}
+
+bool hak_large_grows_again(size_t bytes) {
+  return hak_idle_shrink_allowance(hak_clock_cached()) >= bytes;
+}
+
 size_t hak_large_usable(const hak_place_t *place) {
   if (place->slab != NULL) {
     return hak_load_relaxed(&place->slab->usable);

@@ -34,6 +34,11 @@ void *hak_large_alloc(hak_shared_pool_t *pool, size_t size, size_t alignment,
 void *hak_large_map(hak_shared_pool_t *pool, size_t size, size_t alignment, bool no_grow,
                     bool *zeroed);
 
+/* The block has SuperSlabs of its own. */
+bool hak_large_is_run(const hak_place_t *place);
+/* Blocks that shrank by so many bytes grew again lately. */
+bool hak_large_grows_again(size_t bytes);
+
 /* The usable size of a large block at `place`, 0 if none starts there. */
 size_t hak_large_usable(const hak_place_t *place);
 

@@ -259,8 +259,8 @@ static node_t *first_to_purge_locked(const hak_shared_pool_t *pool,
   return NULL;
 }
 
-static size_t purge(hak_shared_pool_t *pool, hak_pool_idle_t idle, size_t max_bytes,
-                    size_t *slabs) {
+static size_t purge(hak_shared_pool_t *pool, hak_pool_idle_t idle, bool kept,
+                    size_t max_bytes, size_t *slabs) {
   size_t given = 0, visits = *slabs / VISIT_SLABS + 1;
   hak_lock_acquire(&pool->lock);
   for (; given<max_bytes && * slabs> 0 && visits > 0; visits--) {
@@ -268,7 +268,7 @@ static size_t purge(hak_shared_pool_t *pool, hak_pool_idle_t idle, size_t max_by
     if (ss == NULL) break;
     uint64_t idle_since = ss->idle_since;
     size_t most = (max_bytes - given - 1) / HAK_SLAB_SIZE + 1;
-    uint64_t surplus = surplus_slabs_locked(pool);
+    uint64_t surplus = kept ? UINT64_MAX : surplus_slabs_locked(pool);
     if (most > *slabs) most = *slabs;
     if (most > surplus) most = surplus;
     if (most == 0) break;
@@ -290,7 +290,13 @@ static size_t purge(hak_shared_pool_t *pool, hak_pool_idle_t idle, size_t max_by
 
 size_t hak_pool_purge(hak_shared_pool_t *pool, uint64_t before, size_t max_bytes,
                       size_t *slabs) {
-  return purge(pool, (hak_pool_idle_t){before, before, true}, max_bytes, slabs);
+  return purge(pool, (hak_pool_idle_t){before, before, true}, false, max_bytes, slabs);
+}
+
+size_t hak_pool_purge_kept(hak_shared_pool_t *pool, size_t max_bytes) {
+  size_t slabs = SIZE_MAX;
+  hak_pool_idle_t any = {UINT64_MAX, UINT64_MAX, true};
+  return purge(pool, any, true, max_bytes, &slabs);
 }
 
 enum {
@@ -307,7 +313,7 @@ size_t hak_pool_purge_oldest(hak_pool_idle_t idle, size_t max_bytes, size_t *sla
   if (link == NULL) return 0;
   hak_shared_pool_t *pool = HAK_CONTAINER_OF(link, hak_shared_pool_t, link);
   if (next < idle.before) idle.before = next;
-  size_t given = purge(pool, idle, max_bytes, slabs);
+  size_t given = purge(pool, idle, false, max_bytes, slabs);
   hak_lock_acquire(&pool->lock);
   const node_t *first = pool->retained.first;
   uint64_t oldest = first == NULL ? UINT64_MAX : first->idle_since;

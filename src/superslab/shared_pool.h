@@ -43,6 +43,9 @@ bool hak_pool_extend(hak_shared_pool_t *pool, hak_slab_t *first, unsigned span,
 size_t hak_pool_purge(hak_shared_pool_t *pool, uint64_t before, size_t max_bytes,
                       size_t *slabs);
 
+/* The same of whatever is free, also of what is to be kept: the heap is at its limit. */
+size_t hak_pool_purge_kept(hak_shared_pool_t *pool, size_t max_bytes);
+
 /* What may go: what has been idle since `before` or longer. Where a huge page would have
  * to be split for it, so that what stays has small ones from then on, it is since
  * `split`: mostly the rest of its SuperSlab is about to be free, and goes whole. */

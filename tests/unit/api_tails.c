@@ -27,8 +27,7 @@ static hak_stats_t stats(void) {
   return s;
 }
 
-/* ---- what is collected ---------------------------------------------------------------
- */
+/* ---- what is collected --------------------------------------------------------- */
 
 /* Blocks from `least` to `most` bytes come and go in random order; `count` are left. All
  * of each is written to. */
@@ -73,8 +72,7 @@ TEST_IN_CHILD(collect__all_takes_what_lies_behind_runs_and_spans, 60) {
   CHECK_EQ(hak_check(NULL), 0);
 }
 
-/* ---- beside threads that use the blocks ----------------------------------------------
- */
+/* ---- beside threads that use the blocks ---------------------------------------- */
 
 enum {
   WORKERS = 3,
@@ -121,9 +119,7 @@ TEST_IN_CHILD(collect__takes_no_page_of_a_block_that_others_resize, 120) {
   CHECK_EQ(stats().live_bytes, 0);
 }
 
-/* ---- at a limit
- * ------------------------------------------------------------------------
- */
+/* ---- at a limit ---------------------------------------------------------------- */
 
 /* Fills the heap with blocks of a size, and empties it; how many bytes there were. */
 static size_t had_of(hak_heap_t *heap, size_t size) {
@@ -153,9 +149,50 @@ TEST_IN_CHILD(limit__is_had_by_any_size_after_any_other, 60) {
   CHECK_EQ(hak_heap_destroy(heap), 0);
 }
 
-/* ---- huge pages
- * ------------------------------------------------------------------------
- */
+/* A heap that keeps what it has, of which nothing is live, serves any size as well: what
+ * it keeps is in the way of its own blocks. */
+TEST_IN_CHILD(limit__of_a_heap_that_keeps_its_memory_is_had_by_any_size, 60) {
+  static const size_t sizes[] = {200, 700, 9000, 60000, 400000, 3 * MIB, 9000, 5 * MIB};
+  const size_t limit = 16 * MIB;
+  for (size_t k = 0; k < 2; k++) {
+    hak_heap_config_t config = {.hard_limit = limit};
+    if (k == 0) config.flags = HAK_HEAP_NO_PURGE;
+    if (k == 1) config.prefault = 8 * MIB;
+    hak_heap_t *heap = test_heap_make(config);
+    for (size_t i = 0; i < 2 * TEST_COUNT(sizes); i++) {
+      size_t size = sizes[i % TEST_COUNT(sizes)], had = had_of(heap, size);
+      CHECK_MSG(had + limit / 4 + size >= limit, "%zu KiB in blocks of %zu", had / KIB,
+                size);
+    }
+    CHECK_EQ(hak_check(heap), 0);
+    CHECK_EQ(hak_heap_destroy(heap), 0);
+  }
+}
+
+/* ---- blocks that shrink -------------------------------------------------------- */
+
+/* Each leaves its SuperSlabs for the next one. */
+TEST_IN_CHILD(shrinking__blocks_leave_room_for_the_next, 60) {
+  enum {
+    BLOCKS = 24
+  };
+  size_t live = 0, peak = 0;
+  for (size_t i = 0; i < BLOCKS; i++) {
+    unsigned char *block = hak_alloc(20 * MIB);
+    CHECK(block != NULL);
+    memset(block, (int)i, 20 * MIB);
+    hak_stats_t s = stats();
+    if (s.committed_bytes > peak) peak = (size_t)s.committed_bytes;
+    g_blocks[i] = hak_realloc(block, MIB);
+    CHECK(g_blocks[i] != NULL && g_blocks[i][0] == i && g_blocks[i][MIB - 1] == i);
+    live += MIB;
+  }
+  CHECK_MSG(peak <= live + 20 * MIB + 20 * MIB / 2, "%zu KiB", peak / KIB);
+  for (size_t i = 0; i < BLOCKS; i++) hak_free(g_blocks[i]);
+  CHECK_EQ(hak_check(NULL), 0);
+}
+
+/* ---- huge pages ---------------------------------------------------------------- */
 
 /* Blocks that fill their slabs in part, and SuperSlabs: what they leave is not made
  * resident. */
@@ -182,4 +219,6 @@ TEST_IN_CHILD(spans__with_long_ends_cost_what_is_written, 60) {
 TEST_MAIN(T(collect__all_takes_what_lies_behind_runs_and_spans),
           T(collect__takes_no_page_of_a_block_that_others_resize),
           T(limit__is_had_by_any_size_after_any_other),
+          T(limit__of_a_heap_that_keeps_its_memory_is_had_by_any_size),
+          T(shrinking__blocks_leave_room_for_the_next),
           T(spans__with_long_ends_cost_what_is_written))

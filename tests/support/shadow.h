@@ -113,6 +113,7 @@ typedef struct shadow_heap {
   int arena, hooks;   /* the memory or the page hooks that it has; -1: none */
   size_t hard;        /* its limit; 0: none */
   uint64_t most;      /* that it may be charged now */
+  uint64_t inherited; /* bytes of callers' memory that it may have of released heaps */
   size_t blocks, bytes;
   size_t seen; /* live blocks, by what the hook of a watched heap was told */
   bool mixed;  /* it got blocks of a released heap, which the hook never heard of */

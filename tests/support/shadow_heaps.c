@@ -295,7 +295,12 @@ void shadow_step_heap_release(shadow_t *shadow) {
     return;
   }
   int parent = shadow->heaps[heap].parent;
+  int arena = shadow->heaps[heap].arena;
   SHADOW_CHECK_THAT(shadow, hak_heap_release(handle) == 0);
+  if (parent >= 0) {
+    shadow->heaps[parent].inherited +=
+        shadow->heaps[heap].inherited + (arena < 0 ? 0 : shadow->arena_size[arena]);
+  }
   move_blocks(shadow, heap, parent < 0 ? 0 : (unsigned)parent);
   forget(shadow, heap);
 }

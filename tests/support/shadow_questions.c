@@ -75,6 +75,7 @@ static void judge_heap(shadow_t *shadow, unsigned place) {
       blocks += shadow->heaps[i].blocks;
       bytes += shadow->heaps[i].bytes;
       /* Memory of the caller's is committed, and charged to nobody. */
+      brought += shadow->heaps[i].inherited;
       brought +=
           shadow->heaps[i].arena < 0 ? 0 : shadow->arena_size[shadow->heaps[i].arena];
     }

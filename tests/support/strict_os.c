@@ -34,7 +34,6 @@ typedef struct test_range {
 /* One lock for all instances, so that fork needs to hold only one. Static
  * storage: hooks may be called at any moment of a process's life. */
 static pthread_mutex_t g_lock = PTHREAD_MUTEX_INITIALIZER;
-static pthread_once_t g_once = PTHREAD_ONCE_INIT;
 
 /* In the child of a fork nobody knows whether a thread that is not there had come to
  * note what it did to some pages. Of hooks that the child opens itself all is known. */
@@ -46,7 +45,11 @@ static void unlock_in_child(void) {
   g_forked = true;
   unlock();
 }
-static void register_fork(void) { pthread_atfork(lock, unlock, unlock_in_child); }
+/* Before the library starts: in a child its handlers, which call hooks, come later then.
+ */
+__attribute__((constructor)) static void register_fork(void) {
+  pthread_atfork(lock, unlock, unlock_in_child);
+}
 
 _Noreturn static void breach(const char *hook, const void *ptr, size_t size,
                              const char *what) {
@@ -345,7 +348,6 @@ static uint64_t strict_now_ns(void *ctx) {
 /* ---- Opening ---------------------------------------------------------- */
 
 void test_os_open(test_os_t *os, unsigned flags) {
-  pthread_once(&g_once, register_fork);
   lock();
   g_forked = false;
   unlock();

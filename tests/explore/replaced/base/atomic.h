@@ -29,6 +29,7 @@ typedef _Atomic(void *) hak_atomic_ptr_t;
 #define hak_add_release(p, v) EXPLORE_MODIFY(p, v, ADD, RELEASE)
 #define hak_sub_relaxed(p, v) EXPLORE_MODIFY(p, v, SUB, RELAXED)
 #define hak_sub_release(p, v) EXPLORE_MODIFY(p, v, SUB, RELEASE)
+#define hak_or_acquire(p, v) EXPLORE_MODIFY(p, v, OR, ACQUIRE)
 #define hak_or_release(p, v) EXPLORE_MODIFY(p, v, OR, RELEASE)
 #define hak_and_release(p, v) EXPLORE_MODIFY(p, v, AND, RELEASE)
 #define hak_or_relaxed(p, v) EXPLORE_MODIFY(p, v, OR, RELAXED)

@@ -96,8 +96,9 @@ static void purge_holes(collecting_t *c, hak_heap_t *heap) {
 /* What lies behind the ends of its blocks, likewise. */
 static void purge_tails(collecting_t *c, hak_heap_t *heap) {
   hak_shared_pool_t *pool = &heap->store->pool;
-  if (is_done(c) || !c->all || pool->keeps_all) return;
-  c->given += hak_tail_take_all(pool, hak_class_bytes, c->max_bytes - c->given, false);
+  if (is_done(c) || !c->all) return;
+  c->given +=
+      hak_tail_take_all(pool, hak_class_bytes, c->max_bytes - c->given, false, false);
 }
 
 /* Those of all heaps. */

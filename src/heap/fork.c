@@ -430,6 +430,13 @@ static void settle(bool lost_calls) {
   hak_os_leave(before);
 }
 
+/* Nobody is left who would give up the tails that others held. */
+static bool free_tails(hak_superslab_t *ss, void *ctx) {
+  (void)ctx;
+  hak_store_relaxed(&ss->tails, 0);
+  return true;
+}
+
 /* The thread forked in a hook or a callback, so it is in a slow path itself. Then what
  * others have stays as it is; only locks are freed. */
 static bool is_inside(void) {
@@ -450,6 +457,7 @@ void hak_forking_child(void) {
   if (is_inside()) {
     hak_threads_visit(count_lists, NULL);
     recover_ranges(true);
+    hak_region_visit(free_tails, NULL);
     hak_threads_forget_lost(false);
   } else {
     settle(lost_calls);

@@ -24,8 +24,9 @@ static hak_heap_t *heap_of(hak_budget_t *level) {
 
 /* --- room without a question ------------------------------------------------ */
 
-/* Slabs of the thread's go first if `me` is not NULL. */
-static void purge(hak_thread_t *me, hak_heap_t *heap) {
+/* Slabs of the thread's go first if `me` is not NULL. What the heap is to keep goes for
+ * its `own` requests alone. */
+static void purge(hak_thread_t *me, hak_heap_t *heap, bool own) {
   if (hak_option(PURGE_MODE) == 0) return;
   if (me != NULL) {
     hak_cache_t bare = hak_cache_bare(me, heap);
@@ -34,12 +35,12 @@ static void purge(hak_thread_t *me, hak_heap_t *heap) {
   size_t slabs = SIZE_MAX;
   hak_pool_purge(&heap->store->pool, UINT64_MAX, SIZE_MAX, &slabs);
   if (hak_tail_are_few(&heap->store->pool)) return;
-  hak_tail_take_all(&heap->store->pool, hak_class_bytes, SIZE_MAX, true);
+  hak_tail_take_all(&heap->store->pool, hak_class_bytes, SIZE_MAX, true, own);
 }
 
-static void relieve_one(hak_thread_t *me, hak_heap_t *heap) {
+static void relieve_one(hak_thread_t *me, hak_heap_t *heap, bool own) {
   hak_kind_flush(me, heap);
-  purge(me, heap);
+  purge(me, heap, own);
 }
 
 /* The lease is kept for the purge, so that the heap stays. */
@@ -47,15 +48,15 @@ static void relieve_other(hak_thread_t *me, hak_heap_t *heap) {
   hak_heap_lease(heap);
   if (hak_heap_is_used(heap) && hak_kind_has_thread_caches(heap)) {
     hak_cache_drain(me, heap);
-    purge(me, heap);
+    purge(me, heap, false);
   } else if (hak_heap_is_used(heap)) {
-    purge(NULL, heap); /* what it keeps itself is whoever's has the heap */
+    purge(NULL, heap, false); /* what it keeps itself is whoever's has the heap */
   }
   hak_heap_unlease(heap);
 }
 
 void hak_pressure_relieve(hak_thread_t *me, hak_heap_t *heap, hak_budget_t *level) {
-  relieve_one(me, heap);
+  relieve_one(me, heap, true);
   if (level == budget_of(heap) &&
       hak_load_relaxed(&level->charged) == hak_load_relaxed(&level->own)) {
     return;
@@ -66,7 +67,11 @@ void hak_pressure_relieve(hak_thread_t *me, hak_heap_t *heap, hak_budget_t *leve
         !hak_budget_is_below(budget_of(other), level)) {
       continue;
     }
-    (other->store == me->store ? relieve_one : relieve_other)(me, other);
+    if (other->store == me->store) {
+      relieve_one(me, other, false);
+    } else {
+      relieve_other(me, other);
+    }
   }
 }
 

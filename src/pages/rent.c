@@ -84,8 +84,9 @@ uint64_t hak_rent_credit(hak_rent_t *rent, uint64_t touched,
   if (spent >= touched) return 0;
   uint64_t credit = touched - spent;
   if (credit <= terms->committed) return credit;
-  /* A long time without mistakes does not pay for any number of them later. */
-  hak_add_relaxed(&rent->spent, credit - terms->committed);
+  /* A long time without mistakes does not pay for any number of them later. Where threads
+   * look at once, one of them notes that. */
+  (void)hak_cas_relaxed(&rent->spent, &spent, touched - terms->committed);
   return terms->committed;
 }
 

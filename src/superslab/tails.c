@@ -145,14 +145,19 @@ typedef struct look {
   bool short_too;
 } look_t;
 
-/* Takes a tail of a block that the caller holds. */
-static void take(look_t *look, const hak_tail_t *tail) {
+/* Takes a tail of a block that the caller holds; `noted`: it was when the block began. */
+static void take(look_t *look, const hak_tail_t *tail, bool noted) {
   sizes_t before = sizes_of(tail);
   bool split = tail->count != HAK_SUPERSLAB_SLABS && hak_superslab_is_huge(tail->ss);
-  if (before.all == 0 || (split && !look->short_too && before.of_long == 0)) return;
+  if (before.all == 0) return;
+  if (split && !look->short_too && before.of_long == 0) {
+    hak_tail_came(look->pool, before.all); /* for a look that takes it */
+    return;
+  }
   hak_huge_before_part_goes(tail->ss);
   look->given +=
       hak_superslab_purge_tail(tail->ss, tail->first, tail->count, tail->pages);
+  if (!noted) return;
   unnote(look->pool, before);
   hak_add_relaxed(&look->pool->tail_bytes, sizes_of(tail).of_long);
 }
@@ -160,15 +165,16 @@ static void take(look_t *look, const hak_tail_t *tail) {
 /* What lies in the span whose first slot it is, if one begins there; who asks holds it,
  * or it is a guess. */
 static bool span_at(const look_t *look, hak_superslab_t *ss, unsigned slot,
-                    hak_tail_t *tail) {
+                    hak_tail_t *tail, bool *noted) {
   hak_slab_t *slab = &ss->slabs[slot];
   size_t bytes = 0;
+  *noted = true;
   /* Acquire, both: pair with span_alloc and with begin of tiny/slab.c, so that the rest
    * of the record is that span's. */
   if (hak_load_acquire(&slab->cls) == HAK_CLASS_LARGE) {
     bytes = hak_load_relaxed(&slab->usable);
   } else if (hak_word_state(hak_load_acquire(&slab->word)) != HAK_SLAB_FREE) {
-    bytes = look->class_bytes(hak_slab_class(slab)) * hak_slab_capacity(slab);
+    bytes = look->class_bytes(hak_slab_class(slab), noted) * hak_slab_capacity(slab);
   }
   size_t span = hak_slab_span(slab);
   if (bytes == 0 || span > HAK_SUPERSLAB_SLABS - slot || bytes > span * HAK_SLAB_SIZE) {
@@ -185,14 +191,15 @@ static void take_spans_locked(look_t *look, hak_superslab_t *ss) {
   hak_lock_assert_held(&look->pool->lock);
   for (unsigned slot = 0; slot < HAK_SUPERSLAB_SLABS; slot++) {
     hak_tail_t tail;
+    bool noted;
     if (look->given >= look->max_bytes) return;
     if ((hak_superslab_free(ss) >> slot & 1) != 0) continue;
-    if (!span_at(look, ss, slot, &tail) || sizes_of(&tail).all == 0) continue;
+    if (!span_at(look, ss, slot, &tail, &noted) || sizes_of(&tail).all == 0) continue;
     if (!try_hold(ss, slot)) continue;
     /* Who frees it waits with its slots until the bit is clear. */
-    if (span_at(look, ss, slot, &tail)) {
+    if (span_at(look, ss, slot, &tail, &noted)) {
       hak_lock_release(&look->pool->lock);
-      take(look, &tail);
+      take(look, &tail, noted);
       hak_lock_acquire(&look->pool->lock);
     }
     hak_tail_let_go(ss, slot);
@@ -210,7 +217,7 @@ static void take_runs_locked(look_t *look) {
     hak_tail_t tail = hak_tail_of_run(run, hak_load_relaxed(&run->extent.size));
     if (sizes_of(&tail).all != 0) {
       hak_lock_release(&look->pool->lock);
-      take(look, &tail);
+      take(look, &tail, true);
       hak_lock_acquire(&look->pool->lock);
     }
     hak_superslab_t *next = run->next; /* it is on the list while it is held */
@@ -220,14 +227,18 @@ static void take_runs_locked(look_t *look) {
 }
 
 size_t hak_tail_take_all(hak_shared_pool_t *pool, hak_tail_class_fn *class_bytes,
-                         size_t max_bytes, bool short_too) {
+                         size_t max_bytes, bool short_too, bool kept_too) {
   look_t look = {pool, class_bytes, max_bytes, 0, short_too};
   if (!hak_os_may_give() || hak_pool_is_enclosed(pool)) return 0;
   if (hak_load_relaxed(&pool->tails_came) == 0) return 0;
-  hak_store_relaxed(&pool->tails_came, 0);
   const char *at = NULL;
   hak_superslab_t *ss;
   hak_lock_acquire(&pool->lock);
+  if (!kept_too && (pool->keeps_all || pool->kept_slabs != 0)) {
+    hak_lock_release(&pool->lock);
+    return 0;
+  }
+  hak_store_relaxed(&pool->tails_came, 0);
   take_runs_locked(&look);
   while (look.given < max_bytes && (ss = hak_tree_above(pool->root, at)) != NULL) {
     at = ss->extent.base;

@@ -63,15 +63,17 @@ void hak_tail_let_go(hak_superslab_t *ss, unsigned slot);
 /* So many bytes may lie behind the last block of a slab of the pool's. */
 void hak_tail_came(hak_shared_pool_t *pool, size_t bytes);
 
-/* The bytes of a block of a size class; 0 for what is none. */
-typedef size_t hak_tail_class_fn(uint32_t cls);
+/* The bytes of a block of a size class, and whether its tail is noted when it begins; 0
+ * for what is none. */
+typedef size_t hak_tail_class_fn(uint32_t cls, bool *noted);
 
 /* Takes what lies behind the last blocks of the pool's spans, up to max_bytes; the bytes.
- * `short_too`: in huge pages also what is less than an eighth of its span. What another
- * thread is just resizing is left out. O(slabs) where tails have come since the last
- * time. The caller keeps the heap from being cleared. No lock held. */
+ * `short_too`: in huge pages also what is less than an eighth of its span. `kept_too`: of
+ * a heap that is to keep its pages, too. What another thread is just resizing is left
+ * out. O(slabs) where tails have come since the last time. The caller keeps the heap from
+ * being cleared. No lock held. */
 size_t hak_tail_take_all(hak_shared_pool_t *pool, hak_tail_class_fn *class_bytes,
-                         size_t max_bytes, bool short_too);
+                         size_t max_bytes, bool short_too, bool kept_too);
 /* So little has come since the last time that it is not worth a look at all slabs. */
 bool hak_tail_are_few(hak_shared_pool_t *pool);
 

@@ -54,7 +54,8 @@ _Static_assert(sizeof(hak_class_infos) / sizeof(hak_class_infos[0]) == HAK_CLASS
                    sizeof(hak_class_of_eighth) == HAK_LARGE_EIGHTHS,
                "all tables are of the same classes");
 
-size_t hak_class_bytes(uint32_t cls) {
+size_t hak_class_bytes(uint32_t cls, bool *single) {
+  *single = cls < HAK_CLASSES && hak_class_is_single(cls);
   return cls < HAK_CLASSES ? hak_class_size(cls) : 0;
 }
 

@@ -60,8 +60,9 @@ HAK_HOT uint32_t hak_class_size(uint32_t cls) { return hak_class_infos[cls].size
 
 HAK_HOT bool hak_class_is_single(uint32_t cls) { return cls >= HAK_SHARED_CLASSES; }
 
-/* The bytes of a block of the class; 0 for what is no class. */
-size_t hak_class_bytes(uint32_t cls);
+/* The bytes of a block of the class, and whether each has a span to itself; 0 for what is
+ * no class. */
+size_t hak_class_bytes(uint32_t cls, bool *single);
 
 /* Which eighth a size lies in, with HAK_TINY_MAX < size <= HAK_CLASS_MAX. */
 HAK_HOT size_t hak_class_eighth(size_t size) {

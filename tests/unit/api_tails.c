@@ -192,6 +192,67 @@ TEST_IN_CHILD(shrinking__blocks_leave_room_for_the_next, 60) {
   CHECK_EQ(hak_check(NULL), 0);
 }
 
+/* ---- what a heap is to keep ------------------------------------------------------ */
+
+/* Blocks of the heap that can be had of what it has. */
+static size_t count_ready(hak_heap_t *heap) {
+  size_t ready = 0;
+  while (ready < 100 && hak_allocx(heap, 896 * KIB, 0, HAK_NO_GROW, NULL) != NULL)
+    ready++;
+  return ready;
+}
+
+static void fill_and_free(hak_heap_t *heap, size_t count, bool collect) {
+  for (size_t i = 0; i < count; i++)
+    CHECK((g_blocks[i] = hak_heap_alloc(heap, 80 * KIB)));
+  if (collect) (void)hak_collect(heap, SIZE_MAX, HAK_COLLECT_ALL);
+  for (size_t i = 0; i < count; i++) hak_free(g_blocks[i]);
+}
+
+TEST_IN_CHILD(prefaulted__memory_stays_behind_blocks_too, 60) {
+  size_t ready[2];
+  for (int collect = 0; collect < 2; collect++) {
+    hak_heap_t *heap = hak_heap_create(NULL);
+    CHECK_EQ(hak_heap_prefault(heap, 18 * MIB), 0);
+    fill_and_free(heap, 120, collect != 0);
+    ready[collect] = count_ready(heap);
+    CHECK_EQ(hak_heap_destroy(heap), 0);
+  }
+  CHECK(ready[0] > 10);
+  CHECK_EQ(ready[1], ready[0]);
+}
+
+/* Another heap below the same limit is refused. */
+TEST_IN_CHILD(kept__memory_is_not_taken_for_another_heap, 60) {
+  size_t ready[2];
+  for (int full = 0; full < 2; full++) {
+    hak_heap_config_t config = HAK_HEAP_CONFIG_INIT;
+    config.hard_limit = 40 * MIB;
+    hak_heap_t *above = hak_heap_create(&config);
+    config = (hak_heap_config_t){
+        .struct_size = sizeof config, .parent = above, .flags = HAK_HEAP_NO_PURGE};
+    hak_heap_t *keeps = hak_heap_create(&config);
+    config.flags = 0;
+    hak_heap_t *takes = hak_heap_create(&config);
+    CHECK(keeps != NULL && takes != NULL);
+    for (size_t i = 0; i < 20; i++)
+      CHECK((g_blocks[i] = hak_heap_alloc(keeps, 896 * KIB)));
+    for (size_t i = 0; i < 20; i++) hak_free(g_blocks[i]);
+    for (size_t i = 0; i < 100; i++)
+      CHECK((g_blocks[i] = hak_heap_alloc(keeps, 80 * KIB)));
+    if (full != 0) {
+      while (hak_heap_alloc(takes, 100000) != NULL) {}
+    }
+    for (size_t i = 0; i < 100; i++) hak_free(g_blocks[i]);
+    ready[full] = count_ready(keeps);
+    CHECK_EQ(hak_heap_destroy(takes), 0);
+    CHECK_EQ(hak_heap_destroy(keeps), 0);
+    CHECK_EQ(hak_heap_destroy(above), 0);
+  }
+  CHECK(ready[0] > 10);
+  CHECK(ready[1] >= ready[0]);
+}
+
 /* ---- huge pages ---------------------------------------------------------------- */
 
 /* Blocks that fill their slabs in part, and SuperSlabs: what they leave is not made
@@ -221,4 +282,6 @@ TEST_MAIN(T(collect__all_takes_what_lies_behind_runs_and_spans),
           T(limit__is_had_by_any_size_after_any_other),
           T(limit__of_a_heap_that_keeps_its_memory_is_had_by_any_size),
           T(shrinking__blocks_leave_room_for_the_next),
+          T(prefaulted__memory_stays_behind_blocks_too),
+          T(kept__memory_is_not_taken_for_another_heap),
           T(spans__with_long_ends_cost_what_is_written))

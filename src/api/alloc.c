@@ -36,9 +36,10 @@ static HAK_SLOW void report_stray(const void *block) {
   hak_api_report_stray(hak_stray_error(block), block, owner, HAK_IN_ALLOC);
 }
 
-void *hak_api_pop(const hak_link_key_t *key, hak_bin_t *bin, uint32_t cls) {
+void *hak_api_pop(const hak_link_key_t *key, hak_atomic_i32_t *flips, hak_bin_t *bin,
+                  uint32_t cls) {
   void *block;
-  while (!hak_bin_pop_fails(key, bin, &block)) {
+  while (!hak_bin_pop_is_due(key, flips, bin, &block)) {
     if (HAK_LIKELY(!hak_stray_refuses(cls, block))) return block;
     report_stray(block);
   }
@@ -148,7 +149,7 @@ void *hak_api_hole(uint32_t cls) {
   if (me->kind != HAK_THREAD_ATTACHED || hak_event_wanted() || hak_budget_calls != NULL) {
     return NULL;
   }
-  void *block = hak_api_pop(&me->key, &me->bins[cls], cls);
+  void *block = hak_api_pop(&me->key, &me->flips, &me->bins[cls], cls);
   if (block != NULL) return block;
   hak_store_relaxed(&me->busy, 1);
   me->no_grow = 1;
@@ -256,7 +257,7 @@ static void *take_of_class(hak_heap_t *heap, uint32_t cls, unsigned flags,
   } else if (heap != NULL) {
     block = hak_api_ready(heap, cls);
   } else {
-    block = hak_api_pop(&me->key, &me->bins[cls], cls);
+    block = hak_api_pop(&me->key, &me->flips, &me->bins[cls], cls);
   }
   *refilled = block == NULL;
   if (HAK_LIKELY(block != NULL)) return block;

@@ -34,7 +34,7 @@ void *hak_api_ready(hak_heap_t *heap, uint32_t cls) {
   if (me->kind != HAK_THREAD_ATTACHED) return NULL;
   if (hak_budget_is_forbidden(&heap->store->pool.budget)) return NULL;
   const hak_cache_t *cache = hak_kind_cache_made(me, heap);
-  return cache == NULL ? NULL : hak_api_pop(&me->key, &cache->bins[cls], cls);
+  return cache == NULL ? NULL : hak_api_pop(&me->key, &me->flips, &cache->bins[cls], cls);
 }
 
 /* The thread's cache of the heap has no index, or no block is ready. */
@@ -49,7 +49,7 @@ HAK_WARM void *hak_api_class(hak_heap_t *heap, uint32_t cls) {
   void *block;
   if (hak_load_relaxed(&cache->index) == HAK_CACHE_INDICES) {
     if (HAK_UNLIKELY(++cache->lonely >= LONELY_MAX)) seek_index(me, cache);
-    block = hak_api_pop(&me->key, &cache->cache.bins[cls], cls);
+    block = hak_api_pop(&me->key, &me->flips, &cache->cache.bins[cls], cls);
     if (HAK_LIKELY(block != NULL)) return block;
   }
   hak_store_relaxed(&me->busy, 1);
@@ -84,7 +84,7 @@ static HAK_WARM void *alloc_slow(hak_heap_t *handle, size_t size) {
     hak_thread_t *me = hak_thread_self;
     char *base = hak_index_read(me, hak_load_relaxed(&heap->index_at));
     hak_bin_t *bins = (hak_bin_t *)(void *)(base + offsetof(hak_thread_t, bins));
-    void *block = hak_api_pop(&me->key, &bins[cls], cls);
+    void *block = hak_api_pop(&me->key, &me->flips, &bins[cls], cls);
     if (HAK_LIKELY(block != NULL)) return block;
   }
   return hak_api_class(heap, cls);

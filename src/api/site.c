@@ -207,7 +207,7 @@ static HAK_WARM void *group_alloc(hak_heap_t *heap, size_t size) {
   hak_thread_t *me = hak_thread_self;
   char *base = hak_index_read(me, hak_load_relaxed(&heap->index_at));
   hak_bin_t *bins = (hak_bin_t *)(void *)(base + offsetof(hak_thread_t, bins));
-  void *block = hak_api_pop(&me->key, &bins[cls], cls);
+  void *block = hak_api_pop(&me->key, &me->flips, &bins[cls], cls);
   if (HAK_LIKELY(block != NULL)) return block;
   if (heap == hak_group_at(hak_waves_loosest())) {
     block = hak_api_hole(cls);

@@ -91,6 +91,8 @@ static size_t give_piece(hak_pool_idle_t idle, size_t max_bytes, bounds_t *bound
     uint64_t idle_since = other < before ? other : before;
     /* What may stay is not to go with the last huge page. */
     bool whole = hak_retained_bytes() >= hak_idle_floor() + HAK_SUPERSLAB_SIZE;
+    /* A call that is told how many bytes takes no more than that. */
+    if (bounds->end == 0 && max_bytes < HAK_SUPERSLAB_SIZE) whole = false;
     given =
         (whole ? hak_region_purge_whole : hak_region_purge)(idle_since, max_bytes, &left);
     bounds->no_region = given == 0;

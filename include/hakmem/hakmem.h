@@ -512,8 +512,8 @@ int hak_heap_prefault(hak_heap_t *heap, size_t bytes);
 /* Makes `count` blocks of any size ready, with all records that they need: if nothing
  * else comes between, this thread's next `count` allocations of `size` bytes cost no call
  * to the operating system and no page fault. Blocks up to 32 KiB lie in this thread's
- * cache then; larger ones, and those of serial and watched heaps, are free memory like any
- * other, which the purge of idle memory may take (but not in a heap with
+ * cache then; larger ones, and those of serial and watched heaps, are free memory like
+ * any other, which the purge of idle memory may take (but not in a heap with
  * HAK_HEAP_NO_PURGE, nor where purging is manual), and which blocks of other sizes may
  * take: of such, what is made ready for two sizes need not do for both.
  * Returns how many blocks are ready. These are fewer than `count`, with errno = ENOMEM,

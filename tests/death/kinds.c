@@ -9,6 +9,7 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -568,6 +569,9 @@ static int child_of(void *ctx) {
 }
 
 static bool is_expected(const kind_t *kind, size_t s, const test_child_t *child) {
+  /* Where the system has a freed block's memory back, the program's own write ends it. */
+  if (test_is_strict() && sizes[s] > ((size_t)1 << 20) && child->signal == SIGSEGV)
+    return true;
   const char *row = TEST_CHECKS == 3   ? kind->hardened
                     : TEST_CHECKS == 2 ? kind->full
                                        : kind->by_default;

@@ -19,6 +19,7 @@
 #ifndef HAK_SUPERSLAB_REGION_MAP_H
 #define HAK_SUPERSLAB_REGION_MAP_H
 
+#include "base/check.h"
 #include "os/turn.h"
 #include "superslab/superslab.h"
 

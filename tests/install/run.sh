@@ -201,6 +201,7 @@ case $how in
       fail "the symbols above are in one of the libraries only"
     # hakmem.h has it in it; examples name the installed one.
     printf '#include "hakmem.h"\n' >"$work/hakmem/hooks.h"
+    cp "$root/include/hakmem/sites.h" "$work/hakmem/" # it changes what comes behind it
     for program in "$here/consumer/use.c" "$root"/examples/*.c; do
       quiet "$CC" -std=gnu11 -I"$work" -I"$root/examples" "$program" "$work/hakmem.o" \
         -o "$work/program" -pthread -lm

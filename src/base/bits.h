@@ -106,4 +106,17 @@ HAK_HOT uint64_t hak_mix64(uint64_t x) {
   return x ^ (x >> 31);
 }
 
+/* Goes on with a hash of bytes, of the same kind. */
+HAK_HOT uint64_t hak_hash_bytes(uint64_t so_far, const void *bytes, size_t length) {
+  const char *at = bytes;
+  for (uint64_t word = 0; length > 0; word = 0) {
+    size_t some = length < sizeof word ? length : sizeof word;
+    __builtin_memcpy(&word, at, some);
+    so_far = hak_mix64(so_far ^ word) + some;
+    at += some;
+    length -= some;
+  }
+  return so_far;
+}
+
 #endif

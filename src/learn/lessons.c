@@ -34,20 +34,8 @@ _Static_assert(sizeof(header_t) == 16 && sizeof(lesson_t) == 32 && sizeof(ending
 static const lesson_t *_Atomic lessons;
 static uint32_t lessons_count;
 
-static uint64_t hash(uint64_t so_far, const void *bytes, size_t length) {
-  const char *at = bytes;
-  for (uint64_t word = 0; length > 0; word = 0) {
-    size_t some = length < sizeof word ? length : sizeof word;
-    memcpy(&word, at, some);
-    so_far = hak_mix64(so_far ^ word) + some;
-    at += some;
-    length -= some;
-  }
-  return so_far;
-}
-
 static uint64_t hash_text(uint64_t so_far, const char *text) {
-  return hash(so_far, text, strlen(text));
+  return hak_hash_bytes(so_far, text, strlen(text));
 }
 
 static uint64_t build_of(const char *text) {
@@ -55,7 +43,7 @@ static uint64_t build_of(const char *text) {
 }
 
 static uint64_t key_of(const hak_origin_t *origin) {
-  uint64_t key = hash(2, &origin->line, sizeof origin->line);
+  uint64_t key = hak_hash_bytes(2, &origin->line, sizeof origin->line);
   return hash_text(hash_text(key, hak_origin_file(origin)), hak_origin_name(origin));
 }
 
@@ -69,7 +57,7 @@ typedef struct output {
 } output_t;
 
 static void put(output_t *out, const void *bytes, size_t length) {
-  out->checksum = hash(out->checksum, bytes, length);
+  out->checksum = hak_hash_bytes(out->checksum, bytes, length);
   out->write(bytes, length, out->ctx);
 }
 
@@ -132,14 +120,14 @@ static hak_lessons_result_t check(const char *build, const char *bytes, size_t l
     return HAK_LESSONS_DAMAGED;
   }
   /* In the pieces in which it was made. */
-  uint64_t sum = hash(0, &header, sizeof header);
+  uint64_t sum = hak_hash_bytes(0, &header, sizeof header);
   for (size_t at = 0; at < rest; at += sizeof(lesson_t)) {
     lesson_t lesson;
     memcpy(&lesson, bytes + sizeof header + at, sizeof lesson);
     if (!is_sound(&lesson)) return HAK_LESSONS_DAMAGED;
-    sum = hash(sum, &lesson, sizeof lesson);
+    sum = hak_hash_bytes(sum, &lesson, sizeof lesson);
   }
-  if (hash(sum, &ending.count, sizeof ending.count) != ending.checksum) {
+  if (hak_hash_bytes(sum, &ending.count, sizeof ending.count) != ending.checksum) {
     return HAK_LESSONS_DAMAGED;
   }
   *count = (uint32_t)ending.count;

@@ -21,29 +21,17 @@ static hak_site_t g_sites[PLACES] = {{"fuzz.c", 1, "a", {0}},
                                      {NULL, 3, "c", {0}},
                                      {"", 4, "", {0}}};
 
-static uint64_t hash(uint64_t so_far, const void *bytes, size_t length) {
-  const char *at = bytes;
-  for (uint64_t word = 0; length > 0; word = 0) {
-    size_t some = length < sizeof word ? length : sizeof word;
-    memcpy(&word, at, some);
-    so_far = hak_mix64(so_far ^ word) + some;
-    at += some;
-    length -= some;
-  }
-  return so_far;
-}
-
 static uint64_t key_of(const hak_site_t *site) {
-  uint64_t key = hash(2, &site->line, sizeof site->line);
-  key = hash(key, site->file, site->file == NULL ? 0 : strlen(site->file));
-  return hash(key, site->name, strlen(site->name));
+  uint64_t key = hak_hash_bytes(2, &site->line, sizeof site->line);
+  key = hak_hash_bytes(key, site->file, site->file == NULL ? 0 : strlen(site->file));
+  return hak_hash_bytes(key, site->name, strlen(site->name));
 }
 
 /* The lessons in the input, some of them of this program's places, as a whole text. */
 static size_t wrap(const uint8_t *lessons, size_t count, uint8_t *out) {
-  uint64_t header[2] = {MAGIC, hash(1, "", 0)}, number = count;
+  uint64_t header[2] = {MAGIC, hak_hash_bytes(1, "", 0)}, number = count;
   memcpy(out, header, sizeof header);
-  uint64_t sum = hash(0, header, sizeof header);
+  uint64_t sum = hak_hash_bytes(0, header, sizeof header);
   for (size_t i = 0; i < count; i++) {
     uint8_t *lesson = out + sizeof header + i * LESSON;
     memcpy(lesson, lessons + i * LESSON, LESSON);
@@ -51,10 +39,10 @@ static size_t wrap(const uint8_t *lessons, size_t count, uint8_t *out) {
       uint64_t key = key_of(&g_sites[lesson[0]]);
       memcpy(lesson, &key, sizeof key);
     }
-    sum = hash(sum, lesson, LESSON);
+    sum = hak_hash_bytes(sum, lesson, LESSON);
   }
   uint8_t *end = out + sizeof header + count * LESSON;
-  sum = hash(sum, &number, sizeof number);
+  sum = hak_hash_bytes(sum, &number, sizeof number);
   memcpy(end, &number, sizeof number);
   memcpy(end + sizeof number, &sum, sizeof sum);
   return sizeof header + count * LESSON + 16;

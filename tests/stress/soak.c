@@ -10,7 +10,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 enum {
   THREADS = 4,
@@ -29,14 +28,6 @@ typedef struct hoard {
 static hoard_t g_hoards[THREADS];
 static pthread_barrier_t g_round;
 static size_t g_rounds, *g_resident;
-
-static size_t resident_bytes(void) {
-  unsigned long pages = 0;
-  FILE *file = fopen("/proc/self/statm", "r");
-  CHECK(file != NULL && fscanf(file, "%*u %lu", &pages) == 1);
-  fclose(file);
-  return pages * (size_t)sysconf(_SC_PAGESIZE);
-}
 
 static void spike(hoard_t *hoard, test_rng_t *rng, size_t round) {
   size_t class = (round * 5) % CLASSES;
@@ -76,7 +67,7 @@ static void *work(void *argument) {
     pthread_barrier_wait(&g_round);
     (void)hak_collect(NULL, SIZE_MAX, 0);
     pthread_barrier_wait(&g_round);
-    if (me == 0) g_resident[round] = resident_bytes();
+    if (me == 0) g_resident[round] = test_resident_bytes();
   }
   decay(&g_hoards[me], &rng);
   return NULL;

@@ -11,7 +11,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
-#include <unistd.h>
 
 enum {
   BLOCKS = 40,
@@ -53,14 +52,6 @@ static void *member_main(void *argument) {
   return NULL;
 }
 
-static size_t resident_bytes(void) {
-  unsigned long pages = 0;
-  FILE *file = fopen("/proc/self/statm", "r");
-  CHECK(file != NULL && fscanf(file, "%*u %lu", &pages) == 1);
-  fclose(file);
-  return pages * (size_t)sysconf(_SC_PAGESIZE);
-}
-
 /* What the library and the process have while all threads are there. */
 static void run_storm(hak_stats_t *alive, size_t *resident) {
   member_t *members = calloc(g_threads, sizeof *members);
@@ -75,7 +66,7 @@ static void run_storm(hak_stats_t *alive, size_t *resident) {
   }
   pthread_barrier_wait(&g_bye);
   *alive = test_stats();
-  *resident = resident_bytes();
+  *resident = test_resident_bytes();
   pthread_barrier_wait(&g_bye);
   uint64_t sleeps = 0;
   for (size_t i = 0; i < g_threads; i++) {
@@ -113,7 +104,7 @@ static void storm__of_threads_waits_for_locks_a_few_times_each(void **state) {
  * brings besides would be seven eighths of the memory, and most of the time. */
 static void storm__of_threads_has_few_pages_that_nobody_touched(void **state) {
   (void)state;
-  size_t before = resident_bytes(), resident;
+  size_t before = test_resident_bytes(), resident;
   hak_stats_t alive;
   run_storm(&alive, &resident);
   size_t each = (resident - before) / g_threads;

@@ -357,6 +357,19 @@ double test_seconds(void) {
   return (double)now.tv_sec + (double)now.tv_nsec * 1e-9;
 }
 
+/* The n-th number of the process's statm. */
+static size_t statm_bytes(size_t n) {
+  size_t pages[2] = {0, 0};
+  FILE *file = fopen("/proc/self/statm", "r");
+  CHECK(file != NULL && fscanf(file, "%zu %zu", &pages[0], &pages[1]) == 2);
+  fclose(file);
+  return pages[n] * (size_t)sysconf(_SC_PAGESIZE);
+}
+
+size_t test_mapped_bytes(void) { return statm_bytes(0); }
+
+size_t test_resident_bytes(void) { return statm_bytes(1); }
+
 size_t test_argument(int argc, char **argv, int i, size_t otherwise) {
   return argc > i ? strtoul(argv[i], NULL, 10) : otherwise;
 }

@@ -192,6 +192,10 @@ void test_begin(void);
 size_t test_argument(int argc, char **argv, int i, size_t otherwise);
 /* Seconds since some start, from a clock that never goes back. */
 double test_seconds(void);
+/* Of the process: what has an address, and what of it lies in memory. Sanitizers have
+ * terabytes mapped, and pages of their own resident. */
+size_t test_mapped_bytes(void);
+size_t test_resident_bytes(void);
 
 /* Writes main(): the library runs over the hooks that the environment asks for,
  * and the tests run in order. Arguments: the test functions. */

@@ -4,7 +4,6 @@
 #include "visits.h"
 
 #include <errno.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -171,14 +170,6 @@ static void stats__cover_heaps_below(void **state) {
 
 /* ---- many -------------------------------------------------------------------- */
 
-static size_t resident(void) {
-  FILE *file = fopen("/proc/self/statm", "r");
-  long long all = 0, pages = 0;
-  CHECK(file != NULL && fscanf(file, "%lld %lld", &all, &pages) == 2);
-  fclose(file);
-  return (size_t)pages * 4096;
-}
-
 static void many__ten_thousand_live_heaps_cost_little(void **state) {
   (void)state;
   size_t count = TEST_ASAN || TEST_TSAN || test_is_strict() ? 1000 : 10000;
@@ -186,15 +177,15 @@ static void many__ten_thousand_live_heaps_cost_little(void **state) {
   void **blocks = malloc(count * sizeof *blocks);
   memset(heaps, 0, count * sizeof *heaps);
   memset(blocks, 0, count * sizeof *blocks);
-  size_t start = resident();
+  size_t start = test_resident_bytes();
   for (size_t i = 0; i < count; i++) CHECK((heaps[i] = hak_heap_create(NULL)) != NULL);
-  size_t empty = resident();
+  size_t empty = test_resident_bytes();
   for (size_t i = 0; i < count; i++) {
     blocks[i] = hak_heap_alloc(heaps[i], 40);
     CHECK(blocks[i] != NULL);
     memset(blocks[i], (int)i, 40);
   }
-  size_t one = resident();
+  size_t one = test_resident_bytes();
   if (!TEST_ASAN && !TEST_TSAN && !test_is_strict()) {
     CHECK_MSG(empty - start <= count * 8 * KIB, "an empty heap takes %zu bytes",
               (empty - start) / count);

@@ -317,18 +317,10 @@ TEST_IN_CHILD(growing__blocks_have_huge_pages_where_they_are_written_to, 60) {
   CHECK(is_huge(dense));
 }
 
-static size_t resident_kib(void) {
-  size_t pages = 0;
-  FILE *file = fopen("/proc/self/statm", "r");
-  CHECK(file != NULL && fscanf(file, "%*u %zu", &pages) == 1);
-  fclose(file);
-  return pages * ((size_t)sysconf(_SC_PAGESIZE) / 1024);
-}
-
 TEST_IN_CHILD(untouched__large_blocks_stay_so, 60) {
   static const size_t sizes[] = {300000, 1500000, 10 * MIB, 60 * MIB};
   hak_free(hak_alloc(1));
-  size_t before = resident_kib();
+  size_t before = test_resident_bytes() / KIB;
   for (size_t i = 0; i < TEST_COUNT(sizes); i++) {
     for (size_t k = 0; k < 6; k++) {
       char *block = hak_calloc(1, sizes[i]);
@@ -337,7 +329,7 @@ TEST_IN_CHILD(untouched__large_blocks_stay_so, 60) {
       for (size_t at = 0; at < sizes[i]; at += sizes[i] / 4) block[at] = 1;
     }
   }
-  size_t more = resident_kib() - before;
+  size_t more = test_resident_bytes() / KIB - before;
   CHECK_MSG(more < 3000, "%zu KiB for 96 pages", more);
 }
 

@@ -7,7 +7,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -30,14 +29,8 @@ int __wrap_munmap(void *address, size_t size) {
 /* Sanitizers have terabytes mapped, and pages of their own resident. */
 static bool is_measurable(void) { return !TEST_ASAN && !TEST_TSAN; }
 
-/* The n-th number of /proc/self/statm, in MiB: 0 mapped, 1 resident. */
-static double statm_mib(int n) {
-  unsigned long pages[2] = {0, 0};
-  FILE *file = fopen("/proc/self/statm", "r");
-  CHECK(file != NULL && fscanf(file, "%lu %lu", &pages[0], &pages[1]) == 2);
-  fclose(file);
-  return (double)pages[n] * (double)sysconf(_SC_PAGESIZE) / MIB;
-}
+static double mapped_mib(void) { return (double)test_mapped_bytes() / MIB; }
+static double resident_mib(void) { return (double)test_resident_bytes() / MIB; }
 
 /* --- under a limit --------------------------------------------------------------- */
 
@@ -78,7 +71,7 @@ static int use_all(void *kind) {
   void **list = NULL;
   hak_free(hak_alloc(1));
   limit_to(*(const int *)kind, LIMIT_MIB * MIB);
-  double room = LIMIT_MIB - statm_mib(0);
+  double room = LIMIT_MIB - mapped_mib();
   errno = 0;
   size_t all = fill(&list, SIZE_MAX);
   CHECK_EQ(errno, ENOMEM);
@@ -145,7 +138,7 @@ TEST_IN_CHILD(limit__may_come_and_go_at_any_time, 60) {
   CHECK_EQ(fill(&list, 100 * 1024), 100 * 1024);
   for (int round = 0; round < 4; round++) {
     limit_to(g_kinds[round % 2],
-             (size_t)statm_mib(0) * MIB); /* hardly anything is left */
+             (size_t)mapped_mib() * MIB); /* hardly anything is left */
     fill(&list, SIZE_MAX);
     CHECK(hak_alloc(64 * MIB) == NULL && errno == ENOMEM);
     CHECK_EQ(hak_check(NULL), 0);
@@ -175,13 +168,13 @@ TEST_IN_CHILD(refused_release__gives_the_pages_back_all_the_same, 60) {
   static char *blocks[BLOCKS];
   CHECK_EQ(hak_option_set(HAK_OPTION_HUGE_RETAIN_BYTES, 0), 0);
   fill_large(blocks);
-  double full = statm_mib(1);
+  double full = resident_mib();
   g_refuses = true;
   for (size_t i = 0; i < BLOCKS; i++) hak_free(blocks[i]);
   CHECK_EQ(unreleased(), BLOCKS * 40 * MIB);
   if (is_measurable()) {
-    CHECK_MSG(full - statm_mib(1) > 0.95 * BLOCKS * 4, "%.1f of %.1f MiB went",
-              full - statm_mib(1), full);
+    CHECK_MSG(full - resident_mib() > 0.95 * BLOCKS * 4, "%.1f of %.1f MiB went",
+              full - resident_mib(), full);
   }
   g_refuses = false;
   (void)hak_collect(NULL, SIZE_MAX, HAK_COLLECT_ALL);
@@ -273,15 +266,15 @@ static void drain_live(void) {
 static bool lock_all(int flags) { return is_measurable() && mlockall(flags) == 0; }
 
 static void check_locked(void) {
-  double before = statm_mib(1);
+  double before = resident_mib();
   fill_live();
-  double now = statm_mib(1) - before;
+  double now = resident_mib() - before;
   CHECK_MSG(now <= 2 * LIVE_MIB, "%.1f MiB", now);
   hak_heap_t *heap = hak_heap_create(NULL);
   CHECK(heap != NULL && hak_heap_alloc(heap, 100) != NULL);
   unsigned char *large = hak_calloc(1, 40 * MIB);
   CHECK(large != NULL && test_is_zero(large, MIB));
-  now = statm_mib(1) - before;
+  now = resident_mib() - before;
   CHECK_MSG(now <= 2 * LIVE_MIB + 2, "%.1f MiB with a sparse block", now);
   memset(large, 1, 2 * MIB);
   large = hak_realloc(large, 80 * MIB);
@@ -289,7 +282,7 @@ static void check_locked(void) {
   hak_free(large);
   CHECK_EQ(hak_heap_destroy(heap), 0);
   drain_live();
-  now = statm_mib(1) - before;
+  now = resident_mib() - before;
   CHECK_MSG(now <= LIVE_MIB / 2.0, "%.1f MiB after all is free", now);
   CHECK_EQ(hak_check(NULL), 0);
 }

@@ -4,22 +4,12 @@
 #include "child.h"
 #include "threads.h"
 
-#include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
 enum {
   BLOCKS_MOST = 100000
 };
 static unsigned char *g_blocks[BLOCKS_MOST];
-
-static size_t resident_bytes(void) {
-  size_t pages = 0;
-  FILE *file = fopen("/proc/self/statm", "r");
-  CHECK(file != NULL && fscanf(file, "%*u %zu", &pages) == 1);
-  fclose(file);
-  return pages * (size_t)sysconf(_SC_PAGESIZE);
-}
 
 static hak_stats_t stats(void) {
   hak_stats_t s = {.struct_size = sizeof s};
@@ -264,13 +254,13 @@ TEST_IN_CHILD(spans__with_long_ends_cost_what_is_written, 60) {
   for (size_t i = 0; i < TEST_COUNT(sizes); i++) {
     hak_heap_t *heap = hak_heap_create(NULL);
     CHECK(heap != NULL);
-    size_t before = resident_bytes(), count = bytes / sizes[i];
+    size_t before = test_resident_bytes(), count = bytes / sizes[i];
     for (size_t k = 0; k < count; k++) {
       g_blocks[k] = hak_heap_alloc(heap, sizes[i]);
       CHECK(g_blocks[k] != NULL);
       memset(g_blocks[k], 1, sizes[i]);
     }
-    size_t more = resident_bytes() - before;
+    size_t more = test_resident_bytes() - before;
     CHECK_MSG(more < bytes + bytes / 8, "%zu KiB for %zu blocks of %zu", more / KIB,
               count, sizes[i]);
     CHECK_EQ(hak_heap_destroy(heap), 0);

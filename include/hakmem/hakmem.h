@@ -583,7 +583,8 @@ typedef enum hak_error {
   HAK_ERROR_STALE_HEAP, /* the heap was destroyed or released */
   HAK_ERROR_WRONG_HEAP, /* the block is not of the heap given */
   HAK_ERROR_LEAK,       /* blocks were live as their heap ended; not fatal */
-  HAK_ERROR_OVERFLOW    /* the bytes behind a block were written to; hardened builds */
+  HAK_ERROR_OVERFLOW    /* the bytes beside a block were written to; in hardened builds,
+                           and of guarded blocks */
 } hak_error_t;
 
 /* What a report says; valid for the length of the call of the handler. */

@@ -200,11 +200,19 @@ typedef size_t(hak_stack_fn)(void **addresses, size_t most, void *ctx);
 
 /* Has `fn` called for each block that is looked at as a sample, on the thread that
  * allocates it and inside that call, with no lock of the library's held: so the calls by
- * which its place was reached are known, for the formats with HAK_FORMAT_STACKS. NULL as
+ * which its place was reached are known, for the formats with HAK_FORMAT_STACKS; and for
+ * each allocation and free of a guarded block (hak_guard_explain). NULL as
  * `fn`: no more. It may not call hakmem, and need not keep errno. The 30 innermost
  * addresses count, and the first 1,024 stacks; blocks of further ones are known by their
  * place alone. Costs about 320 KiB, from the first sample on. */
 void hak_set_stack_hook(hak_stack_fn *fn, void *ctx);
+
+/* Writes what is known of a guarded block (HAK_OPTION_GUARD_SAMPLE) that an address lies
+ * in, or beside, or where it was before its free: which block, its place if it has one,
+ * by which calls it came and went. False, and nothing is written, if nothing is known.
+ * For handlers of errors and of crashes: allocates nothing, waits for nobody, and keeps
+ * errno. Reads /proc/self/maps. `write` NULL = stderr. */
+bool hak_guard_explain(const void *address, hak_write_fn *write, void *ctx);
 
 /* Formats of profilers, for hak_sites_print only. */
 #define HAK_FORMAT_PPROF 2     /* profile.proto of pprof, not compressed */

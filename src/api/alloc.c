@@ -246,30 +246,35 @@ void *hak_api_group_alloc(hak_heap_t *group, size_t size, size_t alignment,
   return block;
 }
 
-/* A block of the class: out of this thread's bin, or by a refill. */
-static void *take_of_class(hak_heap_t *heap, uint32_t cls, unsigned flags,
-                           bool *refilled) {
-  bool no_cache = (flags & HAK_NO_CACHE) != 0;
-  void *block = NULL;
+/* A block of the class out of this thread's bin, or NULL. */
+static void *take_ready(hak_heap_t *heap, uint32_t cls, unsigned flags) {
   hak_thread_t *me = hak_thread_self;
-  if (no_cache || hak_class_is_single(cls)) {
-    /* No bin has one for this call. */
-  } else if (heap != NULL) {
-    block = hak_api_ready(heap, cls);
-  } else {
-    block = hak_api_pop(&me->key, &me->flips, &me->bins[cls], cls);
-  }
-  *refilled = block == NULL;
-  if (HAK_LIKELY(block != NULL)) return block;
-  return alloc_shared(heap, cls, (flags & HAK_NO_GROW) != 0, no_cache);
+  /* No bin has one for such a call. */
+  if ((flags & HAK_NO_CACHE) != 0 || hak_class_is_single(cls)) return NULL;
+  if (heap != NULL) return hak_api_ready(heap, cls);
+  return hak_api_pop(&me->key, &me->flips, &me->bins[cls], cls);
 }
 
-static void *alloc_class(hak_heap_t *heap, uint32_t cls, unsigned flags) {
-  bool zero = (flags & HAK_ZERO) != 0, refilled;
-  void *block = take_of_class(heap, cls, flags, &refilled);
+static void *take_shared(hak_heap_t *heap, uint32_t cls, unsigned flags) {
+  return alloc_shared(heap, cls, (flags & HAK_NO_GROW) != 0, (flags & HAK_NO_CACHE) != 0);
+}
+
+/* A block of `size` bytes, for which the class will do. */
+static void *alloc_class(hak_heap_t *heap, uint32_t cls, size_t size, size_t alignment,
+                         unsigned flags) {
+  bool zero = (flags & HAK_ZERO) != 0;
+  void *block = take_ready(heap, cls, flags);
+  bool refilled = block == NULL;
+  if (HAK_UNLIKELY(refilled) && hak_api_guard_is_due() && (flags & HAK_NO_GROW) == 0) {
+    block = hak_api_guarded(heap, size, alignment);
+    if (block != NULL) return block;
+  }
+  if (refilled) block = take_shared(heap, cls, flags);
   /* What is no free block after all stays out. */
   while (HAK_CHECKS >= 3 && block != NULL && !hak_harden_give(heap, cls, block)) {
-    block = take_of_class(heap, cls, flags, &refilled);
+    block = take_ready(heap, cls, flags);
+    refilled = block == NULL;
+    if (refilled) block = take_shared(heap, cls, flags);
   }
   if (HAK_CHECKS >= 3 || !zero || block == NULL) return block;
   /* A refill may have brought one of a larger class than was asked for. */
@@ -292,7 +297,7 @@ void *hak_api_alloc_untold(hak_heap_t *heap, size_t size, size_t alignment,
                                        : hak_class_of_aligned(least, alignment);
     if (heap != NULL && heap->store->coarse) cls = hak_class_coarse(cls);
   }
-  if (cls < HAK_CLASSES) return alloc_class(heap, cls, flags);
+  if (cls < HAK_CLASSES) return alloc_class(heap, cls, size, alignment, flags);
   bool zeroed;
   void *block = hak_api_large(heap, size == 0 ? 1 : size, alignment, no_grow, &zeroed);
   if (zero && block != NULL) make_zero(block, size, zeroed);
@@ -318,6 +323,10 @@ static HAK_WARM void *alloc_slow(size_t size) {
   if (HAK_UNLIKELY(size > HAK_CLASS_MAX)) {
     bool zeroed;
     return hak_api_large(NULL, size, HAK_SLAB_SIZE, false, &zeroed);
+  }
+  if (HAK_UNLIKELY(hak_api_guard_is_due())) {
+    void *block = hak_api_guarded(NULL, size, 0);
+    if (block != NULL) return block;
   }
   return alloc_refill(hak_class_of(size));
 }

@@ -1,6 +1,6 @@
 /* api.h - what the files of the public interface share.
  *
- * Depends on: base, heap, pool, superslab.   Used by: api.
+ * Depends on: base, heap, pages, pool, superslab.   Used by: api.
  *
  * A parameter `heap` is a record here, NULL for the default heap where that is said;
  * `handle` is what the program named. `function` is the public function on whose behalf
@@ -9,7 +9,9 @@
 #ifndef HAK_API_API_H
 #define HAK_API_API_H
 
+#include "base/check.h"
 #include "base/event.h"
+#include "base/option.h"
 #include "heap/give_up.h"
 #include "heap/heap.h"
 #include "heap/kind.h"
@@ -18,6 +20,7 @@
 #include "heap/thread.h"
 #include "heap/thread_cache.h"
 #include "heap/threads.h"
+#include "pages/cell.h"
 #include "pool/large.h"
 #include "superslab/locate.h"
 
@@ -53,6 +56,37 @@ void *hak_api_mapping(hak_heap_t *heap, size_t size, size_t alignment, bool no_g
  * no block is reported and left out. */
 void *hak_api_pop(const hak_link_key_t *key, hak_atomic_i32_t *flips, hak_bin_t *bin,
                   uint32_t cls);
+
+/* --- guarded.c: sampled blocks that lie alone ----------------------------------------
+ */
+
+/* The thread's next allocation is to be guarded, if it can be. Called in slow paths. */
+HAK_SLOW bool hak_api_guard_counts(void);
+HAK_HOT bool hak_api_guard_is_due(void) {
+  /* By default none are guarded but in hardened builds. */
+  int64_t wanted = hak_option(GUARD_SAMPLE);
+  if (HAK_CHECKS >= 3 ? wanted == 0 : HAK_LIKELY(wanted <= 0)) return false;
+  return HAK_UNLIKELY(hak_thread_self->guard.left <= 0) && hak_api_guard_counts();
+}
+/* A block between pages that nobody may touch, zeroed; NULL as `heap` is the default one.
+ * NULL, and errno is kept, if none can be had. */
+void *hak_api_guarded(hak_heap_t *heap, size_t size, size_t alignment);
+/* The block was allocated for the place of an origin, or may have been guarded. */
+HAK_SLOW void hak_api_guard_set_origin(const void *block, uint32_t origin);
+HAK_HOT void hak_api_guard_name(const void *block, uint32_t origin) {
+  if (HAK_UNLIKELY(hak_cells_have(block))) hak_api_guard_set_origin(block, origin);
+}
+
+/* A guarded block is about to be freed: what it has in its pages beside it is looked at,
+ * and reported. `calls` are those that the thread is in, for hak_cell_set_free. */
+void hak_api_guard_freeing(const void *block, const char *function, hak_calls_t *calls);
+/* What a free of an address in a cell is that is no block in use. */
+hak_error_t hak_api_guard_error(const void *address);
+/* What the program's hook for stacks says (stacks.c); 0: nothing, or there is none. */
+size_t hak_api_calls(void **frames, size_t most);
+/* The handle of the heap that a guarded block is of, or was; NULL where nothing is known.
+ */
+hak_heap_t *hak_api_guard_heap(const void *address);
 
 /* --- heap_alloc.c, serial.c -----------------------------------------------------------
  */

@@ -190,6 +190,7 @@ static int check(hak_heap_t *handle) {
     if (heap != NULL && !check_used(heap, false)) ok = false;
   }
   if (!check_budgets()) ok = false;
+  if (!hak_cells_are_valid()) ok = broken(NULL, "guarded blocks are counted wrongly");
   if (!hak_samples_are_valid()) ok = broken(NULL, "samples are counted wrongly");
   return ok ? 0 : EFAULT;
 }

@@ -36,6 +36,7 @@ HAK_SLOW void hak_api_report_stray(hak_error_t error, const void *ptr, hak_heap_
                      : error == HAK_ERROR_AFTER_SHUTDOWN
                          ? "the library was shut down"
                          : "the address is in no block of ours";
+  if (owner == NULL && hak_cells_have(ptr)) owner = hak_api_guard_heap(ptr);
   hak_report(error, ptr, owner, function, text);
 }
 
@@ -54,6 +55,7 @@ static HAK_SLOW void report_not_a_block(const void *ptr, const hak_place_t *plac
                 (place->cls < HAK_CLASSES &&
                  hak_class_index(place->cls, offset) >= hak_slab_carved(place->slab));
     error = gone ? HAK_ERROR_DOUBLE_FREE : HAK_ERROR_INTERIOR_POINTER;
+    if (hak_cells_have(ptr)) error = hak_api_guard_error(ptr);
   }
   hak_api_report_stray(error, ptr, owner, function);
 }
@@ -200,6 +202,28 @@ static HAK_WARM bool free_at(hak_thread_t *me, hak_heap_t *heap, const hak_place
   return mine;
 }
 
+/* Frees a block that was found. */
+static HAK_WARM void free_of(hak_heap_t *heap, const hak_place_t *place, void *ptr,
+                             size_t size, size_t usable, bool no_cache) {
+  hak_thread_t *me = hak_thread_enter();
+  if (HAK_UNLIKELY(me == NULL)) return; /* not running, so it was not ours */
+  /* Otherwise another thread freed the block just now. */
+  if (HAK_UNLIKELY(heap == NULL || !free_at(me, heap, place, ptr, usable, no_cache))) {
+    leave_to_other(me, ptr, size);
+    return;
+  }
+  hak_thread_leave(me, name_of(size));
+  if (place->cls == HAK_CLASS_LARGE) hak_event_emit(HAK_EVENT_LARGE_FREE, ptr, usable);
+}
+
+static HAK_SLOW void free_guarded(hak_heap_t *heap, const hak_place_t *place, void *ptr,
+                                  size_t size, size_t usable) {
+  hak_calls_t calls;
+  hak_api_guard_freeing(ptr, name_of(size), &calls);
+  free_of(heap, place, ptr, size, usable, false);
+  hak_cell_set_free(ptr, &calls);
+}
+
 static HAK_WARM void free_found(void *ptr, size_t size, bool no_cache) {
   hak_place_t place;
   size_t usable = hak_api_usable(ptr, &place, name_of(size));
@@ -216,15 +240,11 @@ static HAK_WARM void free_found(void *ptr, size_t size, bool no_cache) {
     hak_api_malloced_free(&place, ptr, name_of(size));
     return;
   }
-  hak_thread_t *me = hak_thread_enter();
-  if (HAK_UNLIKELY(me == NULL)) return; /* not running, so it was not ours */
-  /* Otherwise another thread freed the block just now. */
-  if (HAK_UNLIKELY(heap == NULL || !free_at(me, heap, &place, ptr, usable, no_cache))) {
-    leave_to_other(me, ptr, size);
-    return;
+  if (HAK_UNLIKELY(hak_cells_have(ptr))) {
+    free_guarded(heap, &place, ptr, size, usable);
+  } else {
+    free_of(heap, &place, ptr, size, usable, no_cache);
   }
-  hak_thread_leave(me, name_of(size));
-  if (place.cls == HAK_CLASS_LARGE) hak_event_emit(HAK_EVENT_LARGE_FREE, ptr, usable);
 }
 
 /* A block whose entry is unowned: it is large or of a heap without a cache index; or the

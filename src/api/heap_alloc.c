@@ -87,6 +87,10 @@ static HAK_WARM void *alloc_slow(hak_heap_t *handle, size_t size) {
     void *block = hak_api_pop(&me->key, &me->flips, &bins[cls], cls);
     if (HAK_LIKELY(block != NULL)) return block;
   }
+  if (HAK_UNLIKELY(hak_api_guard_is_due())) {
+    void *block = hak_api_guarded(heap, size, 0);
+    if (block != NULL) return block;
+  }
   return hak_api_class(heap, cls);
 }
 

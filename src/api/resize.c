@@ -11,6 +11,7 @@
 #include "heap/teardown.h"
 #include "learn/sample.h"
 #include "os/malloc.h"
+#include "pages/cell.h"
 #include "pool/large.h"
 #include "tiny/canary.h"
 
@@ -80,7 +81,8 @@ static void *alloc_sample(const hak_place_t *place, size_t size, size_t alignmen
 /* The usable size after an attempt in place, 0 if it failed. */
 static size_t resize_in_place(const hak_place_t *place, void *ptr, size_t usable,
                               size_t min_size, size_t want_size) {
-  if (place->cls < HAK_CLASSES || place->cls == HAK_CLASS_MALLOCED) {
+  if (place->cls < HAK_CLASSES || place->cls == HAK_CLASS_MALLOCED ||
+      hak_cells_have(ptr)) {
     return min_size <= usable ? usable : 0;
   }
   if (place->cls == HAK_CLASS_EXTERNAL) {

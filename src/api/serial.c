@@ -35,6 +35,10 @@ static HAK_WARM void *alloc_slow(hak_heap_t *handle, size_t size) {
   }
   /* Its bin has not been looked at, and a refill needs an empty one. */
   if (HAK_UNLIKELY(size == 0)) return hak_heap_alloc(handle, 1);
+  if (HAK_UNLIKELY(hak_api_guard_is_due())) {
+    void *block = hak_api_guarded(heap, size, 0);
+    if (block != NULL) return block;
+  }
   uint32_t cls = hak_store_class(heap->store, size);
   hak_thread_t *me = hak_thread_self;
   if (HAK_UNLIKELY(heap->serial_handle == NULL || me->kind != HAK_THREAD_ATTACHED ||

@@ -172,7 +172,7 @@ void *hak_api_alloc_at(hak_heap_t *heap, size_t size, size_t alignment, unsigned
     block = hak_api_alloc(heap, size, alignment, flags);
   }
   if (HAK_UNLIKELY(block == NULL)) return NULL;
-  (void)hak_api_origin(site);
+  hak_api_guard_name(block, hak_api_origin(site));
   if (HAK_UNLIKELY(mean != 0)) return count_only(&request, block);
   if (HAK_LIKELY(attached)) return block;
   return hak_api_grown_at(block, bytes, bytes, alignment, flags, site);
@@ -231,7 +231,7 @@ static HAK_WARM void *at_slow(size_t size, hak_site_t *site) {
   if (HAK_LIKELY(block == NULL)) block = hak_alloc(size);
   me = hak_thread_self; /* it has a state now */
   if (block == NULL || site == NULL || me->kind != HAK_THREAD_ATTACHED) return block;
-  (void)hak_api_origin(site);
+  hak_api_guard_name(block, hak_api_origin(site));
   return at_taken(me, size == 0 ? 1 : size, site, block);
 }
 
@@ -327,7 +327,7 @@ static HAK_WARM void *heap_at_slow(hak_heap_t *handle, size_t size, hak_site_t *
   void *block = hak_heap_alloc(handle, size);
   hak_thread_t *me = hak_thread_self;
   if (block == NULL || site == NULL || me->kind != HAK_THREAD_ATTACHED) return block;
-  (void)hak_api_origin(site);
+  hak_api_guard_name(block, hak_api_origin(site));
   return heap_at_taken(me, handle, size == 0 ? 1 : size, site, block);
 }
 

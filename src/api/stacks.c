@@ -17,6 +17,12 @@ static HAK_SLOW uint32_t ask(uint32_t origin) {
   return hak_stack_number(origin, frames, depth);
 }
 
+size_t hak_api_calls(void **frames, size_t most) {
+  void *ctx;
+  hak_stack_fn *fn = (hak_stack_fn *)hak_callee_get(&stack_hook, &ctx);
+  return fn == NULL ? 0 : fn(frames, most, ctx);
+}
+
 uint32_t hak_api_stack(uint32_t origin) {
   /* Relaxed: who finds a hook reads it together with its context. */
   if (HAK_LIKELY(hak_load_relaxed(&stack_hook.fn) == NULL)) return HAK_STACK_NONE;

@@ -271,8 +271,8 @@ static void fill_process(hak_stats_t *s) {
   s->metadata_bytes = above(s->metadata_bytes, tally.rows.tables);
   s->reserved_bytes =
       hak_load_relaxed(&hak_regions_reserved) + hak_load_relaxed(&hak_mappings_reserved) +
-      hak_load_relaxed(&hak_meta_reserved) + hak_load_relaxed(&hak_os_notes_bytes) +
-      hak_load_relaxed(&hak_registry_reserved);
+      hak_load_relaxed(&hak_cells_bytes) + hak_load_relaxed(&hak_meta_reserved) +
+      hak_load_relaxed(&hak_os_notes_bytes) + hak_load_relaxed(&hak_registry_reserved);
   s->slabs_active = tally.slots.active;
   s->slabs_empty = tally.slots.empty;
   s->slabs_purged = tally.slots.purged;

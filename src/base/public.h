@@ -94,6 +94,7 @@ HAK_APART(hak_stats_classes);
 HAK_APART(hak_sites_visit);
 HAK_APART(hak_sites_print);
 HAK_APART(hak_set_stack_hook);
+HAK_APART(hak_guard_explain);
 HAK_APART(hak_waves_get);
 HAK_APART(hak_learned_save);
 HAK_APART(hak_learned_load);

@@ -11,7 +11,10 @@ static hak_callee_t handler; /* NULL: the default one */
 /* [any] relaxed: it leads to a function; NULL before the library was started once */
 static _Atomic(hak_describe_fn *) describe;
 
+static _Atomic(hak_detail_fn *) detail; /* [any] the same */
+
 void hak_report_describe_by(hak_describe_fn *fn) { hak_store_relaxed(&describe, fn); }
+void hak_report_detail_by(hak_detail_fn *fn) { hak_store_relaxed(&detail, fn); }
 
 const char *hak_error_text(hak_error_t error) {
   switch (error) {
@@ -57,6 +60,8 @@ static void report_and_abort(const hak_error_info_t *info, void *ctx) {
       path[0] == '\0' ? "" : " ", mark, path, mark, info->function, info->text);
   text[length] = '\n';
   hak_sys_write(text, length + 1);
+  hak_detail_fn *more = hak_load_relaxed(&detail);
+  if (more != NULL && info->error != HAK_ERROR_BAD_OPTION) more(info->address);
   if (info->error != HAK_ERROR_BAD_OPTION && info->error != HAK_ERROR_LEAK) {
     hak_sys_abort();
   }

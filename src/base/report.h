@@ -23,6 +23,11 @@ typedef void(hak_describe_fn)(hak_error_info_t *info, char *path, size_t room);
 /* From here on `fn`, which is always the same, is asked for each report. */
 void hak_report_describe_by(hak_describe_fn *fn);
 
+/* Writes to standard error what else is known of a report's address, in lines of its own,
+ * behind the line that the default handler writes. Any thread, no lock held. */
+typedef void(hak_detail_fn)(const void *address);
+void hak_report_detail_by(hak_detail_fn *fn);
+
 /* Texts of reports that more than one place makes. */
 #define HAK_TEXT_GONE "no block is there any more"
 #define HAK_TEXT_INTERIOR "the address is inside a block, not its start"

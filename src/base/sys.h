@@ -84,6 +84,14 @@ uint64_t hak_sys_entropy(void);
  * hak_sys_entropy(). */
 void hak_sys_random(uint64_t *words, unsigned count);
 
+/* A number that no other thread of the process has now. */
+uint64_t hak_sys_thread(void);
+/* The return addresses of the calls that the thread is in, the innermost first, `most` at
+ * most; how many. As far as the platform can say it without a library of its own: calls
+ * of functions without what that takes may be missing, and all behind them. May allocate
+ * from malloc, for the first time. No lock held. */
+size_t hak_sys_calls(void **frames, size_t most);
+
 /* Writes to standard error, in one piece if the platform takes it, so that lines of
  * several threads do not mix. What cannot be written is dropped. */
 void hak_sys_write(const char *text, size_t length);

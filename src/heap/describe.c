@@ -4,6 +4,7 @@
 
 #include "external/malloced.h"
 #include "heap/stay.h"
+#include "pages/cell.h"
 #include "pool/large.h"
 #include "superslab/locate.h"
 #include "tiny/canary.h"
@@ -38,6 +39,8 @@ void hak_heap_path(hak_heap_t *heap, char *path, size_t room) {
 static size_t size_at(const void *address) {
   hak_malloced_found_t found;
   if (hak_malloced_is_on() && hak_malloced_find(address, &found)) return found.size;
+  hak_cell_facts_t facts;
+  if (hak_cell_look(address, &facts) != HAK_CELL_FREE) return facts.size;
   hak_place_t place = hak_locate((uintptr_t)address);
   size_t size = place.cls < HAK_CLASSES        ? hak_class_size(place.cls)
                 : place.cls == HAK_CLASS_LARGE ? hak_large_usable(&place)

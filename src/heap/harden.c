@@ -4,6 +4,7 @@
 
 #include "base/report.h"
 #include "heap/thread_state.h"
+#include "pages/cell.h"
 #include "pool/large.h"
 #include "tiny/canary.h"
 #include "tiny/live.h"
@@ -96,6 +97,7 @@ bool hak_harden_take(const hak_place_t *place, void *ptr, const char *function) 
   if (HAK_UNLIKELY(small && !hak_live_is(place->slab, ptr))) {
     return report(HAK_ERROR_DOUBLE_FREE, ptr, heap, function, HAK_TEXT_FREE);
   }
+  if (HAK_UNLIKELY(hak_cells_have(ptr))) return true; /* it ends with a page */
   size_t bytes = bytes_of(place);
   if (HAK_UNLIKELY(!hak_canary_is_whole(ptr, bytes))) {
     return report(HAK_ERROR_OVERFLOW, ptr, heap, function,
@@ -161,6 +163,6 @@ void hak_harden_release(hak_thread_t *me) { (void)me; }
 #endif
 
 void hak_harden_clear_large(const hak_place_t *place) {
-  if (HAK_CHECKS < 3) return;
+  if (HAK_CHECKS < 3 || hak_cells_have(place->start)) return;
   if (!hak_large_renew(place)) memset(place->start, 0, hak_large_usable(place));
 }

@@ -1,7 +1,7 @@
 /* harden.h - the last step of each allocation and the first one of each free in a
  * hardened build (HAKMEM_CHECKS=hardened).
  *
- * Depends on: base, superslab, pool, tiny, heap, thread_state.
+ * Depends on: base, pages, superslab, pool, tiny, heap, thread_state.
  * Used by: give_up, samples, collect, api.
  *
  *     a block of a list -> hak_harden_give -> the program -> hak_harden_take -> a list

@@ -22,6 +22,7 @@
 #include "heap/threads.h"
 #include "learn/lessons.h"
 #include "learn/sample.h"
+#include "os/fault.h"
 #include "os/reservation.h"
 #include "pages/external_range.h"
 #include "pages/mapping.h"
@@ -46,6 +47,7 @@ bool hak_lifecycle_was_shut_down(void) { return hak_load_relaxed(&shutdowns) != 
  * as their end leaves them, empty; start_all makes sure of those that other processes'
  * forks without handlers may have caught in the middle. */
 static void stop_all(void) {
+  hak_fault_unwatch();
   hak_threads_stop();
   hak_cache_indices_stop();
   hak_magazines_stop();

@@ -17,8 +17,14 @@
 size_t hak_memory_limit(void);
 
 /* Pages that those hooks have reserved, and that are not in use, may not be touched from
- * now on: who does faults. False if the system refuses. Only of hardened builds. */
+ * now on: who does faults. False if the system refuses. */
 bool hak_memory_guard(void *ptr, size_t size);
+/* Pages of a range that was guarded may be touched; they read as zero. False, and nothing
+ * has changed, if the system refuses. */
+bool hak_memory_open(void *ptr, size_t size);
+/* The same pages, and others of the range beside them, may not be touched any more, and
+ * take no memory. False if the system refuses; *emptied: what was in them is gone. */
+bool hak_memory_close(void *ptr, size_t size, bool *emptied);
 
 /* What follows are hints for pages that those hooks have reserved and committed. They may
  * do nothing, they report no failure, and they leave the content of the pages alone.

@@ -285,6 +285,21 @@ bool hak_memory_guard(void *ptr, size_t size) {
   return ok;
 }
 
+bool hak_memory_open(void *ptr, size_t size) {
+  int saved = errno;
+  bool ok = mprotect(ptr, size, PROTECTION) == 0;
+  errno = saved;
+  return ok;
+}
+
+bool hak_memory_close(void *ptr, size_t size, bool *emptied) {
+  int saved = errno;
+  bool ok = hak_memory_guard(ptr, size);
+  *emptied = ok && linux_purge(NULL, ptr, size) == 0;
+  errno = saved;
+  return ok;
+}
+
 void hak_memory_advise_huge(void *ptr, size_t size) { madvise(ptr, size, MADV_HUGEPAGE); }
 
 void hak_memory_advise_small(void *ptr, size_t size) {

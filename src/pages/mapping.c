@@ -6,6 +6,7 @@
 #include "base/option.h"
 #include "base/wait.h"
 #include "os/reservation.h"
+#include "pages/cell.h"
 #include "pages/clock.h"
 #include "pages/density.h"
 #include "pages/idle.h"
@@ -289,7 +290,7 @@ hak_mapping_t *hak_mapping_acquire(const hak_os_t *os, hak_budget_t *budget, voi
   if (mapping == NULL) return NULL;
   hak_lock_acquire(&hak_mappings.lock);
   hak_mapping_unpass_locked(mapping);
-  hak_mapping_use_locked(mapping, heap, size);
+  hak_mapping_use_locked(mapping, heap, mapping->extent.base, size);
   hak_lock_release(&hak_mappings.lock);
   return mapping;
 }
@@ -305,6 +306,10 @@ void hak_mapping_advise(hak_mapping_t *mapping, bool huge) {
 }
 
 void hak_mapping_give(hak_mapping_t *mapping, uint64_t now) {
+  if (mapping->guarded) {
+    hak_cell_end(mapping);
+    return;
+  }
   /* What came from a heap's own hooks goes back at once: the heap may be at its end. */
   bool shared = mapping->extent.os == hak_registry_os() && !mapping->advised &&
                 mapping->reserved <= (size_t)hak_option(HUGE_RETAIN_BYTES);
@@ -444,6 +449,7 @@ HAK_SLOW uint64_t hak_mappings_recover(bool inside) {
   }
   if (!inside) recount_locked();
   hak_lock_release(&hak_mappings.lock);
+  hak_cells_recover();
   return lost;
 }
 
@@ -465,11 +471,12 @@ HAK_SLOW void hak_mappings_stop(void) {
       } else {
         hak_mapping_unkeep_locked(mapping);
       }
-      hak_mapping_pass_locked(mapping);
+      if (!mapping->guarded) hak_mapping_pass_locked(mapping);
     }
     hak_lock_release(&hak_mappings.lock);
-    if (mapping != NULL) release(mapping);
+    if (mapping != NULL && !mapping->guarded) release(mapping);
   } while (mapping != NULL);
+  hak_cells_stop();
   hak_mappings.records = NULL;
   hak_mappings.peak = hak_mappings.peak_before = hak_mappings.peak_since = 0;
 }

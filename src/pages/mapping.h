@@ -1,7 +1,8 @@
 /* mapping.h - blocks too large for SuperSlab runs: a mapping of its own each,
  * some kept for reuse.
  *
- * Depends on: base, os, clock, density, idle, mapping_lists, mapping_parts, registry.
+ * Depends on: base, os, cell, clock, density, idle, mapping_lists, mapping_parts,
+ * registry.
  * Used by: mapping_move, superslab, pool, heap.
  *
  * Life: reserved and committed -> in use -> (kept -> in use)* -> released.

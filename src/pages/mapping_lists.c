@@ -43,11 +43,12 @@ hak_mapping_t *hak_mapping_others_locked(const hak_os_t *os) {
   return mapping;
 }
 
-void hak_mapping_use_locked(hak_mapping_t *mapping, void *heap, size_t size) {
+void hak_mapping_use_locked(hak_mapping_t *mapping, void *heap, char *block,
+                            size_t size) {
   hak_lock_assert_held(&hak_mappings.lock);
   hak_store_relaxed(&mapping->extent.heap, heap);
   hak_store_relaxed(&mapping->extent.size, size);
-  hak_store_relaxed(&mapping->extent.block, mapping->extent.base);
+  hak_store_relaxed(&mapping->extent.block, block);
   link_locked(&hak_mappings.used, mapping);
 }
 

@@ -33,6 +33,7 @@ typedef struct hak_mapping {
                                  kept */
   bool huge;                  /* [owner] huge pages were asked for there */
   bool lost;                  /* [owner] of one in use: see hak_mapping_resize */
+  bool guarded;               /* [const] it is a cell's: see cell.h */
   const void *who;            /* [lock: mappings] the thread that it passes by, or whose
                                  call moves its pages */
   struct hak_mapping *next;   /* [lock: mappings] kept, the youngest first; or free */
@@ -82,8 +83,8 @@ void hak_mapping_unpass_locked(hak_mapping_t *mapping);
 hak_mapping_t *hak_mapping_others_locked(const hak_os_t *os);
 
 /* Puts a mapping that is in no list into that of mappings in use, with a block of
- * `size` bytes of `heap`; or takes it out. */
-void hak_mapping_use_locked(hak_mapping_t *mapping, void *heap, size_t size);
+ * `size` bytes of `heap` that starts there; or takes it out. */
+void hak_mapping_use_locked(hak_mapping_t *mapping, void *heap, char *block, size_t size);
 void hak_mapping_unuse_locked(hak_mapping_t *mapping);
 
 /* Puts a mapping that is in no list into that of kept ones, by its age, or behind all

@@ -247,6 +247,7 @@ static bool should_copy(const hak_mapping_t *mapping, size_t size) {
 }
 
 char *hak_mapping_resize(hak_mapping_t *mapping, size_t size, bool may_move) {
+  if (mapping->guarded) return NULL;
   if (hak_align_up(size, HAK_SLAB_SIZE) < size) return NULL;
   bool fits = size <= mapping->reserved && size > mapping->reserved / 2;
   if (fits || !may_move) return resize_here(mapping, size);

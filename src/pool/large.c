@@ -196,6 +196,15 @@ void *hak_large_map(hak_shared_pool_t *pool, size_t size, size_t alignment, bool
   return mapping->extent.base;
 }
 
+void *hak_large_guarded(hak_shared_pool_t *pool, hak_cell_ask_t *ask) {
+  ask->os = pool->os;
+  ask->budget = &pool->budget;
+  ask->heap_id = pool->heap;
+  void *block = hak_cell_begin(ask);
+  if (block != NULL) note_mapped(pool, 1, ask->usable, 0);
+  return block;
+}
+
 bool hak_large_is_run(const hak_place_t *place) {
   return place->slab == NULL && hak_load_relaxed(&place->extent->kind) == HAK_EXTENT_RUN;
 }

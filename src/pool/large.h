@@ -17,6 +17,7 @@
 #ifndef HAK_POOL_LARGE_H
 #define HAK_POOL_LARGE_H
 
+#include "pages/cell.h"
 #include "pages/mapping.h"
 #include "superslab/locate.h"
 #include "superslab/shared_pool.h"
@@ -33,6 +34,10 @@ void *hak_large_alloc(hak_shared_pool_t *pool, size_t size, size_t alignment,
  * such a block can grow by moving its pages. */
 void *hak_large_map(hak_shared_pool_t *pool, size_t size, size_t alignment, bool no_grow,
                     bool *zeroed);
+/* A block of a heap's that is guarded (pages/cell.h): `ask` says how large and for whom;
+ * the rest of it is filled in. NULL if none can be had, or a limit refuses. The system's
+ * own hooks only. No lock held. */
+void *hak_large_guarded(hak_shared_pool_t *pool, hak_cell_ask_t *ask);
 
 /* The block has SuperSlabs of its own. */
 bool hak_large_is_run(const hak_place_t *place);

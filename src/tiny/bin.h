@@ -158,6 +158,15 @@ enum {
   HAK_INDEX_ENTRIES = HAK_INDEX_FIRST + HAK_CACHE_INDICES
 };
 
+/* A thread's way to its next guarded block (api/guarded.c). Refills count it down, by the
+ * blocks that they bring: fast paths know nothing of it. */
+typedef struct hak_guard_way {
+  int64_t left;    /* allocations; below 1 one is due */
+  uint64_t random; /* 0: it has not begun */
+  int32_t flips;   /* that come, or came, between the last two looks of recall.h */
+  bool asks;       /* the thread is being asked for the calls that it is in */
+} hak_guard_way_t;
+
 typedef struct hak_thread {
   hak_list_t unowned;       /* [owner] entries of 0 name this list; room is always 0 */
   uint64_t mask;            /* [owner] the code; see above */
@@ -199,6 +208,7 @@ typedef struct hak_thread {
   uint32_t to_empty;       /* classes of which the blocks that are kept are to go home */
   uint32_t emptied;        /* the class whose turn is next */
   uint64_t grown;          /* bytes that bins may keep beyond their least capacity */
+  hak_guard_way_t guard;   /* to the next block that is guarded */
   uint32_t no_grow;        /* 1: this allocation may not take memory from the OS */
   uint32_t in_parts;       /* 1: the bins are being emptied a part at a time */
   uint32_t to_report;      /* 1: `deferred` is set, or the state is the shared one */

@@ -50,6 +50,7 @@ HAK_SLOW void hak_recall_slow(hak_thread_t *me, const hak_cache_t *cache, uint32
     me->recalls--;
     take_room(cache, cls);
   } else if (cache->flips != NULL && hak_load_relaxed(cache->flips) > FLIPS_SOON) {
+    me->guard.flips -= hak_load_relaxed(cache->flips) - FLIPS_SOON;
     hak_store_relaxed(cache->flips, FLIPS_SOON);
   }
 }
@@ -71,6 +72,7 @@ HAK_SLOW void hak_recall_look(hak_thread_t *me, const hak_cache_t *cache) {
     hak_recall_slow(me, cache, HAK_CLASSES);
   }
   me->flips_given = flips;
+  me->guard.flips = (int32_t)flips;
   hak_store_relaxed(cache->flips, (int32_t)flips);
 }
 

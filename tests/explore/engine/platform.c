@@ -12,6 +12,7 @@
 #include "base/public.h"
 #include "base/sys.h"
 #include "engine.h"
+#include "os/fault.h"
 #include "os/malloc.h"
 #include "os/maps.h"
 #include "os/memory.h"
@@ -67,6 +68,10 @@ uint64_t hak_sys_fine_ns(void) { return 0; }
 /* --- the process ------------------------------------------------------------------- */
 
 uint64_t hak_sys_process(void) { return 1; }
+uint64_t hak_sys_thread(void) { return 1; }
+size_t hak_sys_calls(void **frames, size_t most) { return (void)frames, (void)most, 0; }
+void hak_fault_watch(hak_fault_fn *fn) { (void)fn; }
+void hak_fault_unwatch(void) {}
 bool hak_sys_at_fork(void (*prepare)(void), void (*parent)(void), void (*child)(void)) {
   (void)prepare, (void)parent, (void)child;
   return true;
@@ -126,6 +131,12 @@ const hak_os_t *hak_os_default(void) {
 }
 size_t hak_memory_limit(void) { return SIZE_MAX; }
 bool hak_memory_guard(void *ptr, size_t size) { return (void)ptr, (void)size, true; }
+bool hak_memory_open(void *ptr, size_t size) { return (void)ptr, (void)size, true; }
+bool hak_memory_close(void *ptr, size_t size, bool *emptied) {
+  (void)ptr, (void)size;
+  *emptied = false;
+  return true;
+}
 void hak_memory_advise_huge(void *ptr, size_t size) { (void)ptr, (void)size; }
 void hak_memory_advise_small(void *ptr, size_t size) { (void)ptr, (void)size; }
 void hak_memory_collapse(void *ptr, size_t size) { (void)ptr, (void)size; }

@@ -13,6 +13,7 @@ enum {
 #define SAVES_LEAST ((double)(2 << 20)) /* bytes, of a move */
 #define APART_MOST 0.125                /* of the bytes at peaks, may lie apart */
 #define APART_PRICE 0.5 /* of the bytes that lie apart, is to be saved on top */
+#define FALL_SEEN 1.    /* bytes; less is rounding */
 #define RISE_LEAST ((double)(1 << 20)) /* bytes, after which a trough is over */
 
 /* Of the wave that is under way; clocks are those of samples.  */
@@ -341,7 +342,7 @@ static bool is_over(const hak_wave_now_t *now) {
 static void follow(const hak_wave_now_t *now) {
   if (wave.live > wave.peak || wave.peaks == 0) {
     begin_rise(now);
-  } else if (wave.live < wave.trough) {
+  } else if (wave.live < wave.trough - FALL_SEEN) {
     wave.trough = wave.live;
     wave.trough_clock = now->clock;
   } else if (is_wave(now->mean) && is_over(now)) {

@@ -4,15 +4,18 @@
 #include "os/os.h"
 
 enum {
-  SAMPLES_KNOWN = 4,   /* of a place, before it is told from others */
+  SAMPLES_KNOWN = 1,   /* of a place, before it is told from others */
   SAMPLES_CHANGED = 8, /* in one wave, to say that it has changed */
+  SAMPLES_BEFORE = 4,  /* in the waves before */
+  SAMPLES_FEW = 16,    /* of a place; none of them are forgotten with a wave */
   WAVES_IDLE = 2       /* without a use of groups, before they are given up */
 };
 
 #define FALL_LEAST ((double)(4 << 20))  /* bytes, of a wave */
 #define SAVES_LEAST ((double)(2 << 20)) /* bytes, of a move */
 #define APART_MOST 0.125                /* of the bytes at peaks, may lie apart */
-#define APART_PRICE 0.5 /* of the bytes that lie apart, is to be saved on top */
+#define APART_PRICE 0.5 /* of the bytes that come to lie apart, is to be saved on top */
+#define JOIN_SHARE 0.25 /* of what a move is to save, where groups have saved as much */
 #define FALL_SEEN 1.    /* bytes; less is rounding */
 #define RISE_LEAST ((double)(1 << 20)) /* bytes, after which a trough is over */
 
@@ -86,12 +89,16 @@ static void survey(const hak_wave_sample_t *sample) {
 /* The samples say so clearly another share than was known that the place has changed: by
  * three standard deviations of what chance does, and a twentieth. */
 static bool has_changed(const hak_wave_place_t *place, double samples) {
-  if (samples < SAMPLES_CHANGED || place->seen < SAMPLES_KNOWN) return false;
+  if (samples < SAMPLES_CHANGED || place->seen < SAMPLES_BEFORE) return false;
   double before = (double)(place->stayed / place->seen);
   double now = place->here_samples / samples, change = now - before;
   double q = (before + now) / 2;
   return change * change > 9 * q * (1 - q) / samples + 0.0025;
 }
+
+/* Of a place that has few samples in a wave, as most have in a program of many places, as
+ * many waves count as it takes to know it. */
+static float kept_of(float seen) { return seen < SAMPLES_FEW ? 1 : 0.5F; }
 
 static void learn(uint32_t origin) {
   hak_wave_place_t *place = place_at(origin);
@@ -103,8 +110,9 @@ static void learn(uint32_t origin) {
   place->bytes = place->bytes / 2 + place->here + place->gone;
   place->stays = place->stays / 2 + place->here;
   place->blocks = place->blocks / 2 + place->here_blocks + place->gone_blocks;
-  place->seen = place->seen / 2 + (float)samples;
-  place->stayed = place->stayed / 2 + (float)place->here_samples;
+  float kept = kept_of(place->seen);
+  place->seen = place->seen * kept + (float)samples;
+  place->stayed = place->stayed * kept + (float)place->here_samples;
 }
 
 static bool is_known(const hak_wave_place_t *place) {
@@ -125,6 +133,7 @@ typedef struct plan {
   double bytes_in[HAK_GROUPS][HAK_GROUPS]; /* of a cluster's places, by group */
   double places, seen, stayed;             /* that are known; their samples */
   double chi_squared;                      /* of the places' shares against that of all */
+  double variance;                         /* of it, if the places are alike */
 } plan_t;
 static plan_t plan;     /* [lock] while one is made */
 static uint32_t chosen; /* [lock] groups of its clusters, as moved_bytes has them */
@@ -157,17 +166,19 @@ static void add_to_plan(uint32_t origin, hak_wave_place_t *place) {
   hak_bucket_add(&plan.groups[group_of(origin)], &figures);
   double all = plan.stayed / plan.seen;
   double off = (double)place->stayed - all * (double)place->seen;
-  if (all > 0 && all < 1) {
-    plan.chi_squared += off * off / ((double)place->seen * all * (1 - all));
-  }
+  if (all <= 0 || all >= 1) return;
+  double q = all * (1 - all), spread = (double)place->seen * q;
+  plan.chi_squared += off * off / spread;
+  plan.variance += 2 + (1 - 6 * q) / spread; /* that of a square of a binomial */
 }
 
 /* That places differ as much is not a matter of chance: then chi squared had a mean of
- * about the number of places, and a variance of twice that. Six standard deviations, as
- * there is a wave after a wave, and few samples are far from normal. */
+ * about the number of places, and a variance of twice that, and more where samples are
+ * few. Six standard deviations, as there is a wave after a wave, and few samples are far
+ * from normal. */
 static bool is_significant(void) {
   double excess = plan.chi_squared - plan.places;
-  return excess > 0 && excess * excess > 36 * 2 * plan.places;
+  return excess > 0 && excess * excess > 36 * plan.variance;
 }
 
 static void add_to_clusters(uint32_t origin, hak_wave_place_t *place) {
@@ -259,6 +270,21 @@ static double bytes_apart(void) {
   return bytes;
 }
 
+/* The same of those that do now: what they cost has been weighed. */
+static double bytes_apart_now(void) {
+  double bytes = 0;
+  for (uint32_t g = 1; g < HAK_GROUPS; g++) {
+    if (g != hak_waves_loosest()) bytes += plan.groups[g].bytes;
+  }
+  return bytes;
+}
+
+/* What it costs at peaks that so many bytes lie apart. */
+static double price_of(double bytes) {
+  double more = bytes - bytes_apart_now();
+  return more > 0 ? more * APART_PRICE : 0;
+}
+
 /* Chooses a partition, and groups, that save more than `much` and what they cost at
  * peaks; false if there are none. First the one that leaves least behind; where too much
  * would lie apart for it, one in which that has a price. */
@@ -271,8 +297,8 @@ static bool choose(double apart, double much) {
     each_known(add_to_clusters);
     chosen = choose_groups();
     double bytes = bytes_apart();
-    if (bytes <= plan.all.bytes * APART_MOST && apart - best > much + bytes * APART_PRICE)
-      return true;
+    if (bytes > plan.all.bytes * APART_MOST) continue;
+    if (apart - best > much + price_of(bytes)) return true;
   }
   return false;
 }
@@ -285,7 +311,10 @@ static void act(double together, double apart, double best) {
     move_all_back();
     return;
   }
-  idle = together - apart > much ? 0 : idle + 1;
+  bool pays = together - apart > much;
+  idle = pays ? 0 : idle + 1;
+  /* Where groups pay, a place that was not known before joins those that are like it. */
+  if (pays) much *= JOIN_SHARE;
   if (apart - best > much && is_significant() && choose(apart, much)) {
     each_known(move_to_chosen);
     hak_store_relaxed(&loosest, chosen >> (2 * (plan.clusters - 1)) & 3);

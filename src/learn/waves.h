@@ -10,11 +10,12 @@
  *
  * At the trough each place is asked which share of its samples that were born since the
  * last trough and live at the peak is there still. What the last waves say of it counts
- * half as much each; where one says clearly something else than those before it, they are
- * forgotten. partition.h says which places should share slabs. They are led to groups
- * that do, if as they lie now more than 2 MiB and a twentieth of P stays behind that
- * would not, and if they differ by more than chance (chi squared of their shares); and
- * all are led back to group 0 once groups have saved less than that in two waves running.
+ * half as much each, once it is more than a little; where one says clearly something else
+ * than those before it, they are forgotten. partition.h says which places should share
+ * slabs. They are led to groups that do, if as they lie now more than 2 MiB and a
+ * twentieth of P stays behind that would not (a quarter of this where groups save as much
+ * already), and if they differ by more than chance (chi squared of their shares); and all
+ * are led back to group 0 once groups have saved less than that in two waves running.
  *
  * Group 0 is the heap itself; what the others are, the folder heap knows. It is where
  * most bytes are, so that what goes apart is little, and leaves few of the heap's holes

@@ -16,6 +16,7 @@ enum {
   SHARE = 12,     /* one in so many more stays */
   WAVES_STAY = 3, /* for so many waves */
   KEPT = MASS / SHARE * WAVES_STAY,
+  MANY = 60,    /* places whose blocks go, and as many whose blocks stay */
   MEAN = 16384, /* of the distance of samples, as waves are small */
   USUAL_MEAN = 262144
 };
@@ -23,6 +24,8 @@ enum {
 /* What may be left, as a multiple of the 2.8 MB that live: much of it is slabs that are
  * used in part. Where nothing is learned it is three times as much. */
 #define LITTLE 2.2
+/* The same of many places, of which some are known late: 6 where none is. */
+#define LITTLE_OF_MANY 4.5
 
 typedef struct load {
   test_rng_t rng;
@@ -35,6 +38,7 @@ static load_t g_load;
 HAK_SITE(connection);
 HAK_SITE(table);
 HAK_SITE(temporary);
+static hak_site_t g_many[2 * MANY]; /* blocks of the first half go with their wave */
 
 static void *get(size_t size, hak_site_t *site) {
   void *block = hak_alloc_at(size, site);
@@ -55,14 +59,9 @@ static void keep(load_t *load, hak_site_t *site) {
   load->at = (load->at + 1) % KEPT;
 }
 
-/* A wave: `goes` allocates what is gone after it, `stays` what is there for three. */
-static void wave(load_t *load, hak_site_t *goes, hak_site_t *stays) {
-  for (size_t i = 0; i < MASS; i++) {
-    load->mass[i] = get(any_size(load), goes);
-    if (i % SHARE == 0) keep(load, stays);
-    hak_free(get(64 + (size_t)test_below(&load->rng, 800), &temporary));
-  }
-  for (size_t i = MASS; i-- > 1;) { /* in another order than they came */
+/* Ends a wave: its blocks go in another order than they came, and a calm follows. */
+static void fall(load_t *load) {
+  for (size_t i = MASS; i-- > 1;) {
     size_t j = (size_t)test_below(&load->rng, i + 1);
     void *block = load->mass[i];
     load->mass[i] = load->mass[j];
@@ -70,6 +69,26 @@ static void wave(load_t *load, hak_site_t *goes, hak_site_t *stays) {
   }
   for (size_t i = 0; i < MASS; i++) hak_free(load->mass[i]);
   for (int i = 0; i < 20000; i++) hak_free(hak_alloc_at(500, &temporary));
+}
+
+/* A wave: `goes` allocates what is gone after it, `stays` what is there for three. */
+static void wave(load_t *load, hak_site_t *goes, hak_site_t *stays) {
+  for (size_t i = 0; i < MASS; i++) {
+    load->mass[i] = get(any_size(load), goes);
+    if (i % SHARE == 0) keep(load, stays);
+    hak_free(get(64 + (size_t)test_below(&load->rng, 800), &temporary));
+  }
+  fall(load);
+}
+
+/* The same from many places, of which each has a sample or two in a wave. */
+static void wave_of_many(load_t *load) {
+  for (size_t i = 0; i < MASS; i++) {
+    hak_site_t *some = &g_many[test_below(&load->rng, MANY)];
+    load->mass[i] = get(any_size(load), some);
+    if (i % SHARE == 0) keep(load, &g_many[MANY + test_below(&load->rng, MANY)]);
+  }
+  fall(load);
 }
 
 static void waves(load_t *load, int count) {
@@ -145,6 +164,22 @@ static void waves__leave_little_once_those_from_before_are_gone(void **state) {
   int found = 0;
   CHECK_EQ(hak_sites_visit(note_site, &found), 0);
   CHECK_EQ(found, 3);
+}
+
+static void waves__of_many_places_leave_little_once_each_has_a_few_samples(void **state) {
+  (void)state;
+  for (uint32_t i = 0; i < 2 * MANY; i++) {
+    g_many[i] = (hak_site_t){"many.c", 1 + i, NULL, {0}};
+  }
+  for (int i = 0; i < 14; i++) wave_of_many(&g_load);
+  int apart = 0, wrong = 0;
+  for (uint32_t i = 0; i < MANY; i++) {
+    wrong += is_apart(&g_many[i]);
+    apart += is_apart(&g_many[MANY + i]);
+  }
+  double ratio = rest(&g_load);
+  CHECK_MSG(ratio <= LITTLE_OF_MANY, "%.2f", ratio);
+  CHECK_MSG(apart >= MANY * 9 / 10 && wrong == 0, "%d, and %d others", apart, wrong);
 }
 
 static void waves__leave_much_where_the_learner_only_watches(void **state) {
@@ -528,6 +563,7 @@ static void learned__that_is_damaged_is_refused(void **state) {
 
 TEST_MAIN_FRESH(
     L(waves__leave_little_once_those_from_before_are_gone),
+    L(waves__of_many_places_leave_little_once_each_has_a_few_samples),
     cmocka_unit_test_setup_teardown(waves__leave_much_where_the_learner_only_watches,
                                     start_off, end),
     L(place__that_changes_is_learned_anew_in_three_waves),

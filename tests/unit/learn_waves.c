@@ -227,6 +227,60 @@ static void chance__is_seldom_taken_for_a_reason(void **state) {
   CHECK_MSG(deceived <= PROGRAMS / 100, "%d of %d", deceived, PROGRAMS);
 }
 
+/* A wave in which each of many places has one sample or none, but for place 0. */
+static void wave_of_few(test_rng_t *rng, const int *stays) {
+  drop_kept();
+  add_many(0, 200);
+  for (int i = 1; i < FEW; i++) {
+    if (test_below(rng, 2) == 0) add_many(i, 1);
+  }
+  fall(rng, stays, FEW);
+}
+
+/* All of one place in four stays. No wave says enough of any of them. */
+static void places__of_few_samples_in_each_wave_are_known_after_some(void **state) {
+  (void)state;
+  test_rng_t rng = test_rng(1, 8);
+  int stays[PLACES] = {0};
+  for (int i = 1; i < FEW; i++) stays[i] = i % 4 == 0 ? 1000 : 0;
+  for (int w = 0; w < 8; w++) wave_of_few(&rng, stays);
+  int apart = 0, wrong = 0;
+  for (int i = 0; i < FEW; i++) {
+    bool is_apart = group_of(i) != group_of(0);
+    apart += is_apart && stays[i] > 0;
+    wrong += is_apart && stays[i] == 0;
+  }
+  CHECK_MSG(apart >= 13 && wrong == 0, "%d of 15, and %d others", apart, wrong);
+  hak_waves_t told = hak_waves_read();
+  CHECK(told.apart < told.together / 4);
+}
+
+/* Of few samples all or nothing stays where the share is the same for all. */
+static void chance__is_seldom_taken_for_a_reason_where_samples_are_few(void **state) {
+  (void)state;
+  enum {
+    PROGRAMS = 200,
+    WAVES = 6
+  };
+  int deceived = 0;
+  for (int p = 0; p < PROGRAMS; p++) {
+    test_rng_t rng = test_rng(3, (uint64_t)p);
+    setup(NULL);
+    int stays[PLACES], share = (int)test_below(&rng, 400);
+    for (int i = 0; i < PLACES; i++) stays[i] = share;
+    for (int w = 0; w < WAVES; w++) {
+      drop_kept();
+      for (int i = 0; i < FEW; i++)
+        add_many(i, (int)test_below(&rng, 1 + (uint64_t)i / 5));
+      fall(&rng, stays, FEW);
+    }
+    CHECK(hak_waves_read().count >= WAVES / 2);
+    deceived += hak_waves_read().moves > 0;
+    teardown(NULL);
+  }
+  CHECK_MSG(deceived <= PROGRAMS / 50, "%d of %d", deceived, PROGRAMS);
+}
+
 static void samples__of_other_heaps_are_not_looked_at(void **state) {
   (void)state;
   int blocks[200];
@@ -275,6 +329,8 @@ TEST_MAIN(W(place__of_which_all_stays_is_set_apart),
           W(places__that_take_turns_do_not_move_with_each),
           W(group__that_is_of_no_use_is_given_up),
           W(learner__that_only_watches_moves_nothing),
+          W(places__of_few_samples_in_each_wave_are_known_after_some),
           T(chance__is_seldom_taken_for_a_reason),
+          T(chance__is_seldom_taken_for_a_reason_where_samples_are_few),
           W(samples__of_other_heaps_are_not_looked_at), W(fall__of_little_is_no_wave),
           W(samples__that_are_resized_are_what_they_were))

@@ -263,7 +263,7 @@ static void write_details(const void *address) {
 
 static const char *kind_of(const char *at, hak_cell_state_t state,
                            const hak_cell_facts_t *f) {
-  if (state == HAK_CELL_WAITING) return "use after free";
+  if (state != HAK_CELL_USED) return "use after free";
   return at < f->block ? "underflow" : "overflow";
 }
 

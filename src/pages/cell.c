@@ -277,10 +277,7 @@ hak_cell_state_t hak_cell_look(const void *address, hak_cell_facts_t *facts) {
     const hak_cell_t *cell = cell_at(address);
     state = cell->state;
     if (state != HAK_CELL_FREE) *facts = cell->facts;
-    /* Until it has its next block it is the last one's. */
-    if (state == HAK_CELL_PASSING) {
-      state = facts->block == NULL ? HAK_CELL_FREE : HAK_CELL_WAITING;
-    }
+    if (state != HAK_CELL_FREE && facts->block == NULL) state = HAK_CELL_FREE;
   }
   hak_lock_release(lock());
   return state;

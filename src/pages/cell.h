@@ -99,8 +99,9 @@ HAK_HOT bool hak_cells_have(const void *address) {
   return HAK_UNLIKELY(offset < hak_load_relaxed(&hak_cells_bytes));
 }
 
-/* Copies what is known of the cell that an address lies in. HAK_CELL_FREE, and nothing is
- * copied, if nothing is. For crash handlers too: waits for no lock for long. */
+/* Copies what is known of the cell that an address lies in; one that passes is its last
+ * block's until it has the next. HAK_CELL_FREE, and nothing is copied, if nothing is. For
+ * crash handlers too: waits for no lock for long. */
 hak_cell_state_t hak_cell_look(const void *address, hak_cell_facts_t *facts);
 /* The place of a block in use is the origin of this number. */
 void hak_cell_set_origin(const void *block, uint32_t origin);

@@ -148,6 +148,7 @@ static void take_locked(uint32_t number) {
     origin->wave.blocks = (double)all[i].blocks;
     origin->wave.seen = all[i].seen;
     origin->wave.stayed = all[i].stayed;
+    origin->wave.led = (uint8_t)all[i].group;
     if (hak_option(LEARN) != 0) {
       hak_store_relaxed(&hak_origin_groups[number], (uint8_t)all[i].group);
     }

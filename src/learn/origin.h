@@ -51,7 +51,10 @@ typedef struct hak_wave_place {
   double gone_blocks, here_blocks;
   float seen, stayed; /* [lock] the samples that `bytes` and `stays` are from */
   uint32_t gone_samples, of_peak; /* [lock] `gone` is of this peak */
-  uint32_t here_samples, bucket;  /* [lock] see partition.h */
+  uint16_t here_samples;
+  uint8_t bucket; /* [lock] see partition.h */
+  uint8_t led;    /* [lock] the group it is in, or would be if the learner acted */
+  float saved;    /* [lock] bytes: its part of what groups save, see waves.h */
 } hak_wave_place_t;
 
 typedef struct hak_origin {

@@ -16,7 +16,7 @@ void hak_bucket_add(hak_bucket_t *to, const hak_bucket_t *other) {
   to->blocks += other->blocks;
 }
 
-static double power(double x, double n) {
+double hak_power(double x, double n) {
   double result = 1;
   for (uint32_t k = (uint32_t)(n + 0.5); k > 0; k >>= 1, x *= x) {
     if ((k & 1) != 0) result *= x;
@@ -34,7 +34,7 @@ double hak_group_cost(const hak_bucket_t *all, uint32_t unit) {
   if (blocks < 1) blocks = 1;
   if (blocks > BLOCKS_MOST) blocks = BLOCKS_MOST;
   if (share > 1) share = 1;
-  return all->bytes * (1 - power(1 - share, blocks)) + group_price;
+  return all->bytes * (1 - hak_power(1 - share, blocks)) + group_price;
 }
 
 /* The least cost of the buckets below the second index in as many groups as the first one

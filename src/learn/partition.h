@@ -32,6 +32,9 @@ typedef struct hak_bucket {
   double blocks; /* how many they are */
 } hak_bucket_t;
 
+/* x to the power of n, rounded, which is not below 0. */
+double hak_power(double x, double n);
+
 /* The bucket of places of which this share stays. */
 uint32_t hak_bucket_of(double share);
 

@@ -145,6 +145,7 @@ static bool is_in_wave(const hak_sample_t *sample) {
 static hak_wave_sample_t wave_sample(const hak_sample_t *sample) {
   double blocks = hak_sample_stands_for(sample);
   return (hak_wave_sample_t){.origin = sample->origin,
+                             .led = sample->led,
                              .blocks = blocks,
                              .bytes = blocks * (double)sample->size,
                              .clock = sample->clock};
@@ -224,8 +225,15 @@ bool hak_sample_add(hak_asker_t asker, const void *block, size_t size, uint64_t 
   if (room) {
     uint64_t clock = hak_load_relaxed(&samples_clock) + (size > mean ? size : mean);
     hak_store_relaxed(&samples_clock, clock);
-    hak_sample_t sample = {block, heap_id, size,         size,
-                           mean,  clock,   asker.origin, asker.stack};
+    hak_sample_t sample = {.block = block,
+                           .heap_id = heap_id,
+                           .size = size,
+                           .picked = size,
+                           .mean = mean,
+                           .clock = clock,
+                           .origin = asker.origin,
+                           .stack = (uint16_t)asker.stack,
+                           .led = hak_origin_at(asker.origin)->wave.led};
     count_new_locked(&sample);
     insert_locked(&sample);
     adapt_locked();
@@ -239,7 +247,7 @@ void hak_sample_count(hak_asker_t asker, size_t size, uint64_t mean) {
                          .picked = size,
                          .mean = mean,
                          .origin = asker.origin,
-                         .stack = asker.stack};
+                         .stack = (uint16_t)asker.stack};
   hak_lock_acquire(hak_origins_lock());
   count_new_locked(&sample);
   hak_lock_release(hak_origins_lock());

@@ -30,7 +30,8 @@ typedef struct hak_sample {
   uint64_t mean;       /* [lock] the mean distance then, in bytes */
   uint64_t clock;      /* [lock] hak_samples_clock then */
   uint32_t origin;     /* [lock] its number */
-  uint32_t stack;      /* [lock] see stack.h */
+  uint16_t stack;      /* [lock] see stack.h */
+  uint8_t led;         /* [lock] the group that its origin was led to then */
 } hak_sample_t;
 
 /* The way has run out: draws the distances that follow. The mean distance with which the

@@ -1,7 +1,9 @@
 #include "learn/waves.h"
 
 #include "base/option.h"
+#include "learn/shadow.h"
 #include "os/os.h"
+#include "pages/registry.h"
 
 enum {
   SAMPLES_KNOWN = 1,   /* of a place, before it is told from others */
@@ -31,7 +33,8 @@ static struct {
 static hak_waves_t told;         /* [lock] */
 static uint32_t idle;            /* [lock] waves without a use of groups */
 static hak_atomic_ptr_t watched; /* [any] a heap's id; its samples count */
-static hak_atomic_u32_t loosest; /* [lock] a group; read without it */
+static uint32_t led_loosest;     /* [lock] a group */
+static hak_atomic_u32_t loosest; /* [lock] the same if it is there; read without it */
 
 void hak_waves_watch(const void *heap_id) {
   /* Relaxed: of samples that come at the same time it does not matter whether they count,
@@ -49,9 +52,8 @@ const void *hak_waves_watched(void) { return hak_load_relaxed(&watched); }
 static hak_wave_place_t *place_at(uint32_t origin) {
   return &hak_origin_at(origin)->wave;
 }
-static uint32_t group_of(uint32_t origin) {
-  return hak_load_relaxed(&hak_origin_groups[origin]);
-}
+/* In fact, or on paper. */
+static uint32_t group_of(uint32_t origin) { return place_at(origin)->led; }
 
 /* Those that have an origin of their own. */
 static uint32_t first_place(void) { return HAK_ORIGIN_OTHERS + 1; }
@@ -73,14 +75,47 @@ static void begin_survey(uint32_t origin) {
   place->here_samples = 0;
 }
 
+/* Bytes at the peak by place and size. */
+enum {
+  CELLS = 1024 /* a power of two */
+};
+static struct cell {
+  uint32_t key;     /* of place and size */
+  uint32_t of_peak; /* as in hak_wave_place_t: else it is free */
+  float bytes;
+} cells[CELLS]; /* [lock] */
+
+static double cell_bytes(const struct cell *cell) {
+  return cell->of_peak == wave.peaks ? (double)cell->bytes : 0;
+}
+
+static void count_cell(const hak_wave_sample_t *sample, int sign) {
+  uint32_t size = hak_shadow_size_of(sample->bytes / sample->blocks);
+  uint32_t key = sample->origin * HAK_SHADOW_SIZES + size;
+  uint32_t at = key * 2654435761u >> 22;
+  for (uint32_t i = 0; i < 32; i++, at = (at + 1) % CELLS) {
+    if (cells[at].of_peak != wave.peaks) cells[at] = (struct cell){key, wave.peaks, 0};
+    if (cells[at].key != key) continue;
+    cells[at].bytes += (float)(sign * sample->bytes);
+    if (cells[at].bytes < 0) cells[at].bytes = 0;
+    return;
+  }
+}
+
 /* Older ones have outlived a wave: they lie among others that did, as a rule. */
 static bool is_of_wave(const hak_wave_sample_t *sample) {
   return sample->clock > wave.begin_clock && sample->clock <= wave.peak_clock;
 }
 
+static hak_shadow_left_t left; /* [lock] while a wave is evaluated */
+
 static void survey(const hak_wave_sample_t *sample) {
+  if (sample->clock <= wave.peak_clock) {
+    left.bytes[hak_shadow_wave_of(sample->clock)][sample->led] += sample->bytes;
+  }
   if (!is_of_wave(sample)) return;
   hak_wave_place_t *place = place_at(sample->origin);
+  count_cell(sample, 1);
   place->here += sample->bytes;
   place->here_blocks += sample->blocks;
   place->here_samples++;
@@ -217,9 +252,7 @@ static uint32_t choose_groups(void) {
 }
 
 static void move_to(uint32_t origin, uint32_t group) {
-  if (group_of(origin) == group) return;
-  told.moves++;
-  hak_store_relaxed(&hak_origin_groups[origin], (uint8_t)group);
+  place_at(origin)->led = (uint8_t)group;
 }
 
 static void move_to_chosen(uint32_t origin, hak_wave_place_t *place) {
@@ -229,14 +262,29 @@ static void move_to_chosen(uint32_t origin, hak_wave_place_t *place) {
 static void move_all_back(void) {
   uint32_t made = hak_origins_made();
   for (uint32_t i = first_place(); i < made; i++) move_to(i, 0);
-  hak_store_relaxed(&loosest, 0);
+  led_loosest = 0;
   idle = 0;
+}
+
+/* What is led on paper is led in fact if the learner acts; else nothing is. */
+static void publish(void) {
+  bool acts = hak_option(LEARN) != 0;
+  uint32_t made = hak_origins_made();
+  for (uint32_t i = first_place(); i < made; i++) {
+    uint32_t group = acts ? group_of(i) : 0;
+    if (hak_load_relaxed(&hak_origin_groups[i]) == group) continue;
+    told.moves++;
+    hak_store_relaxed(&hak_origin_groups[i], (uint8_t)group);
+  }
+  hak_store_relaxed(&loosest, acts ? led_loosest : 0);
 }
 
 /* Bytes that go back as one. */
 static uint32_t unit_of_purge(void) {
-  return hak_option(PURGE_HOLES) != 0 ? (uint32_t)hak_os_default()->page_size
-                                      : HAK_SLAB_UNIT;
+  const hak_os_t *os = hak_registry_os();
+  if (os == NULL) os = hak_os_default(); /* no heap is there */
+  bool by_pages = hak_option(PURGE_HOLES) != 0 && hak_os_keeps_zeroes(os);
+  return by_pages ? (uint32_t)os->page_size : HAK_SLAB_UNIT;
 }
 
 static void make_plan(void) {
@@ -307,21 +355,72 @@ static bool choose(double apart, double much) {
  * saved little in some of them. */
 static void act(double together, double apart, double best) {
   double much = SAVES_LEAST + wave.peak / 20;
-  if (hak_option(LEARN) == 0) {
-    move_all_back();
-    return;
-  }
   bool pays = together - apart > much;
   idle = pays ? 0 : idle + 1;
   /* Where groups pay, a place that was not known before joins those that are like it. */
   if (pays) much *= JOIN_SHARE;
   if (apart - best > much && is_significant() && choose(apart, much)) {
     each_known(move_to_chosen);
-    hak_store_relaxed(&loosest, chosen >> (2 * (plan.clusters - 1)) & 3);
+    led_loosest = chosen >> (2 * (plan.clusters - 1)) & 3;
     idle = 0;
   } else if (idle >= WAVES_IDLE) {
     move_all_back();
   }
+  publish();
+}
+
+/* Bytes resident for each that keeps them so; set before tell_saved. */
+static double rate_together, rates[HAK_GROUPS]; /* [lock] */
+
+static void tell_saved(const hak_wave_sample_t *sample) {
+  if (sample->clock > wave.peak_clock) return;
+  place_at(sample->origin)->saved +=
+      (float)(sample->bytes * (rate_together - rates[sample->led]));
+}
+
+/* What the wave said of all places, those that are not known too. */
+typedef struct total {
+  double bytes, samples, stayed;
+} total_t;
+
+static total_t total_of(uint32_t made) {
+  total_t t = {0, 0, 0};
+  for (uint32_t i = HAK_ORIGIN_OTHERS; i < made; i++) {
+    const hak_wave_place_t *place = place_at(i);
+    t.bytes += place->here + place->gone;
+    t.samples += (double)place->here_samples + place->gone_samples;
+    t.stayed += (double)place->here_samples;
+  }
+  return t;
+}
+
+/* Each place is what its samples say, and one more that says what all say. Places for
+ * which there was no cell are taken to be of the sizes of the others. */
+static void add_cells(uint32_t made) {
+  total_t t = total_of(made);
+  double in_cells = 0, mean = t.samples > 0 ? t.stayed / t.samples : 0;
+  for (uint32_t i = 0; i < CELLS; i++) in_cells += cell_bytes(&cells[i]);
+  for (uint32_t i = 0; i < CELLS; i++) {
+    double bytes = cell_bytes(&cells[i]);
+    if (bytes <= 0) continue;
+    const hak_wave_place_t *place = place_at(cells[i].key / HAK_SHADOW_SIZES);
+    double seen = (double)place->here_samples + place->gone_samples;
+    double share = ((double)place->here_samples + mean) / (seen + 1);
+    hak_shadow_add(place->led, cells[i].key % HAK_SHADOW_SIZES,
+                   bytes * t.bytes / in_cells, share);
+  }
+}
+
+/* Before places move: those of the wave lie where they are led now. */
+static void tell_shadow(const hak_wave_now_t *now, uint32_t made) {
+  hak_shadow_begin();
+  add_cells(made);
+  hak_shadow_end(&left, wave.peak_clock, unit_of_purge());
+  rate_together = hak_shadow_together_rate();
+  for (uint32_t g = 0; g < HAK_GROUPS; g++) rates[g] = hak_shadow_rate(g);
+  for (uint32_t i = HAK_ORIGIN_OTHERS; i < made; i++) place_at(i)->saved = 0;
+  now->each(tell_saved);
+  told.saved = (int64_t)(hak_shadow_together() - hak_shadow_apart());
 }
 
 /* Of what a wave was known by, half is from those before it. */
@@ -331,7 +430,9 @@ static uint64_t of_one_wave(double bytes) { return (uint64_t)(bytes / 2); }
 static void evaluate(const hak_wave_now_t *now) {
   uint32_t made = hak_origins_made();
   for (uint32_t i = HAK_ORIGIN_OTHERS; i < made; i++) begin_survey(i);
+  __builtin_memset(&left, 0, sizeof left);
   now->each(survey);
+  tell_shadow(now, made);
   for (uint32_t i = first_place(); i < made; i++) learn(i);
   make_plan();
   double together = cost_together(), apart = cost_of_groups();
@@ -341,7 +442,7 @@ static void evaluate(const hak_wave_now_t *now) {
   told.peak = (uint64_t)wave.peak;
   told.trough = (uint64_t)wave.trough;
   told.together = of_one_wave(together);
-  told.apart = of_one_wave(apart);
+  told.apart = of_one_wave(hak_option(LEARN) != 0 ? apart : together);
   told.best = of_one_wave(best);
   act(together, apart, best);
 }
@@ -387,6 +488,7 @@ static void count_gone(const hak_wave_sample_t *sample, int sign) {
   hak_wave_place_t *place = place_at(sample->origin);
   begin_counts(place);
   if (sign < 0 && place->gone_samples == 0) return;
+  count_cell(sample, sign);
   place->gone += sign * sample->bytes;
   place->gone_blocks += sign * sample->blocks;
   place->gone_samples += (uint32_t)sign;
@@ -422,6 +524,9 @@ void hak_waves_stop(void) {
   __builtin_memset(&wave, 0, sizeof wave);
   told = (hak_waves_t){.count = 0};
   idle = 0;
+  led_loosest = 0;
+  hak_shadow_stop();
+  __builtin_memset(cells, 0, sizeof cells);
   hak_store_relaxed(&watched, NULL);
   hak_store_relaxed(&loosest, 0);
 }

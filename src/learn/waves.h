@@ -1,6 +1,6 @@
 /* waves.h - which places leave blocks behind when load goes, and which are kept apart.
  *
- * Depends on: base, os, origin, partition.   Used by: sample, heap, api.
+ * Depends on: base, os, pages, origin, partition, shadow.   Used by: sample, heap, api.
  *
  * The live bytes L of the places are known from samples, with a standard deviation of
  * sqrt(N * L), N being the mean distance of samples. A wave is a rise of L to a peak P
@@ -22,6 +22,11 @@
  * unused. Places of which least stays fill these first, wherever they are led to. Blocks
  * stay where they are; those that come after a place is led to a group lie there.
  *
+ * Where the learner only watches, it leads places all the same, but on paper: shadow.h
+ * says what that would have saved, as it says what is saved where they are led in fact.
+ * What stays resident is told to the places in proportion to their bytes that keep it
+ * there, as all share slabs and as they are led; the difference is what a place saves.
+ *
  * Only samples count that lie in one heap, and are small enough to share slabs.
  *
  * Access: all is [lock] of origin.h, whose holder calls these, but for what is said.
@@ -38,6 +43,7 @@
 /* A sample, and what it stands for. */
 typedef struct hak_wave_sample {
   uint32_t origin;
+  uint32_t led; /* to which group, when its life began */
   double bytes, blocks;
   uint64_t clock; /* bytes that had been allocated when its life began */
 } hak_wave_sample_t;
@@ -74,6 +80,10 @@ typedef struct hak_waves {
   /* Bytes that stay resident after it, by the model of partition.h: if all places shared
    * slabs; in the groups that they are led to; in the best ones. */
   uint64_t together, apart, best;
+  /* Bytes that are resident less after it than if all places shared slabs, with what
+   * stays of the waves before it: by shadow.h; or would be, if the learner acted. It is
+   * the sum of the places' `saved`. */
+  int64_t saved;
 } hak_waves_t;
 /* Takes the lock. */
 hak_waves_t hak_waves_read(void);

@@ -68,7 +68,8 @@ bool hak_site_row(uint32_t number, hak_site_row_t *out) {
                                 .smallest = sums->smallest,
                                 .largest = sums->largest,
                                 .stays_permille = stays(&out->origin),
-                                .group = hak_load_relaxed(&hak_origin_groups[number])};
+                                .group = hak_load_relaxed(&hak_origin_groups[number]),
+                                .saved_bytes = (int64_t)out->origin.wave.saved};
   bound(sums, &out->info);
   lives(&out->origin, &out->info);
   return number != HAK_ORIGIN_OTHERS || sums->samples > 0;

@@ -3,6 +3,8 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <stddef.h>
+#include <string.h>
 
 #include "api/api.h"
 #include "api/print.h"
@@ -35,23 +37,27 @@ static hak_waves_info_t waves_info(uint32_t made) {
                            .trough_bytes = told.trough,
                            .together_bytes = told.together,
                            .apart_bytes = told.apart,
-                           .best_bytes = told.best};
+                           .best_bytes = told.best,
+                           .saved_bytes = told.saved};
   for (uint32_t i = HAK_ORIGIN_OTHERS; i < made; i++) {
     info.places_apart += hak_load_relaxed(&hak_origin_groups[i]) != 0;
   }
   return info;
 }
 
+/* An older caller's record is shorter; it gets what it knows. */
+enum {
+  WAVES_LEAST = offsetof(hak_waves_info_t, saved_bytes)
+};
+
 int hak_waves_get(hak_waves_info_t *out) {
-  if (out == NULL || out->struct_size < sizeof *out) return EINVAL;
+  if (out == NULL || out->struct_size < WAVES_LEAST) return EINVAL;
   uint32_t size = out->struct_size;
   hak_stay_t stay = hak_stay();
-  if (stay == HAK_STAY_NONE) {
-    *out = (hak_waves_info_t){.waves = 0};
-  } else {
-    *out = waves_info(hak_origins_made());
-  }
-  out->struct_size = size;
+  hak_waves_info_t info = {.waves = 0};
+  if (stay != HAK_STAY_NONE) info = waves_info(hak_origins_made());
+  info.struct_size = size;
+  memcpy(out, &info, size < sizeof info ? size : sizeof info);
   hak_stay_end(stay);
   return 0;
 }
@@ -62,9 +68,11 @@ static void print_waves(const hak_out_t *out, const hak_waves_info_t *info) {
                "waves: %" PRIu64 ", the last from %" PRIu64 " to %" PRIu64
                " bytes; it leaves about %" PRIu64
                " bytes if places lie together, %" PRIu64 " as they lie, %" PRIu64
-               " at best; %" PRIu32 " places apart\n",
+               " at best; %" PRIu32 " places apart, which %s %" PRId64
+               " bytes with what is left of earlier waves\n",
                info->waves, info->peak_bytes, info->trough_bytes, info->together_bytes,
-               info->apart_bytes, info->best_bytes, info->places_apart);
+               info->apart_bytes, info->best_bytes, info->places_apart,
+               info->places_apart > 0 ? "saves" : "would save", info->saved_bytes);
 }
 
 /* --- text -----------------------------------------------------------------------------
@@ -120,8 +128,9 @@ static void print_text(const hak_out_t *out, uint32_t made) {
   if (t.places == 0) return;
   hak_waves_info_t waves = waves_info(made);
   print_waves(out, &waves);
-  hak_out_text(out, "%12s %25s %10s %12s %14s %6s  %s\n", "live bytes", "95 %: from - to",
-               "blocks", "peak bytes", "allocated", "stays", "place");
+  hak_out_text(out, "%12s %25s %10s %12s %14s %6s %12s  %s\n", "live bytes",
+               "95 %: from - to", "blocks", "peak bytes", "allocated", "stays", "saves",
+               "place");
   uint64_t bytes = UINT64_MAX;
   uint32_t number = 0;
   hak_site_row_t row;
@@ -140,7 +149,8 @@ static void print_text(const hak_out_t *out, uint32_t made) {
     } else {
       hak_out_text(out, "%4" PRId32 " %%", (info->stays_permille + 5) / 10);
     }
-    hak_out_text(out, "  %s%s\n", title, info->group == 0 ? "" : ", apart");
+    hak_out_text(out, " %12" PRId64 "  %s%s\n", info->saved_bytes, title,
+                 info->group == 0 ? "" : ", apart");
   }
   if (t.places > SHOWN) {
     hak_out_text(out, "and %" PRIu32 " more\n", t.places - (uint32_t)SHOWN);
@@ -178,9 +188,10 @@ static void print_json(const hak_out_t *out, uint32_t made) {
     FIELD(smallest);
     FIELD(largest);
 #undef FIELD
-    hak_out_text(
-        out, ",\"stays_permille\":%" PRId32 ",\"group\":%" PRIu32 ",\"lived_permille\":[",
-        info->stays_permille, info->group);
+    hak_out_text(out,
+                 ",\"stays_permille\":%" PRId32 ",\"group\":%" PRIu32
+                 ",\"saved_bytes\":%" PRId64 ",\"lived_permille\":[",
+                 info->stays_permille, info->group, info->saved_bytes);
     for (uint32_t k = 0; k < HAK_SITE_LIVES; k++) {
       hak_out_text(out, "%s%" PRIu32, k == 0 ? "" : ",", info->lived_permille[k]);
     }
@@ -198,7 +209,7 @@ static void print_json(const hak_out_t *out, uint32_t made) {
   FIELD(apart_bytes);
   FIELD(best_bytes);
 #undef FIELD
-  hak_out_text(out, "}}\n");
+  hak_out_text(out, ",\"saved_bytes\":%" PRId64 "}}\n", waves.saved_bytes);
 }
 
 static void print(int format, const hak_out_t *out, uint32_t made) {

@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "learn/sample.h"
@@ -139,6 +140,12 @@ static bool is_apart(const hak_site_t *site) {
   return hak_load_relaxed(&hak_origin_groups[hak_origin_of(site)]) != 0;
 }
 
+static bool add_saved(const hak_site_info_t *info, void *ctx) {
+  *(int64_t *)ctx += info->saved_bytes;
+  if (strcmp(info->name, "table") == 0) CHECK(info->saved_bytes > (int64_t)MIB);
+  return true;
+}
+
 static bool note_site(const hak_site_info_t *info, void *ctx) {
   bool stays = strcmp(info->name, "table") == 0;
   ++*(int *)ctx;
@@ -161,6 +168,12 @@ static void waves__leave_little_once_those_from_before_are_gone(void **state) {
   CHECK(info.places_apart == 1 && info.moves >= 1 && info.peak_bytes > 8 * MIB);
   CHECK(info.trough_bytes < info.peak_bytes / 2);
   CHECK(info.apart_bytes < info.together_bytes / 2);
+  /* The places' parts of what is saved are the whole. */
+  int64_t saved = 0;
+  CHECK_EQ(hak_sites_visit(add_saved, &saved), 0);
+  CHECK(info.saved_bytes > (int64_t)MIB);
+  CHECK_MSG(llabs(saved - info.saved_bytes) <= 1000, "%lld of %lld", (long long)saved,
+            (long long)info.saved_bytes);
   int found = 0;
   CHECK_EQ(hak_sites_visit(note_site, &found), 0);
   CHECK_EQ(found, 3);
@@ -192,6 +205,7 @@ static void waves__leave_much_where_the_learner_only_watches(void **state) {
   CHECK(!is_apart(&table) && !is_apart(&connection));
   /* It says what would be saved. */
   CHECK_EQ(told.apart, told.together);
+  CHECK(told.saved > (int64_t)MIB);
   CHECK(told.best < told.together / 2);
   hak_waves_info_t info = HAK_WAVES_INFO_INIT;
   CHECK_EQ(hak_waves_get(&info), 0);

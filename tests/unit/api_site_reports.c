@@ -188,6 +188,12 @@ static void waves__are_told_to_a_record_that_is_long_enough(void **state) {
   CHECK_EQ(hak_waves_get(NULL), EINVAL);
   CHECK_EQ(hak_waves_get(&info), 0);
   CHECK_EQ(info.struct_size, sizeof info);
+  /* One of before the last figure gets what it knows, and nothing else. */
+  info.struct_size = offsetof(hak_waves_info_t, saved_bytes);
+  info.saved_bytes = 77;
+  CHECK_EQ(hak_waves_get(&info), 0);
+  CHECK_EQ(info.struct_size, offsetof(hak_waves_info_t, saved_bytes));
+  CHECK_EQ(info.saved_bytes, 77);
   info.struct_size--;
   CHECK_EQ(hak_waves_get(&info), EINVAL);
 }

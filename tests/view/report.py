@@ -125,7 +125,10 @@ def check_waves(reports):
                  "leaves 9 MiB resident instead of 40 MiB")
     apart = dict(learned, apart_bytes=9 * MiB, places_apart=2)
     dumps = [spike(i, *row, **apart) for i, row in enumerate(rows)]
-    reports.says(dumps, "LEARN keeps 2 places apart", "31 MiB less")
+    reports.says(dumps, "LEARN keeps 2 places apart", "31 MiB less.")
+    saves = dict(apart, saved_bytes=45 * MiB)
+    dumps = [spike(i, *row, **saves) for i, row in enumerate(rows)]
+    reports.says(dumps, "with what is left of earlier waves that is 45 MiB.")
     # Out of order, and in one dump by the library's own knowledge.
     reports.says(dumps[::-1], "Load came and went 2 times")
     one = [sites(0, [place("stays", MiB, peak_bytes=20 * MiB, stays_permille=500)],
@@ -185,7 +188,7 @@ def check_heaps(reports):
     mixed = [superslab(32), superslab(16, group=2), superslab(1, samples=True),
              superslab(0, use="free", heap=None), superslab(0, use="large"),
              superslab(32, page_bytes=2 * MiB)]
-    places = sites(0, [place("p", MiB, group=2, stays_permille=900)])
+    places = sites(0, [place("p", MiB, group=2, stays_permille=900, saved_bytes=-7 * MiB)])
     places["sites"][0]["lived_permille"] = [900, 0, 0, 60, 0, 40]
     page = reports.page(heaps(0, [heap("h")], mixed, [mapping]), places)
     if not any("90 % until 256 KiB, 0 % until 2 MiB" in value and "4 % longer" in value
@@ -232,6 +235,7 @@ def check_errors(reports):
            ("newer", changed(format_version=2)), ("sites", changed(sites=3)),
            ("place", changed(sites=[{**good["sites"][0], "live_bytes": -1}])),
            ("share", changed(sites=[{**good["sites"][0], "stays_permille": 1001}])),
+           ("saved", changed(sites=[{**good["sites"][0], "saved_bytes": "1"}])),
            ("lives", changed(sites=[{**good["sites"][0], "lived_permille": [1, "2"]}])),
            ("waves", changed(waves={})), ("of a heap", json.dumps({**statistics(0), "of": "heap"})),
            ("rubbish behind", json.dumps(good) + "x"),

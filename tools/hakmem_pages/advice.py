@@ -39,6 +39,12 @@ def most_of(rows, share=0.8, most=5):
     return out, total
 
 
+def of_all(waves):
+    saved = waves["saved_bytes"]
+    return (f"; with what is left of earlier waves that is {size_of(saved)}"
+            if saved > 0 else "")
+
+
 def what_learning_does(waves, places):
     """In words, and how many bytes it is about."""
     saved = waves["together_bytes"] - waves["apart_bytes"]
@@ -46,7 +52,8 @@ def what_learning_does(waves, places):
     if waves["places_apart"] > 0:
         return (f"LEARN keeps {count_of(waves['places_apart'], 'place')} apart: by its model a "
                 f"wave leaves {size_of(waves['apart_bytes'])} resident instead of "
-                f"{size_of(waves['together_bytes'])}, {size_of(max(saved, 0))} less.", saved)
+                f"{size_of(waves['together_bytes'])}, {size_of(max(saved, 0))} less{of_all(waves)}.",
+                saved)
     if could > 2 * MiB and places:
         return (f"LEARN=1 would save {size_of(could)}: by its model a wave leaves "
                 f"{size_of(waves['best_bytes'])} resident instead of "

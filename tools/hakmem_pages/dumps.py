@@ -20,6 +20,14 @@ def number(row, member, where):
     return value
 
 
+def difference(row, member, where):
+    """A number that may be below 0, and is 0 in dumps of versions that do not say it."""
+    value = row.get(member, 0)
+    if type(value) is not int or not -MOST < value < MOST:
+        raise BadDump(f"{where}: '{member}' is not a number of bytes")
+    return value
+
+
 def text(row, member, where, or_null=False):
     value = row.get(member)
     if value is None and or_null and member in row:
@@ -185,6 +193,7 @@ class Place:
             raise BadDump(f"{where}: 'stays_permille' is no number from -1 to 1000")
         self.stays = None if stays < 0 else stays / 1000
         self.group = number(row, "group", where)
+        self.saved = difference(row, "saved_bytes", where)
         lived = row.get("lived_permille", [0] * LIVES)
         if not isinstance(lived, list) or len(lived) != LIVES:
             raise BadDump(f"{where}: 'lived_permille' has not {LIVES} numbers")
@@ -210,6 +219,7 @@ class SitesDump(Dump):
         self.waves = {key: number(waves, key, "waves") for key in
                       ("waves", "moves", "places_apart", "peak_bytes", "trough_bytes",
                        "together_bytes", "apart_bytes", "best_bytes")}
+        self.waves["saved_bytes"] = difference(waves, "saved_bytes", "waves")
 
     def live(self):
         return sum(place.live for place in self.places)

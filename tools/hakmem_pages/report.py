@@ -87,12 +87,16 @@ def lives(place):
             f"<title>{says}</title>{bars}</svg>")
 
 
+def saved_of(value):
+    return f"-{size_of(-value)}" if value < 0 else size_of(value)
+
+
 def place_row(record, place, left):
     p = place.last
     stays = "not known" if p.stays is None else f"{100 * p.stays:.0f} %"
     return (name_of(p.title()), size_of(p.live), f"{size_of(p.low)} to {size_of(p.high)}",
             f"{p.blocks:,}", size_of(p.peak), size_of(p.bytes), rate_of(record, place), lives(p), stays,
-            size_of(left), f"group {p.group}" if p.group else "no")
+            size_of(left), saved_of(p.saved), f"group {p.group}" if p.group else "no")
 
 
 def places(record):
@@ -108,10 +112,12 @@ def places(record):
     more = len(rows) - PLACES_LISTED
     return ("<h2>Places</h2><p>Estimates from samples; the real figure lies between the bounds "
             f"95 times in 100. {note} Lives are told by what all places allocate meanwhile: "
-            f"until {', '.join(LIFE_NAMES)}, and longer, from left to right.</p>"
+            f"until {', '.join(LIFE_NAMES)}, and longer, from left to right. What a place saves is its "
+            "part of what is resident less since places are kept apart, or would be with LEARN=1, "
+            "by a model.</p>"
             + table("Places that allocate", ("place", "live", "bounds", "blocks", "at most",
                                              "allocated", "rate", "lives", "stays after a wave",
-                                             "left behind", "apart"),
+                                             "left behind", "saves", "apart"),
                     [place_row(record, p, left.get(id(p.last), 0))
                      for p in rows[:PLACES_LISTED]])
             + (f"<p>{more:,} more places are not listed.</p>" if more > 0 else ""))

@@ -179,8 +179,9 @@ typedef struct hak_waves_info {
   uint64_t together_bytes, apart_bytes, best_bytes;
   /* Bytes that are resident less after the last wave, with what is left of those before
    * it, than if all places shared slabs; where HAK_OPTION_LEARN is 0, that would be. By a
-   * model, within 15 % of what is measured over many waves; of a single small wave a MiB
-   * or two off. */
+   * model, within 15 % of what is measured in the mean of many waves and programs; of a
+   * single small wave a MiB or two off, and up to twice as much where a part of each
+   * place's blocks stays. */
   int64_t saved_bytes;
 } hak_waves_info_t;
 /* A record for hak_waves_get() to fill. */

@@ -292,6 +292,7 @@ static double peak_where_part_stays(int learn) {
 
 static void places__whose_blocks_all_go_fill_holes_first(void **state) {
   (void)state;
+  if (HAK_CHECKS >= 3) skip(); /* what is freed waits, and leaves no holes meanwhile */
   /* A third more if they did not. */
   double without = peak_where_part_stays(0), with = peak_where_part_stays(1);
   CHECK_MSG(with <= 1.03 * without + MIB, "%.0f, %.0f without", with, without);

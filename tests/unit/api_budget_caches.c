@@ -143,7 +143,7 @@ static void *work(void *arg) {
       blocks[i] = hak_heap_alloc(heap, 16 + (i * 61 + round) % 700); /* or NULL */
     }
     check_tree();
-    void *large = hak_heap_alloc(heap, MIB + me * KIB);
+    void *large = hak_heap_alloc(heap, 3 * MIB / 2 + me * KIB);
     hak_free(atomic_exchange(&g_tree.shelf[(me + round) % SHELF], large));
     for (size_t i = 0; i < count; i += 2) hak_free(blocks[i]);
     for (size_t i = 1; i < count; i += 2) hak_free(blocks[i]);

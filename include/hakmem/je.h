@@ -187,14 +187,19 @@ static inline int hak_je_stats(const char *key, void *old, size_t *old_size) {
   return ENOENT;
 }
 
-/* "<i>.<what>", after "arena.": actions on the one arena, or on all. */
-static inline int hak_je_arena(const char *key) {
-  const char *what = strchr(key, '.');
-  if (what == NULL) return ENOENT;
-  size_t digits = (size_t)(what - key);
-  if (!(digits == 1 && key[0] == '0') && !(digits == 4 && memcmp(key, "4096", 4) == 0)) {
-    return EFAULT;
+/* Decimal digits at `text`; *end is what follows. Values past any arena's are one. */
+static inline size_t hak_je_number(const char *text, const char **end) {
+  size_t number = 0;
+  for (; *text >= '0' && *text <= '9'; text++) {
+    if (number <= MALLCTL_ARENAS_DESTROYED) number = number * 10 + (size_t)(*text - '0');
   }
+  *end = text;
+  return number;
+}
+
+/* ".<what>", after "arena.<i>": actions on the one arena, or on all. */
+static inline int hak_je_arena(size_t arena, const char *what) {
+  if (arena != 0 && arena != MALLCTL_ARENAS_ALL) return EFAULT;
   if (strcmp(what, ".purge") == 0) {
     (void)hak_collect(NULL, SIZE_MAX, HAK_COLLECT_ALL);
     return 0;
@@ -255,7 +260,11 @@ static inline int HAK_JE(mallctl)(const char *name, void *old, size_t *old_size,
     return hak_je_arenas(name + 7, old, old_size, fresh, fresh_size);
   if (fresh != NULL) return EPERM;
   if (strncmp(name, "stats.", 6) == 0) return hak_je_stats(name + 6, old, old_size);
-  if (strncmp(name, "arena.", 6) == 0) return hak_je_arena(name + 6);
+  if (strncmp(name, "arena.", 6) == 0) {
+    const char *what;
+    size_t arena = hak_je_number(name + 6, &what);
+    return what == name + 6 ? ENOENT : hak_je_arena(arena, what);
+  }
   if (strcmp(name, "version") == 0) return hak_je_give(old, old_size, &text, sizeof text);
   if (strcmp(name, "opt.narenas") == 0) return hak_je_give_unsigned(old, old_size, 1);
   if (strcmp(name, "thread.arena") == 0) return hak_je_give_unsigned(old, old_size, 0);
@@ -264,6 +273,64 @@ static inline int HAK_JE(mallctl)(const char *name, void *old, size_t *old_size,
     return 0;
   }
   return ENOENT;
+}
+
+/* Names as numbers: the first of a name's numbers is its place here, the number of an
+ * arena is itself, and the others are 0. NULL past the end. */
+static inline const char *hak_je_name(size_t place) {
+  static const char *const names[] = {
+      "epoch",           "version",       "background_thread",
+      "stats.allocated", "stats.active",  "stats.resident",
+      "stats.metadata",  "stats.mapped",  "stats.retained",
+      "arenas.narenas",  "arenas.page",   "arenas.quantum",
+      "opt.narenas",     "thread.arena",  "arenas.dirty_decay_ms",
+      "arena.0.purge",   "arena.0.decay", "thread.tcache.flush",
+      "thread.idle",
+  };
+  return place < sizeof names / sizeof names[0] ? names[place] : NULL;
+}
+
+static inline size_t hak_je_parts(const char *name) {
+  size_t parts = 1;
+  for (; *name != '\0'; name++) parts += *name == '.';
+  return parts;
+}
+
+/* Translates a name of mallctl to numbers for mallctlbymib, of which *count fit. Those
+ * that do not are left out, and *count says how many were given. ENOENT for a name that
+ * is not in docs/JEMALLOC.md. */
+static inline int HAK_JE(mallctlnametomib)(const char *name, size_t *mib, size_t *count) {
+  size_t arena = 0;
+  const char *rest = name;
+  if (strncmp(name, "arena.", 6) == 0) {
+    arena = hak_je_number(name + 6, &rest);
+    if (rest == name + 6) return ENOENT;
+  }
+  const char *known;
+  for (size_t place = 0; (known = hak_je_name(place)) != NULL; place++) {
+    /* Behind the number of an arena there is what follows "arena.0". */
+    if (rest != name ? strncmp(known, "arena.", 6) != 0 || strcmp(known + 7, rest) != 0
+                     : strcmp(known, name) != 0) {
+      continue;
+    }
+    size_t parts = hak_je_parts(known);
+    if (*count > parts) *count = parts;
+    for (size_t i = 0; i < *count; i++) mib[i] = i == 0 ? place : i == 1 ? arena : 0;
+    return 0;
+  }
+  return ENOENT;
+}
+
+/* As mallctl, for a name that mallctlnametomib has translated. The number of an arena,
+ * mib[1], may be another one. */
+static inline int HAK_JE(mallctlbymib)(const size_t *mib, size_t count, void *old,
+                                       size_t *old_size, void *fresh, size_t fresh_size) {
+  const char *name = count == 0 ? NULL : hak_je_name(mib[0]);
+  if (name == NULL || hak_je_parts(name) != count) return ENOENT;
+  if (strncmp(name, "arena.", 6) == 0) {
+    return fresh != NULL ? EPERM : hak_je_arena(mib[1], name + 7);
+  }
+  return HAK_JE(mallctl)(name, old, old_size, fresh, fresh_size);
 }
 
 /* ---- Printing -----------------------------------------------------------------------

@@ -120,6 +120,76 @@ static void mallctl__knows_its_names_and_sizes(void **state) {
   CHECK_EQ(mallctl("stats.active", &count, &size, NULL, 0), EINVAL);
 }
 
+static void numbers_of_names__do_what_the_names_do(void **state) {
+  (void)state;
+  size_t mib[4] = {9, 9, 9, 9}, count = TEST_COUNT(mib);
+  CHECK_EQ(mallctlnametomib("stats.active", mib, &count), 0);
+  CHECK_EQ(count, 2);
+  CHECK_EQ(mib[2], 9);
+  size_t active = 0, size = sizeof active;
+  CHECK_EQ(mallctlbymib(mib, 2, &active, &size, NULL, 0), 0);
+  CHECK(active >= read_size("stats.allocated"));
+  CHECK_EQ(mallctlbymib(mib, 1, &active, &size, NULL, 0), ENOENT);
+  CHECK_EQ(mallctlbymib(mib, 3, &active, &size, NULL, 0), ENOENT);
+  CHECK_EQ(mallctlbymib(mib, 0, &active, &size, NULL, 0), ENOENT);
+  CHECK_EQ(mallctlbymib(mib, 2, &active, &size, &active, size), EPERM);
+  mib[0] = 1000;
+  CHECK_EQ(mallctlbymib(mib, 2, &active, &size, NULL, 0), ENOENT);
+
+  count = TEST_COUNT(mib);
+  CHECK_EQ(mallctlnametomib("arena.7.decay", mib, &count), 0);
+  CHECK_EQ(count, 3);
+  CHECK_EQ(mib[1], 7);
+  CHECK_EQ(mallctlbymib(mib, 3, NULL, NULL, NULL, 0), EFAULT);
+  mib[1] = 0;
+  CHECK_EQ(mallctlbymib(mib, 3, NULL, NULL, NULL, 0), 0);
+  CHECK_EQ(mallctlbymib(mib, 3, NULL, NULL, &size, sizeof size), EPERM);
+  mib[1] = MALLCTL_ARENAS_ALL;
+  CHECK_EQ(mallctlbymib(mib, 3, NULL, NULL, NULL, 0), 0);
+
+  intptr_t ms = 0, fresh = 250, now = 0;
+  size = sizeof ms;
+  count = 2;
+  CHECK_EQ(mallctlnametomib("arenas.dirty_decay_ms", mib, &count), 0);
+  CHECK_EQ(mallctlbymib(mib, 2, &ms, &size, &fresh, sizeof fresh), 0);
+  CHECK_EQ(mallctlbymib(mib, 2, &now, &size, &ms, sizeof ms), 0);
+  CHECK_EQ(now, 250);
+
+  mib[0] = mib[1] = 9;
+  count = 1;
+  CHECK_EQ(mallctlnametomib("arena.4096.purge", mib, &count), 0);
+  CHECK(count == 1 && mib[0] != 9 && mib[1] == 9);
+}
+
+/* What docs/JEMALLOC.md has is known both ways, and nothing else is. */
+static void numbers_of_names__are_there_for_each_name(void **state) {
+  (void)state;
+  static const char *const names[] = {
+      "epoch",           "version",          "background_thread",
+      "stats.allocated", "stats.active",     "stats.resident",
+      "stats.metadata",  "stats.mapped",     "stats.retained",
+      "arenas.narenas",  "arenas.page",      "arenas.quantum",
+      "opt.narenas",     "thread.arena",     "arenas.dirty_decay_ms",
+      "arena.0.purge",   "arena.4096.decay", "thread.tcache.flush",
+      "thread.idle"};
+  size_t mib[4], count;
+  for (size_t i = 0; i < TEST_COUNT(names); i++) {
+    count = TEST_COUNT(mib);
+    CHECK_MSG(mallctlnametomib(names[i], mib, &count) == 0, "%s", names[i]);
+    CHECK_EQ(mallctlbymib(mib, count, NULL, NULL, NULL, 0),
+             mallctl(names[i], NULL, NULL, NULL, 0));
+  }
+  static const char *const others[] = {"",       "arena",         "arena.",
+                                       "stats",  "arena.0",       "arena.x.purge",
+                                       "epochs", "arena.0.reset", "no.such.name"};
+  for (size_t i = 0; i < TEST_COUNT(others); i++) {
+    count = TEST_COUNT(mib);
+    CHECK_MSG(mallctlnametomib(others[i], mib, &count) == ENOENT, "%s", others[i]);
+    CHECK_EQ(mallctl(others[i], NULL, NULL, NULL, 0), ENOENT);
+  }
+  CHECK_EQ(mallctl("arena.99999999999999999999.purge", NULL, NULL, NULL, 0), EFAULT);
+}
+
 static void nallocx__says_0_where_no_block_can_be(void **state) {
   (void)state;
   CHECK_EQ(nallocx(10, MALLOCX_LG_ALIGN(40)), 0);
@@ -261,5 +331,7 @@ TEST_MAIN(T(mallocx__gives_what_its_flags_say), T(arena__is_the_one_that_there_i
           T(xallocx__never_shrinks_a_block_that_fits),
           T(nallocx__says_0_where_no_block_can_be),
           T(active__is_never_less_than_allocated), T(mallctl__knows_its_names_and_sizes),
-          T(mallctl__sets_what_can_be_set), T(stats_print__writes_pieces_of_text),
+          T(mallctl__sets_what_can_be_set), T(numbers_of_names__do_what_the_names_do),
+          T(numbers_of_names__are_there_for_each_name),
+          T(stats_print__writes_pieces_of_text),
           T(defragmentation__brings_memory_near_what_is_live))

@@ -1,6 +1,5 @@
 /* sys_linux.c - threads and the process on Linux: what base/sys.h declares. */
 #include <errno.h>
-#include <linux/futex.h>
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
@@ -26,12 +25,18 @@ void hak_sys_sleep(uint64_t ns) {
   errno = saved;
 }
 
+/* As <linux/futex.h> has them, which is not where musl's compilers look. */
+enum {
+  WAIT_PRIVATE = 0 | 128,
+  WAKE_PRIVATE = 1 | 128
+};
+
 /* The kernel looks at the word before it lets the thread sleep. It may also refuse: some
  * programs live behind a filter of system calls. */
 bool hak_sys_wait(hak_atomic_u32_t *word, uint32_t value) {
   int saved = errno;
-  bool ok = syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, value, NULL) == 0 ||
-            errno == EAGAIN || errno == EINTR;
+  bool ok = syscall(SYS_futex, word, WAIT_PRIVATE, value, NULL) == 0 || errno == EAGAIN ||
+            errno == EINTR;
   errno = saved;
   return ok;
 }
@@ -39,7 +44,7 @@ bool hak_sys_wait(hak_atomic_u32_t *word, uint32_t value) {
 bool hak_sys_wait_for(hak_atomic_u32_t *word, uint32_t value, uint64_t ns) {
   int saved = errno;
   struct timespec most = {(time_t)(ns / 1000000000u), (long)(ns % 1000000000u)};
-  bool ok = syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, value, &most) == 0 ||
+  bool ok = syscall(SYS_futex, word, WAIT_PRIVATE, value, &most) == 0 ||
             errno == EAGAIN || errno == EINTR || errno == ETIMEDOUT;
   errno = saved;
   return ok;
@@ -47,7 +52,7 @@ bool hak_sys_wait_for(hak_atomic_u32_t *word, uint32_t value, uint64_t ns) {
 
 void hak_sys_wake(hak_atomic_u32_t *word) {
   int saved = errno;
-  syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, 1);
+  syscall(SYS_futex, word, WAKE_PRIVATE, 1);
   errno = saved;
 }
 

@@ -211,6 +211,23 @@ case $how in
       "$work/hakmem.o" -o "$work/program" -pthread
     quiet "$work/program"
     ;;
+  # The other C library, whose headers do not include the kernel's.
+  musl)
+    command -v python3 >/dev/null 2>&1 || skip "python3 is not installed"
+    command -v musl-gcc >/dev/null 2>&1 || skip "musl-gcc is not installed"
+    quiet "$root/tools/amalgamate" "$work/hakmem"
+    # shellcheck disable=SC2086
+    quiet musl-gcc -std=c11 -O2 -Wall -Wextra -Werror ${KIND-} -c "$work/hakmem/hakmem.c" \
+      -o "$work/hakmem.o"
+    for way in -pthread -static; do
+      for program in "$here/consumer/use.c" "$root"/examples/frame_heap.c \
+        "$root"/examples/plugin_memory.c "$root"/examples/server.c; do
+        quiet musl-gcc "$way" -std=gnu11 -I"$root/include" -I"$root/examples" "$program" \
+          "$work/hakmem.o" -o "$work/program" -pthread -lm
+        quiet "$work/program"
+      done
+    done
+    ;;
   # Somebody's project that is built in unity: the library is not.
   unity)
     how=add_subdirectory

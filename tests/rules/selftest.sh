@@ -190,6 +190,28 @@ fails "pages, a link to no heading" 'has no such heading' pages
 empty
 fails "pages, an empty list" 'no pages' pages
 
+# ---- CMake ------------------------------------------------------------------
+
+cmake_files() { "$rules/cmake.sh" "$tree"; }
+cmake_tree() {
+  fresh
+  printf 'cmake_minimum_required(VERSION 3.22)\n# block() is in a comment\n%s\n' "$1" \
+    >"$tree/CMakeLists.txt"
+}
+
+cmake_tree 'add_library(hakmem a.c)'
+passes "cmake, a tree in order" cmake_files
+for newer in 'block(SCOPE_FOR VARIABLES)' 'target_sources(a PUBLIC FILE_SET HEADERS)' \
+  'set(CMAKE_COMPILE_WARNING_AS_ERROR ON)' 'cmake_policy(SET CMP0135 NEW)' \
+  'set(x $<COMPILE_ONLY:a>)' 'return(PROPAGATE x)' 'if("a" PATH_EQUAL "b")'; do
+  cmake_tree "$newer"
+  fails "cmake, $newer" 'CMakeLists.txt:3: ' cmake_files
+done
+cmake_tree 'cmake_minimum_required(VERSION 3.25)'
+fails "cmake, another version" 'CMakeLists.txt:3: asks for another CMake' cmake_files
+rm "$tree/CMakeLists.txt"
+fails "cmake, an empty list" 'no files' cmake_files
+
 # ---- The platform ----------------------------------------------------------
 
 platform() { "$rules/platform.sh" "$tree"; }

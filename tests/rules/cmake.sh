@@ -33,7 +33,7 @@ awk '
               "HEADER_SETS|TEST_LAUNCHER|SKIP_LINTING|LINK_(GROUP|LIBRARY):|" \
               "[$]<(PATH(:|_EQUAL)|COMPILE_ONLY|BUILD_LOCAL_INTERFACE|LIST:|QUOTE)|" \
               "CMAKE_LINKER_TYPE|PROJECT_DEPENDENCY|EXPORT_PACKAGE_DEPENDENCIES|" \
-              "--fresh|--workflow"
+              "--fresh"
   }
   { sub(/^[ \t]*#.*/, "") }
   match($0, newer) { fail(substr($0, RSTART, RLENGTH) " is newer than CMake 3.22") }

@@ -84,7 +84,11 @@ static uint32_t carve_blocks(const hak_cache_t *cache, uint32_t cls, uint32_t ca
   if (cache->store->pool.starts_small) {
     wish = carved * size < FIRST ? FIRST / size : carved;
   } else {
+    /* Without what is being asked for now: a thread's first block of the class may be the
+     * only one. A period of the class may have ended just before. */
+    uint32_t batch = hak_bin_batch(&cache->bins[cls]);
     wish = cache->holds[cls].given + cache->holds[cls].given_before;
+    wish = wish > batch ? wish - batch : 0;
     if (wish < THREADS_FIRST / size) wish = THREADS_FIRST / size;
   }
   if (wish > most) wish = most;

@@ -117,7 +117,7 @@ static void note_caches(visit_t *v) {
     if (!hak_store_has_spans(v->heap->store, cls)) continue;
     hak_central_t *central = &v->heap->store->centrals[cls];
     for (int i = 0; i < HAK_TRANSFER_PLACES; i++) {
-      /* Acquire: pairs with put (tiny/transfer.c). */
+      /* Acquire: pairs with hand_over. */
       note_magazine(v, hak_load_acquire(&central->places[i]));
     }
   }

@@ -104,16 +104,6 @@ void hak_give_up_some(hak_thread_t *me) {
   hak_caches_visit(me, flush_turns_of, &turns);
 }
 
-void hak_give_up_to_others(hak_thread_t *me) {
-  hak_heap_t *heap = hak_heap_get_default();
-  /* A limit is for those that live. */
-  if (hak_budget_is_limited(&me->store->pool.budget)) return;
-  hak_store_relaxed(&me->busy, 1);
-  hak_heap_lease(heap);
-  hak_flush_pass_on(me, &me->cache);
-  hak_heap_unlease(heap);
-}
-
 void hak_give_up_at_end(hak_thread_t *me) {
   hak_store_relaxed(&me->busy, 1);
   flush_default(me);

@@ -29,9 +29,6 @@ void hak_give_up_cache(hak_thread_t *me, hak_heap_t *heap);
 /* As hak_give_up_cache, and the thread is no user of the heap any more; memory for a
  * thread cache is there if it becomes one again. */
 void hak_give_up_and_leave(hak_thread_t *me, hak_heap_t *heap);
-/* Before the next one: leaves blocks of the default heap to threads that begin (see
- * flush.h). Nothing where the heap has a limit. Sets `busy` too. */
-void hak_give_up_to_others(hak_thread_t *me);
 /* As hak_give_up_all, at the thread's end: it is no user of any heap but the default one.
  * Sets `busy`, as a fork meanwhile finds the thread in a slow path. */
 void hak_give_up_at_end(hak_thread_t *me);

@@ -22,7 +22,6 @@ void hak_thread_report(hak_thread_t *me, const char *function, void (*leave)(voi
 /* What was found to be wrong with blocks is known when they have gone home; a handler
  * that allocates finds the thread without a state, and ending. */
 static void give_up(hak_thread_t *me) {
-  hak_give_up_to_others(me);
   hak_give_up_at_end(me);
   const hak_shared_pool_t *pool = &me->store->pool;
   hak_thread_self = &hak_thread_none;

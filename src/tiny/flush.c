@@ -148,24 +148,6 @@ void hak_flush_class(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls) {
   hak_capacity_reset(cache, cls);
 }
 
-void hak_flush_pass_on(hak_thread_t *me, const hak_cache_t *cache) {
-  for (uint32_t cls = 0; cls < HAK_SHARED_CLASSES; cls++) {
-    hak_bin_t *bin = &cache->bins[cls];
-    hak_hold_t *hold = &cache->holds[cls];
-    if (bin->list.head == HAK_LINK_END && bin->ready == HAK_LINK_END &&
-        hold->spare == HAK_LINK_END) {
-      continue;
-    }
-    if (!hak_transfer_is_open(cache, cls)) continue;
-    /* Those that the program has touched last come first. */
-    bin->list.head = hak_transfer_fill(me, cache, cls, bin->list.head);
-    bin->ready = hak_transfer_fill(me, cache, cls, bin->ready);
-    hold->spare = hak_transfer_fill(me, cache, cls, hold->spare);
-    hak_transfer_pass_on(me, cache, cls);
-    hak_flush_bin(me, cache, cls); /* whose counts are of all that there was */
-  }
-}
-
 void hak_flush_all(hak_thread_t *me, const hak_cache_t *cache) {
   for (uint32_t cls = 0; cls < HAK_CLASSES; cls++) hak_flush_class(me, cache, cls);
   hak_magazines_return(me);

@@ -38,11 +38,6 @@ void hak_flush_blocks(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls);
  * slabs that it holds. */
 void hak_flush_class(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls);
 
-/* For a thread that ends, before it gives up everything: leaves some blocks of each class
- * to the threads that come after it, in the transfer cache. What they use is then what
- * this thread has touched, and not a slab of each class for each of them. */
-void hak_flush_pass_on(hak_thread_t *me, const hak_cache_t *cache);
-
 /* Gives up everything that this thread keeps, of all classes. */
 void hak_flush_all(hak_thread_t *me, const hak_cache_t *cache);
 

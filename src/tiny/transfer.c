@@ -1,17 +1,12 @@
 #include "tiny/transfer.h"
 
-#include "base/check.h"
 #include "base/option.h"
 #include "tiny/capacity.h"
 #include "tiny/home.h"
 #include "tiny/stray.h"
 
 enum {
-  BLOCKS_SCATTERED = 16, /* blocks of a magazine that nobody is likely to take */
-  /* What a thread that ends passes on, of each class: bytes, and places that may be full
-   * of it. More would keep many slabs for threads that may never come. */
-  PASSED_BYTES = 16384,
-  PASSED_PLACES = 2
+  BLOCKS_SCATTERED = 16 /* blocks of a magazine that nobody is likely to take */
 };
 
 /* How many places may be filled: those from the first on. */
@@ -42,28 +37,12 @@ static void shut_half(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls,
   hak_store_relaxed(&central->shut, HAK_TRANSFER_PLACES - left);
   for (int32_t i = HAK_TRANSFER_PLACES - 1; i >= left; i--) {
     if (hak_load_relaxed(&central->places[i]) == NULL) continue;
-    /* Acquire: pairs with the release in put. */
+    /* Acquire: pairs with the release in hand_over. */
     hak_magazine_t *magazine = hak_exchange_acquire(&central->places[i], NULL);
     if (magazine == NULL) continue;
     hak_transfer_empty(me, cache, cls, magazine);
     hak_magazine_put(me, magazine);
   }
-}
-
-/* Puts a magazine into the first free place of `open`, from the hint on; false if there
- * is none. */
-static bool put(hak_central_t *central, int32_t open, hak_magazine_t *magazine) {
-  int32_t hint = hak_load_relaxed(&central->hint);
-  for (int32_t i = hint < 0 ? 0 : hint; i < open; i++) {
-    hak_magazine_t *none = NULL;
-    if (hak_load_relaxed(&central->places[i]) != NULL) continue;
-    /* Release: publishes the magazine to hak_transfer_take. */
-    if (hak_cas_release(&central->places[i], &none, magazine)) {
-      hak_store_relaxed(&central->hint, i + 1);
-      return true;
-    }
-  }
-  return false;
 }
 
 /* Puts this thread's magazine, which is full, into a free place, or sends its blocks home
@@ -75,8 +54,16 @@ static HAK_WARM void hand_over(hak_thread_t *me, const hak_cache_t *cache, uint3
   uint32_t count = hak_load_relaxed(&magazine->count);
   hak_store_relaxed(&hold->magazine, NULL);
   HAK_COUNT(me, free_batched, count);
-  int32_t open = places_open(central);
-  if (put(central, open, magazine)) return;
+  int32_t hint = hak_load_relaxed(&central->hint), open = places_open(central);
+  for (int32_t i = hint < 0 ? 0 : hint; i < open; i++) {
+    hak_magazine_t *none = NULL;
+    if (hak_load_relaxed(&central->places[i]) != NULL) continue;
+    /* Release: publishes the magazine to hak_transfer_take. */
+    if (hak_cas_release(&central->places[i], &none, magazine)) {
+      hak_store_relaxed(&central->hint, i + 1);
+      return;
+    }
+  }
   uint32_t slabs = hak_transfer_empty(me, cache, cls, magazine);
   hak_store_relaxed(&hold->magazine, magazine);
   /* A magazine whose blocks are of few slabs keeps few from becoming free, so others like
@@ -89,81 +76,29 @@ static HAK_WARM void hand_over(hak_thread_t *me, const hak_cache_t *cache, uint3
   }
 }
 
-/* This thread's magazine of the class, or NULL if memory is short. */
-static hak_magazine_t *own_magazine(hak_thread_t *me, const hak_cache_t *cache,
-                                    uint32_t cls) {
+void hak_transfer_add(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls,
+                      void *block) {
   hak_hold_t *hold = &cache->holds[cls];
   hak_magazine_t *magazine = hak_load_relaxed(&hold->magazine);
-  if (HAK_LIKELY(magazine != NULL)) return magazine;
-  magazine = hak_magazine_get(me, cache);
-  hak_store_relaxed(&hold->magazine, magazine);
-  return magazine;
-}
-
-/* Returns how many blocks the magazine has now. */
-static uint32_t add(hak_thread_t *me, uint32_t cls, hak_magazine_t *magazine,
-                    void *block) {
+  if (HAK_UNLIKELY(magazine == NULL)) {
+    magazine = hak_magazine_get(me, cache);
+    if (magazine == NULL) { /* memory is short */
+      hak_home_blocks(me, cache, cls, &block, 1);
+      return;
+    }
+    hak_store_relaxed(&hold->magazine, magazine);
+  }
   uint32_t count = hak_load_relaxed(&magazine->count);
-  hak_assert(count < HAK_MAGAZINE_BLOCKS);
   if (hak_stray_tells(cls)) hak_link_write(&me->key, block, HAK_LINK_END);
   magazine->blocks[count] = block;
   hak_store_relaxed(&magazine->count, count + 1);
-  return count + 1;
-}
-
-void hak_transfer_add(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls,
-                      void *block) {
-  hak_magazine_t *magazine = own_magazine(me, cache, cls);
-  if (HAK_UNLIKELY(magazine == NULL)) {
-    hak_home_blocks(me, cache, cls, &block, 1);
-    return;
-  }
-  uint32_t count = add(me, cls, magazine, block);
-  if (HAK_UNLIKELY(count >= cache->holds[cls].magazine_blocks)) hand_over(me, cache, cls);
-}
-
-/* How many places a thread that ends may fill, at most. */
-static int32_t places_to_pass(const hak_central_t *central) {
-  int32_t open = places_open(central);
-  return open < PASSED_PLACES ? open : PASSED_PLACES;
-}
-
-bool hak_transfer_is_open(const hak_cache_t *cache, uint32_t cls) {
-  const hak_central_t *central = &cache->store->centrals[cls];
-  return hak_load_relaxed(&central->hint) < places_to_pass(central);
-}
-
-void *hak_transfer_fill(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls,
-                        void *list) {
-  hak_magazine_t *magazine = own_magazine(me, cache, cls);
-  if (magazine == NULL) return list;
-  uint32_t most = PASSED_BYTES / hak_class_size(cls), count, all;
-  all = cache->holds[cls].magazine_blocks;
-  if (most > all) most = all;
-  count = hak_load_relaxed(&magazine->count);
-  while ((count == 0 || count < most) && list != HAK_LINK_END) {
-    void *block;
-    if (HAK_UNLIKELY(hak_list_take_fails(me, cache, &list, &block))) break;
-    count = add(me, cls, magazine, block);
-  }
-  return list;
-}
-
-void hak_transfer_pass_on(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls) {
-  hak_hold_t *hold = &cache->holds[cls];
-  hak_central_t *central = &cache->store->centrals[cls];
-  hak_magazine_t *magazine = hak_load_relaxed(&hold->magazine);
-  if (magazine == NULL || hak_load_relaxed(&magazine->count) == 0) return;
-  hak_store_relaxed(&hold->magazine, NULL);
-  if (put(central, places_to_pass(central), magazine)) return;
-  hak_transfer_empty(me, cache, cls, magazine);
-  hak_store_relaxed(&hold->magazine, magazine);
+  if (HAK_UNLIKELY(count + 1 >= hold->magazine_blocks)) hand_over(me, cache, cls);
 }
 
 hak_magazine_t *hak_transfer_take_any(hak_central_t *central) {
   for (int32_t i = HAK_TRANSFER_PLACES - 1; i >= 0; i--) {
     if (hak_load_relaxed(&central->places[i]) == NULL) continue;
-    /* Acquire: pairs with the release in put. */
+    /* Acquire: pairs with the release in hand_over. */
     hak_magazine_t *magazine = hak_exchange_acquire(&central->places[i], NULL);
     if (magazine != NULL) return magazine;
   }
@@ -197,7 +132,7 @@ hak_magazine_t *hak_transfer_take_slow(const hak_cache_t *cache, uint32_t cls) {
   int32_t from = hint > HAK_TRANSFER_PLACES ? HAK_TRANSFER_PLACES - 1 : hint - 1;
   for (int32_t i = from; i >= 0; i--) {
     if (hak_load_relaxed(&central->places[i]) == NULL) continue;
-    /* Acquire: pairs with the release in put. */
+    /* Acquire: pairs with the release in hand_over. */
     hak_magazine_t *magazine = hak_exchange_acquire(&central->places[i], NULL);
     if (magazine == NULL) continue;
     note_take(central, i);

@@ -18,16 +18,6 @@
 void hak_transfer_add(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls,
                       void *block);
 
-/* For a thread that ends: true if it may leave a magazine of the class to others. */
-bool hak_transfer_is_open(const hak_cache_t *cache, uint32_t cls);
-/* The first blocks of a list go into this thread's magazine, as many as may be passed on;
- * returns the rest of the list. */
-void *hak_transfer_fill(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls,
-                        void *list);
-/* Puts this thread's magazine into a free place as it is, or sends its blocks home if
- * there is none. */
-void hak_transfer_pass_on(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls);
-
 /* Takes a full magazine of the class, or NULL. */
 hak_magazine_t *hak_transfer_take_slow(const hak_cache_t *cache, uint32_t cls);
 HAK_HOT hak_magazine_t *hak_transfer_take(const hak_cache_t *cache, uint32_t cls) {

@@ -98,8 +98,6 @@ static void hint__that_went_stale_is_mended_by_a_tick(void **state) {
   uint64_t refills = 9;
   allocate(BLOCKS);
   hand_over(1);
-  /* So that a thread that ends can pass nothing on. */
-  CHECK_EQ(hak_option_set(HAK_OPTION_TRANSFER_MAGAZINES, 1), 0);
   hak_store_relaxed(&g_central->hint, 0);
   test_thread_run(take_main, &refills);
   CHECK_EQ(refills, 0); /* nobody looks */
@@ -107,7 +105,6 @@ static void hint__that_went_stale_is_mended_by_a_tick(void **state) {
   test_thread_run(tick_main, NULL);
   test_thread_run(take_main, &refills);
   CHECK_EQ(refills, 1);
-  CHECK_EQ(hak_option_set(HAK_OPTION_TRANSFER_MAGAZINES, SLOTS), 0);
 }
 
 static void hint__beyond_every_magazine_is_lowered_by_a_vain_look(void **state) {
@@ -168,126 +165,6 @@ static void link__of_a_magazine_makes_a_list_of_its_blocks_in_order(void **state
   }
 }
 
-/* --- what a thread that ends passes on --------------------------------------------- */
-
-/* Allocates blocks and frees them. */
-static void *use_main(void *argument) {
-  size_t count = *(size_t *)argument;
-  void *blocks[BLOCKS];
-  for (size_t i = 0; i < count; i++) CHECK((blocks[i] = hak_alloc(SIZE)) != NULL);
-  for (size_t i = 0; i < count; i++) hak_free(blocks[i]);
-  return NULL;
-}
-
-static void ending__thread_leaves_its_blocks_to_the_next(void **state) {
-  (void)state;
-  size_t few = 20;
-  test_thread_run(use_main, &few);
-  CHECK_EQ(filled_slots(), 1);
-  CHECK_EQ(test_live_blocks(), 0);
-  hak_stats_t before = test_stats();
-  for (int i = 0; i < 50; i++) test_thread_run(use_main, &few);
-  hak_stats_t after = test_stats();
-  CHECK_EQ(after.slab_fresh, before.slab_fresh);
-  CHECK(after.refill_transfer - before.refill_transfer >= 50);
-  CHECK(filled_slots() <= 2);
-  (void)hak_collect(NULL, 0, HAK_COLLECT_ALL);
-  CHECK_EQ(filled_slots(), 0);
-  CHECK_EQ(hak_load_relaxed(&g_central->spans), 0);
-}
-
-static pthread_barrier_t g_together;
-
-static void *use_together_main(void *argument) {
-  void *blocks[BLOCKS];
-  (void)argument;
-  for (size_t i = 0; i < BLOCKS; i++) CHECK((blocks[i] = hak_alloc(SIZE)) != NULL);
-  pthread_barrier_wait(&g_together);
-  for (size_t i = 0; i < BLOCKS; i++) hak_free(blocks[i]);
-  return NULL;
-}
-
-static void ending__threads_leave_two_magazines_at_most(void **state) {
-  (void)state;
-  pthread_t threads[8];
-  pthread_barrier_init(&g_together, NULL, TEST_COUNT(threads));
-  test_threads_begin(threads, TEST_COUNT(threads), use_together_main, NULL);
-  test_threads_end(threads, TEST_COUNT(threads));
-  pthread_barrier_destroy(&g_together);
-  CHECK(filled_slots() >= 1 && filled_slots() <= 2);
-  CHECK_EQ(test_live_blocks(), 0);
-  (void)hak_collect(NULL, 0, HAK_COLLECT_ALL);
-  CHECK_EQ(hak_load_relaxed(&g_central->spans), 0);
-}
-
-/* Has a magazine of others' blocks that lacks one of being full, and blocks of its own.
- */
-static void *end_with_magazine_main(void *argument) {
-  size_t *places = argument, mine = 20;
-  CHECK_EQ(hak_thread_init(), 0);
-  for (size_t i = 0; i < BLOCKS - 1; i++) {
-    hak_transfer_add(hak_thread_self, &hak_thread_self->cache, g_class, g_blocks[i]);
-  }
-  use_main(&mine);
-  CHECK_EQ(hak_option_set(HAK_OPTION_TRANSFER_MAGAZINES, *places), 0);
-  return NULL;
-}
-
-static void ending__thread_passes_a_magazine_of_foreign_blocks_on(void **state) {
-  (void)state;
-  for (size_t places = 0; places <= SLOTS; places += SLOTS / 2) {
-    allocate(BLOCKS - 1);
-    size_t some = places;
-    test_thread_run(end_with_magazine_main, &some);
-    CHECK(filled_slots() <= (places < 2 ? places : 2));
-    CHECK_EQ(test_live_blocks(), 0);
-    CHECK_EQ(hak_check(NULL), 0);
-    (void)hak_collect(NULL, 0, HAK_COLLECT_ALL);
-    CHECK_EQ(hak_load_relaxed(&g_central->spans), 0);
-  }
-  CHECK_EQ(hak_option_set(HAK_OPTION_TRANSFER_MAGAZINES, SLOTS), 0);
-}
-
-static void *end_without_place_main(void *argument) {
-  (void)argument;
-  CHECK_EQ(hak_thread_init(), 0);
-  for (size_t i = 0; i < BLOCKS - 1; i++) {
-    hak_transfer_add(hak_thread_self, &hak_thread_self->cache, g_class, g_blocks[i]);
-  }
-  for (size_t i = 0; i < 20; i++) hak_free(g_blocks[BLOCKS + i]);
-  /* Others fill the places after the thread looked at the hint. */
-  for (int i = 0; i < SLOTS; i++) {
-    hak_magazine_t *magazine = hak_magazine_get(hak_thread_self, &hak_thread_self->cache);
-    CHECK(magazine != NULL);
-    hak_store_relaxed(&magazine->count, 0);
-    hak_store_relaxed(&g_central->places[i], magazine);
-  }
-  hak_store_relaxed(&g_central->hint, 0);
-  hak_cache_t *cache = &hak_thread_self->cache;
-  hak_list_t *list = &cache->bins[g_class].list;
-  list->head = hak_transfer_fill(hak_thread_self, cache, g_class, list->head);
-  hak_transfer_pass_on(hak_thread_self, cache, g_class);
-  /* Each further block finds room in it. */
-  hak_magazine_t *own = hak_load_relaxed(&cache->holds[g_class].magazine);
-  CHECK(own == NULL || hak_load_relaxed(&own->count) < BLOCKS);
-  return NULL;
-}
-
-static void ending__thread_that_finds_no_place_sends_all_home(void **state) {
-  (void)state;
-  allocate(BLOCKS + 20);
-  hak_free(g_blocks[BLOCKS - 1]);
-  test_thread_run(end_without_place_main, NULL);
-  CHECK_EQ(filled_slots(), SLOTS);
-  for (int i = 0; i < SLOTS; i++) {
-    hak_magazine_put(hak_thread_self, hak_transfer_take_any(g_central));
-  }
-  CHECK_EQ(test_live_blocks(), 0);
-  CHECK_EQ(hak_check(NULL), 0);
-  (void)hak_collect(NULL, 0, HAK_COLLECT_ALL);
-  CHECK_EQ(hak_load_relaxed(&g_central->spans), 0);
-}
-
 /* --- one allocates, one frees ------------------------------------------------------ */
 
 #define RING 1024
@@ -333,8 +210,4 @@ TEST_MAIN_FRESH(S(magazine__handed_over_is_taken_whole_by_another_thread),
                 S(slots__that_are_full_send_the_next_magazine_home),
                 S(slots__are_as_many_as_the_option_says),
                 S(link__of_a_magazine_makes_a_list_of_its_blocks_in_order),
-                S(ending__thread_leaves_its_blocks_to_the_next),
-                S(ending__threads_leave_two_magazines_at_most),
-                S(ending__thread_passes_a_magazine_of_foreign_blocks_on),
-                S(ending__thread_that_finds_no_place_sends_all_home),
                 S(blocks__that_one_thread_allocates_and_one_frees_come_back))

@@ -375,6 +375,8 @@ typedef void(hak_block_event_fn)(const hak_block_event_t *event, void *ctx);
  * the hook of before. Each allocation, free and resize of a block is told of, by whatever
  * function and on whatever thread, also in the child of a fork; frees of blocks that were
  * allocated while there was no hook, too, and frees that turn out to be misuse may be.
+ * Blocks of a heap that is released into this one are not told of, nor are their frees;
+ * a resize that copies one is an allocation here.
  * The hook stays over a reset, and goes with the heap when that is destroyed or released.
  * 0; EINVAL for no heap, or one without the flag. */
 int hak_heap_set_block_hook(hak_heap_t *heap, hak_block_event_fn *fn, void *ctx);

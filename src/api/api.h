@@ -141,6 +141,9 @@ HAK_HOT hak_stay_t hak_api_stay(const void *ptr, const char *function) {
 /* hak_api_alloc of a watched heap, whose hook hears of it. */
 void *hak_api_watched_alloc(hak_heap_t *heap, size_t size, size_t alignment,
                             unsigned flags, const hak_site_t *site);
+/* A block of a watched heap was made otherwise. */
+void hak_api_tell_alloc(hak_heap_t *heap, void *block, size_t requested,
+                        const hak_site_t *site);
 /* A block of a watched heap, of `usable` bytes, is about to be freed. */
 void hak_api_tell_free(hak_heap_t *heap, void *ptr, size_t usable);
 /* A block of any heap that was at `old`, with so many usable bytes, was resized without

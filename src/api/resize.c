@@ -154,18 +154,19 @@ static void *alloc_to_move(const hak_place_t *place, size_t usable, size_t size,
   if (HAK_UNLIKELY(block != NULL)) return block;
   hak_heap_t *heap = heap_to_move_to(place);
   grows = grows && hak_kind_has_slabs(heap); /* elsewhere nothing grows by pages */
-  if (hak_heap_is_watched(heap)) {
-    block = hak_api_alloc(heap, size, alignment, flags & ~(unsigned)HAK_ZERO);
-  } else if (HAK_UNLIKELY(is_sampled(place))) {
+  bool watched = hak_heap_is_watched(heap);
+  if (HAK_UNLIKELY(is_sampled(place)) && !watched) {
     block = alloc_sample(place, size, alignment, flags);
-    if (block == NULL) block = hak_api_alloc(heap, size, alignment, flags);
-  } else if (grows && usable >= REMAP_FROM) {
+    return block != NULL ? block : hak_api_alloc(heap, size, alignment, flags);
+  }
+  if (grows && usable >= REMAP_FROM) {
     block = hak_api_mapping(heap, size, alignment, no_grow, &zeroed);
   } else if (grows && size > HAK_MID_MAX) {
     block = hak_api_large(heap, size, alignment, no_grow, &zeroed); /* can grow again */
   } else {
-    block = hak_api_alloc(heap, size, alignment, flags & ~(unsigned)HAK_ZERO);
+    return hak_api_alloc(heap, size, alignment, flags & ~(unsigned)HAK_ZERO);
   }
+  if (HAK_UNLIKELY(watched) && block != NULL) hak_api_tell_alloc(heap, block, size, NULL);
   return block;
 }
 

@@ -22,16 +22,20 @@ static void tell(hak_heap_t *heap, hak_block_event_t *event) {
   errno = saved;
 }
 
-void *hak_api_watched_alloc(hak_heap_t *heap, size_t size, size_t alignment,
-                            unsigned flags, const hak_site_t *site) {
-  void *block = hak_api_alloc_untold(heap, size, alignment, flags);
-  if (block == NULL) return NULL;
+void hak_api_tell_alloc(hak_heap_t *heap, void *block, size_t requested,
+                        const hak_site_t *site) {
   hak_block_event_t event = {.kind = HAK_BLOCK_ALLOC,
                              .address = block,
                              .size = hak_usable_size(block),
-                             .requested = size,
+                             .requested = requested,
                              .site = site};
   tell(heap, &event);
+}
+
+void *hak_api_watched_alloc(hak_heap_t *heap, size_t size, size_t alignment,
+                            unsigned flags, const hak_site_t *site) {
+  void *block = hak_api_alloc_untold(heap, size, alignment, flags);
+  if (block != NULL) hak_api_tell_alloc(heap, block, size, site);
   return block;
 }
 

@@ -224,6 +224,35 @@ static void events__say_what_was_asked_and_where(void **state) {
   CHECK_EQ(hak_heap_destroy(heap), 0);
 }
 
+/* Grows a block until the heap's limit refuses; returns the size that it came to. */
+static size_t grow(hak_heap_t *heap) {
+  size_t size = MIB;
+  char *block = hak_heap_alloc(heap, size), *next;
+  CHECK(block != NULL);
+  block[0] = 7;
+  while ((next = hak_realloc(block, size + MIB)) != NULL) {
+    block = next;
+    size += MIB;
+    CHECK_EQ(block[0], 7);
+  }
+  hak_free(block);
+  return size;
+}
+
+/* A block that grows by pages never needs its memory twice. */
+static void realloc__of_a_watched_heap_grows_as_far_as_of_another(void **state) {
+  (void)state;
+  hak_heap_config_t config = {.name = "grows", .hard_limit = 64 * MIB};
+  hak_heap_t *other = test_heap_make(config), *heap = watch(config);
+  size_t size = grow(heap);
+  CHECK_EQ(size, grow(other));
+  CHECK(g_belief.resizes > 0 && g_belief.allocs == g_belief.frees);
+  CHECK_EQ(g_belief.count, 0);
+  check_belief(heap);
+  CHECK_EQ(hak_heap_destroy(heap), 0);
+  CHECK_EQ(hak_heap_destroy(other), 0);
+}
+
 static void events__of_a_released_heap_end(void **state) {
   (void)state;
   hak_heap_t *heap = watch((hak_heap_config_t){.name = "released"});
@@ -236,6 +265,29 @@ static void events__of_a_released_heap_end(void **state) {
   hak_free(hak_heap_alloc(next, 100));
   CHECK_EQ(g_belief.allocs, 1); /* no hook is inherited from the record's last heap */
   CHECK_EQ(hak_heap_destroy(next), 0);
+}
+
+/* The listener never heard of blocks that come with another heap, so it does not hear of
+ * their frees; a copy of one is a block like any other. */
+static void events__of_blocks_that_a_release_brings_begin_with_a_copy(void **state) {
+  (void)state;
+  hak_heap_t *heap = watch((hak_heap_config_t){.name = "watched"});
+  hak_heap_t *below = test_heap(0, "below", heap);
+  char *goes = hak_heap_alloc(below, 100), *moves = hak_heap_alloc(below, 100);
+  moves[0] = 7;
+  CHECK_EQ(hak_heap_release(below), 0);
+  CHECK(hak_heap_of(goes) == heap && hak_heap_of(moves) == heap);
+  hak_free(goes);
+  CHECK_EQ(g_belief.allocs + g_belief.frees + g_belief.resizes, 0);
+  moves = hak_realloc(moves, 5000);
+  CHECK(moves != NULL && moves[0] == 7);
+  CHECK_EQ(g_belief.allocs, 1);
+  CHECK_EQ(g_belief.frees, 0);
+  check_belief(heap);
+  hak_free(moves);
+  CHECK_EQ(g_belief.count, 0);
+  check_belief(heap);
+  CHECK_EQ(hak_heap_destroy(heap), 0);
 }
 
 static void hook__is_for_watched_heaps_only(void **state) {
@@ -362,5 +414,7 @@ static void child__hears_of_its_blocks(void **state) {
 
 TEST_MAIN(T(events__tell_all_of_heaps_of_every_kind),
           T(events__say_what_was_asked_and_where), T(events__of_a_released_heap_end),
+          T(realloc__of_a_watched_heap_grows_as_far_as_of_another),
+          T(events__of_blocks_that_a_release_brings_begin_with_a_copy),
           T(hook__is_for_watched_heaps_only), T(events__of_all_threads_add_up),
           T(hook__can_be_set_beside_threads), T(child__hears_of_its_blocks))

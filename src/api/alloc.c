@@ -149,7 +149,7 @@ void *hak_api_hole(uint32_t cls) {
   if (me->kind != HAK_THREAD_ATTACHED || hak_event_wanted() || hak_budget_calls != NULL) {
     return NULL;
   }
-  void *block = hak_api_pop(&me->key, &me->flips, &me->bins[cls], cls);
+  void *block = hak_api_pop(&me->key, &me->pace.flips, &me->bins[cls], cls);
   if (block != NULL) return block;
   hak_store_relaxed(&me->busy, 1);
   me->no_grow = 1;
@@ -252,7 +252,7 @@ static void *take_ready(hak_heap_t *heap, uint32_t cls, unsigned flags) {
   /* No bin has one for such a call. */
   if ((flags & HAK_NO_CACHE) != 0 || hak_class_is_single(cls)) return NULL;
   if (heap != NULL) return hak_api_ready(heap, cls);
-  return hak_api_pop(&me->key, &me->flips, &me->bins[cls], cls);
+  return hak_api_pop(&me->key, &me->pace.flips, &me->bins[cls], cls);
 }
 
 static void *take_shared(hak_heap_t *heap, uint32_t cls, unsigned flags) {
@@ -335,7 +335,7 @@ static HAK_WARM void *alloc_slow(size_t size) {
  * made meanwhile. */
 HAK_HOT void *alloc_small(hak_thread_t *me, hak_bin_t *bin, size_t size) {
   void *block;
-  if (HAK_UNLIKELY(hak_bin_pop_is_due(&me->key, &me->flips, bin, &block))) {
+  if (HAK_UNLIKELY(hak_bin_pop_is_due(&me->key, &me->pace.flips, bin, &block))) {
     return alloc_slow(size);
   }
   return block;
@@ -352,7 +352,7 @@ static HAK_WARM void *alloc_again(void *block, size_t size) {
 static HAK_WARM void *alloc_flip(hak_bin_t *bin, size_t size) {
   void *block;
   hak_thread_t *me = hak_thread_self;
-  if (HAK_UNLIKELY(hak_bin_flip_is_due(&me->key, &me->flips, bin, &block))) {
+  if (HAK_UNLIKELY(hak_bin_flip_is_due(&me->key, &me->pace.flips, bin, &block))) {
     return alloc_slow(size);
   }
   uint32_t cls = (uint32_t)(bin - me->bins);

@@ -34,7 +34,8 @@ void *hak_api_ready(hak_heap_t *heap, uint32_t cls) {
   if (me->kind != HAK_THREAD_ATTACHED) return NULL;
   if (hak_budget_is_forbidden(&heap->store->pool.budget)) return NULL;
   const hak_cache_t *cache = hak_kind_cache_made(me, heap);
-  return cache == NULL ? NULL : hak_api_pop(&me->key, &me->flips, &cache->bins[cls], cls);
+  return cache == NULL ? NULL
+                       : hak_api_pop(&me->key, &me->pace.flips, &cache->bins[cls], cls);
 }
 
 /* The thread's cache of the heap has no index, or no block is ready. */
@@ -49,7 +50,7 @@ HAK_WARM void *hak_api_class(hak_heap_t *heap, uint32_t cls) {
   void *block;
   if (hak_load_relaxed(&cache->index) == HAK_CACHE_INDICES) {
     if (HAK_UNLIKELY(++cache->lonely >= LONELY_MAX)) seek_index(me, cache);
-    block = hak_api_pop(&me->key, &me->flips, &cache->cache.bins[cls], cls);
+    block = hak_api_pop(&me->key, &me->pace.flips, &cache->cache.bins[cls], cls);
     if (HAK_LIKELY(block != NULL)) return block;
   }
   hak_store_relaxed(&me->busy, 1);
@@ -84,7 +85,7 @@ static HAK_WARM void *alloc_slow(hak_heap_t *handle, size_t size) {
     hak_thread_t *me = hak_thread_self;
     char *base = hak_index_read(me, hak_load_relaxed(&heap->index_at));
     hak_bin_t *bins = (hak_bin_t *)(void *)(base + offsetof(hak_thread_t, bins));
-    void *block = hak_api_pop(&me->key, &me->flips, &bins[cls], cls);
+    void *block = hak_api_pop(&me->key, &me->pace.flips, &bins[cls], cls);
     if (HAK_LIKELY(block != NULL)) return block;
   }
   if (HAK_UNLIKELY(hak_api_guard_is_due())) {
@@ -110,8 +111,8 @@ HAK_HOT void *serial_alloc(hak_heap_t *handle, size_t step) {
   hak_serial_t *serial = hak_heap_own_serial(heap);
   void *block;
   hak_serial_begin(serial);
-  bool empty =
-      hak_bin_pop_is_due(&serial->key, &serial->flips, serial->bin_of_step[step], &block);
+  bool empty = hak_bin_pop_is_due(&serial->key, &serial->pace.flips,
+                                  serial->bin_of_step[step], &block);
   hak_serial_leave(serial);
   if (HAK_UNLIKELY(empty)) {
     return hak_api_serial_alloc(handle, (step + 1) << 3);
@@ -140,7 +141,7 @@ HAK_ENTRY void *hak_heap_alloc(hak_heap_t *handle, size_t size) {
   char *base = hak_index_read(me, hak_load_relaxed(&heap->index_at));
   hak_bin_t *bin = (hak_bin_t *)(void *)(base + hak_bin_offset_of_step[step]);
   void *block;
-  if (HAK_UNLIKELY(hak_bin_pop_is_due(&me->key, &me->flips, bin, &block))) {
+  if (HAK_UNLIKELY(hak_bin_pop_is_due(&me->key, &me->pace.flips, bin, &block))) {
     return alloc_slow(handle, size);
   }
   return block;

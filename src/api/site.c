@@ -207,7 +207,7 @@ static HAK_WARM void *group_alloc(hak_heap_t *heap, size_t size) {
   hak_thread_t *me = hak_thread_self;
   char *base = hak_index_read(me, hak_load_relaxed(&heap->index_at));
   hak_bin_t *bins = (hak_bin_t *)(void *)(base + offsetof(hak_thread_t, bins));
-  void *block = hak_api_pop(&me->key, &me->flips, &bins[cls], cls);
+  void *block = hak_api_pop(&me->key, &me->pace.flips, &bins[cls], cls);
   if (HAK_LIKELY(block != NULL)) return block;
   if (heap == hak_group_at(hak_waves_loosest())) {
     block = hak_api_hole(cls);
@@ -257,7 +257,7 @@ static HAK_WARM void *at_flip(size_t size, hak_site_t *site, hak_bin_t *bin) {
   hak_thread_t *me = hak_thread_self;
   void *block;
   if (HAK_UNLIKELY(hak_load_relaxed(distance(site)) == 0)) return at_apart(size, site);
-  if (HAK_UNLIKELY(hak_bin_flip_is_due(&me->key, &me->flips, bin, &block))) {
+  if (HAK_UNLIKELY(hak_bin_flip_is_due(&me->key, &me->pace.flips, bin, &block))) {
     return at_slow(size, site);
   }
   return at_taken(me, size, site, block);

@@ -57,6 +57,9 @@ static hak_serial_t *state_get(hak_thread_t *me) {
   if (slot == NULL) return NULL;
   hak_serial_t *serial = slot->state;
   serial->slot = slot;
+  hak_store_relaxed(&serial->pace.flips, 0);
+  serial->pace.given = 1;
+  serial->pace.looked_at = 0;
   if (serial->bin_of_step[0] != NULL) return serial;
   serial->key = me->key;
   for (size_t step = 0; step < HAK_TINY_STEPS; step++) {
@@ -88,8 +91,8 @@ bool hak_serial_make(hak_thread_t *me, hak_heap_t *heap) {
   if (serial == NULL) return false;
   hak_bins_init(serial->bins, serial->holds, heap->store);
   serial->cache =
-      (hak_cache_t){serial->bins,    serial->holds,  heap->store,    0,
-                    &serial->lookup, &serial->grown, &serial->flips, HAK_CODE_SERIAL};
+      (hak_cache_t){serial->bins,    serial->holds,  heap->store,   0,
+                    &serial->lookup, &serial->grown, &serial->pace, HAK_CODE_SERIAL};
   hak_budget_count_user(&heap->store->pool.budget, 1);
   /* A released heap does not end before its state is gone. */
   hak_add_relaxed(&heap->caches, 1);

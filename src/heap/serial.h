@@ -26,7 +26,7 @@
 
 typedef struct hak_serial {
   hak_link_key_t key;           /* [const] that of all threads */
-  hak_atomic_i32_t flips;       /* [owner: who has the heap] see hak_thread_t */
+  hak_pace_t pace;              /* [owner: who has the heap] */
   struct hak_serial_slot *slot; /* [owner: who has the state] see serial.c */
   hak_atomic_u32_t inside; /* full asserts: somebody is at it; see hak_serial_begin */
   /* [const] Which bin serves 8 * i + 1 to 8 * i + 8 bytes. */

@@ -56,7 +56,7 @@ hak_thread_cache_t *hak_cache_make(hak_thread_t *me, hak_heap_t *heap) {
   cache->grown = 0;
   hak_assert(hak_load_relaxed(&cache->index) == HAK_NO_INDEX);
   cache->cache = (hak_cache_t){cache->own, cache->holds,  heap->store, 0,
-                               NULL,       &cache->grown, &me->flips,  me->code};
+                               NULL,       &cache->grown, &me->pace,   me->code};
   cache->lonely = 0;
   hak_budget_count_user(&heap->store->pool.budget, 1);
   hak_bins_init(cache->own, cache->holds, heap->store);

@@ -111,9 +111,9 @@ void hak_thread_state_reset(hak_thread_t *thread) {
   thread->quiet_looks = 0;
   thread->recalled_at = 0;
   thread->recalls = 0;
-  thread->flips_given = 1;
-  thread->looked_at = 0;
-  hak_store_relaxed(&thread->flips, 0);
+  thread->pace.given = 1;
+  thread->pace.looked_at = 0;
+  hak_store_relaxed(&thread->pace.flips, 0);
   thread->to_empty = 0;
   thread->emptied = 0;
   thread->quiet_since = 0;

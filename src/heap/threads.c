@@ -220,8 +220,8 @@ static void fill_in(hak_thread_t *state, const place_t *place) {
   state->registry_limit = HAK_REGISTRY_LEAVES;
   state->store = hak_heap_get_default()->store;
   state->cache =
-      (hak_cache_t){state->bins, state->holds,  state->store,  hak_entry_cached(0),
-                    NULL,        &state->grown, &state->flips, state->code};
+      (hak_cache_t){state->bins, state->holds,  state->store, hak_entry_cached(0),
+                    NULL,        &state->grown, &state->pace, state->code};
   hak_store_relaxed(&state->bins_at[HAK_INDEX_DEFAULT], hak_index_to(state->bins));
 }
 

@@ -129,6 +129,15 @@ typedef enum hak_thread_kind {
                      while they end */
 } hak_thread_kind_t;
 
+/* When allocations out of bins come to a slow path all the same (recall.h): of a thread,
+ * and of each serial heap. */
+typedef struct hak_pace {
+  hak_atomic_i32_t flips; /* [owner: cache] of bins that may come before the next look;
+                             below 0 it is due */
+  uint32_t given;         /* [owner: cache] what `flips` was set to last */
+  uint64_t looked_at;     /* [owner: cache] ns; the last look that came with a flip */
+} hak_pace_t;
+
 /* A thread cache: where to find what a thread keeps of one heap, or a serial heap of
  * itself. Slow paths are told which thread they run on, and which cache they work for. */
 typedef struct hak_cache {
@@ -141,9 +150,8 @@ typedef struct hak_cache {
   hak_lookup_t *lookup; /* [const] of a serial heap: says what entries cannot; or NULL */
   uint64_t *grown;      /* [const] where bytes granted to its bins are counted (see
                            capacity.h); NULL: none are ever granted */
-  hak_atomic_i32_t *flips; /* [const] how often bins may flip until the next look (see
-                              recall.h); NULL: it has no fast path */
-  uint32_t code;           /* [const] of who holds its slabs */
+  hak_pace_t *pace;     /* [const] NULL: it has no fast path */
+  uint32_t code;        /* [const] of who holds its slabs */
 } hak_cache_t;
 
 /* A thread state has places for the bins of so many heaps beside the default one. The
@@ -178,8 +186,7 @@ typedef struct hak_thread {
 
   hak_bin_t bins[HAK_CLASSES]; /* [owner] of the default heap */
   hak_sample_way_t way;        /* [owner] to the next block that is sampled */
-  hak_atomic_i32_t flips; /* [owner] of bins that may come before the next look; below
-                             0 it is due: see recall.h */
+  hak_pace_t pace;             /* [owner] of bins of its caches */
   /* [const] Always empty: where a place that allocates for the first time finds no block
    * ready. */
   hak_bin_t empty[HAK_TINY_CLASSES];
@@ -203,8 +210,6 @@ typedef struct hak_thread {
   uint64_t quiet_since;    /* ns; when that was, 0: never */
   uint64_t recalled_at;    /* ns; see recall.h */
   uint32_t recalls;        /* that may still come before the next time */
-  uint32_t flips_given;    /* what `flips` was set to last */
-  uint64_t looked_at;      /* ns; the last look that came with a flip */
   uint32_t to_empty;       /* classes of which the blocks that are kept are to go home */
   uint32_t emptied;        /* the class whose turn is next */
   uint64_t grown;          /* bytes that bins may keep beyond their least capacity */

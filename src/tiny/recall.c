@@ -49,9 +49,9 @@ HAK_SLOW void hak_recall_slow(hak_thread_t *me, const hak_cache_t *cache, uint32
   } else if (me->recalls > 0 && cls < HAK_SHARED_CLASSES) {
     me->recalls--;
     take_room(cache, cls);
-  } else if (cache->flips != NULL && hak_load_relaxed(cache->flips) > FLIPS_SOON) {
-    me->guard.flips -= hak_load_relaxed(cache->flips) - FLIPS_SOON;
-    hak_store_relaxed(cache->flips, FLIPS_SOON);
+  } else if (cache->pace != NULL && hak_load_relaxed(&cache->pace->flips) > FLIPS_SOON) {
+    me->guard.flips -= hak_load_relaxed(&cache->pace->flips) - FLIPS_SOON;
+    hak_store_relaxed(&cache->pace->flips, FLIPS_SOON);
   }
 }
 
@@ -67,13 +67,13 @@ HAK_SLOW void hak_recall_look(hak_thread_t *me, const hak_cache_t *cache) {
   if (hak_load_relaxed(&hak_retained_over) != HAK_IDLE_FEW) {
     hak_clock_refresh();
     uint64_t now = hak_clock_cached();
-    flips = next_flips(me->flips_given, now - me->looked_at);
-    me->looked_at = now;
+    flips = next_flips(cache->pace->given, now - cache->pace->looked_at);
+    cache->pace->looked_at = now;
     hak_recall_slow(me, cache, HAK_CLASSES);
   }
-  me->flips_given = flips;
+  cache->pace->given = flips;
   me->guard.flips = (int32_t)flips;
-  hak_store_relaxed(cache->flips, (int32_t)flips);
+  hak_store_relaxed(&cache->pace->flips, (int32_t)flips);
 }
 
 bool hak_recall_ends(const hak_cache_t *cache, uint32_t cls) {

@@ -418,7 +418,7 @@ static HAK_WARM void *refill(hak_thread_t *me, const hak_cache_t *cache, uint32_
  * here as often as they flip. */
 static void count_way(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls) {
   int64_t served = 1 + hak_load_relaxed(&cache->bins[cls].ready_count);
-  bool due = cache->flips != NULL && hak_load_relaxed(cache->flips) < 0;
+  bool due = cache->pace != NULL && hak_load_relaxed(&cache->pace->flips) < 0;
   me->guard.left -= due ? served * (1 + (int64_t)me->guard.flips) : served;
 }
 
@@ -426,7 +426,7 @@ HAK_WARM void *hak_refill_bin(hak_thread_t *me, const hak_cache_t *cache, uint32
   void *block = refill(me, cache, cls);
   count_way(me, cache, cls);
   /* Only now, as a bin that is filled has its room. */
-  if (cache->flips != NULL && hak_load_relaxed(cache->flips) < 0) {
+  if (cache->pace != NULL && hak_load_relaxed(&cache->pace->flips) < 0) {
     hak_recall_look(me, cache);
   } else {
     hak_recall(me, cache, cls);

@@ -86,23 +86,43 @@ static void flips__are_few_before_a_look_once_no_bin_is_recalled(void **state) {
   };
   hak_store_relaxed(&hak_retained_over, HAK_IDLE_FEW);
   hak_recall_look(g_me, g_cache);
-  CHECK_EQ(hak_load_relaxed(g_cache->flips), MOST);
+  CHECK_EQ(hak_load_relaxed(&g_cache->pace->flips), MOST);
   recall_all();
-  CHECK_EQ(hak_load_relaxed(g_cache->flips), MOST);
+  CHECK_EQ(hak_load_relaxed(&g_cache->pace->flips), MOST);
   g_me->recalls = 0;
   hak_recall_slow(g_me, g_cache, g_class);
-  CHECK_EQ(hak_load_relaxed(g_cache->flips), SOON);
+  CHECK_EQ(hak_load_relaxed(&g_cache->pace->flips), SOON);
   /* Looks that follow each other at once become rarer, those long after the last do not
    * wait. */
   hak_store_relaxed(&hak_retained_over, HAK_IDLE_SOME);
-  g_me->looked_at = 0;
+  g_me->pace.looked_at = 0;
   hak_recall_look(g_me, g_cache);
-  CHECK_EQ(hak_load_relaxed(g_cache->flips), 1);
+  CHECK_EQ(hak_load_relaxed(&g_cache->pace->flips), 1);
   for (int i = 0; i < 6; i++) {
     hak_recall_look(g_me, g_cache);
   }
-  CHECK(hak_load_relaxed(g_cache->flips) >= 1);
-  CHECK(hak_load_relaxed(g_cache->flips) <= MOST);
+  CHECK(hak_load_relaxed(&g_cache->pace->flips) >= 1);
+  CHECK(hak_load_relaxed(&g_cache->pace->flips) <= MOST);
+  hak_store_relaxed(&hak_retained_over, HAK_IDLE_FEW);
+}
+
+/* The same thread uses a serial heap, whose cache has flips of its own. */
+static void flips__of_another_cache_have_their_own_pace(void **state) {
+  (void)state;
+  hak_pace_t pace = {.given = 1};
+  hak_cache_t other = *g_cache;
+  other.pace = &pace;
+  hak_store_relaxed(&hak_retained_over, HAK_IDLE_SOME);
+  g_me->pace.looked_at = 0;
+  hak_recall_look(g_me, g_cache);
+  CHECK_EQ(g_me->pace.given, 1);
+  uint64_t looked_at = g_me->pace.looked_at;
+  for (int i = 0; i < 6; i++) {
+    hak_recall_look(g_me, &other);
+  }
+  CHECK(pace.looked_at >= looked_at);
+  CHECK_EQ(g_me->pace.given, 1);
+  CHECK_EQ(g_me->pace.looked_at, looked_at);
   hak_store_relaxed(&hak_retained_over, HAK_IDLE_FEW);
 }
 
@@ -111,14 +131,14 @@ static void flip__that_is_due_is_a_slow_path(void **state) {
   (void)state;
   hak_slab_t *slab = test_slab_full();
   test_slab_free(slab, 0, 3);
-  hak_store_relaxed(g_cache->flips, 0);
+  hak_store_relaxed(&g_cache->pace->flips, 0);
   void *block;
   hak_bin_t *bin = test_bin();
-  CHECK(hak_bin_pop_is_due(&g_me->key, g_cache->flips, bin, &block));
+  CHECK(hak_bin_pop_is_due(&g_me->key, &g_cache->pace->flips, bin, &block));
   test_bin_expect(3, 0, 0);
   block = hak_refill_bin(g_me, g_cache, g_class);
   CHECK(block != NULL);
-  CHECK(hak_load_relaxed(g_cache->flips) > 0);
+  CHECK(hak_load_relaxed(&g_cache->pace->flips) > 0);
   test_slab_free(slab, 2, 3); /* the last that came is the first that went */
   hak_flush_class(g_me, g_cache, g_class);
   test_slab_home(slab, 3, CAPACITY);
@@ -130,4 +150,5 @@ TEST_MAIN_FRESH(H(bin__that_is_recalled_gets_its_room_back_with_the_next_free),
                 H(bin__that_is_full_or_spills_is_left_alone),
                 H(bin__that_found_out_is_recalled_again_a_few_times),
                 H(flips__are_few_before_a_look_once_no_bin_is_recalled),
+                H(flips__of_another_cache_have_their_own_pace),
                 H(flip__that_is_due_is_a_slow_path))

@@ -71,7 +71,9 @@ static bool add_superslab(hak_superslab_t *ss, void *ctx) {
   if (tally->within != NULL) add_reserved(tally, ss);
   for (unsigned i = 0; i < HAK_SUPERSLAB_SLABS; i++) {
     hak_place_t place = hak_locate((uintptr_t)hak_superslab_slot(ss, i));
-    if (place.slab != &ss->slabs[i]) continue;
+    /* gcc, which sees the whole library in hakmem.c, warns of reads at NULL if only the
+     * second comparison says that there is a slab. */
+    if (place.slab == NULL || place.slab != &ss->slabs[i]) continue;
     bool small = place.cls < HAK_CLASSES, large = place.cls == HAK_CLASS_LARGE;
     uint32_t carved = hak_slab_carved(place.slab);
     if (small) hak_blocks_add_slab(&tally->blocks, place.slab, place.cls, carved);

@@ -53,6 +53,8 @@ HAK_WARM void hak_single_home(hak_thread_t *me, const hak_cache_t *cache, uint32
                             HAK_TEXT_GONE);
     return;
   }
+  /* If it was freed twice, another thread's bin has it too, and is not to give it out. */
+  hak_link_spoil(block);
   if (hak_capacity_has_singles(me, cache)) cache->holds[cls].taken++;
   HAK_COUNT(me, slab_retired, 1);
   unsigned span = hak_slab_span(slab);

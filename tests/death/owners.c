@@ -24,6 +24,7 @@ typedef enum kind {
   TWICE_ALLOCATION_BETWEEN,
   TWICE_IDLE_BETWEEN,
   TWICE_ELSEWHERE_AND_HERE,
+  TWICE_HERE_AND_ELSEWHERE,
   TWICE_BY_TWO_THREADS,
   TWICE_SECOND_WORD_WRITTEN,
   TWICE_AMONG_MANY,
@@ -41,6 +42,7 @@ static const char *const kind_names[KINDS] = {"twice",
                                               "twice, an allocation between",
                                               "twice, idle between",
                                               "twice, elsewhere and here",
+                                              "twice, here and elsewhere",
                                               "twice, by two threads",
                                               "twice, second word written",
                                               "twice, among many",
@@ -247,6 +249,13 @@ static bool commit(const misuse_t *m) {
       if (g_serial) return false;
       elsewhere(b);
       put(b);
+      break;
+    case TWICE_HERE_AND_ELSEWHERE:
+      if (g_serial) return false;
+      /* This thread keeps it, and the other one, which ends, sends it home. */
+      for (int i = 0; i < 20; i++) put(get(m->size));
+      put(b);
+      elsewhere(b);
       break;
     case TWICE_BY_TWO_THREADS:
       if (g_serial) return false;

@@ -40,11 +40,12 @@ static phase_t phase_now(uint64_t now) {
 
 /* Begins a change out of that phase; 0 or the error of one that is not possible. */
 static int change_from(phase_t from, int error) {
-  /* Acquire: pairs with hak_store_release in end_change; what the last change made. */
-  uint64_t now = hak_load_acquire(&state);
+  /* Relaxed: who is refused looks at nothing. */
+  uint64_t now = hak_load_relaxed(&state);
   phase_t phase = phase_now(now);
   if (phase == CHANGING) return EBUSY;
   if (phase != from) return error;
+  /* Acquire: pairs with end_change; what the last change made. */
   return hak_cas_acquire(&state, &now, here(CHANGING)) ? 0 : EBUSY;
 }
 

@@ -44,7 +44,9 @@ static void enter(hak_thread_t *me, hak_thread_cache_t *cache, uint32_t index) {
   hak_bin_t *bins = hak_thread_state(me)->indices[index];
   move_bins(cache, bins);
   cache->cache.entry = entry_of(index);
-  hak_store_relaxed(&cache->index, index);
+  /* Release: publishes the bins to hak_cache_bins; their memory may have come just now,
+   * with other things in it. */
+  hak_store_release(&cache->index, index);
   set_bins_at(me, index, hak_index_to(bins));
 }
 

@@ -102,7 +102,8 @@ HAK_HOT hak_thread_cache_t *hak_cache_find(hak_thread_t *me, hak_heap_t *heap) {
 }
 /* The thread cache's bins, for those who look from outside. */
 HAK_HOT hak_bin_t *hak_cache_bins(hak_thread_t *thread, hak_thread_cache_t *cache) {
-  uint32_t index = hak_load_relaxed(&cache->index);
+  /* Acquire: pairs with enter (cache_index.c); the bins there are seen. */
+  uint32_t index = hak_load_acquire(&cache->index);
   return index < HAK_CACHE_INDICES ? hak_thread_state(thread)->indices[index]
                                    : cache->own;
 }

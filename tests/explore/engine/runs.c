@@ -11,7 +11,8 @@ enum {
   STEPS_LONG = 20000000,
   STEPS_LITMUS = 50000,
   STEPS_LOOK = 20000,
-  STEPS_QUICK = 10000 /* random ones, which find most weakened orders */
+  STEPS_QUICK = 10000, /* random ones, which find most weakened orders */
+  STEPS_WIDE = 40000   /* in wide scenarios: random ones, and with one preemption */
 };
 
 static bool is_of_explorer(const explore_scenario_t *scenario) {
@@ -133,8 +134,12 @@ static void look(const explore_scenario_t *scenario) {
 static bool fails(const explore_scenario_t *scenario, int site, bool is_long) {
   run_open(scenario);
   g->weakened = site;
-  bool caught = run_search(MODE_RANDOM, STEPS_QUICK) == RUN_FAILED;
-  if (!caught && (is_long || !scenario->is_wide)) {
+  bool is_wide = scenario->is_wide && !is_long;
+  bool caught = run_search(MODE_RANDOM, is_wide ? STEPS_WIDE : STEPS_QUICK) == RUN_FAILED;
+  if (!caught && is_wide) {
+    g->preemptions = 1;
+    caught = run_search(MODE_DEPTH, STEPS_WIDE) == RUN_FAILED;
+  } else if (!caught) {
     caught = search_all(is_long, false) == RUN_FAILED;
   }
   g->weakened = 0;

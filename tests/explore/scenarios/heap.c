@@ -62,7 +62,7 @@ static void start_two(void) {
   explore_as(0, have_0);
   explore_as(1, have_1);
 }
-static void collect(void) { (void)hak_collect(NULL, 0, HAK_COLLECT_ALL); }
+static void collect(void) { (void)hak_collect(NULL, SIZE_MAX, HAK_COLLECT_ALL); }
 /* Each frees what the other one has allocated, and ends. */
 const explore_scenario_t exit_both = {.name = "exit.both",
                                       .setup = start_two,

@@ -3,18 +3,12 @@
 #include "pages/budget.h"
 #include "pages/external_range.h"
 #include "pages/registry.h"
-#include "scenarios.h"
+#include "start.h"
+#include "superslab/locate.h"
 
-/* Hooks whose pages are as they were left: whoever wants zeroes writes them. */
 static hak_os_t os;
-static int commit_as_it_is(void *ctx, void *ptr, size_t size, bool *zeroed) {
-  (void)ctx, (void)ptr, (void)size;
-  *zeroed = false;
-  return 0;
-}
 static void start(void) {
-  os = *hak_os_default();
-  os.commit = commit_as_it_is;
+  os = *start_hooks();
   EXPLORE_CHECK(hak_registry_start(&os));
 }
 
@@ -53,6 +47,11 @@ static void look_extents(void) {
   look_extent();
   look_extent();
 }
+/* By the way that frees take, which lead to plain fields. */
+static void locate_extent(void) {
+  hak_place_t place = hak_locate(ADDRESS);
+  if (place.extent != NULL) EXPLORE_CHECK(place.extent->base == (char *)ADDRESS);
+}
 /* Two make the same leaf; one of them is too late and gives its own back. */
 static void covered(void) {
   hak_registry_t *registry = hak_registry_root();
@@ -69,6 +68,10 @@ const explore_scenario_t registry_publish = {.name = "registry.publish",
                                              .setup = start,
                                              .thread = {publish_extent, look_extents},
                                              .check = covered};
+const explore_scenario_t registry_locate = {.name = "registry.locate",
+                                            .setup = start,
+                                            .thread = {publish_extent, locate_extent},
+                                            .check = covered};
 const explore_scenario_t registry_withdraw = {.name = "registry.withdraw",
                                               .setup = start,
                                               .thread = {withdraw_extent, look_extents},
@@ -80,18 +83,13 @@ const explore_scenario_t registry_cover_twice = {
     .check = published};
 
 /* The first use makes the registry itself. */
-static void first_use(void) {
-  os = *hak_os_default();
-  os.commit = commit_as_it_is;
-  EXPLORE_CHECK(hak_registry_start(&os));
-}
 static void look_first(void) {
   hak_registry_t *registry = hak_registry_root();
   if (registry == NULL) return;
   EXPLORE_CHECK(hak_registry_leaf(registry, ADDRESS >> HAK_LEAF_SHIFT) == NULL);
 }
 const explore_scenario_t registry_start = {.name = "registry.start",
-                                           .thread = {first_use, look_first}};
+                                           .thread = {start, look_first}};
 
 /* --- registry: leaves that are put aside
  * ------------------------------------------------ */

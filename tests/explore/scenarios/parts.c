@@ -10,14 +10,14 @@
 #include "heap/thread_cache.h"
 #include "heap/threads.h"
 #include "learn/origin.h"
-#include "scenarios.h"
+#include "pages/registry.h"
+#include "start.h"
 #include "superslab/region.h"
 
-static void start(void) { EXPLORE_CHECK(hak_init(NULL) == 0); }
-static void attach(void) { EXPLORE_CHECK(hak_thread_init() == 0); }
 static void start_attached(void) {
-  start();
-  explore_as(0, attach);
+  start_library();
+  explore_as(0, start_thread);
+  start_used_up();
 }
 
 /* --- phases: one thread at a time starts or stops -------------------------------------
@@ -44,10 +44,13 @@ static void change_back(void) {
   hak_phase_end(made == 1 ? HAK_PHASE_RUNNING : HAK_PHASE_DOWN);
 }
 const explore_scenario_t phase_start = {.name = "phase.start",
-                                        .is_wide = true,
                                         .thread = {begin_once, begin_once, look_phase}};
-const explore_scenario_t phase_change = {
-    .name = "phase.change", .is_wide = true, .thread = {change_back, change_back}};
+static void change_and_back(void) {
+  change_back();
+  change_back();
+}
+const explore_scenario_t phase_change = {.name = "phase.change",
+                                         .thread = {change_back, change_and_back}};
 
 /* --- a shutdown waits for calls of threads that are not attached
  * ------------------------- */
@@ -71,17 +74,15 @@ static void call(void) {
   EXPLORE_CHECK(stay == HAK_STAY_COUNTED && made == 1);
   hak_stay_end(stay);
 }
-const explore_scenario_t phase_stay = {.name = "phase.stay",
-                                       .is_wide = true,
-                                       .setup = running,
-                                       .thread = {end_if_quiet, call, call}};
+const explore_scenario_t phase_stay = {
+    .name = "phase.stay", .setup = running, .thread = {end_if_quiet, call, call}};
 
 /* --- records of heaps ------------------------------------------------------------------
  */
 
-static void make_record(void) {
-  EXPLORE_CHECK(hak_heap_record_new(hak_os_default(), NULL) != NULL);
-}
+static const hak_os_t *hooks;
+static void have_hooks(void) { hooks = start_hooks(); }
+static void make_record(void) { EXPLORE_CHECK(hak_heap_record_new(hooks, NULL) != NULL); }
 static void look_at_record(uint32_t index) {
   hak_heap_t *heap = hak_heap_at(index);
   if (heap != NULL) EXPLORE_CHECK(heap->index == index && heap->store->centrals != NULL);
@@ -95,7 +96,7 @@ static void two_records(void) {
 }
 const explore_scenario_t heap_record = {
     .name = "heap.record",
-    .is_wide = true,
+    .setup = have_hooks,
     .thread = {make_record, make_record, look_at_records},
     .check = two_records};
 
@@ -110,23 +111,40 @@ static void look_at_state(hak_thread_t *state, void *ctx) {
 }
 static void look_at_states(void) { hak_threads_visit(look_at_state, NULL); }
 const explore_scenario_t threads_first = {
-    .name = "threads.first", .is_wide = true, .thread = {start, look_at_states}};
+    .name = "threads.first", .is_wide = true, .thread = {start_library, look_at_states}};
 const explore_scenario_t threads_attach = {.name = "threads.attach",
-                                           .is_wide = true,
-                                           .setup = start,
-                                           .thread = {attach, look_at_states}};
+                                           .setup = start_library,
+                                           .thread = {start_thread, look_at_states}};
+
+/* A state that lost its pages gets them again, and is shown anew. */
+static void come_and_go(void) {
+  start_thread();
+  hak_thread_exit();
+}
+static void start_bare(void) {
+  EXPLORE_CHECK(hak_init(NULL) == 0);
+  explore_as(0, come_and_go);
+  size_t looks = SIZE_MAX;
+  EXPLORE_CHECK(hak_threads_try_memory());
+  EXPLORE_CHECK(hak_threads_purge(SIZE_MAX, &looks) != 0);
+  hak_threads_end_memory();
+}
+const explore_scenario_t threads_revive = {.name = "threads.revive",
+                                           .setup = start_bare,
+                                           .thread = {start_thread, look_at_states}};
 
 static hak_heap_t *heap, *heaps_record;
 static void note_0(void) {
-  attach();
+  start_thread();
   threads[0] = hak_thread_self;
 }
 static void start_heap(void) {
-  start();
+  start_library();
   explore_as(0, note_0);
   heap = hak_heap_create(NULL);
   EXPLORE_CHECK(heap != NULL);
   heaps_record = hak_heap_record(heap);
+  start_used_up();
 }
 static void make_cache(void) {
   EXPLORE_CHECK(hak_cache_make(hak_thread_self, heaps_record) != NULL);
@@ -140,14 +158,17 @@ static void look_at_cache(hak_thread_cache_t *cache, void *ctx) {
 static void look_at_caches(void) { hak_caches_visit(threads[0], look_at_cache, NULL); }
 static void look_for_cache(void) {
   hak_thread_cache_t *cache = hak_cache_at(threads[0], heaps_record->index);
-  if (cache != NULL) EXPLORE_CHECK(cache->heap == heaps_record);
+  if (cache == NULL) return;
+  EXPLORE_CHECK(cache->heap == heaps_record);
+  if (hak_load_acquire(&cache->heap_id) == NULL) return;
+  /* Its bins may lie in memory that came just now, which is a race if they are not seen;
+   * what statistics read there is of different moments. */
+  (void)hak_bin_listed(&hak_cache_bins(threads[0], cache)[0]);
 }
 const explore_scenario_t cache_visit = {.name = "thread_cache.visit",
-                                        .is_wide = true,
                                         .setup = start_heap,
                                         .thread = {make_cache, look_at_caches}};
 const explore_scenario_t cache_at = {.name = "thread_cache.at",
-                                     .is_wide = true,
                                      .setup = start_heap,
                                      .thread = {make_cache, look_for_cache}};
 
@@ -155,18 +176,57 @@ const explore_scenario_t cache_at = {.name = "thread_cache.at",
  * ---------------------------------------------------------- */
 
 static void use_memory(void) { EXPLORE_CHECK(hak_alloc(100) != NULL); }
+/* The records of all that come are made; those that are somebody's say whose. */
 static bool look_at_superslab(hak_superslab_t *ss, void *ctx) {
   (void)ctx;
-  if (hak_load_acquire(&ss->extent.kind) != HAK_EXTENT_FREE) {
-    EXPLORE_CHECK(ss->extent.base != NULL);
-  }
+  EXPLORE_CHECK(ss->extent.base != NULL);
+  if (hak_load_acquire(&ss->extent.kind) != HAK_EXTENT_SLABS) return true;
+  hak_heap_t *owner = hak_heap_of_extent(&ss->extent);
+  EXPLORE_CHECK(owner != NULL && owner->store->pool.huge_pages == HAK_HUGE_DEFAULT);
   return true;
 }
 static void look_at_regions(void) { hak_region_visit(look_at_superslab, NULL); }
 const explore_scenario_t region_visit = {.name = "region.visit",
-                                         .is_wide = true,
                                          .setup = start_attached,
                                          .thread = {use_memory, look_at_regions}};
+
+/* The owner is as new as its SuperSlab. */
+static void use_other_heap(void) {
+  heap = hak_heap_create(NULL);
+  EXPLORE_CHECK(heap != NULL);
+  EXPLORE_CHECK(hak_heap_alloc(heap, 100) != NULL);
+}
+static void start_region(void) {
+  start_library();
+  explore_as(0, start_thread);
+  explore_as(0, use_memory);
+  start_used_up();
+}
+const explore_scenario_t region_owner = {.name = "region.owner",
+                                         .setup = start_region,
+                                         .thread = {use_other_heap, look_at_regions}};
+
+/* A second region comes behind the first: over hooks of a heap's own, or in memory of
+ * the caller's. */
+static hak_os_t own;
+static char *memory;
+static void start_own(void) {
+  start_region();
+  own = *start_hooks();
+  memory = own.reserve(own.ctx, HAK_SUPERSLAB_SIZE, HAK_SUPERSLAB_SIZE);
+  EXPLORE_CHECK(memory != NULL);
+}
+static void have_own_region(void) {
+  void *owner = hak_heap_get_default();
+  EXPLORE_CHECK(hak_region_acquire(&own, 1, HAK_SUPERSLAB_SIZE, HAK_EXTENT_RUN, owner,
+                                   false) != NULL);
+}
+static void lay_region(void) { EXPLORE_CHECK(hak_region_lay(&own, memory, 1)); }
+const explore_scenario_t region_second = {.name = "region.second",
+                                          .setup = start_own,
+                                          .thread = {have_own_region, look_at_regions}};
+const explore_scenario_t region_lay = {
+    .name = "region.lay", .setup = start_own, .thread = {lay_region, look_at_regions}};
 
 /* --- places of the program
  * --------------------------------------------------------------- */
@@ -174,7 +234,7 @@ const explore_scenario_t region_visit = {.name = "region.visit",
 static hak_site_t place = {.file = "file.c", .line = 7};
 
 static void make_origin(void) {
-  uint32_t number = hak_origin_make(hak_os_default(), &place);
+  uint32_t number = hak_origin_make(hak_registry_os(), &place);
   EXPLORE_CHECK(number != HAK_ORIGIN_NONE);
   EXPLORE_CHECK(hak_origin_at(number)->line == 7);
 }
@@ -184,8 +244,9 @@ static void look_at_origin(void) {
 }
 static uint32_t origins_before;
 static void start_origins(void) {
-  start();
+  start_library();
   origins_before = hak_origins_made();
+  start_used_up();
 }
 static void look_at_origins(void) {
   uint32_t count = hak_origins_made();
@@ -193,10 +254,8 @@ static void look_at_origins(void) {
 }
 const explore_scenario_t origin_make = {
     .name = "origin.make",
-    .is_wide = true,
-    .setup = start,
+    .setup = start_origins,
     .thread = {make_origin, make_origin, look_at_origin}};
 const explore_scenario_t origins_made = {.name = "origin.made",
-                                         .is_wide = true,
                                          .setup = start_origins,
                                          .thread = {make_origin, look_at_origins}};

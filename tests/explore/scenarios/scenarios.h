@@ -14,7 +14,7 @@
   one(litmus_aba) \
   one(base_lock) one(base_lock_twice) one(base_lock_try) one(base_gate) \
   one(base_gate_reason) one(base_callee) one(base_callee_both) \
-  one(registry_start) one(registry_publish) one(registry_withdraw) \
+  one(registry_start) one(registry_publish) one(registry_locate) one(registry_withdraw) \
   one(registry_cover_twice) one(registry_spares) \
   one(budget_two) one(budget_three) one(budget_fixed) one(budget_pages) \
   one(budget_quota) \
@@ -28,8 +28,14 @@
   one(exit_collect) one(heap_destroy_collect) one(heap_destroy_exit) \
   one(heap_release_free) \
   one(phase_start) one(phase_change) one(phase_stay) one(heap_record) \
-  one(threads_first) one(threads_attach) one(cache_visit) one(cache_at) \
-  one(region_visit) one(origin_make) one(origins_made)
+  one(threads_first) one(threads_attach) one(threads_revive) one(cache_visit) one(cache_at) \
+  one(region_visit) one(region_owner) one(region_second) one(region_lay) \
+  one(origin_make) one(origins_made) \
+  one(heap_name) one(heap_user) one(heap_again) one(heap_again_renamed) one(heap_used) one(heap_used_group) \
+  one(heap_samples) one(heap_group) one(heap_serial) \
+  one(turn_tail) one(turn_memory) one(turn_sweep) one(turn_maintenance) one(turn_audit) \
+  one(walk_stats) one(walk_tree) one(walk_map) one(walk_cache_stats) \
+  one(walk_cache_tree) one(walk_external) one(turn_span) one(turn_mapped) one(walk_visit)
 /* clang-format on */
 
 #define EXPLORE_DECLARE(name) extern const explore_scenario_t name;

@@ -1,0 +1,48 @@
+/* start.c - how scenarios begin. */
+#include "start.h"
+
+#include "base/compiler.h"
+#include "hakmem/hakmem.h"
+#include "pages/meta.h"
+#include "pages/registry.h"
+
+static hak_os_t hooks;
+
+static int commit_as_it_is(void *ctx, void *ptr, size_t size, bool *zeroed) {
+  (void)ctx, (void)ptr, (void)size;
+  *zeroed = false;
+  return 0;
+}
+const hak_os_t *start_hooks(void) {
+  hooks = *hak_os_default();
+  hooks.commit = commit_as_it_is;
+  return &hooks;
+}
+void start_library(void) {
+  hak_config_t config = HAK_CONFIG_INIT;
+  config.os = start_hooks();
+  EXPLORE_CHECK(hak_init(&config) == 0);
+}
+void start_thread(void) { EXPLORE_CHECK(hak_thread_init() == 0); }
+
+static void use_up_record(bool of_pages) {
+  const hak_os_t *os = hak_registry_os();
+  void *record = of_pages ? hak_meta_alloc_pages(os, os->page_size)
+                          : hak_meta_alloc(os, HAK_CACHE_LINE, HAK_CACHE_LINE);
+  EXPLORE_CHECK(record != NULL);
+}
+/* What is committed at a time has memory for as many records each time. */
+static void use_up(bool of_pages) {
+  uint64_t before = hak_load_relaxed(&hak_meta_committed);
+  while (hak_load_relaxed(&hak_meta_committed) == before) use_up_record(of_pages);
+  uint64_t after = hak_load_relaxed(&hak_meta_committed);
+  size_t size = of_pages ? hak_registry_os()->page_size : HAK_CACHE_LINE;
+  for (uint64_t left = (after - before) / size - 1; left > 0; left--) {
+    use_up_record(of_pages);
+  }
+  EXPLORE_CHECK(hak_load_relaxed(&hak_meta_committed) == after);
+}
+void start_used_up(void) {
+  use_up(false);
+  use_up(true);
+}

@@ -1,14 +1,16 @@
 #include "api/out.h"
 
 #include <stdarg.h>
-#include <stdio.h>
 #include <string.h>
 
+#include "base/sys.h"
 #include "base/text.h"
 
+/* Past stdio: a handler of a crash may call this while a thread that has stderr's lock
+ * waits, and what stdio buffers is lost at an abort. */
 static void write_stderr(const char *text, size_t length, void *ctx) {
   (void)ctx;
-  fwrite(text, 1, length, stderr);
+  hak_sys_write(text, length);
 }
 
 hak_out_t hak_out_to(hak_write_fn *write, void *ctx) {

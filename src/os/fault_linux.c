@@ -67,7 +67,10 @@ void hak_fault_watch(hak_fault_fn *fn) {
       sigaction(SIGSEGV, NULL, &before) == 0) {
     struct sigaction ours = {.sa_mask = before.sa_mask};
     ours.sa_sigaction = on_fault;
-    ours.sa_flags = SA_SIGINFO | SA_ONSTACK | (before.sa_flags & (int)SA_NODEFER);
+    /* Where nobody listens, a signal that somebody sends interrupts no call. */
+    bool is_plain = before.sa_handler == SIG_DFL || before.sa_handler == SIG_IGN;
+    int kept = before.sa_flags & (int)(SA_NODEFER | SA_RESTART);
+    ours.sa_flags = SA_SIGINFO | SA_ONSTACK | kept | (is_plain ? SA_RESTART : 0);
     is_set = sigaction(SIGSEGV, &ours, NULL) == 0;
   }
   errno = saved;

@@ -122,6 +122,7 @@ void hak_sys_write(const char *text, size_t length) {
   int saved = errno;
   while (length > 0) {
     ssize_t n = write(STDERR_FILENO, text, length);
+    if (n < 0 && errno == EINTR) continue;
     if (n <= 0) break;
     text += n;
     length -= (size_t)n;

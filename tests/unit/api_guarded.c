@@ -6,7 +6,10 @@
 #include "threads.h"
 
 #include <errno.h>
+#include <pthread.h>
+#include <signal.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
@@ -540,6 +543,53 @@ TEST_IN_CHILD(explanation__is_given_for_blocks_alone, 60) {
   CHECK(!explains(block));
 }
 
+static void before_ours(int signal) { (void)signal; }
+TEST_IN_CHILD(handler__interrupts_calls_as_the_one_before_did, 60) {
+  struct sigaction now = {.sa_handler = SIG_DFL};
+  for (int restarts = 0; restarts < 2; restarts++) {
+    struct sigaction before = {.sa_handler = before_ours,
+                               .sa_flags = restarts != 0 ? (int)SA_RESTART : 0};
+    CHECK_EQ(sigaction(SIGSEGV, &before, NULL), 0);
+    guard(1);
+    hak_free(hak_alloc(10));
+    CHECK_EQ(sigaction(SIGSEGV, NULL, &now), 0);
+    CHECK(now.sa_handler != before_ours);
+    CHECK_EQ((now.sa_flags & (int)SA_RESTART) != 0, restarts);
+    CHECK_EQ(hak_shutdown(0), 0);
+  }
+  struct sigaction none = {.sa_handler = SIG_DFL};
+  CHECK_EQ(sigaction(SIGSEGV, &none, NULL), 0);
+  guard(1);
+  hak_free(hak_alloc(10));
+  CHECK_EQ(sigaction(SIGSEGV, NULL, &now), 0);
+  CHECK((now.sa_flags & (int)SA_RESTART) != 0);
+}
+
+static pthread_barrier_t g_locked, g_said;
+static void *lock_stderr(void *ctx) {
+  flockfile(stderr);
+  pthread_barrier_wait(&g_locked);
+  pthread_barrier_wait(&g_said);
+  funlockfile(stderr);
+  return ctx;
+}
+
+/* As a handler of a crash may find it. */
+TEST_IN_CHILD(explanation__waits_for_nobody_who_writes_to_stderr, 20) {
+  pthread_t thread;
+  guard(1);
+  char *block = hak_alloc(10);
+  CHECK(is_guarded(block));
+  pthread_barrier_init(&g_locked, NULL, 2);
+  pthread_barrier_init(&g_said, NULL, 2);
+  test_threads_begin(&thread, 1, lock_stderr, NULL);
+  pthread_barrier_wait(&g_locked);
+  CHECK(hak_guard_explain(block, NULL, NULL));
+  pthread_barrier_wait(&g_said);
+  test_threads_end(&thread, 1);
+  hak_free(block);
+}
+
 TEST_MAIN(T(block__is_one_like_others), T(block__lies_at_an_end_of_its_pages_by_chance),
           T(block__has_the_alignment_that_was_asked_for),
           T(realloc__moves_and_keeps_the_contents), T(zeroes__are_asked_for),
@@ -553,4 +603,6 @@ TEST_MAIN(T(block__is_one_like_others), T(block__lies_at_an_end_of_its_pages_by_
           T(threads__allocate_and_free_each_others_blocks),
           T(fork__leaves_both_with_their_blocks), T(refusals__leave_ordinary_blocks),
           T(address_space__that_is_short_leaves_ordinary_blocks),
-          T(explanation__is_given_for_blocks_alone))
+          T(explanation__is_given_for_blocks_alone),
+          T(handler__interrupts_calls_as_the_one_before_did),
+          T(explanation__waits_for_nobody_who_writes_to_stderr))

@@ -198,33 +198,47 @@ static void learner__that_only_watches_moves_nothing(void **state) {
   CHECK_EQ(group_of(1), 0);
 }
 
-/* Programs in which the place says nothing of what becomes of a block: of how many are
- * places moved? */
-static void chance__is_seldom_taken_for_a_reason(void **state) {
-  (void)state;
+/* Puts blocks of a wave into places; `places` is of the program. */
+typedef void rise_fn(test_rng_t *rng, int places);
+
+/* Of so many programs in which the place says nothing of what becomes of a block: in how
+ * many are places moved? Their waves have blocks of the first `fallen` places, at most.
+ */
+enum {
+  PROGRAMS = 200
+};
+static int deceived(uint64_t seed, int places_most, rise_fn *rise, int fallen) {
   enum {
-    PROGRAMS = 200,
     WAVES = 6
   };
-  int deceived = 0;
+  int count = 0;
   for (int p = 0; p < PROGRAMS; p++) {
-    test_rng_t rng = test_rng(2, (uint64_t)p);
+    test_rng_t rng = test_rng(seed, (uint64_t)p);
     setup(NULL);
-    int stays[PLACES], share = (int)test_below(&rng, 400),
-                       places = 2 + (int)test_below(&rng, 6);
+    int stays[PLACES], share = (int)test_below(&rng, 400), places = places_most;
+    if (places_most > 2) places = 2 + (int)test_below(&rng, (uint64_t)places_most - 1);
     for (int i = 0; i < PLACES; i++) stays[i] = share;
     for (int w = 0; w < WAVES; w++) {
       drop_kept();
-      int count = 150 + (int)test_below(&rng, 200);
-      for (int i = 0; i < count; i++)
-        add_many((int)test_below(&rng, (uint64_t)places), 1);
-      fall(&rng, stays, 7);
+      rise(&rng, places);
+      fall(&rng, stays, fallen);
     }
     CHECK(hak_waves_read().count >= WAVES / 2);
-    deceived += hak_waves_read().moves > 0;
+    count += hak_waves_read().moves > 0;
     teardown(NULL);
   }
-  CHECK_MSG(deceived <= PROGRAMS / 100, "%d of %d", deceived, PROGRAMS);
+  return count;
+}
+
+static void rise_by_chance(test_rng_t *rng, int places) {
+  int count = 150 + (int)test_below(rng, 200);
+  for (int i = 0; i < count; i++) add_many((int)test_below(rng, (uint64_t)places), 1);
+}
+
+static void chance__is_seldom_taken_for_a_reason(void **state) {
+  (void)state;
+  int count = deceived(2, 7, rise_by_chance, 7);
+  CHECK_MSG(count <= PROGRAMS / 100, "%d of %d", count, PROGRAMS);
 }
 
 /* A wave in which each of many places has one sample or none, but for place 0. */
@@ -256,30 +270,16 @@ static void places__of_few_samples_in_each_wave_are_known_after_some(void **stat
   CHECK(told.apart < told.together / 4);
 }
 
+static void rise_of_few(test_rng_t *rng, int places) {
+  (void)places;
+  for (int i = 0; i < FEW; i++) add_many(i, (int)test_below(rng, 1 + (uint64_t)i / 5));
+}
+
 /* Of few samples all or nothing stays where the share is the same for all. */
 static void chance__is_seldom_taken_for_a_reason_where_samples_are_few(void **state) {
   (void)state;
-  enum {
-    PROGRAMS = 200,
-    WAVES = 6
-  };
-  int deceived = 0;
-  for (int p = 0; p < PROGRAMS; p++) {
-    test_rng_t rng = test_rng(3, (uint64_t)p);
-    setup(NULL);
-    int stays[PLACES], share = (int)test_below(&rng, 400);
-    for (int i = 0; i < PLACES; i++) stays[i] = share;
-    for (int w = 0; w < WAVES; w++) {
-      drop_kept();
-      for (int i = 0; i < FEW; i++)
-        add_many(i, (int)test_below(&rng, 1 + (uint64_t)i / 5));
-      fall(&rng, stays, FEW);
-    }
-    CHECK(hak_waves_read().count >= WAVES / 2);
-    deceived += hak_waves_read().moves > 0;
-    teardown(NULL);
-  }
-  CHECK_MSG(deceived <= PROGRAMS / 50, "%d of %d", deceived, PROGRAMS);
+  int count = deceived(3, 0, rise_of_few, FEW);
+  CHECK_MSG(count <= PROGRAMS / 50, "%d of %d", count, PROGRAMS);
 }
 
 static void samples__of_other_heaps_are_not_looked_at(void **state) {

@@ -169,7 +169,8 @@ size_t hak_usable_size(const void *ptr);
 void *hak_alloc_usable(size_t size, size_t *usable) HAK_ATTR_ALLOC_SIZE(1) HAK_ATTR_NEW;
 
 /* The usable size that an allocation of `size` bytes would have; 0 if no block
- * can be that large. */
+ * can be that large. `size` itself where blocks may be guarded
+ * (HAK_OPTION_GUARD_SAMPLE), as those have no more. */
 size_t hak_good_size(size_t size);
 
 /* Grows or shrinks a block without moving it: to `want_size` if possible, to

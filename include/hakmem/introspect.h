@@ -19,15 +19,16 @@ extern "C" {
 typedef struct hak_stats {
   uint32_t struct_size, reserved;
   /* bytes */
-  uint64_t live_bytes;           /* in blocks that the program holds, by usable size */
-  uint64_t live_blocks;          /* blocks that the program holds */
-  uint64_t cached_bytes;         /* free, in bins, magazines and transfer slots */
-  uint64_t free_bytes;           /* free, in slabs in use */
-  uint64_t committed_bytes;      /* committed in all, metadata included, untouched not */
-  uint64_t retained_bytes;       /* committed in slabs that nobody uses */
-  uint64_t metadata_bytes;       /* committed for the library's own records */
-  uint64_t reserved_bytes;       /* address space */
-  uint64_t peak_committed_bytes; /* of the process: as far as it was asked for */
+  uint64_t live_bytes;      /* in blocks that the program holds, by usable size, and of
+                               hardened builds with the canary of each */
+  uint64_t live_blocks;     /* blocks that the program holds */
+  uint64_t cached_bytes;    /* free, in bins, magazines and transfer slots */
+  uint64_t free_bytes;      /* free, in slabs in use */
+  uint64_t committed_bytes; /* committed in all, metadata included, untouched not */
+  uint64_t retained_bytes;  /* committed in slabs that nobody uses */
+  uint64_t metadata_bytes;  /* committed for the library's own records */
+  uint64_t reserved_bytes;  /* address space */
+  uint64_t peak_committed_bytes;      /* of the process: as far as it was asked for */
   uint64_t large_blocks, large_bytes; /* part of the live ones beyond 56 KiB */
   uint64_t superslabs;                /* 2 MiB units in use by the heap */
   uint64_t slabs_active, slabs_empty, slabs_purged, slabs_unused;

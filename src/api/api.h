@@ -62,10 +62,13 @@ void *hak_api_pop(const hak_link_key_t *key, hak_atomic_i32_t *flips, hak_bin_t 
 
 /* The thread's next allocation is to be guarded, if it can be. Called in slow paths. */
 HAK_SLOW bool hak_api_guard_counts(void);
-HAK_HOT bool hak_api_guard_is_due(void) {
-  /* By default none are guarded but in hardened builds. */
+/* Some blocks are guarded; by default none are but in hardened builds. */
+HAK_HOT bool hak_api_guards(void) {
   int64_t wanted = hak_option(GUARD_SAMPLE);
-  if (HAK_CHECKS >= 3 ? wanted == 0 : HAK_LIKELY(wanted <= 0)) return false;
+  return HAK_CHECKS >= 3 ? wanted != 0 : HAK_UNLIKELY(wanted > 0);
+}
+HAK_HOT bool hak_api_guard_is_due(void) {
+  if (!hak_api_guards()) return false;
   return HAK_UNLIKELY(hak_thread_self->guard.left <= 0) && hak_api_guard_counts();
 }
 /* A block between pages that nobody may touch, zeroed; NULL as `heap` is the default one.

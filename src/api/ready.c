@@ -94,6 +94,8 @@ static size_t prewarm_small(hak_heap_t *heap, uint32_t cls, size_t count) {
 static size_t prewarm_large(hak_heap_t *handle, size_t size, size_t count) {
   void **last = NULL;
   size_t ready = 0, bytes = 0;
+  /* Guarded blocks are no larger than they are asked to be. */
+  if (size < sizeof(void *)) size = sizeof(void *);
   for (; ready < count; ready++) {
     void **block = hak_heap_alloc(handle, size);
     if (block == NULL) break;

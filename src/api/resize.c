@@ -28,9 +28,8 @@ enum {
 
 /* --- sizes ------------------------------------------------------------------ */
 
-size_t hak_good_size(size_t size) {
-  if (size > PTRDIFF_MAX) return 0;
-  if (hak_malloced_is_on()) return size == 0 ? 1 : size;
+/* Of a block that is not guarded. */
+static size_t size_of_ordinary(size_t size) {
   size = (size == 0 ? 1 : size) + HAK_CANARY_BYTES;
   if (size <= HAK_CLASS_MAX) return hak_canary_below(hak_class_size(hak_class_of(size)));
   hak_stay_t stay = hak_stay();
@@ -38,6 +37,15 @@ size_t hak_good_size(size_t size) {
   size_t good = hak_large_good_size(os, size);
   hak_stay_end(stay);
   return good > PTRDIFF_MAX ? 0 : hak_canary_below(good);
+}
+
+size_t hak_good_size(size_t size) {
+  if (size > PTRDIFF_MAX) return 0;
+  /* A program may write as far as this says, and a guarded block ends where it was asked
+   * to. */
+  bool exact = hak_malloced_is_on() || (hak_api_guards() && size <= HAK_CELL_SIZE_MOST);
+  if (exact) return size == 0 ? 1 : size;
+  return size_of_ordinary(size);
 }
 
 /* --- samples ----------------------------------------------------------------- */
@@ -346,7 +354,7 @@ static void *resize(const resize_request_t *r) {
     bool fits = size <= usable && (!may_move || size > usable / SHRINK_SHARE);
     if (place.cls < HAK_CLASSES) {
       /* The block of a small class is what it is. */
-      if (fits || (size <= usable && hak_good_size(size) == usable)) return ptr;
+      if (fits || (size <= usable && size_of_ordinary(size) == usable)) return ptr;
     } else if (size > HAK_MID_MAX || !may_move) {
       if (size == usable) return ptr;
       void *moved =

@@ -35,17 +35,21 @@ static const struct kind {
   size_t max_blocks, max_size;
   bool limited; /* the default heap has a limit, which is met all the time */
   bool learns;
+  int64_t guards; /* one block in so many; 0: none */
 } kinds[] = {
-    {"all tiers", ALL, 1500, 8 * MIB, false, false},
-    {"heaps", HEAPS, 2000, 2 * MIB, false, false},
-    {"small blocks", ALL | SHADOW_THREADS, 6000, 2048, false, false},
+    {"all tiers", ALL, 1500, 8 * MIB, false, false, 0},
+    {"heaps", HEAPS, 2000, 2 * MIB, false, false, 0},
+    {"small blocks", ALL | SHADOW_THREADS, 6000, 2048, false, false, 0},
     {"heaps, and options that change", HEAPS | SHADOW_OPTIONS, 1500, 4 * MIB, false,
-     false},
-    {"a limit", ALL | SHADOW_MAY_FAIL | SHADOW_THREADS, 1500, 2 * MIB, true, false},
-    {"heaps of small blocks", HEAPS, 4000, 8 * KIB, false, false},
+     false, 0},
+    {"a limit", ALL | SHADOW_MAY_FAIL | SHADOW_THREADS, 1500, 2 * MIB, true, false, 0},
+    {"heaps of small blocks", HEAPS, 4000, 8 * KIB, false, false, 0},
     {"options that change", ALL | SHADOW_OPTIONS | SHADOW_FORKS, 1500, 4 * MIB, false,
-     false},
-    {"places that are learned", HEAPS | SHADOW_OPTIONS, 3000, 256 * KIB, false, true},
+     false, 0},
+    {"places that are learned", HEAPS | SHADOW_OPTIONS, 3000, 256 * KIB, false, true, 0},
+    {"guarded blocks", HEAPS, 1500, 128 * KIB, false, true, 5},
+    {"guarded blocks, and a limit", ALL | SHADOW_MAY_FAIL | SHADOW_THREADS, 1500,
+     128 * KIB, true, false, 1},
 };
 
 /* What a child says of itself, in memory that both have. */
@@ -104,6 +108,7 @@ static int run_episode(void *ctx) {
   static shadow_t shadow;
   start(episode->number);
   CHECK_EQ(hak_option_set(HAK_OPTION_LEARN, kind->learns), 0);
+  CHECK_EQ(hak_option_set(HAK_OPTION_GUARD_SAMPLE, kind->guards), 0);
   limit_default(kind->limited);
   shadow_open(&shadow, episode->seed, kind->flags, kind->max_blocks);
   shadow.max_size = kind->max_size;

@@ -268,6 +268,10 @@ static void set_options(const pair_t *pair, test_rng_t *rng) {
   if (test_below(rng, 4) != 0) {
     CHECK_EQ(hak_option_set(HAK_OPTION_LARGE_MAX_BYTES, 2 << 20), 0);
   }
+  if (test_below(rng, 3) == 0) {
+    int64_t sample = 1 + (int64_t)test_below(rng, 100);
+    CHECK_EQ(hak_option_set(HAK_OPTION_GUARD_SAMPLE, sample), 0);
+  }
   switch (test_below(rng, 4)) {
     case 0:
       break;

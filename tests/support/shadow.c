@@ -278,6 +278,13 @@ void shadow_open(shadow_t *shadow, uint64_t seed, unsigned flags, size_t max_blo
     hak_stats_t stats = test_stats();
     shadow->base_blocks = stats.live_blocks;
     shadow->base_bytes = stats.live_bytes;
+    /* Hardened builds have a canary behind each block. */
+    void *block = hak_alloc(100);
+    if (block != NULL) {
+      shadow->beyond =
+          test_stats().live_bytes - stats.live_bytes - hak_usable_size(block);
+    }
+    hak_free(block);
   }
 }
 

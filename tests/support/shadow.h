@@ -136,6 +136,7 @@ typedef struct shadow {
   size_t count, bytes;
   uint32_t busy; /* the place of the block that an operation is at; or UINT32_MAX */
   uint64_t next_tag, base_blocks, base_bytes;
+  uint64_t beyond; /* bytes of each block that are counted, and not the program's */
   uint64_t operations, refused;
   uint64_t done[SHADOW_OPS];
   shadow_op_t current;

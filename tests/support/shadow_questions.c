@@ -66,6 +66,22 @@ static void collect_serial(shadow_t *shadow) {
   }
 }
 
+/* What is counted of the heap's blocks besides. Memory of the caller's has no canaries.
+ */
+static uint64_t beyond(const shadow_t *shadow, unsigned heap) {
+  uint64_t bytes = 0;
+  for (size_t i = 0; shadow->beyond != 0 && i < shadow->count; i++) {
+    const shadow_block_t *block = &shadow->blocks[shadow->by_address[i]];
+    bool brought = false;
+    for (unsigned k = 0; k < SHADOW_ARENAS; k++) {
+      brought = brought ||
+                test_is_within(block->address, shadow->arena[k], shadow->arena_size[k]);
+    }
+    if (block->heap == heap && !brought) bytes += shadow->beyond;
+  }
+  return bytes;
+}
+
 static void judge_heap(shadow_t *shadow, unsigned place) {
   shadow_heap_t *heap = &shadow->heaps[place];
   hak_stats_t stats = test_heap_stats(heap->handle);
@@ -73,7 +89,7 @@ static void judge_heap(shadow_t *shadow, unsigned place) {
   for (unsigned i = 0; i < SHADOW_HEAPS_MAX; i++) {
     if (shadow->heaps[i].handle != NULL && shadow_is_below(shadow, i, place)) {
       blocks += shadow->heaps[i].blocks;
-      bytes += shadow->heaps[i].bytes;
+      bytes += shadow->heaps[i].bytes + beyond(shadow, i);
       /* Memory of the caller's is committed, and charged to nobody. */
       brought += shadow->heaps[i].inherited;
       brought +=
@@ -104,7 +120,11 @@ void shadow_step_counts(shadow_t *shadow) {
   collect_serial(shadow);
   hak_stats_t stats = test_stats();
   CHECK_EQ(stats.live_blocks, shadow->base_blocks + shadow->count);
-  CHECK_EQ(stats.live_bytes, shadow->base_bytes + shadow->bytes);
+  uint64_t bytes = shadow->base_bytes + shadow->bytes + beyond(shadow, 0);
+  for (unsigned i = 1; i < SHADOW_HEAPS_MAX; i++) {
+    if (shadow->heaps[i].handle != NULL) bytes += beyond(shadow, i);
+  }
+  CHECK_EQ(stats.live_bytes, bytes);
   for (unsigned i = 1; i < SHADOW_HEAPS_MAX; i++) {
     if (shadow->heaps[i].handle != NULL) {
       judge_heap(shadow, i);
@@ -290,6 +310,7 @@ static const struct {
     {HAK_OPTION_COLLECT_SLABS, 65536},
     {HAK_OPTION_SAMPLE_BYTES, 262144},
     {HAK_OPTION_LEARN, 1},
+    {HAK_OPTION_GUARD_SAMPLE, 100},
 };
 
 void shadow_step_option(shadow_t *shadow) {

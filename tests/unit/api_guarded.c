@@ -565,6 +565,29 @@ TEST_IN_CHILD(handler__interrupts_calls_as_the_one_before_did, 60) {
   CHECK((now.sa_flags & (int)SA_RESTART) != 0);
 }
 
+/* A program may write as far as it was told that it may. */
+TEST_IN_CHILD(good_size__is_what_guarded_blocks_have, 20) {
+  guard(0);
+  CHECK(hak_good_size(97) > 97);
+  guard(1);
+  for (size_t size = 0; size < 70000; size += size / 8 + 1) {
+    size_t good = hak_good_size(size);
+    char *block = hak_alloc(size);
+    CHECK(block != NULL && good >= size && hak_usable_size(block) >= good);
+    memset(block, 1, good);
+    hak_free(block);
+  }
+}
+
+TEST_IN_CHILD(prewarm__writes_to_nothing_beside_guarded_blocks, 20) {
+  guard(1);
+  hak_heap_t *heap = test_heap(HAK_HEAP_SERIAL, "serial", NULL);
+  for (size_t size = 0; size <= 20; size++) {
+    CHECK_EQ(hak_heap_prewarm(heap, size, 3), 3);
+  }
+  CHECK_EQ(hak_heap_destroy(heap), 0);
+}
+
 static pthread_barrier_t g_locked, g_said;
 static void *lock_stderr(void *ctx) {
   flockfile(stderr);
@@ -604,5 +627,7 @@ TEST_MAIN(T(block__is_one_like_others), T(block__lies_at_an_end_of_its_pages_by_
           T(fork__leaves_both_with_their_blocks), T(refusals__leave_ordinary_blocks),
           T(address_space__that_is_short_leaves_ordinary_blocks),
           T(explanation__is_given_for_blocks_alone),
+          T(good_size__is_what_guarded_blocks_have),
+          T(prewarm__writes_to_nothing_beside_guarded_blocks),
           T(handler__interrupts_calls_as_the_one_before_did),
           T(explanation__waits_for_nobody_who_writes_to_stderr))

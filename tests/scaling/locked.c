@@ -59,11 +59,18 @@ static double locked(const workload_t *workload, unsigned threads) {
   return figures[RUNS / 2];
 }
 
+/* On a busy machine threads wait in the middle of things, and pass on less at a time: what
+ * grows with threads does so each time. */
 static void does_not_grow(const workload_t *workload) {
-  double few = locked(workload, 2);
-  double some = locked(workload, 8), many = locked(workload, 64);
-  assert_true(some <= few * FACTOR + ADDEND);
-  assert_true(many <= few * FACTOR + ADDEND);
+  enum {
+    TRIES = 3
+  };
+  for (int i = 0; i < TRIES; i++) {
+    double few = locked(workload, 2);
+    double some = locked(workload, 8), many = locked(workload, 64);
+    if (some <= few * FACTOR + ADDEND && many <= few * FACTOR + ADDEND) return;
+  }
+  fail_msg("%s: grew in each of %d tries", workload->name, TRIES);
 }
 
 static void churn__locked_instructions_do_not_grow_with_threads(void **state) {

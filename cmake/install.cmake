@@ -4,6 +4,16 @@
 include(GNUInstallDirs)
 include(CMakePackageConfigHelpers)
 
+# Somebody whose clone is called like the prefix would find the headers of one beside the
+# headers of the other.
+install(CODE "
+  get_filename_component(prefix \"\${CMAKE_INSTALL_PREFIX}\" REALPATH)
+  get_filename_component(tree \"${PROJECT_SOURCE_DIR}\" REALPATH)
+  if(prefix STREQUAL tree)
+    message(FATAL_ERROR \"hakmem: \${prefix} is the library's own tree: \"
+      \"cmake --install build --prefix ANOTHER_FOLDER\")
+  endif()")
+
 # `cmake --install` alone builds nothing. Where nobody has built the library yet, it does.
 if(PROJECT_IS_TOP_LEVEL)
   install(CODE "

@@ -162,21 +162,46 @@ case $how in
       fi
     done
     ;;
-  # Two commands, a C compiler and nothing else.
-  bare)
+  # README's first screen, word by word, by somebody who has a C compiler and nothing else, and
+  # whose clone lies in the home folder under the library's name.
+  readme)
     copy_tree
-    (
-      cd "$work/hakmem tree"
-      unset CMAKE_GENERATOR
-      export CXX=/no/compiler
-      quiet "$cmake" -B build -DCMAKE_INSTALL_PREFIX="$work/a prefix"
-      quiet "$cmake" --install build
-    )
-    grep -q '^CMAKE_BUILD_TYPE:[A-Z]*=Release' "$work/hakmem tree/build/CMakeCache.txt" ||
+    mkdir "$work/home"
+    mv "$work/hakmem tree" "$work/home/hakmem"
+    # shown LANGUAGE NUMBER: that block of the section.
+    shown() {
+      awk -v language="$1" -v number="$2" '
+        /^## / { within = $0 == "## Install and link" }
+        /^```/ { if (!shows && within && $0 == "```" language) { shows = ++seen == number; next }
+                 shows = 0 }
+        shows' "$root/README.md"
+    }
+    for part in "sh 1" "sh 2" "c 1"; do
+      # shellcheck disable=SC2086
+      shown $part >"$work/${part% *}${part#* }"
+      [ -s "$work/${part% *}${part#* }" ] || fail "README has no block $part"
+    done
+    mkdir "$work/own program"
+    mv "$work/c1" "$work/own program/program.c"
+    ls "$work/home/hakmem" >"$work/before"
+    unset CMAKE_GENERATOR
+    export HOME="$work/home" CXX=/no/compiler
+    quiet env -C "$HOME/hakmem" sh -eu "$work/sh1"
+    quiet env -C "$work/own program" sh -eu "$work/sh2"
+    "$work/own program/program" | grep -q '^[0-9]* usable bytes' || fail "the program failed"
+    ls "$HOME/hakmem" | grep -v '^build$' | diff "$work/before" - ||
+      fail "the installation came into the tree"
+    grep -q '^CMAKE_BUILD_TYPE:[A-Z]*=Release' "$HOME/hakmem/build/CMakeCache.txt" ||
       fail "a build without a type is no release"
-    "$CC" -std=c11 -I"$work/a prefix/include" "$here/consumer/use.c" \
-      "$(find "$work/a prefix" -name libhakmem.a)" -o "$work/use" -pthread
-    "$work/use" || fail "the program failed"
+    # What the text beside it says.
+    if "$cmake" --install "$HOME/hakmem/build" --prefix "$HOME/hakmem" >"$work/log" 2>&1; then
+      fail "the tree can be its own prefix"
+    fi
+    grep -q "hakmem is the library's own tree" "$work/log" || fail "nothing says why"
+    quiet env -C "$HOME/hakmem" sh -c "xargs -d '\\n' rm < build/install_manifest.txt"
+    if find "$HOME/.local" -type f | grep .; then
+      fail "these files stay"
+    fi
     ;;
   # Two files in somebody's tree.
   amalgamation)

@@ -37,7 +37,7 @@ bool hak_sys_has_one_processor(void);
 /* From now on `fn` is called by every thread that ends, in that thread, with what it last
  * passed to hak_sys_thread_end_set; not if that was NULL or nothing. Other code of the
  * thread may run after it, and may call the library. False if the platform has no room
- * for it. Nothing happens if it is started already. */
+ * for it, or is unloading. Nothing happens if it is started already. */
 bool hak_sys_thread_end_start(void (*fn)(void *state));
 /* No thread begins to call `fn` any more; one that is ending may be in it. Also happens
  * when the object that the library is part of is unloaded. */
@@ -64,7 +64,7 @@ uint64_t hak_sys_process(void);
 
 /* For the rest of the process's life: `prepare` runs before a fork, then `parent` and
  * `child` after it, all in the thread that forks. False if there is no room for them.
- * True where there are no forks. */
+ * True where there are no forks; false while unloading. */
 bool hak_sys_at_fork(void (*prepare)(void), void (*parent)(void), void (*child)(void));
 
 /* As the process ends by exit() or by the return of main, calls `fn`, the one that was
@@ -72,6 +72,13 @@ bool hak_sys_at_fork(void (*prepare)(void), void (*parent)(void), void (*child)(
  * of the program's may run after it, and may call the library. */
 typedef void(hak_sys_end_fn)(void);
 void hak_sys_at_end(hak_sys_end_fn *fn);
+
+/* The object that the library is part of is being unloaded, or the process ends: what
+ * would need the library's code later is not begun any more. Destructors of the object's
+ * may still run, and may call the library. */
+bool hak_sys_is_unloading(void);
+/* Said by the library's own destructors, each as it begins. */
+void hak_sys_begin_unloading(void);
 
 /* Calls `fn` with each "NAME=value" of the environment. The text is there for the length
  * of the call. The program does not change the environment meanwhile. */

@@ -73,17 +73,27 @@ bool hak_sys_has_one_processor(void) {
 static pthread_key_t end_key;
 static bool has_end_key;
 
+static hak_atomic_u32_t unloading; /* [any] relaxed: it says nothing of other memory */
+
+bool hak_sys_is_unloading(void) { return hak_load_relaxed(&unloading) != 0; }
+void hak_sys_begin_unloading(void) { hak_store_relaxed(&unloading, 1); }
+
 bool hak_sys_thread_end_start(void (*fn)(void *state)) {
+  if (hak_sys_is_unloading()) return false;
   if (!has_end_key) has_end_key = pthread_key_create(&end_key, fn) == 0;
   return has_end_key;
 }
 
-/* Also when the object is unloaded: a key left behind would call into code that is no
- * longer there. */
-__attribute__((destructor)) void hak_sys_thread_end_stop(void) {
+void hak_sys_thread_end_stop(void) {
   if (!has_end_key) return;
   has_end_key = false;
   pthread_key_delete(end_key);
+}
+
+/* A key left behind would call into code that is no longer there. */
+static __attribute__((destructor)) void stop_at_end(void) {
+  hak_sys_begin_unloading();
+  hak_sys_thread_end_stop();
 }
 
 bool hak_sys_thread_end_set(void *state) {
@@ -101,7 +111,7 @@ uint64_t hak_sys_fine_ns(void) {
 uint64_t hak_sys_process(void) { return (uint64_t)getpid(); }
 
 bool hak_sys_at_fork(void (*prepare)(void), void (*parent)(void), void (*child)(void)) {
-  return pthread_atfork(prepare, parent, child) == 0;
+  return !hak_sys_is_unloading() && pthread_atfork(prepare, parent, child) == 0;
 }
 
 /* [any] relaxed: it leads to a function */

@@ -28,6 +28,7 @@ static int begin_with(pthread_t *id, pthread_attr_t *attributes, void *(*fn)(voi
 }
 
 int hak_sys_thread_begin(uint64_t *thread, const char *name, void *(*fn)(void *)) {
+  if (hak_sys_is_unloading()) return EAGAIN;
   int saved = errno;
   pthread_attr_t attributes;
   pthread_t id;

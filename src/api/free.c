@@ -220,8 +220,8 @@ static HAK_SLOW void free_guarded(hak_heap_t *heap, const hak_place_t *place, vo
                                   size_t size, size_t usable) {
   hak_calls_t calls;
   hak_api_guard_freeing(ptr, name_of(size), &calls);
-  free_of(heap, place, ptr, size, usable, false);
   hak_cell_set_free(ptr, &calls);
+  free_of(heap, place, ptr, size, usable, false);
 }
 
 static HAK_WARM void free_found(void *ptr, size_t size, bool no_cache) {

@@ -183,12 +183,36 @@ typedef struct frame {
   bool found;
 } frame_t;
 
-static void write_frame_in(const hak_code_map_t *map, void *ctx) {
+/* A number as hexadecimal digits with a line's end. Crash handlers have little stack, of
+ * which formats need much. */
+static HAK_SLOW size_t put_offset(char *out, uint64_t value) {
+  size_t length = 0;
+  int digits = 1;
+  while (digits < 16 && value >> 4 * digits != 0) digits++;
+  out[length++] = '+';
+  out[length++] = '0';
+  out[length++] = 'x';
+  while (digits-- > 0) out[length++] = "0123456789abcdef"[value >> 4 * digits & 15];
+  out[length++] = '\n';
+  return length;
+}
+
+static HAK_SLOW void write_frame_in(const hak_code_map_t *map, void *ctx) {
+  enum {
+    OFFSET_MOST = 20
+  };
+  static const char head[] = "hakmem:   ";
   frame_t *frame = ctx;
   if (frame->found || frame->address < map->start || frame->address >= map->end) return;
   frame->found = true;
-  hak_out_text(frame->out, "hakmem:   %s+0x%" PRIx64 "\n", map->path,
-               (uint64_t)frame->address - map->base);
+  char text[512];
+  size_t most = sizeof text - sizeof head - OFFSET_MOST, length = strlen(map->path);
+  if (length > most) length = most;
+  memcpy(text, head, sizeof head - 1);
+  memcpy(text + sizeof head - 1, map->path, length);
+  length += sizeof head - 1;
+  length += put_offset(text + length, (uint64_t)frame->address - map->base);
+  frame->out->write(text, length, frame->out->ctx);
 }
 
 /* By the file's own addresses, which addr2line reads, less one: the call, and not where
@@ -227,8 +251,8 @@ static void write_place(const hak_out_t *out, uint32_t number) {
   if (origin->line != 0) hak_out_text(out, ":%" PRIu32, origin->line);
 }
 
-static void explain(const hak_out_t *out, const void *address, hak_cell_state_t state,
-                    const hak_cell_facts_t *f) {
+static HAK_SLOW void explain(const hak_out_t *out, const void *address,
+                             hak_cell_state_t state, const hak_cell_facts_t *f) {
   hak_out_text(out, "hakmem: %p is ", address);
   write_where(out, address, f);
   hak_out_text(out, " the guarded block %p of %zu bytes%s", (const void *)f->block,
@@ -273,24 +297,35 @@ static const char *name_of(hak_touch_t touch) {
                                    : "an access";
 }
 
-/* A handler for faults may be called in the middle of anything: what is looked at here is
- * never freed, and where something may be locked nobody waits for long. */
-static void on_fault(const void *address, hak_touch_t touch) {
-  hak_cell_facts_t facts;
-  hak_cell_state_t state = hak_cell_look(address, &facts);
-  if (state == HAK_CELL_FREE) return;
-  char line[HAK_REPORT_QUOTED_MAX + 200], path[HAK_REPORT_PATH_MAX] = "";
-  char quoted[HAK_REPORT_QUOTED_MAX];
-  hak_heap_t *heap = hak_heap_record(facts.heap);
-  if (heap != NULL && hak_heap_handle(heap) == facts.heap) {
+/* [any] relaxed: the thread whose fault was told of last, until that is done; 0 then. */
+static hak_atomic_u64_t telling;
+
+static void tell(const void *address, hak_touch_t touch, hak_cell_state_t state,
+                 const hak_cell_facts_t *f) {
+  char path[HAK_REPORT_PATH_MAX] = "", quoted[HAK_REPORT_QUOTED_MAX];
+  hak_heap_t *heap = hak_heap_record(f->heap);
+  if (heap != NULL && hak_heap_handle(heap) == f->heap) {
     hak_heap_path(heap, path, sizeof path);
   }
   hak_text_quote(quoted, sizeof quoted, path);
   const char *mark = quoted[0] == '\0' ? "" : "\"";
-  size_t length = hak_text_print(
-      line, sizeof line, "hakmem: %s: address %p, %zu bytes, heap %p%s%s%s%s, in %s\n",
-      kind_of(address, state, &facts), address, facts.size, facts.heap,
-      quoted[0] == '\0' ? "" : " ", mark, quoted, mark, name_of(touch));
-  hak_sys_write(line, length);
-  write_details(address);
+  hak_out_t out = hak_out_to(NULL, NULL);
+  hak_out_text(&out, "hakmem: %s: address %p, %zu bytes, heap %p%s%s%s%s, in %s\n",
+               kind_of(address, state, f), address, f->size, f->heap,
+               quoted[0] == '\0' ? "" : " ", mark, quoted, mark, name_of(touch));
+}
+
+/* A handler for faults may be called in the middle of anything: what is looked at here is
+ * never freed, and where something may be locked nobody waits for long. Of a fault within
+ * it nothing is told, or a handler that lets itself be interrupted would never end. */
+static void on_fault(const void *address, hak_touch_t touch) {
+  hak_cell_facts_t facts;
+  hak_cell_state_t state = hak_cell_look(address, &facts);
+  if (state == HAK_CELL_FREE) return;
+  uint64_t me = hak_sys_thread();
+  if (hak_exchange_acquire(&telling, me) == me) return;
+  tell(address, touch, state, &facts);
+  hak_out_t out = hak_out_to(NULL, NULL);
+  explain(&out, address, state, &facts);
+  hak_store_relaxed(&telling, 0);
 }

@@ -103,10 +103,10 @@ static HAK_WARM void *alloc_hardened(hak_heap_t *handle, size_t size) {
 }
 
 /* The serial arm: no look for the thread's state, and nothing that locks. */
-HAK_HOT void *serial_alloc(hak_heap_t *handle, size_t step) {
+HAK_HOT void *serial_alloc(hak_heap_t *handle, size_t size, size_t step) {
   hak_heap_t *heap = hak_heap_record(handle);
   if (HAK_UNLIKELY(heap->serial_handle != handle)) {
-    return hak_api_serial_alloc(handle, (step + 1) << 3);
+    return hak_api_serial_alloc(handle, size);
   }
   hak_serial_t *serial = hak_heap_own_serial(heap);
   void *block;
@@ -115,7 +115,7 @@ HAK_HOT void *serial_alloc(hak_heap_t *handle, size_t step) {
                                   serial->bin_of_step[step], &block);
   hak_serial_leave(serial);
   if (HAK_UNLIKELY(empty)) {
-    return hak_api_serial_alloc(handle, (step + 1) << 3);
+    return hak_api_serial_alloc(handle, size);
   }
   return block;
 }
@@ -131,7 +131,7 @@ HAK_ENTRY void *hak_heap_alloc(hak_heap_t *handle, size_t size) {
   HAK_OPAQUE(step);
   if (HAK_UNLIKELY(step >= HAK_TINY_STEPS)) return alloc_slow(handle, size);
   if (HAK_UNLIKELY((intptr_t)handle <= 0)) {
-    return handle == NULL ? hak_alloc(size) : serial_alloc(handle, step);
+    return handle == NULL ? hak_alloc(size) : serial_alloc(handle, size, step);
   }
   hak_heap_t *heap = hak_heap_record(handle);
   if (HAK_UNLIKELY(hak_heap_handle(heap) != handle)) {

@@ -18,7 +18,8 @@ typedef struct reader {
   void *ctx;
   uint64_t base;  /* of the file whose parts are being read */
   char which[48]; /* its device and number */
-  size_t length;  /* of the line */
+  bool cut;       /* the rest of a line is passed over */
+  size_t length;  /* of the line that is not whole yet */
   char line[LINE_MOST];
 } reader_t;
 
@@ -36,9 +37,8 @@ static uint64_t base_of(reader_t *r, const char *which, uint64_t start) {
 
 /* "start-end rwxp offset device number path", in hexadecimal digits. Ranges without a
  * file, or without code, are nobody's. */
-static void read_line(reader_t *r) {
-  r->line[r->length] = '\0';
-  char *at = r->line;
+static void read_line(reader_t *r, char *at, char *end) {
+  *end = '\0';
   hak_code_map_t map;
   map.start = strtoull(at, &at, 16);
   if (*at++ != '-') return;
@@ -52,20 +52,31 @@ static void read_line(reader_t *r) {
   if (has_code) r->fn(&map, r->ctx);
 }
 
+/* The whole lines that have been read; what is behind them comes to the beginning. Of a
+ * line that is too long the first part counts, and the rest is passed over. */
+static void read_lines(reader_t *r, size_t filled) {
+  size_t from = 0;
+  for (size_t i = r->length; i < filled; i++) {
+    if (r->line[i] != '\n') continue;
+    if (!r->cut) read_line(r, r->line + from, r->line + i);
+    r->cut = false;
+    from = i + 1;
+  }
+  r->length = filled - from;
+  memmove(r->line, r->line + from, r->length);
+  if (r->length < LINE_MOST - 1) return;
+  if (!r->cut) read_line(r, r->line, r->line + r->length);
+  r->cut = true;
+  r->length = 0;
+}
+
+/* Crash handlers have little stack: there is one buffer. */
 static void read_all(int file, reader_t *r) {
-  char piece[512];
   for (;;) {
-    ssize_t n = read(file, piece, sizeof piece);
+    ssize_t n = read(file, r->line + r->length, LINE_MOST - 1 - r->length);
     if (n < 0 && errno == EINTR) continue;
     if (n <= 0) return;
-    for (ssize_t i = 0; i < n; i++) {
-      if (piece[i] == '\n') {
-        read_line(r);
-        r->length = 0;
-      } else if (r->length < LINE_MOST - 1) {
-        r->line[r->length++] = piece[i];
-      }
-    }
+    read_lines(r, r->length + (size_t)n);
   }
 }
 

@@ -6,6 +6,7 @@
 #include "base/lock.h"
 #include "base/wait.h"
 #include "os/leak.h"
+#include "os/memory.h"
 
 /* [lock], except that the thread that has the note in hand reads and writes `called`, and
  * reads what the call of the hook needs, without it. */
@@ -18,7 +19,7 @@ struct hak_os_note {
   void *ptr;
   size_t size;
   bool called;  /* of a note in hand: the hook is called, the range may have gone */
-  bool bare;    /* its pages have gone, so that the range may serve again */
+  bool bare;    /* its pages have gone and none is guarded: it may serve again */
   bool refused; /* counted in hak_os_unreleased_bytes */
 };
 
@@ -313,13 +314,15 @@ HAK_SLOW hak_os_note_t *hak_os_release_begin(const hak_os_t *os, void *ptr, size
 }
 
 /* A range that stays for now loses its pages, if it has some. Of the system's ranges
- * alone it is known that pages may be purged which were never committed. */
+ * alone it is known that pages may be purged which were never committed. Parts of it may
+ * have been guarded: it serves again as one that may be touched, or not at all. */
 static HAK_SLOW void strip(hak_os_note_t *note) {
   const hak_os_t *systems = hak_os_default();
   if (note->bare || note->release != systems->release || !hak_os_may_give()) return;
   int saved = errno;
   bool ok = systems->purge(note->ctx, note->ptr, note->size) == 0;
-  note->bare = hak_os_count(&hak_os_counts.purge, ok);
+  note->bare =
+      hak_os_count(&hak_os_counts.purge, ok) && hak_memory_open(note->ptr, note->size);
   errno = saved;
 }
 

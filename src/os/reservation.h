@@ -1,7 +1,7 @@
 /* reservation.h - ranges of address space: reserved, released, and those that the system
  * does not take back.
  *
- * Depends on: base, leak, os.   Used by: pages and all folders above.
+ * Depends on: base, leak, memory, os.   Used by: pages and all folders above.
  *
  * A release that fails, or may not be now, is noted and tried again: at the next release
  * that may go through, by hak_collect, at the end of the hooks. No note is ever wanting:

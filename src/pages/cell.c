@@ -4,6 +4,7 @@
 
 #include "base/bits.h"
 #include "base/sys.h"
+#include "base/wait.h"
 #include "os/memory.h"
 #include "os/reservation.h"
 #include "pages/idle.h"
@@ -28,10 +29,13 @@ typedef struct queue {
   hak_cell_t *first, *last;
 } queue_t;
 
-static hak_cell_t *cells;                /* [lock] HAK_CELLS, or NULL */
-static const hak_os_t *hooks;            /* [lock] that they were reserved with */
-static bool refused;                     /* [lock] there is no address space for them */
-static queue_t queue;                    /* [lock] those that are free or wait */
+static hak_cell_t *cells;     /* [lock] HAK_CELLS, or NULL */
+static const hak_os_t *hooks; /* [lock] that they were reserved with */
+static const void *maker;     /* [lock] the thread that makes them, or NULL */
+static hak_cell_t *records;   /* [owner: the maker] for them, that an attempt left */
+static uint32_t failures;     /* [lock] attempts to make them */
+static uint32_t to_skip;      /* [lock] requests until the next attempt */
+static queue_t queue;         /* [lock] those that are free or wait */
 static uint32_t counts[HAK_CELL_STATES]; /* [lock] cells by state */
 static uint64_t randomness;              /* [lock] not 0 */
 
@@ -109,29 +113,55 @@ static void publish_locked(const hak_os_t *os, hak_cell_t *all, char *range) {
   }
 }
 
-/* Records stay for the next attempt: there is none, and after a shutdown they are gone.
- */
-static bool make(const hak_os_t *os) {
-  hak_cell_t *all = hak_meta_alloc(os, HAK_CELLS * sizeof *all, HAK_CACHE_LINE);
-  char *range = all == NULL ? NULL : hak_os_reserve(os, ALL_BYTES, CELL_BYTES);
-  bool ok = range != NULL && hak_memory_guard(range, ALL_BYTES) &&
-            hak_registry_cover(os, (uintptr_t)range, ALL_BYTES);
+/* The range, guarded and known to the registry; NULL if the system refuses. */
+static char *make_range(const hak_os_t *os) {
+  char *range = hak_os_reserve(os, ALL_BYTES, CELL_BYTES);
+  if (range == NULL) return NULL;
+  if (hak_memory_guard(range, ALL_BYTES) &&
+      hak_registry_cover(os, (uintptr_t)range, ALL_BYTES)) {
+    return range;
+  }
+  hak_os_unreserve(os, range, ALL_BYTES);
+  return NULL;
+}
+
+static bool begin_to_make_locked(void) {
+  hak_lock_assert_held(lock());
+  if (cells != NULL || maker != NULL || (to_skip > 0 && to_skip-- > 0)) return false;
+  maker = hak_os_self();
+  return true;
+}
+
+/* One thread makes the cells; others go without meanwhile. After each failure twice as
+ * many requests go without before the next attempt. */
+static void make(const hak_os_t *os) {
+  enum {
+    SHIFT_MOST = 20
+  };
+  if (records == NULL) {
+    records = hak_meta_alloc(os, HAK_CELLS * sizeof *records, HAK_CACHE_LINE);
+  }
+  char *range = records == NULL ? NULL : make_range(os);
   hak_lock_acquire(lock());
-  bool first = cells == NULL;
-  if (ok && first) publish_locked(os, all, range);
-  if (!ok && first) refused = true;
+  if (range != NULL) {
+    publish_locked(os, records, range);
+    records = NULL;
+  } else {
+    if (failures < SHIFT_MOST) failures++;
+    to_skip = (uint32_t)1 << failures;
+  }
+  maker = NULL;
   hak_lock_release(lock());
-  if (range != NULL && !(ok && first)) hak_os_unreserve(os, range, ALL_BYTES);
-  return ok || !first;
 }
 
 /* A cell that passes; NULL if there is none to be had. */
 static hak_cell_t *take(const hak_os_t *os) {
   hak_lock_acquire(lock());
-  bool missing = cells == NULL && !refused;
+  bool missing = begin_to_make_locked();
   hak_cell_t *cell = dequeue_locked();
   hak_lock_release(lock());
-  if (HAK_LIKELY(!missing) || !make(os)) return cell;
+  if (HAK_LIKELY(!missing)) return cell;
+  make(os);
   hak_lock_acquire(lock());
   cell = dequeue_locked();
   hak_lock_release(lock());
@@ -213,6 +243,7 @@ static bool close_pages(hak_cell_t *cell) {
 void *hak_cell_begin(const hak_cell_ask_t *ask) {
   size_t bytes = hak_align_up(ask->size, ask->os->page_size);
   if (ask->size > HAK_CELL_SIZE_MOST || ask->alignment > ask->os->page_size) return NULL;
+  if (hak_os_is_barred()) return NULL;
   size_t charge = bytes + sizeof(hak_mapping_t);
   if (!hak_budget_charge(ask->budget, charge)) return NULL;
   hak_cell_t *cell = take(ask->os);
@@ -232,11 +263,24 @@ void *hak_cell_begin(const hak_cell_ask_t *ask) {
   return (void *)(uintptr_t)cell->facts.block;
 }
 
+/* The block is claimed, so nobody begins to look at its pages. */
+static void wait_for_looks(hak_cell_t *cell) {
+  unsigned rounds = 0;
+  for (;;) {
+    hak_lock_acquire(lock());
+    hak_store_relaxed(&cell->mapping.extent.block, NULL);
+    bool none = cell->looks == 0;
+    hak_lock_release(lock());
+    if (HAK_LIKELY(none)) return;
+    hak_wait_step(&rounds);
+  }
+}
+
 /* The block is claimed first, so that a free of it that comes now is one too many. The
  * mapping stays in use until its pages are closed: the child of a fork finds it there. */
 void hak_cell_end(hak_mapping_t *mapping) {
   hak_cell_t *cell = (hak_cell_t *)(void *)mapping;
-  hak_store_relaxed(&mapping->extent.block, NULL);
+  wait_for_looks(cell);
   bool closed = close_pages(cell);
   hak_lock_acquire(lock());
   size_t bytes = hak_mapping_committed(mapping);
@@ -258,14 +302,18 @@ static hak_cell_t *cell_at(const void *address) {
   return &cells[offset / CELL_BYTES];
 }
 
-/* The thread that a crash stopped may have the lock. */
+/* The thread that a crash stopped may have the lock, and other locks of any rank. One
+ * that waits for a processor has it for some milliseconds. */
 static bool try_lock(void) {
   enum {
-    ATTEMPTS = 1000
+    YIELDS = 100,
+    SLEEPS = 200,
+    SLEEP_NS = 1000000
   };
-  for (int i = 0; i < ATTEMPTS; i++) {
-    if (hak_lock_try(lock())) return true;
-    hak_sys_yield();
+  for (int i = 0; i < YIELDS + SLEEPS; i++) {
+    if (hak_word_try(&lock()->held)) return true;
+    if (i < YIELDS) hak_sys_yield();
+    if (i >= YIELDS) hak_sys_sleep(SLEEP_NS);
   }
   return false;
 }
@@ -273,13 +321,13 @@ static bool try_lock(void) {
 hak_cell_state_t hak_cell_look(const void *address, hak_cell_facts_t *facts) {
   if (!hak_cells_have(address) || !try_lock()) return HAK_CELL_FREE;
   hak_cell_state_t state = HAK_CELL_FREE;
-  if (cells != NULL) {
+  if (cells != NULL && hak_cells_have(address)) {
     const hak_cell_t *cell = cell_at(address);
     state = cell->state;
     if (state != HAK_CELL_FREE) *facts = cell->facts;
     if (state != HAK_CELL_FREE && facts->block == NULL) state = HAK_CELL_FREE;
   }
-  hak_lock_release(lock());
+  hak_lock_release_unranked(lock());
   return state;
 }
 
@@ -300,19 +348,28 @@ void hak_cell_set_origin(const void *block, uint32_t origin) {
 
 void hak_cell_set_free(const void *block, const hak_calls_t *calls) {
   hak_lock_acquire(lock());
-  hak_cell_t *cell = find_locked(block, HAK_CELL_WAITING);
-  if (cell != NULL) cell->facts.free = *calls;
+  hak_cell_t *cell = find_locked(block, HAK_CELL_USED);
+  if (cell != NULL && cell->facts.free.thread == 0) cell->facts.free = *calls;
   hak_lock_release(lock());
 }
 
+/* A thread that frees the block meanwhile, which one of the two must not, waits. */
 hak_cell_margins_t hak_cell_margins(const void *block) {
   hak_lock_acquire(lock());
-  const hak_cell_t *cell = find_locked(block, HAK_CELL_USED);
+  hak_cell_t *cell = find_locked(block, HAK_CELL_USED);
+  bool there = cell != NULL && hak_load_relaxed(&cell->mapping.extent.block) == block;
   margins_t m = {NULL, NULL, NULL, NULL};
-  if (cell != NULL) m = margins_of(cell);
+  if (there) m = margins_of(cell);
+  if (there) cell->looks++;
   hak_lock_release(lock());
-  if (!is_filled(m.end, m.behind)) return HAK_CELL_OVERFLOW;
-  return is_filled(m.before, m.block) ? HAK_CELL_WHOLE : HAK_CELL_UNDERFLOW;
+  if (!there) return HAK_CELL_WHOLE;
+  hak_cell_margins_t margins = HAK_CELL_WHOLE;
+  if (!is_filled(m.before, m.block)) margins = HAK_CELL_UNDERFLOW;
+  if (!is_filled(m.end, m.behind)) margins = HAK_CELL_OVERFLOW;
+  hak_lock_acquire(lock());
+  cell->looks--;
+  hak_lock_release(lock());
+  return margins;
 }
 
 /* --- all -----------------------------------------------------------------------------
@@ -320,8 +377,10 @@ hak_cell_margins_t hak_cell_margins(const void *block) {
 
 void hak_cells_recover(void) {
   hak_lock_acquire(lock());
+  if (maker != hak_os_self()) maker = NULL;
   for (uint32_t i = 0; cells != NULL && i < HAK_CELLS; i++) {
     hak_cell_t *cell = &cells[i];
+    cell->looks = 0;
     if (cell->state != HAK_CELL_PASSING || cell->mapping.who == hak_os_self()) continue;
     cell->mapping.who = NULL;
     cell->facts.block = NULL;
@@ -340,7 +399,9 @@ void hak_cells_stop(void) {
   bool made = cells != NULL;
   cells = NULL;
   hooks = NULL;
-  refused = false;
+  maker = NULL;
+  records = NULL;
+  failures = to_skip = 0;
   queue = (queue_t){NULL, NULL};
   hak_store_relaxed(&hak_cells_bytes, 0);
   hak_store_relaxed(&hak_cells_base, 0);

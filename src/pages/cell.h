@@ -65,6 +65,7 @@ typedef struct hak_cell {
   hak_mapping_t mapping;  /* its extent's base is the first page that may be touched */
   hak_cell_state_t state; /* [lock] */
   bool dirty;             /* [lock] the system kept what was in its pages */
+  uint32_t looks;         /* [lock] threads that read its pages, which stay so long */
   struct hak_cell *next;  /* [lock] free or waiting: the next to serve */
   hak_cell_facts_t facts; /* [lock] of the block, or of the last one */
 } hak_cell_t;
@@ -83,8 +84,8 @@ typedef struct hak_cell_ask {
   const hak_calls_t *calls;
 } hak_cell_ask_t;
 
-/* A block of zeroes; NULL if none can be had. No lock held. Costs a system call or two,
- * and a page is touched. */
+/* A block of zeroes; NULL if none can be had, or the system may be asked for nothing. No
+ * lock held. Costs a system call or two, and a page is touched. */
 void *hak_cell_begin(const hak_cell_ask_t *ask);
 /* The block of a mapping in use that is a cell's is gone: nobody may touch it any more.
  * No lock held. Costs two system calls. */
@@ -105,11 +106,11 @@ HAK_HOT bool hak_cells_have(const void *address) {
 hak_cell_state_t hak_cell_look(const void *address, hak_cell_facts_t *facts);
 /* The place of a block in use is the origin of this number. */
 void hak_cell_set_origin(const void *block, uint32_t origin);
-/* Of the block that was there last, and was freed. */
+/* Of a block in use that is about to be freed, for the first time as far as is known. */
 void hak_cell_set_free(const void *block, const hak_calls_t *calls);
 
-/* The bytes beside a block in use that lie in its own pages are as they were. The caller
- * has the block. */
+/* The bytes beside a block in use that lie in its own pages are as they were; or somebody
+ * has claimed it by now. */
 typedef enum hak_cell_margins {
   HAK_CELL_WHOLE = 0,
   HAK_CELL_UNDERFLOW,

@@ -182,6 +182,17 @@ static void usable_of_freed(size_t size) {
 static void free_inside(size_t size) { hak_free(block_of(size, true) + size - 1); }
 static void free_behind(size_t size) { hak_free(block_of(size, true) + size); }
 static void free_before(size_t size) { hak_free(block_of(size, false) - 16); }
+static void overflow_in_serial_heap(size_t size) {
+  hak_heap_t *heap = test_heap(HAK_HEAP_SERIAL, "default", NULL);
+  size_t page = (size_t)sysconf(_SC_PAGESIZE);
+  char *block;
+  do {
+    block = hak_heap_alloc(heap, size);
+    CHECK(block != NULL && is_guarded(block));
+  } while ((uintptr_t)block % page != 0 && size % page != 0);
+  *(volatile char *)(block + size) = 0;
+  hak_free(block);
+}
 static void free_sized_wrong(size_t size) {
   hak_free_sized(block_of(size, false), size + 1);
 }
@@ -223,6 +234,8 @@ static const kind_t kinds[] = {
     {"a sized free, too large", free_sized_wrong, false, false,
      "in hak_free_sized: the size given is larger than the block\n"},
     {"a write behind the block, in its page", overflow_a_little, false, false,
+     "in hak_free: the bytes behind the block were written to\n"},
+    {"a write behind a block of a serial heap", overflow_in_serial_heap, false, false,
      "in hak_free: the bytes behind the block were written to\n"},
     {"a write before the block, in its page", underflow_a_little, false, false,
      "in hak_free: the bytes before the block were written to\n"},
@@ -457,17 +470,70 @@ static void fault__that_is_nobodys_is_not_spoken_of(void **state) {
   }
 }
 static int ignored_signal(void *ctx) {
-  (void)ctx;
-  signal(SIGSEGV, SIG_IGN);
+  struct sigaction ignore = {.sa_flags = ctx == NULL ? 0 : SA_SIGINFO};
+  ignore.sa_handler = SIG_IGN; /* whose flags say nothing */
+  CHECK_EQ(sigaction(SIGSEGV, &ignore, NULL), 0);
   guard_all();
   CHECK(is_guarded(hak_alloc(1)));
   raise(SIGSEGV);
   return 0;
 }
 static void signal__that_was_ignored_is(void **state) {
-  (void)state;
   test_child_must_succeed(ignored_signal, NULL, 60);
+  test_child_must_succeed(ignored_signal, state, 60);
 }
+
+/* A program that has replaced the library's handler and gone back to none: the next run
+ * has it again. */
+TEST_IN_CHILD(handler__that_was_replaced_is_set_again_where_there_is_none, 60) {
+  guard_all();
+  CHECK(is_guarded(hak_alloc(1)));
+  install(true, 0);
+  CHECK_EQ(hak_shutdown(0), 0);
+  CHECK(signal(SIGSEGV, SIG_DFL) != SIG_ERR);
+  guard_all();
+  CHECK(is_guarded(hak_alloc(1)));
+  struct sigaction now;
+  CHECK_EQ(sigaction(SIGSEGV, NULL, &now), 0);
+  CHECK(now.sa_handler != SIG_DFL);
+}
+
+/* Handlers' stacks are often SIGSTKSZ bytes, as it once was, with the frame of a signal
+ * in them, which is half of it where registers are many. */
+#if defined(__OPTIMIZE__)
+enum {
+  OLD_SIGSTKSZ = 8192,
+  FRAME = 3400 /* bytes, with all registers of x86-64 but the newest's tiles */
+};
+static size_t used_of(const unsigned char *stack, size_t size) {
+  size_t unused = 0;
+  while (unused < size && stack[unused] == 0xa5) unused++;
+  return size - unused;
+}
+TEST_IN_CHILD(handler__needs_little_stack, 60) {
+  if (TEST_ASAN || TEST_TSAN) return; /* their code needs more */
+  static unsigned char stack[128 << 10];
+  size_t used[2];
+  install(true, SA_ONSTACK);
+  CHECK_EQ(sigaltstack(&(stack_t){.ss_sp = stack, .ss_size = sizeof stack}, NULL), 0);
+  guard_all();
+  for (int round = 0; round < 2; round++) {
+    touch_freed(); /* the loader has bound what is called */
+    memset(stack, 0xa5, sizeof stack);
+    if (round == 0) {
+      if (sigsetjmp(g_out, 1) == 0) raise(SIGSEGV);
+    } else {
+      touch_freed();
+    }
+    used[round] = used_of(stack, sizeof stack);
+  }
+  CHECK_MSG(used[1] - used[0] + FRAME < OLD_SIGSTKSZ, "%zu bytes and %zu", used[1],
+            used[0]);
+}
+#define STACK_TESTS , T(handler__needs_little_stack)
+#else
+#define STACK_TESTS
+#endif
 
 /* A program whose handler of errors goes on has a heap that is whole. */
 TEST_IN_CHILD(handler_of_errors__that_returns_leaves_all_whole, 60) {
@@ -476,7 +542,7 @@ TEST_IN_CHILD(handler_of_errors__that_returns_leaves_all_whole, 60) {
   for (size_t k = 0; k < TEST_COUNT(kinds); k++) {
     if (!kinds[k].faults) kinds[k].misuse(100);
   }
-  CHECK_EQ(g_reports.count, 10);
+  CHECK_EQ(g_reports.count, 11);
   CHECK_EQ(hak_check(NULL), 0);
   hak_set_error_handler(NULL, NULL);
 }
@@ -487,4 +553,5 @@ TEST_MAIN(T(misuse__of_each_kind_is_named_at_once), T(report__names_the_place),
           T(handler__without_information_gets_the_fault),
           T(handler__that_is_set_later_comes_first), T(handler__goes_with_the_library),
           T(fault__that_is_nobodys_is_not_spoken_of), T(signal__that_was_ignored_is),
-          T(handler_of_errors__that_returns_leaves_all_whole))
+          T(handler__that_was_replaced_is_set_again_where_there_is_none),
+          T(handler_of_errors__that_returns_leaves_all_whole) STACK_TESTS)

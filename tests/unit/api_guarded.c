@@ -15,16 +15,28 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include "os/os.h"
 #include "pages/cell.h"
+#include "pages/meta.h"
 
 enum {
   MOST = 128 /* guarded blocks at once */
 };
 
-/* --- the system's refusals: this file is linked with --wrap=mprotect -------------------
+/* --- the system's refusals: linked with --wrap=mprotect and --wrap=munmap --------------
  */
 
-static atomic_int g_calls, g_fail_from, g_fail_count;
+static atomic_bool g_keep; /* nothing is unmapped */
+
+int __real_munmap(void *address, size_t size);
+int __wrap_munmap(void *address, size_t size);
+int __wrap_munmap(void *address, size_t size) {
+  if (!atomic_load(&g_keep)) return __real_munmap(address, size);
+  errno = ENOMEM;
+  return -1;
+}
+
+static atomic_int g_calls, g_fail_from, g_fail_count, g_delay_us;
 
 int __real_mprotect(void *address, size_t size, int protection);
 int __wrap_mprotect(void *address, size_t size, int protection);
@@ -34,6 +46,7 @@ int __wrap_mprotect(void *address, size_t size, int protection) {
     errno = ENOMEM;
     return -1;
   }
+  if (atomic_load(&g_delay_us) != 0) usleep((useconds_t)atomic_load(&g_delay_us));
   return __real_mprotect(address, size, protection);
 }
 
@@ -520,6 +533,139 @@ TEST_IN_CHILD(address_space__that_is_short_leaves_ordinary_blocks, 60) {
   CHECK_EQ(hak_check(NULL), 0);
 }
 
+/* What the system did not take back serves the next run, as memory that may be touched
+ * wherever it was guarded. */
+TEST_IN_CHILD(range__that_the_system_keeps_may_be_touched_by_the_next_run, 60) {
+  for (int round = 0; round < 3; round++) {
+    guard(1);
+    use_much();
+    atomic_store(&g_keep, true);
+    CHECK_EQ(hak_shutdown(0), 0);
+    atomic_store(&g_keep, false);
+    guard(0);
+    for (size_t size = 100; size < 1000 * MIB; size *= 8) {
+      char *block = hak_alloc(size);
+      CHECK(block != NULL);
+      for (size_t i = 0; i < size; i += page()) block[i] = 1;
+      hak_free(block);
+    }
+    use_much();
+    CHECK_EQ(hak_shutdown(0), 0);
+  }
+}
+
+TEST_IN_CHILD(cells__are_asked_for_again_where_they_could_not_be_had, 60) {
+  if (TEST_ASAN || TEST_TSAN) return; /* they need more themselves */
+  hak_free(hak_alloc(1));
+  guard(1);
+  /* Nothing may be asked of the system now: that is no refusal. */
+  hak_os_scope_t before = hak_os_enter(HAK_OS_BARRED);
+  void *block = hak_alloc(100);
+  CHECK(block == NULL || !is_guarded(block));
+  hak_os_leave(before);
+  hak_free(block);
+  block = hak_alloc(9000); /* no bin has one */
+  CHECK(is_guarded(block));
+  hak_free(block);
+  CHECK_EQ(hak_shutdown(0), 0);
+  struct rlimit all, limit;
+  CHECK_EQ(getrlimit(RLIMIT_AS, &all), 0);
+  limit = (struct rlimit){.rlim_cur = 300 * MIB, .rlim_max = all.rlim_max};
+  guard(1);
+  CHECK_EQ(setrlimit(RLIMIT_AS, &limit), 0);
+  uint64_t records = 0;
+  for (int i = 0; i < 1000; i++) {
+    CHECK(!is_guarded(hak_alloc(9000)));
+    if (i == 10) records = hak_load_relaxed(&hak_meta_committed);
+  }
+  CHECK(hak_load_relaxed(&hak_meta_committed) < records + 100 * KIB);
+  CHECK_EQ(setrlimit(RLIMIT_AS, &all), 0);
+  int i = 0;
+  while (!is_guarded(hak_alloc(9000))) CHECK(i++ < 3000);
+}
+
+/* --- threads that are first at once ---------------------------------------------------
+ */
+
+static pthread_barrier_t g_ready, g_counted;
+static void *be_first(void *ctx) {
+  hak_free(hak_alloc(100)); /* the thread has a state */
+  pthread_barrier_wait(&g_ready);
+  pthread_barrier_wait(&g_counted);
+  for (int i = 0; i < 10; i++) hak_free(hak_alloc(9000));
+  return ctx;
+}
+TEST_IN_CHILD(cells__are_made_by_one_thread, 60) {
+  enum {
+    MANY = 16
+  };
+  pthread_t threads[MANY];
+  pthread_barrier_init(&g_ready, NULL, MANY + 1);
+  pthread_barrier_init(&g_counted, NULL, MANY + 1);
+  for (int round = 0; round < 5; round++) {
+    guard(0);
+    test_threads_begin(threads, MANY, be_first, NULL);
+    pthread_barrier_wait(&g_ready);
+    uint64_t before = hak_load_relaxed(&hak_meta_committed);
+    atomic_store(&g_delay_us, 1000); /* the others come meanwhile */
+    guard(1);
+    pthread_barrier_wait(&g_counted);
+    test_threads_end(threads, MANY);
+    atomic_store(&g_delay_us, 0);
+    uint64_t after = hak_load_relaxed(&hak_meta_committed);
+    CHECK(after < before + HAK_CELLS * sizeof(hak_cell_t) + 128 * KIB);
+    CHECK_EQ(hak_check(NULL), 0);
+    CHECK_EQ(hak_shutdown(0), 0);
+  }
+}
+
+/* --- two frees at once ----------------------------------------------------------------
+ */
+
+static char *g_twice;
+static void *free_twice(void *rounds) {
+  for (size_t i = 0; i < *(size_t *)rounds; i++) {
+    pthread_barrier_wait(&g_ready);
+    hak_free(g_twice);
+    pthread_barrier_wait(&g_counted);
+  }
+  return NULL;
+}
+TEST_IN_CHILD(double_free__by_two_threads_at_once_is_one_too_many, 60) {
+  pthread_t threads[2];
+  size_t rounds = test_scale(3000);
+  guard(1);
+  pthread_barrier_init(&g_ready, NULL, 3);
+  pthread_barrier_init(&g_counted, NULL, 3);
+  test_reports_begin();
+  test_threads_begin(threads, 2, free_twice, &rounds);
+  for (size_t i = 0; i < rounds; i++) {
+    g_twice = hak_alloc(100);
+    CHECK(is_guarded(g_twice));
+    pthread_barrier_wait(&g_ready);
+    pthread_barrier_wait(&g_counted);
+  }
+  test_threads_end(threads, 2);
+  CHECK_EQ(g_reports.count, rounds);
+  hak_set_error_handler(NULL, NULL);
+  CHECK_EQ(hak_check(NULL), 0);
+}
+
+TEST_IN_CHILD(serial__sizes_are_those_asked_for, 60) {
+  guard(1);
+  hak_heap_t *heap = test_heap(HAK_HEAP_SERIAL, "serial", NULL);
+  for (size_t size = 1; size < 3000; size += size < 200 ? 1 : 77) {
+    void *blocks[] = {hak_heap_alloc(heap, size), hak_heap_calloc(heap, 1, size),
+                      hak_allocx(heap, size, 0, 0, NULL)};
+    for (size_t i = 0; i < TEST_COUNT(blocks); i++) {
+      CHECK(is_guarded(blocks[i]));
+      CHECK_EQ(hak_usable_size(blocks[i]), size);
+      hak_free(blocks[i]);
+    }
+  }
+  CHECK_EQ(hak_heap_destroy(heap), 0);
+}
+
 static void add_length(const char *text, size_t length, void *ctx) {
   (void)text;
   *(size_t *)ctx += length;
@@ -626,7 +772,11 @@ TEST_MAIN(T(block__is_one_like_others), T(block__lies_at_an_end_of_its_pages_by_
           T(threads__allocate_and_free_each_others_blocks),
           T(fork__leaves_both_with_their_blocks), T(refusals__leave_ordinary_blocks),
           T(address_space__that_is_short_leaves_ordinary_blocks),
-          T(explanation__is_given_for_blocks_alone),
+          T(range__that_the_system_keeps_may_be_touched_by_the_next_run),
+          T(cells__are_asked_for_again_where_they_could_not_be_had),
+          T(cells__are_made_by_one_thread),
+          T(double_free__by_two_threads_at_once_is_one_too_many),
+          T(serial__sizes_are_those_asked_for), T(explanation__is_given_for_blocks_alone),
           T(good_size__is_what_guarded_blocks_have),
           T(prewarm__writes_to_nothing_beside_guarded_blocks),
           T(handler__interrupts_calls_as_the_one_before_did),

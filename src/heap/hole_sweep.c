@@ -29,6 +29,7 @@ static hak_atomic_u32_t sweeps;  /* [any] so many were begun; written by who swe
 static uint64_t last_end;        /* [owner: who sweeps] ns */
 static uint32_t in_vain;         /* [owner: who sweeps] sweeps that found nothing */
 static uint32_t patience = 1;    /* [owner: who sweeps] half decays between two sweeps */
+static uint64_t unspent;         /* [owner: who sweeps] ns; see period */
 
 bool hak_hole_sweep_is_time(void) {
   return hak_load_relaxed(&hak_idle_others) != HAK_IDLE_NO_OTHERS &&
@@ -49,6 +50,7 @@ void hak_hole_sweep_forget(void) {
   hak_store_relaxed(&next_at, 0);
   at_heap = at_class = in_vain = 0;
   patience = 1;
+  unspent = 0;
 }
 
 /* Relaxed: the thread that swept is lost, or nobody else is there. A thread that forked
@@ -144,7 +146,9 @@ static void begin(void) {
 }
 
 /* When the next sweep comes. What was needed again cost a call and a fault for each page
- * or so: if that was more than a twentieth of the time, it takes twice as long. */
+ * or so: if that was more than a twentieth of the time, it takes twice as long. Of the
+ * twentieth what was not spent counts for later, as much as comes to be between two
+ * sweeps at the most: so load that comes once in some seconds costs no patience. */
 static uint64_t period(uint64_t now) {
   enum {
     PAGE = 4096,
@@ -153,14 +157,16 @@ static uint64_t period(uint64_t now) {
     PER_DECAY = 2
   };
   uint64_t cost = hak_exchange_relaxed(&hak_holes_needed, 0) / PAGE * NS_PER_PAGE;
-  uint64_t passed = now - last_end;
+  uint64_t half = hak_idle_decay() / PER_DECAY, most = half * PATIENCE_MOST / SHARE;
+  uint64_t may = unspent + (now - last_end) / SHARE;
   last_end = now;
-  if (cost > passed / SHARE) {
+  unspent = cost > may ? 0 : may - cost < most ? may - cost : most;
+  if (cost > may) {
     if (patience < PATIENCE_MOST) patience *= 2;
   } else if (patience > 1) {
     patience /= 2;
   }
-  uint64_t ns = hak_idle_decay() / PER_DECAY * patience;
+  uint64_t ns = half * patience;
   return ns > PERIOD_LEAST_NS ? ns : PERIOD_LEAST_NS;
 }
 

@@ -13,7 +13,9 @@
  * the partial lists what it holds and what did not change since the sweep before.
  *
  * Where what went is needed again so much that it takes a twentieth of the time to give
- * it back and to touch it anew, sweeps are further apart, up to eight decays.
+ * it back and to touch it anew, sweeps are further apart, up to eight decays. What was
+ * not spent of the twentieth counts for later, so load that comes now and then is no
+ * reason.
  *
  * Thread-safe; one thread sweeps at a time.
  */

@@ -1,6 +1,7 @@
 #include "learn/waves.h"
 
 #include "base/option.h"
+#include "learn/lanes.h"
 #include "learn/shadow.h"
 #include "os/os.h"
 #include "pages/registry.h"
@@ -15,7 +16,8 @@ enum {
 
 #define FALL_LEAST ((double)(4 << 20))  /* bytes, of a wave */
 #define SAVES_LEAST ((double)(2 << 20)) /* bytes, of a move */
-#define APART_MOST 0.125                /* of the bytes at peaks, may lie apart */
+#define APART_MUCH 0.25 /* the same, if it saves PAYS_MANY times as much */
+#define PAYS_MANY 3
 #define APART_PRICE 0.5 /* of the bytes that come to lie apart, is to be saved on top */
 #define JOIN_SHARE 0.25 /* of what a move is to save, where groups have saved as much */
 #define FALL_SEEN 1.    /* bytes; less is rounding */
@@ -75,12 +77,12 @@ static void begin_survey(uint32_t origin) {
   place->here_samples = 0;
 }
 
-/* Bytes at the peak by place and size. */
+/* Bytes at the peak by place, group and size. */
 enum {
   CELLS = 1024 /* a power of two */
 };
 static struct cell {
-  uint32_t key;     /* of place and size */
+  uint32_t key;     /* of place, group and size */
   uint32_t of_peak; /* as in hak_wave_place_t: else it is free */
   float bytes;
 } cells[CELLS]; /* [lock] */
@@ -91,7 +93,8 @@ static double cell_bytes(const struct cell *cell) {
 
 static void count_cell(const hak_wave_sample_t *sample, int sign) {
   uint32_t size = hak_shadow_size_of(sample->bytes / sample->blocks);
-  uint32_t key = sample->origin * HAK_SHADOW_SIZES + size;
+  uint32_t place = sample->origin * HAK_GROUPS + sample->led;
+  uint32_t key = place * HAK_SHADOW_SIZES + size;
   uint32_t at = key * 2654435761u >> 22;
   for (uint32_t i = 0; i < 32; i++, at = (at + 1) % CELLS) {
     if (cells[at].of_peak != wave.peaks) cells[at] = (struct cell){key, wave.peaks, 0};
@@ -345,7 +348,8 @@ static bool choose(double apart, double much) {
     each_known(add_to_clusters);
     chosen = choose_groups();
     double bytes = bytes_apart();
-    if (bytes > plan.all.bytes * APART_MOST) continue;
+    double most = bytes * PAYS_MANY <= apart - best ? APART_MUCH : HAK_APART_MOST;
+    if (bytes > plan.all.bytes * most) continue;
     if (apart - best > much + price_of(bytes)) return true;
   }
   return false;
@@ -353,10 +357,12 @@ static bool choose(double apart, double much) {
 
 /* Moves places if that saves much by what is known of the last waves, and back if it has
  * saved little in some of them. */
-static void act(double together, double apart, double best) {
+static void act(double together, double apart, double best, bool lanes) {
   double much = SAVES_LEAST + wave.peak / 20;
   bool pays = together - apart > much;
   idle = pays ? 0 : idle + 1;
+  /* Lanes were a guess, which one wave refutes. */
+  if (lanes && !(pays && is_significant())) idle = WAVES_IDLE;
   /* Where groups pay, a place that was not known before joins those that are like it. */
   if (pays) much *= JOIN_SHARE;
   if (apart - best > much && is_significant() && choose(apart, much)) {
@@ -403,10 +409,11 @@ static void add_cells(uint32_t made) {
   for (uint32_t i = 0; i < CELLS; i++) {
     double bytes = cell_bytes(&cells[i]);
     if (bytes <= 0) continue;
-    const hak_wave_place_t *place = place_at(cells[i].key / HAK_SHADOW_SIZES);
+    uint32_t led = cells[i].key / HAK_SHADOW_SIZES;
+    const hak_wave_place_t *place = place_at(led / HAK_GROUPS);
     double seen = (double)place->here_samples + place->gone_samples;
     double share = ((double)place->here_samples + mean) / (seen + 1);
-    hak_shadow_add(place->led, cells[i].key % HAK_SHADOW_SIZES,
+    hak_shadow_add(led % HAK_GROUPS, cells[i].key % HAK_SHADOW_SIZES,
                    bytes * t.bytes / in_cells, share);
   }
 }
@@ -433,6 +440,7 @@ static void evaluate(const hak_wave_now_t *now) {
   __builtin_memset(&left, 0, sizeof left);
   now->each(survey);
   tell_shadow(now, made);
+  bool lanes = hak_lanes_end(); /* who has one is not known yet */
   for (uint32_t i = first_place(); i < made; i++) learn(i);
   make_plan();
   double together = cost_together(), apart = cost_of_groups();
@@ -444,7 +452,7 @@ static void evaluate(const hak_wave_now_t *now) {
   told.together = of_one_wave(together);
   told.apart = of_one_wave(hak_option(LEARN) != 0 ? apart : together);
   told.best = of_one_wave(best);
-  act(together, apart, best);
+  act(together, apart, best, lanes);
 }
 
 /* --- waves ----------------------------------------------------------------------------
@@ -500,6 +508,10 @@ void hak_wave_born_locked(const hak_wave_sample_t *sample, const hak_wave_now_t 
   count_gone(sample, -1);
   wave.samples++;
   wave.live += sample->bytes;
+  if (told.count == 0) {
+    double peak = wave.live > wave.peak ? wave.live : wave.peak;
+    hak_lane_born(sample->origin, sample->bytes, peak);
+  }
   follow(now);
 }
 
@@ -508,6 +520,10 @@ void hak_wave_died_locked(const hak_wave_sample_t *sample, const hak_wave_now_t 
   if (wave.samples == 0) return; /* its heap was not watched when it was born */
   count_gone(sample, 1);
   wave.samples--;
+  /* What goes later goes with the wave, which will tell. */
+  if (told.count == 0 && wave.live > wave.peak / 2) {
+    hak_lane_died(sample->origin, sample->bytes);
+  }
   wave.live -= sample->bytes;
   if (wave.samples == 0 || wave.live < 0) wave.live = 0; /* nothing is left of rounding */
   follow(now);
@@ -525,6 +541,7 @@ void hak_waves_stop(void) {
   told = (hak_waves_t){.count = 0};
   idle = 0;
   led_loosest = 0;
+  hak_lanes_stop();
   hak_shadow_stop();
   __builtin_memset(cells, 0, sizeof cells);
   hak_store_relaxed(&watched, NULL);

@@ -1,6 +1,7 @@
 /* waves.h - which places leave blocks behind when load goes, and which are kept apart.
  *
- * Depends on: base, os, pages, origin, partition, shadow.   Used by: sample, heap, api.
+ * Depends on: base, os, pages, origin, partition, shadow, lanes.
+ * Used by: sample, heap, api.
  *
  * The live bytes L of the places are known from samples, with a standard deviation of
  * sqrt(N * L), N being the mean distance of samples. A wave is a rise of L to a peak P
@@ -26,6 +27,8 @@
  * says what that would have saved, as it says what is saved where they are led in fact.
  * What stays resident is told to the places in proportion to their bytes that keep it
  * there, as all share slabs and as they are led; the difference is what a place saves.
+ *
+ * Before the first wave is over places may be kept apart on trial: see lanes.h.
  *
  * Only samples count that lie in one heap, and are small enough to share slabs.
  *

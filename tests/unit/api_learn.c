@@ -179,6 +179,21 @@ static void waves__leave_little_once_those_from_before_are_gone(void **state) {
   CHECK_EQ(found, 3);
 }
 
+/* Before anything is known of a place that only grows, it has a lane of its own. */
+static void wave__that_is_the_first_leaves_little_too(void **state) {
+  (void)state;
+  for (size_t i = 0; i < MASS; i++) {
+    g_load.mass[i] = get(3 * any_size(&g_load), &connection);
+    if (i % SHARE == 0) keep(&g_load, &table);
+  }
+  CHECK(hak_waves_read().count == 0 && is_apart(&table));
+  fall(&g_load);
+  double ratio = rest(&g_load);
+  CHECK(hak_waves_read().count == 1 && is_apart(&table));
+  /* 7.5 without. */
+  CHECK_MSG(ratio <= 6.5, "%.2f", ratio);
+}
+
 static void waves__of_many_places_leave_little_once_each_has_a_few_samples(void **state) {
   (void)state;
   for (uint32_t i = 0; i < 2 * MANY; i++) {
@@ -578,6 +593,7 @@ static void learned__that_is_damaged_is_refused(void **state) {
 
 TEST_MAIN_FRESH(
     L(waves__leave_little_once_those_from_before_are_gone),
+    L(wave__that_is_the_first_leaves_little_too),
     L(waves__of_many_places_leave_little_once_each_has_a_few_samples),
     cmocka_unit_test_setup_teardown(waves__leave_much_where_the_learner_only_watches,
                                     start_off, end),

@@ -4,6 +4,7 @@
 
 #include <string.h>
 
+#include "learn/lanes.h"
 #include "learn/sample.h"
 #include "learn/waves.h"
 #include "pages/meta.h"
@@ -129,11 +130,73 @@ static void place__of_which_all_stays_is_set_apart(void **state) {
   CHECK(hak_wave_share(&hak_origin_at(origin_of(0))->wave) == 0);
   CHECK(hak_wave_share(&hak_origin_at(origin_of(1))->wave) == 1);
   CHECK(told.peak == 315 * MEAN + told.peak % MEAN);
-  CHECK(told.together > 4 * told.best && told.apart == told.together);
+  CHECK(told.together > 4 * told.best && told.apart == told.best);
   for (int i = 0; i < 3; i++) wave(&rng, 0, 1000);
   told = hak_waves_read();
   CHECK_EQ(told.moves, 1);
   CHECK_EQ(told.apart, told.best);
+}
+
+/* Of load that comes for the first time: of place 0 much, of place 1 little. */
+static void first_rise(void) {
+  for (int i = 0; i < 10; i++) {
+    add_many(0, 10);
+    add_many(1, 1);
+  }
+}
+
+static void place__that_only_grows_has_a_lane_before_the_first_wave_is_over(
+    void **state) {
+  (void)state;
+  add_many(1, 1);
+  add_many(0, 150);
+  CHECK_EQ(group_of(1), 0); /* so little is not worth a group */
+  first_rise();
+  CHECK(group_of(0) == 0 && group_of(1) == HAK_LANE);
+  CHECK_EQ(hak_waves_read().moves, 0);
+  /* It does not only grow. */
+  drop(add(1, &heap));
+  CHECK_EQ(group_of(1), 0);
+}
+
+static void lanes__have_an_eighth_at_most(void **state) {
+  (void)state;
+  add_many(1, 5);
+  add_many(0, 200);
+  CHECK(group_of(0) == 0 && group_of(1) == HAK_LANE);
+  add_many(2, 1);
+  CHECK_EQ(group_of(2), HAK_LANE);
+  add_many(1, 35);
+  CHECK_EQ(group_of(1), 0); /* it has outgrown it, and leaves room for others */
+  add_many(3, 1);
+  CHECK_EQ(group_of(3), HAK_LANE);
+}
+
+static void lanes__are_given_up_with_the_first_wave_that_gains_nothing(void **state) {
+  (void)state;
+  test_rng_t rng = test_rng(1, 10);
+  const int stays[PLACES] = {0};
+  for (int i = 0; i < 3; i++) first_rise();
+  CHECK_EQ(group_of(1), HAK_LANE);
+  fall(&rng, stays, 2);
+  CHECK_EQ(hak_waves_read().count, 1);
+  CHECK(group_of(1) == 0 && hak_waves_read().moves == 0);
+  for (int i = 0; i < 3; i++) first_rise();
+  CHECK_EQ(group_of(1), 0); /* now it is known */
+}
+
+/* A sixth of the bytes, of which all stays, and pins all others. */
+static void more_than_an_eighth__lies_apart_if_it_saves_many_times_that(void **state) {
+  (void)state;
+  test_rng_t rng = test_rng(1, 11);
+  const int stays[PLACES] = {0, 1000};
+  for (int i = 0; i < 50; i++) {
+    add_many(0, 5);
+    add_many(1, 1);
+  }
+  CHECK_EQ(group_of(1), 0);
+  fall(&rng, stays, 2);
+  CHECK(group_of(0) == 0 && group_of(1) != 0);
 }
 
 static void places__that_change_are_apart_again_in_three_waves(void **state) {
@@ -325,6 +388,10 @@ static void samples__that_are_resized_are_what_they_were(void **state) {
 #define W(function) cmocka_unit_test_setup_teardown(function, setup, teardown)
 
 TEST_MAIN(W(place__of_which_all_stays_is_set_apart),
+          W(place__that_only_grows_has_a_lane_before_the_first_wave_is_over),
+          W(lanes__have_an_eighth_at_most),
+          W(lanes__are_given_up_with_the_first_wave_that_gains_nothing),
+          W(more_than_an_eighth__lies_apart_if_it_saves_many_times_that),
           W(places__that_change_are_apart_again_in_three_waves),
           W(wave__is_over_in_a_calm_of_any_sizes),
           W(places__that_take_turns_do_not_move_with_each),

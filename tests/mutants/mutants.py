@@ -261,7 +261,8 @@ def link(build, program, objects, out):
         if old in words:
             words[words.index(old)] = str(new)
         else:
-            words.insert(next(i for i, w in enumerate(words) if w.endswith(".a")), str(new))
+            words.insert(next((i for i, w in enumerate(words) if w.endswith(".a")), len(words)),
+                         str(new))
     quiet(words, f"{out.name} does not link", cwd=build.folder)
 
 
@@ -414,4 +415,5 @@ def main():
         sys.exit(1)
 
 
-main()
+if __name__ == "__main__":
+    main()

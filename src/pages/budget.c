@@ -121,15 +121,15 @@ bool hak_budget_charge(hak_budget_t *budget, size_t bytes) {
   uint64_t fixed = own == 0 ? hak_budget_fixed(budget) : 0;
   if (!add_to_chain(budget, bytes + fixed)) return false;
   while (!hak_cas_relaxed(&budget->own, &own, own + bytes + fixed)) {
-    if (own != 0 && fixed != 0) {
+    if (fixed != 0) { /* `own` was 0: another thread has made it begin */
       take_up_to(budget, NULL, fixed);
       fixed = 0;
-    } else if (own == 0 && fixed == 0 && hak_budget_fixed(budget) != 0) {
-      if (!add_to_chain(budget, hak_budget_fixed(budget))) {
+    } else if (own == 0) { /* and has made it end */
+      fixed = hak_budget_fixed(budget);
+      if (!add_to_chain(budget, fixed)) {
         take_up_to(budget, NULL, bytes);
         return false;
       }
-      fixed = hak_budget_fixed(budget);
     }
   }
   note_peaks(budget);

@@ -97,6 +97,11 @@ static void fixed__is_charged_while_there_is_anything(void **state) {
   hak_budget_uncharge(&g_low, 4);
   hak_budget_uncharge(&g_top, 1);
   check_charged(0, 0, 0);
+  /* Nothing is not anything. */
+  CHECK(hak_budget_charge(&g_low, 0));
+  check_charged(0, 0, 0);
+  hak_budget_uncharge(&g_low, 0);
+  check_charged(0, 0, 0);
 }
 
 static void soft__alarms_when_crossed_and_at_each_step_beyond(void **state) {
@@ -167,6 +172,15 @@ static void grant__is_bounded_for_all_threads_together(void **state) {
   hak_budget_quota_return(&g_low, 60);
   CHECK(!hak_budget_quota_take(&g_low, 61) && hak_budget_quota_take(&g_low, 60));
   CHECK_EQ(hak_load_relaxed(&g_top.cached), 101);
+  /* A limit that is lowered below what is cached: nothing more until it is under. */
+  hak_budget_set_limits(&g_middle, 0, 800);
+  CHECK(!hak_budget_quota_take(&g_low, 1));
+  hak_budget_quota_return(&g_low, 50);
+  CHECK(!hak_budget_quota_take(&g_low, 1));
+  hak_budget_quota_return(&g_low, 10);
+  CHECK(hak_budget_quota_take(&g_low, 10) && !hak_budget_quota_take(&g_low, 1));
+  hak_budget_set_limits(&g_middle, 0, 1600);
+  CHECK(hak_budget_quota_take(&g_low, 50));
   hak_budget_quota_return(&g_low, 60);
   hak_budget_quota_return(&g_middle, 40);
   hak_budget_quota_return(&g_top, 1);
@@ -183,7 +197,13 @@ static void callback__forbids_its_level_and_those_below(void **state) {
   callback.inside = &g_middle;
   CHECK(hak_budget_is_forbidden(&g_low) && hak_budget_is_forbidden(&g_middle));
   CHECK(!hak_budget_is_forbidden(&g_top));
+  /* What is refused to it is no reason for a request. */
+  hak_budget_set_limits(&g_top, 0, 10);
+  CHECK(!hak_budget_charge(&g_top, 11));
+  CHECK(callback.refused_by == NULL && request.refused_by == NULL);
   hak_budget_call_begin(&nested);
+  CHECK(!hak_budget_charge(&g_top, 11));
+  CHECK(nested.refused_by == &g_top && callback.refused_by == NULL);
   CHECK(hak_budget_is_forbidden(&g_low));
   hak_budget_call_end(&nested);
   hak_budget_call_end(&callback);

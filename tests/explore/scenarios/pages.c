@@ -134,11 +134,13 @@ static void limit_with_records(void) {
 }
 static void charge(hak_budget_t *budget, size_t bytes) {
   if (!hak_budget_charge(budget, bytes)) return;
-  EXPLORE_CHECK(hak_load_relaxed(&parent.charged) <= LIMIT);
+  uint64_t most = hak_load_relaxed(&parent.charged), own = hak_load_relaxed(&budget->own);
+  EXPLORE_CHECK(most <= LIMIT && own >= bytes + hak_budget_fixed(budget));
   hak_budget_uncharge(budget, bytes);
 }
 static void charge_60(void) { charge(&child[0], 60); }
 static void charge_50(void) { charge(&child[1], 50); }
+static void charge_70(void) { charge(&child[1], 70); }
 static void charge_30(void) { charge(&child[0], 30); }
 static void charge_same(void) { charge(&child[0], 40); }
 
@@ -164,6 +166,32 @@ const explore_scenario_t budget_fixed = {.name = "budget.fixed",
                                          .setup = limit_with_records,
                                          .thread = {charge_30, charge_same},
                                          .check = nothing_charged};
+/* The records no longer fit when their turn comes: another heap was faster. */
+const explore_scenario_t budget_fixed_refused = {
+    .name = "budget.fixed_refused",
+    .setup = limit_with_records,
+    .thread = {charge_30, charge_same, charge_70},
+    .check = nothing_charged};
+
+/* Two threads act on one alarm: one of them has it. */
+static hak_atomic_u32_t alarms_taken;
+
+static void cross_soft_limit(void) {
+  limit();
+  EXPLORE_CHECK(hak_budget_charge(&child[0], LIMIT / 2 + 1));
+}
+static void take_alarm(void) {
+  if (hak_budget_take_alarm(&child[0]) == NULL) return;
+  hak_add_relaxed(&alarms_taken, 1);
+}
+static void one_alarm_taken(void) {
+  EXPLORE_CHECK(hak_load_relaxed(&alarms_taken) == 1);
+  EXPLORE_CHECK(hak_load_relaxed(&hak_budget_alarms) == 0);
+}
+const explore_scenario_t budget_alarm = {.name = "budget.alarm",
+                                         .setup = cross_soft_limit,
+                                         .thread = {take_alarm, take_alarm},
+                                         .check = one_alarm_taken};
 
 /* Pages are there only while they are charged: the second charge fits when the first
  * one's pages have gone. */

@@ -516,6 +516,9 @@ def sample(args):
             list(pool.map(one, some))
         counts = {f: w for f, w in counted(work.found, known, came, list(pairs)).items()
                   if f in pairs}
+        for words in counts.values():
+            for c in words["lives"] + words["unreached"]:
+                print(f"{came[c.key]:10} {c.line:4} {c.key}")
         print_figures(counts)
         judge(counts, known)
 

@@ -2,6 +2,8 @@
  * given up at the end of their hooks. */
 #include "strict_os.h"
 
+#include <pthread.h>
+
 #include "heap/phase.h"
 #include "os/reservation.h"
 
@@ -97,6 +99,7 @@ static void reserve__fails_where_no_note_can_be_had(void **state) {
   }
   CHECK_MSG(count > 0 && count < FIRST, "%zu ranges", count);
   CHECK_EQ(g_own.ranges, count);
+  CHECK(!hak_os_divide_begin()); /* a second range needs a note, too */
   test_os_fail(&g_os, TEST_FAIL_NONE, 0, 0);
   size_t library = g_os.ranges;
   CHECK((g_ranges[count++] = hak_os_reserve(&g_own.hooks, SIZE, SIZE)) != NULL);
@@ -105,6 +108,63 @@ static void reserve__fails_where_no_note_can_be_had(void **state) {
   CHECK_EQ(test_stats().committed_bytes, g_os.committed_bytes);
   for (size_t i = 0; i < count; i++) hak_os_release(&g_own.hooks, g_ranges[i], SIZE);
   CHECK_EQ(g_own.ranges, 0);
+}
+
+/* Memory for notes that cannot be committed goes back. */
+static void notes__that_come_to_nothing_leave_no_range(void **state) {
+  (void)state;
+  size_t count = 0, library = g_os.ranges;
+  uint64_t bytes = unreleased();
+  test_os_fail(&g_os, TEST_FAIL_FROM_NTH, 1u << TEST_OS_COMMIT, 1);
+  while (count < RANGES &&
+         (g_ranges[count] = hak_os_reserve(&g_own.hooks, SIZE, SIZE)) != NULL) {
+    count++;
+  }
+  CHECK(count > 0 && count < FIRST && g_os.ranges == library);
+  CHECK_EQ(unreleased(), bytes);
+  test_os_fail(&g_os, TEST_FAIL_NONE, 0, 0);
+  for (size_t i = 0; i < count; i++) hak_os_release(&g_own.hooks, g_ranges[i], SIZE);
+  CHECK_EQ(g_own.ranges, 0);
+}
+
+static void notes__are_what_there_is_before_the_start(void **state) {
+  (void)state;
+  CHECK_EQ(hak_shutdown(HAK_SHUTDOWN_FORCE), 0);
+  size_t count = 0;
+  while (count < RANGES &&
+         (g_ranges[count] = hak_os_reserve(&g_own.hooks, SIZE, SIZE)) != NULL) {
+    count++;
+  }
+  CHECK_EQ(count, FIRST);
+  while (count > 0) hak_os_release(&g_own.hooks, g_ranges[--count], SIZE);
+  CHECK_EQ(g_own.ranges, 0);
+}
+
+/* --- threads that a fork leaves behind ---------------------------------------------- */
+
+static void *begin_release(void *range) {
+  CHECK(hak_os_release_begin(&g_own.hooks, range, SIZE) != NULL);
+  return NULL;
+}
+
+/* What a thread had in hand that is gone is tried again; what the caller has is its own.
+ */
+static void forget__leaves_ranges_to_those_who_are_there(void **state) {
+  (void)state;
+  uint64_t bytes = unreleased();
+  void *range = hak_os_reserve(&g_own.hooks, SIZE, SIZE);
+  void *own = hak_os_reserve(&g_own.hooks, SIZE, SIZE);
+  hak_os_note_t *note = hak_os_release_begin(&g_own.hooks, own, SIZE);
+  pthread_t thread;
+  CHECK_EQ(pthread_create(&thread, NULL, begin_release, range), 0);
+  CHECK_EQ(pthread_join(thread, NULL), 0);
+  CHECK_EQ(hak_os_forget_lost(), 0);
+  CHECK_EQ(unreleased() - bytes, SIZE);
+  hak_os_unreserve_end(note);
+  CHECK_EQ(g_own.ranges, 1);
+  hak_os_retry_releases(true);
+  CHECK_EQ(g_own.ranges, 0);
+  CHECK_EQ(unreleased(), bytes);
 }
 
 static void reserved__in_vain_goes_back_where_purging_is_manual_too(void **state) {
@@ -117,12 +177,55 @@ static void reserved__in_vain_goes_back_where_purging_is_manual_too(void **state
   hak_os_release(&g_own.hooks, kept, SIZE);
   CHECK_EQ(g_own.ranges, 2);
   CHECK_EQ(unreleased() - bytes, SIZE);
+  hak_os_retry_releases(true);
+  CHECK_EQ(g_own.ranges, 2);
   hak_os_unreserve(&g_own.hooks, vain, SIZE);
   CHECK_EQ(g_own.ranges, 1); /* and takes nothing along */
   (void)hak_collect(NULL, SIZE_MAX, HAK_COLLECT_ALL);
   CHECK_EQ(g_own.ranges, 0);
   CHECK_EQ(unreleased(), bytes);
   CHECK_EQ(hak_option_set(HAK_OPTION_PURGE_MODE, mode), 0);
+}
+
+static void barred_thread__reserves_nothing(void **state) {
+  (void)state;
+  hak_os_scope_t before = hak_os_enter(HAK_OS_BARRED);
+  CHECK(hak_os_reserve(&g_own.hooks, SIZE, SIZE) == NULL);
+  CHECK(!hak_os_divide_begin());
+  hak_os_leave(before);
+  CHECK_EQ(test_os_calls(&g_own), 0);
+}
+
+static void release__that_succeeds_is_followed_by_no_purge(void **state) {
+  (void)state;
+  const hak_os_t *systems = hak_os_default();
+  uint64_t purges = hak_load_relaxed(&hak_os_counts.purge);
+  hak_os_release(systems, hak_os_reserve(systems, SIZE, SIZE), SIZE);
+  CHECK_EQ(hak_load_relaxed(&hak_os_counts.purge), purges);
+}
+
+/* Whoever is faster takes what another call was to try. */
+static unsigned g_nested;
+
+static int release_and_retry(void *ctx, void *ptr, size_t size) {
+  if (g_nested++ == 0) hak_os_retry_releases(true);
+  return g_own.hooks.release(ctx, ptr, size);
+}
+static void retry__ends_where_others_have_tried_all(void **state) {
+  (void)state;
+  hak_os_t hooks = g_own.hooks;
+  hooks.release = release_and_retry;
+  refuse(&g_own, true);
+  g_nested = 1;
+  for (int i = 0; i < 3; i++) {
+    hak_os_release(&hooks, hak_os_reserve(&hooks, SIZE, SIZE), SIZE);
+  }
+  refuse(&g_own, false);
+  CHECK_EQ(g_own.ranges, 3);
+  g_nested = 0;
+  hak_os_retry_releases(true);
+  CHECK_EQ(g_own.ranges, 0);
+  CHECK_EQ(g_nested, 3);
 }
 
 static void end__tries_a_few_times_and_then_never_again(void **state) {
@@ -169,6 +272,12 @@ static void shutdown__offers_again_what_was_refused_to_the_next_start(void **sta
 TEST_MAIN_FRESH(M(refused_ranges__are_remembered_however_many),
                 M(range__that_is_refused_for_good_is_in_nobodys_way),
                 M(reserve__fails_where_no_note_can_be_had),
+                M(notes__that_come_to_nothing_leave_no_range),
+                M(notes__are_what_there_is_before_the_start),
+                M(forget__leaves_ranges_to_those_who_are_there),
                 M(reserved__in_vain_goes_back_where_purging_is_manual_too),
+                M(barred_thread__reserves_nothing),
+                M(release__that_succeeds_is_followed_by_no_purge),
+                M(retry__ends_where_others_have_tried_all),
                 M(end__tries_a_few_times_and_then_never_again),
                 M(shutdown__offers_again_what_was_refused_to_the_next_start))

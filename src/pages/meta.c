@@ -1,6 +1,7 @@
 #include "pages/meta.h"
 
 #include "base/bits.h"
+#include "base/check.h"
 #include "os/guarded.h"
 #include "os/turn.h"
 
@@ -72,10 +73,11 @@ static void *extend(const hak_os_t *os, size_t size, size_t alignment) {
   if (chunk == NULL || chunk->os != os || end > chunk->size) return NULL;
   size_t want = hak_align_up(end, step(os));
   if (want > chunk->size) want = chunk->size;
-  size_t have = chunk->committed;
-  if (want > have && !commit(os, (char *)chunk + have, want - have)) return NULL;
+  size_t have = chunk->committed; /* less than `end`: nothing could be cut */
+  hak_assert(want > have);
+  if (!commit(os, (char *)chunk + have, want - have)) return NULL;
   hak_lock_acquire(&lock);
-  if (want > have) chunk->committed = want;
+  chunk->committed = want;
   void *record = cut_locked(os, size, alignment);
   hak_lock_release(&lock);
   return record;

@@ -16,6 +16,7 @@ static struct {
   size_t ranges, bytes;
   int remaps;
   bool no_reserve, then_nothing; /* nothing is given, or once pages went away */
+  bool no_commit;                /* no pages are given once pages went away */
   int away;                      /* so many remaps go to an odd page */
   bool stuck;                    /* those from such a page are refused */
   bool elsewhere;                /* or lead to another proper place */
@@ -30,6 +31,11 @@ static void *os_reserve(void *ctx, size_t size, size_t alignment) {
     g_os.bytes += size;
   }
   return base;
+}
+
+static int os_commit(void *ctx, void *ptr, size_t size, bool *zeroed) {
+  if (g_os.no_commit && g_os.stuck && g_os.away == 0) return ENOMEM;
+  return hak_os_default()->commit(ctx, ptr, size, zeroed);
 }
 
 static int os_release(void *ctx, void *ptr, size_t size) {
@@ -74,6 +80,7 @@ static int setup(void **state) {
   g_os.hooks.reserve = os_reserve;
   g_os.hooks.release = os_release;
   g_os.hooks.remap = os_remap;
+  g_os.hooks.commit = os_commit;
   hak_config_t config = {
       .struct_size = sizeof config, .flags = HAK_INIT_NO_ENV, .os = &g_os.hooks};
   CHECK_EQ(hak_init(&config), 0);
@@ -176,13 +183,20 @@ static void block__that_does_not_come_back_is_copied_from_where_it_is(void **sta
 static void block__that_is_lost_is_named_and_gone(void **state) {
   (void)state;
   hak_heap_t *heap = make(100 * MIB), *unlimited = make(0);
-  for (int by_limit = 0; by_limit < 2; by_limit++) {
-    hak_heap_t *its = by_limit ? heap : unlimited;
+  enum {
+    BY_RESERVE,
+    BY_LIMIT,
+    BY_COMMIT,
+    WAYS
+  };
+  for (int way = 0; way < WAYS; way++) {
+    hak_heap_t *its = way == BY_LIMIT ? heap : unlimited;
     unsigned char *block = make_block(its);
     uint64_t blocks = test_live_blocks(), bytes = test_live_bytes();
     g_os.away = 1;
     g_os.stuck = true;
-    g_os.then_nothing = by_limit == 0;
+    g_os.then_nothing = way == BY_RESERVE;
+    g_os.no_commit = way == BY_COMMIT;
     int remaps = g_os.remaps;
     test_reports_begin();
     errno = 0;
@@ -191,7 +205,7 @@ static void block__that_is_lost_is_named_and_gone(void **state) {
     test_expect_report(1, HAK_ERROR_BAD_STATE, block, "hak_realloc");
     test_reports_end(1, HAK_ERROR_BAD_STATE);
     CHECK_EQ(g_os.remaps - remaps, 2); /* tried once, and back */
-    g_os.stuck = g_os.no_reserve = g_os.then_nothing = false;
+    g_os.stuck = g_os.no_reserve = g_os.then_nothing = g_os.no_commit = false;
     CHECK(hak_heap_of(block) == NULL);
     CHECK_EQ(test_live_blocks(), blocks - 1);
     CHECK_EQ(test_live_bytes(), bytes - size);

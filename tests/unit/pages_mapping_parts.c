@@ -2,6 +2,8 @@
  * displaced by new need. */
 #include "support.h"
 
+#include <string.h>
+
 #include "heap/lifecycle.h"
 #include "os/os.h"
 #include "pages/mapping.h"
@@ -199,6 +201,46 @@ static void growing__takes_the_kept_pages_behind_the_block(void **state) {
   CHECK_KEPT(64 * MIB);
 }
 
+/* The pages behind the block stay kept where its budget has no room for them, and are
+ * taken once it has: first for those that the block's own range lacks. */
+static void growing__leaves_the_kept_pages_that_no_budget_has_room_for(void **state) {
+  (void)state;
+  hak_mapping_t *m = get(64 * MIB);
+  char *base = m->extent.base;
+  give(m);
+  hak_budget_t budget;
+  memset(&budget, 0, sizeof budget);
+  hak_budget_init(&budget);
+  hak_budget_begin(&budget, NULL);
+  const size_t record = sizeof *m;
+  bool zeroed;
+  m = hak_mapping_acquire(hak_lifecycle_os(), &budget, NULL, 16 * MIB, HAK_SLAB_SIZE,
+                          false, &zeroed);
+  CHECK(m != NULL && m->extent.base == base);
+  CHECK(hak_mapping_resize(m, 2 * MIB, false) == base);
+  CHECK_EQ(hak_load_relaxed(&budget.charged), 2 * MIB + record);
+  CHECK_KEPT(48 * MIB);
+  test_fill_sparse(base, 2 * MIB, 1);
+  const struct {
+    size_t limit, charged;
+  } steps[] = {{10 * MIB, 2 * MIB}, {17 * MIB, 16 * MIB}};
+  for (size_t i = 0; i < TEST_COUNT(steps); i++) {
+    hak_budget_set_limits(&budget, 0, steps[i].limit);
+    CHECK(hak_mapping_resize(m, 18 * MIB, false) == NULL);
+    CHECK_EQ(hak_load_relaxed(&budget.charged), steps[i].charged + record);
+    CHECK_EQ(hak_load_relaxed(&m->extent.size), 2 * MIB);
+    CHECK_EQ(m->reserved, 16 * MIB);
+    CHECK_KEPT(48 * MIB);
+  }
+  hak_budget_set_limits(&budget, 0, 0);
+  CHECK(hak_mapping_resize(m, 18 * MIB, false) == base);
+  CHECK_EQ(hak_load_relaxed(&budget.charged), 18 * MIB + record);
+  CHECK(test_verify_sparse_prefix(base, 2 * MIB, 2 * MIB, 1));
+  CHECK_KEPT(46 * MIB);
+  hak_mapping_give(m, 1);
+  CHECK_EQ(hak_load_relaxed(&budget.charged), 0);
+}
+
 /* What goes with the block's first shrink is needed again, so that it stays at the next:
  * first as a tail that is kept, then as one that is no surplus. */
 static void blocks_that_shrink_and_grow__cost_no_call_after_some_rounds(void **state) {
@@ -228,4 +270,5 @@ TEST_MAIN_FRESH(P(kept_mapping__serves_a_smaller_block_by_its_first_part),
                 P(parts__go_back_each_at_its_own_age),
                 P(shrinking__gives_pages_back_at_once_beyond_an_eighth),
                 P(growing__takes_the_kept_pages_behind_the_block),
+                P(growing__leaves_the_kept_pages_that_no_budget_has_room_for),
                 P(blocks_that_shrink_and_grow__cost_no_call_after_some_rounds))

@@ -56,7 +56,68 @@ static void bytes__are_what_the_hooks_have_given(void **state) {
     CHECK_EQ(hak_load_relaxed(&hak_meta_committed), g_os.committed_bytes);
   }
   CHECK(g_os.committed_bytes >= 300 * 1000);
-  CHECK(g_os.calls[TEST_OS_RESERVE] < 10); /* most records cost no call */
+  CHECK(g_os.committed_bytes <= 300 * 1000 + 64 * KIB); /* each is cut once */
+  CHECK(g_os.calls[TEST_OS_RESERVE] < 10);              /* most records cost no call */
+}
+
+/* Where a record's place begins behind what is committed, more has to be. */
+static void record__of_a_large_alignment_has_pages(void **state) {
+  (void)state;
+  for (int i = 0; i < 10; i++) {
+    unsigned char *record = hak_meta_alloc(&g_os.hooks, 100, 64 * KIB);
+    CHECK(record != NULL && (uintptr_t)record % (64 * KIB) == 0);
+    CHECK(test_is_zero(record, 100));
+    memset(record, 1, 100);
+  }
+}
+
+/* Heaps have hooks of their own, whose memory ends with them. */
+static void records__come_from_the_hooks_that_they_are_asked_of(void **state) {
+  (void)state;
+  static test_os_t other;
+  test_os_open(&other, 0);
+  for (int i = 0; i < 20; i++) {
+    test_os_t *os = i % 2 == 0 ? &g_os : &other;
+    size_t calls = test_os_calls(i % 2 == 0 ? &other : &g_os);
+    CHECK(hak_meta_alloc(&os->hooks, 3000, 64) != NULL);
+    CHECK_EQ(test_os_calls(i % 2 == 0 ? &other : &g_os), calls);
+    CHECK(os->reserved_bytes > 0);
+    CHECK_EQ(hak_load_relaxed(&hak_meta_reserved),
+             g_os.reserved_bytes + other.reserved_bytes);
+  }
+  hak_meta_stop();
+  test_os_close(&other);
+}
+
+/* A hook that needs a record itself gets one of its own. */
+static hak_os_t g_nesting;
+static unsigned char *g_nested;
+
+static int commit_and_nest(void *ctx, void *ptr, size_t size, bool *zeroed) {
+  if (g_nested == NULL) {
+    g_nested = ptr; /* no third time */
+    g_nested = hak_meta_alloc(&g_nesting, 1000, 64);
+    CHECK(g_nested != NULL);
+    memset(g_nested, 0x5a, 1000);
+  }
+  return g_os.hooks.commit(ctx, ptr, size, zeroed);
+}
+static void record__that_a_hook_needs_on_the_way_is_its_own(void **state) {
+  (void)state;
+  g_nesting = g_os.hooks;
+  g_nesting.commit = commit_and_nest;
+  for (int when = 0; when < 100; when += 9) {
+    hak_meta_stop();
+    for (int i = 0; i < 100; i++) {
+      g_nested = i == when ? NULL : (unsigned char *)1;
+      unsigned char *record = hak_meta_alloc(&g_nesting, 1000, 64);
+      CHECK(record != NULL && test_is_zero(record, 1000));
+      memset(record, 0x11, 1000);
+      if (i != when || g_nested == NULL) continue;
+      CHECK(record + 1000 <= g_nested || g_nested + 1000 <= record);
+      for (int k = 0; k < 1000; k++) CHECK_EQ(g_nested[k], 0x5a);
+    }
+  }
 }
 
 static void refusal__gives_null_and_the_next_record_serves(void **state) {
@@ -102,13 +163,35 @@ static void purge__is_for_pages_that_are_records_and_read_as_zero(void **state) 
   CHECK_EQ(*(unsigned char *)record, 0x5a);
 }
 
+static void purge__that_may_not_be_now_takes_nothing_off(void **state) {
+  (void)state;
+  const hak_os_t *os = hak_os_default();
+  unsigned char *record = hak_meta_alloc_pages(os, 8 * KIB);
+  CHECK(record != NULL);
+  memset(record, 0x5a, 8 * KIB);
+  uint64_t committed = hak_load_relaxed(&hak_meta_committed);
+  hak_os_scope_t before = hak_os_enter(HAK_OS_BARRED);
+  CHECK(!hak_meta_purge(os, record, 8 * KIB));
+  hak_os_leave(before);
+  CHECK_EQ(hak_load_relaxed(&hak_meta_committed), committed);
+  CHECK_EQ(record[8 * KIB - 1], 0x5a);
+  before = hak_os_enter(HAK_OS_GIVING);
+  CHECK(hak_meta_purge(os, record, 8 * KIB) && test_is_zero(record, 8 * KIB));
+  hak_os_leave(before);
+  CHECK_EQ(hak_load_relaxed(&hak_meta_committed), committed - 8 * KIB);
+}
+
 #define M(function) cmocka_unit_test_setup_teardown(function, setup, teardown)
 
 TEST_MAIN_FRESH(M(records__of_any_size_and_alignment_are_zeroed_and_apart),
                 M(bytes__are_what_the_hooks_have_given),
+                M(record__of_a_large_alignment_has_pages),
+                M(records__come_from_the_hooks_that_they_are_asked_of),
+                M(record__that_a_hook_needs_on_the_way_is_its_own),
                 M(refusal__gives_null_and_the_next_record_serves),
                 M(refusal__of_pages_leaves_no_address_space),
                 M(purge__is_for_pages_that_are_records_and_read_as_zero),
+                M(purge__that_may_not_be_now_takes_nothing_off),
                 cmocka_unit_test_setup_teardown(
                     records__of_any_size_and_alignment_are_zeroed_and_apart, setup_dirty,
                     teardown))

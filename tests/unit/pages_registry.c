@@ -62,8 +62,10 @@ static void cover__makes_each_leaf_once_and_refuses_what_is_out_of_reach(void **
   CHECK(hak_registry_cover(&g_os.hooks, NEAR, 1));
   uint64_t leaf = hak_load_relaxed(&hak_registry_reserved) - before;
   CHECK(leaf >= sizeof(hak_leaf_t));
+  uint64_t calls = test_os_calls(&g_os);
   CHECK(hak_registry_cover(&g_os.hooks, NEAR + 12345, HAK_SLAB_SIZE));
   CHECK_EQ(hak_load_relaxed(&hak_registry_reserved), before + leaf);
+  CHECK_EQ(test_os_calls(&g_os), calls);
   /* The last byte counts: 4 GiB are one leaf, a byte more is two. */
   CHECK(hak_registry_cover(&g_os.hooks, NEAR, (size_t)1 << HAK_LEAF_SHIFT));
   CHECK_EQ(hak_load_relaxed(&hak_registry_reserved), before + leaf);
@@ -100,6 +102,94 @@ static void cover__zeroes_pages_that_are_not(void **state) {
   CHECK(test_is_zero(leaf, sizeof *leaf));
 }
 
+static void start__without_memory_leaves_no_registry(void **state) {
+  (void)state;
+  hak_registry_stop();
+  test_os_fail(&g_os, TEST_FAIL_FROM_NTH, TEST_OS_ALL_KINDS, 1);
+  CHECK(!hak_registry_start(&g_os.hooks));
+  test_os_fail(&g_os, TEST_FAIL_NONE, 0, 0);
+  CHECK(hak_registry_root() == NULL);
+  hak_registry_visit_tables(NULL, NULL);
+  hak_registry_stop();
+  CHECK_EQ(g_os.ranges, 0);
+  CHECK(hak_registry_start(&g_os.hooks));
+}
+
+/* Two leaves are put aside, serve a range over a border of leaves, and wait for the next
+ * one if they are not needed. */
+static void prepare__puts_aside_what_covers_a_range_without_a_call(void **state) {
+  (void)state;
+  const size_t most = (size_t)1 << HAK_LEAF_SHIFT;
+  hak_spare_leaves_t own, more;
+  CHECK(!hak_registry_prepare(most + 1, &own));
+  uint64_t before = hak_load_relaxed(&hak_registry_reserved);
+  CHECK(hak_registry_prepare(most, &own));
+  uint64_t both = hak_load_relaxed(&hak_registry_reserved) - before;
+  hak_registry_done(&own);
+  uint64_t calls = test_os_calls(&g_os);
+  CHECK(hak_registry_prepare(most, &own)); /* the same leaves */
+  CHECK_EQ(test_os_calls(&g_os), calls);
+  CHECK(hak_registry_prepare(most, &more));
+  CHECK_EQ(hak_load_relaxed(&hak_registry_reserved), before + 2 * both);
+  calls = test_os_calls(&g_os);
+  test_os_fail(&g_os, TEST_FAIL_FROM_NTH, TEST_OS_ALL_KINDS, 1);
+  CHECK(hak_registry_cover_moved(NEAR + most - HAK_SLAB_SIZE, 2 * HAK_SLAB_SIZE, &own));
+  test_os_fail(&g_os, TEST_FAIL_NONE, 0, 0);
+  CHECK_EQ(test_os_calls(&g_os), calls);
+  CHECK(own.leaf[0] == NULL && own.leaf[1] == NULL);
+  hak_registry_done(&own);
+  hak_registry_done(&more);
+  CHECK_EQ(hak_load_relaxed(&hak_registry_reserved), before + 2 * both);
+  /* More than can wait goes back. */
+  CHECK(hak_registry_prepare(most, &own) && hak_registry_prepare(most, &more));
+  CHECK_EQ(hak_load_relaxed(&hak_registry_reserved), before + 3 * both);
+  hak_registry_done(&own);
+  hak_registry_done(&more);
+  CHECK_EQ(hak_load_relaxed(&hak_registry_reserved), before + 2 * both);
+  CHECK_EQ(hak_registry_forget_lost(), 0);
+}
+
+static void prepare__without_memory_keeps_none_to_itself(void **state) {
+  (void)state;
+  hak_spare_leaves_t own;
+  test_os_fail(&g_os, TEST_FAIL_FROM_NTH, 1u << TEST_OS_RESERVE, 2);
+  CHECK(!hak_registry_prepare(HAK_SLAB_SIZE, &own));
+  CHECK(own.leaf[0] == NULL && own.leaf[1] == NULL);
+  CHECK_EQ(hak_registry_forget_lost(), 0);
+  /* The first one waits for whoever needs it. */
+  CHECK(hak_registry_cover(&g_os.hooks, NEAR, HAK_SLAB_SIZE));
+  test_os_fail(&g_os, TEST_FAIL_NONE, 0, 0);
+}
+
+static void forget__clears_the_entries_that_name_these_lists(void **state) {
+  (void)state;
+  const uint64_t first = 0x12345678000 << 16 | 0x8000;
+  const uint64_t entries[] = {first, first + (5 << 16), first + (6 << 16),
+                              first - (1 << 16), first + 1};
+  hak_registry_t *root = hak_registry_root();
+  CHECK(hak_registry_cover(&g_os.hooks, NEAR, HAK_SUPERSLAB_SIZE));
+  for (size_t i = 0; i < TEST_COUNT(entries); i++) {
+    hak_registry_set_entries(NEAR + i * HAK_SLAB_SIZE, 1, entries[i]);
+  }
+  hak_registry_forget_entries(NEAR, TEST_COUNT(entries), first, 6);
+  for (size_t i = 0; i < TEST_COUNT(entries); i++) {
+    CHECK_EQ(hak_registry_entry(root, NEAR + i * HAK_SLAB_SIZE), i < 2 ? 0 : entries[i]);
+  }
+}
+
+/* Of these hooks it is not known that pages come back zeroed. */
+static void purge__leaves_tables_alone_whose_pages_come_back_dirty(void **state) {
+  (void)state;
+  enum {
+    ALL = 2048
+  };
+  CHECK(hak_registry_cover(&g_os.hooks, NEAR, ALL * HAK_SLAB_SIZE));
+  hak_registry_set_entries(NEAR, ALL, UINT64_MAX);
+  uint64_t calls = test_os_calls(&g_os);
+  hak_registry_purge(NEAR, ALL * HAK_SLAB_SIZE);
+  CHECK_EQ(test_os_calls(&g_os), calls);
+}
+
 /* Over the system's own hooks, as of others it is not known what comes back. */
 static void purge__leaves_what_lies_beside_the_range(void **state) {
   (void)state;
@@ -111,6 +201,12 @@ static void purge__leaves_what_lies_beside_the_range(void **state) {
   hak_registry_t *root = hak_registry_root();
   CHECK(hak_registry_cover(hak_os_default(), NEAR, ALL * HAK_SLAB_SIZE));
   hak_registry_set_entries(NEAR, ALL, UINT64_MAX);
+  uint64_t purges = hak_load_relaxed(&hak_os_counts.purge);
+  hak_registry_purge(NEAR + HAK_SLAB_SIZE, 10 * HAK_SLAB_SIZE); /* not a page */
+  hak_os_scope_t scope = hak_os_enter(HAK_OS_BARRED);
+  hak_registry_purge(NEAR, ALL * HAK_SLAB_SIZE);
+  hak_os_leave(scope);
+  CHECK_EQ(hak_load_relaxed(&hak_os_counts.purge), purges);
   hak_registry_purge(NEAR + BEFORE * HAK_SLAB_SIZE, SLABS * HAK_SLAB_SIZE);
   for (size_t i = 0; i < ALL; i++) {
     bool inside = i >= BEFORE && i < BEFORE + SLABS;
@@ -135,5 +231,10 @@ TEST_MAIN_FRESH(R(changes__reach_over_the_border_of_two_leaves),
                 R(cover__makes_each_leaf_once_and_refuses_what_is_out_of_reach),
                 R(cover__without_memory_fails_and_works_again),
                 R(cover__zeroes_pages_that_are_not),
+                R(start__without_memory_leaves_no_registry),
+                R(prepare__puts_aside_what_covers_a_range_without_a_call),
+                R(prepare__without_memory_keeps_none_to_itself),
+                R(forget__clears_the_entries_that_name_these_lists),
+                R(purge__leaves_tables_alone_whose_pages_come_back_dirty),
                 cmocka_unit_test_setup_teardown(purge__leaves_what_lies_beside_the_range,
                                                 setup_systems, test_registry_teardown))

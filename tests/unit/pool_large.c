@@ -161,6 +161,26 @@ static void span__grows_and_shrinks_where_it_is(void **state) {
   put(block);
 }
 
+static void resize__to_more_than_there_are_addresses_changes_nothing(void **state) {
+  (void)state;
+  const size_t sizes[] = {100 * KIB, 3 * MIB, 40 * MIB}; /* a span, a run, a mapping */
+  for (size_t i = 0; i < TEST_COUNT(sizes); i++) {
+    char *block = get(sizes[i], 1);
+    for (size_t less = 0; less < 4096; less += 511) {
+      size_t most = test_opaque(SIZE_MAX - less);
+      hak_place_t place = place_of(block);
+      bool lost;
+      CHECK_EQ(resize(block, most, most), 0);
+      CHECK_EQ(resize(block, sizes[i], most), 0);
+      CHECK(hak_large_remap(&g_pool, &place, most, &lost) == NULL && !lost);
+    }
+    hak_place_t place = place_of(block);
+    CHECK_EQ(hak_large_usable(&place), sizes[i]);
+    CHECK(test_verify_sparse(block, sizes[i], sizes[i]));
+    put(block);
+  }
+}
+
 static void span__that_may_not_grow_leaves_the_slots_behind_it(void **state) {
   (void)state;
   char *block = get(100 * KIB, 1);
@@ -365,6 +385,7 @@ TEST_MAIN_FRESH(L(alloc__chooses_spans_runs_and_mappings_by_size),
                 L(alloc__that_the_os_refuses_gives_null_and_takes_nothing),
                 L(alloc__of_more_than_there_are_addresses_is_refused),
                 L(span__grows_and_shrinks_where_it_is),
+                L(resize__to_more_than_there_are_addresses_changes_nothing),
                 L(span__that_may_not_grow_leaves_the_slots_behind_it),
                 L(run__shrinks_and_grows_within_its_superslabs),
                 L(tails__that_are_many_are_given_back),

@@ -115,6 +115,19 @@ static void prefault__that_fails_leaves_another_ones_memory_kept(void **state) {
   CHECK_EQ(hak_heap_destroy(g_heap), 0);
 }
 
+static void prefault__without_address_space_fails(void **state) {
+  (void)state;
+  g_heap = make();
+  test_os_fail(&g_os, TEST_FAIL_FROM_NTH, 1u << TEST_OS_RESERVE, 1);
+  CHECK(!hak_pool_prefault(pool_of(g_heap), 4 * MIB));
+  test_os_fail(&g_os, TEST_FAIL_NONE, 0, 0);
+  CHECK_EQ(hak_check(NULL), 0);
+  CHECK(hak_pool_prefault(pool_of(g_heap), 4 * MIB));
+  CHECK(g_os.committed_bytes >= 4 * MIB);
+  CHECK_EQ(hak_check(NULL), 0);
+  CHECK_EQ(hak_heap_destroy(g_heap), 0);
+}
+
 /* ---- A reservation inside another one's ---------------------------------- */
 
 static atomic_int g_nested;
@@ -180,6 +193,7 @@ static void purge__lets_go_of_what_a_reset_had_kept(void **state) {
 
 TEST_MAIN_FRESH(M(prefaults__that_overlap_keep_what_they_asked_for_and_no_more),
                 M(prefault__that_fails_leaves_another_ones_memory_kept),
+                M(prefault__without_address_space_fails),
                 M(reserve__that_fails_leaves_another_ones_address_space_kept),
                 M(prefault_of_nothing__lets_go_of_what_has_no_pages),
                 M(purge__lets_go_of_what_a_reset_had_kept))

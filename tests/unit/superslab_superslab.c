@@ -271,6 +271,62 @@ static void commit_huge__commits_all_once_and_says_that_it_is_zero(void **state)
   close_superslab();
 }
 
+/* Neither pages nor charges are left where the budget refuses, or the hooks do. */
+static void commit_huge__that_is_refused_changes_nothing(void **state) {
+  (void)state;
+  open_superslab(0);
+  hak_budget_t budget;
+  memset(&budget, 0, sizeof budget);
+  hak_budget_init(&budget);
+  hak_budget_begin(&budget, NULL);
+  CHECK(hak_superslab_charge_to(&g_ss, &budget));
+  const uint64_t record = hak_load_relaxed(&budget.charged);
+  take(0, HAK_SUPERSLAB_SLABS);
+  hak_budget_set_limits(&budget, 0, HAK_SUPERSLAB_SIZE);
+  hak_superslab_commit_huge(&g_ss);
+  CHECK_EQ(g_os.calls[TEST_OS_COMMIT], 0);
+  hak_budget_set_limits(&budget, 0, 0);
+  test_os_fail(&g_os, TEST_FAIL_FROM_NTH, 1u << TEST_OS_COMMIT, 1);
+  hak_superslab_commit_huge(&g_ss);
+  test_os_fail(&g_os, TEST_FAIL_NONE, 0, 0);
+  check_all();
+  CHECK_EQ(hak_load_relaxed(&budget.charged), record);
+  hak_superslab_commit_huge(&g_ss);
+  for (unsigned i = 0; i < HAK_SUPERSLAB_SLABS; i++) g_model[i].committed = g_per_slab;
+  check_all();
+  CHECK_EQ(hak_load_relaxed(&budget.charged), record + HAK_SUPERSLAB_SIZE);
+  hak_superslab_uncharge_all(&g_ss, 1);
+  CHECK_EQ(hak_load_relaxed(&budget.charged), 0);
+  close_superslab();
+}
+
+/* Slots whose pages nobody is charged for are charged again before they serve, or do not
+ * serve. */
+static void commit__of_slots_that_no_budget_has_room_for_fails(void **state) {
+  (void)state;
+  open_superslab(0);
+  take(0, 4);
+  CHECK(commit(0, 4, 4 * g_per_slab, false));
+  hak_budget_t budget;
+  memset(&budget, 0, sizeof budget);
+  hak_budget_init(&budget);
+  hak_budget_begin(&budget, NULL);
+  CHECK(hak_superslab_charge_to(&g_ss, &budget));
+  const uint64_t record = hak_load_relaxed(&budget.charged);
+  bool zeroed;
+  hak_budget_set_limits(&budget, 0, record + 4 * HAK_SLAB_SIZE - 1);
+  CHECK(!hak_superslab_commit(&g_ss, 0, 4, 4 * g_per_slab, true, &zeroed));
+  CHECK_EQ(hak_load_relaxed(&budget.charged), record);
+  hak_budget_set_limits(&budget, 0, record + 4 * HAK_SLAB_SIZE);
+  CHECK(hak_superslab_commit(&g_ss, 0, 4, 4 * g_per_slab, true, &zeroed));
+  CHECK(hak_superslab_commit(&g_ss, 0, 4, 4 * g_per_slab, true, &zeroed)); /* once */
+  CHECK_EQ(hak_load_relaxed(&budget.charged), record + 4 * HAK_SLAB_SIZE);
+  hak_superslab_uncharge_all(&g_ss, 1);
+  CHECK_EQ(hak_load_relaxed(&budget.charged), 0);
+  hak_superslab_uncharge_all(&g_ss, 1); /* nobody is charged */
+  close_superslab();
+}
+
 static void commit__that_the_os_refuses_keeps_states_and_sums_true(void **state) {
   (void)state;
   open_superslab(0);
@@ -356,6 +412,8 @@ TEST_MAIN_FRESH(T(slot__goes_through_unused_active_empty_and_purged),
                 T(slots__follow_the_model_through_random_changes),
                 T(commit__of_fresh_slots_is_one_call),
                 T(commit_huge__commits_all_once_and_says_that_it_is_zero),
+                T(commit_huge__that_is_refused_changes_nothing),
+                T(commit__of_slots_that_no_budget_has_room_for_fails),
                 T(commit__that_the_os_refuses_keeps_states_and_sums_true),
                 T(purge__that_the_os_refuses_changes_nothing),
                 T(is_valid__sees_each_broken_rule),

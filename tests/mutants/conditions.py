@@ -283,6 +283,7 @@ class Work:
             start = time.monotonic()
             if self.run(test, {}, limit) or time.monotonic() - start > limit / 2:
                 return ""
+            how = self.run(test, {"MUTATED_AT": at}, 2 * limit)
         return how
 
 

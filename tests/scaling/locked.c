@@ -59,8 +59,8 @@ static double locked(const workload_t *workload, unsigned threads) {
   return figures[RUNS / 2];
 }
 
-/* On a busy machine threads wait in the middle of things, and pass on less at a time: what
- * grows with threads does so each time. */
+/* On a busy machine threads wait in the middle of things, and pass on less at a time:
+ * what grows with threads does so each time. */
 static void does_not_grow(const workload_t *workload) {
   enum {
     TRIES = 3

@@ -81,14 +81,31 @@ static void begin_survey(uint32_t origin) {
 enum {
   CELLS = 1024 /* a power of two */
 };
+#define KEY_BITS 20
+_Static_assert(HAK_ORIGINS *HAK_GROUPS *HAK_SHADOW_SIZES <= 1 << KEY_BITS, "keys");
 static struct cell {
-  uint32_t key;     /* of place, group and size */
-  uint32_t of_peak; /* as in hak_wave_place_t: else it is free */
+  uint32_t tag; /* below the key, of place, group and size; above the last bits of the
+                   number of the peak that it is of: it is free if that is another one */
   float bytes;
 } cells[CELLS]; /* [lock] */
 
+static uint32_t peak_tag(void) { return wave.peaks << KEY_BITS; }
+static uint32_t key_of(const struct cell *cell) {
+  return cell->tag & ((1u << KEY_BITS) - 1);
+}
+static bool is_of_peak(const struct cell *cell) {
+  return cell->tag - key_of(cell) == peak_tag();
+}
 static double cell_bytes(const struct cell *cell) {
-  return cell->of_peak == wave.peaks ? (double)cell->bytes : 0;
+  return is_of_peak(cell) ? (double)cell->bytes : 0;
+}
+
+/* Another number, that of no cell. */
+static void next_peak(void) {
+  wave.peaks++;
+  if (peak_tag() != 0) return;
+  __builtin_memset(cells, 0, sizeof cells);
+  wave.peaks++;
 }
 
 static void count_cell(const hak_wave_sample_t *sample, int sign) {
@@ -97,8 +114,8 @@ static void count_cell(const hak_wave_sample_t *sample, int sign) {
   uint32_t key = place * HAK_SHADOW_SIZES + size;
   uint32_t at = key * 2654435761u >> 22;
   for (uint32_t i = 0; i < 32; i++, at = (at + 1) % CELLS) {
-    if (cells[at].of_peak != wave.peaks) cells[at] = (struct cell){key, wave.peaks, 0};
-    if (cells[at].key != key) continue;
+    if (!is_of_peak(&cells[at])) cells[at] = (struct cell){key | peak_tag(), 0};
+    if (key_of(&cells[at]) != key) continue;
     cells[at].bytes += (float)(sign * sample->bytes);
     if (cells[at].bytes < 0) cells[at].bytes = 0;
     return;
@@ -409,11 +426,11 @@ static void add_cells(uint32_t made) {
   for (uint32_t i = 0; i < CELLS; i++) {
     double bytes = cell_bytes(&cells[i]);
     if (bytes <= 0) continue;
-    uint32_t led = cells[i].key / HAK_SHADOW_SIZES;
+    uint32_t led = key_of(&cells[i]) / HAK_SHADOW_SIZES;
     const hak_wave_place_t *place = place_at(led / HAK_GROUPS);
     double seen = (double)place->here_samples + place->gone_samples;
     double share = ((double)place->here_samples + mean) / (seen + 1);
-    hak_shadow_add(led % HAK_GROUPS, cells[i].key % HAK_SHADOW_SIZES,
+    hak_shadow_add(led % HAK_GROUPS, key_of(&cells[i]) % HAK_SHADOW_SIZES,
                    bytes * t.bytes / in_cells, share);
   }
 }
@@ -461,7 +478,7 @@ static void evaluate(const hak_wave_now_t *now) {
 static void begin_rise(const hak_wave_now_t *now) {
   wave.peak = wave.trough = wave.live;
   wave.peak_clock = wave.trough_clock = now->clock;
-  wave.peaks++;
+  next_peak();
 }
 
 /* The fall from the peak stands out. */

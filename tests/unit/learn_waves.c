@@ -199,6 +199,22 @@ static void more_than_an_eighth__lies_apart_if_it_saves_many_times_that(void **s
   CHECK(group_of(0) == 0 && group_of(1) != 0);
 }
 
+/* What is counted by place and size is of one peak of some 300 in a wave. */
+static void waves__are_told_the_same_after_thousands_of_peaks(void **state) {
+  (void)state;
+  test_rng_t rng = test_rng(1, 12);
+  int64_t saved = 0;
+  for (int i = 0; i < 32; i++) {
+    wave(&rng, 0, 1000);
+    int64_t now = hak_waves_read().saved;
+    if (i == 8) saved = now;
+    if (i < 8) continue;
+    CHECK_MSG(
+        now > (int64_t)MIB && now <= saved + saved / 10 && now >= saved - saved / 10,
+        "%lld in wave %d, %lld", (long long)now, i, (long long)saved);
+  }
+}
+
 static void places__that_change_are_apart_again_in_three_waves(void **state) {
   (void)state;
   test_rng_t rng = test_rng(1, 2);
@@ -392,6 +408,7 @@ TEST_MAIN(W(place__of_which_all_stays_is_set_apart),
           W(lanes__have_an_eighth_at_most),
           W(lanes__are_given_up_with_the_first_wave_that_gains_nothing),
           W(more_than_an_eighth__lies_apart_if_it_saves_many_times_that),
+          W(waves__are_told_the_same_after_thousands_of_peaks),
           W(places__that_change_are_apart_again_in_three_waves),
           W(wave__is_over_in_a_calm_of_any_sizes),
           W(places__that_take_turns_do_not_move_with_each),

@@ -168,6 +168,61 @@ TEST_IN_CHILD(holes__come_by_maintenance, 60) {
   use_again();
 }
 
+/* Time that goes on when it is told to. */
+static uint64_t g_now = 1000000000;
+static uint64_t told_now(void *ctx) {
+  (void)ctx;
+  return g_now;
+}
+
+/* A millisecond, and slow paths. */
+static void step(void) {
+  void *some[16];
+  g_now += 1000000;
+  for (int k = 0; k < 16; k++) some[k] = hak_alloc(50000);
+  for (int k = 0; k < 16; k++) hak_free(some[k]);
+}
+
+/* Milliseconds until most of what is free is holes, 20 decays at most. */
+static int holes_after(void) {
+  int ms = 0;
+  for (; ms < 20 * DECAY_MS; ms++) {
+    step();
+    hak_stats_t s = test_stats();
+    if (s.hole_bytes > s.free_bytes / 2) break;
+  }
+  return ms;
+}
+
+/* What is needed again takes more than a twentieth of a half decay, but not of the time
+ * from one load to the next. */
+TEST_IN_CHILD(holes__come_as_soon_after_each_load_that_is_far_apart, 60) {
+  hak_os_t os = *hak_os_default();
+  os.now_ns = told_now;
+  hak_config_t config = {
+      .struct_size = sizeof config, .flags = HAK_INIT_NO_ENV, .os = &os};
+  CHECK_EQ(hak_init(&config), 0);
+  g_least = 1000;
+  g_steps = 1;
+  CHECK_EQ(hak_option_set(HAK_OPTION_PURGE_DECAY_MS, 20), 0);
+  CHECK_EQ(hak_option_set(HAK_OPTION_PURGE_CALL_US, 0), 0);
+  fill_all();
+  for (int load = 0; load < 8; load++) {
+    free_most();
+    hak_thread_idle();
+    int ms = holes_after();
+    /* Twice as long if each load had made sweeps rarer. */
+    CHECK_MSG(ms <= (load == 0 ? 25 : 15), "%d ms after load %d", ms, load);
+    g_now += (uint64_t)160000000;
+    for (size_t i = 0; i < BLOCKS; i++) {
+      if (!is_kept(i)) fill(i);
+      if (i % 400 == 0) step(); /* there are sweeps while load comes */
+    }
+  }
+  free_most();
+  use_again();
+}
+
 TEST_IN_CHILD(holes__do_not_come_where_purging_is_manual, 60) {
   CHECK_EQ(hak_option_set(HAK_OPTION_PURGE_MODE, 0), 0);
   begin_due();
@@ -389,6 +444,7 @@ TEST_MAIN_FRESH(T(holes__of_small_blocks_go_with_a_collection),
                 T(holes__come_of_slabs_that_the_thread_holds),
                 T(holes__are_told_to_event_loops_and_come_with_what_is_due),
                 T(holes__come_by_maintenance),
+                T(holes__come_as_soon_after_each_load_that_is_far_apart),
                 T(holes__do_not_come_where_purging_is_manual),
                 T(holes__are_no_blocks_to_visits_and_statistics),
                 T(holes__end_with_their_slabs),

@@ -52,9 +52,11 @@ void hak_blocks_add_quarantine(hak_blocks_t *blocks, hak_thread_t *thread) {
 void hak_blocks_add_transfer(hak_blocks_t *blocks, hak_heap_t *heap) {
   for (uint32_t cls = 0; cls < HAK_SHARED_CLASSES; cls++) {
     if (!hak_store_has_spans(heap->store, cls)) continue;
+    hak_central_t *central = &heap->store->centrals[cls];
     for (int i = 0; i < HAK_TRANSFER_PLACES; i++) {
-      hak_magazine_t *magazine = hak_load_relaxed(&heap->store->centrals[cls].places[i]);
+      hak_magazine_t *magazine = hak_load_relaxed(&central->places[i]);
       if (magazine != NULL) blocks->cached[cls] += hak_load_relaxed(&magazine->count);
     }
+    blocks->cached[cls] += hak_load_relaxed(&central->stored);
   }
 }

@@ -17,6 +17,7 @@
 #include "pool/large.h"
 #include "superslab/region.h"
 #include "tiny/canary.h"
+#include "tiny/depot.h"
 #include "tiny/hold.h"
 #include "tiny/hole_map.h"
 #include "tiny/live.h"
@@ -88,6 +89,25 @@ static void note_magazine(visit_t *v, hak_magazine_t *magazine) {
   for (uint32_t i = 0; i < count; i++) note_cached(v, magazine->blocks[i]);
 }
 
+static void note_lists(visit_t *v, hak_magazine_t *magazine) {
+  uint32_t count = hak_load_relaxed(&magazine->count);
+  for (uint32_t i = 0; i < count; i++) {
+    hak_depot_list_t list = hak_depot_unpack(magazine->blocks[i]);
+    note_list(v, list.list, list.count);
+  }
+}
+
+/* Nobody takes a list out meanwhile. */
+static void note_depot(visit_t *v, hak_central_t *central) {
+  if (hak_depot_is_empty(central)) return;
+  hak_lock_acquire(&central->lock);
+  for (int stack = 0; stack < HAK_DEPOT_STACKS; stack++) {
+    hak_magazine_t *magazine = central->depot[stack];
+    for (; magazine != NULL; magazine = magazine->next) note_lists(v, magazine);
+  }
+  hak_lock_release(&central->lock);
+}
+
 static void note_bins(visit_t *v, hak_bin_t *bins, hak_hold_t *holds) {
   for (uint32_t cls = 0; cls < HAK_CLASSES; cls++) {
     hak_bin_t *bin = &bins[cls];
@@ -120,6 +140,7 @@ static void note_caches(visit_t *v) {
       /* Acquire: pairs with hand_over. */
       note_magazine(v, hak_load_acquire(&central->places[i]));
     }
+    note_depot(v, central);
   }
 }
 

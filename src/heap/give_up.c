@@ -13,6 +13,8 @@ static void flush_default(hak_thread_t *me) {
   hak_heap_t *heap = hak_heap_get_default();
   hak_harden_release(me);
   hak_heap_lease(heap);
+  /* Slabs that its blocks come home to may become this thread's. */
+  hak_flush_own(me, &me->cache);
   hak_flush_all(me, &me->cache);
   hak_heap_unlease(heap);
 }
@@ -60,11 +62,11 @@ typedef struct turns {
 static void flush_turns(const turns_t *turns, const hak_cache_t *cache) {
   for (uint32_t i = 0; i < turns->n_transfers; i++) {
     uint32_t cls = (turns->transfers + i) % HAK_SHARED_CLASSES;
-    hak_flush_blocks(turns->me, cache, cls);
-    hak_flush_transfer_class(turns->me, cache, cls);
+    hak_flush_kept(turns->me, cache, cls);
+    hak_flush_unused_class(turns->me, cache, cls);
   }
   for (uint32_t i = 0; i < turns->n_kept; i++) {
-    hak_flush_blocks(turns->me, cache, (turns->kept + i) % HAK_CLASSES);
+    hak_flush_kept(turns->me, cache, (turns->kept + i) % HAK_CLASSES);
   }
 }
 

@@ -7,6 +7,7 @@
 #include "heap/thread_cache.h"
 #include "heap/threads.h"
 #include "pages/mapping.h"
+#include "tiny/depot.h"
 #include "tiny/flush.h"
 #include "tiny/magazine.h"
 #include "tiny/partial_list.h"
@@ -207,6 +208,7 @@ static void clear_central(hak_thread_t *me, hak_central_t *central) {
     hak_magazine_t *magazine = hak_exchange_acquire(&central->places[i], NULL);
     if (magazine != NULL) hak_magazine_put(me, magazine);
   }
+  hak_depot_clear(me, central);
   hak_store_relaxed(&central->hint, 0);
   hak_store_relaxed(&central->shut, 0);
   hak_store_relaxed(&central->takes, 0);

@@ -121,6 +121,8 @@ void hak_cache_give_up(hak_thread_t *me, hak_thread_cache_t *cache, bool leave) 
   /* Still set: then the heap has not gone meanwhile. */
   if (hak_load_relaxed(&cache->heap_id) != NULL) {
     bool orphan = hak_heap_is_orphan(heap);
+    /* Slabs that its blocks come home to may become this thread's. */
+    hak_flush_own(me, &cache->cache);
     /* Nobody takes what lies in a released heap's transfer cache. */
     (orphan ? hak_flush_heap : hak_flush_all)(me, &cache->cache);
     if (leave || orphan) {

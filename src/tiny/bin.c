@@ -40,3 +40,17 @@ HAK_SLOW void hak_list_report_bad(hak_thread_t *me, const hak_cache_t *cache,
   hak_thread_defer_report(me, cache->store->pool.heap, HAK_ERROR_CORRUPT_BLOCK, block,
                           "a free block was written to, or freed twice");
 }
+
+uint32_t hak_list_cut(hak_thread_t *me, const hak_cache_t *cache, void *list, size_t most,
+                      void **rest) {
+  void *last = NULL, *block;
+  uint32_t count = 0;
+  while (count < most && list != HAK_LINK_END &&
+         !hak_list_take_fails(me, cache, &list, &block)) {
+    last = block;
+    count++;
+  }
+  if (last != NULL) hak_link_write(&me->key, last, HAK_LINK_END);
+  *rest = list;
+  return count;
+}

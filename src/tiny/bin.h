@@ -76,7 +76,8 @@ typedef enum hak_lean {
 typedef enum hak_far {
   HAK_FAR_NOT = 0,
   HAK_FAR,
-  HAK_FAR_NO_ROOM /* the limit is far, but the quota does not do: the class is cut */
+  HAK_FAR_NO_ROOM /* the limit is far, but the quota does not do for slabs: the class is
+                     cut, and works with depots */
 } hak_far_t;
 
 /* What a thread holds of one class; see hold.h. */
@@ -110,6 +111,7 @@ typedef struct hak_hold {
   uint64_t granted;             /* bytes of the quota that the class has */
   uint32_t far;                 /* hak_far_t; see far.h */
   uint32_t far_looks;           /* refills and overflows since there was no room */
+  uint32_t patience;            /* overflows before the quota is asked for more again */
 } hak_hold_t;
 
 /* Events of slow paths. */
@@ -386,5 +388,11 @@ HAK_HOT bool hak_list_take_fails(hak_thread_t *me, const hak_cache_t *cache, voi
   *list = HAK_LINK_END;
   return true;
 }
+
+/* Cuts the first blocks off a list, at most `most`; *rest is the list behind them.
+ * Returns how many they are; 0 if the list had none, or its first link is bad: the list
+ * is given up then. O(most). */
+uint32_t hak_list_cut(hak_thread_t *me, const hak_cache_t *cache, void *list, size_t most,
+                      void **rest);
 
 #endif

@@ -5,7 +5,15 @@
 #include "external/external_region.h"
 
 enum {
-  LISTS = 3 /* lists of a bin */
+  LISTS = 3, /* lists of a bin */
+  /* Of the quota of a heap whose limit is far a quarter is for classes that begin. One
+   * bin grows up to a 64th of the quota, or up to its share of the rest while it is
+   * small. */
+  FAR_BEGIN = 4,
+  FAR_PART = 64,
+  FAR_CLASSES = 12, /* that a thread is thought to use at least */
+  FAR_BLOCKS = 256, /* so long a list costs little to put into a depot, and to take out */
+  FAR_PATIENCE = 16 /* overflows after one at which a bin could not grow */
 };
 
 static hak_atomic_u64_t granted; /* bytes, to all threads */
@@ -26,6 +34,26 @@ uint32_t hak_capacity_least(uint32_t cls) {
 
 static uint64_t bytes_of(uint32_t cls, uint32_t blocks) {
   return (uint64_t)LISTS * blocks * hak_class_size(cls);
+}
+
+/* Blocks that a bin may grow by of a heap whose limit is far. Where growth ends the
+ * heap's depot serves: a thread that worked alone, and sleeps, leaves quotas to those
+ * that come after it. O(classes). */
+static uint32_t far_growth(const hak_cache_t *cache, uint32_t cls) {
+  uint64_t quota = cache->holds[cls].quota, all = 0, classes = 0;
+  for (uint32_t c = 0; c < HAK_CLASSES; c++) {
+    all += cache->holds[c].granted;
+    classes += cache->holds[c].granted != 0;
+  }
+  uint64_t each = HAK_FAR_LISTS * hak_class_size(cls), bins = quota - quota / FAR_BEGIN;
+  if (classes < FAR_CLASSES) classes = FAR_CLASSES;
+  uint64_t most = quota / FAR_PART / each, share = bins / classes / each;
+  if (share > FAR_BLOCKS) share = FAR_BLOCKS;
+  if (most < share) most = share;
+  uint64_t capacity = cache->bins[cls].capacity;
+  if (most <= capacity || all >= bins) return 0;
+  uint64_t blocks = (bins - all) / each;
+  return (uint32_t)(blocks < most - capacity ? blocks : most - capacity);
 }
 
 /* Grants the bin up to `more` blocks in each list; returns how many. */
@@ -51,8 +79,16 @@ static uint32_t grant(const hak_cache_t *cache, uint32_t cls, uint32_t more) {
   if (more > fits) more = (uint32_t)fits;
   if (more == 0) return 0;
   const hak_hold_t *hold = &cache->holds[cls];
-  if (hold->far == HAK_FAR &&
-      !hak_capacity_widen(cache, cls, hold->granted + bytes_of(cls, more))) {
+  if (hold->far != HAK_FAR_NOT && !hak_class_is_single(cls)) {
+    uint32_t fitting = far_growth(cache, cls);
+    if (more > fitting) more = fitting;
+    cache->holds[cls].patience = fitting == 0 ? FAR_PATIENCE : 0;
+    if (more == 0) return 0;
+  }
+  if (hold->far != HAK_FAR_NOT &&
+      !hak_capacity_widen(
+          cache, cls,
+          hold->granted + (uint64_t)HAK_FAR_LISTS * more * hak_class_size(cls))) {
     return 0;
   }
   /* Threads that grow at once may pass the process's limit by one grant each. */
@@ -72,6 +108,7 @@ void hak_capacity_shrink(const hak_cache_t *cache, uint32_t cls) {
     bin->capacity = (uint16_t)hold->capacity_least;
   }
   hold->taken = 0;
+  hold->patience = 0;
   hold->seen = 0;
   hak_bin_set_room(bin, bin->capacity);
 }
@@ -102,11 +139,21 @@ uint32_t hak_capacity_grow(const hak_cache_t *cache, uint32_t cls) {
   hak_hold_t *hold = &cache->holds[cls];
   uint32_t taken = hold->taken;
   hold->taken = 0;
-  if (hak_capacity_is_cut(hold) || taken == 0 ||
-      taken > (uint32_t)hak_option(BIN_GROWTH_BLOCKS)) {
+  if (HAK_UNLIKELY(hold->patience > 0)) {
+    hold->patience--;
     return 0;
   }
-  return grant(cache, cls, taken / 2 + 1);
+  bool grows = !hak_capacity_is_cut(hold) ||
+               (hold->far == HAK_FAR_NO_ROOM && cache->bins[cls].capacity > 0);
+  if (!grows || taken == 0) return 0;
+  uint32_t more = taken / 2 + 1;
+  if (taken > (uint32_t)hak_option(BIN_GROWTH_BLOCKS)) {
+    /* What comes and goes is too much for the bin, but not for the depot. */
+    uint32_t capacity = cache->bins[cls].capacity;
+    if (hold->far == HAK_FAR_NOT || capacity >= FAR_BLOCKS) return 0;
+    more = FAR_BLOCKS - capacity;
+  }
+  return grant(cache, cls, more);
 }
 
 void hak_capacity_grow_single(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls) {

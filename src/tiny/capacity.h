@@ -61,6 +61,7 @@ void hak_capacity_recount(uint64_t bytes);
 
 enum {
   HAK_QUOTA_LISTS = 4, /* three of the bin, and the magazine */
+  HAK_FAR_LISTS = 2,   /* in a heap whose limit is far: two of the bin */
   HAK_QUOTA_NONE = 1   /* as a value of `quota`: there is a limit, nothing was granted */
 };
 

@@ -19,6 +19,7 @@
 #define HAK_PARTIAL_GROUPS 17
 #define HAK_TRANSFER_PLACES 16
 #define HAK_MAGAZINE_BLOCKS 62
+#define HAK_DEPOT_STACKS 8
 
 /* Free blocks of one class on their way to another thread. They are in an array, so that
  * nobody has to touch them. A magazine is eight cache lines. */
@@ -52,7 +53,22 @@ typedef struct hak_central {
   hak_atomic_i32_t hint;  /* [any] places below it may be filled, those from it on not */
   hak_atomic_i32_t shut;  /* [any] places at the end that are not used for now */
   hak_atomic_i32_t takes; /* [any] 0: nobody took a magazine since the last look */
+
+  /* Lists of free blocks; see depot.h. Each place of these magazines has one. */
+  hak_magazine_t *depot[HAK_DEPOT_STACKS]; /* [lock: partial list] of each stack the first
+                                              magazine, none of which is empty */
+  hak_atomic_u64_t stored; /* [lock: partial list] blocks in all stacks; read
+                              without the lock as a hint, and by statistics */
+  uint64_t depot_room;     /* [lock: partial list] blocks that may be stored */
+  hak_atomic_u32_t missed; /* [any] blocks that refills brought from elsewhere since there
+                              was too little room */
+  uint32_t lists, lists_least; /* [lock: partial list] how many there are, and the fewest
+                                  since the last look */
+  uint64_t looked_at;          /* [lock: partial list] ns; the last look */
 } __attribute__((aligned(2 * HAK_CACHE_LINE))) hak_central_t;
+
+/* Heaps with a limit are charged for theirs. */
+_Static_assert(sizeof(hak_central_t) == 8 * HAK_CACHE_LINE, "no line for nothing");
 
 /* How long the spans of a class are. */
 typedef struct hak_geometry {

@@ -2,17 +2,16 @@
 
 #include "tiny/commit.h"
 #include "tiny/hold.h"
-#include "tiny/magazine.h"
+#include "tiny/transfer.h"
 
 enum {
-  LISTS = 3, /* of a bin */
   /* A grant of which less than a quarter is needed is halved, and halved again. */
-  SURPLUS = 4
+  SURPLUS = 4,
+  SLABS_SHARE = 4 /* of a quota slabs may have what bins leave of a quarter */
 };
 
 static uint64_t least_bytes(uint32_t cls, uint32_t capacity) {
-  if (capacity == 0) return 0;
-  return (uint64_t)(LISTS * capacity + hak_magazine_blocks(cls)) * hak_class_size(cls);
+  return (uint64_t)HAK_FAR_LISTS * capacity * hak_class_size(cls);
 }
 
 bool hak_far_begin(const hak_cache_t *cache, uint32_t cls, uint64_t quota,
@@ -36,23 +35,35 @@ bool hak_far_begin(const hak_cache_t *cache, uint32_t cls, uint64_t quota,
   return true;
 }
 
+static uint64_t carried(const hak_hold_t *hold) {
+  hak_magazine_t *magazine = hak_load_relaxed(&hold->magazine);
+  return magazine == NULL ? 0 : hak_load_relaxed(&magazine->count);
+}
+
 static uint64_t beyond(uint32_t blocks, const hak_bin_t *bin) {
   return blocks > bin->capacity ? (uint64_t)(blocks - bin->capacity) : 0;
+}
+
+static uint64_t slab_bytes(const hak_cache_t *cache, uint32_t cls) {
+  if (hak_class_is_single(cls)) return 0;
+  hak_hold_t *hold = &cache->holds[cls];
+  uint64_t bytes =
+      (uint64_t)hold->slabs * cache->store->geometry[cls].span_next * HAK_SLAB_SIZE;
+  hak_slab_t *current = hold->current;
+  if (current != NULL && current->queue == HAK_QUEUE_NONE) {
+    bytes += hak_commit_bytes(cache, current);
+  }
+  return bytes;
 }
 
 uint64_t hak_far_kept(const hak_cache_t *cache, uint32_t cls) {
   hak_bin_t *bin = &cache->bins[cls];
   hak_hold_t *hold = &cache->holds[cls];
   uint64_t bytes = least_bytes(cls, bin->capacity);
-  bytes += beyond(hak_load_relaxed(&bin->ready_count), bin) * hak_class_size(cls);
-  bytes += beyond(hak_load_relaxed(&hold->spare_count), bin) * hak_class_size(cls);
-  if (hak_class_is_single(cls)) return bytes;
-  bytes += (uint64_t)hold->slabs * cache->store->geometry[cls].span_next * HAK_SLAB_SIZE;
-  hak_slab_t *current = hold->current;
-  if (current != NULL && current->queue == HAK_QUEUE_NONE) {
-    bytes += hak_commit_bytes(cache, current);
-  }
-  return bytes;
+  uint64_t more = beyond(hak_load_relaxed(&bin->ready_count), bin) +
+                  hak_load_relaxed(&hold->spare_count) + carried(hold);
+  bytes += more * hak_class_size(cls);
+  return bytes + slab_bytes(cache, cls);
 }
 
 bool hak_far_affords(const hak_cache_t *cache, uint32_t cls, uint32_t blocks) {
@@ -64,6 +75,9 @@ bool hak_far_affords(const hak_cache_t *cache, uint32_t cls, uint32_t blocks) {
 static void end_far(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls) {
   hak_hold_t *hold = &cache->holds[cls];
   hak_hold_list_all(me, cache, cls);
+  hak_magazine_t *magazine = hak_load_relaxed(&hold->magazine);
+  if (magazine != NULL) hak_transfer_empty(me, cache, cls, magazine);
+  cache->bins[cls].spilling = 0;
   hold->credit = 0;
   hold->far = HAK_FAR_NO_ROOM;
   hold->far_looks = 0;
@@ -73,8 +87,11 @@ void hak_far_settle_slow(hak_thread_t *me, const hak_cache_t *cache, uint32_t cl
   hak_hold_t *hold = &cache->holds[cls];
   uint64_t kept = hak_far_kept(cache, cls);
   if (HAK_UNLIKELY(kept > hold->granted)) {
-    if (hak_capacity_widen(cache, cls, kept) || hak_class_is_single(cls)) return;
-    end_far(me, cache, cls);
+    bool fits = slab_bytes(cache, cls) == 0 ||
+                hak_capacity_quotas(cache->holds) + (kept - hold->granted) <=
+                    hold->quota / SLABS_SHARE;
+    if (fits && hak_capacity_widen(cache, cls, kept)) return;
+    if (!hak_class_is_single(cls)) end_far(me, cache, cls);
   } else if (HAK_UNLIKELY(kept < hold->granted / SURPLUS)) {
     uint64_t less = hold->granted / 2;
     hold->granted -= less;

@@ -1,7 +1,7 @@
 /* far.h - what a thread caches of a heap whose hard limit is far: as much as without a
  * limit, as long as the quota lasts.
  *
- * Depends on: capacity, commit, hold, magazine.   Used by: tiny.
+ * Depends on: capacity, commit, hold, transfer.   Used by: tiny.
  *
  * While more than an eighth of the limit is left (hak_budget_is_far), and the quota is
  * HAK_FAR_LEAST at least, a class is cached as in a heap without a limit: its bin begins
@@ -9,16 +9,18 @@
  * of slabs come whole, and pages come COMMIT_BYTES at a time. All of it counts against
  * the quota:
  *
- *     kept == (3 x capacity + a magazine) x block size
- *             + blocks in `ready` and `spare` beyond the capacity
+ *     kept == 2 x capacity x block size
+ *             + blocks in `spare` and the magazine, and in `ready` beyond the capacity
  *             + slabs in the queue + pages of the current slab
  *     kept <= granted    at the end of each call that changes what is kept
  *
- * What is not granted is not kept: the bin does not grow, a list comes in parts. If the
- * quota does not do for the slabs, they go to the partial list, and the class is cut with
- * the bin that it has; after many refills it is tried again. Once the limit is near, the
- * class is emptied at its next refill or overflow, and cut as quota.h says. So threads
- * that stand still keep no more of a heap than they would near its limit.
+ * What is not granted is not kept: the bin does not grow, a list comes in parts, and full
+ * lists go into the class's depot (depot.h). Slabs are kept while all that the thread has
+ * is a quarter of its quota at most. Where it is more, they go to the partial list, and
+ * the class is cut with the bin that it has; after many refills it is tried again. Once
+ * the limit is near, the class is emptied at its next refill or overflow, and cut as
+ * quota.h says. So threads that stand still keep no more of a heap than they would near
+ * its limit.
  */
 #ifndef HAK_TINY_FAR_H
 #define HAK_TINY_FAR_H

@@ -3,6 +3,7 @@
 #include "base/report.h"
 #include "superslab/locate.h"
 #include "tiny/capacity.h"
+#include "tiny/depot.h"
 #include "tiny/far.h"
 #include "tiny/hold.h"
 #include "tiny/home.h"
@@ -140,6 +141,39 @@ void hak_flush_blocks(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls) 
   hak_far_settle(me, cache, cls);
 }
 
+/* Puts a list into the depot; true, and the list is empty, if there is room. */
+static bool store(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls, void **list,
+                  uint32_t count) {
+  if (*list == HAK_LINK_END || count == 0) return false;
+  if (!hak_depot_put(me, cache, cls, (hak_depot_list_t){*list, count})) return false;
+  *list = HAK_LINK_END;
+  return true;
+}
+
+void hak_flush_store(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls) {
+  hak_bin_t *bin = &cache->bins[cls];
+  hak_hold_t *hold = &cache->holds[cls];
+  if (hold->far == HAK_FAR_NOT || hak_class_is_single(cls)) return;
+  /* What is left of `ready` is no more than there was when it was counted. */
+  void *rest;
+  uint32_t left =
+      hak_list_cut(me, cache, bin->ready, hak_load_relaxed(&bin->ready_count), &rest);
+  if (store(me, cache, cls, &bin->ready, left)) {
+    hak_store_relaxed(&bin->ready_count, 0);
+  }
+  if (store(me, cache, cls, &hold->spare, hak_load_relaxed(&hold->spare_count))) {
+    hak_store_relaxed(&hold->spare_count, 0);
+  }
+  if (store(me, cache, cls, &bin->list.head, hak_bin_listed(bin))) {
+    hak_flush_set_room(bin);
+  }
+}
+
+void hak_flush_kept(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls) {
+  hak_flush_store(me, cache, cls);
+  hak_flush_blocks(me, cache, cls);
+}
+
 void hak_flush_class(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls) {
   hak_flush_blocks(me, cache, cls);
   hak_hold_list_all(me, cache, cls);
@@ -155,23 +189,6 @@ void hak_flush_all(hak_thread_t *me, const hak_cache_t *cache) {
 
 /* --- a part at a time ----------------------------------------------------------- */
 
-/* Cuts the first blocks off a list, at most `most`; *rest is the list behind them.
- * Returns how many they are; 0 if the list had none, or its first link is bad: the list
- * is given up then. */
-static uint32_t cut(hak_thread_t *me, const hak_cache_t *cache, void *list, size_t most,
-                    void **rest) {
-  void *last = NULL, *block;
-  uint32_t count = 0;
-  while (count < most && list != HAK_LINK_END &&
-         !hak_list_take_fails(me, cache, &list, &block)) {
-    last = block;
-    count++;
-  }
-  if (last != NULL) hak_link_write(&me->key, last, HAK_LINK_END);
-  *rest = list;
-  return count;
-}
-
 /* Sends one list of a bin home, or as much of it as there is work for. */
 static void flush_part(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls,
                        size_t *work) {
@@ -181,21 +198,21 @@ static void flush_part(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls,
   uint32_t count;
   if (hold->spare != HAK_LINK_END) {
     list = hold->spare;
-    count = cut(me, cache, list, *work, &rest);
+    count = hak_list_cut(me, cache, list, *work, &rest);
     hold->spare = rest;
     uint32_t n = hak_load_relaxed(&hold->spare_count);
     n = rest == HAK_LINK_END || n < count ? 0 : n - count;
     hak_store_relaxed(&hold->spare_count, n);
   } else if (bin->ready != HAK_LINK_END) {
     list = bin->ready;
-    count = cut(me, cache, list, *work, &rest);
+    count = hak_list_cut(me, cache, list, *work, &rest);
     bin->ready = rest;
     uint32_t n = hak_load_relaxed(&bin->ready_count);
     n = rest == HAK_LINK_END || n < count ? 0 : n - count;
     hak_store_relaxed(&bin->ready_count, (uint16_t)n);
   } else {
     list = bin->list.head;
-    count = cut(me, cache, list, *work, &rest);
+    count = hak_list_cut(me, cache, list, *work, &rest);
     bin->list.head = rest;
     uint32_t listed = hak_bin_listed(bin);
     hak_bin_set_room(bin, hak_bin_capacity(bin));
@@ -253,13 +270,18 @@ bool hak_flush_transfer_some(hak_thread_t *me, const hak_cache_t *cache, size_t 
       hak_transfer_empty(me, cache, cls, magazine);
       hak_magazine_put(me, magazine);
     }
+    if (*work > HAK_MAGAZINE_BLOCKS) {
+      size_t most = *work - HAK_MAGAZINE_BLOCKS;
+      *work -= most;
+      hak_depot_send_some(me, cache, cls, &most);
+      *work += most;
+    }
   }
   me->in_parts = 0;
   return *work > HAK_MAGAZINE_BLOCKS;
 }
 
-void hak_flush_transfer_class(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls) {
-  if (!hak_store_has_spans(cache->store, cls)) return;
+static void flush_places(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls) {
   hak_central_t *central = &cache->store->centrals[cls];
   for (int i = 0; i < HAK_TRANSFER_PLACES; i++) {
     hak_magazine_t *magazine = hak_transfer_take_any(central);
@@ -270,9 +292,27 @@ void hak_flush_transfer_class(hak_thread_t *me, const hak_cache_t *cache, uint32
   }
 }
 
+void hak_flush_unused_class(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls) {
+  if (!hak_store_has_spans(cache->store, cls)) return;
+  flush_places(me, cache, cls);
+  hak_depot_send_unused(me, cache, cls);
+  hak_flush_pinned(me, cache, cls);
+}
+
+void hak_flush_own(hak_thread_t *me, const hak_cache_t *cache) {
+  for (uint32_t cls = 0; cls < HAK_SHARED_CLASSES; cls++) {
+    if (!hak_store_has_spans(cache->store, cls)) continue;
+    hak_depot_send_own(me, cache, cls);
+    hak_flush_pinned(me, cache, cls);
+  }
+}
+
 void hak_flush_transfer(hak_thread_t *me, const hak_cache_t *cache) {
   for (uint32_t cls = 0; cls < HAK_SHARED_CLASSES; cls++) {
-    hak_flush_transfer_class(me, cache, cls);
+    if (!hak_store_has_spans(cache->store, cls)) continue;
+    flush_places(me, cache, cls);
+    hak_depot_send_home(me, cache, cls);
+    hak_flush_pinned(me, cache, cls);
   }
 }
 

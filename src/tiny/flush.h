@@ -1,6 +1,6 @@
 /* flush.h - gives up what a thread cache keeps: of a bin, of a class, or all of it.
  *
- * Depends on: base, superslab, bin, capacity, far, hold, home, single, stray,
+ * Depends on: base, superslab, bin, capacity, depot, far, hold, home, single, stray,
  * transfer.
  * Used by: tiny, heap.
  */
@@ -31,9 +31,14 @@ HAK_HOT void hak_flush_pinned(hak_thread_t *me, const hak_cache_t *cache, uint32
   hak_flush_bin(me, cache, cls);
 }
 
+/* Puts what the bin has into the depot, if the heap's limit is far and there is room. */
+void hak_flush_store(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls);
 /* Sends home the blocks that this thread keeps of the class, in its bin and its magazine;
  * slabs that it holds stay held. */
 void hak_flush_blocks(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls);
+/* The same, but for those that go into the depot: what nobody takes goes home from there
+ * (hak_flush_unused_class). */
+void hak_flush_kept(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls);
 /* Gives up everything that this thread keeps of the class: its bin, its magazine and the
  * slabs that it holds. */
 void hak_flush_class(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls);
@@ -42,18 +47,23 @@ void hak_flush_class(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls);
 void hak_flush_all(hak_thread_t *me, const hak_cache_t *cache);
 
 /* Gives up everything that this thread keeps of the heap, and sends home what lies in the
- * heap's transfer cache. */
+ * heap's transfer cache and depots. */
 void hak_flush_heap(hak_thread_t *me, const hak_cache_t *cache);
-/* Sends home what lies in the heap's transfer cache; a cache without bins will do. */
+/* Sends home what lies in the heap's transfer cache and depots; a cache without bins will
+ * do. */
 void hak_flush_transfer(hak_thread_t *me, const hak_cache_t *cache);
-/* The same of one class, which is no single one. */
-void hak_flush_transfer_class(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls);
+/* Of one class, which is no single one: what lies in the transfer cache, and what nobody
+ * took out of the depot lately. */
+void hak_flush_unused_class(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls);
+
+/* Sends home what lies in this thread's stacks of the heap's depots. */
+void hak_flush_own(hak_thread_t *me, const hak_cache_t *cache);
 
 /* Gives up a part of what the thread keeps: *work says how many blocks and slabs may go,
  * and is counted down by each. True if nothing is left. */
 bool hak_flush_some(hak_thread_t *me, const hak_cache_t *cache, size_t *work);
-/* Sends home a part of what lies in the heap's transfer cache: about *work blocks, and
- * *work is counted down. True if there was work enough for all. */
+/* Sends home a part of what lies in the heap's transfer cache and depots: about *work
+ * blocks, and *work is counted down. True if there was work enough for all. */
 bool hak_flush_transfer_some(hak_thread_t *me, const hak_cache_t *cache, size_t *work);
 
 #endif

@@ -49,6 +49,15 @@ void hak_hold_name_bin_locked(hak_thread_t *me, const hak_cache_t *cache,
   hak_hold_set_entry(me, cache, slab, entry);
 }
 
+void hak_hold_name(hak_thread_t *me, const hak_cache_t *cache, hak_slab_t *slab) {
+  uint32_t cls = hak_slab_class(slab);
+  if (HAK_LIKELY(cache->holds[cls].far == HAK_FAR_NOT)) {
+    hak_hold_set_entry(me, cache, slab, hak_entry_local(me, slab));
+  } else {
+    hak_hold_set_entry(me, cache, slab, hak_cache_entry(cache, cls));
+  }
+}
+
 /* --- the queue of held slabs ------------------------------------------- */
 
 static void enqueue(hak_hold_t *hold, hak_slab_t *slab) {
@@ -189,7 +198,7 @@ void hak_hold_let_go(hak_thread_t *me, const hak_cache_t *cache, hak_slab_t *sla
   }
   /* Blocks have come home meanwhile, so the slab is kept. */
   enqueue(hold, slab);
-  hak_hold_set_entry(me, cache, slab, hak_entry_local(me, slab));
+  hak_hold_name(me, cache, slab);
 }
 
 static void list_one(hak_thread_t *me, const hak_cache_t *cache, hak_slab_t *slab,
@@ -228,7 +237,7 @@ void hak_hold_home(hak_thread_t *me, const hak_cache_t *cache, hak_batch_t run) 
   uint32_t held_back = hak_load_relaxed(&slab->held_back);
   if (slab->queue == HAK_QUEUE_NONE) {
     enqueue(&cache->holds[hak_slab_class(slab)], slab);
-    hak_hold_set_entry(me, cache, slab, hak_entry_local(me, slab));
+    hak_hold_name(me, cache, slab);
     held_back = hak_lean_hears_at(cache, slab);
     if (held_back >= out) held_back = 0;
   }
@@ -316,13 +325,24 @@ void hak_hold_home_any(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls,
 
 /* --- giving up ----------------------------------------------------------- */
 
+/* True if the slab's entries name a bin although the cache has none, as a thread without
+ * a cache held the slab for one block: its other blocks go where they went before. */
+static bool names_bin(const hak_thread_t *me, const hak_cache_t *cache,
+                      hak_slab_t *slab) {
+  if (cache->lookup != NULL || cache->entry != 0) return false;
+  uintptr_t start = (uintptr_t)hak_slab_start(slab);
+  return (hak_registry_entry(me->registry, start) & HAK_MODE_CACHED) != 0;
+}
+
 /* HELD -> PARTIAL, for a slab that is in no queue; false if every block is home instead,
  * and the caller must retire the slab. */
 static bool list_locked(hak_thread_t *me, const hak_cache_t *cache,
                         hak_central_t *central, hak_slab_t *slab, bool aged) {
   hak_lock_assert_held(&central->lock);
   hak_slab_hear_last(slab);
-  hak_hold_set_entry(me, cache, slab, hak_cache_entry(cache, hak_slab_class(slab)));
+  if (!names_bin(me, cache, slab)) {
+    hak_hold_set_entry(me, cache, slab, hak_cache_entry(cache, hak_slab_class(slab)));
+  }
   if (!hak_slab_held_to_partial_locked(me, cache, slab)) return false;
   if (aged) {
     hak_partial_add_aged_locked(central, slab);

@@ -76,6 +76,12 @@ size_t hak_hold_shed(hak_thread_t *me, const hak_cache_t *cache);
 void hak_hold_set_entry(hak_thread_t *me, const hak_cache_t *cache, hak_slab_t *slab,
                         uint64_t entry);
 
+/* Writes the entries of a slab that this thread holds and that has free blocks: frees of
+ * its other blocks go straight there. Where the heap's limit is far they go into bins, as
+ * threads take each other's blocks out of depots, and what other threads free of a slab
+ * in local mode takes the slow path. */
+void hak_hold_name(hak_thread_t *me, const hak_cache_t *cache, hak_slab_t *slab);
+
 /* Under the lock of the partial list that the slab was on: if the slab came there from a
  * thread without a cache, so that its entries are unowned, they name the cache's bin now.
  */

@@ -1,6 +1,6 @@
 /* quota.h - what a thread caches of a heap with a hard limit: a quota of the limit.
  *
- * Depends on: capacity, far, flush, hold, magazine.   Used by: tiny.
+ * Depends on: capacity, depot, far, flush, hold, magazine.   Used by: tiny.
  *
  * What lies in one thread's caches no other thread can have, and a heap that may not
  * grow must not lose much to that. While the limit is far a class is cached as without
@@ -32,6 +32,15 @@ HAK_HOT void hak_quota_follow(hak_thread_t *me, const hak_cache_t *cache, uint32
   if (HAK_UNLIKELY(cache->holds[cls].quota != 0 ||
                    hak_budget_is_limited(&cache->store->pool.budget))) {
     hak_quota_follow_slow(me, cache, cls);
+  }
+}
+
+/* Now and then, while bins serve a thread without refills: empties bins that were cut to
+ * another quota, as others may wait for theirs. */
+void hak_quota_look_slow(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls);
+HAK_HOT void hak_quota_look(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls) {
+  if (HAK_UNLIKELY(hak_budget_is_limited(&cache->store->pool.budget))) {
+    hak_quota_look_slow(me, cache, cls);
   }
 }
 

@@ -3,6 +3,7 @@
 #include "base/option.h"
 #include "tiny/capacity.h"
 #include "tiny/commit.h"
+#include "tiny/depot.h"
 #include "tiny/far.h"
 #include "tiny/flush.h"
 #include "tiny/hold.h"
@@ -224,7 +225,7 @@ static batch_t from_listed(hak_thread_t *me, const hak_cache_t *cache, uint32_t 
       if (HAK_UNLIKELY(holes)) hak_holes_end(me, slab);
       cache->holds[cls].credit--;
       hak_hold_requeue(cache, slab, cls);
-      hak_hold_set_entry(me, cache, slab, hak_entry_local(me, slab));
+      hak_hold_name(me, cache, slab);
       return from_held(me, cache, cls);
     }
     hak_hold_name_bin_locked(me, cache, slab);
@@ -334,6 +335,16 @@ static batch_t from_current(hak_thread_t *me, const hak_cache_t *cache, uint32_t
   return HAK_LIKELY(batch.list != HAK_LINK_END) ? batch : from_elsewhere(me, cache, cls);
 }
 
+/* A list that other blocks made room for, in a heap whose limit is far. */
+static batch_t from_depot(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls) {
+  if (hak_class_is_single(cls) || hak_depot_is_empty(&cache->store->centrals[cls])) {
+    return nothing;
+  }
+  uint32_t most = hak_bin_batch(&cache->bins[cls]);
+  hak_depot_list_t list = hak_depot_take(me, cache, cls, most);
+  return (batch_t){list.list, list.count};
+}
+
 /* Blocks from the first stage that has any (refill.h), for a bin that is empty. */
 static batch_t next_batch(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls) {
   hak_bin_t *bin = &cache->bins[cls];
@@ -349,6 +360,12 @@ static batch_t next_batch(hak_thread_t *me, const hak_cache_t *cache, uint32_t c
     hak_store_relaxed(&hold->spare_count, 0);
     hold->taken += batch.count;
     return batch;
+  }
+  bool far = hold->far != HAK_FAR_NOT;
+  if (HAK_UNLIKELY(far)) {
+    batch_t batch = from_depot(me, cache, cls);
+    hold->taken += batch.count;
+    if (batch.list != HAK_LINK_END) return batch;
   }
   hak_trim_bin(me, cache);
   if (hak_class_is_single(cls)) {
@@ -376,6 +393,7 @@ static batch_t next_batch(hak_thread_t *me, const hak_cache_t *cache, uint32_t c
     batch = from_partial(me, cache, cls);
   if (batch.list == HAK_LINK_END) batch = from_current(me, cache, cls);
   hold->taken += batch.count;
+  if (HAK_UNLIKELY(far)) hak_depot_note_missed(cache, cls, batch.count);
   return batch;
 }
 
@@ -428,6 +446,7 @@ HAK_WARM void *hak_refill_bin(hak_thread_t *me, const hak_cache_t *cache, uint32
   /* Only now, as a bin that is filled has its room. */
   if (cache->pace != NULL && hak_load_relaxed(&cache->pace->flips) < 0) {
     hak_recall_look(me, cache);
+    hak_quota_look(me, cache, cls);
   } else {
     hak_recall(me, cache, cls);
   }

@@ -1,8 +1,8 @@
 /* refill.h - where an allocation finds a block when its bin has none ready.
  *
- * Depends on: base, bin, capacity, commit, far, flush, hold, hole_map, holes, home,
- * partial_list, quota, recall, scatter, single, slab, stray, transfer, trim.
- * Used by: heap, api.
+ * Depends on: base, bin, capacity, commit, depot, far, flush, hold, hole_map, holes,
+ * home, partial_list, quota, recall, scatter, single, slab, stray, transfer, trim. Used
+ * by: heap, api.
  *
  * The stages of one refill, cheapest first: the bin's other lists, the thread's own
  * magazine, a magazine from the transfer cache, a slab that the thread holds, the partial

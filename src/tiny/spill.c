@@ -2,6 +2,7 @@
 
 #include "superslab/locate.h"
 #include "tiny/capacity.h"
+#include "tiny/depot.h"
 #include "tiny/far.h"
 #include "tiny/flush.h"
 #include "tiny/hold.h"
@@ -79,13 +80,19 @@ static void make_room(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls) 
       hak_store_relaxed(&bin->list.room, (int32_t)more);
       return;
     }
+    /* Blocks of a heap whose limit is far are for any thread. */
+    if (HAK_UNLIKELY(hold->far != HAK_FAR_NOT) && !hak_class_is_single(cls) &&
+        hak_depot_put(me, cache, cls, (hak_depot_list_t){list, count})) {
+      return;
+    }
     bool full = hold->spare != HAK_LINK_END || hak_lean_is_early(cls);
     if (full && hak_lean_begins(cache, cls)) {
       become_lean(me, cache, cls, list, count);
       return;
     }
     if (hold->spare == HAK_LINK_END) {
-      if (convert(me, cache, cls, &list)) count--;
+      /* Other threads may soon have blocks of the slab, where a depot has some. */
+      if (hold->far == HAK_FAR_NOT && convert(me, cache, cls, &list)) count--;
       /* The spare list is still empty: blocks that come home only empty bins. */
       hold->spare = list;
       hak_store_relaxed(&hold->spare_count, count);

@@ -1,8 +1,9 @@
 /* spill.h - what a free does that finds no room: blocks leave a bin for its other lists,
  * for a magazine, or for their slabs.
  *
- * Depends on: superslab, capacity, far, flush, hold, home, lean, quota, recall,
- * single, stray, transfer. Used by: api.
+ * Depends on: superslab, capacity, depot, far, flush, hold, home, lean, quota, recall,
+ * single, stray, transfer.
+ * Used by: api.
  */
 #ifndef HAK_TINY_SPILL_H
 #define HAK_TINY_SPILL_H

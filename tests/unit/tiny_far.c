@@ -2,6 +2,7 @@
  * a limit, and no more than its quota. */
 #include "limited_fixture.h"
 
+#include "superslab/locate.h"
 #include "tiny/far.h"
 
 enum {
@@ -65,6 +66,19 @@ static void bin__grows_until_bursts_stay_in_it(void **state) {
             (unsigned long long)(slow_calls() - before));
   CHECK_EQ(lock_visits(), locks);
   check_bounds();
+}
+
+/* Blocks of a slab that a thread holds may be any thread's, by a depot. */
+static void slab__that_is_held_is_freed_into_bins(void **state) {
+  (void)state;
+  burst(SIZE, 40, 1);
+  void *block = hak_heap_alloc(g_heap, SIZE);
+  hak_slab_t *slab = hak_slab_of(block);
+  CHECK(slab == hold(g_class)->current);
+  hak_hold_home(g_me, g_limited, (hak_batch_t){slab, block, block, 1});
+  CHECK_EQ(slab->queue, HAK_QUEUE_HELD);
+  uint64_t entry = hak_registry_entry(g_me->registry, (uintptr_t)block);
+  CHECK_EQ(entry, hak_cache_entry(g_limited, g_class));
 }
 
 /* Half of the blocks of many slabs are freed, more than the quota. */
@@ -135,6 +149,20 @@ static void quota__of_more_users_takes_back_what_is_too_much(void **state) {
   hak_budget_count_user(budget(), -15);
 }
 
+/* Its bins serve the thread, so it comes to no refill. */
+static void quota__of_more_users_is_seen_by_a_thread_that_refills_nothing(void **state) {
+  (void)state;
+  burst(SIZE, 300, 10);
+  CHECK_EQ(hold(g_class)->quota, QUOTA);
+  hak_budget_count_user(budget(), 3);
+  uint64_t carved = hak_load_relaxed(&g_me->counts.refill_carve);
+  for (int i = 0; i < 2000 && hold(g_class)->quota == QUOTA; i++) burst(SIZE, 8, 1);
+  CHECK(hold(g_class)->quota != QUOTA);
+  CHECK_EQ(hak_load_relaxed(&g_me->counts.refill_carve), carved);
+  CHECK(granted() <= QUOTA / 4);
+  hak_budget_count_user(budget(), -3);
+}
+
 static void limit__that_goes_leaves_an_ordinary_bin(void **state) {
   (void)state;
   burst(SIZE, 300, 10);
@@ -163,9 +191,11 @@ static void reset__gives_back_what_was_granted(void **state) {
 
 TEST_MAIN_FRESH(F(far__class_begins_with_the_bin_of_a_heap_without_limit),
                 F(bin__grows_until_bursts_stay_in_it),
+                F(slab__that_is_held_is_freed_into_bins),
                 F(slabs__beyond_the_quota_are_everybody_s),
                 F(near__class_is_cut_at_its_next_refill_and_far_again_later),
                 F(quota__that_others_have_leaves_a_class_cut),
                 F(quota__of_more_users_takes_back_what_is_too_much),
+                F(quota__of_more_users_is_seen_by_a_thread_that_refills_nothing),
                 F(limit__that_goes_leaves_an_ordinary_bin),
                 F(reset__gives_back_what_was_granted))

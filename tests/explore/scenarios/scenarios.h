@@ -23,6 +23,7 @@
   one(slab_push) one(slab_push_twice) one(slab_let_go) one(slab_claim) \
   one(slab_give_up) one(slab_last) one(partial_refill) one(partial_refill_last) \
   one(transfer_take) one(transfer_take_any) one(transfer_two_take) one(transfer_shut) \
+  one(depot_take) one(depot_cut) one(depot_home) one(depot_part) \
   one(slab_to_list) one(slab_to_other) one(partial_refill_claim) \
   one(start_twice) one(start_look) one(exit_both) \
   one(exit_collect) one(heap_destroy_collect) one(heap_destroy_exit) \

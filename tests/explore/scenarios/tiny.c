@@ -2,8 +2,10 @@
 #include "hakmem/hakmem.h"
 #include "heap/thread.h"
 #include "scenarios.h"
+#include "tiny/depot.h"
 #include "tiny/flush.h"
 #include "tiny/hold.h"
+#include "tiny/home.h"
 #include "tiny/partial_list.h"
 #include "tiny/refill.h"
 #include "tiny/transfer.h"
@@ -325,3 +327,82 @@ const explore_scenario_t transfer_shut = {.name = "transfer.shut",
                                           .setup = start_one_place,
                                           .thread = {use_two, second_of_1, second_of_2},
                                           .check = magazines_or_home};
+
+/* --- depots
+ * ------------------------------------------------------------------------------
+ */
+
+static void start_depot(void) {
+  start();
+  central->depot_room = CAPACITY;
+}
+/* Blocks that find no room go home, as a full bin's do. */
+static void put_list(uint32_t from, uint32_t to) {
+  hak_batch_t run = batch(from, to);
+  hak_depot_list_t list = {run.first, run.count};
+  if (hak_depot_put(me(), mine(), cls, list)) return;
+  hak_home_list(me(), mine(), cls, list.list, list.count);
+}
+static void put_two(void) { put_list(0, 2); }
+static void put_other_two(void) { put_list(2, 4); }
+static void start_one_stored(void) {
+  start_depot();
+  explore_as(1, put_two);
+}
+static void take_list(uint32_t most) {
+  hak_depot_list_t list = hak_depot_take(me(), mine(), cls, most);
+  EXPLORE_CHECK(list.count <= most && walk(list.list) == list.count);
+  hak_add_relaxed(&arrived, list.count);
+}
+static void take_lists(void) {
+  take_list(2);
+  take_list(2);
+}
+static void take_half(void) { take_list(1); }
+static void send_depot(void) { hak_depot_send_home(me(), mine(), cls); }
+static void send_part(void) {
+  size_t work = 1;
+  hak_depot_send_some(me(), mine(), cls, &work);
+}
+
+/* What is in the depot by the count is what its lists have. */
+static uint32_t stored(void) {
+  uint32_t count = 0, lists = 0;
+  for (int i = 0; i < HAK_DEPOT_STACKS; i++) {
+    hak_magazine_t *magazine = central->depot[i];
+    for (; magazine != NULL; magazine = magazine->next) {
+      lists += hak_load_relaxed(&magazine->count);
+      for (uint32_t k = 0; k < hak_load_relaxed(&magazine->count); k++) {
+        count += hak_depot_unpack(magazine->blocks[k]).count;
+      }
+    }
+  }
+  EXPLORE_CHECK(count == hak_load_relaxed(&central->stored) && lists == central->lists);
+  return count;
+}
+static void depot_whole(uint32_t blocks) {
+  uint32_t home_again = CAPACITY - hak_slab_out(slab) +
+                        hak_word_remote_count(hak_load_relaxed(&slab->word));
+  EXPLORE_CHECK(hak_load_relaxed(&arrived) + stored() + home_again == blocks);
+}
+static void two_in_all(void) { depot_whole(2); }
+static void four_in_all(void) { depot_whole(4); }
+
+const explore_scenario_t depot_take = {.name = "depot.take",
+                                       .setup = start_depot,
+                                       .thread = {take_lists, put_two, put_other_two},
+                                       .check = four_in_all};
+/* Two threads take from one list, a part each. */
+const explore_scenario_t depot_cut = {.name = "depot.cut",
+                                      .setup = start_one_stored,
+                                      .thread = {take_half, take_half},
+                                      .check = two_in_all};
+/* One thread sends home what others put there and take. */
+const explore_scenario_t depot_home = {.name = "depot.home",
+                                       .setup = start_one_stored,
+                                       .thread = {send_depot, put_other_two, take_half},
+                                       .check = four_in_all};
+const explore_scenario_t depot_part = {.name = "depot.part",
+                                       .setup = start_one_stored,
+                                       .thread = {send_part, take_half, send_part},
+                                       .check = two_in_all};

@@ -117,6 +117,7 @@ HAK_HOT void *serial_alloc(hak_heap_t *handle, size_t size, size_t step) {
   if (HAK_UNLIKELY(empty)) {
     return hak_api_serial_alloc(handle, size);
   }
+  HAK_OPAQUE(block); /* else the last instructions are shared with the other arm's */
   return block;
 }
 

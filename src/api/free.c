@@ -273,9 +273,12 @@ static HAK_WARM void free_slow(void *ptr, size_t size) {
     free_unowned(ptr, size);
     return;
   }
-  if (HAK_UNLIKELY(
-          is_wrong_size(ptr, &place, hak_class_size(place.cls), size, HAK_IN_FREE_SIZED)))
+  bool begins = HAK_CHECKS == 0 ||
+                hak_class_is_start(place.cls, (size_t)((const char *)ptr - place.start));
+  if (HAK_UNLIKELY(!begins || size > hak_class_size(place.cls))) {
+    free_unowned(ptr, size); /* where it is reported */
     return;
+  }
   hak_store_relaxed(&me->busy, 1);
   HAK_COUNT(me, slow_free, 1);
   hak_spill_free(me, &me->cache, place.cls, ptr);
@@ -302,7 +305,7 @@ static HAK_WARM void free_event_of_heap(hak_thread_t *me, void *ptr, size_t size
     return;
   }
   hak_store_relaxed(&me->busy, 1);
-  size_t large = list->block_size > HAK_MID_MAX ? list->block_size : 0;
+  size_t large = hak_list_block_size(list) > HAK_MID_MAX ? hak_list_block_size(list) : 0;
   hak_spill_event(me, &cache->cache, list, ptr);
   hak_thread_leave(me, name_of(size));
   if (HAK_UNLIKELY(large != 0)) hak_event_emit(HAK_EVENT_LARGE_FREE, ptr, large);
@@ -322,7 +325,7 @@ static HAK_WARM void free_event(void *ptr, size_t size, hak_list_t *list) {
     return;
   }
   hak_store_relaxed(&me->busy, 1);
-  size_t large = list->block_size > HAK_MID_MAX ? list->block_size : 0;
+  size_t large = hak_list_block_size(list) > HAK_MID_MAX ? hak_list_block_size(list) : 0;
   hak_spill_event(me, &me->cache, list, ptr);
   hak_thread_leave(me, name_of(size));
   if (HAK_UNLIKELY(large != 0)) hak_event_emit(HAK_EVENT_LARGE_FREE, ptr, large);
@@ -357,7 +360,11 @@ HAK_HOT void free_block(void *ptr, size_t size, bool is_sized) {
     return;
   }
   hak_list_t *list = (hak_list_t *)(void *)((char *)me + ((int64_t)entry >> 16));
-  if (is_sized && HAK_UNLIKELY(size > list->block_size)) {
+  if (HAK_CHECKS == 1 && HAK_UNLIKELY(hak_list_is_askew(list, ptr))) {
+    free_unowned(ptr, size); /* an address inside a block */
+    return;
+  }
+  if (is_sized && HAK_UNLIKELY(size > hak_list_block_size(list))) {
     free_unowned(ptr, size); /* misuse, or the list is unowned */
     return;
   }

@@ -121,7 +121,8 @@ HAK_HOT void push(hak_heap_t *heap, hak_serial_t *serial, hak_list_t *list, void
 static HAK_WARM void free_unknown(hak_heap_t *heap, void *ptr) {
   hak_place_t place = hak_locate((uintptr_t)ptr);
   if (HAK_UNLIKELY(place.cls >= HAK_SHARED_CLASSES ||
-                   hak_load_relaxed(&place.extent->heap) != hak_heap_id(heap))) {
+                   hak_load_relaxed(&place.extent->heap) != hak_heap_id(heap) ||
+                   !hak_class_is_start(place.cls, (size_t)((char *)ptr - place.start)))) {
     free_checked(hak_heap_handle(heap), ptr);
     return;
   }
@@ -149,6 +150,10 @@ HAK_ENTRY void hak_heap_free(hak_heap_t *handle, void *ptr) {
   hak_list_t *list;
   if (HAK_UNLIKELY(hak_lookup_misses(&serial->lookup, ptr, &list))) {
     free_unknown(heap, ptr);
+    return;
+  }
+  if (HAK_CHECKS != 0 && HAK_UNLIKELY(hak_list_is_askew(list, ptr))) {
+    free_checked(handle, ptr);
     return;
   }
   push(heap, serial, list, ptr);

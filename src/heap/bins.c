@@ -37,7 +37,7 @@ void hak_bins_init(hak_bin_t *bins, hak_hold_t *holds, hak_store_t *store) {
   bool limited = hak_budget_is_limited(&store->pool.budget);
   for (uint32_t cls = 0; cls < HAK_CLASSES; cls++) {
     uint32_t blocks = limited ? 0 : hak_capacity_least(cls);
-    bins[cls].list.block_size = hak_class_size(cls);
+    hak_list_set_form(&bins[cls].list, hak_class_size(cls), hak_class_askew[cls]);
     hak_bin_init(&bins[cls], blocks);
     hak_hold_init(&holds[cls]);
     holds[cls].capacity_least = blocks;
@@ -52,7 +52,7 @@ void hak_bins_init(hak_bin_t *bins, hak_hold_t *holds, hak_store_t *store) {
 void hak_bins_move(hak_bin_t *to, hak_bin_t *from) {
   for (uint32_t cls = 0; cls < HAK_CLASSES; cls++) {
     to[cls].list.head = from[cls].list.head;
-    to[cls].list.block_size = from[cls].list.block_size;
+    to[cls].list.form = from[cls].list.form;
     to[cls].capacity = from[cls].capacity;
     to[cls].ready = from[cls].ready;
     to[cls].spilling = from[cls].spilling;

@@ -36,8 +36,20 @@
 typedef struct hak_list {
   void *head;            /* [owner: holder] */
   hak_atomic_i32_t room; /* [owner: holder] read by others as a statistic */
-  uint32_t block_size;   /* [const] bytes; 0 where there are no blocks */
+  uint32_t form;         /* [const] what hak_list_set_form says; 0: there are no blocks */
 } hak_list_t;
+
+/* Blocks of so many bytes, none of which begins at an address that has one of the low
+ * bits of `askew`. Of these the last eight count: a free looks at them in one step. */
+HAK_HOT void hak_list_set_form(hak_list_t *list, uint32_t size, uint32_t askew) {
+  list->form = size << 8 | (askew & 0xff);
+}
+/* Bytes of a block; 0 where there are no blocks. */
+HAK_HOT uint32_t hak_list_block_size(const hak_list_t *list) { return list->form >> 8; }
+/* No block of the list's slabs begins there. */
+HAK_HOT bool hak_list_is_askew(const hak_list_t *list, const void *block) {
+  return ((uint8_t)list->form & (uint8_t)(uintptr_t)block) != 0;
+}
 
 typedef enum hak_slab_queue {
   HAK_QUEUE_NONE = 0,

@@ -48,7 +48,7 @@ size_t hak_commit_bytes(const hak_cache_t *cache, hak_slab_t *slab) {
 }
 
 size_t hak_commit_tail(const hak_cache_t *cache, hak_slab_t *slab) {
-  size_t used = hak_slab_capacity(slab) * (size_t)slab->list.block_size;
+  size_t used = hak_slab_capacity(slab) * (size_t)hak_list_block_size(&slab->list);
   size_t tail = hak_slab_span(slab) * HAK_SLAB_SIZE - used;
   return hak_align_down(tail, cache->store->pool.os->page_size);
 }
@@ -76,7 +76,7 @@ static bool commit(hak_thread_t *me, const hak_cache_t *cache, hak_slab_t *slab,
 uint32_t hak_commit_blocks_slow(hak_thread_t *me, const hak_cache_t *cache,
                                 hak_slab_t *slab, uint32_t n) {
   uint32_t cls = hak_slab_class(slab);
-  size_t size = slab->list.block_size, from = hak_slab_carved(slab) * size;
+  size_t size = hak_list_block_size(&slab->list), from = hak_slab_carved(slab) * size;
   size_t have = hak_commit_bytes(cache, slab), want = from + n * size;
   if (want <= have) return n;
   uint32_t fits = have > from ? (uint32_t)((have - from) / size) : 0;

@@ -440,7 +440,7 @@ bool hak_hold_list_still(hak_thread_t *me, const hak_cache_t *cache, uint32_t cl
     next = slab->next;
     size_t free = hak_slab_carved(slab) - hak_slab_out(slab);
     if (hak_slab_carved(slab) != hak_slab_capacity(slab) ||
-        free * slab->list.block_size < page) {
+        free * hak_list_block_size(&slab->list) < page) {
       continue;
     }
     if (is_still(slab)) {
@@ -456,7 +456,7 @@ bool hak_hold_list_still(hak_thread_t *me, const hak_cache_t *cache, uint32_t cl
 
 static size_t pages_carved(const hak_cache_t *cache, hak_slab_t *slab) {
   return hak_os_pages(cache->store->pool.os,
-                      (size_t)hak_slab_carved(slab) * slab->list.block_size);
+                      (size_t)hak_slab_carved(slab) * hak_list_block_size(&slab->list));
 }
 
 /* Holds a partly carved slab of the partial list that has more pages than it needs. */

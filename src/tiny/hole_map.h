@@ -54,7 +54,7 @@ HAK_HOT unsigned hak_hole_map_count(hak_slab_t *slab) {
 
 /* The block at this offset from the span's start is put away. */
 HAK_HOT bool hak_hole_has(hak_slab_t *slab, unsigned shift, size_t offset) {
-  size_t last = (offset + slab->list.block_size - 1) >> shift;
+  size_t last = (offset + hak_list_block_size(&slab->list) - 1) >> shift;
   for (size_t page = offset >> shift; page <= last; page++) {
     if (hak_hole_at(slab, shift, page)) return true;
   }
@@ -67,7 +67,7 @@ HAK_HOT uint32_t hak_hole_map_blocks(hak_slab_t *slab) {
   if (HAK_LIKELY(!hak_hole_map_any(slab))) return 0;
   unsigned shift = hak_hole_page_shift(slab);
   for (uint32_t i = 0; i < hak_load_relaxed(&slab->carved); i++) {
-    if (hak_hole_has(slab, shift, (size_t)i * slab->list.block_size)) count++;
+    if (hak_hole_has(slab, shift, (size_t)i * hak_list_block_size(&slab->list))) count++;
   }
   return count;
 }

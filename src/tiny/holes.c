@@ -43,7 +43,7 @@ static bool is_free(const look_t *look, uint32_t index) {
 static bool find_free(hak_thread_t *me, look_t *look) {
   hak_slab_t *slab = look->slab;
   uint32_t cls = hak_slab_class(slab), carved = hak_slab_carved(slab), count = 0;
-  size_t size = slab->list.block_size;
+  size_t size = hak_list_block_size(&slab->list);
   memset(look->free, 0, hak_div_up(carved, BITS) * sizeof look->free[0]);
   for (const void *block = slab->list.head; block != HAK_LINK_END; count++) {
     size_t offset = (size_t)((const char *)block - look->start);
@@ -148,7 +148,7 @@ void hak_holes_end(hak_thread_t *me, hak_slab_t *slab) {
 /* The free blocks of a listed slab may have a page for themselves. */
 static bool may_have_pages(hak_slab_t *slab, size_t page) {
   size_t free = hak_slab_carved(slab) - hak_slab_out(slab);
-  return free * slab->list.block_size >= page;
+  return free * hak_list_block_size(&slab->list) >= page;
 }
 
 /* Puts the slab back that was held. Blocks that came home meanwhile make it one that was

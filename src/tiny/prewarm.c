@@ -73,7 +73,7 @@ size_t hak_prewarm_class(hak_thread_t *me, const hak_cache_t *cache, uint32_t cl
   hak_slab_t *current = hold->current;
   if (current != NULL && !current->dirty) {
     (void)hak_commit_whole(me, cache, current);
-    size_t cut = (size_t)hak_slab_carved(current) * current->list.block_size;
+    size_t cut = (size_t)hak_slab_carved(current) * hak_list_block_size(&current->list);
     char *rest = hak_slab_start(current) + cut;
     hak_prewarm_touch(rest, hak_commit_bytes(cache, current) - cut);
   }

@@ -43,7 +43,7 @@ static void find_away(hak_slab_t *slab, found_t *found) {
   for (uint32_t i = 0; i < hak_slab_carved(slab); i++) {
     uint64_t bit = (uint64_t)1 << (i % BITS);
     if ((found->bits[i / BITS] & bit) != 0 ||
-        !hak_hole_has(slab, shift, (size_t)i * slab->list.block_size)) {
+        !hak_hole_has(slab, shift, (size_t)i * hak_list_block_size(&slab->list))) {
       continue;
     }
     found->bits[i / BITS] |= bit;
@@ -57,7 +57,7 @@ static void *relink(const hak_thread_t *me, hak_slab_t *slab, const found_t *fou
   void *next = HAK_LINK_END;
   for (uint32_t i = hak_slab_carved(slab); i-- > 0;) {
     if ((found->bits[i / BITS] >> (i % BITS) & 1) == 0) continue;
-    char *block = start + (size_t)i * slab->list.block_size;
+    char *block = start + (size_t)i * hak_list_block_size(&slab->list);
     hak_link_write(&me->key, block, next);
     next = block;
   }

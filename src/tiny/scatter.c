@@ -24,7 +24,7 @@ void *hak_scatter(hak_thread_t *me, const hak_cache_t *cache, hak_slab_t *slab,
                   char *block, uint32_t n) {
   uint16_t order[PART];
   uint64_t series = hak_seal_random();
-  size_t size = slab->list.block_size;
+  size_t size = hak_list_block_size(&slab->list);
   void *list = HAK_LINK_END;
   for (uint32_t from = 0; from < n; from += PART) {
     uint32_t count = n - from < PART ? n - from : PART;

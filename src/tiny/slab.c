@@ -28,7 +28,7 @@ static void begin(hak_slab_t *slab, uint32_t cls, unsigned span, uint32_t carved
   slab->list.head = HAK_LINK_END;
   hak_store_relaxed(&slab->carved, carved);
   hak_store_relaxed(&slab->capacity, (uint32_t)(span * HAK_SLAB_SIZE / size));
-  slab->list.block_size = size;
+  hak_list_set_form(&slab->list, size, hak_class_askew[cls]);
   hak_slab_set_class(slab, cls);
   hak_slab_set_span(slab, span);
   slab->queue = HAK_QUEUE_NONE;
@@ -128,7 +128,7 @@ void *hak_slab_take_some(hak_thread_t *me, const hak_cache_t *cache, hak_slab_t 
 static HAK_SLOW void relist(hak_thread_t *me, const hak_cache_t *cache,
                             hak_slab_t *slab) {
   uint32_t carved = hak_slab_carved(slab), kept = 0;
-  size_t size = slab->list.block_size;
+  size_t size = hak_list_block_size(&slab->list);
   char *block = hak_slab_start(slab) + carved * size;
   void *next = HAK_LINK_END;
   for (uint32_t i = carved; i > 0; i--) {
@@ -151,10 +151,11 @@ bool hak_slab_all_home(hak_thread_t *me, const hak_cache_t *cache, hak_slab_t *s
                    freeing the nodes of a tree take a quarter longer */
   };
   /* Blocks that a fork has lost are listed nowhere and need no link. */
-  bool looks = HAK_CHECKS >= 2 || (HAK_CHECKS == 1 && slab->list.block_size >= LEAST);
+  bool looks =
+      HAK_CHECKS >= 2 || (HAK_CHECKS == 1 && hak_list_block_size(&slab->list) >= LEAST);
   if (!looks || slab->unsure != 0) return true;
   bool holes = hak_hole_map_any(slab);
-  size_t size = slab->list.block_size;
+  size_t size = hak_list_block_size(&slab->list);
   const char *block = hak_slab_start(slab);
   const char *end = block + hak_slab_carved(slab) * size;
   while (block != end && HAK_LIKELY((HAK_UNLIKELY(holes) && is_away(slab, block)) ||
@@ -199,7 +200,7 @@ static void *last_of(hak_thread_t *me, hak_slab_t *slab) {
 
 size_t hak_slab_bring_back(hak_thread_t *me, hak_slab_t *slab) {
   char *start = hak_slab_start(slab);
-  size_t size = slab->list.block_size;
+  size_t size = hak_list_block_size(&slab->list);
   unsigned shift = hak_hole_page_shift(slab);
   void *before = last_of(me, slab);
   /* Whoever takes a block with a broken link reports it, so the others come first. */

@@ -5,9 +5,10 @@
  *
  * A free pushes whatever pointer leads to a list. What it points to is looked at later:
  *
- * - A pointer to where no block begins, or where none was carved yet, is found when it
- *   goes home. It is found before it is given out only if its class is over HAK_TINY_MAX
- *   and no block of the class is aligned like that.
+ * - A pointer to where no block begins, if the low bits of its address do not tell the
+ * free (hak_list_is_askew), or where none was carved yet, is found when it goes home. It
+ * is found before it is given out only if its class is over HAK_TINY_MAX and no block of
+ * the class is aligned like that.
  * - A block may be on two lists, or twice on one. Over HAK_TINY_MAX its link is spoilt
  * when it is given out, so when it is taken again the link is broken. In full checks its
  * mark is gone then, whatever its size. A list that comes back to itself is cut before it
@@ -41,7 +42,8 @@ HAK_HOT bool hak_stray_starts(hak_slab_t *slab, const char *start, const void *b
   if (HAK_CHECKS == 0) return true;
   size_t offset = (size_t)((const char *)block - start);
   uint32_t index = hak_class_index(hak_slab_class(slab), offset);
-  return (size_t)index * slab->list.block_size == offset && index < hak_slab_carved(slab);
+  return (size_t)index * hak_list_block_size(&slab->list) == offset &&
+         index < hak_slab_carved(slab);
 }
 
 /* True if a block of a class over HAK_TINY_MAX, which was taken off a list, must not be

@@ -229,6 +229,13 @@ static void inside_neighbour(void) {
   keep(get());
   hak_free(a + hak_usable_size(a) + 16);
 }
+/* At an address that might be a block's, from its low bits. */
+static void inside_aligned(void) {
+  if (g_size == sizes[0]) g_size = 48;
+  char *a = get();
+  keep(a);
+  hak_free(a + (g_size == 48 ? 16 : 256));
+}
 static void realloc_inside(void) {
   char *a = get();
   keep(a);
@@ -488,10 +495,12 @@ static const kind_t kinds[] = {
      FREE GONE},
     {"resize in place of a freed block", resize_of_freed, "---cc", "ccccc", "ccccc",
      FREE GONE},
-    {"free of an address inside a block", inside, "2llcc", "ccccc", "ccccc", IN_BLOCK},
-    {"the same by another thread", inside_elsewhere, "llllc", "ccccc", "ccccc", IN_BLOCK},
-    {"the same inside the next block", inside_neighbour, "2llcc", "ccccc", "ccccc",
+    {"free of an address inside a block", inside, "ccccc", "ccccc", "ccccc", IN_BLOCK},
+    {"the same by another thread", inside_elsewhere, "ccccc", "ccccc", "ccccc", IN_BLOCK},
+    {"the same inside the next block", inside_neighbour, "ccccc", "ccccc", "ccccc",
      IN_BLOCK GONE},
+    {"the same at an address that is aligned as blocks are", inside_aligned, "2llcc",
+     "ccccc", "ccccc", IN_BLOCK},
     {"realloc of an address inside a block", realloc_inside, "ccccc", "ccccc", "ccccc",
      IN_BLOCK},
     {"free of an address on the stack", on_stack, "c", "c", "c", FOREIGN},

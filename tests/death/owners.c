@@ -401,13 +401,85 @@ static void misuse__found_at_a_threads_end_is_named(void **state) {
   test_child_must_succeed(exit_child, NULL, 20);
 }
 
+/* An address whose low eight bits no block of the class has is named by the free itself,
+ * which changes nothing; by a thread that holds the slab no more than by another one. */
+static void free_here(hak_heap_t *heap, char *at) {
+  (void)heap;
+  hak_free(at);
+}
+static void free_with_size(hak_heap_t *heap, char *at) {
+  (void)heap;
+  hak_free_sized(at, 1);
+}
+static void free_of_heap(hak_heap_t *heap, char *at) { hak_heap_free(heap, at); }
+static void *free_at(void *at) {
+  hak_free(hak_alloc(64)); /* the thread has a state */
+  hak_free(at);
+  return NULL;
+}
+static void free_elsewhere(hak_heap_t *heap, char *at) {
+  (void)heap;
+  test_thread_run(free_at, at);
+}
+
+typedef void(free_fn)(hak_heap_t *heap, char *at);
+
+static void free_inside(hak_heap_t *heap, size_t size, free_fn *fn, size_t step) {
+  char *before = hak_heap_alloc(heap, size), *block = hak_heap_alloc(heap, size);
+  CHECK(before != NULL && block != NULL);
+  hak_heap_free(heap, before); /* the slab is held, and partly free */
+  size_t usable = hak_usable_size(block), power = usable & (~usable + 1);
+  if (power > 256) power = 256;
+  test_fill(block, usable, size);
+  for (size_t offset = 1; offset < usable; offset += step) {
+    if (TEST_CHECKS < 2 && offset % power == 0) continue;
+    unsigned count = g_reports.count;
+    fn(heap, block + offset);
+    CHECK_MSG(g_reports.count == count + 1, "%zu bytes, at %zu", usable, offset);
+    CHECK_EQ(g_reports.last.error, HAK_ERROR_INTERIOR_POINTER);
+    CHECK(g_reports.last.address == block + offset);
+    CHECK(test_verify(block, usable, size));
+  }
+  hak_heap_free(heap, block);
+}
+
+static int inside_child(void *ctx) {
+  (void)ctx;
+  static free_fn *const ways[] = {free_here, free_with_size, free_of_heap,
+                                  free_elsewhere};
+  test_start();
+  test_reports_begin();
+  hak_heap_t *heaps[] = {NULL, test_heap(0, "heap", NULL),
+                         test_heap(HAK_HEAP_SERIAL, "serial", NULL)};
+  for (size_t h = 0; h < TEST_COUNT(heaps); h++) {
+    for (size_t w = 0; w < TEST_COUNT(ways); w++) {
+      if (ways[w] == free_elsewhere && h == 2) continue; /* one thread at a time */
+      size_t step = ways[w] == free_elsewhere ? 37 : 1;
+      for (size_t size = 8; size <= 1024; size += size < 128 ? 8 : 64) {
+        free_inside(heaps[h], size, ways[w], step);
+      }
+      free_inside(heaps[h], 3000, ways[w], 37);
+      free_inside(heaps[h], 40000, ways[w], 1111);
+    }
+  }
+  CHECK_EQ(hak_check(NULL), 0);
+  return 0;
+}
+static void interior__address_is_named_by_the_free_and_changes_nothing(void **state) {
+  (void)state;
+  if (TEST_CHECKS == 0) skip();
+  test_child_must_succeed(inside_child, NULL, 120);
+}
+
 int main(int argc, char **argv) {
   test_begin();
   if (argc == 4) {
     misuse_t m = {atoi(argv[1]), (size_t)atol(argv[2]), (where_t)atoi(argv[3])};
     return child_of(&m);
   }
-  const struct CMUnitTest tests[] = {T(misuse__is_named_and_gives_no_block_to_two_owners),
-                                     T(misuse__found_at_a_threads_end_is_named)};
+  const struct CMUnitTest tests[] = {
+      T(misuse__is_named_and_gives_no_block_to_two_owners),
+      T(misuse__found_at_a_threads_end_is_named),
+      T(interior__address_is_named_by_the_free_and_changes_nothing)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

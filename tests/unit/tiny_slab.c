@@ -43,7 +43,7 @@ static void slab__that_begins_is_held_and_not_carved(void **state) {
   test_slab_expect(slab, 0, 0, 0);
   CHECK_EQ(hak_slab_capacity(slab), 153); /* 196,608 / 1,280 */
   CHECK_EQ(hak_slab_class(slab), 22);
-  CHECK_EQ(slab->list.block_size, 1280);
+  CHECK_EQ(hak_list_block_size(&slab->list), 1280);
   CHECK(slab->list.head == HAK_LINK_END);
   CHECK_EQ(hak_slab_span(slab), 3);
   CHECK_EQ(slab->queue, HAK_QUEUE_NONE);
@@ -59,7 +59,7 @@ static void single_block__is_out_until_the_first_of_two_ends_it(void **state) {
   CHECK(hak_word_is_full(hak_load_relaxed(&slab->word)));
   test_slab_expect(slab, 1, 1, 0);
   CHECK_EQ(hak_slab_capacity(slab), 1);
-  CHECK_EQ(slab->list.block_size, 81920);
+  CHECK_EQ(hak_list_block_size(&slab->list), 81920);
   CHECK_EQ(hak_slab_span(slab), 2);
   CHECK(slab->list.head == HAK_LINK_END);
   for (int i = 0; i < 2; i++) {

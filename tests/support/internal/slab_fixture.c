@@ -21,7 +21,7 @@ hak_slab_t *test_slab_full(void) {
 }
 
 char *test_slab_block(hak_slab_t *slab, uint32_t i) {
-  return hak_slab_start(slab) + (size_t)i * slab->list.block_size;
+  return hak_slab_start(slab) + (size_t)i * hak_list_block_size(&slab->list);
 }
 
 hak_batch_t test_slab_batch(hak_slab_t *slab, uint32_t from, uint32_t to) {

@@ -209,6 +209,7 @@ span.kept{background:var(--kept)}span.gone{border-style:dashed}
 caption{text-align:left;padding:.2rem 0}
 td,th{border-bottom:1px solid var(--line);padding:.2rem .5rem;text-align:right;white-space:nowrap}
 tbody th,thead th:first-child{text-align:left;font-weight:500}
+thead th{white-space:normal;overflow-wrap:normal;vertical-align:bottom}
 tbody th{max-width:22rem;white-space:normal;min-width:7rem}
 .cards{display:grid;grid-template-columns:repeat(auto-fill,minmax(9.5rem,1fr));gap:.7rem}
 figure{margin:0}figcaption{font-size:.8rem;line-height:1.3}
@@ -216,7 +217,9 @@ figure{margin:0}figcaption{font-size:.8rem;line-height:1.3}
 svg .g2{fill:var(--g2)}svg .g3{fill:var(--g3)}svg .kept{fill:var(--kept)}svg .new{fill:var(--new)}
 svg .gone{fill:none;stroke:var(--soft);stroke-width:.6;stroke-dasharray:1.5 1.2}
 .charts{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,22rem),1fr));gap:1rem}
-.chart svg text{font-size:10px;fill:var(--soft)}.axis{stroke:var(--line);stroke-width:1}
+.chart{max-width:34rem}.chart svg text{font-size:10px;fill:var(--soft)}
+@media (max-width:30rem){.chart svg text{font-size:12px}}
+.axis{stroke:var(--line);stroke-width:1}
 .chart>svg{width:100%;display:block}polyline{fill:none;stroke-width:1.8}
 .legend{list-style:none;padding:0;margin:.3rem 0;font-size:.85rem}
 .legend svg{width:24px;height:8px;vertical-align:middle}.legend line{stroke-width:2.4}

@@ -2,11 +2,12 @@
 """Each integration over a heap of hakmem's, over libc's malloc, and over the allocators
 that Debian has in libc's place: processor time and peak resident set, as Markdown.
 
-  compare.py BUILD [--rounds N] [--runs N] [PROGRAM...]
+  compare.py BUILD [--ms N] [--rounds N] [--runs N] [PROGRAM...]
 
-BUILD is a release build with HAKMEM_BUILD_EXAMPLES; --rounds is how often a run does the
-work (200), --runs how many runs of each are made in turn (5: the median counts). Of each
-run the program itself says which library its malloc is in.
+BUILD is a release build with HAKMEM_BUILD_EXAMPLES. A run does the work so often that it takes
+--ms milliseconds over libc's malloc (200), or --rounds times: of a run of a few milliseconds
+most would be the start of the process. --runs is how many runs of each are made in turn (5:
+the median counts). Of each run the program itself says which library its malloc is in.
 """
 import argparse
 import glob
@@ -56,6 +57,17 @@ def run(program, rounds, peer, library):
     return float(match[1]), int(match[2])
 
 
+def rounds_for(program, seconds):
+    """How often the work is to be done to take so long, the start of the process aside."""
+    few, many = 10, 20
+    while True:
+        first, _ = run(program, few, "glibc", None)
+        last, _ = run(program, many, "glibc", None)
+        if last - first > 0.02 or many > 100000:
+            return max(few, round(seconds * (many - few) / max(last - first, 1e-6)))
+        many *= 2
+
+
 def measure(program, rounds, runs, peers):
     times = {peer: [] for peer in peers}
     sizes = {peer: [] for peer in peers}
@@ -81,7 +93,8 @@ def cells(values, unit):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("build")
-    parser.add_argument("--rounds", type=int, default=200)
+    parser.add_argument("--ms", type=int, default=200)
+    parser.add_argument("--rounds", type=int)
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("programs", nargs="*")
     arguments = parser.parse_intermixed_args()
@@ -102,7 +115,8 @@ def main():
     line = "|---" * (len(peers) + 2) + "|"
     rows = {"ms of processor time": [], "MiB at most": []}
     for name in arguments.programs or programs:
-        times, sizes = measure(programs[name], arguments.rounds, arguments.runs, peers)
+        rounds = arguments.rounds or rounds_for(programs[name], arguments.ms / 1e3)
+        times, sizes = measure(programs[name], rounds, arguments.runs, peers)
         rows["ms of processor time"].append(
             f"| {name} | {cells(times, lambda s: f'{s * 1e3:.0f}')} |")
         rows["MiB at most"].append(

@@ -49,6 +49,6 @@ static int work(char *result) {
 }
 
 int main(void) {
-  static const integration_t duktape = {"duktape", 16 << 20, begin, end, work, NULL};
+  static const integration_t duktape = {"duktape", 64 << 20, begin, end, work, NULL};
   return integrate(&duktape);
 }

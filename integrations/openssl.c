@@ -90,6 +90,6 @@ static int work(char *result) {
 }
 
 int main(void) {
-  static const integration_t openssl = {"openssl", 8 << 20, begin, end, work, NULL};
+  static const integration_t openssl = {"openssl", 64 << 20, begin, end, work, NULL};
   return integrate(&openssl);
 }

@@ -23,7 +23,7 @@
 
 static _Atomic int listener = -1;
 static _Atomic bool counts;
-static _Atomic size_t calls, fail_first, fail_last;
+static _Atomic size_t calls, fail_first, fail_last, failed;
 
 static bool is_for_memory(const struct seccomp_data *call) {
   switch (call->nr) {
@@ -45,6 +45,7 @@ static void answer(const struct seccomp_notif *asked, struct seccomp_notif_resp 
   size_t number = atomic_fetch_add(&calls, 1) + 1;
   if (number < atomic_load(&fail_first) || number > atomic_load(&fail_last)) return;
   reply->flags = 0;
+  atomic_fetch_add(&failed, 1);
   if (asked->data.nr == SYS_brk) {
     reply->val = syscall(SYS_brk, 0); /* a break that stays where it is */
   } else {
@@ -111,3 +112,5 @@ size_t os_calls_end(void) {
   atomic_store(&counts, false);
   return atomic_load(&calls);
 }
+
+size_t os_calls_failed(void) { return atomic_load(&failed); }

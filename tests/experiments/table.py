@@ -4,7 +4,7 @@
 usage: table.py [OPTION...] --as NAME PROGRAM [--object FILE] [--preload LIBRARY] ...
 
   --out FOLDER   writes experiments.json and experiments.md there
-  --check FILE   compares the first allocator with what FILE expects of it
+  --check FILE   compares the first allocator with what FILE expects of it; more than once
   --brief        less work, and only what does not depend on time
   --only PREFIX  only the cases whose names begin so
   --jobs N       so many processes at once; what is measured runs alone (default 2)
@@ -293,7 +293,7 @@ def check(allocator, path):
 def parse(arguments):
     parser = argparse.ArgumentParser(usage=__doc__)
     parser.add_argument("--out")
-    parser.add_argument("--check")
+    parser.add_argument("--check", action="append", default=[])
     parser.add_argument("--brief", action="store_true")
     parser.add_argument("--only", default="")
     parser.add_argument("--jobs", type=int, default=2)
@@ -336,7 +336,7 @@ def main():
                 for a in allocators]}, f, indent=1, sort_keys=True)
         with open(os.path.join(options.out, "experiments.md"), "w", encoding="utf-8") as f:
             f.write(as_markdown(rows))
-    if options.check and not check(allocators[0], options.check):
+    if not all([check(allocators[0], path) for path in options.check]):
         sys.exit(1)
 
 

@@ -50,7 +50,7 @@ static void list_ends(void) { say_case("ends"); }
 
 static void run_ends(const char *which) {
   (void)which;
-  size_t count = exp_is_brief ? 800 : 8000;
+  size_t count = 8000;
   if (pthread_key_create(&late_key, late) != 0) end(SKIPPED, "no key");
   live(count / 4);
   size_t before = resident_bytes();

@@ -37,9 +37,9 @@ typedef struct experiment {
   void (*run)(const char *which); /* what follows the experiment's name and '/' */
 } experiment_t;
 
-extern const experiment_t exp_misuse, exp_wild, exp_absurd, exp_failures, exp_forks,
-    exp_mappings, exp_ends, exp_producers, exp_crowd, exp_storm, exp_zeroes, exp_memory,
-    exp_objects;
+extern const experiment_t exp_misuse, exp_wild, exp_absurd, exp_aligned, exp_failures,
+    exp_forks, exp_mappings, exp_ends, exp_producers, exp_crowd, exp_storm, exp_zeroes,
+    exp_memory, exp_objects;
 
 /* Less work, for a look at whether all is well: EXPERIMENTS_BRIEF=1. */
 extern bool exp_is_brief;

@@ -11,9 +11,9 @@
 #include <unistd.h>
 
 static const experiment_t *const experiments[] = {
-    &exp_misuse,   &exp_wild,   &exp_absurd,    &exp_failures, &exp_forks,
-    &exp_mappings, &exp_ends,   &exp_producers, &exp_crowd,    &exp_storm,
-    &exp_zeroes,   &exp_memory, &exp_objects};
+    &exp_misuse, &exp_wild,     &exp_absurd, &exp_aligned,   &exp_failures,
+    &exp_forks,  &exp_mappings, &exp_ends,   &exp_producers, &exp_crowd,
+    &exp_storm,  &exp_zeroes,   &exp_memory, &exp_objects};
 
 bool exp_is_brief;
 const char *exp_program;

@@ -4,6 +4,7 @@
 
 #include "base/bits.h"
 #include "base/option.h"
+#include "learn/shadow.h"
 #include "learn/waves.h"
 
 enum {
@@ -61,11 +62,15 @@ static uint32_t place_of(const void *block) {
 bool hak_samples_prepare(const hak_os_t *os) {
   /* Relaxed: who uses the table takes the lock. */
   if (hak_load_relaxed(&table) != NULL) return true;
-  hak_sample_t *memory = hak_meta_alloc(os, PLACES * sizeof *memory, HAK_CACHE_LINE);
+  size_t size = PLACES * sizeof(hak_sample_t);
+  char *memory = hak_meta_alloc(os, size + hak_shadow_bytes, HAK_CACHE_LINE);
   if (memory == NULL) return false;
   hak_lock_acquire(hak_origins_lock());
   /* Of two threads that come at once one has got memory in vain; it stays unused. */
-  if (hak_load_relaxed(&table) == NULL) hak_store_relaxed(&table, memory);
+  if (hak_load_relaxed(&table) == NULL) {
+    hak_shadow_start(memory + size);
+    hak_store_relaxed(&table, (hak_sample_t *)(void *)memory);
+  }
   hak_lock_release(hak_origins_lock());
   return true;
 }

@@ -1,6 +1,6 @@
 /* sample.h - blocks that stand for others: what is live, by the place that asked for it.
  *
- * Depends on: base, chance, origin, stack, waves.   Used by: heap, api.
+ * Depends on: base, chance, origin, shadow, stack, waves.   Used by: heap, api.
  *
  * A few blocks, picked as chance.h says, lie in slabs of which each free takes the slow
  * path, so what becomes of them is known exactly, on whatever thread. They are in the

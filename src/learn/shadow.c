@@ -15,14 +15,15 @@ typedef struct layer {
   float bytes;                      /* that lived then */
 } layer_t;
 
-static struct {
+typedef struct shadow {
   layer_t layers[HEAPS][SIZES][WAVES];
   float resident[HEAPS][SIZES];                   /* bytes, at the last trough */
   double left_then[HEAPS][WAVES], live[HEAPS];    /* bytes, at each wave's, and now */
   double peak[HEAPS][SIZES], stays[HEAPS][SIZES]; /* of the wave that is added */
   uint64_t ends[WAVES];                           /* clocks of the waves' peaks */
   uint32_t ended;                                 /* waves that are known */
-} s;                                              /* [lock] */
+} shadow_t;
+static shadow_t *s; /* [lock] */
 
 /* Bytes of a group's slabs that are used in part; measured. */
 static const double used_in_part = 5 * 65536.;
@@ -41,13 +42,13 @@ uint32_t hak_shadow_size_of(double bytes) {
 }
 
 /* With the one that is about to end. */
-static uint32_t waves(void) { return s.ended < WAVES ? s.ended + 1 : WAVES; }
+static uint32_t waves(void) { return s->ended < WAVES ? s->ended + 1 : WAVES; }
 
 /* With as many known as there is room for, the oldest two are about to be one. */
 uint32_t hak_shadow_wave_of(uint64_t clock) {
   uint32_t i = 0;
-  while (i < s.ended && clock > s.ends[i]) i++;
-  return s.ended == WAVES && i > 0 ? i - 1 : i;
+  while (i < s->ended && clock > s->ends[i]) i++;
+  return s->ended == WAVES && i > 0 ? i - 1 : i;
 }
 
 static double at_most(double x, double most) { return x < most ? x : most; }
@@ -65,7 +66,7 @@ static double kept_share(double p, double k) {
 static double kept_of(uint32_t h, uint32_t size, const double *remains, uint32_t count) {
   double kept = 0;
   for (uint32_t i = 0; i < count; i++) {
-    const layer_t *l = &s.layers[h][size][i];
+    const layer_t *l = &s->layers[h][size][i];
     double p = l->share * remains[i];
     kept += l->fresh * kept_share(p, l->fresh_blocks) +
             at_least_0(l->older - kept) * kept_share(p, l->older_blocks);
@@ -88,26 +89,27 @@ static void merge_oldest(layer_t *layers) {
 }
 
 void hak_shadow_begin(void) {
-  __builtin_memset(s.peak, 0, sizeof s.peak);
-  __builtin_memset(s.stays, 0, sizeof s.stays);
+  __builtin_memset(s->peak, 0, sizeof s->peak);
+  __builtin_memset(s->stays, 0, sizeof s->stays);
 }
 
 void hak_shadow_add(uint32_t group, uint32_t size, double bytes, double share) {
-  s.peak[group][size] += bytes;
-  s.stays[group][size] += bytes * share;
-  s.peak[TOGETHER][size] += bytes;
-  s.stays[TOGETHER][size] += bytes * share;
+  s->peak[group][size] += bytes;
+  s->stays[group][size] += bytes * share;
+  s->peak[TOGETHER][size] += bytes;
+  s->stays[TOGETHER][size] += bytes * share;
 }
 
 static void end_size(uint32_t h, uint32_t size, const double *remains, uint32_t count,
                      uint32_t unit) {
-  layer_t *all = s.layers[h][size], *l = &all[count - 1];
+  layer_t *all = s->layers[h][size], *l = &all[count - 1];
   double older = 0;
   for (uint32_t i = 0; i + 1 < count; i++) older += (double)all[i].bytes * remains[i];
   double kept = kept_of(h, size, remains, count - 1);
-  double peak = s.peak[h][size], most = older + peak; /* resident at the peak, at least */
-  if (most < s.resident[h][size]) most = s.resident[h][size];
-  *l = (layer_t){.bytes = (float)s.stays[h][size]};
+  double peak = s->peak[h][size],
+         most = older + peak; /* resident at the peak, at least */
+  if (most < s->resident[h][size]) most = s->resident[h][size];
+  *l = (layer_t){.bytes = (float)s->stays[h][size]};
   if (peak > 0) {
     double blocks = unit / (size_at(size) * 1.09) + (unit < HAK_SLAB_UNIT ? 1 : 0);
     if (blocks < 1) blocks = 1;
@@ -117,30 +119,30 @@ static void end_size(uint32_t h, uint32_t size, const double *remains, uint32_t 
     if (room > peak) blocks *= peak / room;
     l->fresh_blocks = (float)blocks;
     l->older_blocks = l->older > 0 ? (float)(blocks * holes / l->older) : 0;
-    l->share = (float)(s.stays[h][size] / peak);
+    l->share = (float)(s->stays[h][size] / peak);
   }
-  s.resident[h][size] = (float)kept_of(h, size, remains, count);
+  s->resident[h][size] = (float)kept_of(h, size, remains, count);
 }
 
 static void end_heap(uint32_t h, const double *left, uint32_t count, uint32_t unit) {
   double remains[WAVES];
-  s.live[h] = 0;
+  s->live[h] = 0;
   for (uint32_t i = 0; i < count; i++) {
-    if (i + 1 == count) s.left_then[h][i] = left[i];
-    remains[i] = left[i] > 0 ? at_most(left[i] / s.left_then[h][i], 1) : 0;
-    s.live[h] += left[i];
+    if (i + 1 == count) s->left_then[h][i] = left[i];
+    remains[i] = left[i] > 0 ? at_most(left[i] / s->left_then[h][i], 1) : 0;
+    s->live[h] += left[i];
   }
   for (uint32_t size = 0; size < SIZES; size++) end_size(h, size, remains, count, unit);
 }
 
 static void make_room(void) {
-  if (s.ended < WAVES) return;
+  if (s->ended < WAVES) return;
   for (uint32_t h = 0; h < HEAPS; h++) {
-    for (uint32_t size = 0; size < SIZES; size++) merge_oldest(s.layers[h][size]);
-    s.left_then[h][0] += s.left_then[h][1];
-    for (uint32_t i = 1; i + 1 < WAVES; i++) s.left_then[h][i] = s.left_then[h][i + 1];
+    for (uint32_t size = 0; size < SIZES; size++) merge_oldest(s->layers[h][size]);
+    s->left_then[h][0] += s->left_then[h][1];
+    for (uint32_t i = 1; i + 1 < WAVES; i++) s->left_then[h][i] = s->left_then[h][i + 1];
   }
-  for (uint32_t i = 0; i + 1 < WAVES; i++) s.ends[i] = s.ends[i + 1];
+  for (uint32_t i = 0; i + 1 < WAVES; i++) s->ends[i] = s->ends[i + 1];
 }
 
 void hak_shadow_end(const hak_shadow_left_t *left, uint64_t clock, uint32_t unit) {
@@ -156,17 +158,19 @@ void hak_shadow_end(const hak_shadow_left_t *left, uint64_t clock, uint32_t unit
     end_heap(g, of_group, count, unit);
   }
   end_heap(TOGETHER, all, count, unit);
-  s.ends[count - 1] = clock;
-  s.ended = count;
+  s->ends[count - 1] = clock;
+  s->ended = count;
 }
 
 static double resident(uint32_t h) {
   double bytes = 0;
-  for (uint32_t size = 0; size < SIZES; size++) bytes += (double)s.resident[h][size];
+  for (uint32_t size = 0; size < SIZES; size++) bytes += (double)s->resident[h][size];
   bool is_apart = h != TOGETHER && h != 0;
-  return is_apart && s.live[h] > 0 ? bytes + used_in_part : bytes;
+  return is_apart && s->live[h] > 0 ? bytes + used_in_part : bytes;
 }
-static double rate_of(uint32_t h) { return s.live[h] > 0 ? resident(h) / s.live[h] : 0; }
+static double rate_of(uint32_t h) {
+  return s->live[h] > 0 ? resident(h) / s->live[h] : 0;
+}
 
 double hak_shadow_together(void) { return resident(TOGETHER); }
 double hak_shadow_apart(void) {
@@ -177,4 +181,6 @@ double hak_shadow_apart(void) {
 double hak_shadow_together_rate(void) { return rate_of(TOGETHER); }
 double hak_shadow_rate(uint32_t group) { return rate_of(group); }
 
-void hak_shadow_stop(void) { __builtin_memset(&s, 0, sizeof s); }
+const size_t hak_shadow_bytes = sizeof(shadow_t);
+void hak_shadow_start(void *zeroes) { s = zeroes; }
+void hak_shadow_stop(void) { s = NULL; }

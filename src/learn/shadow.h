@@ -1,6 +1,6 @@
 /* shadow.h - what stays resident if all places share slabs, and if they lie in groups.
  *
- * Depends on: base, partition.   Used by: waves.
+ * Depends on: base, partition.   Used by: sample, waves.
  *
  * partition.h says what one wave leaves behind. Here that is followed over several, and
  * by size, as blocks share slabs with their like only: what stays of a wave keeps its
@@ -29,6 +29,7 @@
 #ifndef HAK_LEARN_SHADOW_H
 #define HAK_LEARN_SHADOW_H
 
+#include <stddef.h>
 #include <stdint.h>
 
 #include "base/compiler.h"
@@ -36,6 +37,12 @@
 
 #define HAK_SHADOW_WAVES 6u
 #define HAK_SHADOW_SIZES 48u /* four to a doubling, from 16 bytes on */
+
+/* Zeroed memory of that size comes before all else: programs that sample nothing need
+ * none. After the stop it is the giver's again. */
+extern const size_t hak_shadow_bytes;
+void hak_shadow_start(void *zeroes);
+void hak_shadow_stop(void);
 
 uint32_t hak_shadow_size_of(double bytes);
 
@@ -60,7 +67,5 @@ double hak_shadow_together(void);
 double hak_shadow_apart(void);
 double hak_shadow_together_rate(void);
 double hak_shadow_rate(uint32_t group);
-
-void hak_shadow_stop(void);
 
 #endif

@@ -17,7 +17,10 @@ static hak_shadow_left_t g_left;
 
 static int setup(void **state) {
   (void)state;
-  hak_shadow_stop();
+  static _Alignas(HAK_CACHE_LINE) char memory[64 << 10];
+  CHECK(hak_shadow_bytes <= sizeof memory);
+  memset(memory, 0, sizeof memory);
+  hak_shadow_start(memory);
   memset(&g_left, 0, sizeof g_left);
   return 0;
 }

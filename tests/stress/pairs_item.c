@@ -55,10 +55,6 @@ static void note_address(pair_t *pair, const void *address) {
   atomic_store_explicit(&pair->seen[at], (uintptr_t)address, memory_order_relaxed);
 }
 
-static hak_site_t g_places[] = {{__FILE__, __LINE__, "one", {0}},
-                                {__FILE__, __LINE__, "two", {0}},
-                                {__FILE__, __LINE__, "three", {0}}};
-
 static unsigned char *draw_block(hak_heap_t *heap, size_t size, test_rng_t *rng) {
   bool is_default = heap == hak_heap_default();
   size_t alignment = (size_t)1 << test_below(rng, test_below(rng, 50) == 0 ? 20 : 13);
@@ -80,12 +76,6 @@ static unsigned char *draw_block(hak_heap_t *heap, size_t size, test_rng_t *rng)
       return block;
     case 3:
       return is_default ? hak_realloc(NULL, size) : hak_heap_realloc(heap, NULL, size);
-    case 4:
-    case 5: {
-      hak_site_t *place = &g_places[test_below(rng, TEST_COUNT(g_places))];
-      return is_default ? hak_alloc_at(size, place)
-                        : hak_heap_alloc_at(heap, size, place);
-    }
     default:
       return is_default ? hak_alloc(size) : hak_heap_alloc(heap, size);
   }

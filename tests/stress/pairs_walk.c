@@ -242,9 +242,7 @@ static const struct {
                 {HAK_OPTION_HUGE_RETAIN_BYTES, 64 << 20},
                 {HAK_OPTION_LARGE_MAX_BYTES, 8 << 20},
                 {HAK_OPTION_COLLECT_SLABS, 65536},
-                {HAK_OPTION_GUARD_SAMPLE, 100},
-                {HAK_OPTION_LEARN, 1},
-                {HAK_OPTION_SAMPLE_BYTES, 256 << 10}};
+                {HAK_OPTION_GUARD_SAMPLE, 100}};
 
 static void options_round(pair_t *pair, test_rng_t *rng) {
   size_t k = (size_t)test_below(rng, TEST_COUNT(changing));

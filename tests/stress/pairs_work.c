@@ -272,10 +272,6 @@ static void set_options(const pair_t *pair, test_rng_t *rng) {
     int64_t sample = 1 + (int64_t)test_below(rng, 100);
     CHECK_EQ(hak_option_set(HAK_OPTION_GUARD_SAMPLE, sample), 0);
   }
-  if (test_below(rng, 3) == 0) {
-    CHECK_EQ(hak_option_set(HAK_OPTION_LEARN, 1), 0);
-    CHECK_EQ(hak_option_set(HAK_OPTION_SAMPLE_BYTES, 8 << 10), 0);
-  }
   switch (test_below(rng, 4)) {
     case 0:
       break;

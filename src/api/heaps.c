@@ -219,11 +219,13 @@ static int end(end_fn *fn, hak_heap_t *handle, const char *function) {
   hak_heap_t *samples = hak_heap_samples(heap);
   const void *samples_id = samples == NULL ? NULL : hak_heap_id(samples);
   hak_farewell_t farewell = hak_api_farewell(heap);
+  bool asks = !hak_heap_is_enclosed(heap);
   int error = fn(me, handle);
   /* Blocks of others may lie there by now; they are told apart by their heap. */
   if (error == 0 && samples_id != NULL) hak_samples_forget(samples_id);
-  /* What a heap has after a reset is for its next use. */
-  if (fn != hak_teardown_reset) hak_retention_trim(&me->store->pool);
+  /* What a heap has after a reset is for its next use. A heap in memory of the caller's
+   * asks the system for nothing, nor for others. */
+  if (asks && fn != hak_teardown_reset) hak_retention_trim(&me->store->pool);
   hak_recall(me, &me->cache, HAK_CLASSES);
   hak_os_leave(before);
   hak_thread_leave(me, function);

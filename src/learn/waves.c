@@ -450,6 +450,15 @@ static void tell_shadow(const hak_wave_now_t *now, uint32_t made) {
 /* Of what a wave was known by, half is from those before it. */
 static uint64_t of_one_wave(double bytes) { return (uint64_t)(bytes / 2); }
 
+/* Places whose blocks lie in other heaps had lanes, too: no wave will say anything of
+ * them. */
+static void leave_unseen_lanes(uint32_t made) {
+  for (uint32_t i = HAK_ORIGIN_OTHERS; i < made; i++) {
+    hak_wave_place_t *place = place_at(i);
+    if (place->led == HAK_LANE && place->seen <= 0) place->led = 0;
+  }
+}
+
 /* At the trough. */
 static void evaluate(const hak_wave_now_t *now) {
   uint32_t made = hak_origins_made();
@@ -459,6 +468,7 @@ static void evaluate(const hak_wave_now_t *now) {
   tell_shadow(now, made);
   bool lanes = hak_lanes_end(); /* who has one is not known yet */
   for (uint32_t i = first_place(); i < made; i++) learn(i);
+  if (lanes) leave_unseen_lanes(made);
   make_plan();
   double together = cost_together(), apart = cost_of_groups();
   double best =

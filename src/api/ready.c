@@ -4,6 +4,7 @@
 
 #include "api/api.h"
 #include "base/option.h"
+#include "heap/groups.h"
 #include "pages/idle.h"
 #include "superslab/huge.h"
 #include "superslab/pool_prefault.h"
@@ -42,16 +43,27 @@ static bool touch_records(hak_heap_t *heap) {
   return ok;
 }
 
+/* Of the heap, and of those whose blocks are the heap's to the program. */
+static void keep_none(hak_heap_t *heap) {
+  hak_pool_keep_none(&heap->store->pool);
+  hak_heap_t *samples = hak_heap_samples(heap);
+  if (samples != NULL) hak_pool_keep_none(&samples->store->pool);
+  for (uint32_t g = 1; g < HAK_GROUPS && heap == hak_heap_get_default(); g++) {
+    hak_heap_t *group = hak_group_at(g);
+    if (group != NULL) hak_pool_keep_none(&group->store->pool);
+  }
+}
+
 /* In a slow path of a thread, for the child of a fork to see. */
-static bool prefault(hak_shared_pool_t *pool, size_t bytes) {
+static bool prefault(hak_heap_t *heap, size_t bytes) {
   hak_thread_t *me = hak_thread_enter();
   if (me == NULL) return false;
   hak_regions_advise();
   bool ok = true;
   if (bytes == 0) {
-    hak_pool_keep_none(pool);
+    keep_none(heap);
   } else {
-    ok = hak_pool_prefault(pool, bytes);
+    ok = hak_pool_prefault(&heap->store->pool, bytes);
   }
   hak_thread_leave(me, "hak_heap_prefault");
   return ok;
@@ -62,7 +74,7 @@ int hak_api_prefault(hak_heap_t *heap, size_t bytes) {
   /* It has what the caller gave, or what malloc gives. */
   if (hak_heap_is_enclosed(heap) || !hak_kind_has_slabs(heap)) return 0;
   hak_os_scope_t before = hak_os_enter(HAK_OS_GIVING);
-  bool ok = prefault(&heap->store->pool, bytes) && (bytes == 0 || touch_records(heap));
+  bool ok = prefault(heap, bytes) && (bytes == 0 || touch_records(heap));
   hak_os_leave(before);
   return ok ? 0 : ENOMEM;
 }

@@ -12,7 +12,7 @@ static HAK_SLOW hak_heap_t *make(uint32_t group, hak_heap_t *parent) {
   hak_heap_plan_t plan = {
       .parent = parent, .huge_pages = pool->huge_pages, .serves = HAK_HEAP_GROUP};
   hak_heap_t *heap = hak_heap_make(hak_registry_os(), &plan);
-  if (heap != NULL && hak_pool_keeps_some(pool)) hak_pool_keep_all(&heap->store->pool);
+  if (heap != NULL) hak_pool_keep_as(&heap->store->pool, pool);
   /* Release: publishes the record to hak_group_made. */
   hak_store_release(&hak_groups[group], heap);
   return heap;

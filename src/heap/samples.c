@@ -29,9 +29,7 @@ static HAK_SLOW hak_heap_t *make(hak_heap_t *heap) {
                           .is_small = heap->store->coarse,
                           .serves = HAK_HEAP_SAMPLES};
   hak_heap_t *samples = hak_heap_make(hak_registry_os(), &plan);
-  if (samples != NULL && hak_pool_keeps_some(&heap->store->pool)) {
-    hak_pool_keep_all(&samples->store->pool);
-  }
+  if (samples != NULL) hak_pool_keep_as(&samples->store->pool, &heap->store->pool);
   hak_heap_set_samples(heap, samples);
   return samples;
 }

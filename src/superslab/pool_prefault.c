@@ -16,6 +16,18 @@ void hak_pool_keep_all(hak_shared_pool_t *pool) {
   hak_lock_release(&pool->lock);
 }
 
+void hak_pool_keep_as(hak_shared_pool_t *pool, hak_shared_pool_t *other) {
+  if (other->keeps_all) {
+    hak_pool_keep_all(pool);
+  } else if (hak_pool_keeps_some(other)) {
+    hak_lock_acquire(&pool->lock);
+    pool->kept_slabs = UINT64_MAX;
+    pool->keeps_free = true;
+    hak_pool_kept_changed_locked(pool);
+    hak_lock_release(&pool->lock);
+  }
+}
+
 bool hak_pool_keeps_some(hak_shared_pool_t *pool) {
   hak_lock_acquire(&pool->lock);
   bool some = pool->kept_slabs != 0 || pool->readying != 0;
@@ -25,7 +37,7 @@ bool hak_pool_keeps_some(hak_shared_pool_t *pool) {
 
 void hak_pool_keep_none(hak_shared_pool_t *pool) {
   hak_lock_acquire(&pool->lock);
-  if (pool->kept_slabs != UINT64_MAX) pool->kept_slabs = 0;
+  if (!pool->keeps_all) pool->kept_slabs = 0;
   pool->kept_superslabs = 0;
   hak_pool_kept_changed_locked(pool);
   hak_pool_give_bare_locked(pool, hak_clock_cached());

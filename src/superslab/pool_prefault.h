@@ -17,6 +17,9 @@ bool hak_pool_reserve(hak_shared_pool_t *pool, size_t bytes);
 bool hak_pool_prefault(hak_shared_pool_t *pool, size_t bytes);
 /* Keeps all pages that the pool has or gets. */
 void hak_pool_keep_all(hak_shared_pool_t *pool);
+/* A new pool whose blocks are the other one's to the program keeps what it gets if that
+ * one does, and until nothing of either is to be kept. No lock held. */
+void hak_pool_keep_as(hak_shared_pool_t *pool, hak_shared_pool_t *other);
 /* Some memory of the pool is to stay, or is being made ready. No lock held. */
 bool hak_pool_keeps_some(hak_shared_pool_t *pool);
 /* Keeps none of what was reserved and prefaulted. */

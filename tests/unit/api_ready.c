@@ -214,6 +214,26 @@ static void prefault__then_blocks_cost_no_call_and_no_fault(void **state) {
   test_child_must_succeed(prefault_child, &later, 30);
 }
 
+/* Blocks of named places may lie in slabs of their own, which are kept no longer. */
+TEST_IN_CHILD(prefault__of_nothing_lets_pages_of_sampled_blocks_go, 30) {
+  static hak_site_t place = {__FILE__, __LINE__, "sampled", {0}};
+  static void *blocks[500];
+  test_start();
+  CHECK_EQ(hak_option_set(HAK_OPTION_SAMPLE_BYTES, 1), 0);
+  hak_heap_t *heap = test_heap(0, "ready", NULL);
+  CHECK_EQ(hak_heap_prefault(heap, MIB), 0);
+  for (size_t i = 0; i < TEST_COUNT(blocks); i++) {
+    blocks[i] = hak_heap_alloc_at(heap, 1000, &place);
+    CHECK(blocks[i] != NULL);
+  }
+  for (size_t i = 0; i < TEST_COUNT(blocks); i++) hak_free(blocks[i]);
+  CHECK_EQ(hak_heap_prefault(heap, 0), 0);
+  hak_thread_idle();
+  (void)hak_collect(NULL, SIZE_MAX, HAK_COLLECT_ALL);
+  CHECK_EQ(test_heap_stats(heap).committed_bytes, 0);
+  CHECK_EQ(hak_heap_destroy(heap), 0);
+}
+
 TEST_IN_CHILD(reserve__is_address_space_that_stays_the_heaps, 30) {
   hak_heap_config_t config = {.struct_size = sizeof config, .reserve = 64 * MIB};
   hak_heap_t *heap = hak_heap_create(&config);
@@ -493,6 +513,7 @@ TEST_MAIN_FRESH(T(prefault__serves_a_class_that_was_begun),
                 T(prewarm__takes_no_more_than_is_missing_and_idle_gives_it_up),
                 T(ready__bad_arguments_are_named_by_errno),
                 T(prefault__then_blocks_cost_no_call_and_no_fault),
+                T(prefault__of_nothing_lets_pages_of_sampled_blocks_go),
                 T(reserve__is_address_space_that_stays_the_heaps),
                 T(no_purge__keeps_what_a_heap_has_until_its_end),
                 T(no_purge__frees_in_the_heap_give_nothing_of_other_heaps_back),

@@ -2,6 +2,7 @@
 
 #include "base/option.h"
 #include "heap/give_up.h"
+#include "heap/groups.h"
 #include "heap/harden.h"
 #include "heap/hole_sweep.h"
 #include "heap/kind.h"
@@ -181,6 +182,22 @@ static void collect_heap(collecting_t *c, hak_heap_t *heap, bool named) {
   }
 }
 
+/* With the heaps whose blocks are its own to the program. */
+static void collect_named(collecting_t *c, hak_heap_t *heap) {
+  bool is_default = heap == hak_heap_get_default();
+  if (is_default) {
+    collect_default(c);
+  } else {
+    collect_heap(c, heap, true);
+  }
+  hak_heap_t *samples = hak_heap_samples(heap);
+  if (samples != NULL) collect_heap(c, samples, true);
+  for (uint32_t g = 1; g < HAK_GROUPS && is_default; g++) {
+    hak_heap_t *group = hak_group_at(g);
+    if (group != NULL) collect_heap(c, group, true);
+  }
+}
+
 /* The heap with which the next call goes on. */
 static hak_atomic_u32_t next_heap;
 
@@ -227,12 +244,12 @@ size_t hak_collect_memory(hak_thread_t *me, hak_heap_t *heap, size_t max_bytes,
   if (c.caches) hak_thread_flush_shared(me, heap, "hak_collect");
   if (max_bytes > 0) hak_os_retry_releases(all);
   purge_free(&c, heap == NULL);
-  if (heap == NULL || heap == hak_heap_get_default()) {
+  if (heap == NULL) {
     collect_default(&c);
+    collect_all(&c);
   } else {
-    collect_heap(&c, heap, true);
+    collect_named(&c, heap);
   }
-  if (heap == NULL) collect_all(&c);
   purge_free(&c, heap == NULL); /* what came free by then */
   if (heap == NULL) purge_all_holes(&c);
   if (heap == NULL && c.caches) purge_records(&c);

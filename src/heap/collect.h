@@ -1,9 +1,8 @@
 /* collect.h - free memory goes back to the OS because the program says so: what is due,
  * a bounded part at a time, or all there is.
  *
- * Depends on: base, os, pages, superslab, tiny, give_up, harden, heap, hole_sweep,
- * kind,
- * serial, teardown, thread, thread_cache, threads.
+ * Depends on: base, os, pages, superslab, tiny, give_up, groups, harden, heap,
+ * hole_sweep, kind, serial, teardown, thread, thread_cache, threads.
  * Used by: pressure, api.
  *
  * A call ends when it has given back what was asked for or has looked at as much as it

@@ -1,7 +1,7 @@
 /* groups.h - where blocks of the default heap lie that are kept apart.
  *
  * Depends on: base, learn, pages, superslab, heap.   Used by: lifecycle, pressure,
- * teardown, api.
+ * collect, teardown, api.
  *
  * What waves.h calls groups: 0 is the default heap itself, each other one a pooled heap
  * without a handle below it, made with the first block that is to lie there. To the

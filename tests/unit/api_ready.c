@@ -229,7 +229,7 @@ TEST_IN_CHILD(prefault__of_nothing_lets_pages_of_sampled_blocks_go, 30) {
   for (size_t i = 0; i < TEST_COUNT(blocks); i++) hak_free(blocks[i]);
   CHECK_EQ(hak_heap_prefault(heap, 0), 0);
   hak_thread_idle();
-  (void)hak_collect(NULL, SIZE_MAX, HAK_COLLECT_ALL);
+  (void)hak_collect(heap, SIZE_MAX, HAK_COLLECT_ALL);
   CHECK_EQ(test_heap_stats(heap).committed_bytes, 0);
   CHECK_EQ(hak_heap_destroy(heap), 0);
 }

@@ -44,7 +44,7 @@ static bool touch_records(hak_heap_t *heap) {
 }
 
 /* Of the heap, and of those whose blocks are the heap's to the program. */
-static void keep_none(hak_heap_t *heap) {
+static HAK_SLOW void keep_none(hak_heap_t *heap) {
   hak_pool_keep_none(&heap->store->pool);
   hak_heap_t *samples = hak_heap_samples(heap);
   if (samples != NULL) hak_pool_keep_none(&samples->store->pool);

@@ -183,7 +183,7 @@ static void collect_heap(collecting_t *c, hak_heap_t *heap, bool named) {
 }
 
 /* With the heaps whose blocks are its own to the program. */
-static void collect_named(collecting_t *c, hak_heap_t *heap) {
+static HAK_SLOW void collect_named(collecting_t *c, hak_heap_t *heap) {
   bool is_default = heap == hak_heap_get_default();
   if (is_default) {
     collect_default(c);

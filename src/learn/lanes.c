@@ -42,7 +42,7 @@ static void leave(uint32_t origin) {
   lead(origin, 0);
 }
 
-void hak_lane_born(uint32_t origin, double bytes, double peak) {
+HAK_SLOW void hak_lane_born(uint32_t origin, double bytes, double peak) {
   if (peak < LEAST) return;
   if (!begun) {
     begun = true;
@@ -58,13 +58,13 @@ void hak_lane_born(uint32_t origin, double bytes, double peak) {
   }
 }
 
-void hak_lane_died(uint32_t origin, double bytes) {
+HAK_SLOW void hak_lane_died(uint32_t origin, double bytes) {
   if (!begun || !has_lane(origin)) return;
   in_lanes -= bytes;
   leave(origin);
 }
 
-bool hak_lanes_end(void) {
+HAK_SLOW bool hak_lanes_end(void) {
   bool any = begun && in_lanes > 0;
   uint32_t made = hak_origins_made();
   for (uint32_t i = HAK_ORIGIN_OTHERS + 1; any && i < made; i++) {

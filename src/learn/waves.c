@@ -452,7 +452,7 @@ static uint64_t of_one_wave(double bytes) { return (uint64_t)(bytes / 2); }
 
 /* Places whose blocks lie in other heaps had lanes, too: no wave will say anything of
  * them. */
-static void leave_unseen_lanes(uint32_t made) {
+static HAK_SLOW void leave_unseen_lanes(uint32_t made) {
   for (uint32_t i = HAK_ORIGIN_OTHERS; i < made; i++) {
     hak_wave_place_t *place = place_at(i);
     if (place->led == HAK_LANE && place->seen <= 0) place->led = 0;

@@ -8,7 +8,7 @@
 
 typedef hak_superslab_t node_t;
 
-void hak_pool_keep_all(hak_shared_pool_t *pool) {
+HAK_SLOW void hak_pool_keep_all(hak_shared_pool_t *pool) {
   hak_lock_acquire(&pool->lock);
   pool->kept_slabs = UINT64_MAX;
   pool->keeps_free = pool->keeps_all = true;
@@ -16,7 +16,7 @@ void hak_pool_keep_all(hak_shared_pool_t *pool) {
   hak_lock_release(&pool->lock);
 }
 
-void hak_pool_keep_as(hak_shared_pool_t *pool, hak_shared_pool_t *other) {
+HAK_SLOW void hak_pool_keep_as(hak_shared_pool_t *pool, hak_shared_pool_t *other) {
   if (other->keeps_all) {
     hak_pool_keep_all(pool);
   } else if (hak_pool_keeps_some(other)) {
@@ -35,7 +35,7 @@ bool hak_pool_keeps_some(hak_shared_pool_t *pool) {
   return some;
 }
 
-void hak_pool_keep_none(hak_shared_pool_t *pool) {
+HAK_SLOW void hak_pool_keep_none(hak_shared_pool_t *pool) {
   hak_lock_acquire(&pool->lock);
   if (!pool->keeps_all) pool->kept_slabs = 0;
   pool->kept_superslabs = 0;

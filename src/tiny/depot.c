@@ -110,7 +110,8 @@ static void send_lists(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls,
   }
 }
 
-void hak_depot_send_home(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls) {
+HAK_SLOW void hak_depot_send_home(hak_thread_t *me, const hak_cache_t *cache,
+                                  uint32_t cls) {
   hak_central_t *central = &cache->store->centrals[cls];
   if (HAK_LIKELY(hak_depot_is_empty(central))) return;
   hak_lock_acquire(&central->lock);
@@ -120,7 +121,8 @@ void hak_depot_send_home(hak_thread_t *me, const hak_cache_t *cache, uint32_t cl
   send_lists(me, cache, cls, lists);
 }
 
-void hak_depot_send_own(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls) {
+HAK_SLOW void hak_depot_send_own(hak_thread_t *me, const hak_cache_t *cache,
+                                 uint32_t cls) {
   hak_central_t *central = &cache->store->centrals[cls];
   if (HAK_LIKELY(hak_depot_is_empty(central))) return;
   uint32_t lists = 0;
@@ -164,8 +166,8 @@ void hak_depot_send_unused(hak_thread_t *me, const hak_cache_t *cache, uint32_t 
 }
 
 /* Others may put more there meanwhile, which is not waited for. */
-void hak_depot_send_some(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls,
-                         size_t *work) {
+HAK_SLOW void hak_depot_send_some(hak_thread_t *me, const hak_cache_t *cache,
+                                  uint32_t cls, size_t *work) {
   hak_central_t *central = &cache->store->centrals[cls];
   uint64_t left = hak_load_relaxed(&central->stored);
   while (*work > 0 && left > 0) {
@@ -178,7 +180,7 @@ void hak_depot_send_some(hak_thread_t *me, const hak_cache_t *cache, uint32_t cl
   }
 }
 
-void hak_depot_clear(hak_thread_t *me, hak_central_t *central) {
+HAK_SLOW void hak_depot_clear(hak_thread_t *me, hak_central_t *central) {
   while (pop(me, central).list != HAK_LINK_END) {}
   hak_lock_acquire(&central->lock);
   central->depot_room = 0;

@@ -46,11 +46,9 @@ static bool touch_records(hak_heap_t *heap) {
 /* Of the heap, and of those whose blocks are the heap's to the program. */
 static HAK_SLOW void keep_none(hak_heap_t *heap) {
   hak_pool_keep_none(&heap->store->pool);
-  hak_heap_t *samples = hak_heap_samples(heap);
-  if (samples != NULL) hak_pool_keep_none(&samples->store->pool);
-  for (uint32_t g = 1; g < HAK_GROUPS && heap == hak_heap_get_default(); g++) {
-    hak_heap_t *group = hak_group_at(g);
-    if (group != NULL) hak_pool_keep_none(&group->store->pool);
+  for (uint32_t i = 0; i < HAK_HEAP_PARTS; i++) {
+    hak_heap_t *part = hak_heap_part(heap, i);
+    if (part != NULL) hak_pool_keep_none(&part->store->pool);
   }
 }
 

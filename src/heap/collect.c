@@ -184,17 +184,14 @@ static void collect_heap(collecting_t *c, hak_heap_t *heap, bool named) {
 
 /* With the heaps whose blocks are its own to the program. */
 static HAK_SLOW void collect_named(collecting_t *c, hak_heap_t *heap) {
-  bool is_default = heap == hak_heap_get_default();
-  if (is_default) {
+  if (heap == hak_heap_get_default()) {
     collect_default(c);
   } else {
     collect_heap(c, heap, true);
   }
-  hak_heap_t *samples = hak_heap_samples(heap);
-  if (samples != NULL) collect_heap(c, samples, true);
-  for (uint32_t g = 1; g < HAK_GROUPS && is_default; g++) {
-    hak_heap_t *group = hak_group_at(g);
-    if (group != NULL) collect_heap(c, group, true);
+  for (uint32_t i = 0; i < HAK_HEAP_PARTS; i++) {
+    hak_heap_t *part = hak_heap_part(heap, i);
+    if (part != NULL) collect_heap(c, part, true);
   }
 }
 

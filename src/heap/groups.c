@@ -27,6 +27,11 @@ hak_heap_t *hak_group_heap(uint32_t group) {
   return hak_groups_take(parent) ? make(group, parent) : NULL;
 }
 
+HAK_SLOW hak_heap_t *hak_heap_part(hak_heap_t *heap, uint32_t part) {
+  if (part == 0) return hak_heap_samples(heap); /* the default heap is group 0 itself */
+  return heap == hak_heap_get_default() ? hak_group_at(part) : NULL;
+}
+
 void hak_groups_stop(void) {
   for (uint32_t g = 0; g < HAK_GROUPS; g++) hak_store_relaxed(&hak_groups[g], NULL);
 }

@@ -46,6 +46,11 @@ HAK_HOT hak_heap_t *hak_group_made(uint32_t group) {
  * held. */
 hak_heap_t *hak_group_heap(uint32_t group);
 
+/* Heaps whose blocks are `heap`'s own to the program: where its samples lie and, of the
+ * default heap, each group. NULL if there is none; `part` < HAK_HEAP_PARTS. */
+#define HAK_HEAP_PARTS HAK_GROUPS
+hak_heap_t *hak_heap_part(hak_heap_t *heap, uint32_t part);
+
 /* At shutdown; in the child of a fork: nobody is making one. */
 void hak_groups_stop(void);
 void hak_groups_forget_maker(void);

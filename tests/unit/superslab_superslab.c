@@ -271,16 +271,22 @@ static void commit_huge__commits_all_once_and_says_that_it_is_zero(void **state)
   close_superslab();
 }
 
+/* The SuperSlab's record is charged to a budget of its own, which is made; returns what
+ * that comes to. */
+static uint64_t charge_record(hak_budget_t *budget) {
+  memset(budget, 0, sizeof *budget);
+  hak_budget_init(budget);
+  hak_budget_begin(budget, NULL);
+  CHECK(hak_superslab_charge_to(&g_ss, budget));
+  return hak_load_relaxed(&budget->charged);
+}
+
 /* Neither pages nor charges are left where the budget refuses, or the hooks do. */
 static void commit_huge__that_is_refused_changes_nothing(void **state) {
   (void)state;
   open_superslab(0);
   hak_budget_t budget;
-  memset(&budget, 0, sizeof budget);
-  hak_budget_init(&budget);
-  hak_budget_begin(&budget, NULL);
-  CHECK(hak_superslab_charge_to(&g_ss, &budget));
-  const uint64_t record = hak_load_relaxed(&budget.charged);
+  const uint64_t record = charge_record(&budget);
   take(0, HAK_SUPERSLAB_SLABS);
   hak_budget_set_limits(&budget, 0, HAK_SUPERSLAB_SIZE);
   hak_superslab_commit_huge(&g_ss);
@@ -308,11 +314,7 @@ static void commit__of_slots_that_no_budget_has_room_for_fails(void **state) {
   take(0, 4);
   CHECK(commit(0, 4, 4 * g_per_slab, false));
   hak_budget_t budget;
-  memset(&budget, 0, sizeof budget);
-  hak_budget_init(&budget);
-  hak_budget_begin(&budget, NULL);
-  CHECK(hak_superslab_charge_to(&g_ss, &budget));
-  const uint64_t record = hak_load_relaxed(&budget.charged);
+  const uint64_t record = charge_record(&budget);
   bool zeroed;
   hak_budget_set_limits(&budget, 0, record + 4 * HAK_SLAB_SIZE - 1);
   CHECK(!hak_superslab_commit(&g_ss, 0, 4, 4 * g_per_slab, true, &zeroed));

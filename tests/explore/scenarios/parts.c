@@ -13,6 +13,7 @@
 #include "pages/registry.h"
 #include "start.h"
 #include "superslab/region.h"
+#include "superslab/region_growth.h"
 
 static void start_attached(void) {
   start_library();

@@ -748,7 +748,8 @@ int hak_option_describe(hak_option_t option, hak_option_info_t *out);
  * HAK_INIT_NO_FORK: call hak_fork_prepare before, and one of the others after, in the
  * parent and in the child. The child goes on with its one thread. There, what other
  * threads had cached can be used; what they were changing at that moment stays out of use
- * and is counted (fork_lost_bytes); heaps that they were ending are ended. */
+ * and is counted (fork_lost_bytes); heaps that they were ending are ended. Beside the
+ * library's own handlers they do no harm. */
 void hak_fork_prepare(void);
 /* After a fork, in the parent; see hak_fork_prepare(). */
 void hak_fork_parent(void);

@@ -95,9 +95,15 @@ static void each_late_lock(void (*act)(hak_lock_t *)) {
   act(hak_callees_lock());
 }
 
+/* How often the fork under way was prepared: two threads that start the library may both
+ * register the handlers, and who calls them by hand may not know that they are registered.
+ * Changed by the thread that is at the fork, while others wait for the phase. */
+static unsigned prepared;
+
 /* All locks, in the order of their ranks. */
 void hak_forking_prepare(void) {
   hak_phase_hold();
+  if (prepared++ > 0) return;
   take(hak_threads_lock());
   take(hak_heaps_lock());
   each_heap(take_heap);
@@ -114,6 +120,7 @@ static void give_all(void (*heap)(hak_heap_t *heap)) {
 }
 
 void hak_forking_parent(void) {
+  if (--prepared > 0) return;
   give_all(give_heap);
   hak_phase_unhold();
 }
@@ -445,6 +452,7 @@ static bool is_inside(void) {
 }
 
 void hak_forking_child(void) {
+  if (--prepared > 0) return;
   hak_regions_forget_others();
   hak_meta_forget_others();
   give_all(free_heap);

@@ -34,7 +34,8 @@
 
 static hak_atomic_u32_t shutdowns;
 static hak_os_t hooks; /* what hak_init was given, or the system's own */
-static bool forks_registered, environment_read;
+static hak_atomic_u32_t forks_registered;
+static bool environment_read;
 
 const hak_os_t *hak_lifecycle_os(void) { return &hooks; }
 
@@ -111,10 +112,6 @@ static bool start_all(const hak_os_t *os, uint32_t flags) {
     stop_all();
     return false;
   }
-  if (!forks_registered && (flags & HAK_INIT_NO_FORK) == 0) {
-    forks_registered =
-        hak_sys_at_fork(hak_forking_prepare, hak_forking_parent, hak_forking_child);
-  }
   /* Later it may not be asked for huge pages. */
   if (hak_option(PURGE_MODE) == 0) hak_region_prepare(&hooks);
   prewarm();
@@ -140,9 +137,18 @@ static void end_start(bool ok) {
 /* --- start ----------------------------------------------------------------------------
  */
 
+/* Before a start begins: forks wait for its end then, so that no child finds a module half
+ * made or its lock held. Two threads may both do so, which is harmless. */
+static void register_forks(uint32_t flags) {
+  if (hak_load_relaxed(&forks_registered) != 0 || (flags & HAK_INIT_NO_FORK) != 0) return;
+  if (hak_sys_at_fork(hak_forking_prepare, hak_forking_parent, hak_forking_child))
+    hak_store_relaxed(&forks_registered, 1);
+}
+
 static bool start_on_demand(void) {
   if (HAK_LIKELY(hak_phase_is_running())) return true;
   if (hak_phase_is_mine()) return false; /* from a hook */
+  register_forks(0);
   if (hak_phase_begin(true) == HAK_PHASE_RUNNING) return true;
   bool ok = start(NULL, 0);
   end_start(ok);
@@ -158,6 +164,8 @@ hak_stay_t hak_lifecycle_stay_slow(void) {
 }
 
 int hak_lifecycle_init(const hak_os_t *os, uint32_t flags) {
+  if (hak_phase_is_running()) return EALREADY;
+  register_forks(flags);
   if (hak_phase_begin(true) == HAK_PHASE_RUNNING) return EALREADY;
   bool ok = start(os, flags);
   end_start(ok);

@@ -195,7 +195,9 @@ TEST_IN_CHILD(fork__while_another_thread_starts_the_library_does_not_hang, 60) {
   }
   pid_t pid = fork();
   if (pid == 0) {
-    /* The thread that was starting the library is not in this process. */
+    /* The thread that was starting the library is not in this process, but the fork waited
+     * for it to be done: where it had been at something, its lock would be held for good. */
+    CHECK_EQ(hak_init(NULL), EALREADY);
     void *block = hak_alloc(100);
     CHECK(block != NULL);
     hak_free(block);
@@ -358,8 +360,30 @@ TEST_IN_CHILD(fork__slabs_of_a_thread_lost_inside_the_library_serve_on, 60) {
   CHECK_EQ(test_stats().fork_lost_bytes, 0);
 }
 
+TEST_IN_CHILD(fork__prepared_by_hand_too_is_prepared_once, 60) {
+  unsigned char *block = hak_alloc(5000);
+  CHECK(block != NULL);
+  for (int i = 0; i < 3; i++) {
+    hak_fork_prepare();
+    pid_t pid = fork();
+    if (pid == 0) {
+      hak_fork_child();
+      hak_free(block);
+      hak_free(hak_calloc(1, 300 * KIB));
+      _exit(hak_check(NULL));
+    }
+    hak_fork_parent();
+    int status = 0;
+    CHECK_MSG(await(pid, &status), "the child waits for itself");
+    CHECK_EQ(status, 0);
+    hak_free(hak_calloc(1, 300 * KIB));
+  }
+  hak_free(block);
+}
+
 TEST_MAIN_FRESH(T(fork__before_first_use_is_nothing_special),
                 T(fork__while_another_thread_starts_the_library_does_not_hang),
+                T(fork__prepared_by_hand_too_is_prepared_once),
                 T(fork__children_may_fork_again),
                 T(fork__blocks_of_threads_that_stayed_behind_can_be_freed),
                 T(fork__slabs_of_a_thread_lost_inside_the_library_serve_on),

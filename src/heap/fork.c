@@ -96,8 +96,9 @@ static void each_late_lock(void (*act)(hak_lock_t *)) {
 }
 
 /* How often the fork under way was prepared: two threads that start the library may both
- * register the handlers, and who calls them by hand may not know that they are registered.
- * Changed by the thread that is at the fork, while others wait for the phase. */
+ * register the handlers, and who calls them by hand may not know that they are
+ * registered. Changed by the thread that is at the fork, while others wait for the phase.
+ */
 static unsigned prepared;
 
 /* All locks, in the order of their ranks. */

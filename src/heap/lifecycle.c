@@ -137,8 +137,8 @@ static void end_start(bool ok) {
 /* --- start ----------------------------------------------------------------------------
  */
 
-/* Before a start begins: forks wait for its end then, so that no child finds a module half
- * made or its lock held. Two threads may both do so, which is harmless. */
+/* Before a start begins: forks wait for its end then, so that no child finds a module
+ * half made or its lock held. Two threads may both do so, which is harmless. */
 static void register_forks(uint32_t flags) {
   if (hak_load_relaxed(&forks_registered) != 0 || (flags & HAK_INIT_NO_FORK) != 0) return;
   if (hak_sys_at_fork(hak_forking_prepare, hak_forking_parent, hak_forking_child))

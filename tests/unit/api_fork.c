@@ -195,8 +195,9 @@ TEST_IN_CHILD(fork__while_another_thread_starts_the_library_does_not_hang, 60) {
   }
   pid_t pid = fork();
   if (pid == 0) {
-    /* The thread that was starting the library is not in this process, but the fork waited
-     * for it to be done: where it had been at something, its lock would be held for good. */
+    /* The thread that was starting the library is not in this process, but the fork
+     * waited for it to be done: where it had been at something, its lock would be held
+     * for good. */
     CHECK_EQ(hak_init(NULL), EALREADY);
     void *block = hak_alloc(100);
     CHECK(block != NULL);

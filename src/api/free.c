@@ -171,6 +171,18 @@ static HAK_SLOW void free_past_cache(hak_thread_t *me, hak_heap_t *heap, uint32_
   hak_far_settle(me, cache, cls);
 }
 
+/* Where threads pass blocks around, every other free comes by here, and to ask each time
+ * whether memory is to go back, which reads the clock, takes longer than the free. */
+static HAK_WARM bool is_look_due(hak_thread_t *me, uint32_t cls) {
+  enum {
+    FREES = 16
+  };
+  if (hak_class_is_single(cls)) return true; /* or large */
+  if (++me->foreign_frees < FREES) return false;
+  me->foreign_frees = 0;
+  return true;
+}
+
 /* The heap stays until this is done: either it was not released and this thread has a
  * cache of it, or it is pinned. False if another thread was first to free a large
  * block. */
@@ -193,7 +205,7 @@ static HAK_WARM bool free_at(hak_thread_t *me, hak_heap_t *heap, const hak_place
   } else {
     free_small(me, heap, place, ptr, keep);
   }
-  if (mine) {
+  if (mine && is_look_due(me, place->cls)) {
     /* Blocks over 1 MiB are not kept by a heap that keeps all, either. */
     hak_retention_trim(large && pool->keeps_all ? &me->store->pool : pool);
     hak_recall(me, &me->cache, HAK_CLASSES);
@@ -283,7 +295,7 @@ static HAK_WARM void free_slow(void *ptr, size_t size) {
   HAK_COUNT(me, slow_free, 1);
   hak_spill_free(me, &me->cache, place.cls, ptr);
   hak_thread_leave(me, name_of(size));
-  hak_thread_trim(&me->store->pool);
+  if (is_look_due(me, place.cls)) hak_thread_trim(&me->store->pool);
 }
 
 /* A list of a heap that is not the default one had no room: the list is a bin at a cache

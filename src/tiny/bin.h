@@ -214,6 +214,7 @@ typedef struct hak_thread {
   uint32_t recalls;        /* that may still come before the next time */
   uint32_t to_empty;       /* classes of which the blocks that are kept are to go home */
   uint32_t emptied;        /* the class whose turn is next */
+  uint32_t foreign_frees;  /* since the last that looked at what is idle */
   uint64_t grown;          /* bytes that bins may keep beyond their least capacity */
   hak_guard_way_t guard;   /* to the next block that is guarded */
   uint32_t no_grow;        /* 1: this allocation may not take memory from the OS */

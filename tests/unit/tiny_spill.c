@@ -76,7 +76,58 @@ static void bin__that_only_gets_foreign_blocks_gathers_them_in_a_magazine(void *
   for (size_t i = 3 * BIN + 2; i < TEST_COUNT(blocks); i++) hak_free(blocks[i]);
 }
 
+typedef struct holder {
+  void *blocks[4 * CAPACITY]; /* those of slabs that the holder holds come first */
+  size_t held;
+  pthread_barrier_t turn; /* of main's thread and the holder */
+} holder_t;
+
+/* Frees nine of ten blocks, so that lists go home and frees go straight to slabs. */
+static void *hold_slabs(void *ctx) {
+  holder_t *holder = ctx;
+  void *out[4 * CAPACITY];
+  size_t count = 0;
+  for (size_t i = 0; i < TEST_COUNT(out); i++) out[i] = hak_alloc(SIZE);
+  for (size_t i = 0; i < TEST_COUNT(out); i++) {
+    if (i % 10 != 0) hak_free(out[i]);
+  }
+  for (size_t i = 0; i < TEST_COUNT(out); i += 10) {
+    uint64_t word = hak_load_relaxed(&hak_slab_of(out[i])->word);
+    size_t at = hak_word_state(word) == HAK_SLAB_HELD ? holder->held++ : count;
+    holder->blocks[count++] = holder->blocks[at];
+    holder->blocks[at] = out[i];
+  }
+  pthread_barrier_wait(&holder->turn);
+  pthread_barrier_wait(&holder->turn);
+  for (size_t i = holder->held; i < count; i++) hak_free(holder->blocks[i]);
+  return NULL;
+}
+
+static void bin__that_has_others_passes_blocks_of_held_slabs_on(void **state) {
+  (void)state;
+  static holder_t holder;
+  pthread_t thread;
+  CHECK_EQ(pthread_barrier_init(&holder.turn, NULL, 2), 0);
+  test_threads_begin(&thread, 1, hold_slabs, &holder);
+  pthread_barrier_wait(&holder.turn);
+  CHECK(holder.held > 2);
+  /* The first goes to the bin, as there is no other. */
+  test_bin_expect(0, 0, 0);
+  hak_free(holder.blocks[0]);
+  test_bin_expect(1, 0, 0);
+  for (size_t i = 1; i < holder.held; i++) hak_free(holder.blocks[i]);
+  test_bin_expect(1, 0, 0);
+  hak_magazine_t *magazine = hak_load_relaxed(&test_hold()->magazine);
+  CHECK(magazine != NULL);
+  CHECK_EQ(hak_load_relaxed(&magazine->count), holder.held - 1);
+  CHECK_EQ(hak_check(NULL), 0);
+  pthread_barrier_wait(&holder.turn);
+  test_threads_end(&thread, 1);
+  CHECK_EQ(pthread_barrier_destroy(&holder.turn), 0);
+}
+
 #define H(function) TEST_OF_SLABS(function, SIZE)
 
 TEST_MAIN_FRESH(H(lists__fill_one_after_the_other_and_the_oldest_goes_home),
-                H(bin__that_only_gets_foreign_blocks_gathers_them_in_a_magazine))
+                H(bin__that_only_gets_foreign_blocks_gathers_them_in_a_magazine),
+                H(bin__that_has_others_passes_blocks_of_held_slabs_on))

@@ -2,8 +2,12 @@
  * thread's. */
 #include "slab_fixture.h"
 
+#include "child.h"
+#include "strict_os.h"
 #include "threads.h"
 #include "tiny/flush.h"
+
+#include <stdatomic.h>
 
 enum {
   SIZE = 1024,
@@ -77,7 +81,7 @@ static void bin__that_only_gets_foreign_blocks_gathers_them_in_a_magazine(void *
 }
 
 typedef struct holder {
-  void *blocks[4 * CAPACITY]; /* those of slabs that the holder holds come first */
+  void *blocks[16 * CAPACITY]; /* those of slabs that the holder holds come first */
   size_t held;
   pthread_barrier_t turn; /* of main's thread and the holder */
 } holder_t;
@@ -85,7 +89,7 @@ typedef struct holder {
 /* Frees nine of ten blocks, so that lists go home and frees go straight to slabs. */
 static void *hold_slabs(void *ctx) {
   holder_t *holder = ctx;
-  void *out[4 * CAPACITY];
+  void *out[TEST_COUNT(holder->blocks)];
   size_t count = 0;
   for (size_t i = 0; i < TEST_COUNT(out); i++) out[i] = hak_alloc(SIZE);
   for (size_t i = 0; i < TEST_COUNT(out); i++) {
@@ -110,17 +114,56 @@ static void bin__that_has_others_passes_blocks_of_held_slabs_on(void **state) {
   CHECK_EQ(pthread_barrier_init(&holder.turn, NULL, 2), 0);
   test_threads_begin(&thread, 1, hold_slabs, &holder);
   pthread_barrier_wait(&holder.turn);
-  CHECK(holder.held > 2);
+  enum {
+    SOME = 32 /* fewer than fit into a magazine */
+  };
+  CHECK(holder.held >= SOME);
   /* The first goes to the bin, as there is no other. */
   test_bin_expect(0, 0, 0);
   hak_free(holder.blocks[0]);
   test_bin_expect(1, 0, 0);
-  for (size_t i = 1; i < holder.held; i++) hak_free(holder.blocks[i]);
+  for (size_t i = 1; i < SOME; i++) hak_free(holder.blocks[i]);
   test_bin_expect(1, 0, 0);
   hak_magazine_t *magazine = hak_load_relaxed(&test_hold()->magazine);
   CHECK(magazine != NULL);
-  CHECK_EQ(hak_load_relaxed(&magazine->count), holder.held - 1);
+  CHECK_EQ(hak_load_relaxed(&magazine->count), SOME - 1);
+  for (size_t i = SOME; i < holder.held; i++) hak_free(holder.blocks[i]);
   CHECK_EQ(hak_check(NULL), 0);
+  pthread_barrier_wait(&holder.turn);
+  test_threads_end(&thread, 1);
+  CHECK_EQ(pthread_barrier_destroy(&holder.turn), 0);
+}
+
+/* --- looks at what is idle ---------------------------------------------------------- */
+
+static atomic_size_t g_clock_reads;
+static uint64_t (*g_clock)(void *ctx);
+
+static uint64_t counted_clock(void *ctx) {
+  atomic_fetch_add(&g_clock_reads, 1);
+  return g_clock(ctx);
+}
+
+TEST_IN_CHILD(frees__of_others_blocks_seldom_read_the_clock, 60) {
+  static test_os_t os;
+  static holder_t holder;
+  pthread_t thread;
+  test_os_open(&os, 0);
+  g_clock = os.hooks.now_ns;
+  os.hooks.now_ns = counted_clock;
+  CHECK_EQ(test_os_init(&os), 0);
+  /* All that is idle may go back once it is old. */
+  CHECK_EQ(hak_option_set(HAK_OPTION_RETAIN_BYTES, 0), 0);
+  hak_free(hak_alloc(300 * KIB));
+  CHECK_EQ(pthread_barrier_init(&holder.turn, NULL, 2), 0);
+  test_threads_begin(&thread, 1, hold_slabs, &holder);
+  pthread_barrier_wait(&holder.turn);
+  CHECK_MSG(holder.held > 16, "%zu", holder.held);
+  size_t before = atomic_load(&g_clock_reads);
+  uint64_t slow = test_stats().slow_free;
+  for (size_t i = 0; i < holder.held; i++) hak_free(holder.blocks[i]);
+  CHECK(test_stats().slow_free >= slow + holder.held - 1);
+  CHECK(atomic_load(&g_clock_reads) <= before + holder.held / 4);
   pthread_barrier_wait(&holder.turn);
   test_threads_end(&thread, 1);
   CHECK_EQ(pthread_barrier_destroy(&holder.turn), 0);
@@ -130,4 +173,5 @@ static void bin__that_has_others_passes_blocks_of_held_slabs_on(void **state) {
 
 TEST_MAIN_FRESH(H(lists__fill_one_after_the_other_and_the_oldest_goes_home),
                 H(bin__that_only_gets_foreign_blocks_gathers_them_in_a_magazine),
-                H(bin__that_has_others_passes_blocks_of_held_slabs_on))
+                H(bin__that_has_others_passes_blocks_of_held_slabs_on),
+                T(frees__of_others_blocks_seldom_read_the_clock))

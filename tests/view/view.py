@@ -7,6 +7,7 @@ it that are whole, whatever heaps are called; what is no dump gets one line and 
 import copy
 import json
 import pathlib
+import re
 import shutil
 import subprocess
 import sys
@@ -50,6 +51,7 @@ def check_pages(tool, folder, dumps):
     if status != 0 or said:
         fail(f"hakmem-view: {status}, {said}")
     page = check_page(out.read_text(encoding="utf-8"))
+    check_contrast(out.read_text(encoding="utf-8"))
     text = page.all_text()
     for part in ("A <server>", "</script><script>alert(1)//", 'a "name"\\n\\x01\ufffd&amp;<b>',
                  "plugin \u20ac\U0001f600", "tenant 29", "History", "SuperSlabs", "64 MiB",
@@ -65,9 +67,35 @@ def check_pages(tool, folder, dumps):
     text = check_page(tool.process("-", data=joined).stdout.decode("utf-8")).all_text()
     if "the last of 2 dumps, without a last one that is cut off" not in text:
         fail("of dumps one behind the other there is no history")
+    record = b"".join((folder / f"{name}.json").read_bytes()
+                      for name in ("sites", 1, "statistics", 2, "sites"))
+    text = check_page(tool.process("-", data=record).stdout.decode("utf-8")).all_text()
+    if "the last of 2 dumps" not in text or "History" not in text:
+        fail("of a record with places and statistics in it there is no history")
+    status, said = tool.run(folder / "sites.json")
+    if status != 2 or said.count("\n") != 1 or "has no heaps" not in said:
+        fail(f"places alone: {status}, {said}")
     marked = tool.process("-", data=b"\xef\xbb\xbf" + dumps[1].read_bytes())
     if marked.stdout != one.stdout:
         fail(f"a dump with a byte order mark: {marked.stderr.decode()}")
+
+
+def brightness(color):
+    channels = [int(color[i:i + 2], 16) / 255 for i in (1, 3, 5)]
+    red, green, blue = (c / 12.92 if c <= 0.03928 else ((c + 0.055) / 1.055) ** 2.4
+                        for c in channels)
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+
+def check_contrast(page):
+    """Names on the tiles can be read, by day and by night."""
+    for scheme, text in zip(("light", "dark"), page.split("prefers-color-scheme:dark", 1)):
+        colors = {name: color if len(color) == 7 else "#" + "".join(2 * c for c in color[1:])
+                  for name, color in re.findall(r"--(\w+):(#\w+)", text)}
+        for tile, ink in [(f"s{i}", "on") for i in range(4)] + [("s4", "on4")]:
+            dark, bright = sorted(brightness(colors[name]) for name in (tile, ink))
+            if (bright + 0.05) / (dark + 0.05) < 4.5:
+                fail(f"{scheme}: --{ink} cannot be read on --{tile}")
 
 
 def broken_dumps(dump):

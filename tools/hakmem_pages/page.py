@@ -181,7 +181,7 @@ CSS = """
 --g0:#2f6cab;--g1:#2a9d8f;--g2:#c97b16;--g3:#a23b72;--kept:#c9ced6;--new:#eceff3;
 --l0:#2f6cab;--l1:#c97b16;--l2:#2a9d8f;--l3:#a23b72;--l4:#6b5bd2;--l5:#5b6570}
 @media (prefers-color-scheme:dark){:root{--bg:#14181d;--fg:#e6e9ed;--soft:#a3adb8;--line:#39424d;
---card:#1c2229;--s0:#1f2f40;--s1:#24405c;--s2:#2c5680;--s3:#3a76b0;--s4:#8bbdf0;--on:#eef4fb;
+--card:#1c2229;--s0:#1f2f40;--s1:#24405c;--s2:#2c5680;--s3:#356ca2;--s4:#8bbdf0;--on:#eef4fb;
 --on4:#0b1a2a;--g0:#6aa9e9;--g1:#4fc3b4;--g2:#e8a54a;--g3:#dd7fb2;--kept:#5a6470;--new:#262d36;
 --l0:#6aa9e9;--l1:#e8a54a;--l2:#4fc3b4;--l3:#dd7fb2;--l4:#a99cf5;--l5:#b0bac5}}
 *{box-sizing:border-box}
@@ -198,7 +198,7 @@ dt{color:var(--soft);font-size:.85rem}dd{margin:0;font-weight:600}
 color:var(--on)}.t>span{display:block;padding:0 3px;white-space:nowrap;overflow:hidden;
 text-overflow:ellipsis;height:16px}.in{position:absolute;inset:17px 2px 2px 2px}
 .s0{background:var(--s0)}.s1{background:var(--s1)}.s2{background:var(--s2)}
-.s3{background:var(--s3)}.s4{background:var(--s4);color:var(--on4)}
+.s3{background:var(--s3)}.s0,.s1,.s2,.s3{color:var(--on)}.s4{background:var(--s4);color:var(--on4)}
 .own{background:var(--card);color:var(--soft)}
 .keys{font-size:.85rem}.key{display:inline-block;padding:0 .45rem;margin:.1rem;border-radius:4px;
 border:1px solid var(--line)}

@@ -24,6 +24,12 @@ done <"$work/functions"
 # What a page of records and constants has to have.
 grep -q 'hard_limit' "$work/man3/hak_heap_create.3" || fail "no records in the pages"
 grep -q 'HAK_NO_GROW' "$work/man3/hak_allocx.3" || fail "no constants in the pages"
+for of in 'int(hak_pressure_fn)(:hak_heap_create' 'HAK_PRESSURE_SOFT:hak_heap_create' \
+  'heap_path;:hak_set_error_handler' 'HAK_ERROR_LEAK:hak_set_error_handler' \
+  'hak_write_fn)(:hak_stats_print' 'hak_visit_fn)(:hak_heap_visit' 'void \*address;:hak_heap_visit'; do
+  grep -q "${of%:*}" "$work/man3/${of##*:}.3" || fail "${of##*:} does not show ${of%:*}"
+done
+[ -f "$work/man3/HAK_CALLER.3" ] || fail "no page for a macro that is called"
 
 if command -v groff >/dev/null 2>&1; then
   for page in "$work"/man3/*.3; do

@@ -14,6 +14,9 @@ enum {
   LISTED = 4 /* blocks of each size that a report names */
 };
 
+static const char *noun(uint64_t blocks) { return blocks == 1 ? "block" : "blocks"; }
+static const char *verb(uint64_t blocks) { return blocks == 1 ? "was" : "were"; }
+
 /* Some of the blocks that one report is about. */
 typedef struct listed {
   const void *blocks[LISTED];
@@ -85,7 +88,7 @@ static void report(hak_heap_t *heap, const listed_t *listed, uint64_t blocks,
     hak_text_quote(quoted, sizeof quoted, path);
   }
   list(listed, blocks, which, sizeof which);
-  hak_text_print(text, sizeof text, "%s were live at the end%s%s%s%s", what,
+  hak_text_print(text, sizeof text, "%s live at the end%s%s%s%s", what,
                  named ? " of \"" : "", quoted, named ? "\"" : "", which);
   hak_report(HAK_ERROR_LEAK, listed->count == 0 ? NULL : listed->blocks[0],
              hak_heap_handle(heap), function, text);
@@ -136,9 +139,9 @@ static void report_place(hak_heap_t *heap, const place_t *place, const char *fun
   hak_site_title(&row, title);
   uint64_t blocks = (uint64_t)(place->blocks + 0.5);
   hak_text_print(what, sizeof what,
-                 "%s%" PRIu64 " blocks, %" PRIu64 " bytes in all, of %s,",
-                 blocks == place->samples ? "" : "about ", blocks,
-                 (uint64_t)(place->bytes + 0.5), title);
+                 "%s%" PRIu64 " %s, %" PRIu64 " bytes in all, of %s, %s",
+                 blocks == place->samples ? "" : "about ", blocks, noun(blocks),
+                 (uint64_t)(place->bytes + 0.5), title, verb(blocks));
   listed_t listed = {.blocks = {place->block}, .count = 1};
   report(heap, &listed, listed.count, what, function);
 }
@@ -160,14 +163,15 @@ static void report_sizes(hak_heap_t *heap, const char *function) {
   for (uint32_t cls = 0; cls < HAK_CLASSES; cls++) {
     uint64_t blocks = leaks.live.blocks[cls];
     if (blocks == 0) continue;
-    snprintf(what, sizeof what, "%" PRIu64 " blocks of %zu bytes", blocks,
-             hak_canary_below(hak_class_size(cls)));
+    snprintf(what, sizeof what, "%" PRIu64 " %s of %zu bytes %s", blocks, noun(blocks),
+             hak_canary_below(hak_class_size(cls)), verb(blocks));
     report(heap, &leaks.of_class[cls], blocks, what, function);
   }
   if (leaks.live.other_blocks == 0) return;
-  snprintf(what, sizeof what, "%" PRIu64 " blocks, %" PRIu64 " bytes in all,",
-           leaks.live.other_blocks, leaks.live.other_bytes);
-  report(heap, &leaks.other, leaks.live.other_blocks, what, function);
+  uint64_t others = leaks.live.other_blocks;
+  snprintf(what, sizeof what, "%" PRIu64 " %s, %" PRIu64 " bytes in all, %s", others,
+           noun(others), leaks.live.other_bytes, verb(others));
+  report(heap, &leaks.other, others, what, function);
 }
 
 void hak_api_report_leaks(hak_heap_t *heap, const char *function) {

@@ -26,9 +26,10 @@ static bool show_heap(hak_heap_t *heap, void *ctx) {
   hak_text_quote(quoted, sizeof quoted, path);
   size_t length = hak_text_print(
       line, sizeof line,
-      "  heap %-24s %llu committed, %llu at most, %llu live in %llu blocks\n", quoted,
+      "  heap %-24s %llu committed, %llu at most, %llu live in %llu block%s\n", quoted,
       (unsigned long long)s.committed_bytes, (unsigned long long)s.peak_committed_bytes,
-      (unsigned long long)s.live_bytes, (unsigned long long)s.live_blocks);
+      (unsigned long long)s.live_bytes, (unsigned long long)s.live_blocks,
+      s.live_blocks == 1 ? "" : "s");
   hak_sys_write(line, length);
   return ++*shown < HEAPS_SHOWN;
 }

@@ -48,8 +48,8 @@ static void end(hak_heap_t *heap) {
 
 static void expect(uint64_t blocks, size_t size) {
   char line[128];
-  snprintf(line, sizeof line, "%" PRIu64 " blocks of %zu bytes were live", blocks,
-           hak_good_size(size));
+  snprintf(line, sizeof line, "%" PRIu64 " block%s of %zu bytes %s live", blocks,
+           blocks == 1 ? "" : "s", hak_good_size(size), blocks == 1 ? "was" : "were");
   CHECK_MSG(strstr(g_told.text, line) != NULL, "'%s' is not in: %s", line, g_told.text);
 }
 
@@ -221,7 +221,7 @@ static void leaks__of_a_released_heap_are_told_by_the_one_above(void **state) {
 static void read_leak(const hak_error_info_t *info, void *ctx) {
   unsigned *read = ctx;
   CHECK(strcmp(hak_heap_name(info->heap), "level 2") == 0);
-  CHECK(strstr(info->text, "were live at the end of \"level 2\"") != NULL);
+  CHECK(strstr(info->text, " live at the end of \"level 2\"") != NULL);
   CHECK_EQ(*(const unsigned char *)info->address, 0x5a);
   ++*read;
 }
@@ -267,7 +267,7 @@ static void leaks__are_a_line_and_no_end_by_default(void **state) {
   CHECK_EQ(child.status, 0);
   CHECK_MSG(
       strncmp(child.output, "hakmem: leak: address ", 22) == 0 &&
-          strstr(child.output, "1 blocks of 32 bytes were live at the end: 0x") != NULL,
+          strstr(child.output, "1 block of 32 bytes was live at the end: 0x") != NULL,
       "said: %s", child.output);
 }
 

@@ -152,7 +152,7 @@ static int odd_names_child(void *ctx) {
 static void names__do_not_break_lines(void **state) {
   (void)state;
   static const char quoted[] = "\"a\\\"b\\\"\\nhakmem: c\\xff\"";
-  test_child_must_abort(odd_names_child, NULL, quoted, "were live at the end of ", quoted,
+  test_child_must_abort(odd_names_child, NULL, quoted, " live at the end of ", quoted,
                         "interior pointer", quoted, ", in hak_free: ", NULL);
 }
 
@@ -218,7 +218,7 @@ static void show_stats__prints_once_as_the_process_ends(void **state) {
     CHECK_EQ(count_of(child.output, "  heap default "), 1);
     CHECK_EQ(count_of(child.output, "  heap odd\\nname "), 1);
     CHECK_EQ(count_of(child.output, "  heap server/requests "), 1);
-    CHECK(strstr(child.output, " live in 1 blocks\n") != NULL);
+    CHECK(strstr(child.output, " live in 1 block\n") != NULL);
   }
 }
 

@@ -248,9 +248,9 @@ static void hear(const hak_error_info_t *info, void *ctx) {
   told->all++;
   told->here += strstr(info->text, "3 blocks, 999 bytes in all, of here (") == info->text;
   told->there +=
-      strstr(info->text, "1 blocks, 70000 bytes in all, of there (") == info->text;
+      strstr(info->text, "1 block, 70000 bytes in all, of there (") == info->text;
   if (strstr(info->text, "api_site_reports.c:") != NULL) {
-    CHECK(strstr(info->text, "), were live at the end of \"level\"") != NULL);
+    CHECK(strstr(info->text, " live at the end of \"level\"") != NULL);
   }
 }
 

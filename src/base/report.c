@@ -50,14 +50,21 @@ const char *hak_error_text(hak_error_t error) {
 
 static void report_and_abort(const hak_error_info_t *info, void *ctx) {
   (void)ctx;
-  char text[1600], size[32] = "", path[HAK_REPORT_QUOTED_MAX] = "";
-  if (info->size != 0) snprintf(size, sizeof size, ", %zu bytes", info->size);
+  char text[1600], where[80] = "", heap[40] = "", path[HAK_REPORT_QUOTED_MAX] = "";
+  /* The address of a bad option is that of its text. */
+  if (info->address != NULL && info->error != HAK_ERROR_BAD_OPTION) {
+    int used = snprintf(where, sizeof where, "address %p, ", info->address);
+    if (info->size != 0) {
+      snprintf(where + used, sizeof where - (size_t)used, "%zu bytes, ", info->size);
+    }
+  }
+  if (info->heap != NULL) snprintf(heap, sizeof heap, "heap %p", (void *)info->heap);
   hak_text_quote(path, sizeof path, info->heap_path);
-  const char *mark = path[0] == '\0' ? "" : "\"";
-  size_t length = hak_text_print(
-      text, sizeof text - 1, "hakmem: %s: address %p%s, heap %p%s%s%s%s, in %s: %s",
-      hak_error_text(info->error), info->address, size, (void *)info->heap,
-      path[0] == '\0' ? "" : " ", mark, path, mark, info->function, info->text);
+  size_t length =
+      hak_text_print(text, sizeof text - 1, "hakmem: %s: %s%s%s%s%s%sin %s: %s",
+                     hak_error_text(info->error), where, heap,
+                     path[0] == '\0' ? "" : " \"", path, path[0] == '\0' ? "" : "\"",
+                     heap[0] == '\0' ? "" : ", ", info->function, info->text);
   text[length] = '\n';
   hak_sys_write(text, length + 1);
   hak_detail_fn *more = hak_load_relaxed(&detail);
@@ -89,7 +96,6 @@ HAK_SLOW void hak_report(hak_error_t error, const void *address, hak_heap_t *hea
                            .text = text,
                            .heap_path = path};
   hak_describe_fn *known = hak_load_relaxed(&describe);
-  /* The address of a bad option is that of its text. */
   if (known != NULL && error != HAK_ERROR_BAD_OPTION) known(&info, path, sizeof path);
   if (fn == NULL) fn = report_and_abort;
   fn(&info, ctx);

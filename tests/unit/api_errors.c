@@ -245,7 +245,7 @@ static void default_handler__prints_one_line_and_aborts(void **state) {
   test_child_t child = test_child_run(free_static_child, NULL, 10);
   CHECK_EQ(child.signal, SIGABRT);
   char start[128];
-  snprintf(start, sizeof start, "hakmem: foreign pointer: address %p, heap ",
+  snprintf(start, sizeof start, "hakmem: foreign pointer: address %p, in ",
            (void *)g_static);
   CHECK_MSG(strncmp(child.output, start, strlen(start)) == 0, "said: %s", child.output);
   CHECK_MSG(strstr(child.output, ", in hak_free: ") != NULL, "said: %s", child.output);

@@ -38,17 +38,34 @@ static int report_child(void *ctx) {
 static void default_handler__prints_one_line_and_aborts_for_misuse(void **state) {
   (void)state;
   char line[256];
-  snprintf(line, sizeof line, "address %p, heap %p, in hak_free: it is bad\n",
-           (void *)&g_block, (void *)&g_heap);
   for (int i = HAK_ERROR_DOUBLE_FREE; i <= HAK_ERROR_OVERFLOW; i++) {
     hak_error_t error = (hak_error_t)i;
     char said[512];
+    /* What is at the address of a bad option says nothing. */
+    snprintf(line, sizeof line, "address %p, ", (void *)&g_block);
+    size_t used = error == HAK_ERROR_BAD_OPTION ? 0 : strlen(line);
+    snprintf(line + used, sizeof line - used, "heap %p, in hak_free: it is bad\n",
+             (void *)&g_heap);
     snprintf(said, sizeof said, "hakmem: %s: %s", hak_error_text(error), line);
     test_child_t child = test_child_run(report_child, &error, 20);
     CHECK_MSG(strcmp(child.output, said) == 0, "'%s' is not '%s'", child.output, said);
     bool goes_on = error == HAK_ERROR_BAD_OPTION || error == HAK_ERROR_LEAK;
     CHECK_EQ(child.signal == 0, goes_on);
   }
+}
+
+static int bare_child(void *ctx) {
+  (void)ctx;
+  hak_report(HAK_ERROR_BAD_STATE, NULL, NULL, "hak_check", "it is bad");
+  return 0;
+}
+
+static void default_handler__leaves_out_what_is_not_known(void **state) {
+  (void)state;
+  test_child_t child = test_child_run(bare_child, NULL, 20);
+  CHECK_MSG(
+      strcmp(child.output, "hakmem: broken invariant: in hak_check: it is bad\n") == 0,
+      "said: %s", child.output);
 }
 
 static void texts__are_different_ones_and_known(void **state) {
@@ -85,6 +102,7 @@ static void assert__that_is_off_evaluates_nothing(void **state) {
 
 TEST_MAIN_FRESH(T(handler__is_told_everything),
                 T(default_handler__prints_one_line_and_aborts_for_misuse),
+                T(default_handler__leaves_out_what_is_not_known),
                 T(texts__are_different_ones_and_known),
                 T(assert__that_fails_says_where_and_aborts),
                 T(assert__that_is_off_evaluates_nothing))

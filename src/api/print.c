@@ -4,7 +4,10 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "base/report.h"
 #include "base/sys.h"
+#include "base/text.h"
+#include "heap/describe.h"
 #include "heap/lifecycle.h"
 #include "heap/stay.h"
 
@@ -34,7 +37,8 @@ static const field_t fields[] = {
     FIELD(untouched_bytes),   FIELD(foreign_bytes)};
 
 enum {
-  FIELDS = sizeof fields / sizeof fields[0]
+  FIELDS = sizeof fields / sizeof fields[0],
+  MAIN = 5 /* of them, from live_bytes on, which a text has even where they are 0 */
 };
 
 _Static_assert(sizeof(hak_stats_t) == 8 + FIELDS * sizeof(uint64_t),
@@ -47,7 +51,7 @@ void hak_print_fields(const hak_out_t *out, const hak_stats_t *stats, bool json)
     const char *between = i == 0 ? "" : ",";
     if (json) {
       hak_out_text(out, "%s\"%s\":%" PRIu64, between, fields[i].name, value);
-    } else {
+    } else if (value != 0 || i < MAIN) {
       hak_out_text(out, "  %-22s %20" PRIu64 "\n", fields[i].name, value);
     }
   }
@@ -63,6 +67,22 @@ void hak_print_head(const hak_out_t *out, const char *format) {
                format, (unsigned)HAK_VERSION, hak_sys_process(), now);
 }
 
+void hak_print_title(const hak_out_t *out, const char *what) {
+  hak_out_text(out, "hakmem %d.%d.%d: %s\n", HAK_VERSION_MAJOR, HAK_VERSION_MINOR,
+               HAK_VERSION_PATCH, what);
+}
+
+static HAK_SLOW void print_whose(const hak_out_t *out, hak_heap_t *heap) {
+  char path[HAK_REPORT_PATH_MAX], quoted[HAK_REPORT_QUOTED_MAX];
+  char what[HAK_REPORT_QUOTED_MAX + 8] = "the process";
+  if (heap != NULL) {
+    hak_heap_path(hak_heap_record(heap), path, sizeof path);
+    hak_text_quote(quoted, sizeof quoted, path);
+    hak_text_print(what, sizeof what, "heap \"%s\"", quoted);
+  }
+  hak_print_title(out, what);
+}
+
 int hak_stats_print(hak_heap_t *heap, int format, hak_write_fn *write, void *ctx) {
   if (format != HAK_FORMAT_TEXT && format != HAK_FORMAT_JSON) return EINVAL;
   hak_stats_t stats = {.struct_size = sizeof stats};
@@ -75,7 +95,7 @@ int hak_stats_print(hak_heap_t *heap, int format, hak_write_fn *write, void *ctx
     hak_print_head(&out, "hakmem statistics");
     hak_out_text(&out, "\"of\":\"%s\",", heap == NULL ? "process" : "heap");
   } else {
-    hak_out_text(&out, "hakmem %u\n", (unsigned)HAK_VERSION);
+    print_whose(&out, heap);
   }
   hak_print_fields(&out, &stats, json);
   if (json) hak_out_text(&out, "}\n");

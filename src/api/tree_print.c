@@ -26,8 +26,7 @@ static void print_line(const hak_tree_heap_t *heap, void *ctx) {
 }
 
 static void print_text(const hak_tree_t *tree, const hak_out_t *out) {
-  hak_out_text(out, "hakmem %u: heaps, each with those below it\n",
-               (unsigned)HAK_VERSION);
+  hak_print_title(out, "heaps, each with those below it");
   hak_out_text(out, "%14s %14s %14s %14s %12s  %s\n", "used bytes", "at most", "limit",
                "live bytes", "blocks", "heap");
   hak_tree_visit(tree, print_line, (void *)out);

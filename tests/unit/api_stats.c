@@ -3,6 +3,7 @@
 #include "json.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
 typedef struct text {
@@ -199,6 +200,37 @@ static void stats_print__text_names_the_main_figures(void **state) {
   CHECK_EQ(g_text.bytes[g_text.length - 1], '\n');
 }
 
+/* A text says whose figures these are, and has no row of 0 but the first five. */
+static void stats_print__text_says_whose_and_leaves_out_what_is_zero(void **state) {
+  (void)state;
+  hak_heap_config_t config = HAK_HEAP_CONFIG_INIT;
+  config.name = "server";
+  hak_heap_t *server = hak_heap_create(&config);
+  config.name = "a\"b";
+  config.parent = server;
+  config.hard_limit = 1 << 20;
+  hak_heap_t *heap = hak_heap_create(&config);
+  CHECK(server != NULL && heap != NULL);
+  print_to_text(heap, HAK_FORMAT_TEXT);
+  char head[64];
+  snprintf(head, sizeof head, "hakmem %d.%d.%d: heap \"server/a\\\"b\"\n",
+           HAK_VERSION_MAJOR, HAK_VERSION_MINOR, HAK_VERSION_PATCH);
+  CHECK_MSG(strncmp(g_text.bytes, head, strlen(head)) == 0, "says: %s", g_text.bytes);
+  static const char *const rows[] = {"  live_bytes ", "  live_blocks ", "  cached_bytes ",
+                                     "  free_bytes ", "  committed_bytes "};
+  for (size_t i = 0; i < TEST_COUNT(rows); i++) {
+    CHECK_MSG(strstr(g_text.bytes, rows[i]) != NULL, "no %s in: %s", rows[i],
+              g_text.bytes);
+  }
+  CHECK(strstr(g_text.bytes, "  hard_limit ") != NULL);
+  CHECK(strstr(g_text.bytes, "os_reserve") == NULL);
+  print_to_text(NULL, HAK_FORMAT_TEXT);
+  CHECK(strstr(g_text.bytes, ": the process\n") != NULL);
+  CHECK(strstr(g_text.bytes, "os_reserve") != NULL);
+  CHECK_EQ(hak_heap_destroy(heap), 0);
+  CHECK_EQ(hak_heap_destroy(server), 0);
+}
+
 static void stats_print__unknown_formats_are_invalid(void **state) {
   (void)state;
   memset(&g_text, 0, sizeof g_text);
@@ -253,5 +285,6 @@ TEST_MAIN(T(json__the_validator_tells_right_from_wrong),
           T(stats_get__of_the_default_heap_is_that_of_the_process),
           T(stats_print__json_is_valid_and_true),
           T(stats_print__text_names_the_main_figures),
+          T(stats_print__text_says_whose_and_leaves_out_what_is_zero),
           T(stats_print__unknown_formats_are_invalid), T(stats_print__allocates_nothing),
           T(stats_print__without_a_writer_goes_to_stderr))

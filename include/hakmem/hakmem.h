@@ -17,7 +17,9 @@
  *  - hak_free() frees what any function here gave, on any thread.
  *  - Misuse (a double free, a pointer that is not ours or points into a block,
  *    a wrong size in a sized free) is reported to the error handler, which by
- *    default prints one line on stderr and aborts.
+ *    default prints one line on stderr and aborts. Unless the library was built with
+ *    HAKMEM_CHECKS=full a double free of a small block is reported by a later call, when
+ *    the block goes home or is to serve again: docs/BUILDING.md has what is found when.
  *  - A parameter `heap` takes NULL for the default heap. To ask a heap that was
  *    destroyed or released for a block is misuse; other functions return EINVAL
  *    for such a heap.
@@ -322,20 +324,20 @@ uint64_t hak_site_count(const hak_site_t *site);
 
 struct hak_os;
 
-#define HAK_PRESSURE_SOFT 1 /* the charge passed the soft limit */
-#define HAK_PRESSURE_HARD 2 /* the hard limit refuses a request */
+#define HAK_PRESSURE_SOFT 1 /* to hak_pressure_fn: the charge passed the soft limit */
+#define HAK_PRESSURE_HARD 2 /* to hak_pressure_fn: the hard limit refuses a request */
 
 /* Called by the thread that meets a limit of `heap`, inside the call that allocates, with
- * no lock of the library's held; `level` says which limit. Locks of the program's are
- * held as the caller of the allocation left them: a callback that takes a lock under
- * which the program allocates from the heap waits for itself (docs/COOKBOOK.md has what
- * to do). `needed` is, at a hard limit, the size in bytes of the request that the limit
- * refuses; at a soft limit, by how many bytes the charge is over the limit. The callback
- * may do anything but end the heap that the request is for or one above it. While it
- * runs, the thread's allocations from `heap` and from heaps below it give NULL. It
- * returns nonzero if it has freed something and the request is to be tried again; it is
- * asked again while that does not suffice, 64 times at most. Several threads may be in
- * the callback at once. */
+ * no lock of the library's held; `level` says which limit: HAK_PRESSURE_SOFT or
+ * HAK_PRESSURE_HARD. Locks of the program's are held as the caller of the allocation left
+ * them: a callback that takes a lock under which the program allocates from the heap
+ * waits for itself (docs/COOKBOOK.md has what to do). `needed` is, at a hard limit, the
+ * size in bytes of the request that the limit refuses; at a soft limit, by how many bytes
+ * the charge is over the limit. The callback may do anything but end the heap that the
+ * request is for or one above it. While it runs, the thread's allocations from `heap` and
+ * from heaps below it give NULL. It returns nonzero if it has freed something and the
+ * request is to be tried again; it is asked again while that does not suffice, 64 times
+ * at most. Several threads may be in the callback at once. */
 typedef int(hak_pressure_fn)(hak_heap_t *heap, size_t needed, int level, void *ctx);
 
 /* Free memory of the heap stays committed and belongs to the heap until it is destroyed;
@@ -363,9 +365,9 @@ typedef int(hak_pressure_fn)(hak_heap_t *heap, size_t needed, int level, void *c
  * changes for other heaps. */
 #define HAK_HEAP_WATCHED 0x08u
 
-#define HAK_HUGE_DEFAULT 0 /* as HAK_OPTION_HUGE_PAGES says */
-#define HAK_HUGE_NEVER 1   /* never asked for */
-#define HAK_HUGE_ALWAYS 2  /* asked for from the first block on */
+#define HAK_HUGE_DEFAULT 0 /* huge pages are asked for as HAK_OPTION_HUGE_PAGES says */
+#define HAK_HUGE_NEVER 1   /* huge pages are never asked for */
+#define HAK_HUGE_ALWAYS 2  /* huge pages are asked for from the first block on */
 
 /* What hak_heap_create() makes a heap of; begin with HAK_HEAP_CONFIG_INIT. */
 typedef struct hak_heap_config {
@@ -403,15 +405,19 @@ typedef struct hak_heap_config {
  * After hak_heap_release it belongs to the heap until the last block is freed and, for
  * large memory, until the threads that used the heap have ended, gone idle or collected.
  * Nobody is charged for the memory; `reserve`, `prefault` and HAK_HEAP_NO_PURGE change
- * nothing. EINVAL for limits, and for memory that is hakmem's own or another heap's.
+ * nothing. EINVAL for limits, on_pressure and huge_pages, for less than 256 KiB, and for
+ * memory that is hakmem's own or another heap's.
  *
  * With `os` the heap's blocks come from these hooks and no others. All of the memory goes
  * back to them when the heap is destroyed, or at hak_shutdown, and none is kept for other
  * heaps. The library's records of the heap come from the process's hooks, and so does the
  * time. EINVAL together with `memory`. */
 
-/* Makes a heap; NULL as `config` means all defaults. Gives NULL with ENOMEM, or with
- * EINVAL for a bad config. There can be 65,535 heaps at once. */
+/* Makes a heap; NULL as `config` means all defaults. There can be 65,535 heaps at once.
+ * Gives NULL with ENOMEM, which it is too where a hard limit forbids what is to be ready
+ * at once; or with EINVAL where struct_size is not set, a flag or huge_pages is none that
+ * is known, soft_limit is over hard_limit, the parent has ended, or `memory` or `os` is
+ * not as said above. */
 hak_heap_t *hak_heap_create(const hak_heap_config_t *config) HAK_ATTR_RESULT;
 
 /* Ends the heap and frees all its blocks. Costs O(SuperSlabs + threads), however many

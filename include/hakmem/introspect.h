@@ -108,7 +108,7 @@ typedef struct hak_class_stats {
  * of 8 bytes apart; 0 alone where the library is not running. Takes no lock. */
 size_t hak_stats_classes(hak_heap_t *heap, hak_class_stats_t *out, size_t count);
 
-/* Statistics as lines for people. */
+/* Statistics as lines for people, who may find them changed in any version. */
 #define HAK_FORMAT_TEXT 0
 /* Statistics as one object of JSON. */
 #define HAK_FORMAT_JSON 1
@@ -116,7 +116,10 @@ size_t hak_stats_classes(hak_heap_t *heap, hak_class_stats_t *out, size_t count)
 /* Receives pieces of text, in order; not zero-terminated. */
 typedef void(hak_write_fn)(const char *text, size_t length, void *ctx);
 
-/* Statistics as text or JSON. Allocates nothing. `write` NULL = stderr. */
+/* Statistics as text or JSON: of a heap and those below it, or of the process for NULL,
+ * as hak_stats_get gives them. The text leaves out figures that are 0, but for the first
+ * five. Allocates nothing. `write` NULL = stderr. EINVAL for no heap or another format.
+ */
 int hak_stats_print(hak_heap_t *heap, int format, hak_write_fn *write, void *ctx);
 
 /* How many lengths of life are told apart. */

@@ -1,6 +1,6 @@
 /* cookbook_servers.c - the recipes of docs/COOKBOOK.md for servers and their like: heaps
- * of tenants and of requests, a cache that gives way, plugins, a crash handler. The page
- * shows parts of this file; the rest proves what they promise.
+ * of tenants and of requests, a cache that gives way, plugins, a leak report, a crash
+ * handler. The page shows parts of this file; the rest proves what they promise.
  */
 #define _GNU_SOURCE
 #include <hakmem/hooks.h>
@@ -12,6 +12,23 @@
 #include <unistd.h>
 
 #include "cookbook.h"
+
+/* What a child says on the descriptor that it is given; its status. */
+static int said_by_child(void (*child_main)(int fd), char *text, size_t room) {
+  int ends[2], status;
+  MUST(pipe(ends) == 0);
+  fflush(NULL);
+  pid_t child = fork();
+  if (child == 0) child_main(ends[1]);
+  close(ends[1]);
+  size_t length = 0;
+  for (ssize_t n; (n = read(ends[0], text + length, room - 1 - length)) > 0;) {
+    length += (size_t)n;
+  }
+  close(ends[0]);
+  MUST(child > 0 && waitpid(child, &status, 0) == child);
+  return status;
+}
 
 /* ---- Tenants ---- */
 
@@ -269,6 +286,42 @@ static void try_plugins(void) {
   printf("plugins: loaded 10 times, what each forgot is named and gone\n");
 }
 
+/* ---- A leak report ---- */
+
+/* What the program has not given back of the default heap, as it ends. */
+static bool tell_block(const hak_block_t *block, void *ctx) {
+  unsigned *told = ctx;
+  if (++*told <= 10) fprintf(stderr, "%zu bytes at %p\n", block->size, block->address);
+  return true;
+}
+
+static void tell_leaks(void) { /* its threads have ended, or stand still */
+  unsigned told = 0;
+  hak_heap_visit(NULL, tell_block, &told, 0);
+  if (told == 0) return;
+  fprintf(stderr, "%u blocks were not freed\n", told);
+  hak_sites_print(HAK_FORMAT_TEXT, NULL, NULL); /* by place, where places are named */
+}
+
+static void watch_leaks(void) { atexit(tell_leaks); } /* first thing in main() */
+
+static void leak(int fd) {
+  dup2(fd, 2);
+  watch_leaks();
+  hak_option_set(HAK_OPTION_SAMPLE_BYTES, 1);
+  HAK_SITE(sessions);
+  for (int i = 0; i < 12; i++) MUST(hak_alloc_at(100, &sessions) != NULL);
+  exit(0);
+}
+
+static void try_leaks(void) {
+  static char text[65536];
+  MUST(said_by_child(leak, text, sizeof text) == 0);
+  MUST(strstr(text, "\n12 blocks were not freed\n") != NULL);
+  MUST(strstr(text, "sessions (") != NULL);
+  printf("leaks: what the program forgets is told as it ends, by place\n");
+}
+
 /* ---- A crash handler ---- */
 
 /* Functions that may be called in a handler: no stdio, no malloc. */
@@ -330,10 +383,12 @@ static void watch_crashes(void) {
 }
 
 /* A child that writes where it may not, in the middle of a block of a tenant. */
-static void crash(hak_heap_t *server, int fd) {
+static void crash(int fd) {
   dup2(fd, 2);
+  hak_heap_config_t config = HAK_HEAP_CONFIG_INIT;
+  config.name = "server";
   tenant_t tenant = {.number = 7};
-  MUST(tenant_begin(&tenant, server));
+  MUST(tenant_begin(&tenant, hak_heap_create(&config)));
   char *block = hak_heap_aligned_alloc(tenant.heap, 4096, 100000);
   MUST(block != NULL && mprotect(block + 8192, 4096, PROT_NONE) == 0);
   watch_crashes();
@@ -341,20 +396,9 @@ static void crash(hak_heap_t *server, int fd) {
   _exit(0);
 }
 
-static void try_crash(hak_heap_t *server) {
-  int ends[2], status;
-  MUST(pipe(ends) == 0);
-  fflush(NULL);
-  pid_t child = fork();
-  if (child == 0) crash(server, ends[1]);
-  close(ends[1]);
+static void try_crash(void) {
   static char text[65536];
-  size_t length = 0;
-  for (ssize_t n; (n = read(ends[0], text + length, sizeof text - 1 - length)) > 0;) {
-    length += (size_t)n;
-  }
-  close(ends[0]);
-  MUST(child > 0 && waitpid(child, &status, 0) == child);
+  int status = said_by_child(crash, text, sizeof text);
   MUST(WIFSIGNALED(status) && WTERMSIG(status) == SIGSEGV);
   MUST(strstr(text, " is byte 8200 of a block of ") != NULL);
   MUST(strstr(text, ", heap server/tenant 7\n") != NULL);
@@ -372,7 +416,8 @@ int main(void) {
   try_requests(server);
   try_cache(server);
   try_plugins();
-  try_crash(server);
+  try_leaks();
+  try_crash();
   MUST(hak_heap_destroy(server) == 0 && hak_check(NULL) == 0);
   return stats_of(NULL).live_blocks == 0 ? 0 : 1;
 }

@@ -1,5 +1,6 @@
 #include "api/rows.h"
 
+#include "heap/heap_record.h"
 #include "pages/mapping_ranges.h"
 #include "pages/registry.h"
 #include "pool/large.h"
@@ -109,9 +110,19 @@ void hak_rows_add_mappings(hak_rows_t *rows) {
 
 static void add_table(void *table, size_t size, void *ctx) {
   hak_rows_t *rows = ctx;
-  rows->tables += untouched(hak_registry_os(), table, size);
+  rows->records += untouched(hak_registry_os(), table, size);
 }
 
 void hak_rows_add_registry(hak_rows_t *rows) {
   hak_registry_visit_tables(add_table, rows);
+}
+
+HAK_SLOW void hak_rows_add_heaps(hak_rows_t *rows) {
+  const hak_os_t *os = hak_registry_os();
+  size_t size = hak_align_up(HAK_CENTRALS_BYTES, os->page_size);
+  for (uint32_t i = 0; i < hak_heaps_made(); i++) {
+    hak_heap_t *heap = hak_heap_at(i);
+    if (heap == NULL || hak_load_relaxed(&heap->bare) != 0) continue;
+    rows->records += untouched(os, (char *)heap->store->centrals, size);
+  }
 }

@@ -1,6 +1,6 @@
 /* rows.h - the rows of the resident set: what the committed bytes are made of.
  *
- * Depends on: pages, pool, superslab, tiny.   Used by: api.
+ * Depends on: pages, pool, superslab, tiny, heap.   Used by: api.
  *
  * Sums over SuperSlabs in memory of the system's, which is every memory but that of the
  * caller's. See docs/MEMORY.md for the equation.
@@ -21,7 +21,7 @@ typedef struct hak_rows {
   uint64_t foreign;   /* carved and large blocks in memory of the caller's */
   uint64_t untouched; /* committed and not resident, of what is large, retained or not
                          carved */
-  uint64_t tables;    /* the same of the registry */
+  uint64_t records;   /* the same of the registry, and of heaps' records */
   uint64_t holes;     /* pages of spans in use that were given back */
 } hak_rows_t;
 
@@ -31,8 +31,10 @@ void hak_rows_add_superslab(hak_rows_t *rows, hak_superslab_t *ss);
 void hak_rows_add_span(hak_rows_t *rows, const hak_superslab_t *ss,
                        const hak_place_t *place, uint32_t carved);
 
-/* Adds what is committed and not resident in mappings and in the registry. */
+/* Adds what is committed and not resident in mappings, in the registry and in records of
+ * heaps. */
 void hak_rows_add_mappings(hak_rows_t *rows);
 void hak_rows_add_registry(hak_rows_t *rows);
+void hak_rows_add_heaps(hak_rows_t *rows);
 
 #endif

@@ -259,9 +259,10 @@ static void fill_process(hak_stats_t *s) {
   add_all(&tally);
   hak_rows_add_mappings(&tally.rows);
   hak_rows_add_registry(&tally.rows);
+  hak_rows_add_heaps(&tally.rows);
   fill_rows(&tally, s);
   s->committed_bytes =
-      above(committed(), s->untouched_bytes + s->hole_bytes + tally.rows.tables);
+      above(committed(), s->untouched_bytes + s->hole_bytes + tally.rows.records);
   uint64_t peak = hak_load_relaxed(&peak_committed);
   while (s->committed_bytes > peak &&
          !hak_cas_relaxed(&peak_committed, &peak, s->committed_bytes)) {}
@@ -270,7 +271,7 @@ static void fill_process(hak_stats_t *s) {
   s->metadata_bytes = hak_load_relaxed(&hak_meta_committed) +
                       hak_load_relaxed(&hak_os_notes_bytes) +
                       hak_load_relaxed(&hak_registry_reserved);
-  s->metadata_bytes = above(s->metadata_bytes, tally.rows.tables);
+  s->metadata_bytes = above(s->metadata_bytes, tally.rows.records);
   s->reserved_bytes =
       hak_load_relaxed(&hak_regions_reserved) + hak_load_relaxed(&hak_mappings_reserved) +
       hak_load_relaxed(&hak_cells_bytes) + hak_load_relaxed(&hak_meta_reserved) +

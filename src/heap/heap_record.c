@@ -4,8 +4,7 @@
 
 enum {
   CHUNK_HEAPS = 256,
-  CHUNKS = HAK_HEAPS_MAX / CHUNK_HEAPS,
-  CENTRALS_BYTES = HAK_SHARED_CLASSES * sizeof(hak_central_t)
+  CHUNKS = HAK_HEAPS_MAX / CHUNK_HEAPS
 };
 
 /* Records lie close together, as many heaps in turn are looked at by all frees and
@@ -60,7 +59,7 @@ _Static_assert(sizeof(hak_heap_t) <= 4 * HAK_CACHE_LINE, "the same, of 64");
 hak_heap_t *hak_heap_record_new(const hak_os_t *os, const hak_geometry_t *geometry) {
   if (hak_load_relaxed(&made) >= HAK_HEAPS_MAX) return NULL; /* before memory is taken */
   hak_store_t *store = hak_meta_alloc(os, sizeof *store, 2 * HAK_CACHE_LINE);
-  hak_central_t *centrals = hak_meta_alloc_pages(os, CENTRALS_BYTES);
+  hak_central_t *centrals = hak_meta_alloc_pages(os, HAK_CENTRALS_BYTES);
   if (store == NULL || centrals == NULL) return NULL;
   hak_lock_acquire(&lock);
   uint32_t index = hak_load_relaxed(&made);
@@ -122,9 +121,9 @@ hak_heap_t *hak_heap_record_get(const hak_os_t *os, const hak_geometry_t *geomet
   hak_lock_release(&lock);
   if (heap == NULL && fresh) heap = hak_heap_record_new(os, geometry);
   if (heap == NULL) heap = worn_record();
-  if (heap != NULL && heap->bare) {
-    hak_meta_reuse(CENTRALS_BYTES);
-    heap->bare = false;
+  if (heap != NULL && hak_load_relaxed(&heap->bare) != 0) {
+    hak_meta_reuse(HAK_CENTRALS_BYTES);
+    hak_store_relaxed(&heap->bare, 0);
   }
   return heap;
 }
@@ -134,9 +133,9 @@ hak_heap_t *hak_heap_record_get(const hak_os_t *os, const hak_geometry_t *geomet
 /* Gives the pages of an unused record back, but for what tells handles apart. The bytes;
  * 0: they may not go now. Nobody else has the record. */
 static size_t purge(const hak_os_t *os, hak_heap_t *heap) {
-  if (!hak_meta_purge(os, heap->store->centrals, CENTRALS_BYTES)) return 0;
-  heap->bare = true;
-  return CENTRALS_BYTES;
+  if (!hak_meta_purge(os, heap->store->centrals, HAK_CENTRALS_BYTES)) return 0;
+  hak_store_relaxed(&heap->bare, 1);
+  return HAK_CENTRALS_BYTES;
 }
 
 /* Goes once around the records that wait, each of which becomes the last in turn, so that
@@ -150,7 +149,7 @@ size_t hak_heap_records_purge(const hak_os_t *os, size_t max_bytes, size_t *look
     hak_heap_t *heap = take_locked(&unused);
     if (heap == NULL) break;
     if (*looks != SIZE_MAX) --*looks;
-    if (!heap->bare) {
+    if (hak_load_relaxed(&heap->bare) == 0) {
       hak_lock_release(&lock);
       size_t bytes = purge(os, heap);
       if (bytes != 0) given += bytes + purge_caches(heap->index);

@@ -77,7 +77,9 @@ struct hak_heap {
   /* [any] its blocks are malloc's; NULL; once made it stays for the record's later heaps
    */
   _Atomic(hak_malloced_t *) malloced;
-  bool bare;        /* [owner: who has the unused record] its pages went back */
+  /* [any] 1: its pages went back; written by who has the unused record, and relaxed, as
+   * others look for statistics */
+  hak_atomic_u32_t bare;
   uint64_t forking; /* bit c: class c's lock is taken for a fork */
   bool unfinished;  /* in the child of a fork: see hak_teardown_finish */
   hak_atomic_u32_t

@@ -69,6 +69,8 @@ typedef struct hak_central {
 
 /* Heaps with a limit are charged for theirs. */
 _Static_assert(sizeof(hak_central_t) == 8 * HAK_CACHE_LINE, "no line for nothing");
+/* Of a heap's, for all classes. */
+#define HAK_CENTRALS_BYTES (HAK_SHARED_CLASSES * sizeof(hak_central_t))
 
 /* How long the spans of a class are. */
 typedef struct hak_geometry {

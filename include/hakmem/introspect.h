@@ -14,8 +14,9 @@ extern "C" {
 
 /* Byte and block counts are derived from the slabs, so they cannot drift. They
  * are exact when all other threads have ended or gone idle; else they are off by at most
- * what those have cached (about 1 MiB each). Event counts cover threads that
- * have ended, and living ones up to their last slow path. */
+ * what those have cached (about 1 MiB each). Of serial heaps they may be too small by a
+ * list of each class until hak_collect(heap, SIZE_MAX, HAK_COLLECT_ALL). Event counts
+ * cover threads that have ended, and living ones up to their last slow path. */
 typedef struct hak_stats {
   uint32_t struct_size, reserved;
   /* bytes */
@@ -84,8 +85,9 @@ typedef struct hak_stats {
  * to nobody; peak_committed_bytes is the most that it has been since the heap was made;
  * what is not counted by heap (threads, events, calls to the hooks, metadata, states of
  * free slabs) is 0. Waits for no lock; usable in a crash handler. Cost grows
- * with the number of SuperSlabs; of the process, with that of large blocks too, of which
- * the system is asked what is resident (about 1 us for each, 2 ms for each resident GiB).
+ * with the number of SuperSlabs; of the process, with that of large blocks and of heaps
+ * too, of which the system is asked what is resident (about 1 us for each, 2 ms for each
+ * resident GiB).
  * EINVAL for no heap or a record that is too short. */
 int hak_stats_get(hak_heap_t *heap, hak_stats_t *out);
 

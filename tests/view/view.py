@@ -88,11 +88,12 @@ def brightness(color):
 
 
 def check_contrast(page):
-    """Names on the tiles can be read, by day and by night."""
+    """Names on tiles and in keys can be read, by day and by night."""
     for scheme, text in zip(("light", "dark"), page.split("prefers-color-scheme:dark", 1)):
         colors = {name: color if len(color) == 7 else "#" + "".join(2 * c for c in color[1:])
                   for name, color in re.findall(r"--(\w+):(#\w+)", text)}
-        for tile, ink in [(f"s{i}", "on") for i in range(4)] + [("s4", "on4")]:
+        for tile, ink in [(f"s{i}", "on") for i in range(4)] + [("s4", "on4")] + \
+                [(f"g{i}", "bg") for i in range(4)]:
             dark, bright = sorted(brightness(colors[name]) for name in (tile, ink))
             if (bright + 0.05) / (dark + 0.05) < 4.5:
                 fail(f"{scheme}: --{ink} cannot be read on --{tile}")

@@ -178,7 +178,7 @@ def table(caption, heads, rows):
 CSS = """
 :root{color-scheme:light dark;--bg:#fff;--fg:#1b1f24;--soft:#57606a;--line:#d0d7de;--card:#f6f8fa;
 --s0:#e7f0fa;--s1:#c5dbf2;--s2:#94bce5;--s3:#5c95d0;--s4:#2f6cab;--on:#10243a;--on4:#fff;
---g0:#2f6cab;--g1:#2a9d8f;--g2:#c97b16;--g3:#a23b72;--kept:#c9ced6;--new:#eceff3;
+--g0:#2f6cab;--g1:#1f7d72;--g2:#a1620f;--g3:#a23b72;--kept:#c9ced6;--new:#eceff3;
 --l0:#2f6cab;--l1:#c97b16;--l2:#2a9d8f;--l3:#a23b72;--l4:#6b5bd2;--l5:#5b6570}
 @media (prefers-color-scheme:dark){:root{--bg:#14181d;--fg:#e6e9ed;--soft:#a3adb8;--line:#39424d;
 --card:#1c2229;--s0:#1f2f40;--s1:#24405c;--s2:#2c5680;--s3:#356ca2;--s4:#8bbdf0;--on:#eef4fb;

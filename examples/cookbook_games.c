@@ -255,6 +255,7 @@ static void play(hak_heap_t *heap, void **voices) {
 static void *audio_thread(void *heap) {
   static void *voices[VOICES];
   MUST(audio_prepare(heap));
+  memset(voices, 1, sizeof voices); /* what is the program's own is touched before, too */
   long faults = page_faults();
   in_real_time = true;
   for (int buffer = 0; buffer < 500; buffer++) {

@@ -123,9 +123,9 @@ static void print_text(const hak_out_t *out, uint32_t made) {
   totals_t t = add_up(made);
   hak_print_title(out, "places that allocate");
   hak_out_text(out,
-               "%" PRIu32 " places, %" PRIu64 " live bytes, %" PRIu64
+               "%" PRIu32 " place%s, %" PRIu64 " live bytes, %" PRIu64
                " bytes allocated; estimates from %" PRIu64 " samples\n",
-               t.places, t.live_bytes, t.bytes, t.samples);
+               t.places, t.places == 1 ? "" : "s", t.live_bytes, t.bytes, t.samples);
   if (t.places == 0) return;
   hak_waves_info_t waves = waves_info(made);
   print_waves(out, &waves);

@@ -1,0 +1,258 @@
+/* heap_fork_lost.c - what the child of a fork makes of threads that are not there: of
+ * those that were in the middle of a change, and of those that were not. */
+#include "os_fixture.h"
+#include "threads.h"
+
+#include <hakmem/introspect.h>
+
+#include <pthread.h>
+
+#include "child.h"
+#include "heap/lifecycle.h"
+#include "heap/thread.h"
+#include "heap/threads.h"
+#include "superslab/region.h"
+#include "superslab/region_map.h"
+
+enum {
+  RUN = 2 /* SuperSlabs */
+};
+
+static pthread_barrier_t g_met, g_over;
+static hak_heap_t *g_heap;
+
+static hak_shared_pool_t *pool_of(hak_heap_t *handle) {
+  return &hak_heap_record(handle)->store->pool;
+}
+
+static uint32_t in_use(void) {
+  hak_lock_acquire(&hak_regions.lock);
+  uint32_t count = hak_regions.in_use;
+  hak_lock_release(&hak_regions.lock);
+  return count;
+}
+
+/* Runs `middle` in a thread's slow path, where the thread stays while `child` runs. */
+static void fork_amid(test_thread_fn *middle, int (*child)(void *ctx), void *ctx) {
+  pthread_t thread;
+  CHECK_EQ(pthread_barrier_init(&g_met, NULL, 2), 0);
+  CHECK_EQ(pthread_barrier_init(&g_over, NULL, 2), 0);
+  test_threads_begin(&thread, 1, middle, ctx);
+  pthread_barrier_wait(&g_met);
+  test_child_must_succeed(child, ctx, 60);
+  pthread_barrier_wait(&g_over);
+  test_threads_end(&thread, 1);
+}
+
+static void wait_here(void) {
+  pthread_barrier_wait(&g_met);
+  pthread_barrier_wait(&g_over);
+}
+
+static uint64_t lost_bytes(void) { return test_stats().fork_lost_bytes; }
+
+/* --- address space in hand
+ * --------------------------------------------------------------- */
+
+typedef struct in_hand {
+  void *heap_id; /* NULL: of no heap yet, or none any more */
+  bool refused;  /* the system takes no pages back */
+  uint32_t before;
+} in_hand_t;
+
+static void *acquire_run(void *ctx) {
+  const in_hand_t *hand = ctx;
+  hak_thread_t *me = hak_thread_enter();
+  hak_superslab_t *ss = hak_region_acquire(hak_lifecycle_os(), RUN, HAK_SUPERSLAB_SIZE,
+                                           HAK_EXTENT_RUN, hand->heap_id, false);
+  CHECK(me != NULL && ss != NULL);
+  CHECK_EQ(in_use(), hand->before + RUN);
+  for (int i = 0; i < RUN; i++) {
+    bool zeroed;
+    size_t pages = HAK_SUPERSLAB_SIZE / g_os.hooks.page_size;
+    CHECK(hak_superslab_commit(&ss[i], 0, HAK_SUPERSLAB_SLABS, pages, false, &zeroed));
+  }
+  if (hand->refused) {
+    test_os_fail(&g_os, TEST_FAIL_FROM_NTH, 1u << TEST_OS_PURGE | 1u << TEST_OS_RELEASE,
+                 1);
+  }
+  wait_here();
+  hak_region_give(ss, RUN, 0);
+  hak_thread_leave(me, "test");
+  return NULL;
+}
+
+static int look_at_run(void *ctx) {
+  const in_hand_t *hand = ctx;
+  test_os_fail(&g_os, TEST_FAIL_NONE, 0, 0);
+  CHECK_EQ(hak_check(NULL), 0);
+  CHECK_EQ(in_use(), hand->before + (hand->refused ? RUN : 0));
+  CHECK((lost_bytes() > 0) == hand->refused);
+  void *block = hak_heap_calloc(g_heap, 1, 3 * MIB);
+  CHECK(block != NULL && test_is_zero(block, 3 * MIB));
+  hak_free(block);
+  CHECK_EQ(hak_heap_destroy(g_heap), 0);
+  CHECK_EQ(hak_check(NULL), 0);
+  return 0;
+}
+
+static void runs__that_a_lost_thread_had_in_hand_are_free(void **state) {
+  (void)state;
+  g_heap = test_heap(0, NULL, NULL);
+  hak_free(hak_heap_alloc(g_heap, 100));
+  in_hand_t hand = {NULL, false, in_use()};
+  fork_amid(acquire_run, look_at_run, &hand);
+  hand.heap_id = hak_heap_id(hak_heap_record(g_heap));
+  fork_amid(acquire_run, look_at_run, &hand);
+  CHECK_EQ(hak_heap_destroy(g_heap), 0);
+}
+
+static void runs__whose_pages_nobody_takes_back_stay_out_of_use(void **state) {
+  (void)state;
+  g_heap = test_heap(0, NULL, NULL);
+  hak_free(hak_heap_alloc(g_heap, 100));
+  in_hand_t hand = {hak_heap_id(hak_heap_record(g_heap)), true, in_use()};
+  fork_amid(acquire_run, look_at_run, &hand);
+  test_os_fail(&g_os, TEST_FAIL_NONE, 0, 0);
+  CHECK_EQ(hak_heap_destroy(g_heap), 0);
+}
+
+static hak_slab_t *g_slab;
+
+static void *take_slot(void *ctx) {
+  const in_hand_t *hand = ctx;
+  bool zeroed;
+  hak_thread_t *me = hak_thread_enter();
+  g_slab = hak_pool_get(pool_of(g_heap), 1, HAK_SLAB_SIZE, HAK_SLAB_SIZE, false, &zeroed);
+  CHECK(me != NULL && g_slab != NULL);
+  if (hand->refused) {
+    test_os_fail(&g_os, TEST_FAIL_FROM_NTH, 1u << TEST_OS_PURGE | 1u << TEST_OS_RELEASE,
+                 1);
+  }
+  wait_here();
+  hak_pool_put(pool_of(g_heap), g_slab, 1);
+  hak_thread_leave(me, "test");
+  return NULL;
+}
+
+static int look_at_slot(void *ctx) {
+  const in_hand_t *hand = ctx;
+  test_os_fail(&g_os, TEST_FAIL_NONE, 0, 0);
+  CHECK_EQ(hak_check(NULL), 0);
+  hak_superslab_t *ss = hak_slab_superslab(g_slab);
+  bool is_free = (hak_superslab_free(ss) >> (g_slab - ss->slabs) & 1) != 0;
+  CHECK_EQ(is_free, !hand->refused);
+  CHECK((lost_bytes() > 0) == hand->refused);
+  return 0;
+}
+
+static void slots__that_a_lost_thread_had_in_hand_are_free(void **state) {
+  (void)state;
+  g_heap = test_heap(0, NULL, NULL);
+  void *block = hak_heap_alloc(g_heap, 100);
+  for (int refused = 0; refused < 2; refused++) {
+    in_hand_t hand = {NULL, refused != 0, 0};
+    fork_amid(take_slot, look_at_slot, &hand);
+    test_os_fail(&g_os, TEST_FAIL_NONE, 0, 0);
+  }
+  hak_free(block);
+  CHECK_EQ(hak_heap_destroy(g_heap), 0);
+}
+
+/* --- lists
+ * ------------------------------------------------------------------------------- */
+
+static void *stay_inside(void *ctx) {
+  (void)ctx;
+  hak_thread_t *me = hak_thread_enter();
+  CHECK(me != NULL);
+  wait_here();
+  hak_thread_leave(me, "test");
+  return NULL;
+}
+
+static pthread_barrier_t g_cached;
+
+/* A thread outside of all calls, which has freed blocks. */
+static void *stay_outside(void *ctx) {
+  (void)ctx;
+  char *blocks[200], *of_heap[200];
+  for (size_t i = 0; i < TEST_COUNT(blocks); i++) {
+    blocks[i] = hak_alloc(400);
+    of_heap[i] = hak_heap_alloc(g_heap, 400);
+    CHECK(blocks[i] != NULL && of_heap[i] != NULL);
+  }
+  for (size_t i = 0; i < TEST_COUNT(blocks); i++) {
+    hak_free(blocks[i]);
+    hak_free(of_heap[i]);
+  }
+  pthread_barrier_wait(&g_cached);
+  pthread_barrier_wait(&g_cached);
+  return NULL;
+}
+
+static int look_at_lists(void *ctx) {
+  (void)ctx;
+  CHECK_EQ(lost_bytes(), 0);
+  CHECK_EQ(hak_check(NULL), 0);
+  CHECK_EQ(test_heap_live_blocks(g_heap), 0);
+  CHECK_EQ(test_heap_stats(g_heap).live_blocks, 0);
+  (void)hak_collect(NULL, SIZE_MAX, HAK_COLLECT_ALL);
+  CHECK_EQ(test_stats().live_blocks, 0);
+  CHECK_EQ(hak_heap_destroy(g_heap), 0);
+  CHECK_EQ(hak_check(NULL), 0);
+  return 0;
+}
+
+static void lists__of_threads_outside_of_calls_are_not_lost(void **state) {
+  (void)state;
+  g_heap = test_heap(0, NULL, NULL);
+  hak_free(hak_heap_alloc(g_heap, 400));
+  hak_free(hak_alloc(400));
+  pthread_t thread;
+  CHECK_EQ(pthread_barrier_init(&g_cached, NULL, 2), 0);
+  test_threads_begin(&thread, 1, stay_outside, NULL);
+  pthread_barrier_wait(&g_cached);
+  fork_amid(stay_inside, look_at_lists, NULL);
+  pthread_barrier_wait(&g_cached);
+  test_threads_end(&thread, 1);
+  CHECK_EQ(hak_heap_destroy(g_heap), 0);
+}
+
+/* --- who forks
+ * --------------------------------------------------------------------------- */
+
+static int look_at_users(void *ctx) {
+  (void)ctx;
+  CHECK(hak_thread_self->kind != HAK_THREAD_ATTACHED);
+  CHECK_EQ(hak_load_relaxed(&hak_heap_get_default()->store->pool.budget.users), 0);
+  hak_free(hak_alloc(100));
+  CHECK_EQ(hak_load_relaxed(&hak_heap_get_default()->store->pool.budget.users), 1);
+  return 0;
+}
+
+static void *fork_unattached(void *ctx) {
+  (void)ctx;
+  test_child_must_succeed(look_at_users, NULL, 60);
+  return NULL;
+}
+
+static void users__are_none_where_a_thread_forks_that_is_not_attached(void **state) {
+  (void)state;
+  hak_free(hak_alloc(100));
+  test_thread_run(fork_unattached, NULL);
+}
+
+#define P(function) TEST_OVER_OS(function, 0)
+
+int main(void) {
+  test_begin();
+  const struct CMUnitTest tests[] = {
+      P(runs__that_a_lost_thread_had_in_hand_are_free),
+      P(runs__whose_pages_nobody_takes_back_stay_out_of_use),
+      P(slots__that_a_lost_thread_had_in_hand_are_free),
+      P(lists__of_threads_outside_of_calls_are_not_lost),
+      P(users__are_none_where_a_thread_forks_that_is_not_attached),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}

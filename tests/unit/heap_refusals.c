@@ -1,0 +1,230 @@
+/* heap_refusals.c - memory for the library's own records ends at any place of an
+ * operation: that is out of memory and nothing worse, and the same works as soon as there
+ * is some. */
+#include "os_fixture.h"
+
+#include <errno.h>
+
+#include "child.h"
+#include "heap/lifecycle.h"
+#include "heap/samples.h"
+#include "heap/serial.h"
+#include "heap/thread.h"
+#include "heap/thread_cache.h"
+#include "pages/meta.h"
+
+enum {
+  STEP = 64 * 1024, /* so much memory for records comes at a time over hooks like these */
+  SMALL = 64,       /* records of less than a page, and those of whole pages, */
+  PAGE = 4096,      /* are cut from different memory */
+  PLENTY = 48 * 1024, /* of each kind, for all that an operation needs */
+  UNIT = 2 << 20
+};
+
+/* The system refuses all but so many calls. */
+static void refuse_after(uint64_t calls) {
+  test_os_fail(&g_os, TEST_FAIL_FROM_NTH, TEST_OS_ALL_KINDS, calls + 1);
+}
+static void refuse_none(void) { test_os_fail(&g_os, TEST_FAIL_NONE, 0, 0); }
+
+static size_t cut(size_t size, size_t most) {
+  size_t count = 0;
+  while (count < most && hak_meta_alloc(hak_lifecycle_os(), size, size) != NULL) count++;
+  return count;
+}
+
+/* From here on the system refuses all, and there is memory for `bytes` of records that
+ * are cut in multiples of `size`. */
+static void leave(size_t size, size_t bytes) {
+  refuse_after(0);
+  cut(size, SIZE_MAX);
+  refuse_none();
+  uint64_t reserved = hak_load_relaxed(&hak_meta_reserved);
+  CHECK_EQ(cut(size, 1), 1);
+  bool has_head = hak_load_relaxed(&hak_meta_reserved) != reserved;
+  refuse_after(0);
+  size_t left = STEP / size - 1 - has_head;
+  CHECK(bytes / size <= left);
+  CHECK_EQ(cut(size, left - bytes / size), left - bytes / size);
+}
+
+/* --- operations: true if they made what they were to
+ * ------------------------------------ */
+
+enum {
+  UNITS = 4
+};
+static _Alignas(UNIT) char g_memory[2][UNITS * UNIT];
+static test_os_t g_own;
+static hak_heap_t *g_heap;
+
+static bool made(hak_heap_t *heap) {
+  CHECK(heap != NULL || errno == ENOMEM);
+  if (heap == NULL) return false;
+  CHECK_EQ(hak_heap_destroy(heap), 0);
+  return true;
+}
+
+static bool make_plain(void) { return made(hak_heap_create(NULL)); }
+
+static bool make_below(void) {
+  hak_heap_config_t config = {
+      .struct_size = sizeof config, .name = "below", .parent = g_heap};
+  return made(hak_heap_create(&config));
+}
+
+static hak_heap_t *make_in(int which, size_t size) {
+  hak_heap_config_t config = {
+      .struct_size = sizeof config, .memory = g_memory[which], .memory_size = size};
+  return hak_heap_create(&config);
+}
+/* A neighbour, so that what leads to the addresses is there. */
+static void little_begin(void) { CHECK(make_in(0, UNIT / 2) != NULL); }
+static void units_begin(void) { CHECK(make_in(0, sizeof g_memory[0]) != NULL); }
+static bool make_in_little(void) { return made(make_in(1, UNIT / 2)); }
+static bool make_in_units(void) { return made(make_in(1, sizeof g_memory[0])); }
+
+static bool make_over_own(void) {
+  hak_heap_config_t config = {.struct_size = sizeof config, .os = &g_own.hooks};
+  return made(hak_heap_create(&config));
+}
+
+static void heap_begin(void) { g_heap = test_heap(0, NULL, NULL); }
+
+/* The next heap's record needs another chunk of records. */
+static void heaps_begin(void) {
+  heap_begin();
+  while (hak_heaps_made() % 256 != 0) test_heap(0, NULL, NULL);
+}
+
+/* All ways that come by each heap. */
+static int use_heaps(void *ctx) {
+  (void)ctx;
+  hak_heap_t *heap = test_heap(0, NULL, g_heap), *below = test_heap(0, NULL, heap);
+  CHECK(hak_heap_alloc(below, 100) != NULL);
+  CHECK_EQ(hak_heap_release(below), 0);
+  CHECK_EQ(hak_heap_destroy(heap), 0);
+  (void)hak_collect(NULL, SIZE_MAX, HAK_COLLECT_ALL);
+  CHECK_EQ(hak_check(NULL), 0);
+  return 0;
+}
+
+/* The number of a record without memory is lost, and no heap is found there. */
+static unsigned g_lost;
+
+static bool make_far(void) {
+  uint32_t before = hak_heaps_made();
+  bool done = make_plain();
+  if (!done && hak_heaps_made() != before) {
+    refuse_none();
+    g_lost++;
+    CHECK(hak_heap_at(before) == NULL);
+    test_child_must_succeed(use_heaps, NULL, 60);
+    (void)use_heaps(NULL);
+  }
+  return done;
+}
+
+static bool make_samples(void) {
+  return hak_samples_heap(hak_heap_record(g_heap)) != NULL;
+}
+
+/* Blocks from a serial heap without a state, which have to come out of one. */
+static void serial_begin(void) { g_heap = test_heap(HAK_HEAP_SERIAL, NULL, NULL); }
+
+static bool use_serial(void) {
+  void *block = hak_heap_alloc(g_heap, 100);
+  CHECK(block != NULL || errno == ENOMEM);
+  hak_heap_free(g_heap, block);
+  return hak_heap_serial(hak_heap_record(g_heap)) != NULL;
+}
+
+/* The heap has memory, and the thread no cache of it yet; with any block it may get one.
+ */
+static void used_begin(void) {
+  heaps_begin();
+  g_heap = test_heap(0, NULL, NULL);
+  hak_heap_t *heap = hak_heap_record(g_heap);
+  CHECK(hak_heap_alloc(g_heap, 100) != NULL);
+  hak_thread_t *me = hak_thread_enter();
+  CHECK(hak_cache_find(me, heap) == NULL);
+  hak_thread_leave(me, "test");
+}
+
+static bool use_often(void) {
+  hak_heap_t *heap = hak_heap_record(g_heap);
+  for (int i = 0; i < 40; i++) {
+    char *block = hak_heap_alloc(g_heap, 100);
+    CHECK(block != NULL && hak_heap_of(block) == g_heap);
+    hak_heap_free(g_heap, block);
+  }
+  return hak_cache_find(hak_thread_self, heap) != NULL;
+}
+
+/* --- refusals
+ * --------------------------------------------------------------------------- */
+
+typedef struct operation {
+  const char *name;
+  void (*begin)(void); /* with all the memory that there is */
+  bool (*act)(void);
+} operation_t;
+
+/* Whether it was done with so many bytes of small records, of those of whole pages, and
+ * so many calls of the system. */
+static bool is_done_with(const operation_t *operation, size_t small, size_t pages,
+                         uint64_t calls) {
+  test_over_os(TEST_OS_PAGE_64K);
+  test_os_open(&g_own, 0);
+  if (operation->begin != NULL) operation->begin();
+  hak_free(hak_alloc(100)); /* the thread has a state */
+  leave(SMALL, small);
+  leave(PAGE, pages);
+  refuse_after(calls);
+  bool done = operation->act();
+  refuse_none();
+  CHECK_EQ(hak_check(NULL), 0);
+  CHECK_MSG(operation->act(), "%s: %zu bytes and %zu of pages were too little",
+            operation->name, small, pages);
+  CHECK_EQ(hak_check(NULL), 0);
+  test_over_os_end();
+  test_os_close(&g_own);
+  return done;
+}
+
+static void refuse_each(const operation_t *operation) {
+  bool done = false;
+  uint64_t calls = 0;
+  for (; !done; calls += !done) {
+    CHECK_MSG(calls < 10, "%s is refused always", operation->name);
+    done = is_done_with(operation, PLENTY, PLENTY, calls);
+  }
+  /* With the calls that it needs besides those for records. */
+  done = false;
+  for (size_t at = 0; !done && at <= PLENTY; at += SMALL)
+    done = is_done_with(operation, at, PLENTY, calls);
+  CHECK(done);
+  done = false;
+  for (size_t at = 0; !done && at <= PLENTY; at += PAGE)
+    done = is_done_with(operation, PLENTY, at, calls);
+  CHECK(done);
+}
+
+static void records__of_which_any_is_refused_are_out_of_memory_and_no_more(void **state) {
+  (void)state;
+  const operation_t operations[] = {
+      {"a heap", NULL, make_plain},
+      {"a heap of another chunk", heaps_begin, make_far},
+      {"a heap below", heap_begin, make_below},
+      {"a heap in little memory", little_begin, make_in_little},
+      {"a heap in whole units", units_begin, make_in_units},
+      {"a heap over hooks", NULL, make_over_own},
+      {"a heap of samples", heap_begin, make_samples},
+      {"a cache", used_begin, use_often},
+      {"a serial heap's state", serial_begin, use_serial},
+  };
+  for (size_t i = 0; i < TEST_COUNT(operations); i++) refuse_each(&operations[i]);
+  CHECK(g_lost > 0);
+}
+
+TEST_MAIN_FRESH(T(records__of_which_any_is_refused_are_out_of_memory_and_no_more))

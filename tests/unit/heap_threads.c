@@ -1,0 +1,224 @@
+/* heap_threads.c - states of threads: that each serves one thread after the other and
+ * none is lost, and hooks that call the library while it makes one. */
+#include "os_fixture.h"
+#include "threads.h"
+
+#include <errno.h>
+#include <pthread.h>
+
+#include <hakmem/introspect.h>
+
+#include "child.h"
+#include "heap/heap.h"
+#include "heap/kind.h"
+#include "heap/thread.h"
+#include "heap/thread_cache.h"
+#include "heap/threads.h"
+
+enum {
+  FEW = 6
+};
+
+static hak_thread_t *g_states[FEW];
+static hak_thread_t *g_tls[FEW];
+
+static void get_all(uint32_t most) {
+  for (int i = 0; i < FEW; i++) {
+    g_states[i] = hak_threads_get(&g_tls[i]);
+    CHECK(g_states[i] != NULL && g_states[i]->number <= most);
+    for (int j = 0; j < i; j++) CHECK(g_states[j] != g_states[i]);
+  }
+}
+
+static void put_all(void) {
+  for (int i = 0; i < FEW; i++) hak_threads_put(g_states[i]);
+}
+
+static uint32_t highest(void) {
+  uint32_t number = 0;
+  for (int i = 0; i < FEW; i++)
+    number = g_states[i]->number > number ? g_states[i]->number : number;
+  return number;
+}
+
+/* Some of those that wait have no pages, as time was short. */
+static void states__that_wait_serve_before_more_are_made(void **state) {
+  (void)state;
+  hak_free(hak_alloc(100));
+  get_all(UINT32_MAX);
+  uint32_t most = highest();
+  for (size_t bare = 0; bare <= FEW; bare++) {
+    put_all();
+    size_t looks = bare;
+    CHECK(hak_threads_try_memory());
+    (void)hak_threads_purge(SIZE_MAX, &looks);
+    hak_threads_end_memory();
+    get_all(most);
+  }
+  for (int i = 0; i < 100; i++) {
+    hak_thread_t *one = g_states[0];
+    hak_threads_put(one);
+    CHECK((g_states[0] = hak_threads_get(&g_tls[0])) == one);
+  }
+  hak_thread_t *tls, *next = hak_threads_get(&tls);
+  CHECK(next != NULL && next->number == most + 1); /* no number is lost */
+  hak_threads_put(next);
+  put_all();
+  CHECK_EQ(hak_check(NULL), 0);
+}
+
+static void *use_and_end(void *handle) {
+  for (int i = 0; i < 100; i++) hak_free(hak_heap_alloc(handle, 100));
+  CHECK(hak_cache_find(hak_thread_self, hak_heap_record(handle)) != NULL);
+  return NULL;
+}
+
+static void users__of_a_heap_end_with_their_threads(void **state) {
+  (void)state;
+  hak_heap_t *handle = test_heap(0, NULL, NULL), *heap = hak_heap_record(handle);
+  test_thread_run(use_and_end, handle);
+  CHECK_EQ(hak_load_relaxed(&heap->caches), 0);
+  CHECK_EQ(hak_load_relaxed(&heap->store->pool.budget.users), 0);
+  /* So it ends with its last block, of which no thread keeps anything. */
+  void *block = hak_heap_alloc(handle, 100);
+  CHECK_EQ(hak_heap_release(handle), 0);
+  CHECK(hak_heap_is_orphan(heap));
+  hak_free(block);
+  CHECK(!hak_heap_is_orphan(heap));
+}
+
+/* --- released heaps
+ * ----------------------------------------------------------------------- */
+
+static pthread_barrier_t g_step;
+static hak_heap_t *g_heap;
+
+static void *keep_cache(void *ctx) {
+  (void)ctx;
+  use_and_end(g_heap);
+  hak_heap_t *heap = hak_heap_record(g_heap);
+  (void)hak_collect(g_heap, SIZE_MAX, HAK_COLLECT_ALL);
+  CHECK(hak_kind_is_empty(heap));
+  CHECK(hak_cache_find(hak_thread_self, heap) != NULL);
+  pthread_barrier_wait(&g_step);
+  pthread_barrier_wait(&g_step);
+  hak_thread_idle();
+  CHECK(hak_cache_find(hak_thread_self, heap) == NULL);
+  pthread_barrier_wait(&g_step);
+  pthread_barrier_wait(&g_step);
+  return NULL;
+}
+
+static void orphan__without_blocks_waits_for_who_has_a_cache_of_it(void **state) {
+  (void)state;
+  CHECK_EQ(pthread_barrier_init(&g_step, NULL, 2), 0);
+  g_heap = test_heap(0, NULL, NULL);
+  hak_heap_t *heap = hak_heap_record(g_heap);
+  pthread_t thread;
+  test_threads_begin(&thread, 1, keep_cache, NULL);
+  pthread_barrier_wait(&g_step);
+  CHECK_EQ(hak_heap_release(g_heap), 0);
+  CHECK(hak_heap_is_orphan(heap));
+  CHECK_EQ(hak_load_relaxed(&heap->caches), 1);
+  pthread_barrier_wait(&g_step); /* the thread goes idle, */
+  pthread_barrier_wait(&g_step);
+  CHECK(!hak_heap_is_orphan(heap)); /* which is the heap's end */
+  CHECK_EQ(hak_load_relaxed(&heap->caches), 0);
+  pthread_barrier_wait(&g_step);
+  test_threads_end(&thread, 1);
+}
+
+/* --- hooks that call the library
+ * ---------------------------------------------------------- */
+
+static hak_os_t g_hooks;
+static unsigned g_calls;
+static bool g_inside;
+static void (*g_call)(void);
+
+static void *reserve(void *ctx, size_t size, size_t alignment) {
+  if (!g_inside && g_call != NULL) {
+    g_inside = true;
+    g_calls++;
+    g_call();
+    g_inside = false;
+  }
+  return g_os.hooks.reserve(ctx, size, alignment);
+}
+
+static void init_over_calls(void (*call)(void)) {
+  test_os_open(&g_os, 0);
+  g_hooks = g_os.hooks;
+  g_hooks.reserve = reserve;
+  g_call = call;
+  hak_config_t config = {
+      .struct_size = sizeof config, .flags = HAK_INIT_NO_ENV, .os = &g_hooks};
+  CHECK_EQ(hak_init(&config), 0);
+}
+
+static void use_amid_start(void) {
+  errno = 0;
+  CHECK(hak_alloc(100) == NULL && errno == ENOMEM);
+  CHECK(hak_heap_create(NULL) == NULL && errno == ENOMEM);
+  CHECK_EQ(hak_shutdown(0), EBUSY);
+  CHECK_EQ(hak_shutdown(HAK_SHUTDOWN_FORCE), EBUSY);
+  CHECK(hak_heap_of(&g_calls) == NULL);
+}
+
+TEST_IN_CHILD(start__serves_nobody_who_calls_from_a_hook, 20) {
+  init_over_calls(use_amid_start);
+  CHECK(g_calls > 0);
+  g_call = NULL;
+  hak_free(hak_alloc(100));
+  CHECK_EQ(hak_check(NULL), 0);
+  CHECK_EQ(hak_shutdown(0), 0);
+  test_os_close(&g_os);
+}
+
+static void *g_block;
+
+static void allocate(void) { g_block = hak_alloc(100); }
+
+/* Its state is being made when a hook needs one. */
+static void *attach(void *ctx) {
+  (void)ctx;
+  g_calls = 0;
+  g_call = allocate;
+  char *block = hak_alloc(100);
+  g_call = NULL;
+  CHECK(block != NULL && g_block != NULL && g_block != block);
+  CHECK_EQ(g_calls, 1);
+  CHECK_EQ(hak_threads_others(), 0);
+  CHECK_EQ(test_stats().threads, 1);
+  hak_free(block);
+  hak_free(g_block);
+  return NULL;
+}
+
+TEST_IN_CHILD(attach__amid_which_a_hook_allocates_is_one, 20) {
+  init_over_calls(NULL);
+  test_thread_run(attach, NULL);
+  CHECK_EQ(hak_threads_others(), 0);
+  CHECK_EQ(test_stats().threads, 0);
+  CHECK_EQ(test_stats().live_blocks, 0);
+  CHECK_EQ(hak_load_relaxed(&hak_heap_get_default()->store->pool.budget.users), 0);
+  CHECK_EQ(hak_check(NULL), 0);
+  CHECK_EQ(hak_shutdown(0), 0);
+  test_os_close(&g_os);
+}
+
+int main(void) {
+  test_begin();
+  const struct CMUnitTest tests[] = {
+      T(states__that_wait_serve_before_more_are_made),
+      T(users__of_a_heap_end_with_their_threads),
+      T(orphan__without_blocks_waits_for_who_has_a_cache_of_it),
+  };
+  const struct CMUnitTest fresh[] = {
+      T(start__serves_nobody_who_calls_from_a_hook),
+      T(attach__amid_which_a_hook_allocates_is_one),
+  };
+  int failed = cmocka_run_group_tests(fresh, NULL, NULL);
+  test_start();
+  return failed + cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -412,9 +412,29 @@ static void child__hears_of_its_blocks(void **state) {
   CHECK_EQ(hak_heap_destroy(heap), 0);
 }
 
+/* What lives on is not told to have gone. */
+static void end__that_is_refused_is_not_told(void **state) {
+  (void)state;
+  static belief_t belief;
+  hak_heap_t *heap = test_heap(HAK_HEAP_WATCHED, NULL, NULL);
+  hak_heap_t *below = test_heap(0, NULL, heap);
+  belief = (belief_t){.heap = heap};
+  CHECK_EQ(hak_heap_set_block_hook(heap, listen, &belief), 0);
+  char *block = hak_heap_alloc(heap, 100);
+  CHECK_EQ(hak_heap_destroy(heap), EBUSY);
+  CHECK_EQ(hak_heap_release(heap), EBUSY);
+  CHECK_EQ(belief.all_gone, 0);
+  hak_free(block);
+  CHECK_EQ(belief.frees, 1);
+  CHECK_EQ(hak_heap_destroy(below), 0);
+  CHECK_EQ(hak_heap_destroy(heap), 0);
+  CHECK_EQ(belief.all_gone, 1);
+}
+
 TEST_MAIN(T(events__tell_all_of_heaps_of_every_kind),
           T(events__say_what_was_asked_and_where), T(events__of_a_released_heap_end),
           T(realloc__of_a_watched_heap_grows_as_far_as_of_another),
           T(events__of_blocks_that_a_release_brings_begin_with_a_copy),
           T(hook__is_for_watched_heaps_only), T(events__of_all_threads_add_up),
-          T(hook__can_be_set_beside_threads), T(child__hears_of_its_blocks))
+          T(hook__can_be_set_beside_threads), T(child__hears_of_its_blocks),
+          T(end__that_is_refused_is_not_told))

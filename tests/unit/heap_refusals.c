@@ -54,7 +54,7 @@ static void leave(size_t size, size_t bytes) {
 enum {
   UNITS = 4
 };
-static _Alignas(UNIT) char g_memory[2][UNITS * UNIT];
+static _Alignas(UNIT) char g_memory[2][(UNITS + 2) * UNIT];
 static test_os_t g_own;
 static hak_heap_t *g_heap;
 
@@ -80,9 +80,24 @@ static hak_heap_t *make_in(int which, size_t size) {
 }
 /* A neighbour, so that what leads to the addresses is there. */
 static void little_begin(void) { CHECK(make_in(0, UNIT / 2) != NULL); }
-static void units_begin(void) { CHECK(make_in(0, sizeof g_memory[0]) != NULL); }
+static void units_begin(void) { CHECK(make_in(0, UNITS * UNIT) != NULL); }
 static bool make_in_little(void) { return made(make_in(1, UNIT / 2)); }
-static bool make_in_units(void) { return made(make_in(1, sizeof g_memory[0])); }
+static bool make_in_units(void) {
+  hak_heap_t *heap = make_in(1, sizeof g_memory[1]);
+  if (heap != NULL)
+    CHECK(hak_cache_at(hak_thread_self, hak_heap_record(heap)->index) != NULL);
+  return made(heap);
+}
+
+static bool make_reserved(void) {
+  hak_heap_config_t config = {.struct_size = sizeof config, .reserve = 3 * UNIT};
+  hak_heap_t *heap = hak_heap_create(&config);
+  /* The address space that it was promised is there. */
+  if (heap != NULL) test_os_fail(&g_os, TEST_FAIL_FROM_NTH, 1u << TEST_OS_RESERVE, 1);
+  for (int i = 0; heap != NULL && i < 2 * UNIT / 50000; i++)
+    CHECK(hak_heap_alloc(heap, 40000) != NULL);
+  return made(heap);
+}
 
 static bool make_over_own(void) {
   hak_heap_config_t config = {.struct_size = sizeof config, .os = &g_own.hooks};
@@ -218,6 +233,7 @@ static void records__of_which_any_is_refused_are_out_of_memory_and_no_more(void 
       {"a heap below", heap_begin, make_below},
       {"a heap in little memory", little_begin, make_in_little},
       {"a heap in whole units", units_begin, make_in_units},
+      {"a heap with memory from the start", NULL, make_reserved},
       {"a heap over hooks", NULL, make_over_own},
       {"a heap of samples", heap_begin, make_samples},
       {"a cache", used_begin, use_often},

@@ -156,13 +156,62 @@ static void init_over_calls(void (*call)(void)) {
   CHECK_EQ(hak_init(&config), 0);
 }
 
+static bool never_heap(hak_heap_t *heap, void *ctx) {
+  (void)heap;
+  (void)ctx;
+  test_fail(__FILE__, __LINE__, "there is no heap");
+}
+
+#define NULL_FOR_NOW(call)                                     \
+  do {                                                         \
+    errno = 0;                                                 \
+    CHECK_MSG((call) == NULL && errno == ENOMEM, "%s", #call); \
+  } while (0)
+
+static hak_site_t g_site = {.file = __FILE__, .line = 1, .name = "a hook"};
+
+static void ask_amid_start(void) {
+  hak_stats_t stats = {.struct_size = sizeof stats};
+  CHECK_EQ(hak_stats_get(NULL, &stats), 0);
+  CHECK_EQ(stats.live_blocks, 0);
+  CHECK(hak_heap_of(&g_calls) == NULL);
+  CHECK(hak_heap_name(NULL) == NULL && hak_heap_user(NULL) == NULL);
+  CHECK_EQ(hak_usable_size(NULL), 0);
+  CHECK_EQ(hak_resize_in_place(NULL, 1, 1), 0);
+  CHECK_EQ(hak_heap_set_limits(NULL, 0, 1), ENOMEM);
+  CHECK_EQ(hak_heap_set_name(NULL, "name"), ENOMEM);
+  CHECK_EQ(hak_heap_prefault(NULL, 1), ENOMEM);
+  CHECK_EQ(hak_heap_prewarm(NULL, 100, 1), 0);
+  CHECK_EQ(hak_collect(NULL, SIZE_MAX, HAK_COLLECT_ALL), 0);
+  CHECK_EQ(hak_stats_classes(NULL, NULL, 0), 0);
+  CHECK(hak_visit_heaps(never_heap, NULL) == 0);
+  CHECK_EQ(hak_purge_due(), -1);
+  CHECK(hak_maintenance_start(1000) != 0);
+  hak_waves_info_t waves = {.struct_size = sizeof waves};
+  CHECK_EQ(hak_waves_get(&waves), 0);
+  CHECK_EQ(hak_check(NULL), 0);
+  hak_thread_idle();
+  hak_thread_exit();
+}
+
 static void use_amid_start(void) {
-  errno = 0;
-  CHECK(hak_alloc(100) == NULL && errno == ENOMEM);
-  CHECK(hak_heap_create(NULL) == NULL && errno == ENOMEM);
+  NULL_FOR_NOW(hak_alloc(100));
+  NULL_FOR_NOW(hak_alloc(20000));
+  NULL_FOR_NOW(hak_alloc(3 << 20));
+  NULL_FOR_NOW(hak_calloc(1, 100));
+  NULL_FOR_NOW(hak_realloc(NULL, 100));
+  NULL_FOR_NOW(hak_alloc_at(100, &g_site));
+  NULL_FOR_NOW(hak_heap_alloc_at(NULL, 100, &g_site));
+  NULL_FOR_NOW(hak_aligned_alloc(4096, 100));
+  NULL_FOR_NOW(hak_heap_alloc(NULL, 100));
+  NULL_FOR_NOW(hak_heap_aligned_alloc(NULL, 64, 100));
+  NULL_FOR_NOW(hak_strdup("text"));
+  NULL_FOR_NOW(hak_heap_create(NULL));
+  hak_free(NULL);
+  CHECK(hak_thread_init() != 0);
   CHECK_EQ(hak_shutdown(0), EBUSY);
   CHECK_EQ(hak_shutdown(HAK_SHUTDOWN_FORCE), EBUSY);
-  CHECK(hak_heap_of(&g_calls) == NULL);
+  ask_amid_start();
 }
 
 TEST_IN_CHILD(start__serves_nobody_who_calls_from_a_hook, 20) {

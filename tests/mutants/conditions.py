@@ -178,9 +178,9 @@ class Work:
         self.found, self.texts = places.survey(self.build.root)
         return self.found
 
-    def compile(self, files=None, jobs=2, target="hakmem"):
-        """Compiles the library, or these files of it, as the target of the build does; the
-        objects by those that they stand for."""
+    def compile(self, files=None, jobs=2, target="hakmem", checks=None):
+        """Compiles the library, or these files of it, as the target of the build does, or
+        with checks of another level; the objects by those that they stand for."""
         by_file = collections.defaultdict(list)
         for c in self.survey():
             if files is None or c.file in files:
@@ -209,12 +209,15 @@ class Work:
                 continue
             if files is not None and source not in files:
                 continue
-            out = self.folder / (target + source.replace("/", "_") + ".o")
+            out = self.folder / (target + (checks or "") + source.replace("/", "_") + ".o")
             words[words.index("-o") + 1] = str(out)
             words[words.index(entry["file"])] = str(self.folder / source)
             words = ["-O1" if w in ("-O2", "-O3") else
                      w.replace(f"-I{self.build.root}/src", f"-I{self.folder}/src")
                      for w in words if w != "-g"]
+            if checks is not None:
+                words = [w if not w.startswith("-DHAK_CHECKS=") else f"-DHAK_CHECKS={checks}"
+                         for w in words]
             tasks.append((words + ["-w", "-include", str(header)], entry["directory"], source))
             objects[stands_for] = out
         with concurrent.futures.ThreadPoolExecutor(jobs) as pool:
@@ -229,20 +232,27 @@ class Work:
         command, _ = common.command_of(self.build, test)
         return self.folder / "programs" / pathlib.Path(command[0]).name
 
-    def link(self, program, archive):
-        """Links the program with the archive in the place of the library."""
+    def archive(self, name, objects):
+        archive = self.folder / name
+        archive.unlink(missing_ok=True)
+        common.quiet(["ar", "rcs", str(archive)] + [str(o) for o in objects.values()], name)
+
+    def link(self, program):
+        """Links the program with the archives of the same names in the place of the library
+        and of the hardened one."""
         try:
             words = shlex.split(self.build.link(program))
         except subprocess.CalledProcessError: # no program that the build makes
             return
         words = words[words.index("&&") + 1:] if "&&" in words else words
         words = words[:words.index("&&")] if "&&" in words else words
-        if "libhakmem.a" not in words: # it has the library in another way
-            return
         out = self.folder / "programs" / pathlib.Path(program).name
         words[words.index("-o") + 1] = str(out)
-        at = words.index("libhakmem.a")
-        words[at:at + 1] = [str(self.runtime), str(archive)]
+        # The first one has all that the program needs.
+        at = next((i for i, w in enumerate(words) if pathlib.Path(w).name in ARCHIVES), None)
+        if at is None: # it has the library in another way
+            return
+        words[at:at + 1] = [str(self.runtime), str(self.folder / pathlib.Path(words[at]).name)]
         common.quiet(words, f"{out.name} does not link", cwd=self.build.folder)
 
     def run(self, test, variables, seconds):
@@ -287,6 +297,7 @@ class Work:
         return how
 
 
+ARCHIVES = ("libhakmem.a", "libhakmem_hardened.a")
 TESTS = r"(unit|death|model)\."
 NO_TESTS = r"nightly|strict|os_failures|long"
 
@@ -302,15 +313,13 @@ def candidates(build):
 
 def build_all(args):
     work = Work(args.build, args.work)
-    objects = work.compile(jobs=args.jobs)
-    archive = work.folder / "libhakmem.a"
-    archive.unlink(missing_ok=True)
-    common.quiet(["ar", "rcs", str(archive)] + [str(o) for o in objects.values()], "archive")
+    for name, checks in zip(ARCHIVES, (None, "3")):
+        work.archive(name, work.compile(jobs=args.jobs, checks=checks))
     programs = sorted({work.build.tests[n][0][0] for n in candidates(work.build)
                        if not n.startswith("explore:")})
     (work.folder / "programs").mkdir(exist_ok=True)
     with concurrent.futures.ThreadPoolExecutor(args.jobs) as pool:
-        list(pool.map(lambda program: work.link(program, archive), programs))
+        list(pool.map(work.link, programs))
     objects = work.compile(jobs=args.jobs, target="hakmem_explored")
     objects["mutated.c"] = work.runtime
     out = work.program("explore:")

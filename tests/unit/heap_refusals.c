@@ -90,11 +90,11 @@ static bool make_in_units(void) {
 }
 
 static bool make_reserved(void) {
-  hak_heap_config_t config = {.struct_size = sizeof config, .reserve = 3 * UNIT};
+  hak_heap_config_t config = {.struct_size = sizeof config, .reserve = 40 * UNIT};
   hak_heap_t *heap = hak_heap_create(&config);
   /* The address space that it was promised is there. */
   if (heap != NULL) test_os_fail(&g_os, TEST_FAIL_FROM_NTH, 1u << TEST_OS_RESERVE, 1);
-  for (int i = 0; heap != NULL && i < 2 * UNIT / 50000; i++)
+  for (int i = 0; heap != NULL && i < 39 * UNIT / 50000; i++)
     CHECK(hak_heap_alloc(heap, 40000) != NULL);
   return made(heap);
 }

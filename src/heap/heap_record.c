@@ -43,8 +43,8 @@ static chunk_t *chunk_of(const hak_os_t *os, uint32_t index) {
   _Atomic(chunk_t *) *at = &chunks[index / CHUNK_HEAPS];
   chunk_t *chunk = hak_load_acquire(at);
   if (chunk != NULL) return chunk;
+  /* NULL, and nothing changes, if memory is short. */
   chunk_t *fresh = hak_meta_alloc(os, sizeof *fresh, HAK_CACHE_LINE);
-  if (fresh == NULL) return NULL;
   /* Release: publishes the zeroes to hak_heap_at. */
   if (hak_cas_release(at, &chunk, fresh)) return fresh;
   return hak_load_acquire(at);

@@ -88,8 +88,8 @@ static place_t *place_at(uint32_t n) {
 static place_t *place_make(uint32_t n) {
   place_t *place = place_at(n);
   if (place != NULL) return place;
+  /* NULL, and nothing changes, if memory is short. */
   chunk_t *chunk = hak_meta_alloc(os, sizeof *chunk, HAK_CACHE_LINE);
-  if (chunk == NULL) return NULL;
   hak_lock_acquire(&lock);
   /* Release: pairs with place_at. If another thread was faster, some memory is lost. */
   if (place_at(n) == NULL) hak_store_release(&chunks[n / CHUNK_PLACES], chunk);

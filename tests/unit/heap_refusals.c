@@ -2,6 +2,7 @@
  * operation: that is out of memory and nothing worse, and the same works as soon as there
  * is some. */
 #include "os_fixture.h"
+#include "threads.h"
 
 #include <errno.h>
 
@@ -61,6 +62,7 @@ static hak_heap_t *g_heap;
 static bool made(hak_heap_t *heap) {
   CHECK(heap != NULL || errno == ENOMEM);
   if (heap == NULL) return false;
+  CHECK(hak_heap_record(heap)->store->centrals != NULL);
   CHECK_EQ(hak_heap_destroy(heap), 0);
   return true;
 }
@@ -154,16 +156,18 @@ static bool use_serial(void) {
   return hak_heap_serial(hak_heap_record(g_heap)) != NULL;
 }
 
-/* The heap has memory, and the thread no cache of it yet; with any block it may get one.
+static void *use_once(void *heap) {
+  CHECK(hak_heap_alloc(heap, 100) != NULL);
+  return NULL;
+}
+
+/* The heap has memory, and the thread nothing of it yet; with any block it may get a
+ * cache.
  */
 static void used_begin(void) {
   heaps_begin();
   g_heap = test_heap(0, NULL, NULL);
-  hak_heap_t *heap = hak_heap_record(g_heap);
-  CHECK(hak_heap_alloc(g_heap, 100) != NULL);
-  hak_thread_t *me = hak_thread_enter();
-  CHECK(hak_cache_find(me, heap) == NULL);
-  hak_thread_leave(me, "test");
+  test_thread_run(use_once, g_heap);
 }
 
 static bool use_often(void) {
@@ -191,8 +195,8 @@ static bool is_done_with(const operation_t *operation, size_t small, size_t page
                          uint64_t calls) {
   test_over_os(TEST_OS_PAGE_64K);
   test_os_open(&g_own, 0);
-  if (operation->begin != NULL) operation->begin();
   hak_free(hak_alloc(100)); /* the thread has a state */
+  if (operation->begin != NULL) operation->begin();
   leave(SMALL, small);
   leave(PAGE, pages);
   refuse_after(calls);
@@ -243,4 +247,46 @@ static void records__of_which_any_is_refused_are_out_of_memory_and_no_more(void 
   CHECK(g_lost > 0);
 }
 
-TEST_MAIN_FRESH(T(records__of_which_any_is_refused_are_out_of_memory_and_no_more))
+/* --- starts ----------------------------------------------------------------------------
+ */
+
+/* With memory from the start, which is a wish. */
+static int start_child(void *ctx) {
+  test_os_mode_t mode = *(const test_os_mode_t *)ctx;
+  bool done = false;
+  CHECK_EQ(hak_option_set(HAK_OPTION_PREWARM_BYTES, 3 * UNIT), 0);
+  for (uint64_t n = 1; !done; n++) {
+    CHECK(n < 100);
+    test_os_open(&g_os, 0);
+    test_os_fail(&g_os, mode, TEST_OS_ALL_KINDS & ~(1u << TEST_OS_RELEASE), n);
+    hak_config_t config = {
+        .struct_size = sizeof config, .flags = HAK_INIT_NO_ENV, .os = &g_os.hooks};
+    int error = hak_init(&config);
+    done = g_os.failures == 0;
+    CHECK(error == 0 || (error == ENOMEM && !done));
+    refuse_none();
+    if (error != 0) {
+      CHECK_EQ(hak_stay(), HAK_STAY_NONE);
+      CHECK_EQ(hak_collect(NULL, SIZE_MAX, HAK_COLLECT_ALL), 0);
+      CHECK_EQ(g_os.ranges, 0);
+      CHECK_EQ(hak_init(&config), 0);
+    }
+    char *block = hak_alloc(100), *large = hak_alloc(5 * UNIT);
+    CHECK(block != NULL && large != NULL);
+    hak_free(block);
+    hak_free(large);
+    CHECK_EQ(hak_check(NULL), 0);
+    test_over_os_end();
+  }
+  return 0;
+}
+
+static void start__of_which_any_call_is_refused_is_whole_or_none(void **state) {
+  (void)state;
+  test_os_mode_t modes[] = {TEST_FAIL_NTH, TEST_FAIL_FROM_NTH};
+  for (size_t i = 0; i < TEST_COUNT(modes); i++)
+    test_child_must_succeed(start_child, &modes[i], 60);
+}
+
+TEST_MAIN_FRESH(T(records__of_which_any_is_refused_are_out_of_memory_and_no_more),
+                T(start__of_which_any_call_is_refused_is_whole_or_none))

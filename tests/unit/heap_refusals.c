@@ -183,16 +183,37 @@ static bool use_often(void) {
 /* --- refusals
  * --------------------------------------------------------------------------- */
 
+/* More blocks than there are records of at a time. */
+static bool use_malloced(void) {
+  void *blocks[300];
+  size_t count = 0;
+  while (count < TEST_COUNT(blocks) &&
+         (blocks[count] = hak_heap_alloc(g_heap, 100)) != NULL)
+    count++;
+  bool done = count == TEST_COUNT(blocks);
+  CHECK(done || errno == ENOMEM);
+  while (count > 0) hak_free(blocks[--count]);
+  CHECK_EQ(test_heap_live_blocks(g_heap), 0);
+  return done;
+}
+
 typedef struct operation {
   const char *name;
   void (*begin)(void); /* with all the memory that there is */
   bool (*act)(void);
+  bool is_malloced; /* where blocks are malloc's */
 } operation_t;
+
+static void choose_backend(bool is_malloced) {
+  int64_t backend = is_malloced ? HAK_BACKEND_MALLOC : HAK_BACKEND_NATIVE;
+  CHECK_EQ(hak_option_set(HAK_OPTION_BACKEND, backend), 0);
+}
 
 /* Whether it was done with so many bytes of small records, of those of whole pages, and
  * so many calls of the system. */
 static bool is_done_with(const operation_t *operation, size_t small, size_t pages,
                          uint64_t calls) {
+  choose_backend(operation->is_malloced);
   test_over_os(TEST_OS_PAGE_64K);
   test_os_open(&g_own, 0);
   hak_free(hak_alloc(100)); /* the thread has a state */
@@ -232,16 +253,18 @@ static void refuse_each(const operation_t *operation) {
 static void records__of_which_any_is_refused_are_out_of_memory_and_no_more(void **state) {
   (void)state;
   const operation_t operations[] = {
-      {"a heap", NULL, make_plain},
-      {"a heap of another chunk", heaps_begin, make_far},
-      {"a heap below", heap_begin, make_below},
-      {"a heap in little memory", little_begin, make_in_little},
-      {"a heap in whole units", units_begin, make_in_units},
-      {"a heap with memory from the start", NULL, make_reserved},
-      {"a heap over hooks", NULL, make_over_own},
-      {"a heap of samples", heap_begin, make_samples},
-      {"a cache", used_begin, use_often},
-      {"a serial heap's state", serial_begin, use_serial},
+      {"a heap", NULL, make_plain, false},
+      {"a heap of another chunk", heaps_begin, make_far, false},
+      {"a heap below", heap_begin, make_below, false},
+      {"a heap in little memory", little_begin, make_in_little, false},
+      {"a heap in whole units", units_begin, make_in_units, false},
+      {"a heap with memory from the start", NULL, make_reserved, false},
+      {"a heap over hooks", NULL, make_over_own, false},
+      {"a heap of samples", heap_begin, make_samples, false},
+      {"a cache", used_begin, use_often, false},
+      {"a heap of malloc's blocks", NULL, make_plain, true},
+      {"malloc's blocks", heap_begin, use_malloced, true},
+      {"a serial heap's state", serial_begin, use_serial, false},
   };
   for (size_t i = 0; i < TEST_COUNT(operations); i++) refuse_each(&operations[i]);
   CHECK(g_lost > 0);
@@ -250,15 +273,21 @@ static void records__of_which_any_is_refused_are_out_of_memory_and_no_more(void 
 /* --- starts ----------------------------------------------------------------------------
  */
 
+typedef struct start {
+  test_os_mode_t mode;
+  bool is_malloced;
+} start_t;
+
 /* With memory from the start, which is a wish. */
 static int start_child(void *ctx) {
-  test_os_mode_t mode = *(const test_os_mode_t *)ctx;
+  const start_t *start = ctx;
   bool done = false;
+  choose_backend(start->is_malloced);
   CHECK_EQ(hak_option_set(HAK_OPTION_PREWARM_BYTES, 3 * UNIT), 0);
   for (uint64_t n = 1; !done; n++) {
     CHECK(n < 100);
     test_os_open(&g_os, 0);
-    test_os_fail(&g_os, mode, TEST_OS_ALL_KINDS & ~(1u << TEST_OS_RELEASE), n);
+    test_os_fail(&g_os, start->mode, TEST_OS_ALL_KINDS & ~(1u << TEST_OS_RELEASE), n);
     hak_config_t config = {
         .struct_size = sizeof config, .flags = HAK_INIT_NO_ENV, .os = &g_os.hooks};
     int error = hak_init(&config);
@@ -283,9 +312,12 @@ static int start_child(void *ctx) {
 
 static void start__of_which_any_call_is_refused_is_whole_or_none(void **state) {
   (void)state;
-  test_os_mode_t modes[] = {TEST_FAIL_NTH, TEST_FAIL_FROM_NTH};
-  for (size_t i = 0; i < TEST_COUNT(modes); i++)
-    test_child_must_succeed(start_child, &modes[i], 60);
+  start_t starts[] = {{TEST_FAIL_NTH, false},
+                      {TEST_FAIL_FROM_NTH, false},
+                      {TEST_FAIL_NTH, true},
+                      {TEST_FAIL_FROM_NTH, true}};
+  for (size_t i = 0; i < TEST_COUNT(starts); i++)
+    test_child_must_succeed(start_child, &starts[i], 60);
 }
 
 TEST_MAIN_FRESH(T(records__of_which_any_is_refused_are_out_of_memory_and_no_more),

@@ -143,6 +143,91 @@ static void limits__of_memory_that_is_the_limit_are_refused_and_not_kept(void **
   }
 }
 
+static uint64_t given_back(void) {
+  return g_os.calls[TEST_OS_PURGE] + g_os.calls[TEST_OS_RELEASE];
+}
+
+/* Free memory of many sizes, of two heaps. */
+static void leave_much_free(void) {
+  void *blocks[2][40];
+  for (size_t i = 0; i < TEST_COUNT(blocks[0]); i++) {
+    blocks[0][i] = hak_alloc(2000 << i % 10);
+    blocks[1][i] = hak_heap_alloc(g_heap, 2000 << i % 10);
+  }
+  for (size_t i = 0; i < TEST_COUNT(blocks[0]); i++) {
+    hak_free(blocks[0][i]);
+    hak_free(blocks[1][i]);
+  }
+}
+
+static void purging__by_hand_is_left_alone_by_requests_that_are_refused(void **state) {
+  (void)state;
+  CHECK_EQ(hak_option_set(HAK_OPTION_PURGE_MODE, 0), 0);
+  g_heap = test_heap(0, NULL, NULL);
+  leave_much_free();
+  test_os_advance_ms(&g_os, 100000);
+  uint64_t before = given_back();
+  test_os_fail(&g_os, TEST_FAIL_FROM_NTH, 1u << TEST_OS_RESERVE | 1u << TEST_OS_COMMIT,
+               1);
+  for (int i = 0; i < 3; i++) {
+    REFUSED(hak_alloc(100 * MIB));
+    REFUSED(hak_heap_alloc(g_heap, 100 * MIB));
+    while (hak_heap_alloc(g_heap, 30000) != NULL) continue;
+    REFUSED(hak_heap_alloc(g_heap, 30000));
+  }
+  CHECK_EQ(given_back(), before);
+  test_os_fail(&g_os, TEST_FAIL_NONE, 0, 0);
+  hak_heap_t *limited = test_heap_make((hak_heap_config_t){.hard_limit = MIB});
+  while (hak_heap_alloc(limited, 5000) != NULL) continue;
+  REFUSED(hak_heap_alloc(limited, 200 * KIB));
+  CHECK_EQ(given_back(), before);
+  CHECK(hak_collect(NULL, SIZE_MAX, HAK_COLLECT_ALL) > 0);
+  CHECK(given_back() > before);
+  CHECK_EQ(hak_option_set(HAK_OPTION_PURGE_MODE, 1), 0);
+}
+
+static void requests__that_may_not_grow_ask_the_system_for_nothing(void **state) {
+  (void)state;
+  g_heap = test_heap(0, NULL, NULL);
+  leave_much_free();
+  test_os_advance_ms(&g_os, 100000);
+  uint64_t before = test_os_calls(&g_os);
+  for (size_t i = 0; i < TEST_COUNT(g_sizes); i++) {
+    for (int n = 0; n < 3000; n++)
+      if (hak_allocx(g_heap, g_sizes[i], 0, HAK_NO_GROW, NULL) == NULL) break;
+  }
+  REFUSED(hak_allocx(g_heap, 100 * MIB, 0, HAK_NO_GROW, NULL));
+  REFUSED(hak_allocx(NULL, 100 * MIB, 0, HAK_NO_GROW, NULL));
+  CHECK_EQ(test_os_calls(&g_os), before);
+}
+
+static char *g_large;
+static unsigned g_asked;
+
+static int grow_inside(hak_heap_t *heap, size_t needed, int kind, void *ctx) {
+  (void)needed;
+  (void)kind;
+  (void)ctx;
+  g_asked++;
+  size_t usable = hak_usable_size(g_large);
+  CHECK_EQ(hak_resize_in_place(g_large, usable + 1, usable + 70000), 0);
+  CHECK(hak_realloc(g_large, usable + 1) == NULL);
+  CHECK(hak_heap_alloc(heap, 10) == NULL);
+  CHECK(hak_resize_in_place(g_large, usable, usable) == usable);
+  return 0;
+}
+
+static void callbacks__grow_no_block_of_the_heap_that_asks_them(void **state) {
+  (void)state;
+  g_heap = test_heap_make(
+      (hak_heap_config_t){.hard_limit = 8 * MIB, .on_pressure = grow_inside});
+  g_large = hak_heap_alloc(g_heap, 3 * MIB);
+  CHECK(g_large != NULL);
+  REFUSED(hak_heap_alloc(g_heap, 20 * MIB));
+  CHECK(g_asked > 0);
+  CHECK_EQ(hak_heap_destroy(g_heap), 0);
+}
+
 #define P(function) TEST_OVER_OS(function, 0)
 
 int main(void) {
@@ -151,6 +236,9 @@ int main(void) {
       P(products__that_wrap_are_refused_by_every_name),
       P(memory__that_has_come_to_its_end_is_null_by_every_name),
       P(visit__without_memory_for_its_notes_visits_nothing),
+      P(purging__by_hand_is_left_alone_by_requests_that_are_refused),
+      P(requests__that_may_not_grow_ask_the_system_for_nothing),
+      P(callbacks__grow_no_block_of_the_heap_that_asks_them),
       P(limits__of_memory_that_is_the_limit_are_refused_and_not_kept),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

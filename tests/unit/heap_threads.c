@@ -5,6 +5,8 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <stdatomic.h>
+#include <unistd.h>
 
 #include <hakmem/introspect.h>
 
@@ -256,6 +258,41 @@ TEST_IN_CHILD(attach__amid_which_a_hook_allocates_is_one, 20) {
   test_os_close(&g_os);
 }
 
+/* The library's own thread, in a hook. */
+static atomic_uint g_asked;
+static pthread_t g_main;
+
+static int purge(void *ctx, void *address, size_t size) {
+  if (!pthread_equal(pthread_self(), g_main) && atomic_load(&g_asked) == 0) {
+    CHECK_EQ(hak_maintenance_stop(), EDEADLK);
+    CHECK_EQ(hak_shutdown(HAK_SHUTDOWN_FORCE), EBUSY);
+    atomic_fetch_add(&g_asked, 1);
+  }
+  return g_os.hooks.purge(ctx, address, size);
+}
+
+TEST_IN_CHILD(maintenance__is_not_ended_by_its_own_thread, 60) {
+  g_main = pthread_self();
+  test_os_open(&g_os, 0);
+  g_hooks = g_os.hooks;
+  g_hooks.purge = purge;
+  hak_config_t config = {
+      .struct_size = sizeof config, .flags = HAK_INIT_NO_ENV, .os = &g_hooks};
+  CHECK_EQ(hak_init(&config), 0);
+  void *blocks[60];
+  for (size_t i = 0; i < TEST_COUNT(blocks); i++) blocks[i] = hak_alloc(500 * KIB);
+  for (size_t i = 0; i < TEST_COUNT(blocks); i++) hak_free(blocks[i]);
+  CHECK_EQ(hak_maintenance_start(1), 0);
+  while (atomic_load(&g_asked) == 0) {
+    hak_free(hak_alloc(500 * KIB));
+    test_os_advance_ms(&g_os, 1000);
+    usleep(1000);
+  }
+  CHECK_EQ(hak_maintenance_stop(), 0);
+  CHECK_EQ(hak_shutdown(0), 0);
+  test_os_close(&g_os);
+}
+
 int main(void) {
   test_begin();
   const struct CMUnitTest tests[] = {
@@ -266,6 +303,7 @@ int main(void) {
   const struct CMUnitTest fresh[] = {
       T(start__serves_nobody_who_calls_from_a_hook),
       T(attach__amid_which_a_hook_allocates_is_one),
+      T(maintenance__is_not_ended_by_its_own_thread),
   };
   int failed = cmocka_run_group_tests(fresh, NULL, NULL);
   test_start();

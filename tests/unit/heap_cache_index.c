@@ -12,7 +12,7 @@
 enum {
   HEAPS = HAK_CACHE_INDICES,
   OURS = HEAPS - 2, /* the last ones are the other thread's alone */
-  OFTEN = 20000,    /* allocations, after which a heap has an index if it can have one */
+  OFTEN = 3000,     /* allocations, after which a heap has an index if it can have one */
   BLOCKS = 64
 };
 
@@ -58,7 +58,8 @@ static void *share(void *from) {
   for (size_t i = (size_t)(uintptr_t)from; i < HEAPS; i++) {
     CHECK(index_of(g_heaps[i]) != HAK_NO_INDEX);
     let_go(g_heaps[i], blocks[i]);
-    ask_often(g_heaps[i]);
+    use(g_heaps[i], blocks[i]);
+    let_go(g_heaps[i], blocks[i]);
   }
   return NULL;
 }

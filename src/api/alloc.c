@@ -192,13 +192,15 @@ static HAK_SLOW void *large(large_fn *alloc_large, hak_heap_t *heap, size_t size
   if (heap == NULL) heap = hak_heap_get_default();
   size += HAK_CANARY_BYTES;
   large_request_t request = {alloc_large, size, alignment, no_grow, zeroed};
-  void *block = hak_pressure_request(heap, size, try_large, &request);
+  void *block;
+  do {
+    block = hak_pressure_request(heap, size, try_large, &request);
+  } while (block != NULL && !hak_harden_give_large(heap, block, *zeroed));
+  if (HAK_CHECKS >= 3) *zeroed = true;
   hak_thread_trim(&heap->store->pool);
   if (block != NULL) {
     hak_event_emit(HAK_EVENT_LARGE_ALLOC, block,
                    hak_large_good_size(heap->store->pool.os, size));
-    hak_harden_give_large(block, *zeroed);
-    if (HAK_CHECKS >= 3) *zeroed = true;
   }
   hak_stay_end(stay);
   return block;

@@ -20,10 +20,20 @@ static bool broken(hak_heap_t *heap, const char *text) {
 /* What is wrong, or NULL. */
 typedef struct findings {
   const char *shared, *held;
+  const void *written; /* free memory that was written to */
 } findings_t;
+
+static bool is_written(hak_heap_t *heap, const void *at) {
+  if (HAK_LIKELY(at == NULL)) return false;
+  hak_report(HAK_ERROR_CORRUPT_BLOCK, at, heap, "hak_check", HAK_TEXT_WRITTEN);
+  return true;
+}
 
 static void check_heap(hak_heap_t *heap, bool named, findings_t *found) {
   if (!hak_kind_is_valid(heap)) found->shared = "a pool or partial list is wrong";
+  if (HAK_CHECKS >= 3 && hak_kind_has_slabs(heap)) {
+    found->written = hak_pool_find_written(&heap->store->pool);
+  }
   hak_thread_t *me = hak_thread_self;
   if (me->kind != HAK_THREAD_ATTACHED) return;
   /* What a heap keeps itself is its user's, who names it. */
@@ -37,14 +47,15 @@ static void check_heap(hak_heap_t *heap, bool named, findings_t *found) {
 
 /* Under the lease, so that the heap stays; what was found is told after. */
 static bool check_used(hak_heap_t *heap, bool named) {
-  findings_t found = {NULL, NULL};
+  findings_t found = {NULL, NULL, NULL};
   hak_heap_lease(heap);
   hak_heap_t *handle = hak_heap_handle(heap);
   if (hak_heap_is_used(heap)) check_heap(heap, named, &found);
   hak_heap_unlease(heap);
   if (found.shared != NULL) broken(handle, found.shared);
   if (found.held != NULL) broken(handle, found.held);
-  return found.shared == NULL && found.held == NULL;
+  bool written = is_written(handle, found.written);
+  return found.shared == NULL && found.held == NULL && !written;
 }
 
 /* --- budgets ---------------------------------------------------------------------- */
@@ -184,6 +195,10 @@ static int check(hak_heap_t *handle) {
   if (heap == NULL) return EINVAL;
   bool ok = true;
   if (!hak_regions_are_valid()) ok = broken(NULL, "a region's map is wrong");
+  if (HAK_CHECKS >= 3) {
+    if (is_written(NULL, hak_regions_find_written())) ok = false;
+    if (is_written(NULL, hak_mappings_find_written())) ok = false;
+  }
   if (handle != NULL) return check_used(heap, true) && ok ? 0 : EFAULT;
   for (uint32_t i = 0; i < hak_heaps_made(); i++) {
     heap = hak_heap_at(i);

@@ -198,7 +198,6 @@ static HAK_WARM bool free_at(hak_thread_t *me, hak_heap_t *heap, const hak_place
     /* Nothing has been changed. */
   } else if (large) {
     hak_thread_count_large(me, -1, -(int64_t)(usable + HAK_CANARY_BYTES));
-    hak_harden_clear_large(place);
     hak_large_free(pool, place);
   } else if (HAK_UNLIKELY(no_cache) && hak_kind_has_thread_caches(heap)) {
     free_past_cache(me, heap, place->cls, ptr);

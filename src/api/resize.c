@@ -103,7 +103,7 @@ static size_t resize_in_place(const hak_place_t *place, void *ptr, size_t usable
   if (me == NULL) return 0;
   size_t now = hak_large_resize(pool, place, min_size + HAK_CANARY_BYTES,
                                 want_size + HAK_CANARY_BYTES);
-  if (now != 0) hak_harden_resized(ptr, now);
+  if (now != 0) hak_harden_resized(ptr, usable + HAK_CANARY_BYTES, now);
   now = hak_canary_below(now);
   if (now != 0) hak_thread_count_large(me, 0, (int64_t)now - (int64_t)usable);
   hak_thread_leave(me, "hak_resize_in_place");
@@ -241,7 +241,7 @@ static void *try_remap(const hak_place_t *place, size_t usable, size_t size,
     report_lost(me, heap, place->start, usable + HAK_CANARY_BYTES);
   } else if (block != NULL) {
     size_t now = hak_large_good_size(place->extent->os, size);
-    hak_harden_resized(block, now);
+    hak_harden_resized(block, usable + HAK_CANARY_BYTES, now);
     now = hak_canary_below(now);
     hak_thread_count_large(me, 0, (int64_t)now - (int64_t)usable);
   }

@@ -32,6 +32,7 @@ void hak_report_detail_by(hak_detail_fn *fn);
 #define HAK_TEXT_GONE "no block is there any more"
 #define HAK_TEXT_INTERIOR "the address is inside a block, not its start"
 #define HAK_TEXT_FREE "the block is free already"
+#define HAK_TEXT_WRITTEN "the block was written to since it was freed"
 #define HAK_TEXT_LISTED "the block is on a list of free blocks already"
 
 /* NULL, and errno is `error`. */

@@ -4,6 +4,7 @@
 
 #include "base/report.h"
 #include "heap/thread_state.h"
+#include "os/written.h"
 #include "pages/cell.h"
 #include "pool/large.h"
 #include "tiny/canary.h"
@@ -14,8 +15,6 @@
 enum {
   LINK_BYTES = 16 /* of a free block: its link and the seal */
 };
-
-static const char written[] = "the block was written to since it was freed";
 
 /* The handle under which the program knows the owner of the heap's blocks. */
 static hak_heap_t *owner(hak_heap_t *heap) {
@@ -34,6 +33,14 @@ static bool is_zero(const void *from, size_t bytes) {
   uint64_t any = 0;
   for (size_t i = 0; i < bytes / sizeof *words; i++) any |= words[i];
   return any == 0;
+}
+
+/* What was written to a block over 56 KiB is named by the line where it begins. */
+static bool is_empty(hak_heap_t *heap, const hak_os_t *os, const char *from,
+                     size_t bytes) {
+  const void *found = hak_os_find_written(os, from, bytes);
+  return HAK_LIKELY(found == NULL) ||
+         report(HAK_ERROR_CORRUPT_BLOCK, found, heap, HAK_IN_ALLOC, HAK_TEXT_WRITTEN);
 }
 
 /* The memory of the one serves the other: both are of one owner. A heap at its limit gets
@@ -64,26 +71,36 @@ bool hak_harden_give(hak_heap_t *heap, uint32_t cls, void *block) {
                   "a list of free blocks leads to what is none");
   }
   size_t bytes = hak_class_size(place.cls);
+  memset(block, 0, LINK_BYTES);
   if (hak_class_is_single(place.cls)) {
-    memset(block, 0, bytes);
-  } else {
-    memset(block, 0, LINK_BYTES);
-    if (HAK_UNLIKELY(!is_zero(block, bytes))) {
-      return report(HAK_ERROR_CORRUPT_BLOCK, block, heap, HAK_IN_ALLOC, written);
-    }
+    if (HAK_UNLIKELY(!is_empty(heap, place.extent->os, block, bytes))) return false;
+  } else if (HAK_UNLIKELY(!is_zero(block, bytes))) {
+    return report(HAK_ERROR_CORRUPT_BLOCK, block, heap, HAK_IN_ALLOC, HAK_TEXT_WRITTEN);
   }
   hak_canary_write(block, bytes);
   return true;
 }
 
-void hak_harden_give_large(void *block, bool zeroed) {
-  if (HAK_CHECKS < 3) return;
+bool hak_harden_give_large(hak_heap_t *heap, void *block, bool zeroed) {
+  if (HAK_CHECKS < 3) return true;
   hak_place_t place = hak_locate((uintptr_t)block);
-  if (!zeroed) hak_harden_clear_large(&place);
-  hak_canary_write(block, hak_large_usable(&place));
+  const hak_os_t *os = place.extent->os;
+  size_t usable = hak_large_usable(&place);
+  bool fresh = zeroed && !hak_os_is_divisible(os);
+  if (HAK_UNLIKELY(!fresh && !is_empty(heap, os, block, usable))) return false;
+  hak_canary_write(block, usable);
+  return true;
 }
 
-void hak_harden_resized(void *block, size_t bytes) { hak_canary_write(block, bytes); }
+void hak_harden_resized(void *block, size_t before, size_t now) {
+  if (HAK_CHECKS < 3) return;
+  hak_place_t place = hak_locate((uintptr_t)block);
+  if (now > before && hak_large_is_clean(&place)) {
+    (void)is_empty(hak_heap_of_extent(place.extent), place.extent->os,
+                   (char *)block + before, now - before);
+  }
+  hak_canary_write(block, now);
+}
 
 static size_t bytes_of(const hak_place_t *place) {
   return place->cls < HAK_CLASSES ? hak_class_size(place->cls) : hak_large_usable(place);
@@ -121,7 +138,8 @@ static bool is_untouched(const void *block) {
 /* What comes out of the quarantine may be freed, if it is what went in. */
 static void *look_at(void *block) {
   if (block == NULL || HAK_LIKELY(is_untouched(block))) return block;
-  report(HAK_ERROR_CORRUPT_BLOCK, block, hak_heap_get_default(), HAK_IN_FREE, written);
+  report(HAK_ERROR_CORRUPT_BLOCK, block, hak_heap_get_default(), HAK_IN_FREE,
+         HAK_TEXT_WRITTEN);
   return NULL;
 }
 
@@ -147,7 +165,7 @@ void hak_harden_release(hak_thread_t *me) {
   while ((block = hak_quarantine_any(&me->quarantine)) != NULL) {
     if (HAK_UNLIKELY(!is_untouched(block))) {
       hak_thread_defer_report(me, me->store->pool.heap, HAK_ERROR_CORRUPT_BLOCK, block,
-                              written);
+                              HAK_TEXT_WRITTEN);
       continue;
     }
     hak_spill_free(me, &me->cache, hak_slab_class(hak_slab_of(block)), block);
@@ -161,8 +179,3 @@ void *hak_harden_delay(const hak_place_t *place, void *ptr) {
 void *hak_harden_delay_excess(void) { return NULL; }
 void hak_harden_release(hak_thread_t *me) { (void)me; }
 #endif
-
-void hak_harden_clear_large(const hak_place_t *place) {
-  if (HAK_CHECKS < 3 || hak_cells_have(place->start)) return;
-  if (!hak_large_renew(place)) memset(place->start, 0, hak_large_usable(place));
-}

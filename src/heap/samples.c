@@ -42,15 +42,12 @@ hak_heap_t *hak_samples_heap(hak_heap_t *heap) {
 /* --- blocks ------------------------------------------------------------------------- */
 
 static void *alloc_large(hak_thread_t *me, hak_shared_pool_t *pool, size_t size,
-                         size_t alignment, bool zero) {
-  bool zeroed;
+                         size_t alignment, bool zero, bool *zeroed) {
   if (alignment < HAK_SLAB_SIZE) alignment = HAK_SLAB_SIZE;
-  void *block = hak_large_alloc(pool, size, alignment, false, &zeroed);
+  void *block = hak_large_alloc(pool, size, alignment, false, zeroed);
   if (block == NULL) return NULL;
   hak_thread_count_large(me, 1, (int64_t)hak_large_good_size(pool->os, size));
-  if (HAK_CHECKS >= 3) {
-    hak_harden_give_large(block, zeroed);
-  } else if (zero && !zeroed) {
+  if (HAK_CHECKS < 3 && zero && !*zeroed) {
     hak_place_t place = hak_locate((uintptr_t)block);
     memset(block, 0, hak_large_usable(&place));
   }
@@ -58,13 +55,15 @@ static void *alloc_large(hak_thread_t *me, hak_shared_pool_t *pool, size_t size,
 }
 
 static void *alloc(hak_thread_t *me, hak_store_t *store, size_t size, size_t alignment,
-                   bool zero) {
+                   bool zero, bool *zeroed) {
   uint32_t cls = HAK_CLASSES;
   if (size <= HAK_CLASS_MAX) {
     cls = alignment <= 8 ? hak_class_of(size) : hak_class_of_aligned(size, alignment);
     if (store->coarse) cls = hak_class_coarse(cls);
   }
-  if (cls >= HAK_CLASSES) return alloc_large(me, &store->pool, size, alignment, zero);
+  if (cls >= HAK_CLASSES) {
+    return alloc_large(me, &store->pool, size, alignment, zero, zeroed);
+  }
   void *block = hak_refill_one(me, store, cls, 0);
   if (HAK_CHECKS < 3 && zero && block != NULL) memset(block, 0, hak_class_size(cls));
   return block;
@@ -73,12 +72,16 @@ static void *alloc(hak_thread_t *me, hak_store_t *store, size_t size, size_t ali
 void *hak_samples_alloc(hak_thread_t *me, hak_heap_t *samples, size_t size,
                         size_t alignment, bool zero) {
   hak_store_relaxed(&me->busy, 1);
-  void *block = alloc(me, samples->store, size + HAK_CANARY_BYTES, alignment, zero);
+  bool zeroed = false;
+  void *block =
+      alloc(me, samples->store, size + HAK_CANARY_BYTES, alignment, zero, &zeroed);
   hak_thread_leave(me, HAK_IN_ALLOC);
   hak_pressure_soft(samples);
   if (block == NULL) return NULL;
   hak_place_t place = hak_locate((uintptr_t)block);
-  if (place.cls < HAK_CLASSES && !hak_harden_give(samples, 0, block)) return NULL;
+  bool given = place.cls < HAK_CLASSES ? hak_harden_give(samples, 0, block)
+                                       : hak_harden_give_large(samples, block, zeroed);
+  if (HAK_UNLIKELY(!given)) return NULL;
   if (place.cls == HAK_CLASS_LARGE) {
     hak_event_emit(HAK_EVENT_LARGE_ALLOC, block, hak_large_usable(&place));
   }

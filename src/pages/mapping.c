@@ -1,11 +1,14 @@
 #include "pages/mapping.h"
 
+#include <string.h>
+
 #include "base/bits.h"
 #include "base/check.h"
 #include "base/event.h"
 #include "base/option.h"
 #include "base/wait.h"
 #include "os/reservation.h"
+#include "os/written.h"
 #include "pages/cell.h"
 #include "pages/clock.h"
 #include "pages/density.h"
@@ -162,6 +165,7 @@ bool hak_mapping_commit_to(hak_mapping_t *mapping, size_t size, bool *zeroed) {
     return false;
   }
   *zeroed = *zeroed && zero;
+  mapping->clean = mapping->clean && zero;
   hak_store_relaxed(&mapping->committed, size);
   hak_add_relaxed(&hak_mappings_committed, more);
   hak_idle_note_needed(more);
@@ -191,7 +195,7 @@ static HAK_SLOW hak_mapping_t *map_new(const hak_os_t *os, size_t size,
   hak_store_relaxed(&mapping->extent.kind, HAK_EXTENT_MAPPING);
   mapping->reserved = reserved;
   hak_store_relaxed(&mapping->committed, 0);
-  mapping->advised = mapping->lost = false;
+  mapping->advised = mapping->lost = mapping->clean = mapping->emptied = false;
   hak_lock_acquire(&hak_mappings.lock);
   hak_add_relaxed(&hak_mappings_reserved, reserved);
   hak_mapping_pass_locked(mapping);
@@ -242,6 +246,16 @@ static void choose_again(hak_mapping_t *mapping, size_t size, bool no_grow) {
   hak_mapping_choose_pages(mapping, size);
 }
 
+/* In a hardened build all of a mapping that comes into use is cleared, unless it was. */
+static void make_clean(hak_mapping_t *mapping, bool zeroed) {
+  if (HAK_CHECKS < 3) return;
+  if (!mapping->clean && !zeroed) {
+    memset(mapping->extent.base, 0, hak_mapping_committed(mapping));
+  }
+  mapping->clean = true;
+  mapping->emptied = false;
+}
+
 /* A kept mapping with the pages that are asked for. One that the budget or the OS
  * refuses to make fit stays where it is. */
 static hak_mapping_t *reuse_charged(const hak_os_t *os, hak_budget_t *budget, size_t size,
@@ -250,7 +264,10 @@ static hak_mapping_t *reuse_charged(const hak_os_t *os, hak_budget_t *budget, si
   if (mapping == NULL) return NULL;
   if (charge_fitting(mapping, budget, size, no_grow)) {
     choose_again(mapping, size, no_grow);
-    if (hak_mapping_commit_to(mapping, size, zeroed)) return mapping;
+    if (hak_mapping_commit_to(mapping, size, zeroed)) {
+      make_clean(mapping, *zeroed);
+      return mapping;
+    }
     uncharge(mapping);
   }
   put_back(mapping);
@@ -272,6 +289,7 @@ static hak_mapping_t *new_charged(const hak_os_t *os, hak_budget_t *budget, size
     hak_add_relaxed(&hak_mappings_committed, size);
     hak_lock_release(&hak_mappings.lock);
     hak_idle_note_needed(size);
+    make_clean(mapping, *zeroed);
     return mapping;
   }
   if (mapping != NULL) hak_os_unreserve_end(begin_release(mapping));
@@ -313,6 +331,7 @@ void hak_mapping_give(hak_mapping_t *mapping, uint64_t now) {
   /* What came from a heap's own hooks goes back at once: the heap may be at its end. */
   bool shared = mapping->extent.os == hak_registry_os() && !mapping->advised &&
                 mapping->reserved <= (size_t)hak_option(HUGE_RETAIN_BYTES);
+  mapping->clean = mapping->clean && mapping->emptied;
   bool keep = !mapping->lost && (shared || !hak_os_may_give());
   if (!mapping->lost) {
     (void)hak_density_freed(mapping->extent.os, mapping->extent.base,
@@ -394,6 +413,19 @@ HAK_SLOW size_t hak_mapping_purge(uint64_t before, size_t max_bytes, size_t *sla
   if (hak_mappings.kept == NULL) hak_mappings.peak = hak_mappings.peak_before = 0;
   hak_lock_release(&hak_mappings.lock);
   return given;
+}
+
+HAK_SLOW const void *hak_mappings_find_written(void) {
+  if (HAK_CHECKS < 3) return NULL;
+  const void *found = NULL;
+  hak_lock_acquire(&hak_mappings.lock);
+  for (hak_mapping_t *m = hak_mappings.kept; m != NULL && found == NULL; m = m->next) {
+    bool all = hak_os_keeps_zeroes(m->extent.os);
+    size_t bytes = all ? m->reserved : hak_mapping_committed(m);
+    if (m->clean) found = hak_os_find_written(m->extent.os, m->extent.base, bytes);
+  }
+  hak_lock_release(&hak_mappings.lock);
+  return found;
 }
 
 /* Takes a mapping out of the counts. Its record serves no other mapping, because the

@@ -75,6 +75,11 @@ void hak_mapping_visit(bool (*visit)(hak_mapping_t *mapping, void *ctx), void *c
  * a mapping passing. No lock held. */
 void hak_mappings_end(const hak_os_t *os);
 
+/* In a hardened build the first line of a kept mapping that was written to since its
+ * block was freed, or NULL. Costs a look at each page of kept mappings that is resident.
+ */
+const void *hak_mappings_find_written(void);
+
 /* In the child of a fork: mappings that threads which are not there had passing are
  * released; if this thread is `inside` a hook, they are given up instead, as are
  * mappings that such threads were moving. The bytes that are lost. */

@@ -33,11 +33,15 @@ typedef struct hak_mapping {
                                  kept */
   bool huge;                  /* [owner] huge pages were asked for there */
   bool lost;                  /* [owner] of one in use: see hak_mapping_resize */
-  bool guarded;               /* [const] it is a cell's: see cell.h */
-  const void *who;            /* [lock: mappings] the thread that it passes by, or whose
-                                 call moves its pages */
-  struct hak_mapping *next;   /* [lock: mappings] kept, the youngest first; or free */
-  struct hak_mapping *prev;   /* [lock: mappings] kept */
+  bool clean;                 /* [owner] in a hardened build: its committed pages read as
+                                 zero, but for a block that is there, or for what somebody
+                                 wrote who had no right to */
+  bool emptied;             /* [owner] the same: whoever frees its block has cleared it */
+  bool guarded;             /* [const] it is a cell's: see cell.h */
+  const void *who;          /* [lock: mappings] the thread that it passes by, or whose
+                               call moves its pages */
+  struct hak_mapping *next; /* [lock: mappings] kept, the youngest first; or free */
+  struct hak_mapping *prev; /* [lock: mappings] kept */
   struct hak_mapping *next_fit, **prev_fit;   /* [lock: mappings] kept, in its bin */
   bool kept;                                  /* [lock: mappings] */
   struct hak_mapping *next_used, **prev_used; /* [lock: mappings] in use, for the walkers;

@@ -1,6 +1,9 @@
 #include "pages/mapping_move.h"
 
+#include <string.h>
+
 #include "base/bits.h"
+#include "base/check.h"
 #include "base/option.h"
 #include "os/reservation.h"
 #include "pages/clock.h"
@@ -90,7 +93,8 @@ static HAK_SLOW bool extend(hak_mapping_t *mapping, size_t size) {
 }
 
 static char *resize_here(hak_mapping_t *mapping, size_t size) {
-  bool shrinks = size < hak_load_relaxed(&mapping->extent.size);
+  size_t before = hak_load_relaxed(&mapping->extent.size);
+  bool shrinks = size < before;
   bool zeroed;
   if (size > mapping->reserved && !extend(mapping, size)) return NULL;
   size_t committed = hak_mapping_committed(mapping);
@@ -101,6 +105,7 @@ static char *resize_here(hak_mapping_t *mapping, size_t size) {
   hak_idle_note_grown(more);
   hak_store_relaxed(&mapping->extent.size, size);
   if (shrinks) {
+    if (HAK_CHECKS >= 3) memset(mapping->extent.base + size, 0, before - size);
     shrink(mapping, size);
   } else if (has_too_much(mapping, size)) {
     purge_tail(mapping, size);
@@ -135,6 +140,8 @@ static HAK_SLOW void end_move(hak_mapping_t *mapping, const pages_t *at, size_t 
   hak_add_relaxed(&hak_mappings_committed, at->size - hak_mapping_committed(mapping));
   mapping->extent.base = at->base;
   mapping->reserved = at->size;
+  /* What a program's hooks add to a range may have anything in it. */
+  mapping->clean = mapping->clean && hak_os_keeps_zeroes(mapping->extent.os);
   hak_store_relaxed(&mapping->committed, at->size);
   hak_store_relaxed(&mapping->extent.size, size);
   hak_store_relaxed(&mapping->extent.block, at->base);

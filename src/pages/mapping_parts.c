@@ -59,6 +59,8 @@ static HAK_SLOW void cut_locked(hak_mapping_t *mapping, hak_mapping_t *rest, siz
   rest->budget = NULL;
   rest->advised = rest->lost = false;
   rest->huge = mapping->huge;
+  rest->clean = mapping->clean;
+  rest->emptied = false;
   rest->who = NULL;
   rest->idle_since = since;
   hak_store_relaxed(&rest->committed, committed > at ? committed - at : 0);
@@ -146,6 +148,7 @@ static HAK_SLOW hak_mapping_t *join_two_locked(hak_mapping_t *low, hak_mapping_t
   hak_registry_set_extent((uintptr_t)gone->extent.base, gone->reserved, &one->extent);
   one->extent.base = base;
   one->huge = low->huge;
+  one->clean = low->clean && high->clean;
   one->reserved = size;
   hak_store_relaxed(&one->committed, committed);
   hak_mapping_keep_locked(one, false);
@@ -177,6 +180,7 @@ HAK_SLOW void hak_mapping_append(hak_mapping_t *mapping, hak_mapping_t *next) {
   hak_os_join(mapping->extent.base, first, size);
   hak_registry_set_extent((uintptr_t)next->extent.base, next->reserved, &mapping->extent);
   mapping->reserved = size;
+  mapping->clean = mapping->clean && next->clean;
   hak_store_relaxed(&mapping->committed, committed);
   hak_mapping_put_record_locked(next);
   hak_lock_release(&hak_mappings.lock);

@@ -1,9 +1,12 @@
 #include "pool/large.h"
 
+#include <string.h>
+
 #include "base/check.h"
 #include "base/option.h"
 #include "pages/density.h"
 #include "pages/mapping_move.h"
+#include "superslab/clean.h"
 #include "superslab/huge.h"
 #include "superslab/pool_growth.h"
 #include "superslab/region.h"
@@ -52,6 +55,7 @@ static void *span_alloc(hak_shared_pool_t *pool, size_t usable, size_t alignment
   hak_store_relaxed(&slab->capacity, 1);
   hak_store_relaxed(&slab->usable, (uint32_t)usable);
   hak_locate_set_class((uintptr_t)start, span, HAK_CLASS_LARGE);
+  hak_clean_begin(hak_slab_superslab(slab), slab->slot, 0, usable, *zeroed);
   span_tail_begin(pool, slab, usable, false);
   /* Release: pairs with span_at of superslab/tails.c, which may take the tail from now
    * on.
@@ -120,6 +124,7 @@ static void *run_alloc(hak_shared_pool_t *pool, size_t usable, size_t alignment,
       return NULL;
     }
     *zeroed = *zeroed && zero;
+    hak_clean_begin(&ss[i], 0, 0, part * pool->os->page_size, zero);
     pages -= part;
   }
   hak_store_relaxed(&ss->extent.size, usable);
@@ -220,6 +225,11 @@ size_t hak_large_usable(const hak_place_t *place) {
   return hak_load_relaxed(&place->extent->size);
 }
 
+bool hak_large_is_clean(const hak_place_t *place) {
+  if (place->slab != NULL || hak_large_is_run(place)) return true;
+  return ((const hak_mapping_t *)(const void *)place->extent)->clean;
+}
+
 bool hak_large_claim(const hak_place_t *place) {
   /* Relaxed, both: who frees a block properly has seen what was done to it. */
   if (place->slab != NULL) {
@@ -253,7 +263,14 @@ static void uncount_mapped(hak_shared_pool_t *pool, size_t usable) {
   hak_sub_release(&pool->mapped_blocks, 1);
 }
 
+/* In a hardened build a freed block is empty; one that is guarded is closed. */
+static void empty(const hak_place_t *place) {
+  if (HAK_CHECKS < 3 || hak_cells_have(place->start)) return;
+  if (!hak_large_renew(place)) memset(place->start, 0, hak_large_usable(place));
+}
+
 void hak_large_free(hak_shared_pool_t *pool, const hak_place_t *place) {
+  empty(place);
   hak_clock_refresh();
   size_t usable = hak_large_usable(place);
   if (place->slab != NULL) {
@@ -262,6 +279,7 @@ void hak_large_free(hak_shared_pool_t *pool, const hak_place_t *place) {
   }
   hak_extent_t *extent = place->extent;
   if (hak_load_relaxed(&extent->kind) == HAK_EXTENT_MAPPING) {
+    ((hak_mapping_t *)(void *)extent)->emptied = HAK_CHECKS >= 3;
     hak_mapping_give((hak_mapping_t *)(void *)extent, hak_clock_cached());
     uncount_mapped(pool, usable);
     return;
@@ -280,6 +298,11 @@ void hak_large_free(hak_shared_pool_t *pool, const hak_place_t *place) {
     for (uint32_t i = 0; i < n; i++) hak_superslab_purge(&ss[i], 0, HAK_SUPERSLAB_SLABS);
   }
   hak_region_give(ss, n, hak_clock_cached());
+}
+
+/* What a block has no longer is empty, as freed blocks are. */
+HAK_HOT void clear_rest(char *block, size_t now, size_t before) {
+  if (HAK_CHECKS >= 3 && now < before) memset(block + now, 0, before - now);
 }
 
 static size_t span_resize(hak_shared_pool_t *pool, const hak_place_t *place,
@@ -306,6 +329,8 @@ static size_t span_resize(hak_shared_pool_t *pool, const hak_place_t *place,
   }
   size_t before = hak_load_relaxed(&slab->usable);
   if (usable > before) hak_idle_note_grown(usable - before);
+  clear_rest(place->start, usable, before);
+  hak_clean_begin(ss, slab->slot, before, usable, false);
   hak_slab_set_span(slab, want);
   hak_store_relaxed(&slab->usable, (uint32_t)usable);
   hak_locate_set_class((uintptr_t)place->start, want, HAK_CLASS_LARGE);
@@ -331,9 +356,15 @@ static size_t run_resize(hak_superslab_t *ss, size_t old_usable, size_t min_usab
     size_t part = pages < per_superslab ? pages : per_superslab;
     bool zero;
     if (!hak_tail_commit(&ss[i], 0, HAK_SUPERSLAB_SLABS, part, false, &zero)) return 0;
+    if (usable > old_usable) {
+      size_t here = i * HAK_SUPERSLAB_SIZE;
+      size_t had = old_usable > here ? old_usable - here : 0;
+      hak_clean_begin(&ss[i], 0, had, part * ss->extent.os->page_size, had == 0 && zero);
+    }
     pages -= part;
   }
   if (usable > old_usable) hak_idle_note_grown(usable - old_usable);
+  clear_rest(ss->extent.base, usable, old_usable);
   hak_store_relaxed(&ss->extent.size, usable);
   if (want < have) {
     for (uint32_t i = want; i < have; i++) hak_store_relaxed(&ss[i].extent.block, NULL);

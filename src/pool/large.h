@@ -47,12 +47,17 @@ bool hak_large_grows_again(size_t bytes);
 /* The usable size of a large block at `place`, 0 if none starts there. */
 size_t hak_large_usable(const hak_place_t *place);
 
+/* In a hardened build: what is behind the end of the block in its last slab or mapping,
+ * and all of one that has just begun, reads as zero if nobody wrote there who had no
+ * right to. */
+bool hak_large_is_clean(const hak_place_t *place);
+
 /* Claims the block that starts at `place`: it is the caller's to free, and unowned from
  * here on. False, and nothing has changed, if another thread has claimed the block, or
  * it is gone. */
 bool hak_large_claim(const hak_place_t *place);
 
-/* Frees a block that was claimed. */
+/* Frees a block that was claimed. Clears it, in a hardened build. */
 void hak_large_free(hak_shared_pool_t *pool, const hak_place_t *place);
 
 /* Makes a block that the caller has just got read as zero by giving its pages back, so

@@ -4,6 +4,7 @@
 #include "base/event.h"
 #include "base/option.h"
 #include "os/reservation.h"
+#include "superslab/clean.h"
 #include "superslab/huge.h"
 #include "superslab/region_growth.h"
 
@@ -296,6 +297,22 @@ bool hak_regions_are_valid(void) {
   if (in_use != hak_regions.in_use) valid = false;
   hak_lock_release(&hak_regions.lock);
   return valid;
+}
+
+HAK_SLOW const void *hak_regions_find_written(void) {
+  if (HAK_CHECKS < 3) return NULL;
+  const void *found = NULL;
+  hak_lock_acquire(&hak_regions.lock);
+  for (hak_region_t *region = hak_region_first(); region != NULL && found == NULL;
+       region = hak_region_next(region)) {
+    uint32_t ready = region->os == NULL ? 0 : hak_region_ready(region);
+    for (uint32_t i = 0; i < ready && found == NULL; i++) {
+      if (!hak_region_is_free(region, i)) continue;
+      found = hak_clean_find(&region->superslabs[i], HAK_ALL_SLOTS);
+    }
+  }
+  hak_lock_release(&hak_regions.lock);
+  return found;
 }
 
 void hak_regions_stop(void) {

@@ -1,6 +1,6 @@
 /* region.h - address space, reserved in large pieces, handed out in SuperSlabs.
  *
- * Depends on: base, os, huge, region_growth, region_map.
+ * Depends on: base, os, clean, huge, region_growth, region_map.
  * Used by: pool_growth, pool_slots, retention, shared_pool, external, pool, heap, api.
  *
  * Runs of free SuperSlabs are handed out lowest first, oldest region first, so
@@ -57,6 +57,9 @@ void hak_region_visit(bool (*visit)(hak_superslab_t *ss, void *ctx), void *ctx);
 uint64_t hak_regions_recover(bool inside);
 
 bool hak_regions_are_valid(void);
+/* In a hardened build the first line of SuperSlabs that nobody has that was written to
+ * since what lay there was freed, or NULL. Costs a look at each resident page of them. */
+const void *hak_regions_find_written(void);
 
 /* In the child of a fork: no other thread is reserving address space. */
 void hak_regions_forget_others(void);

@@ -5,6 +5,7 @@
 #include "base/option.h"
 #include "base/wait.h"
 #include "pages/idle.h"
+#include "superslab/clean.h"
 #include "superslab/huge.h"
 #include "superslab/locate.h"
 #include "superslab/pool_growth.h"
@@ -405,6 +406,7 @@ static void clear_superslab(node_t *ss, hak_pool_gone_t *gone) {
     holes += hak_slab_clear_holes(slab);
     hak_slab_forget(slab);
   }
+  hak_superslab_soil(ss, ~hak_superslab_free(ss));
   hak_sub_relaxed(&hak_hole_bytes, holes * ss->extent.os->page_size);
 }
 
@@ -474,7 +476,10 @@ void hak_pool_clear(hak_shared_pool_t *pool, bool keep, hak_pool_gone_t *gone) {
     uint32_t n = (uint32_t)hak_div_up(size, HAK_SUPERSLAB_SIZE);
     gone->large_blocks++;
     gone->large_bytes += size;
-    for (uint32_t i = 0; i < n; i++) hak_store_relaxed(&ss[i].extent.block, NULL);
+    for (uint32_t i = 0; i < n; i++) {
+      hak_store_relaxed(&ss[i].extent.block, NULL);
+      hak_superslab_soil(&ss[i], HAK_ALL_SLOTS);
+    }
     hak_region_give(ss, n, now);
   }
   hak_lock_release(&pool->lock);
@@ -498,6 +503,22 @@ static bool subtree_is_valid_locked(const hak_shared_pool_t *pool, const node_t 
          (node->right == NULL || node->right->extent.base > node->extent.base) &&
          subtree_is_valid_locked(pool, node->left, nodes, taken) &&
          subtree_is_valid_locked(pool, node->right, nodes, taken);
+}
+
+static const void *find_written_locked(const hak_shared_pool_t *pool, const node_t *ss) {
+  hak_lock_assert_held(&pool->lock);
+  if (ss == NULL) return NULL;
+  const void *found = hak_clean_find(ss, hak_superslab_free(ss));
+  if (found == NULL) found = find_written_locked(pool, ss->left);
+  return found != NULL ? found : find_written_locked(pool, ss->right);
+}
+
+HAK_SLOW const void *hak_pool_find_written(hak_shared_pool_t *pool) {
+  if (HAK_CHECKS < 3) return NULL;
+  hak_lock_acquire(&pool->lock);
+  const void *found = find_written_locked(pool, pool->root);
+  hak_lock_release(&pool->lock);
+  return found;
 }
 
 bool hak_pool_is_valid(hak_shared_pool_t *pool) {

@@ -1,7 +1,7 @@
 /* shared_pool.h - the free slabs of one heap: any of them serves any class and
  * any span.
  *
- * Depends on: base, pages, huge, locate, pool_growth, pool_slots, region, tails,
+ * Depends on: base, pages, clean, huge, locate, pool_growth, pool_slots, region, tails,
  * tree.
  * Used by: retention, tiny, pool, heap.
  *
@@ -85,5 +85,8 @@ typedef struct hak_pool_gone {
 void hak_pool_clear(hak_shared_pool_t *pool, bool keep, hak_pool_gone_t *gone);
 
 bool hak_pool_is_valid(hak_shared_pool_t *pool);
+/* In a hardened build the first line of free slots that was written to since what lay
+ * there was freed, or NULL. Costs a look at each resident page of them. */
+const void *hak_pool_find_written(hak_shared_pool_t *pool);
 
 #endif

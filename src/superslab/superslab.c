@@ -234,6 +234,7 @@ bool hak_superslab_commit(hak_superslab_t *ss, unsigned first, unsigned count,
     }
     note_committed((int64_t)(run * os->page_size));
     all_zero = all_zero && zero;
+    if (!zero) hak_superslab_soil(ss, hak_mask32(i, end - i));
     for (; i < end; i++) {
       want = pages < per_slab ? pages : per_slab;
       set_committed(ss, i, want);
@@ -277,6 +278,7 @@ void hak_superslab_commit_huge(hak_superslab_t *ss) {
     set_committed(ss, i, hak_os_pages(os, HAK_SLAB_SIZE));
   }
   set_bits(&ss->zero, HAK_ALL_SLOTS, zeroed);
+  if (!zeroed) hak_superslab_soil(ss, HAK_ALL_SLOTS);
 }
 
 size_t hak_superslab_purge_tail(hak_superslab_t *ss, unsigned first, unsigned count,
@@ -352,6 +354,7 @@ void hak_superslab_forget(hak_superslab_t *ss) {
   hak_sub_relaxed(&hak_hole_bytes, holes * ss->extent.os->page_size);
   hak_store_relaxed(&ss->purged, 0);
   hak_store_relaxed(&ss->zero, 0);
+  hak_superslab_soil(ss, HAK_ALL_SLOTS);
   hak_store_relaxed(&ss->free, HAK_ALL_SLOTS);
 }
 

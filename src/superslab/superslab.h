@@ -84,6 +84,7 @@ typedef struct hak_superslab {
                              its pages back, and has all slots meanwhile; or NULL */
   hak_slab_t slabs[HAK_SUPERSLAB_SLABS] __attribute__((aligned(HAK_CACHE_LINE)));
 #if HAK_CHECKS >= 3
+  hak_atomic_u32_t clean; /* [owner: who has the slot] a bit for each; see clean.h */
   hak_atomic_u64_t
       live[HAK_SUPERSLAB_SLABS * HAK_LIVE_SLAB_WORDS]; /* [any] tiny/live.h */
 #endif
@@ -119,6 +120,16 @@ void hak_superslab_take_all_locked(const hak_lock_t *lock, hak_superslab_t *ss,
                                    uint32_t superslabs);
 void hak_superslab_put_all_locked(const hak_lock_t *lock, hak_superslab_t *ss,
                                   uint32_t superslabs, uint64_t now);
+
+/* The slots do not read as zero any more, for all that is known; see clean.h. */
+HAK_HOT void hak_superslab_soil(hak_superslab_t *ss, uint32_t slots) {
+#if HAK_CHECKS >= 3
+  if ((hak_load_relaxed(&ss->clean) & slots) != 0) hak_and_relaxed(&ss->clean, ~slots);
+#else
+  (void)ss;
+  (void)slots;
+#endif
+}
 
 /* Commits the first `pages` OS pages of taken slots, as if they were one range, and
  * charges them. *zeroed: every one of them reads as zero. False, and nothing changed

@@ -1,8 +1,10 @@
 #include "tiny/hold.h"
 
 #include "base/check.h"
+#include "base/report.h"
 #include "pages/clock.h"
 #include "pages/idle.h"
+#include "superslab/clean.h"
 #include "superslab/huge.h"
 #include "superslab/locate.h"
 #include "superslab/tails.h"
@@ -98,6 +100,21 @@ void hak_hold_requeue(const hak_cache_t *cache, hak_slab_t *slab, uint32_t cls) 
 
 /* --- birth and end ------------------------------------------------------ */
 
+/* In a hardened build the span may be of a larger block that was freed, of which nothing
+ * is left but what was written to it since. */
+static void look_at_span(hak_thread_t *me, const hak_shared_pool_t *pool,
+                         hak_slab_t *slab, unsigned span) {
+  if (HAK_CHECKS < 3) return;
+  hak_superslab_t *ss = hak_slab_superslab(slab);
+  uint32_t slots = hak_mask32(slab->slot, span);
+  const void *written = hak_clean_find(ss, slots);
+  if (HAK_UNLIKELY(written != NULL)) {
+    hak_thread_defer_report(me, pool->heap, HAK_ERROR_CORRUPT_BLOCK, written,
+                            HAK_TEXT_WRITTEN);
+  }
+  hak_superslab_soil(ss, slots);
+}
+
 hak_slab_t *hak_hold_new(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls) {
   hak_central_t *central = central_of(cache, cls);
   hak_shared_pool_t *pool = &cache->store->pool;
@@ -129,6 +146,7 @@ hak_slab_t *hak_hold_new(hak_thread_t *me, const hak_cache_t *cache, uint32_t cl
     return NULL;
   }
   HAK_COUNT(me, slab_fresh, 1);
+  look_at_span(me, pool, slab, span);
   hak_lean_note_begun(me);
   hak_slab_begin(cache, slab, cls, span);
   hak_tail_came(pool, hak_commit_tail(cache, slab));

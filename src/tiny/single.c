@@ -2,6 +2,7 @@
 
 #include "base/option.h"
 #include "base/report.h"
+#include "superslab/clean.h"
 #include "superslab/locate.h"
 #include "superslab/tails.h"
 #include "tiny/capacity.h"
@@ -19,6 +20,17 @@ static hak_tail_t tail_of(hak_slab_t *slab, size_t size, unsigned span) {
                       hak_os_pages(os, size)};
 }
 
+/* In a hardened build the span is cleared, or was when its last block was freed. What was
+ * written since to the words that the link takes comes behind them, where hak_harden_give
+ * finds it. */
+static void make_clean(hak_slab_t *slab, size_t size, bool zeroed) {
+  if (HAK_CHECKS < 3) return;
+  hak_clean_begin(hak_slab_superslab(slab), slab->slot, 0, size, zeroed);
+  uint64_t *words = (uint64_t *)(void *)hak_slab_start(slab);
+  uint64_t written = words[0] | words[1];
+  if (HAK_UNLIKELY(written != 0)) words[2] |= written;
+}
+
 HAK_WARM void *hak_single_new(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls) {
   size_t size = hak_class_size(cls);
   unsigned span = (unsigned)hak_div_up(size, HAK_SLAB_SIZE);
@@ -32,6 +44,7 @@ HAK_WARM void *hak_single_new(hak_thread_t *me, const hak_cache_t *cache, uint32
     hak_tail_begin(&cache->store->pool, &tail, false);
   }
   char *start = hak_slab_start(slab);
+  make_clean(slab, size, zeroed);
   hak_slab_begin_single(slab, cls, span);
   hak_locate_set_class((uintptr_t)start, span, cls);
   HAK_COUNT(me, entry_writes, 1);
@@ -54,6 +67,7 @@ HAK_WARM void hak_single_home(hak_thread_t *me, const hak_cache_t *cache, uint32
     return;
   }
   /* If it was freed twice, another thread's bin has it too, and is not to give it out. */
+  if (HAK_CHECKS >= 3) hak_link_unmark(block);
   hak_link_spoil(block);
   if (hak_capacity_has_singles(me, cache)) cache->holds[cls].taken++;
   HAK_COUNT(me, slab_retired, 1);

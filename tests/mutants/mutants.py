@@ -44,7 +44,7 @@ class Mutant:
         self.name, self.where = name, where
         self.catalogue, self.tests, self.compiled, self.edits = [], [], [], []
         self.file = self.why = ""
-        self.hangs = False
+        self.hangs = self.hardened = False
 
     def text(self, root):
         """The file as the mutant leaves it."""
@@ -93,8 +93,8 @@ def parse(path):
             mutants[-1].tests.append(rest)
         elif word == "compile":
             mutants[-1].compiled += rest.split()
-        elif word == "hangs" and not rest:
-            mutants[-1].hangs = True
+        elif word in ("hangs", "hardened") and not rest:
+            setattr(mutants[-1], word, True)
         elif word in ("file", "why"):
             setattr(mutants[-1], word, (getattr(mutants[-1], word) + " " + rest).strip())
         else:
@@ -134,7 +134,7 @@ def check_each(mutants, root):
         names.add(mutant.name)
         if not mutant.why or not mutant.tests:
             raise Wrong(f"{mutant.name}: without 'why' or 'test' ({mutant.where})")
-        if mutant.file.endswith(".h") and not mutant.compiled:
+        if mutant.file.endswith(".h") and not mutant.compiled and not mutant.hardened:
             raise Wrong(f"{mutant.name}: a header needs 'compile' ({mutant.where})")
         mutant.text(root)
 
@@ -218,9 +218,32 @@ def quiet(command, what, **arguments):
         raise Wrong(f"{what}:\n{done.stdout}{done.stderr}")
 
 
+def compile_hardened(build, mutant, work):
+    """Compiles the hardened library, which is one file, as it is with the mutant."""
+    tree = work / "tree"
+    for part_of in ("src", "include", "tools/amalgamate", "CMakeLists.txt", "LICENSE"):
+        source = build.root / part_of
+        (tree / part_of).parent.mkdir(parents=True, exist_ok=True)
+        (shutil.copytree if source.is_dir() else shutil.copy)(source, tree / part_of)
+    (tree / mutant.file).write_text(mutant.text(build.root))
+    quiet([sys.executable, str(tree / "tools/amalgamate"), str(work)],
+          f"{mutant.name} is not put together")
+    [entry] = [e for file, entries in build.compiles.items() for e in entries
+               if file.endswith("hardened/hakmem.c")]
+    words = shlex.split(entry["command"])
+    stands_for, out = words[words.index("-o") + 1], work / "hakmem.o"
+    words[words.index("-o") + 1] = str(out)
+    words[words.index(entry["file"])] = str(work / "hakmem.c")
+    quiet(["-O1" if w in ("-O2", "-O3") else w for w in words if w != "-g"],
+          f"{mutant.name} does not compile", cwd=entry["directory"])
+    return {stands_for: out}
+
+
 def compile_all(build, mutant, work, explored):
     """Compiles what the mutant changes, as the library does or as the explorer does; the
     objects by the names that they stand for."""
+    if mutant.hardened:
+        return compile_hardened(build, mutant, work)
     changed = work / "src" / pathlib.Path(mutant.file).relative_to("src")
     changed.parent.mkdir(parents=True, exist_ok=True)
     changed.write_text(mutant.text(build.root))

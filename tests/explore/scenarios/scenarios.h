@@ -36,7 +36,8 @@
   one(heap_samples) one(heap_group) one(heap_serial) \
   one(turn_tail) one(turn_memory) one(turn_sweep) one(turn_maintenance) one(turn_audit) \
   one(walk_stats) one(walk_tree) one(walk_map) one(walk_cache_stats) \
-  one(walk_cache_tree) one(walk_external) one(turn_span) one(turn_mapped) one(walk_visit)
+  one(walk_cache_tree) one(walk_external) one(turn_span) one(turn_mapped) one(walk_visit) \
+  one(tail_slab) one(tail_span) one(pool_grow)
 /* clang-format on */
 
 #define EXPLORE_DECLARE(name) extern const explore_scenario_t name;

@@ -8,6 +8,7 @@
 #include "pages/idle.h"
 #include "superslab/huge.h"
 #include "superslab/pool_prefault.h"
+#include "tiny/capacity.h"
 #include "tiny/magazine.h"
 #include "tiny/prewarm.h"
 
@@ -31,16 +32,16 @@ static bool touch_records(hak_heap_t *heap) {
   if (!hak_kind_has_thread_caches(heap) || hak_heap_is_watched(heap)) return true;
   hak_thread_t *me = hak_thread_enter();
   if (me == NULL) return false;
+  const hak_cache_t *cache = hak_kind_cache(me, heap);
   for (uint32_t cls = 0; cls < HAK_CLASSES; cls++) {
-    hak_atomic_u32_t *count = &me->holds[cls].spare_count;
-    hak_store_relaxed(count, hak_load_relaxed(count));
+    hak_capacity_begin(&me->cache, cls);
+    if (cache != NULL) hak_capacity_begin(cache, cls);
   }
-  bool ok = hak_kind_cache(me, heap) != NULL;
   /* Looks at classes empty their bins now and then, and some of the blocks have other
    * holders. */
   (void)hak_magazines_prepare(hak_registry_os(), 8);
   hak_thread_leave(me, "hak_heap_prefault");
-  return ok;
+  return cache != NULL;
 }
 
 /* Of the heap, and of those whose blocks are the heap's to the program. */

@@ -33,14 +33,28 @@ void hak_bin_init(hak_bin_t *bin, uint32_t blocks) {
   hak_store_relaxed(&bin->ready_count, 0);
 }
 
-void hak_bins_init(hak_bin_t *bins, hak_hold_t *holds, hak_store_t *store) {
+void hak_bins_begin(hak_bin_t *bins, hak_store_t *store) {
   bool limited = hak_budget_is_limited(&store->pool.budget);
   for (uint32_t cls = 0; cls < HAK_CLASSES; cls++) {
-    uint32_t blocks = limited ? 0 : hak_capacity_least(cls);
     hak_list_set_form(&bins[cls].list, hak_class_size(cls), hak_class_askew[cls]);
-    hak_bin_init(&bins[cls], blocks);
+    hak_bin_init(&bins[cls], limited ? 0 : hak_capacity_least(cls));
+  }
+}
+
+void hak_holds_forget(hak_hold_t *holds) {
+  for (uint32_t cls = 0; cls < HAK_CLASSES; cls++) {
+    if (holds[cls].magazine_blocks == 0) continue;
     hak_hold_init(&holds[cls]);
-    holds[cls].capacity_least = blocks;
+    holds[cls].magazine_blocks = 0;
+  }
+}
+
+void hak_bins_init(hak_bin_t *bins, hak_hold_t *holds, hak_store_t *store) {
+  bool limited = hak_budget_is_limited(&store->pool.budget);
+  hak_bins_begin(bins, store);
+  for (uint32_t cls = 0; cls < HAK_CLASSES; cls++) {
+    hak_hold_init(&holds[cls]);
+    holds[cls].capacity_least = bins[cls].capacity;
     holds[cls].quota = limited ? HAK_QUOTA_NONE : 0;
     holds[cls].magazine_blocks = hak_magazine_blocks(cls);
     if (hak_class_is_single(cls)) continue;

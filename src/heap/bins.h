@@ -14,6 +14,11 @@
 
 /* Bins and holds of a cache that keeps nothing, all HAK_CLASSES of them. */
 void hak_bins_init(hak_bin_t *bins, hak_hold_t *holds, hak_store_t *store);
+/* The same of a thread cache, whose holds are zeroes: each class begins when it is used
+ * (tiny/capacity.h). */
+void hak_bins_begin(hak_bin_t *bins, hak_store_t *store);
+/* Makes holds of which nothing is held such zeroes; touches none that is. */
+void hak_holds_forget(hak_hold_t *holds);
 /* One bin without blocks, with a capacity of `blocks`. Its block size stays. */
 void hak_bin_init(hak_bin_t *bin, uint32_t blocks);
 /* Nothing is held of the class. What hak_bins_init derives from the class stays. */

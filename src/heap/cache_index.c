@@ -39,15 +39,20 @@ static void move_bins(hak_thread_cache_t *cache, hak_bin_t *to) {
   cache->cache.bins = to;
 }
 
-/* Moves the thread cache's bins to the index, where the registry's entries lead. */
-static void enter(hak_thread_t *me, hak_thread_cache_t *cache, uint32_t index) {
+/* The thread cache's bins lie at the index, where the registry's entries lead. */
+static void settle(hak_thread_t *me, hak_thread_cache_t *cache, uint32_t index) {
   hak_bin_t *bins = hak_thread_state(me)->indices[index];
-  move_bins(cache, bins);
+  cache->cache.bins = bins;
   cache->cache.entry = entry_of(index);
   /* Release: publishes the bins to hak_cache_bins; their memory may have come just now,
    * with other things in it. */
   hak_store_release(&cache->index, index);
   set_bins_at(me, index, hak_index_to(bins));
+}
+
+static void enter(hak_thread_t *me, hak_thread_cache_t *cache, uint32_t index) {
+  move_bins(cache, hak_thread_state(me)->indices[index]);
+  settle(me, cache, index);
 }
 
 /* Moves them back to the cache's own record; no bin at the index has room then. */
@@ -75,7 +80,9 @@ void hak_cache_index_clear(hak_thread_t *thread, hak_thread_cache_t *cache) {
 void hak_cache_index_leave(hak_thread_t *me, hak_thread_cache_t *cache) {
   uint32_t index = hak_load_relaxed(&cache->index);
   if (index == HAK_NO_INDEX) return;
-  leave(me, cache);
+  hak_bin_t *bins = cache->cache.bins;
+  for (uint32_t cls = 0; cls < HAK_CLASSES; cls++) hak_bin_init(&bins[cls], 0);
+  hak_cache_index_clear(me, cache);
   hak_lock_acquire(hak_heaps_lock());
   indices[index].users--;
   hak_lock_release(hak_heaps_lock());
@@ -108,7 +115,8 @@ static uint32_t enter_locked(hak_heap_t *heap) {
   return index;
 }
 
-void hak_cache_index_seek_free(hak_thread_t *me, hak_thread_cache_t *cache) {
+/* A free index, or that of the heap, with memory in all states; or none. */
+static uint32_t seek_free(hak_thread_cache_t *cache) {
   uint32_t index = HAK_NO_INDEX;
   for (;;) {
     hak_lock_acquire(hak_heaps_lock());
@@ -121,7 +129,15 @@ void hak_cache_index_seek_free(hak_thread_t *me, hak_thread_cache_t *cache) {
     if (indices_ready == ready) indices_ready = ready + INDEX_GROUP;
     hak_lock_release(hak_heaps_lock());
   }
-  if (index != HAK_NO_INDEX) enter(me, cache, index);
+  return index;
+}
+
+void hak_cache_index_begin(hak_thread_t *me, hak_thread_cache_t *cache) {
+  uint32_t index = seek_free(cache);
+  bool has_one = index != HAK_NO_INDEX;
+  hak_bins_begin(has_one ? hak_thread_state(me)->indices[index] : cache->own,
+                 cache->heap->store);
+  if (has_one) settle(me, cache, index);
 }
 
 void hak_cache_index_free(hak_heap_t *heap) {
@@ -201,9 +217,8 @@ static uint32_t rob(hak_thread_t *me, hak_heap_t *heap) {
 
 void hak_cache_index_seek(hak_thread_t *me, hak_thread_cache_t *cache) {
   cache->lonely = 0;
-  hak_cache_index_seek_free(me, cache);
-  if (hak_load_relaxed(&cache->index) != HAK_NO_INDEX) return;
-  uint32_t index = rob(me, cache->heap);
+  uint32_t index = seek_free(cache);
+  if (index == HAK_NO_INDEX) index = rob(me, cache->heap);
   if (index != HAK_NO_INDEX) enter(me, cache, index);
 }
 

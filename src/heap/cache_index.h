@@ -22,14 +22,14 @@
 
 #include "heap/thread_state.h"
 
-/* Gives the cache's heap an index if one is free, and moves the bins there; may commit
- * memory in all states. No lock held. */
-void hak_cache_index_seek_free(hak_thread_t *me, hak_thread_cache_t *cache);
+/* The bins of a cache that begins: at its heap's index, which it is given if one is free,
+ * else in the cache's own record. May commit memory in all states. No lock held. */
+void hak_cache_index_begin(hak_thread_t *me, hak_thread_cache_t *cache);
 /* The heap may be worth an index: takes a free one, or that of a heap which only this
  * thread uses. No lock and no lease held. */
 void hak_cache_index_seek(hak_thread_t *me, hak_thread_cache_t *cache);
-/* The thread is no user of the cache's index, if it has one, any more: the bins move back
- * to the cache's own record. */
+/* The cache ends, and its bins are empty: the thread is no user of its index, if it has
+ * one, any more. */
 void hak_cache_index_leave(hak_thread_t *me, hak_thread_cache_t *cache);
 /* The heap that the cache is of goes, under its lease: no thread finds bins there. */
 void hak_cache_index_clear(hak_thread_t *thread, hak_thread_cache_t *cache);

@@ -15,7 +15,7 @@
 /* The chunk with the heap's place, made if there is none; NULL if memory is short. */
 static hak_cache_chunk_t *chunk_of(hak_thread_t *me, hak_heap_t *heap) {
   _Atomic(hak_cache_chunk_t *) *chunk_at =
-      &hak_thread_state(me)->chunks[heap->index / HAK_CACHE_CHUNK];
+      hak_thread_chunk(me, heap->index / HAK_CACHE_CHUNK);
   hak_cache_chunk_t *chunk = hak_load_relaxed(chunk_at);
   if (HAK_LIKELY(chunk != NULL)) return chunk;
   chunk = hak_meta_alloc(me->store->pool.os, sizeof *chunk, HAK_CACHE_LINE);
@@ -59,11 +59,11 @@ hak_thread_cache_t *hak_cache_make(hak_thread_t *me, hak_heap_t *heap) {
                                NULL,       &cache->grown, &me->pace,   me->code};
   cache->lonely = 0;
   hak_budget_count_user(&heap->store->pool.budget, 1);
-  hak_bins_init(cache->own, cache->holds, heap->store);
+  hak_holds_forget(cache->holds);
   /* Release: pairs with those who look from outside and read of which heap it is. */
   hak_store_release(&cache->heap_id, hak_heap_id(heap));
   hak_add_relaxed(&heap->caches, 1);
-  hak_cache_index_seek_free(me, cache);
+  hak_cache_index_begin(me, cache);
   return cache;
 }
 
@@ -155,6 +155,10 @@ void hak_cache_clear(hak_thread_t *me, hak_thread_t *thread, hak_heap_t *heap, b
   for (uint32_t cls = 0; cls < HAK_CLASSES; cls++) {
     hak_hold_t *hold = &cache->holds[cls];
     hak_bin_t *bin = &cache->cache.bins[cls];
+    if (hold->magazine_blocks == 0) { /* it has not begun */
+      hak_bin_init(bin, end ? 0 : hak_bin_capacity(bin));
+      continue;
+    }
     hak_magazine_t *magazine = hak_load_relaxed(&hold->magazine);
     bool limited = hold->quota != 0;
     if (limited) hak_capacity_reset(&cache->cache, cls); /* gives back its grants */

@@ -119,7 +119,8 @@ void hak_thread_state_reset(hak_thread_t *thread) {
   thread->quiet_since = 0;
   thread->grown = 0;
   thread->in_parts = 0;
-  hak_bins_init(thread->bins, thread->holds, thread->store);
+  hak_holds_forget(thread->holds);
+  hak_bins_begin(thread->bins, thread->store);
   for (uint32_t cls = 0; cls < HAK_TINY_CLASSES; cls++) {
     hak_bin_init(&thread->empty[cls], 0);
   }
@@ -131,8 +132,9 @@ void hak_caches_visit(hak_thread_t *thread,
   for (uint32_t first = 0; first < made; first += HAK_CACHE_CHUNK) {
     uint32_t c = first / HAK_CACHE_CHUNK;
     /* Acquire, both: pair with cache_new. */
-    hak_cache_chunk_t *chunk = hak_load_acquire(&hak_thread_state(thread)->chunks[c]);
-    for (uint32_t i = 0; chunk != NULL && i < HAK_CACHE_CHUNK; i++) {
+    hak_cache_chunk_t *chunk = hak_load_acquire(hak_thread_chunk(thread, c));
+    uint32_t all = made - first < HAK_CACHE_CHUNK ? made - first : HAK_CACHE_CHUNK;
+    for (uint32_t i = 0; chunk != NULL && i < all; i++) {
       hak_thread_cache_t *cache = hak_load_acquire(&chunk->caches[i]);
       if (cache != NULL) visit(cache, ctx);
     }
@@ -151,7 +153,7 @@ size_t hak_thread_cache_purge(const hak_os_t *os, hak_thread_cache_t *cache) {
 bool hak_thread_caches_purge(const hak_os_t *os, hak_thread_t *thread, size_t *looks,
                              size_t *given) {
   for (uint32_t c = 0; c < HAK_CACHE_CHUNKS; c++) {
-    hak_cache_chunk_t *chunk = hak_load_relaxed(&hak_thread_state(thread)->chunks[c]);
+    hak_cache_chunk_t *chunk = hak_load_relaxed(hak_thread_chunk(thread, c));
     for (uint32_t i = 0; chunk != NULL && i < HAK_CACHE_CHUNK; i++) {
       hak_thread_cache_t *cache = hak_load_relaxed(&chunk->caches[i]);
       if (cache == NULL || cache->heap == NULL) continue;
@@ -166,7 +168,7 @@ bool hak_thread_caches_purge(const hak_os_t *os, hak_thread_t *thread, size_t *l
 hak_cache_chunk_t *hak_thread_state_strip(hak_thread_t *thread) {
   hak_cache_chunk_t *chunks = NULL;
   for (uint32_t c = 0; c < HAK_CACHE_CHUNKS; c++) {
-    hak_cache_chunk_t *chunk = hak_load_relaxed(&hak_thread_state(thread)->chunks[c]);
+    hak_cache_chunk_t *chunk = hak_load_relaxed(hak_thread_chunk(thread, c));
     if (chunk == NULL) continue;
     chunk->next = chunks;
     chunks = chunk;
@@ -185,6 +187,6 @@ void hak_thread_state_dress(hak_thread_t *thread, hak_cache_chunk_t *chunks,
   /* Most states have none, and their last page is never written to. */
   if (indices != 0) hak_thread_state(thread)->indices_ready = indices;
   for (; chunks != NULL; chunks = chunks->next) {
-    hak_store_relaxed(&hak_thread_state(thread)->chunks[chunks->number], chunks);
+    hak_store_relaxed(hak_thread_chunk(thread, chunks->number), chunks);
   }
 }

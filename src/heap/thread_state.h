@@ -37,12 +37,12 @@ typedef struct hak_thread_cache {
 #define HAK_NO_INDEX HAK_CACHE_INDICES
 
 enum {
-  HAK_CACHE_CHUNK = 256,
+  HAK_CACHE_CHUNK = 128,
   HAK_CACHE_CHUNKS = HAK_HEAPS_MAX / HAK_CACHE_CHUNK
 };
 typedef struct hak_cache_chunk {
   struct hak_cache_chunk *next; /* [owner] of a bare state; see hak_thread_state_strip */
-  uint32_t number;              /* [const] its place in `chunks` */
+  uint32_t number;              /* [const] heaps of lower indices, / HAK_CACHE_CHUNK */
   _Atomic(hak_thread_cache_t *) caches[HAK_CACHE_CHUNK];
   uint8_t uses[HAK_CACHE_CHUNK]; /* [owner] of heaps without a cache: see has_earned */
   uint8_t when[HAK_CACHE_CHUNK]; /* [owner] of which heap and time `uses` are */
@@ -50,11 +50,12 @@ typedef struct hak_cache_chunk {
 
 typedef hak_bin_t hak_indexed_bins_t[HAK_CLASSES];
 
-/* A state as a whole. */
+/* A state as a whole. What a thread needs that has caches of a few heaps lies together:
+ * the last of the chunks, which are the first heaps', and the first indices. */
 typedef struct hak_thread_state {
   hak_thread_t thread;
+  _Atomic(hak_cache_chunk_t *) chunks[HAK_CACHE_CHUNKS]; /* see hak_thread_chunk */
   uint32_t indices_ready; /* cache indices with memory; [lock: threads] once published */
-  _Atomic(hak_cache_chunk_t *) chunks[HAK_CACHE_CHUNKS]; /* by the heap's index */
   hak_indexed_bins_t indices[HAK_CACHE_INDICES];
 } hak_thread_state_t;
 
@@ -66,6 +67,12 @@ extern _Thread_local hak_thread_t *hak_thread_self;
 
 HAK_HOT hak_thread_state_t *hak_thread_state(hak_thread_t *me) {
   return (hak_thread_state_t *)(void *)me;
+}
+
+/* Where the state's chunk of a number is found. */
+HAK_HOT _Atomic(hak_cache_chunk_t *) *hak_thread_chunk(hak_thread_t *me,
+                                                       uint32_t number) {
+  return &hak_thread_state(me)->chunks[HAK_CACHE_CHUNKS - 1 - number];
 }
 
 /* What stands in `bins_at` for bins. */
@@ -90,7 +97,7 @@ HAK_HOT bool hak_cache_is_indexed(hak_thread_t *me, const hak_list_t *list) {
 HAK_HOT hak_thread_cache_t *hak_cache_at(hak_thread_t *me, uint32_t index) {
   /* Acquire, both: pair with cache_new, for those who look from outside. */
   hak_cache_chunk_t *chunk =
-      hak_load_acquire(&hak_thread_state(me)->chunks[index / HAK_CACHE_CHUNK]);
+      hak_load_acquire(hak_thread_chunk(me, index / HAK_CACHE_CHUNK));
   return chunk == NULL ? NULL : hak_load_acquire(&chunk->caches[index % HAK_CACHE_CHUNK]);
 }
 /* The thread's cache of this heap, or NULL: one of an earlier heap of the same record is

@@ -91,7 +91,8 @@ typedef struct hak_hold {
   uint32_t slabs;                     /* slabs in the queue */
   uint32_t slabs_most;                /* slabs; if the queue has more, one that is nearly
                                          free goes to the partial list */
-  uint32_t magazine_blocks;           /* blocks with which a magazine is full */
+  uint32_t magazine_blocks;           /* blocks with which a magazine is full; 0: the
+                                         class has not begun, see capacity.h */
   int32_t credit;                     /* slabs that may be claimed: those let go, less
                                          those claimed */
   uint32_t given, given_before; /* blocks that refills were asked for, in this period

@@ -3,6 +3,7 @@
 #include "base/event.h"
 #include "base/option.h"
 #include "external/external_region.h"
+#include "tiny/magazine.h"
 
 enum {
   LISTS = 3, /* lists of a bin */
@@ -20,16 +21,25 @@ static hak_atomic_u64_t granted; /* bytes, to all threads */
 
 void hak_capacity_recount(uint64_t bytes) { hak_store_relaxed(&granted, bytes); }
 
-uint32_t hak_capacity_least(uint32_t cls) {
-  if (hak_class_is_single(cls)) return 0;
-  uint32_t most = (uint32_t)hak_option(BIN_BLOCKS);
-  uint32_t least = (uint32_t)hak_option(BIN_BLOCKS_MIN);
-  /* Called for every class of a thread that begins or ends, so most classes are answered
-   * without the division. */
-  uint64_t bytes = (uint64_t)hak_option(BIN_BYTES), size = hak_class_size(cls);
-  if (most * size <= bytes) return most > least ? most : least;
-  uint32_t blocks = (uint32_t)(bytes / size);
-  return blocks > least ? blocks : least;
+/* The bin's capacity is what it was given at the cache's beginning. If a limit has come
+ * since, or gone, that is seen as it is later (quota.h). */
+HAK_SLOW void hak_capacity_begin_slow(const hak_cache_t *cache, uint32_t cls) {
+  hak_hold_t *hold = &cache->holds[cls];
+  hak_bin_t *bin = &cache->bins[cls];
+  bool limited = hak_budget_is_limited(&cache->store->pool.budget);
+  hold->spare = HAK_LINK_END;
+  hold->capacity_least = bin->capacity;
+  if (bin->capacity == 0) hold->quota = limited ? HAK_QUOTA_NONE : 0;
+  if (bin->capacity == 0 && !limited) {
+    hold->capacity_least = hak_capacity_least(cls);
+    bin->capacity = (uint16_t)hold->capacity_least;
+    hak_bin_set_room(bin, bin->capacity);
+  }
+  hold->magazine_blocks = hak_magazine_blocks(cls);
+  if (hak_class_is_single(cls)) return;
+  uint32_t slabs =
+      (uint32_t)hak_option(HELD_SLABS) / cache->store->geometry[cls].span_next;
+  hold->slabs_most = slabs < 16 ? 16 : slabs;
 }
 
 static uint64_t bytes_of(uint32_t cls, uint32_t blocks) {

@@ -1,6 +1,6 @@
 /* capacity.h - how many blocks a bin may keep: it follows demand.
  *
- * Depends on: base, external, bin.   Used by: tiny, heap.
+ * Depends on: base, external, bin, magazine.   Used by: tiny, heap.
  *
  * A bin begins with a least capacity. If it overflows although refills lately had to
  * bring blocks, it was too small for what the thread does. Then it grows by half of what
@@ -20,7 +20,30 @@
 #ifndef HAK_TINY_CAPACITY_H
 #define HAK_TINY_CAPACITY_H
 
+#include "base/option.h"
 #include "tiny/bin.h"
+
+/* The hold of a class in a thread cache is all zeroes, and its pages untouched, until the
+ * class begins: with the first slow path that works on it. */
+void hak_capacity_begin_slow(const hak_cache_t *cache, uint32_t cls);
+HAK_HOT void hak_capacity_begin(const hak_cache_t *cache, uint32_t cls) {
+  if (HAK_UNLIKELY(cache->holds[cls].magazine_blocks == 0)) {
+    hak_capacity_begin_slow(cache, cls);
+  }
+}
+/* The same of a class of which the bin has blocks; false if it has none, and the class
+ * has not begun: nothing is kept of it. */
+HAK_HOT bool hak_capacity_has_begun(const hak_cache_t *cache, uint32_t cls) {
+  if (HAK_LIKELY(cache->holds[cls].magazine_blocks != 0)) return true;
+  hak_bin_t *bin = &cache->bins[cls];
+  /* What frees pushed may have been allocated again, in fast paths all of it. */
+  if (bin->list.head == HAK_LINK_END && bin->ready == HAK_LINK_END &&
+      hak_load_relaxed(&bin->ready_count) == 0) {
+    return false;
+  }
+  hak_capacity_begin_slow(cache, cls);
+  return true;
+}
 
 /* While a bin spills, its list has this part of its capacity. */
 enum {
@@ -28,7 +51,17 @@ enum {
 };
 
 /* Blocks that a bin of the class may keep without demand. */
-uint32_t hak_capacity_least(uint32_t cls);
+HAK_HOT uint32_t hak_capacity_least(uint32_t cls) {
+  if (hak_class_is_single(cls)) return 0;
+  uint32_t most = (uint32_t)hak_option(BIN_BLOCKS);
+  uint32_t least = (uint32_t)hak_option(BIN_BLOCKS_MIN);
+  /* Called for every class of a thread that begins or ends, so most classes are answered
+   * without the division. */
+  uint64_t bytes = (uint64_t)hak_option(BIN_BYTES), size = hak_class_size(cls);
+  if (most * size <= bytes) return most > least ? most : least;
+  uint32_t blocks = (uint32_t)(bytes / size);
+  return blocks > least ? blocks : least;
+}
 
 /* Sets a bin, whose list is empty, to its least capacity, which in a heap with a limit is
  * none (quota.h). What the bin was granted beyond that is given back. */

@@ -108,6 +108,7 @@ void hak_flush_set_room(hak_bin_t *bin) {
 }
 
 void hak_flush_bin(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls) {
+  if (!hak_capacity_has_begun(cache, cls)) return;
   hak_bin_t *bin = &cache->bins[cls];
   hak_hold_t *hold = &cache->holds[cls];
   void *list = bin->list.head, *ready = bin->ready, *spare = hold->spare;
@@ -125,6 +126,7 @@ void hak_flush_bin(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls) {
 }
 
 void hak_flush_blocks(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls) {
+  if (!hak_capacity_has_begun(cache, cls)) return;
   hak_bin_t *bin = &cache->bins[cls];
   hak_hold_t *hold = &cache->holds[cls];
   while (bin->list.head != HAK_LINK_END || bin->ready != HAK_LINK_END ||
@@ -175,6 +177,7 @@ void hak_flush_kept(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls) {
 }
 
 void hak_flush_class(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls) {
+  hak_capacity_begin(cache, cls);
   hak_flush_blocks(me, cache, cls);
   hak_hold_list_all(me, cache, cls);
   cache->holds[cls].pins = 0;
@@ -183,7 +186,9 @@ void hak_flush_class(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls) {
 }
 
 void hak_flush_all(hak_thread_t *me, const hak_cache_t *cache) {
-  for (uint32_t cls = 0; cls < HAK_CLASSES; cls++) hak_flush_class(me, cache, cls);
+  for (uint32_t cls = 0; cls < HAK_CLASSES; cls++) {
+    if (hak_capacity_has_begun(cache, cls)) hak_flush_class(me, cache, cls);
+  }
   hak_magazines_return(me);
 }
 
@@ -231,6 +236,7 @@ static bool flush_class_some(hak_thread_t *me, const hak_cache_t *cache, uint32_
                              size_t *work) {
   hak_bin_t *bin = &cache->bins[cls];
   hak_hold_t *hold = &cache->holds[cls];
+  if (!hak_capacity_has_begun(cache, cls)) return *work > HAK_MAGAZINE_BLOCKS;
   while (*work > 0 && (bin->list.head != HAK_LINK_END || bin->ready != HAK_LINK_END ||
                        hold->spare != HAK_LINK_END)) {
     flush_part(me, cache, cls, work);

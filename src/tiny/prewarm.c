@@ -1,6 +1,7 @@
 #include "tiny/prewarm.h"
 
 #include "superslab/locate.h"
+#include "tiny/capacity.h"
 #include "tiny/commit.h"
 #include "tiny/hold.h"
 #include "tiny/scatter.h"
@@ -62,6 +63,7 @@ size_t hak_prewarm_class(hak_thread_t *me, const hak_cache_t *cache, uint32_t cl
                          size_t count) {
   hak_bin_t *bin = &cache->bins[cls];
   hak_hold_t *hold = &cache->holds[cls];
+  hak_capacity_begin(cache, cls);
   size_t ready = touch_list(me, cache, cls, bin->ready) +
                  touch_list(me, cache, cls, bin->list.head) +
                  touch_list(me, cache, cls, hold->spare);

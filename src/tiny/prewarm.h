@@ -1,6 +1,6 @@
 /* prewarm.h - blocks of a class made ready before they are asked for.
  *
- * Depends on: superslab, bin, commit, hold, scatter, stray.   Used by: api.
+ * Depends on: superslab, bin, capacity, commit, hold, scatter, stray.   Used by: api.
  */
 #ifndef HAK_TINY_PREWARM_H
 #define HAK_TINY_PREWARM_H

@@ -68,6 +68,7 @@ void hak_quota_follow_slow(hak_thread_t *me, const hak_cache_t *cache, uint32_t 
   hak_budget_t *budget = &cache->store->pool.budget;
   hak_hold_t *hold = &cache->holds[cls];
   if (hak_cache_is_shared_way(cache)) return; /* it keeps nothing anyway */
+  hak_capacity_begin(cache, cls);
   if (!hak_budget_is_limited(budget)) {
     hak_flush_class(me, cache, cls); /* makes the bin what it is without a limit */
     close_depot(me, cache, cls);

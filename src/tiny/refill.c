@@ -349,6 +349,7 @@ static batch_t from_depot(hak_thread_t *me, const hak_cache_t *cache, uint32_t c
 static batch_t next_batch(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls) {
   hak_bin_t *bin = &cache->bins[cls];
   hak_hold_t *hold = &cache->holds[cls];
+  hak_capacity_begin(cache, cls);
   hak_quota_follow(me, cache, cls);
   bin->spilling = 0;
   hold->lean = HAK_LEAN_NOT;

@@ -200,6 +200,7 @@ static void spill(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls, void
 static void drop_bin(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls) {
   hak_bin_t *bin = &cache->bins[cls];
   hak_hold_t *hold = &cache->holds[cls];
+  if (!hak_capacity_has_begun(cache, cls)) return;
   bool empty = bin->list.head == HAK_LINK_END && bin->ready == HAK_LINK_END &&
                hold->spare == HAK_LINK_END && hak_load_relaxed(&hold->magazine) == NULL;
   if (empty || bin->spilling == HAK_BIN_GATHERS || !hak_lean_drop(me, cache, cls)) return;
@@ -221,6 +222,7 @@ static HAK_SLOW void drop(hak_thread_t *me, const hak_cache_t *cache) {
 
 void hak_spill_free(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls,
                     void *block) {
+  hak_capacity_begin(cache, cls);
   spill(me, cache, cls, block);
   hak_far_settle(me, cache, cls);
   if (hak_lean_drops(me)) drop(me, cache);
@@ -233,6 +235,7 @@ void hak_spill_event(hak_thread_t *me, const hak_cache_t *cache, hak_list_t *lis
   if (offset < HAK_CLASSES * sizeof(hak_bin_t)) {
     uint32_t cls = (uint32_t)(offset / sizeof(hak_bin_t));
     hak_store_relaxed(&list->room, 0);
+    hak_capacity_begin(cache, cls);
     if (cache->bins[cls].spilling == HAK_BIN_GATHERS) {
       spill(me, cache, cls, block);
     } else {

@@ -87,6 +87,7 @@ void hak_transfer_add(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls,
       return;
     }
     hak_store_relaxed(&hold->magazine, magazine);
+    hak_capacity_begin(cache, cls);
   }
   uint32_t count = hak_load_relaxed(&magazine->count);
   if (hak_stray_tells(cls)) hak_link_write(&me->key, block, HAK_LINK_END);

@@ -66,7 +66,7 @@ HAK_SLOW void hak_trim_bin_slow(hak_thread_t *me, const hak_cache_t *cache) {
   uint32_t cls = me->looks / HAK_TRIM_CALLS % HAK_CLASSES;
   hak_bin_t *bin = &cache->bins[cls];
   hak_hold_t *hold = &cache->holds[cls];
-  if (bin->capacity <= hold->capacity_least) return;
+  if (bin->capacity <= hold->capacity_least || hold->magazine_blocks == 0) return;
   uint64_t seen = now_seen(bin, hold->given);
   if (seen != hold->seen) {
     hold->seen = seen;

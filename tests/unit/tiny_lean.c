@@ -133,6 +133,7 @@ static uint32_t cached_others(void) {
   uint32_t sum = 0;
   for (size_t i = 0; i < TEST_COUNT(other_sizes); i++) {
     uint32_t cls = hak_class_of(other_sizes[i]);
+    if (!hak_capacity_has_begun(g_cache, cls)) continue;
     sum += test_list_length(g_cache->bins[cls].list.head) +
            test_list_length(g_cache->bins[cls].ready) +
            test_list_length(g_cache->holds[cls].spare);

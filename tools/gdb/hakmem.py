@@ -381,8 +381,8 @@ class Search:
 
     def cache_of(self, state, record):
         """The bins and holds of a thread for the heap, or None."""
-        index, per_chunk = int(record["index"]), 256
-        chunk = state["chunks"][index // per_chunk]
+        index, per_chunk = int(record["index"]), 128
+        chunk = state["chunks"][count_of(state["chunks"]) - 1 - index // per_chunk]
         if pointer(chunk) == 0:
             return None
         cache = chunk.dereference()["caches"][index % per_chunk]

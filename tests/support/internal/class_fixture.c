@@ -3,6 +3,8 @@
 
 #include <string.h>
 
+#include "tiny/capacity.h"
+
 hak_thread_t *g_me;
 const hak_cache_t *g_cache;
 uint32_t g_class;
@@ -14,6 +16,7 @@ int test_class_setup(void **state) {
   g_me = hak_thread_self;
   g_cache = &g_me->cache;
   g_class = hak_class_of((size_t)(uintptr_t)*state);
+  hak_capacity_begin(g_cache, g_class);
   g_central = &hak_heap_get_default()->store->centrals[g_class];
   return 0;
 }

@@ -26,6 +26,7 @@ static inline void limited_use(void) {
   hak_free(hak_heap_alloc(g_heap, 16));
   g_limited = hak_cache_get(g_me, hak_heap_record(g_heap));
   CHECK(g_limited != NULL);
+  for (uint32_t cls = 0; cls < HAK_CLASSES; cls++) hak_capacity_begin(g_limited, cls);
 }
 
 static inline int limited_end(void **state) {

@@ -29,6 +29,16 @@ static HAK_SLOW void seek_index(hak_thread_t *me, hak_thread_cache_t *cache) {
   hak_store_relaxed(&me->busy, 0);
 }
 
+/* The first block that the thread takes of a group: the bins there are its own at once,
+ * as it will free the block into them anyway. */
+static HAK_SLOW hak_thread_cache_t *make_cache(hak_thread_t *me, hak_heap_t *heap) {
+  if (!hak_heap_is_group(heap)) return NULL;
+  hak_store_relaxed(&me->busy, 1);
+  hak_thread_cache_t *cache = hak_cache_make(me, heap);
+  hak_store_relaxed(&me->busy, 0);
+  return cache;
+}
+
 void *hak_api_ready(hak_heap_t *heap, uint32_t cls) {
   hak_thread_t *me = hak_thread_self;
   if (me->kind != HAK_THREAD_ATTACHED) return NULL;
@@ -46,6 +56,7 @@ HAK_WARM void *hak_api_class(hak_heap_t *heap, uint32_t cls) {
     return hak_api_small(heap, cls, false);
   }
   hak_thread_cache_t *cache = hak_cache_find(me, heap);
+  if (HAK_UNLIKELY(cache == NULL)) cache = make_cache(me, heap);
   if (HAK_UNLIKELY(cache == NULL)) return hak_api_small(heap, cls, false);
   void *block;
   if (hak_load_relaxed(&cache->index) == HAK_CACHE_INDICES) {

@@ -90,6 +90,17 @@ void hak_capacity_give_back(uint64_t *grown);
  * where fewer threads are left. */
 void hak_capacity_recount(uint64_t bytes);
 
+/* True if the thread has had so little of the class that it holds none of its slabs, in a
+ * heap whose threads share them; see refill.h. */
+HAK_HOT bool hak_capacity_is_shared(const hak_cache_t *cache, uint32_t cls) {
+  enum {
+    ALL = 4096 /* bytes that a thread has had when slabs are its own */
+  };
+  return HAK_UNLIKELY(cache->store->shares) && !hak_class_is_single(cls) &&
+         !hak_cache_is_shared_way(cache) &&
+         cache->holds[cls].shared * hak_class_size(cls) < ALL;
+}
+
 /* --- of a heap with a limit ---- */
 
 enum {

@@ -44,11 +44,42 @@ static void flush_singles(hak_thread_t *me, const hak_cache_t *cache, uint32_t c
   }
 }
 
+/* Sends home blocks of a class of which the thread holds no slab. */
+static void flush_shared(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls,
+                         void *list, uint32_t count) {
+  bool locked = false;
+  for (; list != HAK_LINK_END && count > 0; count--) {
+    void *block;
+    if (HAK_UNLIKELY(hak_list_take_fails(me, cache, &list, &block))) break;
+    hak_slab_t *slab = hak_slab_of(block);
+    char *start = hak_slab_start(slab);
+    if (HAK_UNLIKELY(!hak_stray_starts(slab, start, block))) {
+      hak_stray_report(me, cache, block);
+      continue;
+    }
+    hak_batch_t run = {slab, block, block, 1};
+    for (; count > 1 && list != HAK_LINK_END && hak_home_is_in_span(slab, start, list) &&
+           hak_stray_starts(slab, start, list);
+         count--) {
+      if (HAK_UNLIKELY(hak_list_take_fails(me, cache, &list, &block))) break;
+      run.last = block;
+      run.count++;
+    }
+    hak_hold_home_any(me, cache, cls, run, &locked);
+  }
+  if (locked) hak_lock_release(&cache->store->centrals[cls].lock);
+  if (HAK_UNLIKELY(list != HAK_LINK_END)) report_cycle(me, cache, list);
+}
+
 bool hak_flush_list(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls, void *list,
                     uint32_t count) {
   hak_stray_cut_cycle(me, cache, list, count);
   if (hak_class_is_single(cls)) {
     flush_singles(me, cache, cls, list, count);
+    return true;
+  }
+  if (HAK_UNLIKELY(hak_capacity_is_shared(cache, cls))) {
+    flush_shared(me, cache, cls, list, count);
     return true;
   }
   if (HAK_UNLIKELY(hak_capacity_is_cut(&cache->holds[cls]))) {

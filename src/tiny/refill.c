@@ -96,6 +96,18 @@ static uint32_t carve_blocks(const hak_cache_t *cache, uint32_t cls, uint32_t ca
   return wish > 0 ? wish : 1;
 }
 
+/* How many blocks a refill brings of a class whose slabs the thread shares: as many
+ * as it has had, and a little at first. 0: it does not share them. */
+HAK_HOT uint32_t few_of(const hak_cache_t *cache, uint32_t cls) {
+  enum {
+    FIRST = 512 /* bytes */
+  };
+  if (HAK_LIKELY(!hak_capacity_is_shared(cache, cls))) return 0;
+  uint32_t had = cache->holds[cls].shared, size = hak_class_size(cls);
+  if (had > 0) return had;
+  return size < FIRST ? FIRST / size : 1;
+}
+
 /* How many of `wish` blocks a refill may bring: in a heap with a limit as many as the bin
  * may have, unless the quota affords all; else all. */
 static uint32_t most_of(const hak_cache_t *cache, uint32_t cls, uint32_t wish) {
@@ -110,7 +122,8 @@ static batch_t carve(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls,
                      hak_slab_t *slab) {
   HAK_COUNT(me, refill_carve, 1);
   uint32_t size = hak_class_size(cls), carved = hak_slab_carved(slab);
-  uint32_t n = carve_blocks(cache, cls, carved), left = hak_slab_capacity(slab) - carved;
+  uint32_t left = hak_slab_capacity(slab) - carved, n = few_of(cache, cls);
+  if (HAK_LIKELY(n == 0)) n = carve_blocks(cache, cls, carved);
   if (n > left) n = left;
   n = most_of(cache, cls, n);
   n = hak_commit_blocks(me, cache, slab, n);
@@ -178,6 +191,8 @@ static batch_t part_of_list(hak_thread_t *me, const hak_cache_t *cache, uint32_t
  * own lists may be. */
 static bool is_parted(const hak_cache_t *cache, uint32_t cls, const hak_slab_t *slab,
                       uint32_t free) {
+  uint32_t few = few_of(cache, cls);
+  if (HAK_UNLIKELY(few != 0)) return free > few;
   if (free <= hak_bin_batch(&cache->bins[cls])) return false;
   return hak_slab_span(slab) > 1 || most_of(cache, cls, free) < free;
 }
@@ -189,7 +204,8 @@ static batch_t from_held(hak_thread_t *me, const hak_cache_t *cache, uint32_t cl
   HAK_COUNT(me, refill_partial, 1);
   hak_hold_t *hold = &cache->holds[cls];
   uint32_t carved = hak_slab_carved(slab), free = carved - hak_slab_out(slab);
-  uint32_t most = hak_bin_batch(&cache->bins[cls]);
+  uint32_t few = few_of(cache, cls);
+  uint32_t most = HAK_LIKELY(few == 0) ? hak_bin_batch(&cache->bins[cls]) : few;
   if (is_parted(cache, cls, slab, free)) {
     hold->given += most;
     return part_of_list(me, cache, cls, slab, most);
@@ -277,10 +293,65 @@ static batch_t from_uncarved(hak_thread_t *me, const hak_cache_t *cache, uint32_
   cache->holds[cls].current = slab;
   uint32_t free = hak_slab_carved(slab) - hak_slab_out(slab);
   if (free == 0) return nothing;
+  uint32_t few = few_of(cache, cls);
+  if (HAK_UNLIKELY(few != 0 && free > few)) {
+    return part_of_list(me, cache, cls, slab, few);
+  }
   if (free > most_of(cache, cls, free)) {
     return part_of_list(me, cache, cls, slab, hak_bin_batch(&cache->bins[cls]));
   }
   return (batch_t){hak_slab_take_list(slab), free};
+}
+
+/* Carves blocks of a slab that stays on the partial list, as far as its pages go. */
+static batch_t carve_listed_locked(hak_thread_t *me, const hak_cache_t *cache,
+                                   hak_central_t *central, hak_slab_t *slab, uint32_t n) {
+  hak_lock_assert_held(&central->lock);
+  if (HAK_CHECKS >= 3 || slab->dirty) return nothing;
+  uint32_t carved = hak_slab_carved(slab), left = hak_slab_capacity(slab) - carved;
+  if (n > left) n = left;
+  size_t size = hak_list_block_size(&slab->list), start = carved * size;
+  if (start + n * size > hak_commit_bytes(cache, slab)) return nothing;
+  HAK_COUNT(me, refill_carve, 1);
+  if (n == left) hak_partial_remove_locked(central, slab);
+  char *block = hak_slab_start(slab) + start;
+  link_fresh(me, block, (uint32_t)size, n, HAK_LINK_END);
+  hak_slab_carve(slab, n);
+  if (n == left) (void)hak_slab_partial_to_full_locked(cache, slab);
+  return (batch_t){block, n};
+}
+
+/* A few blocks of a slab on the partial list, which nobody holds meanwhile. */
+static batch_t from_shared(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls,
+                           uint32_t few) {
+  hak_central_t *central = &cache->store->centrals[cls];
+  if (hak_load_relaxed(&central->groups) == 0 &&
+      hak_load_relaxed(&central->uncarved) == NULL) {
+    return nothing;
+  }
+  batch_t batch = nothing;
+  HAK_COUNT(me, shelf_visits, 1);
+  hak_lock_acquire(&central->lock);
+  hak_slab_t *slab = hak_partial_first_locked(central);
+  bool carved = slab != NULL;
+  if (!carved) slab = hak_load_relaxed(&central->uncarved);
+  bool leaving = carved && slab->group == HAK_PARTIAL_LEAVING;
+  if (slab != NULL && !leaving && !hak_hole_map_any(slab)) {
+    uint32_t out = hak_slab_out(slab), free = hak_slab_carved(slab) - out;
+    hak_hold_name_bin_locked(me, cache, slab);
+    if (free != 0) HAK_COUNT(me, refill_shelf, 1);
+    if (free == 0) {
+      batch = carve_listed_locked(me, cache, central, slab, few);
+    } else if (carved && free <= few) {
+      hak_partial_remove_locked(central, slab);
+      batch = (batch_t){hak_slab_partial_to_full_locked(cache, slab), free};
+    } else {
+      batch.list = hak_slab_take_some(me, cache, slab, few, &batch.count);
+      hak_partial_regroup_locked(central, slab, out);
+    }
+  }
+  hak_lock_release(&central->lock);
+  return batch;
 }
 
 /* A new slab is the current one from here on; NULL if memory is short. */
@@ -376,7 +447,8 @@ static batch_t next_batch(hak_thread_t *me, const hak_cache_t *cache, uint32_t c
     hak_link_write(&me->key, block, HAK_LINK_END);
     return (batch_t){block, 1};
   }
-  hold->given += hak_bin_batch(bin);
+  uint32_t few = few_of(cache, cls);
+  hold->given += HAK_LIKELY(few == 0) ? hak_bin_batch(bin) : few;
   if (!hak_cache_is_shared_way(cache) &&
       hold->given >= (uint64_t)hak_option(TRIM_REFILLS) * hak_bin_batch(bin)) {
     hak_trim_class(me, cache, cls);
@@ -389,6 +461,8 @@ static batch_t next_batch(hak_thread_t *me, const hak_cache_t *cache, uint32_t c
     if (HAK_LIKELY(batch.list != HAK_LINK_END)) return batch;
   }
   batch_t batch = from_transfer(me, cache, cls);
+  if (HAK_UNLIKELY(few != 0) && batch.list == HAK_LINK_END && !hak_capacity_is_cut(hold))
+    batch = from_shared(me, cache, cls, few);
   if (batch.list == HAK_LINK_END) batch = from_held(me, cache, cls);
   if (batch.list == HAK_LINK_END && hold->current == NULL)
     batch = from_partial(me, cache, cls);
@@ -421,9 +495,12 @@ static HAK_WARM void *refill(hak_thread_t *me, const hak_cache_t *cache, uint32_
     }
     give_up(me, cache, &bin->list.head);
     HAK_COUNT(me, slow_alloc, 1);
+    bool shares = few_of(cache, cls) != 0;
     batch_t batch = next_batch(me, cache, cls);
-    if (HAK_UNLIKELY(hak_capacity_is_cut(&cache->holds[cls])))
+    if (HAK_UNLIKELY(hak_capacity_is_cut(&cache->holds[cls]) || shares)) {
       hak_quota_let_go(me, cache, cls);
+      cache->holds[cls].shared += batch.count;
+    }
     if (batch.list == HAK_LINK_END) return NULL;
     bin->ready = batch.list;
     hak_store_relaxed(&bin->ready_count,

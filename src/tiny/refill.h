@@ -7,6 +7,10 @@
  * The stages of one refill, cheapest first: the bin's other lists, the thread's own
  * magazine, a magazine from the transfer cache, a slab that the thread holds, the partial
  * list, the slab that is being carved, a new slab from the pool.
+ *
+ * Where a heap's threads share slabs (hak_store_t), one that has had less than 4 KiB of a
+ * class holds none of it: a refill takes a few blocks off a slab, which goes back to the
+ * partial list at once, so that many threads with a few blocks each need few slabs.
  */
 #ifndef HAK_TINY_REFILL_H
 #define HAK_TINY_REFILL_H

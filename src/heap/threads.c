@@ -198,14 +198,32 @@ bool hak_threads_commit_indices(uint32_t indices) {
 
 /* --- states ------------------------------------------------------------------------ */
 
+/* Where the process may have so much address space and no more, blocks need it more than
+ * heaps that may never come: of it each state takes one part for its indices. */
+static uint32_t room_within(size_t limit, uint32_t room) {
+  enum {
+    PARTS = 4096,
+    LEAST = 16
+  };
+  size_t most = limit / PARTS / sizeof(hak_indexed_bins_t);
+  if (most < LEAST) most = LEAST;
+  return most < room ? (uint32_t)most : room;
+}
+
 /* Cache indices that the n-th state gets address space for. */
 static uint32_t room_of(uint32_t n) {
   enum {
-    FEW = 64 /* states that have room for all indices */
+    FEW = 64,  /* states that have room for all indices */
+    SHARE = 32 /* of a limit that these may take */
   };
+  size_t limit = hak_os_limit(os), few = FEW;
   uint32_t room = (uint32_t)hak_option(THREAD_HEAPS);
+  if (limit != SIZE_MAX) {
+    room = room_within(limit, room);
+    few = limit / SHARE / (HAK_CACHE_INDICES * sizeof(hak_indexed_bins_t));
+  }
   hak_lock_acquire(&lock);
-  bool all = n < FEW || indices_wanted > room;
+  bool all = n < (few < FEW ? few : FEW) || indices_wanted > room;
   hak_lock_release(&lock);
   return all ? HAK_CACHE_INDICES : room;
 }

@@ -7,6 +7,8 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -131,6 +133,55 @@ TEST_IN_CHILD(limit__of_data, 60) {
   require_service();
 }
 
+enum {
+  FILLERS = 100
+};
+static pthread_barrier_t g_begin, g_full;
+static atomic_size_t g_filled; /* bytes */
+
+/* Blocks until there are no more, which live until all threads have what they get. */
+static void *fill_to_the_end(void *ctx) {
+  enum {
+    SIZE = 1024
+  };
+  void *all = NULL;
+  size_t bytes = 0;
+  (void)ctx;
+  pthread_barrier_wait(&g_begin);
+  for (void **block; (block = hak_alloc(SIZE)) != NULL; bytes += SIZE) {
+    *block = all;
+    all = block;
+  }
+  atomic_fetch_add(&g_filled, bytes);
+  pthread_barrier_wait(&g_full);
+  while (all != NULL) {
+    void *next = *(void **)all;
+    hak_free(all);
+    all = next;
+  }
+  return NULL;
+}
+
+/* What threads have of their own must not come to be most of a limit. */
+TEST_IN_CHILD(limit__of_data_goes_to_blocks_of_many_threads, 60) {
+  static pthread_t threads[FILLERS];
+  size_t room = 256 * MIB;
+  CHECK_EQ(pthread_barrier_init(&g_begin, NULL, FILLERS + 1), 0);
+  CHECK_EQ(pthread_barrier_init(&g_full, NULL, FILLERS + 1), 0);
+  hak_free(hak_alloc(1));
+  for (size_t i = 0; i < FILLERS; i++) {
+    CHECK_EQ(pthread_create(&threads[i], NULL, fill_to_the_end, NULL), 0);
+  }
+  set_limit(RLIMIT_DATA, status_bytes("VmData:") + room);
+  pthread_barrier_wait(&g_begin);
+  pthread_barrier_wait(&g_full);
+  set_limit(RLIMIT_DATA, RLIM_INFINITY);
+  for (size_t i = 0; i < FILLERS; i++) CHECK_EQ(pthread_join(threads[i], NULL), 0);
+  size_t filled = atomic_load(&g_filled);
+  CHECK_MSG(filled >= room / 100 * 85, "%zu of %zu bytes", filled, room);
+  CHECK_EQ(test_live_blocks(), 0);
+}
+
 /* All memory of the process is locked, which only a privileged one may do without end. */
 TEST_IN_CHILD(limit__of_locked_memory, 60) {
   if (geteuid() == 0) CHECK_EQ(setuid(65534), 0);
@@ -239,5 +290,6 @@ static void limit__of_a_group(void **state) {
             child.output);
 }
 
-TEST_MAIN_FRESH(T(limit__of_address_space), T(limit__of_data), T(limit__of_locked_memory),
-                T(limit__of_mappings), T(limit__of_a_group))
+TEST_MAIN_FRESH(T(limit__of_address_space), T(limit__of_data),
+                T(limit__of_data_goes_to_blocks_of_many_threads),
+                T(limit__of_locked_memory), T(limit__of_mappings), T(limit__of_a_group))

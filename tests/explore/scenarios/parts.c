@@ -163,8 +163,9 @@ static void look_for_cache(void) {
   EXPLORE_CHECK(cache->heap == heaps_record);
   if (hak_load_acquire(&cache->heap_id) == NULL) return;
   /* Its bins may lie in memory that came just now, which is a race if they are not seen;
-   * what statistics read there is of different moments. */
-  (void)hak_bin_listed(&hak_cache_bins(threads[0], cache)[0]);
+   * what statistics read there is of different moments. The last one, as the first may
+   * lie on a page with what there was before. */
+  (void)hak_bin_listed(&hak_cache_bins(threads[0], cache)[HAK_CLASSES - 1]);
 }
 const explore_scenario_t cache_visit = {.name = "thread_cache.visit",
                                         .setup = start_heap,
@@ -172,6 +173,29 @@ const explore_scenario_t cache_visit = {.name = "thread_cache.visit",
 const explore_scenario_t cache_at = {.name = "thread_cache.at",
                                      .setup = start_heap,
                                      .thread = {make_cache, look_for_cache}};
+
+/* The indices that are committed at once are used up, so that the next brings memory. */
+static void use_indices(void) {
+  enum {
+    AT_ONCE = 16
+  };
+  for (int i = 0; i < AT_ONCE; i++) {
+    hak_heap_t *user = hak_heap_create(NULL);
+    EXPLORE_CHECK(user != NULL);
+    EXPLORE_CHECK(hak_cache_make(hak_thread_self, hak_heap_record(user)) != NULL);
+  }
+  heap = hak_heap_create(NULL);
+  EXPLORE_CHECK(heap != NULL);
+  heaps_record = hak_heap_record(heap);
+}
+static void start_index(void) {
+  start_library();
+  explore_as(0, note_0);
+  explore_as(0, use_indices);
+}
+const explore_scenario_t cache_index = {.name = "thread_cache.index",
+                                        .setup = start_index,
+                                        .thread = {make_cache, look_for_cache}};
 
 /* --- regions and their records
  * ---------------------------------------------------------- */

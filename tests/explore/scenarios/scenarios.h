@@ -29,7 +29,7 @@
   one(exit_collect) one(heap_destroy_collect) one(heap_destroy_exit) \
   one(heap_release_free) \
   one(phase_start) one(phase_change) one(phase_stay) one(heap_record) \
-  one(threads_first) one(threads_attach) one(threads_revive) one(cache_visit) one(cache_at) \
+  one(threads_first) one(threads_attach) one(threads_revive) one(cache_visit) one(cache_at) one(cache_index) \
   one(region_visit) one(region_owner) one(region_second) one(region_lay) \
   one(origin_make) one(origins_made) \
   one(heap_name) one(heap_user) one(heap_again) one(heap_again_renamed) one(heap_used) one(heap_used_group) \

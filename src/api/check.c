@@ -210,7 +210,7 @@ static int check(hak_heap_t *handle) {
   return ok ? 0 : EFAULT;
 }
 
-int hak_check(hak_heap_t *handle) {
+HAK_SLOW int hak_check(hak_heap_t *handle) {
   hak_stay_t stay = hak_stay();
   if (stay == HAK_STAY_NONE) return handle == NULL ? 0 : EINVAL;
   int error = check(handle);

@@ -316,7 +316,7 @@ enum {
   STATS_LEAST = 2 * sizeof(uint32_t) + sizeof(uint64_t)
 };
 
-static int stats_get(hak_heap_t *heap, hak_stats_t *out, bool running) {
+static HAK_SLOW int stats_get(hak_heap_t *heap, hak_stats_t *out, bool running) {
   hak_heap_t *record = NULL;
   if (heap != NULL && (record = hak_api_heap(heap)) == NULL) return EINVAL;
   uint32_t known = out->struct_size;

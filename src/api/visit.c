@@ -273,7 +273,7 @@ static void look_at(const visit_t *v, hak_superslab_t *ss, unsigned slot, look_t
   hak_heap_unlease(v->heap);
 }
 
-static void visit_slab(visit_t *v, hak_superslab_t *ss, unsigned slot) {
+static HAK_SLOW void visit_slab(visit_t *v, hak_superslab_t *ss, unsigned slot) {
   look_t look;
   look_at(v, ss, slot, &look);
   if (look.large != 0) visit_one(v, look.start, hak_canary_below(look.large));

@@ -233,8 +233,8 @@ static bool is_quiet(hak_thread_t *me) {
   return now - me->quiet_since >= hak_idle_decay();
 }
 
-size_t hak_collect_memory(hak_thread_t *me, hak_heap_t *heap, size_t max_bytes,
-                          bool all) {
+HAK_SLOW size_t hak_collect_memory(hak_thread_t *me, hak_heap_t *heap, size_t max_bytes,
+                                   bool all) {
   hak_clock_refresh();
   size_t slabs = all ? SIZE_MAX : (size_t)hak_option(COLLECT_SLABS);
   collecting_t c = {me, max_bytes, 0, slabs, all, all || is_quiet(me)};

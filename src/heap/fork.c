@@ -452,7 +452,7 @@ static bool is_inside(void) {
   return me->kind == HAK_THREAD_ATTACHED && hak_load_relaxed(&me->busy) != 0;
 }
 
-void hak_forking_child(void) {
+HAK_SLOW void hak_forking_child(void) {
   if (--prepared > 0) return;
   hak_regions_forget_others();
   hak_meta_forget_others();

@@ -72,7 +72,8 @@ static lesson_t lesson_of(uint32_t number, const hak_origin_t *origin) {
                     .group = hak_load_relaxed(&hak_origin_groups[number])};
 }
 
-void hak_lessons_write(const char *build, hak_lessons_write_fn *write, void *ctx) {
+HAK_SLOW void hak_lessons_write(const char *build, hak_lessons_write_fn *write,
+                                void *ctx) {
   output_t out = {write, ctx, 0};
   header_t header = {MAGIC, build_of(build)};
   ending_t ending = {.count = 0};
@@ -156,8 +157,8 @@ static void take_locked(uint32_t number) {
   }
 }
 
-hak_lessons_result_t hak_lessons_read(const hak_os_t *os, const char *build,
-                                      const void *bytes, size_t length) {
+HAK_SLOW hak_lessons_result_t hak_lessons_read(const hak_os_t *os, const char *build,
+                                               const void *bytes, size_t length) {
   uint32_t count;
   hak_lessons_result_t result = check(build, bytes, length, &count);
   if (result != HAK_LESSONS_READ || count == 0) return result;

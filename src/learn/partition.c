@@ -61,8 +61,8 @@ static void extend(search_t *s, const hak_bucket_t *buckets, uint32_t g, uint32_
   }
 }
 
-double hak_partition(const hak_bucket_t *buckets, uint32_t unit, double price,
-                     uint8_t *cluster_of, uint32_t *clusters) {
+HAK_SLOW double hak_partition(const hak_bucket_t *buckets, uint32_t unit, double price,
+                              uint8_t *cluster_of, uint32_t *clusters) {
   search_t s;
   s.price = price;
   s.unit = unit;

@@ -145,7 +145,8 @@ static void make_room(void) {
   for (uint32_t i = 0; i + 1 < WAVES; i++) s->ends[i] = s->ends[i + 1];
 }
 
-void hak_shadow_end(const hak_shadow_left_t *left, uint64_t clock, uint32_t unit) {
+HAK_SLOW void hak_shadow_end(const hak_shadow_left_t *left, uint64_t clock,
+                             uint32_t unit) {
   uint32_t count = waves();
   make_room();
   double all[WAVES] = {0};

@@ -460,7 +460,7 @@ static HAK_SLOW void leave_unseen_lanes(uint32_t made) {
 }
 
 /* At the trough. */
-static void evaluate(const hak_wave_now_t *now) {
+static HAK_SLOW void evaluate(const hak_wave_now_t *now) {
   uint32_t made = hak_origins_made();
   for (uint32_t i = HAK_ORIGIN_OTHERS; i < made; i++) begin_survey(i);
   __builtin_memset(&left, 0, sizeof left);

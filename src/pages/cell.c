@@ -240,7 +240,7 @@ static bool close_pages(hak_cell_t *cell) {
   return true;
 }
 
-void *hak_cell_begin(const hak_cell_ask_t *ask) {
+HAK_SLOW void *hak_cell_begin(const hak_cell_ask_t *ask) {
   size_t bytes = hak_align_up(ask->size, ask->os->page_size);
   if (ask->size > HAK_CELL_SIZE_MOST || ask->alignment > ask->os->page_size) return NULL;
   if (hak_os_is_barred()) return NULL;

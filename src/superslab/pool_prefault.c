@@ -136,7 +136,7 @@ static unsigned prefault_run_locked(hak_shared_pool_t *pool, node_t *ss, unsigne
   return first + n;
 }
 
-bool hak_pool_prefault(hak_shared_pool_t *pool, size_t bytes) {
+HAK_SLOW bool hak_pool_prefault(hak_shared_pool_t *pool, size_t bytes) {
   size_t slots = hak_div_up(bytes, HAK_SLAB_SIZE);
   hak_clock_refresh();
   hak_lock_acquire(&pool->lock);

@@ -45,8 +45,8 @@ static void flush_singles(hak_thread_t *me, const hak_cache_t *cache, uint32_t c
 }
 
 /* Sends home blocks of a class of which the thread holds no slab. */
-static void flush_shared(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls,
-                         void *list, uint32_t count) {
+static HAK_SLOW void flush_shared(hak_thread_t *me, const hak_cache_t *cache,
+                                  uint32_t cls, void *list, uint32_t count) {
   bool locked = false;
   for (; list != HAK_LINK_END && count > 0; count--) {
     void *block;

@@ -59,8 +59,8 @@ static size_t hold_cut(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls)
   return hak_slab_capacity(slab);
 }
 
-size_t hak_prewarm_class(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls,
-                         size_t count) {
+HAK_SLOW size_t hak_prewarm_class(hak_thread_t *me, const hak_cache_t *cache,
+                                  uint32_t cls, size_t count) {
   hak_bin_t *bin = &cache->bins[cls];
   hak_hold_t *hold = &cache->holds[cls];
   hak_capacity_begin(cache, cls);

@@ -64,7 +64,8 @@ static void *relink(const hak_thread_t *me, hak_slab_t *slab, const found_t *fou
   return next;
 }
 
-void hak_reclaim_slab(hak_thread_t *me, const hak_cache_t *cache, hak_slab_t *slab) {
+HAK_SLOW void hak_reclaim_slab(hak_thread_t *me, const hak_cache_t *cache,
+                               hak_slab_t *slab) {
   uint32_t cls = hak_slab_class(slab), carved = hak_slab_carved(slab);
   found_t found = {{0}, 0};
   find(me, slab, slab->list.head, &found);

@@ -98,14 +98,17 @@ static uint32_t carve_blocks(const hak_cache_t *cache, uint32_t cls, uint32_t ca
 
 /* How many blocks a refill brings of a class whose slabs the thread shares: as many
  * as it has had, and a little at first. 0: it does not share them. */
-HAK_HOT uint32_t few_of(const hak_cache_t *cache, uint32_t cls) {
+static HAK_SLOW uint32_t few_of_shared(const hak_cache_t *cache, uint32_t cls) {
   enum {
     FIRST = 512 /* bytes */
   };
-  if (HAK_LIKELY(!hak_capacity_is_shared(cache, cls))) return 0;
+  if (!hak_capacity_is_shared(cache, cls)) return 0;
   uint32_t had = cache->holds[cls].shared, size = hak_class_size(cls);
   if (had > 0) return had;
   return size < FIRST ? FIRST / size : 1;
+}
+HAK_HOT uint32_t few_of(const hak_cache_t *cache, uint32_t cls) {
+  return HAK_LIKELY(!cache->store->shares) ? 0 : few_of_shared(cache, cls);
 }
 
 /* How many of `wish` blocks a refill may bring: in a heap with a limit as many as the bin
@@ -304,8 +307,9 @@ static batch_t from_uncarved(hak_thread_t *me, const hak_cache_t *cache, uint32_
 }
 
 /* Carves blocks of a slab that stays on the partial list, as far as its pages go. */
-static batch_t carve_listed_locked(hak_thread_t *me, const hak_cache_t *cache,
-                                   hak_central_t *central, hak_slab_t *slab, uint32_t n) {
+static HAK_SLOW batch_t carve_listed_locked(hak_thread_t *me, const hak_cache_t *cache,
+                                            hak_central_t *central, hak_slab_t *slab,
+                                            uint32_t n) {
   hak_lock_assert_held(&central->lock);
   if (HAK_CHECKS >= 3 || slab->dirty) return nothing;
   uint32_t carved = hak_slab_carved(slab), left = hak_slab_capacity(slab) - carved;
@@ -322,8 +326,8 @@ static batch_t carve_listed_locked(hak_thread_t *me, const hak_cache_t *cache,
 }
 
 /* A few blocks of a slab on the partial list, which nobody holds meanwhile. */
-static batch_t from_shared(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls,
-                           uint32_t few) {
+static HAK_SLOW batch_t from_shared(hak_thread_t *me, const hak_cache_t *cache,
+                                    uint32_t cls, uint32_t few) {
   hak_central_t *central = &cache->store->centrals[cls];
   if (hak_load_relaxed(&central->groups) == 0 &&
       hak_load_relaxed(&central->uncarved) == NULL) {

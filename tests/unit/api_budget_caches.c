@@ -144,7 +144,7 @@ static void *work(void *arg) {
     }
     check_tree();
     void *large = hak_heap_alloc(heap, 3 * MIB / 2 + me * KIB);
-    hak_free(atomic_exchange(&g_tree.shelf[(me + round) % SHELF], large));
+    hak_free(atomic_exchange(&g_tree.shelf[(me * ROUNDS + round) % SHELF], large));
     for (size_t i = 0; i < count; i += 2) hak_free(blocks[i]);
     for (size_t i = 1; i < count; i += 2) hak_free(blocks[i]);
     check_tree();

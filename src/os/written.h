@@ -1,6 +1,6 @@
 /* written.h - what was written to memory that has to read as zero.
  *
- * Depends on: os.   Used by: pages, superslab, heap.
+ * Depends on: base, os.   Used by: pages, superslab, heap.
  */
 #ifndef HAK_OS_WRITTEN_H
 #define HAK_OS_WRITTEN_H

@@ -159,7 +159,7 @@ static void take_locked(uint32_t number) {
 
 HAK_SLOW hak_lessons_result_t hak_lessons_read(const hak_os_t *os, const char *build,
                                                const void *bytes, size_t length) {
-  uint32_t count;
+  uint32_t count = 0;
   hak_lessons_result_t result = check(build, bytes, length, &count);
   if (result != HAK_LESSONS_READ || count == 0) return result;
   /* Relaxed: looked at again under the lock. */

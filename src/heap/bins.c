@@ -1,8 +1,6 @@
 #include "heap/bins.h"
 
-#include "base/option.h"
 #include "tiny/capacity.h"
-#include "tiny/magazine.h"
 
 /* Field by field: statistics may read some of them at this moment. */
 void hak_hold_init(hak_hold_t *hold) {
@@ -50,18 +48,10 @@ void hak_holds_forget(hak_hold_t *holds) {
   }
 }
 
-void hak_bins_init(hak_bin_t *bins, hak_hold_t *holds, hak_store_t *store) {
-  bool limited = hak_budget_is_limited(&store->pool.budget);
-  hak_bins_begin(bins, store);
-  for (uint32_t cls = 0; cls < HAK_CLASSES; cls++) {
-    hak_hold_init(&holds[cls]);
-    holds[cls].capacity_least = bins[cls].capacity;
-    holds[cls].quota = limited ? HAK_QUOTA_NONE : 0;
-    holds[cls].magazine_blocks = hak_magazine_blocks(cls);
-    if (hak_class_is_single(cls)) continue;
-    uint32_t slabs = (uint32_t)hak_option(HELD_SLABS) / store->geometry[cls].span_next;
-    holds[cls].slabs_most = slabs < 16 ? 16 : slabs;
-  }
+void hak_bins_init(const hak_cache_t *cache) {
+  hak_holds_forget(cache->holds);
+  hak_bins_begin(cache->bins, cache->store);
+  for (uint32_t cls = 0; cls < HAK_CLASSES; cls++) hak_capacity_begin(cache, cls);
 }
 
 void hak_bins_move(hak_bin_t *to, hak_bin_t *from) {

@@ -89,10 +89,10 @@ size_t hak_serials_purge(const hak_os_t *os, size_t max_bytes, size_t *looks) {
 bool hak_serial_make(hak_thread_t *me, hak_heap_t *heap) {
   hak_serial_t *serial = state_get(me);
   if (serial == NULL) return false;
-  hak_bins_init(serial->bins, serial->holds, heap->store);
   serial->cache =
       (hak_cache_t){serial->bins,    serial->holds,  heap->store,   0,
                     &serial->lookup, &serial->grown, &serial->pace, HAK_CODE_SERIAL};
+  hak_bins_init(&serial->cache);
   hak_budget_count_user(&heap->store->pool.budget, 1);
   /* A released heap does not end before its state is gone. */
   hak_add_relaxed(&heap->caches, 1);
@@ -130,7 +130,7 @@ void hak_serial_clear(hak_thread_t *me, hak_heap_t *heap, bool end) {
   hak_lookup_clear(&serial->lookup);
   hak_capacity_give_back(&serial->grown);
   hak_budget_quota_return(&heap->store->pool.budget, hak_capacity_quotas(serial->holds));
-  hak_bins_init(serial->bins, serial->holds, heap->store);
+  hak_bins_init(&serial->cache);
   if (!end) return;
   heap->serial_handle = NULL;
   hak_store_relaxed(&heap->serial, NULL);

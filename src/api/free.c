@@ -297,6 +297,12 @@ static HAK_WARM void free_slow(void *ptr, size_t size) {
   if (is_look_due(me, place.cls)) hak_thread_trim(&me->store->pool);
 }
 
+/* Bytes of a block that this thread frees onto the list, if it is a large one; else 0. */
+static size_t large_bytes(const hak_list_t *list, const void *ptr) {
+  bool large = hak_list_block_size(list) > HAK_MID_MAX;
+  return large ? hak_class_size(hak_locate((uintptr_t)ptr).cls) : 0;
+}
+
 /* A list of a heap that is not the default one had no room: the list is a bin at a cache
  * index, which no thread cache may use at the moment, or of a slab that this thread holds
  * and that has to be looked at. */
@@ -316,7 +322,7 @@ static HAK_WARM void free_event_of_heap(hak_thread_t *me, void *ptr, size_t size
     return;
   }
   hak_store_relaxed(&me->busy, 1);
-  size_t large = hak_list_block_size(list) > HAK_MID_MAX ? hak_list_block_size(list) : 0;
+  size_t large = large_bytes(list, ptr);
   hak_spill_event(me, &cache->cache, list, ptr);
   hak_thread_leave(me, name_of(size));
   if (HAK_UNLIKELY(large != 0)) hak_event_emit(HAK_EVENT_LARGE_FREE, ptr, large);
@@ -336,7 +342,7 @@ static HAK_WARM void free_event(void *ptr, size_t size, hak_list_t *list) {
     return;
   }
   hak_store_relaxed(&me->busy, 1);
-  size_t large = hak_list_block_size(list) > HAK_MID_MAX ? hak_list_block_size(list) : 0;
+  size_t large = large_bytes(list, ptr);
   hak_spill_event(me, &me->cache, list, ptr);
   hak_thread_leave(me, name_of(size));
   if (HAK_UNLIKELY(large != 0)) hak_event_emit(HAK_EVENT_LARGE_FREE, ptr, large);
@@ -353,6 +359,21 @@ static HAK_WARM void free_no_room(void *ptr, size_t size, hak_list_t *list) {
     return;
   }
   free_event(ptr, size, list);
+}
+
+/* More bytes than the list says that its blocks have: misuse, unless the list is unowned
+ * or of blocks larger than it can say. */
+static HAK_WARM void free_larger(void *ptr, size_t size, hak_list_t *list) {
+  uint32_t cls = hak_list_block_size(list) < HAK_LIST_SIZE_MAX
+                     ? HAK_CLASSES
+                     : hak_locate((uintptr_t)ptr).cls;
+  if (cls >= HAK_CLASSES || size > hak_class_size(cls)) {
+    free_unowned(ptr, size);
+  } else if (hak_room_is_gone(&list->room)) {
+    free_no_room(ptr, size, list);
+  } else {
+    hak_list_push(&hak_thread_self->key, list, ptr);
+  }
 }
 
 /* Fast when the entry names a list of this thread that has room. Whatever
@@ -376,7 +397,7 @@ HAK_HOT void free_block(void *ptr, size_t size, bool is_sized) {
     return;
   }
   if (is_sized && HAK_UNLIKELY(size > hak_list_block_size(list))) {
-    free_unowned(ptr, size); /* misuse, or the list is unowned */
+    free_larger(ptr, size, list);
     return;
   }
   if (HAK_UNLIKELY(hak_room_is_gone(&list->room))) {

@@ -243,7 +243,7 @@ static void mark_away(hak_slab_t *slab, look_t *look) {
 
 static void look_at_blocks(const visit_t *v, hak_slab_t *slab, look_t *look) {
   look->carved = hak_slab_carved(slab);
-  look->size = hak_list_block_size(&slab->list);
+  look->size = hak_class_size(hak_slab_class(slab));
   memset(look->free, 0, hak_div_up(look->carved, BITS) * sizeof look->free[0]);
   mark_list(v, slab, slab->list.head, look);
   /* Acquire: pairs with hak_slab_push_remote. */

@@ -39,16 +39,27 @@ typedef struct hak_list {
   uint32_t form;         /* [const] what hak_list_set_form says; 0: there are no blocks */
 } hak_list_t;
 
+/* The form has the size in its upper nineteen bits. Below are those of `askew`: every
+ * size is a multiple of 8, so a free may look at the lower sixteen bits of all, in one
+ * step. */
+#define HAK_LIST_SIZE_SHIFT 13
+#define HAK_LIST_SIZE_MAX (((uint32_t)1 << 19) - 8)
+#define HAK_LIST_ASKEW_MASK (((uint32_t)1 << HAK_LIST_SIZE_SHIFT) - 1)
+
 /* Blocks of so many bytes, none of which begins at an address that has one of the low
- * bits of `askew`. Of these the last eight count: a free looks at them in one step. */
+ * bits of `askew`. Of these HAK_LIST_ASKEW_MASK count. */
 HAK_HOT void hak_list_set_form(hak_list_t *list, uint32_t size, uint32_t askew) {
-  list->form = size << 8 | (askew & 0xff);
+  uint32_t bytes = size < HAK_LIST_SIZE_MAX ? size : HAK_LIST_SIZE_MAX;
+  list->form = bytes << HAK_LIST_SIZE_SHIFT | (askew & HAK_LIST_ASKEW_MASK);
 }
-/* Bytes of a block; 0 where there are no blocks. */
-HAK_HOT uint32_t hak_list_block_size(const hak_list_t *list) { return list->form >> 8; }
+/* Bytes of a block, or HAK_LIST_SIZE_MAX of one that is larger; 0 where there are no
+ * blocks. */
+HAK_HOT uint32_t hak_list_block_size(const hak_list_t *list) {
+  return list->form >> HAK_LIST_SIZE_SHIFT;
+}
 /* No block of the list's slabs begins there. */
 HAK_HOT bool hak_list_is_askew(const hak_list_t *list, const void *block) {
-  return ((uint8_t)list->form & (uint8_t)(uintptr_t)block) != 0;
+  return ((uint16_t)list->form & (uint16_t)(uintptr_t)block) != 0;
 }
 
 typedef enum hak_slab_queue {

@@ -229,12 +229,30 @@ static void inside_neighbour(void) {
   keep(get());
   hak_free(a + hak_usable_size(a) + 16);
 }
-/* At an address that might be a block's, from its low bits. */
+/* At an address that might be a block's, from its low bits: classes to 56 KiB that are no
+ * power of two, and the greatest one that divides them. */
 static void inside_aligned(void) {
-  if (g_size == sizes[0]) g_size = 48;
+  static const struct {
+    size_t size, factor;
+  } of[SIZES] = {{48, 16}, {1600, 128}, {40000, 8192}};
+  size_t factor = 256;
+  for (size_t i = 0; i < SIZES && of[i].size != 0; i++) {
+    if (g_size != sizes[i]) continue;
+    g_size = of[i].size;
+    factor = of[i].factor;
+    break;
+  }
   char *a = get();
   keep(a);
-  hak_free(a + (g_size == 48 ? 16 : 256));
+  hak_free(a + factor);
+}
+/* In the middle of the largest block of a class; of 1 KiB the smallest one here. */
+static void inside_middle(void) {
+  if (g_size == sizes[0]) g_size = 1000;
+  g_size = hak_good_size(g_size);
+  char *a = get();
+  keep(a);
+  hak_free(a + (g_size / 2 + 15) / 16 * 16);
 }
 static void realloc_inside(void) {
   char *a = get();
@@ -499,8 +517,10 @@ static const kind_t kinds[] = {
     {"the same by another thread", inside_elsewhere, "ccccc", "ccccc", "ccccc", IN_BLOCK},
     {"the same inside the next block", inside_neighbour, "ccccc", "ccccc", "ccccc",
      IN_BLOCK GONE},
-    {"the same at an address that is aligned as blocks are", inside_aligned, "2llcc",
+    {"the same at an address that is aligned as blocks are", inside_aligned, "222cc",
      "ccccc", "ccccc", IN_BLOCK},
+    {"the same in the middle of a block", inside_middle, "ccccc", "ccccc", "ccccc",
+     IN_BLOCK},
     {"realloc of an address inside a block", realloc_inside, "ccccc", "ccccc", "ccccc",
      IN_BLOCK},
     {"free of an address on the stack", on_stack, "c", "c", "c", FOREIGN},

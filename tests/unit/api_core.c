@@ -267,7 +267,8 @@ static void free_sized__takes_every_size_from_asked_to_usable(void **state) {
       hak_free_sized(hak_alloc(size), given);
     }
   }
-  static const size_t large[] = {1000, 5000, 33000, 70000, 1 << 20, 40 << 20};
+  static const size_t large[] = {1000,   5000,   33000,   70000,   524280,  524288,
+                                 524289, 600000, 1000000, 1 << 20, 40 << 20};
   for (size_t i = 0; i < TEST_COUNT(large); i++) {
     size_t usable = hak_good_size(large[i]);
     hak_free_sized(hak_alloc(large[i]), large[i]);

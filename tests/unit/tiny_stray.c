@@ -53,6 +53,25 @@ static void askew__is_an_address_without_the_factors_of_two_of_the_size(void **s
   }
 }
 
+/* A list says the sizes of its blocks to the byte, up to half a MiB, and knows factors of
+ * two up to 8 KiB. */
+static void list__tells_the_size_and_the_factors_of_two_of_each_class(void **state) {
+  (void)state;
+  char *base = (char *)(uintptr_t)0x123400000000;
+  for (uint32_t cls = 0; cls < HAK_CLASSES; cls++) {
+    hak_list_t list = {0};
+    uint32_t size = hak_class_size(cls), factor = size & (0 - size);
+    if (factor > 8192) factor = 8192;
+    hak_list_set_form(&list, size, hak_class_askew[cls]);
+    CHECK_EQ(hak_list_block_size(&list), size < 524280 ? size : 524280);
+    CHECK(!hak_list_is_askew(&list, base));
+    CHECK(!hak_list_is_askew(&list, base + factor));
+    for (uint32_t part = 1; part < factor; part *= 2) {
+      CHECK(hak_list_is_askew(&list, base + part));
+    }
+  }
+}
+
 static void starts__are_those_of_carved_blocks(void **state) {
   (void)state;
   hak_slab_t *slab = make_slab();
@@ -226,6 +245,7 @@ static void sift__leaves_all_blocks_of_classes_that_do_not_tell(void **state) {
 
 TEST_MAIN_FRESH(H(tells__says_which_blocks_are_seen_to_be_free),
                 H(askew__is_an_address_without_the_factors_of_two_of_the_size),
+                H(list__tells_the_size_and_the_factors_of_two_of_each_class),
                 H(starts__are_those_of_carved_blocks),
                 H(refuses__blocks_that_are_askew_and_spoils_the_others),
                 TEST_OF_SLABS(refuses__no_small_block_and_leaves_it_as_it_is, SMALL),

@@ -1,66 +1,21 @@
 /* api_guarded.c - guarded blocks are blocks like others: how often they come, in which
- * heaps, what they are charged, how many there are at once, and what becomes of them
- * beside threads, in forks, and where the system refuses. What they find is the subject
- * of tests/death/guarded.c. */
+ * heaps, what they are charged, and how many there are at once. What becomes of them
+ * beside threads, in forks and where the system refuses is in api_guarded_beside.c; what
+ * they find is the subject of tests/death/guarded.c. */
 #include "child.h"
+#include "guard.h"
 #include "threads.h"
 
 #include <errno.h>
 #include <pthread.h>
 #include <signal.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <sys/resource.h>
 #include <unistd.h>
-
-#include "os/os.h"
-#include "pages/cell.h"
-#include "pages/meta.h"
-
-enum {
-  MOST = 128 /* guarded blocks at once */
-};
-
-/* --- the system's refusals: linked with --wrap=mprotect and --wrap=munmap --------------
- */
-
-static atomic_bool g_keep; /* nothing is unmapped */
-
-int __real_munmap(void *address, size_t size);
-int __wrap_munmap(void *address, size_t size);
-int __wrap_munmap(void *address, size_t size) {
-  if (!atomic_load(&g_keep)) return __real_munmap(address, size);
-  errno = ENOMEM;
-  return -1;
-}
-
-static atomic_int g_calls, g_fail_from, g_fail_count, g_delay_us;
-
-int __real_mprotect(void *address, size_t size, int protection);
-int __wrap_mprotect(void *address, size_t size, int protection);
-int __wrap_mprotect(void *address, size_t size, int protection) {
-  int call = atomic_fetch_add(&g_calls, 1), from = atomic_load(&g_fail_from);
-  if (from != 0 && call + 1 >= from && call + 1 < from + atomic_load(&g_fail_count)) {
-    errno = ENOMEM;
-    return -1;
-  }
-  if (atomic_load(&g_delay_us) != 0) usleep((useconds_t)atomic_load(&g_delay_us));
-  return __real_mprotect(address, size, protection);
-}
 
 /* --- what is guarded ------------------------------------------------------------------
  */
 
-/* hak_guard_explain says it too, but reads where the code lies. */
-static bool is_guarded(const void *block) {
-  hak_cell_facts_t facts;
-  return hak_cell_look(block, &facts) != HAK_CELL_FREE;
-}
-static void guard(int64_t one_in) {
-  CHECK_EQ(hak_option_set(HAK_OPTION_GUARD_SAMPLE, one_in), 0);
-}
 static size_t page(void) { return (size_t)sysconf(_SC_PAGESIZE); }
 
 /* Rounds of the tests with 100 %. */
@@ -68,14 +23,14 @@ static const size_t sizes[] = {0,    1,    8,     9,     16,    100,  1024,
                                1025, 4096, 10000, 32768, 50000, 57344};
 
 TEST_IN_CHILD(block__is_one_like_others, 60) {
-  guard(1);
+  test_guard(1);
   for (int round = 0; round < 20; round++) {
     for (size_t i = 0; i < TEST_COUNT(sizes); i++) {
       uint64_t live = test_live_blocks();
       size_t size = sizes[i] == 0 ? 1 : sizes[i];
       errno = TEST_ERRNO;
       char *block = hak_alloc(sizes[i]);
-      CHECK(block != NULL && errno == TEST_ERRNO && is_guarded(block));
+      CHECK(block != NULL && errno == TEST_ERRNO && test_is_guarded(block));
       CHECK_EQ((uintptr_t)block % (size > 8 ? 16 : 8), 0);
       CHECK_EQ(hak_usable_size(block), size);
       CHECK(hak_heap_of(block) == hak_heap_default());
@@ -101,7 +56,7 @@ TEST_IN_CHILD(block__is_one_like_others, 60) {
 }
 
 TEST_IN_CHILD(block__lies_at_an_end_of_its_pages_by_chance, 60) {
-  guard(1);
+  test_guard(1);
   size_t left = 0, right = 0;
   for (int i = 0; i < 1000; i++) {
     char *block = hak_alloc(100);
@@ -114,12 +69,12 @@ TEST_IN_CHILD(block__lies_at_an_end_of_its_pages_by_chance, 60) {
 }
 
 TEST_IN_CHILD(block__has_the_alignment_that_was_asked_for, 60) {
-  guard(1);
+  test_guard(1);
   for (size_t alignment = 8; alignment <= 65536; alignment *= 2) {
     for (size_t i = 0; i < TEST_COUNT(sizes); i++) {
       char *block = hak_aligned_alloc(alignment, sizes[i]);
       CHECK(block != NULL && (uintptr_t)block % alignment == 0);
-      CHECK_EQ(is_guarded(block), alignment <= page());
+      CHECK_EQ(test_is_guarded(block), alignment <= page());
       memset(block, 1, sizes[i]);
       hak_free_aligned_sized(block, alignment, sizes[i]);
     }
@@ -128,14 +83,14 @@ TEST_IN_CHILD(block__has_the_alignment_that_was_asked_for, 60) {
 }
 
 TEST_IN_CHILD(realloc__moves_and_keeps_the_contents, 60) {
-  guard(1);
+  test_guard(1);
   char *block = NULL;
   size_t had = 0;
   for (int round = 0; round < 3; round++) {
     for (size_t i = 0; i < TEST_COUNT(sizes); i++) {
       size_t size = sizes[i] == 0 ? 1 : sizes[i];
       char *next = hak_realloc(block, size);
-      CHECK(next != NULL && next != block && is_guarded(next));
+      CHECK(next != NULL && next != block && test_is_guarded(next));
       CHECK_EQ(hak_usable_size(next), size);
       for (size_t k = 0; k < size && k < had; k++) CHECK(next[k] == (char)k);
       for (size_t k = 0; k < size; k++) next[k] = (char)k;
@@ -145,21 +100,21 @@ TEST_IN_CHILD(realloc__moves_and_keeps_the_contents, 60) {
   }
   /* Out of the sizes that are guarded, and back. */
   block = hak_realloc(block, 3 * MIB);
-  CHECK(block != NULL && !is_guarded(block) && block[5] == 5);
+  CHECK(block != NULL && !test_is_guarded(block) && block[5] == 5);
   block = hak_realloc(block, 200);
-  CHECK(block != NULL && is_guarded(block) && block[5] == 5);
+  CHECK(block != NULL && test_is_guarded(block) && block[5] == 5);
   hak_free(block);
   CHECK_EQ(test_live_blocks(), 0);
   CHECK_EQ(hak_check(NULL), 0);
 }
 
 TEST_IN_CHILD(zeroes__are_asked_for, 60) {
-  guard(1);
+  test_guard(1);
   for (int i = 0; i < 500; i++) {
     size_t size = 1 + (size_t)i * 50;
     char *block =
         (i & 1) != 0 ? hak_calloc(1, size) : hak_allocx(NULL, size, 64, HAK_ZERO, NULL);
-    CHECK(block != NULL && is_guarded(block) && test_is_zero(block, size));
+    CHECK(block != NULL && test_is_guarded(block) && test_is_zero(block, size));
     memset(block, 0x5a, size);
     hak_free(block);
   }
@@ -172,11 +127,11 @@ TEST_IN_CHILD(zeroes__are_asked_for, 60) {
 
 /* Where nobody may ask the system none is guarded. */
 TEST_IN_CHILD(no_grow__is_never_guarded, 60) {
-  guard(1);
+  test_guard(1);
   hak_free(hak_alloc(100));
   CHECK(hak_heap_prewarm(NULL, 100, 10) >= 10);
   void *block = hak_allocx(NULL, 100, 0, HAK_NO_GROW, NULL);
-  CHECK(block != NULL && !is_guarded(block));
+  CHECK(block != NULL && !test_is_guarded(block));
   hak_free(block);
 }
 
@@ -184,11 +139,11 @@ TEST_IN_CHILD(no_grow__is_never_guarded, 60) {
  */
 
 TEST_IN_CHILD(option__is_off_and_none_is_guarded, 60) {
-  guard(-1); /* as it is by default */
+  test_guard(-1); /* as it is by default */
   hak_stats_t before = test_stats();
   for (int i = 0; i < 200000; i++) {
     void *block = hak_alloc((size_t)i % 500);
-    if (TEST_CHECKS < 3) CHECK(!is_guarded(block));
+    if (TEST_CHECKS < 3) CHECK(!test_is_guarded(block));
     hak_free(block);
   }
   hak_stats_t after = test_stats();
@@ -204,13 +159,13 @@ static void check_rate(int64_t mean, bool pairs) {
   size_t count = test_scale((size_t)mean * 1000), guarded = 0;
   if (count < (size_t)mean * 200) count = (size_t)mean * 200;
   test_rng_t rng = test_rng(test_seed(), 1);
-  guard(mean);
+  test_guard(mean);
   for (size_t i = 0; i < count; i++) {
     uint64_t r = test_random(&rng);
     void **place = &kept[pairs ? 0 : r % KEPT];
     void *block = hak_alloc(16 + (r >> 32) % 1000);
     CHECK(block != NULL);
-    guarded += is_guarded(block);
+    guarded += test_is_guarded(block);
     hak_free(*place);
     *place = block;
   }
@@ -227,27 +182,27 @@ TEST_IN_CHILD(rate__is_what_the_option_says, 120) {
   check_rate(100, false);
   check_rate(1000, true);
   check_rate(1000, false);
-  guard(0);
+  test_guard(0);
   for (int i = 0; i < 100000; i++) {
     void *block = hak_alloc(100);
-    CHECK(!is_guarded(block));
+    CHECK(!test_is_guarded(block));
     hak_free(block);
   }
   CHECK_EQ(hak_check(NULL), 0);
 }
 
 TEST_IN_CHILD(blocks__beyond_the_most_are_ordinary_ones, 60) {
-  static void *blocks[2 * MOST];
-  guard(1);
+  static void *blocks[2 * TEST_GUARDED_MOST];
+  test_guard(1);
   hak_stats_t before = test_stats();
   for (int round = 0; round < 3; round++) {
     size_t guarded = 0;
     for (size_t i = 0; i < TEST_COUNT(blocks); i++) {
       blocks[i] = hak_alloc(50000);
       CHECK(blocks[i] != NULL);
-      guarded += is_guarded(blocks[i]);
+      guarded += test_is_guarded(blocks[i]);
     }
-    CHECK_EQ(guarded, MOST);
+    CHECK_EQ(guarded, TEST_GUARDED_MOST);
     CHECK_EQ(hak_check(NULL), 0);
     for (size_t i = 0; i < TEST_COUNT(blocks); i++) hak_free(blocks[i]);
     CHECK_EQ(test_live_blocks(), 0);
@@ -259,17 +214,17 @@ TEST_IN_CHILD(blocks__beyond_the_most_are_ordinary_ones, 60) {
 }
 
 TEST_IN_CHILD(block__that_is_freed_waits_for_as_many_as_there_may_be, 60) {
-  static char *seen[MOST];
-  guard(1);
-  for (size_t i = 0; i < 10 * MOST; i++) {
+  static char *seen[TEST_GUARDED_MOST];
+  test_guard(1);
+  for (size_t i = 0; i < 10 * TEST_GUARDED_MOST; i++) {
     char *block = hak_alloc(1 + i % 1000);
-    for (size_t k = 0; k < MOST; k++) {
+    for (size_t k = 0; k < TEST_GUARDED_MOST; k++) {
       /* Cells are far larger. */
       CHECK(seen[k] == NULL || block + MIB < seen[k] || block > seen[k] + MIB);
     }
-    seen[i % MOST] = block;
+    seen[i % TEST_GUARDED_MOST] = block;
     hak_free(block);
-    CHECK(is_guarded(block)); /* it is remembered */
+    CHECK(test_is_guarded(block)); /* it is remembered */
   }
 }
 
@@ -277,7 +232,7 @@ TEST_IN_CHILD(block__that_is_freed_waits_for_as_many_as_there_may_be, 60) {
  */
 
 static bool count_block(const hak_block_t *block, void *count) {
-  CHECK(block->is_start && is_guarded(block->address));
+  CHECK(block->is_start && test_is_guarded(block->address));
   ++*(size_t *)count;
   return true;
 }
@@ -286,7 +241,7 @@ static void use_heap(hak_heap_t *heap) {
   char *blocks[20];
   for (size_t i = 0; i < TEST_COUNT(blocks); i++) {
     blocks[i] = hak_heap_alloc(heap, 1 + i * 500);
-    CHECK(blocks[i] != NULL && is_guarded(blocks[i]));
+    CHECK(blocks[i] != NULL && test_is_guarded(blocks[i]));
     CHECK(hak_heap_of(blocks[i]) == heap);
     memset(blocks[i], 1, 1 + i * 500);
   }
@@ -300,7 +255,7 @@ static void use_heap(hak_heap_t *heap) {
 }
 
 TEST_IN_CHILD(heap__has_guarded_blocks_until_its_end, 60) {
-  guard(1);
+  test_guard(1);
   for (int round = 0; round < 3; round++) {
     for (uint32_t flags = 0; flags <= HAK_HEAP_SERIAL; flags += HAK_HEAP_SERIAL) {
       hak_heap_t *parent = test_heap(0, "parent", NULL);
@@ -319,10 +274,10 @@ TEST_IN_CHILD(heap__has_guarded_blocks_until_its_end, 60) {
 }
 
 TEST_IN_CHILD(heap__that_is_released_ends_with_its_last_block, 60) {
-  guard(1);
+  test_guard(1);
   hak_heap_t *heap = test_heap(0, "released", NULL);
   char *block = hak_heap_alloc(heap, 100), *other = hak_heap_alloc(heap, 100);
-  CHECK(is_guarded(block) && is_guarded(other));
+  CHECK(test_is_guarded(block) && test_is_guarded(other));
   CHECK_EQ(hak_heap_release(heap), 0);
   memset(block, 1, 100);
   hak_free(block);
@@ -338,7 +293,7 @@ TEST_IN_CHILD(limit__holds_for_guarded_blocks, 60) {
     LIMIT = 1 << 20
   };
   static void *blocks[20000];
-  guard(1);
+  test_guard(1);
   hak_heap_t *heap = test_heap_make((hak_heap_config_t){.hard_limit = LIMIT});
   uint64_t empty = test_heap_stats(heap).committed_bytes;
   for (int round = 0; round < 3; round++) {
@@ -346,7 +301,7 @@ TEST_IN_CHILD(limit__holds_for_guarded_blocks, 60) {
     while (count < TEST_COUNT(blocks)) {
       void *block = hak_heap_alloc(heap, 3000);
       if (block == NULL) break;
-      guarded += is_guarded(block);
+      guarded += test_is_guarded(block);
       blocks[count++] = block;
       CHECK(test_heap_stats(heap).committed_bytes <= LIMIT);
     }
@@ -358,7 +313,7 @@ TEST_IN_CHILD(limit__holds_for_guarded_blocks, 60) {
     CHECK_EQ(hak_check(NULL), 0);
   }
   void *block = hak_heap_alloc(heap, 10);
-  CHECK(is_guarded(block));
+  CHECK(test_is_guarded(block));
   uint64_t with = test_heap_stats(heap).committed_bytes;
   hak_free(block);
   CHECK(test_heap_stats(heap).committed_bytes + page() <= with);
@@ -369,13 +324,13 @@ TEST_IN_CHILD(limit__holds_for_guarded_blocks, 60) {
 
 TEST_IN_CHILD(heaps__in_other_memory_have_none, 60) {
   static char memory[1 << 20];
-  guard(1);
+  test_guard(1);
   hak_os_t os = *hak_os_default();
   hak_heap_t *in = test_heap_in(memory, sizeof memory, 0, NULL);
   hak_heap_t *over = test_heap_make((hak_heap_config_t){.os = &os});
   for (int i = 0; i < 100; i++) {
     void *a = hak_heap_alloc(in, 100), *b = hak_heap_alloc(over, 100);
-    CHECK(a != NULL && b != NULL && !is_guarded(a) && !is_guarded(b));
+    CHECK(a != NULL && b != NULL && !test_is_guarded(a) && !test_is_guarded(b));
   }
   CHECK_EQ(hak_heap_destroy(in), 0);
   CHECK_EQ(hak_heap_destroy(over), 0);
@@ -387,278 +342,25 @@ static void count_event(const hak_block_event_t *event, void *ctx) {
 }
 TEST_IN_CHILD(heap__that_is_watched_tells_of_them, 60) {
   unsigned counts[8] = {0};
-  guard(1);
+  test_guard(1);
   hak_heap_t *heap = test_heap(HAK_HEAP_WATCHED, "watched", NULL);
   CHECK_EQ(hak_heap_set_block_hook(heap, count_event, counts), 0);
   void *block = hak_heap_alloc(heap, 100);
-  CHECK(is_guarded(block));
+  CHECK(test_is_guarded(block));
   hak_free(block);
   CHECK_EQ(counts[HAK_BLOCK_ALLOC], 1);
   CHECK_EQ(counts[HAK_BLOCK_FREE], 1);
   CHECK_EQ(hak_heap_destroy(heap), 0);
 }
 
-/* --- beside others --------------------------------------------------------------------
- */
-
-enum {
-  THREADS = 4,
-  PLACES = 32
-};
-static _Atomic(char *) g_places[PLACES];
-
-/* Blocks change hands: whoever finds one frees it. */
-static void *exchange(void *number) {
-  test_rng_t rng = test_rng(test_seed(), (uint64_t)(uintptr_t)number);
-  size_t count = test_scale(5000);
-  for (size_t i = 0; i < count; i++) {
-    size_t size = 1 + test_below(&rng, 5000);
-    char *block = hak_alloc(size);
-    CHECK(block != NULL);
-    block[0] = 1;
-    block[size - 1] = 1;
-    hak_free(atomic_exchange(&g_places[test_below(&rng, PLACES)], block));
-  }
-  return NULL;
-}
-TEST_IN_CHILD(threads__allocate_and_free_each_others_blocks, 120) {
-  pthread_t threads[THREADS];
-  for (int64_t mean = 1; mean <= 100; mean *= 10) {
-    guard(mean);
-    test_threads_begin_numbered(threads, THREADS, exchange);
-    CHECK_EQ(hak_check(NULL), 0);
-    test_threads_end(threads, THREADS);
-    for (size_t i = 0; i < PLACES; i++) hak_free(atomic_exchange(&g_places[i], NULL));
-    CHECK_EQ(test_live_blocks(), 0);
-    CHECK_EQ(hak_check(NULL), 0);
-  }
-}
-
-static atomic_bool g_stop;
-static void *churn(void *ctx) {
-  (void)ctx;
-  while (!atomic_load(&g_stop)) hak_free(hak_alloc(100));
-  return NULL;
-}
-static size_t cells_passing(void) {
-  const char *base = (const char *)(uintptr_t)hak_load_relaxed(&hak_cells_base);
-  size_t passing = 0;
-  for (size_t i = 0; i < HAK_CELLS; i++) {
-    hak_cell_facts_t facts;
-    passing += hak_cell_look(base + i * HAK_SUPERSLAB_SIZE, &facts) == HAK_CELL_PASSING;
-  }
-  return passing;
-}
-TEST_IN_CHILD(fork__leaves_both_with_their_blocks, 120) {
-  pthread_t threads[2];
-  guard(1);
-  char *block = hak_alloc(100);
-  memset(block, 5, 100);
-  test_threads_begin(threads, 2, churn, NULL);
-  for (size_t i = 0; i < test_scale(50); i++) {
-    pid_t child = test_fork();
-    if (child == 0) {
-      CHECK(block[99] == 5);
-      hak_free(block);
-      /* None stays with a thread that was about to take it at the fork. */
-      CHECK_EQ(cells_passing(), 0);
-      for (size_t k = 0; k < MOST; k++) {
-        char *own = hak_alloc(200);
-        CHECK(own != NULL && is_guarded(own));
-        own[199] = 1;
-        hak_free(own);
-      }
-      CHECK_EQ(hak_check(NULL), 0);
-      _exit(0);
-    }
-    test_fork_end(child);
-  }
-  atomic_store(&g_stop, true);
-  test_threads_end(threads, 2);
-  CHECK(block[99] == 5);
-  hak_free(block);
-  CHECK_EQ(test_live_blocks(), 0);
-  CHECK_EQ(hak_check(NULL), 0);
-}
-
-/* --- where the system refuses ---------------------------------------------------------
- */
-
-static void use_much(void) {
-  char *blocks[40];
-  for (size_t i = 0; i < TEST_COUNT(blocks); i++) {
-    blocks[i] = hak_alloc(1 + i * 100);
-    /* A hardened build has no memory at all without guards around it. */
-    if (TEST_CHECKS >= 3 && blocks[i] == NULL) continue;
-    CHECK(blocks[i] != NULL);
-    memset(blocks[i], 1, 1 + i * 100);
-  }
-  for (size_t i = 0; i < TEST_COUNT(blocks); i++) hak_free(blocks[i]);
-  CHECK_EQ(test_live_blocks(), 0);
-  CHECK_EQ(hak_check(NULL), 0);
-}
-
-TEST_IN_CHILD(refusals__leave_ordinary_blocks, 120) {
-  for (int from = 1; from < 100; from += from < 12 ? 1 : 17) {
-    for (int count = 1; count < 1000; count *= 30) {
-      atomic_store(&g_calls, 0);
-      atomic_store(&g_fail_count, count);
-      atomic_store(&g_fail_from, from);
-      guard(1);
-      use_much();
-      atomic_store(&g_fail_from, 0);
-      use_much();
-      /* What was not emptied when it was closed is cleared before it serves again. */
-      for (int i = 0; i < 300; i++) {
-        char *block = hak_calloc(1, 2000);
-        CHECK(block != NULL && test_is_zero(block, 2000));
-        hak_free(block);
-      }
-      CHECK_EQ(hak_shutdown(0), 0);
-    }
-  }
-}
-
-TEST_IN_CHILD(address_space__that_is_short_leaves_ordinary_blocks, 60) {
-  if (TEST_ASAN || TEST_TSAN) return; /* they need more themselves */
-  hak_free(hak_alloc(1));
-  struct rlimit limit = {.rlim_cur = 300 * MIB, .rlim_max = RLIM_INFINITY};
-  CHECK_EQ(setrlimit(RLIMIT_AS, &limit), 0);
-  guard(1);
-  for (int i = 0; i < 1000; i++) {
-    char *block = hak_alloc(1000);
-    CHECK(block != NULL && !is_guarded(block));
-    hak_free(block);
-  }
-  CHECK_EQ(hak_check(NULL), 0);
-}
-
-/* What the system did not take back serves the next run, as memory that may be touched
- * wherever it was guarded. */
-TEST_IN_CHILD(range__that_the_system_keeps_may_be_touched_by_the_next_run, 60) {
-  for (int round = 0; round < 3; round++) {
-    guard(1);
-    use_much();
-    atomic_store(&g_keep, true);
-    CHECK_EQ(hak_shutdown(0), 0);
-    atomic_store(&g_keep, false);
-    guard(0);
-    for (size_t size = 100; size < 1000 * MIB; size *= 8) {
-      char *block = hak_alloc(size);
-      CHECK(block != NULL);
-      for (size_t i = 0; i < size; i += page()) block[i] = 1;
-      hak_free(block);
-    }
-    use_much();
-    CHECK_EQ(hak_shutdown(0), 0);
-  }
-}
-
-TEST_IN_CHILD(cells__are_asked_for_again_where_they_could_not_be_had, 60) {
-  if (TEST_ASAN || TEST_TSAN) return; /* they need more themselves */
-  hak_free(hak_alloc(1));
-  guard(1);
-  /* Nothing may be asked of the system now: that is no refusal. */
-  hak_os_scope_t before = hak_os_enter(HAK_OS_BARRED);
-  void *block = hak_alloc(100);
-  CHECK(block == NULL || !is_guarded(block));
-  hak_os_leave(before);
-  hak_free(block);
-  block = hak_alloc(9000); /* no bin has one */
-  CHECK(is_guarded(block));
-  hak_free(block);
-  CHECK_EQ(hak_shutdown(0), 0);
-  struct rlimit all, limit;
-  CHECK_EQ(getrlimit(RLIMIT_AS, &all), 0);
-  limit = (struct rlimit){.rlim_cur = 300 * MIB, .rlim_max = all.rlim_max};
-  guard(1);
-  CHECK_EQ(setrlimit(RLIMIT_AS, &limit), 0);
-  uint64_t records = 0;
-  for (int i = 0; i < 1000; i++) {
-    CHECK(!is_guarded(hak_alloc(9000)));
-    if (i == 10) records = hak_load_relaxed(&hak_meta_committed);
-  }
-  CHECK(hak_load_relaxed(&hak_meta_committed) < records + 100 * KIB);
-  CHECK_EQ(setrlimit(RLIMIT_AS, &all), 0);
-  int i = 0;
-  while (!is_guarded(hak_alloc(9000))) CHECK(i++ < 3000);
-}
-
-/* --- threads that are first at once ---------------------------------------------------
- */
-
-static pthread_barrier_t g_ready, g_counted;
-static void *be_first(void *ctx) {
-  hak_free(hak_alloc(100)); /* the thread has a state */
-  pthread_barrier_wait(&g_ready);
-  pthread_barrier_wait(&g_counted);
-  for (int i = 0; i < 10; i++) hak_free(hak_alloc(9000));
-  return ctx;
-}
-TEST_IN_CHILD(cells__are_made_by_one_thread, 60) {
-  enum {
-    MANY = 16
-  };
-  pthread_t threads[MANY];
-  pthread_barrier_init(&g_ready, NULL, MANY + 1);
-  pthread_barrier_init(&g_counted, NULL, MANY + 1);
-  for (int round = 0; round < 5; round++) {
-    guard(0);
-    test_threads_begin(threads, MANY, be_first, NULL);
-    pthread_barrier_wait(&g_ready);
-    uint64_t before = hak_load_relaxed(&hak_meta_committed);
-    atomic_store(&g_delay_us, 1000); /* the others come meanwhile */
-    guard(1);
-    pthread_barrier_wait(&g_counted);
-    test_threads_end(threads, MANY);
-    atomic_store(&g_delay_us, 0);
-    uint64_t after = hak_load_relaxed(&hak_meta_committed);
-    CHECK(after < before + HAK_CELLS * sizeof(hak_cell_t) + 128 * KIB);
-    CHECK_EQ(hak_check(NULL), 0);
-    CHECK_EQ(hak_shutdown(0), 0);
-  }
-}
-
-/* --- two frees at once ----------------------------------------------------------------
- */
-
-static char *g_twice;
-static void *free_twice(void *rounds) {
-  for (size_t i = 0; i < *(size_t *)rounds; i++) {
-    pthread_barrier_wait(&g_ready);
-    hak_free(g_twice);
-    pthread_barrier_wait(&g_counted);
-  }
-  return NULL;
-}
-TEST_IN_CHILD(double_free__by_two_threads_at_once_is_one_too_many, 60) {
-  pthread_t threads[2];
-  size_t rounds = test_scale(3000);
-  guard(1);
-  pthread_barrier_init(&g_ready, NULL, 3);
-  pthread_barrier_init(&g_counted, NULL, 3);
-  test_reports_begin();
-  test_threads_begin(threads, 2, free_twice, &rounds);
-  for (size_t i = 0; i < rounds; i++) {
-    g_twice = hak_alloc(100);
-    CHECK(is_guarded(g_twice));
-    pthread_barrier_wait(&g_ready);
-    pthread_barrier_wait(&g_counted);
-  }
-  test_threads_end(threads, 2);
-  CHECK_EQ(g_reports.count, rounds);
-  hak_set_error_handler(NULL, NULL);
-  CHECK_EQ(hak_check(NULL), 0);
-}
-
 TEST_IN_CHILD(serial__sizes_are_those_asked_for, 60) {
-  guard(1);
+  test_guard(1);
   hak_heap_t *heap = test_heap(HAK_HEAP_SERIAL, "serial", NULL);
   for (size_t size = 1; size < 3000; size += size < 200 ? 1 : 77) {
     void *blocks[] = {hak_heap_alloc(heap, size), hak_heap_calloc(heap, 1, size),
                       hak_allocx(heap, size, 0, 0, NULL)};
     for (size_t i = 0; i < TEST_COUNT(blocks); i++) {
-      CHECK(is_guarded(blocks[i]));
+      CHECK(test_is_guarded(blocks[i]));
       CHECK_EQ(hak_usable_size(blocks[i]), size);
       hak_free(blocks[i]);
     }
@@ -677,7 +379,7 @@ static bool explains(const void *address) {
   return known;
 }
 TEST_IN_CHILD(explanation__is_given_for_blocks_alone, 60) {
-  guard(1);
+  test_guard(1);
   int local;
   CHECK(!explains(NULL) && !explains(&local) && !explains((void *)~(uintptr_t)0));
   char *block = hak_alloc(10);
@@ -696,7 +398,7 @@ TEST_IN_CHILD(handler__interrupts_calls_as_the_one_before_did, 60) {
     struct sigaction before = {.sa_handler = before_ours,
                                .sa_flags = restarts != 0 ? (int)SA_RESTART : 0};
     CHECK_EQ(sigaction(SIGSEGV, &before, NULL), 0);
-    guard(1);
+    test_guard(1);
     hak_free(hak_alloc(10));
     CHECK_EQ(sigaction(SIGSEGV, NULL, &now), 0);
     CHECK(now.sa_handler != before_ours);
@@ -705,7 +407,7 @@ TEST_IN_CHILD(handler__interrupts_calls_as_the_one_before_did, 60) {
   }
   struct sigaction none = {.sa_handler = SIG_DFL};
   CHECK_EQ(sigaction(SIGSEGV, &none, NULL), 0);
-  guard(1);
+  test_guard(1);
   hak_free(hak_alloc(10));
   CHECK_EQ(sigaction(SIGSEGV, NULL, &now), 0);
   CHECK((now.sa_flags & (int)SA_RESTART) != 0);
@@ -713,9 +415,9 @@ TEST_IN_CHILD(handler__interrupts_calls_as_the_one_before_did, 60) {
 
 /* A program may write as far as it was told that it may. */
 TEST_IN_CHILD(good_size__is_what_guarded_blocks_have, 20) {
-  guard(0);
+  test_guard(0);
   CHECK(hak_good_size(97) > 97);
-  guard(1);
+  test_guard(1);
   for (size_t size = 0; size < 70000; size += size / 8 + 1) {
     size_t good = hak_good_size(size);
     char *block = hak_alloc(size);
@@ -726,7 +428,7 @@ TEST_IN_CHILD(good_size__is_what_guarded_blocks_have, 20) {
 }
 
 TEST_IN_CHILD(prewarm__writes_to_nothing_beside_guarded_blocks, 20) {
-  guard(1);
+  test_guard(1);
   hak_heap_t *heap = test_heap(HAK_HEAP_SERIAL, "serial", NULL);
   for (size_t size = 0; size <= 20; size++) {
     CHECK_EQ(hak_heap_prewarm(heap, size, 3), 3);
@@ -746,9 +448,9 @@ static void *lock_stderr(void *ctx) {
 /* As a handler of a crash may find it. */
 TEST_IN_CHILD(explanation__waits_for_nobody_who_writes_to_stderr, 20) {
   pthread_t thread;
-  guard(1);
+  test_guard(1);
   char *block = hak_alloc(10);
-  CHECK(is_guarded(block));
+  CHECK(test_is_guarded(block));
   pthread_barrier_init(&g_locked, NULL, 2);
   pthread_barrier_init(&g_said, NULL, 2);
   test_threads_begin(&thread, 1, lock_stderr, NULL);
@@ -768,16 +470,9 @@ TEST_MAIN(T(block__is_one_like_others), T(block__lies_at_an_end_of_its_pages_by_
           T(heap__has_guarded_blocks_until_its_end),
           T(heap__that_is_released_ends_with_its_last_block),
           T(limit__holds_for_guarded_blocks), T(heaps__in_other_memory_have_none),
-          T(heap__that_is_watched_tells_of_them),
-          T(threads__allocate_and_free_each_others_blocks),
-          T(fork__leaves_both_with_their_blocks), T(refusals__leave_ordinary_blocks),
-          T(address_space__that_is_short_leaves_ordinary_blocks),
-          T(range__that_the_system_keeps_may_be_touched_by_the_next_run),
-          T(cells__are_asked_for_again_where_they_could_not_be_had),
-          T(cells__are_made_by_one_thread),
-          T(double_free__by_two_threads_at_once_is_one_too_many),
-          T(serial__sizes_are_those_asked_for), T(explanation__is_given_for_blocks_alone),
+          T(heap__that_is_watched_tells_of_them), T(serial__sizes_are_those_asked_for),
+          T(explanation__is_given_for_blocks_alone),
+          T(handler__interrupts_calls_as_the_one_before_did),
           T(good_size__is_what_guarded_blocks_have),
           T(prewarm__writes_to_nothing_beside_guarded_blocks),
-          T(handler__interrupts_calls_as_the_one_before_did),
           T(explanation__waits_for_nobody_who_writes_to_stderr))

@@ -290,10 +290,12 @@ static HAK_WARM void free_slow(void *ptr, size_t size) {
     free_unowned(ptr, size); /* where it is reported */
     return;
   }
-  hak_store_relaxed(&me->busy, 1);
-  HAK_COUNT(me, slow_free, 1);
-  hak_spill_free(me, &me->cache, place.cls, ptr);
-  hak_thread_leave(me, name_of(size));
+  if (!hak_spill_passes_on(me, place.cls, place.slab, ptr)) {
+    hak_store_relaxed(&me->busy, 1);
+    HAK_COUNT(me, slow_free, 1);
+    hak_spill_free(me, &me->cache, place.cls, ptr);
+    hak_thread_leave(me, name_of(size));
+  }
   if (is_look_due(me, place.cls)) hak_thread_trim(&me->store->pool);
 }
 

@@ -155,14 +155,6 @@ static void push(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls, void 
   hak_list_push(&me->key, &bin->list, block);
 }
 
-/* True for a block of a slab that another thread holds. Whoever uses it frees it the slow
- * way, so a thread that has others to use passes it on: where many threads replace each
- * other's blocks, the same few would come back to each of them for good. */
-static bool is_others(const hak_cache_t *cache, void *block) {
-  uint64_t word = hak_load_relaxed(&hak_slab_of(block)->word);
-  return hak_word_state(word) == HAK_SLAB_HELD && !hak_word_is_mine(cache, word);
-}
-
 static void spill(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls, void *block) {
   hak_bin_t *bin = &cache->bins[cls];
   hak_hold_t *hold = &cache->holds[cls];
@@ -170,13 +162,11 @@ static void spill(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls, void
     hak_single_home(me, cache, cls, block);
     return;
   }
-  bool cut = hak_capacity_is_cut(hold);
-  bool has_more = bin->list.head != HAK_LINK_END && !hak_class_is_single(cls);
-  if (!cut && !bin->spilling && has_more && is_others(cache, block)) {
+  if (hak_spill_has_more(cache, cls) && hak_spill_is_others(cache, hak_slab_of(block))) {
     add_foreign(me, cache, cls, block);
     return;
   }
-  if (cut || !bin->spilling) {
+  if (hak_capacity_is_cut(hold) || !bin->spilling) {
     push(me, cache, cls, block);
     return;
   }

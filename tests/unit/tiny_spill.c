@@ -4,8 +4,10 @@
 
 #include "child.h"
 #include "strict_os.h"
+#include "superslab/locate.h"
 #include "threads.h"
 #include "tiny/flush.h"
+#include "tiny/spill.h"
 
 #include <stdatomic.h>
 
@@ -117,7 +119,7 @@ static void bin__that_has_others_passes_blocks_of_held_slabs_on(void **state) {
   enum {
     SOME = 32 /* fewer than fit into a magazine */
   };
-  CHECK(holder.held >= SOME);
+  CHECK(holder.held > SOME);
   /* The first goes to the bin, as there is no other. */
   test_bin_expect(0, 0, 0);
   hak_free(holder.blocks[0]);
@@ -127,7 +129,20 @@ static void bin__that_has_others_passes_blocks_of_held_slabs_on(void **state) {
   hak_magazine_t *magazine = hak_load_relaxed(&test_hold()->magazine);
   CHECK(magazine != NULL);
   CHECK_EQ(hak_load_relaxed(&magazine->count), SOME - 1);
-  for (size_t i = SOME; i < holder.held; i++) hak_free(holder.blocks[i]);
+  /* Blocks of slabs that this thread holds are not, nor any once the bin has none. */
+  hak_slab_t *mine = test_slab_full();
+  CHECK(!hak_spill_passes_on(g_me, g_class, mine, test_slab_block(mine, 0)));
+  hak_slab_t *others = hak_slab_of(holder.blocks[SOME]);
+  void *list = test_bin()->list.head;
+  test_bin()->list.head = HAK_LINK_END;
+  CHECK(!hak_spill_passes_on(g_me, g_class, others, holder.blocks[SOME]));
+  test_bin()->list.head = list;
+  CHECK_EQ(hak_load_relaxed(&magazine->count), SOME - 1);
+  CHECK(hak_spill_passes_on(g_me, g_class, others, holder.blocks[SOME]));
+  CHECK_EQ(hak_load_relaxed(&magazine->count), SOME);
+  for (uint32_t i = 0; i < hak_slab_capacity(mine); i++)
+    hak_free(test_slab_block(mine, i));
+  for (size_t i = SOME + 1; i < holder.held; i++) hak_free(holder.blocks[i]);
   CHECK_EQ(hak_check(NULL), 0);
   pthread_barrier_wait(&holder.turn);
   test_threads_end(&thread, 1);

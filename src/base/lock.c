@@ -41,6 +41,17 @@ HAK_WARM void hak_word_give(hak_atomic_u32_t *word) {
   if (hak_exchange_release(word, HAK_WORD_FREE) == HAK_WORD_WAITED) hak_wake_one(word);
 }
 
+HAK_SLOW bool hak_lock_try_briefly(hak_lock_t *lock) {
+  enum {
+    ATTEMPTS = 1000
+  };
+  for (int i = 0; i < ATTEMPTS; i++) {
+    if (hak_word_try(&lock->held)) return true;
+    hak_cpu_relax();
+  }
+  return false;
+}
+
 #if HAK_ASSERTS >= 2
 static _Thread_local uint32_t held_ranks; /* bit r: a lock of rank r is held */
 static _Thread_local const hak_lock_t *held_locks[HAK_RANK_CALLEES + 1]; /* by rank */

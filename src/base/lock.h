@@ -129,6 +129,11 @@ HAK_HOT bool hak_lock_try(hak_lock_t *lock) {
   return true;
 }
 
+/* For functions that may be called in a handler, which may have interrupted who has the
+ * lock, or a lock of a higher rank: tries for some microseconds, and waits for nobody.
+ * What is taken goes back by hak_lock_release_unranked. */
+bool hak_lock_try_briefly(hak_lock_t *lock);
+
 HAK_HOT void hak_lock_acquire(hak_lock_t *lock) {
   hak_word_take(&lock->held);
   hak_lock_rank_push(lock);

@@ -2,6 +2,7 @@
 
 #include "base/check.h"
 #include "base/option.h"
+#include "base/readers.h"
 #include "base/sys.h"
 #include "pages/meta.h"
 #include "tiny/capacity.h"
@@ -34,7 +35,7 @@ static hak_lock_t lock = HAK_LOCK_INIT(HAK_RANK_THREADS);
 static _Atomic(chunk_t *) chunks[CHUNKS];  /* [lock] places of states, by code */
 static hak_atomic_u32_t codes_used;        /* [lock] */
 static uint32_t attached, published;       /* [lock] */
-static uint32_t visitors;                  /* [lock] meanwhile no state becomes bare */
+static hak_readers_t readers;              /* [any] meanwhile no state becomes bare */
 static place_t *free_places, *bare_places; /* [lock] */
 static hak_counts_t ended;                 /* [lock] counters of bare states */
 static uint32_t room_least = HAK_CACHE_INDICES; /* [lock] of all states */
@@ -344,13 +345,9 @@ uint32_t hak_threads_others(void) {
 }
 
 void hak_threads_visit(void (*visit)(hak_thread_t *thread, void *ctx), void *ctx) {
-  hak_lock_acquire(&lock);
-  visitors++;
-  hak_lock_release(&lock);
+  uint64_t entered = hak_readers_enter(&readers);
   each_state(visit, ctx);
-  hak_lock_acquire(&lock);
-  visitors--;
-  hak_lock_release(&lock);
+  hak_readers_leave(&readers, entered);
 }
 
 typedef struct sum {
@@ -372,23 +369,25 @@ static void add_thread(hak_thread_t *thread, void *ctx) {
 
 void hak_threads_sum(hak_counts_t *counts, uint32_t *count) {
   sum_t sum = {counts, 0};
-  /* Under the lock: no state's counters pass to those of bare states meanwhile. */
-  hak_lock_acquire(&lock);
+  /* Under the lock no state's counters pass to those of bare states meanwhile. The caller
+   * may be a crash handler, and the thread that it stopped may have the lock: then they
+   * may be missing. */
+  bool locked = hak_lock_try_briefly(&lock);
+  uint64_t entered = hak_readers_enter(&readers);
   add_counts(counts, &ended);
   each_state(add_thread, &sum);
-  hak_lock_release(&lock);
+  hak_readers_leave(&readers, entered);
+  if (locked) hak_lock_release_unranked(&lock);
   *count = sum.attached;
 }
 
 /* --- pages of what nobody uses ----------------------------------------------------- */
 
-/* Whoever is among the states read of which heap a cache is before, and waits for
- * visitors of a heap to end; see hak_threads_visit. */
+/* Whoever is among the states read of which heap a cache is before; see
+ * hak_threads_visit. */
 size_t hak_threads_purge_caches(uint32_t index) {
   size_t given = 0;
-  hak_lock_acquire(&lock);
-  bool seen = visitors != 0;
-  hak_lock_release(&lock);
+  bool seen = !hak_readers_none(&readers);
   uint32_t used = seen ? 0 : hak_load_relaxed(&codes_used);
   for (uint32_t n = 0; n < used; n++) {
     hak_thread_t *state = nth_state(n);
@@ -400,12 +399,19 @@ size_t hak_threads_purge_caches(uint32_t index) {
 /* Takes a state that no thread has; NULL if there is none, or somebody looks at them. */
 static place_t *take_free(void) {
   hak_lock_acquire(&lock);
-  place_t *place = visitors == 0 ? pop_locked(&free_places) : NULL;
+  place_t *place = pop_locked(&free_places);
   if (place != NULL) {
     hak_thread_t *state = hak_load_relaxed(&place->state);
     hak_store_relaxed(&place->bare, 1);
-    add_counts(&ended, &state->counts);
-    __builtin_memset(&state->counts, 0, sizeof state->counts);
+    if (hak_readers_none(&readers)) {
+      add_counts(&ended, &state->counts);
+      __builtin_memset(&state->counts, 0, sizeof state->counts);
+    } else {
+      /* Release: pairs with state_at. */
+      hak_store_release(&place->bare, 0);
+      push_locked(&free_places, place);
+      place = NULL;
+    }
   }
   hak_lock_release(&lock);
   return place;
@@ -511,7 +517,7 @@ void hak_threads_forget_lost(bool reuse) {
   hak_lease_reset(&shared_lease);
   hak_store_relaxed(&committing, 0);
   hak_lock_acquire(&lock);
-  visitors = 0;
+  hak_readers_reset(&readers);
   attached = me->kind == HAK_THREAD_ATTACHED;
   if (reuse) free_places = bare_places = NULL;
   for (uint32_t n = 0; n < hak_load_relaxed(&codes_used); n++) {

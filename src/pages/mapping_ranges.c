@@ -24,22 +24,13 @@ static void insert(lowest_t *lowest, hak_mapping_t *mapping, bool used) {
   lowest->ranges[at] = range;
 }
 
-/* The caller may be a crash handler, and the thread that it stopped may have the lock. */
-static bool try_lock(void) {
-  enum {
-    ATTEMPTS = 1000
-  };
-  for (int i = 0; i < ATTEMPTS; i++) {
-    if (hak_lock_try(&hak_mappings.lock)) return true;
-  }
-  return false;
-}
-
 /* Those whose first byte is at `from` or above: the lowest `most`, in order, and how many
  * these are. */
 static size_t find(uintptr_t from, hak_mapping_range_t *ranges, size_t most) {
   lowest_t lowest = {ranges, 0, most};
-  if (!try_lock()) return 0;
+  /* The caller may be a crash handler, and the thread that it stopped may have the lock.
+   */
+  if (!hak_lock_try_briefly(&hak_mappings.lock)) return 0;
   hak_mapping_t *mapping = hak_mappings.used;
   for (; mapping != NULL; mapping = mapping->next_used) {
     if ((uintptr_t)mapping->extent.base >= from) insert(&lowest, mapping, true);
@@ -47,7 +38,7 @@ static size_t find(uintptr_t from, hak_mapping_range_t *ranges, size_t most) {
   for (mapping = hak_mappings.kept; mapping != NULL; mapping = mapping->next) {
     if ((uintptr_t)mapping->extent.base >= from) insert(&lowest, mapping, false);
   }
-  hak_lock_release(&hak_mappings.lock);
+  hak_lock_release_unranked(&hak_mappings.lock);
   return lowest.count;
 }
 

@@ -210,7 +210,7 @@ uint64_t hak_region_oldest(void) {
 }
 
 void hak_region_visit(bool (*visit)(hak_superslab_t *ss, void *ctx), void *ctx) {
-  uint64_t id = hak_regions_visit_begin();
+  uint64_t entered = hak_readers_enter(&hak_regions.readers);
   bool go_on = true;
   for (hak_region_t *region = hak_region_first(); region != NULL && go_on;
        region = hak_region_next(region)) {
@@ -219,7 +219,7 @@ void hak_region_visit(bool (*visit)(hak_superslab_t *ss, void *ctx), void *ctx) 
       go_on = visit(&region->superslabs[i], ctx);
     }
   }
-  hak_regions_visit_end(id);
+  hak_readers_leave(&hak_regions.readers, entered);
 }
 
 /* A SuperSlab is out of the map because a lost thread was giving its pages back. True
@@ -270,6 +270,7 @@ void hak_regions_forget_others(void) {
   hak_turn_forget_others(&hak_regions.growing);
   hak_turn_forget_others(&hak_regions.growing_own);
   hak_regions.visitors = 0;
+  hak_readers_reset(&hak_regions.readers);
 }
 
 bool hak_regions_are_valid(void) {

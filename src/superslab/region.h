@@ -47,7 +47,8 @@ extern hak_atomic_u64_t hak_regions_given;
 uint64_t hak_region_oldest(void);
 
 /* Calls `visit`, with no lock held, for every SuperSlab that was ever used and has not
- * gone with its region. */
+ * gone with its region. A region that was about to go may go meanwhile; its records can
+ * be read all the same. Waits for no lock. */
 void hak_region_visit(bool (*visit)(hak_superslab_t *ss, void *ctx), void *ctx);
 
 /* In the child of a fork: SuperSlabs that threads which are not there were giving pages

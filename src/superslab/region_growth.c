@@ -31,7 +31,7 @@ static char *reserve_covered(const hak_os_t *os, size_t *size, size_t least) {
  * somebody may be reading what it said of its last range. */
 static hak_region_t *empty_record_locked(uint32_t count) {
   hak_lock_assert_held(&hak_regions.lock);
-  if (hak_regions.visitors != 0) return NULL;
+  if (hak_regions.visitors != 0 || !hak_readers_none(&hak_regions.readers)) return NULL;
   hak_region_t *best = NULL;
   for (hak_region_t *region = hak_region_first(); region != NULL;
        region = hak_region_next(region)) {

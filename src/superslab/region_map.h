@@ -20,6 +20,7 @@
 #define HAK_SUPERSLAB_REGION_MAP_H
 
 #include "base/check.h"
+#include "base/readers.h"
 #include "os/turn.h"
 #include "superslab/superslab.h"
 
@@ -63,8 +64,11 @@ typedef struct hak_regions {
                                     heap's own */
   _Atomic(const hak_os_t *) own; /* [any] the hooks that `growing_own` is for */
   uint32_t in_use;               /* [lock: regions] SuperSlabs that are not free */
-  uint32_t visitors;             /* [lock: regions] who look at records without the lock:
-                                    meanwhile none goes, and none serves again */
+  uint32_t visitors;             /* [lock: regions] who look at a SuperSlab of a region
+                                    without the lock: meanwhile none goes, and no record
+                                    serves again */
+  hak_readers_t readers;         /* [any] who go through all records: meanwhile none loses
+                                    its pages, and none serves again */
   hak_superslab_queue_t
       retained; /* [lock: regions] free SuperSlabs with committed pages */
 } hak_regions_t;
@@ -80,9 +84,9 @@ HAK_HOT hak_region_t *hak_region_next(hak_region_t *region) {
   return hak_load_acquire(&region->next);
 }
 
-/* Between the two whoever goes from record to record may read where SuperSlabs lie: no
- * region over the process's hooks is released, and no record gets another range. The
- * second one is told what the first one returned, as a fork may lie between them. */
+/* Between the two the caller may look at SuperSlabs that others may give up: no region
+ * over the process's hooks is released, and no record gets another range. The second one
+ * is told what the first one returned, as a fork may lie between them. */
 uint64_t hak_regions_visit_begin(void);
 void hak_regions_visit_end(uint64_t visit);
 

@@ -53,6 +53,13 @@ static HAK_SLOW hak_os_note_t *take_down_locked(hak_region_t *region) {
   return note;
 }
 
+/* Somebody may be at records of regions. Readers who come later are at those of what they
+ * find ready. */
+static bool is_looked_at_locked(void) {
+  hak_lock_assert_held(&hak_regions.lock);
+  return hak_regions.visitors != 0 || !hak_readers_none(&hak_regions.readers);
+}
+
 /* Gives back the pages of the records of SuperSlabs, but for those that they share with
  * the region's. Whoever comes late reads of SuperSlabs that nobody has. */
 static HAK_SLOW size_t purge_records(hak_region_t *region) {
@@ -75,10 +82,10 @@ static HAK_SLOW void end_down(hak_region_t *region, hak_os_note_t *note) {
   /* Before the range goes, and the next one there may be somebody's. */
   hak_registry_purge((uintptr_t)region->base, size);
   hak_os_release_end(note);
-  /* The region of a heap that ends is taken down beside visitors too, who may be at its
-   * records. Those who come from now on find no SuperSlab ready. */
+  /* The region of a heap that ends is taken down beside visitors and readers too, who may
+   * be at its records. Those who come from now on find no SuperSlab ready. */
   hak_lock_acquire(&hak_regions.lock);
-  bool alone = hak_regions.visitors == 0;
+  bool alone = !is_looked_at_locked();
   hak_lock_release(&hak_regions.lock);
   size_t bare = alone ? purge_records(region) : 0;
   hak_lock_acquire(&hak_regions.lock);
@@ -131,7 +138,7 @@ static HAK_SLOW hak_region_t *take_down_one(uint64_t before, bool all,
                                             hak_os_note_t **note) {
   hak_lock_acquire(&hak_regions.lock);
   uint64_t keep = all ? 0 : hak_region_next_size_locked() >> HAK_SUPERSLAB_SHIFT;
-  uint64_t have = hak_regions.visitors == 0 ? free_locked() : 0;
+  uint64_t have = is_looked_at_locked() ? 0 : free_locked();
   hak_region_t *last = NULL;
   if (have > keep) last = last_free_locked(NULL, have - keep);
   while (last != NULL && !is_idle_locked(last, before, all)) {

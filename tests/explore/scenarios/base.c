@@ -1,7 +1,8 @@
-/* base.c - locks, gates, a function with its context. */
+/* base.c - locks, gates, readers, a function with its context. */
 #include "base/callee.h"
 #include "base/gate.h"
 #include "base/lock.h"
+#include "base/readers.h"
 #include "scenarios.h"
 
 static uint32_t guarded; /* not atomic: whoever is at it must be alone */
@@ -81,6 +82,29 @@ const explore_scenario_t base_gate_reason = {
     .name = "base.gate_reason",
     .setup = gate_is_open,
     .thread = {gate_close_for_a_reason, gate_ask_why, gate_ask_why}};
+
+/* --- readers: what is not in use any more is taken only from under nobody
+ * ---------------
+ */
+
+static hak_readers_t readers;
+static hak_atomic_u32_t unused;
+static uint32_t record; /* not atomic, as `guarded` */
+static void readers_begin(void) { record = 7; }
+static void readers_look(void) {
+  uint64_t entered = hak_readers_enter(&readers);
+  if (hak_load_relaxed(&unused) == 0) EXPLORE_CHECK(record == 7);
+  hak_readers_leave(&readers, entered);
+}
+static void readers_take(void) {
+  hak_store_relaxed(&unused, 1);
+  if (hak_readers_none(&readers)) record = 0;
+}
+
+const explore_scenario_t base_readers = {
+    .name = "base.readers",
+    .setup = readers_begin,
+    .thread = {readers_take, readers_look, readers_look}};
 
 /* --- a function and its context change together ----------------------------------------
  */

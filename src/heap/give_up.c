@@ -85,15 +85,18 @@ static void flush_turns_of(hak_thread_cache_t *cache, void *ctx) {
   hak_heap_unlease(heap);
 }
 
+/* ns; when a thread last had turns of what all threads share. Policy: of threads that
+ * come at once each may have them. */
+static hak_atomic_u64_t turns_at;
+
 void hak_give_up_some(hak_thread_t *me) {
-  /* at: ns. Policy: of threads that come at once each may have the turns. */
-  static hak_atomic_u64_t at;
   static hak_atomic_u32_t next;
   uint64_t now = hak_clock_cached();
   turns_t turns = {.me = me, .kept = me->emptied, .n_kept = me->to_empty};
-  turns.n_transfers = hak_idle_turns(now - hak_load_relaxed(&at), HAK_SHARED_CLASSES);
+  turns.n_transfers =
+      hak_idle_turns(now - hak_load_relaxed(&turns_at), HAK_SHARED_CLASSES);
   if (turns.n_transfers > 0) {
-    hak_store_relaxed(&at, now);
+    hak_store_relaxed(&turns_at, now);
     turns.transfers = hak_add_relaxed(&next, turns.n_transfers) % HAK_SHARED_CLASSES;
   }
   me->emptied = (turns.kept + turns.n_kept) % HAK_CLASSES;
@@ -104,6 +107,30 @@ void hak_give_up_some(hak_thread_t *me) {
     hak_heap_unlease(heap);
   }
   hak_caches_visit(me, flush_turns_of, &turns);
+}
+
+static hak_atomic_u64_t unused_at; /* ns */
+
+HAK_SLOW bool hak_give_up_unused_is_time(void) {
+  uint64_t now = hak_clock_cached(), decay = hak_idle_decay();
+  return now - hak_load_relaxed(&turns_at) >= decay &&
+         now - hak_load_relaxed(&unused_at) >= decay;
+}
+
+HAK_SLOW void hak_give_up_unused(hak_thread_t *me) {
+  hak_store_relaxed(&unused_at, hak_clock_cached());
+  for (uint32_t i = 0; i < hak_heaps_made(); i++) {
+    hak_heap_t *heap = hak_heap_at(i);
+    if (heap == NULL || hak_load_relaxed(&heap->store->pool.superslabs) == 0 ||
+        !hak_kind_has_thread_caches(heap) || !hak_heap_try_lease(heap)) {
+      continue;
+    }
+    /* A released heap has no depots, and may end with a block that comes home. */
+    hak_cache_t bare = hak_cache_bare(me, heap);
+    if (hak_heap_is_used(heap) && !hak_heap_is_orphan(heap))
+      hak_flush_unused_depots(me, &bare);
+    hak_heap_unlease(heap);
+  }
 }
 
 void hak_give_up_at_end(hak_thread_t *me) {

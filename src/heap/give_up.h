@@ -1,7 +1,7 @@
 /* give_up.h - what a thread keeps of heaps becomes everybody's.
  *
  * Depends on: pages, tiny, harden, kind, teardown, thread_cache, thread_state.
- * Used by: thread_end, fork, thread, collect, pressure, api.
+ * Used by: thread_end, fork, thread, collect, pressure, maintenance, api.
  *
  * A thread gives up what it keeps when it ends, goes idle, or memory is short. All of it
  * happens under the heap's lease, so that a heap that is torn down is not looked at. A
@@ -23,6 +23,10 @@ void hak_give_up_all(hak_thread_t *me);
  * heaps' transfer caches of some; others each time. It stays a user of the heaps, and
  * holds what it held. */
 void hak_give_up_some(hak_thread_t *me);
+/* What lies in depots of any heap and nobody took for a decay goes home, where no thread
+ * comes by to see to it: for a thread that only does such work, when it is time. */
+bool hak_give_up_unused_is_time(void);
+void hak_give_up_unused(hak_thread_t *me);
 /* As hak_give_up_one, of a heap that is not the default one; nothing if the thread never
  * had a cache of it. */
 void hak_give_up_cache(hak_thread_t *me, hak_heap_t *heap);

@@ -4,6 +4,7 @@
 
 #include "base/gate.h"
 #include "base/sys.h"
+#include "heap/give_up.h"
 #include "heap/hole_sweep.h"
 #include "heap/lifecycle.h"
 #include "heap/stay.h"
@@ -70,8 +71,10 @@ static bool give_back(void) {
   hak_os_retry_releases(false);
   bool more = hak_retention_give_due(PIECE_BYTES, &slabs) >= PIECE_BYTES;
   /* The state that threads without one share has what it takes to read free blocks. */
-  hak_thread_t *me = hak_hole_sweep_is_time() ? hak_thread_enter_started() : NULL;
+  bool unused = hak_give_up_unused_is_time(), holes = hak_hole_sweep_is_time();
+  hak_thread_t *me = unused || holes ? hak_thread_enter_started() : NULL;
   if (me != NULL) {
+    if (unused) hak_give_up_unused(me);
     slabs = SIZE_MAX;
     if (hak_hole_sweep_due(me, PIECE_BYTES, &slabs) >= PIECE_BYTES) more = true;
     hak_thread_leave(me, "hak_maintenance_start");

@@ -55,6 +55,9 @@ void hak_flush_transfer(hak_thread_t *me, const hak_cache_t *cache);
 /* Of one class, which is no single one: what lies in the transfer cache, and what nobody
  * took out of the depot lately. */
 void hak_flush_unused_class(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls);
+/* Once in a decay: what lies in depots and nobody took since the last time goes home. A
+ * cache without bins will do. */
+void hak_flush_unused_depots(hak_thread_t *me, const hak_cache_t *cache);
 
 /* Sends home what lies in this thread's stacks of the heap's depots. */
 void hak_flush_own(hak_thread_t *me, const hak_cache_t *cache);

@@ -138,6 +138,36 @@ TEST_IN_CHILD(maintenance__gives_back_while_all_threads_sleep, 30) {
   CHECK_EQ(hak_check(NULL), 0);
 }
 
+static uint64_t cached(hak_heap_t *heap) {
+  hak_stats_t stats = HAK_STATS_INIT;
+  CHECK_EQ(hak_stats_get(heap, &stats), 0);
+  return stats.cached_bytes;
+}
+
+/* What a thread caches of a limited heap is a sixteenth of the limit at most. What lies
+ * in depots beside that is nobody's. */
+TEST_IN_CHILD(maintenance__sends_home_what_nobody_takes_out_of_depots, 60) {
+  enum {
+    FRAMES = 20,
+    FRAME = 2000 /* blocks, twice the quota */
+  };
+  hak_heap_config_t config = HAK_HEAP_CONFIG_INIT;
+  config.hard_limit = 16 * MIB;
+  uint64_t quota = config.hard_limit / 16;
+  set(HAK_OPTION_PURGE_DECAY_MS, MANY_MS);
+  hak_heap_t *heap = hak_heap_create(&config);
+  CHECK(heap != NULL);
+  for (int frame = 0; frame < FRAMES; frame++) {
+    for (size_t i = 0; i < FRAME; i++) g_blocks[i] = hak_heap_alloc(heap, SIZE);
+    for (size_t i = 0; i < FRAME; i++) hak_free(g_blocks[i]);
+  }
+  CHECK_MSG(cached(heap) > quota, "%llu", (unsigned long long)cached(heap));
+  set(HAK_OPTION_PURGE_DECAY_MS, 20);
+  CHECK_EQ(hak_maintenance_start(1), 0);
+  for (int i = 0; i < 2000 && cached(heap) > quota; i++) usleep(10000);
+  CHECK_MSG(cached(heap) <= quota, "%llu", (unsigned long long)cached(heap));
+}
+
 TEST_IN_CHILD(maintenance__arguments_are_checked, 30) {
   CHECK_EQ(hak_maintenance_start(0), EINVAL);
   CHECK_EQ(hak_maintenance_start(86400001u), EINVAL);
@@ -277,6 +307,7 @@ TEST_MAIN_FRESH(T(collect__leaves_what_is_young_unless_told_all),
                 T(idle__gives_back_what_is_due),
                 T(due__is_not_now_again_where_nothing_may_go),
                 T(maintenance__gives_back_while_all_threads_sleep),
+                T(maintenance__sends_home_what_nobody_takes_out_of_depots),
                 T(maintenance__arguments_are_checked),
                 T(maintenance__ends_with_the_library_and_starts_with_it_again),
                 T(maintenance__child_of_a_fork_has_none_and_may_start_its_own),

@@ -49,9 +49,14 @@ void hak_externals_recount(void) {
   }
 }
 
+static void give_back(hak_external_heap_t *external) {
+  void *memory = hak_load_relaxed(&external->range.extent.block);
+  hak_os_return(memory, hak_external_bytes(external));
+}
+
 void hak_externals_stop(void) {
   for (hak_external_heap_t *external = all; external != NULL; external = external->next) {
-    if (external->open) hak_os_return(external->map.starts, hak_external_bytes(external));
+    if (external->open) give_back(external);
   }
   all = unused = NULL;
 }
@@ -105,19 +110,19 @@ hak_external_heap_t *hak_external_open(const hak_os_t *os, void *memory, size_t 
   *error = EINVAL;
   uintptr_t from = (uintptr_t)memory;
   if (size < HAK_EXTERNAL_MIN || from + size < from) return NULL;
-  uintptr_t start = hak_align_up(from, HAK_GRANULE);
-  size = hak_align_down(from + size, HAK_GRANULE) - start;
   *error = ENOMEM;
   hak_external_heap_t *external = record_get(os);
   if (external == NULL) return NULL;
-  /* The memory is written to only once it is known to be nobody else's. */
-  *error = hak_external_range_add(os, &external->range, (void *)start, size);
+  /* The memory is written to only once it is known to be nobody else's, bytes that are in
+   * no whole granule included. */
+  *error = hak_external_range_add(os, &external->range, memory, size);
   if (*error != 0) {
     record_put(external);
     return NULL;
   }
-  hak_os_borrow((void *)start, size);
-  lay_out(external, (char *)start, size);
+  hak_os_borrow(memory, size);
+  uintptr_t start = hak_align_up(from, HAK_GRANULE);
+  lay_out(external, (char *)start, hak_align_down(from + size, HAK_GRANULE) - start);
   hak_lock_acquire(&external->lock);
   external->open = true;
   hak_lock_release(&external->lock);
@@ -137,7 +142,7 @@ void hak_external_close(hak_external_heap_t *external) {
   hak_lock_release(&external->lock);
   hak_gate_close(&external->gate);
   (void)hak_gate_wait(&external->gate, 0);
-  hak_os_return(external->map.starts, hak_external_bytes(external));
+  give_back(external);
   hak_external_range_remove(&external->range);
   hak_store_relaxed(&external->blocks, 0);
   hak_store_relaxed(&external->granules, 0);

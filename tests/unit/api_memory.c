@@ -57,6 +57,36 @@ static void create__memory_of_another_heap_or_of_hakmem_is_refused(void **state)
   CHECK_EQ(hak_heap_destroy(heap), 0);
 }
 
+/* By a byte too, which neither heap would have used; of little memory and of much. */
+static void create__memory_that_overlaps_another_heaps_is_refused(void **state) {
+  (void)state;
+  enum {
+    SIZE = 300000,
+    MUCH = 11 << 20,
+    LEAST = 256 << 10
+  };
+  static char buffer[MUCH + 2 * SIZE];
+  static const size_t sizes[] = {SIZE, MUCH - 5};
+  for (size_t i = 0; i < TEST_COUNT(sizes); i++) {
+    char *memory = buffer + SIZE + 3;
+    hak_heap_config_t config = HAK_HEAP_CONFIG_INIT;
+    config.memory = memory;
+    config.memory_size = sizes[i];
+    hak_heap_t *heap = hak_heap_create(&config);
+    CHECK(heap != NULL);
+    for (size_t bytes = 1; bytes < 40; bytes++) {
+      refuse(memory + sizes[i] - bytes, LEAST);
+      refuse(memory + bytes - LEAST, LEAST);
+    }
+    config.memory = memory - LEAST;
+    config.memory_size = LEAST;
+    hak_heap_t *beside = hak_heap_create(&config);
+    CHECK(beside != NULL && hak_heap_alloc(beside, 100) != NULL);
+    CHECK_EQ(hak_heap_destroy(beside), 0);
+    CHECK_EQ(hak_heap_destroy(heap), 0);
+  }
+}
+
 static void create__an_older_and_shorter_config_still_works(void **state) {
   (void)state;
   hak_heap_config_t config = {.memory = g_buffer, .memory_size = 1};
@@ -434,6 +464,7 @@ static void release__gives_the_memory_back_with_the_last_block(void **state) {
 
 TEST_MAIN(T(create__bad_memory_is_refused),
           T(create__memory_of_another_heap_or_of_hakmem_is_refused),
+          T(create__memory_that_overlaps_another_heaps_is_refused),
           T(create__an_older_and_shorter_config_still_works),
           T(blocks_of_64__take_85_percent_of_1_mib_at_any_base),
           T(random_sizes__are_live_in_70_percent_of_1_mib),

@@ -27,7 +27,9 @@ enum {
   SHARED = 32, /* blocks in a pen that any thread may take */
   LOOSE = 256, /* the same for blocks that released heaps have left */
   SEEN = 1024, /* addresses of blocks, some of them gone */
-  MEMORIES = 24
+  MEMORIES = 24,
+  CANARY = TEST_CHECKS == 3 ? 8 : 0 /* bytes behind those of each block in slabs or large,
+                                       which counts have and the program has not */
 };
 
 typedef enum kind {

@@ -82,7 +82,7 @@ static void ask(uintptr_t address) {
   CHECK(error == 0 || error == ENOENT);
   if (error == 0) {
     CHECK((uintptr_t)block.address <= address);
-    CHECK(address - (uintptr_t)block.address < block.size);
+    CHECK(address - (uintptr_t)block.address < block.size + CANARY);
     CHECK(block.is_start == (address == (uintptr_t)block.address));
   }
   (void)hak_heap_of((void *)address);

@@ -116,7 +116,7 @@ static void thread__that_goes_on_has_slabs_of_its_own(void **state) {
     hak_thread_cache_t *cache = hak_cache_find(hak_thread_self, hak_group_at(GROUP));
     CHECK(cache != NULL);
     /* It holds one, or has let some go that it may claim. */
-    const hak_hold_t *hold = &cache->holds[hak_class_of(SIZE)];
+    const hak_hold_t *hold = &cache->holds[hak_class_of(SIZE + HAK_CANARY_BYTES)];
     CHECK(hold->current != NULL || hold->credit > 0);
     for (int i = 0; i < BLOCKS; i++) {
       CHECK_EQ(((unsigned char *)blocks[i])[SIZE - 1], i & 0xff);

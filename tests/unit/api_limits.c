@@ -148,9 +148,10 @@ static void *fill_to_the_end(void *ctx) {
   size_t bytes = 0;
   (void)ctx;
   pthread_barrier_wait(&g_begin);
-  for (void **block; (block = hak_alloc(SIZE)) != NULL; bytes += SIZE) {
+  for (void **block; (block = hak_alloc(SIZE)) != NULL;) {
     *block = all;
     all = block;
+    bytes += hak_usable_size(block);
   }
   atomic_fetch_add(&g_filled, bytes);
   pthread_barrier_wait(&g_full);
@@ -178,7 +179,10 @@ TEST_IN_CHILD(limit__of_data_goes_to_blocks_of_many_threads, 60) {
   set_limit(RLIMIT_DATA, RLIM_INFINITY);
   for (size_t i = 0; i < FILLERS; i++) CHECK_EQ(pthread_join(threads[i], NULL), 0);
   size_t filled = atomic_load(&g_filled);
-  CHECK_MSG(filled >= room / 100 * 85, "%zu of %zu bytes", filled, room);
+  /* In a hardened build blocks are of the next class, which leaves 1 KiB of each slab,
+   * and have a canary each: 2.3 per cent. */
+  size_t least = TEST_CHECKS == 3 ? 82 : 85;
+  CHECK_MSG(filled >= room / 100 * least, "%zu of %zu bytes", filled, room);
   CHECK_EQ(test_live_blocks(), 0);
 }
 

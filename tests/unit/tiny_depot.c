@@ -16,6 +16,7 @@
 enum {
   MOST = 6000,
   SMALL = 64,
+  ASKED = SMALL - HAK_CANARY_BYTES, /* what the program may use of such a block */
   LIST = 32
 };
 
@@ -26,14 +27,14 @@ static int setup(void **state) {
   limited_make(state);
   limited_use();
   g_store = &g_limited->store->centrals[g_class];
-  hak_free(hak_heap_alloc(g_heap, SMALL));
+  hak_free(hak_heap_alloc(g_heap, ASKED));
   CHECK_EQ(hold(g_class)->far, HAK_FAR);
   return 0;
 }
 
 static void allocate(size_t count) {
   for (size_t i = 0; i < count; i++) {
-    g_blocks[i] = hak_heap_alloc(g_heap, SMALL);
+    g_blocks[i] = hak_heap_alloc(g_heap, ASKED);
     CHECK(g_blocks[i] != NULL);
   }
 }
@@ -323,7 +324,7 @@ static void bin__that_is_stored_is_counted_anew(void **state) {
   allocate(1);
   uint32_t ready = test_list_length(b->ready);
   CHECK(ready >= 3);
-  for (size_t i = 1; i < 3; i++) g_blocks[i] = hak_heap_alloc(g_heap, SMALL);
+  for (size_t i = 1; i < 3; i++) g_blocks[i] = hak_heap_alloc(g_heap, ASKED);
   hak_free(g_blocks[0]);
   make_room(MOST);
   hak_flush_store(g_me, g_limited, g_class);

@@ -130,6 +130,20 @@ static void orphan__without_blocks_waits_for_who_has_a_cache_of_it(void **state)
   test_threads_end(&thread, 1);
 }
 
+static void orphan__without_blocks_waits_for_those_below_it(void **state) {
+  (void)state;
+  hak_heap_t *above = test_heap(0, NULL, NULL), *below = test_heap(0, NULL, above);
+  hak_heap_t *first = hak_heap_record(above), *second = hak_heap_record(below);
+  void *block = hak_heap_alloc(below, 100);
+  CHECK_EQ(hak_heap_release(below), 0);
+  CHECK_EQ(hak_heap_release(above), 0);
+  CHECK(hak_kind_is_empty(first) && hak_heap_is_orphan(first));
+  CHECK_EQ(hak_check(NULL), 0);
+  hak_free(block);
+  CHECK(!hak_heap_is_orphan(second) && !hak_heap_is_orphan(first));
+  CHECK_EQ(hak_check(NULL), 0);
+}
+
 /* --- hooks that call the library
  * ---------------------------------------------------------- */
 
@@ -301,6 +315,7 @@ int main(void) {
       T(states__that_wait_serve_before_more_are_made),
       T(users__of_a_heap_end_with_their_threads),
       T(orphan__without_blocks_waits_for_who_has_a_cache_of_it),
+      T(orphan__without_blocks_waits_for_those_below_it),
   };
   const struct CMUnitTest fresh[] = {
       T(start__serves_nobody_who_calls_from_a_hook),

@@ -288,9 +288,11 @@ static HAK_SLOW void visit_slab(visit_t *v, hak_superslab_t *ss, unsigned slot) 
 
 static bool visit_superslab(hak_superslab_t *ss, void *ctx) {
   visit_t *v = ctx;
+  /* What lay idle in caches may go home, and its SuperSlab be another heap's block now.
+   * Acquire: pairs with the release in region.c, which publishes whose it is. */
+  uint32_t kind = hak_load_acquire(&ss->extent.kind);
   if (hak_load_relaxed(&ss->extent.heap) != v->heap_id) return true;
-  /* Acquire: pairs with the release in region.c, which publishes where it lies. */
-  if (hak_load_acquire(&ss->extent.kind) == HAK_EXTENT_RUN) {
+  if (kind == HAK_EXTENT_RUN) {
     if (hak_load_relaxed(&ss->extent.block) == (void *)ss->extent.base) {
       visit_one(v, ss->extent.base, hak_canary_below(hak_load_relaxed(&ss->extent.size)));
     }

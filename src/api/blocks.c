@@ -32,7 +32,8 @@ void hak_blocks_add_bins(hak_blocks_t *blocks, const hak_link_key_t *key, hak_bi
     hak_hold_t *hold = &holds[cls];
     uint64_t count = hak_bin_listed(bin) + count_ready(key, bin, walk) +
                      hak_load_relaxed(&hold->spare_count);
-    hak_magazine_t *magazine = hak_load_relaxed(&hold->magazine);
+    /* Acquire: pairs with hak_transfer_add, as it may have been made just now. */
+    hak_magazine_t *magazine = hak_load_acquire(&hold->magazine);
     if (magazine != NULL) count += hak_load_relaxed(&magazine->count);
     blocks->cached[cls] += count;
   }
@@ -54,7 +55,8 @@ void hak_blocks_add_transfer(hak_blocks_t *blocks, hak_heap_t *heap) {
     if (!hak_store_has_spans(heap->store, cls)) continue;
     hak_central_t *central = &heap->store->centrals[cls];
     for (int i = 0; i < HAK_TRANSFER_PLACES; i++) {
-      hak_magazine_t *magazine = hak_load_relaxed(&central->places[i]);
+      /* Acquire: pairs with hand_over, as it may have been made just now. */
+      hak_magazine_t *magazine = hak_load_acquire(&central->places[i]);
       if (magazine != NULL) blocks->cached[cls] += hak_load_relaxed(&magazine->count);
     }
     blocks->cached[cls] += hak_load_relaxed(&central->stored);

@@ -86,7 +86,8 @@ void hak_transfer_add(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls,
       hak_home_blocks(me, cache, cls, &block, 1);
       return;
     }
-    hak_store_relaxed(&hold->magazine, magazine);
+    /* Release: publishes its zeroes to hak_blocks_add_bins. */
+    hak_store_release(&hold->magazine, magazine);
     hak_capacity_begin(cache, cls);
   }
   uint32_t count = hak_load_relaxed(&magazine->count);

@@ -83,7 +83,8 @@ bool hak_huge_again(hak_superslab_t *ss) { return collapse(ss, HAK_PARTS_BACK); 
 
 void hak_huge_before_part_goes(hak_superslab_t *ss) {
   /* Relaxed: who has part of the slots sees both as the last change under the lock left
-   * them, or a change that comes at the same time, which is undone by who made it. */
+   * them, or a change that comes at the same time, which is undone by who made it or by
+   * hak_huge_after_part_went. */
   bool huge = hak_superslab_is_huge(ss);
   if (!huge && hak_load_relaxed(&ss->parts) == HAK_PARTS_GONE) return;
   hak_lock_acquire(&hak_regions.lock);

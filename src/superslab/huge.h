@@ -50,6 +50,13 @@ bool hak_huge_again(hak_superslab_t *ss);
 void hak_huge_before_part_goes(hak_superslab_t *ss);
 /* The same, if some slot but these has pages. */
 void hak_huge_before_slots_go(hak_superslab_t *ss, uint32_t slots);
+/* They have gone. If the SuperSlab was taken into use again at the same moment, and got a
+ * huge page (hak_huge_again), it asks for small ones after all. */
+HAK_HOT void hak_huge_after_part_went(hak_superslab_t *ss) {
+  /* Relaxed: who asked the system for huge pages before these went there did so after the
+   * change, and the system lets one thread after the other change the address space. */
+  if (HAK_UNLIKELY(hak_superslab_is_huge(ss))) hak_huge_before_part_goes(ss);
+}
 
 /* A new region, which nobody knows yet, asks for the pages that its SuperSlabs begin
  * with. */

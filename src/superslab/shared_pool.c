@@ -230,6 +230,9 @@ static size_t purge_slots(hak_shared_pool_t *pool, node_t *ss, uint32_t slots) {
     slots &= ~hak_mask32(first, count);
     before_slots_go(pool, ss, hak_mask32(first, count));
     size_t got = hak_superslab_purge(ss, first, count);
+    if (HAK_UNLIKELY(hak_superslab_is_huge(ss))) { /* see hak_huge_after_part_went */
+      before_slots_go(pool, ss, hak_mask32(first, count));
+    }
     if (got == 0) break;
     given += got;
     hak_event_emit(HAK_EVENT_PURGE, hak_superslab_slot(ss, first), got);

@@ -517,6 +517,7 @@ size_t hak_hold_shed(hak_thread_t *me, const hak_cache_t *cache) {
       hak_huge_before_part_goes(hak_slab_superslab(slab));
       got = hak_superslab_purge_tail(hak_slab_superslab(slab), slab->slot,
                                      hak_slab_span(slab), pages_carved(cache, slab));
+      hak_huge_after_part_went(hak_slab_superslab(slab));
       hak_commit_let_go(slab, held);
       /* Blocks that were carved there before have no links any more. */
       slab->dirty = 0;

@@ -138,6 +138,7 @@ static size_t look_through(hak_thread_t *me, const hak_os_t *os, hak_slab_t *sla
   hak_slab_put_away(me, slab);
   hak_compiler_fence();
   if (!purge(&look, os, &given)) hak_slab_bring_back(me, slab);
+  hak_huge_after_part_went(hak_slab_superslab(slab));
   return given;
 }
 

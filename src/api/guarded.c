@@ -323,9 +323,13 @@ static void on_fault(const void *address, hak_touch_t touch) {
   hak_cell_state_t state = hak_cell_look(address, &facts);
   if (state == HAK_CELL_FREE) return;
   uint64_t me = hak_sys_thread();
-  if (hak_exchange_acquire(&telling, me) == me) return;
+  /* Relaxed: a thread finds its own number there where this call interrupts one of its
+   * own, and nothing else that it reads is for others. */
+  if (hak_exchange_relaxed(&telling, me) == me) return;
+  hak_compiler_fence();
   tell(address, touch, state, &facts);
   hak_out_t out = hak_out_to(NULL, NULL);
   explain(&out, address, state, &facts);
+  hak_compiler_fence();
   hak_store_relaxed(&telling, 0);
 }

@@ -137,8 +137,8 @@ static void note_caches(visit_t *v) {
     if (!hak_store_has_spans(v->heap->store, cls)) continue;
     hak_central_t *central = &v->heap->store->centrals[cls];
     for (int i = 0; i < HAK_TRANSFER_PLACES; i++) {
-      /* Acquire: pairs with hand_over. */
-      note_magazine(v, hak_load_acquire(&central->places[i]));
+      /* Relaxed: it was put there before the heap was quiet, or under the lease. */
+      note_magazine(v, hak_load_relaxed(&central->places[i]));
     }
     note_depot(v, central);
   }
@@ -246,8 +246,8 @@ static void look_at_blocks(const visit_t *v, hak_slab_t *slab, look_t *look) {
   look->size = hak_class_size(hak_slab_class(slab));
   memset(look->free, 0, hak_div_up(look->carved, BITS) * sizeof look->free[0]);
   mark_list(v, slab, slab->list.head, look);
-  /* Acquire: pairs with hak_slab_push_remote. */
-  uint32_t remote = hak_word_remote_head(hak_load_acquire(&slab->word));
+  /* Relaxed: what was pushed there was before the heap was quiet, or under the lease. */
+  uint32_t remote = hak_word_remote_head(hak_load_relaxed(&slab->word));
   if (remote != 0) {
     mark_list(v, slab, look->start + ((size_t)(remote - 1) << 3), look);
   }

@@ -204,8 +204,8 @@ static void clear_thread(hak_thread_t *thread, void *ctx) {
 static void clear_central(hak_thread_t *me, hak_central_t *central) {
   for (int i = 0; i < HAK_TRANSFER_PLACES; i++) {
     if (hak_load_relaxed(&central->places[i]) == NULL) continue;
-    /* Acquire: pairs with the release in hand_over. */
-    hak_magazine_t *magazine = hak_exchange_acquire(&central->places[i], NULL);
+    /* Relaxed: nobody uses the heap any more, and who put it there late had the lease. */
+    hak_magazine_t *magazine = hak_exchange_relaxed(&central->places[i], NULL);
     if (magazine != NULL) hak_magazine_put(me, magazine);
   }
   hak_depot_clear(me, central);

@@ -99,8 +99,9 @@ static void write_spans(const hak_out_t *out, hak_superslab_t *ss) {
 static bool write_superslab(hak_superslab_t *ss, void *ctx) {
   writer_t *w = ctx;
   const hak_out_t *out = w->out;
-  /* Acquire: pairs with the release in region.c, which publishes where it lies. */
+  /* Acquire: pairs with the release in region.c, which publishes whose it is. */
   uint32_t kind = hak_load_acquire(&ss->extent.kind);
+  hak_heap_t *heap = kind == HAK_EXTENT_FREE ? NULL : hak_heap_of_extent(&ss->extent);
   uint64_t committed = hak_superslab_committed(ss);
   if (kind == HAK_EXTENT_FREE && committed == 0) return true;
   char letters[HAK_SUPERSLAB_SLABS + 1];
@@ -109,7 +110,6 @@ static bool write_superslab(hak_superslab_t *ss, void *ctx) {
   hak_out_text(out, "%s\n{\"address\":\"%p\",\"use\":\"%s\"", w->between,
                (void *)ss->extent.base, use_of(kind));
   w->between = ",";
-  hak_heap_t *heap = kind == HAK_EXTENT_FREE ? NULL : hak_heap_of_extent(&ss->extent);
   write_owner(w, heap);
   write_part(out, heap);
   hak_out_text(out,

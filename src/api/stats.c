@@ -60,7 +60,7 @@ static bool add_superslab(hak_superslab_t *ss, void *ctx) {
   tally_t *tally = ctx;
   hak_superslab_add_states(ss, &tally->slots);
   if (tally->within == NULL) hak_rows_add_superslab(&tally->rows, ss);
-  /* Acquire: pairs with the release in region.c, which publishes where it lies. */
+  /* Acquire: pairs with the release in region.c, which publishes whose it is. */
   uint32_t kind = hak_load_acquire(&ss->extent.kind);
   hak_heap_t *heap = hak_heap_of_extent(&ss->extent);
   if (kind == HAK_EXTENT_FREE || heap == NULL || !is_within(tally, heap)) return true;

@@ -28,7 +28,7 @@ static void add_slot(hak_tree_heap_t *heap, hak_superslab_t *ss, unsigned slot) 
 }
 
 static bool add_superslab(hak_superslab_t *ss, void *ctx) {
-  /* Acquire: pairs with the release in region.c, which publishes where it lies. */
+  /* Acquire: pairs with the release in region.c, which publishes whose it is. */
   uint32_t kind = hak_load_acquire(&ss->extent.kind);
   if (kind != HAK_EXTENT_SLABS && kind != HAK_EXTENT_RUN) return true;
   hak_tree_heap_t *heap = hak_tree_find(ctx, hak_heap_of_extent(&ss->extent));

@@ -24,6 +24,10 @@ typedef struct explore_scenario {
   bool is_wide; /* it need not find every weakened order that it comes to: it is long, or
                    the order is for others than those who look here */
   int stale;    /* loads of an execution that may return an old value; 0: 3 */
+  int hasty;  /* waits of an execution in which so much time may pass that a thread gives
+                 them up though nothing has changed; 0: none */
+  bool forks; /* the first thread calls explore_fork, and finds the others between any
+                 two writes of theirs */
   /* For tests of the explorer itself. */
   uint64_t outcomes; /* the set that explore_outcome has to be called with */
   bool is_broken;    /* a failure has to be found */
@@ -36,6 +40,15 @@ _Noreturn void explore_fail(const char *what, const char *file, int line);
 
 /* In a check: the execution came out as one of 64. */
 void explore_outcome(unsigned outcome);
+
+/* The calling thread, the first one, is the child of a fork from here on: the others are
+ * where they are, and take no further step. */
+void explore_fork(void);
+
+/* Of the SuperSlab at the address: whether it was last advised to have huge pages, and
+ * whether pages of it went since it was last made one. */
+bool explore_is_advised_huge(const void *at);
+bool explore_has_holes(const void *at);
 
 /* In a setup: runs `fn` as thread `number` does, with what is local to that thread. */
 void explore_as(unsigned number, void (*fn)(void));

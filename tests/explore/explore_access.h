@@ -15,7 +15,8 @@
 typedef enum explore_order {
   EXPLORE_RELAXED = 0,
   EXPLORE_ACQUIRE = 1,
-  EXPLORE_RELEASE = 2
+  EXPLORE_RELEASE = 2,
+  EXPLORE_BOTH = 3 /* as a call of the system orders; the library has none */
 } explore_order_t;
 
 typedef enum explore_op {
@@ -57,6 +58,8 @@ uint64_t explore_modify(const explore_site_t *site, volatile void *at, unsigned 
 bool explore_cas(const explore_site_t *site, volatile void *at, unsigned size,
                  uint64_t *expected, uint64_t value);
 void explore_wait_for_change(void);
+/* The same for a wait that may end because time has passed. */
+void explore_pause(void);
 /* In place of memset, whose writes the compiler's instrumentation does not show. */
 void *explore_memset(void *at, int value, size_t size);
 

@@ -64,6 +64,8 @@ typedef struct pending {
 } pending_t;
 
 #define NOWHERE UINT32_MAX
+/* A fork: it depends on all that others do. */
+#define EVERYWHERE (UINT32_MAX - 1)
 
 typedef struct seen {
   uint32_t location, store;
@@ -79,6 +81,8 @@ typedef struct thread {
   /* What was looked at since the last wait; and what has to change before it goes on. */
   seen_t looked[32], awaited[32];
   uint32_t looked_at, awaits;
+  bool is_timed;    /* what it awaits need not come, as time passes */
+  uint32_t hurries; /* so many waits are over at once, as time has passed */
   /* Of the search: transitions that its next one depends on. */
   clock_t_ after;
   uint32_t priority;
@@ -121,7 +125,8 @@ typedef struct engine {
   ending_t ending;
   char failure[512];
   uint32_t steps, plain;
-  int preempted, stale_loads;
+  int preempted, stale_loads, hastes;
+  bool forked; /* one thread is left */
   location_t location[LOCATIONS];
   uint32_t locations;
   transition_t transition[STEPS];
@@ -134,6 +139,8 @@ typedef struct engine {
   uint32_t fresh;         /* nodes from here on were not there in the last execution */
   uint32_t change[16], changes; /* steps at which a random priority falls */
   uint32_t longest;             /* steps of the longest execution so far */
+  uint32_t focus;               /* steps before the weakened access, at least; 0: it was
+                                   not reached */
   uint64_t outcomes;
   uint64_t executions, redundant, all_steps;
 
@@ -159,6 +166,8 @@ void site_print(const explore_site_t *site, char *text, size_t size);
 void search_step(pending_t pending);
 /* The same for an access, which is a step if threads share the location. */
 void search_access(uintptr_t address, pending_t pending);
+/* Whatever the current thread writes, a fork may come before it. */
+bool search_fork_may_come(void);
 /* The current thread has nothing more to do. */
 void search_end_thread(void);
 /* Which of `count` values, 0 the newest. */
@@ -195,6 +204,8 @@ void replay_read(const char *text);
 void model_start(void);
 void model_begin(void);
 bool model_is_enabled(const thread_t *thread);
+/* It is not, but time may pass for it. */
+bool model_may_hurry(const thread_t *thread);
 void model_resume(thread_t *thread);
 /* A plain store went over the location. */
 void model_overwrite(uint32_t location);
@@ -227,6 +238,9 @@ void fiber_call_as(unsigned number, void (*fn)(void));
 bool fiber_owns(uintptr_t address); /* an address of its stack */
 
 /* --- world.c --- */
+/* All that the library reserves lies here. */
+#define WORLD_BASE ((uintptr_t)0x100000000000)
+#define WORLD_SIZE ((size_t)64 << 30)
 void world_start(void);
 void world_first(void); /* as the process began */
 void world_keep(void);  /* what a setup left */

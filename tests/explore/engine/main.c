@@ -68,7 +68,7 @@ static void begin_threads(void) {
     memset(&thread->clock, 0, sizeof thread->clock);
     memset(&thread->after, 0, sizeof thread->after);
     thread->clock.of[i] = 1;
-    thread->looked_at = thread->awaits = 0;
+    thread->looked_at = thread->awaits = thread->hurries = 0;
     thread->fn = g->scenario->thread[i];
   }
 }

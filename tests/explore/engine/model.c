@@ -27,7 +27,11 @@ void model_start(void) {
   if (pool == NULL) abort();
 }
 
-void model_begin(void) { pool->used = 0; }
+void model_begin(void) {
+  pool->used = 0;
+  g->hastes = 0;
+  g->forked = false;
+}
 
 /* --- messages ------------------------------------------------------------------------
  */
@@ -101,6 +105,7 @@ static void write_store(thread_t *me, uint32_t number, uint64_t value,
                         explore_order_t order, const message_t *before) {
   location_t *location = &g->location[number];
   newest(location);
+  me->hurries = 0;
   me->view[number] = location->count;
   const message_t *message = order & EXPLORE_RELEASE ? release(me, before) : before;
   add_store(location, (store_t){value, message, me->number, false});
@@ -122,39 +127,94 @@ void model_overwrite(uint32_t number) {
  */
 
 /* A thread that waits in a loop goes on when a location that it has looked at since the
- * last wait has a newer store than it saw there first: before, it would only do the same
- * again. */
+ * last wait has a newer store by another than it saw there first: before, it would only
+ * do the same again. */
 
 static void note_look(thread_t *me, uint32_t number, uint32_t store) {
   enum {
     MOST = sizeof me->looked / sizeof me->looked[0]
   };
-  for (uint32_t i = 0; i < me->looked_at; i++) {
-    if (me->looked[i].location == number) return; /* the oldest look counts */
+  uint32_t i = 0;
+  while (i < me->looked_at && me->looked[i].location != number) i++;
+  seen_t seen = {number, store};
+  if (i < me->looked_at) {
+    seen = me->looked[i]; /* the oldest look counts */
+  } else if (i < MOST) {
+    me->looked_at++;
+  } else {
+    i = 0; /* a loop looks at fewer; what was before it is of no interest */
   }
-  if (me->looked_at < MOST) me->looked[me->looked_at++] = (seen_t){number, store};
+  for (; i + 1 < me->looked_at; i++) me->looked[i] = me->looked[i + 1];
+  me->looked[i] = seen;
 }
 
-void explore_wait_for_change(void) {
-  if (!g->running) return;
-  thread_t *me = g->current;
+static void await(thread_t *me, bool is_timed) {
   memcpy(me->awaited, me->looked, sizeof me->looked);
   me->awaits = me->looked_at;
   me->looked_at = 0;
+  me->is_timed = is_timed;
+}
+
+void explore_wait_for_change(void) {
+  if (g->running) await(g->current, false);
+}
+
+/* Where time has passed all waits are over at once until the thread writes something. */
+void explore_pause(void) {
+  if (!g->running) return;
+  thread_t *me = g->current;
+  if (me->hurries == 0) {
+    await(me, true);
+  } else {
+    me->hurries--;
+  }
+}
+
+/* Another thread has written there since. What this one wrote itself is no news, as where
+ * it takes a lock each time to look. */
+static bool has_changed(const thread_t *thread, const seen_t *seen) {
+  const location_t *location = &g->location[seen->location];
+  for (uint32_t i = seen->store + 1; i < location->count; i++) {
+    if (location->stores[i].thread != thread->number) return true;
+  }
+  return false;
 }
 
 bool model_is_enabled(const thread_t *thread) {
   if (thread->asleep) return false;
   for (uint32_t i = 0; i < thread->awaits; i++) {
-    if (g->location[thread->awaited[i].location].count - 1 > thread->awaited[i].store) {
-      return true;
-    }
+    if (has_changed(thread, &thread->awaited[i])) return true;
   }
   return thread->awaits == 0;
 }
 
-/* What it waited for has changed, and it sees that: a store becomes visible in time. */
+static bool waits_in_vain(const thread_t *thread) {
+  return !thread->asleep && thread->is_timed && !model_is_enabled(thread);
+}
+
+bool model_may_hurry(const thread_t *thread) {
+  return waits_in_vain(thread) && g->hastes < g->scenario->hasty;
+}
+
+/* Time passes for all who wait for something in a loop. That one of them has looked many
+ * times, and has seen the same each time, is one step. */
+static void pass_time(void) {
+  enum {
+    HURRIES = 100 /* more than any loop of the library waits in vain */
+  };
+  g->hastes++;
+  for (unsigned i = 0; i < g->threads; i++) {
+    thread_t *thread = &g->thread[i];
+    if (!waits_in_vain(thread)) continue;
+    thread->hurries = HURRIES;
+    thread->awaits = 0;
+  }
+}
+
+/* What it waited for has changed, and it sees that: a store becomes visible in time. Or
+ * it has waited for so long that it waits no more. */
 void model_resume(thread_t *thread) {
+  if (!model_is_enabled(thread)) pass_time();
   for (uint32_t i = 0; i < thread->awaits; i++) {
     const seen_t *seen = &thread->awaited[i];
     uint32_t last = g->location[seen->location].count - 1;
@@ -171,6 +231,10 @@ static uint32_t begin_access(const explore_site_t *site, const volatile void *at
                              unsigned size, bool writes) {
   uint32_t number = race_location((uintptr_t)at, size);
   if (site != NULL) g->reached[site->number] = 1;
+  if (site != NULL && site->number == g->weakened && g->weakened != 0 &&
+      (g->focus == 0 || g->steps < g->focus)) {
+    g->focus = g->steps + 1;
+  }
   search_access((uintptr_t)at, (pending_t){number, writes});
   race_check((uintptr_t)at, size, writes ? ATOMIC_WRITE : ATOMIC_READ);
   return number;
@@ -198,7 +262,8 @@ uint64_t explore_load(const explore_site_t *site, const volatile void *at,
   location_t *location = &g->location[number];
   newest(location);
   uint32_t last = location->count - 1;
-  uint32_t choice = search_choose(last - me->view[number] + 1);
+  uint32_t old = last - me->view[number];
+  uint32_t choice = me->hurries != 0 ? old : search_choose(old + 1);
   const store_t *store = &location->stores[last - choice];
   me->view[number] = last - choice;
   note_look(me, number, last - choice);
@@ -295,6 +360,7 @@ bool explore_cas(const explore_site_t *site, volatile void *at, unsigned size,
   }
   uint32_t number = begin_access(site, at, size, true);
   thread_t *me = g->current;
+  me->hurries = 0;
   bool fails;
   uint32_t store = cas_choose(me, number, *expected, site->op == EXPLORE_WEAK, &fails);
   if (fails) { /* relaxed */
@@ -339,4 +405,21 @@ void model_wake(void *word) {
     if (g->prints) printf("  T%u  wakes        T%u\n", g->current->number, i);
     return;
   }
+}
+
+/* --- forks -------------------------------------------------------------------------
+ */
+
+/* The child's memory is what all threads had written by then. */
+void explore_fork(void) {
+  if (!g->running) abort();
+  search_step((pending_t){EVERYWHERE, true});
+  thread_t *me = g->current;
+  for (unsigned i = 0; i < g->threads; i++) {
+    me->clock.of[i] = g->thread[i].clock.of[i];
+    if (&g->thread[i] != me) g->thread[i].ended = true;
+  }
+  for (uint32_t i = 0; i < g->locations; i++) me->view[i] = g->location[i].count - 1;
+  g->forked = true;
+  if (g->prints) printf("  T%u  forks\n", me->number);
 }

@@ -3,7 +3,9 @@
  * these for Linux.
  *
  * Address space comes from the scenario's own range, is never given out twice in one
- * execution, and reads as zero. The clock stands still.
+ * execution, and reads as zero. The clock stands still. What SuperSlabs are advised is
+ * kept; who advises comes after all who advised or purged before, and who purges after
+ * all who advised, as the system has a lock for that.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -16,13 +18,14 @@
 #include "os/malloc.h"
 #include "os/maps.h"
 #include "os/memory.h"
+#include "pages/extent.h"
 
 /* --- waiting --------------------------------------------------------------------- */
 
-void hak_sys_yield(void) { explore_wait_for_change(); }
+void hak_sys_yield(void) { explore_pause(); }
 void hak_sys_sleep(uint64_t ns) {
   (void)ns;
-  explore_wait_for_change();
+  explore_pause();
 }
 bool hak_sys_wait(hak_atomic_u32_t *word, uint32_t value) {
   if (!g->running) abort(); /* nobody would wake it */
@@ -67,7 +70,7 @@ uint64_t hak_sys_fine_ns(void) { return 0; }
 
 /* --- the process ------------------------------------------------------------------- */
 
-uint64_t hak_sys_process(void) { return 1; }
+uint64_t hak_sys_process(void) { return g->forked ? 2 : 1; }
 uint64_t hak_sys_thread(void) { return 1; }
 size_t hak_sys_calls(void **frames, size_t most) { return (void)frames, (void)most, 0; }
 void hak_fault_watch(hak_fault_fn *fn) { (void)fn; }
@@ -93,6 +96,32 @@ enum {
   PAGE = 4096
 };
 
+/* A bit for each SuperSlab. */
+typedef uint64_t bits_t[(WORLD_SIZE >> HAK_SUPERSLAB_SHIFT) / 64];
+static bits_t advised_huge, holes;
+
+static bool is_set(const uint64_t *bits, const void *at) {
+  size_t i = ((uintptr_t)at - WORLD_BASE) >> HAK_SUPERSLAB_SHIFT;
+  return (bits[i / 64] >> i % 64 & 1) != 0;
+}
+static void set_each(uint64_t *bits, const void *ptr, size_t size, bool on) {
+  uintptr_t from = (uintptr_t)ptr - WORLD_BASE, to = from + size;
+  for (size_t i = from >> HAK_SUPERSLAB_SHIFT; i << HAK_SUPERSLAB_SHIFT < to; i++) {
+    uint64_t bit = (uint64_t)1 << i % 64;
+    bits[i / 64] = on ? bits[i / 64] | bit : bits[i / 64] & ~bit;
+  }
+}
+bool explore_is_advised_huge(const void *at) { return is_set(advised_huge, at); }
+bool explore_has_holes(const void *at) { return is_set(holes, at); }
+
+/* One thread at a time advises, and none purges meanwhile; purges are in no order. */
+static hak_atomic_u32_t advices, purges;
+static void advise(uint64_t *bits, void *ptr, size_t size, bool on) {
+  (void)EXPLORE_MODIFY(&purges, 0, ADD, ACQUIRE);
+  (void)EXPLORE_MODIFY(&advices, 1, ADD, BOTH);
+  set_each(bits, ptr, size, on);
+}
+
 static void *reserve(void *ctx, size_t size, size_t alignment) {
   (void)ctx;
   void *ptr = world_reserve(size, alignment < PAGE ? PAGE : alignment);
@@ -110,7 +139,10 @@ static int commit(void *ctx, void *ptr, size_t size, bool *zeroed) {
 }
 static int purge(void *ctx, void *ptr, size_t size) {
   (void)ctx;
+  (void)EXPLORE_MODIFY(&advices, 0, ADD, ACQUIRE);
   explore_memset(ptr, 0, size); /* nobody may be using what goes */
+  set_each(holes, ptr, size, true);
+  (void)EXPLORE_MODIFY(&purges, 1, ADD, RELEASE);
   return 0;
 }
 static uint64_t now(void *ctx) {
@@ -137,9 +169,13 @@ bool hak_memory_close(void *ptr, size_t size, bool *emptied) {
   *emptied = false;
   return true;
 }
-void hak_memory_advise_huge(void *ptr, size_t size) { (void)ptr, (void)size; }
-void hak_memory_advise_small(void *ptr, size_t size) { (void)ptr, (void)size; }
-void hak_memory_collapse(void *ptr, size_t size) { (void)ptr, (void)size; }
+void hak_memory_advise_huge(void *ptr, size_t size) {
+  advise(advised_huge, ptr, size, true);
+}
+void hak_memory_advise_small(void *ptr, size_t size) {
+  advise(advised_huge, ptr, size, false);
+}
+void hak_memory_collapse(void *ptr, size_t size) { advise(holes, ptr, size, false); }
 int64_t hak_memory_resident(void *ptr, size_t size) {
   (void)ptr, (void)size;
   return -1;

@@ -143,9 +143,8 @@ void race_check(uintptr_t address, size_t size, access_t access) {
   }
 }
 
-static void plain(const void *at, size_t size, access_t access) {
+static void note_plain(const void *at, size_t size, access_t access) {
   uintptr_t address = (uintptr_t)at;
-  if (!g->running || fiber_owns(address)) return;
   if (++g->plain > PLAIN) failed("an execution without an end");
   race_check(address, size, access);
   if (access != PLAIN_WRITE) return;
@@ -153,6 +152,14 @@ static void plain(const void *at, size_t size, access_t access) {
     uint16_t location = granule_of(address + i)->location[(address + i) & 7];
     if (location != 0) model_overwrite(location - 1u);
   }
+}
+
+static void plain(const void *at, size_t size, access_t access) {
+  if (!g->running || fiber_owns((uintptr_t)at)) return;
+  if (access == PLAIN_WRITE && search_fork_may_come()) {
+    search_step((pending_t){NOWHERE, false});
+  }
+  note_plain(at, size, access);
 }
 
 /* --- ranges --------------------------------------------------------------------------
@@ -183,7 +190,7 @@ static bool write_range(const void *at, size_t size) {
   for (uint32_t i = 0; i < r->used; i++) {
     uintptr_t address = r->touched[i]->key * 8;
     if (address < from || address >= to) continue;
-    plain((void *)address, 8, PLAIN_WRITE);
+    note_plain((void *)address, 8, PLAIN_WRITE);
     touched = true;
   }
   note_range((void *)from, to - from, false);

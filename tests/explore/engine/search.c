@@ -8,7 +8,8 @@
  * are off: they would leave out orders within the bound for others beyond it.
  *
  * By random priorities (PCT, Burckhardt and others 2010): the thread with the highest
- * priority takes the next step, and at a few steps, drawn beforehand, it gets the lowest.
+ * priority takes the next step, and at a few steps, drawn beforehand, it gets the lowest:
+ * often near an access that was weakened.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -35,6 +36,7 @@ static uint32_t random_below(uint32_t bound) { return (uint32_t)(random_next() %
  */
 
 static bool depends(uint32_t location, bool writes, uint32_t other, bool other_writes) {
+  if (location == EVERYWHERE || other == EVERYWHERE) return true;
   return location != NOWHERE && location == other && (writes || other_writes);
 }
 
@@ -107,6 +109,7 @@ void search_order(thread_t *after) {
 /* --- choices -------------------------------------------------------------------------
  */
 
+/* Threads that can go on; those that would go on because time passes, too. */
 static uint8_t enabled_now(bool *all_ended) {
   uint8_t enabled = 0;
   *all_ended = true;
@@ -114,9 +117,19 @@ static uint8_t enabled_now(bool *all_ended) {
     const thread_t *thread = &g->thread[i];
     if (thread->ended) continue;
     *all_ended = false;
-    if (model_is_enabled(thread)) enabled |= (uint8_t)(1u << i);
+    if (model_is_enabled(thread) || model_may_hurry(thread))
+      enabled |= (uint8_t)(1u << i);
   }
   return enabled;
+}
+
+/* Of these threads those for which no time need pass. */
+static uint8_t ready_of(uint8_t enabled) {
+  uint8_t ready = 0;
+  for (unsigned i = 0; i < g->threads; i++) {
+    if (model_is_enabled(&g->thread[i])) ready |= (uint8_t)(1u << i);
+  }
+  return ready & enabled;
 }
 
 static node_t *node_next(void) {
@@ -147,8 +160,20 @@ static unsigned by_priority(uint8_t enabled) {
 static uint8_t allowed_of(uint8_t enabled) {
   if (g->mode != MODE_DEPTH) return enabled;
   if (reduces()) return (uint8_t)(enabled & ~g->sleep);
-  bool bound = g->depth > 0 && g->preempted >= g->preemptions && current_goes_on(enabled);
+  bool bound = g->depth > 0 && g->preempted >= g->preemptions &&
+               current_goes_on(ready_of(enabled));
   return bound ? (uint8_t)(1u << g->current->number) : enabled;
+}
+
+/* The threads that a choice that nobody has made yet is between: time seldom passes while
+ * there is something to do. */
+static uint8_t first_among(uint8_t allowed) {
+  enum {
+    SELDOM = 8
+  };
+  uint8_t ready = ready_of(allowed);
+  if (ready == 0 || ready == allowed) return allowed;
+  return g->mode == MODE_RANDOM && random_below(SELDOM) == 0 ? allowed : ready;
 }
 
 static void choose_thread(node_t *node, uint8_t enabled) {
@@ -157,9 +182,10 @@ static void choose_thread(node_t *node, uint8_t enabled) {
     g->ending = ENDING_REDUNDANT;
     fiber_leave();
   }
-  unsigned chosen = g->mode == MODE_RANDOM     ? by_priority(allowed)
-                    : current_goes_on(allowed) ? g->current->number
-                                               : first_of(allowed);
+  uint8_t first = first_among(allowed);
+  unsigned chosen = g->mode == MODE_RANDOM   ? by_priority(first)
+                    : current_goes_on(first) ? g->current->number
+                                             : first_of(first);
   *node = (node_t){.is_thread = true,
                    .chosen = (uint8_t)chosen,
                    .enabled = enabled,
@@ -180,7 +206,7 @@ static thread_t *pick(void) {
   } else if (!node->is_thread || node->enabled != enabled) {
     failed("the scenario is not the same each time");
   }
-  bool goes_on = g->depth > 0 && current_goes_on(enabled);
+  bool goes_on = g->depth > 0 && current_goes_on(ready_of(enabled));
   if (goes_on && node->chosen != g->current->number) g->preempted++;
   g->depth++;
   return &g->thread[node->chosen];
@@ -240,9 +266,16 @@ void search_step(pending_t pending) {
   wake_sleepers(me, node);
 }
 
+bool search_fork_may_come(void) {
+  return g->scenario->forks && !g->forked && g->current != &g->thread[0];
+}
+
 void search_access(uintptr_t address, pending_t pending) {
-  bool is_step = sharing_is_step(address, pending.writes);
-  if (is_step || g->current->awaits != 0 || g->mode == MODE_REPLAY) {
+  thread_t *me = g->current;
+  bool is_step = sharing_is_step(address, pending.writes) && !g->forked &&
+                 (pending.writes || me->hurries == 0);
+  is_step |= pending.writes && search_fork_may_come();
+  if (is_step || me->awaits != 0 || g->mode == MODE_REPLAY) {
     search_step(pending);
     return;
   }
@@ -291,13 +324,15 @@ void search_reset(void) {
   sharing_adopt();
   g->length = g->fresh = 0;
   g->longest = 16;
+  g->focus = 0;
   g->executions = g->redundant = g->all_steps = 0;
   g->random = g->seed;
 }
 
 static void draw_priorities(void) {
   enum {
-    CHANGES = 4
+    CHANGES = 4,
+    NEAR = 12 /* steps */
   };
   g->random = g->seed + g->executions * 0x9e3779b97f4a7c15u;
   for (unsigned i = 0; i < g->threads; i++) {
@@ -305,6 +340,11 @@ static void draw_priorities(void) {
   }
   g->changes = random_below(CHANGES + 1);
   for (uint32_t i = 0; i < g->changes; i++) g->change[i] = 1 + random_below(g->longest);
+  /* Where an order is missing it shows if another thread comes about there. */
+  if (g->focus == 0 || random_below(2) == 0) return;
+  uint32_t at = g->focus + random_below(2 * NEAR);
+  g->change[0] = at > NEAR ? at - NEAR : 1;
+  if (g->changes == 0) g->changes = 1;
 }
 
 void search_begin(void) {

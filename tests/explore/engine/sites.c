@@ -58,7 +58,7 @@ bool site_is_library(const explore_site_t *site) {
 
 static const char *const ops[] = {"load", "store",    "add", "sub",     "or",
                                   "and",  "exchange", "cas", "cas_weak"};
-static const char *const orders[] = {"relaxed", "acquire", "release"};
+static const char *const orders[] = {"relaxed", "acquire", "release", "both"};
 
 void site_name(const explore_site_t *site, char *text, size_t size) {
   snprintf(text, size, "%s %s %s_%s", file_of(site), site->function, ops[site->op],

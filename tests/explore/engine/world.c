@@ -31,9 +31,6 @@ typedef struct world {
 
 static world_t *w; /* no part of what is put back */
 
-#define WORLD_BASE ((void *)0x100000000000)
-#define WORLD_SIZE ((size_t)64 << 30)
-
 static void die(const char *what) {
   perror(what);
   exit(2);
@@ -51,7 +48,7 @@ void world_start(void) {
   if (w == NULL) die("calloc");
   w->file = memfd_create("explored", MFD_CLOEXEC);
   if (w->file < 0) die("memfd_create");
-  w->base = WORLD_BASE;
+  w->base = (char *)WORLD_BASE;
 }
 
 static int find_local(struct dl_phdr_info *info, size_t size, void *data) {

@@ -5,7 +5,7 @@
 #include "heap/heap.h"
 #include "hakmem/hakmem.h"
 #include "hakmem/introspect.h"
-#include "scenarios.h"
+#include "start.h"
 
 enum {
   SIZE = 8192,
@@ -89,6 +89,7 @@ const explore_scenario_t exit_collect = {.name = "exit.collect",
 /* What threads freed in time may lie in their caches, and comes home late. */
 static void start_heap_freed(void) {
   start();
+  start_caching();
   heap = hak_heap_create(NULL);
   EXPLORE_CHECK(heap != NULL);
   explore_as(0, have_0);

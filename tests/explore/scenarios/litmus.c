@@ -292,3 +292,43 @@ static void aba_other(void) {
 }
 const explore_scenario_t litmus_aba = {
     .name = "litmus.aba", .thread = {aba_one, aba_other}, .is_broken = true};
+
+/* --- waits that time ends, and forks ---------------------------------------------------
+ */
+
+static bool gave_up;
+static void set_flag(void) { hak_store_relaxed(&x, 1); }
+static void wait_a_while(void) {
+  int rounds = 0;
+  for (; hak_load_relaxed(&x) == 0 && rounds < 10; rounds++) hak_cpu_relax();
+  gave_up = rounds == 10;
+}
+static void waited(void) { explore_outcome(gave_up); }
+const explore_scenario_t litmus_waits = {.name = "litmus.waits",
+                                         .thread = {wait_a_while, set_flag},
+                                         .check = waited,
+                                         .outcomes = 1 << 0};
+/* It gives up before the flag is set, or as another thread is about to set it. */
+const explore_scenario_t litmus_hasty = {.name = "litmus.hasty",
+                                         .hasty = 1,
+                                         .thread = {wait_a_while, set_flag},
+                                         .check = waited,
+                                         .outcomes = 1 << 0 | 1 << 1};
+
+/* The child finds the first of two plain stores, or both, or none. */
+static unsigned first_store, second_store, in_child;
+static void fork_and_read(void) {
+  explore_fork();
+  in_child = first_store + 2 * second_store;
+}
+static void store_both(void) {
+  first_store = 1;
+  hak_compiler_fence();
+  second_store = 1;
+}
+static void forked(void) { explore_outcome(in_child); }
+const explore_scenario_t litmus_fork = {.name = "litmus.fork",
+                                        .forks = true,
+                                        .thread = {fork_and_read, store_both},
+                                        .check = forked,
+                                        .outcomes = 1 << 0 | 1 << 1 | 1 << 3};

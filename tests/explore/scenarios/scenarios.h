@@ -11,7 +11,7 @@
   one(litmus_rs) one(litmus_rs_broken) one(litmus_wrc) one(litmus_adds) \
   one(litmus_counts) one(litmus_cas) one(litmus_cas_weak) one(litmus_cas_old) \
   one(litmus_spin) one(litmus_race) one(litmus_race_relaxed) one(litmus_stuck) \
-  one(litmus_aba) \
+  one(litmus_aba) one(litmus_waits) one(litmus_hasty) one(litmus_fork) \
   one(base_lock) one(base_lock_twice) one(base_lock_try) one(base_gate) \
   one(base_gate_reason) one(base_readers) one(base_callee) one(base_callee_both) \
   one(registry_start) one(registry_publish) one(registry_locate) one(registry_withdraw) \
@@ -37,7 +37,22 @@
   one(turn_tail) one(turn_memory) one(turn_sweep) one(turn_maintenance) one(turn_audit) \
   one(walk_stats) one(walk_tree) one(walk_map) one(walk_cache_stats) \
   one(walk_cache_tree) one(walk_external) one(turn_span) one(turn_mapped) one(walk_visit) \
-  one(tail_slab) one(tail_span) one(pool_grow)
+  one(walk_moved_stats) one(walk_moved_tree) one(walk_moved_map) one(walk_moved_visit) \
+  one(walk_bare_stats) one(walk_bare_tree) one(walk_magazine) one(walk_magazine_over) \
+  one(turn_pinned) one(turn_pinned_mapped) \
+  one(tail_slab) one(tail_span) one(pool_grow) \
+  one(pool_take_over) one(pool_take_over_alone) one(pool_grow_slowly) one(pool_grow_give) \
+  one(huge_mend) one(huge_mend_put) one(huge_again) one(huge_taken_again) \
+  one(lend_first) one(lend_and_back) one(lend_and_home) one(lend_grown) one(lend_last) \
+  one(lend_full) one(lend_of_carved) one(lend_exit) one(lend_destroy) one(lend_release) \
+  one(look_use) one(look_twice) one(look_exit) one(look_destroy) one(look_reset) \
+  one(pool_purge) one(pool_purge_twice) \
+  one(recall_destroy) one(recall_release) one(recall_exit) one(recall_limit) \
+  one(lean_home) \
+  one(fork_alloc) one(fork_flip) one(fork_large) one(fork_free) one(fork_idle) one(fork_exit) \
+  one(fork_destroy) one(fork_reset) one(fork_create) one(fork_heap_idle) \
+  one(fork_collect) one(fork_grow) one(fork_mend) one(fork_lend) \
+  one(fork_locks) one(fork_twice)
 /* clang-format on */
 
 #define EXPLORE_DECLARE(name) extern const explore_scenario_t name;

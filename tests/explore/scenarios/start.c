@@ -23,6 +23,9 @@ void start_library(void) {
   config.os = start_hooks();
   EXPLORE_CHECK(hak_init(&config) == 0);
 }
+void start_caching(void) {
+  EXPLORE_CHECK(hak_option_set(HAK_OPTION_HEAP_CACHE_AFTER, 0) == 0);
+}
 void start_thread(void) { EXPLORE_CHECK(hak_thread_init() == 0); }
 
 static void use_up_record(bool of_pages) {

@@ -12,6 +12,9 @@ void start_library(void);
 /* In a setup: the library's next records lie in memory that whoever makes them has to
  * write zeroes to. */
 void start_used_up(void);
+/* In a setup: threads have a cache of a heap from their first block of it on, not only if
+ * they use it much. */
+void start_caching(void);
 /* The calling thread has a state of its own. */
 void start_thread(void);
 

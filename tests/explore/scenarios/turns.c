@@ -4,11 +4,14 @@
  */
 #include "hakmem/hakmem.h"
 #include "hakmem/introspect.h"
+#include "heap/heap.h"
 #include "heap/hole_sweep.h"
 #include "heap/maintenance.h"
+#include "heap/teardown.h"
 #include "heap/thread.h"
 #include "heap/threads.h"
 #include "start.h"
+#include "superslab/retention.h"
 #include "superslab/tails.h"
 
 static uint32_t done; /* by whoever has the turn; not atomic */
@@ -155,3 +158,66 @@ const explore_scenario_t turn_mapped = {.name = "turn.mapped",
                                         .setup = start_mapped,
                                         .thread = {free_mapped, release},
                                         .check = well};
+
+/* --- a released heap that another thread still looks at
+ * ---------------------------------
+ *
+ * Its hooks are its own, so that its pool forgets them as it ends.
+ */
+
+static hak_os_t own;
+static hak_heap_t *record;
+static void *last;
+
+static void have_last(void) {
+  start_thread();
+  last = hak_heap_alloc(heap, 100);
+  EXPLORE_CHECK(last != NULL);
+}
+static void start_own(void) {
+  start_library();
+  own = *start_hooks();
+  hak_heap_config_t config = HAK_HEAP_CONFIG_INIT;
+  config.os = &own;
+  heap = hak_heap_create(&config);
+  EXPLORE_CHECK(heap != NULL);
+  record = hak_heap_record(heap);
+  explore_as(0, start_thread);
+}
+static void start_pinned(void) {
+  start_own();
+  explore_as(1, have_last);
+  explore_as(0, release);
+}
+static void end_if_idle(void) { hak_teardown_orphan(hak_thread_self, record); }
+/* As a free does that brings the last block home, and then looks at what is due. */
+static void free_and_look(void) {
+  bool pinned = hak_heap_pin(record);
+  EXPLORE_CHECK(pinned);
+  EXPLORE_CHECK(hak_freex(last, HAK_NO_CACHE) == 0);
+  (void)hak_retention_is_time(&record->store->pool);
+  hak_teardown_unpin(hak_thread_self, record);
+}
+const explore_scenario_t turn_pinned = {.name = "turn.pinned",
+                                        .setup = start_pinned,
+                                        .thread = {end_if_idle, free_and_look},
+                                        .check = well};
+
+/* The same where the last block has a mapping of its own. */
+static void start_pinned_mapped(void) {
+  start_own();
+  explore_as(1, have_mapped);
+  explore_as(0, release);
+}
+static void free_mapped_and_look(void) {
+  bool pinned = hak_heap_pin(record);
+  EXPLORE_CHECK(pinned);
+  hak_free(mapped);
+  (void)hak_retention_is_time(&record->store->pool);
+  hak_teardown_unpin(hak_thread_self, record);
+}
+const explore_scenario_t turn_pinned_mapped = {
+    .name = "turn.pinned_mapped",
+    .setup = start_pinned_mapped,
+    .thread = {end_if_idle, free_mapped_and_look},
+    .check = well};

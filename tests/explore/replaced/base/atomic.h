@@ -42,12 +42,13 @@ typedef _Atomic(void *) hak_atomic_ptr_t;
 #define hak_cas_acquire(p, expected, v) EXPLORE_CAS(p, expected, v, STRONG, ACQUIRE)
 #define hak_cas_release(p, expected, v) EXPLORE_CAS(p, expected, v, STRONG, RELEASE)
 
-/* The fork that it is for is not explored. */
+/* Every write of a thread is a step where a fork is explored. */
 #define hak_compiler_fence() __asm__ volatile("" ::: "memory")
 
 #define hak_count_own(p, n) hak_store_relaxed((p), hak_load_relaxed(p) + (n))
 
-/* A thread that waits in a loop goes on when another has written what it looked at. */
-#define hak_cpu_relax() explore_wait_for_change()
+/* A thread that waits in a loop goes on when another has written what it looked at, or
+ * because it has waited for long enough. */
+#define hak_cpu_relax() explore_pause()
 
 #endif

@@ -15,6 +15,7 @@
 #include "base/check.h"
 #include "base/report.h"
 #include "heap/harden.h"
+#include "heap/samples.h"
 #include "heap/teardown.h"
 #include "learn/sample.h"
 #include "pool/large.h"
@@ -183,6 +184,13 @@ static HAK_WARM bool is_look_due(hak_thread_t *me, uint32_t cls) {
   return true;
 }
 
+/* Of a sample; true if the block is kept for another one. */
+static HAK_SLOW bool free_sample(hak_thread_t *me, hak_heap_t *heap,
+                                 const hak_place_t *place, void *ptr) {
+  hak_sample_remove(ptr);
+  return hak_samples_keep(me, heap, place->cls, ptr);
+}
+
 /* The heap stays until this is done: either it was not released and this thread has a
  * cache of it, or it is pinned. False if another thread was first to free a large
  * block. */
@@ -192,10 +200,10 @@ static HAK_WARM bool free_at(hak_thread_t *me, hak_heap_t *heap, const hak_place
   bool sampled = hak_heap_is_samples(heap), keep = !large && !orphan && !sampled;
   bool pin = !(keep && hak_kind_cache_made(me, heap) != NULL) && hak_heap_pin(heap);
   bool mine = !large || hak_large_claim(place);
-  if (HAK_UNLIKELY(sampled && mine)) hak_sample_remove(ptr);
+  bool kept = HAK_UNLIKELY(sampled && mine) && free_sample(me, heap, place, ptr);
   hak_shared_pool_t *pool = &heap->store->pool;
-  if (HAK_UNLIKELY(!mine)) {
-    /* Nothing has been changed. */
+  if (HAK_UNLIKELY(!mine || kept)) {
+    /* Nothing has been changed, or all has been done. */
   } else if (large) {
     hak_thread_count_large(me, -1, -(int64_t)(usable + HAK_CANARY_BYTES));
     hak_large_free(pool, place);

@@ -433,7 +433,7 @@ static void *count_resize(const resize_request_t *r, void *block, hak_site_t *si
     if (HAK_LIKELY(growth == 0)) return block;
     return hak_api_grown_at(block, r->size, growth, r->alignment, r->flags, site);
   }
-  if (growth != 0 && r->size > sample->picked) sample->picked = r->size;
+  if (growth != 0) hak_sample_grow(sample, r->size);
   put_sample(sample, block, r->size, moved ? site : NULL);
   return block;
 }

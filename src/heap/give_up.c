@@ -70,6 +70,18 @@ static void flush_turns(const turns_t *turns, const hak_cache_t *cache) {
   }
 }
 
+/* Samples that were freed are kept in depots; of their heap no thread has a cache. */
+static HAK_SLOW void flush_samples(const turns_t *turns, hak_heap_t *samples) {
+  if (samples == NULL || turns->n_transfers == 0) return;
+  if (!hak_heap_try_lease(samples)) return;
+  hak_cache_t bare = hak_cache_bare(turns->me, samples);
+  for (uint32_t i = 0; i < turns->n_transfers; i++) {
+    uint32_t cls = (turns->transfers + i) % HAK_SHARED_CLASSES;
+    hak_flush_unused_class(turns->me, &bare, cls);
+  }
+  hak_heap_unlease(samples);
+}
+
 /* This is no call to wait in: it may be any allocation or free. */
 static void flush_turns_of(hak_thread_cache_t *cache, void *ctx) {
   const turns_t *turns = ctx;
@@ -106,6 +118,7 @@ void hak_give_up_some(hak_thread_t *me) {
     flush_turns(&turns, &me->cache);
     hak_heap_unlease(heap);
   }
+  flush_samples(&turns, hak_heap_samples(heap));
   hak_caches_visit(me, flush_turns_of, &turns);
 }
 

@@ -7,10 +7,12 @@
 #include "heap/harden.h"
 #include "heap/pressure.h"
 #include "heap/thread.h"
+#include "heap/thread_cache.h"
 #include "pages/registry.h"
 #include "pool/large.h"
 #include "superslab/locate.h"
 #include "superslab/pool_prefault.h"
+#include "tiny/depot.h"
 #include "tiny/refill.h"
 
 static bool is_sampled(hak_heap_t *heap) {
@@ -54,8 +56,24 @@ static void *alloc_large(hak_thread_t *me, hak_shared_pool_t *pool, size_t size,
   return block;
 }
 
-static void *alloc(hak_thread_t *me, hak_store_t *store, size_t size, size_t alignment,
+/* A block of the class: one that was kept, if there is one; see hak_samples_keep. */
+static void *alloc_small(hak_thread_t *me, hak_heap_t *samples, uint32_t cls) {
+  hak_store_t *store = samples->store;
+  if (cls < HAK_SHARED_CLASSES && hak_store_has_spans(store, cls) &&
+      !hak_depot_is_empty(&store->centrals[cls])) {
+    hak_cache_t bare = hak_cache_bare(me, samples);
+    void *block = hak_depot_take_kept(me, &bare, cls);
+    if (HAK_LIKELY(block != NULL)) {
+      me->guard.left--; /* as refills do */
+      return block;
+    }
+  }
+  return hak_refill_one(me, store, cls, 0);
+}
+
+static void *alloc(hak_thread_t *me, hak_heap_t *samples, size_t size, size_t alignment,
                    bool zero, bool *zeroed) {
+  hak_store_t *store = samples->store;
   uint32_t cls = HAK_CLASSES;
   if (size <= HAK_CLASS_MAX) {
     cls = alignment <= 8 ? hak_class_of(size) : hak_class_of_aligned(size, alignment);
@@ -64,7 +82,7 @@ static void *alloc(hak_thread_t *me, hak_store_t *store, size_t size, size_t ali
   if (cls >= HAK_CLASSES) {
     return alloc_large(me, &store->pool, size, alignment, zero, zeroed);
   }
-  void *block = hak_refill_one(me, store, cls, 0);
+  void *block = alloc_small(me, samples, cls);
   if (HAK_CHECKS < 3 && zero && block != NULL) memset(block, 0, hak_class_size(cls));
   return block;
 }
@@ -73,8 +91,7 @@ void *hak_samples_alloc(hak_thread_t *me, hak_heap_t *samples, size_t size,
                         size_t alignment, bool zero) {
   hak_store_relaxed(&me->busy, 1);
   bool zeroed = false;
-  void *block =
-      alloc(me, samples->store, size + HAK_CANARY_BYTES, alignment, zero, &zeroed);
+  void *block = alloc(me, samples, size + HAK_CANARY_BYTES, alignment, zero, &zeroed);
   hak_thread_leave(me, HAK_IN_ALLOC);
   hak_pressure_soft(samples);
   if (block == NULL) return NULL;
@@ -86,4 +103,11 @@ void *hak_samples_alloc(hak_thread_t *me, hak_heap_t *samples, size_t size,
     hak_event_emit(HAK_EVENT_LARGE_ALLOC, block, hak_large_usable(&place));
   }
   return block;
+}
+
+bool hak_samples_keep(hak_thread_t *me, hak_heap_t *samples, uint32_t cls, void *block) {
+  if (cls >= HAK_SHARED_CLASSES) return false;
+  if (hak_heap_above(samples) != hak_heap_get_default()) return false;
+  hak_cache_t bare = hak_cache_bare(me, samples);
+  return hak_depot_keep(me, &bare, cls, block);
 }

@@ -1,7 +1,7 @@
 /* samples.h - where the sampled blocks of a heap lie.
  *
- * Depends on: base, pages, pool, superslab, tiny, harden, heap, pressure, thread.
- * Used by: api.
+ * Depends on: base, pages, pool, superslab, tiny, harden, heap, pressure, thread,
+ * thread_cache.   Used by: api.
  *
  * A heap of which blocks are sampled has a heap of samples below it, made with the first
  * one: a pooled heap without a handle, of which no thread keeps a cache. So the
@@ -22,6 +22,13 @@
 /* A heap's heap of samples, made if there is none; NULL if memory is short, the heap is
  * not sampled, or another thread is making it. May call the OS: no lock held. */
 hak_heap_t *hak_samples_heap(hak_heap_t *heap);
+
+/* A sample that was freed is kept for the next one of its class, if a slab of the default
+ * heap's would end by it: most live for a short time only, and to begin a slab and to end
+ * it takes longer than all else that is done for a sample. At most one block of each
+ * class up to 4 KiB, in the class's depot, so that it goes home with all that lies there;
+ * and after a decay in which nobody took it. False if it is not kept. */
+bool hak_samples_keep(hak_thread_t *me, hak_heap_t *samples, uint32_t cls, void *block);
 
 /* A block in a heap of samples, zeroed if `zero`; NULL if memory is short or a limit
  * refuses, without a question to anybody. No lock held. Costs what hak_refill_one

@@ -105,15 +105,16 @@ static void close_locked(hak_sample_t *at) {
 /* --- sums
  * -------------------------------------------------------------------------------- */
 
-double hak_sample_stands_for(const hak_sample_t *sample) {
-  return 1 / hak_chance_of(sample->picked, sample->mean);
+void hak_sample_grow(hak_sample_t *sample, size_t size) {
+  double chance = hak_chance_of(size, sample->mean);
+  if (chance > sample->chance) sample->chance = chance;
 }
 
 /* Adds a sample to the sums of what is live, or takes it out. */
 static void count_live_locked(const hak_sample_t *sample, bool comes) {
   hak_lock_assert_held(hak_origins_lock());
   hak_origin_sums_t *sums = &hak_origin_at(sample->origin)->sums;
-  double p = hak_chance_of(sample->picked, sample->mean), sign = comes ? 1 : -1;
+  double p = sample->chance, sign = comes ? 1 : -1;
   double bytes = (double)sample->size / p;
   hak_stack_live_locked(sample->stack, comes ? 1 : -1, 1 / p, bytes);
   sums->live_samples += comes ? 1 : UINT64_MAX;
@@ -225,6 +226,7 @@ static void insert_locked(const hak_sample_t *sample) {
 
 bool hak_sample_add(hak_asker_t asker, const void *block, size_t size, uint64_t mean,
                     const void *heap_id) {
+  double chance = hak_chance_of(size, mean);
   hak_lock_acquire(hak_origins_lock());
   bool room = live < SAMPLES_MOST && hak_load_relaxed(&table) != NULL;
   if (room) {
@@ -233,7 +235,7 @@ bool hak_sample_add(hak_asker_t asker, const void *block, size_t size, uint64_t 
     hak_sample_t sample = {.block = block,
                            .heap_id = heap_id,
                            .size = size,
-                           .picked = size,
+                           .chance = chance,
                            .mean = mean,
                            .clock = clock,
                            .origin = asker.origin,
@@ -249,7 +251,7 @@ bool hak_sample_add(hak_asker_t asker, const void *block, size_t size, uint64_t 
 
 void hak_sample_count(hak_asker_t asker, size_t size, uint64_t mean) {
   hak_sample_t sample = {.size = size,
-                         .picked = size,
+                         .chance = hak_chance_of(size, mean),
                          .mean = mean,
                          .origin = asker.origin,
                          .stack = (uint16_t)asker.stack};

@@ -26,7 +26,8 @@ typedef struct hak_sample {
   const void *block;   /* [lock] NULL: the place in the table is free */
   const void *heap_id; /* [lock] of the heap whose slab it lies in */
   uint64_t size;       /* [lock] bytes that were asked for, or it was resized to */
-  uint64_t picked;     /* [lock] bytes with which it was picked */
+  double chance;       /* [lock] that a block which is picked with as many bytes is a
+                          sample; see chance.h */
   uint64_t mean;       /* [lock] the mean distance then, in bytes */
   uint64_t clock;      /* [lock] hak_samples_clock then */
   uint32_t origin;     /* [lock] its number */
@@ -79,7 +80,11 @@ hak_origin_t hak_origin_read(uint32_t number);
  * that come or go meanwhile may be missed. Stops when it says false. */
 void hak_samples_visit(bool (*visit)(const hak_sample_t *sample, void *ctx), void *ctx);
 /* How many blocks a sample stands for. */
-double hak_sample_stands_for(const hak_sample_t *sample);
+HAK_HOT double hak_sample_stands_for(const hak_sample_t *sample) {
+  return 1 / sample->chance;
+}
+/* It was picked with more bytes than before, as it has grown; for one that was taken. */
+void hak_sample_grow(hak_sample_t *sample, size_t size);
 
 /* The table has what the origins' sums say. O(table). */
 bool hak_samples_are_valid(void);

@@ -1,11 +1,14 @@
 #include "tiny/depot.h"
 
+#include "base/report.h"
 #include "pages/clock.h"
 #include "pages/idle.h"
+#include "superslab/locate.h"
 #include "tiny/home.h"
 #include "tiny/stray.h"
 
 enum {
+  KEPT_MOST = 4096, /* bytes of a block that is kept where there is no room */
   /* A class's depot has so many times what all bins may have: an eighth of the limit. */
   QUOTAS = 2,
   COUNT_SHIFT = 48
@@ -259,4 +262,59 @@ hak_depot_list_t hak_depot_take(hak_thread_t *me, const hak_cache_t *cache, uint
     send(me, cache, cls, rest);
   }
   return list.count == 0 ? none : list;
+}
+
+/* --- a block that is kept
+ * ------------------------------------------------------------------ */
+
+/* The block is the only one that is out of its slab, and the slab is on the partial list
+ * to stay. */
+static bool is_last(hak_slab_t *slab) {
+  return hak_load_relaxed(&slab->word) == hak_word_make(HAK_SLAB_PARTIAL, 0) &&
+         hak_slab_out(slab) == 1;
+}
+
+/* Freed again, it is on the list still. */
+static bool is_kept_locked(const hak_thread_t *me, hak_central_t *central,
+                           const void *block) {
+  hak_lock_assert_held(&central->lock);
+  const hak_magazine_t *top = *filled_locked(me, central);
+  return top != NULL && hak_depot_unpack(top->blocks[0]).list == block;
+}
+
+HAK_SLOW bool hak_depot_keep(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls,
+                             void *block) {
+  hak_central_t *central = &cache->store->centrals[cls];
+  hak_magazine_t *more = NULL;
+  bool kept = false, again = false;
+  if (hak_class_size(cls) > KEPT_MOST) return false;
+  if (hak_depot_is_empty(central)) more = hak_magazine_get(me, cache);
+  hak_lock_acquire(&central->lock);
+  if (central->lists != 0) {
+    again = is_kept_locked(me, central, block);
+  } else if (more != NULL && is_last(hak_slab_of(block))) {
+    hak_link_write(&me->key, block, HAK_LINK_END);
+    kept = push_locked(me, central, (hak_depot_list_t){block, 1}, &more);
+  }
+  hak_lock_release(&central->lock);
+  if (more != NULL) hak_magazine_put(me, more);
+  if (HAK_LIKELY(!again)) return kept;
+  hak_thread_defer_report(me, cache->store->pool.heap, HAK_ERROR_DOUBLE_FREE, block,
+                          HAK_TEXT_FREE);
+  return true;
+}
+
+HAK_SLOW void *hak_depot_take_kept(hak_thread_t *me, const hak_cache_t *cache,
+                                   uint32_t cls) {
+  hak_depot_list_t list = hak_depot_take(me, cache, cls, 1);
+  void *block;
+  if (list.list == HAK_LINK_END) return NULL;
+  if (HAK_UNLIKELY(hak_link_pop_fails(&me->key, &list.list, &block))) {
+    hak_list_report_bad(me, cache, block);
+  } else if (HAK_UNLIKELY(hak_stray_refuses(cls, block))) {
+    hak_stray_report(me, cache, block);
+  } else {
+    return block;
+  }
+  return NULL;
 }

@@ -1,6 +1,6 @@
 /* depot.h - lists of free blocks of a limited heap that no thread's quota has room for.
  *
- * Depends on: pages, home, magazine, stray.   Used by: tiny, heap, api.
+ * Depends on: base, pages, superslab, home, magazine, stray.   Used by: tiny, heap, api.
  *
  * While a hard limit is far, a bin that is full and may not grow puts whole lists into
  * the depot of the heap and class, and refills take whole lists from there: the blocks
@@ -42,6 +42,15 @@ bool hak_depot_put(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls,
 /* Takes a list of at most `most` blocks; none if there is nothing. May take the lock. */
 hak_depot_list_t hak_depot_take(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls,
                                 uint32_t most);
+
+/* Keeps the last block that is out of a slab which nobody holds, if it is small and the
+ * class's depot is empty: else the slab would end, to be begun anew for the next block.
+ * False, and nothing has changed, if it is not kept; of a block that is kept already that
+ * is reported. For heaps of which no thread has a cache. Takes the lock. */
+bool hak_depot_keep(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls,
+                    void *block);
+/* Takes a block that was kept; NULL if none is. May take the lock. */
+void *hak_depot_take_kept(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls);
 
 /* A refill had to bring so many blocks from elsewhere. */
 void hak_depot_note_missed(const hak_cache_t *cache, uint32_t cls, uint32_t blocks);

@@ -273,7 +273,7 @@ HAK_ENTRY void *hak_alloc_at(size_t size, hak_site_t *site) {
   if (HAK_UNLIKELY(step >= HAK_TINY_STEPS || site == NULL)) return at_slow(size, site);
   hak_thread_t *me = hak_thread_self;
   size_t at = hak_bin_offset_of_step[step];
-  at += hak_load_relaxed(distance(site));
+  at = hak_sum_relaxed(at, distance(site));
   /* As a number: a distance may be negative, and then it wraps. */
   char *state = (char *)((uintptr_t)me + at);
   HAK_OPAQUE(state); /* else the constant is added by an instruction of its own */

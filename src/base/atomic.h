@@ -77,6 +77,16 @@ extern _Thread_local uint64_t hak_atomics_counted;
  * instruction. */
 #define hak_count_own(p, n) hak_store_relaxed((p), hak_load_relaxed(p) + (n))
 
+/* x + *p, loaded relaxed: in one instruction, of which compilers make two. */
+HAK_HOT uint64_t hak_sum_relaxed(uint64_t x, hak_atomic_u64_t *p) {
+#if defined(__x86_64__)
+  __asm__("addq %1, %0" : "+r"(x) : "m"(*(const uint64_t *)(const void *)p) : "cc");
+  return x;
+#else
+  return x + hak_load_relaxed(p);
+#endif
+}
+
 #if defined(__x86_64__) || defined(__i386__)
 #define hak_cpu_relax() __builtin_ia32_pause()
 #elif defined(__aarch64__)

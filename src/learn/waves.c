@@ -355,8 +355,9 @@ static double price_of(double bytes) {
 
 /* Chooses a partition, and groups, that save more than `much` and what they cost at
  * peaks; false if there are none. First the one that leaves least behind; where too much
- * would lie apart for it, one in which that has a price. */
-static bool choose(double apart, double much) {
+ * would lie apart for it, one in which that has a price. How much may lie apart goes by
+ * what all of it saves, not by what a place adds that joins it. */
+static bool choose(double together, double apart, double much) {
   for (uint32_t i = 0; i < 2; i++) {
     double best = hak_partition(plan.buckets, plan.unit, i * APART_PRICE, plan.cluster_of,
                                 &plan.clusters);
@@ -365,12 +366,17 @@ static bool choose(double apart, double much) {
     each_known(add_to_clusters);
     chosen = choose_groups();
     double bytes = bytes_apart();
-    double most = bytes * PAYS_MANY <= apart - best ? APART_MUCH : HAK_APART_MOST;
+    double most = bytes * PAYS_MANY <= together - best ? APART_MUCH : HAK_APART_MOST;
     if (bytes > plan.all.bytes * most) continue;
     if (apart - best > much + price_of(bytes)) return true;
   }
   return false;
 }
+
+/* What a move can save at most: bytes that are resident and do not live. The shadow,
+ * which says how many are, knows which sizes share slabs; the model of partition.h does
+ * not, and says too much of places whose sizes differ. */
+static double may_save(void) { return hak_shadow_apart() - wave.trough; }
 
 /* Moves places if that saves much by what is known of the last waves, and back if it has
  * saved little in some of them. */
@@ -382,7 +388,8 @@ static void act(double together, double apart, double best, bool lanes) {
   if (lanes && !(pays && is_significant())) idle = WAVES_IDLE;
   /* Where groups pay, a place that was not known before joins those that are like it. */
   if (pays) much *= JOIN_SHARE;
-  if (apart - best > much && is_significant() && choose(apart, much)) {
+  if (may_save() > much && apart - best > much && is_significant() &&
+      choose(together, apart, much)) {
     each_known(move_to_chosen);
     led_loosest = chosen >> (2 * (plan.clusters - 1)) & 3;
     idle = 0;

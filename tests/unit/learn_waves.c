@@ -20,6 +20,7 @@ enum {
 static char heap, other_heap; /* their addresses are ids */
 static char memory[4 * MOST * 16];
 static hak_site_t sites[PLACES];
+static size_t sizes[PLACES]; /* of blocks; 0: SIZE */
 
 /* Samples that live, with their places; those that stay move to `kept`. */
 static struct {
@@ -41,7 +42,8 @@ static int add(int place, const void *id) {
   int block = 0;
   while (model.used[block]) block++;
   model.used[block] = true;
-  CHECK(hak_sample_add((hak_asker_t){origin_of(place), 0}, &memory[block * 16], SIZE,
+  size_t size = sizes[place] == 0 ? SIZE : sizes[place];
+  CHECK(hak_sample_add((hak_asker_t){origin_of(place), 0}, &memory[block * 16], size,
                        MEAN, id));
   return block;
 }
@@ -105,6 +107,7 @@ static void wave(test_rng_t *rng, int stays_0, int stays_1) {
 static int setup(void **state) {
   (void)state;
   memset(&model, 0, sizeof model);
+  memset(sizes, 0, sizeof sizes);
   CHECK_EQ(hak_option_set(HAK_OPTION_LEARN, 1), 0);
   CHECK(hak_samples_prepare(hak_os_default()));
   hak_waves_watch(&heap);
@@ -197,6 +200,41 @@ static void more_than_an_eighth__lies_apart_if_it_saves_many_times_that(void **s
   CHECK_EQ(group_of(1), 0);
   fall(&rng, stays, 2);
   CHECK(group_of(0) == 0 && group_of(1) != 0);
+}
+
+/* Their blocks share no slabs, so nothing is pinned. */
+static void places__of_different_sizes_stay_where_they_are(void **state) {
+  (void)state;
+  test_rng_t rng = test_rng(1, 14);
+  sizes[0] = sizes[2] = 1024;
+  sizes[1] = 64;
+  drop(add(1, &heap)); /* it has no lane */
+  for (int i = 0; i < 4; i++) wave(&rng, 0, 1000);
+  hak_waves_t told = hak_waves_read();
+  CHECK(told.count == 4 && told.together > 2 * told.best);
+  CHECK_EQ(told.moves, 0);
+  sizes[1] = 1024;
+  for (int i = 0; i < 2; i++) wave(&rng, 0, 1000);
+  CHECK(group_of(1) != group_of(0));
+}
+
+/* A place that is known late, and saves little more, joins those that are like it though
+ * they are more than an eighth. */
+static void place__that_is_known_late_joins_more_than_an_eighth(void **state) {
+  (void)state;
+  test_rng_t rng = test_rng(1, 13);
+  const int stays[PLACES] = {0, 1000, 0, 1000};
+  for (int w = 0; w < 6; w++) {
+    drop_kept();
+    for (int i = 0; i < 50; i++) {
+      add_many(0, 5);
+      add_many(1, 1);
+    }
+    if (w > 1) add_many(3, 6);
+    fall(&rng, stays, 2);
+    CHECK(group_of(0) == 0 && group_of(1) != 0);
+  }
+  CHECK_EQ(group_of(3), group_of(1));
 }
 
 /* What is counted by place and size is of one peak of some 300 in a wave. */
@@ -408,6 +446,8 @@ TEST_MAIN(W(place__of_which_all_stays_is_set_apart),
           W(lanes__have_an_eighth_at_most),
           W(lanes__are_given_up_with_the_first_wave_that_gains_nothing),
           W(more_than_an_eighth__lies_apart_if_it_saves_many_times_that),
+          W(places__of_different_sizes_stay_where_they_are),
+          W(place__that_is_known_late_joins_more_than_an_eighth),
           W(waves__are_told_the_same_after_thousands_of_peaks),
           W(places__that_change_are_apart_again_in_three_waves),
           W(wave__is_over_in_a_calm_of_any_sizes),

@@ -23,6 +23,7 @@
 #include "tiny/canary.h"
 #include "tiny/far.h"
 #include "tiny/flush.h"
+#include "tiny/hold.h"
 #include "tiny/home.h"
 #include "tiny/leave.h"
 #include "tiny/live.h"
@@ -144,6 +145,7 @@ static HAK_WARM void free_small(hak_thread_t *me, hak_heap_t *heap,
   }
   const hak_cache_t *cache = hak_cache_to_free(me, heap, keep);
   if (HAK_LIKELY(cache != NULL)) {
+    if (!hak_class_is_single(cls)) hak_hold_name_late(me, cache, place->slab);
     hak_spill_free(me, cache, cls, ptr);
     return;
   }

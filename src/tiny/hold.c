@@ -60,6 +60,26 @@ void hak_hold_name(hak_thread_t *me, const hak_cache_t *cache, hak_slab_t *slab)
   }
 }
 
+HAK_SLOW void hak_hold_name_late_slow(hak_thread_t *me, const hak_cache_t *cache,
+                                      hak_slab_t *slab) {
+  hak_central_t *central = central_of(cache, hak_slab_class(slab));
+  if (hak_word_is_mine(cache, hak_load_relaxed(&slab->word))) {
+    if (slab->queue == HAK_QUEUE_NONE) {
+      hak_hold_set_entry(me, cache, slab, hak_cache_entry(cache, hak_slab_class(slab)));
+    } else {
+      hak_hold_name(me, cache, slab);
+    }
+    return;
+  }
+  /* What another thread holds it names itself. A FULL slab may be claimed meanwhile, by
+   * whom its entries are written. */
+  hak_lock_acquire(&central->lock);
+  if (hak_word_state(hak_load_relaxed(&slab->word)) == HAK_SLAB_PARTIAL) {
+    hak_hold_name_bin_locked(me, cache, slab);
+  }
+  hak_lock_release(&central->lock);
+}
+
 /* --- the queue of held slabs ------------------------------------------- */
 
 static void enqueue(hak_hold_t *hold, hak_slab_t *slab) {

@@ -87,6 +87,19 @@ void hak_hold_name(hak_thread_t *me, const hak_cache_t *cache, hak_slab_t *slab)
  */
 void hak_hold_name_bin_locked(hak_thread_t *me, const hak_cache_t *cache,
                               hak_slab_t *slab);
+/* A block of the slab, which is still out, is freed past the cache's bins, as nothing
+ * names them: the slab was begun where no thread had bins of the heap, or the heap had no
+ * index then. From here on the entries name them, if an entry can and it may be written
+ * by this thread. No lock held. */
+void hak_hold_name_late_slow(hak_thread_t *me, const hak_cache_t *cache,
+                             hak_slab_t *slab);
+HAK_HOT void hak_hold_name_late(hak_thread_t *me, const hak_cache_t *cache,
+                                hak_slab_t *slab) {
+  if (cache->entry == 0) return;
+  uintptr_t start = (uintptr_t)hak_slab_start(slab);
+  if (HAK_LIKELY(hak_registry_entry(hak_registry_root(), start) != 0)) return;
+  hak_hold_name_late_slow(me, cache, slab);
+}
 
 /* Checks the invariant of every slab that the thread holds (superslab/slab.h), and the
  * queues. Cost: a walk over all their free blocks. */

@@ -93,6 +93,34 @@ static void cache__of_a_heap_comes_with_the_ninth_block(void **state) {
   CHECK_EQ(hak_heap_destroy(heap), 0);
 }
 
+/* The first blocks of a heap lie in slabs that nobody's bins are named for. */
+static void blocks__of_the_shared_way_are_freed_into_bins_once_there_are_some(
+    void **state) {
+  (void)state;
+  hak_heap_config_t limited = {.hard_limit = 64 << 20};
+  for (int kind = 0; kind < 2; kind++) {
+    hak_heap_t *heap =
+        test_heap_make(kind == 0 ? (hak_heap_config_t){.name = "plain"} : limited);
+    void *early = hak_heap_alloc(heap, 64);
+    for (int64_t i = 0; i < 1000 && test_heap_stats(heap).cached_bytes == 0; i++) {
+      hak_free(hak_heap_alloc(heap, 200));
+    }
+    CHECK(test_heap_stats(heap).cached_bytes > 0);
+    hak_free(early); /* the slow way: from here on the bin is named */
+    void *block = hak_heap_alloc(heap, 64);
+    uint64_t before = test_stats().slow_free;
+    for (int i = 0; i < 100; i++) {
+      hak_free(block);
+      block = hak_heap_alloc(heap, 64);
+    }
+    CHECK_EQ(test_stats().slow_free, before);
+    hak_free(block);
+    CHECK_EQ(test_heap_stats(heap).live_blocks, 0);
+    CHECK_EQ(hak_check(NULL), 0);
+    CHECK_EQ(hak_heap_destroy(heap), 0);
+  }
+}
+
 static void shared_way__of_every_class_serves_and_adds_up(void **state) {
   (void)state;
   hak_option_set(HAK_OPTION_HEAP_CACHE_AFTER, 200);
@@ -180,4 +208,5 @@ TEST_MAIN(T(shared_way__with_a_look_at_each_refill_serves),
           T(records__of_ended_heaps_go_back_with_a_collection),
           T(exchange__of_one_block_leaves_little_with_each_thread_and_heap),
           T(cache__of_a_heap_comes_with_the_ninth_block),
+          T(blocks__of_the_shared_way_are_freed_into_bins_once_there_are_some),
           T(shared_way__of_every_class_serves_and_adds_up))

@@ -105,8 +105,7 @@ void *hak_api_class(hak_heap_t *heap, uint32_t cls);
 /* hak_heap_alloc for the handle of a serial heap, where the fast path found no block. */
 void *hak_api_serial_alloc(hak_heap_t *handle, size_t size);
 
-/* --- free.c, resize.c ------------------------------------------------------------------
- */
+/* --- free.c, resize_class.c, resize.c ----------------------------------------------- */
 
 /* Where a block lies, and its usable size; 0 after a report if `ptr` is no block. */
 size_t hak_api_usable(const void *ptr, hak_place_t *place, const char *function);
@@ -117,6 +116,15 @@ size_t hak_api_usable_live(const void *ptr, hak_place_t *place, const char *func
 /* hak_free, or with `no_cache` hak_freex with HAK_NO_CACHE. */
 void hak_api_free(void *ptr, bool no_cache);
 
+/* A block (not NULL) that shrinks to less than this share of itself is moved, so that the
+ * rest becomes useful; nearer ones stay. */
+enum {
+  HAK_SHRINK_SHARE = 2
+};
+/* Any realloc of a block (not NULL) without alignment and flags where its class does for
+ * the size too, or this thread's bin has a block that does. NULL, and nothing has
+ * changed: it is for hak_api_resize to say. */
+void *hak_api_resize_class(void *ptr, size_t size);
 /* Any realloc of a block (not NULL); the size, alignment and flags are already checked.
  */
 void *hak_api_resize(void *ptr, size_t size, size_t alignment, unsigned flags,

@@ -15,10 +15,7 @@
 #include "pool/large.h"
 #include "tiny/canary.h"
 
-/* A block that shrinks to less than this share of itself is moved, so that the
- * rest becomes useful; nearer ones stay. */
 enum {
-  SHRINK_SHARE = 2,
   RUN_SHARE = 8 /* of a block that has SuperSlabs of its own: what is copied costs little
                    beside what had been written */
 };
@@ -351,7 +348,7 @@ static void *resize(const resize_request_t *r) {
   bool aligned = alignment == 0 || hak_is_aligned((uintptr_t)ptr, alignment);
   bool may_move = (flags & HAK_NO_MOVE) == 0;
   if (aligned) {
-    bool fits = size <= usable && (!may_move || size > usable / SHRINK_SHARE);
+    bool fits = size <= usable && (!may_move || size > usable / HAK_SHRINK_SHARE);
     if (place.cls < HAK_CLASSES) {
       /* The block of a small class is what it is. */
       if (fits || (size <= usable && size_of_ordinary(size) == usable)) return ptr;
@@ -472,6 +469,10 @@ void *hak_api_resize_at(void *ptr, size_t size, size_t alignment, unsigned flags
 
 void *hak_api_resize(void *ptr, size_t size, size_t alignment, unsigned flags,
                      const char *function) {
+  if (HAK_LIKELY((alignment | flags) == 0)) {
+    void *block = hak_api_resize_class(ptr, size);
+    if (HAK_LIKELY(block != NULL)) return block;
+  }
   return hak_api_resize_at(ptr, size, alignment, flags, NULL, function);
 }
 

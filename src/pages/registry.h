@@ -74,6 +74,14 @@ HAK_HOT size_t hak_leaf_unit(uintptr_t address) {
   return (uint32_t)address >> HAK_SUPERSLAB_SHIFT;
 }
 
+/* The extent of a unit whose slabs have notes. Relaxed: the notes were written after it.
+ */
+HAK_HOT hak_extent_t *hak_registry_extent_at(hak_registry_t *registry,
+                                             uintptr_t address) {
+  hak_leaf_t *leaf = hak_registry_leaf(registry, address >> HAK_LEAF_SHIFT);
+  return hak_load_relaxed(&leaf->extent[hak_leaf_unit(address)]);
+}
+
 /* The extent that a unit which is covered is part of, or NULL. */
 hak_extent_t *hak_registry_extent(uintptr_t address);
 /* The place where a unit that is covered names its lowest external range. */

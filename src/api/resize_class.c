@@ -1,0 +1,61 @@
+/* resize_class.c - blocks of size classes that change their size: the common case.
+ *
+ * hak_api_resize_class -> the block stays, as its class does for the size: done
+ *   -> the thread's bin of the other class has a block: copied, and the old one freed
+ *   -> NULL: resize.c, for all else
+ */
+#include <string.h>
+
+#include "api/api.h"
+#include "base/check.h"
+
+/* The heap of a block of a size class that begins at `ptr`, if nobody has to be told of
+ * what becomes of its blocks, and they are its own; else NULL. As in hak_usable_size the
+ * slab's record is not read, so the address of a block that was not cut yet passes. */
+HAK_HOT hak_heap_t *find(const hak_thread_t *me, const void *ptr, uint32_t *cls) {
+  uintptr_t address = (uintptr_t)ptr;
+  if (HAK_UNLIKELY(address >> HAK_LEAF_SHIFT >= me->registry_limit)) return NULL;
+  size_t offset;
+  *cls = hak_locate_class(me->registry, address, &offset);
+  if (HAK_UNLIKELY(*cls >= HAK_CLASSES || !hak_class_is_start(*cls, offset))) return NULL;
+  /* Of an address that is no block, or no more, the note may be out of date. */
+  hak_extent_t *extent = hak_registry_extent_at(me->registry, address);
+  hak_heap_t *heap = HAK_UNLIKELY(extent == NULL) ? NULL : hak_heap_of_extent(extent);
+  if (HAK_UNLIKELY(heap == NULL || hak_heap_is_anothers(heap) ||
+                   hak_heap_is_watched(heap))) {
+    return NULL;
+  }
+  return heap;
+}
+
+/* A block that lies ready for this thread. The bins are found as hak_heap_alloc finds
+ * them; a serial heap has its own. */
+HAK_HOT void *take(hak_thread_t *me, hak_heap_t *heap, uint32_t cls) {
+  if (HAK_UNLIKELY(heap->serial_handle != NULL)) return hak_api_ready(heap, cls);
+  char *base = hak_index_read(me, hak_load_relaxed(&heap->index_at));
+  hak_bin_t *bins = (hak_bin_t *)(void *)(base + offsetof(hak_thread_t, bins));
+  return hak_api_pop(&me->key, &me->pace.flips, &bins[cls], cls);
+}
+
+HAK_WARM void *hak_api_resize_class(void *ptr, size_t size) {
+  hak_thread_t *me = hak_thread_self;
+  uint32_t cls;
+  /* Full checks look at the block first, and callbacks may have forbidden the heap. */
+  if (HAK_CHECKS >= 2 || HAK_UNLIKELY(size - 1 >= HAK_MID_MAX)) return NULL;
+  if (HAK_UNLIKELY(hak_budget_calls != NULL)) return NULL;
+  hak_heap_t *heap = find(me, ptr, &cls);
+  if (HAK_UNLIKELY(heap == NULL)) return NULL;
+  size_t usable = hak_class_size(cls);
+  uint32_t wanted = hak_store_class(heap->store, size);
+  bool fits = size <= usable && size > usable / HAK_SHRINK_SHARE;
+  if (fits || wanted == cls) return ptr;
+  void *block = take(me, heap, wanted);
+  if (HAK_UNLIKELY(block == NULL)) return NULL;
+  memcpy(block, ptr, usable < size ? usable : size);
+  if (HAK_UNLIKELY(heap->serial_handle != NULL)) {
+    hak_heap_free(heap->serial_handle, ptr);
+  } else {
+    hak_free(ptr);
+  }
+  return block;
+}

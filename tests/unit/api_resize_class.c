@@ -1,0 +1,159 @@
+/* api_resize_class.c - resizes that a warm thread serves itself from the bins of its
+ * classes, and those that it leaves to others. */
+#include "support.h"
+
+#include <string.h>
+
+#include "api/api.h"
+#include "base/check.h"
+
+/* Full checks look at each block first, and blocks that are malloc's have no classes. */
+static bool serves(void) { return HAK_CHECKS < 2 && !hak_malloced_is_on(); }
+
+/* A block of the size will lie ready, in a heap of which the thread has a cache. */
+static void warm(hak_heap_t *heap, size_t size) {
+  enum {
+    OFTEN = 16
+  };
+  void *blocks[OFTEN];
+  for (int i = 0; i < OFTEN; i++) blocks[i] = hak_heap_alloc(heap, size);
+  for (int i = 0; i < OFTEN; i++) hak_free(blocks[i]);
+  hak_free(hak_heap_alloc(heap, size));
+}
+
+static const size_t sizes[] = {8, 16, 40, 100, 256, 600, 1024, 1500, 4096, 9000};
+
+static void moves_between_all(hak_heap_t *heap) {
+  for (size_t i = 0; i < TEST_COUNT(sizes); i++) {
+    for (size_t j = 0; j < TEST_COUNT(sizes); j++) {
+      size_t from = sizes[i], to = sizes[j], least = from < to ? from : to;
+      warm(heap, to);
+      unsigned char *block = hak_heap_alloc(heap, from);
+      test_fill(block, from, i);
+      unsigned char *moved = hak_api_resize_class(block, to);
+      /* Now and then a bin sends its thread the long way. */
+      if (moved == NULL) moved = hak_api_resize_class(block, to);
+      CHECK_MSG((moved != NULL) == serves(), "%zu to %zu", from, to);
+      if (moved == NULL) moved = block;
+      CHECK(test_verify(moved, least, i));
+      CHECK(moved == block || hak_usable_size(moved) >= to);
+      CHECK(hak_heap_of(moved) == (heap == NULL ? hak_heap_of(block) : heap));
+      hak_free(moved);
+    }
+  }
+}
+
+static void resize_class__serves_a_warm_thread_in_each_kind_of_heap(void **state) {
+  (void)state;
+  hak_heap_t *plain = hak_heap_create(NULL);
+  hak_heap_t *limited = test_heap_make((hak_heap_config_t){.hard_limit = 64 << 20});
+  hak_heap_t *serial = test_heap(HAK_HEAP_SERIAL, "serial", NULL);
+  uint64_t blocks = test_live_blocks();
+  moves_between_all(NULL);
+  CHECK_EQ(test_live_blocks(), blocks);
+  hak_heap_t *heaps[] = {plain, limited, serial};
+  for (size_t i = 0; i < TEST_COUNT(heaps); i++) {
+    moves_between_all(heaps[i]);
+    CHECK_EQ(test_heap_stats(heaps[i]).live_blocks, 0);
+    CHECK_EQ(hak_check(heaps[i]), 0);
+    CHECK_EQ(hak_heap_destroy(heaps[i]), 0);
+  }
+}
+
+static void resize_class__leaves_a_block_whose_class_does_where_it_is(void **state) {
+  (void)state;
+  if (!serves()) return;
+  hak_heap_t *heap = hak_heap_create(NULL);
+  warm(heap, 200);
+  char *block = hak_heap_alloc(heap, 200); /* of 224 bytes */
+  CHECK(hak_api_resize_class(block, 224) == block);
+  CHECK(hak_api_resize_class(block, 113) == block);
+  CHECK(hak_api_resize_class(block, 1) == NULL || hak_usable_size(block) == 224);
+  CHECK_EQ(hak_heap_destroy(heap), 0);
+}
+
+/* What is no matter of bins is left alone. */
+static void is_left(void *block, size_t size) {
+  size_t usable = hak_usable_size(block);
+  unsigned char first = *(unsigned char *)block;
+  CHECK(hak_api_resize_class(block, size) == NULL);
+  CHECK_EQ(hak_usable_size(block), usable);
+  CHECK_EQ(*(unsigned char *)block, first);
+}
+
+static void hear(const hak_block_event_t *event, void *ctx) {
+  *(unsigned *)ctx += event->kind == HAK_BLOCK_ALLOC;
+}
+
+static void resize_class__leaves_blocks_that_others_are_told_of(void **state) {
+  (void)state;
+  hak_heap_t *watched = test_heap(HAK_HEAP_WATCHED, "watched", NULL);
+  unsigned heard = 0;
+  CHECK_EQ(hak_heap_set_block_hook(watched, hear, &heard), 0);
+  warm(watched, 500);
+  unsigned before = heard;
+  char *block = hak_heap_alloc(watched, 100);
+  memset(block, 7, 100);
+  is_left(block, 500);
+  is_left(block, 100);
+  CHECK_EQ(heard, before + 1);
+  hak_free(block);
+  CHECK_EQ(hak_heap_destroy(watched), 0);
+
+  hak_heap_t *parent = hak_heap_create(NULL);
+  hak_heap_t *released = test_heap(0, "released", parent);
+  warm(released, 100);
+  warm(released, 500);
+  block = hak_heap_alloc(released, 100);
+  memset(block, 7, 100);
+  CHECK_EQ(hak_heap_release(released), 0);
+  is_left(block, 500);
+  block = hak_realloc(block, 500); /* into the parent */
+  CHECK(block != NULL && hak_heap_of(block) == parent && block[99] == 7);
+  hak_free(block);
+  CHECK_EQ(hak_heap_destroy(parent), 0);
+}
+
+static void resize_class__leaves_large_blocks_and_none(void **state) {
+  (void)state;
+  warm(NULL, 500);
+  static char outside[64];
+  char *large = hak_alloc(3 << 20), *block = hak_alloc(2000);
+  is_left(large, 500);
+  CHECK(hak_api_resize_class(outside, 500) == NULL);
+  CHECK(hak_api_resize_class(block + 16, 500) == NULL);
+  CHECK(hak_api_resize_class(block, 0) == NULL);
+  CHECK(hak_api_resize_class(block, 100000) == NULL);
+  CHECK(hak_api_resize_class(block, SIZE_MAX) == NULL);
+  hak_free(large);
+  hak_free(block);
+}
+
+static char *g_block;
+static unsigned g_asked;
+
+static int resize_inside(hak_heap_t *heap, size_t needed, int level, void *ctx) {
+  (void)heap, (void)needed, (void)level, (void)ctx;
+  g_asked++;
+  is_left(g_block, 300);
+  CHECK(hak_realloc(g_block, 300) == NULL); /* the heap may not be asked in here */
+  return 0;
+}
+
+static void resize_class__takes_nothing_inside_of_a_callback(void **state) {
+  (void)state;
+  hak_heap_t *heap = test_heap_make(
+      (hak_heap_config_t){.hard_limit = 8 << 20, .on_pressure = resize_inside});
+  warm(heap, 300);
+  g_block = hak_heap_alloc(heap, 100);
+  memset(g_block, 7, 100);
+  CHECK(hak_heap_alloc(heap, 64 << 20) == NULL);
+  CHECK_EQ(g_asked, 1);
+  CHECK_EQ(hak_heap_destroy(heap), 0);
+}
+
+TEST_MAIN(T(resize_class__serves_a_warm_thread_in_each_kind_of_heap),
+          T(resize_class__leaves_a_block_whose_class_does_where_it_is),
+          T(resize_class__leaves_blocks_that_others_are_told_of),
+          T(resize_class__leaves_large_blocks_and_none),
+          T(resize_class__takes_nothing_inside_of_a_callback))

@@ -34,6 +34,12 @@ bool hak_sys_has_one_processor(void);
 
 /* --- the end of a thread --------------------------------------------------------- */
 
+/* From here to hak_sys_allow_cancel with what it gives, the thread is not ended by others
+ * where it waits or asks the system. What the library has begun would stay as it is, and
+ * a free does not return then. The functions here see to that by themselves. */
+int hak_sys_forbid_cancel(void);
+void hak_sys_allow_cancel(int before);
+
 /* From now on `fn` is called by every thread that ends, in that thread, with what it last
  * passed to hak_sys_thread_end_set; not if that was NULL or nothing. Other code of the
  * thread may run after it, and may call the library. False if the platform has no room

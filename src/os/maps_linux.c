@@ -7,6 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/sys.h"
 #include "os/maps.h"
 
 enum {
@@ -81,12 +82,13 @@ static void read_all(int file, reader_t *r) {
 }
 
 void hak_code_maps(hak_code_map_fn *fn, void *ctx) {
-  int saved = errno;
+  int saved = errno, cancel = hak_sys_forbid_cancel();
   int file = open("/proc/self/maps", O_RDONLY | O_CLOEXEC);
   if (file >= 0) {
     reader_t reader = {.fn = fn, .ctx = ctx};
     read_all(file, &reader);
     close(file);
   }
+  hak_sys_allow_cancel(cancel);
   errno = saved;
 }

@@ -19,6 +19,7 @@
 #include <unistd.h>
 
 #include "base/bits.h"
+#include "base/sys.h"
 #include "os/memory.h"
 #include "os/os.h"
 
@@ -342,6 +343,8 @@ static void find_huge_setting(void) {
 
 bool hak_memory_is_huge_unasked(void) {
   static pthread_once_t once = PTHREAD_ONCE_INIT;
+  int cancel = hak_sys_forbid_cancel();
   pthread_once(&once, find_huge_setting);
+  hak_sys_allow_cancel(cancel);
   return huge_unasked;
 }

@@ -19,9 +19,10 @@
 void hak_sys_yield(void) { sched_yield(); /* never fails */ }
 
 void hak_sys_sleep(uint64_t ns) {
-  int saved = errno;
+  int saved = errno, cancel = hak_sys_forbid_cancel();
   nanosleep(&(struct timespec){(time_t)(ns / 1000000000u), (long)(ns % 1000000000u)},
             NULL);
+  hak_sys_allow_cancel(cancel);
   errno = saved;
 }
 
@@ -69,6 +70,14 @@ bool hak_sys_has_one_processor(void) {
 }
 
 /* --- the end of a thread --------------------------------------------------------- */
+
+int hak_sys_forbid_cancel(void) {
+  int before;
+  pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &before);
+  return before;
+}
+
+void hak_sys_allow_cancel(int before) { pthread_setcancelstate(before, NULL); }
 
 static pthread_key_t end_key;
 static bool has_end_key;
@@ -129,7 +138,7 @@ void hak_sys_environment(void (*fn)(const char *variable)) {
 }
 
 void hak_sys_write(const char *text, size_t length) {
-  int saved = errno;
+  int saved = errno, cancel = hak_sys_forbid_cancel();
   while (length > 0) {
     ssize_t n = write(STDERR_FILENO, text, length);
     if (n < 0 && errno == EINTR) continue;
@@ -137,6 +146,7 @@ void hak_sys_write(const char *text, size_t length) {
     text += n;
     length -= (size_t)n;
   }
+  hak_sys_allow_cancel(cancel);
   errno = saved;
 }
 
@@ -156,10 +166,11 @@ uint64_t hak_sys_entropy(void) {
 }
 
 void hak_sys_random(uint64_t *words, unsigned count) {
-  int saved = errno;
+  int saved = errno, cancel = hak_sys_forbid_cancel();
   size_t bytes = count * sizeof *words;
   if (getrandom(words, bytes, GRND_NONBLOCK) != (ssize_t)bytes) {
     for (unsigned i = 0; i < count; i++) words[i] = hak_mix64(hak_sys_entropy() + i);
   }
+  hak_sys_allow_cancel(cancel);
   errno = saved;
 }

@@ -44,4 +44,8 @@ int hak_sys_thread_begin(uint64_t *thread, const char *name, void *(*fn)(void *)
   return error;
 }
 
-void hak_sys_thread_join(uint64_t thread) { pthread_join((pthread_t)thread, NULL); }
+void hak_sys_thread_join(uint64_t thread) {
+  int cancel = hak_sys_forbid_cancel();
+  pthread_join((pthread_t)thread, NULL);
+  hak_sys_allow_cancel(cancel);
+}

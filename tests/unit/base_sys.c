@@ -10,6 +10,8 @@
 #include <unistd.h>
 
 #include "base/sys.h"
+#include "os/maps.h"
+#include "os/memory.h"
 
 enum {
   THREADS = 8
@@ -65,6 +67,50 @@ static void sleep__takes_the_time_that_it_was_given(void **state) {
 }
 
 /* --- the end of a thread --------------------------------------------------------- */
+
+static void count_map(const hak_code_map_t *map, void *ctx) {
+  (void)map;
+  ++*(int *)ctx;
+  hak_sys_sleep(1000);
+}
+static void *nothing_main(void *argument) { return argument; }
+
+/* Would end at the first call that lets it. */
+static void *cancelled_main(void *argument) {
+  hak_atomic_u32_t word = 1;
+  uint64_t random[4], thread;
+  int maps = 0;
+  CHECK_EQ(pthread_cancel(pthread_self()), 0);
+  hak_memory_is_huge_unasked();
+  hak_sys_sleep(1000);
+  hak_sys_wait(&word, 2);
+  hak_sys_wait_for(&word, 1, 1000);
+  hak_sys_wake(&word);
+  hak_sys_yield();
+  hak_sys_has_one_processor();
+  hak_sys_write("cancelled\n", 10);
+  hak_sys_random(random, TEST_COUNT(random));
+  hak_sys_entropy();
+  hak_code_maps(count_map, &maps);
+  CHECK(maps > 0);
+  CHECK_EQ(hak_sys_thread_begin(&thread, "nothing", nothing_main), 0);
+  hak_sys_thread_join(thread);
+  *(bool *)argument = true;
+  pthread_testcancel(); /* what was forbidden is allowed again */
+  *(bool *)argument = false;
+  return NULL;
+}
+
+static void cancelled__thread_is_ended_by_none_of_these(void **state) {
+  (void)state;
+  bool came_through = false;
+  pthread_t thread;
+  void *end;
+  CHECK_EQ(pthread_create(&thread, NULL, cancelled_main, &came_through), 0);
+  CHECK_EQ(pthread_join(thread, &end), 0);
+  CHECK(came_through);
+  CHECK(end == PTHREAD_CANCELED);
+}
 
 static hak_atomic_u32_t g_ended, g_wrong;
 static _Thread_local void *t_mine;
@@ -229,6 +275,7 @@ static void entropy__differs_from_call_to_call(void **state) {
 TEST_MAIN_FRESH(T(wait__returns_at_once_where_the_word_is_another),
                 T(wake__lets_each_sleeper_go_on),
                 T(sleep__takes_the_time_that_it_was_given),
+                T(cancelled__thread_is_ended_by_none_of_these),
                 T(thread_end__is_told_what_the_thread_set_last),
                 T(thread_end__is_not_told_of_threads_that_set_nothing),
                 T(thread_end__is_told_nothing_after_a_stop),

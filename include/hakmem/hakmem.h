@@ -49,8 +49,8 @@
 
 /* What compilers and analyzers (gcc -fanalyzer, clang --analyze) are told, so that they
  * see leaks, double frees, blocks that free() is given, results that are dropped, and
- * accesses past a block's end. A program that breaks the rules on purpose, to test,
- * defines HAK_NO_ATTRIBUTES before. */
+ * accesses past a block's end. A program that breaks the rules on purpose, to test, or
+ * that uses blocks up to hak_usable_size(), defines HAK_NO_ATTRIBUTES before. */
 #if !defined(__GNUC__) || defined(HAK_NO_ATTRIBUTES)
 #define HAK_ATTR_ALLOC_SIZE(...)
 #define HAK_ATTR_ALIGN(argument)
@@ -164,11 +164,17 @@ void *hak_aligned_realloc(void *ptr, size_t alignment, size_t size)
     HAK_ATTR_ALLOC_SIZE(3) HAK_ATTR_RESULT HAK_ATTR_ALIGN(2);
 
 /* Bytes that may be read and written at `ptr`; 0 for NULL. At least what was
- * asked for. */
+ * asked for.
+ *
+ * Compilers that check accesses (_FORTIFY_SOURCE, -fsanitize=object-size) take a block to
+ * end where the call that gave it was asked to, and end programs that go on from there. A
+ * program that does has its blocks by hak_alloc_usable, grows them by hak_reallocx with
+ * HAK_NO_MOVE, whose result is the larger block, or defines HAK_NO_ATTRIBUTES. */
 size_t hak_usable_size(const void *ptr);
 
-/* hak_alloc(), and in *usable what hak_usable_size() says of the block; 0 with NULL. */
-void *hak_alloc_usable(size_t size, size_t *usable) HAK_ATTR_ALLOC_SIZE(1) HAK_ATTR_NEW;
+/* hak_alloc(), and in *usable what hak_usable_size() says of the block; 0 with NULL.
+ * Compilers are not told where the block ends. */
+void *hak_alloc_usable(size_t size, size_t *usable) HAK_ATTR_NEW;
 
 /* The usable size that an allocation of `size` bytes would have; 0 if no block
  * can be that large. `size` itself where blocks may be guarded
@@ -177,7 +183,7 @@ size_t hak_good_size(size_t size);
 
 /* Grows or shrinks a block without moving it: to `want_size` if possible, to
  * at least `min_size` otherwise. Returns the new usable size, or 0 if nothing
- * was changed. */
+ * was changed; see hak_usable_size for compilers that go by the old one. */
 size_t hak_resize_in_place(void *ptr, size_t min_size, size_t want_size);
 
 /* A copy of a string. */

@@ -67,18 +67,28 @@ static inline bool hak_je_arena_is_valid(int flags) {
 /* ---- Blocks -------------------------------------------------------------------------
  */
 
+/* The same address, of a block whose end compilers do not know: programs for jemalloc use
+ * all that sallocx and xallocx tell, where _FORTIFY_SOURCE allows what was asked for. */
+static inline void *hak_je_whole(void *ptr) {
+#ifdef __GNUC__
+  __asm__("" : "+r"(ptr));
+#endif
+  return ptr;
+}
+
 /* A block of at least `size` bytes; NULL with ENOMEM, or EINVAL for an arena. A size of
  * 0, undefined in jemalloc, is that of hak_alloc. */
 static inline void *HAK_JE(mallocx)(size_t size, int flags) {
   if (!hak_je_arena_is_valid(flags)) return NULL;
-  return hak_allocx(NULL, size, hak_je_alignment(flags), hak_je_flags(flags), NULL);
+  return hak_je_whole(
+      hak_allocx(NULL, size, hak_je_alignment(flags), hak_je_flags(flags), NULL));
 }
 
 /* As hak_reallocx; the block stays in its heap. */
 static inline void *HAK_JE(rallocx)(void *ptr, size_t size, int flags) {
   if (!hak_je_arena_is_valid(flags)) return NULL;
-  return hak_reallocx(NULL, ptr, size, hak_je_alignment(flags), hak_je_flags(flags),
-                      NULL);
+  return hak_je_whole(
+      hak_reallocx(NULL, ptr, size, hak_je_alignment(flags), hak_je_flags(flags), NULL));
 }
 
 /* Bytes that may be used at `ptr`. */
@@ -95,7 +105,7 @@ static inline size_t HAK_JE(xallocx)(void *ptr, size_t size, size_t extra, int f
   size_t now = hak_resize_in_place(ptr, size, want);
   if (now == 0) return before;
   if ((flags & MALLOCX_ZERO) != 0 && now > before) {
-    memset((char *)ptr + before, 0, now - before);
+    memset((char *)hak_je_whole(ptr) + before, 0, now - before);
   }
   return now;
 }

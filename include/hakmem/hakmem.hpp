@@ -210,6 +210,8 @@ class heap {
   /* Takes over a heap that hak_heap_create made; the default heap has no owner. */
   static heap adopt(hak_heap_t *handle) noexcept { return heap(handle); }
 
+  heap(const heap &) = delete;
+  heap &operator=(const heap &) = delete;
   heap(heap &&other) noexcept : handle_(other.detach()) {}
   heap &operator=(heap &&other) noexcept {
     heap(std::move(other)).swap(*this);
@@ -426,6 +428,8 @@ class memory_resource : public std::pmr::memory_resource {
       : heap_(detail::handle_of(owner)), site_(site) {}
   explicit memory_resource(hak::heap &&owner,
                            hak_site_t *site = nullptr) = delete; /* gone too early */
+  memory_resource(const memory_resource &) = default;
+  memory_resource &operator=(const memory_resource &) = default;
 
   hak_heap_t *heap() const noexcept { return heap_; }
 

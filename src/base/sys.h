@@ -69,9 +69,14 @@ uint64_t hak_sys_fine_ns(void);
 uint64_t hak_sys_process(void);
 
 /* For the rest of the process's life: `prepare` runs before a fork, then `parent` and
- * `child` after it, all in the thread that forks. False if there is no room for them.
- * True where there are no forks; false while unloading. */
+ * `child` after it, all in the thread that forks, and as close to the fork as can be.
+ * False if there is no room for them. True where there are no forks; false while
+ * unloading. */
 bool hak_sys_at_fork(void (*prepare)(void), void (*parent)(void), void (*child)(void));
+/* From now on `parent` and `child` run after those handlers of the program's that were
+ * registered before hak_sys_at_fork was called: `child` calls hooks, which may wait for
+ * what such a handler gives up. */
+void hak_sys_fork_after_others(void);
 
 /* As the process ends by exit() or by the return of main, calls `fn`, the one that was
  * given last; also when the object that the library is part of is unloaded. Destructors
@@ -86,8 +91,9 @@ bool hak_sys_is_unloading(void);
 /* Said by the library's own destructors, each as it begins. */
 void hak_sys_begin_unloading(void);
 
-/* Calls `fn` with each "NAME=value" of the environment. The text is there for the length
- * of the call. The program does not change the environment meanwhile. */
+/* Calls `fn` with each "NAME=value" of the environment; with none where the program has
+ * more rights than who starts it and sets them. The text is there for the length of the
+ * call. The program does not change the environment meanwhile. */
 void hak_sys_environment(void (*fn)(const char *variable));
 
 /* Bits that differ from run to run where the platform offers them. Good enough to make

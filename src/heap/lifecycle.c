@@ -99,6 +99,7 @@ static bool start_all(const hak_os_t *os, uint32_t flags) {
   hak_report_describe_by(hak_describe_report);
   hak_sys_at_end(hak_show_stats);
   hooks = os == NULL ? *hak_os_default() : *os;
+  if (os != NULL) hak_sys_fork_after_others();
   hak_os_start(&hooks);
   hak_serials_stop();
   hak_cache_indices_stop();

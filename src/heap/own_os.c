@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "base/sys.h"
 #include "heap/heap.h"
 #include "os/reservation.h"
 #include "pages/mapping.h"
@@ -18,6 +19,7 @@ typedef struct own_os {
 static own_os_t *own_hooks; /* [lock: heaps] */
 
 HAK_SLOW const hak_os_t *hak_own_os_get(const hak_os_t *os, const hak_os_t *hooks) {
+  hak_sys_fork_after_others();
   hak_lock_acquire(hak_heaps_lock());
   own_os_t *own = own_hooks;
   while (own != NULL && (own->taken || own->os.page_size != hooks->page_size)) {

@@ -1,6 +1,6 @@
 /* own_os.h - page hooks of a heap's own.
  *
- * Depends on: os, pages, superslab, heap.   Used by: kind, fork, lifecycle.
+ * Depends on: base, os, pages, superslab, heap.   Used by: kind, fork, lifecycle.
  *
  * A heap has a copy of its hooks for its life, and nobody calls the copy after the heap's
  * end. A thread that comes late with an address may still look at the copy's page size,

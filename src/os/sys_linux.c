@@ -119,9 +119,76 @@ uint64_t hak_sys_fine_ns(void) {
 
 uint64_t hak_sys_process(void) { return (uint64_t)getpid(); }
 
-bool hak_sys_at_fork(void (*prepare)(void), void (*parent)(void), void (*child)(void)) {
-  return !hak_sys_is_unloading() && pthread_atfork(prepare, parent, child) == 0;
+/* Handlers that are registered first are the last before a fork and the first after it:
+ * those of the program may use the library, and wait for threads that do. So they are
+ * registered as the object is loaded, and do nothing until there is something to call.
+ * Others are registered later, for programs whose handlers are to be the first. */
+typedef void(fork_fn)(void);
+static _Atomic(fork_fn *) at_prepare, at_parent, at_child; /* [any] */
+static hak_atomic_u32_t has_early, has_late; /* [any] 1: registered, or about to be */
+static hak_atomic_u32_t after_others;        /* [any] relaxed: nothing hangs on it */
+
+/* [any] Something of the thread that is between `prepare` and what follows it, which lets
+ * one thread through. Others may be there for whom there was nothing to call. Relaxed: a
+ * thread looks for itself. */
+static hak_atomic_ptr_t forking;
+static bool is_late; /* [owner: that thread] the later handlers have begun */
+
+static bool is_mine(void) { return hak_load_relaxed(&forking) == (void *)&errno; }
+
+static void before_fork(bool late) {
+  /* Acquire: pairs with hak_sys_at_fork. */
+  fork_fn *prepare = hak_load_acquire(&at_prepare);
+  if (prepare == NULL || is_mine()) return;
+  prepare();
+  hak_store_relaxed(&forking, (void *)&errno);
+  is_late = late;
 }
+
+static void after_fork(bool late, fork_fn *fn) {
+  if (!is_mine() || is_late != late) return;
+  hak_store_relaxed(&forking, NULL);
+  fn();
+}
+
+static void early_prepare(void) { before_fork(false); }
+static void early_parent(void) { after_fork(false, hak_load_relaxed(&at_parent)); }
+static void early_child(void) { after_fork(false, hak_load_relaxed(&at_child)); }
+
+static void late_prepare(void) {
+  if (hak_load_relaxed(&after_others) != 0) before_fork(true);
+}
+static void late_parent(void) { after_fork(true, hak_load_relaxed(&at_parent)); }
+static void late_child(void) { after_fork(true, hak_load_relaxed(&at_child)); }
+
+static bool hear(hak_atomic_u32_t *has, fork_fn *prepare, fork_fn *parent,
+                 fork_fn *child) {
+  if (hak_exchange_acquire(has, 1) != 0) return true;
+  if (pthread_atfork(prepare, parent, child) == 0) return true;
+  hak_store_relaxed(has, 0);
+  return false;
+}
+static bool hear_early(void) {
+  return hear(&has_early, early_prepare, early_parent, early_child);
+}
+
+enum {
+  FIRST = 101 /* of the priorities that programs may use */
+};
+static __attribute__((constructor(FIRST))) void begin_to_hear(void) { hear_early(); }
+
+bool hak_sys_at_fork(void (*prepare)(void), void (*parent)(void), void (*child)(void)) {
+  if (hak_sys_is_unloading() || !hear_early() ||
+      !hear(&has_late, late_prepare, late_parent, late_child)) {
+    return false;
+  }
+  hak_store_relaxed(&at_parent, parent);
+  hak_store_relaxed(&at_child, child);
+  hak_store_release(&at_prepare, prepare); /* pairs with before_fork */
+  return true;
+}
+
+void hak_sys_fork_after_others(void) { hak_store_relaxed(&after_others, 1); }
 
 /* [any] relaxed: it leads to a function */
 static _Atomic(hak_sys_end_fn *) at_end;
@@ -134,6 +201,7 @@ static __attribute__((destructor)) void call_at_end(void) {
 }
 
 void hak_sys_environment(void (*fn)(const char *variable)) {
+  if (getauxval(AT_SECURE) != 0) return; /* who starts the program has fewer rights */
   for (char **at = environ; at != NULL && *at != NULL; at++) fn(*at);
 }
 

@@ -6,6 +6,7 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/auxv.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -224,6 +225,50 @@ static void fork__runs_the_functions_around_it_and_changes_the_process(void **st
   CHECK_EQ(hak_sys_process(), g_process);
 }
 
+static char g_order[16]; /* the functions below, as they ran */
+
+static void note(char which) {
+  size_t length = strlen(g_order);
+  CHECK(length + 1 < sizeof g_order);
+  g_order[length] = which;
+}
+static void prepare_noted(void) { note('p'); }
+static void after_noted(void) { note('q'); }
+static void others_before(void) { note('b'); }
+static void others_after(void) { note('a'); }
+
+/* Those of the library's are registered as the object is loaded. */
+static int fork_among_others(void *late) {
+  CHECK_EQ(pthread_atfork(others_before, others_after, others_after), 0);
+  CHECK(hak_sys_at_fork(prepare_noted, after_noted, after_noted));
+  CHECK(hak_sys_at_fork(prepare_noted, after_noted, after_noted)); /* nothing changes */
+  if (late != NULL) hak_sys_fork_after_others();
+  const char *expected = late != NULL ? "pbaq" : "bpqa";
+  for (int i = 0; i < 2; i++) {
+    memset(g_order, 0, sizeof g_order);
+    pid_t child = test_fork();
+    CHECK(strcmp(g_order, expected) == 0);
+    if (child == 0) _exit(0);
+    test_fork_end(child);
+  }
+  return 0;
+}
+
+static void fork__comes_next_to_the_functions_unless_they_are_to_be_late(void **state) {
+  (void)state;
+  bool late = true;
+  test_child_must_succeed(fork_among_others, NULL, 20);
+  test_child_must_succeed(fork_among_others, &late, 20);
+}
+
+static bool g_secure; /* as in a program with more rights than who starts it */
+
+unsigned long __real_getauxval(unsigned long type);
+unsigned long __wrap_getauxval(unsigned long type);
+unsigned long __wrap_getauxval(unsigned long type) {
+  return type == AT_SECURE && g_secure ? 1 : __real_getauxval(type);
+}
+
 static int g_found, g_variables;
 
 static void look(const char *variable) {
@@ -239,6 +284,10 @@ static void environment__is_told_variable_by_variable(void **state) {
   hak_sys_environment(look);
   CHECK_EQ(g_found, 2);
   int before = g_variables;
+  g_secure = true;
+  hak_sys_environment(look);
+  g_secure = false;
+  CHECK_EQ(g_variables, before);
   unsetenv("SYS_FIRST");
   unsetenv("SYS_EMPTY");
   hak_sys_environment(look);
@@ -279,6 +328,7 @@ TEST_MAIN_FRESH(T(wait__returns_at_once_where_the_word_is_another),
                 T(thread_end__is_told_what_the_thread_set_last),
                 T(thread_end__is_not_told_of_threads_that_set_nothing),
                 T(thread_end__is_told_nothing_after_a_stop),
+                T(fork__comes_next_to_the_functions_unless_they_are_to_be_late),
                 T(fork__runs_the_functions_around_it_and_changes_the_process),
                 T(environment__is_told_variable_by_variable),
                 T(write__is_heard_before_the_process_aborts),

@@ -79,6 +79,7 @@ bool hak_sys_at_fork(void (*prepare)(void), void (*parent)(void), void (*child)(
   (void)prepare, (void)parent, (void)child;
   return true;
 }
+void hak_sys_fork_after_others(void) {}
 void hak_sys_at_end(hak_sys_end_fn *fn) { (void)fn; }
 void hak_sys_environment(void (*fn)(const char *variable)) { (void)fn; }
 uint64_t hak_sys_entropy(void) { return 42; }

@@ -65,7 +65,8 @@ uint64_t hak_sys_fine_ns(void);
 
 /* --- the process ------------------------------------------------------------------- */
 
-/* A number that no other process has now; another one in the child of a fork. */
+/* A number of 47 bits that no other process has now; another one in the child of a fork.
+ */
 uint64_t hak_sys_process(void);
 
 /* For the rest of the process's life: `prepare` runs before a fork, then `parent` and

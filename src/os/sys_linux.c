@@ -117,7 +117,20 @@ uint64_t hak_sys_fine_ns(void) {
 
 /* --- the process ------------------------------------------------------------------- */
 
-uint64_t hak_sys_process(void) { return (uint64_t)getpid(); }
+/* The child of a fork may have its parent's number, as each space of such numbers has a
+ * first one. Such forks are counted. */
+static hak_atomic_u32_t parent_id, same_ids; /* [any] relaxed: every thread has them */
+
+static uint32_t id_now(void) { return (uint32_t)getpid(); }
+
+uint64_t hak_sys_process(void) {
+  enum {
+    ID_BITS = 23, /* the kernel has numbers to 2^22 */
+    COUNT_BITS = 24
+  };
+  uint64_t same = hak_load_relaxed(&same_ids) & (((uint32_t)1 << COUNT_BITS) - 1);
+  return same << ID_BITS | id_now();
+}
 
 /* Handlers that are registered first are the last before a fork and the first after it:
  * those of the program may use the library, and wait for threads that do. So they are
@@ -151,9 +164,15 @@ static void after_fork(bool late, fork_fn *fn) {
   fn();
 }
 
-static void early_prepare(void) { before_fork(false); }
+static void early_prepare(void) {
+  hak_store_relaxed(&parent_id, id_now());
+  before_fork(false);
+}
 static void early_parent(void) { after_fork(false, hak_load_relaxed(&at_parent)); }
-static void early_child(void) { after_fork(false, hak_load_relaxed(&at_child)); }
+static void early_child(void) {
+  if (id_now() == hak_load_relaxed(&parent_id)) hak_add_relaxed(&same_ids, 1);
+  after_fork(false, hak_load_relaxed(&at_child));
+}
 
 static void late_prepare(void) {
   if (hak_load_relaxed(&after_others) != 0) before_fork(true);

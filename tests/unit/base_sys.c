@@ -225,6 +225,31 @@ static void fork__runs_the_functions_around_it_and_changes_the_process(void **st
   CHECK_EQ(hak_sys_process(), g_process);
 }
 
+static bool g_is_first; /* of its space of process numbers, as its parent of another */
+
+pid_t __real_getpid(void);
+pid_t __wrap_getpid(void);
+pid_t __wrap_getpid(void) { return g_is_first ? 1 : __real_getpid(); }
+
+static void process__is_another_in_a_child_with_the_same_number(void **state) {
+  (void)state;
+  g_is_first = true;
+  uint64_t number = hak_sys_process();
+  pid_t child = fork();
+  if (child == 0) {
+    uint64_t mine = hak_sys_process();
+    child = fork();
+    if (child == 0) _exit(hak_sys_process() != mine && mine != number ? 0 : 1);
+    int end = -1;
+    _exit(waitpid(child, &end, 0) == child && end == 0 ? 0 : 1);
+  }
+  g_is_first = false;
+  int status = -1;
+  CHECK_EQ(waitpid(child, &status, 0), child);
+  CHECK_EQ(status, 0);
+  CHECK(number >> 47 == 0);
+}
+
 static char g_order[16]; /* the functions below, as they ran */
 
 static void note(char which) {
@@ -330,6 +355,7 @@ TEST_MAIN_FRESH(T(wait__returns_at_once_where_the_word_is_another),
                 T(thread_end__is_told_nothing_after_a_stop),
                 T(fork__comes_next_to_the_functions_unless_they_are_to_be_late),
                 T(fork__runs_the_functions_around_it_and_changes_the_process),
+                T(process__is_another_in_a_child_with_the_same_number),
                 T(environment__is_told_variable_by_variable),
                 T(write__is_heard_before_the_process_aborts),
                 T(entropy__differs_from_call_to_call))

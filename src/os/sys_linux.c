@@ -138,8 +138,8 @@ uint64_t hak_sys_process(void) {
  * Others are registered later, for programs whose handlers are to be the first. */
 typedef void(fork_fn)(void);
 static _Atomic(fork_fn *) at_prepare, at_parent, at_child; /* [any] */
-static hak_atomic_u32_t has_early, has_late; /* [any] 1: registered, or about to be */
-static hak_atomic_u32_t after_others;        /* [any] relaxed: nothing hangs on it */
+static hak_atomic_u32_t has_early, has_late;               /* [any] 1: registered */
+static hak_atomic_u32_t after_others; /* [any] relaxed: nothing hangs on it */
 
 /* [any] Something of the thread that is between `prepare` and what follows it, which lets
  * one thread through. Others may be there for whom there was nothing to call. Relaxed: a
@@ -182,10 +182,14 @@ static void late_child(void) { after_fork(true, hak_load_relaxed(&at_child)); }
 
 static bool hear(hak_atomic_u32_t *has, fork_fn *prepare, fork_fn *parent,
                  fork_fn *child) {
-  if (hak_exchange_acquire(has, 1) != 0) return true;
-  if (pthread_atfork(prepare, parent, child) == 0) return true;
-  hak_store_relaxed(has, 0);
-  return false;
+  /* Acquire and release pair with each other. Two threads may be here at once, and both
+   * wait for a fork that is under way: to pass before it ends would be to start the
+   * library in the middle of it. Handlers that are registered twice do their work once.
+   */
+  if (hak_load_acquire(has) != 0) return true;
+  if (pthread_atfork(prepare, parent, child) != 0) return false;
+  hak_store_release(has, 1);
+  return true;
 }
 static bool hear_early(void) {
   return hear(&has_early, early_prepare, early_parent, early_child);

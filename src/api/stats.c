@@ -260,6 +260,7 @@ static void fill_process(hak_stats_t *s) {
   hak_rows_add_mappings(&tally.rows);
   hak_rows_add_registry(&tally.rows);
   hak_rows_add_heaps(&tally.rows);
+  tally.rows.records += hak_load_relaxed(&hak_meta_uncut);
   fill_rows(&tally, s);
   s->committed_bytes =
       above(committed(), s->untouched_bytes + s->hole_bytes + tally.rows.records);

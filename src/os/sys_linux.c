@@ -201,14 +201,13 @@ enum {
 static __attribute__((constructor(FIRST))) void begin_to_hear(void) { hear_early(); }
 
 bool hak_sys_at_fork(void (*prepare)(void), void (*parent)(void), void (*child)(void)) {
-  if (hak_sys_is_unloading() || !hear_early() ||
-      !hear(&has_late, late_prepare, late_parent, late_child)) {
-    return false;
-  }
+  if (hak_sys_is_unloading()) return false;
+  /* First, as every fork that begins once the later handlers are registered is to call
+   * them: no other wait keeps it and what the caller does next apart. */
   hak_store_relaxed(&at_parent, parent);
   hak_store_relaxed(&at_child, child);
   hak_store_release(&at_prepare, prepare); /* pairs with before_fork */
-  return true;
+  return hear_early() && hear(&has_late, late_prepare, late_parent, late_child);
 }
 
 void hak_sys_fork_after_others(void) { hak_store_relaxed(&after_others, 1); }

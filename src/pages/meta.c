@@ -21,7 +21,7 @@ enum {
   COMMIT_SIZE = 32 * 1024 /* so many bytes more of a chunk have memory at a time */
 };
 
-hak_atomic_u64_t hak_meta_committed, hak_meta_reserved;
+hak_atomic_u64_t hak_meta_committed, hak_meta_reserved, hak_meta_uncut;
 static hak_atomic_u64_t purged; /* bytes of records without pages */
 /* Guards the list of chunks and how much of each is used. */
 static hak_lock_t lock = HAK_LOCK_INIT(HAK_RANK_META);
@@ -33,17 +33,31 @@ hak_lock_t *hak_meta_lock(void) { return &lock; }
 
 static chunk_t **chunks_of(size_t alignment) { return &chunks[alignment >= PAGE]; }
 
-static void *cut_locked(const hak_os_t *os, size_t size, size_t alignment) {
+/* Sets how much of the chunk is used and committed. Pages behind what is used were never
+ * written to, where fresh memory reads as zero. */
+static HAK_SLOW void set_ends_locked(chunk_t *chunk, size_t used, size_t committed) {
+  hak_lock_assert_held(&lock);
+  if (hak_os_keeps_zeroes(chunk->os)) {
+    size_t before = hak_align_up(chunk->used, PAGE), now = hak_align_up(used, PAGE);
+    size_t was = chunk->committed > before ? chunk->committed - before : 0;
+    size_t is = committed > now ? committed - now : 0;
+    hak_store_relaxed(&hak_meta_uncut, hak_load_relaxed(&hak_meta_uncut) + is - was);
+  }
+  chunk->used = used;
+  chunk->committed = committed;
+}
+
+static HAK_SLOW void *cut_locked(const hak_os_t *os, size_t size, size_t alignment) {
   hak_lock_assert_held(&lock);
   chunk_t *chunk = *chunks_of(alignment);
   if (chunk == NULL || chunk->os != os) return NULL;
   size_t at = hak_align_up(chunk->used, alignment);
   if (at > chunk->committed || size > chunk->committed - at) return NULL;
-  chunk->used = at + size;
+  set_ends_locked(chunk, at + size, chunk->committed);
   return (char *)chunk + at;
 }
 
-static void *cut(const hak_os_t *os, size_t size, size_t alignment) {
+static HAK_SLOW void *cut(const hak_os_t *os, size_t size, size_t alignment) {
   hak_lock_acquire(&lock);
   void *record = cut_locked(os, size, alignment);
   hak_lock_release(&lock);
@@ -65,7 +79,7 @@ static bool commit(const hak_os_t *os, char *from, size_t bytes) {
 
 /* Commits more of the chunk that is being cut, if it has room for the record. The caller
  * has the turn, so nobody else does that. */
-static void *extend(const hak_os_t *os, size_t size, size_t alignment) {
+static HAK_SLOW void *extend(const hak_os_t *os, size_t size, size_t alignment) {
   hak_lock_acquire(&lock);
   chunk_t *chunk = *chunks_of(alignment);
   size_t end = chunk == NULL ? 0 : hak_align_up(chunk->used, alignment) + size;
@@ -77,13 +91,13 @@ static void *extend(const hak_os_t *os, size_t size, size_t alignment) {
   hak_assert(want > have);
   if (!commit(os, (char *)chunk + have, want - have)) return NULL;
   hak_lock_acquire(&lock);
-  chunk->committed = want;
+  set_ends_locked(chunk, chunk->used, want);
   void *record = cut_locked(os, size, alignment);
   hak_lock_release(&lock);
   return record;
 }
 
-static void *grow(const hak_os_t *os, size_t size, size_t alignment) {
+static HAK_SLOW void *grow(const hak_os_t *os, size_t size, size_t alignment) {
   size_t least = sizeof(chunk_t) + alignment + size;
   size_t want = hak_align_up(least, CHUNK_ALIGNMENT);
   if (want < CHUNK_SIZE) want = CHUNK_SIZE;
@@ -95,8 +109,9 @@ static void *grow(const hak_os_t *os, size_t size, size_t alignment) {
     return NULL;
   }
   hak_add_relaxed(&hak_meta_reserved, want);
-  *chunk = (chunk_t){NULL, os, want, first, sizeof(chunk_t)};
+  *chunk = (chunk_t){.os = os, .size = want};
   hak_lock_acquire(&lock);
+  set_ends_locked(chunk, sizeof *chunk, first);
   chunk->next = *chunks_of(alignment);
   *chunks_of(alignment) = chunk;
   void *record = cut_locked(os, size, alignment);
@@ -150,6 +165,7 @@ static void stop(chunk_t **first) {
 }
 
 void hak_meta_stop(void) {
+  hak_store_relaxed(&hak_meta_uncut, 0);
   hak_add_relaxed(&hak_meta_committed, hak_exchange_relaxed(&purged, 0));
   stop(&chunks[0]);
   stop(&chunks[1]);

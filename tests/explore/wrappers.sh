@@ -6,6 +6,7 @@ root=$1
 
 names() {
   { grep -oE '^#define hak_[a-z_]+\(' "$1" || true
+    grep -oE '^HAK_HOT [a-z0-9_]+ hak_[a-z_]+\(' "$1" | sed 's/^HAK_HOT [a-z0-9_]* /#define /' || true
     grep -oE '^typedef .*;' "$1" || true; } | sort
 }
 

@@ -114,7 +114,7 @@ static hak_option_t option_named(const char *name, size_t length) {
   return HAK_OPTION_COUNT;
 }
 
-static void read_variable(const char *variable) {
+static HAK_SLOW void read_variable(const char *variable) {
   if (!starts_with(variable, prefix)) return;
   const char *name = variable + strlen(prefix);
   const char *equals = strchr(name, '=');

@@ -256,7 +256,7 @@ static bool is_no_block(hak_superslab_t *ss) {
 /* Slots that a lost thread was getting or giving back, or making ready or purging, which
  * have no contents: whether they have pages is known once these are purged. Where the OS
  * refuses they stay out of use. */
-static bool recover_slots(hak_superslab_t *ss, void *ctx) {
+static HAK_SLOW bool recover_slots(hak_superslab_t *ss, void *ctx) {
   uint64_t *bytes = ctx, lost = 0;
   uint32_t kind = hak_load_relaxed(&ss->extent.kind);
   bool run = kind == HAK_EXTENT_RUN && is_no_block(ss);

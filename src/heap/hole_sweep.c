@@ -190,7 +190,7 @@ static void end(void) {
 }
 
 /* Goes on with the sweep, as far as the bounds say. */
-static void sweep(hak_thread_t *me, hak_hole_bounds_t *bounds) {
+static HAK_SLOW void sweep(hak_thread_t *me, hak_hole_bounds_t *bounds) {
   if (at_heap == 0 && at_class == 0) begin();
   for (; at_heap < hak_heaps_made(); at_heap++, at_class = 0) {
     hak_heap_t *heap = hak_heap_at(at_heap);

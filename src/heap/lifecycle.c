@@ -95,7 +95,7 @@ static void prewarm(void) {
   hak_region_give(ss, count, hak_os_now(&hooks));
 }
 
-static bool start_all(const hak_os_t *os, uint32_t flags) {
+static HAK_SLOW bool start_all(const hak_os_t *os, uint32_t flags) {
   hak_report_describe_by(hak_describe_report);
   hak_sys_at_end(hak_show_stats);
   hooks = os == NULL ? *hak_os_default() : *os;

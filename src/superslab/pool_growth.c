@@ -168,7 +168,7 @@ static bool is_dense(const hak_shared_pool_t *pool, const probes_t *probes) {
 }
 
 /* The heap's next SuperSlab for slabs will be touched nearly everywhere. */
-static bool will_be_dense(hak_shared_pool_t *pool) {
+static HAK_SLOW bool will_be_dense(hak_shared_pool_t *pool) {
   if (hak_option(HUGE_PAGES) != 1 || pool->huge_pages != HAK_HUGE_DEFAULT) return false;
   uint64_t least = (uint64_t)hak_option(HUGE_PAGES_AFTER);
   if (pool->starts_small) least *= MANY_HEAPS;

@@ -337,7 +337,7 @@ void hak_flush_unused_class(hak_thread_t *me, const hak_cache_t *cache, uint32_t
   hak_flush_pinned(me, cache, cls);
 }
 
-void hak_flush_unused_depots(hak_thread_t *me, const hak_cache_t *cache) {
+HAK_SLOW void hak_flush_unused_depots(hak_thread_t *me, const hak_cache_t *cache) {
   for (uint32_t cls = 0; cls < HAK_SHARED_CLASSES; cls++) {
     if (!hak_store_has_spans(cache->store, cls) ||
         hak_depot_is_empty(&cache->store->centrals[cls])) {

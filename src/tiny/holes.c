@@ -120,7 +120,8 @@ static bool purge(const look_t *look, const hak_os_t *os, size_t *given) {
 }
 
 /* Looks a slab through that this thread holds. Returns the bytes that went. */
-static size_t look_through(hak_thread_t *me, const hak_os_t *os, hak_slab_t *slab) {
+static HAK_SLOW size_t look_through(hak_thread_t *me, const hak_os_t *os,
+                                    hak_slab_t *slab) {
   look_t look = {.slab = slab, .start = hak_slab_start(slab)};
   size_t given = 0, pages = 0;
   look.shift = hak_hole_page_shift(slab);

@@ -57,9 +57,17 @@ HAK_HOT void hak_list_set_form(hak_list_t *list, uint32_t size, uint32_t askew) 
 HAK_HOT uint32_t hak_list_block_size(const hak_list_t *list) {
   return list->form >> HAK_LIST_SIZE_SHIFT;
 }
-/* No block of the list's slabs begins there. */
+/* No block of the list's slabs begins there. In one instruction, of which clang makes
+ * two. */
 HAK_HOT bool hak_list_is_askew(const hak_list_t *list, const void *block) {
-  return ((uint16_t)list->form & (uint16_t)(uintptr_t)block) != 0;
+  uint16_t low = (uint16_t)(uintptr_t)block;
+#if defined(__x86_64__)
+  bool any;
+  __asm__("testw %1, %2" : "=@ccnz"(any) : "r"(low), "m"(list->form));
+  return any;
+#else
+  return ((uint16_t)list->form & low) != 0;
+#endif
 }
 
 typedef enum hak_slab_queue {

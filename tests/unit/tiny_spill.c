@@ -109,13 +109,24 @@ static void *hold_slabs(void *ctx) {
   return NULL;
 }
 
+static void holder_begin(holder_t *holder, pthread_t *thread) {
+  CHECK_EQ(pthread_barrier_init(&holder->turn, NULL, 2), 0);
+  test_threads_begin(thread, 1, hold_slabs, holder);
+  pthread_barrier_wait(&holder->turn);
+  CHECK(holder->held > 0);
+}
+static void holder_end(holder_t *holder, pthread_t *thread) {
+  CHECK_EQ(hak_check(NULL), 0);
+  pthread_barrier_wait(&holder->turn);
+  test_threads_end(thread, 1);
+  CHECK_EQ(pthread_barrier_destroy(&holder->turn), 0);
+}
+
 static void bin__that_has_others_passes_blocks_of_held_slabs_on(void **state) {
   (void)state;
   static holder_t holder;
   pthread_t thread;
-  CHECK_EQ(pthread_barrier_init(&holder.turn, NULL, 2), 0);
-  test_threads_begin(&thread, 1, hold_slabs, &holder);
-  pthread_barrier_wait(&holder.turn);
+  holder_begin(&holder, &thread);
   enum {
     SOME = 32 /* fewer than fit into a magazine */
   };
@@ -143,10 +154,24 @@ static void bin__that_has_others_passes_blocks_of_held_slabs_on(void **state) {
   for (uint32_t i = 0; i < hak_slab_capacity(mine); i++)
     hak_free(test_slab_block(mine, i));
   for (size_t i = SOME + 1; i < holder.held; i++) hak_free(holder.blocks[i]);
-  CHECK_EQ(hak_check(NULL), 0);
-  pthread_barrier_wait(&holder.turn);
-  test_threads_end(&thread, 1);
-  CHECK_EQ(pthread_barrier_destroy(&holder.turn), 0);
+  holder_end(&holder, &thread);
+}
+
+/* Such frees find the slab by the registry, past the look of a list's. */
+static void frees__inside_blocks_of_held_slabs_change_nothing(void **state) {
+  (void)state;
+  static holder_t holder;
+  pthread_t thread;
+  holder_begin(&holder, &thread);
+  for (size_t i = 0; i < holder.held && HAK_CHECKS != 0; i++) {
+    char *inside = (char *)holder.blocks[i] + SIZE / 2;
+    test_reports_begin();
+    hak_free(inside);
+    test_bin_expect(0, 0, 0);
+    test_reports_end_at(HAK_ERROR_INTERIOR_POINTER, inside);
+  }
+  for (size_t i = 0; i < holder.held; i++) hak_free(holder.blocks[i]);
+  holder_end(&holder, &thread);
 }
 
 /* --- looks at what is idle ---------------------------------------------------------- */
@@ -189,4 +214,5 @@ TEST_IN_CHILD(frees__of_others_blocks_seldom_read_the_clock, 60) {
 TEST_MAIN_FRESH(H(lists__fill_one_after_the_other_and_the_oldest_goes_home),
                 H(bin__that_only_gets_foreign_blocks_gathers_them_in_a_magazine),
                 H(bin__that_has_others_passes_blocks_of_held_slabs_on),
+                H(frees__inside_blocks_of_held_slabs_change_nothing),
                 T(frees__of_others_blocks_seldom_read_the_clock))

@@ -157,7 +157,7 @@ static bool is_charged_to_nobody_else(const tally_t *tally, hak_heap_t *heap) {
   return above == NULL || !is_within(tally, above);
 }
 
-static void add_all(tally_t *tally) {
+static HAK_SLOW void add_all(tally_t *tally) {
   hak_region_visit(add_superslab, tally);
   hak_threads_visit(add_thread, tally);
   for (uint32_t i = 0; i < hak_heaps_made(); i++) {

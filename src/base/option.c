@@ -45,7 +45,7 @@ static bool starts_with(const char *s, const char *start) {
 }
 
 /* The environment is read once, by the thread that starts the library. */
-static void report(const char *variable, const char *what) {
+static HAK_SLOW void report(const char *variable, const char *what) {
   static char text[160], quoted[100];
   hak_text_quote(quoted, sizeof quoted, variable);
   hak_text_print(text, sizeof text, "the environment variable %s %s; ignored", quoted,

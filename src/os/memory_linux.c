@@ -197,7 +197,7 @@ enum {
   APART = 8 << 20 /* bytes, from which on that is done */
 };
 
-static void *linux_reserve(void *ctx, size_t size, size_t alignment) {
+static HAK_SLOW void *linux_reserve(void *ctx, size_t size, size_t alignment) {
   (void)ctx;
   char *ptr = map_at(NULL, size);
   if (ptr == NULL) return NULL;

@@ -33,18 +33,16 @@ hak_lock_t *hak_meta_lock(void) { return &lock; }
 
 static chunk_t **chunks_of(size_t alignment) { return &chunks[alignment >= PAGE]; }
 
-/* Sets how much of the chunk is used and committed. Pages behind what is used were never
- * written to, where fresh memory reads as zero. */
-static HAK_SLOW void set_ends_locked(chunk_t *chunk, size_t used, size_t committed) {
+/* So much of the chunk is about to be used and committed. Pages behind what is used were
+ * never written to, where fresh memory reads as zero. */
+static HAK_SLOW void count_uncut_locked(const chunk_t *chunk, size_t used,
+                                        size_t committed) {
   hak_lock_assert_held(&lock);
-  if (hak_os_keeps_zeroes(chunk->os)) {
-    size_t before = hak_align_up(chunk->used, PAGE), now = hak_align_up(used, PAGE);
-    size_t was = chunk->committed > before ? chunk->committed - before : 0;
-    size_t is = committed > now ? committed - now : 0;
-    hak_store_relaxed(&hak_meta_uncut, hak_load_relaxed(&hak_meta_uncut) + is - was);
-  }
-  chunk->used = used;
-  chunk->committed = committed;
+  if (!hak_os_keeps_zeroes(chunk->os)) return;
+  size_t before = hak_align_up(chunk->used, PAGE), now = hak_align_up(used, PAGE);
+  size_t was = chunk->committed > before ? chunk->committed - before : 0;
+  size_t is = committed > now ? committed - now : 0;
+  hak_store_relaxed(&hak_meta_uncut, hak_load_relaxed(&hak_meta_uncut) + is - was);
 }
 
 static HAK_SLOW void *cut_locked(const hak_os_t *os, size_t size, size_t alignment) {
@@ -53,7 +51,8 @@ static HAK_SLOW void *cut_locked(const hak_os_t *os, size_t size, size_t alignme
   if (chunk == NULL || chunk->os != os) return NULL;
   size_t at = hak_align_up(chunk->used, alignment);
   if (at > chunk->committed || size > chunk->committed - at) return NULL;
-  set_ends_locked(chunk, at + size, chunk->committed);
+  count_uncut_locked(chunk, at + size, chunk->committed);
+  chunk->used = at + size;
   return (char *)chunk + at;
 }
 
@@ -91,7 +90,8 @@ static HAK_SLOW void *extend(const hak_os_t *os, size_t size, size_t alignment) 
   hak_assert(want > have);
   if (!commit(os, (char *)chunk + have, want - have)) return NULL;
   hak_lock_acquire(&lock);
-  set_ends_locked(chunk, chunk->used, want);
+  count_uncut_locked(chunk, chunk->used, want);
+  chunk->committed = want;
   void *record = cut_locked(os, size, alignment);
   hak_lock_release(&lock);
   return record;
@@ -111,7 +111,9 @@ static HAK_SLOW void *grow(const hak_os_t *os, size_t size, size_t alignment) {
   hak_add_relaxed(&hak_meta_reserved, want);
   *chunk = (chunk_t){.os = os, .size = want};
   hak_lock_acquire(&lock);
-  set_ends_locked(chunk, sizeof *chunk, first);
+  count_uncut_locked(chunk, sizeof *chunk, first);
+  chunk->used = sizeof *chunk;
+  chunk->committed = first;
   chunk->next = *chunks_of(alignment);
   *chunks_of(alignment) = chunk;
   void *record = cut_locked(os, size, alignment);

@@ -488,8 +488,9 @@ void hak_pool_clear(hak_shared_pool_t *pool, bool keep, hak_pool_gone_t *gone) {
   hak_lock_release(&pool->lock);
 }
 
-static bool subtree_is_valid_locked(const hak_shared_pool_t *pool, const node_t *node,
-                                    uint64_t *nodes, uint64_t *taken) {
+static HAK_SLOW bool subtree_is_valid_locked(const hak_shared_pool_t *pool,
+                                             const node_t *node, uint64_t *nodes,
+                                             uint64_t *taken) {
   hak_lock_assert_held(&pool->lock);
   if (node == NULL) return true;
   uint32_t run = node->run;

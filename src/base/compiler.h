@@ -18,8 +18,13 @@
 
 /* Always inline, in a module's header: the fast path. */
 #define HAK_HOT static inline __attribute__((always_inline))
-/* Never inline, out of the way of hot code. */
+/* Never inline, out of the way of hot code, and compiled for size: of cold functions gcc
+ * makes small ones unasked. */
+#if defined(__clang__)
+#define HAK_SLOW __attribute__((noinline, cold, minsize))
+#else
 #define HAK_SLOW __attribute__((noinline, cold))
+#endif
 /* Never inline, but run often enough to be laid out with the hot code. */
 #define HAK_WARM __attribute__((noinline))
 /* Public entry points that are hot: a cache line's start keeps them in one fetch. None is

@@ -94,6 +94,14 @@ void hak_huge_before_part_goes(hak_superslab_t *ss) {
   if (changed) advise(ss, false);
 }
 
+HAK_WARM size_t hak_huge_purge_tail(hak_superslab_t *ss, unsigned first, unsigned count,
+                                    size_t pages) {
+  hak_huge_before_part_goes(ss);
+  size_t given = hak_superslab_purge_tail(ss, first, count, pages);
+  hak_huge_after_part_went(ss);
+  return given;
+}
+
 void hak_huge_before_slots_go(hak_superslab_t *ss, uint32_t slots) {
   for (uint32_t rest = ~slots; rest != 0; rest &= rest - 1) {
     if (hak_slab_pages(&ss->slabs[hak_lowest_bit(rest)]) == 0) continue;

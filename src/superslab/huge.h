@@ -57,6 +57,9 @@ HAK_HOT void hak_huge_after_part_went(hak_superslab_t *ss) {
    * change, and the system lets one thread after the other change the address space. */
   if (HAK_UNLIKELY(hak_superslab_is_huge(ss))) hak_huge_before_part_goes(ss);
 }
+/* hak_superslab_purge_tail between the two. */
+size_t hak_huge_purge_tail(hak_superslab_t *ss, unsigned first, unsigned count,
+                           size_t pages);
 
 /* A new region, which nobody knows yet, asks for the pages that its SuperSlabs begin
  * with. */

@@ -71,20 +71,13 @@ static bool is_to_go(hak_shared_pool_t *pool, size_t bytes, bool shrunk) {
 static size_t give(const hak_tail_t *tail) {
   bool whole = tail->count == HAK_SUPERSLAB_SLABS;
   if (!whole && hak_superslab_is_huge(tail->ss)) return 0;
-  hak_huge_before_part_goes(tail->ss);
-  size_t given =
-      hak_superslab_purge_tail(tail->ss, tail->first, tail->count, tail->pages);
-  hak_huge_after_part_went(tail->ss);
-  return given;
+  return hak_huge_purge_tail(tail->ss, tail->first, tail->count, tail->pages);
 }
 
 bool hak_tail_give(hak_superslab_t *ss, unsigned first, unsigned count, size_t pages) {
   if (!hak_os_may_give() || hak_os_is_fixed(ss->extent.os)) return false;
   if (hak_superslab_budget(ss) == NULL) return false;
-  hak_huge_before_part_goes(ss);
-  size_t given = hak_superslab_purge_tail(ss, first, count, pages);
-  hak_huge_after_part_went(ss);
-  return given != 0;
+  return hak_huge_purge_tail(ss, first, count, pages) != 0;
 }
 
 bool hak_tail_commit(hak_superslab_t *ss, unsigned first, unsigned count, size_t pages,
@@ -159,10 +152,7 @@ static void take(look_t *look, const hak_tail_t *tail, bool noted) {
     hak_tail_came(look->pool, before.all); /* for a look that takes it */
     return;
   }
-  hak_huge_before_part_goes(tail->ss);
-  look->given +=
-      hak_superslab_purge_tail(tail->ss, tail->first, tail->count, tail->pages);
-  hak_huge_after_part_went(tail->ss);
+  look->given += hak_huge_purge_tail(tail->ss, tail->first, tail->count, tail->pages);
   if (!noted) return;
   unnote(look->pool, before);
   hak_add_relaxed(&look->pool->tail_bytes, sizes_of(tail).of_long);

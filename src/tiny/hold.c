@@ -534,10 +534,8 @@ size_t hak_hold_shed(hak_thread_t *me, const hak_cache_t *cache) {
     size_t got = 1;
     while (got != 0 && (slab = take_loose(cache, central)) != NULL) {
       bool held = hak_commit_hold(cache, slab);
-      hak_huge_before_part_goes(hak_slab_superslab(slab));
-      got = hak_superslab_purge_tail(hak_slab_superslab(slab), slab->slot,
-                                     hak_slab_span(slab), pages_carved(cache, slab));
-      hak_huge_after_part_went(hak_slab_superslab(slab));
+      got = hak_huge_purge_tail(hak_slab_superslab(slab), slab->slot, hak_slab_span(slab),
+                                pages_carved(cache, slab));
       hak_commit_let_go(slab, held);
       /* Blocks that were carved there before have no links any more. */
       slab->dirty = 0;

@@ -44,7 +44,7 @@ enum {
 
 static char *range_of(hak_thread_t *thread) { return (char *)thread - STATE_OFFSET; }
 
-static size_t range_size(uint32_t room) {
+size_t hak_thread_range_size(uint32_t room) {
   size_t bytes = STATE_OFFSET + offsetof(hak_thread_state_t, indices) +
                  room * sizeof(hak_indexed_bins_t);
   return hak_align_up(bytes, HAK_SLAB_SIZE);
@@ -57,26 +57,27 @@ static size_t bytes_to_index(const hak_os_t *os, uint32_t indices) {
   return hak_align_up(bytes, os->page_size);
 }
 
-hak_thread_t *hak_thread_state_new(const hak_os_t *os, uint32_t room) {
-  char *range = hak_guarded_reserve(os, range_size(room), HAK_SLAB_SIZE);
-  if (range == NULL) return NULL;
+void hak_thread_range_release(const hak_os_t *os, char *range, uint32_t room) {
+  hak_sub_relaxed(&hak_meta_reserved, hak_thread_range_size(room));
+  hak_guarded_unreserve(os, range, hak_thread_range_size(room));
+}
+
+hak_thread_t *hak_thread_state_new(const hak_os_t *os, char *range, uint32_t room) {
   size_t need = bytes_to_index(os, 0);
   bool zeroed;
   if (!hak_os_commit(os, range, need, &zeroed)) {
-    hak_guarded_unreserve(os, range, range_size(room));
+    hak_thread_range_release(os, range, room);
     return NULL;
   }
   if (!zeroed) __builtin_memset(range, 0, need);
   hak_add_relaxed(&hak_meta_committed, need);
-  hak_add_relaxed(&hak_meta_reserved, range_size(room));
   return &((hak_thread_state_t *)(void *)(range + STATE_OFFSET))->thread;
 }
 
 void hak_thread_state_release(const hak_os_t *os, hak_thread_t *thread, uint32_t room) {
   uint32_t ready = hak_thread_state(thread)->indices_ready;
   hak_sub_relaxed(&hak_meta_committed, bytes_to_index(os, ready));
-  hak_sub_relaxed(&hak_meta_reserved, range_size(room));
-  hak_guarded_unreserve(os, range_of(thread), range_size(room));
+  hak_thread_range_release(os, range_of(thread), room);
 }
 
 bool hak_thread_state_commit(const hak_os_t *os, hak_thread_t *thread, uint32_t indices) {

@@ -124,9 +124,12 @@ HAK_HOT void hak_thread_count_large(hak_thread_t *me, int64_t blocks, int64_t by
   HAK_COUNT(me, large_bytes, bytes);
 }
 
-/* Memory for a state, zeroed, with hooks that serve all states, and address space for
- * `room` cache indices; NULL if it is short. May call the OS: no lock held. */
-hak_thread_t *hak_thread_state_new(const hak_os_t *os, uint32_t room);
+/* Bytes of address space of a state with `room` cache indices. */
+size_t hak_thread_range_size(uint32_t room);
+/* At shutdown, or while no state is there. */
+void hak_thread_range_release(const hak_os_t *os, char *range, uint32_t room);
+/* A state there, zeroed. NULL if memory is short, and the range has gone then. */
+hak_thread_t *hak_thread_state_new(const hak_os_t *os, char *range, uint32_t room);
 /* At shutdown, or before anybody had it. */
 void hak_thread_state_release(const hak_os_t *os, hak_thread_t *thread, uint32_t room);
 /* Memory for the cache indices below `indices`, for which the state has room; what is

@@ -4,6 +4,7 @@
 #include "base/option.h"
 #include "base/readers.h"
 #include "base/sys.h"
+#include "heap/thread_range.h"
 #include "pages/meta.h"
 #include "tiny/capacity.h"
 
@@ -212,12 +213,12 @@ static uint32_t room_within(size_t limit, uint32_t room) {
 }
 
 /* Cache indices that the n-th state gets address space for. */
-static uint32_t room_of(uint32_t n) {
+static uint32_t room_of(uint32_t n, size_t limit) {
   enum {
     FEW = 64,  /* states that have room for all indices */
     SHARE = 32 /* of a limit that these may take */
   };
-  size_t limit = hak_os_limit(os), few = FEW;
+  size_t few = FEW;
   uint32_t room = (uint32_t)hak_option(THREAD_HEAPS);
   if (limit != SIZE_MAX) {
     room = room_within(limit, room);
@@ -246,8 +247,11 @@ static void fill_in(hak_thread_t *state, const place_t *place) {
 
 static hak_thread_t *state_make(uint32_t n) {
   place_t *place = place_make(n);
-  for (uint32_t room = place == NULL ? 0 : room_of(n); room != 0;) {
-    hak_thread_t *state = hak_thread_state_new(os, room);
+  size_t limit = hak_os_limit(os);
+  for (uint32_t room = place == NULL ? 0 : room_of(n, limit); room != 0;) {
+    bool alone = room == HAK_CACHE_INDICES || limit != SIZE_MAX;
+    char *range = hak_thread_range_get(os, &lock, n, room, alone);
+    hak_thread_t *state = range == NULL ? NULL : hak_thread_state_new(os, range, room);
     if (state == NULL) return NULL;
     place->number = n;
     place->room = room;
@@ -255,7 +259,7 @@ static hak_thread_t *state_make(uint32_t n) {
     if (publish(place, state)) return state;
     hak_thread_state_release(os, state, room);
     /* More indices are in use than there was room for when it was begun. */
-    room = room < HAK_CACHE_INDICES && room_of(n) > room ? HAK_CACHE_INDICES : 0;
+    room = room < HAK_CACHE_INDICES && room_of(n, limit) > room ? HAK_CACHE_INDICES : 0;
   }
   return NULL;
 }
@@ -498,6 +502,7 @@ void hak_threads_stop(void) {
   hak_sys_thread_end_stop();
   hak_capacity_recount(0);
   release_all(used);
+  hak_thread_rows_release(os, &lock);
 }
 
 void hak_threads_reset(hak_thread_t *state) {

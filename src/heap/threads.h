@@ -1,6 +1,6 @@
 /* threads.h - the states of all threads: codes, places, and the one that is shared.
  *
- * Depends on: base, pages, tiny, thread_state.
+ * Depends on: base, pages, tiny, thread_range, thread_state.
  * Used by: cache_index, kind, thread_end, fork_caches, fork, lifecycle, thread, api.
  *
  * States are never unmapped before shutdown, and keep their places. One that no thread

@@ -37,6 +37,7 @@ enum {
 /* A range of more notes. No note is held for that range itself. */
 typedef struct chunk {
   struct chunk *next;
+  struct chunk *later; /* the next one of whose notes none was used */
   const hak_os_t *os;
   hak_os_note_t notes[];
 } chunk_t;
@@ -55,6 +56,7 @@ static notes_t refused, in_hand;    /* [lock] */
 static hak_os_note_t *unused;       /* [lock] by `next` */
 static hak_os_note_t *uncut;        /* [lock] the first note that was never used */
 static uint32_t uncut_count;        /* [lock] how many never used notes lie there */
+static chunk_t *whole;              /* [lock] chunks that are cut after those */
 static uint64_t ranges, notes_made; /* [lock] */
 static hak_atomic_u32_t refused_count;
 static const hak_os_t *notes_os; /* [const] while the library runs */
@@ -98,7 +100,14 @@ static hak_os_note_t *get_locked(void) {
   hak_os_note_t *note = unused;
   if (note != NULL) {
     unused = note->next;
-  } else if (uncut_count > 0) {
+    return note;
+  }
+  if (uncut_count == 0 && whole != NULL) {
+    uncut = whole->notes;
+    uncut_count = CHUNK_NOTES;
+    whole = whole->later;
+  }
+  if (uncut_count > 0) {
     note = uncut++;
     uncut_count--;
   }
@@ -175,44 +184,65 @@ static HAK_SLOW chunk_t *chunk_new(void) {
   return chunk;
 }
 
-/* Notes of the chunk before that were never used go to the unused ones. */
 static void add_chunk_locked(chunk_t *chunk) {
   hak_lock_assert_held(&lock);
   chunk->next = chunks;
   chunks = chunk;
-  for (; uncut_count > 0; uncut_count--, uncut++) {
-    uncut->next = unused;
-    unused = uncut;
-  }
-  uncut = chunk->notes;
-  uncut_count = CHUNK_NOTES;
+  chunk->later = whole;
+  whole = chunk;
   notes_made += CHUNK_NOTES;
   hak_add_relaxed(&hak_os_notes_bytes, CHUNK_SIZE);
 }
 
-static HAK_SLOW bool hold_note(void) {
-  for (;;) {
-    hak_lock_acquire(&lock);
-    if (notes_made == 0) {
-      uncut = first_notes;
-      uncut_count = FIRST_NOTES;
-      notes_made = FIRST_NOTES;
-    }
-    bool ok = ranges < notes_made;
-    if (ok) ranges++;
-    hak_lock_release(&lock);
-    if (ok) return true;
-    chunk_t *chunk = chunk_new();
-    if (chunk == NULL) return false;
-    hak_lock_acquire(&lock);
-    add_chunk_locked(chunk);
-    hak_lock_release(&lock);
+/* Counts `want` ranges, or as many as there are notes for; *left: notes that there were
+ * before. */
+static uint32_t count_ranges(uint32_t want, uint64_t *left) {
+  hak_lock_acquire(&lock);
+  if (notes_made == 0) {
+    uncut = first_notes;
+    uncut_count = FIRST_NOTES;
+    notes_made = FIRST_NOTES;
   }
+  *left = notes_made - ranges;
+  if (want > *left) want = (uint32_t)*left;
+  ranges += want;
+  hak_lock_release(&lock);
+  return want;
 }
 
-static HAK_SLOW void drop_note(void) {
+/* Makes more notes. Threads that need some at the same moment each bring a chunk; one
+ * serves them all. */
+static HAK_SLOW bool make_notes(uint64_t left) {
+  chunk_t *chunk = chunk_new();
+  if (chunk == NULL) return false;
   hak_lock_acquire(&lock);
-  if (ranges > 0) ranges--;
+  bool wanted = notes_made - ranges <= left;
+  if (wanted) add_chunk_locked(chunk);
+  hak_lock_release(&lock);
+  if (!wanted) release_chunk(chunk->os, chunk);
+  return true;
+}
+
+/* Holds `want` notes, or at least one; 0 if memory is short. The thread that takes the
+ * LOW-th last note makes more: others that come meanwhile find what is left. */
+static HAK_SLOW uint32_t hold_notes(uint32_t want) {
+  enum {
+    LOW = FIRST_NOTES / 2
+  };
+  uint64_t left;
+  uint32_t held;
+  while ((held = count_ranges(want, &left)) == 0) {
+    if (!make_notes(0)) return 0;
+  }
+  if (left >= LOW && left - held < LOW) make_notes(LOW - 1);
+  return held;
+}
+
+static bool hold_note(void) { return hold_notes(1) != 0; }
+
+static HAK_SLOW void drop_notes(uint32_t count) {
+  hak_lock_acquire(&lock);
+  ranges -= ranges < count ? ranges : count;
   hak_lock_release(&lock);
 }
 
@@ -267,7 +297,7 @@ void *hak_os_reserve(const hak_os_t *os, size_t size, size_t alignment) {
   hak_os_count(&hak_os_counts.reserve,
                ptr != NULL && hak_is_aligned((uintptr_t)ptr, alignment));
   if (ptr == NULL) {
-    drop_note();
+    drop_notes(1);
     return NULL;
   }
   hak_leak_root(ptr, size);
@@ -288,7 +318,29 @@ void hak_os_join(void *ptr, size_t first, size_t size) {
   hak_leak_unroot(ptr, first);
   hak_leak_unroot((char *)ptr + first, size - first);
   hak_leak_root(ptr, size);
-  drop_note();
+  drop_notes(1);
+}
+
+void *hak_os_reserve_row(const hak_os_t *os, size_t size, size_t alignment,
+                         uint32_t *count) {
+  uint32_t want = hak_os_is_divisible(os) && !hak_os_is_barred() ? *count : 1;
+  uint32_t more = want > 1 ? hold_notes(want) : 0;
+  if (more > 0) {
+    drop_notes(1); /* reserve holds it */
+    more--;
+  }
+  char *row = hak_os_reserve(os, (more + 1) * size, alignment);
+  if (row == NULL && more > 0) {
+    drop_notes(more);
+    more = 0;
+    row = hak_os_reserve(os, size, alignment);
+  }
+  if (row == NULL) return NULL;
+  *count = more + 1;
+  for (char *first = row; more > 0; more--, first += size) {
+    hak_os_divide_end(first, (more + 1) * size, size);
+  }
+  return row;
 }
 
 /* --- releases ---------------------------------------------------------------------- */
@@ -470,6 +522,7 @@ static void keep_first_notes_locked(void) {
     add_locked(&refused, &first_notes[i]);
   }
   unused = NULL;
+  whole = NULL;
   uncut = &first_notes[count];
   uncut_count = FIRST_NOTES - count;
   ranges = count;

@@ -53,6 +53,12 @@ bool hak_os_divide_begin(void);
 void hak_os_divide_end(void *ptr, size_t size, size_t first);
 void hak_os_join(void *ptr, size_t first, size_t size);
 
+/* `*count` reservations of `size` bytes at once, one behind the other: fewer, as *count
+ * tells then, if memory is short, and one if the hooks are not divisible. NULL as
+ * hak_os_reserve. `size` is a multiple of `alignment`. No lock held. */
+void *hak_os_reserve_row(const hak_os_t *os, size_t size, size_t alignment,
+                         uint32_t *count);
+
 /* Tries again to release what was refused: each range once if `all`, else a few ranges,
  * until one of them is refused again. No lock held. */
 void hak_os_retry_releases(bool all);

@@ -16,6 +16,8 @@
 #include "heap/thread.h"
 #include "heap/thread_cache.h"
 #include "heap/threads.h"
+#include "os/guarded.h"
+#include "pages/meta.h"
 
 enum {
   FEW = 6
@@ -309,6 +311,54 @@ TEST_IN_CHILD(maintenance__is_not_ended_by_its_own_thread, 60) {
   test_os_close(&g_os);
 }
 
+/* --- many at once ------------------------------------------------------------------ */
+
+enum {
+  MANY = 200,
+  WITH_ROOM = 64 /* states whose address space is reserved for each alone */
+};
+static pthread_barrier_t g_one_there, g_end;
+
+static void *stay(void *ctx) {
+  (void)ctx;
+  hak_free(hak_alloc(100));
+  pthread_barrier_wait(&g_one_there);
+  pthread_barrier_wait(&g_end);
+  return NULL;
+}
+
+static uint64_t reserves_of_many(void) {
+  static pthread_t threads[MANY];
+  uint64_t before = hak_load_relaxed(&hak_os_counts.reserve);
+  for (size_t i = 0; i < MANY; i++) {
+    test_threads_begin(&threads[i], 1, stay, NULL);
+    pthread_barrier_wait(&g_one_there);
+  }
+  uint64_t calls = hak_load_relaxed(&hak_os_counts.reserve) - before;
+  pthread_barrier_wait(&g_end);
+  test_threads_end(threads, MANY);
+  return calls;
+}
+
+/* Where each asks the system for address space many at once stop each other. */
+TEST_IN_CHILD(threads__share_calls_of_the_system, 60) {
+  CHECK_EQ(pthread_barrier_init(&g_one_there, NULL, 2), 0);
+  CHECK_EQ(pthread_barrier_init(&g_end, NULL, MANY + 1), 0);
+  for (int round = 0; round < 2; round++) {
+    hak_config_t config = {.struct_size = sizeof config, .flags = HAK_INIT_NO_ENV};
+    CHECK_EQ(hak_init(&config), 0);
+    uint64_t calls = reserves_of_many();
+    if (HAK_GUARD_BYTES == 0) {
+      CHECK_MSG(calls <= WITH_ROOM + (MANY - WITH_ROOM) / 4, "%u calls", (unsigned)calls);
+    } else {
+      CHECK(calls >= MANY); /* each has guards around it */
+    }
+    CHECK_EQ(hak_check(NULL), 0);
+    CHECK_EQ(hak_shutdown(0), 0);
+    CHECK_EQ(hak_load_relaxed(&hak_meta_reserved), 0);
+  }
+}
+
 int main(void) {
   test_begin();
   const struct CMUnitTest tests[] = {
@@ -321,6 +371,7 @@ int main(void) {
       T(start__serves_nobody_who_calls_from_a_hook),
       T(attach__amid_which_a_hook_allocates_is_one),
       T(maintenance__is_not_ended_by_its_own_thread),
+      T(threads__share_calls_of_the_system),
   };
   int failed = cmocka_run_group_tests(fresh, NULL, NULL);
   test_start();

@@ -3,6 +3,7 @@
 #include "strict_os.h"
 
 #include <pthread.h>
+#include <string.h>
 
 #include "heap/phase.h"
 #include "os/reservation.h"
@@ -140,6 +141,132 @@ static void notes__are_what_there_is_before_the_start(void **state) {
   CHECK_EQ(g_own.ranges, 0);
 }
 
+/* Calls of hooks where they are made ahead: others that come meanwhile find notes. */
+static unsigned g_chunks;
+static void *g_meanwhile[FIRST];
+static size_t g_count;
+
+static void *reserve_amid(void *ctx, size_t size, size_t alignment) {
+  if (g_chunks++ == 0) {
+    for (g_count = 0; g_count < FIRST / 4; g_count++) {
+      g_meanwhile[g_count] = hak_os_reserve(&g_own.hooks, SIZE, SIZE);
+      CHECK(g_meanwhile[g_count] != NULL);
+    }
+    CHECK_EQ(g_chunks, 1);
+  }
+  return g_os.hooks.reserve(ctx, size, alignment);
+}
+
+static void notes__are_made_ahead_by_one(void **state) {
+  (void)state;
+  CHECK_EQ(hak_shutdown(HAK_SHUTDOWN_FORCE), 0);
+  hak_os_t hooks = g_os.hooks;
+  hooks.reserve = reserve_amid;
+  g_chunks = 0;
+  hak_os_start(&hooks);
+  for (size_t i = 0; i < RANGES; i++) {
+    g_ranges[i] = hak_os_reserve(&g_own.hooks, SIZE, SIZE);
+    CHECK(g_ranges[i] != NULL);
+  }
+  CHECK_EQ(g_count, FIRST / 4);
+  CHECK_EQ(g_chunks, 2);
+  for (size_t i = 0; i < g_count; i++) {
+    hak_os_release(&g_own.hooks, g_meanwhile[i], SIZE);
+  }
+  release_all(&g_own);
+  hak_os_stop();
+  CHECK_EQ(g_own.ranges, 0);
+  CHECK_EQ(g_os.ranges, 0);
+}
+
+/* All of them come at the moment when one wants the first note that is not there. */
+static unsigned g_depth;
+
+static void *reserve_beside(void *ctx, size_t size, size_t alignment) {
+  if (++g_depth < 4) {
+    void *range = hak_os_reserve(&g_own.hooks, SIZE, SIZE);
+    CHECK(range != NULL);
+    g_meanwhile[g_count++] = range;
+  }
+  g_chunks++;
+  return g_os.hooks.reserve(ctx, size, alignment);
+}
+
+static void notes__of_which_many_were_made_at_once_go_back(void **state) {
+  (void)state;
+  CHECK_EQ(hak_shutdown(HAK_SHUTDOWN_FORCE), 0);
+  size_t count = 0;
+  while ((g_ranges[count] = hak_os_reserve(&g_own.hooks, SIZE, SIZE)) != NULL) count++;
+  CHECK_EQ(count, FIRST);
+  hak_os_t hooks = g_os.hooks;
+  hooks.reserve = reserve_beside;
+  g_chunks = g_depth = 0;
+  g_count = 0;
+  hak_os_start(&hooks);
+  void *last = hak_os_reserve(&g_own.hooks, SIZE, SIZE);
+  CHECK(last != NULL);
+  CHECK_EQ(g_chunks, 4);
+  CHECK_EQ(g_count, 3);
+  CHECK_EQ(g_os.ranges, 1); /* one serves all */
+  hak_os_release(&g_own.hooks, last, SIZE);
+  while (g_count > 0) hak_os_release(&g_own.hooks, g_meanwhile[--g_count], SIZE);
+  while (count > 0) hak_os_release(&g_own.hooks, g_ranges[--count], SIZE);
+  hak_os_stop();
+  CHECK_EQ(g_own.ranges, 0);
+  CHECK_EQ(g_os.ranges, 0);
+}
+
+/* --- ranges in a row ------------------------------------------------------------ */
+
+static void row__is_released_range_by_range(void **state) {
+  (void)state;
+  const hak_os_t *systems = hak_os_default();
+  uint64_t releases = hak_load_relaxed(&hak_os_counts.release);
+  uint32_t count = 4;
+  char *row = hak_os_reserve_row(systems, SIZE, SIZE, &count);
+  CHECK(row != NULL && count == 4);
+  memset(row, 1, (size_t)count * SIZE);
+  hak_os_release(systems, row + SIZE, SIZE);
+  row[0] = row[2 * SIZE] = row[4 * SIZE - 1] = 2;
+  hak_os_release(systems, row, SIZE);
+  hak_os_release(systems, row + 3 * SIZE, SIZE);
+  hak_os_release(systems, row + 2 * SIZE, SIZE);
+  CHECK_EQ(hak_load_relaxed(&hak_os_counts.release), releases + 4);
+}
+
+static void row__is_one_range_of_hooks_that_are_not_divisible(void **state) {
+  (void)state;
+  uint32_t count = 4;
+  char *row = hak_os_reserve_row(&g_own.hooks, SIZE, SIZE, &count);
+  CHECK(row != NULL && count == 1);
+  CHECK_EQ(g_own.reserved_bytes, SIZE);
+  hak_os_release(&g_own.hooks, row, SIZE);
+  test_os_fail(&g_own, TEST_FAIL_FROM_NTH, 1u << TEST_OS_RESERVE, 1);
+  CHECK(hak_os_reserve_row(&g_own.hooks, SIZE, SIZE, &count) == NULL);
+  test_os_fail(&g_own, TEST_FAIL_NONE, 0, 0);
+  CHECK_EQ(g_own.ranges, 0);
+}
+
+/* As many as there are notes for. */
+static void row__is_shorter_where_notes_are_short(void **state) {
+  (void)state;
+  const hak_os_t *systems = hak_os_default();
+  CHECK_EQ(hak_shutdown(HAK_SHUTDOWN_FORCE), 0);
+  uint32_t count = 2 * FIRST;
+  char *row = hak_os_reserve_row(systems, SIZE, SIZE, &count);
+  CHECK(row != NULL);
+  CHECK_EQ(count, FIRST);
+  CHECK(hak_os_reserve(systems, SIZE, SIZE) == NULL);
+  for (uint32_t i = 0; i < count; i++) hak_os_release(systems, row + i * SIZE, SIZE);
+  /* More than the system has: one range then, and no note is lost. */
+  for (int i = 0; i < FIRST; i++) {
+    count = 16;
+    row = hak_os_reserve_row(systems, (size_t)1 << 44, SIZE, &count);
+    CHECK(row != NULL && count == 1);
+    hak_os_release(systems, row, (size_t)1 << 44);
+  }
+}
+
 /* --- threads that a fork leaves behind ---------------------------------------------- */
 
 static void *begin_release(void *range) {
@@ -274,6 +401,11 @@ TEST_MAIN_FRESH(M(refused_ranges__are_remembered_however_many),
                 M(reserve__fails_where_no_note_can_be_had),
                 M(notes__that_come_to_nothing_leave_no_range),
                 M(notes__are_what_there_is_before_the_start),
+                M(notes__are_made_ahead_by_one),
+                M(notes__of_which_many_were_made_at_once_go_back),
+                M(row__is_released_range_by_range),
+                M(row__is_one_range_of_hooks_that_are_not_divisible),
+                M(row__is_shorter_where_notes_are_short),
                 M(forget__leaves_ranges_to_those_who_are_there),
                 M(reserved__in_vain_goes_back_where_purging_is_manual_too),
                 M(barred_thread__reserves_nothing),

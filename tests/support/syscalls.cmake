@@ -6,3 +6,11 @@ function(test_wrap_syscalls target)
     target_link_options(${target} PRIVATE "LINKER:--wrap=${name}")
   endforeach()
 endfunction()
+
+# test_wrap_arena(TARGET): they may be served from memory of the test's own (arena.h).
+function(test_wrap_arena target)
+  target_sources(${target} PRIVATE "${CMAKE_CURRENT_FUNCTION_LIST_DIR}/wrapped/arena.c")
+  foreach(name mmap munmap madvise mincore mprotect clock_gettime)
+    target_link_options(${target} PRIVATE "LINKER:--wrap=${name}")
+  endforeach()
+endfunction()

@@ -163,20 +163,20 @@ HAK_SLOW void hak_shadow_end(const hak_shadow_left_t *left, uint64_t clock,
   s->ended = count;
 }
 
-static double resident(uint32_t h) {
+double hak_shadow_resident(uint32_t h) {
   double bytes = 0;
   for (uint32_t size = 0; size < SIZES; size++) bytes += (double)s->resident[h][size];
   bool is_apart = h != TOGETHER && h != 0;
   return is_apart && s->live[h] > 0 ? bytes + used_in_part : bytes;
 }
 static double rate_of(uint32_t h) {
-  return s->live[h] > 0 ? resident(h) / s->live[h] : 0;
+  return s->live[h] > 0 ? hak_shadow_resident(h) / s->live[h] : 0;
 }
 
-double hak_shadow_together(void) { return resident(TOGETHER); }
+double hak_shadow_together(void) { return hak_shadow_resident(TOGETHER); }
 double hak_shadow_apart(void) {
   double bytes = 0;
-  for (uint32_t g = 0; g < HAK_GROUPS; g++) bytes += resident(g);
+  for (uint32_t g = 0; g < HAK_GROUPS; g++) bytes += hak_shadow_resident(g);
   return bytes;
 }
 double hak_shadow_together_rate(void) { return rate_of(TOGETHER); }

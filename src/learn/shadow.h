@@ -65,6 +65,7 @@ void hak_shadow_end(const hak_shadow_left_t *left, uint64_t clock, uint32_t unit
  * so: 0 if none does. */
 double hak_shadow_together(void);
 double hak_shadow_apart(void);
+double hak_shadow_resident(uint32_t group); /* its part of the latter */
 double hak_shadow_together_rate(void);
 double hak_shadow_rate(uint32_t group);
 

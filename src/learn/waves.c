@@ -2,6 +2,7 @@
 
 #include "base/option.h"
 #include "learn/lanes.h"
+#include "learn/outgrow.h"
 #include "learn/shadow.h"
 #include "os/os.h"
 #include "pages/registry.h"
@@ -368,7 +369,9 @@ static bool choose(double together, double apart, double much) {
     double bytes = bytes_apart();
     double most = bytes * PAYS_MANY <= together - best ? APART_MUCH : HAK_APART_MOST;
     if (bytes > plan.all.bytes * most) continue;
-    if (apart - best > much + price_of(bytes)) return true;
+    if (apart - best <= much + price_of(bytes)) continue;
+    hak_outgrow_allow(most);
+    return true;
   }
   return false;
 }
@@ -386,6 +389,10 @@ static void act(double together, double apart, double best, bool lanes) {
   idle = pays ? 0 : idle + 1;
   /* Lanes were a guess, which one wave refutes. */
   if (lanes && !(pays && is_significant())) idle = WAVES_IDLE;
+  double in_lanes = lanes ? bytes_apart_now() : 0;
+  if (in_lanes > 0 && in_lanes <= plan.all.bytes * HAK_APART_MOST) {
+    hak_outgrow_allow(HAK_APART_MOST);
+  }
   /* Where groups pay, a place that was not known before joins those that are like it. */
   if (pays) much *= JOIN_SHARE;
   if (may_save() > much && apart - best > much && is_significant() &&
@@ -519,6 +526,7 @@ static void follow(const hak_wave_now_t *now) {
     wave.trough_clock = now->clock;
   } else if (is_wave(now->mean) && is_over(now)) {
     evaluate(now);
+    hak_outgrow_begin(wave.trough_clock, led_loosest, wave.peak);
     wave.begin_clock = wave.trough_clock;
     begin_rise(now);
   }
@@ -545,6 +553,12 @@ void hak_wave_born_locked(const hak_wave_sample_t *sample, const hak_wave_now_t 
   if (told.count == 0) {
     double peak = wave.live > wave.peak ? wave.live : wave.peak;
     hak_lane_born(sample->origin, sample->bytes, peak);
+  } else {
+    uint32_t origin = hak_outgrow_born(sample, now, wave.live);
+    if (origin != HAK_ORIGIN_NONE) {
+      move_to(origin, 0);
+      publish();
+    }
   }
   follow(now);
 }
@@ -553,6 +567,7 @@ void hak_wave_died_locked(const hak_wave_sample_t *sample, const hak_wave_now_t 
   hak_lock_assert_held(hak_origins_lock());
   if (wave.samples == 0) return; /* its heap was not watched when it was born */
   count_gone(sample, 1);
+  hak_outgrow_died(sample);
   wave.samples--;
   /* What goes later goes with the wave, which will tell. */
   if (told.count == 0 && wave.live > wave.peak / 2) {
@@ -576,6 +591,7 @@ void hak_waves_stop(void) {
   idle = 0;
   led_loosest = 0;
   hak_lanes_stop();
+  hak_outgrow_stop();
   hak_shadow_stop();
   __builtin_memset(cells, 0, sizeof cells);
   hak_store_relaxed(&watched, NULL);

@@ -1,6 +1,6 @@
 /* waves.h - which places leave blocks behind when load goes, and which are kept apart.
  *
- * Depends on: base, os, pages, origin, partition, shadow, lanes.
+ * Depends on: base, os, pages, origin, partition, shadow, lanes, wave_sample, outgrow.
  * Used by: sample, heap, api.
  *
  * The live bytes L of the places are known from samples, with a standard deviation of
@@ -39,28 +39,10 @@
 
 #include "learn/origin.h"
 #include "learn/partition.h"
+#include "learn/wave_sample.h"
 
 /* Bytes; larger blocks have slabs, or more, to themselves. */
 #define HAK_WAVE_BLOCK_MOST ((size_t)57344)
-
-/* A sample, and what it stands for. */
-typedef struct hak_wave_sample {
-  uint32_t origin;
-  uint32_t led; /* to which group, when its life began */
-  double bytes, blocks;
-  uint64_t clock; /* bytes that had been allocated when its life began */
-} hak_wave_sample_t;
-
-/* Calls `fn` for each sample that lives and counts here; given by sample.c, which has the
- * table. */
-typedef void(hak_wave_sample_fn)(const hak_wave_sample_t *sample);
-typedef void(hak_wave_each_fn)(hak_wave_sample_fn *fn);
-
-typedef struct hak_wave_now {
-  uint64_t clock; /* bytes that were allocated so far */
-  uint64_t mean;  /* bytes; the mean distance of samples */
-  hak_wave_each_fn *each;
-} hak_wave_now_t;
 
 /* A sample began its life, or ended it. At the end of a wave: O(samples + places). */
 void hak_wave_born_locked(const hak_wave_sample_t *sample, const hak_wave_now_t *now);

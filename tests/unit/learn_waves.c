@@ -277,6 +277,71 @@ static void wave__is_over_in_a_calm_of_any_sizes(void **state) {
   }
 }
 
+/* Its blocks stayed, and now it has most of a wave. */
+static void place__that_outgrows_what_may_lie_apart_is_led_back_in_the_wave(
+    void **state) {
+  (void)state;
+  for (int learn = 0; learn < 2; learn++) {
+    test_rng_t rng = test_rng(1, 13);
+    CHECK_EQ(hak_option_set(HAK_OPTION_LEARN, learn), 0);
+    wave(&rng, 0, 1000);
+    const hak_wave_place_t *place = &hak_origin_at(origin_of(1))->wave;
+    CHECK(place->led != 0 && group_of(1) == (learn != 0 ? place->led : 0u));
+    add_many(1, 315 / 8);
+    CHECK(place->led != 0 && group_of(1) == (learn != 0 ? place->led : 0u));
+    add_many(1, 315 / 16);
+    CHECK(place->led == 0 && group_of(1) == 0);
+    CHECK_EQ(hak_waves_read().count, 1);
+    CHECK_EQ(hak_waves_read().moves, learn != 0 ? 2 : 0);
+    teardown(NULL);
+    setup(NULL);
+  }
+}
+
+/* One that is small is let be, and so is one whose blocks take no other's place: nothing
+ * of the default heap is idle. */
+static void place__that_outgrows_it_stays_apart_where_no_memory_is_idle(void **state) {
+  (void)state;
+  test_rng_t rng = test_rng(1, 14);
+  for (int i = 0; i < 3; i++) wave(&rng, 0, 1000);
+  CHECK(group_of(1) != 0);
+  drop_kept();
+  add_many(0, 100);
+  add_many(1, 200);
+  CHECK(group_of(1) != 0);
+  CHECK_EQ(hak_waves_read().moves, 1);
+}
+
+/* Of two places that are apart it is the one that has grown in this wave, and not the one
+ * that has more from the waves before. */
+static void place__that_has_outgrown_it_is_told_from_one_that_is_old(void **state) {
+  (void)state;
+  test_rng_t rng = test_rng(1, 15);
+  const int stays[PLACES] = {0, 1000, 0, 1000};
+  for (int w = 0; w < 4; w++) {
+    add_many(0, 250);
+    add_many(1, 40);
+    add_many(3, 4);
+    fall(&rng, stays, 2);
+  }
+  CHECK(group_of(1) != 0 && group_of(3) != 0);
+  add_many(3, 140);
+  CHECK(group_of(1) != 0 && group_of(3) == 0);
+}
+
+/* No wave of this run has planned how much may lie apart. */
+static void place__that_a_run_before_has_put_apart_may_grow(void **state) {
+  (void)state;
+  test_rng_t rng = test_rng(1, 16);
+  const int stays[PLACES] = {400};
+  add_many(0, 300);
+  fall(&rng, stays, 2);
+  CHECK(hak_waves_read().count == 1 && hak_waves_read().moves == 0);
+  hak_origin_at(origin_of(1))->wave.led = 1;
+  add_many(1, 150);
+  CHECK_EQ(hak_origin_at(origin_of(1))->wave.led, 1);
+}
+
 /* They stay apart, whichever of them it is whose blocks stay. */
 static void places__that_take_turns_do_not_move_with_each(void **state) {
   (void)state;
@@ -451,6 +516,10 @@ TEST_MAIN(W(place__of_which_all_stays_is_set_apart),
           W(waves__are_told_the_same_after_thousands_of_peaks),
           W(places__that_change_are_apart_again_in_three_waves),
           W(wave__is_over_in_a_calm_of_any_sizes),
+          W(place__that_outgrows_what_may_lie_apart_is_led_back_in_the_wave),
+          W(place__that_outgrows_it_stays_apart_where_no_memory_is_idle),
+          W(place__that_has_outgrown_it_is_told_from_one_that_is_old),
+          W(place__that_a_run_before_has_put_apart_may_grow),
           W(places__that_take_turns_do_not_move_with_each),
           W(group__that_is_of_no_use_is_given_up),
           W(learner__that_only_watches_moves_nothing),

@@ -2,6 +2,7 @@
  * classes, and those that it leaves to others. */
 #include "support.h"
 
+#include <pthread.h>
 #include <string.h>
 
 #include "api/api.h"
@@ -158,8 +159,25 @@ static void resize_class__takes_nothing_inside_of_a_callback(void **state) {
   CHECK_EQ(hak_heap_destroy(above), 0);
 }
 
+/* It has no registry to look at yet. */
+static void *resize_first(void *block) { return hak_realloc(block, 200); }
+
+static void resize_class__leaves_the_first_call_of_a_thread_alone(void **state) {
+  (void)state;
+  char *block = hak_alloc(100);
+  memset(block, 7, 100);
+  pthread_t thread;
+  void *moved;
+  CHECK_EQ(pthread_create(&thread, NULL, resize_first, block), 0);
+  CHECK_EQ(pthread_join(thread, &moved), 0);
+  CHECK(moved != NULL && ((char *)moved)[0] == 7 && ((char *)moved)[99] == 7);
+  CHECK(hak_usable_size(moved) >= 200);
+  hak_free(moved);
+}
+
 TEST_MAIN(T(resize_class__serves_a_warm_thread_in_each_kind_of_heap),
           T(resize_class__leaves_a_block_whose_class_does_where_it_is),
           T(resize_class__leaves_blocks_that_others_are_told_of),
           T(resize_class__leaves_large_blocks_and_none),
+          T(resize_class__leaves_the_first_call_of_a_thread_alone),
           T(resize_class__takes_nothing_inside_of_a_callback))

@@ -59,6 +59,18 @@ bool hak_sys_thread_end_set(void *state);
  * be called. 0, or an error number, and there is no thread. */
 int hak_sys_thread_begin(uint64_t *thread, const char *name, void *(*fn)(void *));
 void hak_sys_thread_join(uint64_t thread);
+/* The same, but waits for about `ns` nanoseconds at most; false if the thread has not
+ * ended by then, and then it is to be called again. */
+bool hak_sys_thread_join_within(uint64_t thread, uint64_t ns);
+/* From now on `fn` is called as the object is unloaded that the library is part of, or
+ * as the process ends: such a thread must not go on in code that is gone. */
+void hak_sys_thread_before_unload(void (*fn)(void));
+/* In such a thread: the process's first thread has ended, and all others but this one, so
+ * that the process would end if the library had no thread. False where the platform does
+ * not say it. */
+bool hak_sys_thread_is_last(void);
+/* Ends the process as its last thread does. */
+_Noreturn void hak_sys_thread_exit_last(void);
 
 /* Nanoseconds of a clock that never goes back, to tell lengths of some microseconds. */
 uint64_t hak_sys_fine_ns(void);

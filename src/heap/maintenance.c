@@ -108,6 +108,7 @@ static void *run(void *unused) {
   hak_store_relaxed(&worker, (void *)hak_os_self());
   while (!is_to_end()) {
     sleep_a_period();
+    if (!is_to_end() && hak_sys_thread_is_last()) hak_sys_thread_exit_last();
     while (!is_to_end() && work_once()) {}
   }
   return unused;
@@ -131,12 +132,25 @@ static bool pause_work(void) {
  * a shutdown finds the library closed. */
 static void resume_work(void) { hak_gate_open(&work); }
 
+/* The code that the thread runs is about to go. If it does not come out of a hook it
+ * stays what it was, to be ended later. */
+static void end_before_unload(void) {
+  enum {
+    MOST_NS = 1000000000
+  };
+  if (is_worker() || change_from(RUNNING, EINVAL) != 0) return;
+  hak_store_relaxed(&to_end, 1);
+  hak_sys_wake(&to_end);
+  end_change(hak_sys_thread_join_within(thread, MOST_NS) ? NONE : RUNNING);
+}
+
 static const hak_companion_t companion = {pause_work, resume_work, hak_maintenance_end};
 
 int hak_maintenance_begin(uint64_t period_ns) {
   int error = change_from(NONE, EALREADY);
   if (error != 0) return error;
   hak_lifecycle_accompany(&companion);
+  hak_sys_thread_before_unload(end_before_unload);
   period = period_ns;
   hak_store_relaxed(&to_end, 0);
   hak_store_relaxed(&worker, NULL);

@@ -3,8 +3,14 @@
  * that makes one.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
 
 #include "base/sys.h"
 
@@ -49,3 +55,60 @@ void hak_sys_thread_join(uint64_t thread) {
   pthread_join((pthread_t)thread, NULL);
   hak_sys_allow_cancel(cancel);
 }
+
+bool hak_sys_thread_join_within(uint64_t thread, uint64_t ns) {
+  enum {
+    NS_PER_S = 1000000000
+  };
+  int cancel = hak_sys_forbid_cancel();
+  struct timespec until;
+  clock_gettime(CLOCK_REALTIME, &until);
+  ns += (uint64_t)until.tv_nsec;
+  until.tv_sec += (time_t)(ns / NS_PER_S);
+  until.tv_nsec = (long)(ns % NS_PER_S);
+  int error = pthread_timedjoin_np((pthread_t)thread, NULL, &until);
+  hak_sys_allow_cancel(cancel);
+  return error == 0;
+}
+
+typedef void(unload_fn)(void);
+static _Atomic(unload_fn *) before_unload; /* [any] relaxed: it leads to a function */
+
+void hak_sys_thread_before_unload(void (*fn)(void)) {
+  hak_store_relaxed(&before_unload, fn);
+}
+
+static __attribute__((destructor)) void end_before_unload(void) {
+  hak_sys_begin_unloading();
+  unload_fn *fn = hak_load_relaxed(&before_unload);
+  if (fn != NULL) fn();
+}
+
+/* A first thread that has ended stays as a zombie, and counts, until the others have. */
+static bool has_first_ended(void) {
+  char text[64]; /* "NUMBER (NAME) STATE ...", where a name has at most 15 characters */
+  int fd = open("/proc/self/stat", O_RDONLY | O_CLOEXEC);
+  if (fd < 0) return false;
+  ssize_t length = read(fd, text, sizeof text - 1);
+  close(fd);
+  if (length <= 0) return false;
+  text[length] = '\0';
+  const char *name_end = strrchr(text, ')');
+  return name_end != NULL && name_end[1] == ' ' && name_end[2] == 'Z';
+}
+
+/* A folder has a link for itself, one from above and one from each folder in it. */
+bool hak_sys_thread_is_last(void) {
+  enum {
+    LINKS = 2 + 2 /* the first thread and this one */
+  };
+  int saved = errno, cancel = hak_sys_forbid_cancel();
+  struct stat tasks;
+  bool last = stat("/proc/self/task", &tasks) == 0 && tasks.st_nlink == LINKS &&
+              has_first_ended();
+  hak_sys_allow_cancel(cancel);
+  errno = saved;
+  return last;
+}
+
+_Noreturn void hak_sys_thread_exit_last(void) { exit(0); }

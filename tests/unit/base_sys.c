@@ -96,6 +96,9 @@ static void *cancelled_main(void *argument) {
   CHECK(maps > 0);
   CHECK_EQ(hak_sys_thread_begin(&thread, "nothing", nothing_main), 0);
   hak_sys_thread_join(thread);
+  CHECK_EQ(hak_sys_thread_begin(&thread, "nothing", nothing_main), 0);
+  CHECK(hak_sys_thread_join_within(thread, 60000000000u));
+  CHECK(!hak_sys_thread_is_last()); /* the first one is there */
   *(bool *)argument = true;
   /* AddressSanitizer takes frames that a cancelled thread has left for live ones. */
   if (TEST_ASAN) pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, NULL);

@@ -66,6 +66,12 @@ int hak_sys_thread_begin(uint64_t *thread, const char *name, void *(*fn)(void *)
   return EAGAIN;
 }
 void hak_sys_thread_join(uint64_t thread) { (void)thread; }
+bool hak_sys_thread_join_within(uint64_t thread, uint64_t ns) {
+  return (void)thread, (void)ns, true;
+}
+void hak_sys_thread_before_unload(void (*fn)(void)) { (void)fn; }
+bool hak_sys_thread_is_last(void) { return false; }
+_Noreturn void hak_sys_thread_exit_last(void) { hak_sys_abort(); }
 uint64_t hak_sys_fine_ns(void) { return 0; }
 
 /* --- the process ------------------------------------------------------------------- */

@@ -2,7 +2,8 @@
  * on, and unloaded, a thousand times. Before it goes it shuts its library down: then
  * the process has as many mappings and keys as before, and as much memory. Now and then
  * it does not: its memory stays, and all goes well nevertheless. The end of a thread
- * after the object, a fork and the end of the process must not run code that is gone.
+ * after the object, a fork, the library's own thread and the end of the process must not
+ * run code that is gone.
  *
  * unload OBJECT [<rounds>] */
 #include <dlfcn.h>
@@ -19,13 +20,14 @@ enum {
   STAYING = 4,
   WARM_UP = 20,
   FORK_EVERY = 50,
+  MAINTAIN_EVERY = 2,
   UNTIDY = 5,
   RSS_MAX_KIB = 2048
 };
 
 static void *(*plugin_alloc)(size_t);
 static void (*plugin_free)(void *);
-static int (*plugin_end)(void);
+static int (*plugin_end)(void), (*plugin_maintain)(void);
 static pthread_barrier_t loaded, used, unloaded;
 static atomic_int failures;
 static int rounds;
@@ -102,7 +104,11 @@ static void load_use_unload(const char *path, int round, int tidy) {
   *(void **)&plugin_alloc = dlsym(plugin, "plugin_alloc");
   *(void **)&plugin_free = dlsym(plugin, "plugin_free");
   *(void **)&plugin_end = dlsym(plugin, "plugin_end");
-  if (plugin_alloc == NULL || plugin_free == NULL || plugin_end == NULL) exit(1);
+  *(void **)&plugin_maintain = dlsym(plugin, "plugin_maintain");
+  if (plugin_alloc == NULL || plugin_free == NULL || plugin_end == NULL ||
+      plugin_maintain == NULL) {
+    exit(1);
+  }
 
   pthread_t passing;
   pthread_barrier_t go_on;
@@ -110,6 +116,7 @@ static void load_use_unload(const char *path, int round, int tidy) {
   if (pthread_create(&passing, NULL, use_and_wait, &go_on) != 0) exit(2);
   pthread_barrier_wait(&loaded);
   use((unsigned)round);
+  if (round % MAINTAIN_EVERY == 0 && plugin_maintain() != 0) failures++;
   pthread_barrier_wait(&used);
   if (tidy && plugin_end() != 0) failures++;
   if (dlclose(plugin) != 0) failures++;
@@ -152,6 +159,7 @@ int main(int argc, char **argv) {
   long more_maps = mappings() - maps, more_rss = rss_kib() - rss;
   int more_keys = next_key() != key;
   for (; round < rounds; round++) load_use_unload(argv[1], round, 0);
+  usleep(20000); /* a thread that was left behind would have woken by now */
   fork_once();
   for (int i = 0; i < STAYING; i++) pthread_join(staying[i], NULL);
   printf("%d times loaded and unloaded: %ld mappings, %ld KiB and %s more; %d failures\n",

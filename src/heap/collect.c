@@ -24,7 +24,8 @@
 enum {
   PER_BLOCK = 4,  /* a block that goes home, a slab that is given up */
   PER_HEAP = 512, /* its transfer cache and this thread's thread cache of it */
-  PER_EMPTY_HEAP = 4
+  PER_EMPTY_HEAP = 4,
+  FOR_HOLES = 4 /* one part in so many is for holes, however many heaps there are */
 };
 
 typedef struct collecting {
@@ -209,6 +210,16 @@ static void collect_all(collecting_t *c) {
   hak_store_relaxed(&next_heap, at < made ? at : 0);
 }
 
+/* What the process has, heap by heap. A call whose work the default heap alone takes
+ * leaves the others to the next one. */
+static void collect_process(collecting_t *c) {
+  static hak_atomic_u32_t others_first;
+  bool others = hak_load_relaxed(&others_first) != 0;
+  if (!others) collect_default(c);
+  hak_store_relaxed(&others_first, !others && c->slabs == 0);
+  collect_all(c);
+}
+
 /* Records that no heap and no thread has. */
 static void purge_records(collecting_t *c) {
   if (is_done(c) || !hak_threads_try_memory()) return;
@@ -240,14 +251,16 @@ HAK_SLOW size_t hak_collect_memory(hak_thread_t *me, hak_heap_t *heap, size_t ma
   collecting_t c = {me, max_bytes, 0, slabs, all, all || is_quiet(me)};
   if (c.caches) hak_thread_flush_shared(me, heap, "hak_collect");
   if (max_bytes > 0) hak_os_retry_releases(all);
+  size_t kept = all || heap != NULL ? 0 : hak_div_up(c.slabs, FOR_HOLES);
+  c.slabs -= kept;
   purge_free(&c, heap == NULL);
   if (heap == NULL) {
-    collect_default(&c);
-    collect_all(&c);
+    collect_process(&c);
   } else {
     collect_named(&c, heap);
   }
   purge_free(&c, heap == NULL); /* what came free by then */
+  c.slabs += kept;
   if (heap == NULL) purge_all_holes(&c);
   if (heap == NULL && c.caches) purge_records(&c);
   if (heap == NULL && all && !is_done(&c)) hak_regions_release_all();

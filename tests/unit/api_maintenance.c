@@ -8,6 +8,7 @@
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -223,6 +224,61 @@ TEST_IN_CHILD(due__is_not_now_again_where_nothing_may_go, 60) {
   CHECK_EQ(hak_heap_destroy(heap), 0);
 }
 
+/* The loop of docs/IDLE.md: until nothing is due. Returns what was given back. */
+static size_t collect_what_is_due(void) {
+  enum {
+    IN_VAIN_MOST = 200 /* calls in a row that find nothing although something is due */
+  };
+  size_t given = 0;
+  for (int due, in_vain = 0; (due = hak_purge_due()) >= 0;) {
+    if (due > 0) usleep((unsigned)due * 1000);
+    size_t more = hak_collect(NULL, SIZE_MAX, 0);
+    given += more;
+    in_vain = due == 0 && more == 0 ? in_vain + 1 : 0;
+    CHECK_MSG(in_vain < IN_VAIN_MOST, "%zu bytes given back", given);
+  }
+  return given;
+}
+
+/* Each call looks at little, or there are more heaps than one call looks at: what lies in
+ * holes has its turn all the same. */
+TEST_IN_CHILD(due__is_reached_however_little_a_call_looks_at, 60) {
+  enum {
+    HEAPS = 200
+  };
+  for (int round = 0; round < 2; round++) {
+    set(HAK_OPTION_PURGE_DECAY_MS, 30);
+    set(HAK_OPTION_COLLECT_SLABS, round == 0 ? 32 : 16384);
+    hak_heap_t *heaps[HEAPS];
+    for (size_t i = 0; i < HEAPS; i++) {
+      heaps[i] = hak_heap_create(NULL);
+      CHECK(hak_heap_alloc(heaps[i], 100) != NULL);
+    }
+    take(heaps[0]);
+    for (size_t i = 0; i < BLOCKS; i++) {
+      if (i % 50 != 0) hak_free(g_blocks[i]);
+    }
+    hak_thread_idle();
+    collect_what_is_due();
+    for (size_t i = 0; i < HEAPS; i++) CHECK_EQ(hak_heap_destroy(heaps[i]), 0);
+  }
+}
+
+/* What the ended thread had on its stack is no leak. */
+static void end_at_exit(void) { _exit(0); }
+
+/* The process ends with its last thread, though the library's goes on. */
+TEST_IN_CHILD(maintenance__keeps_no_process_alive_whose_threads_have_ended, 60) {
+  if (TEST_TSAN) return; /* it has a thread of its own, which counts */
+  pid_t pid = test_fork();
+  if (pid == 0) {
+    int error = hak_maintenance_start(5);
+    if (error != 0 || atexit(end_at_exit) != 0) _exit(1);
+    pthread_exit(NULL);
+  }
+  test_fork_end(pid);
+}
+
 static void *start_and_stop(void *ctx) {
   (void)ctx;
   for (int i = 0; i < 200; i++) {
@@ -309,6 +365,8 @@ TEST_MAIN_FRESH(T(collect__leaves_what_is_young_unless_told_all),
                 T(collect__once_a_frame_costs_no_call_to_the_system),
                 T(idle__gives_back_what_is_due),
                 T(due__is_not_now_again_where_nothing_may_go),
+                T(due__is_reached_however_little_a_call_looks_at),
+                T(maintenance__keeps_no_process_alive_whose_threads_have_ended),
                 T(maintenance__gives_back_while_all_threads_sleep),
                 T(maintenance__sends_home_what_nobody_takes_out_of_depots),
                 T(maintenance__arguments_are_checked),

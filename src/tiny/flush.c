@@ -226,36 +226,46 @@ void hak_flush_all(hak_thread_t *me, const hak_cache_t *cache) {
 
 /* --- a part at a time ----------------------------------------------------------- */
 
+/* Takes the first blocks off a list of at most `known`, as many as there is work for;
+ * *list is what is left, and *count how many they are. Where misuse has made the list
+ * longer than it can be, the rest is given up. */
+static void *take_part(hak_thread_t *me, const hak_cache_t *cache, void **list,
+                       uint32_t known, size_t work, uint32_t *count) {
+  void *first = *list;
+  hak_stray_cut_cycle(me, cache, first, known);
+  *count = hak_list_cut(me, cache, first, work < known ? work : known, list);
+  if (HAK_UNLIKELY(*count == known && *list != HAK_LINK_END)) {
+    report_cycle(me, cache, *list);
+    *list = HAK_LINK_END;
+  }
+  return first;
+}
+
 /* Sends one list of a bin home, or as much of it as there is work for. */
 static void flush_part(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls,
                        size_t *work) {
   hak_bin_t *bin = &cache->bins[cls];
   hak_hold_t *hold = &cache->holds[cls];
-  void *list, *rest;
-  uint32_t count;
+  void *list;
+  uint32_t known, count;
   if (hold->spare != HAK_LINK_END) {
-    list = hold->spare;
-    count = hak_list_cut(me, cache, list, *work, &rest);
-    hold->spare = rest;
-    uint32_t n = hak_load_relaxed(&hold->spare_count);
-    n = rest == HAK_LINK_END || n < count ? 0 : n - count;
-    hak_store_relaxed(&hold->spare_count, n);
+    known = hak_load_relaxed(&hold->spare_count);
+    list = take_part(me, cache, &hold->spare, known, *work, &count);
+    bool gone = hold->spare == HAK_LINK_END;
+    hak_store_relaxed(&hold->spare_count, gone ? 0 : known - count);
   } else if (bin->ready != HAK_LINK_END) {
-    list = bin->ready;
-    count = hak_list_cut(me, cache, list, *work, &rest);
-    bin->ready = rest;
-    uint32_t n = hak_load_relaxed(&bin->ready_count);
-    n = rest == HAK_LINK_END || n < count ? 0 : n - count;
-    hak_store_relaxed(&bin->ready_count, (uint16_t)n);
+    known = hak_load_relaxed(&bin->ready_count);
+    list = take_part(me, cache, &bin->ready, known, *work, &count);
+    bool gone = bin->ready == HAK_LINK_END;
+    hak_store_relaxed(&bin->ready_count, (uint16_t)(gone ? 0 : known - count));
   } else {
-    list = bin->list.head;
-    count = hak_list_cut(me, cache, list, *work, &rest);
-    bin->list.head = rest;
-    uint32_t listed = hak_bin_listed(bin);
+    known = hak_bin_listed(bin);
+    list = take_part(me, cache, &bin->list.head, known, *work, &count);
+    bool gone = bin->list.head == HAK_LINK_END;
     hak_bin_set_room(bin, hak_bin_capacity(bin));
-    if (rest != HAK_LINK_END && listed > count) {
+    if (!gone) {
       hak_store_relaxed(&bin->list.room,
-                        (int32_t)hak_bin_capacity(bin) - (int32_t)(listed - count));
+                        (int32_t)hak_bin_capacity(bin) - (int32_t)(known - count));
     }
   }
   *work -= count;

@@ -18,11 +18,11 @@ void hak_prewarm_touch(void *block, size_t size) {
   if (size > LINK_BYTES) bytes[size - 1] = 0;
 }
 
-/* Makes the blocks of a list resident; returns how many they are. */
+/* Makes the blocks of a list resident, `most` at most; returns how many they are. */
 static size_t touch_list(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls,
-                         void *list) {
+                         void *list, uint32_t most) {
   size_t count = 0;
-  for (; list != HAK_LINK_END; count++) {
+  for (; list != HAK_LINK_END && count < most; count++) {
     void *block;
     if (HAK_UNLIKELY(hak_list_take_fails(me, cache, &list, &block))) break;
     hak_slab_t *slab = hak_slab_of(block);
@@ -64,11 +64,12 @@ HAK_SLOW size_t hak_prewarm_class(hak_thread_t *me, const hak_cache_t *cache,
   hak_bin_t *bin = &cache->bins[cls];
   hak_hold_t *hold = &cache->holds[cls];
   hak_capacity_begin(cache, cls);
-  size_t ready = touch_list(me, cache, cls, bin->ready) +
-                 touch_list(me, cache, cls, bin->list.head) +
-                 touch_list(me, cache, cls, hold->spare);
+  size_t ready =
+      touch_list(me, cache, cls, bin->ready, hak_load_relaxed(&bin->ready_count)) +
+      touch_list(me, cache, cls, bin->list.head, hak_bin_listed(bin)) +
+      touch_list(me, cache, cls, hold->spare, hak_load_relaxed(&hold->spare_count));
   for (hak_slab_t *slab = hold->first; slab != NULL; slab = slab->next) {
-    ready += touch_list(me, cache, cls, slab->list.head);
+    ready += touch_list(me, cache, cls, slab->list.head, hak_slab_carved(slab));
   }
   /* Blocks carved next from the current slab do not count, but are likely to be used
    * before others. */

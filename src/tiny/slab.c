@@ -172,7 +172,8 @@ bool hak_slab_all_home(hak_thread_t *me, const hak_cache_t *cache, hak_slab_t *s
 
 void hak_slab_put_away(hak_thread_t *me, hak_slab_t *slab) {
   void *prev = NULL, *block = slab->list.head;
-  while (block != HAK_LINK_END) {
+  uint32_t most = hak_slab_carved(slab); /* misuse may have made more of them */
+  for (; block != HAK_LINK_END && most > 0; most--) {
     void *next = hak_link_read(&me->key, block);
     if (HAK_UNLIKELY(hak_link_is_broken(&me->key, block, next))) return;
     if (!is_away(slab, block)) {
@@ -186,10 +187,12 @@ void hak_slab_put_away(hak_thread_t *me, hak_slab_t *slab) {
   }
 }
 
-/* The last block of the list; NULL if it has none, or a broken link. */
+/* The last block of the list; NULL if it has none, or a broken link, or comes back to
+ * itself. */
 static void *last_of(hak_thread_t *me, hak_slab_t *slab) {
   void *last = NULL, *block = slab->list.head;
-  while (block != HAK_LINK_END) {
+  for (uint32_t most = hak_slab_carved(slab); block != HAK_LINK_END; most--) {
+    if (HAK_UNLIKELY(most == 0)) return NULL;
     void *next = hak_link_read(&me->key, block);
     if (HAK_UNLIKELY(hak_link_is_broken(&me->key, block, next))) return NULL;
     last = block;

@@ -3,11 +3,13 @@
 #include "child.h"
 
 #include <errno.h>
+#include <setjmp.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 static int g_static[64];
 
@@ -310,6 +312,124 @@ static void handler__gets_its_context_and_null_restores_the_default(void **state
   test_child_must_abort(free_static_child, NULL, "foreign pointer", NULL);
 }
 
+/* The second free of each makes the list of free blocks come back to itself. */
+static void free_so_that_lists_come_back(char **blocks, size_t count) {
+  for (size_t i = 0; i < count; i++) hak_free(blocks[i]);
+  hak_free(blocks[0]);
+}
+
+static int cycle_child(void *ctx) {
+  enum {
+    BLOCKS = 20
+  };
+  (void)ctx;
+  hak_heap_config_t config = HAK_HEAP_CONFIG_INIT;
+  config.hard_limit = 64 * MIB;
+  hak_heap_t *heaps[] = {NULL, hak_heap_create(NULL), hak_heap_create(&config)};
+  static const size_t sizes[] = {64, 800, 5000, 30000};
+  test_reports_begin();
+  for (size_t h = 0; h < TEST_COUNT(heaps); h++) {
+    for (size_t i = 0; i < TEST_COUNT(sizes); i++) {
+      for (int way = 0; way < 3; way++) {
+        char *blocks[BLOCKS];
+        for (size_t k = 0; k < BLOCKS; k++) {
+          blocks[k] = hak_heap_alloc(heaps[h], sizes[i]);
+          CHECK(blocks[k] != NULL);
+        }
+        free_so_that_lists_come_back(blocks, BLOCKS);
+        if (way == 0) (void)hak_collect(NULL, SIZE_MAX, HAK_COLLECT_ALL);
+        if (way == 1) (void)hak_heap_prewarm(heaps[h], sizes[i], 4 * BLOCKS);
+        hak_thread_idle();
+        (void)hak_collect(NULL, SIZE_MAX, HAK_COLLECT_ALL);
+      }
+    }
+  }
+  CHECK(g_reports.count > 0);
+  CHECK_EQ(hak_check(NULL), 0);
+  return 0;
+}
+
+static void double_free__no_list_makes_the_library_loop(void **state) {
+  (void)state;
+  test_child_must_succeed(cycle_child, NULL, 30);
+}
+
+static jmp_buf g_out;
+static unsigned g_left;
+
+static void leave(const hak_error_info_t *info, void *ctx) {
+  (void)info;
+  (void)ctx;
+  g_left++;
+  longjmp(g_out, 1);
+}
+
+static void misuse(int kind, hak_heap_t *heap, hak_heap_t *gone) {
+  char *block = hak_heap_alloc(heap, 3000), *other = hak_alloc(100);
+  CHECK(block != NULL && other != NULL);
+  if (setjmp(g_out) != 0) return;
+  switch (kind) {
+    case 0:
+      hak_free(g_static);
+      break;
+    case 1:
+      hak_free(block + 8);
+      break;
+    case 2:
+      hak_heap_free(heap, other);
+      break;
+    case 3:
+      hak_free_sized(block, 100000);
+      break;
+    case 4:
+      CHECK(hak_heap_alloc(gone, 10) == NULL);
+      break;
+    case 5:
+      hak_free(block);
+      hak_free(block);
+      for (int i = 0; i < 300; i++) (void)hak_heap_alloc(heap, 3000);
+      break;
+    case 6:
+      (void)hak_heap_destroy(heap); /* its leaks */
+      break;
+    default:
+      fail();
+  }
+}
+
+static int longjmp_child(void *ctx) {
+  enum {
+    KINDS = 7
+  };
+  (void)ctx;
+  hak_heap_t *gone = hak_heap_create(NULL);
+  CHECK_EQ(hak_heap_destroy(gone), 0);
+  hak_set_error_handler(leave, NULL);
+  for (int kind = 0; kind < KINDS; kind++) {
+    hak_heap_config_t config = HAK_HEAP_CONFIG_INIT;
+    config.flags = HAK_HEAP_REPORT_LEAKS;
+    hak_heap_t *heap = hak_heap_create(&config);
+    unsigned before = g_left;
+    misuse(kind, heap, gone);
+    CHECK_MSG(g_left > before, "misuse %d", kind);
+    CHECK_EQ(hak_check(NULL), 0);
+    hak_stats_t stats = HAK_STATS_INIT;
+    pid_t pid = test_fork();
+    if (pid == 0) {
+      CHECK_EQ(hak_stats_get(NULL, &stats), 0);
+      _exit(stats.fork_lost_bytes != 0 || hak_check(NULL) != 0);
+    }
+    test_fork_end(pid);
+  }
+  CHECK_EQ(hak_shutdown(0), 0);
+  return 0;
+}
+
+static void handler__may_leave_by_longjmp(void **state) {
+  (void)state;
+  test_child_must_succeed(longjmp_child, NULL, 60);
+}
+
 static void misuse__leaves_errno_alone_in_free(void **state) {
   (void)state;
   errno = TEST_ERRNO;
@@ -335,4 +455,6 @@ TEST_MAIN(M(foreign_pointers__are_named_at_once_by_every_function),
           M(default_handler__names_the_function_and_the_fault),
           M(ignore_handler__drops_every_report_silently),
           M(handler__gets_its_context_and_null_restores_the_default),
+          M(handler__may_leave_by_longjmp),
+          M(double_free__no_list_makes_the_library_loop),
           M(misuse__leaves_errno_alone_in_free))

@@ -29,7 +29,7 @@ static bool touch_records(hak_heap_t *heap) {
     (void)hak_cas_relaxed(&central->spans, &spans, spans);
     (void)hak_cas_relaxed(&central->hint, &hint, hint);
   }
-  if (!hak_kind_has_thread_caches(heap) || hak_heap_is_watched(heap)) return true;
+  if (hak_heap_is_watched(heap)) return true;
   hak_thread_t *me = hak_thread_enter();
   if (me == NULL) return false;
   const hak_cache_t *cache = hak_kind_cache(me, heap);
@@ -95,22 +95,26 @@ static size_t prewarm_small(hak_heap_t *heap, uint32_t cls, size_t count) {
   if (me == NULL) return 0;
   size_t ready = 0;
   const hak_cache_t *cache = hak_kind_cache(me, heap);
+  hak_serial_t *serial = hak_heap_own_serial(heap);
+  if (serial != NULL) hak_serial_begin(serial);
   if (cache != NULL) ready = hak_prewarm_class(me, cache, cls, count);
+  if (serial != NULL) hak_serial_leave(serial);
   hak_thread_leave(me, "hak_heap_prewarm");
   return ready;
 }
 
-/* Blocks with a span or more to themselves: they come and go once, and lie ready among
- * what is free. Each names the one before it. */
-static size_t prewarm_large(hak_heap_t *handle, size_t size, size_t count) {
+/* Takes blocks, makes their pages resident, and frees them all: each names the one before
+ * it. Returns how many they were; *places says where they lay, whatever their order. */
+static size_t come_and_go(hak_heap_t *handle, size_t size, size_t count,
+                          uint64_t *places) {
   void **last = NULL;
   size_t ready = 0, bytes = 0;
-  /* Guarded blocks are no larger than they are asked to be. */
-  if (size < sizeof(void *)) size = sizeof(void *);
+  *places = 0;
   for (; ready < count; ready++) {
     void **block = hak_heap_alloc(handle, size);
     if (block == NULL) break;
     bytes += hak_usable_size(block);
+    *places += hak_mix64((uintptr_t)block);
     hak_prewarm_touch(block, hak_usable_size(block));
     *block = last;
     last = block;
@@ -120,6 +124,25 @@ static size_t prewarm_large(hak_heap_t *handle, size_t size, size_t count) {
     void **block = last;
     last = *block;
     hak_free(block);
+  }
+  return ready;
+}
+
+/* Blocks that lie ready among what is free. What the thread gives up as they are freed,
+ * such as a slab that it held, may be a better place than some had: they come and go
+ * until they come to the same places. */
+static size_t prewarm_large(hak_heap_t *handle, size_t size, size_t count) {
+  enum {
+    TIMES = 4
+  };
+  size_t ready = 0;
+  uint64_t before = 0, places;
+  /* Guarded blocks are no larger than they are asked to be. */
+  if (size < sizeof(void *)) size = sizeof(void *);
+  for (int i = 0; i < TIMES; i++) {
+    ready = come_and_go(handle, size, count, &places);
+    if (places == before) break;
+    before = places;
   }
   return ready;
 }
@@ -134,13 +157,22 @@ static size_t prewarm(hak_heap_t *handle, size_t size, size_t count) {
   hak_heap_t *heap = find(handle);
   if (heap == NULL || count == 0) return 0;
   if (size == 0) size = 1;
+  size_t bytes;
+  if (hak_mul_overflows(size, count, &bytes) || bytes > PTRDIFF_MAX) {
+    errno = ENOMEM;
+    return 0;
+  }
   if (hak_heap_kind(heap) == HAK_KIND_MALLOCED) return count;
   int saved = errno;
   size_t ready = 0;
   if (hak_kind_has_slabs(heap)) (void)touch_records(heap);
-  if (size <= HAK_MID_MAX && hak_kind_has_thread_caches(heap) &&
-      !hak_heap_is_watched(heap)) {
+  if (size <= HAK_MID_MAX && hak_kind_has_slabs(heap) && !hak_heap_is_watched(heap)) {
     ready = prewarm_small(heap, hak_store_class(heap->store, size), count);
+    /* Of a heap with a limit the thread may keep less than that, and what goes into slabs
+     * that nobody holds comes back with others of theirs. */
+    if (ready == count && hak_budget_is_limited(&heap->store->pool.budget)) {
+      ready = prewarm_large(handle, size, count);
+    }
   } else if (size <= PTRDIFF_MAX && (hak_heap_is_enclosed(heap) || is_kept(size))) {
     ready = prewarm_large(handle, size, count);
   }

@@ -97,6 +97,44 @@ static void prewarm__then_blocks_of_every_tier_cost_no_call_and_no_fault(void **
   test_child_must_succeed(prewarm_child, &own, 60);
 }
 
+/* Blocks of all sizes came and went, so there are better places than new ones. */
+static void come_and_go(hak_heap_t *heap) {
+  for (size_t k = 0; k < 300; k++) {
+    g_blocks[k] = hak_heap_alloc(heap, 1 + k * 6151 % 20000);
+    CHECK(g_blocks[k] != NULL);
+    *g_blocks[k] = 1;
+  }
+  for (size_t k = 0; k < 300; k++) hak_free(g_blocks[k]);
+}
+
+TEST_IN_CHILD(prewarm__then_blocks_cost_nothing_in_heaps_of_any_kind_that_were_used, 60) {
+  static const tier_t some[] = {{780, 4000}, {1950, 300}, {26000, 60}, {600000, 12}};
+  CHECK_EQ(hak_option_set(HAK_OPTION_PURGE_DECAY_MS, 3600000), 0);
+  settle();
+  for (unsigned kind = 0; kind < 4; kind++) {
+    hak_heap_config_t config = HAK_HEAP_CONFIG_INIT;
+    config.flags = kind == 0   ? HAK_HEAP_SERIAL
+                   : kind == 1 ? HAK_HEAP_WATCHED
+                   : kind == 2 ? HAK_HEAP_NO_PURGE
+                               : 0;
+    if (kind == 3) config.hard_limit = 400 * MIB;
+    for (size_t i = 0; i < TEST_COUNT(some); i++) {
+      hak_heap_t *heap = hak_heap_create(&config);
+      CHECK(heap != NULL);
+      come_and_go(heap);
+      CHECK_EQ(hak_heap_prewarm(heap, some[i].size, some[i].count), some[i].count);
+      quiet_t quiet = quiet_begin();
+      for (size_t k = 0; k < some[i].count; k++) {
+        g_blocks[k] = hak_heap_alloc(heap, some[i].size);
+        CHECK(g_blocks[k] != NULL);
+        touch(g_blocks[k], some[i].size);
+      }
+      quiet_end(quiet, "blocks in a used heap", some[i].size);
+      CHECK_EQ(hak_heap_destroy(heap), 0);
+    }
+  }
+}
+
 TEST_IN_CHILD(prewarm__takes_no_more_than_is_missing_and_idle_gives_it_up, 20) {
   hak_heap_t *heap = hak_heap_create(NULL);
   /* What is ready counts: nothing more is taken. */
@@ -125,6 +163,9 @@ TEST_IN_CHILD(ready__bad_arguments_are_named_by_errno, 20) {
   CHECK_EQ(hak_heap_prefault(gone, 4096), EINVAL);
   errno = 0;
   CHECK_EQ(hak_heap_prewarm(NULL, (size_t)PTRDIFF_MAX + 1, 1), 0);
+  CHECK_EQ(errno, ENOMEM);
+  errno = 0;
+  CHECK_EQ(hak_heap_prewarm(NULL, 100, test_opaque(SIZE_MAX)), 0);
   CHECK_EQ(errno, ENOMEM);
   CHECK_EQ(hak_heap_prefault(NULL, (size_t)PTRDIFF_MAX + 1), ENOMEM);
   errno = TEST_ERRNO;
@@ -510,6 +551,7 @@ TEST_IN_CHILD(prefault__serves_a_class_that_was_begun, 60) {
 
 TEST_MAIN_FRESH(T(prefault__serves_a_class_that_was_begun),
                 T(prewarm__then_blocks_of_every_tier_cost_no_call_and_no_fault),
+                T(prewarm__then_blocks_cost_nothing_in_heaps_of_any_kind_that_were_used),
                 T(prewarm__takes_no_more_than_is_missing_and_idle_gives_it_up),
                 T(ready__bad_arguments_are_named_by_errno),
                 T(prefault__then_blocks_cost_no_call_and_no_fault),

@@ -138,6 +138,7 @@ void *hak_api_grown_at(void *block, size_t size, size_t growth, size_t alignment
       heap == NULL || hak_heap_is_samples(heap) ? NULL : take_sample(heap, &request);
   if (sample == NULL) return count_only(&request, block);
   memcpy(sample, block, size - growth); /* the rest has no contents yet, or zeroes */
+  hak_link_unmark_copy(&me->key, sample);
   hak_free(block);
   return sample;
 }

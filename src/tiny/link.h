@@ -66,6 +66,11 @@ HAK_HOT bool hak_link_is_marked(const hak_link_key_t *key, const void *block) {
   return hak_load_relaxed((hak_atomic_u64_t *)block + 1) == hak_link_mark(key, block);
 }
 HAK_HOT void hak_link_unmark(void *block) { ((uint64_t *)block)[1] = 0; }
+/* Contents were copied into the block. Where they were never written they may be what lay
+ * there before, also the mark of a block that was freed at this very address. */
+HAK_HOT void hak_link_unmark_copy(const hak_link_key_t *key, void *block) {
+  if (hak_link_is_marked(key, block)) hak_link_unmark(block);
+}
 /* Marks the block; true if it was marked before, by whatever thread. */
 HAK_HOT bool hak_link_mark_again(const hak_link_key_t *key, void *block) {
   uint64_t mark = hak_link_mark(key, block);
@@ -80,6 +85,10 @@ HAK_HOT bool hak_link_is_marked(const hak_link_key_t *key, const void *block) {
   (void)key;
   (void)block;
   return false;
+}
+HAK_HOT void hak_link_unmark_copy(const hak_link_key_t *key, void *block) {
+  (void)key;
+  (void)block;
 }
 HAK_HOT void hak_link_unmark(void *block) {
   if (HAK_CHECKS >= 3) ((uint64_t *)block)[1] = 0;

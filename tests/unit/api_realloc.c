@@ -291,6 +291,25 @@ static void resize_in_place__grows_again_after_it_shrank(void **state) {
   CHECK_EQ(hak_check(NULL), 0);
 }
 
+/* What was never written is what lay there before, and is moved along: also what full
+ * checks know a block by that was freed at the very address to which it comes. */
+static void realloc__of_what_was_never_written_is_no_free(void **state) {
+  (void)state;
+  if (TEST_ASAN) return; /* it looks at what was freed */
+  for (size_t size = 100; size <= 30000; size *= 2) {
+    uint64_t *freed = hak_alloc(size);
+    hak_free(freed);
+    uint64_t *block = hak_alloc(200000);
+    CHECK(block != NULL);
+    block[1] = ((volatile uint64_t *)freed)[1];
+    uint64_t *moved = hak_realloc(block, size);
+    CHECK(moved != NULL);
+    CHECK_EQ(hak_usable_size(moved), hak_good_size(size));
+    hak_free(moved);
+  }
+  CHECK_EQ(hak_check(NULL), 0);
+}
+
 static void resize_in_place__to_what_the_block_has_succeeds(void **state) {
   (void)state;
   for (size_t i = 0; i < TEST_COUNT(edges); i++) {
@@ -336,6 +355,7 @@ TEST_MAIN(T(realloc__keeps_contents_between_all_tiers),
           T(realloc__of_huge_blocks_moves_pages_and_keeps_every_byte),
           T(realloc__of_one_huge_block_after_another_needs_the_memory_of_one),
           T(realloc__of_buffers_that_grow_in_rounds_costs_no_call_after_some),
+          T(realloc__of_what_was_never_written_is_no_free),
           T(resize_in_place__never_moves_and_says_the_new_size),
           T(resize_in_place__grows_again_after_it_shrank),
           T(resize_in_place__to_what_the_block_has_succeeds),

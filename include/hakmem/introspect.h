@@ -326,8 +326,8 @@ int hak_heaps_print(int format, hak_write_fn *write, void *ctx);
  * is not judged. */
 int hak_check(hak_heap_t *heap);
 
-/* Slow-path events, for profilers. The hook is called with no lock held, and may not
- * call hakmem. */
+/* Slow-path events, for profilers. The hook is called with no lock held, may not call
+ * hakmem, and need not keep errno. */
 typedef enum hak_event {
   HAK_EVENT_REFILL = 1,        /* size: class */
   HAK_EVENT_SUPERSLAB_NEW,     /* address, size */

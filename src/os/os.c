@@ -138,4 +138,9 @@ size_t hak_os_limit(const hak_os_t *os) {
   return is_own(os) ? hak_memory_limit() : SIZE_MAX;
 }
 
-uint64_t hak_os_now(const hak_os_t *os) { return os->now_ns(os->ctx); }
+uint64_t hak_os_now(const hak_os_t *os) {
+  int saved = errno;
+  uint64_t now = os->now_ns(os->ctx);
+  errno = saved;
+  return now;
+}

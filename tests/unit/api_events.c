@@ -1,6 +1,7 @@
 /* api_events.c - hak_set_event_hook. */
 #include "support.h"
 
+#include <errno.h>
 #include <string.h>
 
 #define EVENTS (HAK_EVENT_LARGE_FREE + 1)
@@ -55,6 +56,24 @@ static void event_hook__hears_of_refills(void **state) {
     hak_free(blocks[i]);
   }
   CHECK_EQ(g_seen.unknown, 0);
+}
+
+static void change_errno(hak_event_t event, const void *address, size_t size, void *ctx) {
+  record_event(event, address, size, ctx);
+  errno = EINTR;
+}
+
+static void event_hook__need_not_keep_errno(void **state) {
+  (void)state;
+  hak_set_event_hook(change_errno, &g_seen);
+  errno = TEST_ERRNO;
+  void *small = hak_alloc(700), *large = hak_alloc(3 * MIB);
+  CHECK_EQ(errno, TEST_ERRNO);
+  hak_free(small);
+  hak_free(large);
+  (void)hak_collect(NULL, SIZE_MAX, HAK_COLLECT_ALL);
+  CHECK_EQ(errno, TEST_ERRNO);
+  CHECK(g_seen.count[HAK_EVENT_LARGE_ALLOC] > 0);
 }
 
 static void event_hook__hears_of_large_blocks_with_address_and_size(void **state) {
@@ -126,7 +145,7 @@ static void event_hook__hears_nothing_on_fast_paths(void **state) {
 
 #define M(function) cmocka_unit_test_setup_teardown(function, set_up, tear_down)
 
-TEST_MAIN(M(event_hook__hears_of_refills),
+TEST_MAIN(M(event_hook__hears_of_refills), M(event_hook__need_not_keep_errno),
           M(event_hook__hears_of_large_blocks_with_address_and_size),
           M(event_hook__hears_of_superslabs_and_purges),
           M(event_hook__hears_nothing_when_unset),

@@ -56,6 +56,12 @@ static void *remap(void *ctx, void *ptr, size_t old_size, size_t new_size) {
   return called() == 0 ? ptr : NULL;
 }
 
+static uint64_t now_ns(void *ctx) {
+  (void)ctx;
+  called();
+  return 1;
+}
+
 static const hak_os_t g_os = {.struct_size = sizeof g_os,
                               .page_size = 4096,
                               .granularity = SIZE,
@@ -63,7 +69,8 @@ static const hak_os_t g_os = {.struct_size = sizeof g_os,
                               .release = release,
                               .commit = commit,
                               .purge = purge,
-                              .remap = remap};
+                              .remap = remap,
+                              .now_ns = now_ns};
 
 static int setup(void **state) {
   (void)state;
@@ -90,8 +97,10 @@ static void calls__keep_errno_whether_they_fail_or_not(void **state) {
     CHECK_EQ(errno, TEST_ERRNO);
     if (!g_fail) hak_os_release(&g_os, g_range, SIZE);
     CHECK_EQ(errno, TEST_ERRNO);
+    CHECK_EQ(hak_os_now(&g_os), 1);
+    CHECK_EQ(errno, TEST_ERRNO);
   }
-  CHECK_EQ(g_calls, 9);
+  CHECK_EQ(g_calls, 11);
 }
 
 static void commit__is_zero_only_if_the_hook_says_so(void **state) {

@@ -20,6 +20,9 @@
  *    default prints one line on stderr and aborts. Unless the library was built with
  *    HAKMEM_CHECKS=full a double free of a small block is reported by a later call, when
  *    the block goes home or is to serve again: docs/BUILDING.md has what is found when.
+ *  - A function of the program's that the library calls (a hook, a handler, a callback, a
+ *    visitor) comes back: the thread does not end in it, nor does an exception or longjmp
+ *    lead out of it. An error handler alone may leave by longjmp.
  *  - A parameter `heap` takes NULL for the default heap. To ask a heap that was
  *    destroyed or released for a block is misuse; other functions return EINVAL
  *    for such a heap.
@@ -147,7 +150,8 @@ void *hak_calloc(size_t count, size_t size) HAK_ATTR_ALLOC_SIZE(1, 2) HAK_ATTR_N
 
 /* Changes a block's size; contents are kept up to the smaller of both sizes.
  * The block stays where it is if it is large enough or has free memory behind
- * it; a large block moves by remapping its pages. NULL as `ptr` allocates. Size
+ * it; a block over 1 MiB is copied the first time that it has to move in order to
+ * grow, and moves by remapping its pages from then on. NULL as `ptr` allocates. Size
  * 0 acts as size 1 and never frees. On failure the old block is untouched; to make
  * a block smaller never fails. */
 void *hak_realloc(void *ptr, size_t size) HAK_ATTR_ALLOC_SIZE(2) HAK_ATTR_RESULT;
@@ -525,14 +529,15 @@ int hak_heap_prefault(hak_heap_t *heap, size_t bytes);
 /* Makes `count` blocks of any size ready, with all records that they need: if nothing
  * else comes between, this thread's next `count` allocations of `size` bytes cost no call
  * to the operating system and no page fault. Blocks up to 32 KiB lie in this thread's
- * cache then; larger ones, and those of serial and watched heaps, are free memory like
- * any other, which the purge of idle memory may take (but not in a heap with
- * HAK_HEAP_NO_PURGE, nor where purging is manual), and which blocks of other sizes may
- * take: of such, what is made ready for two sizes need not do for both.
+ * cache then, or in that of a serial heap; larger ones, those of watched heaps, and what
+ * a limit keeps out of the cache, are free memory like any other, which the purge of idle
+ * memory may take (but not in a heap with HAK_HEAP_NO_PURGE, nor where purging is
+ * manual), and which blocks of other sizes may take: of such, what is made ready for two
+ * sizes need not do for both.
  * Returns how many blocks are ready. These are fewer than `count`, with errno = ENOMEM,
  * if memory is short or if free blocks of the size are not kept (over
- * HAKMEM_HUGE_RETAIN_BYTES). 0 with EINVAL for no heap. Costs the page faults, and a list
- * entry for each block. */
+ * HAKMEM_HUGE_RETAIN_BYTES). 0 with ENOMEM at once if count * size is over PTRDIFF_MAX,
+ * with EINVAL for no heap. Costs the page faults, and a list entry for each block. */
 size_t hak_heap_prewarm(hak_heap_t *heap, size_t size, size_t count);
 
 /* ---- Operating system hooks ------------------------------------------- */
@@ -703,8 +708,10 @@ int hak_purge_due(void);
  * every `period_ms` milliseconds (1 to 86400000). It has no signals, a stack of 128 KiB,
  * and the name "hakmem"; event handlers and hooks of the program are called in it too.
  * It gives back in manual mode as well, and never touches what other threads have cached.
- * The library never starts it by itself. hak_shutdown ends it; the child of a fork has
- * none, and may start its own.
+ * The library never starts it by itself. hak_shutdown ends it, and so does the unloading
+ * of the object that the library is part of; the child of a fork has none, and may start
+ * its own. A process whose own threads have all ended ends all the same, as by exit(0),
+ * within a period (where /proc says which threads there are).
  *
  * 0; EINVAL for the period; EALREADY if it is there; EBUSY while it is being started or
  * stopped; ENOMEM if the library cannot start; or what the system says if it has no

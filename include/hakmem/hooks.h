@@ -86,7 +86,9 @@
     }                                                                                    \
     return prefix##_realloc(ptr, count * size);                                          \
   }                                                                                      \
-  HAK_HOOK void prefix##_free(void *ptr) { hak_free(ptr); }                              \
+  HAK_HOOK void prefix##_free(void *ptr) {                                               \
+    if (ptr != NULL) hak_free(ptr); /* many libraries free NULL often */                 \
+  }                                                                                      \
   HAK_HOOK void prefix##_free_sized(void *ptr, size_t size) {                            \
     hak_free_sized(ptr, size);                                                           \
   }                                                                                      \
@@ -137,7 +139,7 @@ HAK_HOOK void *hak_hook_realloc(void *heap, void *ptr, size_t size) {
 /* hak_free() as a hook. */
 HAK_HOOK void hak_hook_free(void *heap, void *ptr) {
   (void)heap;
-  hak_free(ptr);
+  if (ptr != NULL) hak_free(ptr); /* many libraries free NULL often */
 }
 /* All in one, as Lua has it: a size of 0 frees and gives NULL, anything else is
  * hak_heap_realloc(); `old_size` is not needed. */

@@ -362,8 +362,12 @@ static HAK_WARM void free_event(void *ptr, size_t size, hak_list_t *list) {
 }
 
 /* The list that the entry names had no room. A thread that only frees blocks of some
- * class comes here with each. */
+ * class comes here with each, and so does NULL, which many programs free often. */
 static HAK_WARM void free_no_room(void *ptr, size_t size, hak_list_t *list) {
+  if (ptr == NULL) {
+    hak_store_relaxed(&list->room, 0);
+    return;
+  }
   hak_thread_t *me = hak_thread_self;
   size_t offset = (size_t)((char *)list - (char *)me->bins);
   if (offset < HAK_SHARED_CLASSES * sizeof(hak_bin_t) &&

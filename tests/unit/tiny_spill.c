@@ -209,10 +209,20 @@ TEST_IN_CHILD(frees__of_others_blocks_seldom_read_the_clock, 60) {
   CHECK_EQ(pthread_barrier_destroy(&holder.turn), 0);
 }
 
+/* Else the room would be counted down until it wraps, and NULL be pushed onto the list.
+ */
+static void frees__of_null_leave_the_unowned_list_without_room(void **state) {
+  (void)state;
+  hak_free(hak_alloc(SIZE)); /* the thread has a state */
+  for (int i = 0; i < 3; i++) hak_free(NULL);
+  CHECK_EQ(hak_load_relaxed(&hak_thread_self->unowned.room), 0);
+}
+
 #define H(function) TEST_OF_SLABS(function, SIZE)
 
 TEST_MAIN_FRESH(H(lists__fill_one_after_the_other_and_the_oldest_goes_home),
                 H(bin__that_only_gets_foreign_blocks_gathers_them_in_a_magazine),
                 H(bin__that_has_others_passes_blocks_of_held_slabs_on),
                 H(frees__inside_blocks_of_held_slabs_change_nothing),
-                T(frees__of_others_blocks_seldom_read_the_clock))
+                T(frees__of_others_blocks_seldom_read_the_clock),
+                T(frees__of_null_leave_the_unowned_list_without_room))

@@ -332,6 +332,17 @@ static HAK_WARM void *heap_at_slow(hak_heap_t *handle, size_t size, hak_site_t *
   return heap_at_taken(me, handle, size == 0 ? 1 : size, site, block);
 }
 
+/* No block is ready. A call in its last place has hak_heap_alloc_at save no registers. */
+static HAK_WARM void *heap_at_flip(hak_heap_t *handle, size_t size, hak_site_t *site,
+                                   hak_bin_t *bin) {
+  hak_thread_t *me = hak_thread_self;
+  void *block;
+  if (HAK_UNLIKELY(hak_bin_flip_is_due(&me->key, &me->pace.flips, bin, &block))) {
+    return heap_at_slow(handle, size, site);
+  }
+  return heap_at_taken(me, handle, size, site, block);
+}
+
 /* Fast where hak_heap_alloc is, but for serial heaps, whose handles are negative. The
  * record is not looked at before no block is ready, or one is picked; what is picked of
  * no place is no sample, and takes no chance from others. */
@@ -350,7 +361,7 @@ HAK_ENTRY void *hak_heap_alloc_at(hak_heap_t *handle, size_t size, hak_site_t *s
   hak_bin_t *bin = (hak_bin_t *)(void *)(base + hak_bin_offset_of_step[step]);
   void *block;
   if (HAK_UNLIKELY(hak_link_pop_fails(&me->key, &bin->ready, &block))) {
-    return heap_at_slow(handle, size, site);
+    return heap_at_flip(handle, size, site, bin);
   }
   return heap_at_taken(me, handle, size, site, block);
 }

@@ -9,6 +9,7 @@
 #include <stdatomic.h>
 #include <string.h>
 
+#include "heap/thread_state.h"
 #include "learn/sample.h"
 
 #define DEFAULT_MEAN 262144
@@ -473,6 +474,23 @@ static void sample__that_grows_in_place_is_one_sample(void **state) {
   CHECK_EQ(sums_of(&two).live_samples, others);
 }
 
+/* Each pair of an allocation and a free has the bin change its lists. */
+static void bytes__count_where_a_bin_changes_its_lists(void **state) {
+  (void)state;
+  hak_heap_t *heap = hak_heap_create(NULL);
+  hak_heap_t *heaps[] = {NULL, heap};
+  for (size_t h = 0; h < TEST_COUNT(heaps); h++) {
+    for (int i = 0; i < 200; i++) {
+      int64_t before = hak_thread_self->way.left;
+      void *block = hak_heap_alloc_at(heaps[h], 100, &one);
+      int64_t after = hak_thread_self->way.left;
+      CHECK_MSG(after == before - 100 || after > before, "pair %d", i);
+      hak_free(block);
+    }
+  }
+  CHECK_EQ(hak_heap_destroy(heap), 0);
+}
+
 #define EXACT(function) cmocka_unit_test_setup_teardown(function, start_exact, end)
 #define USUAL(function) cmocka_unit_test_setup_teardown(function, start_usual, end)
 
@@ -492,4 +510,5 @@ TEST_MAIN_FRESH(EXACT(sample__is_a_block_like_others),
                 EXACT(calloc__of_a_place_reads_zero_where_a_sample_was),
                 EXACT(places__at_the_border_of_a_chunk_have_records),
                 EXACT(samples__fill_slabs_to_their_borders),
-                EXACT(sample__that_grows_in_place_is_one_sample))
+                EXACT(sample__that_grows_in_place_is_one_sample),
+                USUAL(bytes__count_where_a_bin_changes_its_lists))

@@ -125,13 +125,19 @@ enum {
  * the size too, or this thread's bin has a block that does. NULL, and nothing has
  * changed: it is for hak_api_resize to say. */
 void *hak_api_resize_class(void *ptr, size_t size);
-/* Any realloc of a block (not NULL); the size, alignment and flags are already checked.
- */
-void *hak_api_resize(void *ptr, size_t size, size_t alignment, unsigned flags,
-                     const char *function);
-/* The same for a place in the program, which a block counts for that moves. */
+/* Any realloc of a block (not NULL) for a place in the program, which the block counts
+ * for if it moves; NULL for none. The size, alignment and flags are already checked. */
 void *hak_api_resize_at(void *ptr, size_t size, size_t alignment, unsigned flags,
                         hak_site_t *site, const char *function);
+/* The same for no place. */
+HAK_HOT void *hak_api_resize(void *ptr, size_t size, size_t alignment, unsigned flags,
+                             const char *function) {
+  if (HAK_LIKELY((alignment | flags) == 0)) {
+    void *block = hak_api_resize_class(ptr, size);
+    if (HAK_LIKELY(block != NULL)) return block;
+  }
+  return hak_api_resize_at(ptr, size, alignment, flags, NULL, function);
+}
 
 /* Reports that `ptr` is no block in use: it was freed, lies inside of a block, or is not
  * hakmem's. */

@@ -25,15 +25,18 @@ enum {
 
 /* --- sizes ------------------------------------------------------------------ */
 
-/* Of a block that is not guarded. */
-static size_t size_of_ordinary(size_t size) {
-  size = (size == 0 ? 1 : size) + HAK_CANARY_BYTES;
-  if (size <= HAK_CLASS_MAX) return hak_canary_below(hak_class_size(hak_class_of(size)));
+static HAK_WARM size_t size_of_large(size_t size) {
   hak_stay_t stay = hak_stay();
   const hak_os_t *os = stay == HAK_STAY_NONE ? hak_os_default() : hak_lifecycle_os();
   size_t good = hak_large_good_size(os, size);
   hak_stay_end(stay);
   return good > PTRDIFF_MAX ? 0 : hak_canary_below(good);
+}
+/* Of a block that is not guarded. */
+HAK_HOT size_t size_of_ordinary(size_t size) {
+  size = (size == 0 ? 1 : size) + HAK_CANARY_BYTES;
+  if (HAK_UNLIKELY(size > HAK_CLASS_MAX)) return size_of_large(size);
+  return hak_canary_below(hak_class_size(hak_class_of(size)));
 }
 
 size_t hak_good_size(size_t size) {
@@ -466,15 +469,6 @@ void *hak_api_resize_at(void *ptr, size_t size, size_t alignment, unsigned flags
   void *block = resize_any(ptr, size, alignment, flags, site, function);
   hak_stay_end(stay);
   return block;
-}
-
-void *hak_api_resize(void *ptr, size_t size, size_t alignment, unsigned flags,
-                     const char *function) {
-  if (HAK_LIKELY((alignment | flags) == 0)) {
-    void *block = hak_api_resize_class(ptr, size);
-    if (HAK_LIKELY(block != NULL)) return block;
-  }
-  return hak_api_resize_at(ptr, size, alignment, flags, NULL, function);
 }
 
 void *hak_realloc(void *ptr, size_t size) {

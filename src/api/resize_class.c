@@ -15,11 +15,12 @@
 HAK_HOT hak_heap_t *find(const hak_thread_t *me, const void *ptr, uint32_t *cls) {
   uintptr_t address = (uintptr_t)ptr;
   if (HAK_UNLIKELY(address >> HAK_LEAF_SHIFT >= me->registry_limit)) return NULL;
+  hak_leaf_t *leaf;
   size_t offset;
-  *cls = hak_locate_class(me->registry, address, &offset);
+  *cls = hak_locate_class(me->registry, address, &leaf, &offset);
   if (HAK_UNLIKELY(*cls >= HAK_CLASSES || !hak_class_is_start(*cls, offset))) return NULL;
   /* Of an address that is no block, or no more, the note may be out of date. */
-  hak_extent_t *extent = hak_registry_extent_at(me->registry, address);
+  hak_extent_t *extent = hak_leaf_extent(leaf, address);
   hak_heap_t *heap = HAK_UNLIKELY(extent == NULL) ? NULL : hak_heap_of_extent(extent);
   if (HAK_UNLIKELY(heap == NULL || hak_heap_is_anothers(heap) ||
                    hak_heap_is_watched(heap))) {
@@ -34,7 +35,28 @@ HAK_HOT void *take(hak_thread_t *me, hak_heap_t *heap, uint32_t cls) {
   if (HAK_UNLIKELY(heap->serial_handle != NULL)) return hak_api_ready(heap, cls);
   char *base = hak_index_read(me, hak_load_relaxed(&heap->index_at));
   hak_bin_t *bins = (hak_bin_t *)(void *)(base + offsetof(hak_thread_t, bins));
+  void *block;
+  /* Larger blocks are looked at. */
+  if (cls < HAK_TINY_CLASSES &&
+      HAK_LIKELY(!hak_link_pop_fails(&me->key, &bins[cls].ready, &block))) {
+    return block;
+  }
   return hak_api_pop(&me->key, &me->pace.flips, &bins[cls], cls);
+}
+
+/* Into a block of another class. A function of its own, so that a block which stays costs
+ * no saved registers. */
+static HAK_WARM void *move(hak_heap_t *heap, void *ptr, size_t usable, size_t size,
+                           uint32_t wanted) {
+  void *block = take(hak_thread_self, heap, wanted);
+  if (HAK_UNLIKELY(block == NULL)) return NULL;
+  memcpy(block, ptr, usable < size ? usable : size);
+  if (HAK_UNLIKELY(heap->serial_handle != NULL)) {
+    hak_heap_free(heap->serial_handle, ptr);
+  } else {
+    hak_free(ptr);
+  }
+  return block;
 }
 
 HAK_WARM void *hak_api_resize_class(void *ptr, size_t size) {
@@ -46,16 +68,7 @@ HAK_WARM void *hak_api_resize_class(void *ptr, size_t size) {
   hak_heap_t *heap = find(me, ptr, &cls);
   if (HAK_UNLIKELY(heap == NULL)) return NULL;
   size_t usable = hak_class_size(cls);
+  if (size <= usable && size > usable / HAK_SHRINK_SHARE) return ptr;
   uint32_t wanted = hak_store_class(heap->store, size);
-  bool fits = size <= usable && size > usable / HAK_SHRINK_SHARE;
-  if (fits || wanted == cls) return ptr;
-  void *block = take(me, heap, wanted);
-  if (HAK_UNLIKELY(block == NULL)) return NULL;
-  memcpy(block, ptr, usable < size ? usable : size);
-  if (HAK_UNLIKELY(heap->serial_handle != NULL)) {
-    hak_heap_free(heap->serial_handle, ptr);
-  } else {
-    hak_free(ptr);
-  }
-  return block;
+  return wanted == cls ? ptr : move(heap, ptr, usable, size, wanted);
 }

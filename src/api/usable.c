@@ -26,8 +26,9 @@ HAK_HOT size_t usable(const void *ptr, const char *function) {
   if (HAK_CHECKS >= 2 || HAK_UNLIKELY(address >> HAK_LEAF_SHIFT >= me->registry_limit)) {
     return usable_slow(ptr, function);
   }
+  hak_leaf_t *leaf;
   size_t offset;
-  uint32_t cls = hak_locate_class(me->registry, address, &offset);
+  uint32_t cls = hak_locate_class(me->registry, address, &leaf, &offset);
   if (HAK_UNLIKELY(cls >= HAK_CLASSES || !hak_class_is_start(cls, offset))) {
     return usable_slow(ptr, function);
   }

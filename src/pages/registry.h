@@ -76,9 +76,7 @@ HAK_HOT size_t hak_leaf_unit(uintptr_t address) {
 
 /* The extent of a unit whose slabs have notes. Relaxed: the notes were written after it.
  */
-HAK_HOT hak_extent_t *hak_registry_extent_at(hak_registry_t *registry,
-                                             uintptr_t address) {
-  hak_leaf_t *leaf = hak_registry_leaf(registry, address >> HAK_LEAF_SHIFT);
+HAK_HOT hak_extent_t *hak_leaf_extent(hak_leaf_t *leaf, uintptr_t address) {
   return hak_load_relaxed(&leaf->extent[hak_leaf_unit(address)]);
 }
 

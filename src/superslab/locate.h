@@ -41,15 +41,16 @@ enum {
   HAK_NOTE_CLASS_MASK = 0xff
 };
 
-/* The class of the slab that an address lies in, and how far into its span the address
- * lies, by the note alone. HAK_CLASS_NONE or another that is none of the size classes'
- * where hak_locate has to say what is there. The address is below the registry's limit.
+/* The class of the slab that an address lies in, the registry's leaf, and how far into
+ * its span the address lies, by the note alone. HAK_CLASS_NONE or another that is none of
+ * the size classes' where hak_locate has to say what is there. The address is below the
+ * registry's limit.
  */
 HAK_HOT uint32_t hak_locate_class(hak_registry_t *registry, uintptr_t address,
-                                  size_t *offset) {
-  hak_leaf_t *leaf = hak_registry_leaf(registry, address >> HAK_LEAF_SHIFT);
-  if (HAK_UNLIKELY(leaf == NULL)) return HAK_CLASS_NONE;
-  uint32_t note = hak_load_relaxed(&leaf->note[hak_leaf_slab(address)]);
+                                  hak_leaf_t **leaf, size_t *offset) {
+  *leaf = hak_registry_leaf(registry, address >> HAK_LEAF_SHIFT);
+  if (HAK_UNLIKELY(*leaf == NULL)) return HAK_CLASS_NONE;
+  uint32_t note = hak_load_relaxed(&(*leaf)->note[hak_leaf_slab(address)]);
   *offset =
       address % HAK_SLAB_SIZE + ((size_t)(note >> HAK_NOTE_BACK_SHIFT) << HAK_SLAB_SHIFT);
   return (note & HAK_NOTE_CLASS_MASK) - 1;

@@ -90,9 +90,8 @@ static HAK_WARM void *alloc_slow(hak_heap_t *handle, size_t size) {
     return hak_api_large(heap, size, HAK_SLAB_SIZE, false, &zeroed);
   }
   uint32_t cls = hak_store_class(heap->store, size == 0 ? 1 : size);
-  /* hak_heap_alloc has not looked at bins of mid classes; bins of single classes are
-   * looked at by the refill. */
-  if (size - 1 >= HAK_TINY_MAX && !hak_class_is_single(cls)) {
+  /* hak_heap_alloc has not looked at bins of larger classes. */
+  if (size - 1 >= HAK_TINY_MAX) {
     hak_thread_t *me = hak_thread_self;
     char *base = hak_index_read(me, hak_load_relaxed(&heap->index_at));
     hak_bin_t *bins = (hak_bin_t *)(void *)(base + offsetof(hak_thread_t, bins));

@@ -96,7 +96,9 @@ typedef struct hak_hold {
   int32_t credit;                     /* slabs that may be claimed: those let go, less
                                          those claimed */
   uint32_t given, given_before; /* blocks that refills were asked for, in this period
-                                   and in the last; see trim.h */
+                                   and in the last; see trim.h. Of a single class: how
+                                   often one was brought from the pool of late, and when
+                                   the last time; see capacity.c */
   uint32_t surplus_periods;     /* periods in a row with more held than used */
   uint32_t pins;                /* 1: blocks in the bin may keep a slab from
                                    becoming free, so it is to be emptied; flush.h */

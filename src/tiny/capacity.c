@@ -3,6 +3,7 @@
 #include "base/event.h"
 #include "base/option.h"
 #include "external/external_region.h"
+#include "pages/clock.h"
 #include "tiny/magazine.h"
 
 enum {
@@ -16,6 +17,8 @@ enum {
   FAR_BLOCKS = 256, /* so long a list costs little to put into a depot, and to take out */
   FAR_PATIENCE = 16 /* overflows after one at which a bin could not grow */
 };
+
+#define NS_PER_TICK ((uint64_t)4000000) /* the coarse clock may not tell less */
 
 static hak_atomic_u64_t granted; /* bytes, to all threads */
 
@@ -166,11 +169,26 @@ uint32_t hak_capacity_grow(const hak_cache_t *cache, uint32_t cls) {
   return grant(cache, cls, more);
 }
 
+/* Notes that a block of a single class is brought from the pool; true if that was often
+ * of late. */
+static bool is_often(hak_hold_t *hold) {
+  enum {
+    OFTEN = 16 /* times in a tick, half of those in the tick before with them */
+  };
+  uint32_t now = (uint32_t)(hak_clock_cached() / NS_PER_TICK);
+  uint32_t passed = now - hold->given_before;
+  if (passed != 0) hold->given = passed == 1 ? hold->given / 2 : 0;
+  hold->given_before = now;
+  if (hold->given < OFTEN) hold->given++;
+  return hold->given >= OFTEN;
+}
+
 void hak_capacity_grow_single(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls) {
-  if (!hak_capacity_has_singles(me, cache)) return;
+  if (hak_cache_is_shared_way(cache)) return;
   hak_hold_t *hold = &cache->holds[cls];
   uint32_t homed = hold->taken;
   hold->taken = 0;
+  if (!hak_capacity_has_singles(me, cache) && !is_often(hold)) return;
   /* A listener for events is to hear of every large block, so no bin may keep one. */
   if (homed == 0 || hak_capacity_is_cut(hold) || hak_event_wanted()) return;
   (void)grant(cache, cls, homed);

@@ -1,6 +1,6 @@
 /* capacity.h - how many blocks a bin may keep: it follows demand.
  *
- * Depends on: base, external, bin, magazine.   Used by: tiny, heap.
+ * Depends on: base, external, pages, bin, magazine.   Used by: tiny, heap.
  *
  * A bin begins with a least capacity. If it overflows although refills lately had to
  * bring blocks, it was too small for what the thread does. Then it grows by half of what
@@ -12,7 +12,9 @@
  * back and is small again (trim.h).
  *
  * Bins of the single classes begin with no room at all. They grow when a block has
- * to be brought from the pool although others went there: by as many as went.
+ * to be brought from the pool although others went there: by as many as went. In heaps
+ * that each of many threads may use they do so only for blocks that come thousands of
+ * times a second.
  *
  * What is granted is counted: three lists of the capacity, against BIN_GROWTH_BYTES
  * for the bins of one thread cache and BIN_GROWTH_ALL_BYTES for the process.
@@ -77,8 +79,9 @@ uint32_t hak_capacity_grow(const hak_cache_t *cache, uint32_t cls);
  * blocks as went there since one was brought. */
 void hak_capacity_grow_single(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls);
 
-/* True if the cache's bins of the single classes may grow: those of the default heap and
- * of serial heaps may. */
+/* True if the cache's bins of the single classes grow with the first block that comes
+ * back: those of the default heap and of serial heaps do. Those of another heap, of which
+ * each of many threads may have a cache, grow for blocks that come often. */
 HAK_HOT bool hak_capacity_has_singles(const hak_thread_t *me, const hak_cache_t *cache) {
   return cache->store == me->store || cache->lookup != NULL;
 }

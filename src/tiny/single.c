@@ -69,7 +69,7 @@ HAK_WARM void hak_single_home(hak_thread_t *me, const hak_cache_t *cache, uint32
   /* If it was freed twice, another thread's bin has it too, and is not to give it out. */
   if (HAK_CHECKS >= 3) hak_link_unmark(block);
   hak_link_spoil(block);
-  if (hak_capacity_has_singles(me, cache)) cache->holds[cls].taken++;
+  if (!hak_cache_is_shared_way(cache)) cache->holds[cls].taken++;
   HAK_COUNT(me, slab_retired, 1);
   unsigned span = hak_slab_span(slab);
   HAK_COUNT(me, entry_writes, 1);

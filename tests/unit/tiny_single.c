@@ -3,6 +3,8 @@
 #include "class_fixture.h"
 #include "threads.h"
 
+#include <time.h>
+
 #include "base/option.h"
 #include "pages/registry.h"
 #include "superslab/locate.h"
@@ -129,6 +131,38 @@ static void home__takes_a_block_once(void **state) {
   test_reports_end(2, HAK_ERROR_DOUBLE_FREE);
 }
 
+/* Blocks that were brought from the pool for so many pairs of an allocation and a free,
+ * with a pause between two of them. */
+static uint64_t brought_for(hak_heap_t *heap, int pairs, long pause_ns) {
+  const struct timespec pause = {.tv_nsec = pause_ns};
+  uint64_t before = hak_load_relaxed(&hak_thread_self->counts.slab_fresh);
+  for (int i = 0; i < pairs; i++) {
+    hak_free(hak_heap_alloc(heap, SIZE));
+    if (pause_ns != 0) nanosleep(&pause, NULL);
+  }
+  return hak_load_relaxed(&hak_thread_self->counts.slab_fresh) - before;
+}
+
+static void bin__of_a_heap_keeps_blocks_that_come_often(void **state) {
+  (void)state;
+  enum {
+    OFTEN = 10000,
+    SELDOM = 30
+  };
+  const long tick_ns = 10000000; /* or more */
+  hak_heap_t *plain = hak_heap_create(NULL);
+  hak_heap_t *limited = test_heap_make((hak_heap_config_t){.hard_limit = 64 << 20});
+  hak_heap_t *heaps[] = {plain, limited};
+  for (size_t h = 0; h < TEST_COUNT(heaps); h++) {
+    CHECK_EQ(brought_for(heaps[h], SELDOM, tick_ns), SELDOM);
+    CHECK_EQ(test_heap_stats(heaps[h]).cached_bytes, 0);
+    CHECK(brought_for(heaps[h], OFTEN, 0) < OFTEN / 4);
+    CHECK(test_heap_stats(heaps[h]).cached_bytes <= MIB);
+    CHECK_EQ(test_heap_stats(heaps[h]).live_blocks, 0);
+    CHECK_EQ(hak_heap_destroy(heaps[h]), 0);
+  }
+}
+
 typedef struct relay {
   void *blocks[COUNT];
 } relay_t;
@@ -164,5 +198,6 @@ TEST_MAIN_FRESH(H(span__is_named_by_its_first_unit_and_gone_when_its_block_is_ho
                 H(bin__keeps_nothing_of_a_burst_that_does_not_come_back),
                 H(bin__keeps_no_more_than_is_granted),
                 H(process__grants_no_more_than_its_limit_and_gets_it_back),
+                H(bin__of_a_heap_keeps_blocks_that_come_often),
                 H(home__takes_a_block_once),
                 H(foreign_blocks__go_to_the_freeing_threads_bin_or_home))

@@ -44,6 +44,9 @@ def run(program, rounds, peer, library):
     env = dict(os.environ, INTEGRATION_ROUNDS=str(rounds))
     if peer != "hakmem":
         env["INTEGRATION_LIBC"] = "1"
+        plain = program.replace("hakmem_integration_", "hakmem_libc_")
+        if os.path.exists(plain):
+            program = plain
     if library is not None:
         env["LD_PRELOAD"] = library
     done = subprocess.run([program], env=env, capture_output=True, text=True)

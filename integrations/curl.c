@@ -20,8 +20,10 @@ static void *failing_realloc(void *ptr, size_t size) {
 static char *failing_strdup(const char *s) { return fails() ? NULL : web_strdup(s); }
 
 static void begin(void) {
-  MUST(curl_global_init_mem(CURL_GLOBAL_DEFAULT, failing_malloc, web_free,
-                            failing_realloc, failing_strdup, failing_calloc) == CURLE_OK);
+  MUST(curl_global_init_mem(CURL_GLOBAL_DEFAULT, HOOK(web_malloc, failing_malloc),
+                            web_free, HOOK(web_realloc, failing_realloc),
+                            HOOK(web_strdup, failing_strdup),
+                            HOOK(web_calloc, failing_calloc)) == CURLE_OK);
 }
 static void end(void) { curl_global_cleanup(); }
 
@@ -34,10 +36,13 @@ static size_t add_up(char *bytes, size_t size, size_t count, void *sum) {
 
 /* A file of this program's, by its address. */
 static int transfer(unsigned long *sum) {
-  char path[] = "/tmp/hakmem_curl_XXXXXX", address[100];
-  int file = mkstemp(path);
+  char path[] = "/tmp/hakmem_curl_XXXXXX", address[100], text[200 * 30];
+  int file = mkstemp(path), length = 0;
   MUST(file >= 0);
-  for (int i = 0; i < 200; i++) MUST(dprintf(file, "line %d of a file\n", i * i) > 0);
+  for (int i = 0; i < 200; i++) {
+    length += snprintf(text + length, 30, "line %d of a file\n", i * i);
+  }
+  MUST(write(file, text, (size_t)length) == length);
   close(file);
   snprintf(address, sizeof address, "file://%s", path);
   CURL *curl = curl_easy_init();

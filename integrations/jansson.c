@@ -9,7 +9,9 @@ HAK_DEFINE_HOOKS(jansson, g_heap);
 
 static void *failing_malloc(size_t size) { return fails() ? NULL : jansson_malloc(size); }
 
-static void begin(void) { json_set_alloc_funcs(failing_malloc, jansson_free); }
+static void begin(void) {
+  json_set_alloc_funcs(HOOK(jansson_malloc, failing_malloc), jansson_free);
+}
 static void end(void) { json_set_alloc_funcs(malloc, free); }
 
 static int work(char *result) {

@@ -9,6 +9,13 @@
 
 #include "measure.h"
 
+/* For times over malloc there is a program of its own, without this: */
+#ifndef INTEGRATION_OF_LIBC
+/* glue: what the library takes past its allocators comes from the default heap. */
+#include <hakmem/new_delete.h>
+/* glue end */
+#endif
+
 /* glue: the library makes its allocators itself, so a function names the heap. */
 static hak::heap json_memory = nullptr;
 static hak_heap_t *json_heap() { return json_memory.get(); }

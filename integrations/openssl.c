@@ -31,7 +31,8 @@ static void *failing_resize(void *ptr, size_t size, const char *file, int line) 
 }
 
 static void begin(void) {
-  MUST(CRYPTO_set_mem_functions(failing_give, failing_resize, ssl_give_back) == 1);
+  MUST(CRYPTO_set_mem_functions(HOOK(ssl_give, failing_give),
+                                HOOK(ssl_resize, failing_resize), ssl_give_back) == 1);
 }
 static void end(void) { OPENSSL_cleanup(); }
 

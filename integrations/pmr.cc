@@ -15,7 +15,7 @@ static std::string work(std::pmr::memory_resource *memory) {
     if (i % 5 == 0) texts.erase(i % 89);
   }
   std::string result;
-  for (const auto &entry : texts) result += entry.second.front() + ";";
+  for (const auto &entry : texts) result.append(entry.second.front()).append(1, ';');
   return result;
 }
 

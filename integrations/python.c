@@ -4,34 +4,43 @@
 
 #include "integrate.h"
 
-/* glue: Python passes a pointer, which is the heap. */
+/* glue: Python passes a pointer, which is the heap. Its pools of small objects lie in
+ * arenas, which are blocks of the heap like larger objects. */
+static void free_arena(void *heap, void *arena, size_t size) {
+  (void)size;
+  hak_hook_free(heap, arena);
+}
 static void use_heap(hak_heap_t *heap) {
-  static const PyMemAllocatorDomain domains[] = {PYMEM_DOMAIN_RAW, PYMEM_DOMAIN_MEM,
-                                                 PYMEM_DOMAIN_OBJ};
   PyMemAllocatorEx memory = {heap, hak_hook_alloc, hak_hook_calloc, hak_hook_realloc,
                              hak_hook_free};
-  for (int i = 0; i < 3; i++) PyMem_SetAllocator(domains[i], &memory);
+  PyObjectArenaAllocator arenas = {heap, hak_hook_alloc, free_arena};
+  PyMem_SetAllocator(PYMEM_DOMAIN_RAW, &memory);
+  PyObject_SetArenaAllocator(&arenas);
 }
 /* glue end: before Python is initialised */
 
-/* Calls fail while the script runs. */
+/* Calls fail while the script runs: those for larger objects, and those for all that the
+ * pools serve. */
 static bool g_running;
 static bool fails_now(void) { return g_running && fails(); }
+static PyMemAllocatorEx g_pools;
 
-static void *failing_alloc(void *heap, size_t size) {
-  return fails_now() ? NULL : hak_hook_alloc(heap, size);
+static void *failing_alloc(void *ctx, size_t size) {
+  return fails_now() ? NULL : g_pools.malloc(ctx, size);
 }
-static void *failing_calloc(void *heap, size_t count, size_t size) {
-  return fails_now() ? NULL : hak_hook_calloc(heap, count, size);
+static void *failing_calloc(void *ctx, size_t count, size_t size) {
+  return fails_now() ? NULL : g_pools.calloc(ctx, count, size);
 }
-static void *failing_realloc(void *heap, void *ptr, size_t size) {
-  return fails_now() ? NULL : hak_hook_realloc(heap, ptr, size);
+static void *failing_realloc(void *ctx, void *ptr, size_t size) {
+  return fails_now() ? NULL : g_pools.realloc(ctx, ptr, size);
 }
 
 static void begin(void) {
   use_heap(g_heap);
-  PyMemAllocatorEx memory = {g_heap, failing_alloc, failing_calloc, failing_realloc,
-                             hak_hook_free};
+  if (measure_rounds() > 0) return;
+  PyMem_GetAllocator(PYMEM_DOMAIN_OBJ, &g_pools);
+  PyMemAllocatorEx memory = {g_pools.ctx, failing_alloc, failing_calloc, failing_realloc,
+                             g_pools.free};
   PyMem_SetAllocator(PYMEM_DOMAIN_MEM, &memory);
   PyMem_SetAllocator(PYMEM_DOMAIN_OBJ, &memory);
 }

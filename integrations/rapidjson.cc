@@ -55,7 +55,7 @@ static int work(char *result) {
 
 int main() {
   static const integration_t rapidjson = {
-      "rapidjson", 4 << 20,
+      "rapidjson", 64 << 20,
       begin,       end,
       work,        "it uses what it was given without a look: an access to NULL"};
   return integrate(&rapidjson);

@@ -19,8 +19,9 @@ static void *SDLCALL failing_realloc(void *ptr, size_t size) {
 }
 
 static void begin(void) {
-  MUST(SDL_SetMemoryFunctions(failing_malloc, failing_calloc, failing_realloc,
-                              sdl_free) == 0);
+  MUST(SDL_SetMemoryFunctions(HOOK(sdl_malloc, failing_malloc),
+                              HOOK(sdl_calloc, failing_calloc),
+                              HOOK(sdl_realloc, failing_realloc), sdl_free) == 0);
 }
 static void end(void) { SDL_Quit(); }
 

@@ -9,7 +9,7 @@ HAK_DEFINE_HOOKS(sql, g_heap);
 static void *sql_give(int size) { return sql_malloc((size_t)size); }
 static void *sql_resize(void *ptr, int size) { return sql_realloc(ptr, (size_t)size); }
 static int sql_size(void *ptr) { return (int)sql_usable_size(ptr); }
-static int sql_roundup(int size) { return (int)hak_good_size((size_t)size); }
+static int sql_roundup(int size) { return (size + 7) & ~7; }
 static int sql_start(void *data) { return data == NULL ? SQLITE_OK : SQLITE_ERROR; }
 static void sql_stop(void *data) { (void)data; }
 
@@ -24,8 +24,8 @@ static void *failing_resize(void *ptr, int size) {
 
 static void begin(void) {
   sqlite3_mem_methods methods = sql_methods;
-  methods.xMalloc = failing_give;
-  methods.xRealloc = failing_resize;
+  methods.xMalloc = HOOK(sql_give, failing_give);
+  methods.xRealloc = HOOK(sql_resize, failing_resize);
   MUST(sqlite3_shutdown() == SQLITE_OK);
   MUST(sqlite3_config(SQLITE_CONFIG_MALLOC, &methods) == SQLITE_OK);
 }

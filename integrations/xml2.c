@@ -18,7 +18,9 @@ static char *failing_strdup(const char *s) { return fails() ? NULL : xml_strdup(
 
 static void begin(void) {
   xmlCleanupParser();
-  MUST(xmlMemSetup(xml_free, failing_malloc, failing_realloc, failing_strdup) == 0);
+  MUST(xmlMemSetup(xml_free, HOOK(xml_malloc, failing_malloc),
+                   HOOK(xml_realloc, failing_realloc),
+                   HOOK(xml_strdup, failing_strdup)) == 0);
 }
 static void end(void) { xmlCleanupParser(); }
 

@@ -24,7 +24,7 @@ static int work(char *result) {
   for (size_t i = 0; i < sizeof text; i++)
     text[i] = (char)('a' + i * i / 7 % 13 % (i % 26 + 1));
   ZSTD_customMem memory = g_ours ? zstd_memory(g_heap) : ZSTD_defaultCMem;
-  if (g_ours) memory.customAlloc = failing_alloc;
+  if (g_ours) memory.customAlloc = HOOK(hak_hook_alloc, failing_alloc);
   int error = 1;
   ZSTD_CCtx *compress = ZSTD_createCCtx_advanced(memory);
   ZSTD_DCtx *expand = ZSTD_createDCtx_advanced(memory);

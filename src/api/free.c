@@ -150,7 +150,7 @@ static HAK_WARM void free_small(hak_thread_t *me, hak_heap_t *heap,
     return;
   }
   hak_cache_t bare = hak_cache_bare(me, heap);
-  if (hak_class_is_single(cls)) {
+  if (hak_store_is_single(heap->store, cls)) {
     hak_single_home(me, &bare, cls, ptr);
   } else {
     hak_home_blocks(me, &bare, cls, &ptr, 1);
@@ -165,7 +165,7 @@ static HAK_SLOW void free_past_cache(hak_thread_t *me, hak_heap_t *heap, uint32_
   const hak_cache_t *cache = hak_kind_cache_made(me, heap);
   if (cache == NULL) cache = &bare;
   HAK_COUNT(me, slow_free, 1);
-  if (hak_class_is_single(cls)) {
+  if (hak_store_is_single(heap->store, cls)) {
     hak_single_home(me, cache, cls, ptr);
     return;
   }
@@ -213,6 +213,9 @@ static HAK_WARM bool free_at(hak_thread_t *me, hak_heap_t *heap, const hak_place
     free_past_cache(me, heap, place->cls, ptr);
   } else {
     free_small(me, heap, place, ptr, keep);
+  }
+  if (HAK_UNLIKELY(pool->fits) && mine && hak_store_is_single(heap->store, place->cls)) {
+    hak_pool_purge_surplus(pool);
   }
   if (mine && is_look_due(me, place->cls)) {
     /* Blocks over 1 MiB are not kept by a heap that keeps all, either. */

@@ -240,7 +240,8 @@ static uint32_t each_slab(hak_superslab_t *ss, hak_heap_t *heap,
 static void count_span(hak_heap_t *heap, hak_slab_t *slab, void *ctx) {
   (void)ctx;
   uint32_t cls = hak_slab_class(slab);
-  if (cls < HAK_SHARED_CLASSES) hak_add_relaxed(&heap->store->centrals[cls].spans, 1);
+  if (hak_store_is_single(heap->store, cls)) return;
+  hak_add_relaxed(&heap->store->centrals[cls].spans, 1);
 }
 
 /* True for a SuperSlab of a run that a lost thread was getting or giving back: the run's

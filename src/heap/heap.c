@@ -114,6 +114,7 @@ hak_heap_t *hak_heap_make(const hak_os_t *os, const hak_heap_plan_t *plan) {
   hak_store_relaxed(&heap->store->begun, 0);
   heap->store->coarse = plan->external_region != NULL || plan->is_small;
   heap->store->shares = plan->serves == HAK_HEAP_GROUP;
+  heap->store->pool.fits = plan->serves == HAK_HEAP_SAMPLES;
   hak_pool_pass_on(&heap->store->pool, plan->os == NULL ? os : plan->os, (void *)handle);
   if (plan->external_region != NULL)
     hak_external_region_serve(plan->external_region, &heap->store->pool.budget);

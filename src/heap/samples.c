@@ -14,6 +14,7 @@
 #include "superslab/pool_prefault.h"
 #include "tiny/depot.h"
 #include "tiny/refill.h"
+#include "tiny/single.h"
 
 static bool is_sampled(hak_heap_t *heap) {
   const hak_shared_pool_t *pool = &heap->store->pool;
@@ -27,7 +28,7 @@ static HAK_SLOW hak_heap_t *make(hak_heap_t *heap) {
   if (hak_heaps_made() > HAK_HEAPS_MAX / 2) return NULL;
   if (!is_sampled(heap) || !hak_heap_begin_samples(heap)) return NULL;
   hak_heap_plan_t plan = {.parent = heap,
-                          .huge_pages = heap->store->pool.huge_pages,
+                          .huge_pages = HAK_HUGE_NEVER,
                           .is_small = heap->store->coarse,
                           .serves = HAK_HEAP_SAMPLES};
   hak_heap_t *samples = hak_heap_make(hak_registry_os(), &plan);
@@ -56,11 +57,21 @@ static void *alloc_large(hak_thread_t *me, hak_shared_pool_t *pool, size_t size,
   return block;
 }
 
+/* A block with a span to itself. It comes past all lists, whose blocks lose their marks
+ * as they are taken. */
+static void *alloc_single(hak_thread_t *me, hak_heap_t *samples, uint32_t cls) {
+  hak_cache_t bare = hak_cache_bare(me, samples);
+  void *block = hak_single_new(me, &bare, cls);
+  me->guard.left--; /* as refills do */
+  if (HAK_LIKELY(block != NULL)) hak_link_unmark(block);
+  return block;
+}
+
 /* A block of the class: one that was kept, if there is one; see hak_samples_keep. */
 static void *alloc_small(hak_thread_t *me, hak_heap_t *samples, uint32_t cls) {
   hak_store_t *store = samples->store;
-  if (cls < HAK_SHARED_CLASSES && hak_store_has_spans(store, cls) &&
-      !hak_depot_is_empty(&store->centrals[cls])) {
+  if (hak_store_is_single(store, cls)) return alloc_single(me, samples, cls);
+  if (hak_store_has_spans(store, cls) && !hak_depot_is_empty(&store->centrals[cls])) {
     hak_cache_t bare = hak_cache_bare(me, samples);
     void *block = hak_depot_take_kept(me, &bare, cls);
     if (HAK_LIKELY(block != NULL)) {

@@ -11,6 +11,11 @@
  * when it is destroyed or reset. When it is released, the heap of samples is an orphan
  * like others, and what becomes of its blocks is not seen any more.
  *
+ * Few samples of more than 4 KiB live at once, of many sizes: in slabs of their sizes
+ * most would be free. So each has a span to itself (tiny/single.h), and slots are chosen
+ * by the pages that they have (superslab/fit.h). There are no huge pages, of which the
+ * most would be of no use either.
+ *
  * Heaps in memory of the caller's, those with page hooks of their own, and watched ones
  * have none.
  */

@@ -2,7 +2,7 @@
  * tree, its queue and its counts follow.
  *
  * Depends on: base, pages, pool_queue, region, superslab, tree.
- * Used by: pool_growth, pool_prefault, shared_pool.
+ * Used by: fit, pool_growth, pool_prefault, shared_pool.
  *
  * Invariant, checked by hak_pool_is_valid(): every SuperSlab in the tree has the
  * pool's heap, at least one slot taken (unless some are kept), and `run` and
@@ -23,7 +23,8 @@ typedef struct hak_shared_pool {
                                 heap's SuperSlabs */
   const hak_os_t *os;        /* [const] the process's hooks, or the heap's own */
   void *heap;                /* [const] the heap that has this pool, its handle */
-  bool starts_small;         /* [const] it may stay small: little is carved at first */
+  bool starts_small : 1;     /* [const] it may stay small: little is carved at first */
+  bool fits : 1;             /* [const] see fit.h */
   hak_atomic_u8_t growing;   /* [lock: pool] a thread is about to add a SuperSlab; others
                                 read it as a hint to wait for that */
   bool keeps_free;           /* [lock: pool] some SuperSlabs may be wholly free */

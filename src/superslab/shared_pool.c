@@ -6,6 +6,7 @@
 #include "base/wait.h"
 #include "pages/idle.h"
 #include "superslab/clean.h"
+#include "superslab/fit.h"
 #include "superslab/huge.h"
 #include "superslab/locate.h"
 #include "superslab/pool_growth.h"
@@ -66,8 +67,11 @@ static int first_slot(const hak_shared_pool_t *pool, unsigned span, unsigned ste
 }
 
 static node_t *find_locked(hak_shared_pool_t *pool, unsigned span, size_t alignment,
-                           int *first) {
+                           size_t pages, int *first) {
   hak_lock_assert_held(&pool->lock);
+  if (HAK_UNLIKELY(pool->fits) && span == 1 && alignment == HAK_SLAB_SIZE) {
+    return hak_fit_find_locked(pool, pages, first);
+  }
   node_t *ss = hak_tree_lowest(pool->root, span);
   if (ss == NULL) return NULL;
   *first = find_slots(hak_superslab_free(ss), span, alignment);
@@ -102,7 +106,7 @@ static node_t *grow(hak_shared_pool_t *pool, unsigned span, size_t alignment,
  * them have waited as long where the system had another thread run.
  */
 static node_t *find_or_grow(hak_shared_pool_t *pool, unsigned span, size_t alignment,
-                            int *first) {
+                            size_t pages, int *first) {
   enum {
     STEPS = 84, /* about a millisecond */
     TURNS = 16  /* of others that one waits for */
@@ -110,7 +114,7 @@ static node_t *find_or_grow(hak_shared_pool_t *pool, unsigned span, size_t align
   uint8_t seen = 0;
   for (unsigned rounds = 0, turns = 0;;) {
     hak_lock_acquire(&pool->lock);
-    node_t *ss = find_locked(pool, span, alignment, first);
+    node_t *ss = find_locked(pool, span, alignment, pages, first);
     if (ss != NULL) return ss;
     uint8_t turn = hak_load_relaxed(&pool->growing);
     if (turn != seen && turns++ < TURNS) rounds = 0;
@@ -157,7 +161,7 @@ static hak_slab_t *get(hak_shared_pool_t *pool, unsigned span, size_t alignment,
     ss = find_without_os(pool, span, alignment, pages, &first);
   } else {
     hak_clock_refresh();
-    ss = find_or_grow(pool, span, alignment, &first);
+    ss = find_or_grow(pool, span, alignment, pages, &first);
   }
   if (ss == NULL) return NULL;
   hak_pool_take_locked(pool, ss, (unsigned)first, span);
@@ -295,6 +299,14 @@ static size_t purge(hak_shared_pool_t *pool, hak_pool_idle_t idle, bool kept,
 size_t hak_pool_purge(hak_shared_pool_t *pool, uint64_t before, size_t max_bytes,
                       size_t *slabs) {
   return purge(pool, (hak_pool_idle_t){before, before, true}, false, max_bytes, slabs);
+}
+
+HAK_SLOW void hak_pool_purge_surplus(hak_shared_pool_t *pool) {
+  hak_lock_acquire(&pool->lock);
+  size_t slabs = hak_fit_surplus_locked(pool);
+  hak_lock_release(&pool->lock);
+  if (slabs == 0 || !hak_os_may_give()) return;
+  (void)hak_pool_purge(pool, UINT64_MAX, SIZE_MAX, &slabs);
 }
 
 size_t hak_pool_purge_kept(hak_shared_pool_t *pool, size_t max_bytes) {

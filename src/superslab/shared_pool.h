@@ -1,9 +1,8 @@
 /* shared_pool.h - the free slabs of one heap: any of them serves any class and
  * any span.
  *
- * Depends on: base, pages, clean, huge, locate, pool_growth, pool_slots, region, tails,
- * tree.
- * Used by: retention, tiny, pool, heap.
+ * Depends on: base, pages, clean, fit, huge, locate, pool_growth, pool_slots, region,
+ * tails, tree. Used by: retention, tiny, pool, heap.
  *
  * The pool has the heap's SuperSlabs in a tree by address. A request takes the
  * lowest free run that fits: neighbours in time are neighbours in memory, and
@@ -42,6 +41,10 @@ bool hak_pool_extend(hak_shared_pool_t *pool, hak_slab_t *first, unsigned span,
  * held. */
 size_t hak_pool_purge(hak_shared_pool_t *pool, uint64_t before, size_t max_bytes,
                       size_t *slabs);
+
+/* Gives pages of empty slots back where few are to keep theirs (fit.h), whatever their
+ * age, of one SuperSlab. No lock held. */
+void hak_pool_purge_surplus(hak_shared_pool_t *pool);
 
 /* The same of whatever is free, also of what is to be kept: the heap is at its limit. */
 size_t hak_pool_purge_kept(hak_shared_pool_t *pool, size_t max_bytes);

@@ -53,7 +53,7 @@ static uint64_t used_by(hak_shared_pool_t *pool) {
 static bool are_many(hak_shared_pool_t *pool, size_t bytes) {
   int64_t tails = (int64_t)hak_load_relaxed(&pool->tail_bytes) + (int64_t)bytes;
   uint64_t used = used_by(pool);
-  uint64_t most = HAK_TAILS_LEAST + used / 16;
+  uint64_t most = (pool->fits ? 0 : HAK_TAILS_LEAST) + used / 16;
   if (tails <= (int64_t)most) return false;
   uint64_t allowed = hak_idle_allowance(hak_clock_cached());
   return tails > (int64_t)(most + (allowed < used / 4 ? allowed : used / 4));
@@ -104,7 +104,7 @@ void hak_tail_begin(hak_shared_pool_t *pool, const hak_tail_t *tail, bool shrunk
     uint64_t now = hak_clock_cached();
     if (shrunk) {
       hak_idle_note_shrunk(given, now);
-    } else {
+    } else if (!pool->fits) {
       hak_idle_note_given(given, now);
     }
     sizes = sizes_of(tail);
@@ -172,6 +172,8 @@ static bool span_at(const look_t *look, hak_superslab_t *ss, unsigned slot,
   } else if (hak_word_state(hak_load_acquire(&slab->word)) != HAK_SLAB_FREE) {
     bytes = look->class_bytes(hak_slab_class(slab), noted) * hak_slab_capacity(slab);
   }
+  /* There each span that can have one has a block. */
+  if (look->pool->fits) *noted = true;
   size_t span = hak_slab_span(slab);
   if (bytes == 0 || span > HAK_SUPERSLAB_SLABS - slot || bytes > span * HAK_SLAB_SIZE) {
     return false;

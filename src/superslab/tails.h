@@ -17,7 +17,8 @@
  * begins, resizes or frees it, or of the one that takes its tail.
  *
  * Bound: the tails of a pool that are over an eighth of their blocks have, all together,
- * at most HAK_TAILS_LEAST and a sixteenth of what the pool has in use.
+ * at most HAK_TAILS_LEAST and a sixteenth of what the pool has in use; the sixteenth
+ * alone where slots are chosen by their pages (fit.h).
  */
 #ifndef HAK_SUPERSLAB_TAILS_H
 #define HAK_SUPERSLAB_TAILS_H

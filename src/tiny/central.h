@@ -102,6 +102,17 @@ HAK_HOT bool hak_store_has_spans(hak_store_t *store, uint32_t cls) {
          hak_load_relaxed(&store->centrals[cls].spans) != 0;
 }
 
+/* Each block of the class has a span to itself in the heap. In a heap of samples all over
+ * 4 KiB have: few live at once, of many sizes, and what lay in slabs of their own size
+ * would have been free for the most part. */
+HAK_HOT bool hak_store_is_single(const hak_store_t *store, uint32_t cls) {
+  enum {
+    SHARED_MOST = 4096 /* bytes */
+  };
+  return hak_class_is_single(cls) ||
+         (HAK_UNLIKELY(store->pool.fits) && hak_class_size(cls) > SHARED_MOST);
+}
+
 /* The class of a size with 1 <= size <= HAK_CLASS_MAX in a heap. Where there is little
  * memory, classes that lie halfway between two others would cost more by spans that are
  * used in part than they save. */

@@ -148,10 +148,12 @@ hak_slab_t *hak_hold_new(hak_thread_t *me, const hak_cache_t *cache, uint32_t cl
   }
   bool first = hak_add_relaxed(&central->spans, 1) == 0;
   /* If the heap has few slots, long spans of many classes would leave most of them
-   * unused; near a limit, long spans would seldom become free for other classes. */
-  bool is_short = hak_pool_is_enclosed(pool)
-                      ? hak_budget_is_limited(&pool->budget)
-                      : hak_budget_room(&pool->budget) < HAK_ROOM_FOR_LONG_SPANS;
+   * unused; near a limit, and where each slot is to fit one block, long spans would
+   * seldom become free for other classes. */
+  bool is_short =
+      hak_pool_is_enclosed(pool)
+          ? hak_budget_is_limited(&pool->budget)
+          : pool->fits || hak_budget_room(&pool->budget) < HAK_ROOM_FOR_LONG_SPANS;
   unsigned span = first || is_short ? geometry->span_first : geometry->span_next;
   hak_slab_t *slab =
       hak_pool_get(pool, span, HAK_SLAB_SIZE, hak_commit_first(me, cache, cls, span),

@@ -2,6 +2,8 @@
  *
  * Depends on: base, superslab, bin, capacity, slab.   Used by: tiny, api.
  *
+ * In heaps of samples (heap/samples.h) blocks over 4 KiB have one, too, but no bins.
+ *
  * Bins keep such blocks like any others, so that they come and go without a lock.
  * Below the bins there is only the pool: a span is FULL while its block is out and
  * FREE otherwise; it has no holder, and no other thread waits for it. The registry's

@@ -22,12 +22,12 @@ static hak_lock_t *lock_of(const hak_cache_t *cache, hak_slab_t *slab) {
 
 /* --- life ------------------------------------------------------------------------- */
 
-static void begin(hak_slab_t *slab, uint32_t cls, unsigned span, uint32_t carved,
-                  uint64_t word) {
+static void begin(hak_slab_t *slab, uint32_t cls, unsigned span, uint32_t capacity,
+                  uint32_t carved, uint64_t word) {
   uint32_t size = hak_class_size(cls);
   slab->list.head = HAK_LINK_END;
   hak_store_relaxed(&slab->carved, carved);
-  hak_store_relaxed(&slab->capacity, (uint32_t)(span * HAK_SLAB_SIZE / size));
+  hak_store_relaxed(&slab->capacity, capacity);
   hak_list_set_form(&slab->list, size, hak_class_askew[cls]);
   hak_slab_set_class(slab, cls);
   hak_slab_set_span(slab, span);
@@ -43,11 +43,12 @@ static void begin(hak_slab_t *slab, uint32_t cls, unsigned span, uint32_t carved
 void hak_slab_begin(const hak_cache_t *cache, hak_slab_t *slab, uint32_t cls,
                     unsigned span) {
   hak_hole_map_clear(slab, span);
-  begin(slab, cls, span, 0, hak_word_mine(cache));
+  uint32_t capacity = (uint32_t)(span * HAK_SLAB_SIZE / hak_class_size(cls));
+  begin(slab, cls, span, capacity, 0, hak_word_mine(cache));
 }
 
 void hak_slab_begin_single(hak_slab_t *slab, uint32_t cls, unsigned span) {
-  begin(slab, cls, span, 1, hak_word_make(HAK_SLAB_FULL, 0));
+  begin(slab, cls, span, 1, 1, hak_word_make(HAK_SLAB_FULL, 0));
   hak_assert_full(!hak_hole_map_any(slab)); /* each span that had some has cleared them */
 }
 

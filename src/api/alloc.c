@@ -29,8 +29,7 @@
 
 /* --- blocks of a size class ----------------------------------------------------- */
 
-/* What lay in a bin is no block. */
-static HAK_SLOW void report_stray(const void *block) {
+HAK_SLOW void hak_api_report_no_block(const void *block) {
   hak_extent_t *extent = hak_locate((uintptr_t)block).extent;
   hak_heap_t *owner = extent == NULL ? NULL : hak_api_owner(extent);
   hak_api_report_stray(hak_stray_error(block), block, owner, HAK_IN_ALLOC);
@@ -41,7 +40,7 @@ void *hak_api_pop(const hak_link_key_t *key, hak_atomic_i32_t *flips, hak_bin_t 
   void *block;
   while (!hak_bin_pop_is_due(key, flips, bin, &block)) {
     if (HAK_LIKELY(!hak_stray_refuses(cls, block))) return block;
-    report_stray(block);
+    hak_api_report_no_block(block);
   }
   return NULL;
 }
@@ -348,7 +347,7 @@ static void *alloc_mid(size_t size);
 /* What alloc_mid seldom needs, each a call in its last place: then it has no
  * registers to save. */
 static HAK_WARM void *alloc_again(void *block, size_t size) {
-  report_stray(block);
+  hak_api_report_no_block(block);
   return alloc_mid(size);
 }
 static HAK_WARM void *alloc_flip(hak_bin_t *bin, size_t size) {

@@ -56,6 +56,8 @@ void *hak_api_mapping(hak_heap_t *heap, size_t size, size_t alignment, bool no_g
  * no block is reported and left out. */
 void *hak_api_pop(const hak_link_key_t *key, hak_atomic_i32_t *flips, hak_bin_t *bin,
                   uint32_t cls);
+/* What lay in a bin is no block. */
+void hak_api_report_no_block(const void *block);
 
 /* --- guarded.c: sampled blocks that lie alone ----------------------------------------
  */

@@ -3,6 +3,7 @@
  *
  * hak_alloc_at -> the bin that the place's route leads to has a block, and the thread's
  *     way to its next sample is not at its end: done
+ *   at_mid -> the same of a size over 1 KiB
  *   at_apart -> the same of the place's group (heap/groups.h)
  *   at_slow -> hak_alloc; the place is given an origin
  *   at_due -> a sample is taken in the block's place: it lies in the heap's samples
@@ -17,6 +18,7 @@
 #include "learn/lessons.h"
 #include "learn/sample.h"
 #include "learn/waves.h"
+#include "tiny/stray.h"
 
 /* The third of a record's words, for the fast path: the distance in bytes from the bins
  * of a thread that are always empty to those that serve the place; 0, as in a new record,
@@ -252,6 +254,32 @@ static HAK_WARM void *at_apart(size_t size, hak_site_t *site) {
   return at_taken(me, size, site, block);
 }
 
+/* What lay in the bin is no block. */
+static HAK_SLOW void *at_stray(size_t size, hak_site_t *site, void *block) {
+  hak_api_report_no_block(block);
+  return at_slow(size, site);
+}
+
+/* Over HAK_TINY_MAX, or 0, or no place. Fast when the default heap itself serves the
+ * place, and the bin has a block ready. */
+static HAK_WARM void *at_mid(size_t size, hak_site_t *site) {
+  if (HAK_UNLIKELY(size - 1 >= HAK_CLASS_MAX || site == NULL || size <= HAK_TINY_MAX ||
+                   hak_load_relaxed(distance(site)) != TO_BINS)) {
+    return at_slow(size, site);
+  }
+  hak_thread_t *me = hak_thread_self;
+  const hak_mid_class_t *mid = &hak_mid_classes[hak_class_eighth(size)];
+  hak_bin_t *bin = (hak_bin_t *)(void *)((char *)me + mid->bin_offset);
+  void *block;
+  if (HAK_UNLIKELY(hak_link_pop_fails(&me->key, &bin->ready, &block))) {
+    return at_slow(size, site);
+  }
+  if (HAK_UNLIKELY(hak_stray_refuses_mid(mid->askew, block))) {
+    return at_stray(size, site, block);
+  }
+  return at_taken(me, size, site, block);
+}
+
 /* No block is ready, or the place is kept apart. A call in its last place has
  * hak_alloc_at save no registers. */
 static HAK_WARM void *at_flip(size_t size, hak_site_t *site, hak_bin_t *bin) {
@@ -271,7 +299,7 @@ HAK_ENTRY void *hak_alloc_at(size_t size, hak_site_t *site) {
   if (HAK_CHECKS >= 3) return hak_api_alloc_at(NULL, size, 0, 0, site);
   size_t step = (size - 1) >> 3;
   HAK_OPAQUE(step);
-  if (HAK_UNLIKELY(step >= HAK_TINY_STEPS || site == NULL)) return at_slow(size, site);
+  if (HAK_UNLIKELY(step >= HAK_TINY_STEPS || site == NULL)) return at_mid(size, site);
   hak_thread_t *me = hak_thread_self;
   size_t at = hak_bin_offset_of_step[step];
   at = hak_sum_relaxed(at, distance(site));

@@ -9,8 +9,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "heap/heap.h"
 #include "learn/sample.h"
 #include "learn/waves.h"
+#include "superslab/locate.h"
 
 enum {
   MASS = 30000,   /* blocks that go at the end of a wave */
@@ -369,6 +371,32 @@ static void blocks__that_lie_apart_are_what_was_asked_for(void **state) {
   hak_free(zero);
 }
 
+static bool lies_apart(const void *block) {
+  hak_heap_t *heap = hak_heap_of_extent(hak_locate((uintptr_t)block).extent);
+  return hak_heap_is_group(heap) || hak_heap_is_samples(heap);
+}
+
+/* Though a block of the default heap's is ready. */
+static void blocks__of_all_sizes_lie_apart(void **state) {
+  (void)state;
+  enum {
+    BLOCKS = 20
+  };
+  waves(&g_load, 4);
+  CHECK(is_apart(&table));
+  const size_t sizes[] = {100, 1024, 1025, 3000, 20000, 57344};
+  for (size_t i = 0; i < TEST_COUNT(sizes); i++) {
+    void *blocks[BLOCKS];
+    for (size_t k = 0; k < BLOCKS; k++) blocks[k] = hak_alloc(sizes[i]);
+    for (size_t k = 0; k < BLOCKS; k++) hak_free(blocks[k]);
+    for (size_t k = 0; k < BLOCKS; k++) {
+      blocks[k] = hak_alloc_at(sizes[i], &table);
+      CHECK_MSG(lies_apart(blocks[k]), "%zu bytes", sizes[i]);
+    }
+    for (size_t k = 0; k < BLOCKS; k++) hak_free(blocks[k]);
+  }
+}
+
 static hak_waves_t sequence(void) {
   start(NULL);
   waves(&g_load, 2);
@@ -605,7 +633,7 @@ TEST_MAIN_FRESH(
     T(chance__moves_nothing_and_costs_nothing),
     T(places__whose_blocks_all_go_fill_holes_first),
     L(groups__are_the_default_heap_to_the_program),
-    L(blocks__that_lie_apart_are_what_was_asked_for),
+    L(blocks__that_lie_apart_are_what_was_asked_for), L(blocks__of_all_sizes_lie_apart),
     T(waves__are_the_same_after_the_same_calls), L(limit__of_the_default_heap_holds),
     L(free_blocks__of_groups_serve_the_default_heap), L(threads__share_what_is_learned),
     L(fork__goes_on_with_what_was_learned), L(failures__leave_places_where_they_are),

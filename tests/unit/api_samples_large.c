@@ -125,8 +125,10 @@ static void server__has_little_more_memory_with_names(void **state) {
       "samples %.1f\n",
       with.mean / 1e6, without.mean / 1e6, with.peak / 1e6, without.peak / 1e6,
       with.samples / (LOOKS / 2) / 1e6, with.for_samples / (LOOKS / 2) / 1e6);
-  CHECK(with.mean <= 1.03 * without.mean);
-  CHECK(with.peak <= 1.04 * without.peak);
+  /* With canaries few blocks of a power of two are of the class of that size. */
+  double more = HAK_CHECKS >= 3 ? 0.01 : 0;
+  CHECK(with.mean <= (1.03 + more) * without.mean);
+  CHECK(with.peak <= (1.04 + more) * without.peak);
   CHECK(with.for_samples <= 1.8 * with.samples);
 }
 

@@ -14,6 +14,7 @@
 #include "pages/cell.h"
 #include "pool/large.h"
 #include "tiny/canary.h"
+#include "tiny/single.h"
 
 enum {
   RUN_SHARE = 8 /* of a block that has SuperSlabs of its own: what is copied costs little
@@ -202,6 +203,24 @@ static void *move_smaller(const hak_place_t *place, void *ptr, size_t usable, si
   return ptr;
 }
 
+/* The block, of a class over 56 KiB, stays where it is with the class that its new size
+ * has, unless it has that already or such memory was lately needed again. True if it has
+ * the size now. */
+static bool shrink_single(const hak_place_t *place, size_t size) {
+  size += HAK_CANARY_BYTES;
+  if (!hak_class_is_single(place->cls) || size <= HAK_MID_MAX) return false;
+  uint32_t cls = hak_class_of(size);
+  size_t before = hak_class_size(place->cls), now = hak_class_size(cls);
+  if (cls >= place->cls || hak_large_grows_again(before - now)) return false;
+  hak_thread_t *me = hak_thread_enter();
+  if (HAK_UNLIKELY(me == NULL)) return false;
+  hak_shared_pool_t *pool = &hak_heap_of_extent(place->extent)->store->pool;
+  hak_single_shrink(me, pool, place->slab, cls);
+  hak_harden_resized(place->start, before, now);
+  hak_thread_leave(me, "hak_realloc");
+  return true;
+}
+
 /* A run that becomes a small part of itself, and stays where it is, leaves SuperSlabs
  * with their pages that none of its length fits into. It moves, if that costs little, so
  * that the next one has all of them; else NULL. */
@@ -354,6 +373,10 @@ static void *resize(const resize_request_t *r) {
   if (aligned) {
     bool fits = size <= usable && (!may_move || size > usable / HAK_SHRINK_SHARE);
     if (place.cls < HAK_CLASSES) {
+      if (fits && may_move && shrink_single(&place, size)) {
+        if ((flags & HAK_ZERO) != 0) zero_rest(ptr, size);
+        return ptr;
+      }
       /* The block of a small class is what it is. */
       if (fits || (size <= usable && size_of_ordinary(size) == usable)) return ptr;
     } else if (size > HAK_MID_MAX || !may_move) {

@@ -277,6 +277,11 @@ HAK_HOT uint64_t hak_cache_entry(const hak_cache_t *cache, uint32_t cls) {
   uint64_t first = cache->entry;
   return first == 0 ? 0 : first + ((uint64_t)(cls * sizeof(hak_bin_t)) << 16);
 }
+/* The entry of a slab of one class, in cached mode, for one of another class. */
+HAK_HOT uint64_t hak_entry_of_class(uint64_t entry, uint32_t was, uint32_t cls) {
+  uint64_t back = (uint64_t)((was - cls) * sizeof(hak_bin_t)) << 16;
+  return entry - back;
+}
 /* No thread keeps anything in the cache between two calls; see hak_refill_one. */
 HAK_HOT bool hak_cache_is_shared_way(const hak_cache_t *cache) {
   return cache->grown == NULL;

@@ -1,5 +1,7 @@
 #include "tiny/single.h"
 
+#include <string.h>
+
 #include "base/option.h"
 #include "base/report.h"
 #include "superslab/clean.h"
@@ -83,4 +85,41 @@ HAK_WARM void hak_single_home(hak_thread_t *me, const hak_cache_t *cache, uint32
     hak_tail_let_go(hak_slab_superslab(slab), slab->slot);
   }
   hak_pool_put(&cache->store->pool, slab, span);
+}
+
+/* What the block has no longer is empty in a hardened build, as freed blocks are. */
+static void clear_rest(char *start, size_t now, size_t before) {
+  if (HAK_CHECKS >= 3) memset(start + now, 0, before - now);
+}
+
+HAK_SLOW void hak_single_shrink(hak_thread_t *me, hak_shared_pool_t *pool,
+                                hak_slab_t *slab, uint32_t cls) {
+  uint32_t was = hak_slab_class(slab);
+  size_t before = hak_class_size(was), now = hak_class_size(cls);
+  unsigned had = hak_slab_span(slab), span = (unsigned)hak_div_up(now, HAK_SLAB_SIZE);
+  char *start = hak_slab_start(slab);
+  uint64_t entry = hak_registry_entry(me->registry, (uintptr_t)start);
+  hak_clock_refresh();
+  hak_tail_hold(hak_slab_superslab(slab), slab->slot);
+  if (has_tail(before)) {
+    hak_tail_t tail = tail_of(slab, before, had);
+    hak_tail_end(pool, &tail);
+  }
+  clear_rest(start, now, before);
+  hak_slab_shrink_single(slab, cls, span);
+  hak_locate_set_class((uintptr_t)start, span, cls);
+  if (entry != 0) {
+    HAK_COUNT(me, entry_writes, 1);
+    hak_registry_set_entries((uintptr_t)start, 1, hak_entry_of_class(entry, was, cls));
+  }
+  if (span < had) {
+    hak_locate_set_class((uintptr_t)start + span * HAK_SLAB_SIZE, had - span,
+                         HAK_CLASS_NONE);
+    hak_pool_put(pool, slab + span, had - span);
+  }
+  if (has_tail(now)) {
+    hak_tail_t tail = tail_of(slab, now, span);
+    hak_tail_begin(pool, &tail, true);
+  }
+  hak_tail_let_go(hak_slab_superslab(slab), slab->slot);
 }

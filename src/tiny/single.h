@@ -27,4 +27,10 @@ void *hak_single_new(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls);
 void hak_single_home(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls,
                      void *block);
 
+/* The block of the span, which is the caller's, is one of this smaller single class from
+ * here on, and stays where it is. Slabs that it needs no longer go to the pool. No lock
+ * is held. */
+HAK_SLOW void hak_single_shrink(hak_thread_t *me, hak_shared_pool_t *pool,
+                                hak_slab_t *slab, uint32_t cls);
+
 #endif

@@ -66,6 +66,12 @@ bool hak_slab_end_single(hak_slab_t *slab) {
   return true;
 }
 
+void hak_slab_shrink_single(hak_slab_t *slab, uint32_t cls, unsigned span) {
+  hak_list_set_form(&slab->list, hak_class_size(cls), hak_class_askew[cls]);
+  hak_slab_set_class(slab, cls);
+  hak_slab_set_span(slab, span);
+}
+
 void hak_slab_carve_anew(hak_slab_t *slab) {
   slab->list.head = HAK_LINK_END;
   hak_store_relaxed(&slab->carved, 0);

@@ -81,6 +81,8 @@ void hak_slab_begin_single(hak_slab_t *slab, uint32_t cls, unsigned span);
 void hak_slab_end(hak_slab_t *slab);
 /* Ends a span whose single block is freed; false if the block was home already. */
 bool hak_slab_end_single(hak_slab_t *slab);
+/* The single block of a span, which is out, has a smaller class and fewer slabs. */
+void hak_slab_shrink_single(hak_slab_t *slab, uint32_t cls, unsigned span);
 /* Makes a held slab, all of whose blocks are home, one that is to be carved anew. */
 void hak_slab_carve_anew(hak_slab_t *slab);
 /* In the child of a fork: the list gets these `count` blocks, and all others are out. */

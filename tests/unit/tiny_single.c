@@ -115,6 +115,33 @@ static void process__grants_no_more_than_its_limit_and_gets_it_back(void **state
   CHECK_EQ(hak_option_set(HAK_OPTION_BIN_GROWTH_ALL_BYTES, 128 << 20), 0);
 }
 
+/* A block that is made smaller stays where it is, and others get the slabs behind it. */
+static void block__that_shrinks_gives_up_its_slabs(void **state) {
+  (void)state;
+  for (size_t from = 60000; from <= MIB; from += from / 4) {
+    size_t to = from * 3 / 5, slabs = hak_div_up(hak_good_size(from), HAK_SLAB_SIZE);
+    if (to <= HAK_MID_MAX) continue;
+    char *block = hak_alloc(from);
+    CHECK_EQ(slabs_taken(), slabs);
+    test_fill_sparse((unsigned char *)block, to, from);
+    CHECK(hak_realloc(block, to) == block);
+    uint32_t cls = hak_class_of(to);
+    CHECK_EQ(hak_usable_size(block), hak_class_size(cls));
+    CHECK_EQ(slabs_taken(), hak_div_up(hak_class_size(cls), HAK_SLAB_SIZE));
+    CHECK_EQ(hak_registry_entry(hak_registry_root(), (uintptr_t)block),
+             hak_entry_cached(cls));
+    for (size_t i = 0; i < slabs; i++) {
+      uintptr_t at = (uintptr_t)block + i * HAK_SLAB_SIZE;
+      CHECK_EQ(hak_locate(at).cls, i < slabs_taken() ? cls : HAK_CLASS_NONE);
+    }
+    CHECK(test_verify_sparse((unsigned char *)block, to, from));
+    CHECK_EQ(hak_check(NULL), 0);
+    hak_free(block);
+    hak_thread_idle();
+    CHECK_EQ(slabs_taken(), 0);
+  }
+}
+
 static void home__takes_a_block_once(void **state) {
   (void)state;
   char *block = hak_alloc(200000);
@@ -199,5 +226,5 @@ TEST_MAIN_FRESH(H(span__is_named_by_its_first_unit_and_gone_when_its_block_is_ho
                 H(bin__keeps_no_more_than_is_granted),
                 H(process__grants_no_more_than_its_limit_and_gets_it_back),
                 H(bin__of_a_heap_keeps_blocks_that_come_often),
-                H(home__takes_a_block_once),
+                H(block__that_shrinks_gives_up_its_slabs), H(home__takes_a_block_once),
                 H(foreign_blocks__go_to_the_freeing_threads_bin_or_home))

@@ -49,14 +49,25 @@ void hak_externals_recount(void) {
   }
 }
 
+/* A fork may come between the two steps of either function: its child then does not
+ * return what was not borrowed, and may leave borrowed what it will not use. */
+static void borrow(hak_external_heap_t *external, void *memory, size_t size) {
+  hak_os_borrow(memory, size);
+  hak_compiler_fence();
+  external->borrowed = true;
+}
+
 static void give_back(hak_external_heap_t *external) {
+  if (!external->borrowed) return;
+  external->borrowed = false;
+  hak_compiler_fence();
   void *memory = hak_load_relaxed(&external->range.extent.block);
   hak_os_return(memory, hak_external_bytes(external));
 }
 
 void hak_externals_stop(void) {
   for (hak_external_heap_t *external = all; external != NULL; external = external->next) {
-    if (external->open) give_back(external);
+    give_back(external);
   }
   all = unused = NULL;
 }
@@ -120,7 +131,7 @@ hak_external_heap_t *hak_external_open(const hak_os_t *os, void *memory, size_t 
     record_put(external);
     return NULL;
   }
-  hak_os_borrow(memory, size);
+  borrow(external, memory, size);
   uintptr_t start = hak_align_up(from, HAK_GRANULE);
   lay_out(external, (char *)start, hak_align_down(from + size, HAK_GRANULE) - start);
   hak_lock_acquire(&external->lock);
@@ -135,8 +146,8 @@ void hak_external_set_heap(hak_external_heap_t *external, void *handle) {
   hak_store_release(&external->range.extent.heap, handle);
 }
 
-void hak_external_close(hak_external_heap_t *external) {
-  hak_store_relaxed(&external->range.extent.heap, NULL);
+static void close_memory(hak_external_heap_t *external) {
+  hak_external_leave_heap(external);
   hak_lock_acquire(&external->lock);
   external->open = false;
   hak_lock_release(&external->lock);
@@ -146,7 +157,21 @@ void hak_external_close(hak_external_heap_t *external) {
   hak_external_range_remove(&external->range);
   hak_store_relaxed(&external->blocks, 0);
   hak_store_relaxed(&external->granules, 0);
+}
+
+void hak_external_close(hak_external_heap_t *external) {
+  close_memory(external);
   record_put(external);
+}
+
+/* Records that have no memory then are nobody's. */
+HAK_SLOW void hak_externals_close_unserved(void) {
+  unused = NULL;
+  for (hak_external_heap_t *external = all; external != NULL; external = external->next) {
+    bool served = hak_load_relaxed(&external->range.extent.heap) != NULL;
+    if (hak_external_bytes(external) > 0 && !served) close_memory(external);
+    if (hak_external_bytes(external) == 0) record_put(external);
+  }
 }
 
 void hak_external_clear(hak_external_heap_t *external) {
@@ -289,6 +314,13 @@ size_t hak_external_resize(hak_external_heap_t *external, void *block, size_t le
     now = resize_locked(external, at, from, to);
   hak_lock_release(&external->lock);
   return now << HAK_GRANULE_SHIFT;
+}
+
+bool hak_external_is_empty(hak_external_heap_t *external) {
+  hak_lock_acquire(&external->lock);
+  bool empty = hak_external_live_blocks(external) == 0;
+  hak_lock_release(&external->lock);
+  return empty;
 }
 
 /* --- looking ------------------------------------------------------------------------ */

@@ -37,6 +37,7 @@ typedef struct hak_external_heap {
                                  the lists and the links in free chunks */
   hak_gate_t gate;            /* [any] open while the memory may be looked at */
   bool open;                  /* [lock: external heap] */
+  bool borrowed;              /* [owner: who opens or closes it] see hak_os_borrow */
   hak_external_map_t map;     /* its words lie in the memory */
   hak_external_lists_t *lists;           /* [const] in the memory, behind the map */
   char *base;                            /* [const] the first granule, behind the lists */
@@ -62,6 +63,10 @@ hak_external_heap_t *hak_external_open(const hak_os_t *os, void *memory, size_t 
                                        int *error);
 /* Lookups lead there from here on: it is the memory of the heap with this handle. */
 void hak_external_set_heap(hak_external_heap_t *external, void *handle);
+/* Lookups lead there no more. */
+HAK_HOT void hak_external_leave_heap(hak_external_heap_t *external) {
+  hak_store_relaxed(&external->range.extent.heap, NULL);
+}
 /* Closes the external heap. Nothing of it is known any more, and nothing in the memory
  * is looked at again. */
 void hak_external_close(hak_external_heap_t *external);
@@ -111,6 +116,11 @@ HAK_HOT uint64_t hak_external_live_bytes(hak_external_heap_t *external) {
   return hak_load_relaxed(&external->granules) << HAK_GRANULE_SHIFT;
 }
 
+/* No block is in use. Under the lock: of two threads, one of which frees the last block
+ * and then looks whether the heap is released, and one of which releases it and then
+ * looks here, one sees what the other did. */
+bool hak_external_is_empty(hak_external_heap_t *external);
+
 bool hak_external_is_valid(hak_external_heap_t *external);
 
 /* Calls `act` for the lock of the list of external heaps, and for those of all external
@@ -118,6 +128,9 @@ bool hak_external_is_valid(hak_external_heap_t *external);
 void hak_externals_each_lock(void (*act)(hak_lock_t *lock), bool list_first);
 /* In the child of a fork: no question is under way. */
 void hak_externals_recount(void);
+/* In the child of a fork: those that lost threads were opening or closing are closed, and
+ * so the memory is its owner's. */
+void hak_externals_close_unserved(void);
 /* Forgets all external heaps, at shutdown: the records are about to go, the memory is
  * its owners' again. */
 void hak_externals_stop(void);

@@ -261,6 +261,13 @@ bool hak_malloced_free(void *block) {
   return ours;
 }
 
+HAK_SLOW bool hak_malloced_is_empty(const hak_malloced_t *m) {
+  hak_lock_acquire(&lock);
+  bool empty = hak_malloced_bytes(m) == 0;
+  hak_lock_release(&lock);
+  return empty;
+}
+
 /* Counts so many bytes more, if they may be charged. */
 static bool grow_locked(hak_malloced_t *m, size_t bytes) {
   hak_lock_assert_held(&lock);

@@ -100,6 +100,10 @@ void hak_malloced_visit(const hak_malloced_t *m,
 HAK_HOT uint64_t hak_malloced_blocks(const hak_malloced_t *m) {
   return hak_load_relaxed(&((hak_malloced_t *)m)->blocks);
 }
+/* Under the lock: of two threads, one of which frees the last block and then looks
+ * whether the heap is released, and one of which releases it and then looks here, one
+ * sees what the other did. One that is being made or freed is charged, and counts. */
+bool hak_malloced_is_empty(const hak_malloced_t *m);
 HAK_HOT uint64_t hak_malloced_bytes(const hak_malloced_t *m) {
   return hak_load_relaxed(&((hak_malloced_t *)m)->bytes);
 }

@@ -427,6 +427,7 @@ static void settle(bool lost_calls) {
   hak_teardown_finish(me);
   hak_own_os_finish();
   hak_external_regions_close_unserved();
+  hak_externals_close_unserved();
   if (any) hak_region_visit(reclaim_slabs, me);
   hak_threads_visit(leave_whole, NULL);
   memset(torn, 0, sizeof torn);

@@ -248,7 +248,10 @@ hak_heap_t *hak_heap_release_samples(hak_heap_t *heap) {
   hak_lock_acquire(hak_heaps_lock());
   hak_heap_t *samples = hak_heap_samples(heap);
   hak_store_relaxed(&heap->samples, NULL);
-  if (samples != NULL) hak_store_relaxed(&samples->released, HAK_HEAP_ORPHAN);
+  if (samples != NULL) {
+    hak_store_relaxed(&samples->released, HAK_HEAP_ORPHAN);
+    (void)hak_heap_pin(samples); /* as the heap is; see retire */
+  }
   hak_lock_release(hak_heaps_lock());
   return samples;
 }

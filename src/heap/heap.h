@@ -142,8 +142,13 @@ HAK_HOT bool hak_heap_pin(hak_heap_t *heap) {
   hak_add_relaxed(&heap->caches, 1);
   return true;
 }
-/* Release: pairs with is_idle. */
-HAK_HOT void hak_heap_unpin(hak_heap_t *heap) { hak_sub_release(&heap->caches, 1); }
+/* Whoever is the last to unpin a heap sees that another thread has released it. */
+HAK_HOT void hak_heap_unpin(hak_heap_t *heap) {
+  /* Release: pairs with is_idle, and with the acquire below. */
+  hak_sub_release(&heap->caches, 1);
+  /* Acquire: pairs with the release above, of those who were there before. */
+  (void)hak_load_acquire(&heap->caches);
+}
 
 /* Nobody else flushes or tears down caches of the heap meanwhile. A lease rather
  * than a lock, since hooks run while it is out; whoever has one takes no other. */

@@ -245,6 +245,8 @@ static void clear_external(hak_heap_t *heap, bool end) {
     hak_external_clear(external);
     return;
   }
+  /* The child of a fork that comes behind this finds that it serves no heap. */
+  hak_external_leave_heap(external);
   hak_store_relaxed(&heap->external, NULL);
   hak_external_close(external);
 }
@@ -341,9 +343,9 @@ bool hak_kind_is_empty(hak_heap_t *heap) {
     case HAK_KIND_SERIAL:
       return has_no_slabs_in_use(heap);
     case HAK_KIND_EXTERNAL: /* without memory: not of this kind any more */
-      return external != NULL && hak_external_live_blocks(external) == 0;
-    case HAK_KIND_MALLOCED: /* one that is being made or freed is charged */
-      return hak_malloced_bytes(hak_heap_malloced(heap)) == 0;
+      return external != NULL && hak_external_is_empty(external);
+    case HAK_KIND_MALLOCED:
+      return hak_malloced_is_empty(hak_heap_malloced(heap));
   }
   return false;
 }

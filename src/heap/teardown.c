@@ -108,7 +108,7 @@ int hak_teardown_release(hak_thread_t *me, hak_heap_t *handle) {
   if (error != 0) return error;
   hak_heap_t *samples = hak_heap_release_samples(heap);
   hak_kind_release(me, heap);
-  hak_teardown_orphan(me, samples);
+  if (samples != NULL) hak_teardown_unpin(me, samples);
   hak_teardown_unpin(me, heap);
   return 0;
 }

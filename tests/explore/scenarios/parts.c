@@ -134,6 +134,25 @@ const explore_scenario_t threads_revive = {.name = "threads.revive",
                                            .setup = start_bare,
                                            .thread = {start_thread, look_at_states}};
 
+/* Nobody takes the pages of states that others look at. */
+static void start_left(void) {
+  EXPLORE_CHECK(hak_init(NULL) == 0);
+  explore_as(0, come_and_go);
+}
+static void purge_states(void) {
+  size_t looks = SIZE_MAX;
+  EXPLORE_CHECK(hak_threads_try_memory());
+  (void)hak_threads_purge(SIZE_MAX, &looks);
+  hak_threads_end_memory();
+}
+static void look_at_states_twice(void) {
+  look_at_states();
+  look_at_states();
+}
+const explore_scenario_t threads_purge = {.name = "threads.purge",
+                                          .setup = start_left,
+                                          .thread = {purge_states, look_at_states_twice}};
+
 static hak_heap_t *heap, *heaps_record;
 static void note_0(void) {
   start_thread();

@@ -29,7 +29,8 @@
   one(exit_collect) one(heap_destroy_collect) one(heap_destroy_exit) \
   one(heap_release_free) \
   one(phase_start) one(phase_change) one(phase_stay) one(heap_record) \
-  one(threads_first) one(threads_attach) one(threads_revive) one(cache_visit) one(cache_at) one(cache_index) \
+  one(threads_first) one(threads_attach) one(threads_revive) one(threads_purge) \
+  one(cache_visit) one(cache_at) one(cache_index) \
   one(region_visit) one(region_owner) one(region_second) one(region_lay) \
   one(origin_make) one(origins_made) \
   one(heap_name) one(heap_user) one(heap_again) one(heap_again_renamed) one(heap_used) one(heap_used_group) \
@@ -52,7 +53,22 @@
   one(fork_alloc) one(fork_flip) one(fork_large) one(fork_free) one(fork_idle) one(fork_exit) \
   one(fork_destroy) one(fork_reset) one(fork_create) one(fork_heap_idle) \
   one(fork_collect) one(fork_grow) one(fork_mend) one(fork_lend) \
-  one(fork_locks) one(fork_twice)
+  one(fork_locks) one(fork_twice) \
+  one(external_free) one(external_alloc) one(external_grow) one(external_destroy) \
+  one(external_release) one(external_release_beside) one(external_same) \
+  one(external_beside) one(external_again) one(external_units) \
+  one(external_units_destroy) one(external_units_release) one(external_fork) \
+  one(external_fork_make) one(external_fork_destroy) \
+  one(samples_first) one(samples_first_of_heap) one(samples_free) \
+  one(samples_free_of_heap) one(samples_kept) one(samples_move) one(samples_destroy) \
+  one(samples_reset) one(samples_release) one(samples_fork) \
+  one(samples_fork_of_heap) one(samples_save) \
+  one(leave_exit) one(leave_release) one(leave_free) one(leave_two) one(leave_refill) \
+  one(leave_serve_again) one(leave_collect) one(leave_free_of_heap) \
+  one(leave_two_of_heap) one(leave_refill_of_heap) one(leave_end_free) \
+  one(leave_end_two_free) one(leave_end_take_over) one(leave_end_collect) \
+  one(leave_end_free_of_heap) one(leave_end_take_over_of_heap) \
+  one(leave_end_collect_of_heap) one(leave_end_begin)
 /* clang-format on */
 
 #define EXPLORE_DECLARE(name) extern const explore_scenario_t name;

@@ -5,6 +5,7 @@
 #include "hakmem/hakmem.h"
 #include "pages/meta.h"
 #include "pages/registry.h"
+#include "superslab/region.h"
 
 static hak_os_t hooks;
 
@@ -27,6 +28,27 @@ void start_caching(void) {
   EXPLORE_CHECK(hak_option_set(HAK_OPTION_HEAP_CACHE_AFTER, 0) == 0);
 }
 void start_thread(void) { EXPLORE_CHECK(hak_thread_init() == 0); }
+
+typedef struct out {
+  void *heap;
+  uint32_t cls, count;
+} out_t;
+
+static bool add_out(hak_superslab_t *ss, void *ctx) {
+  out_t *out = ctx;
+  if (hak_load_relaxed(&ss->extent.heap) != out->heap) return true;
+  for (unsigned i = 0; i < HAK_SUPERSLAB_SLABS; i++) {
+    hak_slab_t *slab = &ss->slabs[i];
+    bool used = hak_word_state(hak_load_relaxed(&slab->word)) != HAK_SLAB_FREE;
+    if (used && hak_slab_class(slab) == out->cls) out->count += hak_slab_out(slab);
+  }
+  return true;
+}
+uint32_t start_count_out(hak_heap_t *heap, uint32_t cls) {
+  out_t out = {heap == NULL ? hak_heap_default() : heap, cls, 0};
+  hak_region_visit(add_out, &out);
+  return out.count;
+}
 
 static void use_up_record(bool of_pages) {
   const hak_os_t *os = hak_registry_os();

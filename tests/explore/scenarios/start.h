@@ -4,6 +4,8 @@
 
 #include "scenarios.h"
 
+struct hak_heap;
+
 /* Hooks whose pages are as they were left: whoever wants zeroes writes them, and whoever
  * reads them has to have seen that. */
 const struct hak_os *start_hooks(void);
@@ -17,5 +19,9 @@ void start_used_up(void);
 void start_caching(void);
 /* The calling thread has a state of its own. */
 void start_thread(void);
+
+/* Blocks of a class in the heap, NULL for the default one, that are not in a slab's list:
+ * in the hands of threads, or in what they keep. */
+uint32_t start_count_out(struct hak_heap *heap, uint32_t cls);
 
 #endif

@@ -28,6 +28,9 @@ typedef struct explore_scenario {
                  them up though nothing has changed; 0: none */
   bool forks; /* the first thread calls explore_fork, and finds the others between any
                  two writes of theirs */
+  /* A signal handler of the first thread's: comes once, before any of its accesses, plain
+   * ones too. Or NULL. */
+  void (*handler)(void);
   /* For tests of the explorer itself. */
   uint64_t outcomes; /* the set that explore_outcome has to be called with */
   bool is_broken;    /* a failure has to be found */

@@ -3,6 +3,7 @@
  *   main.c      arguments, the runs, what is printed
  *   weaken.c    the list of accesses, and the run that weakens each in turn
  *   search.c    which thread goes next: depth first, or by random priorities
+ *   place.c     the same where a fork or a handler comes to each place
  *   sharing.c   which accesses are steps
  *   replay.c    an execution in writing
  *   model.c     what a load may return, and what happens before what
@@ -55,6 +56,8 @@ typedef struct location {
   uint32_t count; /* stores, in the order in which they replace each other */
   uint32_t room;
   store_t *stores;
+  /* Of the search: the last transitions here, by their number from 1 on; 0: none. */
+  uint32_t last_write, last_read[THREADS];
 } location_t;
 
 /* What a thread is about to do, as far as others may notice. */
@@ -126,12 +129,19 @@ typedef struct engine {
   char failure[512];
   uint32_t steps, plain;
   int preempted, stale_loads, hastes;
-  bool forked; /* one thread is left */
+  bool forked;     /* one thread is left */
+  uint32_t direct; /* atomic accesses of a thread that is alone, and what it waited */
   location_t location[LOCATIONS];
   uint32_t locations;
   transition_t transition[STEPS];
   uint32_t transitions;
-  uint8_t sleep; /* threads whose next step leads to nothing new */
+  uint32_t last_of[THREADS]; /* a thread's last transition, from 1 on; 0: none */
+  uint32_t last_everywhere;  /* the same of one that all others depend on */
+  uint8_t sleep;             /* threads whose next step leads to nothing new */
+  bool came;                 /* the fork, or the handler, to where it was to come */
+  bool handling;             /* the handler is running */
+  uint32_t others;           /* steps of other threads than the first */
+  uint32_t accesses;         /* of the first thread's, outside of its handler */
 
   /* --- the search --- */
   node_t node[2 * STEPS];
@@ -139,6 +149,10 @@ typedef struct engine {
   uint32_t fresh;         /* nodes from here on were not there in the last execution */
   uint32_t change[16], changes; /* steps at which a random priority falls */
   uint32_t longest;             /* steps of the longest execution so far */
+  uint32_t place;               /* the fork comes after so many steps of others; the
+                                   handler, before so many accesses, from 1 on */
+  bool late;                    /* the fork was prepared before these steps */
+  uint32_t most_accesses;       /* `accesses` of any execution so far */
   uint32_t focus;               /* steps before the weakened access, at least; 0: it was
                                    not reached */
   uint64_t outcomes;
@@ -168,6 +182,8 @@ void search_step(pending_t pending);
 void search_access(uintptr_t address, pending_t pending);
 /* Whatever the current thread writes, a fork may come before it. */
 bool search_fork_may_come(void);
+/* The current thread is one of these. */
+bool search_goes_on(uint8_t threads);
 /* The current thread has nothing more to do. */
 void search_end_thread(void);
 /* Which of `count` values, 0 the newest. */
@@ -179,6 +195,16 @@ void search_begin(void);
 bool search_next(void);
 /* Begins anew, in g->mode. */
 void search_reset(void);
+
+/* --- place.c --- */
+void place_reset(void); /* a search begins */
+void place_begin(void); /* an execution does */
+/* The next place; false if there is none. */
+bool place_next(void);
+/* The thread that takes the next step. */
+unsigned place_choose(uint8_t enabled);
+/* The current thread is about to access something: its handler may come first. */
+void place_interrupt(void);
 
 /* --- sharing.c --- */
 void sharing_start(void);
@@ -197,12 +223,15 @@ void replay_note_old(unsigned choice);
 /* The thread that makes the next access, and which value the last one gets. */
 unsigned replay_thread(void);
 unsigned replay_old(void);
+/* The handler came before the access that is next. */
+void replay_note_handler(void);
 void replay_print(void);
 void replay_read(const char *text);
 
 /* --- model.c --- */
 void model_start(void);
 void model_begin(void);
+bool model_is_alone(void);
 bool model_is_enabled(const thread_t *thread);
 /* It is not, but time may pass for it. */
 bool model_may_hurry(const thread_t *thread);
@@ -235,6 +264,7 @@ void fiber_switch(thread_t *to); /* NULL: the explorer itself */
 void fibers_run(thread_t *first);
 _Noreturn void fiber_leave(void); /* ends the execution, from wherever it is */
 void fiber_call_as(unsigned number, void (*fn)(void));
+void fiber_home(void);              /* from a call that was left */
 bool fiber_owns(uintptr_t address); /* an address of its stack */
 
 /* --- world.c --- */

@@ -182,6 +182,8 @@ _Noreturn void fiber_leave(void) {
   _longjmp(f->home, 1);
 }
 
+void fiber_home(void) { run_as(THREADS); }
+
 void fiber_call_as(unsigned number, void (*fn)(void)) {
   run_as(number);
   fn();

@@ -8,7 +8,7 @@
  *                                      each acquire and release relaxed in turn
  *   hakmem_explore accesses            the list of accesses
  *   hakmem_explore one NAME [--weaken NUMBER] [--preemptions COUNT] [--stale COUNT]
- *                           [--steps MOST | --random MOST [--seed SEED]]
+ *                           [--steps MOST | --random MOST [--seed SEED] | --places MOST]
  *                           [--replay CHOICES]
  *                                      one scenario; --replay prints each step
  */
@@ -56,6 +56,7 @@ static void check(void) {
   checking = &here;
   if (setjmp(here) == 0) g->scenario->check();
   checking = NULL;
+  fiber_home();
 }
 
 static void begin_threads(void) {
@@ -102,7 +103,8 @@ run_end_t run_search(explore_mode_t mode, uint64_t steps) {
   run_end_t end;
   do {
     end = search_once(steps);
-  } while (end == RUN_EXHAUSTED && sharing_grew());
+    /* All places are steps, whatever is shared. */
+  } while (end == RUN_EXHAUSTED && mode == MODE_DEPTH && sharing_grew());
   return end;
 }
 
@@ -123,6 +125,7 @@ static void learn(void) {
 void run_open(const explore_scenario_t *scenario) {
   bool is_new = scenario != g->scenario;
   g->weakened = 0;
+  g->forked = false;
   world_first();
   g->scenario = scenario;
   g->threads = 0;
@@ -173,7 +176,7 @@ static int run_replay(const char *choices) {
 static int run_one(int argc, char **argv) {
   const char *choices = NULL;
   uint64_t steps = UINT64_MAX;
-  bool random = false;
+  explore_mode_t mode = MODE_DEPTH;
   if (argc < 1) return 2;
   const explore_scenario_t *scenario = find(argv[0]);
   run_open(scenario);
@@ -183,14 +186,17 @@ static int run_one(int argc, char **argv) {
     if (strcmp(argv[i], "--stale") == 0) g->stale = atoi(value);
     if (strcmp(argv[i], "--preemptions") == 0) g->preemptions = atoi(value);
     if (strcmp(argv[i], "--seed") == 0) g->seed = strtoull(value, NULL, 0);
-    if (strcmp(argv[i], "--random") == 0) random = true;
-    if (strcmp(argv[i], "--random") == 0 || strcmp(argv[i], "--steps") == 0) {
+    bool random = strcmp(argv[i], "--random") == 0;
+    bool places = strcmp(argv[i], "--places") == 0;
+    if (random) mode = MODE_RANDOM;
+    if (places) mode = MODE_PLACES;
+    if (random || places || strcmp(argv[i], "--steps") == 0) {
       steps = strtoull(value, NULL, 0);
     }
     if (strcmp(argv[i], "--replay") == 0) choices = value;
   }
   if (choices != NULL) return run_replay(choices);
-  run_end_t end = random ? run_search(MODE_RANDOM, steps) : run_search(MODE_DEPTH, steps);
+  run_end_t end = run_search(mode, steps);
   printf(
       "%s: %llu executions, %llu of them redundant, the longest of %u steps, "
       "outcomes %#llx\n",

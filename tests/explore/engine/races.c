@@ -92,6 +92,8 @@ uint32_t race_location(uintptr_t address, uint32_t size) {
   location->address = address;
   location->size = size;
   location->count = 0;
+  location->last_write = 0;
+  memset(location->last_read, 0, sizeof location->last_read);
   for (unsigned i = 0; i < g->threads; i++) g->thread[i].view[number] = 0;
   if (location->room == 0) {
     location->room = 16;
@@ -156,6 +158,8 @@ static void note_plain(const void *at, size_t size, access_t access) {
 
 static void plain(const void *at, size_t size, access_t access) {
   if (!g->running || fiber_owns((uintptr_t)at)) return;
+  place_interrupt();
+  if (model_is_alone()) return;
   if (access == PLAIN_WRITE && search_fork_may_come()) {
     search_step((pending_t){NOWHERE, false});
   }
@@ -173,7 +177,7 @@ static void note_range(const void *at, size_t size, bool reserved) {
 }
 
 void race_reserve(const void *at, size_t size) {
-  if (g->running) note_range(at, size, true);
+  if (g->running && !model_is_alone()) note_range(at, size, true);
 }
 
 /* False if nobody has touched the range since it was reserved in this execution. */
@@ -199,7 +203,10 @@ static bool write_range(const void *at, size_t size) {
 
 void *explore_memset(void *at, int value, size_t size) {
   bool touched = true;
-  if (g->running && !fiber_owns((uintptr_t)at)) touched = write_range(at, size);
+  if (g->running && !fiber_owns((uintptr_t)at)) {
+    place_interrupt();
+    if (!model_is_alone()) touched = write_range(at, size);
+  }
   return touched || value != 0 ? memset(at, value, size) : at;
 }
 

@@ -3,12 +3,14 @@
  *
  *   0x12,1x3,0x4;7=1,15=2    thread 0 makes 12 accesses, and so on; the 7th access of all
  *                            gets the value before the newest, the 15th the one before
- * that
+ *                            that
+ *   0x90!17                  the first thread's handler comes after 16 accesses of its
  *
  * That holds whatever a search takes for steps.
  */
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "engine.h"
 
@@ -30,6 +32,7 @@ static struct replay {
   old_t old[OLD];
   uint32_t stretches, olds;
   uint32_t access; /* made so far, of all threads */
+  uint32_t place;  /* of the handler; 0: it did not come */
   /* While an execution is replayed. */
   uint32_t at, left;
 } * rp;
@@ -46,8 +49,10 @@ void replay_begin(void) {
     rp->left = rp->stretch[0].accesses;
     return;
   }
-  rp->stretches = rp->olds = 0;
+  rp->stretches = rp->olds = rp->place = 0;
 }
+
+void replay_note_handler(void) { rp->place = g->accesses; }
 
 static void note_access(void) {
   stretch_t *last = rp->stretches == 0 ? NULL : &rp->stretch[rp->stretches - 1];
@@ -93,6 +98,7 @@ void replay_print(void) {
   for (uint32_t i = 0; i < rp->olds; i++) {
     printf("%s%u=%u", i == 0 ? ";" : ",", rp->old[i].access, rp->old[i].choice);
   }
+  if (rp->place != 0) printf("!%u", rp->place);
 }
 
 static const char *read_pair(const char *text, uint32_t *first, uint32_t *second) {
@@ -105,13 +111,15 @@ static const char *read_pair(const char *text, uint32_t *first, uint32_t *second
 
 void replay_read(const char *text) {
   rp->stretches = rp->olds = 0;
-  while (*text != '\0' && *text != ';' && rp->stretches < STRETCHES) {
+  const char *handler = strchr(text, '!');
+  g->place = handler == NULL ? 0 : (uint32_t)strtoul(handler + 1, NULL, 10);
+  while (*text != '\0' && *text != ';' && *text != '!' && rp->stretches < STRETCHES) {
     stretch_t *stretch = &rp->stretch[rp->stretches++];
     text = read_pair(text, &stretch->thread, &stretch->accesses);
     if (stretch->thread >= g->threads) stretch->thread = 0;
   }
   if (*text == ';') text++;
-  while (*text != '\0' && rp->olds < OLD) {
+  while (*text != '\0' && *text != '!' && rp->olds < OLD) {
     old_t *old = &rp->old[rp->olds++];
     text = read_pair(text, &old->access, &old->choice);
   }

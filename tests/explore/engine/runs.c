@@ -1,7 +1,8 @@
-/* all.c - the runs over all scenarios. */
+/* runs.c - the runs over all scenarios. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "engine.h"
 
@@ -11,10 +12,12 @@ enum {
   STEPS_LONG = 20000000,
   STEPS_LITMUS = 50000,
   STEPS_LOOK = 20000,
-  STEPS_QUICK = 10000, /* random ones, which find most weakened orders */
-  STEPS_WIDE = 40000,  /* in wide scenarios: random ones, and with one preemption */
-  RANDOM_MORE = 4      /* times as many random ones where no other way has shown that an
-                          order is needed */
+  STEPS_STUBBORN = 2000000, /* by night, where an order was not caught */
+  STEPS_QUICK = 10000,      /* random ones, which find most weakened orders */
+  STEPS_WIDE = 40000,       /* in wide scenarios: random ones, and with one preemption */
+  PLACES_MORE = 20, /* times as many where a fork or a handler comes to each place */
+  RANDOM_MORE = 4   /* times as many random ones where no other way has shown that an
+                       order is needed */
 };
 
 static bool is_of_explorer(const explore_scenario_t *scenario) {
@@ -28,6 +31,8 @@ static void print_run(const char *how, run_end_t end) {
          (unsigned long long)g->redundant, g->longest, g->stale);
   if (g->mode == MODE_RANDOM) {
     printf(", seed %llu", (unsigned long long)g->seed);
+  } else if (g->mode == MODE_PLACES) {
+    printf(", places");
   } else if (g->preemptions >= 0) {
     printf(", %d preemptions", g->preemptions);
   }
@@ -77,25 +82,44 @@ int run_litmus(bool is_long) {
 /* --- scenarios -----------------------------------------------------------------------
  */
 
-/* One way after the other: all orders, as far as the steps go; all with
- * one preemption and with two, where most faults are; random ones. */
-static run_end_t search_all(bool is_long, bool prints) {
+static bool has_places(const explore_scenario_t *scenario) {
+  return scenario->forks || scenario->handler != NULL;
+}
+
+static run_end_t search_depth(uint64_t steps, bool prints) {
   static const int preemptions[] = {-1, 1, 2};
   run_end_t end = RUN_BOUNDED;
   for (size_t i = 0; i < sizeof preemptions / sizeof preemptions[0]; i++) {
     g->preemptions = preemptions[i];
-    end = run_search(MODE_DEPTH, steps_of(is_long));
+    end = run_search(MODE_DEPTH, steps);
     if (prints) print_run("depth", end);
-    if (end == RUN_FAILED || (end == RUN_EXHAUSTED && preemptions[i] < 0)) return end;
+    if (end == RUN_FAILED || (end == RUN_EXHAUSTED && preemptions[i] < 0)) break;
   }
-  end = run_search(MODE_RANDOM, steps_of(is_long));
+  return end;
+}
+
+/* One way after the other: all orders, as far as the steps go; all with one preemption
+ * and with two, where most faults are; random ones. Of a fork or a handler instead of the
+ * first three: all places. */
+static run_end_t search_all(uint64_t steps, bool prints) {
+  run_end_t end;
+  if (has_places(g->scenario)) {
+    end = run_search(MODE_PLACES, PLACES_MORE * steps);
+    if (prints) print_run("places", end);
+    if (end == RUN_EXHAUSTED && g->threads == 1) return end;
+  } else {
+    end = search_depth(steps, prints);
+    if (end == RUN_EXHAUSTED && g->preemptions < 0) return end;
+  }
+  if (end == RUN_FAILED) return end;
+  end = run_search(MODE_RANDOM, steps);
   if (prints) print_run("random", end);
   return end;
 }
 
 static int explore_one(const explore_scenario_t *scenario, bool is_long) {
   run_open(scenario);
-  if (search_all(is_long, true) != RUN_FAILED) return 0;
+  if (search_all(steps_of(is_long), true) != RUN_FAILED) return 0;
   run_print_failure();
   return 1;
 }
@@ -122,15 +146,29 @@ typedef struct finding {
   char failure[512];
 } finding_t;
 
+/* All accesses, and which scenarios come to which. */
+typedef struct findings {
+  finding_t *of;        /* by number */
+  uint8_t *reached;     /* by scenario and number */
+  const char *accepted; /* the list's file */
+} findings_t;
+
+static size_t numbers(void) { return (size_t)sites_count() + 1; }
+
+static explore_mode_t mode_of(const explore_scenario_t *scenario) {
+  return has_places(scenario) ? MODE_PLACES : MODE_DEPTH;
+}
+
 /* The accesses that a scenario comes to, in a few executions of either kind. */
-static void look(const explore_scenario_t *scenario) {
-  memset(g->reached, 0, (size_t)sites_count() + 1);
+static void look(const explore_scenario_t *scenario, uint8_t *reached) {
+  memset(g->reached, 0, numbers());
   run_open(scenario);
-  if (run_search(MODE_DEPTH, STEPS_LOOK) == RUN_FAILED ||
+  if (run_search(mode_of(scenario), STEPS_LOOK) == RUN_FAILED ||
       run_search(MODE_RANDOM, STEPS_LOOK) == RUN_FAILED) {
     run_print_failure();
     exit(1);
   }
+  memcpy(reached, g->reached, numbers());
 }
 
 /* A line of the list says "folder/file.c function access: reason". */
@@ -152,20 +190,28 @@ static bool is_accepted(const char *list, const explore_site_t *site) {
 }
 
 /* `brief`: there is a reason why it should not. */
-static bool fails(const explore_scenario_t *scenario, int site, bool brief,
-                  bool is_long) {
+static bool fails(const explore_scenario_t *scenario, int site, bool brief) {
   run_open(scenario);
   g->weakened = site;
-  bool is_wide = scenario->is_wide && !is_long;
+  bool is_wide = scenario->is_wide;
   bool caught = run_search(MODE_RANDOM, is_wide ? STEPS_WIDE : STEPS_QUICK) == RUN_FAILED;
   if (!caught && is_wide) {
     g->preemptions = 1;
-    caught = run_search(MODE_DEPTH, STEPS_WIDE) == RUN_FAILED;
+    caught = run_search(mode_of(scenario), STEPS_WIDE) == RUN_FAILED;
   } else if (!caught) {
-    caught = search_all(is_long, false) == RUN_FAILED ||
-             (!brief &&
-              run_search(MODE_RANDOM, RANDOM_MORE * steps_of(is_long)) == RUN_FAILED);
+    caught = search_all(STEPS_SHORT, false) == RUN_FAILED ||
+             (!brief && run_search(MODE_RANDOM, RANDOM_MORE * STEPS_SHORT) == RUN_FAILED);
   }
+  g->weakened = 0;
+  return caught;
+}
+
+/* The same with more steps, whatever the scenario says of itself. */
+static bool fails_in_the_end(const explore_scenario_t *scenario, int site) {
+  run_open(scenario);
+  g->weakened = site;
+  bool caught = run_search(MODE_RANDOM, STEPS_STUBBORN) == RUN_FAILED ||
+                search_all(STEPS_STUBBORN, false) == RUN_FAILED;
   g->weakened = 0;
   return caught;
 }
@@ -174,24 +220,57 @@ static bool is_asked(int site) {
   return site_of(site)->order != EXPLORE_RELAXED && site_is_library(site_of(site));
 }
 
-static void weaken_in(const explore_scenario_t *scenario, bool is_long,
-                      const char *accepted, finding_t *findings) {
-  look(scenario);
-  size_t size = (size_t)sites_count() + 1;
-  uint8_t *reached = malloc(size);
-  if (reached == NULL) abort();
-  memcpy(reached, g->reached, size);
+static void note_caught(finding_t *finding, const explore_scenario_t *scenario) {
+  finding->by = scenario;
+  finding->executions = g->executions;
+  snprintf(finding->failure, sizeof finding->failure, "%s", g->failure);
+}
+
+static void weaken_in(const explore_scenario_t *scenario, uint8_t *reached,
+                      findings_t *all) {
+  look(scenario, reached);
   for (int i = 1; i <= sites_count(); i++) {
-    finding_t *finding = &findings[i];
+    finding_t *finding = &all->of[i];
     if (!reached[i] || !is_asked(i)) continue;
     *(scenario->is_wide ? &finding->reached_by_wide : &finding->reached) = true;
     if (finding->by != NULL) continue;
-    if (!fails(scenario, i, is_accepted(accepted, site_of(i)), is_long)) continue;
-    finding->by = scenario;
-    finding->executions = g->executions;
-    snprintf(finding->failure, sizeof finding->failure, "%s", g->failure);
+    if (fails(scenario, i, is_accepted(all->accepted, site_of(i)))) {
+      note_caught(finding, scenario);
+    }
   }
-  free(reached);
+}
+
+/* --- by night: what was not caught, once more
+ * -------------------------------------------
+ */
+
+static double seconds(void) {
+  struct timespec now;
+  clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &now);
+  return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
+}
+
+static void weaken_again_in(const explore_scenario_t *scenario, const uint8_t *reached,
+                            findings_t *all) {
+  char text[256];
+  for (int i = 1; i <= sites_count(); i++) {
+    if (!reached[i] || !is_asked(i) || all->of[i].by != NULL) continue;
+    double before = seconds();
+    bool caught = fails_in_the_end(scenario, i);
+    if (caught) note_caught(&all->of[i], scenario);
+    site_print(site_of(i), text, sizeof text);
+    printf("%s %s, by %s, in %.0f s\n",
+           caught ? "caught late:   " : "not caught yet:", text, scenario->name,
+           seconds() - before);
+    fflush(stdout);
+  }
+}
+
+static void print_progress(const explore_scenario_t *scenario, const findings_t *all) {
+  int caught = 0;
+  for (int i = 1; i <= sites_count(); i++) caught += all->of[i].by != NULL;
+  printf("%-28s %d caught so far, in %.0f s\n", scenario->name, caught, seconds());
+  fflush(stdout);
 }
 
 typedef struct tally {
@@ -222,22 +301,42 @@ static void print_finding(const finding_t *finding, int number, const char *acce
   }
 }
 
-int run_weaken(bool is_long, const char *accepted) {
-  finding_t *findings = calloc((size_t)sites_count() + 1, sizeof *findings);
-  if (findings == NULL) abort();
+static void weaken_all(bool is_long, findings_t *all) {
+  uint8_t *reached = all->reached;
   for (const explore_scenario_t *const *at = explore_scenarios; *at != NULL; at++) {
-    if (!is_of_explorer(*at)) weaken_in(*at, is_long, accepted, findings);
+    if (is_of_explorer(*at)) continue;
+    weaken_in(*at, reached, all);
+    reached += numbers();
+    if (is_long) print_progress(*at, all);
   }
+  reached = all->reached;
+  for (const explore_scenario_t *const *at = explore_scenarios; is_long && *at != NULL;
+       at++) {
+    if (is_of_explorer(*at)) continue;
+    weaken_again_in(*at, reached, all);
+    reached += numbers();
+  }
+}
+
+int run_weaken(bool is_long, const char *accepted) {
+  size_t scenarios = 0;
+  while (explore_scenarios[scenarios] != NULL) scenarios++;
+  findings_t all = {.of = calloc(numbers(), sizeof *all.of),
+                    .reached = calloc(numbers(), scenarios),
+                    .accepted = accepted};
+  if (all.of == NULL || all.reached == NULL) abort();
+  weaken_all(is_long, &all);
   tally_t tally = {0};
   for (int i = 1; i <= sites_count(); i++) {
-    if (is_asked(i)) print_finding(&findings[i], i, accepted, &tally);
+    if (is_asked(i)) print_finding(&all.of[i], i, accepted, &tally);
   }
   printf(
       "%d acquires and releases: %d caught, %d accepted, %d NOT CAUGHT, %d reached by "
       "wide scenarios only, %d not reached (seed %llu)\n",
       tally.all, tally.caught, tally.accepted, tally.wrong, tally.wide, tally.not_reached,
       (unsigned long long)g->seed);
-  free(findings);
+  free(all.reached);
+  free(all.of);
   return tally.wrong == 0 ? 0 : 1;
 }
 

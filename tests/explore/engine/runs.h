@@ -7,6 +7,8 @@
 typedef enum explore_mode {
   MODE_DEPTH = 0, /* depth first */
   MODE_RANDOM,
+  MODE_PLACES, /* where a scenario forks, or has a handler: at each place, one after the
+                  other, and else as few changes of thread as there can be */
   MODE_REPLAY
 } explore_mode_t;
 

@@ -7,6 +7,8 @@
  * sets keep what was explored from being explored again. With a bound of preemptions both
  * are off: they would leave out orders within the bound for others beyond it.
  *
+ * By places, where a scenario forks or has a handler: see place.c.
+ *
  * By random priorities (PCT, Burckhardt and others 2010): the thread with the highest
  * priority takes the next step, and at a few steps, drawn beforehand, it gets the lowest:
  * often near an access that was weakened.
@@ -18,7 +20,8 @@
 #include "engine.h"
 
 enum {
-  PLAIN_OF_A_STEP = 16 /* accesses that are no steps and take as long as one */
+  PLAIN_OF_A_STEP = 16,   /* accesses that are no steps and take as long as one */
+  DIRECT_OF_A_STEP = 1024 /* accesses of a thread that is alone, likewise */
 };
 
 /* --- random numbers ------------------------------------------------------------------
@@ -49,21 +52,40 @@ static void add_backtrack(uint32_t at, unsigned thread) {
 
 static bool reduces(void) { return g->mode == MODE_DEPTH && g->preemptions < 0; }
 
+/* Those of all former steps that a step depends on which the others come before; by their
+ * number from 1 on, and 0 for none. What comes before one of them, it has the clock of.
+ */
+typedef struct former {
+  uint32_t number[THREADS + 2], count;
+} former_t;
+
+static former_t former_of(uint32_t number, bool writes) {
+  former_t former = {.count = 0};
+  if (number == NOWHERE) return former;
+  former.number[former.count++] = g->last_everywhere;
+  const location_t *location = &g->location[number == EVERYWHERE ? 0 : number];
+  if (number != EVERYWHERE) former.number[former.count++] = location->last_write;
+  for (unsigned i = 0; i < g->threads && writes; i++) {
+    bool all = number == EVERYWHERE;
+    former.number[former.count++] = all ? g->last_of[i] : location->last_read[i];
+  }
+  return former;
+}
+
 /* The last step that the thread's next one depends on, and that need not have come
  * before it: the other order may differ. */
 static void look_back(const thread_t *me) {
-  const pending_t *mine = &me->pending;
-  if (mine->location == NOWHERE) return;
-  for (uint32_t i = g->transitions; i-- > 0;) {
-    const transition_t *t = &g->transition[i];
-    if (t->thread == me->number ||
-        !depends(t->location, t->writes, mine->location, mine->writes)) {
+  former_t former = former_of(me->pending.location, me->pending.writes);
+  uint32_t last = 0;
+  for (uint32_t i = 0; i < former.count; i++) {
+    if (former.number[i] <= last) continue;
+    const transition_t *t = &g->transition[former.number[i] - 1];
+    if (t->thread == me->number || t->after.of[t->thread] <= me->after.of[t->thread]) {
       continue;
     }
-    if (t->after.of[t->thread] <= me->after.of[t->thread]) continue;
-    add_backtrack(t->node, me->number);
-    return;
+    last = former.number[i];
   }
+  if (last != 0) add_backtrack(g->transition[last - 1].node, me->number);
 }
 
 /* Others were about to do something that this step comes before. */
@@ -83,6 +105,20 @@ static void raise_clock(clock_t_ *clock, const clock_t_ *other) {
   }
 }
 
+static void note_last(const transition_t *t) {
+  g->last_of[t->thread] = g->transitions;
+  if (t->location == EVERYWHERE) {
+    g->last_everywhere = g->transitions;
+  } else if (t->location != NOWHERE) {
+    location_t *location = &g->location[t->location];
+    if (t->writes) {
+      location->last_write = g->transitions;
+    } else {
+      location->last_read[t->thread] = g->transitions;
+    }
+  }
+}
+
 static void note_transition(thread_t *me, uint32_t node) {
   if (g->transitions == STEPS) failed("an execution without an end: %d steps", STEPS);
   transition_t *t = &g->transition[g->transitions];
@@ -90,16 +126,16 @@ static void note_transition(thread_t *me, uint32_t node) {
       {{0}}, node, me->pending.location, (uint8_t)me->number, me->pending.writes};
   if (reduces()) {
     me->after.of[me->number]++;
-    for (uint32_t i = 0; i < g->transitions; i++) {
-      const transition_t *p = &g->transition[i];
-      if (depends(p->location, p->writes, t->location, t->writes)) {
-        raise_clock(&me->after, &p->after);
-      }
+    former_t former = former_of(t->location, t->writes);
+    for (uint32_t i = 0; i < former.count; i++) {
+      if (former.number[i] == 0) continue;
+      raise_clock(&me->after, &g->transition[former.number[i] - 1].after);
     }
     t->after = me->after;
     if (node + 1 >= g->fresh) look_around(t);
   }
   g->transitions++;
+  note_last(t);
 }
 
 void search_order(thread_t *after) {
@@ -137,7 +173,7 @@ static node_t *node_next(void) {
   return &g->node[g->depth];
 }
 
-static bool current_goes_on(uint8_t enabled) {
+bool search_goes_on(uint8_t enabled) {
   return !g->current->ended && (enabled >> g->current->number & 1) != 0;
 }
 
@@ -160,8 +196,8 @@ static unsigned by_priority(uint8_t enabled) {
 static uint8_t allowed_of(uint8_t enabled) {
   if (g->mode != MODE_DEPTH) return enabled;
   if (reduces()) return (uint8_t)(enabled & ~g->sleep);
-  bool bound = g->depth > 0 && g->preempted >= g->preemptions &&
-               current_goes_on(ready_of(enabled));
+  bool bound =
+      g->depth > 0 && g->preempted >= g->preemptions && search_goes_on(ready_of(enabled));
   return bound ? (uint8_t)(1u << g->current->number) : enabled;
 }
 
@@ -184,7 +220,8 @@ static void choose_thread(node_t *node, uint8_t enabled) {
   }
   uint8_t first = first_among(allowed);
   unsigned chosen = g->mode == MODE_RANDOM   ? by_priority(first)
-                    : current_goes_on(first) ? g->current->number
+                    : g->mode == MODE_PLACES ? place_choose(first)
+                    : search_goes_on(first)  ? g->current->number
                                              : first_of(first);
   *node = (node_t){.is_thread = true,
                    .chosen = (uint8_t)chosen,
@@ -206,7 +243,8 @@ static thread_t *pick(void) {
   } else if (!node->is_thread || node->enabled != enabled) {
     failed("the scenario is not the same each time");
   }
-  bool goes_on = g->depth > 0 && current_goes_on(ready_of(enabled));
+  if (node->chosen != 0) g->others++;
+  bool goes_on = g->depth > 0 && search_goes_on(ready_of(enabled));
   if (goes_on && node->chosen != g->current->number) g->preempted++;
   g->depth++;
   return &g->thread[node->chosen];
@@ -271,6 +309,7 @@ bool search_fork_may_come(void) {
 }
 
 void search_access(uintptr_t address, pending_t pending) {
+  place_interrupt();
   thread_t *me = g->current;
   bool is_step = sharing_is_step(address, pending.writes) && !g->forked &&
                  (pending.writes || me->hurries == 0);
@@ -308,6 +347,7 @@ static unsigned choose_old(unsigned count) {
 unsigned search_choose(unsigned count) {
   if (count == 1) return 0;
   if (g->mode == MODE_REPLAY) return replay_old() < count ? replay_old() : 0;
+  if (g->mode == MODE_PLACES) return 0;
   if (g->stale_loads >= g->stale) return 0;
   unsigned chosen = choose_old(count);
   if (chosen != 0) {
@@ -327,6 +367,7 @@ void search_reset(void) {
   g->focus = 0;
   g->executions = g->redundant = g->all_steps = 0;
   g->random = g->seed;
+  place_reset();
 }
 
 static void draw_priorities(void) {
@@ -338,6 +379,7 @@ static void draw_priorities(void) {
   for (unsigned i = 0; i < g->threads; i++) {
     g->thread[i].priority = 100 + random_below(1 << 20);
   }
+  if (g->scenario->handler != NULL) g->place = 1 + random_below(g->most_accesses + 1);
   g->changes = random_below(CHANGES + 1);
   for (uint32_t i = 0; i < g->changes; i++) g->change[i] = 1 + random_below(g->longest);
   /* Where an order is missing it shows if another thread comes about there. */
@@ -352,6 +394,9 @@ void search_begin(void) {
   g->preempted = g->stale_loads = 0;
   g->sleep = 0;
   replay_begin();
+  g->last_everywhere = 0;
+  memset(g->last_of, 0, sizeof g->last_of);
+  place_begin();
   if (g->mode == MODE_RANDOM) draw_priorities();
 }
 
@@ -367,13 +412,15 @@ static bool advance(node_t *node) {
 
 bool search_next(void) {
   g->executions++;
-  g->all_steps += 1 + g->steps + g->plain / PLAIN_OF_A_STEP;
+  g->all_steps +=
+      1 + g->steps + g->plain / PLAIN_OF_A_STEP + g->direct / DIRECT_OF_A_STEP;
   if (g->ending == ENDING_REDUNDANT) g->redundant++;
   if (g->steps > g->longest) g->longest = g->steps;
+  if (g->accesses > g->most_accesses) g->most_accesses = g->accesses;
   if (g->mode == MODE_REPLAY) return false;
-  if (g->mode == MODE_RANDOM) {
+  if (g->mode == MODE_RANDOM || g->mode == MODE_PLACES) {
     g->length = 0;
-    return true;
+    return g->mode == MODE_RANDOM || place_next();
   }
   while (g->length > 0 && !advance(&g->node[g->length - 1])) g->length--;
   g->fresh = g->length;

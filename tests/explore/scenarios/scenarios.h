@@ -54,6 +54,9 @@
   one(fork_destroy) one(fork_reset) one(fork_create) one(fork_heap_idle) \
   one(fork_collect) one(fork_grow) one(fork_mend) one(fork_lend) \
   one(fork_locks) one(fork_twice) \
+  one(fork_lists_flip) one(fork_lists_fast) one(fork_lists_flip_of_heap) \
+  one(fork_lists_fast_of_heap) one(fork_lists_idle) one(fork_lists_idle_of_heap) \
+  one(fork_lists_slow_of_heap) \
   one(external_free) one(external_alloc) one(external_grow) one(external_destroy) \
   one(external_release) one(external_release_beside) one(external_same) \
   one(external_beside) one(external_again) one(external_units) \
@@ -68,7 +71,15 @@
   one(leave_two_of_heap) one(leave_refill_of_heap) one(leave_end_free) \
   one(leave_end_two_free) one(leave_end_take_over) one(leave_end_collect) \
   one(leave_end_free_of_heap) one(leave_end_take_over_of_heap) \
-  one(leave_end_collect_of_heap) one(leave_end_begin)
+  one(leave_end_collect_of_heap) one(leave_end_begin) \
+  one(fork_hook_commit) one(fork_hook_commit_large) one(fork_hook_commit_idle) \
+  one(fork_hook_commit_heap) one(fork_hook_reserve) one(fork_hook_purge) \
+  one(fork_hook_release) one(fork_hook_own_commit) one(fork_hook_own_commit_idle) \
+  one(fork_hook_own_purge) one(fork_hook_event) one(fork_hook_pressure) \
+  one(fork_hook_pressure_beside) \
+  one(signal_free) one(signal_alloc) one(signal_large) one(signal_mapped) \
+  one(signal_collect) one(signal_print) one(signal_destroy) one(signal_release) \
+  one(signal_exit) one(signal_fork)
 /* clang-format on */
 
 #define EXPLORE_DECLARE(name) extern const explore_scenario_t name;

@@ -1,0 +1,177 @@
+/* fork_lists.c - the lists of a thread that is not in the child of a fork: whatever it
+ * was at, no block is on two of them afterwards, and what is lost is counted.
+ *
+ * The child gives all that was that thread's to threads of its own, and these allocate
+ * more than was ever free: a block that is there twice is given out twice.
+ */
+#include "hakmem/hakmem.h"
+#include "hakmem/introspect.h"
+#include "heap/fork.h"
+#include "heap/heap.h"
+#include "heap/kind.h"
+#include "heap/threads.h"
+#include "start.h"
+#include "tiny/flush.h"
+#include "tiny/refill.h"
+
+enum {
+  SIZE = 8192,
+  BLOCKS = 3,  /* of each of the two threads */
+  STATES = 2,  /* of threads that the child begins: more than are not there */
+  ALL = 3 * 8, /* blocks that each of those allocates: more than ever were free */
+  IN_HAND = 8  /* a list */
+};
+
+static hak_heap_t *heap; /* or NULL: the default heap */
+static uint64_t *blocks[2][BLOCKS];
+static uint32_t owned; /* blocks that the second thread has, which nobody else knows */
+
+static uint64_t *allocate(void) {
+  uint64_t *block = heap == NULL ? hak_alloc(SIZE) : hak_heap_alloc(heap, SIZE);
+  EXPLORE_CHECK(block != NULL);
+  return block;
+}
+static void have(unsigned thread) {
+  start_thread();
+  for (int i = 0; i < BLOCKS; i++) {
+    blocks[thread][i] = allocate();
+    blocks[thread][i][0] = blocks[thread][i][1] = 77;
+  }
+}
+static void have_0(void) { have(0); }
+/* The second thread has others, too, so that its slab has more blocks out than it frees.
+ */
+static void have_1(void) {
+  have(1);
+  for (int i = 0; i < BLOCKS; i++) (void)allocate();
+  owned = BLOCKS;
+}
+static void free_all(void) {
+  for (unsigned i = 0; i < BLOCKS; i++) hak_free(blocks[1][i]);
+}
+static void start_freed(void) {
+  start_library();
+  explore_as(0, have_0);
+  explore_as(1, have_1);
+  explore_as(1, free_all);
+}
+static void start_heap_freed(void) {
+  start_library();
+  start_caching();
+  heap = hak_heap_create(NULL);
+  EXPLORE_CHECK(heap != NULL);
+  explore_as(0, have_0);
+  explore_as(1, have_1);
+  explore_as(1, free_all);
+}
+
+/* --- the child -----------------------------------------------------------------------
+ */
+
+static uint64_t *got[STATES][ALL];
+
+/* Takes the state of a thread that is not there, or a new one. */
+static hak_thread_t *be_other(unsigned state) {
+  hak_thread_self = &hak_thread_none;
+  start_thread();
+  for (unsigned i = 0; i < ALL; i++) {
+    got[state][i] = allocate();
+    got[state][i][0] = got[state][i][1] = 1000 * (state + 1) + i;
+  }
+  return hak_thread_self;
+}
+/* Nobody else has written to any of them. */
+static void check_all(void) {
+  for (unsigned state = 0; state < STATES; state++) {
+    for (unsigned i = 0; i < ALL; i++) {
+      EXPLORE_CHECK(got[state][i][0] == 1000 * (state + 1) + i);
+      EXPLORE_CHECK(got[state][i][1] == 1000 * (state + 1) + i);
+    }
+  }
+  for (int i = 0; i < BLOCKS; i++) {
+    EXPLORE_CHECK(blocks[0][i][0] == 77 && blocks[0][i][1] == 77);
+  }
+}
+static void give_all(unsigned state, hak_thread_t *as) {
+  hak_thread_self = as;
+  for (unsigned i = 0; i < ALL; i++) hak_free(got[state][i]);
+  hak_thread_idle();
+}
+
+/* What is not counted: the block that the thread was just allocating or freeing, and
+ * lists of one class that it had in hand. */
+static void check_lost(void) {
+  uint32_t out = start_count_out(heap, hak_class_of(SIZE));
+  EXPLORE_CHECK(out <= owned + hak_forking_lost_bytes() / SIZE + IN_HAND);
+}
+/* No block came home twice, which a thread that is not there would never report. */
+static void is_well(hak_thread_t *state, void *ctx) {
+  (void)ctx;
+  EXPLORE_CHECK(state->deferred.error == 0);
+}
+static void fork_and_use_all(void) {
+  hak_thread_t *me = hak_thread_self;
+  hak_forking_prepare();
+  explore_fork();
+  hak_forking_child();
+  hak_threads_visit(is_well, NULL);
+  EXPLORE_CHECK(hak_check(NULL) == 0);
+  hak_thread_t *others[STATES];
+  for (unsigned state = 0; state < STATES; state++) others[state] = be_other(state);
+  check_all();
+  for (unsigned state = 0; state < STATES; state++) give_all(state, others[state]);
+  hak_thread_self = me;
+  for (int i = 0; i < BLOCKS; i++) hak_free(blocks[0][i]);
+  hak_thread_idle();
+  (void)hak_collect(NULL, SIZE_MAX, HAK_COLLECT_ALL);
+  EXPLORE_CHECK(hak_check(NULL) == 0);
+  check_lost();
+}
+
+#define LISTS_SCENARIO(id, begin, ...)                                   \
+  const explore_scenario_t fork_lists_##id = {.name = "fork_lists." #id, \
+                                              .setup = begin,            \
+                                              .forks = true,             \
+                                              .is_wide = true,           \
+                                              .thread = {fork_and_use_all, __VA_ARGS__}}
+
+/* --- where the other thread is ---------------------------------------------------------
+ */
+
+/* In fast paths: what it freed last comes after what lies ready. */
+static void alloc_again(void) {
+  for (unsigned i = 0; i < 2 * BLOCKS; i++) {
+    (void)allocate();
+    owned++;
+  }
+}
+static void alloc_and_free(void) {
+  for (unsigned i = 0; i < BLOCKS; i++) {
+    blocks[1][i] = allocate();
+    owned++;
+  }
+  for (unsigned i = 0; i < BLOCKS; i++) {
+    owned--;
+    hak_free(blocks[1][i]);
+  }
+}
+LISTS_SCENARIO(flip, start_freed, alloc_again);
+LISTS_SCENARIO(fast, start_freed, alloc_and_free);
+LISTS_SCENARIO(flip_of_heap, start_heap_freed, alloc_again);
+LISTS_SCENARIO(fast_of_heap, start_heap_freed, alloc_and_free);
+
+/* In slow paths, which have its lists in any state. */
+static void idle(void) { hak_thread_idle(); }
+LISTS_SCENARIO(idle, start_freed, idle);
+LISTS_SCENARIO(idle_of_heap, start_heap_freed, idle);
+static void work_slowly(void) {
+  hak_thread_t *me = hak_thread_self;
+  const hak_cache_t *cache = hak_kind_cache_made(me, hak_heap_record(heap));
+  EXPLORE_CHECK(cache != NULL);
+  uint32_t cls = hak_class_of(SIZE);
+  hak_store_relaxed(&me->busy, 1);
+  hak_flush_blocks(me, cache, cls);
+  if (hak_refill_bin(me, cache, cls) != NULL) owned++;
+  hak_store_relaxed(&me->busy, 0);
+}
+LISTS_SCENARIO(slow_of_heap, start_heap_freed, work_slowly);

@@ -44,7 +44,7 @@ void *hak_allocx(hak_heap_t *heap, size_t size, size_t alignment, unsigned flags
 void *hak_aligned_realloc(void *ptr, size_t alignment, size_t size) {
   if (HAK_UNLIKELY(!hak_api_alignment_is_valid(alignment))) return NULL;
   if (ptr == NULL) return hak_api_alloc(NULL, size, alignment, 0);
-  return hak_api_resize(ptr, size, alignment, 0, "hak_aligned_realloc");
+  return hak_api_resize_at(ptr, size, alignment, 0, NULL, "hak_aligned_realloc");
 }
 
 void *hak_reallocx(hak_heap_t *heap, void *ptr, size_t size, size_t alignment,

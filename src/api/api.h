@@ -131,14 +131,11 @@ void *hak_api_resize_class(void *ptr, size_t size);
  * for if it moves; NULL for none. The size, alignment and flags are already checked. */
 void *hak_api_resize_at(void *ptr, size_t size, size_t alignment, unsigned flags,
                         hak_site_t *site, const char *function);
-/* The same for no place. */
-HAK_HOT void *hak_api_resize(void *ptr, size_t size, size_t alignment, unsigned flags,
-                             const char *function) {
-  if (HAK_LIKELY((alignment | flags) == 0)) {
-    void *block = hak_api_resize_class(ptr, size);
-    if (HAK_LIKELY(block != NULL)) return block;
-  }
-  return hak_api_resize_at(ptr, size, alignment, flags, NULL, function);
+/* The same without alignment and flags, for no place. */
+HAK_HOT void *hak_api_resize(void *ptr, size_t size, const char *function) {
+  void *block = hak_api_resize_class(ptr, size);
+  if (HAK_LIKELY(block != NULL)) return block;
+  return hak_api_resize_at(ptr, size, 0, 0, NULL, function);
 }
 
 /* Reports that `ptr` is no block in use: it was freed, lies inside of a block, or is not

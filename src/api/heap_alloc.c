@@ -172,7 +172,7 @@ void *hak_heap_calloc(hak_heap_t *handle, size_t count, size_t size) {
 
 void *hak_heap_realloc(hak_heap_t *heap, void *ptr, size_t size) {
   if (ptr == NULL) return hak_heap_alloc(heap, size);
-  return hak_api_resize(ptr, size, 0, 0, "hak_heap_realloc");
+  return hak_api_resize(ptr, size, "hak_heap_realloc");
 }
 
 void *hak_heap_aligned_alloc(hak_heap_t *handle, size_t alignment, size_t size) {

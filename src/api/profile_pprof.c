@@ -134,7 +134,7 @@ static void send_text(profile_t *p, const char *text) {
 
 /* --- code --------------------------------------------------------------------------- */
 
-static void send_map(const hak_code_map_t *map, void *profile) {
+static HAK_SLOW void send_map(const hak_code_map_t *map, void *profile) {
   profile_t *p = profile;
   uint32_t before = p->maps.count;
   hak_profile_maps_add(&p->maps, map);
@@ -188,7 +188,7 @@ static void send_place(profile_t *p, uint32_t number, const hak_site_row_t *plac
   send_text(p, file);
 }
 
-static void send_row(const hak_profile_row_t *row, void *profile) {
+static HAK_SLOW void send_row(const hak_profile_row_t *row, void *profile) {
   profile_t *p = profile;
   message_t ids = {.length = 0}, values = {.length = 0}, m = {.length = 0};
   put_varint(&ids, row->number);

@@ -26,7 +26,7 @@ enum {
 
 /* --- sizes ------------------------------------------------------------------ */
 
-static HAK_WARM size_t size_of_large(size_t size) {
+static HAK_SLOW size_t size_of_large(size_t size) {
   hak_stay_t stay = hak_stay();
   const hak_os_t *os = stay == HAK_STAY_NONE ? hak_os_default() : hak_lifecycle_os();
   size_t good = hak_large_good_size(os, size);
@@ -363,7 +363,7 @@ static void *resize_malloced(const resize_request_t *r) {
 }
 
 /* In place, or by moving pages, or the block. */
-static void *resize(const resize_request_t *r) {
+static HAK_SLOW void *resize(const resize_request_t *r) {
   void *ptr = r->ptr;
   hak_place_t place = r->place;
   size_t usable = r->usable, size = r->size, alignment = r->alignment;
@@ -496,12 +496,12 @@ void *hak_api_resize_at(void *ptr, size_t size, size_t alignment, unsigned flags
 
 void *hak_realloc(void *ptr, size_t size) {
   if (ptr == NULL) return hak_alloc(size);
-  return hak_api_resize(ptr, size, 0, 0, "hak_realloc");
+  return hak_api_resize(ptr, size, "hak_realloc");
 }
 
 void *hak_reallocarray(void *ptr, size_t count, size_t size) {
   size_t bytes;
   if (HAK_UNLIKELY(hak_mul_overflows(count, size, &bytes))) return hak_fail(ENOMEM);
   if (ptr == NULL) return hak_alloc(bytes);
-  return hak_api_resize(ptr, bytes, 0, 0, "hak_reallocarray");
+  return hak_api_resize(ptr, bytes, "hak_reallocarray");
 }

@@ -71,8 +71,8 @@ static void make_row(const hak_os_t *os, hak_lock_t *lock, uint32_t n, uint32_t 
   if (!kept) release_row(os, row);
 }
 
-char *hak_thread_range_get(const hak_os_t *os, hak_lock_t *lock, uint32_t n,
-                           uint32_t room, bool alone) {
+HAK_SLOW char *hak_thread_range_get(const hak_os_t *os, hak_lock_t *lock, uint32_t n,
+                                    uint32_t room, bool alone) {
   bool more = false;
   char *range = alone ? NULL : range_ahead(lock, n, room, &more);
   if (more) make_row(os, lock, n, room);
@@ -80,7 +80,7 @@ char *hak_thread_range_get(const hak_os_t *os, hak_lock_t *lock, uint32_t n,
   return range != NULL ? range : reserve(os, room, &one);
 }
 
-void hak_thread_rows_release(const hak_os_t *os, hak_lock_t *lock) {
+HAK_SLOW void hak_thread_rows_release(const hak_os_t *os, hak_lock_t *lock) {
   hak_lock_acquire(lock);
   row_t first = ahead, second = after;
   ahead.left = after.left = 0;

@@ -183,7 +183,8 @@ static bool is_often(hak_hold_t *hold) {
   return hold->given >= OFTEN;
 }
 
-void hak_capacity_grow_single(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls) {
+HAK_SLOW void hak_capacity_grow_single(hak_thread_t *me, const hak_cache_t *cache,
+                                       uint32_t cls) {
   if (hak_cache_is_shared_way(cache)) return;
   hak_hold_t *hold = &cache->holds[cls];
   uint32_t homed = hold->taken;

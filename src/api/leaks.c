@@ -146,7 +146,7 @@ static void report_place(hak_heap_t *heap, const place_t *place, const char *fun
   report(heap, &listed, listed.count, what, function);
 }
 
-static void report_places(hak_heap_t *heap, const char *function) {
+static HAK_SLOW void report_places(hak_heap_t *heap, const char *function) {
   hak_heap_t *samples = hak_heap_samples(heap);
   if (samples == NULL) return;
   places_t places = {.heap_id = hak_heap_id(samples)};
@@ -156,7 +156,7 @@ static void report_places(hak_heap_t *heap, const char *function) {
   }
 }
 
-static void report_sizes(hak_heap_t *heap, const char *function) {
+static HAK_SLOW void report_sizes(hak_heap_t *heap, const char *function) {
   leaks_t leaks;
   char what[96];
   find(heap, &leaks);

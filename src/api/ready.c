@@ -105,8 +105,8 @@ static size_t prewarm_small(hak_heap_t *heap, uint32_t cls, size_t count) {
 
 /* Takes blocks, makes their pages resident, and frees them all: each names the one before
  * it. Returns how many they were; *places says where they lay, whatever their order. */
-static size_t come_and_go(hak_heap_t *handle, size_t size, size_t count,
-                          uint64_t *places) {
+static HAK_SLOW size_t come_and_go(hak_heap_t *handle, size_t size, size_t count,
+                                   uint64_t *places) {
   void **last = NULL;
   size_t ready = 0, bytes = 0;
   *places = 0;
@@ -131,7 +131,7 @@ static size_t come_and_go(hak_heap_t *handle, size_t size, size_t count,
 /* Blocks that lie ready among what is free. What the thread gives up as they are freed,
  * such as a slab that it held, may be a better place than some had: they come and go
  * until they come to the same places. */
-static size_t prewarm_large(hak_heap_t *handle, size_t size, size_t count) {
+static HAK_SLOW size_t prewarm_large(hak_heap_t *handle, size_t size, size_t count) {
   enum {
     TIMES = 4
   };

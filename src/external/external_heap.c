@@ -116,8 +116,8 @@ static void lay_out(hak_external_heap_t *external, char *start, size_t size) {
   make_empty(external);
 }
 
-hak_external_heap_t *hak_external_open(const hak_os_t *os, void *memory, size_t size,
-                                       int *error) {
+HAK_SLOW hak_external_heap_t *hak_external_open(const hak_os_t *os, void *memory,
+                                                size_t size, int *error) {
   *error = EINVAL;
   uintptr_t from = (uintptr_t)memory;
   if (size < HAK_EXTERNAL_MIN || from + size < from) return NULL;
@@ -146,7 +146,7 @@ void hak_external_set_heap(hak_external_heap_t *external, void *handle) {
   hak_store_release(&external->range.extent.heap, handle);
 }
 
-static void close_memory(hak_external_heap_t *external) {
+static HAK_SLOW void close_memory(hak_external_heap_t *external) {
   hak_external_leave_heap(external);
   hak_lock_acquire(&external->lock);
   external->open = false;

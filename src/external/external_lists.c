@@ -179,7 +179,7 @@ size_t hak_external_lists_find(hak_external_lists_t *lists, size_t length, size_
   return look_closer(lists, length, step, block);
 }
 
-bool hak_external_lists_are_valid(const hak_external_lists_t *lists) {
+HAK_SLOW bool hak_external_lists_are_valid(const hak_external_lists_t *lists) {
   const hak_external_map_t *map = lists->map;
   size_t in_map = 0, listed = 0;
   for (size_t at = 0; at < map->granules; at += hak_external_map_length(map, at)) {

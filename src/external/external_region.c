@@ -104,8 +104,8 @@ size_t hak_external_region_units(const void *memory, size_t size) {
   return (from + size - first) >> HAK_SUPERSLAB_SHIFT;
 }
 
-hak_external_region_t *hak_external_region_open(const hak_os_t *os, void *memory,
-                                                size_t size, int *error) {
+HAK_SLOW hak_external_region_t *hak_external_region_open(const hak_os_t *os, void *memory,
+                                                         size_t size, int *error) {
   size_t units = hak_external_region_units(memory, size);
   *error = EINVAL;
   if (units > UINT32_MAX) return NULL;

@@ -334,7 +334,7 @@ void hak_malloced_clear(hak_malloced_t *m) {
   }
 }
 
-void hak_malloced_stop(void) {
+HAK_SLOW void hak_malloced_stop(void) {
   while (tree != NULL) hak_malloced_clear(tree->owner);
   unused = NULL;
   hak_store_relaxed(&hak_malloced_state, HAK_MALLOCED_UNDECIDED);

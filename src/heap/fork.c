@@ -102,7 +102,7 @@ static void each_late_lock(void (*act)(hak_lock_t *)) {
 static unsigned prepared;
 
 /* All locks, in the order of their ranks. */
-void hak_forking_prepare(void) {
+HAK_SLOW void hak_forking_prepare(void) {
   hak_phase_hold();
   if (prepared++ > 0) return;
   take(hak_threads_lock());

@@ -134,7 +134,7 @@ static void resume_work(void) { hak_gate_open(&work); }
 
 /* The code that the thread runs is about to go. If it does not come out of a hook it
  * stays what it was, to be ended later. */
-static void end_before_unload(void) {
+static HAK_SLOW void end_before_unload(void) {
   enum {
     MOST_NS = 1000000000
   };

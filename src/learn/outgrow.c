@@ -20,7 +20,7 @@ static double look_at;   /* [lock] so many, and it is looked whose they are */
 static uint32_t rest; /* [lock] waves in which all are let be */
 static bool led_back; /* [lock] a place, in this wave */
 
-void hak_outgrow_begin(uint64_t clock, uint32_t loosest_group, double peak) {
+HAK_SLOW void hak_outgrow_begin(uint64_t clock, uint32_t loosest_group, double peak) {
   begin = clock;
   loosest = loosest_group;
   last_peak = peak;
@@ -33,7 +33,7 @@ void hak_outgrow_begin(uint64_t clock, uint32_t loosest_group, double peak) {
   led_back = false;
 }
 void hak_outgrow_allow(double most) { share = most; }
-void hak_outgrow_stop(void) {
+HAK_SLOW void hak_outgrow_stop(void) {
   begin = 0;
   loosest = 0;
   share = last_peak = bytes = look_at = 0;
@@ -48,7 +48,7 @@ static bool counts(const hak_wave_sample_t *sample) {
 
 static double together; /* [lock] during a look: bytes that live in the default heap */
 
-static void count(const hak_wave_sample_t *sample) {
+static HAK_SLOW void count(const hak_wave_sample_t *sample) {
   if (sample->led == 0) together += sample->bytes;
   if (counts(sample)) hak_origin_at(sample->origin)->wave.here += sample->bytes;
 }
@@ -80,8 +80,8 @@ static HAK_SLOW uint32_t look(const hak_wave_now_t *now, double peak) {
   return found;
 }
 
-uint32_t hak_outgrow_born(const hak_wave_sample_t *sample, const hak_wave_now_t *now,
-                          double live) {
+HAK_SLOW uint32_t hak_outgrow_born(const hak_wave_sample_t *sample,
+                                   const hak_wave_now_t *now, double live) {
   if (share <= 0 || rest > 0 || !counts(sample)) return HAK_ORIGIN_NONE;
   bytes += sample->bytes;
   double peak = live > last_peak ? live : last_peak;
@@ -89,6 +89,6 @@ uint32_t hak_outgrow_born(const hak_wave_sample_t *sample, const hak_wave_now_t 
   return much ? look(now, peak) : HAK_ORIGIN_NONE;
 }
 
-void hak_outgrow_died(const hak_wave_sample_t *sample) {
+HAK_SLOW void hak_outgrow_died(const hak_wave_sample_t *sample) {
   if (share > 0 && rest == 0 && counts(sample)) bytes -= sample->bytes;
 }

@@ -56,7 +56,7 @@ void hak_sys_thread_join(uint64_t thread) {
   hak_sys_allow_cancel(cancel);
 }
 
-bool hak_sys_thread_join_within(uint64_t thread, uint64_t ns) {
+HAK_SLOW bool hak_sys_thread_join_within(uint64_t thread, uint64_t ns) {
   enum {
     NS_PER_S = 1000000000
   };
@@ -85,7 +85,7 @@ static __attribute__((destructor)) void end_before_unload(void) {
 }
 
 /* A first thread that has ended stays as a zombie, and counts, until the others have. */
-static bool has_first_ended(void) {
+static HAK_SLOW bool has_first_ended(void) {
   char text[64]; /* "NUMBER (NAME) STATE ...", where a name has at most 15 characters */
   int fd = open("/proc/self/stat", O_RDONLY | O_CLOEXEC);
   if (fd < 0) return false;
@@ -98,7 +98,7 @@ static bool has_first_ended(void) {
 }
 
 /* A folder has a link for itself, one from above and one from each folder in it. */
-bool hak_sys_thread_is_last(void) {
+HAK_SLOW bool hak_sys_thread_is_last(void) {
   enum {
     LINKS = 2 + 2 /* the first thread and this one */
   };

@@ -18,8 +18,8 @@ static size_t misfit(size_t has, size_t pages) {
   return has - pages <= pages / MORE_SHARE ? has - pages : SIZE_MAX;
 }
 
-hak_superslab_t *hak_fit_find_locked(const hak_shared_pool_t *pool, size_t pages,
-                                     int *first) {
+HAK_SLOW hak_superslab_t *hak_fit_find_locked(const hak_shared_pool_t *pool, size_t pages,
+                                              int *first) {
   hak_lock_assert_held(&((hak_shared_pool_t *)pool)->lock);
   node_t *ss = pool->retained.last, *best = NULL;
   size_t least = SIZE_MAX;

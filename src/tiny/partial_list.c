@@ -324,7 +324,7 @@ static bool group_is_valid_locked(hak_central_t *central, uint32_t group,
   return first == NULL || first->prev == last;
 }
 
-bool hak_partial_is_valid(hak_central_t *central) {
+HAK_SLOW bool hak_partial_is_valid(hak_central_t *central) {
   walked_t walked = {0};
   hak_lock_acquire(&central->lock);
   bool valid = uncarved_is_valid_locked(central, &walked);

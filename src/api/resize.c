@@ -183,8 +183,9 @@ static void *move(const hak_place_t *place, void *ptr, size_t usable, size_t siz
                   size_t alignment, unsigned flags) {
   void *block = alloc_to_move(place, usable, size, alignment, flags);
   if (block == NULL) return NULL;
-  memcpy(block, ptr, usable < size ? usable : size);
-  hak_link_unmark_copy(&hak_thread_self->key, block);
+  size_t kept = usable < size ? usable : size;
+  memcpy(block, ptr, kept);
+  hak_link_unmark_copy(&hak_thread_self->key, block, kept);
   hak_api_free(ptr, (flags & HAK_NO_CACHE) != 0);
   return block;
 }

@@ -140,7 +140,7 @@ void *hak_api_grown_at(void *block, size_t size, size_t growth, size_t alignment
       heap == NULL || hak_heap_is_samples(heap) ? NULL : take_sample(heap, &request);
   if (sample == NULL) return count_only(&request, block);
   memcpy(sample, block, size - growth); /* the rest has no contents yet, or zeroes */
-  hak_link_unmark_copy(&me->key, sample);
+  hak_link_unmark_copy(&me->key, sample, size - growth);
   hak_free(block);
   return sample;
 }
@@ -360,10 +360,16 @@ static HAK_WARM void *heap_at_slow(hak_heap_t *handle, size_t size, hak_site_t *
   return heap_at_taken(me, handle, size == 0 ? 1 : size, site, block);
 }
 
-/* No block is ready. A call in its last place has hak_heap_alloc_at save no registers. */
-static HAK_WARM void *heap_at_flip(hak_heap_t *handle, size_t size, hak_site_t *site,
-                                   hak_bin_t *bin) {
+HAK_HOT hak_bin_t *bin_of(hak_thread_t *me, hak_heap_t *heap, size_t step) {
+  char *base = hak_index_read(me, hak_load_relaxed(&heap->index_at));
+  return (hak_bin_t *)(void *)(base + hak_bin_offset_of_step[step]);
+}
+
+/* No block is ready. A call in its last place has hak_heap_alloc_at save no registers,
+ * nor keep the bin for it. */
+static HAK_WARM void *heap_at_flip(hak_heap_t *handle, size_t size, hak_site_t *site) {
   hak_thread_t *me = hak_thread_self;
+  hak_bin_t *bin = bin_of(me, hak_heap_record(handle), (size - 1) >> 3);
   void *block;
   if (HAK_UNLIKELY(hak_bin_flip_is_due(&me->key, &me->pace.flips, bin, &block))) {
     return heap_at_slow(handle, size, site);
@@ -385,11 +391,10 @@ HAK_ENTRY void *hak_heap_alloc_at(hak_heap_t *handle, size_t size, hak_site_t *s
     return heap_at_slow(handle, size, site);
   }
   hak_thread_t *me = hak_thread_self;
-  char *base = hak_index_read(me, hak_load_relaxed(&heap->index_at));
-  hak_bin_t *bin = (hak_bin_t *)(void *)(base + hak_bin_offset_of_step[step]);
+  hak_bin_t *bin = bin_of(me, heap, step);
   void *block;
   if (HAK_UNLIKELY(hak_link_pop_fails(&me->key, &bin->ready, &block))) {
-    return heap_at_flip(handle, size, site, bin);
+    return heap_at_flip(handle, size, site);
   }
   return heap_at_taken(me, handle, size, site, block);
 }

@@ -66,10 +66,13 @@ HAK_HOT bool hak_link_is_marked(const hak_link_key_t *key, const void *block) {
   return hak_load_relaxed((hak_atomic_u64_t *)block + 1) == hak_link_mark(key, block);
 }
 HAK_HOT void hak_link_unmark(void *block) { ((uint64_t *)block)[1] = 0; }
-/* Contents were copied into the block. Where they were never written they may be what lay
- * there before, also the mark of a block that was freed at this very address. */
-HAK_HOT void hak_link_unmark_copy(const hak_link_key_t *key, void *block) {
-  if (hak_link_is_marked(key, block)) hak_link_unmark(block);
+/* So many bytes were copied into the block. Where they were never written they may be
+ * what lay there before, also the mark of a block that was freed at this very address. A
+ * guarded block may be too small for a mark. */
+HAK_HOT void hak_link_unmark_copy(const hak_link_key_t *key, void *block, size_t bytes) {
+  if (bytes >= 2 * sizeof(uint64_t) && hak_link_is_marked(key, block)) {
+    hak_link_unmark(block);
+  }
 }
 /* Marks the block; true if it was marked before, by whatever thread. */
 HAK_HOT bool hak_link_mark_again(const hak_link_key_t *key, void *block) {
@@ -86,9 +89,10 @@ HAK_HOT bool hak_link_is_marked(const hak_link_key_t *key, const void *block) {
   (void)block;
   return false;
 }
-HAK_HOT void hak_link_unmark_copy(const hak_link_key_t *key, void *block) {
+HAK_HOT void hak_link_unmark_copy(const hak_link_key_t *key, void *block, size_t bytes) {
   (void)key;
   (void)block;
+  (void)bytes;
 }
 HAK_HOT void hak_link_unmark(void *block) {
   if (HAK_CHECKS >= 3) ((uint64_t *)block)[1] = 0;

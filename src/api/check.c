@@ -46,7 +46,7 @@ static void check_heap(hak_heap_t *heap, bool named, findings_t *found) {
 }
 
 /* Under the lease, so that the heap stays; what was found is told after. */
-static bool check_used(hak_heap_t *heap, bool named) {
+static HAK_SLOW bool check_used(hak_heap_t *heap, bool named) {
   findings_t found = {NULL, NULL, NULL};
   hak_heap_lease(heap);
   hak_heap_t *handle = hak_heap_handle(heap);

@@ -318,7 +318,7 @@ static void tell(const void *address, hak_touch_t touch, hak_cell_state_t state,
 /* A handler for faults may be called in the middle of anything: what is looked at here is
  * never freed, and where something may be locked nobody waits for long. Of a fault within
  * it nothing is told, or a handler that lets itself be interrupted would never end. */
-static void on_fault(const void *address, hak_touch_t touch) {
+static HAK_SLOW void on_fault(const void *address, hak_touch_t touch) {
   hak_cell_facts_t facts;
   hak_cell_state_t state = hak_cell_look(address, &facts);
   if (state == HAK_CELL_FREE) return;

@@ -75,8 +75,8 @@ static void list(const listed_t *listed, uint64_t blocks, char *text, size_t roo
 }
 
 /* `what` is one line without its end: whose end it was, and which blocks. */
-static void report(hak_heap_t *heap, const listed_t *listed, uint64_t blocks,
-                   const char *what, const char *function) {
+static HAK_SLOW void report(hak_heap_t *heap, const listed_t *listed, uint64_t blocks,
+                            const char *what, const char *function) {
   enum {
     LIST_MOST = 160
   };
@@ -114,7 +114,7 @@ typedef struct places {
   place_t all[PLACES];
 } places_t;
 
-static bool add_sample(const hak_sample_t *sample, void *ctx) {
+static HAK_SLOW bool add_sample(const hak_sample_t *sample, void *ctx) {
   places_t *places = ctx;
   if (sample->heap_id != places->heap_id) return true;
   uint32_t i = 0;

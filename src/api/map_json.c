@@ -96,7 +96,7 @@ static void write_spans(const hak_out_t *out, hak_superslab_t *ss) {
   hak_out_text(out, "]");
 }
 
-static bool write_superslab(hak_superslab_t *ss, void *ctx) {
+static HAK_SLOW bool write_superslab(hak_superslab_t *ss, void *ctx) {
   writer_t *w = ctx;
   const hak_out_t *out = w->out;
   /* Acquire: pairs with the release in region.c, which publishes whose it is. */

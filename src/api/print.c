@@ -83,7 +83,8 @@ static HAK_SLOW void print_whose(const hak_out_t *out, hak_heap_t *heap) {
   hak_print_title(out, what);
 }
 
-int hak_stats_print(hak_heap_t *heap, int format, hak_write_fn *write, void *ctx) {
+HAK_SLOW int hak_stats_print(hak_heap_t *heap, int format, hak_write_fn *write,
+                             void *ctx) {
   if (format != HAK_FORMAT_TEXT && format != HAK_FORMAT_JSON) return EINVAL;
   hak_stats_t stats = {.struct_size = sizeof stats};
   int error = hak_stats_get(heap, &stats);

@@ -55,7 +55,8 @@ static void each_stack(hak_profile_row_t *row, hak_origin_sums_t *left,
   row->frames = NULL;
 }
 
-void hak_profile_each(uint32_t made, bool stacks, hak_profile_row_fn *fn, void *ctx) {
+HAK_SLOW void hak_profile_each(uint32_t made, bool stacks, hak_profile_row_fn *fn,
+                               void *ctx) {
   for (uint32_t i = HAK_ORIGIN_OTHERS; i < made; i++) {
     hak_profile_row_t row = {.number = i};
     if (!hak_site_row(i, &row.place)) continue;

@@ -92,8 +92,8 @@ static void write_events(heaptrack_t *h, uint32_t trace, uint64_t size, uint64_t
 }
 
 /* As many events as samples, whose bytes add up. */
-static void write_share(heaptrack_t *h, uint32_t trace, uint64_t bytes, uint64_t samples,
-                        bool freed) {
+static HAK_SLOW void write_share(heaptrack_t *h, uint32_t trace, uint64_t bytes,
+                                 uint64_t samples, bool freed) {
   uint64_t count = samples > EVENTS_MOST ? EVENTS_MOST : samples;
   if (count == 0) count = 1;
   uint64_t size = bytes / count, more = bytes % count;
@@ -101,7 +101,7 @@ static void write_share(heaptrack_t *h, uint32_t trace, uint64_t bytes, uint64_t
   write_events(h, trace, size, count - more, freed);
 }
 
-static void write_row(const hak_profile_row_t *row, void *heaptrack) {
+static HAK_SLOW void write_row(const hak_profile_row_t *row, void *heaptrack) {
   heaptrack_t *h = heaptrack;
   if (row->bytes == 0 && row->live_bytes == 0) return;
   uint32_t trace = trace_of(h, row);

@@ -36,7 +36,8 @@ static void put_number(message_t *m, unsigned field, uint64_t value) {
   put_varint(m, field << 3 | VARINT);
   put_varint(m, value);
 }
-static void put_bytes(message_t *m, unsigned field, const void *bytes, size_t length) {
+static HAK_SLOW void put_bytes(message_t *m, unsigned field, const void *bytes,
+                               size_t length) {
   put_varint(m, field << 3 | BYTES);
   put_varint(m, length);
   for (size_t i = 0; i < length; i++) put_byte(m, ((const unsigned char *)bytes)[i]);
@@ -127,7 +128,7 @@ typedef struct profile {
   unsigned string; /* the next one's number */
 } profile_t;
 
-static void send_text(profile_t *p, const char *text) {
+static HAK_SLOW void send_text(profile_t *p, const char *text) {
   send_string(p->out, text);
   p->string++;
 }
@@ -208,7 +209,7 @@ static HAK_SLOW void send_row(const hak_profile_row_t *row, void *profile) {
   send_place(p, row->number, &row->place);
 }
 
-void hak_profile_pprof(const hak_out_t *out, uint32_t made, bool stacks) {
+HAK_SLOW void hak_profile_pprof(const hak_out_t *out, uint32_t made, bool stacks) {
   profile_t p = {.out = out};
   send_type(out, PROFILE_SAMPLE_TYPE, STRING_ALLOC_OBJECTS, STRING_COUNT);
   send_type(out, PROFILE_SAMPLE_TYPE, STRING_ALLOC_SPACE, STRING_BYTES);

@@ -24,7 +24,7 @@ static void figures(const hak_out_t *out, uint64_t blocks, uint64_t bytes,
                (uint64_t)((double)bytes * chance + 0.5));
 }
 
-static void heap_v2_figures(const hak_out_t *out, const hak_profile_row_t *row) {
+static HAK_SLOW void heap_v2_figures(const hak_out_t *out, const hak_profile_row_t *row) {
   figures(out, row->live_blocks, row->live_bytes, "  t*: %" PRIu64 ": %" PRIu64);
   figures(out, row->blocks, row->bytes, " [%" PRIu64 ": %" PRIu64 "]\n");
 }
@@ -62,7 +62,7 @@ static void heap_v2_map(const hak_code_map_t *map, void *out) {
   hak_out_text(out, "%s\n", path);
 }
 
-void hak_profile_heap_v2(const hak_out_t *out, uint32_t made, bool stacks) {
+HAK_SLOW void hak_profile_heap_v2(const hak_out_t *out, uint32_t made, bool stacks) {
   void *to = (void *)(uintptr_t)out;
   hak_profile_row_t sum = {.number = 0};
   hak_profile_each(made, false, add_up, &sum);
@@ -111,7 +111,7 @@ static void folded_frame(const folded_t *f, const void *returns) {
   hak_out_text(f->out, "%s+0x%" PRIx64 ";", name, (uintptr_t)call - f->maps.maps[i].base);
 }
 
-static void folded_row(const hak_profile_row_t *row, void *folded) {
+static HAK_SLOW void folded_row(const hak_profile_row_t *row, void *folded) {
   const folded_t *f = folded;
   if (row->live_bytes == 0) return;
   for (uint32_t i = row->depth; i > 0; i--) folded_frame(f, row->frames[i - 1]);

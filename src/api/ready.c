@@ -21,7 +21,7 @@ static hak_heap_t *find(hak_heap_t *handle) {
 
 /* What a class's first allocation on this thread would touch or have made. Compilers
  * make a mere load of an addition of 0, and a load has no page made. */
-static bool touch_records(hak_heap_t *heap) {
+static HAK_SLOW bool touch_records(hak_heap_t *heap) {
   for (uint32_t cls = 0; cls < HAK_SHARED_CLASSES; cls++) {
     hak_central_t *central = &heap->store->centrals[cls];
     uint32_t spans = hak_load_relaxed(&central->spans);
@@ -68,7 +68,7 @@ static bool prefault(hak_heap_t *heap, size_t bytes) {
   return ok;
 }
 
-int hak_api_prefault(hak_heap_t *heap, size_t bytes) {
+HAK_SLOW int hak_api_prefault(hak_heap_t *heap, size_t bytes) {
   if (bytes > PTRDIFF_MAX) return ENOMEM;
   /* It has what the caller gave, or what malloc gives. */
   if (hak_heap_is_enclosed(heap) || !hak_kind_has_slabs(heap)) return 0;

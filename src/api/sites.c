@@ -50,7 +50,7 @@ enum {
   WAVES_LEAST = offsetof(hak_waves_info_t, saved_bytes)
 };
 
-int hak_waves_get(hak_waves_info_t *out) {
+HAK_SLOW int hak_waves_get(hak_waves_info_t *out) {
   if (out == NULL || out->struct_size < WAVES_LEAST) return EINVAL;
   uint32_t size = out->struct_size;
   hak_stay_t stay = hak_stay();
@@ -213,7 +213,7 @@ static void print_json(const hak_out_t *out, uint32_t made) {
   hak_out_text(out, ",\"saved_bytes\":%" PRId64 "}}\n", waves.saved_bytes);
 }
 
-static void print(int format, const hak_out_t *out, uint32_t made) {
+static HAK_SLOW void print(int format, const hak_out_t *out, uint32_t made) {
   bool stacks = (format & HAK_FORMAT_STACKS) != 0;
   switch (format & ~HAK_FORMAT_STACKS) {
     case HAK_FORMAT_TEXT:

@@ -127,7 +127,7 @@ static void count_depths(hak_tree_t *tree) {
   }
 }
 
-int hak_tree_take(hak_tree_t *tree) {
+HAK_SLOW int hak_tree_take(hak_tree_t *tree) {
   memset(tree, 0, sizeof *tree);
   hak_os_scope_t before = hak_os_enter(HAK_OS_GIVING);
   bool ok = tree_make(tree);

@@ -180,7 +180,7 @@ static void sum_up(hak_tree_heap_t *heap) {
   }
 }
 
-void hak_tree_fill(hak_tree_t *tree) {
+HAK_SLOW void hak_tree_fill(hak_tree_t *tree) {
   hak_region_visit(add_superslab, tree);
   hak_threads_visit(add_thread, tree);
   add_records(tree);

@@ -68,7 +68,7 @@ static void write_identity(const writer_t *w, const hak_tree_heap_t *heap) {
                heap->ended ? "true" : "false");
 }
 
-static void write_heap(const hak_tree_heap_t *heap, void *ctx) {
+static HAK_SLOW void write_heap(const hak_tree_heap_t *heap, void *ctx) {
   writer_t *w = ctx;
   const hak_out_t *out = w->out;
   write_identity(w, heap);

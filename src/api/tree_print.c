@@ -47,7 +47,7 @@ static void print_json(const hak_tree_t *tree, const hak_out_t *out) {
   hak_out_text(out, "}\n");
 }
 
-int hak_heaps_print(int format, hak_write_fn *write, void *ctx) {
+HAK_SLOW int hak_heaps_print(int format, hak_write_fn *write, void *ctx) {
   if (format != HAK_FORMAT_TEXT && format != HAK_FORMAT_JSON) return EINVAL;
   hak_out_t out = hak_out_to(write, ctx);
   hak_tree_t tree = {.memory = NULL};

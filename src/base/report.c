@@ -48,7 +48,7 @@ const char *hak_error_text(hak_error_t error) {
   return "unknown error";
 }
 
-static void report_and_abort(const hak_error_info_t *info, void *ctx) {
+static HAK_SLOW void report_and_abort(const hak_error_info_t *info, void *ctx) {
   (void)ctx;
   char text[1600], where[80] = "", heap[40] = "", path[HAK_REPORT_QUOTED_MAX] = "";
   /* The address of a bad option is that of its text. */

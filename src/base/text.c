@@ -31,7 +31,7 @@ static unsigned bytes_of(unsigned char first) {
   return first < 0xf5 ? HAK_TEXT_CHARACTER_MAX : 0;
 }
 
-unsigned hak_text_character(const char *text, size_t length) {
+HAK_SLOW unsigned hak_text_character(const char *text, size_t length) {
   if (length == 0) return 0;
   unsigned bytes = bytes_of((unsigned char)text[0]);
   if (bytes <= 1) return bytes;
@@ -44,7 +44,7 @@ unsigned hak_text_character(const char *text, size_t length) {
   return bytes;
 }
 
-size_t hak_text_begin(const char *text, size_t length, size_t most) {
+HAK_SLOW size_t hak_text_begin(const char *text, size_t length, size_t most) {
   if (length <= most) return length;
   for (size_t back = 1; back < HAK_TEXT_CHARACTER_MAX && back <= most; back++) {
     size_t at = most - back;
@@ -54,7 +54,7 @@ size_t hak_text_begin(const char *text, size_t length, size_t most) {
   return most;
 }
 
-size_t hak_text_end(const char *text, size_t length, size_t most) {
+HAK_SLOW size_t hak_text_end(const char *text, size_t length, size_t most) {
   if (length <= most) return 0;
   size_t from = length - most;
   for (size_t back = 1; back < HAK_TEXT_CHARACTER_MAX && back <= from; back++) {
@@ -83,7 +83,7 @@ size_t hak_text_print_list(char *out, size_t room, const char *format,
   return length;
 }
 
-size_t hak_text_print(char *out, size_t room, const char *format, ...) {
+HAK_SLOW size_t hak_text_print(char *out, size_t room, const char *format, ...) {
   va_list arguments;
   va_start(arguments, format);
   size_t length = hak_text_print_list(out, room, format, arguments);
@@ -129,7 +129,7 @@ static unsigned escape_one(const char *text, unsigned bytes, bool quoted,
   return bytes;
 }
 
-static size_t copy(char *out, size_t room, const char *text, bool quoted) {
+static HAK_SLOW size_t copy(char *out, size_t room, const char *text, bool quoted) {
   static const char cut[] = "...";
   size_t at = 0, whole = 0, left = strlen(text);
   while (left > 0) {
@@ -158,7 +158,7 @@ size_t hak_text_line(char *out, size_t room, const char *text) {
   return copy(out, room, text, false);
 }
 
-unsigned hak_text_json(const char *text, char out[HAK_TEXT_ESCAPE_MAX]) {
+HAK_SLOW unsigned hak_text_json(const char *text, char out[HAK_TEXT_ESCAPE_MAX]) {
   unsigned char c = (unsigned char)text[0];
   /* The zero byte ends the text, and continues no character. */
   unsigned bytes = hak_text_character(text, strnlen(text, HAK_TEXT_CHARACTER_MAX));

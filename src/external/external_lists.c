@@ -62,7 +62,7 @@ void hak_external_lists_insert(hak_external_lists_t *lists, size_t at, size_t le
   lists->columns[p.row] |= (uint16_t)(1u << p.column);
 }
 
-void hak_external_lists_fill(hak_external_lists_t *lists) {
+HAK_SLOW void hak_external_lists_fill(hak_external_lists_t *lists) {
   const hak_external_map_t *map = lists->map;
   lists->rows = 0;
   for (unsigned row = 0; row <= place_of(map->granules).row; row++) {

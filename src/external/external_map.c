@@ -66,7 +66,7 @@ void hak_external_map_init(hak_external_map_t *map) {
   hak_external_map_set(map, 0, map->granules, false);
 }
 
-bool hak_external_map_is_valid(const hak_external_map_t *map) {
+HAK_SLOW bool hak_external_map_is_valid(const hak_external_map_t *map) {
   size_t at = 0;
   bool was_free = false;
   while (at < map->granules) {

@@ -48,7 +48,7 @@ static size_t size_at(const void *address) {
   return hak_canary_below(size);
 }
 
-static void describe(hak_error_info_t *info, char *path, size_t room) {
+static HAK_SLOW void describe(hak_error_info_t *info, char *path, size_t room) {
   info->size = info->address == NULL ? 0 : size_at(info->address);
   hak_heap_t *heap = info->heap == NULL ? NULL : hak_heap_record(info->heap);
   if (heap == NULL || hak_heap_handle(heap) != info->heap) return;

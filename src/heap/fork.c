@@ -42,7 +42,7 @@ static void give_heap(hak_heap_t *heap) {
   }
 }
 
-static void take_heap(hak_heap_t *heap) {
+static HAK_SLOW void take_heap(hak_heap_t *heap) {
   hak_central_t *centrals = heap->store->centrals;
   for (;;) {
     heap->forking = 0;
@@ -177,7 +177,7 @@ static void drop_torn(hak_thread_t *state, void *ctx) {
   state->empty_count = 0;
 }
 
-static void mark_cache(hak_thread_cache_t *cache, void *ctx) {
+static HAK_SLOW void mark_cache(hak_thread_cache_t *cache, void *ctx) {
   (void)ctx;
   if (hak_load_relaxed(&cache->heap_id) == NULL) return;
   for (uint32_t cls = 0; cls < HAK_CLASSES; cls++) {
@@ -186,7 +186,7 @@ static void mark_cache(hak_thread_cache_t *cache, void *ctx) {
 }
 
 /* The lists of a thread that was outside of slow paths are whole. */
-static void leave_whole(hak_thread_t *state, void *ctx) {
+static HAK_SLOW void leave_whole(hak_thread_t *state, void *ctx) {
   (void)ctx;
   if (!hak_threads_is_lost(state) || is_torn(state->code)) return;
   if (state == hak_threads_shared()) return; /* it goes on serving threads */
@@ -307,7 +307,7 @@ static void reclaim_slab(hak_heap_t *heap, hak_slab_t *slab, void *me) {
   hak_reclaim_slab(me, &cache, slab);
 }
 
-static bool reclaim_slabs(hak_superslab_t *ss, void *me) {
+static HAK_SLOW bool reclaim_slabs(hak_superslab_t *ss, void *me) {
   hak_heap_t *heap =
       hak_load_relaxed(&ss->extent.kind) == HAK_EXTENT_SLABS ? heap_of(ss) : NULL;
   if (heap != NULL) each_slab(ss, heap, reclaim_slab, me);

@@ -89,7 +89,7 @@ static void count_caches(hak_thread_t *thread, void *ctx) {
   hak_caches_visit(thread, count_cache, ctx);
 }
 
-void hak_fork_recount_caches(void) {
+HAK_SLOW void hak_fork_recount_caches(void) {
   each_heap(forget_users);
   each_heap(count_serial);
   if (hak_thread_self->kind == HAK_THREAD_ATTACHED) {

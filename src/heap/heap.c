@@ -139,7 +139,7 @@ hak_heap_t *hak_heap_make(const hak_os_t *os, const hak_heap_plan_t *plan) {
   return heap;
 }
 
-bool hak_heaps_start(const hak_os_t *os) {
+HAK_SLOW bool hak_heaps_start(const hak_os_t *os) {
   unsigned most = (unsigned)hak_option(MID_SPAN_SLABS);
   for (uint32_t cls = 0; cls < HAK_SHARED_CLASSES; cls++) {
     size_t size = hak_class_size(cls);

@@ -220,7 +220,7 @@ static void clear_central(hak_thread_t *me, hak_central_t *central) {
 
 /* Slabs go in one piece. Caches were cleared first, so nothing names a block when slabs
  * change hands. */
-static void clear_slabs(hak_thread_t *me, hak_heap_t *heap, bool end) {
+static HAK_SLOW void clear_slabs(hak_thread_t *me, hak_heap_t *heap, bool end) {
   for (uint32_t cls = 0; cls < HAK_SHARED_CLASSES; cls++) {
     if (!hak_store_has_spans(heap->store, cls)) continue;
     clear_central(me, &heap->store->centrals[cls]);

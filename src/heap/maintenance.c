@@ -104,7 +104,7 @@ static bool work_once(void) {
   return more;
 }
 
-static void *run(void *unused) {
+static HAK_SLOW void *run(void *unused) {
   hak_store_relaxed(&worker, (void *)hak_os_self());
   while (!is_to_end()) {
     sleep_a_period();

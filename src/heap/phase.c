@@ -31,7 +31,7 @@ bool hak_phase_is_mine(void) {
   return hak_load_relaxed(&changer) == (void *)&hak_thread_self;
 }
 
-hak_phase_t hak_phase_begin(bool unless_running) {
+HAK_SLOW hak_phase_t hak_phase_begin(bool unless_running) {
   unsigned step = 0;
   for (;;) {
     /* Acquire: pairs with hak_phase_end. */

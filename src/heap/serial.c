@@ -86,7 +86,7 @@ size_t hak_serials_purge(const hak_os_t *os, size_t max_bytes, size_t *looks) {
   return given;
 }
 
-bool hak_serial_make(hak_thread_t *me, hak_heap_t *heap) {
+HAK_SLOW bool hak_serial_make(hak_thread_t *me, hak_heap_t *heap) {
   hak_serial_t *serial = state_get(me);
   if (serial == NULL) return false;
   serial->cache =

@@ -16,7 +16,7 @@ static void write_error(const char *text, size_t length, void *ctx) {
   hak_sys_write(text, length);
 }
 
-static bool show_heap(hak_heap_t *heap, void *ctx) {
+static HAK_SLOW bool show_heap(hak_heap_t *heap, void *ctx) {
   uint32_t *shown = ctx;
   char path[HAK_REPORT_PATH_MAX], quoted[HAK_REPORT_QUOTED_MAX];
   char line[HAK_REPORT_QUOTED_MAX + 160];

@@ -130,7 +130,7 @@ static void finish_end(hak_thread_t *me, hak_heap_t *heap) {
   hak_heap_put_record(heap);
 }
 
-void hak_teardown_finish(hak_thread_t *me) {
+HAK_SLOW void hak_teardown_finish(hak_thread_t *me) {
   hak_groups_forget_maker();
   for (uint32_t i = 0; i < hak_heaps_made(); i++) {
     if (hak_heap_at(i) != NULL) note_unfinished(hak_heap_at(i));

@@ -191,7 +191,7 @@ static bool commit_all(uint32_t indices) {
   }
 }
 
-bool hak_threads_commit_indices(uint32_t indices) {
+HAK_SLOW bool hak_threads_commit_indices(uint32_t indices) {
   if (!hak_threads_try_memory()) return false;
   bool ok = indices_wanted >= indices || commit_all(indices);
   hak_threads_end_memory();
@@ -486,7 +486,7 @@ static void release_all(uint32_t used) {
   for (uint32_t i = 0; i < CHUNKS; i++) hak_store_relaxed(&chunks[i], NULL);
 }
 
-void hak_threads_stop(void) {
+HAK_SLOW void hak_threads_stop(void) {
   hak_lock_acquire(&lock);
   each_state(detach, NULL);
   uint32_t used = hak_load_relaxed(&codes_used);
@@ -517,7 +517,7 @@ bool hak_threads_is_lost(hak_thread_t *state) {
 
 /* Bare states that a lost thread was taking the pages of, or filling in, are as good as
  * others: they are filled in before they serve. */
-void hak_threads_forget_lost(bool reuse) {
+HAK_SLOW void hak_threads_forget_lost(bool reuse) {
   const hak_thread_t *me = hak_thread_self;
   hak_lease_reset(&shared_lease);
   hak_store_relaxed(&committing, 0);

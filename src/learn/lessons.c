@@ -42,7 +42,7 @@ static uint64_t build_of(const char *text) {
   return hash_text(1, text == NULL ? "" : text);
 }
 
-static uint64_t key_of(const hak_origin_t *origin) {
+static HAK_SLOW uint64_t key_of(const hak_origin_t *origin) {
   uint64_t key = hak_hash_bytes(2, &origin->line, sizeof origin->line);
   return hash_text(hash_text(key, hak_origin_file(origin)), hak_origin_name(origin));
 }

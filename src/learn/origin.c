@@ -81,7 +81,7 @@ static void name_address(const hak_site_t *site, char *name, size_t room) {
 
 /* The texts share their room: each may have half of it, and what the other one leaves.
  * They are cut between two characters. */
-static void copy_texts(hak_origin_t *origin, const hak_site_t *site) {
+static HAK_SLOW void copy_texts(hak_origin_t *origin, const hak_site_t *site) {
   enum {
     ROOM = sizeof origin->text - 2 /* without the zeroes */
   };
@@ -152,7 +152,7 @@ uint32_t hak_origin_make(const hak_os_t *os, hak_site_t *site) {
 }
 
 /* Sites keep their numbers, and are found to be of an earlier start. */
-void hak_origins_stop(void) {
+HAK_SLOW void hak_origins_stop(void) {
   for (uint32_t i = 0; i < HAK_ORIGINS; i++) hak_store_relaxed(&hak_origin_groups[i], 0);
   for (uint32_t i = 0; i < CHUNKS; i++) hak_store_relaxed(&chunks[i], NULL);
   hak_store_relaxed(&made, HAK_ORIGIN_OTHERS + 1);

@@ -341,7 +341,7 @@ void hak_samples_visit(bool (*visit)(const hak_sample_t *sample, void *ctx), voi
   }
 }
 
-bool hak_samples_are_valid(void) {
+HAK_SLOW bool hak_samples_are_valid(void) {
   hak_lock_acquire(hak_origins_lock());
   hak_sample_t *all = hak_load_relaxed(&table);
   uint64_t counted = 0, said = 0;

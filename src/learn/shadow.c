@@ -124,7 +124,8 @@ static void end_size(uint32_t h, uint32_t size, const double *remains, uint32_t 
   s->resident[h][size] = (float)kept_of(h, size, remains, count);
 }
 
-static void end_heap(uint32_t h, const double *left, uint32_t count, uint32_t unit) {
+static HAK_SLOW void end_heap(uint32_t h, const double *left, uint32_t count,
+                              uint32_t unit) {
   double remains[WAVES];
   s->live[h] = 0;
   for (uint32_t i = 0; i < count; i++) {

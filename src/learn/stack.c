@@ -61,7 +61,7 @@ static uint32_t add_locked(table_t *all, uint32_t origin, void *const *frames,
   return number;
 }
 
-uint32_t hak_stack_number(uint32_t origin, void *const *frames, size_t depth) {
+HAK_SLOW uint32_t hak_stack_number(uint32_t origin, void *const *frames, size_t depth) {
   if (depth > HAK_STACK_FRAMES) depth = HAK_STACK_FRAMES;
   uint32_t at = hash_of(origin, frames, depth);
   hak_lock_acquire(hak_origins_lock());

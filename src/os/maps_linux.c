@@ -38,7 +38,7 @@ static uint64_t base_of(reader_t *r, const char *which, uint64_t start) {
 
 /* "start-end rwxp offset device number path", in hexadecimal digits. Ranges without a
  * file, or without code, are nobody's. */
-static void read_line(reader_t *r, char *at, char *end) {
+static HAK_SLOW void read_line(reader_t *r, char *at, char *end) {
   *end = '\0';
   hak_code_map_t map;
   map.start = strtoull(at, &at, 16);
@@ -81,7 +81,7 @@ static void read_all(int file, reader_t *r) {
   }
 }
 
-void hak_code_maps(hak_code_map_fn *fn, void *ctx) {
+HAK_SLOW void hak_code_maps(hak_code_map_fn *fn, void *ctx) {
   int saved = errno, cancel = hak_sys_forbid_cancel();
   int file = open("/proc/self/maps", O_RDONLY | O_CLOEXEC);
   if (file >= 0) {

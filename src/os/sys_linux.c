@@ -255,7 +255,7 @@ uint64_t hak_sys_entropy(void) {
   return hak_mix64(bits ^ (uint64_t)now.tv_nsec ^ (uintptr_t)&bits);
 }
 
-void hak_sys_random(uint64_t *words, unsigned count) {
+HAK_SLOW void hak_sys_random(uint64_t *words, unsigned count) {
   int saved = errno, cancel = hak_sys_forbid_cancel();
   size_t bytes = count * sizeof *words;
   if (getrandom(words, bytes, GRND_NONBLOCK) != (ssize_t)bytes) {

@@ -375,7 +375,7 @@ hak_cell_margins_t hak_cell_margins(const void *block) {
 /* --- all -----------------------------------------------------------------------------
  */
 
-void hak_cells_recover(void) {
+HAK_SLOW void hak_cells_recover(void) {
   hak_lock_acquire(lock());
   if (maker != hak_os_self()) maker = NULL;
   for (uint32_t i = 0; cells != NULL && i < HAK_CELLS; i++) {
@@ -418,7 +418,7 @@ static bool is_used_locked(const hak_cell_t *cell) {
   return mapping != NULL;
 }
 
-bool hak_cells_are_valid(void) {
+HAK_SLOW bool hak_cells_are_valid(void) {
   uint32_t counted[HAK_CELL_STATES] = {0}, queued = 0;
   hak_lock_acquire(lock());
   bool ok = true;

@@ -139,7 +139,7 @@ void hak_huge_begin_region(hak_region_t *region, const hak_os_t *os) {
   if (!region->unadvised) begin(region, os, 0);
 }
 
-void hak_regions_advise(void) {
+HAK_SLOW void hak_regions_advise(void) {
   if (!hak_os_may_give()) return;
   uint64_t visit = hak_regions_visit_begin();
   for (hak_region_t *region = hak_region_first(); region != NULL;

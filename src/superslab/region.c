@@ -273,7 +273,7 @@ void hak_regions_forget_others(void) {
   hak_readers_reset(&hak_regions.readers);
 }
 
-bool hak_regions_are_valid(void) {
+HAK_SLOW bool hak_regions_are_valid(void) {
   bool valid = true;
   hak_lock_acquire(&hak_regions.lock);
   uint32_t in_use = 0;

@@ -425,8 +425,8 @@ static void clear_superslab(node_t *ss, hak_pool_gone_t *gone) {
   hak_sub_relaxed(&hak_hole_bytes, holes * ss->extent.os->page_size);
 }
 
-static void clear_kept_locked(hak_shared_pool_t *pool, node_t *ss, uint64_t now,
-                              hak_pool_gone_t *gone) {
+static HAK_SLOW void clear_kept_locked(hak_shared_pool_t *pool, node_t *ss, uint64_t now,
+                                       hak_pool_gone_t *gone) {
   hak_lock_assert_held(&pool->lock);
   if (ss == NULL) return;
   clear_superslab(ss, gone);
@@ -467,7 +467,7 @@ static void acquire_alone(hak_shared_pool_t *pool) {
   }
 }
 
-void hak_pool_clear(hak_shared_pool_t *pool, bool keep, hak_pool_gone_t *gone) {
+HAK_SLOW void hak_pool_clear(hak_shared_pool_t *pool, bool keep, hak_pool_gone_t *gone) {
   hak_clock_refresh();
   uint64_t now = hak_clock_cached();
   acquire_alone(pool);

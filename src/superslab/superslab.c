@@ -3,8 +3,8 @@
 #include "base/check.h"
 #include "base/option.h"
 
-void hak_superslab_init(hak_superslab_t *ss, void *region, uint32_t index, char *base,
-                        const hak_os_t *os) {
+HAK_SLOW void hak_superslab_init(hak_superslab_t *ss, void *region, uint32_t index,
+                                 char *base, const hak_os_t *os) {
   ss->extent.base = base;
   ss->extent.os = os;
   hak_store_relaxed(&ss->free, HAK_ALL_SLOTS);
@@ -344,7 +344,7 @@ HAK_SLOW size_t hak_superslab_purge_lost(hak_superslab_t *ss, unsigned first,
   return bytes_of(ss, hak_mask32(first, count));
 }
 
-void hak_superslab_forget(hak_superslab_t *ss) {
+HAK_SLOW void hak_superslab_forget(hak_superslab_t *ss) {
   note_committed(-(int64_t)bytes_of(ss, HAK_ALL_SLOTS));
   size_t holes = 0;
   for (unsigned i = 0; i < HAK_SUPERSLAB_SLABS; i++) {

@@ -126,7 +126,7 @@ void hak_capacity_shrink(const hak_cache_t *cache, uint32_t cls) {
   hak_bin_set_room(bin, bin->capacity);
 }
 
-void hak_capacity_reset(const hak_cache_t *cache, uint32_t cls) {
+HAK_SLOW void hak_capacity_reset(const hak_cache_t *cache, uint32_t cls) {
   hak_bin_t *bin = &cache->bins[cls];
   hak_hold_t *hold = &cache->holds[cls];
   hak_capacity_shrink(cache, cls);

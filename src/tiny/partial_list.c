@@ -279,7 +279,7 @@ typedef struct walked {
   uint64_t blocks, room, leaving_out;
 } walked_t;
 
-static bool slab_is_valid(hak_slab_t *slab, hak_slab_queue_t queue) {
+static HAK_SLOW bool slab_is_valid(hak_slab_t *slab, hak_slab_queue_t queue) {
   uint64_t word = hak_load_relaxed(&slab->word);
   bool leaving = queue == HAK_QUEUE_PARTIAL && slab->group == HAK_PARTIAL_LEAVING;
   if (queue != HAK_QUEUE_PARTIAL && hak_hole_map_any(slab)) return false;

@@ -19,8 +19,8 @@ void hak_prewarm_touch(void *block, size_t size) {
 }
 
 /* Makes the blocks of a list resident, `most` at most; returns how many they are. */
-static size_t touch_list(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls,
-                         void *list, uint32_t most) {
+static HAK_SLOW size_t touch_list(hak_thread_t *me, const hak_cache_t *cache,
+                                  uint32_t cls, void *list, uint32_t most) {
   size_t count = 0;
   for (; list != HAK_LINK_END && count < most; count++) {
     void *block;

@@ -17,7 +17,7 @@ void hak_seal_start(void) {
   }
 }
 
-uint64_t hak_seal_random(void) {
+HAK_SLOW uint64_t hak_seal_random(void) {
   static hak_atomic_u64_t count; /* [any] relaxed: each caller gets another number */
   uint64_t n = hak_add_relaxed(&count, 1);
   /* No link leads to 1. */

@@ -380,7 +380,8 @@ void hak_slab_partial_to_held_locked(const hak_cache_t *cache, hak_slab_t *slab)
 
 /* --- checks ------------------------------------------------------------------------- */
 
-bool hak_slab_is_valid(hak_thread_t *me, const hak_cache_t *cache, hak_slab_t *slab) {
+HAK_SLOW bool hak_slab_is_valid(hak_thread_t *me, const hak_cache_t *cache,
+                                hak_slab_t *slab) {
   uint32_t carved = hak_slab_carved(slab), out = hak_slab_out(slab), listed = 0;
   if (carved > hak_slab_capacity(slab) || out > carved) return false;
   const char *start = hak_slab_start(slab);

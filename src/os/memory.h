@@ -16,6 +16,9 @@
  * of. May change at any time. */
 size_t hak_memory_limit(void);
 
+/* The clock of the default hooks: nanoseconds, no argument, coarse; errno stays. */
+uint64_t hak_memory_now_ns(void *ctx);
+
 /* Pages that those hooks have reserved, and that are not in use, may not be touched from
  * now on: who does faults. False if the system refuses. */
 bool hak_memory_guard(void *ptr, size_t size);

@@ -247,7 +247,7 @@ static void *linux_remap(void *ctx, void *ptr, size_t old_size, size_t new_size)
   return NULL;
 }
 
-static uint64_t linux_now_ns(void *ctx) {
+uint64_t hak_memory_now_ns(void *ctx) {
   (void)ctx;
   struct timespec now;
   clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
@@ -264,7 +264,7 @@ static hak_os_t default_os = {sizeof(hak_os_t),
                               linux_commit,
                               linux_purge,
                               linux_remap,
-                              linux_now_ns};
+                              hak_memory_now_ns};
 
 /* The page size is only known at run time. */
 static void find_page_size(void) {

@@ -139,6 +139,8 @@ size_t hak_os_limit(const hak_os_t *os) {
 }
 
 uint64_t hak_os_now(const hak_os_t *os) {
+  /* The system's own clock, which every slow path may read, leaves errno alone. */
+  if (HAK_LIKELY(os->now_ns == hak_memory_now_ns)) return hak_memory_now_ns(os->ctx);
   int saved = errno;
   uint64_t now = os->now_ns(os->ctx);
   errno = saved;

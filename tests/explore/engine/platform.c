@@ -152,7 +152,7 @@ static int purge(void *ctx, void *ptr, size_t size) {
   (void)EXPLORE_MODIFY(&purges, 1, ADD, RELEASE);
   return 0;
 }
-static uint64_t now(void *ctx) {
+uint64_t hak_memory_now_ns(void *ctx) {
   (void)ctx;
   return 1000000000;
 }
@@ -165,7 +165,7 @@ const hak_os_t *hak_os_default(void) {
                               .release = give_up,
                               .commit = commit,
                               .purge = purge,
-                              .now_ns = now};
+                              .now_ns = hak_memory_now_ns};
   return &os;
 }
 size_t hak_memory_limit(void) { return SIZE_MAX; }

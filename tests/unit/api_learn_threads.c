@@ -71,6 +71,22 @@ static size_t resident(hak_site_t *site, uint32_t *slabs) {
   return more;
 }
 
+/* The least of a few rounds: on a busy machine what goes back by time may come late. */
+static size_t least_resident(hak_site_t *site, uint32_t *most_slabs) {
+  enum {
+    ROUNDS = 4
+  };
+  size_t least = SIZE_MAX;
+  *most_slabs = 0;
+  for (int i = 0; i < ROUNDS; i++) {
+    uint32_t slabs;
+    size_t more = resident(site, &slabs);
+    if (more < least) least = more;
+    if (slabs > *most_slabs) *most_slabs = slabs;
+  }
+  return least;
+}
+
 static void threads__with_a_few_blocks_apart_share_slabs_and_need_little(void **state) {
   (void)state;
   void *lasting[SIZES * LASTING];
@@ -84,7 +100,8 @@ static void threads__with_a_few_blocks_apart_share_slabs_and_need_little(void **
   CHECK(hak_group_at(GROUP) != NULL);
   uint32_t before = slabs_apart(), none, slabs;
   (void)resident(&plain, &none); /* the program's own pages of threads */
-  size_t without = resident(&plain, &none), with = resident(&apart, &slabs);
+  size_t without = least_resident(&plain, &none);
+  size_t with = least_resident(&apart, &slabs);
   CHECK_EQ(none, before);
   /* A slab of its own of each class would be 224. */
   CHECK_MSG(slabs <= before + 2 * SIZES, "%u slabs, %u before", slabs, before);

@@ -62,9 +62,7 @@ static void are_live(uint64_t count) {
   EXPLORE_CHECK(hak_check(heap) == 0 && hak_external_live_blocks(external) == count);
 }
 
-/* --- blocks
- * ------------------------------------------------------------------------------
- */
+/* --- blocks ---------------------------------------------------------------------- */
 
 static void alloc_and_free(void) { give(allocate(70), 70); }
 static void free_0(void) { give(blocks[0], 0); }
@@ -97,9 +95,7 @@ const explore_scenario_t external_grow = {.name = "external.grow",
                                           .thread = {grow_3, free_0, free_and_alloc_2},
                                           .check = three_left};
 
-/* --- the memory goes back to its owner
- * -----------------------------------------------------
- */
+/* --- the memory goes back to its owner ------------------------------------------- */
 
 /* Whoever asks about an address waits for nobody, and looks no more when the memory is
  * its owner's, who writes to it at once. */
@@ -150,9 +146,7 @@ const explore_scenario_t external_release_beside = {.name = "external.release_be
                                                     .thread = {release, free_0, free_1},
                                                     .check = memory_is_back};
 
-/* --- others' memory
- * ------------------------------------------------------------------------
- */
+/* --- others' memory -------------------------------------------------------------- */
 
 static hak_heap_t *made[2];
 /* Two want the same memory: one of them has it, and the other has not written to it. */
@@ -200,9 +194,7 @@ const explore_scenario_t external_again = {.name = "external.again",
                                            .thread = {destroy_and_make, look},
                                            .check = all_well};
 
-/* --- much memory: slabs
- * ----------------------------------------------------------------------
- */
+/* --- much memory: slabs ---------------------------------------------------------- */
 
 static void attach_and_alloc(unsigned thread) {
   start_thread();
@@ -256,9 +248,7 @@ const explore_scenario_t external_units_release = {
     .thread = {release_and_free_others, free_others_of_1},
     .check = units_are_back};
 
-/* --- forks
- * --------------------------------------------------------------------------------
- */
+/* --- forks ----------------------------------------------------------------------- */
 
 /* The child has the heap as it was before or after what the other thread did. */
 static void fork_and_use(void) {

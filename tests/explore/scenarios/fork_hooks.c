@@ -23,9 +23,7 @@ static hak_heap_t *heap, *limited;
 static uint64_t *blocks[2][BLOCKS];
 static hak_thread_t *forker;
 
-/* --- hooks that fork, once
- * --------------------------------------------------------------
- */
+/* --- hooks that fork, once ------------------------------------------------------- */
 
 typedef enum where {
   NOWHERE_YET = 0,
@@ -80,19 +78,11 @@ static const hak_os_t *forking_hooks(void) {
   return &hooks;
 }
 
-/* --- the beginning
- * ----------------------------------------------------------------------
- */
+/* --- the beginning --------------------------------------------------------------- */
 
-static uint64_t *allocate(hak_heap_t *from, size_t size) {
-  uint64_t *block = from == NULL ? hak_alloc(size) : hak_heap_alloc(from, size);
-  EXPLORE_CHECK(block != NULL);
-  block[0] = block[1] = 77;
-  return block;
-}
 static void have(unsigned thread) {
   start_thread();
-  for (int i = 0; i < BLOCKS; i++) blocks[thread][i] = allocate(heap, SIZE);
+  for (int i = 0; i < BLOCKS; i++) blocks[thread][i] = start_new_block_of_77(heap, SIZE);
 }
 static void have_0(void) {
   have(0);
@@ -122,9 +112,7 @@ static void start_own(void) {
   explore_as(1, have_1);
 }
 
-/* --- the child
- * -----------------------------------------------------------------------------
- */
+/* --- the child ------------------------------------------------------------------- */
 
 static void go_on(void) {
   if (!forked) return; /* what the other one gave up served, and no hook was called */
@@ -133,16 +121,16 @@ static void go_on(void) {
     EXPLORE_CHECK(blocks[0][i][0] == 77 && blocks[0][i][1] == 77);
     hak_free(blocks[0][i]);
   }
-  for (int i = 0; i < BLOCKS; i++) blocks[0][i] = allocate(heap, SIZE);
+  for (int i = 0; i < BLOCKS; i++) blocks[0][i] = start_new_block_of_77(heap, SIZE);
   for (int i = 0; i < BLOCKS; i++) hak_free(blocks[0][i]);
-  hak_free(allocate(heap, LARGE));
+  hak_free(start_new_block_of_77(heap, LARGE));
   (void)hak_collect(NULL, SIZE_MAX, HAK_COLLECT_ALL);
   if (heap != NULL) EXPLORE_CHECK(hak_heap_destroy(heap) == 0);
   EXPLORE_CHECK(hak_check(NULL) == 0);
 }
 static void fork_in(where_t where, size_t size) {
   armed = where;
-  uint64_t *block = allocate(heap, size);
+  uint64_t *block = start_new_block_of_77(heap, size);
   EXPLORE_CHECK(block[0] == 77);
   hak_free(block);
   go_on();
@@ -151,25 +139,23 @@ static void reserve_mapped(void) { fork_in(IN_RESERVE, MAPPED); }
 static void commit_slab(void) { fork_in(IN_COMMIT, OTHER); }
 static void commit_large(void) { fork_in(IN_COMMIT, LARGE); }
 static void purge_all(void) {
-  hak_free(allocate(heap, LARGE));
+  hak_free(start_new_block_of_77(heap, LARGE));
   armed = IN_PURGE;
   (void)hak_collect(NULL, SIZE_MAX, HAK_COLLECT_ALL);
   go_on();
 }
 static void release_mapped(void) {
-  uint64_t *block = allocate(heap, MAPPED);
+  uint64_t *block = start_new_block_of_77(heap, MAPPED);
   armed = IN_RELEASE;
   hak_free(block);
   (void)hak_collect(NULL, SIZE_MAX, HAK_COLLECT_ALL);
   go_on();
 }
 
-/* --- what the other one does
- * -------------------------------------------------------------------
- */
+/* --- what the other one does ----------------------------------------------------- */
 
-static void alloc_new(void) { (void)allocate(heap, OTHER); }
-static void alloc_large(void) { (void)allocate(heap, LARGE); }
+static void alloc_new(void) { (void)start_new_block_of_77(heap, OTHER); }
+static void alloc_large(void) { (void)start_new_block_of_77(heap, LARGE); }
 static void free_and_idle(void) {
   for (int i = 0; i < BLOCKS; i++) hak_free(blocks[1][i]);
   hak_thread_idle();
@@ -200,9 +186,7 @@ HOOK_SCENARIO(own_commit, start_own, commit_slab, alloc_new);
 HOOK_SCENARIO(own_commit_idle, start_own, commit_slab, free_and_idle);
 HOOK_SCENARIO(own_purge, start_own, purge_all, free_and_collect);
 
-/* --- events
- * ------------------------------------------------------------------------------------
- */
+/* --- events ---------------------------------------------------------------------- */
 
 static void start_event(void) {
   start();
@@ -211,9 +195,7 @@ static void start_event(void) {
 static void refill(void) { fork_in(IN_EVENT, OTHER); }
 HOOK_SCENARIO(event, start_event, refill, free_and_idle);
 
-/* --- a callback of pressure, which is outside of the library
- * ---------------------------------------
- */
+/* --- a callback of pressure, which is outside of the library --------------------- */
 
 static int on_pressure(hak_heap_t *of, size_t needed, int level, void *ctx) {
   (void)of, (void)needed, (void)level, (void)ctx;

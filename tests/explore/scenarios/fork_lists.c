@@ -26,16 +26,10 @@ static hak_heap_t *heap; /* or NULL: the default heap */
 static uint64_t *blocks[2][BLOCKS];
 static uint32_t owned; /* blocks that the second thread has, which nobody else knows */
 
-static uint64_t *allocate(void) {
-  uint64_t *block = heap == NULL ? hak_alloc(SIZE) : hak_heap_alloc(heap, SIZE);
-  EXPLORE_CHECK(block != NULL);
-  return block;
-}
 static void have(unsigned thread) {
   start_thread();
   for (int i = 0; i < BLOCKS; i++) {
-    blocks[thread][i] = allocate();
-    blocks[thread][i][0] = blocks[thread][i][1] = 77;
+    blocks[thread][i] = start_new_block_of_77(heap, SIZE);
   }
 }
 static void have_0(void) { have(0); }
@@ -43,7 +37,7 @@ static void have_0(void) { have(0); }
  */
 static void have_1(void) {
   have(1);
-  for (int i = 0; i < BLOCKS; i++) (void)allocate();
+  for (int i = 0; i < BLOCKS; i++) (void)start_new_block(heap, SIZE);
   owned = BLOCKS;
 }
 static void free_all(void) {
@@ -65,8 +59,7 @@ static void start_heap_freed(void) {
   explore_as(1, free_all);
 }
 
-/* --- the child -----------------------------------------------------------------------
- */
+/* --- the child ------------------------------------------------------------------- */
 
 static uint64_t *got[STATES][ALL];
 
@@ -75,7 +68,7 @@ static hak_thread_t *be_other(unsigned state) {
   hak_thread_self = &hak_thread_none;
   start_thread();
   for (unsigned i = 0; i < ALL; i++) {
-    got[state][i] = allocate();
+    got[state][i] = start_new_block(heap, SIZE);
     got[state][i][0] = got[state][i][1] = 1000 * (state + 1) + i;
   }
   return hak_thread_self;
@@ -135,19 +128,18 @@ static void fork_and_use_all(void) {
                                               .is_wide = true,           \
                                               .thread = {fork_and_use_all, __VA_ARGS__}}
 
-/* --- where the other thread is ---------------------------------------------------------
- */
+/* --- where the other thread is --------------------------------------------------- */
 
 /* In fast paths: what it freed last comes after what lies ready. */
 static void alloc_again(void) {
   for (unsigned i = 0; i < 2 * BLOCKS; i++) {
-    (void)allocate();
+    (void)start_new_block(heap, SIZE);
     owned++;
   }
 }
 static void alloc_and_free(void) {
   for (unsigned i = 0; i < BLOCKS; i++) {
-    blocks[1][i] = allocate();
+    blocks[1][i] = start_new_block(heap, SIZE);
     owned++;
   }
   for (unsigned i = 0; i < BLOCKS; i++) {

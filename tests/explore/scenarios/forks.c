@@ -27,15 +27,9 @@ enum {
 static hak_heap_t *heap;
 static uint64_t *blocks[2][BLOCKS];
 
-static uint64_t *allocate(hak_heap_t *from, size_t size) {
-  uint64_t *block = from == NULL ? hak_alloc(size) : hak_heap_alloc(from, size);
-  EXPLORE_CHECK(block != NULL);
-  block[0] = block[1] = 77;
-  return block;
-}
 static void have(unsigned thread) {
   start_thread();
-  for (int i = 0; i < BLOCKS; i++) blocks[thread][i] = allocate(heap, SIZE);
+  for (int i = 0; i < BLOCKS; i++) blocks[thread][i] = start_new_block_of_77(heap, SIZE);
 }
 static void have_0(void) { have(0); }
 static void have_1(void) { have(1); }
@@ -65,9 +59,9 @@ static void use(void) {
     EXPLORE_CHECK(blocks[0][i][0] == 77 && blocks[0][i][1] == 77);
     hak_free(blocks[0][i]);
   }
-  for (int i = 0; i < BLOCKS; i++) blocks[0][i] = allocate(NULL, SIZE);
+  for (int i = 0; i < BLOCKS; i++) blocks[0][i] = start_new_block_of_77(NULL, SIZE);
   for (int i = 0; i < BLOCKS; i++) hak_free(blocks[0][i]);
-  hak_free(allocate(NULL, LARGE));
+  hak_free(start_new_block_of_77(NULL, LARGE));
   (void)hak_collect(NULL, SIZE_MAX, HAK_COLLECT_ALL);
   EXPLORE_CHECK(hak_check(NULL) == 0);
 }
@@ -98,8 +92,8 @@ static void all_well(void) { EXPLORE_CHECK(hak_check(NULL) == 0); }
 /* --- small and large blocks --------------------------------------------------------
  */
 
-static void alloc_new(void) { (void)allocate(NULL, 1024); }
-static void alloc_large(void) { (void)allocate(NULL, LARGE); }
+static void alloc_new(void) { (void)start_new_block_of_77(NULL, 1024); }
+static void alloc_large(void) { (void)start_new_block_of_77(NULL, LARGE); }
 static void start_foreign(void) {
   start();
   uint64_t *mine = blocks[0][0]; /* the child's: the other thread frees another one */
@@ -118,7 +112,7 @@ static void start_freed(void) {
 FORK_SCENARIO(alloc, start, fork_and_use, alloc_new);
 /* What was freed last comes after what lies ready. */
 static void alloc_again(void) {
-  for (int i = 0; i < 2 * BLOCKS; i++) (void)allocate(NULL, SIZE);
+  for (int i = 0; i < 2 * BLOCKS; i++) (void)start_new_block_of_77(NULL, SIZE);
 }
 FORK_SCENARIO(flip, start_freed, fork_and_use, alloc_again);
 FORK_SCENARIO(large, start, fork_and_use, alloc_large);
@@ -147,7 +141,7 @@ static void fork_and_check(void) {
   EXPLORE_CHECK(hak_check(NULL) == 0);
   hak_heap_t *other = hak_heap_create(NULL);
   EXPLORE_CHECK(other != NULL);
-  (void)allocate(other, SIZE);
+  (void)start_new_block_of_77(other, SIZE);
   EXPLORE_CHECK(hak_heap_destroy(other) == 0);
   (void)hak_collect(NULL, SIZE_MAX, HAK_COLLECT_ALL);
   EXPLORE_CHECK(hak_check(NULL) == 0);
@@ -161,7 +155,7 @@ FORK_SCENARIO(heap_idle, start_heap, fork_and_destroy, flush_all);
  */
 
 static void collect(void) { (void)hak_collect(NULL, SIZE_MAX, HAK_COLLECT_ALL); }
-static void grow(void) { (void)allocate(heap, LARGE); }
+static void grow(void) { (void)start_new_block_of_77(heap, LARGE); }
 static void start_empty_heap(void) {
   start();
   heap = hak_heap_create(NULL);
@@ -170,7 +164,7 @@ static void start_empty_heap(void) {
 FORK_SCENARIO(collect, start_freed, fork_and_use, collect);
 static void fork_and_grow(void) {
   fork_now();
-  (void)allocate(heap, LARGE);
+  (void)start_new_block_of_77(heap, LARGE);
   EXPLORE_CHECK(hak_heap_destroy(heap) == 0 && hak_check(NULL) == 0);
 }
 FORK_SCENARIO(grow, start_empty_heap, fork_and_grow, grow);

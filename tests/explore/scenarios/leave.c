@@ -21,8 +21,7 @@ static hak_heap_t *heap; /* or NULL: the default heap */
 static uint64_t *blocks[SLABS][SLAB];
 
 static uint64_t *allocate(uint64_t value) {
-  uint64_t *block = heap == NULL ? hak_alloc(SIZE) : hak_heap_alloc(heap, SIZE);
-  EXPLORE_CHECK(block != NULL);
+  uint64_t *block = start_new_block(heap, SIZE);
   block[0] = block[1] = value;
   return block;
 }
@@ -78,9 +77,7 @@ static void all_out_is_live(void) {
   EXPLORE_CHECK(start_count_out(heap, hak_class_of(SIZE)) == live());
 }
 
-/* --- blocks that are moved
- * -----------------------------------------------------------------
- */
+/* --- blocks that are moved ------------------------------------------------------- */
 
 static bool hinted(int i) { return hak_move_hint(blocks[0][i]) != 0; }
 static void move(int i) {

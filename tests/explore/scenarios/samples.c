@@ -66,9 +66,7 @@ static void start_heap_samples(void) {
 }
 static void all_well(void) { EXPLORE_CHECK(hak_check(NULL) == 0); }
 
-/* --- what is known of places
- * ------------------------------------------------------------
- */
+/* --- what is known of places ----------------------------------------------------- */
 
 typedef struct seen {
   uint64_t samples, live;
@@ -92,9 +90,7 @@ static void known(unsigned place, uint64_t samples, uint64_t live) {
   EXPLORE_CHECK(seen[place].samples == samples && seen[place].live == live);
 }
 
-/* --- the first sample
- * -------------------------------------------------------------------
- */
+/* --- the first sample ------------------------------------------------------------ */
 
 static void sample_0(void) { blocks[0] = allocate(0, 0); }
 static void sample_1(void) { blocks[1] = allocate(1, 1); }
@@ -120,9 +116,7 @@ const explore_scenario_t samples_first_of_heap = {.name = "samples.first_of_heap
                                                   .thread = {sample_0, sample_1, look},
                                                   .check = two_places};
 
-/* --- blocks that others free
- * ---------------------------------------------------------------
- */
+/* --- blocks that others free ----------------------------------------------------- */
 
 static void free_0(void) { give(blocks[0], 0); }
 static void free_1(void) { give(blocks[1], 1); }
@@ -159,9 +153,7 @@ const explore_scenario_t samples_kept = {
     .thread = {free_0_and_1, collect, free_2_and_idle},
     .check = none_left};
 
-/* --- a block passes to another place
- * -------------------------------------------------------
- */
+/* --- a block passes to another place --------------------------------------------- */
 
 static void grow_for_1(void) {
   blocks[0] = hak_realloc_at(blocks[0], MORE, &places[1]);
@@ -183,9 +175,7 @@ const explore_scenario_t samples_move = {
     .thread = {grow_for_1, move_for_1, free_2_and_idle},
     .check = two_live};
 
-/* --- the heap's end
- * --------------------------------------------------------------------------
- */
+/* --- the heap's end -------------------------------------------------------------- */
 
 static void destroy(void) { EXPLORE_CHECK(hak_heap_destroy(heap) == 0); }
 static void reset(void) { EXPLORE_CHECK(hak_heap_reset(heap) == 0); }
@@ -220,9 +210,7 @@ const explore_scenario_t samples_release = {.name = "samples.release",
                                             .thread = {release, free_0, free_1},
                                             .check = has_ended};
 
-/* --- forks
- * ------------------------------------------------------------------------------
- */
+/* --- forks ----------------------------------------------------------------------- */
 
 static void fork_and_sample(void) {
   hak_forking_prepare();
@@ -255,9 +243,7 @@ const explore_scenario_t samples_fork_of_heap = {
     .forks = true,
     .thread = {fork_and_sample, sample_and_free}};
 
-/* --- what was learned
- * -----------------------------------------------------------------------
- */
+/* --- what was learned ------------------------------------------------------------ */
 
 static void drop(const char *text, size_t length, void *ctx) {
   (void)text, (void)length, (void)ctx;

@@ -72,19 +72,13 @@ static void ask_of_any(void) {
                                           .check = all_well}
 
 static void all_well(void) { EXPLORE_CHECK(hak_check(NULL) == 0); }
-static void *allocate(hak_heap_t *from, size_t size) {
-  void *block = from == NULL ? hak_alloc(size) : hak_heap_alloc(from, size);
-  EXPLORE_CHECK(block != NULL);
-  return block;
-}
 
-/* --- blocks that come and go -----------------------------------------------------------
- */
+/* --- blocks that come and go ----------------------------------------------------- */
 
 static void have_blocks(void) {
   start_thread();
-  kept[0] = allocate(NULL, SIZE);
-  for (int i = 0; i < BLOCKS; i++) blocks[i] = allocate(NULL, SIZE);
+  kept[0] = start_new_block(NULL, SIZE);
+  for (int i = 0; i < BLOCKS; i++) blocks[i] = start_new_block(NULL, SIZE);
 }
 static void start(void) {
   EXPLORE_CHECK(hak_option_set(HAK_OPTION_LARGE_MAX_BYTES, LARGE_MAX) == 0);
@@ -95,9 +89,9 @@ static void free_and_idle(void) {
   for (int i = 0; i < BLOCKS; i++) hak_free(blocks[i]);
   hak_thread_idle();
 }
-static void alloc_other_class(void) { hak_free(allocate(NULL, 1024)); }
-static void alloc_large(void) { hak_free(allocate(NULL, LARGE)); }
-static void alloc_mapped(void) { hak_free(allocate(NULL, MAPPED)); }
+static void alloc_other_class(void) { hak_free(start_new_block(NULL, 1024)); }
+static void alloc_large(void) { hak_free(start_new_block(NULL, LARGE)); }
+static void alloc_mapped(void) { hak_free(start_new_block(NULL, MAPPED)); }
 static void collect(void) {
   free_and_idle();
   (void)hak_collect(NULL, SIZE_MAX, HAK_COLLECT_ALL);
@@ -109,21 +103,19 @@ SIGNAL_SCENARIO(mapped, start, alloc_mapped, ask);
 SIGNAL_SCENARIO(collect, start, collect, ask);
 SIGNAL_SCENARIO(print, start, alloc_other_class, print);
 
-/* --- heaps and threads that come and go
- * --------------------------------------------------
- */
+/* --- heaps and threads that come and go ------------------------------------------ */
 
 static void have_heap(void) {
   hak_heap_config_t config = HAK_HEAP_CONFIG_INIT;
   config.name = "parent";
   parent = hak_heap_create(&config);
   EXPLORE_CHECK(parent != NULL);
-  kept[1] = allocate(parent, SIZE);
+  kept[1] = start_new_block(parent, SIZE);
   config.name = "heap";
   config.parent = parent;
   heap = hak_heap_create(&config);
   EXPLORE_CHECK(heap != NULL);
-  for (int i = 0; i < BLOCKS; i++) blocks[i] = allocate(heap, SIZE);
+  for (int i = 0; i < BLOCKS; i++) blocks[i] = start_new_block(heap, SIZE);
 }
 static void start_heaps(void) {
   start();

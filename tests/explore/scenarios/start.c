@@ -29,6 +29,17 @@ void start_caching(void) {
 }
 void start_thread(void) { EXPLORE_CHECK(hak_thread_init() == 0); }
 
+void *start_new_block(hak_heap_t *heap, size_t size) {
+  void *block = heap == NULL ? hak_alloc(size) : hak_heap_alloc(heap, size);
+  EXPLORE_CHECK(block != NULL);
+  return block;
+}
+uint64_t *start_new_block_of_77(hak_heap_t *heap, size_t size) {
+  uint64_t *block = start_new_block(heap, size);
+  block[0] = block[1] = 77;
+  return block;
+}
+
 typedef struct out {
   void *heap;
   uint32_t cls, count;

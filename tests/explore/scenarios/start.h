@@ -20,6 +20,11 @@ void start_caching(void);
 /* The calling thread has a state of its own. */
 void start_thread(void);
 
+/* A block of the heap, NULL for the default one; there is memory for it. */
+void *start_new_block(struct hak_heap *heap, size_t size);
+/* The same with both of its first words 77, for those who look for them later. */
+uint64_t *start_new_block_of_77(struct hak_heap *heap, size_t size);
+
 /* Blocks of a class in the heap, NULL for the default one, that are not in a slab's list:
  * in the hands of threads, or in what they keep. */
 uint32_t start_count_out(struct hak_heap *heap, uint32_t cls);

@@ -9,6 +9,7 @@
 #include "pages/mapping.h"
 #include "tiny/depot.h"
 #include "tiny/flush.h"
+#include "tiny/lean.h"
 #include "tiny/magazine.h"
 #include "tiny/partial_list.h"
 #include "tiny/refill.h"
@@ -194,11 +195,39 @@ typedef struct clearing {
   hak_thread_t *me;
   hak_heap_t *heap;
   bool end;
+  uint64_t caches, spans; /* of the heap; spans by cache */
 } clearing_t;
+
+static void count_cache(hak_thread_t *thread, void *ctx) {
+  clearing_t *c = ctx;
+  c->caches += hak_cache_find(thread, c->heap) != NULL;
+}
 
 static void clear_thread(hak_thread_t *thread, void *ctx) {
   const clearing_t *c = ctx;
+  if (c->spans != 0 && hak_cache_find(thread, c->heap) != NULL) {
+    hak_lean_note_ended(thread, c->spans);
+  }
   hak_cache_clear(c->me, thread, c->heap, c->end);
+}
+
+/* What threads count as their spans goes with the heap. Who has a cache of it began them;
+ * where nobody has one, this thread is taken to have. */
+static HAK_SLOW void forget_spans(clearing_t *clearing, bool cached) {
+  hak_store_t *store = clearing->heap->store;
+  uint64_t spans = 0;
+  if (hak_load_relaxed(&store->pool.taken) == 0) return; /* no slab is in use */
+  for (uint32_t cls = 0; cls < HAK_SHARED_CLASSES; cls++) {
+    if (!hak_store_has_spans(store, cls)) continue;
+    spans += hak_load_relaxed(&store->centrals[cls].spans);
+  }
+  if (spans == 0) return;
+  if (cached) hak_threads_visit(count_cache, clearing);
+  if (clearing->caches == 0) {
+    hak_lean_note_ended(clearing->me, spans);
+  } else {
+    clearing->spans = hak_div_up(spans, clearing->caches);
+  }
 }
 
 static void clear_central(hak_thread_t *me, hak_central_t *central) {
@@ -252,13 +281,15 @@ static void clear_external(hak_heap_t *heap, bool end) {
 }
 
 void hak_kind_clear(hak_thread_t *me, hak_heap_t *heap, bool end) {
-  clearing_t clearing = {me, heap, end};
+  clearing_t clearing = {me, heap, end, 0, 0};
   switch (hak_heap_kind(heap)) {
     case HAK_KIND_POOLED:
+      forget_spans(&clearing, true);
       hak_threads_visit(clear_thread, &clearing);
       clear_slabs(me, heap, end);
       return;
     case HAK_KIND_SERIAL:
+      forget_spans(&clearing, false);
       hak_serial_clear(me, heap, end);
       clear_slabs(me, heap, end);
       return;

@@ -109,6 +109,7 @@ void hak_thread_state_reset(hak_thread_t *thread) {
   thread->looks = 0;
   thread->spans = 0;
   thread->dropped = 0;
+  hak_store_relaxed(&thread->ended, 0);
   thread->quiet_looks = 0;
   thread->recalled_at = 0;
   thread->recalls = 0;

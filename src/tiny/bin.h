@@ -205,11 +205,13 @@ typedef struct hak_thread {
   /* [owner] from here to `empty_count` */
   uint32_t trims;          /* looks at one class since the last at all; see trim.h */
   uint32_t looks;          /* refills that looked at a bin since the thread attached */
-  uint64_t spans;          /* of this thread, about; see lean.h, also of the next four */
+  uint64_t spans;          /* of this thread, about; see lean.h, also of the next five */
   uint32_t dropped;        /* spans that it gave back since it began one, or emptied its
                               bins */
   uint32_t drops;          /* times that it emptied its bins since it began a span */
   uint32_t drops_anew;     /* 1: for the first time in a while */
+  hak_atomic_u32_t ended;  /* [any] of `spans`, those that went with their heaps since the
+                              thread last looked */
   uint64_t drop_next;      /* ns; the time up to which drops are used up */
   uint32_t quiet_looks;    /* `looks` at the last collection that found it changed */
   uint16_t sweep;          /* the last sweep that came to what the thread holds */

@@ -50,7 +50,22 @@ bool hak_lean_begins(const hak_cache_t *cache, uint32_t cls) {
   return true;
 }
 
+HAK_SLOW void hak_lean_note_ended(hak_thread_t *thread, uint64_t spans) {
+  uint32_t before = hak_load_relaxed(&thread->ended), now;
+  do {
+    now = spans < UINT32_MAX - before ? before + (uint32_t)spans : UINT32_MAX;
+  } while (!hak_cas_relaxed(&thread->ended, &before, now));
+}
+
+/* Relaxed: a count, which only makes the thread drop sooner or later. */
+static void forget_ended(hak_thread_t *me) {
+  if (hak_load_relaxed(&me->ended) == 0) return;
+  uint64_t ended = hak_exchange_relaxed(&me->ended, 0);
+  me->spans -= ended < me->spans ? ended : me->spans;
+}
+
 bool hak_lean_drops_slow(hak_thread_t *me) {
+  forget_ended(me);
   if ((uint64_t)me->dropped * DROPPED_SHARE < me->spans + me->dropped) return false;
   me->dropped = 0;
   if (me->drops == 0) {

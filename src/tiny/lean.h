@@ -23,10 +23,12 @@
  * most slabs become free with the last block that the program frees. There are as many
  * drops as DROP_PERIODS times LEAN_MS allow, and a few more after a while without.
  *
- *     spans == spans that the thread began - those that it gave back
+ *     spans == spans that the thread began - those that it gave back - those that went
+ *              with their heaps
  *
- * if no other thread, and no end of a heap, gives any of them back; what these make it
- * too large by is forgotten with time. Those of mid classes count as one.
+ * if no other thread gives any of them back; what these make it too large by is forgotten
+ * with time. Those of mid classes count as one. Of a heap that several threads cache each
+ * is taken to have had as many as the others.
  */
 #ifndef HAK_TINY_LEAN_H
 #define HAK_TINY_LEAN_H
@@ -71,6 +73,9 @@ HAK_HOT void hak_lean_note_given(hak_thread_t *me) {
   if (HAK_LIKELY(me->spans > 0)) me->spans--;
   me->dropped++;
 }
+
+/* So many spans went with a heap, of those that the thread began. On any thread. */
+HAK_SLOW void hak_lean_note_ended(hak_thread_t *thread, uint64_t spans);
 
 /* True if the thread drops what it has and its bins are to be emptied, of all classes.
  * Reads the coarse clock once in a drop. */

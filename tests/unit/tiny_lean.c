@@ -1,6 +1,8 @@
 /* tiny_lean.c - what a thread keeps of a class that comes to free only, and how often. */
 #include "slab_fixture.h"
 
+#include <pthread.h>
+
 #include "tiny/capacity.h"
 #include "tiny/flush.h"
 #include "tiny/lean.h"
@@ -181,8 +183,52 @@ static void drop__empties_bins_that_never_overflow(void **state) {
   hak_flush_all(g_me, g_cache);
 }
 
-/* A thread of which others give slabs back, or a heap's end, drops its next slabs as if
- * these had been few. */
+static void *end_it(void *heap) {
+  CHECK_EQ(hak_heap_destroy(heap), 0);
+  return NULL;
+}
+
+/* Slabs that went with a heap are none of the thread's: it drops the next document as if
+ * there had been no heaps. */
+static void drop__is_seen_after_heaps_have_ended(void **state) {
+  (void)state;
+  enum {
+    HEAPS = 40,
+    OF_A_HEAP = 400,
+    ENDS = 4 /* destroyed, reset, serial, by another thread */
+  };
+  set_period(0);
+  uint64_t kept = drop_document();
+  hak_flush_all(g_me, g_cache);
+  for (int i = 0; i < HEAPS; i++) {
+    hak_heap_config_t config = HAK_HEAP_CONFIG_INIT;
+    int end = i % ENDS;
+    if (end == 2) config.flags = HAK_HEAP_SERIAL;
+    hak_heap_t *heap = hak_heap_create(&config);
+    CHECK(heap != NULL);
+    for (int k = 0; k < OF_A_HEAP; k++) {
+      CHECK(hak_heap_alloc(heap, SIZE) != NULL);
+      if (k < OF_A_HEAP / 8) CHECK(hak_heap_alloc(heap, 100) != NULL);
+    }
+    if (end == 1) CHECK_EQ(hak_heap_reset(heap), 0);
+    if (end != 3) {
+      (void)end_it(heap);
+      continue;
+    }
+    pthread_t other;
+    CHECK_EQ(pthread_create(&other, NULL, end_it, heap), 0);
+    CHECK_EQ(pthread_join(other, NULL), 0);
+  }
+  set_period(3600000);
+  uint64_t left = drop_document();
+  CHECK_MSG(left <= kept / 4, "%llu slots of %llu", (unsigned long long)left,
+            (unsigned long long)kept);
+  CHECK(cached_others() <= FEW * TEST_COUNT(other_sizes) / 4);
+  hak_flush_all(g_me, g_cache);
+}
+
+/* A thread of which others give slabs back drops its next slabs as if these had been few.
+ */
 static void drop__forgets_slabs_that_went_without_the_thread(void **state) {
   (void)state;
   set_period(3600000);
@@ -207,4 +253,5 @@ TEST_MAIN_FRESH(H(burst__that_is_dropped_leaves_few_blocks_and_no_slab_to_cut),
                 H(current_slab__goes_to_the_pool_with_its_last_block),
                 H(bin__that_had_grown_is_small_again_but_for_bursts_in_a_row),
                 H(drop__empties_bins_that_never_overflow),
+                H(drop__is_seen_after_heaps_have_ended),
                 H(drop__forgets_slabs_that_went_without_the_thread))

@@ -523,7 +523,8 @@ void *hak_heap_aligned_alloc_at(hak_heap_t *heap, size_t alignment, size_t size,
  * that blocks which fit into it cost no call to the operating system and no page fault.
  * From then on the heap keeps as much memory committed as is in use now and `bytes` more,
  * until hak_heap_prefault(heap, 0) or the heap's end. 0, EINVAL for no heap, or ENOMEM:
- * then a part of the memory may be ready. Costs the page faults. */
+ * then a part of the memory may be ready, but none if `bytes` is more than the machine
+ * has, swap included. Costs the page faults. */
 int hak_heap_prefault(hak_heap_t *heap, size_t bytes);
 
 /* Makes `count` blocks of any size ready, with all records that they need: if nothing
@@ -536,8 +537,9 @@ int hak_heap_prefault(hak_heap_t *heap, size_t bytes);
  * sizes need not do for both.
  * Returns how many blocks are ready. These are fewer than `count`, with errno = ENOMEM,
  * if memory is short or if free blocks of the size are not kept (over
- * HAKMEM_HUGE_RETAIN_BYTES). 0 with ENOMEM at once if count * size is over PTRDIFF_MAX,
- * with EINVAL for no heap. Costs the page faults, and a list entry for each block. */
+ * HAKMEM_HUGE_RETAIN_BYTES). 0 with ENOMEM at once if count * size is over PTRDIFF_MAX or
+ * more than the machine has, swap included; with EINVAL for no heap. Costs the page
+ * faults, and a list entry for each block. */
 size_t hak_heap_prewarm(hak_heap_t *heap, size_t size, size_t count);
 
 /* ---- Operating system hooks ------------------------------------------- */

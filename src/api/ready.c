@@ -68,8 +68,13 @@ static bool prefault(hak_heap_t *heap, size_t bytes) {
   return ok;
 }
 
+/* The system lets more be touched than there is, and ends whoever does. */
+static bool is_too_much(const hak_heap_t *heap, size_t bytes) {
+  return bytes > PTRDIFF_MAX || bytes > hak_os_total(heap->store->pool.os);
+}
+
 HAK_SLOW int hak_api_prefault(hak_heap_t *heap, size_t bytes) {
-  if (bytes > PTRDIFF_MAX) return ENOMEM;
+  if (is_too_much(heap, bytes)) return ENOMEM;
   /* It has what the caller gave, or what malloc gives. */
   if (hak_heap_is_enclosed(heap) || !hak_kind_has_slabs(heap)) return 0;
   hak_os_scope_t before = hak_os_enter(HAK_OS_GIVING);
@@ -158,7 +163,7 @@ static size_t prewarm(hak_heap_t *handle, size_t size, size_t count) {
   if (heap == NULL || count == 0) return 0;
   if (size == 0) size = 1;
   size_t bytes;
-  if (hak_mul_overflows(size, count, &bytes) || bytes > PTRDIFF_MAX) {
+  if (hak_mul_overflows(size, count, &bytes) || is_too_much(heap, bytes)) {
     errno = ENOMEM;
     return 0;
   }

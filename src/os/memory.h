@@ -16,6 +16,10 @@
  * of. May change at any time. */
 size_t hak_memory_limit(void);
 
+/* Bytes of memory that the machine has, what it may swap to included; SIZE_MAX if that is
+ * not known. Who touches more is ended. */
+size_t hak_memory_total(void);
+
 /* The clock of the default hooks: nanoseconds, no argument, coarse; errno stays. */
 uint64_t hak_memory_now_ns(void *ctx);
 

@@ -15,6 +15,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
+#include <sys/sysinfo.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -164,6 +165,19 @@ size_t hak_memory_limit(void) {
   if (getrlimit(RLIMIT_DATA, &data) == 0 && data.rlim_cur < least) least = data.rlim_cur;
   errno = saved;
   return least;
+}
+
+size_t hak_memory_total(void) {
+  struct sysinfo info;
+  int saved = errno;
+  bool known = sysinfo(&info) == 0;
+  errno = saved;
+  size_t units, bytes;
+  if (!known || __builtin_add_overflow(info.totalram, info.totalswap, &units) ||
+      __builtin_mul_overflow(units, (size_t)info.mem_unit, &bytes)) {
+    return SIZE_MAX;
+  }
+  return bytes;
 }
 
 /* A range from where the system would put the next one down to the next aligned place: it

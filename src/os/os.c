@@ -138,6 +138,10 @@ size_t hak_os_limit(const hak_os_t *os) {
   return is_own(os) ? hak_memory_limit() : SIZE_MAX;
 }
 
+HAK_SLOW size_t hak_os_total(const hak_os_t *os) {
+  return is_own(os) ? hak_memory_total() : SIZE_MAX;
+}
+
 uint64_t hak_os_now(const hak_os_t *os) {
   /* The system's own clock, which every slow path may read, leaves errno alone. */
   if (HAK_LIKELY(os->now_ns == hak_memory_now_ns)) return hak_memory_now_ns(os->ctx);

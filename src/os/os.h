@@ -113,6 +113,9 @@ uint64_t hak_os_now(const hak_os_t *os);
 /* Bytes of address space that the process may have in all; SIZE_MAX where no limit is
  * known, as for a program's own hooks. */
 size_t hak_os_limit(const hak_os_t *os);
+/* Bytes that can be resident at once, whatever anybody gives back; SIZE_MAX where that is
+ * not known. */
+size_t hak_os_total(const hak_os_t *os);
 
 /* Blocks lie in memory that the program reserved, from now on, or no longer. Tells leak
  * tools, and does not call the system. */

@@ -168,6 +168,20 @@ TEST_IN_CHILD(ready__bad_arguments_are_named_by_errno, 20) {
   CHECK_EQ(hak_heap_prewarm(NULL, 100, test_opaque(SIZE_MAX)), 0);
   CHECK_EQ(errno, ENOMEM);
   CHECK_EQ(hak_heap_prefault(NULL, (size_t)PTRDIFF_MAX + 1), ENOMEM);
+  /* What no machine has is not begun with: the system would end the process. */
+  uint64_t committed = test_stats().committed_bytes;
+  CHECK_EQ(hak_heap_prefault(NULL, PTRDIFF_MAX), ENOMEM);
+  errno = 0;
+  CHECK_EQ(hak_heap_prewarm(NULL, 100, PTRDIFF_MAX / 100), 0);
+  CHECK_EQ(errno, ENOMEM);
+  errno = 0;
+  CHECK_EQ(hak_heap_prewarm(NULL, 64 * MIB, PTRDIFF_MAX / (64 * MIB)), 0);
+  CHECK_EQ(errno, ENOMEM);
+  hak_heap_config_t much = {.struct_size = sizeof much, .prefault = PTRDIFF_MAX};
+  errno = 0;
+  CHECK(hak_heap_create(&much) == NULL);
+  CHECK_EQ(errno, ENOMEM);
+  CHECK(test_stats().committed_bytes <= committed + MIB);
   errno = TEST_ERRNO;
   CHECK_EQ(hak_heap_prewarm(NULL, 100, 0), 0);
   CHECK_EQ(errno, TEST_ERRNO);

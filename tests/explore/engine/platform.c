@@ -169,6 +169,7 @@ const hak_os_t *hak_os_default(void) {
   return &os;
 }
 size_t hak_memory_limit(void) { return SIZE_MAX; }
+size_t hak_memory_total(void) { return SIZE_MAX; }
 bool hak_memory_guard(void *ptr, size_t size) { return (void)ptr, (void)size, true; }
 bool hak_memory_open(void *ptr, size_t size) { return (void)ptr, (void)size, true; }
 bool hak_memory_close(void *ptr, size_t size, bool *emptied) {

@@ -281,8 +281,10 @@ int hak_heap_visit(hak_heap_t *heap, hak_visit_fn *visit, void *ctx, unsigned fl
  * back to it as they are freed. So passes end: each moves a block at most once, and after
  * two or three of them hardly any block is left to move. If nothing is moved, the slab
  * serves again when memory of its class is needed. 0 for blocks over 56 KiB, of serial
- * heaps, and in slabs that other threads allocate from. Never reads the block. Costs 10
- * to 20 ns, and about a microsecond for the first block of a slab that is to be emptied.
+ * heaps, and in slabs that other threads allocate from. What threads have cached counts
+ * as in use, so hak_collect with HAK_COLLECT_ALL comes before the first pass. Never reads
+ * the block. Costs 10 to 20 ns, and about a microsecond for the first block of a slab
+ * that is to be emptied.
  */
 int hak_move_hint(const void *ptr);
 

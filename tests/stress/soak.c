@@ -68,6 +68,7 @@ static void *work(void *argument) {
     (void)hak_collect(NULL, SIZE_MAX, 0);
     pthread_barrier_wait(&g_round);
     if (me == 0) g_resident[round] = test_resident_bytes();
+    pthread_barrier_wait(&g_round); /* nobody begins the next spike before */
   }
   decay(&g_hoards[me], &rng);
   return NULL;

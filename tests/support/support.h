@@ -48,6 +48,10 @@ extern "C" {
 #ifndef TEST_ASAN
 #define TEST_ASAN 0
 #endif
+/* QEMU runs the tests: slowly, with a system of its own in between. */
+#ifndef TEST_EMULATED
+#define TEST_EMULATED 0
+#endif
 
 #define TEST_COUNT(array) (sizeof(array) / sizeof((array)[0]))
 #define KIB ((size_t)1 << 10)

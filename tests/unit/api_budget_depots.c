@@ -14,6 +14,7 @@
 
 enum {
   BLOCKS = 12000,
+  MANY = 30000,
   THREADS = 8,
   TIGHT = 5 << 20 /* a limit that is far, with the least quota of one thread */
 };
@@ -28,7 +29,7 @@ static uint64_t stored_of(hak_heap_t *heap) {
 }
 
 static void frame(hak_heap_t *heap, size_t count, size_t size, size_t spread) {
-  static _Thread_local void *blocks[BLOCKS];
+  static _Thread_local void *blocks[MANY];
   for (size_t i = 0; i < count; i++) {
     blocks[i] = hak_heap_alloc(heap, size + i * 37 % spread);
     CHECK(blocks[i] != NULL);
@@ -42,24 +43,34 @@ static void fill(hak_heap_t *heap) {
   CHECK(stored_of(heap) > 0);
 }
 
+/* Frames of 2.4 MiB, of which this thread keeps a sixteenth of the limit at most; but in
+ * ever more slabs the longer a machine takes for them. */
+static void fill_more(hak_heap_t *heap) {
+  for (int i = 0; i < 8; i++) frame(heap, MANY, 40, 80);
+  CHECK(stored_of(heap) > 0);
+}
+
 static hak_heap_t *tight(hak_heap_t *parent, uint32_t flags) {
   return test_heap_make((hak_heap_config_t){
       .parent = parent, .flags = flags, .hard_limit = parent == NULL ? TIGHT : 0});
 }
 
-static void *alloc_main(void *arg) {
-  void *block = hak_heap_alloc(arg, TIGHT - MIB / 2);
+static void *alloc_bytes(hak_heap_t *heap, size_t size) {
+  void *block = hak_heap_alloc(heap, size);
   CHECK(block != NULL);
   hak_free(block);
   return NULL;
 }
 
+static void *alloc_main(void *arg) { return alloc_bytes(arg, TIGHT - MIB / 2); }
+static void *alloc_some_main(void *arg) { return alloc_bytes(arg, 3 * MIB); }
+
 static void depot__serves_a_thread_that_meets_the_limit(void **state) {
   (void)state;
   hak_heap_t *heap = tight(NULL, 0);
-  fill(heap);
-  /* What this thread keeps is a sixteenth. */
-  test_thread_run(alloc_main, heap);
+  fill_more(heap);
+  CHECK(test_heap_stats(heap).committed_bytes > TIGHT - 3 * MIB);
+  test_thread_run(alloc_some_main, heap);
   CHECK_EQ(stored_of(heap), 0);
   CHECK_EQ(test_heap_stats(heap).budget_refused, 0);
   CHECK_EQ(hak_heap_destroy(heap), 0);
@@ -68,8 +79,9 @@ static void depot__serves_a_thread_that_meets_the_limit(void **state) {
 static void depot__of_a_child_serves_another_child_at_the_parent_s_limit(void **state) {
   (void)state;
   hak_heap_t *top = tight(NULL, 0), *a = tight(top, 0), *b = tight(top, 0);
-  fill(a);
-  test_thread_run(alloc_main, b);
+  fill_more(a);
+  CHECK(test_heap_stats(top).committed_bytes > TIGHT - 3 * MIB);
+  test_thread_run(alloc_some_main, b);
   CHECK_EQ(stored_of(a), 0);
   CHECK_EQ(hak_heap_destroy(a), 0);
   CHECK_EQ(hak_heap_destroy(b), 0);

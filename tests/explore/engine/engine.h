@@ -193,6 +193,8 @@ void search_order(thread_t *after);
 /* Prepares an execution; the next choices after it. False: there are none left. */
 void search_begin(void);
 bool search_next(void);
+/* How much of a search depth first is done that was stopped, of 1: an estimate. */
+double search_share(void);
 /* Begins anew, in g->mode. */
 void search_reset(void);
 

@@ -1,11 +1,13 @@
 /* main.c - the explorer's arguments and runs.
  *
- *   hakmem_explore [--long] litmus     tests of the explorer itself
- *   hakmem_explore [--long] scenarios [NAME]
+ *   hakmem_explore [LONG] litmus       tests of the explorer itself
+ *   hakmem_explore [LONG] scenarios [NAME]
  *                                      all orders within the bounds, then random ones; of
  *                                      all scenarios, or of one
- *   hakmem_explore [--long] weaken ACCEPTED
+ *   hakmem_explore [LONG] weaken ACCEPTED
  *                                      each acquire and release relaxed in turn
+ *                                      LONG: --long, or --long=TIMES, bounds so many
+ *                                      times as wide, and other random orders each time
  *   hakmem_explore accesses            the list of accesses
  *   hakmem_explore one NAME [--weaken NUMBER] [--preemptions COUNT] [--stale COUNT]
  *                           [--steps MOST | --random MOST [--seed SEED] | --places MOST]
@@ -214,6 +216,16 @@ static void fix_addresses(char **argv) {
   execv("/proc/self/exe", argv);
 }
 
+/* How many times as wide bounds are: 1, and more if the first argument says so. */
+static unsigned times_of(const char *argument) {
+  enum {
+    TIMES_LONG = 20
+  };
+  if (argument == NULL || strncmp(argument, "--long", 6) != 0) return 1;
+  int times = argument[6] == '=' ? atoi(argument + 7) : TIMES_LONG;
+  return times > 1 ? (unsigned)times : 2;
+}
+
 int main(int argc, char **argv) {
   fix_addresses(argv);
   g = calloc(1, sizeof *g);
@@ -227,16 +239,16 @@ int main(int argc, char **argv) {
   g->reached = calloc((size_t)sites_count() + 1, 1);
   fibers_start();
   world_first();
-  bool is_long = argc > 1 && strcmp(argv[1], "--long") == 0;
-  g->seed = is_long ? (uint64_t)time(NULL) : 1;
-  int first = is_long ? 2 : 1;
+  unsigned times = times_of(argv[1]);
+  g->seed = times > 1 ? (uint64_t)time(NULL) : 1;
+  int first = times > 1 ? 2 : 1;
   const char *what = argc > first ? argv[first] : "";
-  if (strcmp(what, "litmus") == 0) return run_litmus(is_long);
+  if (strcmp(what, "litmus") == 0) return run_litmus(times);
   if (strcmp(what, "scenarios") == 0) {
-    return run_scenarios(is_long, argc > first + 1 ? argv[first + 1] : NULL);
+    return run_scenarios(times, argc > first + 1 ? argv[first + 1] : NULL);
   }
   if (strcmp(what, "weaken") == 0 && argc > first + 1) {
-    return run_weaken(is_long, argv[first + 1]);
+    return run_weaken(times, argv[first + 1]);
   }
   if (strcmp(what, "accesses") == 0) return run_accesses();
   if (strcmp(what, "one") == 0) return run_one(argc - first - 1, argv + first + 1);

@@ -24,10 +24,10 @@ void run_open(const explore_scenario_t *scenario);
 run_end_t run_search(explore_mode_t mode, uint64_t steps);
 void run_print_failure(void);
 
-/* Each returns what the process does. */
-int run_litmus(bool is_long);
-int run_scenarios(bool is_long, const char *only);
-int run_weaken(bool is_long, const char *accepted);
+/* Each returns what the process does. Bounds are so many times as wide as by day. */
+int run_litmus(unsigned times);
+int run_scenarios(unsigned times, const char *only);
+int run_weaken(unsigned times, const char *accepted);
 int run_accesses(void);
 
 #endif

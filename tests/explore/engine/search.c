@@ -410,6 +410,23 @@ static bool advance(node_t *node) {
   return true;
 }
 
+static double count_of(uint8_t threads) { return (double)__builtin_popcount(threads); }
+
+/* Each choice is taken to have as much behind it as the others of its node. Where orders
+ * are reduced a node may come to have more choices than are known yet. */
+double search_share(void) {
+  double share = 0, part = 1;
+  for (uint32_t i = 0; i < g->length; i++) {
+    const node_t *node = &g->node[i];
+    uint8_t all = (uint8_t)(node->backtrack & node->enabled & ~node->sleep);
+    double count = node->is_thread ? count_of(all | node->done) : node->count;
+    double done = node->is_thread ? count_of(node->done) : node->chosen;
+    share += part * done / count;
+    part /= count;
+  }
+  return share;
+}
+
 bool search_next(void) {
   g->executions++;
   g->all_steps +=

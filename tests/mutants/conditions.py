@@ -10,7 +10,8 @@
   conditions.py report ROOT WORK [FILE...]  figures for each folder, and what lives
   conditions.py limits ROOT WORK          conditions.open, from what was tried
   conditions.py sample BUILD FILE:TEST,TEST...  the conditions of these files, by these tests
-  conditions.py all BUILD                 all of it; fails if more live than conditions.open has
+  conditions.py all BUILD                 all of it; fails if more live than conditions.open has;
+                                          with --nights N an Nth of the files, others each night
 
 All conditions are compiled in at once: each stands in a call that a variable of the
 environment turns into a constant, so that a mutant costs one run of one test and no compile.
@@ -476,16 +477,25 @@ def judge(counts, known):
         raise common.Wrong("\n".join(bad))
 
 
+def of_tonight(files, nights):
+    """Every so manyth file, beginning with another one each day."""
+    return sorted(files)[int(time.time()) // 86400 % nights::nights]
+
+
 def all_of_it(args):
     with tempfile.TemporaryDirectory(prefix="hakmem-conditions-") as folder:
         args.work, args.files, args.slowest, args.alone = folder, [], 60, 4
         build_all(args)
         reach(args)
-        attempt(args)
         work = Work(args.build, folder)
         work.load()
         known = Known()
-        counts = counted(work.found, known, results(work.folder), [])
+        files = {c.file for c in chosen(work.found, [])}
+        args.files = of_tonight(files, args.nights)
+        if args.nights > 1:
+            print(f"{len(args.files)} of {len(files)} files:", *args.files, flush=True)
+        attempt(args)
+        counts = counted(work.found, known, results(work.folder), args.files)
         print_figures(counts)
         judge(counts, known)
 
@@ -548,6 +558,8 @@ def main():
         command.add_argument("--jobs", type=int, default=2)
         command.add_argument("--alone", type=int, default=4,
                              help="tests that a condition is tried with before others join")
+        command.add_argument("--nights", type=int, default=1,
+                             help="of all: how many nights it takes to try everything")
         command.add_argument("--slowest", type=float, default=60,
                              help="seconds that a test may take to be of use")
         for place in places:

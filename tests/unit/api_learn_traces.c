@@ -300,10 +300,24 @@ static void arena__is_as_the_system(void **state) {
   programs_end();
 }
 
+/* Of a million programs as many as are run, others each night until it was all of them.
+ */
+static uint64_t first_of_tonight(void) {
+  enum {
+    ALL = 1000000,
+    DAY = 24 * 60 * 60
+  };
+  uint64_t parts = g_count < ALL ? ALL / g_count : 1;
+  uint64_t first = 1 + (uint64_t)time(NULL) / DAY % parts * g_count;
+  printf("programs from %llu on\n", (unsigned long long)first);
+  return first;
+}
+
 int main(int argc, char **argv) {
   test_begin();
   g_count = argc > 1 ? (size_t)strtoul(argv[1], NULL, 10) : test_scale(USUAL);
-  g_first = argc > 2 ? strtoull(argv[2], NULL, 0) : 1;
+  bool tonight = argc > 2 && strcmp(argv[2], "tonight") == 0;
+  g_first = tonight ? first_of_tonight() : argc > 2 ? strtoull(argv[2], NULL, 0) : 1;
   g_plain = argc > 3 && strcmp(argv[3], "plain") == 0;
   const struct CMUnitTest tests[] = {T(arena__is_as_the_system),
                                      T(place__that_outgrows_its_share_costs_little),

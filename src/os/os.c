@@ -65,7 +65,7 @@ static _Thread_local const hak_os_t
 
 bool hak_os_is_purging(const hak_os_t *os) { return purging == os; }
 
-bool hak_os_purge(const hak_os_t *os, void *ptr, size_t size) {
+bool hak_os_purge_loose(const hak_os_t *os, void *ptr, size_t size, size_t bytes) {
   if (!hak_os_may_give()) return false;
   int saved = errno;
   const hak_os_t *before = purging; /* the hook of another may have come here */
@@ -73,8 +73,12 @@ bool hak_os_purge(const hak_os_t *os, void *ptr, size_t size) {
   bool ok = hak_os_count(&hak_os_counts.purge, os->purge(os->ctx, ptr, size) == 0);
   purging = before;
   errno = saved;
-  if (ok) hak_add_relaxed(&hak_os_counts.purged_bytes, size);
+  if (ok) hak_add_relaxed(&hak_os_counts.purged_bytes, bytes);
   return ok;
+}
+
+bool hak_os_purge(const hak_os_t *os, void *ptr, size_t size) {
+  return hak_os_purge_loose(os, ptr, size, size);
 }
 
 void *hak_os_remap(const hak_os_t *os, void *ptr, size_t old_size, size_t new_size) {

@@ -97,6 +97,9 @@ bool hak_os_is_valid(const hak_os_t *os);
 
 bool hak_os_commit(const hak_os_t *os, void *ptr, size_t size, bool *zeroed);
 bool hak_os_purge(const hak_os_t *os, void *ptr, size_t size);
+/* The same of hooks that keep zeroes (hak_os_keeps_zeroes), where `bytes` of the range
+ * are committed, or of any hooks, where all is. */
+bool hak_os_purge_loose(const hak_os_t *os, void *ptr, size_t size, size_t bytes);
 /* The calling thread is inside a purge of these hooks: what they gave must not end now.
  */
 bool hak_os_is_purging(const hak_os_t *os);

@@ -281,6 +281,22 @@ void hak_superslab_commit_huge(hak_superslab_t *ss) {
   if (!zeroed) hak_superslab_soil(ss, HAK_ALL_SLOTS);
 }
 
+/* Slots from `first` on, below `limit`, whose pages may go in one call: all of them but
+ * those without pages at the end, where the system may be asked for pages that it never
+ * gave; else as long as each one's pages reach the next one's. */
+static unsigned end_of_purge(const hak_superslab_t *ss, unsigned first, unsigned limit) {
+  const hak_os_t *os = ss->extent.os;
+  bool gaps = hak_os_keeps_zeroes(os);
+  unsigned end = first + 1;
+  for (unsigned i = end; i < limit; i++) {
+    size_t pages = hak_slab_pages(&ss->slabs[i]);
+    bool joins = hak_slab_pages(&ss->slabs[i - 1]) == hak_os_pages(os, HAK_SLAB_SIZE);
+    if (!gaps && (pages == 0 || !joins)) break;
+    if (pages != 0) end = i + 1;
+  }
+  return end;
+}
+
 size_t hak_superslab_purge_tail(hak_superslab_t *ss, unsigned first, unsigned count,
                                 size_t pages) {
   const hak_os_t *os = ss->extent.os;
@@ -289,24 +305,20 @@ size_t hak_superslab_purge_tail(hak_superslab_t *ss, unsigned first, unsigned co
   for (unsigned i = first; i < first + count;) {
     size_t keep = pages < per_slab ? pages : per_slab;
     pages -= keep;
-    hak_slab_t *slab = &ss->slabs[i];
-    if (hak_slab_pages(slab) <= keep) {
+    if (hak_slab_pages(&ss->slabs[i]) <= keep) {
       i++;
       continue;
     }
+    unsigned end = pages == 0 ? end_of_purge(ss, i, first + count) : i + 1;
     char *from = hak_superslab_slot(ss, i) + keep * os->page_size;
-    size_t run = hak_slab_pages(slab) - keep;
-    unsigned end = i + 1;
-    /* Pages of the next slab follow on only if this one's reach its end. */
-    while (end < first + count && pages == 0 && hak_slab_pages(&ss->slabs[end]) != 0 &&
-           hak_slab_pages(&ss->slabs[end - 1]) == per_slab) {
-      run += hak_slab_pages(&ss->slabs[end]);
-      end++;
-    }
-    if (hak_os_purge(os, from, run * os->page_size)) {
-      given += run * os->page_size;
+    char *to = hak_superslab_slot(ss, end - 1) +
+               hak_slab_pages(&ss->slabs[end - 1]) * os->page_size;
+    size_t run = bytes_of(ss, hak_mask32(i, end - i)) - keep * os->page_size;
+    if (hak_os_purge_loose(os, from, (size_t)(to - from), run)) {
+      given += run;
       for (unsigned k = i; k < end; k++) {
         size_t kept = k == i ? keep : 0;
+        if (hak_slab_pages(&ss->slabs[k]) == 0) continue;
         if ((was_charged >> k & 1) != 0) charged += hak_slab_pages(&ss->slabs[k]) - kept;
         set_committed(ss, k, kept);
         set_bits(&ss->zero, (uint32_t)1 << k, false);

@@ -362,6 +362,47 @@ static void purge__that_the_os_refuses_changes_nothing(void **state) {
   close_superslab();
 }
 
+/* Pages that the system never gave may be given back along with others. */
+static void purge__of_the_systems_pages_is_one_call_for_all(void **state) {
+  (void)state;
+  static const unsigned spans[][3] = {
+      {0, 1, 2}, {1, 1, 1}, {3, 2, 20}, {9, 1, 16}, {30, 2, 20}};
+  const hak_os_t *os = hak_os_default();
+  size_t page = os->page_size, bytes = 0;
+  if (page != 4 * KIB) return;
+  memset(&g_ss, 0, sizeof g_ss);
+  memset(&g_queue, 0, sizeof g_queue);
+  char *base = hak_os_reserve(os, HAK_SUPERSLAB_SIZE, HAK_SUPERSLAB_SIZE);
+  CHECK(base != NULL);
+  hak_superslab_init(&g_ss, NULL, 3, base, os);
+  take(0, HAK_SUPERSLAB_SLABS);
+  for (size_t i = 0; i < TEST_COUNT(spans); i++) {
+    const unsigned *span = spans[i];
+    bool zeroed;
+    CHECK(hak_superslab_commit(&g_ss, span[0], span[1], span[2], false, &zeroed));
+    memset(hak_superslab_slot(&g_ss, span[0]), 0x5a, span[2] * page);
+    bytes += span[2] * page;
+  }
+  for (int all = 0; all <= 1; all++) { /* a span but for its first pages; and the rest */
+    uint64_t calls = hak_load_relaxed(&hak_os_counts.purge);
+    uint64_t purged = hak_load_relaxed(&hak_os_counts.purged_bytes);
+    size_t gone = all != 0 ? hak_superslab_purge(&g_ss, 0, HAK_SUPERSLAB_SLABS)
+                           : hak_superslab_purge_tail(&g_ss, 3, 2, 3);
+    CHECK_EQ(gone, all != 0 ? bytes : 17 * page);
+    CHECK_EQ(hak_load_relaxed(&hak_os_counts.purge) - calls, 1);
+    CHECK_EQ(hak_load_relaxed(&hak_os_counts.purged_bytes) - purged, gone);
+    bytes -= gone;
+    CHECK_EQ(hak_superslab_committed(&g_ss), bytes);
+    CHECK(test_is_zero(hak_superslab_slot(&g_ss, 4), HAK_SLAB_SIZE));
+    CHECK_EQ(hak_superslab_slot(&g_ss, 3)[0], all != 0 ? 0 : 0x5a);
+    CHECK_EQ(hak_superslab_slot(&g_ss, 30)[0], all != 0 ? 0 : 0x5a);
+  }
+  CHECK(test_is_zero(base, HAK_SUPERSLAB_SIZE));
+  put(0, HAK_SUPERSLAB_SLABS);
+  CHECK(hak_superslab_is_valid(&g_ss));
+  hak_os_unreserve(os, base, HAK_SUPERSLAB_SIZE);
+}
+
 static void is_valid__sees_each_broken_rule(void **state) {
   (void)state;
   open_superslab(0);
@@ -418,5 +459,6 @@ TEST_MAIN_FRESH(T(slot__goes_through_unused_active_empty_and_purged),
                 T(commit__of_slots_that_no_budget_has_room_for_fails),
                 T(commit__that_the_os_refuses_keeps_states_and_sums_true),
                 T(purge__that_the_os_refuses_changes_nothing),
+                T(purge__of_the_systems_pages_is_one_call_for_all),
                 T(is_valid__sees_each_broken_rule),
                 T(queue__has_the_longest_idle_in_front))

@@ -33,9 +33,10 @@ bool hak_phase_is_mine(void) {
 
 HAK_SLOW hak_phase_t hak_phase_begin(bool unless_running) {
   unsigned step = 0;
+  uint64_t here = changing_here(); /* who waits is in the parent only, after a fork too */
   for (;;) {
     /* Acquire: pairs with hak_phase_end. */
-    uint64_t now = hak_load_acquire(&phase), here = changing_here();
+    uint64_t now = hak_load_acquire(&phase);
     if (now == HAK_PHASE_RUNNING && unless_running) return HAK_PHASE_RUNNING;
     /* What another process's thread had made so far stays unused. */
     if (now != here && hak_cas_acquire(&phase, &now, here)) {

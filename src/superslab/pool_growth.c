@@ -142,17 +142,17 @@ static void grant(hak_shared_pool_t *pool, bool dense) {
   hak_lock_release(&pool->lock);
 }
 
-/* By how many per cent of its size more of the SuperSlab are resident than must be for a
- * huge page; below 0: fewer are. `times`: so many times as much counts as resident. If it
- * has gone meanwhile the answer is of no use, and does no harm; the caller keeps its
- * region from going. */
-static int64_t excess_of(const hak_shared_pool_t *pool, const hak_superslab_t *ss,
-                         int64_t times) {
+/* Bytes of the SuperSlab that are resident; -1: nobody knows, or there is none. If it has
+ * gone meanwhile the answer is of no use, and does no harm; the caller keeps its region
+ * from going. */
+static int64_t resident_of(const hak_shared_pool_t *pool, const hak_superslab_t *ss) {
   char *base = base_of(ss);
-  if (base == NULL) return -1;
-  int64_t resident = hak_os_resident(pool->os, base, HAK_SUPERSLAB_SIZE);
-  if (resident < 0) return -1;
-  return times * resident * 100 / (int64_t)HAK_SUPERSLAB_SIZE - wanted_of(ss);
+  return base == NULL ? -1 : hak_os_resident(pool->os, base, HAK_SUPERSLAB_SIZE);
+}
+
+/* So much of the SuperSlab is resident as must be for a huge page. */
+static bool is_dense_with(const hak_superslab_t *ss, int64_t resident) {
+  return resident >= 0 && resident * 100 / (int64_t)HAK_SUPERSLAB_SIZE >= wanted_of(ss);
 }
 
 /* The youngest SuperSlab tells it if it is dense already. Of spans that were taken for
@@ -160,9 +160,10 @@ static int64_t excess_of(const hak_shared_pool_t *pool, const hak_superslab_t *s
  * where the one before it has become dense. */
 static bool is_dense(const hak_shared_pool_t *pool, const probes_t *probes) {
   uint64_t visit = hak_regions_visit_begin();
-  bool dense = excess_of(pool, probes->youngest, 1) >= 0 ||
-               (excess_of(pool, probes->youngest, 2) >= 0 &&
-                excess_of(pool, probes->settled, 1) >= 0);
+  int64_t resident = resident_of(pool, probes->youngest);
+  bool dense = is_dense_with(probes->youngest, resident) ||
+               (is_dense_with(probes->youngest, 2 * resident) &&
+                is_dense_with(probes->settled, resident_of(pool, probes->settled)));
   hak_regions_visit_end(visit);
   return dense;
 }
@@ -197,7 +198,8 @@ static void mend_one(hak_shared_pool_t *pool) {
   }
   pool->mended_to = base_of(ss);
   hak_lock_release(&pool->lock);
-  if (ss != NULL && !hak_superslab_is_huge(ss) && excess_of(pool, ss, 1) >= 0) {
+  if (ss != NULL && !hak_superslab_is_huge(ss) &&
+      is_dense_with(ss, resident_of(pool, ss))) {
     hak_huge_mend(ss);
   }
   hak_regions_visit_end(visit);

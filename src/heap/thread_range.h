@@ -4,7 +4,8 @@
  *
  * Where many threads come at once, calls that change the process's mappings stop each
  * other and all page faults. So ranges for states that come later are reserved along with
- * one, in a row, by one thread and before the row in use is used up.
+ * one, in a row, by one thread and before the row in use is used up. Whoever comes too
+ * early waits for the next row, a millisecond at most.
  */
 #ifndef HAK_HEAP_THREAD_RANGE_H
 #define HAK_HEAP_THREAD_RANGE_H
@@ -20,5 +21,7 @@ char *hak_thread_range_get(const hak_os_t *os, hak_lock_t *lock, uint32_t n,
 
 /* At shutdown: what no state has used. */
 void hak_thread_rows_release(const hak_os_t *os, hak_lock_t *lock);
+/* In the child of a fork: a row that a lost thread was making never comes. */
+void hak_thread_rows_forget_lost_locked(const hak_lock_t *lock);
 
 #endif

@@ -523,6 +523,7 @@ HAK_SLOW void hak_threads_forget_lost(bool reuse) {
   hak_store_relaxed(&committing, 0);
   hak_lock_acquire(&lock);
   hak_readers_reset(&readers);
+  hak_thread_rows_forget_lost_locked(&lock);
   attached = me->kind == HAK_THREAD_ATTACHED;
   if (reuse) free_places = bare_places = NULL;
   for (uint32_t n = 0; n < hak_load_relaxed(&codes_used); n++) {

@@ -71,8 +71,10 @@ static void *link_recarved(hak_thread_t *me, const hak_cache_t *cache, char *blo
 
 /* How many blocks to carve at once. In a heap that may stay small it is a little at
  * first, and then as much as has been carved already; else it is as much as refills of
- * the class were asked for lately. Blocks that are never needed would still pass through
- * the bin and through the processor's caches. */
+ * the class were asked for lately, and of a thread's first slab of the class no more than
+ * has been carved already. Blocks that are never needed would still pass through the bin
+ * and through the processor's caches, and of many young threads each would have pages
+ * that it never needs. */
 static uint32_t carve_blocks(const hak_cache_t *cache, uint32_t cls, uint32_t carved) {
   enum {
     FIRST = 512, /* bytes */
@@ -87,9 +89,11 @@ static uint32_t carve_blocks(const hak_cache_t *cache, uint32_t cls, uint32_t ca
   } else {
     /* Without what is being asked for now: a thread's first block of the class may be the
      * only one. A period of the class may have ended just before. */
+    const hak_hold_t *hold = &cache->holds[cls];
     uint32_t batch = hak_bin_batch(&cache->bins[cls]);
-    wish = cache->holds[cls].given + cache->holds[cls].given_before;
+    wish = hold->given + hold->given_before;
     wish = wish > batch ? wish - batch : 0;
+    if (wish > carved && hold->credit <= 0 && hold->first == NULL) wish = carved;
     if (wish < THREADS_FIRST / size) wish = THREADS_FIRST / size;
   }
   if (wish > most) wish = most;

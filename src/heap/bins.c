@@ -40,16 +40,27 @@ void hak_bins_begin(hak_bin_t *bins, hak_store_t *store) {
   }
 }
 
-void hak_holds_forget(hak_hold_t *holds) {
-  for (uint32_t cls = 0; cls < HAK_CLASSES; cls++) {
-    if (holds[cls].magazine_blocks == 0) continue;
-    hak_hold_init(&holds[cls]);
-    holds[cls].magazine_blocks = 0;
+static void forget(hak_hold_t *hold) {
+  hak_hold_init(hold);
+  hold->magazine_blocks = 0;
+}
+
+void hak_holds_forget(hak_hold_t *holds, uint64_t *begun) {
+  if (begun == NULL) {
+    for (uint32_t cls = 0; cls < HAK_CLASSES; cls++) {
+      if (holds[cls].magazine_blocks != 0) forget(&holds[cls]);
+    }
+    return;
+  }
+  for (uint32_t i = 0; i < HAK_CLASS_WORDS; i++) {
+    for (; begun[i] != 0; begun[i] &= begun[i] - 1) {
+      forget(&holds[64 * i + hak_lowest_bit(begun[i])]);
+    }
   }
 }
 
 void hak_bins_init(const hak_cache_t *cache) {
-  hak_holds_forget(cache->holds);
+  hak_holds_forget(cache->holds, cache->begun);
   hak_bins_begin(cache->bins, cache->store);
   for (uint32_t cls = 0; cls < HAK_CLASSES; cls++) hak_capacity_begin(cache, cls);
 }

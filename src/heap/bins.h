@@ -17,8 +17,9 @@ void hak_bins_init(const hak_cache_t *cache);
 /* The same of a thread cache, whose holds are zeroes: each class begins when it is used
  * (tiny/capacity.h). */
 void hak_bins_begin(hak_bin_t *bins, hak_store_t *store);
-/* Makes holds of which nothing is held such zeroes; touches none that is. */
-void hak_holds_forget(hak_hold_t *holds);
+/* Makes holds of which nothing is held such zeroes; touches none that is. `begun`: as in
+ * hak_cache_t. */
+void hak_holds_forget(hak_hold_t *holds, uint64_t *begun);
 /* One bin without blocks, with a capacity of `blocks`. Its block size stays. */
 void hak_bin_init(hak_bin_t *bin, uint32_t blocks);
 /* Nothing is held of the class. What is derived from the class stays. */

@@ -26,7 +26,7 @@ void hak_cache_indices_stop(void) {
 /* --- bins at an index ----------------------------------------------------------- */
 
 static void set_bins_at(hak_thread_t *me, uint32_t index, int64_t at) {
-  hak_store_relaxed(&me->bins_at[HAK_INDEX_FIRST + index], at);
+  hak_store_relaxed(&me->bins_at[index], at);
 }
 
 static uint64_t entry_of(uint32_t index) {
@@ -92,8 +92,8 @@ void hak_cache_index_leave(hak_thread_t *me, hak_thread_cache_t *cache) {
 /* --- who has which --------------------------------------------------------------- */
 
 static uint32_t index_of(hak_heap_t *heap) {
-  uint32_t at = (hak_load_relaxed(&heap->index_at) - hak_index_at(0)) / sizeof(int64_t);
-  return at >= HAK_INDEX_FIRST ? at - HAK_INDEX_FIRST : HAK_NO_INDEX;
+  uint32_t at = hak_load_relaxed(&heap->index_at), first = hak_index_at(HAK_INDEX_FIRST);
+  return at >= first ? (at - first) / (uint32_t)sizeof(int64_t) : HAK_NO_INDEX;
 }
 
 static void assign_locked(hak_heap_t *heap, uint32_t index) {

@@ -54,7 +54,7 @@ struct hak_heap {
       *serial_handle; /* [const] the same for a serial heap with a state; or NULL */
   _Atomic(struct hak_serial *) serial; /* [any] see serial.h; or NULL */
   hak_atomic_u32_t
-      index_at; /* [any] where in a thread state `bins_at` leads to its bins */
+      index_at; /* [any] where in a thread state an entry leads to its bins */
   /* [const] hak_heap_kind_t; a serial heap that is released is pooled from then on, and
    * so is a record that no heap has */
   hak_atomic_u32_t kind;
@@ -127,9 +127,12 @@ HAK_HOT uintptr_t hak_handle_make(const hak_heap_t *heap, uint32_t tag) {
   return (uintptr_t)heap | (uintptr_t)high << HAK_HANDLE_HIGH_SHIFT |
          tag >> HAK_HANDLE_HIGH_BITS;
 }
-/* Where an entry of `bins_at` lies in a thread state. */
+/* Where an entry of `bins_of` and `bins_at` lies in a thread state. */
 HAK_HOT uint32_t hak_index_at(uint32_t entry) {
-  return (uint32_t)(offsetof(hak_thread_t, bins_at) + entry * sizeof(int64_t));
+  size_t at = entry < HAK_INDEX_FIRST
+                  ? offsetof(hak_thread_t, bins_of)
+                  : offsetof(hak_thread_t, bins_at) - HAK_INDEX_FIRST * sizeof(int64_t);
+  return (uint32_t)(at + entry * sizeof(int64_t));
 }
 
 /* The heap of this index, or NULL if none was ever made. */

@@ -9,6 +9,7 @@
 #include "pages/clock.h"
 #include "pages/idle.h"
 #include "superslab/pool_prefault.h"
+#include "tiny/capacity.h"
 #include "tiny/hold.h"
 
 #define NS_PER_US ((uint64_t)1000)
@@ -105,7 +106,10 @@ bool hak_hole_sweep_is_news(const hak_thread_t *me) {
 }
 
 static void list_still(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls) {
-  if (cache->holds[cls].first == NULL || !hak_holes_may_be(cache->store)) return;
+  if (!hak_capacity_is_begun(cache, cls) || cache->holds[cls].first == NULL ||
+      !hak_holes_may_be(cache->store)) {
+    return;
+  }
   if (hak_hold_list_still(me, cache, cls)) hak_store_relaxed(&aged, 1);
 }
 

@@ -90,8 +90,8 @@ HAK_SLOW bool hak_serial_make(hak_thread_t *me, hak_heap_t *heap) {
   hak_serial_t *serial = state_get(me);
   if (serial == NULL) return false;
   serial->cache =
-      (hak_cache_t){serial->bins,    serial->holds,  heap->store,   0,
-                    &serial->lookup, &serial->grown, &serial->pace, HAK_CODE_SERIAL};
+      (hak_cache_t){serial->bins,   serial->holds, heap->store,     0,   &serial->lookup,
+                    &serial->grown, &serial->pace, HAK_CODE_SERIAL, NULL};
   hak_bins_init(&serial->cache);
   hak_budget_count_user(&heap->store->pool.budget, 1);
   /* A released heap does not end before its state is gone. */

@@ -21,6 +21,7 @@ static hak_cache_chunk_t *chunk_of(hak_thread_t *me, hak_heap_t *heap) {
   chunk = hak_meta_alloc(me->store->pool.os, sizeof *chunk, HAK_CACHE_LINE);
   if (chunk == NULL) return NULL;
   chunk->number = heap->index / HAK_CACHE_CHUNK;
+  hak_store_relaxed(&me->chunks, 1);
   /* Release: publishes to hak_cache_at. */
   hak_store_release(chunk_at, chunk);
   return chunk;
@@ -55,11 +56,11 @@ hak_thread_cache_t *hak_cache_make(hak_thread_t *me, hak_heap_t *heap) {
   }
   cache->grown = 0;
   hak_assert(hak_load_relaxed(&cache->index) == HAK_NO_INDEX);
-  cache->cache = (hak_cache_t){cache->own, cache->holds,  heap->store, 0,
-                               NULL,       &cache->grown, &me->pace,   me->code};
+  cache->cache = (hak_cache_t){cache->own,    cache->holds, heap->store, 0,   NULL,
+                               &cache->grown, &me->pace,    me->code,    NULL};
   cache->lonely = 0;
   hak_budget_count_user(&heap->store->pool.budget, 1);
-  hak_holds_forget(cache->holds);
+  hak_holds_forget(cache->holds, NULL);
   /* Release: pairs with those who look from outside and read of which heap it is. */
   hak_store_release(&cache->heap_id, hak_heap_id(heap));
   hak_add_relaxed(&heap->caches, 1);
@@ -109,7 +110,8 @@ static void leave_heap(hak_thread_cache_t *cache, hak_heap_t *heap) {
 static hak_hold_t no_holds[HAK_CLASSES];
 
 hak_cache_t hak_cache_bare(hak_thread_t *me, hak_heap_t *heap) {
-  return (hak_cache_t){me->bins, no_holds, heap->store, 0, NULL, NULL, NULL, me->code};
+  return (hak_cache_t){me->bins, no_holds, heap->store, 0,   NULL,
+                       NULL,     NULL,     me->code,    NULL};
 }
 
 /* --- giving up ---------------------------------------------------------------- */

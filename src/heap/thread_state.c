@@ -75,15 +75,14 @@ hak_thread_t *hak_thread_state_new(const hak_os_t *os, char *range, uint32_t roo
 }
 
 void hak_thread_state_release(const hak_os_t *os, hak_thread_t *thread, uint32_t room) {
-  uint32_t ready = hak_thread_state(thread)->indices_ready;
+  uint32_t ready = thread->indices_ready;
   hak_sub_relaxed(&hak_meta_committed, bytes_to_index(os, ready));
   hak_thread_range_release(os, range_of(thread), room);
 }
 
 bool hak_thread_state_commit(const hak_os_t *os, hak_thread_t *thread, uint32_t indices) {
-  hak_thread_state_t *state = hak_thread_state(thread);
-  if (indices <= state->indices_ready) return true;
-  size_t have = bytes_to_index(os, state->indices_ready);
+  if (indices <= thread->indices_ready) return true;
+  size_t have = bytes_to_index(os, thread->indices_ready);
   size_t need = bytes_to_index(os, indices);
   bool zeroed;
   if (need > have) {
@@ -92,7 +91,7 @@ bool hak_thread_state_commit(const hak_os_t *os, hak_thread_t *thread, uint32_t 
     if (!zeroed) __builtin_memset(from, 0, need - have);
     hak_add_relaxed(&hak_meta_committed, need - have);
   }
-  state->indices_ready = indices;
+  thread->indices_ready = indices;
   return true;
 }
 
@@ -121,7 +120,7 @@ void hak_thread_state_reset(hak_thread_t *thread) {
   thread->quiet_since = 0;
   thread->grown = 0;
   thread->in_parts = 0;
-  hak_holds_forget(thread->holds);
+  hak_holds_forget(thread->holds, thread->begun);
   hak_bins_begin(thread->bins, thread->store);
   for (uint32_t cls = 0; cls < HAK_TINY_CLASSES; cls++) {
     hak_bin_init(&thread->empty[cls], 0);
@@ -130,6 +129,7 @@ void hak_thread_state_reset(hak_thread_t *thread) {
 
 void hak_caches_visit(hak_thread_t *thread,
                       void (*visit)(hak_thread_cache_t *cache, void *ctx), void *ctx) {
+  if (hak_load_relaxed(&thread->chunks) == 0) return;
   uint32_t made = hak_heaps_made();
   for (uint32_t first = 0; first < made; first += HAK_CACHE_CHUNK) {
     uint32_t c = first / HAK_CACHE_CHUNK;
@@ -154,6 +154,7 @@ size_t hak_thread_cache_purge(const hak_os_t *os, hak_thread_cache_t *cache) {
 
 bool hak_thread_caches_purge(const hak_os_t *os, hak_thread_t *thread, size_t *looks,
                              size_t *given) {
+  if (hak_load_relaxed(&thread->chunks) == 0) return true;
   for (uint32_t c = 0; c < HAK_CACHE_CHUNKS; c++) {
     hak_cache_chunk_t *chunk = hak_load_relaxed(hak_thread_chunk(thread, c));
     for (uint32_t i = 0; chunk != NULL && i < HAK_CACHE_CHUNK; i++) {
@@ -169,6 +170,7 @@ bool hak_thread_caches_purge(const hak_os_t *os, hak_thread_t *thread, size_t *l
 
 hak_cache_chunk_t *hak_thread_state_strip(hak_thread_t *thread) {
   hak_cache_chunk_t *chunks = NULL;
+  if (hak_load_relaxed(&thread->chunks) == 0) return NULL;
   for (uint32_t c = 0; c < HAK_CACHE_CHUNKS; c++) {
     hak_cache_chunk_t *chunk = hak_load_relaxed(hak_thread_chunk(thread, c));
     if (chunk == NULL) continue;
@@ -179,15 +181,15 @@ hak_cache_chunk_t *hak_thread_state_strip(hak_thread_t *thread) {
 }
 
 size_t hak_thread_state_purge(const hak_os_t *os, hak_thread_t *thread) {
-  size_t bytes = bytes_to_index(os, hak_thread_state(thread)->indices_ready);
+  size_t bytes = bytes_to_index(os, thread->indices_ready);
   return hak_meta_purge(os, range_of(thread), bytes) ? bytes : 0;
 }
 
 void hak_thread_state_dress(hak_thread_t *thread, hak_cache_chunk_t *chunks,
                             uint32_t indices, size_t bytes) {
   if (bytes != 0) hak_meta_reuse(bytes);
-  /* Most states have none, and their last page is never written to. */
-  if (indices != 0) hak_thread_state(thread)->indices_ready = indices;
+  if (indices != 0) thread->indices_ready = indices;
+  if (chunks != NULL) hak_store_relaxed(&thread->chunks, 1);
   for (; chunks != NULL; chunks = chunks->next) {
     hak_store_relaxed(hak_thread_chunk(thread, chunks->number), chunks);
   }

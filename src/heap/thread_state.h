@@ -51,11 +51,11 @@ typedef struct hak_cache_chunk {
 typedef hak_bin_t hak_indexed_bins_t[HAK_CLASSES];
 
 /* A state as a whole. What a thread needs that has caches of a few heaps lies together:
- * the last of the chunks, which are the first heaps', and the first indices. */
+ * the last of the chunks, which are the first heaps', and the first indices. Of a thread
+ * without any nobody looks at these pages (`chunks` in hak_thread_t). */
 typedef struct hak_thread_state {
   hak_thread_t thread;
   _Atomic(hak_cache_chunk_t *) chunks[HAK_CACHE_CHUNKS]; /* see hak_thread_chunk */
-  uint32_t indices_ready; /* cache indices with memory; [lock: threads] once published */
   hak_indexed_bins_t indices[HAK_CACHE_INDICES];
 } hak_thread_state_t;
 

@@ -142,7 +142,7 @@ static bool publish(place_t *place, hak_thread_t *state) {
   for (;;) {
     hak_lock_acquire(&lock);
     uint32_t wanted = indices_wanted;
-    bool ready = hak_thread_state(state)->indices_ready >= wanted;
+    bool ready = state->indices_ready >= wanted;
     if (ready) {
       published++;
       if (place->room < room_least) room_least = place->room;
@@ -240,9 +240,9 @@ static void fill_in(hak_thread_t *state, const place_t *place) {
   state->registry_limit = HAK_REGISTRY_LEAVES;
   state->store = hak_heap_get_default()->store;
   state->cache =
-      (hak_cache_t){state->bins, state->holds,  state->store, hak_entry_cached(0),
-                    NULL,        &state->grown, &state->pace, state->code};
-  hak_store_relaxed(&state->bins_at[HAK_INDEX_DEFAULT], hak_index_to(state->bins));
+      (hak_cache_t){state->bins,   state->holds, state->store, hak_entry_cached(0), NULL,
+                    &state->grown, &state->pace, state->code,  state->begun};
+  hak_store_relaxed(&state->bins_of[HAK_INDEX_DEFAULT], hak_index_to(state->bins));
 }
 
 static hak_thread_t *state_make(uint32_t n) {
@@ -271,7 +271,7 @@ static hak_thread_t *state_revive(place_t *place) {
   place->bytes = 0;
   fill_in(state, place);
   if (publish(place, state)) return state;
-  place->indices = hak_thread_state(state)->indices_ready;
+  place->indices = state->indices_ready;
   hak_lock_acquire(&lock);
   push_locked(&bare_places, place);
   hak_lock_release(&lock);
@@ -425,7 +425,7 @@ static place_t *take_free(void) {
 static bool make_bare(place_t *place, size_t *looks, size_t *given) {
   hak_thread_t *state = hak_load_relaxed(&place->state);
   bool all = hak_thread_caches_purge(os, state, looks, given);
-  uint32_t indices = hak_thread_state(state)->indices_ready;
+  uint32_t indices = state->indices_ready;
   hak_cache_chunk_t *stripped = hak_thread_state_strip(state);
   /* Before the pages go: the child of a fork finds it here. */
   place->chunks = stripped;

@@ -159,18 +159,20 @@ typedef struct hak_cache {
                            capacity.h); NULL: none are ever granted */
   hak_pace_t *pace;     /* [const] NULL: it has no fast path */
   uint32_t code;        /* [const] of who holds its slabs */
+  uint64_t *begun;      /* [const] bits of classes whose holds have begun (capacity.h), so
+                           that walks leave the others alone; NULL: the holds tell */
 } hak_cache_t;
 
 /* A thread state has places for the bins of so many heaps beside the default one. The
  * place of an index is at the same offset in every thread's state. */
 #define HAK_CACHE_INDICES 1024
-/* Indices of hak_thread_t.bins_at: for the bins of the default heap; for heaps that have
- * no place, which leads to bins that are always empty; and one for each place. */
+/* Entries of hak_thread_t.bins_of and bins_at: for the bins of the default heap; for
+ * heaps that have no place, which leads to bins that are always empty; and from the third
+ * on one for each place. */
 enum {
   HAK_INDEX_DEFAULT,
   HAK_INDEX_NONE,
-  HAK_INDEX_FIRST,
-  HAK_INDEX_ENTRIES = HAK_INDEX_FIRST + HAK_CACHE_INDICES
+  HAK_INDEX_FIRST
 };
 
 /* A thread's way to its next guarded block (api/guarded.c). Refills count it down, by the
@@ -198,9 +200,9 @@ typedef struct hak_thread {
    * ready. */
   hak_bin_t empty[HAK_TINY_CLASSES];
 
-  hak_cache_t cache;             /* [const] of the default heap */
-  hak_store_t *store;            /* [const] the default heap's */
-  hak_hold_t holds[HAK_CLASSES]; /* [owner] of the default heap */
+  hak_cache_t cache;               /* [const] of the default heap */
+  hak_store_t *store;              /* [const] the default heap's */
+  uint64_t begun[HAK_CLASS_WORDS]; /* [owner] of the default heap; see hak_cache_t */
 
   /* [owner] from here to `empty_count` */
   uint32_t trims;          /* looks at one class since the last at all; see trim.h */
@@ -244,10 +246,17 @@ typedef struct hak_thread {
   } deferred;
   uint32_t number;         /* [const] of the state's place among all; see threads.c */
   uint32_t room;           /* [const] cache indices that it has address space for */
+  uint32_t indices_ready;  /* cache indices with memory; [lock: threads] once published */
+  hak_atomic_u32_t chunks; /* [owner] 1: the state has chunks; see thread_state.h */
   struct hak_thread **tls; /* [lock: threads] where its thread points at it from */
   /* [any] Bytes from the bins of a thread without a state, which are always empty, to
-   * those of a heap. The thread writes them, and who tears down a heap. */
-  hak_atomic_i64_t bins_at[HAK_INDEX_ENTRIES];
+   * those of a heap: of the default heap and of heaps without a place, and of those with
+   * one. The thread writes them, and who tears down a heap. */
+  hak_atomic_i64_t bins_of[HAK_INDEX_FIRST];
+  /* What is above lies in the first page, which every thread writes to; each of the pages
+   * below is written to for what it has of some classes or heaps. */
+  hak_hold_t holds[HAK_CLASSES]; /* [owner] of the default heap */
+  hak_atomic_i64_t bins_at[HAK_CACHE_INDICES];
 #if HAK_CHECKS >= 3
   hak_quarantine_t quarantine; /* [owner] */
 #endif
@@ -255,6 +264,8 @@ typedef struct hak_thread {
 
 _Static_assert(offsetof(hak_thread_t, unowned) == 0, "an entry of 0 names this list");
 _Static_assert(offsetof(hak_thread_t, bins) == 64, "the words of a free share a line");
+_Static_assert(offsetof(hak_thread_t, holds) <= 3584,
+               "with the line that lies before a state, and a few holds, one page");
 
 /* Offset in a thread state of the bin that serves 8 * i + 1 to 8 * i + 8 bytes. */
 extern const uint16_t hak_bin_offset_of_step[HAK_TINY_STEPS];

@@ -39,6 +39,7 @@ HAK_SLOW void hak_capacity_begin_slow(const hak_cache_t *cache, uint32_t cls) {
     hak_bin_set_room(bin, bin->capacity);
   }
   hold->magazine_blocks = hak_magazine_blocks(cls);
+  if (cache->begun != NULL) cache->begun[cls / 64] |= (uint64_t)1 << cls % 64;
   if (hak_class_is_single(cls)) return;
   uint32_t slabs =
       (uint32_t)hak_option(HELD_SLABS) / cache->store->geometry[cls].span_next;

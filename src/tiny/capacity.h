@@ -28,15 +28,20 @@
 /* The hold of a class in a thread cache is all zeroes, and its pages untouched, until the
  * class begins: with the first slow path that works on it. */
 void hak_capacity_begin_slow(const hak_cache_t *cache, uint32_t cls);
+/* For walks over all classes: looks at no hold that may have no page. */
+HAK_HOT bool hak_capacity_is_begun(const hak_cache_t *cache, uint32_t cls) {
+  if (HAK_UNLIKELY(cache->begun == NULL)) return cache->holds[cls].magazine_blocks != 0;
+  return (cache->begun[cls / 64] >> cls % 64 & 1) != 0;
+}
 HAK_HOT void hak_capacity_begin(const hak_cache_t *cache, uint32_t cls) {
-  if (HAK_UNLIKELY(cache->holds[cls].magazine_blocks == 0)) {
+  if (HAK_UNLIKELY(!hak_capacity_is_begun(cache, cls))) {
     hak_capacity_begin_slow(cache, cls);
   }
 }
 /* The same of a class of which the bin has blocks; false if it has none, and the class
  * has not begun: nothing is kept of it. */
 HAK_HOT bool hak_capacity_has_begun(const hak_cache_t *cache, uint32_t cls) {
-  if (HAK_LIKELY(cache->holds[cls].magazine_blocks != 0)) return true;
+  if (hak_capacity_is_begun(cache, cls)) return true;
   hak_bin_t *bin = &cache->bins[cls];
   /* What frees pushed may have been allocated again, in fast paths all of it. */
   if (bin->list.head == HAK_LINK_END && bin->ready == HAK_LINK_END &&

@@ -17,7 +17,8 @@ static void take_room(const hak_cache_t *cache, uint32_t cls) {
   hak_bin_t *bin = &cache->bins[cls];
   uint32_t listed = hak_bin_listed(bin);
   if (bin->spilling != 0 || listed >= hak_bin_capacity(bin)) return;
-  if (hak_capacity_is_cut(&cache->holds[cls])) return;
+  if (hak_capacity_is_begun(cache, cls) && hak_capacity_is_cut(&cache->holds[cls]))
+    return;
   hak_store_relaxed(&bin->armed, (uint16_t)listed);
   hak_store_relaxed(&bin->list.room, 0);
 }

@@ -555,6 +555,7 @@ void *hak_refill_one(hak_thread_t *me, hak_store_t *store, uint32_t cls, uint64_
       NULL,
       NULL,
       me->code,
+      NULL,
   };
   void *block = hak_refill_bin(me, &cache, cls);
   hak_assert(bin.ready == HAK_LINK_END && bin.list.head == HAK_LINK_END);

@@ -17,6 +17,7 @@
 #include "base/check.h"
 
 #define HAK_CLASSES 69
+#define HAK_CLASS_WORDS ((HAK_CLASSES + 63) / 64) /* of 64 bits, one for each class */
 #define HAK_SHARED_CLASSES 52
 #define HAK_TINY_CLASSES 21
 #define HAK_TINY_MAX ((size_t)1024)

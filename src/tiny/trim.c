@@ -49,7 +49,9 @@ void hak_trim_class(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls) {
   look(me, cache, cls);
   if (++me->trims < LOOKS_PER_ROUND) return;
   me->trims = 0;
-  for (uint32_t c = 0; c < HAK_SHARED_CLASSES; c++) look(me, cache, c);
+  for (uint32_t c = 0; c < HAK_SHARED_CLASSES; c++) {
+    if (hak_capacity_is_begun(cache, c)) look(me, cache, c);
+  }
 }
 
 /* --- bins that have grown ---------------------------------------------------------- */
@@ -66,7 +68,7 @@ HAK_SLOW void hak_trim_bin_slow(hak_thread_t *me, const hak_cache_t *cache) {
   uint32_t cls = me->looks / HAK_TRIM_CALLS % HAK_CLASSES;
   hak_bin_t *bin = &cache->bins[cls];
   hak_hold_t *hold = &cache->holds[cls];
-  if (bin->capacity <= hold->capacity_least || hold->magazine_blocks == 0) return;
+  if (!hak_capacity_is_begun(cache, cls) || bin->capacity <= hold->capacity_least) return;
   uint64_t seen = now_seen(bin, hold->given);
   if (seen != hold->seen) {
     hold->seen = seen;

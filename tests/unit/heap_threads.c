@@ -6,6 +6,8 @@
 #include <errno.h>
 #include <pthread.h>
 #include <stdatomic.h>
+#include <stdio.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include <hakmem/introspect.h>
@@ -89,6 +91,71 @@ static void users__of_a_heap_end_with_their_threads(void **state) {
   CHECK(hak_heap_is_orphan(heap));
   hak_free(block);
   CHECK(!hak_heap_is_orphan(heap));
+}
+
+/* --- pages of a young thread --------------------------------------------------------
+ */
+
+static pthread_barrier_t g_crowd;
+
+typedef struct young {
+  size_t sizes, blocks; /* of 64 bytes and more, each twice the last; of each */
+  uint64_t faults;
+} young_t;
+
+static void *be_young(void *ctx) {
+  enum {
+    MOST = 100
+  };
+  young_t *young = ctx;
+  void *blocks[MOST] = {NULL};
+  size_t all = young->sizes * young->blocks;
+  struct rusage before, after;
+  getrusage(RUSAGE_THREAD, &before);
+  for (size_t i = 0; i < all; i++) {
+    blocks[i] = hak_alloc((size_t)64 << i % young->sizes);
+    CHECK(blocks[i] != NULL);
+    *(char *)blocks[i] = 1;
+  }
+  getrusage(RUSAGE_THREAD, &after);
+  young->faults = (uint64_t)(after.ru_minflt - before.ru_minflt);
+  pthread_barrier_wait(&g_crowd);
+  for (size_t i = 0; i < all; i++) hak_free(blocks[i]);
+  return NULL;
+}
+
+/* The fewest faults of threads that come one after the other, and stay. The others bring
+ * what all threads share: records of SuperSlabs, leaves of the registry. */
+static uint64_t faults_of_young(size_t sizes, size_t blocks) {
+  enum {
+    CROWD = 8
+  };
+  pthread_t threads[CROWD];
+  young_t young[CROWD];
+  uint64_t least = UINT64_MAX;
+  (void)hak_collect(NULL, SIZE_MAX, HAK_COLLECT_ALL); /* no state has pages */
+  pthread_barrier_init(&g_crowd, NULL, CROWD);
+  for (size_t i = 0; i < CROWD; i++) {
+    young[i] = (young_t){sizes, blocks, 0};
+    CHECK_EQ(pthread_create(&threads[i], NULL, be_young, &young[i]), 0);
+  }
+  for (size_t i = 0; i < CROWD; i++) {
+    CHECK_EQ(pthread_join(threads[i], NULL), 0);
+    if (young[i].faults < least) least = young[i].faults;
+  }
+  pthread_barrier_destroy(&g_crowd);
+  return least;
+}
+
+static void young_thread__touches_two_pages_and_those_of_its_blocks(void **state) {
+  (void)state;
+  if (TEST_ASAN || TEST_TSAN || HAK_CHECKS >= 3 || test_is_strict()) skip();
+  uint64_t one = faults_of_young(1, 1), many = faults_of_young(6, 12);
+  printf("%llu faults for a block, %llu for 72\n", (unsigned long long)one,
+         (unsigned long long)many);
+  CHECK(one <= 2 + 1);
+  /* 12 of each size fill 13 pages, and a little more is linked. */
+  CHECK(many <= 2 + 18);
 }
 
 /* --- released heaps
@@ -363,6 +430,7 @@ int main(void) {
   test_begin();
   const struct CMUnitTest tests[] = {
       T(states__that_wait_serve_before_more_are_made),
+      T(young_thread__touches_two_pages_and_those_of_its_blocks),
       T(users__of_a_heap_end_with_their_threads),
       T(orphan__without_blocks_waits_for_who_has_a_cache_of_it),
       T(orphan__without_blocks_waits_for_those_below_it),

@@ -2,6 +2,7 @@
 #include "hakmem/hakmem.h"
 #include "heap/thread.h"
 #include "scenarios.h"
+#include "tiny/capacity.h"
 #include "tiny/depot.h"
 #include "tiny/flush.h"
 #include "tiny/hold.h"
@@ -251,6 +252,7 @@ static void fill(uint32_t from, uint32_t to) {
 /* Magazines of two blocks, of which the first is there. */
 static void short_magazine(uint32_t i) {
   EXPLORE_CHECK(hak_load_relaxed(&mine()->holds[cls].magazine) == NULL);
+  hak_capacity_begin(mine(), cls);
   mine()->holds[cls].magazine_blocks = 2;
   fill(i, i + 1);
 }

@@ -164,7 +164,8 @@ static void note_torn(hak_thread_t *state, void *any) {
 static void count_lists(hak_thread_t *state, void *ctx) {
   (void)ctx;
   if (!hak_threads_is_lost(state)) return;
-  hak_add_relaxed(&lost_cached, hak_reclaim_cached(state->bins, state->holds));
+  uint64_t cached = hak_reclaim_cached(state->bins, state->holds);
+  hak_add_relaxed(&lost_cached, cached + state->in_hand);
   hak_caches_visit(state, count_cache, state);
 }
 
@@ -177,23 +178,26 @@ static void drop_torn(hak_thread_t *state, void *ctx) {
   state->empty_count = 0;
 }
 
-static HAK_SLOW void mark_cache(hak_thread_cache_t *cache, void *ctx) {
-  (void)ctx;
-  if (hak_load_relaxed(&cache->heap_id) == NULL) return;
+static HAK_SLOW void mend_bins(const hak_thread_t *state, hak_bin_t *bins,
+                               hak_hold_t *holds) {
   for (uint32_t cls = 0; cls < HAK_CLASSES; cls++) {
-    hak_reclaim_mark_unsure(&cache->holds[cls]);
+    hak_reclaim_mark_unsure(&holds[cls]);
+    hak_reclaim_mend(state, &bins[cls]);
   }
 }
 
-/* The lists of a thread that was outside of slow paths are whole. */
+static HAK_SLOW void mend_cache(hak_thread_cache_t *cache, void *state) {
+  if (hak_load_relaxed(&cache->heap_id) == NULL) return;
+  mend_bins(state, hak_cache_bins(state, cache), cache->holds);
+}
+
+/* The lists of a thread that was outside of slow paths are whole, or can be mended. */
 static HAK_SLOW void leave_whole(hak_thread_t *state, void *ctx) {
   (void)ctx;
   if (!hak_threads_is_lost(state) || is_torn(state->code)) return;
   if (state == hak_threads_shared()) return; /* it goes on serving threads */
-  for (uint32_t cls = 0; cls < HAK_CLASSES; cls++) {
-    hak_reclaim_mark_unsure(&state->holds[cls]);
-  }
-  hak_caches_visit(state, mark_cache, NULL);
+  mend_bins(state, state->bins, state->holds);
+  hak_caches_visit(state, mend_cache, state);
   hak_give_up_at_end(state);
 }
 

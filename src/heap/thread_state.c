@@ -119,6 +119,7 @@ void hak_thread_state_reset(hak_thread_t *thread) {
   thread->emptied = 0;
   thread->quiet_since = 0;
   thread->grown = 0;
+  thread->in_hand = 0;
   thread->in_parts = 0;
   hak_holds_forget(thread->holds, thread->begun);
   hak_bins_begin(thread->bins, thread->store);

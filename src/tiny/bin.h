@@ -225,6 +225,8 @@ typedef struct hak_thread {
   uint32_t emptied;        /* the class whose turn is next */
   uint32_t foreign_frees;  /* since the last that looked at what is idle */
   uint64_t grown;          /* bytes that bins may keep beyond their least capacity */
+  uint64_t in_hand;        /* bytes of lists that left a bin, or are to come to one, at
+                              most; the child of a fork reads it */
   hak_guard_way_t guard;   /* to the next block that is guarded */
   uint32_t no_grow;        /* 1: this allocation may not take memory from the OS */
   uint32_t in_parts;       /* 1: the bins are being emptied a part at a time */
@@ -312,6 +314,14 @@ HAK_HOT bool hak_word_is_mine(const hak_cache_t *cache, uint64_t word) {
   return hak_word_owner(word) == hak_word_owner(hak_word_mine(cache));
 }
 
+/* So many blocks have left a bin, or a place where a refill found them, and are on no
+ * list that a fork's child would find; or, below 0, they are on one again. */
+HAK_HOT void hak_thread_take_in_hand(hak_thread_t *me, uint32_t cls, int64_t blocks) {
+  hak_compiler_fence();
+  me->in_hand += (uint64_t)(blocks * (int64_t)hak_class_size(cls));
+  hak_compiler_fence();
+}
+
 /* Lets the bin's list, which is empty, take so many blocks. */
 HAK_HOT void hak_bin_set_room(hak_bin_t *bin, uint32_t blocks) {
   hak_store_relaxed(&bin->armed, (uint16_t)blocks);
@@ -359,10 +369,11 @@ HAK_HOT bool hak_bin_flip_fails(const hak_link_key_t *key, hak_bin_t *bin, void 
   if (hak_link_pop_fails(key, &list, block)) return true;
   if (HAK_CHECKS != 0 && HAK_UNLIKELY(list == *block)) return true; /* freed twice */
   hak_store_relaxed(&bin->ready_count, (uint16_t)(hak_bin_listed(bin) - 1));
-  /* A fork may come between two stores, and must not find the blocks on both lists. */
-  bin->list.head = HAK_LINK_END;
-  hak_compiler_fence();
+  /* A fork may come between two stores: then the blocks are on both lists, which the
+   * child sees by the first one's link (hak_reclaim_mend). */
   bin->ready = list;
+  hak_compiler_fence();
+  bin->list.head = HAK_LINK_END;
   bin->spilling = 0;
   hak_bin_set_room(bin, hak_bin_capacity(bin));
   return false;

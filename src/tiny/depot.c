@@ -98,8 +98,10 @@ static hak_depot_list_t pop(hak_thread_t *me, hak_central_t *central) {
 
 static void send(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls,
                  hak_depot_list_t list) {
+  hak_thread_take_in_hand(me, cls, list.count);
   hak_stray_cut_cycle(me, cache, list.list, list.count);
   hak_home_list(me, cache, cls, list.list, list.count);
+  hak_thread_take_in_hand(me, cls, -(int64_t)list.count);
 }
 
 /* Sends so many lists home, of the thread's own stack first. */

@@ -146,6 +146,8 @@ void hak_flush_bin(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls) {
   void *list = bin->list.head, *ready = bin->ready, *spare = hold->spare;
   uint32_t n_list = hak_bin_listed(bin), n_ready = hak_load_relaxed(&bin->ready_count);
   uint32_t n_spare = hak_load_relaxed(&hold->spare_count);
+  int64_t all = (int64_t)n_list + n_ready + n_spare;
+  hak_thread_take_in_hand(me, cls, all);
   bin->list.head = HAK_LINK_END;
   bin->ready = HAK_LINK_END;
   hold->spare = HAK_LINK_END;
@@ -155,6 +157,7 @@ void hak_flush_bin(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls) {
   if (list != HAK_LINK_END) hak_flush_list(me, cache, cls, list, n_list);
   if (ready != HAK_LINK_END) hak_flush_list(me, cache, cls, ready, n_ready);
   if (spare != HAK_LINK_END) hak_flush_list(me, cache, cls, spare, n_spare);
+  hak_thread_take_in_hand(me, cls, -all);
 }
 
 void hak_flush_blocks(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls) {
@@ -168,8 +171,11 @@ void hak_flush_blocks(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls) 
   hak_store_relaxed(&bin->ready_count, 0); /* the list that it counted was used up */
   hak_magazine_t *magazine;
   while ((magazine = hak_load_relaxed(&hold->magazine)) != NULL) {
+    int64_t count = hak_load_relaxed(&magazine->count);
+    hak_thread_take_in_hand(me, cls, count);
     hak_store_relaxed(&hold->magazine, NULL);
     hak_transfer_empty(me, cache, cls, magazine);
+    hak_thread_take_in_hand(me, cls, -count);
     hak_magazine_put(me, magazine);
   }
   hak_far_settle(me, cache, cls);
@@ -229,9 +235,10 @@ void hak_flush_all(hak_thread_t *me, const hak_cache_t *cache) {
 /* Takes the first blocks off a list of at most `known`, as many as there is work for;
  * *list is what is left, and *count how many they are. Where misuse has made the list
  * longer than it can be, the rest is given up. */
-static void *take_part(hak_thread_t *me, const hak_cache_t *cache, void **list,
-                       uint32_t known, size_t work, uint32_t *count) {
+static void *take_part(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls,
+                       void **list, uint32_t known, size_t work, uint32_t *count) {
   void *first = *list;
+  hak_thread_take_in_hand(me, cls, work < known ? (int64_t)work : known);
   hak_stray_cut_cycle(me, cache, first, known);
   *count = hak_list_cut(me, cache, first, work < known ? work : known, list);
   if (HAK_UNLIKELY(*count == known && *list != HAK_LINK_END)) {
@@ -248,19 +255,20 @@ static void flush_part(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls,
   hak_hold_t *hold = &cache->holds[cls];
   void *list;
   uint32_t known, count;
+  size_t most = *work;
   if (hold->spare != HAK_LINK_END) {
     known = hak_load_relaxed(&hold->spare_count);
-    list = take_part(me, cache, &hold->spare, known, *work, &count);
+    list = take_part(me, cache, cls, &hold->spare, known, *work, &count);
     bool gone = hold->spare == HAK_LINK_END;
     hak_store_relaxed(&hold->spare_count, gone ? 0 : known - count);
   } else if (bin->ready != HAK_LINK_END) {
     known = hak_load_relaxed(&bin->ready_count);
-    list = take_part(me, cache, &bin->ready, known, *work, &count);
+    list = take_part(me, cache, cls, &bin->ready, known, *work, &count);
     bool gone = bin->ready == HAK_LINK_END;
     hak_store_relaxed(&bin->ready_count, (uint16_t)(gone ? 0 : known - count));
   } else {
     known = hak_bin_listed(bin);
-    list = take_part(me, cache, &bin->list.head, known, *work, &count);
+    list = take_part(me, cache, cls, &bin->list.head, known, *work, &count);
     bool gone = bin->list.head == HAK_LINK_END;
     hak_bin_set_room(bin, hak_bin_capacity(bin));
     if (!gone) {
@@ -270,6 +278,7 @@ static void flush_part(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls,
   }
   *work -= count;
   if (count > 0) hak_flush_list(me, cache, cls, list, count);
+  hak_thread_take_in_hand(me, cls, most < known ? -(int64_t)most : -(int64_t)known);
 }
 
 /* Gives up what the thread keeps of a class, as far as *work goes; true if that was all.
@@ -315,8 +324,7 @@ bool hak_flush_transfer_some(hak_thread_t *me, const hak_cache_t *cache, size_t 
       hak_magazine_t *magazine = hak_transfer_take_any(central);
       if (magazine == NULL) break;
       *work -= hak_load_relaxed(&magazine->count);
-      hak_transfer_empty(me, cache, cls, magazine);
-      hak_magazine_put(me, magazine);
+      hak_transfer_send(me, cache, cls, magazine);
     }
     if (*work > HAK_MAGAZINE_BLOCKS) {
       size_t most = *work - HAK_MAGAZINE_BLOCKS;
@@ -334,8 +342,7 @@ static void flush_places(hak_thread_t *me, const hak_cache_t *cache, uint32_t cl
   for (int i = 0; i < HAK_TRANSFER_PLACES; i++) {
     hak_magazine_t *magazine = hak_transfer_take_any(central);
     if (magazine == NULL) break;
-    hak_transfer_empty(me, cache, cls, magazine);
-    hak_magazine_put(me, magazine);
+    hak_transfer_send(me, cache, cls, magazine);
     hak_flush_pinned(me, cache, cls);
   }
 }

@@ -150,6 +150,16 @@ HAK_HOT void *hak_link_read(const hak_link_key_t *key, const void *block) {
 }
 #endif
 
+/* What hak_link_read gives of a block that is just being taken off its list, and may have
+ * no mark any more. */
+HAK_HOT void *hak_link_peek(const hak_link_key_t *key, const void *block) {
+  uint64_t word = *(const uint64_t *)block;
+#if HAK_CHECKS >= 3
+  word ^= hak_seal_pad(block);
+#endif
+  return (void *)(uintptr_t)hak_link_xor(key, word);
+}
+
 /* Takes the first block off the list. True if the list is empty or the block's link is
  * broken; nothing is changed then. */
 #if HAK_CHECKS == 0

@@ -99,6 +99,19 @@ void hak_reclaim_mark_unsure(const hak_hold_t *hold) {
   if (current != NULL && current->queue == HAK_QUEUE_NONE) mark(current);
 }
 
+HAK_SLOW void hak_reclaim_mend(const hak_thread_t *me, hak_bin_t *bin) {
+  void *first = bin->list.head;
+  if (first == HAK_LINK_END) return;
+  void *next = hak_link_peek(&me->key, first);
+  bool taken = bin->ready != HAK_LINK_END && next == bin->ready;
+  if (taken) {
+    bin->list.head = HAK_LINK_END;
+  } else if (hak_link_is_broken(&me->key, first, hak_link_read(&me->key, first)) &&
+             !hak_link_is_bad(&me->key, next)) {
+    bin->list.head = next; /* its mark has gone, so it was taken; or was written to */
+  }
+}
+
 uint64_t hak_reclaim_cached(hak_bin_t *bins, hak_hold_t *holds) {
   uint64_t bytes = 0;
   for (uint32_t cls = 0; cls < HAK_CLASSES; cls++) {

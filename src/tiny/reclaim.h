@@ -25,6 +25,11 @@ void hak_reclaim_slab(hak_thread_t *me, const hak_cache_t *cache, hak_slab_t *sl
  * listed the block. */
 void hak_reclaim_mark_unsure(const hak_hold_t *hold);
 
+/* The bin of a thread that stopped outside of slow paths: if it was about to allocate
+ * from what it had freed, no block is on two lists from here on, and the one that it was
+ * taking is on none. */
+void hak_reclaim_mend(const hak_thread_t *me, hak_bin_t *bin);
+
 /* Bytes of the blocks on the lists of a thread cache and in its magazines, at most. */
 uint64_t hak_reclaim_cached(hak_bin_t *bins, hak_hold_t *holds);
 

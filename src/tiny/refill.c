@@ -28,6 +28,12 @@ typedef struct batch {
 
 static const batch_t nothing = {HAK_LINK_END, 0};
 
+/* A stage is about to take so many blocks off a list, which the bin gets. */
+static void note_in_hand(hak_thread_t *me, uint32_t cls, uint32_t blocks) {
+  me->in_hand = 0;
+  hak_thread_take_in_hand(me, cls, blocks);
+}
+
 /* Links n blocks that lie side by side; the last one is linked to `next`. */
 static void link_fresh(hak_thread_t *me, char *block, uint32_t size, uint32_t n,
                        const void *next) {
@@ -144,6 +150,7 @@ static batch_t carve(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls,
   } else {
     first = link_coloured(me, cache, block, size, n);
   }
+  note_in_hand(me, cls, n);
   hak_slab_carve(slab, n);
   if (carved + n == hak_slab_capacity(slab)) {
     cache->holds[cls].current = NULL;
@@ -154,8 +161,9 @@ static batch_t carve(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls,
 }
 
 /* Empties a magazine that was sifted. */
-static batch_t from_magazine(hak_thread_t *me, hak_magazine_t *magazine) {
+static batch_t from_magazine(hak_thread_t *me, uint32_t cls, hak_magazine_t *magazine) {
   uint32_t count = hak_load_relaxed(&magazine->count);
+  note_in_hand(me, cls, count);
   return (batch_t){hak_magazine_link(me, magazine), count};
 }
 
@@ -165,6 +173,7 @@ static batch_t from_transfer(hak_thread_t *me, const hak_cache_t *cache, uint32_
   if (hak_cache_is_shared_way(cache)) return nothing;
   hak_magazine_t *magazine = hak_transfer_take(cache, cls);
   if (magazine == NULL) return nothing;
+  note_in_hand(me, cls, hak_load_relaxed(&magazine->count));
   HAK_COUNT(me, refill_transfer, 1);
   hak_magazine_sift(me, cache, cls, magazine);
   uint32_t count = hak_load_relaxed(&magazine->count);
@@ -174,7 +183,7 @@ static batch_t from_transfer(hak_thread_t *me, const hak_cache_t *cache, uint32_
     hak_home_blocks(me, cache, cls, &magazine->blocks[most], count - most);
     hak_flush_pinned(me, cache, cls);
   }
-  batch_t batch = from_magazine(me, magazine);
+  batch_t batch = from_magazine(me, cls, magazine);
   hak_hold_t *hold = &cache->holds[cls];
   if (hak_load_relaxed(&hold->magazine) == NULL) {
     hak_store_relaxed(&hold->magazine, magazine);
@@ -189,6 +198,7 @@ static batch_t from_transfer(hak_thread_t *me, const hak_cache_t *cache, uint32_
 static batch_t part_of_list(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls,
                             hak_slab_t *slab, uint32_t most) {
   uint32_t count;
+  note_in_hand(me, cls, most);
   void *first = hak_slab_take_some(me, cache, slab, most, &count);
   hak_hold_requeue(cache, slab, cls);
   return (batch_t){first, count};
@@ -218,6 +228,7 @@ static batch_t from_held(hak_thread_t *me, const hak_cache_t *cache, uint32_t cl
     return part_of_list(me, cache, cls, slab, most);
   }
   hold->given += free;
+  note_in_hand(me, cls, free);
   void *list = hak_slab_take_list(slab);
   if (hak_slab_refill_remote(me, cache, slab)) {
     hak_hold_requeue(cache, slab, cls);
@@ -252,6 +263,7 @@ static batch_t from_listed(hak_thread_t *me, const hak_cache_t *cache, uint32_t 
       return from_held(me, cache, cls);
     }
     hak_hold_name_bin_locked(me, cache, slab);
+    note_in_hand(me, cls, free);
     batch = (batch_t){hak_slab_partial_to_full_locked(cache, slab), free};
     cache->holds[cls].credit++;
     HAK_COUNT(me, refill_shelf, 1);
@@ -307,6 +319,7 @@ static batch_t from_uncarved(hak_thread_t *me, const hak_cache_t *cache, uint32_
   if (free > most_of(cache, cls, free)) {
     return part_of_list(me, cache, cls, slab, hak_bin_batch(&cache->bins[cls]));
   }
+  note_in_hand(me, cls, free);
   return (batch_t){hak_slab_take_list(slab), free};
 }
 
@@ -324,6 +337,7 @@ static HAK_SLOW batch_t carve_listed_locked(hak_thread_t *me, const hak_cache_t 
   if (n == left) hak_partial_remove_locked(central, slab);
   char *block = hak_slab_start(slab) + start;
   link_fresh(me, block, (uint32_t)size, n, HAK_LINK_END);
+  note_in_hand(me, hak_slab_class(slab), n);
   hak_slab_carve(slab, n);
   if (n == left) (void)hak_slab_partial_to_full_locked(cache, slab);
   return (batch_t){block, n};
@@ -352,8 +366,10 @@ static HAK_SLOW batch_t from_shared(hak_thread_t *me, const hak_cache_t *cache,
       batch = carve_listed_locked(me, cache, central, slab, few);
     } else if (carved && free <= few) {
       hak_partial_remove_locked(central, slab);
+      note_in_hand(me, cls, free);
       batch = (batch_t){hak_slab_partial_to_full_locked(cache, slab), free};
     } else {
+      note_in_hand(me, cls, few);
       batch.list = hak_slab_take_some(me, cache, slab, few, &batch.count);
       hak_partial_regroup_locked(central, slab, out);
     }
@@ -406,6 +422,7 @@ static batch_t from_current(hak_thread_t *me, const hak_cache_t *cache, uint32_t
   if (HAK_LIKELY(!hak_capacity_is_cut(hold)) &&
       most_of(cache, cls, remote_now) == remote_now) {
     uint32_t count;
+    note_in_hand(me, cls, remote_now);
     void *remote = hak_slab_take_remote(me, cache, slab, &count);
     if (remote != NULL)
       return (batch_t){remote, count}; /* the blocks count as out already */
@@ -436,6 +453,7 @@ static batch_t next_batch(hak_thread_t *me, const hak_cache_t *cache, uint32_t c
   if (hold->spare != HAK_LINK_END) {
     HAK_COUNT(me, refill_spare, 1);
     batch_t batch = {hold->spare, hak_load_relaxed(&hold->spare_count)};
+    note_in_hand(me, cls, batch.count);
     hold->spare = HAK_LINK_END;
     hak_store_relaxed(&hold->spare_count, 0);
     hold->taken += batch.count;
@@ -465,7 +483,7 @@ static batch_t next_batch(hak_thread_t *me, const hak_cache_t *cache, uint32_t c
   if (magazine != NULL && hak_load_relaxed(&magazine->count) > 0) {
     HAK_COUNT(me, refill_magazine, 1);
     hak_magazine_sift(me, cache, cls, magazine);
-    batch_t batch = from_magazine(me, magazine);
+    batch_t batch = from_magazine(me, cls, magazine);
     if (HAK_LIKELY(batch.list != HAK_LINK_END)) return batch;
   }
   batch_t batch = from_transfer(me, cache, cls);
@@ -509,12 +527,15 @@ static HAK_WARM void *refill(hak_thread_t *me, const hak_cache_t *cache, uint32_
       hak_quota_let_go(me, cache, cls);
       cache->holds[cls].shared += batch.count;
     }
-    if (batch.list == HAK_LINK_END) return NULL;
+    if (batch.list == HAK_LINK_END) break;
     bin->ready = batch.list;
     hak_store_relaxed(&bin->ready_count,
                       (uint16_t)(batch.count - 1)); /* less the one taken next */
+    note_in_hand(me, cls, 0);
     hak_far_settle(me, cache, cls);
   }
+  note_in_hand(me, cls, 0);
+  return NULL;
 }
 
 /* Counts the allocations that the bin now serves before it comes here again. If it came

@@ -54,16 +54,12 @@ static void become_lean(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls
   hak_flush_set_room(bin);
 }
 
-/* Makes room for a block in a bin whose `list` is full. */
-static void make_room(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls) {
+/* Makes room for a block in a bin whose `list`, of so many blocks, is full. */
+static void make_room_for(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls,
+                          uint32_t count) {
   hak_bin_t *bin = &cache->bins[cls];
   hak_hold_t *hold = &cache->holds[cls];
-  if (HAK_UNLIKELY(hold->slabs > HELD_FACTOR * hold->slabs_most)) {
-    hak_hold_list(me, cache, cls, hold->slabs_most / 4);
-  }
-  hak_quota_follow(me, cache, cls);
   void *list = bin->list.head;
-  uint32_t count = hak_bin_listed(bin);
   bin->list.head = HAK_LINK_END;
   hak_bin_set_room(bin, hak_bin_capacity(bin));
   if (HAK_UNLIKELY(list == HAK_LINK_END)) return; /* emptied, as a limit came or went */
@@ -99,7 +95,7 @@ static void make_room(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls) 
       return;
     }
     bin->spilling = 1;
-    void *older = hold->spare;
+    void *older = hold->spare; /* of as many blocks, or of fewer */
     uint32_t n = hak_load_relaxed(&hold->spare_count);
     hold->spare = list;
     hak_store_relaxed(&hold->spare_count, count);
@@ -116,6 +112,19 @@ static void make_room(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls) 
    * class that others allocate. Its bin takes no more until it allocates. */
   bin->spilling = HAK_BIN_GATHERS;
   hak_flush_bin(me, cache, cls);
+}
+
+static void make_room(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls) {
+  hak_hold_t *hold = &cache->holds[cls];
+  if (HAK_UNLIKELY(hold->slabs > HELD_FACTOR * hold->slabs_most)) {
+    hak_hold_list(me, cache, cls, hold->slabs_most / 4);
+  }
+  hak_quota_follow(me, cache, cls);
+  /* One list at a time is in hand. */
+  uint32_t count = hak_bin_listed(&cache->bins[cls]);
+  hak_thread_take_in_hand(me, cls, count);
+  make_room_for(me, cache, cls, count);
+  hak_thread_take_in_hand(me, cls, -(int64_t)count);
 }
 
 /* Sends a block home whose bin has a capacity of 0. */

@@ -24,6 +24,15 @@ uint32_t hak_transfer_empty(hak_thread_t *me, const hak_cache_t *cache, uint32_t
   return hak_home_blocks(me, cache, cls, magazine->blocks, count);
 }
 
+void hak_transfer_send(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls,
+                       hak_magazine_t *magazine) {
+  int64_t count = hak_load_relaxed(&magazine->count);
+  hak_thread_take_in_hand(me, cls, count);
+  hak_transfer_empty(me, cache, cls, magazine);
+  hak_thread_take_in_hand(me, cls, -count);
+  hak_magazine_put(me, magazine);
+}
+
 /* Shuts half of the open places, and sends home the magazines there: nobody has taken one
  * since the last look. */
 static void shut_half(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls,
@@ -39,9 +48,7 @@ static void shut_half(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls,
     if (hak_load_relaxed(&central->places[i]) == NULL) continue;
     /* Acquire: pairs with the release in hand_over. */
     hak_magazine_t *magazine = hak_exchange_acquire(&central->places[i], NULL);
-    if (magazine == NULL) continue;
-    hak_transfer_empty(me, cache, cls, magazine);
-    hak_magazine_put(me, magazine);
+    if (magazine != NULL) hak_transfer_send(me, cache, cls, magazine);
   }
 }
 
@@ -52,6 +59,7 @@ static HAK_WARM void hand_over(hak_thread_t *me, const hak_cache_t *cache, uint3
   hak_central_t *central = &cache->store->centrals[cls];
   hak_magazine_t *magazine = hak_load_relaxed(&hold->magazine);
   uint32_t count = hak_load_relaxed(&magazine->count);
+  hak_thread_take_in_hand(me, cls, count);
   hak_store_relaxed(&hold->magazine, NULL);
   HAK_COUNT(me, free_batched, count);
   int32_t hint = hak_load_relaxed(&central->hint), open = places_open(central);
@@ -60,11 +68,13 @@ static HAK_WARM void hand_over(hak_thread_t *me, const hak_cache_t *cache, uint3
     if (hak_load_relaxed(&central->places[i]) != NULL) continue;
     /* Release: publishes the magazine to hak_transfer_take. */
     if (hak_cas_release(&central->places[i], &none, magazine)) {
+      hak_thread_take_in_hand(me, cls, -(int64_t)count);
       hak_store_relaxed(&central->hint, i + 1);
       return;
     }
   }
   uint32_t slabs = hak_transfer_empty(me, cache, cls, magazine);
+  hak_thread_take_in_hand(me, cls, -(int64_t)count);
   hak_store_relaxed(&hold->magazine, magazine);
   /* A magazine whose blocks are of few slabs keeps few from becoming free, so others like
    * it may lie in the places. */

@@ -35,5 +35,9 @@ hak_magazine_t *hak_transfer_take_any(hak_central_t *central);
  * high where the blocks are scattered. The magazine must not be the thread's own. */
 uint32_t hak_transfer_empty(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls,
                             hak_magazine_t *magazine);
+/* The same for a magazine out of a place, which is then one of the thread's spare ones.
+ */
+void hak_transfer_send(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls,
+                       hak_magazine_t *magazine);
 
 #endif

@@ -260,6 +260,19 @@ static HAK_SLOW void *at_stray(size_t size, hak_site_t *site, void *block) {
   return at_slow(size, site);
 }
 
+/* at_flip for at_mid. */
+static HAK_WARM void *at_mid_flip(size_t size, hak_site_t *site, hak_bin_t *bin) {
+  hak_thread_t *me = hak_thread_self;
+  void *block;
+  if (HAK_UNLIKELY(hak_bin_flip_is_due(&me->key, &me->pace.flips, bin, &block))) {
+    return at_slow(size, site);
+  }
+  if (HAK_UNLIKELY(hak_stray_refuses_mid(hak_class_askew[bin - me->bins], block))) {
+    return at_stray(size, site, block);
+  }
+  return at_taken(me, size, site, block);
+}
+
 /* Over HAK_TINY_MAX, or 0, or no place. Fast when the default heap itself serves the
  * place, and the bin has a block ready. */
 static HAK_WARM void *at_mid(size_t size, hak_site_t *site) {
@@ -272,7 +285,7 @@ static HAK_WARM void *at_mid(size_t size, hak_site_t *site) {
   hak_bin_t *bin = (hak_bin_t *)(void *)((char *)me + mid->bin_offset);
   void *block;
   if (HAK_UNLIKELY(hak_link_pop_fails(&me->key, &bin->ready, &block))) {
-    return at_slow(size, site);
+    return at_mid_flip(size, site, bin);
   }
   if (HAK_UNLIKELY(hak_stray_refuses_mid(mid->askew, block))) {
     return at_stray(size, site, block);

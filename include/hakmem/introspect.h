@@ -131,7 +131,8 @@ int hak_stats_print(hak_heap_t *heap, int format, hak_write_fn *write, void *ctx
  * (hak_alloc_at and its like); see docs/SITES.md. Blocks and bytes are estimates from
  * samples, without bias: a block of s bytes is looked at with a chance of about s / N,
  * where N is HAK_OPTION_SAMPLE_BYTES, and stands for N / s like it. Sums of b bytes have
- * a standard deviation of about the square root of N * b. Bytes are those asked for. */
+ * a standard deviation of about the square root of N * b; for live bytes of places whose
+ * blocks live for a short time N is up to 8 times as large. Bytes are those asked for. */
 typedef struct hak_site_info {
   uint32_t struct_size;
   uint32_t line;
@@ -141,9 +142,10 @@ typedef struct hak_site_info {
   uint64_t live_blocks, live_bytes; /* of them not freed yet */
   /* The bytes that really live lie between these two 95 times in 100. */
   uint64_t live_bytes_low, live_bytes_high;
-  uint64_t peak_bytes;            /* the largest live_bytes so far */
-  uint64_t samples, live_samples; /* blocks looked at so far; of them not freed yet */
-  uint64_t smallest, largest;     /* bytes of a block, of those looked at */
+  uint64_t peak_bytes;        /* the largest live_bytes so far */
+  uint64_t samples;           /* blocks looked at so far */
+  uint64_t live_samples;      /* of them not freed yet, but for those nobody follows */
+  uint64_t smallest, largest; /* bytes of a block, of those looked at */
   /* Of its bytes that came in a wave of load, how much is there after it, in thousandths,
    * by the last waves; -1: not known. Of blocks of the default heap. */
   int32_t stays_permille;

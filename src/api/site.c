@@ -75,7 +75,8 @@ typedef struct request {
   hak_site_t *site;
   size_t size, alignment;
   bool zero;
-  uint64_t mean;     /* bytes; the mean distance of samples with which it was picked */
+  size_t picked; /* the bytes that may have been picked: all, or those that are more */
+  uint64_t mean; /* bytes; the mean distance of samples with which they were */
   hak_asker_t asker; /* set by identify */
 } request_t;
 
@@ -92,19 +93,22 @@ static void *take(hak_thread_t *me, hak_heap_t *heap, const request_t *r) {
   /* Within another request to a heap with a limit nothing is asked for in vain. */
   if (hak_budget_calls != NULL) return NULL;
   if (hak_budget_is_forbidden(&heap->store->pool.budget)) return NULL;
+  uint64_t followed = hak_sample_follow(r->asker, r->picked, r->mean, &me->way.random);
+  if (followed == 0) return NULL;
   if (HAK_UNLIKELY(hak_heap_is_group(heap))) heap = hak_heap_above(heap);
   hak_heap_t *samples = hak_samples_heap(heap);
   if (samples == NULL || !hak_samples_prepare(hak_lifecycle_os())) return NULL;
   if (heap == hak_heap_get_default()) hak_waves_watch(hak_heap_id(samples));
   void *block = hak_samples_alloc(me, samples, r->size, r->alignment, r->zero);
   if (block == NULL) return NULL;
-  if (hak_sample_add(r->asker, block, r->size, r->mean, hak_heap_id(samples)))
+  if (hak_sample_add(r->asker, block, r->size, r->mean, followed, hak_heap_id(samples)))
     return block;
   hak_free(block);
   return NULL;
 }
 
-/* The same. A sample that cannot be had is no failure. */
+/* The same; NULL too if the block is not followed. A sample that cannot be had is no
+ * failure. */
 static HAK_SLOW void *take_sample(hak_heap_t *heap, const request_t *r) {
   int saved = errno;
   void *block = take(hak_thread_self, heap, r);
@@ -134,7 +138,12 @@ void *hak_api_grown_at(void *block, size_t size, size_t growth, size_t alignment
   if (HAK_LIKELY(mean == 0)) return block;
   hak_extent_t *extent = hak_locate((uintptr_t)block).extent; /* NULL: it is malloc's */
   hak_heap_t *heap = extent == NULL ? NULL : hak_heap_of_extent(extent);
-  request_t request = {site, size, alignment, (flags & HAK_ZERO) != 0, mean, {0, 0}};
+  request_t request = {.site = site,
+                       .size = size,
+                       .alignment = alignment,
+                       .zero = (flags & HAK_ZERO) != 0,
+                       .picked = growth,
+                       .mean = mean};
   identify(&request);
   void *sample =
       heap == NULL || hak_heap_is_samples(heap) ? NULL : take_sample(heap, &request);
@@ -162,7 +171,12 @@ void *hak_api_alloc_at(hak_heap_t *heap, size_t size, size_t alignment, unsigned
   bool attached = me->kind == HAK_THREAD_ATTACHED;
   size_t bytes = size == 0 ? 1 : size;
   uint64_t mean = attached ? count(me, bytes) : 0;
-  request_t request = {site, bytes, alignment, (flags & HAK_ZERO) != 0, mean, {0, 0}};
+  request_t request = {.site = site,
+                       .size = bytes,
+                       .alignment = alignment,
+                       .zero = (flags & HAK_ZERO) != 0,
+                       .picked = bytes,
+                       .mean = mean};
   if (HAK_UNLIKELY(mean != 0)) {
     identify(&request);
     void *block = take_sample(heap == NULL ? hak_heap_get_default() : heap, &request);
@@ -188,7 +202,7 @@ static HAK_SLOW void *at_due(size_t size, hak_site_t *site, void *block) {
   hak_thread_t *me = hak_thread_self;
   uint64_t mean = hak_sample_due(&me->way, me->code);
   if (mean == 0) return block;
-  request_t request = {.site = site, .size = size, .mean = mean};
+  request_t request = {.site = site, .size = size, .picked = size, .mean = mean};
   identify(&request);
   void *sample = take_sample(hak_heap_get_default(), &request);
   if (sample == NULL) return count_only(&request, block);
@@ -336,7 +350,7 @@ static HAK_SLOW void *heap_at_due(hak_heap_t *handle, size_t size, hak_site_t *s
   hak_thread_t *me = hak_thread_self;
   uint64_t mean = hak_sample_due(&me->way, me->code);
   if (mean == 0 || site == NULL) return block;
-  request_t request = {.site = site, .size = size, .mean = mean};
+  request_t request = {.site = site, .size = size, .picked = size, .mean = mean};
   identify(&request);
   void *sample = take_sample(hak_heap_record(handle), &request);
   if (sample == NULL) return count_only(&request, block);

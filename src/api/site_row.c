@@ -28,18 +28,26 @@ static int32_t stays(const hak_origin_t *origin) {
 }
 
 /* Between which bounds the live bytes lie 95 times in 100. With v the variance and w = v
- * / bytes, what a sample stands for on average, these are the values whose own standard
- * deviation, the root of w * value, takes them to the estimate by 1.96 times: right for
- * few samples too, and for none. */
-static void bound(const hak_origin_sums_t *sums, hak_site_info_t *info) {
+ * / bytes, what a sample stands for on average, the upper one is the value whose own
+ * standard deviation, the root of w * value, takes it to the estimate by 1.96 times:
+ * right for few samples too, and for none. For few samples the same is too high a lower
+ * one: where one is seen in a twentieth of all looks, most of what is live is less than a
+ * tenth of w. So that is the lower bound of a count that is Poisson's, bytes / w, in
+ * Wilson and Hilferty's approximation. */
+static void bound(const hak_origin_t *origin, hak_site_info_t *info) {
   const double z = 1.96;
+  const hak_origin_sums_t *sums = &origin->sums;
   double bytes = sums->live_bytes, v = sums->live_variance;
-  double mean = (double)hak_option(SAMPLE_BYTES);
+  double mean = (double)hak_sample_follows_with(origin, hak_samples_mean());
   double w = sums->live_samples > 0 ? v / bytes : mean > 1 ? mean : 0;
-  double middle = bytes + z * z * w / 2;
-  double half = z * root_of(v + z * z * w * w / 4);
-  info->live_bytes_low = rounded(middle - half);
-  info->live_bytes_high = rounded(middle + half);
+  double high = bytes + z * z * w / 2 + z * root_of(v + z * z * w * w / 4);
+  double count = v > 0 ? bytes * bytes / v : 0, low = bytes;
+  if (count > 0) {
+    double root = 1 - 1 / (9 * count) - z / (3 * root_of(count));
+    low = root > 0 ? bytes * root * root * root : 0;
+  }
+  info->live_bytes_low = rounded(low);
+  info->live_bytes_high = rounded(high);
 }
 
 /* In thousandths. */
@@ -70,7 +78,7 @@ bool hak_site_row(uint32_t number, hak_site_row_t *out) {
                                 .stays_permille = stays(&out->origin),
                                 .group = hak_load_relaxed(&hak_origin_groups[number]),
                                 .saved_bytes = (int64_t)out->origin.wave.saved};
-  bound(sums, &out->info);
+  bound(&out->origin, &out->info);
   lives(&out->origin, &out->info);
   return number != HAK_ORIGIN_OTHERS || sums->samples > 0;
 }

@@ -21,15 +21,18 @@ static double logarithm(double x) {
          2 * y * (1 + z * (1. / 3 + z * (1. / 5 + z * (1. / 7 + z * (1. / 9 + z / 11)))));
 }
 
-int64_t hak_chance_distance(uint64_t *random, uint64_t mean) {
+/* Of 53 bits, so that it is neither 0 nor over 1. */
+static double next(uint64_t *random) {
   uint64_t x = *random;
   x ^= x << 13;
   x ^= x >> 7;
   x ^= x << 17;
   *random = x;
-  /* 53 bits, so that it is neither 0 nor over 1. */
-  double u = ((double)(x >> 11) + 1) / 9007199254740993.0;
-  double distance = -logarithm(u) * (double)mean;
+  return ((double)(x >> 11) + 1) / 9007199254740993.0;
+}
+
+int64_t hak_chance_distance(uint64_t *random, uint64_t mean) {
+  double distance = -logarithm(next(random)) * (double)mean;
   return distance < 1 ? 1 : (int64_t)distance;
 }
 
@@ -44,4 +47,13 @@ double hak_chance_of(size_t size, uint64_t mean) {
   double p = way * (1 - way / 2 * (1 - way / 3 * (1 - way / 4)));
   for (; doublings > 0; doublings--) p *= 2 - p;
   return p;
+}
+
+/* The chance lies between mean / longer and (mean + size) / longer, as x / (1 - exp(-x))
+ * lies between 1 and 1 + x. */
+bool hak_chance_again(uint64_t *random, size_t size, uint64_t mean, uint64_t longer) {
+  double u = next(random), all = u * (double)longer;
+  if (all <= (double)mean) return true;
+  if (all > (double)mean + (double)size) return false;
+  return u * hak_chance_of(size, mean) <= hak_chance_of(size, longer);
 }

@@ -19,6 +19,7 @@
 #ifndef HAK_LEARN_CHANCE_H
 #define HAK_LEARN_CHANCE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -34,6 +35,10 @@ typedef struct hak_sample_way {
 /* Bytes up to the next picked one, at least 1. Steps the generator, whose state is not
  * 0. */
 int64_t hak_chance_distance(uint64_t *random, uint64_t mean);
+
+/* True with the chance p(size, longer) / p(size, mean), that of a block which was picked
+ * with the mean to be picked with a longer one too. Steps the generator as above. */
+bool hak_chance_again(uint64_t *random, size_t size, uint64_t mean, uint64_t longer);
 
 /* The chance p above, of a size over 0. With a mean of 1 each block is sampled, so p is
  * 1. */

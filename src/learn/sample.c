@@ -12,13 +12,15 @@ enum {
   SAMPLES_MOST = PLACES / 4 * 3,   /* so that searches stay short */
   SAMPLES_MANY = SAMPLES_MOST / 2, /* from here on samples become rarer */
   SAMPLES_STEP = 96,               /* twice as rare with so many more */
-  SAMPLES_FEW = SAMPLES_MANY / 4   /* down to here, and they become more frequent again */
+  SAMPLES_FEW = SAMPLES_MANY / 4,  /* down to here, and they become more frequent again */
+  SAMPLES_KNOWN = 32 /* of a place that are gone, before some are not followed */
 };
 
 static _Atomic(hak_sample_t *) table;  /* [lock] PLACES, by hash of the block; or NULL */
 static uint32_t live;                  /* [lock] samples in the table */
 static hak_atomic_u32_t doublings;     /* [lock] of the mean distance; read without it */
 static hak_atomic_u64_t samples_clock; /* [lock] bytes; read without it */
+static uint64_t picked_with;           /* [lock] the usual mean distance of late */
 
 /* Bytes after which a thread looks again whether samples are wanted. */
 #define LOOK_AGAIN ((int64_t)1 << 26)
@@ -26,8 +28,12 @@ static hak_atomic_u64_t samples_clock; /* [lock] bytes; read without it */
 /* --- the way to the next one ----------------------------------------------------------
  */
 
+uint64_t hak_samples_mean(void) {
+  return (uint64_t)hak_option(SAMPLE_BYTES) << hak_load_relaxed(&doublings);
+}
+
 uint64_t hak_sample_due(hak_sample_way_t *way, uint64_t seed) {
-  uint64_t mean = (uint64_t)hak_option(SAMPLE_BYTES) << hak_load_relaxed(&doublings);
+  uint64_t mean = hak_samples_mean();
   if (mean == 0) {
     *way = (hak_sample_way_t){.left = LOOK_AGAIN};
     return 0;
@@ -44,12 +50,42 @@ uint64_t hak_sample_due(hak_sample_way_t *way, uint64_t seed) {
     way->left += hak_chance_distance(&way->random, mean);
   }
   if (way->left >= 0) return 0;
-  uint64_t picked_with = way->mean;
+  uint64_t before = way->mean;
   way->mean = mean;
   /* From the end of this block on, as distances have no memory: a block that is longer
    * than many of them costs no more than one. */
   way->left = hak_chance_distance(&way->random, mean) - 1;
-  return picked_with;
+  return before;
+}
+
+uint64_t hak_sample_follows_with(const hak_origin_t *origin, uint64_t mean) {
+  const float *lived = origin->lived;
+  uint64_t gone = origin->sums.samples - origin->sums.live_samples;
+  if (mean <= 1 || gone < SAMPLES_KNOWN) return mean;
+  double all = 0, most;
+  for (uint32_t i = 0; i < HAK_SITE_LIVES; i++) all += (double)lived[i];
+  if ((double)lived[0] >= all * 15 / 16) {
+    most = 8 * (double)mean;
+  } else if ((double)lived[0] + (double)lived[1] >= all * 31 / 32) {
+    most = 4 * (double)mean;
+  } else {
+    return mean;
+  }
+  /* What the place's live bytes allow. */
+  double allowed = most, bytes = origin->sums.live_bytes;
+  if (allowed * bytes > 16 * (double)mean * (double)mean) {
+    allowed = 16 * (double)mean * (double)mean / bytes;
+  }
+  return allowed > (double)mean ? (uint64_t)allowed : mean;
+}
+
+uint64_t hak_sample_follow(hak_asker_t asker, size_t bytes, uint64_t mean,
+                           uint64_t *random) {
+  hak_lock_acquire(hak_origins_lock());
+  uint64_t with = hak_sample_follows_with(hak_origin_at(asker.origin), mean);
+  hak_lock_release(hak_origins_lock());
+  if (with == mean) return mean;
+  return hak_chance_again(random, bytes, mean, with) ? with : 0;
 }
 
 /* --- the table
@@ -125,28 +161,42 @@ static void count_live_locked(const hak_sample_t *sample, bool comes) {
   sums->live_blocks += sign / p;
   sums->live_bytes += sign * bytes;
   sums->live_variance += sign * bytes * bytes * (1 - p);
-  if (sums->live_bytes > sums->peak_bytes) sums->peak_bytes = sums->live_bytes;
+  /* One of brief blocks stands for more than its place has at a time. */
+  if (sums->live_bytes > sums->peak_bytes && !sample->brief) {
+    sums->peak_bytes = sums->live_bytes;
+  }
 }
 
-static void count_new_locked(const hak_sample_t *sample) {
+/* A block was picked with a chance, be it followed or not. */
+static void count_new_locked(hak_asker_t asker, uint64_t size, double chance) {
   hak_lock_assert_held(hak_origins_lock());
-  hak_origin_sums_t *sums = &hak_origin_at(sample->origin)->sums;
-  if (sums->samples++ == 0 || sample->size < sums->smallest) {
-    sums->smallest = sample->size;
-  }
-  if (sample->size > sums->largest) sums->largest = sample->size;
-  double blocks = hak_sample_stands_for(sample);
+  hak_origin_sums_t *sums = &hak_origin_at(asker.origin)->sums;
+  if (sums->samples++ == 0 || size < sums->smallest) sums->smallest = size;
+  if (size > sums->largest) sums->largest = size;
+  double blocks = 1 / chance;
   sums->blocks += blocks;
-  sums->bytes += blocks * (double)sample->size;
-  hak_stack_count_locked(sample->stack, blocks, blocks * (double)sample->size);
+  sums->bytes += blocks * (double)size;
+  hak_stack_count_locked(asker.stack, blocks, blocks * (double)size);
+}
+
+/* All places together have asked for more; the clock then. */
+static uint64_t count_clock_locked(uint64_t size, uint64_t mean) {
+  hak_lock_assert_held(hak_origins_lock());
+  uint64_t clock = hak_load_relaxed(&samples_clock) + (size > mean ? size : mean);
+  hak_store_relaxed(&samples_clock, clock);
+  picked_with = mean;
+  return clock;
 }
 
 /* --- samples
  * ------------------------------------------------------------------------------ */
 
-/* For waves.h: what a sample says of the blocks of the heap that share slabs. */
+/* For waves.h: what a sample says of the blocks of the heap that share slabs. One that
+ * stands for many times as much as others says nothing: blocks that live briefly are
+ * little of a peak, and the samples' error would be more than that. */
 static bool is_in_wave(const hak_sample_t *sample) {
-  return sample->heap_id == hak_waves_watched() && sample->size <= HAK_WAVE_BLOCK_MOST;
+  return sample->heap_id == hak_waves_watched() && sample->size <= HAK_WAVE_BLOCK_MOST &&
+         !sample->brief;
 }
 static hak_wave_sample_t wave_sample(const hak_sample_t *sample) {
   double blocks = hak_sample_stands_for(sample);
@@ -164,8 +214,8 @@ static void each_in_wave(hak_wave_sample_fn *fn) {
     fn(&sample);
   }
 }
-static hak_wave_now_t wave_now(const hak_sample_t *sample) {
-  return (hak_wave_now_t){hak_load_relaxed(&samples_clock), sample->mean, each_in_wave};
+static hak_wave_now_t wave_now(void) {
+  return (hak_wave_now_t){hak_load_relaxed(&samples_clock), picked_with, each_in_wave};
 }
 
 /* Samples become rarer or more frequent with how many there are. */
@@ -199,10 +249,13 @@ static void remove_locked(hak_sample_t *at) {
   hak_sample_t gone = *at;
   count_live_locked(at, false);
   close_locked(at);
-  if (!is_in_wave(&gone)) return;
-  hak_wave_sample_t sample = wave_sample(&gone);
-  hak_wave_now_t now = wave_now(&gone);
-  hak_wave_died_locked(&sample, &now);
+  hak_wave_now_t now = wave_now();
+  if (is_in_wave(&gone)) {
+    hak_wave_sample_t sample = wave_sample(&gone);
+    hak_wave_died_locked(&sample, &now);
+  } else if (gone.brief) {
+    hak_wave_passes_locked(&now);
+  }
 }
 
 /* Another sample of the same address is of a heap that has ended and is not forgotten
@@ -220,28 +273,28 @@ static void insert_locked(const hak_sample_t *sample) {
   count_live_locked(sample, true);
   if (!is_in_wave(sample)) return;
   hak_wave_sample_t born = wave_sample(sample);
-  hak_wave_now_t now = wave_now(sample);
+  hak_wave_now_t now = wave_now();
   hak_wave_born_locked(&born, &now);
 }
 
 bool hak_sample_add(hak_asker_t asker, const void *block, size_t size, uint64_t mean,
-                    const void *heap_id) {
-  double chance = hak_chance_of(size, mean);
+                    uint64_t followed, const void *heap_id) {
+  double picked = hak_chance_of(size, mean);
+  double chance = followed == mean ? picked : hak_chance_of(size, followed);
   hak_lock_acquire(hak_origins_lock());
   bool room = live < SAMPLES_MOST && hak_load_relaxed(&table) != NULL;
   if (room) {
-    uint64_t clock = hak_load_relaxed(&samples_clock) + (size > mean ? size : mean);
-    hak_store_relaxed(&samples_clock, clock);
     hak_sample_t sample = {.block = block,
                            .heap_id = heap_id,
                            .size = size,
                            .chance = chance,
-                           .mean = mean,
-                           .clock = clock,
+                           .mean = followed,
+                           .clock = count_clock_locked(size, mean),
                            .origin = asker.origin,
                            .stack = (uint16_t)asker.stack,
-                           .led = hak_origin_at(asker.origin)->wave.led};
-    count_new_locked(&sample);
+                           .led = hak_origin_at(asker.origin)->wave.led,
+                           .brief = followed > mean};
+    count_new_locked(asker, size, picked);
     insert_locked(&sample);
     adapt_locked();
   }
@@ -250,13 +303,10 @@ bool hak_sample_add(hak_asker_t asker, const void *block, size_t size, uint64_t 
 }
 
 void hak_sample_count(hak_asker_t asker, size_t size, uint64_t mean) {
-  hak_sample_t sample = {.size = size,
-                         .chance = hak_chance_of(size, mean),
-                         .mean = mean,
-                         .origin = asker.origin,
-                         .stack = (uint16_t)asker.stack};
+  double chance = hak_chance_of(size, mean);
   hak_lock_acquire(hak_origins_lock());
-  count_new_locked(&sample);
+  (void)count_clock_locked(size, mean);
+  count_new_locked(asker, size, chance);
   hak_lock_release(hak_origins_lock());
 }
 
@@ -292,7 +342,8 @@ void hak_sample_put(const hak_sample_t *sample) {
 
 void hak_sample_put_new(const hak_sample_t *sample) {
   hak_lock_acquire(hak_origins_lock());
-  count_new_locked(sample);
+  hak_asker_t asker = {sample->origin, sample->stack};
+  count_new_locked(asker, sample->size, sample->chance);
   insert_locked(sample);
   hak_lock_release(hak_origins_lock());
 }
@@ -365,6 +416,7 @@ void hak_samples_stop(void) {
   live = 0;
   hak_store_relaxed(&doublings, 0);
   hak_store_relaxed(&samples_clock, 0);
+  picked_with = 0;
   hak_waves_stop();
   hak_stacks_stop();
 }

@@ -30,8 +30,7 @@ static struct {
   uint64_t samples;                  /* [lock] that live */
   uint64_t begin_clock;              /* [lock] the last wave's trough */
   uint64_t peak_clock, trough_clock; /* [lock] */
-  uint32_t
-      peaks; /* [lock] tells what was counted for one peak from what was for others */
+  uint32_t peaks; /* [lock] tells what was counted for one peak from the rest */
 } wave;
 static hak_waves_t told;         /* [lock] */
 static uint32_t idle;            /* [lock] waves without a use of groups */
@@ -61,8 +60,7 @@ static uint32_t group_of(uint32_t origin) { return place_at(origin)->led; }
 /* Those that have an origin of their own. */
 static uint32_t first_place(void) { return HAK_ORIGIN_OTHERS + 1; }
 
-/* --- what a wave says of each place ---------------------------------------------------
- */
+/* --- what a wave says of each place ------------------------------------------------ */
 
 static void begin_counts(hak_wave_place_t *place) {
   if (place->of_peak == wave.peaks) return;
@@ -179,8 +177,7 @@ double hak_wave_share(const hak_wave_place_t *place) {
   return is_known(place) ? (double)(place->stayed / place->seen) : -1;
 }
 
-/* --- what is done about it ------------------------------------------------------------
- */
+/* --- what is done about it --------------------------------------------------------- */
 
 typedef struct plan {
   hak_bucket_t all, buckets[HAK_BUCKETS], groups[HAK_GROUPS];
@@ -496,8 +493,7 @@ static HAK_SLOW void evaluate(const hak_wave_now_t *now) {
   act(together, apart, best, lanes);
 }
 
-/* --- waves ----------------------------------------------------------------------------
- */
+/* --- waves ------------------------------------------------------------------------- */
 
 static void begin_rise(const hak_wave_now_t *now) {
   wave.peak = wave.trough = wave.live;
@@ -576,6 +572,11 @@ void hak_wave_died_locked(const hak_wave_sample_t *sample, const hak_wave_now_t 
   wave.live -= sample->bytes;
   if (wave.samples == 0 || wave.live < 0) wave.live = 0; /* nothing is left of rounding */
   follow(now);
+}
+
+void hak_wave_passes_locked(const hak_wave_now_t *now) {
+  hak_lock_assert_held(hak_origins_lock());
+  if (wave.samples > 0) follow(now);
 }
 
 hak_waves_t hak_waves_read(void) {

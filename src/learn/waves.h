@@ -46,6 +46,8 @@
 
 /* A sample began its life, or ended it. At the end of a wave: O(samples + places). */
 void hak_wave_born_locked(const hak_wave_sample_t *sample, const hak_wave_now_t *now);
+/* Others came or went, of which waves are not to know. */
+void hak_wave_passes_locked(const hak_wave_now_t *now);
 void hak_wave_died_locked(const hak_wave_sample_t *sample, const hak_wave_now_t *now);
 
 /* Samples of which heap count, by what sample.h has in `heap_id`; NULL at first. Any

@@ -2,6 +2,8 @@
  * in what is sampled: of each place the bytes that really live are within the bounds that
  * are said of them in 95 runs of 100, be there many samples of it or hardly one.
  *
+ * The same of places whose blocks live for a short time, most of which are not followed.
+ *
  * With HAKMEM_TEST_FIGURES in the environment what came of each place is printed. */
 #include "support.h"
 
@@ -138,4 +140,101 @@ static void bounds__enclose_what_lives_of_each_place_in_95_of_100_runs(void **st
   CHECK(all >= RUNS * PLACES * 95 / 100);
 }
 
-TEST_MAIN(T(bounds__enclose_what_lives_of_each_place_in_95_of_100_runs))
+/* Places of which each keeps its last `window` bytes. Lives are short of 2 MiB. */
+static const struct brief {
+  const char *name;
+  size_t window;
+} g_briefs[] = {{"brief: 1 MB", 1 << 20},
+                {"brief: 400 KB", 400 << 10},
+                {"brief: 50 KB", 50 << 10},
+                {"brief: none", 0}};
+
+enum {
+  BRIEFS = sizeof g_briefs / sizeof g_briefs[0],
+  BRIEF_LOOKS = 400,
+  BRIEF_BYTES = 6 << 20, /* from one look to the next */
+  RING = 1 << 14
+};
+
+static struct ring {
+  struct block blocks[RING];
+  size_t first, count, bytes;
+} g_rings[BRIEFS];
+
+static void let_go(struct ring *ring, size_t window) {
+  while (ring->bytes > window) {
+    struct block *oldest = &ring->blocks[ring->first];
+    hak_free(oldest->start);
+    ring->bytes -= oldest->size;
+    ring->first = (ring->first + 1) % RING;
+    ring->count--;
+  }
+}
+
+static void pass_blocks(test_rng_t *rng, size_t bytes) {
+  while (bytes > 0) {
+    /* The larger the window, the more comes. */
+    uint32_t i = (uint32_t)test_below(rng, 8);
+    i = i < 4 ? 0 : i < 6 ? 1 : i - 4;
+    size_t size = 200 + (size_t)test_below(rng, 1000);
+    void *start = hak_alloc_at(size, &g_sites[i]);
+    struct ring *ring = &g_rings[i];
+    CHECK(start != NULL && ring->count < RING);
+    size_t at = (ring->first + ring->count++) % RING;
+    ring->blocks[at] = (struct block){start, (uint32_t)size, i};
+    ring->bytes += size;
+    let_go(ring, g_briefs[i].window);
+    bytes -= size < bytes ? size : bytes;
+  }
+}
+
+static bool compare_brief(const hak_site_info_t *info, void *ctx) {
+  (void)ctx;
+  uint32_t i = info->line - 101;
+  if (i >= BRIEFS) return true;
+  double low = (double)info->live_bytes_low, high = (double)info->live_bytes_high;
+  double live = (double)g_rings[i].bytes, off = (double)info->live_bytes - live;
+  g_seen[i].within += low <= live && live <= high;
+  g_seen[i].above += live > high;
+  g_seen[i].width += high - low;
+  g_seen[i].off += off;
+  g_seen[i].squares += off * off;
+  g_seen[i].truth += live;
+  return true;
+}
+
+static void bounds__enclose_what_lives_of_places_of_brief_lives(void **state) {
+  (void)state;
+  test_rng_t rng = test_rng(1, 2);
+  memset(g_seen, 0, sizeof g_seen);
+  CHECK_EQ(hak_option_set(HAK_OPTION_SAMPLE_BYTES, MEAN / 4), 0);
+  for (uint32_t i = 0; i < BRIEFS; i++) {
+    g_sites[i] = (hak_site_t){"profile.c", 101 + i, g_briefs[i].name, {0}};
+  }
+  pass_blocks(&rng, (size_t)BRIEF_BYTES * 10);
+  for (uint32_t look = 0; look < BRIEF_LOOKS; look++) {
+    pass_blocks(&rng, BRIEF_BYTES);
+    CHECK_EQ(hak_sites_visit(compare_brief, NULL), 0);
+  }
+  for (uint32_t i = 0; i < BRIEFS; i++) {
+    const struct seen *seen = &g_seen[i];
+    double truth = seen->truth / BRIEF_LOOKS, off = seen->off / BRIEF_LOOKS;
+    double deviation = sqrt(seen->squares / BRIEF_LOOKS);
+    if (getenv("HAKMEM_TEST_FIGURES") != NULL) {
+      printf(
+          "%-14s %5.0f KB live, within bounds in %u of %u (above in %u, %.0f KB wide), "
+          "off by %+.0f KB in the mean, deviation %.0f KB\n",
+          g_briefs[i].name, truth / 1e3, seen->within, BRIEF_LOOKS, seen->above,
+          seen->width / BRIEF_LOOKS / 1e3, off / 1e3, deviation / 1e3);
+    }
+    CHECK_MSG(seen->within >= BRIEF_LOOKS * 93 / 100, "%s: within bounds in %u of %u",
+              g_briefs[i].name, seen->within, BRIEF_LOOKS);
+    /* Four deviations of the mean of all looks. */
+    CHECK_MSG(off * off * BRIEF_LOOKS <= 16 * deviation * deviation + 1,
+              "%s: off by %.0f of %.0f bytes in the mean", g_briefs[i].name, off, truth);
+  }
+  for (uint32_t i = 0; i < BRIEFS; i++) let_go(&g_rings[i], 0);
+}
+
+TEST_MAIN(T(bounds__enclose_what_lives_of_each_place_in_95_of_100_runs),
+          T(bounds__enclose_what_lives_of_places_of_brief_lives))

@@ -9,8 +9,10 @@
 #include <stdatomic.h>
 #include <string.h>
 
+#include "heap/heap.h"
 #include "heap/thread_state.h"
 #include "learn/sample.h"
+#include "superslab/locate.h"
 
 #define DEFAULT_MEAN 262144
 
@@ -95,6 +97,40 @@ static void place__is_told_apart_and_visited_with_its_heap(void **state) {
   for (int i = 0; i < 30; i++) hak_free(blocks[i]);
   CHECK_EQ(sums_of(&two).live_bytes, 0);
   CHECK_EQ(sums_of(&two).peak_bytes, 20 * 100 + 300);
+}
+
+/* A place whose blocks are freed at once has each eighth of its samples followed, and is
+ * told as well as others where it begins to keep them. */
+static void place__of_brief_lives_costs_few_samples(void **state) {
+  (void)state;
+  enum {
+    BLOCKS = 400000,
+    SIZE = 400,
+    KEPT = 100000
+  };
+  static void *kept[KEPT];
+  HAK_SITE(brief);
+  double followed = 0, bytes = (double)BLOCKS * SIZE;
+  for (int i = 0; i < BLOCKS; i++) {
+    void *block = hak_alloc_at(SIZE, &brief);
+    followed +=
+        hak_heap_is_samples(hak_heap_of_extent(hak_locate((uintptr_t)block).extent));
+    hak_free(block);
+  }
+  hak_origin_sums_t sums = sums_of(&brief);
+  CHECK_MSG(followed < 32 + 2 * bytes / DEFAULT_MEAN / 8, "%.0f", followed);
+  double off = sums.bytes - bytes;
+  CHECK_MSG(off * off < 25 * DEFAULT_MEAN * bytes, "%.0f of %.0f", sums.bytes, bytes);
+  CHECK(sums.live_bytes == 0 && sums.samples > 400);
+  for (int i = 0; i < KEPT; i++) kept[i] = hak_alloc_at(SIZE, &brief);
+  bytes = (double)KEPT * SIZE;
+  off = sums_of(&brief).live_bytes - bytes;
+  /* 16 times the mean squared more, until they are known to stay. */
+  double most = 25. * DEFAULT_MEAN * (bytes + 16. * DEFAULT_MEAN);
+  CHECK_MSG(off * off < most, "%.0f of %.0f", off, bytes);
+  CHECK(sums_of(&brief).live_samples > 100 && sums_of(&brief).peak_bytes >= bytes / 2);
+  for (int i = 0; i < KEPT; i++) hak_free(kept[i]);
+  CHECK(hak_samples_are_valid());
 }
 
 static void estimate__is_within_five_deviations(void **state) {
@@ -496,6 +532,7 @@ static void bytes__count_where_a_bin_changes_its_lists(void **state) {
 
 TEST_MAIN_FRESH(EXACT(sample__is_a_block_like_others),
                 EXACT(place__is_told_apart_and_visited_with_its_heap),
+                USUAL(place__of_brief_lives_costs_few_samples),
                 USUAL(estimate__is_within_five_deviations),
                 EXACT(sample__is_seen_to_be_freed_on_any_thread),
                 EXACT(samples__of_several_threads_add_up), EXACT(resize__keeps_the_place),

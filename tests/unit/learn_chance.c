@@ -50,6 +50,32 @@ static void chance__is_that_of_an_exponential_distance(void **state) {
   CHECK(hak_chance_of(1, 1) == 1 && hak_chance_of(64, 1) == 1);
 }
 
+/* Of blocks that a mean distance picked, a longer one picks as many as it picks of all.
+ */
+static void again__has_the_chance_of_the_longer_distance(void **state) {
+  (void)state;
+  enum {
+    DRAWS = 200000,
+    MEAN = 262144
+  };
+  const size_t sizes[] = {1, 1000, 30000, 200000, 1 << 20, 8 << 20};
+  const uint64_t longer[] = {MEAN + MEAN / 4, 4 * MEAN, 8 * MEAN};
+  uint64_t random = 1;
+  for (size_t i = 0; i < TEST_COUNT(sizes); i++) {
+    for (size_t k = 0; k < TEST_COUNT(longer); k++) {
+      double p = hak_chance_of(sizes[i], longer[k]) / hak_chance_of(sizes[i], MEAN);
+      double seen = 0;
+      for (int n = 0; n < DRAWS; n++) {
+        seen += hak_chance_again(&random, sizes[i], MEAN, longer[k]);
+      }
+      double off = seen - p * DRAWS;
+      CHECK_MSG(off * off <= 16 * DRAWS * p * (1 - p) + 1, "%zu: %f of %f", sizes[i],
+                seen, p * DRAWS);
+    }
+  }
+}
+
 TEST_MAIN(T(distance__has_the_mean_that_is_asked_for),
           T(distance__is_the_same_in_each_run),
-          T(chance__is_that_of_an_exponential_distance))
+          T(chance__is_that_of_an_exponential_distance),
+          T(again__has_the_chance_of_the_longer_distance))

@@ -12,7 +12,7 @@ enum {
 };
 
 static char memory[MODEL * 16];
-static hak_site_t sites[4];
+static hak_site_t sites[8];
 
 static uint32_t origin_of(int i) {
   hak_site_t *site = &sites[i];
@@ -24,7 +24,7 @@ static hak_origin_sums_t sums_of(int i) { return hak_origin_read(origin_of(i)).s
 
 static bool add(int origin, int block, const void *heap) {
   return hak_sample_add((hak_asker_t){origin_of(origin), 0}, &memory[block * 16], SIZE,
-                        MEAN, heap);
+                        MEAN, MEAN, heap);
 }
 
 static int setup(void **state) {
@@ -174,6 +174,55 @@ static void way__picks_as_many_as_it_should_and_rarer_where_many_live(void **sta
   CHECK_EQ(hak_option_set(HAK_OPTION_SAMPLE_BYTES, 262144), 0);
 }
 
+static uint64_t follows(int i) {
+  hak_origin_t origin = hak_origin_read(origin_of(i));
+  return hak_sample_follows_with(&origin, MEAN);
+}
+/* All places ask for so many bytes. */
+static void pass(int other, uint64_t bytes) {
+  for (uint64_t i = 0; i < bytes; i += MEAN) {
+    hak_sample_count((hak_asker_t){origin_of(other), 0}, SIZE, MEAN);
+  }
+}
+
+static void place__of_brief_lives_is_followed_less_until_it_keeps_blocks(void **state) {
+  (void)state;
+  enum {
+    BRIEF = 4,
+    LONGER,
+    LONG,
+    OTHER,
+    KNOWN = 32
+  };
+  for (int i = 0; i < KNOWN; i++) {
+    CHECK_EQ(follows(BRIEF), MEAN); /* it is not known yet */
+    CHECK(add(BRIEF, 0, memory) && hak_sample_remove(memory));
+  }
+  CHECK_EQ(follows(BRIEF), 8 * MEAN);
+  for (int i = 0; i < KNOWN; i++) {
+    CHECK(add(LONGER, 1, memory) && add(LONG, 2, memory));
+    pass(OTHER, HAK_LIFE_MOST(0));
+    CHECK(hak_sample_remove(&memory[16]));
+    pass(OTHER, HAK_LIFE_MOST(1));
+    CHECK(hak_sample_remove(&memory[32]));
+  }
+  CHECK(follows(LONGER) == 4 * MEAN && follows(LONG) == MEAN);
+  /* What lives allows (4 MEAN)^2 / L. */
+  double peak = sums_of(BRIEF).peak_bytes;
+  hak_asker_t asker = {origin_of(BRIEF), 0};
+  CHECK(hak_sample_add(asker, memory, SIZE, MEAN, 8 * MEAN, memory));
+  CHECK(follows(BRIEF) > 19 * MEAN / 10 && follows(BRIEF) <= 2 * MEAN);
+  CHECK(sums_of(BRIEF).live_bytes > 7 * MEAN && sums_of(BRIEF).peak_bytes == peak);
+  CHECK(hak_sample_add(asker, &memory[16], SIZE, MEAN, 8 * MEAN, memory));
+  CHECK_EQ(follows(BRIEF), MEAN);
+  CHECK(add(BRIEF, 2, memory) && sums_of(BRIEF).peak_bytes > 16 * MEAN);
+  /* Blocks that are picked count as allocated with the usual chance. */
+  double blocks = sums_of(BRIEF).blocks;
+  CHECK(hak_sample_add(asker, &memory[48], SIZE, MEAN, 8 * MEAN, memory));
+  blocks = sums_of(BRIEF).blocks - blocks;
+  CHECK(blocks > 64 && blocks < 65);
+}
+
 #define S(function) cmocka_unit_test_setup_teardown(function, setup, teardown)
 
 TEST_MAIN(S(origin__is_given_once_and_keeps_copies), S(origin__texts_share_their_room),
@@ -181,4 +230,5 @@ TEST_MAIN(S(origin__is_given_once_and_keeps_copies), S(origin__texts_share_their
           S(sample__that_is_resized_stands_for_as_many_blocks),
           S(table__finds_what_comes_and_goes_at_random),
           S(sample__of_a_heap_that_ended_makes_room_for_the_next),
+          S(place__of_brief_lives_is_followed_less_until_it_keeps_blocks),
           S(way__picks_as_many_as_it_should_and_rarer_where_many_live))

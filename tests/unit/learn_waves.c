@@ -44,7 +44,7 @@ static int add(int place, const void *id) {
   model.used[block] = true;
   size_t size = sizes[place] == 0 ? SIZE : sizes[place];
   CHECK(hak_sample_add((hak_asker_t){origin_of(place), 0}, &memory[block * 16], size,
-                       MEAN, id));
+                       MEAN, MEAN, id));
   return block;
 }
 static void drop(int block) {
@@ -70,7 +70,8 @@ static void calm_of_any_sizes(test_rng_t *rng, int place, int blocks) {
   for (int i = 0; i < blocks; i++) {
     size_t size = 20 + (size_t)test_below(rng, 3000);
     char *block = &memory[(4 * MOST - 1) * 16];
-    CHECK(hak_sample_add((hak_asker_t){origin_of(place), 0}, block, size, MEAN, &heap));
+    CHECK(hak_sample_add((hak_asker_t){origin_of(place), 0}, block, size, MEAN, MEAN,
+                         &heap));
     CHECK(hak_sample_remove(block));
   }
 }

@@ -37,6 +37,15 @@ static bool is_free(const look_t *look, uint32_t index) {
   return (look->free[index / BITS] >> (index % BITS) & 1) != 0;
 }
 
+/* Asks for the cache lines of all links at once. On the walk over the list each would be
+ * waited for in its turn. */
+static void fetch(const look_t *look) {
+  size_t size = hak_list_block_size(&look->slab->list);
+  size_t step = size < HAK_CACHE_LINE ? HAK_CACHE_LINE : size;
+  size_t end = hak_slab_carved(look->slab) * size;
+  for (size_t at = 0; at < end; at += step) __builtin_prefetch(look->start + at);
+}
+
 /* Notes the blocks that are on the list or put away. False if these are not as many as
  * the slab's counts say: then something was misused, and whoever takes the blocks reports
  * it. */
@@ -45,6 +54,7 @@ static bool find_free(hak_thread_t *me, look_t *look) {
   uint32_t cls = hak_slab_class(slab), carved = hak_slab_carved(slab), count = 0;
   size_t size = hak_list_block_size(&slab->list);
   memset(look->free, 0, hak_div_up(carved, BITS) * sizeof look->free[0]);
+  fetch(look);
   for (const void *block = slab->list.head; block != HAK_LINK_END; count++) {
     size_t offset = (size_t)((const char *)block - look->start);
     if (offset >= (size_t)hak_slab_span(slab) << HAK_SLAB_SHIFT) return false;

@@ -44,8 +44,8 @@ static void flush_singles(hak_thread_t *me, const hak_cache_t *cache, uint32_t c
   }
 }
 
-/* Sends home blocks of a class of which the thread holds no slab. What hak_home_list does
- * too, but runs stay linked as they are: a thirtieth of what a short thread costs. */
+/* Sends home blocks of a class whose slabs threads share. What hak_home_list does too, but
+ * runs stay linked as they are: a thirtieth of what a short thread costs. */
 static HAK_SLOW void flush_shared(hak_thread_t *me, const hak_cache_t *cache,
                                   uint32_t cls, void *list, uint32_t count) {
   bool locked = false;
@@ -139,7 +139,22 @@ void hak_flush_set_room(hak_bin_t *bin) {
   hak_bin_set_room(bin, bin->spilling == HAK_BIN_GATHERS ? 0 : blocks);
 }
 
-void hak_flush_bin(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls) {
+/* Of what the thread gives up nothing is passed on that lies in slabs which threads
+ * share: it would come home from there, block by block. */
+HAK_HOT void flush_list(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls,
+                        void *list, uint32_t count, bool given_up) {
+  if (HAK_LIKELY(list == HAK_LINK_END)) return;
+  if (HAK_LIKELY(!given_up || !cache->store->shares || hak_class_is_single(cls))) {
+    hak_flush_list(me, cache, cls, list, count);
+    return;
+  }
+  hak_stray_cut_cycle(me, cache, list, count);
+  flush_shared(me, cache, cls, list, count);
+  hak_flush_pinned(me, cache, cls);
+}
+
+static void flush_bin(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls,
+                      bool given_up) {
   if (!hak_capacity_has_begun(cache, cls)) return;
   hak_bin_t *bin = &cache->bins[cls];
   hak_hold_t *hold = &cache->holds[cls];
@@ -154,10 +169,14 @@ void hak_flush_bin(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls) {
   hak_store_relaxed(&bin->ready_count, 0);
   hak_store_relaxed(&hold->spare_count, 0);
   hak_flush_set_room(bin);
-  if (list != HAK_LINK_END) hak_flush_list(me, cache, cls, list, n_list);
-  if (ready != HAK_LINK_END) hak_flush_list(me, cache, cls, ready, n_ready);
-  if (spare != HAK_LINK_END) hak_flush_list(me, cache, cls, spare, n_spare);
+  flush_list(me, cache, cls, list, n_list, given_up);
+  flush_list(me, cache, cls, ready, n_ready, given_up);
+  flush_list(me, cache, cls, spare, n_spare, given_up);
   hak_thread_take_in_hand(me, cls, -all);
+}
+
+void hak_flush_bin(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls) {
+  flush_bin(me, cache, cls, false);
 }
 
 void hak_flush_blocks(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls) {
@@ -166,7 +185,7 @@ void hak_flush_blocks(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls) 
   hak_hold_t *hold = &cache->holds[cls];
   while (bin->list.head != HAK_LINK_END || bin->ready != HAK_LINK_END ||
          hold->spare != HAK_LINK_END) {
-    hak_flush_bin(me, cache, cls);
+    flush_bin(me, cache, cls, true);
   }
   hak_store_relaxed(&bin->ready_count, 0); /* the list that it counted was used up */
   hak_magazine_t *magazine;

@@ -44,8 +44,8 @@ static void flush_singles(hak_thread_t *me, const hak_cache_t *cache, uint32_t c
   }
 }
 
-/* Sends home blocks of a class whose slabs threads share. What hak_home_list does too, but
- * runs stay linked as they are: a thirtieth of what a short thread costs. */
+/* Sends home blocks of a class whose slabs threads share. What hak_home_list does too,
+ * but runs stay linked as they are: a thirtieth of what a short thread costs. */
 static HAK_SLOW void flush_shared(hak_thread_t *me, const hak_cache_t *cache,
                                   uint32_t cls, void *list, uint32_t count) {
   bool locked = false;

@@ -20,7 +20,7 @@ void hak_hold_init(hak_hold_t *hold) {
   hold->quota = 0;
   hold->granted = 0;
   hold->far = HAK_FAR_NOT;
-  hold->shared = 0;
+  hold->shared = HAK_SHARED_NOT;
 }
 
 void hak_bin_init(hak_bin_t *bin, uint32_t blocks) {

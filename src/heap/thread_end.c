@@ -4,6 +4,7 @@
 #include "heap/give_up.h"
 #include "heap/threads.h"
 #include "superslab/retention.h"
+#include "tiny/capacity.h"
 
 /* No slow path makes a state for the thread. */
 static _Thread_local bool is_ending;
@@ -23,6 +24,7 @@ void hak_thread_report(hak_thread_t *me, const char *function, void (*leave)(voi
  * that allocates finds the thread without a state, and ending. */
 static void give_up(hak_thread_t *me) {
   hak_give_up_at_end(me);
+  hak_capacity_note_end(me->looks);
   const hak_shared_pool_t *pool = &me->store->pool;
   hak_thread_self = &hak_thread_none;
   is_ending = true;

@@ -1,7 +1,7 @@
 /* thread_end.h - a thread gives its state up.
  *
- * Depends on: base, superslab, give_up, thread_state, threads.   Used by: lifecycle,
- * thread.
+ * Depends on: base, superslab, tiny, give_up, thread_state, threads.
+ * Used by: lifecycle, thread.
  *
  * Destructors of the thread that run later may still allocate and free: then the thread
  * uses the shared state (threads.h), so that nothing is made that nobody would take down.

@@ -501,6 +501,7 @@ HAK_SLOW void hak_threads_stop(void) {
   hak_lease_give(&shared_lease); /* wakes who waited for it */
   hak_sys_thread_end_stop();
   hak_capacity_recount(0);
+  hak_capacity_forget_ends();
   release_all(used);
   hak_thread_rows_release(os, &lock);
 }

@@ -115,8 +115,8 @@ typedef struct hak_hold {
   uint32_t far;                 /* hak_far_t; see far.h */
   uint32_t far_looks;           /* refills and overflows since there was no room */
   uint32_t patience;            /* overflows before the quota is asked for more again */
-  uint32_t shared;              /* blocks that refills brought from shared slabs; see
-                                   hak_store_t */
+  uint32_t shared;              /* blocks that refills brought while the thread shares
+                                   slabs of the class, or HAK_SHARED_NOT; see capacity.h */
 } hak_hold_t;
 
 /* Events of slow paths. */

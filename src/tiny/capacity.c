@@ -24,6 +24,51 @@ static hak_atomic_u64_t granted; /* bytes, to all threads */
 
 void hak_capacity_recount(uint64_t bytes) { hak_store_relaxed(&granted, bytes); }
 
+/* --- threads that share slabs ---------------------------------------------------------
+ */
+
+enum {
+  SHORT = 128,       /* a thread with fewer refills was short */
+  SHORT_MOST = 32,   /* short ones that are counted */
+  SHORT_ENOUGH = 16, /* of these */
+  SHORT_WEIGHT = 2,  /* one that was not short leaves one part in so many */
+  SHARED_OF_MANY = HAK_SLAB_SIZE,
+  SHARED_OF_HEAP = 4096 /* bytes */
+};
+
+/* Threads that were short. Policy: where two end at once one may not be counted. */
+static hak_atomic_u32_t short_ends;
+
+void hak_capacity_note_end(uint32_t refills) {
+  uint32_t ends = hak_load_relaxed(&short_ends);
+  if (refills == 0) return;
+  if (refills >= SHORT) {
+    hak_store_relaxed(&short_ends, ends / SHORT_WEIGHT);
+  } else if (ends < SHORT_MOST) {
+    hak_store_relaxed(&short_ends, ends + 1);
+  }
+}
+
+void hak_capacity_forget_ends(void) { hak_store_relaxed(&short_ends, 0); }
+
+static bool begins_shared(const hak_cache_t *cache, uint32_t cls) {
+  if (hak_class_is_single(cls)) return false;
+  if (cache->store->shares) return true;
+  return !cache->store->pool.starts_small &&
+         hak_load_relaxed(&short_ends) >= SHORT_ENOUGH;
+}
+
+HAK_SLOW void hak_capacity_note_shared(const hak_cache_t *cache, uint32_t cls,
+                                       uint32_t count) {
+  hak_hold_t *hold = &cache->holds[cls];
+  uint32_t all = cache->store->shares ? SHARED_OF_HEAP : SHARED_OF_MANY;
+  hold->shared += count;
+  if (hold->shared * hak_class_size(cls) >= all) hold->shared = HAK_SHARED_ENOUGH;
+}
+
+/* --- beginnings -----------------------------------------------------------------------
+ */
+
 /* The bin's capacity is what it was given at the cache's beginning. If a limit has come
  * since, or gone, that is seen as it is later (quota.h). */
 HAK_SLOW void hak_capacity_begin_slow(const hak_cache_t *cache, uint32_t cls) {
@@ -40,6 +85,7 @@ HAK_SLOW void hak_capacity_begin_slow(const hak_cache_t *cache, uint32_t cls) {
   }
   hold->magazine_blocks = hak_magazine_blocks(cls);
   if (cache->begun != NULL) cache->begun[cls / 64] |= (uint64_t)1 << cls % 64;
+  hold->shared = begins_shared(cache, cls) ? 0 : HAK_SHARED_NOT;
   if (hak_class_is_single(cls)) return;
   uint32_t slabs =
       (uint32_t)hak_option(HELD_SLABS) / cache->store->geometry[cls].span_next;

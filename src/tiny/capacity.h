@@ -98,16 +98,30 @@ void hak_capacity_give_back(uint64_t *grown);
  * where fewer threads are left. */
 void hak_capacity_recount(uint64_t bytes);
 
-/* True if the thread has had so little of the class that it holds none of its slabs, in a
- * heap whose threads share them; see refill.h. */
+/* --- threads that share slabs ---- */
+
+/* A thread that has had little of a class may share its slabs: it holds none, and its
+ * refills bring little (refill.h). So many threads with a few blocks each need few slabs.
+ * In heaps whose threads do so (hak_store_t) it is up to 4 KiB of the class. In the
+ * default heap it is up to 64 KiB, a slab of it, if a thread comes to the class while
+ * threads are short: of those that ended of late nearly all had made few refills. Threads
+ * that live on gain nothing from it, and blocks of slabs that others hold are freed the
+ * slow way. */
+#define HAK_SHARED_NOT UINT32_MAX
+#define HAK_SHARED_ENOUGH (UINT32_MAX - 1) /* it did */
+
+/* A thread ends that has made so many refills. */
+void hak_capacity_note_end(uint32_t refills);
+/* At shutdown: no thread has ended. */
+void hak_capacity_forget_ends(void);
+
+/* True if the thread shares slabs of the class, which has begun. */
 HAK_HOT bool hak_capacity_is_shared(const hak_cache_t *cache, uint32_t cls) {
-  enum {
-    ALL = 4096 /* bytes that a thread has had when slabs are its own */
-  };
-  return HAK_UNLIKELY(cache->store->shares) && !hak_class_is_single(cls) &&
-         !hak_cache_is_shared_way(cache) &&
-         cache->holds[cls].shared * hak_class_size(cls) < ALL;
+  return HAK_UNLIKELY(cache->holds[cls].shared < HAK_SHARED_ENOUGH) &&
+         !hak_cache_is_shared_way(cache);
 }
+/* A refill has brought `count` blocks of such a class. */
+void hak_capacity_note_shared(const hak_cache_t *cache, uint32_t cls, uint32_t count);
 
 /* --- of a heap with a limit ---- */
 

@@ -86,7 +86,7 @@ typedef struct hak_store {
   const hak_geometry_t *geometry; /* [const] of each class that shares spans */
   bool coarse;                    /* [const] see hak_store_class */
   bool shares;                    /* [const] threads that have used little of a class
-                                     share its slabs; see refill.h */
+                                     share its slabs; see capacity.h */
   hak_atomic_u64_t begun;         /* [any] a bit for each class that has had a span, or
                                      is about to */
   hak_central_t *centrals; /* [const] HAK_SHARED_CLASSES; their pages go back while no

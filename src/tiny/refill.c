@@ -118,7 +118,8 @@ static HAK_SLOW uint32_t few_of_shared(const hak_cache_t *cache, uint32_t cls) {
   return size < FIRST ? FIRST / size : 1;
 }
 HAK_HOT uint32_t few_of(const hak_cache_t *cache, uint32_t cls) {
-  return HAK_LIKELY(!cache->store->shares) ? 0 : few_of_shared(cache, cls);
+  bool shares = HAK_UNLIKELY(cache->holds[cls].shared < HAK_SHARED_ENOUGH);
+  return shares ? few_of_shared(cache, cls) : 0;
 }
 
 /* How many of `wish` blocks a refill may bring: in a heap with a limit as many as the bin
@@ -445,7 +446,6 @@ static batch_t from_depot(hak_thread_t *me, const hak_cache_t *cache, uint32_t c
 static batch_t next_batch(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls) {
   hak_bin_t *bin = &cache->bins[cls];
   hak_hold_t *hold = &cache->holds[cls];
-  hak_capacity_begin(cache, cls);
   hak_quota_follow(me, cache, cls);
   bin->spilling = 0;
   hold->lean = HAK_LEAN_NOT;
@@ -521,11 +521,12 @@ static HAK_WARM void *refill(hak_thread_t *me, const hak_cache_t *cache, uint32_
     }
     give_up(me, cache, &bin->list.head);
     HAK_COUNT(me, slow_alloc, 1);
-    bool shares = few_of(cache, cls) != 0;
+    hak_capacity_begin(cache, cls);
+    bool shares = hak_capacity_is_shared(cache, cls);
     batch_t batch = next_batch(me, cache, cls);
     if (HAK_UNLIKELY(hak_capacity_is_cut(&cache->holds[cls]) || shares)) {
       hak_quota_let_go(me, cache, cls);
-      cache->holds[cls].shared += batch.count;
+      if (shares) hak_capacity_note_shared(cache, cls, batch.count);
     }
     if (batch.list == HAK_LINK_END) break;
     bin->ready = batch.list;
@@ -565,8 +566,10 @@ HAK_WARM void *hak_refill_bin(hak_thread_t *me, const hak_cache_t *cache, uint32
  * Nothing looks at other classes of such a cache. */
 void *hak_refill_one(hak_thread_t *me, hak_store_t *store, uint32_t cls, uint64_t entry) {
   hak_bin_t bin = {.list = {HAK_LINK_END, 0, hak_class_size(cls)}, .ready = HAK_LINK_END};
-  hak_hold_t hold = {
-      .spare = HAK_LINK_END, .quota = HAK_QUOTA_NONE, .magazine_blocks = 1};
+  hak_hold_t hold = {.spare = HAK_LINK_END,
+                     .quota = HAK_QUOTA_NONE,
+                     .magazine_blocks = 1,
+                     .shared = HAK_SHARED_NOT};
   hak_cache_t cache = {
       (hak_bin_t *)((uintptr_t)&bin - cls * sizeof bin),
       (hak_hold_t *)((uintptr_t)&hold - cls * sizeof hold),

@@ -8,9 +8,8 @@
  * magazine, a magazine from the transfer cache, a slab that the thread holds, the partial
  * list, the slab that is being carved, a new slab from the pool.
  *
- * Where a heap's threads share slabs (hak_store_t), one that has had less than 4 KiB of a
- * class holds none of it: a refill takes a few blocks off a slab, which goes back to the
- * partial list at once, so that many threads with a few blocks each need few slabs.
+ * A thread that shares slabs of a class (capacity.h) holds none of them: a refill takes a
+ * few blocks off a slab, which goes back to the partial list at once.
  */
 #ifndef HAK_TINY_REFILL_H
 #define HAK_TINY_REFILL_H

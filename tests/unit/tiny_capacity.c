@@ -3,6 +3,7 @@
 #include "class_fixture.h"
 
 #include "base/option.h"
+#include "heap/bins.h"
 #include "tiny/capacity.h"
 
 enum {
@@ -107,6 +108,67 @@ static void idle_thread__has_small_bins_again(void **state) {
   CHECK_EQ(bin_of(SIZE)->capacity, least_of(SIZE));
 }
 
+/* --- threads that share slabs --------------------------------------------------------
+ */
+
+enum {
+  ENDS = 16, /* of short threads, after which others share slabs */
+  LONG = 1000
+};
+
+static uint32_t shared_of(size_t size) {
+  return hak_thread_self->holds[hak_class_of(size)].shared;
+}
+
+static void end_short(int count) {
+  for (int i = 0; i < count; i++) hak_capacity_note_end(1);
+}
+
+static void class__that_begins_after_short_threads_is_shared(void **state) {
+  (void)state;
+  burst(16, 1, 1);
+  CHECK_EQ(shared_of(16), HAK_SHARED_NOT);
+  end_short(ENDS - 1);
+  burst(32, 1, 1);
+  CHECK_EQ(shared_of(32), HAK_SHARED_NOT);
+  hak_capacity_note_end(0); /* it has not allocated, and says nothing */
+  end_short(1);
+  burst(48, 1, 1);
+  CHECK(shared_of(48) < HAK_SHARED_ENOUGH);
+  burst(2 << 20, 1, 1);
+  burst(100000, 1, 1);
+  CHECK_EQ(shared_of(100000), HAK_SHARED_NOT);
+  /* What has begun stays as it is. */
+  CHECK_EQ(shared_of(16), HAK_SHARED_NOT);
+  hak_capacity_note_end(LONG);
+  burst(64, 1, 1);
+  CHECK_EQ(shared_of(64), HAK_SHARED_NOT);
+  hak_capacity_forget_ends();
+}
+
+static void class__is_shared_up_to_the_size_of_a_slab(void **state) {
+  (void)state;
+  hak_hold_t *hold = &hak_thread_self->holds[hak_class_of(SIZE)];
+  hak_thread_idle();
+  hak_holds_forget(hak_thread_self->holds, hak_thread_self->begun);
+  end_short(ENDS);
+  size_t count = 0;
+  while (count < HAK_SLAB_SIZE / SIZE) {
+    g_blocks[count++] = hak_alloc(SIZE);
+    if (shared_of(SIZE) == HAK_SHARED_ENOUGH) break;
+    CHECK(hold->first == NULL && hold->current == NULL);
+  }
+  CHECK(count > HAK_SLAB_SIZE / SIZE / 4);
+  CHECK_EQ(shared_of(SIZE), HAK_SHARED_ENOUGH);
+  while (hold->current == NULL && count < MOST) g_blocks[count++] = hak_alloc(SIZE);
+  CHECK(hold->current != NULL);
+  while (count > 0) hak_free(g_blocks[--count]);
+  /* It is shared again by a thread that has given up what it had. */
+  hak_thread_idle();
+  CHECK(shared_of(SIZE) < HAK_SHARED_ENOUGH);
+  hak_capacity_forget_ends();
+}
+
 #define H(function) TEST_OF_CLASS(function, SIZE)
 
 TEST_MAIN_FRESH(H(bin__grows_until_bursts_stay_in_it),
@@ -114,4 +176,6 @@ TEST_MAIN_FRESH(H(bin__grows_until_bursts_stay_in_it),
                 H(bin__does_not_grow_where_nothing_comes_back),
                 H(growth__is_bounded_over_all_bins),
                 H(bin__that_lies_idle_gives_its_blocks_back),
-                H(idle_thread__has_small_bins_again))
+                H(idle_thread__has_small_bins_again),
+                H(class__that_begins_after_short_threads_is_shared),
+                H(class__is_shared_up_to_the_size_of_a_slab))

@@ -365,7 +365,8 @@ typedef struct hak_block_event {
   hak_heap_t *heap;
   void *address;          /* NULL for HAK_BLOCK_ALL_GONE */
   size_t size;            /* usable bytes */
-  size_t requested;       /* bytes that were asked for; 0 for frees */
+  size_t requested;       /* bytes that were asked for, never more than `size`; 0 for
+                             frees */
   void *old_address;      /* of HAK_BLOCK_RESIZE: it may be the same */
   size_t old_size;        /* the same; usable bytes */
   const hak_site_t *site; /* the place that asks, where it names itself; or NULL */

@@ -115,17 +115,18 @@ static size_t resize_found(void *ptr, size_t min_size, size_t want_size) {
   hak_place_t place;
   size_t usable = hak_api_usable_live(ptr, &place, "hak_resize_in_place");
   if (usable == 0) return 0;
+  size_t asked = want_size;
   if (place.cls == HAK_CLASS_LARGE && want_size <= HAK_MID_MAX)
     want_size = HAK_MID_MAX + 1;
   size_t now = resize_in_place(&place, ptr, usable, min_size, want_size);
+  if (asked > now) asked = now; /* that is all of it that is had */
   hak_sample_t sample;
   if (HAK_UNLIKELY(now != 0 && is_sampled(&place)) && hak_sample_take(ptr, &sample)) {
-    size_t size = want_size < now ? want_size : now;
-    put_sample(&sample, ptr, size == 0 ? 1 : size, NULL);
+    put_sample(&sample, ptr, asked == 0 ? 1 : asked, NULL);
   }
   if (now > usable) hak_pressure_soft(hak_heap_of_extent(place.extent));
   hak_heap_t *heap = hak_heap_of_extent(place.extent);
-  if (now != 0) hak_api_tell_resize(heap, ptr, usable, ptr, want_size, NULL);
+  if (now != 0) hak_api_tell_resize(heap, ptr, usable, ptr, asked, NULL);
   return now;
 }
 

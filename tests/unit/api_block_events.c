@@ -63,6 +63,7 @@ static void listen(const hak_block_event_t *event, void *ctx) {
       b->frees++;
       break;
     case HAK_BLOCK_RESIZE:
+      CHECK(event->size >= event->requested);
       drop(b, find(b, event->old_address), event->old_size);
       add(b, event->address, event->size);
       b->resizes++;

@@ -167,6 +167,11 @@ def mutated(text, conditions):
     return "".join(out) + text[last:]
 
 
+def object_of(entry):
+    words = shlex.split(entry["command"])
+    return words[words.index("-o") + 1]
+
+
 class Work:
     """The folder with the changed source, its objects and the tests."""
 
@@ -180,8 +185,9 @@ class Work:
         return self.found
 
     def compile(self, files=None, jobs=2, target="hakmem", checks=None):
-        """Compiles the library, or these files of it, as the target of the build does, or
-        with checks of another level; the objects by those that they stand for."""
+        """Compiles the library, or these files of it and all that may see those that are
+        headers, as the target of the build does, or with checks of another level; the objects
+        by those that they stand for."""
         by_file = collections.defaultdict(list)
         for c in self.survey():
             if files is None or c.file in files:
@@ -199,34 +205,57 @@ class Work:
             out.write_text(mutated(text, by_file[str(path.relative_to(self.build.root))]))
         for extra in (self.build.root / "src").rglob("*.def"):
             (self.folder / extra.relative_to(self.build.root)).write_text(extra.read_text())
-        tasks, objects = [], {}
+        tasks, objects, sources = [], {}, set(files or ())
+        some = files is not None and all(file.endswith(".c") for file in files)
         for entry in (e for entries in self.build.compiles.values() for e in entries):
-            words = shlex.split(entry["command"])
-            stands_for = words[words.index("-o") + 1]
+            stands_for = object_of(entry)
             if f"CMakeFiles/{target}.dir/" not in stands_for:
                 continue
             source = str(pathlib.Path(entry["file"]).relative_to(self.build.root))
             if not source.startswith("src/"): # the explorer's scenarios
                 continue
-            if files is not None and source not in files:
+            if some and source not in files:
                 continue
             out = self.folder / (target + (checks or "") + source.replace("/", "_") + ".o")
-            words[words.index("-o") + 1] = str(out)
+            words = self.command(entry, out)
             words[words.index(entry["file"])] = str(self.folder / source)
-            words = ["-O1" if w in ("-O2", "-O3") else
-                     w.replace(f"-I{self.build.root}/src", f"-I{self.folder}/src")
-                     for w in words if w != "-g"]
             if checks is not None:
                 words = [w if not w.startswith("-DHAK_CHECKS=") else f"-DHAK_CHECKS={checks}"
                          for w in words]
-            tasks.append((words + ["-w", "-include", str(header)], entry["directory"], source))
+            tasks.append((words, entry["directory"], source))
             objects[stands_for] = out
+            sources.discard(source)
         with concurrent.futures.ThreadPoolExecutor(jobs) as pool:
             list(pool.map(lambda t: common.quiet(t[0], f"{t[2]} does not compile", cwd=t[1]),
                           tasks))
-        if files is not None and len(objects) != len(files):
-            raise common.Wrong(f"not files of the library: {files}")
+        sources -= {c.file for c in self.found if c.file.endswith(".h")}
+        if sources:
+            raise common.Wrong(f"not files of the library: {sorted(sources)}")
         (self.folder / "conditions.json").write_text(json.dumps([vars(c) for c in self.found]))
+        return objects
+
+    def command(self, entry, out):
+        """The compiler's command, with the library's headers as they are with the conditions."""
+        words = shlex.split(entry["command"])
+        words[words.index("-o") + 1] = str(out)
+        words = ["-O1" if w in ("-O2", "-O3") else
+                 w.replace(f"-I{self.build.root}/src", f"-I{self.folder}/src")
+                 for w in words if w != "-g"]
+        return words + ["-w", "-include", str(self.folder / "mutated.h")]
+
+    def compile_test(self, program):
+        """What the program has of its own, if it sees the library's headers: they may have
+        conditions; the objects by those that they stand for."""
+        objects = {}
+        own = f"CMakeFiles/{pathlib.Path(program).name}.dir/"
+        for entry in (e for entries in self.build.compiles.values() for e in entries):
+            stands_for = object_of(entry)
+            if own not in stands_for or f"-I{self.build.root}/src" not in entry["command"]:
+                continue
+            out = self.folder / "programs" / stands_for.replace("/", "_")
+            common.quiet(self.command(entry, out), f"{entry['file']} does not compile",
+                         cwd=entry["directory"])
+            objects[stands_for] = out
         return objects
 
     def program(self, test):
@@ -254,6 +283,8 @@ class Work:
         if at is None: # it has the library in another way
             return
         words[at:at + 1] = [str(self.runtime), str(self.folder / pathlib.Path(words[at]).name)]
+        own = self.compile_test(program)
+        words = [str(own.get(w, w)) for w in words]
         common.quiet(words, f"{out.name} does not link", cwd=self.build.folder)
 
     def run(self, test, variables, seconds):
@@ -306,10 +337,13 @@ NO_TESTS = r"nightly|strict|os_failures|long"
 def candidates(build):
     names = [n for n in sorted(build.tests)
              if re.match(TESTS, n) and not re.search(NO_TESTS, n)]
-    for path in sorted((build.root / "tests/explore/scenarios").glob("*.c")):
-        if path.stem != "litmus":
-            names += ["explore:" + n for n in re.findall(r'\.name = "([\w.]*\w)"', path.read_text())]
-    return names
+    # Asked for one that there is not, it says which there are.
+    said = subprocess.run([build.tests["explore.scenarios"][0][0], "one", "none"],
+                          capture_output=True, text=True).stderr
+    scenarios = [n for n in said.partition("these are:")[2].split() if "litmus" not in n]
+    if not scenarios:
+        raise common.Wrong(f"the explorer names no scenario: {said}")
+    return names + ["explore:" + n for n in scenarios]
 
 
 def build_all(args):
@@ -515,8 +549,10 @@ def sample(args):
             name = "hakmem_explored" if test.startswith("explore:") else "hakmem"
             program = common.command_of(work.build, test)[0][0]
             if not work.program(test).exists():
+                own = {} if name == "hakmem_explored" else work.compile_test(program)
                 common.link(work.build, program,
-                            {**objects[name], "mutated.c": work.runtime}, work.program(test))
+                            {**objects[name], **own, "mutated.c": work.runtime},
+                            work.program(test))
             seen[test] = work.seen_by(test)
             if seen[test] is None:
                 raise common.Wrong(f"{test} fails without a mutant")

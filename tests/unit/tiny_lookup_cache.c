@@ -93,7 +93,22 @@ static void lookup_cache__forgets_slabs_that_it_is_told_to_and_no_others(void **
   free(lookup);
 }
 
+/* Pages of a cache of which little is known stay as they are. */
+static void clear__writes_only_where_something_was_known(void **state) {
+  (void)state;
+  hak_lookup_t *lookup = lookup_new();
+  hak_list_t list = {0}, *found = NULL;
+  hak_lookup_learn(lookup, slab_at(5), &list);
+  hak_lookup_clear(lookup);
+  CHECK(hak_lookup_misses(lookup, slab_at(5), &found));
+  for (uintptr_t i = 1; i < HAK_LOOKUP_PLACES; i++) {
+    CHECK_EQ(lookup->places[i].number == 0, i != 5);
+  }
+  free(lookup);
+}
+
 TEST_MAIN_FRESH(T(lookup_cache__of_zeroes_knows_no_address),
                 T(lookup_cache__serves_all_of_a_slab_and_nothing_beside_it),
                 T(lookup_cache__gives_a_place_to_the_last_who_wants_it),
-                T(lookup_cache__forgets_slabs_that_it_is_told_to_and_no_others))
+                T(lookup_cache__forgets_slabs_that_it_is_told_to_and_no_others),
+                T(clear__writes_only_where_something_was_known))

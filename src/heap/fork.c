@@ -31,46 +31,52 @@ static void take(hak_lock_t *l) { hak_lock_acquire_unranked(l); }
 static void give(hak_lock_t *l) { hak_lock_release_unranked(l); }
 
 /* Of a heap's classes only those are locked that have slabs: the others' locks lie
- * in memory that nobody has touched, and to take them would cost a process with
- * thousands of heaps more than the fork. Which classes those are is known under the
- * pool's lock, which comes last. The partial lists' locks share a rank but are taken here
- * by one thread in a fixed order, while nobody holds two. */
+ * in memory that nobody has touched, and to take them, or only to look at them, would
+ * cost a process with thousands of heaps more than the fork. Which classes those are is
+ * known under the pool's lock, which comes last: who begins one has marked it as begun,
+ * and counted its span, before that. The partial lists' locks share a rank but are taken
+ * here by one thread in a fixed order, while nobody holds two. */
 static void give_heap(hak_heap_t *heap) {
   give(&heap->store->pool.lock);
-  for (uint32_t cls = 0; cls < HAK_SHARED_CLASSES; cls++) {
-    if ((heap->forking >> cls & 1) != 0) give(&heap->store->centrals[cls].lock);
+  for (uint64_t rest = heap->forking; rest != 0; rest &= rest - 1) {
+    give(&heap->store->centrals[hak_lowest_bit(rest)].lock);
   }
 }
 
+/* Classes with slabs. */
+static uint64_t classes_with_spans(hak_store_t *store) {
+  uint64_t with = 0;
+  for (uint64_t rest = hak_load_relaxed(&store->begun); rest != 0; rest &= rest - 1) {
+    uint32_t cls = hak_lowest_bit(rest);
+    if (hak_load_relaxed(&store->centrals[cls].spans) != 0) with |= (uint64_t)1 << cls;
+  }
+  return with;
+}
+
 static HAK_SLOW void take_heap(hak_heap_t *heap) {
-  hak_central_t *centrals = heap->store->centrals;
   for (;;) {
-    heap->forking = 0;
-    for (uint32_t cls = 0; cls < HAK_SHARED_CLASSES; cls++) {
-      if (hak_load_relaxed(&centrals[cls].spans) == 0) continue;
-      take(&centrals[cls].lock);
-      heap->forking |= (uint64_t)1 << cls;
+    uint64_t with = classes_with_spans(heap->store);
+    if (heap->forking != with) heap->forking = with;
+    for (uint64_t rest = with; rest != 0; rest &= rest - 1) {
+      take(&heap->store->centrals[hak_lowest_bit(rest)].lock);
     }
     take(&heap->store->pool.lock);
-    bool all = true;
-    for (uint32_t cls = 0; cls < HAK_SHARED_CLASSES && all; cls++) {
-      all =
-          (heap->forking >> cls & 1) != 0 || hak_load_relaxed(&centrals[cls].spans) == 0;
-    }
-    if (all) return;
+    if ((classes_with_spans(heap->store) & ~with) == 0) return;
     give_heap(heap);
   }
 }
 
 /* In the child. A thread that is not there may have been at a heap's caches, or have
  * just put a class's last slab back under a lock that was not taken: nothing hangs on
- * it any more. */
+ * it any more. What is as it should be is not written to, as each page that is has to be
+ * copied. */
 static void free_heap(hak_heap_t *heap) {
   give_heap(heap);
-  hak_lease_reset(&heap->lease);
+  if (hak_load_relaxed(&heap->lease.held) != HAK_WORD_FREE) hak_lease_reset(&heap->lease);
   hak_pool_forget_visit(&heap->store->pool);
-  for (uint32_t cls = 0; cls < HAK_SHARED_CLASSES; cls++) {
-    hak_lock_t *lock = &heap->store->centrals[cls].lock;
+  uint64_t rest = hak_load_relaxed(&heap->store->begun);
+  for (; rest != 0; rest &= rest - 1) {
+    hak_lock_t *lock = &heap->store->centrals[hak_lowest_bit(rest)].lock;
     if (hak_load_relaxed(&lock->held) != HAK_WORD_FREE) give(lock);
   }
 }

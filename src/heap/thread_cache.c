@@ -56,11 +56,12 @@ hak_thread_cache_t *hak_cache_make(hak_thread_t *me, hak_heap_t *heap) {
   }
   cache->grown = 0;
   hak_assert(hak_load_relaxed(&cache->index) == HAK_NO_INDEX);
-  cache->cache = (hak_cache_t){cache->own,    cache->holds, heap->store, 0,   NULL,
-                               &cache->grown, &me->pace,    me->code,    NULL};
+  cache->cache =
+      (hak_cache_t){cache->own,    cache->holds, heap->store, 0,           NULL,
+                    &cache->grown, &me->pace,    me->code,    cache->begun};
   cache->lonely = 0;
   hak_budget_count_user(&heap->store->pool.budget, 1);
-  hak_holds_forget(cache->holds, NULL);
+  hak_holds_forget(cache->holds, cache->begun);
   /* Release: pairs with those who look from outside and read of which heap it is. */
   hak_store_release(&cache->heap_id, hak_heap_id(heap));
   hak_add_relaxed(&heap->caches, 1);

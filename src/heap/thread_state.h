@@ -28,6 +28,7 @@ typedef struct hak_thread_cache {
   hak_atomic_ptr_t heap_id; /* of the heap that the cache is of; NULL: of none now */
   hak_atomic_u32_t index;   /* the heap's cache index; HAK_NO_INDEX: none */
   uint64_t grown;           /* see hak_cache_t */
+  uint64_t begun[HAK_CLASS_WORDS]; /* the same */
   uint32_t lonely; /* allocations without a cache index since one was last sought */
   hak_cache_t cache;
   hak_hold_t holds[HAK_CLASSES];

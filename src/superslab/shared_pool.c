@@ -343,6 +343,9 @@ size_t hak_pool_purge_oldest(hak_pool_idle_t idle, size_t max_bytes, size_t *sla
 }
 
 void hak_pool_forget_visit(hak_shared_pool_t *pool) {
+  /* Nobody else is there. Most pools are as they should be, and stay untouched: where a
+   * process has thousands each has a page, which is to be copied otherwise. */
+  if (hak_load_relaxed(&pool->growing) == 0 && pool->link.visitor == NULL) return;
   hak_lock_acquire(&pool->lock);
   hak_store_relaxed(&pool->growing, 0);
   const node_t *first = pool->retained.first;

@@ -244,9 +244,20 @@ void hak_flush_class(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls) {
   hak_capacity_reset(cache, cls);
 }
 
+/* Bits of classes from 64 * i on of which the cache may keep something: those that have
+ * begun, and those that the heap has, or had, of which frees may have filled a bin. */
+static uint64_t may_keep(const hak_cache_t *cache, uint32_t i) {
+  if (cache->begun == NULL) return UINT64_MAX;
+  return cache->begun[i] | (i == 0 ? hak_load_relaxed(&cache->store->begun) : 0);
+}
+
 void hak_flush_all(hak_thread_t *me, const hak_cache_t *cache) {
-  for (uint32_t cls = 0; cls < HAK_CLASSES; cls++) {
-    if (hak_capacity_has_begun(cache, cls)) hak_flush_class(me, cache, cls);
+  for (uint32_t i = 0; i < HAK_CLASS_WORDS; i++) {
+    for (uint64_t rest = may_keep(cache, i); rest != 0; rest &= rest - 1) {
+      uint32_t cls = 64 * i + hak_lowest_bit(rest);
+      if (cls >= HAK_CLASSES) break;
+      if (hak_capacity_has_begun(cache, cls)) hak_flush_class(me, cache, cls);
+    }
   }
   hak_magazines_return(me);
 }
@@ -387,7 +398,9 @@ HAK_SLOW void hak_flush_unused_depots(hak_thread_t *me, const hak_cache_t *cache
 }
 
 void hak_flush_own(hak_thread_t *me, const hak_cache_t *cache) {
-  for (uint32_t cls = 0; cls < HAK_SHARED_CLASSES; cls++) {
+  uint64_t rest = hak_load_relaxed(&cache->store->begun);
+  for (; rest != 0; rest &= rest - 1) {
+    uint32_t cls = hak_lowest_bit(rest);
     if (!hak_store_has_spans(cache->store, cls)) continue;
     hak_depot_send_own(me, cache, cls);
     hak_flush_pinned(me, cache, cls);

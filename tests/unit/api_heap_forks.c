@@ -4,6 +4,8 @@
 
 #include <pthread.h>
 #include <stdatomic.h>
+#include <stdio.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 enum {
@@ -76,5 +78,32 @@ static void shutdown__takes_live_heaps_along(void **state) {
   }
 }
 
-TEST_MAIN(T(fork__children_use_and_end_heaps_that_threads_churn),
+/* --- many heaps ------------------------------------------------------------------- */
+
+static uint64_t faults_now(void) {
+  struct rusage usage;
+  getrusage(RUSAGE_THREAD, &usage);
+  return (uint64_t)usage.ru_minflt;
+}
+
+/* Where memory of classes is looked at that nobody has used, there is a page fault at
+ * least for each heap. */
+static void fork__looks_at_no_class_that_a_heap_never_had(void **state) {
+  (void)state;
+  enum {
+    MANY = 1000
+  };
+  static hak_heap_t *heaps[MANY];
+  for (size_t i = 0; i < MANY; i++) CHECK((heaps[i] = hak_heap_create(NULL)) != NULL);
+  uint64_t before = faults_now();
+  hak_fork_prepare();
+  hak_fork_parent();
+  uint64_t faults = faults_now() - before;
+  printf("%d heaps: %llu page faults for a fork\n", MANY, (unsigned long long)faults);
+  if (!TEST_ASAN && !TEST_TSAN && !test_is_strict()) CHECK(faults < MANY / 4);
+  for (size_t i = 0; i < MANY; i++) CHECK_EQ(hak_heap_destroy(heaps[i]), 0);
+}
+
+TEST_MAIN(T(fork__looks_at_no_class_that_a_heap_never_had),
+          T(fork__children_use_and_end_heaps_that_threads_churn),
           T(shutdown__takes_live_heaps_along))

@@ -245,6 +245,27 @@ static void drop__forgets_slabs_that_went_without_the_thread(void **state) {
   g_me->dropped = 0;
 }
 
+static void drop__is_no_drop_of_fewer_slabs(void **state) {
+  (void)state;
+  set_period(3600000);
+  g_me->spans = 1600;
+  for (int i = 0; i < 100; i++) {
+    for (int k = 1; k < HAK_LEAN_DROPPED; k++) hak_lean_note_given(g_me);
+    for (int k = 1; k < HAK_LEAN_DROPPED; k++) hak_lean_note_begun(g_me);
+  }
+  CHECK_EQ(g_me->spans, 1600); /* nothing is forgotten */
+  g_me->spans = 0;
+  g_me->drops = 0;
+  g_me->drop_next = 0;
+  g_me->dropped = HAK_LEAN_DROPPED - 1;
+  CHECK(!hak_lean_drops(g_me));
+  CHECK_EQ(g_me->dropped, HAK_LEAN_DROPPED - 1);
+  g_me->dropped = HAK_LEAN_DROPPED;
+  CHECK(hak_lean_drops(g_me));
+  CHECK_EQ(g_me->dropped, 0);
+  g_me->drops = 0;
+}
+
 #define H(function) TEST_OF_SLABS(function, SIZE)
 
 TEST_MAIN_FRESH(H(burst__that_is_dropped_leaves_few_blocks_and_no_slab_to_cut),
@@ -253,5 +274,6 @@ TEST_MAIN_FRESH(H(burst__that_is_dropped_leaves_few_blocks_and_no_slab_to_cut),
                 H(current_slab__goes_to_the_pool_with_its_last_block),
                 H(bin__that_had_grown_is_small_again_but_for_bursts_in_a_row),
                 H(drop__empties_bins_that_never_overflow),
-                H(drop__is_seen_after_heaps_have_ended),
-                H(drop__forgets_slabs_that_went_without_the_thread))
+                 H(drop__is_seen_after_heaps_have_ended),
+                 H(drop__forgets_slabs_that_went_without_the_thread),
+                 H(drop__is_no_drop_of_fewer_slabs))

@@ -18,6 +18,12 @@ HAK_HOT bool hak_is_aligned(size_t x, size_t align) { return (x & (align - 1)) =
 
 HAK_HOT size_t hak_div_up(size_t x, size_t by) { return x / by + (x % by != 0); }
 
+/* The upper half of the product. */
+HAK_HOT uint64_t hak_mul_high(uint64_t a, uint64_t b) {
+  __extension__ typedef unsigned __int128 wide_t;
+  return (uint64_t)((wide_t)a * b >> 64);
+}
+
 /* x != 0 in all three. */
 HAK_HOT unsigned hak_lowest_bit(uint64_t x) { return (unsigned)__builtin_ctzll(x); }
 HAK_HOT unsigned hak_highest_bit(uint64_t x) {

@@ -5,7 +5,7 @@
 
 /* --- tables of size_classes.def --------------------------------------------------- */
 
-#define INFO(size) {(size), (((uint64_t)1 << 40) + (size)-1) / (size)},
+#define INFO(size) {(size), UINT64_MAX / (size) + 1},
 #define HAK_TINY_CLASS(cls, size, steps) INFO(size)
 #define HAK_SHARED_CLASS(cls, size, eighths) INFO(size)
 #define HAK_SINGLE_CLASS(cls, size, eighths) INFO(size)

@@ -40,10 +40,12 @@
 
 typedef struct hak_class_info {
   uint32_t size;    /* [const] bytes */
-  uint64_t inverse; /* [const] 2^40 / size, rounded up */
+  uint64_t inverse; /* [const] 2^64 / size, rounded up */
 } hak_class_info_t;
 
-extern const hak_class_info_t hak_class_infos[HAK_CLASSES];
+/* Hidden, so that its address is computed and not loaded. */
+extern const hak_class_info_t hak_class_infos[HAK_CLASSES]
+    __attribute__((visibility("hidden")));
 /* Element i is the class of the sizes 8 * i + 1 to 8 * i + 8. */
 extern const uint8_t hak_tiny_class_of_step[HAK_TINY_STEPS];
 /* Element 8 * d + e is the class of the sizes over (8 + e) / 8 KiB * 2^d, to one eighth
@@ -99,14 +101,17 @@ HAK_HOT uint32_t hak_class_coarse(uint32_t cls) {
  * which is a power of two; HAK_CLASSES if there is none. */
 uint32_t hak_class_of_aligned(size_t size, size_t alignment);
 
-/* The index of the block of a span that an offset lies in. The result is exact for
- * offsets below 2^20. */
+/* The index of the block of a span that an offset lies in: how often the offset has the
+ * size, whose inverse is exact enough for offsets below 2^32. */
 HAK_HOT uint32_t hak_class_index(uint32_t cls, size_t offset) {
-  return (uint32_t)(offset * hak_class_infos[cls].inverse >> 40);
+  return (uint32_t)hak_mul_high(offset, hak_class_infos[cls].inverse);
 }
-/* True if a block of the class begins at an offset from its span's start. */
+/* True if a block of the class begins at an offset from its span's start: what is left of
+ * the same product, the part behind the point, is then less than any other offset leaves.
+ */
 HAK_HOT bool hak_class_is_start(uint32_t cls, size_t offset) {
-  return (size_t)hak_class_index(cls, offset) * hak_class_size(cls) == offset;
+  uint64_t inverse = hak_class_infos[cls].inverse;
+  return offset * inverse < inverse;
 }
 
 #endif

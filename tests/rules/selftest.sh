@@ -538,6 +538,36 @@ void hak_free(void *p) { *(char *)p = 1; }' "-I$root/include"
 passes "size, below the limit" size 200000
 fails "size, above the limit" 'more than 90000' size 90000
 
+# A function of the list, and one that is far from the others.
+layout() { "$rules/layout.sh" "$tree" "$work/libtry.a" 4096; }
+usual='#include <hakmem/hakmem.h>
+char hak_block[16];
+void *hak_alloc(size_t size) { return hak_block + size % 16; }
+void hak_free(void *p) { *(char *)p = 1; }
+hak_heap_t *hak_heap_create(const hak_heap_config_t *c) { return (hak_heap_t *)c; }'
+last='int hak_heap_destroy(hak_heap_t *h) { return h != 0; }'
+layout_tree() {
+  fresh
+  mkdir -p "$tree/cmake"
+  cp "$root/include/hakmem/"* "$tree/include/hakmem/"
+  printf 'hak_%s\n' alloc free heap_create heap_destroy >"$tree/cmake/usual_functions.txt"
+  printf '%s\n%s\n' "$usual" "$1" >"$tree/src/api/api.c"
+  archive "$usual
+$1" "-I$root/include"
+}
+layout_tree "$last"
+if layout >"$work/output" 2>&1 || [ $? -ne 77 ]; then
+  passes "layout, side by side" layout
+  layout_tree "__asm__(\".section .text.startup.far,\\\"ax\\\"\\n.skip 100000\\n.text\");
+__attribute__((section(\".text.unlikely.far\"))) $last"
+  fails "layout, one far away" 'of 4 functions only 3 lie within' layout
+fi
+layout_tree "$last"
+echo hak_zebra >>"$tree/cmake/usual_functions.txt"
+fails "layout, a function that there is not" 'no functions of the library' layout
+: >"$tree/cmake/usual_functions.txt"
+fails "layout, an empty list" 'no names in' layout
+
 header() { "$rules/header.sh" "$work/tree/include"; }
 fresh
 cp "$root/include/hakmem/"* "$tree/include/hakmem/"

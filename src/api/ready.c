@@ -24,9 +24,10 @@ static hak_heap_t *find(hak_heap_t *handle) {
 static HAK_SLOW bool touch_records(hak_heap_t *heap) {
   for (uint32_t cls = 0; cls < HAK_SHARED_CLASSES; cls++) {
     hak_central_t *central = &heap->store->centrals[cls];
-    uint32_t spans = hak_load_relaxed(&central->spans);
+    hak_atomic_u32_t *spans_at = hak_store_spans(heap->store, cls);
+    uint32_t spans = hak_load_relaxed(spans_at);
     int32_t hint = hak_load_relaxed(&central->hint);
-    (void)hak_cas_relaxed(&central->spans, &spans, spans);
+    (void)hak_cas_relaxed(spans_at, &spans, spans);
     (void)hak_cas_relaxed(&central->hint, &hint, hint);
   }
   if (hak_heap_is_watched(heap)) return true;

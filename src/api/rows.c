@@ -123,6 +123,6 @@ HAK_SLOW void hak_rows_add_heaps(hak_rows_t *rows) {
   for (uint32_t i = 0; i < hak_heaps_made(); i++) {
     hak_heap_t *heap = hak_heap_at(i);
     if (heap == NULL || hak_load_relaxed(&heap->bare) != 0) continue;
-    rows->records += untouched(os, (char *)heap->store->centrals, size);
+    rows->records += untouched(os, (char *)hak_store_centrals(heap->store), size);
   }
 }

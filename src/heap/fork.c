@@ -48,7 +48,7 @@ static uint64_t classes_with_spans(hak_store_t *store) {
   uint64_t with = 0;
   for (uint64_t rest = hak_load_relaxed(&store->begun); rest != 0; rest &= rest - 1) {
     uint32_t cls = hak_lowest_bit(rest);
-    if (hak_load_relaxed(&store->centrals[cls].spans) != 0) with |= (uint64_t)1 << cls;
+    if (hak_load_relaxed(hak_store_spans(store, cls)) != 0) with |= (uint64_t)1 << cls;
   }
   return with;
 }
@@ -211,8 +211,8 @@ static HAK_SLOW void leave_whole(hak_thread_t *state, void *ctx) {
 
 static void forget_spans(hak_heap_t *heap) {
   for (uint32_t cls = 0; cls < HAK_SHARED_CLASSES; cls++) {
-    hak_central_t *central = &heap->store->centrals[cls];
-    if (hak_load_relaxed(&central->spans) != 0) hak_store_relaxed(&central->spans, 0);
+    hak_atomic_u32_t *spans = hak_store_spans(heap->store, cls);
+    if (hak_load_relaxed(spans) != 0) hak_store_relaxed(spans, 0);
   }
 }
 
@@ -251,7 +251,7 @@ static void count_span(hak_heap_t *heap, hak_slab_t *slab, void *ctx) {
   (void)ctx;
   uint32_t cls = hak_slab_class(slab);
   if (hak_store_is_single(heap->store, cls)) return;
-  hak_add_relaxed(&heap->store->centrals[cls].spans, 1);
+  hak_add_relaxed(hak_store_spans(heap->store, cls), 1);
 }
 
 /* True for a SuperSlab of a run that a lost thread was getting or giving back: the run's

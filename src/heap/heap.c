@@ -95,10 +95,9 @@ hak_heap_t *hak_heap_make(const hak_os_t *os, const hak_heap_plan_t *plan) {
   hak_heap_t *parent = plan->parent;
   hak_heap_t *heap = get_record(os, plan->kind);
   if (heap == NULL) return NULL;
-  hak_store_relaxed(
-      &heap->store->pool.budget.fixed,
-      (uint32_t)(sizeof *heap + sizeof *heap->store +
-                 HAK_SHARED_CLASSES * sizeof(hak_central_t) + plan->state_bytes));
+  hak_store_relaxed(&heap->store->pool.budget.fixed,
+                    (uint32_t)(sizeof *heap + sizeof *heap->store + HAK_CENTRALS_BYTES +
+                               plan->state_bytes));
   bool enclosed = plan->external != NULL || plan->external_region != NULL;
   hak_budget_begin(&heap->store->pool.budget, enclosed ? NULL : budget_above(parent));
   hak_lock_acquire(hak_heaps_lock());

@@ -10,8 +10,8 @@ enum {
 /* Records lie close together, as many heaps in turn are looked at by all frees and
  * allocations; what is large of a heap lies elsewhere. */
 typedef struct chunk {
+  hak_atomic_u16_t made[CHUNK_HEAPS]; /* first: on the page of the first few records */
   hak_heap_t heaps[CHUNK_HEAPS];
-  hak_atomic_u32_t made[CHUNK_HEAPS];
 } chunk_t;
 
 /* Guards the list of records, what is marked [lock] here and [lock: heaps] elsewhere. */
@@ -59,7 +59,7 @@ _Static_assert(sizeof(hak_heap_t) <= 4 * HAK_CACHE_LINE, "the same, of 64");
 hak_heap_t *hak_heap_record_new(const hak_os_t *os, const hak_geometry_t *geometry) {
   if (hak_load_relaxed(&made) >= HAK_HEAPS_MAX) return NULL; /* before memory is taken */
   hak_store_t *store = hak_meta_alloc(os, sizeof *store, 2 * HAK_CACHE_LINE);
-  hak_central_t *centrals = hak_meta_alloc_pages(os, HAK_CENTRALS_BYTES);
+  hak_centrals_t *centrals = hak_meta_alloc_pages(os, HAK_CENTRALS_BYTES);
   if (store == NULL || centrals == NULL) return NULL;
   hak_lock_acquire(&lock);
   uint32_t index = hak_load_relaxed(&made);
@@ -75,7 +75,7 @@ hak_heap_t *hak_heap_record_new(const hak_os_t *os, const hak_geometry_t *geomet
   store->pool.starts_small = true;
   store->pool.colour = index;
   store->geometry = geometry;
-  store->centrals = centrals;
+  store->centrals = centrals->classes;
   hak_store_relaxed(&heap->index_at, hak_index_at(HAK_INDEX_NONE));
   /* Release: publishes the record to hak_heap_at. */
   hak_store_release(&chunk->made[index % CHUNK_HEAPS], 1);
@@ -133,7 +133,7 @@ hak_heap_t *hak_heap_record_get(const hak_os_t *os, const hak_geometry_t *geomet
 /* Gives the pages of an unused record back, but for what tells handles apart. The bytes;
  * 0: they may not go now. Nobody else has the record. */
 static size_t purge(const hak_os_t *os, hak_heap_t *heap) {
-  if (!hak_meta_purge(os, heap->store->centrals, HAK_CENTRALS_BYTES)) return 0;
+  if (!hak_meta_purge(os, hak_store_centrals(heap->store), HAK_CENTRALS_BYTES)) return 0;
   hak_store_relaxed(&heap->bare, 1);
   return HAK_CENTRALS_BYTES;
 }

@@ -219,7 +219,7 @@ static HAK_SLOW void forget_spans(clearing_t *clearing, bool cached) {
   if (hak_load_relaxed(&store->pool.taken) == 0) return; /* no slab is in use */
   for (uint32_t cls = 0; cls < HAK_SHARED_CLASSES; cls++) {
     if (!hak_store_has_spans(store, cls)) continue;
-    spans += hak_load_relaxed(&store->centrals[cls].spans);
+    spans += hak_load_relaxed(hak_store_spans(store, cls));
   }
   if (spans == 0) return;
   if (cached) hak_threads_visit(count_cache, clearing);
@@ -244,7 +244,6 @@ static void clear_central(hak_thread_t *me, hak_central_t *central) {
   hak_lock_acquire(&central->lock);
   hak_partial_forget_locked(central);
   hak_lock_release(&central->lock);
-  hak_store_relaxed(&central->spans, 0);
 }
 
 /* Slabs go in one piece. Caches were cleared first, so nothing names a block when slabs
@@ -253,6 +252,8 @@ static HAK_SLOW void clear_slabs(hak_thread_t *me, hak_heap_t *heap, bool end) {
   for (uint32_t cls = 0; cls < HAK_SHARED_CLASSES; cls++) {
     if (!hak_store_has_spans(heap->store, cls)) continue;
     clear_central(me, &heap->store->centrals[cls]);
+    hak_store_relaxed(hak_store_missed(heap->store, cls), 0);
+    hak_store_relaxed(hak_store_spans(heap->store, cls), 0);
   }
   hak_pool_gone_t gone = {0, 0};
   hak_shared_pool_t *pool = &heap->store->pool;

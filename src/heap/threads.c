@@ -23,7 +23,7 @@ typedef struct place {
 } place_t;
 
 enum {
-  CHUNK_PLACES = 128,
+  CHUNK_PLACES = 16, /* few programs have more threads; they share a page with others */
   /* HAKMEM_MAX_THREADS is 6400 at most, and one state is shared. */
   CHUNKS = 6400 / CHUNK_PLACES + 1
 };

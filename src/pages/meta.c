@@ -5,11 +5,14 @@
 #include "os/guarded.h"
 #include "os/turn.h"
 
-/* Head of a range that records are cut from. */
+/* Head of a range that records are cut from. It lies at the range's start; but where
+ * records have pages of their own, it would have one too, and is a record among the
+ * others. */
 typedef struct chunk {
   struct chunk *next; /* [lock] */
   const hak_os_t *os; /* [const] */
-  size_t size;        /* [const] bytes, this head included */
+  char *start;        /* [const] of the range */
+  size_t size;        /* [const] bytes, of the range */
   size_t committed;   /* [lock] bytes */
   size_t used;        /* [lock] bytes that are cut */
 } chunk_t;
@@ -31,7 +34,8 @@ static chunk_t *chunks[2];
 
 hak_lock_t *hak_meta_lock(void) { return &lock; }
 
-static chunk_t **chunks_of(size_t alignment) { return &chunks[alignment >= PAGE]; }
+static bool has_pages(size_t alignment) { return alignment >= PAGE; }
+static chunk_t **chunks_of(size_t alignment) { return &chunks[has_pages(alignment)]; }
 
 /* So much of the chunk is about to be used and committed. Pages behind what is used were
  * never written to, where fresh memory reads as zero. */
@@ -53,7 +57,7 @@ static HAK_SLOW void *cut_locked(const hak_os_t *os, size_t size, size_t alignme
   if (at > chunk->committed || size > chunk->committed - at) return NULL;
   count_uncut_locked(chunk, at + size, chunk->committed);
   chunk->used = at + size;
-  return (char *)chunk + at;
+  return chunk->start + at;
 }
 
 static HAK_SLOW void *cut(const hak_os_t *os, size_t size, size_t alignment) {
@@ -88,7 +92,7 @@ static HAK_SLOW void *extend(const hak_os_t *os, size_t size, size_t alignment) 
   if (want > chunk->size) want = chunk->size;
   size_t have = chunk->committed; /* less than `end`: nothing could be cut */
   hak_assert(want > have);
-  if (!commit(os, (char *)chunk + have, want - have)) return NULL;
+  if (!commit(os, chunk->start + have, want - have)) return NULL;
   hak_lock_acquire(&lock);
   count_uncut_locked(chunk, chunk->used, want);
   chunk->committed = want;
@@ -97,28 +101,46 @@ static HAK_SLOW void *extend(const hak_os_t *os, size_t size, size_t alignment) 
   return record;
 }
 
-static HAK_SLOW void *grow(const hak_os_t *os, size_t size, size_t alignment) {
-  size_t least = sizeof(chunk_t) + alignment + size;
+static void *get(const hak_os_t *os, size_t size, size_t alignment, bool turn);
+
+static HAK_SLOW void *grow(const hak_os_t *os, size_t size, size_t alignment, bool turn) {
+  bool apart = has_pages(alignment);
+  size_t head = apart ? 0 : sizeof(chunk_t);
+  size_t least = apart ? size : head + alignment + size;
   size_t want = hak_align_up(least, CHUNK_ALIGNMENT);
   if (want < CHUNK_SIZE) want = CHUNK_SIZE;
-  chunk_t *chunk = hak_guarded_reserve(os, want, CHUNK_ALIGNMENT);
-  if (chunk == NULL) return NULL;
+  char *start = hak_guarded_reserve(os, want, CHUNK_ALIGNMENT);
+  if (start == NULL) return NULL;
   size_t first = hak_align_up(least, step(os));
-  if (!commit(os, (char *)chunk, first)) {
-    hak_guarded_unreserve(os, chunk, want);
+  if (!commit(os, start, first)) {
+    hak_guarded_unreserve(os, start, want);
+    return NULL;
+  }
+  chunk_t *chunk = apart ? get(os, sizeof *chunk, sizeof(void *), turn) : (void *)start;
+  if (chunk == NULL) {
+    hak_sub_relaxed(&hak_meta_committed, first);
+    hak_guarded_release(os, start, want);
     return NULL;
   }
   hak_add_relaxed(&hak_meta_reserved, want);
-  *chunk = (chunk_t){.os = os, .size = want};
+  *chunk = (chunk_t){.os = os, .start = start, .size = want};
   hak_lock_acquire(&lock);
-  count_uncut_locked(chunk, sizeof *chunk, first);
-  chunk->used = sizeof *chunk;
+  count_uncut_locked(chunk, head, first);
+  chunk->used = head;
   chunk->committed = first;
   chunk->next = *chunks_of(alignment);
   *chunks_of(alignment) = chunk;
   void *record = cut_locked(os, size, alignment);
   hak_lock_release(&lock);
   return record;
+}
+
+/* From the range that is being cut, or from another one; the caller has the turn if it
+ * says so. */
+static HAK_SLOW void *get(const hak_os_t *os, size_t size, size_t alignment, bool turn) {
+  void *record = cut(os, size, alignment);
+  if (record == NULL && turn) record = extend(os, size, alignment);
+  return record != NULL ? record : grow(os, size, alignment, turn);
 }
 
 /* Many threads may find the chunk used up at once: one of them gets the next. */
@@ -128,10 +150,8 @@ void *hak_meta_alloc(const hak_os_t *os, size_t size, size_t alignment) {
   void *record = cut(os, size, alignment);
   if (record != NULL || hak_os_is_barred()) return record;
   bool taken = hak_turn_take(&growing);
-  record = cut(os, size, alignment);
-  /* A hook that came here again is inside of one or the other. */
-  if (record == NULL && taken) record = extend(os, size, alignment);
-  if (record == NULL) record = grow(os, size, alignment);
+  /* A hook that came here again is inside of extend or grow. */
+  record = get(os, size, alignment, taken);
   hak_turn_give(&growing, taken);
   return record;
 }
@@ -162,13 +182,13 @@ static void stop(chunk_t **first) {
     *first = chunk->next;
     hak_sub_relaxed(&hak_meta_committed, chunk->committed);
     hak_sub_relaxed(&hak_meta_reserved, chunk->size);
-    hak_guarded_release(chunk->os, chunk, chunk->size);
+    hak_guarded_release(chunk->os, chunk->start, chunk->size);
   }
 }
 
 void hak_meta_stop(void) {
   hak_store_relaxed(&hak_meta_uncut, 0);
   hak_add_relaxed(&hak_meta_committed, hak_exchange_relaxed(&purged, 0));
+  stop(&chunks[1]); /* whose heads are records of the others */
   stop(&chunks[0]);
-  stop(&chunks[1]);
 }

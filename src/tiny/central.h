@@ -45,7 +45,6 @@ typedef struct hak_central {
    * those of them that are free, and blocks out of leaving slabs; read without the lock
    * as a hint */
   hak_atomic_u64_t blocks, room, leaving_out;
-  hak_atomic_u32_t spans; /* [any] spans in use, or about to be */
 
   /* [any] Full magazines; see transfer.h. */
   _Atomic(hak_magazine_t *) places[HAK_TRANSFER_PLACES]
@@ -57,11 +56,9 @@ typedef struct hak_central {
   /* Lists of free blocks; see depot.h. Each place of these magazines has one. */
   hak_magazine_t *depot[HAK_DEPOT_STACKS]; /* [lock: partial list] of each stack the first
                                               magazine, none of which is empty */
-  hak_atomic_u64_t stored; /* [lock: partial list] blocks in all stacks; read
-                              without the lock as a hint, and by statistics */
-  uint64_t depot_room;     /* [lock: partial list] blocks that may be stored */
-  hak_atomic_u32_t missed; /* [any] blocks that refills brought from elsewhere since there
-                              was too little room */
+  hak_atomic_u64_t stored;     /* [lock: partial list] blocks in all stacks; read
+                                  without the lock as a hint, and by statistics */
+  uint64_t depot_room;         /* [lock: partial list] blocks that may be stored */
   uint32_t lists, lists_least; /* [lock: partial list] how many there are, and the fewest
                                   since the last look */
   uint64_t looked_at;          /* [lock: partial list] ns; the last look */
@@ -69,8 +66,21 @@ typedef struct hak_central {
 
 /* Heaps with a limit are charged for theirs. */
 _Static_assert(sizeof(hak_central_t) == 8 * HAK_CACHE_LINE, "no line for nothing");
-/* Of a heap's, for all classes. */
-#define HAK_CENTRALS_BYTES (HAK_SHARED_CLASSES * sizeof(hak_central_t))
+/* What each class that has blocks is written to for. */
+typedef struct hak_class_use {
+  hak_atomic_u32_t spans;  /* [any] in use, or about to be */
+  hak_atomic_u32_t missed; /* [any] blocks that refills brought from elsewhere since there
+                              was too little room in the class's depot */
+} hak_class_use_t;
+
+/* A heap's, of all classes. What each class that has blocks writes to lies together:
+ * where one thread has the heap, nothing else here is touched. */
+typedef struct hak_centrals {
+  hak_class_use_t uses[HAK_SHARED_CLASSES];
+  hak_central_t classes[HAK_SHARED_CLASSES];
+} hak_centrals_t;
+#define HAK_CENTRALS_BYTES sizeof(hak_centrals_t)
+_Static_assert(HAK_CENTRALS_BYTES <= 7 * 4096, "a heap has seven pages for them");
 
 /* How long the spans of a class are. */
 typedef struct hak_geometry {
@@ -89,17 +99,30 @@ typedef struct hak_store {
                                      share its slabs; see capacity.h */
   hak_atomic_u64_t begun;         /* [any] a bit for each class that has had a span, or
                                      is about to */
-  hak_central_t *centrals; /* [const] HAK_SHARED_CLASSES; their pages go back while no
-                              heap has the store */
+  hak_central_t *centrals; /* [const] the `classes` of hak_centrals_t; their pages go back
+                              while no heap has the store */
 } hak_store_t;
 
 _Static_assert(HAK_SHARED_CLASSES <= 64, "a bit each");
+
+HAK_HOT hak_centrals_t *hak_store_centrals(const hak_store_t *store) {
+  return HAK_CONTAINER_OF(store->centrals, hak_centrals_t, classes);
+}
+/* Of the class: spans in use, or about to be. */
+HAK_HOT hak_atomic_u32_t *hak_store_spans(const hak_store_t *store, uint32_t cls) {
+  return &hak_store_centrals(store)->uses[cls].spans;
+}
+
+/* See hak_class_use_t. */
+HAK_HOT hak_atomic_u32_t *hak_store_missed(const hak_store_t *store, uint32_t cls) {
+  return &hak_store_centrals(store)->uses[cls].missed;
+}
 
 /* The heap has spans of the class. If it never had any, nobody looks at the class's
  * central cache, which may be memory that was never written to. */
 HAK_HOT bool hak_store_has_spans(hak_store_t *store, uint32_t cls) {
   return (hak_load_relaxed(&store->begun) >> cls & 1) != 0 &&
-         hak_load_relaxed(&store->centrals[cls].spans) != 0;
+         hak_load_relaxed(hak_store_spans(store, cls)) != 0;
 }
 
 /* Each block of the class has a span to itself in the heap. In a heap of samples all over

@@ -189,7 +189,6 @@ HAK_SLOW void hak_depot_clear(hak_thread_t *me, hak_central_t *central) {
   while (pop(me, central).list != HAK_LINK_END) {}
   hak_lock_acquire(&central->lock);
   central->depot_room = 0;
-  hak_store_relaxed(&central->missed, 0);
   hak_lock_release(&central->lock);
 }
 
@@ -197,14 +196,14 @@ HAK_SLOW void hak_depot_clear(hak_thread_t *me, hak_central_t *central) {
  */
 
 void hak_depot_note_missed(const hak_cache_t *cache, uint32_t cls, uint32_t blocks) {
-  hak_add_relaxed(&cache->store->centrals[cls].missed, blocks);
+  hak_add_relaxed(hak_store_missed(cache->store, cls), blocks);
 }
 
 /* Makes room for what was missed since the last time. */
 static void widen_locked(const hak_cache_t *cache, uint32_t cls, hak_central_t *central) {
   hak_lock_assert_held(&central->lock);
   uint64_t size = hak_class_size(cls), quota = cache->holds[cls].quota;
-  uint64_t missed = hak_exchange_relaxed(&central->missed, 0);
+  uint64_t missed = hak_exchange_relaxed(hak_store_missed(cache->store, cls), 0);
   uint64_t users = hak_load_relaxed(&cache->store->pool.budget.users), parts = 1;
   if (missed * size > MISSED_MOST * users) return;
   while (parts < users) parts *= 2;
@@ -218,7 +217,7 @@ static bool fits_locked(const hak_cache_t *cache, uint32_t cls, hak_central_t *c
   hak_lock_assert_held(&central->lock);
   uint64_t all = hak_load_relaxed(&central->stored) + blocks;
   if (HAK_UNLIKELY(all > central->depot_room) &&
-      hak_load_relaxed(&central->missed) != 0) {
+      hak_load_relaxed(hak_store_missed(cache->store, cls)) != 0) {
     widen_locked(cache, cls, central);
   }
   return all <= central->depot_room;

@@ -69,7 +69,9 @@ void hak_depot_send_unused(hak_thread_t *me, const hak_cache_t *cache, uint32_t 
  * counted down by each. */
 void hak_depot_send_some(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls,
                          size_t *work);
-/* Forgets what lies in a depot; nobody may use the heap any more. */
+/* Forgets what lies in a depot, but not what was missed; nobody may use the heap any
+ * more.
+ */
 void hak_depot_clear(hak_thread_t *me, hak_central_t *central);
 
 #endif

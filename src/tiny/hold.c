@@ -136,7 +136,6 @@ static void look_at_span(hak_thread_t *me, const hak_shared_pool_t *pool,
 }
 
 hak_slab_t *hak_hold_new(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls) {
-  hak_central_t *central = central_of(cache, cls);
   hak_shared_pool_t *pool = &cache->store->pool;
   const hak_geometry_t *geometry = &cache->store->geometry[cls];
   bool zeroed;
@@ -146,7 +145,7 @@ hak_slab_t *hak_hold_new(hak_thread_t *me, const hak_cache_t *cache, uint32_t cl
   if ((hak_load_relaxed(&cache->store->begun) & bit) == 0) {
     hak_or_relaxed(&cache->store->begun, bit);
   }
-  bool first = hak_add_relaxed(&central->spans, 1) == 0;
+  bool first = hak_add_relaxed(hak_store_spans(cache->store, cls), 1) == 0;
   /* If the heap has few slots, long spans of many classes would leave most of them
    * unused; near a limit, and where each slot is to fit one block, long spans would
    * seldom become free for other classes. */
@@ -164,7 +163,7 @@ hak_slab_t *hak_hold_new(hak_thread_t *me, const hak_cache_t *cache, uint32_t cl
                         me->no_grow != 0, &zeroed);
   }
   if (slab == NULL) {
-    hak_sub_relaxed(&central->spans, 1);
+    hak_sub_relaxed(hak_store_spans(cache->store, cls), 1);
     return NULL;
   }
   HAK_COUNT(me, slab_fresh, 1);
@@ -180,7 +179,7 @@ hak_slab_t *hak_hold_new(hak_thread_t *me, const hak_cache_t *cache, uint32_t cl
 void hak_hold_retire(hak_thread_t *me, const hak_cache_t *cache, hak_slab_t *slab) {
   HAK_COUNT(me, slab_retired, 1);
   hak_lean_note_given(me);
-  hak_sub_relaxed(&central_of(cache, hak_slab_class(slab))->spans, 1);
+  hak_sub_relaxed(hak_store_spans(cache->store, hak_slab_class(slab)), 1);
   hak_hold_set_entry(me, cache, slab, 0);
   if (cache->lookup != NULL) {
     hak_lookup_forget(cache->lookup, hak_slab_start(slab), hak_slab_span(slab));

@@ -49,7 +49,7 @@ static uint32_t slabs_apart(void) {
   uint32_t slabs = 0;
   for (uint32_t cls = 0; cls < HAK_SHARED_CLASSES; cls++) {
     if (!hak_store_has_spans(group->store, cls)) continue;
-    slabs += hak_load_relaxed(&group->store->centrals[cls].spans);
+    slabs += hak_load_relaxed(hak_store_spans(group->store, cls));
   }
   return slabs;
 }

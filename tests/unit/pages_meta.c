@@ -148,6 +148,23 @@ static void refusal__of_pages_leaves_no_address_space(void **state) {
   CHECK(hak_meta_alloc(&g_os.hooks, 100 * KIB, 64) != NULL);
 }
 
+/* The range was there, but its head was not to be had. */
+static void refusal__of_a_head_gives_the_range_back(void **state) {
+  (void)state;
+  void *record = NULL;
+  unsigned refused = 0;
+  for (; record == NULL; refused += record == NULL) {
+    CHECK_EQ(g_os.reserved_bytes, 0);
+    test_os_fail(&g_os, TEST_FAIL_FROM_NTH, 1u << TEST_OS_RESERVE | 1u << TEST_OS_COMMIT,
+                 refused + 1);
+    record = hak_meta_alloc_pages(&g_os.hooks, 8 * KIB);
+    test_os_fail(&g_os, TEST_FAIL_NONE, 0, 0);
+    CHECK_EQ(hak_load_relaxed(&hak_meta_reserved), g_os.reserved_bytes);
+    CHECK_EQ(hak_load_relaxed(&hak_meta_committed), g_os.committed_bytes);
+  }
+  CHECK(refused >= 4); /* a range and its memory, and the same for the head */
+}
+
 static void purge__is_for_pages_that_are_records_and_read_as_zero(void **state) {
   (void)state;
   void *record = hak_meta_alloc_pages(&g_os.hooks, 8 * KIB);
@@ -181,15 +198,30 @@ static void purge__that_may_not_be_now_takes_nothing_off(void **state) {
   CHECK_EQ(hak_load_relaxed(&hak_meta_committed), committed - 8 * KIB);
 }
 
+/* The range's head lies elsewhere, so that no page is used for that alone. */
+static void page__of_a_record_is_the_first_of_its_range(void **state) {
+  (void)state;
+  size_t reserved = 0;
+  for (int i = 0; i < 200; i++) {
+    char *record = hak_meta_alloc_pages(&g_os.hooks, 4 * KIB);
+    CHECK(record != NULL);
+    if (g_os.reserved_bytes != reserved) CHECK_EQ((uintptr_t)record % (64 * KIB), 0);
+    reserved = g_os.reserved_bytes;
+  }
+  CHECK(g_os.calls[TEST_OS_RESERVE] > 2);
+}
+
 #define M(function) cmocka_unit_test_setup_teardown(function, setup, teardown)
 
 TEST_MAIN_FRESH(M(records__of_any_size_and_alignment_are_zeroed_and_apart),
                 M(bytes__are_what_the_hooks_have_given),
                 M(record__of_a_large_alignment_has_pages),
+                M(page__of_a_record_is_the_first_of_its_range),
                 M(records__come_from_the_hooks_that_they_are_asked_of),
                 M(record__that_a_hook_needs_on_the_way_is_its_own),
                 M(refusal__gives_null_and_the_next_record_serves),
                 M(refusal__of_pages_leaves_no_address_space),
+                M(refusal__of_a_head_gives_the_range_back),
                 M(purge__is_for_pages_that_are_records_and_read_as_zero),
                 M(purge__that_may_not_be_now_takes_nothing_off),
                 cmocka_unit_test_setup_teardown(

@@ -156,7 +156,7 @@ static void list__that_cannot_be_named_goes_past_the_depot(void **state) {
 static void room__is_what_refills_missed(void **state) {
   (void)state;
   allocate(3 * LIST);
-  hak_store_relaxed(&g_store->missed, 0);
+  hak_store_relaxed(hak_store_missed(g_limited->store, g_class), 0);
   CHECK(!put(list_of(0, LIST)));
   check_stored(0, 0);
   make_room(LIST + 3);
@@ -180,7 +180,7 @@ static void room__is_an_eighth_of_the_limit_at_most_and_none_for_a_single_burst(
     PER_USER = (4 << 20) / SMALL
   };
   allocate(LIST);
-  hak_store_relaxed(&g_store->missed, 0);
+  hak_store_relaxed(hak_store_missed(g_limited->store, g_class), 0);
   make_room(PER_USER + 1);
   CHECK(!put(list_of(0, LIST)));
   for (int i = 0; i < 2; i++) {
@@ -356,7 +356,7 @@ static void reset__forgets_it(void **state) {
   CHECK_EQ(hak_heap_reset(g_heap), 0);
   check_stored(0, 0);
   CHECK_EQ(g_store->depot_room, 0);
-  CHECK_EQ(hak_load_relaxed(&g_store->missed), 0);
+  CHECK_EQ(hak_load_relaxed(hak_store_missed(g_limited->store, g_class)), 0);
 }
 
 static void *put_main(void *argument) {

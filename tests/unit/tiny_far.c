@@ -185,6 +185,17 @@ static void reset__gives_back_what_was_granted(void **state) {
   check_bounds();
 }
 
+/* What all threads share of a class has no page while one thread works within its quota.
+ */
+static void central_cache__is_not_written_to_for_one_thread(void **state) {
+  (void)state;
+  burst(SIZE, 100, 3);
+  const hak_store_t *store = g_limited->store;
+  CHECK(hak_load_relaxed(hak_store_spans(store, g_class)) != 0);
+  CHECK(hak_load_relaxed(hak_store_missed(store, g_class)) != 0);
+  CHECK(test_is_zero(&store->centrals[g_class], sizeof *store->centrals));
+}
+
 #define F(function)                                                      \
   cmocka_unit_test_prestate_setup_teardown(function, setup, limited_end, \
                                            (void *)(uintptr_t)SIZE)
@@ -198,4 +209,5 @@ TEST_MAIN_FRESH(F(far__class_begins_with_the_bin_of_a_heap_without_limit),
                 F(quota__of_more_users_takes_back_what_is_too_much),
                 F(quota__of_more_users_is_seen_by_a_thread_that_refills_nothing),
                 F(limit__that_goes_leaves_an_ordinary_bin),
-                F(reset__gives_back_what_was_granted))
+                F(reset__gives_back_what_was_granted),
+                F(central_cache__is_not_written_to_for_one_thread))

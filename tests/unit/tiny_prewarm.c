@@ -13,7 +13,7 @@ enum {
 
 static int teardown(void **state) {
   hak_thread_idle();
-  CHECK_EQ(hak_load_relaxed(&g_central->spans), 0);
+  CHECK_EQ(test_class_spans(), 0);
   return test_class_teardown(state);
 }
 

@@ -125,7 +125,7 @@ static void slots__that_are_full_send_the_next_magazine_home(void **state) {
   (void)hak_collect(NULL, 0, HAK_COLLECT_ALL); /* what lies in slots goes home, too */
   CHECK_EQ(filled_slots(), 0);
   CHECK_EQ(test_live_blocks(), 0);
-  CHECK_EQ(hak_load_relaxed(&g_central->spans), 0);
+  CHECK_EQ(test_class_spans(), 0);
 }
 
 static void slots__are_as_many_as_the_option_says(void **state) {
@@ -198,7 +198,7 @@ static void blocks__that_one_thread_allocates_and_one_frees_come_back(void **sta
   CHECK(stats.free_batched > 0 && stats.refill_transfer > 0);
   (void)hak_collect(NULL, 0, HAK_COLLECT_ALL);
   CHECK_EQ(test_live_blocks(), 0);
-  CHECK_EQ(hak_load_relaxed(&g_central->spans), 0);
+  CHECK_EQ(test_class_spans(), 0);
 }
 
 #define S(function) TEST_OF_CLASS(function, SIZE)

@@ -78,13 +78,13 @@ static void surplus__that_was_used_meanwhile_starts_anew(void **state) {
 
 static void hint__is_made_new_for_this_class_and_each_16th_time_for_all(void **state) {
   (void)state;
-  uint32_t other = hak_class_of(64);
+  uint32_t other = hak_class_of(64), none = hak_class_of(3000);
   hak_central_t *others = &g_cache->store->centrals[other];
-  hak_central_t *unused = &g_cache->store->centrals[hak_class_of(3000)];
+  hak_central_t *unused = &g_cache->store->centrals[none];
   hold_slabs();
   void *block = hak_alloc(64); /* keeps its slab */
-  CHECK_EQ(hak_load_relaxed(&others->spans), 1);
-  CHECK_EQ(hak_load_relaxed(&unused->spans), 0);
+  CHECK_EQ(hak_load_relaxed(hak_store_spans(g_cache->store, other)), 1);
+  CHECK_EQ(hak_load_relaxed(hak_store_spans(g_cache->store, none)), 0);
   g_me->trims = 0;
   for (int i = 1; i <= 17; i++) {
     hak_store_relaxed(&g_central->hint, 0);

@@ -95,7 +95,7 @@ static void all_listed(void) {
 }
 static void all_gone(void) {
   is_valid();
-  EXPLORE_CHECK(hak_load_relaxed(&heap->store->centrals[cls].spans) == 0);
+  EXPLORE_CHECK(hak_load_relaxed(hak_store_spans(heap->store, cls)) == 0);
   EXPLORE_CHECK(hak_load_relaxed(&heap->store->pool.taken) == 0);
 }
 

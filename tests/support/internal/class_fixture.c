@@ -10,6 +10,10 @@ const hak_cache_t *g_cache;
 uint32_t g_class;
 hak_central_t *g_central;
 
+uint32_t test_class_spans(void) {
+  return hak_load_relaxed(hak_store_spans(hak_heap_get_default()->store, g_class));
+}
+
 int test_class_setup(void **state) {
   test_over_os(0);
   CHECK_EQ(hak_thread_init(), 0);

@@ -13,6 +13,8 @@ extern const hak_cache_t *g_cache;
 /* The class of the blocks, and what all threads share of it. */
 extern uint32_t g_class;
 extern hak_central_t *g_central;
+/* Spans of the class that are in use. */
+uint32_t test_class_spans(void);
 
 /* For cmocka. The first starts the library over g_os, and attaches this thread; g_class
  * and g_central are those of blocks of as many bytes as the state says. */

@@ -5,7 +5,7 @@
 
 int test_slab_teardown(void **state) {
   (void)hak_collect(NULL, 0, HAK_COLLECT_ALL);
-  CHECK_EQ(hak_load_relaxed(&g_central->spans), 0);
+  CHECK_EQ(test_class_spans(), 0);
   return test_class_teardown(state);
 }
 

@@ -309,14 +309,22 @@ static HAK_WARM void *at_mid(size_t size, hak_site_t *site) {
 
 /* No block is ready, or the place is kept apart. A call in its last place has
  * hak_alloc_at save no registers. */
-static HAK_WARM void *at_flip(size_t size, hak_site_t *site, hak_bin_t *bin) {
+static HAK_WARM void *at_flip(size_t size, hak_site_t *site) {
   hak_thread_t *me = hak_thread_self;
   void *block;
   if (HAK_UNLIKELY(hak_load_relaxed(distance(site)) == 0)) return at_apart(size, site);
+  size_t at = hak_bin_offset_of_step[(size - 1) >> 3];
+  hak_bin_t *bin = (hak_bin_t *)(void *)((char *)me + at);
   if (HAK_UNLIKELY(hak_bin_flip_is_due(&me->key, &me->pace.flips, bin, &block))) {
     return at_slow(size, site);
   }
   return at_taken(me, size, site, block);
+}
+
+/* Where the ready list of a bin begins. As a number: a distance may be negative, and then
+ * the sum wraps. */
+HAK_HOT void **ready_at(hak_thread_t *me, size_t at) {
+  return (void **)((uintptr_t)me + at + offsetof(hak_bin_t, ready) - TO_BINS);
 }
 
 /* Fast when the bin has a block ready to which the record leads. A place that allocates
@@ -330,14 +338,13 @@ HAK_ENTRY void *hak_alloc_at(size_t size, hak_site_t *site) {
   hak_thread_t *me = hak_thread_self;
   size_t at = hak_bin_offset_of_step[step];
   at = hak_sum_relaxed(at, distance(site));
-  /* As a number: a distance may be negative, and then it wraps. */
-  char *state = (char *)((uintptr_t)me + at);
-  HAK_OPAQUE(state); /* else the constant is added by an instruction of its own */
-  hak_bin_t *bin = (hak_bin_t *)(void *)(state - (ptrdiff_t)TO_BINS);
-  void *block;
-  if (HAK_UNLIKELY(hak_link_pop_fails(&me->key, &bin->ready, &block))) {
-    return at_flip(size, site, bin);
+  void *block = *ready_at(me, at), *next;
+  if (HAK_UNLIKELY(hak_link_next_fails(&me->key, block, &next))) {
+    return at_flip(size, site);
   }
+  HAK_OPAQUE(at); /* the sum is a part of each access, not an instruction of its own */
+  *ready_at(me, at) = next;
+  hak_link_unmark(block);
   return at_taken(me, size, site, block);
 }
 

@@ -160,9 +160,16 @@ HAK_HOT void *hak_link_peek(const hak_link_key_t *key, const void *block) {
   return (void *)(uintptr_t)hak_link_xor(key, word);
 }
 
-/* Takes the first block off the list. True if the list is empty or the block's link is
- * broken; nothing is changed then. */
+/* Both: takes the first block off the list. True if the list is empty or the block's link
+ * is broken; nothing is changed then. hak_link_next_fails leaves it to the caller to make
+ * `next` the first one, and to call hak_link_unmark. */
 #if HAK_CHECKS == 0
+HAK_HOT bool hak_link_next_fails(const hak_link_key_t *key, void *first, void **next) {
+  (void)key;
+  if (HAK_UNLIKELY(first == NULL)) return true;
+  *next = *(void **)first;
+  return false;
+}
 HAK_HOT bool hak_link_pop_fails(const hak_link_key_t *key, void **list, void **block) {
   (void)key;
   *block = *list;
@@ -171,6 +178,10 @@ HAK_HOT bool hak_link_pop_fails(const hak_link_key_t *key, void **list, void **b
   return false;
 }
 #else
+HAK_HOT bool hak_link_next_fails(const hak_link_key_t *key, void *first, void **next) {
+  *next = hak_link_read(key, first);
+  return HAK_UNLIKELY(hak_link_is_broken(key, first, *next));
+}
 HAK_HOT bool hak_link_pop_fails(const hak_link_key_t *key, void **list, void **block) {
   void *first = *list;
   void *next = hak_link_read(key, first);

@@ -40,12 +40,12 @@ void hak_bins_begin(hak_bin_t *bins, hak_store_t *store) {
   }
 }
 
-static void forget(hak_hold_t *hold) {
+static HAK_SLOW void forget(hak_hold_t *hold) {
   hak_hold_init(hold);
   hold->magazine_blocks = 0;
 }
 
-void hak_holds_forget(hak_hold_t *holds, uint64_t *begun) {
+HAK_SLOW void hak_holds_forget(hak_hold_t *holds, uint64_t *begun) {
   if (begun == NULL) {
     for (uint32_t cls = 0; cls < HAK_CLASSES; cls++) {
       if (holds[cls].magazine_blocks != 0) forget(&holds[cls]);

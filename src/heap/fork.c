@@ -36,7 +36,7 @@ static void give(hak_lock_t *l) { hak_lock_release_unranked(l); }
  * known under the pool's lock, which comes last: who begins one has marked it as begun,
  * and counted its span, before that. The partial lists' locks share a rank but are taken
  * here by one thread in a fixed order, while nobody holds two. */
-static void give_heap(hak_heap_t *heap) {
+static HAK_SLOW void give_heap(hak_heap_t *heap) {
   give(&heap->store->pool.lock);
   for (uint64_t rest = heap->forking; rest != 0; rest &= rest - 1) {
     give(&heap->store->centrals[hak_lowest_bit(rest)].lock);
@@ -44,7 +44,7 @@ static void give_heap(hak_heap_t *heap) {
 }
 
 /* Classes with slabs. */
-static uint64_t classes_with_spans(hak_store_t *store) {
+static HAK_SLOW uint64_t classes_with_spans(hak_store_t *store) {
   uint64_t with = 0;
   for (uint64_t rest = hak_load_relaxed(&store->begun); rest != 0; rest &= rest - 1) {
     uint32_t cls = hak_lowest_bit(rest);
@@ -70,7 +70,7 @@ static HAK_SLOW void take_heap(hak_heap_t *heap) {
  * just put a class's last slab back under a lock that was not taken: nothing hangs on
  * it any more. What is as it should be is not written to, as each page that is has to be
  * copied. */
-static void free_heap(hak_heap_t *heap) {
+static HAK_SLOW void free_heap(hak_heap_t *heap) {
   give_heap(heap);
   if (hak_load_relaxed(&heap->lease.held) != HAK_WORD_FREE) hak_lease_reset(&heap->lease);
   hak_pool_forget_visit(&heap->store->pool);

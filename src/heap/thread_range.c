@@ -21,7 +21,8 @@ enum {
 
 /* The next range of the rows, or NULL. *make: how many the caller shall reserve in a row
  * while others use up what is left; 0: none. */
-static char *range_ahead(hak_lock_t *lock, uint32_t n, uint32_t room, uint32_t *make) {
+static HAK_SLOW char *range_ahead(hak_lock_t *lock, uint32_t n, uint32_t room,
+                                  uint32_t *make) {
   char *range = NULL;
   bool low = n % EACH == 0;
   hak_lock_acquire(lock);
@@ -42,7 +43,8 @@ static char *range_ahead(hak_lock_t *lock, uint32_t n, uint32_t room, uint32_t *
 
 /* The same; where a row is being made and does not come yet, waits for it, but not for
  * ever: while one thread maps it, others that map would stop it and each other. */
-static char *range_soon(hak_lock_t *lock, uint32_t n, uint32_t room, uint32_t *make) {
+static HAK_SLOW char *range_soon(hak_lock_t *lock, uint32_t n, uint32_t room,
+                                 uint32_t *make) {
   char *range = range_ahead(lock, n, room, make);
   unsigned rounds = 0;
   /* Relaxed: what was made is seen under the lock. */
@@ -56,7 +58,7 @@ static char *range_soon(hak_lock_t *lock, uint32_t n, uint32_t room, uint32_t *m
 
 /* Ranges side by side: *count, or fewer, as *count tells then. NULL if memory is short.
  */
-static char *reserve(const hak_os_t *os, uint32_t room, uint32_t *count) {
+static HAK_SLOW char *reserve(const hak_os_t *os, uint32_t room, uint32_t *count) {
   size_t size = hak_thread_range_size(room);
   char *first;
   if (*count == 1 || HAK_GUARD_BYTES != 0) {
@@ -69,7 +71,7 @@ static char *reserve(const hak_os_t *os, uint32_t room, uint32_t *count) {
   return first;
 }
 
-static void release_row(const hak_os_t *os, row_t row) {
+static HAK_SLOW void release_row(const hak_os_t *os, row_t row) {
   for (; row.left != 0; row.left--) {
     hak_thread_range_release(os, row.next, row.room);
     row.next += hak_thread_range_size(row.room);
@@ -77,7 +79,7 @@ static void release_row(const hak_os_t *os, row_t row) {
 }
 
 /* Leaves a row, which may be empty, to those who come later. */
-static void keep(const hak_os_t *os, hak_lock_t *lock, row_t row) {
+static HAK_SLOW void keep(const hak_os_t *os, hak_lock_t *lock, row_t row) {
   hak_lock_acquire(lock);
   hak_store_relaxed(&making, 0);
   row_t *place = ahead.left == 0 ? &ahead : &after;

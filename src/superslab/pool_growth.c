@@ -145,20 +145,21 @@ static void grant(hak_shared_pool_t *pool, bool dense) {
 /* Bytes of the SuperSlab that are resident; -1: nobody knows, or there is none. If it has
  * gone meanwhile the answer is of no use, and does no harm; the caller keeps its region
  * from going. */
-static int64_t resident_of(const hak_shared_pool_t *pool, const hak_superslab_t *ss) {
+static HAK_SLOW int64_t resident_of(const hak_shared_pool_t *pool,
+                                    const hak_superslab_t *ss) {
   char *base = base_of(ss);
   return base == NULL ? -1 : hak_os_resident(pool->os, base, HAK_SUPERSLAB_SIZE);
 }
 
 /* So much of the SuperSlab is resident as must be for a huge page. */
-static bool is_dense_with(const hak_superslab_t *ss, int64_t resident) {
+static HAK_SLOW bool is_dense_with(const hak_superslab_t *ss, int64_t resident) {
   return resident >= 0 && resident * 100 / (int64_t)HAK_SUPERSLAB_SIZE >= wanted_of(ss);
 }
 
 /* The youngest SuperSlab tells it if it is dense already. Of spans that were taken for
  * many classes, or by many threads, a part is touched later, so half of that is enough
  * where the one before it has become dense. */
-static bool is_dense(const hak_shared_pool_t *pool, const probes_t *probes) {
+static HAK_SLOW bool is_dense(const hak_shared_pool_t *pool, const probes_t *probes) {
   uint64_t visit = hak_regions_visit_begin();
   int64_t resident = resident_of(pool, probes->youngest);
   bool dense = is_dense_with(probes->youngest, resident) ||

@@ -284,7 +284,8 @@ void hak_superslab_commit_huge(hak_superslab_t *ss) {
 /* Slots from `first` on, below `limit`, whose pages may go in one call: all of them but
  * those without pages at the end, where the system may be asked for pages that it never
  * gave; else as long as each one's pages reach the next one's. */
-static unsigned end_of_purge(const hak_superslab_t *ss, unsigned first, unsigned limit) {
+static HAK_SLOW unsigned end_of_purge(const hak_superslab_t *ss, unsigned first,
+                                      unsigned limit) {
   const hak_os_t *os = ss->extent.os;
   bool gaps = hak_os_keeps_zeroes(os);
   unsigned end = first + 1;
@@ -297,8 +298,8 @@ static unsigned end_of_purge(const hak_superslab_t *ss, unsigned first, unsigned
   return end;
 }
 
-size_t hak_superslab_purge_tail(hak_superslab_t *ss, unsigned first, unsigned count,
-                                size_t pages) {
+HAK_SLOW size_t hak_superslab_purge_tail(hak_superslab_t *ss, unsigned first,
+                                         unsigned count, size_t pages) {
   const hak_os_t *os = ss->extent.os;
   size_t per_slab = hak_os_pages(os, HAK_SLAB_SIZE), given = 0, charged = 0;
   uint32_t was_charged = hak_load_relaxed(&ss->charged);

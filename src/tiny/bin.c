@@ -41,6 +41,12 @@ HAK_SLOW void hak_list_report_bad(hak_thread_t *me, const hak_cache_t *cache,
                           "a free block was written to, or freed twice");
 }
 
+void hak_thread_take_in_hand(hak_thread_t *me, uint32_t cls, int64_t blocks) {
+  hak_compiler_fence();
+  me->in_hand += (uint64_t)(blocks * (int64_t)hak_class_size(cls));
+  hak_compiler_fence();
+}
+
 uint32_t hak_list_cut(hak_thread_t *me, const hak_cache_t *cache, void *list, size_t most,
                       void **rest) {
   void *last = NULL, *block;

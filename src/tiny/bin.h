@@ -316,11 +316,7 @@ HAK_HOT bool hak_word_is_mine(const hak_cache_t *cache, uint64_t word) {
 
 /* So many blocks have left a bin, or a place where a refill found them, and are on no
  * list that a fork's child would find; or, below 0, they are on one again. */
-HAK_HOT void hak_thread_take_in_hand(hak_thread_t *me, uint32_t cls, int64_t blocks) {
-  hak_compiler_fence();
-  me->in_hand += (uint64_t)(blocks * (int64_t)hak_class_size(cls));
-  hak_compiler_fence();
-}
+void hak_thread_take_in_hand(hak_thread_t *me, uint32_t cls, int64_t blocks);
 
 /* Lets the bin's list, which is empty, take so many blocks. */
 HAK_HOT void hak_bin_set_room(hak_bin_t *bin, uint32_t blocks) {

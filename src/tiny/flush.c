@@ -251,7 +251,7 @@ static uint64_t may_keep(const hak_cache_t *cache, uint32_t i) {
   return cache->begun[i] | (i == 0 ? hak_load_relaxed(&cache->store->begun) : 0);
 }
 
-void hak_flush_all(hak_thread_t *me, const hak_cache_t *cache) {
+HAK_SLOW void hak_flush_all(hak_thread_t *me, const hak_cache_t *cache) {
   for (uint32_t i = 0; i < HAK_CLASS_WORDS; i++) {
     for (uint64_t rest = may_keep(cache, i); rest != 0; rest &= rest - 1) {
       uint32_t cls = 64 * i + hak_lowest_bit(rest);
@@ -267,8 +267,9 @@ void hak_flush_all(hak_thread_t *me, const hak_cache_t *cache) {
 /* Takes the first blocks off a list of at most `known`, as many as there is work for;
  * *list is what is left, and *count how many they are. Where misuse has made the list
  * longer than it can be, the rest is given up. */
-static void *take_part(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls,
-                       void **list, uint32_t known, size_t work, uint32_t *count) {
+static HAK_SLOW void *take_part(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls,
+                                void **list, uint32_t known, size_t work,
+                                uint32_t *count) {
   void *first = *list;
   hak_thread_take_in_hand(me, cls, work < known ? (int64_t)work : known);
   hak_stray_cut_cycle(me, cache, first, known);
@@ -281,8 +282,8 @@ static void *take_part(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls,
 }
 
 /* Sends one list of a bin home, or as much of it as there is work for. */
-static void flush_part(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls,
-                       size_t *work) {
+static HAK_SLOW void flush_part(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls,
+                                size_t *work) {
   hak_bin_t *bin = &cache->bins[cls];
   hak_hold_t *hold = &cache->holds[cls];
   void *list;

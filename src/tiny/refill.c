@@ -29,7 +29,7 @@ typedef struct batch {
 static const batch_t nothing = {HAK_LINK_END, 0};
 
 /* A stage is about to take so many blocks off a list, which the bin gets. */
-static void note_in_hand(hak_thread_t *me, uint32_t cls, uint32_t blocks) {
+static HAK_WARM void note_in_hand(hak_thread_t *me, uint32_t cls, uint32_t blocks) {
   me->in_hand = 0;
   hak_thread_take_in_hand(me, cls, blocks);
 }

@@ -24,8 +24,8 @@ uint32_t hak_transfer_empty(hak_thread_t *me, const hak_cache_t *cache, uint32_t
   return hak_home_blocks(me, cache, cls, magazine->blocks, count);
 }
 
-void hak_transfer_send(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls,
-                       hak_magazine_t *magazine) {
+HAK_SLOW void hak_transfer_send(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls,
+                                hak_magazine_t *magazine) {
   int64_t count = hak_load_relaxed(&magazine->count);
   hak_thread_take_in_hand(me, cls, count);
   hak_transfer_empty(me, cache, cls, magazine);

@@ -274,6 +274,6 @@ TEST_MAIN_FRESH(H(burst__that_is_dropped_leaves_few_blocks_and_no_slab_to_cut),
                 H(current_slab__goes_to_the_pool_with_its_last_block),
                 H(bin__that_had_grown_is_small_again_but_for_bursts_in_a_row),
                 H(drop__empties_bins_that_never_overflow),
-                 H(drop__is_seen_after_heaps_have_ended),
-                 H(drop__forgets_slabs_that_went_without_the_thread),
-                 H(drop__is_no_drop_of_fewer_slabs))
+                H(drop__is_seen_after_heaps_have_ended),
+                H(drop__forgets_slabs_that_went_without_the_thread),
+                H(drop__is_no_drop_of_fewer_slabs))

@@ -10,6 +10,7 @@
 #include "heap/thread_cache.h"
 #include "heap/threads.h"
 #include "learn/origin.h"
+#include "pages/meta.h"
 #include "pages/registry.h"
 #include "start.h"
 #include "superslab/region.h"
@@ -82,7 +83,13 @@ const explore_scenario_t phase_stay = {
  */
 
 static const hak_os_t *hooks;
-static void have_hooks(void) { hooks = start_hooks(); }
+/* There is room for records, but not for a chunk of heaps, whose maker reserves memory for
+ * it: who uses the chunk without having seen that races with it. */
+static void have_hooks(void) {
+  hooks = start_hooks();
+  EXPLORE_CHECK(hak_meta_alloc(hooks, (size_t)200 * 1024, 64) != NULL);
+  EXPLORE_CHECK(hak_meta_alloc_pages(hooks, 4096) != NULL);
+}
 static void make_record(void) { EXPLORE_CHECK(hak_heap_record_new(hooks, NULL) != NULL); }
 static void look_at_record(uint32_t index) {
   hak_heap_t *heap = hak_heap_at(index);

@@ -59,7 +59,7 @@ static void lives(const hak_origin_t *origin, hak_site_info_t *info) {
   }
 }
 
-bool hak_site_row(uint32_t number, hak_site_row_t *out) {
+HAK_SLOW bool hak_site_row(uint32_t number, hak_site_row_t *out) {
   out->origin = hak_origin_read(number);
   const hak_origin_sums_t *sums = &out->origin.sums;
   out->info = (hak_site_info_t){.struct_size = sizeof out->info,

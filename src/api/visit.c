@@ -108,7 +108,7 @@ static void note_depot(visit_t *v, hak_central_t *central) {
   hak_lock_release(&central->lock);
 }
 
-static void note_bins(visit_t *v, hak_bin_t *bins, hak_hold_t *holds) {
+static HAK_SLOW void note_bins(visit_t *v, hak_bin_t *bins, hak_hold_t *holds) {
   for (uint32_t cls = 0; cls < HAK_CLASSES; cls++) {
     hak_bin_t *bin = &bins[cls];
     hak_hold_t *hold = &holds[cls];

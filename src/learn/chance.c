@@ -38,7 +38,7 @@ int64_t hak_chance_distance(uint64_t *random, uint64_t mean) {
 
 /* For a small part of the way the series is exact; the chance of twice the way is that of
  * one half, or else of the other. */
-double hak_chance_of(size_t size, uint64_t mean) {
+HAK_WARM double hak_chance_of(size_t size, uint64_t mean) {
   if (mean == 1) return 1;
   double way = (double)size / (double)mean;
   if (way > 40) return 1;
@@ -51,7 +51,8 @@ double hak_chance_of(size_t size, uint64_t mean) {
 
 /* The chance lies between mean / longer and (mean + size) / longer, as x / (1 - exp(-x))
  * lies between 1 and 1 + x. */
-bool hak_chance_again(uint64_t *random, size_t size, uint64_t mean, uint64_t longer) {
+HAK_SLOW bool hak_chance_again(uint64_t *random, size_t size, uint64_t mean,
+                               uint64_t longer) {
   double u = next(random), all = u * (double)longer;
   if (all <= (double)mean) return true;
   if (all > (double)mean + (double)size) return false;

@@ -58,7 +58,7 @@ uint64_t hak_sample_due(hak_sample_way_t *way, uint64_t seed) {
   return before;
 }
 
-uint64_t hak_sample_follows_with(const hak_origin_t *origin, uint64_t mean) {
+HAK_SLOW uint64_t hak_sample_follows_with(const hak_origin_t *origin, uint64_t mean) {
   const float *lived = origin->lived;
   uint64_t gone = origin->sums.samples - origin->sums.live_samples;
   if (mean <= 1 || gone < SAMPLES_KNOWN) return mean;
@@ -79,8 +79,8 @@ uint64_t hak_sample_follows_with(const hak_origin_t *origin, uint64_t mean) {
   return allowed > (double)mean ? (uint64_t)allowed : mean;
 }
 
-uint64_t hak_sample_follow(hak_asker_t asker, size_t bytes, uint64_t mean,
-                           uint64_t *random) {
+HAK_SLOW uint64_t hak_sample_follow(hak_asker_t asker, size_t bytes, uint64_t mean,
+                                    uint64_t *random) {
   hak_lock_acquire(hak_origins_lock());
   uint64_t with = hak_sample_follows_with(hak_origin_at(asker.origin), mean);
   hak_lock_release(hak_origins_lock());
@@ -375,7 +375,8 @@ hak_origin_t hak_origin_read(uint32_t number) {
   return copy;
 }
 
-void hak_samples_visit(bool (*visit)(const hak_sample_t *sample, void *ctx), void *ctx) {
+HAK_SLOW void hak_samples_visit(bool (*visit)(const hak_sample_t *sample, void *ctx),
+                                void *ctx) {
   enum {
     AT_ONCE = 32 /* samples that are copied under the lock */
   };

@@ -141,8 +141,8 @@ void hak_flush_set_room(hak_bin_t *bin) {
 
 /* Of what the thread gives up nothing is passed on that lies in slabs which threads
  * share: it would come home from there, block by block. */
-HAK_HOT void flush_list(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls,
-                        void *list, uint32_t count, bool given_up) {
+static HAK_WARM void flush_list(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls,
+                                void *list, uint32_t count, bool given_up) {
   if (HAK_LIKELY(list == HAK_LINK_END)) return;
   if (HAK_LIKELY(!given_up || !cache->store->shares || hak_class_is_single(cls))) {
     hak_flush_list(me, cache, cls, list, count);

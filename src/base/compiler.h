@@ -30,6 +30,10 @@
 /* Public entry points that are hot: a cache line's start keeps them in one fetch. None is
  * ever inlined, see public.h. */
 #define HAK_ENTRY __attribute__((aligned(64)))
+/* Declares data that files of the library share. Hidden, so that its address is computed
+ * and not loaded: the option of the compiler that hides what is defined says nothing of
+ * declarations. */
+#define HAK_EXTERN extern __attribute__((visibility("hidden")))
 
 #define HAK_LIKELY(x) __builtin_expect(!!(x), 1)
 #define HAK_UNLIKELY(x) __builtin_expect(!!(x), 0)

@@ -8,7 +8,7 @@
 #include "base/callee.h"
 #include "base/public.h"
 
-extern hak_callee_t hak_event_sink;
+HAK_EXTERN hak_callee_t hak_event_sink;
 
 void hak_event_emit_slow(hak_event_t event, const void *address, size_t size);
 

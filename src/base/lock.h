@@ -69,7 +69,7 @@ typedef struct hak_lease {
 } hak_lease_t;
 
 /* Acquisitions of locks and leases that had to wait; a statistic. */
-extern hak_atomic_u64_t hak_lock_contended;
+HAK_EXTERN hak_atomic_u64_t hak_lock_contended;
 
 /* --- the word -------------------------------------------------------------------- */
 

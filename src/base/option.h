@@ -9,7 +9,7 @@
 #include "base/atomic.h"
 #include "base/public.h"
 
-extern hak_atomic_i64_t hak_option_values[HAK_OPTION_COUNT];
+HAK_EXTERN hak_atomic_i64_t hak_option_values[HAK_OPTION_COUNT];
 
 /* Relaxed: an option acts from some slow path on; which one does not matter. */
 #define hak_option(id) hak_load_relaxed(&hak_option_values[HAK_OPTION_##id])

@@ -47,7 +47,8 @@ typedef enum hak_malloced_state {
   HAK_MALLOCED_ON
 } hak_malloced_state_t;
 
-extern hak_atomic_u32_t hak_malloced_state; /* [owner: who starts or ends the library] */
+HAK_EXTERN hak_atomic_u32_t
+    hak_malloced_state; /* [owner: who starts or ends the library] */
 
 HAK_HOT bool hak_malloced_is_off(void) {
   return HAK_LIKELY(hak_load_relaxed(&hak_malloced_state) == HAK_MALLOCED_OFF);

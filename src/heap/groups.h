@@ -22,7 +22,7 @@
 /* In the place of a group's heap: a thread makes it. */
 #define HAK_GROUP_MAKING ((hak_heap_t *)1)
 /* [any] The heaps of groups; or NULL, as of group 0. Written by groups.c alone. */
-extern _Atomic(hak_heap_t *) hak_groups[HAK_GROUPS];
+HAK_EXTERN _Atomic(hak_heap_t *) hak_groups[HAK_GROUPS];
 
 /* The heap of a group, if there is one; else NULL, as for group 0. */
 HAK_HOT hak_heap_t *hak_group_at(uint32_t group) {

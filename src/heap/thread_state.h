@@ -60,9 +60,8 @@ typedef struct hak_thread_state {
   hak_indexed_bins_t indices[HAK_CACHE_INDICES];
 } hak_thread_state_t;
 
-/* The state of threads that have none; never written to. Said to be hidden where it
- * is used: its address is then computed and not loaded. */
-extern hak_thread_t hak_thread_none __attribute__((visibility("hidden")));
+/* The state of threads that have none; never written to. */
+HAK_EXTERN hak_thread_t hak_thread_none;
 /* The calling thread's. */
 extern _Thread_local hak_thread_t *hak_thread_self;
 

@@ -78,7 +78,7 @@ HAK_HOT const char *hak_origin_name(const hak_origin_t *origin) {
 
 /* [any] The group of each origin; changes under the lock. Relaxed: blocks of an old group
  * are of the same owner. 0 for no origin. */
-extern hak_atomic_u8_t hak_origin_groups[HAK_ORIGINS];
+HAK_EXTERN hak_atomic_u8_t hak_origin_groups[HAK_ORIGINS];
 
 /* The origin's number that a site was given, since the start or before; for fast paths,
  * which need not know. */

@@ -40,7 +40,7 @@
 
 /* Zeroed memory of that size comes before all else: programs that sample nothing need
  * none. After the stop it is the giver's again. */
-extern const size_t hak_shadow_bytes;
+HAK_EXTERN const size_t hak_shadow_bytes;
 void hak_shadow_start(void *zeroes);
 void hak_shadow_stop(void);
 

@@ -45,7 +45,7 @@ HAK_HOT bool hak_os_is_fixed(const hak_os_t *os) {
   return (os->flags & HAK_OS_FIXED) != 0;
 }
 
-extern hak_os_counts_t hak_os_counts; /* since the library was loaded */
+HAK_EXTERN hak_os_counts_t hak_os_counts; /* since the library was loaded */
 /* Counts a call, which went well if `ok`; returns `ok`. */
 bool hak_os_count(hak_atomic_u64_t *calls, bool ok);
 

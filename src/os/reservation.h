@@ -24,7 +24,7 @@ typedef struct hak_os_note hak_os_note_t;
 
 /* Bytes of ranges that were released and have not gone, including those that the library
  * has given up; bytes of the ranges in which notes lie. */
-extern hak_atomic_u64_t hak_os_unreleased_bytes, hak_os_notes_bytes;
+HAK_EXTERN hak_atomic_u64_t hak_os_unreleased_bytes, hak_os_notes_bytes;
 
 /* `size` bytes that begin at a multiple of `alignment`, a power of two; NULL if the
  * system refuses, or hak_os_scope does. No lock held. */

@@ -65,10 +65,10 @@ HAK_HOT void hak_budget_call_end(const hak_budget_call_t *call) {
 }
 
 /* Soft limits that were crossed and that nobody has acted on yet. */
-extern hak_atomic_u32_t hak_budget_alarms;
+HAK_EXTERN hak_atomic_u32_t hak_budget_alarms;
 
 /* 1: a thread adds budgets up, in their `audit`. */
-extern hak_atomic_u32_t hak_budget_auditing;
+HAK_EXTERN hak_atomic_u32_t hak_budget_auditing;
 
 /* At shutdown, when no budget is charged any more. */
 void hak_budgets_stop(void);

@@ -92,7 +92,7 @@ void *hak_cell_begin(const hak_cell_ask_t *ask);
 void hak_cell_end(hak_mapping_t *mapping);
 
 /* Where all cells lie, for those who hold no lock. */
-extern hak_atomic_u64_t hak_cells_base, hak_cells_bytes;
+HAK_EXTERN hak_atomic_u64_t hak_cells_base, hak_cells_bytes;
 
 /* The address is in a cell. */
 HAK_HOT bool hak_cells_have(const void *address) {

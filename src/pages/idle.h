@@ -25,11 +25,11 @@
 
 /* Bytes committed in all slots, in slots that nobody uses, in mappings in use and kept,
  * and in mappings that nobody uses. */
-extern hak_atomic_u64_t hak_slots_committed, hak_slots_retained;
-extern hak_atomic_u64_t hak_mappings_committed, hak_mappings_retained;
+HAK_EXTERN hak_atomic_u64_t hak_slots_committed, hak_slots_retained;
+HAK_EXTERN hak_atomic_u64_t hak_mappings_committed, hak_mappings_retained;
 
 /* Bytes of pages in use that were given back; see tiny/hole_map.h. */
-extern hak_atomic_u64_t hak_hole_bytes;
+HAK_EXTERN hak_atomic_u64_t hak_hole_bytes;
 
 typedef enum hak_idle_level {
   HAK_IDLE_FEW = 0, /* no more than the floor */
@@ -38,7 +38,7 @@ typedef enum hak_idle_level {
 } hak_idle_level_t;
 /* hak_idle_level_t, as of the last change. It is a word of its own that changes seldom,
  * so that slow paths may read it as often as they like. */
-extern hak_atomic_u32_t hak_retained_over;
+HAK_EXTERN hak_atomic_u32_t hak_retained_over;
 /* Adds to, or with a negative number takes from, the bytes of slots or mappings
  * that nobody uses. */
 void hak_note_retained(hak_atomic_u64_t *retained, int64_t bytes);
@@ -49,7 +49,7 @@ typedef enum hak_idle_others {
   HAK_IDLE_OTHERS_SEEN, /* those that there are are being looked at, or are to be */
   HAK_IDLE_OTHERS_NEW   /* some came since the last look began */
 } hak_idle_others_t;
-extern hak_atomic_u32_t hak_idle_others; /* hak_idle_others_t */
+HAK_EXTERN hak_atomic_u32_t hak_idle_others; /* hak_idle_others_t */
 void hak_idle_set_others(hak_idle_others_t others);
 /* Some came. They are not worth a look while there is no more memory than may lie idle
  * for ever. */
@@ -67,7 +67,7 @@ HAK_HOT uint64_t hak_retained_bytes(void) {
   return hak_load_relaxed(&hak_slots_retained) + hak_load_relaxed(&hak_mappings_retained);
 }
 /* Bytes of them that a pool keeps for its own needs; and a change of these. */
-extern hak_atomic_u64_t hak_slots_kept;
+HAK_EXTERN hak_atomic_u64_t hak_slots_kept;
 void hak_note_kept(int64_t bytes);
 /* Bytes of them that may go. */
 HAK_HOT uint64_t hak_idle_bytes(void) {
@@ -94,9 +94,9 @@ uint32_t hak_idle_turns(uint64_t passed, uint32_t all);
 
 /* What was given back before it was old: of what lies idle, and of what lies behind
  * blocks that became smaller. The second has an allowance only. */
-extern hak_rent_t hak_idle_surplus, hak_idle_shrunk;
+HAK_EXTERN hak_rent_t hak_idle_surplus, hak_idle_shrunk;
 /* Bytes that were committed so far, in slots and mappings. */
-extern hak_atomic_u64_t hak_idle_touched;
+HAK_EXTERN hak_atomic_u64_t hak_idle_touched;
 
 /* Bytes of that kind are needed. */
 void hak_idle_needed_slow(hak_rent_t *rent, uint64_t bytes);

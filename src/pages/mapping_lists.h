@@ -71,9 +71,9 @@ typedef struct hak_mappings {
                                              before */
 } hak_mappings_t;
 
-extern hak_mappings_t hak_mappings;
+HAK_EXTERN hak_mappings_t hak_mappings;
 /* Bytes of address space of mappings in use and kept. */
-extern hak_atomic_u64_t hak_mappings_reserved;
+HAK_EXTERN hak_atomic_u64_t hak_mappings_reserved;
 
 HAK_HOT size_t hak_mapping_committed(const hak_mapping_t *mapping) {
   return hak_load_relaxed(&((hak_mapping_t *)mapping)->committed);

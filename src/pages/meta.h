@@ -14,10 +14,10 @@
 
 /* Bytes for records. Those of thread states are counted too, though they lie in ranges
  * of their own. */
-extern hak_atomic_u64_t hak_meta_committed, hak_meta_reserved;
+HAK_EXTERN hak_atomic_u64_t hak_meta_committed, hak_meta_reserved;
 /* Of those that are committed: pages of which no record was cut yet, so that they are not
  * resident. */
-extern hak_atomic_u64_t hak_meta_uncut;
+HAK_EXTERN hak_atomic_u64_t hak_meta_uncut;
 
 /* Zeroed memory at a multiple of `alignment` (a power of two up to 4 KiB), or
  * NULL. May call the OS: no lock held. */

@@ -125,7 +125,7 @@ void hak_registry_forget_entries(uintptr_t address, size_t count, uint64_t first
  * yet. Where pages may not go now, nothing happens. No lock held. */
 void hak_registry_purge(uintptr_t address, size_t size);
 
-extern hak_atomic_u64_t hak_registry_reserved; /* bytes of address space */
+HAK_EXTERN hak_atomic_u64_t hak_registry_reserved; /* bytes of address space */
 
 /* Calls `visit` for each of the tables in use, most of whose pages nobody has touched.
  * Takes no lock. */
@@ -137,7 +137,7 @@ void hak_registry_visit_tables(void (*visit)(void *table, size_t size, void *ctx
 const hak_os_t *hak_registry_os(void);
 
 /* Made once at start and given back at shutdown, when no thread points at it. */
-extern _Atomic(hak_registry_t *) hak_registry_table; /* [any] NULL before the start */
+HAK_EXTERN _Atomic(hak_registry_t *) hak_registry_table; /* [any] NULL before the start */
 HAK_HOT hak_registry_t *hak_registry_root(void) {
   /* Acquire: pairs with hak_registry_start; the OS made the pages zero before. */
   return hak_load_acquire(&hak_registry_table);

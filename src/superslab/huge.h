@@ -22,7 +22,7 @@
 #define HAK_HUGE_PIECES 8192
 
 /* SuperSlabs that ask for huge pages, and runs of them side by side; statistics. */
-extern hak_atomic_u64_t hak_huge_superslabs, hak_huge_pieces;
+HAK_EXTERN hak_atomic_u64_t hak_huge_superslabs, hak_huge_pieces;
 
 /* The SuperSlab, all of whose slots the caller has, asks for huge pages or for small
  * ones from now on; the pages that it has stay. Where nothing may be advised now, or

@@ -40,7 +40,7 @@ size_t hak_region_purge(uint64_t before, size_t max_bytes, size_t *slabs);
 size_t hak_region_purge_whole(uint64_t before, size_t max_bytes, size_t *slabs);
 
 /* SuperSlabs that were ever given back with pages. */
-extern hak_atomic_u64_t hak_regions_given;
+HAK_EXTERN hak_atomic_u64_t hak_regions_given;
 
 /* Since when the free SuperSlab with pages has been idle that was so for longest;
  * UINT64_MAX if there is none. No lock held. */

@@ -73,8 +73,8 @@ typedef struct hak_regions {
       retained; /* [lock: regions] free SuperSlabs with committed pages */
 } hak_regions_t;
 
-extern hak_regions_t hak_regions;
-extern hak_atomic_u64_t hak_regions_reserved; /* bytes */
+HAK_EXTERN hak_regions_t hak_regions;
+HAK_EXTERN hak_atomic_u64_t hak_regions_reserved; /* bytes */
 
 /* Acquire, both: pair with the releases in region_growth.c. */
 HAK_HOT hak_region_t *hak_region_first(void) {

@@ -270,16 +270,15 @@ _Static_assert(offsetof(hak_thread_t, holds) <= 3584,
                "with the line that lies before a state, and a few holds, one page");
 
 /* Offset in a thread state of the bin that serves 8 * i + 1 to 8 * i + 8 bytes. */
-extern const uint16_t hak_bin_offset_of_step[HAK_TINY_STEPS];
+HAK_EXTERN const uint16_t hak_bin_offset_of_step[HAK_TINY_STEPS];
 
 /* What an allocation over HAK_TINY_MAX needs of its class, in one place. */
 typedef struct hak_mid_class {
   uint16_t bin_offset; /* [const] of its bin in a thread state */
   uint16_t askew;      /* [const] hak_class_askew */
 } hak_mid_class_t;
-/* Element hak_class_eighth(size). Hidden, so that its address is computed. */
-extern const hak_mid_class_t hak_mid_classes[HAK_LARGE_EIGHTHS]
-    __attribute__((visibility("hidden")));
+/* Element hak_class_eighth(size). */
+HAK_EXTERN const hak_mid_class_t hak_mid_classes[HAK_LARGE_EIGHTHS];
 
 /* The entry, in cached mode, of a slab of the class in the default heap. */
 HAK_HOT uint64_t hak_entry_cached(uint32_t cls) {

@@ -34,7 +34,7 @@ typedef struct hak_hole_bounds {
 } hak_hole_bounds_t;
 
 /* Bytes of holes that ended because they were needed, since it was set to 0. */
-extern hak_atomic_u64_t hak_holes_needed;
+HAK_EXTERN hak_atomic_u64_t hak_holes_needed;
 
 /* The heap's memory may have holes. */
 bool hak_holes_may_be(const hak_store_t *store);

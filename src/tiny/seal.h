@@ -20,8 +20,8 @@
 typedef struct hak_seal_keys {
   uint64_t seal[2], pad[2], canary[2]; /* [const] from one start to the next */
 } hak_seal_keys_t;
-/* All zero before the first start. Hidden, so that its address is computed. */
-extern hak_seal_keys_t hak_seal_keys __attribute__((visibility("hidden")));
+/* All zero before the first start. */
+HAK_EXTERN hak_seal_keys_t hak_seal_keys;
 
 /* Chooses new keys, in a hardened build. No block is given out at that time. */
 void hak_seal_start(void);

@@ -43,21 +43,17 @@ typedef struct hak_class_info {
   uint64_t inverse; /* [const] 2^64 / size, rounded up */
 } hak_class_info_t;
 
-/* Hidden, so that its address is computed and not loaded. */
-extern const hak_class_info_t hak_class_infos[HAK_CLASSES]
-    __attribute__((visibility("hidden")));
+HAK_EXTERN const hak_class_info_t hak_class_infos[HAK_CLASSES];
 /* Element i is the class of the sizes 8 * i + 1 to 8 * i + 8. */
-extern const uint8_t hak_tiny_class_of_step[HAK_TINY_STEPS];
+HAK_EXTERN const uint8_t hak_tiny_class_of_step[HAK_TINY_STEPS];
 /* Element 8 * d + e is the class of the sizes over (8 + e) / 8 KiB * 2^d, to one eighth
- * more. Hidden, as the next table is. */
-extern const uint8_t hak_class_of_eighth[HAK_LARGE_EIGHTHS]
-    __attribute__((visibility("hidden")));
+ * more. */
+HAK_EXTERN const uint8_t hak_class_of_eighth[HAK_LARGE_EIGHTHS];
 
 /* Bits that are zero in the address of every block of a class: those below the factors of
- * two in its size. The table is hidden, so that its address is computed and not loaded.
- */
+ * two in its size. */
 #define HAK_CLASS_BELOW(size) ((((uint32_t)(size)) & (0u - (uint32_t)(size))) - 1)
-extern const uint32_t hak_class_askew[HAK_CLASSES] __attribute__((visibility("hidden")));
+HAK_EXTERN const uint32_t hak_class_askew[HAK_CLASSES];
 
 HAK_HOT uint32_t hak_class_size(uint32_t cls) { return hak_class_infos[cls].size; }
 

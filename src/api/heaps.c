@@ -13,7 +13,7 @@
 
 /* --- handles ----------------------------------------------------------------- */
 
-hak_heap_t *hak_api_heap(hak_heap_t *handle) {
+HAK_WARM hak_heap_t *hak_api_heap(hak_heap_t *handle) {
   hak_stay_t stay = handle == NULL ? hak_lifecycle_stay() : hak_stay();
   if (HAK_UNLIKELY(stay == HAK_STAY_NONE)) return NULL;
   hak_heap_t *heap = handle == NULL ? hak_heap_get_default() : hak_heap_record(handle);
@@ -209,7 +209,7 @@ static const char in_destroy[] = "hak_heap_destroy";
 
 typedef int(end_fn)(hak_thread_t *me, hak_heap_t *handle);
 
-static int end(end_fn *fn, hak_heap_t *handle, const char *function) {
+static HAK_WARM int end(end_fn *fn, hak_heap_t *handle, const char *function) {
   hak_heap_t *heap = handle == NULL ? NULL : hak_api_heap(handle);
   if (heap == NULL) return EINVAL;
   if (hak_os_is_purging(heap->store->pool.os)) return EBUSY;
@@ -234,6 +234,13 @@ static int end(end_fn *fn, hak_heap_t *handle, const char *function) {
   return error;
 }
 
+/* Returned as it is, an error would make `end` a jump, and stacks that debuggers and
+ * sanitizers show would not have the function that the program called. */
+static int as_of_call(int error) {
+  HAK_OPAQUE(error);
+  return error;
+}
+
 int hak_heap_destroy(hak_heap_t *handle) {
   hak_heap_t *heap = handle == NULL ? NULL : hak_api_heap(handle);
   /* Before the end, so that the heap's name and blocks can be looked at. */
@@ -241,11 +248,11 @@ int hak_heap_destroy(hak_heap_t *handle) {
       !hak_os_is_purging(heap->store->pool.os) && hak_heap_may_retire(heap, handle)) {
     hak_api_report_leaks(heap, in_destroy);
   }
-  return end(hak_teardown_destroy, handle, in_destroy);
+  return as_of_call(end(hak_teardown_destroy, handle, in_destroy));
 }
 int hak_heap_release(hak_heap_t *heap) {
-  return end(hak_teardown_release, heap, "hak_heap_release");
+  return as_of_call(end(hak_teardown_release, heap, "hak_heap_release"));
 }
 int hak_heap_reset(hak_heap_t *heap) {
-  return end(hak_teardown_reset, heap, "hak_heap_reset");
+  return as_of_call(end(hak_teardown_reset, heap, "hak_heap_reset"));
 }

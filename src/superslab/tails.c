@@ -20,7 +20,7 @@ typedef struct sizes {
 } sizes_t;
 
 /* A tail is long if it is more than an eighth of its block. */
-static sizes_t sizes_of(const hak_tail_t *tail) {
+static HAK_WARM sizes_t sizes_of(const hak_tail_t *tail) {
   const hak_os_t *os = tail->ss->extent.os;
   size_t space = tail->count * hak_os_pages(os, HAK_SLAB_SIZE);
   if (hak_os_is_fixed(os) || space == tail->pages) return (sizes_t){0, 0};

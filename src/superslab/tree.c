@@ -2,6 +2,8 @@
 
 typedef hak_superslab_t node_t;
 
+/* HAK_WARM: gcc would expand what calls itself within itself, to ten times its size. */
+
 static uint64_t priority(const node_t *node) {
   return hak_mix64((uintptr_t)node->extent.base);
 }
@@ -14,7 +16,7 @@ void hak_tree_update(node_t *node) {
 }
 
 /* Parts `tree` by the address of `at`. */
-static void split(node_t *tree, const node_t *at, node_t **low, node_t **high) {
+static HAK_WARM void split(node_t *tree, const node_t *at, node_t **low, node_t **high) {
   if (tree == NULL) {
     *low = *high = NULL;
   } else if (tree->extent.base < at->extent.base) {
@@ -28,7 +30,7 @@ static void split(node_t *tree, const node_t *at, node_t **low, node_t **high) {
   }
 }
 
-node_t *hak_tree_merge(node_t *low, node_t *high) {
+HAK_WARM node_t *hak_tree_merge(node_t *low, node_t *high) {
   if (low == NULL) return high;
   if (high == NULL) return low;
   if (priority(low) > priority(high)) {
@@ -41,7 +43,7 @@ node_t *hak_tree_merge(node_t *low, node_t *high) {
   return high;
 }
 
-node_t *hak_tree_insert(node_t *tree, node_t *node) {
+HAK_WARM node_t *hak_tree_insert(node_t *tree, node_t *node) {
   if (tree == NULL || priority(node) > priority(tree)) {
     split(tree, node, &node->left, &node->right);
     hak_tree_update(node);
@@ -56,7 +58,7 @@ node_t *hak_tree_insert(node_t *tree, node_t *node) {
   return tree;
 }
 
-node_t *hak_tree_erase(node_t *tree, node_t *node) {
+HAK_WARM node_t *hak_tree_erase(node_t *tree, node_t *node) {
   if (tree == node) return hak_tree_merge(node->left, node->right);
   if (node->extent.base < tree->extent.base) {
     tree->left = hak_tree_erase(tree->left, node);
@@ -67,7 +69,7 @@ node_t *hak_tree_erase(node_t *tree, node_t *node) {
   return tree;
 }
 
-void hak_tree_refresh(node_t *tree, node_t *node) {
+HAK_WARM void hak_tree_refresh(node_t *tree, node_t *node) {
   if (tree != node) {
     hak_tree_refresh(node->extent.base < tree->extent.base ? tree->left : tree->right,
                      node);

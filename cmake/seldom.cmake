@@ -4,20 +4,21 @@
 # makes them a third smaller. A file that has both kinds of code is not here; what is cold in
 # it is marked (HAK_SLOW, src/base/compiler.h).
 set(hakmem_seldom
-  api/blocks api/check api/leaks api/learned api/lifecycle api/malloced api/map_json api/out
-  api/print api/profile api/profile_heaptrack api/profile_pprof api/profile_text api/ready
-  api/rows api/site_row api/sites api/stats api/tree api/tree_fill api/tree_json
-  api/tree_print api/watch
+  api/blocks api/check api/guarded api/leaks api/learned api/lifecycle api/malloced
+  api/map_json api/out api/print api/profile api/profile_heaptrack api/profile_pprof
+  api/profile_text api/ready api/rows api/site_row api/sites api/stats api/tree
+  api/tree_fill api/tree_json api/tree_print api/visit api/watch
   base/callee base/check base/event base/option base/report base/text
   external/malloced
-  heap/collect heap/describe heap/fork heap/fork_caches heap/groups heap/lifecycle
-  heap/maintenance heap/own_os heap/show heap/thread_end
+  heap/collect heap/describe heap/fork heap/fork_caches heap/give_up heap/groups
+  heap/lifecycle heap/maintenance heap/own_os heap/show heap/thread_end
   learn/lessons learn/stack
-  os/calls_linux os/fault_linux os/malloc_linux os/maps_linux
-  os/reservation os/sys_linux os/thread_linux os/written
-  pages/cell pages/external_range pages/meta
-  superslab/clean superslab/pool_growth superslab/pool_prefault
-  superslab/region_growth superslab/region_release)
+  os/calls_linux os/fault_linux os/malloc_linux os/maps_linux os/reservation os/sys_linux
+  os/thread_linux os/written
+  pages/cell pages/density pages/external_range pages/meta
+  pool/mid
+  superslab/clean superslab/pool_growth superslab/pool_prefault superslab/region_growth
+  superslab/region_release)
 
 set(hakmem_for_size -Oz)
 if(CMAKE_C_COMPILER_ID STREQUAL "GNU")

@@ -216,7 +216,7 @@ static uint32_t rob(hak_thread_t *me, hak_heap_t *heap) {
   return ok ? index : HAK_NO_INDEX;
 }
 
-void hak_cache_index_seek(hak_thread_t *me, hak_thread_cache_t *cache) {
+HAK_SLOW void hak_cache_index_seek(hak_thread_t *me, hak_thread_cache_t *cache) {
   cache->lonely = 0;
   uint32_t index = seek_free(cache);
   if (index == HAK_NO_INDEX) index = rob(me, cache->heap);
@@ -237,7 +237,7 @@ static void drop_bins(hak_thread_t *thread, uint32_t index) {
   set_bins_at(thread, index, 0);
 }
 
-void hak_cache_index_drop(hak_thread_t *thread, hak_thread_cache_t *cache) {
+HAK_SLOW void hak_cache_index_drop(hak_thread_t *thread, hak_thread_cache_t *cache) {
   drop_bins(thread, hak_load_relaxed(&cache->index));
   drop_bins(thread, index_of(cache->heap));
   hak_store_relaxed(&cache->index, HAK_NO_INDEX);

@@ -254,7 +254,7 @@ void hak_retention_trim_slow(const hak_shared_pool_t *pool) {
   if (bounds.late) hak_store_relaxed(&last_look, looked);
 }
 
-size_t hak_retention_give_due(size_t max_bytes, size_t *slabs) {
+HAK_SLOW size_t hak_retention_give_due(size_t max_bytes, size_t *slabs) {
   hak_clock_refresh();
   bounds_t bounds = {.slabs = *slabs};
   size_t given = give_old(max_bytes, &bounds);

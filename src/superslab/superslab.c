@@ -261,7 +261,7 @@ int hak_superslab_find(const hak_superslab_t *ss, uint32_t among, unsigned span,
   return -1;
 }
 
-void hak_superslab_commit_huge(hak_superslab_t *ss) {
+HAK_SLOW void hak_superslab_commit_huge(hak_superslab_t *ss) {
   const hak_os_t *os = ss->extent.os;
   bool zeroed;
   if (bytes_of(ss, HAK_ALL_SLOTS) != 0 ||

@@ -197,7 +197,7 @@ hak_slab_t *hak_partial_due_locked(const hak_central_t *central, bool all) {
   return NULL;
 }
 
-void hak_partial_looked_locked(hak_central_t *central, hak_slab_t *slab) {
+HAK_SLOW void hak_partial_looked_locked(hak_central_t *central, hak_slab_t *slab) {
   hak_lock_assert_held(&central->lock);
   remove_from_group_locked(central, slab);
   add_to_group_locked(central, slab, group_of(slab, true));
@@ -244,7 +244,7 @@ bool hak_partial_may_leave_locked(hak_central_t *central, hak_slab_t *slab) {
          hak_partial_might_leave(central, slab);
 }
 
-void hak_partial_leave_locked(hak_central_t *central, hak_slab_t *slab) {
+HAK_SLOW void hak_partial_leave_locked(hak_central_t *central, hak_slab_t *slab) {
   hak_lock_assert_held(&central->lock);
   count_locked(central, slab, hak_slab_out(slab), false);
   remove_from_group_locked(central, slab);

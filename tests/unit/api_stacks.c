@@ -247,6 +247,38 @@ static void stacks__of_threads_beside_a_report(void **state) {
   CHECK_EQ(hak_check(NULL), 0);
 }
 
+/* glibc's; other libcs have none. */
+extern int backtrace(void **frames, int most) __attribute__((weak));
+static void *g_frames[30];
+static int g_frames_seen;
+
+static size_t walk(void **addresses, size_t most, void *ctx) {
+  (void)ctx;
+  g_frames_seen = backtrace(g_frames, TEST_COUNT(g_frames));
+  memcpy(addresses, g_frames, most * sizeof addresses[0]);
+  return (size_t)g_frames_seen;
+}
+
+/* Frees its block before it says where it returns to, so that its frame is there while
+ * the block is allocated. */
+static __attribute__((noinline)) void *use_one(hak_site_t *site) {
+  hak_free(hak_alloc_at(10, site));
+  return __builtin_return_address(0);
+}
+
+static void stacks__reach_the_program_through_the_library(void **state) {
+  (void)state;
+  if (backtrace == NULL) skip();
+  HAK_SITE(walked);
+  sample_each();
+  hak_set_stack_hook(walk, NULL);
+  void *here = use_one(&walked);
+  hak_set_stack_hook(NULL, NULL);
+  bool found = false;
+  for (int i = 0; i < g_frames_seen; i++) found = found || g_frames[i] == here;
+  CHECK(found);
+}
+
 static void stacks__are_forgotten_by_a_shutdown(void **state) {
   (void)state;
   HAK_SITE(again);
@@ -268,4 +300,5 @@ TEST_MAIN(T(stacks__are_asked_for_with_samples_only), T(stacks__add_up_to_their_
           T(stacks__deeper_than_thirty_are_cut),
           T(stacks__beyond_their_number_are_the_places), T(stacks__keep_errno),
           T(print__by_stack_is_for_profiles_alone), T(stacks__of_threads_beside_a_report),
+          T(stacks__reach_the_program_through_the_library),
           T(stacks__are_forgotten_by_a_shutdown))

@@ -50,10 +50,7 @@ static void start_freed(void) {
   explore_as(1, free_all);
 }
 static void start_heap_freed(void) {
-  start_library();
-  start_caching();
-  heap = hak_heap_create(NULL);
-  EXPLORE_CHECK(heap != NULL);
+  heap = start_with_heap();
   explore_as(0, have_0);
   explore_as(1, have_1);
   explore_as(1, free_all);

@@ -39,10 +39,7 @@ static void start(void) {
   explore_as(1, have_1);
 }
 static void start_heap(void) {
-  start_library();
-  start_caching();
-  heap = hak_heap_create(NULL);
-  EXPLORE_CHECK(heap != NULL);
+  heap = start_with_heap();
   explore_as(0, have_0);
   explore_as(1, have_1);
 }

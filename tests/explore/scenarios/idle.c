@@ -216,10 +216,7 @@ static void have_cached_1(void) {
 }
 static void free_1(void) { free_all(1); }
 static void start_cached(void) {
-  start_library();
-  start_caching();
-  heap = hak_heap_create(NULL);
-  EXPLORE_CHECK(heap != NULL);
+  heap = start_with_heap();
   explore_as(0, have_cached);
   explore_as(1, have_cached_1);
   explore_as(0, freed_0);

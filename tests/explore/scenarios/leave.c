@@ -50,10 +50,7 @@ static void start(void) {
   for (unsigned i = 0; i < 2; i++) explore_as(i, start_thread);
 }
 static void start_heap(void) {
-  start_library();
-  start_caching();
-  heap = hak_heap_create(NULL);
-  EXPLORE_CHECK(heap != NULL);
+  heap = start_with_heap();
   explore_as(2, have_blocks);
   for (unsigned i = 0; i < 2; i++) explore_as(i, start_thread);
 }
@@ -179,10 +176,7 @@ static void start_held(void) {
   for (unsigned i = 1; i < 3; i++) explore_as(i, start_thread);
 }
 static void start_held_of_heap(void) {
-  start_library();
-  start_caching();
-  heap = hak_heap_create(NULL);
-  EXPLORE_CHECK(heap != NULL);
+  heap = start_with_heap();
   explore_as(0, have_held);
   for (unsigned i = 1; i < 3; i++) explore_as(i, start_thread);
 }

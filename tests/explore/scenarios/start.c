@@ -27,6 +27,13 @@ void start_library(void) {
 void start_caching(void) {
   EXPLORE_CHECK(hak_option_set(HAK_OPTION_HEAP_CACHE_AFTER, 0) == 0);
 }
+hak_heap_t *start_with_heap(void) {
+  start_library();
+  start_caching();
+  hak_heap_t *heap = hak_heap_create(NULL);
+  EXPLORE_CHECK(heap != NULL);
+  return heap;
+}
 void start_thread(void) { EXPLORE_CHECK(hak_thread_init() == 0); }
 
 void *start_new_block(hak_heap_t *heap, size_t size) {

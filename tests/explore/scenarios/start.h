@@ -17,6 +17,9 @@ void start_used_up(void);
 /* In a setup: threads have a cache of a heap from their first block of it on, not only if
  * they use it much. */
 void start_caching(void);
+/* In a setup: the library, and a heap of which threads have a cache from their first
+ * block on. */
+struct hak_heap *start_with_heap(void);
 /* The calling thread has a state of its own. */
 void start_thread(void);
 

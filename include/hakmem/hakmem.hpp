@@ -151,7 +151,7 @@ template <class T>
 void *try_room(std::size_t count) noexcept {
   return alignof(T) > natural_alignment
              ? hak_aligned_alloc_at(alignof(T), count * sizeof(T), site_of<T>())
-             : hak_alloc_at(count * sizeof(T), site_of<T>());
+             : hak_alloc_named(count * sizeof(T), site_of<T>());
 }
 template <class T>
 void *try_room(std::size_t count, hak_heap_t *heap) noexcept {

@@ -68,7 +68,7 @@ inline void *new_throws(void *block) {
 
 inline void *new_bytes(std::size_t size, hak_site_t *site) {
 #ifdef HAKMEM_NEW_CALLERS
-  return hak_alloc_at(size, site);
+  return hak_alloc_named(size, site);
 #else
   (void)site;
   return (hak_alloc)(size);

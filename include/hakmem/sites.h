@@ -27,7 +27,7 @@
 
 #ifdef HAK_CALLSITE
 
-#define hak_alloc(size) hak_alloc_at(size, HAK_CALLSITE())
+#define hak_alloc(size) hak_alloc_named(size, HAK_CALLSITE())
 #define hak_calloc(count, size) hak_calloc_at(count, size, HAK_CALLSITE())
 #define hak_realloc(ptr, size) hak_realloc_at(ptr, size, HAK_CALLSITE())
 #define hak_reallocarray(ptr, count, size) \

@@ -8,6 +8,8 @@
  *   at_slow -> hak_alloc; the place is given an origin
  *   at_due -> a sample is taken in the block's place: it lies in the heap's samples
  *       (heap/samples.c), and is known (learn/sample.c) until it is freed (free.c)
+ *
+ * hak_alloc_named is the same for a record that is not NULL.
  */
 #include <errno.h>
 #include <string.h>
@@ -330,11 +332,12 @@ HAK_HOT void **ready_at(hak_thread_t *me, size_t at) {
 /* Fast when the bin has a block ready to which the record leads. A place that allocates
  * for the first time is led to bins that are always empty, as all threads without a state
  * are; and of such a thread the way is never looked at. */
-HAK_ENTRY void *hak_alloc_at(size_t size, hak_site_t *site) {
+HAK_HOT void *alloc_at(size_t size, hak_site_t *site, bool may_be_null) {
   if (HAK_CHECKS >= 3) return hak_api_alloc_at(NULL, size, 0, 0, site);
   size_t step = (size - 1) >> 3;
   HAK_OPAQUE(step);
-  if (HAK_UNLIKELY(step >= HAK_TINY_STEPS || site == NULL)) return at_mid(size, site);
+  if (HAK_UNLIKELY(step >= HAK_TINY_STEPS)) return at_mid(size, site);
+  if (may_be_null && HAK_UNLIKELY(site == NULL)) return at_mid(size, site);
   hak_thread_t *me = hak_thread_self;
   size_t at = hak_bin_offset_of_step[step];
   at = hak_sum_relaxed(at, distance(site));
@@ -346,6 +349,14 @@ HAK_ENTRY void *hak_alloc_at(size_t size, hak_site_t *site) {
   *ready_at(me, at) = next;
   hak_link_unmark(block);
   return at_taken(me, size, site, block);
+}
+
+HAK_ENTRY void *hak_alloc_at(size_t size, hak_site_t *site) {
+  return alloc_at(size, site, true);
+}
+
+HAK_ENTRY void *hak_alloc_named(size_t size, hak_site_t *site) {
+  return alloc_at(size, site, false);
 }
 
 /* --- hak_heap_alloc_at ----------------------------------------------------------------

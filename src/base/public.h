@@ -34,6 +34,7 @@ HAK_APART(hak_allocx);
 HAK_APART(hak_freex);
 HAK_APART(hak_reallocx);
 HAK_APART(hak_alloc_at);
+HAK_APART(hak_alloc_named);
 HAK_APART(hak_calloc_at);
 HAK_APART(hak_realloc_at);
 HAK_APART(hak_reallocarray_at);

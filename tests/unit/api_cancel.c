@@ -47,6 +47,7 @@ static void *first_main(void *came_through) {
   hak_option_set(HAK_OPTION_SAMPLE_BYTES, 1);
   hak_set_stack_hook(one_call, (void *)(uintptr_t)&drop);
   hak_free(hak_alloc_at(100, &here));
+  hak_free(hak_alloc_named(100, &here));
   CHECK_EQ(hak_sites_print(HAK_FORMAT_FOLDED | HAK_FORMAT_STACKS, drop, &written), 0);
   CHECK_EQ(hak_stats_print(NULL, HAK_FORMAT_TEXT, NULL, NULL), 0);
   *(bool *)came_through = true;

@@ -55,6 +55,7 @@ static void refuse_size(size_t size) {
   size_t usable;
   REFUSED(hak_alloc(size));
   REFUSED(hak_alloc_at(size, &g_site));
+  REFUSED(hak_alloc_named(size, &g_site));
   REFUSED(hak_alloc_usable(size, &usable));
   REFUSED(hak_calloc(1, size));
   REFUSED(hak_calloc_at(1, size, &g_site));

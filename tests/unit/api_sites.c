@@ -37,12 +37,14 @@ static void *make(int how, size_t size, hak_site_t *site) {
       return hak_strndup_at(text, size - 1, site);
     case 8:
       return hak_allocx(NULL, size, 0, 0, site);
+    case 9:
+      return site == NULL ? NULL : hak_alloc_named(size, site);
     default:
       return hak_reallocx(NULL, NULL, size, 0, 0, site);
   }
 }
 enum {
-  WAYS = 10
+  WAYS = 11
 };
 
 static void *make_in(hak_heap_t *heap, int how, size_t size, hak_site_t *site) {

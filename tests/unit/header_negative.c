@@ -38,6 +38,7 @@ static void absurd_sizes__are_out_of_memory_in_every_heap_function(void **state)
     EXPECT_NULL(ENOMEM, hak_heap_aligned_alloc(heap, 64, size));
     EXPECT_NULL(ENOMEM, hak_allocx(heap, size, 0, HAK_ZERO, NULL));
     EXPECT_NULL(ENOMEM, hak_alloc_at(size, &site));
+    EXPECT_NULL(ENOMEM, hak_alloc_named(size, &site));
     CHECK_EQ(hak_good_size(size), 0);
     unsigned char *block = hak_heap_alloc(heap, 100);
     test_fill(block, 100, i);

@@ -30,6 +30,9 @@ HAK_SITE(site);
 
 static void call_alloc(void) { result = hak_alloc((size_t)GOLDEN_SIZE); }
 static void call_alloc_at(void) { result = hak_alloc_at((size_t)GOLDEN_SIZE, &site); }
+static void call_alloc_named(void) {
+  result = hak_alloc_named((size_t)GOLDEN_SIZE, &site);
+}
 static void call_site_of_caller(void) { result = hak_site_of_caller(blocks); }
 static void call_alloc_constant(void) { result = golden_alloc_constant(); }
 static void call_free(void) { hak_free(blocks[0]); }
@@ -50,6 +53,7 @@ static const struct {
 } calls[] = {
     {"hak_alloc", (uintptr_t)hak_alloc, call_alloc},
     {"hak_alloc_at", (uintptr_t)hak_alloc_at, call_alloc_at},
+    {"hak_alloc_named", (uintptr_t)hak_alloc_named, call_alloc_named},
     {"hak_site_of_caller", (uintptr_t)hak_site_of_caller, call_site_of_caller},
     {"golden_alloc_constant", (uintptr_t)golden_alloc_constant, call_alloc_constant},
     {"hak_free", (uintptr_t)hak_free, call_free},

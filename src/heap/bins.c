@@ -23,7 +23,7 @@ void hak_hold_init(hak_hold_t *hold) {
   hold->shared = HAK_SHARED_NOT;
 }
 
-void hak_bin_init(hak_bin_t *bin, uint32_t blocks) {
+HAK_HOT void init(hak_bin_t *bin, uint32_t blocks) {
   bin->list.head = HAK_LINK_END;
   bin->ready = HAK_LINK_END;
   bin->capacity = (uint16_t)blocks;
@@ -32,12 +32,18 @@ void hak_bin_init(hak_bin_t *bin, uint32_t blocks) {
   hak_store_relaxed(&bin->ready_count, 0);
 }
 
+void hak_bin_init(hak_bin_t *bin, uint32_t blocks) { init(bin, blocks); }
+
 void hak_bins_begin(hak_bin_t *bins, hak_store_t *store) {
   bool limited = hak_budget_is_limited(&store->pool.budget);
   for (uint32_t cls = 0; cls < HAK_CLASSES; cls++) {
     hak_list_set_form(&bins[cls].list, hak_class_size(cls), hak_class_askew[cls]);
-    hak_bin_init(&bins[cls], limited ? 0 : hak_capacity_least(cls));
+    init(&bins[cls], limited ? 0 : hak_capacity_least(cls));
   }
+}
+
+void hak_bins_end(hak_bin_t *bins, uint32_t count) {
+  for (uint32_t cls = 0; cls < count; cls++) init(&bins[cls], 0);
 }
 
 static HAK_SLOW void forget(hak_hold_t *hold) {
@@ -76,5 +82,5 @@ void hak_bins_move(hak_bin_t *to, hak_bin_t *from) {
     hak_store_relaxed(&to[cls].armed, hak_load_relaxed(&from[cls].armed));
     hak_store_relaxed(&to[cls].ready_count, hak_load_relaxed(&from[cls].ready_count));
   }
-  for (uint32_t cls = 0; cls < HAK_CLASSES; cls++) hak_bin_init(&from[cls], 0);
+  hak_bins_end(from, HAK_CLASSES);
 }

@@ -17,6 +17,8 @@ void hak_bins_init(const hak_cache_t *cache);
 /* The same of a thread cache, whose holds are zeroes: each class begins when it is used
  * (tiny/capacity.h). */
 void hak_bins_begin(hak_bin_t *bins, hak_store_t *store);
+/* The first so many bins have no blocks, and no room. Their block sizes stay. */
+void hak_bins_end(hak_bin_t *bins, uint32_t count);
 /* Makes holds of which nothing is held such zeroes; touches none that is. `begun`: as in
  * hak_cache_t. */
 void hak_holds_forget(hak_hold_t *holds, uint64_t *begun);

@@ -82,7 +82,7 @@ void hak_cache_index_leave(hak_thread_t *me, hak_thread_cache_t *cache) {
   uint32_t index = hak_load_relaxed(&cache->index);
   if (index == HAK_NO_INDEX) return;
   hak_bin_t *bins = cache->cache.bins;
-  for (uint32_t cls = 0; cls < HAK_CLASSES; cls++) hak_bin_init(&bins[cls], 0);
+  hak_bins_end(bins, HAK_CLASSES);
   hak_cache_index_clear(me, cache);
   hak_lock_acquire(hak_heaps_lock());
   indices[index].users--;
@@ -233,7 +233,7 @@ uint64_t hak_cache_index_entry(hak_heap_t *heap) {
 static void drop_bins(hak_thread_t *thread, uint32_t index) {
   if (index >= indices_ready) return;
   hak_bin_t *bins = hak_thread_state(thread)->indices[index];
-  for (uint32_t cls = 0; cls < HAK_CLASSES; cls++) hak_bin_init(&bins[cls], 0);
+  hak_bins_end(bins, HAK_CLASSES);
   set_bins_at(thread, index, 0);
 }
 

@@ -123,9 +123,7 @@ void hak_thread_state_reset(hak_thread_t *thread) {
   thread->in_parts = 0;
   hak_holds_forget(thread->holds, thread->begun);
   hak_bins_begin(thread->bins, thread->store);
-  for (uint32_t cls = 0; cls < HAK_TINY_CLASSES; cls++) {
-    hak_bin_init(&thread->empty[cls], 0);
-  }
+  hak_bins_end(thread->empty, HAK_TINY_CLASSES);
 }
 
 void hak_caches_visit(hak_thread_t *thread,

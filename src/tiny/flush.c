@@ -139,22 +139,7 @@ void hak_flush_set_room(hak_bin_t *bin) {
   hak_bin_set_room(bin, bin->spilling == HAK_BIN_GATHERS ? 0 : blocks);
 }
 
-/* Of what the thread gives up nothing is passed on that lies in slabs which threads
- * share: it would come home from there, block by block. */
-static HAK_WARM void flush_list(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls,
-                                void *list, uint32_t count, bool given_up) {
-  if (HAK_LIKELY(list == HAK_LINK_END)) return;
-  if (HAK_LIKELY(!given_up || !cache->store->shares || hak_class_is_single(cls))) {
-    hak_flush_list(me, cache, cls, list, count);
-    return;
-  }
-  hak_stray_cut_cycle(me, cache, list, count);
-  flush_shared(me, cache, cls, list, count);
-  hak_flush_pinned(me, cache, cls);
-}
-
-static void flush_bin(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls,
-                      bool given_up) {
+void hak_flush_bin(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls) {
   if (!hak_capacity_has_begun(cache, cls)) return;
   hak_bin_t *bin = &cache->bins[cls];
   hak_hold_t *hold = &cache->holds[cls];
@@ -169,14 +154,10 @@ static void flush_bin(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls,
   hak_store_relaxed(&bin->ready_count, 0);
   hak_store_relaxed(&hold->spare_count, 0);
   hak_flush_set_room(bin);
-  flush_list(me, cache, cls, list, n_list, given_up);
-  flush_list(me, cache, cls, ready, n_ready, given_up);
-  flush_list(me, cache, cls, spare, n_spare, given_up);
+  if (list != HAK_LINK_END) hak_flush_list(me, cache, cls, list, n_list);
+  if (ready != HAK_LINK_END) hak_flush_list(me, cache, cls, ready, n_ready);
+  if (spare != HAK_LINK_END) hak_flush_list(me, cache, cls, spare, n_spare);
   hak_thread_take_in_hand(me, cls, -all);
-}
-
-void hak_flush_bin(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls) {
-  flush_bin(me, cache, cls, false);
 }
 
 void hak_flush_blocks(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls) {
@@ -185,7 +166,7 @@ void hak_flush_blocks(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls) 
   hak_hold_t *hold = &cache->holds[cls];
   while (bin->list.head != HAK_LINK_END || bin->ready != HAK_LINK_END ||
          hold->spare != HAK_LINK_END) {
-    flush_bin(me, cache, cls, true);
+    hak_flush_bin(me, cache, cls);
   }
   hak_store_relaxed(&bin->ready_count, 0); /* the list that it counted was used up */
   hak_magazine_t *magazine;

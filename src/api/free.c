@@ -189,8 +189,8 @@ static HAK_WARM bool is_look_due(hak_thread_t *me, uint32_t cls) {
 /* Of a sample; true if the block is kept for another one. */
 static HAK_SLOW bool free_sample(hak_thread_t *me, hak_heap_t *heap,
                                  const hak_place_t *place, void *ptr) {
-  hak_sample_remove(ptr);
-  return hak_samples_keep(me, heap, place->cls, ptr);
+  bool gone = !hak_sample_remove(ptr);
+  return hak_samples_keep(me, heap, place->cls, ptr, gone);
 }
 
 /* The heap stays until this is done: either it was not released and this thread has a

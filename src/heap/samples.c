@@ -116,9 +116,12 @@ void *hak_samples_alloc(hak_thread_t *me, hak_heap_t *samples, size_t size,
   return block;
 }
 
-bool hak_samples_keep(hak_thread_t *me, hak_heap_t *samples, uint32_t cls, void *block) {
+bool hak_samples_keep(hak_thread_t *me, hak_heap_t *samples, uint32_t cls, void *block,
+                      bool is_free) {
   if (cls >= HAK_SHARED_CLASSES) return false;
-  if (hak_heap_above(samples) != hak_heap_get_default()) return false;
+  /* Those of a heap that was released are below the default heap, too, and end with their
+   * last block. */
+  if (samples != hak_heap_samples(hak_heap_get_default())) return false;
   hak_cache_t bare = hak_cache_bare(me, samples);
-  return hak_depot_keep(me, &bare, cls, block);
+  return hak_depot_keep(me, &bare, cls, block, is_free);
 }

@@ -28,12 +28,14 @@
  * not sampled, or another thread is making it. May call the OS: no lock held. */
 hak_heap_t *hak_samples_heap(hak_heap_t *heap);
 
-/* A sample that was freed is kept for the next one of its class, if a slab of the default
- * heap's would end by it: most live for a short time only, and to begin a slab and to end
- * it takes longer than all else that is done for a sample. At most one block of each
- * class up to 4 KiB, in the class's depot, so that it goes home with all that lies there;
- * and after a decay in which nobody took it. False if it is not kept. */
-bool hak_samples_keep(hak_thread_t *me, hak_heap_t *samples, uint32_t cls, void *block);
+/* A sample of the default heap's that was freed is kept for the next one of its class:
+ * most live for a short time only, and to take a block off a slab, and to begin and end
+ * slabs, takes longer than all else that is done for a sample. A few blocks of each class
+ * up to 4 KiB, in the class's depot, so that they go home with all that lies there; and
+ * after a decay in which nobody took them. False if it is not kept. `is_free`: see
+ * hak_depot_keep. */
+bool hak_samples_keep(hak_thread_t *me, hak_heap_t *samples, uint32_t cls, void *block,
+                      bool is_free);
 
 /* A block in a heap of samples, zeroed if `zero`; NULL if memory is short or a limit
  * refuses, without a question to anybody. No lock held. Costs what hak_refill_one

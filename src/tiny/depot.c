@@ -8,7 +8,9 @@
 #include "tiny/stray.h"
 
 enum {
-  KEPT_MOST = 4096, /* bytes of a block that is kept where there is no room */
+  KEPT_MOST = 4096,           /* bytes of a block that is kept where there is no room */
+  KEPT_BLOCKS = 8,            /* blocks of a class that are kept then, */
+  KEPT_BYTES = 4 * KEPT_MOST, /* and bytes */
   /* A class's depot has so many times what all bins may have: an eighth of the limit. */
   QUOTAS = 2,
   COUNT_SHIFT = 48
@@ -65,12 +67,12 @@ static hak_depot_list_t pop_locked(const hak_thread_t *me, hak_central_t *centra
   return list;
 }
 
-/* Puts a list there. *more is an empty magazine or NULL, and NULL once it is used. False
- * if one is needed and there is none. */
-static bool push_locked(const hak_thread_t *me, hak_central_t *central,
+/* Puts a list onto a stack. *more is an empty magazine or NULL, and NULL once it is used.
+ * False if one is needed and there is none. */
+static bool push_locked(hak_central_t *central, hak_magazine_t **stack,
                         hak_depot_list_t list, hak_magazine_t **more) {
   hak_lock_assert_held(&central->lock);
-  hak_magazine_t **stack = stack_of(me, central), *top = *stack;
+  hak_magazine_t *top = *stack;
   if (top == NULL || hak_load_relaxed(&top->count) == HAK_MAGAZINE_BLOCKS) {
     if (*more == NULL) return false;
     (*more)->next = top;
@@ -232,7 +234,7 @@ static bool put(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls,
   for (int tries = 0; tries < 2 && !done; tries++) {
     hak_lock_acquire(&central->lock);
     bool fits = !asks || fits_locked(cache, cls, central, list.count);
-    done = fits && push_locked(me, central, list, &more);
+    done = fits && push_locked(central, stack_of(me, central), list, &more);
     if (done) *surplus = look_locked(central);
     hak_lock_release(&central->lock);
     if (!fits) break;
@@ -268,34 +270,38 @@ hak_depot_list_t hak_depot_take(hak_thread_t *me, const hak_cache_t *cache, uint
 /* --- a block that is kept
  * ------------------------------------------------------------------ */
 
-/* The block is the only one that is out of its slab, and the slab is on the partial list
- * to stay. */
-static bool is_last(hak_slab_t *slab) {
-  return hak_load_relaxed(&slab->word) == hak_word_make(HAK_SLAB_PARTIAL, 0) &&
-         hak_slab_out(slab) == 1;
+/* Freed again, it is on a list still. */
+static HAK_SLOW bool is_kept_locked(hak_central_t *central, const void *block) {
+  hak_lock_assert_held(&central->lock);
+  for (uint32_t i = 0; i < HAK_DEPOT_STACKS; i++) {
+    const hak_magazine_t *top = central->depot[i];
+    uint32_t count = top == NULL ? 0 : hak_load_relaxed(&top->count);
+    for (uint32_t k = 0; k < count; k++) {
+      if (hak_depot_unpack(top->blocks[k]).list == block) return true;
+    }
+  }
+  return false;
 }
 
-/* Freed again, it is on the list still. */
-static bool is_kept_locked(const hak_thread_t *me, hak_central_t *central,
-                           const void *block) {
-  hak_lock_assert_held(&central->lock);
-  const hak_magazine_t *top = *filled_locked(me, central);
-  return top != NULL && hak_depot_unpack(top->blocks[0]).list == block;
+static uint32_t kept_most(uint32_t cls) {
+  uint32_t blocks = KEPT_BYTES / hak_class_size(cls);
+  return blocks < KEPT_BLOCKS ? blocks : KEPT_BLOCKS;
 }
 
 HAK_SLOW bool hak_depot_keep(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls,
-                             void *block) {
+                             void *block, bool is_free) {
   hak_central_t *central = &cache->store->centrals[cls];
   hak_magazine_t *more = NULL;
   bool kept = false, again = false;
   if (hak_class_size(cls) > KEPT_MOST) return false;
   if (hak_depot_is_empty(central)) more = hak_magazine_get(me, cache);
   hak_lock_acquire(&central->lock);
-  if (central->lists != 0) {
-    again = is_kept_locked(me, central, block);
-  } else if (more != NULL && is_last(hak_slab_of(block))) {
+  if (HAK_UNLIKELY(is_free)) {
+    again = is_kept_locked(central, block);
+  } else if (central->lists < kept_most(cls)) {
     hak_link_write(&me->key, block, HAK_LINK_END);
-    kept = push_locked(me, central, (hak_depot_list_t){block, 1}, &more);
+    hak_magazine_t **stack = filled_locked(me, central);
+    kept = push_locked(central, stack, (hak_depot_list_t){block, 1}, &more);
   }
   hak_lock_release(&central->lock);
   if (more != NULL) hak_magazine_put(me, more);

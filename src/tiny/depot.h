@@ -43,12 +43,12 @@ bool hak_depot_put(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls,
 hak_depot_list_t hak_depot_take(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls,
                                 uint32_t most);
 
-/* Keeps the last block that is out of a slab which nobody holds, if it is small and the
- * class's depot is empty: else the slab would end, to be begun anew for the next block.
- * False, and nothing has changed, if it is not kept; of a block that is kept already that
- * is reported. For heaps of which no thread has a cache. Takes the lock. */
-bool hak_depot_keep(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls,
-                    void *block);
+/* Keeps a block for the next one of its class, if it is small and few are kept: else its
+ * slab might end, to be begun anew. False, and nothing has changed, if it is not kept.
+ * `is_free`: the block may be a kept one, which is reported; no other is kept then. For
+ * heaps of which no thread has a cache. Takes the lock. */
+bool hak_depot_keep(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls, void *block,
+                    bool is_free);
 /* Takes a block that was kept; NULL if none is. May take the lock. */
 void *hak_depot_take_kept(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls);
 

@@ -1,5 +1,6 @@
-/* api_samples_kept.c - the last sample of a slab is kept for the next one, so that most
- * samples begin no slab and end none; and what is kept is free to the program. */
+/* api_samples_kept.c - a few freed samples of each class are kept for the next ones, so
+ * that most take no block off a slab, begin none and end none; and what is kept is free
+ * to the program. */
 #include "os_fixture.h"
 #include "threads.h"
 
@@ -64,6 +65,27 @@ static void sample__that_goes_leaves_its_slab_to_the_next(void **state) {
     for (int i = 0; i < 100; i++) CHECK(come_and_go(size) == first);
     CHECK_EQ(test_stats().slab_fresh, before);
   }
+}
+
+static uint64_t cached(void) { return test_heap_stats(hak_heap_default()).cached_bytes; }
+
+static void few_samples__of_a_size_are_kept_and_no_more(void **state) {
+  (void)state;
+  enum {
+    MANY = 40
+  };
+  (void)come_and_go(100);
+  uint64_t one = cached();
+  char *blocks[MANY];
+  for (int i = 0; i < MANY; i++) CHECK((blocks[i] = hak_alloc_at(100, &place)) != NULL);
+  CHECK(cached() < one);
+  for (int i = 0; i < 4; i++) hak_free(blocks[i]);
+  CHECK(cached() >= one + 3 * 100);
+  for (int i = 4; i < MANY; i++) hak_free(blocks[i]);
+  CHECK(cached() >= one + 3 * 100 && cached() < one + 10 * 100);
+  char *again[4];
+  for (int i = 3; i >= 0; i--) CHECK((again[i] = hak_alloc_at(100, &place)) != NULL);
+  for (int i = 0; i < 4; i++) hak_free(again[i]);
 }
 
 static void kept_blocks__are_free_to_the_program(void **state) {
@@ -158,8 +180,13 @@ static void second_free__of_a_kept_block_is_named(void **state) {
     CHECK_EQ(hak_check(NULL), 0);
     void *next = hak_alloc_at(size, &place), *other = hak_alloc_at(size, &place);
     CHECK(next != NULL && other != NULL && next != other);
-    hak_free(next);
-    hak_free(other);
+    void *both[] = {next, other};
+    for (int i = 0; i < 2; i++) hak_free(both[i]);
+    for (int i = 0; i < 2; i++) {
+      test_reports_begin();
+      hak_free(both[i]);
+      test_reports_end_at(HAK_ERROR_DOUBLE_FREE, both[i]);
+    }
   }
 }
 
@@ -197,6 +224,7 @@ static void threads__keep_blocks_side_by_side(void **state) {
 #define S(function) cmocka_unit_test_setup_teardown(function, start, end)
 
 TEST_MAIN_FRESH(S(sample__that_goes_leaves_its_slab_to_the_next),
+                S(few_samples__of_a_size_are_kept_and_no_more),
                 S(kept_blocks__are_free_to_the_program), S(two_samples__have_two_blocks),
                 S(collect__gives_back_what_is_kept),
                 S(limit__of_the_heap_has_what_is_kept), S(decay__gives_back_what_is_kept),

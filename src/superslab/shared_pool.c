@@ -333,7 +333,8 @@ size_t hak_pool_purge_oldest(hak_pool_idle_t idle, size_t max_bytes, size_t *sla
   hak_lock_acquire(&pool->lock);
   const node_t *first = pool->retained.first;
   uint64_t oldest = first == NULL ? UINT64_MAX : first->idle_since;
-  if (given == 0 && oldest <= idle.before) {
+  /* What became idle since `before` is not due, and would be found again at once. */
+  if (given == 0 && oldest <= latest) {
     uint64_t now = hak_clock_cached();
     oldest = (now > latest ? now : latest) + vain;
   }

@@ -553,6 +553,23 @@ static void due__says_when_there_will_be_something(void **state) {
   CHECK_EQ(hak_retention_due_in(), UINT64_MAX);
 }
 
+/* While a call gives back, others free: what is younger than the call is no reason for it
+ * to look again and again. */
+static void pool__that_is_younger_than_the_call_is_looked_at_once(void **state) {
+  (void)state;
+  make_idle();
+  uint64_t before = g_now_ms * NS_PER_MS - 1;
+  hak_pool_idle_t idle = {before, before, true};
+  size_t slabs = SIZE_MAX;
+  bool any;
+  CHECK_EQ(hak_pool_purge_oldest(idle, SIZE_MAX, &slabs, &any), 0);
+  CHECK(any);
+  CHECK_EQ(hak_pool_purge_oldest(idle, SIZE_MAX, &slabs, &any), 0);
+  CHECK(!any);
+  pass_ms(1400);
+  CHECK_EQ(hak_retained_bytes(), 2 * MIB);
+}
+
 #define R(function) \
   cmocka_unit_test_setup_teardown(function, setup, test_over_os_teardown)
 
@@ -579,5 +596,6 @@ TEST_MAIN_FRESH(R(idle_memory__stays_until_the_decay_and_goes_to_the_cap_after),
                 R(quiet_pool__gives_back_when_another_one_is_worked_in),
                 R(retain_bytes_max__takes_from_the_oldest_wherever_it_lies),
                 R(pools__that_keep_their_pages_do_not_hide_others),
+                R(pool__that_is_younger_than_the_call_is_looked_at_once),
                 R(call__is_over_in_its_time_and_the_next_one_goes_on),
                 R(due__says_when_there_will_be_something))

@@ -2,6 +2,7 @@
  * is free, and everybody's. The holder is this thread, which has no queue of them. */
 #include "slab_fixture.h"
 
+#include "tiny/hole_map.h"
 #include "tiny/partial_list.h"
 #include "tiny/reclaim.h"
 
@@ -55,6 +56,21 @@ static void blocks__that_others_pushed_are_found_too_and_all_in_order(void **sta
   expect_list(slab, 10, 50);
   test_slab_home(slab, 0, 10);
   test_slab_home(slab, 50, CAPACITY);
+}
+
+static void blocks__that_were_put_away_are_found_too(void **state) {
+  (void)state;
+  hak_slab_t *slab = make_held(0, 4);
+  uint32_t page = (1u << hak_hole_page_shift(slab)) / SIZE; /* blocks in it */
+  hak_store_relaxed(&slab->holes, 1u << 2);
+  hak_add_relaxed(&hak_hole_bytes, page * SIZE);
+  reclaim(slab);
+  CHECK_EQ(hak_slab_out(slab), CAPACITY - 4 - page);
+  CHECK_EQ(hak_load_relaxed(&slab->holes) + hak_load_relaxed(&hak_hole_bytes), 0);
+  void *rest = test_list_expect(slab->list.head, slab, 0, 4);
+  CHECK(test_list_expect(rest, slab, 2 * page, 3 * page) == HAK_LINK_END);
+  test_slab_home(slab, 4, 2 * page);
+  test_slab_home(slab, 3 * page, CAPACITY);
 }
 
 static void slab__without_free_blocks_is_full(void **state) {
@@ -147,13 +163,42 @@ static void cached__are_the_bytes_of_three_lists_and_the_magazine(void **state) 
   CHECK_EQ(hak_reclaim_cached(bins, holds), 21 * SIZE + 10 * hak_class_size(0));
 }
 
+/* The thread has taken the first block off what it had freed, and makes the others the
+ * list to allocate from. */
+static void bin__that_was_being_flipped_has_no_block_twice(void **state) {
+  (void)state;
+  hak_slab_t *slab = test_slab_full();
+  for (uint32_t count = 1; count <= 3; count++) {
+    for (int step = 0; step < 3; step++) {
+      hak_batch_t batch = test_slab_batch(slab, 0, count);
+      char *second = count == 1 ? HAK_LINK_END : test_slab_block(slab, 1);
+      hak_bin_t bin = {.list = {.head = batch.first}, .ready = HAK_LINK_END};
+      if (step >= 1) hak_link_unmark(batch.first);
+      if (step >= 2) bin.ready = second;
+      hak_reclaim_mend(g_me, &bin);
+      /* Where blocks have no marks one that was taken last is not told from one that was
+       * not: nobody has it yet. */
+      char *head = step > 0 && HAK_CHECKS >= 2 ? second : test_slab_block(slab, 0);
+      if (step == 2 && count > 1) head = HAK_LINK_END;
+      CHECK(bin.ready == (step < 2 ? HAK_LINK_END : second));
+      CHECK(bin.list.head == head);
+    }
+  }
+  hak_bin_t empty = {.list = {.head = HAK_LINK_END}, .ready = test_slab_block(slab, 1)};
+  hak_reclaim_mend(g_me, &empty);
+  CHECK(empty.list.head == HAK_LINK_END && empty.ready == test_slab_block(slab, 1));
+  test_slab_home(slab, 0, CAPACITY);
+}
+
 #define H(function) TEST_OF_SLABS(function, SIZE)
 
 TEST_MAIN_FRESH(H(slab__with_free_blocks_lies_on_the_partial_list),
                 H(blocks__that_others_pushed_are_found_too_and_all_in_order),
+                H(blocks__that_were_put_away_are_found_too),
                 H(slab__without_free_blocks_is_full),
                 H(slab__all_of_whose_blocks_are_found_is_the_pools),
                 H(slab__that_is_carved_in_part_can_be_gone_on_with),
                 H(list__is_followed_as_far_as_it_can_be_one_of_the_slab),
                 H(unsure__are_all_slabs_that_the_thread_may_have_been_at),
+                H(bin__that_was_being_flipped_has_no_block_twice),
                 H(cached__are_the_bytes_of_three_lists_and_the_magazine))

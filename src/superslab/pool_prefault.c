@@ -67,6 +67,7 @@ bool hak_pool_forget_lost(hak_shared_pool_t *pool) {
   bool any = pool->in_hand != 0;
   pool->readying = 0;
   pool->in_hand = 0;
+  hak_pool_kept_changed_locked(pool);
   hak_lock_release(&pool->lock);
   return any;
 }
@@ -126,8 +127,8 @@ static unsigned prefault_run_locked(hak_shared_pool_t *pool, node_t *ss, unsigne
   while (n < most && first + n < HAK_SUPERSLAB_SLABS && (free >> (first + n) & 1) != 0) {
     n++;
   }
-  hak_pool_take_locked(pool, ss, first, n);
   pool->in_hand += n;
+  hak_pool_take_locked(pool, ss, first, n);
   hak_lock_release(&pool->lock);
   bool huge = hak_option(HUGE_PAGES) != 0 && pool->huge_pages != HAK_HUGE_NEVER;
   *ok = prefault_slots(ss, first, n, huge);
@@ -142,7 +143,7 @@ HAK_SLOW bool hak_pool_prefault(hak_shared_pool_t *pool, size_t bytes) {
   size_t slots = hak_div_up(bytes, HAK_SLAB_SIZE);
   hak_clock_refresh();
   hak_lock_acquire(&pool->lock);
-  uint64_t want = hak_load_relaxed(&pool->taken) - pool->in_hand + slots;
+  uint64_t want = hak_pool_in_use_locked(pool) + slots;
   begin_locked(pool);
   bool ok = true;
   const char *at = NULL; /* what lies below has been looked at */

@@ -13,10 +13,16 @@ void hak_pool_run_changed_locked(hak_shared_pool_t *pool, node_t *ss) {
   hak_tree_refresh(pool->root, ss);
 }
 
+uint64_t hak_pool_in_use_locked(const hak_shared_pool_t *pool) {
+  hak_lock_assert_held(&pool->lock);
+  uint64_t taken = hak_load_relaxed(&((hak_shared_pool_t *)pool)->taken);
+  return taken > pool->in_hand ? taken - pool->in_hand : 0;
+}
+
 /* Slots that are kept and empty have most of their pages: how many bytes that may be. */
 static uint64_t kept_bytes_locked(const hak_shared_pool_t *pool) {
   hak_lock_assert_held(&pool->lock);
-  uint64_t taken = hak_load_relaxed(&((hak_shared_pool_t *)pool)->taken);
+  uint64_t taken = hak_pool_in_use_locked(pool);
   uint64_t kept = pool->kept_slabs > taken ? pool->kept_slabs - taken : 0;
   return (kept < pool->empty ? kept : pool->empty) << HAK_SLAB_SHIFT;
 }
@@ -59,7 +65,7 @@ static bool is_kept_locked(const hak_shared_pool_t *pool, const node_t *ss) {
   hak_lock_assert_held(&pool->lock);
   if (HAK_UNLIKELY(pool->readying != 0)) return true;
   if (HAK_LIKELY(pool->kept_slabs == 0 && pool->kept_superslabs == 0)) return false;
-  uint64_t without = hak_load_relaxed(&pool->taken) + pool->empty;
+  uint64_t without = hak_pool_in_use_locked(pool) + pool->empty;
   return hak_load_relaxed(&pool->superslabs) <= pool->kept_superslabs ||
          without - hak_count_bits(hak_superslab_retained(ss)) < pool->kept_slabs;
 }
@@ -148,6 +154,7 @@ void hak_pool_take_in_hand_locked(hak_shared_pool_t *pool, node_t *ss, uint32_t 
   if (hak_superslab_retained(ss) == 0 && ss->queue != NULL) hak_superslab_dequeue(ss);
   hak_pool_run_changed_locked(pool, ss);
   pool->in_hand += count;
+  hak_pool_kept_changed_locked(pool);
 }
 
 void hak_pool_put_in_hand_locked(hak_shared_pool_t *pool, node_t *ss, uint32_t slots,

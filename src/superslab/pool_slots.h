@@ -88,6 +88,8 @@ void hak_pool_add_superslab(hak_shared_pool_t *pool, hak_superslab_t *ss);
 
 /* --- the steps of these, where slots change in another way ------------------------- */
 
+/* Slots that are taken, but for those in hand: these are empty soon, or have no pages. */
+uint64_t hak_pool_in_use_locked(const hak_shared_pool_t *pool);
 /* Counts anew how much of what is empty is kept, which is in use for the two lines of
  * pages/idle.h: slots came or went, or other ones are to be kept. */
 void hak_pool_count_kept_locked(hak_shared_pool_t *pool);

@@ -212,7 +212,7 @@ bool hak_pool_extend(hak_shared_pool_t *pool, hak_slab_t *slab, unsigned span,
 static uint64_t surplus_slabs_locked(const hak_shared_pool_t *pool) {
   hak_lock_assert_held(&pool->lock);
   if (pool->readying != 0) return 0;
-  uint64_t has = hak_load_relaxed(&pool->taken) + pool->empty;
+  uint64_t has = hak_pool_in_use_locked(pool) + pool->empty;
   return has > pool->kept_slabs ? has - pool->kept_slabs : 0;
 }
 

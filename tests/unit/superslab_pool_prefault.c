@@ -191,9 +191,51 @@ static void purge__lets_go_of_what_a_reset_had_kept(void **state) {
   CHECK_EQ(hak_heap_destroy(heap), 0);
 }
 
+/* ---- What is in hand ------------------------------------------------------ */
+
+static int (*g_purge)(void *ctx, void *ptr, size_t size);
+static bool g_beside;
+
+/* While slots are in hand, another thread checks the pool, and gives back what it may. */
+static int purge_beside(void *ctx, void *ptr, size_t size) {
+  if (g_beside) {
+    g_beside = false;
+    size_t slabs = SIZE_MAX;
+    CHECK(hak_pool_is_valid(pool_of(g_heap)));
+    (void)hak_pool_purge(pool_of(g_heap), UINT64_MAX, SIZE_MAX, &slabs);
+  }
+  return g_purge(ctx, ptr, size);
+}
+
+static void purges__at_once_leave_what_is_kept(void **state) {
+  (void)state;
+  static void *blocks[20];
+  g_purge = g_os.hooks.purge;
+  g_os.hooks.purge = purge_beside;
+  g_heap = make();
+  CHECK_EQ(hak_option_set(HAK_OPTION_PURGE_MODE, 0), 0); /* only the purges below */
+  CHECK_EQ(hak_heap_prefault(g_heap, 4 * MIB), 0);
+  for (size_t i = 0; i < TEST_COUNT(blocks); i++) {
+    CHECK((blocks[i] = hak_heap_alloc(g_heap, 500000)) != NULL);
+  }
+  for (size_t i = 1; i < TEST_COUNT(blocks); i++) hak_free(blocks[i]);
+  g_beside = true;
+  size_t slabs = SIZE_MAX;
+  hak_os_scope_t before = hak_os_enter(HAK_OS_GIVING);
+  (void)hak_pool_purge(pool_of(g_heap), UINT64_MAX, MIB, &slabs);
+  (void)hak_pool_purge(pool_of(g_heap), UINT64_MAX, SIZE_MAX, &slabs);
+  hak_os_leave(before);
+  CHECK(!g_beside);
+  CHECK(hak_pool_is_valid(pool_of(g_heap)));
+  const hak_shared_pool_t *pool = pool_of(g_heap);
+  CHECK_EQ((pool->taken + pool->empty) * HAK_SLAB_SIZE, 4 * MIB);
+  CHECK_EQ(hak_heap_destroy(g_heap), 0);
+}
+
 TEST_MAIN_FRESH(M(prefaults__that_overlap_keep_what_they_asked_for_and_no_more),
                 M(prefault__that_fails_leaves_another_ones_memory_kept),
                 M(prefault__without_address_space_fails),
                 M(reserve__that_fails_leaves_another_ones_address_space_kept),
                 M(prefault_of_nothing__lets_go_of_what_has_no_pages),
-                M(purge__lets_go_of_what_a_reset_had_kept))
+                M(purge__lets_go_of_what_a_reset_had_kept),
+                M(purges__at_once_leave_what_is_kept))

@@ -28,6 +28,8 @@ typedef struct explore_scenario {
                  them up though nothing has changed; 0: none */
   bool forks; /* the first thread calls explore_fork, and finds the others between any
                  two writes of theirs */
+  bool child_waits; /* for a while, for what its thread was at itself when it forked; in
+                       other scenarios a wait of the child is a failure */
   /* A signal handler of the first thread's: comes once, before any of its accesses, plain
    * ones too. Or NULL. */
   void (*handler)(void);

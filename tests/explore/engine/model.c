@@ -164,6 +164,9 @@ void explore_wait_for_change(void) {
 void explore_pause(void) {
   if (!g->running) return;
   if (g->handling) return; /* it waits for nobody, or takes steps without an end */
+  if (g->forked && !g->scenario->child_waits) {
+    failed("the child of a fork waits for a thread that is not there");
+  }
   if (model_is_alone()) {
     g->direct += PLAIN / 1000; /* waits that are not for ever are short */
     return;

@@ -173,6 +173,7 @@ static void come_and_go(void) {
   const explore_scenario_t fork_hook_##id = {.name = "fork_hook." #id, \
                                              .setup = begin,           \
                                              .forks = true,            \
+                                             .child_waits = true,      \
                                              .is_wide = true,          \
                                              .thread = {forks_in, __VA_ARGS__}}
 HOOK_SCENARIO(commit, start, commit_slab, alloc_new);

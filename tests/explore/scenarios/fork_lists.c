@@ -11,6 +11,8 @@
 #include "heap/kind.h"
 #include "heap/threads.h"
 #include "start.h"
+#include "superslab/locate.h"
+#include "tiny/capacity.h"
 #include "tiny/flush.h"
 #include "tiny/refill.h"
 
@@ -163,3 +165,38 @@ static void work_slowly(void) {
   hak_store_relaxed(&me->busy, 0);
 }
 LISTS_SCENARIO(slow_of_heap, start_heap_freed, work_slowly);
+
+/* Of a slab that it shares with the child's thread: it holds none, and carves and takes
+ * from the list of those that nobody holds. */
+static void start_shared(void) {
+  enum {
+    ENDS = 16 /* of short threads */
+  };
+  start_library();
+  for (int i = 0; i < ENDS; i++) hak_capacity_note_end(1);
+  explore_as(0, have_0);
+  explore_as(1, start_thread);
+}
+static void share(void) {
+  alloc_and_free();
+  hak_thread_idle();
+}
+LISTS_SCENARIO(shared, start_shared, share);
+/* Of one that is carved whole it takes what came home, and leaves some of it. */
+static void use_all_of_it(void) {
+  void *rest[HAK_SLAB_SIZE / SIZE];
+  hak_slab_t *slab = hak_slab_of(blocks[0][0]);
+  unsigned count = 0;
+  while (hak_slab_carved(slab) < hak_slab_capacity(slab)) {
+    EXPLORE_CHECK(count < sizeof rest / sizeof rest[0]);
+    rest[count++] = start_new_block(NULL, SIZE);
+  }
+  for (unsigned i = 0; i < count; i++) hak_free(rest[i]);
+  hak_thread_idle();
+}
+static void start_shared_full(void) {
+  start_shared();
+  explore_as(1, use_all_of_it);
+  explore_as(0, hak_thread_idle);
+}
+LISTS_SCENARIO(shared_full, start_shared_full, share);

@@ -1,6 +1,7 @@
 /* lending.c - slabs that threads share which have had little of a class (tiny/refill.h):
  * a few blocks of a slab go to one thread, the next to another, while others free some of
- * them, or end.
+ * them, or end. In groups and other heaps whose threads do so, and in the default heap
+ * where threads are short.
  */
 #include "hakmem/hakmem.h"
 #include "heap/groups.h"
@@ -34,7 +35,7 @@ static void attach(void) {
 }
 static void start_of(hak_heap_t *record) {
   heap = record;
-  EXPLORE_CHECK(heap != NULL && heap->store->shares);
+  EXPLORE_CHECK(heap != NULL);
   cls = hak_class_of(SIZE);
   for (unsigned i = 0; i < 3; i++) explore_as(i, attach);
 }
@@ -42,6 +43,7 @@ static void start_group(void) {
   EXPLORE_CHECK(hak_option_set(HAK_OPTION_LEARN, 1) == 0);
   start_library();
   start_of(hak_group_heap(1));
+  EXPLORE_CHECK(heap->store->shares);
 }
 
 static void take(unsigned thread, unsigned i) {
@@ -237,6 +239,98 @@ const explore_scenario_t lend_exit = {.name = "lend.exit",
                                       .is_wide = true,
                                       .thread = {take_0, take_1, give_2},
                                       .check = all_listed};
+
+/* --- the default heap, where threads are short -------------------------------------
+ */
+
+enum {
+  ENDS = 16 /* of short threads, after which those that come share slabs */
+};
+
+static void start_after(int ends) {
+  start_library();
+  for (int i = 0; i < ends; i++) hak_capacity_note_end(1);
+  start_of(hak_heap_get_default());
+}
+static void start_short(void) { start_after(ENDS); }
+const explore_scenario_t lend_short_first = {
+    .name = "lend.short_first",
+    .setup = start_short,
+    .thread = {take_and_flush_0, take_and_flush_1},
+    .check = all_listed};
+const explore_scenario_t lend_short_and_back = {
+    .name = "lend.short_and_back",
+    .setup = start_short,
+    .thread = {take_and_give_0, take_and_give_1},
+    .check = all_gone};
+
+/* Two threads have blocks of one slab. */
+static void start_short_lent(void) {
+  start_short();
+  explore_as(2, take_2);
+  explore_as(1, take_1);
+  EXPLORE_CHECK(hak_slab_of(blocks[1][0]) == hak_slab_of(blocks[2][0]));
+}
+static void give_1(void) {
+  give(1, 0);
+  flush();
+}
+const explore_scenario_t lend_short_and_home = {
+    .name = "lend.short_and_home",
+    .setup = start_short_lent,
+    .thread = {take_and_flush_0, give_1, give_2},
+    .check = all_listed};
+
+/* The slab's last block goes out while others come home. */
+static void start_short_nearly_full(void) {
+  start_short_lent();
+  explore_as(2, take_most);
+}
+const explore_scenario_t lend_short_last = {.name = "lend.short_last",
+                                            .setup = start_short_nearly_full,
+                                            .thread = {take_0, give_1, give_2},
+                                            .check = is_valid};
+
+/* By what programs call, and with the ends of threads. */
+static void free_first(unsigned thread) {
+  check_block(thread, 0);
+  hak_free(blocks[thread][0]);
+  blocks[thread][0] = NULL;
+}
+static void use(unsigned thread) {
+  for (unsigned i = 0; i < 2; i++) {
+    uint64_t *block = start_new_block(NULL, SIZE);
+    block[0] = block[1] = 10 * thread + i;
+    blocks[thread][i] = block;
+  }
+  free_first(thread);
+}
+static void use_0(void) { use(0); }
+static void use_1(void) { use(1); }
+static void free_of_1(void) { free_first(1); }
+static void free_of_2(void) { free_first(2); }
+static void all_theirs(void) {
+  (void)live();
+  is_valid();
+  EXPLORE_CHECK(hak_check(NULL) == 0);
+}
+const explore_scenario_t lend_short_exit = {.name = "lend.short_exit",
+                                            .setup = start_short_lent,
+                                            .ends = true,
+                                            .is_wide = true,
+                                            .thread = {use_0, free_of_1, free_of_2},
+                                            .check = all_theirs};
+/* The end of one is what makes others share, or not yet. */
+static void start_nearly_short(void) {
+  start_after(ENDS - 1);
+  explore_as(2, take_2);
+}
+const explore_scenario_t lend_short_begin = {.name = "lend.short_begin",
+                                             .setup = start_nearly_short,
+                                             .ends = true,
+                                             .is_wide = true,
+                                             .thread = {use_0, use_1, free_of_2},
+                                             .check = all_theirs};
 
 /* --- the heap's end beside it ------------------------------------------------------
  */

@@ -46,6 +46,8 @@
   one(huge_mend) one(huge_mend_put) one(huge_again) one(huge_taken_again) \
   one(lend_first) one(lend_and_back) one(lend_and_home) one(lend_grown) one(lend_last) \
   one(lend_full) one(lend_of_carved) one(lend_exit) one(lend_destroy) one(lend_release) \
+  one(lend_short_first) one(lend_short_and_back) one(lend_short_and_home) \
+  one(lend_short_last) one(lend_short_exit) one(lend_short_begin) \
   one(look_use) one(look_twice) one(look_exit) one(look_destroy) one(look_reset) \
   one(pool_purge) one(pool_purge_twice) \
   one(recall_destroy) one(recall_release) one(recall_exit) one(recall_limit) \
@@ -56,7 +58,7 @@
   one(fork_locks) one(fork_twice) \
   one(fork_lists_flip) one(fork_lists_fast) one(fork_lists_flip_of_heap) \
   one(fork_lists_fast_of_heap) one(fork_lists_idle) one(fork_lists_idle_of_heap) \
-  one(fork_lists_slow_of_heap) \
+  one(fork_lists_slow_of_heap) one(fork_lists_shared) one(fork_lists_shared_full) \
   one(external_free) one(external_alloc) one(external_grow) one(external_destroy) \
   one(external_release) one(external_release_beside) one(external_same) \
   one(external_beside) one(external_again) one(external_units) \

@@ -76,6 +76,9 @@ static void caller__is_named_by_where_it_lies_in_the_program(void **state) {
   assert_string_equal(hak_origin_name(origin), name);
   assert_string_equal(hak_origin_file(origin), "");
   CHECK_EQ(origin->line, 0);
+  /* Neither what lies below the program's image nor a stack above it is in it. */
+  uintptr_t none;
+  CHECK(!hak_image_find(1, &none) && !hak_image_find((uintptr_t)&none, &none));
   /* Of another shared object there is the address alone. */
   hak_site_t *elsewhere = hak_site_of_caller((const char *)(uintptr_t)printf + 1);
   hak_free(hak_alloc_at(10, elsewhere));

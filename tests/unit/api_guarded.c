@@ -191,6 +191,25 @@ TEST_IN_CHILD(rate__is_what_the_option_says, 120) {
   CHECK_EQ(hak_check(NULL), 0);
 }
 
+/* Or of many short threads more blocks would be guarded than the option says. */
+static void *alloc_first(void *guarded) {
+  void *block = hak_alloc(100);
+  *(bool *)guarded = test_is_guarded(block);
+  hak_free(block);
+  return NULL;
+}
+static bool is_first_guarded(void) {
+  bool guarded;
+  test_thread_run(alloc_first, &guarded);
+  return guarded;
+}
+TEST_IN_CHILD(first__block_of_a_thread_is_guarded_only_where_all_are, 60) {
+  test_guard(1000000);
+  for (int i = 0; i < 20; i++) CHECK(!is_first_guarded());
+  test_guard(1);
+  CHECK(is_first_guarded());
+}
+
 TEST_IN_CHILD(blocks__beyond_the_most_are_ordinary_ones, 60) {
   static void *blocks[2 * TEST_GUARDED_MOST];
   test_guard(1);
@@ -465,7 +484,9 @@ TEST_MAIN(T(block__is_one_like_others), T(block__lies_at_an_end_of_its_pages_by_
           T(block__has_the_alignment_that_was_asked_for),
           T(realloc__moves_and_keeps_the_contents), T(zeroes__are_asked_for),
           T(no_grow__is_never_guarded), T(option__is_off_and_none_is_guarded),
-          T(rate__is_what_the_option_says), T(blocks__beyond_the_most_are_ordinary_ones),
+          T(rate__is_what_the_option_says),
+          T(first__block_of_a_thread_is_guarded_only_where_all_are),
+          T(blocks__beyond_the_most_are_ordinary_ones),
           T(block__that_is_freed_waits_for_as_many_as_there_may_be),
           T(heap__has_guarded_blocks_until_its_end),
           T(heap__that_is_released_ends_with_its_last_block),

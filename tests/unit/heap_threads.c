@@ -426,10 +426,27 @@ TEST_IN_CHILD(threads__share_calls_of_the_system, 60) {
   }
 }
 
+/* What a thread has kept for long goes home where memory lies idle. */
+static void kept_blocks__stay_while_little_lies_idle(void **state) {
+  (void)state;
+  hak_free(hak_alloc(100));
+  hak_thread_t *me = hak_thread_self;
+  uint32_t level = hak_load_relaxed(&hak_retained_over);
+  me->to_empty = 1;
+  hak_store_relaxed(&hak_retained_over, HAK_IDLE_FEW);
+  hak_thread_trim(&me->store->pool);
+  CHECK_EQ(me->to_empty, 1);
+  hak_store_relaxed(&hak_retained_over, HAK_IDLE_SOME);
+  hak_thread_trim(&me->store->pool);
+  CHECK_EQ(me->to_empty, 0);
+  hak_store_relaxed(&hak_retained_over, level);
+}
+
 int main(void) {
   test_begin();
   const struct CMUnitTest tests[] = {
       T(states__that_wait_serve_before_more_are_made),
+      T(kept_blocks__stay_while_little_lies_idle),
       T(young_thread__touches_two_pages_and_those_of_its_blocks),
       T(users__of_a_heap_end_with_their_threads),
       T(orphan__without_blocks_waits_for_who_has_a_cache_of_it),

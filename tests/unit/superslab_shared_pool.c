@@ -9,6 +9,7 @@
 
 #include "heap/lifecycle.h"
 #include "superslab/huge.h"
+#include "superslab/pool_growth.h"
 #include "superslab/pool_prefault.h"
 #include "superslab/region.h"
 #include "superslab/shared_pool.h"
@@ -469,6 +470,26 @@ static void growth__that_does_not_end_is_not_waited_for(void **state) {
   check_all();
 }
 
+/* A new SuperSlab is as bare as one that gave its pages back. */
+static void refill__is_of_superslabs_that_gave_pages_back(void **state) {
+  (void)state;
+  bool zeroed;
+  hak_slab_t *slab =
+      hak_pool_get(&g_pool, 1, HAK_SLAB_SIZE, HAK_SLAB_SIZE, false, &zeroed);
+  CHECK(slab != NULL);
+  hak_superslab_t *ss = hak_slab_superslab(slab);
+  uint64_t superslabs = hak_load_relaxed(&g_pool.superslabs);
+  hak_store_relaxed(&g_pool.superslabs, 16); /* the heap is large */
+  hak_pool_refill(&g_pool, ss);
+  CHECK_EQ(hak_load_relaxed(&ss->parts), HAK_PARTS_STAY);
+  hak_store_relaxed(&ss->parts, HAK_PARTS_GONE);
+  hak_pool_refill(&g_pool, ss);
+  CHECK_EQ(hak_load_relaxed(&ss->parts), HAK_PARTS_BACK);
+  hak_store_relaxed(&g_pool.superslabs, superslabs);
+  hak_pool_put(&g_pool, slab, 1);
+  check_all();
+}
+
 #define P(function) \
   cmocka_unit_test_setup_teardown(function, setup, test_over_os_teardown)
 
@@ -484,4 +505,5 @@ TEST_MAIN_FRESH(P(pool__follows_the_model_through_random_changes),
                 P(pool__gives_no_slab_to_two_threads),
                 P(threads__that_find_no_room_wait_for_the_one_that_grows),
                 P(growth__that_stalls_is_taken_over_by_one_thread),
-                P(growth__that_does_not_end_is_not_waited_for))
+                P(growth__that_does_not_end_is_not_waited_for),
+                P(refill__is_of_superslabs_that_gave_pages_back))

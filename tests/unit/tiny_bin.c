@@ -167,25 +167,38 @@ static void room__is_gone_at_the_decrement_after_the_last(void **state) {
   }
 }
 
+enum {
+  BLOCKS = 40
+};
+static uint64_t blocks[BLOCKS][2];
+
+/* An empty bin with room for all of them. */
+static hak_bin_t *begin_bin(hak_thread_t *me) {
+  memset(me, 0, sizeof *me);
+  me->key = hak_link_key_make(test_seed());
+  hak_bin_t *bin = &me->bins[3];
+  bin->capacity = BLOCKS;
+  bin->list.head = HAK_LINK_END;
+  bin->ready = HAK_LINK_END;
+  hak_bin_set_room(bin, BLOCKS);
+  return bin;
+}
+static void push(hak_thread_t *me, hak_bin_t *bin, void *block) {
+  CHECK(!hak_room_is_gone(&bin->list.room));
+  hak_list_push(&me->key, &bin->list, block);
+}
+
 static void bin__counts_what_was_pushed_and_gives_it_back_in_order(void **state) {
   (void)state;
   static hak_thread_t me;
-  static uint64_t blocks[40][2];
-  memset(&me, 0, sizeof me);
-  me.key = hak_link_key_make(test_seed());
-  hak_bin_t *bin = &me.bins[3];
-  bin->capacity = 40;
-  bin->list.head = HAK_LINK_END;
-  bin->ready = HAK_LINK_END;
-  hak_bin_set_room(bin, 40);
+  hak_bin_t *bin = begin_bin(&me);
   CHECK_EQ(hak_bin_class(&me, bin), 3);
   CHECK_EQ(hak_bin_capacity(bin), 40);
   CHECK_EQ(hak_bin_listed(bin), 0);
   void *block;
   CHECK(hak_bin_flip_fails(&me.key, bin, &block));
   for (uint32_t i = 0; i < 40; i++) {
-    CHECK(!hak_room_is_gone(&bin->list.room));
-    hak_list_push(&me.key, &bin->list, blocks[i]);
+    push(&me, bin, blocks[i]);
     CHECK_EQ(hak_bin_listed(bin), i + 1);
     CHECK(bin->list.head == blocks[i]);
   }
@@ -199,12 +212,52 @@ static void bin__counts_what_was_pushed_and_gives_it_back_in_order(void **state)
   CHECK(bin->list.head == HAK_LINK_END);
   for (int i = 38; i >= 0; i--) {
     CHECK(bin->ready == blocks[i]);
-    /* Nothing flips while something is ready. */
-    CHECK(hak_bin_flip_fails(&me.key, bin, &block));
     CHECK(!hak_link_pop_fails(&me.key, &bin->ready, &block));
     CHECK(block == blocks[i]);
   }
   CHECK(hak_link_pop_fails(&me.key, &bin->ready, &block));
+}
+
+/* What is ready would be lost: a pop of it failed because its first link is bad. */
+static void list__does_not_flip_while_something_is_ready(void **state) {
+  (void)state;
+  static hak_thread_t me;
+  hak_bin_t *bin = begin_bin(&me);
+  for (int i = 0; i < 3; i++) push(&me, bin, blocks[i]);
+  void *block;
+  CHECK(!hak_bin_flip_fails(&me.key, bin, &block));
+  push(&me, bin, blocks[3]);
+  CHECK(hak_bin_flip_fails(&me.key, bin, &block));
+  CHECK(bin->ready == blocks[1] && bin->list.head == blocks[3]);
+  CHECK_EQ(hak_bin_listed(bin), 1);
+}
+
+/* Its block would be given out again and again. */
+static void list__that_is_one_block_freed_twice_does_not_flip(void **state) {
+  (void)state;
+  static hak_thread_t me;
+  hak_bin_t *bin = begin_bin(&me);
+  for (int i = 0; i < 2; i++) push(&me, bin, blocks[0]);
+  void *block;
+  if (HAK_CHECKS == 0) return;
+  CHECK(hak_bin_flip_fails(&me.key, bin, &block));
+  CHECK(bin->ready == HAK_LINK_END && bin->list.head == blocks[0]);
+}
+
+/* So a thread that its bins serve comes to a slow path. */
+static void pop__fails_where_a_look_is_due(void **state) {
+  (void)state;
+  static hak_thread_t me;
+  hak_bin_t *bin = begin_bin(&me);
+  hak_atomic_i32_t flips;
+  hak_store_relaxed(&flips, 1);
+  void *block;
+  push(&me, bin, blocks[0]);
+  CHECK(!hak_bin_pop_is_due(&me.key, &flips, bin, &block) && block == blocks[0]);
+  push(&me, bin, blocks[1]);
+  CHECK(hak_bin_pop_is_due(&me.key, &flips, bin, &block));
+  CHECK(bin->list.head == blocks[1]);
+  CHECK(!hak_bin_pop_fails(&me.key, bin, &block) && block == blocks[1]);
 }
 
 TEST_MAIN(T(entry__local_passes_its_holder_and_nobody_else),
@@ -214,4 +267,7 @@ TEST_MAIN(T(entry__local_passes_its_holder_and_nobody_else),
           T(word__is_mine_whatever_was_pushed_and_not_in_other_states),
           T(codes__of_threads_have_weight_7_and_differ),
           T(room__is_gone_at_the_decrement_after_the_last),
-          T(bin__counts_what_was_pushed_and_gives_it_back_in_order))
+          T(bin__counts_what_was_pushed_and_gives_it_back_in_order),
+          T(list__does_not_flip_while_something_is_ready),
+          T(list__that_is_one_block_freed_twice_does_not_flip),
+          T(pop__fails_where_a_look_is_due))

@@ -102,6 +102,31 @@ static void limit__that_goes_leaves_an_ordinary_bin(void **state) {
   CHECK_EQ(hold(g_class)->granted, 0);
 }
 
+static void limit__that_comes_later_is_followed(void **state) {
+  (void)state;
+  CHECK_EQ(hak_heap_set_limits(g_heap, 0, 0), 0);
+  follow(g_class);
+  CHECK_EQ(hold(g_class)->quota, 0);
+  CHECK_EQ(hak_heap_set_limits(g_heap, 0, LIMIT), 0);
+  follow(g_class);
+  CHECK_EQ(hold(g_class)->quota, QUOTA);
+}
+
+/* What is ready stays ready, and what is held stays held. */
+static void heap__without_a_limit_keeps_what_it_has(void **state) {
+  (void)state;
+  CHECK_EQ(hak_heap_set_limits(g_heap, 0, 0), 0);
+  follow(g_class);
+  hak_free(hak_heap_alloc(g_heap, SIZE));
+  const void *ready = bin(g_class)->ready, *current = hold(g_class)->current;
+  const void *list = bin(g_class)->list.head;
+  CHECK(list != HAK_LINK_END && current != NULL);
+  follow(g_class);
+  hak_quota_look(g_me, g_limited, g_class);
+  CHECK(bin(g_class)->ready == ready && bin(g_class)->list.head == list);
+  CHECK(hold(g_class)->current == current);
+}
+
 static void slabs__are_not_held_between_two_calls(void **state) {
   (void)state;
   static void *blocks[500];
@@ -127,4 +152,6 @@ TEST_MAIN_FRESH(Q(cut__is_only_a_bin_of_a_heap_with_a_limit),
                 Q(quota__of_more_users_is_smaller_and_all_classes_start_anew),
                 Q(grant__that_the_budget_refuses_leaves_one_block_at_a_time),
                 Q(limit__that_goes_leaves_an_ordinary_bin),
+                Q(limit__that_comes_later_is_followed),
+                Q(heap__without_a_limit_keeps_what_it_has),
                 Q(slabs__are_not_held_between_two_calls))

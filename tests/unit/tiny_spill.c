@@ -82,6 +82,44 @@ static void bin__that_only_gets_foreign_blocks_gathers_them_in_a_magazine(void *
   for (size_t i = 3 * BIN + 2; i < TEST_COUNT(blocks); i++) hak_free(blocks[i]);
 }
 
+/* What a magazine gathers are blocks of a class of which the thread has nothing else. */
+static void magazine__gathers_nothing_for_a_thread_that_has_slabs_of_the_class(
+    void **state) {
+  (void)state;
+  static void *blocks[4 * CAPACITY];
+  test_thread_run(alloc_main, blocks);
+  for (size_t i = 0; i <= 3 * BIN; i++) hak_free(blocks[i]);
+  hak_bin_t *bin = test_bin();
+  hak_hold_t *hold = test_hold();
+  CHECK_EQ(bin->spilling, HAK_BIN_GATHERS);
+  CHECK(hold->current == NULL && hold->first == NULL && hold->credit <= 0);
+  void *block = blocks[3 * BIN + 1];
+  hak_slab_t *slab = hak_slab_of(block);
+  const hak_magazine_t *magazine = hak_load_relaxed(&hold->magazine);
+  uint32_t count = hak_load_relaxed(&magazine->count);
+  bin->spilling = 1;
+  CHECK(!hak_spill_gathers(g_me, bin, block));
+  bin->spilling = HAK_BIN_GATHERS;
+  int32_t credit = hold->credit;
+  hold->credit = 1;
+  CHECK(!hak_spill_gathers(g_me, bin, block));
+  hold->credit = credit;
+  hold->current = slab;
+  CHECK(!hak_spill_gathers(g_me, bin, block));
+  hold->current = NULL;
+  hold->first = slab;
+  CHECK(!hak_spill_gathers(g_me, bin, block));
+  hold->first = NULL;
+  uint32_t full = hold->magazine_blocks;
+  hold->magazine_blocks = count + 1;
+  CHECK(!hak_spill_gathers(g_me, bin, block));
+  hold->magazine_blocks = full;
+  CHECK_EQ(hak_load_relaxed(&magazine->count), count);
+  CHECK(hak_spill_gathers(g_me, bin, block));
+  CHECK_EQ(hak_load_relaxed(&magazine->count), count + 1);
+  for (size_t i = 3 * BIN + 2; i < TEST_COUNT(blocks); i++) hak_free(blocks[i]);
+}
+
 typedef struct holder {
   void *blocks[16 * CAPACITY]; /* those of slabs that the holder holds come first */
   size_t held;
@@ -222,6 +260,7 @@ static void frees__of_null_leave_the_unowned_list_without_room(void **state) {
 
 TEST_MAIN_FRESH(H(lists__fill_one_after_the_other_and_the_oldest_goes_home),
                 H(bin__that_only_gets_foreign_blocks_gathers_them_in_a_magazine),
+                H(magazine__gathers_nothing_for_a_thread_that_has_slabs_of_the_class),
                 H(bin__that_has_others_passes_blocks_of_held_slabs_on),
                 H(frees__inside_blocks_of_held_slabs_change_nothing),
                 T(frees__of_others_blocks_seldom_read_the_clock),

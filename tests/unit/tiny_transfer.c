@@ -114,6 +114,18 @@ static void hint__beyond_every_magazine_is_lowered_by_a_vain_look(void **state) 
   CHECK_EQ(hak_load_relaxed(&g_central->hint), 0);
 }
 
+/* Nobody hands anything over there any more; now somebody may. */
+static void take__opens_a_place_where_all_are_shut(void **state) {
+  (void)state;
+  hak_store_relaxed(&g_central->hint, 0);
+  hak_store_relaxed(&g_central->shut, SLOTS);
+  CHECK(hak_transfer_take(g_cache, g_class) == NULL);
+  CHECK_EQ(hak_load_relaxed(&g_central->shut), SLOTS - 1);
+  CHECK(hak_transfer_take(g_cache, g_class) == NULL);
+  CHECK_EQ(hak_load_relaxed(&g_central->shut), SLOTS - 1);
+  hak_store_relaxed(&g_central->shut, 0);
+}
+
 static void slots__that_are_full_send_the_next_magazine_home(void **state) {
   (void)state;
   allocate(BLOCKS * (SLOTS + 4));
@@ -207,6 +219,7 @@ TEST_MAIN_FRESH(S(magazine__handed_over_is_taken_whole_by_another_thread),
                 S(take_any__finds_a_magazine_whatever_the_hint),
                 S(hint__that_went_stale_is_mended_by_a_tick),
                 S(hint__beyond_every_magazine_is_lowered_by_a_vain_look),
+                S(take__opens_a_place_where_all_are_shut),
                 S(slots__that_are_full_send_the_next_magazine_home),
                 S(slots__are_as_many_as_the_option_says),
                 S(link__of_a_magazine_makes_a_list_of_its_blocks_in_order),

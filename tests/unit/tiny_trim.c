@@ -1,6 +1,7 @@
 /* tiny_trim.c - now and then a thread gives up half of what it holds beyond its use. */
 #include "slab_fixture.h"
 
+#include "tiny/capacity.h"
 #include "tiny/partial_list.h"
 #include "tiny/trim.h"
 
@@ -100,9 +101,34 @@ static void hint__is_made_new_for_this_class_and_each_16th_time_for_all(void **s
   hak_free(block);
 }
 
+static void look_at_bin(void) {
+  g_me->looks = HAK_TRIM_CALLS * g_class - 1;
+  hak_trim_bin(g_me, g_cache);
+}
+
+/* Refills of a thread that uses many classes would else empty bins that it comes back to.
+ */
+static void bin__is_looked_at_in_one_call_of_16(void **state) {
+  (void)state;
+  const hak_bin_t *bin = &g_cache->bins[g_class];
+  hak_free(hak_alloc(SIZE)); /* the class begins */
+  test_hold()->taken = 10;
+  CHECK(hak_capacity_grow(g_cache, g_class) > 0);
+  uint32_t grown = bin->capacity;
+  test_hold()->seen = 0;
+  g_me->looks = HAK_TRIM_CALLS * g_class;
+  for (int i = 1; i < HAK_TRIM_CALLS; i++) hak_trim_bin(g_me, g_cache);
+  CHECK_EQ(test_hold()->seen, 0);
+  look_at_bin();
+  CHECK(test_hold()->seen != 0 && bin->capacity == grown);
+  look_at_bin(); /* it was not touched between the two */
+  CHECK_EQ(bin->capacity, test_hold()->capacity_least);
+}
+
 #define H(function) TEST_OF_CLASS_ENDED(function, SIZE, teardown)
 
 TEST_MAIN_FRESH(H(surplus__goes_by_halves_from_the_second_look_on),
                 H(use__of_this_and_the_last_period_allows_twice_as_much),
                 H(surplus__that_was_used_meanwhile_starts_anew),
-                H(hint__is_made_new_for_this_class_and_each_16th_time_for_all))
+                H(hint__is_made_new_for_this_class_and_each_16th_time_for_all),
+                H(bin__is_looked_at_in_one_call_of_16))

@@ -15,6 +15,7 @@
 #include "start.h"
 #include "superslab/region.h"
 #include "superslab/region_growth.h"
+#include "superslab/region_release.h"
 
 static void start_attached(void) {
   start_library();
@@ -164,6 +165,21 @@ static void look_at_states_twice(void) {
   look_at_states();
   look_at_states();
 }
+/* One that has its pages again stays, and who looks at it has not seen how it got them.
+ */
+const explore_scenario_t threads_revive_purge = {
+    .name = "threads.revive_purge",
+    .setup = start_bare,
+    .thread = {come_and_go, purge_states, look_at_states}};
+/* The same where nothing is given back any more. */
+static void start_refusing(void) {
+  start_bare();
+  EXPLORE_CHECK(hak_option_set(HAK_OPTION_PURGE_MODE, 0) == 0);
+}
+const explore_scenario_t threads_purge_refused = {
+    .name = "threads.purge_refused",
+    .setup = start_refusing,
+    .thread = {come_and_go, purge_states, look_at_states}};
 const explore_scenario_t threads_purge = {.name = "threads.purge",
                                           .setup = start_left,
                                           .thread = {purge_states, look_at_states_twice}};
@@ -286,6 +302,17 @@ const explore_scenario_t region_second = {.name = "region.second",
                                           .thread = {have_own_region, look_at_regions}};
 const explore_scenario_t region_lay = {
     .name = "region.lay", .setup = start_own, .thread = {lay_region, look_at_regions}};
+/* The record served before, for other memory. */
+static void start_ended(void) {
+  start_own();
+  lay_region();
+  hak_regions_end(&own);
+  memory = own.reserve(own.ctx, HAK_SUPERSLAB_SIZE, HAK_SUPERSLAB_SIZE);
+  EXPLORE_CHECK(memory != NULL);
+}
+const explore_scenario_t region_lay_again = {.name = "region.lay_again",
+                                             .setup = start_ended,
+                                             .thread = {lay_region, look_at_regions}};
 
 /* --- places of the program
  * --------------------------------------------------------------- */

@@ -29,9 +29,9 @@
   one(exit_collect) one(heap_destroy_collect) one(heap_destroy_exit) \
   one(heap_release_free) \
   one(phase_start) one(phase_change) one(phase_stay) one(heap_record) one(heap_record_twice) \
-  one(threads_first) one(threads_attach) one(threads_revive) one(threads_purge) \
+  one(threads_first) one(threads_attach) one(threads_revive) one(threads_revive_purge) one(threads_purge_refused) one(threads_purge) \
   one(cache_visit) one(cache_at) one(cache_index) \
-  one(region_visit) one(region_owner) one(region_second) one(region_lay) \
+  one(region_visit) one(region_owner) one(region_second) one(region_lay) one(region_lay_again) \
   one(origin_make) one(origins_made) \
   one(heap_name) one(heap_user) one(heap_again) one(heap_again_renamed) one(heap_used) one(heap_used_group) \
   one(heap_samples) one(heap_group) one(heap_serial) \

@@ -129,9 +129,9 @@ static void class__that_begins_after_short_threads_is_shared(void **state) {
   burst(16, 1, 1);
   CHECK_EQ(shared_of(16), HAK_SHARED_NOT);
   end_short(ENDS - 1);
+  hak_capacity_note_end(0); /* it has not allocated, and says nothing */
   burst(32, 1, 1);
   CHECK_EQ(shared_of(32), HAK_SHARED_NOT);
-  hak_capacity_note_end(0); /* it has not allocated, and says nothing */
   end_short(1);
   burst(48, 1, 1);
   CHECK(shared_of(48) < HAK_SHARED_ENOUGH);
@@ -143,6 +143,14 @@ static void class__that_begins_after_short_threads_is_shared(void **state) {
   hak_capacity_note_end(LONG);
   burst(64, 1, 1);
   CHECK_EQ(shared_of(64), HAK_SHARED_NOT);
+  /* However many were short, two that were not show that others come now. */
+  end_short(10 * ENDS);
+  hak_capacity_note_end(LONG);
+  burst(112, 1, 1);
+  CHECK(shared_of(112) < HAK_SHARED_ENOUGH);
+  hak_capacity_note_end(LONG);
+  burst(128, 1, 1);
+  CHECK_EQ(shared_of(128), HAK_SHARED_NOT);
   hak_capacity_forget_ends();
 }
 

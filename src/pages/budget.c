@@ -5,6 +5,8 @@
 enum {
   /* All that threads cache of a limited heap is at most this share of its limit. */
   CACHED_SHARE = 16,
+  /* Of that this part is for who begins. */
+  BEGIN_SHARE = 4,
   /* Once the charge lies this part of a soft limit below it, the next crossing counts. */
   REARM_SHARE = 16,
   /* While it does not, each growth by this part counts. */
@@ -227,6 +229,14 @@ bool hak_budget_quota_take(hak_budget_t *budget, uint64_t bytes) {
     return false;
   }
   return true;
+}
+
+bool hak_budget_quota_is_scarce(hak_budget_t *budget) {
+  for (; budget != NULL; budget = hak_budget_parent(budget)) {
+    uint64_t most = hak_load_relaxed(&budget->hard) / CACHED_SHARE;
+    if (hak_load_relaxed(&budget->cached) > most - most / BEGIN_SHARE) return true;
+  }
+  return false;
 }
 
 void hak_budget_quota_return(hak_budget_t *budget, uint64_t bytes) {

@@ -116,6 +116,8 @@ void hak_budget_count_user(hak_budget_t *budget, int32_t users);
  * yet to see that their quota has become smaller: all users together never have more
  * than one would have alone. */
 bool hak_budget_quota_take(hak_budget_t *budget, uint64_t bytes);
+/* True if so much is cached that the rest is left to users, and classes, that begin. */
+bool hak_budget_quota_is_scarce(hak_budget_t *budget);
 /* A user caches so many bytes less. */
 void hak_budget_quota_return(hak_budget_t *budget, uint64_t bytes);
 /* Takes a quota without a question, where quotas are counted anew. */

@@ -77,7 +77,7 @@ typedef enum hak_far {
   HAK_FAR_NOT = 0,
   HAK_FAR,
   HAK_FAR_NO_ROOM /* the limit is far, but the quota does not do for slabs: the class is
-                     cut, and works with depots */
+                     cut, and works with depots; its bin was granted two lists */
 } hak_far_t;
 
 /* What a thread holds of one class; see hold.h. */

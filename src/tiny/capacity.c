@@ -9,12 +9,12 @@
 enum {
   LISTS = 3, /* lists of a bin */
   /* Of the quota of a heap whose limit is far a quarter is for classes that begin. One
-   * bin grows up to a 64th of the quota, or up to its share of the rest while it is
+   * bin grows up to a 128th of the quota, or up to its share of the rest while it is
    * small. */
   FAR_BEGIN = 4,
-  FAR_PART = 64,
-  FAR_CLASSES = 12, /* that a thread is thought to use at least */
-  FAR_BLOCKS = 256, /* so long a list costs little to put into a depot, and to take out */
+  FAR_PART = 128,
+  FAR_CLASSES = 8,  /* that a thread is thought to use at least */
+  FAR_BLOCKS = 512, /* so long a list costs little to put into a depot, and to take out */
   FAR_PATIENCE = 16 /* overflows after one at which a bin could not grow */
 };
 
@@ -96,16 +96,21 @@ static uint64_t bytes_of(uint32_t cls, uint32_t blocks) {
   return (uint64_t)LISTS * blocks * hak_class_size(cls);
 }
 
+static uint64_t far_bytes(uint32_t cls, uint32_t blocks) {
+  return (uint64_t)HAK_FAR_LISTS * blocks * hak_class_size(cls);
+}
+
 /* Blocks that a bin may grow by of a heap whose limit is far. Where growth ends the
  * heap's depot serves: a thread that worked alone, and sleeps, leaves quotas to those
  * that come after it. O(classes). */
 static uint32_t far_growth(const hak_cache_t *cache, uint32_t cls) {
-  uint64_t quota = cache->holds[cls].quota, all = 0, classes = 0;
+  uint64_t quota = cache->holds[cls].quota, classes = 0;
+  uint64_t all = far_bytes(cls, cache->bins[cls].capacity);
   for (uint32_t c = 0; c < HAK_CLASSES; c++) {
-    all += cache->holds[c].granted;
+    if (c != cls) all += cache->holds[c].granted;
     classes += cache->holds[c].granted != 0;
   }
-  uint64_t each = HAK_FAR_LISTS * hak_class_size(cls), bins = quota - quota / FAR_BEGIN;
+  uint64_t each = far_bytes(cls, 1), bins = quota - quota / FAR_BEGIN;
   if (classes < FAR_CLASSES) classes = FAR_CLASSES;
   uint64_t most = quota / FAR_PART / each, share = bins / classes / each;
   if (share > FAR_BLOCKS) share = FAR_BLOCKS;
@@ -146,9 +151,7 @@ static uint32_t grant(const hak_cache_t *cache, uint32_t cls, uint32_t more) {
     if (more == 0) return 0;
   }
   if (hold->far != HAK_FAR_NOT &&
-      !hak_capacity_widen(
-          cache, cls,
-          hold->granted + (uint64_t)HAK_FAR_LISTS * more * hak_class_size(cls))) {
+      !hak_capacity_widen(cache, cls, far_bytes(cls, bin->capacity + more))) {
     return 0;
   }
   /* Threads that grow at once may pass the process's limit by one grant each. */
@@ -261,8 +264,9 @@ bool hak_capacity_widen(const hak_cache_t *cache, uint32_t cls, uint64_t need) {
   hak_budget_t *budget = &cache->store->pool.budget;
   uint64_t more = need - hold->granted, all = hak_capacity_quotas(cache->holds);
   uint64_t left = hold->quota > all ? hold->quota - all : 0;
-  if (more > left) return false;
-  uint64_t ahead = need / AHEAD, most = (left - more) / AHEAD_LEFT;
+  if (more > left || hak_budget_quota_is_scarce(budget)) return false;
+  uint64_t ahead = hold->far == HAK_FAR ? need / AHEAD : 0;
+  uint64_t most = (left - more) / AHEAD_LEFT;
   if (ahead > most) ahead = most;
   if (!hak_budget_quota_take(budget, more + ahead)) {
     ahead = 0;

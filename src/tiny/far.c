@@ -5,8 +5,9 @@
 #include "tiny/transfer.h"
 
 enum {
-  /* A grant of which less than a quarter is needed is halved, and halved again. */
-  SURPLUS = 4,
+  SURPLUS = 2,    /* a grant of which less than half is needed becomes what is needed, */
+  AHEAD = 4,      /* and a quarter more */
+  SMALLER = 4,    /* a bin that is not granted is tried with that part of its blocks */
   SLABS_SHARE = 4 /* of a quota slabs may have what bins leave of a quarter */
 };
 
@@ -18,15 +19,18 @@ bool hak_far_begin(const hak_cache_t *cache, uint32_t cls, uint64_t quota,
                    uint64_t most) {
   hak_bin_t *bin = &cache->bins[cls];
   hak_hold_t *hold = &cache->holds[cls];
-  uint32_t blocks = hak_capacity_least(cls);
-  uint64_t bytes = least_bytes(cls, blocks);
-  if (bytes > most) return false;
-  if (bytes != 0 && !hak_budget_quota_take(&cache->store->pool.budget, bytes)) {
-    return false;
+  hak_budget_t *budget = &cache->store->pool.budget;
+  uint32_t least = hak_capacity_least(cls);
+  uint64_t fits = most / least_bytes(cls, 1);
+  uint32_t blocks = fits < least ? (uint32_t)fits : least;
+  while (blocks > 0 && !hak_budget_quota_take(budget, least_bytes(cls, blocks))) {
+    blocks /= SMALLER;
   }
+  uint64_t bytes = least_bytes(cls, blocks);
+  if (blocks == 0 && least != 0) return false;
   hold->quota = quota;
   hold->granted = bytes;
-  hold->far = HAK_FAR;
+  hold->far = quota >= HAK_FAR_LEAST ? HAK_FAR : HAK_FAR_NO_ROOM;
   hold->capacity_least = blocks;
   hold->magazine_blocks = hak_magazine_blocks(cls);
   bin->capacity = (uint16_t)blocks;
@@ -71,6 +75,14 @@ bool hak_far_affords(const hak_cache_t *cache, uint32_t cls, uint32_t blocks) {
       cache, cls, hak_far_kept(cache, cls) + (uint64_t)blocks * hak_class_size(cls));
 }
 
+/* The class is granted no more than so many bytes. */
+static void narrow(const hak_cache_t *cache, uint32_t cls, uint64_t most) {
+  hak_hold_t *hold = &cache->holds[cls];
+  if (hold->granted <= most) return;
+  hak_budget_quota_return(&cache->store->pool.budget, hold->granted - most);
+  hold->granted = most;
+}
+
 /* To ask for each slab, and to give it up again, would cost more than to hold none. */
 static void end_far(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls) {
   hak_hold_t *hold = &cache->holds[cls];
@@ -81,6 +93,7 @@ static void end_far(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls) {
   hold->credit = 0;
   hold->far = HAK_FAR_NO_ROOM;
   hold->far_looks = 0;
+  narrow(cache, cls, hak_far_kept(cache, cls));
 }
 
 void hak_far_settle_slow(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls) {
@@ -93,8 +106,6 @@ void hak_far_settle_slow(hak_thread_t *me, const hak_cache_t *cache, uint32_t cl
     if (fits && hak_capacity_widen(cache, cls, kept)) return;
     if (!hak_class_is_single(cls)) end_far(me, cache, cls);
   } else if (HAK_UNLIKELY(kept < hold->granted / SURPLUS)) {
-    uint64_t less = hold->granted / 2;
-    hold->granted -= less;
-    hak_budget_quota_return(&cache->store->pool.budget, less);
+    narrow(cache, cls, kept + kept / AHEAD);
   }
 }

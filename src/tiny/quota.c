@@ -77,7 +77,8 @@ void hak_quota_follow_slow(hak_thread_t *me, const hak_cache_t *cache, uint32_t 
   uint64_t quota = hak_budget_quota(budget);
   bool far = hak_far_is(budget, quota, hold->far != HAK_FAR_NOT);
   if (!far) close_depot(me, cache, cls);
-  bool again = hold->far == HAK_FAR_NO_ROOM && ++hold->far_looks >= FAR_AGAIN;
+  bool again = hold->far == HAK_FAR_NO_ROOM && ++hold->far_looks >= FAR_AGAIN &&
+               (quota >= HAK_FAR_LEAST || cache->bins[cls].capacity == 0);
   if (again) hold->far_looks = 0;
   if (HAK_LIKELY(hold->quota == quota && (hold->far != HAK_FAR_NOT) == far)) {
     if (!again) return;

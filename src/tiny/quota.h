@@ -11,7 +11,7 @@
  * (pages/budget.h). A class that is used takes a part of what other classes have left. If
  * that is nothing, every block comes from the partial list and goes back there.
  *
- *     granted == 4 x capacity x block size, for a class that is cut
+ *     granted == 4 x capacity x block size, for a class that is cut so
  *     sum over classes of granted <= quota
  *     sum over threads of that == the budget's `cached` <= limit / 16
  *

@@ -443,8 +443,10 @@ static batch_t from_depot(hak_thread_t *me, const hak_cache_t *cache, uint32_t c
   return (batch_t){list.list, list.count};
 }
 
-/* Blocks from the first stage that has any (refill.h), for a bin that is empty. */
-static batch_t next_batch(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls) {
+/* Blocks from the first stage that has any (refill.h), for a bin that is empty. *stored:
+ * a depot had them, and what the thread keeps is its bin as it was. */
+static batch_t next_batch(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls,
+                          bool *stored) {
   hak_bin_t *bin = &cache->bins[cls];
   hak_hold_t *hold = &cache->holds[cls];
   hak_quota_follow(me, cache, cls);
@@ -464,7 +466,8 @@ static batch_t next_batch(hak_thread_t *me, const hak_cache_t *cache, uint32_t c
   if (HAK_UNLIKELY(far)) {
     batch_t batch = from_depot(me, cache, cls);
     hold->taken += batch.count;
-    if (batch.list != HAK_LINK_END) return batch;
+    *stored = batch.list != HAK_LINK_END;
+    if (*stored) return batch;
   }
   hak_trim_bin(me, cache);
   if (hak_class_is_single(cls)) {
@@ -524,8 +527,9 @@ static HAK_WARM void *refill(hak_thread_t *me, const hak_cache_t *cache, uint32_
     HAK_COUNT(me, slow_alloc, 1);
     hak_capacity_begin(cache, cls);
     bool shares = hak_capacity_is_shared(cache, cls);
-    batch_t batch = next_batch(me, cache, cls);
-    if (HAK_UNLIKELY(hak_capacity_is_cut(&cache->holds[cls]) || shares)) {
+    bool stored = false;
+    batch_t batch = next_batch(me, cache, cls, &stored);
+    if (HAK_UNLIKELY(shares || (hak_capacity_is_cut(&cache->holds[cls]) && !stored))) {
       hak_quota_let_go(me, cache, cls);
       if (shares) hak_capacity_note_shared(cache, cls, batch.count);
     }
@@ -534,7 +538,7 @@ static HAK_WARM void *refill(hak_thread_t *me, const hak_cache_t *cache, uint32_
     hak_store_relaxed(&bin->ready_count,
                       (uint16_t)(batch.count - 1)); /* less the one taken next */
     note_in_hand(me, cls, 0);
-    hak_far_settle(me, cache, cls);
+    if (!stored) hak_far_settle(me, cache, cls);
   }
   note_in_hand(me, cls, 0);
   return NULL;

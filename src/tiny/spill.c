@@ -54,6 +54,23 @@ static void become_lean(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls
   hak_flush_set_room(bin);
 }
 
+/* The bin's list is full, and some blocks are left of its ready list: the full one takes
+ * its place. So what comes and goes fits into both lists, if it can, and no list comes
+ * and goes with it. Returns what was left; `full` itself, and nothing changes, if that is
+ * more than a list has. O(list). */
+static hak_depot_list_t rest_of(const hak_thread_t *me, hak_bin_t *bin,
+                                hak_depot_list_t full) {
+  hak_depot_list_t rest = {bin->ready, 0};
+  for (void *block = rest.list; block != HAK_LINK_END; rest.count++) {
+    if (rest.count == full.count) return full;
+    block = hak_link_read(&me->key, block);
+    if (HAK_UNLIKELY(hak_link_is_bad(&me->key, block))) return full;
+  }
+  bin->ready = full.list;
+  hak_store_relaxed(&bin->ready_count, (uint16_t)full.count);
+  return rest;
+}
+
 /* Makes room for a block in a bin whose `list`, of so many blocks, is full. */
 static void make_room_for(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls,
                           uint32_t count) {
@@ -69,6 +86,7 @@ static void make_room_for(hak_thread_t *me, const hak_cache_t *cache, uint32_t c
       hak_store_relaxed(&bin->ready_count, (uint16_t)count);
       return;
     }
+    bool asks = hold->patience == 0 && hold->taken != 0;
     uint32_t more = hak_capacity_grow(cache, cls);
     if (more > 0) {
       bin->list.head = list;
@@ -77,16 +95,20 @@ static void make_room_for(hak_thread_t *me, const hak_cache_t *cache, uint32_t c
       return;
     }
     /* Blocks of a heap whose limit is far are for any thread. */
-    if (HAK_UNLIKELY(hold->far != HAK_FAR_NOT) && !hak_class_is_single(cls) &&
-        hak_depot_put(me, cache, cls, (hak_depot_list_t){list, count})) {
-      return;
+    if (HAK_UNLIKELY(hold->far != HAK_FAR_NOT) && !hak_class_is_single(cls)) {
+      hak_depot_list_t rest = {list, count};
+      if (asks) rest = rest_of(me, bin, rest);
+      if (hak_depot_put(me, cache, cls, rest)) return;
+      list = rest.list;
+      count = rest.count;
     }
     bool full = hold->spare != HAK_LINK_END || hak_lean_is_early(cls);
     if (full && hak_lean_begins(cache, cls)) {
       become_lean(me, cache, cls, list, count);
       return;
     }
-    if (hold->spare == HAK_LINK_END) {
+    bool cut = hold->far == HAK_FAR_NO_ROOM; /* it was granted two lists */
+    if (hold->spare == HAK_LINK_END && !cut) {
       /* Other threads may soon have blocks of the slab, where a depot has some. */
       if (hold->far == HAK_FAR_NOT && convert(me, cache, cls, &list)) count--;
       /* The spare list is still empty: blocks that come home only empty bins. */
@@ -95,12 +117,14 @@ static void make_room_for(hak_thread_t *me, const hak_cache_t *cache, uint32_t c
       return;
     }
     bin->spilling = 1;
-    void *older = hold->spare; /* of as many blocks, or of fewer */
-    uint32_t n = hak_load_relaxed(&hold->spare_count);
-    hold->spare = list;
-    hak_store_relaxed(&hold->spare_count, count);
-    list = older;
-    count = n;
+    if (!cut) {
+      void *older = hold->spare; /* of as many blocks, or of fewer */
+      uint32_t n = hak_load_relaxed(&hold->spare_count);
+      hold->spare = list;
+      hak_store_relaxed(&hold->spare_count, count);
+      list = older;
+      count = n;
+    }
   }
   hak_flush_set_room(bin);
   bool own = hak_flush_list(me, cache, cls, list, count);
@@ -112,6 +136,21 @@ static void make_room_for(hak_thread_t *me, const hak_cache_t *cache, uint32_t c
    * class that others allocate. Its bin takes no more until it allocates. */
   bin->spilling = HAK_BIN_GATHERS;
   hak_flush_bin(me, cache, cls);
+}
+
+/* Nothing is ready: the list that is full takes its place, and what is kept stays as it
+ * is. */
+static bool flips(hak_bin_t *bin) {
+  if (bin->ready != HAK_LINK_END || bin->spilling || bin->capacity == 0) return false;
+  void *list = bin->list.head;
+  if (list == HAK_LINK_END) return false;
+  hak_store_relaxed(&bin->ready_count, (uint16_t)hak_bin_listed(bin));
+  /* In this order a fork in between leaves the blocks on both lists; see bin.h. */
+  bin->ready = list;
+  hak_compiler_fence();
+  bin->list.head = HAK_LINK_END;
+  hak_bin_set_room(bin, bin->capacity);
+  return true;
 }
 
 static void make_room(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls) {
@@ -235,12 +274,14 @@ void hak_spill_event(hak_thread_t *me, const hak_cache_t *cache, hak_list_t *lis
     uint32_t cls = (uint32_t)(offset / sizeof(hak_bin_t));
     hak_store_relaxed(&list->room, 0);
     hak_capacity_begin(cache, cls);
+    bool same = false;
     if (cache->bins[cls].spilling == HAK_BIN_GATHERS) {
       spill(me, cache, cls, block);
     } else {
+      same = hak_recall_ends(cache, cls) || flips(&cache->bins[cls]);
       push(me, cache, cls, block);
     }
-    hak_far_settle(me, cache, cls);
+    if (!same) hak_far_settle(me, cache, cls);
     hak_recall(me, cache, cls);
   } else {
     hak_slab_t *slab = (hak_slab_t *)(void *)list;

@@ -21,7 +21,7 @@ static int setup(void **state) {
 /* What is kept was granted, and what was granted is within the quota. */
 static void check_bounds(void) {
   for (uint32_t cls = 0; cls < HAK_CLASSES; cls++) {
-    if (hold(cls)->far != HAK_FAR) continue;
+    if (hold(cls)->far == HAK_FAR_NOT) continue;
     CHECK_MSG(hak_far_kept(g_limited, cls) <= hold(cls)->granted, "class %u", cls);
   }
   CHECK_EQ(granted(), cached());
@@ -132,6 +132,22 @@ static void quota__that_others_have_leaves_a_class_cut(void **state) {
   CHECK_EQ(granted(), cached());
 }
 
+/* Threads that stand still keep most of what all may cache: one that begins has a bin. */
+static void quota__that_is_scarce_is_left_to_who_begins(void **state) {
+  (void)state;
+  uint64_t rest = LIMIT / 16 / 4 * 3 + 1 - cached();
+  CHECK(hak_budget_quota_take(budget(), rest));
+  burst(SIZE, 300, 100);
+  CHECK_EQ(bin(g_class)->capacity, hak_capacity_least(g_class));
+  uint32_t other = hak_class_of(100), few = hak_capacity_least(other) / 4;
+  uint64_t left = LIMIT / 16 - cached() - 2 * few * hak_class_size(other);
+  CHECK(hak_budget_quota_take(budget(), left));
+  burst(100 - HAK_CANARY_BYTES, 300, 1);
+  CHECK_EQ(bin(other)->capacity, few);
+  hak_budget_quota_return(budget(), left + rest);
+  check_bounds();
+}
+
 /* The quota becomes smaller while the thread has much of it. */
 static void quota__of_more_users_takes_back_what_is_too_much(void **state) {
   (void)state;
@@ -146,8 +162,66 @@ static void quota__of_more_users_takes_back_what_is_too_much(void **state) {
   hak_budget_count_user(budget(), 14);
   burst(SIZE, MOST, 1);
   CHECK(hold(g_class)->quota < HAK_FAR_LEAST && granted() <= hold(g_class)->quota);
-  CHECK_EQ(hold(g_class)->far, HAK_FAR_NOT);
+  CHECK_EQ(hold(g_class)->far, HAK_FAR_NO_ROOM);
+  check_bounds();
   hak_budget_count_user(budget(), -15);
+}
+
+/* So many users that the quota of one does not do for slabs. */
+enum {
+  CROWD = 64,
+  SMALL_QUOTA = LIMIT / 16 / CROWD
+};
+
+static void quota__that_is_small_does_for_bins(void **state) {
+  (void)state;
+  hak_budget_count_user(budget(), CROWD - 1);
+  burst(SIZE, 1000, 1);
+  check_bounds();
+  burst(SIZE, 1000, 29);
+  CHECK_EQ(hold(g_class)->quota, SMALL_QUOTA);
+  CHECK_EQ(hold(g_class)->far, HAK_FAR_NO_ROOM);
+  check_bounds();
+  CHECK(hold(g_class)->first == NULL && hold(g_class)->current == NULL);
+  CHECK(bin(g_class)->capacity > 0);
+  uint64_t before = slow_calls(), locks = lock_visits();
+  burst(SIZE, 1000, 30);
+  CHECK_EQ(lock_visits(), locks);
+  uint64_t lists = 1000 / bin(g_class)->capacity + 2;
+  CHECK_MSG(slow_calls() - before <= 30 * 2 * lists, "%llu",
+            (unsigned long long)(slow_calls() - before));
+  hak_budget_count_user(budget(), 1 - CROWD);
+}
+
+/* As many as two lists have, in any order: no list goes into the depot and comes back. */
+static void frames__that_fit_into_both_lists_stay_there(void **state) {
+  (void)state;
+  hak_budget_count_user(budget(), CROWD - 1);
+  burst(SIZE, 1000, 30);
+  uint32_t list = bin(g_class)->capacity;
+  CHECK(list >= 4);
+  burst(SIZE, 2 * list - 2, 60);
+  CHECK_EQ(bin(g_class)->capacity, list);
+  uint64_t refills = hak_load_relaxed(&g_me->counts.slow_alloc);
+  burst(SIZE, 2 * list - 2, 10);
+  CHECK_EQ(hak_load_relaxed(&g_me->counts.slow_alloc), refills);
+  hak_budget_count_user(budget(), 1 - CROWD);
+}
+
+/* The slabs that a class had leave their quota to bins. */
+static void slabs__that_went_leave_their_quota(void **state) {
+  (void)state;
+  for (size_t i = 0; i < MOST; i++) {
+    g_blocks[i] = hak_heap_alloc(g_heap, SIZE);
+    CHECK(g_blocks[i] != NULL);
+  }
+  size_t i = 0;
+  for (; i < MOST && hold(g_class)->far == HAK_FAR; i += 2) hak_free(g_blocks[i]);
+  CHECK_EQ(hold(g_class)->far, HAK_FAR_NO_ROOM);
+  CHECK_EQ(hold(g_class)->granted, hak_far_kept(g_limited, g_class));
+  check_bounds();
+  for (size_t j = 1; j < i; j += 2) hak_free(g_blocks[j]);
+  for (; i < MOST; i++) hak_free(g_blocks[i]);
 }
 
 /* Its bins serve the thread, so it comes to no refill. */
@@ -155,6 +229,7 @@ static void quota__of_more_users_is_seen_by_a_thread_that_refills_nothing(void *
   (void)state;
   burst(SIZE, 300, 10);
   CHECK_EQ(hold(g_class)->quota, QUOTA);
+  burst(SIZE, 8, 200); /* what is too much for both lists goes into the depot */
   hak_budget_count_user(budget(), 3);
   uint64_t carved = hak_load_relaxed(&g_me->counts.refill_carve);
   for (int i = 0; i < 2000 && hold(g_class)->quota == QUOTA; i++) burst(SIZE, 8, 1);
@@ -209,7 +284,11 @@ TEST_MAIN_FRESH(F(far__class_begins_with_the_bin_of_a_heap_without_limit),
                 F(slabs__beyond_the_quota_are_everybody_s),
                 F(near__class_is_cut_at_its_next_refill_and_far_again_later),
                 F(quota__that_others_have_leaves_a_class_cut),
+                F(quota__that_is_scarce_is_left_to_who_begins),
                 F(quota__of_more_users_takes_back_what_is_too_much),
+                F(quota__that_is_small_does_for_bins),
+                F(frames__that_fit_into_both_lists_stay_there),
+                F(slabs__that_went_leave_their_quota),
                 F(quota__of_more_users_is_seen_by_a_thread_that_refills_nothing),
                 F(limit__that_goes_leaves_an_ordinary_bin),
                 F(reset__gives_back_what_was_granted),

@@ -104,6 +104,9 @@ void *hak_api_ready(hak_heap_t *heap, uint32_t cls);
  * Not of the default heap. NULL and errno = ENOMEM if memory is short. */
 void *hak_api_class(hak_heap_t *heap, uint32_t cls);
 
+/* hak_heap_alloc past its fast path: a handle of any kind, and any size. */
+void *hak_api_heap_slow(hak_heap_t *handle, size_t size);
+
 /* hak_heap_alloc for the handle of a serial heap, where the fast path found no block. */
 void *hak_api_serial_alloc(hak_heap_t *handle, size_t size);
 

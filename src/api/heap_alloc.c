@@ -1,10 +1,11 @@
 /* heap_alloc.c - blocks from heaps by handle.
  *
  * hak_heap_alloc -> the heap's cache index leads to a bin with a block: done
- *   alloc_slow -> the handle is looked at; malloced.c and external.c for a heap whose
- *       blocks are malloc's, or in memory of the caller's; else this thread's cache of
- * the heap, whose bins lie elsewhere if the heap has no cache index -> its refill, as
- * hak_alloc's
+ *   alloc_flip -> the list that frees have made meanwhile
+ *   hak_api_heap_slow -> the handle is looked at; malloced.c and external.c for a heap
+ *       whose blocks are malloc's, or in memory of the caller's; else this thread's cache
+ *       of the heap, whose bins lie elsewhere if the heap has no cache index -> its
+ *       refill, as hak_alloc's
  *     -> hak_api_small: makes the thread cache; gives up caches; NULL
  *
  * Serial heaps go by serial.c, from hak_heap_alloc on; hak_heap_free is there too.
@@ -74,7 +75,7 @@ HAK_WARM void *hak_api_class(hak_heap_t *heap, uint32_t cls) {
 }
 
 /* A handle of any kind, and any size. */
-static HAK_WARM void *alloc_slow(hak_heap_t *handle, size_t size) {
+HAK_WARM void *hak_api_heap_slow(hak_heap_t *handle, size_t size) {
   if (handle == NULL) return hak_alloc(size);
   if (hak_handle_is_serial(handle)) return hak_api_serial_alloc(handle, size);
   hak_heap_t *heap = hak_heap_record(handle);
@@ -93,8 +94,7 @@ static HAK_WARM void *alloc_slow(hak_heap_t *handle, size_t size) {
   /* hak_heap_alloc has not looked at bins of larger classes. */
   if (size - 1 >= HAK_TINY_MAX) {
     hak_thread_t *me = hak_thread_self;
-    char *base = hak_index_read(me, hak_load_relaxed(&heap->index_at));
-    hak_bin_t *bins = (hak_bin_t *)(void *)(base + offsetof(hak_thread_t, bins));
+    hak_bin_t *bins = hak_index_bins(me, hak_load_relaxed(&heap->index_at));
     void *block = hak_api_pop(&me->key, &me->pace.flips, &bins[cls], cls);
     if (HAK_LIKELY(block != NULL)) return block;
   }
@@ -103,6 +103,20 @@ static HAK_WARM void *alloc_slow(hak_heap_t *handle, size_t size) {
     if (block != NULL) return block;
   }
   return hak_api_class(heap, cls);
+}
+
+/* No block is ready: the list that frees have made. A call in its last place has
+ * hak_heap_alloc save no registers. */
+static HAK_WARM void *alloc_flip(hak_heap_t *handle, size_t size) {
+  hak_thread_t *me = hak_thread_self;
+  hak_heap_t *heap = hak_heap_record(handle);
+  size_t at = hak_index_step(me, hak_load_relaxed(&heap->index_at), (size - 1) >> 3);
+  void *block;
+  if (HAK_UNLIKELY(hak_bin_flip_is_due(&me->key, &me->pace.flips, hak_index_bin(me, at),
+                                       &block))) {
+    return hak_api_heap_slow(handle, size);
+  }
+  return block;
 }
 
 /* The way of hardened builds. */
@@ -132,29 +146,30 @@ HAK_HOT void *serial_alloc(hak_heap_t *handle, size_t size, size_t step) {
 }
 
 /* Fast when the thread's bin of the class has a block ready. A heap without a cache
- * index, a thread's first use of the heap and an empty bin all leave through alloc_slow:
- * where a thread has no bins at an index, the index leads to empty ones. The handle of a
- * serial heap is negative, so it takes its own path before the thread's state is looked
- * for. */
+ * index, a thread's first use of the heap and an empty bin all leave through
+ * hak_api_heap_slow: where a thread has no bins at an index, the index leads to empty
+ * ones. The handle of a serial heap is negative, so it takes its own path before the
+ * thread's state is looked for. */
 HAK_ENTRY void *hak_heap_alloc(hak_heap_t *handle, size_t size) {
   if (HAK_CHECKS >= 3) return alloc_hardened(handle, size);
   size_t step = (size - 1) >> 3;
   HAK_OPAQUE(step);
-  if (HAK_UNLIKELY(step >= HAK_TINY_STEPS)) return alloc_slow(handle, size);
+  if (HAK_UNLIKELY(step >= HAK_TINY_STEPS)) return hak_api_heap_slow(handle, size);
   if (HAK_UNLIKELY((intptr_t)handle <= 0)) {
     return handle == NULL ? hak_alloc(size) : serial_alloc(handle, size, step);
   }
   hak_heap_t *heap = hak_heap_record(handle);
-  if (HAK_UNLIKELY(hak_heap_handle(heap) != handle)) {
-    return alloc_slow(handle, size);
-  }
+  if (HAK_UNLIKELY(!hak_heap_is_named(heap, handle)))
+    return hak_api_heap_slow(handle, size);
   hak_thread_t *me = hak_thread_self;
-  char *base = hak_index_read(me, hak_load_relaxed(&heap->index_at));
-  hak_bin_t *bin = (hak_bin_t *)(void *)(base + hak_bin_offset_of_step[step]);
-  void *block;
-  if (HAK_UNLIKELY(hak_bin_pop_is_due(&me->key, &me->pace.flips, bin, &block))) {
-    return alloc_slow(handle, size);
+  size_t at = hak_index_step(me, hak_load_relaxed(&heap->index_at), step);
+  void *block = *hak_index_ready(me, at), *next;
+  if (HAK_UNLIKELY(hak_link_next_fails(&me->key, block, &next))) {
+    return alloc_flip(handle, size);
   }
+  HAK_EACH_SUM(at);
+  *hak_index_ready(me, at) = next;
+  hak_link_unmark(block);
   return block;
 }
 

@@ -33,8 +33,7 @@ HAK_HOT hak_heap_t *find(const hak_thread_t *me, const void *ptr, uint32_t *cls)
  * them; a serial heap has its own. */
 HAK_HOT void *take(hak_thread_t *me, hak_heap_t *heap, uint32_t cls) {
   if (HAK_UNLIKELY(heap->serial_handle != NULL)) return hak_api_ready(heap, cls);
-  char *base = hak_index_read(me, hak_load_relaxed(&heap->index_at));
-  hak_bin_t *bins = (hak_bin_t *)(void *)(base + offsetof(hak_thread_t, bins));
+  hak_bin_t *bins = hak_index_bins(me, hak_load_relaxed(&heap->index_at));
   void *block;
   /* Larger blocks are looked at. */
   if (cls < HAK_TINY_CLASSES &&

@@ -224,8 +224,7 @@ HAK_HOT void *at_taken(hak_thread_t *me, size_t size, hak_site_t *site, void *bl
 static HAK_WARM void *group_alloc(hak_heap_t *heap, size_t size) {
   uint32_t cls = hak_class_of(size);
   hak_thread_t *me = hak_thread_self;
-  char *base = hak_index_read(me, hak_load_relaxed(&heap->index_at));
-  hak_bin_t *bins = (hak_bin_t *)(void *)(base + offsetof(hak_thread_t, bins));
+  hak_bin_t *bins = hak_index_bins(me, hak_load_relaxed(&heap->index_at));
   void *block = hak_api_pop(&me->key, &me->pace.flips, &bins[cls], cls);
   if (HAK_LIKELY(block != NULL)) return block;
   if (heap == hak_group_at(hak_waves_loosest())) {
@@ -261,8 +260,8 @@ static HAK_WARM void *at_apart(size_t size, hak_site_t *site) {
   hak_heap_t *heap = hak_group_made(group);
   if (HAK_UNLIKELY(heap == NULL)) return at_slow(size, site);
   hak_thread_t *me = hak_thread_self;
-  char *base = hak_index_read(me, hak_load_relaxed(&heap->index_at));
-  hak_bin_t *bin = (hak_bin_t *)(void *)(base + hak_bin_offset_of_step[(size - 1) >> 3]);
+  uint32_t index_at = hak_load_relaxed(&heap->index_at);
+  hak_bin_t *bin = hak_index_bin(me, hak_index_step(me, index_at, (size - 1) >> 3));
   void *block;
   if (HAK_UNLIKELY(hak_link_pop_fails(&me->key, &bin->ready, &block))) {
     return at_slow(size, site);
@@ -362,11 +361,35 @@ HAK_ENTRY void *hak_alloc_named(size_t size, hak_site_t *site) {
 /* --- hak_heap_alloc_at ----------------------------------------------------------------
  */
 
-/* The block of a heap is picked. */
+/* Where some blocks are guarded, the way ends no later than the next one is due. */
+static HAK_SLOW void shorten_way(hak_thread_t *me, size_t size) {
+  int64_t part = (int64_t)size * (me->guard.left > 0 ? me->guard.left : 1);
+  if (part >= me->way.left) return;
+  me->way.rest += me->way.left - part;
+  me->way.left = part;
+}
+
+/* Each end of the way, or of a part of it, counts as a flip (tiny/recall.h), as what
+ * frees left is taken without any: true if the thread is to come to a slow path. */
+static bool is_look_due(hak_thread_t *me, size_t size, uint64_t mean) {
+  if (HAK_UNLIKELY(hak_api_guards())) {
+    me->guard.left = mean == 0 ? 0 : me->guard.left - 1 - (int64_t)(mean / size);
+    if (me->guard.left <= 0) return true;
+  }
+  return hak_room_is_gone(&me->pace.flips);
+}
+
+/* The way has run out with this block of a heap: it may be picked. */
 static HAK_SLOW void *heap_at_due(hak_heap_t *handle, size_t size, hak_site_t *site,
                                   void *block) {
   hak_thread_t *me = hak_thread_self;
   uint64_t mean = hak_sample_due(&me->way, me->code);
+  if (HAK_UNLIKELY(is_look_due(me, size, mean))) {
+    hak_free(block);
+    block = hak_api_heap_slow(handle, size);
+    if (block == NULL) return NULL;
+  }
+  if (HAK_UNLIKELY(hak_api_guards())) shorten_way(me, size);
   if (mean == 0 || site == NULL) return block;
   request_t request = {.site = site, .size = size, .picked = size, .mean = mean};
   identify(&request);
@@ -405,26 +428,11 @@ static HAK_WARM void *heap_at_slow(hak_heap_t *handle, size_t size, hak_site_t *
   return heap_at_taken(me, handle, size == 0 ? 1 : size, site, block);
 }
 
-HAK_HOT hak_bin_t *bin_of(hak_thread_t *me, hak_heap_t *heap, size_t step) {
-  char *base = hak_index_read(me, hak_load_relaxed(&heap->index_at));
-  return (hak_bin_t *)(void *)(base + hak_bin_offset_of_step[step]);
-}
-
-/* No block is ready. A call in its last place has hak_heap_alloc_at save no registers,
- * nor keep the bin for it. */
-static HAK_WARM void *heap_at_flip(hak_heap_t *handle, size_t size, hak_site_t *site) {
-  hak_thread_t *me = hak_thread_self;
-  hak_bin_t *bin = bin_of(me, hak_heap_record(handle), (size - 1) >> 3);
-  void *block;
-  if (HAK_UNLIKELY(hak_bin_flip_is_due(&me->key, &me->pace.flips, bin, &block))) {
-    return heap_at_slow(handle, size, site);
-  }
-  return heap_at_taken(me, handle, size, site, block);
-}
-
-/* Fast where hak_heap_alloc is, but for serial heaps, whose handles are negative. The
- * record is not looked at before no block is ready, or one is picked; what is picked of
- * no place is no sample, and takes no chance from others. */
+/* Fast where hak_heap_alloc is, but for serial heaps, whose handles are negative. What
+ * was freed last is taken first, before what lies ready: containers make and drop many
+ * short values between those that stay. The record is not looked at before no block is
+ * ready, or one is picked; what is picked of no place is no sample, and takes no chance
+ * from others. */
 HAK_ENTRY void *hak_heap_alloc_at(hak_heap_t *handle, size_t size, hak_site_t *site) {
   if (HAK_CHECKS >= 3) return heap_at_hardened(handle, size, site);
   size_t step = (size - 1) >> 3;
@@ -432,15 +440,26 @@ HAK_ENTRY void *hak_heap_alloc_at(hak_heap_t *handle, size_t size, hak_site_t *s
   if (HAK_UNLIKELY(step >= HAK_TINY_STEPS)) return heap_at_slow(handle, size, site);
   if (HAK_UNLIKELY((intptr_t)handle <= 0)) return heap_at_slow(handle, size, site);
   hak_heap_t *heap = hak_heap_record(handle);
-  if (HAK_UNLIKELY(hak_heap_handle(heap) != handle)) {
+  if (HAK_UNLIKELY(!hak_heap_is_named(heap, handle))) {
     return heap_at_slow(handle, size, site);
   }
   hak_thread_t *me = hak_thread_self;
-  hak_bin_t *bin = bin_of(me, heap, step);
-  void *block;
-  if (HAK_UNLIKELY(hak_link_pop_fails(&me->key, &bin->ready, &block))) {
-    return heap_at_flip(handle, size, site);
+  size_t at = hak_index_step(me, hak_load_relaxed(&heap->index_at), step);
+  void *block = *hak_index_last(me, at), *next;
+  HAK_EACH_SUM(at);
+  if (!hak_bin_last_fails(&me->key, block, &next)) {
+    *hak_index_last(me, at) = next;
+    HAK_EACH_SUM(at);
+    hak_room_comes_back(hak_index_room(me, at));
+  } else {
+    block = *hak_index_ready(me, at);
+    HAK_EACH_SUM(at);
+    if (HAK_UNLIKELY(hak_link_next_fails(&me->key, block, &next))) {
+      return heap_at_slow(handle, size, site);
+    }
+    *hak_index_ready(me, at) = next;
   }
+  hak_link_unmark(block);
   return heap_at_taken(me, handle, size, site, block);
 }
 

@@ -48,7 +48,7 @@ static void settle(hak_thread_t *me, hak_thread_cache_t *cache, uint32_t index) 
   /* Release: publishes the bins to hak_cache_bins; their memory may have come just now,
    * with other things in it. */
   hak_store_release(&cache->index, index);
-  set_bins_at(me, index, hak_index_to(bins));
+  set_bins_at(me, index, hak_index_to(me, bins));
 }
 
 static void enter(hak_thread_t *me, hak_thread_cache_t *cache, uint32_t index) {
@@ -68,7 +68,7 @@ static void leave(hak_thread_t *me, hak_thread_cache_t *cache) {
 void hak_cache_index_hide(hak_thread_t *me, hak_thread_cache_t *cache, bool hidden) {
   uint32_t index = hak_load_relaxed(&cache->index);
   if (index == HAK_NO_INDEX) return;
-  set_bins_at(me, index, hidden ? 0 : hak_index_to(cache->cache.bins));
+  set_bins_at(me, index, hidden ? 0 : hak_index_to(me, cache->cache.bins));
 }
 
 void hak_cache_index_clear(hak_thread_t *thread, hak_thread_cache_t *cache) {

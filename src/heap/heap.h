@@ -16,6 +16,18 @@
 HAK_HOT hak_heap_t *hak_heap_handle(hak_heap_t *heap) {
   return hak_load_relaxed(&heap->handle);
 }
+/* `handle` names the heap. One instruction where gcc makes two. */
+HAK_HOT bool hak_heap_is_named(hak_heap_t *heap, const hak_heap_t *handle) {
+#if defined(__x86_64__)
+  bool is;
+  __asm__("cmpq %1, %2"
+          : "=@cce"(is)
+          : "r"(handle), "m"(*(void **)(void *)&heap->handle));
+  return is;
+#else
+  return hak_heap_handle(heap) == handle;
+#endif
+}
 /* A heap lives there, or what is left of a released one. Stays so under its lease. */
 HAK_HOT bool hak_heap_is_used(hak_heap_t *heap) {
   /* Acquire: pairs with hak_heap_make; its fields are seen. */

@@ -76,15 +76,41 @@ HAK_HOT _Atomic(hak_cache_chunk_t *) *hak_thread_chunk(hak_thread_t *me,
 }
 
 /* What stands in `bins_at` for bins. */
-HAK_HOT int64_t hak_index_to(const hak_bin_t *bins) {
-  return (const char *)bins - (const char *)hak_thread_none.bins;
+HAK_HOT int64_t hak_index_to(const hak_thread_t *me, const hak_bin_t *bins) {
+  return (const char *)bins - (const char *)me->empty;
 }
-/* The bins of the heap whose `index_at` is given, less the offset of `bins` in a state,
- * so that one table serves all heaps. Relaxed: the caller uses the heap, and then nobody
- * tears it down. */
-HAK_HOT char *hak_index_read(hak_thread_t *me, uint32_t index_at) {
-  return (char *)&hak_thread_none +
-         hak_load_relaxed((hak_atomic_i64_t *)(void *)((char *)me + index_at));
+HAK_HOT hak_atomic_i64_t *hak_index_entry(hak_thread_t *me, uint32_t index_at) {
+  return (hak_atomic_i64_t *)(void *)((char *)me + index_at);
+}
+/* The bins of the heap whose `index_at` is given. Relaxed: the caller uses the heap, and
+ * then nobody tears it down. */
+HAK_HOT hak_bin_t *hak_index_bins(hak_thread_t *me, uint32_t index_at) {
+  int64_t to = hak_load_relaxed(hak_index_entry(me, index_at));
+  return to == 0 ? hak_thread_none.bins : (hak_bin_t *)(void *)((char *)me->empty + to);
+}
+/* Where in the thread's state, or beside it, the bin is that serves a step of a tiny
+ * class; less HAK_INDEX_PAST, so that one table serves all heaps. */
+#define HAK_INDEX_PAST (offsetof(hak_thread_t, empty) - offsetof(hak_thread_t, bins))
+HAK_HOT size_t hak_index_step(hak_thread_t *me, uint32_t index_at, size_t step) {
+  return hak_sum_relaxed(hak_bin_offset_of_step[step],
+                         (hak_atomic_u64_t *)hak_index_entry(me, index_at));
+}
+/* What lies so many bytes into that bin. As a number: bins may lie before the state, and
+ * then the sum wraps. */
+HAK_HOT void *hak_index_field(hak_thread_t *me, size_t at, size_t field) {
+  return (void *)((uintptr_t)me + at + (HAK_INDEX_PAST + field));
+}
+HAK_HOT hak_bin_t *hak_index_bin(hak_thread_t *me, size_t at) {
+  return hak_index_field(me, at, 0);
+}
+HAK_HOT void **hak_index_ready(hak_thread_t *me, size_t at) {
+  return hak_index_field(me, at, offsetof(hak_bin_t, ready));
+}
+HAK_HOT void **hak_index_last(hak_thread_t *me, size_t at) {
+  return hak_index_field(me, at, offsetof(hak_bin_t, list.head));
+}
+HAK_HOT hak_atomic_i32_t *hak_index_room(hak_thread_t *me, size_t at) {
+  return hak_index_field(me, at, offsetof(hak_bin_t, list.room));
 }
 /* The list belongs to a bin that lies at a cache index of the state. */
 HAK_HOT bool hak_cache_is_indexed(hak_thread_t *me, const hak_list_t *list) {

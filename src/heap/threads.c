@@ -242,7 +242,7 @@ static void fill_in(hak_thread_t *state, const place_t *place) {
   state->cache =
       (hak_cache_t){state->bins,   state->holds, state->store, hak_entry_cached(0), NULL,
                     &state->grown, &state->pace, state->code,  state->begun};
-  hak_store_relaxed(&state->bins_of[HAK_INDEX_DEFAULT], hak_index_to(state->bins));
+  hak_store_relaxed(&state->bins_of[HAK_INDEX_DEFAULT], hak_index_to(state, state->bins));
 }
 
 static hak_thread_t *state_make(uint32_t n) {

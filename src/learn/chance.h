@@ -28,6 +28,7 @@
 /* A thread's way to its next sample, in its state. */
 typedef struct hak_sample_way {
   int64_t left;    /* [owner: the thread] bytes; below 0: a sample may be due */
+  int64_t rest;    /* [owner: the thread] bytes that come after these */
   uint64_t random; /* [owner: the thread] of chance.h; 0: it has not begun */
   uint64_t mean;   /* [owner: the thread] bytes; with which the distance was drawn */
 } hak_sample_way_t;

@@ -32,6 +32,14 @@ uint64_t hak_samples_mean(void) {
   return (uint64_t)hak_option(SAMPLE_BYTES) << hak_load_relaxed(&doublings);
 }
 
+/* A long way is gone in parts, as its ends bring a thread to slow paths (api/site.c). */
+static void go_on(hak_sample_way_t *way) {
+  int64_t more = way->rest;
+  if (way->left > LOOK_AGAIN - more) more = LOOK_AGAIN - way->left;
+  way->left += more;
+  way->rest -= more;
+}
+
 uint64_t hak_sample_due(hak_sample_way_t *way, uint64_t seed) {
   uint64_t mean = hak_samples_mean();
   if (mean == 0) {
@@ -47,14 +55,17 @@ uint64_t hak_sample_due(hak_sample_way_t *way, uint64_t seed) {
      */
     way->random = hak_mix64(seed) | 1;
     way->mean = mean;
-    way->left += hak_chance_distance(&way->random, mean);
+    way->rest = hak_chance_distance(&way->random, mean);
   }
+  go_on(way);
   if (way->left >= 0) return 0;
   uint64_t before = way->mean;
   way->mean = mean;
   /* From the end of this block on, as distances have no memory: a block that is longer
    * than many of them costs no more than one. */
-  way->left = hak_chance_distance(&way->random, mean) - 1;
+  way->left = -1;
+  way->rest = hak_chance_distance(&way->random, mean);
+  go_on(way);
   return before;
 }
 

@@ -21,7 +21,8 @@
  * thread itself holds the slab: one test lets pass what may be pushed at once.
  *
  * A bin has two lists: frees push onto `list`, and allocations take from `ready`. When
- * `ready` is empty, `list` takes its place. Both lists keep the order of frees, so
+ * `ready` is empty, `list` takes its place. (Blocks for places in a heap come from `list`
+ * first: hak_bin_last_fails.) Both lists keep the order of frees, so
  * blocks that were neighbours stay neighbours. Full lists go to a third one, `spare`.
  * Where a thread only frees what others allocate, its bin of the class has no room, and
  * freed blocks collect in a magazine, which nobody has to touch them for.
@@ -351,6 +352,15 @@ HAK_HOT bool hak_room_is_gone(hak_atomic_i32_t *room) {
 #endif
 }
 
+/* The same up, by one. */
+HAK_HOT void hak_room_comes_back(hak_atomic_i32_t *room) {
+#if defined(__x86_64__) && !defined(__SANITIZE_THREAD__) && !defined(HAK_TSAN)
+  __asm__("addl $1, %0" : "+m"(*(int32_t *)room) : : "cc");
+#else
+  hak_count_own(room, 1);
+#endif
+}
+
 /* Notes misuse, to be reported when no lock is held. Only the first since the last report
  * is kept. */
 HAK_SLOW void hak_thread_defer_report(hak_thread_t *me, void *heap, hak_error_t error,
@@ -391,6 +401,17 @@ HAK_HOT bool hak_bin_pop_is_due(const hak_link_key_t *key, hak_atomic_i32_t *fli
                                 hak_bin_t *bin, void **block) {
   return HAK_UNLIKELY(hak_link_pop_fails(key, &bin->ready, block)) &&
          HAK_UNLIKELY(hak_bin_flip_is_due(key, flips, bin, block));
+}
+
+/* The block that was freed last is to be taken again, as the processor's caches have it
+ * if they have any. True if frees have left none on the list, its link is bad, or it was
+ * freed twice. The caller makes `next` the first one, counts the room up, and calls
+ * hak_link_unmark. No flip comes of it: the caller sees to it that its thread comes to a
+ * slow path all the same. */
+HAK_HOT bool hak_bin_last_fails(const hak_link_key_t *key, void *last, void **next) {
+  if (hak_link_next_fails(key, last, next)) return true;
+  HAK_OPAQUE(*next); /* else the two comparisons become one value */
+  return HAK_CHECKS != 0 && HAK_UNLIKELY(*next == last);
 }
 
 HAK_HOT uint32_t hak_bin_class(const hak_thread_t *me, const hak_bin_t *bin) {

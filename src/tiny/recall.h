@@ -16,7 +16,9 @@
  * many slow paths to work that takes none. So the flips of each thread, and of each
  * serial heap, are counted down: then an allocation takes the slow path, whether or not
  * its bin has blocks. While idle memory waits there is a look each few milliseconds, or
- * at each flip if these are rarer; else after FLIPS_MOST of them.
+ * at each flip if these are rarer; else after FLIPS_MOST of them. What is taken off a
+ * list that frees made brings no flip, and gives the list its room back: for it each end
+ * of the thread's way to its next sample counts (api/site.c).
  *
  * Not for bins of single classes, those of heaps with a limit, and those that spill.
  */

@@ -125,6 +125,24 @@ TEST_IN_CHILD(zeroes__are_asked_for, 60) {
   hak_free(block);
 }
 
+/* Bins serve them all, the last block first. */
+TEST_IN_CHILD(pairs__of_a_heap_are_guarded_as_often_as_asked, 60) {
+  enum {
+    ONE_IN = 500,
+    PAIRS = 200000
+  };
+  hak_heap_t *heap = test_heap(0, NULL, NULL);
+  for (int i = 0; i < PAIRS; i++) hak_free(hak_heap_alloc_at(heap, 100, NULL));
+  test_guard(ONE_IN);
+  int guarded = 0;
+  for (int i = 0; i < PAIRS; i++) {
+    void *block = hak_heap_alloc_at(heap, 100, NULL);
+    guarded += test_is_guarded(block);
+    hak_free(block);
+  }
+  CHECK_MSG(guarded > PAIRS / ONE_IN / 2 && guarded < 3 * PAIRS / ONE_IN, "%d", guarded);
+}
+
 /* Where nobody may ask the system none is guarded. */
 TEST_IN_CHILD(no_grow__is_never_guarded, 60) {
   test_guard(1);
@@ -483,8 +501,8 @@ TEST_IN_CHILD(explanation__waits_for_nobody_who_writes_to_stderr, 20) {
 TEST_MAIN(T(block__is_one_like_others), T(block__lies_at_an_end_of_its_pages_by_chance),
           T(block__has_the_alignment_that_was_asked_for),
           T(realloc__moves_and_keeps_the_contents), T(zeroes__are_asked_for),
-          T(no_grow__is_never_guarded), T(option__is_off_and_none_is_guarded),
-          T(rate__is_what_the_option_says),
+          T(pairs__of_a_heap_are_guarded_as_often_as_asked), T(no_grow__is_never_guarded),
+          T(option__is_off_and_none_is_guarded), T(rate__is_what_the_option_says),
           T(first__block_of_a_thread_is_guarded_only_where_all_are),
           T(blocks__beyond_the_most_are_ordinary_ones),
           T(block__that_is_freed_waits_for_as_many_as_there_may_be),

@@ -70,6 +70,29 @@ static void alloc__every_entry_point_takes_a_heap(void **state) {
   CHECK_EQ(hak_heap_destroy(heap), 0);
 }
 
+/* What a container drops and makes again lies where it lay. */
+static void alloc_at__takes_first_what_was_freed_last(void **state) {
+  (void)state;
+  enum {
+    BLOCKS = 8,
+    USES = 1000 /* the thread has bins of the heap then */
+  };
+  hak_heap_t *heap = test_heap(0, NULL, NULL);
+  void *blocks[BLOCKS];
+  for (int i = 0; i < USES; i++) hak_free(hak_heap_alloc(heap, 100));
+  for (size_t i = 0; i < BLOCKS; i++) CHECK((blocks[i] = hak_heap_alloc(heap, 100)));
+  for (size_t i = 0; i < BLOCKS; i++) hak_free(blocks[i]);
+  for (size_t i = BLOCKS; i > 0; i--) {
+    void *block = hak_heap_alloc_at(heap, 100, NULL);
+    CHECK(block != NULL && (TEST_CHECKS >= 3 || block == blocks[i - 1]));
+  }
+  CHECK_EQ(test_heap_stats(heap).live_blocks, BLOCKS);
+  CHECK_EQ(hak_check(heap), 0);
+  for (size_t i = 0; i < BLOCKS; i++) hak_free(blocks[i]);
+  CHECK_EQ(test_heap_stats(heap).live_blocks, 0);
+  CHECK_EQ(hak_heap_destroy(heap), 0);
+}
+
 static void alloc__absurd_sizes_and_alignments_are_refused(void **state) {
   (void)state;
   hak_heap_t *heap = test_heap(0, NULL, NULL);
@@ -299,6 +322,7 @@ static void release__last_frees_of_other_threads_give_the_memory_back(void **sta
 
 TEST_MAIN(T(alloc__blocks_of_all_tiers_are_the_heaps),
           T(alloc__every_entry_point_takes_a_heap),
+          T(alloc_at__takes_first_what_was_freed_last),
           T(alloc__absurd_sizes_and_alignments_are_refused),
           T(no_grow__of_a_heap_never_calls_the_system),
           T(visit__shows_the_heaps_blocks_and_no_others), T(visit_heaps__shows_live_ones),

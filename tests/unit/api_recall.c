@@ -166,6 +166,29 @@ TEST_IN_CHILD(holes__that_are_due_go_although_bins_serve_all, 60) {
   CHECK_EQ(hak_check(NULL), 0);
 }
 
+/* What was freed last is given out again, so that no list is ever used up. */
+TEST_IN_CHILD(memory__that_is_due_goes_although_the_last_block_serves_all, 60) {
+  enum {
+    PAIRS = 20000
+  };
+  test_start();
+  hak_heap_t *heap = test_heap(0, NULL, NULL);
+  CHECK_EQ(hak_option_set(HAK_OPTION_PURGE_DECAY_MS, 3600000), 0);
+  CHECK_EQ(hak_option_set(HAK_OPTION_PURGE_SURPLUS, 0), 0);
+  spike(heap, 1024);
+  for (int i = 0; i < PAIRS; i++) hak_free(hak_heap_alloc_at(heap, 100, NULL));
+  CHECK(test_stats().retained_bytes >= MASS / 2);
+  CHECK_EQ(hak_option_set(HAK_OPTION_PURGE_DECAY_MS, DECAY_MS), 0);
+  double end = seconds() + DECAYS_MOST * DECAY_MS * 1e-3;
+  while (test_stats().retained_bytes > 6 * MIB) {
+    CHECK_MSG(seconds() < end, "%llu bytes are idle",
+              (unsigned long long)test_stats().retained_bytes);
+    for (int i = 0; i < PAIRS; i++) hak_free(hak_heap_alloc_at(heap, 100, NULL));
+    usleep(5000);
+  }
+  CHECK_EQ(hak_check(NULL), 0);
+}
+
 /* In each 64th of a decay a thread that is busy leaves its bins so often at most. */
 TEST_IN_CHILD(threads__that_are_busy_are_seldom_called, 60) {
   enum {
@@ -191,6 +214,7 @@ int main(void) {
       cmocka_unit_test(memory__that_is_due_goes_although_bins_serve_all),
       cmocka_unit_test(blocks__that_are_kept_for_a_decay_pin_nothing),
       cmocka_unit_test(holes__that_are_due_go_although_bins_serve_all),
+      cmocka_unit_test(memory__that_is_due_goes_although_the_last_block_serves_all),
       cmocka_unit_test(threads__that_are_busy_are_seldom_called),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

@@ -174,6 +174,28 @@ static void way__picks_as_many_as_it_should_and_rarer_where_many_live(void **sta
   CHECK_EQ(hak_option_set(HAK_OPTION_SAMPLE_BYTES, 262144), 0);
 }
 
+/* Its parts are what it would be in one. */
+static void way__that_is_long_is_gone_in_parts(void **state) {
+  (void)state;
+  enum {
+    PICKS = 1000
+  };
+  const uint64_t mean = 1024 * (uint64_t)MIB;
+  const int64_t part = 64 * (int64_t)MIB;
+  CHECK_EQ(hak_option_set(HAK_OPTION_SAMPLE_BYTES, (int64_t)mean), 0);
+  hak_sample_way_t way = {.left = -1};
+  double gone = 0;
+  for (int picks = 0; picks < PICKS;) {
+    picks += hak_sample_due(&way, 1) == mean;
+    CHECK(way.left >= 0 && way.left <= part);
+    gone += (double)way.left + 1;
+    way.left = -1;
+  }
+  double each = gone / PICKS / (double)mean;
+  CHECK_MSG(each > 0.85 && each < 1.15, "%.3f", each);
+  CHECK_EQ(hak_option_set(HAK_OPTION_SAMPLE_BYTES, 262144), 0);
+}
+
 static uint64_t follows(int i) {
   hak_origin_t origin = hak_origin_read(origin_of(i));
   return hak_sample_follows_with(&origin, MEAN);
@@ -231,4 +253,5 @@ TEST_MAIN(S(origin__is_given_once_and_keeps_copies), S(origin__texts_share_their
           S(table__finds_what_comes_and_goes_at_random),
           S(sample__of_a_heap_that_ended_makes_room_for_the_next),
           S(place__of_brief_lives_is_followed_less_until_it_keeps_blocks),
-          S(way__picks_as_many_as_it_should_and_rarer_where_many_live))
+          S(way__picks_as_many_as_it_should_and_rarer_where_many_live),
+          S(way__that_is_long_is_gone_in_parts))

@@ -200,7 +200,9 @@ static void has_ended(void) {
     EXPLORE_CHECK(at == NULL || is_of_default || hak_load_relaxed(&at->released) == 0);
   }
 }
+/* No thread has a cache of the heap, which would keep it until the thread idles. */
 static void start_two_samples(void) {
+  EXPLORE_CHECK(hak_option_set(HAK_OPTION_HEAP_CACHE_AFTER, 200) == 0);
   start_heap_samples();
   hak_free(blocks[2]);
 }

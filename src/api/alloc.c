@@ -35,10 +35,10 @@ HAK_SLOW void hak_api_report_no_block(const void *block) {
   hak_api_report_stray(hak_stray_error(block), block, owner, HAK_IN_ALLOC);
 }
 
-void *hak_api_pop(const hak_link_key_t *key, hak_atomic_i32_t *flips, hak_bin_t *bin,
+void *hak_api_pop(const hak_link_key_t *key, hak_pace_t *pace, hak_bin_t *bin,
                   uint32_t cls) {
-  void *block;
-  while (!hak_bin_pop_is_due(key, flips, bin, &block)) {
+  void *block = NULL;
+  while (!hak_bin_take_is_due(key, pace, bin, cls, &block)) {
     if (HAK_LIKELY(!hak_stray_refuses(cls, block))) return block;
     hak_api_report_no_block(block);
   }
@@ -148,7 +148,7 @@ void *hak_api_hole(uint32_t cls) {
   if (me->kind != HAK_THREAD_ATTACHED || hak_event_wanted() || hak_budget_calls != NULL) {
     return NULL;
   }
-  void *block = hak_api_pop(&me->key, &me->pace.flips, &me->bins[cls], cls);
+  void *block = hak_api_pop(&me->key, &me->pace, &me->bins[cls], cls);
   if (block != NULL) return block;
   hak_store_relaxed(&me->busy, 1);
   me->no_grow = 1;
@@ -253,7 +253,7 @@ static void *take_ready(hak_heap_t *heap, uint32_t cls, unsigned flags) {
   /* No bin has one for such a call. */
   if ((flags & HAK_NO_CACHE) != 0 || hak_class_is_single(cls)) return NULL;
   if (heap != NULL) return hak_api_ready(heap, cls);
-  return hak_api_pop(&me->key, &me->pace.flips, &me->bins[cls], cls);
+  return hak_api_pop(&me->key, &me->pace, &me->bins[cls], cls);
 }
 
 static void *take_shared(hak_heap_t *heap, uint32_t cls, unsigned flags) {
@@ -350,32 +350,35 @@ static HAK_WARM void *alloc_again(void *block, size_t size) {
   hak_api_report_no_block(block);
   return alloc_mid(size);
 }
-static HAK_WARM void *alloc_flip(hak_bin_t *bin, size_t size) {
+static HAK_WARM void *alloc_ready(hak_bin_t *bin, size_t size) {
   void *block;
   hak_thread_t *me = hak_thread_self;
-  if (HAK_UNLIKELY(hak_bin_flip_is_due(&me->key, &me->pace.flips, bin, &block))) {
-    return alloc_slow(size);
-  }
+  if (HAK_UNLIKELY(hak_bin_pop_mid_fails(&me->key, bin, &block))) return alloc_slow(size);
   uint32_t cls = (uint32_t)(bin - me->bins);
   if (HAK_UNLIKELY(hak_stray_refuses_mid(hak_class_askew[cls], block))) {
     return alloc_again(block, size);
   }
   return block;
 }
+static HAK_WARM void *alloc_counted(hak_bin_t *bin, size_t size) {
+  return hak_pace_is_due(&hak_thread_self->pace) ? alloc_slow(size)
+                                                 : alloc_ready(bin, size);
+}
 static HAK_WARM void *alloc_odd(size_t size) {
   /* Size 0 looks into its bin like any other: a refill needs an empty one. */
   return size == 0 ? hak_alloc(1) : alloc_slow(size);
 }
 
-/* Over HAK_TINY_MAX, or 0. */
+/* Over HAK_TINY_MAX, or 0. Fast when frees have left a block of the class. */
 static HAK_WARM void *alloc_mid(size_t size) {
   if (HAK_UNLIKELY(size - 1 >= HAK_CLASS_MAX)) return alloc_odd(size);
   hak_thread_t *me = hak_thread_self;
   const hak_mid_class_t *mid = &hak_mid_classes[hak_class_eighth(size)];
   hak_bin_t *bin = (hak_bin_t *)(void *)((char *)me + mid->bin_offset);
   void *block;
-  if (HAK_UNLIKELY(hak_link_pop_fails(&me->key, &bin->ready, &block))) {
-    return alloc_flip(bin, size);
+  if (HAK_UNLIKELY(hak_room_is_gone(&me->pace.pops))) return alloc_counted(bin, size);
+  if (HAK_UNLIKELY(hak_bin_pop_last_fails(&me->key, bin, &block))) {
+    return alloc_ready(bin, size);
   }
   if (HAK_UNLIKELY(hak_stray_refuses_mid(mid->askew, block))) {
     return alloc_again(block, size);

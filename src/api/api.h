@@ -54,7 +54,7 @@ void *hak_api_mapping(hak_heap_t *heap, size_t size, size_t alignment, bool no_g
 /* A block of the class that lies in the bin, or NULL: now and then although there is one,
  * so that the caller goes on to a refill (tiny/recall.h). An address in the bin that is
  * no block is reported and left out. */
-void *hak_api_pop(const hak_link_key_t *key, hak_atomic_i32_t *flips, hak_bin_t *bin,
+void *hak_api_pop(const hak_link_key_t *key, hak_pace_t *pace, hak_bin_t *bin,
                   uint32_t cls);
 /* What lay in a bin is no block. */
 void hak_api_report_no_block(const void *block);

@@ -45,8 +45,7 @@ void *hak_api_ready(hak_heap_t *heap, uint32_t cls) {
   if (me->kind != HAK_THREAD_ATTACHED) return NULL;
   if (hak_budget_is_forbidden(&heap->store->pool.budget)) return NULL;
   const hak_cache_t *cache = hak_kind_cache_made(me, heap);
-  return cache == NULL ? NULL
-                       : hak_api_pop(&me->key, &me->pace.flips, &cache->bins[cls], cls);
+  return cache == NULL ? NULL : hak_api_pop(&me->key, &me->pace, &cache->bins[cls], cls);
 }
 
 /* The thread's cache of the heap has no index, or no block is ready. */
@@ -62,7 +61,7 @@ HAK_WARM void *hak_api_class(hak_heap_t *heap, uint32_t cls) {
   void *block;
   if (hak_load_relaxed(&cache->index) == HAK_CACHE_INDICES) {
     if (HAK_UNLIKELY(++cache->lonely >= LONELY_MAX)) seek_index(me, cache);
-    block = hak_api_pop(&me->key, &me->pace.flips, &cache->cache.bins[cls], cls);
+    block = hak_api_pop(&me->key, &me->pace, &cache->cache.bins[cls], cls);
     if (HAK_LIKELY(block != NULL)) return block;
   }
   hak_store_relaxed(&me->busy, 1);
@@ -95,7 +94,7 @@ HAK_WARM void *hak_api_heap_slow(hak_heap_t *handle, size_t size) {
   if (size - 1 >= HAK_TINY_MAX) {
     hak_thread_t *me = hak_thread_self;
     hak_bin_t *bins = hak_index_bins(me, hak_load_relaxed(&heap->index_at));
-    void *block = hak_api_pop(&me->key, &me->pace.flips, &bins[cls], cls);
+    void *block = hak_api_pop(&me->key, &me->pace, &bins[cls], cls);
     if (HAK_LIKELY(block != NULL)) return block;
   }
   if (HAK_UNLIKELY(hak_api_guard_is_due())) {

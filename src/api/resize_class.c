@@ -40,7 +40,7 @@ HAK_HOT void *take(hak_thread_t *me, hak_heap_t *heap, uint32_t cls) {
       HAK_LIKELY(!hak_link_pop_fails(&me->key, &bins[cls].ready, &block))) {
     return block;
   }
-  return hak_api_pop(&me->key, &me->pace.flips, &bins[cls], cls);
+  return hak_api_pop(&me->key, &me->pace, &bins[cls], cls);
 }
 
 /* Into a block of another class. A function of its own, so that a block which stays costs

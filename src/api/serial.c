@@ -64,7 +64,7 @@ HAK_WARM void *hak_api_serial_alloc(hak_heap_t *handle, size_t size) {
   if (HAK_LIKELY(is_mid && heap->serial_handle == handle)) {
     hak_serial_t *serial = hak_heap_own_serial(heap);
     uint32_t cls = hak_store_class(heap->store, size);
-    void *block = hak_api_pop(&serial->key, &serial->pace.flips, &serial->bins[cls], cls);
+    void *block = hak_api_pop(&serial->key, &serial->pace, &serial->bins[cls], cls);
     if (HAK_LIKELY(block != NULL)) return block;
   }
   return alloc_slow(handle, size);

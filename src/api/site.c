@@ -225,7 +225,7 @@ static HAK_WARM void *group_alloc(hak_heap_t *heap, size_t size) {
   uint32_t cls = hak_class_of(size);
   hak_thread_t *me = hak_thread_self;
   hak_bin_t *bins = hak_index_bins(me, hak_load_relaxed(&heap->index_at));
-  void *block = hak_api_pop(&me->key, &me->pace.flips, &bins[cls], cls);
+  void *block = hak_api_pop(&me->key, &me->pace, &bins[cls], cls);
   if (HAK_LIKELY(block != NULL)) return block;
   if (heap == hak_group_at(hak_waves_loosest())) {
     block = hak_api_hole(cls);
@@ -275,11 +275,11 @@ static HAK_SLOW void *at_stray(size_t size, hak_site_t *site, void *block) {
   return at_slow(size, site);
 }
 
-/* at_flip for at_mid. */
-static HAK_WARM void *at_mid_flip(size_t size, hak_site_t *site, hak_bin_t *bin) {
+/* What at_mid seldom needs, as alloc_mid does. */
+static HAK_WARM void *at_mid_ready(size_t size, hak_site_t *site, hak_bin_t *bin) {
   hak_thread_t *me = hak_thread_self;
   void *block;
-  if (HAK_UNLIKELY(hak_bin_flip_is_due(&me->key, &me->pace.flips, bin, &block))) {
+  if (HAK_UNLIKELY(hak_bin_pop_mid_fails(&me->key, bin, &block))) {
     return at_slow(size, site);
   }
   if (HAK_UNLIKELY(hak_stray_refuses_mid(hak_class_askew[bin - me->bins], block))) {
@@ -288,8 +288,13 @@ static HAK_WARM void *at_mid_flip(size_t size, hak_site_t *site, hak_bin_t *bin)
   return at_taken(me, size, site, block);
 }
 
+static HAK_WARM void *at_mid_counted(size_t size, hak_site_t *site, hak_bin_t *bin) {
+  return hak_pace_is_due(&hak_thread_self->pace) ? at_slow(size, site)
+                                                 : at_mid_ready(size, site, bin);
+}
+
 /* Over HAK_TINY_MAX, or 0, or no place. Fast when the default heap itself serves the
- * place, and the bin has a block ready. */
+ * place, and frees have left a block of the class. */
 static HAK_WARM void *at_mid(size_t size, hak_site_t *site) {
   if (HAK_UNLIKELY(size - 1 >= HAK_CLASS_MAX || site == NULL || size <= HAK_TINY_MAX ||
                    hak_load_relaxed(distance(site)) != TO_BINS)) {
@@ -299,8 +304,11 @@ static HAK_WARM void *at_mid(size_t size, hak_site_t *site) {
   const hak_mid_class_t *mid = &hak_mid_classes[hak_class_eighth(size)];
   hak_bin_t *bin = (hak_bin_t *)(void *)((char *)me + mid->bin_offset);
   void *block;
-  if (HAK_UNLIKELY(hak_link_pop_fails(&me->key, &bin->ready, &block))) {
-    return at_mid_flip(size, site, bin);
+  if (HAK_UNLIKELY(hak_room_is_gone(&me->pace.pops))) {
+    return at_mid_counted(size, site, bin);
+  }
+  if (HAK_UNLIKELY(hak_bin_pop_last_fails(&me->key, bin, &block))) {
+    return at_mid_ready(size, site, bin);
   }
   if (HAK_UNLIKELY(hak_stray_refuses_mid(mid->askew, block))) {
     return at_stray(size, site, block);

@@ -58,6 +58,7 @@ static hak_serial_t *state_get(hak_thread_t *me) {
   hak_serial_t *serial = slot->state;
   serial->slot = slot;
   hak_store_relaxed(&serial->pace.flips, 0);
+  hak_store_relaxed(&serial->pace.pops, 0);
   serial->pace.given = 1;
   serial->pace.looked_at = 0;
   if (serial->bin_of_step[0] != NULL) return serial;

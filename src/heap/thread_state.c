@@ -115,6 +115,7 @@ void hak_thread_state_reset(hak_thread_t *thread) {
   thread->pace.given = 1;
   thread->pace.looked_at = 0;
   hak_store_relaxed(&thread->pace.flips, 0);
+  hak_store_relaxed(&thread->pace.pops, 0);
   thread->to_empty = 0;
   thread->emptied = 0;
   thread->quiet_since = 0;

@@ -24,6 +24,10 @@
  * `ready` is empty, `list` takes its place. (Blocks for places in a heap come from `list`
  * first: hak_bin_last_fails.) Both lists keep the order of frees, so
  * blocks that were neighbours stay neighbours. Full lists go to a third one, `spare`.
+ * Blocks over HAK_TINY_MAX lie so far apart that neighbours gain nothing, and begin at
+ * addresses that share few sets of the processor's caches. Of these classes allocations
+ * take from `list` first, the block that was freed last, and from `ready` when it is
+ * empty.
  * Where a thread only frees what others allocate, its bin of the class has no room, and
  * freed blocks collect in a magazine, which nobody has to touch them for.
  *
@@ -142,9 +146,16 @@ typedef enum hak_thread_kind {
 typedef struct hak_pace {
   hak_atomic_i32_t flips; /* [owner: cache] of bins that may come before the next look;
                              below 0 it is due */
-  uint32_t given;         /* [owner: cache] what `flips` was set to last */
+  hak_atomic_i32_t pops;  /* [owner: cache] blocks over HAK_TINY_MAX that may be taken
+                             before these count as a flip */
   uint64_t looked_at;     /* [owner: cache] ns; the last look that came with a flip */
+  uint32_t given;         /* [owner: cache] what `flips` was set to last */
 } hak_pace_t;
+/* So many blocks over HAK_TINY_MAX are one flip: their bins' lists have as many at
+ * least. */
+enum {
+  HAK_POPS_OF_FLIP = 8
+};
 
 /* A thread cache: where to find what a thread keeps of one heap, or a serial heap of
  * itself. Slow paths are told which thread they run on, and which cache they work for. */
@@ -412,6 +423,43 @@ HAK_HOT bool hak_bin_last_fails(const hak_link_key_t *key, void *last, void **ne
   if (hak_link_next_fails(key, last, next)) return true;
   HAK_OPAQUE(*next); /* else the two comparisons become one value */
   return HAK_CHECKS != 0 && HAK_UNLIKELY(*next == last);
+}
+/* Takes the block that was freed last; true if frees have made no list, or its link is
+ * bad. For classes over HAK_TINY_MAX. A fork between two stores leaves a list that has
+ * one block less than its count says, as between the two of a push. */
+HAK_HOT bool hak_bin_pop_last_fails(const hak_link_key_t *key, hak_bin_t *bin,
+                                    void **block) {
+  if (HAK_UNLIKELY(hak_link_pop_fails(key, &bin->list.head, block))) return true;
+  hak_compiler_fence();
+  hak_room_comes_back(&bin->list.room);
+  return false;
+}
+/* The same, or else a block that is ready; true if there is none either, or a link is
+ * bad. */
+HAK_HOT bool hak_bin_pop_mid_fails(const hak_link_key_t *key, hak_bin_t *bin,
+                                   void **block) {
+  if (HAK_LIKELY(!hak_bin_pop_last_fails(key, bin, block))) return false;
+  return bin->list.head != HAK_LINK_END || hak_link_pop_fails(key, &bin->ready, block);
+}
+/* A block over HAK_TINY_MAX is about to be taken in a fast path: now and then it is not
+ * to be; see hak_bin_flip_is_due. Then no other is either, until flips may come again. */
+HAK_HOT bool hak_pace_is_due(hak_pace_t *pace) {
+  if (HAK_LIKELY(!hak_room_is_gone(&pace->pops))) return false;
+  bool due = hak_room_is_gone(&pace->flips);
+  hak_store_relaxed(&pace->pops, due ? 0 : HAK_POPS_OF_FLIP - 1);
+  return due;
+}
+/* Takes a block out of a bin of any class; true if it has none, or a link is bad. */
+HAK_HOT bool hak_bin_take_fails(const hak_link_key_t *key, hak_bin_t *bin, uint32_t cls,
+                                void **block) {
+  return cls < HAK_TINY_CLASSES ? hak_bin_pop_fails(key, bin, block)
+                                : hak_bin_pop_mid_fails(key, bin, block);
+}
+/* The same in a fast path. */
+HAK_HOT bool hak_bin_take_is_due(const hak_link_key_t *key, hak_pace_t *pace,
+                                 hak_bin_t *bin, uint32_t cls, void **block) {
+  if (cls < HAK_TINY_CLASSES) return hak_bin_pop_is_due(key, &pace->flips, bin, block);
+  return hak_pace_is_due(pace) || hak_bin_pop_mid_fails(key, bin, block);
 }
 
 HAK_HOT uint32_t hak_bin_class(const hak_thread_t *me, const hak_bin_t *bin) {

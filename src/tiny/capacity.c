@@ -7,7 +7,8 @@
 #include "tiny/magazine.h"
 
 enum {
-  LISTS = 3, /* lists of a bin */
+  LISTS = 3,       /* lists of a bin */
+  LEFT_SHARES = 8, /* a bin of mid blocks grows by this part of what is left at a time */
   /* Of the quota of a heap whose limit is far a quarter is for classes that begin. One
    * bin grows up to a 128th of the quota, or up to its share of the rest while it is
    * small. */
@@ -141,9 +142,13 @@ static uint32_t grant(const hak_cache_t *cache, uint32_t cls, uint32_t more) {
   if (in_use >= all) return 0;
   if (left > all - in_use) left = all - in_use;
   uint64_t fits = left / bytes_of(cls, 1);
+  const hak_hold_t *hold = &cache->holds[cls];
+  bool shared = cls >= HAK_TINY_CLASSES && !hak_class_is_single(cls);
+  /* Else the first bin of larger blocks takes all of it for blocks that the program
+   * keeps, and the others stay small. */
+  if (shared && hold->far == HAK_FAR_NOT) fits = hak_div_up(fits, LEFT_SHARES);
   if (more > fits) more = (uint32_t)fits;
   if (more == 0) return 0;
-  const hak_hold_t *hold = &cache->holds[cls];
   if (hold->far != HAK_FAR_NOT && !hak_class_is_single(cls)) {
     uint32_t fitting = far_growth(cache, cls);
     if (more > fitting) more = fitting;

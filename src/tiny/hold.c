@@ -9,6 +9,7 @@
 #include "superslab/locate.h"
 #include "superslab/tails.h"
 #include "tiny/commit.h"
+#include "tiny/hole_map.h"
 #include "tiny/lean.h"
 #include "tiny/partial_list.h"
 #include "tiny/stray.h"
@@ -176,6 +177,22 @@ hak_slab_t *hak_hold_new(hak_thread_t *me, const hak_cache_t *cache, uint32_t cl
   return slab;
 }
 
+/* Blocks over HAK_TINY_MAX do not say any more that they are free. One that was freed
+ * twice is in another thread's bin too, which takes what was freed last first: that comes
+ * before the span serves anew, and would be given out. In a hardened build a seal does
+ * the same.
+ */
+static void spoil_blocks(hak_slab_t *slab) {
+  bool tell =
+      HAK_CHECKS >= 1 && HAK_CHECKS < 3 && hak_slab_class(slab) >= HAK_TINY_CLASSES;
+  if (!tell || hak_hole_map_any(slab)) return;
+  char *block = hak_slab_start(slab);
+  for (uint32_t n = hak_slab_carved(slab); n > 0; n--) {
+    hak_link_spoil(block);
+    block += hak_list_block_size(&slab->list);
+  }
+}
+
 void hak_hold_retire(hak_thread_t *me, const hak_cache_t *cache, hak_slab_t *slab) {
   HAK_COUNT(me, slab_retired, 1);
   hak_lean_note_given(me);
@@ -186,6 +203,7 @@ void hak_hold_retire(hak_thread_t *me, const hak_cache_t *cache, hak_slab_t *sla
   }
   hak_locate_set_class((uintptr_t)hak_slab_start(slab), hak_slab_span(slab),
                        HAK_CLASS_NONE);
+  spoil_blocks(slab);
   bool held = hak_commit_hold(cache, slab);
   hak_slab_end(slab);
   hak_commit_let_go(slab, held);

@@ -1,7 +1,7 @@
 /* hold.h - the slabs that a thread holds: how they come and go, and how blocks come home
  * to them and to others.
  *
- * Depends on: base, pages, superslab, commit, lean, partial_list, slab, stray.
+ * Depends on: base, pages, superslab, commit, hole_map, lean, partial_list, slab, stray.
  * Used by: tiny, api.
  *
  * A slab belongs to its heap; a thread only holds it for a while. slab.h says what may be

@@ -206,14 +206,13 @@ static batch_t part_of_list(hak_thread_t *me, const hak_cache_t *cache, uint32_t
   return (batch_t){first, count};
 }
 
-/* True if a bin may not get the slab's list as a whole, as that is longer than the bin's
- * own lists may be. */
-static bool is_parted(const hak_cache_t *cache, uint32_t cls, const hak_slab_t *slab,
-                      uint32_t free) {
+/* True if a bin may not get a slab's list of so many blocks as a whole. Else it does even
+ * if the bin's own lists may not be as long: what is left of the slab would take the
+ * blocks that the thread frees, past a bin that is then refilled again and again. */
+static bool is_parted(const hak_cache_t *cache, uint32_t cls, uint32_t free) {
   uint32_t few = few_of(cache, cls);
   if (HAK_UNLIKELY(few != 0)) return free > few;
-  if (free <= hak_bin_batch(&cache->bins[cls])) return false;
-  return hak_slab_span(slab) > 1 || most_of(cache, cls, free) < free;
+  return most_of(cache, cls, free) < free;
 }
 
 /* The list of a partly free slab of this thread. */
@@ -225,7 +224,7 @@ static batch_t from_held(hak_thread_t *me, const hak_cache_t *cache, uint32_t cl
   uint32_t carved = hak_slab_carved(slab), free = carved - hak_slab_out(slab);
   uint32_t few = few_of(cache, cls);
   uint32_t most = HAK_LIKELY(few == 0) ? hak_bin_batch(&cache->bins[cls]) : few;
-  if (is_parted(cache, cls, slab, free)) {
+  if (is_parted(cache, cls, free)) {
     hold->given += most;
     return part_of_list(me, cache, cls, slab, most);
   }
@@ -254,7 +253,7 @@ static batch_t from_listed(hak_thread_t *me, const hak_cache_t *cache, uint32_t 
     hak_partial_remove_locked(central, slab);
     uint32_t carved = hak_slab_carved(slab), free = carved - hak_slab_out(slab);
     bool holes = hak_hole_map_any(slab);
-    if (holes || is_parted(cache, cls, slab, free)) {
+    if (holes || is_parted(cache, cls, free)) {
       /* The list is too long for a bin, or not whole, so this thread holds the slab. */
       hak_slab_partial_to_held_locked(cache, slab);
       hak_lock_release(&central->lock);
@@ -512,18 +511,21 @@ static void give_up(hak_thread_t *me, const hak_cache_t *cache, void **list) {
 
 static HAK_WARM void *refill(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls) {
   hak_bin_t *bin = &cache->bins[cls];
+  bool mid = cls >= HAK_TINY_CLASSES;
+  void **first = mid ? &bin->list.head : &bin->ready;
+  void **second = mid ? &bin->ready : &bin->list.head;
   for (;;) {
     void *block;
-    if (!hak_bin_pop_fails(&me->key, bin, &block)) {
+    if (!hak_bin_take_fails(&me->key, bin, cls, &block)) {
       if (HAK_LIKELY(!hak_stray_refuses(cls, block))) return block;
       hak_stray_report(me, cache, block);
       continue;
     }
-    if (HAK_UNLIKELY(bin->ready != HAK_LINK_END)) {
-      give_up(me, cache, &bin->ready);
+    if (HAK_UNLIKELY(*first != HAK_LINK_END)) {
+      give_up(me, cache, first);
       continue;
     }
-    give_up(me, cache, &bin->list.head);
+    give_up(me, cache, second);
     HAK_COUNT(me, slow_alloc, 1);
     hak_capacity_begin(cache, cls);
     bool shares = hak_capacity_is_shared(cache, cls);
@@ -546,10 +548,12 @@ static HAK_WARM void *refill(hak_thread_t *me, const hak_cache_t *cache, uint32_
 
 /* Counts the allocations that the bin now serves before it comes here again. If it came
  * because flips are used up, its list stands for those that the others brought: bins come
- * here as often as they flip. */
+ * here as often as they flip. Over HAK_TINY_MAX it is known what a flip stands for. */
 static void count_way(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls) {
-  int64_t served = 1 + hak_load_relaxed(&cache->bins[cls].ready_count);
   bool due = cache->pace != NULL && hak_load_relaxed(&cache->pace->flips) < 0;
+  int64_t served = due && cls >= HAK_TINY_CLASSES
+                       ? HAK_POPS_OF_FLIP
+                       : 1 + hak_load_relaxed(&cache->bins[cls].ready_count);
   me->guard.left -= due ? served * (1 + (int64_t)me->guard.flips) : served;
 }
 

@@ -15,6 +15,8 @@
  *   goes home.
  * - A block in use may count as home. Before a slab that is wholly home by the count
  * serves anew, each of its blocks must have a link; a block that has none stays out.
+ * - A block may lie in a bin while its span, wholly home by the count, goes to the pool.
+ *   Over HAK_TINY_MAX its link is spoilt then (hak_hold_retire).
  *
  * Builds without checks do none of this.
  */

@@ -22,8 +22,15 @@ static double seconds(void) {
 }
 
 /* A request that bins serve, if there were some of its kind before. */
+static bool mid; /* of blocks over 1 KiB, allocated and freed one by one */
 static void serve(test_rng_t *rng) {
   void *blocks[REQUEST_BLOCKS];
+  for (size_t i = 0; mid && i < REQUEST_BLOCKS; i++) {
+    void *block = hak_alloc(1025 + (size_t)test_below(rng, 1000));
+    CHECK(block != NULL);
+    hak_free(block);
+  }
+  if (mid) return;
   for (size_t i = 0; i < REQUEST_BLOCKS; i++) {
     blocks[i] = hak_alloc(16 + (size_t)test_below(rng, 1000));
     CHECK(blocks[i] != NULL);
@@ -47,18 +54,20 @@ typedef enum mass {
   MASS_OF_SMALL,
   MASS_OF_LARGE,
   MASS_OF_HEAP,
-  MASS_OF_ENDED_HEAP
+  MASS_OF_ENDED_HEAP,
+  MASS_BESIDE_MID
 } mass_t;
 
 static int calm_child(void *ctx) {
   mass_t mass = *(mass_t *)ctx;
   test_rng_t rng = test_rng(test_seed(), mass);
   test_start();
+  mid = mass == MASS_BESIDE_MID;
   /* All waits for its age, which begins with the calm. */
   CHECK_EQ(hak_option_set(HAK_OPTION_PURGE_DECAY_MS, 3600000), 0);
   CHECK_EQ(hak_option_set(HAK_OPTION_PURGE_SURPLUS, 0), 0);
   for (int i = 0; i < 1000; i++) serve(&rng);
-  if (mass == MASS_OF_SMALL) {
+  if (mass == MASS_OF_SMALL || mass == MASS_BESIDE_MID) {
     spike(NULL, 1024);
   } else if (mass == MASS_OF_LARGE) {
     spike(NULL, 200 * KIB);
@@ -83,7 +92,7 @@ static int calm_child(void *ctx) {
 static void memory__that_is_due_goes_although_bins_serve_all(void **state) {
   (void)state;
   static const mass_t masses[] = {MASS_OF_SMALL, MASS_OF_LARGE, MASS_OF_HEAP,
-                                  MASS_OF_ENDED_HEAP};
+                                  MASS_OF_ENDED_HEAP, MASS_BESIDE_MID};
   for (size_t i = 0; i < TEST_COUNT(masses); i++) {
     mass_t mass = masses[i];
     test_child_must_succeed(calm_child, &mass, 60);

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "external/malloced.h"
 #include "heap/thread.h"
 
 enum {
@@ -260,6 +261,135 @@ static void pop__fails_where_a_look_is_due(void **state) {
   CHECK(!hak_bin_pop_fails(&me.key, bin, &block) && block == blocks[1]);
 }
 
+/* A bin of 40 blocks of a class over HAK_TINY_MAX, in a thread of no library. */
+static hak_bin_t *mid_bin(hak_thread_t *me) {
+  hak_bin_t *bin = &me->bins[HAK_TINY_CLASSES];
+  memset(me, 0, sizeof *me);
+  me->key = hak_link_key_make(test_seed());
+  bin->capacity = 40;
+  bin->list.head = HAK_LINK_END;
+  bin->ready = HAK_LINK_END;
+  hak_bin_set_room(bin, 40);
+  return bin;
+}
+
+static void bin__of_larger_blocks_gives_the_last_one_first_and_has_its_room_back(
+    void **state) {
+  (void)state;
+  static hak_thread_t me;
+  static uint64_t freed[40][2], ready[2];
+  hak_bin_t *bin = mid_bin(&me);
+  void *block;
+  CHECK(hak_bin_pop_mid_fails(&me.key, bin, &block));
+  hak_link_write(&me.key, ready, HAK_LINK_END);
+  bin->ready = ready;
+  for (uint32_t i = 0; i < 40; i++) {
+    CHECK(!hak_room_is_gone(&bin->list.room));
+    hak_list_push(&me.key, &bin->list, freed[i]);
+  }
+  for (uint32_t i = 40; i-- > 0;) {
+    CHECK(!hak_bin_take_fails(&me.key, bin, HAK_TINY_CLASSES, &block));
+    CHECK(block == freed[i]);
+    CHECK_EQ(hak_bin_listed(bin), i);
+    CHECK_EQ(hak_load_relaxed(&bin->list.room), 40 - i);
+  }
+  CHECK(hak_bin_pop_last_fails(&me.key, bin, &block));
+  CHECK_EQ(hak_load_relaxed(&bin->list.room), 40);
+  CHECK(!hak_bin_take_fails(&me.key, bin, HAK_TINY_CLASSES, &block));
+  CHECK(block == ready);
+  CHECK_EQ(hak_load_relaxed(&bin->list.room), 40); /* it was not on the list */
+  CHECK(hak_bin_pop_mid_fails(&me.key, bin, &block));
+}
+
+/* What is ready is not taken past a list whose first block is no free one: a refill is
+ * to report it. */
+static void bin__of_larger_blocks_gives_none_while_its_list_is_bad(void **state) {
+  (void)state;
+  static hak_thread_t me;
+  static uint64_t bad[2], ready[2];
+  hak_bin_t *bin = mid_bin(&me);
+  void *block;
+  hak_link_write(&me.key, ready, HAK_LINK_END);
+  bin->ready = ready;
+  hak_list_push(&me.key, &bin->list, bad);
+  hak_link_spoil(bad);
+  bool fails = hak_bin_pop_mid_fails(&me.key, bin, &block);
+  if (HAK_CHECKS != 0) CHECK(fails && bin->ready == ready && bin->list.head == bad);
+}
+
+enum {
+  WAY_PLAIN,
+  WAY_PLACE,
+  WAY_ZERO,
+  WAY_HEAP,
+  WAY_SERIAL,
+  WAYS
+};
+static hak_heap_t *g_heaps[WAYS];
+static void *take(int way, size_t size) {
+  HAK_SITE(site);
+  if (way == WAY_PLACE) return hak_alloc_at(size, &site);
+  if (way == WAY_ZERO) return hak_calloc(1, size);
+  return g_heaps[way] == NULL ? hak_alloc(size) : hak_heap_alloc(g_heaps[way], size);
+}
+static void give(int way, void *block) {
+  if (way == WAY_SERIAL) {
+    hak_heap_free(g_heaps[way], block);
+  } else {
+    hak_free(block);
+  }
+}
+
+/* The last one freed is the first one that is allocated again: it lies in the processor's
+ * caches. In a hardened build what is freed waits. */
+static void alloc__of_larger_blocks_takes_what_was_freed_last(void **state) {
+  (void)state;
+  enum {
+    WARM = 16,
+    TAKEN = 4
+  };
+  static const size_t sizes[] = {1025, 1100, 4096, 5000, 30000, 57344};
+  if (HAK_CHECKS >= 3 || hak_malloced_is_on()) return;
+  CHECK_EQ(hak_option_set(HAK_OPTION_SAMPLE_BYTES, 0), 0); /* samples lie elsewhere */
+  hak_heap_config_t config = HAK_HEAP_CONFIG_INIT;
+  config.flags = HAK_HEAP_SERIAL;
+  CHECK((g_heaps[WAY_HEAP] = hak_heap_create(NULL)) != NULL);
+  CHECK((g_heaps[WAY_SERIAL] = hak_heap_create(&config)) != NULL);
+  for (int way = 0; way < WAYS; way++) {
+    for (size_t i = 0; i < TEST_COUNT(sizes); i++) {
+      void *got[WARM];
+      for (int k = 0; k < WARM; k++) CHECK((got[k] = take(way, sizes[i])) != NULL);
+      for (int k = 0; k < WARM; k++) give(way, got[k]);
+      for (int k = 0; k < TAKEN; k++) got[k] = take(way, sizes[i]);
+      for (int k = 0; k < TAKEN; k++) give(way, got[k]);
+      for (int k = TAKEN; k-- > 0;) {
+        void *block = take(way, sizes[i]);
+        CHECK_MSG(block == got[k], "way %d, %zu bytes, block %d", way, sizes[i], k);
+      }
+      for (int k = 0; k < TAKEN; k++) give(way, got[k]);
+    }
+  }
+  CHECK_EQ(hak_heap_destroy(g_heaps[WAY_HEAP]), 0);
+  CHECK_EQ(hak_heap_destroy(g_heaps[WAY_SERIAL]), 0);
+  CHECK_EQ(hak_option_set(HAK_OPTION_SAMPLE_BYTES, 262144), 0);
+}
+
+/* A flip stands for HAK_POPS_OF_FLIP of them, and once one is due all are. */
+static void blocks__that_are_larger_count_as_flips(void **state) {
+  (void)state;
+  enum {
+    FLIPS = 3
+  };
+  hak_pace_t pace = {.given = 1};
+  hak_store_relaxed(&pace.flips, FLIPS);
+  hak_store_relaxed(&pace.pops, HAK_POPS_OF_FLIP);
+  for (int i = 0; i < (FLIPS + 1) * HAK_POPS_OF_FLIP; i++) CHECK(!hak_pace_is_due(&pace));
+  for (int i = 0; i < 3; i++) CHECK(hak_pace_is_due(&pace));
+  hak_store_relaxed(&pace.flips, FLIPS); /* as a look does */
+  for (int i = 0; i < FLIPS * HAK_POPS_OF_FLIP; i++) CHECK(!hak_pace_is_due(&pace));
+  CHECK(hak_pace_is_due(&pace));
+}
+
 TEST_MAIN(T(entry__local_passes_its_holder_and_nobody_else),
           T(entry__cached_passes_everyone_but_those_that_only_free),
           T(entry__of_nobody_names_a_list_that_never_has_room),
@@ -270,4 +400,8 @@ TEST_MAIN(T(entry__local_passes_its_holder_and_nobody_else),
           T(bin__counts_what_was_pushed_and_gives_it_back_in_order),
           T(list__does_not_flip_while_something_is_ready),
           T(list__that_is_one_block_freed_twice_does_not_flip),
-          T(pop__fails_where_a_look_is_due))
+          T(pop__fails_where_a_look_is_due),
+          T(bin__of_larger_blocks_gives_the_last_one_first_and_has_its_room_back),
+          T(bin__of_larger_blocks_gives_none_while_its_list_is_bad),
+          T(alloc__of_larger_blocks_takes_what_was_freed_last),
+          T(blocks__that_are_larger_count_as_flips))

@@ -68,6 +68,31 @@ static void bin__does_not_grow_where_nothing_comes_back(void **state) {
   CHECK_EQ(bin_of(SIZE)->capacity, least_of(SIZE));
 }
 
+/* What was allocated before may be what the program keeps, so a bin of blocks over 1 KiB
+ * grows by an eighth of what is left of the bound at most. */
+static void bin__of_larger_blocks_leaves_others_room_to_grow(void **state) {
+  (void)state;
+  enum {
+    KEPT = 500,
+    SHARE = 8
+  };
+  static const size_t sizes[] = {20480, 24576, 28672, 32768};
+  for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
+    size_t size = sizes[i];
+    for (uint32_t k = 0; k < KEPT; k++) CHECK((g_blocks[k] = hak_alloc(size)) != NULL);
+    uint64_t limit = (uint64_t)hak_option(BIN_GROWTH_BYTES), left = 0;
+    uint32_t least = least_of(size), freed = 0;
+    while (bin_of(size)->capacity == least && freed < KEPT) {
+      left = limit - hak_thread_self->grown;
+      hak_free(g_blocks[freed++]);
+    }
+    uint64_t bytes = (uint64_t)(bin_of(size)->capacity - least) * size * 3; /* lists */
+    CHECK(bytes > 0);
+    CHECK(bytes <= left / SHARE + size * 3);
+    while (freed < KEPT) hak_free(g_blocks[freed++]);
+  }
+}
+
 static void growth__is_bounded_over_all_bins(void **state) {
   (void)state;
   CHECK_EQ(hak_option_set(HAK_OPTION_BIN_GROWTH_BYTES, 100000), 0);
@@ -182,6 +207,7 @@ static void class__is_shared_up_to_the_size_of_a_slab(void **state) {
 TEST_MAIN_FRESH(H(bin__grows_until_bursts_stay_in_it),
                 H(bin__does_not_grow_for_what_it_could_not_keep),
                 H(bin__does_not_grow_where_nothing_comes_back),
+                H(bin__of_larger_blocks_leaves_others_room_to_grow),
                 H(growth__is_bounded_over_all_bins),
                 H(bin__that_lies_idle_gives_its_blocks_back),
                 H(idle_thread__has_small_bins_again),

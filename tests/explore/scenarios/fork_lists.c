@@ -17,7 +17,8 @@
 #include "tiny/refill.h"
 
 enum {
-  SIZE = 8192,
+  MID = 8192,
+  TINY = 1024,
   BLOCKS = 3,  /* of each of the two threads */
   STATES = 2,  /* of threads that the child begins: more than are not there */
   ALL = 3 * 8, /* blocks that each of those allocates: more than ever were free */
@@ -25,13 +26,14 @@ enum {
 };
 
 static hak_heap_t *heap; /* or NULL: the default heap */
+static size_t size = MID;
 static uint64_t *blocks[2][BLOCKS];
 static uint32_t owned; /* blocks that the second thread has, which nobody else knows */
 
 static void have(unsigned thread) {
   start_thread();
   for (int i = 0; i < BLOCKS; i++) {
-    blocks[thread][i] = start_new_block_of_77(heap, SIZE);
+    blocks[thread][i] = start_new_block_of_77(heap, size);
   }
 }
 static void have_0(void) { have(0); }
@@ -39,23 +41,33 @@ static void have_0(void) { have(0); }
  */
 static void have_1(void) {
   have(1);
-  for (int i = 0; i < BLOCKS; i++) (void)start_new_block(heap, SIZE);
+  for (int i = 0; i < BLOCKS; i++) (void)start_new_block(heap, size);
   owned = BLOCKS;
 }
 static void free_all(void) {
   for (unsigned i = 0; i < BLOCKS; i++) hak_free(blocks[1][i]);
 }
-static void start_freed(void) {
-  start_library();
+static void have_freed(void) {
   explore_as(0, have_0);
   explore_as(1, have_1);
   explore_as(1, free_all);
 }
+static void start_freed(void) {
+  start_library();
+  have_freed();
+}
 static void start_heap_freed(void) {
   heap = start_with_heap();
-  explore_as(0, have_0);
-  explore_as(1, have_1);
-  explore_as(1, free_all);
+  have_freed();
+}
+/* Their bins' lists flip. */
+static void start_tiny_freed(void) {
+  size = TINY;
+  start_freed();
+}
+static void start_heap_tiny_freed(void) {
+  size = TINY;
+  start_heap_freed();
 }
 
 /* --- the child ------------------------------------------------------------------- */
@@ -67,7 +79,7 @@ static hak_thread_t *be_other(unsigned state) {
   hak_thread_self = &hak_thread_none;
   start_thread();
   for (unsigned i = 0; i < ALL; i++) {
-    got[state][i] = start_new_block(heap, SIZE);
+    got[state][i] = start_new_block(heap, size);
     got[state][i][0] = got[state][i][1] = 1000 * (state + 1) + i;
   }
   return hak_thread_self;
@@ -92,8 +104,8 @@ static void give_all(unsigned state, hak_thread_t *as) {
 
 /* What is not counted is the block that the thread was just allocating or freeing. */
 static void check_lost(void) {
-  uint32_t out = start_count_out(heap, hak_class_of(SIZE));
-  EXPLORE_CHECK(out <= owned + hak_forking_lost_bytes() / SIZE + IN_HAND);
+  uint32_t out = start_count_out(heap, hak_class_of(size));
+  EXPLORE_CHECK(out <= owned + hak_forking_lost_bytes() / size + IN_HAND);
 }
 /* No block came home twice, which a thread that is not there would never report. */
 static void is_well(hak_thread_t *state, void *ctx) {
@@ -128,16 +140,16 @@ static void fork_and_use_all(void) {
 
 /* --- where the other thread is --------------------------------------------------- */
 
-/* In fast paths: what it freed last comes after what lies ready. */
+/* In fast paths: what it freed last comes after what lies ready, or before. */
 static void alloc_again(void) {
   for (unsigned i = 0; i < 2 * BLOCKS; i++) {
-    (void)start_new_block(heap, SIZE);
+    (void)start_new_block(heap, size);
     owned++;
   }
 }
 static void alloc_and_free(void) {
   for (unsigned i = 0; i < BLOCKS; i++) {
-    blocks[1][i] = start_new_block(heap, SIZE);
+    blocks[1][i] = start_new_block(heap, size);
     owned++;
   }
   for (unsigned i = 0; i < BLOCKS; i++) {
@@ -145,9 +157,10 @@ static void alloc_and_free(void) {
     hak_free(blocks[1][i]);
   }
 }
-LISTS_SCENARIO(flip, start_freed, alloc_again);
+LISTS_SCENARIO(flip, start_tiny_freed, alloc_again);
+LISTS_SCENARIO(flip_of_heap, start_heap_tiny_freed, alloc_again);
+LISTS_SCENARIO(last, start_freed, alloc_again);
 LISTS_SCENARIO(fast, start_freed, alloc_and_free);
-LISTS_SCENARIO(flip_of_heap, start_heap_freed, alloc_again);
 LISTS_SCENARIO(fast_of_heap, start_heap_freed, alloc_and_free);
 
 /* In slow paths, which have its lists in any state. */
@@ -158,7 +171,7 @@ static void work_slowly(void) {
   hak_thread_t *me = hak_thread_self;
   const hak_cache_t *cache = hak_kind_cache_made(me, hak_heap_record(heap));
   EXPLORE_CHECK(cache != NULL);
-  uint32_t cls = hak_class_of(SIZE);
+  uint32_t cls = hak_class_of(size);
   hak_store_relaxed(&me->busy, 1);
   hak_flush_blocks(me, cache, cls);
   if (hak_refill_bin(me, cache, cls) != NULL) owned++;
@@ -184,12 +197,12 @@ static void share(void) {
 LISTS_SCENARIO(shared, start_shared, share);
 /* Of one that is carved whole it takes what came home, and leaves some of it. */
 static void use_all_of_it(void) {
-  void *rest[HAK_SLAB_SIZE / SIZE];
+  void *rest[HAK_SLAB_SIZE / MID];
   hak_slab_t *slab = hak_slab_of(blocks[0][0]);
   unsigned count = 0;
   while (hak_slab_carved(slab) < hak_slab_capacity(slab)) {
     EXPLORE_CHECK(count < sizeof rest / sizeof rest[0]);
-    rest[count++] = start_new_block(NULL, SIZE);
+    rest[count++] = start_new_block(NULL, size);
   }
   for (unsigned i = 0; i < count; i++) hak_free(rest[i]);
   hak_thread_idle();

@@ -56,9 +56,10 @@
   one(fork_destroy) one(fork_reset) one(fork_create) one(fork_heap_idle) \
   one(fork_collect) one(fork_grow) one(fork_mend) one(fork_lend) \
   one(fork_locks) one(fork_twice) \
-  one(fork_lists_flip) one(fork_lists_fast) one(fork_lists_flip_of_heap) \
-  one(fork_lists_fast_of_heap) one(fork_lists_idle) one(fork_lists_idle_of_heap) \
-  one(fork_lists_slow_of_heap) one(fork_lists_shared) one(fork_lists_shared_full) \
+  one(fork_lists_flip) one(fork_lists_flip_of_heap) one(fork_lists_last) \
+  one(fork_lists_fast) one(fork_lists_fast_of_heap) one(fork_lists_idle) \
+  one(fork_lists_idle_of_heap) one(fork_lists_slow_of_heap) \
+  one(fork_lists_shared) one(fork_lists_shared_full) \
   one(external_free) one(external_alloc) one(external_grow) one(external_destroy) \
   one(external_release) one(external_release_beside) one(external_same) \
   one(external_beside) one(external_again) one(external_units) \

@@ -288,7 +288,7 @@ static HAK_WARM void *at_mid_ready(size_t size, hak_site_t *site, hak_bin_t *bin
   return at_taken(me, size, site, block);
 }
 
-static HAK_WARM void *at_mid_counted(size_t size, hak_site_t *site, hak_bin_t *bin) {
+static HAK_SLOW void *at_mid_counted(size_t size, hak_site_t *site, hak_bin_t *bin) {
   return hak_pace_is_due(&hak_thread_self->pace) ? at_slow(size, site)
                                                  : at_mid_ready(size, site, bin);
 }

@@ -182,7 +182,7 @@ hak_slab_t *hak_hold_new(hak_thread_t *me, const hak_cache_t *cache, uint32_t cl
  * before the span serves anew, and would be given out. In a hardened build a seal does
  * the same.
  */
-static void spoil_blocks(hak_slab_t *slab) {
+static HAK_SLOW void spoil_blocks(hak_slab_t *slab) {
   bool tell =
       HAK_CHECKS >= 1 && HAK_CHECKS < 3 && hak_slab_class(slab) >= HAK_TINY_CLASSES;
   if (!tell || hak_hole_map_any(slab)) return;

@@ -18,8 +18,8 @@
  * its bin has blocks. While idle memory waits there is a look each few milliseconds, or
  * at each flip if these are rarer; else after FLIPS_MOST of them. What is taken off a
  * list that frees made brings no flip, and gives the list its room back. For it count
- * HAK_POPS_OF_FLIP allocations of blocks over HAK_TINY_MAX, and of smaller ones for places
- * in a heap each end of the thread's way to its next sample (api/site.c).
+ * HAK_POPS_OF_FLIP allocations of blocks over HAK_TINY_MAX, and of smaller ones for
+ * places in a heap each end of the thread's way to its next sample (api/site.c).
  *
  * Not for bins of single classes, those of heaps with a limit, and those that spill.
  */

@@ -40,6 +40,7 @@ void *hak_api_pop(const hak_link_key_t *key, hak_pace_t *pace, hak_bin_t *bin,
   void *block = NULL;
   while (!hak_bin_take_is_due(key, pace, bin, cls, &block)) {
     if (HAK_LIKELY(!hak_stray_refuses(cls, block))) return block;
+    hak_stray_leave(key, bin, cls, block);
     hak_api_report_no_block(block);
   }
   return NULL;
@@ -65,6 +66,7 @@ static void *small(hak_thread_t *me, hak_heap_t *heap, uint32_t cls) {
     hak_store_relaxed(&bin->ready_count, (uint16_t)(count - 1));
     if (HAK_UNLIKELY(hak_stray_refuses(cls, block))) {
       hak_stray_report(me, cache, block);
+      hak_stray_leave(&me->key, bin, cls, block);
       block = hak_refill_bin(me, cache, cls);
     }
   }
@@ -342,21 +344,23 @@ HAK_HOT void *alloc_small(hak_thread_t *me, hak_bin_t *bin, size_t size) {
   return block;
 }
 
-static void *alloc_mid(size_t size);
-
-/* What alloc_mid seldom needs, each a call in its last place: then it has no
- * registers to save. */
-static HAK_WARM void *alloc_again(void *block, size_t size) {
+/* What alloc_mid and alloc_single seldom need, each a call in its last place: then they
+ * have no registers to save. */
+static HAK_SLOW void *alloc_again(hak_bin_t *bin, void *block, size_t size) {
+  hak_thread_t *me = hak_thread_self;
+  hak_stray_leave(&me->key, bin, hak_bin_class(me, bin), block);
   hak_api_report_no_block(block);
-  return alloc_mid(size);
+  return hak_alloc(size);
 }
 static HAK_WARM void *alloc_ready(hak_bin_t *bin, size_t size) {
   void *block;
   hak_thread_t *me = hak_thread_self;
   if (HAK_UNLIKELY(hak_bin_pop_mid_fails(&me->key, bin, &block))) return alloc_slow(size);
-  uint32_t cls = (uint32_t)(bin - me->bins);
-  if (HAK_UNLIKELY(hak_stray_refuses_mid(hak_class_askew[cls], block))) {
-    return alloc_again(block, size);
+  uint32_t cls = hak_bin_class(me, bin);
+  bool single = hak_class_is_single(cls);
+  if (HAK_UNLIKELY((single && !hak_stray_is_named(me, bin, cls, block)) ||
+                   hak_stray_refuses_mid(hak_class_askew[cls], block))) {
+    return alloc_again(bin, block, size);
   }
   return block;
 }
@@ -369,8 +373,8 @@ static HAK_WARM void *alloc_odd(size_t size) {
   return size == 0 ? hak_alloc(1) : alloc_slow(size);
 }
 
-/* Over HAK_TINY_MAX, or 0. Fast when frees have left a block of the class. */
-static HAK_WARM void *alloc_mid(size_t size) {
+/* Over HAK_MID_MAX, or 0. The same as for mid sizes, but that the registry is asked. */
+static HAK_WARM void *alloc_single(size_t size) {
   if (HAK_UNLIKELY(size - 1 >= HAK_CLASS_MAX)) return alloc_odd(size);
   hak_thread_t *me = hak_thread_self;
   const hak_mid_class_t *mid = &hak_mid_classes[hak_class_eighth(size)];
@@ -380,8 +384,26 @@ static HAK_WARM void *alloc_mid(size_t size) {
   if (HAK_UNLIKELY(hak_bin_pop_last_fails(&me->key, bin, &block))) {
     return alloc_ready(bin, size);
   }
+  if (HAK_UNLIKELY(!hak_stray_is_named(me, bin, hak_bin_class(me, bin), block) ||
+                   hak_stray_refuses_mid(mid->askew, block))) {
+    return alloc_again(bin, block, size);
+  }
+  return block;
+}
+
+/* Over HAK_TINY_MAX, or 0. Fast when frees have left a block of the class. */
+static HAK_WARM void *alloc_mid(size_t size) {
+  if (HAK_UNLIKELY(size - 1 >= HAK_MID_MAX)) return alloc_single(size);
+  hak_thread_t *me = hak_thread_self;
+  const hak_mid_class_t *mid = &hak_mid_classes[hak_class_eighth(size)];
+  hak_bin_t *bin = (hak_bin_t *)(void *)((char *)me + mid->bin_offset);
+  void *block;
+  if (HAK_UNLIKELY(hak_room_is_gone(&me->pace.pops))) return alloc_counted(bin, size);
+  if (HAK_UNLIKELY(hak_bin_pop_last_fails(&me->key, bin, &block))) {
+    return alloc_ready(bin, size);
+  }
   if (HAK_UNLIKELY(hak_stray_refuses_mid(mid->askew, block))) {
-    return alloc_again(block, size);
+    return alloc_again(bin, block, size);
   }
   return block;
 }

@@ -270,7 +270,10 @@ static HAK_WARM void *at_apart(size_t size, hak_site_t *site) {
 }
 
 /* What lay in the bin is no block. */
-static HAK_SLOW void *at_stray(size_t size, hak_site_t *site, void *block) {
+static HAK_SLOW void *at_stray(size_t size, hak_site_t *site, hak_bin_t *bin,
+                               void *block) {
+  hak_thread_t *me = hak_thread_self;
+  hak_stray_leave(&me->key, bin, hak_bin_class(me, bin), block);
   hak_api_report_no_block(block);
   return at_slow(size, site);
 }
@@ -282,8 +285,11 @@ static HAK_WARM void *at_mid_ready(size_t size, hak_site_t *site, hak_bin_t *bin
   if (HAK_UNLIKELY(hak_bin_pop_mid_fails(&me->key, bin, &block))) {
     return at_slow(size, site);
   }
-  if (HAK_UNLIKELY(hak_stray_refuses_mid(hak_class_askew[bin - me->bins], block))) {
-    return at_stray(size, site, block);
+  uint32_t cls = hak_bin_class(me, bin);
+  bool single = hak_class_is_single(cls);
+  if (HAK_UNLIKELY((single && !hak_stray_is_named(me, bin, cls, block)) ||
+                   hak_stray_refuses_mid(hak_class_askew[cls], block))) {
+    return at_stray(size, site, bin, block);
   }
   return at_taken(me, size, site, block);
 }
@@ -310,8 +316,10 @@ static HAK_WARM void *at_mid(size_t size, hak_site_t *site) {
   if (HAK_UNLIKELY(hak_bin_pop_last_fails(&me->key, bin, &block))) {
     return at_mid_ready(size, site, bin);
   }
-  if (HAK_UNLIKELY(hak_stray_refuses_mid(mid->askew, block))) {
-    return at_stray(size, site, block);
+  if (HAK_UNLIKELY((size > HAK_MID_MAX &&
+                    !hak_stray_is_named(me, bin, hak_bin_class(me, bin), block)) ||
+                   hak_stray_refuses_mid(mid->askew, block))) {
+    return at_stray(size, site, bin, block);
   }
   return at_taken(me, size, site, block);
 }

@@ -54,13 +54,13 @@ static HAK_SLOW void flush_shared(hak_thread_t *me, const hak_cache_t *cache,
     if (HAK_UNLIKELY(hak_list_take_fails(me, cache, &list, &block))) break;
     hak_slab_t *slab = hak_slab_of(block);
     char *start = hak_slab_start(slab);
-    if (HAK_UNLIKELY(!hak_stray_starts(slab, start, block))) {
+    if (HAK_UNLIKELY(!hak_stray_starts(slab, cls, start, block))) {
       hak_stray_report(me, cache, block);
       continue;
     }
     hak_batch_t run = {slab, block, block, 1};
     for (; count > 1 && list != HAK_LINK_END && hak_home_is_in_span(slab, start, list) &&
-           hak_stray_starts(slab, start, list);
+           hak_stray_starts(slab, cls, start, list);
          count--) {
       if (HAK_UNLIKELY(hak_list_take_fails(me, cache, &list, &block))) break;
       run.last = block;
@@ -103,7 +103,7 @@ bool hak_flush_list(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls, vo
     count--;
     hak_slab_t *slab = hak_slab_of(block);
     char *start = hak_slab_start(slab);
-    if (HAK_UNLIKELY(!hak_stray_starts(slab, start, block))) {
+    if (HAK_UNLIKELY(!hak_stray_starts(slab, cls, start, block))) {
       hak_stray_report(me, cache, block);
       continue;
     }
@@ -113,7 +113,7 @@ bool hak_flush_list(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls, vo
       hak_batch_t run = {slab, block, block, 1};
       for (;
            count > 0 && list != HAK_LINK_END && hak_home_is_in_span(slab, start, list) &&
-           hak_stray_starts(slab, start, list);
+           hak_stray_starts(slab, cls, start, list);
            count--) {
         if (HAK_UNLIKELY(hak_list_take_fails(me, cache, &list, &block))) break;
         run.last = block;

@@ -24,13 +24,13 @@ uint32_t hak_home_blocks(hak_thread_t *me, const hak_cache_t *cache, uint32_t cl
     void *block = blocks[i++];
     hak_slab_t *slab = hak_slab_of(block);
     char *start = hak_slab_start(slab);
-    if (HAK_UNLIKELY(!hak_stray_starts(slab, start, block))) {
+    if (HAK_UNLIKELY(!hak_stray_starts(slab, cls, start, block))) {
       hak_stray_report(me, cache, block);
       continue;
     }
     hak_batch_t run = {slab, block, block, 1};
     while (i < count && hak_home_is_in_span(slab, start, blocks[i]) &&
-           hak_stray_starts(slab, start, blocks[i]) && blocks[i] != run.first) {
+           hak_stray_starts(slab, cls, start, blocks[i]) && blocks[i] != run.first) {
       hak_link_write(&me->key, blocks[i], run.first);
       run.first = blocks[i++];
       run.count++;

@@ -26,7 +26,7 @@ static HAK_SLOW size_t touch_list(hak_thread_t *me, const hak_cache_t *cache,
     void *block;
     if (HAK_UNLIKELY(hak_list_take_fails(me, cache, &list, &block))) break;
     hak_slab_t *slab = hak_slab_of(block);
-    if (HAK_UNLIKELY(!hak_stray_starts(slab, hak_slab_start(slab), block))) continue;
+    if (HAK_UNLIKELY(!hak_stray_starts(slab, cls, hak_slab_start(slab), block))) continue;
     hak_prewarm_touch(block, hak_class_size(cls));
   }
   return count;

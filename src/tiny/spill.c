@@ -27,7 +27,7 @@ static bool convert(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls,
                     void **list) {
   void *block = *list;
   hak_slab_t *slab = hak_slab_of(block);
-  if (!hak_stray_starts(slab, hak_slab_start(slab), block)) return false;
+  if (!hak_stray_starts(slab, cls, hak_slab_start(slab), block)) return false;
   uint64_t word = hak_load_relaxed(&slab->word);
   bool mine = hak_word_is_mine(cache, word) && slab->queue == HAK_QUEUE_NONE;
   if (!mine && (!hak_word_is_full(word) || !hak_hold_claim(me, cache, slab, cls))) {

@@ -3,8 +3,28 @@
 #include "base/report.h"
 #include "superslab/locate.h"
 
+HAK_SLOW bool hak_stray_is_single(uint32_t cls, const void *block) {
+  hak_place_t place = hak_locate((uintptr_t)block);
+  return place.cls == cls && place.start == block;
+}
+
 bool hak_stray_refuses(uint32_t cls, void *block) {
-  return cls >= HAK_TINY_CLASSES && hak_stray_refuses_mid(hak_class_askew[cls], block);
+  if (cls < HAK_TINY_CLASSES) return false;
+  if (HAK_CHECKS != 0 && hak_class_is_single(cls) && !hak_stray_is_single(cls, block)) {
+    return true;
+  }
+  return hak_stray_refuses_mid(hak_class_askew[cls], block);
+}
+
+HAK_SLOW void hak_stray_leave(const hak_link_key_t *key, hak_bin_t *bin, uint32_t cls,
+                              void *block) {
+  if (hak_locate((uintptr_t)block).cls == cls) {
+    hak_link_spoil(block);
+    return;
+  }
+  const void *next = hak_link_peek(key, block);
+  if (bin->list.head == next) bin->list.head = HAK_LINK_END;
+  if (bin->ready == next) bin->ready = HAK_LINK_END;
 }
 
 hak_error_t hak_stray_error(const void *block) {

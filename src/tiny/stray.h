@@ -16,7 +16,10 @@
  * - A block in use may count as home. Before a slab that is wholly home by the count
  * serves anew, each of its blocks must have a link; a block that has none stays out.
  * - A block may lie in a bin while its span, wholly home by the count, goes to the pool.
- *   Over HAK_TINY_MAX its link is spoilt then (hak_hold_retire).
+ *   Over HAK_TINY_MAX its link is spoilt then (hak_hold_retire, hak_single_home). Once a
+ *   block that begins there by then is freed, the bin's link is good again, and leads
+ *   along that block's list: of a single class the registry is asked before a block is
+ *   given out, and of any class before it goes home.
  *
  * Builds without checks do none of this.
  */
@@ -38,26 +41,48 @@ HAK_HOT bool hak_stray_is_askew(uint32_t cls, const void *block) {
   return HAK_CHECKS != 0 && ((uintptr_t)block & hak_class_askew[cls]) != 0;
 }
 
-/* True if a carved block of the slab begins at this address, which is in the slab's span;
- * the span begins at `start`. */
-HAK_HOT bool hak_stray_starts(hak_slab_t *slab, const char *start, const void *block) {
+/* True if the slab is of this class, which is a shared one, and a carved block of it
+ * begins at this address, which is in the slab's span; the span begins at `start`. */
+HAK_HOT bool hak_stray_starts(hak_slab_t *slab, uint32_t cls, const char *start,
+                              const void *block) {
   if (HAK_CHECKS == 0) return true;
   size_t offset = (size_t)((const char *)block - start);
-  uint32_t index = hak_class_index(hak_slab_class(slab), offset);
-  return (size_t)index * hak_list_block_size(&slab->list) == offset &&
+  uint32_t index = hak_class_index(cls, offset);
+  return HAK_LIKELY(hak_slab_class(slab) == cls) &&
+         (size_t)index * hak_list_block_size(&slab->list) == offset &&
          index < hak_slab_carved(slab);
 }
 
 /* True if a block of a class over HAK_TINY_MAX, which was taken off a list, must not be
- * given out; else its link is spoilt, and it may. `askew` is that of the class. */
+ * given out; else its link is spoilt, and it may. `askew` is that of the class. Of a
+ * single class hak_stray_is_single has been asked before. */
 HAK_HOT bool hak_stray_refuses_mid(uint32_t askew, void *block) {
   if (HAK_CHECKS != 0 && HAK_UNLIKELY(((uintptr_t)block & askew) != 0)) return true;
   hak_link_spoil(block);
   return false;
 }
+/* True if a block of this single class begins at the address, by the registry. One that
+ * was freed twice may lie in a bin still when its span serves another class. Its link is
+ * good again once a block that begins there by then is freed. */
+HAK_SLOW bool hak_stray_is_single(uint32_t cls, const void *block);
+/* The same, where the registry may say so with its entry, which a free has read too: it
+ * names the bin that the block was taken off. */
+HAK_HOT bool hak_stray_is_named(const hak_thread_t *me, const hak_bin_t *bin,
+                                uint32_t cls, const void *block) {
+  if (HAK_CHECKS == 0) return true;
+  uint64_t mine =
+      (uint64_t)((const char *)bin - (const char *)me) << 16 | HAK_MODE_CACHED;
+  return HAK_LIKELY(hak_registry_entry(me->registry, (uintptr_t)block) == mine) ||
+         hak_stray_is_single(cls, block);
+}
 /* True if a block of any class, which was taken off a list, must not be given out. Blocks
  * to HAK_TINY_MAX are not looked at. For code where a call does not matter. */
 bool hak_stray_refuses(uint32_t cls, void *block);
+/* A block that was taken off one of the bin's lists is not given out. What lies behind it
+ * may be another class's list, which may come back to itself: it is left alone. Behind an
+ * address inside a block of the class lies the bin's list. */
+HAK_SLOW void hak_stray_leave(const hak_link_key_t *key, hak_bin_t *bin, uint32_t cls,
+                              void *block);
 
 /* The kind of misuse that a stray pointer shows. */
 hak_error_t hak_stray_error(const void *block);

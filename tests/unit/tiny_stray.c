@@ -78,11 +78,11 @@ static void starts__are_those_of_carved_blocks(void **state) {
   const char *start = hak_slab_start(slab);
   for (uint32_t i = 0; i < BLOCKS; i++) {
     const char *block = test_slab_block(slab, i);
-    CHECK(hak_stray_starts(slab, start, block));
-    CHECK_EQ(hak_stray_starts(slab, start, block + 8), HAK_CHECKS == 0);
-    CHECK_EQ(hak_stray_starts(slab, start, block + SIZE - 8), HAK_CHECKS == 0);
+    CHECK(hak_stray_starts(slab, cls, start, block));
+    CHECK_EQ(hak_stray_starts(slab, cls, start, block + 8), HAK_CHECKS == 0);
+    CHECK_EQ(hak_stray_starts(slab, cls, start, block + SIZE - 8), HAK_CHECKS == 0);
   }
-  CHECK_EQ(hak_stray_starts(slab, start, test_slab_block(slab, BLOCKS)), HAK_CHECKS == 0);
+  CHECK_EQ(hak_stray_starts(slab, cls, start, test_slab_block(slab, BLOCKS)), HAK_CHECKS == 0);
   end(slab);
 }
 

@@ -39,7 +39,10 @@ void *hak_api_pop(const hak_link_key_t *key, hak_pace_t *pace, hak_bin_t *bin,
                   uint32_t cls) {
   void *block = NULL;
   while (!hak_bin_take_is_due(key, pace, bin, cls, &block)) {
-    if (HAK_LIKELY(!hak_stray_refuses(cls, block))) return block;
+    bool other = HAK_UNLIKELY(hak_class_is_single(cls)) &&
+                 !hak_stray_is_named(hak_thread_self, bin, block) &&
+                 hak_stray_is_other(cls, block);
+    if (HAK_LIKELY(!other && !hak_stray_refuses(cls, block))) return block;
     hak_stray_leave(key, bin, cls, block);
     hak_api_report_no_block(block);
   }
@@ -64,7 +67,7 @@ static void *small(hak_thread_t *me, hak_heap_t *heap, uint32_t cls) {
   } else {
     uint32_t count = hak_load_relaxed(&bin->ready_count);
     hak_store_relaxed(&bin->ready_count, (uint16_t)(count - 1));
-    if (HAK_UNLIKELY(hak_stray_refuses(cls, block))) {
+    if (HAK_UNLIKELY(hak_stray_is_other(cls, block) || hak_stray_refuses(cls, block))) {
       hak_stray_report(me, cache, block);
       hak_stray_leave(&me->key, bin, cls, block);
       block = hak_refill_bin(me, cache, cls);
@@ -352,14 +355,23 @@ static HAK_SLOW void *alloc_again(hak_bin_t *bin, void *block, size_t size) {
   hak_api_report_no_block(block);
   return hak_alloc(size);
 }
+/* Of a class over HAK_MID_MAX, and the block's entry does not name the bin. */
+static HAK_WARM void *alloc_unnamed(hak_bin_t *bin, void *block, size_t size) {
+  uint32_t cls = hak_class_of_large(size);
+  if (HAK_UNLIKELY(hak_stray_is_other(cls, block) || hak_stray_refuses(cls, block))) {
+    return alloc_again(bin, block, size);
+  }
+  return block;
+}
 static HAK_WARM void *alloc_ready(hak_bin_t *bin, size_t size) {
   void *block;
   hak_thread_t *me = hak_thread_self;
   if (HAK_UNLIKELY(hak_bin_pop_mid_fails(&me->key, bin, &block))) return alloc_slow(size);
   uint32_t cls = hak_bin_class(me, bin);
-  bool single = hak_class_is_single(cls);
-  if (HAK_UNLIKELY((single && !hak_stray_is_named(me, bin, cls, block)) ||
-                   hak_stray_refuses_mid(hak_class_askew[cls], block))) {
+  if (HAK_UNLIKELY(hak_class_is_single(cls) && !hak_stray_is_named(me, bin, block))) {
+    return alloc_unnamed(bin, block, size);
+  }
+  if (HAK_UNLIKELY(hak_stray_refuses_mid(hak_class_askew[cls], block))) {
     return alloc_again(bin, block, size);
   }
   return block;
@@ -384,8 +396,10 @@ static HAK_WARM void *alloc_single(size_t size) {
   if (HAK_UNLIKELY(hak_bin_pop_last_fails(&me->key, bin, &block))) {
     return alloc_ready(bin, size);
   }
-  if (HAK_UNLIKELY(!hak_stray_is_named(me, bin, hak_bin_class(me, bin), block) ||
-                   hak_stray_refuses_mid(mid->askew, block))) {
+  if (HAK_UNLIKELY(!hak_stray_is_named(me, bin, block))) {
+    return alloc_unnamed(bin, block, size);
+  }
+  if (HAK_UNLIKELY(hak_stray_refuses_mid(mid->askew, block))) {
     return alloc_again(bin, block, size);
   }
   return block;

@@ -474,7 +474,7 @@ HAK_ENTRY void hak_free_sized(void *ptr, size_t size) {
 #endif
 
 static void free_past_caches(void *ptr) {
-#if HAK_CHECKS >= 3
+#if HAK_CHECKS >= 2
   hak_place_t place;
   if (hak_api_usable(ptr, &place, "hak_freex") == 0) return;
   if (!take_back(&place, ptr, "hak_freex")) return;

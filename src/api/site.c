@@ -285,10 +285,7 @@ static HAK_WARM void *at_mid_ready(size_t size, hak_site_t *site, hak_bin_t *bin
   if (HAK_UNLIKELY(hak_bin_pop_mid_fails(&me->key, bin, &block))) {
     return at_slow(size, site);
   }
-  uint32_t cls = hak_bin_class(me, bin);
-  bool single = hak_class_is_single(cls);
-  if (HAK_UNLIKELY((single && !hak_stray_is_named(me, bin, cls, block)) ||
-                   hak_stray_refuses_mid(hak_class_askew[cls], block))) {
+  if (HAK_UNLIKELY(hak_stray_refuses_mid(hak_class_askew[bin - me->bins], block))) {
     return at_stray(size, site, bin, block);
   }
   return at_taken(me, size, site, block);
@@ -299,11 +296,28 @@ static HAK_SLOW void *at_mid_counted(size_t size, hak_site_t *site, hak_bin_t *b
                                                  : at_mid_ready(size, site, bin);
 }
 
+/* The default heap's bins serve the place, or no place. */
+HAK_HOT bool is_plain(hak_site_t *site) {
+  return site != NULL && HAK_LIKELY(hak_load_relaxed(distance(site)) == TO_BINS);
+}
+
+/* Over HAK_MID_MAX, or 0: blocks are looked at as hak_alloc does. */
+static HAK_WARM void *at_single(size_t size, hak_site_t *site) {
+  if (HAK_UNLIKELY(size - 1 >= HAK_CLASS_MAX || !is_plain(site))) {
+    return at_slow(size, site);
+  }
+  hak_thread_t *me = hak_thread_self;
+  uint32_t cls = hak_class_of_large(size);
+  void *block = hak_api_pop(&me->key, &me->pace, &me->bins[cls], cls);
+  if (HAK_UNLIKELY(block == NULL)) return at_slow(size, site);
+  return at_taken(me, size, site, block);
+}
+
 /* Over HAK_TINY_MAX, or 0, or no place. Fast when the default heap itself serves the
  * place, and frees have left a block of the class. */
 static HAK_WARM void *at_mid(size_t size, hak_site_t *site) {
-  if (HAK_UNLIKELY(size - 1 >= HAK_CLASS_MAX || site == NULL || size <= HAK_TINY_MAX ||
-                   hak_load_relaxed(distance(site)) != TO_BINS)) {
+  if (HAK_UNLIKELY(size - 1 >= HAK_MID_MAX)) return at_single(size, site);
+  if (HAK_UNLIKELY(site == NULL || size <= HAK_TINY_MAX || !is_plain(site))) {
     return at_slow(size, site);
   }
   hak_thread_t *me = hak_thread_self;
@@ -316,9 +330,7 @@ static HAK_WARM void *at_mid(size_t size, hak_site_t *site) {
   if (HAK_UNLIKELY(hak_bin_pop_last_fails(&me->key, bin, &block))) {
     return at_mid_ready(size, site, bin);
   }
-  if (HAK_UNLIKELY((size > HAK_MID_MAX &&
-                    !hak_stray_is_named(me, bin, hak_bin_class(me, bin), block)) ||
-                   hak_stray_refuses_mid(mid->askew, block))) {
+  if (HAK_UNLIKELY(hak_stray_refuses_mid(mid->askew, block))) {
     return at_stray(size, site, bin, block);
   }
   return at_taken(me, size, site, block);

@@ -309,8 +309,8 @@ void hak_hold_home(hak_thread_t *me, const hak_cache_t *cache, hak_batch_t run) 
 void hak_hold_event(hak_thread_t *me, const hak_cache_t *cache, hak_slab_t *slab,
                     void *block) {
   if (HAK_UNLIKELY(!hak_slab_undo_push(me, cache, slab, block))) return;
-  if (HAK_UNLIKELY(!hak_stray_starts(slab, hak_slab_class(slab), hak_slab_start(slab),
-                                     block))) {
+  if (HAK_UNLIKELY(
+          !hak_stray_starts(slab, hak_slab_class(slab), hak_slab_start(slab), block))) {
     hak_stray_report(me, cache, block);
     return;
   }

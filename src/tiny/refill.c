@@ -517,7 +517,9 @@ static HAK_WARM void *refill(hak_thread_t *me, const hak_cache_t *cache, uint32_
   for (;;) {
     void *block;
     if (!hak_bin_take_fails(&me->key, bin, cls, &block)) {
-      if (HAK_LIKELY(!hak_stray_refuses(cls, block))) return block;
+      if (HAK_LIKELY(!hak_stray_is_other(cls, block) && !hak_stray_refuses(cls, block))) {
+        return block;
+      }
       hak_stray_report(me, cache, block);
       hak_stray_leave(&me->key, bin, cls, block);
       continue;

@@ -3,17 +3,16 @@
 #include "base/report.h"
 #include "superslab/locate.h"
 
-HAK_SLOW bool hak_stray_is_single(uint32_t cls, const void *block) {
-  hak_place_t place = hak_locate((uintptr_t)block);
-  return place.cls == cls && place.start == block;
+bool hak_stray_is_single(uint32_t cls, const void *block) {
+  hak_leaf_t *leaf;
+  size_t offset = 1;
+  uintptr_t address = (uintptr_t)block;
+  return hak_locate_class(hak_registry_root(), address, &leaf, &offset) == cls &&
+         offset == 0;
 }
 
 bool hak_stray_refuses(uint32_t cls, void *block) {
-  if (cls < HAK_TINY_CLASSES) return false;
-  if (HAK_CHECKS != 0 && hak_class_is_single(cls) && !hak_stray_is_single(cls, block)) {
-    return true;
-  }
-  return hak_stray_refuses_mid(hak_class_askew[cls], block);
+  return cls >= HAK_TINY_CLASSES && hak_stray_refuses_mid(hak_class_askew[cls], block);
 }
 
 HAK_SLOW void hak_stray_leave(const hak_link_key_t *key, hak_bin_t *bin, uint32_t cls,

@@ -55,7 +55,7 @@ HAK_HOT bool hak_stray_starts(hak_slab_t *slab, uint32_t cls, const char *start,
 
 /* True if a block of a class over HAK_TINY_MAX, which was taken off a list, must not be
  * given out; else its link is spoilt, and it may. `askew` is that of the class. Of a
- * single class hak_stray_is_single has been asked before. */
+ * single class hak_stray_is_other, or hak_stray_is_named, is asked before. */
 HAK_HOT bool hak_stray_refuses_mid(uint32_t askew, void *block) {
   if (HAK_CHECKS != 0 && HAK_UNLIKELY(((uintptr_t)block & askew) != 0)) return true;
   hak_link_spoil(block);
@@ -64,19 +64,22 @@ HAK_HOT bool hak_stray_refuses_mid(uint32_t askew, void *block) {
 /* True if a block of this single class begins at the address, by the registry. One that
  * was freed twice may lie in a bin still when its span serves another class. Its link is
  * good again once a block that begins there by then is freed. */
-HAK_SLOW bool hak_stray_is_single(uint32_t cls, const void *block);
-/* The same, where the registry may say so with its entry, which a free has read too: it
- * names the bin that the block was taken off. */
+bool hak_stray_is_single(uint32_t cls, const void *block);
+/* True if the class is a single one, and no block of it begins there. */
+HAK_HOT bool hak_stray_is_other(uint32_t cls, const void *block) {
+  return HAK_CHECKS != 0 && hak_class_is_single(cls) && !hak_stray_is_single(cls, block);
+}
+/* True if the registry's entry, which a free reads too, names the bin of the default heap
+ * that the block was taken off, so that it is a block of that class. */
 HAK_HOT bool hak_stray_is_named(const hak_thread_t *me, const hak_bin_t *bin,
-                                uint32_t cls, const void *block) {
+                                const void *block) {
   if (HAK_CHECKS == 0) return true;
-  uint64_t mine =
-      (uint64_t)((const char *)bin - (const char *)me) << 16 | HAK_MODE_CACHED;
-  return HAK_LIKELY(hak_registry_entry(me->registry, (uintptr_t)block) == mine) ||
-         hak_stray_is_single(cls, block);
+  int64_t entry = (int64_t)hak_registry_entry(me->registry, (uintptr_t)block);
+  return (const char *)me + (entry >> 16) == (const char *)bin;
 }
 /* True if a block of any class, which was taken off a list, must not be given out. Blocks
- * to HAK_TINY_MAX are not looked at. For code where a call does not matter. */
+ * to HAK_TINY_MAX are not looked at. For code where a call does not matter. The same
+ * holds for single classes. */
 bool hak_stray_refuses(uint32_t cls, void *block);
 /* A block that was taken off one of the bin's lists is not given out. What lies behind it
  * may be another class's list, which may come back to itself: it is left alone. Behind an

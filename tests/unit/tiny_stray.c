@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/report.h"
+#include "tiny/single.h"
 #include "tiny/stray.h"
 
 enum {
@@ -78,11 +79,15 @@ static void starts__are_those_of_carved_blocks(void **state) {
   const char *start = hak_slab_start(slab);
   for (uint32_t i = 0; i < BLOCKS; i++) {
     const char *block = test_slab_block(slab, i);
-    CHECK(hak_stray_starts(slab, cls, start, block));
-    CHECK_EQ(hak_stray_starts(slab, cls, start, block + 8), HAK_CHECKS == 0);
-    CHECK_EQ(hak_stray_starts(slab, cls, start, block + SIZE - 8), HAK_CHECKS == 0);
+    CHECK(hak_stray_starts(slab, g_class, start, block));
+    CHECK_EQ(hak_stray_starts(slab, g_class, start, block + 8), HAK_CHECKS == 0);
+    CHECK_EQ(hak_stray_starts(slab, g_class, start, block + SIZE - 8), HAK_CHECKS == 0);
   }
-  CHECK_EQ(hak_stray_starts(slab, cls, start, test_slab_block(slab, BLOCKS)), HAK_CHECKS == 0);
+  const char *uncut = test_slab_block(slab, BLOCKS);
+  CHECK_EQ(hak_stray_starts(slab, g_class, start, uncut), HAK_CHECKS == 0);
+  /* Each begins at the span's start. */
+  CHECK_EQ(hak_stray_starts(slab, g_class + 1, start, start), HAK_CHECKS == 0);
+  CHECK_EQ(hak_stray_starts(slab, g_class - 1, start, start), HAK_CHECKS == 0);
   end(slab);
 }
 
@@ -106,6 +111,50 @@ static void refuses__blocks_that_are_askew_and_spoils_the_others(void **state) {
     }
   }
   end(slab);
+}
+
+/* What lies behind an address inside a block of the class is the bin's own list. */
+static void leave__goes_on_behind_an_address_inside_a_block_and_not_in_other_lists(
+    void **state) {
+  (void)state;
+  hak_slab_t *slab = make_slab();
+  char *inside = test_slab_block(slab, 3) + 128, *next = test_slab_block(slab, 5);
+  hak_bin_t bin = {.list.head = next, .ready = inside};
+  hak_link_write(&g_me->key, inside, next);
+  hak_stray_leave(&g_me->key, &bin, g_class, inside);
+  CHECK(bin.list.head == next && bin.ready == inside);
+  if (HAK_CHECKS != 0) CHECK_EQ(first_word(inside), 0);
+  for (int ready = 0; ready < 2; ready++) {
+    bin.list.head = ready ? inside : next;
+    bin.ready = ready ? next : inside;
+    hak_link_write(&g_me->key, inside, next);
+    uint64_t link = first_word(inside);
+    hak_stray_leave(&g_me->key, &bin, g_class + 1, inside);
+    CHECK(bin.list.head == (ready ? inside : (void *)HAK_LINK_END));
+    CHECK(bin.ready == (ready ? (void *)HAK_LINK_END : inside));
+    CHECK_EQ(first_word(inside), link);
+  }
+  end(slab);
+}
+
+static void single__is_told_from_other_classes_and_from_what_is_gone(void **state) {
+  (void)state;
+  enum {
+    SINGLE = HAK_SHARED_CLASSES + 2 /* of two slabs */
+  };
+  char *block = hak_single_new(g_me, g_cache, SINGLE);
+  CHECK(block != NULL);
+  CHECK(hak_stray_is_single(SINGLE, block));
+  CHECK(!hak_stray_is_single(SINGLE + 1, block));
+  CHECK(!hak_stray_is_single(SINGLE, block + HAK_SLAB_SIZE));
+  CHECK_EQ(hak_stray_is_other(SINGLE + 1, block), HAK_CHECKS != 0);
+  CHECK(!hak_stray_is_other(SINGLE, block));
+  CHECK(!hak_stray_is_other(HAK_SHARED_CLASSES - 1, block));
+  CHECK(hak_stray_is_named(g_me, &g_cache->bins[SINGLE], block));
+  CHECK_EQ(hak_stray_is_named(g_me, &g_cache->bins[SINGLE + 1], block), HAK_CHECKS == 0);
+  hak_single_home(g_me, g_cache, SINGLE, block);
+  CHECK(!hak_stray_is_single(SINGLE, block));
+  CHECK_EQ(hak_stray_is_named(g_me, &g_cache->bins[SINGLE], block), HAK_CHECKS == 0);
 }
 
 static void refuses__no_small_block_and_leaves_it_as_it_is(void **state) {
@@ -248,6 +297,8 @@ TEST_MAIN_FRESH(H(tells__says_which_blocks_are_seen_to_be_free),
                 H(list__tells_the_size_and_the_factors_of_two_of_each_class),
                 H(starts__are_those_of_carved_blocks),
                 H(refuses__blocks_that_are_askew_and_spoils_the_others),
+                H(leave__goes_on_behind_an_address_inside_a_block_and_not_in_other_lists),
+                H(single__is_told_from_other_classes_and_from_what_is_gone),
                 TEST_OF_SLABS(refuses__no_small_block_and_leaves_it_as_it_is, SMALL),
                 H(free_block__is_one_with_a_link_and_in_full_checks_a_mark),
                 H(report__tells_the_inside_of_a_block_from_what_is_gone),

@@ -63,7 +63,9 @@ HAK_WARM void hak_single_home(hak_thread_t *me, const hak_cache_t *cache, uint32
                             block, HAK_TEXT_INTERIOR);
     return;
   }
-  if (HAK_UNLIKELY(place.cls != cls || !hak_slab_end_single(slab))) {
+  const void *heap = cache->store->pool.heap;
+  if (HAK_UNLIKELY(place.cls != cls || hak_load_relaxed(&place.extent->heap) != heap ||
+                   !hak_slab_end_single(slab))) {
     hak_thread_defer_report(me, cache->store->pool.heap, HAK_ERROR_DOUBLE_FREE, block,
                             HAK_TEXT_GONE);
     return;

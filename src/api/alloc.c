@@ -215,6 +215,11 @@ HAK_WARM void *hak_api_large(hak_heap_t *heap, size_t size, size_t alignment,
   return large(hak_large_alloc, heap, size, alignment, no_grow, zeroed);
 }
 
+void *hak_api_growing(hak_heap_t *heap, size_t size, size_t alignment, bool no_grow,
+                      bool *zeroed) {
+  return large(hak_large_alloc_growing, heap, size, alignment, no_grow, zeroed);
+}
+
 void *hak_api_mapping(hak_heap_t *heap, size_t size, size_t alignment, bool no_grow,
                       bool *zeroed) {
   return large(hak_large_map, heap, size, alignment, no_grow, zeroed);

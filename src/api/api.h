@@ -43,11 +43,14 @@ void *hak_api_group_alloc(hak_heap_t *group, size_t size, size_t alignment,
  * there is none, or only in a longer way. errno is kept. */
 void *hak_api_hole(uint32_t cls);
 
-/* What hak_api_alloc makes of it: a block of a size class; a large block; a block in a
- * mapping of its own, whatever its size. *zeroed: all of its bytes are zero. */
+/* What hak_api_alloc makes of it: a block of a size class; a large block; one that lies
+ * where it can grow, if there is such a place; a block in a mapping of its own, whatever
+ * its size. *zeroed: all of its bytes are zero. */
 void *hak_api_small(hak_heap_t *heap, uint32_t cls, bool no_grow);
 void *hak_api_large(hak_heap_t *heap, size_t size, size_t alignment, bool no_grow,
                     bool *zeroed);
+void *hak_api_growing(hak_heap_t *heap, size_t size, size_t alignment, bool no_grow,
+                      bool *zeroed);
 void *hak_api_mapping(hak_heap_t *heap, size_t size, size_t alignment, bool no_grow,
                       bool *zeroed);
 
@@ -126,9 +129,9 @@ void hak_api_free(void *ptr, bool no_cache);
 enum {
   HAK_SHRINK_SHARE = 2
 };
-/* Any realloc of a block (not NULL) without alignment and flags where its class does for
- * the size too, or this thread's bin has a block that does. NULL, and nothing has
- * changed: it is for hak_api_resize to say. */
+/* Any realloc of a block (not NULL) without alignment and flags where its class or its
+ * pages do for the size too, or this thread's bin has a block that does. NULL, and
+ * nothing has changed: it is for hak_api_resize to say. */
 void *hak_api_resize_class(void *ptr, size_t size);
 /* Any realloc of a block (not NULL) for a place in the program, which the block counts
  * for if it moves; NULL for none. The size, alignment and flags are already checked. */

@@ -172,7 +172,7 @@ static void *alloc_to_move(const hak_place_t *place, size_t usable, size_t size,
   if (grows && usable >= REMAP_FROM) {
     block = hak_api_mapping(heap, size, alignment, no_grow, &zeroed);
   } else if (grows && size > HAK_MID_MAX) {
-    block = hak_api_large(heap, size, alignment, no_grow, &zeroed); /* can grow again */
+    block = hak_api_growing(heap, size, alignment, no_grow, &zeroed);
   } else {
     return hak_api_alloc(heap, size, alignment, flags & ~(unsigned)HAK_ZERO);
   }

@@ -1,17 +1,31 @@
-/* resize_class.c - blocks of size classes that change their size: the common case.
+/* resize_class.c - blocks that change their size: the common case.
  *
  * hak_api_resize_class -> the block stays, as its class does for the size: done
  *   -> the thread's bin of the other class has a block: copied, and the old one freed
+ *   -> a large block whose pages do for the size stays
  *   -> NULL: resize.c, for all else
  */
 #include <string.h>
 
 #include "api/api.h"
 #include "base/check.h"
+#include "pool/large.h"
 
-/* The heap of a block of a size class that begins at `ptr`, if nobody has to be told of
- * what becomes of its blocks, and they are its own; else NULL. As in hak_usable_size the
- * slab's record is not read, so the address of a block that was not cut yet passes. */
+/* The heap of a block, if nobody has to be told of what becomes of its blocks, and they
+ * are its own; else NULL. Of an address that is no block, or no more, the extent may be
+ * out of date. */
+HAK_HOT hak_heap_t *quiet_heap(hak_extent_t *extent) {
+  hak_heap_t *heap = HAK_UNLIKELY(extent == NULL) ? NULL : hak_heap_of_extent(extent);
+  if (HAK_UNLIKELY(heap == NULL || hak_heap_is_anothers(heap) ||
+                   hak_heap_is_watched(heap))) {
+    return NULL;
+  }
+  return heap;
+}
+
+/* The quiet heap of a block of a size class that begins at `ptr`, or NULL. As in
+ * hak_usable_size the slab's record is not read, so the address of a block that was not
+ * cut yet passes. */
 HAK_HOT hak_heap_t *find(const hak_thread_t *me, const void *ptr, uint32_t *cls) {
   uintptr_t address = (uintptr_t)ptr;
   if (HAK_UNLIKELY(address >> HAK_LEAF_SHIFT >= me->registry_limit)) return NULL;
@@ -19,14 +33,7 @@ HAK_HOT hak_heap_t *find(const hak_thread_t *me, const void *ptr, uint32_t *cls)
   size_t offset;
   *cls = hak_locate_class(me->registry, address, &leaf, &offset);
   if (HAK_UNLIKELY(*cls >= HAK_CLASSES || !hak_class_is_start(*cls, offset))) return NULL;
-  /* Of an address that is no block, or no more, the note may be out of date. */
-  hak_extent_t *extent = hak_leaf_extent(leaf, address);
-  hak_heap_t *heap = HAK_UNLIKELY(extent == NULL) ? NULL : hak_heap_of_extent(extent);
-  if (HAK_UNLIKELY(heap == NULL || hak_heap_is_anothers(heap) ||
-                   hak_heap_is_watched(heap))) {
-    return NULL;
-  }
-  return heap;
+  return quiet_heap(hak_leaf_extent(leaf, address));
 }
 
 /* A block that lies ready for this thread. The bins are found as hak_heap_alloc finds
@@ -58,12 +65,33 @@ static HAK_WARM void *move(hak_heap_t *heap, void *ptr, size_t usable, size_t si
   return block;
 }
 
+/* What a block of more than 56 KiB has does for the size, and no more of it is to go.
+ * Buffers grow by steps that are mostly smaller than a page. */
+static bool does(const hak_place_t *place, const void *ptr, size_t size) {
+  if (place->cls < HAK_CLASSES) {
+    return size <= HAK_CLASS_MAX && hak_class_of(size) == place->cls;
+  }
+  if (place->cls != HAK_CLASS_LARGE || hak_cells_have(ptr)) return false;
+  size_t usable = hak_large_usable(place);
+  return size <= usable && usable - size < place->extent->os->page_size;
+}
+
+static HAK_WARM void *stay(const hak_thread_t *me, void *ptr, size_t size) {
+  hak_place_t place;
+  if (HAK_UNLIKELY((uintptr_t)ptr >> HAK_LEAF_SHIFT >= me->registry_limit)) return NULL;
+  hak_locate_into((uintptr_t)ptr, &place);
+  bool stays =
+      place.start == ptr && quiet_heap(place.extent) != NULL && does(&place, ptr, size);
+  return stays ? ptr : NULL;
+}
+
 HAK_WARM void *hak_api_resize_class(void *ptr, size_t size) {
   hak_thread_t *me = hak_thread_self;
   uint32_t cls;
   /* Full checks look at the block first, and callbacks may have forbidden the heap. */
-  if (HAK_CHECKS >= 2 || HAK_UNLIKELY(size - 1 >= HAK_MID_MAX)) return NULL;
+  if (HAK_CHECKS >= 2 || size == 0) return NULL;
   if (HAK_UNLIKELY(hak_budget_calls != NULL)) return NULL;
+  if (HAK_UNLIKELY(size > HAK_MID_MAX)) return stay(me, ptr, size);
   hak_heap_t *heap = find(me, ptr, &cls);
   if (HAK_UNLIKELY(heap == NULL)) return NULL;
   size_t usable = hak_class_size(cls);

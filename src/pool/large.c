@@ -45,11 +45,9 @@ static void span_let_go(hak_slab_t *slab) {
   hak_tail_let_go(hak_slab_superslab(slab), slab->slot);
 }
 
-static void *span_alloc(hak_shared_pool_t *pool, size_t usable, size_t alignment,
-                        bool no_grow, bool *zeroed) {
-  unsigned span = (unsigned)hak_div_up(usable, HAK_SLAB_SIZE);
-  hak_slab_t *slab = hak_pool_get(pool, span, alignment, usable, no_grow, zeroed);
-  if (slab == NULL) return NULL;
+/* A block begins in a span from the pool. */
+static void *span_begin(hak_shared_pool_t *pool, hak_slab_t *slab, unsigned span,
+                        size_t usable, bool *zeroed) {
   char *start = hak_slab_start(slab);
   hak_slab_set_span(slab, span);
   hak_store_relaxed(&slab->capacity, 1);
@@ -62,6 +60,13 @@ static void *span_alloc(hak_shared_pool_t *pool, size_t usable, size_t alignment
    */
   hak_store_release(&slab->cls, HAK_CLASS_LARGE);
   return start;
+}
+
+static void *span_alloc(hak_shared_pool_t *pool, size_t usable, size_t alignment,
+                        bool no_grow, bool *zeroed) {
+  unsigned span = (unsigned)hak_div_up(usable, HAK_SLAB_SIZE);
+  hak_slab_t *slab = hak_pool_get(pool, span, alignment, usable, no_grow, zeroed);
+  return slab == NULL ? NULL : span_begin(pool, slab, span, usable, zeroed);
 }
 
 /* Commits the first pages of one of the SuperSlabs of a run. Where the heap cannot pay
@@ -158,6 +163,21 @@ void *hak_large_alloc(hak_shared_pool_t *pool, size_t size, size_t alignment,
     return hak_large_map(pool, size, alignment, no_grow, zeroed);
   }
   return block;
+}
+
+/* What has grown once mostly goes on. To copy it again with every few slabs would cost
+ * more than holes that smaller blocks fill. */
+void *hak_large_alloc_growing(hak_shared_pool_t *pool, size_t size, size_t alignment,
+                              bool no_grow, bool *zeroed) {
+  size_t usable = hak_large_good_size(pool->os, size);
+  if (usable >= size && usable <= HAK_LARGE_SPAN_MAX && alignment <= HAK_SLAB_SIZE &&
+      !no_grow) {
+    unsigned span = (unsigned)hak_div_up(usable, HAK_SLAB_SIZE);
+    unsigned room = (unsigned)(HAK_LARGE_SPAN_MAX / HAK_SLAB_SIZE);
+    hak_slab_t *slab = hak_pool_get_roomy(pool, span, room, usable, zeroed);
+    if (slab != NULL) return span_begin(pool, slab, span, usable, zeroed);
+  }
+  return hak_large_alloc(pool, size, alignment, no_grow, zeroed);
 }
 
 bool hak_large_renew(const hak_place_t *place) {

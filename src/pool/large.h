@@ -30,6 +30,11 @@
 void *hak_large_alloc(hak_shared_pool_t *pool, size_t size, size_t alignment,
                       bool no_grow, bool *zeroed);
 
+/* The same for a block that has to move in order to grow: up to 1 MiB one that can go on
+ * growing in place, if the pool has such a place. */
+void *hak_large_alloc_growing(hak_shared_pool_t *pool, size_t size, size_t alignment,
+                              bool no_grow, bool *zeroed);
+
 /* Allocates as hak_large_alloc does, but in a mapping of its own whatever the size:
  * such a block can grow by moving its pages. */
 void *hak_large_map(hak_shared_pool_t *pool, size_t size, size_t alignment, bool no_grow,

@@ -152,6 +152,21 @@ static node_t *find_without_os(hak_shared_pool_t *pool, unsigned span, size_t al
   return ss;
 }
 
+/* Takes slots that were found, with their first `pages` pages. Called with the lock held,
+ * which it lets go of. */
+static hak_slab_t *take_locked(hak_shared_pool_t *pool, node_t *ss, unsigned first,
+                               unsigned span, size_t pages, bool no_grow, bool *zeroed) {
+  hak_lock_assert_held(&pool->lock);
+  hak_pool_take_locked(pool, ss, first, span);
+  hak_lock_release(&pool->lock);
+  if (!no_grow) hak_pool_refill(pool, ss);
+  if (!hak_tail_commit(ss, first, span, pages, no_grow, zeroed)) {
+    hak_pool_put(pool, &ss->slabs[first], span);
+    return NULL;
+  }
+  return &ss->slabs[first];
+}
+
 /* `no_grow`: from slots that have their pages. */
 static hak_slab_t *get(hak_shared_pool_t *pool, unsigned span, size_t alignment,
                        size_t pages, bool no_grow, bool *zeroed) {
@@ -164,14 +179,7 @@ static hak_slab_t *get(hak_shared_pool_t *pool, unsigned span, size_t alignment,
     ss = find_or_grow(pool, span, alignment, pages, &first);
   }
   if (ss == NULL) return NULL;
-  hak_pool_take_locked(pool, ss, (unsigned)first, span);
-  hak_lock_release(&pool->lock);
-  if (!no_grow) hak_pool_refill(pool, ss);
-  if (!hak_tail_commit(ss, (unsigned)first, span, pages, no_grow, zeroed)) {
-    hak_pool_put(pool, &ss->slabs[first], span);
-    return NULL;
-  }
-  return &ss->slabs[first];
+  return take_locked(pool, ss, (unsigned)first, span, pages, no_grow, zeroed);
 }
 
 hak_slab_t *hak_pool_get(hak_shared_pool_t *pool, unsigned span, size_t alignment,
@@ -186,6 +194,35 @@ hak_slab_t *hak_pool_get(hak_shared_pool_t *pool, unsigned span, size_t alignmen
     slab = get(pool, span, alignment, pages, true, zeroed);
   }
   return slab;
+}
+
+/* So few of the pool's slots are free that one more SuperSlab is no great matter. */
+static bool has_few_free_locked(const hak_shared_pool_t *pool) {
+  hak_lock_assert_held(&pool->lock);
+  enum {
+    FREE_SHARE = 8
+  };
+  uint64_t taken = hak_load_relaxed(&((hak_shared_pool_t *)pool)->taken);
+  uint64_t all =
+      hak_load_relaxed(&((hak_shared_pool_t *)pool)->superslabs) * HAK_SUPERSLAB_SLABS;
+  return all <= taken + taken / FREE_SHARE + HAK_SUPERSLAB_SLABS;
+}
+
+hak_slab_t *hak_pool_get_roomy(hak_shared_pool_t *pool, unsigned span, unsigned room,
+                               size_t bytes, bool *zeroed) {
+  if (pool->fits || hak_pool_is_enclosed(pool) || hak_budget_is_limited(&pool->budget)) {
+    return NULL;
+  }
+  size_t pages = hak_os_pages(pool->os, bytes);
+  int first;
+  hak_clock_refresh();
+  hak_lock_acquire(&pool->lock);
+  node_t *ss = find_locked(pool, room, HAK_SLAB_SIZE, pages, &first);
+  bool grows = ss == NULL && has_few_free_locked(pool);
+  if (ss == NULL) hak_lock_release(&pool->lock);
+  if (grows) ss = find_or_grow(pool, room, HAK_SLAB_SIZE, pages, &first);
+  if (ss == NULL) return NULL;
+  return take_locked(pool, ss, (unsigned)first, span, pages, false, zeroed);
 }
 
 void hak_pool_put(hak_shared_pool_t *pool, hak_slab_t *slab, unsigned span) {

@@ -27,6 +27,13 @@ void hak_pool_pass_on(hak_shared_pool_t *pool, const hak_os_t *os, void *heap);
 hak_slab_t *hak_pool_get(hak_shared_pool_t *pool, unsigned span, size_t alignment,
                          size_t bytes, bool no_grow, bool *zeroed);
 
+/* The same, of slabs behind which others are free as well, `room` of them with the span,
+ * so that it can grow in place. NULL where the pool has none, and enough of other free
+ * slabs. Nor is there any in a heap with a limit or in memory of the caller's, where
+ * small holes are to be filled first. */
+hak_slab_t *hak_pool_get_roomy(hak_shared_pool_t *pool, unsigned span, unsigned room,
+                               size_t bytes, bool *zeroed);
+
 /* Gives `span` slabs back. Nobody else can reach them. A partial list's lock may be
  * held. */
 void hak_pool_put(hak_shared_pool_t *pool, hak_slab_t *first, unsigned span);

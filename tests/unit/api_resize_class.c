@@ -115,6 +115,66 @@ static void resize_class__leaves_blocks_that_others_are_told_of(void **state) {
   CHECK_EQ(hak_heap_destroy(parent), 0);
 }
 
+static void stays(char *block, size_t least, size_t most) {
+  CHECK(hak_api_resize_class(block, least - 1) == NULL);
+  CHECK(hak_api_resize_class(block, least) == block);
+  CHECK(hak_api_resize_class(block, most) == block);
+  CHECK(hak_api_resize_class(block, most + 1) == NULL);
+}
+
+static void resize_class__leaves_large_blocks_where_their_pages_do(void **state) {
+  (void)state;
+  enum {
+    PAGE = 4096
+  };
+  if (!serves()) return;
+  warm(NULL, 500);
+  char *single =
+      hak_alloc(100000); /* of 114,688 bytes; the next smaller class has 98,304 */
+  stays(single, 98305, 114688);
+  char *large = hak_realloc(single, 150 * PAGE); /* that may grow again */
+  CHECK_EQ(hak_usable_size(large), 150 * PAGE);
+  stays(large, 149 * PAGE + 1, 150 * PAGE);
+  CHECK(hak_api_resize_class(large + PAGE, 149 * PAGE) == NULL);
+  hak_free(large);
+  CHECK(hak_api_resize_class(large, 150 * PAGE) == NULL);
+  large = hak_alloc(3 << 20);
+  stays(large, (3 << 20) - PAGE + 1, 3 << 20);
+  hak_free(large);
+  hak_heap_t *watched = test_heap(HAK_HEAP_WATCHED, "watched", NULL);
+  large = hak_heap_alloc(watched, 3 << 20);
+  CHECK(hak_api_resize_class(large, 3 << 20) == NULL);
+  hak_free(large);
+  CHECK_EQ(hak_heap_destroy(watched), 0);
+}
+
+/* Once it has pages of its own a buffer has moved to where it can grow. */
+static void resize_class__is_all_that_a_buffer_of_many_steps_needs(void **state) {
+  (void)state;
+  enum {
+    OWN = 64 << 10,
+    MOST = 1 << 20,
+    STEP = 1000
+  };
+  if (!serves()) return;
+  for (int round = 0; round < 3; round++) {
+    char *block = hak_alloc(1);
+    unsigned moves = 0, served = 0;
+    for (size_t size = STEP; size <= MOST; size += STEP) {
+      char *now = hak_api_resize_class(block, size);
+      served += now != NULL;
+      if (now == NULL) now = hak_realloc(block, size);
+      CHECK(now != NULL);
+      if (size > OWN) moves += now != block;
+      block = now;
+      block[size - 1] = 1;
+    }
+    CHECK(moves <= 1);
+    CHECK(served > MOST / STEP / 2); /* four steps end in each page */
+    hak_free(block);
+  }
+}
+
 static void resize_class__leaves_large_blocks_and_none(void **state) {
   (void)state;
   warm(NULL, 500);
@@ -178,6 +238,8 @@ static void resize_class__leaves_the_first_call_of_a_thread_alone(void **state) 
 TEST_MAIN(T(resize_class__serves_a_warm_thread_in_each_kind_of_heap),
           T(resize_class__leaves_a_block_whose_class_does_where_it_is),
           T(resize_class__leaves_blocks_that_others_are_told_of),
+          T(resize_class__leaves_large_blocks_where_their_pages_do),
+          T(resize_class__is_all_that_a_buffer_of_many_steps_needs),
           T(resize_class__leaves_large_blocks_and_none),
           T(resize_class__leaves_the_first_call_of_a_thread_alone),
           T(resize_class__takes_nothing_inside_of_a_callback))

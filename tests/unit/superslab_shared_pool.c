@@ -177,6 +177,16 @@ static void extend(size_t index, unsigned more) {
   span->slabs += more;
 }
 
+static char *get_roomy(unsigned slabs, unsigned room) {
+  bool zeroed;
+  hak_slab_t *slab = hak_pool_get_roomy(&g_pool, slabs, room, HAK_SLAB_SIZE, &zeroed);
+  if (slab == NULL) return NULL;
+  char *start = hak_slab_start(slab);
+  model_take(start, slabs);
+  g_spans[g_span_count++] = (span_t){slab, start, slabs};
+  return start;
+}
+
 static uint32_t empty_slots(void) { return (uint32_t)states().empty; }
 
 static void purge(size_t max_bytes, size_t budget) {
@@ -232,6 +242,28 @@ static void get__gives_slabs_in_the_order_of_their_addresses(void **state) {
   /* Holes are filled from the lowest. */
   for (size_t i = 12; i > 0; i--) put(7 * i, 1);
   for (size_t i = 0; i < 12; i++) CHECK(get(1, 1, 4096, false));
+  put_all();
+  check_all();
+}
+
+/* Of 32 slots 0 to 3 and 8 are taken at first. */
+static void roomy__span_lies_where_it_can_grow(void **state) {
+  (void)state;
+  CHECK(get(4, 1, HAK_SLAB_SIZE, false) && get(4, 1, HAK_SLAB_SIZE, false));
+  CHECK(get(1, 1, HAK_SLAB_SIZE, false));
+  put(1, 4);
+  char *first = lowest(4, 1) - 4 * HAK_SLAB_SIZE, *roomy = lowest(16, 1);
+  CHECK(roomy == first + 9 * HAK_SLAB_SIZE);
+  CHECK(get_roomy(2, 16) == roomy);
+  extend(g_span_count - 1, 14); /* to slot 24 */
+  hak_budget_set_limits(&g_pool.budget, SIZE_MAX, 64 * MIB);
+  CHECK(get_roomy(2, 3) == NULL); /* small holes come first */
+  hak_budget_set_limits(&g_pool.budget, SIZE_MAX, SIZE_MAX);
+  CHECK(get_roomy(2, 3) == first + 4 * HAK_SLAB_SIZE);
+  /* Another SuperSlab for it: more than one for eight slots in use are free only now. */
+  char *other = get_roomy(2, 16);
+  CHECK(other != NULL && base_of(other) != base_of(first));
+  CHECK(get_roomy(2, 32) == NULL);
   put_all();
   check_all();
 }
@@ -495,6 +527,7 @@ static void refill__is_of_superslabs_that_gave_pages_back(void **state) {
 
 TEST_MAIN_FRESH(P(pool__follows_the_model_through_random_changes),
                 P(get__gives_slabs_in_the_order_of_their_addresses),
+                P(roomy__span_lies_where_it_can_grow),
                 P(get__finds_an_aligned_place_wherever_one_is_sure),
                 P(superslab__that_is_wholly_free_goes_back_with_its_pages),
                 P(no_grow__takes_what_has_its_pages_and_asks_nobody),

@@ -312,9 +312,10 @@ static HAK_WARM void free_slow(void *ptr, size_t size) {
   if (is_look_due(me, place.cls)) hak_thread_trim(&me->store->pool);
 }
 
-/* Bytes of a block that this thread frees onto the list, if it is a large one; else 0. */
+/* Bytes of a block that this thread frees onto the list, if it is a large one and
+ * somebody listens for events; else 0. */
 static size_t large_bytes(const hak_list_t *list, const void *ptr) {
-  bool large = hak_list_block_size(list) > HAK_MID_MAX;
+  bool large = hak_list_block_size(list) > HAK_MID_MAX && hak_event_wanted();
   return large ? hak_class_size(hak_locate((uintptr_t)ptr).cls) : 0;
 }
 

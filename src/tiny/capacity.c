@@ -7,7 +7,7 @@
 #include "tiny/magazine.h"
 
 enum {
-  LISTS = 3,       /* lists of a bin */
+  LISTS = 3,       /* lists of a bin, but for one of a single class, which has one */
   LEFT_SHARES = 8, /* a bin of mid blocks grows by this part of what is left at a time */
   /* Of the quota of a heap whose limit is far a quarter is for classes that begin. One
    * bin grows up to a 128th of the quota, or up to its share of the rest while it is
@@ -94,7 +94,8 @@ HAK_SLOW void hak_capacity_begin_slow(const hak_cache_t *cache, uint32_t cls) {
 }
 
 static uint64_t bytes_of(uint32_t cls, uint32_t blocks) {
-  return (uint64_t)LISTS * blocks * hak_class_size(cls);
+  uint64_t lists = hak_class_is_single(cls) ? 1 : LISTS;
+  return lists * blocks * hak_class_size(cls);
 }
 
 static uint64_t far_bytes(uint32_t cls, uint32_t blocks) {

@@ -16,8 +16,9 @@
  * that each of many threads may use they do so only for blocks that come thousands of
  * times a second.
  *
- * What is granted is counted: three lists of the capacity, against BIN_GROWTH_BYTES
- * for the bins of one thread cache and BIN_GROWTH_ALL_BYTES for the process.
+ * What is granted is counted: three lists of the capacity, or the one that a bin of a
+ * single class has, against BIN_GROWTH_BYTES for the bins of one thread cache and
+ * BIN_GROWTH_ALL_BYTES for the process.
  */
 #ifndef HAK_TINY_CAPACITY_H
 #define HAK_TINY_CAPACITY_H

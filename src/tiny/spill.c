@@ -140,8 +140,9 @@ static void make_room_for(hak_thread_t *me, const hak_cache_t *cache, uint32_t c
 
 /* Nothing is ready: the list that is full takes its place, and what is kept stays as it
  * is. */
-static bool flips(hak_bin_t *bin) {
+static bool flips(hak_bin_t *bin, uint32_t cls) {
   if (bin->ready != HAK_LINK_END || bin->spilling || bin->capacity == 0) return false;
+  if (hak_class_is_single(cls)) return false;
   void *list = bin->list.head;
   if (list == HAK_LINK_END) return false;
   hak_store_relaxed(&bin->ready_count, (uint16_t)hak_bin_listed(bin));
@@ -184,11 +185,29 @@ static void add_foreign(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls
   hak_flush_pinned(me, cache, cls);
 }
 
+/* One list has all that may be kept of a single class. What a limit that has come or gone
+ * makes of the bin is seen here. */
+static void push_single(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls,
+                        void *block) {
+  hak_bin_t *bin = &cache->bins[cls];
+  hak_quota_follow(me, cache, cls);
+  if (hak_load_relaxed(&bin->list.room) <= 0) {
+    hak_single_home(me, cache, cls, block);
+    return;
+  }
+  hak_count_own(&bin->list.room, -1);
+  hak_list_push(&me->key, &bin->list, block);
+}
+
 /* Pushes a block onto its bin, or where it goes if the bin can make no room. */
 static void push(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls, void *block) {
   hak_bin_t *bin = &cache->bins[cls];
   if (HAK_UNLIKELY(hak_load_relaxed(&bin->list.room) <= 0) &&
       !hak_recall_ends(cache, cls)) {
+    if (hak_class_is_single(cls)) {
+      push_single(me, cache, cls, block);
+      return;
+    }
     make_room(me, cache, cls);
     if (bin->capacity == 0) {
       home_one(me, cache, cls, block);
@@ -278,7 +297,7 @@ void hak_spill_event(hak_thread_t *me, const hak_cache_t *cache, hak_list_t *lis
     if (cache->bins[cls].spilling == HAK_BIN_GATHERS) {
       spill(me, cache, cls, block);
     } else {
-      same = hak_recall_ends(cache, cls) || flips(&cache->bins[cls]);
+      same = hak_recall_ends(cache, cls) || flips(&cache->bins[cls], cls);
       push(me, cache, cls, block);
     }
     if (!same) hak_far_settle(me, cache, cls);

@@ -89,6 +89,43 @@ static void bin__keeps_no_more_than_is_granted(void **state) {
   CHECK_EQ(hak_option_set(HAK_OPTION_BIN_GROWTH_BYTES, before), 0);
 }
 
+/* Of other classes there would be three lists of as many. */
+static void bin__has_one_list_of_what_it_was_granted(void **state) {
+  (void)state;
+  void *blocks[2 * COUNT];
+  for (int round = 0; round < 3; round++) {
+    for (int i = 0; i < COUNT; i++) blocks[i] = hak_alloc(SIZE);
+    for (int i = 0; i < COUNT; i++) hak_free(blocks[i]);
+  }
+  uint32_t cls = hak_class_of(SIZE);
+  hak_bin_t *bin = &hak_thread_self->bins[cls];
+  CHECK_EQ(bin->capacity, COUNT);
+  CHECK_EQ(hak_thread_self->grown, COUNT * hak_class_size(cls));
+  for (int i = 0; i < 2 * COUNT; i++) blocks[i] = hak_alloc(SIZE);
+  for (int i = 0; i < 2 * COUNT; i++) hak_free(blocks[i]);
+  size_t each = hak_div_up(hak_class_size(cls), HAK_SLAB_SIZE);
+  CHECK_EQ(slabs_taken(), COUNT * each);
+  CHECK(bin->ready == HAK_LINK_END);
+}
+
+static void bin__that_is_full_hears_of_a_limit(void **state) {
+  (void)state;
+  void *blocks[COUNT + 1];
+  for (int round = 0; round < 3; round++) {
+    for (int i = 0; i < COUNT; i++) blocks[i] = hak_alloc(SIZE);
+    for (int i = 0; i < COUNT; i++) hak_free(blocks[i]);
+  }
+  for (int i = 0; i <= COUNT; i++) blocks[i] = hak_alloc(SIZE);
+  for (int i = 0; i < COUNT; i++) hak_free(blocks[i]);
+  hak_bin_t *bin = &hak_thread_self->bins[hak_class_of(SIZE)];
+  hak_budget_t *budget = &hak_heap_get_default()->store->pool.budget;
+  CHECK_EQ(bin->capacity, COUNT);
+  hak_budget_set_limits(budget, SIZE_MAX, 64 * MIB);
+  hak_free(blocks[COUNT]);
+  CHECK(bin->capacity < COUNT);
+  hak_budget_set_limits(budget, SIZE_MAX, SIZE_MAX);
+}
+
 static void *grow_some(void *ctx) {
   void *blocks[COUNT];
   for (int round = 0; round < 3; round++) {
@@ -224,6 +261,8 @@ TEST_MAIN_FRESH(H(span__is_named_by_its_first_unit_and_gone_when_its_block_is_ho
                 H(bin__keeps_what_comes_and_goes),
                 H(bin__keeps_nothing_of_a_burst_that_does_not_come_back),
                 H(bin__keeps_no_more_than_is_granted),
+                H(bin__has_one_list_of_what_it_was_granted),
+                H(bin__that_is_full_hears_of_a_limit),
                 H(process__grants_no_more_than_its_limit_and_gets_it_back),
                 H(bin__of_a_heap_keeps_blocks_that_come_often),
                 H(block__that_shrinks_gives_up_its_slabs), H(home__takes_a_block_once),

@@ -1,6 +1,6 @@
 /* lean.h - a thread that comes to free blocks of a class only keeps little of the class.
  *
- * Depends on: base, pages, capacity, slab.   Used by: hold, spill.
+ * Depends on: base, pages, capacity, slab.   Used by: hold, single, spill.
  *
  * A thread may stand still after any call, and then nobody can touch what it keeps. What
  * it keeps is worth least where it frees much and allocates nothing: it is *lean* in a
@@ -27,7 +27,8 @@
  *              with their heaps
  *
  * if no other thread gives any of them back; what these make it too large by is forgotten
- * with time. Those of mid classes count as one. Of a heap that several threads cache each
+ * with time. Those of mid classes count as one, as do those of single classes, whose bins
+ * are emptied by drops alone. Of a heap that several threads cache each
  * is taken to have had as many as the others.
  */
 #ifndef HAK_TINY_LEAN_H

@@ -8,6 +8,7 @@
 #include "superslab/locate.h"
 #include "superslab/tails.h"
 #include "tiny/capacity.h"
+#include "tiny/lean.h"
 #include "tiny/slab.h"
 
 /* Blocks of the class end within their last slab, so that they may have a tail. */
@@ -41,6 +42,7 @@ HAK_WARM void *hak_single_new(hak_thread_t *me, const hak_cache_t *cache, uint32
                                   me->no_grow != 0, &zeroed);
   if (slab == NULL) return NULL;
   HAK_COUNT(me, slab_fresh, 1);
+  hak_lean_note_begun(me);
   if (has_tail(size)) {
     hak_tail_t tail = tail_of(slab, size, span);
     hak_tail_begin(&cache->store->pool, &tail, false);
@@ -75,6 +77,7 @@ HAK_WARM void hak_single_home(hak_thread_t *me, const hak_cache_t *cache, uint32
   hak_link_spoil(block);
   if (!hak_cache_is_shared_way(cache)) cache->holds[cls].taken++;
   HAK_COUNT(me, slab_retired, 1);
+  hak_lean_note_given(me);
   unsigned span = hak_slab_span(slab);
   HAK_COUNT(me, entry_writes, 1);
   hak_registry_set_entries((uintptr_t)block, 1, 0);

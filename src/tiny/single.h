@@ -1,6 +1,6 @@
 /* single.h - the classes over 56 KiB: each block has a span to itself.
  *
- * Depends on: base, superslab, bin, capacity, slab.   Used by: tiny, api.
+ * Depends on: base, superslab, bin, capacity, lean, slab.   Used by: tiny, api.
  *
  * In heaps of samples (heap/samples.h) blocks over 4 KiB have one, too, but no bins.
  *

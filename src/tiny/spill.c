@@ -268,11 +268,14 @@ static void drop_bin(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls) {
 }
 
 /* What lies in the bins goes home of all classes, where the thread seems to drop what it
- * has. */
+ * has. Of single classes that is all that it keeps, and they are never lean. */
 static HAK_SLOW void drop(hak_thread_t *me, const hak_cache_t *cache) {
   for (uint32_t cls = 0; cls < HAK_SHARED_CLASSES; cls++) {
     drop_bin(me, cache, cls);
     hak_far_settle(me, cache, cls);
+  }
+  for (uint32_t cls = HAK_SHARED_CLASSES; cls < HAK_CLASSES; cls++) {
+    if (cache->bins[cls].list.head != HAK_LINK_END) hak_flush_bin(me, cache, cls);
   }
   me->dropped = 0;
 }

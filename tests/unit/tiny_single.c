@@ -19,7 +19,13 @@ static uint64_t slabs_taken(void) {
   return hak_load_relaxed(&hak_heap_get_default()->store->pool.taken);
 }
 
+/* How often its thread may give up what a bin keeps. */
+static void set_lean_ms(int64_t ms) {
+  CHECK_EQ(hak_option_set(HAK_OPTION_LEAN_MS, ms), 0);
+}
+
 static int teardown(void **state) {
+  set_lean_ms(5);
   hak_thread_idle();
   CHECK_EQ(slabs_taken(), 0);
   CHECK_EQ(hak_thread_self->grown, 0);
@@ -93,6 +99,7 @@ static void bin__keeps_no_more_than_is_granted(void **state) {
 static void bin__has_one_list_of_what_it_was_granted(void **state) {
   (void)state;
   void *blocks[2 * COUNT];
+  set_lean_ms(0);
   for (int round = 0; round < 3; round++) {
     for (int i = 0; i < COUNT; i++) blocks[i] = hak_alloc(SIZE);
     for (int i = 0; i < COUNT; i++) hak_free(blocks[i]);
@@ -106,6 +113,25 @@ static void bin__has_one_list_of_what_it_was_granted(void **state) {
   size_t each = hak_div_up(hak_class_size(cls), HAK_SLAB_SIZE);
   CHECK_EQ(slabs_taken(), COUNT * each);
   CHECK(bin->ready == HAK_LINK_END);
+}
+
+static void bin__is_emptied_where_its_thread_drops_what_it_has(void **state) {
+  (void)state;
+  void *blocks[4 * COUNT];
+  uint64_t kept[2];
+  for (int drops = 0; drops < 2; drops++) {
+    set_lean_ms(0);
+    for (int round = 0; round < 3; round++) {
+      for (int i = 0; i < COUNT; i++) blocks[i] = hak_alloc(SIZE);
+      for (int i = 0; i < COUNT; i++) hak_free(blocks[i]);
+    }
+    for (int i = 0; i < 4 * COUNT; i++) blocks[i] = hak_alloc(SIZE);
+    if (drops) set_lean_ms(5);
+    for (int i = 0; i < 4 * COUNT; i++) hak_free(blocks[i]);
+    kept[drops] = slabs_taken();
+    hak_thread_idle(); /* the bin is small again */
+  }
+  CHECK(kept[1] < kept[0]);
 }
 
 static void bin__that_is_full_hears_of_a_limit(void **state) {
@@ -262,6 +288,7 @@ TEST_MAIN_FRESH(H(span__is_named_by_its_first_unit_and_gone_when_its_block_is_ho
                 H(bin__keeps_nothing_of_a_burst_that_does_not_come_back),
                 H(bin__keeps_no_more_than_is_granted),
                 H(bin__has_one_list_of_what_it_was_granted),
+                H(bin__is_emptied_where_its_thread_drops_what_it_has),
                 H(bin__that_is_full_hears_of_a_limit),
                 H(process__grants_no_more_than_its_limit_and_gets_it_back),
                 H(bin__of_a_heap_keeps_blocks_that_come_often),

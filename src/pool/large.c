@@ -165,8 +165,8 @@ void *hak_large_alloc(hak_shared_pool_t *pool, size_t size, size_t alignment,
   return block;
 }
 
-/* What has grown once mostly goes on. To copy it again with every few slabs would cost
- * more than holes that smaller blocks fill. */
+/* What has grown once mostly goes on, and is copied again with every few slabs where
+ * others lie behind it. */
 void *hak_large_alloc_growing(hak_shared_pool_t *pool, size_t size, size_t alignment,
                               bool no_grow, bool *zeroed) {
   size_t usable = hak_large_good_size(pool->os, size);

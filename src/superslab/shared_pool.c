@@ -196,21 +196,21 @@ hak_slab_t *hak_pool_get(hak_shared_pool_t *pool, unsigned span, size_t alignmen
   return slab;
 }
 
-/* So few of the pool's slots are free that one more SuperSlab is no great matter. */
+/* No more of the pool's slots are free than a SuperSlab has. */
 static bool has_few_free_locked(const hak_shared_pool_t *pool) {
   hak_lock_assert_held(&pool->lock);
-  enum {
-    FREE_SHARE = 8
-  };
   uint64_t taken = hak_load_relaxed(&((hak_shared_pool_t *)pool)->taken);
-  uint64_t all =
-      hak_load_relaxed(&((hak_shared_pool_t *)pool)->superslabs) * HAK_SUPERSLAB_SLABS;
-  return all <= taken + taken / FREE_SHARE + HAK_SUPERSLAB_SLABS;
+  uint64_t superslabs = hak_load_relaxed(&((hak_shared_pool_t *)pool)->superslabs);
+  return superslabs * HAK_SUPERSLAB_SLABS <= taken + HAK_SUPERSLAB_SLABS;
 }
 
 hak_slab_t *hak_pool_get_roomy(hak_shared_pool_t *pool, unsigned span, unsigned room,
                                size_t bytes, bool *zeroed) {
-  if (pool->fits || hak_pool_is_enclosed(pool) || hak_budget_is_limited(&pool->budget)) {
+  enum {
+    MANY = 8 /* SuperSlabs: to become empty again they need small holes to be filled */
+  };
+  if (pool->fits || hak_pool_is_enclosed(pool) || hak_budget_is_limited(&pool->budget) ||
+      hak_load_relaxed(&pool->superslabs) >= MANY) {
     return NULL;
   }
   size_t pages = hak_os_pages(pool->os, bytes);

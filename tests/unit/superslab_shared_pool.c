@@ -260,7 +260,7 @@ static void roomy__span_lies_where_it_can_grow(void **state) {
   CHECK(get_roomy(2, 3) == NULL); /* small holes come first */
   hak_budget_set_limits(&g_pool.budget, SIZE_MAX, SIZE_MAX);
   CHECK(get_roomy(2, 3) == first + 4 * HAK_SLAB_SIZE);
-  /* Another SuperSlab for it: more than one for eight slots in use are free only now. */
+  /* Another SuperSlab for it: more than one has are free only now. */
   char *other = get_roomy(2, 16);
   CHECK(other != NULL && base_of(other) != base_of(first));
   CHECK(get_roomy(2, 32) == NULL);

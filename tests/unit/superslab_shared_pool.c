@@ -259,6 +259,9 @@ static void roomy__span_lies_where_it_can_grow(void **state) {
   hak_budget_set_limits(&g_pool.budget, SIZE_MAX, 64 * MIB);
   CHECK(get_roomy(2, 3) == NULL); /* small holes come first */
   hak_budget_set_limits(&g_pool.budget, SIZE_MAX, SIZE_MAX);
+  hak_store_relaxed(&g_pool.superslabs, 8);
+  CHECK(get_roomy(2, 3) == NULL); /* as they do in a large heap */
+  hak_store_relaxed(&g_pool.superslabs, 1);
   CHECK(get_roomy(2, 3) == first + 4 * HAK_SLAB_SIZE);
   /* Another SuperSlab for it: more than one has are free only now. */
   char *other = get_roomy(2, 16);

@@ -2,6 +2,7 @@
 
 #include "base/option.h"
 #include "tiny/capacity.h"
+#include "tiny/carve.h"
 #include "tiny/commit.h"
 #include "tiny/depot.h"
 #include "tiny/far.h"
@@ -13,7 +14,6 @@
 #include "tiny/partial_list.h"
 #include "tiny/quota.h"
 #include "tiny/recall.h"
-#include "tiny/scatter.h"
 #include "tiny/single.h"
 #include "tiny/slab.h"
 #include "tiny/stray.h"
@@ -28,144 +28,18 @@ typedef struct batch {
 
 static const batch_t nothing = {HAK_LINK_END, 0};
 
-/* A stage is about to take so many blocks off a list, which the bin gets. */
-static HAK_WARM void note_in_hand(hak_thread_t *me, uint32_t cls, uint32_t blocks) {
-  hak_compiler_fence();
-  me->in_hand = (uint64_t)blocks * hak_class_size(cls);
-  hak_compiler_fence();
-}
-
-/* Links n blocks that lie side by side; the last one is linked to `next`. */
-static void link_fresh(hak_thread_t *me, char *block, uint32_t size, uint32_t n,
-                       const void *next) {
-  for (; n > 1; n--, block += size) hak_link_write(&me->key, block, block + size);
-  hak_link_write(&me->key, block, next);
-}
-
-/* Links n blocks that lie side by side into a list that begins at one of them, which
- * depends on the heap: heaps then use different cache sets first. The blocks before it
- * come last. Returns the list. */
-static char *link_coloured(hak_thread_t *me, const hak_cache_t *cache, char *block,
-                           uint32_t size, uint32_t n) {
-  uint32_t skip = cache->store->pool.colour * HAK_CACHE_LINE / size % n;
-  char *first = block + (size_t)skip * size;
-  link_fresh(me, first, size, n - skip, skip == 0 ? HAK_LINK_END : block);
-  if (skip > 0) link_fresh(me, block, size, skip, HAK_LINK_END);
-  return first;
-}
-
-/* Links n blocks that lie side by side and were carved before. Each must have a link,
- * unless a block in use was counted as home in the place of another one; such a block is
- * reported and stays out. Returns the list. */
-static void *link_recarved(hak_thread_t *me, const hak_cache_t *cache, char *block,
-                           uint32_t size, uint32_t n) {
-  void *first = HAK_LINK_END, *last = NULL;
-  for (; n > 0; n--, block += size) {
-    if (HAK_UNLIKELY(hak_link_is_bad(&me->key, hak_link_read(&me->key, block)))) {
-      hak_list_report_bad(me, cache, block);
-      continue;
-    }
-    if (last == NULL) {
-      first = block;
-    } else {
-      hak_link_write(&me->key, last, block);
-    }
-    last = block;
-  }
-  if (last != NULL) hak_link_write(&me->key, last, HAK_LINK_END);
-  return first;
-}
-
-/* How many blocks to carve at once. In a heap that may stay small it is a little at
- * first, and then as much as has been carved already; else it is as much as refills of
- * the class were asked for lately, and of a thread's first slab of the class no more than
- * has been carved already. Blocks that are never needed would still pass through the bin
- * and through the processor's caches, and of many young threads each would have pages
- * that it never needs. */
-static uint32_t carve_blocks(const hak_cache_t *cache, uint32_t cls, uint32_t carved) {
-  enum {
-    FIRST = 512, /* bytes */
-    /* Bytes; so many cache lines that a thread seldom uses those at the ends, which it
-     * may share with other threads. */
-    THREADS_FIRST = 2048
-  };
-  uint32_t size = hak_class_size(cls);
-  uint32_t most = (uint32_t)hak_option(CARVE_BYTES) / size, wish;
-  if (cache->store->pool.starts_small) {
-    wish = carved * size < FIRST ? FIRST / size : carved;
-  } else {
-    /* Without what is being asked for now: a thread's first block of the class may be the
-     * only one. A period of the class may have ended just before. */
-    const hak_hold_t *hold = &cache->holds[cls];
-    uint32_t batch = hak_bin_batch(&cache->bins[cls]);
-    wish = hold->given + hold->given_before;
-    wish = wish > batch ? wish - batch : 0;
-    if (wish > carved && hold->credit <= 0 && hold->first == NULL) wish = carved;
-    if (wish < THREADS_FIRST / size) wish = THREADS_FIRST / size;
-  }
-  if (wish > most) wish = most;
-  return wish > 0 ? wish : 1;
-}
-
-/* How many blocks a refill brings of a class whose slabs the thread shares: as many
- * as it has had, and a little at first. 0: it does not share them. */
-static HAK_SLOW uint32_t few_of_shared(const hak_cache_t *cache, uint32_t cls) {
-  enum {
-    FIRST = 512 /* bytes */
-  };
-  if (!hak_capacity_is_shared(cache, cls)) return 0;
-  uint32_t had = cache->holds[cls].shared, size = hak_class_size(cls);
-  if (had > 0) return had;
-  return size < FIRST ? FIRST / size : 1;
-}
-HAK_HOT uint32_t few_of(const hak_cache_t *cache, uint32_t cls) {
-  bool shares = HAK_UNLIKELY(cache->holds[cls].shared < HAK_SHARED_ENOUGH);
-  return shares ? few_of_shared(cache, cls) : 0;
-}
-
-/* How many of `wish` blocks a refill may bring: in a heap with a limit as many as the bin
- * may have, unless the quota affords all; else all. */
-static uint32_t most_of(const hak_cache_t *cache, uint32_t cls, uint32_t wish) {
-  const hak_hold_t *hold = &cache->holds[cls];
-  uint32_t batch = hak_bin_batch(&cache->bins[cls]);
-  if (HAK_LIKELY(hold->quota == 0) || wish <= batch) return wish;
-  return hold->far == HAK_FAR && hak_far_affords(cache, cls, wish) ? wish : batch;
-}
-
 /* Carves blocks from a slab that this thread holds; none if memory is short. */
 static batch_t carve(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls,
                      hak_slab_t *slab) {
-  HAK_COUNT(me, refill_carve, 1);
-  uint32_t size = hak_class_size(cls), carved = hak_slab_carved(slab);
-  uint32_t left = hak_slab_capacity(slab) - carved, n = few_of(cache, cls);
-  if (HAK_LIKELY(n == 0)) n = carve_blocks(cache, cls, carved);
-  if (n > left) n = left;
-  n = most_of(cache, cls, n);
-  n = hak_commit_blocks(me, cache, slab, n);
-  if (HAK_UNLIKELY(n == 0)) return nothing;
-  char *block = hak_slab_start(slab) + (size_t)carved * size;
-  void *first = block;
-  if (HAK_CHECKS >= 3) {
-    first = hak_scatter(me, cache, slab, block, n);
-  } else if (HAK_CHECKS >= 1 && slab->dirty) {
-    first = link_recarved(me, cache, block, size, n);
-  } else {
-    first = link_coloured(me, cache, block, size, n);
-  }
-  note_in_hand(me, cls, n);
-  hak_slab_carve(slab, n);
-  if (carved + n == hak_slab_capacity(slab)) {
-    cache->holds[cls].current = NULL;
-    slab->dirty = 0;
-    if (slab->queue == HAK_QUEUE_NONE) hak_hold_let_go(me, cache, slab, cls);
-  }
-  return (batch_t){first, n};
+  batch_t batch;
+  batch.list = hak_carve(me, cache, cls, slab, UINT32_MAX, &batch.count);
+  return batch;
 }
 
 /* Empties a magazine that was sifted. */
 static batch_t from_magazine(hak_thread_t *me, uint32_t cls, hak_magazine_t *magazine) {
   uint32_t count = hak_load_relaxed(&magazine->count);
-  note_in_hand(me, cls, count);
+  hak_carve_note(me, cls, count);
   return (batch_t){hak_magazine_link(me, magazine), count};
 }
 
@@ -175,11 +49,11 @@ static batch_t from_transfer(hak_thread_t *me, const hak_cache_t *cache, uint32_
   if (hak_cache_is_shared_way(cache)) return nothing;
   hak_magazine_t *magazine = hak_transfer_take(cache, cls);
   if (magazine == NULL) return nothing;
-  note_in_hand(me, cls, hak_load_relaxed(&magazine->count));
+  hak_carve_note(me, cls, hak_load_relaxed(&magazine->count));
   HAK_COUNT(me, refill_transfer, 1);
   hak_magazine_sift(me, cache, cls, magazine);
   uint32_t count = hak_load_relaxed(&magazine->count);
-  uint32_t most = most_of(cache, cls, count);
+  uint32_t most = hak_carve_most(cache, cls, count);
   if (HAK_UNLIKELY(count > most)) {
     hak_store_relaxed(&magazine->count, most);
     hak_home_blocks(me, cache, cls, &magazine->blocks[most], count - most);
@@ -200,7 +74,7 @@ static batch_t from_transfer(hak_thread_t *me, const hak_cache_t *cache, uint32_
 static batch_t part_of_list(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls,
                             hak_slab_t *slab, uint32_t most) {
   uint32_t count;
-  note_in_hand(me, cls, most);
+  hak_carve_note(me, cls, most);
   void *first = hak_slab_take_some(me, cache, slab, most, &count);
   hak_hold_requeue(cache, slab, cls);
   return (batch_t){first, count};
@@ -210,9 +84,9 @@ static batch_t part_of_list(hak_thread_t *me, const hak_cache_t *cache, uint32_t
  * if the bin's own lists may not be as long: what is left of the slab would take the
  * blocks that the thread frees, past a bin that is then refilled again and again. */
 static bool is_parted(const hak_cache_t *cache, uint32_t cls, uint32_t free) {
-  uint32_t few = few_of(cache, cls);
+  uint32_t few = hak_carve_few(cache, cls);
   if (HAK_UNLIKELY(few != 0)) return free > few;
-  return most_of(cache, cls, free) < free;
+  return hak_carve_most(cache, cls, free) < free;
 }
 
 /* The list of a partly free slab of this thread. */
@@ -222,14 +96,14 @@ static batch_t from_held(hak_thread_t *me, const hak_cache_t *cache, uint32_t cl
   HAK_COUNT(me, refill_partial, 1);
   hak_hold_t *hold = &cache->holds[cls];
   uint32_t carved = hak_slab_carved(slab), free = carved - hak_slab_out(slab);
-  uint32_t few = few_of(cache, cls);
+  uint32_t few = hak_carve_few(cache, cls);
   uint32_t most = HAK_LIKELY(few == 0) ? hak_bin_batch(&cache->bins[cls]) : few;
   if (is_parted(cache, cls, free)) {
     hold->given += most;
     return part_of_list(me, cache, cls, slab, most);
   }
   hold->given += free;
-  note_in_hand(me, cls, free);
+  hak_carve_note(me, cls, free);
   void *list = hak_slab_take_list(slab);
   if (hak_slab_refill_remote(me, cache, slab)) {
     hak_hold_requeue(cache, slab, cls);
@@ -264,7 +138,7 @@ static batch_t from_listed(hak_thread_t *me, const hak_cache_t *cache, uint32_t 
       return from_held(me, cache, cls);
     }
     hak_hold_name_bin_locked(me, cache, slab);
-    note_in_hand(me, cls, free);
+    hak_carve_note(me, cls, free);
     batch = (batch_t){hak_slab_partial_to_full_locked(cache, slab), free};
     cache->holds[cls].credit++;
     HAK_COUNT(me, refill_shelf, 1);
@@ -313,14 +187,14 @@ static batch_t from_uncarved(hak_thread_t *me, const hak_cache_t *cache, uint32_
   cache->holds[cls].current = slab;
   uint32_t free = hak_slab_carved(slab) - hak_slab_out(slab);
   if (free == 0) return nothing;
-  uint32_t few = few_of(cache, cls);
+  uint32_t few = hak_carve_few(cache, cls);
   if (HAK_UNLIKELY(few != 0 && free > few)) {
     return part_of_list(me, cache, cls, slab, few);
   }
-  if (free > most_of(cache, cls, free)) {
+  if (free > hak_carve_most(cache, cls, free)) {
     return part_of_list(me, cache, cls, slab, hak_bin_batch(&cache->bins[cls]));
   }
-  note_in_hand(me, cls, free);
+  hak_carve_note(me, cls, free);
   return (batch_t){hak_slab_take_list(slab), free};
 }
 
@@ -337,8 +211,8 @@ static HAK_SLOW batch_t carve_listed_locked(hak_thread_t *me, const hak_cache_t 
   HAK_COUNT(me, refill_carve, 1);
   if (n == left) hak_partial_remove_locked(central, slab);
   char *block = hak_slab_start(slab) + start;
-  link_fresh(me, block, (uint32_t)size, n, HAK_LINK_END);
-  note_in_hand(me, hak_slab_class(slab), n);
+  hak_carve_link(me, block, (uint32_t)size, n, HAK_LINK_END);
+  hak_carve_note(me, hak_slab_class(slab), n);
   hak_slab_carve(slab, n);
   if (n == left) (void)hak_slab_partial_to_full_locked(cache, slab);
   return (batch_t){block, n};
@@ -367,10 +241,10 @@ static HAK_SLOW batch_t from_shared(hak_thread_t *me, const hak_cache_t *cache,
       batch = carve_listed_locked(me, cache, central, slab, few);
     } else if (carved && free <= few) {
       hak_partial_remove_locked(central, slab);
-      note_in_hand(me, cls, free);
+      hak_carve_note(me, cls, free);
       batch = (batch_t){hak_slab_partial_to_full_locked(cache, slab), free};
     } else {
-      note_in_hand(me, cls, few);
+      hak_carve_note(me, cls, few);
       batch.list = hak_slab_take_some(me, cache, slab, few, &batch.count);
       hak_partial_regroup_locked(central, slab, out);
     }
@@ -421,9 +295,9 @@ static batch_t from_current(hak_thread_t *me, const hak_cache_t *cache, uint32_t
    * gives something up. */
   uint32_t remote_now = (uint32_t)hak_word_remote_count(hak_load_relaxed(&slab->word));
   if (HAK_LIKELY(!hak_capacity_is_cut(hold)) &&
-      most_of(cache, cls, remote_now) == remote_now) {
+      hak_carve_most(cache, cls, remote_now) == remote_now) {
     uint32_t count;
-    note_in_hand(me, cls, remote_now);
+    hak_carve_note(me, cls, remote_now);
     void *remote = hak_slab_take_remote(me, cache, slab, &count);
     if (remote != NULL)
       return (batch_t){remote, count}; /* the blocks count as out already */
@@ -455,7 +329,7 @@ static batch_t next_batch(hak_thread_t *me, const hak_cache_t *cache, uint32_t c
   if (hold->spare != HAK_LINK_END) {
     HAK_COUNT(me, refill_spare, 1);
     batch_t batch = {hold->spare, hak_load_relaxed(&hold->spare_count)};
-    note_in_hand(me, cls, batch.count);
+    hak_carve_note(me, cls, batch.count);
     hold->spare = HAK_LINK_END;
     hak_store_relaxed(&hold->spare_count, 0);
     hold->taken += batch.count;
@@ -476,7 +350,7 @@ static batch_t next_batch(hak_thread_t *me, const hak_cache_t *cache, uint32_t c
     hak_link_write(&me->key, block, HAK_LINK_END);
     return (batch_t){block, 1};
   }
-  uint32_t few = few_of(cache, cls);
+  uint32_t few = hak_carve_few(cache, cls);
   hold->given += HAK_LIKELY(few == 0) ? hak_bin_batch(bin) : few;
   if (!hak_cache_is_shared_way(cache) &&
       hold->given >= (uint64_t)hak_option(TRIM_REFILLS) * hak_bin_batch(bin)) {
@@ -542,10 +416,10 @@ static HAK_WARM void *refill(hak_thread_t *me, const hak_cache_t *cache, uint32_
     bin->ready = batch.list;
     hak_store_relaxed(&bin->ready_count,
                       (uint16_t)(batch.count - 1)); /* less the one taken next */
-    note_in_hand(me, cls, 0);
+    hak_carve_note(me, cls, 0);
     if (!stored) hak_far_settle(me, cache, cls);
   }
-  note_in_hand(me, cls, 0);
+  hak_carve_note(me, cls, 0);
   return NULL;
 }
 
@@ -560,9 +434,68 @@ static void count_way(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls) 
   me->guard.left -= due ? served * (1 + (int64_t)me->guard.flips) : served;
 }
 
+/* Whether the bin has come here because flips are used up, and its list serves. */
+static bool flips(const hak_cache_t *cache, uint32_t cls) {
+  const hak_bin_t *bin = &cache->bins[cls];
+  return cls < HAK_TINY_CLASSES && cache->pace != NULL &&
+         hak_load_relaxed(&cache->pace->flips) < 0 && bin->ready == HAK_LINK_END &&
+         bin->list.head != HAK_LINK_END;
+}
+
+/* The last block that lies ready in the bin, NULL if there is none. False if there are
+ * more than a few, or they are not what they should be. */
+static bool find_last(hak_thread_t *me, hak_bin_t *bin, uint32_t few, void **last) {
+  *last = NULL;
+  for (void *block = bin->ready; block != HAK_LINK_END; few--) {
+    void *next = hak_link_read(&me->key, block);
+    if (few == 0 || hak_link_is_broken(&me->key, block, next)) return false;
+    *last = block;
+    block = next;
+  }
+  return true;
+}
+
+/* A bin that flips with every few allocations gets more blocks to serve from, out of the
+ * pages of the slab that is being carved. A thread that frees what it has just allocated
+ * would else go on so for good: what it took before decides by chance how many blocks
+ * are left to it, and each flip costs as much as several allocations. */
+static HAK_SLOW void top_up(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls) {
+  enum {
+    FEW = 8,         /* blocks */
+    SIZE_MOST = 256, /* bytes: larger ones cost more where the cache has them not */
+    BYTES = 1024     /* for all that a bin is given */
+  };
+  hak_bin_t *bin = &cache->bins[cls];
+  hak_hold_t *hold = &cache->holds[cls];
+  uint32_t size = hak_class_size(cls), count;
+  void *last;
+  if (size > SIZE_MOST || !hak_capacity_is_begun(cache, cls)) return;
+  hak_slab_t *slab = hold->current;
+  if (slab == NULL || hak_capacity_is_cut(hold) || hak_capacity_is_shared(cache, cls) ||
+      !find_last(me, bin, FEW, &last)) {
+    return;
+  }
+  size_t cut = (size_t)hak_slab_carved(slab) * size;
+  size_t left = (hak_commit_bytes(cache, slab) - cut) / size;
+  uint32_t most = left < BYTES / size ? (uint32_t)left : BYTES / size;
+  void *list = most == 0 ? HAK_LINK_END : hak_carve(me, cache, cls, slab, most, &count);
+  if (list == HAK_LINK_END) return;
+  if (last == NULL) {
+    bin->ready = list;
+  } else {
+    hak_link_write(&me->key, last, list);
+  }
+  count += hak_load_relaxed(&bin->ready_count);
+  hak_store_relaxed(&bin->ready_count, (uint16_t)count);
+  hak_carve_note(me, cls, 0);
+  hak_far_settle(me, cache, cls);
+}
+
 HAK_WARM void *hak_refill_bin(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls) {
+  bool few = flips(cache, cls);
   void *block = refill(me, cache, cls);
   count_way(me, cache, cls);
+  if (HAK_UNLIKELY(few && block != NULL)) top_up(me, cache, cls);
   /* Only now, as a bin that is filled has its room. */
   if (cache->pace != NULL && hak_load_relaxed(&cache->pace->flips) < 0) {
     hak_recall_look(me, cache);

@@ -1,7 +1,7 @@
 /* refill.h - where an allocation finds a block when its bin has none ready.
  *
- * Depends on: base, bin, capacity, commit, depot, far, flush, hold, hole_map, holes,
- * home, partial_list, quota, recall, scatter, single, slab, stray, transfer, trim. Used
+ * Depends on: base, bin, capacity, carve, commit, depot, far, flush, hold, hole_map,
+ * holes, home, partial_list, quota, recall, single, slab, stray, transfer, trim. Used
  * by: heap, api.
  *
  * The stages of one refill, cheapest first: the bin's other lists, the thread's own

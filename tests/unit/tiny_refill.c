@@ -4,6 +4,7 @@
 
 #include "superslab/locate.h"
 #include "threads.h"
+#include "tiny/commit.h"
 #include "tiny/flush.h"
 #include "tiny/partial_list.h"
 #include "tiny/refill.h"
@@ -252,6 +253,62 @@ static void span__that_is_long_gives_its_whole_list(void **state) {
   hak_free(first);
 }
 
+/* All blocks that were cut are out but for `free` ones, which are on the bin's list, and
+ * flips are used up, or not. What the next refill cuts. */
+static uint32_t cut_by_flip(hak_slab_t *slab, uint32_t free, bool due) {
+  void *block;
+  while (!hak_bin_pop_fails(&g_me->key, test_bin(), &block)) {}
+  uint32_t carved = hak_slab_carved(slab);
+  test_slab_free(slab, 0, free);
+  hak_store_relaxed(&g_me->pace.flips, due ? -1 : 5);
+  sources_t before = sources();
+  block = refill();
+  CHECK(hak_slab_of(block) == slab && block == test_slab_block(slab, free - 1));
+  uint32_t cut = hak_slab_carved(slab) - carved;
+  expect_sources(&before, (sources_t){.carve = cut != 0});
+  test_bin_expect(0, free - 1 + cut, 0);
+  CHECK_EQ(hak_slab_out(slab), carved + cut);
+  return cut;
+}
+
+/* It gets what does for a thousand bytes, as far as the slab has pages. */
+static void bin__that_flips_with_few_blocks_is_topped_up(void **state) {
+  (void)state;
+  CHECK(refill() != NULL);
+  hak_slab_t *slab = test_hold()->current;
+  uint32_t size = hak_class_size(g_class);
+  CHECK_EQ(cut_by_flip(slab, 2, false), 0);
+  CHECK_EQ(cut_by_flip(slab, 16, true), 0);
+  CHECK_EQ(cut_by_flip(slab, 2, true), 1024 / size);
+  CHECK_EQ(cut_by_flip(slab, 1, true), 1024 / size);
+  uint32_t cut, most = (uint32_t)(hak_commit_bytes(g_cache, slab) / size);
+  while ((cut = cut_by_flip(slab, 1, true)) != 0) {}
+  CHECK(hak_slab_carved(slab) == most || test_hold()->current == NULL);
+  void *block;
+  while (!hak_bin_pop_fails(&g_me->key, test_bin(), &block)) {}
+  test_slab_home(slab, 0, hak_slab_carved(slab));
+}
+
+/* What was written to after its free stays where an allocation reports it. */
+static void bin__with_a_broken_link_is_not_topped_up(void **state) {
+  (void)state;
+  if (HAK_CHECKS == 0) return; /* nothing looks at links */
+  CHECK(refill() != NULL);
+  hak_slab_t *slab = test_hold()->current;
+  void *block;
+  while (!hak_bin_pop_fails(&g_me->key, test_bin(), &block)) {}
+  uint32_t carved = hak_slab_carved(slab);
+  test_slab_free(slab, 0, 3);
+  uint64_t *last = (uint64_t *)(void *)test_slab_block(slab, 0), kept = *last;
+  *last = 0x4141414141414141;
+  hak_store_relaxed(&g_me->pace.flips, -1);
+  CHECK(refill() == test_slab_block(slab, 2));
+  CHECK_EQ(hak_slab_carved(slab), carved);
+  *last = kept;
+  while (!hak_bin_pop_fails(&g_me->key, test_bin(), &block)) {}
+  test_slab_home(slab, 0, carved);
+}
+
 #define H(function) TEST_OF_SLABS(function, SIZE)
 
 TEST_MAIN_FRESH(H(places__are_looked_at_the_cheapest_first),
@@ -261,4 +318,6 @@ TEST_MAIN_FRESH(H(places__are_looked_at_the_cheapest_first),
                 TEST_OF_SLABS(carve__of_a_heap_that_starts_small_doubles, 64),
                 H(refusal__of_memory_is_null_and_what_there_is_serves),
                 H(link__that_is_broken_is_reported_and_the_next_place_serves),
+                TEST_OF_SLABS(bin__that_flips_with_few_blocks_is_topped_up, 64),
+                TEST_OF_SLABS(bin__with_a_broken_link_is_not_topped_up, 64),
                 TEST_OF_SLABS(span__that_is_long_gives_its_whole_list, 20000))

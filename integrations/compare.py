@@ -7,7 +7,9 @@ that Debian has in libc's place: processor time and peak resident set, as Markdo
 BUILD is a release build with HAKMEM_BUILD_EXAMPLES. A run does the work so often that it takes
 --ms milliseconds over libc's malloc (200), or --rounds times: of a run of a few milliseconds
 most would be the start of the process. --runs is how many runs of each are made in turn (5:
-the median counts). Of each run the program itself says which library its malloc is in.
+the median counts). A quarter of a run's rounds take less than the time given for a round, of
+which the least of all runs counts: what else the machine does changes it by a hundredth. Of each
+run the program itself says which library its malloc is in.
 """
 import argparse
 import glob
@@ -40,7 +42,7 @@ def library_of(name):
 
 
 def run(program, rounds, peer, library):
-    """Seconds and KiB of one run, which the allocator named must have served."""
+    """Seconds of one run and of a round, and KiB; the allocator named must have served it."""
     env = dict(os.environ, INTEGRATION_ROUNDS=str(rounds))
     if peer != "hakmem":
         env["INTEGRATION_LIBC"] = "1"
@@ -50,22 +52,22 @@ def run(program, rounds, peer, library):
     if library is not None:
         env["LD_PRELOAD"] = library
     done = subprocess.run([program], env=env, capture_output=True, text=True)
-    match = re.search(r"^measured \S+ ([0-9.]+) ([0-9]+) (.+)$", done.stdout, re.M)
+    match = re.search(r"^measured \S+ ([0-9.]+) ([0-9.]+) ([0-9]+) (.+)$", done.stdout, re.M)
     if done.returncode != 0 or match is None:
         fail(f"{program} over {peer}: {done.stderr.strip() or done.stdout.strip()}")
-    served = match[3]
+    served = match[4]
     expected = "hakmem" if peer == "hakmem" else os.path.realpath(library or "libc.so.6")
     if os.path.basename(os.path.realpath(served)) != os.path.basename(expected):
         fail(f"{program} over {peer}: served by {served}")
-    return float(match[1]), int(match[2])
+    return float(match[1]), float(match[2]), int(match[3])
 
 
 def rounds_for(program, seconds):
     """How often the work is to be done to take so long, the start of the process aside."""
     few, many = 10, 20
     while True:
-        first, _ = run(program, few, "glibc", None)
-        last, _ = run(program, many, "glibc", None)
+        first, _, _ = run(program, few, "glibc", None)
+        last, _, _ = run(program, many, "glibc", None)
         if last - first > 0.02 or many > 100000:
             return max(few, round(seconds * (many - few) / max(last - first, 1e-6)))
         many *= 2
@@ -73,15 +75,18 @@ def rounds_for(program, seconds):
 
 def measure(program, rounds, runs, peers):
     times = {peer: [] for peer in peers}
+    turns = {peer: [] for peer in peers}
     sizes = {peer: [] for peer in peers}
     for number in range(runs):
         order = list(peers) if number % 2 == 0 else list(peers)[::-1]
         for peer in order:
-            seconds, kib = run(program, rounds, peer, peers[peer])
+            seconds, turn, kib = run(program, rounds, peer, peers[peer])
             times[peer].append(seconds)
+            turns[peer].append(turn)
             sizes[peer].append(kib)
     middle = lambda values: {peer: statistics.median(values[peer]) for peer in peers}
-    return middle(times), middle(sizes)
+    least = {peer: min(turns[peer]) for peer in peers}
+    return middle(times), least, middle(sizes)
 
 
 def cells(values, unit):
@@ -116,12 +121,14 @@ def main():
             peers[peer] = library_of(name)
     head = " | ".join(peer for peer in peers if peer != "hakmem")
     line = "|---" * (len(peers) + 2) + "|"
-    rows = {"ms of processor time": [], "MiB at most": []}
+    rows = {"ms of processor time": [], "us of a round": [], "MiB at most": []}
     for name in arguments.programs or programs:
         rounds = arguments.rounds or rounds_for(programs[name], arguments.ms / 1e3)
-        times, sizes = measure(programs[name], rounds, arguments.runs, peers)
+        times, turns, sizes = measure(programs[name], rounds, arguments.runs, peers)
         rows["ms of processor time"].append(
             f"| {name} | {cells(times, lambda s: f'{s * 1e3:.0f}')} |")
+        rows["us of a round"].append(
+            f"| {name} | {cells(turns, lambda s: f'{s * 1e6:.1f}')} |")
         rows["MiB at most"].append(
             f"| {name} | {cells(sizes, lambda k: f'{k / 1024:.1f}')} |")
     for title, lines in rows.items():

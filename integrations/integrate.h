@@ -87,7 +87,11 @@ static inline int measure(const integration_t *of, unsigned long rounds) {
     make_heap(of);
     of->begin();
   }
-  for (unsigned long i = 0; i < rounds; i++) MUST(of->work(result) == 0);
+  for (unsigned long i = 0; i < rounds; i++) {
+    long from = measure_now();
+    MUST(of->work(result) == 0);
+    measure_round(from);
+  }
   return measure_end(of->name, g_heap != NULL ? heap_stats().peak_committed_bytes : 0);
 }
 

@@ -41,7 +41,11 @@ static unsigned long long peak() {
 static int measure(unsigned long rounds) {
   bool ours = measure_is_ours();
   if (ours) json_memory = hak::heap(hak::heap_config());
-  for (unsigned long i = 0; i < rounds; i++) ours ? work<json>() : work<nlohmann::json>();
+  for (unsigned long i = 0; i < rounds; i++) {
+    long from = measure_now();
+    ours ? work<json>() : work<nlohmann::json>();
+    measure_round(from);
+  }
   int result = measure_end("json", ours ? peak() : 0);
   json_memory = nullptr;
   return result;

@@ -1,6 +1,7 @@
 /* measure.h - one run of an integration for compare.py: its work so many times, over
- * hakmem or over libc's malloc, and what that took. The program says itself which library
- * its malloc is in.
+ * hakmem or over libc's malloc, and what that took: all of it, and a round whose time a
+ * quarter of the rounds stay below, since what else the machine does disturbs the others
+ * more. The program says itself which library its malloc is in.
  */
 #ifndef HAKMEM_INTEGRATION_MEASURE_H
 #define HAKMEM_INTEGRATION_MEASURE_H
@@ -10,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/resource.h>
+#include <time.h>
 
 /* How often the work is to be done; 0: this is no such run. */
 static inline unsigned long measure_rounds(void) {
@@ -18,6 +20,35 @@ static inline unsigned long measure_rounds(void) {
 }
 
 static inline bool measure_is_ours(void) { return getenv("INTEGRATION_LIBC") == NULL; }
+
+/* Processor time of rounds, in nanoseconds; beyond the last place they are not kept. */
+enum {
+  MEASURE_ROUNDS = 1 << 16
+};
+static long measure_of[MEASURE_ROUNDS];
+static unsigned measure_done;
+
+static inline long measure_now(void) {
+  struct timespec now;
+  clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &now);
+  return (long)now.tv_sec * 1000000000 + now.tv_nsec;
+}
+
+/* A round that began at `from` is over. */
+static inline void measure_round(long from) {
+  if (measure_done < MEASURE_ROUNDS) measure_of[measure_done++] = measure_now() - from;
+}
+
+static inline int measure_order(const void *a, const void *b) {
+  const long *x = (const long *)a, *y = (const long *)b;
+  return *x < *y ? -1 : *x > *y;
+}
+
+static inline double measure_quarter(void) {
+  if (measure_done == 0) return 0;
+  qsort(measure_of, measure_done, sizeof measure_of[0], measure_order);
+  return (double)measure_of[measure_done / 4] / 1e9;
+}
 
 /* The library that has the program's malloc: libc, or one that was loaded before it. */
 static inline const char *measure_malloc(void) {
@@ -46,7 +77,8 @@ static inline int measure_end(const char *name, unsigned long long peak) {
   if (getrusage(RUSAGE_SELF, &usage) != 0 || measure_is_ours() != (peak > 0)) return 1;
   double cpu = (double)(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) +
                (double)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) / 1e6;
-  printf("measured %s %.4f %ld %s\n", name, cpu, measure_resident(),
+  long resident = measure_resident(); /* before qsort allocates */
+  printf("measured %s %.4f %.9f %ld %s\n", name, cpu, measure_quarter(), resident,
          measure_is_ours() ? "hakmem" : measure_malloc());
   return 0;
 }

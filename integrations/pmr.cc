@@ -19,14 +19,22 @@ static std::string work(std::pmr::memory_resource *memory) {
   return result;
 }
 
+static void measure_rounds_over(std::pmr::memory_resource *memory, unsigned long rounds) {
+  for (unsigned long i = 0; i < rounds; i++) {
+    long from = measure_now();
+    work(memory);
+    measure_round(from);
+  }
+}
+
 static int measure(unsigned long rounds) {
   if (!measure_is_ours()) {
-    for (unsigned long i = 0; i < rounds; i++) work(std::pmr::new_delete_resource());
+    measure_rounds_over(std::pmr::new_delete_resource(), rounds);
     return measure_end("pmr", 0);
   }
   hak::heap heap;
   hak::memory_resource memory(heap);
-  for (unsigned long i = 0; i < rounds; i++) work(&memory);
+  measure_rounds_over(&memory, rounds);
   hak_stats_t stats = HAK_STATS_INIT;
   if (hak_stats_get(heap.get(), &stats) != 0) return 1;
   return measure_end("pmr", stats.peak_committed_bytes);

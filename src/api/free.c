@@ -214,7 +214,8 @@ static HAK_WARM bool free_at(hak_thread_t *me, hak_heap_t *heap, const hak_place
   } else {
     free_small(me, heap, place, ptr, keep);
   }
-  if (HAK_UNLIKELY(pool->fits) && mine && hak_store_is_single(heap->store, place->cls)) {
+  if (HAK_UNLIKELY(pool->fits) && mine && !kept &&
+      hak_store_is_single(heap->store, place->cls)) {
     hak_pool_purge_surplus(pool);
   }
   if (mine && is_look_due(me, place->cls)) {

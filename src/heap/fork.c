@@ -250,7 +250,7 @@ static uint32_t each_slab(hak_superslab_t *ss, hak_heap_t *heap,
 static void count_span(hak_heap_t *heap, hak_slab_t *slab, void *ctx) {
   (void)ctx;
   uint32_t cls = hak_slab_class(slab);
-  if (hak_store_is_single(heap->store, cls)) return;
+  if (hak_class_is_single(cls)) return;
   hak_add_relaxed(hak_store_spans(heap->store, cls), 1);
 }
 

@@ -218,7 +218,7 @@ static HAK_SLOW void forget_spans(clearing_t *clearing, bool cached) {
   uint64_t spans = 0;
   if (hak_load_relaxed(&store->pool.taken) == 0) return; /* no slab is in use */
   for (uint32_t cls = 0; cls < HAK_SHARED_CLASSES; cls++) {
-    if (!hak_store_has_spans(store, cls)) continue;
+    if (!hak_store_has_spans(store, cls) || hak_store_is_single(store, cls)) continue;
     spans += hak_load_relaxed(hak_store_spans(store, cls));
   }
   if (spans == 0) return;

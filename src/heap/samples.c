@@ -70,8 +70,8 @@ static void *alloc_single(hak_thread_t *me, hak_heap_t *samples, uint32_t cls) {
 /* A block of the class: one that was kept, if there is one; see hak_samples_keep. */
 static void *alloc_small(hak_thread_t *me, hak_heap_t *samples, uint32_t cls) {
   hak_store_t *store = samples->store;
-  if (hak_store_is_single(store, cls)) return alloc_single(me, samples, cls);
-  if (hak_store_has_spans(store, cls) && !hak_depot_is_empty(&store->centrals[cls])) {
+  if (cls < HAK_SHARED_CLASSES && hak_store_has_spans(store, cls) &&
+      !hak_depot_is_empty(&store->centrals[cls])) {
     hak_cache_t bare = hak_cache_bare(me, samples);
     void *block = hak_depot_take_kept(me, &bare, cls);
     if (HAK_LIKELY(block != NULL)) {
@@ -79,41 +79,41 @@ static void *alloc_small(hak_thread_t *me, hak_heap_t *samples, uint32_t cls) {
       return block;
     }
   }
+  if (hak_store_is_single(store, cls)) return alloc_single(me, samples, cls);
   return hak_refill_one(me, store, cls, 0);
 }
 
-static void *alloc(hak_thread_t *me, hak_heap_t *samples, size_t size, size_t alignment,
-                   bool zero, bool *zeroed) {
-  hak_store_t *store = samples->store;
-  uint32_t cls = HAK_CLASSES;
-  if (size <= HAK_CLASS_MAX) {
-    cls = alignment <= 8 ? hak_class_of(size) : hak_class_of_aligned(size, alignment);
-    if (store->coarse) cls = hak_class_coarse(cls);
-  }
-  if (cls >= HAK_CLASSES) {
-    return alloc_large(me, &store->pool, size, alignment, zero, zeroed);
-  }
-  void *block = alloc_small(me, samples, cls);
-  if (HAK_CHECKS < 3 && zero && block != NULL) memset(block, 0, hak_class_size(cls));
-  return block;
+/* The class of the block; HAK_CLASSES of a large one. */
+static uint32_t class_for(hak_heap_t *samples, size_t size, size_t alignment) {
+  if (size > HAK_CLASS_MAX) return HAK_CLASSES;
+  uint32_t cls =
+      alignment <= 8 ? hak_class_of(size) : hak_class_of_aligned(size, alignment);
+  return samples->store->coarse ? hak_class_coarse(cls) : cls;
+}
+
+static bool give_large(hak_heap_t *samples, void *block, bool zeroed) {
+  if (HAK_UNLIKELY(!hak_harden_give_large(samples, block, zeroed))) return false;
+  hak_place_t place = hak_locate((uintptr_t)block);
+  hak_event_emit(HAK_EVENT_LARGE_ALLOC, block, hak_large_usable(&place));
+  return true;
 }
 
 void *hak_samples_alloc(hak_thread_t *me, hak_heap_t *samples, size_t size,
                         size_t alignment, bool zero) {
+  size += HAK_CANARY_BYTES;
+  uint32_t cls = class_for(samples, size, alignment);
+  bool large = cls >= HAK_CLASSES, zeroed = false;
   hak_store_relaxed(&me->busy, 1);
-  bool zeroed = false;
-  void *block = alloc(me, samples, size + HAK_CANARY_BYTES, alignment, zero, &zeroed);
+  void *block =
+      large ? alloc_large(me, &samples->store->pool, size, alignment, zero, &zeroed)
+            : alloc_small(me, samples, cls);
   hak_thread_leave(me, HAK_IN_ALLOC);
   hak_pressure_soft(samples);
   if (block == NULL) return NULL;
-  hak_place_t place = hak_locate((uintptr_t)block);
-  bool given = place.cls < HAK_CLASSES ? hak_harden_give(samples, 0, block)
-                                       : hak_harden_give_large(samples, block, zeroed);
-  if (HAK_UNLIKELY(!given)) return NULL;
-  if (place.cls == HAK_CLASS_LARGE) {
-    hak_event_emit(HAK_EVENT_LARGE_ALLOC, block, hak_large_usable(&place));
-  }
-  return block;
+  if (HAK_CHECKS < 3 && zero && !large) memset(block, 0, hak_class_size(cls));
+  bool given =
+      large ? give_large(samples, block, zeroed) : hak_harden_give(samples, 0, block);
+  return HAK_LIKELY(given) ? block : NULL;
 }
 
 bool hak_samples_keep(hak_thread_t *me, hak_heap_t *samples, uint32_t cls, void *block,

@@ -31,7 +31,7 @@ hak_heap_t *hak_samples_heap(hak_heap_t *heap);
 /* A sample of the default heap's that was freed is kept for the next one of its class:
  * most live for a short time only, and to take a block off a slab, and to begin and end
  * slabs, takes longer than all else that is done for a sample. A few blocks of each class
- * up to 4 KiB, in the class's depot, so that they go home with all that lies there; and
+ * up to 16 KiB, in the class's depot, so that they go home with all that lies there; and
  * after a decay in which nobody took them. False if it is not kept. `is_free`: see
  * hak_depot_keep. */
 bool hak_samples_keep(hak_thread_t *me, hak_heap_t *samples, uint32_t cls, void *block,

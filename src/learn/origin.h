@@ -107,7 +107,7 @@ hak_origin_t *hak_origin_at(uint32_t number);
 /* Numbers in use are below. */
 uint32_t hak_origins_made(void);
 /* Guards the sums, and the table of sample.h. For fork, too. */
-hak_lock_t *hak_origins_lock(void);
+hak_lock_t *hak_origins_lock(void) __attribute__((const));
 
 /* At shutdown: forgets all origins, whose memory is about to go. */
 void hak_origins_stop(void);

@@ -118,6 +118,19 @@ HAK_HOT hak_atomic_u32_t *hak_store_missed(const hak_store_t *store, uint32_t cl
   return &hak_store_centrals(store)->uses[cls].missed;
 }
 
+/* A span of the class is about to be the heap's: counted before it is there, so that a
+ * thread with the pool's lock knows all classes that have slabs; see hak_forking_prepare.
+ * True for the first one. */
+HAK_HOT bool hak_store_begin_span(hak_store_t *store, uint32_t cls) {
+  uint64_t bit = (uint64_t)1 << cls;
+  if ((hak_load_relaxed(&store->begun) & bit) == 0) hak_or_relaxed(&store->begun, bit);
+  return hak_add_relaxed(hak_store_spans(store, cls), 1) == 0;
+}
+/* It is the heap's no more, or did not come. */
+HAK_HOT void hak_store_end_span(hak_store_t *store, uint32_t cls) {
+  hak_sub_relaxed(hak_store_spans(store, cls), 1);
+}
+
 /* The heap has spans of the class. If it never had any, nobody looks at the class's
  * central cache, which may be memory that was never written to. */
 HAK_HOT bool hak_store_has_spans(hak_store_t *store, uint32_t cls) {

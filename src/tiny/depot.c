@@ -5,12 +5,12 @@
 #include "pages/idle.h"
 #include "superslab/locate.h"
 #include "tiny/home.h"
+#include "tiny/single.h"
 #include "tiny/stray.h"
 
 enum {
-  KEPT_MOST = 4096,           /* bytes of a block that is kept where there is no room */
-  KEPT_BLOCKS = 8,            /* blocks of a class that are kept then, */
-  KEPT_BYTES = 4 * KEPT_MOST, /* and bytes */
+  KEPT_BLOCKS = 8,      /* blocks of a class that are kept where there is no room, */
+  KEPT_BYTES = 1 << 14, /* and bytes */
   /* A class's depot has so many times what all bins may have: an eighth of the limit. */
   QUOTAS = 2,
   COUNT_SHIFT = 48
@@ -98,11 +98,23 @@ static hak_depot_list_t pop(hak_thread_t *me, hak_central_t *central) {
 
 /* --- going home -------------------------------------------------------------------- */
 
+/* The block of a list that was kept (hak_depot_keep) of a heap of samples. */
+static void send_single(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls,
+                        void *list) {
+  void *block;
+  if (HAK_UNLIKELY(hak_list_take_fails(me, cache, &list, &block))) return;
+  hak_single_home(me, cache, cls, block);
+}
+
 static void send(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls,
                  hak_depot_list_t list) {
   hak_thread_take_in_hand(me, cls, list.count);
-  hak_stray_cut_cycle(me, cache, list.list, list.count);
-  hak_home_list(me, cache, cls, list.list, list.count);
+  if (HAK_UNLIKELY(hak_store_is_single(cache->store, cls))) {
+    send_single(me, cache, cls, list.list);
+  } else {
+    hak_stray_cut_cycle(me, cache, list.list, list.count);
+    hak_home_list(me, cache, cls, list.list, list.count);
+  }
   hak_thread_take_in_hand(me, cls, -(int64_t)list.count);
 }
 
@@ -283,17 +295,18 @@ static HAK_SLOW bool is_kept_locked(hak_central_t *central, const void *block) {
   return false;
 }
 
+/* Blocks of the class; 0: none is kept, as what lies there has its pages. */
 static uint32_t kept_most(uint32_t cls) {
   uint32_t blocks = KEPT_BYTES / hak_class_size(cls);
   return blocks < KEPT_BLOCKS ? blocks : KEPT_BLOCKS;
 }
 
-HAK_SLOW bool hak_depot_keep(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls,
+HAK_WARM bool hak_depot_keep(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls,
                              void *block, bool is_free) {
   hak_central_t *central = &cache->store->centrals[cls];
   hak_magazine_t *more = NULL;
   bool kept = false, again = false;
-  if (hak_class_size(cls) > KEPT_MOST) return false;
+  if (kept_most(cls) == 0) return false;
   if (hak_depot_is_empty(central)) more = hak_magazine_get(me, cache);
   hak_lock_acquire(&central->lock);
   if (HAK_UNLIKELY(is_free)) {
@@ -311,7 +324,7 @@ HAK_SLOW bool hak_depot_keep(hak_thread_t *me, const hak_cache_t *cache, uint32_
   return true;
 }
 
-HAK_SLOW void *hak_depot_take_kept(hak_thread_t *me, const hak_cache_t *cache,
+HAK_WARM void *hak_depot_take_kept(hak_thread_t *me, const hak_cache_t *cache,
                                    uint32_t cls) {
   hak_depot_list_t list = hak_depot_take(me, cache, cls, 1);
   void *block;

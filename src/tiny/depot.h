@@ -1,6 +1,7 @@
 /* depot.h - lists of free blocks of a limited heap that no thread's quota has room for.
  *
- * Depends on: base, pages, superslab, home, magazine, stray.   Used by: tiny, heap, api.
+ * Depends on: base, pages, superslab, home, magazine, single, stray.   Used by: tiny,
+ * heap, api.
  *
  * While a hard limit is far, a bin that is full and may not grow puts whole lists into
  * the depot of the heap and class, and refills take whole lists from there: the blocks
@@ -43,7 +44,7 @@ bool hak_depot_put(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls,
 hak_depot_list_t hak_depot_take(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls,
                                 uint32_t most);
 
-/* Keeps a block for the next one of its class, if it is small and few are kept: else its
+/* Keeps a block for the next one of its class, if few are kept of its size: else its
  * slab might end, to be begun anew. False, and nothing has changed, if it is not kept.
  * `is_free`: the block may be a kept one, which is reported; no other is kept then. For
  * heaps of which no thread has a cache. Takes the lock. */

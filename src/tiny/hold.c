@@ -140,13 +140,7 @@ hak_slab_t *hak_hold_new(hak_thread_t *me, const hak_cache_t *cache, uint32_t cl
   hak_shared_pool_t *pool = &cache->store->pool;
   const hak_geometry_t *geometry = &cache->store->geometry[cls];
   bool zeroed;
-  /* The span is counted before it is there, so that a thread with the pool's lock knows
-   * all classes that have slabs; see hak_forking_prepare. */
-  uint64_t bit = (uint64_t)1 << cls;
-  if ((hak_load_relaxed(&cache->store->begun) & bit) == 0) {
-    hak_or_relaxed(&cache->store->begun, bit);
-  }
-  bool first = hak_add_relaxed(hak_store_spans(cache->store, cls), 1) == 0;
+  bool first = hak_store_begin_span(cache->store, cls);
   /* If the heap has few slots, long spans of many classes would leave most of them
    * unused; near a limit, and where each slot is to fit one block, long spans would
    * seldom become free for other classes. */
@@ -164,7 +158,7 @@ hak_slab_t *hak_hold_new(hak_thread_t *me, const hak_cache_t *cache, uint32_t cl
                         me->no_grow != 0, &zeroed);
   }
   if (slab == NULL) {
-    hak_sub_relaxed(hak_store_spans(cache->store, cls), 1);
+    hak_store_end_span(cache->store, cls);
     return NULL;
   }
   HAK_COUNT(me, slab_fresh, 1);
@@ -196,7 +190,7 @@ static HAK_SLOW void spoil_blocks(hak_slab_t *slab) {
 void hak_hold_retire(hak_thread_t *me, const hak_cache_t *cache, hak_slab_t *slab) {
   HAK_COUNT(me, slab_retired, 1);
   hak_lean_note_given(me);
-  hak_sub_relaxed(hak_store_spans(cache->store, hak_slab_class(slab)), 1);
+  hak_store_end_span(cache->store, hak_slab_class(slab));
   hak_hold_set_entry(me, cache, slab, 0);
   if (cache->lookup != NULL) {
     hak_lookup_forget(cache->lookup, hak_slab_start(slab), hak_slab_span(slab));

@@ -34,13 +34,21 @@ static void make_clean(hak_slab_t *slab, size_t size, bool zeroed) {
   if (HAK_UNLIKELY(written != 0)) words[2] |= written;
 }
 
+/* Of the classes that share spans elsewhere, a heap of samples counts its spans, too:
+ * blocks of theirs may lie in depots. */
+HAK_HOT bool is_counted(uint32_t cls) { return cls < HAK_SHARED_CLASSES; }
+
 HAK_WARM void *hak_single_new(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls) {
   size_t size = hak_class_size(cls);
   unsigned span = (unsigned)hak_div_up(size, HAK_SLAB_SIZE);
   bool zeroed;
+  if (is_counted(cls)) (void)hak_store_begin_span(cache->store, cls);
   hak_slab_t *slab = hak_pool_get(&cache->store->pool, span, HAK_SLAB_SIZE, size,
                                   me->no_grow != 0, &zeroed);
-  if (slab == NULL) return NULL;
+  if (HAK_UNLIKELY(slab == NULL)) {
+    if (is_counted(cls)) hak_store_end_span(cache->store, cls);
+    return NULL;
+  }
   HAK_COUNT(me, slab_fresh, 1);
   hak_lean_note_begun(me);
   if (has_tail(size)) {
@@ -76,6 +84,7 @@ HAK_WARM void hak_single_home(hak_thread_t *me, const hak_cache_t *cache, uint32
   if (HAK_CHECKS >= 3) hak_link_unmark(block);
   hak_link_spoil(block);
   if (!hak_cache_is_shared_way(cache)) cache->holds[cls].taken++;
+  if (is_counted(cls)) hak_store_end_span(cache->store, cls);
   HAK_COUNT(me, slab_retired, 1);
   hak_lean_note_given(me);
   unsigned span = hak_slab_span(slab);

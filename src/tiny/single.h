@@ -2,7 +2,8 @@
  *
  * Depends on: base, superslab, bin, capacity, lean, slab.   Used by: tiny, api.
  *
- * In heaps of samples (heap/samples.h) blocks over 4 KiB have one, too, but no bins.
+ * In heaps of samples (heap/samples.h) blocks over 4 KiB have one, too, but no bins; some
+ * wait in depots.
  *
  * Bins keep such blocks like any others, so that they come and go without a lock.
  * Below the bins there is only the pool: a span is FULL while its block is out and

@@ -1,17 +1,19 @@
 /* api_samples_kept.c - a few freed samples of each class are kept for the next ones, so
  * that most take no block off a slab, begin none and end none; and what is kept is free
  * to the program. */
+#include "child.h"
 #include "os_fixture.h"
 #include "threads.h"
 
 #include <pthread.h>
+#include <unistd.h>
 
 #include "heap/heap.h"
 #include "learn/sample.h"
 #include "tiny/canary.h"
 
 enum {
-  KEPT_MOST = 4096, /* bytes of a block that is kept */
+  KEPT_MOST = 16384, /* bytes of a block that is kept */
   DECAY_MS = 1000
 };
 
@@ -49,6 +51,12 @@ static void come_and_go_of_all_sizes(void) {
 static uint64_t superslabs(void) {
   hak_heap_t *samples = hak_heap_samples(hak_heap_get_default());
   return hak_load_relaxed(&samples->store->pool.superslabs);
+}
+
+/* Slots that have blocks, be they kept. */
+static uint64_t slots(void) {
+  hak_heap_t *samples = hak_heap_samples(hak_heap_get_default());
+  return hak_load_relaxed(&samples->store->pool.taken);
 }
 
 static bool count_visited(const hak_block_t *block, void *ctx) {
@@ -201,6 +209,37 @@ static void other_heaps__keep_none(void **state) {
   CHECK(test_stats().superslabs < superslabs_before);
 }
 
+/* What is kept is free in the child of a fork, too, and goes as elsewhere. */
+static void fork__child_has_what_is_kept(void **state) {
+  (void)state;
+  come_and_go_of_all_sizes();
+  uint64_t before = cached();
+  CHECK(before > 2 * KEPT_MOST);
+  pid_t child = test_fork();
+  if (child == 0) {
+    CHECK_EQ(hak_check(NULL), 0);
+    CHECK_EQ(test_live_blocks(), 0);
+    CHECK_EQ(cached(), before);
+    (void)hak_collect(NULL, SIZE_MAX, HAK_COLLECT_ALL);
+    CHECK_EQ(superslabs(), 0);
+    _exit(0);
+  }
+  test_fork_end(child);
+}
+
+/* Up to 16 KiB, wherever they lie: with a slab of their size, or a span to themselves. */
+static void kept_blocks__are_of_all_sizes_to_16_kib(void **state) {
+  (void)state;
+  for (size_t size = 1000; size + HAK_CANARY_BYTES <= KEPT_MOST; size += 1000) {
+    (void)come_and_go(size);
+    CHECK_MSG(slots() > 0, "%zu bytes", size);
+    (void)hak_collect(NULL, SIZE_MAX, HAK_COLLECT_ALL);
+    CHECK_EQ(slots(), 0);
+  }
+  (void)come_and_go(KEPT_MOST + 1);
+  CHECK_EQ(slots(), 0);
+}
+
 static void *come_and_go_thread(void *unused) {
   (void)unused;
   for (int i = 0; i < 300; i++) come_and_go_of_all_sizes();
@@ -229,4 +268,6 @@ TEST_MAIN_FRESH(S(sample__that_goes_leaves_its_slab_to_the_next),
                 S(collect__gives_back_what_is_kept),
                 S(limit__of_the_heap_has_what_is_kept), S(decay__gives_back_what_is_kept),
                 S(second_free__of_a_kept_block_is_named), S(other_heaps__keep_none),
+                S(fork__child_has_what_is_kept),
+                S(kept_blocks__are_of_all_sizes_to_16_kib),
                 S(threads__keep_blocks_side_by_side))

@@ -219,6 +219,30 @@ static void lists__of_threads_outside_of_calls_are_not_lost(void **state) {
   CHECK_EQ(hak_heap_destroy(g_heap), 0);
 }
 
+static int look_at_kept(void *ctx) {
+  const uint64_t *kept = ctx;
+  hak_heap_t *samples = hak_heap_samples(hak_heap_get_default());
+  CHECK_EQ(test_stats().live_blocks, 0);
+  CHECK_EQ(hak_load_relaxed(&samples->store->pool.taken), *kept);
+  (void)hak_collect(NULL, SIZE_MAX, HAK_COLLECT_ALL);
+  CHECK_EQ(hak_load_relaxed(&samples->store->pool.taken), 0);
+  CHECK_EQ(hak_check(NULL), 0);
+  return 0;
+}
+
+/* What was kept of samples with a span to themselves, of which no thread knows. */
+static void samples__that_were_kept_are_free(void **state) {
+  (void)state;
+  HAK_SITE(place);
+  CHECK_EQ(hak_option_set(HAK_OPTION_SAMPLE_BYTES, 1), 0);
+  hak_free(hak_alloc_at(8000, &place));
+  hak_heap_t *samples = hak_heap_samples(hak_heap_get_default());
+  uint64_t kept = hak_load_relaxed(&samples->store->pool.taken);
+  CHECK(kept > 0);
+  fork_amid(stay_inside, look_at_kept, &kept);
+  CHECK_EQ(hak_option_set(HAK_OPTION_SAMPLE_BYTES, 262144), 0);
+}
+
 /* --- who forks
  * --------------------------------------------------------------------------- */
 
@@ -252,6 +276,7 @@ int main(void) {
       P(runs__whose_pages_nobody_takes_back_stay_out_of_use),
       P(slots__that_a_lost_thread_had_in_hand_are_free),
       P(lists__of_threads_outside_of_calls_are_not_lost),
+      P(samples__that_were_kept_are_free),
       P(users__are_none_where_a_thread_forks_that_is_not_attached),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

@@ -3,9 +3,10 @@
 enum {
   WAVES = HAK_SHADOW_WAVES,
   SIZES = HAK_SHADOW_SIZES,
-  HEAPS = HAK_GROUPS + 1
+  HEAPS = HAK_GROUPS + 2
 };
-#define TOGETHER HAK_GROUPS /* the heap of all */
+#define TOGETHER HAK_GROUPS     /* the heap of all */
+#define FILLED (HAK_GROUPS + 1) /* of group 0, and what fills its holes */
 
 /* Of a wave, in one heap and of one size; see shadow.h. */
 typedef struct layer {
@@ -22,9 +23,12 @@ typedef struct shadow {
   double peak[HEAPS][SIZES], stays[HEAPS][SIZES]; /* of the wave that is added */
   uint64_t ends[WAVES];                           /* clocks of the waves' peaks */
   uint32_t ended;                                 /* waves that are known */
+  uint32_t fills; /* the group whose blocks take holes of group 0 first, or 0 */
 } shadow_t;
 static shadow_t *s; /* [lock] */
 
+/* Bytes that a block takes for each that is asked for. */
+#define ROUNDED 1.09
 /* Bytes of a group's slabs that are used in part; measured. */
 static const double used_in_part = 5 * 65536.;
 
@@ -88,16 +92,23 @@ static void merge_oldest(layer_t *layers) {
   layers[WAVES - 1] = (layer_t){.fresh = 0};
 }
 
-void hak_shadow_begin(void) {
+HAK_SLOW void hak_shadow_begin(uint32_t fills) {
+  s->fills = fills;
   __builtin_memset(s->peak, 0, sizeof s->peak);
   __builtin_memset(s->stays, 0, sizeof s->stays);
 }
 
-void hak_shadow_add(uint32_t group, uint32_t size, double bytes, double share) {
-  s->peak[group][size] += bytes;
-  s->stays[group][size] += bytes * share;
-  s->peak[TOGETHER][size] += bytes;
-  s->stays[TOGETHER][size] += bytes * share;
+static bool is_filled_by(uint32_t group) { return group == 0 || group == s->fills; }
+
+static void add_to(uint32_t h, uint32_t size, double bytes, double share) {
+  s->peak[h][size] += bytes;
+  s->stays[h][size] += bytes * share;
+}
+
+HAK_SLOW void hak_shadow_add(uint32_t group, uint32_t size, double bytes, double share) {
+  add_to(group, size, bytes, share);
+  add_to(TOGETHER, size, bytes, share);
+  if (is_filled_by(group)) add_to(FILLED, size, bytes, share);
 }
 
 static void end_size(uint32_t h, uint32_t size, const double *remains, uint32_t count,
@@ -111,7 +122,7 @@ static void end_size(uint32_t h, uint32_t size, const double *remains, uint32_t 
   if (most < s->resident[h][size]) most = s->resident[h][size];
   *l = (layer_t){.bytes = (float)s->stays[h][size]};
   if (peak > 0) {
-    double blocks = unit / (size_at(size) * 1.09) + (unit < HAK_SLAB_UNIT ? 1 : 0);
+    double blocks = unit / (size_at(size) * ROUNDED) + (unit < HAK_SLAB_UNIT ? 1 : 0);
     if (blocks < 1) blocks = 1;
     l->older = (float)at_most(kept, most);
     l->fresh = (float)(most - l->older);
@@ -150,38 +161,60 @@ HAK_SLOW void hak_shadow_end(const hak_shadow_left_t *left, uint64_t clock,
                              uint32_t unit) {
   uint32_t count = waves();
   make_room();
-  double all[WAVES] = {0};
+  double all[WAVES] = {0}, filled[WAVES] = {0};
   for (uint32_t g = 0; g < HAK_GROUPS; g++) {
     double of_group[WAVES];
     for (uint32_t i = 0; i < count; i++) {
       of_group[i] = left->bytes[i][g];
       all[i] += of_group[i];
+      if (is_filled_by(g)) filled[i] += of_group[i];
     }
     end_heap(g, of_group, count, unit);
   }
   end_heap(TOGETHER, all, count, unit);
+  end_heap(FILLED, filled, count, unit);
   s->ends[count - 1] = clock;
   s->ended = count;
 }
 
-double hak_shadow_resident(uint32_t h) {
+static double kept_in(uint32_t h) {
   double bytes = 0;
   for (uint32_t size = 0; size < SIZES; size++) bytes += (double)s->resident[h][size];
-  bool is_apart = h != TOGETHER && h != 0;
-  return is_apart && s->live[h] > 0 ? bytes + used_in_part : bytes;
+  return bytes;
 }
-static double rate_of(uint32_t h) {
-  return s->live[h] > 0 ? hak_shadow_resident(h) / s->live[h] : 0;
+static double in_slabs(uint32_t h) {
+  bool is_apart = h < HAK_GROUPS && h != 0;
+  return is_apart && s->live[h] > 0 ? used_in_part : 0;
 }
 
-double hak_shadow_together(void) { return hak_shadow_resident(TOGETHER); }
+double hak_shadow_resident(uint32_t group) { return kept_in(group) + in_slabs(group); }
 double hak_shadow_apart(void) {
   double bytes = 0;
   for (uint32_t g = 0; g < HAK_GROUPS; g++) bytes += hak_shadow_resident(g);
   return bytes;
 }
+
+/* As blocks are a little larger than was asked for; and a group of few bytes has few
+ * slabs that are used in part. */
+static double taken_by(uint32_t h) {
+  double bytes = kept_in(h);
+  return bytes * ROUNDED + at_most(in_slabs(h), bytes);
+}
+static double rate_of(uint32_t h) {
+  return s->live[h] > 0 ? taken_by(h) / s->live[h] : 0;
+}
+
+HAK_SLOW double hak_shadow_saves(void) {
+  double bytes = taken_by(TOGETHER) - taken_by(FILLED);
+  for (uint32_t g = 1; g < HAK_GROUPS; g++) {
+    if (!is_filled_by(g)) bytes -= taken_by(g);
+  }
+  return bytes;
+}
 double hak_shadow_together_rate(void) { return rate_of(TOGETHER); }
-double hak_shadow_rate(uint32_t group) { return rate_of(group); }
+double hak_shadow_rate(uint32_t group) {
+  return rate_of(is_filled_by(group) ? FILLED : group);
+}
 
 const size_t hak_shadow_bytes = sizeof(shadow_t);
 void hak_shadow_start(void *zeroes) { s = zeroes; }

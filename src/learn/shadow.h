@@ -8,7 +8,8 @@
  * only what does not fit there gets pages of its own. It is followed twice: for one heap
  * of all places, and for the heaps of groups that places were led to when their blocks
  * were allocated, or would have been. The difference is what groups save, whether or not
- * they are there.
+ * they are there. Blocks of the group of which least stays take holes of the default heap
+ * first: to say what is saved, both count as one heap.
  *
  * For each heap and size the last HAK_SHADOW_WAVES waves are known; what is older counts
  * as one. Of a wave j are kept, from its trough on:
@@ -55,17 +56,22 @@ uint32_t hak_shadow_wave_of(uint64_t clock);
 typedef struct hak_shadow_left {
   double bytes[HAK_SHADOW_WAVES][HAK_GROUPS];
 } hak_shadow_left_t;
-void hak_shadow_begin(void);
+/* `fills`: the group whose blocks take holes of group 0 first, or 0. */
+void hak_shadow_begin(uint32_t fills);
 /* Of a place, in the wave: bytes that lived at its peak of blocks of one size; the share
  * that lives now. */
 void hak_shadow_add(uint32_t group, uint32_t size, double bytes, double share);
 void hak_shadow_end(const hak_shadow_left_t *left, uint64_t clock, uint32_t unit);
 
-/* Bytes that are resident at the last trough, and the same for each byte that keeps them
- * so: 0 if none does. */
-double hak_shadow_together(void);
+/* Bytes that were asked for, as far as they keep pages at the last trough: of one group,
+ * and of all as if each had slabs of its own. For those who decide. */
+double hak_shadow_resident(uint32_t group);
 double hak_shadow_apart(void);
-double hak_shadow_resident(uint32_t group); /* its part of the latter */
+
+/* What groups save, in bytes that are resident, with what blocks are larger than was
+ * asked for: who fills holes is taken to find them. And what is resident for each byte
+ * that keeps it so: 0 if none does. */
+double hak_shadow_saves(void);
 double hak_shadow_together_rate(void);
 double hak_shadow_rate(uint32_t group);
 

@@ -448,14 +448,14 @@ static void add_cells(uint32_t made) {
 
 /* Before places move: those of the wave lie where they are led now. */
 static void tell_shadow(const hak_wave_now_t *now, uint32_t made) {
-  hak_shadow_begin();
+  hak_shadow_begin(led_loosest);
   add_cells(made);
   hak_shadow_end(&left, wave.peak_clock, unit_of_purge());
   rate_together = hak_shadow_together_rate();
   for (uint32_t g = 0; g < HAK_GROUPS; g++) rates[g] = hak_shadow_rate(g);
   for (uint32_t i = HAK_ORIGIN_OTHERS; i < made; i++) place_at(i)->saved = 0;
   now->each(tell_saved);
-  told.saved = (int64_t)(hak_shadow_together() - hak_shadow_apart());
+  told.saved = (int64_t)hak_shadow_saves();
 }
 
 /* Of what a wave was known by, half is from those before it. */

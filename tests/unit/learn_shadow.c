@@ -12,6 +12,7 @@ enum {
   SIZE = 1000, /* of blocks: five lie in a page, or partly */
 };
 #define PEAK ((double)(16 << 20))
+#define ROUNDED 1.09 /* bytes that a block takes for each that is asked for */
 
 static hak_shadow_left_t g_left;
 
@@ -25,10 +26,12 @@ static int setup(void **state) {
   return 0;
 }
 
+static uint32_t g_fills; /* the group that takes holes of group 0, or 0 */
+
 /* A wave: places in two groups, of which shares stay. */
 static void wave(uint64_t clock, double goes, double stays, uint32_t group) {
   uint32_t size = hak_shadow_size_of(SIZE);
-  hak_shadow_begin();
+  hak_shadow_begin(g_fills);
   hak_shadow_add(0, size, PEAK, goes);
   hak_shadow_add(group, size, PEAK / 16, stays);
   uint32_t of = hak_shadow_wave_of(clock);
@@ -40,6 +43,15 @@ static void wave(uint64_t clock, double goes, double stays, uint32_t group) {
 static void expect(double value, double expected) {
   CHECK_MSG(fabs(value - expected) <= 0.05 * expected + 1, "%.0f, not %.0f", value,
             expected);
+}
+
+/* Of all in one heap, in bytes that were asked for. */
+static double together(void) {
+  double live = 0;
+  for (uint32_t i = 0; i < HAK_SHADOW_WAVES; i++) {
+    for (uint32_t g = 0; g < HAK_GROUPS; g++) live += g_left.bytes[i][g];
+  }
+  return hak_shadow_together_rate() * live / ROUNDED;
 }
 
 /* The share of pages that keep one of five blocks. */
@@ -64,9 +76,10 @@ static void one_wave__leaves_what_its_pages_keep(void **state) {
   (void)state;
   wave(10, 0, 1, 0);
   double all = PEAK * 17 / 16, share = kept_of_five(1. / 17);
-  expect(hak_shadow_together(), all * share);
+  expect(together(), all * share);
   expect(hak_shadow_apart(), all * share);
-  expect(hak_shadow_together_rate(), all * share / (PEAK / 16));
+  expect(hak_shadow_together_rate(), ROUNDED * all * share / (PEAK / 16));
+  CHECK(fabs(hak_shadow_saves()) < 1);
   CHECK(hak_shadow_rate(0) == hak_shadow_together_rate() && hak_shadow_rate(1) == 0);
 }
 
@@ -75,17 +88,49 @@ static void place__that_is_apart_leaves_no_more_than_it_has(void **state) {
   wave(10, 0, 1, 1);
   double slabs = 5 * 65536; /* used in part */
   expect(hak_shadow_apart(), PEAK / 16 + slabs);
-  CHECK(hak_shadow_together() > 3 * hak_shadow_apart());
+  CHECK(together() > 3 * hak_shadow_apart());
   CHECK(hak_shadow_rate(0) == 0);
-  expect(hak_shadow_rate(1), 1 + slabs / (PEAK / 16));
+  expect(hak_shadow_rate(1), ROUNDED + slabs / (PEAK / 16));
+  expect(hak_shadow_saves(), ROUNDED * (together() - PEAK / 16) - slabs);
+}
+
+/* Half of a few bytes may be in slabs that are used in part, and no more. */
+static void few_bytes__that_are_apart_have_few_slabs(void **state) {
+  (void)state;
+  const double few = 65536;
+  uint32_t size = hak_shadow_size_of(SIZE);
+  hak_shadow_begin(0);
+  hak_shadow_add(1, size, few, 1);
+  g_left.bytes[0][1] = few;
+  hak_shadow_end(&g_left, 10, PAGE);
+  expect(hak_shadow_rate(1), ROUNDED + 1);
+}
+
+/* What goes lies in holes of the default heap, though it was led to a group, and what
+ * stays there is scattered among it. */
+static void places__that_fill_holes_save_nothing(void **state) {
+  (void)state;
+  uint32_t size = hak_shadow_size_of(SIZE);
+  for (uint32_t fills = 0; fills <= 2; fills += 2) {
+    hak_shadow_begin(fills);
+    hak_shadow_add(0, size, PEAK / 16, 1);
+    hak_shadow_add(2, size, PEAK, 0);
+    g_left.bytes[0][0] = PEAK / 16;
+    hak_shadow_end(&g_left, 10, PAGE);
+    if (fills == 0) CHECK(hak_shadow_saves() > PEAK / 8);
+    if (fills == 2) CHECK(fabs(hak_shadow_saves()) < 1);
+    CHECK(fills == 0 || hak_shadow_rate(2) == hak_shadow_rate(0));
+    expect(hak_shadow_apart(), PEAK / 16);
+    (void)setup(NULL);
+  }
 }
 
 static void wave__that_fits_into_holes_takes_few_further_pages(void **state) {
   (void)state;
   wave(10, 0, 1, 0);
-  double first = hak_shadow_together();
+  double first = together();
   wave(20, 0, 1, 0);
-  double second = hak_shadow_together();
+  double second = together();
   /* Pages that are not kept already: the same share of them is kept by the second one. */
   double all = PEAK * 17 / 16 + PEAK / 16, share = kept_of_five(1. / 17);
   expect(second, first + (all - first) * share);
@@ -99,7 +144,7 @@ static void wave__whose_blocks_are_gone_leaves_nothing(void **state) {
   g_left.bytes[0][0] = 0; /* of the first one */
   wave(30, 0, 1, 1);
   expect(hak_shadow_apart(), 2 * PEAK / 16 + 5 * 65536);
-  CHECK(hak_shadow_together() > 3 * hak_shadow_apart());
+  CHECK(together() > 3 * hak_shadow_apart());
 }
 
 static void waves__are_told_apart_by_their_ends_and_the_oldest_are_one(void **state) {
@@ -130,6 +175,8 @@ static void waves__are_told_apart_by_their_ends_and_the_oldest_are_one(void **st
 
 TEST_MAIN(T(sizes__are_four_to_a_doubling), S(one_wave__leaves_what_its_pages_keep),
           S(place__that_is_apart_leaves_no_more_than_it_has),
+          S(few_bytes__that_are_apart_have_few_slabs),
+          S(places__that_fill_holes_save_nothing),
           S(wave__that_fits_into_holes_takes_few_further_pages),
           S(wave__whose_blocks_are_gone_leaves_nothing),
           S(waves__are_told_apart_by_their_ends_and_the_oldest_are_one))

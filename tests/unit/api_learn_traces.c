@@ -165,6 +165,7 @@ static void print_worst(const char *what, const worst_t *worst) {
 /* Sums over programs; without, and with the learner. */
 typedef struct all {
   double peak[2], sum[2], calls[2], seconds[2];
+  double apart_seconds[2]; /* of those of which something lay apart */
   uint64_t programs, apart, moved, peaks_higher, means_higher;
   worst_t peaks, means;
 } all_t;
@@ -177,7 +178,8 @@ static void add(all_t *all, uint64_t number, const trace_t *t) {
     all->peak[learn] += t->f[learn].peak;
     all->sum[learn] += t->f[learn].sum;
     all->calls[learn] += (double)t->f[learn].calls;
-    if (t->twice) all->seconds[learn] += t->seconds[learn];
+    all->seconds[learn] += t->seconds[learn];
+    if (t->f[1].apart) all->apart_seconds[learn] += t->seconds[learn];
   }
   double peak = t->f[1].peak / t->f[0].peak, mean = t->f[1].sum / t->f[0].sum;
   all->programs++;
@@ -204,8 +206,11 @@ static void print(const all_t *all) {
       programs, 100 * (double)all->apart / programs, 100 * (double)all->moved / programs,
       100 * (double)all->peaks_higher / programs,
       100 * (double)all->means_higher / programs);
-  printf("with / without: peaks %.4f, means %.4f, calls %.4f, time %.4f\n",
-         ratio(all->peak), ratio(all->sum), ratio(all->calls), ratio(all->seconds));
+  printf(
+      "with / without: peaks %.4f, means %.4f, calls %.4f, time %.4f, of programs "
+      "with places apart %.4f\n",
+      ratio(all->peak), ratio(all->sum), ratio(all->calls), ratio(all->seconds),
+      ratio(all->apart_seconds));
   print_worst("peaks", &all->peaks);
   print_worst("means", &all->means);
   fflush(stdout);

@@ -61,7 +61,7 @@ static HAK_SLOW char *range_soon(hak_lock_t *lock, uint32_t n, uint32_t room,
 static HAK_SLOW char *reserve(const hak_os_t *os, uint32_t room, uint32_t *count) {
   size_t size = hak_thread_range_size(room);
   char *first;
-  if (*count == 1 || HAK_GUARD_BYTES != 0) {
+  if (HAK_GUARD_BYTES != 0) {
     *count = 1;
     first = hak_guarded_reserve(os, size, HAK_SLAB_SIZE);
   } else {

@@ -319,10 +319,11 @@ TEST_IN_CHILD(maintenance__works_on_after_shutdowns_that_met_its_start, 120) {
   hak_thread_exit();
   test_threads_begin(threads, TEST_COUNT(threads), shut_down_and_start, NULL);
   test_threads_end(threads, TEST_COUNT(threads));
-  begin(50);
+  begin(MANY_MS);
   int error = hak_maintenance_start(1);
   CHECK(error == 0 || error == EALREADY);
   make_idle();
+  set(HAK_OPTION_PURGE_DECAY_MS, 50);
   CHECK(falls_to(MIB + 64 * KIB));
   CHECK_EQ(hak_check(NULL), 0);
 }

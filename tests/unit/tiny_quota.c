@@ -115,6 +115,7 @@ static void limit__that_comes_later_is_followed(void **state) {
 /* What is ready stays ready, and what is held stays held. */
 static void heap__without_a_limit_keeps_what_it_has(void **state) {
   (void)state;
+  if (HAK_CHECKS >= 3) skip(); /* freed blocks are put away, and no slab is carved */
   CHECK_EQ(hak_heap_set_limits(g_heap, 0, 0), 0);
   follow(g_class);
   hak_free(hak_heap_alloc(g_heap, SIZE));

@@ -53,7 +53,8 @@
 /* What compilers and analyzers (gcc -fanalyzer, clang --analyze) are told, so that they
  * see leaks, double frees, blocks that free() is given, results that are dropped, and
  * accesses past a block's end. A program that breaks the rules on purpose, to test, or
- * that uses blocks up to hak_usable_size(), defines HAK_NO_ATTRIBUTES before. */
+ * that uses blocks up to hak_usable_size(), defines HAK_NO_ATTRIBUTES before. The names
+ * have underscores because a program may have macros malloc(), free() and the like. */
 #if !defined(__GNUC__) || defined(HAK_NO_ATTRIBUTES)
 #define HAK_ATTR_ALLOC_SIZE(...)
 #define HAK_ATTR_ALIGN(argument)
@@ -63,28 +64,28 @@
 #define HAK_ATTR_NOT_NULL
 #else
 /* Parameters that are, or are multiplied to, the size of the block returned. */
-#define HAK_ATTR_ALLOC_SIZE(...) __attribute__((alloc_size(__VA_ARGS__)))
+#define HAK_ATTR_ALLOC_SIZE(...) __attribute__((__alloc_size__(__VA_ARGS__)))
 /* The result is needed: a block that nobody knows is lost. */
-#define HAK_ATTR_RESULT __attribute__((warn_unused_result))
-#define HAK_ATTR_NOT_NULL __attribute__((returns_nonnull))
+#define HAK_ATTR_RESULT __attribute__((__warn_unused_result__))
+#define HAK_ATTR_NOT_NULL __attribute__((__returns_nonnull__))
 #if defined(__clang__)
 /* An alignment of 0, which clang does not know, is allowed. */
 #define HAK_ATTR_ALIGN(argument)
 /* A new block that has to be freed, as no heap's end will. */
 #define HAK_ATTR_NEW \
-  HAK_ATTR_RESULT __attribute__((malloc)) __attribute__((ownership_returns(malloc)))
+  HAK_ATTR_RESULT __attribute__((__malloc__)) __attribute__((ownership_returns(malloc)))
 #define HAK_ATTR_FREES(argument) __attribute__((ownership_takes(malloc, argument)))
 #else
-#define HAK_ATTR_ALIGN(argument) __attribute__((alloc_align(argument)))
+#define HAK_ATTR_ALIGN(argument) __attribute__((__alloc_align__(argument)))
 #define HAK_ATTR_FREES(argument)
 #if __GNUC__ >= 11
-#define HAK_ATTR_NEW                                                           \
-  HAK_ATTR_RESULT                                                              \
-  __attribute__((malloc, malloc(hak_free, 1), malloc(hak_freex, 1),            \
-                 malloc(hak_free_sized, 1), malloc(hak_free_aligned_sized, 1), \
-                 malloc(hak_free_usable, 1), malloc(hak_heap_free, 2)))
+#define HAK_ATTR_NEW                                                                   \
+  HAK_ATTR_RESULT                                                                      \
+  __attribute__((__malloc__, __malloc__(hak_free, 1), __malloc__(hak_freex, 1),        \
+                 __malloc__(hak_free_sized, 1), __malloc__(hak_free_aligned_sized, 1), \
+                 __malloc__(hak_free_usable, 1), __malloc__(hak_heap_free, 2)))
 #else
-#define HAK_ATTR_NEW HAK_ATTR_RESULT __attribute__((malloc))
+#define HAK_ATTR_NEW HAK_ATTR_RESULT __attribute__((__malloc__))
 #endif
 #endif
 #endif

@@ -214,7 +214,8 @@ class heap {
   heap &operator=(const heap &) = delete;
   heap(heap &&other) noexcept : handle_(other.detach()) {}
   heap &operator=(heap &&other) noexcept {
-    heap(std::move(other)).swap(*this);
+    heap taken(std::move(other));
+    taken.swap(*this);
     return *this;
   }
   ~heap() {

@@ -31,7 +31,7 @@
 
 /* How each hook is declared, and what lets a semicolon follow the macros below. */
 #if defined(__GNUC__) || defined(__clang__)
-#define HAK_HOOK static __attribute__((unused))
+#define HAK_HOOK static __attribute__((__unused__))
 #else
 #define HAK_HOOK static
 #endif

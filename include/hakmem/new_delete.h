@@ -27,7 +27,7 @@
 
 /* Never inlined: a compiler that sees hak_free in a delete takes it for a mistake. */
 #if defined(__GNUC__)
-#define HAK_OPERATOR __attribute__((noinline))
+#define HAK_OPERATOR __attribute__((__noinline__))
 #else
 #define HAK_OPERATOR
 #endif
@@ -148,8 +148,10 @@ HAK_OPERATOR void operator delete[](void *block, const std::nothrow_t &) noexcep
 }
 
 /* Called by C++14 and newer, and defined for all, as parts of a program may be those. */
+#ifndef __cpp_sized_deallocation
 void operator delete(void *block, std::size_t size) noexcept;
 void operator delete[](void *block, std::size_t size) noexcept;
+#endif
 HAK_OPERATOR void operator delete(void *block, std::size_t size) noexcept {
   hak_free_sized(block, size);
 }

@@ -1,6 +1,7 @@
 /* warnings.cc - a program that has everything on which compilers warn of C in C++
  * includes every header of the library, and hears nothing. */
 #include <hakmem/hooks.h>
+#include <hakmem/new_delete.h>
 #include <hakmem/hakmem.hpp>
 #define HAK_JE_PREFIX je_
 #include <hakmem/je.h>
@@ -15,5 +16,8 @@ int main() {
     return 1;
   }
   hook_free(hook_realloc(text, 100));
+  hak::heap moved;
+  moved = hak::heap();
+  delete new int;
   return 0;
 }

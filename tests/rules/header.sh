@@ -1,7 +1,8 @@
 #!/bin/sh
 # header.sh INCLUDE_DIR - each public header compiles alone, as each of C11, C++11
-# and newer, with every compiler that is installed, without a warning; and needs
-# nothing but <stddef.h>, <stdint.h> and <stdbool.h>.
+# and newer, with every compiler that is installed, without a warning; so it does in a
+# program that has malloc and the like as macros; and needs nothing but <stddef.h>,
+# <stdint.h> and <stdbool.h>.
 set -eu
 include=$1
 
@@ -61,6 +62,43 @@ for compiler in g++ clang++; do
   done
 done
 [ "$compiled" -gt 0 ] || fail "no compiler found"
+
+# Programs send malloc here by macros, and have them in front of all includes or on the
+# command line.
+functions='
+#include <stdlib.h>
+#include <string.h>
+#define malloc(size) hak_alloc(size)
+#define calloc(count, size) hak_calloc(count, size)
+#define realloc(ptr, size) hak_realloc(ptr, size)
+#define free(ptr) hak_free(ptr)
+#define strdup(text) hak_strdup(text)'
+names='
+#include <stdlib.h>
+#include <string.h>
+#define malloc hak_alloc
+#define calloc hak_calloc
+#define realloc hak_realloc
+#define free hak_free
+#define strdup hak_strdup
+#define noreturn _Noreturn
+#define unused
+#define noinline'
+for macros in "$functions" "$names"; do
+  body='void *use(void);
+void *use(void) { return malloc(10); }'
+  for header in hakmem.h hooks.h je.h introspect.h; do
+    for compiler in gcc clang; do
+      command -v "$compiler" >/dev/null 2>&1 || continue
+      printf '%s\n#include <hakmem/%s>\n%s\n' "$macros" "$header" "$body" >"$work/use"
+      "$compiler" -x c -std=gnu11 -O1 -Wall -Wextra -Werror -I"$include" -c "$work/use" \
+        -o "$work/use.o" 2>"$work/errors" || {
+        cat "$work/errors"
+        fail "$header does not compile with $compiler after macros $macros"
+      }
+    done
+  done
+done
 
 others=$(grep -hE '^[ \t]*#[ \t]*include' "$include/hakmem/hakmem.h" |
   grep -vE '<(stddef|stdint|stdbool)\.h>|<hakmem/(options\.def|introspect\.h)>' || true)

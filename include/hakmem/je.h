@@ -167,6 +167,20 @@ static inline int hak_je_give_unsigned(void *old, size_t *old_size, unsigned val
   return hak_je_give(old, old_size, &value, sizeof value);
 }
 
+/* What is retained may never have been touched, which is not in what is committed. */
+static inline uint64_t hak_je_active(const hak_stats_t *stats) {
+  uint64_t rest = stats->retained_bytes + stats->metadata_bytes;
+  uint64_t active = stats->committed_bytes > rest ? stats->committed_bytes - rest : 0;
+  return active > stats->live_bytes ? active : stats->live_bytes;
+}
+
+/* Programs subtract active from resident, which jemalloc never has below it: there blocks
+ * count as resident that nobody has written to. */
+static inline uint64_t hak_je_resident(const hak_stats_t *stats) {
+  uint64_t active = hak_je_active(stats);
+  return stats->committed_bytes > active ? stats->committed_bytes : active;
+}
+
 /* Names below "stats.", which are read. `key` is what follows. */
 static inline int hak_je_stats(const char *key, void *old, size_t *old_size) {
   hak_stats_t stats;
@@ -176,15 +190,10 @@ static inline int hak_je_stats(const char *key, void *old, size_t *old_size) {
   if (error != 0) return error;
   if (strcmp(key, "allocated") == 0)
     return hak_je_give_size(old, old_size, stats.live_bytes);
-  if (strcmp(key, "active") == 0) {
-    /* What is retained may never have been touched, which is not in what is committed. */
-    uint64_t rest = stats.retained_bytes + stats.metadata_bytes;
-    uint64_t active = stats.committed_bytes > rest ? stats.committed_bytes - rest : 0;
-    if (active < stats.live_bytes) active = stats.live_bytes;
-    return hak_je_give_size(old, old_size, active);
-  }
+  if (strcmp(key, "active") == 0)
+    return hak_je_give_size(old, old_size, hak_je_active(&stats));
   if (strcmp(key, "resident") == 0)
-    return hak_je_give_size(old, old_size, stats.committed_bytes);
+    return hak_je_give_size(old, old_size, hak_je_resident(&stats));
   if (strcmp(key, "metadata") == 0)
     return hak_je_give_size(old, old_size, stats.metadata_bytes);
   if (strcmp(key, "mapped") == 0)

@@ -85,6 +85,17 @@ static void xallocx__stays_in_place_and_tells_the_size(void **state) {
   dallocx(block, 0);
 }
 
+/* Nobody has written to most of what lives: it is not resident, and yet counts so. */
+static void stats__do_not_fall_below_each_other_with_blocks_untouched(void **state) {
+  (void)state;
+  void *block = mallocx((size_t)64 << 20, 0);
+  CHECK(read_size("stats.allocated") >= (size_t)64 << 20);
+  CHECK(read_size("stats.active") >= read_size("stats.allocated"));
+  CHECK(read_size("stats.resident") >= read_size("stats.active"));
+  CHECK(read_size("stats.mapped") >= read_size("stats.resident"));
+  dallocx(block, 0);
+}
+
 static void mallctl__knows_its_names_and_sizes(void **state) {
   (void)state;
   uint64_t epoch = 1;
@@ -330,8 +341,10 @@ TEST_MAIN(T(mallocx__gives_what_its_flags_say), T(arena__is_the_one_that_there_i
           T(xallocx__stays_in_place_and_tells_the_size),
           T(xallocx__never_shrinks_a_block_that_fits),
           T(nallocx__says_0_where_no_block_can_be),
-          T(active__is_never_less_than_allocated), T(mallctl__knows_its_names_and_sizes),
-          T(mallctl__sets_what_can_be_set), T(numbers_of_names__do_what_the_names_do),
+          T(active__is_never_less_than_allocated),
+          T(stats__do_not_fall_below_each_other_with_blocks_untouched),
+          T(mallctl__knows_its_names_and_sizes), T(mallctl__sets_what_can_be_set),
+          T(numbers_of_names__do_what_the_names_do),
           T(numbers_of_names__are_there_for_each_name),
           T(stats_print__writes_pieces_of_text),
           T(defragmentation__brings_memory_near_what_is_live))

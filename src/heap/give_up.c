@@ -52,49 +52,64 @@ void hak_give_up_all(hak_thread_t *me) {
   hak_caches_visit(me, flush_each, me);
 }
 
-/* The classes whose turn it is: first and count. */
-typedef struct turns {
-  hak_thread_t *me;
-  uint32_t kept, n_kept;           /* in what the thread has cached */
-  uint32_t transfers, n_transfers; /* in that and in the transfer caches */
-} turns_t;
-
-static void flush_turns(const turns_t *turns, const hak_cache_t *cache) {
+static void flush_turns(hak_thread_t *me, const hak_turns_t *turns,
+                        const hak_cache_t *cache) {
   for (uint32_t i = 0; i < turns->n_transfers; i++) {
     uint32_t cls = (turns->transfers + i) % HAK_SHARED_CLASSES;
-    hak_flush_kept(turns->me, cache, cls);
-    hak_flush_unused_class(turns->me, cache, cls);
+    hak_flush_kept(me, cache, cls);
+    hak_flush_unused_class(me, cache, cls);
   }
   for (uint32_t i = 0; i < turns->n_kept; i++) {
-    hak_flush_kept(turns->me, cache, (turns->kept + i) % HAK_CLASSES);
+    hak_flush_kept(me, cache, (turns->kept + i) % HAK_CLASSES);
   }
 }
 
 /* Samples that were freed are kept in depots; of their heap no thread has a cache. */
-static HAK_SLOW void flush_samples(const turns_t *turns, hak_heap_t *samples) {
+static HAK_SLOW void flush_samples(hak_thread_t *me, const hak_turns_t *turns,
+                                   hak_heap_t *samples) {
   if (samples == NULL || turns->n_transfers == 0) return;
   if (!hak_heap_try_lease(samples)) return;
-  hak_cache_t bare = hak_cache_bare(turns->me, samples);
+  hak_cache_t bare = hak_cache_bare(me, samples);
   for (uint32_t i = 0; i < turns->n_transfers; i++) {
     uint32_t cls = (turns->transfers + i) % HAK_SHARED_CLASSES;
-    hak_flush_unused_class(turns->me, &bare, cls);
+    hak_flush_unused_class(me, &bare, cls);
   }
   hak_heap_unlease(samples);
 }
 
+typedef struct pass {
+  hak_thread_t *me;
+  uint32_t looks; /* at a class of a cache */
+} pass_t;
+
 /* This is no call to wait in: it may be any allocation or free. */
 static void flush_turns_of(hak_thread_cache_t *cache, void *ctx) {
-  const turns_t *turns = ctx;
+  pass_t *pass = ctx;
+  hak_thread_t *me = pass->me;
   hak_heap_t *heap = cache->heap;
   if (hak_load_relaxed(&cache->heap_id) == NULL) return;
+  pass->looks += me->turns.n_kept + me->turns.n_transfers;
   if (hak_heap_is_orphan(heap)) {
-    flush(turns->me, cache, false);
+    flush(me, cache, false);
     return;
   }
   if (!hak_heap_try_lease(heap)) return;
   /* Still set: then the heap has not gone meanwhile. */
-  if (hak_load_relaxed(&cache->heap_id) != NULL) flush_turns(turns, &cache->cache);
+  if (hak_load_relaxed(&cache->heap_id) != NULL)
+    flush_turns(me, &me->turns, &cache->cache);
   hak_heap_unlease(heap);
+}
+
+/* A thread that works with thousands of heaps does not come to all of them in one call:
+ * the next ones go on, with the same classes. */
+static void flush_caches(hak_thread_t *me) {
+  enum {
+    LOOKS = 2048 /* after which a call leaves the rest to the next; some 0.1 us each */
+  };
+  pass_t pass = {.me = me};
+  do {
+    me->turns_from = hak_caches_visit_chunk(me, me->turns_from, flush_turns_of, &pass);
+  } while (me->turns_from != 0 && pass.looks < LOOKS);
 }
 
 /* ns; when a thread last had turns of what all threads share. Policy: of threads that
@@ -104,7 +119,7 @@ static hak_atomic_u64_t turns_at;
 void hak_give_up_some(hak_thread_t *me) {
   static hak_atomic_u32_t next;
   uint64_t now = hak_clock_cached();
-  turns_t turns = {.me = me, .kept = me->emptied, .n_kept = me->to_empty};
+  hak_turns_t turns = {.kept = me->emptied, .n_kept = me->to_empty};
   turns.n_transfers =
       hak_idle_turns(now - hak_load_relaxed(&turns_at), HAK_SHARED_CLASSES);
   if (turns.n_transfers > 0) {
@@ -115,11 +130,12 @@ void hak_give_up_some(hak_thread_t *me) {
   me->to_empty = 0;
   hak_heap_t *heap = hak_heap_get_default();
   if (hak_heap_try_lease(heap)) {
-    flush_turns(&turns, &me->cache);
+    flush_turns(me, &turns, &me->cache);
     hak_heap_unlease(heap);
   }
-  flush_samples(&turns, hak_heap_samples(heap));
-  hak_caches_visit(me, flush_turns_of, &turns);
+  flush_samples(me, &turns, hak_heap_samples(heap));
+  if (me->turns_from == 0) me->turns = turns;
+  flush_caches(me);
 }
 
 static hak_atomic_u64_t unused_at; /* ns */

@@ -20,8 +20,9 @@
 void hak_give_up_one(hak_thread_t *me, hak_heap_t *heap);
 void hak_give_up_all(hak_thread_t *me);
 /* What the thread cached of some classes, `to_empty`, in all heaps, and what lies in the
- * heaps' transfer caches of some; others each time. It stays a user of the heaps, and
- * holds what it held. */
+ * heaps' transfer caches of some; others each time. Of many heaps some have that in this
+ * call and the rest in the next ones. It stays a user of the heaps, and holds what it
+ * held. */
 void hak_give_up_some(hak_thread_t *me);
 /* What lies in depots of any heap and nobody took for a decay goes home, where no thread
  * comes by to see to it: for a thread that only does such work, when it is time. */

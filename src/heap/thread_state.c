@@ -127,20 +127,28 @@ void hak_thread_state_reset(hak_thread_t *thread) {
   hak_bins_end(thread->empty, HAK_TINY_CLASSES);
 }
 
+uint32_t hak_caches_visit_chunk(hak_thread_t *thread, uint32_t first,
+                                void (*visit)(hak_thread_cache_t *cache, void *ctx),
+                                void *ctx) {
+  uint32_t made = hak_heaps_made();
+  if (hak_load_relaxed(&thread->chunks) == 0 || first >= made) return 0;
+  /* Acquire, both: pair with cache_new. */
+  hak_cache_chunk_t *chunk =
+      hak_load_acquire(hak_thread_chunk(thread, first / HAK_CACHE_CHUNK));
+  uint32_t all = made - first < HAK_CACHE_CHUNK ? made - first : HAK_CACHE_CHUNK;
+  for (uint32_t i = 0; chunk != NULL && i < all; i++) {
+    hak_thread_cache_t *cache = hak_load_acquire(&chunk->caches[i]);
+    if (cache != NULL) visit(cache, ctx);
+  }
+  return all == HAK_CACHE_CHUNK ? first + HAK_CACHE_CHUNK : 0;
+}
+
 void hak_caches_visit(hak_thread_t *thread,
                       void (*visit)(hak_thread_cache_t *cache, void *ctx), void *ctx) {
-  if (hak_load_relaxed(&thread->chunks) == 0) return;
-  uint32_t made = hak_heaps_made();
-  for (uint32_t first = 0; first < made; first += HAK_CACHE_CHUNK) {
-    uint32_t c = first / HAK_CACHE_CHUNK;
-    /* Acquire, both: pair with cache_new. */
-    hak_cache_chunk_t *chunk = hak_load_acquire(hak_thread_chunk(thread, c));
-    uint32_t all = made - first < HAK_CACHE_CHUNK ? made - first : HAK_CACHE_CHUNK;
-    for (uint32_t i = 0; chunk != NULL && i < all; i++) {
-      hak_thread_cache_t *cache = hak_load_acquire(&chunk->caches[i]);
-      if (cache != NULL) visit(cache, ctx);
-    }
-  }
+  uint32_t first = 0;
+  do {
+    first = hak_caches_visit_chunk(thread, first, visit, ctx);
+  } while (first != 0);
 }
 
 /* --- pages of what nobody uses -------------------------------------------------------

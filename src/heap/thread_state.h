@@ -143,6 +143,11 @@ HAK_HOT hak_bin_t *hak_cache_bins(hak_thread_t *thread, hak_thread_cache_t *cach
 /* All thread caches that a thread state ever had; takes no lock. O(heaps ever made). */
 void hak_caches_visit(hak_thread_t *thread,
                       void (*visit)(hak_thread_cache_t *cache, void *ctx), void *ctx);
+/* Those of HAK_CACHE_CHUNK heaps, from the number `first` on, which is a multiple of
+ * that. The number to go on with; 0: these were the last. */
+uint32_t hak_caches_visit_chunk(hak_thread_t *thread, uint32_t first,
+                                void (*visit)(hak_thread_cache_t *cache, void *ctx),
+                                void *ctx);
 
 /* Live large blocks outside of classes: the one place where they are counted. */
 HAK_HOT void hak_thread_count_large(hak_thread_t *me, int64_t blocks, int64_t bytes) {

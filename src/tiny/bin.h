@@ -196,6 +196,12 @@ typedef struct hak_guard_way {
   bool asks;       /* the thread is being asked for the calls that it is in */
 } hak_guard_way_t;
 
+/* The classes whose turn it is to be emptied: first and count. */
+typedef struct hak_turns {
+  uint32_t kept, n_kept;           /* in what the thread has cached */
+  uint32_t transfers, n_transfers; /* in that and in the transfer caches */
+} hak_turns_t;
+
 typedef struct hak_thread {
   hak_list_t unowned;       /* [owner] entries of 0 name this list; room is always 0 */
   uint64_t mask;            /* [owner] the code; see above */
@@ -258,6 +264,8 @@ typedef struct hak_thread {
     void *heap;
     const char *text;
   } deferred;
+  hak_turns_t turns;       /* [owner] that its caches of heaps are having */
+  uint32_t turns_from;     /* [owner] the heap that is next; 0: all had theirs */
   uint32_t number;         /* [const] of the state's place among all; see threads.c */
   uint32_t room;           /* [const] cache indices that it has address space for */
   uint32_t indices_ready;  /* cache indices with memory; [lock: threads] once published */

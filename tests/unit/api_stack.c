@@ -94,10 +94,16 @@ static void of_maps(void) {
   CHECK_EQ(hak_check(NULL), 0);
 }
 
+static void of_shutdown(void) {
+  CHECK_EQ(hak_shutdown(0), 0);
+  hak_free(hak_alloc(100));
+}
+
 static void statistics__take_8_kib_of_the_stack(void **state) {
   (void)state;
   expect("statistics", of_statistics, 8 * KIB);
   expect("heaps and places", of_maps, 8 * KIB);
+  expect("a shutdown", of_shutdown, 8 * KIB);
 }
 
 /* To the handler that prints, and nobody reads it. */

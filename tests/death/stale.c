@@ -1,6 +1,7 @@
-/* stale.c - blocks over 56 KiB that are freed twice, of which one copy stays in a bin
- * while the other goes home, and whose memory then serves another class: the copy is
- * never given out, and what lies behind it, which is the other class's list, neither.
+/* stale.c - blocks that are freed twice, of which one copy stays in a bin while the other
+ * goes home. Over 1 KiB the copy is not given out once the memory is the pool's; over
+ * 56 KiB not either when it serves another class by then, and what lies behind the copy,
+ * which is the other class's list, neither.
  *
  *   stale [<seed>]   attacks at random, and says what was found
  */
@@ -110,6 +111,56 @@ static void copy_in_a_bin__is_not_given_out_as_what_it_was(void **state) {
   for (way_t way = PLAIN; way < WAYS; way++) {
     test_child_must_succeed(stale_child, &way, 60);
   }
+}
+
+/* ---- One of a slab that goes to the pool --------------------------------------------
+ */
+
+enum {
+  MID = 20000,
+  MIDS = 100
+};
+
+static char *g_blocks[MIDS];
+static pthread_barrier_t g_turn;
+
+/* Has a copy in its bin, and takes what it freed last when the slab is gone. */
+static void *keep_copy(void *ctx) {
+  char *own[2];
+  for (int i = 0; i < 2; i++) own[i] = get(PLAIN, MID);
+  for (int i = 0; i < 2; i++) hak_free(own[i]);
+  hak_free(g_blocks[0]);
+  pthread_barrier_wait(&g_turn);
+  pthread_barrier_wait(&g_turn);
+  char *block = get(PLAIN, MID);
+  test_expect_report(1, HAK_ERROR_CORRUPT_BLOCK, g_blocks[0], NULL);
+  CHECK(block != NULL && block != g_blocks[0]);
+  hak_free(block);
+  return ctx;
+}
+
+static int retired_child(void *ctx) {
+  (void)ctx;
+  test_start();
+  test_reports_begin();
+  for (size_t i = 0; i < MIDS; i++) g_blocks[i] = get(PLAIN, MID);
+  pthread_barrier_init(&g_turn, NULL, 2);
+  pthread_t other;
+  test_threads_begin(&other, 1, keep_copy, NULL);
+  pthread_barrier_wait(&g_turn);
+  for (size_t i = 0; i < MIDS; i++) CHECK_EQ(hak_freex(g_blocks[i], HAK_NO_CACHE), 0);
+  CHECK_EQ(g_reports.count, 0);
+  pthread_barrier_wait(&g_turn);
+  test_threads_end(&other, 1);
+  CHECK_EQ(g_reports.count, 1);
+  CHECK_EQ(hak_check(NULL), 0);
+  return 0;
+}
+
+static void copy_in_a_bin__of_a_slab_that_went_to_the_pool_is_named(void **state) {
+  (void)state;
+  if (TEST_CHECKS != 1) skip(); /* else the second free is named */
+  test_child_must_succeed(retired_child, NULL, 20);
 }
 
 /* ---- Past the caches ------------------------------------------------------------------
@@ -253,6 +304,7 @@ int main(int argc, char **argv) {
   }
   const struct CMUnitTest tests[] = {
       T(copy_in_a_bin__is_not_given_out_as_what_it_was),
+      T(copy_in_a_bin__of_a_slab_that_went_to_the_pool_is_named),
       T(second_free__past_the_caches_is_named),
       T(double_frees__at_random_give_no_large_block_two_owners)};
   return cmocka_run_group_tests(tests, NULL, NULL);

@@ -201,7 +201,8 @@ typedef struct live {
 
 enum {
   LIVE = 200,
-  GONE = 64
+  GONE = 64,
+  LEAST = 57345 /* bytes of a block over 56 KiB */
 };
 static live_t g_live[LIVE];
 static char *g_gone[GONE];
@@ -219,8 +220,9 @@ static bool lies_in_one(const char *at, size_t size) {
 static void allocate(void) {
   way_t way = (way_t)test_below(&g_rng, WAYS);
   if (way == OF_HEAP && g_heap == NULL) way = PLAIN;
-  size_t size = 57345 + test_below(&g_rng, MIB - 57345);
-  char *block = get(way, size);
+  size_t size = LEAST + test_below(&g_rng, MIB - LEAST);
+  /* What grows is large from the first, as small blocks may have two owners. */
+  char *block = way == RESIZED ? hak_realloc(hak_alloc(LEAST), size) : get(way, size);
   CHECK(block != NULL);
   size_t usable = hak_usable_size(block);
   CHECK(usable >= size);
@@ -235,7 +237,8 @@ static void release(void) {
   g_live[i] = g_live[--g_count];
   CHECK(test_verify_sparse(block.at, block.size, block.tag));
   if (test_below(&g_rng, 4) == 0) {
-    char *less = hak_realloc(block.at, 57345 + test_below(&g_rng, block.size - 57344));
+    char *less =
+        hak_realloc(block.at, LEAST + test_below(&g_rng, block.size - LEAST + 1));
     CHECK(less != NULL);
     hak_free(less);
   } else {

@@ -187,8 +187,8 @@ void check_visit(pair_t *pair, pen_t *pen, hak_heap_t *handle) {
 
 /* ---- The end of a pair ------------------------------------------------ */
 
-/* Blocks in little memory of the caller's have none, those that a released heap left there
- * included, whoever has them now. */
+/* Blocks in little memory of the caller's have none, those that a released heap left
+ * there included, whoever has them now. */
 static bool has_canary(const pair_t *pair, uintptr_t address) {
   const pen_t *arena = &pair->pens[KIND_ARENA];
   for (size_t i = 0; i < arena->memories; i++) {

@@ -390,9 +390,9 @@ static HAK_WARM void *alloc_odd(size_t size) {
   return size == 0 ? hak_alloc(1) : alloc_slow(size);
 }
 
-/* Over HAK_MID_MAX, or 0. The same as for mid sizes, but that the registry is asked. */
-static HAK_WARM void *alloc_single(size_t size) {
-  if (HAK_UNLIKELY(size - 1 >= HAK_CLASS_MAX)) return alloc_odd(size);
+/* From the bin of a class over HAK_TINY_MAX. `single`: one over HAK_MID_MAX, of whose
+ * blocks the registry is asked too. */
+HAK_HOT void *take_last(size_t size, bool single) {
   hak_thread_t *me = hak_thread_self;
   const hak_mid_class_t *mid = &hak_mid_classes[hak_class_eighth(size)];
   hak_bin_t *bin = (hak_bin_t *)(void *)((char *)me + mid->bin_offset);
@@ -401,7 +401,7 @@ static HAK_WARM void *alloc_single(size_t size) {
   if (HAK_UNLIKELY(hak_bin_pop_last_fails(&me->key, bin, &block))) {
     return alloc_ready(bin, size);
   }
-  if (HAK_UNLIKELY(!hak_stray_is_named(me, bin, block))) {
+  if (single && HAK_UNLIKELY(!hak_stray_is_named(me, bin, block))) {
     return alloc_unnamed(bin, block, size);
   }
   if (HAK_UNLIKELY(hak_stray_refuses_mid(mid->askew, block))) {
@@ -410,21 +410,16 @@ static HAK_WARM void *alloc_single(size_t size) {
   return block;
 }
 
+/* Over HAK_MID_MAX, or 0. */
+static HAK_WARM void *alloc_single(size_t size) {
+  if (HAK_UNLIKELY(size - 1 >= HAK_CLASS_MAX)) return alloc_odd(size);
+  return take_last(size, true);
+}
+
 /* Over HAK_TINY_MAX, or 0. Fast when frees have left a block of the class. */
 static HAK_WARM void *alloc_mid(size_t size) {
   if (HAK_UNLIKELY(size - 1 >= HAK_MID_MAX)) return alloc_single(size);
-  hak_thread_t *me = hak_thread_self;
-  const hak_mid_class_t *mid = &hak_mid_classes[hak_class_eighth(size)];
-  hak_bin_t *bin = (hak_bin_t *)(void *)((char *)me + mid->bin_offset);
-  void *block;
-  if (HAK_UNLIKELY(hak_room_is_gone(&me->pace.pops))) return alloc_counted(bin, size);
-  if (HAK_UNLIKELY(hak_bin_pop_last_fails(&me->key, bin, &block))) {
-    return alloc_ready(bin, size);
-  }
-  if (HAK_UNLIKELY(hak_stray_refuses_mid(mid->askew, block))) {
-    return alloc_again(bin, block, size);
-  }
-  return block;
+  return take_last(size, false);
 }
 
 /* Fast when the class's bin has a block ready. First use, an empty bin, a bad

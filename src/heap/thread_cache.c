@@ -107,12 +107,11 @@ static void leave_heap(hak_thread_cache_t *cache, hak_heap_t *heap) {
   hak_heap_unpin(heap);
 }
 
-/* No thread cache: nothing is held, so credit is 0 and never changes. */
-static hak_hold_t no_holds[HAK_CLASSES];
-
+/* No thread cache: nothing is held, as by threads without a state, so credit is 0 and
+ * never changes. */
 hak_cache_t hak_cache_bare(hak_thread_t *me, hak_heap_t *heap) {
-  return (hak_cache_t){me->bins, no_holds, heap->store, 0,   NULL,
-                       NULL,     NULL,     me->code,    NULL};
+  return (hak_cache_t){
+      me->bins, hak_thread_none.holds, heap->store, 0, NULL, NULL, NULL, me->code, NULL};
 }
 
 /* --- giving up ---------------------------------------------------------------- */

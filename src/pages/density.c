@@ -10,8 +10,9 @@ enum {
   LOOKS_OF = 16,     /* then one in so many */
   PROBES_OF = 8,     /* one in so many of a dense size has small pages */
   WINDOWS = 4,       /* parts of a block that are looked at */
-  FULL_RUN = 4, /* blocks of a size in a row that were resident are taken to be it: */
-  FULL_LOOKS_OF = 8, /* then one in so many is looked at */
+  FULL_RUN = 4,     /* blocks of a size in a row that were resident are taken to be it, */
+  SPARSE_RUN = 8,   /* and so many that hardly were: */
+  RUN_LOOKS_OF = 8, /* then one in so many is looked at */
   RENEWED_OF =
       32 /* one in so many of a dense size loses its pages, as it may be sparse */
 };
@@ -29,9 +30,11 @@ typedef struct size_seen {
 /* Blocks without pages, and those whose pages went because they are to be zero. */
 static size_seen_t sizes[SIZES], renewed[SIZES];
 
-/* Blocks of pages with old contents that are to be zero: how many in a row were resident,
- * and how many were not looked at since. */
-static struct full_run { hak_atomic_u32_t found, skipped; /* [any] */ } full_runs[SIZES];
+/* Blocks of pages with old contents that are to be zero. */
+static struct run {
+  hak_atomic_i32_t full; /* [any] so many in a row were resident; below 0: hardly were */
+  hak_atomic_u32_t skipped; /* [any] that were not looked at since */
+} runs[SIZES];
 
 static unsigned index_of(size_t size) {
   unsigned index = hak_highest_bit(size | 1);
@@ -175,18 +178,23 @@ static bool is_blank(const hak_os_t *os, const char *block, size_t size) {
   return blank * 4 > places * 3;
 }
 
+/* One more block of the run was looked at. */
+static int32_t run_with(int32_t run, bool full) {
+  if (full) return run < 0 ? 1 : run < FULL_RUN ? run + 1 : FULL_RUN;
+  return run > 0 ? -1 : run > -SPARSE_RUN ? run - 1 : -SPARSE_RUN;
+}
+
 /* At least half of the block is resident, and was written to. */
 static bool is_full(const hak_os_t *os, char *block, size_t size) {
-  struct full_run *run = &full_runs[index_of(size)];
-  uint32_t found = hak_load_relaxed(&run->found);
-  if (found >= FULL_RUN && hak_add_relaxed(&run->skipped, 1) % FULL_LOOKS_OF != 0) {
-    return true;
-  }
+  struct run *run = &runs[index_of(size)];
+  int32_t before = hak_load_relaxed(&run->full);
+  bool alike = before >= FULL_RUN || before <= -SPARSE_RUN;
+  if (alike && hak_add_relaxed(&run->skipped, 1) % RUN_LOOKS_OF != 0) return before > 0;
   int64_t resident = hak_os_resident(os, block, size);
   bool full =
       resident < 0 || ((uint64_t)resident >= size / 2 && !is_blank(os, block, size));
-  uint32_t now = !full ? 0 : found < FULL_RUN ? found + 1 : FULL_RUN;
-  if (now != found) hak_store_relaxed(&run->found, now);
+  int32_t now = run_with(before, full);
+  if (now != before) hak_store_relaxed(&run->full, now);
   return full;
 }
 

@@ -50,8 +50,8 @@ typedef enum hak_density_way {
  * sake of being cleared. Nor do those stay that are there for it alone, of a block that
  * was cleared and then hardly written to: some lines of it are read. Of blocks of `large`
  * bytes or more pages go all the same, until such blocks were seen to be written to
- * nearly everywhere. Asks the system at most once, and not where the last blocks of the
- * size were all resident, but for one in a few. */
+ * nearly everywhere. Asks the system at most once, and where the last blocks of the size
+ * were all alike only of one in a few. */
 hak_density_way_t hak_density_way(const hak_os_t *os, char *block, size_t size,
                                   size_t large);
 

@@ -6,6 +6,9 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 /* Every class once: each size that differs from its good size starts a new one. */
 #define FOR_EACH_CLASS(size, limit) \
@@ -246,6 +249,14 @@ static void calloc__of_sparse_arrays_touches_nothing(void **state) {
   }
 }
 
+static uint64_t g_looks;
+
+/* In place of the C library's. */
+int mincore(void *start, size_t size, unsigned char *pages) {
+  g_looks++;
+  return (int)syscall(SYS_mincore, start, size, pages);
+}
+
 static uint64_t purges(void) {
   hak_stats_t s = {.struct_size = sizeof s};
   CHECK_EQ(hak_stats_get(NULL, &s), 0);
@@ -253,7 +264,7 @@ static uint64_t purges(void) {
 }
 
 /* Blocks that come again and again to slots with old contents: pages that nobody touched
- * do not come for the sake of being cleared. */
+ * do not come for the sake of being cleared, and the system is seldom asked for them. */
 static void calloc__of_blocks_that_are_hardly_touched_leaves_them_so(void **state) {
   (void)state;
   if (test_is_strict()) return;
@@ -264,7 +275,9 @@ static void calloc__of_blocks_that_are_hardly_touched_leaves_them_so(void **stat
   hak_heap_t *heap = test_heap_make((hak_heap_config_t){.huge_pages = HAK_HUGE_NEVER});
   test_rng_t rng = test_rng(test_seed(), 3);
   static char *blocks[SLOTS];
+  uint64_t looks = 0;
   for (int i = 0; i < 2000; i++) {
+    if (i == 1000) looks = g_looks;
     char **slot = &blocks[test_below(&rng, SLOTS)];
     hak_free(*slot);
     size_t size = 64 * KIB + test_below(&rng, MIB);
@@ -281,6 +294,8 @@ static void calloc__of_blocks_that_are_hardly_touched_leaves_them_so(void **stat
     blocks[i] = NULL;
   }
   CHECK_MSG(pages <= SLOTS * 8, "%zu pages", pages);
+  looks = g_looks - looks;
+  CHECK_MSG(looks >= 60 && looks <= 300, "%u looks at 1,000 blocks", (unsigned)looks);
   hak_heap_destroy(heap);
 }
 
@@ -337,11 +352,36 @@ static void calloc__of_blocks_that_are_written_to_gives_no_pages_back(void **sta
   CHECK_EQ(hak_option_set(HAK_OPTION_PURGE_DECAY_MS, 1000), 0);
 }
 
+/* After many blocks that hardly were. */
+static void calloc__of_blocks_that_are_written_to_again_gives_no_pages_back(
+    void **state) {
+  (void)state;
+  if (test_is_strict()) return;
+  enum {
+    SIZE = 700 * KIB
+  };
+  CHECK_EQ(hak_option_set(HAK_OPTION_PURGE_SURPLUS, 0), 0);
+  CHECK_EQ(hak_option_set(HAK_OPTION_PURGE_DECAY_MS, 86400000), 0);
+  uint64_t before = 0;
+  for (int round = 0; round < 100; round++) {
+    if (round == 60) before = purges();
+    char *block = hak_calloc(1, SIZE);
+    CHECK(test_is_zero(block, round < 30 ? 1 : SIZE));
+    memset(block, 0xee, round < 30 ? 1 : SIZE);
+    hak_free(block);
+    if (round == 30) CHECK_MSG(purges() > 10, "%u purges", (unsigned)purges());
+  }
+  CHECK_EQ(purges(), before);
+  CHECK_EQ(hak_option_set(HAK_OPTION_PURGE_SURPLUS, 1), 0);
+  CHECK_EQ(hak_option_set(HAK_OPTION_PURGE_DECAY_MS, 1000), 0);
+}
+
 TEST_MAIN(T(calloc__is_zero_in_every_class_after_fill_and_free),
           T(calloc__of_sparse_arrays_touches_nothing),
           T(calloc__of_blocks_that_are_hardly_touched_leaves_them_so),
           T(calloc__of_hardly_touched_blocks_after_full_ones_leaves_them_so),
           T(calloc__of_blocks_that_are_written_to_gives_no_pages_back),
+          T(calloc__of_blocks_that_are_written_to_again_gives_no_pages_back),
           T(calloc__is_zero_after_plain_blocks_were_filled_and_freed),
           T(calloc__is_zero_after_memory_was_given_back_and_taken_again),
           T(calloc__count_times_size_bytes_are_usable),

@@ -129,6 +129,14 @@ void hak_api_free(void *ptr, bool no_cache);
 enum {
   HAK_SHRINK_SHARE = 2
 };
+/* A large block that grows by no more than this many bytes gets as many besides, and
+ * keeps them until it shrinks by more. */
+HAK_HOT size_t hak_api_growth_slack(size_t size) {
+  enum {
+    SHARE = 32
+  };
+  return size / SHARE < HAK_SLAB_SIZE ? size / SHARE : HAK_SLAB_SIZE;
+}
 /* Any realloc of a block (not NULL) without alignment and flags where its class or its
  * pages do for the size too, or this thread's bin has a block that does. NULL, and
  * nothing has changed: it is for hak_api_resize to say. */

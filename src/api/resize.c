@@ -364,6 +364,20 @@ static void *resize_malloced(const resize_request_t *r) {
   return block;
 }
 
+/* What a large block is to have in the place where it is. One that grows by little mostly
+ * goes on so: it gets a little more, where that costs no slab more and no limit counts
+ * it.
+ */
+static size_t size_in_place(const hak_place_t *place, size_t usable, size_t size) {
+  if (size <= HAK_MID_MAX) return HAK_MID_MAX + 1;
+  size_t more = hak_api_growth_slack(size), end = size + HAK_CANARY_BYTES;
+  if (HAK_CHECKS >= 2 || size <= usable || size - usable > more) return size;
+  const hak_heap_t *heap = hak_heap_of_extent(place->extent);
+  if (hak_budget_is_limited(&heap->store->pool.budget)) return size;
+  end = hak_align_up(end, HAK_SLAB_SIZE) - HAK_CANARY_BYTES;
+  return end - size < more ? end : size + more;
+}
+
 /* In place, or by moving pages, or the block. */
 static HAK_SLOW void *resize(const resize_request_t *r) {
   void *ptr = r->ptr;
@@ -389,7 +403,7 @@ static HAK_SLOW void *resize(const resize_request_t *r) {
         if ((flags & HAK_ZERO) != 0) zero_rest(moved, size);
         return moved;
       }
-      size_t want = size > HAK_MID_MAX ? size : HAK_MID_MAX + 1;
+      size_t want = size_in_place(&place, usable, size);
       if ((flags & HAK_NO_GROW) == 0 || size <= usable) {
         if (resize_in_place(&place, ptr, usable, size, want) != 0) {
           if ((flags & HAK_ZERO) != 0) zero_rest(ptr, usable < size ? usable : size);

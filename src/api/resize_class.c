@@ -65,24 +65,43 @@ static HAK_WARM void *move(hak_heap_t *heap, void *ptr, size_t usable, size_t si
   return block;
 }
 
-/* What a block of more than 56 KiB has does for the size, and no more of it is to go.
- * Buffers grow by steps that are mostly smaller than a page. */
-static bool does(const hak_place_t *place, const void *ptr, size_t size) {
-  if (place->cls < HAK_CLASSES) {
-    return size <= HAK_CLASS_MAX && hak_class_of(size) == place->cls;
-  }
-  if (place->cls != HAK_CLASS_LARGE || hak_cells_have(ptr)) return false;
-  size_t usable = hak_large_usable(place);
-  return size <= usable && usable - size < place->extent->os->page_size;
+/* So many bytes that a block has are enough for the size, and not so many more that some
+ * are to go. */
+HAK_HOT bool does(size_t usable, size_t size, size_t page_size) {
+  return size <= usable && usable - size < page_size + hak_api_growth_slack(size);
 }
 
-static HAK_WARM void *stay(const hak_thread_t *me, void *ptr, size_t size) {
+/* The same of what lies in no slab. */
+static HAK_SLOW void *stay_whole(void *ptr, size_t size) {
   hak_place_t place;
-  if (HAK_UNLIKELY((uintptr_t)ptr >> HAK_LEAF_SHIFT >= me->registry_limit)) return NULL;
   hak_locate_into((uintptr_t)ptr, &place);
-  bool stays =
-      place.start == ptr && quiet_heap(place.extent) != NULL && does(&place, ptr, size);
-  return stays ? ptr : NULL;
+  if (place.start != ptr || place.cls != HAK_CLASS_LARGE || hak_cells_have(ptr) ||
+      quiet_heap(place.extent) == NULL) {
+    return NULL;
+  }
+  return does(hak_large_usable(&place), size, place.extent->os->page_size) ? ptr : NULL;
+}
+
+/* A block of more than 56 KiB, if what it has does for the size: buffers grow by steps
+ * that are mostly smaller than a page. Of an address that is no block, or no more, the
+ * extent may be of another kind by now. */
+static HAK_WARM void *stay(const hak_thread_t *me, void *ptr, size_t size) {
+  uintptr_t address = (uintptr_t)ptr;
+  if (HAK_UNLIKELY(address >> HAK_LEAF_SHIFT >= me->registry_limit)) return NULL;
+  hak_leaf_t *leaf;
+  size_t offset = 0;
+  uint32_t cls = hak_locate_class(me->registry, address, &leaf, &offset);
+  if (cls >= HAK_CLASSES && cls != HAK_CLASS_LARGE) return stay_whole(ptr, size);
+  hak_extent_t *extent = hak_leaf_extent(leaf, address);
+  if (HAK_UNLIKELY(offset != 0 || quiet_heap(extent) == NULL)) return NULL;
+  if (cls < HAK_CLASSES) {
+    return size <= HAK_CLASS_MAX && hak_class_of(size) == cls ? ptr : NULL;
+  }
+  if (HAK_UNLIKELY(hak_load_relaxed(&extent->kind) != HAK_EXTENT_SLABS)) return NULL;
+  size_t slot = hak_leaf_slab(address) % HAK_SUPERSLAB_SLABS;
+  hak_slab_t *slab = &hak_superslab_of_extent(extent)->slabs[slot];
+  if (HAK_UNLIKELY(hak_slab_class(slab) != HAK_CLASS_LARGE)) return NULL;
+  return does(hak_load_relaxed(&slab->usable), size, extent->os->page_size) ? ptr : NULL;
 }
 
 HAK_WARM void *hak_api_resize_class(void *ptr, size_t size) {

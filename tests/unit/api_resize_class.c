@@ -122,11 +122,19 @@ static void stays(char *block, size_t least, size_t most) {
   CHECK(hak_api_resize_class(block, most + 1) == NULL);
 }
 
+enum {
+  PAGE = 4096
+};
+
+/* The least size for which a block of so many usable bytes is left as it is. */
+static size_t least_of(size_t usable) {
+  size_t size = usable - PAGE + 1;
+  while (usable - (size - 1) < PAGE + hak_api_growth_slack(size - 1)) size--;
+  return size;
+}
+
 static void resize_class__leaves_large_blocks_where_their_pages_do(void **state) {
   (void)state;
-  enum {
-    PAGE = 4096
-  };
   if (!serves()) return;
   warm(NULL, 500);
   char *single =
@@ -134,12 +142,14 @@ static void resize_class__leaves_large_blocks_where_their_pages_do(void **state)
   stays(single, 98305, 114688);
   char *large = hak_realloc(single, 150 * PAGE); /* that may grow again */
   CHECK_EQ(hak_usable_size(large), 150 * PAGE);
-  stays(large, 149 * PAGE + 1, 150 * PAGE);
+  CHECK_EQ(least_of(150 * PAGE), 591811);
+  stays(large, least_of(150 * PAGE), 150 * PAGE);
   CHECK(hak_api_resize_class(large + PAGE, 149 * PAGE) == NULL);
   hak_free(large);
   CHECK(hak_api_resize_class(large, 150 * PAGE) == NULL);
   large = hak_alloc(3 << 20);
-  stays(large, (3 << 20) - PAGE + 1, 3 << 20);
+  CHECK_EQ(least_of(3 << 20), (3 << 20) - PAGE - (64 << 10) + 1);
+  stays(large, least_of(3 << 20), 3 << 20);
   hak_free(large);
   hak_heap_t *watched = test_heap(HAK_HEAP_WATCHED, "watched", NULL);
   large = hak_heap_alloc(watched, 3 << 20);
@@ -170,9 +180,48 @@ static void resize_class__is_all_that_a_buffer_of_many_steps_needs(void **state)
       block[size - 1] = 1;
     }
     CHECK(moves <= 1);
-    CHECK(served > MOST / STEP / 2); /* four steps end in each page */
+    CHECK(served > MOST / STEP - 150); /* 46 classes, and 64 times a 32nd more */
     hak_free(block);
   }
+}
+
+/* Grows a block of the heap from 200 to 900 KiB by so many bytes at a time; how often it
+ * got more. It has `most` bytes more than it was asked to have, at most, besides a page,
+ * and no slab for their sake. */
+static unsigned grows(hak_heap_t *heap, size_t step, size_t most) {
+  enum {
+    SLAB = 64 << 10
+  };
+  unsigned times = 0;
+  size_t size = 200 << 10;
+  char *block = hak_realloc(hak_heap_alloc(heap, SLAB), size); /* to where it can grow */
+  size_t usable = hak_usable_size(block);
+  while ((size += step) <= 900 << 10) {
+    block = hak_realloc(block, size);
+    CHECK(block != NULL);
+    size_t now = hak_usable_size(block);
+    CHECK(now >= size && now - size < PAGE + (most == 0 ? 0 : size / most));
+    CHECK(now <= (size + SLAB - 1) / SLAB * SLAB);
+    times += now != usable;
+    usable = now;
+  }
+  size = usable - (64 << 10);
+  block = hak_realloc(block, size);
+  CHECK_EQ(hak_usable_size(block), (size + PAGE - 1) / PAGE * PAGE);
+  hak_free(block);
+  return times;
+}
+
+static void realloc__by_small_steps_gets_a_little_more_than_it_asks_for(void **state) {
+  (void)state;
+  if (!serves()) return;
+  unsigned times = grows(NULL, 1000, 32);
+  CHECK_MSG(times < 70, "%u times", times); /* 175 pages */
+  /* What grows by more gets no more, and limits count each page. */
+  CHECK(grows(NULL, 50000, 0) >= 13);
+  hak_heap_t *limited = test_heap_make((hak_heap_config_t){.hard_limit = 64 << 20});
+  CHECK_EQ(grows(limited, 1000, 0), 175);
+  CHECK_EQ(hak_heap_destroy(limited), 0);
 }
 
 static void resize_class__leaves_large_blocks_and_none(void **state) {
@@ -240,6 +289,7 @@ TEST_MAIN(T(resize_class__serves_a_warm_thread_in_each_kind_of_heap),
           T(resize_class__leaves_blocks_that_others_are_told_of),
           T(resize_class__leaves_large_blocks_where_their_pages_do),
           T(resize_class__is_all_that_a_buffer_of_many_steps_needs),
+          T(realloc__by_small_steps_gets_a_little_more_than_it_asks_for),
           T(resize_class__leaves_large_blocks_and_none),
           T(resize_class__leaves_the_first_call_of_a_thread_alone),
           T(resize_class__takes_nothing_inside_of_a_callback))

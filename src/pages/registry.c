@@ -151,9 +151,7 @@ static hak_leaf_t *leaf_of(uintptr_t address) {
 
 void hak_registry_set_extent(uintptr_t address, size_t size, hak_extent_t *extent) {
   for (size_t done = 0; done < size; done += HAK_SUPERSLAB_SIZE) {
-    uintptr_t at = address + done;
-    /* Release: pairs with hak_locate, which reads the extent's fields. */
-    hak_store_release(&leaf_of(at)->extent[hak_leaf_unit(at)], extent);
+    hak_registry_set_unit(address + done, extent);
   }
 }
 
@@ -185,26 +183,26 @@ HAK_SLOW void hak_registry_purge(uintptr_t address, size_t size) {
 
 void hak_registry_set_notes(uintptr_t address, size_t count, uint32_t first,
                             uint32_t step) {
-  for (size_t done = 0; done < count;) {
-    uintptr_t at = address + (done << HAK_SLAB_SHIFT);
-    hak_atomic_u16_t *notes = &leaf_of(at)->note[hak_leaf_slab(at)];
-    size_t part = part_in_leaf(at, count - done);
+  while (count > 0) {
+    hak_atomic_u16_t *note = &leaf_of(address)->note[hak_leaf_slab(address)];
+    size_t part = part_in_leaf(address, count);
     /* Relaxed: see the head of registry.h. */
-    for (size_t i = 0; i < part; i++, first += step) {
-      hak_store_relaxed(&notes[i], (uint16_t)first);
+    for (hak_atomic_u16_t *end = note + part; note < end; note++, first += step) {
+      hak_store_relaxed(note, (uint16_t)first);
     }
-    done += part;
+    address += part << HAK_SLAB_SHIFT;
+    count -= part;
   }
 }
 
 void hak_registry_set_entries(uintptr_t address, size_t count, uint64_t entry) {
-  for (size_t done = 0; done < count;) {
-    uintptr_t at = address + (done << HAK_SLAB_SHIFT);
-    hak_atomic_u64_t *entries = &leaf_of(at)->entry[hak_leaf_slab(at)];
-    size_t part = part_in_leaf(at, count - done);
+  while (count > 0) {
+    hak_atomic_u64_t *at = &leaf_of(address)->entry[hak_leaf_slab(address)];
+    size_t part = part_in_leaf(address, count);
     /* Relaxed: see the head of registry.h. */
-    for (size_t i = 0; i < part; i++) hak_store_relaxed(&entries[i], entry);
-    done += part;
+    for (hak_atomic_u64_t *end = at + part; at < end; at++) hak_store_relaxed(at, entry);
+    address += part << HAK_SLAB_SHIFT;
+    count -= part;
   }
 }
 

@@ -58,6 +58,13 @@ HAK_HOT uint64_t hak_registry_entry(hak_registry_t *registry, uintptr_t address)
   return hak_load_relaxed(&entries[(uint32_t)address >> HAK_SLAB_SHIFT]);
 }
 
+/* Made once at start and given back at shutdown, when no thread points at it. */
+HAK_EXTERN _Atomic(hak_registry_t *) hak_registry_table; /* [any] NULL before the start */
+HAK_HOT hak_registry_t *hak_registry_root(void) {
+  /* Acquire: pairs with hak_registry_start; the OS made the pages zero before. */
+  return hak_load_acquire(&hak_registry_table);
+}
+
 /* The leaf of this index, or NULL. */
 HAK_HOT hak_leaf_t *hak_registry_leaf(hak_registry_t *registry, size_t index) {
   /* Acquire: pairs with the release in hak_registry_cover, which publishes the
@@ -107,6 +114,12 @@ void hak_registry_done(hak_spare_leaves_t *own);
  * aside; their bytes. */
 uint64_t hak_registry_forget_lost(void);
 
+/* Sets the extent of a unit that is covered. */
+HAK_HOT void hak_registry_set_unit(uintptr_t address, hak_extent_t *extent) {
+  hak_leaf_t *leaf = hak_registry_leaf(hak_registry_root(), address >> HAK_LEAF_SHIFT);
+  /* Release: pairs with hak_locate, which reads the extent's fields. */
+  hak_store_release(&leaf->extent[hak_leaf_unit(address)], extent);
+}
 /* Sets the extent of every unit in a range that is covered. */
 void hak_registry_set_extent(uintptr_t address, size_t size, hak_extent_t *extent);
 /* Sets the notes of `count` slabs side by side: that of the first slab to `first`, and
@@ -136,12 +149,6 @@ void hak_registry_visit_tables(void (*visit)(void *table, size_t size, void *ctx
  * have others for their memory. */
 const hak_os_t *hak_registry_os(void);
 
-/* Made once at start and given back at shutdown, when no thread points at it. */
-HAK_EXTERN _Atomic(hak_registry_t *) hak_registry_table; /* [any] NULL before the start */
-HAK_HOT hak_registry_t *hak_registry_root(void) {
-  /* Acquire: pairs with hak_registry_start; the OS made the pages zero before. */
-  return hak_load_acquire(&hak_registry_table);
-}
 bool hak_registry_start(const hak_os_t *os);
 void hak_registry_stop(void);
 

@@ -33,8 +33,7 @@ static void hand_out_locked(hak_superslab_t *ss, uint32_t count, hak_extent_kind
   }
   hak_lock_release(&hak_regions.lock);
   for (uint32_t i = 0; i < count; i++) {
-    hak_registry_set_extent((uintptr_t)ss[i].extent.base, HAK_SUPERSLAB_SIZE,
-                            &ss[i].extent);
+    hak_registry_set_unit((uintptr_t)ss[i].extent.base, &ss[i].extent);
   }
   hak_event_emit(HAK_EVENT_SUPERSLAB_NEW, ss->extent.base,
                  (size_t)count << HAK_SUPERSLAB_SHIFT);

@@ -46,6 +46,10 @@ HAK_HOT size_t bytes_of(const hak_superslab_t *ss, uint32_t slots) {
   return slots == 0 ? 0 : bytes_of_some(ss, slots);
 }
 
+size_t hak_superslab_bytes(const hak_superslab_t *ss, uint32_t slots) {
+  return bytes_of(ss, slots);
+}
+
 /* Adds the retained bytes of a transition to a count that all threads share: where
  * several SuperSlabs change together their bytes are added up first. */
 static void add_retained(int64_t bytes) {
@@ -345,10 +349,6 @@ HAK_SLOW void hak_superslab_mend(hak_superslab_t *ss) {
     set_bits(&ss->whole, bit, pages == hak_os_pages(ss->extent.os, HAK_SLAB_SIZE));
     if (pages != 0) set_bits(&ss->purged, bit, false);
   }
-}
-
-HAK_SLOW size_t hak_superslab_committed(const hak_superslab_t *ss) {
-  return bytes_of(ss, HAK_ALL_SLOTS);
 }
 
 HAK_SLOW size_t hak_superslab_purge_lost(hak_superslab_t *ss, unsigned first,

@@ -169,8 +169,11 @@ void hak_superslab_uncharge_all(hak_superslab_t *ss, uint32_t superslabs);
 /* Makes the two things agree that the record says of each taken slot, after a thread
  * that changed them was lost in a fork. */
 void hak_superslab_mend(hak_superslab_t *ss);
-/* Bytes committed in all its slots. */
-size_t hak_superslab_committed(const hak_superslab_t *ss);
+/* Bytes committed in these slots, or in all of them. */
+size_t hak_superslab_bytes(const hak_superslab_t *ss, uint32_t slots);
+HAK_HOT size_t hak_superslab_committed(const hak_superslab_t *ss) {
+  return hak_superslab_bytes(ss, HAK_ALL_SLOTS);
+}
 /* Slots without contents, which a thread that was lost in a fork had, give their pages
  * back, so that it is known what pages they have. The bytes that are lost, as the OS
  * refuses. */

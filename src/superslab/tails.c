@@ -4,13 +4,14 @@
 #include "superslab/huge.h"
 #include "superslab/tree.h"
 
-/* Pages in the slots beyond those that the block needs. */
-static size_t tail_pages(const hak_tail_t *tail) {
-  size_t per_slab = hak_os_pages(tail->ss->extent.os, HAK_SLAB_SIZE), sum = 0;
-  for (size_t i = tail->pages / per_slab; i < tail->count; i++) {
-    sum += hak_slab_pages(&tail->ss->slabs[tail->first + i]);
-  }
-  size_t needed = tail->pages % per_slab;
+/* Bytes of pages in the slots beyond those that the block needs. */
+static size_t tail_bytes(const hak_tail_t *tail) {
+  const hak_os_t *os = tail->ss->extent.os;
+  size_t needed = tail->pages * os->page_size;
+  unsigned full = (unsigned)(needed / HAK_SLAB_SIZE);
+  size_t sum =
+      hak_superslab_bytes(tail->ss, hak_mask32(tail->first + full, tail->count - full));
+  needed %= HAK_SLAB_SIZE;
   return sum > needed ? sum - needed : 0;
 }
 
@@ -24,8 +25,8 @@ static HAK_WARM sizes_t sizes_of(const hak_tail_t *tail) {
   const hak_os_t *os = tail->ss->extent.os;
   size_t space = tail->count * hak_os_pages(os, HAK_SLAB_SIZE);
   if (hak_os_is_fixed(os) || space == tail->pages) return (sizes_t){0, 0};
-  size_t pages = tail_pages(tail), bytes = pages * os->page_size;
-  return (sizes_t){bytes, pages > tail->block / 8 ? bytes : 0};
+  size_t bytes = tail_bytes(tail), few = tail->block / 8 * os->page_size;
+  return (sizes_t){bytes, bytes > few ? bytes : 0};
 }
 
 void hak_tail_came(hak_shared_pool_t *pool, size_t bytes) {

@@ -123,9 +123,10 @@ HAK_WARM static void *alloc_shared(hak_heap_t *heap, uint32_t cls, bool no_grow,
   void *block = hak_pressure_request(heap, hak_class_size(cls), try_small, &request);
   hak_thread_trim(&heap->store->pool);
   hak_stay_end(stay);
+  if (block == NULL) return hak_fail(ENOMEM);
   hak_event_emit(hak_class_is_single(cls) ? HAK_EVENT_LARGE_ALLOC : HAK_EVENT_REFILL,
                  block, hak_class_size(cls));
-  return block != NULL ? block : hak_fail(ENOMEM);
+  return block;
 }
 
 HAK_WARM void *hak_api_small(hak_heap_t *heap, uint32_t cls, bool no_grow) {

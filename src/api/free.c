@@ -238,7 +238,9 @@ static HAK_WARM void free_of(hak_heap_t *heap, const hak_place_t *place, void *p
     return;
   }
   hak_thread_leave(me, name_of(size));
-  if (place->cls == HAK_CLASS_LARGE) hak_event_emit(HAK_EVENT_LARGE_FREE, ptr, usable);
+  if (hak_class_is_single(place->cls)) { /* or large */
+    hak_event_emit(HAK_EVENT_LARGE_FREE, ptr, usable);
+  }
 }
 
 static HAK_SLOW void free_guarded(hak_heap_t *heap, const hak_place_t *place, void *ptr,

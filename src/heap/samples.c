@@ -91,11 +91,11 @@ static uint32_t class_for(hak_heap_t *samples, size_t size, size_t alignment) {
   return samples->store->coarse ? hak_class_coarse(cls) : cls;
 }
 
-static bool give_large(hak_heap_t *samples, void *block, bool zeroed) {
-  if (HAK_UNLIKELY(!hak_harden_give_large(samples, block, zeroed))) return false;
+/* Of a block with a span to itself, or a large one. */
+static void tell(const void *block, uint32_t cls) {
   hak_place_t place = hak_locate((uintptr_t)block);
-  hak_event_emit(HAK_EVENT_LARGE_ALLOC, block, hak_large_usable(&place));
-  return true;
+  hak_event_emit(HAK_EVENT_LARGE_ALLOC, block,
+                 cls < HAK_CLASSES ? hak_class_size(cls) : hak_large_usable(&place));
 }
 
 void *hak_samples_alloc(hak_thread_t *me, hak_heap_t *samples, size_t size,
@@ -111,9 +111,11 @@ void *hak_samples_alloc(hak_thread_t *me, hak_heap_t *samples, size_t size,
   hak_pressure_soft(samples);
   if (block == NULL) return NULL;
   if (HAK_CHECKS < 3 && zero && !large) memset(block, 0, hak_class_size(cls));
-  bool given =
-      large ? give_large(samples, block, zeroed) : hak_harden_give(samples, 0, block);
-  return HAK_LIKELY(given) ? block : NULL;
+  bool given = large ? hak_harden_give_large(samples, block, zeroed)
+                     : hak_harden_give(samples, 0, block);
+  if (HAK_UNLIKELY(!given)) return NULL;
+  if (hak_class_is_single(cls)) tell(block, cls);
+  return block;
 }
 
 bool hak_samples_keep(hak_thread_t *me, hak_heap_t *samples, uint32_t cls, void *block,

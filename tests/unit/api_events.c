@@ -2,6 +2,7 @@
 #include "support.h"
 
 #include <errno.h>
+#include <pthread.h>
 #include <string.h>
 
 #define EVENTS (HAK_EVENT_LARGE_FREE + 1)
@@ -93,6 +94,70 @@ static void event_hook__hears_of_large_blocks_with_address_and_size(void **state
   }
 }
 
+static void free_past_caches(void *block) { CHECK_EQ(hak_freex(block, HAK_NO_CACHE), 0); }
+
+static void *free_on_thread(void *block) {
+  hak_free(block);
+  return NULL;
+}
+
+static void free_elsewhere(void *block) {
+  pthread_t thread;
+  CHECK_EQ(pthread_create(&thread, NULL, free_on_thread, block), 0);
+  CHECK_EQ(pthread_join(thread, NULL), 0);
+}
+
+static void free_by_a_smaller_one(void *block) { hak_free(hak_realloc(block, 100)); }
+
+/* As many large blocks were told of as they came as were told of as they went. */
+static void check_pairs(hak_heap_t *heap, const char *what) {
+  static void (*const frees[])(void *) = {hak_free, free_past_caches, free_elsewhere,
+                                          free_by_a_smaller_one};
+  static const size_t sizes[] = {60000, 200000, 1 << 20, 3 << 20};
+  HAK_SITE(site);
+  for (size_t i = 0; i < TEST_COUNT(sizes) * TEST_COUNT(frees); i++) {
+    size_t size = sizes[i % TEST_COUNT(sizes)];
+    memset(&g_seen, 0, sizeof g_seen);
+    for (int k = 0; k < 6; k++) {
+      void *block =
+          k % 2 == 0 ? hak_heap_alloc(heap, size) : hak_heap_alloc_at(heap, size, &site);
+      CHECK(block != NULL);
+      frees[i / TEST_COUNT(sizes)](block);
+    }
+    unsigned came = g_seen.count[HAK_EVENT_LARGE_ALLOC];
+    CHECK_MSG(came >= 6 && came == g_seen.count[HAK_EVENT_LARGE_FREE],
+              "%s, %zu bytes, way %zu: %u came, %u went", what, size,
+              i / TEST_COUNT(sizes), came, g_seen.count[HAK_EVENT_LARGE_FREE]);
+  }
+}
+
+static void event_hook__hears_of_each_large_block_twice(void **state) {
+  (void)state;
+  int64_t before = hak_option_get(HAK_OPTION_SAMPLE_BYTES);
+  check_pairs(NULL, "default");
+  static const uint32_t flags[] = {0, HAK_HEAP_SERIAL, HAK_HEAP_WATCHED};
+  for (size_t i = 0; i < TEST_COUNT(flags); i++) {
+    hak_heap_config_t config = HAK_HEAP_CONFIG_INIT;
+    config.flags = flags[i];
+    hak_heap_t *heap = hak_heap_create(&config);
+    check_pairs(heap, "heap");
+    CHECK_EQ(hak_option_set(HAK_OPTION_SAMPLE_BYTES, 1), 0);
+    check_pairs(heap, "samples");
+    CHECK_EQ(hak_option_set(HAK_OPTION_SAMPLE_BYTES, before), 0);
+    CHECK_EQ(hak_heap_destroy(heap), 0);
+  }
+}
+
+static void event_hook__hears_of_no_large_block_that_is_refused(void **state) {
+  (void)state;
+  hak_heap_config_t config = HAK_HEAP_CONFIG_INIT;
+  config.hard_limit = 128 * KIB;
+  hak_heap_t *heap = hak_heap_create(&config);
+  CHECK(hak_heap_alloc(heap, 200000) == NULL);
+  CHECK_EQ(g_seen.count[HAK_EVENT_LARGE_ALLOC], 0);
+  CHECK_EQ(hak_heap_destroy(heap), 0);
+}
+
 static void event_hook__hears_of_superslabs_and_purges(void **state) {
   (void)state;
   enum {
@@ -147,6 +212,8 @@ static void event_hook__hears_nothing_on_fast_paths(void **state) {
 
 TEST_MAIN(M(event_hook__hears_of_refills), M(event_hook__need_not_keep_errno),
           M(event_hook__hears_of_large_blocks_with_address_and_size),
+          M(event_hook__hears_of_each_large_block_twice),
+          M(event_hook__hears_of_no_large_block_that_is_refused),
           M(event_hook__hears_of_superslabs_and_purges),
           M(event_hook__hears_nothing_when_unset),
           M(event_hook__hears_nothing_on_fast_paths))

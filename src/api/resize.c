@@ -71,8 +71,9 @@ static void put_sample(hak_sample_t *sample, const void *block, size_t size,
   if (site == NULL) {
     hak_sample_put(sample);
   } else {
-    sample->origin = hak_api_origin(site);
-    sample->stack = hak_api_stack(sample->origin);
+    hak_asker_t asker = hak_api_asker(site);
+    sample->origin = asker.origin;
+    sample->stack = asker.stack;
     hak_sample_put_new(sample);
   }
 }

@@ -82,13 +82,16 @@ typedef struct request {
   hak_asker_t asker; /* set by identify */
 } request_t;
 
-/* Who asks is looked at once for each sample, whatever becomes of it. */
-static HAK_SLOW void identify(request_t *r) {
-  int saved = errno;
-  r->asker.origin = hak_api_origin(r->site);
-  r->asker.stack = hak_api_stack(r->asker.origin);
+HAK_SLOW hak_asker_t hak_api_asker(hak_site_t *site) {
+  int saved = errno; /* which a stack hook need not keep */
+  hak_asker_t asker = {.origin = hak_api_origin(site)};
+  asker.stack = hak_api_stack(asker.origin);
   errno = saved;
+  return asker;
 }
+
+/* Who asks is looked at once for each sample, whatever becomes of it. */
+static void identify(request_t *r) { r->asker = hak_api_asker(r->site); }
 
 /* A block that is in the table of samples; NULL if none can be had. */
 static void *take(hak_thread_t *me, hak_heap_t *heap, const request_t *r) {

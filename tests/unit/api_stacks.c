@@ -205,6 +205,15 @@ static void stacks__keep_errno(void **state) {
   errno = TEST_ERRNO;
   hak_free(hak_alloc_at(100, &quiet));
   CHECK_EQ(errno, TEST_ERRNO);
+  void *block = hak_alloc_at(100, &quiet);
+  asked = 0;
+  for (size_t size = 2000; size < 4 * MIB; size *= 3) { /* moves, and stays */
+    block = hak_realloc_at(block, size, &quiet);
+    block = hak_realloc_at(block, size - size / 8, &quiet);
+  }
+  CHECK(asked > 0);
+  CHECK_EQ(errno, TEST_ERRNO);
+  hak_free(block);
 }
 
 static void print__by_stack_is_for_profiles_alone(void **state) {

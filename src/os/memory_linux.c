@@ -157,12 +157,27 @@ static HAK_SLOW void retry_strays(void) {
 
 /* --- the default hooks ------------------------------------------------------------- */
 
+/* Where all that is mapped is locked, that is limited too, but for processes with the
+ * right to lock what they like: these can map more than the limit says. */
+static HAK_SLOW bool is_bound(size_t limit) {
+  void *more = map_as(NULL, limit, PROT_NONE);
+  return more == NULL || munmap(more, limit) != 0;
+}
+
+/* The lesser of `least` and a limit of the process; RLIM_INFINITY is not less. */
+static size_t limit_of(int resource, size_t least) {
+  struct rlimit limit;
+  bool known = getrlimit(resource, &limit) == 0;
+  return known && limit.rlim_cur < least ? limit.rlim_cur : least;
+}
+
 size_t hak_memory_limit(void) {
-  struct rlimit all, data;
-  size_t least = SIZE_MAX; /* RLIM_INFINITY is not less */
   int saved = errno;
-  if (getrlimit(RLIMIT_AS, &all) == 0 && all.rlim_cur < least) least = all.rlim_cur;
-  if (getrlimit(RLIMIT_DATA, &data) == 0 && data.rlim_cur < least) least = data.rlim_cur;
+  size_t least = limit_of(RLIMIT_DATA, limit_of(RLIMIT_AS, SIZE_MAX));
+  if (HAK_UNLIKELY(is_locking())) {
+    size_t locked = limit_of(RLIMIT_MEMLOCK, least);
+    if (locked < least && is_bound(locked)) least = locked;
+  }
   errno = saved;
   return least;
 }

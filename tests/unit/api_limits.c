@@ -200,6 +200,38 @@ TEST_IN_CHILD(limit__of_locked_memory, 60) {
   require_service();
 }
 
+/* What a process may lock where nobody has said otherwise: what is reserved counts, so it
+ * has to be little. */
+TEST_IN_CHILD(limit__of_locked_memory_leaves_room_for_blocks, 60) {
+  enum {
+    SIZE = 1024
+  };
+  if (geteuid() == 0) CHECK_EQ(setuid(65534), 0);
+  (void)hak_shutdown(HAK_SHUTDOWN_FORCE);
+  set_limit(RLIMIT_MEMLOCK, 8 * MIB);
+  if (mlockall(MCL_FUTURE) != 0) {
+    fprintf(stderr, "not tried: the system lets this process lock too little memory\n");
+    return;
+  }
+  size_t filled = 0;
+  void *all = NULL;
+  for (void **block; (block = hak_alloc(SIZE)) != NULL; filled += SIZE) {
+    CHECK(filled < 8 * MIB);
+    *block = all;
+    all = block;
+  }
+  CHECK_MSG(filled >= 2 * MIB - 64 * KIB, "%zu bytes", filled);
+  while (all != NULL) {
+    void *next = *(void **)all;
+    hak_free(all);
+    all = next;
+  }
+  CHECK_EQ(munlockall(), 0);
+  all = hak_alloc(20 * MIB);
+  CHECK(all != NULL);
+  hak_free(all);
+}
+
 /* Single pages with other rights than their neighbours: each takes a mapping. */
 static size_t use_up_mappings(char **pages, size_t most) {
   size_t page = (size_t)sysconf(_SC_PAGESIZE), count = 0;
@@ -296,4 +328,6 @@ static void limit__of_a_group(void **state) {
 
 TEST_MAIN_FRESH(T(limit__of_address_space), T(limit__of_data),
                 T(limit__of_data_goes_to_blocks_of_many_threads),
-                T(limit__of_locked_memory), T(limit__of_mappings), T(limit__of_a_group))
+                T(limit__of_locked_memory),
+                T(limit__of_locked_memory_leaves_room_for_blocks), T(limit__of_mappings),
+                T(limit__of_a_group))

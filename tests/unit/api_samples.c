@@ -113,8 +113,9 @@ static void place__of_brief_lives_costs_few_samples(void **state) {
   double followed = 0, bytes = (double)BLOCKS * SIZE;
   for (int i = 0; i < BLOCKS; i++) {
     void *block = hak_alloc_at(SIZE, &brief);
-    followed +=
-        hak_heap_is_samples(hak_heap_of_extent(hak_locate((uintptr_t)block).extent));
+    hak_heap_t *heap = hak_heap_of_extent(hak_locate((uintptr_t)block).extent);
+    CHECK(heap != NULL);
+    followed += hak_heap_is_samples(heap);
     hak_free(block);
   }
   hak_origin_sums_t sums = sums_of(&brief);

@@ -135,7 +135,7 @@ TEST_IN_CHILD(restarts__leave_no_mapping_and_no_key, 3600) {
 int main(int argc, char **argv) {
   test_begin();
   /* A hardened build touches every page of a large block that goes: 160 ms a cycle. */
-  g_cycles = test_argument(argc, argv, 1, test_scale(TEST_CHECKS == 3 ? 60 : 1000));
+  g_cycles = test_argument(argc, argv, 1, test_scale(TEST_CHECKS == 3 ? 60 : 400));
   test_print_seed();
   const struct CMUnitTest tests[] = {T(restarts__leave_no_mapping_and_no_key)};
   return cmocka_run_group_tests(tests, NULL, NULL);

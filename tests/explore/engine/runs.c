@@ -134,6 +134,8 @@ static run_end_t search_depth(uint64_t steps, bool prints, extent_t *extent) {
     if (prints) print_run("depth", end);
     if (end == RUN_EXHAUSTED) *extent = extents[i];
     if (end == RUN_FAILED || *extent == EXTENT_WHOLE) break;
+    /* Two take longer than one. */
+    if (preemptions[i] == 1 && end == RUN_BOUNDED) break;
   }
   return end;
 }

@@ -183,7 +183,8 @@ void *hak_alloc_usable(size_t size, size_t *usable) HAK_ATTR_NEW;
 
 /* The usable size that an allocation of `size` bytes would have; 0 if no block
  * can be that large. `size` itself where blocks may be guarded
- * (HAK_OPTION_GUARD_SAMPLE), as those have no more. */
+ * (HAK_OPTION_GUARD_SAMPLE) or are malloc's (HAK_OPTION_BACKEND), as those have no
+ * more. */
 size_t hak_good_size(size_t size);
 
 /* Grows or shrinks a block without moving it: to `want_size` if possible, to

@@ -428,6 +428,20 @@ static void option__counts_from_the_next_start(void **state) {
   CHECK_EQ(hak_good_size(97), 97);
 }
 
+/* Whose blocks there will be is not known yet, and a program may write as far as it was
+ * told. */
+static void good_size__before_the_start_is_what_any_block_has(void **state) {
+  (void)state;
+  const size_t asked[] = {0, 1, 97, 30000, 300000, 3 * MIB};
+  CHECK_EQ(hak_shutdown(HAK_SHUTDOWN_FORCE), 0);
+  for (size_t i = 0; i < TEST_COUNT(asked); i++) {
+    size_t good = hak_good_size(asked[i]);
+    CHECK_EQ(good, asked[i] == 0 ? 1 : asked[i]);
+  }
+  test_restart();
+  hak_free(hak_alloc(97));
+}
+
 int main(void) {
   test_begin();
   CHECK_EQ(hak_option_set(HAK_OPTION_BACKEND, HAK_BACKEND_MALLOC), 0);
@@ -452,6 +466,7 @@ int main(void) {
       T(heaps__with_memory_or_hooks_of_their_own_keep_those),
       T(threads__pass_blocks_of_heaps_on),
       T(shutdown__gives_all_blocks_back),
+      T(good_size__before_the_start_is_what_any_block_has),
       T(option__counts_from_the_next_start)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,6 +1,6 @@
 /* api.h - what the files of the public interface share.
  *
- * Depends on: base, heap, pages, pool, superslab.   Used by: api.
+ * Depends on: base, heap, learn, pages, pool, superslab.   Used by: api.
  *
  * A parameter `heap` is a record here, NULL for the default heap where that is said;
  * `handle` is what the program named. `function` is the public function on whose behalf

@@ -204,20 +204,18 @@ void hak_hold_retire(hak_thread_t *me, const hak_cache_t *cache, hak_slab_t *sla
   hak_pool_put(&cache->store->pool, slab, hak_slab_span(slab));
 }
 
-/* Every block of a slab that this thread holds is home. The slab is carved again, in
- * address order, if the thread has no other to carve; else, and where the thread is lean,
- * it goes back to the pool. */
+/* Every block of a slab of the queue is home. The slab is carved again, in address order,
+ * if the thread has no other to carve; else, and where the thread is lean, it goes back
+ * to the pool. */
 static void slab_empty(hak_thread_t *me, const hak_cache_t *cache, hak_slab_t *slab) {
   uint32_t cls = hak_slab_class(slab);
   hak_hold_t *hold = &cache->holds[cls];
   bool lean = hold->lean != HAK_LEAN_NOT;
-  if (slab->queue == HAK_QUEUE_HELD) {
-    bool whole = hak_slab_carved(slab) == hak_slab_capacity(slab);
-    if (!whole && !lean) return; /* the current slab */
-    if (HAK_UNLIKELY(!hak_slab_all_home(me, cache, slab))) return;
-    dequeue(hold, slab);
-  }
-  if (!lean && (hold->current == slab || hold->current == NULL)) {
+  bool whole = hak_slab_carved(slab) == hak_slab_capacity(slab);
+  if (!whole && !lean) return; /* the current slab */
+  if (HAK_UNLIKELY(!hak_slab_all_home(me, cache, slab))) return;
+  dequeue(hold, slab);
+  if (!lean && hold->current == NULL) {
     hak_slab_carve_anew(slab);
     hold->current = slab;
     hak_hold_set_entry(me, cache, slab, hak_cache_entry(cache, cls));
@@ -255,8 +253,8 @@ void hak_hold_let_go(hak_thread_t *me, const hak_cache_t *cache, hak_slab_t *sla
 static void list_one(hak_thread_t *me, const hak_cache_t *cache, hak_slab_t *slab,
                      bool aged);
 
-/* Does what is due when few blocks of a held slab are out. `early` says that by the
- * slab's own list some still are; others may have pushed them onto the word. */
+/* Does what is due when few blocks of a slab of the queue are out. `early` says that by
+ * the slab's own list some still are; others may have pushed them onto the word. */
 static void slab_reached(hak_thread_t *me, const hak_cache_t *cache, hak_slab_t *slab,
                          bool early) {
   uint32_t cls = hak_slab_class(slab);
@@ -266,8 +264,7 @@ static void slab_reached(hak_thread_t *me, const hak_cache_t *cache, hak_slab_t 
   }
   if (early) {
     hak_slab_join_remote(me, cache, slab);
-    if (hak_slab_out(slab) > 0 && slab->queue == HAK_QUEUE_HELD &&
-        hold->slabs > hold->slabs_most) {
+    if (hak_slab_out(slab) > 0 && hold->slabs > hold->slabs_most) {
       list_one(me, cache, slab, false);
       return;
     }
@@ -474,13 +471,18 @@ void hak_hold_list_all(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls)
   hold->current = NULL;
 }
 
-/* True if the slab did not change since the last look; notes what it is like now. */
-static bool is_still(hak_slab_t *slab) {
-  uint32_t out = hak_slab_out(slab);
+/* Blocks of the slab that are in use: what others freed is not, and joins its list when
+ * it is next taken from, or listed. */
+static uint32_t in_use(hak_slab_t *slab) {
   uint64_t remote = hak_word_remote_count(hak_load_relaxed(&slab->word));
-  bool still = slab->aged != 0 && hak_load_relaxed(&slab->usable) == out && remote == 0;
+  return hak_slab_out(slab) - (uint32_t)remote;
+}
+
+/* True if the slab did not change since the last look; notes what it is like now. */
+static bool is_still(hak_slab_t *slab, uint32_t used) {
+  bool still = slab->aged != 0 && hak_load_relaxed(&slab->usable) == used;
   slab->aged = 1;
-  hak_store_relaxed(&slab->usable, out);
+  hak_store_relaxed(&slab->usable, used);
   return still;
 }
 
@@ -490,12 +492,13 @@ bool hak_hold_list_still(hak_thread_t *me, const hak_cache_t *cache, uint32_t cl
   bool others = false;
   for (hak_slab_t *slab = hold->first, *next; slab != NULL; slab = next) {
     next = slab->next;
-    size_t free = hak_slab_carved(slab) - hak_slab_out(slab);
+    uint32_t used = in_use(slab);
+    size_t free = hak_slab_carved(slab) - used;
     if (hak_slab_carved(slab) != hak_slab_capacity(slab) ||
         free * hak_list_block_size(&slab->list) < page) {
       continue;
     }
-    if (is_still(slab)) {
+    if (is_still(slab, used)) {
       list_one(me, cache, slab, true);
     } else {
       others = true;

@@ -113,6 +113,112 @@ static void held_slab__that_is_given_up_lies_on_the_shelf_and_serves_a_refill(
   test_slab_home(slab, 0, CAPACITY);
 }
 
+/* --- the queue of held slabs ------------------------------------------------------ */
+
+/* What becomes of a slab does not depend on how many went home before. */
+static void never_lean(void) { CHECK_EQ(hak_option_set(HAK_OPTION_LEAN_MS, 0), 0); }
+
+/* A slab that this thread cuts, of which so many blocks are cut, and out. */
+static hak_slab_t *slab_current(uint32_t carved) {
+  hak_slab_t *slab = hak_hold_new(g_me, g_cache, g_class);
+  CHECK(slab != NULL);
+  hak_slab_carve(slab, carved);
+  test_hold()->current = slab;
+  return slab;
+}
+
+static void slab__all_of_whose_blocks_came_home_is_cut_anew_or_goes(void **state) {
+  (void)state;
+  never_lean();
+  hak_slab_t *first = test_slab_full(), *second = test_slab_full();
+  test_slab_home(first, 0, CAPACITY);
+  CHECK(test_hold()->current == first); /* there was no other to cut */
+  CHECK_EQ(first->queue, HAK_QUEUE_NONE);
+  CHECK_EQ(hak_slab_carved(first), 0);
+  uint64_t retired = test_stats().slab_retired;
+  test_slab_home(second, 0, CAPACITY);
+  CHECK_EQ(test_stats().slab_retired, retired + 1);
+  CHECK_EQ(test_class_spans(), 1);
+  CHECK(test_hold()->current == first);
+  CHECK_EQ(test_hold()->slabs, 0);
+}
+
+/* With few blocks out; once its thread holds more than it should. */
+static void slab__with_few_blocks_out_is_given_up_where_many_are_held(void **state) {
+  (void)state;
+  never_lean();
+  hak_slab_t *slab[2] = {test_slab_full(), test_slab_full()};
+  for (int i = 0; i < 2; i++) test_slab_home(slab[i], 0, CAPACITY / 2);
+  CHECK_EQ(test_hold()->slabs, 2);
+  CHECK(test_hold()->slabs_most >= 2);
+  test_slab_home(slab[0], CAPACITY / 2, CAPACITY - 1);
+  CHECK_EQ(slab[0]->queue, HAK_QUEUE_HELD);
+  CHECK_EQ(test_hold()->pins, 1); /* they may lie in the bin */
+  test_hold()->pins = 0;
+  test_hold()->slabs_most = 1;
+  test_slab_home(slab[1], CAPACITY / 2, CAPACITY - 1);
+  CHECK_EQ(slab[1]->queue, HAK_QUEUE_PARTIAL);
+  CHECK_EQ(test_hold()->slabs, 1);
+  CHECK_EQ(test_hold()->pins, 0);
+  for (int i = 0; i < 2; i++) test_slab_home(slab[i], CAPACITY - 1, CAPACITY);
+}
+
+static void current_slab__stays_when_others_are_given_up(void **state) {
+  (void)state;
+  never_lean();
+  enum {
+    SLABS = 4,
+    SPARSE = CAPACITY / 4 - 1 /* blocks out; many enough not to be heard of */
+  };
+  hak_slab_t *current = slab_current(SPARSE), *slab[SLABS];
+  for (int i = 0; i < SLABS; i++) {
+    slab[i] = test_slab_full();
+    test_slab_home(slab[i], SPARSE, CAPACITY);
+  }
+  hak_hold_list(g_me, g_cache, g_class, 1);
+  CHECK_EQ(slab[0]->queue, HAK_QUEUE_PARTIAL);
+  CHECK(test_hold()->current == current);
+  /* A refill leaves sparse ones behind, but for two. */
+  CHECK(hak_hold_dequeue(g_me, g_cache, g_class) == slab[2]);
+  CHECK_EQ(slab[1]->queue, HAK_QUEUE_PARTIAL);
+  CHECK(test_hold()->current == current);
+  hak_hold_requeue(g_cache, slab[2], g_class);
+  CHECK(hak_hold_is_valid(g_me, g_cache));
+  /* It goes as one of the queue. */
+  test_slab_home(current, 0, 1);
+  hak_hold_list(g_me, g_cache, g_class, UINT32_MAX);
+  CHECK(test_hold()->current == NULL);
+  CHECK_EQ(current->queue, HAK_QUEUE_UNCARVED);
+  test_slab_home(current, 1, SPARSE);
+  for (int i = 0; i < SLABS; i++) test_slab_home(slab[i], 0, SPARSE);
+}
+
+static void held_slab__goes_to_the_shelf_once_it_has_not_changed(void **state) {
+  (void)state;
+  never_lean();
+  uint32_t page = (uint32_t)(g_cache->store->pool.os->page_size / SIZE);
+  hak_slab_t *current = slab_current(CAPACITY / 2);
+  hak_slab_t *still = test_slab_full(), *full = test_slab_full();
+  test_slab_home(current, 0, page);
+  test_slab_home(still, 0, page);
+  test_slab_home(full, 0, page - 1);
+  CHECK(hak_hold_list_still(g_me, g_cache, g_class)); /* seen the first time */
+  CHECK_EQ(still->queue, HAK_QUEUE_HELD);
+  test_slab_home(still, page, page + 1);
+  CHECK(hak_hold_list_still(g_me, g_cache, g_class));
+  CHECK_EQ(still->queue, HAK_QUEUE_HELD);
+  test_slab_home_elsewhere(still, page + 1, page + 2);
+  CHECK(hak_hold_list_still(g_me, g_cache, g_class));
+  CHECK_EQ(still->queue, HAK_QUEUE_HELD);
+  CHECK(!hak_hold_list_still(g_me, g_cache, g_class));
+  CHECK_EQ(still->queue, HAK_QUEUE_PARTIAL);
+  CHECK_EQ(full->queue, HAK_QUEUE_HELD);    /* no page of it may be free */
+  CHECK_EQ(current->queue, HAK_QUEUE_HELD); /* it serves anyway */
+  test_slab_home(current, page, CAPACITY / 2);
+  test_slab_home(still, page + 2, CAPACITY);
+  test_slab_home(full, page - 1, CAPACITY);
+}
+
 /* --- threads that end ------------------------------------------------------------- */
 
 static void *alloc_main(void *argument) {
@@ -185,5 +291,9 @@ TEST_MAIN_FRESH(H(remote__batches_of_another_thread_are_taken_once_in_one_list),
                 H(let_go__keeps_a_slab_whose_blocks_came_home_meanwhile),
                 H(full_slab__is_shelved_by_the_first_block_that_comes_home),
                 H(held_slab__that_is_given_up_lies_on_the_shelf_and_serves_a_refill),
+                H(slab__all_of_whose_blocks_came_home_is_cut_anew_or_goes),
+                H(slab__with_few_blocks_out_is_given_up_where_many_are_held),
+                H(current_slab__stays_when_others_are_given_up),
+                H(held_slab__goes_to_the_shelf_once_it_has_not_changed),
                 H(slab__partly_carved_by_an_ended_thread_serves_the_next),
                 H(let_go__loses_no_batch_that_is_pushed_meanwhile))

@@ -150,6 +150,7 @@ static uint64_t faults_of_young(size_t sizes, size_t blocks) {
 static void young_thread__touches_two_pages_and_those_of_its_blocks(void **state) {
   (void)state;
   if (TEST_ASAN || TEST_TSAN || HAK_CHECKS >= 3 || test_is_strict()) skip();
+  if (TEST_EMULATED) skip(); /* the faults there are QEMU's */
   uint64_t one = faults_of_young(1, 1), many = faults_of_young(6, 12);
   printf("%llu faults for a block, %llu for 72\n", (unsigned long long)one,
          (unsigned long long)many);

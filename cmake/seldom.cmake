@@ -9,7 +9,7 @@ set(hakmem_seldom
   api/profile_text api/ready api/rows api/site_row api/sites api/stats api/tree
   api/tree_fill api/tree_json api/tree_print api/visit api/watch
   base/callee base/check base/event base/option base/report base/text
-  external/malloced
+  external/external_region external/malloced
   heap/collect heap/describe heap/fork heap/fork_caches heap/give_up heap/groups
   heap/lifecycle heap/maintenance heap/own_os heap/show heap/thread_end
   learn/lessons learn/stack

@@ -414,7 +414,8 @@ typedef struct hak_heap_config {
  *    fixed number of steps.
  *  - Large memory, with four such units or more (8 MiB if aligned, 10 MiB at any
  *    address): blocks fill the whole units, and calls cost what those of other heaps
- *    cost. The library's records, 2.2 KiB for each unit, lie elsewhere.
+ *    cost. Those over 56 KiB fill all of the memory, at multiples of 4 KiB, and each call
+ *    costs a lock. The library's records, 2.3 KiB for each unit, lie elsewhere.
  *
  * The memory belongs to the heap until hak_heap_destroy, and to its owner again after.
  * After hak_heap_release it belongs to the heap until the last block is freed and, for

@@ -178,6 +178,11 @@ typedef struct large_request {
 static void *take_large(hak_thread_t *me, hak_heap_t *heap, const void *request) {
   const large_request_t *r = request;
   hak_shared_pool_t *pool = &heap->store->pool;
+  *r->zeroed = false;
+  /* The annex counts its blocks, and has no canaries. */
+  if (hak_pool_is_enclosed(pool)) {
+    return hak_api_annex_alloc(heap, r->size - HAK_CANARY_BYTES, r->alignment);
+  }
   void *block = r->alloc(pool, r->size, r->alignment, r->no_grow, r->zeroed);
   if (block == NULL) return NULL;
   hak_thread_count_large(me, 1, (int64_t)hak_large_good_size(pool->os, r->size));
@@ -203,6 +208,7 @@ static HAK_SLOW void *large(large_fn *alloc_large, hak_heap_t *heap, size_t size
   } while (block != NULL && !hak_harden_give_large(heap, block, *zeroed));
   if (HAK_CHECKS >= 3) *zeroed = true;
   hak_thread_trim(&heap->store->pool);
+  hak_api_annex_report(heap, HAK_IN_ALLOC);
   if (block != NULL) {
     hak_event_emit(HAK_EVENT_LARGE_ALLOC, block,
                    hak_large_good_size(heap->store->pool.os, size));
@@ -303,8 +309,9 @@ void *hak_api_alloc_untold(hak_heap_t *heap, size_t size, size_t alignment,
   }
   uint32_t cls = HAK_CLASSES;
   size_t least = (size == 0 ? 1 : size) + HAK_CANARY_BYTES;
+  bool apart = heap != NULL && hak_heap_annex(heap) != NULL;
   /* Larger blocks that are to be zero may come from pages that are. */
-  if (least <= (zero ? HAK_MID_MAX : HAK_CLASS_MAX)) {
+  if (least <= (zero || apart ? HAK_MID_MAX : HAK_CLASS_MAX)) {
     cls = is_natural(alignment, least) ? hak_class_of(least)
                                        : hak_class_of_aligned(least, alignment);
     if (heap != NULL && heap->store->coarse) cls = hak_class_coarse(cls);

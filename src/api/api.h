@@ -190,9 +190,18 @@ typedef struct hak_farewell {
 hak_farewell_t hak_api_farewell(hak_heap_t *heap);
 void hak_api_tell_all_gone(const hak_farewell_t *farewell);
 
-/* --- external.c: blocks in little memory of the caller's
- * --------------------------------- */
+/* --- external.c: blocks in little memory of the caller's, and in the annex of much ----
+ */
 
+/* A large block in the heap's annex; NULL if that has no room. */
+void *hak_api_annex_alloc(hak_heap_t *heap, size_t size, size_t alignment);
+/* Reports a freed block of the annex that was found to be written to, if any. No lock
+ * held. */
+void hak_api_annex_report(hak_heap_t *heap, const char *function);
+/* The heap's blocks of this size are of no class. */
+HAK_HOT bool hak_api_is_large(hak_heap_t *heap, size_t size) {
+  return size > HAK_MID_MAX && (size > HAK_CLASS_MAX || hak_heap_annex(heap) != NULL);
+}
 /* NULL and errno = ENOMEM if the heap's memory is full. */
 void *hak_api_external_alloc(hak_heap_t *heap, size_t size, size_t alignment,
                              unsigned flags);

@@ -1,5 +1,6 @@
-/* external.c - blocks of heaps that live in memory of the caller's: no bins, no
- * thread state, no call to the OS; the external heap's lock and then an answer.
+/* external.c - blocks of heaps that live in memory of the caller's, or in the annex of
+ * one: no bins, no thread state, no call to the OS; the external heap's lock and then an
+ * answer.
  */
 #include <errno.h>
 #include <string.h>
@@ -26,6 +27,15 @@ void *hak_api_external_alloc(hak_heap_t *heap, size_t size, size_t alignment,
   if (HAK_UNLIKELY(block == NULL)) return hak_fail(ENOMEM);
   if ((flags & HAK_ZERO) != 0) memset(block, 0, hak_external_usable(external, block));
   return block;
+}
+
+void *hak_api_annex_alloc(hak_heap_t *heap, size_t size, size_t alignment) {
+  return hak_external_region_alloc(hak_heap_external_region(heap), size, alignment);
+}
+
+void hak_api_annex_report(hak_heap_t *heap, const char *function) {
+  hak_external_heap_t *annex = hak_heap_annex(heap);
+  if (annex != NULL) report_corrupt(annex, function);
 }
 
 static HAK_SLOW void report_not_a_block(hak_external_heap_t *external, const void *ptr,

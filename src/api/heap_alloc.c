@@ -85,9 +85,9 @@ HAK_WARM void *hak_api_heap_slow(hak_heap_t *handle, size_t size) {
   if (HAK_UNLIKELY(!hak_kind_has_slabs(heap))) {
     return hak_api_alloc_elsewhere(heap, size, 0, 0);
   }
-  if (HAK_UNLIKELY(size > HAK_CLASS_MAX)) {
+  if (HAK_UNLIKELY(hak_api_is_large(heap, size))) {
     bool zeroed;
-    return hak_api_large(heap, size, HAK_SLAB_SIZE, false, &zeroed);
+    return hak_api_large(heap, size, 0, false, &zeroed);
   }
   uint32_t cls = hak_store_class(heap->store, size == 0 ? 1 : size);
   /* hak_heap_alloc has not looked at bins of larger classes. */

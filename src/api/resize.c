@@ -196,8 +196,8 @@ static void *move(const hak_place_t *place, void *ptr, size_t usable, size_t siz
 
 /* To make a block smaller never fails, which programs take for granted: where no other
  * can be had it stays what it is. Nobody is asked for room for that. */
-static void *move_smaller(const hak_place_t *place, void *ptr, size_t usable, size_t size,
-                          size_t alignment, unsigned flags) {
+static HAK_SLOW void *move_smaller(const hak_place_t *place, void *ptr, size_t usable,
+                                   size_t size, size_t alignment, unsigned flags) {
   int saved = errno;
   hak_budget_call_t call;
   hak_budget_call_begin(&call); /* as within another request */
@@ -291,12 +291,17 @@ typedef struct resize_request {
   bool *lost; /* nothing may be tried any more */
 } resize_request_t;
 
-/* A block in memory of the caller's: exact sizes, in place wherever there is room. */
+/* A block in memory of the caller's: exact sizes, in place wherever there is room. What
+ * is no large block any more leaves the annex, if another can be had. */
 static void *resize_enclosed(const resize_request_t *r, const char *function) {
   bool aligned = r->alignment == 0 || hak_is_aligned((uintptr_t)r->ptr, r->alignment);
+  hak_heap_t *of = hak_heap_of_extent(r->place.extent);
   void *block = NULL;
-  if (aligned &&
-      hak_api_external_resize(&r->place, r->ptr, r->size, r->size, function) != 0) {
+  if (aligned && r->size <= HAK_MID_MAX && r->size <= r->usable &&
+      (r->flags & HAK_NO_MOVE) == 0 && of != NULL && hak_kind_has_slabs(of)) {
+    block = move_smaller(&r->place, r->ptr, r->usable, r->size, r->alignment, r->flags);
+  } else if (aligned && hak_api_external_resize(&r->place, r->ptr, r->size, r->size,
+                                                function) != 0) {
     block = r->ptr;
     hak_heap_t *heap = hak_heap_of_extent(r->place.extent);
     hak_api_tell_resize(heap, block, r->usable, block, r->size, NULL);

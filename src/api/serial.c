@@ -29,9 +29,9 @@ static HAK_WARM void *alloc_slow(hak_heap_t *handle, size_t size) {
   if (HAK_UNLIKELY(hak_heap_handle(heap) != handle)) {
     return hak_api_heap_or_report(handle, "hak_heap_alloc");
   }
-  if (HAK_UNLIKELY(size > HAK_CLASS_MAX)) {
+  if (HAK_UNLIKELY(hak_api_is_large(heap, size))) {
     bool zeroed;
-    return hak_api_large(heap, size, HAK_SLAB_SIZE, false, &zeroed);
+    return hak_api_large(heap, size, 0, false, &zeroed);
   }
   /* Its bin has not been looked at, and a refill needs an empty one. */
   if (HAK_UNLIKELY(size == 0)) return hak_heap_alloc(handle, 1);

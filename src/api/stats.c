@@ -19,7 +19,8 @@ typedef struct tally {
   hak_heap_t *quiet;  /* under the caller's lease and not used, or NULL */
   hak_blocks_t blocks;
   hak_slot_states_t slots; /* of all SuperSlabs that were ever used */
-  /* Of a heap only; a process has counters for these. */
+  /* Of a heap only; a process has counters for these, but for large blocks that lie in no
+   * slab, run or mapping. */
   uint64_t superslabs, active, large_blocks;
   uint64_t large_bytes, committed, reserved; /* bytes */
   uint64_t other_blocks, other_bytes;        /* in use, not in slabs, runs or mappings */
@@ -140,8 +141,9 @@ static uint64_t committed(void) {
  * for it. */
 static void add_figures(tally_t *tally, hak_heap_t *heap) {
   hak_kind_figures_t figures = hak_kind_figures(heap);
-  tally->other_blocks += figures.blocks;
-  tally->other_bytes += figures.block_bytes;
+  bool large = hak_kind_has_slabs(heap);
+  *(large ? &tally->large_blocks : &tally->other_blocks) += figures.blocks;
+  *(large ? &tally->large_bytes : &tally->other_bytes) += figures.block_bytes;
   if (tally->within == NULL) return;
   tally->committed += figures.memory;
   tally->reserved += figures.memory;
@@ -248,7 +250,7 @@ static void fill_rows(const tally_t *tally, hak_stats_t *s) {
   s->uncarved_bytes = above(rows->taken, rows->large + rows->carved + rows->waste);
   s->class_waste_bytes = rows->waste;
   s->large_slack_bytes = above(rows->large + mapped, rows->usable + tally->mapped);
-  s->foreign_bytes = rows->foreign + tally->other_bytes;
+  s->foreign_bytes = rows->foreign + tally->other_bytes + tally->large_bytes;
   s->untouched_bytes = rows->untouched;
   s->hole_bytes = rows->holes;
 }
@@ -289,6 +291,8 @@ static void fill_process(hak_stats_t *s) {
 #define HAK_COUNTER(name) s->name = hak_load_relaxed(&counts.name);
 #include "tiny/counters.def"
 #undef HAK_COUNTER
+  s->large_blocks += tally.large_blocks;
+  s->large_bytes += tally.large_bytes;
   /* Read while they change, the sums may be off, but not below zero. */
   if ((int64_t)s->large_blocks < 0) s->large_blocks = 0;
   if ((int64_t)s->large_bytes < 0) s->large_bytes = 0;

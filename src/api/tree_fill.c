@@ -107,8 +107,9 @@ static void add_brought(hak_tree_t *tree, hak_tree_heap_t *heap, uint64_t bytes)
 /* A record that is used, and counts for `heap`. */
 static void add_record(hak_tree_t *tree, hak_tree_heap_t *heap, hak_heap_t *record) {
   hak_kind_figures_t figures = hak_kind_figures(record);
-  heap->own_blocks += figures.blocks;
-  heap->own_bytes += figures.block_bytes;
+  bool large = hak_kind_has_slabs(record);
+  *(large ? &heap->large_blocks : &heap->own_blocks) += figures.blocks;
+  *(large ? &heap->large_bytes : &heap->own_bytes) += figures.block_bytes;
   add_brought(tree, heap, figures.memory);
   if (hak_heap_kind(record) == HAK_KIND_EXTERNAL) return;
   hak_blocks_add_transfer(&heap->blocks, record);

@@ -329,6 +329,7 @@ static int visit_heap(visit_t *v, hak_heap_t *heap) {
     visit_one(v, v->notes.mappings[i].start, hak_canary_below(v->notes.mappings[i].size));
   }
   notes_release(&v->notes);
+  if (v->go_on) hak_kind_visit(heap, visit_block, v);
   return 0;
 }
 

@@ -5,22 +5,25 @@
 #include "base/check.h"
 #include "base/sys.h"
 #include "pages/meta.h"
-#include "pages/registry.h"
+#include "superslab/locate.h"
 
 /* Guards the lists of records, by `next` and by `next_unused`. */
 static hak_lock_t lock = HAK_LOCK_INIT(HAK_RANK_EXTERNAL_HEAPS);
 static hak_external_heap_t *all, *unused; /* [lock] */
 
+enum {
+  PAGE_SHIFT = 12, /* of an annex's granules */
+  PAGE = 1 << PAGE_SHIFT,
+  UNIT = HAK_SUPERSLAB_SIZE >> PAGE_SHIFT /* granules */
+};
+
 /* --- records --------------------------------------------------------------------- */
 
-static hak_external_heap_t *record_get(const hak_os_t *os) {
-  hak_lock_acquire(&lock);
-  hak_external_heap_t *external = unused;
-  if (external != NULL) unused = external->next_unused;
-  hak_lock_release(&lock);
-  if (external != NULL) return external;
-  external = hak_meta_alloc(os, sizeof *external, HAK_CACHE_LINE);
+static HAK_SLOW hak_external_heap_t *record_new(const hak_os_t *os,
+                                                const hak_fixed_os_t *hooks) {
+  hak_external_heap_t *external = hak_meta_alloc(os, sizeof *external, HAK_CACHE_LINE);
   if (external == NULL) return NULL;
+  external->hooks = hooks;
   hak_lock_init(&external->lock, HAK_RANK_EXTERNAL_HEAP);
   hak_lock_acquire(&lock);
   external->next = all;
@@ -29,7 +32,16 @@ static hak_external_heap_t *record_get(const hak_os_t *os) {
   return external;
 }
 
+static HAK_SLOW hak_external_heap_t *record_get(const hak_os_t *os) {
+  hak_lock_acquire(&lock);
+  hak_external_heap_t *external = unused;
+  if (external != NULL) unused = external->next_unused;
+  hak_lock_release(&lock);
+  return external != NULL ? external : record_new(os, NULL);
+}
+
 static void record_put(hak_external_heap_t *external) {
+  if (external->hooks != NULL) return; /* its region keeps it */
   hak_lock_acquire(&lock);
   external->next_unused = unused;
   unused = external;
@@ -74,7 +86,7 @@ void hak_externals_stop(void) {
 
 /* --- life -------------------------------------------------------------------------- */
 
-/* Bytes at the start of the memory for the records of so many granules. */
+/* Bytes for the records of so many granules. */
 static size_t head_size(size_t granules) {
   size_t words = 2 * hak_external_map_words(granules);
   return hak_align_up(words * sizeof(uint64_t) + hak_external_lists_size(granules),
@@ -88,32 +100,100 @@ static size_t granules_for(size_t size) {
   return (size - head_size(most)) >> HAK_GRANULE_SHIFT;
 }
 
-static void make_empty(hak_external_heap_t *external) {
+/* The first whole unit of the memory. */
+static size_t first_unit(const hak_external_heap_t *external) {
+  uintptr_t base = (uintptr_t)external->base;
+  return (hak_align_up(base, HAK_SUPERSLAB_SIZE) - base) >> external->map.shift;
+}
+
+/* All units of an annex are lent: what lies in front of them and behind is free. */
+static HAK_SLOW void lend_all(hak_external_heap_t *external) {
+  hak_external_map_t *map = &external->map;
+  size_t at = first_unit(external);
+  if (at > 0) hak_external_map_set(map, 0, at, false);
+  for (; map->granules - at >= UNIT; at += UNIT)
+    hak_external_map_set(map, at, UNIT, true);
+  if (at < map->granules) hak_external_map_set(map, at, map->granules - at, false);
+}
+
+static HAK_SLOW void make_empty(hak_external_heap_t *external) {
   size_t words = hak_external_map_words(external->map.granules);
   for (size_t i = 0; i < words; i++) {
     hak_store_relaxed(&external->map.starts[i], 0);
     hak_store_relaxed(&external->map.used[i], 0);
   }
   hak_external_map_init(&external->map);
+  if (external->hooks != NULL) lend_all(external);
   hak_external_lists_fill(external->lists);
   hak_store_relaxed(&external->blocks, 0);
-  hak_store_relaxed(&external->granules, 0);
+  hak_store_relaxed(&external->bytes, 0);
 }
 
-static void lay_out(hak_external_heap_t *external, char *start, size_t size) {
-  size_t granules = granules_for(size), words = hak_external_map_words(granules);
-  external->map.starts = (hak_atomic_u64_t *)(void *)start;
+/* Granules of 2^shift bytes from `base` on, whose records lie at `head`. */
+static HAK_SLOW void lay_out(hak_external_heap_t *external, void *head, char *base,
+                             size_t granules, unsigned shift) {
+  size_t words = hak_external_map_words(granules);
+  external->map.starts = head;
   external->map.used = external->map.starts + words;
   external->map.granules = granules;
+  external->map.shift = shift;
   external->lists = (hak_external_lists_t *)(void *)(external->map.used + words);
-  external->base = start + head_size(granules);
+  external->base = base;
   *external->lists =
       (hak_external_lists_t){.base = external->base,
                              .map = &external->map,
                              .corrupt = &external->corrupt,
-                             .secret = hak_sys_entropy() ^ (uintptr_t)start};
+                             .secret = hak_sys_entropy() ^ (uintptr_t)base};
   hak_store_relaxed(&external->corrupt, NULL);
   make_empty(external);
+}
+
+static HAK_SLOW void lay_out_little(hak_external_heap_t *external, uintptr_t from,
+                                    uintptr_t end) {
+  char *start = (char *)hak_align_up(from, HAK_GRANULE);
+  size_t granules = granules_for(hak_align_down(end, HAK_GRANULE) - (uintptr_t)start);
+  lay_out(external, start, start + head_size(granules), granules, HAK_GRANULE_SHIFT);
+}
+
+static HAK_SLOW void lay_out_annex(hak_external_heap_t *external, uintptr_t from,
+                                   uintptr_t end) {
+  char *base = (char *)hak_align_up(from, PAGE);
+  size_t granules = (hak_align_down(end, PAGE) - (uintptr_t)base) >> PAGE_SHIFT;
+  lay_out(external, external->head, base, granules, PAGE_SHIFT);
+}
+
+/* Records for an annex in so much memory. Those that are too small for the next annex are
+ * lost: each has twice the size of the one before. */
+static HAK_SLOW bool has_head(const hak_os_t *os, hak_external_heap_t *external,
+                              size_t size) {
+  size_t need = head_size(size >> PAGE_SHIFT);
+  if (external->head_size >= need) return true;
+  size_t bytes = (size_t)2 << hak_highest_bit(need);
+  void *head = hak_meta_alloc(os, bytes, HAK_CACHE_LINE);
+  if (head == NULL) return false;
+  external->head = head;
+  external->head_size = bytes;
+  return true;
+}
+
+static HAK_SLOW int open_memory(const hak_os_t *os, hak_external_heap_t *external,
+                                void *memory, size_t size) {
+  uintptr_t from = (uintptr_t)memory;
+  /* The memory is written to only once it is known to be nobody else's, bytes that are in
+   * no whole granule included. */
+  int error = hak_external_range_add(os, &external->range, memory, size);
+  if (error != 0) return error;
+  borrow(external, memory, size);
+  if (external->hooks == NULL) {
+    lay_out_little(external, from, from + size);
+  } else {
+    lay_out_annex(external, from, from + size);
+  }
+  hak_lock_acquire(&external->lock);
+  external->open = true;
+  hak_lock_release(&external->lock);
+  hak_gate_open(&external->gate);
+  return 0;
 }
 
 HAK_SLOW hak_external_heap_t *hak_external_open(const hak_os_t *os, void *memory,
@@ -124,21 +204,20 @@ HAK_SLOW hak_external_heap_t *hak_external_open(const hak_os_t *os, void *memory
   *error = ENOMEM;
   hak_external_heap_t *external = record_get(os);
   if (external == NULL) return NULL;
-  /* The memory is written to only once it is known to be nobody else's, bytes that are in
-   * no whole granule included. */
-  *error = hak_external_range_add(os, &external->range, memory, size);
-  if (*error != 0) {
-    record_put(external);
-    return NULL;
-  }
-  borrow(external, memory, size);
-  uintptr_t start = hak_align_up(from, HAK_GRANULE);
-  lay_out(external, (char *)start, hak_align_down(from + size, HAK_GRANULE) - start);
-  hak_lock_acquire(&external->lock);
-  external->open = true;
-  hak_lock_release(&external->lock);
-  hak_gate_open(&external->gate);
-  return external;
+  *error = open_memory(os, external, memory, size);
+  if (*error == 0) return external;
+  record_put(external);
+  return NULL;
+}
+
+hak_external_heap_t *hak_external_make_annex(const hak_os_t *os,
+                                             const hak_fixed_os_t *hooks) {
+  return record_new(os, hooks);
+}
+
+HAK_SLOW int hak_external_open_annex(const hak_os_t *os, hak_external_heap_t *annex,
+                                     void *memory, size_t size) {
+  return has_head(os, annex, size) ? open_memory(os, annex, memory, size) : ENOMEM;
 }
 
 /* Release: publishes the external heap's records to hak_locate. */
@@ -156,7 +235,7 @@ static HAK_SLOW void close_memory(hak_external_heap_t *external) {
   give_back(external);
   hak_external_range_remove(&external->range);
   hak_store_relaxed(&external->blocks, 0);
-  hak_store_relaxed(&external->granules, 0);
+  hak_store_relaxed(&external->bytes, 0);
 }
 
 void hak_external_close(hak_external_heap_t *external) {
@@ -164,10 +243,12 @@ void hak_external_close(hak_external_heap_t *external) {
   record_put(external);
 }
 
-/* Records that have no memory then are nobody's. */
+/* Records that have no memory then are nobody's. Annexes are for their regions to close.
+ */
 HAK_SLOW void hak_externals_close_unserved(void) {
   unused = NULL;
   for (hak_external_heap_t *external = all; external != NULL; external = external->next) {
+    if (external->hooks != NULL) continue;
     bool served = hak_load_relaxed(&external->range.extent.heap) != NULL;
     if (hak_external_bytes(external) > 0 && !served) close_memory(external);
     if (hak_external_bytes(external) == 0) record_put(external);
@@ -184,25 +265,32 @@ void hak_external_clear(hak_external_heap_t *external) {
 
 /* Granules for a block of `size` bytes; 0 if there are never so many. */
 static size_t granules_of(const hak_external_heap_t *external, size_t size) {
-  if (size > external->map.granules << HAK_GRANULE_SHIFT) return 0;
-  return size == 0 ? 1 : hak_div_up(size, HAK_GRANULE);
+  if (size > external->map.granules << external->map.shift) return 0;
+  return size == 0 ? 1 : ((size - 1) >> external->map.shift) + 1;
 }
 
 static void *address_of(const hak_external_heap_t *external, size_t at) {
-  return external->base + (at << HAK_GRANULE_SHIFT);
+  return external->base + (at << external->map.shift);
 }
 
 /* The granule of an address, or one beyond all if it is in none. */
 static size_t granule_at(const hak_external_heap_t *external, const void *address) {
   size_t offset = (size_t)((const char *)address - external->base);
-  return (const char *)address < external->base ? SIZE_MAX : offset >> HAK_GRANULE_SHIFT;
+  return (const char *)address < external->base ? SIZE_MAX
+                                                : offset >> external->map.shift;
 }
 
-static bool is_block(const hak_external_heap_t *external, const void *address,
-                     size_t *at) {
+/* The chunk in use at `at` is lent. */
+static bool is_lent(const hak_external_heap_t *external, size_t at) {
+  if (external->hooks == NULL) return false;
+  return hak_locate((uintptr_t)address_of(external, at)).cls != HAK_CLASS_EXTERNAL;
+}
+
+HAK_HOT bool is_block(const hak_external_heap_t *external, const void *address,
+                      size_t *at) {
   *at = granule_at(external, address);
   return *at < external->map.granules &&
-         hak_is_aligned((uintptr_t)address, HAK_GRANULE) &&
+         (const char *)address == address_of(external, *at) &&
          hak_external_map_is_start(&external->map, *at) &&
          hak_external_map_is_used(&external->map, *at);
 }
@@ -212,7 +300,9 @@ static void count_locked(hak_external_heap_t *external, int64_t blocks,
                          int64_t granules) {
   hak_lock_assert_held(&external->lock);
   hak_count_own(&external->blocks, (uint64_t)blocks);
-  hak_count_own(&external->granules, (uint64_t)granules);
+  hak_count_own(&external->bytes, (uint64_t)granules << external->map.shift);
+  /* To the region more is in use, or less. */
+  if (external->hooks != NULL) external->hooks->count_used(&external->hooks->os, 0);
 }
 
 static void add_free_locked(hak_external_heap_t *external, size_t at, size_t length) {
@@ -222,27 +312,51 @@ static void add_free_locked(hak_external_heap_t *external, size_t at, size_t len
   hak_external_lists_insert(external->lists, at, length);
 }
 
-static void *alloc_locked(hak_external_heap_t *external, size_t length, size_t step) {
+/* The last multiple of `step` granules of the address where a block ends before `end`. */
+static size_t highest(const hak_external_heap_t *external, size_t end, size_t length,
+                      size_t step) {
+  size_t origin = (uintptr_t)external->base >> external->map.shift;
+  return hak_align_down(origin + end - length, step) - origin;
+}
+
+/* A chunk in use, where a block may lie that is so long; the end of all if there is none.
+ */
+static HAK_WARM size_t take_locked(hak_external_heap_t *external, size_t length,
+                                   size_t step, bool high) {
   hak_lock_assert_held(&external->lock);
-  if (!external->open) return NULL;
+  if (!external->open) return external->map.granules;
   size_t block;
   size_t at = hak_external_lists_find(external->lists, length, step, &block);
-  if (at == external->map.granules) return NULL;
-  size_t have = hak_external_map_length(&external->map, at), lead = block - at;
+  if (at == external->map.granules) return at;
+  size_t have = hak_external_map_length(&external->map, at);
+  if (high) block = highest(external, at + have, length, step);
+  size_t lead = block - at;
   hak_external_lists_remove(external->lists, at, have);
   add_free_locked(external, block + length, have - lead - length);
   hak_external_map_set(&external->map, block, length, true);
   add_free_locked(external, at, lead);
+  return block;
+}
+
+static size_t step_of(const hak_external_heap_t *external, size_t alignment) {
+  size_t step = alignment >> external->map.shift;
+  return step == 0 ? 1 : step;
+}
+
+void *hak_external_alloc_locked(hak_external_heap_t *external, size_t size,
+                                size_t alignment) {
+  hak_lock_assert_held(&external->lock);
+  size_t length = granules_of(external, size), step = step_of(external, alignment);
+  if (length == 0) return NULL;
+  size_t at = take_locked(external, length, step, external->hooks != NULL);
+  if (at == external->map.granules) return NULL;
   count_locked(external, 1, (int64_t)length);
-  return address_of(external, block);
+  return address_of(external, at);
 }
 
 void *hak_external_alloc(hak_external_heap_t *external, size_t size, size_t alignment) {
-  size_t length = granules_of(external, size);
-  size_t step = alignment <= HAK_GRANULE ? 1 : alignment >> HAK_GRANULE_SHIFT;
-  if (length == 0) return NULL;
   hak_lock_acquire(&external->lock);
-  void *block = alloc_locked(external, length, step);
+  void *block = hak_external_alloc_locked(external, size, alignment);
   hak_lock_release(&external->lock);
   return block;
 }
@@ -260,10 +374,9 @@ static size_t join_next_locked(hak_external_heap_t *external, size_t at, size_t 
   return length + more;
 }
 
-static void free_locked(hak_external_heap_t *external, size_t at) {
+/* The chunk in use is free, one with those beside it. */
+static HAK_WARM void put_locked(hak_external_heap_t *external, size_t at, size_t length) {
   hak_lock_assert_held(&external->lock);
-  size_t length = hak_external_map_length(&external->map, at);
-  count_locked(external, -1, -(int64_t)length);
   length = join_next_locked(external, at, length);
   if (at > 0) {
     size_t before = hak_external_map_before(&external->map, at);
@@ -277,10 +390,69 @@ static void free_locked(hak_external_heap_t *external, size_t at) {
   add_free_locked(external, at, length);
 }
 
+static void free_locked(hak_external_heap_t *external, size_t at) {
+  hak_lock_assert_held(&external->lock);
+  size_t length = hak_external_map_length(&external->map, at);
+  count_locked(external, -1, -(int64_t)length);
+  put_locked(external, at, length);
+}
+
+/* Slots in units alone are lent: what lies in front of the first one or behind the last
+ * one is put back, once something else was found. */
+static HAK_SLOW size_t take_slots_locked(hak_external_heap_t *external, size_t length,
+                                         size_t step) {
+  hak_lock_assert_held(&external->lock);
+  size_t end = external->map.granules, first = first_unit(external);
+  size_t at = take_locked(external, length, step, false);
+  if (at == end || (at >= first && at < end - (end - first) % UNIT)) return at;
+  size_t other = take_slots_locked(external, length, step);
+  put_locked(external, at, length);
+  return other;
+}
+
+HAK_SLOW char *hak_external_lend_locked(hak_external_heap_t *external, size_t size,
+                                        size_t alignment) {
+  hak_lock_assert_held(&external->lock);
+  size_t at =
+      take_slots_locked(external, size >> PAGE_SHIFT, step_of(external, alignment));
+  return at == external->map.granules ? NULL : address_of(external, at);
+}
+
+/* Of the chunk in use that has the granule, one starts there. */
+static HAK_SLOW void split(hak_external_map_t *map, size_t at) {
+  size_t start = hak_external_map_around(map, at);
+  if (start == at) return;
+  size_t end = start + hak_external_map_length(map, start);
+  hak_external_map_set(map, start, at - start, true);
+  hak_external_map_set(map, at, end - at, true);
+}
+
+HAK_SLOW void hak_external_take_back_locked(hak_external_heap_t *external,
+                                            const char *start, size_t size) {
+  hak_lock_assert_held(&external->lock);
+  hak_external_map_t *map = &external->map;
+  size_t at = granule_at(external, start), end = at + (size >> PAGE_SHIFT);
+  split(map, at);
+  split(map, end);
+  for (size_t next = at + hak_external_map_length(map, at); next < end;) {
+    size_t after = next + hak_external_map_length(map, next);
+    hak_external_map_join(map, next);
+    next = after;
+  }
+  put_locked(external, at, end - at);
+}
+
+/* What was a block before may be lent by now. */
+static bool is_block_locked(const hak_external_heap_t *external, const void *block,
+                            size_t *at) {
+  hak_lock_assert_held(&((hak_external_heap_t *)external)->lock);
+  return external->open && is_block(external, block, at) && !is_lent(external, *at);
+}
+
 bool hak_external_free(hak_external_heap_t *external, const void *block) {
   size_t at;
   hak_lock_acquire(&external->lock);
-  bool ok = external->open && is_block(external, block, &at);
+  bool ok = is_block_locked(external, block, &at);
   if (ok) free_locked(external, at);
   hak_lock_release(&external->lock);
   return ok;
@@ -310,10 +482,9 @@ size_t hak_external_resize(hak_external_heap_t *external, void *block, size_t le
   if (from == 0) return 0;
   if (to == 0) to = most;
   hak_lock_acquire(&external->lock);
-  if (external->open && is_block(external, block, &at))
-    now = resize_locked(external, at, from, to);
+  if (is_block_locked(external, block, &at)) now = resize_locked(external, at, from, to);
   hak_lock_release(&external->lock);
-  return now << HAK_GRANULE_SHIFT;
+  return now << external->map.shift;
 }
 
 bool hak_external_is_empty(hak_external_heap_t *external) {
@@ -328,7 +499,7 @@ bool hak_external_is_empty(hak_external_heap_t *external) {
 size_t hak_external_usable(const hak_external_heap_t *external, const void *block) {
   size_t at;
   if (!is_block(external, block, &at)) return 0;
-  return hak_external_map_length(&external->map, at) << HAK_GRANULE_SHIFT;
+  return hak_external_map_length(&external->map, at) << external->map.shift;
 }
 
 static bool chunk_at(const hak_external_heap_t *external, const void *address,
@@ -341,7 +512,7 @@ static bool chunk_at(const hak_external_heap_t *external, const void *address,
    * change. */
   if (length > external->map.granules - at || asked - at >= length) return false;
   chunk->start = address_of(external, at);
-  chunk->size = length << HAK_GRANULE_SHIFT;
+  chunk->size = length << external->map.shift;
   chunk->used = hak_external_map_is_used(&external->map, at);
   return true;
 }
@@ -354,12 +525,13 @@ bool hak_external_chunk_at(hak_external_heap_t *external, const void *address,
   return found;
 }
 
-void hak_external_visit(const hak_external_heap_t *external,
-                        bool (*visit)(char *block, size_t size, void *ctx), void *ctx) {
+HAK_SLOW void hak_external_visit(const hak_external_heap_t *external,
+                                 bool (*visit)(char *block, size_t size, void *ctx),
+                                 void *ctx) {
   for (size_t at = 0; at < external->map.granules;) {
     size_t length = hak_external_map_length(&external->map, at);
-    if (hak_external_map_is_used(&external->map, at) &&
-        !visit(address_of(external, at), length << HAK_GRANULE_SHIFT, ctx)) {
+    if (hak_external_map_is_used(&external->map, at) && !is_lent(external, at) &&
+        !visit(address_of(external, at), length << external->map.shift, ctx)) {
       return;
     }
     at += length;
@@ -374,12 +546,12 @@ static bool is_valid_locked(hak_external_heap_t *external) {
   }
   uint64_t blocks = 0, granules = 0;
   for (size_t at = 0; at < map->granules; at += hak_external_map_length(map, at)) {
-    if (!hak_external_map_is_used(map, at)) continue;
+    if (!hak_external_map_is_used(map, at) || is_lent(external, at)) continue;
     blocks++;
     granules += hak_external_map_length(map, at);
   }
   return blocks == hak_load_relaxed(&external->blocks) &&
-         granules == hak_load_relaxed(&external->granules);
+         granules << map->shift == hak_load_relaxed(&external->bytes);
 }
 
 bool hak_external_is_valid(hak_external_heap_t *external) {

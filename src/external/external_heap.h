@@ -1,6 +1,6 @@
 /* external_heap.h - blocks out of memory that the caller brought, and nothing else.
  *
- * Depends on: base, pages, external_lists.   Used by: heap.
+ * Depends on: base, pages, superslab, external_lists.   Used by: external_region, heap.
  *
  * A question about any address, by hak_external_chunk_at, may come while the external
  * heap is closed and its memory goes back to the caller: such questions pass a gate.
@@ -9,6 +9,14 @@
  * behind them blocks, side by side: a block has no header, takes multiples of 16
  * bytes, and can be at any alignment. Once it is open an external heap calls nobody: not
  * the OS, not the library's other parts.
+ *
+ * An annex is an external heap beside the slabs of an external region, for its large
+ * blocks. It differs in this:
+ *  - its granules have 4 KiB, and its records lie with the library;
+ *  - slots of the region's units are its own or lent, to the region or to a pool. Whose
+ *    one is, the registry says (hak_locate), and changes under this lock. What is lent
+ * lies in chunks in use, and counts as no block;
+ *  - blocks lie at the upper ends of free chunks, what is lent at their lower ends.
  *
  * Cost of a block that comes or goes: a lock and a fixed number of steps.
  *
@@ -26,6 +34,7 @@
 #include "base/gate.h"
 #include "external/external_lists.h"
 #include "pages/external_range.h"
+#include "superslab/superslab.h"
 
 /* The least memory that makes an external heap. */
 #define HAK_EXTERNAL_MIN (256 * HAK_KIB)
@@ -38,10 +47,14 @@ typedef struct hak_external_heap {
   hak_gate_t gate;            /* [any] open while the memory may be looked at */
   bool open;                  /* [lock: external heap] */
   bool borrowed;              /* [owner: who opens or closes it] see hak_os_borrow */
-  hak_external_map_t map;     /* its words lie in the memory */
-  hak_external_lists_t *lists;           /* [const] in the memory, behind the map */
-  char *base;                            /* [const] the first granule, behind the lists */
-  hak_atomic_u64_t blocks, granules;     /* [lock: external heap] in use; others read them
+  const hak_fixed_os_t *hooks; /* [const] since it was made; of the region whose annex it
+                                  is for good, or NULL */
+  void *head;                  /* [const] an annex's map and lists, which it keeps */
+  size_t head_size;            /* [const] bytes, 0 while there are none */
+  hak_external_map_t map;      /* its words lie in the memory, but for an annex */
+  hak_external_lists_t *lists; /* [const] behind the map's words */
+  char *base;                  /* [const] the first granule, behind the lists */
+  hak_atomic_u64_t blocks, bytes;        /* [lock: external heap] in use; others read them
                                             as statistics */
   hak_atomic_ptr_t corrupt;              /* [any] a free chunk that was written to, or
                                             NULL */
@@ -61,6 +74,12 @@ HAK_HOT hak_external_heap_t *hak_external_of_extent(hak_extent_t *extent) {
  * library's own; ENOMEM. May call the OS: no lock held. */
 hak_external_heap_t *hak_external_open(const hak_os_t *os, void *memory, size_t size,
                                        int *error);
+/* Makes the annex of an external region that has these hooks, closed, or returns NULL. */
+hak_external_heap_t *hak_external_make_annex(const hak_os_t *os,
+                                             const hak_fixed_os_t *hooks);
+/* Opens it in the same way. All units are lent. 0, EINVAL or ENOMEM. */
+int hak_external_open_annex(const hak_os_t *os, hak_external_heap_t *annex, void *memory,
+                            size_t size);
 /* Lookups lead there from here on: it is the memory of the heap with this handle. */
 void hak_external_set_heap(hak_external_heap_t *external, void *handle);
 /* Lookups lead there no more. */
@@ -70,12 +89,21 @@ HAK_HOT void hak_external_leave_heap(hak_external_heap_t *external) {
 /* Closes the external heap. Nothing of it is known any more, and nothing in the memory
  * is looked at again. */
 void hak_external_close(hak_external_heap_t *external);
-/* Frees all blocks. */
+/* Frees all blocks; in an annex all units are lent then. */
 void hak_external_clear(hak_external_heap_t *external);
 
 /* A block of `size` bytes at a multiple of `alignment`, a power of two. NULL if there
  * is no room. */
 void *hak_external_alloc(hak_external_heap_t *external, size_t size, size_t alignment);
+void *hak_external_alloc_locked(hak_external_heap_t *external, size_t size,
+                                size_t alignment);
+/* Slots of an annex are lent, so many bytes from a multiple of `alignment` on, of a slot
+ * at least: their start, or NULL. */
+char *hak_external_lend_locked(hak_external_heap_t *external, size_t size,
+                               size_t alignment);
+/* Slots side by side that are lent are the annex's. */
+void hak_external_take_back_locked(hak_external_heap_t *external, const char *start,
+                                   size_t size);
 /* Frees a block; false if no block in use starts there. */
 bool hak_external_free(hak_external_heap_t *external, const void *block);
 /* Makes a block at least `least` bytes large, `want` if there is room behind it or it
@@ -113,7 +141,7 @@ HAK_HOT uint64_t hak_external_live_blocks(hak_external_heap_t *external) {
   return hak_load_relaxed(&external->blocks);
 }
 HAK_HOT uint64_t hak_external_live_bytes(hak_external_heap_t *external) {
-  return hak_load_relaxed(&external->granules) << HAK_GRANULE_SHIFT;
+  return hak_load_relaxed(&external->bytes);
 }
 
 /* No block is in use. Under the lock: of two threads, one of which frees the last block

@@ -29,7 +29,7 @@ size_t hak_external_lists_size(size_t granules) {
 }
 
 static link_t *link_at(const hak_external_lists_t *lists, size_t at) {
-  return (link_t *)(void *)(lists->base + (at << HAK_GRANULE_SHIFT));
+  return (link_t *)(void *)(lists->base + (at << lists->map->shift));
 }
 
 static bool is_free_chunk(const hak_external_lists_t *lists, size_t at) {
@@ -95,7 +95,7 @@ static bool read_links(hak_external_lists_t *lists, size_t at, size_t head,
   }
   *link = (link_t){next, prev};
   if (HAK_LIKELY(ok)) return true;
-  hak_store_relaxed(lists->corrupt, lists->base + (bad << HAK_GRANULE_SHIFT));
+  hak_store_relaxed(lists->corrupt, lists->base + (bad << lists->map->shift));
   return false;
 }
 
@@ -122,7 +122,7 @@ void hak_external_lists_remove(hak_external_lists_t *lists, size_t at, size_t le
 static bool fits(const hak_external_lists_t *lists, size_t at, size_t length, size_t step,
                  size_t *block) {
   size_t have = hak_external_map_length(lists->map, at);
-  size_t origin = (uintptr_t)lists->base >> HAK_GRANULE_SHIFT;
+  size_t origin = (uintptr_t)lists->base >> lists->map->shift;
   *block = hak_align_up(origin + at, step) - origin;
   size_t lead = *block - at;
   return lead <= have && length <= have - lead;

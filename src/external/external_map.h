@@ -1,5 +1,6 @@
 /* external_map.h - where the chunks of an external heap begin and end: two bits for every
- * 16 bytes, apart from the memory they describe.
+ * granule, 16 bytes of little memory or 4 KiB of much, apart from the memory they
+ * describe.
  *
  * Depends on: base.   Used by: external_lists.
  *
@@ -24,13 +25,14 @@
 #include "base/atomic.h"
 #include "base/bits.h"
 
-#define HAK_GRANULE_SHIFT 4
+#define HAK_GRANULE_SHIFT 4 /* of little memory */
 #define HAK_GRANULE ((size_t)1 << HAK_GRANULE_SHIFT)
 
 typedef struct hak_external_map {
   hak_atomic_u64_t *starts, *used; /* [lock: external heap] the words; so many each as
                                       hak_external_map_words() says */
   size_t granules;                 /* [const] */
+  unsigned shift;                  /* [const] a granule has 2^shift bytes */
 } hak_external_map_t;
 
 /* Words of each of the two, for so many granules and the end, which reads as one more

@@ -264,6 +264,11 @@ static bool is_no_block(hak_superslab_t *ss) {
          hak_load_relaxed(&head->block) != block;
 }
 
+/* An annex has the slot, and it changes hands under locks alone. */
+static bool is_annexed(const hak_superslab_t *ss, unsigned slot) {
+  return hak_locate((uintptr_t)hak_superslab_slot(ss, slot)).cls == HAK_CLASS_EXTERNAL;
+}
+
 /* Slots that a lost thread was getting or giving back, or making ready or purging, which
  * have no contents: whether they have pages is known once these are purged. Where the OS
  * refuses they stay out of use. */
@@ -279,7 +284,7 @@ static HAK_SLOW bool recover_slots(hak_superslab_t *ss, void *ctx) {
   if (slots == 0) return true;
   bool whole = run || !hak_pool_contains(&heap->store->pool, ss);
   for (unsigned i = 0; i < HAK_SUPERSLAB_SLABS; i++) {
-    if ((slots >> i & 1) == 0) continue;
+    if ((slots >> i & 1) == 0 || is_annexed(ss, i)) continue;
     uint64_t left = hak_superslab_purge_lost(ss, i, 1);
     if (!whole && left == 0) hak_pool_put(&heap->store->pool, &ss->slabs[i], 1);
     lost += left;

@@ -84,6 +84,7 @@ bool hak_harden_give(hak_heap_t *heap, uint32_t cls, void *block) {
 bool hak_harden_give_large(hak_heap_t *heap, void *block, bool zeroed) {
   if (HAK_CHECKS < 3) return true;
   hak_place_t place = hak_locate((uintptr_t)block);
+  if (place.cls == HAK_CLASS_EXTERNAL) return true; /* it lies beside others */
   const hak_os_t *os = place.extent->os;
   size_t usable = hak_large_usable(&place);
   bool fresh = zeroed && !hak_os_is_divisible(os);

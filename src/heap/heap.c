@@ -115,8 +115,6 @@ hak_heap_t *hak_heap_make(const hak_os_t *os, const hak_heap_plan_t *plan) {
   heap->store->shares = plan->serves == HAK_HEAP_GROUP;
   heap->store->pool.fits = plan->serves == HAK_HEAP_SAMPLES;
   hak_pool_pass_on(&heap->store->pool, plan->os == NULL ? os : plan->os, (void *)handle);
-  if (plan->external_region != NULL)
-    hak_external_region_serve(plan->external_region, &heap->store->pool.budget);
   if (plan->kind == HAK_KIND_MALLOCED) begin_malloced(heap, (void *)handle);
   hak_heap_rename(heap, plan->name);
   hak_store_relaxed(&heap->user, NULL);
@@ -129,6 +127,10 @@ hak_heap_t *hak_heap_make(const hak_os_t *os, const hak_heap_plan_t *plan) {
   hak_store_relaxed(&heap->external, plan->external);
   hak_store_relaxed(&heap->external_region, plan->external_region);
   if (plan->external != NULL) hak_external_set_heap(plan->external, (void *)handle);
+  if (plan->external_region != NULL) {
+    hak_external_set_heap(plan->external_region->annex, (void *)handle);
+    hak_external_region_serve(plan->external_region, &heap->store->pool.budget);
+  }
   if (plan->serves != HAK_HEAP_KEPT) {
     begin_below(heap, parent, plan->serves);
   } else {

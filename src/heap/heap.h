@@ -66,6 +66,11 @@ HAK_HOT hak_external_heap_t *hak_heap_external(hak_heap_t *heap) {
 HAK_HOT hak_external_region_t *hak_heap_external_region(hak_heap_t *heap) {
   return hak_load_relaxed(&heap->external_region);
 }
+/* Where large blocks of such a heap lie; NULL for others. */
+HAK_HOT hak_external_heap_t *hak_heap_annex(hak_heap_t *heap) {
+  hak_external_region_t *region = hak_heap_external_region(heap);
+  return region == NULL ? NULL : region->annex;
+}
 /* Of a heap whose blocks are malloc's; or what such a heap left in the record; or NULL.
  */
 HAK_HOT hak_malloced_t *hak_heap_malloced(hak_heap_t *heap) {

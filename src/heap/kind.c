@@ -265,6 +265,8 @@ static HAK_SLOW void clear_slabs(hak_thread_t *me, hak_heap_t *heap, bool end) {
     hak_mappings_give_all(pool->heap);
   }
   hak_thread_count_large(me, -(int64_t)gone.large_blocks, -(int64_t)gone.large_bytes);
+  hak_external_region_t *region = hak_heap_external_region(heap);
+  if (region != NULL) hak_external_region_clear(region);
 }
 
 static void clear_external(hak_heap_t *heap, bool end) {
@@ -368,12 +370,18 @@ static bool has_no_slabs_in_use(hak_heap_t *heap) {
   return empty && hak_load_acquire(&pool->mapped_blocks) == 0;
 }
 
+/* A heap with slabs may have an annex. */
+static hak_external_heap_t *external_of(hak_heap_t *heap) {
+  return hak_kind_has_slabs(heap) ? hak_heap_annex(heap) : hak_heap_external(heap);
+}
+
 bool hak_kind_is_empty(hak_heap_t *heap) {
-  hak_external_heap_t *external = hak_heap_external(heap);
+  hak_external_heap_t *external = external_of(heap);
   switch (hak_heap_kind(heap)) {
     case HAK_KIND_POOLED:
     case HAK_KIND_SERIAL:
-      return has_no_slabs_in_use(heap);
+      return has_no_slabs_in_use(heap) &&
+             (external == NULL || hak_external_is_empty(external));
     case HAK_KIND_EXTERNAL: /* without memory: not of this kind any more */
       return external != NULL && hak_external_is_empty(external);
     case HAK_KIND_MALLOCED:
@@ -392,13 +400,15 @@ static bool are_slabs_valid(hak_heap_t *heap) {
 }
 
 bool hak_kind_is_valid(hak_heap_t *heap) {
-  hak_external_heap_t *external = hak_heap_external(heap);
+  hak_external_heap_t *external = external_of(heap);
+  /* An external heap without memory is being ended. */
+  if (external != NULL && !hak_external_is_valid(external)) return false;
   switch (hak_heap_kind(heap)) {
     case HAK_KIND_POOLED:
     case HAK_KIND_SERIAL:
       return are_slabs_valid(heap);
-    case HAK_KIND_EXTERNAL: /* without memory: it is being ended */
-      return external == NULL || hak_external_is_valid(external);
+    case HAK_KIND_EXTERNAL:
+      return true;
     case HAK_KIND_MALLOCED:
       return hak_malloced_is_valid(hak_heap_malloced(heap));
   }
@@ -407,13 +417,10 @@ bool hak_kind_is_valid(hak_heap_t *heap) {
 
 hak_kind_figures_t hak_kind_figures(hak_heap_t *heap) {
   hak_kind_figures_t figures = {0, 0, 0};
-  hak_external_region_t *region = hak_heap_external_region(heap);
-  hak_external_heap_t *external = hak_heap_external(heap);
+  hak_external_heap_t *external = external_of(heap);
   switch (hak_heap_kind(heap)) {
     case HAK_KIND_POOLED:
     case HAK_KIND_SERIAL:
-      if (region != NULL) figures.memory = hak_external_region_bytes(region);
-      break;
     case HAK_KIND_EXTERNAL:
       if (external == NULL) break;
       figures.blocks = hak_external_live_blocks(external);
@@ -430,11 +437,10 @@ hak_kind_figures_t hak_kind_figures(hak_heap_t *heap) {
 
 void hak_kind_visit(hak_heap_t *heap, bool (*visit)(char *block, size_t size, void *ctx),
                     void *ctx) {
-  hak_external_heap_t *external = hak_heap_external(heap);
+  hak_external_heap_t *external = external_of(heap);
   switch (hak_heap_kind(heap)) {
     case HAK_KIND_POOLED:
     case HAK_KIND_SERIAL:
-      return;               /* their slabs are looked at */
     case HAK_KIND_EXTERNAL: /* a released heap may be at its end, without memory */
       if (external != NULL) hak_external_visit(external, visit, ctx);
       return;

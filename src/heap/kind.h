@@ -123,14 +123,16 @@ bool hak_kind_is_empty(hak_heap_t *heap);
 /* Walks the invariants that hold at any time. */
 bool hak_kind_is_valid(hak_heap_t *heap);
 
-/* What a heap has beside slabs, runs and mappings. */
+/* What a heap has beside slabs, runs and mappings; blocks of a heap with slabs are large
+ * ones. */
 typedef struct hak_kind_figures {
   uint64_t blocks, block_bytes; /* in use */
   uint64_t memory;              /* bytes that the caller brought */
 } hak_kind_figures_t;
 /* Takes no lock, and the record may change heaps meanwhile. */
 hak_kind_figures_t hak_kind_figures(hak_heap_t *heap);
-/* Visits the blocks in use of a quiet heap without slabs, until `visit` returns false. */
+/* Visits the blocks in use of a quiet heap that are in no slab, run or mapping, until
+ * `visit` returns false. */
 void hak_kind_visit(hak_heap_t *heap, bool (*visit)(char *block, size_t size, void *ctx),
                     void *ctx);
 

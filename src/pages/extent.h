@@ -23,7 +23,8 @@ typedef enum hak_extent_kind {
   HAK_EXTENT_SLABS,    /* a unit of a heap, used in slabs */
   HAK_EXTENT_RUN,      /* a unit that is (part of) one block */
   HAK_EXTENT_MAPPING,  /* a mapping of its own, one block */
-  HAK_EXTENT_EXTERNAL  /* memory of the caller's, see external_range.h */
+  HAK_EXTENT_EXTERNAL  /* memory of the caller's, see external_range.h; a unit of an
+                          external region in which large blocks lie */
 } hak_extent_kind_t;
 
 /* What the registry names for a unit. The record of a SuperSlab, of a mapping or of an

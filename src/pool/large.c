@@ -143,10 +143,10 @@ static void *run_alloc(hak_shared_pool_t *pool, size_t usable, size_t alignment,
   return ss->extent.base;
 }
 
-/* The block is a run rather than a mapping. Memory of the caller's has no mappings. */
-static bool is_run(const hak_shared_pool_t *pool, size_t usable, size_t alignment) {
+/* The block is a run rather than a mapping. */
+static bool is_run(size_t usable, size_t alignment) {
   size_t most = (size_t)hak_option(LARGE_MAX_BYTES);
-  return hak_pool_is_enclosed(pool) || (usable <= most && alignment <= most);
+  return usable <= most && alignment <= most;
 }
 
 void *hak_large_alloc(hak_shared_pool_t *pool, size_t size, size_t alignment,
@@ -157,7 +157,7 @@ void *hak_large_alloc(hak_shared_pool_t *pool, size_t size, size_t alignment,
   void *block;
   if (usable <= HAK_LARGE_SPAN_MAX && alignment <= HAK_SUPERSLAB_SIZE) {
     block = span_alloc(pool, usable, alignment, no_grow, zeroed);
-  } else if (is_run(pool, usable, alignment)) {
+  } else if (is_run(usable, alignment)) {
     block = run_alloc(pool, usable, alignment, no_grow, zeroed);
   } else {
     return hak_large_map(pool, size, alignment, no_grow, zeroed);
@@ -205,9 +205,6 @@ static void note_mapped(hak_shared_pool_t *pool, int64_t blocks, size_t now,
 
 void *hak_large_map(hak_shared_pool_t *pool, size_t size, size_t alignment, bool no_grow,
                     bool *zeroed) {
-  if (hak_pool_is_enclosed(pool)) {
-    return hak_large_alloc(pool, size, alignment, no_grow, zeroed);
-  }
   size_t usable = hak_large_good_size(pool->os, size);
   if (usable < size) return NULL;
   if (alignment < HAK_SLAB_SIZE) alignment = HAK_SLAB_SIZE;

@@ -5,8 +5,10 @@
  *
  *   to 1 MiB              a span of slabs in the heap's SuperSlabs
  *   to LARGE_MAX_BYTES    a run of SuperSlabs
- *   beyond                a mapping of its own (pages/mapping.h); in memory of the
- *                         caller's (external/external_region.h) a run too
+ *   beyond                a mapping of its own (pages/mapping.h)
+ *
+ * Not so in memory of the caller's, where all lie in the annex of an external region
+ * (external/external_region.h).
  *
  * Address space is taken in slabs or SuperSlabs, memory is committed in OS
  * pages. Freed ones keep their pages in the pool, the regions or the list of

@@ -73,7 +73,15 @@ void hak_locate_into(uintptr_t address, hak_place_t *place) {
       place->slab = &ss->slabs[slot - back];
       /* Only the slab's record says whether a large span is in use or kept by a thread.
        */
-      if (place->cls == HAK_CLASS_LARGE) place->cls = hak_slab_class(place->slab);
+      if (place->cls >= HAK_CLASS_EXTERNAL) {
+        if (place->cls == HAK_CLASS_EXTERNAL) {
+          place->slab = NULL;
+          place->cls = HAK_CLASS_NONE;
+          (void)find_external(leaf, address, place);
+          return;
+        }
+        place->cls = hak_slab_class(place->slab);
+      }
       place->start = unit + ((size_t)(slot - back) << HAK_SLAB_SHIFT);
       return;
     }
@@ -85,9 +93,23 @@ void hak_locate_into(uintptr_t address, hak_place_t *place) {
     case HAK_EXTENT_RUN:
       find_in_run(hak_superslab_of_extent(extent), unit, place);
       return;
+    case HAK_EXTENT_EXTERNAL:
+      (void)find_external(leaf, address, place);
+      return;
     default:
       return;
   }
+}
+
+HAK_SLOW uint32_t hak_locate_annexed(const hak_superslab_t *ss) {
+  uint32_t count = 0;
+  for (unsigned i = 0; i < HAK_SUPERSLAB_SLABS; i++) {
+    hak_place_t place = hak_locate((uintptr_t)hak_superslab_slot(ss, i));
+    if (place.cls != HAK_CLASS_EXTERNAL) continue;
+    if ((hak_superslab_free(ss) >> i & 1) != 0) return UINT32_MAX;
+    count++;
+  }
+  return count;
 }
 
 hak_slab_t *hak_slab_of(const void *block) {

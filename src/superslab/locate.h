@@ -1,7 +1,8 @@
 /* locate.h - which slab, span or block an address lies in.
  *
  * The registry's note of a slab is its class + 1, and in the upper byte how many slabs
- * the first one of its span lies back; 0 where it belongs to nothing.
+ * the first one of its span lies back; 0 where it belongs to nothing. HAK_CLASS_EXTERNAL
+ * is the class of a slot that an annex has (external/external_region.h).
  *
  * Depends on: base, pages, superslab.
  * Used by: pool_prefault, shared_pool, tiny, pool, api.
@@ -55,6 +56,9 @@ HAK_HOT uint32_t hak_locate_class(hak_registry_t *registry, uintptr_t address,
       address % HAK_SLAB_SIZE + ((size_t)(note >> HAK_NOTE_BACK_SHIFT) << HAK_SLAB_SHIFT);
   return (note & HAK_NOTE_CLASS_MASK) - 1;
 }
+
+/* Slots of the SuperSlab that an annex has; UINT32_MAX if one of them is free. */
+uint32_t hak_locate_annexed(const hak_superslab_t *ss);
 
 /* The span's first slab, for a block known to be ours. */
 hak_slab_t *hak_slab_of(const void *block);

@@ -62,7 +62,8 @@ static void end_locked(hak_shared_pool_t *pool, uint64_t *kept, uint64_t want, b
 
 bool hak_pool_forget_lost(hak_shared_pool_t *pool) {
   if (pool->in_hand == 0 && pool->readying == 0)
-    return false; /* see hak_pool_forget_visit */
+    return false;                               /* see hak_pool_forget_visit */
+  if (hak_pool_is_enclosed(pool)) return false; /* an annex has them */
   hak_lock_acquire(&pool->lock);
   bool any = pool->in_hand != 0;
   pool->readying = 0;

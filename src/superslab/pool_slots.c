@@ -131,6 +131,25 @@ void hak_pool_add_superslab(hak_shared_pool_t *pool, node_t *ss) {
   hak_pool_requeue_locked(pool, ss);
 }
 
+HAK_SLOW void hak_pool_adopt_locked(hak_shared_pool_t *pool, node_t *ss) {
+  hak_lock_assert_held(&pool->lock);
+  hak_store_relaxed(&ss->extent.heap, pool->heap);
+  /* Release: pairs with visitors, as where a region hands a SuperSlab out. */
+  hak_store_release(&ss->extent.kind, HAK_EXTENT_SLABS);
+  ss->run = 0;
+  pool->root = hak_tree_insert(pool->root, ss);
+  hak_count_own(&pool->superslabs, 1);
+  hak_count_own(&pool->taken, HAK_SUPERSLAB_SLABS);
+  pool->in_hand += HAK_SUPERSLAB_SLABS;
+}
+
+bool hak_pool_borrow_locked(hak_shared_pool_t *pool, unsigned span, size_t alignment) {
+  hak_lock_assert_held(&pool->lock);
+  if (HAK_LIKELY(!hak_pool_is_enclosed(pool))) return false;
+  const hak_fixed_os_t *fixed = (const hak_fixed_os_t *)(const void *)pool->os;
+  return fixed->lend_slots(pool, span, alignment) != NULL;
+}
+
 void hak_pool_each_run_locked(hak_shared_pool_t *pool, node_t *ss, uint32_t slots,
                               uint64_t now, bool put) {
   hak_lock_assert_held(&pool->lock);

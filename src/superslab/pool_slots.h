@@ -18,6 +18,8 @@
 #include "superslab/pool_queue.h"
 #include "superslab/superslab.h"
 
+/* In memory of the caller's `in_hand` counts slots that the annex has
+ * (external_region.h), for as long as it has them. */
 typedef struct hak_shared_pool {
   hak_lock_t lock;           /* guards every field marked [lock: pool], here and in the
                                 heap's SuperSlabs */
@@ -85,6 +87,14 @@ void hak_pool_put_locked(hak_shared_pool_t *pool, hak_superslab_t *ss, unsigned 
 
 /* Puts a SuperSlab that nobody has into the tree; returns with the lock held. */
 void hak_pool_add_superslab(hak_shared_pool_t *pool, hak_superslab_t *ss);
+
+/* A SuperSlab of which the annex has all slots is one of the pool's, and so are these, in
+ * hand. */
+void hak_pool_adopt_locked(hak_shared_pool_t *pool, hak_superslab_t *ss);
+
+/* In memory that does not grow: slots that an annex has free become the pool's, among
+ * them `span` side by side at the alignment. False if it has none. */
+bool hak_pool_borrow_locked(hak_shared_pool_t *pool, unsigned span, size_t alignment);
 
 /* --- the steps of these, where slots change in another way ------------------------- */
 

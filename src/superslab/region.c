@@ -35,6 +35,9 @@ static void hand_out_locked(hak_superslab_t *ss, uint32_t count, hak_extent_kind
   for (uint32_t i = 0; i < count; i++) {
     hak_registry_set_unit((uintptr_t)ss[i].extent.base, &ss[i].extent);
   }
+}
+
+static void tell_new(const hak_superslab_t *ss, uint32_t count) {
   hak_event_emit(HAK_EVENT_SUPERSLAB_NEW, ss->extent.base,
                  (size_t)count << HAK_SUPERSLAB_SHIFT);
 }
@@ -93,6 +96,7 @@ static hak_superslab_t *acquire(const wish_t *wish, hak_extent_kind_t kind, void
   make_ready_locked(region, at + count);
   hak_superslab_t *ss = &region->superslabs[at];
   hand_out_locked(ss, count, kind, heap);
+  tell_new(ss, count);
   return ss;
 }
 
@@ -122,7 +126,21 @@ hak_superslab_t *hak_region_acquire_committed(const hak_os_t *os, void *heap,
   }
   hak_region_take_run_locked(hak_region_of(ss), hak_superslab_index(ss), 1);
   hand_out_locked(ss, 1, HAK_EXTENT_SLABS, heap);
+  tell_new(ss, 1);
   return ss;
+}
+
+HAK_SLOW hak_superslab_t *hak_region_take_one(const hak_os_t *os,
+                                              hak_extent_kind_t kind) {
+  uint32_t at;
+  hak_lock_acquire(&hak_regions.lock);
+  hak_region_t *region = take_locked(&(wish_t){os, 1, HAK_SUPERSLAB_SIZE}, &at);
+  if (region == NULL) {
+    hak_lock_release(&hak_regions.lock);
+    return NULL;
+  }
+  hand_out_locked(&region->superslabs[at], 1, kind, NULL);
+  return &region->superslabs[at];
 }
 
 static void give_locked(hak_superslab_t *ss, uint32_t count, uint64_t now) {

@@ -20,6 +20,10 @@
 hak_superslab_t *hak_region_acquire(const hak_os_t *os, uint32_t count, size_t alignment,
                                     hak_extent_kind_t kind, void *heap, bool no_grow);
 
+/* One SuperSlab of those over memory that does not grow, for another end than slabs, all
+ * slots taken; asks for nothing. NULL if none is free. Other locks may be held. */
+hak_superslab_t *hak_region_take_one(const hak_os_t *os, hak_extent_kind_t kind);
+
 /* One SuperSlab for slabs in which `span` slots side by side, at the alignment, have
  * their first `pages` pages; asks the OS for nothing. NULL if there is none among the few
  * that are looked at. */

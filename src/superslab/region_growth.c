@@ -131,6 +131,11 @@ bool hak_region_lay(const hak_os_t *os, char *base, uint32_t count) {
   /* Release: pairs with hak_region_visit, which reads the records. */
   hak_store_release(&region->ready, count);
   hak_lock_release(&hak_regions.lock);
+  /* Nobody else has its units, whether they are used or not. */
+  for (uint32_t i = 0; i < count; i++) {
+    hak_superslab_t *ss = &region->superslabs[i];
+    hak_registry_set_extent((uintptr_t)ss->extent.base, HAK_SUPERSLAB_SIZE, &ss->extent);
+  }
   return true;
 }
 
@@ -178,9 +183,17 @@ static size_t within_limit(const hak_os_t *os, size_t size) {
   return size < left / SHARE ? size : left / SHARE;
 }
 
+/* Memory that does not grow may have lent some. */
+static bool lend(const hak_os_t *os, uint32_t count, size_t alignment) {
+  hak_lock_release(&hak_regions.lock);
+  bool any = ((const hak_fixed_os_t *)(const void *)os)->lend(os, count, alignment);
+  hak_lock_acquire(&hak_regions.lock);
+  return any;
+}
+
 bool hak_region_grow_locked(const hak_os_t *os, uint32_t count, size_t alignment) {
   hak_lock_assert_held(&hak_regions.lock);
-  if (hak_os_is_fixed(os)) return false;
+  if (hak_os_is_fixed(os)) return lend(os, count, alignment);
   bool common = hak_region_is_common(os);
   size_t size = common ? hak_region_next_size_locked() : (size_t)hak_option(REGION_BYTES);
   hak_lock_release(&hak_regions.lock);

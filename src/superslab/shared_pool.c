@@ -93,6 +93,9 @@ static node_t *grow(hak_shared_pool_t *pool, unsigned span, size_t alignment,
     *first = first_slot(pool, span, (unsigned)(alignment >> HAK_SLAB_SHIFT));
   } else {
     hak_lock_acquire(&pool->lock);
+    if (hak_pool_borrow_locked(pool, span, alignment)) {
+      ss = find_locked(pool, span, alignment, 0, first);
+    }
   }
   if (hak_load_relaxed(&pool->growing) == turn) hak_store_relaxed(&pool->growing, 0);
   if (ss == NULL) hak_lock_release(&pool->lock);
@@ -209,7 +212,7 @@ hak_slab_t *hak_pool_get_roomy(hak_shared_pool_t *pool, unsigned span, unsigned 
   enum {
     MANY = 8 /* SuperSlabs: to become empty again they need small holes to be filled */
   };
-  if (pool->fits || hak_pool_is_enclosed(pool) || hak_budget_is_limited(&pool->budget) ||
+  if (pool->fits || hak_budget_is_limited(&pool->budget) ||
       hak_load_relaxed(&pool->superslabs) >= MANY) {
     return NULL;
   }
@@ -519,7 +522,7 @@ HAK_SLOW void hak_pool_clear(hak_shared_pool_t *pool, bool keep, hak_pool_gone_t
     clear_given_locked(pool, now, gone);
   }
   pool->keeps_free = keep;
-  if (!keep) pool->kept_slabs = pool->kept_superslabs = 0;
+  if (!keep) pool->kept_slabs = pool->kept_superslabs = pool->in_hand = 0;
   hak_store_relaxed(&pool->taken, 0);
   hak_store_relaxed(&pool->run_bytes, 0);
   hak_store_relaxed(&pool->tail_bytes, 0);
@@ -543,9 +546,10 @@ HAK_SLOW void hak_pool_clear(hak_shared_pool_t *pool, bool keep, hak_pool_gone_t
 
 static HAK_SLOW bool subtree_is_valid_locked(const hak_shared_pool_t *pool,
                                              const node_t *node, uint64_t *nodes,
-                                             uint64_t *taken) {
+                                             uint64_t *taken, uint64_t *annexed) {
   hak_lock_assert_held(&pool->lock);
   if (node == NULL) return true;
+  if (hak_pool_is_enclosed(pool)) *annexed += hak_locate_annexed(node);
   uint32_t run = node->run;
   if (hak_tree_run(node->left) > run) run = hak_tree_run(node->left);
   if (hak_tree_run(node->right) > run) run = hak_tree_run(node->right);
@@ -558,8 +562,8 @@ static HAK_SLOW bool subtree_is_valid_locked(const hak_shared_pool_t *pool,
          hak_superslab_is_valid(node) &&
          (node->left == NULL || node->left->extent.base < node->extent.base) &&
          (node->right == NULL || node->right->extent.base > node->extent.base) &&
-         subtree_is_valid_locked(pool, node->left, nodes, taken) &&
-         subtree_is_valid_locked(pool, node->right, nodes, taken);
+         subtree_is_valid_locked(pool, node->left, nodes, taken, annexed) &&
+         subtree_is_valid_locked(pool, node->right, nodes, taken, annexed);
 }
 
 static const void *find_written_locked(const hak_shared_pool_t *pool, const node_t *ss) {
@@ -579,11 +583,12 @@ HAK_SLOW const void *hak_pool_find_written(hak_shared_pool_t *pool) {
 }
 
 bool hak_pool_is_valid(hak_shared_pool_t *pool) {
-  uint64_t nodes = 0, taken = 0;
+  uint64_t nodes = 0, taken = 0, annexed = 0;
   hak_lock_acquire(&pool->lock);
-  bool valid = subtree_is_valid_locked(pool, pool->root, &nodes, &taken) &&
+  bool valid = subtree_is_valid_locked(pool, pool->root, &nodes, &taken, &annexed) &&
                nodes == hak_load_relaxed(&pool->superslabs) &&
                taken == hak_load_relaxed(&pool->taken) &&
+               (!hak_pool_is_enclosed(pool) || annexed == pool->in_hand) &&
                hak_pool_kept_is_counted_locked(pool) &&
                (pool->retained.first == NULL || pool->link.queued);
   hak_lock_release(&pool->lock);

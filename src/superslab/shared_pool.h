@@ -29,8 +29,8 @@ hak_slab_t *hak_pool_get(hak_shared_pool_t *pool, unsigned span, size_t alignmen
 
 /* The same, of slabs behind which others are free as well, `room` of them with the span,
  * so that it can grow in place. NULL where the pool has none, and enough of other free
- * slabs. Nor is there any in a heap of 16 MiB and more, in one with a limit, or in memory
- * of the caller's, where small holes are to be filled first. */
+ * slabs. Nor is there any in a heap of 16 MiB and more, or in one with a limit, where
+ * small holes are to be filled first. Not for memory of the caller's. */
 hak_slab_t *hak_pool_get_roomy(hak_shared_pool_t *pool, unsigned span, unsigned room,
                                size_t bytes, bool *zeroed);
 

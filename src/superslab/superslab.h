@@ -42,6 +42,7 @@
 #define HAK_LIVE_SLAB_WORDS (HAK_SLAB_SIZE / HAK_LIVE_GRAIN / 64)
 
 struct hak_superslab_queue;
+struct hak_shared_pool;
 
 /* What became of pages of a SuperSlab since it had none. */
 typedef enum hak_parts {
@@ -98,12 +99,21 @@ typedef struct hak_superslab_queue {
 } hak_superslab_queue_t;
 
 /* Hooks of memory that neither comes nor goes (see hak_os_is_fixed) begin a record of
- * this type. */
+ * this type. Slots that are taken may be lent for other ends than slabs. */
 typedef struct hak_fixed_os {
   hak_os_t os;
   /* [const] Notes that so many more slots of that memory are in use, or fewer. A pool's
    * or the regions' lock is held. */
   void (*count_used)(const hak_os_t *os, int64_t slots);
+  /* [const] Makes so many SuperSlabs side by side free that were taken for other ends,
+   * the first at a multiple of `alignment` bytes; false if there are none. No lock held.
+   */
+  bool (*lend)(const hak_os_t *os, uint32_t count, size_t alignment);
+  /* [const] Puts `span` slots or more, side by side in one SuperSlab and the first at a
+   * multiple of `alignment` bytes, into the pool, whose lock is held. NULL if there are
+   * none. */
+  hak_superslab_t *(*lend_slots)(struct hak_shared_pool *pool, unsigned span,
+                                 size_t alignment);
 } hak_fixed_os_t;
 
 void hak_superslab_init(hak_superslab_t *ss, void *region, uint32_t index, char *base,

@@ -24,7 +24,7 @@ typedef struct sizes {
 static HAK_WARM sizes_t sizes_of(const hak_tail_t *tail) {
   const hak_os_t *os = tail->ss->extent.os;
   size_t space = tail->count * hak_os_pages(os, HAK_SLAB_SIZE);
-  if (hak_os_is_fixed(os) || space == tail->pages) return (sizes_t){0, 0};
+  if (space == tail->pages) return (sizes_t){0, 0};
   size_t bytes = tail_bytes(tail), few = tail->block / 8 * os->page_size;
   return (sizes_t){bytes, bytes > few ? bytes : 0};
 }
@@ -76,8 +76,7 @@ static size_t give(const hak_tail_t *tail) {
 }
 
 bool hak_tail_give(hak_superslab_t *ss, unsigned first, unsigned count, size_t pages) {
-  if (!hak_os_may_give() || hak_os_is_fixed(ss->extent.os)) return false;
-  if (hak_superslab_budget(ss) == NULL) return false;
+  if (!hak_os_may_give() || hak_superslab_budget(ss) == NULL) return false;
   return hak_huge_purge_tail(ss, first, count, pages) != 0;
 }
 

@@ -71,8 +71,8 @@ static void memory__of_another_heap_or_of_hakmem_is_refused(void **state) {
   CHECK(has_units(g_buffer, ALL));
 }
 
-/* Only whole units are the heap's to use; what is left over in units that it shares with
- * others is known as theirs. */
+/* What is left over in units that it shares with others is known as the heap's, whose
+ * large blocks may lie there. */
 static void heaps__that_share_units_know_their_blocks(void **state) {
   (void)state;
   unsigned char *memory = g_buffer + MIB, *end = memory + 5 * UNIT;
@@ -88,7 +88,7 @@ static void heaps__that_share_units_know_their_blocks(void **state) {
     CHECK(hak_heap_of(memory) == NULL && hak_heap_of(end - 1) == NULL);
     test_reports_begin();
     hak_free(memory);
-    test_reports_end_at(HAK_ERROR_FOREIGN_POINTER, memory);
+    test_reports_end_at(HAK_ERROR_DOUBLE_FREE, memory);
     hak_heap_t *first = order == 0 ? heap : cache, *last = order == 0 ? cache : heap;
     CHECK_EQ(hak_heap_destroy(first), 0);
     CHECK(hak_heap_of(c) == behind && hak_heap_of(order == 0 ? b : a) == last);

@@ -21,8 +21,8 @@ static hak_atomic_ptr_t g_corrupt;
 static void begin(const size_t *lengths, size_t count) {
   memset(g_words, 0, sizeof g_words);
   hak_store_relaxed(&g_corrupt, NULL);
-  g_map =
-      (hak_external_map_t){g_words, g_words + hak_external_map_words(GRANULES), GRANULES};
+  g_map = (hak_external_map_t){g_words, g_words + hak_external_map_words(GRANULES),
+                               GRANULES, HAK_GRANULE_SHIFT};
   hak_external_map_init(&g_map);
   size_t at = 0;
   for (size_t i = 0; i < count; i++) {

@@ -15,8 +15,8 @@ static hak_external_map_t g_map;
 
 static void begin(size_t granules) {
   memset(g_words, 0, sizeof g_words);
-  g_map =
-      (hak_external_map_t){g_words, g_words + hak_external_map_words(granules), granules};
+  g_map = (hak_external_map_t){g_words, g_words + hak_external_map_words(granules),
+                               granules, HAK_GRANULE_SHIFT};
   hak_external_map_init(&g_map);
   CHECK(hak_external_map_is_valid(&g_map));
 }

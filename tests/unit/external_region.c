@@ -10,6 +10,7 @@
 #include "heap/lifecycle.h"
 #include "superslab/locate.h"
 #include "superslab/region.h"
+#include "superslab/shared_pool.h"
 
 enum {
   UNIT = 2 << 20,
@@ -17,13 +18,14 @@ enum {
 };
 
 static _Alignas(UNIT) char g_memory[UNITS * UNIT];
-static hak_budget_t g_budget;
-static char g_heap; /* an address for a heap */
+static hak_shared_pool_t g_pool; /* of the heap that the region serves */
+static char g_heap;              /* an address for that */
 
 static int setup(void **state) {
   (void)state;
   test_over_os(0);
-  hak_budget_init(&g_budget);
+  memset(&g_pool, 0, sizeof g_pool);
+  hak_pool_init(&g_pool, NULL, &g_heap);
   return 0;
 }
 
@@ -37,7 +39,7 @@ static hak_external_region_t *open_all(void) {
   hak_external_region_t *external_region =
       hak_external_region_open(hak_lifecycle_os(), g_memory, sizeof g_memory, &error);
   CHECK(external_region != NULL);
-  hak_external_region_serve(external_region, &g_budget);
+  hak_external_region_serve(external_region, &g_pool.budget);
   return external_region;
 }
 
@@ -103,7 +105,8 @@ static void superslabs__need_no_call_have_no_pages_and_promise_no_zeroes(void **
           acquire(external_region, 1) == NULL);
     CHECK(!hak_superslab_is_huge(ss));
     bool zeroed = true;
-    CHECK(hak_superslab_charge_to(ss, &g_budget) && hak_superslab_budget(ss) == NULL);
+    CHECK(hak_superslab_charge_to(ss, &g_pool.budget) &&
+          hak_superslab_budget(ss) == NULL);
     CHECK(hak_superslab_commit(ss, 0, HAK_SUPERSLAB_SLABS, 512, true, &zeroed));
     CHECK(!zeroed && hak_superslab_purge(ss, 0, HAK_SUPERSLAB_SLABS) == 0);
     CHECK_EQ(hak_locate((uintptr_t)g_memory + 5 * UNIT).extent->os ==
@@ -112,7 +115,7 @@ static void superslabs__need_no_call_have_no_pages_and_promise_no_zeroes(void **
     hak_region_give(ss, UNITS, 0);
   }
   CHECK_EQ(hak_load_relaxed(&hak_slots_retained), retained);
-  CHECK_EQ(hak_load_relaxed(&g_budget.charged), 0);
+  CHECK_EQ(hak_load_relaxed(&g_pool.budget.charged), 0);
   CHECK_EQ((unsigned char)g_memory[UNIT], 0xa5);
   hak_external_region_serve(external_region, NULL);
   hak_external_region_close(external_region);
@@ -124,15 +127,15 @@ static void budget__has_a_limit_while_slots_are_few(void **state) {
   (void)state;
   hak_external_region_t *external_region = open_all();
   hak_superslab_t *most = acquire(external_region, 4);
-  CHECK(!hak_budget_is_limited(&g_budget));
+  CHECK(!hak_budget_is_limited(&g_pool.budget));
   hak_superslab_t *more = acquire(external_region, 1);
-  CHECK(hak_budget_is_limited(&g_budget));
-  CHECK(hak_budget_quota(&g_budget) <= UNITS * UNIT / 4);
-  CHECK(hak_load_relaxed(&g_budget.hard) >= UNITS * UNIT); /* never met */
+  CHECK(hak_budget_is_limited(&g_pool.budget));
+  CHECK(hak_budget_quota(&g_pool.budget) <= UNITS * UNIT / 4);
+  CHECK(hak_load_relaxed(&g_pool.budget.hard) >= UNITS * UNIT); /* never met */
   hak_region_give(more, 1, 0);
-  CHECK(hak_budget_is_limited(&g_budget)); /* not at once */
+  CHECK(hak_budget_is_limited(&g_pool.budget)); /* not at once */
   hak_region_give(most, 4, 0);
-  CHECK(!hak_budget_is_limited(&g_budget));
+  CHECK(!hak_budget_is_limited(&g_pool.budget));
 }
 
 static void share__of_growth_is_divided_by_the_users(void **state) {
@@ -140,10 +143,174 @@ static void share__of_growth_is_divided_by_the_users(void **state) {
   hak_external_region_t *external_region = open_all();
   uint64_t alone = hak_external_region_quota(&external_region->hooks.os);
   CHECK(alone > 0 && alone <= UNITS * UNIT / 16);
-  hak_budget_count_user(&g_budget, 1);
+  hak_budget_count_user(&g_pool.budget, 1);
   CHECK_EQ(hak_external_region_quota(&external_region->hooks.os), alone);
-  hak_budget_count_user(&g_budget, 3);
+  hak_budget_count_user(&g_pool.budget, 3);
   CHECK_EQ(hak_external_region_quota(&external_region->hooks.os), alone / 4);
+}
+
+/* --- the annex ---------------------------------------------------------------------- */
+
+static hak_external_region_t *open_in(char *memory, size_t size) {
+  int error;
+  hak_external_region_t *region =
+      hak_external_region_open(hak_lifecycle_os(), memory, size, &error);
+  CHECK(region != NULL);
+  hak_external_set_heap(region->annex, &g_heap);
+  hak_external_region_serve(region, &g_pool.budget);
+  g_pool.os = &region->hooks.os;
+  return region;
+}
+
+static hak_slab_t *get(unsigned span) {
+  bool zeroed;
+  size_t bytes = span * HAK_SLAB_SIZE;
+  hak_slab_t *slab = hak_pool_get(&g_pool, span, HAK_SLAB_SIZE, bytes, false, &zeroed);
+  CHECK(slab == NULL || test_is_within(hak_slab_start(slab), g_memory, sizeof g_memory));
+  return slab;
+}
+
+static void *take(hak_external_region_t *region, size_t size) {
+  return hak_external_region_alloc(region, size, 0);
+}
+
+static void check(hak_external_region_t *region) {
+  CHECK(hak_external_is_valid(region->annex) && hak_pool_is_valid(&g_pool));
+  CHECK(hak_regions_are_valid());
+}
+
+/* All blocks and slabs are gone. */
+static void check_empty(hak_external_region_t *region) {
+  check(region);
+  CHECK(hak_external_is_empty(region->annex));
+  CHECK_EQ(hak_load_relaxed(&g_pool.taken), g_pool.in_hand);
+}
+
+static void end(hak_external_region_t *region) {
+  hak_pool_gone_t gone = {0, 0};
+  hak_pool_clear(&g_pool, false, &gone);
+  hak_external_region_clear(region);
+  check_empty(region);
+  CHECK_EQ(g_pool.in_hand, 0);
+  CHECK_EQ(hak_load_relaxed(&region->used), 0);
+  hak_external_region_serve(region, NULL);
+  hak_external_region_close(region);
+}
+
+static void annex__has_all_that_is_free_and_lends_it(void **state) {
+  (void)state;
+  hak_external_region_t *region = open_in(g_memory, sizeof g_memory);
+  char *all = take(region, sizeof g_memory);
+  CHECK(all == g_memory && get(1) == NULL && take(region, 1) == NULL);
+  CHECK(hak_external_free(region->annex, all) && !hak_external_free(region->annex, all));
+  hak_slab_t *slab = get(1);
+  CHECK(hak_slab_start(slab) == g_memory);
+  /* Its chunk is in use, and is no block. */
+  CHECK(!hak_external_free(region->annex, g_memory));
+  CHECK_EQ(hak_external_resize(region->annex, g_memory, 1, 1), 0);
+  CHECK(take(region, sizeof g_memory) == NULL);
+  char *rest = take(region, sizeof g_memory - HAK_SLAB_SIZE);
+  CHECK(rest == g_memory + HAK_SLAB_SIZE);
+  check(region);
+  CHECK(hak_external_free(region->annex, rest));
+  /* From in front of a slab and from behind it. */
+  hak_slab_t *low = get(1), *high = get(1);
+  CHECK(low == high - 1);
+  hak_pool_put(&g_pool, low, 1);
+  CHECK(take(region, sizeof g_memory) == NULL);
+  check(region);
+  hak_pool_put(&g_pool, high, 1);
+  hak_pool_put(&g_pool, slab, 1);
+  check_empty(region);
+  slab = get(16); /* of another SuperSlab, whose rest is free too */
+  CHECK(slab != NULL && take(region, sizeof g_memory) == NULL);
+  hak_pool_put(&g_pool, slab, 16);
+  CHECK(take(region, sizeof g_memory) == g_memory);
+  check(region);
+  end(region);
+  region = open_in(g_memory, sizeof g_memory);
+  CHECK(acquire(region, UNITS) != NULL && take(region, 1) == NULL);
+  hak_external_region_serve(region, NULL);
+}
+
+static bool count_block(char *block, size_t size, void *count) {
+  CHECK(block != NULL && size == UNIT / 4 * 3);
+  ++*(size_t *)count;
+  return true;
+}
+
+static void annex__lends_slots_where_no_unit_is_free(void **state) {
+  (void)state;
+  enum {
+    SIZE = UNIT / 4 * 3,
+    BLOCKS = UNITS * UNIT / SIZE,
+    SLOTS = BLOCKS / 2 * (SIZE / HAK_SLAB_SIZE)
+  };
+  hak_external_region_t *region = open_in(g_memory, sizeof g_memory);
+  char *blocks[BLOCKS];
+  hak_slab_t *slabs[SLOTS + 1];
+  for (size_t i = 0; i < BLOCKS; i++) CHECK((blocks[i] = take(region, SIZE)) != NULL);
+  for (int round = 0; round < 2; round++) {
+    for (size_t i = 0; i < BLOCKS; i += 2) {
+      CHECK(hak_external_free(region->annex, blocks[i]));
+    }
+    size_t count = 0, visited = 0;
+    while ((slabs[count] = get(1)) != NULL) count++;
+    CHECK_EQ(count, SLOTS);
+    check(region);
+    hak_external_visit(region->annex, count_block, &visited);
+    CHECK_EQ(visited, BLOCKS / 2);
+    for (size_t i = 0; i < BLOCKS; i++) {
+      CHECK_EQ(hak_locate((uintptr_t)blocks[i] + 4096).cls,
+               i % 2 == 0 ? HAK_CLASS_NONE : HAK_CLASS_EXTERNAL);
+    }
+    CHECK(take(region, SIZE) == NULL);
+    for (size_t i = 0; i < count; i++) hak_pool_put(&g_pool, slabs[i], 1);
+    check(region);
+    for (size_t i = 0; i < BLOCKS; i += 2)
+      CHECK((blocks[i] = take(region, SIZE)) != NULL);
+    CHECK(take(region, 1) == NULL);
+  }
+  for (size_t i = 0; i < BLOCKS; i++) CHECK(hak_external_free(region->annex, blocks[i]));
+  check_empty(region);
+  /* Spans of several slots lie in one SuperSlab each. */
+  size_t count = 0;
+  while ((slabs[count] = get(5)) != NULL) {
+    CHECK(slabs[count]->slot + 5 <= HAK_SUPERSLAB_SLABS);
+    count++;
+  }
+  CHECK_EQ(count, UNITS * (HAK_SUPERSLAB_SLABS / 5));
+  check(region);
+  end(region);
+}
+
+static void annex__lends_nothing_outside_of_units(void **state) {
+  (void)state;
+  hak_external_region_t *region = open_in(g_memory + 4096, sizeof g_memory - 8192);
+  char *all = take(region, sizeof g_memory - 8192);
+  CHECK(all == g_memory + 4096 && hak_external_free(region->annex, all));
+  hak_slab_t *slab;
+  size_t count = 0;
+  for (; (slab = get(1)) != NULL; count++) {
+    CHECK(test_is_within(hak_slab_start(slab), g_memory + UNIT, (UNITS - 2) * UNIT));
+  }
+  CHECK_EQ(count, (UNITS - 2) * HAK_SUPERSLAB_SLABS);
+  CHECK(take(region, UNIT - 4096) != NULL && take(region, UNIT - 4096) != NULL);
+  check(region);
+  end(region);
+}
+
+static void budget__has_a_limit_while_large_blocks_leave_little(void **state) {
+  (void)state;
+  hak_external_region_t *region = open_in(g_memory, sizeof g_memory);
+  CHECK(take(region, 4096) != NULL); /* all units are the annex's now */
+  CHECK(!hak_budget_is_limited(&g_pool.budget));
+  void *most = take(region, 4 * UNIT);
+  CHECK(!hak_budget_is_limited(&g_pool.budget));
+  CHECK(take(region, UNIT) != NULL && hak_budget_is_limited(&g_pool.budget));
+  CHECK(hak_external_free(region->annex, most));
+  CHECK(!hak_budget_is_limited(&g_pool.budget));
+  end(region);
 }
 
 #define P(function) cmocka_unit_test_setup_teardown(function, setup, teardown)
@@ -156,6 +323,10 @@ int main(void) {
       P(open__without_memory_for_records_changes_nothing),
       P(superslabs__need_no_call_have_no_pages_and_promise_no_zeroes),
       P(budget__has_a_limit_while_slots_are_few),
-      P(share__of_growth_is_divided_by_the_users)};
+      P(share__of_growth_is_divided_by_the_users),
+      P(annex__has_all_that_is_free_and_lends_it),
+      P(annex__lends_slots_where_no_unit_is_free),
+      P(annex__lends_nothing_outside_of_units),
+      P(budget__has_a_limit_while_large_blocks_leave_little)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

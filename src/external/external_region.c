@@ -220,16 +220,9 @@ void hak_external_region_clear(hak_external_region_t *region) {
 
 /* --- records --------------------------------------------------------------------- */
 
-static hak_external_region_t *record_get(const hak_os_t *os) {
-  hak_lock_acquire(hak_external_ranges_lock());
-  hak_external_region_t *region = unused;
-  if (region != NULL) unused = region->next_unused;
-  hak_lock_release(hak_external_ranges_lock());
-  if (region != NULL) return region;
-  region = hak_meta_alloc(os, sizeof *region, HAK_CACHE_LINE);
+static HAK_SLOW hak_external_region_t *record_new(const hak_os_t *os) {
+  hak_external_region_t *region = hak_meta_alloc(os, sizeof *region, HAK_CACHE_LINE);
   if (region == NULL) return NULL;
-  region->annex = hak_external_make_annex(os, &region->hooks);
-  if (region->annex == NULL) return NULL;
   region->hooks.os = (hak_os_t){.struct_size = sizeof region->hooks.os,
                                 .flags = HAK_OS_FIXED,
                                 .page_size = os->page_size,
@@ -249,6 +242,19 @@ static void record_put(hak_external_region_t *region) {
   region->next_unused = unused;
   unused = region;
   hak_lock_release(hak_external_ranges_lock());
+}
+
+static hak_external_region_t *record_get(const hak_os_t *os) {
+  hak_lock_acquire(hak_external_ranges_lock());
+  hak_external_region_t *region = unused;
+  if (region != NULL) unused = region->next_unused;
+  hak_lock_release(hak_external_ranges_lock());
+  if (region == NULL) region = record_new(os);
+  if (region == NULL || region->annex != NULL) return region;
+  region->annex = hak_external_make_annex(os, &region->hooks);
+  if (region->annex != NULL) return region;
+  record_put(region);
+  return NULL;
 }
 
 void hak_external_regions_stop(void) { all = unused = NULL; }
@@ -300,6 +306,7 @@ void hak_external_region_close(hak_external_region_t *region) {
 
 void hak_external_regions_close_unserved(void) {
   for (hak_external_region_t *region = all; region != NULL; region = region->next) {
+    if (region->annex == NULL) continue; /* there was no memory for its record */
     if (hak_external_bytes(region->annex) > 0 && region->budget == NULL) {
       hak_external_region_close(region);
     }

@@ -419,6 +419,7 @@ static void check_child(void) {
 
 static void fork__beside_threads_leaves_the_child_a_whole_heap(void **state) {
   (void)state;
+  if (TEST_TSAN) return; /* it does not follow forks of threaded programs */
   pthread_t threads[THREADS];
   g_heap = make_at(777, 12 * MIB, 0);
   atomic_store(&g_stop, false);

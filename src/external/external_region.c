@@ -77,9 +77,18 @@ static bool is_annexed(const hak_superslab_t *ss) {
   return hak_load_relaxed(&((hak_superslab_t *)ss)->extent.kind) == HAK_EXTENT_EXTERNAL;
 }
 
+/* The notes of slots side by side say that they are the annex's, or no more. They do so
+ * in its whole units too: of a block that is in use there nothing changes then when its
+ * unit becomes the pool's, which who looks it up at that moment may not have seen yet. */
+static void set_annexed(const char *start, size_t slots, bool annexed) {
+  uint32_t note = annexed ? HAK_CLASS_EXTERNAL + 1 : 0;
+  hak_registry_set_notes((uintptr_t)start, slots, note, 0);
+}
+
 static void give_locked(hak_external_region_t *region, const char *units,
                         uint32_t count) {
   hak_lock_assert_held(&region->annex->lock);
+  set_annexed(units, (size_t)count * HAK_SUPERSLAB_SLABS, false);
   hak_region_give(superslab_at(units), count, hak_clock_cached());
   count_annexed(region, -(int64_t)count * HAK_SUPERSLAB_SLABS);
 }
@@ -105,12 +114,6 @@ static bool lend(const hak_os_t *os, uint32_t count, size_t alignment) {
   return whole;
 }
 
-/* The registry says of slots side by side that they are the annex's, or the pool's. */
-static void set_annexed(const char *start, unsigned slots, bool annexed) {
-  uint32_t note = annexed ? HAK_CLASS_EXTERNAL + 1 : 0;
-  hak_registry_set_notes((uintptr_t)start, slots, note, 0);
-}
-
 static hak_superslab_t *lend_slots(hak_shared_pool_t *pool, unsigned span,
                                    size_t alignment) {
   hak_external_region_t *region = hak_external_region_of(pool->os);
@@ -123,10 +126,7 @@ static hak_superslab_t *lend_slots(hak_shared_pool_t *pool, unsigned span,
   hak_superslab_t *ss = NULL;
   if (start != NULL) {
     ss = superslab_at(start);
-    if (is_annexed(ss)) {
-      set_annexed(ss->extent.base, HAK_SUPERSLAB_SLABS, true);
-      hak_pool_adopt_locked(pool, ss);
-    }
+    if (is_annexed(ss)) hak_pool_adopt_locked(pool, ss);
     set_annexed(start, slots, false);
     count_annexed(region, -(int64_t)slots);
     unsigned first = (unsigned)((size_t)(start - ss->extent.base) >> HAK_SLAB_SHIFT);
@@ -143,6 +143,7 @@ static bool take_units_locked(hak_external_region_t *region) {
   bool any = false;
   while ((ss = hak_region_take_one(&region->hooks.os, HAK_EXTENT_EXTERNAL)) != NULL) {
     hak_superslab_soil(ss, HAK_ALL_SLOTS);
+    set_annexed(ss->extent.base, HAK_SUPERSLAB_SLABS, true);
     count_annexed(region, HAK_SUPERSLAB_SLABS);
     hak_external_take_back_locked(region->annex, ss->extent.base, HAK_SUPERSLAB_SIZE);
     any = true;

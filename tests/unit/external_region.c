@@ -197,11 +197,21 @@ static void end(hak_external_region_t *region) {
   hak_external_region_close(region);
 }
 
+static uint32_t note_class(const char *address) {
+  hak_leaf_t *leaf;
+  size_t offset;
+  return hak_locate_class(hak_registry_root(), (uintptr_t)address, &leaf, &offset);
+}
+
 static void annex__has_all_that_is_free_and_lends_it(void **state) {
   (void)state;
   hak_external_region_t *region = open_in(g_memory, sizeof g_memory);
   char *all = take(region, sizeof g_memory);
   CHECK(all == g_memory && get(1) == NULL && take(region, 1) == NULL);
+  /* Notes say so before any unit is the pool's as well: none has to change then. */
+  for (size_t at = 0; at < sizeof g_memory; at += HAK_SLAB_SIZE) {
+    CHECK_EQ(note_class(g_memory + at), HAK_CLASS_EXTERNAL);
+  }
   CHECK(hak_external_free(region->annex, all) && !hak_external_free(region->annex, all));
   hak_slab_t *slab = get(1);
   CHECK(hak_slab_start(slab) == g_memory);

@@ -206,12 +206,15 @@ static HAK_SLOW void *large(large_fn *alloc_large, hak_heap_t *heap, size_t size
   do {
     block = hak_pressure_request(heap, size, try_large, &request);
   } while (block != NULL && !hak_harden_give_large(heap, block, *zeroed));
-  if (HAK_CHECKS >= 3) *zeroed = true;
-  hak_thread_trim(&heap->store->pool);
+  hak_shared_pool_t *pool = &heap->store->pool;
+  /* In an annex nobody empties what is freed, and there are no canaries. */
+  bool apart = hak_pool_is_enclosed(pool);
+  if (HAK_CHECKS >= 3 && !apart) *zeroed = true;
+  if (apart) size -= HAK_CANARY_BYTES;
+  hak_thread_trim(pool);
   hak_api_annex_report(heap, HAK_IN_ALLOC);
   if (block != NULL) {
-    hak_event_emit(HAK_EVENT_LARGE_ALLOC, block,
-                   hak_large_good_size(heap->store->pool.os, size));
+    hak_event_emit(HAK_EVENT_LARGE_ALLOC, block, hak_large_good_size(pool->os, size));
   }
   hak_stay_end(stay);
   return block;

@@ -210,7 +210,8 @@ size_t hak_api_external_usable(const hak_place_t *place, const void *ptr,
                                const char *function);
 /* Of a block that was looked at before. If another thread frees it meanwhile, that is
  * reported. */
-void hak_api_external_free(const hak_place_t *place, void *ptr, const char *function);
+void hak_api_external_free(const hak_place_t *place, void *ptr, size_t usable,
+                           const char *function);
 /* The usable size after a resize in place to `want` bytes, or at least `least`; 0 if
  * neither fits, and nothing has changed. */
 size_t hak_api_external_resize(const hak_place_t *place, void *ptr, size_t least,

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "api/api.h"
+#include "base/event.h"
 #include "base/report.h"
 #include "heap/teardown.h"
 
@@ -65,17 +66,19 @@ static HAK_SLOW void end_orphan(hak_heap_t *heap, const char *function) {
   hak_thread_leave(me, function);
 }
 
-void hak_api_external_free(const hak_place_t *place, void *ptr, const char *function) {
+void hak_api_external_free(const hak_place_t *place, void *ptr, size_t usable,
+                           const char *function) {
   hak_external_heap_t *external = hak_external_of_extent(place->extent);
   hak_heap_t *heap = hak_heap_of_extent(place->extent);
   if (HAK_UNLIKELY(heap == NULL)) return; /* it went just now, with all its blocks */
-  bool orphan = hak_heap_is_orphan(heap);
+  bool orphan = hak_heap_is_orphan(heap), large = hak_kind_has_slabs(heap);
   if (HAK_UNLIKELY(!hak_external_free(external, ptr))) {
     report_not_a_block(external, ptr, function); /* freed by another just now */
     return;
   }
   report_corrupt(external, function);
   if (HAK_UNLIKELY(orphan || hak_heap_is_orphan(heap))) end_orphan(heap, function);
+  if (large) hak_event_emit(HAK_EVENT_LARGE_FREE, ptr, usable);
 }
 
 size_t hak_api_external_resize(const hak_place_t *place, void *ptr, size_t least,

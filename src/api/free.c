@@ -260,7 +260,7 @@ static HAK_WARM void free_found(void *ptr, size_t size, bool no_cache) {
   hak_heap_t *heap = hak_heap_of_extent(place.extent);
   if (heap != NULL && hak_heap_is_watched(heap)) hak_api_tell_free(heap, ptr, usable);
   if (place.cls == HAK_CLASS_EXTERNAL) {
-    hak_api_external_free(&place, ptr, name_of(size));
+    hak_api_external_free(&place, ptr, usable, name_of(size));
     return;
   }
   if (place.cls == HAK_CLASS_MALLOCED) {

@@ -291,18 +291,27 @@ typedef struct resize_request {
   bool *lost; /* nothing may be tried any more */
 } resize_request_t;
 
+/* The block is no large one any more, nor of an alignment that slabs do not have. */
+static bool leaves_annex(const resize_request_t *r) {
+  hak_heap_t *heap = hak_heap_of_extent(r->place.extent);
+  return r->size <= HAK_MID_MAX && r->size <= r->usable &&
+         r->alignment <= HAK_SLAB_SIZE && (r->flags & HAK_NO_MOVE) == 0 && heap != NULL &&
+         hak_kind_has_slabs(heap);
+}
+
 /* A block in memory of the caller's: exact sizes, in place wherever there is room. What
- * is no large block any more leaves the annex, if another can be had. */
+ * is no large block any more leaves the annex; if the memory is full it gives up what it
+ * does not need where it is. */
 static void *resize_enclosed(const resize_request_t *r, const char *function) {
   bool aligned = r->alignment == 0 || hak_is_aligned((uintptr_t)r->ptr, r->alignment);
-  hak_heap_t *of = hak_heap_of_extent(r->place.extent);
-  void *block = NULL;
-  if (aligned && r->size <= HAK_MID_MAX && r->size <= r->usable &&
-      (r->flags & HAK_NO_MOVE) == 0 && of != NULL && hak_kind_has_slabs(of)) {
+  void *block = r->ptr;
+  if (aligned && leaves_annex(r)) {
     block = move_smaller(&r->place, r->ptr, r->usable, r->size, r->alignment, r->flags);
+  }
+  if (block != r->ptr) {
+    /* It has left. */
   } else if (aligned && hak_api_external_resize(&r->place, r->ptr, r->size, r->size,
                                                 function) != 0) {
-    block = r->ptr;
     hak_heap_t *heap = hak_heap_of_extent(r->place.extent);
     hak_api_tell_resize(heap, block, r->usable, block, r->size, NULL);
   } else if ((r->flags & HAK_NO_MOVE) == 0) {

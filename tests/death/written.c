@@ -328,6 +328,21 @@ TEST_IN_CHILD(blocks__of_all_sizes_that_come_and_go_are_empty, 120) {
   CHECK_MSG(g_count == 0, "%s in %s", g_first.text, g_first.function);
 }
 
+/* Nobody looks at what large blocks leave in memory of the caller's. */
+TEST_IN_CHILD(zeroes__of_the_callers_memory_are_such, 60) {
+  static _Alignas(2 << 20) char memory[8 << 20];
+  begin();
+  hak_heap_config_t config = {
+      .struct_size = sizeof config, .memory = memory, .memory_size = sizeof memory};
+  hak_heap_t *heap = hak_heap_create(&config);
+  CHECK(heap != NULL);
+  char *block = hak_heap_alloc(heap, sizeof memory);
+  memset(block, 0x5a, sizeof memory);
+  hak_free(block);
+  block = hak_heap_calloc(heap, 1, 1 << 20);
+  CHECK(is_empty(block));
+}
+
 int main(void) {
   test_begin();
   const struct CMUnitTest tests[] = {
@@ -344,6 +359,7 @@ int main(void) {
       T(blocks__that_shrink_and_grow_keep_what_they_had),
       T(blocks__that_end_with_their_heap_are_not_taken_for_written_to),
       T(blocks__of_all_sizes_that_come_and_go_are_empty),
+      T(zeroes__of_the_callers_memory_are_such),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

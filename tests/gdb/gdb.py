@@ -37,6 +37,9 @@ hakmem block g_mapping + 30000000
 echo [external]\\n
 hakmem block g_external + 999
 hakmem block g_external_freed
+echo [annex]\\n
+hakmem block g_annexed + 999
+hakmem block g_annexed + 5000000
 echo [default]\\n
 hakmem block g_default
 echo [sample]\\n
@@ -53,7 +56,7 @@ hakmem block main
 ANSWERS = {
     "heaps": [r"handle +used +at most +limit +heap", r"0x\w+ .* -  default$",
               r"0x\w+ .* 200\.0 MiB  server$", r"0x\w+ .* -    requests\\n$",
-              r"0x\w+ .* -  script$", r"0x\w+ .* plugin$"],
+              r"0x\w+ .* -  script$", r"0x\w+ .* plugin$", r"0x\w+ .* buffers$"],
     "handles": [r'= 0x\w+ "server/requests\\n"$', r"= 0x\w+ \(a heap that has ended\)$",
                 r'= 0x\w+ "script"$', r"= 0x0 \(no heap"],
     "used": [r'is 7 bytes into a block of 112 bytes at 0x\w+, of heap 0x\w+ "server/requests\\n": '
@@ -66,6 +69,8 @@ ANSWERS = {
     "mapping": [r'is 30000000 bytes into a block of 52428800 bytes at .* "server": in use$'],
     "external": [r'is 999 bytes into a block of 1008 bytes at .* "plugin": in use$',
                  r"is in no block: free memory of a heap in memory of the caller's$"],
+    "annex": [r'is 999 bytes into a block of 8323072 bytes at .* "buffers": in use$',
+              r'is 5000000 bytes into a block of 8323072 bytes at .* "buffers": in use$'],
     "default": [r'is a block of 64 bytes at .* "default": in use$'],
     "sample": [r'is a block of 1152 bytes at .* "server": in use; 1100 bytes were asked for by '
                r"sampled_here \(.*program\.c:\d+\)$"],

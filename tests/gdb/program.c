@@ -12,7 +12,9 @@ char *volatile g_used, *volatile g_freed, *volatile g_large;
 char *volatile g_mapping, *volatile g_run, *volatile g_external,
                                                *volatile g_external_freed;
 char *volatile g_default, *volatile g_sample, *volatile g_serial_freed;
+char *volatile g_annexed;
 static char g_memory[512 << 10];
+static _Alignas(2 << 20) char g_much[8 << 20];
 
 void stop(void) __attribute__((noinline));
 void stop(void) { __asm__ volatile("" ::: "memory"); }
@@ -37,6 +39,11 @@ int main(void) {
   config.memory = g_memory;
   config.memory_size = sizeof g_memory;
   g_plugin = hak_heap_create(&config);
+  config.name = "buffers";
+  config.memory = g_much;
+  config.memory_size = sizeof g_much;
+  hak_heap_t *buffers = hak_heap_create(&config);
+  if (buffers == NULL) return 6;
   g_ended = make("ended", NULL, 0);
   if (hak_heap_destroy(g_ended) != 0) return 3;
   if (hak_heap_set_limits(g_server, 0, (size_t)200 << 20) != 0) return 4;
@@ -53,6 +60,9 @@ int main(void) {
   g_mapping = (hak_heap_alloc)(g_server, (size_t)50 << 20);
   g_external = (hak_heap_alloc)(g_plugin, 1000);
   g_external_freed = (hak_heap_alloc)(g_plugin, 1000);
+  /* Behind a slab, in a unit that has both and in others. */
+  g_annexed = (hak_heap_alloc)(buffers, sizeof g_much - 65536);
+  if ((hak_heap_alloc)(buffers, 100) == NULL) return 7;
   char *last = (hak_heap_alloc)(g_plugin, 1000);
   hak_free(g_external_freed);
   for (int i = 0; i < 1000; i++) (hak_free)(hak_alloc(300000));

@@ -19,8 +19,8 @@ RECORD_BITS = (1 << 48) - (1 << 6)
 ALL_BITS = (1 << 64) - 1
 # Classes that are none of the size classes; see superslab/slab.h and external_range.h.
 CLASS_LARGE = 0xfe
+CLASS_EXTERNAL = 0xfd
 LEAST_BLOCK = 8
-GRANULE = 16
 STEPS_MOST = 1 << 20  # of any list: memory may be corrupt
 NOT_OURS = "no memory of hakmem's"
 # As in base/text.c.
@@ -203,6 +203,9 @@ class Library:
         extent = at(extent, "struct hak_extent")
         kinds = {f.name: f.enumval for f in gdb.lookup_type("hak_extent_kind_t").fields()}
         kind = int(extent["kind"])
+        if kind == kinds["HAK_EXTENT_EXTERNAL"] or (
+                kind == kinds["HAK_EXTENT_SLABS"] and (note & 0xff) - 1 == CLASS_EXTERNAL):
+            return self.in_external(leaf, low, address)
         if kind == kinds["HAK_EXTENT_SLABS"]:
             return self.in_slabs(extent, note, address)
         if kind == kinds["HAK_EXTENT_RUN"]:
@@ -266,7 +269,8 @@ class Library:
         external = at(pointer(extent.address), "struct hak_external_heap")
         base, starts = pointer(external["base"]), external["map"]["starts"]
         granules = int(external["map"]["granules"])
-        granule = (address - base) // GRANULE
+        size = 1 << int(external["map"]["shift"])  # of a granule
+        granule = (address - base) // size
         if not 0 <= granule < granules:
             return "the records of a heap in memory of the caller's"
 
@@ -281,7 +285,7 @@ class Library:
         used = int(external["map"]["used"][first // 64]) >> (first % 64) & 1
         if not used:
             return "free memory of a heap in memory of the caller's"
-        return Block(self, extent, base + first * GRANULE, (end - first) * GRANULE, "in use")
+        return Block(self, extent, base + first * size, (end - first) * size, "in use")
 
     def place_of(self, start):
         """Where the program allocated a block that is a sample; or None."""

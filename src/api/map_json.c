@@ -38,7 +38,8 @@ static void write_owner(const writer_t *w, hak_heap_t *heap) {
  */
 
 static const char *use_of(uint32_t kind) {
-  return kind == HAK_EXTENT_SLABS ? "slabs" : kind == HAK_EXTENT_RUN ? "large" : "free";
+  if (kind == HAK_EXTENT_SLABS) return "slabs";
+  return kind == HAK_EXTENT_RUN || kind == HAK_EXTENT_EXTERNAL ? "large" : "free";
 }
 
 /* A letter for each slot: used, kept (free, with pages), purged, or new. */
@@ -101,7 +102,11 @@ static HAK_SLOW bool write_superslab(hak_superslab_t *ss, void *ctx) {
   const hak_out_t *out = w->out;
   /* Acquire: pairs with the release in region.c, which publishes whose it is. */
   uint32_t kind = hak_load_acquire(&ss->extent.kind);
-  hak_heap_t *heap = kind == HAK_EXTENT_FREE ? NULL : hak_heap_of_extent(&ss->extent);
+  hak_extent_t *extent = &ss->extent;
+  /* A unit of an annex is its heap's, too. */
+  if (kind == HAK_EXTENT_EXTERNAL) extent = hak_locate((uintptr_t)extent->base).extent;
+  bool owned = kind != HAK_EXTENT_FREE && extent != NULL;
+  hak_heap_t *heap = owned ? hak_heap_of_extent(extent) : NULL;
   uint64_t committed = hak_superslab_committed(ss);
   if (kind == HAK_EXTENT_FREE && committed == 0) return true;
   char letters[HAK_SUPERSLAB_SLABS + 1];

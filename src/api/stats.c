@@ -19,6 +19,7 @@ typedef struct tally {
   hak_heap_t *quiet;  /* under the caller's lease and not used, or NULL */
   hak_blocks_t blocks;
   hak_slot_states_t slots; /* of all SuperSlabs that were ever used */
+  uint64_t annexed;        /* of the active ones: an annex's, used or not */
   /* Of a heap only; a process has counters for these, but for large blocks that lie in no
    * slab, run or mapping. */
   uint64_t superslabs, active, large_blocks;
@@ -64,6 +65,9 @@ static bool add_superslab(hak_superslab_t *ss, void *ctx) {
   /* Acquire: pairs with the release in region.c, which publishes whose it is. */
   uint32_t kind = hak_load_acquire(&ss->extent.kind);
   hak_heap_t *heap = hak_heap_of_extent(&ss->extent);
+  if (kind == HAK_EXTENT_EXTERNAL && tally->within == NULL) {
+    tally->annexed += HAK_SUPERSLAB_SLABS;
+  }
   if (kind == HAK_EXTENT_FREE || heap == NULL || !is_within(tally, heap)) return true;
   if (kind == HAK_EXTENT_RUN) {
     if (tally->within != NULL) add_run(tally, ss);
@@ -72,6 +76,7 @@ static bool add_superslab(hak_superslab_t *ss, void *ctx) {
   if (tally->within != NULL) add_reserved(tally, ss);
   for (unsigned i = 0; i < HAK_SUPERSLAB_SLABS; i++) {
     hak_place_t place = hak_locate((uintptr_t)hak_superslab_slot(ss, i));
+    tally->annexed += place.cls == HAK_CLASS_EXTERNAL;
     /* gcc, which sees the whole library in hakmem.c, warns of reads at NULL if only the
      * second comparison says that there is a slab. */
     if (place.slab == NULL || place.slab != &ss->slabs[i]) continue;
@@ -186,6 +191,8 @@ static HAK_SLOW void add_all(tally_t *tally) {
   }
 }
 
+static uint64_t above(uint64_t a, uint64_t b) { return a > b ? a - b : 0; }
+
 static void fill_blocks(const tally_t *tally, hak_stats_t *s) {
   for (uint32_t cls = 0; cls < HAK_CLASSES; cls++) {
     uint64_t size = hak_class_size(cls), live = hak_blocks_live(&tally->blocks, cls);
@@ -223,7 +230,7 @@ static void fill_heap(hak_heap_t *heap, hak_stats_t *s) {
   s->hard_limit = hard == HAK_BUDGET_NONE || hak_heap_is_enclosed(heap) ? 0 : hard;
   s->budget_refused = hak_load_relaxed(&budget->refused);
   s->reserved_bytes = tally.reserved;
-  s->slabs_active = tally.active;
+  s->slabs_active = above(tally.active, tally.annexed);
 }
 
 void hak_api_count_live(hak_heap_t *heap, hak_live_t *out) {
@@ -239,8 +246,6 @@ void hak_api_count_live(hak_heap_t *heap, hak_live_t *out) {
   out->other_blocks = tally.large_blocks + tally.other_blocks;
   out->other_bytes = tally.large_bytes + tally.other_bytes;
 }
-
-static uint64_t above(uint64_t a, uint64_t b) { return a > b ? a - b : 0; }
 
 /* Read while they change, differences may be off, but not below zero. */
 static void fill_rows(const tally_t *tally, hak_stats_t *s) {
@@ -279,7 +284,7 @@ static void fill_process(hak_stats_t *s) {
       hak_load_relaxed(&hak_regions_reserved) + hak_load_relaxed(&hak_mappings_reserved) +
       hak_load_relaxed(&hak_cells_bytes) + hak_load_relaxed(&hak_meta_reserved) +
       hak_load_relaxed(&hak_os_notes_bytes) + hak_load_relaxed(&hak_registry_reserved);
-  s->slabs_active = tally.slots.active;
+  s->slabs_active = above(tally.slots.active, tally.annexed);
   s->slabs_empty = tally.slots.empty;
   s->slabs_purged = tally.slots.purged;
   s->slabs_unused = tally.slots.unused;

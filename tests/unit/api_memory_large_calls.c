@@ -86,6 +86,23 @@ static void events__tell_of_blocks_that_come_and_go(void **state) {
   CHECK_EQ(hak_heap_destroy(heap), 0);
 }
 
+/* Slots that the annex has are no slabs, whether its blocks use them or not. */
+static void statistics__count_slabs_alone_as_such(void **state) {
+  (void)state;
+  uint64_t before = test_stats().slabs_active;
+  hak_heap_t *heap = make(8 * MIB);
+  void *block = hak_heap_alloc(heap, 8 * MIB - 64 * KIB);
+  CHECK_EQ(test_heap_stats(heap).slabs_active, 0);
+  CHECK(hak_heap_alloc(heap, 100) != NULL);
+  CHECK_EQ(test_heap_stats(heap).slabs_active, 1);
+  CHECK_EQ(test_stats().slabs_active, before + 1);
+  hak_free(block);
+  CHECK_EQ(test_heap_stats(heap).slabs_active, 1);
+  CHECK_EQ(test_stats().slabs_active, before + 1);
+  CHECK_EQ(hak_heap_destroy(heap), 0);
+}
+
 TEST_MAIN(T(calloc__is_zero_where_other_blocks_were),
           T(realloc__gives_up_what_it_can_in_full_memory),
-          T(events__tell_of_blocks_that_come_and_go))
+          T(events__tell_of_blocks_that_come_and_go),
+          T(statistics__count_slabs_alone_as_such))

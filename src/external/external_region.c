@@ -64,12 +64,11 @@ static hak_superslab_t *superslab_at(const char *address) {
   return hak_superslab_of_extent(hak_registry_extent((uintptr_t)address));
 }
 
-/* So many slots of SuperSlabs side by side are the annex's from here on, or are so no
- * more.
- */
+/* So many slots are about to be the annex's, or to be so no more: what counts them as
+ * used or not, which comes next, looks whether the region is short. In the other order
+ * it would see as many in use too much. */
 static void count_annexed(hak_external_region_t *region, int64_t slots) {
   hak_count_own(&region->annexed, (uint64_t)slots);
-  count_used(&region->hooks.os, 0);
 }
 
 /* Wholly the annex's. */
@@ -89,8 +88,8 @@ static void give_locked(hak_external_region_t *region, const char *units,
                         uint32_t count) {
   hak_lock_assert_held(&region->annex->lock);
   set_annexed(units, (size_t)count * HAK_SUPERSLAB_SLABS, false);
-  hak_region_give(superslab_at(units), count, hak_clock_cached());
   count_annexed(region, -(int64_t)count * HAK_SUPERSLAB_SLABS);
+  hak_region_give(superslab_at(units), count, hak_clock_cached());
 }
 
 /* Lends whole units to the region. Where slots of one are the pool's that has to be asked
@@ -139,22 +138,24 @@ static hak_superslab_t *lend_slots(hak_shared_pool_t *pool, unsigned span,
 /* All units that are free in the region are the annex's; false if there is none. */
 static bool take_units_locked(hak_external_region_t *region) {
   hak_lock_assert_held(&region->annex->lock);
-  hak_superslab_t *ss;
-  bool any = false;
-  while ((ss = hak_region_take_one(&region->hooks.os, HAK_EXTENT_EXTERNAL)) != NULL) {
+  for (bool any = false;; any = true) {
+    count_annexed(region, HAK_SUPERSLAB_SLABS);
+    hak_superslab_t *ss = hak_region_take_one(&region->hooks.os, HAK_EXTENT_EXTERNAL);
+    if (ss == NULL) {
+      count_annexed(region, -HAK_SUPERSLAB_SLABS);
+      return any;
+    }
     hak_superslab_soil(ss, HAK_ALL_SLOTS);
     set_annexed(ss->extent.base, HAK_SUPERSLAB_SLABS, true);
-    count_annexed(region, HAK_SUPERSLAB_SLABS);
     hak_external_take_back_locked(region->annex, ss->extent.base, HAK_SUPERSLAB_SIZE);
-    any = true;
   }
-  return any;
 }
 
 static void take_slots_locked(hak_external_region_t *region, hak_shared_pool_t *pool,
                               hak_superslab_t *ss) {
   hak_lock_assert_held(&pool->lock);
   uint32_t slots = hak_superslab_free(ss);
+  count_annexed(region, hak_count_bits(slots));
   hak_pool_take_in_hand_locked(pool, ss, slots);
   hak_superslab_soil(ss, slots);
   while (slots != 0) {
@@ -162,7 +163,6 @@ static void take_slots_locked(hak_external_region_t *region, hak_shared_pool_t *
     const char *start = hak_superslab_slot(ss, first);
     slots &= ~hak_mask32(first, count);
     set_annexed(start, count, true);
-    count_annexed(region, count);
     hak_external_take_back_locked(region->annex, start, count * HAK_SLAB_SIZE);
   }
 }
@@ -215,6 +215,7 @@ void hak_external_region_clear(hak_external_region_t *region) {
     unit += HAK_SUPERSLAB_SIZE;
   }
   count_annexed(region, -(int64_t)hak_load_relaxed(&region->annexed));
+  count_used(&region->hooks.os, 0);
   hak_lock_release(&annex->lock);
   hak_external_clear(annex);
 }

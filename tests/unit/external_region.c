@@ -323,6 +323,31 @@ static void budget__has_a_limit_while_large_blocks_leave_little(void **state) {
   end(region);
 }
 
+/* Slots that change hands are in use neither before nor after, nor in between. */
+static void budget__has_no_limit_because_slots_change_hands(void **state) {
+  (void)state;
+  enum {
+    ALL = UNITS * HAK_SUPERSLAB_SLABS,
+    LEFT = ALL * 7 / 12, /* below five eighths, where a limit ends */
+    USED = ALL * 11 / 16 /* below three quarters, where one begins */
+  };
+  hak_external_region_t *region = open_in(g_memory, sizeof g_memory);
+  hak_slab_t *slabs[ALL];
+  for (size_t i = 0; i < ALL; i++) CHECK((slabs[i] = get(1)) != NULL);
+  CHECK(hak_budget_is_limited(&g_pool.budget));
+  for (size_t i = 0; i < ALL - LEFT; i++) hak_pool_put(&g_pool, slabs[2 * i], 1);
+  for (size_t i = 0; i < USED - LEFT; i++) CHECK((slabs[2 * i] = get(1)) != NULL);
+  for (int round = 0; round < 2; round++) {
+    CHECK(!hak_budget_is_limited(&g_pool.budget));
+    CHECK(take(region, UNIT) == NULL); /* all that is free is the annex's now */
+    CHECK(!hak_budget_is_limited(&g_pool.budget));
+    CHECK((slabs[0] = get(1)) != NULL && !hak_budget_is_limited(&g_pool.budget));
+    hak_pool_put(&g_pool, slabs[0], 1);
+  }
+  check(region);
+  end(region);
+}
+
 #define P(function) cmocka_unit_test_setup_teardown(function, setup, teardown)
 
 int main(void) {
@@ -337,6 +362,7 @@ int main(void) {
       P(annex__has_all_that_is_free_and_lends_it),
       P(annex__lends_slots_where_no_unit_is_free),
       P(annex__lends_nothing_outside_of_units),
-      P(budget__has_a_limit_while_large_blocks_leave_little)};
+      P(budget__has_a_limit_while_large_blocks_leave_little),
+      P(budget__has_no_limit_because_slots_change_hands)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

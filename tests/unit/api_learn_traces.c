@@ -122,9 +122,14 @@ static trace_t run(uint64_t number) {
   t.f[0] = timed(&p, number, 0, &t.seconds[0]);
   t.twice = true;
   if (!apart) {
-    CHECK_EQ(t.f[0].peak, t.f[1].peak);
-    CHECK_EQ(t.f[0].sum, t.f[1].sum);
-    CHECK_EQ(t.f[0].calls, t.f[1].calls);
+    /* But for the learner's records, which may begin some page, by a call of the system.
+     */
+    const double pages = 4 * TEST_ARENA_PAGE;
+    CHECK(fabs(t.f[0].peak - t.f[1].peak) <= pages);
+    CHECK_MSG(fabs(t.f[0].sum - t.f[1].sum) <= t.looks * pages,
+              "program %llu: %.0f in all looks, %.0f without", (unsigned long long)number,
+              t.f[1].sum, t.f[0].sum);
+    CHECK(fabs((double)t.f[0].calls - (double)t.f[1].calls) <= 4);
   }
   return t;
 }

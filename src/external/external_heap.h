@@ -15,7 +15,7 @@
  *  - its granules have 4 KiB, and its records lie with the library;
  *  - slots of the region's units are its own or lent, to the region or to a pool. Whose
  *    one is, the registry says (hak_locate), and changes under this lock. What is lent
- * lies in chunks in use, and counts as no block;
+ *    lies in chunks in use, and counts as no block;
  *  - blocks lie at the upper ends of free chunks, what is lent at their lower ends.
  *
  * Cost of a block that comes or goes: a lock and a fixed number of steps.

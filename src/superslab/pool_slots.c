@@ -146,7 +146,7 @@ HAK_SLOW void hak_pool_adopt_locked(hak_shared_pool_t *pool, node_t *ss) {
 bool hak_pool_borrow_locked(hak_shared_pool_t *pool, unsigned span, size_t alignment) {
   hak_lock_assert_held(&pool->lock);
   if (HAK_LIKELY(!hak_pool_is_enclosed(pool))) return false;
-  const hak_fixed_os_t *fixed = (const hak_fixed_os_t *)(const void *)pool->os;
+  const hak_fixed_os_t *fixed = hak_fixed_os_of(pool->os);
   return fixed->lend_slots(pool, span, alignment) != NULL;
 }
 

@@ -186,7 +186,7 @@ static size_t within_limit(const hak_os_t *os, size_t size) {
 /* Memory that does not grow may have lent some. */
 static bool lend(const hak_os_t *os, uint32_t count, size_t alignment) {
   hak_lock_release(&hak_regions.lock);
-  bool any = ((const hak_fixed_os_t *)(const void *)os)->lend(os, count, alignment);
+  bool any = hak_fixed_os_of(os)->lend(os, count, alignment);
   hak_lock_acquire(&hak_regions.lock);
   return any;
 }

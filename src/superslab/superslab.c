@@ -60,7 +60,7 @@ static void add_retained(int64_t bytes) {
  * use. */
 HAK_HOT void count_used(const hak_superslab_t *ss, int64_t slots) {
   if (HAK_LIKELY(!hak_os_is_fixed(ss->extent.os))) return;
-  ((const hak_fixed_os_t *)(const void *)ss->extent.os)->count_used(ss->extent.os, slots);
+  hak_fixed_os_of(ss->extent.os)->count_used(ss->extent.os, slots);
 }
 
 HAK_HOT int64_t take(hak_superslab_t *ss, unsigned first, unsigned count) {

@@ -115,6 +115,9 @@ typedef struct hak_fixed_os {
   hak_superslab_t *(*lend_slots)(struct hak_shared_pool *pool, unsigned span,
                                  size_t alignment);
 } hak_fixed_os_t;
+HAK_HOT const hak_fixed_os_t *hak_fixed_os_of(const hak_os_t *os) {
+  return (const hak_fixed_os_t *)(const void *)os;
+}
 
 void hak_superslab_init(hak_superslab_t *ss, void *region, uint32_t index, char *base,
                         const hak_os_t *os);

@@ -10,7 +10,9 @@
  *              after the free, or by its next owner where it is on a list twice.
  *              Blocks over HAK_TINY_MAX are given out with a word that is no link.
  *   2 full     also a mark in the second word: every free looks for it and sets
- *              it, every allocation looks for it and takes it away.
+ *              it, every allocation looks for it and takes it away. It is a keyed hash
+ *              of the block's address (seal.h): one who has seen marks and links can
+ *              make no other block look free.
  *   3 hardened the link is hidden by a word that depends on the block, and the second
  *              word is its seal: a keyed hash of the block's address and of where the
  *              link leads (seal.h). Who knows links and their seals can make none for
@@ -57,14 +59,14 @@ hak_link_key_t hak_link_key_make(uint64_t random);
 
 /* The mark of a freed block's second word, in full checks. */
 #if HAK_CHECKS == 2
-HAK_HOT uint64_t hak_link_mark(const hak_link_key_t *key, const void *block) {
-  return ~((uintptr_t)block * 3) ^ key->secret;
-}
+HAK_HOT uint64_t hak_link_mark(const void *block) { return hak_seal_canary(block); }
 HAK_HOT void hak_link_mark_freed(const hak_link_key_t *key, void *block) {
-  ((uint64_t *)block)[1] = hak_link_mark(key, block);
+  (void)key;
+  ((uint64_t *)block)[1] = hak_link_mark(block);
 }
 HAK_HOT bool hak_link_is_marked(const hak_link_key_t *key, const void *block) {
-  return hak_load_relaxed((hak_atomic_u64_t *)block + 1) == hak_link_mark(key, block);
+  (void)key;
+  return hak_load_relaxed((hak_atomic_u64_t *)block + 1) == hak_link_mark(block);
 }
 HAK_HOT void hak_link_unmark(void *block) { ((uint64_t *)block)[1] = 0; }
 /* So many bytes were copied into the block. Where they were never written they may be
@@ -77,7 +79,8 @@ HAK_HOT void hak_link_unmark_copy(const hak_link_key_t *key, void *block, size_t
 }
 /* Marks the block; true if it was marked before, by whatever thread. */
 HAK_HOT bool hak_link_mark_again(const hak_link_key_t *key, void *block) {
-  uint64_t mark = hak_link_mark(key, block);
+  (void)key;
+  uint64_t mark = hak_link_mark(block);
   return hak_exchange_relaxed((hak_atomic_u64_t *)block + 1, mark) == mark;
 }
 #else

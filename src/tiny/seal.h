@@ -1,5 +1,5 @@
 /* seal.h - keyed hashes of a hardened build: seals of links, words that hide links, the
- * words of canaries, and random numbers.
+ * words of canaries, and random numbers; and the marks of freed blocks in full checks.
  *
  * Depends on: base.   Used by: canary, link, scatter, quarantine, heap.
  *
@@ -23,7 +23,7 @@ typedef struct hak_seal_keys {
 /* All zero before the first start. */
 HAK_EXTERN hak_seal_keys_t hak_seal_keys;
 
-/* Chooses new keys, in a hardened build. No block is given out at that time. */
+/* Chooses new keys, in a full or hardened build. No block is given out at that time. */
 void hak_seal_start(void);
 
 HAK_HOT uint64_t hak_seal_turn(uint64_t x, unsigned bits) {
@@ -70,8 +70,8 @@ HAK_HOT uint64_t hak_seal_fold(const void *block, const uint64_t key[2]) {
 HAK_HOT uint64_t hak_seal_pad(const void *block) {
   return hak_seal_fold(block, hak_seal_keys.pad);
 }
-/* The canary of `block`. Its bytes next to the block, and last, are not zero, so that a
- * zero that is written there is seen. */
+/* The canary of `block`, or, in full checks, its mark while it is free. The bytes next to
+ * the block, and last, are not zero, so that a zero that is written there is seen. */
 HAK_HOT uint64_t hak_seal_canary(const void *block) {
   return hak_seal_fold(block, hak_seal_keys.canary) | 0x0100000000000001u;
 }

@@ -208,6 +208,7 @@ static void link__is_a_plain_pointer_without_checks(void **state) {
 static void mark__is_that_of_its_block_and_secret(void **state) {
   (void)state;
   test_rng_t rng = test_rng(test_seed(), 10);
+  hak_seal_start();
   for (int n = 0; n < SECRETS; n++) {
     hak_link_key_t key = hak_link_key_make(test_random(&rng));
     uint64_t blocks[2][2] = {{0, 0}, {0, 0}};

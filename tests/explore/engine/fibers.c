@@ -109,7 +109,11 @@ bool fiber_owns(uintptr_t address) {
   return f->running != THREADS && address - stack < STACK;
 }
 
-static void on_signal(int number) {
+static void on_signal(int number, siginfo_t *info, void *context) {
+  (void)context;
+  if (number == SIGSEGV && info->si_code == SEGV_ACCERR && world_write(info->si_addr)) {
+    return;
+  }
   if (!g->running) {
     run_as(THREADS);
     signal(number, SIG_DFL);
@@ -123,8 +127,8 @@ static void catch_signals(void) {
   static const int numbers[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT, SIGALRM};
   stack_t stack = {.ss_sp = malloc(STACK), .ss_size = STACK};
   sigaltstack(&stack, NULL);
-  struct sigaction action = {.sa_handler = on_signal,
-                             .sa_flags = SA_ONSTACK | SA_NODEFER};
+  struct sigaction action = {.sa_sigaction = on_signal,
+                             .sa_flags = SA_ONSTACK | SA_NODEFER | SA_SIGINFO};
   for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++) {
     sigaction(numbers[i], &action, NULL);
   }

@@ -1,6 +1,10 @@
 /* world.c - the memory that a scenario works on: the program's variables, what is local
  * to its threads, and one range of address space for all that the library reserves. It is
  * put back to what the setup left before each execution.
+ *
+ * Pages may only be read until something writes to one: then it is copied, and put back
+ * from that copy before each execution from then on. Executions of a scenario write to
+ * the same pages, so that after a few of them none costs a fault.
  */
 #include <link.h>
 #include <stdio.h>
@@ -16,17 +20,22 @@
 extern char __data_start[], _end[];
 
 enum {
-  BLOCKS = THREADS + 1 /* of thread-local variables: one more for the explorer's thread */
+  BLOCKS =
+      THREADS + 1, /* of thread-local variables: one more for the explorer's thread */
+  PAGES = 16384    /* that the executions of a scenario may write to */
 };
 
 typedef struct world {
-  int file;
   char *base;  /* what the library reserves comes from here */
   size_t used; /* bytes, now */
   size_t kept; /* bytes, after the setup */
-  char *variables, *first_variables;
+  char *first_variables;
   size_t local_size;
   char *local[BLOCKS], *kept_local[BLOCKS], *first_local[BLOCKS];
+  size_t page;          /* bytes */
+  char *written[PAGES]; /* pages, since the setup */
+  char *before;         /* what was in them, one after the other */
+  size_t pages;
 } world_t;
 
 static world_t *w; /* no part of what is put back */
@@ -36,19 +45,33 @@ static void die(const char *what) {
   exit(2);
 }
 
-static void map_world(int flags) {
-  if (mmap(w->base, WORLD_SIZE, PROT_READ | PROT_WRITE, flags | MAP_FIXED | MAP_NORESERVE,
-           w->file, 0) == MAP_FAILED) {
-    die("mmap");
-  }
+/* Whole pages. What the linker may have in the first one beside variables can be put
+ * back, too. */
+static char *page_of(void *at) {
+  return (char *)((uintptr_t)at & ~(uintptr_t)(w->page - 1));
+}
+static char *variables(void) { return page_of(__data_start); }
+static size_t variables_size(void) {
+  return (size_t)(page_of(_end + w->page - 1) - variables());
+}
+
+static char *map(void *at, size_t size, int flags) {
+  char *ptr = mmap(at, size, PROT_READ | PROT_WRITE,
+                   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | flags, -1, 0);
+  if (ptr == MAP_FAILED) die("mmap");
+  return ptr;
+}
+
+static void protect(char *at, size_t size, int protection) {
+  if (mprotect(at, size, protection) != 0) die("mprotect");
 }
 
 void world_start(void) {
   w = calloc(1, sizeof *w);
   if (w == NULL) die("calloc");
-  w->file = memfd_create("explored", MFD_CLOEXEC);
-  if (w->file < 0) die("memfd_create");
   w->base = (char *)WORLD_BASE;
+  w->page = (size_t)sysconf(_SC_PAGESIZE);
+  w->before = map(NULL, PAGES * w->page, 0);
 }
 
 static int find_local(struct dl_phdr_info *info, size_t size, void *data) {
@@ -67,48 +90,67 @@ void world_note_local(unsigned block) {
   w->local[block] = at;
 }
 
-static void copy_out(char **variables, char **local) {
-  size_t size = (size_t)(_end - __data_start);
-  if (*variables == NULL) *variables = malloc(size);
-  if (*variables == NULL) die("malloc");
+static void copy_local(char *const *to, char *const *from) {
   for (unsigned i = 0; i < BLOCKS && w->local[i] != NULL; i++) {
-    if (local[i] == NULL) local[i] = malloc(w->local_size);
-    if (local[i] == NULL) die("malloc");
-    memcpy(local[i], w->local[i], w->local_size);
+    memcpy(to[i], from[i], w->local_size);
   }
-  memcpy(*variables, __data_start, size);
 }
 
-static void copy_in(const char *variables, char *const *local) {
+static void start_local(char **copies) {
   for (unsigned i = 0; i < BLOCKS && w->local[i] != NULL; i++) {
-    memcpy(w->local[i], local[i], w->local_size);
+    if (copies[i] == NULL) copies[i] = malloc(w->local_size);
+    if (copies[i] == NULL) die("malloc");
   }
-  memcpy(__data_start, variables, (size_t)(_end - __data_start));
+  copy_local(copies, w->local);
 }
 
 void world_first(void) {
+  protect(variables(), variables_size(), PROT_READ | PROT_WRITE);
   if (w->first_variables == NULL) {
-    copy_out(&w->first_variables, w->first_local);
+    w->first_variables = malloc(variables_size());
+    if (w->first_variables == NULL) die("malloc");
+    memcpy(w->first_variables, variables(), variables_size());
+    start_local(w->first_local);
   } else {
-    copy_in(w->first_variables, w->first_local);
+    memcpy(variables(), w->first_variables, variables_size());
+    copy_local(w->local, w->first_local);
   }
-  if (ftruncate(w->file, 0) != 0 || ftruncate(w->file, (off_t)WORLD_SIZE) != 0) {
-    die("ftruncate");
-  }
+  map(w->base, WORLD_SIZE, MAP_FIXED);
+  (void)madvise(w->base, WORLD_SIZE, MADV_NOHUGEPAGE);
   w->used = 0;
-  map_world(MAP_SHARED);
+  w->pages = 0;
 }
 
-/* From here on writes are to pages of the mapping's own, and what is kept is the file. */
 void world_keep(void) {
-  copy_out(&w->variables, w->kept_local);
+  start_local(w->kept_local);
   w->kept = w->used;
-  map_world(MAP_PRIVATE);
+  protect(w->base, WORLD_SIZE, PROT_READ);
+  protect(variables(), variables_size(), PROT_READ);
+}
+
+static bool is_in(const char *at, const char *from, size_t size) {
+  return (uintptr_t)at - (uintptr_t)from < size;
+}
+
+bool world_write(void *address) {
+  char *at = page_of(address);
+  if (!is_in(at, w->base, w->used) && !is_in(at, variables(), variables_size())) {
+    return false;
+  }
+  for (size_t i = 0; i < w->pages; i++) {
+    if (w->written[i] == at) return false;
+  }
+  if (w->pages == PAGES) failed("executions write to too much memory");
+  memcpy(w->before + w->pages * w->page, at, w->page);
+  w->written[w->pages++] = at;
+  return mprotect(at, w->page, PROT_READ | PROT_WRITE) == 0;
 }
 
 void world_restore(void) {
-  copy_in(w->variables, w->kept_local);
-  if (w->used != 0 && madvise(w->base, w->used, MADV_DONTNEED) != 0) die("madvise");
+  copy_local(w->local, w->kept_local);
+  for (size_t i = 0; i < w->pages; i++) {
+    memcpy(w->written[i], w->before + i * w->page, w->page);
+  }
   w->used = w->kept;
 }
 

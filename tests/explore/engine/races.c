@@ -10,18 +10,31 @@
 
 enum {
   BITS = 17,
-  GRANULES = 1 << BITS, /* of 8 bytes, that an execution may touch: most of the table */
+  SLOTS = 1 << BITS,
+  GRANULES = SLOTS / 4 * 3, /* of 8 bytes, that an execution may touch */
+  NEIGHBOURS = 4,           /* granules whose slots are side by side */
   KINDS = 5,
   LARGE_RANGE = 1024, /* bytes; smaller ones are written one by one */
   RANGES = 256        /* written or reserved as a whole, in an execution */
 };
 
+/* Something of each byte of a granule. */
+typedef uint16_t lanes_t __attribute__((vector_size(16)));
+
+/* Granules lie in the order in which an execution first touches them: what it works with
+ * is close together. */
 typedef struct granule {
+  lanes_t last[KINDS][THREADS]; /* a thread's clock at its last access */
+  uint16_t location[8];         /* by the byte that it begins at, from 1 on */
   uintptr_t key;
-  uint32_t execution;
-  uint16_t location[8]; /* by the byte that it begins at, from 1 on */
-  uint16_t last[KINDS][THREADS][8];
+  uint8_t threads[KINDS]; /* whose accesses are in `last`, a bit each */
+  bool has_location;
 } granule_t;
+
+typedef struct slot {
+  uintptr_t key;
+  uint32_t execution, granule;
+} slot_t;
 
 /* What a thread has written, or reserved, as a whole. */
 typedef struct range {
@@ -31,8 +44,9 @@ typedef struct range {
 } range_t;
 
 typedef struct races {
-  granule_t table[GRANULES];
-  granule_t *touched[GRANULES];
+  granule_t granule[GRANULES];
+  slot_t table[SLOTS];
+  granule_t *recent; /* the last one that was asked for; or NULL */
   uint32_t execution, used;
   range_t range[RANGES];
   uint32_t ranges;
@@ -48,37 +62,54 @@ void races_start(void) {
 void races_begin(void) {
   r->execution++;
   r->used = r->ranges = 0;
+  r->recent = NULL;
   g->locations = 0;
 }
 
+static void note_access(granule_t *granule, lanes_t bytes, access_t access,
+                        unsigned thread, lanes_t clock) {
+  lanes_t *last = &granule->last[access][thread];
+  if ((granule->threads[access] >> thread & 1) == 0) *last = (lanes_t){0};
+  granule->threads[access] |= (uint8_t)(1u << thread);
+  *last = (*last & ~bytes) | (clock & bytes);
+}
+
+static lanes_t lanes_of(uint32_t value) { return (lanes_t){0} + (uint16_t)value; }
+
 /* A granule that nobody has touched alone was perhaps written as part of a range. */
 static void granule_begin(granule_t *granule, uintptr_t key) {
-  memset(granule, 0, sizeof *granule);
   granule->key = key;
-  granule->execution = r->execution;
+  granule->has_location = false;
+  memset(granule->location, 0, sizeof granule->location);
+  memset(granule->threads, 0, sizeof granule->threads);
   for (uint32_t i = 0; i < r->ranges; i++) {
     const range_t *range = &r->range[i];
     if (key * 8 < range->from || key * 8 >= range->to) continue;
-    uint16_t *last =
-        granule->last[range->reserved ? RESERVED : PLAIN_WRITE][range->thread];
-    for (int byte = 0; byte < 8; byte++) last[byte] = (uint16_t)range->clock;
+    note_access(granule, ~(lanes_t){0}, range->reserved ? RESERVED : PLAIN_WRITE,
+                range->thread, lanes_of(range->clock));
+  }
+}
+
+static granule_t *granule_find(uintptr_t key) {
+  uint64_t hash = (key / NEIGHBOURS * 0x9e3779b97f4a7c15u) >> (64 - BITS);
+  for (size_t at = (hash & ~(uint64_t)(NEIGHBOURS - 1)) + key % NEIGHBOURS;;
+       at = (at + 1) % SLOTS) {
+    slot_t *slot = &r->table[at];
+    if (slot->execution == r->execution) {
+      if (slot->key == key) return &r->granule[slot->granule];
+      continue;
+    }
+    if (r->used == GRANULES) failed("an execution touches too much memory");
+    *slot = (slot_t){key, r->execution, r->used};
+    granule_begin(&r->granule[r->used], key);
+    return &r->granule[r->used++];
   }
 }
 
 static granule_t *granule_of(uintptr_t address) {
   uintptr_t key = address >> 3;
-  size_t at = (key * 0x9e3779b97f4a7c15u) >> (64 - BITS);
-  for (;; at = (at + 1) % GRANULES) {
-    granule_t *granule = &r->table[at];
-    if (granule->execution == r->execution) {
-      if (granule->key == key) return granule;
-      continue;
-    }
-    if (r->used == GRANULES / 4 * 3) failed("an execution touches too much memory");
-    r->touched[r->used++] = granule;
-    granule_begin(granule, key);
-    return granule;
-  }
+  if (r->recent == NULL || r->recent->key != key) r->recent = granule_find(key);
+  return r->recent;
 }
 
 uint32_t race_location(uintptr_t address, uint32_t size) {
@@ -88,6 +119,7 @@ uint32_t race_location(uintptr_t address, uint32_t size) {
   if (g->locations == LOCATIONS) failed("an execution has too many locations");
   uint32_t number = g->locations++;
   *at = (uint16_t)(number + 1);
+  granule->has_location = true;
   location_t *location = &g->location[number];
   location->address = address;
   location->size = size;
@@ -120,40 +152,80 @@ static const uint8_t against[KINDS] = {
     0,
 };
 
-static void check_byte(granule_t *granule, unsigned byte, access_t access) {
-  const thread_t *me = g->current;
-  for (unsigned kind = 0; kind < KINDS; kind++) {
-    if ((against[access] >> kind & 1) == 0) continue;
-    for (unsigned other = 0; other < g->threads; other++) {
-      if (granule->last[kind][other][byte] <= me->clock.of[other]) continue;
-      if (other == me->number) continue;
-      failed("race: %s of thread %u at %#lx, after a%s %s of thread %u", names[access],
-             me->number, (unsigned long)(granule->key * 8 + byte),
-             kind == ATOMIC_READ || kind == ATOMIC_WRITE ? "n" : "", names[kind], other);
+static bool is_any(lanes_t lanes) {
+  uint64_t halves[2];
+  memcpy(halves, &lanes, sizeof halves);
+  return (halves[0] | halves[1]) != 0;
+}
+
+/* Accesses of others that the current thread's may not meet, to each byte: those that it
+ * does not know of. */
+static lanes_t late_of(const granule_t *granule, unsigned kind, unsigned other) {
+  return (lanes_t)(granule->last[kind][other] > lanes_of(g->current->clock.of[other]));
+}
+
+static uint8_t others_of(const granule_t *granule, unsigned kind) {
+  return granule->threads[kind] & (uint8_t) ~(1u << g->current->number);
+}
+
+/* The first of the bytes that has any, with the first of these. */
+_Noreturn static void fail_of(const granule_t *granule, unsigned byte, access_t access) {
+  for (;; byte++) {
+    for (unsigned kind = 0; kind < KINDS; kind++) {
+      if ((against[access] >> kind & 1) == 0) continue;
+      for (unsigned other = 0; other < g->threads; other++) {
+        if ((others_of(granule, kind) >> other & 1) == 0) continue;
+        if (late_of(granule, kind, other)[byte] == 0) continue;
+        failed("race: %s of thread %u at %#lx, after a%s %s of thread %u", names[access],
+               g->current->number, (unsigned long)(granule->key * 8 + byte),
+               kind == ATOMIC_READ || kind == ATOMIC_WRITE ? "n" : "", names[kind],
+               other);
+      }
     }
   }
-  granule->last[access][me->number][byte] = (uint16_t)me->clock.of[me->number];
+}
+
+static void check_bytes(granule_t *granule, unsigned first, unsigned count,
+                        access_t access) {
+  static const lanes_t number = {0, 1, 2, 3, 4, 5, 6, 7};
+  const thread_t *me = g->current;
+  lanes_t now = lanes_of(me->clock.of[me->number]);
+  lanes_t bytes =
+      (lanes_t)((number >= lanes_of(first)) & (number < lanes_of(first + count)));
+  bool is_noted = (granule->threads[access] >> me->number & 1) != 0;
+  /* Whoever came between has met that access, as nobody knows of it yet. */
+  if (is_noted && !is_any((granule->last[access][me->number] ^ now) & bytes)) return;
+  for (unsigned kind = 0; kind < KINDS; kind++) {
+    if ((against[access] >> kind & 1) == 0) continue;
+    for (uint8_t left = others_of(granule, kind); left != 0;
+         left &= (uint8_t)(left - 1)) {
+      unsigned other = (unsigned)__builtin_ctz(left);
+      if (is_any(late_of(granule, kind, other) & bytes)) fail_of(granule, first, access);
+    }
+  }
+  note_access(granule, bytes, access, me->number, now);
+}
+
+static void overwrite(const granule_t *granule, unsigned first, unsigned count) {
+  for (unsigned byte = first; granule->has_location && byte < first + count; byte++) {
+    if (granule->location[byte] != 0) model_overwrite(granule->location[byte] - 1u);
+  }
 }
 
 void race_check(uintptr_t address, size_t size, access_t access) {
-  for (size_t i = 0; i < size; i++) {
-    granule_t *granule = granule_of(address + i);
-    for (; i < size; i++) {
-      check_byte(granule, (address + i) & 7, access);
-      if (((address + i) & 7) == 7) break;
-    }
+  for (size_t done = 0; done < size;) {
+    granule_t *granule = granule_of(address + done);
+    unsigned first = (address + done) & 7;
+    unsigned count = size - done < 8 - first ? (unsigned)(size - done) : 8 - first;
+    check_bytes(granule, first, count, access);
+    if (access == PLAIN_WRITE) overwrite(granule, first, count);
+    done += count;
   }
 }
 
 static void note_plain(const void *at, size_t size, access_t access) {
-  uintptr_t address = (uintptr_t)at;
   if (++g->plain > PLAIN) failed("an execution without an end");
-  race_check(address, size, access);
-  if (access != PLAIN_WRITE) return;
-  for (size_t i = 0; i < size; i++) {
-    uint16_t location = granule_of(address + i)->location[(address + i) & 7];
-    if (location != 0) model_overwrite(location - 1u);
-  }
+  race_check((uintptr_t)at, size, access);
 }
 
 static void plain(const void *at, size_t size, access_t access) {
@@ -192,7 +264,7 @@ static bool write_range(const void *at, size_t size) {
   plain(at, from - (uintptr_t)at, PLAIN_WRITE);
   plain((void *)to, (uintptr_t)at + size - to, PLAIN_WRITE);
   for (uint32_t i = 0; i < r->used; i++) {
-    uintptr_t address = r->touched[i]->key * 8;
+    uintptr_t address = r->granule[i].key * 8;
     if (address < from || address >= to) continue;
     note_plain((void *)address, 8, PLAIN_WRITE);
     touched = true;

@@ -134,17 +134,21 @@ static void learn(void) {
   g->outcomes = 0;
 }
 
-/* The scenario's memory is what its setup leaves, and no choice is made yet. */
-void run_open(const explore_scenario_t *scenario) {
-  bool is_new = scenario != g->scenario;
-  g->weakened = 0;
-  g->forked = false;
+static void set_up(const explore_scenario_t *scenario) {
   world_first();
   g->scenario = scenario;
   g->threads = 0;
   while (g->threads < THREADS && scenario->thread[g->threads] != NULL) g->threads++;
   if (scenario->setup != NULL) scenario->setup();
   world_keep();
+}
+
+/* The scenario's memory is what its setup leaves, and no choice is made yet. */
+void run_open(const explore_scenario_t *scenario) {
+  bool is_new = scenario != g->scenario;
+  g->weakened = 0;
+  g->forked = false;
+  if (is_new) set_up(scenario);
   g->outcomes = 0;
   g->stale = scenario->stale != 0 ? scenario->stale : 3;
   g->preemptions = -1;

@@ -52,8 +52,16 @@ static void join_clock(clock_t_ *clock, const clock_t_ *other) {
   }
 }
 
+/* Then the view has all of the message's, too: what a thread had seen by a release is
+ * part of every message whose clock has that release. */
+static bool has(const clock_t_ *clock, const message_t *message) {
+  bool all = true;
+  for (unsigned i = 0; i < THREADS; i++) all &= clock->of[i] >= message->clock.of[i];
+  return all;
+}
+
 static void acquire(thread_t *me, const message_t *message) {
-  if (message == NULL) return;
+  if (message == NULL || has(&me->clock, message)) return;
   join_clock(&me->clock, &message->clock);
   for (uint32_t i = 0; i < message->locations; i++) {
     if (me->view[i] < message->seen[i]) me->view[i] = message->seen[i];
@@ -65,7 +73,7 @@ static const message_t *release(thread_t *me, const message_t *before) {
   message_t *message = message_new(g->locations);
   message->clock = me->clock;
   memcpy(message->seen, me->view, g->locations * sizeof(uint32_t));
-  if (before != NULL) {
+  if (before != NULL && !has(&me->clock, before)) {
     join_clock(&message->clock, &before->clock);
     for (uint32_t i = 0; i < before->locations; i++) {
       if (message->seen[i] < before->seen[i]) message->seen[i] = before->seen[i];

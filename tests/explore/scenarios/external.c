@@ -12,6 +12,7 @@
 #include "heap/heap.h"
 #include "start.h"
 #include "superslab/locate.h"
+#include "superslab/region.h"
 
 enum {
   BYTES = 256 * 1024, /* of memory: the least that makes a heap */
@@ -247,6 +248,31 @@ const explore_scenario_t external_units_release = {
     .ends = true,
     .thread = {release_and_free_others, free_others_of_1},
     .check = units_are_back};
+
+/* A large block lies in all units, one of which has slots left for small ones: whoever
+ * finds slabs in that unit finds whose they are. */
+static void start_annexed(void) {
+  have_memory(UNITS);
+  start_caching();
+  heap = make(memory, UNITS);
+  EXPLORE_CHECK(heap != NULL);
+  EXPLORE_CHECK(hak_heap_alloc(heap, UNITS - HAK_SUPERSLAB_SIZE / 2) != NULL);
+  explore_as(0, start_thread);
+}
+static void alloc_in_unit(void) { (void)allocate(70); }
+static bool look_at_unit(hak_superslab_t *ss, void *ctx) {
+  (void)ctx;
+  if (hak_load_acquire(&ss->extent.kind) != HAK_EXTENT_SLABS) return true;
+  EXPLORE_CHECK(hak_heap_of_extent(&ss->extent) == hak_heap_record(heap));
+  return true;
+}
+static void look_at_units(void) { hak_region_visit(look_at_unit, NULL); }
+const explore_scenario_t external_units_annexed = {
+    .name = "external.units_annexed",
+    .setup = start_annexed,
+    .is_wide = true,
+    .thread = {alloc_in_unit, look_at_units},
+    .check = all_well};
 
 /* --- forks ----------------------------------------------------------------------- */
 

@@ -63,8 +63,9 @@
   one(external_free) one(external_alloc) one(external_grow) one(external_destroy) \
   one(external_release) one(external_release_beside) one(external_same) \
   one(external_beside) one(external_again) one(external_units) \
-  one(external_units_destroy) one(external_units_release) one(external_fork) \
-  one(external_fork_make) one(external_fork_destroy) \
+  one(external_units_destroy) one(external_units_release) \
+  one(external_units_annexed) one(external_fork) one(external_fork_make) \
+  one(external_fork_destroy) \
   one(samples_first) one(samples_first_of_heap) one(samples_free) \
   one(samples_free_of_heap) one(samples_kept) one(samples_move) one(samples_destroy) \
   one(samples_reset) one(samples_release) one(samples_fork) \

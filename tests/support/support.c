@@ -203,11 +203,37 @@ bool test_verify_sparse_prefix(const void *block, size_t size, size_t kept,
   return test_verify(bytes, kept < SPARSE_END ? kept : SPARSE_END, tag);
 }
 
+typedef struct note {
+  uint64_t size, tag;
+} note_t;
+_Static_assert(sizeof(note_t) == TEST_NOTED, "support.h says so");
+
+void *test_fill_noted(void *block, size_t size, uint64_t tag) {
+  note_t note = {size, tag};
+  memcpy(block, &note, sizeof note);
+  test_fill_sparse((char *)block + sizeof note, size - sizeof note, tag);
+  return block;
+}
+
+size_t test_check_noted(const void *block) {
+  note_t note;
+  memcpy(&note, block, sizeof note);
+  CHECK(test_verify_sparse((const char *)block + sizeof note, note.size - sizeof note,
+                           note.tag));
+  CHECK(hak_usable_size(block) >= note.size);
+  return note.size;
+}
+
 /* ---- The library in a test -------------------------------------------- */
 
 const hak_config_t *test_config(void) { return g_strict ? &g_config : NULL; }
 
 bool test_is_strict(void) { return g_strict; }
+
+void test_keep_unused(bool keep) {
+  CHECK_EQ(hak_option_set(HAK_OPTION_PURGE_DECAY_MS, keep ? 86400000 : 500), 0);
+  CHECK_EQ(hak_option_set(HAK_OPTION_PURGE_SURPLUS, keep ? 0 : 1), 0);
+}
 
 void test_start(void) {
   if (g_strict) {

@@ -133,6 +133,14 @@ void test_fill_sparse(void *block, size_t size, uint64_t tag);
 bool test_verify_sparse(const void *block, size_t size, uint64_t tag);
 /* The first `kept` bytes of a block that was filled as one of `size`. */
 bool test_verify_sparse_prefix(const void *block, size_t size, size_t kept, uint64_t tag);
+/* The same for a block of TEST_NOTED bytes or more that whoever frees it knows nothing
+ * of: its first bytes say how large it is and what its tag is. Returns the block. */
+enum {
+  TEST_NOTED = 16
+};
+void *test_fill_noted(void *block, size_t size, uint64_t tag);
+/* Checks it, and returns its size. */
+size_t test_check_noted(const void *block);
 
 /* ---- The library in a test -------------------------------------------- */
 
@@ -145,6 +153,10 @@ void test_start(void);
 void test_restart(void);
 /* True when the run is over hooks of the suite's own. */
 bool test_is_strict(void);
+
+/* Whether memory that is unused stays, whatever its age and however much there is: on a
+ * busy machine what a test does may take longer than it would. */
+void test_keep_unused(bool keep);
 
 /* Of the process, and of one heap with those below it. */
 hak_stats_t test_stats(void);

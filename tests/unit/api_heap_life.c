@@ -181,16 +181,9 @@ static void heap_free__another_heaps_block_is_misuse(void **state) {
   CHECK_EQ(hak_heap_destroy(b), 0);
 }
 
-/* A frame may take long on a busy machine, and what goes by its age, or as surplus of
- * what is in use, does not go because of a reset. */
-static void keep_what_is_unused(bool keep) {
-  CHECK_EQ(hak_option_set(HAK_OPTION_PURGE_DECAY_MS, keep ? 86400000 : 500), 0);
-  CHECK_EQ(hak_option_set(HAK_OPTION_PURGE_SURPLUS, keep ? 0 : 1), 0);
-}
-
 static void reset__keeps_the_heap_and_its_memory(void **state) {
   (void)state;
-  keep_what_is_unused(true);
+  test_keep_unused(true);
   hak_heap_t *heap = test_heap(0, "frame", NULL);
   uint64_t calls = 0;
   for (int frame = 0; frame < 10; frame++) {
@@ -217,7 +210,7 @@ static void reset__keeps_the_heap_and_its_memory(void **state) {
     CHECK_EQ(hak_check(NULL), 0);
   }
   CHECK_EQ(hak_heap_destroy(heap), 0);
-  keep_what_is_unused(false);
+  test_keep_unused(false);
 }
 
 static void release__blocks_live_on_as_the_parents(void **state) {

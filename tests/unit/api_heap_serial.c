@@ -109,9 +109,7 @@ static void waves__of_blocks_come_home_in_any_order(void **state) {
 static void reset__gives_the_same_memory_again(void **state) {
   (void)state;
   hak_heap_t *heap = make(NULL);
-  /* On a busy machine a frame may take as long as what is unused stays. */
-  CHECK_EQ(hak_option_set(HAK_OPTION_PURGE_DECAY_MS, 86400000), 0);
-  CHECK_EQ(hak_option_set(HAK_OPTION_PURGE_SURPLUS, 0), 0);
+  test_keep_unused(true);
   uint64_t reserves = 0, commits = 0;
   for (int frame = 0; frame < 6; frame++) {
     for (size_t i = 0; i < 5000; i++) {
@@ -130,8 +128,7 @@ static void reset__gives_the_same_memory_again(void **state) {
     CHECK_EQ(test_heap_stats(heap).live_blocks, 0);
     CHECK_EQ(hak_check(heap), 0);
   }
-  CHECK_EQ(hak_option_set(HAK_OPTION_PURGE_DECAY_MS, 500), 0);
-  CHECK_EQ(hak_option_set(HAK_OPTION_PURGE_SURPLUS, 1), 0);
+  test_keep_unused(false);
   CHECK_EQ(hak_heap_destroy(heap), 0);
 }
 

@@ -352,28 +352,13 @@ enum {
   THREADS = 4,
   SHARED = 64
 };
-static _Atomic(unsigned char *) g_shared[SHARED];
+static _Atomic(void *) g_shared[SHARED];
 static hak_heap_t *g_heap;
 static atomic_bool g_stop;
 
-typedef struct head {
-  size_t size;
-  uint64_t tag;
-} head_t;
-
-static unsigned char *filled(unsigned char *block, size_t size, uint64_t tag) {
-  head_t head = {size, tag};
-  memcpy(block, &head, sizeof head);
-  test_fill_sparse(block + sizeof head, size - sizeof head, tag);
-  return block;
-}
-
-static void end_block(unsigned char *block) {
-  head_t head;
+static void end_block(void *block) {
   if (block == NULL) return;
-  memcpy(&head, block, sizeof head);
-  CHECK(test_verify_sparse(block + sizeof head, head.size - sizeof head, head.tag));
-  CHECK(hak_usable_size(block) >= head.size);
+  (void)test_check_noted(block);
   hak_free(block);
 }
 
@@ -383,8 +368,8 @@ static void *mix(void *ctx) {
   test_rng_t rng = test_rng(test_seed(), 60 + (uint64_t)(uintptr_t)ctx);
   for (uint64_t n = 0; n < test_scale(20000) && !atomic_load(&g_stop); n++) {
     size_t size = 64 + test_random_size(&rng, test_below(&rng, 2) == 0 ? MIB : 20000);
-    unsigned char *mine = hak_heap_alloc(g_heap, size);
-    if (mine != NULL) filled(mine, size, n);
+    void *mine = hak_heap_alloc(g_heap, size);
+    if (mine != NULL) (void)test_fill_noted(mine, size, n);
     end_block(atomic_exchange(&g_shared[test_below(&rng, SHARED)], mine));
   }
   return NULL;

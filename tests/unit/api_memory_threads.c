@@ -23,55 +23,34 @@ enum {
   THREADS = 8,
   SHARED = 256
 };
-static _Atomic(unsigned char *) g_shared[SHARED];
+static _Atomic(void *) g_shared[SHARED];
 static hak_heap_t *g_heap;
-
-/* The first bytes say how large a block is and who filled it. */
-typedef struct head {
-  uint32_t size, tag;
-} head_t;
-
-static unsigned char *filled(unsigned char *block, size_t size, uint32_t tag) {
-  head_t head = {(uint32_t)size, tag};
-  memcpy(block, &head, sizeof head);
-  test_fill(block + sizeof head, size - sizeof head, tag);
-  return block;
-}
-static void verify(const unsigned char *block, size_t *size, uint32_t *tag) {
-  head_t head;
-  memcpy(&head, block, sizeof head);
-  CHECK(test_verify(block + sizeof head, head.size - sizeof head, head.tag));
-  CHECK(hak_usable_size(block) >= head.size);
-  *size = head.size;
-  *tag = head.tag;
-}
 
 static void *mix(void *ctx) {
   test_rng_t rng = test_rng(test_seed(), 50 + (uint64_t)(uintptr_t)ctx);
-  size_t old;
-  uint32_t tag;
-  for (uint32_t n = 0; n < test_scale(100000); n++) {
-    unsigned char *mine = NULL;
-    size_t size = sizeof(head_t) + test_random_size(&rng, 8 * KIB);
+  for (uint64_t n = 0; n < test_scale(100000); n++) {
+    void *mine = NULL;
+    size_t size = TEST_NOTED + test_random_size(&rng, 8 * KIB);
     uint64_t choice = test_below(&rng, 3);
     if (choice < 2) mine = hak_heap_alloc(g_heap, size);
-    if (mine != NULL) filled(mine, size, n);
-    _Atomic(unsigned char *) *slot = &g_shared[test_below(&rng, SHARED)];
+    if (mine != NULL) (void)test_fill_noted(mine, size, n);
+    _Atomic(void *) *slot = &g_shared[test_below(&rng, SHARED)];
     mine = atomic_exchange_explicit(slot, mine, memory_order_acq_rel);
     if (mine == NULL) continue;
-    verify(mine, &old, &tag);
+    size_t old = test_check_noted(mine);
     if (choice != 0) {
       hak_free(mine);
       continue;
     }
-    unsigned char *moved = hak_realloc(mine, size);
+    void *moved = hak_realloc(mine, size);
     if (moved == NULL) {
       hak_free(mine);
       continue;
     }
-    if (size >= old) verify(moved, &old, &tag);
-    mine = atomic_exchange_explicit(slot, filled(moved, size, n), memory_order_acq_rel);
-    if (mine != NULL) verify(mine, &old, &tag);
+    if (size >= old) (void)test_check_noted(moved);
+    (void)test_fill_noted(moved, size, n);
+    mine = atomic_exchange_explicit(slot, moved, memory_order_acq_rel);
+    if (mine != NULL) (void)test_check_noted(mine);
     hak_free(mine);
   }
   return NULL;

@@ -8,6 +8,7 @@
 
 #include "external/external_region.h"
 #include "heap/lifecycle.h"
+#include "pages/meta.h"
 #include "superslab/locate.h"
 #include "superslab/region.h"
 #include "superslab/shared_pool.h"
@@ -88,6 +89,38 @@ static void open__without_memory_for_records_changes_nothing(void **state) {
     test_os_fail(&g_os, TEST_FAIL_NONE, 0, 0);
     CHECK(external_region != NULL || error == ENOMEM);
     if (external_region != NULL) hak_external_region_close(external_region);
+    hak_external_region_serve(open_all(), NULL);
+    hak_external_regions_close_unserved();
+  }
+}
+
+static void use_up_line(void) {
+  CHECK(hak_meta_alloc(hak_lifecycle_os(), HAK_CACHE_LINE, HAK_CACHE_LINE) != NULL);
+}
+
+/* There is room for records of so many lines in all, and for more only from the system.
+ */
+static void leave_lines(uint64_t lines) {
+  uint64_t before = hak_load_relaxed(&hak_meta_committed);
+  while (hak_load_relaxed(&hak_meta_committed) == before) use_up_line();
+  uint64_t more = hak_load_relaxed(&hak_meta_committed) - before;
+  for (uint64_t left = more / HAK_CACHE_LINE - 1; left > lines; left--) use_up_line();
+}
+
+/* The region's own record comes first; where its annex has none it is kept. */
+static void open__with_memory_for_some_records_changes_nothing(void **state) {
+  (void)state;
+  const uint64_t most = sizeof(hak_external_region_t) + sizeof(hak_external_heap_t);
+  for (uint64_t lines = 0; lines <= most / HAK_CACHE_LINE; lines++) {
+    int error = 0;
+    CHECK_EQ(hak_shutdown(HAK_SHUTDOWN_FORCE), 0);
+    CHECK_EQ(test_os_init(&g_os), 0);
+    leave_lines(lines);
+    test_os_fail(&g_os, TEST_FAIL_FROM_NTH, TEST_OS_ALL_KINDS, 1);
+    CHECK(hak_external_region_open(hak_lifecycle_os(), g_memory, sizeof g_memory,
+                                   &error) == NULL);
+    test_os_fail(&g_os, TEST_FAIL_NONE, 0, 0);
+    CHECK_EQ(error, ENOMEM);
     hak_external_region_serve(open_all(), NULL);
     hak_external_regions_close_unserved();
   }
@@ -356,6 +389,7 @@ int main(void) {
       T(units__are_the_whole_ones_inside),
       P(open__twice_over_the_same_memory_is_refused),
       P(open__without_memory_for_records_changes_nothing),
+      P(open__with_memory_for_some_records_changes_nothing),
       P(superslabs__need_no_call_have_no_pages_and_promise_no_zeroes),
       P(budget__has_a_limit_while_slots_are_few),
       P(share__of_growth_is_divided_by_the_users),

@@ -134,20 +134,31 @@ static HAK_SLOW size_t come_and_go(hak_heap_t *handle, size_t size, size_t count
   return ready;
 }
 
+/* Calls of the process that bring or take pages. */
+static uint64_t os_calls(void) {
+  return hak_load_relaxed(&hak_os_counts.reserve) +
+         hak_load_relaxed(&hak_os_counts.commit) + hak_load_relaxed(&hak_os_counts.purge);
+}
+
 /* Blocks that lie ready among what is free. What the thread gives up as they are freed,
  * such as a slab that it held, may be a better place than some had: they come and go
- * until they come to the same places. */
+ * until twice in a row they come to places where they were, one of two that they take
+ * in turn perhaps, and no page came or went meanwhile. */
 static HAK_SLOW size_t prewarm_large(hak_heap_t *handle, size_t size, size_t count) {
   enum {
-    TIMES = 4
+    TIMES = 8,
+    QUIET = 2
   };
   size_t ready = 0;
-  uint64_t before = 0, places;
+  uint64_t before = 0, earlier = 0, places; /* 0: none yet */
   /* Guarded blocks are no larger than they are asked to be. */
   if (size < sizeof(void *)) size = sizeof(void *);
-  for (int i = 0; i < TIMES; i++) {
+  for (int i = 0, quiet = 0; i < TIMES && quiet < QUIET; i++) {
+    uint64_t calls = os_calls();
     ready = come_and_go(handle, size, count, &places);
-    if (places == before) break;
+    bool known = places == before || places == earlier;
+    quiet = known && os_calls() == calls ? quiet + 1 : 0;
+    earlier = before;
     before = places;
   }
   return ready;

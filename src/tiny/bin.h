@@ -104,7 +104,8 @@ typedef struct hak_hold {
                                    and in the last; see trim.h. Of a single class: how
                                    often one was brought from the pool of late, and when
                                    the last time; see capacity.c */
-  uint32_t surplus_periods;     /* periods in a row with more held than used */
+  int32_t surplus_periods;      /* periods in a row with more held than used; below 0 as
+                                   many are left until what was made ready may count */
   uint32_t pins;                /* 1: blocks in the bin may keep a slab from
                                    becoming free, so it is to be emptied; flush.h */
   uint32_t lean;                /* hak_lean_t; see lean.h */

@@ -6,6 +6,7 @@
 #include "tiny/hold.h"
 #include "tiny/scatter.h"
 #include "tiny/stray.h"
+#include "tiny/trim.h"
 
 enum {
   PAGE_LEAST = 4096, /* bytes; no OS page is smaller */
@@ -85,5 +86,7 @@ HAK_SLOW size_t hak_prewarm_class(hak_thread_t *me, const hak_cache_t *cache,
     if (more == 0) break;
     ready += more;
   }
-  return ready < count ? ready : count;
+  if (ready > count) ready = count;
+  hak_trim_later(cache, cls, ready);
+  return ready;
 }

@@ -1,6 +1,7 @@
 /* prewarm.h - blocks of a class made ready before they are asked for.
  *
- * Depends on: superslab, bin, capacity, commit, hold, scatter, stray.   Used by: api.
+ * Depends on: superslab, bin, capacity, commit, hold, scatter, stray, trim.   Used by:
+ * api.
  */
 #ifndef HAK_TINY_PREWARM_H
 #define HAK_TINY_PREWARM_H

@@ -34,15 +34,22 @@ static void look(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls) {
   uint64_t allowed = (uint64_t)USE_FACTOR * (given + before) +
                      2 * (uint64_t)hak_bin_capacity(&cache->bins[cls]);
   if (held <= allowed) {
-    hold->surplus_periods = 0;
+    if (hold->surplus_periods > 0) hold->surplus_periods = 0;
     return;
   }
   /* The first period with a surplus may be a pause between two phases of the program, so
    * half of the surplus goes from the second one on. */
-  if (hold->surplus_periods++ == 0) return;
+  if (hold->surplus_periods++ <= 0) return;
   uint32_t each = free / looked;
   if (each == 0) each = 1;
   hak_hold_list(me, cache, cls, (uint32_t)((held - allowed) / each / 2) + 1);
+}
+
+HAK_SLOW void hak_trim_later(const hak_cache_t *cache, uint32_t cls, size_t count) {
+  size_t period = (size_t)hak_option(TRIM_REFILLS) * hak_bin_batch(&cache->bins[cls]);
+  size_t periods = count / period + 1;
+  cache->holds[cls].surplus_periods =
+      periods < INT32_MAX ? -(int32_t)periods : -INT32_MAX;
 }
 
 void hak_trim_class(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls) {

@@ -13,6 +13,10 @@
  * partial list. Every 16th call looks at all classes. */
 void hak_trim_class(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls);
 
+/* No surplus goes until refills had time to bring `count` blocks, which were made ready.
+ */
+void hak_trim_later(const hak_cache_t *cache, uint32_t cls, size_t count);
+
 /* Every HAK_TRIM_CALLS calls, looks at the bin of the next class. A bin that has grown
  * and was not touched since the last look gives its blocks back, and is small again. */
 void hak_trim_bin_slow(hak_thread_t *me, const hak_cache_t *cache);

@@ -274,6 +274,33 @@ TEST_IN_CHILD(prewarm__commits_at_start_what_is_used_later, 20) {
             (unsigned long long)(test_os_calls(&g_os) - calls));
 }
 
+/* So many that the thread looks at what it holds before it has used them up; and so many
+ * that they come and go at several places before they lie at ones that stay. */
+TEST_IN_CHILD(prewarm__of_many_blocks_makes_all_of_them_ready, 60) {
+  static const struct {
+    size_t limit, size, count;
+  } some[] = {{0, 1035, 52000},
+              {0, 828, 52000},
+              {256 * MIB, 1000, 5000},
+              {256 * MIB, 272, 52000},
+              {64 * MIB, 72, 52000}};
+  static void *blocks[52000];
+  test_over_os(0);
+  for (size_t i = 0; i < TEST_COUNT(some); i++) {
+    hak_heap_config_t config = {.name = "many", .hard_limit = some[i].limit};
+    hak_heap_t *heap = test_heap_make(config);
+    CHECK_EQ(hak_heap_prewarm(heap, some[i].size, some[i].count), some[i].count);
+    uint64_t calls = test_os_calls(&g_os);
+    for (size_t k = 0; k < some[i].count; k++) {
+      blocks[k] = hak_heap_alloc(heap, some[i].size);
+      CHECK(blocks[k] != NULL);
+    }
+    CHECK_MSG(test_os_calls(&g_os) == calls, "%zu of %zu B: %llu calls", some[i].count,
+              some[i].size, (unsigned long long)(test_os_calls(&g_os) - calls));
+    CHECK_EQ(hak_heap_destroy(heap), 0);
+  }
+}
+
 TEST_MAIN_FRESH(T(hooks__strict_ones_see_no_breach), T(hooks__pages_of_16k_are_served),
                 T(report__of_all_heaps_survives_refusals),
                 T(hooks__pages_of_64k_are_served), T(hooks__addresses_may_lie_far_apart),
@@ -282,4 +309,5 @@ TEST_MAIN_FRESH(T(hooks__strict_ones_see_no_breach), T(hooks__pages_of_16k_are_s
                 T(hooks__too_little_memory_to_start_is_out_of_memory),
                 T(collect__gives_back_what_it_says_and_at_most_what_was_asked),
                 T(large_blocks__alternating_cost_no_os_call),
-                T(prewarm__commits_at_start_what_is_used_later))
+                T(prewarm__commits_at_start_what_is_used_later),
+                T(prewarm__of_many_blocks_makes_all_of_them_ready))

@@ -391,9 +391,10 @@ typedef struct hak_heap_config {
   const char *name;              /* copied, 31 bytes of it; NULL = none */
   hak_heap_t *parent;            /* the heap that this one is part of; NULL = of none */
   size_t soft_limit, hard_limit; /* bytes that it may be charged; 0 = none */
-  size_t reserve; /* bytes of address space that the heap has from the start, for slabs */
-  size_t prefault;              /* bytes made ready at once, as by hak_heap_prefault */
-  void *memory;                 /* the caller's, see below; NULL = none */
+  size_t reserve;  /* bytes of address space that the heap has from the start, for slabs;
+                      their records, 2.3 KiB for each 2 MiB, are made with it */
+  size_t prefault; /* bytes made ready at once, as by hak_heap_prefault */
+  void *memory;    /* the caller's, see below; NULL = none */
   size_t memory_size;           /* of it, in bytes */
   const struct hak_os *os;      /* copied; hooks of its own, see below; NULL = none */
   int32_t huge_pages, reserved; /* HAK_HUGE_*, by madvise only; reserved is 0 */
@@ -530,7 +531,8 @@ void *hak_heap_aligned_alloc_at(hak_heap_t *heap, size_t alignment, size_t size,
  * From then on the heap keeps as much memory committed as is in use now and `bytes` more,
  * until hak_heap_prefault(heap, 0) or the heap's end. 0, EINVAL for no heap, or ENOMEM:
  * then a part of the memory may be ready, but none if `bytes` is more than the machine
- * has, swap included. Costs the page faults. */
+ * has, swap included; what hooks of the program's own have is not known. Costs the page
+ * faults. */
 int hak_heap_prefault(hak_heap_t *heap, size_t bytes);
 
 /* Makes `count` blocks of any size ready, with all records that they need: if nothing

@@ -88,9 +88,17 @@ static bool asks_for_more(const hak_heap_config_t *c) { return c->reserved != 0;
 
 static const char in_create[] = "hak_heap_create";
 
+/* The records of so many SuperSlabs are written at once, and the system ends whoever
+ * touches more than there is. */
+static bool has_records_for(size_t bytes) {
+  size_t units = bytes / HAK_SUPERSLAB_SIZE;
+  return units <= hak_os_total(hak_os_default()) / sizeof(hak_superslab_t);
+}
+
 /* In a slow path of a thread, for the child of a fork to see. */
 static bool reserve(hak_shared_pool_t *pool, size_t bytes) {
   if (bytes == 0) return true;
+  if (!has_records_for(bytes)) return false;
   hak_thread_t *me = hak_thread_enter();
   if (me == NULL) return false;
   bool ok = hak_pool_reserve(pool, bytes);
@@ -119,7 +127,7 @@ static bool make_ready(hak_heap_t *heap, const hak_heap_config_t *given) {
   if (!hak_kind_has_slabs(heap)) {
     return given->reserve <= PTRDIFF_MAX && given->prefault <= PTRDIFF_MAX;
   }
-  if (given->reserve > PTRDIFF_MAX || !reserve(pool, given->reserve)) return false;
+  if (!reserve(pool, given->reserve)) return false;
   return given->prefault == 0 || hak_api_prefault(heap, given->prefault) == 0;
 }
 

@@ -197,6 +197,11 @@ TEST_IN_CHILD(ready__bad_arguments_are_named_by_errno, 20) {
   config.reserve = SIZE_MAX;
   CHECK(hak_heap_create(&config) == NULL);
   CHECK_EQ(errno, ENOMEM);
+  /* Records for so much would be more than the machine has. */
+  config.reserve = PTRDIFF_MAX;
+  errno = 0;
+  CHECK(hak_heap_create(&config) == NULL);
+  CHECK_EQ(errno, ENOMEM);
   config.reserve = 0;
   config.prefault = SIZE_MAX;
   CHECK(hak_heap_create(&config) == NULL);

@@ -95,14 +95,17 @@ size_t hak_api_usable(const void *ptr, hak_place_t *place, const char *function)
   return 0;
 }
 
+/* The block is free as far as it says so itself: with full checks. */
+static bool is_free(const void *ptr, const hak_place_t *place) {
+  if (HAK_CHECKS < 2 || place->cls >= HAK_CLASSES) return false;
+  if (HAK_CHECKS >= 3) return !hak_live_is(place->slab, ptr);
+  const hak_thread_t *me = hak_thread_self; /* without a state it has no key */
+  return me->kind == HAK_THREAD_ATTACHED && hak_link_is_marked(&me->key, ptr);
+}
+
 size_t hak_api_usable_live(const void *ptr, hak_place_t *place, const char *function) {
   size_t usable = hak_api_usable(ptr, place, function);
-  if (HAK_CHECKS < 2 || usable == 0 || place->cls >= HAK_CLASSES) return usable;
-  const hak_thread_t *me = hak_thread_self; /* without a state it has no key */
-  bool is_free = HAK_CHECKS >= 3 ? !hak_live_is(place->slab, ptr)
-                                 : me->kind == HAK_THREAD_ATTACHED &&
-                                       hak_link_is_marked(&me->key, ptr);
-  if (HAK_LIKELY(!is_free)) return usable;
+  if (usable == 0 || HAK_LIKELY(!is_free(ptr, place))) return usable;
   hak_report(HAK_ERROR_DOUBLE_FREE, ptr, hak_api_owner(place->extent), function,
              HAK_TEXT_FREE);
   return 0;
@@ -251,6 +254,15 @@ static HAK_SLOW void free_guarded(hak_heap_t *heap, const hak_place_t *place, vo
   free_of(heap, place, ptr, size, usable, false);
 }
 
+/* A block of a watched heap is told of while all that the program wrote is in it, so
+ * before full checks mark it or empty it. */
+static HAK_WARM void tell(const hak_place_t *place, void *ptr, size_t usable) {
+  hak_heap_t *heap = hak_heap_of_extent(place->extent);
+  if (HAK_LIKELY(heap == NULL || !hak_heap_is_watched(heap)) || is_free(ptr, place))
+    return;
+  hak_api_tell_free(heap, ptr, usable);
+}
+
 static HAK_WARM void free_found(void *ptr, size_t size, bool no_cache) {
   hak_place_t place;
   size_t usable = hak_api_usable(ptr, &place, name_of(size));
@@ -258,7 +270,7 @@ static HAK_WARM void free_found(void *ptr, size_t size, bool no_cache) {
                    is_wrong_size(ptr, &place, usable, size, HAK_IN_FREE_SIZED)))
     return;
   hak_heap_t *heap = hak_heap_of_extent(place.extent);
-  if (heap != NULL && hak_heap_is_watched(heap)) hak_api_tell_free(heap, ptr, usable);
+  if (HAK_CHECKS < 2) tell(&place, ptr, usable);
   if (place.cls == HAK_CLASS_EXTERNAL) {
     hak_api_external_free(&place, ptr, usable, name_of(size));
     return;
@@ -457,6 +469,7 @@ static void check_and_free(void *ptr, size_t size) {
   hak_place_t place;
   size_t usable = hak_api_usable(ptr, &place, name_of(size));
   if (usable == 0 || is_wrong_size(ptr, &place, usable, size, HAK_IN_FREE_SIZED)) return;
+  tell(&place, ptr, usable);
   if (!take_back(&place, ptr, name_of(size))) return;
   ptr = hak_harden_delay(&place, ptr);
   for (; ptr != NULL; ptr = hak_harden_delay_excess()) free_block(ptr, 0, false);
@@ -480,7 +493,9 @@ HAK_ENTRY void hak_free_sized(void *ptr, size_t size) {
 static void free_past_caches(void *ptr) {
 #if HAK_CHECKS >= 2
   hak_place_t place;
-  if (hak_api_usable(ptr, &place, "hak_freex") == 0) return;
+  size_t usable = hak_api_usable(ptr, &place, "hak_freex");
+  if (usable == 0) return;
+  tell(&place, ptr, usable);
   if (!take_back(&place, ptr, "hak_freex")) return;
 #endif
   free_found(ptr, 0, true);

@@ -225,6 +225,41 @@ static void events__say_what_was_asked_and_where(void **state) {
   CHECK_EQ(hak_heap_destroy(heap), 0);
 }
 
+/* Reads and writes each block that goes; *ctx is how many were as their owner left them.
+ */
+static void scribble(const hak_block_event_t *event, void *ctx) {
+  if (event->kind != HAK_BLOCK_FREE) return;
+  unsigned char *block = event->address;
+  CHECK_EQ(hak_usable_size(block), event->size);
+  size_t same = 0;
+  while (same < event->size && block[same] == 0x5a) same++;
+  *(size_t *)ctx += same == event->size;
+  memset(block, 0xa5, event->size);
+}
+
+static void events__a_block_that_goes_is_still_as_the_program_left_it(void **state) {
+  (void)state;
+  static const size_t sizes[] = {10, 100, 5000, 60000, 300000, 2 * MIB};
+  hak_heap_t *heap = test_heap_make((hak_heap_config_t){.flags = HAK_HEAP_WATCHED});
+  size_t whole = 0, freed = 0;
+  CHECK_EQ(hak_heap_set_block_hook(heap, scribble, &whole), 0);
+  for (size_t i = 0; i < TEST_COUNT(sizes); i++) {
+    for (int way = 0; way < 4; way++) {
+      void *block = hak_heap_alloc(heap, sizes[i]);
+      CHECK(block != NULL);
+      memset(block, 0x5a, hak_usable_size(block));
+      if (way == 0) hak_free(block);
+      if (way == 1) hak_free_sized(block, sizes[i]);
+      if (way == 2) hak_heap_free(heap, block);
+      if (way == 3) CHECK_EQ(hak_freex(block, HAK_NO_CACHE), 0);
+      freed++;
+    }
+  }
+  CHECK_EQ(whole, freed);
+  CHECK_EQ(hak_check(heap), 0);
+  CHECK_EQ(hak_heap_destroy(heap), 0);
+}
+
 /* Grows a block until the heap's limit refuses; returns the size that it came to. */
 static size_t grow(hak_heap_t *heap) {
   size_t size = MIB;
@@ -433,7 +468,9 @@ static void end__that_is_refused_is_not_told(void **state) {
 }
 
 TEST_MAIN(T(events__tell_all_of_heaps_of_every_kind),
-          T(events__say_what_was_asked_and_where), T(events__of_a_released_heap_end),
+          T(events__say_what_was_asked_and_where),
+          T(events__a_block_that_goes_is_still_as_the_program_left_it),
+          T(events__of_a_released_heap_end),
           T(realloc__of_a_watched_heap_grows_as_far_as_of_another),
           T(events__of_blocks_that_a_release_brings_begin_with_a_copy),
           T(hook__is_for_watched_heaps_only), T(events__of_all_threads_add_up),

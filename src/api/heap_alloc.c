@@ -67,6 +67,9 @@ HAK_WARM void *hak_api_class(hak_heap_t *heap, uint32_t cls) {
   hak_store_relaxed(&me->busy, 1);
   block = hak_refill_bin(me, &cache->cache, cls);
   hak_thread_leave(me, HAK_IN_ALLOC);
+  /* What the cache keeps from here on is to have a turn, though nothing else lies idle.
+   */
+  hak_idle_note_others();
   if (HAK_UNLIKELY(block == NULL)) return hak_api_small(heap, cls, false);
   hak_thread_trim(&heap->store->pool);
   hak_pressure_soft(heap);

@@ -14,16 +14,25 @@
 #define HAK_HEAP_GIVE_UP_H
 
 #include "heap/thread_state.h"
+#include "os/os.h"
 
 /* Everything that the thread cached or held of one heap, or of all, becomes everybody's.
  * It stays a user of the heap, but for a released one. */
 void hak_give_up_one(hak_thread_t *me, hak_heap_t *heap);
 void hak_give_up_all(hak_thread_t *me);
-/* What the thread cached of some classes, `to_empty`, in all heaps, and what lies in the
- * heaps' transfer caches of some; others each time. Of many heaps some have that in this
- * call and the rest in the next ones. It stays a user of the heaps, and holds what it
- * held. */
+/* What the thread cached of some classes of the default heap, `to_empty`, and what lies
+ * in its transfer caches of some; others each time. Of as many classes of its other heaps
+ * the same, in turns: each class of each heap has one before any has another. A call goes
+ * on where the last one stopped, and does no more than some 50 us of that, but for what
+ * one class keeps; the rest is the next calls'. The thread stays a user of the heaps, and
+ * holds what it held. */
 void hak_give_up_some(hak_thread_t *me);
+/* There is something of that to be done, in a call that works in the pool. */
+HAK_HOT bool hak_give_up_is_due(const hak_thread_t *me, const hak_shared_pool_t *pool) {
+  if (me->to_empty != 0) return true;
+  return me->turns.owed != 0 && hak_os_may_give() && !pool->keeps_all &&
+         !hak_pool_is_enclosed(pool);
+}
 /* What lies in depots of any heap and nobody took for a decay goes home, where no thread
  * comes by to see to it: for a thread that only does such work, when it is time. */
 bool hak_give_up_unused_is_time(void);

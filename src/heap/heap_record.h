@@ -85,9 +85,11 @@ struct hak_heap {
   hak_atomic_u32_t
       resetting; /* [owner: who has the lease] its blocks are about to go, and it stays */
   hak_atomic_u32_t tells_leaks; /* [const] what is live at its end is reported */
-  hak_callee_t listener;        /* [any] of a watched heap: hears of each block */
-  hak_atomic_ptr_t user;        /* [any] the program's own */
-  hak_atomic_u32_t name_at;     /* [any] which of the names is the heap's */
+  hak_atomic_u32_t
+      turned_at;            /* [any] when its transfer caches had a turn; see give_up.c */
+  hak_callee_t listener;    /* [any] of a watched heap: hears of each block */
+  hak_atomic_ptr_t user;    /* [any] the program's own */
+  hak_atomic_u32_t name_at; /* [any] which of the names is the heap's */
   /* [owner: who renames it] the other one is written, and then is the heap's */
   /* and reads as text; in words, as others may copy it while the record changes heaps */
   hak_atomic_u64_t names[2][HAK_HEAP_NAME_WORDS];

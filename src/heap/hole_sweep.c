@@ -85,6 +85,16 @@ void hak_hole_sweep_leased(hak_thread_t *me, hak_heap_t *heap,
   if (hak_option(PURGE_HOLES) != 0) sweep_classes(me, heap, &cls, bounds);
 }
 
+/* A heap was passed: there may be thousands, none of which has anything. */
+static bool is_over(hak_hole_bounds_t *bounds) {
+  enum {
+    HEAPS = 64 /* between two looks at the clock */
+  };
+  if (bounds->slabs != SIZE_MAX && bounds->slabs > 0) bounds->slabs--;
+  if (bounds->slabs == 0) return true;
+  return bounds->end != 0 && at_heap % HEAPS == 0 && hak_sys_fine_ns() >= bounds->end;
+}
+
 /* A heap that somebody else works at is left to the next sweep. */
 static bool sweep_heap(hak_thread_t *me, hak_heap_t *heap, hak_hole_bounds_t *bounds) {
   if (hak_load_relaxed(&heap->store->pool.superslabs) == 0) return true;
@@ -115,30 +125,37 @@ static void list_still(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls)
 
 static void list_cache(hak_thread_cache_t *cache, void *ctx) {
   hak_heap_t *heap = cache->heap;
-  if (hak_load_relaxed(&cache->heap_id) == NULL || !hak_heap_try_lease(heap)) return;
+  if (hak_load_relaxed(&cache->heap_id) == NULL) return;
+  if (!hak_heap_try_lease(heap)) {
+    hak_store_relaxed(&aged, 1);
+    return;
+  }
   if (hak_load_relaxed(&cache->heap_id) != NULL && !hak_heap_is_orphan(heap)) {
-    for (uint32_t cls = 0; cls < HAK_SHARED_CLASSES; cls++) {
-      list_still(ctx, &cache->cache, cls);
+    uint64_t rest = cache->begun[0] & (((uint64_t)1 << HAK_SHARED_CLASSES) - 1);
+    for (; rest != 0; rest &= rest - 1) {
+      list_still(ctx, &cache->cache, hak_lowest_bit(rest));
     }
   }
   hak_heap_unlease(heap);
 }
 
-/* One class of the default heap after the other, as far as time allows, then the rest. */
+/* One class of the default heap after the other, as far as time allows, then the rest,
+ * some heaps in each call. */
 static void list_held(hak_thread_t *me, uint64_t end) {
-  uint32_t now = hak_load_relaxed(&sweeps);
   hak_heap_t *heap = hak_heap_get_default();
-  if (!hak_heap_try_lease(heap)) return;
-  bool late = false;
-  for (; me->sweep_class < HAK_SHARED_CLASSES && !late; me->sweep_class++) {
-    list_still(me, &me->cache, me->sweep_class);
-    late = end != 0 && hak_sys_fine_ns() >= end;
+  if (me->sweep_heap == 0) {
+    if (!hak_heap_try_lease(heap)) return;
+    bool late = false;
+    for (; me->sweep_class < HAK_SHARED_CLASSES && !late; me->sweep_class++) {
+      list_still(me, &me->cache, me->sweep_class);
+      late = end != 0 && hak_sys_fine_ns() >= end;
+    }
+    hak_heap_unlease(heap);
+    if (late) return;
   }
-  hak_heap_unlease(heap);
-  if (late) return;
   me->sweep_class = 0;
-  me->sweep = (uint16_t)now;
-  hak_caches_visit(me, list_cache, me);
+  me->sweep_heap = hak_caches_visit_chunk(me, me->sweep_heap, list_cache, me);
+  if (me->sweep_heap == 0) me->sweep = (uint16_t)hak_load_relaxed(&sweeps);
 }
 
 /* --- all heaps -----------------------------------------------------------------------
@@ -196,11 +213,14 @@ static void end(void) {
 /* Goes on with the sweep, as far as the bounds say. */
 static HAK_SLOW void sweep(hak_thread_t *me, hak_hole_bounds_t *bounds) {
   if (at_heap == 0 && at_class == 0) begin();
-  for (; at_heap < hak_heaps_made(); at_heap++, at_class = 0) {
+  while (at_heap < hak_heaps_made()) {
     hak_heap_t *heap = hak_heap_at(at_heap);
     bool done = heap == NULL || sweep_heap(me, heap, bounds);
     if (bounds->aged) hak_store_relaxed(&aged, 1);
     if (!done) return;
+    at_heap++;
+    at_class = 0;
+    if (is_over(bounds)) return;
   }
   at_heap = at_class = 0;
   end();

@@ -78,7 +78,7 @@ HAK_SLOW void hak_thread_leave_slow(hak_thread_t *me, const char *function) {
 HAK_SLOW void hak_thread_trim_slow(hak_shared_pool_t *pool) {
   /* Blocks that a thread has kept for a decay pin slabs that might be free by now; those
    * that it needs come back with a refill or two. */
-  bool kept = hak_thread_self->to_empty != 0;
+  bool kept = hak_give_up_is_due(hak_thread_self, pool);
   /* Reads the clock, if any memory may be given back. */
   bool is_time = hak_retention_is_time(pool);
   bool holes = hak_os_may_give() && !pool->keeps_all &&

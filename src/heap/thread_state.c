@@ -118,6 +118,8 @@ void hak_thread_state_reset(hak_thread_t *thread) {
   hak_store_relaxed(&thread->pace.pops, 0);
   thread->to_empty = 0;
   thread->emptied = 0;
+  thread->turns = (hak_turns_t){0};
+  thread->sweep_heap = 0;
   thread->quiet_since = 0;
   thread->grown = 0;
   thread->in_hand = 0;

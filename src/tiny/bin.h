@@ -197,10 +197,13 @@ typedef struct hak_guard_way {
   bool asks;       /* the thread is being asked for the calls that it is in */
 } hak_guard_way_t;
 
-/* The classes whose turn it is to be emptied: first and count. */
+/* What a thread has cached of heaps other than the default one is emptied in turns, heap
+ * by heap and each class by class (heap/give_up.c). Where they are: */
 typedef struct hak_turns {
-  uint32_t kept, n_kept;           /* in what the thread has cached */
-  uint32_t transfers, n_transfers; /* in that and in the transfer caches */
+  uint32_t heap, cls;  /* the next one's; HAK_CLASSES: of the next heap */
+  uint64_t owed;       /* turns that are due: classes of heaps, used or not */
+  uint64_t counted_at; /* ns; when those were counted last */
+  bool transfers;      /* what lies in the heap's transfer caches has its turn too */
 } hak_turns_t;
 
 typedef struct hak_thread {
@@ -237,6 +240,7 @@ typedef struct hak_thread {
   uint32_t quiet_looks;    /* `looks` at the last collection that found it changed */
   uint16_t sweep;          /* the last sweep that came to what the thread holds */
   uint16_t sweep_class;    /* while it does: the class to go on with; see hole_sweep.h */
+  uint32_t sweep_heap;     /* the same: the heap, once the default one is done */
   uint64_t quiet_since;    /* ns; when that was, 0: never */
   uint64_t recalled_at;    /* ns; see recall.h */
   uint32_t recalls;        /* that may still come before the next time */
@@ -265,8 +269,7 @@ typedef struct hak_thread {
     void *heap;
     const char *text;
   } deferred;
-  hak_turns_t turns;       /* [owner] that its caches of heaps are having */
-  uint32_t turns_from;     /* [owner] the heap that is next; 0: all had theirs */
+  hak_turns_t turns;       /* [owner] of its caches of heaps */
   uint32_t number;         /* [const] of the state's place among all; see threads.c */
   uint32_t room;           /* [const] cache indices that it has address space for */
   uint32_t indices_ready;  /* cache indices with memory; [lock: threads] once published */

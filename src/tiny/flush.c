@@ -225,16 +225,14 @@ void hak_flush_class(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls) {
   hak_capacity_reset(cache, cls);
 }
 
-/* Bits of classes from 64 * i on of which the cache may keep something: those that have
- * begun, and those that the heap has, or had, of which frees may have filled a bin. */
-static uint64_t may_keep(const hak_cache_t *cache, uint32_t i) {
+uint64_t hak_flush_may_keep(const hak_cache_t *cache, uint32_t i) {
   if (cache->begun == NULL) return UINT64_MAX;
   return cache->begun[i] | (i == 0 ? hak_load_relaxed(&cache->store->begun) : 0);
 }
 
 HAK_SLOW void hak_flush_all(hak_thread_t *me, const hak_cache_t *cache) {
   for (uint32_t i = 0; i < HAK_CLASS_WORDS; i++) {
-    for (uint64_t rest = may_keep(cache, i); rest != 0; rest &= rest - 1) {
+    for (uint64_t rest = hak_flush_may_keep(cache, i); rest != 0; rest &= rest - 1) {
       uint32_t cls = 64 * i + hak_lowest_bit(rest);
       if (cls >= HAK_CLASSES) break;
       if (hak_capacity_has_begun(cache, cls)) hak_flush_class(me, cache, cls);

@@ -43,6 +43,9 @@ void hak_flush_kept(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls);
  * slabs that it holds. */
 void hak_flush_class(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls);
 
+/* Bits of classes from 64 * i on of which the cache may keep something: those that have
+ * begun, and those that the heap has, or had, of which frees may have filled a bin. */
+uint64_t hak_flush_may_keep(const hak_cache_t *cache, uint32_t i);
 /* Gives up everything that this thread keeps, of all classes. */
 void hak_flush_all(hak_thread_t *me, const hak_cache_t *cache);
 

@@ -4,6 +4,7 @@
 #include "base/event.h"
 #include "base/option.h"
 #include "os/reservation.h"
+#include "pages/clock.h"
 #include "superslab/clean.h"
 #include "superslab/huge.h"
 #include "superslab/region_growth.h"
@@ -182,7 +183,11 @@ static size_t purge_front(hak_superslab_t *ss, size_t most) {
 }
 
 static size_t purge(uint64_t before, size_t max_bytes, size_t *slabs, bool huge_whole) {
+  enum {
+    REFUSALS = 32 /* that a call takes: do not go round for ever */
+  };
   size_t given = 0;
+  uint32_t refusals = 0;
   hak_lock_acquire(&hak_regions.lock);
   while (given < max_bytes && *slabs >= HAK_SUPERSLAB_SLABS) {
     hak_superslab_t *ss = hak_regions.retained.first;
@@ -202,9 +207,11 @@ static size_t purge(uint64_t before, size_t max_bytes, size_t *slabs, bool huge_
     }
     hak_lock_acquire(&hak_regions.lock);
     ss->purging = NULL;
+    /* What hooks refuse is not to be in the way of what others would take. */
+    if (got == 0) idle_since = hak_clock_cached();
     hak_superslab_put_locked(&hak_regions.lock, ss, 0, HAK_SUPERSLAB_SLABS, idle_since);
     hak_region_untake_run_locked(hak_region_of(ss), hak_superslab_index(ss), 1);
-    if (got == 0) break; /* the OS refuses: do not go round for ever */
+    if (got == 0 && ++refusals == REFUSALS) break;
   }
   hak_lock_release(&hak_regions.lock);
   return given;

@@ -1,6 +1,6 @@
 /* region.h - address space, reserved in large pieces, handed out in SuperSlabs.
  *
- * Depends on: base, os, clean, huge, region_growth, region_map.
+ * Depends on: base, os, pages, clean, huge, region_growth, region_map.
  * Used by: pool_growth, pool_slots, retention, shared_pool, external, pool, heap, api.
  *
  * Runs of free SuperSlabs are handed out lowest first, oldest region first, so

@@ -16,6 +16,8 @@ enum {
   PIECE_NS_FIRST = 150000, /* what a piece costs, before one was measured */
   SPEED_WEIGHT = 4         /* the last piece counts one part in so many */
 };
+#define REFUSED_NS_FIRST ((uint64_t)16000000)
+#define REFUSED_NS_MOST (REFUSED_NS_FIRST << 10)
 /* A look at old memory gives back at least that much, if there is as much. */
 #define OLD_BYTES_LEAST ((uint64_t)2 << 20)
 
@@ -25,10 +27,15 @@ static hak_atomic_u64_t stuck_until;      /* there was a surplus, and it would n
 static hak_atomic_u64_t stuck_given;      /* hak_regions_given then: more may go now */
 static hak_atomic_u32_t stuck_left_alone; /* parts of huge pages could have gone then */
 static hak_atomic_u64_t piece_ns;         /* what a piece costs of late */
+static hak_atomic_u64_t refused_until; /* what was due would not go; see note_refused */
+static hak_atomic_u64_t refused_ns;    /* how long that time is, 0: all went */
+static hak_atomic_u64_t refused_bytes; /* that lay idle then */
 
 void hak_retention_stop(void) {
   hak_store_relaxed(&last_look, 0);
   hak_store_relaxed(&stuck_until, 0);
+  hak_store_relaxed(&refused_until, 0);
+  hak_store_relaxed(&refused_ns, 0);
 }
 
 size_t hak_retention_collect(hak_shared_pool_t *pool, uint64_t before, size_t max_bytes,
@@ -254,6 +261,33 @@ void hak_retention_trim_slow(const hak_shared_pool_t *pool) {
   if (bounds.late) hak_store_relaxed(&last_look, looked);
 }
 
+/* ns until something is due, whether or not it would go. */
+static HAK_SLOW uint64_t next_due(uint64_t now) {
+  if (hak_retention_surplus().bytes > 0) return 0;
+  if (bytes_above(hak_idle_floor()) == 0) return UINT64_MAX;
+  uint64_t since = oldest(), decay = hak_idle_decay();
+  if (since == UINT64_MAX) return UINT64_MAX;
+  return since + decay > now ? since + decay - now : 0;
+}
+
+static uint64_t later(const hak_atomic_u64_t *until, uint64_t now) {
+  uint64_t at = hak_load_relaxed((hak_atomic_u64_t *)until);
+  return at > now ? at - now : 0;
+}
+
+/* Something is due, and nothing would go: hooks of the program's refuse, or something is
+ * in the way that may pass. A program that sleeps until more is due asks again after
+ * that time, which doubles until something goes. Asked before, it says nothing new. */
+static HAK_SLOW void note_refused(uint64_t now) {
+  if (later(&refused_until, now) != 0 || next_due(now) != 0) return;
+  uint64_t ns = 2 * hak_load_relaxed(&refused_ns);
+  if (ns < REFUSED_NS_FIRST) ns = REFUSED_NS_FIRST;
+  if (ns > REFUSED_NS_MOST) ns = REFUSED_NS_MOST;
+  hak_store_relaxed(&refused_ns, ns);
+  hak_store_relaxed(&refused_bytes, hak_idle_bytes());
+  hak_store_relaxed(&refused_until, now + ns);
+}
+
 HAK_SLOW size_t hak_retention_give_due(size_t max_bytes, size_t *slabs) {
   hak_clock_refresh();
   bounds_t bounds = {.slabs = *slabs};
@@ -263,19 +297,24 @@ HAK_SLOW size_t hak_retention_give_due(size_t max_bytes, size_t *slabs) {
   hak_idle_look();
   /* What is due and could not be given is kept, or refused: it is no use to come back at
    * once. */
-  if (given == 0 && max_bytes > 0) note_stuck(hak_clock_cached());
+  if (given == 0 && max_bytes > 0) {
+    note_stuck(hak_clock_cached());
+    if (bounds.slabs > 0) note_refused(hak_clock_cached());
+  } else if (given > 0) {
+    hak_store_relaxed(&refused_ns, 0);
+  }
   if (given < max_bytes) (void)hak_region_release(hak_retention_old().before);
   return given;
 }
 
-uint64_t hak_retention_due_in(void) {
+HAK_SLOW uint64_t hak_retention_due_in(void) {
   hak_clock_refresh();
-  uint64_t now = hak_clock_cached(), decay = hak_idle_decay();
-  uint64_t stuck = hak_load_relaxed(&stuck_until), least = stuck > now ? stuck - now : 0;
-  if (hak_retention_surplus().bytes > 0) return least;
-  if (bytes_above(hak_idle_floor()) == 0) return UINT64_MAX;
-  uint64_t since = oldest();
-  if (since == UINT64_MAX) return UINT64_MAX;
-  uint64_t due = since + decay > now ? since + decay - now : 0;
+  uint64_t now = hak_clock_cached(), due = next_due(now);
+  uint64_t least = later(&stuck_until, now);
+  /* What came to lie idle since may go. */
+  if (hak_idle_bytes() <= hak_load_relaxed(&refused_bytes)) {
+    uint64_t refused = later(&refused_until, now);
+    if (refused > least) least = refused;
+  }
   return due > least ? due : least;
 }

@@ -224,6 +224,96 @@ TEST_IN_CHILD(due__is_not_now_again_where_nothing_may_go, 60) {
   CHECK_EQ(hak_heap_destroy(heap), 0);
 }
 
+/* --- hooks that refuse -------------------------------------------------------------- */
+
+static int g_purges;
+static bool g_refuses;
+static int purge_or_refuse(void *ctx, void *ptr, size_t size) {
+  g_purges++;
+  return g_refuses ? -1 : hak_os_default()->purge(ctx, ptr, size);
+}
+
+/* A heap with hooks of its own that refuse has so much idle. */
+static hak_heap_t *make_refused(void) {
+  static hak_os_t os;
+  os = *hak_os_default();
+  os.purge = purge_or_refuse;
+  g_refuses = true;
+  hak_heap_config_t config = {.struct_size = sizeof config, .os = &os};
+  hak_heap_t *heap = hak_heap_create(&config);
+  CHECK(heap != NULL);
+  take(heap);
+  give(1000);
+  hak_thread_idle();
+  CHECK(test_stats().retained_bytes > 8 * MIB);
+  return heap;
+}
+
+/* How often a program that sleeps until something is due wakes, of so many ms. */
+static int wakes(int ms) {
+  int times = 0;
+  for (int due; ms > 0; ms -= due, times++) {
+    due = hak_purge_due();
+    CHECK(due >= 0 && times < 1000);
+    if (due > ms) due = ms;
+    usleep((unsigned)due * 1000);
+    hak_collect(NULL, SIZE_MAX, 0);
+  }
+  return times;
+}
+
+TEST_IN_CHILD(due__is_later_each_time_that_hooks_refuse, 60) {
+  enum {
+    WAKES_MOST = 12 /* 16, 32 ... ms; some wakes are for holes, and other heaps */
+  };
+  set(HAK_OPTION_PURGE_DECAY_MS, 20);
+  hak_heap_t *heap = make_refused();
+  int times = wakes(3000);
+  CHECK_MSG(times <= WAKES_MOST, "%d", times);
+  /* A collection asks at once, and what goes is over. */
+  int before = g_purges;
+  hak_collect(NULL, SIZE_MAX, 0);
+  CHECK(g_purges > before);
+  g_refuses = false;
+  CHECK(hak_collect(NULL, SIZE_MAX, 0) > 4 * MIB);
+  CHECK_EQ(hak_heap_destroy(heap), 0);
+}
+
+TEST_IN_CHILD(due__comes_in_time_for_what_lies_idle_beside_refused_memory, 60) {
+  enum {
+    LATE_MS = 200
+  };
+  set(HAK_OPTION_PURGE_DECAY_MS, 20);
+  hak_heap_t *heap = make_refused();
+  wakes(1300);
+  CHECK(hak_purge_due() > LATE_MS);
+  size_t refused = test_stats().retained_bytes;
+  make_idle();
+  CHECK(hak_purge_due() < LATE_MS);
+  wakes(LATE_MS);
+  CHECK_MSG(test_stats().retained_bytes <= refused + 2 * MIB, "%llu for %zu",
+            (unsigned long long)test_stats().retained_bytes, refused);
+  CHECK_EQ(hak_heap_destroy(heap), 0);
+}
+
+/* Free SuperSlabs that hooks refuse are not in the way of others. */
+TEST_IN_CHILD(collect__gives_back_what_is_younger_than_refused_memory, 60) {
+  set(HAK_OPTION_PURGE_DECAY_MS, 20);
+  hak_heap_t *heap = make_refused();
+  for (size_t i = 0; i < BLOCKS; i += 1000) hak_free(g_blocks[i]);
+  hak_thread_idle();
+  size_t refused = test_stats().retained_bytes;
+  hak_heap_t *other = hak_heap_create(NULL);
+  take(other);
+  give(SIZE_MAX);
+  hak_free(g_blocks[0]);
+  hak_collect(NULL, SIZE_MAX, HAK_COLLECT_ALL);
+  CHECK_MSG(test_stats().retained_bytes <= refused + MIB, "%llu for %zu",
+            (unsigned long long)test_stats().retained_bytes, refused);
+  CHECK_EQ(hak_heap_destroy(heap), 0);
+  CHECK_EQ(hak_heap_destroy(other), 0);
+}
+
 /* The loop of docs/IDLE.md: until nothing is due. Returns what was given back. */
 static size_t collect_what_is_due(void) {
   enum {
@@ -366,6 +456,9 @@ TEST_MAIN_FRESH(T(collect__leaves_what_is_young_unless_told_all),
                 T(collect__once_a_frame_costs_no_call_to_the_system),
                 T(idle__gives_back_what_is_due),
                 T(due__is_not_now_again_where_nothing_may_go),
+                T(due__is_later_each_time_that_hooks_refuse),
+                T(due__comes_in_time_for_what_lies_idle_beside_refused_memory),
+                T(collect__gives_back_what_is_younger_than_refused_memory),
                 T(due__is_reached_however_little_a_call_looks_at),
                 T(maintenance__keeps_no_process_alive_whose_threads_have_ended),
                 T(maintenance__gives_back_while_all_threads_sleep),

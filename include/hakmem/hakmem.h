@@ -184,7 +184,7 @@ void *hak_alloc_usable(size_t size, size_t *usable) HAK_ATTR_NEW;
 /* The usable size that an allocation of `size` bytes would have; 0 if no block
  * can be that large. `size` itself where blocks may be guarded
  * (HAK_OPTION_GUARD_SAMPLE) or are malloc's (HAK_OPTION_BACKEND), as those have no
- * more. */
+ * more; and before the library has started, as it is not known then what they will be. */
 size_t hak_good_size(size_t size);
 
 /* Grows or shrinks a block without moving it: to `want_size` if possible, to
@@ -658,8 +658,14 @@ typedef struct hak_config {
 /* A configuration with all defaults. */
 #define HAK_CONFIG_INIT HAK_STRUCT_INIT(hak_config_t)
 
-/* Starts the library with a configuration. Optional, as the first allocation starts
- * it too. EALREADY if it was started before, EINVAL for a bad config, ENOMEM. */
+/* Starts the library with a configuration. Optional, as the first call that needs memory
+ * starts it too: allocations of any kind, hak_heap_create, hak_heap_default,
+ * hak_heap_prefault, hak_heap_prewarm, hak_thread_init, hak_maintenance_start, and where
+ * NULL names the default heap (hak_heap_name, hak_heap_visit). Those that ask about
+ * blocks or the process, or give back, do not (hak_usable_size, hak_good_size,
+ * hak_heap_of, hak_stats_get, hak_collect, hak_purge_due) and find nothing before. The
+ * start reads the environment: until then options have the values that they were set to.
+ * EALREADY if it was started before, EINVAL for a bad config, ENOMEM. */
 int hak_init(const hak_config_t *config);
 
 /* hak_shutdown() even while other threads are attached. */
@@ -758,7 +764,8 @@ typedef enum hak_option {
  * a value out of range, and then changes nothing. hak_option_get gives 0 for an unknown
  * option. */
 int hak_option_set(hak_option_t option, int64_t value);
-/* The value of an option; 0 for an unknown one. */
+/* The value of an option; 0 for an unknown one. What the environment says counts from the
+ * library's start on. */
 int64_t hak_option_get(hak_option_t option);
 
 /* The name, range and meaning of an option; ENOENT for an unknown one. */

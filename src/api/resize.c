@@ -43,10 +43,9 @@ HAK_HOT size_t size_of_ordinary(size_t size) {
 size_t hak_good_size(size_t size) {
   if (size > PTRDIFF_MAX) return 0;
   /* A program may write as far as this says, and a guarded block ends where it was asked
-   * to. So does one of malloc's, which all may be before the library has started. */
-  bool malloced =
-      !hak_malloced_is_off() && (hak_malloced_is_on() || hak_malloced_may_come());
-  bool exact = malloced || (hak_api_guards() && size <= HAK_CELL_SIZE_MOST);
+   * to. So does one of malloc's, which all may be before the library has started: what
+   * the environment wishes is not known yet. */
+  bool exact = !hak_malloced_is_off() || (hak_api_guards() && size <= HAK_CELL_SIZE_MOST);
   if (exact) return size == 0 ? 1 : size;
   return size_of_ordinary(size);
 }

@@ -8,6 +8,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
+#include <string.h>
 
 static int init_child(void *ctx) {
   (void)ctx;
@@ -33,6 +34,120 @@ TEST_IN_CHILD(init__after_the_first_allocation_is_too_late, 10) {
   CHECK(block != NULL);
   CHECK_EQ(hak_init(NULL), EALREADY);
   hak_free(block);
+}
+
+/* --- calls that may come first: which start the library, and read the environment --- */
+
+static void write_nothing(const char *text, size_t length, void *ctx) {
+  (void)text;
+  (void)length;
+  (void)ctx;
+}
+static bool visit_nothing(const hak_block_t *block, void *ctx) {
+  (void)block;
+  (void)ctx;
+  return true;
+}
+
+static char asks_at[16]; /* no block */
+static void ask_usable_size(void) { CHECK_EQ(hak_usable_size(NULL), 0); }
+static void ask_good_size(void) { CHECK_EQ(hak_good_size(97), 97); }
+static void ask_heap_of(void) {
+  CHECK(hak_heap_of(NULL) == NULL && hak_heap_of(asks_at) == NULL);
+}
+static void ask_current(void) { CHECK(hak_heap_current() == NULL); }
+static void ask_info(void) {
+  hak_block_t info = {.struct_size = sizeof info};
+  CHECK(hak_ptr_info(asks_at, &info) != 0);
+}
+static void free_null(void) {
+  hak_free(NULL);
+  hak_free_sized(NULL, 10);
+}
+static void ask_stats(void) {
+  hak_stats_t stats = {.struct_size = sizeof stats};
+  CHECK_EQ(hak_stats_get(NULL, &stats), 0);
+  CHECK_EQ(stats.committed_bytes, 0);
+  hak_class_stats_t rows[2] = {{.struct_size = sizeof rows[0]}};
+  CHECK_EQ(hak_stats_classes(NULL, rows, 2), 0);
+}
+static void print(void) {
+  CHECK_EQ(hak_stats_print(NULL, HAK_FORMAT_JSON, write_nothing, NULL), 0);
+  CHECK_EQ(hak_heaps_print(HAK_FORMAT_TEXT, write_nothing, NULL), 0);
+}
+static void ask_due(void) { CHECK_EQ(hak_purge_due(), -1); }
+static void collect(void) {
+  CHECK_EQ(hak_collect(NULL, SIZE_MAX, 0), 0);
+  CHECK_EQ(hak_collect(NULL, SIZE_MAX, HAK_COLLECT_ALL), 0);
+}
+static void go_idle(void) {
+  hak_thread_idle();
+  hak_thread_exit();
+}
+static void check(void) { CHECK_EQ(hak_check(NULL), 0); }
+static void visit(void) { (void)hak_heap_visit(NULL, visit_nothing, NULL, 0); }
+static void ask_option(void) {
+  CHECK_EQ(hak_option_get(HAK_OPTION_BIN_BLOCKS), 32);
+  CHECK_EQ(hak_option_get(HAK_OPTION_BACKEND), HAK_BACKEND_AUTO);
+}
+
+static void allocate(void) { CHECK(hak_alloc(97) != NULL); }
+static void reallocate(void) { CHECK(hak_realloc(NULL, 97) != NULL); }
+static void make_heap(void) { CHECK(hak_heap_create(NULL) != NULL); }
+static void ask_default(void) { CHECK(hak_heap_default() != NULL); }
+static void prefault(void) { CHECK_EQ(hak_heap_prefault(NULL, 1), 0); }
+static void prewarm(void) { (void)hak_heap_prewarm(NULL, 97, 1); }
+static void ask_name(void) { CHECK(strcmp(hak_heap_name(NULL), "default") == 0); }
+static void attach(void) { CHECK_EQ(hak_thread_init(), 0); }
+static void maintain(void) { CHECK_EQ(hak_maintenance_start(1000), 0); }
+
+static void (*const asks[])(void) = {
+    ask_usable_size, ask_good_size, ask_heap_of, ask_current, ask_info,
+    free_null,       ask_stats,     print,       ask_due,     collect,
+    go_idle,         check,         ask_option};
+static void (*const starts[])(void) = {allocate, reallocate, make_heap, ask_default,
+                                       prefault, prewarm,    attach,    maintain,
+                                       visit,    ask_name};
+
+/* From here on what the environment says counts. */
+static void check_environment_is_read(void) {
+  CHECK_EQ(hak_option_get(HAK_OPTION_BIN_BLOCKS), 20);
+  CHECK_EQ(hak_option_get(HAK_OPTION_BACKEND), HAK_BACKEND_MALLOC);
+  CHECK_EQ(hak_good_size(97), 97);
+}
+static void set_environment(void) {
+  CHECK_EQ(setenv("HAKMEM_BIN_BLOCKS", "20", 1), 0);
+  CHECK_EQ(setenv("HAKMEM_BACKEND", "malloc", 1), 0);
+}
+
+static int ask_first(void *ctx) {
+  set_environment();
+  (*(void (*const *)(void))ctx)();
+  long i = (void (*const *)(void))ctx - asks;
+  CHECK_MSG(hak_option_get(HAK_OPTION_BIN_BLOCKS) == 32, "call %ld", i);
+  CHECK_EQ(hak_init(NULL), 0);
+  check_environment_is_read();
+  return 0;
+}
+static void ask__never_starts_the_library(void **state) {
+  (void)state;
+  for (size_t i = 0; i < TEST_COUNT(asks); i++) {
+    test_child_must_succeed(ask_first, (void *)(uintptr_t)&asks[i], 10);
+  }
+}
+
+static int need_first(void *ctx) {
+  set_environment();
+  (*(void (*const *)(void))ctx)();
+  check_environment_is_read();
+  CHECK_EQ(hak_init(NULL), EALREADY);
+  return 0;
+}
+static void need__starts_the_library(void **state) {
+  (void)state;
+  for (size_t i = 0; i < TEST_COUNT(starts); i++) {
+    test_child_must_succeed(need_first, (void *)(uintptr_t)&starts[i], 10);
+  }
 }
 
 TEST_IN_CHILD(shutdown__of_what_never_started_is_invalid, 10) {
@@ -308,6 +423,7 @@ static void exit__with_live_blocks_is_clean(void **state) {
 }
 
 TEST_MAIN_FRESH(T(init__is_possible_once_until_shutdown),
+                T(ask__never_starts_the_library), T(need__starts_the_library),
                 T(init__after_the_first_allocation_is_too_late),
                 T(init__bad_configurations_are_invalid),
                 T(shutdown__of_what_never_started_is_invalid),

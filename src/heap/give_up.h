@@ -1,6 +1,6 @@
 /* give_up.h - what a thread keeps of heaps becomes everybody's.
  *
- * Depends on: pages, tiny, harden, kind, teardown, thread_cache, thread_state.
+ * Depends on: os, pages, tiny, harden, kind, teardown, thread_cache, thread_state.
  * Used by: thread_end, fork, thread, collect, pressure, maintenance, api.
  *
  * A thread gives up what it keeps when it ends, goes idle, or memory is short. All of it

@@ -123,6 +123,14 @@ static uint32_t far_growth(const hak_cache_t *cache, uint32_t cls) {
   return (uint32_t)(blocks < most - capacity ? blocks : most - capacity);
 }
 
+/* Threads free each other's blocks of the class. What one has too many of and another too
+ * few changes hands through the transfer cache; with larger bins each of them would come
+ * to keep what all of them need. */
+static bool is_exchanged(const hak_cache_t *cache, uint32_t cls) {
+  return hak_load_relaxed(&cache->holds[cls].magazine) != NULL ||
+         hak_load_relaxed(&cache->store->centrals[cls].takes) != 0;
+}
+
 /* Grants the bin up to `more` blocks in each list; returns how many. */
 static uint32_t grant(const hak_cache_t *cache, uint32_t cls, uint32_t more) {
   hak_bin_t *bin = &cache->bins[cls];
@@ -144,10 +152,13 @@ static uint32_t grant(const hak_cache_t *cache, uint32_t cls, uint32_t more) {
   if (left > all - in_use) left = all - in_use;
   uint64_t fits = left / bytes_of(cls, 1);
   const hak_hold_t *hold = &cache->holds[cls];
-  bool shared = cls >= HAK_TINY_CLASSES && !hak_class_is_single(cls);
-  /* Else the first bin of larger blocks takes all of it for blocks that the program
-   * keeps, and the others stay small. */
-  if (shared && hold->far == HAK_FAR_NOT) fits = hak_div_up(fits, LEFT_SHARES);
+  bool mid = cls >= HAK_TINY_CLASSES && !hak_class_is_single(cls);
+  if (mid && hold->far == HAK_FAR_NOT) {
+    if (is_exchanged(cache, cls)) return 0;
+    /* Else the first bin of larger blocks takes all of it for blocks that the program
+     * keeps, and the others stay small. */
+    fits = hak_div_up(fits, LEFT_SHARES);
+  }
   if (more > fits) more = (uint32_t)fits;
   if (more == 0) return 0;
   if (hold->far != HAK_FAR_NOT && !hak_class_is_single(cls)) {

@@ -16,6 +16,9 @@
  * that each of many threads may use they do so only for blocks that come thousands of
  * times a second.
  *
+ * Bins of blocks over HAK_TINY_MAX do not grow where threads free each other's blocks of
+ * the class.
+ *
  * What is granted is counted: three lists of the capacity, or the one that a bin of a
  * single class has, against BIN_GROWTH_BYTES for the bins of one thread cache and
  * BIN_GROWTH_ALL_BYTES for the process.

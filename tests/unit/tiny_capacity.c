@@ -5,6 +5,7 @@
 #include "base/option.h"
 #include "heap/bins.h"
 #include "tiny/capacity.h"
+#include "tiny/magazine.h"
 
 enum {
   SIZE = 1024,
@@ -91,6 +92,37 @@ static void bin__of_larger_blocks_leaves_others_room_to_grow(void **state) {
     CHECK(bytes <= left / SHARE + size * 3);
     while (freed < KEPT) hak_free(g_blocks[freed++]);
   }
+}
+
+/* What one thread has too many of another one may have too few of. */
+static void bin__does_not_grow_where_threads_free_each_others_blocks(void **state) {
+  (void)state;
+  enum {
+    COUNT = 40,
+    ROUNDS = 50,
+    LARGE = 20480
+  };
+  uint32_t cls = hak_class_of(LARGE);
+  hak_hold_t *hold = &hak_thread_self->holds[cls];
+  hak_central_t *central = &hak_thread_self->store->centrals[cls];
+  burst(LARGE, 1, 1);
+  hak_capacity_begin(&hak_thread_self->cache, cls);
+  hak_store_relaxed(&central->takes, 1);
+  burst(LARGE, COUNT, ROUNDS);
+  CHECK_EQ(bin_of(LARGE)->capacity, least_of(LARGE));
+  hak_store_relaxed(&central->takes, 0);
+  hak_magazine_t *magazine = hak_magazine_get(hak_thread_self, &hak_thread_self->cache);
+  hak_store_relaxed(&hold->magazine, magazine);
+  burst(LARGE, COUNT, ROUNDS);
+  CHECK_EQ(bin_of(LARGE)->capacity, least_of(LARGE));
+  hak_store_relaxed(&hold->magazine, NULL);
+  hak_magazine_put(hak_thread_self, magazine);
+  burst(LARGE, COUNT, ROUNDS);
+  CHECK(bin_of(LARGE)->capacity > least_of(LARGE));
+  /* Of small ones it does. */
+  hak_store_relaxed(&hak_thread_self->store->centrals[hak_class_of(SIZE)].takes, 1);
+  burst(SIZE, 150, 100);
+  CHECK(bin_of(SIZE)->capacity > least_of(SIZE));
 }
 
 static void growth__is_bounded_over_all_bins(void **state) {
@@ -208,6 +240,7 @@ TEST_MAIN_FRESH(H(bin__grows_until_bursts_stay_in_it),
                 H(bin__does_not_grow_for_what_it_could_not_keep),
                 H(bin__does_not_grow_where_nothing_comes_back),
                 H(bin__of_larger_blocks_leaves_others_room_to_grow),
+                H(bin__does_not_grow_where_threads_free_each_others_blocks),
                 H(growth__is_bounded_over_all_bins),
                 H(bin__that_lies_idle_gives_its_blocks_back),
                 H(idle_thread__has_small_bins_again),

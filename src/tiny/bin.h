@@ -324,6 +324,13 @@ HAK_HOT uint64_t hak_entry_of_class(uint64_t entry, uint32_t was, uint32_t cls) 
 HAK_HOT bool hak_cache_is_shared_way(const hak_cache_t *cache) {
   return cache->grown == NULL;
 }
+/* Threads free each other's blocks of the class: this one has such blocks, or one found
+ * some of late. What one has too many of and another too few changes hands through the
+ * transfer cache. */
+HAK_HOT bool hak_cache_is_exchanged(const hak_cache_t *cache, uint32_t cls) {
+  return hak_load_relaxed(&cache->holds[cls].magazine) != NULL ||
+         hak_load_relaxed(&cache->store->centrals[cls].takes) != 0;
+}
 /* The entry, in local mode, of a slab that this thread holds. */
 HAK_HOT uint64_t hak_entry_local(const hak_thread_t *me, const hak_slab_t *slab) {
   return (uint64_t)((const char *)slab - (const char *)me) << 16 |

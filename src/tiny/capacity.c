@@ -123,14 +123,6 @@ static uint32_t far_growth(const hak_cache_t *cache, uint32_t cls) {
   return (uint32_t)(blocks < most - capacity ? blocks : most - capacity);
 }
 
-/* Threads free each other's blocks of the class. What one has too many of and another too
- * few changes hands through the transfer cache; with larger bins each of them would come
- * to keep what all of them need. */
-static bool is_exchanged(const hak_cache_t *cache, uint32_t cls) {
-  return hak_load_relaxed(&cache->holds[cls].magazine) != NULL ||
-         hak_load_relaxed(&cache->store->centrals[cls].takes) != 0;
-}
-
 /* Grants the bin up to `more` blocks in each list; returns how many. */
 static uint32_t grant(const hak_cache_t *cache, uint32_t cls, uint32_t more) {
   hak_bin_t *bin = &cache->bins[cls];
@@ -154,7 +146,8 @@ static uint32_t grant(const hak_cache_t *cache, uint32_t cls, uint32_t more) {
   const hak_hold_t *hold = &cache->holds[cls];
   bool mid = cls >= HAK_TINY_CLASSES && !hak_class_is_single(cls);
   if (mid && hold->far == HAK_FAR_NOT) {
-    if (is_exchanged(cache, cls)) return 0;
+    /* With larger bins each thread would come to keep what all of them need. */
+    if (hak_cache_is_exchanged(cache, cls)) return 0;
     /* Else the first bin of larger blocks takes all of it for blocks that the program
      * keeps, and the others stay small. */
     fits = hak_div_up(fits, LEFT_SHARES);

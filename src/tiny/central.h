@@ -120,11 +120,11 @@ HAK_HOT hak_atomic_u32_t *hak_store_missed(const hak_store_t *store, uint32_t cl
 
 /* A span of the class is about to be the heap's: counted before it is there, so that a
  * thread with the pool's lock knows all classes that have slabs; see hak_forking_prepare.
- * True for the first one. */
-HAK_HOT bool hak_store_begin_span(hak_store_t *store, uint32_t cls) {
+ * Returns how many there were before. */
+HAK_HOT uint32_t hak_store_begin_span(hak_store_t *store, uint32_t cls) {
   uint64_t bit = (uint64_t)1 << cls;
   if ((hak_load_relaxed(&store->begun) & bit) == 0) hak_or_relaxed(&store->begun, bit);
-  return hak_add_relaxed(hak_store_spans(store, cls), 1) == 0;
+  return hak_add_relaxed(hak_store_spans(store, cls), 1);
 }
 /* It is the heap's no more, or did not come. */
 HAK_HOT void hak_store_end_span(hak_store_t *store, uint32_t cls) {

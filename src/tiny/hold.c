@@ -136,11 +136,21 @@ static void look_at_span(hak_thread_t *me, const hak_shared_pool_t *pool,
   hak_superslab_soil(ss, slots);
 }
 
+/* Which spans of a class are short: a heap's first one, and where threads free each
+ * other's blocks its first eight. Of many classes each such thread may need no more than
+ * a few blocks, and the rest of a long span serves no other class. */
+static bool is_early(const hak_cache_t *cache, uint32_t cls, uint32_t had) {
+  enum {
+    EARLY = 8
+  };
+  return had == 0 || (had < EARLY && hak_cache_is_exchanged(cache, cls));
+}
+
 hak_slab_t *hak_hold_new(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls) {
   hak_shared_pool_t *pool = &cache->store->pool;
   const hak_geometry_t *geometry = &cache->store->geometry[cls];
   bool zeroed;
-  bool first = hak_store_begin_span(cache->store, cls);
+  bool early = is_early(cache, cls, hak_store_begin_span(cache->store, cls));
   /* If the heap has few slots, long spans of many classes would leave most of them
    * unused; near a limit, and where each slot is to fit one block, long spans would
    * seldom become free for other classes. */
@@ -148,7 +158,7 @@ hak_slab_t *hak_hold_new(hak_thread_t *me, const hak_cache_t *cache, uint32_t cl
       hak_pool_is_enclosed(pool)
           ? hak_budget_is_limited(&pool->budget)
           : pool->fits || hak_budget_room(&pool->budget) < HAK_ROOM_FOR_LONG_SPANS;
-  unsigned span = first || is_short ? geometry->span_first : geometry->span_next;
+  unsigned span = early || is_short ? geometry->span_first : geometry->span_next;
   hak_slab_t *slab =
       hak_pool_get(pool, span, HAK_SLAB_SIZE, hak_commit_first(me, cache, cls, span),
                    me->no_grow != 0, &zeroed);

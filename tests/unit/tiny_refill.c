@@ -253,6 +253,27 @@ static void span__that_is_long_gives_its_whole_list(void **state) {
   hak_free(first);
 }
 
+/* The first one of a class is. */
+static void spans__are_short_for_longer_where_threads_free_each_others_blocks(
+    void **state) {
+  (void)state;
+  enum {
+    SHORT = 8,
+    SPANS = SHORT + 2
+  };
+  hak_atomic_i32_t *takes = &g_cache->store->centrals[g_class].takes;
+  hak_slab_t *slabs[SPANS];
+  hak_store_relaxed(takes, 1);
+  for (int i = 0; i < SPANS; i++) {
+    if (i == SPANS - 1) hak_store_relaxed(takes, 0);
+    slabs[i] = test_slab_full();
+    CHECK_EQ(hak_slab_span(slabs[i]) == 1, i < SHORT);
+  }
+  for (int i = 0; i < SPANS; i++) {
+    test_slab_home(slabs[i], 0, hak_slab_capacity(slabs[i]));
+  }
+}
+
 /* All blocks that were cut are out but for `free` ones, which are on the bin's list, and
  * flips are used up, or not. What the next refill cuts. */
 static uint32_t cut_by_flip(hak_slab_t *slab, uint32_t free, bool due) {
@@ -311,13 +332,16 @@ static void bin__with_a_broken_link_is_not_topped_up(void **state) {
 
 #define H(function) TEST_OF_SLABS(function, SIZE)
 
-TEST_MAIN_FRESH(H(places__are_looked_at_the_cheapest_first),
-                H(uncarved_slab__gives_its_list_and_is_gone_on_with),
-                H(current_slab__gives_what_came_home_before_what_is_not_cut),
-                H(carve__follows_what_was_asked_for),
-                TEST_OF_SLABS(carve__of_a_heap_that_starts_small_doubles, 64),
-                H(refusal__of_memory_is_null_and_what_there_is_serves),
-                H(link__that_is_broken_is_reported_and_the_next_place_serves),
-                TEST_OF_SLABS(bin__that_flips_with_few_blocks_is_topped_up, 64),
-                TEST_OF_SLABS(bin__with_a_broken_link_is_not_topped_up, 64),
-                TEST_OF_SLABS(span__that_is_long_gives_its_whole_list, 20000))
+TEST_MAIN_FRESH(
+    H(places__are_looked_at_the_cheapest_first),
+    H(uncarved_slab__gives_its_list_and_is_gone_on_with),
+    H(current_slab__gives_what_came_home_before_what_is_not_cut),
+    H(carve__follows_what_was_asked_for),
+    TEST_OF_SLABS(carve__of_a_heap_that_starts_small_doubles, 64),
+    H(refusal__of_memory_is_null_and_what_there_is_serves),
+    H(link__that_is_broken_is_reported_and_the_next_place_serves),
+    TEST_OF_SLABS(bin__that_flips_with_few_blocks_is_topped_up, 64),
+    TEST_OF_SLABS(bin__with_a_broken_link_is_not_topped_up, 64),
+    TEST_OF_SLABS(span__that_is_long_gives_its_whole_list, 20000),
+    TEST_OF_SLABS(spans__are_short_for_longer_where_threads_free_each_others_blocks,
+                  20000))

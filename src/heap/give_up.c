@@ -190,7 +190,7 @@ static uint32_t have_turns(hak_thread_t *me, hak_thread_cache_t *cache, uint32_t
   /* Still set: then the heap has not gone meanwhile. */
   if (hak_load_relaxed(&cache->heap_id) == NULL) cls = end;
   if (cls == 0) me->turns.transfers = begin_transfers(heap);
-  while (cls<end && * looks> 0) {
+  while (*looks > 0 && cls < end) {
     cls = next_kept(&cache->cache, cls);
     if (cls < end) have_turn(me, &cache->cache, cls++, looks);
   }

@@ -73,7 +73,7 @@ static hak_serial_t *state_get(hak_thread_t *me) {
 
 size_t hak_serials_purge(const hak_os_t *os, size_t max_bytes, size_t *looks) {
   size_t given = 0;
-  while (given<max_bytes && * looks> 0) {
+  while (*looks > 0 && given < max_bytes) {
     hak_lock_acquire(hak_heaps_lock());
     slot_t *slot = pop_locked(&unused);
     hak_lock_release(hak_heaps_lock());

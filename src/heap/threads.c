@@ -439,7 +439,7 @@ static bool make_bare(place_t *place, size_t *looks, size_t *given) {
 size_t hak_threads_purge(size_t max_bytes, size_t *looks) {
   size_t given = 0;
   bool bare = true;
-  while (bare && given<max_bytes && * looks> 0) {
+  while (bare && *looks > 0 && given < max_bytes) {
     place_t *place = take_free();
     if (place == NULL) break;
     if (*looks != SIZE_MAX) --*looks;

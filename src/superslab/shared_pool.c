@@ -311,7 +311,7 @@ static size_t purge(hak_shared_pool_t *pool, hak_pool_idle_t idle, bool kept,
                     size_t max_bytes, size_t *slabs) {
   size_t given = 0, visits = *slabs / VISIT_SLABS + 1;
   hak_lock_acquire(&pool->lock);
-  for (; given<max_bytes && * slabs> 0 && visits > 0; visits--) {
+  for (; *slabs > 0 && given < max_bytes && visits > 0; visits--) {
     node_t *ss = first_to_purge_locked(pool, idle);
     if (ss == NULL) break;
     uint64_t idle_since = ss->idle_since;

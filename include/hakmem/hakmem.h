@@ -184,7 +184,7 @@ void *hak_alloc_usable(size_t size, size_t *usable) HAK_ATTR_NEW;
 /* The usable size that an allocation of `size` bytes would have; 0 if no block
  * can be that large. `size` itself where blocks may be guarded
  * (HAK_OPTION_GUARD_SAMPLE) or are malloc's (HAK_OPTION_BACKEND), as those have no
- * more; and before the library has started, as it is not known then what they will be. */
+ * more; and, before the library has started, where the environment has any option. */
 size_t hak_good_size(size_t size);
 
 /* Grows or shrinks a block without moving it: to `want_size` if possible, to

@@ -40,13 +40,19 @@ HAK_HOT size_t size_of_ordinary(size_t size) {
   return hak_canary_below(hak_class_size(hak_class_of(size)));
 }
 
+/* The library has not started, and what blocks it will have may be said by variables that
+ * the start reads. */
+static bool may_become_exact(void) {
+  return !hak_malloced_is_off() && !hak_malloced_is_on() &&
+         (hak_malloced_may_come() || hak_options_are_in_environment());
+}
+
 size_t hak_good_size(size_t size) {
   if (size > PTRDIFF_MAX) return 0;
   /* A program may write as far as this says, and a guarded block ends where it was asked
-   * to. So does one of malloc's, which all may be before the library has started: what
-   * the environment wishes is not known yet. */
-  bool exact = !hak_malloced_is_off() || (hak_api_guards() && size <= HAK_CELL_SIZE_MOST);
-  if (exact) return size == 0 ? 1 : size;
+   * to. So does one of malloc's. */
+  bool guarded = hak_api_guards() && size <= HAK_CELL_SIZE_MOST;
+  if (guarded || hak_malloced_is_on() || may_become_exact()) return size == 0 ? 1 : size;
   return size_of_ordinary(size);
 }
 

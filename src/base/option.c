@@ -114,14 +114,20 @@ static hak_option_t option_named(const char *name, size_t length) {
   return HAK_OPTION_COUNT;
 }
 
-static HAK_SLOW void read_variable(const char *variable) {
-  if (!starts_with(variable, prefix)) return;
+/* What the variable calls an option, up to its '='; NULL if it is none of ours. */
+static const char *name_in(const char *variable) {
+  if (!starts_with(variable, prefix)) return NULL;
   const char *name = variable + strlen(prefix);
-  const char *equals = strchr(name, '=');
-  if (equals == NULL) return;
   for (size_t i = 0; i < sizeof foreign_prefixes / sizeof foreign_prefixes[0]; i++) {
-    if (starts_with(name, foreign_prefixes[i])) return;
+    if (starts_with(name, foreign_prefixes[i])) return NULL;
   }
+  return strchr(name, '=') != NULL ? name : NULL;
+}
+
+static HAK_SLOW void read_variable(const char *variable) {
+  const char *name = name_in(variable);
+  if (name == NULL) return;
+  const char *equals = strchr(name, '=');
   size_t length = (size_t)(equals - name);
   hak_option_t option = option_named(name, length);
   int64_t value = 0;
@@ -138,6 +144,15 @@ void hak_options_read_environment(void) {
   int saved = errno;
   hak_sys_environment(read_variable);
   errno = saved;
+}
+
+static hak_atomic_u32_t told; /* [any] relaxed: 1 once a variable was seen, for good */
+static HAK_SLOW void note_variable(const char *variable) {
+  if (name_in(variable) != NULL) hak_store_relaxed(&told, 1);
+}
+HAK_SLOW bool hak_options_are_in_environment(void) {
+  hak_sys_environment(note_variable);
+  return hak_load_relaxed(&told) != 0;
 }
 
 int hak_option_set(hak_option_t option, int64_t value) {

@@ -16,5 +16,8 @@ HAK_EXTERN hak_atomic_i64_t hak_option_values[HAK_OPTION_COUNT];
 
 /* Sets options from HAKMEM_* variables; reports what it cannot use. */
 void hak_options_read_environment(void);
+/* Variables that it would look at are there: before the start, for who has to know what
+ * options may come to be. */
+bool hak_options_are_in_environment(void);
 
 #endif

@@ -61,6 +61,12 @@ static bool decide(bool hooked) {
   }
 }
 
+HAK_SLOW bool hak_malloced_may_come(void) {
+  int64_t wish = hak_option(BACKEND);
+  return wish == HAK_BACKEND_MALLOC ||
+         (wish == HAK_BACKEND_AUTO && FOLLOWS_TOOLS && hak_malloc_is_watched());
+}
+
 void hak_malloced_start(const hak_os_t *os, bool hooked) {
   hooks = os;
   chosen = decide(hooked);

@@ -56,6 +56,9 @@ HAK_HOT bool hak_malloced_is_off(void) {
 HAK_HOT bool hak_malloced_is_on(void) {
   return HAK_UNLIKELY(hak_load_relaxed(&hak_malloced_state) == HAK_MALLOCED_ON);
 }
+/* While the library is not running: they may be malloc's once it does, as far as options
+ * say by now. */
+bool hak_malloced_may_come(void);
 
 /* Decides, for as long as the library runs. `hooked`: the program brought hooks for its
  * memory, which serve unless it names the backend. May call malloc. The state says it

@@ -150,6 +150,18 @@ static void need__starts_the_library(void **state) {
   }
 }
 
+/* They may be of malloc's blocks, or of guarded ones. */
+TEST_IN_CHILD(good_size__before_the_start_knows_of_options_in_the_environment, 10) {
+  CHECK(hak_good_size(97) > 97);
+  CHECK_EQ(setenv("HAKMEM_TEST_NOTHING", "1", 1), 0); /* the tests' own */
+  CHECK(hak_good_size(97) > 97);
+  CHECK_EQ(setenv("HAKMEM_GUARD_SAMPLE", "1", 1), 0);
+  CHECK_EQ(hak_good_size(97), 97);
+  char *block = hak_alloc(97);
+  CHECK_EQ(hak_good_size(97), 97);
+  hak_free(block);
+}
+
 TEST_IN_CHILD(shutdown__of_what_never_started_is_invalid, 10) {
   CHECK_EQ(hak_shutdown(0), EINVAL);
   CHECK_EQ(hak_shutdown(HAK_SHUTDOWN_FORCE), EINVAL);
@@ -424,6 +436,7 @@ static void exit__with_live_blocks_is_clean(void **state) {
 
 TEST_MAIN_FRESH(T(init__is_possible_once_until_shutdown),
                 T(ask__never_starts_the_library), T(need__starts_the_library),
+                T(good_size__before_the_start_knows_of_options_in_the_environment),
                 T(init__after_the_first_allocation_is_too_late),
                 T(init__bad_configurations_are_invalid),
                 T(shutdown__of_what_never_started_is_invalid),

@@ -257,6 +257,7 @@ static void span__that_is_long_gives_its_whole_list(void **state) {
 static void spans__are_short_for_longer_where_threads_free_each_others_blocks(
     void **state) {
   (void)state;
+  if (HAK_CHECKS == 2) skip(); /* nobody knows of that there */
   enum {
     SHORT = 8,
     SPANS = SHORT + 2

@@ -407,9 +407,13 @@ static void under_a_live_one(void) {
 
 /* Links of freed blocks that lead where an attacker wants. */
 static void want(void) {
+  enum {
+    ALIGNMENT = 65536 /* as that of any block: others are refused by their addresses */
+  };
   g_target_size = 4 * g_size;
-  g_target = mmap(NULL, g_target_size, PROT_READ | PROT_WRITE,
-                  MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  char *memory = mmap(NULL, g_target_size + ALIGNMENT, PROT_READ | PROT_WRITE,
+                      MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  g_target = memory + (-(uintptr_t)memory & (ALIGNMENT - 1));
   memset(g_target, 0, g_target_size);
 }
 static void forged(void) {

@@ -94,36 +94,38 @@ static void bin__of_larger_blocks_leaves_others_room_to_grow(void **state) {
   }
 }
 
+/* As when the bin overflows after refills that brought blocks. */
+static uint32_t grow(uint32_t cls) {
+  hak_thread_self->holds[cls].taken = 20;
+  return hak_capacity_grow(&hak_thread_self->cache, cls);
+}
+
 /* What one thread has too many of another one may have too few of. */
 static void bin__does_not_grow_where_threads_free_each_others_blocks(void **state) {
   (void)state;
   if (HAK_CHECKS == 2) skip(); /* it does there */
   enum {
-    COUNT = 40,
-    ROUNDS = 50,
     LARGE = 20480
   };
-  uint32_t cls = hak_class_of(LARGE);
-  hak_hold_t *hold = &hak_thread_self->holds[cls];
-  hak_central_t *central = &hak_thread_self->store->centrals[cls];
+  uint32_t large = hak_class_of(LARGE), small = hak_class_of(SIZE);
   burst(LARGE, 1, 1);
-  hak_capacity_begin(&hak_thread_self->cache, cls);
-  hak_store_relaxed(&central->takes, 1);
-  burst(LARGE, COUNT, ROUNDS);
-  CHECK_EQ(bin_of(LARGE)->capacity, least_of(LARGE));
-  hak_store_relaxed(&central->takes, 0);
+  burst(SIZE, 1, 1);
+  hak_hold_t *hold = &hak_thread_self->holds[large];
+  hak_central_t *centrals = hak_thread_self->store->centrals;
+  hak_store_relaxed(&centrals[large].takes, 1);
+  CHECK_EQ(grow(large), 0);
+  hak_store_relaxed(&centrals[large].takes, 0);
   hak_magazine_t *magazine = hak_magazine_get(hak_thread_self, &hak_thread_self->cache);
   hak_store_relaxed(&hold->magazine, magazine);
-  burst(LARGE, COUNT, ROUNDS);
+  CHECK_EQ(grow(large), 0);
   CHECK_EQ(bin_of(LARGE)->capacity, least_of(LARGE));
   hak_store_relaxed(&hold->magazine, NULL);
   hak_magazine_put(hak_thread_self, magazine);
-  burst(LARGE, COUNT, ROUNDS);
+  CHECK(grow(large) > 0);
   CHECK(bin_of(LARGE)->capacity > least_of(LARGE));
   /* Of small ones it does. */
-  hak_store_relaxed(&hak_thread_self->store->centrals[hak_class_of(SIZE)].takes, 1);
-  burst(SIZE, 150, 100);
-  CHECK(bin_of(SIZE)->capacity > least_of(SIZE));
+  hak_store_relaxed(&centrals[small].takes, 1);
+  CHECK(grow(small) > 0);
 }
 
 static void growth__is_bounded_over_all_bins(void **state) {
@@ -146,6 +148,7 @@ static void growth__is_bounded_over_all_bins(void **state) {
 
 static void bin__that_lies_idle_gives_its_blocks_back(void **state) {
   (void)state;
+  test_keep_unused(true); /* turns are another way to do so */
   burst(SIZE, 150, 100);
   CHECK(bin_of(SIZE)->capacity > least_of(SIZE));
   CHECK(bin_of(SIZE)->ready != HAK_LINK_END || bin_of(SIZE)->list.head != HAK_LINK_END);

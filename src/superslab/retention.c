@@ -270,8 +270,8 @@ static HAK_SLOW uint64_t next_due(uint64_t now) {
   return since + decay > now ? since + decay - now : 0;
 }
 
-static uint64_t later(const hak_atomic_u64_t *until, uint64_t now) {
-  uint64_t at = hak_load_relaxed((hak_atomic_u64_t *)until);
+static uint64_t later(hak_atomic_u64_t *until, uint64_t now) {
+  uint64_t at = hak_load_relaxed(until);
   return at > now ? at - now : 0;
 }
 

@@ -80,7 +80,7 @@ static void put_sample(hak_sample_t *sample, const void *block, size_t size,
   } else {
     hak_asker_t asker = hak_api_asker(site);
     sample->origin = asker.origin;
-    sample->stack = asker.stack;
+    sample->stack = (uint16_t)asker.stack;
     hak_sample_put_new(sample);
   }
 }

@@ -114,26 +114,28 @@ static hak_option_t option_named(const char *name, size_t length) {
   return HAK_OPTION_COUNT;
 }
 
-/* What the variable calls an option, up to its '='; NULL if it is none of ours. */
-static const char *name_in(const char *variable) {
+/* What the variable calls an option, of that length; NULL if it is none of ours. */
+static const char *name_in(const char *variable, size_t *length) {
   if (!starts_with(variable, prefix)) return NULL;
   const char *name = variable + strlen(prefix);
   for (size_t i = 0; i < sizeof foreign_prefixes / sizeof foreign_prefixes[0]; i++) {
     if (starts_with(name, foreign_prefixes[i])) return NULL;
   }
-  return strchr(name, '=') != NULL ? name : NULL;
+  const char *equals = strchr(name, '=');
+  if (equals == NULL) return NULL;
+  *length = (size_t)(equals - name);
+  return name;
 }
 
 static HAK_SLOW void read_variable(const char *variable) {
-  const char *name = name_in(variable);
+  size_t length;
+  const char *name = name_in(variable, &length);
   if (name == NULL) return;
-  const char *equals = strchr(name, '=');
-  size_t length = (size_t)(equals - name);
   hak_option_t option = option_named(name, length);
   int64_t value = 0;
   if (option == HAK_OPTION_COUNT) {
     report(variable, "names no option");
-  } else if (!parse_for(option, equals + 1, &value)) {
+  } else if (!parse_for(option, name + length + 1, &value)) {
     report(variable, "is not a number");
   } else if (hak_option_set(option, value) != 0) {
     report(variable, "is out of range");
@@ -148,7 +150,8 @@ void hak_options_read_environment(void) {
 
 static hak_atomic_u32_t told; /* [any] relaxed: 1 once a variable was seen, for good */
 static HAK_SLOW void note_variable(const char *variable) {
-  if (name_in(variable) != NULL) hak_store_relaxed(&told, 1);
+  size_t length;
+  if (name_in(variable, &length) != NULL) hak_store_relaxed(&told, 1);
 }
 HAK_SLOW bool hak_options_are_in_environment(void) {
   hak_sys_environment(note_variable);

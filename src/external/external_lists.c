@@ -131,7 +131,8 @@ static bool fits(const hak_external_lists_t *lists, size_t at, size_t length, si
 /* The first list with chunks from this place on; false if there is none. */
 static bool next_list(const hak_external_lists_t *lists, place_t *p) {
   if (p->row >= HAK_EXTERNAL_ROWS_MAX) return false;
-  unsigned columns = lists->columns[p->row] >> p->column << p->column;
+  unsigned columns = lists->columns[p->row];
+  columns = columns >> p->column << p->column;
   if (columns == 0) {
     uint64_t rows = lists->rows >> p->row >> 1;
     if (rows == 0) return false;

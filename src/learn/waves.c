@@ -214,7 +214,7 @@ static void add_to_plan(uint32_t origin, hak_wave_place_t *place) {
   double mean = plan.all.bytes > 0 ? plan.all.stays / plan.all.bytes : 0;
   double share = ((double)place->stayed + mean) / ((double)place->seen + 1);
   hak_bucket_t figures = {place->bytes, share * place->bytes, place->blocks};
-  place->bucket = hak_bucket_of(share);
+  place->bucket = (uint8_t)hak_bucket_of(share);
   hak_bucket_add(&plan.buckets[place->bucket], &figures);
   hak_bucket_add(&plan.groups[group_of(origin)], &figures);
   double all = plan.stayed / plan.seen;

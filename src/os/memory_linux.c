@@ -164,18 +164,19 @@ static HAK_SLOW bool is_bound(size_t limit) {
   return more == NULL || munmap(more, limit) != 0;
 }
 
-/* The lesser of `least` and a limit of the process; RLIM_INFINITY is not less. */
-static size_t limit_of(int resource, size_t least) {
-  struct rlimit limit;
-  bool known = getrlimit(resource, &limit) == 0;
-  return known && limit.rlim_cur < least ? limit.rlim_cur : least;
+/* The lesser of `least` and a limit of the process, if it is known; RLIM_INFINITY is not
+ * less. */
+static size_t lesser(size_t least, bool known, const struct rlimit *limit) {
+  return known && limit->rlim_cur < least ? limit->rlim_cur : least;
 }
 
 size_t hak_memory_limit(void) {
   int saved = errno;
-  size_t least = limit_of(RLIMIT_DATA, limit_of(RLIMIT_AS, SIZE_MAX));
+  struct rlimit limit;
+  size_t least = lesser(SIZE_MAX, getrlimit(RLIMIT_AS, &limit) == 0, &limit);
+  least = lesser(least, getrlimit(RLIMIT_DATA, &limit) == 0, &limit);
   if (HAK_UNLIKELY(is_locking())) {
-    size_t locked = limit_of(RLIMIT_MEMLOCK, least);
+    size_t locked = lesser(least, getrlimit(RLIMIT_MEMLOCK, &limit) == 0, &limit);
     if (locked < least && is_bound(locked)) least = locked;
   }
   errno = saved;

@@ -63,8 +63,8 @@ bool hak_sys_has_one_processor(void) {
   bool known = sched_getaffinity(0, sizeof set, &set) == 0;
   errno = saved;
   unsigned count = 0;
-  for (int i = 0; known && i < CPU_SETSIZE && count < 2; i++) {
-    count += CPU_ISSET(i, &set) != 0;
+  for (size_t i = 0; known && i < CPU_SETSIZE && count < 2; i++) {
+    if (CPU_ISSET(i, &set)) count++;
   }
   return count == 1;
 }

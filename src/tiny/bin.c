@@ -29,7 +29,7 @@ HAK_SLOW void hak_thread_defer_report(hak_thread_t *me, void *heap, hak_error_t 
                                       const void *block, const char *text) {
   if (me->deferred.error != 0) return;
   me->to_report = 1;
-  me->deferred.error = error;
+  me->deferred.error = (int)error;
   me->deferred.heap = heap;
   me->deferred.block = block;
   me->deferred.text = text;

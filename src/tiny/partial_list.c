@@ -178,7 +178,7 @@ void hak_partial_regroup_locked(hak_central_t *central, hak_slab_t *slab, uint32
   hak_store_relaxed(&central->room, hak_load_relaxed(&central->room) + home);
   /* The division of group_of is only done where the group changes. */
   uint32_t capacity = hak_slab_capacity(slab);
-  uint32_t from = (slab->group - FIRST) / KINDS * capacity;
+  uint32_t from = (uint32_t)(slab->group - FIRST) / KINDS * capacity;
   bool anew = slab->aged != 0 || is_looked(slab->group);
   if (!anew && hak_slab_out(slab) * SHARES - from < capacity) return;
   remove_from_group_locked(central, slab);

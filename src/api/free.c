@@ -30,6 +30,7 @@
 #include "tiny/recall.h"
 #include "tiny/single.h"
 #include "tiny/spill.h"
+#include "tiny/start.h"
 
 HAK_SLOW void hak_api_report_stray(hak_error_t error, const void *ptr, hak_heap_t *owner,
                                    const char *function) {
@@ -449,17 +450,23 @@ static bool take_back(const hak_place_t *place, void *ptr, const char *function)
   return hak_harden_take(place, ptr, function);
 }
 #elif HAK_CHECKS == 2
-/* The same: the mark says whether it was free already. */
+/* The block has its mark; the list, if there is one, was counted down for it. */
+static HAK_SLOW void report_marked(const void *ptr, const char *function,
+                                   hak_list_t *list) {
+  if (list != NULL) hak_room_comes_back(&list->room);
+  hak_place_t place = hak_locate((uintptr_t)ptr);
+  hak_heap_t *owner = place.extent == NULL ? NULL : hak_api_owner(place.extent);
+  hak_report(HAK_ERROR_DOUBLE_FREE, ptr, owner, function, HAK_TEXT_FREE);
+}
+/* As in hardened builds: the mark says whether it was free already. */
 static bool take_back(const hak_place_t *place, void *ptr, const char *function) {
   if (place->cls >= HAK_CLASSES) return true;
   hak_thread_t *me = hak_thread_enter();
   if (me == NULL) return false;
   bool marked = hak_link_mark_again(&me->key, ptr);
   hak_thread_leave(me, function);
-  if (!marked) return true;
-  hak_report(HAK_ERROR_DOUBLE_FREE, ptr, hak_api_owner(place->extent), function,
-             HAK_TEXT_FREE);
-  return false;
+  if (marked) report_marked(ptr, function, NULL);
+  return !marked;
 }
 #endif
 
@@ -474,13 +481,64 @@ static void check_and_free(void *ptr, size_t size) {
   ptr = hak_harden_delay(&place, ptr);
   for (; ptr != NULL; ptr = hak_harden_delay_excess()) free_block(ptr, 0, false);
 }
-static void free_checked(void *ptr, size_t size) {
+static HAK_WARM void free_checked(void *ptr, size_t size) {
   if (ptr == NULL) return;
   hak_stay_t stay = hak_api_stay(ptr, name_of(size));
   if (HAK_UNLIKELY(stay == HAK_STAY_NONE)) return;
   check_and_free(ptr, size);
   hak_stay_end(stay);
 }
+#endif
+#if HAK_CHECKS == 2
+/* The list that the entry names has no room, or, if NULL, is another holder's. */
+static HAK_WARM void free_marked_slow(void *ptr, size_t size, hak_list_t *list) {
+  hak_thread_t *me = hak_thread_self;
+  bool unowned = list == &me->unowned;
+  if (unowned) hak_store_relaxed(&list->room, 0);
+  if (unowned || (list == NULL && size != 0)) {
+    free_checked(ptr, size);
+  } else if (HAK_UNLIKELY(hak_link_mark_again(&me->key, ptr))) {
+    report_marked(ptr, name_of(size), list);
+  } else if (list == NULL) {
+    free_slow(ptr, 0);
+  } else {
+    free_no_room(ptr, size, list);
+  }
+}
+
+/* Fast where free_block is; blocks of watched heaps have no entry. */
+HAK_HOT void free_marked(void *ptr, size_t size, bool is_sized) {
+  hak_thread_t *me = hak_thread_self;
+  uintptr_t address = (uintptr_t)ptr;
+  hak_leaf_t *leaf;
+  if (HAK_UNLIKELY(address >> HAK_LEAF_SHIFT >= me->registry_limit ||
+                   !hak_start_is(me->registry, address, &leaf))) {
+    free_checked(ptr, size);
+    return;
+  }
+  uint64_t entry = hak_load_relaxed(&leaf->entry[hak_leaf_slab(address)]);
+  if (HAK_UNLIKELY(hak_has_bits(entry, &me->mask))) {
+    free_marked_slow(ptr, size, NULL);
+    return;
+  }
+  hak_list_t *list = (hak_list_t *)(void *)((char *)me + ((int64_t)entry >> 16));
+  if (is_sized && HAK_UNLIKELY(size > hak_list_block_size(list))) {
+    free_checked(ptr, size);
+    return;
+  }
+  if (HAK_UNLIKELY(hak_room_is_gone(&list->room))) {
+    free_marked_slow(ptr, size, list);
+    return;
+  }
+  if (HAK_LIKELY(!hak_link_mark_again(&me->key, ptr))) {
+    hak_list_push_marked(&me->key, list, ptr);
+  } else {
+    report_marked(ptr, name_of(size), list);
+  }
+}
+HAK_ENTRY void hak_free(void *ptr) { free_marked(ptr, 0, false); }
+HAK_ENTRY void hak_free_sized(void *ptr, size_t size) { free_marked(ptr, size, true); }
+#elif HAK_CHECKS >= 3
 HAK_ENTRY void hak_free(void *ptr) { free_checked(ptr, 0); }
 HAK_ENTRY void hak_free_sized(void *ptr, size_t size) { free_checked(ptr, size); }
 #else

@@ -393,7 +393,7 @@ static void *resize_malloced(const resize_request_t *r) {
 static size_t size_in_place(const hak_place_t *place, size_t usable, size_t size) {
   if (size <= HAK_MID_MAX) return HAK_MID_MAX + 1;
   size_t more = hak_api_growth_slack(size), end = size + HAK_CANARY_BYTES;
-  if (HAK_CHECKS >= 2 || size <= usable || size - usable > more) return size;
+  if (HAK_CHECKS >= 3 || size <= usable || size - usable > more) return size;
   const hak_heap_t *heap = hak_heap_of_extent(place->extent);
   if (hak_budget_is_limited(&heap->store->pool.budget)) return size;
   end = hak_align_up(end, HAK_SLAB_SIZE) - HAK_CANARY_BYTES;

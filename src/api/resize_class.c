@@ -10,6 +10,7 @@
 #include "api/api.h"
 #include "base/check.h"
 #include "pool/large.h"
+#include "tiny/start.h"
 
 /* The heap of a block, if nobody has to be told of what becomes of its blocks, and they
  * are its own; else NULL. Of an address that is no block, or no more, the extent may be
@@ -24,14 +25,15 @@ HAK_HOT hak_heap_t *quiet_heap(hak_extent_t *extent) {
 }
 
 /* The quiet heap of a block of a size class that begins at `ptr`, or NULL. As in
- * hak_usable_size the slab's record is not read, so the address of a block that was not
- * cut yet passes. */
+ * hak_usable_size the slab's record is read in full checks alone, so in others the
+ * address of a block that was not cut yet passes. */
 HAK_HOT hak_heap_t *find(const hak_thread_t *me, const void *ptr, uint32_t *cls) {
   uintptr_t address = (uintptr_t)ptr;
   if (HAK_UNLIKELY(address >> HAK_LEAF_SHIFT >= me->registry_limit)) return NULL;
   hak_leaf_t *leaf;
-  size_t offset;
-  *cls = hak_locate_class(me->registry, address, &leaf, &offset);
+  size_t offset = 0;
+  *cls = HAK_CHECKS == 2 ? hak_start_class(me->registry, address, &leaf)
+                         : hak_locate_class(me->registry, address, &leaf, &offset);
   if (HAK_UNLIKELY(*cls >= HAK_CLASSES || !hak_class_is_start(*cls, offset))) return NULL;
   return quiet_heap(hak_leaf_extent(leaf, address));
 }
@@ -56,7 +58,9 @@ static HAK_WARM void *move(hak_heap_t *heap, void *ptr, size_t usable, size_t si
                            uint32_t wanted) {
   void *block = take(hak_thread_self, heap, wanted);
   if (HAK_UNLIKELY(block == NULL)) return NULL;
-  memcpy(block, ptr, usable < size ? usable : size);
+  size_t kept = usable < size ? usable : size;
+  memcpy(block, ptr, kept);
+  hak_link_unmark_copy(&hak_thread_self->key, block, kept);
   if (HAK_UNLIKELY(heap->serial_handle != NULL)) {
     hak_heap_free(heap->serial_handle, ptr);
   } else {
@@ -95,6 +99,7 @@ static HAK_WARM void *stay(const hak_thread_t *me, void *ptr, size_t size) {
   hak_extent_t *extent = hak_leaf_extent(leaf, address);
   if (HAK_UNLIKELY(offset != 0 || quiet_heap(extent) == NULL)) return NULL;
   if (cls < HAK_CLASSES) {
+    if (HAK_UNLIKELY(hak_link_is_marked(&me->key, ptr))) return NULL;
     return size <= HAK_CLASS_MAX && hak_class_of(size) == cls ? ptr : NULL;
   }
   if (HAK_UNLIKELY(hak_load_relaxed(&extent->kind) != HAK_EXTENT_SLABS)) return NULL;
@@ -107,8 +112,9 @@ static HAK_WARM void *stay(const hak_thread_t *me, void *ptr, size_t size) {
 HAK_WARM void *hak_api_resize_class(void *ptr, size_t size) {
   hak_thread_t *me = hak_thread_self;
   uint32_t cls;
-  /* Full checks look at the block first, and callbacks may have forbidden the heap. */
-  if (HAK_CHECKS >= 2 || size == 0) return NULL;
+  /* Hardened builds look at the block first, and callbacks may have forbidden the heap.
+   */
+  if (HAK_CHECKS >= 3 || size == 0) return NULL;
   if (HAK_UNLIKELY(hak_budget_calls != NULL)) return NULL;
   if (HAK_UNLIKELY(size > HAK_MID_MAX)) return stay(me, ptr, size);
   hak_heap_t *heap = find(me, ptr, &cls);

@@ -5,6 +5,7 @@
  */
 #include "api/api.h"
 #include "base/report.h"
+#include "tiny/start.h"
 
 static HAK_WARM size_t usable_slow(const void *ptr, const char *function) {
   if (ptr == NULL) return 0;
@@ -18,15 +19,20 @@ static HAK_WARM size_t usable_slow(const void *ptr, const char *function) {
 
 /* Fast for a block of a size class, on a thread that is attached: nobody shuts the
  * library down beside such a thread, and without one the registry has no limit to be
- * below. The slab's record is not read, so the address of a block that was not cut yet
- * passes; full checks find it. */
+ * below. The slab's record is read in full checks alone, so in others the address of a
+ * block that was not cut yet passes. */
 HAK_HOT size_t usable(const void *ptr, const char *function) {
   hak_thread_t *me = hak_thread_self;
   uintptr_t address = (uintptr_t)ptr;
-  if (HAK_CHECKS >= 2 || HAK_UNLIKELY(address >> HAK_LEAF_SHIFT >= me->registry_limit)) {
+  if (HAK_CHECKS >= 3 || HAK_UNLIKELY(address >> HAK_LEAF_SHIFT >= me->registry_limit)) {
     return usable_slow(ptr, function);
   }
   hak_leaf_t *leaf;
+  if (HAK_CHECKS == 2) {
+    uint32_t live = hak_start_class(me->registry, address, &leaf);
+    return HAK_LIKELY(live < HAK_CLASSES) ? hak_class_size(live)
+                                          : usable_slow(ptr, function);
+  }
   size_t offset;
   uint32_t cls = hak_locate_class(me->registry, address, &leaf, &offset);
   if (HAK_UNLIKELY(cls >= HAK_CLASSES || !hak_class_is_start(cls, offset))) {

@@ -29,6 +29,12 @@ bool hak_sys_wait_for(hak_atomic_u32_t *word, uint32_t value, uint64_t ns);
 /* Wakes one thread that sleeps on the word. Reads nothing there: it may be gone. */
 void hak_sys_wake(hak_atomic_u32_t *word);
 
+/* What it points to is not 0 while the process has the calling thread alone, and no other
+ * one comes to be but by a call of that thread's. Always 0 where the platform does not
+ * say it. For full checks. */
+HAK_EXTERN const char *const hak_sys_alone;
+HAK_HOT bool hak_sys_is_alone(void) { return *hak_sys_alone != 0; }
+
 /* The calling thread has one processor to run on. False if that is not known. */
 bool hak_sys_has_one_processor(void);
 

@@ -10,8 +10,15 @@
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
+#if defined(__GLIBC__) && __has_include(<sys/single_threaded.h>)
+#include <sys/single_threaded.h>
+#define SAYS_ALONE 1
+#else
+#define SAYS_ALONE 0
+#endif
 
 #include "base/bits.h"
+#include "base/check.h"
 #include "base/sys.h"
 
 /* --- waiting --------------------------------------------------------------------- */
@@ -56,6 +63,12 @@ void hak_sys_wake(hak_atomic_u32_t *word) {
   syscall(SYS_futex, word, WAKE_PRIVATE, 1);
   errno = saved;
 }
+
+#if HAK_CHECKS == 2 && SAYS_ALONE
+const char *const hak_sys_alone = &__libc_single_threaded;
+#elif HAK_CHECKS == 2
+const char *const hak_sys_alone = "";
+#endif
 
 bool hak_sys_has_one_processor(void) {
   cpu_set_t set; /* too small on the largest machines, where the call fails */

@@ -176,10 +176,31 @@ HAK_SLOW void hak_registry_purge(uintptr_t address, size_t size) {
     size_t slab = hak_leaf_slab(address);
     purge_part((void *)&leaf->entry[slab], part * sizeof leaf->entry[0]);
     purge_part((void *)&leaf->note[slab], part * sizeof leaf->note[0]);
+#if HAK_CHECKS == 2
+    purge_part(&leaf->starts[slab], part * sizeof leaf->starts[0]);
+#endif
     address += part << HAK_SLAB_SHIFT;
     count -= part;
   }
 }
+
+#if HAK_CHECKS == 2
+void hak_registry_set_starts(uintptr_t address, size_t count, uint64_t inverse,
+                             uint64_t cut) {
+  hak_registry_t *registry = hak_registry_root();
+  for (uint64_t done = 0; count > 0; count--, done += HAK_SLAB_SIZE) {
+    hak_leaf_t *leaf = hak_registry_leaf(registry, address >> HAK_LEAF_SHIFT);
+    if (leaf == NULL) return; /* a slab of a test's */
+    hak_starts_t *starts = &leaf->starts[hak_leaf_slab(address)];
+    uint64_t left = cut > done ? cut - done : 0;
+    /* Relaxed: see the head of registry.h. */
+    hak_store_relaxed(&starts->limit, left < HAK_SLAB_SIZE ? left : HAK_SLAB_SIZE);
+    hak_store_relaxed(&starts->inverse, inverse);
+    hak_store_relaxed(&starts->phase, done * inverse);
+    address += HAK_SLAB_SIZE;
+  }
+}
+#endif
 
 void hak_registry_set_notes(uintptr_t address, size_t count, uint32_t first,
                             uint32_t step) {
@@ -190,6 +211,7 @@ void hak_registry_set_notes(uintptr_t address, size_t count, uint32_t first,
     for (hak_atomic_u16_t *end = note + part; note < end; note++, first += step) {
       hak_store_relaxed(note, (uint16_t)first);
     }
+    if (HAK_CHECKS == 2) hak_registry_set_starts(address, part, 0, 0);
     address += part << HAK_SLAB_SHIFT;
     count -= part;
   }

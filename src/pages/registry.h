@@ -5,11 +5,11 @@
  *
  * Two levels: a table by the address's bits from 32 up, and a leaf for every
  * 4 GiB in use. A leaf has, for each slab of 64 KiB, two words of the folders above,
- * the entry of 8 bytes and the note of 2 bytes, and for each unit of 2 MiB the extent,
- * and the lowest external range of callers' memory. What the words mean is said where
- * they are written: the entry in tiny/bin.h, the note in superslab/locate.h. Zero means
- * 'nobody's' everywhere, so fresh pages of the OS need no filling: absent leaves share
- * one that is never written.
+ * the entry of 8 bytes and the note of 2 bytes, in full checks also where its blocks
+ * begin, and for each unit of 2 MiB the extent, and the lowest external range of callers'
+ * memory. What the words mean is said where they are written: the entry in tiny/bin.h,
+ * the note in superslab/locate.h. Zero means 'nobody's' everywhere, so fresh pages of the
+ * OS need no filling: absent leaves share one that is never written.
  *
  * Lookup: safe without a lock because leaves stay mapped until shutdown, any
  * 64-bit value indexes inside the tables (high bits are compared, not masked),
@@ -20,6 +20,7 @@
 #ifndef HAK_PAGES_REGISTRY_H
 #define HAK_PAGES_REGISTRY_H
 
+#include "base/check.h"
 #include "pages/extent.h"
 
 #if defined(__x86_64__)
@@ -33,12 +34,24 @@
 #define HAK_LEAF_SLABS ((size_t)1 << (HAK_LEAF_SHIFT - HAK_SLAB_SHIFT))
 #define HAK_LEAF_UNITS ((size_t)1 << (HAK_LEAF_SHIFT - HAK_SUPERSLAB_SHIFT))
 
+/* Where blocks of size classes begin in a slab, for frees of full checks. An address that
+ * lies `at` bytes into the slab is a block's where at * inverse + phase < inverse and
+ * at < limit. */
+typedef struct hak_starts {
+  hak_atomic_u64_t inverse; /* [any] 2^64 / size of a block, rounded up */
+  hak_atomic_u64_t phase;   /* [any] of the slab's start, as its span begins before it */
+  hak_atomic_u64_t limit; /* [any] bytes in which blocks were cut; 0: none begins there */
+} hak_starts_t;
+
 typedef struct hak_leaf {
   hak_atomic_u64_t entry[HAK_LEAF_SLABS];          /* [any] */
   hak_atomic_u16_t note[HAK_LEAF_SLABS];           /* [any] */
   _Atomic(hak_extent_t *) extent[HAK_LEAF_UNITS];  /* [any] or NULL */
   hak_external_range_link_t range[HAK_LEAF_UNITS]; /* [lock: external ranges] the lowest
                                                       one in the unit, or NULL */
+#if HAK_CHECKS == 2
+  hak_starts_t starts[HAK_LEAF_SLABS]; /* [any] */
+#endif
 } hak_leaf_t;
 
 typedef struct hak_registry {
@@ -123,9 +136,13 @@ HAK_HOT void hak_registry_set_unit(uintptr_t address, hak_extent_t *extent) {
 /* Sets the extent of every unit in a range that is covered. */
 void hak_registry_set_extent(uintptr_t address, size_t size, hak_extent_t *extent);
 /* Sets the notes of `count` slabs side by side: that of the first slab to `first`, and
- * each next one's to `step` more. */
+ * each next one's to `step` more. In full checks no block begins there then. */
 void hak_registry_set_notes(uintptr_t address, size_t count, uint32_t first,
                             uint32_t step);
+/* In full checks: in `count` slabs side by side, a span, `cut` bytes were cut into
+ * blocks, of whose size this is the inverse. */
+void hak_registry_set_starts(uintptr_t address, size_t count, uint64_t inverse,
+                             uint64_t cut);
 /* Sets the entries of `count` slabs side by side. */
 void hak_registry_set_entries(uintptr_t address, size_t count, uint64_t entry);
 /* Clears entries of `count` slabs side by side: those that name a list less than

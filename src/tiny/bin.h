@@ -493,6 +493,13 @@ HAK_HOT void hak_list_push(const hak_link_key_t *key, hak_list_t *list, void *bl
   list->head = block;
 }
 
+/* The same of a block that has its mark, if blocks have one. */
+HAK_HOT void hak_list_push_marked(const hak_link_key_t *key, hak_list_t *list,
+                                  void *block) {
+  hak_link_write_marked(key, block, list->head);
+  list->head = block;
+}
+
 /* Reports that the link of `block` is bad. */
 HAK_SLOW void hak_list_report_bad(hak_thread_t *me, const hak_cache_t *cache,
                                   const void *block);

@@ -28,6 +28,7 @@
 #include "base/atomic.h"
 #include "base/bits.h"
 #include "base/check.h"
+#include "base/sys.h"
 #include "tiny/seal.h"
 
 /* Two words that are part of every thread's hot state. */
@@ -77,11 +78,16 @@ HAK_HOT void hak_link_unmark_copy(const hak_link_key_t *key, void *block, size_t
     hak_link_unmark(block);
   }
 }
-/* Marks the block; true if it was marked before, by whatever thread. */
+/* Marks the block; true if it was marked before, by whatever thread. Of two threads one
+ * is told so: unless there is but one, that takes a locked instruction. */
 HAK_HOT bool hak_link_mark_again(const hak_link_key_t *key, void *block) {
   (void)key;
+  hak_atomic_u64_t *word = (hak_atomic_u64_t *)block + 1;
   uint64_t mark = hak_link_mark(block);
-  return hak_exchange_relaxed((hak_atomic_u64_t *)block + 1, mark) == mark;
+  if (!hak_sys_is_alone()) return hak_exchange_relaxed(word, mark) == mark;
+  bool marked = hak_load_relaxed(word) == mark;
+  hak_store_relaxed(word, mark);
+  return marked;
 }
 #else
 HAK_HOT void hak_link_mark_freed(const hak_link_key_t *key, void *block) {
@@ -153,6 +159,16 @@ HAK_HOT void *hak_link_read(const hak_link_key_t *key, const void *block) {
   return (void *)(uintptr_t)hak_link_xor(key, *(const uint64_t *)block);
 }
 #endif
+
+/* Writes the link of a block that has its mark, if blocks have one. */
+HAK_HOT void hak_link_write_marked(const hak_link_key_t *key, void *block,
+                                   const void *next) {
+#if HAK_CHECKS == 2
+  *(uint64_t *)block = hak_link_xor(key, (uintptr_t)next);
+#else
+  hak_link_write(key, block, next);
+#endif
+}
 
 /* What hak_link_read gives of a block that is just being taken off its list, and may have
  * no mark any more. */

@@ -9,7 +9,7 @@
 #include "base/check.h"
 
 /* Full checks look at each block first, and blocks that are malloc's have no classes. */
-static bool serves(void) { return HAK_CHECKS < 2 && !hak_malloced_is_on(); }
+static bool serves(void) { return HAK_CHECKS < 3 && !hak_malloced_is_on(); }
 
 /* A block of the size will lie ready, in a heap of which the thread has a cache. */
 static void warm(hak_heap_t *heap, size_t size) {

@@ -2,8 +2,13 @@
  * no link can be is seen. */
 #include "support.h"
 
+#include <pthread.h>
+
+#define HAK_COUNT_ATOMICS /* of the functions in headers */
 #include "pages/registry.h"
 #include "tiny/link.h"
+
+_Thread_local uint64_t hak_atomics_counted;
 
 enum {
   SECRETS = 2000
@@ -226,14 +231,43 @@ static void mark__is_that_of_its_block_and_secret(void **state) {
     CHECK(!hak_link_pop_fails(&key, &list, &popped) && popped == blocks[0]);
   }
 }
+
+/* A block is marked twice; locked instructions in the first of the two. */
+static void *mark_twice(void *locked) {
+  hak_link_key_t key = hak_link_key_make(1);
+  uint64_t block[2] = {0, 0}, before = hak_atomics_counted;
+  CHECK(!hak_link_mark_again(&key, block));
+  *(uint64_t *)locked = hak_atomics_counted - before;
+  CHECK(hak_link_mark_again(&key, block) && hak_link_is_marked(&key, block));
+  return NULL;
+}
+static void mark__locks_where_another_thread_may_free_the_block_too(void **state) {
+  (void)state;
+  uint64_t here, there, after;
+  bool alone = hak_sys_is_alone();
+  mark_twice(&here);
+  CHECK_EQ(here, alone ? 0 : 1);
+  pthread_t thread;
+  CHECK_EQ(pthread_create(&thread, NULL, mark_twice, &there), 0);
+  CHECK_EQ(pthread_join(thread, NULL), 0);
+  CHECK_EQ(there, 1);
+  alone = hak_sys_is_alone();
+  mark_twice(&after);
+  CHECK_EQ(after, alone ? 0 : 1);
+}
 #else
 static void mark__is_that_of_its_block_and_secret(void **state) {
   (void)state;
   skip(); /* only full checks mark */
+}
+static void mark__locks_where_another_thread_may_free_the_block_too(void **state) {
+  (void)state;
+  skip();
 }
 #endif
 
 TEST_MAIN(T(link__reads_as_the_block_that_was_written),
           T(link__of_a_real_block_is_never_bad),
           T(pop__takes_blocks_in_order_and_stops_at_the_end), T(end__is_never_written_to),
-          BAD_LINK_TESTS, T(mark__is_that_of_its_block_and_secret))
+          BAD_LINK_TESTS, T(mark__is_that_of_its_block_and_secret),
+          T(mark__locks_where_another_thread_may_free_the_block_too))

@@ -1,0 +1,49 @@
+/* start.h - whether a block of a size class begins at an address: fast paths of full
+ * checks ask before they believe what the block says of itself.
+ *
+ * Depends on: superslab, link, size_class.   Used by: api.
+ *
+ * The registry says it, and what it says follows the slab's note and record
+ * (hak_slab_tell_starts). Whatever the address is, nothing else is read. Where the answer
+ * is no, hak_locate has to say what is there.
+ */
+#ifndef HAK_TINY_START_H
+#define HAK_TINY_START_H
+
+#include "superslab/locate.h"
+#include "tiny/link.h"
+#include "tiny/size_class.h"
+
+#if HAK_CHECKS == 2
+/* True if a block that was cut begins at the address, which is below the registry's
+ * limit; *leaf is the registry's. */
+HAK_HOT bool hak_start_is(hak_registry_t *registry, uintptr_t address,
+                          hak_leaf_t **leaf) {
+  *leaf = hak_registry_leaf(registry, address >> HAK_LEAF_SHIFT);
+  if (HAK_UNLIKELY(*leaf == NULL)) return false;
+  hak_starts_t *starts = &(*leaf)->starts[hak_leaf_slab(address)];
+  uint64_t at = address % HAK_SLAB_SIZE, inverse = hak_load_relaxed(&starts->inverse);
+  uint64_t rest = at * inverse + hak_load_relaxed(&starts->phase);
+  return HAK_LIKELY(rest < inverse) && HAK_LIKELY(at < hak_load_relaxed(&starts->limit));
+}
+
+/* The class of the block that begins there, and does not say that it is free, else
+ * HAK_CLASS_NONE. */
+HAK_HOT uint32_t hak_start_class(hak_registry_t *registry, uintptr_t address,
+                                 hak_leaf_t **leaf) {
+  if (HAK_UNLIKELY(!hak_start_is(registry, address, leaf) ||
+                   hak_link_is_marked(NULL, (const void *)address))) {
+    return HAK_CLASS_NONE;
+  }
+  uint32_t note = hak_load_relaxed(&(*leaf)->note[hak_leaf_slab(address)]);
+  return (note & HAK_NOTE_CLASS_MASK) - 1;
+}
+#else
+HAK_HOT uint32_t hak_start_class(hak_registry_t *registry, uintptr_t address,
+                                 hak_leaf_t **leaf) {
+  *leaf = hak_registry_leaf(registry, address >> HAK_LEAF_SHIFT);
+  return HAK_CLASS_NONE;
+}
+#endif
+
+#endif

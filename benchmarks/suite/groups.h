@@ -19,6 +19,7 @@ extern const suite_group_t suite_resize; /* of large */
 extern const suite_group_t suite_threads;
 extern const suite_group_t suite_memory;
 extern const suite_group_t suite_aging;
+extern const suite_group_t suite_cache; /* of aging */
 extern const suite_group_t suite_spike;
 extern const suite_group_t suite_fleet;
 extern const suite_group_t suite_pool;

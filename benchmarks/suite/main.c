@@ -21,8 +21,8 @@
 static const suite_group_t *const all_groups[] = {
     &suite_small,  &suite_random,   &suite_mid,    &suite_tree,   &suite_list,
     &suite_frames, &suite_exchange, &suite_larson, &suite_remote, &suite_large,
-    &suite_resize, &suite_threads,  &suite_memory, &suite_aging,  &suite_spike,
-    &suite_fleet,  &suite_pool,     &suite_shapes, &suite_budget,
+    &suite_resize, &suite_threads,  &suite_memory, &suite_aging,  &suite_cache,
+    &suite_spike,  &suite_fleet,    &suite_pool,   &suite_shapes, &suite_budget,
 #ifdef SUITE_SQLITE
     &suite_sqlite,
 #endif

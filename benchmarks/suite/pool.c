@@ -1,8 +1,9 @@
 /* pool.c - many threads of which few have work, and many heaps.
  *
  * Measures what a pool of 256 threads keeps, of which two work at a time and all get
- * their turn; what heaps cost that many threads use a little; and what is left of many
- * heaps that are gone. Memory of threads that stand still is not asked for by anybody.
+ * their turn; what threads keep that worked and stand still; what heaps cost that many
+ * threads use a little; and what is left of many heaps that are gone. Memory of threads
+ * that stand still is not asked for by anybody.
  */
 #include "suite/groups.h"
 #include "suite/population.h"
@@ -108,6 +109,79 @@ static void run_idle_pool(const suite_workload_t *self) {
   bench_records_free(workers, bytes);
 }
 
+/* ---- Threads that stand still ------------------------------------------------- */
+
+enum {
+  STANDING = 64,
+  STANDING_BLOCKS = 2000,
+  KEPT_OF = 50 /* one block in so many is kept, of the last round */
+};
+
+typedef struct standing {
+  pthread_barrier_t done, over;
+  uint32_t blocks, rounds, low, high;
+  size_t requested[STANDING]; /* of what is kept */
+} standing_t;
+
+typedef struct stander {
+  standing_t *all;
+  uint32_t index;
+  uint64_t random;
+  char *blocks[STANDING_BLOCKS];
+} stander_t;
+
+/* Some rounds of work, each of which frees what it allocated but for what is kept. */
+static void *work_and_stand(void *argument) {
+  stander_t *self = argument;
+  standing_t *all = self->all;
+  for (uint32_t round = 1; round <= all->rounds; round++) {
+    size_t kept = 0;
+    for (uint32_t i = 0; i < all->blocks; i++) {
+      uint32_t size = suite_size_of_doublings(&self->random, all->low, all->high);
+      self->blocks[i] = suite_alloc_written(size);
+      if (i % KEPT_OF == 0) kept += size;
+    }
+    bool last = round == all->rounds;
+    for (uint32_t i = 0; i < all->blocks; i++) {
+      if (!last || i % KEPT_OF != 0) bench_free(self->blocks[i]);
+    }
+    if (last) all->requested[self->index] = kept;
+  }
+  pthread_barrier_wait(&all->done);
+  pthread_barrier_wait(&all->over);
+  for (uint32_t i = 0; i < all->blocks; i += KEPT_OF) bench_free(self->blocks[i]);
+  return NULL;
+}
+
+static void run_standing(const suite_workload_t *self) {
+  standing_t *all = bench_records(sizeof *all);
+  stander_t *standers = bench_records(STANDING * sizeof *standers);
+  pthread_t threads[STANDING];
+  size_t requested = 0;
+  all->blocks = (uint32_t)suite_set(STANDING_BLOCKS);
+  all->rounds = suite_rounds(self->operations, 4);
+  all->low = self->low;
+  all->high = self->high;
+  pthread_barrier_init(&all->done, NULL, STANDING + 1);
+  pthread_barrier_init(&all->over, NULL, STANDING + 1);
+  double start = suite_now();
+  for (uint32_t i = 0; i < STANDING; i++) {
+    standers[i].all = all;
+    standers[i].index = i;
+    standers[i].random = bench_seed(i);
+    threads[i] = suite_thread_start(work_and_stand, &standers[i]);
+  }
+  pthread_barrier_wait(&all->done);
+  suite_time("op", suite_now() - start, (double)STANDING * all->rounds * all->blocks);
+  for (uint32_t i = 0; i < STANDING; i++) requested += all->requested[i];
+  suite_figure("standing_rss", suite_rss(), "MiB");
+  suite_figure("rss_per_requested", suite_per_requested(requested), "x");
+  pthread_barrier_wait(&all->over);
+  for (uint32_t i = 0; i < STANDING; i++) suite_thread_join(threads[i]);
+  bench_records_free(standers, STANDING * sizeof *standers);
+  bench_records_free(all, sizeof *all);
+}
+
 /* ---- Heaps -------------------------------------------------------------------- */
 
 enum {
@@ -182,6 +256,13 @@ static const suite_workload_t workloads[] = {
      .operations = 4,
      .high = 30000,
      .threads = WORKERS},
+    {.name = "idle_standing",
+     .what = "64 threads that have worked, keep 1 block in 50, and stand still",
+     .run = run_standing,
+     .operations = 40,
+     .low = 16,
+     .high = 8192,
+     .threads = STANDING},
     {.name = "heaps_threads",
      .what = "250 heaps, of each of which 32 threads use one block",
      .run = run_heaps_threads,

@@ -97,6 +97,20 @@ void suite_point(void);
 /* The middle one of `count` values, which are put in order. */
 double suite_median(double *values, size_t count);
 
+/* How often `low` may be doubled up to `high`. */
+static inline uint32_t suite_doublings(uint32_t low, uint32_t high) {
+  uint32_t doublings = 0;
+  while (low << (doublings + 1) <= high) doublings++;
+  return doublings;
+}
+
+/* A size from low up to high, each doubling as often as the others. */
+static inline uint32_t suite_size_of_doublings(uint64_t *random, uint32_t low,
+                                               uint32_t high) {
+  uint32_t least = low << bench_range(random, 0, suite_doublings(low, high) - 1);
+  return bench_range(random, least, 2 * least - 1);
+}
+
 /* Nanoseconds since some moment. */
 static inline double suite_now(void) { return (double)bench_now_ns(); }
 

@@ -42,9 +42,7 @@ bool hak_leave(hak_thread_t *me, const hak_cache_t *cache, bool bare, hak_slab_t
   if (hak_word_state(word) != HAK_SLAB_PARTIAL) {
     /* Others have what they hold to themselves; and a single slab that this thread holds
      * may be the one that copies come from. */
-    if (bare || !hak_word_is_mine(cache, word) || cache->holds[cls].slabs <= 1) {
-      return false;
-    }
+    if (!hak_word_is_mine(cache, word) || cache->holds[cls].slabs <= 1) return false;
   }
   if (!bare) give_up(me, cache, central, cls);
   hak_lock_acquire(&central->lock);

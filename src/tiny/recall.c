@@ -50,7 +50,7 @@ HAK_SLOW void hak_recall_slow(hak_thread_t *me, const hak_cache_t *cache, uint32
   } else if (me->recalls > 0 && cls < HAK_SHARED_CLASSES) {
     me->recalls--;
     take_room(cache, cls);
-  } else if (cache->pace != NULL && hak_load_relaxed(&cache->pace->flips) > FLIPS_SOON) {
+  } else if (hak_load_relaxed(&cache->pace->flips) > FLIPS_SOON) {
     me->guard.flips -= hak_load_relaxed(&cache->pace->flips) - FLIPS_SOON;
     hak_store_relaxed(&cache->pace->flips, FLIPS_SOON);
   }

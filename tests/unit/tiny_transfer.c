@@ -5,6 +5,10 @@
 #include <stdatomic.h>
 #include <string.h>
 
+#include "os/os.h"
+#include "pages/meta.h"
+#include "superslab/locate.h"
+#include "tiny/capacity.h"
 #include "tiny/transfer.h"
 #include "tiny/trim.h"
 
@@ -14,7 +18,7 @@ enum {
   SLOTS = HAK_TRANSFER_PLACES
 };
 
-static void *g_blocks[BLOCKS * (SLOTS + 4)];
+static void *g_blocks[BLOCKS * (SLOTS + 6)];
 
 static void allocate(size_t count) {
   for (size_t i = 0; i < count; i++) {
@@ -155,6 +159,137 @@ static void slots__are_as_many_as_the_option_says(void **state) {
   CHECK_EQ(hak_option_set(HAK_OPTION_TRANSFER_MAGAZINES, SLOTS), 0);
 }
 
+/* --- places that are shut ---------------------------------------------------------- */
+
+enum {
+  SCATTERED = 16 /* blocks of a magazine, once nobody is likely to take it */
+};
+
+static hak_hold_t *hold(void) { return &g_cache->holds[g_class]; }
+static int32_t shut(void) { return hak_load_relaxed(&g_central->shut); }
+
+/* Blocks of two slabs in turn, so that each goes home by itself. */
+static void allocate_scattered(size_t count) {
+  enum {
+    APART = 8192
+  };
+  static void *all[2 * APART];
+  for (size_t i = 0; i < TEST_COUNT(all); i++) CHECK((all[i] = hak_alloc(SIZE)) != NULL);
+  CHECK(hak_slab_of(all[0]) != hak_slab_of(all[APART]));
+  for (size_t i = 0; i < TEST_COUNT(all); i++) {
+    size_t at = i % APART * 2 + i / APART;
+    if (at < count) {
+      g_blocks[at] = all[i];
+    } else {
+      hak_free(all[i]);
+    }
+  }
+}
+
+/* Frees the blocks as those of others, `count` from *at on. */
+static void add(size_t *at, size_t count) {
+  for (; count > 0; count--) hak_transfer_add(g_me, g_cache, g_class, g_blocks[(*at)++]);
+}
+
+static void places__are_shut_by_halves_while_nobody_takes(void **state) {
+  (void)state;
+  size_t at = 0;
+  allocate_scattered(BLOCKS * (SLOTS + 4) + BLOCKS + SCATTERED);
+  add(&at, BLOCKS * SLOTS);
+  CHECK_EQ(filled_slots(), SLOTS);
+  CHECK_EQ(shut(), 0);
+  for (int32_t open = SLOTS; open > 0; open /= 2) {
+    CHECK_EQ(hold()->magazine_blocks, BLOCKS);
+    add(&at, BLOCKS);
+    CHECK_EQ(shut(), SLOTS - open / 2);
+    CHECK_EQ(filled_slots(), open / 2);
+  }
+  CHECK_EQ(hold()->magazine_blocks, SCATTERED);
+  add(&at, SCATTERED);
+  CHECK_EQ(shut(), SLOTS);
+  CHECK_EQ(test_live_blocks(), 0);
+}
+
+/* Whoever took one may take the next. */
+static void places__stay_open_where_somebody_took(void **state) {
+  (void)state;
+  size_t at = 0;
+  allocate_scattered(BLOCKS * (SLOTS + 2));
+  add(&at, BLOCKS * SLOTS);
+  hak_store_relaxed(&g_central->takes, 1);
+  add(&at, BLOCKS);
+  CHECK_EQ(shut(), 0);
+  CHECK_EQ(hak_load_relaxed(&g_central->takes), 0); /* not since */
+  add(&at, BLOCKS);
+  CHECK_EQ(shut(), SLOTS / 2);
+  hak_magazine_t *magazine = hak_transfer_take(g_cache, g_class);
+  CHECK(magazine != NULL);
+  CHECK_EQ(shut(), 0);
+  hak_transfer_send(g_me, g_cache, g_class, magazine);
+}
+
+static void places__stay_open_for_magazines_of_few_slabs(void **state) {
+  (void)state;
+  size_t at = 0;
+  allocate(BLOCKS * (SLOTS + 1));
+  add(&at, BLOCKS * SLOTS);
+  hak_store_relaxed(&g_central->takes, 0);
+  add(&at, BLOCKS);
+  CHECK_EQ(shut(), 0);
+  CHECK_EQ(filled_slots(), SLOTS);
+}
+
+static void places__that_an_option_shuts_are_not_shut_for_good(void **state) {
+  (void)state;
+  size_t at = 0;
+  CHECK_EQ(hak_option_set(HAK_OPTION_TRANSFER_MAGAZINES, 0), 0);
+  allocate_scattered(BLOCKS);
+  add(&at, BLOCKS);
+  CHECK_EQ(shut(), 0);
+  CHECK_EQ(test_live_blocks(), 0);
+  CHECK_EQ(hak_option_set(HAK_OPTION_TRANSFER_MAGAZINES, SLOTS), 0);
+}
+
+/* A magazine that is to carry less, as of large blocks, or in a heap with a limit. */
+static void magazines__that_are_small_stay_so(void **state) {
+  (void)state;
+  enum {
+    FEW = 8
+  };
+  size_t at = 0;
+  allocate_scattered(2 * FEW);
+  hak_store_relaxed(&g_central->shut, SLOTS - 1);
+  hold()->magazine_blocks = FEW;
+  add(&at, 2 * FEW); /* the first one has the place */
+  CHECK_EQ(shut(), SLOTS);
+  CHECK_EQ(hold()->magazine_blocks, FEW);
+  hold()->quota = HAK_QUOTA_NONE;
+  hak_store_relaxed(&g_central->hint, 0);
+  CHECK(hak_transfer_take(g_cache, g_class) == NULL);
+  CHECK_EQ(shut(), SLOTS - 1);
+  CHECK_EQ(hold()->magazine_blocks, FEW);
+  hak_store_relaxed(&g_central->shut, SLOTS);
+  hold()->quota = 0;
+  CHECK(hak_transfer_take(g_cache, g_class) == NULL);
+  CHECK_EQ(hold()->magazine_blocks, BLOCKS);
+  hak_store_relaxed(&g_central->shut, 0);
+  CHECK(hak_transfer_take_slow(g_cache, g_class) == NULL);
+  CHECK_EQ(shut(), 0);
+}
+
+static void block__goes_home_where_no_magazine_can_be_had(void **state) {
+  (void)state;
+  size_t at = 0;
+  allocate(1);
+  hak_os_scope_t before = hak_os_enter(HAK_OS_BARRED);
+  while (hak_meta_alloc(g_cache->store->pool.os, sizeof(hak_magazine_t),
+                        HAK_CACHE_LINE) != NULL) {}
+  add(&at, 1);
+  hak_os_leave(before);
+  CHECK(hak_load_relaxed(&hold()->magazine) == NULL);
+  CHECK_EQ(test_live_blocks(), 0);
+}
+
 static void link__of_a_magazine_makes_a_list_of_its_blocks_in_order(void **state) {
   (void)state;
   hak_thread_t *me = hak_thread_self;
@@ -222,5 +357,11 @@ TEST_MAIN_FRESH(S(magazine__handed_over_is_taken_whole_by_another_thread),
                 S(take__opens_a_place_where_all_are_shut),
                 S(slots__that_are_full_send_the_next_magazine_home),
                 S(slots__are_as_many_as_the_option_says),
+                S(places__are_shut_by_halves_while_nobody_takes),
+                S(places__stay_open_where_somebody_took),
+                S(places__stay_open_for_magazines_of_few_slabs),
+                S(places__that_an_option_shuts_are_not_shut_for_good),
+                S(magazines__that_are_small_stay_so),
+                S(block__goes_home_where_no_magazine_can_be_had),
                 S(link__of_a_magazine_makes_a_list_of_its_blocks_in_order),
                 S(blocks__that_one_thread_allocates_and_one_frees_come_back))

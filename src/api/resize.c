@@ -213,15 +213,15 @@ static HAK_SLOW void *move_smaller(const hak_place_t *place, void *ptr, size_t u
   return ptr;
 }
 
-/* The block, of a class over 56 KiB, stays where it is with the class that its new size
- * has, unless it has that already or such memory was lately needed again. True if it has
- * the size now. */
+/* The block, which has room for the size, stays where it is with the class that the size
+ * has, if both are over 56 KiB, and unless such memory was lately needed again, as is
+ * always so of none. True if it has the size now. */
 static bool shrink_single(const hak_place_t *place, size_t size) {
   size += HAK_CANARY_BYTES;
-  if (!hak_class_is_single(place->cls) || size <= HAK_MID_MAX) return false;
+  if (size <= HAK_MID_MAX) return false;
   uint32_t cls = hak_class_of(size);
   size_t before = hak_class_size(place->cls), now = hak_class_size(cls);
-  if (cls >= place->cls || hak_large_grows_again(before - now)) return false;
+  if (hak_large_grows_again(before - now)) return false;
   hak_thread_t *me = hak_thread_enter();
   if (HAK_UNLIKELY(me == NULL)) return false;
   hak_shared_pool_t *pool = &hak_heap_of_extent(place->extent)->store->pool;
@@ -231,13 +231,13 @@ static bool shrink_single(const hak_place_t *place, size_t size) {
   return true;
 }
 
-/* A run that becomes a small part of itself, and stays where it is, leaves SuperSlabs
- * with their pages that none of its length fits into. It moves, if that costs little, so
- * that the next one has all of them; else NULL. */
+/* Of a large block. A run that becomes a small part of itself, and stays where it is,
+ * leaves SuperSlabs with their pages that none of its length fits into. It moves, if that
+ * costs little, so that the next one has all of them; else NULL. */
 static void *move_out_of_run(const hak_place_t *place, void *ptr, size_t usable,
                              size_t size, size_t alignment, unsigned flags) {
   if (size > usable / RUN_SHARE || (flags & HAK_NO_GROW) != 0) return NULL;
-  if (place->cls != HAK_CLASS_LARGE || !hak_large_is_run(place)) return NULL;
+  if (!hak_large_is_run(place)) return NULL;
   hak_budget_t *budget = &hak_heap_of_extent(place->extent)->store->pool.budget;
   if (hak_budget_room(budget) < usable || hak_large_grows_again(usable - size))
     return NULL;

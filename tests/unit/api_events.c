@@ -40,6 +40,21 @@ static int tear_down(void **state) {
   return 0;
 }
 
+static void event_hook__hears_of_no_small_block_that_is_freed(void **state) {
+  (void)state;
+  enum {
+    BLOCKS = 20000
+  };
+  static void *blocks[BLOCKS];
+  hak_heap_t *heaps[] = {NULL, hak_heap_create(NULL)};
+  for (size_t h = 0; h < TEST_COUNT(heaps); h++) {
+    for (size_t i = 0; i < BLOCKS; i++) blocks[i] = hak_heap_alloc(heaps[h], 200);
+    for (size_t i = 0; i < BLOCKS; i++) hak_free(blocks[i]);
+  }
+  CHECK_EQ(g_seen.count[HAK_EVENT_LARGE_FREE], 0);
+  CHECK_EQ(hak_heap_destroy(heaps[1]), 0);
+}
+
 static void event_hook__hears_of_refills(void **state) {
   (void)state;
   enum {
@@ -210,7 +225,8 @@ static void event_hook__hears_nothing_on_fast_paths(void **state) {
 
 #define M(function) cmocka_unit_test_setup_teardown(function, set_up, tear_down)
 
-TEST_MAIN(M(event_hook__hears_of_refills), M(event_hook__need_not_keep_errno),
+TEST_MAIN(M(event_hook__hears_of_no_small_block_that_is_freed),
+          M(event_hook__hears_of_refills), M(event_hook__need_not_keep_errno),
           M(event_hook__hears_of_large_blocks_with_address_and_size),
           M(event_hook__hears_of_each_large_block_twice),
           M(event_hook__hears_of_no_large_block_that_is_refused),

@@ -1,5 +1,6 @@
 /* api_resize.c - which way a resize takes: whether a block stays where it is, moves, or
  * is left alone; and what it costs then. */
+#include "child.h"
 #include "support.h"
 
 #include <errno.h>
@@ -268,7 +269,27 @@ static void live_bytes__are_right_after_growth_of_each_kind(void **state) {
   }
 }
 
-TEST_MAIN(T(shrinking__by_a_third_leaves_large_blocks_where_they_are),
+/* --- misuse ------------------------------------------------------------------------ */
+
+TEST_IN_CHILD(calls__after_a_shutdown_are_named_once_and_do_nothing, 60) {
+  char *block = hak_alloc(100);
+  hak_free(block);
+  CHECK_EQ(hak_shutdown(HAK_SHUTDOWN_FORCE), 0);
+  test_reports_begin();
+  CHECK_EQ(hak_resize_in_place(block, 1, 1), 0);
+  test_expect_report(1, HAK_ERROR_AFTER_SHUTDOWN, block, "hak_resize_in_place");
+  CHECK_EQ(hak_freex(block, HAK_NO_CACHE), 0);
+  test_expect_report(2, HAK_ERROR_AFTER_SHUTDOWN, block, "hak_freex");
+  hak_free_aligned_sized(block, 8, 100);
+  test_expect_report(3, HAK_ERROR_AFTER_SHUTDOWN, block, "hak_free_aligned_sized");
+  CHECK(hak_reallocx(NULL, block, 200, 0, 0, NULL) == NULL);
+  test_expect_report(4, HAK_ERROR_AFTER_SHUTDOWN, block, NULL);
+  hak_free(block);
+  test_expect_report(5, HAK_ERROR_AFTER_SHUTDOWN, block, "hak_free");
+}
+
+TEST_MAIN(T(calls__after_a_shutdown_are_named_once_and_do_nothing),
+          T(shrinking__by_a_third_leaves_large_blocks_where_they_are),
           T(mapping__that_becomes_a_small_part_of_itself_stays),
           T(mapping__that_becomes_a_small_block_is_one_like_others),
           T(run__becomes_a_small_part_of_itself_elsewhere),

@@ -96,9 +96,13 @@ HAK_SLOW void hak_report(hak_error_t error, const void *address, hak_heap_t *hea
                            .text = text,
                            .heap_path = path};
   hak_describe_fn *known = hak_load_relaxed(&describe);
-  if (known != NULL && error != HAK_ERROR_BAD_OPTION) known(&info, path, sizeof path);
+  hak_inside_t inside = {.back = NULL};
+  if (known != NULL && error != HAK_ERROR_BAD_OPTION) {
+    known(&info, path, sizeof path, &inside);
+  }
   if (fn == NULL) fn = report_and_abort;
   fn(&info, ctx);
+  if (inside.back != NULL) inside.back(&inside);
 }
 
 HAK_SLOW void *hak_fail(int error) {

@@ -17,9 +17,19 @@ HAK_SLOW void hak_report(hak_error_t error, const void *address, hak_heap_t *hea
 #define HAK_REPORT_PATH_MAX 160
 /* The same where it is part of a line; see hak_text_quote. */
 #define HAK_REPORT_QUOTED_MAX 400
+/* The calls that a thread is in as it reports something. A handler may leave them by
+ * longjmp: for its length the thread is in none of them, and `back`, unless it is NULL,
+ * puts it back if the handler returns. */
+typedef struct hak_inside {
+  void (*back)(const struct hak_inside *inside);
+  void *calls;
+  int scope;
+} hak_inside_t;
 /* Adds to a report what is known of its address and of its heap: info->size, and the text
- * that `path` has room for. Any thread, no lock held. */
-typedef void(hak_describe_fn)(hak_error_info_t *info, char *path, size_t room);
+ * that `path` has room for; and takes the thread out of the calls that it is in. Any
+ * thread, no lock held. */
+typedef void(hak_describe_fn)(hak_error_info_t *info, char *path, size_t room,
+                              hak_inside_t *inside);
 /* From here on `fn`, which is always the same, is asked for each report. */
 void hak_report_describe_by(hak_describe_fn *fn);
 

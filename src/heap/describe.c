@@ -55,9 +55,26 @@ static HAK_SLOW void describe(hak_error_info_t *info, char *path, size_t room) {
   hak_heap_path(heap, path, room);
 }
 
+static void go_back(const hak_inside_t *inside) {
+  hak_budget_calls = inside->calls;
+  hak_os_leave((hak_os_scope_t)inside->scope);
+}
+
+/* Requests that a handler has left lie no more where they lay, and what one of them was
+ * not allowed to ask of the OS others are. The request out of which a callback of the
+ * program's was called goes on. */
+static void go_outside(hak_inside_t *inside) {
+  inside->back = go_back;
+  inside->calls = hak_budget_calls;
+  inside->scope = hak_os_enter(HAK_OS_INLINE);
+  hak_budget_calls_leave();
+}
+
 /* A report may come while this thread starts the library or ends it: nothing is waited
  * for. */
-void hak_describe_report(hak_error_info_t *info, char *path, size_t room) {
+void hak_describe_report(hak_error_info_t *info, char *path, size_t room,
+                         hak_inside_t *inside) {
+  go_outside(inside);
   if (hak_thread_self->kind == HAK_THREAD_ATTACHED) {
     describe(info, path, room);
   } else if (hak_stay_try()) {

@@ -6,6 +6,7 @@
 #ifndef HAK_HEAP_DESCRIBE_H
 #define HAK_HEAP_DESCRIBE_H
 
+#include "base/report.h"
 #include "heap/heap.h"
 
 /* Writes the heap's name behind those of the heaps that it is part of, "server/requests",
@@ -14,6 +15,7 @@
 void hak_heap_path(hak_heap_t *heap, char *path, size_t room);
 
 /* For hak_report_describe_by. Says nothing while the library is not running. */
-void hak_describe_report(hak_error_info_t *info, char *path, size_t room);
+void hak_describe_report(hak_error_info_t *info, char *path, size_t room,
+                         hak_inside_t *inside);
 
 #endif

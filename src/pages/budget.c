@@ -252,6 +252,12 @@ bool hak_budget_is_below(const hak_budget_t *budget, const hak_budget_t *level) 
   return budget != NULL;
 }
 
+HAK_SLOW void hak_budget_calls_leave(void) {
+  while (hak_budget_calls != NULL && hak_budget_calls->inside == NULL) {
+    hak_budget_calls = hak_budget_calls->outer;
+  }
+}
+
 bool hak_budget_is_forbidden_slow(const hak_budget_t *budget) {
   for (const hak_budget_call_t *c = hak_budget_calls; c != NULL; c = c->outer) {
     if (c->inside != NULL && hak_budget_is_below(budget, c->inside)) return true;

@@ -63,6 +63,8 @@ HAK_HOT void hak_budget_call_begin(hak_budget_call_t *call) {
 HAK_HOT void hak_budget_call_end(const hak_budget_call_t *call) {
   hak_budget_calls = call->outer;
 }
+/* The thread is in no request, but for those out of which a callback was called. */
+void hak_budget_calls_leave(void);
 
 /* Soft limits that were crossed and that nobody has acted on yet. */
 HAK_EXTERN hak_atomic_u32_t hak_budget_alarms;

@@ -392,14 +392,41 @@ static void misuse(int kind, hak_heap_t *heap, hak_heap_t *gone) {
     case 6:
       (void)hak_heap_destroy(heap); /* its leaks */
       break;
+    case 7: /* the operating system is out of reach for this call alone */
+      (void)hak_reallocx(NULL, g_static, 100, 0, HAK_NO_GROW, NULL);
+      break;
+    case 8: /* found in the middle of a request that the limit refuses */
+      for (int i = 0; i < 20; i++) hak_free(hak_heap_alloc(heap, 3000));
+      hak_free(block);
+      hak_free(block);
+      (void)hak_heap_alloc(heap, 64 << 20);
+      break;
     default:
       fail();
   }
 }
 
+/* Where the calls that were left had their records something else lies now. */
+static __attribute__((noinline)) void use_stack(void) {
+  volatile unsigned char bytes[8192];
+  for (size_t i = 0; i < sizeof bytes; i++) bytes[i] = 0xA5;
+}
+
+/* Requests of all kinds are served, and asked of the operating system if need be. */
+static bool use_memory(hak_heap_t *heap) {
+  bool ok = true;
+  for (size_t i = 0; i < 20; i++) {
+    void *block = hak_alloc(3 << 20), *other = hak_alloc(60000 + 5000 * i);
+    ok = ok && block != NULL && other != NULL;
+    if (hak_heap_name(heap) != NULL) ok = ok && hak_heap_alloc(heap, 2 << 20) != NULL;
+    hak_free(hak_realloc(other, 300000));
+  }
+  return ok;
+}
+
 static int longjmp_child(void *ctx) {
   enum {
-    KINDS = 7
+    KINDS = 9
   };
   (void)ctx;
   hak_heap_t *gone = hak_heap_create(NULL);
@@ -408,10 +435,15 @@ static int longjmp_child(void *ctx) {
   for (int kind = 0; kind < KINDS; kind++) {
     hak_heap_config_t config = HAK_HEAP_CONFIG_INIT;
     config.flags = HAK_HEAP_REPORT_LEAKS;
+    if (kind == 8) config.hard_limit = 60 << 20;
     hak_heap_t *heap = hak_heap_create(&config);
+    void *stays = hak_heap_alloc(heap, 3000);
     unsigned before = g_left;
     misuse(kind, heap, gone);
     CHECK_MSG(g_left > before, "misuse %d", kind);
+    CHECK(stays != NULL);
+    use_stack();
+    CHECK_MSG(use_memory(heap), "misuse %d", kind);
     CHECK_EQ(hak_check(NULL), 0);
     hak_stats_t stats = HAK_STATS_INIT;
     pid_t pid = test_fork();

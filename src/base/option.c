@@ -53,13 +53,13 @@ static HAK_SLOW void report(const char *variable, const char *what) {
   hak_report(HAK_ERROR_BAD_OPTION, variable, NULL, "hak_init", text);
 }
 
-/* A decimal number, perhaps with k, m or g for powers of 1024. */
+/* A decimal number, perhaps with k, m or g for powers of 1024. One that *value has no
+ * room for is the largest or the smallest that it has, which no option can be. */
 static bool parse(const char *text, int64_t *value) {
   if (*text == '\0') return false;
   char *end;
-  errno = 0;
   long long number = strtoll(text, &end, 10);
-  if (errno != 0 || end == text) return false;
+  if (end == text) return false;
   int64_t unit = 1;
   switch (*end) {
     case 'k':
@@ -78,7 +78,10 @@ static bool parse(const char *text, int64_t *value) {
       break;
   }
   if (unit != 1) end++;
-  return *end == '\0' && !__builtin_mul_overflow((int64_t)number, unit, value);
+  if (__builtin_mul_overflow((int64_t)number, unit, value)) {
+    *value = number < 0 ? INT64_MIN : INT64_MAX;
+  }
+  return *end == '\0';
 }
 
 /* Words that stand for a number, in the environment. */

@@ -121,14 +121,17 @@ static HAK_SLOW size_t purge_kept(uint64_t before, size_t max_bytes, size_t *sla
     bool all = bytes == hak_mapping_committed(mapping);
     size_t looked = hak_div_up(bytes, HAK_SLAB_SIZE);
     *slabs -= looked < *slabs ? looked : *slabs;
-    given += purge_end(mapping, bytes);
+    size_t got = purge_end(mapping, bytes);
+    given += got;
     if (all) {
       release(mapping);
       continue;
     }
     hak_lock_acquire(&hak_mappings.lock);
     hak_mapping_unpass_locked(mapping);
-    hak_mapping_keep_locked(mapping, true);
+    /* What is refused is not in the way of others, nor due again at once. */
+    if (got == 0) mapping->idle_since = hak_clock_cached();
+    hak_mapping_keep_locked(mapping, got != 0);
     hak_lock_release(&hak_mappings.lock);
     break; /* to the bound, or the OS refuses */
   }

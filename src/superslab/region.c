@@ -184,7 +184,7 @@ static size_t purge_front(hak_superslab_t *ss, size_t most) {
 
 static size_t purge(uint64_t before, size_t max_bytes, size_t *slabs, bool huge_whole) {
   enum {
-    REFUSALS = 32 /* that a call takes: do not go round for ever */
+    REFUSALS = 512 /* that a call takes: do not go round for ever */
   };
   size_t given = 0;
   uint32_t refusals = 0;

@@ -29,7 +29,8 @@ static hak_atomic_u32_t stuck_left_alone; /* parts of huge pages could have gone
 static hak_atomic_u64_t piece_ns;         /* what a piece costs of late */
 static hak_atomic_u64_t refused_until; /* what was due would not go; see note_refused */
 static hak_atomic_u64_t refused_ns;    /* how long that time is, 0: all went */
-static hak_atomic_u64_t refused_bytes; /* that lay idle then */
+static hak_atomic_u64_t refused_bytes; /* that lay idle then, or fewer later */
+static hak_atomic_u64_t refused_at;    /* what lies idle from before that was not due */
 
 void hak_retention_stop(void) {
   hak_store_relaxed(&last_look, 0);
@@ -94,7 +95,8 @@ static size_t give_piece(hak_pool_idle_t idle, size_t max_bytes, bounds_t *bound
   size_t left = slabs, given;
   uint64_t other = mapping < pool ? mapping : pool;
   if (region <= before && region <= other) {
-    left = PIECE_SLABS; /* the bound in bytes holds */
+    /* The bound in bytes holds. Where there is time what hooks refuse does not end it. */
+    left = bounds->end != 0 ? PIECE_SLABS : SIZE_MAX;
     uint64_t idle_since = other < before ? other : before;
     /* What may stay is not to go with the last huge page. */
     bool whole = hak_retained_bytes() >= hak_idle_floor() + HAK_SUPERSLAB_SIZE;
@@ -192,7 +194,7 @@ static size_t give_old(size_t max_bytes, bounds_t *bounds) {
 }
 
 /* When what has lain idle longest began to; UINT64_MAX: nothing does. */
-static uint64_t oldest(void) {
+static HAK_SLOW uint64_t oldest(void) {
   uint64_t region = hak_region_oldest(), mapping = hak_mapping_oldest();
   uint64_t pool = hak_pool_queue_oldest(), other = region < mapping ? region : mapping;
   return other < pool ? other : pool;
@@ -277,19 +279,37 @@ static uint64_t later(hak_atomic_u64_t *until, uint64_t now) {
 
 /* Something is due, and nothing would go: hooks of the program's refuse, or something is
  * in the way that may pass. A program that sleeps until more is due asks again after
- * that time, which doubles until something goes. Asked before, it says nothing new. */
-static HAK_SLOW void note_refused(uint64_t now) {
-  if (later(&refused_until, now) != 0 || next_due(now) != 0) return;
+ * that time, which doubles until something goes. Asked before, the time stays. What is
+ * refused counts as idle since `began` or later from here on. */
+static HAK_SLOW void note_refused(uint64_t began, uint64_t now) {
+  if (next_due(now) != 0) return;
+  hak_store_relaxed(&refused_bytes, hak_idle_bytes());
+  hak_store_relaxed(&refused_at, began);
+  if (later(&refused_until, now) != 0) return;
   uint64_t ns = 2 * hak_load_relaxed(&refused_ns);
   if (ns < REFUSED_NS_FIRST) ns = REFUSED_NS_FIRST;
   if (ns > REFUSED_NS_MOST) ns = REFUSED_NS_MOST;
   hak_store_relaxed(&refused_ns, ns);
-  hak_store_relaxed(&refused_bytes, hak_idle_bytes());
   hak_store_relaxed(&refused_until, now + ns);
+}
+
+/* ns until it is of use to ask again after that. What lies idle beyond what did then may
+ * go; and what was too young then goes in its time. */
+static HAK_SLOW uint64_t refused_for(uint64_t now) {
+  uint64_t idle = hak_idle_bytes(), until = hak_load_relaxed(&refused_until);
+  if (idle > hak_load_relaxed(&refused_bytes)) return 0;
+  hak_store_relaxed(&refused_bytes, idle);
+  uint64_t since = oldest();
+  if (since < hak_load_relaxed(&refused_at)) {
+    since += hak_idle_decay();
+    if (since < until) until = since;
+  }
+  return until > now ? until - now : 0;
 }
 
 HAK_SLOW size_t hak_retention_give_due(size_t max_bytes, size_t *slabs) {
   hak_clock_refresh();
+  uint64_t began = hak_clock_cached();
   bounds_t bounds = {.slabs = *slabs};
   size_t given = give_old(max_bytes, &bounds);
   if (given < max_bytes) given += give_surplus(max_bytes - given, &bounds);
@@ -299,7 +319,7 @@ HAK_SLOW size_t hak_retention_give_due(size_t max_bytes, size_t *slabs) {
    * once. */
   if (given == 0 && max_bytes > 0) {
     note_stuck(hak_clock_cached());
-    if (bounds.slabs > 0) note_refused(hak_clock_cached());
+    if (bounds.slabs > 0) note_refused(began, hak_clock_cached());
   } else if (given > 0) {
     hak_store_relaxed(&refused_ns, 0);
   }
@@ -310,11 +330,7 @@ HAK_SLOW size_t hak_retention_give_due(size_t max_bytes, size_t *slabs) {
 HAK_SLOW uint64_t hak_retention_due_in(void) {
   hak_clock_refresh();
   uint64_t now = hak_clock_cached(), due = next_due(now);
-  uint64_t least = later(&stuck_until, now);
-  /* What came to lie idle since may go. */
-  if (hak_idle_bytes() <= hak_load_relaxed(&refused_bytes)) {
-    uint64_t refused = later(&refused_until, now);
-    if (refused > least) least = refused;
-  }
+  uint64_t least = later(&stuck_until, now), refused = refused_for(now);
+  if (refused > least) least = refused;
   return due > least ? due : least;
 }

@@ -68,7 +68,8 @@ static void values__out_of_range_are_named_and_change_nothing(void **state) {
   CHECK_EQ(value_of("-1", 1), 7);
   CHECK(strstr(g_reports.last.text, "out of range") != NULL);
   static const char *const far[] = {"9223372036854775808", "-9223372036854775809",
-                                    "9007199254740992k", "-9999999999999g"};
+                                    "9007199254740992k", "-9999999999999g",
+                                    "17179869185g" /* 1 GiB more than 2^64 */};
   for (size_t i = 0; i < TEST_COUNT(far); i++) {
     CHECK_EQ(value_of(far[i], 1), 7);
     CHECK(strstr(g_reports.last.text, "is out of range") != NULL);

@@ -350,7 +350,8 @@ TEST_IN_CHILD(fork__beside_pages_that_move_gives_their_block_up, 60) {
   if (pid == 0) {
     CHECK(hak_heap_of(block) == NULL);
     hak_stats_t stats = test_stats();
-    CHECK(stats.fork_lost_bytes >= 40 * MIB && stats.fork_lost_bytes <= 42 * MIB);
+    /* Two leaves of the registry are mapped besides: 2.2 MiB each in full checks. */
+    CHECK(stats.fork_lost_bytes >= 40 * MIB && stats.fork_lost_bytes <= 45 * MIB);
     CHECK_EQ(test_heap_stats(heap).live_blocks, 0);
     CHECK_EQ(test_heap_stats(heap).committed_bytes, 0);
     CHECK_EQ(hak_heap_destroy(heap), 0);

@@ -66,7 +66,7 @@ static void go_back(const hak_inside_t *inside) {
 static void go_outside(hak_inside_t *inside) {
   inside->back = go_back;
   inside->calls = hak_budget_calls;
-  inside->scope = hak_os_enter(HAK_OS_INLINE);
+  inside->scope = (int)hak_os_enter(HAK_OS_INLINE);
   hak_budget_calls_leave();
 }
 

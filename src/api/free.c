@@ -495,7 +495,7 @@ static HAK_WARM void free_marked_slow(void *ptr, size_t size, hak_list_t *list) 
   hak_thread_t *me = hak_thread_self;
   bool unowned = list == &me->unowned;
   if (unowned) hak_store_relaxed(&list->room, 0);
-  if (unowned || (list == NULL && size != 0)) {
+  if (unowned || (list == NULL && (size != 0 || !hak_start_is_default(me, ptr)))) {
     free_checked(ptr, size);
   } else if (HAK_UNLIKELY(hak_link_mark_again(&me->key, ptr))) {
     report_marked(ptr, name_of(size), list);
@@ -506,7 +506,7 @@ static HAK_WARM void free_marked_slow(void *ptr, size_t size, hak_list_t *list) 
   }
 }
 
-/* Fast where free_block is; blocks of watched heaps have no entry. */
+/* Fast where free_block is; blocks of watched heaps are in no list of this thread's. */
 HAK_HOT void free_marked(void *ptr, size_t size, bool is_sized) {
   hak_thread_t *me = hak_thread_self;
   uintptr_t address = (uintptr_t)ptr;

@@ -1,7 +1,7 @@
 /* start.h - whether a block of a size class begins at an address: fast paths of full
  * checks ask before they believe what the block says of itself.
  *
- * Depends on: superslab, link, size_class.   Used by: api.
+ * Depends on: superslab, central, link, size_class.   Used by: api.
  *
  * The registry says it, and what it says follows the slab's note and record
  * (hak_slab_tell_starts). Whatever the address is, nothing else is read. Where the answer
@@ -11,6 +11,7 @@
 #define HAK_TINY_START_H
 
 #include "superslab/locate.h"
+#include "tiny/central.h"
 #include "tiny/link.h"
 #include "tiny/size_class.h"
 
@@ -25,6 +26,15 @@ HAK_HOT bool hak_start_is(hak_registry_t *registry, uintptr_t address,
   uint64_t at = address % HAK_SLAB_SIZE, inverse = hak_load_relaxed(&starts->inverse);
   uint64_t rest = at * inverse + hak_load_relaxed(&starts->phase);
   return HAK_LIKELY(rest < inverse) && HAK_LIKELY(at < hak_load_relaxed(&starts->limit));
+}
+
+/* True if the block that begins there is of the default heap. One of another heap, which
+ * may be watched, has to be told of before it is marked. */
+HAK_HOT bool hak_start_is_default(const hak_thread_t *me, const void *block) {
+  uintptr_t address = (uintptr_t)block;
+  hak_leaf_t *leaf = hak_registry_leaf(me->registry, address >> HAK_LEAF_SHIFT);
+  hak_extent_t *extent = hak_leaf_extent(leaf, address);
+  return extent != NULL && hak_load_relaxed(&extent->heap) == me->store->pool.heap;
 }
 
 /* The class of the block that begins there, and does not say that it is free, else

@@ -146,12 +146,17 @@ static void growth__is_bounded_over_all_bins(void **state) {
   CHECK_EQ(grown, hak_thread_self->grown);
 }
 
+static bool has_blocks(size_t size) {
+  return bin_of(size)->ready != HAK_LINK_END || bin_of(size)->list.head != HAK_LINK_END;
+}
+
 static void bin__that_lies_idle_gives_its_blocks_back(void **state) {
   (void)state;
   test_keep_unused(true); /* turns are another way to do so */
-  burst(SIZE, 150, 100);
+  /* Where the last of a burst go, the bin or their slabs, the clock decides too. */
+  for (int i = 0; i == 0 || (i < 50 && !has_blocks(SIZE)); i++) burst(SIZE, 150, 100);
   CHECK(bin_of(SIZE)->capacity > least_of(SIZE));
-  CHECK(bin_of(SIZE)->ready != HAK_LINK_END || bin_of(SIZE)->list.head != HAK_LINK_END);
+  CHECK(has_blocks(SIZE));
   burst(64, MOST, 60); /* slow paths of another class */
   CHECK_EQ(bin_of(SIZE)->capacity, least_of(SIZE));
   CHECK(bin_of(SIZE)->ready == HAK_LINK_END);

@@ -22,9 +22,7 @@ enum {
 /* One more than a power of two, or than three quarters of one. */
 static uint32_t past_class(const suite_workload_t *self, uint64_t *random) {
   uint32_t size = self->low;
-  uint32_t doublings = 0;
-  while ((self->low << (doublings + 1)) <= self->high) doublings++;
-  size <<= bench_range(random, 0, doublings);
+  size <<= bench_range(random, 0, suite_doublings(self->low, self->high));
   return (bench_range(random, 0, 1) == 0 ? size : size / 4 * 3) + 1;
 }
 

@@ -160,13 +160,10 @@ static HAK_SLOW bool is_dense_with(const hak_superslab_t *ss, int64_t resident) 
  * many classes, or by many threads, a part is touched later, so half of that is enough
  * where the one before it has become dense. */
 static HAK_SLOW bool is_dense(const hak_shared_pool_t *pool, const probes_t *probes) {
-  uint64_t visit = hak_regions_visit_begin();
   int64_t resident = resident_of(pool, probes->youngest);
-  bool dense = is_dense_with(probes->youngest, resident) ||
-               (is_dense_with(probes->youngest, 2 * resident) &&
-                is_dense_with(probes->settled, resident_of(pool, probes->settled)));
-  hak_regions_visit_end(visit);
-  return dense;
+  return is_dense_with(probes->youngest, resident) ||
+         (is_dense_with(probes->youngest, 2 * resident) &&
+          is_dense_with(probes->settled, resident_of(pool, probes->settled)));
 }
 
 /* The heap's next SuperSlab for slabs will be touched nearly everywhere. */
@@ -176,10 +173,12 @@ static HAK_SLOW bool will_be_dense(hak_shared_pool_t *pool) {
   if (pool->starts_small) least *= MANY_HEAPS;
   if (hak_load_relaxed(&pool->superslabs) < least) return false;
   probes_t probes;
+  /* From before the pool says which SuperSlabs it has until they have been looked at. */
+  uint64_t visit = hak_regions_visit_begin();
   turn_t turn = next_turn(pool, &probes);
-  if (turn != TURN_LOOK) return turn == TURN_HUGE;
-  bool dense = is_dense(pool, &probes);
-  grant(pool, dense);
+  bool dense = turn == TURN_LOOK ? is_dense(pool, &probes) : turn == TURN_HUGE;
+  hak_regions_visit_end(visit);
+  if (turn == TURN_LOOK) grant(pool, dense);
   return dense;
 }
 

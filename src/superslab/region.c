@@ -293,7 +293,6 @@ HAK_SLOW uint64_t hak_regions_recover(bool inside) {
 void hak_regions_forget_others(void) {
   hak_turn_forget_others(&hak_regions.growing);
   hak_turn_forget_others(&hak_regions.growing_own);
-  hak_regions.visitors = 0;
   hak_readers_reset(&hak_regions.readers);
 }
 

@@ -28,14 +28,16 @@ static char *reserve_covered(const hak_os_t *os, size_t *size, size_t least) {
 }
 
 /* The smallest empty record for so many SuperSlabs, or NULL. None serves again while
- * somebody may be reading what it said of its last range. */
+ * somebody may be reading what it said of its last range. There may always be somebody,
+ * so of each record it is asked whether they have left who came before its range went. */
 static hak_region_t *empty_record_locked(uint32_t count) {
   hak_lock_assert_held(&hak_regions.lock);
-  if (hak_regions.visitors != 0 || !hak_readers_none(&hak_regions.readers)) return NULL;
+  uint32_t turn = hak_readers_turn(&hak_regions.readers);
   hak_region_t *best = NULL;
   for (hak_region_t *region = hak_region_first(); region != NULL;
        region = hak_region_next(region)) {
     if (region->os != NULL || region->records < count || region->reviving) continue;
+    if (!hak_readers_left(turn, region->gone)) continue;
     if (best == NULL || region->records < best->records) best = region;
   }
   return best;

@@ -74,16 +74,14 @@ void hak_region_untake_run_locked(hak_region_t *region, uint32_t at, uint32_t co
   hak_regions.in_use -= count;
 }
 
+/* Under the lock, so that no region is about to go. */
 uint64_t hak_regions_visit_begin(void) {
   hak_lock_acquire(&hak_regions.lock);
-  hak_regions.visitors++;
+  uint64_t visit = hak_readers_enter(&hak_regions.readers);
   hak_lock_release(&hak_regions.lock);
-  return hak_sys_process();
+  return visit;
 }
 
 void hak_regions_visit_end(uint64_t visit) {
-  if (visit != hak_sys_process()) return; /* the child of a fork counts from 0 */
-  hak_lock_acquire(&hak_regions.lock);
-  hak_regions.visitors--;
-  hak_lock_release(&hak_regions.lock);
+  hak_readers_leave(&hak_regions.readers, visit);
 }

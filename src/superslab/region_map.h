@@ -46,10 +46,12 @@ typedef struct hak_region {
                                         still to be asked for */
   bool reviving;                     /* [lock: regions] an empty record that somebody
                                         fills, or takes the pages of */
-  size_t bare;                       /* [lock: regions] bytes of an empty record's pages
-                                        that were given back */
-  hak_superslab_t *superslabs;       /* [const] `records` of them */
-  uint64_t free[];                   /* [lock: regions] bit i: SuperSlab i is free */
+  uint32_t gone;               /* [lock: regions] the readers' turn when the range of
+                                  an empty record went */
+  size_t bare;                 /* [lock: regions] bytes of an empty record's pages
+                                  that were given back */
+  hak_superslab_t *superslabs; /* [const] `records` of them */
+  uint64_t free[];             /* [lock: regions] bit i: SuperSlab i is free */
 } hak_region_t;
 
 /* All regions of the process. */
@@ -64,11 +66,10 @@ typedef struct hak_regions {
                                     heap's own */
   _Atomic(const hak_os_t *) own; /* [any] the hooks that `growing_own` is for */
   uint32_t in_use;               /* [lock: regions] SuperSlabs that are not free */
-  uint32_t visitors;             /* [lock: regions] who look at a SuperSlab of a region
-                                    without the lock: meanwhile none goes, and no record
-                                    serves again */
-  hak_readers_t readers;         /* [any] who go through all records: meanwhile none loses
-                                    its pages, and none serves again */
+  hak_readers_t readers;         /* [any] who go through all records, or look at a
+                                    SuperSlab without the lock: meanwhile no region of the
+                                    process's hooks goes, and no record loses its pages;
+                                    none that they may be at serves again */
   hak_superslab_queue_t
       retained; /* [lock: regions] free SuperSlabs with committed pages */
 } hak_regions_t;
@@ -85,8 +86,9 @@ HAK_HOT hak_region_t *hak_region_next(hak_region_t *region) {
 }
 
 /* Between the two the caller may look at SuperSlabs that others may give up: no region
- * over the process's hooks is released, and no record gets another range. The second one
- * is told what the first one returned, as a fork may lie between them. */
+ * over the process's hooks is released, and no record of theirs gets another range. The
+ * second one is told what the first one returned, as a fork may lie between them. Which
+ * SuperSlabs these are is asked after the first one. */
 uint64_t hak_regions_visit_begin(void);
 void hak_regions_visit_end(uint64_t visit);
 

@@ -50,6 +50,7 @@ static HAK_SLOW hak_os_note_t *take_down_locked(hak_region_t *region) {
   region->start = NULL;
   region->os = NULL;
   region->reviving = true; /* until end_down */
+  region->gone = hak_load_relaxed(&hak_regions.readers.turn);
   return note;
 }
 
@@ -57,7 +58,7 @@ static HAK_SLOW hak_os_note_t *take_down_locked(hak_region_t *region) {
  * find ready. */
 static bool is_looked_at_locked(void) {
   hak_lock_assert_held(&hak_regions.lock);
-  return hak_regions.visitors != 0 || !hak_readers_none(&hak_regions.readers);
+  return !hak_readers_none(&hak_regions.readers);
 }
 
 /* Gives back the pages of the records of SuperSlabs, but for those that they share with

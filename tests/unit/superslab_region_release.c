@@ -164,6 +164,27 @@ static void record__serves_no_region_while_somebody_looks_at_records(void **stat
   drain();
 }
 
+/* Heaps over hooks of their own come and go, and each who looks leaves only when the next
+ * one has come. */
+static void records__serve_again_where_there_is_always_somebody_who_looks(void **state) {
+  (void)state;
+  static hak_os_t own;
+  own = *hak_lifecycle_os();
+  uint64_t look = hak_readers_enter(&hak_regions.readers);
+  size_t before = records();
+  for (int round = 0; round < 40; round++) {
+    CHECK(hak_region_acquire(&own, RUN, HAK_SUPERSLAB_SIZE, HAK_EXTENT_RUN, &g_heap,
+                             false) != NULL);
+    hak_regions_end(&own);
+    uint64_t next = hak_readers_enter(&hak_regions.readers);
+    hak_readers_leave(&hak_regions.readers, look);
+    look = next;
+  }
+  hak_readers_leave(&hak_regions.readers, look);
+  CHECK(records() <= before + 4);
+  CHECK(hak_regions_are_valid());
+}
+
 /* Over the system's memory: a program's hooks do not promise zeroes. */
 TEST_IN_CHILD(records__of_released_regions_lose_their_pages, 60) {
   enum {
@@ -437,6 +458,7 @@ TEST_MAIN_FRESH(R(empty_regions__go_but_for_what_the_next_would_have),
                 R(region__with_pages_stays_unless_memory_is_short),
                 R(records__of_released_regions_serve_the_next),
                 R(record__serves_no_region_while_somebody_looks_at_records),
+                R(records__serve_again_where_there_is_always_somebody_who_looks),
                 T(records__of_released_regions_lose_their_pages),
                 R(steady_state__asks_the_os_for_nothing),
                 R(refused_release__is_told_and_loses_nothing),

@@ -106,6 +106,26 @@ const explore_scenario_t base_readers = {
     .setup = readers_begin,
     .thread = {readers_take, readers_look, readers_look}};
 
+/* There may be somebody all the time: those who matter have left after two turns. */
+static void readers_take_in_turn(void) {
+  hak_store_relaxed(&unused, 1);
+  uint32_t since = hak_load_relaxed(&readers.turn);
+  for (int i = 0; i < 2; i++) {
+    if (!hak_readers_left(hak_readers_turn(&readers), since)) continue;
+    record = 0;
+    return;
+  }
+}
+static void readers_look_twice(void) {
+  readers_look();
+  readers_look();
+}
+
+const explore_scenario_t base_readers_turn = {
+    .name = "base.readers_turn",
+    .setup = readers_begin,
+    .thread = {readers_take_in_turn, readers_look, readers_look_twice}};
+
 /* --- a function and its context change together ----------------------------------------
  */
 

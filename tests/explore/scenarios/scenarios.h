@@ -13,7 +13,8 @@
   one(litmus_spin) one(litmus_race) one(litmus_race_relaxed) one(litmus_stuck) \
   one(litmus_aba) one(litmus_waits) one(litmus_hasty) one(litmus_fork) \
   one(base_lock) one(base_lock_twice) one(base_lock_try) one(base_gate) \
-  one(base_gate_reason) one(base_readers) one(base_callee) one(base_callee_both) \
+  one(base_gate_reason) one(base_readers) one(base_readers_turn) \
+  one(base_callee) one(base_callee_both) \
   one(registry_start) one(registry_publish) one(registry_locate) one(registry_withdraw) \
   one(registry_cover_twice) one(registry_spares) \
   one(budget_two) one(budget_three) one(budget_fixed) one(budget_pages) \

@@ -3,11 +3,10 @@
 uint64_t hak_readers_enter(hak_readers_t *readers) {
   for (;;) {
     uint32_t turn = hak_load_relaxed(&readers->turn);
-    /* Acquire: pairs with is_empty; what was said before is seen, and which turn it is.
-     */
+    /* Acquire: pairs with is_empty, which each turn began with; what was said before is
+     * seen, and which turn it is. */
     hak_add_acquire(&readers->count[turn % 2], 1);
-    /* Acquire: pairs with hak_readers_turn; what was said in turns before is seen. */
-    if (hak_load_acquire(&readers->turn) == turn) {
+    if (hak_load_relaxed(&readers->turn) == turn) {
       return hak_sys_process() << 1 | turn % 2;
     }
     hak_sub_relaxed(&readers->count[turn % 2], 1);
@@ -38,9 +37,7 @@ uint32_t hak_readers_turn(hak_readers_t *readers) {
   uint32_t turn = hak_load_relaxed(&readers->turn);
   for (int i = 0; i < HAK_READERS_TURNS; i++) {
     if (!is_empty(&readers->count[(turn + 1) % 2])) break;
-    turn++;
-    /* Release: pairs with hak_readers_enter. */
-    hak_store_release(&readers->turn, turn);
+    hak_store_relaxed(&readers->turn, ++turn);
   }
   return turn;
 }

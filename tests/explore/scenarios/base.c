@@ -116,15 +116,10 @@ static void readers_take_in_turn(void) {
     return;
   }
 }
-static void readers_look_twice(void) {
-  readers_look();
-  readers_look();
-}
-
 const explore_scenario_t base_readers_turn = {
     .name = "base.readers_turn",
     .setup = readers_begin,
-    .thread = {readers_take_in_turn, readers_look, readers_look_twice}};
+    .thread = {readers_take_in_turn, readers_look}};
 
 /* --- a function and its context change together ----------------------------------------
  */

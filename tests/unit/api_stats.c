@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 typedef struct text {
@@ -107,6 +108,98 @@ static void stats__byte_figures_are_consistent(void **state) {
   for (size_t i = 1; i < TEST_COUNT(blocks); i += 2) {
     hak_free(blocks[i]);
   }
+}
+
+/* Blocks of the same size are cached of other heaps and of the default heap meanwhile. */
+static void stats__of_a_heap_leave_out_what_is_cached_of_others(void **state) {
+  (void)state;
+  enum {
+    BLOCKS = 60
+  };
+  hak_heap_t *heap = test_heap(0, "counted", NULL), *other = test_heap(0, "other", NULL);
+  hak_heap_t *heaps[] = {other, hak_heap_default()};
+  for (size_t h = 0; h < TEST_COUNT(heaps); h++) {
+    void *blocks[BLOCKS];
+    for (size_t i = 0; i < BLOCKS; i++) blocks[i] = hak_heap_alloc(heaps[h], 100);
+    for (size_t i = 0; i < BLOCKS; i++) hak_free(blocks[i]);
+  }
+  for (size_t i = 0; i < 20; i++) CHECK(hak_heap_alloc(heap, 100) != NULL);
+  hak_stats_t s = test_heap_stats(heap);
+  CHECK_EQ(s.live_blocks, 20);
+  CHECK_EQ(s.live_bytes, 20 * hak_good_size(100));
+  CHECK_EQ(test_heap_stats(other).live_blocks, 0);
+  CHECK_EQ(hak_heap_destroy(other), 0);
+  CHECK_EQ(hak_heap_destroy(heap), 0);
+}
+
+/* Heaps' SuperSlabs are those of the process. */
+static void stats__superslabs_of_heaps_add_up(void **state) {
+  (void)state;
+  hak_heap_t *heap = test_heap(0, "small", NULL);
+  void *block = hak_alloc(100);
+  CHECK(hak_heap_alloc(heap, 100) != NULL && block != NULL);
+  uint64_t own = test_heap_stats(heap).superslabs;
+  CHECK_EQ(own, 1);
+  CHECK_EQ(test_stats().superslabs, own + test_heap_stats(hak_heap_default()).superslabs);
+  CHECK_EQ(hak_heap_destroy(heap), 0);
+  hak_free(block);
+}
+
+/* Rows of the process add up, and memory of the caller's is not in them. */
+static void check_rows(const char *when) {
+  hak_stats_t s = test_stats();
+  uint64_t sum = s.live_bytes + s.cached_bytes + s.free_bytes + s.uncarved_bytes +
+                 s.class_waste_bytes + s.large_slack_bytes + s.retained_bytes +
+                 s.metadata_bytes - s.hole_bytes - s.untouched_bytes - s.foreign_bytes;
+  CHECK_MSG(sum == s.committed_bytes, "%s: %llu, not %llu", when, (unsigned long long)sum,
+            (unsigned long long)s.committed_bytes);
+}
+
+static void stats__of_memory_of_the_callers_are_within_it(void **state) {
+  (void)state;
+  static const size_t sizes[] = {MIB, 16 * MIB};
+  for (size_t i = 0; i < TEST_COUNT(sizes); i++) {
+    char *memory = malloc(sizes[i]);
+    CHECK(memory != NULL);
+    hak_stats_t before = test_stats();
+    hak_heap_t *heap = test_heap_in(memory, sizes[i], 0, NULL);
+    CHECK(heap != NULL);
+    check_rows("made");
+    CHECK(hak_heap_alloc(heap, 100) != NULL && hak_heap_alloc(heap, 3000) != NULL);
+    CHECK(hak_heap_alloc(heap, 50 * KIB) != NULL);
+    check_rows("small blocks");
+    if (i > 0) {
+      CHECK(hak_heap_alloc(heap, 200 * KIB) != NULL);
+      CHECK(hak_heap_calloc(heap, 1, 150 * KIB) != NULL);
+      CHECK(hak_heap_alloc(heap, 3 * MIB) != NULL);
+      check_rows("large blocks");
+    }
+    hak_stats_t s = test_heap_stats(heap);
+    CHECK(s.reserved_bytes <= sizes[i] && s.committed_bytes <= sizes[i]);
+    CHECK(s.committed_bytes <= s.reserved_bytes && s.live_bytes <= s.committed_bytes);
+    /* Blocks there are in the process's figures, and taken out of its rows. */
+    hak_stats_t all = test_stats();
+    CHECK_EQ(all.foreign_bytes - before.foreign_bytes,
+             s.live_bytes + s.cached_bytes + s.free_bytes);
+    CHECK_EQ(all.uncarved_bytes, before.uncarved_bytes);
+    CHECK_EQ(all.class_waste_bytes, before.class_waste_bytes);
+    CHECK_EQ(all.large_slack_bytes, before.large_slack_bytes);
+    CHECK_EQ(hak_heap_destroy(heap), 0);
+    free(memory);
+  }
+}
+
+static void stats__without_a_library_fill_no_classes(void **state) {
+  (void)state;
+  hak_free(hak_alloc(1));
+  CHECK_EQ(hak_shutdown(HAK_SHUTDOWN_FORCE), 0);
+  hak_class_stats_t row, before;
+  memset(&row, 0x5c, sizeof row);
+  row.struct_size = sizeof row;
+  before = row;
+  CHECK_EQ(hak_stats_classes(NULL, &row, 1), 0);
+  CHECK_EQ(memcmp(&row, &before, sizeof row), 0);
+  test_restart();
 }
 
 static void stats__count_events_and_os_calls(void **state) {
@@ -279,8 +372,12 @@ static void json__the_validator_tells_right_from_wrong(void **state) {
 
 TEST_MAIN(T(json__the_validator_tells_right_from_wrong),
           T(stats__live_counts_are_exact_when_quiet), T(stats__count_large_blocks_apart),
-          T(stats__byte_figures_are_consistent), T(stats__count_events_and_os_calls),
-          T(stats_get__bad_arguments_are_invalid),
+          T(stats__byte_figures_are_consistent),
+          T(stats__of_a_heap_leave_out_what_is_cached_of_others),
+          T(stats__superslabs_of_heaps_add_up),
+          T(stats__of_memory_of_the_callers_are_within_it),
+          T(stats__without_a_library_fill_no_classes),
+          T(stats__count_events_and_os_calls), T(stats_get__bad_arguments_are_invalid),
           T(stats_get__writes_no_more_than_the_caller_knows),
           T(stats_get__of_the_default_heap_is_that_of_the_process),
           T(stats_print__json_is_valid_and_true),

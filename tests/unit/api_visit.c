@@ -3,6 +3,8 @@
  * released heap left behind. */
 #include "support.h"
 
+#include <pthread.h>
+#include <stdlib.h>
 #include <string.h>
 
 enum {
@@ -114,6 +116,87 @@ static void visit__shows_what_a_released_heap_left_as_the_parents(void **state) 
   CHECK_EQ(hak_heap_destroy(parent), 0);
 }
 
+/* Those of another heap, or of one above, are not shown. */
+static void visit__shows_what_a_released_heap_left_to_nobody_else(void **state) {
+  (void)state;
+  hak_heap_t *top = make(NULL), *parent = make(top), *other = make(NULL);
+  hak_heap_t *child = make(parent);
+  void *block = hak_heap_alloc(child, 100), *own = hak_heap_alloc(other, 100);
+  CHECK(block != NULL && own != NULL);
+  CHECK_EQ(hak_heap_release(child), 0);
+  seen_t seen = {.heap = other};
+  CHECK_EQ(hak_heap_visit(other, see, &seen, 0), 0);
+  check_seen(&seen, &own, 1);
+  seen = (seen_t){.heap = top};
+  CHECK_EQ(hak_heap_visit(top, see, &seen, 0), 0);
+  CHECK_EQ(seen.count, 0);
+  seen = (seen_t){.heap = parent};
+  CHECK_EQ(hak_heap_visit(parent, see, &seen, 0), 0);
+  check_seen(&seen, &block, 1);
+  hak_free(block);
+  CHECK_EQ(hak_heap_destroy(parent), 0);
+  CHECK_EQ(hak_heap_destroy(top), 0);
+  CHECK_EQ(hak_heap_destroy(other), 0);
+}
+
+/* Large memory of the caller's has large blocks beside its slabs: a visit that ends at a
+ * small one does not go on there. */
+static void visit__ends_before_large_blocks_of_the_callers_memory(void **state) {
+  (void)state;
+  enum {
+    BYTES = 16 << 20
+  };
+  char *memory = malloc(BYTES);
+  hak_heap_t *heap = test_heap_in(memory, BYTES, 0, NULL);
+  CHECK(heap != NULL);
+  void *blocks[MOST];
+  size_t count = 0;
+  for (; count < 3; count++) blocks[count] = hak_heap_alloc(heap, 100);
+  for (; count < 6; count++) blocks[count] = hak_heap_alloc(heap, 300 * KIB);
+  for (size_t i = 0; i < count; i++) CHECK(blocks[i] != NULL);
+  for (size_t stop = 1; stop <= count; stop++) {
+    seen_t seen = {.heap = heap, .stop_at = stop};
+    CHECK_EQ(hak_heap_visit(heap, see, &seen, 0), 0);
+    CHECK_EQ(seen.count, stop);
+  }
+  seen_t seen = {.heap = heap};
+  CHECK_EQ(hak_heap_visit(heap, see, &seen, 0), 0);
+  check_seen(&seen, blocks, count);
+  CHECK_EQ(hak_heap_destroy(heap), 0);
+  free(memory);
+}
+
+static pthread_barrier_t g_step;
+
+static void *cache_and_wait(void *arg) {
+  void *blocks[20];
+  (void)arg;
+  for (size_t i = 0; i < TEST_COUNT(blocks); i++) blocks[i] = hak_alloc(200);
+  for (size_t i = 0; i < TEST_COUNT(blocks); i++) hak_free(blocks[i]);
+  pthread_barrier_wait(&g_step);
+  pthread_barrier_wait(&g_step); /* the visit */
+  return NULL;
+}
+
+static void visit__of_the_default_heap_shows_nothing_that_threads_cache(void **state) {
+  (void)state;
+  seen_t before = {.heap = hak_heap_default()};
+  CHECK_EQ(hak_heap_visit(NULL, see, &before, 0), 0);
+  pthread_t thread;
+  CHECK_EQ(pthread_barrier_init(&g_step, NULL, 2), 0);
+  CHECK_EQ(pthread_create(&thread, NULL, cache_and_wait, NULL), 0);
+  pthread_barrier_wait(&g_step);
+  seen_t seen = {.heap = hak_heap_default()};
+  CHECK_EQ(hak_heap_visit(NULL, see, &seen, 0), 0);
+  pthread_barrier_wait(&g_step);
+  CHECK_EQ(pthread_join(thread, NULL), 0);
+  pthread_barrier_destroy(&g_step);
+  CHECK_EQ(seen.count, before.count);
+}
+
 TEST_MAIN(T(visit__shows_blocks_of_every_kind_once),
           T(visit__ends_at_any_block_that_it_is_told_to),
-          T(visit__shows_what_a_released_heap_left_as_the_parents))
+          T(visit__shows_what_a_released_heap_left_as_the_parents),
+          T(visit__shows_what_a_released_heap_left_to_nobody_else),
+          T(visit__ends_before_large_blocks_of_the_callers_memory),
+          T(visit__of_the_default_heap_shows_nothing_that_threads_cache))

@@ -1,0 +1,288 @@
+/* api_looks.c - reports, visits and statistics in states that are rare: memory for them
+ * or for records of heaps is refused, heaps come while they look, freed blocks were
+ * written to, and somebody else has a heap's lease. */
+#include "json.h"
+#include "os_fixture.h"
+#include "threads.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "heap/heap.h"
+#include "heap/heap_record.h"
+#include "heap/thread_state.h"
+#include "pages/meta.h"
+#include "superslab/locate.h"
+#include "tiny/size_class.h"
+
+/* A report. */
+typedef struct text {
+  size_t length;
+  char bytes[4 << 20];
+} text_t;
+static text_t g_text;
+
+static void collect(const char *bytes, size_t length, void *ctx) {
+  text_t *text = ctx;
+  CHECK(text->length + length < sizeof text->bytes);
+  memcpy(text->bytes + text->length, bytes, length);
+  text->length += length;
+  text->bytes[text->length] = '\0';
+}
+
+static void print(int format) {
+  g_text.length = 0;
+  CHECK_EQ(hak_heaps_print(format, collect, &g_text), 0);
+  size_t at;
+  if (format == HAK_FORMAT_JSON && !json_is_valid(g_text.bytes, g_text.length, &at)) {
+    test_fail(__FILE__, __LINE__, "wrong at %zu: %.40s", at, g_text.bytes + at);
+  }
+}
+
+/* The report's row of a heap, or NULL. */
+static const char *row_of(hak_heap_t *heap) {
+  char id[40];
+  snprintf(id, sizeof id, "{\"id\":\"%p\"", (void *)heap);
+  return strstr(g_text.bytes, id);
+}
+
+static uint64_t number(const char *row, const char *member) {
+  uint64_t value;
+  CHECK_MSG(row != NULL && json_number(row, member, &value), "no %s", member);
+  return value;
+}
+
+static bool count_block(const hak_block_t *block, void *ctx) {
+  (void)block;
+  ++*(size_t *)ctx;
+  return true;
+}
+
+static size_t visited(hak_heap_t *heap) {
+  size_t count = 0;
+  CHECK_EQ(hak_heap_visit(heap, count_block, &count, 0), 0);
+  return count;
+}
+
+static bool count_heap(hak_heap_t *heap, void *ctx) {
+  CHECK(heap != NULL);
+  ++*(size_t *)ctx;
+  return true;
+}
+
+/* ---- records of heaps ---------------------------------------------------------------
+ */
+
+/* Makes heaps until the memory for the next records is refused, after their number was
+ * counted. */
+static hak_heap_t *lose_a_record(void) {
+  hak_heap_t *last = NULL;
+  while (hak_heaps_made() % 256 != 0) last = test_heap(0, "one of many", NULL);
+  uint32_t made = hak_heaps_made();
+  for (int i = 0; i < 200 && hak_heaps_made() == made; i++) {
+    /* Some of what is committed has room for a heap, and not for 256 of them. */
+    CHECK(hak_meta_alloc(hak_registry_os(), 4 * KIB, 64) != NULL);
+    CHECK(hak_meta_alloc_pages(hak_registry_os(), 4 * KIB) != NULL);
+    test_os_fail(&g_os, TEST_FAIL_FROM_NTH, TEST_OS_ALL_KINDS, 1);
+    hak_heap_config_t config = HAK_HEAP_CONFIG_INIT;
+    CHECK(hak_heap_create(&config) == NULL);
+    test_os_fail(&g_os, TEST_FAIL_NONE, 0, 0);
+  }
+  CHECK_EQ(hak_heaps_made(), made + 1);
+  CHECK(hak_heap_at(made) == NULL);
+  return last;
+}
+
+static void record__that_was_refused_is_left_out_of_every_look(void **state) {
+  (void)state;
+  hak_heap_t *last = lose_a_record(), *next = test_heap(0, "next", NULL);
+  CHECK(hak_heap_alloc(last, 100) != NULL && hak_heap_alloc(next, 200) != NULL);
+  print(HAK_FORMAT_JSON);
+  CHECK_EQ(number(row_of(last), "live_blocks"), 1);
+  CHECK_EQ(number(row_of(next), "live_blocks"), 1);
+  CHECK_EQ(test_heap_stats(next).live_blocks, 1);
+  CHECK_EQ(test_stats().live_blocks, 2);
+  CHECK_EQ(visited(last), 1);
+  size_t heaps = 0;
+  CHECK_EQ(hak_visit_heaps(count_heap, &heaps), 0);
+  CHECK_EQ(heaps, hak_heaps_made() - 1);
+  CHECK_EQ(hak_check(NULL), 0);
+}
+
+/* ---- memory for looks ---------------------------------------------------------------
+ */
+
+/* Whatever is refused, the look says so, writes nothing and keeps nothing. */
+static void look__that_is_refused_memory_says_so(void **state) {
+  (void)state;
+  hak_heap_t *heap = test_heap(0, "heap", NULL);
+  CHECK(hak_heap_alloc(heap, 100) != NULL && hak_heap_alloc(heap, 50 * MIB) != NULL);
+  size_t ranges = g_os.ranges;
+  for (int format = HAK_FORMAT_TEXT; format <= HAK_FORMAT_JSON; format++) {
+    static const unsigned kinds[] = {1u << TEST_OS_RESERVE, 1u << TEST_OS_COMMIT};
+    for (size_t i = 0; i < TEST_COUNT(kinds); i++) {
+      size_t count = 0;
+      g_text.length = 0;
+      test_os_fail(&g_os, TEST_FAIL_FROM_NTH, kinds[i], 1);
+      CHECK_EQ(hak_heaps_print(format, collect, &g_text), ENOMEM);
+      CHECK_EQ(hak_heap_visit(heap, count_block, &count, 0), ENOMEM);
+      test_os_fail(&g_os, TEST_FAIL_NONE, 0, 0);
+      CHECK_EQ(g_text.length, 0);
+      CHECK_EQ(count, 0);
+      CHECK_EQ(g_os.ranges, ranges);
+    }
+  }
+  CHECK_EQ(visited(heap), 2);
+}
+
+/* ---- heaps that come while others are looked at -------------------------------------
+ */
+
+static hak_os_t g_hooks; /* g_os's own */
+static pthread_barrier_t g_reserve;
+static bool g_wait; /* the next reservation waits until heaps have come */
+static hak_heap_t *g_parent, *g_child, *g_gone;
+
+static void *reserve_late(void *ctx, size_t size, size_t alignment) {
+  if (g_wait) {
+    g_wait = false;
+    pthread_barrier_wait(&g_reserve);
+    pthread_barrier_wait(&g_reserve);
+  }
+  return g_hooks.reserve(ctx, size, alignment);
+}
+
+static void *make_heaps(void *arg) {
+  (void)arg;
+  pthread_barrier_wait(&g_reserve);
+  g_parent = test_heap(0, "late parent", NULL);
+  CHECK_EQ(hak_heap_destroy(g_gone), 0);
+  g_child = test_heap(0, "late child", g_parent);
+  pthread_barrier_wait(&g_reserve);
+  return NULL;
+}
+
+/* The record of a heap that ended serves one whose parent's record is newer than the
+ * look. */
+static void heap__whose_parent_came_too_late_is_left_out(void **state) {
+  (void)state;
+  test_os_open(&g_os, 0);
+  g_hooks = g_os.hooks;
+  g_os.hooks.reserve = reserve_late;
+  CHECK_EQ(test_os_init(&g_os), 0);
+  CHECK_EQ(pthread_barrier_init(&g_reserve, NULL, 2), 0);
+  hak_heap_t *stays = test_heap(0, "stays", NULL);
+  g_gone = test_heap(0, "gone", NULL);
+  uint32_t index = hak_heap_record(g_gone)->index;
+  CHECK(hak_heap_alloc(stays, 100) != NULL);
+  pthread_t thread;
+  CHECK_EQ(pthread_create(&thread, NULL, make_heaps, NULL), 0);
+  g_wait = true;
+  print(HAK_FORMAT_JSON);
+  CHECK_EQ(pthread_join(thread, NULL), 0);
+  CHECK_EQ(hak_heap_record(g_child)->index, index);
+  CHECK(hak_heap_record(g_parent)->index > index);
+  CHECK(row_of(stays) != NULL && row_of(g_parent) == NULL && row_of(g_child) == NULL);
+  print(HAK_FORMAT_JSON);
+  CHECK(row_of(stays) != NULL && row_of(g_parent) != NULL && row_of(g_child) != NULL);
+  pthread_barrier_destroy(&g_reserve);
+  test_over_os_end();
+}
+
+/* ---- a lease of somebody else's -----------------------------------------------------
+ */
+
+static void lease__of_somebody_else_is_left_alone(void **state) {
+  (void)state;
+  hak_heap_t *heap = test_heap(0, "leased", NULL);
+  for (int i = 0; i < 10; i++) hak_free(hak_heap_alloc(heap, 100));
+  CHECK(hak_heap_alloc(heap, 100) != NULL);
+  hak_heap_t *record = hak_heap_record(heap);
+  hak_heap_lease(record);
+  print(HAK_FORMAT_JSON);
+  (void)test_heap_stats(heap); /* what others cache is then not walked */
+  bool taken = hak_heap_try_lease(record);
+  CHECK(!taken);
+  hak_heap_unlease(record);
+}
+
+/* ---- freed blocks that were written to ----------------------------------------------
+ */
+
+static int by_address(const void *a, const void *b) {
+  const char *x = *(char *const *)a, *y = *(char *const *)b;
+  return x < y ? -1 : x > y;
+}
+
+enum {
+  NEIGHBOURS = 10,
+  SIZE = 1000
+};
+
+/* Which of some blocks a visit shows. */
+typedef struct shown {
+  char *blocks[NEIGHBOURS];
+  unsigned times[NEIGHBOURS];
+} shown_t;
+
+static bool show(const hak_block_t *block, void *ctx) {
+  shown_t *shown = ctx;
+  for (size_t i = 0; i < NEIGHBOURS; i++) {
+    shown->times[i] += block->address == shown->blocks[i];
+  }
+  return true;
+}
+
+/* Frees one of some blocks in a slab, whose link then is as if it led to `next`: all
+ * others are shown, and nothing else is read. */
+static void check_link_to(const void *(*next)(char *start, char *const *blocks)) {
+  shown_t shown = {{NULL}, {0}};
+  char **blocks = shown.blocks;
+  hak_heap_t *heap = test_heap(0, "damaged", NULL);
+  for (size_t i = 0; i < NEIGHBOURS; i++) blocks[i] = hak_heap_alloc(heap, SIZE);
+  qsort(blocks, NEIGHBOURS, sizeof blocks[0], by_address);
+  hak_free(blocks[3]);
+  CHECK_EQ(visited(heap), NEIGHBOURS - 1); /* its bin goes home */
+  char *start = hak_locate((uintptr_t)blocks[3]).start;
+  const void *right = hak_link_read(&hak_thread_self->key, blocks[3]);
+  hak_link_write(&hak_thread_self->key, blocks[3], next(start, blocks));
+  CHECK_EQ(hak_heap_visit(heap, show, &shown, 0), 0);
+  for (size_t i = 0; i < NEIGHBOURS; i++) CHECK_EQ(shown.times[i], i != 3);
+  hak_link_write(&hak_thread_self->key, blocks[3], right);
+  CHECK_EQ(hak_heap_destroy(heap), 0);
+}
+
+/* Where what the program wrote looks like the last link of a list. */
+static const void *into_a_block(char *start, char *const *blocks) {
+  (void)start;
+  hak_link_write(&hak_thread_self->key, blocks[5] + 16, HAK_LINK_END);
+  return blocks[5] + 16;
+}
+/* Where nothing is, though the number of a block that began there would be the fifth's in
+ * 32 bits. */
+static const void *far_below_a_block(char *start, char *const *blocks) {
+  size_t size = hak_class_size(hak_locate((uintptr_t)start).cls);
+  return blocks[5] - (size << 32);
+}
+static const void *behind_the_blocks(char *start, char *const *blocks) {
+  (void)blocks;
+  return start + (HAK_SLAB_SIZE / hak_good_size(SIZE) - 1) * hak_good_size(SIZE);
+}
+
+static void visit__is_not_led_astray_by_links_that_were_written_over(void **state) {
+  (void)state;
+  check_link_to(into_a_block);
+  check_link_to(far_below_a_block);
+  check_link_to(behind_the_blocks);
+}
+
+#define OVER_OS(function) TEST_OVER_OS(function, 0)
+
+TEST_MAIN_FRESH(OVER_OS(record__that_was_refused_is_left_out_of_every_look),
+                OVER_OS(look__that_is_refused_memory_says_so),
+                T(heap__whose_parent_came_too_late_is_left_out),
+                OVER_OS(lease__of_somebody_else_is_left_alone),
+                OVER_OS(visit__is_not_led_astray_by_links_that_were_written_over))

@@ -299,7 +299,7 @@ uint32_t hak_api_origin(hak_site_t *site);
 /* The number of the stack by which the thread reached the place of an origin, where the
  * program asks for stacks (learn/stack.h); may call the OS, and the program's hook. */
 uint32_t hak_api_stack(uint32_t origin);
-/* Both, of who asks now; NULL as `site` names no place. Leaves errno alone. */
+/* Both, of who asks now. Leaves errno alone. */
 hak_asker_t hak_api_asker(hak_site_t *site);
 
 #endif

@@ -53,7 +53,7 @@ uint32_t hak_api_origin(hak_site_t *site) {
     origin = hak_origin_make(hak_lifecycle_os(), site);
     hak_lessons_apply(origin);
   }
-  if (HAK_LIKELY(site != NULL)) lead(site, origin);
+  lead(site, origin);
   return origin;
 }
 
@@ -97,7 +97,6 @@ static void identify(request_t *r) { r->asker = hak_api_asker(r->site); }
 static void *take(hak_thread_t *me, hak_heap_t *heap, const request_t *r) {
   /* Within another request to a heap with a limit nothing is asked for in vain. */
   if (hak_budget_calls != NULL) return NULL;
-  if (hak_budget_is_forbidden(&heap->store->pool.budget)) return NULL;
   uint64_t followed = hak_sample_follow(r->asker, r->picked, r->mean, &me->way.random);
   if (followed == 0) return NULL;
   if (HAK_UNLIKELY(hak_heap_is_group(heap))) heap = hak_heap_above(heap);
@@ -320,9 +319,7 @@ static HAK_WARM void *at_single(size_t size, hak_site_t *site) {
  * place, and frees have left a block of the class. */
 static HAK_WARM void *at_mid(size_t size, hak_site_t *site) {
   if (HAK_UNLIKELY(size - 1 >= HAK_MID_MAX)) return at_single(size, site);
-  if (HAK_UNLIKELY(site == NULL || size <= HAK_TINY_MAX || !is_plain(site))) {
-    return at_slow(size, site);
-  }
+  if (HAK_UNLIKELY(!is_plain(site))) return at_slow(size, site);
   hak_thread_t *me = hak_thread_self;
   const hak_mid_class_t *mid = &hak_mid_classes[hak_class_eighth(size)];
   hak_bin_t *bin = (hak_bin_t *)(void *)((char *)me + mid->bin_offset);

@@ -20,9 +20,10 @@ typedef struct tally {
   hak_blocks_t blocks;
   hak_slot_states_t slots; /* of all SuperSlabs that were ever used */
   uint64_t annexed;        /* of the active ones: an annex's, used or not */
+  uint64_t superslabs;     /* those of runs too */
   /* Of a heap only; a process has counters for these, but for large blocks that lie in no
    * slab, run or mapping. */
-  uint64_t superslabs, active, large_blocks;
+  uint64_t active, large_blocks;
   uint64_t large_bytes, committed, reserved; /* bytes */
   uint64_t other_blocks, other_bytes;        /* in use, not in slabs, runs or mappings */
   hak_rows_t rows;                           /* of the process only */
@@ -53,7 +54,6 @@ static void add_reserved(tally_t *tally, const hak_superslab_t *ss) {
 }
 
 static void add_run(tally_t *tally, hak_superslab_t *ss) {
-  add_reserved(tally, ss);
   if (hak_load_relaxed(&ss->extent.block) != (void *)ss->extent.base) return;
   add_large(tally, hak_load_relaxed(&ss->extent.size));
 }
@@ -69,11 +69,11 @@ static bool add_superslab(hak_superslab_t *ss, void *ctx) {
     tally->annexed += HAK_SUPERSLAB_SLABS;
   }
   if (kind == HAK_EXTENT_FREE || heap == NULL || !is_within(tally, heap)) return true;
+  add_reserved(tally, ss);
   if (kind == HAK_EXTENT_RUN) {
     if (tally->within != NULL) add_run(tally, ss);
     return true;
   }
-  if (tally->within != NULL) add_reserved(tally, ss);
   for (unsigned i = 0; i < HAK_SUPERSLAB_SLABS; i++) {
     hak_place_t place = hak_locate((uintptr_t)hak_superslab_slot(ss, i));
     tally->annexed += place.cls == HAK_CLASS_EXTERNAL;
@@ -176,7 +176,6 @@ static HAK_SLOW void add_all(tally_t *tally) {
     add_serial(heap, tally);
     hak_shared_pool_t *pool = &heap->store->pool;
     if (tally->within == NULL) {
-      tally->superslabs += hak_load_relaxed(&pool->superslabs);
       tally->mapped += hak_load_relaxed(&pool->mapped_bytes);
       continue;
     }

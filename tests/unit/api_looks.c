@@ -238,11 +238,12 @@ static bool show(const hak_block_t *block, void *ctx) {
 
 /* Frees one of some blocks in a slab, whose link then is as if it led to `next`: all
  * others are shown, and nothing else is read. */
-static void check_link_to(const void *(*next)(char *start, char *const *blocks)) {
+static void check_link_to(size_t size,
+                          const void *(*next)(char *start, char *const *blocks)) {
   shown_t shown = {{NULL}, {0}};
   char **blocks = shown.blocks;
   hak_heap_t *heap = test_heap(0, "damaged", NULL);
-  for (size_t i = 0; i < NEIGHBOURS; i++) blocks[i] = hak_heap_alloc(heap, SIZE);
+  for (size_t i = 0; i < NEIGHBOURS; i++) blocks[i] = hak_heap_alloc(heap, size);
   qsort(blocks, NEIGHBOURS, sizeof blocks[0], by_address);
   hak_free(blocks[3]);
   CHECK_EQ(visited(heap), NEIGHBOURS - 1); /* its bin goes home */
@@ -269,14 +270,212 @@ static const void *far_below_a_block(char *start, char *const *blocks) {
 }
 static const void *behind_the_blocks(char *start, char *const *blocks) {
   (void)blocks;
-  return start + (HAK_SLAB_SIZE / hak_good_size(SIZE) - 1) * hak_good_size(SIZE);
+  hak_place_t place = hak_locate((uintptr_t)start);
+  return start + (hak_slab_capacity(place.slab) - 1) * hak_class_size(place.cls);
 }
 
 static void visit__is_not_led_astray_by_links_that_were_written_over(void **state) {
   (void)state;
-  check_link_to(into_a_block);
-  check_link_to(far_below_a_block);
-  check_link_to(behind_the_blocks);
+  check_link_to(SIZE, into_a_block);
+  check_link_to(SIZE, far_below_a_block);
+  check_link_to(SIZE, behind_the_blocks);
+  check_link_to(5000, behind_the_blocks);
+}
+
+static char *g_cached;
+
+static void *cache_some(void *heap) {
+  char *blocks[10];
+  for (int again = 0; again < 100; again++) {
+    for (size_t i = 0; i < TEST_COUNT(blocks); i++)
+      blocks[i] = hak_heap_alloc(heap, SIZE);
+    for (size_t i = 0; i < TEST_COUNT(blocks); i++) hak_free(blocks[i]);
+  }
+  g_cached = blocks[TEST_COUNT(blocks) - 1];
+  pthread_barrier_wait(&g_reserve);
+  pthread_barrier_wait(&g_reserve); /* the visit */
+  return NULL;
+}
+
+/* A list of another thread's ends where it was written over. */
+static void visit__reads_no_cached_block_that_was_written_over(void **state) {
+  (void)state;
+  hak_heap_t *heap = test_heap(0, "cached", NULL);
+  char *live = hak_heap_alloc(heap, SIZE);
+  pthread_t thread;
+  CHECK_EQ(pthread_barrier_init(&g_reserve, NULL, 2), 0);
+  CHECK_EQ(pthread_create(&thread, NULL, cache_some, heap), 0);
+  pthread_barrier_wait(&g_reserve);
+  uint64_t word;
+  memcpy(&word, g_cached, sizeof word);
+  memset(g_cached, 0xff, sizeof word);
+  shown_t shown = {{live}, {0}};
+  CHECK_EQ(hak_heap_visit(heap, show, &shown, 0), 0);
+  memcpy(g_cached, &word, sizeof word);
+  CHECK_EQ(shown.times[0], 1);
+  pthread_barrier_wait(&g_reserve);
+  CHECK_EQ(pthread_join(thread, NULL), 0);
+  pthread_barrier_destroy(&g_reserve);
+  CHECK_EQ(visited(heap), 1);
+  CHECK_EQ(hak_heap_destroy(heap), 0);
+}
+
+/* ---- addresses -----------------------------------------------------------------------
+ */
+
+static bool stop_at_heap(hak_heap_t *heap, void *ctx) {
+  (void)heap;
+  ++*(size_t *)ctx;
+  return false;
+}
+
+static void visit_heaps__ends_when_told(void **state) {
+  (void)state;
+  hak_heap_t *heap = test_heap(0, "one more", NULL);
+  size_t heaps = 0;
+  CHECK_EQ(hak_visit_heaps(stop_at_heap, &heaps), 0);
+  CHECK_EQ(heaps, 1);
+  CHECK_EQ(hak_heap_destroy(heap), 0);
+}
+
+static void ptr_info__finds_nothing_where_no_block_was_cut(void **state) {
+  (void)state;
+  static _Alignas(4096) char memory[512 * KIB];
+  hak_heap_t *heap = test_heap(0, "new", NULL);
+  hak_heap_t *little = test_heap_in(memory, sizeof memory, 0, NULL);
+  char *block = hak_heap_alloc(heap, 3000), *inside = hak_heap_alloc(little, 3000);
+  CHECK(block != NULL && inside != NULL);
+  hak_place_t place = hak_locate((uintptr_t)block);
+  hak_block_t info = {.struct_size = sizeof info};
+  CHECK_EQ(hak_ptr_info(block + 1000, &info), 0);
+  CHECK_EQ(
+      hak_ptr_info(place.start + hak_slab_span(place.slab) * HAK_SLAB_SIZE - 1, &info),
+      ENOENT);
+  CHECK_EQ(hak_ptr_info(inside + 1000, &info), 0);
+  CHECK(info.address == inside);
+  CHECK_EQ(hak_ptr_info(memory, &info), ENOENT);
+  CHECK_EQ(hak_ptr_info(memory + sizeof memory - 1, &info), ENOENT);
+  CHECK_EQ(hak_heap_destroy(little), 0);
+  CHECK_EQ(hak_heap_destroy(heap), 0);
+}
+
+/* ---- hints ---------------------------------------------------------------------------
+ */
+
+enum {
+  MANY = 20000,
+  APART = 500
+};
+static void *g_blocks[MANY];
+
+/* Leaves some blocks in slabs that are free but for these. */
+static void leave_few(hak_heap_t *heap) {
+  for (size_t i = 0; i < MANY; i++) g_blocks[i] = hak_heap_alloc(heap, 256);
+  for (size_t i = 0; i < MANY; i++) {
+    if (i % APART != 0) hak_free(g_blocks[i]);
+  }
+  (void)hak_collect(heap, SIZE_MAX, HAK_COLLECT_ALL);
+}
+
+static size_t hints(void) {
+  size_t count = 0;
+  for (size_t i = 0; i < MANY; i += APART) count += (size_t)hak_move_hint(g_blocks[i]);
+  return count;
+}
+
+static void move_hint__is_for_heaps_that_threads_cache(void **state) {
+  (void)state;
+  hak_heap_t *serial = test_heap(HAK_HEAP_SERIAL, "serial", NULL);
+  hak_heap_t *parent = test_heap(0, "parent", NULL), *heap = test_heap(0, "h", parent);
+  leave_few(serial);
+  CHECK_EQ(hints(), 0);
+  leave_few(heap);
+  hak_heap_t *record = hak_heap_record(heap);
+  hak_heap_lease(record);
+  CHECK_EQ(hints(), 0);
+  bool taken = hak_heap_try_lease(record);
+  CHECK(!taken);
+  hak_heap_unlease(record);
+  CHECK_EQ(hak_heap_release(heap), 0);
+  CHECK_EQ(hints(), 0);
+  CHECK_EQ(hak_check(NULL), 0);
+  CHECK_EQ(hak_heap_destroy(parent), 0);
+  heap = test_heap(0, "other", NULL);
+  leave_few(heap);
+  CHECK(hints() > MANY / APART / 2);
+  CHECK_EQ(hak_heap_destroy(heap), 0);
+  CHECK_EQ(hak_heap_destroy(serial), 0);
+}
+
+/* ---- the map -------------------------------------------------------------------------
+ */
+
+/* The row of the SuperSlab at an address, or NULL. */
+static const char *superslab_row(const void *block) {
+  char address[40];
+  snprintf(address, sizeof address, "{\"address\":\"%p\"",
+           (void *)((uintptr_t)block & ~(uintptr_t)(2 * MIB - 1)));
+  return strstr(g_text.bytes, address);
+}
+
+static bool says(const char *row, const char *part) {
+  const char *found = row == NULL ? NULL : strstr(row, part), *end = strchr(row, '\n');
+  return found != NULL && (end == NULL || found < end);
+}
+
+static void map__has_large_spans_and_memory_that_is_kept(void **state) {
+  (void)state;
+  static _Alignas(2 << 20) char memory[16 << 20];
+  test_keep_unused(true);
+  hak_heap_t *heap = test_heap(0, "mapped", NULL);
+  hak_heap_t *region = test_heap_in(memory, sizeof memory, 0, NULL);
+  char *large = hak_heap_calloc(heap, 1, 150 * KIB), *run = hak_heap_alloc(heap, 8 * MIB);
+  char *inside = hak_heap_alloc(region, 100), *small = hak_heap_alloc(heap, 100);
+  CHECK(large != NULL && run != NULL && inside != NULL);
+  memset(run, 1, 8 * MIB);
+  print(HAK_FORMAT_JSON);
+  char part[80];
+  snprintf(part, sizeof part,
+           "\"slabs\":3,\"size\":%zu,\"blocks\":1,\"capacity\":1,\"large\":true}",
+           hak_usable_size(large));
+  CHECK(says(superslab_row(large), part));
+  CHECK_EQ(number(strstr(row_of(heap), "\"own\""), "large_blocks"), 2);
+  CHECK(small != NULL && says(superslab_row(small), "\"large\":false}"));
+  CHECK(says(superslab_row(inside), "\"use\":\"slabs\""));
+  CHECK(says(superslab_row(run), "\"use\":\"large\""));
+  hak_free(run);
+  print(HAK_FORMAT_JSON);
+  const char *row = superslab_row(run);
+  CHECK(says(row, "\"use\":\"free\"") && number(row, "committed_bytes") > 0);
+  (void)hak_collect(NULL, SIZE_MAX, HAK_COLLECT_ALL);
+  print(HAK_FORMAT_JSON);
+  row = superslab_row(run);
+  CHECK(row == NULL || !says(row, "\"use\":\"free\""));
+  test_keep_unused(false);
+  CHECK_EQ(hak_heap_destroy(region), 0);
+  CHECK_EQ(hak_heap_destroy(heap), 0);
+}
+
+/* Large samples are in no class. */
+static void json__leaves_large_samples_out_of_classes(void **state) {
+  (void)state;
+  HAK_SITE(here);
+  CHECK_EQ(hak_option_set(HAK_OPTION_SAMPLE_BYTES, 1), 0);
+  hak_heap_t *heap = test_heap(0, "places", NULL), *next = test_heap(0, "next", NULL);
+  static const size_t sizes[] = {1100, 3 * MIB, 40 * MIB};
+  for (size_t i = 0; i < TEST_COUNT(sizes); i++) {
+    CHECK(hak_heap_calloc_at(heap, 1, sizes[i], &here) != NULL);
+  }
+  print(HAK_FORMAT_JSON);
+  const char *sampled = strstr(row_of(heap), "\"sampled\"");
+  CHECK(sampled != NULL);
+  CHECK_EQ(number(sampled, "requested_bytes"), 1100);
+  CHECK(strstr(sampled + 1, "\"sampled\"") == NULL);
+  CHECK_EQ(number(row_of(heap), "live_blocks"), TEST_COUNT(sizes));
+  CHECK_EQ(number(row_of(next), "live_blocks"), 0);
+  CHECK_EQ(hak_heap_destroy(heap), 0);
+  CHECK_EQ(hak_heap_destroy(next), 0);
+  CHECK_EQ(hak_option_set(HAK_OPTION_SAMPLE_BYTES, 262144), 0);
 }
 
 #define OVER_OS(function) TEST_OVER_OS(function, 0)
@@ -285,4 +484,10 @@ TEST_MAIN_FRESH(OVER_OS(record__that_was_refused_is_left_out_of_every_look),
                 OVER_OS(look__that_is_refused_memory_says_so),
                 T(heap__whose_parent_came_too_late_is_left_out),
                 OVER_OS(lease__of_somebody_else_is_left_alone),
-                OVER_OS(visit__is_not_led_astray_by_links_that_were_written_over))
+                OVER_OS(visit__is_not_led_astray_by_links_that_were_written_over),
+                OVER_OS(visit__reads_no_cached_block_that_was_written_over),
+                OVER_OS(visit_heaps__ends_when_told),
+                OVER_OS(ptr_info__finds_nothing_where_no_block_was_cut),
+                OVER_OS(move_hint__is_for_heaps_that_threads_cache),
+                OVER_OS(map__has_large_spans_and_memory_that_is_kept),
+                OVER_OS(json__leaves_large_samples_out_of_classes))

@@ -31,7 +31,7 @@ enum {
 typedef struct collecting {
   hak_thread_t *me;
   size_t max_bytes, given;
-  size_t slabs; /* may still be looked at */
+  size_t slabs; /* may still be looked at; SIZE_MAX at first if all may */
   bool all;     /* whatever is due */
   bool caches;  /* are given up too */
 } collecting_t;
@@ -41,7 +41,7 @@ static bool is_done(const collecting_t *c) {
 }
 
 static void spend(collecting_t *c, size_t slabs) {
-  if (c->slabs != SIZE_MAX) c->slabs -= slabs < c->slabs ? slabs : c->slabs;
+  c->slabs -= slabs < c->slabs ? slabs : c->slabs;
 }
 
 /* Free SuperSlabs, kept mappings, and with `pool` not NULL its slots. */
@@ -114,7 +114,7 @@ static void purge_all_holes(collecting_t *c) {
 /* What this thread and the transfer cache have cached of a heap: as much of it as there
  * is work left. `bare`: the thread has nothing. */
 static void empty_caches(collecting_t *c, const hak_cache_t *cache, bool bare) {
-  size_t work = c->slabs == SIZE_MAX ? SIZE_MAX : c->slabs / PER_BLOCK;
+  size_t work = c->slabs / PER_BLOCK;
   size_t before = work;
   bool all = bare || hak_flush_some(c->me, cache, &work);
   if (all) all = hak_flush_transfer_some(c->me, cache, &work);
@@ -210,13 +210,13 @@ static void collect_all(collecting_t *c) {
   hak_store_relaxed(&next_heap, at < made ? at : 0);
 }
 
-/* What the process has, heap by heap. A call whose work the default heap alone takes
- * leaves the others to the next one. */
+/* What the process has, heap by heap. A call whose work the default heap alone takes, or
+ * all but what is too little for another heap, leaves the others to the next one. */
 static void collect_process(collecting_t *c) {
   static hak_atomic_u32_t others_first;
-  bool others = hak_load_relaxed(&others_first) != 0;
+  bool others = !c->all && hak_load_relaxed(&others_first) != 0;
   if (!others) collect_default(c);
-  hak_store_relaxed(&others_first, !others && c->slabs == 0);
+  hak_store_relaxed(&others_first, !others && c->slabs <= PER_HEAP);
   collect_all(c);
 }
 

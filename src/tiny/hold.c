@@ -284,7 +284,7 @@ static void slab_reached(hak_thread_t *me, const hak_cache_t *cache, hak_slab_t 
       return;
     }
   }
-  if (hak_slab_out(slab) == 0) slab_empty(me, cache, slab);
+  slab_empty(me, cache, slab);
 }
 
 void hak_hold_home(hak_thread_t *me, const hak_cache_t *cache, hak_batch_t run) {

@@ -3,7 +3,9 @@
 #include "slab_fixture.h"
 
 #include "superslab/locate.h"
+#include "tiny/capacity.h"
 #include "tiny/flush.h"
+#include "tiny/home.h"
 #include "tiny/magazine.h"
 #include "tiny/partial_list.h"
 #include "tiny/transfer.h"
@@ -117,10 +119,122 @@ static void transfer__of_the_heap_goes_home_without_bins(void **state) {
   test_slab_home(slab, 20, CAPACITY);
 }
 
+/* --- misuse on the way home ----------------------------------------------------------
+ */
+
+/* Blocks 0 to 2, then this pointer. */
+static void *list_with_stray(hak_slab_t *slab, void *stray) {
+  void *list = test_slab_batch(slab, 0, 3).first;
+  hak_link_write(&g_me->key, stray, HAK_LINK_END);
+  hak_link_write(&g_me->key, test_slab_block(slab, 2), stray);
+  return list;
+}
+
+static void break_link(void *block) { *(uint64_t *)block = 0x4141414141414141; }
+
+/* The blocks before what is no block go home, and nothing else does. */
+static void expect_three_home(hak_slab_t *slab, int error, const void *stray) {
+  test_deferred_expect(error, stray);
+  CHECK_EQ(hak_slab_out(slab), CAPACITY - 3);
+  CHECK_EQ(test_list_length(slab->list.head), 3);
+  test_slab_home(slab, 3, CAPACITY);
+}
+
+typedef enum way {
+  WAY_HELD,   /* the thread keeps the class as usual */
+  WAY_SHARED, /* it shares its slabs */
+  WAY_CUT     /* as a heap with a limit has it */
+} way_t;
+
+static void flush_by(way_t way, void *list, uint32_t count) {
+  hak_hold_t *hold = test_hold();
+  uint32_t shared = hold->shared;
+  if (way == WAY_SHARED) hold->shared = 0;
+  if (way == WAY_CUT) hold->quota = HAK_QUOTA_NONE;
+  (void)hak_flush_list(g_me, g_cache, g_class, list, count);
+  hold->shared = shared;
+  hold->quota = 0;
+}
+
+static void pointers__that_are_no_blocks_are_reported_on_each_way_home(void **state) {
+  (void)state;
+  if (HAK_CHECKS == 0) return; /* nothing looks at blocks */
+  for (way_t way = WAY_HELD; way <= WAY_CUT; way++) {
+    hak_slab_t *slab = test_slab_full();
+    char *inside = test_slab_block(slab, 7) + 8;
+    flush_by(way, list_with_stray(slab, inside), 4);
+    expect_three_home(slab, HAK_ERROR_INTERIOR_POINTER, inside);
+    /* As the first one, too. */
+    slab = test_slab_full();
+    inside = test_slab_block(slab, 7) + 8;
+    hak_link_write(&g_me->key, inside, test_slab_batch(slab, 0, 3).first);
+    flush_by(way, inside, 4);
+    expect_three_home(slab, HAK_ERROR_INTERIOR_POINTER, inside);
+    hak_flush_class(g_me, g_cache, g_class);
+  }
+}
+
+static void links__that_are_broken_are_reported_on_each_way_home(void **state) {
+  (void)state;
+  if (HAK_CHECKS == 0) return; /* nothing looks at links */
+  for (way_t way = WAY_HELD; way <= WAY_CUT; way++) {
+    hak_slab_t *slab = test_slab_full();
+    void *list = list_with_stray(slab, test_slab_block(slab, 3));
+    break_link(test_slab_block(slab, 3));
+    flush_by(way, list, 4);
+    expect_three_home(slab, HAK_ERROR_CORRUPT_BLOCK, test_slab_block(slab, 3));
+    slab = test_slab_full();
+    break_link(test_slab_block(slab, 3));
+    flush_by(way, test_slab_block(slab, 3), 1);
+    test_deferred_expect(HAK_ERROR_CORRUPT_BLOCK, test_slab_block(slab, 3));
+    CHECK_EQ(hak_slab_out(slab), CAPACITY);
+    test_slab_home(slab, 0, CAPACITY);
+    hak_flush_class(g_me, g_cache, g_class);
+  }
+}
+
+/* The lock of the partial list may be another thread's. */
+static void flush__of_shared_blocks_leaves_a_lock_alone_that_it_has_not(void **state) {
+  (void)state;
+  hak_slab_t *slab = test_slab_full();
+  hak_lock_acquire(&g_central->lock);
+  flush_by(WAY_SHARED, test_slab_batch(slab, 0, 3).first, 3);
+  bool was_free = hak_word_try(&g_central->lock.held);
+  hak_lock_release(&g_central->lock);
+  CHECK(!was_free);
+  void *blocks[3];
+  (void)test_slab_batch(slab, 3, 6);
+  for (uint32_t i = 0; i < 3; i++) blocks[i] = test_slab_block(slab, 3 + i);
+  hak_lock_acquire(&g_central->lock);
+  (void)hak_home_blocks(g_me, g_cache, g_class, blocks, 3);
+  was_free = hak_word_try(&g_central->lock.held);
+  hak_lock_release(&g_central->lock);
+  CHECK(!was_free);
+  test_slab_home(slab, 6, CAPACITY);
+}
+
+/* In a heap whose limit is near what goes home takes no magazine. */
+static void list__that_is_longer_than_a_magazine_goes_home_as_a_whole(void **state) {
+  (void)state;
+  hak_slab_t *slabs[2] = {test_slab_full(), test_slab_full()};
+  hak_batch_t first = test_slab_batch(slabs[0], 0, CAPACITY - 1);
+  hak_batch_t second = test_slab_batch(slabs[1], 0, CAPACITY - 1);
+  hak_link_write(&g_me->key, first.last, second.first);
+  flush_by(WAY_CUT, first.first, first.count + second.count);
+  for (int i = 0; i < 2; i++) {
+    CHECK_EQ(hak_slab_out(slabs[i]), 1);
+    test_slab_home(slabs[i], CAPACITY - 1, CAPACITY);
+  }
+}
+
 #define H(function) TEST_OF_SLABS(function, SIZE)
 
 TEST_MAIN_FRESH(H(bin__that_is_flushed_is_empty_and_its_blocks_are_home),
                 H(list__that_is_longer_than_it_says_is_reported),
                 H(class__that_is_flushed_leaves_nothing_with_the_thread),
                 H(work__is_done_a_part_at_a_time_and_ends),
-                H(transfer__of_the_heap_goes_home_without_bins))
+                H(transfer__of_the_heap_goes_home_without_bins),
+                H(pointers__that_are_no_blocks_are_reported_on_each_way_home),
+                H(links__that_are_broken_are_reported_on_each_way_home),
+                H(flush__of_shared_blocks_leaves_a_lock_alone_that_it_has_not),
+                H(list__that_is_longer_than_a_magazine_goes_home_as_a_whole))

@@ -103,6 +103,19 @@ TEST_IN_CHILD(quarantine__keeps_a_freed_block_from_coming_back_at_once, 60) {
   CHECK_EQ(test_live_blocks(), 0);
 }
 
+TEST_IN_CHILD(quarantine__keeps_the_old_place_of_a_block_that_moved, 60) {
+  test_start();
+  for (int i = 0; i < 1000; i++) {
+    char *block = hak_alloc(100), *moved = hak_realloc(block, 400);
+    CHECK(moved != NULL && moved != block);
+    char *next = hak_alloc(100);
+    CHECK(block != next);
+    hak_free(next);
+    hak_free(moved);
+  }
+  CHECK_EQ(test_live_blocks(), 0);
+}
+
 TEST_IN_CHILD(quarantine__is_bounded_and_ends_with_a_collection, 60) {
   enum {
     COUNT = 20000
@@ -215,6 +228,92 @@ static void write_until_a_guard(ptrdiff_t step) {
 TEST_IN_CHILD(overflow__without_an_end_stops_at_a_guard, 60) { write_until_a_guard(1); }
 TEST_IN_CHILD(underflow__without_an_end_stops_at_a_guard, 60) { write_until_a_guard(-1); }
 
+/* --- misuse and failure, after which the program goes on ------------------------------
+ */
+
+/* A canary more does not make them small. */
+TEST_IN_CHILD(resize__of_absurd_sizes_changes_nothing, 60) {
+  static const size_t from[] = {100, 40000, 200000, 3 * MIB, 40 * MIB};
+  static const size_t absurd[] = {SIZE_MAX, SIZE_MAX - 7, (size_t)PTRDIFF_MAX + 1,
+                                  (size_t)1 << 50};
+  static char memory[MIB];
+  test_start();
+  hak_heap_t *in = test_heap_in(memory, sizeof memory, 0, NULL);
+  hak_heap_t *heaps[] = {NULL, in};
+  for (size_t k = 0; k < 2 * TEST_COUNT(from); k++) {
+    hak_heap_t *heap = heaps[k % 2];
+    size_t size = heap == NULL ? from[k / 2] : 100 * (k / 2 + 1);
+    char *block = hak_heap_alloc(heap, size);
+    CHECK(block != NULL);
+    size_t usable = hak_usable_size(block);
+    test_fill_sparse(block, usable, k);
+    for (size_t i = 0; i < TEST_COUNT(absurd); i++) {
+      size_t to = test_opaque(absurd[i]);
+      CHECK(hak_realloc(block, to) == NULL);
+      CHECK(hak_reallocx(NULL, block, to, 0, HAK_NO_MOVE, NULL) == NULL);
+      CHECK_EQ(hak_resize_in_place(block, to, to), 0);
+    }
+    CHECK_EQ(hak_usable_size(block), usable);
+    CHECK(test_verify_sparse(block, usable, k));
+    hak_free(block);
+  }
+  CHECK_EQ(hak_check(NULL), 0);
+}
+
+static void count_frees(const hak_block_event_t *event, void *ctx) {
+  *(unsigned *)ctx += event->kind == HAK_BLOCK_FREE;
+}
+
+TEST_IN_CHILD(free__that_is_reported_does_nothing_else, 60) {
+  test_start();
+  unsigned frees = 0;
+  hak_heap_t *watched = test_heap(HAK_HEAP_WATCHED, "watched", NULL);
+  CHECK_EQ(hak_heap_set_block_hook(watched, count_frees, &frees), 0);
+  hak_heap_t *const heaps[] = {NULL, watched};
+  unsigned reports = 0;
+  test_reports_begin();
+  for (size_t i = 0; i < TEST_COUNT(heaps); i++) {
+    uint64_t live = test_live_blocks();
+    frees = 0;
+    char *block = hak_heap_alloc(heaps[i], 100), *other = hak_heap_alloc(heaps[i], 200);
+    char *stay = hak_heap_alloc(heaps[i], 100), *stays = hak_heap_alloc(heaps[i], 200);
+    size_t usable = hak_usable_size(block);
+    test_fill(block, usable, 1);
+    hak_free(NULL);
+    hak_free_sized(NULL, 8);
+    hak_free(block + 16);
+    test_expect_report(++reports, HAK_ERROR_INTERIOR_POINTER, block + 16, "hak_free");
+    hak_free_sized(block, usable + 1);
+    test_expect_report(++reports, HAK_ERROR_WRONG_SIZE, block, "hak_free_sized");
+    CHECK_EQ(hak_freex(block + 16, HAK_NO_CACHE), 0);
+    test_expect_report(++reports, HAK_ERROR_INTERIOR_POINTER, block + 16, "hak_freex");
+    CHECK(test_verify(block, usable, 1) && frees == 0);
+    CHECK_EQ(hak_freex(block, HAK_NO_CACHE), 0);
+    CHECK_EQ(hak_freex(block, HAK_NO_CACHE), 0);
+    test_expect_report(++reports, HAK_ERROR_DOUBLE_FREE, block, "hak_freex");
+    hak_free(other);
+    hak_free(other);
+    test_expect_report(++reports, HAK_ERROR_DOUBLE_FREE, other, "hak_free");
+    CHECK(hak_realloc(other, 300) == NULL);
+    test_expect_report(++reports, HAK_ERROR_DOUBLE_FREE, other, "hak_realloc");
+    CHECK(hak_realloc(other + 16, 300) == NULL);
+    test_expect_report(++reports, HAK_ERROR_INTERIOR_POINTER, other + 16, "hak_realloc");
+    CHECK_EQ(frees, heaps[i] == NULL ? 0 : 2);
+    hak_free(stay);
+    hak_free(stays);
+    (void)hak_collect(NULL, SIZE_MAX, HAK_COLLECT_ALL); /* they have waited */
+    CHECK_EQ(test_live_blocks(), live);
+    CHECK_EQ(hak_check(NULL), 0);
+  }
+  CHECK_EQ(hak_heap_destroy(watched), 0);
+  char *block = hak_alloc(100);
+  CHECK_EQ(hak_shutdown(HAK_SHUTDOWN_FORCE), 0);
+  hak_free(block);
+  test_expect_report(++reports, HAK_ERROR_AFTER_SHUTDOWN, block, "hak_free");
+  CHECK_EQ(hak_freex(block, HAK_NO_CACHE), 0);
+  test_expect_report(++reports, HAK_ERROR_AFTER_SHUTDOWN, block, "hak_freex");
+}
+
 int main(void) {
   test_begin();
   const struct CMUnitTest tests[] = {
@@ -223,11 +322,14 @@ int main(void) {
       T(canary__is_another_one_for_each_block),
       T(order__of_fresh_blocks_is_random),
       T(quarantine__keeps_a_freed_block_from_coming_back_at_once),
+      T(quarantine__keeps_the_old_place_of_a_block_that_moved),
       T(quarantine__is_bounded_and_ends_with_a_collection),
       T(quarantine__of_a_thread_ends_with_it),
       T(quarantine__holds_as_many_as_the_option_says),
       T(overflow__without_an_end_stops_at_a_guard),
       T(underflow__without_an_end_stops_at_a_guard),
+      T(resize__of_absurd_sizes_changes_nothing),
+      T(free__that_is_reported_does_nothing_else),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

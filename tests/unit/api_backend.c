@@ -11,6 +11,7 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 
 #include <hakmem/je.h>
 
@@ -73,7 +74,66 @@ static void sizes__beyond_what_tools_bear_are_refused(void **state) {
     CHECK_EQ(errno, ENOMEM);
     CHECK(hak_allocx(NULL, test_opaque(absurd[i]), 4096, HAK_ZERO, NULL) == NULL);
   }
+  CHECK_EQ(hak_good_size(test_opaque(SIZE_MAX)), 0);
+  CHECK_EQ(hak_good_size(test_opaque((size_t)PTRDIFF_MAX + 1)), 0);
   CHECK_EQ(hak_check(NULL), 0);
+}
+
+static void resize__beyond_what_tools_bear_leaves_the_block(void **state) {
+  (void)state;
+  char *block = hak_alloc(1000);
+  test_fill(block, 1000, 1);
+  const size_t absurd[] = {PTRDIFF_MAX, SIZE_MAX, (size_t)1 << 40};
+  for (size_t i = 0; i < TEST_COUNT(absurd); i++) {
+    size_t size = test_opaque(absurd[i]);
+    for (unsigned flags = 0; flags <= HAK_ZERO; flags += HAK_ZERO) {
+      errno = 0;
+      CHECK(hak_reallocx(NULL, block, size, 0, flags, NULL) == NULL);
+      CHECK_EQ(errno, ENOMEM);
+    }
+    CHECK_EQ(hak_resize_in_place(block, size, size), 0);
+  }
+  CHECK(hak_usable_size(block) == 1000 && test_verify(block, 1000, 1));
+  CHECK_EQ(test_live_bytes(), 1000);
+  hak_free(block);
+}
+
+/* An alignment that the block has by chance only, and no other size. */
+static void resize__to_an_alignment_moves_what_has_it_not(void **state) {
+  (void)state;
+  char *block = hak_alloc(1000), *beside = hak_alloc(1000);
+  if ((uintptr_t)block % 4096 == 0) { /* of two at most one */
+    char *other = block;
+    block = beside;
+    beside = other;
+  }
+  CHECK((block = hak_aligned_realloc(block, 4096, 1000)) != NULL);
+  CHECK_EQ((uintptr_t)block % 4096, 0);
+  CHECK(hak_aligned_realloc(block, 4096, 1000) == block);
+  hak_free(block);
+  hak_free(beside);
+}
+
+/* malloc has no memory for another block: one that shrinks stays what it is. */
+TEST_IN_CHILD(resize__where_malloc_has_nothing, 60) {
+  char *block = hak_alloc(64 * MIB);
+  test_fill_sparse(block, 64 * MIB, 1);
+  struct rlimit limit = {MIB, MIB};
+  CHECK_EQ(setrlimit(RLIMIT_AS, &limit), 0);
+  errno = TEST_ERRNO;
+  CHECK(hak_realloc(block, 32 * MIB) == block);
+  /*E CHECK_EQ(errno, TEST_ERRNO); */
+  CHECK_EQ(hak_usable_size(block), 64 * MIB);
+  errno = 0;
+  CHECK(hak_realloc(block, 65 * MIB) == NULL && errno == ENOMEM);
+  errno = 0;
+  CHECK(hak_aligned_realloc(block, 8 * MIB, 32 * MIB) == NULL && errno == ENOMEM);
+  CHECK(hak_alloc(64 * MIB) == NULL);
+  CHECK(test_verify_sparse(block, 64 * MIB, 1));
+  CHECK_EQ(test_live_bytes(), 64 * MIB);
+  CHECK_EQ(hak_check(NULL), 0);
+  hak_free(block);
+  CHECK_EQ(test_live_blocks(), 0);
 }
 
 static void nallocx__says_what_mallocx_gives(void **state) {
@@ -349,6 +409,10 @@ static void heaps__with_memory_or_hooks_of_their_own_keep_those(void **state) {
   hak_heap_t *over = test_heap_make(config);
   block = hak_heap_alloc(over, 100);
   CHECK_EQ(hak_usable_size(block), 112); /* a size class */
+  test_reports_begin();
+  hak_free(block + 8);
+  test_expect_report(1, HAK_ERROR_INTERIOR_POINTER, block + 8, "hak_free");
+  test_reports_end(1, HAK_ERROR_INTERIOR_POINTER);
   hak_free(block);
   CHECK_EQ(hak_heap_destroy(over), 0);
 }
@@ -451,6 +515,9 @@ int main(void) {
       T(blocks__are_mallocs_and_have_the_size_asked_for),
       T(blocks__move_with_each_change_of_size_and_keep_their_contents),
       T(sizes__beyond_what_tools_bear_are_refused),
+      T(resize__beyond_what_tools_bear_leaves_the_block),
+      T(resize__to_an_alignment_moves_what_has_it_not),
+      T(resize__where_malloc_has_nothing),
       T(misuse__is_named),
       T(heaps__take_their_blocks_with_them),
       T(heaps__that_are_released_end_with_their_last_block),

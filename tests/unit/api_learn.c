@@ -397,6 +397,31 @@ static void blocks__of_all_sizes_lie_apart(void **state) {
   }
 }
 
+static bool lies_in_a_group(const void *block) {
+  return hak_heap_is_group(hak_heap_of_extent(hak_locate((uintptr_t)block).extent));
+}
+
+/* It moves within its group, while that has blocks of its size and may be given more. */
+static void blocks__that_are_resized_stay_apart_where_they_may(void **state) {
+  (void)state;
+  waves(&g_load, 4);
+  CHECK(is_apart(&table));
+  char *plain = hak_alloc(100), *block = hak_alloc_at(100, &table);
+  while (!lies_in_a_group(block)) block = hak_alloc_at(100, &table); /* not a sample */
+  CHECK((plain = hak_realloc(plain, 3000)) != NULL && !lies_apart(plain));
+  CHECK((block = hak_realloc(block, 3000)) != NULL && lies_in_a_group(block));
+  CHECK((block = hak_realloc(block, 300000)) != NULL && !lies_in_a_group(block));
+  hak_free(block);
+  block = hak_alloc_at(100, &table);
+  while (!lies_in_a_group(block)) block = hak_alloc_at(100, &table);
+  CHECK_EQ(hak_heap_set_limits(NULL, 0, GIB), 0);
+  CHECK((block = hak_realloc(block, 3000)) != NULL && !lies_apart(block));
+  CHECK_EQ(hak_heap_set_limits(NULL, 0, 0), 0);
+  CHECK_EQ(hak_check(NULL), 0);
+  hak_free(block);
+  hak_free(plain);
+}
+
 static hak_waves_t sequence(void) {
   start(NULL);
   waves(&g_load, 2);
@@ -634,6 +659,7 @@ TEST_MAIN_FRESH(
     T(places__whose_blocks_all_go_fill_holes_first),
     L(groups__are_the_default_heap_to_the_program),
     L(blocks__that_lie_apart_are_what_was_asked_for), L(blocks__of_all_sizes_lie_apart),
+    L(blocks__that_are_resized_stay_apart_where_they_may),
     T(waves__are_the_same_after_the_same_calls), L(limit__of_the_default_heap_holds),
     L(free_blocks__of_groups_serve_the_default_heap), L(threads__share_what_is_learned),
     L(fork__goes_on_with_what_was_learned), L(failures__leave_places_where_they_are),

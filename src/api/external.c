@@ -61,7 +61,6 @@ size_t hak_api_external_usable(const hak_place_t *place, const void *ptr,
 /* The last block of a released heap is gone. */
 static HAK_SLOW void end_orphan(hak_heap_t *heap, const char *function) {
   hak_thread_t *me = hak_thread_enter();
-  if (me == NULL) return;
   hak_teardown_orphan(me, heap);
   hak_thread_leave(me, function);
 }

@@ -235,7 +235,6 @@ static HAK_WARM bool free_at(hak_thread_t *me, hak_heap_t *heap, const hak_place
 static HAK_WARM void free_of(hak_heap_t *heap, const hak_place_t *place, void *ptr,
                              size_t size, size_t usable, bool no_cache) {
   hak_thread_t *me = hak_thread_enter();
-  if (HAK_UNLIKELY(me == NULL)) return; /* not running, so it was not ours */
   /* Otherwise another thread freed the block just now. */
   if (HAK_UNLIKELY(heap == NULL || !free_at(me, heap, place, ptr, usable, no_cache))) {
     leave_to_other(me, ptr, size);

@@ -102,7 +102,6 @@ static hak_heap_t *handle_of(hak_heap_t *heap) {
 /* A limit that refuses is nobody's business: the request is not lost by it. */
 static void *take(hak_heap_t *heap, hak_cell_ask_t *ask) {
   hak_thread_t *me = hak_thread_enter();
-  if (me == NULL) return NULL;
   hak_budget_call_t call;
   hak_budget_call_begin(&call);
   void *block = hak_large_guarded(&heap->store->pool, ask);

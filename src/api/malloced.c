@@ -36,7 +36,6 @@ static void *take(hak_heap_t *heap, const request_t *r) {
 static void *attempt(hak_heap_t *heap, const void *request, hak_budget_call_t *call) {
   const request_t *r = request;
   hak_thread_t *me = hak_thread_enter();
-  if (HAK_UNLIKELY(me == NULL)) return NULL;
   void *block = take(heap, r);
   if (HAK_UNLIKELY(block == NULL && call->refused_by != NULL && !r->no_grow)) {
     hak_pressure_relieve(me, heap, call->refused_by);
@@ -105,7 +104,6 @@ HAK_SLOW void hak_api_malloced_report(const void *ptr, const char *function) {
 void hak_api_malloced_free(const hak_place_t *place, void *ptr, const char *function) {
   hak_heap_t *heap = hak_heap_of_extent(place->extent);
   hak_thread_t *me = hak_thread_enter();
-  if (HAK_UNLIKELY(me == NULL)) return; /* not running, so it was not ours */
   bool freed = hak_malloced_free(ptr);
   if (freed && HAK_UNLIKELY(hak_heap_is_orphan(heap))) hak_teardown_orphan(me, heap);
   hak_thread_leave(me, function);

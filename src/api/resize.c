@@ -1,4 +1,8 @@
-/* resize.c - how large blocks are, and blocks that change their size. */
+/* resize.c - how large blocks are, and blocks that change their size.
+ *
+ * A call that is given a block stays (heap/stay.h), so that hak_thread_enter has a state
+ * for it.
+ */
 #include <errno.h>
 #include <string.h>
 
@@ -109,7 +113,6 @@ static size_t resize_in_place(const hak_place_t *place, void *ptr, size_t usable
   hak_shared_pool_t *pool = &hak_heap_of_extent(place->extent)->store->pool;
   if (min_size > usable && hak_budget_is_forbidden(&pool->budget)) return 0;
   hak_thread_t *me = hak_thread_enter();
-  if (me == NULL) return 0;
   size_t now = hak_large_resize(pool, place, min_size + HAK_CANARY_BYTES,
                                 want_size + HAK_CANARY_BYTES);
   if (now != 0) hak_harden_resized(ptr, usable + HAK_CANARY_BYTES, now);
@@ -160,7 +163,7 @@ static hak_heap_t *heap_to_move_to(const hak_place_t *place) {
 static void *alloc_in_its_group(const hak_place_t *place, size_t size, size_t alignment,
                                 unsigned flags) {
   hak_heap_t *heap = hak_heap_of_extent(place->extent);
-  if (HAK_LIKELY(heap == NULL || !hak_heap_is_group(heap))) return NULL;
+  if (HAK_LIKELY(!hak_heap_is_group(heap))) return NULL;
   if (size > HAK_MID_MAX || !hak_groups_take(hak_heap_above(heap))) return NULL;
   return hak_api_group_alloc(heap, size, alignment, flags & ~(unsigned)HAK_ZERO);
 }
@@ -223,7 +226,6 @@ static bool shrink_single(const hak_place_t *place, size_t size) {
   size_t before = hak_class_size(place->cls), now = hak_class_size(cls);
   if (hak_large_grows_again(before - now)) return false;
   hak_thread_t *me = hak_thread_enter();
-  if (HAK_UNLIKELY(me == NULL)) return false;
   hak_shared_pool_t *pool = &hak_heap_of_extent(place->extent)->store->pool;
   hak_single_shrink(me, pool, place->slab, cls);
   hak_harden_resized(place->start, before, now);
@@ -263,7 +265,6 @@ static void *try_remap(const hak_place_t *place, size_t usable, size_t size,
     return NULL;
   }
   hak_thread_t *me = hak_thread_enter();
-  if (me == NULL) return NULL;
   hak_heap_t *heap = hak_heap_of_extent(place->extent);
   size += HAK_CANARY_BYTES;
   void *block = hak_large_remap(&heap->store->pool, place, size, lost);
@@ -337,7 +338,6 @@ static void *try_malloced(hak_heap_t *heap, const void *request,
   hak_malloced_t *m = hak_heap_malloced(heap);
   bool no_grow = (r->flags & HAK_NO_GROW) != 0;
   hak_thread_t *me = hak_thread_enter();
-  if (HAK_UNLIKELY(me == NULL)) return NULL;
   void *block = hak_malloced_move(m, r->ptr, r->size, r->alignment);
   if (HAK_UNLIKELY(block == NULL && call->refused_by != NULL && !no_grow)) {
     hak_pressure_relieve(me, heap, call->refused_by);
@@ -375,12 +375,16 @@ static void *resize_malloced(const resize_request_t *r) {
   }
   if (aligned && r->size == r->usable) return r->ptr;
   hak_heap_t *heap = hak_heap_of_extent(r->place.extent);
+  int saved = errno;
   void *block = NULL;
   if (heap_to_move_to(&r->place) != heap) {
     block = move(&r->place, r->ptr, r->usable, r->size, r->alignment, r->flags);
   }
   if (block == NULL) block = move_malloced(heap, r);
-  if (block == NULL && aligned && r->size < r->usable) return r->ptr;
+  if (block == NULL && aligned && r->size < r->usable) {
+    errno = saved;
+    return r->ptr;
+  }
   if (block == NULL) return hak_fail(ENOMEM);
   if ((r->flags & HAK_ZERO) != 0 && r->size > r->usable) zero_rest(block, r->usable);
   return block;
@@ -452,12 +456,10 @@ static HAK_SLOW void *resize(const resize_request_t *r) {
 
 static void *try_resize(hak_heap_t *heap, const void *request, hak_budget_call_t *call) {
   const resize_request_t *r = request;
-  if (*r->lost) return NULL;
   void *block = resize(r);
-  if (*r->lost) call->refused_by = NULL; /* nobody is asked */
+  if (*r->lost) call->refused_by = NULL; /* nobody is asked, nor is it tried again */
   if (HAK_LIKELY(block != NULL || call->refused_by == NULL)) return block;
   hak_thread_t *me = hak_thread_enter();
-  if (me == NULL) return NULL;
   hak_pressure_relieve(me, heap, call->refused_by);
   hak_thread_leave(me, "hak_realloc");
   call->refused_by = NULL;
@@ -471,7 +473,6 @@ static void *resize_pinned(hak_heap_t *heap, const resize_request_t *r) {
   void *block = hak_pressure_request(heap, r->size, try_resize, r);
   if (!pin) return block;
   hak_thread_t *me = hak_thread_enter();
-  if (me == NULL) return block;
   hak_teardown_unpin(me, heap);
   hak_thread_leave(me, "hak_realloc");
   return block;

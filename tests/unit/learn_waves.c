@@ -47,6 +47,9 @@ static int add(int place, const void *id) {
                        MEAN, MEAN, id));
   return block;
 }
+static const hak_wave_place_t *place_of(int place) {
+  return &hak_origin_at(origin_of(place))->wave;
+}
 static void drop(int block) {
   CHECK(hak_sample_remove(&memory[block * 16]));
   model.used[block] = false;
@@ -505,6 +508,80 @@ static void samples__that_are_resized_are_what_they_were(void **state) {
   CHECK(hak_samples_are_valid());
 }
 
+/* One is out of the table while load reaches a new peak. */
+static void sample__that_is_resized_over_a_peak_counts_once(void **state) {
+  (void)state;
+  const int stays[PLACES] = {0};
+  test_rng_t rng = test_rng(1, 17);
+  add_many(0, 300);
+  hak_sample_t sample;
+  CHECK(hak_sample_take(&memory[model.live[0] * 16], &sample));
+  add_many(1, 4);
+  for (int i = 0; i < 2; i++) drop(model.live[--model.count]);
+  hak_sample_put(&sample);
+  CHECK(hak_sample_take(&memory[model.live[1] * 16], &sample));
+  hak_sample_put(&sample);
+  fall(&rng, stays, 2);
+  CHECK_EQ(hak_waves_read().count, 1);
+  CHECK_MSG(place_of(0)->seen == 300, "%f", (double)place_of(0)->seen);
+}
+
+/* What stayed of the wave before, and goes in this one, says nothing of it. */
+static void samples__of_an_earlier_wave_do_not_count_again(void **state) {
+  (void)state;
+  const int stays[PLACES] = {0, 1000};
+  test_rng_t rng = test_rng(1, 18);
+  wave(&rng, 0, 1000);
+  CHECK(place_of(1)->seen == 15);
+  add_many(0, 300);
+  drop_kept();
+  fall(&rng, stays, 2);
+  CHECK_EQ(hak_waves_read().count, 2);
+  CHECK(place_of(1)->seen == 15 && hak_wave_share(place_of(1)) == 1);
+}
+
+/* A fall that pauses is one. */
+static void wave__is_not_over_where_load_stays_for_a_moment(void **state) {
+  (void)state;
+  add_many(0, 300);
+  while (model.count > 140) drop(model.live[--model.count]);
+  for (int i = 0; i < 3; i++) drop(add(2, &heap));
+  CHECK_EQ(hak_waves_read().count, 0);
+  while (model.count > 0) drop(model.live[--model.count]);
+  calm(2);
+  CHECK_EQ(hak_waves_read().count, 1);
+  CHECK(hak_waves_read().trough < MEAN / 2);
+}
+
+static void lane__is_not_left_in_the_fall(void **state) {
+  (void)state;
+  for (int i = 0; i < 3; i++) first_rise();
+  CHECK_EQ(group_of(1), HAK_LANE);
+  int last = -1;
+  for (int i = 0; i < model.count; i++) {
+    if (model.place[i] == 0) drop(model.live[i]);
+    if (model.place[i] == 1) last = model.live[i];
+  }
+  drop(last);
+  CHECK(hak_waves_read().count == 0 && group_of(1) == HAK_LANE);
+}
+
+/* They came while their heap was not the one that is watched. */
+static void samples__that_came_unseen_are_not_missed(void **state) {
+  (void)state;
+  int blocks[3];
+  const int stays[PLACES] = {0};
+  test_rng_t rng = test_rng(1, 19);
+  for (int i = 0; i < 3; i++) blocks[i] = add(0, &other_heap);
+  hak_waves_watch(&other_heap);
+  for (int i = 0; i < 3; i++) drop(blocks[i]);
+  hak_waves_watch(&heap);
+  add_many(0, 300);
+  fall(&rng, stays, 2);
+  CHECK_EQ(hak_waves_read().count, 1);
+  CHECK_MSG(place_of(0)->seen == 300, "%f", (double)place_of(0)->seen);
+}
+
 #define W(function) cmocka_unit_test_setup_teardown(function, setup, teardown)
 
 TEST_MAIN(W(place__of_which_all_stays_is_set_apart),
@@ -528,4 +605,8 @@ TEST_MAIN(W(place__of_which_all_stays_is_set_apart),
           T(chance__is_seldom_taken_for_a_reason),
           T(chance__is_seldom_taken_for_a_reason_where_samples_are_few),
           W(samples__of_other_heaps_are_not_looked_at), W(fall__of_little_is_no_wave),
-          W(samples__that_are_resized_are_what_they_were))
+          W(samples__that_are_resized_are_what_they_were),
+          W(sample__that_is_resized_over_a_peak_counts_once),
+          W(samples__of_an_earlier_wave_do_not_count_again),
+          W(wave__is_not_over_where_load_stays_for_a_moment),
+          W(lane__is_not_left_in_the_fall), W(samples__that_came_unseen_are_not_missed))

@@ -68,7 +68,7 @@ static bounds_t bounds_of_call(void) {
  * first piece of a call, `began` false, is a slab at least. */
 static size_t next_piece(bounds_t *bounds, bool began) {
   size_t slabs = bounds->slabs < PIECE_SLABS ? bounds->slabs : PIECE_SLABS;
-  if (bounds->end == 0 || slabs == 0) return slabs;
+  if (bounds->end == 0) return slabs;
   uint64_t now = hak_sys_fine_ns(), cost = hak_load_relaxed(&piece_ns);
   if (cost == 0) cost = PIECE_NS_FIRST;
   uint64_t left = now < bounds->end ? bounds->end - now : 0;
@@ -121,9 +121,7 @@ static size_t give_piece(hak_pool_idle_t idle, size_t max_bytes, bounds_t *bound
   }
   /* To find a pool and to bring its tree up to date costs as much as many slabs do. */
   size_t looked = left < slabs && slabs - left > VISIT_SLABS ? slabs - left : VISIT_SLABS;
-  if (bounds->slabs != SIZE_MAX) {
-    bounds->slabs -= looked < bounds->slabs ? looked : bounds->slabs;
-  }
+  bounds->slabs -= looked < bounds->slabs ? looked : bounds->slabs;
   return given;
 }
 

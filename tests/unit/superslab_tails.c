@@ -121,10 +121,58 @@ static void give__is_for_who_may_ask_the_system(void **state) {
   CHECK(!hak_tail_give(tail.ss, tail.first, tail.count, tail.pages));
   hak_os_leave(before);
   CHECK_EQ(purges(), 0);
+  CHECK_EQ(hak_load_relaxed(&tail.ss->parts), HAK_PARTS_STAY);
   CHECK(hak_tail_give(tail.ss, tail.first, tail.count, tail.pages));
   CHECK(!hak_tail_give(tail.ss, tail.first, tail.count, tail.pages)); /* it has gone */
   CHECK_EQ(purges(), 1);
   end(&tail);
+}
+
+/* Nobody is charged for it, so it makes no room in a budget. */
+static void give__is_of_no_use_where_nobody_is_charged(void **state) {
+  (void)state;
+  hak_superslab_t *ss = hak_region_acquire(hak_lifecycle_os(), 1, HAK_SUPERSLAB_SIZE,
+                                           HAK_EXTENT_RUN, NULL, false);
+  bool zeroed;
+  CHECK(ss != NULL && hak_superslab_commit(ss, 0, SLABS, SPAN / 4096, false, &zeroed));
+  CHECK(!hak_tail_give(ss, 0, SLABS, 1));
+  CHECK_EQ(purges(), 0);
+  hak_region_give(ss, 1, hak_clock_cached());
+}
+
+/* Only a budget has room when a tail goes. */
+static void commit__that_the_system_refuses_costs_no_tail(void **state) {
+  (void)state;
+  hak_tail_t tail = block_in(2, 2 * HAK_SLAB_SIZE);
+  size_t pages = HAK_SLAB_SIZE / 4096;
+  CHECK_EQ(hak_superslab_purge(tail.ss, tail.first, 1), HAK_SLAB_SIZE);
+  uint64_t before = purges();
+  test_os_fail(&g_os, TEST_FAIL_FROM_NTH, 1u << TEST_OS_COMMIT, 1);
+  bool zeroed;
+  CHECK(!hak_tail_commit(tail.ss, tail.first, 2, pages, false, &zeroed));
+  test_os_fail(&g_os, TEST_FAIL_NONE, 0, 0);
+  CHECK_EQ(purges(), before);
+  CHECK(hak_tail_commit(tail.ss, tail.first, 2, pages, false, &zeroed));
+  end(&tail);
+}
+
+/* There each block has slots of its own pages, and what goes was no mistake. */
+static void tails__of_a_pool_that_fits_are_not_regretted(void **state) {
+  (void)state;
+  for (int fits = 0; fits <= 1; fits++) {
+    forget();
+    g_pool.fits = fits != 0;
+    hak_tail_t tail = block_in(SLABS, SPAN / 4);
+    hak_store_relaxed(&g_pool.tail_bytes, 64 * MIB);
+    hak_tail_begin(&g_pool, &tail, false);
+    CHECK_EQ(purges(), fits + 1);
+    hak_idle_note_needed(MIB);
+    CHECK_EQ(hak_idle_allowance(hak_clock_cached()) == 0, fits != 0);
+    hak_store_relaxed(&g_pool.tail_bytes, 0);
+    end(&tail);
+  }
+  g_pool.fits = false;
+  forget();
 }
 
 /* --- whatever tails there are ------------------------------------------------------ */
@@ -213,6 +261,73 @@ static void take_all__splits_huge_pages_for_long_tails_or_where_it_is_told_to(
   end(&tail);
 }
 
+static size_t quarter(uint32_t cls, bool *is_noted) {
+  (void)cls;
+  *is_noted = false;
+  return SPAN / 4;
+}
+
+/* Spans of small blocks are not noted when they begin, but where each has one block. */
+static void take_all__takes_off_what_was_noted_and_no_more(void **state) {
+  (void)state;
+  for (int fits = 0; fits <= 1; fits++) {
+    hak_tail_t tail = block_in(SLABS, SPAN / 4);
+    hak_slab_t *slab = &tail.ss->slabs[tail.first];
+    hak_slab_set_class(slab, 1);
+    hak_store_relaxed(&slab->word, hak_word_make(HAK_SLAB_FULL, 0));
+    hak_store_relaxed(&g_pool.tail_bytes, SPAN);
+    hak_tail_came(&g_pool, SPAN);
+    g_pool.fits = fits != 0;
+    CHECK_EQ(hak_tail_take_all(&g_pool, quarter, EVERYTHING, false, false), SPAN / 4 * 3);
+    CHECK_EQ(noted(), fits != 0 ? SPAN / 4 : SPAN);
+    g_pool.fits = false;
+    hak_store_relaxed(&g_pool.tail_bytes, 0);
+    hak_slab_forget(slab);
+    end(&tail);
+  }
+}
+
+/* A record that is read while it changes may say what cannot be. */
+static void take_all__believes_no_span_that_leaves_its_superslab(void **state) {
+  (void)state;
+  hak_tail_t tail = block_in(SLABS, SPAN - HAK_SLAB_SIZE), other = block_in(SLABS, SPAN);
+  CHECK(other.ss == tail.ss && other.first == SLABS);
+  hak_slab_t *slab = &tail.ss->slabs[other.first];
+  hak_slab_set_span(slab, SLABS + 1);
+  hak_store_relaxed(&slab->usable, (uint32_t)HAK_SLAB_SIZE);
+  hak_tail_begin(&g_pool, &tail, false);
+  CHECK_EQ(take_all(EVERYTHING, false, false), HAK_SLAB_SIZE);
+  hak_slab_set_span(slab, SLABS);
+  end(&tail);
+  end(&other);
+}
+
+static void take_all__passes_over_runs_that_are_held(void **state) {
+  (void)state;
+  hak_superslab_t *runs[2];
+  for (int i = 0; i < 2; i++) {
+    bool zeroed;
+    runs[i] = hak_region_acquire(hak_lifecycle_os(), 1, HAK_SUPERSLAB_SIZE,
+                                 HAK_EXTENT_RUN, g_pool.heap, false);
+    CHECK(runs[i] != NULL && hak_superslab_charge_to(runs[i], &g_pool.budget));
+    CHECK(hak_superslab_commit(runs[i], 0, HAK_SUPERSLAB_SLABS, HAK_SUPERSLAB_SIZE / 4096,
+                               false, &zeroed));
+    hak_store_relaxed(&runs[i]->extent.size, HAK_SUPERSLAB_SIZE / 4 * 3);
+    hak_tail_t tail = hak_tail_of_run(runs[i], HAK_SUPERSLAB_SIZE / 4 * 3);
+    hak_tail_begin(&g_pool, &tail, false);
+    hak_pool_add_run(&g_pool, runs[i]);
+  }
+  hak_tail_hold(runs[1], 0);
+  CHECK_EQ(take_all(EVERYTHING, false, false), HAK_SUPERSLAB_SIZE / 4);
+  CHECK_EQ(hak_superslab_committed(runs[1]), HAK_SUPERSLAB_SIZE);
+  hak_tail_let_go(runs[1], 0);
+  CHECK_EQ(noted(), HAK_SUPERSLAB_SIZE / 4);
+  for (int i = 0; i < 2; i++) {
+    hak_pool_remove_run(&g_pool, runs[i]);
+    hak_region_give(runs[i], 1, hak_clock_cached());
+  }
+}
+
 #define L(function) \
   cmocka_unit_test_setup_teardown(function, setup, test_over_os_teardown)
 
@@ -221,6 +336,12 @@ TEST_MAIN_FRESH(L(tail__of_a_block_that_begins_stays_while_there_are_few),
                 L(tails__that_are_many_are_no_blocks_that_shrank),
                 L(tail__in_a_huge_page_goes_with_all_of_it_only),
                 L(give__is_for_who_may_ask_the_system),
+                L(give__is_of_no_use_where_nobody_is_charged),
+                L(commit__that_the_system_refuses_costs_no_tail),
+                L(tails__of_a_pool_that_fits_are_not_regretted),
+                L(take_all__takes_off_what_was_noted_and_no_more),
+                L(take_all__believes_no_span_that_leaves_its_superslab),
+                L(take_all__passes_over_runs_that_are_held),
                 L(take_all__takes_what_came_and_no_more_than_it_may),
                 L(take_all__leaves_what_is_kept_unless_that_is_to_go),
                 L(take_all__splits_huge_pages_for_long_tails_or_where_it_is_told_to))

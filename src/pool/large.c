@@ -103,7 +103,6 @@ HAK_HOT bool may_choose(const hak_shared_pool_t *pool, const hak_superslab_t *ss
 
 static void *run_alloc(hak_shared_pool_t *pool, size_t usable, size_t alignment,
                        bool no_grow, bool *zeroed) {
-  if (hak_div_up(usable, HAK_SUPERSLAB_SIZE) > UINT32_MAX) return NULL;
   uint32_t n = (uint32_t)hak_div_up(usable, HAK_SUPERSLAB_SIZE);
   if (alignment < HAK_SUPERSLAB_SIZE) alignment = HAK_SUPERSLAB_SIZE;
   hak_superslab_t *ss =

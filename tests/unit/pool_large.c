@@ -3,6 +3,7 @@
 #include "pool_fixture.h"
 
 #include "heap/lifecycle.h"
+#include "pages/idle.h"
 #include "pool/large.h"
 #include "superslab/region.h"
 #include "superslab/tails.h"
@@ -378,6 +379,77 @@ static void claim__is_had_once_and_takes_the_block_from_all_others(void **state)
   }
 }
 
+static uint64_t committed(void) { return hak_load_relaxed(&hak_slots_committed); }
+
+/* A SuperSlab that is not to have huge pages gets those that the block needs. */
+static void run__that_has_small_pages_has_no_more_than_its_bytes(void **state) {
+  (void)state;
+  char *block = get(2 * MIB + 64 * KIB, 4096);
+  CHECK_EQ(committed(), 2 * MIB + 64 * KIB);
+  put(block);
+}
+
+/* It could pay for what its SuperSlabs bring along, and not for what they lack, not even
+ * when what lies behind its end goes. */
+static void run__that_the_budget_refuses_takes_nothing(void **state) {
+  (void)state;
+  const size_t size = 2 * MIB + 64 * KIB, records = 2 * sizeof(hak_superslab_t);
+  hak_superslab_t *ss = hak_region_acquire(hak_lifecycle_os(), 2, HAK_SUPERSLAB_SIZE,
+                                           HAK_EXTENT_RUN, NULL, false);
+  bool zeroed;
+  CHECK(ss != NULL && hak_superslab_commit(ss + 1, 0, HAK_SUPERSLAB_SLABS,
+                                           HAK_SUPERSLAB_SIZE / 4096, false, &zeroed));
+  hak_region_give(ss, 2, hak_clock_cached());
+  for (size_t more = 0; more <= 64 * KIB; more += 32 * KIB) {
+    hak_budget_set_limits(&g_pool.budget, 0, 2 * MIB + records + more);
+    char *block = hak_large_alloc(&g_pool, size, 4096, false, &zeroed);
+    CHECK_EQ(block != NULL, more == 64 * KIB);
+    if (block != NULL) test_fill_sparse(block, size, 1);
+    if (block != NULL) put(block);
+    CHECK_EQ(hak_load_relaxed(&g_pool.budget.charged), 0);
+  }
+}
+
+/* Where more is likely to follow, what is asked for is asked for all the same. */
+static void growing__blocks_are_as_they_were_asked_for(void **state) {
+  (void)state;
+  bool zeroed;
+  CHECK(hak_large_alloc_growing(&g_pool, test_opaque(SIZE_MAX), 1, false, &zeroed) ==
+        NULL);
+  CHECK(hak_large_alloc_growing(&g_pool, 128 * KIB, 1, true, &zeroed) == NULL);
+  CHECK_EQ(hak_load_relaxed(&g_pool.superslabs), 0);
+  char *first = get(64 * KIB, 4096);
+  for (size_t alignment = 64 * KIB; alignment <= MIB; alignment *= 2) {
+    char *block = hak_large_alloc_growing(&g_pool, 64 * KIB, alignment, false, &zeroed);
+    CHECK(block != NULL && hak_is_aligned((uintptr_t)block, alignment));
+    put(block);
+  }
+  put(first);
+}
+
+/* Pages of a program's hooks may not read as zero when they come back. */
+static void renew__is_for_memory_of_the_systems(void **state) {
+  (void)state;
+  char *block = get(MIB, 4096);
+  hak_place_t place = place_of(block);
+  uint64_t before = g_os.calls[TEST_OS_PURGE];
+  CHECK(!hak_large_renew(&place));
+  CHECK_EQ(g_os.calls[TEST_OS_PURGE], before);
+  put(block);
+}
+
+/* Only what grows again was given back by mistake. */
+static void run__that_shrinks_twice_regrets_nothing(void **state) {
+  (void)state;
+  char *block = get(8 * MIB, 4096);
+  for (size_t size = 7 * MIB + MIB / 4; size > 2 * MIB; size -= 2 * MIB) {
+    hak_place_t place = place_of(block);
+    CHECK_EQ(hak_large_resize(&g_pool, &place, size, size), size);
+    CHECK(!hak_large_grows_again(1));
+  }
+  put(block);
+}
+
 #define L(function) cmocka_unit_test_setup_teardown(function, setup, teardown)
 
 TEST_MAIN_FRESH(L(alloc__chooses_spans_runs_and_mappings_by_size),
@@ -395,4 +467,9 @@ TEST_MAIN_FRESH(L(alloc__chooses_spans_runs_and_mappings_by_size),
                 L(shrinking__gives_the_pages_of_spans_and_runs_back),
                 L(shrinking__that_is_needed_again_keeps_its_pages),
                 L(remap__moves_mappings_only),
+                L(run__that_has_small_pages_has_no_more_than_its_bytes),
+                L(run__that_the_budget_refuses_takes_nothing),
+                L(growing__blocks_are_as_they_were_asked_for),
+                L(renew__is_for_memory_of_the_systems),
+                L(run__that_shrinks_twice_regrets_nothing),
                 L(claim__is_had_once_and_takes_the_block_from_all_others))

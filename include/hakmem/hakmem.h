@@ -462,7 +462,7 @@ int hak_heap_reset(hak_heap_t *heap);
 
 /* Sets the limits of a heap in bytes; 0 = none. A limit below what is in use is legal:
  * growth fails until enough was freed. Requests under way may still go by the old limits.
- * EINVAL if soft > hard > 0, or for no heap.
+ * EINVAL if soft > hard > 0, for no heap, or for one in memory of the caller's.
  *
  * A heap is charged for its memory by whole slabs, runs and mappings, used or not, for
  * its records, and for everything that the heaps below it are charged for. The charge
@@ -768,7 +768,7 @@ int hak_option_set(hak_option_t option, int64_t value);
  * library's start on. */
 int64_t hak_option_get(hak_option_t option);
 
-/* The name, range and meaning of an option; ENOENT for an unknown one. */
+/* The name, range and meaning of an option. */
 typedef struct hak_option_info {
   uint32_t struct_size;
   const char *name; /* as in the environment, without HAKMEM_ */
@@ -777,7 +777,8 @@ typedef struct hak_option_info {
 } hak_option_info_t;
 /* A record for hak_option_describe() to fill. */
 #define HAK_OPTION_INFO_INIT HAK_STRUCT_INIT(hak_option_info_t)
-/* Fills *out for an option: 0, or ENOENT for an unknown one. */
+/* Fills *out for an option: 0, ENOENT for an unknown one, or EINVAL for no record or one
+ * that is too short. */
 int hak_option_describe(hak_option_t option, hak_option_info_t *out);
 
 /* For programs that fork by other means than fork(), or that started with

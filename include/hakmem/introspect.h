@@ -260,8 +260,9 @@ typedef struct hak_block {
 #define HAK_BLOCK_INIT HAK_STRUCT_INIT(hak_block_t)
 
 /* The block that an address lies in; any address inside the block will do. Set
- * out->struct_size first. ENOENT if the address is in no block of hakmem's. Does
- * not say whether the block is in use. Takes no lock; usable in a crash handler. */
+ * out->struct_size first. ENOENT if the address is in no block of hakmem's; EINVAL for no
+ * record or one that is too short. Does not say whether the block is in use. Takes no
+ * lock; usable in a crash handler. */
 int hak_ptr_info(const void *ptr, hak_block_t *out);
 
 /* Called for each block in use; return false to stop. */

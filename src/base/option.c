@@ -45,11 +45,18 @@ static bool starts_with(const char *s, const char *start) {
 }
 
 /* The environment is read once, by the thread that starts the library. */
-static HAK_SLOW void report(const char *variable, const char *what) {
-  static char text[160], quoted[100];
+static HAK_SLOW void report(const char *variable, hak_option_t option) {
+  static char text[172], quoted[88];
   hak_text_quote(quoted, sizeof quoted, variable);
-  hak_text_print(text, sizeof text, "the environment variable %s %s; ignored", quoted,
-                 what);
+  size_t used = hak_text_print(text, sizeof text, "the environment variable %s ", quoted);
+  if (option == HAK_OPTION_COUNT) {
+    hak_text_print(text + used, sizeof text - used, "names no option; ignored");
+  } else {
+    hak_text_print(text + used, sizeof text - used,
+                   "is no number from %lld to %lld%s; ignored",
+                   (long long)options[option].min, (long long)options[option].max,
+                   option == HAK_OPTION_BACKEND ? ", auto, native or malloc" : "");
+  }
   hak_report(HAK_ERROR_BAD_OPTION, variable, NULL, "hak_init", text);
 }
 
@@ -136,12 +143,9 @@ static HAK_SLOW void read_variable(const char *variable) {
   if (name == NULL) return;
   hak_option_t option = option_named(name, length);
   int64_t value = 0;
-  if (option == HAK_OPTION_COUNT) {
-    report(variable, "names no option");
-  } else if (!parse_for(option, name + length + 1, &value)) {
-    report(variable, "is not a number");
-  } else if (hak_option_set(option, value) != 0) {
-    report(variable, "is out of range");
+  if (option == HAK_OPTION_COUNT || !parse_for(option, name + length + 1, &value) ||
+      hak_option_set(option, value) != 0) {
+    report(variable, option);
   }
 }
 

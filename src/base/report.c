@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "base/callee.h"
 #include "base/sys.h"
@@ -50,7 +51,7 @@ const char *hak_error_text(hak_error_t error) {
 
 static HAK_SLOW void report_and_abort(const hak_error_info_t *info, void *ctx) {
   (void)ctx;
-  char text[1600], where[80] = "", heap[40] = "", path[HAK_REPORT_QUOTED_MAX] = "";
+  char text[1600], where[80] = "", heap[40 + HAK_REPORT_QUOTED_MAX] = "";
   /* The address of a bad option is that of its text. */
   if (info->address != NULL && info->error != HAK_ERROR_BAD_OPTION) {
     int used = snprintf(where, sizeof where, "address %p, ", info->address);
@@ -58,13 +59,15 @@ static HAK_SLOW void report_and_abort(const hak_error_info_t *info, void *ctx) {
       snprintf(where + used, sizeof where - (size_t)used, "%zu bytes, ", info->size);
     }
   }
-  if (info->heap != NULL) snprintf(heap, sizeof heap, "heap %p", (void *)info->heap);
-  hak_text_quote(path, sizeof path, info->heap_path);
-  size_t length =
-      hak_text_print(text, sizeof text - 1, "hakmem: %s: %s%s%s%s%s%sin %s: %s",
-                     hak_error_text(info->error), where, heap,
-                     path[0] == '\0' ? "" : " \"", path, path[0] == '\0' ? "" : "\"",
-                     heap[0] == '\0' ? "" : ", ", info->function, info->text);
+  if (info->heap != NULL) {
+    char *end = heap + snprintf(heap, sizeof heap, "heap %p \"", (void *)info->heap);
+    size_t quoted = hak_text_quote(end, HAK_REPORT_QUOTED_MAX, info->heap_path);
+    if (quoted == 0) end -= 2;
+    strcpy(end + quoted, quoted == 0 ? ", " : "\", ");
+  }
+  size_t length = hak_text_print(text, sizeof text - 1, "hakmem: %s: %s%sin %s: %s",
+                                 hak_error_text(info->error), where, heap, info->function,
+                                 info->text);
   text[length] = '\n';
   hak_sys_write(text, length + 1);
   hak_detail_fn *more = hak_load_relaxed(&detail);

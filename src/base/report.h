@@ -24,6 +24,7 @@ typedef struct hak_inside {
   void (*back)(const struct hak_inside *inside);
   void *calls;
   int scope;
+  unsigned stays;
 } hak_inside_t;
 /* Adds to a report what is known of its address and of its heap: info->size, and the text
  * that `path` has room for; and takes the thread out of the calls that it is in. Any

@@ -4,6 +4,7 @@
 
 #include "external/malloced.h"
 #include "heap/stay.h"
+#include "heap/thread_end.h"
 #include "pages/cell.h"
 #include "pool/large.h"
 #include "superslab/locate.h"
@@ -58,6 +59,7 @@ static HAK_SLOW void describe(hak_error_info_t *info, char *path, size_t room) {
 static void go_back(const hak_inside_t *inside) {
   hak_budget_calls = inside->calls;
   hak_os_leave((hak_os_scope_t)inside->scope);
+  (void)hak_stays_of_mine(inside->stays);
 }
 
 /* Requests that a handler has left lie no more where they lay, and what one of them was
@@ -70,15 +72,24 @@ static void go_outside(hak_inside_t *inside) {
   hak_budget_calls_leave();
 }
 
+/* Whether the call that reports this looks at records after the handler has returned. */
+static bool goes_on(hak_error_t error) {
+  return error == HAK_ERROR_CORRUPT_BLOCK || error == HAK_ERROR_BAD_STATE ||
+         error == HAK_ERROR_LEAK || error == HAK_ERROR_OVERFLOW;
+}
+
 /* A report may come while this thread starts the library or ends it: nothing is waited
- * for. */
+ * for. Of calls that the handler leaves nobody ends the stays, so they end before it, and
+ * a thread whose call goes on stays by a state of its own, if there is memory for one. */
 void hak_describe_report(hak_error_info_t *info, char *path, size_t room,
                          hak_inside_t *inside) {
   go_outside(inside);
-  if (hak_thread_self->kind == HAK_THREAD_ATTACHED) {
-    describe(info, path, room);
-  } else if (hak_stay_try()) {
-    describe(info, path, room);
-    hak_stay_end(HAK_STAY_COUNTED);
-  }
+  bool attached = hak_thread_self->kind == HAK_THREAD_ATTACHED;
+  if (!attached && !hak_stay_try()) return;
+  describe(info, path, room);
+  if (!attached) hak_stay_end_slow();
+  if (!attached && goes_on(info->error) &&
+      (hak_thread_is_ending() || !hak_thread_begin()))
+    return;
+  inside->stays = hak_stays_of_mine(0);
 }

@@ -1,6 +1,6 @@
 /* describe.h - what reports say of a heap and of a block.
  *
- * Depends on: base, external, pages, pool, superslab, tiny, heap, stay.
+ * Depends on: base, external, pages, pool, superslab, tiny, heap, stay, thread_end.
  * Used by: show, lifecycle, api.
  */
 #ifndef HAK_HEAP_DESCRIBE_H

@@ -15,8 +15,16 @@ bool hak_stay_try(void) {
 }
 
 void hak_stay_end_slow(void) {
+  if (calls_of_mine == 0) return; /* hak_stays_of_mine */
   calls_of_mine--;
   hak_gate_leave(&calls);
+}
+
+HAK_SLOW unsigned hak_stays_of_mine(unsigned count) {
+  unsigned before = calls_of_mine;
+  while (calls_of_mine > count) hak_stay_end_slow();
+  while (calls_of_mine < count && hak_stay_try()) continue;
+  return before;
 }
 
 hak_stay_t hak_stay_slow(void) {

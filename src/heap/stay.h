@@ -33,6 +33,10 @@ HAK_HOT void hak_stay_end(hak_stay_t stay) {
   if (HAK_UNLIKELY(stay == HAK_STAY_COUNTED)) hak_stay_end_slow();
 }
 
+/* This thread has so many counted stays from here on, fewer where the library is going or
+ * has gone; returns how many it had. To end one that is not there any more is nothing. */
+unsigned hak_stays_of_mine(unsigned count);
+
 /* For start and shutdown: from here on calls may stay, or not. */
 void hak_stays_open(void);
 void hak_stays_close(void);

@@ -12,22 +12,9 @@
 /* --- a state of its own --------------------------------------------------------------
  */
 
-static bool attach(void) {
-  hak_thread_t *state = hak_threads_get(&hak_thread_self);
-  if (state == NULL) return false;
-  /* Hooks that allocate have attached this thread while they brought memory for it. */
-  bool has_one = hak_thread_self->kind == HAK_THREAD_ATTACHED;
-  if (has_one || !hak_sys_thread_end_set(state)) {
-    hak_threads_put(state);
-    return has_one;
-  }
-  hak_thread_self = state;
-  return true;
-}
-
 bool hak_thread_attach(void) {
   hak_stay_t stay = hak_lifecycle_stay();
-  bool ok = stay == HAK_STAY_ATTACHED || (stay == HAK_STAY_COUNTED && attach());
+  bool ok = stay == HAK_STAY_ATTACHED || (stay == HAK_STAY_COUNTED && hak_thread_begin());
   hak_stay_end(stay);
   return ok;
 }
@@ -47,7 +34,7 @@ HAK_SLOW hak_thread_t *hak_thread_enter_slow(void) {
   hak_thread_t *me;
   hak_stay_t stay = hak_lifecycle_stay();
   if (stay == HAK_STAY_NONE) return NULL;
-  if (!hak_thread_is_ending() && attach()) {
+  if (!hak_thread_is_ending() && hak_thread_begin()) {
     hak_stay_end(stay);
     me = hak_thread_self;
   } else {

@@ -11,6 +11,19 @@ static _Thread_local bool is_ending;
 
 bool hak_thread_is_ending(void) { return is_ending; }
 
+bool hak_thread_begin(void) {
+  hak_thread_t *state = hak_threads_get(&hak_thread_self);
+  if (state == NULL) return false;
+  /* Hooks that allocate have attached this thread while they brought memory for it. */
+  bool has_one = hak_thread_self->kind == HAK_THREAD_ATTACHED;
+  if (has_one || !hak_sys_thread_end_set(state)) {
+    hak_threads_put(state);
+    return has_one;
+  }
+  hak_thread_self = state;
+  return true;
+}
+
 void hak_thread_report(hak_thread_t *me, const char *function, void (*leave)(void)) {
   struct hak_deferred found = me->deferred;
   me->deferred.error = 0;

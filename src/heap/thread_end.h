@@ -1,7 +1,7 @@
-/* thread_end.h - a thread gives its state up.
+/* thread_end.h - a thread gets a state, and gives it up.
  *
  * Depends on: base, superslab, tiny, give_up, thread_state, threads.
- * Used by: lifecycle, thread.
+ * Used by: describe, lifecycle, thread.
  *
  * Destructors of the thread that run later may still allocate and free: then the thread
  * uses the shared state (threads.h), so that nothing is made that nobody would take down.
@@ -11,6 +11,9 @@
 
 #include "heap/thread_state.h"
 
+/* Gives the calling thread, which has none, a state of its own; false if memory is short.
+ * The library runs, and stays. May call the OS: no lock held. */
+bool hak_thread_begin(void);
 /* The calling thread gives all that it keeps to everybody, and its state to the next
  * thread; it may get another one. No lock held. */
 void hak_thread_end(hak_thread_t *me);

@@ -161,10 +161,11 @@ HAK_SLOW hak_lessons_result_t hak_lessons_read(const hak_os_t *os, const char *b
                                                const void *bytes, size_t length) {
   uint32_t count = 0;
   hak_lessons_result_t result = check(build, bytes, length, &count);
-  if (result != HAK_LESSONS_READ || count == 0) return result;
+  if (result != HAK_LESSONS_READ) return result;
   /* Relaxed: looked at again under the lock. */
   if (hak_load_relaxed(&lessons) != NULL) return HAK_LESSONS_TWICE;
-  lesson_t *table = hak_meta_alloc(os, count * sizeof *table, HAK_CACHE_LINE);
+  /* Of no place, too: what was read once is not read again. */
+  lesson_t *table = hak_meta_alloc(os, (count + 1) * sizeof *table, HAK_CACHE_LINE);
   if (table == NULL) return HAK_LESSONS_NO_MEMORY;
   memcpy(table, (const char *)bytes + sizeof(header_t), count * sizeof *table);
   hak_lock_acquire(hak_origins_lock());

@@ -81,7 +81,7 @@ HAK_SLOW void hak_reclaim_slab(hak_thread_t *me, const hak_cache_t *cache,
     return;
   }
   hak_locate_set_class((uintptr_t)hak_slab_start(slab), hak_slab_span(slab), cls);
-  if (HAK_CHECKS == 2) hak_slab_tell_starts(slab);
+  hak_slab_tell_starts(slab);
   hak_hold_set_entry(me, cache, slab, hak_cache_entry(cache, cls));
   if (hak_word_is_full(hak_load_relaxed(&slab->word))) return;
   hak_central_t *central = &cache->store->centrals[cls];

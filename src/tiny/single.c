@@ -59,7 +59,7 @@ HAK_WARM void *hak_single_new(hak_thread_t *me, const hak_cache_t *cache, uint32
   make_clean(slab, size, zeroed);
   hak_slab_begin_single(slab, cls, span);
   hak_locate_set_class((uintptr_t)start, span, cls);
-  if (HAK_CHECKS == 2) hak_slab_tell_starts(slab);
+  hak_slab_tell_starts(slab);
   HAK_COUNT(me, entry_writes, 1);
   hak_registry_set_entries((uintptr_t)start, 1, hak_cache_entry(cache, cls));
   return start;
@@ -123,7 +123,7 @@ HAK_SLOW void hak_single_shrink(hak_thread_t *me, hak_shared_pool_t *pool,
   clear_rest(start, now, before);
   hak_slab_shrink_single(slab, cls, span);
   hak_locate_set_class((uintptr_t)start, span, cls);
-  if (HAK_CHECKS == 2) hak_slab_tell_starts(slab);
+  hak_slab_tell_starts(slab);
   if (entry != 0) {
     HAK_COUNT(me, entry_writes, 1);
     hak_registry_set_entries((uintptr_t)start, 1, hak_entry_of_class(entry, was, cls));

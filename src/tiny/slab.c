@@ -73,7 +73,7 @@ void hak_slab_shrink_single(hak_slab_t *slab, uint32_t cls, unsigned span) {
 }
 
 #if HAK_CHECKS == 2
-HAK_WARM void hak_slab_tell_starts(hak_slab_t *slab) {
+HAK_WARM void hak_slab_tell_starts_slow(hak_slab_t *slab) {
   uint32_t cls = hak_slab_class(slab);
   hak_registry_set_starts((uintptr_t)hak_slab_start(slab), hak_slab_span(slab),
                           hak_class_infos[cls].inverse,
@@ -89,7 +89,7 @@ void hak_slab_carve_anew(hak_slab_t *slab) {
   slab->dirty = slab->unsure == 0;
   slab->unsure = 0;
   hak_slab_set_out(slab, 0, 0);
-  if (HAK_CHECKS == 2) hak_slab_tell_starts(slab);
+  hak_slab_tell_starts(slab);
 }
 
 void hak_slab_restore(hak_slab_t *slab, void *list, uint32_t count) {
@@ -111,7 +111,7 @@ void hak_slab_carve_whole(hak_slab_t *slab, void *list) {
   slab->list.head = list;
   hak_store_relaxed(&slab->carved, hak_slab_capacity(slab));
   hak_slab_set_out(slab, 0, 0);
-  if (HAK_CHECKS == 2) hak_slab_tell_starts(slab);
+  hak_slab_tell_starts(slab);
 }
 
 void hak_slab_hear_last(hak_slab_t *slab) {

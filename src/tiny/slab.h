@@ -98,14 +98,17 @@ HAK_HOT void hak_slab_set_out(hak_slab_t *slab, uint32_t out, uint32_t held_back
 }
 
 /* Tells the registry where the slab's blocks begin that were cut, after it was told the
- * class; for full checks. */
-void hak_slab_tell_starts(hak_slab_t *slab);
+ * class; for full checks, and nothing in other builds. */
+void hak_slab_tell_starts_slow(hak_slab_t *slab);
+HAK_HOT void hak_slab_tell_starts(hak_slab_t *slab) {
+  if (HAK_CHECKS == 2) hak_slab_tell_starts_slow(slab);
+}
 
 /* `count` blocks more are cut, and out. */
 HAK_HOT void hak_slab_carve(hak_slab_t *slab, uint32_t count) {
   hak_slab_set_out(slab, hak_slab_out(slab) + count, 0);
   hak_store_relaxed(&slab->carved, hak_slab_carved(slab) + count);
-  if (HAK_CHECKS == 2) hak_slab_tell_starts(slab);
+  hak_slab_tell_starts(slab);
 }
 /* All blocks of a slab with none carved yet are cut, and are on this list. */
 void hak_slab_carve_whole(hak_slab_t *slab, void *list);

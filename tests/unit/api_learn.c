@@ -593,6 +593,16 @@ static void learned__is_known_in_the_next_run(void **state) {
   CHECK_EQ(hak_check(NULL), 0);
 }
 
+static void learned__of_no_place_is_loaded_once_too(void **state) {
+  (void)state;
+  g_saved.length = 0;
+  CHECK_EQ(hak_learned_save("1.0", save, &g_saved), 0);
+  CHECK_EQ(load_saved("1.0"), 0);
+  CHECK_EQ(load_saved("1.0"), EALREADY);
+  waves(&g_load, 2);
+  CHECK_EQ(hak_check(NULL), 0);
+}
+
 static void learned__reaches_places_that_have_allocated(void **state) {
   (void)state;
   save_learned();
@@ -664,6 +674,7 @@ TEST_MAIN_FRESH(
     L(free_blocks__of_groups_serve_the_default_heap), L(threads__share_what_is_learned),
     L(fork__goes_on_with_what_was_learned), L(failures__leave_places_where_they_are),
     L(shutdown__forgets_what_was_learned), L(learned__is_known_in_the_next_run),
+    L(learned__of_no_place_is_loaded_once_too),
     L(learned__reaches_places_that_have_allocated),
     L(learned__moves_nothing_where_the_learner_only_watches),
     L(learned__of_another_build_is_refused), L(learned__that_is_damaged_is_refused))

@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <setjmp.h>
 #include <stdatomic.h>
 #include <string.h>
 #include <unistd.h>
@@ -233,10 +234,74 @@ TEST_IN_CHILD(shutdown__that_is_refused_is_not_noticed, SECONDS) {
   hak_free(block);
 }
 
+/* --- handlers of errors that leave by longjmp
+ * ------------------------------------------------------- */
+
+static jmp_buf g_out;
+static hak_heap_t *g_little; /* in memory of the test's */
+
+static void leave(const hak_error_info_t *info, void *ctx) {
+  (void)info;
+  (void)ctx;
+  longjmp(g_out, 1);
+}
+
+/* A thread that is not attached, and is reported to have done something wrong. */
+static void *do_wrong(void *kind) {
+  static int foreign[4];
+  if (setjmp(g_out) != 0) return NULL;
+  switch (*(int *)kind) {
+    case 0:
+      hak_free(foreign);
+      break;
+    case 1:
+      (void)hak_usable_size(foreign);
+      break;
+    case 2:
+      (void)hak_realloc(foreign, 10);
+      break;
+    case 3:
+      (void)hak_resize_in_place(foreign, 1, 2);
+      break;
+    case 4:
+      (void)hak_freex(foreign, HAK_NO_CACHE);
+      break;
+    case 5:
+      hak_free_aligned_sized(foreign, 8, 8);
+      break;
+    case 6:
+      hak_heap_free(g_little, foreign);
+      break;
+    default: /* the call goes on where the handler returns */
+      (void)hak_heap_alloc(g_little, 100);
+      break;
+  }
+  fail();
+  return NULL;
+}
+
+TEST_IN_CHILD(shutdown__after_handlers_that_have_left_by_longjmp, SECONDS) {
+  static char memory[1 << 20];
+  hak_set_error_handler(leave, NULL);
+  for (int kind = 0; kind < 8; kind++) {
+    hak_heap_config_t config = HAK_HEAP_CONFIG_INIT;
+    config.memory = memory;
+    config.memory_size = sizeof memory;
+    g_little = hak_heap_create(&config);
+    char *block = hak_heap_alloc(g_little, 100);
+    CHECK(block != NULL);
+    hak_free(block);
+    memset(block, 0x55, 16);
+    test_thread_run(do_wrong, &kind);
+    CHECK_MSG(hak_shutdown(0) == 0, "kind %d", kind);
+  }
+}
+
 TEST_MAIN_FRESH(T(shutdown__beside_questions_about_addresses),
                 T(shutdown__beside_frees_of_foreign_pointers),
                 T(shutdown__beside_questions_for_figures),
                 T(shutdown__beside_threads_that_begin),
                 T(shutdown__beside_threads_that_make_heaps),
                 T(shutdown__beside_late_destructors), T(shutdown__beside_forks),
-                T(shutdown__that_is_refused_is_not_noticed))
+                T(shutdown__that_is_refused_is_not_noticed),
+                T(shutdown__after_handlers_that_have_left_by_longjmp))

@@ -53,26 +53,44 @@ static void words__stand_for_numbers_where_an_option_has_them(void **state) {
   CHECK_EQ(value_of("malloc", 1), 7); /* it is another option's word */
 }
 
+static void words__that_an_option_does_not_know_are_answered_with_what_it_takes(
+    void **state) {
+  (void)state;
+  CHECK_EQ(setenv("HAKMEM_BACKEND", "mine", 1), 0);
+  CHECK_EQ(setenv("HAKMEM_LEARN", "on", 1), 0);
+  test_reports_begin();
+  hak_options_read_environment();
+  test_reports_end(2, HAK_ERROR_BAD_OPTION);
+  unsetenv("HAKMEM_LEARN");
+  CHECK_EQ(hak_option_get(HAK_OPTION_LEARN), 0);
+  test_reports_begin();
+  hak_options_read_environment();
+  unsetenv("HAKMEM_BACKEND");
+  CHECK(strstr(g_reports.last.text,
+               "=mine is no number from 0 to 2, auto, native or malloc;") != NULL);
+  test_reports_end(1, HAK_ERROR_BAD_OPTION);
+}
+
 static void texts__that_are_no_number_are_named_and_change_nothing(void **state) {
   (void)state;
   static const char *const bad[] = {"",   "k",    "x",   "1x",  "1kk",
                                     "1 ", "0x10", "1.5", "12m5"};
   for (size_t i = 0; i < TEST_COUNT(bad); i++) {
     CHECK_EQ(value_of(bad[i], 1), 7);
-    CHECK(strstr(g_reports.last.text, "is not a number") != NULL);
+    CHECK(strstr(g_reports.last.text, "is no number from 0 to 1099511627776;") != NULL);
   }
 }
 
 static void values__out_of_range_are_named_and_change_nothing(void **state) {
   (void)state;
   CHECK_EQ(value_of("-1", 1), 7);
-  CHECK(strstr(g_reports.last.text, "out of range") != NULL);
+  CHECK(strstr(g_reports.last.text, "=-1 is no number from 0 to 1099511627776;") != NULL);
   static const char *const far[] = {"9223372036854775808", "-9223372036854775809",
                                     "9007199254740992k", "-9999999999999g",
                                     "17179869185g" /* 1 GiB more than 2^64 */};
   for (size_t i = 0; i < TEST_COUNT(far); i++) {
     CHECK_EQ(value_of(far[i], 1), 7);
-    CHECK(strstr(g_reports.last.text, "is out of range") != NULL);
+    CHECK(strstr(g_reports.last.text, " is no number from 0 to ") != NULL);
   }
   CHECK_EQ(value_of("-1", 1), 7);
   CHECK_EQ(strncmp(g_reports.last.address, "HAKMEM_RETAIN_BYTES=-1", 22), 0);
@@ -130,6 +148,7 @@ static void every_option__takes_its_bounds_and_not_what_is_beyond(void **state) 
 TEST_MAIN_FRESH(T(every_option__takes_its_bounds_and_not_what_is_beyond),
                 T(numbers__may_have_a_unit_in_either_case),
                 T(words__stand_for_numbers_where_an_option_has_them),
+                T(words__that_an_option_does_not_know_are_answered_with_what_it_takes),
                 T(texts__that_are_no_number_are_named_and_change_nothing),
                 T(values__out_of_range_are_named_and_change_nothing),
                 T(names__are_known_whole_and_no_others_are))

@@ -239,6 +239,7 @@ TEST_IN_CHILD(shutdown__that_is_refused_is_not_noticed, SECONDS) {
 
 static jmp_buf g_out;
 static hak_heap_t *g_little; /* in memory of the test's */
+static void *g_beside;       /* a block of it; the one before was written to when free */
 
 static void leave(const hak_error_info_t *info, void *ctx) {
   (void)info;
@@ -273,7 +274,7 @@ static void *do_wrong(void *kind) {
       hak_heap_free(g_little, foreign);
       break;
     default: /* the call goes on where the handler returns */
-      (void)hak_heap_alloc(g_little, 100);
+      hak_free(g_beside);
       break;
   }
   fail();
@@ -289,7 +290,8 @@ TEST_IN_CHILD(shutdown__after_handlers_that_have_left_by_longjmp, SECONDS) {
     config.memory_size = sizeof memory;
     g_little = hak_heap_create(&config);
     char *block = hak_heap_alloc(g_little, 100);
-    CHECK(block != NULL);
+    g_beside = hak_heap_alloc(g_little, 100);
+    CHECK(block != NULL && g_beside != NULL);
     hak_free(block);
     memset(block, 0x55, 16);
     test_thread_run(do_wrong, &kind);

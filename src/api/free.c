@@ -509,13 +509,16 @@ static HAK_WARM void free_marked_slow(void *ptr, size_t size, hak_list_t *list) 
 HAK_HOT void free_marked(void *ptr, size_t size, bool is_sized) {
   hak_thread_t *me = hak_thread_self;
   uintptr_t address = (uintptr_t)ptr;
-  hak_leaf_t *leaf;
-  if (HAK_UNLIKELY(address >> HAK_LEAF_SHIFT >= me->registry_limit ||
-                   !hak_start_is(me->registry, address, &leaf))) {
+  if (HAK_UNLIKELY(address >> HAK_LEAF_SHIFT >= me->registry_limit)) {
     free_checked(ptr, size);
     return;
   }
-  uint64_t entry = hak_load_relaxed(&leaf->entry[hak_leaf_slab(address)]);
+  hak_leaf_words_t *words = hak_registry_words(me->registry, address);
+  if (HAK_UNLIKELY(!hak_start_is(words, address))) {
+    free_checked(ptr, size);
+    return;
+  }
+  uint64_t entry = hak_load_relaxed(&words->entry);
   if (HAK_UNLIKELY(hak_has_bits(entry, &me->mask))) {
     free_marked_slow(ptr, size, NULL);
     return;

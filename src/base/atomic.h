@@ -77,6 +77,26 @@ extern _Thread_local uint64_t hak_atomics_counted;
  * instruction. */
 #define hak_count_own(p, n) hak_store_relaxed((p), hak_load_relaxed(p) + (n))
 
+/* x == *p, and x < *p, loaded relaxed: in one instruction, of which compilers make two.
+ */
+HAK_HOT bool hak_equals_relaxed(uint64_t x, hak_atomic_u64_t *p) {
+#if defined(__x86_64__) && !defined(__SANITIZE_THREAD__) && !defined(HAK_TSAN)
+  bool same;
+  __asm__("cmpq %2, %1" : "=@cce"(same) : "r"(x), "m"(*(uint64_t *)p));
+  return same;
+#else
+  return x == hak_load_relaxed(p);
+#endif
+}
+HAK_HOT bool hak_below_relaxed(uint64_t x, hak_atomic_u64_t *p) {
+#if defined(__x86_64__) && !defined(__SANITIZE_THREAD__) && !defined(HAK_TSAN)
+  bool below;
+  __asm__("cmpq %2, %1" : "=@ccb"(below) : "r"(x), "m"(*(uint64_t *)p));
+  return below;
+#else
+  return x < hak_load_relaxed(p);
+#endif
+}
 /* x + *p, loaded relaxed: in one instruction, of which compilers make two. */
 HAK_HOT uint64_t hak_sum_relaxed(uint64_t x, hak_atomic_u64_t *p) {
 #if defined(__x86_64__)

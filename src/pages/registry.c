@@ -174,11 +174,8 @@ HAK_SLOW void hak_registry_purge(uintptr_t address, size_t size) {
     size_t part = part_in_leaf(address, count);
     hak_leaf_t *leaf = leaf_of(address);
     size_t slab = hak_leaf_slab(address);
-    purge_part((void *)&leaf->entry[slab], part * sizeof leaf->entry[0]);
+    purge_part((void *)&leaf->words[slab], part * sizeof leaf->words[0]);
     purge_part((void *)&leaf->note[slab], part * sizeof leaf->note[0]);
-#if HAK_CHECKS == 2
-    purge_part(&leaf->starts[slab], part * sizeof leaf->starts[0]);
-#endif
     address += part << HAK_SLAB_SHIFT;
     count -= part;
   }
@@ -188,16 +185,15 @@ HAK_SLOW void hak_registry_purge(uintptr_t address, size_t size) {
 void hak_registry_set_starts(uintptr_t address, size_t count, uint64_t inverse,
                              uint64_t cut) {
   hak_registry_t *registry = hak_registry_root();
-  for (uint64_t done = 0; count > 0; count--, done += HAK_SLAB_SIZE) {
+  uint64_t phase = 0 - address * inverse, limit = address + cut;
+  for (; count > 0; count--, address += HAK_SLAB_SIZE) {
     hak_leaf_t *leaf = hak_registry_leaf(registry, address >> HAK_LEAF_SHIFT);
     if (leaf == NULL) return; /* a slab of a test's */
-    hak_starts_t *starts = &leaf->starts[hak_leaf_slab(address)];
-    uint64_t left = cut > done ? cut - done : 0;
+    hak_leaf_words_t *words = &leaf->words[hak_leaf_slab(address)];
     /* Relaxed: see the head of registry.h. */
-    hak_store_relaxed(&starts->limit, left < HAK_SLAB_SIZE ? left : HAK_SLAB_SIZE);
-    hak_store_relaxed(&starts->inverse, inverse);
-    hak_store_relaxed(&starts->phase, done * inverse);
-    address += HAK_SLAB_SIZE;
+    hak_store_relaxed(&words->limit, limit);
+    hak_store_relaxed(&words->inverse, inverse);
+    hak_store_relaxed(&words->phase, phase);
   }
 }
 #endif
@@ -219,10 +215,12 @@ void hak_registry_set_notes(uintptr_t address, size_t count, uint32_t first,
 
 void hak_registry_set_entries(uintptr_t address, size_t count, uint64_t entry) {
   while (count > 0) {
-    hak_atomic_u64_t *at = &leaf_of(address)->entry[hak_leaf_slab(address)];
+    hak_leaf_words_t *at = &leaf_of(address)->words[hak_leaf_slab(address)];
     size_t part = part_in_leaf(address, count);
     /* Relaxed: see the head of registry.h. */
-    for (hak_atomic_u64_t *end = at + part; at < end; at++) hak_store_relaxed(at, entry);
+    for (hak_leaf_words_t *end = at + part; at < end; at++) {
+      hak_store_relaxed(&at->entry, entry);
+    }
     address += part << HAK_SLAB_SHIFT;
     count -= part;
   }
@@ -232,7 +230,7 @@ void hak_registry_forget_entries(uintptr_t address, size_t count, uint64_t first
                                  size_t bytes) {
   for (size_t i = 0; i < count; i++) {
     uintptr_t at = address + (i << HAK_SLAB_SHIFT);
-    hak_atomic_u64_t *entry = &leaf_of(at)->entry[hak_leaf_slab(at)];
+    hak_atomic_u64_t *entry = &leaf_of(at)->words[hak_leaf_slab(at)].entry;
     uint64_t value = hak_load_relaxed(entry), distance = value - first;
     bool named = (distance & 0xffff) == 0 && distance >> 16 < bytes;
     /* The entry may change meanwhile, and the change is lost: 0 is right as well, only

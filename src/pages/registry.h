@@ -34,41 +34,49 @@
 #define HAK_LEAF_SLABS ((size_t)1 << (HAK_LEAF_SHIFT - HAK_SLAB_SHIFT))
 #define HAK_LEAF_UNITS ((size_t)1 << (HAK_LEAF_SHIFT - HAK_SUPERSLAB_SHIFT))
 
-/* Where blocks of size classes begin in a slab, for frees of full checks. An address that
- * lies `at` bytes into the slab is a block's where at * inverse + phase < inverse and
- * at < limit. */
-typedef struct hak_starts {
-  hak_atomic_u64_t inverse; /* [any] 2^64 / size of a block, rounded up */
-  hak_atomic_u64_t phase;   /* [any] of the slab's start, as its span begins before it */
-  hak_atomic_u64_t limit; /* [any] bytes in which blocks were cut; 0: none begins there */
-} hak_starts_t;
+/* What frees ask of a slab, in one cache line. In full checks that is also where blocks
+ * of size classes begin: an address in the slab is a block's where address * inverse +
+ * phase < inverse and address < limit. The slabs of a span have the same three words. */
+typedef struct hak_leaf_words {
+  hak_atomic_u64_t entry; /* [any] */
+#if HAK_CHECKS == 2
+  hak_atomic_u64_t inverse; /* [any] 2^64 / size of a block, rounded up; 0: none begins */
+  hak_atomic_u64_t phase;   /* [any] the span's start times the inverse, negated */
+  hak_atomic_u64_t limit;   /* [any] where what was cut into blocks ends */
+#endif
+} hak_leaf_words_t;
+
+_Static_assert((sizeof(hak_leaf_words_t) & (sizeof(hak_leaf_words_t) - 1)) == 0,
+               "a shift leads to them, and none crosses a cache line");
 
 typedef struct hak_leaf {
-  hak_atomic_u64_t entry[HAK_LEAF_SLABS];          /* [any] */
+  hak_leaf_words_t words[HAK_LEAF_SLABS];
   hak_atomic_u16_t note[HAK_LEAF_SLABS];           /* [any] */
   _Atomic(hak_extent_t *) extent[HAK_LEAF_UNITS];  /* [any] or NULL */
   hak_external_range_link_t range[HAK_LEAF_UNITS]; /* [lock: external ranges] the lowest
                                                       one in the unit, or NULL */
-#if HAK_CHECKS == 2
-  hak_starts_t starts[HAK_LEAF_SLABS]; /* [any] */
-#endif
 } hak_leaf_t;
 
 typedef struct hak_registry {
   hak_atomic_i64_t leaf[HAK_REGISTRY_LEAVES]; /* [any] the leaf's distance in bytes from
                                                  `absent`; 0: there is none */
-  hak_atomic_u64_t absent[HAK_LEAF_SLABS];    /* [const] zeroes: the entries of an absent
+  hak_leaf_words_t absent[HAK_LEAF_SLABS];    /* [const] zeroes: the words of an absent
                                                  leaf */
 } hak_registry_t;
 
-/* The entry for an address below 2^HAK_ADDRESS_BITS. */
-HAK_HOT uint64_t hak_registry_entry(hak_registry_t *registry, uintptr_t address) {
+/* The words for an address below 2^HAK_ADDRESS_BITS. */
+HAK_HOT hak_leaf_words_t *hak_registry_words(hak_registry_t *registry,
+                                             uintptr_t address) {
   char *base =
       (char *)registry + hak_load_relaxed(&registry->leaf[address >> HAK_LEAF_SHIFT]);
   HAK_OPAQUE(base); /* else the sum is split so that it takes an instruction more */
-  hak_atomic_u64_t *entries =
-      (hak_atomic_u64_t *)(void *)(base + offsetof(hak_registry_t, absent));
-  return hak_load_relaxed(&entries[(uint32_t)address >> HAK_SLAB_SHIFT]);
+  hak_leaf_words_t *words =
+      (hak_leaf_words_t *)(void *)(base + offsetof(hak_registry_t, absent));
+  return &words[(uint32_t)address >> HAK_SLAB_SHIFT];
+}
+/* The entry for such an address. */
+HAK_HOT uint64_t hak_registry_entry(hak_registry_t *registry, uintptr_t address) {
+  return hak_load_relaxed(&hak_registry_words(registry, address)->entry);
 }
 
 /* Made once at start and given back at shutdown, when no thread points at it. */

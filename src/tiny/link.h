@@ -60,14 +60,14 @@ hak_link_key_t hak_link_key_make(uint64_t random);
 
 /* The mark of a freed block's second word, in full checks. */
 #if HAK_CHECKS == 2
-HAK_HOT uint64_t hak_link_mark(const void *block) { return hak_seal_canary(block); }
+HAK_HOT uint64_t hak_link_mark(const void *block) { return hak_seal_mark(block); }
 HAK_HOT void hak_link_mark_freed(const hak_link_key_t *key, void *block) {
   (void)key;
   ((uint64_t *)block)[1] = hak_link_mark(block);
 }
 HAK_HOT bool hak_link_is_marked(const hak_link_key_t *key, const void *block) {
   (void)key;
-  return hak_load_relaxed((hak_atomic_u64_t *)block + 1) == hak_link_mark(block);
+  return hak_equals_relaxed(hak_link_mark(block), (hak_atomic_u64_t *)block + 1);
 }
 HAK_HOT void hak_link_unmark(void *block) { ((uint64_t *)block)[1] = 0; }
 /* So many bytes were copied into the block. Where they were never written they may be
@@ -82,10 +82,13 @@ HAK_HOT void hak_link_unmark_copy(const hak_link_key_t *key, void *block, size_t
  * is told so: unless there is but one, that takes a locked instruction. */
 HAK_HOT bool hak_link_mark_again(const hak_link_key_t *key, void *block) {
   (void)key;
-  hak_atomic_u64_t *word = (hak_atomic_u64_t *)block + 1;
   uint64_t mark = hak_link_mark(block);
-  if (!hak_sys_is_alone()) return hak_exchange_relaxed(word, mark) == mark;
-  bool marked = hak_load_relaxed(word) == mark;
+  if (!hak_sys_is_alone()) {
+    HAK_OPAQUE(block); /* else the word's address is made for the other arm too */
+    return hak_exchange_relaxed((hak_atomic_u64_t *)block + 1, mark) == mark;
+  }
+  hak_atomic_u64_t *word = (hak_atomic_u64_t *)block + 1;
+  bool marked = hak_equals_relaxed(mark, word);
   hak_store_relaxed(word, mark);
   return marked;
 }

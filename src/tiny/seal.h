@@ -70,8 +70,12 @@ HAK_HOT uint64_t hak_seal_fold(const void *block, const uint64_t key[2]) {
 HAK_HOT uint64_t hak_seal_pad(const void *block) {
   return hak_seal_fold(block, hak_seal_keys.pad);
 }
-/* The canary of `block`, or, in full checks, its mark while it is free. The bytes next to
- * the block, and last, are not zero, so that a zero that is written there is seen. */
+/* The mark of `block` while it is free, in full checks. */
+HAK_HOT uint64_t hak_seal_mark(const void *block) {
+  return hak_seal_fold(block, hak_seal_keys.canary);
+}
+/* The canary of `block`. The bytes next to the block, and last, are not zero, so that a
+ * zero that is written there is seen. */
 HAK_HOT uint64_t hak_seal_canary(const void *block) {
   return hak_seal_fold(block, hak_seal_keys.canary) | 0x0100000000000001u;
 }

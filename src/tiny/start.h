@@ -16,16 +16,13 @@
 #include "tiny/size_class.h"
 
 #if HAK_CHECKS == 2
-/* True if a block that was cut begins at the address, which is below the registry's
- * limit; *leaf is the registry's. */
-HAK_HOT bool hak_start_is(hak_registry_t *registry, uintptr_t address,
-                          hak_leaf_t **leaf) {
-  *leaf = hak_registry_leaf(registry, address >> HAK_LEAF_SHIFT);
-  if (HAK_UNLIKELY(*leaf == NULL)) return false;
-  hak_starts_t *starts = &(*leaf)->starts[hak_leaf_slab(address)];
-  uint64_t at = address % HAK_SLAB_SIZE, inverse = hak_load_relaxed(&starts->inverse);
-  uint64_t rest = at * inverse + hak_load_relaxed(&starts->phase);
-  return HAK_LIKELY(rest < inverse) && HAK_LIKELY(at < hak_load_relaxed(&starts->limit));
+/* True if a block that was cut begins at the address, of which the registry has these
+ * words. */
+HAK_HOT bool hak_start_is(hak_leaf_words_t *words, uintptr_t address) {
+  uint64_t rest = address * hak_load_relaxed(&words->inverse);
+  rest = hak_sum_relaxed(rest, &words->phase);
+  return HAK_LIKELY(hak_below_relaxed(rest, &words->inverse)) &&
+         HAK_LIKELY(hak_below_relaxed(address, &words->limit));
 }
 
 /* True if the block that begins there is of the default heap. One of another heap, which
@@ -41,10 +38,11 @@ HAK_HOT bool hak_start_is_default(const hak_thread_t *me, const void *block) {
  * HAK_CLASS_NONE. */
 HAK_HOT uint32_t hak_start_class(hak_registry_t *registry, uintptr_t address,
                                  hak_leaf_t **leaf) {
-  if (HAK_UNLIKELY(!hak_start_is(registry, address, leaf) ||
+  if (HAK_UNLIKELY(!hak_start_is(hak_registry_words(registry, address), address) ||
                    hak_link_is_marked(NULL, (const void *)address))) {
     return HAK_CLASS_NONE;
   }
+  *leaf = hak_registry_leaf(registry, address >> HAK_LEAF_SHIFT);
   uint32_t note = hak_load_relaxed(&(*leaf)->note[hak_leaf_slab(address)]);
   return (note & HAK_NOTE_CLASS_MASK) - 1;
 }

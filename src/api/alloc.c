@@ -353,24 +353,28 @@ static HAK_WARM void *alloc_slow(size_t size) {
   return alloc_refill(hak_class_of(size));
 }
 
-/* No block is ready: the list that frees have made meanwhile. */
-HAK_HOT void *flip(hak_thread_t *me, hak_bin_t *bin, size_t size) {
+/* In full checks, where no block is ready: the list that frees have made meanwhile. A
+ * call in its last place has hak_alloc save no registers. */
+static HAK_WARM void *alloc_flip(hak_bin_t *bin, size_t size) {
+  hak_thread_t *me = hak_thread_self;
   void *block;
   if (HAK_UNLIKELY(hak_bin_flip_is_due(&me->key, &me->pace.flips, bin, &block))) {
     return alloc_slow(size);
   }
   return block;
 }
-/* The same, in full checks. A call in its last place has hak_alloc save no registers. */
-static HAK_WARM void *alloc_flip(hak_bin_t *bin, size_t size) {
-  return flip(hak_thread_self, bin, size);
-}
 
-/* From the class's bin: a block that is ready, or else what frees have made ready. */
+/* From the class's bin: a block that is ready, or else the list that frees have
+ * made meanwhile. */
 HAK_HOT void *alloc_small(hak_thread_t *me, hak_bin_t *bin, size_t size) {
   void *block;
-  if (HAK_UNLIKELY(hak_link_pop_fails(&me->key, &bin->ready, &block))) {
-    return HAK_CHECKS == 2 ? alloc_flip(bin, size) : flip(me, bin, size);
+  if (HAK_CHECKS == 2) {
+    return HAK_UNLIKELY(hak_link_pop_fails(&me->key, &bin->ready, &block))
+               ? alloc_flip(bin, size)
+               : block;
+  }
+  if (HAK_UNLIKELY(hak_bin_pop_is_due(&me->key, &me->pace.flips, bin, &block))) {
+    return alloc_slow(size);
   }
   return block;
 }

@@ -243,8 +243,9 @@ static int prefault_child(void *ctx) {
   pthread_t thread = start_until(TEST_OS_COMMIT, true, prefault, own);
   report_t child = fork_and_report(own);
   finish(thread);
-  /* There the heap gives back what nobody asked to keep. */
-  CHECK_MSG(child.committed <= 4 * MIB, "%llu bytes",
+  /* There the heap gives back what nobody asked to keep. The registry is counted too,
+   * which is larger in full checks. */
+  CHECK_MSG(child.committed <= 5 * MIB, "%llu bytes",
             (unsigned long long)child.committed);
   CHECK(child.destroy_seconds < 0.5);
   CHECK_EQ(child.own_ranges, 0);

@@ -398,7 +398,8 @@ static void blocks__of_all_sizes_lie_apart(void **state) {
 }
 
 static bool lies_in_a_group(const void *block) {
-  return hak_heap_is_group(hak_heap_of_extent(hak_locate((uintptr_t)block).extent));
+  hak_heap_t *heap = hak_heap_of_extent(hak_locate((uintptr_t)block).extent);
+  return heap != NULL && hak_heap_is_group(heap);
 }
 
 /* It moves within its group, while that has blocks of its size and may be given more. */

@@ -21,6 +21,30 @@ static void none__is_true_when_all_who_entered_have_left(void **state) {
   CHECK(hak_readers_none(&readers));
 }
 
+/* Of a turn, and of the one after it, somebody may be left. */
+static void turns__pass_when_those_who_came_before_have_left(void **state) {
+  (void)state;
+  hak_readers_t readers = {0};
+  uint32_t since = hak_readers_turn(&readers);
+  CHECK(hak_readers_left(hak_readers_turn(&readers), since));
+  uint64_t look = hak_readers_enter(&readers);
+  since = hak_readers_turn(&readers);
+  for (int i = 0; i < 10; i++) {
+    CHECK(!hak_readers_left(hak_readers_turn(&readers), since));
+    CHECK(!hak_readers_none(&readers));
+  }
+  for (int i = 0; i < 10; i++) {
+    uint64_t next = hak_readers_enter(&readers);
+    hak_readers_leave(&readers, look);
+    look = next;
+    CHECK(!hak_readers_none(&readers));
+    (void)hak_readers_turn(&readers);
+  }
+  CHECK(hak_readers_left(hak_readers_turn(&readers), since));
+  hak_readers_leave(&readers, look);
+  CHECK(hak_readers_none(&readers));
+}
+
 /* As the child of a fork does, whose handlers come before the look goes on. */
 static int leave_in_child(void *ctx) {
   (void)ctx;
@@ -44,4 +68,5 @@ static void leave__of_the_parent_s_look_counts_nothing_in_the_child(void **state
 }
 
 TEST_MAIN(T(none__is_true_when_all_who_entered_have_left),
+          T(turns__pass_when_those_who_came_before_have_left),
           T(leave__of_the_parent_s_look_counts_nothing_in_the_child))

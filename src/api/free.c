@@ -132,8 +132,7 @@ static HAK_SLOW void leave_to_other(hak_thread_t *me, const void *ptr, size_t si
 }
 
 /* A block goes into this thread's cache of its heap, if one is kept, or home at once.
- * From a bin it would be given out again, so blocks of slabs that are to be emptied go
- * home. */
+ * A bin would give it out again: blocks of slabs that are to be emptied go home. */
 static HAK_WARM void free_small(hak_thread_t *me, hak_heap_t *heap,
                                 const hak_place_t *place, void *ptr, bool keep) {
   uint32_t cls = place->cls;
@@ -198,8 +197,7 @@ static HAK_SLOW bool free_sample(hak_thread_t *me, hak_heap_t *heap,
 }
 
 /* The heap stays until this is done: either it was not released and this thread has a
- * cache of it, or it is pinned. False if another thread was first to free a large
- * block. */
+ * cache of it, or it is pinned. False if another thread freed a large block first. */
 static HAK_WARM bool free_at(hak_thread_t *me, hak_heap_t *heap, const hak_place_t *place,
                              void *ptr, size_t usable, bool no_cache) {
   bool large = place->cls == HAK_CLASS_LARGE, orphan = hak_heap_is_orphan(heap);

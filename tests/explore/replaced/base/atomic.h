@@ -47,6 +47,8 @@ typedef _Atomic(void *) hak_atomic_ptr_t;
 
 #define hak_count_own(p, n) hak_store_relaxed((p), hak_load_relaxed(p) + (n))
 #define hak_sum_relaxed(x, p) ((uint64_t)(x) + hak_load_relaxed(p))
+#define hak_equals_relaxed(x, p) ((uint64_t)(x) == hak_load_relaxed(p))
+#define hak_below_relaxed(x, p) ((uint64_t)(x) < hak_load_relaxed(p))
 
 /* A thread that waits in a loop goes on when another has written what it looked at, or
  * because it has waited for long enough. */

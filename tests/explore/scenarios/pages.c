@@ -166,6 +166,21 @@ const explore_scenario_t budget_fixed = {.name = "budget.fixed",
                                          .setup = limit_with_records,
                                          .thread = {charge_30, charge_same},
                                          .check = nothing_charged};
+/* They are charged already, and are not once more for who finds another sum there. */
+static void begin_with_records(void) {
+  limit_with_records();
+  EXPLORE_CHECK(hak_budget_charge(&child[0], 40));
+}
+static void charge_20(void) { EXPLORE_CHECK(hak_budget_charge(&child[0], 20)); }
+static void uncharge_20(void) { hak_budget_uncharge(&child[0], 20); }
+static void nothing_else_charged(void) {
+  hak_budget_uncharge(&child[0], 40);
+  nothing_charged();
+}
+const explore_scenario_t budget_begun = {.name = "budget.begun",
+                                         .setup = begin_with_records,
+                                         .thread = {charge_20, uncharge_20},
+                                         .check = nothing_else_charged};
 /* The records no longer fit when their turn comes: another heap was faster. */
 const explore_scenario_t budget_fixed_refused = {
     .name = "budget.fixed_refused",

@@ -17,7 +17,7 @@
   one(base_callee) one(base_callee_both) \
   one(registry_start) one(registry_publish) one(registry_locate) one(registry_withdraw) \
   one(registry_cover_twice) one(registry_spares) \
-  one(budget_two) one(budget_three) one(budget_fixed) one(budget_pages) \
+  one(budget_two) one(budget_three) one(budget_fixed) one(budget_begun) one(budget_pages) \
   one(budget_fixed_refused) one(budget_alarm) one(budget_quota) \
   one(range_add_lowest) one(range_add_between) one(range_remove) one(range_move) \
   one(range_pass_on) one(range_pass_on_second) one(range_two_change) \

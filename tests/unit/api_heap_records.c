@@ -1,5 +1,6 @@
 /* api_heap_records.c - heaps and threads cost what they use: what a thread keeps of a
  * heap is earned by use. */
+#include "records.h"
 #include "support.h"
 
 #include <errno.h>
@@ -46,7 +47,7 @@ static void exchange__of_one_block_leaves_little_with_each_thread_and_heap(void 
   heaps_make();
   pthread_barrier_init(&g_step, NULL, THREADS + 1);
   pthread_t threads[THREADS];
-  hak_stats_t before = test_stats();
+  uint64_t before = test_record_bytes();
   for (size_t i = 0; i < THREADS; i++)
     CHECK_EQ(pthread_create(&threads[i], NULL, exchange, (void *)i), 0);
   pthread_barrier_wait(&g_step);
@@ -64,7 +65,7 @@ static void exchange__of_one_block_leaves_little_with_each_thread_and_heap(void 
     CHECK_EQ(test_heap_stats(g_heaps[i]).live_blocks, 0);
     CHECK_EQ(test_heap_stats(g_heaps[i]).cached_bytes, 0);
   }
-  uint64_t records = test_stats().metadata_bytes - before.metadata_bytes;
+  uint64_t records = test_record_bytes() - before;
   uint64_t states = (uint64_t)THREADS * 64 * KIB; /* of the threads themselves */
   CHECK_MSG(records < states + HEAPS * THREADS * RECORDS, "%llu bytes of records",
             (unsigned long long)records);
@@ -170,10 +171,10 @@ static void records__of_ended_heaps_go_back_with_a_collection(void **state) {
       }
     }
     for (size_t i = 0; i < MANY; i++) CHECK_EQ(hak_heap_destroy(heaps[i]), 0);
-    uint64_t used = test_stats().metadata_bytes;
+    uint64_t used = test_record_bytes();
     CHECK_EQ(hak_check(NULL), 0);
     (void)hak_collect(NULL, SIZE_MAX, HAK_COLLECT_ALL);
-    uint64_t left = test_stats().metadata_bytes;
+    uint64_t left = test_record_bytes();
     /* The hooks of a program promise nothing of purged pages: there they stay. */
     if (!test_is_strict()) CHECK(left + MANY * (uint64_t)(16 * KIB) < used);
     if (round == 0) before = left;

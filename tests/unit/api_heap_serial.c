@@ -1,5 +1,6 @@
 /* api_heap_serial.c - heaps for one thread at a time: blocks of all tiers, the two ways
  * to free them, limits, misuse, the ways in which such a heap ends. */
+#include "records.h"
 #include "threads.h"
 
 #include <errno.h>
@@ -343,14 +344,14 @@ static void many__heaps_at_once_each_have_their_blocks(void **state) {
   size_t count = TEST_ASAN || TEST_TSAN || test_is_strict() ? 1000 : 10000;
   hak_heap_t **heaps = malloc(count * sizeof *heaps);
   unsigned char **blocks = malloc(count * sizeof *blocks);
-  uint64_t before = test_stats().metadata_bytes;
+  uint64_t before = test_record_bytes();
   for (size_t i = 0; i < count; i++) heaps[i] = make(NULL);
   for (size_t i = 0; i < count; i++) {
     CHECK((blocks[i] = hak_heap_alloc(heaps[i], 40)) != NULL);
     memset(blocks[i], (int)i, 40);
     hak_heap_free(heaps[i], hak_heap_alloc(heaps[i], 5000));
   }
-  uint64_t each = (test_stats().metadata_bytes - before) / count;
+  uint64_t each = (test_record_bytes() - before) / count;
   CHECK_MSG(each <= 72 * KIB, "%llu bytes of metadata each", (unsigned long long)each);
   for (size_t i = 0; i < count; i++) {
     CHECK(hak_heap_of(blocks[i]) == heaps[i] && blocks[i][39] == (i & 0xff));

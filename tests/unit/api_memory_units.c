@@ -1,5 +1,6 @@
 /* api_memory_units.c - heaps in memory of the caller's that has whole units of 2 MiB
  * enough: they are heaps like others, fast paths included, and stay inside. */
+#include "records.h"
 #include "visits.h"
 
 #include <errno.h>
@@ -488,7 +489,7 @@ static void heaps__in_turn_need_no_more_records(void **state) {
     CHECK(hak_heap_alloc(heap, 100) != NULL);
     CHECK_EQ(hak_heap_destroy(heap), 0);
   }
-  uint64_t metadata = test_stats().metadata_bytes;
+  uint64_t metadata = test_record_bytes();
   for (size_t n = 0; n < test_scale(2000); n++) {
     hak_heap_t *heap = test_heap_in(g_buffer + n % 3, (4 + n % 12) * UNIT, 0, NULL);
     CHECK(n % 12 == 0 || heap != NULL);
@@ -496,7 +497,7 @@ static void heaps__in_turn_need_no_more_records(void **state) {
     if (heap != NULL) CHECK_EQ(hak_heap_destroy(heap), 0);
   }
   /* Pages of the one heap's records are touched as classes are used. */
-  CHECK(test_stats().metadata_bytes <= metadata + 32 * KIB);
+  CHECK(test_record_bytes() <= metadata + 32 * KIB);
 }
 
 TEST_MAIN(T(memory__of_8_mib_aligned_or_10_mib_anywhere_is_enough),

@@ -1,5 +1,6 @@
 /* api_own_hooks.c - hooks of a heap's own are called to its end and never after, whatever
  * they refuse and whoever is inside them. */
+#include "records.h"
 #include "strict_os.h"
 
 #include <errno.h>
@@ -289,9 +290,9 @@ static void copies__of_hooks_serve_later_heaps_with_other_ones(void **state) {
     CHECK(os->ranges > 0 && os->hooks.ctx == ctx);
     CHECK_EQ(hak_heap_destroy(heap), 0);
     CHECK_EQ(os->ranges, 0);
-    if (i == 100) metadata = test_stats().metadata_bytes;
+    if (i == 100) metadata = test_record_bytes();
   }
-  CHECK_EQ(test_stats().metadata_bytes, metadata);
+  CHECK_EQ(test_record_bytes(), metadata);
   for (size_t i = 0; i < TEST_COUNT(others); i++) test_os_close(&others[i]);
   test_os_close(&g_os);
 }

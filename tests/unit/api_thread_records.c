@@ -1,6 +1,7 @@
 /* api_thread_records.c - what threads and their caches of heaps had goes back when they
  * are gone, and serves again. */
 #include "child.h"
+#include "records.h"
 #include "threads.h"
 
 enum {
@@ -45,7 +46,7 @@ static void run_threads(uint64_t *records) {
   pthread_t threads[THREADS];
   test_threads_begin(threads, THREADS, live, NULL);
   pthread_barrier_wait(&g_met);
-  *records = test_stats().metadata_bytes;
+  *records = test_record_bytes();
   pthread_barrier_wait(&g_over);
   test_threads_end(threads, THREADS);
 }
@@ -60,24 +61,25 @@ static void ended_threads__leave_no_records(void **state) {
   heaps_make();
   use_heaps();
   collect_all();
-  uint64_t before = test_stats().metadata_bytes, live_bytes, left = 0;
+  uint64_t before = test_record_bytes(), live_bytes, left = 0;
   for (int round = 0; round < 4; round++) {
     run_threads(&live_bytes);
     hak_stats_t ended = test_stats();
     CHECK(live_bytes > before + (uint64_t)THREADS * HEAPS * 4096);
     collect_all();
     hak_stats_t collected = test_stats();
+    uint64_t records = test_record_bytes();
     /* What is counted stays counted. */
     CHECK_EQ(collected.thread_attaches, ended.thread_attaches);
     CHECK_EQ(collected.slow_alloc, ended.slow_alloc);
     CHECK_EQ(collected.live_blocks, ended.live_blocks);
     if (records_go()) {
-      CHECK_MSG(collected.metadata_bytes < before + (uint64_t)THREADS * 72 * KIB,
-                "%llu bytes of records, %llu before",
-                (unsigned long long)collected.metadata_bytes, (unsigned long long)before);
+      CHECK_MSG(records < before + (uint64_t)THREADS * 72 * KIB,
+                "%llu bytes of records, %llu before", (unsigned long long)records,
+                (unsigned long long)before);
     }
-    if (round > 0) CHECK(collected.metadata_bytes <= left + 4 * MIB);
-    left = collected.metadata_bytes;
+    if (round > 0) CHECK(records <= left + MIB);
+    left = records;
     CHECK_EQ(hak_check(NULL), 0);
   }
   heaps_destroy();
@@ -104,14 +106,14 @@ static void ended_heaps__leave_no_caches_with_threads(void **state) {
   test_threads_begin(threads, THREADS, stay, NULL);
   for (int round = 0; round < 3; round++) {
     heaps_make();
-    if (before == 0) before = test_stats().metadata_bytes;
+    if (before == 0) before = test_record_bytes();
     pthread_barrier_wait(&g_met);
     pthread_barrier_wait(&g_over);
-    uint64_t full = test_stats().metadata_bytes;
+    uint64_t full = test_record_bytes();
     if (records_go()) CHECK(full > before + (uint64_t)THREADS * HEAPS * 4096);
     heaps_destroy();
     collect_all();
-    uint64_t left = test_stats().metadata_bytes;
+    uint64_t left = test_record_bytes();
     /* The states of the threads themselves stay, and the places in them. */
     uint64_t states = (uint64_t)THREADS * (64 + 3 * HEAPS) * KIB;
     if (records_go()) {

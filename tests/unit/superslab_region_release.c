@@ -2,6 +2,7 @@
  * the next ones. The library runs over hooks of the test. */
 #include "child.h"
 #include "os_fixture.h"
+#include "records.h"
 #include "threads.h"
 
 #include <pthread.h>
@@ -193,9 +194,9 @@ TEST_IN_CHILD(records__of_released_regions_lose_their_pages, 60) {
   hak_free(hak_alloc(1));
   hak_superslab_t *all[MANY];
   for (int round = 0; round < 3; round++) {
-    uint64_t before = test_stats().metadata_bytes;
+    uint64_t before = test_record_bytes();
     for (size_t i = 0; i < MANY; i++) CHECK((all[i] = acquire(1)) != NULL);
-    uint64_t full = test_stats().metadata_bytes;
+    uint64_t full = test_record_bytes();
     CHECK(round > 0 || full - before >= MANY * sizeof *all[0] * 9 / 10);
     for (size_t i = 0; i < MANY; i++) {
       CHECK_EQ(hak_locate((uintptr_t)all[i]->extent.base).extent == &all[i]->extent, 1);
@@ -205,7 +206,7 @@ TEST_IN_CHILD(records__of_released_regions_lose_their_pages, 60) {
       hak_region_give(all[i], 1, 1);
     }
     hak_regions_release_all();
-    CHECK(test_stats().metadata_bytes <= before + (full - before) / 4 + 128 * KIB);
+    CHECK(test_record_bytes() <= before + (full - before) / 4 + 128 * KIB);
     CHECK(hak_regions_are_valid());
   }
 }

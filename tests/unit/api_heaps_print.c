@@ -1,7 +1,7 @@
 /* api_heaps_print.c - all heaps as one text or one JSON: whatever they are called, of
  * whatever kind, and beside threads that make and end some. */
 #include "json.h"
-#include "support.h"
+#include "text.h"
 #include "threads.h"
 
 #include <errno.h>
@@ -10,33 +10,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* A report; the bytes are the test's own. */
-typedef struct text {
-  char *bytes;
-  size_t length, room;
-} text_t;
-
-static void collect(const char *bytes, size_t length, void *ctx) {
-  text_t *text = ctx;
-  if (text->length + length >= text->room) {
-    text->room = 2 * (text->length + length) + 4096;
-    text->bytes = realloc(text->bytes, text->room);
-    CHECK(text->bytes != NULL);
-  }
-  memcpy(text->bytes + text->length, bytes, length);
-  text->length += length;
-  text->bytes[text->length] = '\0';
-}
-
-static text_t g_text;
+/* A report. */
+static test_text_t g_text;
 
 static const char *print(int format) {
-  g_text.length = 0;
-  CHECK_EQ(hak_heaps_print(format, collect, &g_text), 0);
-  size_t at;
-  if (format == HAK_FORMAT_JSON && !json_is_valid(g_text.bytes, g_text.length, &at)) {
-    test_fail(__FILE__, __LINE__, "wrong at %zu: %.40s", at, g_text.bytes + at);
-  }
+  test_text_clear(&g_text);
+  CHECK_EQ(hak_heaps_print(format, test_text_add, &g_text), 0);
+  if (format == HAK_FORMAT_JSON) test_text_expect_json(&g_text);
   return g_text.bytes;
 }
 
@@ -314,14 +294,13 @@ static void json__is_valid_beside_threads(void **state) {
 
 static void print__refuses_other_formats_and_works_without_a_library(void **state) {
   (void)state;
-  CHECK_EQ(hak_heaps_print(HAK_FORMAT_PPROF, collect, &g_text), EINVAL);
-  CHECK_EQ(hak_heaps_print(-1, collect, &g_text), EINVAL);
+  CHECK_EQ(hak_heaps_print(HAK_FORMAT_PPROF, test_text_add, &g_text), EINVAL);
+  CHECK_EQ(hak_heaps_print(-1, test_text_add, &g_text), EINVAL);
   CHECK_EQ(hak_shutdown(HAK_SHUTDOWN_FORCE), 0);
   print(HAK_FORMAT_JSON);
   CHECK(strstr(g_text.bytes, "\"heaps\":[]") != NULL);
   print(HAK_FORMAT_TEXT);
   test_restart();
-  free(g_text.bytes);
 }
 
 TEST_MAIN(T(json__has_the_tree_of_heaps), T(json__has_heaps_of_every_kind),

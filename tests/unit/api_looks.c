@@ -3,6 +3,7 @@
  * written to, and somebody else has a heap's lease. */
 #include "json.h"
 #include "os_fixture.h"
+#include "text.h"
 #include "threads.h"
 
 #include <errno.h>
@@ -19,27 +20,12 @@
 #include "tiny/size_class.h"
 
 /* A report. */
-typedef struct text {
-  size_t length;
-  char bytes[4 << 20];
-} text_t;
-static text_t g_text;
-
-static void collect(const char *bytes, size_t length, void *ctx) {
-  text_t *text = ctx;
-  CHECK(text->length + length < sizeof text->bytes);
-  memcpy(text->bytes + text->length, bytes, length);
-  text->length += length;
-  text->bytes[text->length] = '\0';
-}
+static test_text_t g_text;
 
 static void print(int format) {
-  g_text.length = 0;
-  CHECK_EQ(hak_heaps_print(format, collect, &g_text), 0);
-  size_t at;
-  if (format == HAK_FORMAT_JSON && !json_is_valid(g_text.bytes, g_text.length, &at)) {
-    test_fail(__FILE__, __LINE__, "wrong at %zu: %.40s", at, g_text.bytes + at);
-  }
+  test_text_clear(&g_text);
+  CHECK_EQ(hak_heaps_print(format, test_text_add, &g_text), 0);
+  if (format == HAK_FORMAT_JSON) test_text_expect_json(&g_text);
 }
 
 /* The report's row of a heap, or NULL. */
@@ -125,9 +111,9 @@ static void look__that_is_refused_memory_says_so(void **state) {
     static const unsigned kinds[] = {1u << TEST_OS_RESERVE, 1u << TEST_OS_COMMIT};
     for (size_t i = 0; i < TEST_COUNT(kinds); i++) {
       size_t count = 0;
-      g_text.length = 0;
+      test_text_clear(&g_text);
       test_os_fail(&g_os, TEST_FAIL_FROM_NTH, kinds[i], 1);
-      CHECK_EQ(hak_heaps_print(format, collect, &g_text), ENOMEM);
+      CHECK_EQ(hak_heaps_print(format, test_text_add, &g_text), ENOMEM);
       CHECK_EQ(hak_heap_visit(heap, count_block, &count, 0), ENOMEM);
       test_os_fail(&g_os, TEST_FAIL_NONE, 0, 0);
       CHECK_EQ(g_text.length, 0);

@@ -2,7 +2,7 @@
  * as their readers do: what is named exists, nothing is named twice, and places, their
  * stacks and what has no stack add up. The readers themselves are run in tests/profiles.
  */
-#include "support.h"
+#include "text.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -13,23 +13,11 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-typedef struct text {
-  size_t length;
-  char bytes[1 << 20];
-} text_t;
-static text_t g_text;
-
-static void collect(const char *bytes, size_t length, void *ctx) {
-  text_t *text = ctx;
-  CHECK(text->length + length < sizeof text->bytes);
-  memcpy(text->bytes + text->length, bytes, length);
-  text->length += length;
-  text->bytes[text->length] = '\0';
-}
+static test_text_t g_text;
 
 static const char *print(int format) {
-  g_text.length = 0;
-  CHECK_EQ(hak_sites_print(format, collect, &g_text), 0);
+  test_text_clear(&g_text);
+  CHECK_EQ(hak_sites_print(format, test_text_add, &g_text), 0);
   return g_text.bytes;
 }
 
@@ -296,7 +284,7 @@ static void text__and_json_have_each_place_once(void **state) {
   CHECK_EQ(times(text, "\n"), 3 + TEST_COUNT(titles));
   text = print(HAK_FORMAT_JSON);
   CHECK_EQ(times(text, "\"file\":"), TEST_COUNT(titles));
-  CHECK_EQ(hak_sites_print(-1 & ~HAK_FORMAT_STACKS, collect, &g_text), EINVAL);
+  CHECK_EQ(hak_sites_print(-1 & ~HAK_FORMAT_STACKS, test_text_add, &g_text), EINVAL);
   end();
 }
 
@@ -331,7 +319,7 @@ static void reports__without_a_library_have_no_place(void **state) {
   hak_waves_info_t waves = {.struct_size = sizeof waves, .waves = 7};
   CHECK_EQ(hak_waves_get(&waves), 0);
   CHECK(waves.waves == 0 && waves.places_apart == 0);
-  CHECK_EQ(hak_learned_save("build", collect, &g_text), ENODATA);
+  CHECK_EQ(hak_learned_save("build", test_text_add, &g_text), ENODATA);
   test_restart();
   end();
 }

@@ -1,7 +1,7 @@
 /* api_site_reports.c - what the library says of places in the program: visits, text and
  * JSON, and how far its estimates are from the truth. Formats of profilers are read in
  * tests/profiles. */
-#include "support.h"
+#include "text.h"
 #include "threads.h"
 
 #include <errno.h>
@@ -151,20 +151,7 @@ static void bounds__enclose_the_truth_nineteen_times_in_twenty(void **state) {
             truth);
 }
 
-typedef struct text {
-  size_t length;
-  char bytes[1 << 20];
-} text_t;
-
-static text_t g_text;
-
-static void collect(const char *bytes, size_t length, void *ctx) {
-  text_t *text = ctx;
-  CHECK(text->length + length < sizeof text->bytes);
-  memcpy(text->bytes + text->length, bytes, length);
-  text->length += length;
-  text->bytes[text->length] = '\0';
-}
+static test_text_t g_text;
 
 static void print__text_has_the_largest_places_first(void **state) {
   (void)state;
@@ -172,8 +159,8 @@ static void print__text_has_the_largest_places_first(void **state) {
   HAK_SITE(smaller);
   HAK_SITE(larger);
   void *a = hak_alloc_at(3000, &smaller), *b = hak_alloc_at(70000, &larger);
-  g_text.length = 0;
-  CHECK_EQ(hak_sites_print(HAK_FORMAT_TEXT, collect, &g_text), 0);
+  test_text_clear(&g_text);
+  CHECK_EQ(hak_sites_print(HAK_FORMAT_TEXT, test_text_add, &g_text), 0);
   const char *first = strstr(g_text.bytes, "larger ("),
              *second = strstr(g_text.bytes, "smaller (");
   CHECK(first != NULL && second != NULL && first < second);
@@ -200,9 +187,9 @@ static void waves__are_told_to_a_record_that_is_long_enough(void **state) {
 
 static void print__an_unknown_format_is_refused(void **state) {
   (void)state;
-  CHECK_EQ(hak_sites_print(-1, collect, &g_text), EINVAL);
-  CHECK_EQ(hak_sites_print(HAK_FORMAT_HEAPTRACK + 1, collect, &g_text), EINVAL);
-  CHECK_EQ(hak_stats_print(NULL, HAK_FORMAT_PPROF, collect, &g_text), EINVAL);
+  CHECK_EQ(hak_sites_print(-1, test_text_add, &g_text), EINVAL);
+  CHECK_EQ(hak_sites_print(HAK_FORMAT_HEAPTRACK + 1, test_text_add, &g_text), EINVAL);
+  CHECK_EQ(hak_stats_print(NULL, HAK_FORMAT_PPROF, test_text_add, &g_text), EINVAL);
 }
 
 /* Every format beside threads that allocate: no crash, nothing torn. */
@@ -227,8 +214,8 @@ static void print__works_beside_threads(void **state) {
   }
   for (int round = 0; round < 20; round++) {
     for (int format = HAK_FORMAT_TEXT; format <= HAK_FORMAT_HEAPTRACK; format++) {
-      g_text.length = 0;
-      CHECK_EQ(hak_sites_print(format, collect, &g_text), 0);
+      test_text_clear(&g_text);
+      CHECK_EQ(hak_sites_print(format, test_text_add, &g_text), 0);
     }
   }
   g_stop = true;
@@ -293,17 +280,17 @@ static void print__keeps_odd_texts_within_their_lines(void **state) {
   static hak_site_t wide = {file, 8, name, {0}};
   sample_each();
   void *a = hak_alloc_at(100, &odd), *b = hak_alloc_at(100, &wide);
-  g_text.length = 0;
-  CHECK_EQ(hak_sites_print(HAK_FORMAT_TEXT, collect, &g_text), 0);
+  test_text_clear(&g_text);
+  CHECK_EQ(hak_sites_print(HAK_FORMAT_TEXT, test_text_add, &g_text), 0);
   CHECK(strstr(g_text.bytes, "na\\nme \"x\";\\x09\\xc3 (dir/\\n;\"\\xff.c:7)\n") != NULL);
-  g_text.length = 0;
-  CHECK_EQ(hak_sites_print(HAK_FORMAT_JSON, collect, &g_text), 0);
+  test_text_clear(&g_text);
+  CHECK_EQ(hak_sites_print(HAK_FORMAT_JSON, test_text_add, &g_text), 0);
   CHECK(strstr(g_text.bytes, "\"name\":\"na\\u000ame \\\"x\\\";\\u0009\xef\xbf\xbd\"") !=
         NULL);
   CHECK(strstr(g_text.bytes, "\"name\":\"\xf0\x9f\x98\x80") != NULL);
   CHECK(strstr(g_text.bytes, "\"file\":\"\xe2\x82\xac") != NULL); /* cut, but whole */
-  g_text.length = 0;
-  CHECK_EQ(hak_sites_print(HAK_FORMAT_FOLDED, collect, &g_text), 0);
+  test_text_clear(&g_text);
+  CHECK_EQ(hak_sites_print(HAK_FORMAT_FOLDED, test_text_add, &g_text), 0);
   CHECK(strstr(g_text.bytes, "dir/\\n,\"\\xff.c;na\\nme ") != NULL);
   hak_free(a);
   hak_free(b);

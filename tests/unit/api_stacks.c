@@ -1,7 +1,7 @@
 /* api_stacks.c - the calls by which places are reached, as the program says them: asked
  * for with samples only, added up by place and stack, and bounded. The formats are read
  * by their readers in tests/profiles. */
-#include "support.h"
+#include "text.h"
 #include "threads.h"
 
 #include <errno.h>
@@ -45,24 +45,11 @@ static void sample_each(void) {
 }
 
 /* The folded stacks. */
-typedef struct text {
-  char bytes[MIB];
-  size_t length;
-} text_t;
-static text_t g_text;
-
-static void collect(const char *bytes, size_t length, void *ctx) {
-  text_t *text = ctx;
-  CHECK(text->length + length < sizeof text->bytes);
-  memcpy(text->bytes + text->length, bytes, length);
-  text->length += length;
-  text->bytes[text->length] = '\0';
-}
+static test_text_t g_text;
 
 static void print(int format) {
-  g_text.length = 0;
-  g_text.bytes[0] = '\0';
-  CHECK_EQ(hak_sites_print(format, collect, &g_text), 0);
+  test_text_clear(&g_text);
+  CHECK_EQ(hak_sites_print(format, test_text_add, &g_text), 0);
 }
 
 /* The sum of the lines that begin so and have the place, and how many they are. */
@@ -221,8 +208,8 @@ static void print__by_stack_is_for_profiles_alone(void **state) {
   const int wrong[] = {HAK_FORMAT_TEXT | HAK_FORMAT_STACKS, HAK_FORMAT_STACKS + 6,
                        HAK_FORMAT_JSON | HAK_FORMAT_STACKS, 2 * HAK_FORMAT_STACKS, -1};
   for (size_t i = 0; i < TEST_COUNT(wrong); i++) {
-    g_text.length = 0;
-    CHECK_EQ(hak_sites_print(wrong[i], collect, &g_text), EINVAL);
+    test_text_clear(&g_text);
+    CHECK_EQ(hak_sites_print(wrong[i], test_text_add, &g_text), EINVAL);
     CHECK_EQ(g_text.length, 0);
   }
   for (int format = HAK_FORMAT_PPROF; format <= HAK_FORMAT_HEAPTRACK; format++) {

@@ -1,32 +1,18 @@
 /* api_stats.c - hak_stats_get and hak_stats_print. */
 #include "child.h"
 #include "json.h"
+#include "text.h"
 
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-typedef struct text {
-  size_t length, pieces;
-  char bytes[65536];
-} text_t;
-
-static text_t g_text;
-
-static void collect_text(const char *bytes, size_t length, void *ctx) {
-  text_t *text = ctx;
-  text->pieces++;
-  if (length < sizeof text->bytes - text->length) {
-    memcpy(text->bytes + text->length, bytes, length);
-    text->length += length;
-    text->bytes[text->length] = '\0';
-  }
-}
+static test_text_t g_text;
 
 static void print_to_text(hak_heap_t *heap, int format) {
-  memset(&g_text, 0, sizeof g_text);
-  CHECK_EQ(hak_stats_print(heap, format, collect_text, &g_text), 0);
+  test_text_clear(&g_text);
+  CHECK_EQ(hak_stats_print(heap, format, test_text_add, &g_text), 0);
   CHECK(g_text.length > 0);
 }
 
@@ -277,9 +263,7 @@ static void stats_print__json_is_valid_and_true(void **state) {
   hak_heap_t *heaps[] = {NULL, hak_heap_default()};
   for (size_t i = 0; i < TEST_COUNT(heaps); i++) {
     print_to_text(heaps[i], HAK_FORMAT_JSON);
-    size_t at = 0;
-    CHECK_MSG(json_is_valid(g_text.bytes, g_text.length, &at), "wrong at %zu of: %s", at,
-              g_text.bytes);
+    test_text_expect_json(&g_text);
     CHECK_EQ(memchr(g_text.bytes, 0, g_text.length) == NULL, true);
     uint64_t value = 0;
     CHECK(json_number(g_text.bytes, "live_blocks", &value));
@@ -335,9 +319,9 @@ static void stats_print__text_says_whose_and_leaves_out_what_is_zero(void **stat
 
 static void stats_print__unknown_formats_are_invalid(void **state) {
   (void)state;
-  memset(&g_text, 0, sizeof g_text);
-  CHECK_EQ(hak_stats_print(NULL, 2, collect_text, &g_text), EINVAL);
-  CHECK_EQ(hak_stats_print(NULL, -1, collect_text, &g_text), EINVAL);
+  test_text_clear(&g_text);
+  CHECK_EQ(hak_stats_print(NULL, 2, test_text_add, &g_text), EINVAL);
+  CHECK_EQ(hak_stats_print(NULL, -1, test_text_add, &g_text), EINVAL);
   CHECK_EQ(g_text.pieces, 0);
 }
 

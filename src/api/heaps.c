@@ -95,12 +95,12 @@ static bool has_records_for(size_t bytes) {
   return units <= hak_os_total(hak_os_default()) / sizeof(hak_superslab_t);
 }
 
-/* In a slow path of a thread, for the child of a fork to see. */
+/* In a slow path of a thread, for the child of a fork to see. Who calls it stays, so that
+ * there is a state, here and below. */
 static bool reserve(hak_shared_pool_t *pool, size_t bytes) {
   if (bytes == 0) return true;
   if (!has_records_for(bytes)) return false;
   hak_thread_t *me = hak_thread_enter();
-  if (me == NULL) return false;
   bool ok = hak_pool_reserve(pool, bytes);
   hak_thread_leave(me, in_create);
   return ok;
@@ -112,7 +112,6 @@ static bool reserve(hak_shared_pool_t *pool, size_t bytes) {
 static bool make_cache(hak_heap_t *heap) {
   if (!hak_kind_has_slabs(heap) || hak_heap_is_watched(heap)) return true;
   hak_thread_t *me = hak_thread_enter();
-  if (me == NULL) return false;
   bool ok = hak_kind_cache(me, heap) != NULL;
   if (hak_kind_has_thread_caches(heap)) hak_give_up_and_leave(me, heap);
   hak_thread_leave(me, in_create);

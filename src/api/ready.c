@@ -13,11 +13,14 @@
 #include "tiny/prewarm.h"
 
 /* The heap's record; NULL with errno set. */
-static hak_heap_t *find(hak_heap_t *handle) {
-  hak_heap_t *heap = hak_api_heap(handle);
+static hak_heap_t *find(hak_heap_t *handle, hak_stay_t stay) {
+  hak_heap_t *heap = stay == HAK_STAY_NONE ? NULL : hak_api_heap(handle);
   if (heap == NULL) errno = handle == NULL ? ENOMEM : EINVAL;
   return heap;
 }
+
+/* Who calls what follows stays, so that each thread has a state: its own, or the shared
+ * one. */
 
 /* What a class's first allocation on this thread would touch or have made. Compilers
  * make a mere load of an addition of 0, and a load has no page made. */
@@ -32,7 +35,6 @@ static HAK_SLOW bool touch_records(hak_heap_t *heap) {
   }
   if (hak_heap_is_watched(heap)) return true;
   hak_thread_t *me = hak_thread_enter();
-  if (me == NULL) return false;
   const hak_cache_t *cache = hak_kind_cache(me, heap);
   for (uint32_t cls = 0; cls < HAK_CLASSES; cls++) {
     hak_capacity_begin(&me->cache, cls);
@@ -57,7 +59,6 @@ static HAK_SLOW void keep_none(hak_heap_t *heap) {
 /* In a slow path of a thread, for the child of a fork to see. */
 static bool prefault(hak_heap_t *heap, size_t bytes) {
   hak_thread_t *me = hak_thread_enter();
-  if (me == NULL) return false;
   hak_regions_advise();
   bool ok = true;
   if (bytes == 0) {
@@ -87,7 +88,7 @@ HAK_SLOW int hak_api_prefault(hak_heap_t *heap, size_t bytes) {
 int hak_heap_prefault(hak_heap_t *handle, size_t bytes) {
   int saved = errno;
   hak_stay_t stay = hak_lifecycle_stay();
-  hak_heap_t *heap = find(handle);
+  hak_heap_t *heap = find(handle, stay);
   int error = heap == NULL ? errno : hak_api_prefault(heap, bytes);
   hak_stay_end(stay);
   errno = saved;
@@ -98,7 +99,6 @@ int hak_heap_prefault(hak_heap_t *handle, size_t bytes) {
 
 static size_t prewarm_small(hak_heap_t *heap, uint32_t cls, size_t count) {
   hak_thread_t *me = hak_thread_enter();
-  if (me == NULL) return 0;
   size_t ready = 0;
   const hak_cache_t *cache = hak_kind_cache(me, heap);
   hak_serial_t *serial = hak_heap_own_serial(heap);
@@ -170,8 +170,8 @@ static bool is_kept(size_t size) {
          size <= (size_t)hak_option(HUGE_RETAIN_BYTES) || hak_option(PURGE_MODE) == 0;
 }
 
-static size_t prewarm(hak_heap_t *handle, size_t size, size_t count) {
-  hak_heap_t *heap = find(handle);
+static size_t prewarm(hak_heap_t *handle, size_t size, size_t count, hak_stay_t stay) {
+  hak_heap_t *heap = find(handle, stay);
   if (heap == NULL || count == 0) return 0;
   if (size == 0) size = 1;
   size_t bytes;
@@ -190,7 +190,7 @@ static size_t prewarm(hak_heap_t *handle, size_t size, size_t count) {
     if (ready == count && hak_budget_is_limited(&heap->store->pool.budget)) {
       ready = prewarm_large(handle, size, count);
     }
-  } else if (size <= PTRDIFF_MAX && (hak_heap_is_enclosed(heap) || is_kept(size))) {
+  } else if (hak_heap_is_enclosed(heap) || is_kept(size)) {
     ready = prewarm_large(handle, size, count);
   }
   errno = ready < count ? ENOMEM : saved;
@@ -199,7 +199,7 @@ static size_t prewarm(hak_heap_t *handle, size_t size, size_t count) {
 
 size_t hak_heap_prewarm(hak_heap_t *handle, size_t size, size_t count) {
   hak_stay_t stay = hak_lifecycle_stay();
-  size_t ready = prewarm(handle, size, count);
+  size_t ready = prewarm(handle, size, count, stay);
   hak_stay_end(stay);
   return ready;
 }

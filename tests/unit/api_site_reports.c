@@ -153,6 +153,24 @@ static void bounds__enclose_the_truth_nineteen_times_in_twenty(void **state) {
 
 static test_text_t g_text;
 
+/* A heap that has others below cannot end. */
+static void samples__stay_where_the_end_of_their_heap_is_refused(void **state) {
+  (void)state;
+  sample_each();
+  HAK_SITE(kept);
+  hak_heap_t *heap = test_heap(0, NULL, NULL), *below = test_heap(0, NULL, heap);
+  CHECK(hak_heap_alloc_at(heap, 3000, &kept) != NULL);
+  CHECK_EQ(hak_heap_destroy(heap), EBUSY);
+  test_text_clear(&g_text);
+  CHECK_EQ(hak_sites_print(HAK_FORMAT_TEXT, test_text_add, &g_text), 0);
+  CHECK(strstr(g_text.bytes, "kept (") != NULL);
+  CHECK_EQ(hak_heap_destroy(below), 0);
+  CHECK_EQ(hak_heap_destroy(heap), 0);
+  test_text_clear(&g_text);
+  CHECK_EQ(hak_sites_print(HAK_FORMAT_TEXT, test_text_add, &g_text), 0);
+  CHECK(strstr(g_text.bytes, "kept (") == NULL);
+}
+
 static void print__text_has_the_largest_places_first(void **state) {
   (void)state;
   sample_each();
@@ -351,6 +369,7 @@ static void shutdown__forgets_places(void **state) {
 TEST_MAIN(T(visit__with_each_block_a_sample_is_exact),
           T(visit__a_free_on_another_thread_is_seen), T(visit__stops_when_it_is_told_to),
           T(bounds__enclose_the_truth_nineteen_times_in_twenty),
+          T(samples__stay_where_the_end_of_their_heap_is_refused),
           T(print__text_has_the_largest_places_first),
           T(waves__are_told_to_a_record_that_is_long_enough),
           T(print__an_unknown_format_is_refused), T(print__works_beside_threads),

@@ -208,7 +208,6 @@ void hak_capacity_give_back(uint64_t *grown) {
 }
 
 uint32_t hak_capacity_grow(const hak_cache_t *cache, uint32_t cls) {
-  if (hak_cache_is_shared_way(cache) || hak_class_is_single(cls)) return 0;
   hak_hold_t *hold = &cache->holds[cls];
   uint32_t taken = hold->taken;
   hold->taken = 0;

@@ -105,13 +105,11 @@ void hak_quota_look_slow(hak_thread_t *me, const hak_cache_t *cache, uint32_t cl
   uint64_t quota = hak_budget_quota(budget);
   /* The others were settled where this class came to its quota. */
   if (HAK_LIKELY(cache->holds[cls].quota == quota)) return;
-  if (hak_cache_is_shared_way(cache)) return;
   (void)settle(me, cache, quota, hak_far_is(budget, quota, true));
 }
 
 void hak_quota_let_go(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls) {
-  if (hak_class_is_single(cls)) return;
-  hak_hold_list_all(me, cache, cls);
+  hak_hold_list_all(me, cache, cls); /* of a single class there is none */
   /* Nothing is to be claimed either. */
   cache->holds[cls].credit = 0;
 }

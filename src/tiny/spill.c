@@ -95,7 +95,7 @@ static void make_room_for(hak_thread_t *me, const hak_cache_t *cache, uint32_t c
       return;
     }
     /* Blocks of a heap whose limit is far are for any thread. */
-    if (HAK_UNLIKELY(hold->far != HAK_FAR_NOT) && !hak_class_is_single(cls)) {
+    if (HAK_UNLIKELY(hold->far != HAK_FAR_NOT)) {
       hak_depot_list_t rest = {list, count};
       if (asks) rest = rest_of(me, bin, rest);
       if (hak_depot_put(me, cache, cls, rest)) return;
@@ -141,7 +141,7 @@ static void make_room_for(hak_thread_t *me, const hak_cache_t *cache, uint32_t c
 /* Nothing is ready: the list that is full takes its place, and what is kept stays as it
  * is. */
 static bool flips(hak_bin_t *bin, uint32_t cls) {
-  if (bin->ready != HAK_LINK_END || bin->spilling || bin->capacity == 0) return false;
+  if (bin->ready != HAK_LINK_END || bin->spilling) return false;
   if (hak_class_is_single(cls)) return false;
   void *list = bin->list.head;
   if (list == HAK_LINK_END) return false;
@@ -167,15 +167,11 @@ static void make_room(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls) 
   hak_thread_take_in_hand(me, cls, -(int64_t)count);
 }
 
-/* Sends a block home whose bin has a capacity of 0. */
+/* Sends a block home whose bin has a capacity of 0. Of no single class: see push. */
 static void home_one(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls,
                      void *block) {
-  if (hak_class_is_single(cls)) {
-    hak_single_home(me, cache, cls, block);
-  } else {
-    hak_home_blocks(me, cache, cls, &block, 1);
-    hak_flush_pinned(me, cache, cls);
-  }
+  hak_home_blocks(me, cache, cls, &block, 1);
+  hak_flush_pinned(me, cache, cls);
 }
 
 /* Puts a block of a slab that this thread cannot have into the thread's magazine. */
@@ -225,10 +221,6 @@ static void push(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls, void 
 static void spill(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls, void *block) {
   hak_bin_t *bin = &cache->bins[cls];
   hak_hold_t *hold = &cache->holds[cls];
-  if (hak_class_is_single(cls) && (bin->spilling || bin->capacity == 0)) {
-    hak_single_home(me, cache, cls, block);
-    return;
-  }
   if (hak_spill_has_more(cache, cls) && hak_spill_is_others(cache, hak_slab_of(block))) {
     add_foreign(me, cache, cls, block);
     return;

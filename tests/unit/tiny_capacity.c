@@ -128,6 +128,36 @@ static void bin__does_not_grow_where_threads_free_each_others_blocks(void **stat
   CHECK(grow(small) > 0);
 }
 
+/* Of an option that was made smaller, and of what all threads have together. */
+static void bin__does_not_grow_where_a_bound_is_passed(void **state) {
+  (void)state;
+  uint32_t cls = hak_class_of(SIZE);
+  burst(SIZE, 1, 1);
+  int64_t blocks = hak_option_get(HAK_OPTION_BIN_GROWTH_BLOCKS);
+  CHECK_EQ(hak_option_set(HAK_OPTION_BIN_GROWTH_BLOCKS, 4), 0);
+  CHECK(bin_of(SIZE)->capacity > 4);
+  hak_thread_self->holds[cls].taken = 4;
+  CHECK_EQ(hak_capacity_grow(&hak_thread_self->cache, cls), 0);
+  CHECK_EQ(hak_option_set(HAK_OPTION_BIN_GROWTH_BLOCKS, blocks), 0);
+  hak_capacity_recount((uint64_t)hak_option_get(HAK_OPTION_BIN_GROWTH_ALL_BYTES) + 1);
+  CHECK_EQ(grow(cls), 0);
+  hak_capacity_recount(0);
+  CHECK(grow(cls) > 0);
+}
+
+/* Its blocks stay until the limit is seen, at a refill or where the bin is full. */
+static void class__that_begins_with_a_bin_is_not_cut_at_once(void **state) {
+  (void)state;
+  uint32_t cls = hak_class_of(SIZE + 2000);
+  hak_heap_t *heap = hak_heap_get_default();
+  CHECK(hak_thread_self->bins[cls].capacity != 0);
+  CHECK(!hak_capacity_is_begun(&hak_thread_self->cache, cls));
+  CHECK_EQ(hak_heap_set_limits(heap, 0, 64 << 20), 0);
+  hak_capacity_begin(&hak_thread_self->cache, cls);
+  CHECK(!hak_capacity_is_cut(&hak_thread_self->holds[cls]));
+  CHECK_EQ(hak_heap_set_limits(heap, 0, 0), 0);
+}
+
 static void growth__is_bounded_over_all_bins(void **state) {
   (void)state;
   CHECK_EQ(hak_option_set(HAK_OPTION_BIN_GROWTH_BYTES, 100000), 0);
@@ -250,6 +280,8 @@ TEST_MAIN_FRESH(H(bin__grows_until_bursts_stay_in_it),
                 H(bin__does_not_grow_where_nothing_comes_back),
                 H(bin__of_larger_blocks_leaves_others_room_to_grow),
                 H(bin__does_not_grow_where_threads_free_each_others_blocks),
+                H(bin__does_not_grow_where_a_bound_is_passed),
+                H(class__that_begins_with_a_bin_is_not_cut_at_once),
                 H(growth__is_bounded_over_all_bins),
                 H(bin__that_lies_idle_gives_its_blocks_back),
                 H(idle_thread__has_small_bins_again),

@@ -9,7 +9,9 @@
 #include "external/external_region.h"
 #include "heap/lifecycle.h"
 #include "pages/meta.h"
+#include "superslab/huge.h"
 #include "superslab/locate.h"
+#include "superslab/pool_growth.h"
 #include "superslab/region.h"
 #include "superslab/shared_pool.h"
 
@@ -61,6 +63,24 @@ static void units__are_the_whole_ones_inside(void **state) {
   CHECK_EQ(hak_external_region_units((void *)test_opaque(SIZE_MAX - 3 * UNIT + 1),
                                      3 * UNIT - 1),
            2);
+}
+
+/* Whatever others have: it is not the library's to advise. */
+static void memory__of_the_callers_asks_for_no_huge_pages(void **state) {
+  (void)state;
+  int64_t purge = hak_option_get(HAK_OPTION_PURGE_MODE);
+  int64_t huge = hak_option_get(HAK_OPTION_HUGE_PAGES);
+  CHECK_EQ(hak_option_set(HAK_OPTION_PURGE_MODE, 1), 0);
+  CHECK_EQ(hak_option_set(HAK_OPTION_HUGE_PAGES, 2), 0);
+  hak_superslab_t *ss = acquire(open_all(), 1);
+  CHECK(ss != NULL);
+  uint64_t count = hak_load_relaxed(&hak_huge_superslabs);
+  CHECK(!hak_pool_choose_pages(&g_pool, ss, true));
+  CHECK(!hak_superslab_is_huge(ss));
+  CHECK_EQ(hak_load_relaxed(&hak_huge_superslabs), count);
+  hak_region_give(ss, 1, 0);
+  CHECK_EQ(hak_option_set(HAK_OPTION_PURGE_MODE, purge), 0);
+  CHECK_EQ(hak_option_set(HAK_OPTION_HUGE_PAGES, huge), 0);
 }
 
 static void open__twice_over_the_same_memory_is_refused(void **state) {
@@ -391,6 +411,7 @@ int main(void) {
       P(open__without_memory_for_records_changes_nothing),
       P(open__with_memory_for_some_records_changes_nothing),
       P(superslabs__need_no_call_have_no_pages_and_promise_no_zeroes),
+      P(memory__of_the_callers_asks_for_no_huge_pages),
       P(budget__has_a_limit_while_slots_are_few),
       P(share__of_growth_is_divided_by_the_users),
       P(annex__has_all_that_is_free_and_lends_it),

@@ -78,6 +78,10 @@ static void memory__of_the_callers_asks_for_no_huge_pages(void **state) {
   CHECK(!hak_pool_choose_pages(&g_pool, ss, true));
   CHECK(!hak_superslab_is_huge(ss));
   CHECK_EQ(hak_load_relaxed(&hak_huge_superslabs), count);
+  /* Nor is anything of it charged. */
+  hak_budget_t budget = {.hard = 1, .soft = HAK_BUDGET_NONE};
+  CHECK(hak_superslab_charge_all_to(ss, 1, &budget));
+  CHECK_EQ(hak_load_relaxed(&budget.charged), 0);
   hak_region_give(ss, 1, 0);
   CHECK_EQ(hak_option_set(HAK_OPTION_PURGE_MODE, purge), 0);
   CHECK_EQ(hak_option_set(HAK_OPTION_HUGE_PAGES, huge), 0);

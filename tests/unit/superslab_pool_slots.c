@@ -149,6 +149,21 @@ static void queue__has_what_changed_last_at_its_end(void **state) {
   CHECK(hak_pool_is_valid(&g_pool));
 }
 
+/* However often something of it becomes idle. */
+static void pool__waits_once_to_give_pages_back(void **state) {
+  (void)state;
+  hak_superslab_t *ss = add_new();
+  take(ss, 0, 4);
+  commit(ss, 0, 4);
+  put(ss, 0, 1, 10);
+  put(ss, 1, 1, 10);
+  uint64_t before = UINT64_MAX;
+  CHECK(hak_pool_queue_visit(&before) == &g_pool.link);
+  CHECK(hak_pool_queue_visit(&before) == NULL);
+  hak_pool_queue_leave(&g_pool.link, 10);
+  CHECK(hak_pool_is_valid(&g_pool));
+}
+
 static void each_run__takes_or_puts_exactly_the_bits(void **state) {
   (void)state;
   static const uint32_t slots = 0x80f0060d;
@@ -174,4 +189,5 @@ TEST_MAIN_FRESH(P(superslab__that_is_added_is_in_the_tree_with_all_slots_free),
                 P(superslab__that_is_wholly_free_goes_back_to_its_region),
                 P(kept_superslabs__stay_until_they_need_not),
                 P(queue__has_what_changed_last_at_its_end),
+                P(pool__waits_once_to_give_pages_back),
                 P(each_run__takes_or_puts_exactly_the_bits))

@@ -16,6 +16,7 @@ enum {
 
 static uint64_t g_now_ms = 1000000;
 static const char *g_taken; /* the one SuperSlab whose pages the hooks take */
+static bool g_takes_all;
 static int (*g_purge)(void *ctx, void *ptr, size_t size);
 
 static uint64_t now_ns(void *ctx) {
@@ -25,7 +26,8 @@ static uint64_t now_ns(void *ctx) {
 
 static int purge_one(void *ctx, void *ptr, size_t size) {
   const char *at = ptr;
-  bool taken = g_taken != NULL && at >= g_taken && at < g_taken + HAK_SUPERSLAB_SIZE;
+  bool taken = g_takes_all ||
+               (g_taken != NULL && at >= g_taken && at < g_taken + HAK_SUPERSLAB_SIZE);
   return taken ? g_purge(ctx, ptr, size) : -1;
 }
 
@@ -40,6 +42,7 @@ static int setup(void **state) {
   g_purge = g_os.hooks.purge;
   g_os.hooks.purge = purge_one;
   g_taken = NULL;
+  g_takes_all = false;
   g_now_ms += 100000; /* far from what the last test did */
   CHECK_EQ(test_os_init(&g_os), 0);
   test_pool_begin();
@@ -99,6 +102,40 @@ static void collect__asks_for_what_is_behind_refused_superslabs(void **state) {
   CHECK_EQ(collect(), HAK_SUPERSLAB_SIZE);
 }
 
+static void count_event(hak_event_t event, const void *address, size_t size, void *ctx) {
+  (void)event;
+  (void)address;
+  (void)size;
+  ++*(unsigned *)ctx;
+}
+
+static void collect__tells_of_nothing_that_did_not_go(void **state) {
+  (void)state;
+  unsigned events = 0;
+  make_refused(4);
+  g_now_ms += 2 * DECAY_MS;
+  hak_set_event_hook(count_event, &events);
+  CHECK_EQ(collect(), 0);
+  hak_set_event_hook(NULL, NULL);
+  CHECK_EQ(events, 0);
+}
+
+/* Only refusals are bounded. */
+static void purge__of_many_superslabs_ends_with_the_last(void **state) {
+  (void)state;
+  static hak_superslab_t *all[MANY];
+  bool zeroed;
+  for (size_t i = 0; i < MANY; i++) {
+    all[i] = hak_region_acquire(hak_lifecycle_os(), 1, HAK_SUPERSLAB_SIZE, HAK_EXTENT_RUN,
+                                NULL, false);
+    CHECK(all[i] != NULL && hak_superslab_commit(all[i], 0, 1, 1, false, &zeroed));
+  }
+  for (size_t i = 0; i < MANY; i++) give(all[i]);
+  g_takes_all = true;
+  size_t slabs = SIZE_MAX;
+  CHECK_EQ(hak_region_purge(UINT64_MAX, SIZE_MAX, &slabs), MANY * (size_t)4096);
+}
+
 /* However late it is due again what was refused. */
 static void due__comes_in_time_for_what_there_was_no_call_for(void **state) {
   (void)state;
@@ -136,5 +173,7 @@ static void due__is_as_late_as_before_where_more_is_refused(void **state) {
   cmocka_unit_test_setup_teardown(function, setup, test_over_os_teardown)
 
 TEST_MAIN_FRESH(R(collect__asks_for_what_is_behind_refused_superslabs),
+                R(collect__tells_of_nothing_that_did_not_go),
+                R(purge__of_many_superslabs_ends_with_the_last),
                 R(due__comes_in_time_for_what_there_was_no_call_for),
                 R(due__is_as_late_as_before_where_more_is_refused))

@@ -338,6 +338,29 @@ static void visit__sees_every_superslab_ever_used_until_told_to_stop(void **stat
   CHECK_EQ(left, 0);
 }
 
+/* Looks at so many: the next one is no better for not having been looked at. */
+static void acquire_committed__takes_only_what_it_has_seen_to_fit(void **state) {
+  (void)state;
+  enum {
+    LOOKS = 64,
+    MORE = LOOKS + 2
+  };
+  hak_superslab_t *all[MORE];
+  bool zeroed;
+  for (int i = 0; i < MORE; i++) {
+    CHECK((all[i] = acquire(1, HAK_SUPERSLAB_SIZE, false)) != NULL);
+    CHECK(hak_superslab_commit(all[i], 0, 1, 1, false, &zeroed));
+  }
+  for (int i = 0; i < MORE; i++) hak_region_give(all[i], 1, (uint64_t)i + 1);
+  uint32_t in_use = hak_regions.in_use;
+  CHECK(hak_region_acquire_committed(hak_lifecycle_os(), &g_heap, 1, HAK_SLAB_SIZE, 2) ==
+        NULL);
+  CHECK_EQ(hak_regions.in_use, in_use);
+  CHECK(hak_region_acquire_committed(hak_lifecycle_os(), &g_heap, 1, HAK_SLAB_SIZE, 1) ==
+        all[MORE - 1]);
+  CHECK(hak_regions_are_valid());
+}
+
 #define R(function) \
   cmocka_unit_test_setup_teardown(function, setup, test_over_os_teardown)
 #define LIMITED(function) \
@@ -349,6 +372,7 @@ TEST_MAIN_FRESH(
     R(acquire__grows_by_the_percentage_that_is_set),
     R(acquire__gets_runs_larger_than_a_region_and_large_alignments),
     R(acquire__without_growth_asks_nobody),
+    R(acquire_committed__takes_only_what_it_has_seen_to_fit),
     LIMITED(exhaustion__gives_null_and_ends_when_memory_comes_back),
     cmocka_unit_test_setup_teardown(exhaustion__leaves_room_for_what_covers_a_region,
                                     setup_far, test_over_os_teardown),

@@ -347,14 +347,24 @@ static void kept__superslab_that_loses_its_pages_asks_for_small_ones(void **stat
   CHECK(hak_pool_is_valid(&g_pool));
 }
 
+static void count_event(hak_event_t event, const void *address, size_t size, void *ctx) {
+  (void)address;
+  (void)size;
+  if (event == HAK_EVENT_PURGE) ++*(unsigned *)ctx;
+}
+
 static void purge__that_the_os_refuses_ends_and_changes_nothing(void **state) {
   (void)state;
+  unsigned purges = 0;
   CHECK(get(1, 1, 4096, false));
   CHECK(get(5, 1, 5 * HAK_SLAB_SIZE, false));
   put(1, 5);
   test_os_fail(&g_os, TEST_FAIL_FROM_NTH, 1u << TEST_OS_PURGE, 1);
   size_t slabs = SIZE_MAX;
+  hak_set_event_hook(count_event, &purges);
   CHECK_EQ(hak_pool_purge(&g_pool, UINT64_MAX, EVERYTHING, &slabs), 0);
+  hak_set_event_hook(NULL, NULL);
+  CHECK_EQ(purges, 0);
   check_all();
   CHECK_EQ(empty_slots(), 5);
   test_os_fail(&g_os, TEST_FAIL_NONE, 0, 0);
@@ -525,6 +535,24 @@ static void refill__is_of_superslabs_that_gave_pages_back(void **state) {
   check_all();
 }
 
+/* Who may ask for nothing takes what there is, and leaves the rest to others. */
+static void refill__is_not_of_slots_that_had_to_have_their_pages(void **state) {
+  (void)state;
+  CHECK(get(1, 1, HAK_SLAB_SIZE, false) && get(1, 1, HAK_SLAB_SIZE, false));
+  hak_superslab_t *ss = hak_slab_superslab(g_spans[0].slab);
+  put(1, 1);
+  uint64_t superslabs = hak_load_relaxed(&g_pool.superslabs);
+  hak_store_relaxed(&g_pool.superslabs, 16);
+  hak_store_relaxed(&ss->parts, HAK_PARTS_GONE);
+  CHECK(get(1, 1, HAK_SLAB_SIZE, true));
+  CHECK_EQ(hak_load_relaxed(&ss->parts), HAK_PARTS_GONE);
+  put(1, 1);
+  CHECK(get(1, 1, HAK_SLAB_SIZE, false));
+  CHECK_EQ(hak_load_relaxed(&ss->parts), HAK_PARTS_BACK);
+  hak_store_relaxed(&g_pool.superslabs, superslabs);
+  check_all();
+}
+
 #define P(function) \
   cmocka_unit_test_setup_teardown(function, setup, test_over_os_teardown)
 
@@ -542,4 +570,5 @@ TEST_MAIN_FRESH(P(pool__follows_the_model_through_random_changes),
                 P(threads__that_find_no_room_wait_for_the_one_that_grows),
                 P(growth__that_stalls_is_taken_over_by_one_thread),
                 P(growth__that_does_not_end_is_not_waited_for),
-                P(refill__is_of_superslabs_that_gave_pages_back))
+                P(refill__is_of_superslabs_that_gave_pages_back),
+                P(refill__is_not_of_slots_that_had_to_have_their_pages))

@@ -451,6 +451,22 @@ static void queue__has_the_longest_idle_in_front(void **state) {
   CHECK(queue.first == NULL && queue.last == NULL);
 }
 
+/* In the child of a fork: what is known of slots without pages stays. */
+static void mend__leaves_purged_slots_purged(void **state) {
+  (void)state;
+  open_superslab(0);
+  take(0, 4);
+  CHECK(commit(0, 2, 2 * g_per_slab, false));
+  purge(0, 1, 0);
+  hak_superslab_mend(&g_ss);
+  put(0, 4);
+  check_all();
+  CHECK_EQ(states().purged, 1);
+  take(1, 1);
+  purge(1, 1, 0);
+  close_superslab();
+}
+
 TEST_MAIN_FRESH(T(slot__goes_through_unused_active_empty_and_purged),
                 T(slots__follow_the_model_through_random_changes),
                 T(commit__of_fresh_slots_is_one_call),
@@ -461,4 +477,5 @@ TEST_MAIN_FRESH(T(slot__goes_through_unused_active_empty_and_purged),
                 T(purge__that_the_os_refuses_changes_nothing),
                 T(purge__of_the_systems_pages_is_one_call_for_all),
                 T(is_valid__sees_each_broken_rule),
-                T(queue__has_the_longest_idle_in_front))
+                T(queue__has_the_longest_idle_in_front),
+                T(mend__leaves_purged_slots_purged))

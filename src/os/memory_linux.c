@@ -199,17 +199,16 @@ size_t hak_memory_total(void) {
 /* A range from where the system would put the next one down to the next aligned place: it
  * is free most often. NULL if it is not. */
 static char *map_below(char *ptr, size_t size, size_t alignment) {
-  if ((uintptr_t)ptr < alignment) return NULL;
   char *want = (char *)hak_align_down((uintptr_t)ptr, alignment);
   char *got = map_at(want, size);
-  if (got == NULL || hak_is_aligned((uintptr_t)got, alignment)) return got;
+  if (hak_is_aligned((uintptr_t)got, alignment)) return got;
   drop(got, size);
   return NULL;
 }
 
-/* Maps more than is wanted and cuts off what is too much. */
+/* Maps more than is wanted and cuts off what is too much. As much as is wanted could be
+ * mapped, so the sum is no less. */
 static char *map_around(size_t size, size_t alignment) {
-  if (size + alignment < size) return NULL;
   char *ptr = map_at(NULL, size + alignment);
   if (ptr == NULL) return NULL;
   char *aligned = (char *)hak_align_up((uintptr_t)ptr, alignment);

@@ -161,7 +161,7 @@ static HAK_SLOW bool leave_chain(const struct sigaction *now) {
     search_t search = {now->sa_sigaction, NULL};
     dl_iterate_phdr(look_at, &search);
     copy_t *other = search.found;
-    if (other == NULL || other == &this_copy) return false;
+    if (other == NULL) return false;
     now = before_of(other);
     if (now->sa_sigaction != on_fault) continue;
     set_before(other, before_of(&this_copy));

@@ -24,11 +24,12 @@ typedef struct reader {
   char line[LINE_MOST];
 } reader_t;
 
-/* Parts of one file come one after another. */
+/* Parts of one file come one after another. What tells files apart ends with a space, so
+ * that of none is how that of another one begins. */
 static uint64_t base_of(reader_t *r, const char *which, uint64_t start) {
   size_t length = strcspn(which, "/");
   if (length >= sizeof r->which) length = sizeof r->which - 1;
-  if (strncmp(r->which, which, length) != 0 || r->which[length] != '\0') {
+  if (strncmp(r->which, which, length) != 0) {
     memcpy(r->which, which, length);
     r->which[length] = '\0';
     r->base = start;

@@ -40,6 +40,7 @@ void hak_pool_pass_on(hak_shared_pool_t *pool, const hak_os_t *os, void *heap) {
   hak_assert(pool->root == NULL && pool->runs == NULL);
   pool->os = os;
   pool->heap = heap;
+  pool->keeps_all = false;
   hak_lock_release(&pool->lock);
 }
 

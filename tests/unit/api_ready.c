@@ -343,6 +343,19 @@ TEST_IN_CHILD(no_purge__keeps_what_a_heap_has_until_its_end, 30) {
   CHECK(test_stats().retained_bytes < MIB);
 }
 
+/* Heaps take over the records of those that ended. */
+TEST_IN_CHILD(no_purge__ends_with_the_heap, 30) {
+  hak_heap_config_t config = {.struct_size = sizeof config, .flags = HAK_HEAP_NO_PURGE};
+  CHECK_EQ(hak_heap_destroy(hak_heap_create(&config)), 0);
+  hak_heap_t *heap = hak_heap_create(NULL);
+  CHECK(heap != NULL);
+  CHECK_EQ(hak_heap_prefault(heap, 4 * MIB), 0);
+  CHECK_EQ(hak_heap_prefault(heap, 0), 0);
+  (void)hak_collect(heap, SIZE_MAX, HAK_COLLECT_ALL);
+  CHECK_EQ(test_heap_stats(heap).committed_bytes, 0);
+  CHECK_EQ(hak_heap_destroy(heap), 0);
+}
+
 /* In the default heap: free memory that is due at once, for whoever comes to look. */
 static void *leave_what_is_due(void *ctx) {
   (void)ctx;
@@ -577,6 +590,7 @@ TEST_MAIN_FRESH(T(prefault__serves_a_class_that_was_begun),
                 T(prefault__of_nothing_lets_pages_of_sampled_blocks_go),
                 T(reserve__is_address_space_that_stays_the_heaps),
                 T(no_purge__keeps_what_a_heap_has_until_its_end),
+                T(no_purge__ends_with_the_heap),
                 T(no_purge__frees_in_the_heap_give_nothing_of_other_heaps_back),
                 T(no_grow__never_enters_the_system_on_any_tier),
                 T(no_grow__may_be_a_threads_first_call),

@@ -181,10 +181,11 @@ void *hak_pressure_take(hak_heap_t *heap, hak_take_fn *take, hak_other_fn *other
 
 /* Inside a callback of the level, allocations from these two take the slow path, which
  * forbids them. A serial heap is left alone if it lies above: another thread may have
- * it. */
+ * it, unless the request is for one of its own blocks that is sampled. */
 static void hide(hak_heap_t *heap, hak_heap_t *limited, bool hidden) {
   hak_kind_hide(hak_thread_self, heap, hidden);
-  if (hak_kind_has_thread_caches(limited)) {
+  if (hak_kind_has_thread_caches(limited) ||
+      (hak_heap_is_samples(heap) && hak_heap_above(heap) == limited)) {
     hak_kind_hide(hak_thread_self, limited, hidden);
   }
 }

@@ -274,6 +274,37 @@ static void limit__of_a_serial_heap_is_kept_and_its_callback_may_free(void **sta
   CHECK_EQ(hak_heap_destroy(p.heap), 0);
 }
 
+static int on_soft(hak_heap_t *heap, size_t needed, int level, void *ctx) {
+  pressure_t *p = ctx;
+  CHECK(needed > 0 && level == HAK_PRESSURE_SOFT);
+  p->calls++;
+  p->inside += hak_heap_alloc(heap, 100) != NULL;
+  return 0;
+}
+
+/* A sample lies in a heap of its own below the serial one. */
+static void limit__that_a_sample_passes_forbids_the_heap_to_its_callback(void **state) {
+  (void)state;
+  pressure_t p = {0};
+  hak_heap_config_t config = {.struct_size = sizeof config,
+                              .flags = HAK_HEAP_SERIAL,
+                              .soft_limit = 2 * MIB,
+                              .on_pressure = on_soft,
+                              .ctx = &p};
+  int64_t before = hak_option_get(HAK_OPTION_SAMPLE_BYTES);
+  CHECK_EQ(hak_option_set(HAK_OPTION_SAMPLE_BYTES, 1), 0);
+  hak_heap_t *heap = hak_heap_create(&config);
+  CHECK(heap != NULL && hak_heap_alloc(heap, 100) != NULL);
+  for (int i = 0; i < 30; i++) {
+    CHECK(hak_heap_alloc_at(heap, 200000, HAK_CALLSITE()) != NULL);
+  }
+  CHECK(p.calls > 0);
+  CHECK_EQ(p.inside, 0);
+  CHECK(hak_heap_alloc(heap, 100) != NULL);
+  CHECK_EQ(hak_heap_destroy(heap), 0);
+  CHECK_EQ(hak_option_set(HAK_OPTION_SAMPLE_BYTES, before), 0);
+}
+
 /* ---- misuse ------------------------------------------------------------------ */
 
 static void misuse__of_handles_and_foreign_blocks_is_named(void **state) {
@@ -384,6 +415,7 @@ TEST_MAIN(T(alloc__every_tier_and_entry_point_serves_the_heap),
           T(destroy__by_another_thread_takes_all_blocks),
           T(records__serve_serial_and_shared_heaps_by_turns),
           T(limit__of_a_serial_heap_is_kept_and_its_callback_may_free),
+          T(limit__that_a_sample_passes_forbids_the_heap_to_its_callback),
           T(misuse__of_handles_and_foreign_blocks_is_named),
           T(misuse__random_values_freed_are_never_followed),
           T(many__heaps_at_once_each_have_their_blocks),

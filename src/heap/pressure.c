@@ -27,7 +27,7 @@ static hak_heap_t *heap_of(hak_budget_t *level) {
 /* Slabs of the thread's go first if `me` is not NULL. What the heap is to keep goes for
  * its `own` requests alone. */
 static void purge(hak_thread_t *me, hak_heap_t *heap, bool own) {
-  if (hak_option(PURGE_MODE) == 0) return;
+  if (!hak_os_may_give()) return;
   if (me != NULL) {
     hak_cache_t bare = hak_cache_bare(me, heap);
     hak_hold_shed(me, &bare);
@@ -89,7 +89,7 @@ static void give_up_caches(hak_thread_t *me, hak_heap_t *heap,
   }
   hak_kind_flush(me, heap);
   hak_give_up_all(me);
-  if (no_grow || !hak_os_may_give()) return;
+  if (!hak_os_may_give()) return;
   size_t slabs = SIZE_MAX;
   hak_retention_collect(&heap->store->pool, UINT64_MAX, SIZE_MAX, &slabs);
   hak_regions_release_all();
@@ -98,12 +98,12 @@ static void give_up_caches(hak_thread_t *me, hak_heap_t *heap,
 /* Whatever no block is in, of whatever heap. It costs a look at all there is, so requests
  * for small blocks do it again only now and then after it was in vain: they have found
  * that none of their size is free. */
-static bool give_up_everything(hak_thread_t *me, bool small, bool no_grow) {
+static bool give_up_everything(hak_thread_t *me, bool small) {
   enum {
     AGAIN = 64
   };
   static hak_atomic_u32_t vain;
-  if (no_grow || !hak_os_may_give()) return false;
+  if (!hak_os_may_give()) return false;
   uint32_t times = hak_load_relaxed(&vain);
   if (small && times != 0 && times < AGAIN) {
     hak_store_relaxed(&vain, times + 1);
@@ -128,12 +128,12 @@ static void *take_from_groups(hak_thread_t *me, hak_heap_t *heap, hak_take_fn *t
 
 /* After what the thread kept was given up. `small`: a class serves the request. */
 static void *take_again(hak_thread_t *me, hak_heap_t *heap, hak_take_fn *take, bool small,
-                        const void *request, bool no_grow, hak_budget_call_t *call) {
+                        const void *request, const hak_budget_call_t *call) {
   void *block = take(me, heap, request);
   if (block == NULL) block = take_from_groups(me, heap, take, request);
   if (block != NULL || call->refused_by != NULL) return block;
   if (hak_pool_is_enclosed(&heap->store->pool)) return NULL;
-  if (!give_up_everything(me, small, no_grow)) return NULL;
+  if (!give_up_everything(me, small)) return NULL;
   return take(me, heap, request);
 }
 
@@ -142,7 +142,7 @@ static void *take_again(hak_thread_t *me, hak_heap_t *heap, hak_take_fn *take, b
 static void *take_for_kept(hak_thread_t *me, hak_heap_t *heap, hak_take_fn *take,
                            const void *request, hak_budget_call_t *call) {
   hak_shared_pool_t *pool = &heap->store->pool;
-  if (hak_option(PURGE_MODE) == 0 || !hak_os_may_give()) return NULL;
+  if (!hak_os_may_give()) return NULL;
   size_t records = (call->needed / HAK_SUPERSLAB_SIZE + 1) * sizeof(hak_superslab_t);
   size_t most = call->needed + records + HAK_SLAB_SIZE;
   uint64_t room = hak_budget_room(&pool->budget);
@@ -152,7 +152,7 @@ static void *take_for_kept(hak_thread_t *me, hak_heap_t *heap, hak_take_fn *take
     given = hak_pool_purge_kept(pool, most - (size_t)room);
     room = hak_budget_room(&pool->budget);
   }
-  if (given == 0 && room < call->needed) return NULL;
+  if (room < call->needed) return NULL;
   call->refused_by = NULL;
   return take(me, heap, request);
 }
@@ -166,9 +166,9 @@ void *hak_pressure_take(hak_heap_t *heap, hak_take_fn *take, hak_other_fn *other
   if (HAK_UNLIKELY(block == NULL)) {
     give_up_caches(me, heap, call, no_grow);
     call->refused_by = NULL;
-    block = take_again(me, heap, take, other != NULL, request, no_grow, call);
+    block = take_again(me, heap, take, other != NULL, request, call);
     if (block == NULL && other != NULL) block = other(me, heap, request, call->rounds);
-    if (block == NULL && call->refused_by != NULL && !no_grow) {
+    if (block == NULL && call->refused_by != NULL) {
       block = take_for_kept(me, heap, take, request, call);
     }
   }

@@ -119,6 +119,8 @@ static int use_heaps(void *ctx) {
   (void)ctx;
   hak_heap_t *heap = test_heap(0, NULL, g_heap), *below = test_heap(0, NULL, heap);
   CHECK(hak_heap_alloc(below, 100) != NULL);
+  CHECK_EQ(hak_heap_set_limits(heap, 0, UNIT), 0);
+  CHECK(hak_heap_alloc(heap, 2 * UNIT) == NULL); /* what others could give up is sought */
   CHECK_EQ(hak_heap_release(below), 0);
   CHECK_EQ(hak_heap_destroy(heap), 0);
   (void)hak_collect(NULL, SIZE_MAX, HAK_COLLECT_ALL);

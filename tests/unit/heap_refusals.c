@@ -7,6 +7,7 @@
 #include <errno.h>
 
 #include "child.h"
+#include "heap/give_up.h"
 #include "heap/lifecycle.h"
 #include "heap/samples.h"
 #include "heap/serial.h"
@@ -123,6 +124,9 @@ static int use_heaps(void *ctx) {
   CHECK(hak_heap_alloc(heap, 2 * UNIT) == NULL); /* what others could give up is sought */
   CHECK_EQ(hak_heap_release(below), 0);
   CHECK_EQ(hak_heap_destroy(heap), 0);
+  hak_thread_t *me = hak_thread_enter_started();
+  hak_give_up_unused(me);
+  hak_thread_leave(me, "test");
   (void)hak_collect(NULL, SIZE_MAX, HAK_COLLECT_ALL);
   CHECK_EQ(hak_check(NULL), 0);
   return 0;

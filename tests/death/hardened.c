@@ -314,6 +314,47 @@ TEST_IN_CHILD(free__that_is_reported_does_nothing_else, 60) {
   test_expect_report(++reports, HAK_ERROR_AFTER_SHUTDOWN, block, "hak_freex");
 }
 
+TEST_IN_CHILD(overflow__of_a_block_of_any_size_is_named_as_it_is_freed, 60) {
+  static const size_t all[] = {1, 100, 2000, 40000, 200000, 3 * MIB, 40 * MIB};
+  test_start();
+  for (size_t k = 0; k < TEST_COUNT(all); k++) {
+    char *block = hak_alloc(all[k]);
+    CHECK(block != NULL);
+    block[hak_usable_size(block)] ^= 0x41;
+    test_reports_begin();
+    hak_free(block);
+    test_reports_end_at(HAK_ERROR_OVERFLOW, block);
+  }
+}
+
+TEST_IN_CHILD(write__to_a_block_that_waits_is_named_as_its_thread_gives_it_up, 60) {
+  test_start();
+  char *block = hak_alloc(100);
+  CHECK(block != NULL);
+  hak_free(block);
+  block[50] = 0x41;
+  test_reports_begin();
+  hak_thread_idle();
+  test_reports_end_at(HAK_ERROR_CORRUPT_BLOCK, block);
+}
+
+/* They end with a page, and not with a canary. */
+TEST_IN_CHILD(guarded__blocks_come_and_go_without_a_report, 60) {
+  test_start();
+  CHECK_EQ(hak_option_set(HAK_OPTION_GUARD_SAMPLE, 1), 0);
+  test_reports_begin();
+  for (int i = 0; i < 200; i++) {
+    char *blocks[20];
+    for (size_t k = 0; k < TEST_COUNT(blocks); k++) {
+      CHECK((blocks[k] = hak_alloc(100)) != NULL);
+      memset(blocks[k], 0x5a, 100);
+    }
+    for (size_t k = 0; k < TEST_COUNT(blocks); k++) hak_free(blocks[k]);
+  }
+  CHECK_EQ(g_reports.count, 0);
+  CHECK_EQ(test_live_blocks(), 0);
+}
+
 int main(void) {
   test_begin();
   const struct CMUnitTest tests[] = {
@@ -330,6 +371,9 @@ int main(void) {
       T(underflow__without_an_end_stops_at_a_guard),
       T(resize__of_absurd_sizes_changes_nothing),
       T(free__that_is_reported_does_nothing_else),
+      T(overflow__of_a_block_of_any_size_is_named_as_it_is_freed),
+      T(write__to_a_block_that_waits_is_named_as_its_thread_gives_it_up),
+      T(guarded__blocks_come_and_go_without_a_report),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -4,6 +4,7 @@
 #include "threads.h"
 
 #include <pthread.h>
+#include <unistd.h>
 
 #include "child.h"
 #include "heap/thread_cache.h"
@@ -128,5 +129,70 @@ TEST_IN_CHILD(indices__of_heaps_that_nobody_else_uses_pass_to_busy_ones, 60) {
   for (size_t i = 0; i < TEST_COUNT(busy); i++) CHECK_EQ(hak_heap_destroy(busy[i]), 0);
 }
 
+/* It has the heap's index; this thread's cache of the heap was there before, without. */
+static pthread_barrier_t g_other_met;
+static void *use_meanwhile(void *heap) {
+  static char *blocks[BLOCKS];
+  use(heap, blocks);
+  CHECK(index_of(heap) != HAK_NO_INDEX);
+  pthread_barrier_wait(&g_other_met);
+  pthread_barrier_wait(&g_other_met);
+  CHECK(index_of(heap) != HAK_NO_INDEX);
+  let_go(heap, blocks);
+  ask_often(heap);
+  return NULL;
+}
+
+TEST_IN_CHILD(indices__that_another_thread_alone_has_stay_with_it, 60) {
+  static char *blocks[BLOCKS];
+  pthread_t thread, other;
+  begin(&thread, 1);
+  CHECK_EQ(pthread_barrier_init(&g_other_met, NULL, 2), 0);
+  hak_heap_t *heap = test_heap(0, NULL, NULL), *busy = test_heap(0, NULL, NULL);
+  use(heap, blocks);
+  CHECK_EQ(index_of(heap), HAK_NO_INDEX);
+  let_go(g_heaps[0], g_blocks[0]);
+  CHECK_EQ(hak_heap_destroy(g_heaps[0]), 0);
+  CHECK_EQ(pthread_create(&other, NULL, use_meanwhile, heap), 0);
+  pthread_barrier_wait(&g_other_met);
+  ask_often(busy);
+  CHECK_EQ(index_of(busy), HAK_NO_INDEX);
+  pthread_barrier_wait(&g_other_met);
+  test_threads_end(&other, 1);
+  let_go(heap, blocks);
+  g_heaps[0] = test_heap(0, NULL, NULL);
+  use(g_heaps[0], g_blocks[0]);
+  end(&thread);
+  CHECK_EQ(hak_heap_destroy(heap), 0);
+  CHECK_EQ(hak_heap_destroy(busy), 0);
+}
+
+TEST_IN_CHILD(indices__stay_with_their_heaps_in_the_child_of_a_fork, 60) {
+  static char *first[BLOCKS], *second[BLOCKS];
+  hak_heap_t *heap = test_heap(0, NULL, NULL);
+  use(heap, first);
+  uint32_t index = index_of(heap);
+  CHECK(index != HAK_NO_INDEX);
+  pid_t child = test_fork();
+  if (child == 0) {
+    hak_heap_t *other = test_heap(0, NULL, NULL);
+    use(other, second);
+    CHECK(index_of(heap) == index && index_of(other) != index);
+    let_go(heap, first);
+    let_go(other, second);
+    use(heap, first);
+    use(other, second);
+    CHECK_EQ(hak_heap_destroy(other), 0);
+    let_go(heap, first);
+    CHECK_EQ(hak_check(NULL), 0);
+    _exit(0);
+  }
+  test_fork_end(child);
+  let_go(heap, first);
+  CHECK_EQ(hak_heap_destroy(heap), 0);
+}
+
 TEST_MAIN(T(indices__of_heaps_that_others_use_stay_with_them),
-          T(indices__of_heaps_that_nobody_else_uses_pass_to_busy_ones))
+          T(indices__of_heaps_that_nobody_else_uses_pass_to_busy_ones),
+          T(indices__that_another_thread_alone_has_stay_with_it),
+          T(indices__stay_with_their_heaps_in_the_child_of_a_fork))

@@ -230,6 +230,10 @@ const hak_config_t *test_config(void) { return g_strict ? &g_config : NULL; }
 
 bool test_is_strict(void) { return g_strict; }
 
+void test_set(hak_option_t option, int64_t value) {
+  CHECK_EQ(hak_option_set(option, value), 0);
+}
+
 void test_keep_unused(bool keep) {
   CHECK_EQ(hak_option_set(HAK_OPTION_PURGE_DECAY_MS, keep ? 86400000 : 500), 0);
   CHECK_EQ(hak_option_set(HAK_OPTION_PURGE_SURPLUS, keep ? 0 : 1), 0);

@@ -154,6 +154,9 @@ void test_restart(void);
 /* True when the run is over hooks of the suite's own. */
 bool test_is_strict(void);
 
+/* Sets an option, which must succeed. */
+void test_set(hak_option_t option, int64_t value);
+
 /* Whether memory that is unused stays, whatever its age and however much there is: on a
  * busy machine what a test does may take longer than it would. */
 void test_keep_unused(bool keep);

@@ -34,17 +34,13 @@ static void give(size_t stay) {
   }
 }
 
-static void set(hak_option_t option, int64_t value) {
-  CHECK_EQ(hak_option_set(option, value), 0);
-}
-
 /* Memory stays for so long, but for what the test gives back itself. */
 static void begin(int64_t decay_ms) {
-  set(HAK_OPTION_PURGE_MODE, 0);
-  set(HAK_OPTION_PURGE_SURPLUS, 0);
-  set(HAK_OPTION_PURGE_DECAY_MS, decay_ms);
-  set(HAK_OPTION_RETAIN_BYTES, (int64_t)MIB);
-  set(HAK_OPTION_PURGE_HOLES, 0);
+  test_set(HAK_OPTION_PURGE_MODE, 0);
+  test_set(HAK_OPTION_PURGE_SURPLUS, 0);
+  test_set(HAK_OPTION_PURGE_DECAY_MS, decay_ms);
+  test_set(HAK_OPTION_RETAIN_BYTES, (int64_t)MIB);
+  test_set(HAK_OPTION_PURGE_HOLES, 0);
 }
 
 /* Lies idle in a heap that nobody uses any more; the bytes. */
@@ -100,10 +96,10 @@ TEST_IN_CHILD(collect__of_any_thread_takes_what_is_old_in_a_quiet_heap, 30) {
 
 /* What a frame frees and the next one needs stays, bins and all. */
 TEST_IN_CHILD(collect__once_a_frame_costs_no_call_to_the_system, 60) {
-  set(HAK_OPTION_PURGE_DECAY_MS, MANY_MS);
+  test_set(HAK_OPTION_PURGE_DECAY_MS, MANY_MS);
   /* In a hardened build it is chance which blocks wait, so one frame in twenty leaves
    * more slabs free than any frame before, and what is more than that goes. */
-  set(HAK_OPTION_QUARANTINE_BYTES, 0);
+  test_set(HAK_OPTION_QUARANTINE_BYTES, 0);
   uint64_t purges = 0;
   for (int frame = 0; frame < 40; frame++) {
     take(NULL);
@@ -116,7 +112,7 @@ TEST_IN_CHILD(collect__once_a_frame_costs_no_call_to_the_system, 60) {
 }
 
 TEST_IN_CHILD(idle__gives_back_what_is_due, 30) {
-  set(HAK_OPTION_PURGE_DECAY_MS, MANY_MS);
+  test_set(HAK_OPTION_PURGE_DECAY_MS, MANY_MS);
   take(NULL);
   give(SIZE_MAX);
   hak_free(g_blocks[0]);
@@ -158,7 +154,7 @@ TEST_IN_CHILD(maintenance__sends_home_what_nobody_takes_out_of_depots, 60) {
   hak_heap_config_t config = HAK_HEAP_CONFIG_INIT;
   config.hard_limit = 16 * MIB;
   uint64_t quota = config.hard_limit / 16;
-  set(HAK_OPTION_PURGE_DECAY_MS, MANY_MS);
+  test_set(HAK_OPTION_PURGE_DECAY_MS, MANY_MS);
   hak_heap_t *heap = hak_heap_create(&config);
   CHECK(heap != NULL);
   for (int frame = 0; frame < FRAMES; frame++) {
@@ -166,7 +162,7 @@ TEST_IN_CHILD(maintenance__sends_home_what_nobody_takes_out_of_depots, 60) {
     for (size_t i = 0; i < FRAME; i++) hak_free(g_blocks[i]);
   }
   CHECK_MSG(cached(heap) > quota, "%llu", (unsigned long long)cached(heap));
-  set(HAK_OPTION_PURGE_DECAY_MS, 20);
+  test_set(HAK_OPTION_PURGE_DECAY_MS, 20);
   CHECK_EQ(hak_maintenance_start(1), 0);
   for (int i = 0; i < 2000 && cached(heap) > quota; i++) usleep(10000);
   CHECK_MSG(cached(heap) <= quota, "%llu", (unsigned long long)cached(heap));
@@ -266,7 +262,7 @@ TEST_IN_CHILD(due__is_later_each_time_that_hooks_refuse, 60) {
   enum {
     WAKES_MOST = 12 /* 16, 32 ... ms; some wakes are for holes, and other heaps */
   };
-  set(HAK_OPTION_PURGE_DECAY_MS, 20);
+  test_set(HAK_OPTION_PURGE_DECAY_MS, 20);
   hak_heap_t *heap = make_refused();
   int times = wakes(3000);
   CHECK_MSG(times <= WAKES_MOST, "%d", times);
@@ -283,7 +279,7 @@ TEST_IN_CHILD(due__comes_in_time_for_what_lies_idle_beside_refused_memory, 60) {
   enum {
     LATE_MS = 200
   };
-  set(HAK_OPTION_PURGE_DECAY_MS, 20);
+  test_set(HAK_OPTION_PURGE_DECAY_MS, 20);
   hak_heap_t *heap = make_refused();
   wakes(1300);
   CHECK(hak_purge_due() > LATE_MS);
@@ -298,7 +294,7 @@ TEST_IN_CHILD(due__comes_in_time_for_what_lies_idle_beside_refused_memory, 60) {
 
 /* Free SuperSlabs that hooks refuse are not in the way of others. */
 TEST_IN_CHILD(collect__gives_back_what_is_younger_than_refused_memory, 60) {
-  set(HAK_OPTION_PURGE_DECAY_MS, 20);
+  test_set(HAK_OPTION_PURGE_DECAY_MS, 20);
   hak_heap_t *heap = make_refused();
   for (size_t i = 0; i < BLOCKS; i += 1000) hak_free(g_blocks[i]);
   hak_thread_idle();
@@ -337,8 +333,8 @@ TEST_IN_CHILD(due__is_reached_however_little_a_call_looks_at, 60) {
     HEAPS = 200
   };
   for (int round = 0; round < 2; round++) {
-    set(HAK_OPTION_PURGE_DECAY_MS, 30);
-    set(HAK_OPTION_COLLECT_SLABS, round == 0 ? 32 : 16384);
+    test_set(HAK_OPTION_PURGE_DECAY_MS, 30);
+    test_set(HAK_OPTION_COLLECT_SLABS, round == 0 ? 32 : 16384);
     hak_heap_t *heaps[HEAPS];
     for (size_t i = 0; i < HEAPS; i++) {
       heaps[i] = hak_heap_create(NULL);
@@ -413,7 +409,7 @@ TEST_IN_CHILD(maintenance__works_on_after_shutdowns_that_met_its_start, 120) {
   int error = hak_maintenance_start(1);
   CHECK(error == 0 || error == EALREADY);
   make_idle();
-  set(HAK_OPTION_PURGE_DECAY_MS, 50);
+  test_set(HAK_OPTION_PURGE_DECAY_MS, 50);
   CHECK(falls_to(MIB + 64 * KIB));
   CHECK_EQ(hak_check(NULL), 0);
 }
@@ -432,9 +428,9 @@ static void *work_on(void *ctx) {
 }
 
 TEST_IN_CHILD(heap__may_end_while_any_thread_gives_its_pages_back, 60) {
-  set(HAK_OPTION_PURGE_DECAY_MS, 0);
-  set(HAK_OPTION_RETAIN_BYTES, 0);
-  set(HAK_OPTION_RETAIN_SHARE, 0);
+  test_set(HAK_OPTION_PURGE_DECAY_MS, 0);
+  test_set(HAK_OPTION_RETAIN_BYTES, 0);
+  test_set(HAK_OPTION_RETAIN_SHARE, 0);
   CHECK_EQ(hak_maintenance_start(1), 0);
   pthread_t threads[3];
   test_threads_begin(threads, TEST_COUNT(threads), work_on, NULL);

@@ -2,6 +2,7 @@
  * caller's or of malloc's, or under a limit: what they promise is what they have, and
  * nobody else pays for it. By a clock that the test sets. */
 #include "child.h"
+#include "clock.h"
 #include "support.h"
 
 #include <errno.h>
@@ -11,18 +12,11 @@ enum {
   DECAY_MS = 100
 };
 
-static uint64_t g_now = (uint64_t)1 << 40;
-static uint64_t told_now(void *ctx) {
-  (void)ctx;
-  return g_now;
-}
-static void pass_ms(uint64_t ms) { g_now += ms * 1000000; }
-
 static int begin(int64_t backend) {
   hak_os_t os = *hak_os_default();
-  os.now_ns = told_now;
-  CHECK_EQ(hak_option_set(HAK_OPTION_BACKEND, backend), 0);
-  CHECK_EQ(hak_option_set(HAK_OPTION_PURGE_DECAY_MS, DECAY_MS), 0);
+  os.now_ns = test_clock_ns;
+  test_set(HAK_OPTION_BACKEND, backend);
+  test_set(HAK_OPTION_PURGE_DECAY_MS, DECAY_MS);
   hak_config_t config = {
       .struct_size = sizeof config, .flags = HAK_INIT_NO_ENV, .os = &os};
   CHECK_EQ(hak_init(&config), 0);
@@ -77,7 +71,7 @@ static void prefault__leaves_memory_of_the_callers_as_it_is(void **state) {
 static void prewarm__in_memory_of_the_callers_is_not_asked_what_the_system_keeps(
     void **state) {
   (void)state;
-  CHECK_EQ(hak_option_set(HAK_OPTION_HUGE_RETAIN_BYTES, 0), 0);
+  test_set(HAK_OPTION_HUGE_RETAIN_BYTES, 0);
   size_t size = 64 * MIB;
   void *memory = map(size);
   hak_heap_t *heap = test_heap_in(memory, size, 0, NULL);
@@ -114,7 +108,7 @@ static void end__of_memory_of_the_callers_takes_nothing_of_others(void **state) 
     test_fill_sparse(blocks[i], MIB, i);
   }
   for (size_t i = 0; i < TEST_COUNT(blocks); i++) hak_free(blocks[i]);
-  pass_ms(20 * DECAY_MS);
+  test_pass_ms(20 * DECAY_MS);
   uint64_t before = test_stats().retained_bytes;
   CHECK_EQ(hak_heap_destroy(heap), 0);
   CHECK_EQ(test_stats().retained_bytes, before);

@@ -1,6 +1,7 @@
 /* heap_collect.c - what hak_collect may touch, and where it stops: of each kind of free
  * memory, of caches, and of records that nobody uses. Each case has a library of its own,
  * whose clock goes on when it is told to. */
+#include "clock.h"
 #include "support.h"
 #include "threads.h"
 
@@ -20,32 +21,21 @@ enum {
 
 static hak_heap_t *g_heaps[HEAPS];
 
-static uint64_t g_now = (uint64_t)1 << 40;
-static uint64_t told_now(void *ctx) {
-  (void)ctx;
-  return g_now;
-}
-static void pass_ms(uint64_t ms) { g_now += ms * 1000000; }
-
-static void set(hak_option_t option, int64_t value) {
-  CHECK_EQ(hak_option_set(option, value), 0);
-}
-
 /* Nothing goes by itself, nor is beyond what may stay for a while. */
 static int begin(void **state) {
   (void)state;
   hak_os_t os = *hak_os_default();
-  os.now_ns = told_now;
-  set(HAK_OPTION_PURGE_MODE, 0);
-  set(HAK_OPTION_PURGE_SURPLUS, 0);
-  set(HAK_OPTION_RETAIN_BYTES, 0);
-  set(HAK_OPTION_RETAIN_SHARE, 0);
-  set(HAK_OPTION_HUGE_PAGES, 0);
-  set(HAK_OPTION_HEAP_CACHE_AFTER, 0);
-  set(HAK_OPTION_QUARANTINE_BYTES, 0);
-  set(HAK_OPTION_LEARN, 0);
-  set(HAK_OPTION_SAMPLE_BYTES, 0);
-  set(HAK_OPTION_PURGE_DECAY_MS, DECAY_MS);
+  os.now_ns = test_clock_ns;
+  test_set(HAK_OPTION_PURGE_MODE, 0);
+  test_set(HAK_OPTION_PURGE_SURPLUS, 0);
+  test_set(HAK_OPTION_RETAIN_BYTES, 0);
+  test_set(HAK_OPTION_RETAIN_SHARE, 0);
+  test_set(HAK_OPTION_HUGE_PAGES, 0);
+  test_set(HAK_OPTION_HEAP_CACHE_AFTER, 0);
+  test_set(HAK_OPTION_QUARANTINE_BYTES, 0);
+  test_set(HAK_OPTION_LEARN, 0);
+  test_set(HAK_OPTION_SAMPLE_BYTES, 0);
+  test_set(HAK_OPTION_PURGE_DECAY_MS, DECAY_MS);
   hak_config_t config = {
       .struct_size = sizeof config, .flags = HAK_INIT_NO_ENV, .os = &os};
   CHECK_EQ(hak_init(&config), 0);
@@ -183,8 +173,8 @@ static void collect__of_what_is_due_stops_at_its_bound(void **state) {
   CHECK_EQ(hak_collect(NULL, SIZE_MAX, 0), 0);
   CHECK_EQ(hak_collect(hak_heap_default(), SIZE_MAX, 0), 0); /* it is young */
   uint64_t idle = retained();
-  set(HAK_OPTION_PURGE_SURPLUS, 1);
-  pass_ms(10 * DECAY_MS);
+  test_set(HAK_OPTION_PURGE_SURPLUS, 1);
+  test_pass_ms(10 * DECAY_MS);
   for (int i = 0; i < 4; i++) {
     CHECK_EQ(hak_collect(i % 2 ? hak_heap_default() : NULL, 1, 0), SLAB);
     CHECK_EQ(idle -= SLAB, retained());
@@ -236,7 +226,7 @@ static void collect__of_one_heap_leaves_the_others_alone(void **state) {
 /* Those of a thread that works stay; they go once it has needed nothing for a decay. */
 static void caches__of_a_thread_go_when_it_has_been_quiet_for_a_decay(void **state) {
   (void)state;
-  pass_ms(10 * DECAY_MS);
+  test_pass_ms(10 * DECAY_MS);
   cache_some(NULL);
   cache_some(g_heaps[0]);
   uint64_t of_default = cached(NULL), of_heap = cached(g_heaps[0]);
@@ -246,14 +236,14 @@ static void caches__of_a_thread_go_when_it_has_been_quiet_for_a_decay(void **sta
     (void)hak_collect(hak_heap_default(), SIZE_MAX, 0);
     CHECK_EQ(cached(NULL), of_default);
     CHECK_EQ(cached(g_heaps[0]), of_heap);
-    pass_ms(DECAY_MS);
+    test_pass_ms(DECAY_MS);
     hak_thread_self->looks++;
   }
   (void)hak_collect(NULL, SIZE_MAX, 0);
-  pass_ms(DECAY_MS - 1);
+  test_pass_ms(DECAY_MS - 1);
   (void)hak_collect(NULL, SIZE_MAX, 0);
   CHECK_EQ(cached(NULL), of_default);
-  pass_ms(1);
+  test_pass_ms(1);
   (void)hak_collect(NULL, SIZE_MAX, 0);
   CHECK_EQ(cached(NULL), 0);
 }
@@ -349,11 +339,11 @@ static void calls__that_do_a_part_come_to_all_heaps(void **state) {
   enum {
     SLABS = 4096
   };
-  set(HAK_OPTION_COLLECT_SLABS, SLABS);
+  test_set(HAK_OPTION_COLLECT_SLABS, SLABS);
   for (size_t i = 1; i <= 8; i++) cache_of_size(NULL, 200 * i);
   cache_some(g_heaps[0]);
   (void)hak_collect(NULL, SIZE_MAX, 0);
-  pass_ms(2 * DECAY_MS);
+  test_pass_ms(2 * DECAY_MS);
   uint64_t all = cached(NULL), of_heap = cached(g_heaps[0]);
   (void)hak_collect(NULL, SIZE_MAX, 0);
   (void)hak_collect(NULL, SIZE_MAX, 0);
@@ -416,11 +406,11 @@ static void holes_and_tails__go_where_all_is_wanted(void **state) {
   leave_tails(g_heaps[0]);
   uint64_t tails = test_stats().class_waste_bytes;
   (void)hak_collect(NULL, SIZE_MAX, 0);
-  pass_ms(DECAY_MS);
+  test_pass_ms(DECAY_MS);
   for (int i = 0; i < 2; i++) { /* the thread is quiet the second time */
     (void)hak_collect(g_heaps[0], SIZE_MAX, 0);
     (void)hak_collect(hak_heap_default(), SIZE_MAX, 0);
-    pass_ms(DECAY_MS);
+    test_pass_ms(DECAY_MS);
   }
   CHECK_EQ(holes(), 0);
   CHECK_EQ(test_stats().class_waste_bytes, tails);

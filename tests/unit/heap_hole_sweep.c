@@ -1,6 +1,7 @@
 /* heap_hole_sweep.c - sweeps for pages of free blocks, step by step: when one is due, how
  * far it goes, which heaps it leaves alone, and what threads hold. Each case has a
  * library of its own, whose clock goes on when it is told to. */
+#include "clock.h"
 #include "support.h"
 
 #include "heap/heap.h"
@@ -18,33 +19,22 @@ enum {
 
 static hak_heap_t *g_heaps[HEAPS];
 
-static uint64_t g_now = (uint64_t)1 << 40;
-static uint64_t told_now(void *ctx) {
-  (void)ctx;
-  return g_now;
-}
-static void pass_ms(uint64_t ms) { g_now += ms * 1000000; }
-
-static void set(hak_option_t option, int64_t value) {
-  CHECK_EQ(hak_option_set(option, value), 0);
-}
-
 /* No slow path sweeps before the test does. */
 static int begin(void **state) {
   (void)state;
   hak_os_t os = *hak_os_default();
-  os.now_ns = told_now;
-  set(HAK_OPTION_PURGE_MODE, 1);
-  set(HAK_OPTION_PURGE_HOLES, 0);
-  set(HAK_OPTION_PURGE_SURPLUS, 0);
-  set(HAK_OPTION_PURGE_CALL_US, 0);
-  set(HAK_OPTION_RETAIN_BYTES, (int64_t)GIB);
-  set(HAK_OPTION_HUGE_PAGES, 0);
-  set(HAK_OPTION_HEAP_CACHE_AFTER, 0);
-  set(HAK_OPTION_QUARANTINE_BYTES, 0);
-  set(HAK_OPTION_LEARN, 0);
-  set(HAK_OPTION_SAMPLE_BYTES, 0);
-  set(HAK_OPTION_PURGE_DECAY_MS, 2 * HALF_MS);
+  os.now_ns = test_clock_ns;
+  test_set(HAK_OPTION_PURGE_MODE, 1);
+  test_set(HAK_OPTION_PURGE_HOLES, 0);
+  test_set(HAK_OPTION_PURGE_SURPLUS, 0);
+  test_set(HAK_OPTION_PURGE_CALL_US, 0);
+  test_set(HAK_OPTION_RETAIN_BYTES, (int64_t)GIB);
+  test_set(HAK_OPTION_HUGE_PAGES, 0);
+  test_set(HAK_OPTION_HEAP_CACHE_AFTER, 0);
+  test_set(HAK_OPTION_QUARANTINE_BYTES, 0);
+  test_set(HAK_OPTION_LEARN, 0);
+  test_set(HAK_OPTION_SAMPLE_BYTES, 0);
+  test_set(HAK_OPTION_PURGE_DECAY_MS, 2 * HALF_MS);
   hak_config_t config = {
       .struct_size = sizeof config, .flags = HAK_INIT_NO_ENV, .os = &os};
   CHECK_EQ(hak_init(&config), 0);
@@ -78,7 +68,7 @@ static void leave_listed(hak_heap_t *heap) {
 
 /* From here on there are sweeps, the first one at once. */
 static void allow(void) {
-  set(HAK_OPTION_PURGE_HOLES, 1);
+  test_set(HAK_OPTION_PURGE_HOLES, 1);
   hak_idle_set_others(HAK_IDLE_OTHERS_NEW);
 }
 
@@ -116,21 +106,21 @@ static void sweeps__are_half_a_decay_apart_and_end(void **state) {
   CHECK(hak_hole_sweep_is_time());
   step();
   CHECK_EQ(holes(), 0);
-  pass_ms(HALF_MS - 1);
+  test_pass_ms(HALF_MS - 1);
   step();
   CHECK_EQ(sweep_due(SIZE_MAX, SIZE_MAX), 0);
   CHECK_EQ(holes(), 0);
-  pass_ms(1);
+  test_pass_ms(1);
   step();
   uint64_t all = holes();
   CHECK(all > BLOCKS / 2 * SIZE);
   /* What was found had aged before; the second sweep in a row to which nothing comes is
    * the last one. */
   CHECK(is_anything_due());
-  pass_ms(HALF_MS);
+  test_pass_ms(HALF_MS);
   step();
   CHECK(!is_anything_due());
-  pass_ms(HALF_MS);
+  test_pass_ms(HALF_MS);
   step();
   CHECK_EQ(holes(), all);
 }
@@ -139,10 +129,10 @@ static void sweep__where_purging_is_manual_is_none(void **state) {
   (void)state;
   leave_listed(g_heaps[0]);
   allow();
-  set(HAK_OPTION_PURGE_MODE, 0);
+  test_set(HAK_OPTION_PURGE_MODE, 0);
   for (int i = 0; i < 4; i++) {
     step();
-    pass_ms(HALF_MS);
+    test_pass_ms(HALF_MS);
   }
   CHECK_EQ(holes(), 0);
   /* Nor has it taken away what a collection finds. */
@@ -172,7 +162,7 @@ static void sweep__in_parts_comes_to_everything_once(void **state) {
   step();
   hak_thread_t *me = hak_thread_self;
   CHECK(!hak_hole_sweep_is_news(me));
-  pass_ms(HALF_MS);
+  test_pass_ms(HALF_MS);
   CHECK_EQ(sweep_due(0, SIZE_MAX), 0);
   CHECK_EQ(sweep_due(SIZE_MAX, 0), 0);
   uint64_t last = 0;
@@ -215,7 +205,7 @@ static void heap__that_somebody_works_at_is_left_out(void **state) {
   step();
   hak_heap_lease(heap);
   for (int i = 0; i < 4; i++) {
-    pass_ms(HALF_MS);
+    test_pass_ms(HALF_MS);
     step();
     CHECK_EQ(holes(), 0);
     CHECK(is_anything_due());
@@ -223,7 +213,7 @@ static void heap__that_somebody_works_at_is_left_out(void **state) {
   }
   hak_heap_unlease(heap);
   for (int i = 0; i < 2; i++) {
-    pass_ms(HALF_MS);
+    test_pass_ms(HALF_MS);
     step();
   }
   CHECK(holes() > 0);
@@ -250,7 +240,7 @@ static void heaps__without_holes_are_left_alone(void **state) {
   CHECK_EQ(sweep_all(SIZE_MAX), 0);
   for (int i = 0; i < 3; i++) {
     step();
-    pass_ms(HALF_MS);
+    test_pass_ms(HALF_MS);
   }
   CHECK_EQ(holes(), 0);
   CHECK_EQ(purges, before);
@@ -273,11 +263,11 @@ static void held_slabs__are_listed_when_they_were_still(void **state) {
     CHECK(!hak_heap_try_lease(heap));
     if (i < 3) CHECK(hak_hole_sweep_is_news(hak_thread_self) || i == 0);
     hak_heap_unlease(heap);
-    pass_ms(HALF_MS);
+    test_pass_ms(HALF_MS);
   }
   for (int i = 0; i < 4; i++) {
     step();
-    pass_ms(HALF_MS);
+    test_pass_ms(HALF_MS);
   }
   CHECK_MSG(holes() > BLOCKS * SIZE, "%llu", (unsigned long long)holes()); /* of both */
   CHECK(!is_anything_due());
@@ -292,7 +282,7 @@ static void held_slabs__are_looked_at_once_in_a_sweep(void **state) {
   for (; sweeps < 10 && holes() == 0; sweeps++) {
     step();
     step();
-    pass_ms(HALF_MS);
+    test_pass_ms(HALF_MS);
   }
   CHECK_EQ(sweeps, 2);
 }
@@ -304,7 +294,7 @@ static void held_slabs__without_free_pages_are_nothing_to_wait_for(void **state)
   allow();
   for (int i = 0; i < 4; i++) {
     step();
-    pass_ms(HALF_MS);
+    test_pass_ms(HALF_MS);
   }
   CHECK(!is_anything_due());
 }

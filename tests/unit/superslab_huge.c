@@ -16,14 +16,10 @@ static hak_superslab_t *take(void) {
   return ss;
 }
 
-static void set(hak_option_t option, int64_t value) {
-  CHECK_EQ(hak_option_set(option, value), 0);
-}
-
 static int setup(void **state) {
   (void)state;
-  set(HAK_OPTION_HUGE_PAGES, 1);
-  set(HAK_OPTION_PURGE_MODE, 1);
+  test_set(HAK_OPTION_HUGE_PAGES, 1);
+  test_set(HAK_OPTION_PURGE_MODE, 1);
   CHECK_EQ(hak_init(NULL), 0);
   g_ss = take();
   CHECK(!hak_superslab_is_huge(g_ss));
@@ -162,7 +158,7 @@ static void region__asks_for_small_pages_where_there_may_be_huge_ones(void **sta
   (void)state;
   for (int mode = 0; mode <= 1; mode++) {
     give_regions();
-    set(HAK_OPTION_HUGE_PAGES, mode);
+    test_set(HAK_OPTION_HUGE_PAGES, mode);
     (void)advised();
     g_ss = take();
     bool asks = mode == 1 || hak_os_is_huge_unasked(hak_lifecycle_os());
@@ -173,8 +169,8 @@ static void region__asks_for_small_pages_where_there_may_be_huge_ones(void **sta
 static void region__is_advised_once_as_soon_as_that_may_be(void **state) {
   (void)state;
   give_regions();
-  set(HAK_OPTION_PURGE_MODE, 0);
-  set(HAK_OPTION_HUGE_PAGES, 2);
+  test_set(HAK_OPTION_PURGE_MODE, 0);
+  test_set(HAK_OPTION_HUGE_PAGES, 2);
   (void)advised();
   g_ss = take();
   hak_regions_advise();

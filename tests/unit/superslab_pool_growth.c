@@ -70,18 +70,14 @@ static unsigned looks(void) {
 /* --- the heap ------------------------------------------------------------------------
  */
 
-static void set(hak_option_t option, int64_t value) {
-  CHECK_EQ(hak_option_set(option, value), 0);
-}
-
 static int setup(void **state) {
   (void)state;
-  set(HAK_OPTION_HUGE_PAGES, 1);
-  set(HAK_OPTION_HUGE_PAGES_AFTER, 1);
-  set(HAK_OPTION_HUGE_GRANT, GRANT);
-  set(HAK_OPTION_HUGE_MEND, 0);
-  set(HAK_OPTION_PURGE_MODE, 1);
-  set(HAK_OPTION_REGION_BYTES, (int64_t)SUPERSLABS * (int64_t)HAK_SUPERSLAB_SIZE);
+  test_set(HAK_OPTION_HUGE_PAGES, 1);
+  test_set(HAK_OPTION_HUGE_PAGES_AFTER, 1);
+  test_set(HAK_OPTION_HUGE_GRANT, GRANT);
+  test_set(HAK_OPTION_HUGE_MEND, 0);
+  test_set(HAK_OPTION_PURGE_MODE, 1);
+  test_set(HAK_OPTION_REGION_BYTES, (int64_t)SUPERSLABS * (int64_t)HAK_SUPERSLAB_SIZE);
   CHECK_EQ(hak_init(NULL), 0);
   test_pool_begin();
   g_count = g_looks = 0;
@@ -169,9 +165,9 @@ static void next__is_as_the_youngest_is_found(void **state) {
 static void next__is_as_the_one_before_the_youngest_is_too(void **state) {
   (void)state;
   CHECK(!grows_huge(60));
-  set(HAK_OPTION_HUGE_PAGES_AFTER, 64);
+  test_set(HAK_OPTION_HUGE_PAGES_AFTER, 64);
   CHECK(!grows_huge(29));
-  set(HAK_OPTION_HUGE_PAGES_AFTER, 1);
+  test_set(HAK_OPTION_HUGE_PAGES_AFTER, 1);
   CHECK(!grows_huge(30)); /* 29 and 60 */
   CHECK(!grows_huge(60)); /* 30 and 29 */
   CHECK(grows_huge(0));   /* 60 */
@@ -181,15 +177,15 @@ static void next__is_as_the_one_before_the_youngest_is_too(void **state) {
 static void next__is_huge_where_half_of_the_youngest_is_there(void **state) {
   (void)state;
   CHECK(!grows_huge(60));
-  set(HAK_OPTION_HUGE_PAGES_AFTER, 64);
+  test_set(HAK_OPTION_HUGE_PAGES_AFTER, 64);
   CHECK(!grows_huge(31));
-  set(HAK_OPTION_HUGE_PAGES_AFTER, 1);
+  test_set(HAK_OPTION_HUGE_PAGES_AFTER, 1);
   CHECK(grows_huge(0));
 }
 
 static void small_heap__is_not_looked_at(void **state) {
   (void)state;
-  set(HAK_OPTION_HUGE_PAGES_AFTER, 2);
+  test_set(HAK_OPTION_HUGE_PAGES_AFTER, 2);
   CHECK(!grows_huge(100) && !grows_huge(100));
   CHECK_EQ(looks(), 0);
   g_pool.starts_small = true; /* it counts from 8 on */
@@ -260,9 +256,9 @@ static void heap__that_has_a_wish_of_its_own_is_not_looked_at(void **state) {
   g_pool.huge_pages = HAK_HUGE_ALWAYS;
   CHECK(grows_huge(100));
   g_pool.huge_pages = HAK_HUGE_DEFAULT;
-  set(HAK_OPTION_HUGE_PAGES, 0);
+  test_set(HAK_OPTION_HUGE_PAGES, 0);
   CHECK(!grows_huge(100));
-  set(HAK_OPTION_HUGE_PAGES, 2);
+  test_set(HAK_OPTION_HUGE_PAGES, 2);
   CHECK(grows_huge(100));
   CHECK_EQ(looks(), 0);
 }
@@ -309,9 +305,9 @@ static void on_event(hak_event_t event, const void *address, size_t size, void *
  * dense as that. */
 static hak_superslab_t *come_back(unsigned slots, unsigned percent) {
   hak_superslab_t *young = grow(percent);
-  set(HAK_OPTION_HUGE_PAGES_AFTER, 64);
+  test_set(HAK_OPTION_HUGE_PAGES_AFTER, 64);
   hak_superslab_t *ss = grow(100);
-  set(HAK_OPTION_HUGE_PAGES_AFTER, 1);
+  test_set(HAK_OPTION_HUGE_PAGES_AFTER, 1);
   commit(ss, slots);
   give(ss);
   hak_lock_acquire(&g_pool.lock);
@@ -374,9 +370,9 @@ static void huge_page__that_comes_along_is_no_sign(void **state) {
 /* Those that stay are looked at as if it had never been there. */
 static void superslab__that_goes_is_not_looked_at(void **state) {
   (void)state;
-  set(HAK_OPTION_HUGE_PAGES_AFTER, 64);
+  test_set(HAK_OPTION_HUGE_PAGES_AFTER, 64);
   hak_superslab_t *gone = grow(100), *settled = grow(100), *young = grow(30);
-  set(HAK_OPTION_HUGE_PAGES_AFTER, 1);
+  test_set(HAK_OPTION_HUGE_PAGES_AFTER, 1);
   give(gone);
   CHECK(g_pool.settled == settled && g_pool.youngest == young);
   hak_superslab_t *granted = grow(100);
@@ -398,14 +394,14 @@ static void superslab__that_goes_is_not_looked_at(void **state) {
 
 static void mend__gives_dense_ones_huge_pages_one_at_a_time(void **state) {
   (void)state;
-  set(HAK_OPTION_HUGE_PAGES_AFTER, 64);
+  test_set(HAK_OPTION_HUGE_PAGES_AFTER, 64);
   hak_superslab_t *ss[5];
   static const unsigned percent[] = {100, 10, 100, 100, 100};
   for (size_t i = 0; i < TEST_COUNT(ss); i++) ss[i] = grow(percent[i]);
-  set(HAK_OPTION_HUGE_PAGES_AFTER, 1);
+  test_set(HAK_OPTION_HUGE_PAGES_AFTER, 1);
   CHECK(grows_huge(100));
   CHECK(!hak_superslab_is_huge(ss[0])); /* it is not wanted */
-  set(HAK_OPTION_HUGE_MEND, 1);
+  test_set(HAK_OPTION_HUGE_MEND, 1);
   unsigned mended[] = {1, 1, 2, 3}; /* the second is sparse */
   for (size_t i = 0; i < TEST_COUNT(mended); i++) {
     CHECK(grows_huge(100));
@@ -419,7 +415,7 @@ static void mend__gives_dense_ones_huge_pages_one_at_a_time(void **state) {
 /* Then it begins anew. */
 static void mend__comes_to_the_end_of_the_heap(void **state) {
   (void)state;
-  set(HAK_OPTION_HUGE_MEND, 1);
+  test_set(HAK_OPTION_HUGE_MEND, 1);
   hak_superslab_t *ss = grow(100);
   CHECK(grows_huge(100));
   CHECK(hak_superslab_is_huge(ss));
@@ -434,9 +430,9 @@ static void mend__comes_to_the_end_of_the_heap(void **state) {
 /* Only a heap that was found dense is mended, and not one that is to be huge anyway. */
 static void mend__is_of_heaps_that_were_found_dense(void **state) {
   (void)state;
-  set(HAK_OPTION_HUGE_MEND, 1);
+  test_set(HAK_OPTION_HUGE_MEND, 1);
   hak_superslab_t *ss = grow(100);
-  set(HAK_OPTION_HUGE_PAGES, 2);
+  test_set(HAK_OPTION_HUGE_PAGES, 2);
   CHECK(grows_huge(100));
   CHECK(!hak_superslab_is_huge(ss));
   CHECK_EQ(looks(), 0);
@@ -447,10 +443,10 @@ static void mend__is_of_heaps_that_were_found_dense(void **state) {
 
 /* A heap of so many SuperSlabs, the first of which has lost all but some of its pages. */
 static hak_superslab_t *shrunk(unsigned superslabs, unsigned left) {
-  set(HAK_OPTION_HUGE_PAGES_AFTER, 64);
+  test_set(HAK_OPTION_HUGE_PAGES_AFTER, 64);
   hak_superslab_t *ss = grow(100);
   while (hak_load_relaxed(&g_pool.superslabs) < superslabs) (void)grow(100);
-  set(HAK_OPTION_HUGE_PAGES_AFTER, 1);
+  test_set(HAK_OPTION_HUGE_PAGES_AFTER, 1);
   commit(ss, SLOTS);
   hak_pool_put(&g_pool, &ss->slabs[left], SLOTS - left);
   size_t slabs = SIZE_MAX;

@@ -1,5 +1,6 @@
 /* superslab_refused.c - when free memory is due beside memory that hooks refuse to take:
  * by a clock that the test sets. */
+#include "clock.h"
 #include "pool_fixture.h"
 
 #include "heap/lifecycle.h"
@@ -14,15 +15,9 @@ enum {
   MANY = AT_ONCE + 8
 };
 
-static uint64_t g_now_ms = 1000000;
 static const char *g_taken; /* the one SuperSlab whose pages the hooks take */
 static bool g_takes_all;
 static int (*g_purge)(void *ctx, void *ptr, size_t size);
-
-static uint64_t now_ns(void *ctx) {
-  (void)ctx;
-  return g_now_ms * NS_PER_MS;
-}
 
 static int purge_one(void *ctx, void *ptr, size_t size) {
   const char *at = ptr;
@@ -31,24 +26,20 @@ static int purge_one(void *ctx, void *ptr, size_t size) {
   return taken ? g_purge(ctx, ptr, size) : -1;
 }
 
-static void set(hak_option_t option, int64_t value) {
-  CHECK_EQ(hak_option_set(option, value), 0);
-}
-
 static int setup(void **state) {
   (void)state;
   test_os_open(&g_os, 0);
-  g_os.hooks.now_ns = now_ns;
+  g_os.hooks.now_ns = test_clock_ns;
   g_purge = g_os.hooks.purge;
   g_os.hooks.purge = purge_one;
   g_taken = NULL;
   g_takes_all = false;
-  g_now_ms += 100000; /* far from what the last test did */
+  test_pass_ms(100000); /* far from what the last test did */
   CHECK_EQ(test_os_init(&g_os), 0);
   test_pool_begin();
-  set(HAK_OPTION_PURGE_DECAY_MS, DECAY_MS);
-  set(HAK_OPTION_RETAIN_BYTES, 0);
-  set(HAK_OPTION_RETAIN_SHARE, 0);
+  test_set(HAK_OPTION_PURGE_DECAY_MS, DECAY_MS);
+  test_set(HAK_OPTION_RETAIN_BYTES, 0);
+  test_set(HAK_OPTION_RETAIN_SHARE, 0);
   return 0;
 }
 
@@ -62,7 +53,7 @@ static hak_superslab_t *take(void) {
   return ss;
 }
 
-static void give(hak_superslab_t *ss) { hak_region_give(ss, 1, now_ns(NULL)); }
+static void give(hak_superslab_t *ss) { hak_region_give(ss, 1, test_clock_ns(NULL)); }
 
 /* So many lie idle from now on, and the hooks refuse them. */
 static void make_refused(size_t count) {
@@ -85,7 +76,7 @@ static void wait_until_due_in(uint64_t ms) {
   };
   int times = 0;
   for (uint64_t due = due_ms(); due < ms && times < TIMES; due = due_ms(), times++) {
-    g_now_ms += due + 1;
+    test_pass_ms(due + 1);
     CHECK_EQ(collect(), 0);
   }
   CHECK(times < TIMES);
@@ -93,12 +84,12 @@ static void wait_until_due_in(uint64_t ms) {
 
 static void collect__asks_for_what_is_behind_refused_superslabs(void **state) {
   (void)state;
-  set(HAK_OPTION_PURGE_SURPLUS, 0);
+  test_set(HAK_OPTION_PURGE_SURPLUS, 0);
   make_refused(4);
   hak_superslab_t *ss = take();
   g_taken = ss->extent.base;
   give(ss);
-  g_now_ms += 2 * DECAY_MS;
+  test_pass_ms(2 * DECAY_MS);
   CHECK_EQ(collect(), HAK_SUPERSLAB_SIZE);
 }
 
@@ -113,7 +104,7 @@ static void collect__tells_of_nothing_that_did_not_go(void **state) {
   (void)state;
   unsigned events = 0;
   make_refused(4);
-  g_now_ms += 2 * DECAY_MS;
+  test_pass_ms(2 * DECAY_MS);
   hak_set_event_hook(count_event, &events);
   CHECK_EQ(collect(), 0);
   hak_set_event_hook(NULL, NULL);
@@ -139,27 +130,27 @@ static void purge__of_many_superslabs_ends_with_the_last(void **state) {
 /* However late it is due again what was refused. */
 static void due__comes_in_time_for_what_there_was_no_call_for(void **state) {
   (void)state;
-  set(HAK_OPTION_PURGE_SURPLUS, 1);
+  test_set(HAK_OPTION_PURGE_SURPLUS, 1);
   hak_superslab_t *ss = take();
   make_refused(MANY);
   for (int i = 0; i < 12; i++) {
     CHECK_EQ(collect(), 0);
     CHECK(due_ms() <= DECAY_MS); /* for those that it did not ask for */
-    g_now_ms += due_ms() + 1;
+    test_pass_ms(due_ms() + 1);
   }
   g_taken = ss->extent.base;
   give(ss);
   size_t given = 0;
   for (int i = 0; i < 4; i++) {
     given += collect();
-    g_now_ms += due_ms() + 1;
+    test_pass_ms(due_ms() + 1);
   }
   CHECK_EQ(given, HAK_SUPERSLAB_SIZE);
 }
 
 static void due__is_as_late_as_before_where_more_is_refused(void **state) {
   (void)state;
-  set(HAK_OPTION_PURGE_SURPLUS, 1);
+  test_set(HAK_OPTION_PURGE_SURPLUS, 1);
   hak_superslab_t *ss = take();
   make_refused(4);
   wait_until_due_in(4 * DECAY_MS);

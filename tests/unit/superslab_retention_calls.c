@@ -1,5 +1,6 @@
 /* superslab_retention_calls.c - what one call gives back: in which order, how much, and
  * when the next one may. By a clock that the test sets. */
+#include "clock.h"
 #include "pool_fixture.h"
 
 #include <string.h>
@@ -20,33 +21,23 @@ enum {
 };
 #define SPAN ((size_t)SPAN_SLABS * HAK_SLAB_SIZE)
 
-static uint64_t g_now_ms = 1000000;
 static hak_slab_t *g_spans[SPANS]; /* 512 KiB each, in use */
-
-static uint64_t now_ns(void *ctx) {
-  (void)ctx;
-  return g_now_ms * NS_PER_MS;
-}
-
-static void set(hak_option_t option, int64_t value) {
-  CHECK_EQ(hak_option_set(option, value), 0);
-}
 
 static int setup(void **state) {
   (void)state;
   test_os_open(&g_os, 0);
-  g_os.hooks.now_ns = now_ns;
-  g_now_ms += 100000; /* far from what the last test did */
+  g_os.hooks.now_ns = test_clock_ns;
+  test_pass_ms(100000); /* far from what the last test did */
   CHECK_EQ(test_os_init(&g_os), 0);
   test_pool_begin();
-  set(HAK_OPTION_PURGE_MODE, 1);
-  set(HAK_OPTION_PURGE_DECAY_MS, DECAY_MS);
-  set(HAK_OPTION_PURGE_SURPLUS, 0);
-  set(HAK_OPTION_PURGE_CALL_US, 0);
-  set(HAK_OPTION_RETAIN_BYTES, 0);
-  set(HAK_OPTION_RETAIN_BYTES_MAX, (int64_t)GIB);
-  set(HAK_OPTION_RETAIN_SHARE, 0);
-  set(HAK_OPTION_HUGE_SPLIT, 24);
+  test_set(HAK_OPTION_PURGE_MODE, 1);
+  test_set(HAK_OPTION_PURGE_DECAY_MS, DECAY_MS);
+  test_set(HAK_OPTION_PURGE_SURPLUS, 0);
+  test_set(HAK_OPTION_PURGE_CALL_US, 0);
+  test_set(HAK_OPTION_RETAIN_BYTES, 0);
+  test_set(HAK_OPTION_RETAIN_BYTES_MAX, (int64_t)GIB);
+  test_set(HAK_OPTION_RETAIN_SHARE, 0);
+  test_set(HAK_OPTION_HUGE_SPLIT, 24);
   hak_clock_refresh();
   bool zeroed;
   for (int i = 0; i < SPANS; i++) {
@@ -90,9 +81,11 @@ static hak_mapping_t *mapping_take(size_t size) {
   return mapping;
 }
 
-static void superslab_put(hak_superslab_t *ss) { hak_region_give(ss, 1, now_ns(NULL)); }
+static void superslab_put(hak_superslab_t *ss) {
+  hak_region_give(ss, 1, test_clock_ns(NULL));
+}
 static void mapping_put(hak_mapping_t *mapping) {
-  hak_mapping_give(mapping, now_ns(NULL));
+  hak_mapping_give(mapping, test_clock_ns(NULL));
 }
 
 static uint64_t in_pool(void) { return g_pool.empty * HAK_SLAB_SIZE; }
@@ -130,14 +123,14 @@ static hak_superslab_t *make_one_after_the_other(void) {
   hak_superslab_t *ss = superslab_take();
   hak_mapping_t *mapping = mapping_take(3 * MIB);
   put(1);
-  g_now_ms += 10;
+  test_pass_ms(10);
   mapping_put(mapping);
-  g_now_ms += 10;
+  test_pass_ms(10);
   hak_clock_refresh();
   superslab_put(ss);
-  g_now_ms += 10;
+  test_pass_ms(10);
   put(5);
-  g_now_ms += 2 * DECAY_MS;
+  test_pass_ms(2 * DECAY_MS);
   return ss;
 }
 
@@ -167,9 +160,9 @@ static void due__goes_in_one_call_wherever_it_lies(void **state) {
 /* A byte of what is old, and none of what is too much besides. */
 static void due__takes_no_more_than_it_is_told_of_either_kind(void **state) {
   (void)state;
-  set(HAK_OPTION_RETAIN_BYTES_MAX, (int64_t)SPAN);
+  test_set(HAK_OPTION_RETAIN_BYTES_MAX, (int64_t)SPAN);
   put(1);
-  g_now_ms += 2 * DECAY_MS;
+  test_pass_ms(2 * DECAY_MS);
   for (int i = 5; i < 12; i++) {
     if (i % 4 != 0) put(i);
   }
@@ -185,7 +178,7 @@ static void due__takes_no_more_than_it_is_told_of_either_kind(void **state) {
 static void due__stays_so_where_nothing_was_asked_for_or_something_went(void **state) {
   (void)state;
   put_many(4);
-  g_now_ms += 2 * DECAY_MS;
+  test_pass_ms(2 * DECAY_MS);
   CHECK_EQ(give_due(0, SIZE_MAX), 0);
   CHECK_EQ(hak_retention_due_in(), 0);
   CHECK_EQ(give_due(SPAN, SIZE_MAX), SPAN);
@@ -206,12 +199,12 @@ static void due__comes_back_soon_after_a_first_refusal(void **state) {
   put_many(4);
   for (int i = 0; i < 16; i++) {
     bool none = i < 8;
-    set(HAK_OPTION_PURGE_DECAY_MS, none ? 1000 * DECAY_MS : DECAY_MS);
-    set(HAK_OPTION_RETAIN_BYTES_MAX, (int64_t)(none ? GIB : SPAN));
-    g_now_ms += 5 * DECAY_MS;
+    test_set(HAK_OPTION_PURGE_DECAY_MS, none ? 1000 * DECAY_MS : DECAY_MS);
+    test_set(HAK_OPTION_RETAIN_BYTES_MAX, (int64_t)(none ? GIB : SPAN));
+    test_pass_ms(5 * DECAY_MS);
     CHECK_EQ(give_due(SIZE_MAX, none ? SIZE_MAX : 0), 0);
   }
-  g_now_ms += 5 * DECAY_MS;
+  test_pass_ms(5 * DECAY_MS);
   refuse(true);
   for (int i = 0; i < 8; i++) {
     CHECK_EQ(give_due(SIZE_MAX, SIZE_MAX), 0);
@@ -222,11 +215,11 @@ static void due__comes_back_soon_after_a_first_refusal(void **state) {
 /* A call that asks for nothing says nothing of them either, and it stays long. */
 static void due__comes_late_where_hooks_refused_often(void **state) {
   (void)state;
-  set(HAK_OPTION_RETAIN_BYTES_MAX, (int64_t)SPAN);
+  test_set(HAK_OPTION_RETAIN_BYTES_MAX, (int64_t)SPAN);
   put_many(4);
   refuse(true);
   for (int i = 0; i < 8; i++) {
-    g_now_ms += 5 * DECAY_MS;
+    test_pass_ms(5 * DECAY_MS);
     CHECK_EQ(give_due(0, SIZE_MAX), 0);
     CHECK_EQ(give_due(SIZE_MAX, SIZE_MAX), 0);
   }
@@ -239,12 +232,12 @@ static void surplus__that_is_refused_is_not_tried_by_each_call(void **state) {
   (void)state;
   static const int splits[] = {0,
                                1000}; /* is left alone, for all that is known; is not */
-  set(HAK_OPTION_PURGE_SURPLUS, 1);
+  test_set(HAK_OPTION_PURGE_SURPLUS, 1);
   put_many(12);
   refuse(true);
   for (size_t i = 0; i < TEST_COUNT(splits); i++) {
-    set(HAK_OPTION_HUGE_SPLIT, splits[i]);
-    g_now_ms += 100;
+    test_set(HAK_OPTION_HUGE_SPLIT, splits[i]);
+    test_pass_ms(100);
     hak_clock_refresh();
     put(i == 0 ? 4 : 8);
     trim();
@@ -254,7 +247,7 @@ static void surplus__that_is_refused_is_not_tried_by_each_call(void **state) {
     CHECK_EQ(purges(), before);
   }
   refuse(false);
-  g_now_ms += 100;
+  test_pass_ms(100);
   trim();
   CHECK_EQ(hak_retained_bytes(), hak_idle_ceiling());
 }
@@ -262,7 +255,7 @@ static void surplus__that_is_refused_is_not_tried_by_each_call(void **state) {
 /* What came later is as due as what went. */
 static void surplus__goes_again_at_the_same_moment(void **state) {
   (void)state;
-  set(HAK_OPTION_RETAIN_BYTES_MAX, (int64_t)(4 * SPAN));
+  test_set(HAK_OPTION_RETAIN_BYTES_MAX, (int64_t)(4 * SPAN));
   for (int i = 0; i < 12; i++) {
     if (i % 4 == 0) continue;
     put(i);
@@ -275,7 +268,7 @@ static void surplus__goes_again_at_the_same_moment(void **state) {
 /* Single slabs that come and go would each cost a call. */
 static void surplus__of_a_little_stays(void **state) {
   (void)state;
-  set(HAK_OPTION_PURGE_SURPLUS, 1);
+  test_set(HAK_OPTION_PURGE_SURPLUS, 1);
   put_many(9); /* 4.5 MiB of 8 */
   trim_often();
   CHECK_EQ(hak_retained_bytes(), 9 * SPAN);
@@ -293,7 +286,7 @@ static void calls__in_a_pool_that_keeps_all_give_nothing(void **state) {
   hak_pool_init(&keeps, hak_lifecycle_os(), &keeps);
   hak_pool_keep_all(&keeps);
   put_many(8);
-  g_now_ms += 4 * DECAY_MS;
+  test_pass_ms(4 * DECAY_MS);
   CHECK(!hak_retention_is_time(&keeps));
   hak_retention_trim(&keeps);
   CHECK_EQ(hak_retained_bytes(), 8 * SPAN);
@@ -305,14 +298,14 @@ static void calls__in_a_pool_that_keeps_all_give_nothing(void **state) {
 /* What is old goes with the first call that may. */
 static void calls__where_purging_is_manual_put_nothing_off(void **state) {
   (void)state;
-  set(HAK_OPTION_PURGE_MODE, 0);
+  test_set(HAK_OPTION_PURGE_MODE, 0);
   put_many(8);
   for (int i = 0; i < 400; i++) {
-    g_now_ms += 10;
+    test_pass_ms(10);
     trim();
   }
   CHECK_EQ(hak_retained_bytes(), 8 * SPAN);
-  set(HAK_OPTION_PURGE_MODE, 1);
+  test_set(HAK_OPTION_PURGE_MODE, 1);
   trim();
   CHECK_EQ(hak_retained_bytes(), 0);
 }
@@ -325,33 +318,33 @@ static void old__goes_once_at_a_moment(void **state) {
   (void)state;
   static const int bounds_us[] = {0, SECOND_US};
   put_many(12);
-  g_now_ms += DECAY_MS - 20;
+  test_pass_ms(DECAY_MS - 20);
   trim(); /* looks, too early */
   for (size_t i = 0; i < TEST_COUNT(bounds_us); i++) {
-    set(HAK_OPTION_PURGE_CALL_US, bounds_us[i]);
+    test_set(HAK_OPTION_PURGE_CALL_US, bounds_us[i]);
     uint64_t before = hak_retained_bytes();
-    g_now_ms += 30;
+    test_pass_ms(30);
     trim();
     uint64_t left = hak_retained_bytes();
     CHECK(left < before && left > 0);
     trim_often();
     CHECK_EQ(hak_retained_bytes(), left);
-    g_now_ms--; /* a thread that read the clock before another one's look */
+    test_pass_ms(-1); /* a thread that read the clock before another one's look */
     trim_often();
     CHECK_EQ(hak_retained_bytes(), left);
-    g_now_ms++;
+    test_pass_ms(1);
   }
 }
 
 /* What is too much goes at once, and takes nothing with it that may stay a while. */
 static void surplus__is_no_look_at_what_is_old(void **state) {
   (void)state;
-  set(HAK_OPTION_RETAIN_BYTES_MAX, (int64_t)(10 * SPAN));
+  test_set(HAK_OPTION_RETAIN_BYTES_MAX, (int64_t)(10 * SPAN));
   put_many(10);
-  g_now_ms += DECAY_MS - 5;
+  test_pass_ms(DECAY_MS - 5);
   trim(); /* too early */
   CHECK_EQ(hak_retained_bytes(), 10 * SPAN);
-  g_now_ms += 10;
+  test_pass_ms(10);
   put(14);
   trim();
   CHECK_EQ(hak_retained_bytes(), 10 * SPAN);
@@ -362,10 +355,10 @@ static void surplus__is_no_look_at_what_is_old(void **state) {
 
 static void call__that_is_over_leaves_surplus_and_age_to_the_next(void **state) {
   (void)state;
-  set(HAK_OPTION_PURGE_CALL_US, 1);
-  set(HAK_OPTION_RETAIN_BYTES_MAX, (int64_t)(4 * SPAN));
+  test_set(HAK_OPTION_PURGE_CALL_US, 1);
+  test_set(HAK_OPTION_RETAIN_BYTES_MAX, (int64_t)(4 * SPAN));
   put_many(12);
-  g_now_ms += 4 * DECAY_MS;
+  test_pass_ms(4 * DECAY_MS);
   trim();
   CHECK_EQ(hak_retained_bytes(), 12 * SPAN - HAK_SLAB_SIZE);
   for (int i = 0; i < 200; i++) trim(); /* at the same time */
@@ -374,8 +367,8 @@ static void call__that_is_over_leaves_surplus_and_age_to_the_next(void **state) 
 
 static void call__that_is_over_leaves_surplus_to_the_next(void **state) {
   (void)state;
-  set(HAK_OPTION_PURGE_CALL_US, 1);
-  set(HAK_OPTION_RETAIN_BYTES_MAX, (int64_t)(4 * SPAN));
+  test_set(HAK_OPTION_PURGE_CALL_US, 1);
+  test_set(HAK_OPTION_RETAIN_BYTES_MAX, (int64_t)(4 * SPAN));
   put_many(12);
   for (int i = 0; i < 200; i++) trim(); /* at the same time, and nothing is old */
   CHECK_EQ(hak_retained_bytes(), 4 * SPAN);
@@ -385,11 +378,11 @@ static void call__that_is_over_leaves_surplus_to_the_next(void **state) {
 static void call__with_a_second_gives_all(void **state) {
   (void)state;
   for (int round = 0; round < 2; round++) {
-    set(HAK_OPTION_PURGE_CALL_US, round == 0 ? 0 : SECOND_US);
+    test_set(HAK_OPTION_PURGE_CALL_US, round == 0 ? 0 : SECOND_US);
     for (int i = 8 * round; i < 8 * round + 8; i++) {
       if (i % 4 != 0) put(i);
     }
-    g_now_ms += 4 * DECAY_MS;
+    test_pass_ms(4 * DECAY_MS);
     trim();
     CHECK_EQ(hak_retained_bytes(), 0);
   }
@@ -397,14 +390,14 @@ static void call__with_a_second_gives_all(void **state) {
 
 static void call__with_a_bound_survives_refusals(void **state) {
   (void)state;
-  set(HAK_OPTION_PURGE_CALL_US, SECOND_US);
+  test_set(HAK_OPTION_PURGE_CALL_US, SECOND_US);
   put_many(8);
   refuse(true);
-  g_now_ms += 4 * DECAY_MS;
+  test_pass_ms(4 * DECAY_MS);
   trim();
   CHECK_EQ(hak_retained_bytes(), 8 * SPAN);
   refuse(false);
-  g_now_ms += 4 * DECAY_MS;
+  test_pass_ms(4 * DECAY_MS);
   trim();
   CHECK_EQ(hak_retained_bytes(), 0);
 }

@@ -541,8 +541,11 @@ def sample(args):
     known, came = Known(), {}
     with tempfile.TemporaryDirectory(prefix="hakmem-conditions-") as folder:
         work = Work(args.build, folder)
-        objects = {name: work.compile(list(pairs), target=name)
-                   for name in ("hakmem", "hakmem_explored")}
+        # The explorer has no files of the system's.
+        explored = [file for file, tests in pairs.items()
+                    if any(test.startswith("explore:") for test in tests)]
+        objects = {name: work.compile(files, target=name) for name, files in
+                   (("hakmem", list(pairs)), ("hakmem_explored", explored)) if files}
         (work.folder / "programs").mkdir()
         seen = {}
         for test in sorted({test for tests in pairs.values() for test in tests}):

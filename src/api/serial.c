@@ -42,7 +42,8 @@ static HAK_WARM void *alloc_slow(hak_heap_t *handle, size_t size) {
   uint32_t cls = hak_store_class(heap->store, size);
   hak_thread_t *me = hak_thread_self;
   if (HAK_UNLIKELY(heap->serial_handle == NULL || me->kind != HAK_THREAD_ATTACHED ||
-                   hak_class_is_single(cls) || hak_event_wanted())) {
+                   hak_class_is_single(cls) || hak_event_wanted() ||
+                   hak_budget_calls != NULL)) {
     return hak_api_small(heap, cls, false);
   }
   hak_serial_t *serial = hak_heap_own_serial(heap);

@@ -305,6 +305,28 @@ static void limit__that_a_sample_passes_forbids_the_heap_to_its_callback(void **
   CHECK_EQ(hak_option_set(HAK_OPTION_SAMPLE_BYTES, before), 0);
 }
 
+/* Of its bins nothing is ready: blocks that are would be given. */
+static void limit__of_a_serial_parent_forbids_it_to_its_callback(void **state) {
+  (void)state;
+  pressure_t p = {0};
+  hak_heap_config_t config = {.struct_size = sizeof config,
+                              .flags = HAK_HEAP_SERIAL,
+                              .soft_limit = 2 * MIB,
+                              .on_pressure = on_soft,
+                              .ctx = &p};
+  hak_heap_t *parent = hak_heap_create(&config);
+  CHECK(parent != NULL && hak_heap_alloc(parent, 5000) != NULL);
+  hak_heap_config_t below = {.struct_size = sizeof below, .parent = parent};
+  hak_heap_t *child = hak_heap_create(&below);
+  CHECK(child != NULL);
+  for (int i = 0; i < 30; i++) CHECK(hak_heap_alloc(child, 200000) != NULL);
+  CHECK(p.calls > 0);
+  CHECK_EQ(p.inside, 0);
+  CHECK(hak_heap_alloc(parent, 100) != NULL);
+  CHECK_EQ(hak_heap_destroy(child), 0);
+  CHECK_EQ(hak_heap_destroy(parent), 0);
+}
+
 /* ---- misuse ------------------------------------------------------------------ */
 
 static void misuse__of_handles_and_foreign_blocks_is_named(void **state) {
@@ -416,6 +438,7 @@ TEST_MAIN(T(alloc__every_tier_and_entry_point_serves_the_heap),
           T(records__serve_serial_and_shared_heaps_by_turns),
           T(limit__of_a_serial_heap_is_kept_and_its_callback_may_free),
           T(limit__that_a_sample_passes_forbids_the_heap_to_its_callback),
+          T(limit__of_a_serial_parent_forbids_it_to_its_callback),
           T(misuse__of_handles_and_foreign_blocks_is_named),
           T(misuse__random_values_freed_are_never_followed),
           T(many__heaps_at_once_each_have_their_blocks),

@@ -127,7 +127,7 @@ static inline void HAK_JE(sdallocx)(void *ptr, size_t size, int flags) {
 /* The usable size that mallocx would give; 0 if no block can be that large. */
 static inline size_t HAK_JE(nallocx)(size_t size, int flags) {
   size_t alignment = hak_je_alignment(flags);
-  if (size > PTRDIFF_MAX || alignment > HAK_ALIGNMENT_MAX) return 0;
+  if (hak_good_size(size) == 0 || alignment > HAK_ALIGNMENT_MAX) return 0;
   /* No class is as small: blocks are malloc's, and have the size that is asked for. */
   if (hak_good_size(1) == 1) return hak_good_size(size);
   /* Large blocks that are to be zero may come by pages instead of size classes. */

@@ -205,6 +205,9 @@ static void nallocx__says_0_where_no_block_can_be(void **state) {
   (void)state;
   CHECK_EQ(nallocx(10, MALLOCX_LG_ALIGN(40)), 0);
   CHECK(mallocx(10, MALLOCX_LG_ALIGN(40)) == NULL);
+  CHECK_EQ(nallocx(PTRDIFF_MAX, 0), 0);
+  CHECK_EQ(nallocx(PTRDIFF_MAX, MALLOCX_ZERO), 0);
+  CHECK(mallocx(PTRDIFF_MAX, MALLOCX_ZERO) == NULL);
 }
 
 static void xallocx__never_shrinks_a_block_that_fits(void **state) {

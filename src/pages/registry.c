@@ -256,6 +256,10 @@ HAK_SLOW void hak_registry_visit_tables(void (*visit)(void *table, size_t size,
   hak_registry_t *registry = hak_registry_root();
   if (registry == NULL) return;
   visit(registry, ROOT_SIZE, ctx);
+  for (int i = 0; i < HAK_SPARE_LEAVES; i++) {
+    hak_leaf_t *spare = hak_load_relaxed(&spares[i]); /* its address alone is used */
+    if (spare != NULL) visit(spare, LEAF_SIZE, ctx);
+  }
   for (size_t first = 0; first < HAK_REGISTRY_LEAVES; first += AT_ONCE) {
     if (hak_os_resident(root_os, &registry->leaf[first], HAK_SLAB_SIZE) == 0) continue;
     for (size_t i = first; i < first + AT_ONCE; i++) {

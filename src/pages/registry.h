@@ -165,8 +165,8 @@ void hak_registry_purge(uintptr_t address, size_t size);
 
 HAK_EXTERN hak_atomic_u64_t hak_registry_reserved; /* bytes of address space */
 
-/* Calls `visit` for each of the tables in use, most of whose pages nobody has touched.
- * Takes no lock. */
+/* Calls `visit` for each of the tables in use, most of whose pages nobody has touched,
+ * and of those that wait to be used. Takes no lock. */
 void hak_registry_visit_tables(void (*visit)(void *table, size_t size, void *ctx),
                                void *ctx);
 

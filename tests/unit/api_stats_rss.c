@@ -137,6 +137,21 @@ TEST_IN_CHILD(rows__explain_threads_that_end, 60) {
   check_rows("threads that ended");
 }
 
+/* Where blocks move there are tables ready for their new places. */
+TEST_IN_CHILD(rows__explain_blocks_that_move, 60) {
+  begin();
+  char *block = NULL;
+  for (size_t size = 2 * MIB; size <= 32 * MIB; size += size / 2) {
+    block = hak_realloc(block, size);
+    CHECK(block != NULL);
+    memset(block, 1, size);
+  }
+  check_rows("a block that grew");
+  hak_free(block);
+  hak_collect(NULL, SIZE_MAX, HAK_COLLECT_ALL);
+  check_rows("a block that grew, collected");
+}
+
 /* Of a heap's records hardly anything is touched before it has blocks of many sizes. */
 TEST_IN_CHILD(rows__explain_many_heaps, 60) {
   enum {
@@ -165,4 +180,4 @@ TEST_IN_CHILD(rows__explain_many_heaps, 60) {
 TEST_MAIN(T(rows__explain_small_blocks), T(rows__explain_mid_blocks),
           T(rows__explain_large_blocks_written), T(rows__explain_mappings_written),
           T(rows__explain_sparse_array), T(rows__explain_threads_that_end),
-          T(rows__explain_many_heaps))
+          T(rows__explain_blocks_that_move), T(rows__explain_many_heaps))

@@ -716,7 +716,8 @@ size_t hak_collect(hak_heap_t *heap, size_t max_bytes, unsigned flags);
 
 /* For event loops: milliseconds until hak_collect(NULL, SIZE_MAX, 0) will find something
  * that is due, if nothing happens until then; 0 if there is something now, -1 if there
- * never will be. Can be passed on to poll and epoll_wait. Any thread, O(1). */
+ * never will be. Of what threads have cached, bins of the calling one count that have
+ * grown. Can be passed on to poll and epoll_wait. Any thread, O(1). */
 int hak_purge_due(void);
 
 /* For programs that cannot call hak_collect now and then, and whose threads may all sleep

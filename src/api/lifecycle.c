@@ -93,6 +93,8 @@ int hak_purge_due(void) {
     uint64_t holes = hak_hole_sweep_due_in();
     ns = hak_retention_due_in();
     if (holes < ns) ns = holes;
+    uint64_t bins = hak_collect_bins_due_in();
+    if (bins < ns) ns = bins;
   }
   hak_stay_end(stay);
   if (ns == UINT64_MAX) return -1;

@@ -234,21 +234,27 @@ static void purge_records(collecting_t *c) {
 }
 
 /* A thread that has made no refill since calls a decay ago does not need what it has
- * cached. */
-static bool is_quiet(hak_thread_t *me) {
-  uint64_t now = hak_clock_cached();
+ * cached: ns until then. */
+static HAK_SLOW uint64_t quiet_in(hak_thread_t *me) {
+  uint64_t now = hak_clock_cached(), decay = hak_idle_decay();
   if (me->looks != me->quiet_looks || me->quiet_since == 0) {
     me->quiet_looks = me->looks;
     me->quiet_since = now;
   }
-  return now - me->quiet_since >= hak_idle_decay();
+  uint64_t quiet = now - me->quiet_since;
+  return quiet < decay ? decay - quiet : 0;
+}
+
+HAK_SLOW uint64_t hak_collect_bins_due_in(void) {
+  hak_thread_t *me = hak_thread_self;
+  return me->grown == 0 ? UINT64_MAX : quiet_in(me);
 }
 
 HAK_SLOW size_t hak_collect_memory(hak_thread_t *me, hak_heap_t *heap, size_t max_bytes,
                                    bool all) {
   hak_clock_refresh();
   size_t slabs = all ? SIZE_MAX : (size_t)hak_option(COLLECT_SLABS);
-  collecting_t c = {me, max_bytes, 0, slabs, all, all || is_quiet(me)};
+  collecting_t c = {me, max_bytes, 0, slabs, all, all || quiet_in(me) == 0};
   if (c.caches) hak_thread_flush_shared(me, heap, "hak_collect");
   if (max_bytes > 0) hak_os_retry_releases(all);
   size_t kept = all || heap != NULL ? 0 : hak_div_up(c.slabs, FOR_HOLES);

@@ -21,4 +21,9 @@
  * COLLECT_SLABS slabs at most. The bytes given back. */
 size_t hak_collect_memory(hak_thread_t *me, hak_heap_t *heap, size_t max_bytes, bool all);
 
+/* ns until a call for what is due empties this thread's bins of the default heap, if one
+ * of them has grown and the thread makes no refill until then; UINT64_MAX: none has. By
+ * the coarse clock, which the caller has refreshed. */
+uint64_t hak_collect_bins_due_in(void);
+
 #endif

@@ -77,6 +77,26 @@ TEST_IN_CHILD(collect__leaves_what_is_young_unless_told_all, 30) {
   CHECK_EQ(hak_purge_due(), -1);
 }
 
+/* A program that calls when something is due ends up without what its bins grew by. */
+TEST_IN_CHILD(due__is_what_grown_bins_keep, 30) {
+  enum {
+    COUNT = 256
+  };
+  static void *blocks[COUNT];
+  begin(50);
+  test_set(HAK_OPTION_LEAN_MS, 0);
+  for (int round = 0; round < 2; round++) {
+    for (int i = 0; i < COUNT; i++) CHECK((blocks[i] = hak_alloc(64 * KIB)) != NULL);
+    for (int i = 0; i < COUNT; i++) hak_free(blocks[i]);
+  }
+  CHECK(test_stats().cached_bytes >= MIB);
+  for (int ms; (ms = hak_purge_due()) >= 0;) {
+    usleep((unsigned)ms * 1000);
+    (void)hak_collect(NULL, SIZE_MAX, 0);
+  }
+  CHECK_EQ(test_stats().cached_bytes, 0);
+}
+
 static void *collect_old(void *ctx) {
   (void)ctx;
   CHECK(hak_collect(NULL, SIZE_MAX, 0) > 0);
@@ -448,6 +468,7 @@ TEST_IN_CHILD(heap__may_end_while_any_thread_gives_its_pages_back, 60) {
 }
 
 TEST_MAIN_FRESH(T(collect__leaves_what_is_young_unless_told_all),
+                T(due__is_what_grown_bins_keep),
                 T(collect__of_any_thread_takes_what_is_old_in_a_quiet_heap),
                 T(collect__once_a_frame_costs_no_call_to_the_system),
                 T(idle__gives_back_what_is_due),

@@ -282,19 +282,20 @@ static int on_soft(hak_heap_t *heap, size_t needed, int level, void *ctx) {
   return 0;
 }
 
+/* A serial heap whose callback counts in p what it did. */
+static hak_heap_t *make_soft(pressure_t *p) {
+  return test_heap_make((hak_heap_config_t){
+      .flags = HAK_HEAP_SERIAL, .soft_limit = 2 * MIB, .on_pressure = on_soft, .ctx = p});
+}
+
 /* A sample lies in a heap of its own below the serial one. */
 static void limit__that_a_sample_passes_forbids_the_heap_to_its_callback(void **state) {
   (void)state;
   pressure_t p = {0};
-  hak_heap_config_t config = {.struct_size = sizeof config,
-                              .flags = HAK_HEAP_SERIAL,
-                              .soft_limit = 2 * MIB,
-                              .on_pressure = on_soft,
-                              .ctx = &p};
   int64_t before = hak_option_get(HAK_OPTION_SAMPLE_BYTES);
   CHECK_EQ(hak_option_set(HAK_OPTION_SAMPLE_BYTES, 1), 0);
-  hak_heap_t *heap = hak_heap_create(&config);
-  CHECK(heap != NULL && hak_heap_alloc(heap, 100) != NULL);
+  hak_heap_t *heap = make_soft(&p);
+  CHECK(hak_heap_alloc(heap, 100) != NULL);
   for (int i = 0; i < 30; i++) {
     CHECK(hak_heap_alloc_at(heap, 200000, HAK_CALLSITE()) != NULL);
   }
@@ -309,13 +310,8 @@ static void limit__that_a_sample_passes_forbids_the_heap_to_its_callback(void **
 static void limit__of_a_serial_parent_forbids_it_to_its_callback(void **state) {
   (void)state;
   pressure_t p = {0};
-  hak_heap_config_t config = {.struct_size = sizeof config,
-                              .flags = HAK_HEAP_SERIAL,
-                              .soft_limit = 2 * MIB,
-                              .on_pressure = on_soft,
-                              .ctx = &p};
-  hak_heap_t *parent = hak_heap_create(&config);
-  CHECK(parent != NULL && hak_heap_alloc(parent, 5000) != NULL);
+  hak_heap_t *parent = make_soft(&p);
+  CHECK(hak_heap_alloc(parent, 5000) != NULL);
   hak_heap_config_t below = {.struct_size = sizeof below, .parent = parent};
   hak_heap_t *child = hak_heap_create(&below);
   CHECK(child != NULL);

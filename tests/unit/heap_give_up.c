@@ -4,7 +4,7 @@
 
 #include <unistd.h>
 
-#include "heap/give_up.h"
+#include "give_up.h"
 #include "heap/hole_sweep.h"
 #include "heap/thread.h"
 #include "heap/thread_cache.h"
@@ -52,21 +52,11 @@ static int caching(int count) {
   return found;
 }
 
-/* As a slow path does that finds memory idle, when so many classes are next. */
-static void give_up(uint32_t classes) {
-  hak_thread_t *me = hak_thread_enter_started();
-  CHECK(me != NULL);
-  me->to_empty = classes;
-  me->turns.counted_at = 0; /* whatever the time is */
-  hak_give_up_some(me);
-  hak_thread_leave(me, "test");
-}
-
 static void heaps__if_few_have_their_turn_in_one_call(void **state) {
   (void)state;
   make(FEW);
   CHECK_EQ(caching(FEW), FEW);
-  give_up(HAK_CLASSES);
+  test_give_up(HAK_CLASSES);
   CHECK_EQ(caching(FEW), 0);
   end(FEW);
 }
@@ -78,7 +68,7 @@ static void heaps__have_as_many_turns_as_are_due(void **state) {
   hak_thread_self->turns.owed = 0;
   uint32_t given = 0;
   for (; given < 2 * HAK_CLASSES && caching(FEW) > 0; given++) {
-    give_up(1);
+    test_give_up(1);
     if (given < HAK_CLASSES / 2) CHECK(caching(FEW) >= FEW / 4);
   }
   CHECK_EQ(caching(FEW), 0);
@@ -92,11 +82,11 @@ static void heaps__if_many_have_it_in_many_calls_and_none_is_left_out(void **sta
   make(MANY);
   CHECK_EQ(caching(MANY), MANY);
   hak_thread_self->turns.owed = 0;
-  give_up(HAK_CLASSES);
+  test_give_up(HAK_CLASSES);
   int left = caching(MANY), calls = 1;
   CHECK_MSG(left < MANY && left >= MANY - AT_ONCE, "%d left", left);
   for (; left > 0 && calls < MANY; calls++) {
-    give_up(calls % 3 == 0);
+    test_give_up(calls % 3 == 0);
     int now = caching(MANY);
     CHECK_MSG(left - now <= AT_ONCE && now <= left, "%d, then %d left", left, now);
     left = now;
@@ -112,10 +102,10 @@ static void heap__in_use_has_its_turn_later(void **state) {
   make(1);
   hak_heap_t *heap = hak_heap_record(g_heaps[0]);
   hak_heap_lease(heap);
-  give_up(HAK_CLASSES);
+  test_give_up(HAK_CLASSES);
   CHECK_EQ(caching(1), 1);
   hak_heap_unlease(heap);
-  give_up(0);
+  test_give_up(0);
   CHECK_EQ(caching(1), 0);
   end(1);
 }
@@ -185,11 +175,11 @@ static void heap__is_noted_when_a_thread_caches_its_blocks(void **state) {
 static void heaps__may_come_and_go_amid_a_pass(void **state) {
   (void)state;
   make(MANY);
-  give_up(HAK_CLASSES);
+  test_give_up(HAK_CLASSES);
   end(MANY);
-  give_up(0);
+  test_give_up(0);
   make(MANY);
-  for (int i = 0; i < 2 * MANY && caching(MANY) > 0; i++) give_up(HAK_CLASSES);
+  for (int i = 0; i < 2 * MANY && caching(MANY) > 0; i++) test_give_up(HAK_CLASSES);
   CHECK_EQ(caching(MANY), 0);
   CHECK_EQ(hak_check(NULL), 0);
   end(MANY);

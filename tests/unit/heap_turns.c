@@ -4,6 +4,7 @@
 #include "os_fixture.h"
 #include "threads.h"
 
+#include "give_up.h"
 #include "heap/give_up.h"
 #include "heap/kind.h"
 #include "heap/samples.h"
@@ -30,16 +31,6 @@ static int setup(void **state) {
 static void pass_ms(uint64_t ms) {
   test_os_advance_ms(&g_os, ms);
   hak_clock_refresh();
-}
-
-/* As a slow path does that finds memory idle, when so many classes are next. */
-static void give_up(uint32_t classes) {
-  hak_thread_t *me = hak_thread_enter_started();
-  CHECK(me != NULL);
-  me->to_empty = classes;
-  me->turns.counted_at = 0; /* whatever the time is */
-  hak_give_up_some(me);
-  hak_thread_leave(me, "test");
 }
 
 /* --- magazines on their way -----------------------------------------------------------
@@ -80,14 +71,14 @@ static void magazines__of_a_heap_go_home_once_in_a_decay(void **state) {
   for (int round = 0; round < 2; round++) {
     hand_over();
     pass_ms(DECAY_MS + 100);
-    give_up(HAK_CLASSES);
+    test_give_up(HAK_CLASSES);
     CHECK_EQ(on_their_way(), 0);
     hand_over();
-    give_up(HAK_CLASSES);
+    test_give_up(HAK_CLASSES);
     CHECK_EQ(on_their_way(), MAGAZINES);
     /* The next time, also if its classes have their turns in many calls. */
     pass_ms(DECAY_MS + 100);
-    for (int i = 0; i < HAK_CLASSES; i++) give_up(1);
+    for (int i = 0; i < HAK_CLASSES; i++) test_give_up(1);
     CHECK_EQ(on_their_way(), 0);
   }
   CHECK_EQ(hak_check(NULL), 0);
@@ -101,11 +92,11 @@ static void magazines__of_the_default_heap_go_home_in_small_steps(void **state) 
   };
   g_heap = hak_heap_get_default();
   pass_ms(DECAY_MS);
-  give_up(1);
+  test_give_up(1);
   hand_over();
   for (int i = 0; i < 2 * STEPS; i++) {
     pass_ms(DECAY_MS / STEPS);
-    give_up(1);
+    test_give_up(1);
   }
   CHECK_EQ(on_their_way(), 0);
   CHECK_EQ(hak_check(NULL), 0);
@@ -133,7 +124,7 @@ static void heap__that_is_leased_is_left_alone_and_stays_so(void **state) {
   hand_over();
   for (size_t i = 0; i < TEST_COUNT(heaps); i++) hak_heap_lease(heaps[i]);
   pass_ms(DECAY_MS);
-  give_up(HAK_CLASSES);
+  test_give_up(HAK_CLASSES);
   begin_unused();
   CHECK_EQ(on_their_way(), MAGAZINES);
   for (size_t i = 0; i < TEST_COUNT(heaps); i++) {
@@ -162,7 +153,7 @@ static void heap__that_was_released_ends_with_its_turn(void **state) {
   for (size_t i = 0; i < TEST_COUNT(blocks); i++) hak_free(blocks[i]);
   test_thread_run(release, handle);
   CHECK(hak_heap_is_used(heap));
-  give_up(HAK_CLASSES);
+  test_give_up(HAK_CLASSES);
   CHECK(!hak_heap_is_used(heap));
   CHECK_EQ(hak_check(NULL), 0);
 }

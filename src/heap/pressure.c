@@ -277,10 +277,13 @@ static void soft(hak_heap_t *heap, hak_budget_t *level) {
   hak_budget_rearm(level);
 }
 
+/* Each level once: what crosses its limit anew meanwhile, by other threads or by the
+ * callback, is left to the next request, or there might be no end. */
 HAK_SLOW void hak_pressure_soft_slow(hak_heap_t *heap) {
-  hak_budget_t *level;
-  while ((level = hak_budget_take_alarm(budget_of(heap))) != NULL) {
+  hak_budget_t *level = budget_of(heap);
+  while ((level = hak_budget_take_alarm(level)) != NULL) {
     /* The callback of this level is running, and its request has been told enough. */
     if (!hak_budget_is_forbidden(level)) soft(heap, level);
+    level = hak_budget_parent(level);
   }
 }

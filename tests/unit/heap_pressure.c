@@ -7,6 +7,7 @@
 
 #include "heap/groups.h"
 #include "heap/kind.h"
+#include "heap/pressure.h"
 #include "heap/thread.h"
 #include "tiny/refill.h"
 #include "tiny/size_class.h"
@@ -181,6 +182,41 @@ static void callback__that_frees_what_the_system_then_lacks_is_asked_once(void *
   CHECK_EQ(hak_check(NULL), 0);
 }
 
+/* The limit is set anew and passed anew, as others may do meanwhile; in the end that
+ * stops. */
+static int limit_and_grow(hak_heap_t *heap, size_t needed, int level, void *ctx) {
+  enum {
+    STOPS = 1000
+  };
+  CHECK(needed > 0);
+  CHECK_EQ(level, HAK_PRESSURE_SOFT);
+  unsigned calls = ++*(unsigned *)ctx;
+  if (calls > STOPS) return 0;
+  CHECK_EQ(hak_heap_set_limits(heap, MIB, 0), 0);
+  CHECK_EQ(hak_heap_prefault(heap, calls % 2 == 0 ? 0 : MIB), 0);
+  return 1;
+}
+
+static void callback__that_has_the_limit_passed_anew_is_not_asked_without_end(
+    void **state) {
+  (void)state;
+  unsigned calls = 0;
+  hak_heap_t *heap = test_heap_make((hak_heap_config_t){
+      .soft_limit = MIB, .on_pressure = limit_and_grow, .ctx = &calls});
+  hak_heap_t *below = make(heap, 0);
+  for (int i = 0; i < 2; i++) {
+    calls = 0;
+    CHECK(hak_heap_alloc(i == 0 ? heap : below, 2 * MIB) != NULL);
+    CHECK_MSG(calls > 0 && calls <= HAK_PRESSURE_ROUNDS, "%u", calls);
+  }
+  /* Nor is it forgotten. */
+  CHECK_EQ(hak_heap_prefault(heap, 2 * MIB), 0);
+  calls = 0;
+  hak_free(hak_heap_alloc(below, 2 * MIB));
+  CHECK(calls > 0);
+  CHECK_EQ(hak_check(NULL), 0);
+}
+
 /* --- the system has no more ----------------------------------------------------------
  */
 
@@ -266,6 +302,7 @@ TEST_MAIN_FRESH(P(limit__that_refuses_leaves_heaps_alone_that_it_does_not_cover)
                 P(limit__that_refuses_leaves_what_serial_heaps_cache),
                 P(limit__that_refuses_gives_no_block_of_another_heap),
                 P(callback__that_frees_what_the_system_then_lacks_is_asked_once),
+                P(callback__that_has_the_limit_passed_anew_is_not_asked_without_end),
                 P(memory__of_another_heap_serves_small_blocks_and_large_ones),
                 P(memory__of_another_heap_is_found_some_time_after_a_look_in_vain),
                 P(memory__that_is_free_serves_small_blocks_at_once),

@@ -69,7 +69,9 @@ void hak_api_tell_all_gone(const hak_farewell_t *farewell) {
   if (farewell->fn == NULL) return;
   hak_block_event_t event = {
       .struct_size = sizeof event, .kind = HAK_BLOCK_ALL_GONE, .heap = farewell->handle};
+  int saved = errno;
   farewell->fn(&event, farewell->ctx);
+  errno = saved;
 }
 
 int hak_heap_set_block_hook(hak_heap_t *handle, hak_block_event_fn *fn, void *ctx) {

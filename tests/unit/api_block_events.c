@@ -168,11 +168,14 @@ static void use(hak_heap_t *heap, size_t most, uint64_t salt) {
 
 static void end(hak_heap_t *heap) {
   CHECK(hak_heap_alloc(heap, 50) != NULL);
+  errno = TEST_ERRNO;
   CHECK_EQ(hak_heap_reset(heap), 0);
+  CHECK_EQ(errno, TEST_ERRNO);
   CHECK_EQ(g_belief.all_gone, 1);
   CHECK(hak_heap_alloc(heap, 50) != NULL);
   CHECK_EQ(g_belief.count, 1);
   CHECK_EQ(hak_heap_destroy(heap), 0);
+  CHECK_EQ(errno, TEST_ERRNO);
   CHECK_EQ(g_belief.all_gone, 2);
   CHECK_EQ(hak_heap_set_block_hook(heap, listen, &g_belief), EINVAL);
 }

@@ -350,9 +350,11 @@ struct hak_os;
  * size in bytes of the request that the limit refuses; at a soft limit, by how many bytes
  * the charge is over the limit. The callback may do anything but end the heap that the
  * request is for or one above it. While it runs, the thread's allocations from `heap` and
- * from heaps below it give NULL. It returns nonzero if it has freed something and the
- * request is to be tried again; it is asked again while that does not suffice, 64 times
- * at most. Several threads may be in the callback at once. */
+ * from heaps below it give NULL, but for some blocks that the thread has ready, such as
+ * those that it has just freed there: docs/BUDGETS.md says which. It returns nonzero if
+ * it has freed something and the request is to be tried again; it is asked again while
+ * that does not suffice, 64 times at most. Several threads may be in the callback at
+ * once. */
 typedef int(hak_pressure_fn)(hak_heap_t *heap, size_t needed, int level, void *ctx);
 
 /* Free memory of the heap stays committed and belongs to the heap until it is destroyed;

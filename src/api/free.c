@@ -24,6 +24,7 @@
 #include "tiny/far.h"
 #include "tiny/flush.h"
 #include "tiny/hold.h"
+#include "tiny/hole_map.h"
 #include "tiny/home.h"
 #include "tiny/leave.h"
 #include "tiny/live.h"
@@ -100,6 +101,7 @@ size_t hak_api_usable(const void *ptr, hak_place_t *place, const char *function)
 static bool is_free(const void *ptr, const hak_place_t *place) {
   if (HAK_CHECKS < 2 || place->cls >= HAK_CLASSES) return false;
   if (HAK_CHECKS >= 3) return !hak_live_is(place->slab, ptr);
+  if (hak_hole_has_start(place->slab, ptr)) return true; /* and so has no mark */
   const hak_thread_t *me = hak_thread_self; /* without a state it has no key */
   return me->kind == HAK_THREAD_ATTACHED && hak_link_is_marked(&me->key, ptr);
 }
@@ -455,12 +457,13 @@ static HAK_SLOW void report_marked(const void *ptr, const char *function,
   hak_heap_t *owner = place.extent == NULL ? NULL : hak_api_owner(place.extent);
   hak_report(HAK_ERROR_DOUBLE_FREE, ptr, owner, function, HAK_TEXT_FREE);
 }
-/* As in hardened builds: the mark says whether it was free already. */
+/* As in hardened builds: the mark says whether it was free already, or a hole does. */
 static bool take_back(const hak_place_t *place, void *ptr, const char *function) {
   if (place->cls >= HAK_CLASSES) return true;
   hak_thread_t *me = hak_thread_enter();
   if (me == NULL) return false;
-  bool marked = hak_link_mark_again(&me->key, ptr);
+  bool marked =
+      hak_hole_has_start(place->slab, ptr) || hak_link_mark_again(&me->key, ptr);
   hak_thread_leave(me, function);
   if (marked) report_marked(ptr, function, NULL);
   return !marked;

@@ -61,6 +61,13 @@ HAK_HOT bool hak_hole_has(hak_slab_t *slab, unsigned shift, size_t offset) {
   return false;
 }
 
+/* The first byte of a block of the span lies in a hole. */
+HAK_HOT bool hak_hole_has_start(hak_slab_t *slab, const void *block) {
+  unsigned shift = hak_hole_page_shift(slab);
+  return hak_hole_at(slab, shift,
+                     (size_t)((const char *)block - hak_slab_start(slab)) >> shift);
+}
+
 /* Blocks that are put away. O(blocks). */
 HAK_HOT uint32_t hak_hole_map_blocks(hak_slab_t *slab) {
   uint32_t count = 0;

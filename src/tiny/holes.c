@@ -143,6 +143,7 @@ static HAK_SLOW size_t look_through(hak_thread_t *me, const hak_os_t *os,
     hak_store_relaxed(&slab[i].holes, (uint16_t)holes);
   }
   hak_add_relaxed(&hak_hole_bytes, pages << look.shift);
+  hak_slab_tell_starts(slab);
   /* The child of a fork must find each block on the list or put away; it finds those that
    * are both, too. */
   hak_compiler_fence();

@@ -98,7 +98,8 @@ HAK_HOT void hak_slab_set_out(hak_slab_t *slab, uint32_t out, uint32_t held_back
 }
 
 /* Tells the registry where the slab's blocks begin that were cut, after it was told the
- * class; for full checks, and nothing in other builds. */
+ * class, or while it has holes that none does: blocks that are put away have no mark. For
+ * full checks, and nothing in other builds. */
 void hak_slab_tell_starts_slow(hak_slab_t *slab);
 HAK_HOT void hak_slab_tell_starts(hak_slab_t *slab) {
   if (HAK_CHECKS == 2) hak_slab_tell_starts_slow(slab);
@@ -174,8 +175,8 @@ bool hak_slab_all_home(hak_thread_t *me, const hak_cache_t *cache, hak_slab_t *s
 
 /* Takes the blocks that lie in holes, whose bits are set, off the list. */
 void hak_slab_put_away(hak_thread_t *me, hak_slab_t *slab);
-/* Puts all blocks that were put away at the end of the list: there are no holes any more.
- * Their first words are written to. Returns the bytes of the holes. */
+/* Puts all blocks that were put away at the end of the list, after a report if one was
+ * written to: there are no holes any more. Returns the bytes of the holes. */
 size_t hak_slab_bring_back(hak_thread_t *me, hak_slab_t *slab);
 /* False, after a report, if a block of the run is put away, and thus home already. */
 bool hak_slab_none_is_away(hak_thread_t *me, const hak_cache_t *cache,

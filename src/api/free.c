@@ -102,8 +102,7 @@ static bool is_free(const void *ptr, const hak_place_t *place) {
   if (HAK_CHECKS < 2 || place->cls >= HAK_CLASSES) return false;
   if (HAK_CHECKS >= 3) return !hak_live_is(place->slab, ptr);
   if (hak_hole_has_start(place->slab, ptr)) return true; /* and so has no mark */
-  const hak_thread_t *me = hak_thread_self; /* without a state it has no key */
-  return me->kind == HAK_THREAD_ATTACHED && hak_link_is_marked(&me->key, ptr);
+  return hak_link_is_marked(&hak_thread_self->key, ptr);
 }
 
 size_t hak_api_usable_live(const void *ptr, hak_place_t *place, const char *function) {

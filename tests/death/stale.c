@@ -190,6 +190,41 @@ static void second_free__past_the_caches_is_named(void **state) {
   test_child_must_succeed(past_caches_child, NULL, 20);
 }
 
+/* The thread asks before its first allocation, or after its exit. */
+static int unattached_child(void *ctx) {
+  (void)ctx;
+  static const size_t sizes[] = {16, 1000, 40000, 60000};
+  test_start();
+  for (size_t k = 0; k < TEST_COUNT(sizes); k++) {
+    char *block = hak_alloc(sizes[k]), *beside = hak_alloc(sizes[k]);
+    hak_free(block);
+    test_reports_begin();
+    hak_thread_exit();
+    CHECK_EQ(hak_usable_size(block), 0);
+    CHECK_MSG(g_reports.count == 1, "%zu: %u reports", sizes[k], g_reports.count);
+    hak_thread_exit();
+    CHECK_EQ(hak_resize_in_place(block, 1, sizes[k]), 0);
+    CHECK_EQ(g_reports.count, 2);
+    hak_thread_exit();
+    CHECK(hak_realloc(block, 2 * sizes[k]) == NULL);
+    CHECK_EQ(g_reports.count, 3);
+    hak_thread_exit();
+    hak_free(block);
+    CHECK_EQ(g_reports.count, 4);
+    CHECK_EQ(g_reports.last.error, HAK_ERROR_DOUBLE_FREE);
+    CHECK(g_reports.last.address == block);
+    hak_free(beside);
+  }
+  CHECK_EQ(hak_check(NULL), 0);
+  return 0;
+}
+
+static void question__about_a_freed_block_by_a_thread_of_no_state_is_named(void **state) {
+  (void)state;
+  if (TEST_CHECKS < 2) skip();
+  test_child_must_succeed(unattached_child, NULL, 20);
+}
+
 /* ---- At random ------------------------------------------------------------------------
  */
 
@@ -311,6 +346,7 @@ int main(int argc, char **argv) {
       T(copy_in_a_bin__is_not_given_out_as_what_it_was),
       T(copy_in_a_bin__of_a_slab_that_went_to_the_pool_is_named),
       T(second_free__past_the_caches_is_named),
+      T(question__about_a_freed_block_by_a_thread_of_no_state_is_named),
       T(double_frees__at_random_give_no_large_block_two_owners)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -97,12 +97,11 @@ size_t hak_api_usable(const void *ptr, hak_place_t *place, const char *function)
   return 0;
 }
 
-/* The block is free as far as it says so itself: with full checks. */
+/* The block is free as far as it, or a hole, says so: with full checks. */
 static bool is_free(const void *ptr, const hak_place_t *place) {
   if (HAK_CHECKS < 2 || place->cls >= HAK_CLASSES) return false;
   if (HAK_CHECKS >= 3) return !hak_live_is(place->slab, ptr);
-  if (hak_hole_has_start(place->slab, ptr)) return true; /* and so has no mark */
-  return hak_link_is_marked(&hak_thread_self->key, ptr);
+  return hak_hole_has_start(place->slab, ptr) || hak_link_is_marked(NULL, ptr);
 }
 
 size_t hak_api_usable_live(const void *ptr, hak_place_t *place, const char *function) {
@@ -461,8 +460,7 @@ static bool take_back(const hak_place_t *place, void *ptr, const char *function)
   if (place->cls >= HAK_CLASSES) return true;
   hak_thread_t *me = hak_thread_enter();
   if (me == NULL) return false;
-  bool marked =
-      hak_hole_has_start(place->slab, ptr) || hak_link_mark_again(&me->key, ptr);
+  bool marked = is_free(ptr, place) || hak_link_mark_again(&me->key, ptr);
   hak_thread_leave(me, function);
   if (marked) report_marked(ptr, function, NULL);
   return !marked;

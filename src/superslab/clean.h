@@ -6,6 +6,7 @@
  *     a block over 56 KiB begins: its slots are cleared, or clean, or fresh    -> clean
  *     it is freed: whoever frees it has cleared the block                      -> clean
  *     its slots are purged and committed again                                 -> clean
+ *     a slab of small blocks ends, and nothing but their links was there       -> clean
  *     a slab of small blocks begins there, or a heap ends with the block       -> not
  *
  * Invariant: of a clean slot all committed pages read as zero, but for the bytes of a

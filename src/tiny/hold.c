@@ -12,6 +12,7 @@
 #include "tiny/hole_map.h"
 #include "tiny/lean.h"
 #include "tiny/partial_list.h"
+#include "tiny/scatter.h"
 #include "tiny/stray.h"
 
 /* With less room in its budget a heap has short spans. */
@@ -209,6 +210,7 @@ void hak_hold_retire(hak_thread_t *me, const hak_cache_t *cache, hak_slab_t *sla
                        HAK_CLASS_NONE);
   spoil_blocks(slab);
   bool held = hak_commit_hold(cache, slab);
+  hak_scatter_end(cache, slab);
   hak_slab_end(slab);
   hak_commit_let_go(slab, held);
   hak_pool_put(&cache->store->pool, slab, hak_slab_span(slab));

@@ -1,8 +1,8 @@
 /* hold.h - the slabs that a thread holds: how they come and go, and how blocks come home
  * to them and to others.
  *
- * Depends on: base, pages, superslab, commit, hole_map, lean, partial_list, slab, stray.
- * Used by: tiny, api.
+ * Depends on: base, pages, superslab, commit, hole_map, lean, partial_list, scatter,
+ * slab, stray.   Used by: tiny, api.
  *
  * A slab belongs to its heap; a thread only holds it for a while. slab.h says what may be
  * done to a slab's word and list, by whom and in which order. The functions here decide

@@ -2,6 +2,9 @@
 
 #include <string.h>
 
+#include "os/written.h"
+#include "superslab/clean.h"
+#include "tiny/commit.h"
 #include "tiny/live.h"
 #include "tiny/seal.h"
 
@@ -42,3 +45,22 @@ void *hak_scatter(hak_thread_t *me, const hak_cache_t *cache, hak_slab_t *slab,
   }
   return list;
 }
+
+#if HAK_CHECKS >= 3
+void hak_scatter_end_slow(const hak_cache_t *cache, hak_slab_t *slab) {
+  const hak_os_t *os = cache->store->pool.os;
+  if (hak_pool_is_enclosed(&cache->store->pool) || slab->unsure != 0) return;
+  if (hak_commit_tail(cache, slab) != 0) return; /* others may have it */
+  size_t size = hak_list_block_size(&slab->list);
+  char *start = hak_slab_start(slab);
+  for (uint32_t i = 0; i < hak_slab_carved(slab); i++) {
+    uint64_t *words = (uint64_t *)(void *)(start + i * size);
+    if ((words[0] | words[1]) != 0) words[0] = words[1] = 0;
+  }
+  /* Slots behind may have pages of an earlier life. */
+  size_t bytes = hak_commit_bytes(cache, slab);
+  unsigned slots = (unsigned)hak_div_up(bytes, HAK_SLAB_SIZE);
+  if (slots == 0 || hak_os_find_written(os, start, bytes) != NULL) return;
+  hak_clean_note(hak_slab_superslab(slab), hak_mask32(slab->slot, slots));
+}
+#endif

@@ -164,6 +164,25 @@ static HAK_SLOW void relist(hak_thread_t *me, const hak_cache_t *cache,
   hak_slab_set_out(slab, carved - kept, 0);
 }
 
+#if HAK_CHECKS >= 3
+static bool is_empty(const uint64_t *from, const uint64_t *end) {
+  uint64_t any = 0;
+  for (; from < end; from++) any |= *from;
+  return any == 0;
+}
+
+void hak_slab_look_inside_slow(hak_thread_t *me, hak_slab_t *slab, const void *block) {
+  enum {
+    LINK = 2 /* words */
+  };
+  const uint64_t *words = block, *end = words + hak_list_block_size(&slab->list) / 8;
+  bool linked = is_empty(words, words + LINK) || hak_stray_is_free(me, block);
+  if (HAK_LIKELY(linked && is_empty(words + LINK, end))) return;
+  hak_thread_defer_report(me, hak_load_relaxed(&hak_slab_superslab(slab)->extent.heap),
+                          HAK_ERROR_CORRUPT_BLOCK, block, HAK_TEXT_WRITTEN);
+}
+#endif
+
 bool hak_slab_all_home(hak_thread_t *me, const hak_cache_t *cache, hak_slab_t *slab) {
   enum {
     LEAST = 256 /* bytes; a slab has so many smaller blocks that looking at them makes
@@ -179,6 +198,7 @@ bool hak_slab_all_home(hak_thread_t *me, const hak_cache_t *cache, hak_slab_t *s
   const char *end = block + hak_slab_carved(slab) * size;
   while (block != end && HAK_LIKELY((HAK_UNLIKELY(holes) && is_away(slab, block)) ||
                                     hak_stray_is_free(me, block))) {
+    hak_slab_look_inside(me, slab, block);
     block += size;
   }
   if (HAK_LIKELY(block == end)) return true;

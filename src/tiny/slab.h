@@ -171,6 +171,13 @@ void *hak_slab_take_some(hak_thread_t *me, const hak_cache_t *cache, hak_slab_t 
  * that do are the list, and the others are out. */
 bool hak_slab_all_home(hak_thread_t *me, const hak_cache_t *cache, hak_slab_t *slab);
 
+/* Reports a free block if anything but its link is in it; for hardened builds, and
+ * nothing in others. */
+void hak_slab_look_inside_slow(hak_thread_t *me, hak_slab_t *slab, const void *block);
+HAK_HOT void hak_slab_look_inside(hak_thread_t *me, hak_slab_t *slab, const void *block) {
+  if (HAK_CHECKS >= 3) hak_slab_look_inside_slow(me, slab, block);
+}
+
 /* --- holes (hole_map.h), by the holder --------------------------------------------- */
 
 /* Takes the blocks that lie in holes, whose bits are set, off the list. */

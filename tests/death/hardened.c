@@ -339,6 +339,68 @@ TEST_IN_CHILD(write__to_a_block_that_waits_is_named_as_its_thread_gives_it_up, 6
 }
 
 /* They end with a page, and not with a canary. */
+/* A slab that goes to the pool is written over by others, so it is looked at before. */
+TEST_IN_CHILD(write__to_a_small_block_is_named_as_its_slab_gets_empty, 60) {
+  enum {
+    COUNT = 3000
+  };
+  static char *blocks[COUNT];
+  static const size_t small[] = {24, 100, 1000, 5000, 30000};
+  test_start();
+  for (size_t k = 0; k < TEST_COUNT(small); k++) {
+    for (size_t at = 0; at < small[k]; at += small[k] / 2 - 1) {
+      hak_heap_t *heap = test_heap(0, "heap", NULL);
+      for (size_t i = 0; i < COUNT; i++) {
+        blocks[i] = hak_heap_alloc(heap, small[k]);
+        CHECK(blocks[i] != NULL);
+      }
+      test_reports_begin();
+      char *written = blocks[COUNT / 2];
+      hak_free(written);
+      written[at] ^= 0x41;
+      for (size_t i = 0; i < COUNT; i++) {
+        if (i != COUNT / 2) hak_free(blocks[i]);
+      }
+      hak_collect(heap, SIZE_MAX, HAK_COLLECT_ALL);
+      CHECK_MSG(g_reports.count == 1, "%zu: %u reports", small[k], g_reports.count);
+      CHECK_EQ(g_reports.last.error, HAK_ERROR_CORRUPT_BLOCK);
+      CHECK(g_reports.last.address == written);
+      CHECK_EQ(hak_check(heap), 0);
+      CHECK_EQ(hak_heap_destroy(heap), 0);
+    }
+  }
+}
+
+/* The slab went home whole, and may be another class's by then. */
+TEST_IN_CHILD(write__to_a_small_block_is_named_as_its_memory_serves_again, 60) {
+  enum {
+    COUNT = 2000
+  };
+  static char *blocks[COUNT];
+  static const size_t small[] = {64, 1000, 16000};
+  test_start();
+  for (size_t k = 0; k < 2 * TEST_COUNT(small); k++) {
+    size_t size = small[k / 2], next = k % 2 == 0 ? size : 200;
+    hak_heap_t *heap = test_heap(0, "heap", NULL);
+    unsigned named = 0;
+    for (size_t try = 0; try < 10; try++) {
+      size_t count = COUNT - try * 100;
+      for (size_t i = 0; i < count; i++) blocks[i] = hak_heap_alloc(heap, size);
+      for (size_t i = 0; i < count; i++) hak_free(blocks[i]);
+      char *written = blocks[count / 2] + size / 2;
+      test_reports_begin();
+      *written ^= 0x41;
+      for (size_t i = 0; i < COUNT; i++) blocks[i] = hak_heap_alloc(heap, next);
+      /* Named, or not served yet. */
+      CHECK_MSG(g_reports.count > 0 || *written == 0x41, "%zu: silent", size);
+      named += g_reports.count > 0;
+      for (size_t i = 0; i < COUNT; i++) hak_free(blocks[i]);
+    }
+    CHECK_MSG(named > 0 || next != size, "%zu: never", size);
+    CHECK_EQ(hak_heap_destroy(heap), 0);
+  }
+}
+
 TEST_IN_CHILD(guarded__blocks_come_and_go_without_a_report, 60) {
   test_start();
   CHECK_EQ(hak_option_set(HAK_OPTION_GUARD_SAMPLE, 1), 0);
@@ -373,6 +435,8 @@ int main(void) {
       T(free__that_is_reported_does_nothing_else),
       T(overflow__of_a_block_of_any_size_is_named_as_it_is_freed),
       T(write__to_a_block_that_waits_is_named_as_its_thread_gives_it_up),
+      T(write__to_a_small_block_is_named_as_its_slab_gets_empty),
+      T(write__to_a_small_block_is_named_as_its_memory_serves_again),
       T(guarded__blocks_come_and_go_without_a_report),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

@@ -19,6 +19,22 @@ enum {
 
 static hak_heap_t *g_heaps[HEAPS];
 
+/* The fine clock, by which calls end, if the test has one: it goes on by so much with
+ * each look. */
+static bool g_fine_is_mine;
+static uint64_t g_fine_now, g_fine_step;
+
+uint64_t __real_hak_sys_fine_ns(void);
+uint64_t __wrap_hak_sys_fine_ns(void);
+uint64_t __wrap_hak_sys_fine_ns(void) {
+  return g_fine_is_mine ? (g_fine_now += g_fine_step) : __real_hak_sys_fine_ns();
+}
+
+static void tell_fine(uint64_t step_ns) {
+  g_fine_is_mine = true;
+  g_fine_step = step_ns;
+}
+
 /* No slow path sweeps before the test does. */
 static int begin(void **state) {
   (void)state;
@@ -46,6 +62,7 @@ static int end(void **state) {
   (void)state;
   CHECK_EQ(hak_check(NULL), 0);
   CHECK_EQ(hak_shutdown(HAK_SHUTDOWN_FORCE), 0);
+  g_fine_is_mine = false;
   return 0;
 }
 
@@ -152,9 +169,84 @@ static void sweep__of_many_heaps_is_one(void **state) {
   CHECK(!hak_hole_sweep_is_time());
 }
 
+/* Where it is one, and there is time, it goes through all of them as well. */
+static void sweep__of_many_heaps_goes_on_while_there_is_time(void **state) {
+  (void)state;
+  enum {
+    MANY = 150
+  };
+  for (int i = 0; i < MANY; i++) (void)test_heap_make((hak_heap_config_t){0});
+  test_set(HAK_OPTION_PURGE_CALL_US, 1000);
+  tell_fine(0);
+  allow();
+  step();
+  CHECK(!hak_hole_sweep_is_time());
+}
+
+/* Each heap counts as one look, also where nothing was to be looked at. */
+static void sweep__of_so_many_looks_ends_behind_the_heap_that_took_them(void **state) {
+  (void)state;
+  CHECK(hak_heap_alloc(g_heaps[0], SIZE) != NULL);
+  allow();
+  for (int i = 0; i < 1 + HEAPS; i++) {
+    CHECK_EQ(sweep_due(SIZE_MAX, 1), 0);
+    CHECK(hak_hole_sweep_is_time());
+  }
+  CHECK_EQ(sweep_due(SIZE_MAX, 1), 0);
+  CHECK(!hak_hole_sweep_is_time());
+}
+
+static int g_purges;
+
+/* Asks for more from within a sweep, also as the child of a fork does. */
+static void ask_within(hak_event_t event, const void *address, size_t size, void *me) {
+  (void)address;
+  (void)size;
+  if (event != HAK_EVENT_PURGE || g_purges++ > 0) return;
+  uint64_t before = holes();
+  size_t slabs = SIZE_MAX;
+  hak_hole_sweep_forget_lost();
+  CHECK(hak_hole_sweep_is_time());
+  CHECK_EQ(hak_hole_sweep_all(me, SIZE_MAX), 0);
+  CHECK_EQ(hak_hole_sweep_due(me, SIZE_MAX, &slabs), 0);
+  hak_hole_sweep_step(me);
+  CHECK_EQ(holes(), before);
+}
+
+/* Who sweeps owns the sweep until its end, whatever it calls. */
+static void sweep__within_a_sweep_is_none(void **state) {
+  (void)state;
+  leave_listed(g_heaps[0]);
+  leave_listed(g_heaps[1]);
+  allow();
+  step();
+  test_pass_ms(HALF_MS);
+  hak_clock_refresh();
+  g_purges = 0;
+  hak_set_event_hook(ask_within, hak_thread_self);
+  size_t given = sweep_all(SIZE_MAX);
+  hak_set_event_hook(NULL, NULL);
+  CHECK(g_purges > 0);
+  CHECK_EQ(holes(), given);
+}
+
+/* The child of a fork waits for the next sweep as long as its parent does. */
+static void child__keeps_the_time_of_the_next_sweep(void **state) {
+  (void)state;
+  allow();
+  step();
+  CHECK(!hak_hole_sweep_is_time());
+  hak_hole_sweep_forget_lost();
+  CHECK(!hak_hole_sweep_is_time());
+  test_pass_ms(HALF_MS);
+  hak_clock_refresh();
+  CHECK(hak_hole_sweep_is_time());
+}
+
 /* It goes on where it was, and counts as one. */
 static void sweep__in_parts_comes_to_everything_once(void **state) {
   (void)state;
+  leave_listed(NULL);
   leave_listed(g_heaps[0]);
   leave_listed(g_heaps[1]);
   allow();
@@ -235,6 +327,7 @@ static void heaps__without_holes_are_left_alone(void **state) {
                          test_heap(HAK_HEAP_NO_PURGE, NULL, NULL),
                          test_heap_make((hak_heap_config_t){.os = &os})};
   for (size_t i = 0; i < TEST_COUNT(heaps); i++) leave_listed(heaps[i]);
+  (void)hak_collect(heaps[0], SIZE_MAX, HAK_COLLECT_ALL);
   allow();
   int before = purges;
   CHECK_EQ(sweep_all(SIZE_MAX), 0);
@@ -287,6 +380,19 @@ static void held_slabs__are_looked_at_once_in_a_sweep(void **state) {
   CHECK_EQ(sweeps, 2);
 }
 
+/* The thread looks at nothing before the next sweep, however often it is called. */
+static void held_slabs__of_later_wait_for_the_next_sweep(void **state) {
+  (void)state;
+  allow();
+  step();
+  step();
+  leave_free(g_heaps[0]);
+  for (int i = 0; i < 3; i++) step();
+  test_pass_ms(HALF_MS);
+  step();
+  CHECK_EQ(holes(), 0);
+}
+
 /* What is held and has nothing to give is no reason for another sweep. */
 static void held_slabs__without_free_pages_are_nothing_to_wait_for(void **state) {
   (void)state;
@@ -299,10 +405,102 @@ static void held_slabs__without_free_pages_are_nothing_to_wait_for(void **state)
   CHECK(!is_anything_due());
 }
 
+/* Nor are slabs of which so little is free that no page is. */
+static void held_slabs__that_are_nearly_full_are_nothing_to_wait_for(void **state) {
+  (void)state;
+  static void *blocks[BLOCKS];
+  for (int i = 0; i < BLOCKS; i++) CHECK((blocks[i] = hak_alloc(SIZE)) != NULL);
+  for (int i = 0; i < BLOCKS; i += KEPT) hak_free(blocks[i]);
+  for (int i = 1; i < BLOCKS; i += KEPT) hak_free(blocks[i]);
+  allow();
+  for (int i = 0; i < 4; i++) {
+    step();
+    test_pass_ms(HALF_MS);
+  }
+  CHECK(!is_anything_due());
+}
+
+/* Memory of a program's own hooks never has holes, so its slabs stay held. */
+static void held_slabs__of_own_hooks_are_nothing_to_wait_for(void **state) {
+  (void)state;
+  hak_os_t os = *hak_os_default();
+  int purges = 0;
+  os.purge = purge_counted;
+  os.ctx = &purges;
+  hak_heap_t *heap = test_heap_make((hak_heap_config_t){.os = &os});
+  leave_free(heap);
+  allow();
+  for (int i = 0; i < 2; i++) {
+    step();
+    test_pass_ms(HALF_MS);
+  }
+  CHECK(!is_anything_due());
+  CHECK_EQ(hak_heap_destroy(heap), 0);
+}
+
+/* What a thread kept of a heap that has ended has gone. */
+static void held_slabs__are_not_looked_for_in_heaps_that_ended(void **state) {
+  (void)state;
+  hak_heap_t *heap = test_heap_make((hak_heap_config_t){0});
+  leave_free(heap);
+  CHECK_EQ(hak_heap_destroy(heap), 0);
+  (void)hak_collect(NULL, SIZE_MAX, HAK_COLLECT_ALL);
+  allow();
+  for (int i = 0; i < 2; i++) {
+    step();
+    test_pass_ms(HALF_MS);
+  }
+  CHECK(!is_anything_due());
+}
+
+/* Where a call has no time for all classes the next one goes on. */
+static void held_slabs__are_looked_at_class_by_class(void **state) {
+  (void)state;
+  leave_free(NULL);
+  test_set(HAK_OPTION_PURGE_CALL_US, 1000);
+  hak_thread_t *me = hak_thread_self;
+  allow();
+  step();
+  step();
+  test_pass_ms(HALF_MS);
+  step();
+  tell_fine(1000000);
+  int steps = 0;
+  for (; hak_hole_sweep_is_news(me) && steps < 1000; steps++) step();
+  CHECK_MSG(steps > HAK_SHARED_CLASSES / 2 && steps < 1000, "%d", steps);
+}
+
+/* Nor for all heaps. */
+static void held_slabs__are_looked_at_some_heaps_at_a_time(void **state) {
+  (void)state;
+  hak_heap_t *heap = NULL;
+  for (int i = 0; i < HAK_CACHE_CHUNK; i++) {
+    heap = test_heap_make((hak_heap_config_t){0});
+  }
+  leave_free(heap);
+  allow();
+  int sweeps = 0;
+  for (; sweeps < 10 && holes() == 0; sweeps++) {
+    for (int k = 0; k < 3; k++) step();
+    test_pass_ms(HALF_MS);
+  }
+  CHECK_EQ(sweeps, 3);
+}
+
 #define CASE(function) cmocka_unit_test_setup_teardown(function, begin, end)
 TEST_MAIN_FRESH(CASE(sweeps__are_half_a_decay_apart_and_end),
                 CASE(sweep__where_purging_is_manual_is_none),
                 CASE(sweep__of_many_heaps_is_one),
+                CASE(sweep__of_many_heaps_goes_on_while_there_is_time),
+                CASE(sweep__of_so_many_looks_ends_behind_the_heap_that_took_them),
+                CASE(sweep__within_a_sweep_is_none),
+                CASE(child__keeps_the_time_of_the_next_sweep),
+                CASE(held_slabs__of_later_wait_for_the_next_sweep),
+                CASE(held_slabs__that_are_nearly_full_are_nothing_to_wait_for),
+                CASE(held_slabs__of_own_hooks_are_nothing_to_wait_for),
+                CASE(held_slabs__are_not_looked_for_in_heaps_that_ended),
+                CASE(held_slabs__are_looked_at_class_by_class),
+                CASE(held_slabs__are_looked_at_some_heaps_at_a_time),
                 CASE(held_slabs__without_free_pages_are_nothing_to_wait_for),
                 CASE(held_slabs__are_looked_at_once_in_a_sweep),
                 CASE(sweep__in_parts_comes_to_everything_once),

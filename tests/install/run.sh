@@ -128,7 +128,10 @@ case $how in
     ;;
   add_subdirectory | fetch_content)
     copy_tree
-    consumer -DHAKMEM_TREE="$work/hakmem tree"
+    # Warnings that are errors to the project, and of which the library's own code has some.
+    consumer -DHAKMEM_TREE="$work/hakmem tree" \
+      -DCMAKE_C_FLAGS='-Wall -Wextra -Wcast-qual -Wswitch-default -Werror' \
+      -DCMAKE_CXX_FLAGS='-Wall -Wextra -Wcast-qual -Werror'
     # A part of somebody's project brings neither tests nor benchmarks, and installs
     # nothing with it.
     if grep -E '^HAKMEM_(BUILD_[A-Z]*|INSTALL):BOOL=ON' "$work/user build/CMakeCache.txt"; then

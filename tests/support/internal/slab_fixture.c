@@ -1,6 +1,8 @@
 /* slab_fixture.c - see slab_fixture.h */
 #include "slab_fixture.h"
 
+#include <string.h>
+
 #include "threads.h"
 
 int test_slab_teardown(void **state) {
@@ -27,8 +29,11 @@ char *test_slab_block(hak_slab_t *slab, uint32_t i) {
 hak_batch_t test_slab_batch(hak_slab_t *slab, uint32_t from, uint32_t to) {
   const hak_link_key_t *key = &hak_thread_self->key;
   for (uint32_t i = from; i < to; i++) {
+    char *block = test_slab_block(slab, i);
     void *next = i + 1 < to ? test_slab_block(slab, i + 1) : HAK_LINK_END;
-    hak_link_write(key, test_slab_block(slab, i), next);
+    /* As whoever frees a block of a hardened build leaves it. */
+    if (HAK_CHECKS >= 3) memset(block, 0, hak_list_block_size(&slab->list));
+    hak_link_write(key, block, next);
   }
   return (hak_batch_t){slab, test_slab_block(slab, from), test_slab_block(slab, to - 1),
                        to - from};

@@ -140,7 +140,7 @@ static HAK_WARM void *alloc_refill(uint32_t cls) {
                    hak_budget_calls != NULL)) {
     return hak_api_small(NULL, cls, false);
   }
-  hak_store_relaxed(&me->busy, 1);
+  hak_busy_begin(me);
   void *block = hak_refill_bin(me, &me->cache, cls);
   hak_thread_leave(me, HAK_IN_ALLOC);
   if (HAK_UNLIKELY(block == NULL)) return hak_api_small(NULL, cls, false);
@@ -156,7 +156,7 @@ void *hak_api_hole(uint32_t cls) {
   }
   void *block = hak_api_pop(&me->key, &me->pace, &me->bins[cls], cls);
   if (block != NULL) return block;
-  hak_store_relaxed(&me->busy, 1);
+  hak_busy_begin(me);
   me->no_grow = 1;
   block = hak_refill_bin(me, &me->cache, cls);
   me->no_grow = 0;

@@ -317,7 +317,7 @@ static HAK_WARM void free_slow(void *ptr, size_t size) {
     return;
   }
   if (!hak_spill_passes_on(me, place.cls, place.slab, ptr)) {
-    hak_store_relaxed(&me->busy, 1);
+    hak_busy_begin(me);
     HAK_COUNT(me, slow_free, 1);
     hak_spill_free(me, &me->cache, place.cls, ptr);
     hak_thread_leave(me, name_of(size));
@@ -350,7 +350,7 @@ static HAK_WARM void free_event_of_heap(hak_thread_t *me, void *ptr, size_t size
     free_unowned(ptr, size);
     return;
   }
-  hak_store_relaxed(&me->busy, 1);
+  hak_busy_begin(me);
   size_t large = large_bytes(list, ptr);
   hak_spill_event(me, &cache->cache, list, ptr);
   hak_thread_leave(me, name_of(size));
@@ -370,7 +370,7 @@ static HAK_WARM void free_event(void *ptr, size_t size, hak_list_t *list) {
     free_event_of_heap(me, ptr, size, list);
     return;
   }
-  hak_store_relaxed(&me->busy, 1);
+  hak_busy_begin(me);
   size_t large = large_bytes(list, ptr);
   hak_spill_event(me, &me->cache, list, ptr);
   hak_thread_leave(me, name_of(size));

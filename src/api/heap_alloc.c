@@ -25,18 +25,18 @@ enum {
 };
 
 static HAK_SLOW void seek_index(hak_thread_t *me, hak_thread_cache_t *cache) {
-  hak_store_relaxed(&me->busy, 1);
+  hak_busy_begin(me);
   hak_cache_index_seek(me, cache);
-  hak_store_relaxed(&me->busy, 0);
+  hak_busy_end(me);
 }
 
 /* The first block that the thread takes of a group: the bins there are its own at once,
  * as it will free the block into them anyway. */
 static HAK_SLOW hak_thread_cache_t *make_cache(hak_thread_t *me, hak_heap_t *heap) {
   if (!hak_heap_is_group(heap)) return NULL;
-  hak_store_relaxed(&me->busy, 1);
+  hak_busy_begin(me);
   hak_thread_cache_t *cache = hak_cache_make(me, heap);
-  hak_store_relaxed(&me->busy, 0);
+  hak_busy_end(me);
   return cache;
 }
 
@@ -64,7 +64,7 @@ HAK_WARM void *hak_api_class(hak_heap_t *heap, uint32_t cls) {
     block = hak_api_pop(&me->key, &me->pace, &cache->cache.bins[cls], cls);
     if (HAK_LIKELY(block != NULL)) return block;
   }
-  hak_store_relaxed(&me->busy, 1);
+  hak_busy_begin(me);
   block = hak_refill_bin(me, &cache->cache, cls);
   hak_thread_leave(me, HAK_IN_ALLOC);
   /* What the cache keeps from here on is to have a turn, though nothing else lies idle.

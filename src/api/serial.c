@@ -47,7 +47,7 @@ static HAK_WARM void *alloc_slow(hak_heap_t *handle, size_t size) {
     return hak_api_small(heap, cls, false);
   }
   hak_serial_t *serial = hak_heap_own_serial(heap);
-  hak_store_relaxed(&me->busy, 1);
+  hak_busy_begin(me);
   hak_serial_begin(serial);
   void *block = hak_refill_bin(me, &serial->cache, cls);
   hak_serial_leave(serial);

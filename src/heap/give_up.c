@@ -253,7 +253,7 @@ HAK_SLOW void hak_give_up_unused(hak_thread_t *me) {
 }
 
 void hak_give_up_at_end(hak_thread_t *me) {
-  hak_store_relaxed(&me->busy, 1);
+  hak_busy_begin(me);
   flush_default(me);
   hak_caches_visit(me, leave_each, me);
 }

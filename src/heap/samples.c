@@ -103,7 +103,7 @@ void *hak_samples_alloc(hak_thread_t *me, hak_heap_t *samples, size_t size,
   size += HAK_CANARY_BYTES;
   uint32_t cls = class_for(samples, size, alignment);
   bool large = cls >= HAK_CLASSES, zeroed = false;
-  hak_store_relaxed(&me->busy, 1);
+  hak_busy_begin(me);
   void *block =
       large ? alloc_large(me, &samples->store->pool, size, alignment, zero, &zeroed)
             : alloc_small(me, samples, cls);

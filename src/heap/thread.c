@@ -40,7 +40,7 @@ HAK_SLOW hak_thread_t *hak_thread_enter_slow(void) {
   } else {
     me = hak_threads_lease_shared();
   }
-  hak_store_relaxed(&me->busy, 1);
+  hak_busy_begin(me);
   return me;
 }
 
@@ -49,7 +49,7 @@ hak_thread_t *hak_thread_enter_started(void) {
   if (HAK_UNLIKELY(stay == HAK_STAY_NONE)) return NULL;
   hak_thread_t *me =
       stay == HAK_STAY_ATTACHED ? hak_thread_self : hak_threads_lease_shared();
-  hak_store_relaxed(&me->busy, 1);
+  hak_busy_begin(me);
   return me;
 }
 
@@ -83,7 +83,7 @@ void hak_thread_flush_shared(const hak_thread_t *me, hak_heap_t *heap,
                              const char *function) {
   hak_thread_t *shared = hak_threads_shared();
   if (me == shared || !hak_threads_try_lease_shared()) return;
-  hak_store_relaxed(&shared->busy, 1);
+  hak_busy_begin(shared);
   hak_compiler_fence();
   if (heap != NULL) {
     hak_give_up_one(shared, heap);
@@ -91,6 +91,6 @@ void hak_thread_flush_shared(const hak_thread_t *me, hak_heap_t *heap,
     hak_give_up_all(shared);
   }
   hak_compiler_fence();
-  hak_store_relaxed(&shared->busy, 0);
+  hak_busy_end(shared);
   hak_thread_report(shared, function, hak_threads_unlease_shared);
 }

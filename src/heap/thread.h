@@ -23,13 +23,13 @@ void hak_thread_leave_slow(hak_thread_t *me, const char *function);
 HAK_HOT hak_thread_t *hak_thread_enter(void) {
   hak_thread_t *me = hak_thread_self;
   if (HAK_UNLIKELY(me->kind != HAK_THREAD_ATTACHED)) return hak_thread_enter_slow();
-  hak_store_relaxed(&me->busy, 1);
+  hak_busy_begin(me);
   hak_compiler_fence();
   return me;
 }
 HAK_HOT void hak_thread_leave(hak_thread_t *me, const char *function) {
   hak_compiler_fence();
-  hak_store_relaxed(&me->busy, 0);
+  hak_busy_end(me);
   if (HAK_UNLIKELY(me->to_report != 0)) hak_thread_leave_slow(me, function);
 }
 

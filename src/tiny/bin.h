@@ -259,7 +259,8 @@ typedef struct hak_thread {
 
   /* [lock: threads] 1: a thread has it; read without the lock */
   hak_atomic_u32_t attached;
-  hak_atomic_u32_t busy; /* [owner] 1: in a slow path; the child of a fork reads it,
+  hak_atomic_u32_t busy; /* [owner] slow paths that it is in: more than one, if hooks of
+                            the program's call the library; the child of a fork reads it,
                             and so do full checks */
   hak_counts_t counts;   /* [owner] statistics read them */
   /* [owner] Misuse found where a lock may be held; it is reported on the way out. */
@@ -292,6 +293,10 @@ _Static_assert(offsetof(hak_thread_t, unowned) == 0, "an entry of 0 names this l
 _Static_assert(offsetof(hak_thread_t, bins) == 64, "the words of a free share a line");
 _Static_assert(offsetof(hak_thread_t, holds) <= 3584,
                "with the line that lies before a state, and a few holds, one page");
+
+/* A slow path of the thread's begins and ends. */
+HAK_HOT void hak_busy_begin(hak_thread_t *me) { hak_count_own(&me->busy, 1); }
+HAK_HOT void hak_busy_end(hak_thread_t *me) { hak_count_own(&me->busy, (uint32_t)-1); }
 
 /* Offset in a thread state of the bin that serves 8 * i + 1 to 8 * i + 8 bytes. */
 HAK_EXTERN const uint16_t hak_bin_offset_of_step[HAK_TINY_STEPS];

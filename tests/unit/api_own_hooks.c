@@ -2,6 +2,7 @@
  * they refuse and whoever is inside them. */
 #include "records.h"
 #include "strict_os.h"
+#include "threads.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -10,7 +11,7 @@
 
 /* Hooks that note calls after they were to be dead. */
 static test_os_t g_os;
-static atomic_bool g_dead, g_inside, g_open, g_gate;
+static atomic_bool g_dead, g_inside, g_open, g_gate, g_commit_gate;
 static atomic_int g_late;
 static hak_os_t g_strict; /* what is behind them */
 
@@ -58,8 +59,15 @@ static void release_by_hand(void) {
   test_os_close(&g_os);
 }
 
+/* At the gate a hook waits, after it has called the library itself. */
 static int own_commit(void *ctx, void *ptr, size_t size, bool *zeroed) {
   use();
+  if (atomic_exchange(&g_commit_gate, false)) {
+    CHECK_EQ(hak_heap_destroy(test_heap(0, "beside", NULL)), 0);
+    hak_free(hak_alloc(100));
+    atomic_store(&g_inside, true);
+    while (!atomic_load(&g_open)) usleep(100);
+  }
   return g_strict.commit(ctx, ptr, size, zeroed);
 }
 
@@ -89,6 +97,7 @@ static int setup(void **state) {
   atomic_store(&g_inside, false);
   atomic_store(&g_open, false);
   atomic_store(&g_gate, false);
+  atomic_store(&g_commit_gate, false);
   atomic_store(&g_late, 0);
   return 0;
 }
@@ -254,6 +263,26 @@ static void destroy__waits_for_who_purges_a_mapping(void **state) {
   CHECK_EQ(hak_option_set(HAK_OPTION_PURGE_MODE, mode), 0);
 }
 
+static void *alloc_mapping(void *heap) { return hak_heap_alloc(heap, 3 * MIB); }
+
+/* What a call inside the hook leaves is that call, not the one that the hook is for. */
+static void check__knows_a_thread_at_work_whose_hook_called_the_library(void **state) {
+  (void)state;
+  hak_heap_t *heap = make(NULL);
+  CHECK(hak_heap_alloc(heap, 10) != NULL);
+  atomic_store(&g_commit_gate, true);
+  pthread_t thread;
+  test_threads_begin(&thread, 1, alloc_mapping, heap);
+  while (!atomic_load(&g_inside)) usleep(100);
+  CHECK_EQ(hak_check(NULL), 0); /* charged already, but no memory yet */
+  atomic_store(&g_open, true);
+  test_threads_end(&thread, 1);
+  CHECK_EQ(hak_check(NULL), 0);
+  CHECK_EQ(hak_heap_destroy(heap), 0);
+  check_dead(0);
+  test_os_close(&g_os);
+}
+
 /* Whose turn it is to give pages back is in a heap that would end under it. */
 static void destroy__is_refused_inside_a_purge_of_its_pages(void **state) {
   (void)state;
@@ -306,5 +335,6 @@ TEST_MAIN(M(destroy__tries_again_what_was_refused_before_it_returns),
           M(destroy__waits_for_who_purges_a_superslab),
           M(destroy__waits_for_who_purges_a_mapping),
           M(destroy__is_refused_inside_a_purge_of_its_pages),
+          M(check__knows_a_thread_at_work_whose_hook_called_the_library),
           M(copies__of_hooks_serve_later_heaps_with_other_ones),
           M(shutdown__is_the_end_of_all_hooks))

@@ -11,7 +11,7 @@ set(hakmem_seldom
   base/callee base/check base/event base/option base/report base/text
   external/external_region external/malloced
   heap/collect heap/describe heap/fork heap/fork_caches heap/give_up heap/groups
-  heap/hole_sweep heap/lifecycle heap/maintenance heap/own_os heap/show heap/stay heap/thread_end
+  heap/hole_sweep heap/lifecycle heap/maintenance heap/own_os heap/records heap/show heap/stay heap/thread_end
   learn/lessons learn/stack
   os/calls_linux os/fault_linux os/malloc_linux os/maps_linux os/reservation os/sys_linux
   os/thread_linux os/written

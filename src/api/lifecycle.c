@@ -7,6 +7,7 @@
 #include "heap/collect.h"
 #include "heap/fork.h"
 #include "heap/hole_sweep.h"
+#include "heap/records.h"
 #include "heap/show.h"
 #include "superslab/huge.h"
 
@@ -95,6 +96,8 @@ int hak_purge_due(void) {
     if (holes < ns) ns = holes;
     uint64_t bins = hak_collect_bins_due_in();
     if (bins < ns) ns = bins;
+    uint64_t records = hak_records_due_in();
+    if (records < ns) ns = records;
   }
   hak_stay_end(stay);
   if (ns == UINT64_MAX) return -1;

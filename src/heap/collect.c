@@ -6,7 +6,7 @@
 #include "heap/harden.h"
 #include "heap/hole_sweep.h"
 #include "heap/kind.h"
-#include "heap/serial.h"
+#include "heap/records.h"
 #include "heap/teardown.h"
 #include "heap/thread.h"
 #include "heap/thread_cache.h"
@@ -222,15 +222,9 @@ static void collect_process(collecting_t *c) {
 
 /* Records that no heap and no thread has. */
 static void purge_records(collecting_t *c) {
-  if (is_done(c) || !hak_threads_try_memory()) return;
-  const hak_os_t *os = c->me->store->pool.os;
-  c->given += hak_heap_records_purge(os, c->max_bytes - c->given, &c->slabs,
-                                     hak_threads_purge_caches);
   if (!is_done(c)) {
-    c->given += hak_serials_purge(os, c->max_bytes - c->given, &c->slabs);
+    c->given += hak_records_give(c->max_bytes - c->given, &c->slabs, c->caches);
   }
-  if (!is_done(c)) c->given += hak_threads_purge(c->max_bytes - c->given, &c->slabs);
-  hak_threads_end_memory();
 }
 
 /* A thread that has made no refill since calls a decay ago does not need what it has
@@ -268,7 +262,7 @@ HAK_SLOW size_t hak_collect_memory(hak_thread_t *me, hak_heap_t *heap, size_t ma
   purge_free(&c, heap == NULL); /* what came free by then */
   c.slabs += kept;
   if (heap == NULL) purge_all_holes(&c);
-  if (heap == NULL && c.caches) purge_records(&c);
+  if (heap == NULL) purge_records(&c);
   if (heap == NULL && all && !is_done(&c)) hak_regions_release_all();
   return c.given;
 }

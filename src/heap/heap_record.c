@@ -1,5 +1,6 @@
 #include "heap/heap_record.h"
 
+#include "pages/idle.h"
 #include "pages/meta.h"
 
 enum {
@@ -18,13 +19,13 @@ typedef struct chunk {
 static hak_lock_t lock = HAK_LOCK_INIT(HAK_RANK_HEAPS);
 static _Atomic(chunk_t *) chunks[CHUNKS];
 static hak_atomic_u32_t made; /* [lock] records, the default heap's included */
-/* Records that wait, the longest first, so that a handle that is out of date has
- * the most time to be found. Those whose tags are used up wait apart. */
+/* Records that wait, the longest first. Those whose pages went back, and those whose tags
+ * are used up, wait apart. */
 typedef struct waiting {
   hak_heap_t *first, *last;
   uint32_t count;
 } waiting_t;
-static waiting_t unused, worn; /* [lock] */
+static waiting_t unused, bare, worn; /* [lock] */
 
 hak_lock_t *hak_heaps_lock(void) { return &lock; }
 
@@ -82,6 +83,10 @@ hak_heap_t *hak_heap_record_new(const hak_os_t *os, const hak_geometry_t *geomet
   return heap;
 }
 
+static void note(const waiting_t *waiting, int sign) {
+  if (waiting == &unused) hak_idle_note_records(sign * (int64_t)HAK_CENTRALS_BYTES);
+}
+
 static void add_locked(waiting_t *waiting, hak_heap_t *heap) {
   hak_lock_assert_held(&lock);
   heap->next_unused = NULL;
@@ -92,6 +97,7 @@ static void add_locked(waiting_t *waiting, hak_heap_t *heap) {
   }
   waiting->last = heap;
   waiting->count++;
+  note(waiting, 1);
 }
 
 static hak_heap_t *take_locked(waiting_t *waiting) {
@@ -101,6 +107,7 @@ static hak_heap_t *take_locked(waiting_t *waiting) {
   waiting->first = heap->next_unused;
   if (waiting->first == NULL) waiting->last = NULL;
   waiting->count--;
+  note(waiting, -1);
   return heap;
 }
 
@@ -117,6 +124,7 @@ static hak_heap_t *worn_record(void) {
 hak_heap_t *hak_heap_record_get(const hak_os_t *os, const hak_geometry_t *geometry) {
   hak_lock_acquire(&lock);
   hak_heap_t *heap = take_locked(&unused);
+  if (heap == NULL) heap = take_locked(&bare);
   bool fresh = worn.count < HAK_HEAPS_WORN;
   hak_lock_release(&lock);
   if (heap == NULL && fresh) heap = hak_heap_record_new(os, geometry);
@@ -138,27 +146,22 @@ static size_t purge(const hak_os_t *os, hak_heap_t *heap) {
   return HAK_CENTRALS_BYTES;
 }
 
-/* Goes once around the records that wait, each of which becomes the last in turn, so that
- * their order stays. */
 size_t hak_heap_records_purge(const hak_os_t *os, size_t max_bytes, size_t *looks,
                               size_t (*purge_caches)(uint32_t index)) {
   size_t given = 0;
-  hak_lock_acquire(&lock);
-  for (uint32_t left = unused.count; left > 0 && *looks > 0 && given < max_bytes;
-       left--) {
+  for (bool goes = true; goes && *looks > 0 && given < max_bytes;) {
+    hak_lock_acquire(&lock);
     hak_heap_t *heap = take_locked(&unused);
+    hak_lock_release(&lock);
     if (heap == NULL) break;
     if (*looks != SIZE_MAX) --*looks;
-    if (hak_load_relaxed(&heap->bare) == 0) {
-      hak_lock_release(&lock);
-      size_t bytes = purge(os, heap);
-      if (bytes != 0) given += bytes + purge_caches(heap->index);
-      hak_lock_acquire(&lock);
-      if (bytes == 0) left = 1;
-    }
-    add_locked(&unused, heap);
+    size_t bytes = purge(os, heap);
+    goes = bytes != 0;
+    if (goes) given += bytes + purge_caches(heap->index);
+    hak_lock_acquire(&lock);
+    add_locked(goes ? &bare : &unused, heap);
+    hak_lock_release(&lock);
   }
-  hak_lock_release(&lock);
   return given;
 }
 
@@ -176,11 +179,12 @@ static bool waits_locked(const waiting_t *waiting, const hak_heap_t *heap) {
 
 bool hak_heap_record_is_unused_locked(const hak_heap_t *heap) {
   hak_lock_assert_held(&lock);
-  return waits_locked(&unused, heap) || waits_locked(&worn, heap);
+  return waits_locked(&unused, heap) || waits_locked(&bare, heap) ||
+         waits_locked(&worn, heap);
 }
 
 void hak_heap_records_stop(void) {
   for (int i = 0; i < CHUNKS; i++) hak_store_relaxed(&chunks[i], NULL);
   hak_store_relaxed(&made, 0);
-  unused = worn = (waiting_t){NULL, NULL, 0};
+  unused = bare = worn = (waiting_t){NULL, NULL, 0};
 }

@@ -7,6 +7,7 @@
 #include "heap/give_up.h"
 #include "heap/hole_sweep.h"
 #include "heap/lifecycle.h"
+#include "heap/records.h"
 #include "heap/stay.h"
 #include "heap/thread.h"
 #include "heap/thread_end.h"
@@ -70,8 +71,10 @@ static bool give_back(void) {
   size_t slabs = SIZE_MAX;
   hak_os_retry_releases(false);
   bool more = hak_retention_give_due(PIECE_BYTES, &slabs) >= PIECE_BYTES;
+  slabs = SIZE_MAX;
   /* The state that threads without one share has what it takes to read free blocks. */
   bool unused = hak_give_up_unused_is_time(), holes = hak_hole_sweep_is_time();
+  if (hak_records_give(PIECE_BYTES, &slabs, false) >= PIECE_BYTES) more = true;
   hak_thread_t *me = unused || holes ? hak_thread_enter_started() : NULL;
   if (me != NULL) {
     if (unused) hak_give_up_unused(me);

@@ -1,6 +1,7 @@
 #include "heap/serial.h"
 
 #include "heap/bins.h"
+#include "pages/idle.h"
 #include "pages/meta.h"
 #include "tiny/capacity.h"
 #include "tiny/flush.h"
@@ -19,10 +20,16 @@ static slot_t *unused, *bare;
 
 void hak_serials_stop(void) { unused = bare = NULL; }
 
+static void note(slot_t *const *list, int sign) {
+  if (list == &unused) hak_idle_note_records(sign * (int64_t)sizeof(hak_serial_t));
+}
+
 static slot_t *pop_locked(slot_t **list) {
   hak_lock_assert_held(hak_heaps_lock());
   slot_t *slot = *list;
-  if (slot != NULL) *list = slot->next;
+  if (slot == NULL) return NULL;
+  *list = slot->next;
+  note(list, -1);
   return slot;
 }
 
@@ -30,6 +37,7 @@ static void push(slot_t **list, slot_t *slot) {
   hak_lock_acquire(hak_heaps_lock());
   slot->next = *list;
   *list = slot;
+  note(list, 1);
   hak_lock_release(hak_heaps_lock());
 }
 

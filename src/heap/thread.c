@@ -5,6 +5,7 @@
 #include "heap/give_up.h"
 #include "heap/hole_sweep.h"
 #include "heap/lifecycle.h"
+#include "heap/records.h"
 #include "heap/thread_end.h"
 #include "heap/threads.h"
 #include "os/os.h"
@@ -62,6 +63,10 @@ HAK_SLOW void hak_thread_leave_slow(hak_thread_t *me, const char *function) {
   hak_thread_report(me, function, me == hak_threads_shared() ? leave_shared : NULL);
 }
 
+enum {
+  RECORDS = 8 /* that one call gives back at most, in some 40 us */
+};
+
 HAK_SLOW void hak_thread_trim_slow(hak_shared_pool_t *pool) {
   /* Blocks that a thread has kept for a decay pin slabs that might be free by now; those
    * that it needs come back with a refill or two. */
@@ -73,8 +78,10 @@ HAK_SLOW void hak_thread_trim_slow(hak_shared_pool_t *pool) {
   if (!kept && !is_time && !holes) return;
   hak_thread_t *me = hak_thread_enter_started();
   if (me == NULL) return;
+  size_t records = RECORDS;
   if (kept) hak_give_up_some(me);
   if (is_time) hak_retention_trim_slow(pool);
+  if (is_time) hak_records_give(SIZE_MAX, &records, false);
   if (holes) hak_hole_sweep_step(me);
   hak_thread_leave(me, HAK_IN_ALLOC);
 }

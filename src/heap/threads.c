@@ -5,6 +5,7 @@
 #include "base/readers.h"
 #include "base/sys.h"
 #include "heap/thread_range.h"
+#include "pages/idle.h"
 #include "pages/meta.h"
 #include "tiny/capacity.h"
 
@@ -121,16 +122,23 @@ static void each_state(void (*visit)(hak_thread_t *state, void *ctx), void *ctx)
   }
 }
 
+static void note(place_t *const *list, int32_t count) {
+  if (list == &free_places) hak_idle_note_records(count * (int64_t)sizeof(hak_thread_t));
+}
+
 static void push_locked(place_t **list, place_t *place) {
   hak_lock_assert_held(&lock);
   place->next_free = *list;
   *list = place;
+  note(list, 1);
 }
 
 static place_t *pop_locked(place_t **list) {
   hak_lock_assert_held(&lock);
   place_t *place = *list;
-  if (place != NULL) *list = place->next_free;
+  if (place == NULL) return NULL;
+  *list = place->next_free;
+  note(list, -1);
   return place;
 }
 
@@ -526,7 +534,10 @@ HAK_SLOW void hak_threads_forget_lost(bool reuse) {
   hak_readers_reset(&readers);
   hak_thread_rows_forget_lost_locked(&lock);
   attached = me->kind == HAK_THREAD_ATTACHED;
-  if (reuse) free_places = bare_places = NULL;
+  if (reuse) {
+    while (pop_locked(&free_places) != NULL) {}
+    bare_places = NULL;
+  }
   for (uint32_t n = 0; n < hak_load_relaxed(&codes_used); n++) {
     place_t *place = place_at(n);
     hak_thread_t *state = place == NULL ? NULL : hak_load_relaxed(&place->state);

@@ -13,6 +13,7 @@ hak_atomic_u64_t hak_mappings_committed, hak_mappings_retained;
 hak_atomic_u64_t hak_slots_kept;
 hak_atomic_u64_t hak_hole_bytes;
 hak_atomic_u32_t hak_idle_others;
+hak_atomic_u64_t hak_idle_records, hak_idle_records_least;
 hak_atomic_u32_t hak_retained_over __attribute__((aligned(HAK_CACHE_LINE)));
 
 hak_rent_t hak_idle_surplus, hak_idle_shrunk;
@@ -113,6 +114,11 @@ static bool is_still_some(void) {
          idle > hak_load_relaxed(&some_from) && idle <= hak_load_relaxed(&some_to);
 }
 
+uint64_t hak_idle_beyond(hak_atomic_u64_t *bytes) {
+  uint64_t few = (uint64_t)hak_option(RETAIN_BYTES), all = hak_load_relaxed(bytes);
+  return all > few ? all - few : 0;
+}
+
 hak_idle_level_t hak_idle_look(void) {
   uint64_t idle = hak_idle_bytes(), in_use = used(idle);
   uint64_t allowed = hak_load_relaxed(&hak_idle_surplus.allowance);
@@ -125,7 +131,9 @@ hak_idle_level_t hak_idle_look(void) {
     level = surplus ? HAK_IDLE_SURPLUS : HAK_IDLE_SOME;
     if (!surplus) note_some(allowed);
   }
-  if (level == HAK_IDLE_FEW && hak_load_relaxed(&hak_idle_others) != HAK_IDLE_NO_OTHERS) {
+  if (level == HAK_IDLE_FEW &&
+      (hak_load_relaxed(&hak_idle_others) != HAK_IDLE_NO_OTHERS ||
+       hak_idle_beyond(&hak_idle_records) != 0)) {
     level = HAK_IDLE_SOME;
     hak_store_relaxed(&some_committed, UINT64_MAX);
   }
@@ -139,6 +147,15 @@ hak_idle_level_t hak_idle_look(void) {
 
 void hak_idle_set_others(hak_idle_others_t others) {
   hak_store_relaxed(&hak_idle_others, others);
+  hak_idle_look();
+}
+
+HAK_SLOW void hak_idle_note_records(int64_t bytes) {
+  uint64_t before = hak_add_relaxed(&hak_idle_records, (uint64_t)bytes);
+  uint64_t now = before + (uint64_t)bytes;
+  if (now < hak_load_relaxed(&hak_idle_records_least)) {
+    hak_store_relaxed(&hak_idle_records_least, now);
+  }
   hak_idle_look();
 }
 
@@ -190,6 +207,7 @@ void hak_idle_stop(void) {
   hak_store_relaxed(&hak_hole_bytes, 0);
   hak_store_relaxed(&hak_idle_others, HAK_IDLE_NO_OTHERS);
   hak_store_relaxed(&hak_idle_touched, 0);
+  hak_store_relaxed(&hak_idle_records, 0);
   rent_stop(&hak_idle_surplus);
   rent_stop(&hak_idle_shrunk);
 }

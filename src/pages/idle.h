@@ -60,6 +60,13 @@ HAK_HOT void hak_idle_note_others(void) {
     hak_idle_note_others_slow();
   }
 }
+/* Bytes of records that wait with their pages for the next heap or thread, and the least
+ * that these have been since somebody set it (policy: of changes at once it may miss
+ * some). More than RETAIN_BYTES make the level HAK_IDLE_SOME at least. */
+HAK_EXTERN hak_atomic_u64_t hak_idle_records, hak_idle_records_least;
+HAK_SLOW void hak_idle_note_records(int64_t bytes);
+/* How many bytes that is more than RETAIN_BYTES. */
+uint64_t hak_idle_beyond(hak_atomic_u64_t *bytes);
 /* At shutdown, when all memory has been released: the counts begin anew. */
 void hak_idle_stop(void);
 /* Bytes committed in memory that nobody uses. */

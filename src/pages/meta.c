@@ -160,8 +160,12 @@ void *hak_meta_alloc_pages(const hak_os_t *os, size_t size) {
   return hak_meta_alloc(os, hak_align_up(size, PAGE), PAGE);
 }
 
+bool hak_meta_may_go(const hak_os_t *os) {
+  return os->page_size <= PAGE && hak_os_keeps_zeroes(os);
+}
+
 bool hak_meta_purge(const hak_os_t *os, void *record, size_t size) {
-  if (os->page_size > PAGE || !hak_os_keeps_zeroes(os)) return false;
+  if (!hak_meta_may_go(os)) return false;
   size_t bytes = hak_align_up(size, PAGE);
   if (!hak_os_purge(os, record, bytes)) return false;
   hak_sub_relaxed(&hak_meta_committed, bytes);

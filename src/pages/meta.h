@@ -31,6 +31,8 @@ void *hak_meta_alloc_pages(const hak_os_t *os, size_t size);
  * not go back now, or the hooks do not promise the zeroes. Nobody writes to it meanwhile.
  * No lock held. */
 bool hak_meta_purge(const hak_os_t *os, void *record, size_t size);
+/* False: never, with such hooks. */
+bool hak_meta_may_go(const hak_os_t *os);
 void hak_meta_reuse(size_t size);
 
 /* At shutdown: gives everything back. Nobody may use a record after. */

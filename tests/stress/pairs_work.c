@@ -187,14 +187,20 @@ void check_visit(pair_t *pair, pen_t *pen, hak_heap_t *handle) {
 
 /* ---- The end of a pair ------------------------------------------------ */
 
-/* Blocks in little memory of the caller's have none, those that a released heap left
- * there included, whoever has them now. */
-static bool has_canary(const pair_t *pair, uintptr_t address) {
-  const pen_t *arena = &pair->pens[KIND_ARENA];
-  for (size_t i = 0; i < arena->memories; i++) {
-    if (address - (uintptr_t)arena->memory[i] < arena->memory_size) return false;
+static bool lies_in(const pen_t *pen, uintptr_t address) {
+  for (size_t i = 0; i < pen->memories; i++) {
+    if (address - (uintptr_t)pen->memory[i] < pen->memory_size) return true;
   }
-  return true;
+  return false;
+}
+
+/* Blocks in little memory of the caller's have none, nor do large ones in much of it,
+ * whose size tells them apart: that of a class is a multiple of 16. So it is with those
+ * that a released heap left there, whoever has them now. */
+static bool has_canary(const pair_t *pair, const struct block_entry *block) {
+  if (lies_in(&pair->pens[KIND_ARENA], block->address)) return false;
+  return (block->size + CANARY) % 16 == 0 ||
+         !lies_in(&pair->pens[KIND_PLOT], block->address);
 }
 
 /* All threads have ended, so counts are exact; what heaps below have is theirs too. */
@@ -204,7 +210,7 @@ static void check_counts(pair_t *pair, pen_t *pen) {
   uint64_t bytes = 0;
   for (size_t i = 0; i < model.count; i++) {
     bytes += model.entries[i].size;
-    if (has_canary(pair, model.entries[i].address)) bytes += CANARY;
+    if (has_canary(pair, &model.entries[i])) bytes += CANARY;
   }
   /* What a serial heap has ready counts as live until it is collected. */
   (void)hak_collect(pen->handle, SIZE_MAX, HAK_COLLECT_ALL);

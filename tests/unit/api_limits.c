@@ -206,10 +206,10 @@ TEST_IN_CHILD(limit__of_locked_memory_leaves_room_for_blocks, 60) {
   enum {
     SIZE = 1024
   };
-  if (geteuid() == 0) CHECK_EQ(setuid(65534), 0);
-  (void)hak_shutdown(HAK_SHUTDOWN_FORCE);
   size_t limit = (TEST_CHECKS == 3 ? 16 : 8) * MIB;
   set_limit(RLIMIT_MEMLOCK, limit);
+  if (geteuid() == 0) CHECK_EQ(setuid(65534), 0);
+  (void)hak_shutdown(HAK_SHUTDOWN_FORCE);
   if (mlockall(MCL_FUTURE) != 0) {
     fprintf(stderr, "not tried: the system lets this process lock too little memory\n");
     return;

@@ -181,8 +181,9 @@ size_t hak_usable_size(const void *ptr);
  * Compilers are not told where the block ends. */
 void *hak_alloc_usable(size_t size, size_t *usable) HAK_ATTR_NEW;
 
-/* The usable size that an allocation of `size` bytes would have; 0 if no block
- * can be that large. `size` itself where blocks may be guarded
+/* The usable size that hak_alloc(size) would give; 0 if no block can be that large.
+ * Blocks over 32 KiB that are to be zero, and those aligned to more than 64 KiB, may have
+ * less, though never less than `size`. `size` itself where blocks may be guarded
  * (HAK_OPTION_GUARD_SAMPLE) or are malloc's (HAK_OPTION_BACKEND), as those have no
  * more; and, before the library has started, where the environment has any option. */
 size_t hak_good_size(size_t size);

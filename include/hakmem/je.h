@@ -124,19 +124,24 @@ static inline void HAK_JE(sdallocx)(void *ptr, size_t size, int flags) {
   }
 }
 
-/* The usable size that mallocx would give; 0 if no block can be that large. */
+/* What mallocx would give can be used to this size, never less than `size`; 0 if no block
+ * can be that large. docs/JEMALLOC.md says where it is exact. */
 static inline size_t HAK_JE(nallocx)(size_t size, int flags) {
-  size_t alignment = hak_je_alignment(flags);
-  if (hak_good_size(size) == 0 || alignment > HAK_ALIGNMENT_MAX) return 0;
-  /* No class is as small: blocks are malloc's, and have the size that is asked for. */
-  if (hak_good_size(1) == 1) return hak_good_size(size);
-  /* Large blocks that are to be zero may come by pages instead of size classes. */
-  if ((flags & MALLOCX_ZERO) != 0 && size > 32768) return (size + 4095) & ~(size_t)4095;
+  size_t alignment = hak_je_alignment(flags), good = hak_good_size(size);
+  if (good == 0 || alignment > HAK_ALIGNMENT_MAX) return 0;
+  if (size == 0) size = 1;
+  /* Large blocks that are to be zero may come by pages instead of size classes, and those
+   * that are aligned to more than a slab always do. */
+  bool by_pages = alignment > 65536 || ((flags & MALLOCX_ZERO) != 0 && size > 32768);
+  /* No class is as small: blocks are malloc's, or may be guarded, and have no more than
+   * what is asked for. */
+  if (hak_good_size(1) == 1) return by_pages ? size : good;
+  size_t canary = (0 - hak_good_size(4096)) & 15; /* behind blocks of hardened builds */
+  size += canary;
+  if (by_pages) return ((size + 4095) & ~(size_t)4095) - canary;
   /* Larger ones are not rounded up. */
-  if (alignment > 1 && alignment <= 65536 && size <= 65536) {
-    size = (size + alignment - 1) & ~(alignment - 1);
-  }
-  return hak_good_size(size);
+  if (alignment > 1 && size <= 65536) size = (size + alignment - 1) & ~(alignment - 1);
+  return hak_good_size(size - canary);
 }
 
 /* ---- Defragmentation ----------------------------------------------------------------

@@ -210,6 +210,32 @@ static void nallocx__says_0_where_no_block_can_be(void **state) {
   CHECK(mallocx(PTRDIFF_MAX, MALLOCX_ZERO) == NULL);
 }
 
+/* Programs use all that nallocx says, whichever flags they pass to mallocx. */
+static void nallocx__never_says_more_than_a_block_has(void **state) {
+  (void)state;
+  static const size_t sizes[] = {1,      8,      15,      96,      4089,   19388,
+                                 36101,  40952,  65535,   65536,   123230, 132723,
+                                 176054, 198897, 1000000, 1048577, 2700013};
+  static const int64_t samples[] = {0, 2};
+  int64_t sample = hak_option_get(HAK_OPTION_GUARD_SAMPLE);
+  for (size_t i = 0; i < TEST_COUNT(sizes) * TEST_COUNT(samples); i++) {
+    size_t size = sizes[i / TEST_COUNT(samples)];
+    CHECK_EQ(hak_option_set(HAK_OPTION_GUARD_SAMPLE, samples[i % TEST_COUNT(samples)]),
+             0);
+    for (int kind = 0; kind < 2 * 21; kind++) {
+      int flags = MALLOCX_LG_ALIGN(kind / 2) | (kind % 2 != 0 ? MALLOCX_ZERO : 0);
+      size_t good = nallocx(size, flags);
+      void *block = mallocx(size, flags);
+      CHECK(block != NULL && good >= size);
+      CHECK_MSG(good <= sallocx(block, 0), "%zu, 2^%d: %zu of %zu", size, kind / 2, good,
+                sallocx(block, 0));
+      dallocx(block, flags);
+    }
+  }
+  CHECK_EQ(hak_option_set(HAK_OPTION_GUARD_SAMPLE, sample), 0);
+  CHECK(nallocx(0, MALLOCX_LG_ALIGN(17)) != 0);
+}
+
 static void xallocx__never_shrinks_a_block_that_fits(void **state) {
   (void)state;
   static const size_t sizes[] = {5000, 70000, 2700013, 24 << 20};
@@ -344,6 +370,7 @@ TEST_MAIN(T(mallocx__gives_what_its_flags_say), T(arena__is_the_one_that_there_i
           T(xallocx__stays_in_place_and_tells_the_size),
           T(xallocx__never_shrinks_a_block_that_fits),
           T(nallocx__says_0_where_no_block_can_be),
+          T(nallocx__never_says_more_than_a_block_has),
           T(active__is_never_less_than_allocated),
           T(stats__do_not_fall_below_each_other_with_blocks_untouched),
           T(mallctl__knows_its_names_and_sizes), T(mallctl__sets_what_can_be_set),

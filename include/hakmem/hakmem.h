@@ -229,7 +229,7 @@ typedef struct hak_site {
 
 /* Declares a record with a name of its own: HAK_SITE(particles); */
 #define HAK_SITE(site_name) \
-  static hak_site_t site_name = {__FILE__, (uint32_t)__LINE__, #site_name, {0}}
+  static hak_site_t site_name = {__FILE__, __LINE__, #site_name, {0}}
 
 /* An expression that yields this place's record. gcc and clang, C and C++. */
 #if defined(__GNUC__) || defined(__clang__)

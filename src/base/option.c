@@ -68,17 +68,14 @@ static bool parse(const char *text, int64_t *value) {
   long long number = strtoll(text, &end, 10);
   if (end == text) return false;
   int64_t unit = 1;
-  switch (*end) {
+  switch (*end | 0x20) { /* a letter in lower case; nothing else becomes a letter */
     case 'k':
-    case 'K':
       unit = 1024;
       break;
     case 'm':
-    case 'M':
       unit = 1024 * 1024;
       break;
     case 'g':
-    case 'G':
       unit = 1024 * 1024 * 1024;
       break;
     default:
@@ -110,7 +107,7 @@ static bool parse_for(hak_option_t option, const char *text, int64_t *value) {
 }
 
 static bool is_name(const char *known, const char *name, size_t length) {
-  return strlen(known) == length && strncmp(known, name, length) == 0;
+  return strncmp(known, name, length) == 0 && known[length] == 0;
 }
 
 /* The option of this name; HAK_OPTION_COUNT if there is none. */
@@ -137,22 +134,49 @@ static const char *name_in(const char *variable, size_t *length) {
   return name;
 }
 
-static HAK_SLOW void read_variable(const char *variable) {
+/* What hak_option_set says; sets nothing. */
+static HAK_SLOW int refusal(hak_option_t option, int64_t value) {
+  if ((int)option < 0 || option >= HAK_OPTION_COUNT) return EINVAL;
+  if (value < options[option].min || value > options[option].max) return ERANGE;
+  return 0;
+}
+
+hak_atomic_u32_t hak_options_wrong;
+static bool telling; /* [owner: who starts the library] */
+
+/* Says which it is if it is ignored, or sets its option. */
+static HAK_SLOW void look_at(const char *variable) {
   size_t length;
   const char *name = name_in(variable, &length);
   if (name == NULL) return;
+  int saved = errno;
   hak_option_t option = option_named(name, length);
   int64_t value = 0;
-  if (option == HAK_OPTION_COUNT || !parse_for(option, name + length + 1, &value) ||
-      hak_option_set(option, value) != 0) {
-    report(variable, option);
+  bool good = parse_for(option, name + length + 1, &value) && refusal(option, value) == 0;
+  if (telling) {
+    if (!good) report(variable, option);
+  } else if (good) {
+    hak_store_relaxed(&hak_option_values[option], value);
+  } else {
+    hak_store_relaxed(&hak_options_wrong, HAK_OPTIONS_WRONG_VARIABLE);
   }
+  errno = saved;
 }
 
 void hak_options_read_environment(void) {
-  int saved = errno;
-  hak_sys_environment(read_variable);
-  errno = saved;
+  telling = false;
+  hak_sys_environment(look_at);
+}
+
+HAK_SLOW void hak_options_report(void) {
+  uint32_t wrong = hak_exchange_relaxed(&hak_options_wrong, 0);
+  if (wrong == 0) return;
+  telling = true;
+  hak_sys_environment(look_at);
+  if (wrong == HAK_OPTIONS_WRONG_BACKEND) {
+    hak_report(HAK_ERROR_BAD_OPTION, NULL, NULL, "hak_init",
+               "malloc gives no blocks for the backend");
+  }
 }
 
 static hak_atomic_u32_t told; /* [any] relaxed: 1 once a variable was seen, for good */
@@ -166,10 +190,9 @@ HAK_SLOW bool hak_options_are_in_environment(void) {
 }
 
 int hak_option_set(hak_option_t option, int64_t value) {
-  if ((int)option < 0 || option >= HAK_OPTION_COUNT) return EINVAL;
-  if (value < options[option].min || value > options[option].max) return ERANGE;
-  hak_store_relaxed(&hak_option_values[option], value);
-  return 0;
+  int error = refusal(option, value);
+  if (error == 0) hak_store_relaxed(&hak_option_values[option], value);
+  return error;
 }
 
 int64_t hak_option_get(hak_option_t option) {

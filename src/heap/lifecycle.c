@@ -130,9 +130,11 @@ static bool start(const hak_os_t *os, uint32_t flags) {
   return ok;
 }
 
+/* Reports come last, as a handler of errors may leave by longjmp. */
 static void end_start(bool ok) {
   if (ok) hak_stays_open();
   hak_phase_end(ok ? HAK_PHASE_RUNNING : HAK_PHASE_DOWN);
+  hak_options_report();
 }
 
 /* --- start ----------------------------------------------------------------------------

@@ -8,9 +8,17 @@
 #include <hakmem/sites.h>
 
 static hak_heap_t *heap() { return nullptr; }
+HAK_SITE(texts);
 HAK_DEFINE_HOOKS(hook, heap());
 
 int main() {
+  hak_heap_config_t config = HAK_HEAP_CONFIG_INIT;
+  hak_stats_t stats = HAK_STATS_INIT;
+  if (config.struct_size == 0 || stats.struct_size == 0 || HAK_ALIGNMENT_MAX < 16)
+    return 1;
+  hak_free(hak_alloc_at(10, &texts));
+  hak_free(hak_alloc_at(10, HAK_CALLSITE()));
+  hak_free(hak_alloc_at(10, HAK_CALLER()));
   char *text = hook_strdup("text");
   if (text == nullptr || je_mallocx(8, MALLOCX_ZERO | MALLOCX_LG_ALIGN(4)) == nullptr) {
     return 1;

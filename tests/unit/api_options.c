@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <setjmp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -223,6 +224,46 @@ static void environment__unknown_names_are_reported_and_ignored(void **state) {
             child.output);
 }
 
+static jmp_buf g_out;
+static void leave(const hak_error_info_t *info, void *ctx) {
+  CHECK_EQ(info->error, HAK_ERROR_BAD_OPTION);
+  ++*(int *)ctx;
+  longjmp(g_out, 1);
+}
+
+/* Each is the first call, which starts the library. */
+static int left_child(void *ctx) {
+  static int left;
+  int kind = *(int *)ctx;
+  setenv("HAKMEM_NO_SUCH_OPTION", "1", 1);
+  setenv("HAKMEM_BIN_BLOCKS", "64", 1);
+  hak_set_error_handler(leave, &left);
+  hak_config_t config = HAK_CONFIG_INIT;
+  if (setjmp(g_out) == 0) {
+    if (kind == 0) hak_free(hak_alloc(100));
+    if (kind == 1) (void)hak_init(&config);
+    if (kind == 2) (void)hak_heap_default();
+    if (kind == 3) (void)hak_heap_create(NULL);
+    if (kind == 4) (void)hak_thread_init();
+    fail();
+  }
+  CHECK_EQ(left, 1);
+  CHECK_EQ(hak_init(&config), EALREADY);
+  CHECK_EQ(hak_option_get(HAK_OPTION_BIN_BLOCKS), 64);
+  void *block = hak_alloc(100);
+  CHECK(block != NULL);
+  hak_free(block);
+  CHECK_EQ(hak_shutdown(0), 0);
+  hak_free(hak_alloc(100));
+  CHECK_EQ(left, 1);
+  return 0;
+}
+
+static void environment__handlers_may_leave_the_start_by_longjmp(void **state) {
+  (void)state;
+  for (int kind = 0; kind < 5; kind++) test_child_must_succeed(left_child, &kind, 10);
+}
+
 static int no_env_child(void *ctx) {
   (void)ctx;
   setenv("HAKMEM_BIN_BLOCKS", "64", 1);
@@ -299,6 +340,7 @@ TEST_MAIN_FRESH(T(options__start_with_their_defaults),
                 T(environment__knows_the_former_names),
                 T(environment__bad_values_are_reported_and_ignored),
                 T(environment__unknown_names_are_reported_and_ignored),
+                T(environment__handlers_may_leave_the_start_by_longjmp),
                 T(environment__is_ignored_when_init_says_so),
                 T(library__prints_nothing_unasked),
                 T(purge_mode__manual_gives_back_by_collect_only))

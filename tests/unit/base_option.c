@@ -8,13 +8,18 @@
 
 #include "base/option.h"
 
+static void read_and_report(void) {
+  hak_options_read_environment();
+  hak_options_report();
+}
+
 /* Reads one variable, of which `reports` things are said; the option's value. */
 static int64_t value_of(const char *text, unsigned reports) {
   CHECK_EQ(hak_option_set(HAK_OPTION_RETAIN_BYTES, 7), 0);
   CHECK_EQ(setenv("HAKMEM_RETAIN_BYTES", text, 1), 0);
   test_reports_begin();
   errno = TEST_ERRNO;
-  hak_options_read_environment();
+  read_and_report();
   CHECK_EQ(errno, TEST_ERRNO);
   test_reports_end(reports, HAK_ERROR_BAD_OPTION);
   unsetenv("HAKMEM_RETAIN_BYTES");
@@ -45,7 +50,7 @@ static void words__stand_for_numbers_where_an_option_has_them(void **state) {
               {"2", HAK_BACKEND_MALLOC}};
   for (size_t i = 0; i < TEST_COUNT(rows); i++) {
     CHECK_EQ(setenv("HAKMEM_BACKEND", rows[i].text, 1), 0);
-    hak_options_read_environment();
+    read_and_report();
     CHECK_EQ(hak_option_get(HAK_OPTION_BACKEND), rows[i].value);
   }
   unsetenv("HAKMEM_BACKEND");
@@ -59,12 +64,12 @@ static void words__that_an_option_does_not_know_are_answered_with_what_it_takes(
   CHECK_EQ(setenv("HAKMEM_BACKEND", "mine", 1), 0);
   CHECK_EQ(setenv("HAKMEM_LEARN", "on", 1), 0);
   test_reports_begin();
-  hak_options_read_environment();
+  read_and_report();
   test_reports_end(2, HAK_ERROR_BAD_OPTION);
   unsetenv("HAKMEM_LEARN");
   CHECK_EQ(hak_option_get(HAK_OPTION_LEARN), 0);
   test_reports_begin();
-  hak_options_read_environment();
+  read_and_report();
   unsetenv("HAKMEM_BACKEND");
   CHECK(strstr(g_reports.last.text,
                "=mine is no number from 0 to 2, auto, native or malloc;") != NULL);
@@ -103,7 +108,7 @@ static void values__out_of_range_are_named_and_change_nothing(void **state) {
 static void read_with(const char *variable, const char *value, unsigned reports) {
   CHECK_EQ(setenv(variable, value, 1), 0);
   test_reports_begin();
-  hak_options_read_environment();
+  read_and_report();
   test_reports_end(reports, HAK_ERROR_BAD_OPTION);
   unsetenv(variable);
 }

@@ -110,10 +110,13 @@ static void give_back(void) {
   for (size_t i = 0; i < g_kept_count; i++) hak_free(g_kept[i]);
 }
 
-/* A heap, or a thread, that has worked with the size before: bins keep blocks over 56 KiB
- * that come often, and some pauses do no harm. */
+/* A heap, or a thread, that has worked with the size before. */
 static void warm_up(hak_heap_t *heap) {
-  for (int i = 0; i < 2000; i++) hak_free(hak_heap_alloc(heap, g_size));
+  for (int i = 0; i < 20; i++) hak_free(hak_heap_alloc(heap, g_size));
+}
+/* And so often that its bins keep blocks over 56 KiB; some pauses do no harm. */
+static void work(hak_heap_t *heap) {
+  for (int i = 0; i < 100; i++) warm_up(heap);
 }
 static void *free_thread(void *block) {
   warm_up(NULL);
@@ -126,13 +129,13 @@ static void elsewhere(void *block) { test_thread_run(free_thread, block); }
  * --------------------------------------------------------------------------- */
 
 static void twice(void) {
-  warm_up(NULL);
+  work(NULL);
   char *a = get();
   hak_free(a);
   hak_free(a);
 }
 static void twice_another_between(void) {
-  warm_up(NULL);
+  work(NULL);
   char *a = get(), *b = get();
   hak_free(a);
   hak_free(b);
@@ -154,13 +157,13 @@ static void twice_here_then_elsewhere(void) {
   elsewhere(a);
 }
 static void twice_sized(void) {
-  warm_up(NULL);
+  work(NULL);
   char *a = get();
   hak_free_sized(a, g_size);
   hak_free_sized(a, g_size);
 }
 static void twice_with_heap(void) {
-  warm_up(g_heap = test_heap(0, NULL, NULL));
+  work(g_heap = test_heap(0, NULL, NULL));
   char *a = get();
   hak_heap_free(g_heap, a);
   hak_heap_free(g_heap, a);
@@ -202,20 +205,20 @@ static void twice_at_once(void) {
   pthread_join(b, NULL);
 }
 static void realloc_of_freed(void) {
-  warm_up(NULL);
+  work(NULL);
   char *a = get();
   hak_free(a);
   char *b = hak_realloc(a, 2 * g_size);
   if (b == NULL) g_refused = true;
 }
 static void usable_of_freed(void) {
-  warm_up(NULL);
+  work(NULL);
   char *a = get();
   hak_free(a);
   g_refused = hak_usable_size(a) == 0;
 }
 static void resize_of_freed(void) {
-  warm_up(NULL);
+  work(NULL);
   char *a = get();
   hak_free(a);
   g_refused = hak_resize_in_place(a, g_size / 2 + 1, g_size) == 0;

@@ -229,9 +229,9 @@ static bool charge_fitting(hak_mapping_t *mapping, hak_budget_t *budget, size_t 
   size_t committed = hak_mapping_committed(mapping);
   size_t needed = committed < size ? committed : size;
   if (!hak_budget_charge(budget, needed + sizeof *mapping)) return false;
-  if (!no_grow && mapping->reserved > size) fit(mapping, size);
+  if (!no_grow) fit(mapping, size);
   size_t more = hak_mapping_committed(mapping) - needed;
-  if (more != 0 && !hak_budget_charge(budget, more) && purge_end(mapping, more) == 0) {
+  if (!hak_budget_charge(budget, more) && purge_end(mapping, more) == 0) {
     hak_budget_uncharge(budget, needed + sizeof *mapping);
     return false;
   }
@@ -240,12 +240,10 @@ static bool charge_fitting(hak_mapping_t *mapping, hak_budget_t *budget, size_t 
 }
 
 /* A mapping that has lost most of its pages is chosen for anew. */
-static void choose_again(hak_mapping_t *mapping, size_t size, bool no_grow) {
+static void choose_again(hak_mapping_t *mapping, size_t size) {
   size_t committed = hak_mapping_committed(mapping);
-  if (no_grow || mapping->huge || committed > size / 2 ||
-      size - committed < HAK_SUPERSLAB_SIZE) {
-    return;
-  }
+  bool many = committed > size / 2 || size - committed < HAK_SUPERSLAB_SIZE;
+  if (mapping->huge || many) return;
   hak_mapping_choose_pages(mapping, size);
 }
 
@@ -266,7 +264,7 @@ static hak_mapping_t *reuse_charged(const hak_os_t *os, hak_budget_t *budget, si
   hak_mapping_t *mapping = reuse(os, size, alignment, no_grow);
   if (mapping == NULL) return NULL;
   if (charge_fitting(mapping, budget, size, no_grow)) {
-    choose_again(mapping, size, no_grow);
+    choose_again(mapping, size);
     if (hak_mapping_commit_to(mapping, size, zeroed)) {
       make_clean(mapping, *zeroed);
       return mapping;
@@ -282,7 +280,7 @@ static hak_mapping_t *reuse_charged(const hak_os_t *os, hak_budget_t *budget, si
 static hak_mapping_t *new_charged(const hak_os_t *os, hak_budget_t *budget, size_t size,
                                   size_t alignment, bool *zeroed) {
   size_t bytes = size + sizeof(hak_mapping_t);
-  if (bytes < size || !hak_budget_charge(budget, bytes)) return NULL;
+  if (!hak_budget_charge(budget, bytes)) return NULL;
   hak_mapping_make_room(size);
   hak_mapping_t *mapping = map_new(os, size, alignment);
   if (mapping != NULL && hak_os_commit(os, mapping->extent.base, size, zeroed)) {
@@ -336,10 +334,8 @@ void hak_mapping_give(hak_mapping_t *mapping, uint64_t now) {
                 mapping->reserved <= (size_t)hak_option(HUGE_RETAIN_BYTES);
   mapping->clean = mapping->clean && mapping->emptied;
   bool keep = !mapping->lost && (shared || !hak_os_may_give());
-  if (!mapping->lost) {
-    (void)hak_density_freed(mapping->extent.os, mapping->extent.base,
-                            hak_load_relaxed(&mapping->extent.size));
-  }
+  (void)hak_density_freed(mapping->extent.os, mapping->extent.base,
+                          hak_load_relaxed(&mapping->extent.size));
   hak_lock_acquire(&hak_mappings.lock);
   hak_mapping_unuse_locked(mapping);
   if (keep) {
@@ -506,7 +502,11 @@ HAK_SLOW void hak_mappings_stop(void) {
       } else {
         hak_mapping_unkeep_locked(mapping);
       }
-      if (!mapping->guarded) hak_mapping_pass_locked(mapping);
+      if (mapping->guarded) { /* its range goes with all cells */
+        hak_sub_relaxed(&hak_mappings_committed, hak_mapping_committed(mapping));
+      } else {
+        hak_mapping_pass_locked(mapping);
+      }
     }
     hak_lock_release(&hak_mappings.lock);
     if (mapping != NULL && !mapping->guarded) release(mapping);

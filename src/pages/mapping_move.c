@@ -14,7 +14,6 @@
 /* A block that grows and was written to will be written to again. */
 static HAK_SLOW bool is_written(const hak_mapping_t *mapping) {
   return !mapping->advised && hak_option(HUGE_PAGES) == 1 &&
-         hak_os_is_divisible(mapping->extent.os) &&
          hak_density_is_written(mapping->extent.os, mapping->extent.base,
                                 hak_load_relaxed(&mapping->extent.size));
 }

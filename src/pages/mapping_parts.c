@@ -75,7 +75,7 @@ static HAK_SLOW void cut_locked(hak_mapping_t *mapping, hak_mapping_t *rest, siz
  * `since`. Returns the bytes that it has committed. */
 static HAK_SLOW size_t cut(hak_mapping_t *mapping, size_t size, uint64_t since) {
   size_t at = hak_align_up(size, HAK_SUPERSLAB_SIZE);
-  if (!hak_os_is_divisible(mapping->extent.os) || at < size ||
+  if (!hak_os_is_divisible(mapping->extent.os) ||
       mapping->reserved < at + HAK_SUPERSLAB_SIZE ||
       mapping->reserved - size <= hak_mapping_slack(size)) {
     return 0;

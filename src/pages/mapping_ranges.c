@@ -8,8 +8,8 @@ typedef struct lowest {
 /* Keeps the ranges in order, and the lowest of them if they do not all fit. */
 static void insert(lowest_t *lowest, hak_mapping_t *mapping, bool used) {
   hak_mapping_range_t range = {mapping->extent.base, hak_mapping_committed(mapping),
-                               mapping->extent.os, NULL, 0};
-  if (used) range.heap = hak_load_relaxed(&mapping->extent.heap);
+                               mapping->extent.os,
+                               hak_load_relaxed(&mapping->extent.heap), 0};
   if (used) range.usable = hak_load_relaxed(&mapping->extent.size);
   size_t at = lowest->count;
   if (at == lowest->most) {

@@ -188,12 +188,10 @@ bool hak_large_renew(const hak_place_t *place) {
   if (!hak_os_is_divisible(os) || !hak_os_may_give() ||
       (place->slab != NULL && hak_superslab_is_huge(hak_slab_superslab(place->slab))) ||
       hak_density_way(os, place->start, usable, (size_t)hak_option(ZERO_PURGE_BYTES)) ==
-          HAK_DENSITY_CLEAR ||
-      !hak_os_purge(os, place->start, usable)) {
+          HAK_DENSITY_CLEAR) {
     return false;
   }
-  bool zeroed;
-  return hak_os_commit(os, place->start, usable, &zeroed) && zeroed;
+  return hak_os_purge(os, place->start, usable); /* which keeps zeroes */
 }
 
 static void note_mapped(hak_shared_pool_t *pool, int64_t blocks, size_t now,
@@ -428,7 +426,7 @@ size_t hak_large_resize(hak_shared_pool_t *pool, const hak_place_t *place,
                         size_t min_size, size_t want_size) {
   size_t min_usable = hak_large_good_size(pool->os, min_size);
   size_t usable = hak_large_good_size(pool->os, want_size);
-  if (min_usable < min_size || usable < want_size) return 0;
+  if (usable < want_size) return 0;
   if (usable == 0) usable = pool->os->page_size;
   if (usable == hak_large_usable(place)) return usable;
   return resize_to(pool, place, min_usable, usable);
@@ -437,7 +435,6 @@ size_t hak_large_resize(hak_shared_pool_t *pool, const hak_place_t *place,
 void *hak_large_remap(hak_shared_pool_t *pool, const hak_place_t *place, size_t size,
                       bool *lost) {
   *lost = false;
-  if (place->slab != NULL) return NULL;
   hak_extent_t *head = place->extent;
   if (hak_load_relaxed(&head->kind) != HAK_EXTENT_MAPPING) return NULL;
   size_t usable = hak_large_good_size(head->os, size);
@@ -446,7 +443,7 @@ void *hak_large_remap(hak_shared_pool_t *pool, const hak_place_t *place, size_t 
   size_t old_usable = hak_load_relaxed(&head->size);
   void *block = hak_mapping_resize(mapping, usable, true);
   if (block != NULL) note_mapped(pool, 0, usable, old_usable);
-  if (block == NULL && mapping->lost) {
+  if (mapping->lost) {
     *lost = true;
     hak_mapping_give(mapping, 0);
     note_mapped(pool, -1, 0, old_usable);

@@ -418,6 +418,51 @@ TEST_IN_CHILD(guarded__blocks_come_and_go_without_a_report, 60) {
   CHECK_EQ(test_live_blocks(), 0);
 }
 
+/* It is emptied as it is closed, and not by a call more: until then its margins tell who
+ * wrote beside it. */
+TEST_IN_CHILD(guarded__block_that_is_freed_is_emptied_once, 60) {
+  test_start();
+  CHECK_EQ(hak_option_set(HAK_OPTION_GUARD_SAMPLE, 1), 0);
+  hak_free(hak_alloc(8184));
+  uint64_t purges = test_stats().os_purge;
+  for (int i = 0; i < 20; i++) hak_free(hak_alloc(8184)); /* 8 KiB with a canary */
+  CHECK_EQ(test_stats().os_purge, purges);
+}
+
+/* What a block gets beside what it had is empty, as is what it had too much. */
+TEST_IN_CHILD(resize__of_a_large_block_in_place_leaves_no_old_contents, 60) {
+  static const size_t large[] = {200000, 3000000, 50000000}; /* span, run, mapping */
+  test_start();
+  for (size_t k = 0; k < TEST_COUNT(large); k++) {
+    size_t size = large[k], less = size - 70000;
+    char *block = hak_calloc(1, size);
+    CHECK(block != NULL);
+    memset(block, 0x5a, size);
+    CHECK(hak_resize_in_place(block, less, less) != 0);
+    CHECK(hak_resize_in_place(block, size, size) != 0);
+    CHECK(is_all(block, less, 0x5a));
+    size_t usable = hak_usable_size(block);
+    CHECK(is_all(block + less + 4096, usable - less - 4096, 0));
+    hak_free(block);
+  }
+  CHECK_EQ(hak_check(NULL), 0);
+}
+
+/* Blocks that end with their heap are not emptied, and who writes to them while they live
+ * does no wrong. */
+TEST_IN_CHILD(check__takes_no_block_of_a_heap_that_ended_for_a_late_write, 60) {
+  test_start();
+  hak_heap_t *heap = hak_heap_create(NULL);
+  CHECK(heap != NULL);
+  char *block = hak_heap_alloc(heap, 50000000);
+  CHECK(block != NULL);
+  memset(block, 0x5a, 5000000);
+  CHECK_EQ(hak_heap_destroy(heap), 0);
+  test_reports_begin();
+  CHECK_EQ(hak_check(NULL), 0);
+  CHECK_EQ(g_reports.count, 0);
+}
+
 int main(void) {
   test_begin();
   const struct CMUnitTest tests[] = {
@@ -439,6 +484,9 @@ int main(void) {
       T(write__to_a_small_block_is_named_as_its_slab_gets_empty),
       T(write__to_a_small_block_is_named_as_its_memory_serves_again),
       T(guarded__blocks_come_and_go_without_a_report),
+      T(guarded__block_that_is_freed_is_emptied_once),
+      T(resize__of_a_large_block_in_place_leaves_no_old_contents),
+      T(check__takes_no_block_of_a_heap_that_ended_for_a_late_write),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

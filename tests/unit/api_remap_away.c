@@ -20,10 +20,15 @@ static struct {
   int away;                      /* so many remaps go to an odd page */
   bool stuck;                    /* those from such a page are refused */
   bool elsewhere;                /* or lead to another proper place */
+  bool beyond; /* a remap goes where no address is; so does what is reserved then */
 } g_os;
+
+/* No address of a program is as high, and no page is there. */
+static char *nowhere(void) { return (char *)test_opaque((uintptr_t)1 << 56); }
 
 static void *os_reserve(void *ctx, size_t size, size_t alignment) {
   (void)ctx;
+  if (g_os.beyond && g_os.stuck && g_os.away == 0) return nowhere();
   if (g_os.no_reserve) return NULL;
   void *base = hak_os_default()->reserve(NULL, size, alignment);
   if (base != NULL) {
@@ -35,11 +40,14 @@ static void *os_reserve(void *ctx, size_t size, size_t alignment) {
 
 static int os_commit(void *ctx, void *ptr, size_t size, bool *zeroed) {
   if (g_os.no_commit && g_os.stuck && g_os.away == 0) return ENOMEM;
+  if ((char *)ptr == nowhere()) return 0;
   return hak_os_default()->commit(ctx, ptr, size, zeroed);
 }
 
 static int os_release(void *ctx, void *ptr, size_t size) {
   (void)ctx;
+  CHECK(ptr != NULL && size != 0);
+  if ((char *)ptr == nowhere()) return 0;
   if (munmap(ptr, size) != 0) return errno;
   g_os.ranges--;
   g_os.bytes -= size;
@@ -50,6 +58,11 @@ static void *os_remap(void *ctx, void *ptr, size_t old_size, size_t new_size) {
   (void)ctx;
   static char *came_from;
   g_os.remaps++;
+  if (g_os.beyond && !g_os.stuck) {
+    if ((char *)ptr == nowhere()) return came_from;
+    came_from = ptr;
+    return nowhere();
+  }
   bool is_away = ((uintptr_t)ptr & (2 * MIB - 1)) != 0;
   if (is_away && g_os.stuck) return NULL;
   char *to = NULL;
@@ -155,6 +168,20 @@ static void block__that_comes_back_is_untouched_where_no_copy_fits(void **state)
   CHECK_EQ(hak_heap_destroy(heap), 0);
 }
 
+/* Of such an address the library could keep no word. */
+static void block__that_is_sent_where_no_address_is_comes_back(void **state) {
+  (void)state;
+  hak_heap_t *heap = make(0);
+  unsigned char *block = make_block(heap);
+  g_os.beyond = true;
+  unsigned char *grown = hak_realloc(block, larger);
+  CHECK(grown != NULL && grown != block && g_os.remaps == 2);
+  CHECK(test_verify_sparse_prefix(grown, size, size, 7));
+  check_heap(heap, 1, larger);
+  hak_free(grown);
+  CHECK_EQ(hak_heap_destroy(heap), 0);
+}
+
 static void block__that_does_not_come_back_is_copied_from_where_it_is(void **state) {
   (void)state;
   for (int elsewhere = 0; elsewhere < 2; elsewhere++) {
@@ -187,6 +214,7 @@ static void block__that_is_lost_is_named_and_gone(void **state) {
     BY_RESERVE,
     BY_LIMIT,
     BY_COMMIT,
+    BY_ADDRESS,
     WAYS
   };
   for (int way = 0; way < WAYS; way++) {
@@ -197,6 +225,7 @@ static void block__that_is_lost_is_named_and_gone(void **state) {
     g_os.stuck = true;
     g_os.then_nothing = way == BY_RESERVE;
     g_os.no_commit = way == BY_COMMIT;
+    g_os.beyond = way == BY_ADDRESS;
     int remaps = g_os.remaps;
     test_reports_begin();
     errno = 0;
@@ -206,6 +235,7 @@ static void block__that_is_lost_is_named_and_gone(void **state) {
     test_reports_end(1, HAK_ERROR_BAD_STATE);
     CHECK_EQ(g_os.remaps - remaps, 2); /* tried once, and back */
     g_os.stuck = g_os.no_reserve = g_os.then_nothing = g_os.no_commit = false;
+    g_os.beyond = false;
     CHECK(hak_heap_of(block) == NULL);
     CHECK_EQ(test_live_blocks(), blocks - 1);
     CHECK_EQ(test_live_bytes(), bytes - size);
@@ -221,6 +251,8 @@ TEST_MAIN_FRESH(
                                     teardown),
     cmocka_unit_test_setup_teardown(
         block__that_comes_back_is_untouched_where_no_copy_fits, setup, teardown),
+    cmocka_unit_test_setup_teardown(block__that_is_sent_where_no_address_is_comes_back,
+                                    setup, teardown),
     cmocka_unit_test_setup_teardown(
         block__that_does_not_come_back_is_copied_from_where_it_is, setup, teardown),
     cmocka_unit_test_setup_teardown(block__that_is_lost_is_named_and_gone, setup,

@@ -11,6 +11,7 @@
 
 #include "os/memory.h"
 #include "os/os.h"
+#include "pages/idle.h"
 #include "pages/mapping_lists.h"
 
 #define RANGE ((size_t)HAK_CELLS * HAK_SUPERSLAB_SIZE)
@@ -217,6 +218,21 @@ TEST_IN_CHILD(look__does_not_wait_for_a_lock_for_long, 30) {
   CHECK_EQ(hak_cell_look(block, &facts), HAK_CELL_USED);
 }
 
+/* They end with their range, and nothing of them is left in the lists. */
+TEST_IN_CHILD(shutdown__with_blocks_in_use_takes_them_along, 30) {
+  begin();
+  for (int i = 0; i < 4; i++) (void)guarded(LARGE);
+  char *large = hak_alloc(64 * MIB); /* a mapping too */
+  CHECK(large != NULL);
+  CHECK_EQ(hak_shutdown(HAK_SHUTDOWN_FORCE), 0);
+  CHECK(hak_mappings.used == NULL && hak_mappings.passing == NULL);
+  CHECK_EQ(hak_load_relaxed(&hak_mappings_committed), 0);
+  CHECK_EQ(hak_load_relaxed(&hak_mappings_reserved), 0);
+  CHECK_EQ(g.given, g.taken);
+  CHECK_EQ(hak_init(NULL), 0);
+  for (int i = 0; i < 4; i++) hak_free(hak_alloc(64 * MIB));
+}
+
 TEST_MAIN_FRESH(T(range__that_is_refused_leaves_nothing_and_comes_later),
                 T(range__that_cannot_be_guarded_serves_nobody),
                 T(cell__is_for_small_blocks), T(block__takes_the_pages_that_are_touched),
@@ -224,4 +240,5 @@ TEST_MAIN_FRESH(T(range__that_is_refused_leaves_nothing_and_comes_later),
                 T(cell__that_cannot_be_closed_is_free),
                 T(facts__are_of_the_block_and_of_its_first_free),
                 T(facts__of_nothing_are_not_written),
-                T(look__does_not_wait_for_a_lock_for_long))
+                T(look__does_not_wait_for_a_lock_for_long),
+                T(shutdown__with_blocks_in_use_takes_them_along))

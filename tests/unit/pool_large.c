@@ -427,6 +427,43 @@ static void growing__blocks_are_as_they_were_asked_for(void **state) {
   put(first);
 }
 
+/* A hole that is too narrow for that is left to others. */
+static void growing__blocks_have_room_behind_them(void **state) {
+  (void)state;
+  bool zeroed;
+  char *first = get(64 * KIB, 4096), *hole = get(128 * KIB, 4096);
+  char *last = get(64 * KIB, 4096);
+  put(hole);
+  char *block = hak_large_alloc_growing(&g_pool, 64 * KIB, 1, false, &zeroed);
+  CHECK(block != NULL && block != hole);
+  test_fill_sparse(block, 64 * KIB, 64 * KIB);
+  char *later = get(64 * KIB, 4096);
+  CHECK_EQ(resize(block, 512 * KIB, 512 * KIB), 512 * KIB);
+  CHECK(test_verify_sparse_prefix(block, 64 * KIB, 64 * KIB, 64 * KIB));
+  put(later);
+  put(block);
+  put(last);
+  put(first);
+}
+
+static void span__that_gets_no_pages_stays_what_it_is(void **state) {
+  (void)state;
+  char *block = get(100 * KIB, 4096), *behind = get(64 * KIB, 4096);
+  uint64_t taken = hak_load_relaxed(&g_pool.taken);
+  test_os_fail(&g_os, TEST_FAIL_FROM_NTH, TEST_OS_ALL_KINDS, 1);
+  CHECK_EQ(resize(block, 120 * KIB, 120 * KIB), 0); /* in slabs that it has */
+  test_os_fail(&g_os, TEST_FAIL_NONE, 0, 0);
+  CHECK(hak_pool_is_valid(&g_pool));
+  CHECK_EQ(hak_load_relaxed(&g_pool.taken), taken);
+  hak_place_t place = place_of(block);
+  CHECK_EQ(hak_large_usable(&place), 100 * KIB);
+  CHECK(test_verify_sparse(block, 100 * KIB, 100 * KIB));
+  CHECK(test_verify_sparse(behind, 64 * KIB, 64 * KIB));
+  CHECK_EQ(resize(block, 120 * KIB, 120 * KIB), 120 * KIB);
+  put(behind);
+  put(block);
+}
+
 /* Pages of a program's hooks may not read as zero when they come back. */
 static void renew__is_for_memory_of_the_systems(void **state) {
   (void)state;
@@ -434,6 +471,9 @@ static void renew__is_for_memory_of_the_systems(void **state) {
   hak_place_t place = place_of(block);
   uint64_t before = g_os.calls[TEST_OS_PURGE];
   CHECK(!hak_large_renew(&place));
+  test_set(HAK_OPTION_ZERO_PURGE_BYTES, (int64_t)MIB); /* the system's would go */
+  CHECK(!hak_large_renew(&place));
+  test_set(HAK_OPTION_ZERO_PURGE_BYTES, 8 * (int64_t)MIB);
   CHECK_EQ(g_os.calls[TEST_OS_PURGE], before);
   put(block);
 }
@@ -470,6 +510,8 @@ TEST_MAIN_FRESH(L(alloc__chooses_spans_runs_and_mappings_by_size),
                 L(run__that_has_small_pages_has_no_more_than_its_bytes),
                 L(run__that_the_budget_refuses_takes_nothing),
                 L(growing__blocks_are_as_they_were_asked_for),
+                L(growing__blocks_have_room_behind_them),
+                L(span__that_gets_no_pages_stays_what_it_is),
                 L(renew__is_for_memory_of_the_systems),
                 L(run__that_shrinks_twice_regrets_nothing),
                 L(claim__is_had_once_and_takes_the_block_from_all_others))

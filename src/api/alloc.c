@@ -96,7 +96,6 @@ static void *take_larger(hak_thread_t *me, hak_heap_t *heap, const void *request
     FACTOR_ROUNDS = 8
   };
   const small_request_t *r = request;
-  if (hak_class_is_single(r->cls)) return NULL;
   uint32_t most = rounds < FACTOR_ROUNDS ? FACTOR * hak_class_size(r->cls) : HAK_MID_MAX;
   void *block = NULL;
   me->no_grow = 1;

@@ -95,7 +95,7 @@ static bool guess(const hak_os_t *os, size_seen_t *table, size_t size,
   unsigned index = index_of(size);
   size_seen_t *seen = &table[index];
   look(os, seen);
-  if (hak_load_relaxed(&seen->seen) == 0 && index > 0) {
+  if (hak_load_relaxed(&seen->seen) == 0) { /* and no block has less than a page */
     look(os, &table[index - 1]);
     return is_known_dense(&table[index - 1]);
   }

@@ -181,7 +181,7 @@ void hak_note_retained(hak_atomic_u64_t *retained, int64_t bytes) {
   /* What is taken into use cannot bring the level up, nor what becomes idle bring it
    * down. */
   if ((bytes < 0 && level == HAK_IDLE_FEW) || (bytes > 0 && level == HAK_IDLE_SURPLUS) ||
-      (bytes != 0 && level == HAK_IDLE_SOME && is_still_some())) {
+      (level == HAK_IDLE_SOME && is_still_some())) {
     return;
   }
   hak_idle_look();

@@ -305,6 +305,52 @@ static void any_demand__costs_no_more_than_the_bound(void **state) {
   CHECK(worst <= BOUND);
 }
 
+/* --- one step ----------------------------------------------------------------------- */
+
+enum {
+  SPAN = 100, /* ns, a decay */
+  ALL = 1000  /* bytes that are committed */
+};
+static hak_rent_terms_t at(uint64_t now) { return (hak_rent_terms_t){now, SPAN, ALL}; }
+
+/* Bytes that went, and later that so many went; what may go after two decays. */
+static uint64_t credit_after(uint64_t first, uint64_t second) {
+  hak_rent_t rent = {0};
+  hak_rent_terms_t then = at(SPAN), later = at(SPAN + SPAN / 2), now = at(2 * SPAN + 10);
+  hak_rent_note_given(&rent, first, &then);
+  hak_rent_note_given(&rent, second, &later);
+  return hak_rent_credit(&rent, ALL, &now);
+}
+
+/* Bytes that went in the last decay may be needed yet; that none went is no such news. */
+static void given__is_found_right_once_a_decay_has_passed(void **state) {
+  (void)state;
+  CHECK_EQ(credit_after(50, 10), ALL - 60);
+  CHECK_EQ(credit_after(50, 0), ALL);
+}
+
+static void credit__is_none_where_more_was_spent(void **state) {
+  (void)state;
+  hak_rent_t rent = {0};
+  hak_rent_terms_t now = at(SPAN);
+  hak_rent_note_given(&rent, 500, &now);
+  CHECK_EQ(hak_rent_credit(&rent, 500, &now), 0);
+  CHECK_EQ(hak_rent_credit(&rent, 400, &now), 0);
+  CHECK_EQ(hak_rent_credit(&rent, 600, &now), 100);
+}
+
+/* A thread may have read the clock before another did. */
+static void allowance__never_becomes_less_by_a_need_or_an_earlier_time(void **state) {
+  (void)state;
+  hak_rent_t rent = {0};
+  hak_rent_terms_t now = at(10 * SPAN), before = at(SPAN);
+  hak_rent_allow(&rent, 500, &now);
+  hak_rent_allow(&rent, 100, &now);
+  CHECK_EQ(hak_rent_allowance(&rent, 1, &now), 500);
+  CHECK_EQ(hak_rent_allowance(&rent, 1, &before), 500);
+  CHECK_EQ(hak_rent_allowance(&rent, 1, &now), 500);
+}
+
 #define R(function) cmocka_unit_test_setup_teardown(function, setup, teardown)
 
 TEST_MAIN_FRESH(
@@ -314,4 +360,7 @@ TEST_MAIN_FRESH(
     R(mistakes__are_no_more_than_what_was_touched_besides),
     R(credit__comes_back_with_what_is_touched_anew),
     R(old__is_gone_one_and_a_half_decays_after_its_use),
+    cmocka_unit_test(given__is_found_right_once_a_decay_has_passed),
+    cmocka_unit_test(credit__is_none_where_more_was_spent),
+    cmocka_unit_test(allowance__never_becomes_less_by_a_need_or_an_earlier_time),
     R(any_demand__costs_no_more_than_the_bound))

@@ -249,6 +249,7 @@ TEST_IN_CHILD(resize__of_absurd_sizes_changes_nothing, 60) {
     test_fill_sparse(block, usable, k);
     for (size_t i = 0; i < TEST_COUNT(absurd); i++) {
       size_t to = test_opaque(absurd[i]);
+      CHECK(hak_alloc(to) == NULL && hak_heap_alloc(heap, to) == NULL);
       CHECK(hak_realloc(block, to) == NULL);
       CHECK(hak_reallocx(NULL, block, to, 0, HAK_NO_MOVE, NULL) == NULL);
       CHECK_EQ(hak_resize_in_place(block, to, to), 0);

@@ -169,6 +169,7 @@ static void event_hook__hears_of_no_large_block_that_is_refused(void **state) {
   config.hard_limit = 128 * KIB;
   hak_heap_t *heap = hak_heap_create(&config);
   CHECK(hak_heap_alloc(heap, 200000) == NULL);
+  CHECK(hak_heap_alloc(heap, 8 * MIB) == NULL); /* of no class */
   CHECK_EQ(g_seen.count[HAK_EVENT_LARGE_ALLOC], 0);
   CHECK_EQ(hak_heap_destroy(heap), 0);
 }

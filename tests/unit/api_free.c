@@ -34,6 +34,19 @@ static void address__behind_what_was_cut_is_no_block(void **state) {
   CHECK_EQ(hak_heap_destroy(heap), 0);
 }
 
+/* A request that goes past the cache leaves what is there to others. */
+static void cached__block_is_not_for_a_request_without_the_cache(void **state) {
+  (void)state;
+  if (hak_malloced_is_on()) return;
+  for (size_t size = 100; size < 10000; size *= 5) {
+    void *cached = hak_alloc(size);
+    hak_free(cached);
+    void *block = hak_allocx(NULL, size, 0, HAK_NO_CACHE, NULL);
+    CHECK(block != NULL && block != cached);
+    hak_free(block);
+  }
+}
+
 static sem_t g_taken, g_end;
 static char *g_blocks[4];
 
@@ -71,5 +84,6 @@ static void sized__free_of_a_block_in_anothers_slab_is_looked_at(void **state) {
   CHECK_EQ(hak_check(NULL), 0);
 }
 
-TEST_MAIN(T(address__behind_what_was_cut_is_no_block),
+TEST_MAIN(T(cached__block_is_not_for_a_request_without_the_cache),
+          T(address__behind_what_was_cut_is_no_block),
           T(sized__free_of_a_block_in_anothers_slab_is_looked_at))

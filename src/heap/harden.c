@@ -156,9 +156,7 @@ void *hak_harden_delay(const hak_place_t *place, void *ptr) {
 }
 
 void *hak_harden_delay_excess(void) {
-  hak_thread_t *me = hak_thread_self;
-  if (me->kind != HAK_THREAD_ATTACHED) return NULL;
-  return look_at(hak_quarantine_excess(&me->quarantine));
+  return look_at(hak_quarantine_excess(&hak_thread_self->quarantine));
 }
 
 void hak_harden_release(hak_thread_t *me) {

@@ -249,7 +249,7 @@ HAK_SLOW size_t hak_collect_memory(hak_thread_t *me, hak_heap_t *heap, size_t ma
   hak_clock_refresh();
   size_t slabs = all ? SIZE_MAX : (size_t)hak_option(COLLECT_SLABS);
   collecting_t c = {me, max_bytes, 0, slabs, all, all || quiet_in(me) == 0};
-  if (c.caches) hak_thread_flush_shared(me, heap, "hak_collect");
+  if (c.caches) hak_thread_flush_shared(heap, "hak_collect");
   if (max_bytes > 0) hak_os_retry_releases(all);
   size_t kept = all || heap != NULL ? 0 : hak_div_up(c.slabs, FOR_HOLES);
   c.slabs -= kept;

@@ -86,10 +86,9 @@ HAK_SLOW void hak_thread_trim_slow(hak_shared_pool_t *pool) {
   hak_thread_leave(me, HAK_IN_ALLOC);
 }
 
-void hak_thread_flush_shared(const hak_thread_t *me, hak_heap_t *heap,
-                             const char *function) {
+void hak_thread_flush_shared(hak_heap_t *heap, const char *function) {
   hak_thread_t *shared = hak_threads_shared();
-  if (me == shared || !hak_threads_try_lease_shared()) return;
+  if (!hak_threads_try_lease_shared()) return;
   hak_busy_begin(shared);
   hak_compiler_fence();
   if (heap != NULL) {

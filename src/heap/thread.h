@@ -46,8 +46,7 @@ bool hak_thread_attach(void);
 void hak_thread_detach(void);
 
 /* What lies in the state that threads without one share, of one heap or of all (NULL),
- * becomes everybody's, unless such a thread is using the state now. */
-void hak_thread_flush_shared(const hak_thread_t *me, hak_heap_t *heap,
-                             const char *function);
+ * becomes everybody's, unless such a thread, or this one, is using the state now. */
+void hak_thread_flush_shared(hak_heap_t *heap, const char *function);
 
 #endif

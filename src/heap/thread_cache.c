@@ -40,8 +40,7 @@ static hak_thread_cache_t *cache_new(hak_thread_t *me, hak_heap_t *heap) {
 }
 
 void hak_cache_hide(hak_thread_t *me, hak_heap_t *heap, bool hidden) {
-  if (me->kind != HAK_THREAD_ATTACHED || heap->store == me->store) return;
-  hak_thread_cache_t *cache = hak_cache_find(me, heap);
+  hak_thread_cache_t *cache = hak_cache_find(me, heap); /* of the default heap: none */
   if (cache != NULL) hak_cache_index_hide(me, cache, hidden);
 }
 
@@ -77,11 +76,12 @@ static bool has_earned(hak_thread_t *me, hak_heap_t *heap) {
     PERIOD_SHIFT = 27 /* nanoseconds: an eighth of a second */
   };
   /* Each of its frees is to be seen. */
-  if (hak_heap_is_samples(heap) || hak_heap_is_watched(heap)) return false;
+  hak_assert(!hak_heap_is_samples(heap));
+  if (hak_heap_is_watched(heap)) return false;
   uint32_t after = (uint32_t)hak_option(HEAP_CACHE_AFTER),
            i = heap->index % HAK_CACHE_CHUNK;
   /* A heap in memory of the caller's asks for all that it needs with the first block. */
-  if (after == 0 || hak_pool_is_enclosed(&heap->store->pool)) return true;
+  if (hak_pool_is_enclosed(&heap->store->pool)) return true;
   hak_cache_chunk_t *chunk = chunk_of(me, heap);
   if (chunk == NULL) return false;
   hak_clock_refresh();

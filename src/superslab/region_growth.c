@@ -210,6 +210,6 @@ bool hak_region_grow_locked(const hak_os_t *os, uint32_t count, size_t alignment
 
 void hak_region_prepare(const hak_os_t *os) {
   hak_lock_acquire(&hak_regions.lock);
-  if (hak_region_first() == NULL) hak_region_grow_locked(os, 1, HAK_SUPERSLAB_SIZE);
+  hak_region_grow_locked(os, 1, HAK_SUPERSLAB_SIZE);
   hak_lock_release(&hak_regions.lock);
 }

@@ -346,7 +346,7 @@ HAK_SLOW void hak_pool_purge_surplus(hak_shared_pool_t *pool) {
   hak_lock_acquire(&pool->lock);
   size_t slabs = hak_fit_surplus_locked(pool);
   hak_lock_release(&pool->lock);
-  if (slabs == 0 || !hak_os_may_give()) return;
+  if (slabs == 0) return;
   (void)hak_pool_purge(pool, UINT64_MAX, SIZE_MAX, &slabs);
 }
 

@@ -18,6 +18,14 @@ enum {
   SEEKS = HAK_CHECKS < 3 /* a hardened build allocates past the indices, and seeks none */
 };
 
+/* While it is set memory for further indices is refused. */
+static bool g_no_memory;
+bool __real_hak_threads_commit_indices(uint32_t indices);
+bool __wrap_hak_threads_commit_indices(uint32_t indices);
+bool __wrap_hak_threads_commit_indices(uint32_t indices) {
+  return !g_no_memory && __real_hak_threads_commit_indices(indices);
+}
+
 static hak_heap_t *g_heaps[HEAPS];
 static char *g_blocks[HEAPS][BLOCKS];
 static pthread_barrier_t g_met;
@@ -192,7 +200,95 @@ TEST_IN_CHILD(indices__stay_with_their_heaps_in_the_child_of_a_fork, 60) {
   CHECK_EQ(hak_heap_destroy(heap), 0);
 }
 
-TEST_MAIN(T(indices__of_heaps_that_others_use_stay_with_them),
+static int free_it(hak_heap_t *heap, size_t needed, int level, void *block) {
+  (void)needed, (void)level;
+  CHECK(hak_heap_alloc(heap, 48) == NULL); /* not here */
+  if (*(void **)block == NULL) return 0;
+  hak_free(*(void **)block);
+  *(void **)block = NULL;
+  return 1;
+}
+
+/* They do all that others do. */
+TEST_IN_CHILD(heaps__without_an_index_are_reset_and_released_in_a_fork_too, 60) {
+  static char *blocks[BLOCKS];
+  void *large;
+  hak_heap_config_t config = {.struct_size = sizeof config,
+                              .hard_limit = 2 * MIB,
+                              .on_pressure = free_it,
+                              .ctx = &large};
+  g_no_memory = true;
+  hak_heap_t *heap = hak_heap_create(&config);
+  CHECK(heap != NULL);
+  use(heap, blocks);
+  ask_often(heap);
+  CHECK_EQ(index_of(heap), HAK_NO_INDEX);
+  CHECK_EQ(test_heap_live_blocks(heap), BLOCKS);
+  CHECK((large = hak_heap_alloc(heap, MIB)) != NULL);
+  char *other = hak_heap_alloc(heap, MIB); /* the first one goes for it */
+  CHECK(other != NULL && large == NULL);
+  hak_free(other);
+  pid_t child = test_fork();
+  if (child == 0) {
+    let_go(heap, blocks);
+    use(heap, blocks);
+    CHECK_EQ(index_of(heap), HAK_NO_INDEX);
+    g_no_memory = false;
+    ask_often(heap);
+    CHECK((index_of(heap) != HAK_NO_INDEX) == SEEKS);
+    let_go(heap, blocks);
+    CHECK_EQ(hak_heap_destroy(heap), 0);
+    CHECK_EQ(hak_check(NULL), 0);
+    _exit(0);
+  }
+  test_fork_end(child);
+  CHECK_EQ(hak_heap_reset(heap), 0);
+  CHECK_EQ(test_heap_live_blocks(heap), 0);
+  use(heap, blocks);
+  CHECK_EQ(hak_heap_release(heap), 0);
+  for (int i = 0; i < BLOCKS; i++) hak_free(blocks[i]);
+  hak_thread_idle();
+  CHECK_EQ(test_live_blocks(), 0);
+  CHECK_EQ(hak_check(NULL), 0);
+  /* Nothing is amiss with the indices of others. */
+  g_no_memory = false;
+  hak_heap_t *next = test_heap(0, NULL, NULL);
+  use(next, blocks);
+  CHECK_EQ(index_of(next), 0);
+  let_go(next, blocks);
+  CHECK_EQ(hak_heap_destroy(next), 0);
+}
+
+/* What an index is in every state is some 4 KiB. */
+TEST_IN_CHILD(indices__have_memory_as_they_come_into_use, 60) {
+  static char *blocks[BLOCKS];
+  hak_heap_t *heap = test_heap(0, NULL, NULL);
+  size_t before = test_stats().committed_bytes;
+  use(heap, blocks);
+  CHECK_EQ(index_of(heap), 0);
+  size_t more = test_stats().committed_bytes - before;
+  CHECK_MSG(more < MIB, "%zu KiB", more >> 10);
+  let_go(heap, blocks);
+  CHECK_EQ(hak_heap_destroy(heap), 0);
+}
+
+TEST_IN_CHILD(indices__stay_with_heaps_that_are_reset, 60) {
+  static char *blocks[BLOCKS];
+  hak_heap_t *heap = test_heap(0, NULL, NULL);
+  use(heap, blocks);
+  uint32_t index = index_of(heap);
+  CHECK(index != HAK_NO_INDEX);
+  CHECK_EQ(hak_heap_reset(heap), 0);
+  CHECK_EQ(index_of(heap), index);
+  use(heap, blocks);
+  let_go(heap, blocks);
+  CHECK_EQ(hak_heap_destroy(heap), 0);
+}
+
+TEST_MAIN(T(heaps__without_an_index_are_reset_and_released_in_a_fork_too),
+          T(indices__have_memory_as_they_come_into_use),
+          T(indices__stay_with_heaps_that_are_reset),
+          T(indices__of_heaps_that_others_use_stay_with_them),
           T(indices__of_heaps_that_nobody_else_uses_pass_to_busy_ones),
           T(indices__that_another_thread_alone_has_stay_with_it),
           T(indices__stay_with_their_heaps_in_the_child_of_a_fork))

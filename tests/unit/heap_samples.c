@@ -60,6 +60,17 @@ static void samples__that_are_refused_do_not_count(void **state) {
   CHECK_EQ(hak_check(NULL), 0);
 }
 
+static void samples__stay_their_heaps_as_another_heap_below_ends(void **state) {
+  (void)state;
+  hak_heap_t *heap = test_heap(0, NULL, NULL), *below = test_heap(0, NULL, heap);
+  hak_heap_t *samples = hak_samples_heap(hak_heap_record(heap));
+  CHECK(samples != NULL);
+  CHECK_EQ(hak_heap_destroy(below), 0);
+  CHECK(hak_heap_samples(hak_heap_record(heap)) == samples);
+  CHECK_EQ(hak_heap_destroy(heap), 0);
+  CHECK_EQ(hak_check(NULL), 0);
+}
+
 /* Their memory is of use to others. */
 static void samples__with_spans_of_their_own_are_not_kept(void **state) {
   (void)state;
@@ -80,4 +91,5 @@ static void samples__with_spans_of_their_own_are_not_kept(void **state) {
 TEST_MAIN_FRESH(TEST_OVER_OS(samples__have_no_heap_where_half_of_all_heaps_were_made, 0),
                 TEST_OVER_OS(samples__have_no_second_heap_while_a_thread_makes_one, 0),
                 TEST_OVER_OS(samples__that_are_refused_do_not_count, 0),
+                TEST_OVER_OS(samples__stay_their_heaps_as_another_heap_below_ends, 0),
                 TEST_OVER_OS(samples__with_spans_of_their_own_are_not_kept, 0))

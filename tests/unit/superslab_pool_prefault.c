@@ -1,5 +1,6 @@
 /* superslab_pool_prefault.c - calls that make memory ready at the same time: each keeps
  * what it made ready, and none what another one was only about to. */
+#include "child.h"
 #include "strict_os.h"
 
 #include "heap/heap.h"
@@ -232,7 +233,109 @@ static void purges__at_once_leave_what_is_kept(void **state) {
   CHECK_EQ(hak_heap_destroy(g_heap), 0);
 }
 
-TEST_MAIN_FRESH(M(prefaults__that_overlap_keep_what_they_asked_for_and_no_more),
+/* ---- What stays kept ------------------------------------------------------ */
+
+static void keep_all__stays_whatever_is_let_go_of(void **state) {
+  (void)state;
+  g_heap = make();
+  hak_shared_pool_t *pool = pool_of(g_heap);
+  hak_pool_keep_all(pool);
+  CHECK(hak_pool_keeps_some(pool));
+  hak_pool_keep_none(pool);
+  CHECK(hak_pool_keeps_some(pool));
+  CHECK_EQ(hak_heap_destroy(g_heap), 0);
+}
+
+/* What was asked for first stays, where less is asked for after that, or more in vain. */
+static void prefaults__one_after_the_other_keep_the_largest_that_was_made(void **state) {
+  (void)state;
+  CHECK_EQ(hak_option_set(HAK_OPTION_PURGE_MODE, 0), 0);
+  g_heap = make();
+  hak_shared_pool_t *pool = pool_of(g_heap);
+  test_os_fail(&g_os, TEST_FAIL_FROM_NTH, 1u << TEST_OS_COMMIT, 1);
+  CHECK(!hak_pool_prefault(pool, 8 * MIB));
+  CHECK(!hak_pool_keeps_some(pool));
+  test_os_fail(&g_os, TEST_FAIL_NONE, 0, 0);
+  CHECK(hak_pool_prefault(pool, 4 * MIB));
+  CHECK(hak_pool_prefault(pool, MIB));
+  size_t slabs = SIZE_MAX;
+  hak_os_scope_t before = hak_os_enter(HAK_OS_GIVING);
+  (void)hak_pool_purge(pool, UINT64_MAX, SIZE_MAX, &slabs);
+  hak_os_leave(before);
+  CHECK_EQ(pool->empty * HAK_SLAB_SIZE, 4 * MIB);
+  CHECK_EQ(hak_heap_destroy(g_heap), 0);
+}
+
+static void prefault__makes_what_is_reserved_ready_first(void **state) {
+  (void)state;
+  g_heap = test_heap_make(
+      (hak_heap_config_t){.os = &g_os.hooks, .reserve = 4 * HAK_SUPERSLAB_SIZE});
+  hak_shared_pool_t *pool = pool_of(g_heap);
+  CHECK_EQ(hak_load_relaxed(&pool->superslabs), 4);
+  CHECK(hak_pool_prefault(pool, 4 * HAK_SUPERSLAB_SIZE));
+  CHECK_EQ(hak_load_relaxed(&pool->superslabs), 4);
+  CHECK_EQ(hak_heap_destroy(g_heap), 0);
+}
+
+/* ---- In the child of a fork ------------------------------------------------ */
+
+/* A call that was here is not there any more. */
+static void forget_in_a_child(void) {
+  if (!g_beside) return;
+  g_beside = false;
+  pid_t child = test_fork();
+  if (child == 0) {
+    hak_shared_pool_t *pool = pool_of(g_heap);
+    CHECK(pool->in_hand == 0 && !hak_pool_keeps_some(pool));
+    CHECK(!hak_pool_forget_lost(pool));
+    _exit(0);
+  }
+  test_fork_end(child);
+}
+static int purge_forked(void *ctx, void *ptr, size_t size) {
+  forget_in_a_child();
+  return g_purge(ctx, ptr, size);
+}
+static void *reserve_forked(void *ctx, size_t size, size_t alignment) {
+  forget_in_a_child();
+  return g_reserve(ctx, size, alignment);
+}
+
+static void fork__amid_a_purge_finds_what_was_in_hand(void **state) {
+  (void)state;
+  CHECK_EQ(hak_option_set(HAK_OPTION_PURGE_MODE, 0), 0);
+  g_purge = g_os.hooks.purge;
+  g_os.hooks.purge = purge_forked;
+  g_heap = make();
+  void *block = hak_heap_alloc(g_heap, 500000), *stays = hak_heap_alloc(g_heap, 500000);
+  CHECK(block != NULL && stays != NULL);
+  hak_free(block);
+  g_beside = true;
+  size_t slabs = SIZE_MAX;
+  hak_os_scope_t before = hak_os_enter(HAK_OS_GIVING);
+  (void)hak_pool_purge(pool_of(g_heap), UINT64_MAX, SIZE_MAX, &slabs);
+  hak_os_leave(before);
+  CHECK(!g_beside);
+  CHECK(!hak_pool_forget_lost(pool_of(g_heap)));
+  CHECK_EQ(hak_heap_destroy(g_heap), 0);
+}
+
+static void fork__amid_a_reservation_forgets_the_call(void **state) {
+  (void)state;
+  g_os.hooks.reserve = reserve_forked;
+  g_heap = make();
+  g_beside = true;
+  CHECK(hak_pool_reserve(pool_of(g_heap), HAK_SUPERSLAB_SIZE));
+  CHECK(!g_beside);
+  CHECK_EQ(hak_heap_destroy(g_heap), 0);
+}
+
+TEST_MAIN_FRESH(M(keep_all__stays_whatever_is_let_go_of),
+                M(prefaults__one_after_the_other_keep_the_largest_that_was_made),
+                M(prefault__makes_what_is_reserved_ready_first),
+                M(fork__amid_a_purge_finds_what_was_in_hand),
+                M(fork__amid_a_reservation_forgets_the_call),
+                M(prefaults__that_overlap_keep_what_they_asked_for_and_no_more),
                 M(prefault__that_fails_leaves_another_ones_memory_kept),
                 M(prefault__without_address_space_fails),
                 M(reserve__that_fails_leaves_another_ones_address_space_kept),

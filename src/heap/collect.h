@@ -2,7 +2,7 @@
  * a bounded part at a time, or all there is.
  *
  * Depends on: base, os, pages, superslab, tiny, give_up, groups, harden, heap,
- * hole_sweep, kind, serial, teardown, thread, thread_cache, threads.
+ * hole_sweep, kind, records, teardown, thread, thread_cache, threads.
  * Used by: pressure, api.
  *
  * A call ends when it has given back what was asked for or has looked at as much as it

@@ -1,8 +1,8 @@
 /* maintenance.h - a thread of the library's own that gives back what is due, if the
  * program asks for one.
  *
- * Depends on: base, os, superslab, give_up, hole_sweep, lifecycle, stay, thread,
- * thread_end.
+ * Depends on: base, os, superslab, give_up, hole_sweep, lifecycle, records, stay,
+ * thread, thread_end.
  * Used by: api.
  *
  * Life: none -> running -> (paused -> running)* -> none

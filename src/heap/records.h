@@ -2,8 +2,8 @@
  * serial ones cache, of threads. Their pages go when nobody has needed them for a decay,
  * or when a collection wants all of them.
  *
- * Depends on: heap_record, serial, threads, pages.   Used by: collect, thread,
- * maintenance, api.
+ * Depends on: base, pages, heap_record, serial, threads.
+ * Used by: collect, thread, maintenance, api.
  */
 #ifndef HAK_HEAP_RECORDS_H
 #define HAK_HEAP_RECORDS_H

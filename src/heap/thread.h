@@ -1,7 +1,7 @@
 /* thread.h - a thread in the library: it gets a state, and is in a slow path.
  *
- * Depends on: base, os, superslab, give_up, hole_sweep, lifecycle, thread_end,
- * thread_state, threads. Used by: collect, pressure, api.
+ * Depends on: base, os, superslab, give_up, hole_sweep, lifecycle, records,
+ * thread_end, thread_state, threads. Used by: collect, pressure, api.
  *
  * Life: no state (the TLS pointer names a static one that sends everything to slow paths)
  * -> attached by the first call -> everything given up at exit (thread_end.h).

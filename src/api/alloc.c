@@ -241,14 +241,24 @@ static bool is_natural(size_t alignment, size_t size) {
   return alignment <= 16 && (alignment <= 8 || size > 8);
 }
 
+HAK_SLOW void hak_api_zero_from(char *block, size_t from) {
+  size_t usable = hak_usable_size(block), end = usable;
+  if (usable <= from) return;
+  hak_place_t place = hak_locate((uintptr_t)block);
+  if (HAK_CHECKS < 3 && place.cls == HAK_CLASS_LARGE) { /* no canary lies there */
+    size_t whole = hak_align_up(from, place.extent->os->page_size);
+    if (whole < usable && hak_large_renew(&place, whole)) end = whole;
+  }
+  memset(block + from, 0, end - from);
+}
+
 /* A large block, which is `zeroed` or has old contents. */
 static HAK_SLOW void make_zero(void *block, size_t size, bool zeroed) {
   if (zeroed) {
     if (size >= (size_t)hak_option(ZERO_PURGE_BYTES)) hak_density_note_zero(block, size);
     return;
   }
-  hak_place_t place = hak_locate((uintptr_t)block);
-  if (!hak_large_renew(&place)) memset(block, 0, hak_usable_size(block));
+  hak_api_zero_from(block, 0);
 }
 
 void *hak_api_alloc(hak_heap_t *heap, size_t size, size_t alignment, unsigned flags) {

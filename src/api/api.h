@@ -54,6 +54,9 @@ void *hak_api_growing(hak_heap_t *heap, size_t size, size_t alignment, bool no_g
                       bool *zeroed);
 void *hak_api_mapping(hak_heap_t *heap, size_t size, size_t alignment, bool no_grow,
                       bool *zeroed);
+/* Zeroes what a block has from there on, which of a large one need not touch its pages.
+ */
+void hak_api_zero_from(char *block, size_t from);
 
 /* A block of the class that lies in the bin, or NULL: now and then although there is one,
  * so that the caller goes on to a refill (tiny/recall.h). An address in the bin that is

@@ -283,12 +283,6 @@ static void *try_remap(const hak_place_t *place, size_t usable, size_t size,
   return block;
 }
 
-/* Zeroes what lies between what a block had and what it has. */
-static void zero_rest(void *block, size_t from) {
-  size_t usable = hak_usable_size(block);
-  if (usable > from) memset((char *)block + from, 0, usable - from);
-}
-
 typedef struct resize_request {
   void *ptr;
   hak_place_t place;
@@ -326,7 +320,7 @@ static void *resize_enclosed(const resize_request_t *r, const char *function) {
     return hak_fail(ENOMEM);
   }
   if (block != NULL && (r->flags & HAK_ZERO) != 0) {
-    zero_rest(block, r->usable < r->size ? r->usable : r->size);
+    hak_api_zero_from(block, r->usable < r->size ? r->usable : r->size);
   }
   return block;
 }
@@ -386,7 +380,8 @@ static void *resize_malloced(const resize_request_t *r) {
     return r->ptr;
   }
   if (block == NULL) return hak_fail(ENOMEM);
-  if ((r->flags & HAK_ZERO) != 0 && r->size > r->usable) zero_rest(block, r->usable);
+  if ((r->flags & HAK_ZERO) != 0 && r->size > r->usable)
+    hak_api_zero_from(block, r->usable);
   return block;
 }
 
@@ -416,7 +411,7 @@ static HAK_SLOW void *resize(const resize_request_t *r) {
     bool fits = size <= usable && (!may_move || size > usable / HAK_SHRINK_SHARE);
     if (place.cls < HAK_CLASSES) {
       if (fits && may_move && shrink_single(&place, size)) {
-        if ((flags & HAK_ZERO) != 0) zero_rest(ptr, size);
+        if ((flags & HAK_ZERO) != 0) hak_api_zero_from(ptr, size);
         return ptr;
       }
       /* The block of a small class is what it is. */
@@ -426,13 +421,14 @@ static HAK_SLOW void *resize(const resize_request_t *r) {
       void *moved =
           may_move ? move_out_of_run(&place, ptr, usable, size, alignment, flags) : NULL;
       if (moved != NULL) {
-        if ((flags & HAK_ZERO) != 0) zero_rest(moved, size);
+        if ((flags & HAK_ZERO) != 0) hak_api_zero_from(moved, size);
         return moved;
       }
       size_t want = size_in_place(&place, usable, size);
       if ((flags & HAK_NO_GROW) == 0 || size <= usable) {
         if (resize_in_place(&place, ptr, usable, size, want) != 0) {
-          if ((flags & HAK_ZERO) != 0) zero_rest(ptr, usable < size ? usable : size);
+          if ((flags & HAK_ZERO) != 0)
+            hak_api_zero_from(ptr, usable < size ? usable : size);
           return ptr;
         }
         if (size <= usable) return ptr;
@@ -449,7 +445,7 @@ static HAK_SLOW void *resize(const resize_request_t *r) {
     block = move(&place, ptr, usable, size, alignment, flags);
   }
   if (block != NULL && (flags & HAK_ZERO) != 0) {
-    zero_rest(block, usable < size ? usable : size);
+    hak_api_zero_from(block, usable < size ? usable : size);
   }
   return block;
 }

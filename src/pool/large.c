@@ -179,19 +179,19 @@ void *hak_large_alloc_growing(hak_shared_pool_t *pool, size_t size, size_t align
   return hak_large_alloc(pool, size, alignment, no_grow, zeroed);
 }
 
-bool hak_large_renew(const hak_place_t *place) {
-  if (place->cls != HAK_CLASS_LARGE) return false;
+bool hak_large_renew(const hak_place_t *place, size_t from) {
   const hak_os_t *os = place->extent->os;
-  size_t usable = hak_large_usable(place);
+  char *start = place->start + from;
+  size_t bytes = hak_large_usable(place) - from;
   /* Hooks of a program's own may have pages that do not read as zero afterwards. What is
    * part of a huge page stays, as the page would have to be split. */
   if (!hak_os_is_divisible(os) || !hak_os_may_give() ||
       (place->slab != NULL && hak_superslab_is_huge(hak_slab_superslab(place->slab))) ||
-      hak_density_way(os, place->start, usable, (size_t)hak_option(ZERO_PURGE_BYTES)) ==
+      hak_density_way(os, start, bytes, (size_t)hak_option(ZERO_PURGE_BYTES)) ==
           HAK_DENSITY_CLEAR) {
     return false;
   }
-  return hak_os_purge(os, place->start, usable); /* which keeps zeroes */
+  return hak_os_purge(os, start, bytes); /* which keeps zeroes */
 }
 
 static void note_mapped(hak_shared_pool_t *pool, int64_t blocks, size_t now,
@@ -280,7 +280,7 @@ static void uncount_mapped(hak_shared_pool_t *pool, size_t usable) {
 /* In a hardened build a freed block is empty; one that is guarded is closed. */
 static void empty(const hak_place_t *place) {
   if (HAK_CHECKS < 3 || hak_cells_have(place->start)) return;
-  if (!hak_large_renew(place)) memset(place->start, 0, hak_large_usable(place));
+  if (!hak_large_renew(place, 0)) memset(place->start, 0, hak_large_usable(place));
 }
 
 void hak_large_free(hak_shared_pool_t *pool, const hak_place_t *place) {

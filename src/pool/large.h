@@ -67,10 +67,11 @@ bool hak_large_claim(const hak_place_t *place);
 /* Frees a block that was claimed. Clears it, in a hardened build. */
 void hak_large_free(hak_shared_pool_t *pool, const hak_place_t *place);
 
-/* Makes a block that the caller has just got read as zero by giving its pages back, so
- * that only those are there again which are touched. False if that cannot be, or clearing
- * the block costs less (hak_density_way). No lock held. */
-bool hak_large_renew(const hak_place_t *place);
+/* Makes a large block that the caller has just got read as zero from the page on that
+ * begins `from` bytes behind its start, by giving the pages back, so that only those are
+ * there again which are touched. False if that cannot be, or clearing them costs less
+ * (hak_density_way). No lock held. */
+bool hak_large_renew(const hak_place_t *place, size_t from);
 
 /* The usable size that `size` would get. */
 size_t hak_large_good_size(const hak_os_t *os, size_t size);

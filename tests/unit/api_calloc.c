@@ -299,6 +299,36 @@ static void calloc__of_blocks_that_are_hardly_touched_leaves_them_so(void **stat
   hak_heap_destroy(heap);
 }
 
+/* A table that grows has what it had, and pages of the rest only where it is used; that
+ * is zero where it lies in what a freed block has left, too. */
+static void reallocx__zero_touches_little_of_what_is_to_be_zero(void **state) {
+  (void)state;
+  if (test_is_strict()) return;
+  enum {
+    HAD = 3 * MIB - 100,
+    HAS = 48 * MIB
+  };
+  hak_heap_t *heap = test_heap_make((hak_heap_config_t){.huge_pages = HAK_HUGE_NEVER});
+  for (unsigned full = 0; full < 2; full++) {
+    unsigned char *block = hak_heap_alloc(heap, HAD);
+    size_t had = hak_usable_size(block);
+    test_fill(block, had, full);
+    if (full) {
+      void *before = hak_heap_alloc(heap, HAS);
+      memset(before, 0x77, HAS);
+      hak_free(before);
+    }
+    block = hak_reallocx(heap, block, HAS, 0, HAK_ZERO, NULL);
+    size_t from = (had + 4095) & ~(size_t)4095, rest = HAS - from;
+    size_t pages = resident((char *)block + from, rest);
+    CHECK_MSG(full || pages <= 32, "%zu pages", pages);
+    CHECK(test_verify(block, had, full));
+    CHECK(test_is_zero(block + had, hak_usable_size(block) - had));
+    hak_free(block);
+  }
+  hak_heap_destroy(heap);
+}
+
 /* The same where blocks before them were written to everywhere, so that pages were
  * cleared for the first of these. */
 static void calloc__of_hardly_touched_blocks_after_full_ones_leaves_them_so(
@@ -376,7 +406,9 @@ static void calloc__of_blocks_that_are_written_to_again_gives_no_pages_back(
   CHECK_EQ(hak_option_set(HAK_OPTION_PURGE_DECAY_MS, 1000), 0);
 }
 
-TEST_MAIN(T(calloc__is_zero_in_every_class_after_fill_and_free),
+TEST_MAIN(/* First, before others teach that blocks are written to everywhere. */
+          T(reallocx__zero_touches_little_of_what_is_to_be_zero),
+          T(calloc__is_zero_in_every_class_after_fill_and_free),
           T(calloc__of_sparse_arrays_touches_nothing),
           T(calloc__of_blocks_that_are_hardly_touched_leaves_them_so),
           T(calloc__of_hardly_touched_blocks_after_full_ones_leaves_them_so),

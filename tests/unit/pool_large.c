@@ -470,9 +470,9 @@ static void renew__is_for_memory_of_the_systems(void **state) {
   char *block = get(MIB, 4096);
   hak_place_t place = place_of(block);
   uint64_t before = g_os.calls[TEST_OS_PURGE];
-  CHECK(!hak_large_renew(&place));
+  CHECK(!hak_large_renew(&place, 0));
   test_set(HAK_OPTION_ZERO_PURGE_BYTES, (int64_t)MIB); /* the system's would go */
-  CHECK(!hak_large_renew(&place));
+  CHECK(!hak_large_renew(&place, 0));
   test_set(HAK_OPTION_ZERO_PURGE_BYTES, 8 * (int64_t)MIB);
   CHECK_EQ(g_os.calls[TEST_OS_PURGE], before);
   put(block);

@@ -142,10 +142,9 @@ static HAK_SLOW int refusal(hak_option_t option, int64_t value) {
 }
 
 hak_atomic_u32_t hak_options_wrong;
-static bool telling; /* [owner: who starts the library] */
 
-/* Says which it is if it is ignored, or sets its option. */
-static HAK_SLOW void look_at(const char *variable) {
+/* Sets its option, or says which it is if it is ignored. */
+static HAK_SLOW void look_at(const char *variable, bool telling) {
   size_t length;
   const char *name = name_in(variable, &length);
   if (name == NULL) return;
@@ -163,16 +162,15 @@ static HAK_SLOW void look_at(const char *variable) {
   errno = saved;
 }
 
-void hak_options_read_environment(void) {
-  telling = false;
-  hak_sys_environment(look_at);
-}
+static void set_by(const char *variable) { look_at(variable, false); }
+static void tell_of(const char *variable) { look_at(variable, true); }
+
+void hak_options_read_environment(void) { hak_sys_environment(set_by); }
 
 HAK_SLOW void hak_options_report(void) {
   uint32_t wrong = hak_exchange_relaxed(&hak_options_wrong, 0);
   if (wrong == 0) return;
-  telling = true;
-  hak_sys_environment(look_at);
+  hak_sys_environment(tell_of);
   if (wrong == HAK_OPTIONS_WRONG_BACKEND) {
     hak_report(HAK_ERROR_BAD_OPTION, NULL, NULL, "hak_init",
                "malloc gives no blocks for the backend");

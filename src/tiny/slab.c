@@ -164,6 +164,13 @@ static HAK_SLOW void relist(hak_thread_t *me, const hak_cache_t *cache,
   hak_slab_set_out(slab, carved - kept, 0);
 }
 
+/* A freed block of the slab's was written to. */
+static HAK_SLOW void report_written(hak_thread_t *me, hak_slab_t *slab,
+                                    const void *block) {
+  hak_thread_defer_report(me, hak_load_relaxed(&hak_slab_superslab(slab)->extent.heap),
+                          HAK_ERROR_CORRUPT_BLOCK, block, HAK_TEXT_WRITTEN);
+}
+
 #if HAK_CHECKS >= 3
 static bool is_empty(const uint64_t *from, const uint64_t *end) {
   uint64_t any = 0;
@@ -178,8 +185,7 @@ void hak_slab_look_inside_slow(hak_thread_t *me, hak_slab_t *slab, const void *b
   const uint64_t *words = block, *end = words + hak_list_block_size(&slab->list) / 8;
   bool linked = is_empty(words, words + LINK) || hak_stray_is_free(me, block);
   if (HAK_LIKELY(linked && is_empty(words + LINK, end))) return;
-  hak_thread_defer_report(me, hak_load_relaxed(&hak_slab_superslab(slab)->extent.heap),
-                          HAK_ERROR_CORRUPT_BLOCK, block, HAK_TEXT_WRITTEN);
+  report_written(me, slab, block);
 }
 #endif
 
@@ -247,8 +253,7 @@ static HAK_SLOW void look_at(hak_thread_t *me, hak_slab_t *slab, const void *blo
   const uint64_t *words = block;
   bool gone = words[0] == 0 && words[1] == 0 && hak_hole_has_start(slab, block);
   if (gone || hak_stray_is_free(me, block)) return;
-  hak_thread_defer_report(me, hak_load_relaxed(&hak_slab_superslab(slab)->extent.heap),
-                          HAK_ERROR_CORRUPT_BLOCK, block, HAK_TEXT_WRITTEN);
+  report_written(me, slab, block);
 }
 
 size_t hak_slab_bring_back(hak_thread_t *me, hak_slab_t *slab) {

@@ -245,7 +245,8 @@ HAK_SLOW void hak_api_zero_from(char *block, size_t from) {
   size_t usable = hak_usable_size(block), end = usable;
   if (usable <= from) return;
   hak_place_t place = hak_locate((uintptr_t)block);
-  if (HAK_CHECKS < 3 && place.cls == HAK_CLASS_LARGE) { /* no canary lies there */
+  /* No canary lies there, nor what a guarded block has behind its end. */
+  if (HAK_CHECKS < 3 && place.cls == HAK_CLASS_LARGE && !hak_cells_have(block)) {
     size_t whole = hak_align_up(from, place.extent->os->page_size);
     if (whole < usable && hak_large_renew(&place, whole)) end = whole;
   }

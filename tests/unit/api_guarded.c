@@ -473,6 +473,28 @@ TEST_IN_CHILD(prewarm__writes_to_nothing_beside_guarded_blocks, 20) {
   CHECK_EQ(hak_heap_destroy(heap), 0);
 }
 
+/* Those that grow end with their pages or before; what lies behind their ends stays. */
+TEST_IN_CHILD(reallocx__zero_writes_to_nothing_beside_guarded_blocks, 20) {
+  enum {
+    HAS = 9 * 4096 + 100
+  };
+  test_reports_begin();
+  for (unsigned round = 0; round < 32; round++) {
+    size_t had = 100 + round * 1000;
+    test_guard(0);
+    unsigned char *block = hak_alloc(had);
+    had = hak_usable_size(block);
+    test_fill(block, had, round);
+    test_guard(1);
+    block = hak_reallocx(NULL, block, HAS, 0, HAK_ZERO, NULL);
+    CHECK(test_is_guarded(block));
+    CHECK(test_verify(block, had, round));
+    CHECK(test_is_zero(block + had, HAS - had));
+    hak_free(block);
+  }
+  CHECK_EQ(g_reports.count, 0);
+}
+
 static pthread_barrier_t g_locked, g_said;
 static void *lock_stderr(void *ctx) {
   flockfile(stderr);
@@ -514,4 +536,5 @@ TEST_MAIN(T(block__is_one_like_others), T(block__lies_at_an_end_of_its_pages_by_
           T(handler__interrupts_calls_as_the_one_before_did),
           T(good_size__is_what_guarded_blocks_have),
           T(prewarm__writes_to_nothing_beside_guarded_blocks),
+          T(reallocx__zero_writes_to_nothing_beside_guarded_blocks),
           T(explanation__waits_for_nobody_who_writes_to_stderr))

@@ -25,10 +25,7 @@ int hak_init(const hak_config_t *config) {
     if ((flags & ~(HAK_INIT_NO_ENV | HAK_INIT_NO_FORK)) != 0) return EINVAL;
     if (os != NULL && !hak_os_is_valid(os)) return EINVAL;
   }
-  hak_os_scope_t before = hak_os_enter(HAK_OS_GIVING);
-  int error = hak_lifecycle_init(os, flags);
-  hak_os_leave(before);
-  return error;
+  return hak_lifecycle_init(os, flags);
 }
 
 int hak_shutdown(unsigned flags) {

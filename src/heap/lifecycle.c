@@ -130,11 +130,14 @@ static bool start(const hak_os_t *os, uint32_t flags) {
   return ok;
 }
 
-/* Reports come last, as a handler of errors may leave by longjmp. */
+/* Reports come last, as a handler of errors may leave by longjmp: the thread's scope is
+ * by then that of no call. */
 static void end_start(bool ok) {
   if (ok) hak_stays_open();
   hak_phase_end(ok ? HAK_PHASE_RUNNING : HAK_PHASE_DOWN);
+  hak_os_scope_t before = hak_os_enter(HAK_OS_INLINE);
   hak_options_report();
+  hak_os_leave(before);
 }
 
 /* --- start ----------------------------------------------------------------------------

@@ -243,7 +243,6 @@ static bool is_natural(size_t alignment, size_t size) {
 
 HAK_SLOW void hak_api_zero_from(char *block, size_t from) {
   size_t usable = hak_usable_size(block), end = usable;
-  if (usable <= from) return;
   hak_place_t place = hak_locate((uintptr_t)block);
   /* No canary lies there, nor what a guarded block has behind its end. */
   if (HAK_CHECKS < 3 && place.cls == HAK_CLASS_LARGE && !hak_cells_have(block)) {

@@ -157,33 +157,30 @@ static HAK_SLOW void look_at(const char *variable, bool telling) {
   } else if (good) {
     hak_store_relaxed(&hak_option_values[option], value);
   } else {
-    hak_store_relaxed(&hak_options_wrong, HAK_OPTIONS_WRONG_VARIABLE);
+    hak_or_relaxed(&hak_options_wrong, HAK_OPTIONS_WRONG_VARIABLE);
   }
   errno = saved;
 }
 
-static void set_by(const char *variable) { look_at(variable, false); }
-static void tell_of(const char *variable) { look_at(variable, true); }
-
-void hak_options_read_environment(void) { hak_sys_environment(set_by); }
+void hak_options_read_environment(void) { hak_sys_environment(look_at, false); }
 
 HAK_SLOW void hak_options_report(void) {
   uint32_t wrong = hak_exchange_relaxed(&hak_options_wrong, 0);
-  if (wrong == 0) return;
-  hak_sys_environment(tell_of);
-  if (wrong == HAK_OPTIONS_WRONG_BACKEND) {
+  if ((wrong & HAK_OPTIONS_WRONG_VARIABLE) != 0) hak_sys_environment(look_at, true);
+  if ((wrong & HAK_OPTIONS_WRONG_BACKEND) != 0) {
     hak_report(HAK_ERROR_BAD_OPTION, NULL, NULL, "hak_init",
                "malloc gives no blocks for the backend");
   }
 }
 
 static hak_atomic_u32_t told; /* [any] relaxed: 1 once a variable was seen, for good */
-static HAK_SLOW void note_variable(const char *variable) {
+static HAK_SLOW void note_variable(const char *variable, bool any) {
+  (void)any;
   size_t length;
   if (name_in(variable, &length) != NULL) hak_store_relaxed(&told, 1);
 }
 HAK_SLOW bool hak_options_are_in_environment(void) {
-  hak_sys_environment(note_variable);
+  hak_sys_environment(note_variable, false);
   return hak_load_relaxed(&told) != 0;
 }
 

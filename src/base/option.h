@@ -20,7 +20,7 @@ void hak_options_read_environment(void);
  * not be used at the start. */
 HAK_EXTERN hak_atomic_u32_t hak_options_wrong;
 #define HAK_OPTIONS_WRONG_VARIABLE 1u
-#define HAK_OPTIONS_WRONG_BACKEND 2u /* and variables, if any is wrong */
+#define HAK_OPTIONS_WRONG_BACKEND 2u
 /* Reports it, after the start: the handler may leave by longjmp, so nothing is to be held
  * or half done. */
 void hak_options_report(void);

@@ -113,7 +113,7 @@ void hak_sys_begin_unloading(void);
 /* Calls `fn` with each "NAME=value" of the environment; with none where the program has
  * more rights than who starts it and sets them. The text is there for the length of the
  * call. The program does not change the environment meanwhile. */
-void hak_sys_environment(void (*fn)(const char *variable));
+void hak_sys_environment(void (*fn)(const char *variable, bool arg), bool arg);
 
 /* Bits that differ from run to run where the platform offers them. Good enough to make
  * guesses fail, not for keys. */

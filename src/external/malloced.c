@@ -51,7 +51,7 @@ static bool decide(bool hooked) {
   switch (hak_option(BACKEND)) {
     case HAK_BACKEND_MALLOC:
       if (malloc_works()) return true;
-      hak_store_relaxed(&hak_options_wrong, HAK_OPTIONS_WRONG_BACKEND);
+      hak_or_relaxed(&hak_options_wrong, HAK_OPTIONS_WRONG_BACKEND);
       return false;
     case HAK_BACKEND_AUTO:
       return FOLLOWS_TOOLS && !hooked && hak_malloc_is_watched() && malloc_works();

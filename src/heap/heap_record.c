@@ -90,6 +90,7 @@ static void note(const waiting_t *waiting, int sign) {
 static void add_locked(waiting_t *waiting, hak_heap_t *heap) {
   hak_lock_assert_held(&lock);
   heap->next_unused = NULL;
+  heap->waits = true;
   if (waiting->last != NULL) {
     waiting->last->next_unused = heap;
   } else {
@@ -106,6 +107,7 @@ static hak_heap_t *take_locked(waiting_t *waiting) {
   if (heap == NULL) return NULL;
   waiting->first = heap->next_unused;
   if (waiting->first == NULL) waiting->last = NULL;
+  heap->waits = false;
   waiting->count--;
   note(waiting, -1);
   return heap;
@@ -170,17 +172,9 @@ void hak_heap_record_put_locked(hak_heap_t *heap) {
   add_locked(heap->tag < HAK_HANDLE_TAG_MAX ? &unused : &worn, heap);
 }
 
-static bool waits_locked(const waiting_t *waiting, const hak_heap_t *heap) {
-  hak_lock_assert_held(&lock);
-  const hak_heap_t *each = waiting->first;
-  while (each != NULL && each != heap) each = each->next_unused;
-  return each != NULL;
-}
-
 bool hak_heap_record_is_unused_locked(const hak_heap_t *heap) {
   hak_lock_assert_held(&lock);
-  return waits_locked(&unused, heap) || waits_locked(&bare, heap) ||
-         waits_locked(&worn, heap);
+  return heap->waits;
 }
 
 void hak_heap_records_stop(void) {

@@ -80,6 +80,7 @@ struct hak_heap {
   /* [any] 1: its pages went back; written by who has the unused record, and relaxed, as
    * others look for statistics */
   hak_atomic_u32_t bare;
+  bool waits;       /* [lock: heaps] for another heap */
   uint64_t forking; /* bit c: class c's lock is taken for a fork */
   bool unfinished;  /* in the child of a fork: see hak_teardown_finish */
   hak_atomic_u32_t
@@ -152,7 +153,7 @@ hak_heap_t *hak_heap_record_get(const hak_os_t *os, const hak_geometry_t *geomet
 hak_heap_t *hak_heap_record_new(const hak_os_t *os, const hak_geometry_t *geometry);
 /* From here on the record waits for another heap. */
 void hak_heap_record_put_locked(hak_heap_t *heap);
-/* It waits for another heap. O(records that do). */
+/* It waits for another heap. */
 bool hak_heap_record_is_unused_locked(const hak_heap_t *heap);
 
 /* Gives the pages of records that wait back, until they are max_bytes, or *looks records

@@ -235,9 +235,9 @@ static __attribute__((destructor)) void call_at_end(void) {
   if (fn != NULL) fn();
 }
 
-void hak_sys_environment(void (*fn)(const char *variable)) {
+void hak_sys_environment(void (*fn)(const char *variable, bool arg), bool arg) {
   if (getauxval(AT_SECURE) != 0) return; /* who starts the program has fewer rights */
-  for (char **at = environ; at != NULL && *at != NULL; at++) fn(*at);
+  for (char **at = environ; at != NULL && *at != NULL; at++) fn(*at, arg);
 }
 
 void hak_sys_write(const char *text, size_t length) {

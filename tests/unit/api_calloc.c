@@ -188,6 +188,26 @@ static void reallocx__zero_clears_what_grew(void **state) {
   hak_free(block);
 }
 
+static void reallocx__zero_that_is_refused_changes_nothing(void **state) {
+  (void)state;
+  static _Alignas(4096) char small[256 * KIB];
+  size_t size = 8 * MIB;
+  char *large =
+      mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  CHECK(large != MAP_FAILED);
+  hak_heap_t *heaps[] = {test_heap_in(small, sizeof small, 0, NULL),
+                         test_heap_in(large, size, 0, NULL)};
+  for (size_t i = 0; i < TEST_COUNT(heaps); i++) {
+    char *block = hak_heap_alloc(heaps[i], 100 * KIB);
+    CHECK(block != NULL);
+    test_fill(block, 100 * KIB, i);
+    CHECK(hak_reallocx(heaps[i], block, 16 * MIB, 0, HAK_ZERO, NULL) == NULL);
+    CHECK(test_verify(block, 100 * KIB, i));
+    CHECK_EQ(hak_heap_destroy(heaps[i]), 0);
+  }
+  CHECK_EQ(munmap(large, size), 0);
+}
+
 static void calloc__is_zero_when_purged_pages_keep_their_contents(void **state) {
   (void)state;
   /* The library is started afresh over hooks whose purge does nothing. */
@@ -421,4 +441,5 @@ TEST_MAIN(/* First, before others teach that blocks are written to everywhere. *
           T(calloc__of_nothing_many_times_is_a_unique_block),
           T(allocx__zero_reaches_to_the_usable_size),
           T(allocx__zero_holds_for_aligned_blocks), T(reallocx__zero_clears_what_grew),
+          T(reallocx__zero_that_is_refused_changes_nothing),
           T(calloc__is_zero_when_purged_pages_keep_their_contents))

@@ -87,7 +87,10 @@ bool hak_sys_at_fork(void (*prepare)(void), void (*parent)(void), void (*child)(
 }
 void hak_sys_fork_after_others(void) {}
 void hak_sys_at_end(hak_sys_end_fn *fn) { (void)fn; }
-void hak_sys_environment(void (*fn)(const char *variable)) { (void)fn; }
+void hak_sys_environment(void (*fn)(const char *variable, bool arg), bool arg) {
+  (void)fn;
+  (void)arg;
+}
 uint64_t hak_sys_entropy(void) { return 42; }
 void hak_sys_random(uint64_t *words, unsigned count) {
   for (unsigned i = 0; i < count; i++) words[i] = 42 + i;

@@ -298,11 +298,11 @@ static void child__counts_what_waits_anew(void **state) {
 
 #define R(function) cmocka_unit_test_setup_teardown(function, begin, end)
 
-TEST_MAIN(R(heaps__leave_what_may_stay_after_a_decay),
-          R(serial_heaps__leave_what_they_cached_too),
-          R(threads__leave_what_may_stay_after_a_decay),
-          R(records__needed_within_a_decay_stay),
-          R(records__not_needed_within_a_decay_go_alone), R(due__says_when_some_go),
-          R(calls__give_back_a_few_records_each), R(give__goes_on_where_it_was),
-          R(give__tries_what_is_refused_a_decay_later),
-          R(hooks__of_the_programs_keep_all), R(child__counts_what_waits_anew))
+TEST_MAIN_FRESH(R(heaps__leave_what_may_stay_after_a_decay),
+                R(serial_heaps__leave_what_they_cached_too),
+                R(threads__leave_what_may_stay_after_a_decay),
+                R(records__needed_within_a_decay_stay),
+                R(records__not_needed_within_a_decay_go_alone), R(due__says_when_some_go),
+                R(calls__give_back_a_few_records_each), R(give__goes_on_where_it_was),
+                R(give__tries_what_is_refused_a_decay_later),
+                R(hooks__of_the_programs_keep_all), R(child__counts_what_waits_anew))

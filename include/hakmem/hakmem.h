@@ -19,7 +19,8 @@
  *    a wrong size in a sized free) is reported to the error handler, which by
  *    default prints one line on stderr and aborts. Unless the library was built with
  *    HAKMEM_CHECKS=full a double free of a block to 1 MiB is reported by a later call,
- * when the block goes home or is to serve again: docs/BUILDING.md has what is found when.
+ *    when the block goes home or is to serve again: docs/BUILDING.md has what is found
+ *    when.
  *  - A function of the program's that the library calls (a hook, a handler, a callback, a
  *    visitor) comes back: the thread does not end in it, nor does an exception or longjmp
  *    lead out of it. An error handler alone may leave by longjmp.

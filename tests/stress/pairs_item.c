@@ -2,7 +2,6 @@
 #include "pairs.h"
 
 #include <errno.h>
-#include <stdlib.h>
 #include <string.h>
 
 #define DENSE_LIMIT (64 * KIB)
@@ -81,6 +80,31 @@ static unsigned char *draw_block(hak_heap_t *heap, size_t size, test_rng_t *rng)
   }
 }
 
+/* ---- Notes of blocks -------------------------------------------------- */
+
+/* More than all tables and hands have at a time. */
+#define MOST_ITEMS 8192
+
+/* Not malloc's: a fork's child could wait for a lock of a sanitizer's malloc that a
+ * thread which is not there has had. */
+static struct {
+  item_t item;
+  atomic_bool taken;
+} g_items[MOST_ITEMS];
+
+static item_t *note_take(uint64_t id) {
+  for (size_t i = 0; i < MOST_ITEMS; i++) {
+    size_t place = (size_t)(id + i) % MOST_ITEMS;
+    if (!atomic_exchange(&g_items[place].taken, true)) return &g_items[place].item;
+  }
+  test_fail(__FILE__, __LINE__, "%d blocks are noted at once", MOST_ITEMS);
+}
+
+static void note_return(item_t *item) {
+  size_t place = ((size_t)((char *)item - (char *)g_items)) / sizeof g_items[0];
+  CHECK_MSG(atomic_exchange(&g_items[place].taken, false), "a block is noted no more");
+}
+
 item_t *item_make_in(pair_t *pair, hak_heap_t *heap, bool may_fail, test_rng_t *rng) {
   size_t size = draw_size(rng);
   errno = TEST_ERRNO;
@@ -92,10 +116,9 @@ item_t *item_make_in(pair_t *pair, hak_heap_t *heap, bool may_fail, test_rng_t *
   }
   CHECK_EQ(errno, TEST_ERRNO);
   CHECK(hak_usable_size(block) >= size);
-  item_t *item = malloc(sizeof *item);
-  CHECK(item != NULL);
-  *item = (item_t){.address = block, .size = size, .owner = heap};
-  item->id = test_random(rng);
+  uint64_t id = test_random(rng);
+  item_t *item = note_take(id);
+  *item = (item_t){.address = block, .size = size, .id = id, .owner = heap};
   fill(item);
   CHECK_MSG(hak_heap_of(block) == heap, "a new block of %zu bytes is another heap's",
             size);
@@ -202,10 +225,10 @@ void item_free(item_t *item, test_rng_t *rng) {
       hak_free(item->address);
       break;
   }
-  free(item);
+  note_return(item);
 }
 
-void item_forget(item_t *item) { free(item); }
+void item_forget(item_t *item) { note_return(item); }
 
 void item_orphan(item_t *item, hak_heap_t *owner) {
   item->owner = owner;

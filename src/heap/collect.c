@@ -112,9 +112,10 @@ static void purge_all_holes(collecting_t *c) {
 }
 
 /* What this thread and the transfer cache have cached of a heap: as much of it as there
- * is work left. `bare`: the thread has nothing. */
+ * is work left, and what PER_HEAP is worth, which is spent by now: calls that may do very
+ * little would never come to its end. `bare`: the thread has nothing. */
 static void empty_caches(collecting_t *c, const hak_cache_t *cache, bool bare) {
-  size_t work = c->slabs / PER_BLOCK;
+  size_t work = c->slabs / PER_BLOCK + PER_HEAP / PER_BLOCK;
   size_t before = work;
   bool all = bare || hak_flush_some(c->me, cache, &work);
   if (all) all = hak_flush_transfer_some(c->me, cache, &work);

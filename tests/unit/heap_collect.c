@@ -355,6 +355,22 @@ static void calls__that_do_a_part_come_to_all_heaps(void **state) {
   CHECK_EQ(cached(NULL), 0);
 }
 
+/* However little each may do: what is due of caches would stay due for good. */
+static void calls__that_do_very_little_come_to_the_end_of_caches(void **state) {
+  (void)state;
+  test_set(HAK_OPTION_COLLECT_SLABS, 32);
+  for (size_t i = 1; i <= 8; i++) cache_of_size(NULL, 200 * i);
+  cache_some(g_heaps[0]);
+  (void)hak_collect(NULL, SIZE_MAX, 0);
+  test_pass_ms(2 * DECAY_MS);
+  CHECK(cached(NULL) > 0 && cached(g_heaps[0]) > 0);
+  for (size_t calls = 0; cached(NULL) + cached(g_heaps[0]) > 0; calls++) {
+    CHECK(calls < 1000);
+    test_pass_ms(DECAY_MS / 2);
+    (void)hak_collect(NULL, SIZE_MAX, 0);
+  }
+}
+
 /* --- records ---------------------------------------------------------------------------
  */
 
@@ -446,5 +462,6 @@ TEST_MAIN_FRESH(CASE(collect__stops_at_whatever_reaches_its_bound),
                 CASE(caches__of_a_serial_heap_go_if_it_is_named),
                 CASE(heap__that_somebody_works_at_is_left_out),
                 CASE(calls__that_do_a_part_come_to_all_heaps),
+                CASE(calls__that_do_very_little_come_to_the_end_of_caches),
                 CASE(records__go_if_all_is_wanted_of_the_process),
                 CASE(holes_and_tails__go_where_all_is_wanted))

@@ -48,6 +48,7 @@ static void flush_own(const char *function) {
     size_t slabs = SIZE_MAX;
     (void)hak_retention_give_due(SIZE_MAX, &slabs);
     (void)hak_hole_sweep_due(me, SIZE_MAX, &slabs);
+    while (hak_records_give(SIZE_MAX, &slabs, false) != 0) {}
   }
   hak_thread_leave(me, function);
 }

@@ -68,17 +68,15 @@ static void sleep_a_period(void) {
 /* A piece of what is due; false if that is all. */
 static bool give_back(void) {
   hak_os_scope_t before = hak_os_enter(HAK_OS_GIVING);
-  size_t slabs = SIZE_MAX;
+  size_t slabs = SIZE_MAX; /* no bound, whatever one call takes of it */
   hak_os_retry_releases(false);
   bool more = hak_retention_give_due(PIECE_BYTES, &slabs) >= PIECE_BYTES;
-  slabs = SIZE_MAX;
   /* The state that threads without one share has what it takes to read free blocks. */
   bool unused = hak_give_up_unused_is_time(), holes = hak_hole_sweep_is_time();
   if (hak_records_give(PIECE_BYTES, &slabs, false) >= PIECE_BYTES) more = true;
   hak_thread_t *me = unused || holes ? hak_thread_enter_started() : NULL;
   if (me != NULL) {
     if (unused) hak_give_up_unused(me);
-    slabs = SIZE_MAX;
     if (hak_hole_sweep_due(me, PIECE_BYTES, &slabs) >= PIECE_BYTES) more = true;
     hak_thread_leave(me, "hak_maintenance_start");
   }

@@ -78,10 +78,12 @@ HAK_SLOW void hak_thread_trim_slow(hak_shared_pool_t *pool) {
   if (!kept && !is_time && !holes) return;
   hak_thread_t *me = hak_thread_enter_started();
   if (me == NULL) return;
-  size_t records = RECORDS;
   if (kept) hak_give_up_some(me);
-  if (is_time) hak_retention_trim_slow(pool);
-  if (is_time) hak_records_give(SIZE_MAX, &records, false);
+  if (is_time) {
+    size_t records = RECORDS;
+    hak_retention_trim_slow(pool);
+    hak_records_give(SIZE_MAX, &records, false);
+  }
   if (holes) hak_hole_sweep_step(me);
   hak_thread_leave(me, HAK_IN_ALLOC);
 }

@@ -208,6 +208,7 @@ void hak_idle_stop(void) {
   hak_store_relaxed(&hak_idle_others, HAK_IDLE_NO_OTHERS);
   hak_store_relaxed(&hak_idle_touched, 0);
   hak_store_relaxed(&hak_idle_records, 0);
+  hak_store_relaxed(&hak_idle_records_least, 0);
   rent_stop(&hak_idle_surplus);
   rent_stop(&hak_idle_shrunk);
 }

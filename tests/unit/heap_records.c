@@ -129,6 +129,19 @@ static void serial_heaps__leave_what_they_cached_too(void **state) {
 
 static pthread_barrier_t g_all;
 
+static void idle__gives_back_what_is_due(void **state) {
+  (void)state;
+  come_and_go(HEAPS, 0);
+  hak_thread_idle();
+  test_pass_ms(DECAY_MS - 1);
+  hak_thread_idle();
+  CHECK(waiting() > 2 * RETAIN);
+  test_pass_ms(1);
+  hak_thread_idle();
+  CHECK(waiting() <= RETAIN && waiting() > RETAIN / 2);
+  CHECK_EQ(hak_purge_due(), -1);
+}
+
 static void *attach(void *ctx) {
   (void)ctx;
   hak_free(hak_alloc(100));
@@ -300,6 +313,7 @@ static void child__counts_what_waits_anew(void **state) {
 
 TEST_MAIN_FRESH(R(heaps__leave_what_may_stay_after_a_decay),
                 R(serial_heaps__leave_what_they_cached_too),
+                R(idle__gives_back_what_is_due),
                 R(threads__leave_what_may_stay_after_a_decay),
                 R(records__needed_within_a_decay_stay),
                 R(records__not_needed_within_a_decay_go_alone), R(due__says_when_some_go),

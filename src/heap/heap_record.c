@@ -19,8 +19,9 @@ typedef struct chunk {
 static hak_lock_t lock = HAK_LOCK_INIT(HAK_RANK_HEAPS);
 static _Atomic(chunk_t *) chunks[CHUNKS];
 static hak_atomic_u32_t made; /* [lock] records, the default heap's included */
-/* Records that wait, the longest first. Those whose pages went back, and those whose tags
- * are used up, wait apart. */
+/* Records that wait, the longest first, so that a handle that is out of date has the most
+ * time to be found. Those whose pages went back, and those whose tags are used up, wait
+ * apart. */
 typedef struct waiting {
   hak_heap_t *first, *last;
   uint32_t count;

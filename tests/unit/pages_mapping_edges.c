@@ -1,17 +1,12 @@
 /* pages_mapping_edges.c - mappings where something is short or in the way: memory for a
  * record, a limit, hooks whose ranges may not be joined, the lock that a crash handler
- * cannot have. */
-#include "support.h"
+ * cannot have, threads that are not there after a fork. */
+#include "mapping_fixture.h"
 
 #include <string.h>
+#include <sys/mman.h>
 
-#include "heap/lifecycle.h"
-#include "os/os.h"
 #include "os/reservation.h"
-#include "pages/mapping.h"
-#include "pages/mapping_move.h"
-#include "pages/mapping_ranges.h"
-#include "pages/meta.h"
 
 static bool g_no_records;
 
@@ -21,44 +16,18 @@ void *__wrap_hak_meta_alloc(const hak_os_t *os, size_t size, size_t alignment) {
   return g_no_records ? NULL : __real_hak_meta_alloc(os, size, alignment);
 }
 
-static hak_budget_t g_budget;
-
 static int setup(void **state) {
   (void)state;
-  test_set(HAK_OPTION_HUGE_PAGES, 0);
-  test_set(HAK_OPTION_PURGE_MODE, 1);
-  test_set(HAK_OPTION_PURGE_DECAY_MS, 86400000); /* nothing is forgotten meanwhile */
-  CHECK_EQ(hak_init(NULL), 0);
-  hak_budget_init(&g_budget);
-  hak_budget_begin(&g_budget, NULL);
+  mapping_begin();
   g_no_records = false;
   return 0;
 }
 
 static int teardown(void **state) {
   (void)state;
-  CHECK_EQ(hak_shutdown(HAK_SHUTDOWN_FORCE), 0);
-  CHECK_EQ(hak_load_relaxed(&hak_mappings_committed), 0);
-  CHECK_EQ(hak_load_relaxed(&hak_mappings_retained), 0);
-  CHECK_EQ(hak_load_relaxed(&hak_mappings_reserved), 0);
-  test_set(HAK_OPTION_PURGE_MODE, 1);
-  test_set(HAK_OPTION_PURGE_DECAY_MS, 1000);
+  mapping_end();
   return 0;
 }
-
-#define CHECK_KEPT(bytes) CHECK_EQ(hak_load_relaxed(&hak_mappings_retained), bytes)
-#define CHECK_CHARGED(bytes) CHECK_EQ(hak_load_relaxed(&g_budget.charged), bytes)
-
-static hak_mapping_t *acquire(const hak_os_t *os, hak_budget_t *budget, size_t size) {
-  bool zeroed;
-  return hak_mapping_acquire(os, budget, NULL, size, HAK_SLAB_SIZE, false, &zeroed);
-}
-static hak_mapping_t *get(size_t size) {
-  hak_mapping_t *m = acquire(hak_lifecycle_os(), NULL, size);
-  CHECK(m != NULL);
-  return m;
-}
-static void give(hak_mapping_t *m) { hak_mapping_give(m, 1); }
 
 /* --- what is short ------------------------------------------------------------------ */
 
@@ -66,15 +35,15 @@ static void acquire__without_memory_for_a_record_leaves_nothing(void **state) {
   (void)state;
   uint64_t ranges = hak_load_relaxed(&hak_os_counts.reserve);
   g_no_records = true;
-  CHECK(acquire(hak_lifecycle_os(), &g_budget, 8 * MIB) == NULL);
-  CHECK_CHARGED(0);
+  CHECK(acquire(hak_lifecycle_os(), &g_budget, 8 * MIB, false) == NULL);
+  CHECK_UNCHARGED();
   CHECK_EQ(hak_load_relaxed(&hak_os_counts.reserve), ranges);
   g_no_records = false;
-  hak_mapping_t *m = acquire(hak_lifecycle_os(), &g_budget, 8 * MIB);
+  hak_mapping_t *m = acquire(hak_lifecycle_os(), &g_budget, 8 * MIB, false);
   CHECK(m != NULL);
-  CHECK_CHARGED(8 * MIB + sizeof *m);
+  CHECK_CHARGED(8 * MIB);
   give(m);
-  CHECK_CHARGED(0);
+  CHECK_UNCHARGED();
 }
 
 /* The next multiple of a slab would be 0. */
@@ -84,30 +53,30 @@ static void acquire__of_more_than_there_are_addresses_asks_nobody(void **state) 
   const size_t page = hak_lifecycle_os()->page_size;
   for (size_t less = page; less < HAK_SLAB_SIZE; less += page) {
     size_t size = test_opaque(SIZE_MAX) - less + 1;
-    CHECK(acquire(hak_lifecycle_os(), &g_budget, size) == NULL);
+    CHECK(acquire(hak_lifecycle_os(), &g_budget, size, false) == NULL);
   }
-  CHECK_CHARGED(0);
+  CHECK_UNCHARGED();
   CHECK_EQ(hak_load_relaxed(&hak_os_counts.reserve), ranges);
 }
 
 /* To move a range all of it has pages, for which the limit has no room. */
 static void move__that_a_limit_refuses_changes_nothing(void **state) {
   (void)state;
-  hak_mapping_t *m = acquire(hak_lifecycle_os(), &g_budget, 8 * MIB);
+  hak_mapping_t *m = acquire(hak_lifecycle_os(), &g_budget, 8 * MIB, false);
   CHECK(m != NULL && hak_mapping_resize(m, MIB, false) != NULL);
   char *base = m->extent.base;
   memset(base, 1, MIB);
-  CHECK_CHARGED(MIB + sizeof *m);
+  CHECK_CHARGED(MIB);
   hak_budget_set_limits(&g_budget, 0, 4 * MIB);
   uint64_t remaps = hak_load_relaxed(&hak_os_counts.remap);
   CHECK(hak_mapping_resize(m, 3 * MIB, true) == NULL);
   CHECK_EQ(hak_load_relaxed(&hak_os_counts.remap), remaps);
-  CHECK_CHARGED(MIB + sizeof *m);
+  CHECK_CHARGED(MIB);
   CHECK(m->extent.base == base && m->reserved == 8 * MIB);
   CHECK_EQ(hak_load_relaxed(&m->extent.size), MIB);
   CHECK(base[MIB - 1] == 1);
   give(m);
-  CHECK_CHARGED(0);
+  CHECK_UNCHARGED();
 }
 
 /* --- hooks of a program's own ------------------------------------------------------- */
@@ -144,7 +113,8 @@ static void keep_halves(hak_os_t *halves) {
   halves->reserve = halves_reserve;
   halves->release = halves_release;
   CHECK(!hak_os_is_divisible(halves));
-  hak_mapping_t *low = acquire(halves, NULL, HALF), *high = acquire(halves, NULL, HALF);
+  hak_mapping_t *low = acquire(halves, NULL, HALF, false),
+                *high = acquire(halves, NULL, HALF, false);
   CHECK(low != NULL && high != NULL);
   test_set(HAK_OPTION_PURGE_MODE, 0); /* or such ranges would go at once */
   give(low);
@@ -166,7 +136,7 @@ static void kept_ranges__of_other_hooks_are_not_joined(void **state) {
   (void)state;
   hak_os_t halves;
   keep_halves(&halves);
-  CHECK(acquire(&halves, NULL, 2 * (size_t)HALF) == NULL);
+  CHECK(acquire(&halves, NULL, 2 * (size_t)HALF, false) == NULL);
   CHECK_KEPT(2 * (size_t)HALF);
   end_halves(&halves);
 }
@@ -183,6 +153,48 @@ static void kept_ranges__of_other_hooks_are_left_alone_by_those_of_the_system(
 }
 
 /* --- ranges ------------------------------------------------------------------------- */
+
+enum {
+  MANY = 150
+};
+
+typedef struct seen {
+  char *last;
+  size_t used, kept, usable;
+} seen_t;
+
+static void note_range(const hak_mapping_range_t *range, void *ctx) {
+  seen_t *seen = ctx;
+  CHECK(range->base > seen->last);
+  seen->last = range->base;
+  seen->used += range->heap != NULL;
+  seen->kept += range->heap == NULL;
+  seen->usable += range->usable;
+}
+
+/* However many there are, and in whatever order they came. */
+static void ranges__are_all_seen_once_in_order(void **state) {
+  (void)state;
+  static hak_mapping_t *m[MANY];
+  bool zeroed;
+  for (size_t i = 0; i < MANY; i++) {
+    m[i] = hak_mapping_acquire(hak_lifecycle_os(), NULL, &g_budget, 64 * KIB, 1, false,
+                               &zeroed);
+    CHECK(m[i] != NULL);
+  }
+  test_rng_t rng = test_rng(test_seed(), 3);
+  size_t given = 0;
+  for (size_t i = 0; i < MANY; i++) {
+    if (test_below(&rng, 2) == 0) continue;
+    give(m[i]);
+    given++;
+  }
+  seen_t seen = {0};
+  hak_mapping_visit_ranges(note_range, &seen);
+  CHECK_EQ(seen.kept, given);
+  CHECK_EQ(seen.used, MANY - given);
+  CHECK_EQ(seen.usable, (MANY - given) * 64 * KIB);
+}
 
 static void count_range(const hak_mapping_range_t *range, void *ctx) {
   CHECK(range->base != NULL);
@@ -203,6 +215,56 @@ static void ranges__are_not_looked_at_while_somebody_changes_them(void **state) 
   CHECK_EQ(seen, 1);
 }
 
+/* --- the child of a fork ------------------------------------------------------------ */
+
+static const char g_lost; /* a thread that is not there */
+
+/* What a lost thread had passing goes, or is given up inside a hook; a mapping whose
+ * pages it was moving is given up; what this thread has stays. */
+static void recover__takes_what_lost_threads_had(void **state) {
+  (void)state;
+  for (int inside = 0; inside < 2; inside++) {
+    uint64_t reserved = hak_load_relaxed(&hak_mappings_reserved);
+    hak_mapping_t *passing = get(4 * MIB), *moved = get(6 * MIB), *own = get(8 * MIB);
+    hak_mapping_t *mine = get(10 * MIB), *used = get(12 * MIB);
+    char *base = passing->extent.base, *base_moved = moved->extent.base;
+    hak_lock_acquire(&hak_mappings.lock);
+    hak_mapping_unuse_locked(passing);
+    hak_mapping_pass_locked(passing);
+    passing->who = &g_lost;
+    moved->who = &g_lost;
+    own->who = hak_os_self();
+    hak_mapping_unuse_locked(mine);
+    hak_mapping_pass_locked(mine);
+    hak_lock_release(&hak_mappings.lock);
+    uint64_t lost = hak_mappings_recover(inside != 0);
+    CHECK_EQ(lost, inside ? 10 * MIB : 6 * MIB);
+    /* A hook that goes on counts for itself what it had passing. */
+    uint64_t left = (inside ? 30 : 20) * MIB;
+    CHECK_EQ(hak_load_relaxed(&hak_mappings_reserved), reserved + left);
+    hak_lock_acquire(&hak_mappings.lock);
+    CHECK(own->who == hak_os_self() && used->who == NULL && mine->who == hak_os_self());
+    CHECK(hak_mapping_others_locked(NULL) == NULL);
+    if (!inside) {
+      hak_add_relaxed(&hak_mappings_reserved, mine->reserved);
+      hak_add_relaxed(&hak_mappings_committed, hak_mapping_committed(mine));
+    }
+    own->who = NULL;
+    hak_mapping_unpass_locked(mine);
+    hak_mapping_use_locked(mine, NULL, mine->extent.base, 10 * MIB);
+    hak_lock_release(&hak_mappings.lock);
+    hak_mapping_t *rest[] = {own, mine, used};
+    for (size_t i = 0; i < TEST_COUNT(rest); i++) {
+      hak_mapping_advise(rest[i], false);
+      give(rest[i]);
+    }
+    CHECK_EQ(hak_load_relaxed(&hak_mappings_reserved), reserved);
+    /* Their ranges are lost, and would be found by who looks for leaks. */
+    if (inside) CHECK_EQ(munmap(base, 4 * MIB), 0);
+    CHECK_EQ(munmap(base_moved, 6 * MIB), 0);
+  }
+}
+
 #define E(function) cmocka_unit_test_setup_teardown(function, setup, teardown)
 
 TEST_MAIN_FRESH(E(acquire__without_memory_for_a_record_leaves_nothing),
@@ -210,4 +272,6 @@ TEST_MAIN_FRESH(E(acquire__without_memory_for_a_record_leaves_nothing),
                 E(move__that_a_limit_refuses_changes_nothing),
                 E(kept_ranges__of_other_hooks_are_not_joined),
                 E(kept_ranges__of_other_hooks_are_left_alone_by_those_of_the_system),
-                E(ranges__are_not_looked_at_while_somebody_changes_them))
+                E(ranges__are_all_seen_once_in_order),
+                E(ranges__are_not_looked_at_while_somebody_changes_them),
+                E(recover__takes_what_lost_threads_had))

@@ -1,20 +1,14 @@
 /* pages_mapping_pages.c - which pages mappings over the system's own hooks have: huge or
  * small ones, those behind blocks that change their size, those of kept mappings that are
  * cut, and what happens where the system, the budget or memory for records refuses. */
-#include "support.h"
+#include "mapping_fixture.h"
 
 #include <errno.h>
 #include <string.h>
 #include <sys/mman.h>
 
-#include "heap/lifecycle.h"
-#include "os/os.h"
 #include "pages/idle.h"
-#include "pages/mapping.h"
-#include "pages/mapping_move.h"
 #include "pages/mapping_parts.h"
-#include "pages/mapping_ranges.h"
-#include "pages/meta.h"
 #include "pages/registry.h"
 
 enum {
@@ -64,17 +58,10 @@ bool __wrap_hak_registry_prepare(size_t size, hak_spare_leaves_t *own) {
 /* --- the library ---------------------------------------------------------------------
  */
 
-static hak_budget_t g_budget;
-
 static int setup(void **state) {
   (void)state;
-  test_set(HAK_OPTION_HUGE_PAGES, 0);
-  test_set(HAK_OPTION_PURGE_MODE, 1);
-  test_set(HAK_OPTION_PURGE_DECAY_MS, 86400000); /* nothing is forgotten meanwhile */
-  CHECK_EQ(hak_init(NULL), 0);
+  mapping_begin();
   CHECK(hak_os_is_divisible(hak_lifecycle_os()));
-  hak_budget_init(&g_budget);
-  hak_budget_begin(&g_budget, NULL);
   g_huge = g_small = 0;
   g_keep_pages = g_no_records = g_no_cut = g_no_leaves = false;
   return 0;
@@ -83,36 +70,10 @@ static int setup(void **state) {
 static int teardown(void **state) {
   (void)state;
   g_keep_pages = false;
-  CHECK_EQ(hak_shutdown(HAK_SHUTDOWN_FORCE), 0);
-  CHECK_EQ(hak_load_relaxed(&hak_mappings_committed), 0);
-  CHECK_EQ(hak_load_relaxed(&hak_mappings_retained), 0);
-  CHECK_EQ(hak_load_relaxed(&hak_mappings_reserved), 0);
-  test_set(HAK_OPTION_PURGE_DECAY_MS, 1000);
+  mapping_end();
   test_set(HAK_OPTION_HUGE_RETAIN_BYTES, (int64_t)GIB);
   return 0;
 }
-
-#define CHECK_KEPT(bytes) CHECK_EQ(hak_load_relaxed(&hak_mappings_retained), bytes)
-#define CHECK_CHARGED(bytes) \
-  CHECK_EQ(hak_load_relaxed(&g_budget.charged), (bytes) + sizeof(hak_mapping_t))
-
-static hak_mapping_t *acquire(const hak_os_t *os, hak_budget_t *budget, size_t size,
-                              bool no_grow) {
-  bool zeroed;
-  return hak_mapping_acquire(os, budget, NULL, size, HAK_SLAB_SIZE, no_grow, &zeroed);
-}
-static hak_mapping_t *get(size_t size) {
-  hak_mapping_t *m = acquire(hak_lifecycle_os(), NULL, size, false);
-  CHECK(m != NULL && hak_load_relaxed(&m->extent.size) == size);
-  return m;
-}
-static hak_mapping_t *get_charged(size_t size) {
-  hak_mapping_t *m = acquire(hak_lifecycle_os(), &g_budget, size, false);
-  CHECK(m != NULL);
-  CHECK_CHARGED(size);
-  return m;
-}
-static void give(hak_mapping_t *m) { hak_mapping_give(m, 1); }
 
 static size_t pages_of(const hak_mapping_t *m) { return hak_mapping_committed(m); }
 
@@ -514,100 +475,6 @@ static void move__is_left_to_a_copy_where_that_may_be(void **state) {
   give(limited);
 }
 
-/* --- the child of a fork ------------------------------------------------------------ */
-
-static const char g_lost; /* a thread that is not there */
-
-/* What a lost thread had passing goes, or is given up inside a hook; a mapping whose
- * pages it was moving is given up; what this thread has stays. */
-static void recover__takes_what_lost_threads_had(void **state) {
-  (void)state;
-  for (int inside = 0; inside < 2; inside++) {
-    uint64_t reserved = hak_load_relaxed(&hak_mappings_reserved);
-    hak_mapping_t *passing = get(4 * MIB), *moved = get(6 * MIB), *own = get(8 * MIB);
-    hak_mapping_t *mine = get(10 * MIB), *used = get(12 * MIB);
-    char *base = passing->extent.base, *base_moved = moved->extent.base;
-    hak_lock_acquire(&hak_mappings.lock);
-    hak_mapping_unuse_locked(passing);
-    hak_mapping_pass_locked(passing);
-    passing->who = &g_lost;
-    moved->who = &g_lost;
-    own->who = hak_os_self();
-    hak_mapping_unuse_locked(mine);
-    hak_mapping_pass_locked(mine);
-    hak_lock_release(&hak_mappings.lock);
-    uint64_t lost = hak_mappings_recover(inside != 0);
-    CHECK_EQ(lost, inside ? 10 * MIB : 6 * MIB);
-    /* A hook that goes on counts for itself what it had passing. */
-    uint64_t left = (inside ? 30 : 20) * MIB;
-    CHECK_EQ(hak_load_relaxed(&hak_mappings_reserved), reserved + left);
-    hak_lock_acquire(&hak_mappings.lock);
-    CHECK(own->who == hak_os_self() && used->who == NULL && mine->who == hak_os_self());
-    CHECK(hak_mapping_others_locked(NULL) == NULL);
-    if (!inside) {
-      hak_add_relaxed(&hak_mappings_reserved, mine->reserved);
-      hak_add_relaxed(&hak_mappings_committed, hak_mapping_committed(mine));
-    }
-    own->who = NULL;
-    hak_mapping_unpass_locked(mine);
-    hak_mapping_use_locked(mine, NULL, mine->extent.base, 10 * MIB);
-    hak_lock_release(&hak_mappings.lock);
-    hak_mapping_t *rest[] = {own, mine, used};
-    for (size_t i = 0; i < TEST_COUNT(rest); i++) {
-      hak_mapping_advise(rest[i], false);
-      give(rest[i]);
-    }
-    CHECK_EQ(hak_load_relaxed(&hak_mappings_reserved), reserved);
-    /* Their ranges are lost, and would be found by who looks for leaks. */
-    if (inside) CHECK_EQ(munmap(base, 4 * MIB), 0);
-    CHECK_EQ(munmap(base_moved, 6 * MIB), 0);
-  }
-}
-
-/* --- ranges ------------------------------------------------------------------------- */
-
-enum {
-  MANY = 150
-};
-
-typedef struct seen {
-  char *last;
-  size_t used, kept, usable;
-} seen_t;
-
-static void note_range(const hak_mapping_range_t *range, void *ctx) {
-  seen_t *seen = ctx;
-  CHECK(range->base > seen->last);
-  seen->last = range->base;
-  seen->used += range->heap != NULL;
-  seen->kept += range->heap == NULL;
-  seen->usable += range->usable;
-}
-
-/* However many there are, and in whatever order they came. */
-static void ranges__are_all_seen_once_in_order(void **state) {
-  (void)state;
-  static hak_mapping_t *m[MANY];
-  bool zeroed;
-  for (size_t i = 0; i < MANY; i++) {
-    m[i] = hak_mapping_acquire(hak_lifecycle_os(), NULL, &g_budget, 64 * KIB, 1, false,
-                               &zeroed);
-    CHECK(m[i] != NULL);
-  }
-  test_rng_t rng = test_rng(test_seed(), 3);
-  size_t given = 0;
-  for (size_t i = 0; i < MANY; i++) {
-    if (test_below(&rng, 2) == 0) continue;
-    give(m[i]);
-    given++;
-  }
-  seen_t seen = {0};
-  hak_mapping_visit_ranges(note_range, &seen);
-  CHECK_EQ(seen.kept, given);
-  CHECK_EQ(seen.used, MANY - given);
-  CHECK_EQ(seen.usable, (MANY - given) * 64 * KIB);
-}
-
 #define P(function) cmocka_unit_test_setup_teardown(function, setup, teardown)
 
 TEST_MAIN_FRESH(P(huge_pages__are_asked_for_or_not_as_the_option_says),
@@ -631,6 +498,4 @@ TEST_MAIN_FRESH(P(huge_pages__are_asked_for_or_not_as_the_option_says),
                 P(purge__of_a_mapping_without_pages_is_no_purge),
                 P(move__that_memory_refuses_charges_nothing_more),
                 P(move__of_what_fits_is_none),
-                P(move__is_left_to_a_copy_where_that_may_be),
-                P(recover__takes_what_lost_threads_had),
-                P(ranges__are_all_seen_once_in_order))
+                P(move__is_left_to_a_copy_where_that_may_be))

@@ -550,8 +550,9 @@ int hak_heap_prefault(hak_heap_t *heap, size_t bytes);
  * Returns how many blocks are ready. These are fewer than `count`, with errno = ENOMEM,
  * if memory is short or if free blocks of the size are not kept (over
  * HAKMEM_HUGE_RETAIN_BYTES). 0 with ENOMEM at once if count * size is over PTRDIFF_MAX or
- * more than the machine has, swap included; with EINVAL for no heap. Costs the page
- * faults, and a list entry for each block. */
+ * more than the machine has, swap included (what memory of the caller's and hooks of the
+ * program's own have is not known); with EINVAL for no heap. Costs the page faults, and a
+ * list entry for each block. */
 size_t hak_heap_prewarm(hak_heap_t *heap, size_t size, size_t count);
 
 /* ---- Operating system hooks ------------------------------------------- */

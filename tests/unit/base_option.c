@@ -31,6 +31,7 @@ static void numbers__may_have_a_unit_in_either_case(void **state) {
   CHECK_EQ(value_of("0", 0), 0);
   CHECK_EQ(value_of("123456789", 0), 123456789);
   CHECK_EQ(value_of("+5", 0), 5);
+  CHECK_EQ(value_of(" 6", 0), 6);
   CHECK_EQ(value_of("3k", 0), 3 << 10);
   CHECK_EQ(value_of("3K", 0), 3 << 10);
   CHECK_EQ(value_of("5m", 0), 5 << 20);

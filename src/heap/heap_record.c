@@ -88,7 +88,7 @@ static void note(const waiting_t *waiting, int sign) {
   if (waiting == &unused) hak_idle_note_records(sign * (int64_t)HAK_CENTRALS_BYTES);
 }
 
-static void add_locked(waiting_t *waiting, hak_heap_t *heap) {
+static HAK_SLOW void add_locked(waiting_t *waiting, hak_heap_t *heap) {
   hak_lock_assert_held(&lock);
   heap->next_unused = NULL;
   heap->waits = true;
@@ -102,7 +102,7 @@ static void add_locked(waiting_t *waiting, hak_heap_t *heap) {
   note(waiting, 1);
 }
 
-static hak_heap_t *take_locked(waiting_t *waiting) {
+static HAK_SLOW hak_heap_t *take_locked(waiting_t *waiting) {
   hak_lock_assert_held(&lock);
   hak_heap_t *heap = waiting->first;
   if (heap == NULL) return NULL;
@@ -149,18 +149,22 @@ static size_t purge(const hak_os_t *os, hak_heap_t *heap) {
   return HAK_CENTRALS_BYTES;
 }
 
-size_t hak_heap_records_purge(const hak_os_t *os, size_t max_bytes, size_t *looks,
-                              size_t (*purge_caches)(uint32_t index)) {
+HAK_SLOW size_t hak_heap_records_purge(const hak_os_t *os, size_t max_bytes,
+                                       size_t *looks,
+                                       hak_heap_purge_caches_fn *purge_caches) {
   size_t given = 0;
   for (bool goes = true; goes && *looks > 0 && given < max_bytes;) {
     hak_lock_acquire(&lock);
     hak_heap_t *heap = take_locked(&unused);
     hak_lock_release(&lock);
     if (heap == NULL) break;
-    if (*looks != SIZE_MAX) --*looks;
-    size_t bytes = purge(os, heap);
+    size_t bytes = 0;
+    if (purge_caches(heap->index, looks, &given) && *looks > 0) {
+      if (*looks != SIZE_MAX) --*looks;
+      bytes = purge(os, heap);
+    }
     goes = bytes != 0;
-    if (goes) given += bytes + purge_caches(heap->index);
+    given += bytes;
     hak_lock_acquire(&lock);
     add_locked(goes ? &bare : &unused, heap);
     hak_lock_release(&lock);

@@ -156,12 +156,14 @@ void hak_heap_record_put_locked(hak_heap_t *heap);
 /* It waits for another heap. */
 bool hak_heap_record_is_unused_locked(const hak_heap_t *heap);
 
-/* Gives the pages of records that wait back, until they are max_bytes, or *looks records
- * were looked at. The bytes. Handles that are out of date are told as before. For each
- * `purge_caches` gives back what threads keep for heaps of that index, while no such heap
- * can come. No lock held. */
+/* Gives back what threads keep for heaps of this index, while no such heap can come:
+ * hak_threads_purge_caches. */
+typedef bool hak_heap_purge_caches_fn(uint32_t index, size_t *looks, size_t *given);
+/* Gives the pages of records that wait back, and before them what threads keep for their
+ * heaps, until they are max_bytes; each call to the OS costs one of *looks. The bytes.
+ * Handles that are out of date are told as before. No lock held. */
 size_t hak_heap_records_purge(const hak_os_t *os, size_t max_bytes, size_t *looks,
-                              size_t (*purge_caches)(uint32_t index));
+                              hak_heap_purge_caches_fn *purge_caches);
 
 /* At shutdown: forgets all records, whose memory is about to go. */
 void hak_heap_records_stop(void);

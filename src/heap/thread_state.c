@@ -156,23 +156,24 @@ void hak_caches_visit(hak_thread_t *thread,
 /* --- pages of what nobody uses -------------------------------------------------------
  */
 
-size_t hak_thread_cache_purge(const hak_os_t *os, hak_thread_cache_t *cache) {
-  if (cache == NULL || cache->heap == NULL) return 0;
+HAK_SLOW bool hak_thread_cache_purge(const hak_os_t *os, hak_thread_cache_t *cache,
+                                     size_t *looks, size_t *given) {
+  if (cache == NULL || cache->heap == NULL) return true;
   hak_assert(hak_load_relaxed(&cache->heap_id) == NULL);
-  return hak_meta_purge(os, cache, sizeof *cache) ? sizeof *cache : 0;
+  if (*looks == 0) return false;
+  if (*looks != SIZE_MAX) --*looks;
+  if (hak_meta_purge(os, cache, sizeof *cache)) *given += sizeof *cache;
+  return true;
 }
 
-bool hak_thread_caches_purge(const hak_os_t *os, hak_thread_t *thread, size_t *looks,
-                             size_t *given) {
+HAK_SLOW bool hak_thread_caches_purge(const hak_os_t *os, hak_thread_t *thread,
+                                      size_t *looks, size_t *given) {
   if (hak_load_relaxed(&thread->chunks) == 0) return true;
   for (uint32_t c = 0; c < HAK_CACHE_CHUNKS; c++) {
     hak_cache_chunk_t *chunk = hak_load_relaxed(hak_thread_chunk(thread, c));
     for (uint32_t i = 0; chunk != NULL && i < HAK_CACHE_CHUNK; i++) {
       hak_thread_cache_t *cache = hak_load_relaxed(&chunk->caches[i]);
-      if (cache == NULL || cache->heap == NULL) continue;
-      if (*looks == 0) return false;
-      if (*looks != SIZE_MAX) --*looks;
-      *given += hak_thread_cache_purge(os, cache);
+      if (!hak_thread_cache_purge(os, cache, looks, given)) return false;
     }
   }
   return true;

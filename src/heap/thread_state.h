@@ -172,11 +172,12 @@ void hak_thread_state_reset(hak_thread_t *thread);
 
 /* --- pages of what nobody uses; see hak_threads_purge ---- */
 
-/* Gives the pages of a cache back that is of no heap, if it has any. The bytes; 0: it has
- * none, or they may not go now. */
-size_t hak_thread_cache_purge(const hak_os_t *os, hak_thread_cache_t *cache);
-/* The same of all caches of a state that serves no thread, each of which costs one of
- * *looks. False if there was no time for all. */
+/* Gives the pages of a cache back that is of no heap, if it has any and they may go, for
+ * one of *looks, and adds them to *given. False if there is no look left for it. */
+bool hak_thread_cache_purge(const hak_os_t *os, hak_thread_cache_t *cache, size_t *looks,
+                            size_t *given);
+/* The same of all caches of a state that serves no thread. False if there were too few
+ * looks for all. */
 bool hak_thread_caches_purge(const hak_os_t *os, hak_thread_t *thread, size_t *looks,
                              size_t *given);
 /* A list of the state's chunks, which its pages are to go without. */

@@ -397,15 +397,15 @@ void hak_threads_sum(hak_counts_t *counts, uint32_t *count) {
 
 /* Whoever is among the states read of which heap a cache is before; see
  * hak_threads_visit. */
-size_t hak_threads_purge_caches(uint32_t index) {
-  size_t given = 0;
-  bool seen = !hak_readers_none(&readers);
+HAK_SLOW bool hak_threads_purge_caches(uint32_t index, size_t *looks, size_t *given) {
+  bool seen = !hak_readers_none(&readers), all = true;
   uint32_t used = seen ? 0 : hak_load_relaxed(&codes_used);
-  for (uint32_t n = 0; n < used; n++) {
+  for (uint32_t n = 0; n < used && all; n++) {
     hak_thread_t *state = nth_state(n);
-    if (state != NULL) given += hak_thread_cache_purge(os, hak_cache_at(state, index));
+    if (state == NULL) continue;
+    all = hak_thread_cache_purge(os, hak_cache_at(state, index), looks, given);
   }
-  return given;
+  return all;
 }
 
 /* Takes a state that no thread has; NULL if there is none, or somebody looks at them. */

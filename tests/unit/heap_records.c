@@ -234,6 +234,42 @@ static void calls__give_back_a_few_records_each(void **state) {
   CHECK(waiting() <= RETAIN);
 }
 
+static void *use_heaps(void *ctx) {
+  (void)ctx;
+  for (size_t i = 0; i < HEAPS; i++) hak_free(hak_heap_alloc(g_heaps[i], 100));
+  pthread_barrier_wait(&g_all);
+  return NULL;
+}
+
+/* What threads keep for heaps that are no more counts as much as records do: with many
+ * threads one record would take a call of the system for each of them. */
+static void calls__give_back_a_few_caches_each(void **state) {
+  (void)state;
+  enum {
+    LOOKS = 8
+  };
+  pthread_t threads[STATES];
+  CHECK_EQ(pthread_barrier_init(&g_all, NULL, STATES + 1), 0);
+  make_heaps(HEAPS, 0);
+  test_threads_begin(threads, STATES, use_heaps, NULL);
+  pthread_barrier_wait(&g_all);
+  test_threads_end(threads, STATES);
+  end_heaps(HEAPS);
+  give_due();
+  test_pass_ms(DECAY_MS);
+  (void)hak_purge_due();
+  uint64_t before = committed();
+  for (size_t calls = 0; hak_records_due_in() == 0; calls++) {
+    CHECK(calls < HEAPS * (STATES + 2));
+    uint64_t purges = hak_load_relaxed(&hak_os_counts.purge);
+    size_t looks = LOOKS;
+    CHECK(hak_records_give(SIZE_MAX, &looks, false) > 0);
+    CHECK(hak_load_relaxed(&hak_os_counts.purge) - purges <= LOOKS);
+  }
+  CHECK(waiting() <= RETAIN);
+  CHECK(before - committed() > 16 * KIB * STATES);
+}
+
 /* A part of what is due goes, and the rest with the next call. */
 static void give__goes_on_where_it_was(void **state) {
   (void)state;
@@ -242,7 +278,7 @@ static void give__goes_on_where_it_was(void **state) {
   test_pass_ms(DECAY_MS);
   (void)hak_purge_due();
   uint64_t idle = waiting();
-  size_t looks = 1, first = hak_records_give(SIZE_MAX, &looks, false);
+  size_t looks = 2, first = hak_records_give(SIZE_MAX, &looks, false);
   CHECK(first > 0 && looks == 0);
   uint64_t one = idle - waiting();
   CHECK(one <= first); /* with what this thread had cached of that heap */
@@ -317,6 +353,7 @@ TEST_MAIN_FRESH(R(heaps__leave_what_may_stay_after_a_decay),
                 R(threads__leave_what_may_stay_after_a_decay),
                 R(records__needed_within_a_decay_stay),
                 R(records__not_needed_within_a_decay_go_alone), R(due__says_when_some_go),
-                R(calls__give_back_a_few_records_each), R(give__goes_on_where_it_was),
+                R(calls__give_back_a_few_records_each),
+                R(calls__give_back_a_few_caches_each), R(give__goes_on_where_it_was),
                 R(give__tries_what_is_refused_a_decay_later),
                 R(hooks__of_the_programs_keep_all), R(child__counts_what_waits_anew))

@@ -4,6 +4,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <link.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -15,16 +16,33 @@
 #include "base/sys.h"
 
 enum {
-  STACK_BYTES =
-      131072 /* address space; hooks and handlers of the program run there too */
+  STACK_UNIT = 65536,
+  STACK_BYTES = 2 * STACK_UNIT /* address space; hooks and handlers run there too */
 };
 _Static_assert(sizeof(pthread_t) <= sizeof(uint64_t), "a thread is named by a number");
+
+static HAK_SLOW int add_tls(struct dl_phdr_info *object, size_t size, void *bytes) {
+  (void)size;
+  const ElfW(Phdr) *end = object->dlpi_phdr + object->dlpi_phnum;
+  for (const ElfW(Phdr) *part = object->dlpi_phdr; part < end; part++) {
+    if (part->p_type == PT_TLS) *(size_t *)bytes += part->p_memsz + part->p_align;
+  }
+  return 0;
+}
+
+/* glibc takes what a thread has of thread-local storage out of its stack. Less than 16
+ * KiB is as usual, and nothing is added for it. */
+static HAK_SLOW size_t stack_bytes(void) {
+  size_t tls = 0;
+  dl_iterate_phdr(add_tls, &tls);
+  return STACK_BYTES + ((tls + STACK_UNIT / 4 * 3) & ~(size_t)(STACK_UNIT - 1));
+}
 
 static int begin_with(pthread_t *id, pthread_attr_t *attributes, void *(*fn)(void *)) {
   sigset_t all, before;
   sigfillset(&all);
   /* It begins with what its maker blocks. */
-  int error = pthread_attr_setstacksize(attributes, STACK_BYTES);
+  int error = pthread_attr_setstacksize(attributes, stack_bytes());
   if (error != 0 || (error = pthread_sigmask(SIG_SETMASK, &all, &before)) != 0) {
     return error;
   }

@@ -49,6 +49,25 @@ static void thread__that_cannot_be_made_is_told_and_names_none(void **state) {
   CHECK(hak_load_relaxed(&g_ran) == 1 && errno == TEST_ERRNO);
 }
 
+/* More than the thread is to have of a stack; glibc takes it from there. */
+static _Thread_local volatile char g_large_tls[256 << 10];
+static void *use_stack(void *ctx) {
+  volatile char bytes[100 << 10];
+  for (size_t at = 0; at < sizeof bytes; at += 4096) bytes[at] = 1;
+  g_large_tls[0] = bytes[4096];
+  hak_add_relaxed(&g_ran, (uint32_t)g_large_tls[0]);
+  return ctx;
+}
+
+static void thread__has_its_stack_beside_large_thread_local_storage(void **state) {
+  (void)state;
+  uint64_t thread = TEST_ERRNO;
+  hak_store_relaxed(&g_ran, 0);
+  CHECK_EQ(hak_sys_thread_begin(&thread, "test", use_stack), 0);
+  hak_sys_thread_join(thread);
+  CHECK_EQ(hak_load_relaxed(&g_ran), 1);
+}
+
 TEST_IN_CHILD(thread__is_not_begun_while_the_object_goes, 10) {
   uint64_t thread = TEST_ERRNO;
   g_created = 0;
@@ -58,4 +77,5 @@ TEST_IN_CHILD(thread__is_not_begun_while_the_object_goes, 10) {
 }
 
 TEST_MAIN_FRESH(T(thread__that_cannot_be_made_is_told_and_names_none),
+                T(thread__has_its_stack_beside_large_thread_local_storage),
                 T(thread__is_not_begun_while_the_object_goes))

@@ -590,7 +590,7 @@ typedef struct hak_os {
    * and hak_realloc gives NULL. A remap that returns NULL has left the old range as it
    * was. The hook itself may be NULL. */
   void *(*remap)(void *ctx, void *ptr, size_t old_size, size_t new_size);
-  /* A clock that never goes back, in nanoseconds. */
+  /* A clock that never goes back, in nanoseconds; the highest bit is left out. */
   uint64_t (*now_ns)(void *ctx);
 } hak_os_t;
 /* Hooks that are all NULL; a copy of hak_os_default() is the other beginning. */

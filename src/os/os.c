@@ -152,5 +152,5 @@ uint64_t hak_os_now(const hak_os_t *os) {
   int saved = errno;
   uint64_t now = os->now_ns(os->ctx);
   errno = saved;
-  return now;
+  return now & INT64_MAX; /* what is waited for can be added to it */
 }

@@ -30,6 +30,15 @@ static void time__is_that_of_the_last_refresh(void **state) {
   CHECK_EQ(g_asked, 3);
 }
 
-TEST_MAIN_FRESH(cmocka_unit_test_setup_teardown(time__is_that_of_the_last_refresh,
-                                                test_registry_setup,
-                                                test_registry_teardown))
+/* So that a wait which is added to it does not overflow. */
+static void time__has_63_bits(void **state) {
+  (void)state;
+  g_os.hooks.now_ns = now_ns;
+  g_time = UINT64_MAX;
+  hak_clock_refresh();
+  CHECK_EQ(hak_clock_cached(), INT64_MAX);
+}
+
+#define CASE(function) \
+  cmocka_unit_test_setup_teardown(function, test_registry_setup, test_registry_teardown)
+TEST_MAIN_FRESH(CASE(time__is_that_of_the_last_refresh), CASE(time__has_63_bits))

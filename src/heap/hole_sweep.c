@@ -16,25 +16,27 @@
 #define PERIOD_LEAST_NS ((uint64_t)10000000) /* between two sweeps */
 
 enum {
-  PATIENCE_MOST = 16 /* half decays between two sweeps */
+  PATIENCE_MOST = 16, /* half decays between two sweeps */
+  PER_DECAY = 2
 };
 
-static hak_atomic_ptr_t sweeper; /* [any] hak_os_self of the thread that sweeps, and owns
-                                    what follows; NULL */
-static hak_atomic_u64_t next_at; /* [any] ns; written by who sweeps */
-static uint32_t at_heap;         /* [owner: who sweeps] the heap to go on with; 0, with
-                                    at_class 0: a sweep begins */
-static uint32_t at_class;        /* [owner: who sweeps] the class of it */
-static hak_atomic_u32_t aged;    /* [any] 1: some of it is due the next time */
-static hak_atomic_u32_t sweeps;  /* [any] so many were begun; written by who sweeps */
-static uint64_t last_end;        /* [owner: who sweeps] ns */
-static uint32_t in_vain;         /* [owner: who sweeps] sweeps that found nothing */
-static uint32_t patience = 1;    /* [owner: who sweeps] half decays between two sweeps */
-static uint64_t unspent;         /* [owner: who sweeps] ns; see period */
+static hak_atomic_ptr_t sweeper;  /* [any] hak_os_self of the thread that sweeps, and owns
+                                     what follows; NULL */
+static uint32_t at_heap;          /* [owner: who sweeps] the heap to go on with; 0, with
+                                     at_class 0: a sweep begins */
+static uint32_t at_class;         /* [owner: who sweeps] the class of it */
+static hak_atomic_u32_t aged;     /* [any] 1: some of it is due the next time */
+static hak_atomic_u32_t sweeps;   /* [any] so many were begun; written by who sweeps */
+static hak_atomic_u64_t last_end; /* [any] ns; written by who sweeps */
+static uint32_t in_vain;          /* [owner: who sweeps] sweeps that found nothing */
+static hak_atomic_u32_t patience = 1; /* [any] half decays between two sweeps; written by
+                                         who sweeps */
+static uint64_t unspent;              /* [owner: who sweeps] ns; see period */
 
-bool hak_hole_sweep_is_time(void) {
-  return hak_load_relaxed(&hak_idle_others) != HAK_IDLE_NO_OTHERS &&
-         hak_clock_cached() >= hak_load_relaxed(&next_at) && hak_option(PURGE_HOLES) != 0;
+/* By what the option is now. */
+static uint64_t period(void) {
+  uint64_t ns = hak_idle_decay() / PER_DECAY * hak_load_relaxed(&patience);
+  return ns > PERIOD_LEAST_NS ? ns : PERIOD_LEAST_NS;
 }
 
 uint64_t hak_hole_sweep_due_in(void) {
@@ -42,15 +44,17 @@ uint64_t hak_hole_sweep_due_in(void) {
       hak_option(PURGE_HOLES) == 0) {
     return UINT64_MAX;
   }
-  uint64_t now = hak_clock_cached(), next = hak_load_relaxed(&next_at);
-  return next > now ? next - now : 0;
+  uint64_t passed = hak_clock_cached() - hak_load_relaxed(&last_end), wait = period();
+  return passed < wait ? wait - passed : 0;
 }
+
+bool hak_hole_sweep_is_time(void) { return hak_hole_sweep_due_in() == 0; }
 
 void hak_hole_sweep_forget(void) {
   hak_store_relaxed(&sweeper, NULL);
-  hak_store_relaxed(&next_at, 0);
+  hak_store_relaxed(&last_end, 0);
   at_heap = at_class = in_vain = 0;
-  patience = 1;
+  hak_store_relaxed(&patience, 1);
   unspent = 0;
 }
 
@@ -166,29 +170,28 @@ static void begin(void) {
   hak_idle_set_others(HAK_IDLE_OTHERS_SEEN);
 }
 
-/* When the next sweep comes. What was needed again cost a call and a fault for each page
- * or so: if that was more than a twentieth of the time, it takes twice as long. Of the
- * twentieth what was not spent counts for later, as much as comes to be between two
- * sweeps at the most: so load that comes once in some seconds costs no patience. */
-static uint64_t period(uint64_t now) {
+/* How long it is to the next sweep. What was needed again cost a call and a fault for
+ * each page or so: if that was more than a twentieth of the time, it takes twice as long.
+ * Of the twentieth what was not spent counts for later, as much as comes to be between
+ * two sweeps at the most: so load that comes once in some seconds costs no patience. */
+static void adapt(uint64_t now) {
   enum {
     PAGE = 4096,
     NS_PER_PAGE = 2000,
-    SHARE = 20,
-    PER_DECAY = 2
+    SHARE = 20
   };
   uint64_t cost = hak_exchange_relaxed(&hak_holes_needed, 0) / PAGE * NS_PER_PAGE;
   uint64_t half = hak_idle_decay() / PER_DECAY, most = half * PATIENCE_MOST / SHARE;
-  uint64_t may = unspent + (now - last_end) / SHARE;
-  last_end = now;
+  uint64_t may = unspent + (now - hak_load_relaxed(&last_end)) / SHARE;
+  hak_store_relaxed(&last_end, now);
   unspent = cost > may ? 0 : may - cost < most ? may - cost : most;
+  uint32_t halves = hak_load_relaxed(&patience);
   if (cost > may) {
-    if (patience < PATIENCE_MOST) patience *= 2;
-  } else if (patience > 1) {
-    patience /= 2;
+    if (halves < PATIENCE_MOST) halves *= 2;
+  } else if (halves > 1) {
+    halves /= 2;
   }
-  uint64_t ns = half * patience;
-  return ns > PERIOD_LEAST_NS ? ns : PERIOD_LEAST_NS;
+  hak_store_relaxed(&patience, halves);
 }
 
 /* Threads look at what they hold after a sweep has begun, so one more is to find nothing
@@ -206,8 +209,7 @@ static void end(void) {
       hak_cas_relaxed(&hak_idle_others, &seen, HAK_IDLE_NO_OTHERS)) {
     hak_idle_look();
   }
-  uint64_t now = hak_clock_cached();
-  hak_store_relaxed(&next_at, now + period(now));
+  adapt(hak_clock_cached());
 }
 
 /* Goes on with the sweep, as far as the bounds say. */

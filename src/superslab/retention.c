@@ -206,16 +206,24 @@ static size_t share_of_time(uint64_t now, uint64_t passed) {
                                 now > due ? now - due : 0, decay);
 }
 
+static uint64_t stuck_ns(void) { return hak_idle_decay() / RETRIES_PER_DECAY + 1; }
+
 static void note_stuck(uint64_t now) {
   hak_store_relaxed(&stuck_left_alone, is_left_alone());
   hak_store_relaxed(&stuck_given, hak_load_relaxed(&hak_regions_given));
-  hak_store_relaxed(&stuck_until, now + hak_idle_decay() / RETRIES_PER_DECAY + 1);
+  hak_store_relaxed(&stuck_until, now + stuck_ns());
+}
+
+/* ns until then; 0 if it is past, or is `most` away, as after the option was set. */
+static uint64_t later(const hak_atomic_u64_t *until, uint64_t now, uint64_t most) {
+  uint64_t ns = hak_load_relaxed(until) - now;
+  return ns <= most ? ns : 0;
 }
 
 /* The last try to give back what lies beyond the ceiling brought too little, and no whole
  * SuperSlab came free since. */
 static bool is_stuck(uint64_t now) {
-  return now < hak_load_relaxed(&stuck_until) &&
+  return later(&stuck_until, now, stuck_ns()) != 0 &&
          hak_load_relaxed(&stuck_given) == hak_load_relaxed(&hak_regions_given);
 }
 
@@ -224,7 +232,7 @@ static bool is_stuck_no_more(void) {
   return hak_load_relaxed(&stuck_left_alone) == 0 && is_left_alone();
 }
 
-static bool is_surplus_due(uint64_t now) {
+static HAK_SLOW bool is_surplus_due(uint64_t now) {
   return hak_load_relaxed(&hak_retained_over) == HAK_IDLE_SURPLUS &&
          (!is_stuck(now) || is_stuck_no_more());
 }
@@ -270,11 +278,6 @@ static HAK_SLOW uint64_t next_due(uint64_t now) {
   return since + decay > now ? since + decay - now : 0;
 }
 
-static uint64_t later(hak_atomic_u64_t *until, uint64_t now) {
-  uint64_t at = hak_load_relaxed(until);
-  return at > now ? at - now : 0;
-}
-
 /* Something is due, and nothing would go: hooks of the program's refuse, or something is
  * in the way that may pass. A program that sleeps until more is due asks again after
  * that time, which doubles until something goes. Asked before, the time stays. What is
@@ -283,7 +286,7 @@ static HAK_SLOW void note_refused(uint64_t began, uint64_t now) {
   if (next_due(now) != 0) return;
   hak_store_relaxed(&refused_bytes, hak_idle_bytes());
   hak_store_relaxed(&refused_at, began);
-  if (later(&refused_until, now) != 0) return;
+  if (later(&refused_until, now, REFUSED_NS_MOST) != 0) return;
   uint64_t ns = 2 * hak_load_relaxed(&refused_ns);
   if (ns < REFUSED_NS_FIRST) ns = REFUSED_NS_FIRST;
   if (ns > REFUSED_NS_MOST) ns = REFUSED_NS_MOST;
@@ -328,7 +331,7 @@ HAK_SLOW size_t hak_retention_give_due(size_t max_bytes, size_t *slabs) {
 HAK_SLOW uint64_t hak_retention_due_in(void) {
   hak_clock_refresh();
   uint64_t now = hak_clock_cached(), due = next_due(now);
-  uint64_t least = later(&stuck_until, now), refused = refused_for(now);
+  uint64_t least = later(&stuck_until, now, stuck_ns()), refused = refused_for(now);
   if (refused > least) least = refused;
   return due > least ? due : least;
 }

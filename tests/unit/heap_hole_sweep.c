@@ -243,6 +243,20 @@ static void child__keeps_the_time_of_the_next_sweep(void **state) {
   CHECK(hak_hole_sweep_is_time());
 }
 
+/* An option acts from when it is set: what a long decay put off does not wait for it. */
+static void sweep__comes_by_the_decay_that_is_set_meanwhile(void **state) {
+  (void)state;
+  test_set(HAK_OPTION_PURGE_DECAY_MS, 86400000);
+  allow();
+  step();
+  test_pass_ms(HALF_MS);
+  hak_clock_refresh();
+  CHECK(!hak_hole_sweep_is_time());
+  test_set(HAK_OPTION_PURGE_DECAY_MS, 2 * HALF_MS);
+  CHECK(hak_hole_sweep_is_time());
+  CHECK_EQ(hak_hole_sweep_due_in(), 0);
+}
+
 /* It goes on where it was, and counts as one. */
 static void sweep__in_parts_comes_to_everything_once(void **state) {
   (void)state;
@@ -495,6 +509,7 @@ TEST_MAIN_FRESH(CASE(sweeps__are_half_a_decay_apart_and_end),
                 CASE(sweep__of_so_many_looks_ends_behind_the_heap_that_took_them),
                 CASE(sweep__within_a_sweep_is_none),
                 CASE(child__keeps_the_time_of_the_next_sweep),
+                CASE(sweep__comes_by_the_decay_that_is_set_meanwhile),
                 CASE(held_slabs__of_later_wait_for_the_next_sweep),
                 CASE(held_slabs__that_are_nearly_full_are_nothing_to_wait_for),
                 CASE(held_slabs__of_own_hooks_are_nothing_to_wait_for),

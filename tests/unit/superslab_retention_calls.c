@@ -388,6 +388,20 @@ static void call__with_a_second_gives_all(void **state) {
   }
 }
 
+/* A call in vain puts off the next one by a part of the decay, which is set anew. */
+static void due__is_told_by_the_decay_that_is_set_meanwhile(void **state) {
+  (void)state;
+  test_set(HAK_OPTION_PURGE_DECAY_MS, 86400000);
+  CHECK_EQ(give_due(SIZE_MAX, SIZE_MAX), 0);
+  put_many(12);
+  CHECK(hak_retention_due_in() > DECAY_MS * NS_PER_MS);
+  test_set(HAK_OPTION_PURGE_DECAY_MS, DECAY_MS);
+  CHECK_EQ(hak_retention_due_in(), DECAY_MS * NS_PER_MS);
+  test_set(HAK_OPTION_PURGE_SURPLUS, 1);
+  trim();
+  CHECK_EQ(hak_retained_bytes(), hak_idle_ceiling());
+}
+
 static void call__with_a_bound_survives_refusals(void **state) {
   (void)state;
   test_set(HAK_OPTION_PURGE_CALL_US, SECOND_US);
@@ -420,4 +434,6 @@ TEST_MAIN_FRESH(R(collect__of_a_byte_takes_one_slab_of_one_kind),
                 R(calls__where_purging_is_manual_put_nothing_off),
                 R(old__goes_once_at_a_moment), R(surplus__is_no_look_at_what_is_old),
                 R(call__that_is_over_leaves_surplus_and_age_to_the_next),
-                R(call__with_a_second_gives_all), R(call__with_a_bound_survives_refusals))
+                R(call__with_a_second_gives_all),
+                R(due__is_told_by_the_decay_that_is_set_meanwhile),
+                R(call__with_a_bound_survives_refusals))

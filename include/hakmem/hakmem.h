@@ -23,7 +23,8 @@
  *    when.
  *  - A function of the program's that the library calls (a hook, a handler, a callback, a
  *    visitor) comes back: the thread does not end in it, nor does an exception or longjmp
- *    lead out of it. An error handler alone may leave by longjmp.
+ *    lead out of it. An error handler alone may leave by longjmp. Nor is the library
+ *    shut down in it: where it can tell, hak_shutdown(0) gives EBUSY.
  *  - A parameter `heap` takes NULL for the default heap. To ask a heap that was
  *    destroyed or released for a block is misuse; other functions return EINVAL
  *    for such a heap.
@@ -688,7 +689,8 @@ int hak_shutdown(unsigned flags);
 int hak_thread_init(void);
 
 /* Detaches this thread, as its end does, and what it cached can be used by all threads.
- * Its next allocation attaches it anew. */
+ * Its next allocation attaches it anew. In a hook, a callback or a visitor the thread
+ * stays attached, and gives up what it cached. */
 void hak_thread_exit(void);
 
 /* For a thread that is about to block for long: what it cached can be used by all

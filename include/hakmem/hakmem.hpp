@@ -233,7 +233,7 @@ class heap {
   void *alloc(std::size_t size, std::size_t alignment) const noexcept {
     return (hak_heap_aligned_alloc)(full(), alignment, size);
   }
-  void free(void *place) const noexcept {
+  void(free)(void *place) const noexcept {
     if (place != nullptr) hak_heap_free(full(), place);
   }
 

@@ -15,7 +15,7 @@ hak_heap_t *hak_heap_of(const void *ptr) {
 
 int hak_visit_heaps(hak_heap_visit_fn *visit, void *ctx) {
   if (visit == NULL) return EINVAL;
-  hak_stay_t stay = hak_stay();
+  hak_stay_t stay = hak_stay_slow();
   uint32_t made = stay == HAK_STAY_NONE ? 0 : hak_heaps_made();
   for (uint32_t i = 0; i < made; i++) {
     hak_heap_t *heap = hak_heap_at(i);

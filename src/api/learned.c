@@ -17,7 +17,7 @@ static void pass_on(const void *bytes, size_t length, void *ctx) {
 
 int hak_learned_save(const char *build, hak_write_fn *write, void *ctx) {
   if (write == NULL) return EINVAL;
-  hak_stay_t stay = hak_stay();
+  hak_stay_t stay = hak_stay_slow();
   if (stay == HAK_STAY_NONE) return ENODATA;
   output_t out = {write, ctx};
   hak_lessons_write(build, pass_on, &out);

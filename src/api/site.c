@@ -415,7 +415,8 @@ static HAK_SLOW void *heap_at_due(hak_heap_t *handle, size_t size, hak_site_t *s
   if (HAK_UNLIKELY(is_look_due(me, size, mean))) {
     hak_free(block);
     block = hak_api_heap_slow(handle, size);
-    if (block == NULL) return NULL;
+    me = hak_thread_self; /* which a handler of errors may have ended */
+    if (block == NULL || me->kind != HAK_THREAD_ATTACHED) return block;
   }
   if (HAK_UNLIKELY(hak_api_guards())) shorten_way(me, size);
   if (mean == 0 || site == NULL) return block;

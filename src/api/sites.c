@@ -15,7 +15,7 @@
 
 int hak_sites_visit(hak_site_visit_fn *visit, void *ctx) {
   if (visit == NULL) return EINVAL;
-  hak_stay_t stay = hak_stay();
+  hak_stay_t stay = hak_stay_slow();
   uint32_t made = stay == HAK_STAY_NONE ? 0 : hak_origins_made();
   for (uint32_t i = HAK_ORIGIN_OTHERS; i < made; i++) {
     hak_site_row_t row;
@@ -241,7 +241,7 @@ int hak_sites_print(int format, hak_write_fn *write, void *ctx) {
   if (kind < HAK_FORMAT_TEXT || kind > HAK_FORMAT_HEAPTRACK) return EINVAL;
   if (kind != format && kind < HAK_FORMAT_PPROF) return EINVAL;
   hak_out_t out = hak_out_to(write, ctx);
-  hak_stay_t stay = hak_stay();
+  hak_stay_t stay = hak_stay_slow();
   uint32_t none = HAK_ORIGIN_OTHERS;
   print(format, &out, stay == HAK_STAY_NONE ? none : hak_origins_made());
   hak_stay_end(stay);

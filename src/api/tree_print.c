@@ -51,7 +51,7 @@ HAK_SLOW int hak_heaps_print(int format, hak_write_fn *write, void *ctx) {
   if (format != HAK_FORMAT_TEXT && format != HAK_FORMAT_JSON) return EINVAL;
   hak_out_t out = hak_out_to(write, ctx);
   hak_tree_t tree = {.memory = NULL};
-  hak_stay_t stay = hak_stay();
+  hak_stay_t stay = hak_stay_slow();
   int error = stay == HAK_STAY_NONE ? 0 : hak_tree_take(&tree);
   if (tree.memory != NULL) hak_tree_fill(&tree);
   if (error == 0 && format == HAK_FORMAT_TEXT) print_text(&tree, &out);

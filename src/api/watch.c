@@ -16,10 +16,12 @@ static void tell(hak_heap_t *heap, hak_block_event_t *event) {
   hak_block_event_fn *fn = (hak_block_event_fn *)hak_callee_get(&heap->listener, &ctx);
   event->heap = hak_heap_handle(heap);
   if (fn == NULL || event->heap == NULL) return;
+  hak_stay_t stay = hak_stay_slow();
   int saved = errno;
   event->struct_size = sizeof *event;
   fn(event, ctx);
   errno = saved;
+  hak_stay_end(stay);
 }
 
 void hak_api_tell_alloc(hak_heap_t *heap, void *block, size_t requested,

@@ -6,24 +6,24 @@
 
 /* Calls of threads that are not attached; open while the library runs. */
 static hak_gate_t calls;
-static _Thread_local uint16_t calls_of_mine;
+_Thread_local uint16_t hak_stays_counted;
 
 bool hak_stay_try(void) {
   if (!hak_gate_enter(&calls)) return false;
-  calls_of_mine++;
+  hak_stays_counted++;
   return true;
 }
 
 void hak_stay_end_slow(void) {
-  if (calls_of_mine == 0) return; /* hak_stays_of_mine */
-  calls_of_mine--;
+  if (hak_stays_counted == 0) return; /* hak_stays_of_mine */
+  hak_stays_counted--;
   hak_gate_leave(&calls);
 }
 
 HAK_SLOW unsigned hak_stays_of_mine(unsigned count) {
-  unsigned before = calls_of_mine;
-  while (calls_of_mine > count) hak_stay_end_slow();
-  while (calls_of_mine < count && hak_stay_try()) continue;
+  unsigned before = hak_stays_counted;
+  while (hak_stays_counted > count) hak_stay_end_slow();
+  while (hak_stays_counted < count && hak_stay_try()) continue;
   return before;
 }
 
@@ -31,7 +31,6 @@ hak_stay_t hak_stay_slow(void) {
   enum {
     STEPS = 1000
   };
-  if (hak_thread_self->kind == HAK_THREAD_ATTACHED) return HAK_STAY_ATTACHED;
   unsigned step = 0;
   for (int i = 0; i < STEPS; i++) {
     if (hak_stay_try()) return HAK_STAY_COUNTED;
@@ -56,6 +55,6 @@ bool hak_stays_wait(void) {
 
 bool hak_stays_recount(void) {
   uint32_t inside = hak_gate_inside(&calls);
-  hak_gate_recount(&calls, calls_of_mine);
-  return inside != calls_of_mine;
+  hak_gate_recount(&calls, hak_stays_counted);
+  return inside != hak_stays_counted;
 }

@@ -4,7 +4,7 @@
  *
  * A call into the library that looks at more than its own thread's state stays for its
  * length: then the library is running, and nobody shuts it down meanwhile. Threads that
- * are attached stay by that; the others are counted.
+ * are attached stay by that; the others are counted, and all that call the program.
  */
 #ifndef HAK_HEAP_STAY_H
 #define HAK_HEAP_STAY_H
@@ -17,10 +17,14 @@ typedef enum hak_stay {
   HAK_STAY_COUNTED
 } hak_stay_t;
 
-/* Begins a stay; never starts the library. While it is being started or shut down, waits
- * for the end of that, up to about a second: it may be called in a handler that
- * interrupted it. */
+/* Begins a stay that is counted, of an attached thread too; never starts the library.
+ * While it is being started or shut down, waits for the end of that, up to about a
+ * second: it may be called in a handler that interrupted it. For calls that call the
+ * program: what it does there may not shut the library down below them. */
 hak_stay_t hak_stay_slow(void);
+/* How many stays of this thread are counted now. */
+extern _Thread_local uint16_t hak_stays_counted;
+/* The same as hak_stay_slow; an attached thread is not counted. */
 HAK_HOT hak_stay_t hak_stay(void) {
   if (HAK_LIKELY(hak_thread_self->kind == HAK_THREAD_ATTACHED)) return HAK_STAY_ATTACHED;
   return hak_stay_slow();

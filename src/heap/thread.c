@@ -9,6 +9,7 @@
 #include "heap/thread_end.h"
 #include "heap/threads.h"
 #include "os/os.h"
+#include "pages/budget.h"
 
 /* --- a state of its own --------------------------------------------------------------
  */
@@ -23,6 +24,12 @@ bool hak_thread_attach(void) {
 void hak_thread_detach(void) {
   hak_thread_t *me = hak_thread_self;
   if (me->kind != HAK_THREAD_ATTACHED) return;
+  /* Within a hook or callback: the call that it is part of goes on with the state, and
+   * stays by it. */
+  if (hak_load_relaxed(&me->busy) != 0 || hak_budget_calls != NULL ||
+      hak_stays_counted != 0) {
+    return;
+  }
   hak_sys_thread_end_set(NULL);
   hak_thread_end(me);
 }

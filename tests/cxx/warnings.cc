@@ -1,5 +1,17 @@
-/* warnings.cc - a program that has everything on which compilers warn of C in C++
- * includes every header of the library, and hears nothing. */
+/* warnings.cc - a program that has everything on which compilers warn of C in C++, and
+ * macros for malloc and its like, includes every header of the library, and hears
+ * nothing. */
+#include <cerrno>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <memory>
+#include <memory_resource>
+#include <stdexcept>
+#define malloc(size) program_malloc((size), __LINE__)
+#define calloc(count, size) program_calloc((count), (size), __LINE__)
+#define realloc(place, size) program_realloc((place), (size), __LINE__)
+#define free(place) program_free((place), __LINE__)
 #include <hakmem/hooks.h>
 #include <hakmem/new_delete.h>
 #include <hakmem/hakmem.hpp>

@@ -1,0 +1,208 @@
+/* api_called.c - calls that hooks, callbacks and visitors make where the library calls
+ * them: hak_thread_exit leaves the state to the call that goes on, and hak_shutdown is
+ * refused. */
+#include "support.h"
+#include "threads.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdint.h>
+
+static unsigned g_calls;
+
+/* As hak_thread_idle: who is called here stays attached. */
+static void leave(void) {
+  uint64_t before = test_stats().thread_exits;
+  g_calls++;
+  hak_thread_exit();
+  CHECK_EQ(test_stats().thread_exits, before);
+}
+
+static int leave_at_limit(hak_heap_t *heap, size_t needed, int level, void *ctx) {
+  (void)heap;
+  (void)needed;
+  (void)level;
+  (void)ctx;
+  leave();
+  return 0;
+}
+
+/* What lies ready for the thread gives way to a guarded block, which passes the soft
+ * limit; and then a sample is taken with the thread's state. */
+static void exit__at_a_limit_leaves_the_state_to_a_sample(void **state) {
+  (void)state;
+  HAK_SITE(site);
+  void *blocks[100];
+  hak_heap_t *heap = test_heap_make((hak_heap_config_t){.on_pressure = leave_at_limit});
+  test_set(HAK_OPTION_SAMPLE_BYTES, 1);
+  for (size_t round = 0; round < 4; round++) {
+    test_set(HAK_OPTION_GUARD_SAMPLE, 0);
+    CHECK_EQ(hak_heap_set_limits(heap, 0, 4 * MIB), 0);
+    for (size_t i = 0; i < TEST_COUNT(blocks); i++) blocks[i] = hak_heap_alloc(heap, 64);
+    for (size_t i = 0; i < TEST_COUNT(blocks); i++) hak_free(blocks[i]);
+    test_set(HAK_OPTION_GUARD_SAMPLE, 1);
+    CHECK_EQ(hak_heap_set_limits(heap, 1, 4 * MIB), 0);
+    for (size_t i = 0; i < TEST_COUNT(blocks); i++) {
+      blocks[i] = hak_heap_alloc_at(heap, 64, &site);
+      CHECK(blocks[i] != NULL);
+    }
+    for (size_t i = 0; i < TEST_COUNT(blocks); i++) hak_free(blocks[i]);
+  }
+  CHECK(g_calls > 0);
+  test_set(HAK_OPTION_SAMPLE_BYTES, 262144);
+  test_set(HAK_OPTION_GUARD_SAMPLE, 0);
+  CHECK_EQ(hak_heap_destroy(heap), 0);
+  CHECK_EQ(hak_check(NULL), 0);
+}
+
+/* --- a shutdown beside ----------------------------------------------------------------
+ */
+
+static pthread_barrier_t g_inside, g_go_on;
+
+static int leave_and_wait(hak_heap_t *heap, size_t needed, int level, void *ctx) {
+  (void)leave_at_limit(heap, needed, level, ctx);
+  (void)pthread_barrier_wait(&g_inside);
+  (void)pthread_barrier_wait(&g_go_on);
+  return 0;
+}
+
+static void leave_and_wait_at(const hak_block_event_t *event, void *ctx) {
+  (void)ctx;
+  if (event->kind == HAK_BLOCK_FREE) (void)leave_and_wait(NULL, 0, 0, NULL);
+}
+
+static void *meet_the_limit(void *heap) {
+  hak_free(hak_alloc(10)); /* is attached before */
+  CHECK(hak_heap_alloc(heap, 2 * MIB) == NULL);
+  return NULL;
+}
+
+static void *free_what_is_watched(void *heap) {
+  hak_free(hak_alloc(10));
+  hak_free(hak_heap_alloc(heap, 100));
+  return NULL;
+}
+
+static void shutdown_beside(test_thread_fn *call, hak_heap_t *heap) {
+  CHECK_EQ(pthread_barrier_init(&g_inside, NULL, 2), 0);
+  CHECK_EQ(pthread_barrier_init(&g_go_on, NULL, 2), 0);
+  pthread_t thread;
+  test_threads_begin(&thread, 1, call, heap);
+  (void)pthread_barrier_wait(&g_inside);
+  CHECK_EQ(hak_shutdown(0), EBUSY);
+  (void)pthread_barrier_wait(&g_go_on);
+  test_threads_end(&thread, 1);
+  CHECK_EQ(pthread_barrier_destroy(&g_inside), 0);
+  CHECK_EQ(pthread_barrier_destroy(&g_go_on), 0);
+  CHECK_EQ(hak_heap_destroy(heap), 0);
+  CHECK_EQ(hak_check(NULL), 0);
+}
+
+static void exit__at_a_limit_is_no_leave_to_shut_down(void **state) {
+  (void)state;
+  shutdown_beside(meet_the_limit, test_heap_make((hak_heap_config_t){
+                                      .hard_limit = MIB, .on_pressure = leave_and_wait}));
+}
+
+static void exit__in_a_block_hook_is_no_leave_to_shut_down(void **state) {
+  (void)state;
+  hak_heap_t *heap = test_heap(HAK_HEAP_WATCHED, "watched", NULL);
+  CHECK_EQ(hak_heap_set_block_hook(heap, leave_and_wait_at, NULL), 0);
+  shutdown_beside(free_what_is_watched, heap);
+}
+
+/* --- hooks for memory -----------------------------------------------------------------
+ */
+
+static int leave_and_commit(void *ctx, void *ptr, size_t size, bool *zeroed) {
+  (void)ctx;
+  hak_thread_exit();
+  g_calls++;
+  return hak_os_default()->commit(hak_os_default()->ctx, ptr, size, zeroed);
+}
+
+static void exit__in_a_hook_for_memory_leaves_the_state_to_the_call(void **state) {
+  (void)state;
+  hak_os_t os = *hak_os_default();
+  os.commit = leave_and_commit;
+  hak_heap_t *heap = test_heap_make((hak_heap_config_t){.os = &os});
+  void *blocks[200];
+  uint64_t before = test_stats().thread_exits;
+  g_calls = 0;
+  for (int round = 0; round < 3; round++) {
+    for (size_t i = 0; i < TEST_COUNT(blocks); i++) {
+      blocks[i] = hak_heap_alloc(heap, 1000 + 100 * i);
+      CHECK(blocks[i] != NULL);
+      test_fill(blocks[i], 1000, i);
+    }
+    for (size_t i = 0; i < TEST_COUNT(blocks); i++) {
+      CHECK(test_verify(blocks[i], 1000, i));
+      hak_free(blocks[i]);
+    }
+    (void)hak_collect(heap, SIZE_MAX, HAK_COLLECT_ALL);
+  }
+  CHECK(g_calls > 0);
+  CHECK_EQ(test_stats().thread_exits, before);
+  CHECK_EQ(hak_heap_destroy(heap), 0);
+  CHECK_EQ(hak_check(NULL), 0);
+}
+
+/* --- a shutdown of one's own ----------------------------------------------------------
+ */
+
+static void shut_down(void) {
+  g_calls++;
+  CHECK_EQ(hak_shutdown(0), EBUSY);
+}
+
+static bool shut_down_at_place(const hak_site_info_t *site, void *ctx) {
+  (void)site;
+  (void)ctx;
+  shut_down();
+  return true;
+}
+static bool shut_down_at_heap(hak_heap_t *heap, void *ctx) {
+  (void)heap;
+  (void)ctx;
+  shut_down();
+  return false;
+}
+/* Once in each print: each refusal takes some 20 ms. */
+static void shut_down_at_text(const char *text, size_t length, void *ctx) {
+  (void)text;
+  (void)length;
+  bool *told = ctx;
+  if (!*told) shut_down();
+  *told = true;
+}
+
+static void shutdown__by_what_is_called_is_refused(void **state) {
+  (void)state;
+  HAK_SITE(site);
+  void *block = hak_alloc_at(100, &site);
+  g_calls = 0;
+  CHECK_EQ(hak_sites_visit(shut_down_at_place, NULL), 0);
+  CHECK(g_calls > 0);
+  CHECK_EQ(hak_visit_heaps(shut_down_at_heap, NULL), 0);
+  bool told = false;
+  CHECK_EQ(hak_sites_print(HAK_FORMAT_JSON, shut_down_at_text, &told), 0);
+  CHECK(told);
+  told = false;
+  CHECK_EQ(hak_sites_print(HAK_FORMAT_PPROF, shut_down_at_text, &told), 0);
+  CHECK(told);
+  told = false;
+  CHECK_EQ(hak_heaps_print(HAK_FORMAT_JSON, shut_down_at_text, &told), 0);
+  CHECK(told);
+  told = false;
+  CHECK_EQ(hak_learned_save("build", shut_down_at_text, &told), 0);
+  CHECK(told);
+  hak_free(block);
+  CHECK_EQ(hak_check(NULL), 0);
+}
+
+TEST_MAIN(T(exit__at_a_limit_leaves_the_state_to_a_sample),
+          T(exit__at_a_limit_is_no_leave_to_shut_down),
+          T(exit__in_a_block_hook_is_no_leave_to_shut_down),
+          T(exit__in_a_hook_for_memory_leaves_the_state_to_the_call),
+          T(shutdown__by_what_is_called_is_refused))

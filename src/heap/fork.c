@@ -342,10 +342,10 @@ static bool charge_superslab(hak_superslab_t *ss, void *ctx) {
   return true;
 }
 
+/* Mappings in use are charged to a heap, here and below. */
 static bool charge_mapping(hak_mapping_t *mapping, void *ctx) {
   (void)ctx;
-  hak_budget_t *budget = hak_mapping_budget(mapping);
-  if (budget != NULL) hak_budget_recharge(budget, hak_mapping_charge(mapping));
+  hak_budget_recharge(hak_mapping_budget(mapping), hak_mapping_charge(mapping));
   return true;
 }
 
@@ -377,9 +377,7 @@ static void forget_mapped(hak_heap_t *heap) {
 
 static bool count_mapped(hak_mapping_t *mapping, void *ctx) {
   (void)ctx;
-  hak_heap_t *heap = hak_heap_of_extent(&mapping->extent);
-  if (heap == NULL) return true;
-  hak_shared_pool_t *pool = &heap->store->pool;
+  hak_shared_pool_t *pool = &hak_heap_of_extent(&mapping->extent)->store->pool;
   hak_add_relaxed(&pool->mapped_blocks, 1);
   hak_add_relaxed(&pool->mapped_bytes, hak_load_relaxed(&mapping->extent.size));
   return true;

@@ -11,6 +11,7 @@
 #include "api/api.h"
 #include "heap/heap.h"
 #include "heap/kind.h"
+#include "learn/sample.h"
 #include "os/os.h"
 #include "tiny/bin.h"
 #include "tiny/recall.h"
@@ -292,6 +293,34 @@ static void sizes__beyond_what_a_pointer_can_tell_are_refused(void **state) {
   }
 }
 
+/* --- heaps that do not begin, or end ---------------------------------------------------
+ */
+
+static void heap__is_not_made_of_fields_without_a_meaning(void **state) {
+  (void)state;
+  hak_heap_config_t config = {.struct_size = sizeof config, .reserved = 1};
+  errno = 0;
+  CHECK(hak_heap_create(&config) == NULL);
+  CHECK_EQ(errno, EINVAL);
+}
+
+static void heap__that_may_not_end_keeps_its_samples(void **state) {
+  (void)state;
+  HAK_SITE(sampled);
+  hak_heap_t *heap = test_heap(0, NULL, NULL), *below = test_heap(0, NULL, heap);
+  test_set(HAK_OPTION_SAMPLE_BYTES, 1);
+  hak_thread_self->way = (hak_sample_way_t){.left = 0}; /* the one before was longer */
+  for (int i = 0; i < 10; i++) CHECK(hak_heap_alloc_at(heap, 100, &sampled) != NULL);
+  uint64_t live = hak_origin_read(hak_origin_of(&sampled)).sums.live_samples;
+  CHECK(live > 0);
+  CHECK_EQ(hak_heap_destroy(heap), EBUSY);
+  CHECK_EQ(hak_origin_read(hak_origin_of(&sampled)).sums.live_samples, live);
+  CHECK_EQ(hak_heap_destroy(below), 0);
+  CHECK_EQ(hak_heap_destroy(heap), 0);
+  CHECK_EQ(hak_origin_read(hak_origin_of(&sampled)).sums.live_samples, 0);
+  test_set(HAK_OPTION_SAMPLE_BYTES, 262144);
+}
+
 /* --- a block of a larger class ---------------------------------------------------------
  */
 
@@ -328,4 +357,6 @@ TEST_MAIN(T(strays__are_reported_and_not_given_out_by_any_way),
           T(call__past_the_cache_takes_none_of_the_threads_own_blocks),
           T(calloc__of_fresh_pages_does_not_touch_them),
           T(sizes__beyond_what_a_pointer_can_tell_are_refused),
+          T(heap__is_not_made_of_fields_without_a_meaning),
+          T(heap__that_may_not_end_keeps_its_samples),
           T(full_heap__gives_blocks_that_are_little_larger))

@@ -3,7 +3,9 @@
 
 #include <string.h>
 
+#include "learn/chance.h"
 #include "learn/sample.h"
+#include "learn/waves.h"
 
 enum {
   MEAN = 4096,
@@ -247,6 +249,135 @@ static void place__of_brief_lives_is_followed_less_until_it_keeps_blocks(void **
 
 #define S(function) cmocka_unit_test_setup_teardown(function, setup, teardown)
 
+static bool add_sized(int origin, const void *block, size_t size, const void *heap) {
+  return hak_sample_add((hak_asker_t){origin_of(origin), 0}, block, size, MEAN, MEAN,
+                        heap);
+}
+
+static void sums__of_a_place_keep_its_extremes_and_nothing_of_what_is_gone(void **state) {
+  (void)state;
+  static const size_t sizes[] = {100, 50, 7000, 333, 77, 1001};
+  enum {
+    PLACE = 5
+  };
+  double peak = 0;
+  for (int i = 0; i < (int)TEST_COUNT(sizes); i++) {
+    CHECK(add_sized(PLACE, &memory[i * 16], sizes[i], memory));
+    peak = sums_of(PLACE).live_bytes;
+  }
+  hak_origin_sums_t sums = sums_of(PLACE);
+  CHECK_EQ(sums.smallest, 50);
+  CHECK_EQ(sums.largest, 7000);
+  CHECK(sums.peak_bytes == peak);
+  for (int i = 0; i < (int)TEST_COUNT(sizes); i++) {
+    CHECK(hak_sample_remove(&memory[i * 16]));
+    CHECK(sums_of(PLACE).peak_bytes == peak);
+  }
+  sums = sums_of(PLACE);
+  CHECK(sums.live_bytes == 0 && sums.live_blocks == 0 && sums.live_variance == 0);
+}
+
+static void sample__that_shrinks_keeps_its_chance(void **state) {
+  (void)state;
+  hak_sample_t sample = {.mean = MEAN, .chance = hak_chance_of(1000, MEAN)};
+  double chance = sample.chance;
+  hak_sample_grow(&sample, 10);
+  CHECK(sample.chance == chance);
+  hak_sample_grow(&sample, 2000);
+  CHECK(sample.chance > chance);
+}
+
+static void samples__become_more_frequent_again_once_few_live(void **state) {
+  (void)state;
+  enum {
+    SOME = 400
+  };
+  CHECK_EQ(hak_option_set(HAK_OPTION_SAMPLE_BYTES, MEAN), 0);
+  for (int i = 0; i < MODEL; i++) CHECK(add(0, i, memory));
+  uint64_t rare = hak_samples_mean();
+  CHECK(rare > MEAN);
+  for (int i = SOME; i < MODEL; i++) CHECK(hak_sample_remove(&memory[i * 16]));
+  CHECK_EQ(hak_samples_mean(), rare);
+  for (int i = 0; i < SOME; i++) CHECK(hak_sample_remove(&memory[i * 16]));
+  CHECK_EQ(hak_samples_mean(), MEAN);
+  CHECK_EQ(hak_option_set(HAK_OPTION_SAMPLE_BYTES, 262144), 0);
+}
+
+static void table__is_never_full(void **state) {
+  (void)state;
+  enum {
+    MOST = 3072, /* samples, of */
+    PLACES = 4096
+  };
+  int count = 0;
+  uint64_t before = sums_of(6).samples;
+  while (add_sized(6, &memory[count], SIZE, memory)) count++;
+  CHECK_EQ(count, MOST);
+  CHECK_EQ(sums_of(6).live_samples, MOST);
+  CHECK(!add_sized(6, &memory[count], SIZE, memory));
+  CHECK_EQ(sums_of(6).samples, before + MOST);
+  CHECK(!hak_sample_remove(&memory[count]));
+  /* Those that were taken out to be resized all come back at once. */
+  hak_sample_t sample;
+  CHECK(hak_sample_take(memory, &sample));
+  for (; count < PLACES + 3; count++) {
+    sample.block = &memory[count];
+    hak_sample_put(&sample);
+  }
+  CHECK_EQ(sums_of(6).live_samples, PLACES - 1);
+  CHECK(!hak_sample_remove(&sites[0])); /* the search for what is not there ends */
+  CHECK(hak_samples_are_valid());
+}
+
+/* --- waves
+ * -------------------------------------------------------------------------------- */
+
+enum {
+  WAVE = 200, /* samples, each of */
+  WAVE_MEAN = 1 << 16
+};
+
+static void add_to_wave(int origin, int block, size_t size, const void *heap) {
+  CHECK(hak_sample_add((hak_asker_t){origin_of(origin), 0}, &memory[block * 16], size,
+                       WAVE_MEAN, WAVE_MEAN, heap));
+}
+
+/* Blocks of the heap come and go, and those of the others, which are another heap's or
+ * large, come and stay. */
+static hak_waves_t make_wave(bool others) {
+  hak_waves_watch(memory);
+  for (int i = 0; i < WAVE; i++) {
+    add_to_wave(3 + i % 2, i, 1000, memory);
+    if (others) add_to_wave(4, WAVE + i, i % 2 == 0 ? 1000 : 60000, sites);
+    if (others) add_to_wave(4, 2 * WAVE + i, 60000, memory);
+  }
+  for (int i = 0; i < WAVE; i++) {
+    CHECK(hak_sample_remove(&memory[i * 16]));
+    if (others && i % 2 == 0) CHECK(hak_sample_remove(&memory[(WAVE + i) * 16]));
+  }
+  /* The next rise says that it is over. */
+  for (int i = 0; i < WAVE; i++) add_to_wave(3, i, 1000, memory);
+  hak_waves_t waves = hak_waves_read();
+  hak_samples_forget(memory);
+  hak_samples_forget(sites);
+  return waves;
+}
+
+static void wave__is_of_the_blocks_of_one_heap_that_share_slabs(void **state) {
+  (void)state;
+  hak_waves_t alone = make_wave(false);
+  CHECK_EQ(alone.count, 1);
+  CHECK(alone.peak > 8 * MIB);
+  double share = hak_wave_share(&hak_origin_at(origin_of(4))->wave);
+  CHECK(share == 0);
+  hak_waves_t beside = make_wave(true);
+  CHECK(beside.count > 1);
+  CHECK_EQ(beside.peak, alone.peak);
+  CHECK_EQ(beside.trough, alone.trough);
+  CHECK(hak_wave_share(&hak_origin_at(origin_of(4))->wave) == 0);
+  hak_waves_watch(NULL);
+}
+
 TEST_MAIN(S(origin__is_given_once_and_keeps_copies), S(origin__texts_share_their_room),
           S(sample__stands_for_what_its_chance_says),
           S(sample__that_is_resized_stands_for_as_many_blocks),
@@ -254,4 +385,8 @@ TEST_MAIN(S(origin__is_given_once_and_keeps_copies), S(origin__texts_share_their
           S(sample__of_a_heap_that_ended_makes_room_for_the_next),
           S(place__of_brief_lives_is_followed_less_until_it_keeps_blocks),
           S(way__picks_as_many_as_it_should_and_rarer_where_many_live),
-          S(way__that_is_long_is_gone_in_parts))
+          S(way__that_is_long_is_gone_in_parts),
+          S(sums__of_a_place_keep_its_extremes_and_nothing_of_what_is_gone),
+          S(sample__that_shrinks_keeps_its_chance),
+          S(samples__become_more_frequent_again_once_few_live), S(table__is_never_full),
+          S(wave__is_of_the_blocks_of_one_heap_that_share_slabs))

@@ -31,9 +31,7 @@ static bool is_written(hak_heap_t *heap, const void *at) {
 
 static void check_heap(hak_heap_t *heap, bool named, findings_t *found) {
   if (!hak_kind_is_valid(heap)) found->shared = "a pool or partial list is wrong";
-  if (HAK_CHECKS >= 3 && hak_kind_has_slabs(heap)) {
-    found->written = hak_pool_find_written(&heap->store->pool);
-  }
+  if (HAK_CHECKS >= 3) found->written = hak_pool_find_written(&heap->store->pool);
   hak_thread_t *me = hak_thread_self;
   if (me->kind != HAK_THREAD_ATTACHED) return;
   /* What a heap keeps itself is its user's, who names it. */

@@ -8,6 +8,7 @@
 #include "heap/groups.h"
 #include "heap/kind.h"
 #include "heap/pressure.h"
+#include "heap/samples.h"
 #include "heap/thread.h"
 #include "tiny/refill.h"
 #include "tiny/size_class.h"
@@ -217,6 +218,57 @@ static void callback__that_has_the_limit_passed_anew_is_not_asked_without_end(
   CHECK_EQ(hak_check(NULL), 0);
 }
 
+/* What a heap has ready is given in a callback of a heap above it if that is serial:
+ * another thread may be at it. Else nothing is, of heaps that the limit covers. */
+enum {
+  READY = 100 /* bytes */
+};
+static bool g_serial, g_asked;
+
+static void *refused_by_top(hak_heap_t *heap, const void *top, hak_budget_call_t *call) {
+  (void)heap;
+  hak_heap_t *record = hak_heap_record((hak_heap_t *)(uintptr_t)top);
+  call->refused_by = &record->store->pool.budget;
+  return NULL;
+}
+
+static int take_what_is_ready(hak_heap_t *heap, size_t needed, int level, void *ctx) {
+  (void)needed;
+  (void)level;
+  (void)ctx;
+  void *block = hak_heap_alloc(heap, READY);
+  CHECK_EQ(block != NULL, g_serial);
+  if (block != NULL) hak_free(block);
+  g_asked = true;
+  return 0;
+}
+
+static void callback__has_what_a_serial_heap_above_has_ready_and_no_more(void **state) {
+  (void)state;
+  for (int i = 0; i < 4; i++) {
+    g_serial = (i & 1) != 0;
+    hak_heap_t *top =
+        test_heap_make((hak_heap_config_t){.flags = g_serial ? HAK_HEAP_SERIAL : 0,
+                                           .hard_limit = 4 * MIB,
+                                           .on_pressure = take_what_is_ready});
+    hak_heap_t *below = make(top, 0), *asks = hak_heap_record(below);
+    CHECK(hak_heap_alloc(below, READY) != NULL);
+    void *blocks[200];
+    for (size_t k = 0; k < TEST_COUNT(blocks); k++)
+      CHECK((blocks[k] = hak_heap_alloc(top, READY)) != NULL);
+    for (size_t k = 0; k < TEST_COUNT(blocks); k++) hak_free(blocks[k]);
+    /* A request for a block of `below` that is sampled is one of a heap of its own. */
+    if (i >= 2) asks = hak_samples_heap(asks);
+    CHECK(asks != NULL);
+    g_asked = false;
+    CHECK(hak_pressure_request(asks, 5 * MIB, refused_by_top, top) == NULL);
+    CHECK(g_asked);
+    CHECK_EQ(hak_heap_destroy(below), 0);
+    CHECK_EQ(hak_heap_destroy(top), 0);
+    CHECK_EQ(hak_check(NULL), 0);
+  }
+}
+
 /* --- the system has no more ----------------------------------------------------------
  */
 
@@ -303,6 +355,7 @@ TEST_MAIN_FRESH(P(limit__that_refuses_leaves_heaps_alone_that_it_does_not_cover)
                 P(limit__that_refuses_gives_no_block_of_another_heap),
                 P(callback__that_frees_what_the_system_then_lacks_is_asked_once),
                 P(callback__that_has_the_limit_passed_anew_is_not_asked_without_end),
+                P(callback__has_what_a_serial_heap_above_has_ready_and_no_more),
                 P(memory__of_another_heap_serves_small_blocks_and_large_ones),
                 P(memory__of_another_heap_is_found_some_time_after_a_look_in_vain),
                 P(memory__that_is_free_serves_small_blocks_at_once),

@@ -15,7 +15,8 @@
 
 enum {
   BLOCK = 60000, /* a slab each */
-  BLOCKS = 60
+  BLOCKS = 60,
+  READY = 100
 };
 
 /* --- hooks with so much memory and no more -------------------------------------------
@@ -218,12 +219,59 @@ static void callback__that_has_the_limit_passed_anew_is_not_asked_without_end(
   CHECK_EQ(hak_check(NULL), 0);
 }
 
-/* What a heap has ready is given in a callback of a heap above it if that is serial:
- * another thread may be at it. Else nothing is, of heaps that the limit covers. */
-enum {
-  READY = 100 /* bytes */
-};
-static bool g_serial, g_asked;
+static int count_call(hak_heap_t *heap, size_t needed, int level, void *ctx) {
+  (void)heap;
+  (void)needed;
+  (void)level;
+  ++*(unsigned *)ctx;
+  return 0;
+}
+
+/* Nobody has its handle any more, and its blocks may grow. */
+static void callback__of_a_released_heap_is_not_called(void **state) {
+  (void)state;
+  for (int released = 0; released < 2; released++) {
+    unsigned calls = 0;
+    hak_heap_t *heap = test_heap_make((hak_heap_config_t){
+        .soft_limit = 1500 * KIB, .on_pressure = count_call, .ctx = &calls});
+    void *block = hak_heap_alloc(heap, 1200 * KIB);
+    CHECK(block != NULL);
+    if (released != 0) CHECK_EQ(hak_heap_release(heap), 0);
+    CHECK(hak_resize_in_place(block, 1800 * KIB, 1800 * KIB) >= 1800 * KIB);
+    CHECK_EQ(calls, 1 - released);
+    hak_free(block);
+    if (released == 0) CHECK_EQ(hak_heap_destroy(heap), 0);
+    CHECK_EQ(hak_check(NULL), 0);
+  }
+}
+
+/* As samples do whose blocks lie ready. */
+static unsigned g_depth;
+static int cross_inside(hak_heap_t *heap, size_t needed, int level, void *ctx) {
+  (void)needed;
+  (void)level;
+  CHECK_EQ(g_depth++, 0);
+  CHECK_EQ(hak_heap_set_limits(heap, MIB, 0), 0);
+  CHECK_EQ(hak_heap_prefault(heap, MIB), 0);
+  CHECK(hak_load_relaxed(&hak_budget_alarms) > 0);
+  hak_pressure_soft(hak_heap_record(heap));
+  g_depth--;
+  ++*(unsigned *)ctx;
+  return 0;
+}
+
+static void callback__of_a_soft_limit_is_not_called_inside_itself(void **state) {
+  (void)state;
+  unsigned calls = 0;
+  hak_heap_t *heap = test_heap_make(
+      (hak_heap_config_t){.soft_limit = MIB, .on_pressure = cross_inside, .ctx = &calls});
+  CHECK(hak_heap_alloc(heap, 2 * MIB) != NULL);
+  CHECK_EQ(calls, 1);
+  CHECK_EQ(hak_check(NULL), 0);
+}
+
+/* --- requests of parts ----------------------------------------------------------------
+ */
 
 static void *refused_by_top(hak_heap_t *heap, const void *top, hak_budget_call_t *call) {
   (void)heap;
@@ -231,6 +279,97 @@ static void *refused_by_top(hak_heap_t *heap, const void *top, hak_budget_call_t
   call->refused_by = &record->store->pool.budget;
   return NULL;
 }
+
+static void *nothing(hak_heap_t *heap, const void *top, hak_budget_call_t *call) {
+  (void)heap;
+  (void)top;
+  (void)call;
+  return NULL;
+}
+
+static void *refused_and_nothing(hak_heap_t *heap, const void *top,
+                                 hak_budget_call_t *call) {
+  (void)refused_by_top(heap, top, call);
+  CHECK(hak_pressure_request(heap, READY, nothing, top) == NULL);
+  return NULL;
+}
+
+/* A limit was in the way, whatever else was tried after that. */
+static void request__whose_part_the_system_refuses_is_refused_by_its_limit(void **state) {
+  (void)state;
+  unsigned calls = 0;
+  hak_heap_t *top = test_heap_make((hak_heap_config_t){
+      .hard_limit = 4 * MIB, .on_pressure = count_call, .ctx = &calls});
+  hak_heap_t *heap = hak_heap_record(top);
+  CHECK(hak_pressure_request(heap, READY, nothing, top) == NULL);
+  CHECK_EQ(calls, 0);
+  CHECK(hak_pressure_request(heap, READY, refused_and_nothing, top) == NULL);
+  CHECK_EQ(calls, 1);
+  CHECK_EQ(test_heap_stats(top).budget_refused, 1);
+}
+
+/* --- what is not there -----------------------------------------------------------------
+ */
+
+static bool g_closed;
+static uint32_t g_missing = UINT32_MAX;
+
+hak_thread_t *__real_hak_thread_enter_slow(void);
+hak_thread_t *__wrap_hak_thread_enter_slow(void);
+hak_thread_t *__wrap_hak_thread_enter_slow(void) {
+  return g_closed ? NULL : __real_hak_thread_enter_slow();
+}
+hak_heap_t *__real_hak_heap_at(uint32_t index);
+hak_heap_t *__wrap_hak_heap_at(uint32_t index);
+hak_heap_t *__wrap_hak_heap_at(uint32_t index) {
+  return index == g_missing ? NULL : __real_hak_heap_at(index);
+}
+
+static void *taken(hak_thread_t *me, hak_heap_t *heap, const void *request) {
+  (void)me;
+  (void)heap;
+  return (void *)(uintptr_t)request;
+}
+
+/* As where another thread shuts it down. */
+static void request__fails_where_the_library_is_closed(void **state) {
+  (void)state;
+  unsigned calls = 0;
+  hak_heap_t *top = test_heap_make(
+      (hak_heap_config_t){.soft_limit = MIB, .on_pressure = count_call, .ctx = &calls});
+  hak_heap_t *heap = hak_heap_record(top);
+  hak_budget_call_t call;
+  hak_budget_call_begin(&call);
+  CHECK(hak_pressure_take(heap, taken, NULL, top, false, &call) == top);
+  hak_thread_self->kind = HAK_THREAD_NONE;
+  g_closed = true;
+  void *block = hak_pressure_take(heap, taken, NULL, top, false, &call);
+  hak_budget_call_end(&call);
+  hak_thread_self->kind = HAK_THREAD_ATTACHED;
+  CHECK(block == NULL);
+  /* Nothing can be given up then at a soft limit; it is told of. */
+  CHECK_EQ(hak_heap_prefault(top, 2 * MIB), 0);
+  hak_thread_self->kind = HAK_THREAD_NONE;
+  hak_pressure_soft(heap);
+  g_closed = false;
+  hak_thread_self->kind = HAK_THREAD_ATTACHED;
+  CHECK_EQ(calls, 1);
+}
+
+/* The number of a heap whose record found no memory is lost. */
+static void limit__that_refuses_goes_past_numbers_without_a_heap(void **state) {
+  (void)state;
+  hak_heap_t *top = make(NULL, 4 * MIB), *lost = make(NULL, 0), *low = make(top, 0);
+  leave_free(low, BLOCKS, 16);
+  g_missing = hak_heap_record(lost)->index;
+  CHECK(hak_heap_alloc(top, 3 * MIB) != NULL);
+  g_missing = UINT32_MAX;
+  CHECK_EQ(hak_check(NULL), 0);
+}
+
+/* What a heap has ready is given in a callback of a heap above it if that is serial:
+ * another thread may be at it. Else nothing is, of heaps that the limit covers. */
+static bool g_serial, g_asked;
 
 static int take_what_is_ready(hak_heap_t *heap, size_t needed, int level, void *ctx) {
   (void)needed;
@@ -355,6 +494,11 @@ TEST_MAIN_FRESH(P(limit__that_refuses_leaves_heaps_alone_that_it_does_not_cover)
                 P(limit__that_refuses_gives_no_block_of_another_heap),
                 P(callback__that_frees_what_the_system_then_lacks_is_asked_once),
                 P(callback__that_has_the_limit_passed_anew_is_not_asked_without_end),
+                P(callback__of_a_released_heap_is_not_called),
+                P(callback__of_a_soft_limit_is_not_called_inside_itself),
+                P(request__whose_part_the_system_refuses_is_refused_by_its_limit),
+                P(request__fails_where_the_library_is_closed),
+                P(limit__that_refuses_goes_past_numbers_without_a_heap),
                 P(callback__has_what_a_serial_heap_above_has_ready_and_no_more),
                 P(memory__of_another_heap_serves_small_blocks_and_large_ones),
                 P(memory__of_another_heap_is_found_some_time_after_a_look_in_vain),

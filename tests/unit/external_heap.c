@@ -198,6 +198,7 @@ static void free__of_what_is_no_block_changes_nothing(void **state) {
         !hak_external_free(external, memory + MIB));
   CHECK(!hak_external_free(external, block + 5008)); /* the free chunk behind it */
   CHECK(!hak_external_free(external, NULL));
+  CHECK(!hak_external_free(external, external->base - 16));
   CHECK_EQ(hak_external_live_blocks(external), 1);
   CHECK(hak_external_is_valid(external));
   hak_external_close(external);
@@ -301,6 +302,94 @@ static void close__waits_for_who_looks_at_the_map(void **state) {
   free(memory);
 }
 
+/* Each count and list by itself. */
+static void check__finds_what_is_wrong(void **state) {
+  (void)state;
+  char *memory = malloc(MIB);
+  hak_external_heap_t *external = open_external(memory, MIB);
+  CHECK(hak_external_alloc(external, 1000, 1) != NULL);
+  hak_add_relaxed(&external->blocks, 1);
+  CHECK(!hak_external_is_valid(external));
+  hak_sub_relaxed(&external->blocks, 1);
+  hak_add_relaxed(&external->bytes, 16);
+  CHECK(!hak_external_is_valid(external));
+  hak_sub_relaxed(&external->bytes, 16);
+  external->lists->rows ^= 1;
+  CHECK(!hak_external_is_valid(external));
+  external->lists->rows ^= 1;
+  CHECK(hak_external_is_valid(external));
+  /* The end of all is in use, or a free chunk there would be joined with what follows. */
+  size_t end = external->map.granules;
+  hak_atomic_u64_t *word = &external->map.starts[end / 64];
+  uint64_t before = hak_load_relaxed(word);
+  hak_store_relaxed(word, before & ~((uint64_t)1 << end % 64));
+  CHECK(!hak_external_is_valid(external));
+  hak_store_relaxed(word, before);
+  CHECK(hak_external_is_valid(external));
+  hak_external_close(external);
+  free(memory);
+}
+
+/* Who looks takes no lock: a chunk whose length is about to change is none. */
+static void chunk__that_is_seen_amid_a_change_is_not_told_of(void **state) {
+  (void)state;
+  char *memory = malloc(MIB);
+  hak_external_heap_t *external = open_external(memory, MIB);
+  hak_external_chunk_t chunk;
+  const char *inside = external->base + MIB / 2;
+  CHECK(hak_external_chunk_at(external, inside, &chunk) && !chunk.used);
+  hak_atomic_u64_t *length = &external->map.used[1];
+  uint64_t before = hak_load_relaxed(length);
+  CHECK_EQ(before, external->map.granules);
+  hak_store_relaxed(length, before + 1);
+  CHECK(!hak_external_chunk_at(external, inside, &chunk));
+  hak_store_relaxed(length, MIB / 4 / 16);
+  CHECK(!hak_external_chunk_at(external, inside, &chunk));
+  hak_store_relaxed(length, before);
+  CHECK(hak_external_chunk_at(external, inside, &chunk));
+  hak_external_close(external);
+  free(memory);
+}
+
+/* Records that are cut now find no memory. */
+static void use_up_records(void) {
+  test_os_fail(&g_os, TEST_FAIL_FROM_NTH, TEST_OS_ALL_KINDS, 1);
+  for (size_t size = 4096; size >= 16; size /= 2)
+    while (hak_meta_alloc(&g_os.hooks, size, 16) != NULL) {}
+}
+
+static void open__without_memory_for_a_record_is_refused(void **state) {
+  (void)state;
+  int error = 0;
+  char *memory = malloc(MIB);
+  use_up_records();
+  CHECK(hak_external_open(&g_os.hooks, memory, MIB, &error) == NULL);
+  CHECK_EQ(error, ENOMEM);
+  test_os_fail(&g_os, TEST_FAIL_NONE, 0, 0);
+  hak_external_close(open_external(memory, MIB));
+  free(memory);
+}
+
+/* As in the child of a fork amid the beginning or end of a heap. */
+static void close_unserved__leaves_alone_what_serves_a_heap(void **state) {
+  (void)state;
+  char *memory = malloc(3 * MIB);
+  int error;
+  hak_external_heap_t *served = open_external(memory, MIB);
+  hak_external_heap_t *lost = hak_external_open(&g_os.hooks, memory + MIB, MIB, &error);
+  CHECK(lost != NULL);
+  char *block = hak_external_alloc(served, 100, 1);
+  hak_externals_close_unserved();
+  CHECK_EQ(hak_external_bytes(lost), 0);
+  CHECK(hak_external_usable(served, block) >= 100);
+  for (size_t i = 1; i < 3; i++) {
+    hak_external_heap_t *next = open_external(memory + i * MIB, MIB);
+    CHECK(next != served);
+  }
+  CHECK(hak_external_is_valid(served));
+  CHECK_EQ(hak_external_live_blocks(served), 1);
+}
+
 #define E(f) cmocka_unit_test_setup_teardown(f, test_registry_setup, teardown)
 
 TEST_MAIN_FRESH(E(open__refuses_what_is_too_small_or_wraps),
@@ -312,4 +401,8 @@ TEST_MAIN_FRESH(E(open__refuses_what_is_too_small_or_wraps),
                 E(free__beside_memory_that_was_written_to_keeps_other_blocks),
                 E(alloc__of_absurd_sizes_is_refused),
                 E(open__that_is_refused_leaves_no_record),
+                E(open__without_memory_for_a_record_is_refused),
+                E(close_unserved__leaves_alone_what_serves_a_heap),
+                E(check__finds_what_is_wrong),
+                E(chunk__that_is_seen_amid_a_change_is_not_told_of),
                 E(close__waits_for_who_looks_at_the_map))

@@ -150,6 +150,43 @@ static void open__with_memory_for_some_records_changes_nothing(void **state) {
   }
 }
 
+/* Of no program's memory; more units than are counted. */
+static void open__of_absurd_sizes_is_refused(void **state) {
+  (void)state;
+  int error = 0;
+  CHECK(hak_external_region_open(hak_lifecycle_os(), g_memory,
+                                 test_opaque((size_t)1 << 60), &error) == NULL);
+  CHECK_EQ(error, EINVAL);
+  hak_external_region_close(open_all());
+}
+
+/* What the annex of a region has of its own serves the next one. */
+static void open__again_takes_no_more_memory_for_records(void **state) {
+  (void)state;
+  hak_external_region_t *region = open_all();
+  hak_external_region_serve(region, NULL);
+  hak_external_region_close(region);
+  hak_free(hak_alloc(1));
+  test_os_fail(&g_os, TEST_FAIL_FROM_NTH, TEST_OS_ALL_KINDS, 1);
+  for (int i = 0; i < 1000; i++) {
+    region = open_all();
+    hak_external_region_serve(region, NULL);
+    hak_external_region_close(region);
+  }
+  test_os_fail(&g_os, TEST_FAIL_NONE, 0, 0);
+}
+
+/* As in the child of a fork amid the end of another heap. */
+static void close_unserved__leaves_alone_what_serves_a_heap(void **state) {
+  (void)state;
+  hak_external_region_t *region = open_all();
+  CHECK(acquire(region, 1) != NULL);
+  hak_external_regions_close_unserved();
+  hak_externals_close_unserved();
+  CHECK(hak_external_bytes(region->annex) > 0);
+  CHECK(acquire(region, UNITS - 1) != NULL && acquire(region, 1) == NULL);
+}
+
 static void superslabs__need_no_call_have_no_pages_and_promise_no_zeroes(void **state) {
   (void)state;
   memset(g_memory, 0xa5, sizeof g_memory);
@@ -414,6 +451,9 @@ int main(void) {
       P(open__twice_over_the_same_memory_is_refused),
       P(open__without_memory_for_records_changes_nothing),
       P(open__with_memory_for_some_records_changes_nothing),
+      P(open__of_absurd_sizes_is_refused),
+      P(open__again_takes_no_more_memory_for_records),
+      P(close_unserved__leaves_alone_what_serves_a_heap),
       P(superslabs__need_no_call_have_no_pages_and_promise_no_zeroes),
       P(memory__of_the_callers_asks_for_no_huge_pages),
       P(budget__has_a_limit_while_slots_are_few),

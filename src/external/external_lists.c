@@ -172,7 +172,7 @@ size_t hak_external_lists_find(hak_external_lists_t *lists, size_t length, size_
   size_t most = length + step - 1; /* wherever the chunk begins */
   if (length > none) return none;
   place_t p = place_above(most);
-  if (most <= none && next_list(lists, &p)) {
+  if (next_list(lists, &p)) {
     size_t at = lists->heads[p.row][p.column] - 1;
     fits(lists, at, length, step, block);
     return at;

@@ -390,6 +390,61 @@ static void close_unserved__leaves_alone_what_serves_a_heap(void **state) {
   CHECK_EQ(hak_external_live_blocks(served), 1);
 }
 
+enum {
+  FREE = 4096, /* bytes of each chunk that is free */
+  MORE = 4320  /* of a request: chunks so long are on the same list */
+};
+
+/* Free chunks of that many bytes, each between blocks; the last of them. */
+static char *make_holes(hak_external_heap_t *external, size_t count) {
+  static char *blocks[200];
+  CHECK(2 * count <= TEST_COUNT(blocks));
+  for (size_t i = 0; i < 2 * count; i++)
+    CHECK((blocks[i] = hak_external_alloc(external, FREE, 1)) != NULL);
+  for (size_t i = 0; i < 2 * count; i += 2) CHECK(hak_external_free(external, blocks[i]));
+  return blocks[2 * count - 2];
+}
+
+/* However many that are a little too short come before. */
+static void alloc__finds_a_chunk_that_is_long_enough(void **state) {
+  (void)state;
+  char *memory = malloc(MIB);
+  hak_external_heap_t *external = open_external(memory, MIB);
+  make_holes(external, 100);
+  CHECK(hak_external_alloc(external, MORE, 1) != NULL);
+  CHECK(hak_external_is_valid(external));
+  hak_external_close(external);
+  free(memory);
+}
+
+/* There is no list of chunks for them. A chunk of two granules is free. */
+static void alloc__at_absurd_alignments_is_refused(void **state) {
+  (void)state;
+  char *memory = malloc(MIB);
+  hak_external_heap_t *external = open_external(memory, MIB);
+  char *hole = hak_external_alloc(external, 32, 1);
+  CHECK(hole != NULL && hak_external_alloc(external, 16, 1) != NULL);
+  CHECK(hak_external_free(external, hole));
+  for (unsigned shift = 30; shift < 64; shift++)
+    CHECK(hak_external_alloc(external, 16, (size_t)1 << shift) == NULL);
+  CHECK(hak_external_is_valid(external));
+  hak_external_close(external);
+  free(memory);
+}
+
+static void alloc__looks_no_further_than_a_chunk_that_was_written_to(void **state) {
+  (void)state;
+  char *memory = malloc(MIB);
+  hak_external_heap_t *external = open_external(memory, MIB);
+  char *last = make_holes(external, 10);
+  while (hak_external_alloc(external, MORE, 1) != NULL) {}
+  CHECK_EQ(hak_external_usable(external, last), 0);
+  memset(last, 0x41, 16); /* its links */
+  CHECK(hak_external_alloc(external, MORE, 1) == NULL);
+  hak_external_close(external);
+  free(memory);
+}
+
 #define E(f) cmocka_unit_test_setup_teardown(f, test_registry_setup, teardown)
 
 TEST_MAIN_FRESH(E(open__refuses_what_is_too_small_or_wraps),
@@ -403,6 +458,8 @@ TEST_MAIN_FRESH(E(open__refuses_what_is_too_small_or_wraps),
                 E(open__that_is_refused_leaves_no_record),
                 E(open__without_memory_for_a_record_is_refused),
                 E(close_unserved__leaves_alone_what_serves_a_heap),
-                E(check__finds_what_is_wrong),
+                E(alloc__finds_a_chunk_that_is_long_enough),
+                E(alloc__looks_no_further_than_a_chunk_that_was_written_to),
+                E(alloc__at_absurd_alignments_is_refused), E(check__finds_what_is_wrong),
                 E(chunk__that_is_seen_amid_a_change_is_not_told_of),
                 E(close__waits_for_who_looks_at_the_map))

@@ -134,8 +134,11 @@ static void leave_lines(uint64_t lines) {
 /* The region's own record comes first; where its annex has none it is kept. */
 static void open__with_memory_for_some_records_changes_nothing(void **state) {
   (void)state;
+  enum {
+    HEAD_LINES = 100 /* more than what the annex notes of its pages */
+  };
   const uint64_t most = sizeof(hak_external_region_t) + sizeof(hak_external_heap_t);
-  for (uint64_t lines = 0; lines <= most / HAK_CACHE_LINE; lines++) {
+  for (uint64_t lines = 0; lines <= most / HAK_CACHE_LINE + HEAD_LINES; lines++) {
     int error = 0;
     CHECK_EQ(hak_shutdown(HAK_SHUTDOWN_FORCE), 0);
     CHECK_EQ(test_os_init(&g_os), 0);
@@ -145,6 +148,7 @@ static void open__with_memory_for_some_records_changes_nothing(void **state) {
                                    &error) == NULL);
     test_os_fail(&g_os, TEST_FAIL_NONE, 0, 0);
     CHECK_EQ(error, ENOMEM);
+    hak_external_regions_close_unserved();
     hak_external_region_serve(open_all(), NULL);
     hak_external_regions_close_unserved();
   }
@@ -343,6 +347,26 @@ static bool count_block(char *block, size_t size, void *count) {
   return true;
 }
 
+/* However much is free elsewhere meanwhile. */
+static void annex__gives_a_request_one_block(void **state) {
+  (void)state;
+  hak_external_region_t *region = open_in(g_memory, sizeof g_memory);
+  CHECK(take(region, UNIT / 4) != NULL); /* all units are the annex's */
+  hak_superslab_t *ss = hak_region_acquire(&region->hooks.os, 1, HAK_SUPERSLAB_SIZE,
+                                           HAK_EXTENT_RUN, &g_heap, false);
+  CHECK(ss != NULL);
+  hak_region_give(ss, 1, 0);
+  CHECK(take(region, UNIT / 4) != NULL);
+  CHECK_EQ(hak_external_live_blocks(region->annex), 2);
+  hak_slab_t *slab = get(1);
+  CHECK(slab != NULL && get(1) != NULL);
+  hak_pool_put(&g_pool, slab, 1);
+  CHECK(take(region, UNIT / 4) != NULL);
+  CHECK_EQ(hak_external_live_blocks(region->annex), 3);
+  check(region);
+  end(region);
+}
+
 static void annex__lends_slots_where_no_unit_is_free(void **state) {
   (void)state;
   enum {
@@ -459,6 +483,7 @@ int main(void) {
       P(budget__has_a_limit_while_slots_are_few),
       P(share__of_growth_is_divided_by_the_users),
       P(annex__has_all_that_is_free_and_lends_it),
+      P(annex__gives_a_request_one_block),
       P(annex__lends_slots_where_no_unit_is_free),
       P(annex__lends_nothing_outside_of_units),
       P(budget__has_a_limit_while_large_blocks_leave_little),

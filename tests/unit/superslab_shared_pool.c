@@ -553,6 +553,106 @@ static void refill__is_not_of_slots_that_had_to_have_their_pages(void **state) {
   check_all();
 }
 
+/* Each of what is kept of a SuperSlab by itself, and on both sides of the tree. */
+static void check__finds_what_is_wrong_of_any_superslab(void **state) {
+  (void)state;
+  for (unsigned i = 0; i < 4; i++) CHECK(get(HAK_SUPERSLAB_SLABS, 1, 4096, false));
+  hak_superslab_t *root = g_pool.root;
+  CHECK(root != NULL && hak_pool_is_valid(&g_pool));
+  root->tree_run = 1;
+  CHECK(!hak_pool_is_valid(&g_pool));
+  root->run = 1; /* though none of its slots is free */
+  CHECK(!hak_pool_is_valid(&g_pool));
+  root->run = root->tree_run = 0;
+  CHECK(hak_pool_is_valid(&g_pool));
+  for (size_t i = 0; i < 4; i++) {
+    hak_superslab_t *ss = hak_slab_superslab(g_spans[i].slab);
+    void *heap = hak_load_relaxed(&ss->extent.heap);
+    hak_store_relaxed(&ss->extent.heap, (void *)ss);
+    CHECK(!hak_pool_is_valid(&g_pool));
+    hak_store_relaxed(&ss->extent.heap, heap);
+    uint64_t charged = hak_load_relaxed(&ss->charged);
+    void *budget = hak_load_relaxed(&ss->budget);
+    hak_store_relaxed(&ss->budget, NULL);
+    hak_store_relaxed(&ss->charged, 4096);
+    CHECK(!hak_pool_is_valid(&g_pool));
+    hak_store_relaxed(&ss->budget, budget);
+    hak_store_relaxed(&ss->charged, charged);
+    CHECK(hak_pool_is_valid(&g_pool));
+  }
+  put_all();
+  check_all();
+}
+
+static void no_grow__takes_no_pages_that_a_limit_refuses(void **state) {
+  (void)state;
+  CHECK(get(HAK_SUPERSLAB_SLABS, 1, HAK_SUPERSLAB_SIZE, false));
+  put_all();
+  hak_budget_set_limits(&g_pool.budget, 0, 64 * KIB);
+  CHECK(!get(1, 1, 4096, true));
+  check_all();
+  CHECK(hak_load_relaxed(&g_pool.budget.charged) <= 64 * KIB);
+  hak_budget_set_limits(&g_pool.budget, 0, 0);
+  CHECK(get(1, 1, 4096, true));
+  put_all();
+  check_all();
+}
+
+/* Slots there are chosen by their pages. */
+static void roomy__span_is_none_of_a_pool_that_fits(void **state) {
+  (void)state;
+  g_pool.fits = true;
+  CHECK(get_roomy(2, 16) == NULL);
+  g_pool.fits = false;
+  CHECK(get_roomy(2, 16) != NULL);
+  put_all();
+  check_all();
+}
+
+static void clear__keeps_what_is_to_be_kept(void **state) {
+  (void)state;
+  hak_pool_gone_t gone = {0, 0};
+  CHECK(get(1, 1, HAK_SLAB_SIZE, false));
+  hak_pool_keep_all(&g_pool);
+  hak_pool_clear(&g_pool, true, &gone);
+  CHECK(hak_pool_keeps_some(&g_pool));
+  CHECK(hak_pool_is_valid(&g_pool));
+  hak_pool_clear(&g_pool, false, &gone);
+  CHECK(!hak_pool_keeps_some(&g_pool));
+}
+
+static void *visit_and_end(void *ctx) {
+  uint64_t before = UINT64_MAX;
+  CHECK(hak_pool_queue_visit(&before) == ctx);
+  return NULL;
+}
+
+/* What threads were at that are not there any more, as in the child of a fork. */
+static void forget__leaves_nothing_of_threads_that_are_lost(void **state) {
+  (void)state;
+  for (int pages = 0; pages < 2; pages++) {
+    CHECK(get(1, 1, 4096, false) && get(5, 1, 5 * HAK_SLAB_SIZE, false));
+    put(1, 5);
+    CHECK(g_pool.link.queued);
+    /* One that grew the pool, and nobody else. */
+    hak_store_relaxed(&g_pool.growing, 5);
+    hak_pool_forget_visit(&g_pool);
+    CHECK_EQ(hak_load_relaxed(&g_pool.growing), 0);
+    CHECK(g_pool.link.queued && hak_pool_is_valid(&g_pool));
+    /* One that gave pages back, all of them or none. */
+    test_thread_run(visit_and_end, &g_pool.link);
+    CHECK(g_pool.link.visitor != NULL);
+    size_t slabs = SIZE_MAX;
+    if (pages == 0) hak_pool_purge(&g_pool, UINT64_MAX, EVERYTHING, &slabs);
+    hak_pool_forget_visit(&g_pool);
+    CHECK(g_pool.link.visitor == NULL);
+    CHECK_EQ(g_pool.link.queued, pages);
+    CHECK(hak_pool_is_valid(&g_pool));
+    put_all();
+    check_all();
+  }
+}
+
 #define P(function) \
   cmocka_unit_test_setup_teardown(function, setup, test_over_os_teardown)
 
@@ -570,5 +670,10 @@ TEST_MAIN_FRESH(P(pool__follows_the_model_through_random_changes),
                 P(threads__that_find_no_room_wait_for_the_one_that_grows),
                 P(growth__that_stalls_is_taken_over_by_one_thread),
                 P(growth__that_does_not_end_is_not_waited_for),
+                P(check__finds_what_is_wrong_of_any_superslab),
+                P(no_grow__takes_no_pages_that_a_limit_refuses),
+                P(roomy__span_is_none_of_a_pool_that_fits),
+                P(clear__keeps_what_is_to_be_kept),
+                P(forget__leaves_nothing_of_threads_that_are_lost),
                 P(refill__is_of_superslabs_that_gave_pages_back),
                 P(refill__is_not_of_slots_that_had_to_have_their_pages))

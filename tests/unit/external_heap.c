@@ -382,12 +382,16 @@ static void close_unserved__leaves_alone_what_serves_a_heap(void **state) {
   hak_externals_close_unserved();
   CHECK_EQ(hak_external_bytes(lost), 0);
   CHECK(hak_external_usable(served, block) >= 100);
-  for (size_t i = 1; i < 3; i++) {
-    hak_external_heap_t *next = open_external(memory + i * MIB, MIB);
-    CHECK(next != served);
+  hak_external_heap_t *next[2];
+  for (size_t i = 0; i < 2; i++) {
+    next[i] = open_external(memory + (i + 1) * MIB, MIB);
+    CHECK(next[i] != served);
   }
   CHECK(hak_external_is_valid(served));
   CHECK_EQ(hak_external_live_blocks(served), 1);
+  for (size_t i = 0; i < 2; i++) hak_external_close(next[i]);
+  hak_external_close(served);
+  free(memory);
 }
 
 enum {

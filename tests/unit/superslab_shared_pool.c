@@ -622,8 +622,9 @@ static void clear__keeps_what_is_to_be_kept(void **state) {
 }
 
 static void *visit_and_end(void *ctx) {
-  uint64_t before = UINT64_MAX;
+  uint64_t before = UINT64_MAX, again = UINT64_MAX;
   CHECK(hak_pool_queue_visit(&before) == ctx);
+  CHECK(hak_pool_queue_visit(&again) == NULL);
   return NULL;
 }
 

@@ -4,9 +4,11 @@
 
 #include "superslab/locate.h"
 #include "threads.h"
+#include "tiny/capacity.h"
 #include "tiny/commit.h"
 #include "tiny/flush.h"
 #include "tiny/partial_list.h"
+#include "tiny/quota.h"
 #include "tiny/refill.h"
 #include "tiny/transfer.h"
 
@@ -311,6 +313,38 @@ static void bin__that_flips_with_few_blocks_is_topped_up(void **state) {
   test_slab_home(slab, 0, hak_slab_carved(slab));
 }
 
+/* More of larger blocks would not be in the processor's cache. */
+static void bin__of_larger_blocks_is_not_topped_up(void **state) {
+  (void)state;
+  CHECK(refill() != NULL);
+  hak_slab_t *slab = test_hold()->current;
+  CHECK_EQ(cut_by_flip(slab, 2, true), 0);
+  void *block;
+  while (!hak_bin_pop_fails(&g_me->key, test_bin(), &block)) {}
+  test_slab_home(slab, 0, hak_slab_carved(slab));
+}
+
+/* Nor does a bin get more than it may have, or what other threads could use. */
+static void bin__that_may_keep_little_is_not_topped_up(void **state) {
+  (void)state;
+  CHECK(refill() != NULL);
+  hak_slab_t *slab = test_hold()->current;
+  CHECK(cut_by_flip(slab, 2, true) > 0);
+  uint64_t quota = test_hold()->quota;
+  test_hold()->quota = HAK_QUOTA_NONE;
+  CHECK_EQ(cut_by_flip(slab, 2, true), 0);
+  test_hold()->quota = quota;
+  CHECK(cut_by_flip(slab, 2, true) > 0);
+  uint32_t shared = test_hold()->shared;
+  test_hold()->shared = 0; /* it has brought none */
+  CHECK(hak_capacity_is_shared(g_cache, g_class));
+  CHECK_EQ(cut_by_flip(slab, 2, true), 0);
+  test_hold()->shared = shared;
+  void *block;
+  while (!hak_bin_pop_fails(&g_me->key, test_bin(), &block)) {}
+  test_slab_home(slab, 0, hak_slab_carved(slab));
+}
+
 /* What was written to after its free stays where an allocation reports it. */
 static void bin__with_a_broken_link_is_not_topped_up(void **state) {
   (void)state;
@@ -343,6 +377,8 @@ TEST_MAIN_FRESH(
     H(link__that_is_broken_is_reported_and_the_next_place_serves),
     TEST_OF_SLABS(bin__that_flips_with_few_blocks_is_topped_up, 64),
     TEST_OF_SLABS(bin__with_a_broken_link_is_not_topped_up, 64),
+    TEST_OF_SLABS(bin__that_may_keep_little_is_not_topped_up, 64),
+    H(bin__of_larger_blocks_is_not_topped_up),
     TEST_OF_SLABS(span__that_is_long_gives_its_whole_list, 20000),
     TEST_OF_SLABS(spans__are_short_for_longer_where_threads_free_each_others_blocks,
                   20000))

@@ -365,6 +365,83 @@ static void bin__with_a_broken_link_is_not_topped_up(void **state) {
   test_slab_home(slab, 0, carved);
 }
 
+/* --- classes whose slabs the thread shares ---------------------------------------------
+ */
+
+enum {
+  FEW = 4
+};
+
+/* The thread has had so many blocks of the class while it shared its slabs. */
+static void share(void) { test_hold()->shared = FEW; }
+
+static uint32_t taken_by_refill(hak_slab_t *slab) {
+  uint32_t before = hak_slab_out(slab), count = 0;
+  share();
+  for (void *block = refill(); block != NULL; count++) {
+    CHECK(hak_slab_of(block) == slab);
+    if (hak_bin_pop_fails(&g_me->key, test_bin(), &block)) block = NULL;
+  }
+  CHECK_EQ(hak_slab_out(slab) - before, count);
+  return count;
+}
+
+static void shared_slab__on_the_partial_list_gives_a_few_blocks_and_stays(void **state) {
+  (void)state;
+  hak_slab_t *slab = test_slab_full();
+  hak_hold_let_go(g_me, g_cache, slab, g_class);
+  test_slab_home_elsewhere(slab, 0, 2 * FEW + 2);
+  for (int i = 0; i < 2; i++) {
+    CHECK_EQ(taken_by_refill(slab), FEW);
+    CHECK_EQ(hak_load_relaxed(&slab->word), hak_word_make(HAK_SLAB_PARTIAL, 0));
+    CHECK(hak_partial_is_valid(g_central));
+  }
+  CHECK_EQ(taken_by_refill(slab), 2);
+  CHECK_EQ(hak_load_relaxed(&slab->word), hak_word_make(HAK_SLAB_FULL, 0));
+  test_hold()->shared = HAK_SHARED_NOT;
+  test_slab_home(slab, 0, CAPACITY);
+}
+
+static void shared_slab__that_is_partly_carved_gives_a_few_blocks_and_stays(
+    void **state) {
+  (void)state;
+  hak_slab_t *slab = test_slab_full();
+  hak_store_relaxed(&slab->carved, 10);
+  hak_slab_set_out(slab, 10, 0);
+  test_hold()->current = slab;
+  test_slab_home(slab, 2, 2 + FEW + 2);
+  hak_hold_list_all(g_me, g_cache, g_class);
+  static const uint32_t counts[] = {FEW, 2};
+  for (size_t i = 0; i < TEST_COUNT(counts); i++) {
+    CHECK(hak_load_relaxed(&g_central->uncarved) == slab);
+    CHECK_EQ(taken_by_refill(slab), counts[i]);
+    CHECK_EQ(hak_load_relaxed(&slab->word), hak_word_make(HAK_SLAB_PARTIAL, 0));
+    CHECK(hak_partial_is_valid(g_central));
+  }
+  test_hold()->shared = HAK_SHARED_NOT;
+  test_slab_home(slab, 0, hak_slab_carved(slab));
+}
+
+/* Nor is one left out that the thread holds, or blocks that come from others. */
+static void shared_class__has_what_is_the_threads_own_first(void **state) {
+  (void)state;
+  hak_slab_t *held = test_slab_full(), *sent = test_slab_full();
+  test_slab_home(held, 0, 2 * FEW);
+  CHECK_EQ(taken_by_refill(held), FEW);
+  CHECK_EQ(taken_by_refill(held), FEW);
+  hak_slab_t *listed = test_slab_full();
+  hak_hold_let_go(g_me, g_cache, listed, g_class);
+  test_slab_home_elsewhere(listed, 0, FEW);
+  test_thread_run(fill_magazine, sent);
+  share();
+  expect_blocks(sent, 0, HAK_MAGAZINE_BLOCKS);
+  CHECK_EQ(hak_slab_out(listed), CAPACITY - FEW);
+  test_hold()->shared = HAK_SHARED_NOT;
+  test_slab_home(held, 0, CAPACITY);
+  test_slab_home(sent, 0, CAPACITY);
+  test_slab_home(listed, FEW, CAPACITY);
+}
+
 #define H(function) TEST_OF_SLABS(function, SIZE)
 
 TEST_MAIN_FRESH(
@@ -379,6 +456,9 @@ TEST_MAIN_FRESH(
     TEST_OF_SLABS(bin__with_a_broken_link_is_not_topped_up, 64),
     TEST_OF_SLABS(bin__that_may_keep_little_is_not_topped_up, 64),
     H(bin__of_larger_blocks_is_not_topped_up),
+    H(shared_slab__on_the_partial_list_gives_a_few_blocks_and_stays),
+    H(shared_slab__that_is_partly_carved_gives_a_few_blocks_and_stays),
+    H(shared_class__has_what_is_the_threads_own_first),
     TEST_OF_SLABS(span__that_is_long_gives_its_whole_list, 20000),
     TEST_OF_SLABS(spans__are_short_for_longer_where_threads_free_each_others_blocks,
                   20000))

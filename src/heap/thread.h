@@ -1,6 +1,6 @@
 /* thread.h - a thread in the library: it gets a state, and is in a slow path.
  *
- * Depends on: base, os, superslab, give_up, hole_sweep, lifecycle, records,
+ * Depends on: base, os, pages, superslab, give_up, hole_sweep, lifecycle, records,
  * thread_end, thread_state, threads. Used by: collect, pressure, api.
  *
  * Life: no state (the TLS pointer names a static one that sends everything to slow paths)

@@ -206,7 +206,9 @@ static void refusal__of_memory_is_null_and_what_there_is_serves(void **state) {
     blocks[n++] = block;
   }
   g_me->no_grow = 0;
+  sources_t before = sources();
   CHECK(refill() == NULL); /* the OS refuses */
+  CHECK_EQ(sources().slab, before.slab);
   test_os_fail(&g_os, TEST_FAIL_NONE, 0, 0);
   CHECK(test_class_spans() >= spans);
   CHECK((block = refill()) != NULL);

@@ -458,7 +458,8 @@ static void clear_superslab(node_t *ss, hak_pool_gone_t *gone) {
   hak_locate_set_class(base, HAK_SUPERSLAB_SLABS, HAK_CLASS_NONE);
   for (unsigned i = 0; i < HAK_SUPERSLAB_SLABS; i++) {
     hak_slab_t *slab = &ss->slabs[i];
-    if (hak_slab_class(slab) == HAK_CLASS_LARGE) { /* free slots have no class */
+    if ((hak_superslab_free(ss) >> i & 1) == 0 &&
+        hak_slab_class(slab) == HAK_CLASS_LARGE) {
       gone->large_blocks++;
       gone->large_bytes += hak_load_relaxed(&slab->usable);
     }

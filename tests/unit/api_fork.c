@@ -148,6 +148,43 @@ static void fork__handlers_called_by_hand_do_the_same(void **state) {
   test_child_must_succeed(by_hand_child, NULL, 120);
 }
 
+static pthread_barrier_t g_attached;
+
+static void *stay_attached(void *unused) {
+  hak_free(hak_alloc(100));
+  pthread_barrier_wait(&g_attached); /* it is there now */
+  pthread_barrier_wait(&g_attached); /* forks are over */
+  return unused;
+}
+
+/* Threads that a child counts, where one more than that which forked was attached. */
+static uint64_t threads_in_child(uint32_t flags) {
+  hak_config_t config = {.struct_size = sizeof config};
+  if (test_config() != NULL) config = *test_config();
+  config.flags |= flags;
+  CHECK_EQ(hak_init(&config), 0);
+  hak_free(hak_alloc(100));
+  CHECK_EQ(pthread_barrier_init(&g_attached, NULL, 2), 0);
+  pthread_t thread;
+  test_threads_begin(&thread, 1, stay_attached, NULL);
+  pthread_barrier_wait(&g_attached);
+  CHECK_EQ(test_stats().threads, 2);
+  pid_t pid = fork();
+  if (pid == 0) _exit((int)test_stats().threads);
+  int status = 0;
+  CHECK(await(pid, &status));
+  pthread_barrier_wait(&g_attached);
+  test_threads_end(&thread, 1);
+  CHECK_EQ(hak_shutdown(0), 0);
+  CHECK(WIFEXITED(status));
+  return (uint64_t)WEXITSTATUS(status);
+}
+
+TEST_IN_CHILD(fork__handlers_are_registered_unless_the_program_says_no, 60) {
+  CHECK_EQ(threads_in_child(HAK_INIT_NO_FORK), 2);
+  CHECK_EQ(threads_in_child(0), 1);
+}
+
 TEST_IN_CHILD(fork__before_first_use_is_nothing_special, 20) {
   /* Neither side has used the library; then both do. */
   hak_fork_prepare();
@@ -386,6 +423,7 @@ TEST_IN_CHILD(fork__prepared_by_hand_too_is_prepared_once, 60) {
 }
 
 TEST_MAIN_FRESH(T(fork__before_first_use_is_nothing_special),
+                T(fork__handlers_are_registered_unless_the_program_says_no),
                 T(fork__while_another_thread_starts_the_library_does_not_hang),
                 T(fork__prepared_by_hand_too_is_prepared_once),
                 T(fork__children_may_fork_again),

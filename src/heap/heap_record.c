@@ -159,7 +159,8 @@ HAK_SLOW size_t hak_heap_records_purge(const hak_os_t *os, size_t max_bytes,
     hak_lock_release(&lock);
     if (heap == NULL) break;
     size_t bytes = 0;
-    if (purge_caches(heap->index, looks, &given) && *looks > 0) {
+    given += purge_caches(heap->index, looks);
+    if (*looks > 0) {
       if (*looks != SIZE_MAX) --*looks;
       bytes = purge(os, heap);
     }

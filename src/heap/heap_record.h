@@ -158,7 +158,7 @@ bool hak_heap_record_is_unused_locked(const hak_heap_t *heap);
 
 /* Gives back what threads keep for heaps of this index, while no such heap can come:
  * hak_threads_purge_caches. */
-typedef bool hak_heap_purge_caches_fn(uint32_t index, size_t *looks, size_t *given);
+typedef size_t hak_heap_purge_caches_fn(uint32_t index, size_t *looks);
 /* Gives the pages of records that wait back, and before them what threads keep for their
  * heaps, until they are max_bytes; each call to the OS costs one of *looks. The bytes.
  * Handles that are out of date are told as before. No lock held. */

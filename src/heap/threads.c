@@ -397,15 +397,16 @@ void hak_threads_sum(hak_counts_t *counts, uint32_t *count) {
 
 /* Whoever is among the states read of which heap a cache is before; see
  * hak_threads_visit. */
-HAK_SLOW bool hak_threads_purge_caches(uint32_t index, size_t *looks, size_t *given) {
-  bool seen = !hak_readers_none(&readers), all = true;
+HAK_SLOW size_t hak_threads_purge_caches(uint32_t index, size_t *looks) {
+  size_t given = 0;
+  bool seen = !hak_readers_none(&readers);
   uint32_t used = seen ? 0 : hak_load_relaxed(&codes_used);
-  for (uint32_t n = 0; n < used && all; n++) {
+  for (uint32_t n = 0; *looks != 0 && n < used; n++) {
     hak_thread_t *state = nth_state(n);
     if (state == NULL) continue;
-    all = hak_thread_cache_purge(os, hak_cache_at(state, index), looks, given);
+    (void)hak_thread_cache_purge(os, hak_cache_at(state, index), looks, &given);
   }
-  return all;
+  return given;
 }
 
 /* Takes a state that no thread has; NULL if there is none, or somebody looks at them. */

@@ -48,9 +48,9 @@ void hak_threads_end_memory(void);
  * held. */
 size_t hak_threads_purge(size_t max_bytes, size_t *looks);
 /* The same of all threads' caches of the heap of this index, which is none now: the
- * caller has taken its record, so that none becomes of it meanwhile. Adds to *given;
- * false if there were too few looks for all. */
-bool hak_threads_purge_caches(uint32_t index, size_t *looks, size_t *given);
+ * caller has taken its record, so that none becomes of it meanwhile. If *looks is 0 then,
+ * there may be more of them. */
+size_t hak_threads_purge_caches(uint32_t index, size_t *looks);
 
 /* The state that threads without one share; takes the lease only where said so. */
 hak_thread_t *hak_threads_shared(void);

@@ -332,7 +332,7 @@ bool hak_flush_transfer_some(hak_thread_t *me, const hak_cache_t *cache, size_t 
   for (uint32_t cls = 0; cls < HAK_SHARED_CLASSES; cls++) {
     if (!hak_store_has_spans(cache->store, cls)) continue;
     hak_central_t *central = &cache->store->centrals[cls];
-    for (int i = 0; i<HAK_TRANSFER_PLACES && * work> HAK_MAGAZINE_BLOCKS; i++) {
+    for (int i = 0; *work > HAK_MAGAZINE_BLOCKS && i < HAK_TRANSFER_PLACES; i++) {
       hak_magazine_t *magazine = hak_transfer_take_any(central);
       if (magazine == NULL) break;
       *work -= hak_load_relaxed(&magazine->count);

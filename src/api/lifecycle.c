@@ -89,8 +89,8 @@ int hak_purge_due(void) {
   hak_stay_t stay = hak_stay();
   uint64_t ns = UINT64_MAX;
   if (stay != HAK_STAY_NONE) {
+    ns = hak_retention_due_in(); /* reads the clock, which the others go by */
     uint64_t holes = hak_hole_sweep_due_in();
-    ns = hak_retention_due_in();
     if (holes < ns) ns = holes;
     uint64_t bins = hak_collect_bins_due_in();
     if (bins < ns) ns = bins;

@@ -127,7 +127,7 @@ static void empty_caches(collecting_t *c, const hak_cache_t *cache, bool bare) {
 static void collect_default(collecting_t *c) {
   hak_heap_t *heap = hak_heap_get_default();
   purge_pool(c, heap);
-  if (c->slabs == 0 || !c->caches) return;
+  if (!c->caches) return;
   spend(c, PER_HEAP);
   hak_harden_release(c->me);
   hak_heap_lease(heap);
@@ -202,7 +202,8 @@ static hak_atomic_u32_t next_heap;
 
 static void collect_all(collecting_t *c) {
   uint32_t made = hak_heaps_made(), at = hak_load_relaxed(&next_heap);
-  for (uint32_t i = 0; i < made && !is_done(c); i++, at++) {
+  for (uint32_t i = 0; i < made && c->given < c->max_bytes; i++, at++) {
+    if (i > 0 && c->slabs == 0) break;
     if (at >= made) at = 0;
     hak_heap_t *heap = hak_heap_at(at);
     if (heap == hak_heap_get_default()) continue;

@@ -356,14 +356,17 @@ size_t hak_pool_purge_kept(hak_shared_pool_t *pool, size_t max_bytes) {
   return purge(pool, any, true, max_bytes, &slabs);
 }
 
+/* Looks at a pool that keeps what it has, or whose hooks refuse: so many in a decay, or
+ * one in so many ns, which is not long where the decay is set to less meanwhile. */
 enum {
-  /* Looks at a pool that keeps what it has, or whose hooks refuse. */
-  VAIN_PER_DECAY = 32
+  VAIN_PER_DECAY = 32,
+  VAIN_NS_MOST = 100000000
 };
 
 size_t hak_pool_purge_oldest(hak_pool_idle_t idle, size_t max_bytes, size_t *slabs,
                              bool *any) {
   uint64_t vain = hak_idle_decay() / VAIN_PER_DECAY + 1;
+  if (vain > VAIN_NS_MOST) vain = VAIN_NS_MOST;
   uint64_t latest = idle.again ? idle.before + vain : idle.before, next = latest;
   hak_pool_link_t *link = hak_pool_queue_visit(&next);
   *any = link != NULL;

@@ -5,6 +5,7 @@
 #include "support.h"
 #include "threads.h"
 
+#include <errno.h>
 #include <pthread.h>
 
 #include "heap/heap.h"
@@ -371,6 +372,34 @@ static void calls__that_do_very_little_come_to_the_end_of_caches(void **state) {
   }
 }
 
+static int refuse(void *ctx, void *ptr, size_t size) {
+  (void)ctx;
+  (void)ptr;
+  (void)size;
+  return ENOMEM;
+}
+
+/* A heap has old memory that its hooks do not take back: looks at it take all that a call
+ * may do, and caches come to their end all the same. */
+static void calls__that_look_at_what_is_refused_come_to_caches_too(void **state) {
+  (void)state;
+  hak_os_t os = *hak_os_default();
+  os.purge = refuse;
+  hak_heap_t *refused = test_heap_make((hak_heap_config_t){.os = &os});
+  leave_slots(refused);
+  test_set(HAK_OPTION_COLLECT_SLABS, 32);
+  cache_some(NULL);
+  cache_some(g_heaps[0]);
+  (void)hak_collect(NULL, SIZE_MAX, 0);
+  test_pass_ms(2 * DECAY_MS);
+  for (size_t calls = 0; cached(NULL) + cached(g_heaps[0]) > 0; calls++) {
+    CHECK(calls < 1000);
+    test_pass_ms(DECAY_MS / 2);
+    (void)hak_collect(NULL, SIZE_MAX, 0);
+  }
+  CHECK_EQ(hak_heap_destroy(refused), 0);
+}
+
 /* --- records ---------------------------------------------------------------------------
  */
 
@@ -451,6 +480,17 @@ static void holes_and_tails__go_where_all_is_wanted(void **state) {
   CHECK(test_stats().class_waste_bytes < tails);
 }
 
+/* Whoever asks need not have called for long. */
+static void due__is_told_by_the_time_that_it_is_now(void **state) {
+  (void)state;
+  leave_holes(NULL);
+  (void)hak_collect(NULL, SIZE_MAX, 0);
+  int due = hak_purge_due();
+  CHECK(due > 1);
+  test_pass_ms(1);
+  CHECK_EQ(hak_purge_due(), due - 1);
+}
+
 #define CASE(function) cmocka_unit_test_setup_teardown(function, begin, end)
 TEST_MAIN_FRESH(CASE(collect__stops_at_whatever_reaches_its_bound),
                 CASE(collect__of_what_is_due_stops_at_its_bound),
@@ -463,5 +503,7 @@ TEST_MAIN_FRESH(CASE(collect__stops_at_whatever_reaches_its_bound),
                 CASE(heap__that_somebody_works_at_is_left_out),
                 CASE(calls__that_do_a_part_come_to_all_heaps),
                 CASE(calls__that_do_very_little_come_to_the_end_of_caches),
+                CASE(calls__that_look_at_what_is_refused_come_to_caches_too),
                 CASE(records__go_if_all_is_wanted_of_the_process),
+                CASE(due__is_told_by_the_time_that_it_is_now),
                 CASE(holes_and_tails__go_where_all_is_wanted))

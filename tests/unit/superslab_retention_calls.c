@@ -402,6 +402,24 @@ static void due__is_told_by_the_decay_that_is_set_meanwhile(void **state) {
   CHECK_EQ(hak_retained_bytes(), hak_idle_ceiling());
 }
 
+/* Nor is a pool that was looked at in vain left alone by the decay of before. */
+static void old__goes_by_the_decay_that_is_set_meanwhile(void **state) {
+  (void)state;
+  test_set(HAK_OPTION_PURGE_DECAY_MS, 86400000);
+  test_set(HAK_OPTION_PURGE_SURPLUS, 1);
+  test_set(HAK_OPTION_RETAIN_BYTES_MAX, 0);
+  test_set(HAK_OPTION_HUGE_SPLIT, 0);
+  put_many(4);
+  refuse(true);
+  CHECK_EQ(give_due(SIZE_MAX, SIZE_MAX), 0);
+  refuse(false);
+  test_set(HAK_OPTION_RETAIN_BYTES_MAX, (int64_t)GIB);
+  test_set(HAK_OPTION_PURGE_SURPLUS, 0);
+  test_set(HAK_OPTION_PURGE_DECAY_MS, DECAY_MS);
+  test_pass_ms(2 * DECAY_MS);
+  CHECK_EQ(give_due(SIZE_MAX, SIZE_MAX), 4 * SPAN);
+}
+
 static void call__with_a_bound_survives_refusals(void **state) {
   (void)state;
   test_set(HAK_OPTION_PURGE_CALL_US, SECOND_US);
@@ -436,4 +454,5 @@ TEST_MAIN_FRESH(R(collect__of_a_byte_takes_one_slab_of_one_kind),
                 R(call__that_is_over_leaves_surplus_and_age_to_the_next),
                 R(call__with_a_second_gives_all),
                 R(due__is_told_by_the_decay_that_is_set_meanwhile),
+                R(old__goes_by_the_decay_that_is_set_meanwhile),
                 R(call__with_a_bound_survives_refusals))

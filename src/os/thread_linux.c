@@ -9,6 +9,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/auxv.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
@@ -21,20 +22,15 @@ enum {
 };
 _Static_assert(sizeof(pthread_t) <= sizeof(uint64_t), "a thread is named by a number");
 
-static HAK_SLOW int add_tls(struct dl_phdr_info *object, size_t size, void *bytes) {
-  (void)size;
-  const ElfW(Phdr) *end = object->dlpi_phdr + object->dlpi_phnum;
-  for (const ElfW(Phdr) *part = object->dlpi_phdr; part < end; part++) {
-    if (part->p_type == PT_TLS) *(size_t *)bytes += part->p_memsz + part->p_align;
-  }
-  return 0;
-}
-
-/* glibc takes what a thread has of thread-local storage out of its stack. Less than 16
- * KiB is as usual, and nothing is added for it. */
+/* glibc takes what a thread has of thread-local storage out of its stack. That of the
+ * program is counted, less than 16 KiB of which is as usual. dl_iterate_phdr, which knows
+ * that of all objects, may wait for ever in the child of a fork. */
 static HAK_SLOW size_t stack_bytes(void) {
+  const ElfW(Phdr) *part = (const void *)getauxval(AT_PHDR);
   size_t tls = 0;
-  dl_iterate_phdr(add_tls, &tls);
+  for (size_t left = getauxval(AT_PHNUM); part != NULL && left > 0; left--, part++) {
+    if (part->p_type == PT_TLS) tls = part->p_memsz + part->p_align;
+  }
   return STACK_BYTES + ((tls + STACK_UNIT / 4 * 3) & ~(size_t)(STACK_UNIT - 1));
 }
 
@@ -47,6 +43,8 @@ static int begin_with(pthread_t *id, pthread_attr_t *attributes, void *(*fn)(voi
     return error;
   }
   error = pthread_create(id, attributes, fn, NULL);
+  /* What is not the program's own needs more than that; a usual stack may do. */
+  if (error == EINVAL) error = pthread_create(id, NULL, fn, NULL);
   pthread_sigmask(SIG_SETMASK, &before, NULL);
   return error;
 }

@@ -690,7 +690,7 @@ int hak_thread_init(void);
 
 /* Detaches this thread, as its end does, and what it cached can be used by all threads.
  * Its next allocation attaches it anew. In a hook, a callback or a visitor the thread
- * stays attached, and gives up what it cached. */
+ * stays attached, and gives up what it cached, where the call goes on with its state. */
 void hak_thread_exit(void);
 
 /* For a thread that is about to block for long: what it cached can be used by all

@@ -1,6 +1,7 @@
 /* api_called.c - calls that hooks, callbacks and visitors make where the library calls
  * them: hak_thread_exit leaves the state to the call that goes on, and hak_shutdown is
  * refused. */
+#include "child.h"
 #include "support.h"
 #include "threads.h"
 
@@ -148,6 +149,22 @@ static void exit__in_a_hook_for_memory_leaves_the_state_to_the_call(void **state
   CHECK_EQ(hak_check(NULL), 0);
 }
 
+/* Records of heaps are made before any state is asked for. */
+TEST_IN_CHILD(exit__in_a_hook_for_records_is_no_leave_to_shut_down, 30) {
+  (void)hak_shutdown(HAK_SHUTDOWN_FORCE);
+  hak_os_t os = *hak_os_default();
+  os.commit = leave_and_commit;
+  hak_config_t config = {.struct_size = sizeof config, .os = &os};
+  CHECK_EQ(hak_init(&config), 0);
+  CHECK_EQ(hak_thread_init(), 0);
+  uint64_t before = test_stats().thread_exits;
+  g_calls = 0;
+  for (int i = 0; i < 100; i++) CHECK(hak_heap_create(NULL) != NULL);
+  CHECK(g_calls > 0);
+  CHECK_EQ(test_stats().thread_exits, before);
+  CHECK_EQ(hak_shutdown(0), 0); /* no stay is left */
+}
+
 /* --- a shutdown of one's own ----------------------------------------------------------
  */
 
@@ -205,4 +222,5 @@ TEST_MAIN(T(exit__at_a_limit_leaves_the_state_to_a_sample),
           T(exit__at_a_limit_is_no_leave_to_shut_down),
           T(exit__in_a_block_hook_is_no_leave_to_shut_down),
           T(exit__in_a_hook_for_memory_leaves_the_state_to_the_call),
+          T(exit__in_a_hook_for_records_is_no_leave_to_shut_down),
           T(shutdown__by_what_is_called_is_refused))

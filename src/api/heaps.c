@@ -195,9 +195,7 @@ hak_heap_t *hak_heap_create(const hak_heap_config_t *config) {
       limits_are_bad(given.soft_limit, given.hard_limit)) {
     return hak_fail(EINVAL);
   }
-  hak_stay_t stay = hak_lifecycle_stay();
-  /* A hook for the memory of records may call hak_thread_exit. */
-  if (stay == HAK_STAY_ATTACHED) stay = hak_stay_slow();
+  hak_stay_t stay = hak_lifecycle_stay_slow();
   hak_heap_t *heap = stay == HAK_STAY_NONE ? hak_fail(ENOMEM) : create(&given);
   hak_stay_end(stay);
   return heap;

@@ -43,7 +43,7 @@ static const struct {
 int hak_learned_load(const char *build, const void *data, size_t size, const char **why) {
   hak_lessons_result_t result = HAK_LESSONS_STRANGE;
   if (data != NULL) {
-    hak_stay_t stay = hak_lifecycle_stay();
+    hak_stay_t stay = hak_lifecycle_stay_slow();
     result = HAK_LESSONS_NO_MEMORY;
     if (stay != HAK_STAY_NONE) {
       result = hak_lessons_read(hak_lifecycle_os(), build, data, size);

@@ -163,7 +163,6 @@ static bool start_on_demand(void) {
 
 hak_stay_t hak_lifecycle_stay_slow(void) {
   for (;;) {
-    if (hak_thread_self->kind == HAK_THREAD_ATTACHED) return HAK_STAY_ATTACHED;
     if (!start_on_demand()) return HAK_STAY_NONE;
     if (hak_stay_try()) return HAK_STAY_COUNTED;
   }

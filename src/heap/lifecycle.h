@@ -13,9 +13,11 @@
 #include "heap/stay.h"
 #include "os/os.h"
 
-/* Begins a stay, and before that starts the library if it is not running; HAK_STAY_NONE
- * if memory is short. Any number of threads may call at once. */
+/* Begins a stay that is counted, of an attached thread too, and before that starts the
+ * library if it is not running; HAK_STAY_NONE if memory is short. Any number of threads
+ * may call at once. For calls that may call a hook, which may call hak_thread_exit. */
 hak_stay_t hak_lifecycle_stay_slow(void);
+/* The same; an attached thread is not counted. */
 HAK_HOT hak_stay_t hak_lifecycle_stay(void) {
   if (HAK_LIKELY(hak_thread_self->kind == HAK_THREAD_ATTACHED)) return HAK_STAY_ATTACHED;
   return hak_lifecycle_stay_slow();

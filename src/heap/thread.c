@@ -10,6 +10,7 @@
 #include "heap/threads.h"
 #include "os/os.h"
 #include "pages/budget.h"
+#include "pages/idle.h"
 
 /* --- a state of its own --------------------------------------------------------------
  */
@@ -92,6 +93,8 @@ HAK_SLOW void hak_thread_trim_slow(hak_shared_pool_t *pool) {
     hak_records_give(SIZE_MAX, &records, false);
   }
   if (holes) hak_hole_sweep_step(me);
+  /* Or no call would come here, once sweeps have found nothing. */
+  if (me->turns.owed != 0) hak_idle_note_others();
   hak_thread_leave(me, HAK_IN_ALLOC);
 }
 

@@ -139,12 +139,15 @@ static void use(hak_heap_t *heap) {
   for (int k = 0; k < BLOCKS; k++) hak_free(blocks[k]);
 }
 
-/* A thread that has used heaps one after the other, and goes on with another one. */
+/* A thread that has used heaps one after the other, and goes on with another one, of
+ * which it keeps so much that it needs refills, however much its bin has grown. */
 static void heaps__give_up_what_was_cached_while_another_serves(void **state) {
   (void)state;
   enum {
-    ROUNDS_MOST = 20000
+    ROUNDS_MOST = 20000,
+    KEPT = 16
   };
+  void **kept = NULL;
   int64_t decay = hak_option_get(HAK_OPTION_PURGE_DECAY_MS);
   make(MANY);
   CHECK_EQ(hak_option_set(HAK_OPTION_PURGE_DECAY_MS, 50), 0);
@@ -152,10 +155,38 @@ static void heaps__give_up_what_was_cached_while_another_serves(void **state) {
   int rounds = 0;
   for (; rounds < ROUNDS_MOST && caching(MANY) > 0; rounds++) {
     use(hak_heap_default());
+    for (int i = 0; i < KEPT; i++) {
+      void **block = hak_alloc(SIZE);
+      CHECK(block != NULL);
+      *block = kept;
+      kept = block;
+    }
     usleep(1000);
   }
   CHECK_MSG(rounds < ROUNDS_MOST, "%d heaps are cached", caching(MANY));
   CHECK_EQ(hak_option_set(HAK_OPTION_PURGE_DECAY_MS, decay), 0);
+  while (kept != NULL) {
+    void **block = kept;
+    kept = *block;
+    hak_free(block);
+  }
+  end(MANY);
+}
+
+/* Sweeps that find nothing do not keep the rest of the turns from coming. */
+static void turns__that_are_owed_have_later_calls_come(void **state) {
+  (void)state;
+  make(MANY);
+  /* Turns that bring nothing tell nobody. */
+  while (caching(MANY) > 0) test_give_up(HAK_CLASSES);
+  hak_thread_t *me = hak_thread_self;
+  me->turns.owed = MANY * HAK_CLASSES;
+  hak_idle_set_others(HAK_IDLE_NO_OTHERS);
+  hak_shared_pool_t *pool = &hak_heap_get_default()->store->pool;
+  hak_thread_trim_slow(pool);
+  CHECK(me->turns.owed > 0);
+  CHECK_EQ(hak_load_relaxed(&hak_idle_others), HAK_IDLE_OTHERS_NEW);
+  CHECK(hak_load_relaxed(&hak_retained_over) != HAK_IDLE_FEW);
   end(MANY);
 }
 
@@ -191,5 +222,6 @@ TEST_MAIN(T(heaps__if_few_have_their_turn_in_one_call),
           T(heap__in_use_has_its_turn_later),
           T(held_slabs__of_many_heaps_are_looked_at_in_many_calls),
           T(heaps__give_up_what_was_cached_while_another_serves),
+          T(turns__that_are_owed_have_later_calls_come),
           T(heap__is_noted_when_a_thread_caches_its_blocks),
           T(heaps__may_come_and_go_amid_a_pass))

@@ -4,7 +4,7 @@
 #include "base/wait.h"
 #include "heap/phase.h"
 
-/* Calls of threads that are not attached; open while the library runs. */
+/* Stays that are counted; open while the library runs. */
 static hak_gate_t calls;
 _Thread_local uint16_t hak_stays_counted;
 

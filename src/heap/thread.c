@@ -72,7 +72,7 @@ HAK_SLOW void hak_thread_leave_slow(hak_thread_t *me, const char *function) {
 }
 
 enum {
-  RECORDS = 8 /* and caches that one call gives back at most, in some 40 us */
+  RECORDS = 8 /* that one call gives back at most, caches included, in some 40 us */
 };
 
 HAK_SLOW void hak_thread_trim_slow(hak_shared_pool_t *pool) {

@@ -161,7 +161,7 @@ HAK_SLOW size_t hak_heap_records_purge(const hak_os_t *os, size_t max_bytes,
     size_t bytes = 0;
     given += purge_caches(heap->index, looks);
     if (*looks > 0) {
-      if (*looks != SIZE_MAX) --*looks;
+      --*looks;
       bytes = purge(os, heap);
     }
     goes = bytes != 0;

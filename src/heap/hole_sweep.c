@@ -94,7 +94,7 @@ static bool is_over(hak_hole_bounds_t *bounds) {
   enum {
     HEAPS = 64 /* between two looks at the clock */
   };
-  if (bounds->slabs != SIZE_MAX && bounds->slabs > 0) bounds->slabs--;
+  if (bounds->slabs > 0) bounds->slabs--;
   if (bounds->slabs == 0) return true;
   return bounds->end != 0 && at_heap % HEAPS == 0 && hak_sys_fine_ns() >= bounds->end;
 }

@@ -86,7 +86,7 @@ size_t hak_serials_purge(const hak_os_t *os, size_t max_bytes, size_t *looks) {
     slot_t *slot = pop_locked(&unused);
     hak_lock_release(hak_heaps_lock());
     if (slot == NULL) break;
-    if (*looks != SIZE_MAX) --*looks;
+    --*looks;
     bool ok = hak_meta_purge(os, slot->state, sizeof *slot->state);
     push(ok ? &bare : &unused, slot);
     if (!ok) break;

@@ -161,7 +161,7 @@ HAK_SLOW bool hak_thread_cache_purge(const hak_os_t *os, hak_thread_cache_t *cac
   if (cache == NULL || cache->heap == NULL) return true;
   hak_assert(hak_load_relaxed(&cache->heap_id) == NULL);
   if (*looks == 0) return false;
-  if (*looks != SIZE_MAX) --*looks;
+  --*looks;
   if (hak_meta_purge(os, cache, sizeof *cache)) *given += sizeof *cache;
   return true;
 }

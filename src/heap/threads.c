@@ -451,7 +451,7 @@ size_t hak_threads_purge(size_t max_bytes, size_t *looks) {
   while (bare && *looks > 0 && given < max_bytes) {
     place_t *place = take_free();
     if (place == NULL) break;
-    if (*looks != SIZE_MAX) --*looks;
+    --*looks;
     bare = make_bare(place, looks, &given);
     hak_lock_acquire(&lock);
     push_locked(bare ? &bare_places : &free_places, place);

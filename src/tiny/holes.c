@@ -180,7 +180,6 @@ static void put_back(hak_thread_t *me, const hak_cache_t *cache, hak_central_t *
 }
 
 static void spend(hak_hole_bounds_t *bounds, size_t slabs) {
-  if (bounds->slabs == SIZE_MAX) return;
   bounds->slabs -= slabs < bounds->slabs ? slabs : bounds->slabs;
 }
 static bool is_over(const hak_hole_bounds_t *bounds) {

@@ -181,10 +181,12 @@ static void put_back(hak_thread_t *me, const hak_cache_t *cache, hak_central_t *
 
 static void spend(hak_hole_bounds_t *bounds, size_t slabs) {
   bounds->slabs -= slabs < bounds->slabs ? slabs : bounds->slabs;
+  bounds->begun = true;
 }
+/* Not before something was done: calls that have hardly any time get on. */
 static bool is_over(const hak_hole_bounds_t *bounds) {
-  return bounds->bytes == 0 || bounds->slabs == 0 ||
-         (bounds->end != 0 && hak_sys_fine_ns() >= bounds->end);
+  return bounds->begun && (bounds->bytes == 0 || bounds->slabs == 0 ||
+                           (bounds->end != 0 && hak_sys_fine_ns() >= bounds->end));
 }
 
 /* Holds the next slab that is due and may have pages to give back; NULL if there is none

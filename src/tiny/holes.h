@@ -28,6 +28,7 @@ typedef struct hak_hole_bounds {
                    be looked through; SIZE_MAX: any */
   uint64_t end; /* when to stop, by the fine clock; 0: any time */
   bool all;     /* also what has not waited */
+  bool begun;   /* something was looked at */
   bool aged; /* what was there, and has not waited yet, is due from here on; set if there
                 is some */
   size_t given; /* bytes, so far */
@@ -40,10 +41,10 @@ HAK_EXTERN hak_atomic_u64_t hak_holes_needed;
 bool hak_holes_may_be(const hak_store_t *store);
 
 /* Looks through the slabs of a class that are due; then those that came since the last
- * such call are. A cache without bins will do, but not
- * a serial heap's. False if it went as far as the bounds say; then there may be more. The
- * heap is leased, no lock is held. Cost: for each slab a walk over its free blocks, and a
- * call to the system for each run of pages. */
+ * such call are. A cache without bins will do, but not a serial heap's. False if it went
+ * as far as the bounds say; then there may be more. Bounds that have not begun allow one
+ * slab, whatever they say. The heap is leased, no lock is held. Cost: for each slab a
+ * walk over its free blocks, and a call to the system for each run of pages. */
 bool hak_holes_look(hak_thread_t *me, const hak_cache_t *cache, uint32_t cls,
                     hak_hole_bounds_t *bounds);
 

@@ -289,6 +289,23 @@ static void sweep__in_parts_comes_to_everything_once(void **state) {
   CHECK(last > BLOCKS * SIZE);
 }
 
+/* Each call's time is over before it has looked at anything. */
+static void sweep__without_time_comes_to_everything(void **state) {
+  (void)state;
+  leave_listed(NULL);
+  leave_listed(g_heaps[0]);
+  allow();
+  step();
+  step();
+  test_pass_ms(HALF_MS);
+  test_set(HAK_OPTION_PURGE_CALL_US, 1);
+  tell_fine(1000000);
+  int steps = 1;
+  for (step(); hak_hole_sweep_is_time() && steps < 1000; steps++) step();
+  CHECK_MSG(steps > 10 && steps < 1000, "%d", steps);
+  CHECK(holes() > BLOCKS * SIZE);
+}
+
 static void sweep__of_all_waits_for_nothing(void **state) {
   (void)state;
   leave_listed(g_heaps[0]);
@@ -519,6 +536,7 @@ TEST_MAIN_FRESH(CASE(sweeps__are_half_a_decay_apart_and_end),
                 CASE(held_slabs__without_free_pages_are_nothing_to_wait_for),
                 CASE(held_slabs__are_looked_at_once_in_a_sweep),
                 CASE(sweep__in_parts_comes_to_everything_once),
+                CASE(sweep__without_time_comes_to_everything),
                 CASE(sweep__of_all_waits_for_nothing),
                 CASE(heap__that_somebody_works_at_is_left_out),
                 CASE(heaps__without_holes_are_left_alone),

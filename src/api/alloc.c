@@ -140,10 +140,11 @@ static HAK_WARM void *alloc_refill(uint32_t cls) {
     return hak_api_small(NULL, cls, false);
   }
   hak_busy_begin(me);
+  hak_shared_pool_t *pool = &me->store->pool;
   void *block = hak_refill_bin(me, &me->cache, cls);
-  hak_thread_leave(me, HAK_IN_ALLOC);
+  hak_thread_leave(me, HAK_IN_ALLOC); /* an error handler may detach the thread */
   if (HAK_UNLIKELY(block == NULL)) return hak_api_small(NULL, cls, false);
-  hak_thread_trim(&me->store->pool);
+  hak_thread_trim(pool);
   hak_pressure_soft(hak_heap_get_default());
   return block;
 }

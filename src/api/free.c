@@ -294,8 +294,7 @@ static HAK_WARM void free_unowned(void *ptr, size_t size) {
   hak_stay_end(stay);
 }
 
-/* The entry is another holder's; or this thread has no state yet; or the address is
- * far out of range. */
+/* Another holder's entry, a thread without a state, or an address far out of range. */
 static HAK_WARM void free_slow(void *ptr, size_t size) {
   hak_thread_t *me = hak_thread_self;
   if (HAK_UNLIKELY(me->kind != HAK_THREAD_ATTACHED ||
@@ -316,13 +315,14 @@ static HAK_WARM void free_slow(void *ptr, size_t size) {
     free_unowned(ptr, size); /* where it is reported */
     return;
   }
+  bool due = is_look_due(me, place.cls);
   if (!hak_spill_passes_on(me, place.cls, place.slab, ptr)) {
     hak_busy_begin(me);
     HAK_COUNT(me, slow_free, 1);
     hak_spill_free(me, &me->cache, place.cls, ptr);
-    hak_thread_leave(me, name_of(size));
+    hak_thread_leave(me, name_of(size)); /* an error handler may detach the thread */
   }
-  if (is_look_due(me, place.cls)) hak_thread_trim(&me->store->pool);
+  if (due) hak_thread_trim(&hak_heap_get_default()->store->pool);
 }
 
 /* Bytes of a block that this thread frees onto the list, if it is a large one and
@@ -373,9 +373,9 @@ static HAK_WARM void free_event(void *ptr, size_t size, hak_list_t *list) {
   hak_busy_begin(me);
   size_t large = large_bytes(list, ptr);
   hak_spill_event(me, &me->cache, list, ptr);
-  hak_thread_leave(me, name_of(size));
+  hak_thread_leave(me, name_of(size)); /* an error handler may detach the thread */
   if (HAK_UNLIKELY(large != 0)) hak_event_emit(HAK_EVENT_LARGE_FREE, ptr, large);
-  hak_thread_trim(&me->store->pool);
+  hak_thread_trim(&hak_heap_get_default()->store->pool);
 }
 
 /* The list that the entry names had no room. A thread that only frees blocks of some

@@ -67,7 +67,8 @@ static double kept_share(double p, double k) {
 }
 
 /* Bytes that waves below `count` keep. */
-static double kept_of(uint32_t h, uint32_t size, const double *remains, uint32_t count) {
+static HAK_SLOW double kept_of(uint32_t h, uint32_t size, const double *remains,
+                               uint32_t count) {
   double kept = 0;
   for (uint32_t i = 0; i < count; i++) {
     const layer_t *l = &s->layers[h][size][i];

@@ -5,6 +5,7 @@
 #include "base/readers.h"
 #include "base/sys.h"
 #include "heap/thread_range.h"
+#include "os/turn.h"
 #include "pages/idle.h"
 #include "pages/meta.h"
 #include "tiny/capacity.h"
@@ -47,7 +48,8 @@ static hak_link_key_t key;                      /* [const] */
 static const hak_os_t *os;                      /* [const] */
 
 static hak_thread_t *shared;
-static hak_lease_t shared_lease;
+static hak_turn_t shared_turn;
+static uint32_t shared_calls; /* [owner: who has the turn] one in a hook of another */
 
 /* --- codes -------------------------------------------------------------- */
 
@@ -339,12 +341,20 @@ void hak_threads_put(hak_thread_t *state) {
 
 hak_thread_t *hak_threads_shared(void) { return shared; }
 
-hak_thread_t *hak_threads_lease_shared(void) {
-  hak_lease_take(&shared_lease);
+/* Hooks that allocate run while their thread has the state. */
+HAK_SLOW hak_thread_t *hak_threads_lease_shared(void) {
+  (void)hak_turn_take(&shared_turn);
+  shared_calls++;
   return shared;
 }
-bool hak_threads_try_lease_shared(void) { return hak_lease_try(&shared_lease); }
-void hak_threads_unlease_shared(void) { hak_lease_give(&shared_lease); }
+HAK_SLOW bool hak_threads_try_lease_shared(void) {
+  bool taken = hak_turn_try(&shared_turn);
+  if (taken) shared_calls++;
+  return taken;
+}
+HAK_SLOW void hak_threads_unlease_shared(void) {
+  hak_turn_give(&shared_turn, --shared_calls == 0);
+}
 
 /* --- all threads ---------------------------------------------------------- */
 
@@ -507,7 +517,8 @@ HAK_SLOW void hak_threads_stop(void) {
   shared = NULL;
   __builtin_memset(&ended, 0, sizeof ended);
   hak_lock_release(&lock);
-  hak_lease_give(&shared_lease); /* wakes who waited for it */
+  shared_calls = 0;
+  hak_turn_give(&shared_turn, true); /* wakes who waited for it */
   hak_sys_thread_end_stop();
   hak_capacity_recount(0);
   hak_capacity_forget_ends();
@@ -529,7 +540,8 @@ bool hak_threads_is_lost(hak_thread_t *state) {
  * others: they are filled in before they serve. */
 HAK_SLOW void hak_threads_forget_lost(bool reuse) {
   const hak_thread_t *me = hak_thread_self;
-  hak_lease_reset(&shared_lease);
+  if (!hak_turn_is_mine(&shared_turn)) shared_calls = 0;
+  hak_turn_forget_others(&shared_turn);
   hak_store_relaxed(&committing, 0);
   hak_lock_acquire(&lock);
   hak_readers_reset(&readers);

@@ -1,6 +1,6 @@
 /* threads.h - the states of all threads: codes, places, and the one that is shared.
  *
- * Depends on: base, pages, tiny, thread_range, thread_state.
+ * Depends on: base, os, pages, tiny, thread_range, thread_state.
  * Used by: cache_index, kind, thread_end, fork_caches, fork, lifecycle, thread, api.
  *
  * States are never unmapped before shutdown, and keep their places. One that no thread
@@ -11,8 +11,8 @@
  * call.
  *
  * Access: places are read without a lock; which state serves which thread is guarded by
- * the threads' lock. Who uses the shared state has its lease. A lease rather than a lock,
- * since hooks run while it is out.
+ * the threads' lock. Who uses the shared state has its turn. A turn rather than a lock,
+ * since hooks run while it is out, and may call the library.
  */
 #ifndef HAK_HEAP_THREADS_H
 #define HAK_HEAP_THREADS_H

@@ -1,6 +1,6 @@
 /* api_called.c - calls that hooks, callbacks and visitors make where the library calls
- * them: hak_thread_exit leaves the state to the call that goes on, and hak_shutdown is
- * refused. */
+ * them: hak_thread_exit leaves the state to the call that goes on, hak_shutdown is
+ * refused, and what a hook allocates waits for nobody. */
 #include "child.h"
 #include "support.h"
 #include "threads.h"
@@ -218,9 +218,60 @@ static void shutdown__by_what_is_called_is_refused(void **state) {
   CHECK_EQ(hak_check(NULL), 0);
 }
 
+/* --- a thread that has no state of its own ---------------------------------------------
+ */
+
+static pthread_key_t g_late;
+
+static int allocate_and_commit(void *ctx, void *ptr, size_t size, bool *zeroed) {
+  (void)ctx;
+  void *block = hak_alloc(100);
+  CHECK(block != NULL);
+  hak_free(block);
+  g_calls++;
+  return hak_os_default()->commit(hak_os_default()->ctx, ptr, size, zeroed);
+}
+
+/* Comes once more each time, until the library's destructor has been there. */
+static void allocate_late(void *heap) {
+  enum {
+    ROUNDS = 3
+  };
+  static unsigned rounds;
+  if (++rounds < ROUNDS) {
+    CHECK_EQ(pthread_setspecific(g_late, heap), 0);
+    return;
+  }
+  for (size_t size = 100; size < 64 * MIB; size *= 4) {
+    void *block = hak_heap_alloc(heap, size);
+    CHECK(block != NULL);
+    hak_free(block);
+  }
+}
+
+static void *end_late(void *heap) {
+  hak_free(hak_alloc(10)); /* is attached before */
+  CHECK_EQ(pthread_setspecific(g_late, heap), 0);
+  return NULL;
+}
+
+TEST_IN_CHILD(allocation__in_a_hook_of_an_ending_thread_does_not_wait_for_itself, 30) {
+  hak_os_t os = *hak_os_default();
+  os.commit = allocate_and_commit;
+  hak_heap_t *heap = test_heap_make((hak_heap_config_t){.os = &os});
+  CHECK_EQ(pthread_key_create(&g_late, allocate_late), 0);
+  g_calls = 0;
+  test_thread_run(end_late, heap);
+  CHECK(g_calls > 0);
+  CHECK_EQ(pthread_key_delete(g_late), 0);
+  CHECK_EQ(hak_heap_destroy(heap), 0);
+  CHECK_EQ(hak_check(NULL), 0);
+}
+
 TEST_MAIN(T(exit__at_a_limit_leaves_the_state_to_a_sample),
           T(exit__at_a_limit_is_no_leave_to_shut_down),
           T(exit__in_a_block_hook_is_no_leave_to_shut_down),
           T(exit__in_a_hook_for_memory_leaves_the_state_to_the_call),
           T(exit__in_a_hook_for_records_is_no_leave_to_shut_down),
-          T(shutdown__by_what_is_called_is_refused))
+          T(shutdown__by_what_is_called_is_refused),
+          T(allocation__in_a_hook_of_an_ending_thread_does_not_wait_for_itself))

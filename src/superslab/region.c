@@ -339,14 +339,18 @@ HAK_SLOW const void *hak_regions_find_written(void) {
   return found;
 }
 
-void hak_regions_stop(void) {
+HAK_SLOW void hak_regions_stop(void) {
   for (hak_region_t *region = hak_region_first(); region != NULL;) {
     hak_region_t *next = hak_region_next(region);
     hak_lock_acquire(&hak_regions.lock);
     hak_huge_end_region_locked(region);
     hak_lock_release(&hak_regions.lock);
-    if (region->start != NULL) hak_sub_relaxed(&hak_regions_reserved, region->size);
-    if (region->start != NULL) hak_os_release(region->os, region->start, region->size);
+    /* One that names a range and no hooks was being filled in by a thread that a fork has
+     * lost. */
+    if (region->os != NULL) {
+      hak_sub_relaxed(&hak_regions_reserved, region->size);
+      hak_os_release(region->os, region->start, region->size);
+    }
     region = next;
   }
   hak_store_relaxed(&hak_regions.first, NULL);

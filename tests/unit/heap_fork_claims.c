@@ -4,11 +4,13 @@
 #include "threads.h"
 
 #include <pthread.h>
+#include <stdatomic.h>
 
 #include "child.h"
 #include "heap/kind.h"
 #include "heap/thread.h"
 #include "pool/large.h"
+#include "superslab/huge.h"
 #include "superslab/locate.h"
 
 static const size_t g_sizes[] = {300 * KIB, 5 * MIB, 40 * MIB};
@@ -134,6 +136,63 @@ static void fork__amid_a_reset_of_an_external_heap_that_ends_leaves_it(void **st
   test_child_must_succeed(lost_child, &ends, 60);
 }
 
+/* --- records of regions --------------------------------------------------------------
+ */
+
+enum {
+  RUNS = 8 /* more than lie in a region */
+};
+
+static _Atomic bool g_waits;
+
+void __real_hak_huge_begin_region(hak_region_t *region, const hak_os_t *os);
+void __wrap_hak_huge_begin_region(hak_region_t *region, const hak_os_t *os);
+/* The range stands in the region's record, which is not added yet. */
+void __wrap_hak_huge_begin_region(hak_region_t *region, const hak_os_t *os) {
+  __real_hak_huge_begin_region(region, os);
+  if (!atomic_exchange(&g_waits, false)) return;
+  CHECK(region->reviving && region->os == NULL);
+  pthread_barrier_wait(&g_claimed);
+  pthread_barrier_wait(&g_forked);
+}
+
+static void *take_regions(void *ctx) {
+  void *blocks[RUNS];
+  (void)ctx;
+  for (int i = 0; i < RUNS; i++) {
+    blocks[i] = hak_alloc(20 * MIB);
+    CHECK(blocks[i] != NULL);
+  }
+  for (int i = 0; i < RUNS; i++) hak_free(blocks[i]);
+  return NULL;
+}
+
+static int stop_child(void *ctx) {
+  (void)ctx;
+  CHECK_EQ(hak_check(NULL), 0);
+  CHECK_EQ(hak_shutdown(0), 0);
+  (void)take_regions(NULL);
+  CHECK_EQ(hak_check(NULL), 0);
+  return 0;
+}
+
+static void shutdown__after_a_fork_amid_the_making_of_a_region(void **state) {
+  (void)state;
+  CHECK_EQ(pthread_barrier_init(&g_claimed, NULL, 2), 0);
+  CHECK_EQ(pthread_barrier_init(&g_forked, NULL, 2), 0);
+  (void)take_regions(NULL);
+  (void)hak_collect(NULL, SIZE_MAX, HAK_COLLECT_ALL); /* leaves empty records */
+  g_waits = true;
+  pthread_t thread;
+  test_threads_begin(&thread, 1, take_regions, NULL);
+  pthread_barrier_wait(&g_claimed);
+  test_child_must_succeed(stop_child, NULL, 60);
+  pthread_barrier_wait(&g_forked);
+  test_threads_end(&thread, 1);
+  CHECK_EQ(hak_check(NULL), 0);
+}
+
 TEST_MAIN(T(fork__amid_frees_of_large_blocks_brings_them_to_their_end),
           T(fork__amid_the_end_of_an_external_heap_brings_it_to_its_end),
-          T(fork__amid_a_reset_of_an_external_heap_that_ends_leaves_it))
+          T(fork__amid_a_reset_of_an_external_heap_that_ends_leaves_it),
+          T(shutdown__after_a_fork_amid_the_making_of_a_region))

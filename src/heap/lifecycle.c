@@ -181,7 +181,7 @@ int hak_lifecycle_init(const hak_os_t *os, uint32_t flags) {
  * --------------------------------------------------------------------------- */
 
 static int shut_down(bool force) {
-  if (!force && hak_threads_others() > 0) return EBUSY;
+  if (!force && (hak_stay_is_inside() || hak_threads_others() > 0)) return EBUSY;
   if (hak_phase_is_mine()) return EBUSY; /* from a hook */
   hak_phase_t before = hak_phase_begin(false);
   if (before != HAK_PHASE_RUNNING) {

@@ -42,6 +42,11 @@ hak_stay_t hak_stay_slow(void) {
   return HAK_STAY_NONE;
 }
 
+HAK_SLOW bool hak_stay_is_inside(void) {
+  return hak_load_relaxed(&hak_thread_self->busy) != 0 || hak_budget_calls != NULL ||
+         hak_stays_counted != 0;
+}
+
 void hak_stays_open(void) { hak_gate_open(&calls); }
 void hak_stays_close(void) { hak_gate_close(&calls); }
 

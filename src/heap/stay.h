@@ -41,6 +41,10 @@ HAK_HOT void hak_stay_end(hak_stay_t stay) {
  * has gone; returns how many it had. To end one that is not there any more is nothing. */
 unsigned hak_stays_of_mine(unsigned count);
 
+/* True in a hook, a callback or a visitor, as far as that is known: the library has
+ * called the program, and goes on with what it has there. */
+bool hak_stay_is_inside(void);
+
 /* For start and shutdown: from here on calls may stay, or not. */
 void hak_stays_open(void);
 void hak_stays_close(void);

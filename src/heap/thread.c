@@ -17,20 +17,18 @@
 
 bool hak_thread_attach(void) {
   hak_stay_t stay = hak_lifecycle_stay();
-  bool ok = stay == HAK_STAY_ATTACHED || (stay == HAK_STAY_COUNTED && hak_thread_begin());
+  bool ok = stay == HAK_STAY_ATTACHED ||
+            (stay == HAK_STAY_COUNTED && (hak_thread_is_ending() || hak_thread_begin()));
   hak_stay_end(stay);
   return ok;
 }
 
-void hak_thread_detach(void) {
+HAK_SLOW void hak_thread_detach(void) {
   hak_thread_t *me = hak_thread_self;
   if (me->kind != HAK_THREAD_ATTACHED) return;
   /* Within a hook or callback: the call that it is part of goes on with the state, and
    * stays by it. */
-  if (hak_load_relaxed(&me->busy) != 0 || hak_budget_calls != NULL ||
-      hak_stays_counted != 0) {
-    return;
-  }
+  if (hak_stay_is_inside()) return;
   hak_sys_thread_end_set(NULL);
   hak_thread_end(me);
 }

@@ -218,6 +218,60 @@ static void shutdown__by_what_is_called_is_refused(void **state) {
   CHECK_EQ(hak_check(NULL), 0);
 }
 
+/* At a limit and in hooks for memory nothing but the thread's own state says so. */
+static int shut_down_at_limit(hak_heap_t *heap, size_t needed, int level, void *ctx) {
+  (void)heap;
+  (void)needed;
+  (void)level;
+  (void)ctx;
+  shut_down();
+  return 0;
+}
+
+static void shutdown__in_a_callback_at_a_limit_is_refused(void **state) {
+  (void)state;
+  g_calls = 0;
+  hak_heap_t *heap = test_heap_make(
+      (hak_heap_config_t){.hard_limit = MIB, .on_pressure = shut_down_at_limit});
+  CHECK(hak_heap_alloc(heap, 2 * MIB) == NULL);
+  CHECK_EQ(g_calls, 1);
+  CHECK_EQ(hak_heap_set_limits(heap, MIB / 2, 0), 0);
+  void *block = hak_heap_alloc(heap, MIB - 1);
+  CHECK(block != NULL);
+  CHECK_EQ(g_calls, 2);
+  hak_free(block);
+  CHECK_EQ(hak_heap_destroy(heap), 0);
+  CHECK_EQ(hak_check(NULL), 0);
+}
+
+static int shut_down_and_commit(void *ctx, void *ptr, size_t size, bool *zeroed) {
+  (void)ctx;
+  shut_down();
+  return hak_os_default()->commit(hak_os_default()->ctx, ptr, size, zeroed);
+}
+static int shut_down_and_release(void *ctx, void *ptr, size_t size) {
+  (void)ctx;
+  shut_down();
+  return hak_os_default()->release(hak_os_default()->ctx, ptr, size);
+}
+
+static void shutdown__in_a_hook_for_memory_is_refused(void **state) {
+  (void)state;
+  hak_os_t os = *hak_os_default();
+  os.commit = shut_down_and_commit;
+  os.release = shut_down_and_release;
+  g_calls = 0;
+  hak_heap_t *heap = test_heap_make((hak_heap_config_t){.os = &os});
+  void *block = hak_heap_alloc(heap, 100);
+  CHECK(block != NULL);
+  CHECK(g_calls > 0);
+  hak_free(block);
+  g_calls = 0;
+  CHECK_EQ(hak_heap_destroy(heap), 0);
+  CHECK(g_calls > 0);
+  CHECK_EQ(hak_check(NULL), 0);
+}
+
 /* --- a thread that has no state of its own ---------------------------------------------
  */
 
@@ -274,4 +328,6 @@ TEST_MAIN(T(exit__at_a_limit_leaves_the_state_to_a_sample),
           T(exit__in_a_hook_for_memory_leaves_the_state_to_the_call),
           T(exit__in_a_hook_for_records_is_no_leave_to_shut_down),
           T(shutdown__by_what_is_called_is_refused),
+          T(shutdown__in_a_callback_at_a_limit_is_refused),
+          T(shutdown__in_a_hook_for_memory_is_refused),
           T(allocation__in_a_hook_of_an_ending_thread_does_not_wait_for_itself))

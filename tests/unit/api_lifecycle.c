@@ -409,6 +409,37 @@ TEST_IN_CHILD(shutdown__unknown_flags_are_invalid, 10) {
   CHECK_EQ(hak_shutdown(0), 0);
 }
 
+/* --- a thread's end -------------------------------------------------------------------
+ */
+
+static pthread_key_t g_late;
+
+/* Once the library's own destructor has run nothing would detach the thread. */
+static void attach_late(void *again) {
+  if (again != &g_late) {
+    CHECK_EQ(pthread_setspecific(g_late, &g_late), 0);
+    return;
+  }
+  CHECK_EQ(test_stats().threads, 1);
+  CHECK_EQ(hak_thread_init(), 0);
+  hak_free(hak_alloc(100));
+  CHECK_EQ(test_stats().threads, 1);
+}
+
+static void *end_late(void *ctx) {
+  CHECK_EQ(hak_thread_init(), 0);
+  CHECK_EQ(pthread_setspecific(g_late, ctx), 0);
+  return NULL;
+}
+
+TEST_IN_CHILD(attach__at_the_end_of_a_thread_leaves_none, 10) {
+  int first;
+  CHECK_EQ(hak_thread_init(), 0);
+  CHECK_EQ(pthread_key_create(&g_late, attach_late), 0);
+  test_thread_run(end_late, &first);
+  CHECK_EQ(hak_shutdown(0), 0);
+}
+
 TEST_IN_CHILD(version__is_that_of_the_header_and_the_default_hooks_serve, 10) {
   CHECK_EQ(hak_version(), HAK_VERSION);
   CHECK(hak_os_default() != NULL);
@@ -447,5 +478,6 @@ TEST_MAIN_FRESH(T(init__is_possible_once_until_shutdown),
                 T(shutdown__forced_lets_other_threads_attach_anew),
                 T(shutdown__threads_that_left_do_not_count),
                 T(shutdown__unknown_flags_are_invalid),
+                T(attach__at_the_end_of_a_thread_leaves_none),
                 T(version__is_that_of_the_header_and_the_default_hooks_serve),
                 T(exit__with_live_blocks_is_clean))

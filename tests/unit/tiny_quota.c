@@ -144,11 +144,22 @@ static void slabs__are_not_held_between_two_calls(void **state) {
   CHECK(granted() <= QUOTA);
 }
 
+/* It is cut for the limit, and not since the thread has had little of it. */
+static void class__that_is_cut_does_not_share_slabs_from_then_on(void **state) {
+  (void)state;
+  CHECK_EQ(hold(g_class)->shared, HAK_SHARED_NOT);
+  void *block = hak_heap_alloc(g_heap, SIZE - HAK_CANARY_BYTES);
+  CHECK(hak_capacity_is_cut(hold(g_class)));
+  CHECK_EQ(hold(g_class)->shared, HAK_SHARED_NOT);
+  hak_free(block);
+}
+
 #define Q(function)                                                   \
   cmocka_unit_test_prestate_setup_teardown(function, setup, teardown, \
                                            (void *)(uintptr_t)SIZE)
 
-TEST_MAIN_FRESH(Q(cut__is_only_a_bin_of_a_heap_with_a_limit),
+TEST_MAIN_FRESH(Q(class__that_is_cut_does_not_share_slabs_from_then_on),
+                Q(cut__is_only_a_bin_of_a_heap_with_a_limit),
                 Q(class__takes_a_quarter_of_what_others_have_left),
                 Q(quota__of_more_users_is_smaller_and_all_classes_start_anew),
                 Q(grant__that_the_budget_refuses_leaves_one_block_at_a_time),

@@ -73,6 +73,19 @@ static void blocks__that_were_put_away_are_found_too(void **state) {
   test_slab_home(slab, 3 * page, CAPACITY);
 }
 
+/* At the fork their holder was just taking them off the list. */
+static void blocks__that_were_being_put_away_are_found_once(void **state) {
+  (void)state;
+  uint32_t page = 4096 / SIZE; /* blocks in it */
+  hak_slab_t *slab = make_held(0, 4 * page);
+  hak_store_relaxed(&slab->holes, 1u << 2);
+  hak_add_relaxed(&hak_hole_bytes, page * SIZE);
+  reclaim(slab);
+  CHECK_EQ(hak_slab_out(slab), CAPACITY - 4 * page);
+  expect_list(slab, 0, 4 * page);
+  test_slab_home(slab, 4 * page, CAPACITY);
+}
+
 static void slab__without_free_blocks_is_full(void **state) {
   (void)state;
   hak_slab_t *slab = make_held(0, 0);
@@ -111,7 +124,7 @@ static void slab__that_is_carved_in_part_can_be_gone_on_with(void **state) {
 static void list__is_followed_as_far_as_it_can_be_one_of_the_slab(void **state) {
   (void)state;
   hak_slab_t *other = test_slab_full();
-  for (int broken = 0; broken < 4; broken++) {
+  for (int broken = 0; broken < 5; broken++) {
     hak_slab_t *slab = make_held(0, 8);
     char *third = test_slab_block(slab, 2);
     const hak_link_key_t *key = &g_me->key;
@@ -119,11 +132,14 @@ static void list__is_followed_as_far_as_it_can_be_one_of_the_slab(void **state) 
     if (broken == 1) hak_link_write(key, third, test_slab_block(slab, 5) + 16);
     if (broken == 2) hak_link_write(key, third, test_slab_block(other, 5));
     if (broken == 3) *(uint64_t *)(void *)third = 0x4141414141414141;
+    uint32_t carved = broken == 4 ? CAPACITY / 2 : CAPACITY;
+    hak_store_relaxed(&slab->carved, carved);
+    if (broken == 4) hak_link_write(key, third, test_slab_block(slab, carved));
     reclaim(slab);
     uint32_t found = 3; /* the third is free, if not what is behind it */
-    CHECK_EQ(hak_slab_out(slab), CAPACITY - found);
+    CHECK_EQ(hak_slab_out(slab), carved - found);
     expect_list(slab, 0, found);
-    test_slab_home(slab, found, CAPACITY);
+    test_slab_home(slab, found, carved);
   }
   test_slab_home(other, 0, CAPACITY);
 }
@@ -141,6 +157,9 @@ static void unsure__are_all_slabs_that_the_thread_may_have_been_at(void **state)
   hak_reclaim_mark_unsure(&hold);
   CHECK_EQ(slabs[0].unsure, 2);
   CHECK_EQ(slabs[2].unsure, 5);
+  hold.current = NULL;
+  hak_reclaim_mark_unsure(&hold);
+  CHECK_EQ(slabs[0].unsure, 3);
 }
 
 static void cached__are_the_bytes_of_three_lists_and_the_magazine(void **state) {
@@ -195,6 +214,7 @@ static void bin__that_was_being_flipped_has_no_block_twice(void **state) {
 TEST_MAIN_FRESH(H(slab__with_free_blocks_lies_on_the_partial_list),
                 H(blocks__that_others_pushed_are_found_too_and_all_in_order),
                 H(blocks__that_were_put_away_are_found_too),
+                H(blocks__that_were_being_put_away_are_found_once),
                 H(slab__without_free_blocks_is_full),
                 H(slab__all_of_whose_blocks_are_found_is_the_pools),
                 H(slab__that_is_carved_in_part_can_be_gone_on_with),

@@ -90,8 +90,10 @@ static void places__are_looked_at_the_cheapest_first(void **state) {
   expect_sources(&before, (sources_t){.spare = 1});
   expect_blocks(slabs[1], 0, 2);
   expect_sources(&before, (sources_t){.magazine = 1});
+  const hak_magazine_t *magazine = hak_load_relaxed(&test_hold()->magazine);
   expect_blocks(slabs[2], 0, HAK_MAGAZINE_BLOCKS);
   expect_sources(&before, (sources_t){.transfer = 1});
+  CHECK(magazine != NULL && hak_load_relaxed(&test_hold()->magazine) == magazine);
   expect_blocks(slabs[3], 0, 5);
   expect_sources(&before, (sources_t){.held = 1});
   expect_blocks(slabs[4], 0, 4);
@@ -100,6 +102,8 @@ static void places__are_looked_at_the_cheapest_first(void **state) {
   expect_sources(&before, (sources_t){.carve = 1, .slab = 1});
   hak_slab_t *current = test_hold()->current;
   CHECK(current == hak_slab_of(block) && block == test_slab_block(current, 0));
+  /* Nothing was missed: heaps without a limit have no depots. */
+  CHECK_EQ(hak_load_relaxed(hak_store_missed(g_cache->store, g_class)), 0);
   /* All slabs that were emptied are full ones of nobody, which may be claimed. */
   CHECK_EQ(hak_load_relaxed(&slabs[3]->word), hak_word_make(HAK_SLAB_FULL, 0));
   CHECK_EQ(hak_load_relaxed(&slabs[4]->word), hak_word_make(HAK_SLAB_FULL, 0));
@@ -292,6 +296,7 @@ static uint32_t cut_by_flip(hak_slab_t *slab, uint32_t free, bool due) {
   CHECK(hak_slab_of(block) == slab && block == test_slab_block(slab, free - 1));
   uint32_t cut = hak_slab_carved(slab) - carved;
   expect_sources(&before, (sources_t){.carve = cut != 0});
+  CHECK(due || hak_load_relaxed(&g_me->pace.flips) <= 5); /* they are counted down */
   test_bin_expect(0, free - 1 + cut, 0);
   CHECK_EQ(hak_slab_out(slab), carved + cut);
   return cut;
@@ -367,6 +372,18 @@ static void bin__with_a_broken_link_is_not_topped_up(void **state) {
   test_slab_home(slab, 0, carved);
 }
 
+/* A cache of one class has no others to look at. */
+static void refill__of_one_block_without_a_cache_looks_at_no_class(void **state) {
+  (void)state;
+  int64_t period = hak_option_get(HAK_OPTION_TRIM_REFILLS);
+  CHECK_EQ(hak_option_set(HAK_OPTION_TRIM_REFILLS, 1), 0);
+  uint32_t trims = g_me->trims;
+  void *block = hak_refill_one(g_me, g_cache->store, g_class, 0);
+  CHECK_EQ(g_me->trims, trims);
+  CHECK_EQ(hak_option_set(HAK_OPTION_TRIM_REFILLS, period), 0);
+  hak_free(block);
+}
+
 /* --- classes whose slabs the thread shares ---------------------------------------------
  */
 
@@ -393,8 +410,10 @@ static void shared_slab__on_the_partial_list_gives_a_few_blocks_and_stays(void *
   hak_slab_t *slab = test_slab_full();
   hak_hold_let_go(g_me, g_cache, slab, g_class);
   test_slab_home_elsewhere(slab, 0, 2 * FEW + 2);
+  sources_t before = sources();
   for (int i = 0; i < 2; i++) {
     CHECK_EQ(taken_by_refill(slab), FEW);
+    expect_sources(&before, (sources_t){.partial = 1}); /* nobody holds it meanwhile */
     CHECK_EQ(hak_load_relaxed(&slab->word), hak_word_make(HAK_SLAB_PARTIAL, 0));
     CHECK(hak_partial_is_valid(g_central));
   }
@@ -413,10 +432,12 @@ static void shared_slab__that_is_partly_carved_gives_a_few_blocks_and_stays(
   test_hold()->current = slab;
   test_slab_home(slab, 2, 2 + FEW + 2);
   hak_hold_list_all(g_me, g_cache, g_class);
-  static const uint32_t counts[] = {FEW, 2};
+  static const uint32_t counts[] = {FEW, 2, FEW};
+  sources_t before = sources();
   for (size_t i = 0; i < TEST_COUNT(counts); i++) {
     CHECK(hak_load_relaxed(&g_central->uncarved) == slab);
     CHECK_EQ(taken_by_refill(slab), counts[i]);
+    expect_sources(&before, (sources_t){.partial = i < 2, .carve = i == 2});
     CHECK_EQ(hak_load_relaxed(&slab->word), hak_word_make(HAK_SLAB_PARTIAL, 0));
     CHECK(hak_partial_is_valid(g_central));
   }
@@ -458,6 +479,7 @@ TEST_MAIN_FRESH(
     TEST_OF_SLABS(bin__with_a_broken_link_is_not_topped_up, 64),
     TEST_OF_SLABS(bin__that_may_keep_little_is_not_topped_up, 64),
     H(bin__of_larger_blocks_is_not_topped_up),
+    H(refill__of_one_block_without_a_cache_looks_at_no_class),
     H(shared_slab__on_the_partial_list_gives_a_few_blocks_and_stays),
     H(shared_slab__that_is_partly_carved_gives_a_few_blocks_and_stays),
     H(shared_class__has_what_is_the_threads_own_first),

@@ -87,8 +87,9 @@ HAK_SLOW uint32_t hak_carve_few_slow(const hak_cache_t *cache, uint32_t cls) {
   enum {
     FIRST = 512 /* bytes */
   };
-  if (!hak_capacity_is_shared(cache, cls)) return 0;
-  uint32_t had = cache->holds[cls].shared, size = hak_class_size(cls);
+  const hak_hold_t *hold = &cache->holds[cls];
+  if (!hak_capacity_is_shared(cache, cls) || hak_capacity_is_cut(hold)) return 0;
+  uint32_t had = hold->shared, size = hak_class_size(cls);
   if (had > 0) return had;
   return size < FIRST ? FIRST / size : 1;
 }

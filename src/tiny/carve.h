@@ -15,7 +15,8 @@
 void hak_carve_note(hak_thread_t *me, uint32_t cls, uint32_t blocks);
 
 /* How many blocks a refill brings of a class whose slabs the thread shares: as many
- * as it has had, and a little at first. 0: it does not share them. */
+ * as it has had, and a little at first. 0: it does not share them, or the class is cut
+ * to a quota, and what fits into the bin is for that to say. */
 uint32_t hak_carve_few_slow(const hak_cache_t *cache, uint32_t cls);
 HAK_HOT uint32_t hak_carve_few(const hak_cache_t *cache, uint32_t cls) {
   bool shares = HAK_UNLIKELY(cache->holds[cls].shared < HAK_SHARED_ENOUGH);

@@ -364,7 +364,7 @@ static batch_t next_batch(hak_thread_t *me, const hak_cache_t *cache, uint32_t c
     if (HAK_LIKELY(batch.list != HAK_LINK_END)) return batch;
   }
   batch_t batch = from_transfer(me, cache, cls);
-  if (HAK_UNLIKELY(few != 0) && batch.list == HAK_LINK_END && !hak_capacity_is_cut(hold))
+  if (HAK_UNLIKELY(few != 0) && batch.list == HAK_LINK_END)
     batch = from_shared(me, cache, cls, few);
   if (batch.list == HAK_LINK_END) batch = from_held(me, cache, cls);
   if (batch.list == HAK_LINK_END && hold->current == NULL)
@@ -495,7 +495,7 @@ HAK_WARM void *hak_refill_bin(hak_thread_t *me, const hak_cache_t *cache, uint32
   bool few = flips(cache, cls);
   void *block = refill(me, cache, cls);
   count_way(me, cache, cls);
-  if (HAK_UNLIKELY(few && block != NULL)) top_up(me, cache, cls);
+  if (HAK_UNLIKELY(few)) top_up(me, cache, cls);
   /* Only now, as a bin that is filled has its room. */
   if (cache->pace != NULL && hak_load_relaxed(&cache->pace->flips) < 0) {
     hak_recall_look(me, cache);

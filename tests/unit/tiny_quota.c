@@ -154,11 +154,35 @@ static void class__that_is_cut_does_not_share_slabs_from_then_on(void **state) {
   hak_free(block);
 }
 
+/* The thread has had little of it, and so shares its slabs, but a bin has room for less
+ * than such a thread gets elsewhere. */
+static void class__that_is_shared_and_cut_gets_no_more_than_its_bin_may_keep(
+    void **state) {
+  (void)state;
+  void *blocks[20];
+  hak_budget_count_user(budget(), 99999);
+  for (size_t i = 0; i < TEST_COUNT(blocks); i++) {
+    blocks[i] = hak_heap_alloc(g_heap, SIZE - HAK_CANARY_BYTES);
+  }
+  CHECK_EQ(bin(g_class)->capacity, 0);
+  for (size_t i = 1; i < TEST_COUNT(blocks); i++) hak_free(blocks[i]);
+  for (size_t i = 1; i < TEST_COUNT(blocks); i++) {
+    hold(g_class)->shared = 4;
+    CHECK(hak_capacity_is_shared(g_limited, g_class));
+    blocks[i] = hak_heap_alloc(g_heap, SIZE - HAK_CANARY_BYTES);
+    CHECK_EQ(hak_load_relaxed(&bin(g_class)->ready_count), 0);
+  }
+  hold(g_class)->shared = HAK_SHARED_NOT;
+  for (size_t i = 0; i < TEST_COUNT(blocks); i++) hak_free(blocks[i]);
+  hak_budget_count_user(budget(), -99999);
+}
+
 #define Q(function)                                                   \
   cmocka_unit_test_prestate_setup_teardown(function, setup, teardown, \
                                            (void *)(uintptr_t)SIZE)
 
 TEST_MAIN_FRESH(Q(class__that_is_cut_does_not_share_slabs_from_then_on),
+                Q(class__that_is_shared_and_cut_gets_no_more_than_its_bin_may_keep),
                 Q(cut__is_only_a_bin_of_a_heap_with_a_limit),
                 Q(class__takes_a_quarter_of_what_others_have_left),
                 Q(quota__of_more_users_is_smaller_and_all_classes_start_anew),

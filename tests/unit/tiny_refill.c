@@ -236,6 +236,24 @@ static void link__that_is_broken_is_reported_and_the_next_place_serves(void **st
   for (size_t i = 0; i < 2; i++) test_slab_home(slabs[i], 0, CAPACITY);
 }
 
+/* An address within a block, which the bin has by misuse, is not given out. */
+static void address__that_is_askew_is_reported_and_the_next_place_serves(void **state) {
+  (void)state;
+  if (HAK_CHECKS == 0) skip(); /* nothing looks */
+  hak_slab_t *slab = test_slab_full();
+  char *inside = test_slab_block(slab, 1) + 128;
+  hak_link_write(&g_me->key, inside, HAK_LINK_END);
+  test_bin()->ready = inside;
+  hak_store_relaxed(&test_bin()->ready_count, 1);
+  test_slab_home(slab, 3, 5);
+  void *block = refill();
+  CHECK(block == test_slab_block(slab, 3) || block == test_slab_block(slab, 4));
+  test_deferred_expect(HAK_ERROR_INTERIOR_POINTER, inside);
+  CHECK(!hak_bin_pop_fails(&g_me->key, test_bin(), &block));
+  CHECK(test_bin()->ready == HAK_LINK_END && test_bin()->list.head == HAK_LINK_END);
+  test_slab_home(slab, 0, hak_slab_capacity(slab));
+}
+
 /* More than the bin may keep: the rest would take what the thread frees from here on. */
 static void span__that_is_long_gives_its_whole_list(void **state) {
   (void)state;
@@ -315,6 +333,33 @@ static void bin__that_flips_with_few_blocks_is_topped_up(void **state) {
   uint32_t cut, most = (uint32_t)(hak_commit_bytes(g_cache, slab) / size);
   while ((cut = cut_by_flip(slab, 1, true)) != 0) {}
   CHECK(hak_slab_carved(slab) == most || test_hold()->current == NULL);
+  void *block;
+  while (!hak_bin_pop_fails(&g_me->key, test_bin(), &block)) {}
+  test_slab_home(slab, 0, hak_slab_carved(slab));
+}
+
+/* A slab of this thread of which all pages are cut. */
+static hak_slab_t *cut_to_its_pages(void) {
+  hak_slab_t *slab = hak_hold_new(g_me, g_cache, g_class);
+  hak_slab_carve(slab, 4096 / hak_class_size(g_class));
+  test_hold()->current = slab;
+  hak_hold_list_all(g_me, g_cache, g_class);
+  CHECK(hak_hold_shed(g_me, g_cache) > 0);
+  hak_lock_acquire(&g_central->lock);
+  hak_partial_remove_locked(g_central, slab);
+  hak_slab_partial_to_held_locked(g_cache, slab);
+  hak_lock_release(&g_central->lock);
+  test_hold()->current = slab;
+  return slab;
+}
+
+/* No page is asked for. */
+static void bin__whose_slab_has_no_page_more_is_not_topped_up(void **state) {
+  (void)state;
+  hak_slab_t *slab = cut_to_its_pages();
+  CHECK_EQ(cut_by_flip(slab, 3, true), 0);
+  CHECK_EQ(cut_by_flip(slab, 1, true), 0);
+  CHECK_EQ(hak_commit_bytes(g_cache, slab), 4096);
   void *block;
   while (!hak_bin_pop_fails(&g_me->key, test_bin(), &block)) {}
   test_slab_home(slab, 0, hak_slab_carved(slab));
@@ -405,47 +450,7 @@ static uint32_t taken_by_refill(hak_slab_t *slab) {
   return count;
 }
 
-static void shared_slab__on_the_partial_list_gives_a_few_blocks_and_stays(void **state) {
-  (void)state;
-  hak_slab_t *slab = test_slab_full();
-  hak_hold_let_go(g_me, g_cache, slab, g_class);
-  test_slab_home_elsewhere(slab, 0, 2 * FEW + 2);
-  sources_t before = sources();
-  for (int i = 0; i < 2; i++) {
-    CHECK_EQ(taken_by_refill(slab), FEW);
-    expect_sources(&before, (sources_t){.partial = 1}); /* nobody holds it meanwhile */
-    CHECK_EQ(hak_load_relaxed(&slab->word), hak_word_make(HAK_SLAB_PARTIAL, 0));
-    CHECK(hak_partial_is_valid(g_central));
-  }
-  CHECK_EQ(taken_by_refill(slab), 2);
-  CHECK_EQ(hak_load_relaxed(&slab->word), hak_word_make(HAK_SLAB_FULL, 0));
-  test_hold()->shared = HAK_SHARED_NOT;
-  test_slab_home(slab, 0, CAPACITY);
-}
-
-static void shared_slab__that_is_partly_carved_gives_a_few_blocks_and_stays(
-    void **state) {
-  (void)state;
-  hak_slab_t *slab = test_slab_full();
-  hak_store_relaxed(&slab->carved, 10);
-  hak_slab_set_out(slab, 10, 0);
-  test_hold()->current = slab;
-  test_slab_home(slab, 2, 2 + FEW + 2);
-  hak_hold_list_all(g_me, g_cache, g_class);
-  static const uint32_t counts[] = {FEW, 2, FEW};
-  sources_t before = sources();
-  for (size_t i = 0; i < TEST_COUNT(counts); i++) {
-    CHECK(hak_load_relaxed(&g_central->uncarved) == slab);
-    CHECK_EQ(taken_by_refill(slab), counts[i]);
-    expect_sources(&before, (sources_t){.partial = i < 2, .carve = i == 2});
-    CHECK_EQ(hak_load_relaxed(&slab->word), hak_word_make(HAK_SLAB_PARTIAL, 0));
-    CHECK(hak_partial_is_valid(g_central));
-  }
-  test_hold()->shared = HAK_SHARED_NOT;
-  test_slab_home(slab, 0, hak_slab_carved(slab));
-}
-
-/* Nor is one left out that the thread holds, or blocks that come from others. */
+/* A slab that the thread holds serves it, and so do blocks that come from others. */
 static void shared_class__has_what_is_the_threads_own_first(void **state) {
   (void)state;
   hak_slab_t *held = test_slab_full(), *sent = test_slab_full();
@@ -475,13 +480,13 @@ TEST_MAIN_FRESH(
     TEST_OF_SLABS(carve__of_a_heap_that_starts_small_doubles, 64),
     H(refusal__of_memory_is_null_and_what_there_is_serves),
     H(link__that_is_broken_is_reported_and_the_next_place_serves),
+    TEST_OF_SLABS(address__that_is_askew_is_reported_and_the_next_place_serves, 1280),
     TEST_OF_SLABS(bin__that_flips_with_few_blocks_is_topped_up, 64),
     TEST_OF_SLABS(bin__with_a_broken_link_is_not_topped_up, 64),
     TEST_OF_SLABS(bin__that_may_keep_little_is_not_topped_up, 64),
+    TEST_OF_SLABS(bin__whose_slab_has_no_page_more_is_not_topped_up, 64),
     H(bin__of_larger_blocks_is_not_topped_up),
     H(refill__of_one_block_without_a_cache_looks_at_no_class),
-    H(shared_slab__on_the_partial_list_gives_a_few_blocks_and_stays),
-    H(shared_slab__that_is_partly_carved_gives_a_few_blocks_and_stays),
     H(shared_class__has_what_is_the_threads_own_first),
     TEST_OF_SLABS(span__that_is_long_gives_its_whole_list, 20000),
     TEST_OF_SLABS(spans__are_short_for_longer_where_threads_free_each_others_blocks,

@@ -157,6 +157,47 @@ static void slab__that_is_carved_by_this_thread_comes_before_the_list(void **sta
 /* --- classes whose slabs the thread shares --------------------------------------------
  */
 
+/* Refills have taken from the list without holding a slab, or carved. */
+static hak_stats_t expect_step(hak_stats_t before, uint64_t listed, uint64_t carved) {
+  hak_stats_t now = test_stats();
+  CHECK_EQ(now.refill_shelf - before.refill_shelf, listed);
+  CHECK_EQ(now.refill_carve - before.refill_carve, carved);
+  CHECK_EQ(now.refill_partial, before.refill_partial);
+  CHECK_EQ(now.refill_slab, before.refill_slab);
+  return now;
+}
+
+static void shared_slab__on_the_partial_list_gives_a_few_blocks_and_stays(void **state) {
+  (void)state;
+  hak_slab_t *slab = listed(2 * FEW + 2);
+  hak_stats_t before = test_stats();
+  for (int i = 0; i < 2; i++) {
+    CHECK_EQ(take_shared(slab), FEW);
+    before = expect_step(before, 1, 0); /* nobody holds it meanwhile */
+    CHECK_EQ(hak_load_relaxed(&slab->word), hak_word_make(HAK_SLAB_PARTIAL, 0));
+    CHECK(hak_partial_is_valid(g_central));
+  }
+  CHECK_EQ(take_shared(slab), 2);
+  CHECK_EQ(hak_load_relaxed(&slab->word), hak_word_make(HAK_SLAB_FULL, 0));
+  home(slab);
+}
+
+static void shared_slab__that_is_partly_carved_gives_a_few_blocks_and_stays(
+    void **state) {
+  (void)state;
+  hak_slab_t *slab = uncarved(FEW + 2);
+  static const uint32_t counts[] = {FEW, 2, FEW};
+  hak_stats_t before = test_stats();
+  for (size_t i = 0; i < TEST_COUNT(counts); i++) {
+    CHECK(hak_load_relaxed(&g_central->uncarved) == slab);
+    CHECK_EQ(take_shared(slab), counts[i]);
+    before = expect_step(before, i < 2, i == 2);
+    CHECK_EQ(hak_load_relaxed(&slab->word), hak_word_make(HAK_SLAB_PARTIAL, 0));
+    CHECK(hak_partial_is_valid(g_central));
+  }
+  home(slab);
+}
+
 static void shared_slab__that_leaves_comes_after_those_that_stay(void **state) {
   (void)state;
   hak_slab_t *other, *slab = leaving(&other), *partly = uncarved(FEW + 2);
@@ -380,13 +421,15 @@ TEST_MAIN_FRESH(
     H(slab__that_is_carved_comes_before_one_that_is_not),
     H(slab__that_leaves_comes_after_those_that_stay),
     H(slab__that_is_carved_by_this_thread_comes_before_the_list),
+    H(shared_slab__on_the_partial_list_gives_a_few_blocks_and_stays),
+    H(shared_slab__that_is_partly_carved_gives_a_few_blocks_and_stays),
     H(shared_slab__that_leaves_comes_after_those_that_stay),
     H(shared_slab__is_carved_where_it_lies),
     H(shared_slab__that_is_carved_anew_is_looked_at),
     TEST_OF_SLABS(shared_slab__gets_the_pages_that_it_has_not, SIZE),
     TEST_OF_SLABS(current_slab__whose_pages_are_refused_is_listed_and_others_serve, SIZE),
     H(slab__with_holes_serves_all_of_its_free_blocks),
-                H(shared_slab__with_holes_has_none_any_more),
+    H(shared_slab__with_holes_has_none_any_more),
     H(held_slab__gives_what_others_freed_after_its_list),
     H(current_slab__gives_its_list_and_is_gone_on_with),
     H(slab__that_another_thread_takes_first_is_done_without))

@@ -90,6 +90,5 @@ uint32_t hak_commit_blocks_slow(hak_thread_t *me, const hak_cache_t *cache,
 }
 
 bool hak_commit_whole(hak_thread_t *me, const hak_cache_t *cache, hak_slab_t *slab) {
-  if (hak_pool_is_enclosed(&cache->store->pool)) return true;
   return commit(me, cache, slab, hak_slab_span(slab) * HAK_SLAB_SIZE);
 }

@@ -467,7 +467,7 @@ static HAK_SLOW void top_up(hak_thread_t *me, const hak_cache_t *cache, uint32_t
   };
   hak_bin_t *bin = &cache->bins[cls];
   hak_hold_t *hold = &cache->holds[cls];
-  uint32_t size = hak_class_size(cls), count;
+  uint32_t size = hak_class_size(cls), count = 0;
   void *last;
   if (size > SIZE_MOST || !hak_capacity_is_begun(cache, cls)) return;
   hak_slab_t *slab = hold->current;
@@ -479,7 +479,6 @@ static HAK_SLOW void top_up(hak_thread_t *me, const hak_cache_t *cache, uint32_t
   size_t left = (hak_commit_bytes(cache, slab) - cut) / size;
   uint32_t most = left < BYTES / size ? (uint32_t)left : BYTES / size;
   void *list = most == 0 ? HAK_LINK_END : hak_carve(me, cache, cls, slab, most, &count);
-  if (list == HAK_LINK_END) return;
   if (last == NULL) {
     bin->ready = list;
   } else {

@@ -1,6 +1,8 @@
 /* tiny_quota.c - what a thread caches of a heap with a hard limit that is near. */
 #include "limited_fixture.h"
 
+#include "tiny/commit.h"
+
 static void *g_most; /* a block that leaves less than an eighth of the limit */
 
 static int setup(void **state) {
@@ -177,11 +179,32 @@ static void class__that_is_shared_and_cut_gets_no_more_than_its_bin_may_keep(
   hak_budget_count_user(budget(), -99999);
 }
 
+/* What has no page gets one, for a block at a time; what has pages is carved so far. */
+static void pages__come_one_at_a_time(void **state) {
+  (void)state;
+  enum {
+    OF_PAGE = 4096 / SIZE
+  };
+  follow(g_class);
+  hak_slab_t *slab = hak_hold_new(g_me, g_limited, g_class);
+  CHECK_EQ(hak_commit_bytes(g_limited, slab), 4096);
+  CHECK_EQ(hak_commit_blocks(g_me, g_limited, slab, 1), 1);
+  CHECK_EQ(hak_commit_blocks(g_me, g_limited, slab, 2 * OF_PAGE), OF_PAGE);
+  CHECK_EQ(hak_commit_bytes(g_limited, slab), 4096);
+  hak_slab_carve(slab, OF_PAGE);
+  CHECK_EQ(hak_commit_blocks(g_me, g_limited, slab, 2 * OF_PAGE), OF_PAGE);
+  CHECK_EQ(hak_commit_bytes(g_limited, slab), 2 * 4096);
+  hak_slab_carve_anew(slab);
+  CHECK_EQ(hak_commit_blocks(g_me, g_limited, slab, 4 * OF_PAGE), 2 * OF_PAGE);
+  hak_hold_retire(g_me, g_limited, slab);
+}
+
 #define Q(function)                                                   \
   cmocka_unit_test_prestate_setup_teardown(function, setup, teardown, \
                                            (void *)(uintptr_t)SIZE)
 
-TEST_MAIN_FRESH(Q(class__that_is_cut_does_not_share_slabs_from_then_on),
+TEST_MAIN_FRESH(Q(pages__come_one_at_a_time),
+                Q(class__that_is_cut_does_not_share_slabs_from_then_on),
                 Q(class__that_is_shared_and_cut_gets_no_more_than_its_bin_may_keep),
                 Q(cut__is_only_a_bin_of_a_heap_with_a_limit),
                 Q(class__takes_a_quarter_of_what_others_have_left),

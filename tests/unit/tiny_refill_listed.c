@@ -365,6 +365,31 @@ static void current_slab__whose_pages_are_refused_is_listed_and_others_serve(
   home(whole);
 }
 
+/* In a heap without a limit they come with many others; what is refused leaves those that
+ * there are. */
+static void pages__of_all_blocks_that_are_asked_for_come(void **state) {
+  (void)state;
+  enum {
+    PAGES = 3,
+    LEFT = 2,
+    MORE = 8
+  };
+  hak_slab_t *slab = hak_hold_new(g_me, g_cache, g_class);
+  hak_slab_carve(slab, PAGES * 4096 / SIZE - LEFT);
+  test_hold()->current = slab;
+  hak_hold_list_all(g_me, g_cache, g_class);
+  CHECK(hak_hold_shed(g_me, g_cache) > 0);
+  hold_listed(slab);
+  test_hold()->current = slab;
+  CHECK_EQ(hak_commit_bytes(g_cache, slab), PAGES * 4096);
+  refuse();
+  CHECK_EQ(hak_commit_blocks(g_me, g_cache, slab, 1), 1);
+  CHECK_EQ(hak_commit_blocks(g_me, g_cache, slab, MORE), LEFT);
+  test_os_fail(&g_os, TEST_FAIL_NONE, 0, 0);
+  CHECK_EQ(hak_commit_blocks(g_me, g_cache, slab, MORE), MORE);
+  home(slab);
+}
+
 /* --- what another thread took meanwhile -----------------------------------------------
  */
 
@@ -432,4 +457,5 @@ TEST_MAIN_FRESH(
     H(shared_slab__with_holes_has_none_any_more),
     H(held_slab__gives_what_others_freed_after_its_list),
     H(current_slab__gives_its_list_and_is_gone_on_with),
+    TEST_OF_SLABS(pages__of_all_blocks_that_are_asked_for_come, SIZE),
     H(slab__that_another_thread_takes_first_is_done_without))

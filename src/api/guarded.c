@@ -70,7 +70,7 @@ static void note_calls(hak_calls_t *calls) {
   calls->thread = hak_sys_thread();
   calls->depth = 0;
   bool attached = me->kind == HAK_THREAD_ATTACHED;
-  if (!attached || !me->guard.asks) {
+  if (!me->guard.asks) {
     if (attached) me->guard.asks = true;
     size_t depth = hak_api_calls(calls->frames, HAK_CALLS_FRAMES);
     if (depth == 0) depth = hak_sys_calls(calls->frames, HAK_CALLS_FRAMES);
@@ -303,7 +303,7 @@ static void tell(const void *address, hak_touch_t touch, hak_cell_state_t state,
                  const hak_cell_facts_t *f) {
   char path[HAK_REPORT_PATH_MAX] = "", quoted[HAK_REPORT_QUOTED_MAX];
   hak_heap_t *heap = hak_heap_record(f->heap);
-  if (heap != NULL && hak_heap_handle(heap) == f->heap) {
+  if (hak_heap_handle(heap) == f->heap) {
     hak_heap_path(heap, path, sizeof path);
   }
   hak_text_quote(quoted, sizeof quoted, path);

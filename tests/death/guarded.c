@@ -278,6 +278,7 @@ static bool has_stacks(const char *output, size_t count) {
   return count_of(output, "hakmem: allocated by thread ") ==
              1 + (count_of(output, "<\n")) &&
          count_of(output, "hakmem: freed by thread ") == count - 1 &&
+         count_of(output, "hakmem: freed ") == count - 1 &&
          count_of(output, "guarded+0x") >= count;
 }
 

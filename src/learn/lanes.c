@@ -16,8 +16,10 @@ static void lead(uint32_t origin, uint32_t group) {
   }
 }
 
+/* A place that a run before led to that group is not there on trial. */
 static bool has_lane(uint32_t origin) {
-  return hak_origin_at(origin)->wave.led == HAK_LANE;
+  const hak_wave_place_t *place = &hak_origin_at(origin)->wave;
+  return place->led == HAK_LANE && place->seen <= 0;
 }
 
 /* What a run before has learned of a place is better than a guess. */
@@ -29,7 +31,7 @@ static bool only_grows(const hak_origin_t *origin) {
 
 static void try_lane(uint32_t number, double peak) {
   const hak_origin_t *origin = hak_origin_at(number);
-  if (number <= HAK_ORIGIN_OTHERS || origin->wave.led != 0 || !only_grows(origin)) return;
+  if (number <= HAK_ORIGIN_OTHERS || !only_grows(origin)) return;
   double bytes = origin->sums.live_bytes;
   if (in_lanes + bytes > peak * HAK_APART_MOST) return;
   in_lanes += bytes;
@@ -59,7 +61,7 @@ HAK_SLOW void hak_lane_born(uint32_t origin, double bytes, double peak) {
 }
 
 HAK_SLOW void hak_lane_died(uint32_t origin, double bytes) {
-  if (!begun || !has_lane(origin)) return;
+  if (!has_lane(origin)) return;
   in_lanes -= bytes;
   leave(origin);
 }

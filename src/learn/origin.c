@@ -53,8 +53,8 @@ uint32_t hak_origins_made(void) {
  */
 static void make_chunk(const hak_os_t *os, uint32_t next) {
   if (next >= HAK_ORIGINS || hak_load_relaxed(&chunks[next / CHUNK]) != NULL) return;
+  /* NULL, and nothing changes, if memory is short. */
   hak_origin_t *chunk = hak_meta_alloc(os, CHUNK * sizeof *chunk, HAK_CACHE_LINE);
-  if (chunk == NULL) return;
   hak_lock_acquire(&lock);
   /* Of two threads that come at once one has got memory in vain; it stays unused. */
   /* Release: publishes the zeroes to hak_origin_at. */
@@ -141,8 +141,7 @@ uint32_t hak_origin_make(const hak_os_t *os, hak_site_t *site) {
   if (number != HAK_ORIGIN_NONE || site == NULL) return number;
   make_room(os);
   hak_lock_acquire(&lock);
-  number = hak_origin_of(site); /* another thread may have been first */
-  if (number == HAK_ORIGIN_NONE) number = find_locked(site);
+  number = find_locked(site); /* another thread may have been first */
   if (number == HAK_ORIGIN_NONE) number = add_locked(site);
   hak_store_relaxed(word(site, 0), number);
   /* Release: publishes the number to hak_origin_of. */

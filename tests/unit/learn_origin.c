@@ -49,6 +49,27 @@ static void numbers__without_memory_are_that_of_all_others(void **state) {
   CHECK_EQ(make(&g_sites[refused]), HAK_ORIGIN_OTHERS); /* for good */
 }
 
+/* While memory for its record is got a hook comes by another place, as another thread
+ * may. */
+static hak_os_t g_calling;
+static uint32_t g_other;
+
+static void *reserve(void *ctx, size_t size, size_t alignment) {
+  if (g_other == HAK_ORIGIN_NONE) g_other = make(site(1));
+  return g_os.hooks.reserve(ctx, size, alignment);
+}
+
+static void record__that_is_made_meanwhile_stays(void **state) {
+  (void)state;
+  g_calling = g_os.hooks;
+  g_calling.reserve = reserve;
+  g_other = HAK_ORIGIN_NONE;
+  uint32_t number = hak_origin_make(&g_calling, site(2));
+  CHECK(g_other > HAK_ORIGIN_OTHERS && number == g_other + 1);
+  CHECK(hak_origin_at(g_other)->site == &g_sites[1]);
+  CHECK(hak_origin_at(number)->site == &g_sites[2]);
+}
+
 /* An object that is unloaded and another one that comes to lie where it was. */
 static void place__at_the_address_of_another_is_another(void **state) {
   (void)state;
@@ -73,6 +94,7 @@ int main(void) {
   test_begin();
   const struct CMUnitTest tests[] = {P(numbers__end_with_the_table),
                                      P(numbers__without_memory_are_that_of_all_others),
+                                     P(record__that_is_made_meanwhile_stays),
                                      P(place__at_the_address_of_another_is_another)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

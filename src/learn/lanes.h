@@ -12,6 +12,7 @@
  * so that what may lie in vain apart, with holes that others cannot use, is little. Load
  * of less than LEAST has none, as slabs that are used in part are not little beside it.
  * With the first of its samples that goes before the peak is over, a place is led back.
+ * One of which a run before has learned something has no lane, whichever group it is in.
  * What the first wave says decides about all others (waves.h).
  *
  * Access: all is [lock] of origin.h, whose holder calls these.

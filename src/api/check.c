@@ -46,7 +46,12 @@ static void check_heap(hak_heap_t *heap, bool named, findings_t *found) {
 /* Under the lease, so that the heap stays; what was found is told after. */
 static HAK_SLOW bool check_used(hak_heap_t *heap, bool named) {
   findings_t found = {NULL, NULL, NULL};
-  hak_heap_lease(heap);
+  /* In a hook it may be the call below that has it. */
+  if (hak_load_relaxed(&hak_thread_self->busy) == 0) {
+    hak_heap_lease(heap);
+  } else if (!hak_heap_try_lease(heap)) {
+    return true;
+  }
   hak_heap_t *handle = hak_heap_handle(heap);
   if (hak_heap_is_used(heap)) check_heap(heap, named, &found);
   hak_heap_unlease(heap);

@@ -259,7 +259,7 @@ static void look_at_blocks(const visit_t *v, hak_slab_t *slab, look_t *look) {
 static void look_at(const visit_t *v, hak_superslab_t *ss, unsigned slot, look_t *look) {
   look->carved = 0;
   look->large = 0;
-  hak_heap_lease(v->heap);
+  if (!hak_thread_lease(v->me, v->heap)) return;
   if (hak_load_relaxed(&ss->extent.heap) == v->heap_id &&
       hak_load_relaxed(&ss->extent.kind) == HAK_EXTENT_SLABS) {
     hak_place_t place = hak_locate((uintptr_t)hak_superslab_slot(ss, slot));
@@ -316,7 +316,7 @@ static int visit_heap(visit_t *v, hak_heap_t *heap) {
   }
   /* What this thread has is its own: fewer blocks to note. */
   hak_kind_flush(v->me, heap);
-  hak_heap_lease(heap);
+  if (!hak_thread_lease(v->me, heap)) return EBUSY; /* in a hook, and being changed */
   bool used = hak_heap_is_used(heap), ok = true;
   v->heap = heap;
   v->heap_id = hak_heap_id(heap);

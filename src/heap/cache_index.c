@@ -168,11 +168,16 @@ static bool is_alone_locked(hak_thread_t *me, uint32_t index,
   return *cache != NULL && hak_load_relaxed(&(*cache)->index) == index;
 }
 
-static uint32_t find_victim(hak_thread_t *me, hak_thread_cache_t **victim) {
+/* An index that only this thread has a cache at, of the heap *loser. */
+static uint32_t find_victim(hak_thread_t *me, hak_heap_t **loser) {
+  hak_thread_cache_t *victim;
   uint32_t index = HAK_NO_INDEX;
   hak_lock_acquire(hak_heaps_lock());
   for (uint32_t i = 0; i < indices_ready && index == HAK_NO_INDEX; i++) {
-    if (is_alone_locked(me, next_index, victim)) index = next_index;
+    if (is_alone_locked(me, next_index, &victim)) {
+      index = next_index;
+      *loser = indices[index].heap;
+    }
     next_index = (next_index + 1) % indices_ready;
   }
   hak_lock_release(hak_heaps_lock());
@@ -181,10 +186,10 @@ static uint32_t find_victim(hak_thread_t *me, hak_thread_cache_t **victim) {
 
 /* The index's heap goes on without it; true if it could be taken. Under the lease of
  * that heap, which may be about to go. */
-static bool evict(hak_thread_t *me, uint32_t index, hak_thread_cache_t *expected) {
+static bool evict(hak_thread_t *me, uint32_t index, const hak_heap_t *loser) {
   hak_thread_cache_t *victim = NULL;
   hak_lock_acquire(hak_heaps_lock());
-  bool ok = is_alone_locked(me, index, &victim) && victim == expected;
+  bool ok = indices[index].heap == loser && is_alone_locked(me, index, &victim);
   /* From here on no other thread enters the index for this heap. */
   if (ok) hak_store_relaxed(&victim->heap->index_at, hak_index_at(HAK_INDEX_NONE));
   hak_lock_release(hak_heaps_lock());
@@ -198,12 +203,11 @@ static bool evict(hak_thread_t *me, uint32_t index, hak_thread_cache_t *expected
 /* The index of a heap that only this thread uses passes to another heap, unless that has
  * one by now; the other heap's index, or none. */
 static uint32_t rob(hak_thread_t *me, hak_heap_t *heap) {
-  hak_thread_cache_t *victim = NULL;
-  uint32_t index = find_victim(me, &victim);
+  hak_heap_t *loser = NULL; /* read under the lock: the heap may have ended since */
+  uint32_t index = find_victim(me, &loser);
   if (index == HAK_NO_INDEX) return HAK_NO_INDEX;
-  hak_heap_t *loser = victim->heap;
-  hak_heap_lease(loser);
-  bool ok = evict(me, index, victim);
+  if (!hak_thread_lease(me, loser)) return HAK_NO_INDEX;
+  bool ok = evict(me, index, loser);
   if (ok) {
     hak_lock_acquire(hak_heaps_lock());
     indices[index].heap = NULL;

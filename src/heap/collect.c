@@ -130,11 +130,12 @@ static void collect_default(collecting_t *c) {
   if (!c->caches) return;
   spend(c, PER_HEAP);
   hak_harden_release(c->me);
-  hak_heap_lease(heap);
-  empty_caches(c, &c->me->cache, false);
-  purge_holes(c, heap);
-  purge_tails(c, heap);
-  hak_heap_unlease(heap);
+  if (hak_thread_lease(c->me, heap)) {
+    empty_caches(c, &c->me->cache, false);
+    purge_holes(c, heap);
+    purge_tails(c, heap);
+    hak_heap_unlease(heap);
+  }
   purge_pool(c, heap);
 }
 
@@ -172,8 +173,7 @@ static void collect_heap(collecting_t *c, hak_heap_t *heap, bool named) {
   if (done ||
       hak_load_relaxed(&pool->superslabs) + hak_load_relaxed(&pool->run_bytes) == 0) {
     spend(c, PER_EMPTY_HEAP);
-  } else if (named || hak_heap_try_lease(heap)) {
-    if (named) hak_heap_lease(heap);
+  } else if (named ? hak_thread_lease(c->me, heap) : hak_heap_try_lease(heap)) {
     spend(c, PER_HEAP);
     if (hak_heap_is_used(heap)) collect_leased(c, heap, named);
     hak_heap_unlease(heap);

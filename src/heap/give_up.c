@@ -13,7 +13,7 @@
 static void flush_default(hak_thread_t *me) {
   hak_heap_t *heap = hak_heap_get_default();
   hak_harden_release(me);
-  hak_heap_lease(heap);
+  if (!hak_thread_lease(me, heap)) return;
   /* Slabs that its blocks come home to may become this thread's. */
   hak_flush_own(me, &me->cache);
   hak_flush_all(me, &me->cache);

@@ -165,7 +165,7 @@ void hak_kind_flush_leased(hak_thread_t *me, hak_heap_t *heap) {
 }
 
 void hak_kind_flush(hak_thread_t *me, hak_heap_t *heap) {
-  hak_heap_lease(heap);
+  if (!hak_thread_lease(me, heap)) return;
   if (hak_heap_is_used(heap)) hak_kind_flush_leased(me, heap);
   hak_heap_unlease(heap);
 }

@@ -45,7 +45,7 @@ static void relieve_one(hak_thread_t *me, hak_heap_t *heap, bool own) {
 
 /* The lease is kept for the purge, so that the heap stays. */
 static void relieve_other(hak_thread_t *me, hak_heap_t *heap) {
-  hak_heap_lease(heap);
+  if (!hak_thread_lease(me, heap)) return;
   if (hak_heap_is_used(heap) && hak_kind_has_thread_caches(heap)) {
     hak_cache_drain(me, heap);
     purge(me, heap, false);

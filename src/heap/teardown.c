@@ -7,12 +7,16 @@
 #include "heap/groups.h"
 #include "heap/kind.h"
 
-static void end_heap(hak_thread_t *me, hak_heap_t *heap) {
-  hak_heap_lease(heap);
+static void end_leased(hak_thread_t *me, hak_heap_t *heap) {
   hak_kind_clear(me, heap, true);
   hak_cache_index_free(heap);
   hak_kind_end_os(heap);
   hak_heap_unlease(heap);
+}
+
+static void end_heap(hak_thread_t *me, hak_heap_t *heap) {
+  hak_heap_lease(heap);
+  end_leased(me, heap);
 }
 
 /* Released heaps below a heap belong to it, and end with it. True if there was one whose
@@ -91,7 +95,12 @@ static bool claim_idle_orphan(hak_heap_t *heap) {
 void hak_teardown_orphan(hak_thread_t *me, hak_heap_t *heap) {
   while (heap != NULL && hak_kind_may_end(heap) && claim_idle_orphan(heap)) {
     hak_heap_t *parent = hak_heap_above(heap);
-    end_heap(me, heap);
+    if (!hak_thread_lease(me, heap)) {
+      /* In a hook of a collection, which ends it afterwards. */
+      hak_heap_unclaim_orphan(heap);
+      return;
+    }
+    end_leased(me, heap);
     hak_heap_put_record(heap);
     heap = parent; /* it may have waited for this one */
   }

@@ -119,7 +119,7 @@ hak_cache_t hak_cache_bare(hak_thread_t *me, hak_heap_t *heap) {
 void hak_cache_give_up(hak_thread_t *me, hak_thread_cache_t *cache, bool leave) {
   hak_heap_t *heap = cache->heap;
   if (hak_load_relaxed(&cache->heap_id) == NULL) return;
-  hak_heap_lease(heap);
+  if (!hak_thread_lease(me, heap)) return;
   /* Still set: then the heap has not gone meanwhile. */
   if (hak_load_relaxed(&cache->heap_id) != NULL) {
     bool orphan = hak_heap_is_orphan(heap);

@@ -153,6 +153,15 @@ void hak_caches_visit(hak_thread_t *thread,
   } while (first != 0);
 }
 
+/* Threads may use the state that is shared, beside their own. */
+HAK_SLOW bool hak_thread_lease(hak_thread_t *me, hak_heap_t *heap) {
+  if (hak_load_relaxed(&me->busy) > 1 || hak_load_relaxed(&hak_thread_self->busy) > 1) {
+    return hak_heap_try_lease(heap);
+  }
+  hak_heap_lease(heap);
+  return true;
+}
+
 /* --- pages of what nobody uses -------------------------------------------------------
  */
 

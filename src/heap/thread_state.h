@@ -170,6 +170,11 @@ bool hak_thread_state_commit(const hak_os_t *os, hak_thread_t *thread, uint32_t 
 /* The state keeps nothing of the default heap, as at its beginning. */
 void hak_thread_state_reset(hak_thread_t *thread);
 
+/* hak_heap_lease for emptying caches. False, at once, if somebody has the lease and this
+ * thread is in a hook of another call, which that may be. `me`: what is emptied is of
+ * this state. */
+bool hak_thread_lease(hak_thread_t *me, hak_heap_t *heap);
+
 /* --- pages of what nobody uses; see hak_threads_purge ---- */
 
 /* Gives the pages of a cache back that is of no heap, if it has any and they may go, for

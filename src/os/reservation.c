@@ -335,8 +335,7 @@ void *hak_os_reserve_row(const hak_os_t *os, size_t size, size_t alignment,
     more = 0;
     row = hak_os_reserve(os, size, alignment);
   }
-  if (row == NULL) return NULL;
-  *count = more + 1;
+  *count = more + 1; /* of no row there are no more */
   for (char *first = row; more > 0; more--, first += size) {
     hak_os_divide_end(first, (more + 1) * size, size);
   }

@@ -2,6 +2,7 @@
  * test and not learned; of none and of more than are known; where nothing is sampled; and
  * where memory is refused. */
 #include "os_fixture.h"
+#include "threads.h"
 
 #include <errno.h>
 #include <string.h>
@@ -347,6 +348,23 @@ static void alloc_at__gives_no_block_that_is_none(void **state) {
   }
 }
 
+/* It has no bins from which a group would serve it. */
+static void *alloc_first(void *blocks) {
+  ((void **)blocks)[0] = hak_alloc_at(100, &g_apart);
+  ((void **)blocks)[1] = hak_alloc_at(100, &g_apart);
+  return NULL;
+}
+static void apart__first_block_of_a_thread_lies_with_others(void **state) {
+  (void)state;
+  void *blocks[2];
+  keep_apart();
+  test_thread_run(alloc_first, blocks);
+  CHECK(lies_in(blocks[0]) == hak_heap_default());
+  CHECK(lies_in(blocks[1]) == hak_group_at(GROUP));
+  hak_free(blocks[0]);
+  hak_free(blocks[1]);
+}
+
 #define NONE(function) cmocka_unit_test_setup_teardown(function, none, end)
 #define EACH(function) cmocka_unit_test_setup_teardown(function, each, end)
 
@@ -361,4 +379,5 @@ TEST_MAIN_FRESH(NONE(apart__blocks_of_the_default_heap_lie_in_the_group),
                 EACH(stacks__that_nobody_says_or_keeps_are_none),
                 EACH(places__beyond_their_number_are_told_together),
                 EACH(leaks__are_told_of_the_heaps_own_places),
-                NONE(alloc_at__gives_no_block_that_is_none))
+                NONE(alloc_at__gives_no_block_that_is_none),
+                NONE(apart__first_block_of_a_thread_lies_with_others))

@@ -194,6 +194,36 @@ static void thread__without_a_state_makes_it_a_block_like_others(void **state) {
   CHECK_EQ(pthread_key_delete(g_late), 0);
 }
 
+/* --- other blocks that are no samples ------------------------------------------------
+ */
+
+/* What is a part of another request is picked and counted, and asks for nothing more. */
+static unsigned g_asked;
+static int alloc_inside(hak_heap_t *heap, size_t needed, int level, void *ctx) {
+  (void)heap;
+  (void)needed;
+  (void)level;
+  (void)ctx;
+  char *block = hak_alloc_at(100, &place);
+  CHECK(block != NULL && !is_among_samples(block));
+  hak_free(block);
+  g_asked++;
+  return 0;
+}
+static void callback__of_a_limit_has_no_samples(void **state) {
+  (void)state;
+  hak_heap_t *heap =
+      test_heap_make((hak_heap_config_t){.hard_limit = MIB, .on_pressure = alloc_inside});
+  char *block = hak_alloc_at(100, &place);
+  CHECK(is_among_samples(block));
+  hak_free(block);
+  double counted = sums().blocks;
+  CHECK(hak_heap_alloc(heap, 2 * MIB) == NULL);
+  CHECK_EQ(g_asked, 1);
+  CHECK(sums().blocks > counted);
+  CHECK_EQ(hak_heap_destroy(heap), 0);
+}
+
 #define S(function) cmocka_unit_test_setup_teardown(function, start, end)
 
 TEST_MAIN_FRESH(S(resize__that_fails_leaves_the_sample_as_it_was),
@@ -201,4 +231,5 @@ TEST_MAIN_FRESH(S(resize__that_fails_leaves_the_sample_as_it_was),
                 S(growth__for_no_place_stands_for_as_many_blocks),
                 S(no_grow__may_leave_it_none),
                 S(hook__of_the_heap_above_hears_of_a_block_that_comes),
-                S(thread__without_a_state_makes_it_a_block_like_others))
+                S(thread__without_a_state_makes_it_a_block_like_others),
+                S(callback__of_a_limit_has_no_samples))

@@ -2,6 +2,7 @@
  * given up at the end of their hooks. */
 #include "strict_os.h"
 
+#include <errno.h>
 #include <pthread.h>
 #include <string.h>
 
@@ -179,6 +180,30 @@ static void notes__are_made_ahead_by_one(void **state) {
   CHECK_EQ(g_os.ranges, 0);
 }
 
+/* Hooks that do not keep the alignment: there are no more notes. */
+static void *reserve_askew(void *ctx, size_t size, size_t alignment) {
+  char *range = g_os.hooks.reserve(ctx, size, alignment);
+  return range == NULL ? NULL : range + 8;
+}
+static int release_askew(void *ctx, void *ptr, size_t size) {
+  return g_os.hooks.release(ctx, (char *)ptr - 8, size);
+}
+static void notes__that_lie_askew_go_back(void **state) {
+  (void)state;
+  CHECK_EQ(hak_shutdown(HAK_SHUTDOWN_FORCE), 0);
+  hak_os_t hooks = g_os.hooks;
+  hooks.reserve = reserve_askew;
+  hooks.release = release_askew;
+  hak_os_start(&hooks);
+  size_t count = 0;
+  while ((g_ranges[count] = hak_os_reserve(&g_own.hooks, SIZE, SIZE)) != NULL) count++;
+  CHECK_EQ(count, FIRST);
+  CHECK_EQ(g_os.ranges, 0);
+  while (count > 0) hak_os_release(&g_own.hooks, g_ranges[--count], SIZE);
+  hak_os_stop();
+  CHECK_EQ(g_own.ranges, 0);
+}
+
 /* All of them come at the moment when one wants the first note that is not there. */
 static unsigned g_depth;
 
@@ -242,7 +267,9 @@ static void row__is_one_range_of_hooks_that_are_not_divisible(void **state) {
   CHECK_EQ(g_own.reserved_bytes, SIZE);
   hak_os_release(&g_own.hooks, row, SIZE);
   test_os_fail(&g_own, TEST_FAIL_FROM_NTH, 1u << TEST_OS_RESERVE, 1);
+  size_t calls = g_own.calls[TEST_OS_RESERVE];
   CHECK(hak_os_reserve_row(&g_own.hooks, SIZE, SIZE, &count) == NULL);
+  CHECK_EQ(g_own.calls[TEST_OS_RESERVE], calls + 1); /* there is no shorter row */
   test_os_fail(&g_own, TEST_FAIL_NONE, 0, 0);
   CHECK_EQ(g_own.ranges, 0);
 }
@@ -313,6 +340,71 @@ static void reserved__in_vain_goes_back_where_purging_is_manual_too(void **state
   CHECK_EQ(g_own.ranges, 0);
   CHECK_EQ(unreleased(), bytes);
   CHECK_EQ(hak_option_set(HAK_OPTION_PURGE_MODE, mode), 0);
+}
+
+/* --- the system's own ranges: linked with --wrap=munmap ------------------------------
+ */
+
+static bool g_keep; /* nothing is unmapped */
+
+int __real_munmap(void *address, size_t size);
+int __wrap_munmap(void *address, size_t size);
+int __wrap_munmap(void *address, size_t size) {
+  if (!g_keep) return __real_munmap(address, size);
+  errno = ENOMEM;
+  return -1;
+}
+
+static void range__that_the_system_keeps_serves_again_part_by_part(void **state) {
+  (void)state;
+  const hak_os_t *systems = hak_os_default();
+  uint64_t bytes = unreleased();
+  char *range = hak_os_reserve(systems, 4 * SIZE, SIZE);
+  CHECK(range != NULL);
+  g_keep = true;
+  hak_os_release(systems, range, 4 * SIZE);
+  g_keep = false;
+  for (int part = 0; part < 3; part++) {
+    CHECK_EQ(unreleased() - bytes, (4 - part) * SIZE);
+    CHECK(hak_os_reserve(systems, SIZE, SIZE) == range + part * SIZE);
+  }
+  /* The last one goes along with another. */
+  for (int part = 0; part < 3; part++) {
+    hak_os_release(systems, range + part * SIZE, SIZE);
+    CHECK_EQ(unreleased(), bytes);
+  }
+}
+
+static void range__that_the_system_keeps_is_not_purged_where_purging_is_manual(
+    void **state) {
+  (void)state;
+  const hak_os_t *systems = hak_os_default();
+  int64_t mode = hak_option_get(HAK_OPTION_PURGE_MODE);
+  CHECK_EQ(hak_option_set(HAK_OPTION_PURGE_MODE, 0), 0);
+  uint64_t bytes = unreleased();
+  void *range = hak_os_reserve(systems, SIZE, SIZE);
+  CHECK(range != NULL);
+  uint64_t purges = hak_load_relaxed(&hak_os_counts.purge);
+  g_keep = true;
+  hak_os_unreserve(systems, range, SIZE);
+  g_keep = false;
+  CHECK_EQ(hak_load_relaxed(&hak_os_counts.purge), purges);
+  CHECK_EQ(unreleased() - bytes, SIZE);
+  CHECK_EQ(hak_option_set(HAK_OPTION_PURGE_MODE, mode), 0);
+  hak_os_retry_releases(true);
+  CHECK_EQ(unreleased(), bytes);
+}
+
+static void range__of_memory_that_never_goes_is_not_released(void **state) {
+  (void)state;
+  hak_os_t fixed = g_own.hooks;
+  fixed.flags |= HAK_OS_FIXED;
+  void *range = hak_os_reserve(&g_own.hooks, SIZE, SIZE);
+  hak_os_unreserve(&fixed, range, SIZE);
+  hak_os_release(&fixed, range, SIZE);
+  CHECK_EQ(g_own.ranges, 1);
+  hak_os_release(&g_own.hooks, range, SIZE);
+  CHECK_EQ(g_own.ranges, 0);
 }
 
 static void barred_thread__reserves_nothing(void **state) {
@@ -409,6 +501,10 @@ TEST_MAIN_FRESH(M(refused_ranges__are_remembered_however_many),
                 M(row__is_shorter_where_notes_are_short),
                 M(forget__leaves_ranges_to_those_who_are_there),
                 M(reserved__in_vain_goes_back_where_purging_is_manual_too),
+                M(notes__that_lie_askew_go_back),
+                M(range__that_the_system_keeps_serves_again_part_by_part),
+                M(range__that_the_system_keeps_is_not_purged_where_purging_is_manual),
+                M(range__of_memory_that_never_goes_is_not_released),
                 M(barred_thread__reserves_nothing),
                 M(release__that_succeeds_is_followed_by_no_purge),
                 M(retry__ends_where_others_have_tried_all),

@@ -10,13 +10,11 @@
 #include "superslab/locate.h"
 #include "tiny/canary.h"
 
-/* Puts `text` before what begins *at bytes into the path; false if there is no room. */
-static bool put_before(char *path, size_t *at, const char *text) {
+/* Puts `text` before what begins *at bytes into the path, where there is room for it. */
+static void put_before(char *path, size_t *at, const char *text) {
   size_t length = strlen(text);
-  if (length > *at) return false;
   *at -= length;
   memcpy(path + *at, text, length);
-  return true;
 }
 
 void hak_heap_path(hak_heap_t *heap, char *path, size_t room) {
@@ -28,11 +26,11 @@ void hak_heap_path(hak_heap_t *heap, char *path, size_t room) {
     hak_heap_copy_name(heap, name); /* it may be ending */
     size_t length = strlen(name[0] == '\0' ? "?" : name) + (first ? 0 : 1);
     if (length + least > at) {
-      (void)put_before(path, &at, cut);
+      put_before(path, &at, cut);
       break;
     }
-    if (!first) (void)put_before(path, &at, "/");
-    (void)put_before(path, &at, name[0] == '\0' ? "?" : name);
+    if (!first) put_before(path, &at, "/");
+    put_before(path, &at, name[0] == '\0' ? "?" : name);
   }
   memmove(path, path + at, room - at);
 }
@@ -67,6 +65,7 @@ static void go_back(const hak_inside_t *inside) {
  * program's was called goes on. */
 static void go_outside(hak_inside_t *inside) {
   inside->back = go_back;
+  inside->stays = hak_stays_counted;
   inside->calls = hak_budget_calls;
   inside->scope = (int)hak_os_enter(HAK_OS_INLINE);
   hak_budget_calls_leave();
@@ -80,16 +79,17 @@ static bool goes_on(hak_error_t error) {
 
 /* A report may come while this thread starts the library or ends it: nothing is waited
  * for. Of calls that the handler leaves nobody ends the stays, so they end before it, and
- * a thread whose call goes on stays by a state of its own, if there is memory for one. */
+ * a thread whose call goes on stays by a state of its own. Where it can have none, or the
+ * library is about to go, the stays stay. */
 void hak_describe_report(hak_error_info_t *info, char *path, size_t room,
                          hak_inside_t *inside) {
   go_outside(inside);
   bool attached = hak_thread_self->kind == HAK_THREAD_ATTACHED;
   if (!attached && !hak_stay_try()) return;
   describe(info, path, room);
-  if (!attached) hak_stay_end_slow();
-  if (!attached && goes_on(info->error) &&
-      (hak_thread_is_ending() || !hak_thread_begin()))
-    return;
-  inside->stays = hak_stays_of_mine(0);
+  if (!attached) {
+    hak_stay_end_slow();
+    if (goes_on(info->error) && (hak_thread_is_ending() || !hak_thread_begin())) return;
+  }
+  (void)hak_stays_of_mine(0);
 }

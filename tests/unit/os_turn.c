@@ -25,7 +25,8 @@ static hak_os_t g_own;   /* a heap's own, also in front of the strict ones */
 static hak_atomic_u32_t g_reserves, g_inside, g_most_inside;
 static hak_atomic_u32_t g_shut_reserve; /* the gate */
 static hak_atomic_u32_t g_at_gate;      /* ever */
-static void (*g_in_reserve)(void);
+typedef void (*act_t)(void);
+static _Atomic(act_t) g_in_reserve; /* once */
 static pthread_barrier_t g_all;
 static char g_heap; /* an address for a heap */
 
@@ -41,8 +42,7 @@ static void pass(hak_atomic_u32_t *shut) {
 
 static void *reserve(void *ctx, size_t size, size_t alignment) {
   hak_add_relaxed(&g_reserves, 1);
-  void (*act)(void) = g_in_reserve;
-  g_in_reserve = NULL;
+  act_t act = atomic_exchange(&g_in_reserve, NULL);
   if (act != NULL) act();
   pass(&g_shut_reserve);
   return g_os.hooks.reserve(ctx, size, alignment);
@@ -206,6 +206,43 @@ static void join_and_check(pthread_t thread) {
   CHECK(hak_regions_are_valid());
 }
 
+/* Each of them at the gate. */
+static pthread_t begin_at_gate(const hak_os_t *os) {
+  pthread_t thread;
+  uint32_t before = hak_load_relaxed(&g_at_gate);
+  CHECK_EQ(pthread_create(&thread, NULL, acquire_one, (void *)(uintptr_t)os), 0);
+  await_gate(before + 1);
+  return thread;
+}
+
+static void turn__of_the_processs_hooks_is_none_of_heaps_own(void **state) {
+  (void)state;
+  all_t all = use_up(hak_lifecycle_os());
+  hak_store_relaxed(&g_shut_reserve, 1);
+  pthread_t common = begin_at_gate(hak_lifecycle_os());
+  CHECK(hak_turn_is_out(&hak_regions.growing));
+  CHECK(!hak_turn_is_out(&hak_regions.growing_own));
+  hak_store_relaxed(&g_shut_reserve, 0);
+  join_and_check(common);
+  give_all(&all);
+}
+
+/* Nor does who has no turn take it from who has. */
+static void heap__does_not_wait_for_the_hooks_of_another_heap(void **state) {
+  (void)state;
+  static hak_os_t other;
+  other = g_own;
+  hak_store_relaxed(&g_shut_reserve, 1);
+  pthread_t first = begin_at_gate(&g_own), second = begin_at_gate(&other);
+  CHECK(hak_turn_is_out(&hak_regions.growing_own));
+  CHECK(hak_load_relaxed(&hak_regions.own) == &g_own);
+  hak_store_relaxed(&g_shut_reserve, 0);
+  join_and_check(first);
+  join_and_check(second);
+  hak_regions_end(&g_own);
+  hak_regions_end(&other);
+}
+
 static void no_grow__does_not_wait_for_who_asks_the_os(void **state) {
   (void)state;
   CHECK(acquire(hak_lifecycle_os(), 1, false) != NULL);
@@ -248,6 +285,21 @@ static void hooks__may_grow_other_heaps_while_they_reserve(void **state) {
 static void grow_the_same(void) {
   g_nested[0] = acquire(hak_lifecycle_os(), 1, false);
   g_nested[1] = hak_meta_alloc(hak_lifecycle_os(), 300 * KIB, 64);
+}
+
+static void grow_own(void) {
+  g_nested[0] = acquire(&g_own, 1, false);
+  CHECK(hak_turn_is_mine(&hak_regions.growing_own));
+}
+
+static void hooks_of_heaps__that_ask_for_the_same_keep_their_turn(void **state) {
+  (void)state;
+  g_in_reserve = grow_own;
+  hak_superslab_t *ss = acquire(&g_own, 1, false);
+  CHECK(ss != NULL && g_nested[0] != NULL && ss != g_nested[0]);
+  CHECK(!hak_turn_is_out(&hak_regions.growing_own));
+  CHECK(hak_regions_are_valid());
+  hak_regions_end(&g_own);
 }
 
 static void hooks__may_ask_for_what_they_are_asked_for(void **state) {
@@ -322,6 +374,9 @@ static void fork__leaves_no_turn_with_a_thread_that_is_not_there(void **state) {
 
 TEST_MAIN_FRESH(R(herd__that_finds_no_address_space_reserves_one_region),
                 R(herd__over_a_heaps_own_hooks_reserves_one_region),
+                R(turn__of_the_processs_hooks_is_none_of_heaps_own),
+                R(heap__does_not_wait_for_the_hooks_of_another_heap),
+                R(hooks_of_heaps__that_ask_for_the_same_keep_their_turn),
                 R(no_grow__does_not_wait_for_who_asks_the_os),
                 R(hooks__may_grow_other_heaps_while_they_reserve),
                 R(hooks__may_ask_for_what_they_are_asked_for),

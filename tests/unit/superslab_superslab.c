@@ -400,6 +400,10 @@ static void purge__of_the_systems_pages_is_one_call_for_all(void **state) {
   CHECK(test_is_zero(base, HAK_SUPERSLAB_SIZE));
   put(0, HAK_SUPERSLAB_SLABS);
   CHECK(hak_superslab_is_valid(&g_ss));
+  hak_slot_states_t states = {0}; /* those that never had pages are none that lost them */
+  hak_superslab_add_states(&g_ss, &states);
+  CHECK_EQ(states.purged, 7);
+  CHECK_EQ(states.unused, HAK_SUPERSLAB_SLABS - 7);
   hak_os_unreserve(os, base, HAK_SUPERSLAB_SIZE);
 }
 

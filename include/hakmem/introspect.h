@@ -274,7 +274,8 @@ typedef bool(hak_visit_fn)(const hak_block_t *block, void *ctx);
  * go idle, and keep what they have cached. The call notes what they cached of the heap in
  * memory that it reserves for its length; ENOMEM if memory for that is short. The visitor
  * may not call hakmem, and is called with no lock held. EINVAL for no heap or unknown
- * flags; EBUSY in a hook of a call that empties caches of the heap. Costs a look at each SuperSlab of the process and at each block of the heap. */
+ * flags; EBUSY in a hook of a call that empties caches of the heap. Costs a look at each
+ * SuperSlab of the process and at each block of the heap. */
 int hak_heap_visit(hak_heap_t *heap, hak_visit_fn *visit, void *ctx, unsigned flags);
 
 /* 1 if moving the block elsewhere lets memory go, else 0. For active defragmentation: a

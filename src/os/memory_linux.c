@@ -278,7 +278,7 @@ static void *linux_remap(void *ctx, void *ptr, size_t old_size, size_t new_size)
 
 uint64_t hak_memory_now_ns(void *ctx) {
   (void)ctx;
-  struct timespec now;
+  struct timespec now = {0}; /* it may be refused */
   clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
   return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
 }

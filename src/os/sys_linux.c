@@ -123,7 +123,7 @@ bool hak_sys_thread_end_set(void *state) {
 }
 
 uint64_t hak_sys_fine_ns(void) {
-  struct timespec now;
+  struct timespec now = {0}; /* it may be refused */
   clock_gettime(CLOCK_MONOTONIC, &now);
   return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
 }
@@ -263,7 +263,7 @@ uint64_t hak_sys_entropy(void) {
     memcpy(random, given, sizeof random);
     bits = random[0] ^ hak_mix64(random[1]);
   }
-  struct timespec now;
+  struct timespec now = {0};
   clock_gettime(CLOCK_MONOTONIC, &now);
   return hak_mix64(bits ^ (uint64_t)now.tv_nsec ^ (uintptr_t)&bits);
 }

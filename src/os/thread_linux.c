@@ -77,7 +77,7 @@ HAK_SLOW bool hak_sys_thread_join_within(uint64_t thread, uint64_t ns) {
     NS_PER_S = 1000000000
   };
   int cancel = hak_sys_forbid_cancel();
-  struct timespec until;
+  struct timespec until = {0};
   clock_gettime(CLOCK_REALTIME, &until);
   ns += (uint64_t)until.tv_nsec;
   until.tv_sec += (time_t)(ns / NS_PER_S);

@@ -460,13 +460,6 @@ static bool free_tails(hak_superslab_t *ss, void *ctx) {
   return true;
 }
 
-/* The thread forked in a hook or a callback, so it is in a slow path itself. Then what
- * others have stays as it is; only locks are freed. */
-static bool is_inside(void) {
-  const hak_thread_t *me = hak_thread_self;
-  return me->kind == HAK_THREAD_ATTACHED && hak_load_relaxed(&me->busy) != 0;
-}
-
 HAK_SLOW void hak_forking_child(void) {
   if (--prepared > 0) return;
   hak_regions_forget_others();
@@ -478,7 +471,9 @@ HAK_SLOW void hak_forking_child(void) {
   bool lost_calls = hak_stays_recount();
   hak_phase_unhold();
   if (!hak_phase_is_running()) return;
-  if (is_inside()) {
+  /* In a hook or a callback the thread is in a slow path itself, maybe with the state
+   * that is shared: what others have stays as it is; only locks are freed. */
+  if (hak_stay_is_inside()) {
     hak_threads_visit(count_lists, NULL);
     recover_ranges(true);
     hak_region_visit(free_tails, NULL);

@@ -532,8 +532,8 @@ void hak_threads_reset(hak_thread_t *state) {
 }
 
 bool hak_threads_is_lost(hak_thread_t *state) {
-  return state != hak_thread_self &&
-         (state == shared || hak_load_relaxed(&state->attached) != 0);
+  if (state == shared) return !hak_turn_is_mine(&shared_turn);
+  return state != hak_thread_self && hak_load_relaxed(&state->attached) != 0;
 }
 
 /* Bare states that a lost thread was taking the pages of, or filling in, are as good as

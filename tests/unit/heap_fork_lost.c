@@ -14,6 +14,7 @@
 #include "heap/threads.h"
 #include "superslab/region.h"
 #include "superslab/region_map.h"
+#include "tiny/refill.h"
 
 enum {
   RUN = 2 /* SuperSlabs */
@@ -426,6 +427,34 @@ static void nothing__is_lost_of_the_thread_that_forks_in_a_slow_path(void **stat
   hak_thread_leave(me, "test");
 }
 
+static int look_from_shared(void *shared) {
+  CHECK_EQ(lost_bytes(), 0);
+  CHECK_EQ(hak_load_relaxed(&((hak_thread_t *)shared)->busy), 1);
+  hak_thread_leave(shared, "test");
+  CHECK_EQ(hak_check(NULL), 0);
+  return 0;
+}
+
+static void *fork_with_shared(void *ctx) {
+  (void)ctx;
+  hak_thread_t *shared = hak_thread_enter_started();
+  CHECK(shared == hak_threads_shared());
+  void *block = hak_refill_bin(shared, &shared->cache, hak_class_of(400));
+  CHECK(block != NULL); /* and others lie in the bin */
+  test_child_must_succeed(look_from_shared, shared, 60);
+  hak_thread_leave(shared, "test");
+  hak_free(block);
+  return NULL;
+}
+
+/* As out of a hook of a thread that has no state of its own. */
+static void nothing__is_lost_of_the_shared_state_where_its_user_forks(void **state) {
+  (void)state;
+  hak_free(hak_alloc(100));
+  hak_thread_exit(); /* what this thread has would be lost */
+  test_thread_run(fork_with_shared, NULL);
+}
+
 static int look_at_budget(void *ctx) {
   (void)ctx;
   CHECK_EQ(hak_check(NULL), 0);
@@ -459,6 +488,7 @@ int main(void) {
       P(caches__of_heaps_that_are_gone_are_not_looked_at),
       P(blocks__of_all_kinds_are_left_as_they_are),
       P(nothing__is_lost_of_the_thread_that_forks_in_a_slow_path),
+      P(nothing__is_lost_of_the_shared_state_where_its_user_forks),
       P(check__of_a_child_finds_a_wrong_budget),
       P(users__are_none_where_a_thread_forks_that_is_not_attached),
   };

@@ -4,6 +4,7 @@
 #include "threads.h"
 
 #include "superslab/pool_growth.h"
+#include "superslab/pool_prefault.h"
 #include "superslab/region.h"
 #include "superslab/shared_pool.h"
 

@@ -140,7 +140,7 @@ TEST_IN_CHILD(report__tells_the_size_of_blocks_of_malloc_where_they_are, 20) {
 }
 
 TEST_IN_CHILD(report__tells_the_size_of_guarded_blocks, 20) {
-  if (test_is_strict()) return; /* guarded blocks are the system's */
+  if (test_is_strict()) return;  /* guarded blocks are the system's */
   hak_free(hak_alloc(64 * KIB)); /* nothing of 100 bytes waits in a bin */
   test_guard(1);
   char *block = hak_alloc(100);

@@ -460,6 +460,14 @@ static bool free_tails(hak_superslab_t *ss, void *ctx) {
   return true;
 }
 
+/* The thread forked in a hook, so it is in a slow path itself, with its own state or with
+ * the shared one: what others have stays as it is, and only locks are freed. A callback
+ * at a limit is outside. */
+static bool is_inside(void) {
+  return hak_load_relaxed(&hak_thread_self->busy) != 0 ||
+         !hak_threads_is_lost(hak_threads_shared());
+}
+
 HAK_SLOW void hak_forking_child(void) {
   if (--prepared > 0) return;
   hak_regions_forget_others();
@@ -471,9 +479,7 @@ HAK_SLOW void hak_forking_child(void) {
   bool lost_calls = hak_stays_recount();
   hak_phase_unhold();
   if (!hak_phase_is_running()) return;
-  /* In a hook or a callback the thread is in a slow path itself, maybe with the state
-   * that is shared: what others have stays as it is; only locks are freed. */
-  if (hak_stay_is_inside()) {
+  if (is_inside()) {
     hak_threads_visit(count_lists, NULL);
     recover_ranges(true);
     hak_region_visit(free_tails, NULL);

@@ -42,7 +42,7 @@ static void pass(hak_atomic_u32_t *shut) {
 
 static void *reserve(void *ctx, size_t size, size_t alignment) {
   hak_add_relaxed(&g_reserves, 1);
-  act_t act = atomic_exchange(&g_in_reserve, NULL);
+  act_t act = atomic_exchange(&g_in_reserve, (act_t)NULL);
   if (act != NULL) act();
   pass(&g_shut_reserve);
   return g_os.hooks.reserve(ctx, size, alignment);

@@ -54,7 +54,7 @@ static int setup(void **state) {
   g_hooks = g_os.hooks;
   g_hooks.reserve = reserve;
   g_own = g_hooks;
-  g_in_reserve = NULL;
+  g_in_reserve = (act_t)NULL;
   CHECK_EQ(hak_option_set(HAK_OPTION_REGION_BYTES, 64 * (int64_t)MIB), 0);
   hak_config_t config = {
       .struct_size = sizeof config, .os = &g_hooks, .flags = HAK_INIT_NO_ENV};

@@ -88,13 +88,13 @@ static HAK_SLOW void flush_samples(hak_thread_t *me, const turns_t *turns,
 static hak_atomic_u64_t turns_at;
 
 static void give_up_some_of_default(hak_thread_t *me, uint64_t now) {
-  static hak_atomic_u32_t next;
   turns_t turns = {.kept = me->emptied, .n_kept = me->to_empty};
   turns.n_transfers =
       hak_idle_turns(now - hak_load_relaxed(&turns_at), HAK_SHARED_CLASSES);
   if (turns.n_transfers > 0) {
     hak_store_relaxed(&turns_at, now);
-    turns.transfers = hak_add_relaxed(&next, turns.n_transfers) % HAK_SHARED_CLASSES;
+    turns.transfers =
+        hak_add_relaxed(&hak_idle_turned, turns.n_transfers) % HAK_SHARED_CLASSES;
   }
   me->emptied = (turns.kept + turns.n_kept) % HAK_CLASSES;
   hak_heap_t *heap = hak_heap_get_default();

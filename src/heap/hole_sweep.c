@@ -17,7 +17,8 @@
 
 enum {
   PATIENCE_MOST = 16, /* half decays between two sweeps */
-  PER_DECAY = 2
+  PER_DECAY = 2,
+  TURNS = 3 * HAK_SHARED_CLASSES /* of caches, before nothing is waited for */
 };
 
 static hak_atomic_ptr_t sweeper;  /* [any] hak_os_self of the thread that sweeps, and owns
@@ -31,6 +32,8 @@ static hak_atomic_u64_t last_end; /* [any] ns; written by who sweeps */
 static uint32_t in_vain;          /* [owner: who sweeps] sweeps that found nothing */
 static hak_atomic_u32_t patience = 1; /* [any] half decays between two sweeps; written by
                                          who sweeps */
+static uint32_t turned;               /* [owner: who sweeps] hak_idle_turned when one last
+                                         found something */
 static uint64_t unspent;              /* [owner: who sweeps] ns; see period */
 
 /* By what the option is now. */
@@ -195,17 +198,20 @@ static void adapt(uint64_t now) {
 }
 
 /* Threads look at what they hold after a sweep has begun, so one more is to find nothing
- * before there is nothing to wait for. */
+ * before there is nothing to wait for. And what they cache goes home class by class, by
+ * turns that come with calls: what these leave in transfer caches has its turn after a
+ * decay, and then the slabs are there to be looked at. */
 static void end(void) {
   enum {
     IN_VAIN = 2
   };
   /* Relaxed: what comes in between is found once more comes. */
-  uint32_t seen = HAK_IDLE_OTHERS_SEEN;
+  uint32_t seen = HAK_IDLE_OTHERS_SEEN, now = hak_load_relaxed(&hak_idle_turned);
   bool any = hak_load_relaxed(&aged) != 0 || hak_load_relaxed(&hak_idle_others) != seen;
   hak_store_relaxed(&aged, 0);
+  if (any) turned = now;
   in_vain = any ? 0 : in_vain + 1;
-  if (in_vain >= IN_VAIN &&
+  if (in_vain >= IN_VAIN && now - turned >= TURNS &&
       hak_cas_relaxed(&hak_idle_others, &seen, HAK_IDLE_NO_OTHERS)) {
     hak_idle_look();
   }
@@ -251,6 +257,8 @@ size_t hak_hole_sweep_due(hak_thread_t *me, size_t max_bytes, size_t *slabs) {
   if (max_bytes == 0 || *slabs == 0 || !hak_hole_sweep_is_time() || !try_begin())
     return 0;
   hak_hole_bounds_t bounds = {.bytes = max_bytes, .slabs = *slabs};
+  turned =
+      hak_load_relaxed(&hak_idle_turned) - TURNS; /* which calls like this do without */
   sweep(me, &bounds);
   leave();
   *slabs = bounds.slabs;

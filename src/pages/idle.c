@@ -12,7 +12,7 @@ hak_atomic_u64_t hak_slots_committed, hak_slots_retained;
 hak_atomic_u64_t hak_mappings_committed, hak_mappings_retained;
 hak_atomic_u64_t hak_slots_kept;
 hak_atomic_u64_t hak_hole_bytes;
-hak_atomic_u32_t hak_idle_others;
+hak_atomic_u32_t hak_idle_others, hak_idle_turned;
 hak_atomic_u64_t hak_idle_records, hak_idle_records_least;
 hak_atomic_u32_t hak_retained_over __attribute__((aligned(HAK_CACHE_LINE)));
 

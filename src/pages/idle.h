@@ -96,6 +96,8 @@ enum {
   HAK_IDLE_TURNS = 16
 };
 uint32_t hak_idle_turns(uint64_t passed, uint32_t all);
+/* So many classes of what threads share have had their turn. */
+HAK_EXTERN hak_atomic_u32_t hak_idle_turned;
 
 /* --- what it was a mistake to give back -------------------------------------------- */
 

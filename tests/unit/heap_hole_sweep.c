@@ -89,12 +89,18 @@ static void allow(void) {
   hak_idle_set_others(HAK_IDLE_OTHERS_NEW);
 }
 
-static void step(void) {
+static void step_without_turns(void) {
   hak_thread_t *me = hak_thread_enter_started();
   CHECK(me != NULL);
   hak_clock_refresh();
   hak_hole_sweep_step(me);
   hak_thread_leave(me, "test");
+}
+
+/* All that caches keep had its turns meanwhile. */
+static void step(void) {
+  hak_add_relaxed(&hak_idle_turned, 3 * HAK_SHARED_CLASSES);
+  step_without_turns();
 }
 
 static size_t sweep_due(size_t max_bytes, size_t slabs) {
@@ -140,6 +146,32 @@ static void sweeps__are_half_a_decay_apart_and_end(void **state) {
   test_pass_ms(HALF_MS);
   step();
   CHECK_EQ(holes(), all);
+}
+
+/* What caches keep pins slabs until it has gone home, and that goes by turns. Collections
+ * do not come with any. */
+static void sweeps__in_vain_go_on_until_caches_had_their_turns(void **state) {
+  (void)state;
+  leave_listed(g_heaps[0]);
+  allow();
+  for (int i = 0; i < 10; i++) {
+    step_without_turns();
+    CHECK(is_anything_due());
+    test_pass_ms(HALF_MS);
+  }
+  hak_add_relaxed(&hak_idle_turned, 3 * HAK_SHARED_CLASSES - 1);
+  step_without_turns();
+  CHECK(is_anything_due());
+  test_pass_ms(HALF_MS);
+  hak_add_relaxed(&hak_idle_turned, 1);
+  step_without_turns();
+  CHECK(!is_anything_due());
+  allow();
+  for (int i = 0; i < 3; i++) {
+    test_pass_ms(HALF_MS);
+    (void)sweep_due(SIZE_MAX, SIZE_MAX);
+  }
+  CHECK(!is_anything_due());
 }
 
 static void sweep__where_purging_is_manual_is_none(void **state) {
@@ -520,6 +552,7 @@ static void held_slabs__are_looked_at_some_heaps_at_a_time(void **state) {
 
 #define CASE(function) cmocka_unit_test_setup_teardown(function, begin, end)
 TEST_MAIN_FRESH(CASE(sweeps__are_half_a_decay_apart_and_end),
+                CASE(sweeps__in_vain_go_on_until_caches_had_their_turns),
                 CASE(sweep__where_purging_is_manual_is_none),
                 CASE(sweep__of_many_heaps_is_one),
                 CASE(sweep__of_many_heaps_goes_on_while_there_is_time),

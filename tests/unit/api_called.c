@@ -311,17 +311,23 @@ static void *end_late(void *heap) {
   return NULL;
 }
 
-TEST_IN_CHILD(allocation__in_a_hook_of_an_ending_thread_does_not_wait_for_itself, 30) {
+/* A thread that ends calls `late` with a heap whose pages come by `commit`. */
+static void call_late(void (*late)(void *heap),
+                      int (*commit)(void *ctx, void *ptr, size_t size, bool *zeroed)) {
   hak_os_t os = *hak_os_default();
-  os.commit = allocate_and_commit;
+  os.commit = commit;
   hak_heap_t *heap = test_heap_make((hak_heap_config_t){.os = &os});
-  CHECK_EQ(pthread_key_create(&g_late, allocate_late), 0);
+  CHECK_EQ(pthread_key_create(&g_late, late), 0);
   g_calls = 0;
   test_thread_run(end_late, heap);
   CHECK(g_calls > 0);
   CHECK_EQ(pthread_key_delete(g_late), 0);
   CHECK_EQ(hak_heap_destroy(heap), 0);
   CHECK_EQ(hak_check(NULL), 0);
+}
+
+TEST_IN_CHILD(allocation__in_a_hook_of_an_ending_thread_does_not_wait_for_itself, 30) {
+  call_late(allocate_late, allocate_and_commit);
 }
 
 /* --- a fork there ----------------------------------------------------------------------
@@ -376,16 +382,7 @@ static void fill_late(void *heap) {
 }
 
 TEST_IN_CHILD(fork__in_a_hook_of_an_ending_thread_leaves_the_call_its_state, 60) {
-  hak_os_t os = *hak_os_default();
-  os.commit = fork_and_commit;
-  hak_heap_t *heap = test_heap_make((hak_heap_config_t){.os = &os});
-  CHECK_EQ(pthread_key_create(&g_late, fill_late), 0);
-  g_calls = 0;
-  test_thread_run(end_late, heap);
-  CHECK(g_calls > 0);
-  CHECK_EQ(pthread_key_delete(g_late), 0);
-  CHECK_EQ(hak_heap_destroy(heap), 0);
-  CHECK_EQ(hak_check(NULL), 0);
+  call_late(fill_late, fork_and_commit);
 }
 
 TEST_MAIN(T(exit__at_a_limit_leaves_the_state_to_a_sample),
